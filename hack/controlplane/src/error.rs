@@ -1,0 +1,116 @@
+//! What can go wrong, each with what to do about it. No error holds the admin token: log tails come from programs that
+//! are given only the name of the token file.
+
+use std::{fs, io, path::Path, path::PathBuf};
+
+/// Why the control plane could not be built, started or stopped.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// Neither `XDG_CACHE_HOME` nor `HOME` says where a cache may be kept.
+    #[error("no place for the built programs: set XDG_CACHE_HOME or HOME")]
+    NoCacheDir,
+    /// Programs are missing and there is no Go to build them.
+    #[error(
+        "{missing} not found and no Go toolchain to build with: either install Go {needed} or newer, or set \
+         KUBEBUILDER_ASSETS to a directory with etcd, kube-apiserver, kube-controller-manager and kubectl"
+    )]
+    NoGo {
+        /// Names of the missing programs.
+        missing: String,
+        /// Oldest Go that can build them.
+        needed: String,
+    },
+    /// Programs are missing and the Go at hand is too old to build them.
+    #[error(
+        "{missing} not found and Go {found} is too old to build it: either install Go {needed} or newer, or set \
+         KUBEBUILDER_ASSETS to a directory with etcd, kube-apiserver, kube-controller-manager and kubectl"
+    )]
+    GoTooOld {
+        /// Names of the missing programs.
+        missing: String,
+        /// Version of the Go that was found.
+        found: String,
+        /// Oldest Go that can build them.
+        needed: String,
+    },
+    /// `go` failed, for example because no module proxy could be reached (`GOPROXY`).
+    #[error("building {program}: go failed ({status}); its last lines:\n{tail}")]
+    Build {
+        /// What was being built.
+        program: String,
+        /// How `go` ended.
+        status: String,
+        /// The last lines `go` wrote.
+        tail: String,
+    },
+    /// A file or process operation failed.
+    #[error("{doing} {}: {source}", path.display())]
+    Io {
+        /// What was being done to `path`.
+        doing: &'static str,
+        /// The file or program.
+        path: PathBuf,
+        /// The cause.
+        source: io::Error,
+    },
+    /// Another control plane runs in the directory.
+    #[error("a control plane already runs in {}: stop it or use another directory", dir.display())]
+    InUse {
+        /// The run directory.
+        dir: PathBuf,
+    },
+    /// A program ended while the control plane was starting.
+    #[error("{program} ended at start; the end of {}:\n{tail}", log.display())]
+    Died {
+        /// Name of the program.
+        program: String,
+        /// Its log.
+        log: PathBuf,
+        /// The last lines of the log.
+        tail: String,
+    },
+    /// The API server did not become ready in time.
+    #[error("not ready after {seconds} s: {reason}\nthe end of {}:\n{tail}", log.display())]
+    NotReady {
+        /// How long it was waited for.
+        seconds: u64,
+        /// The last answer of the API server.
+        reason: String,
+        /// Log of the API server.
+        log: PathBuf,
+        /// The last lines of the log.
+        tail: String,
+    },
+    /// The supervisor did not end well, so a program may be left.
+    #[error("stopping failed ({status}); the end of {}:\n{tail}", log.display())]
+    Stop {
+        /// How the supervisor ended.
+        status: String,
+        /// Log of the supervisor.
+        log: PathBuf,
+        /// The last lines of the log.
+        tail: String,
+    },
+}
+
+impl Error {
+    /// For `map_err` of an I/O call: `doing` is what was being done to `path`.
+    pub(crate) fn io(doing: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Error {
+        let path = path.to_path_buf();
+        move |source| Error::Io { doing, path, source }
+    }
+}
+
+/// The last lines of a text.
+pub(crate) fn tail(text: &str) -> String {
+    let lines: Vec<&str> = text.lines().collect();
+    lines[lines.len().saturating_sub(20)..].join("\n")
+}
+
+/// The last lines of a log, or why it cannot be read: this goes into another error, which must not be lost.
+pub(crate) fn tail_of(log: &Path) -> String {
+    match fs::read(log) {
+        Ok(bytes) => tail(&String::from_utf8_lossy(&bytes)),
+        Err(error) => format!("(cannot be read: {error})"),
+    }
+}

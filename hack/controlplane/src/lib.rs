@@ -1,0 +1,292 @@
+//! A real control plane for tests and the demo: etcd, kube-apiserver (with RBAC) and the few controllers that make
+//! namespaces and ownerReferences behave. No kubelet and no scheduler, so no pod ever runs.
+//!
+//! For machines without a container engine: the programs are built from Go modules once, see [`Binaries`]. The command
+//! lines live in `supervisor.sh`, a shell script that outlives us by the seconds an orderly stop takes; it notices our
+//! end by a closed pipe, which needs no unsafe code and works after `kill -9` too.
+
+#![cfg(unix)]
+
+mod binaries;
+mod error;
+
+use std::{
+    fs::{self, DirBuilder, File, OpenOptions, TryLockError},
+    io::{self, Read, Write},
+    net::{SocketAddr, TcpListener, TcpStream},
+    os::unix::{fs::DirBuilderExt, fs::OpenOptionsExt, process::CommandExt},
+    path::{self, Path, PathBuf},
+    process::{Child, Command, Stdio},
+    thread,
+    time::{Duration, Instant},
+};
+
+use crate::error::tail_of;
+pub use crate::{binaries::Binaries, error::Error};
+
+/// What the supervisor runs, by the names of their files in the run directory.
+const PROGRAMS: [&str; 3] = ["etcd", "kube-apiserver", "kube-controller-manager"];
+
+const READY_WITHIN: Duration = Duration::from_secs(60);
+
+/// A holder that was killed needs this long at most to stop what it had started.
+const FREE_WITHIN: Duration = Duration::from_secs(20);
+
+/// A running control plane. It stops when this value is dropped or its process ends, however it ends.
+pub struct ControlPlane {
+    dir: PathBuf,
+    kubeconfig: PathBuf,
+    certificate: PathBuf,
+    audit_log: PathBuf,
+    url: String,
+    token: String,
+    address: SocketAddr,
+    kubectl: PathBuf,
+    supervisor: Child,
+}
+
+impl ControlPlane {
+    /// Starts a control plane on free ports of 127.0.0.1 and waits until the API server is ready, namespace `default`
+    /// exists and the controllers work. Builds missing programs first, see [`Binaries::locate`].
+    ///
+    /// All its files go into the run directory `dir`, which is made if missing. A directory of an earlier run keeps its
+    /// Kubernetes objects, certificates and audit log; URL and token are new.
+    ///
+    /// # Errors
+    /// As [`Binaries::locate`]; `dir` cannot be written or is in use; a program ends at start; not ready in 60 s.
+    pub fn start(dir: &Path) -> Result<ControlPlane, Error> {
+        let binaries = Binaries::locate()?;
+        let dir = path::absolute(dir).map_err(Error::io("resolving", dir))?;
+        match Self::launch(&dir, &binaries) {
+            // Another process took the port between our look and the program's: rare enough to try only once more.
+            Err(Error::Died { tail, .. }) if tail.contains("address already in use") => {
+                Self::launch(&dir, &binaries)
+            }
+            result => result,
+        }
+    }
+
+    /// Admin kubeconfig (group `system:masters`).
+    pub fn kubeconfig(&self) -> &Path {
+        &self.kubeconfig
+    }
+
+    /// URL of the API server, without a slash at the end.
+    pub fn url(&self) -> &str {
+        &self.url
+    }
+
+    /// Bearer token of the admin, new in every run.
+    pub fn token(&self) -> &str {
+        &self.token
+    }
+
+    /// PEM file with the API server's certificate and its CA, valid for `127.0.0.1` and `kubernetes.default.svc`,
+    /// not for `localhost`.
+    pub fn ca(&self) -> &Path {
+        &self.certificate
+    }
+
+    /// The audit log, a JSON event (level Metadata, no bodies) per line: all requests of ServiceAccounts, and
+    /// everybody's for `databricks-operator.io`, leases, events and secrets. The controllers are the same user as the
+    /// admin; their `userAgent` tells them apart. A line may appear shortly after the client has its answer.
+    pub fn audit_log(&self) -> &Path {
+        &self.audit_log
+    }
+
+    /// `kubectl` as admin. It reads and writes nothing in the user's home directory.
+    pub fn kubectl(&self) -> Command {
+        let mut command = Command::new(&self.kubectl);
+        command
+            .env("KUBECONFIG", &self.kubeconfig)
+            .env("HOME", &self.dir)
+            .env("KUBECACHEDIR", self.dir.join("kubectl-cache"));
+        command
+    }
+
+    /// Stops all programs, the API server before etcd, and waits for their end. Dropping does the same but cannot tell
+    /// of a failure.
+    ///
+    /// # Errors
+    /// A program could not be ended.
+    pub fn stop(mut self) -> Result<(), Error> {
+        let log = self.dir.join("supervisor.log");
+        // Waiting closes the pipe first, which is what tells the supervisor to stop everything.
+        let status = self.supervisor.wait().map_err(Error::io("waiting for the supervisor in", &self.dir))?;
+        if status.success() {
+            return Ok(());
+        }
+        Err(Error::Stop { status: status.to_string(), tail: tail_of(&log), log })
+    }
+
+    fn launch(dir: &Path, binaries: &Binaries) -> Result<ControlPlane, Error> {
+        DirBuilder::new().recursive(true).mode(0o700).create(dir).map_err(Error::io("making", dir))?;
+        let log = claim(dir)?;
+        let [etcd_port, peer_port, api_port] =
+            free_ports().map_err(Error::io("looking for free ports for", dir))?;
+        let url = format!("https://127.0.0.1:{api_port}");
+        let token = random_token().map_err(Error::io("reading", Path::new("/dev/urandom")))?;
+        let certificate = dir.join("certs/apiserver.crt");
+        let kubeconfig = dir.join("kubeconfig");
+        write_private(&kubeconfig, &kubeconfig_text(&url, &certificate, &token))?;
+        write_private(&dir.join("tokens.csv"), &format!("{token},admin,admin,system:masters\n"))?;
+        write_private(&dir.join("audit-policy.yaml"), include_str!("audit-policy.yaml"))?;
+        write_private(&dir.join("supervisor.sh"), include_str!("supervisor.sh"))?;
+        let ports = [etcd_port, peer_port, api_port].map(|port| port.to_string());
+        let mut control_plane = ControlPlane {
+            supervisor: supervise(dir, binaries, &ports, log)?,
+            audit_log: dir.join("audit.log"),
+            dir: dir.to_owned(),
+            kubeconfig,
+            certificate,
+            url,
+            token,
+            address: SocketAddr::from(([127, 0, 0, 1], api_port)),
+            kubectl: binaries.kubectl.clone(),
+        };
+        control_plane.wait_until_ready()?;
+        Ok(control_plane)
+    }
+
+    fn wait_until_ready(&mut self) -> Result<(), Error> {
+        let deadline = Instant::now() + READY_WITHIN;
+        while let Err(error) = TcpStream::connect_timeout(&self.address, Duration::from_secs(1)) {
+            self.check_progress(deadline, &error.to_string())?;
+        }
+        self.wait_for("/readyz", deadline)?;
+        self.wait_for("/api/v1/namespaces/default", deadline)?;
+        let stdin = self.supervisor.stdin.as_mut().expect("stdin is piped and taken by nobody");
+        stdin.write_all(b"ready\n").map_err(Error::io("telling the supervisor in", &self.dir))?;
+        // Made by a controller, so it shows that the controllers work.
+        self.wait_for("/api/v1/namespaces/default/serviceaccounts/default", deadline)
+    }
+
+    fn wait_for(&self, path: &str, deadline: Instant) -> Result<(), Error> {
+        loop {
+            let mut kubectl = self.kubectl();
+            let get = kubectl.args(["get", "--request-timeout=5s", "--raw", path]).stdin(Stdio::null());
+            let output = get.output().map_err(Error::io("running", &self.kubectl))?;
+            if output.status.success() {
+                return Ok(());
+            }
+            self.check_progress(
+                deadline,
+                &format!("{path}: {}", String::from_utf8_lossy(&output.stderr).trim()),
+            )?;
+        }
+    }
+
+    /// Fails when a program has ended or the time is over, else waits a moment before the caller looks again.
+    fn check_progress(&self, deadline: Instant, reason: &str) -> Result<(), Error> {
+        for program in PROGRAMS {
+            if self.dir.join(format!("{program}.exit")).exists() {
+                let log = self.dir.join(format!("{program}.log"));
+                return Err(Error::Died { program: program.to_owned(), tail: tail_of(&log), log });
+            }
+        }
+        if Instant::now() >= deadline {
+            let (reason, log) = (reason.to_owned(), self.dir.join("kube-apiserver.log"));
+            return Err(Error::NotReady {
+                seconds: READY_WITHIN.as_secs(),
+                reason,
+                tail: tail_of(&log),
+                log,
+            });
+        }
+        thread::sleep(Duration::from_millis(50));
+        Ok(())
+    }
+}
+
+impl Drop for ControlPlane {
+    fn drop(&mut self) {
+        // As in `stop`, whose wait makes this one return at once. Only a process that was reaped by somebody else can
+        // fail here, and that one is gone.
+        self.supervisor.wait().ok();
+    }
+}
+
+/// Opens and locks the supervisor's log. The supervisor inherits it as its output, so the directory stays claimed until
+/// the last program has ended, even when we are killed before that.
+fn claim(dir: &Path) -> Result<File, Error> {
+    let path = dir.join("supervisor.log");
+    let log =
+        OpenOptions::new().create(true).append(true).open(&path).map_err(Error::io("opening", &path))?;
+    let deadline = Instant::now() + FREE_WITHIN;
+    loop {
+        match log.try_lock() {
+            Ok(()) => return Ok(log),
+            Err(TryLockError::Error(error)) => return Err(Error::io("locking", &path)(error)),
+            Err(TryLockError::WouldBlock) if Instant::now() >= deadline => {
+                return Err(Error::InUse { dir: dir.to_owned() });
+            }
+            Err(TryLockError::WouldBlock) => thread::sleep(Duration::from_millis(50)),
+        }
+    }
+}
+
+fn supervise(dir: &Path, binaries: &Binaries, ports: &[String; 3], log: File) -> Result<Child, Error> {
+    // Those of an earlier run would look like programs that have started or ended already.
+    for program in PROGRAMS {
+        for kind in ["pid", "exit"] {
+            let file = dir.join(format!("{program}.{kind}"));
+            match fs::remove_file(&file) {
+                Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                    return Err(Error::io("removing", &file)(error));
+                }
+                _ => {}
+            }
+        }
+    }
+    let errors = log.try_clone().map_err(Error::io("sharing the log in", dir))?;
+    Command::new("sh")
+        .arg("supervisor.sh")
+        .args([&binaries.etcd, &binaries.kube_apiserver, &binaries.kube_controller_manager])
+        .args(ports)
+        .current_dir(dir)
+        // Ctrl-C goes to our group; programs that get it too would all stop at once, in the wrong order.
+        .process_group(0)
+        .stdin(Stdio::piped())
+        .stdout(log)
+        .stderr(errors)
+        .spawn()
+        .map_err(Error::io("starting the supervisor in", dir))
+}
+
+/// Held together, so that they differ; free again when this returns.
+fn free_ports() -> io::Result<[u16; 3]> {
+    let bind = || TcpListener::bind("127.0.0.1:0");
+    let listeners = [bind()?, bind()?, bind()?];
+    let [a, b, c] = listeners.each_ref().map(|listener| listener.local_addr().map(|address| address.port()));
+    Ok([a?, b?, c?])
+}
+
+fn random_token() -> io::Result<String> {
+    let mut bytes = [0; 16];
+    File::open("/dev/urandom")?.read_exact(&mut bytes)?;
+    Ok(bytes.iter().map(|byte| format!("{byte:02x}")).collect())
+}
+
+/// Replaces the file with one only we may read: some hold the token.
+fn write_private(path: &Path, text: &str) -> Result<(), Error> {
+    let mut options = OpenOptions::new();
+    options.create(true).truncate(true).write(true).mode(0o600);
+    let mut file = options.open(path).map_err(Error::io("opening", path))?;
+    file.write_all(text.as_bytes()).map_err(Error::io("writing", path))
+}
+
+fn kubeconfig_text(url: &str, certificate: &Path, token: &str) -> String {
+    format!(
+        "apiVersion: v1
+kind: Config
+current-context: admin
+contexts: [{{name: admin, context: {{cluster: controlplane, user: admin}}}}]
+users: [{{name: admin, user: {{token: {token}}}}}]
+clusters:
+  - name: controlplane
+    cluster:
+      server: {url}
+      certificate-authority: {certificate:?}
+"
+    )
+}

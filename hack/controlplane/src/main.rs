@@ -1,0 +1,42 @@
+//! Command line of the control plane: `controlplane build` makes the programs ahead of the first test that needs them.
+//!
+//! The undocumented `hold DIR` runs a control plane until standard input closes, for the test that kills its holder.
+
+use std::{
+    env,
+    error::Error,
+    io::{self, Read},
+    path::Path,
+    process::ExitCode,
+};
+
+use controlplane::{Binaries, ControlPlane};
+
+fn main() -> ExitCode {
+    let arguments: Vec<String> = env::args().skip(1).collect();
+    let result = match arguments.iter().map(String::as_str).collect::<Vec<_>>()[..] {
+        ["build"] => build(),
+        ["hold", dir] => hold(Path::new(dir)),
+        _ => Err("usage: controlplane build".into()),
+    };
+    if let Err(error) = result {
+        eprintln!("controlplane: {error}");
+        return ExitCode::FAILURE;
+    }
+    ExitCode::SUCCESS
+}
+
+fn build() -> Result<(), Box<dyn Error>> {
+    let binaries = Binaries::locate()?;
+    let dir = binaries.kube_controller_manager.parent().expect("a program is in a directory");
+    println!("{}", dir.display());
+    Ok(())
+}
+
+fn hold(dir: &Path) -> Result<(), Box<dyn Error>> {
+    let control_plane = ControlPlane::start(dir)?;
+    println!("{}", control_plane.url());
+    io::stdin().read_to_end(&mut Vec::new())?;
+    control_plane.stop()?;
+    Ok(())
+}

@@ -1,0 +1,95 @@
+# Runs the control plane for as long as its standard input is open. The other end of that pipe is held by the process
+# that wants the control plane; however that process ends, kill -9 included, the pipe closes and everything here stops.
+# The lines read from it are not looked at, except that the first one says the API server is ready.
+#
+# Works in the run directory. For each program: NAME.log, NAME.pid, and NAME.exit (its status) once it has ended; no
+# such pid or exit file may be left of an earlier run.
+# Arguments: etcd, kube-apiserver, kube-controller-manager (paths), then the client, peer and API ports.
+set -u
+etcd=$1 apiserver=$2 controller_manager=$3 etcd_port=$4 peer_port=$5 api_port=$6
+
+# The end of the holder is the only reason to stop, apart from a TERM of this script itself.
+trap '' HUP INT
+trap 'stop_all; exit 0' TERM
+
+run() {
+    name=$1
+    shift
+    (
+        "$@" >"$name.log" 2>&1 &
+        echo $! >"$name.pid"
+        wait $!
+        echo $? >"$name.exit"
+    ) &
+    # Without its number the program could not be stopped.
+    until [ -s "$name.pid" ]; do sleep 0.01; done
+}
+
+# TERM, and KILL for what has not ended five seconds later.
+stop() {
+    tries=0
+    while [ -e "$1.pid" ] && [ ! -e "$1.exit" ]; do
+        case $tries in
+        0) kill -TERM "$(cat "$1.pid")" ;;
+        100) kill -KILL "$(cat "$1.pid")" ;;
+        200) echo "$1 does not end" >&2; exit 1 ;;
+        esac
+        tries=$((tries + 1))
+        sleep 0.05
+    done
+}
+
+# etcd last: an API server that has lost its etcd takes more than a minute to end.
+stop_all() {
+    stop kube-controller-manager
+    stop kube-apiserver
+    stop etcd
+}
+
+# No fsync: this data need not survive a crash of the machine, and tests write much.
+run etcd "$etcd" \
+    --data-dir=etcd \
+    --listen-client-urls="http://127.0.0.1:$etcd_port" \
+    --advertise-client-urls="http://127.0.0.1:$etcd_port" \
+    --listen-peer-urls="http://127.0.0.1:$peer_port" \
+    --unsafe-no-fsync \
+    --log-level=warn
+
+# The server makes its serving certificate itself (--cert-dir) before it reads the ServiceAccount key, so the same
+# private key serves for both and no other tool has to make one. No throttling: priority and fairness are off and
+# zero means no limit of requests in flight. No endpoint is reconciled: it must not be a loopback address.
+run kube-apiserver "$apiserver" \
+    --etcd-servers="http://127.0.0.1:$etcd_port" \
+    --cert-dir=certs \
+    --bind-address=127.0.0.1 \
+    --advertise-address=127.0.0.1 \
+    --endpoint-reconciler-type=none \
+    --secure-port="$api_port" \
+    --service-cluster-ip-range=10.0.0.0/24 \
+    --service-account-issuer=https://kubernetes.default.svc \
+    --service-account-key-file=certs/apiserver.key \
+    --service-account-signing-key-file=certs/apiserver.key \
+    --token-auth-file=tokens.csv \
+    --authorization-mode=RBAC \
+    --audit-policy-file=audit-policy.yaml \
+    --audit-log-path=audit.log \
+    --enable-priority-and-fairness=false \
+    --max-requests-inflight=0 \
+    --max-mutating-requests-inflight=0
+
+# It gives up when the API server is not healthy after ten seconds, so it starts only when that one is ready. These
+# controllers finalise deleted namespaces, collect what its owner has left behind, make the default ServiceAccounts and
+# fill the roles view, edit and admin.
+if read -r _; then
+    run kube-controller-manager "$controller_manager" \
+        --kubeconfig=kubeconfig \
+        --controllers=namespace-controller,garbage-collector-controller,clusterrole-aggregation-controller \
+        --controllers=serviceaccount-controller,serviceaccount-token-controller \
+        --service-account-private-key-file=certs/apiserver.key \
+        --leader-elect=false \
+        --secure-port=0 \
+        --kube-api-qps=200 \
+        --kube-api-burst=400
+    while read -r _; do :; done
+fi
+stop_all

@@ -1,0 +1,198 @@
+//! Objects as a test sees and changes them behind the API's back, and those every account begins with.
+//!
+//! No rule of the API applies here; what is not given is filled in so that the object looks as if it had been made
+//! through the API.
+
+use serde_json::{Map, Value, json};
+
+use crate::store::shown;
+use crate::world::World;
+use crate::{collections, scim, workspaces};
+
+/// The field that holds the id of a collection's objects.
+fn id_field(collection: &str) -> Result<&'static str, String> {
+    match collection {
+        "workspaces" => Ok("workspace_id"),
+        "ip-access-lists" => Ok("list_id"),
+        "permissionassignments" => Ok("id"),
+        _ if scim::COLLECTIONS.contains(&collection) => Ok("id"),
+        _ => match collections::find(collection) {
+            Some(found) => Ok(found.id),
+            None => Err(format!("there is no collection '{collection}'")),
+        },
+    }
+}
+
+/// The objects of a collection as they are now.
+pub(crate) fn list(world: &mut World, collection: &str) -> Vec<Value> {
+    workspaces::settle(world);
+    world.store.list(collection).into_iter().map(|(id, value)| with_id(collection, id, value)).collect()
+}
+
+/// Everything there is, by collection.
+pub(crate) fn all(world: &mut World) -> Value {
+    let names: Vec<String> = world.store.collections().map(str::to_owned).collect();
+    let all: Map<String, Value> =
+        names.into_iter().map(|name| (name.clone(), json!(list(world, &name)))).collect();
+    Value::Object(all)
+}
+
+/// Assignments are stored without the workspace, which is part of their key.
+fn with_id(collection: &str, id: &str, value: &Value) -> Value {
+    let mut value = shown(value);
+    if collection == "permissionassignments" {
+        value["id"] = json!(id);
+        value["workspace_id"] = json!(id.split('/').next().and_then(|number| number.parse::<i64>().ok()));
+    }
+    value
+}
+
+/// Makes an object; says how it came out.
+pub(crate) fn insert(world: &mut World, collection: &str, value: Value) -> Result<Value, String> {
+    workspaces::settle(world);
+    let Value::Object(mut object) = value else { return Err("an object must be a JSON object".to_owned()) };
+    let field = id_field(collection)?;
+    if collection == "permissionassignments" {
+        let (workspace, principal) = (object.remove("workspace_id"), object.get("principal_id"));
+        let (Some(workspace), Some(principal)) = (workspace, principal) else {
+            return Err("an assignment needs workspace_id and principal_id".to_owned());
+        };
+        let id = format!("{workspace}/{principal}");
+        world.put(collection, &id, Value::Object(object.clone()));
+        return Ok(with_id(collection, &id, &Value::Object(object)));
+    }
+    let mut whole = defaults(world, collection);
+    whole.append(&mut object);
+    if collection == "ip-access-lists" {
+        whole.insert("address_count".into(), json!(whole["ip_addresses"].as_array().map_or(0, Vec::len)));
+    }
+    let id = match &whole[field] {
+        Value::String(id) => id.clone(),
+        other => other.to_string(),
+    };
+    let value = Value::Object(whole);
+    world.put(collection, &id, value.clone());
+    Ok(shown(&value))
+}
+
+fn defaults(world: &mut World, collection: &str) -> Map<String, Value> {
+    let (now, number, uuid) = (world.now(), world.new_number(), world.new_uuid());
+    let value = match collection {
+        "workspaces" => json!({
+            "workspace_id": number, "workspace_name": format!("workspace-{number}"), "aws_region": "eu-west-1",
+            "deployment_name": format!("dbc-{number:x}"), "account_id": world.account_id, "creation_time": now,
+            "pricing_tier": "PREMIUM", "compute_mode": "HYBRID", "storage_mode": "CUSTOMER_HOSTED",
+            "workspace_status": "RUNNING", "workspace_status_message": "Workspace is running.", "_ran": now,
+        }),
+        "ip-access-lists" => json!({
+            "list_id": uuid, "label": uuid, "list_type": "ALLOW", "ip_addresses": [], "enabled": true,
+            "created_at": now, "updated_at": now, "created_by": number, "updated_by": number,
+        }),
+        "Users" => json!({"id": number.to_string(), "active": true}),
+        "Groups" => json!({"id": number.to_string(), "meta": {"resourceType": "Group"}}),
+        "ServicePrincipals" => json!({"id": number.to_string(), "applicationId": uuid, "active": true}),
+        plain => {
+            let field = id_field(plain).unwrap_or("id");
+            json!({field: uuid, "account_id": world.account_id, "creation_time": now})
+        }
+    };
+    let Value::Object(mut defaults) = value else { return Map::new() };
+    if let Some(schema) = collection.strip_suffix('s').filter(|_| scim::COLLECTIONS.contains(&collection)) {
+        defaults.insert("schemas".into(), json!([format!("urn:ietf:params:scim:schemas:core:2.0:{schema}")]));
+    }
+    defaults
+}
+
+/// Merges `changes` into an object; a null removes a field. A status that is set by hand stays.
+pub(crate) fn edit(world: &mut World, collection: &str, id: &str, changes: Value) -> Result<Value, String> {
+    workspaces::settle(world);
+    let Value::Object(changes) = changes else { return Err("changes must be a JSON object".to_owned()) };
+    let Some(Value::Object(mut object)) = world.store.get(collection, id).cloned() else {
+        return Err(format!("there is no object {id} in '{collection}'"));
+    };
+    if let Some(status) = changes.get("workspace_status") {
+        object.remove("_due");
+        if status == "RUNNING" {
+            object.entry("_ran").or_insert(json!(world.now()));
+        }
+    }
+    for (name, value) in changes {
+        match value {
+            Value::Null => object.remove(&name),
+            value => object.insert(name, value),
+        };
+    }
+    let value = Value::Object(object);
+    world.put(collection, id, value.clone());
+    Ok(with_id(collection, id, &value))
+}
+
+/// Removes an object and what depends on it; says whether there was one.
+pub(crate) fn remove(world: &mut World, collection: &str, id: &str) -> bool {
+    workspaces::settle(world);
+    let there = world.store.get(collection, id).is_some();
+    if collection == "workspaces" {
+        let now = world.now();
+        workspaces::forget(world, id, now);
+    }
+    if scim::COLLECTIONS.contains(&collection) {
+        let suffix = format!("/{id}");
+        let assignments =
+            world.store.list("permissionassignments").into_iter().map(|(key, _)| key.to_owned());
+        for key in assignments.filter(|key| key.ends_with(&suffix)).collect::<Vec<_>>() {
+            world.remove("permissionassignments", &key);
+        }
+    }
+    world.remove(collection, id);
+    there
+}
+
+/// The principals every account begins with; they were there long ago, whatever lag is set.
+pub(crate) fn seed(world: &mut World) {
+    let caller = json!({
+        "id": world.caller_id.to_string(), "displayName": "operator", "applicationId": world.client_id,
+        "active": true, "roles": [{"value": "account_admin"}],
+    });
+    let mut people = Vec::new();
+    for name in ["ada", "grace", "edsger"] {
+        let user_name = format!("{name}@example.com");
+        people.push(json!({"displayName": name, "userName": user_name, "emails": [{"value": user_name}]}));
+    }
+    let robot = json!({"displayName": "pipeline"});
+    let mut members = Vec::new();
+    for (collection, value) in people
+        .into_iter()
+        .map(|person| ("Users", person))
+        .chain([("ServicePrincipals", caller), ("ServicePrincipals", robot)])
+    {
+        let mut whole = defaults(world, collection);
+        whole.extend(value.as_object().cloned().unwrap_or_default());
+        let id = whole["id"].as_str().unwrap_or_default().to_owned();
+        members.push(json!({"value": id, "display": whole["displayName"]}));
+        world.store.put(collection, &id, Value::Object(whole), 0);
+    }
+    for (name, members) in [("data-eng", &members[..2]), ("analysts", &members[1..3])] {
+        let mut whole = defaults(world, "Groups");
+        whole.extend([("displayName".to_owned(), json!(name)), ("members".to_owned(), json!(members))]);
+        let id = whole["id"].as_str().unwrap_or_default().to_owned();
+        world.store.put("Groups", &id, Value::Object(whole), 0);
+    }
+}
+
+/// What the demo finds in the account: objects nobody manages yet.
+pub(crate) fn seed_demo(world: &mut World) -> Result<(), String> {
+    let role = "arn:aws:iam::111122223333:role/databricks-legacy";
+    let credentials = json!({
+        "credentials_name": "legacy", "aws_credentials": {"sts_role": {"role_arn": role}},
+    });
+    let credentials = insert(world, "credentials", credentials)?;
+    let storage = world.new_uuid();
+    let workspace = json!({
+        "workspace_name": "legacy", "credentials_id": credentials["credentials_id"],
+        "storage_configuration_id": storage,
+    });
+    insert(world, "workspaces", workspace)?;
+    let office = json!({"label": "office", "ip_addresses": ["203.0.113.0/24"]});
+    insert(world, "ip-access-lists", office)?;
+    Ok(())
+}

@@ -1,0 +1,96 @@
+//! What a test or the demo can turn while the simulator runs: times, lags, limits and the answers to open
+//! questions about the API. Faults of single requests are in `faults`.
+
+use std::net::Ipv4Addr;
+
+use serde::{Deserialize, Serialize};
+
+/// The knobs. Times are milliseconds on the simulator's clock, except `latency_ms`, which is real time.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Settings {
+    /// How long a new workspace stays `NOT_PROVISIONED`.
+    pub start_ms: u64,
+    /// How long a workspace stays `PROVISIONING`, after a create or an update that needs it.
+    pub provisioning_ms: u64,
+    /// How long a deleted workspace stays `CANCELLING` before it is gone.
+    pub deletion_ms: u64,
+    /// How long after `RUNNING` the permission assignment API still refuses the workspace.
+    pub federation_delay_ms: u64,
+    /// How long a token is accepted.
+    pub token_lifetime_ms: u64,
+    /// What `expires_in` of a token answer says (seconds), if not the truth.
+    pub announced_expires_in: Option<i64>,
+    /// The address calls seem to come from: IP access lists are enforced, and guard against locking it out.
+    /// Without it the lists have no effect.
+    pub caller_ip: Option<Ipv4Addr>,
+    /// The next workspace to be provisioned fails with this `workspace_status_message`.
+    pub fail_next_workspace: Option<String>,
+    /// The next PUT of a permission assignment answers 200 with this `error`, and changes nothing.
+    pub fail_next_assignment: Option<String>,
+    /// The account's prefix for `deployment_name`; without one, naming a deployment is refused.
+    pub deployment_prefix: Option<String>,
+    /// Lists show the state of this long ago.
+    pub list_lag_ms: u64,
+    /// Reads of one object show the state of this long ago.
+    pub get_lag_ms: u64,
+    /// Every call takes at least this long (real time).
+    pub latency_ms: u64,
+    /// Lists come in random order.
+    pub shuffle: bool,
+    /// Answers carry a field nobody has heard of.
+    pub unknown_fields: bool,
+    /// Limits, all of which a call must pass.
+    pub rate_limits: Vec<RateLimit>,
+    /// PATCH of a workspace without `update_mask` is refused (observed by others on GCP; AWS takes it).
+    pub require_update_mask: bool,
+    /// Assumed: a second plain object of the same unique name, and a second IP access list of the same type and
+    /// label, are refused.
+    pub refuse_duplicates: bool,
+    /// Deleting an IP access list is guarded against locking out the caller as a change is (unverified).
+    pub guard_ip_list_deletes: bool,
+    /// Addresses are stored in canonical form, a single one as `/32` (unverified; not thought to happen).
+    pub rewrite_cidrs: bool,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            start_ms: 500,
+            provisioning_ms: 2_000,
+            deletion_ms: 1_000,
+            federation_delay_ms: 0,
+            token_lifetime_ms: 3_600_000,
+            announced_expires_in: None,
+            caller_ip: None,
+            fail_next_workspace: None,
+            fail_next_assignment: None,
+            deployment_prefix: None,
+            list_lag_ms: 0,
+            get_lag_ms: 0,
+            latency_ms: 0,
+            shuffle: false,
+            unknown_fields: true,
+            rate_limits: Vec::new(),
+            require_update_mask: false,
+            refuse_duplicates: true,
+            guard_ip_list_deletes: false,
+            rewrite_cidrs: false,
+        }
+    }
+}
+
+/// At most `limit` calls of a class in any `window_ms`; more are answered 429.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RateLimit {
+    /// A class as the journal names it (`scim`, `workspaces`, `token` ...), or `*` for all together.
+    pub class: String,
+    /// Calls allowed in a window.
+    pub limit: usize,
+    /// The window's length on the simulator's clock.
+    pub window_ms: u64,
+    /// The `Retry-After` header, word for word; none is sent without it.
+    #[serde(default)]
+    pub retry_after: Option<String>,
+}

@@ -1,0 +1,175 @@
+//! Host metadata, OAuth discovery, the token endpoint, and who a bearer token belongs to.
+
+use axum::http::header;
+use serde_json::json;
+use uuid::Uuid;
+
+use crate::wire::{Answer, Reply, Request};
+use crate::world::World;
+
+struct Token {
+    value: String,
+    expires_ms: u64,
+    /// The secret it was issued for: it falls with it (assumed).
+    secret: String,
+}
+
+/// Secrets of the one client, and the tokens issued for them.
+pub(crate) struct Tokens {
+    /// A secret, and until when it is good.
+    secrets: Vec<(String, u64)>,
+    issued: Vec<Token>,
+}
+
+impl Tokens {
+    pub fn new(secret: String) -> Self {
+        Self { secrets: vec![(secret, u64::MAX)], issued: Vec::new() }
+    }
+
+    /// Replaces the secret; the earlier ones, and their tokens, are good until `until_ms` at most.
+    pub fn rotate(&mut self, secret: String, until_ms: u64) {
+        for (_, good_until_ms) in &mut self.secrets {
+            *good_until_ms = until_ms.min(*good_until_ms);
+        }
+        self.secrets.push((secret, u64::MAX));
+    }
+
+    pub fn revoke_all(&mut self) {
+        self.issued.clear();
+    }
+
+    fn good_secret(&self, secret: &str, now_ms: u64) -> bool {
+        self.secrets.iter().any(|(known, until_ms)| known == secret && now_ms < *until_ms)
+    }
+
+    /// Whether the request carries a token of the client that is good now.
+    pub fn client_of(&self, request: &Request, now_ms: u64) -> bool {
+        let Some(bearer) = request.header(header::AUTHORIZATION).strip_prefix("Bearer ") else {
+            return false;
+        };
+        let token = self.issued.iter().find(|token| token.value == bearer);
+        token.is_some_and(|token| now_ms < token.expires_ms && self.good_secret(&token.secret, now_ms))
+    }
+}
+
+/// Refuses a call without a good token.
+pub(crate) fn authenticate(world: &World, request: &Request) -> Result<(), Reply> {
+    if world.tokens.client_of(request, world.now()) {
+        return Ok(());
+    }
+    if !request.header(header::AUTHORIZATION).starts_with("Bearer ") {
+        // Observed by others: the code is a number here.
+        let message = "Credential was not sent or was of an unsupported type for this API.";
+        return Err(Reply::json(401, json!({"error_code": 401, "message": message})));
+    }
+    Err(Reply::error(401, "UNAUTHENTICATED", "Token is invalid or expired"))
+}
+
+/// `GET /.well-known/databricks-config`; the placeholder in it is documented.
+pub(crate) fn metadata(world: &World, request: &Request) -> Answer {
+    if request.method != "GET" {
+        return Err(Reply::html(405, "HTTP method is not supported by this URL"));
+    }
+    let endpoint = format!("{}/oidc/accounts/{{account_id}}", base_url(request));
+    let body = json!({"oidc_endpoint": endpoint, "account_id": world.account_id, "cloud": "AWS"});
+    Ok(Reply::json(200, body))
+}
+
+/// Everything under `/oidc/accounts/`.
+pub(crate) fn oidc(world: &mut World, request: &Request, rest: &[&str]) -> Answer {
+    let known_account = rest.first() == Some(&world.account_id.as_str());
+    match (request.method.as_str(), rest) {
+        ("GET", [account, ".well-known", "oauth-authorization-server"]) if known_account => {
+            let issuer = format!("{}/oidc/accounts/{account}", base_url(request));
+            Ok(Reply::json(
+                200,
+                json!({
+                    "issuer": issuer,
+                    "authorization_endpoint": format!("{issuer}/v1/authorize"),
+                    "token_endpoint": format!("{issuer}/v1/token"),
+                    "grant_types_supported": ["client_credentials", "authorization_code", "refresh_token"],
+                    "token_endpoint_auth_methods_supported": ["client_secret_basic", "none"],
+                }),
+            ))
+        }
+        // Assumed: an unknown account has no such client.
+        ("POST", [_, "v1", "token"]) if !known_account => {
+            Err(refused(401, "invalid_client", "unknown account"))
+        }
+        ("POST", [_, "v1", "token"]) => token(world, request),
+        ("GET" | "POST", _) => Err(Reply::html(404, "Not Found")),
+        _ => Err(Reply::html(405, "HTTP method is not supported by this URL")),
+    }
+}
+
+fn token(world: &mut World, request: &Request) -> Answer {
+    request.only_queries(&[])?;
+    if request.media_type() != "application/x-www-form-urlencoded" {
+        return Err(refused(400, "invalid_request", "the body must be a form"));
+    }
+    let now = world.now();
+    let failed = || refused(401, "invalid_client", "Client authentication failed");
+    let (client, secret) = basic(request.header(header::AUTHORIZATION)).ok_or_else(failed)?;
+    if client != world.client_id || !world.tokens.good_secret(&secret, now) {
+        return Err(failed());
+    }
+    let mut grant_type = None;
+    let mut scope = None;
+    for (key, value) in url::form_urlencoded::parse(&request.body).into_owned() {
+        match key.as_str() {
+            "grant_type" => grant_type = Some(value),
+            "scope" => scope = Some(value),
+            // Assumed: stricter than the real endpoint is thought to be.
+            _ => return Err(refused(400, "invalid_request", &format!("unknown parameter {key}"))),
+        }
+    }
+    match (grant_type.as_deref(), scope.as_deref()) {
+        (None, _) => return Err(refused(400, "invalid_request", "grant_type is missing")),
+        (Some("client_credentials"), Some("all-apis")) => {}
+        (Some("client_credentials"), _) => {
+            return Err(refused(400, "invalid_scope", "scope must be all-apis"));
+        }
+        _ => return Err(refused(400, "unsupported_grant_type", "not simulated")),
+    }
+    let lifetime_ms = world.settings.token_lifetime_ms;
+    let value = format!("sim.{}", Uuid::new_v4().simple());
+    world.tokens.issued.retain(|token| now < token.expires_ms);
+    world.tokens.issued.push(Token { value: value.clone(), expires_ms: now + lifetime_ms, secret });
+    let expires_in = world.settings.announced_expires_in.unwrap_or((lifetime_ms / 1000) as i64);
+    let body =
+        json!({"access_token": value, "token_type": "Bearer", "expires_in": expires_in, "scope": "all-apis"});
+    Ok(Reply::json(200, body))
+}
+
+fn refused(status: u16, error: &str, description: &str) -> Reply {
+    Reply::json(status, json!({"error": error, "error_description": description}))
+}
+
+/// The address the client knows this server by.
+fn base_url(request: &Request) -> String {
+    format!("http://{}", request.header(header::HOST))
+}
+
+/// User and password of an HTTP Basic header.
+fn basic(header: &str) -> Option<(String, String)> {
+    let decoded = String::from_utf8(base64(header.strip_prefix("Basic ")?)?).ok()?;
+    let (user, password) = decoded.split_once(':')?;
+    Some((user.to_owned(), password.to_owned()))
+}
+
+fn base64(text: &str) -> Option<Vec<u8>> {
+    const DIGITS: &[u8] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+    let mut bytes = Vec::new();
+    let (mut bits, mut held) = (0_u32, 0);
+    for digit in text.trim_end_matches('=').bytes() {
+        let value = DIGITS.iter().position(|known| *known == digit)?;
+        bits = (bits << 6) | u32::try_from(value).ok()?;
+        held += 6;
+        if held >= 8 {
+            held -= 8;
+            bytes.push((bits >> held) as u8);
+            bits &= (1 << held) - 1;
+        }
+    }
+    Some(bytes)
+}

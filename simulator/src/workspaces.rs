@@ -1,0 +1,241 @@
+//! Workspaces of an AWS account: provisioning takes time, updates depend on the state, deletion is not at once.
+//!
+//! What time does to a workspace is in `lifecycle`. Documented: fields, states, which field may change in which
+//! state. Observed by others: a workspace being provisioned cannot be deleted; its creator becomes its admin.
+//! Assumed: codes of refusals where not marked otherwise; that a masked-out field of a PATCH is left alone (AWS is
+//! reported to ignore the mask); that a repeated DELETE is accepted.
+
+mod lifecycle;
+
+use serde_json::{Map, Value, json};
+use uuid::Uuid;
+
+use crate::schema::{Field, Kind, check_full, check_partial};
+use crate::store::shown;
+use crate::wire::{Answer, Reply, Request};
+use crate::world::World;
+
+pub(crate) use lifecycle::{forget, settle};
+
+const FIELDS: &[Field] = &[
+    Field::new("workspace_name", Kind::Text(1, 100)).required().immutable(),
+    Field::new("deployment_name", Kind::Text(1, 64)).immutable(),
+    Field::new("aws_region", Kind::Text(1, 64)).required(),
+    Field::new("credentials_id", Kind::Uuid),
+    Field::new("storage_configuration_id", Kind::Uuid),
+    Field::new("network_id", Kind::Uuid),
+    Field::new("private_access_settings_id", Kind::Uuid),
+    Field::new("managed_services_customer_managed_key_id", Kind::Uuid),
+    Field::new("storage_customer_managed_key_id", Kind::Uuid),
+    Field::new("network_connectivity_config_id", Kind::Uuid),
+    Field::new("custom_tags", Kind::TextMap),
+    Field::new("pricing_tier", Kind::OneOf(TIERS)).immutable(),
+    Field::new("compute_mode", Kind::OneOf(&["HYBRID", "SERVERLESS"])).immutable(),
+    Field::new("is_no_public_ip_enabled", Kind::Bool).immutable(),
+    Field::new("cloud", Kind::Text(0, 64)).immutable(),
+];
+
+const TIERS: &[&str] = &["STANDARD", "PREMIUM", "ENTERPRISE", "DEDICATED", "COMMUNITY_EDITION", "UNKNOWN"];
+
+/// Fields that hold the id of an object of a collection.
+const REFERENCES: &[(&str, &str)] = &[
+    ("credentials_id", "credentials"),
+    ("storage_configuration_id", "storage-configurations"),
+    ("network_id", "networks"),
+    ("private_access_settings_id", "private-access-settings"),
+    ("managed_services_customer_managed_key_id", "customer-managed-keys"),
+    ("storage_customer_managed_key_id", "customer-managed-keys"),
+    ("network_connectivity_config_id", "network-connectivity-configs"),
+];
+
+/// Changes that take a workspace in a network of Databricks back to `PROVISIONING`.
+const DISRUPTIVE: &[&str] =
+    &["credentials_id", "private_access_settings_id", "storage_customer_managed_key_id"];
+
+pub(crate) fn serve(world: &mut World, request: &Request, rest: &[&str]) -> Answer {
+    request.only_queries(if request.method == "PATCH" { &["update_mask"] } else { &[] })?;
+    if matches!(request.method.as_str(), "GET" | "DELETE") {
+        request.no_body()?;
+    }
+    match (request.method.as_str(), rest) {
+        ("GET", []) => Ok(Reply::json(200, json!(world.list("workspaces")))),
+        ("POST", []) => create(world, request.object()?),
+        ("GET", [id]) => {
+            world.read("workspaces", id).map(|value| Reply::json(200, value)).ok_or_else(|| unknown(id))
+        }
+        ("PATCH", [id]) => patch(world, id, request),
+        ("DELETE", [id]) => delete(world, id),
+        _ => Err(Reply::no_endpoint(request)),
+    }
+}
+
+pub(crate) fn unknown(id: &str) -> Reply {
+    Reply::missing(format!("Workspace {id} does not exist"))
+}
+
+fn create(world: &mut World, mut body: Map<String, Value>) -> Answer {
+    check_full(&body, FIELDS)?;
+    check_tags(&body)?;
+    check_references(world, &body)?;
+    let serverless = body.get("compute_mode") == Some(&json!("SERVERLESS"));
+    for field in ["credentials_id", "storage_configuration_id"] {
+        match (body.contains_key(field), serverless) {
+            (true, true) => {
+                return Err(Reply::invalid(format!("{field} is not allowed for compute mode SERVERLESS")));
+            }
+            (false, false) => return Err(Reply::invalid(format!("Missing required field: {field}"))),
+            _ => {}
+        }
+    }
+    let deployment = deployment_name(world, body.get("deployment_name").and_then(Value::as_str))?;
+    let id = world.new_number();
+    // `cloud` is ignored and `is_no_public_ip_enabled` never shown (documented).
+    body.retain(|name, _| name != "cloud" && name != "is_no_public_ip_enabled");
+    body.entry("pricing_tier").or_insert(json!("PREMIUM"));
+    body.entry("compute_mode").or_insert(json!("HYBRID"));
+    body.insert("storage_mode".into(), json!(if serverless { "DEFAULT_STORAGE" } else { "CUSTOMER_HOSTED" }));
+    body.insert("deployment_name".into(), json!(deployment));
+    body.insert("workspace_id".into(), json!(id));
+    body.insert("account_id".into(), json!(world.account_id));
+    body.insert("creation_time".into(), json!(world.now()));
+    body.insert("workspace_status".into(), json!("NOT_PROVISIONED"));
+    body.insert("workspace_status_message".into(), json!("Workspace has not yet begun provisioning."));
+    body.insert("_fail".into(), json!(world.settings.fail_next_workspace.take()));
+    body.insert("_due".into(), json!({"at": world.now() + world.settings.start_ms, "to": "PROVISIONING"}));
+    let value = Value::Object(body);
+    world.put("workspaces", &id.to_string(), value.clone());
+    Ok(Reply::json(201, shown(&value)))
+}
+
+fn check_tags(body: &Map<String, Value>) -> Result<(), Reply> {
+    for (key, value) in body.get("custom_tags").and_then(Value::as_object).into_iter().flatten() {
+        let value_length = value.as_str().unwrap_or_default().chars().count();
+        if !(1..=127).contains(&key.chars().count()) || value_length > 255 {
+            return Err(Reply::invalid(format!(
+                "Invalid custom tag '{key}': keys have 1-127 characters, values 0-255"
+            )));
+        }
+    }
+    Ok(())
+}
+
+/// Assumed: only ids made here can be told from ids of objects that are not simulated, so others are accepted.
+fn check_references(world: &World, body: &Map<String, Value>) -> Result<(), Reply> {
+    for (field, collection) in REFERENCES {
+        let Some(id) = body.get(*field).and_then(Value::as_str) else { continue };
+        if world.store.ever_had(collection, id) && world.store.get(collection, id).is_none() {
+            return Err(Reply::invalid(format!("{field} {id} does not exist")));
+        }
+    }
+    Ok(())
+}
+
+fn deployment_name(world: &World, wanted: Option<&str>) -> Result<String, Reply> {
+    let Some(wanted) = wanted else {
+        let random = Uuid::new_v4().simple().to_string();
+        return Ok(format!("dbc-{}-{}", &random[..8], &random[8..12]));
+    };
+    let Some(prefix) = &world.settings.deployment_prefix else {
+        return Err(Reply::malformed(
+            "Deployment name cannot be used until a deployment name prefix is defined",
+        ));
+    };
+    let plain = |name: &str| name.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-');
+    let name = match wanted {
+        "EMPTY" => prefix.clone(),
+        _ if plain(wanted) && !wanted.starts_with('-') && !wanted.ends_with('-') => {
+            format!("{prefix}-{wanted}")
+        }
+        _ => return Err(Reply::invalid("deployment_name is not a valid subdomain")),
+    };
+    if world.store.list("workspaces").iter().any(|(_, value)| value["deployment_name"] == json!(name)) {
+        return Err(Reply::error(409, "RESOURCE_ALREADY_EXISTS", format!("Deployment name {name} is taken")));
+    }
+    Ok(name)
+}
+
+fn patch(world: &mut World, id: &str, request: &Request) -> Answer {
+    let mut changes = request.object()?;
+    let Some(Value::Object(mut workspace)) = world.store.get("workspaces", id).cloned() else {
+        return Err(unknown(id));
+    };
+    check_partial(&changes, FIELDS)?;
+    check_tags(&changes)?;
+    apply_mask(world, request, &mut changes)?;
+    check_references(world, &changes)?;
+    // Documented: the last tag cannot be removed.
+    changes.retain(|name, value| name != "custom_tags" || *value != json!({}));
+    let status = workspace["workspace_status"].as_str().unwrap_or_default().to_owned();
+    for name in changes.keys() {
+        check_change(name, &status, &workspace)?;
+    }
+    let moved = DISRUPTIVE
+        .iter()
+        .any(|name| changes.contains_key(*name) && changes.get(*name) != workspace.get(*name));
+    let managed_network = !workspace.contains_key("network_id");
+    workspace.extend(changes);
+    if status == "FAILED" || (moved && managed_network) {
+        workspace.insert("workspace_status".into(), json!("PROVISIONING"));
+        workspace.insert("workspace_status_message".into(), json!("Workspace is being updated."));
+        workspace.insert("_fail".into(), json!(world.settings.fail_next_workspace.take()));
+        workspace.insert(
+            "_due".into(),
+            json!({"at": world.now() + world.settings.provisioning_ms, "to": "RUNNING"}),
+        );
+    }
+    let value = Value::Object(workspace);
+    world.put("workspaces", id, value.clone());
+    Ok(Reply::json(200, shown(&value)))
+}
+
+/// Leaves of the changes what the mask names. A masked field without a value would unset it, which no field allows.
+fn apply_mask(world: &World, request: &Request, changes: &mut Map<String, Value>) -> Result<(), Reply> {
+    let Some(mask) = request.query("update_mask") else {
+        let required = world.settings.require_update_mask;
+        return if required { Err(Reply::invalid("Update mask must be specified")) } else { Ok(()) };
+    };
+    let names: Vec<&str> = mask.split(',').collect();
+    for name in &names {
+        if FIELDS.iter().all(|field| field.name != *name) {
+            return Err(Reply::invalid(format!("Update mask names an unknown field '{name}'")));
+        }
+        if !changes.contains_key(*name) {
+            return Err(Reply::invalid(format!("{name} cannot be removed")));
+        }
+    }
+    changes.retain(|name, _| names.contains(&name.as_str()));
+    Ok(())
+}
+
+fn check_change(name: &str, status: &str, workspace: &Map<String, Value>) -> Result<(), Reply> {
+    if FIELDS.iter().any(|field| field.name == name && field.immutable) {
+        return Err(Reply::invalid(format!("{name} cannot be updated")));
+    }
+    let allowed = match (status, name) {
+        ("RUNNING", "aws_region" | "storage_configuration_id") => false,
+        ("RUNNING", "network_id") => workspace.contains_key("network_id"),
+        ("RUNNING", "storage_customer_managed_key_id") => !workspace.contains_key(name),
+        ("FAILED", "storage_customer_managed_key_id") => !workspace.contains_key("_ran"),
+        ("RUNNING" | "FAILED", _) => true,
+        _ => return Err(Reply::state(format!("Workspace cannot be updated while it is {status}"))),
+    };
+    let refusal = || Reply::invalid(format!("{name} cannot be updated while the workspace is {status}"));
+    if allowed { Ok(()) } else { Err(refusal()) }
+}
+
+fn delete(world: &mut World, id: &str) -> Answer {
+    let Some(mut workspace) = world.store.get("workspaces", id).cloned() else { return Err(unknown(id)) };
+    match workspace["workspace_status"].as_str() {
+        Some("PROVISIONING") => {
+            return Err(Reply::state("Workspace cannot be deleted while it is being provisioned"));
+        }
+        Some("CANCELLING" | "CANCELLED") => {}
+        _ => {
+            workspace["workspace_status"] = json!("CANCELLING");
+            workspace["workspace_status_message"] = json!("Workspace is being deleted.");
+            workspace["_due"] = json!({"at": world.now() + world.settings.deletion_ms, "to": "GONE"});
+            world.put("workspaces", id, workspace.clone());
+        }
+    }
+    Ok(Reply::json(200, shown(&workspace)))
+}

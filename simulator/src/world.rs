@@ -1,0 +1,156 @@
+//! The account: everything a call can see or change, behind one lock.
+
+use std::collections::{BTreeMap, VecDeque};
+
+use serde_json::{Value, json};
+use uuid::Uuid;
+
+use crate::clock::Clock;
+use crate::faults::{Fault, Faults};
+use crate::journal::Journal;
+use crate::settings::Settings;
+use crate::store::{Store, shown};
+use crate::tokens::Tokens;
+use crate::wire::{Content, Reply, Request, add_unknown_fields};
+use crate::{api, workspaces};
+
+pub(crate) struct World {
+    pub account_id: String,
+    pub client_id: String,
+    /// SCIM id of the calling service principal.
+    pub caller_id: i64,
+    pub clock: Clock,
+    pub settings: Settings,
+    pub store: Store,
+    pub tokens: Tokens,
+    pub faults: Faults,
+    pub journal: Journal,
+    /// Times of the calls that counted, per class of a rate limit.
+    counted: BTreeMap<String, VecDeque<u64>>,
+    last_number: i64,
+}
+
+/// What is decided when a call comes in, before it is carried out.
+pub(crate) struct Arrival {
+    pub n: u64,
+    pub fault: Option<(u64, Fault)>,
+    pub latency_ms: u64,
+}
+
+impl World {
+    pub fn new(account_id: String, client_id: String, client_secret: String, settings: Settings) -> Self {
+        let mut world = Self {
+            account_id,
+            client_id,
+            caller_id: 0,
+            clock: Clock::new(),
+            settings,
+            store: Store::default(),
+            tokens: Tokens::new(client_secret),
+            faults: Faults::default(),
+            journal: Journal::default(),
+            counted: BTreeMap::new(),
+            last_number: (1 << 53) - 1,
+        };
+        world.caller_id = world.new_number();
+        world
+    }
+
+    pub fn now(&self) -> u64 {
+        self.clock.now_ms()
+    }
+
+    /// A new id beyond 2^53 and odd, so that a client that reads it as a float gets another one.
+    pub fn new_number(&mut self) -> i64 {
+        self.last_number += 2;
+        self.last_number
+    }
+
+    pub fn new_uuid(&self) -> String {
+        Uuid::new_v4().to_string()
+    }
+
+    /// A collection as a list call shows it: late, and in any order, if so told.
+    pub fn list(&self, collection: &str) -> Vec<Value> {
+        let as_of_ms = self.now().saturating_sub(self.settings.list_lag_ms);
+        let found = self.store.list_at(collection, as_of_ms).into_iter();
+        let mut found: Vec<Value> = found.map(|(_, value)| shown(value)).collect();
+        if self.settings.shuffle {
+            found.sort_by_cached_key(|_| Uuid::new_v4());
+        }
+        found
+    }
+
+    /// An object as a read of it shows it: late, if so told.
+    pub fn read(&self, collection: &str, id: &str) -> Option<Value> {
+        let as_of_ms = self.now().saturating_sub(self.settings.get_lag_ms);
+        self.store.get_at(collection, id, as_of_ms).map(shown)
+    }
+
+    pub fn put(&mut self, collection: &str, id: &str, value: Value) {
+        let now = self.now();
+        self.store.put(collection, id, value, now);
+    }
+
+    pub fn remove(&mut self, collection: &str, id: &str) {
+        let now = self.now();
+        self.store.remove(collection, id, now);
+    }
+
+    pub fn arrive(&mut self, request: &Request) -> Arrival {
+        let fault = self.faults.hit(&request.method, &request.path);
+        let name = fault.as_ref().map(|(id, fault)| fault.name.clone().unwrap_or(format!("fault-{id}")));
+        let n = self.journal.arrived(request, api::class(&request.path).to_owned(), self.now(), name);
+        Arrival { n, fault, latency_ms: self.settings.latency_ms }
+    }
+
+    /// Carries out call `n`.
+    pub fn serve(&mut self, request: &Request, n: u64) -> Reply {
+        workspaces::settle(self);
+        let caller = self.tokens.client_of(request, self.now()).then(|| self.client_id.clone());
+        let mut reply = match api::serve(self, request) {
+            Ok(reply) | Err(reply) => reply,
+        };
+        if let Some(call) = self.journal.call(n) {
+            call.client_id = caller;
+            call.applied = reply.ok();
+        }
+        if let (true, true, Content::Json(value)) =
+            (self.settings.unknown_fields, reply.ok(), &mut reply.content)
+        {
+            add_unknown_fields(value);
+        }
+        reply
+    }
+
+    /// Refuses a call that one of the limits on its class has no room for.
+    pub fn count(&mut self, class: &str) -> Result<(), Reply> {
+        let now = self.now();
+        let limits =
+            self.settings.rate_limits.iter().filter(|limit| limit.class == class || limit.class == "*");
+        for limit in limits.clone() {
+            let counted = self.counted.entry(limit.class.clone()).or_default();
+            while counted.front().is_some_and(|at_ms| at_ms + limit.window_ms <= now) {
+                counted.pop_front();
+            }
+            if counted.len() >= limit.limit {
+                return Err(too_many(class, limit.retry_after.as_deref()));
+            }
+        }
+        for limit in limits {
+            self.counted.entry(limit.class.clone()).or_default().push_back(now);
+        }
+        Ok(())
+    }
+}
+
+fn too_many(class: &str, retry_after: Option<&str>) -> Reply {
+    let message = "Current request has to be retried later: too many requests";
+    let mut reply = match class {
+        "scim" => Reply::scim_error(429, None, message),
+        "token" => Reply::json(429, json!({"error": "too_many_requests", "error_description": message})),
+        _ => Reply::error(429, "REQUEST_LIMIT_EXCEEDED", message),
+    };
+    reply.headers.extend(retry_after.map(|value| ("Retry-After".to_owned(), value.to_owned())));
+    reply
+}

@@ -1,0 +1,103 @@
+//! IP access lists: who may call, and how not to lock oneself out.
+
+use serde_json::{Value, json};
+
+use crate::{Account, refused};
+
+fn list(label: &str, kind: &str, addresses: &[&str]) -> Value {
+    json!({"label": label, "list_type": kind, "ip_addresses": addresses})
+}
+
+async fn create(account: &Account, body: Value) -> String {
+    let (status, created) = account.send("POST", "ip-access-lists", body).await;
+    assert_eq!((status, &created["ip_access_list"]["enabled"]), (200, &json!(true)), "{created}");
+    format!("ip-access-lists/{}", created["ip_access_list"]["list_id"].as_str().unwrap())
+}
+
+#[tokio::test]
+async fn a_list_is_made_changed_replaced_and_removed() {
+    let account = Account::new().await;
+    assert!(
+        account.get("ip-access-lists").await.1.get("ip_access_lists").is_none(),
+        "no key when there is none"
+    );
+    let path = create(&account, list("office", "ALLOW", &["203.0.113.9", "198.51.100.0/24"])).await;
+    assert_eq!(account.send("PATCH", &path, json!({"enabled": false})).await.0, 200);
+    let (_, read) = account.get(&path).await;
+    assert_eq!(read["ip_access_list"]["enabled"], false);
+    assert_eq!(read["ip_access_list"]["ip_addresses"], json!(["203.0.113.9", "198.51.100.0/24"]), "in order");
+    assert_eq!(read["ip_access_list"]["address_count"], 2);
+
+    let partial = account.send("PUT", &path, list("office", "BLOCK", &[])).await;
+    assert_eq!(
+        refused(&partial),
+        (400, "INVALID_PARAMETER_VALUE"),
+        "a replacement says whether it is enabled"
+    );
+    let whole = json!({"label": "office", "list_type": "BLOCK", "enabled": true});
+    assert_eq!(account.send("PUT", &path, whole).await.0, 200);
+    let (_, all) = account.get("ip-access-lists").await;
+    assert_eq!(all["ip_access_lists"][0]["ip_addresses"], json!([]), "what a replacement leaves out is gone");
+    assert_eq!(account.delete(&path).await.0, 200);
+    assert_eq!(refused(&account.get(&path).await), (404, "RESOURCE_DOES_NOT_EXIST"));
+}
+
+#[tokio::test]
+async fn two_lists_of_a_type_do_not_share_a_label() {
+    let account = Account::new().await;
+    create(&account, list("office", "ALLOW", &[])).await;
+    create(&account, list("office", "BLOCK", &[])).await;
+    let path = create(&account, list("home", "ALLOW", &[])).await;
+    let taken = (400, "RESOURCE_ALREADY_EXISTS");
+    assert_eq!(refused(&account.send("POST", "ip-access-lists", list("office", "ALLOW", &[])).await), taken);
+    assert_eq!(refused(&account.send("PATCH", &path, json!({"label": "office"})).await), taken);
+}
+
+#[tokio::test]
+async fn all_lists_together_have_a_thousand_values() {
+    let account = Account::new().await;
+    let many: Vec<String> = (0..999).map(|n| format!("10.0.{}.{}", n / 256, n % 256)).collect();
+    let many: Vec<&str> = many.iter().map(String::as_str).collect();
+    create(&account, list("many", "BLOCK", &many)).await;
+    let two = list("two", "BLOCK", &["1.1.1.1", "1.1.1.2"]);
+    assert_eq!(refused(&account.send("POST", "ip-access-lists", two).await), (400, "QUOTA_EXCEEDED"));
+    create(&account, list("one", "BLOCK", &["1.1.1.1"])).await;
+}
+
+#[tokio::test]
+async fn no_change_locks_out_its_author() {
+    let account = Account::new().await;
+    account.sim.set(|settings| settings.caller_ip = Some("203.0.113.9".parse().unwrap()));
+    let guarded = (400, "INVALID_STATE");
+    let elsewhere = list("elsewhere", "ALLOW", &["198.51.100.0/24"]);
+    assert_eq!(refused(&account.send("POST", "ip-access-lists", elsewhere.clone()).await), guarded);
+    let path = create(&account, list("office", "ALLOW", &["203.0.113.0/24"])).await;
+    create(&account, elsewhere).await;
+    assert_eq!(refused(&account.send("PATCH", &path, json!({"ip_addresses": []})).await), guarded);
+    assert_eq!(refused(&account.send("PATCH", &path, json!({"enabled": false})).await), guarded);
+    let block = list("block", "BLOCK", &["203.0.113.9"]);
+    assert_eq!(
+        refused(&account.send("POST", "ip-access-lists", block).await),
+        guarded,
+        "blocking comes first"
+    );
+
+    account.sim.set(|settings| settings.guard_ip_list_deletes = true);
+    assert_eq!(refused(&account.delete(&path).await), guarded);
+    account.sim.set(|settings| settings.guard_ip_list_deletes = false);
+    assert_eq!(account.delete(&path).await.0, 200, "deleting is not known to be guarded");
+    assert_eq!(
+        refused(&account.get("credentials").await),
+        (403, "PERMISSION_DENIED"),
+        "and now it is locked out"
+    );
+}
+
+#[tokio::test]
+async fn addresses_may_come_back_in_another_form() {
+    let account = Account::new().await;
+    account.sim.set(|settings| settings.rewrite_cidrs = true);
+    let path = create(&account, list("office", "ALLOW", &["203.0.113.9", "198.51.100.7/24"])).await;
+    let (_, read) = account.get(&path).await;
+    assert_eq!(read["ip_access_list"]["ip_addresses"], json!(["203.0.113.9/32", "198.51.100.0/24"]));
+}

@@ -1,0 +1,77 @@
+//! SCIM, for reading.
+
+use serde_json::{Value, json};
+
+use crate::{Account, answer};
+
+async fn names(account: &Account, kind: &str, query: &[(&str, &str)]) -> Vec<String> {
+    let (status, list) = answer(account.request("GET", &format!("scim/v2/{kind}")).query(query)).await;
+    assert_eq!(status, 200, "{list}");
+    let found = list["Resources"].as_array().cloned().unwrap_or_default();
+    found.iter().map(|item| item["displayName"].as_str().unwrap().to_owned()).collect()
+}
+
+#[tokio::test]
+async fn principals_are_found_by_filter() {
+    let account = Account::new().await;
+    let client = account.sim.client_id.clone();
+    for (kind, filter, found) in [
+        ("Groups", r#"displayName eq "data-eng""#.to_owned(), vec!["data-eng"]),
+        ("Groups", r#"displayName eq "DATA-ENG""#.to_owned(), vec!["data-eng"]),
+        ("Groups", r#"displayName ne "data-eng""#.to_owned(), vec!["analysts"]),
+        ("Users", r#"userName sw "a" or userName co "grace""#.to_owned(), vec!["ada", "grace"]),
+        ("Users", r#"displayName eq "ada" and (active eq false or active eq true)"#.to_owned(), vec!["ada"]),
+        ("Users", r#"displayName eq "a\"da""#.to_owned(), vec![]),
+        ("ServicePrincipals", format!(r#"applicationId eq "{client}""#), vec!["operator"]),
+    ] {
+        assert_eq!(names(&account, kind, &[("filter", &filter)]).await, found, "{filter}");
+    }
+    for filter in [
+        "displayName",
+        "displayName eq data",
+        "displayName gt \"a\"",
+        "(a eq \"b\"",
+        "a eq \"b\" c",
+        "a eq \"b",
+    ] {
+        let (status, refusal) =
+            answer(account.request("GET", "scim/v2/Users").query(&[("filter", filter)])).await;
+        assert_eq!((status, &refusal["scimType"]), (400, &json!("invalidFilter")), "{filter}");
+    }
+}
+
+#[tokio::test]
+async fn lists_come_in_pages_and_without_members() {
+    let account = Account::new().await;
+    let (_, page) = account.get("scim/v2/Users?startIndex=2&count=1").await;
+    assert_eq!(
+        (&page["totalResults"], &page["startIndex"], &page["itemsPerPage"]),
+        (&json!(3), &json!(2), &json!(1))
+    );
+    assert!(account.get("scim/v2/Users?startIndex=4").await.1.get("Resources").is_none());
+    assert_eq!(
+        names(&account, "Users", &[("sortBy", "displayName"), ("sortOrder", "descending")]).await[0],
+        "grace"
+    );
+
+    let (_, groups) = account.get("scim/v2/Groups").await;
+    let group = &groups["Resources"][0];
+    assert!(group.get("members").is_none(), "a list shows no members");
+    let path = format!("scim/v2/Groups/{}", group["id"].as_str().unwrap());
+    let (_, whole) = account.get(&path).await;
+    assert_eq!(whole["members"].as_array().map(Vec::len), Some(2));
+    let (_, part) = account.get(&(path.clone() + "?attributes=displayName")).await;
+    assert_eq!((part.get("members"), &part["displayName"]), (None, &group["displayName"]));
+    let (_, rest) = account.get(&(path + "?excludedAttributes=members")).await;
+    assert_eq!(rest.get("members"), None);
+}
+
+#[tokio::test]
+async fn what_is_not_there_or_not_simulated_is_refused_in_scim() {
+    let account = Account::new().await;
+    let (status, refusal) = account.get("scim/v2/Users/1").await;
+    assert_eq!((status, &refusal["status"]), (404, &json!("404")));
+    assert_eq!(account.send("POST", "scim/v2/Groups", json!({"displayName": "x"})).await.0, 501);
+    let body: Value = account.get("scim/v2/Users?count=many").await.1;
+    assert_eq!(body["scimType"], "invalidValue");
+}

@@ -1,0 +1,197 @@
+//! The commands: run the operator, write the CRDs.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use clap::{Parser, Subcommand};
+use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
+use kube::{Client, CustomResourceExt};
+use tokio_util::sync::CancellationToken;
+
+use crate::config::Run;
+use crate::engine::access::Permit;
+use crate::engine::auth::spec::DatabricksAuth;
+use crate::engine::{controller, crd};
+use crate::kinds::KINDS;
+use crate::telemetry::{self, Readiness};
+
+#[derive(Parser)]
+#[command(version, about = "Keeps a Databricks account as Kubernetes objects say")]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Run the operator against the cluster of KUBECONFIG, or the one it runs in
+    Run(Box<Run>),
+    /// Write the CustomResourceDefinitions, one file a kind
+    Crds {
+        /// The folder to write to
+        #[arg(long, default_value = "crds")]
+        out: PathBuf,
+    },
+}
+
+/// Runs the command line; an error is one line, and a non-zero exit.
+pub fn main() -> ExitCode {
+    let result = match Cli::parse().command {
+        Command::Run(run) => operate(&run),
+        Command::Crds { out } => write_crds(&out),
+    };
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(message) => {
+            eprintln!("databricks-operator: {message}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// All CRDs: DatabricksAuth and the kinds.
+pub fn crds() -> Vec<CustomResourceDefinition> {
+    let auth = crd::finish(DatabricksAuth::crd(), &[]);
+    std::iter::once(auth).chain(KINDS.iter().map(|kind| kind.crd())).collect()
+}
+
+/// The YAML of a CRD, as it is committed.
+pub fn crd_yaml(crd: &CustomResourceDefinition) -> Result<String, String> {
+    let yaml = serde_saphyr::to_string(crd)
+        .map_err(|e| format!("{:?} cannot be written: {e}", crd.metadata.name))?;
+    Ok(format!("# Written by `databricks-operator crds`. Do not edit.\n{}\n", yaml.trim_end()))
+}
+
+fn write_crds(out: &std::path::Path) -> Result<(), String> {
+    let failed = |path: &std::path::Path, e| format!("{} cannot be written: {e}", path.display());
+    std::fs::create_dir_all(out).map_err(|e| failed(out, e))?;
+    for crd in crds() {
+        let path = out.join(format!("{}.yaml", crd.spec.names.plural));
+        std::fs::write(&path, crd_yaml(&crd)?).map_err(|e| failed(&path, e))?;
+    }
+    Ok(())
+}
+
+fn operate(run: &Run) -> Result<(), String> {
+    run.check()?;
+    telemetry::log(run.log_format, &run.log);
+    // Fails only if another provider was installed before, which nothing here does.
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .build()
+        .map_err(|e| format!("the runtime cannot start: {e}"))?;
+    let result = runtime.block_on(serve(run));
+    runtime.shutdown_timeout(Duration::from_secs(1));
+    result
+}
+
+async fn serve(run: &Run) -> Result<(), String> {
+    let ready = Readiness::default();
+    telemetry::serve(run.health_address, ready.clone()).await.map_err(|e| {
+        format!("health cannot be served at {}: {e}; choose another --health-address", run.health_address)
+    })?;
+    let client = connect().await?;
+    check_cluster(&client, run).await?;
+    let stop = CancellationToken::new();
+    tokio::spawn(on_signal(stop.clone()));
+    let parts = controller::Parts {
+        client,
+        kinds: KINDS,
+        settings: run.engine(),
+        hosts: run.hosts(),
+        databricks: run.client(),
+        permit: Permit::sole(),
+    };
+    tracing::info!(namespaces = ?run.namespaces, installation = run.installation, "the operator starts");
+    let running = controller::run(parts, stop.clone(), move || {
+        ready.set();
+        tracing::info!("caches are filled; the operator is ready");
+    });
+    let overtime = async {
+        stop.cancelled().await;
+        tokio::time::sleep(controller::SHUTDOWN).await;
+    };
+    tokio::select! {
+        () = running => Ok(()),
+        () = overtime => Err("calls were still under way when the time to end was over".into()),
+    }
+}
+
+async fn connect() -> Result<Client, String> {
+    let mut config = kube::Config::infer().await.map_err(|e| {
+        format!("no cluster: {e}; set KUBECONFIG to a kubeconfig file, or run inside a cluster")
+    })?;
+    // kube would repeat a POST or PATCH that may have had its effect; the engine tries again by itself.
+    config.default_retry = false;
+    config.connect_timeout = Some(Duration::from_secs(10));
+    Client::try_from(config).map_err(|e| format!("the kubeconfig cannot be used: {e}"))
+}
+
+/// Finds out in a moment, and says in one line, what would otherwise be an endless loop of failing watches.
+async fn check_cluster(client: &Client, run: &Run) -> Result<(), String> {
+    let namespace = run.namespaces.first();
+    for crd in crds() {
+        let (plural, kind) = (&crd.spec.names.plural, &crd.spec.names.kind);
+        let gvk = kube::core::GroupVersionKind::gvk(&crd.spec.group, "v1alpha1", kind);
+        let resource = kube::core::ApiResource::from_gvk_with_plural(&gvk, plural);
+        let api: kube::Api<kube::core::DynamicObject> = match namespace {
+            Some(namespace) => kube::Api::namespaced_with(client.clone(), namespace, &resource),
+            None => kube::Api::all_with(client.clone(), &resource),
+        };
+        let one = kube::api::ListParams::default().limit(1);
+        match tokio::time::timeout(Duration::from_secs(20), api.list_metadata(&one)).await {
+            Ok(Ok(_)) => {}
+            Ok(Err(kube::Error::Api(s))) if s.is_not_found() => {
+                return Err(format!(
+                    "the CRD {plural}.{} is not installed: kubectl apply -f crds/",
+                    crd.spec.group
+                ));
+            }
+            Ok(Err(kube::Error::Api(s))) if s.is_forbidden() => {
+                return Err(format!(
+                    "the operator may not list {plural}: {}; grant it get, list, watch, patch",
+                    s.message
+                ));
+            }
+            Ok(Err(e)) => return Err(format!("the API server cannot be used: {}", chain(&e))),
+            Err(_) => {
+                return Err(
+                    "the API server did not answer within 20s: is the address in KUBECONFIG right?".into()
+                );
+            }
+        }
+    }
+    Ok(())
+}
+
+/// An error with its causes, on one line.
+fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(inner) = cause {
+        let more = inner.to_string();
+        if !text.contains(&more) {
+            text = format!("{text}: {more}");
+        }
+        cause = inner.source();
+    }
+    text
+}
+
+async fn on_signal(stop: CancellationToken) {
+    use tokio::signal::unix::{SignalKind, signal};
+    let (Ok(mut term), Ok(mut int)) = (signal(SignalKind::terminate()), signal(SignalKind::interrupt()))
+    else {
+        tracing::warn!("signals cannot be caught; the process can only be killed");
+        return;
+    };
+    tokio::select! {
+        _ = term.recv() => {}
+        _ = int.recv() => {}
+    }
+    tracing::info!("ending; calls under way are finished first");
+    stop.cancel();
+}

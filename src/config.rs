@@ -1,0 +1,154 @@
+//! Settings of the operator itself: what the command line says, checked.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use clap::Args;
+
+use crate::databricks::{HostPolicy, Settings as ClientSettings};
+use crate::engine::conclude::Pace;
+use crate::engine::pass::Settings;
+use crate::engine::spec::parse_duration;
+use crate::telemetry::LogFormat;
+
+/// Settings of `databricks-operator run`. Durations are written like `10m` or `1h30m`.
+#[derive(Args, Clone, Debug)]
+pub struct Run {
+    /// Watch only these namespaces, separated by commas; all when left out
+    #[arg(long, env = "NAMESPACES", value_delimiter = ',')]
+    pub namespaces: Vec<String>,
+    /// Name of this installation; part of the mark on workspaces. Must stay the same after a re-install
+    #[arg(long, env = "INSTALLATION", default_value = "default")]
+    pub installation: String,
+    /// How often objects are compared with the account where nothing else is said, or `Never`
+    #[arg(long, default_value = "10m", value_parser = interval)]
+    pub resync_interval: Interval,
+    /// First delay after a failure; doubled each time
+    #[arg(long, default_value = "1s", value_parser = duration)]
+    pub backoff_min: Duration,
+    /// Longest delay after a failure
+    #[arg(long, default_value = "5m", value_parser = duration)]
+    pub backoff_max: Duration,
+    /// First delay while Databricks is creating or changing something
+    #[arg(long, default_value = "5s", value_parser = duration)]
+    pub poll_min: Duration,
+    /// Longest delay while Databricks is creating or changing something
+    #[arg(long, default_value = "1m", value_parser = duration)]
+    pub poll_max: Duration,
+    /// How often to look again at what waits for another object; a change there wakes it at once
+    #[arg(long, default_value = "5m", value_parser = duration)]
+    pub recheck_waiting: Duration,
+    /// How often to look again at what a person has to decide
+    #[arg(long, default_value = "30m", value_parser = duration)]
+    pub recheck_stalled: Duration,
+    /// After a create whose result is not known: how long until the account surely shows what it made
+    #[arg(long, default_value = "2m", value_parser = duration)]
+    pub quarantine: Duration,
+    /// How long an object must be absent from the account before that is believed
+    #[arg(long, default_value = "15s", value_parser = duration)]
+    pub absence: Duration,
+    /// How long Databricks may take to create or change something before it is called stalled
+    #[arg(long, default_value = "1h", value_parser = duration)]
+    pub operation_timeout: Duration,
+    /// Objects of one kind that are worked on at the same time
+    #[arg(long, default_value_t = 8, value_parser = clap::value_parser!(u16).range(1..=256))]
+    pub concurrency: u16,
+    /// Time limit of one call to Databricks
+    #[arg(long, default_value = "30s", value_parser = duration)]
+    pub request_timeout: Duration,
+    /// Calls each second to one account and class of endpoints
+    #[arg(long, default_value_t = 20.0)]
+    pub requests_per_second: f64,
+    /// Calls that may be made at once after a quiet time
+    #[arg(long, default_value_t = 40)]
+    pub burst: u32,
+    /// Further suffixes of hosts that credentials may be sent to, separated by commas, such as `.databricks.example.com`
+    #[arg(long, env = "ALLOWED_HOST_SUFFIXES", value_delimiter = ',')]
+    pub allowed_host_suffixes: Vec<String>,
+    /// Let credentials go to http on this machine. For demos and tests only
+    #[arg(long)]
+    pub allow_insecure_loopback: bool,
+    /// Where health and readiness are served
+    #[arg(long, env = "HEALTH_ADDRESS", default_value = "0.0.0.0:8081")]
+    pub health_address: SocketAddr,
+    /// How log lines look
+    #[arg(long, env = "LOG_FORMAT", value_enum, default_value = "json")]
+    pub log_format: LogFormat,
+    /// What is logged, such as `info` or `databricks_operator=debug`
+    #[arg(long, env = "RUST_LOG", default_value = "info,kube_runtime=error,kube_client=warn")]
+    pub log: String,
+}
+
+/// A duration, or never.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Interval(pub Option<Duration>);
+
+fn duration(text: &str) -> Result<Duration, String> {
+    parse_duration(text).ok_or_else(|| "write a duration such as 30s, 10m or 1h30m".into())
+}
+
+fn interval(text: &str) -> Result<Interval, String> {
+    if text == "Never" { Ok(Interval(None)) } else { duration(text).map(|d| Interval(Some(d))) }
+}
+
+impl Run {
+    /// What is wrong with the settings together, in one line.
+    pub fn check(&self) -> Result<(), String> {
+        if self.backoff_min > self.backoff_max {
+            return Err("--backoff-min is longer than --backoff-max".into());
+        }
+        if self.poll_min > self.poll_max {
+            return Err("--poll-min is longer than --poll-max".into());
+        }
+        if self.requests_per_second <= 0.0 || !self.requests_per_second.is_finite() || self.burst == 0 {
+            return Err("--requests-per-second and --burst must be greater than zero".into());
+        }
+        let plain = |c: char| c.is_ascii_alphanumeric() || "-_.".contains(c);
+        if self.installation.is_empty()
+            || self.installation.len() > 63
+            || !self.installation.chars().all(plain)
+        {
+            return Err("--installation must be 1 to 63 letters, digits, '-', '_' or '.'".into());
+        }
+        Ok(())
+    }
+
+    /// Settings of the engine.
+    pub fn engine(&self) -> Settings {
+        Settings {
+            resync: self.resync_interval.0,
+            pace: Pace {
+                backoff_min: self.backoff_min,
+                backoff_max: self.backoff_max,
+                poll_min: self.poll_min,
+                poll_max: self.poll_max,
+                waiting: self.recheck_waiting,
+                stalled: self.recheck_stalled,
+            },
+            quarantine: self.quarantine,
+            absence: self.absence,
+            operation: self.operation_timeout,
+            installation: self.installation.clone(),
+            namespaces: self.namespaces.clone(),
+            concurrency: self.concurrency,
+        }
+    }
+
+    /// Where credentials may be sent.
+    pub fn hosts(&self) -> HostPolicy {
+        HostPolicy {
+            extra_suffixes: self.allowed_host_suffixes.clone(),
+            allow_loopback_http: self.allow_insecure_loopback,
+        }
+    }
+
+    /// Settings of the client.
+    pub fn client(&self) -> ClientSettings {
+        ClientSettings {
+            request_timeout: self.request_timeout,
+            requests_per_second: self.requests_per_second,
+            burst: self.burst,
+            ..ClientSettings::default()
+        }
+    }
+}

@@ -1,0 +1,248 @@
+//! One client for one account and one pair of credentials: sign in, wait for the rate, one try, decode.
+//!
+//! Nothing here sends a POST twice: reqwest's own retries are off, and after a 401 only other methods are sent again.
+//! (The pool below reqwest may move a request to a new connection, but only one of which no byte was written.)
+//! The connection can do nothing but HTTPS to the checked host: no redirects, no proxy from the environment, no way
+//! to relax certificate checks.
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use secrecy::{ExposeSecret, SecretString};
+use serde::de::DeserializeOwned;
+use serde_json::Value;
+
+use super::host::Host;
+use super::page::{Broken, Collected, Pages};
+use super::rate::{Class, Rate};
+use super::reply::Reply;
+use super::shown::{collect_secrets, misfit};
+use super::token::Tokens;
+use super::{Error, Fence, Method, Request, Urgency};
+
+mod sign_in;
+mod wire;
+
+use wire::Wire;
+
+/// Whom to sign in as, and where.
+#[derive(Debug, Clone)]
+pub struct Connection {
+    /// The host of the account.
+    pub host: Host,
+    /// The account: a UUID.
+    pub account_id: String,
+    /// The application id of the service principal.
+    pub client_id: String,
+    /// Its secret.
+    pub client_secret: SecretString,
+}
+
+/// How to call, the same for all connections.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Settings {
+    /// For one try, from the first byte out to the last byte in.
+    pub request_timeout: Duration,
+    /// For DNS, TCP and TLS; part of the former.
+    pub connect_timeout: Duration,
+    /// In the long run, for each class of endpoints.
+    pub requests_per_second: f64,
+    /// How many may go out at once after a rest, for each class of endpoints.
+    pub burst: u32,
+    /// Shows in the audit log of the account.
+    pub user_agent: String,
+}
+
+impl Default for Settings {
+    fn default() -> Settings {
+        Settings {
+            request_timeout: Duration::from_secs(30),
+            connect_timeout: Duration::from_secs(5),
+            requests_per_second: 20.0,
+            burst: 40,
+            user_agent: concat!("databricks-operator/", env!("CARGO_PKG_VERSION")).to_owned(),
+        }
+    }
+}
+
+/// The account API. Clones share token, rate and connections; the credentials never change.
+#[derive(Clone)]
+pub struct Client {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    connection: Connection,
+    wire: Wire,
+    rate: Rate,
+    tokens: Arc<Tokens>,
+}
+
+/// One try: what to send and under which rules.
+struct Try<'a> {
+    call: &'a str,
+    class: Class,
+    urgency: Urgency,
+    fence: Option<&'a Fence>,
+    /// What must not come back in an error.
+    secrets: Vec<String>,
+}
+
+impl Client {
+    /// A client that has not signed in yet.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] when the settings or the system's certificates cannot be used.
+    pub fn new(connection: Connection, settings: &Settings) -> Result<Client, Error> {
+        let wire = Wire::new(&connection.host, settings)?;
+        let rate = Rate::new(settings.requests_per_second, settings.burst);
+        Ok(Client { inner: Arc::new(Inner { connection, wire, rate, tokens: Arc::default() }) })
+    }
+
+    /// The account that this client is for.
+    pub fn account_id(&self) -> &str {
+        &self.inner.connection.account_id
+    }
+
+    /// The service principal that this client signs in as.
+    pub fn client_id(&self) -> &str {
+        &self.inner.connection.client_id
+    }
+
+    /// Where the calls go.
+    pub fn host(&self) -> &Host {
+        &self.inner.connection.host
+    }
+
+    /// Whether host, account and credentials fit together: the host's metadata does not name another account, and
+    /// there is a token.
+    ///
+    /// # Errors
+    /// [`Error::AccountMismatch`], [`Error::CredentialsRefused`], or what kept the host from answering.
+    pub async fn authenticate(&self) -> Result<(), Error> {
+        self.inner.check_account().await?;
+        self.inner.token().await.map(drop)
+    }
+
+    /// One call. An empty answer decodes as `null`; use `serde::de::IgnoredAny` where the answer does not matter.
+    ///
+    /// # Errors
+    /// Anything of [`Error`]. After [`Error::may_have_happened`] look before trying again.
+    pub async fn send<T: DeserializeOwned>(&self, request: Request) -> Result<T, Error> {
+        let reply = self.inner.call(&request).await?;
+        reply.decode(&request.call(), request.method == Method::Get)
+    }
+
+    /// All items of a list, over all pages. `request` is the GET of the first page.
+    ///
+    /// # Errors
+    /// As [`Client::send`], and [`Error::Decode`] or [`Error::Unknown`] when the pages make no complete list.
+    pub async fn list<T: DeserializeOwned>(
+        &self,
+        mut request: Request,
+        style: Pages,
+    ) -> Result<Vec<T>, Error> {
+        let call = request.call();
+        let mut collected = Collected::new(style);
+        for (name, value) in collected.first() {
+            set_query(&mut request, name, value);
+        }
+        loop {
+            let reply = self.inner.call(&request).await?;
+            let page: Value = reply.decode(&call, true)?;
+            match collected.add(page, reply.body.len()) {
+                Ok(Some((name, value))) => set_query(&mut request, name, value),
+                Ok(None) => break,
+                Err(Broken::Shape(reason)) => return Err(Error::Decode { call, reason }),
+                Err(Broken::Moved(reason)) => return Err(Error::Unknown { call, reason: reason.to_owned() }),
+            }
+        }
+        let items = collected.items.into_iter().map(serde_json::from_value).collect::<Result<Vec<T>, _>>();
+        items.map_err(|error| Error::Decode { call, reason: misfit(&error) })
+    }
+
+    /// The longest time for which Databricks has asked to hold back calls of some class.
+    pub fn throttled(&self) -> Option<Duration> {
+        self.inner.rate.closed_for()
+    }
+}
+
+impl fmt::Debug for Client {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Client").field(&self.inner.connection).finish()
+    }
+}
+
+impl Inner {
+    async fn call(self: &Arc<Self>, request: &Request) -> Result<Reply, Error> {
+        let first = self.signed(request).await;
+        match &first {
+            // Not so for a POST: "never twice" needs no exception for a host that acts first and refuses then.
+            Err(error) if error.status() == Some(401) && request.method != Method::Post => {
+                self.signed(request).await
+            }
+            _ => first,
+        }
+    }
+
+    /// One try with a token.
+    async fn signed(self: &Arc<Self>, request: &Request) -> Result<Reply, Error> {
+        let url = request.url(&self.connection.host)?;
+        let call = request.call();
+        let token = self.token().await?;
+        let mut secrets =
+            vec![token.value().to_owned(), self.connection.client_secret.expose_secret().to_owned()];
+        request.body.iter().for_each(|body| collect_secrets(body, false, &mut secrets));
+        let mut http = self.wire.request(request.method.http(), url).bearer_auth(token.value());
+        if let Some(body) = &request.body {
+            http = http.json(body);
+        }
+        let outcome = self
+            .exchange(
+                http,
+                Try {
+                    call: &call,
+                    class: Class::of(&request.path),
+                    urgency: request.urgency,
+                    fence: request.fence.as_ref(),
+                    secrets,
+                },
+            )
+            .await;
+        if outcome.as_ref().is_err_and(|error| error.status() == Some(401)) {
+            self.tokens.forget(&token);
+        }
+        outcome
+    }
+
+    /// Waits for the rate, asks the fence, sends, and takes note of what the host says about the rate.
+    async fn exchange(&self, http: reqwest::RequestBuilder, this: Try<'_>) -> Result<Reply, Error> {
+        let call = this.call.to_owned();
+        if let Err(retry_after) = self.rate.turn(this.class, this.urgency).await {
+            return Err(Error::Throttled { call, retry_after });
+        }
+        if this.fence.is_some_and(|may_act| !may_act()) {
+            return Err(Error::Fenced { call });
+        }
+        let reply = self.wire.send(http, &call).await?;
+        if reply.is_success() {
+            self.rate.answered(this.class);
+            return Ok(reply);
+        }
+        let mut error = reply.failure(&call, &this.secrets);
+        let throttled = reply.status == 429 || (reply.status == 503 && reply.retry_after.is_some());
+        match &mut error {
+            Error::Api { retry_after, .. } if throttled => {
+                *retry_after = Some(self.rate.close(this.class, *retry_after));
+            }
+            _ => self.rate.answered(this.class),
+        }
+        Err(error)
+    }
+}
+
+fn set_query(request: &mut Request, name: &str, value: String) {
+    request.query.retain(|(other, _)| other != name);
+    request.query.push((name.to_owned(), value));
+}

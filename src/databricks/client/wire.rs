@@ -1,0 +1,117 @@
+//! One HTTP exchange, within bounds of time and memory, that can go nowhere but to the checked host.
+
+use std::error::Error as _;
+use std::time::Duration;
+
+use reqwest::header::{ACCEPT, CONTENT_TYPE, DATE, HeaderMap, HeaderName, LOCATION, RETRY_AFTER};
+use reqwest::{Method, RequestBuilder, Response, Url};
+use tokio::time::timeout;
+
+use super::Settings;
+use crate::databricks::Error;
+use crate::databricks::host::Host;
+use crate::databricks::reply::Reply;
+use crate::databricks::shown::clean;
+
+/// Counted after decompression.
+const LONGEST_BODY: usize = 8 << 20;
+
+pub(super) struct Wire {
+    http: reqwest::Client,
+    timeout: Duration,
+}
+
+impl Wire {
+    pub(super) fn new(host: &Host, settings: &Settings) -> Result<Wire, Error> {
+        // reqwest panics without a provider. That one is there already is no failure.
+        _ = rustls::crypto::ring::default_provider().install_default();
+        let http = reqwest::Client::builder()
+            .user_agent(&settings.user_agent)
+            .https_only(!host.is_loopback())
+            .redirect(reqwest::redirect::Policy::none())
+            .referer(false)
+            .no_proxy()
+            // The default sends again what the server says it did not process; we take nobody's word for that.
+            .retry(reqwest::retry::never())
+            .connect_timeout(settings.connect_timeout)
+            // Shorter than the idle limits of usual load balancers, so that few calls meet a closed connection.
+            .pool_idle_timeout(Duration::from_secs(30))
+            .pool_max_idle_per_host(8)
+            .tcp_keepalive(Duration::from_secs(30))
+            .build();
+        match http {
+            Ok(http) => Ok(Wire { http, timeout: settings.request_timeout }),
+            Err(error) => {
+                Err(Error::Invalid { call: "the HTTP client".to_owned(), reason: root_cause(error) })
+            }
+        }
+    }
+
+    pub(super) fn request(&self, method: Method, url: Url) -> RequestBuilder {
+        self.http.request(method, url).header(ACCEPT, "application/json")
+    }
+
+    /// Sends once and reads the whole answer. Any status is an answer.
+    pub(super) async fn send(&self, http: RequestBuilder, call: &str) -> Result<Reply, Error> {
+        let call = call.to_owned();
+        let request = match http.build() {
+            Ok(request) => request,
+            Err(error) => return Err(Error::Invalid { call, reason: root_cause(error) }),
+        };
+        let exchange = async {
+            let response = self.http.execute(request).await?;
+            read(response).await
+        };
+        match timeout(self.timeout, exchange).await {
+            Ok(Ok(Some(reply))) => Ok(reply),
+            Ok(Ok(None)) => {
+                let reason = format!("the answer is longer than {} MiB", LONGEST_BODY >> 20);
+                Err(Error::Unknown { call, reason })
+            }
+            Ok(Err(error)) if error.is_connect() => {
+                Err(Error::Unreachable { call, reason: root_cause(error) })
+            }
+            Ok(Err(error)) => Err(Error::Unknown { call, reason: root_cause(error) }),
+            Err(_) => Err(Error::Unknown { call, reason: format!("it took longer than {:?}", self.timeout) }),
+        }
+    }
+}
+
+/// The whole answer, or `None` if it is too long.
+async fn read(mut response: Response) -> Result<Option<Reply>, reqwest::Error> {
+    let headers = response.headers();
+    let mut reply = Reply {
+        status: response.status().as_u16(),
+        content_type: text(headers, CONTENT_TYPE).unwrap_or_default(),
+        location: text(headers, LOCATION).unwrap_or_default(),
+        retry_after: text(headers, RETRY_AFTER),
+        date: text(headers, DATE),
+        request_id: text(headers, HeaderName::from_static("x-request-id")),
+        body: Vec::new(),
+    };
+    while let Some(chunk) = response.chunk().await? {
+        if reply.body.len() + chunk.len() > LONGEST_BODY {
+            return Ok(None);
+        }
+        reply.body.extend_from_slice(&chunk);
+    }
+    Ok(Some(reply))
+}
+
+/// A header as text; one that is not ASCII counts as garbage, not as absent.
+fn text(headers: &HeaderMap, name: HeaderName) -> Option<String> {
+    headers.get(name).map(|value| String::from_utf8_lossy(value.as_bytes()).into_owned())
+}
+
+/// The innermost reason, which is the telling one, without the URL (its query may hold names) and without times.
+fn root_cause(error: reqwest::Error) -> String {
+    let error = error.without_url();
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        (text, source) = (cause.to_string(), cause.source());
+    }
+    // rustls tells when it looked at an expired certificate.
+    let steady = text.split(": verification time").next().unwrap_or_default();
+    clean(steady, &[], 200)
+}

@@ -1,0 +1,201 @@
+//! What happened to a call: the only error type of this module. What to do about it is the caller's decision.
+//!
+//! The text is written into the status of objects, so it must be the same for the same cause: no request id, time or
+//! counter. It also must not leak: of what the host sent only its own message is shown, cleaned and cut.
+
+use std::time::Duration;
+
+/// What happened to a call. `call` is the method and path, such as `PUT /api/2.0/accounts/...`.
+#[derive(Debug, Clone, PartialEq, thiserror::Error)]
+pub enum Error {
+    /// The API answered with a failure.
+    #[error("{call}: Databricks answers {status}{}: {message}", code.as_deref().map(|c| format!(" {c}")).unwrap_or_default())]
+    Api {
+        /// Method and path.
+        call: String,
+        /// The HTTP status.
+        status: u16,
+        /// The API's own code, such as `INVALID_PARAMETER_VALUE` or `SCIM_409`; where present it says more than the status.
+        code: Option<String>,
+        /// The API's own message, at most 512 characters.
+        message: String,
+        /// How long the API asks to wait, within 0 s and 10 min.
+        retry_after: Option<Duration>,
+        /// For the log only: it differs from try to try.
+        request_id: Option<String>,
+    },
+    /// Databricks asked to wait, or the queue for the rate is long: nothing was sent.
+    #[error("{call}: waits, because Databricks limits the rate of calls")]
+    Throttled {
+        /// Method and path.
+        call: String,
+        /// When to come back.
+        retry_after: Duration,
+    },
+    /// No connection (DNS, TCP, TLS): nothing was sent.
+    #[error("{call}: the host cannot be reached: {reason}; check `host` and the network")]
+    Unreachable {
+        /// Method and path.
+        call: String,
+        /// What failed.
+        reason: String,
+    },
+    /// The request was sent, or may have been, and there is no answer that can be trusted.
+    #[error("{call}: sent, but there is no usable answer: {reason}")]
+    Unknown {
+        /// Method and path.
+        call: String,
+        /// What is wrong with the answer.
+        reason: String,
+    },
+    /// Something that is not the account API answered.
+    #[error("{call}: the host answers {what} ({status}), not as the account API does: is `host` right?")]
+    NotTheApi {
+        /// Method and path.
+        call: String,
+        /// The HTTP status.
+        status: u16,
+        /// What it answers with, such as a web page.
+        what: String,
+    },
+    /// The token endpoint knows no such client, or not this secret.
+    #[error(
+        "{call}: Databricks refuses the client id and secret: {message}; \
+         check both, and that the service principal belongs to this account"
+    )]
+    CredentialsRefused {
+        /// Method and path.
+        call: String,
+        /// The endpoint's own words.
+        message: String,
+    },
+    /// No token could be had for another reason than refused credentials; the call itself was not sent.
+    #[error("cannot sign in: {0}")]
+    NoToken(Box<Error>),
+    /// The host says that it serves another account.
+    #[error("the host serves account {found}, not {wanted}: correct the account id or the host")]
+    AccountMismatch {
+        /// The account id that was given.
+        wanted: String,
+        /// The account id in the host's metadata.
+        found: String,
+    },
+    /// The fence of the request said no: nothing was sent.
+    #[error("{call}: not sent, because this replica may no longer act")]
+    Fenced {
+        /// Method and path.
+        call: String,
+    },
+    /// A GET was answered in well-formed JSON of another shape than expected.
+    #[error("{call}: the answer is not as expected: {reason}")]
+    Decode {
+        /// Method and path.
+        call: String,
+        /// What is not as expected; never the value itself.
+        reason: String,
+    },
+    /// The request or the settings cannot be turned into a call: nothing was sent.
+    #[error("{call}: cannot be sent: {reason}")]
+    Invalid {
+        /// Method and path, or what was to be made.
+        call: String,
+        /// What is wrong.
+        reason: String,
+    },
+}
+
+impl Error {
+    /// The API itself says that the object does not exist. A missing endpoint, a web page, an empty answer, a lack of
+    /// permission or of a feature are not that.
+    pub fn is_absence(&self) -> bool {
+        let codes = ["RESOURCE_DOES_NOT_EXIST", "NOT_FOUND", "SCIM_404"];
+        self.status() == Some(404) && self.code().is_some_and(|code| codes.contains(&code))
+    }
+
+    /// A change that was asked for may have taken effect all the same: look before trying again.
+    pub fn may_have_happened(&self) -> bool {
+        // The code wins over the status, but only to add doubt: a 5xx with a harmless code may come from a gateway.
+        let codes = [
+            "INTERNAL_ERROR",
+            "UNKNOWN",
+            "DATA_LOSS",
+            "CANCELLED",
+            "DEADLINE_EXCEEDED",
+            "TEMPORARILY_UNAVAILABLE",
+        ];
+        match self {
+            Error::Unknown { .. } => true,
+            Error::Api { status, code, .. } => {
+                matches!(status, 408 | 499 | 500..) || code.as_deref().is_some_and(|c| codes.contains(&c))
+            }
+            Error::NotTheApi { status, .. } => matches!(status, 200..=299 | 500..),
+            _ => false,
+        }
+    }
+
+    /// How long to wait before trying again, if the API said so.
+    pub fn retry_after(&self) -> Option<Duration> {
+        match self {
+            Error::Api { retry_after, .. } => *retry_after,
+            Error::Throttled { retry_after, .. } => Some(*retry_after),
+            Error::NoToken(source) => source.retry_after(),
+            _ => None,
+        }
+    }
+
+    /// The API's own code, of an answer to this very call.
+    pub fn code(&self) -> Option<&str> {
+        match self {
+            Error::Api { code, .. } => code.as_deref(),
+            _ => None,
+        }
+    }
+
+    /// The HTTP status of the answer to this very call.
+    pub fn status(&self) -> Option<u16> {
+        match self {
+            Error::Api { status, .. } | Error::NotTheApi { status, .. } => Some(*status),
+            _ => None,
+        }
+    }
+
+    /// The id under which Databricks can find the call: for the log only.
+    pub fn request_id(&self) -> Option<&str> {
+        match self {
+            Error::Api { request_id, .. } => request_id.as_deref(),
+            Error::NoToken(source) => source.request_id(),
+            _ => None,
+        }
+    }
+
+    /// Too many calls: nothing is wrong with this one.
+    pub fn is_throttle(&self) -> bool {
+        match self {
+            Error::Throttled { .. } => true,
+            Error::Api { status: 429, .. } => true,
+            Error::Api { status: 503, retry_after, .. } => retry_after.is_some(),
+            Error::Api { code, .. } => code.as_deref() == Some("REQUEST_LIMIT_EXCEEDED"),
+            Error::NoToken(source) => source.is_throttle(),
+            _ => false,
+        }
+    }
+}
+
+/// Turns "the API says it does not exist" into an answer.
+pub trait Optional<T> {
+    /// `None` for [`Error::is_absence`].
+    ///
+    /// # Errors
+    /// Every other error, unchanged.
+    fn optional(self) -> Result<Option<T>, Error>;
+}
+
+impl<T> Optional<T> for Result<T, Error> {
+    fn optional(self) -> Result<Option<T>, Error> {
+        match self {
+            Ok(value) => Ok(Some(value)),
+            Err(error) if error.is_absence() => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+}

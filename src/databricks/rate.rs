@@ -1,0 +1,170 @@
+//! When a call may go out: a token bucket and a gate for each class of endpoints.
+//!
+//! Limits at Databricks differ by endpoint and are mostly unpublished, hence the classes and the gate: after a 429 all
+//! calls of the class wait as long as the host asks. No call waits here for long: a worker is worth more elsewhere.
+//! Time is tokio's, so that a test can stop it.
+
+use std::collections::BTreeSet;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use tokio::time::{Instant, sleep};
+
+use super::Urgency;
+
+/// A call that would wait longer than this is sent away instead.
+const PATIENCE: Duration = Duration::from_secs(5);
+const LONGEST_GATE: Duration = Duration::from_secs(600);
+
+/// Endpoints that share a limit.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Class {
+    Token,
+    Scim,
+    Workspaces,
+    Other,
+}
+
+impl Class {
+    pub(super) fn of(path: &str) -> Class {
+        let mut segments = path.split('/').skip(1);
+        match (segments.next(), segments.nth(3), path) {
+            (Some("oidc" | ".well-known"), ..) => Class::Token,
+            (_, Some("scim"), _) => Class::Scim,
+            (_, Some("workspaces"), _) => Class::Workspaces,
+            _ => Class::Other,
+        }
+    }
+}
+
+pub(super) struct Rate {
+    per_second: f64,
+    burst: f64,
+    lanes: [Mutex<Lane>; 4],
+}
+
+struct Lane {
+    /// What was in the bucket at `filled_at`.
+    tokens: f64,
+    filled_at: Instant,
+    closed_until: Instant,
+    /// 429s in a row without a usable `Retry-After`.
+    strikes: u32,
+    /// Tickets in the order in which they are served; the number keeps first come, first served.
+    waiting: BTreeSet<(Urgency, u64)>,
+    next_ticket: u64,
+}
+
+impl Rate {
+    pub(super) fn new(per_second: f64, burst: u32) -> Rate {
+        let burst = f64::from(burst.max(1));
+        let lane = || {
+            let now = Instant::now();
+            Mutex::new(Lane {
+                tokens: burst,
+                filled_at: now,
+                closed_until: now,
+                strikes: 0,
+                waiting: BTreeSet::new(),
+                next_ticket: 0,
+            })
+        };
+        Rate { per_second: per_second.max(0.1), burst, lanes: [lane(), lane(), lane(), lane()] }
+    }
+
+    /// Waits for this call's turn; `Err` is the time after which it is worth coming back.
+    pub(super) async fn turn(&self, class: Class, urgency: Urgency) -> Result<(), Duration> {
+        let place = Place::take(self, class, urgency);
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            let wait = match self.lane(class).try_take(place.ticket, self) {
+                None => return Ok(()),
+                Some(wait) => wait,
+            };
+            if Instant::now() + wait > deadline {
+                return Err(wait);
+            }
+            sleep(wait).await;
+        }
+    }
+
+    /// Closes the gate for as long as the host asked, or a growing time if it said nothing usable; returns that time.
+    pub(super) fn close(&self, class: Class, asked: Option<Duration>) -> Duration {
+        let mut lane = self.lane(class);
+        let now = Instant::now();
+        // Answers to calls that were under way when the gate closed are the same event.
+        if asked.is_none() && lane.closed_until <= now {
+            lane.strikes = (lane.strikes + 1).min(7);
+        }
+        let growing = Duration::from_secs(1 << lane.strikes.saturating_sub(1));
+        let pause = asked.unwrap_or(growing).min(LONGEST_GATE);
+        lane.closed_until = lane.closed_until.max(now + pause);
+        pause
+    }
+
+    /// A call of this class was answered with something else than a 429.
+    pub(super) fn answered(&self, class: Class) {
+        self.lane(class).strikes = 0;
+    }
+
+    /// The longest time for which a gate is still closed.
+    pub(super) fn closed_for(&self) -> Option<Duration> {
+        let now = Instant::now();
+        let left = self.lanes.iter().map(|lane| lock(lane).closed_until.saturating_duration_since(now));
+        left.max().filter(|left| !left.is_zero())
+    }
+
+    fn lane(&self, class: Class) -> MutexGuard<'_, Lane> {
+        lock(&self.lanes[class as usize])
+    }
+}
+
+impl Lane {
+    /// Takes a token if enough are there for everyone ahead too; otherwise says how long that will last.
+    fn try_take(&mut self, ticket: (Urgency, u64), rate: &Rate) -> Option<Duration> {
+        let now = Instant::now();
+        let filled = self.tokens + (now - self.filled_at).as_secs_f64() * rate.per_second;
+        (self.tokens, self.filled_at) = (filled.min(rate.burst), now);
+
+        let needed = 1.0 + self.waiting.range(..ticket).count() as f64;
+        let gate = self.closed_until.saturating_duration_since(now);
+        if gate.is_zero() && self.tokens >= needed {
+            self.tokens -= 1.0;
+            return None;
+        }
+        let missing = ((needed - self.tokens) / rate.per_second).max(0.0);
+        // A millisecond is the timer's resolution: less would make this a busy loop.
+        Some(gate.max(Duration::from_secs_f64(missing)).max(Duration::from_millis(1)))
+    }
+}
+
+/// A place in the queue, given up when the call goes out, is sent away or is dropped.
+struct Place<'a> {
+    rate: &'a Rate,
+    class: Class,
+    ticket: (Urgency, u64),
+}
+
+impl<'a> Place<'a> {
+    fn take(rate: &'a Rate, class: Class, urgency: Urgency) -> Place<'a> {
+        let mut lane = rate.lane(class);
+        let ticket = (urgency, lane.next_ticket);
+        lane.next_ticket += 1;
+        lane.waiting.insert(ticket);
+        Place { rate, class, ticket }
+    }
+}
+
+impl Drop for Place<'_> {
+    fn drop(&mut self) {
+        self.rate.lane(self.class).waiting.remove(&self.ticket);
+    }
+}
+
+fn lock(lane: &Mutex<Lane>) -> MutexGuard<'_, Lane> {
+    // No code panics while it holds the lock, and a lane is valid between any two statements.
+    lane.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests;

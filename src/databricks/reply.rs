@@ -1,0 +1,223 @@
+//! What came back, and what it says: a value, or which error.
+//!
+//! Every byte is untrusted. Only the fields named here are copied out of a failure, after `clean`, and a value that
+//! does not fit is described without being shown: it may be a secret.
+
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use serde::de::DeserializeOwned;
+use serde_json::{Map, Value};
+
+use super::Error;
+use super::shown::{clean, misfit, steady};
+
+const LONGEST_MESSAGE: usize = 512;
+const LONGEST_WAIT: Duration = Duration::from_secs(600);
+
+/// An answer whose body has arrived whole.
+#[derive(Default)]
+pub(super) struct Reply {
+    pub status: u16,
+    pub content_type: String,
+    pub location: String,
+    pub retry_after: Option<String>,
+    pub date: Option<String>,
+    pub request_id: Option<String>,
+    pub body: Vec<u8>,
+}
+
+impl Reply {
+    pub(super) fn is_success(&self) -> bool {
+        (200..300).contains(&self.status)
+    }
+
+    /// The body as `T`; an empty body is `null`. `read_only` is about the call: an unreadable answer to a change
+    /// leaves open what happened.
+    pub(super) fn decode<T: DeserializeOwned>(&self, call: &str, read_only: bool) -> Result<T, Error> {
+        if self.is_html() {
+            return Err(self.not_the_api(call));
+        }
+        let body = if self.body.trim_ascii().is_empty() { b"null" } else { self.body.as_slice() };
+        serde_json::from_slice(body).map_err(|error| {
+            let (call, reason) = (call.to_owned(), misfit(&error));
+            match read_only && error.is_data() {
+                true => Error::Decode { call, reason },
+                false => Error::Unknown { call, reason },
+            }
+        })
+    }
+
+    /// The error that this answer is. `secrets` never appear in it.
+    pub(super) fn failure(&self, call: &str, secrets: &[String]) -> Error {
+        let body: Option<Map<String, Value>> = serde_json::from_slice(&self.body).ok();
+        // Gateways answer these with a page of their own, and mean the status.
+        let of_gateways = matches!(self.status, 401 | 403 | 408 | 429 | 499 | 500..);
+        if self.status < 400 || (self.is_html() && !of_gateways) {
+            return self.not_the_api(call);
+        }
+        let said = match &body {
+            Some(body) => Said::of_json(body, self.status),
+            None => Said::of_text(&String::from_utf8_lossy(&self.body)),
+        };
+        let request_id = self.request_id.as_deref().or(said.request_id.as_deref());
+        let mut message = said.message.unwrap_or_default();
+        if let Some(id) = request_id.filter(|id| id.len() > 7) {
+            message = message.replace(id, "…");
+        }
+        let message = match clean(&steady(&message), secrets, LONGEST_MESSAGE) {
+            empty if empty.trim().is_empty() => "no message was given".to_owned(),
+            message => message,
+        };
+        Error::Api {
+            call: call.to_owned(),
+            status: self.status,
+            code: said.code.map(|code| clean(&code, secrets, 64)),
+            message,
+            retry_after: self.wait().or(said.retry_after).map(|wait| wait.min(LONGEST_WAIT)),
+            request_id: request_id.map(|id| clean(id, secrets, 100)),
+        }
+    }
+
+    fn is_html(&self) -> bool {
+        self.content_type.to_ascii_lowercase().contains("html")
+            || self.body.trim_ascii_start().starts_with(b"<")
+    }
+
+    fn not_the_api(&self, call: &str) -> Error {
+        let what = match self.status {
+            300..400 if self.location.contains("private-link-validation-error") => {
+                "that it is reachable through private link only"
+            }
+            300..400 => "with a redirect",
+            _ => "with a web page",
+        };
+        Error::NotTheApi { call: call.to_owned(), status: self.status, what: what.to_owned() }
+    }
+
+    /// `Retry-After`: whole seconds or a date, the latter by the host's own clock if it tells it.
+    fn wait(&self) -> Option<Duration> {
+        let text = self.retry_after.as_deref()?.trim();
+        if !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit()) {
+            // Only too many digits can fail here.
+            return Some(Duration::from_secs(text.parse().unwrap_or(u64::MAX)));
+        }
+        let ours = || SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
+        let now = self.date.as_deref().and_then(http_date).unwrap_or_else(ours);
+        Some(Duration::from_secs(http_date(text)?.saturating_sub(now)))
+    }
+}
+
+/// What a failure says, from whichever of the API's error forms it comes in.
+#[derive(Default)]
+struct Said {
+    code: Option<String>,
+    message: Option<String>,
+    request_id: Option<String>,
+    retry_after: Option<Duration>,
+}
+
+impl Said {
+    fn of_json(body: &Map<String, Value>, status: u16) -> Said {
+        let text = |keys: &[&str]| keys.iter().find_map(|key| body.get(*key)?.as_str()).map(str::to_owned);
+        let scim = body.get("schemas").and_then(Value::as_array).is_some_and(|schemas| {
+            schemas.iter().filter_map(Value::as_str).any(|s| s.ends_with("scim:api:messages:2.0:Error"))
+        });
+        let mut said =
+            Said { message: text(&["message", "error_description", "errorSummary"]), ..Said::default() };
+        said.code = match body.get("error_code").or_else(|| body.get("errorCode")) {
+            Some(Value::Number(code)) => Some(code.to_string()),
+            Some(Value::String(code)) if !code.is_empty() => Some(code.clone()),
+            _ => None,
+        };
+        if scim {
+            let scim_status = match body.get("status") {
+                Some(Value::String(text)) => text.clone(),
+                Some(Value::Number(number)) => number.to_string(),
+                _ => status.to_string(),
+            };
+            let detail = text(&["detail"]).filter(|detail| detail != "null");
+            let detail = detail.unwrap_or_else(|| "internal error without a message".to_owned());
+            let kind = text(&["scimType"]).map(|kind| format!("{kind}: ")).unwrap_or_default();
+            said.code.get_or_insert(format!("SCIM_{scim_status}"));
+            said.message = Some(format!("{kind}{detail}"));
+        }
+        match (text(&["error"]), &said.message) {
+            // OAuth has a code here, the old API 1.2 its message.
+            (Some(error), Some(_)) => drop(said.code.get_or_insert(error)),
+            (Some(error), None) => said.message = Some(error),
+            _ => {}
+        }
+        if said.code.is_none()
+            && let Some((code, message)) = said.message.as_deref().and_then(code_and_message)
+        {
+            (said.code, said.message) = (Some(code.to_owned()), Some(message.to_owned()));
+        }
+        said.read_details(body.get("details"));
+        said
+    }
+
+    /// The entries that Google's error model defines.
+    fn read_details(&mut self, details: Option<&Value>) {
+        for detail in details.and_then(Value::as_array).into_iter().flatten() {
+            let text = |key: &str| detail.get(key).and_then(Value::as_str);
+            match text("@type").and_then(|kind| kind.rsplit('.').next()) {
+                Some("RetryInfo") => {
+                    let delay = text("retry_delay").or_else(|| text("retryDelay"));
+                    let seconds = delay.and_then(|delay| delay.strip_suffix('s')?.parse::<f64>().ok());
+                    self.retry_after = seconds.and_then(|s| Duration::try_from_secs_f64(s).ok());
+                }
+                Some("RequestInfo") => self.request_id = text("request_id").map(str::to_owned),
+                _ => {}
+            }
+        }
+    }
+
+    /// `CODE: message`, or the words of a gateway's page. Any other text might be anything, so it is not shown.
+    fn of_text(text: &str) -> Said {
+        if let Some((code, message)) = code_and_message(text.trim()) {
+            return Said {
+                code: Some(code.to_owned()),
+                message: Some(message.to_owned()),
+                ..Said::default()
+            };
+        }
+        Said { message: ["pre", "title"].iter().find_map(|tag| inside(text, tag)), ..Said::default() }
+    }
+}
+
+fn code_and_message(text: &str) -> Option<(&str, &str)> {
+    let (code, message) = text.split_once(": ")?;
+    let plain = !code.is_empty() && code.bytes().all(|b| b.is_ascii_uppercase() || b == b'_');
+    plain.then_some((code, message))
+}
+
+fn inside(html: &str, tag: &str) -> Option<String> {
+    let lower = html.to_ascii_lowercase();
+    let open = lower.find(&format!("<{tag}"))?;
+    let start = open + lower[open..].find('>')? + 1;
+    let end = start + lower[start..].find('<')?;
+    Some(html[start..end].trim().to_owned())
+}
+
+/// Seconds since 1970 of `Sun, 06 Nov 1994 08:49:37 GMT`, the one form that is still to be sent (RFC 9110, 5.6.7).
+fn http_date(text: &str) -> Option<u64> {
+    let months = ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
+    let [_, day, month, year, time, "GMT"] = text.split_whitespace().collect::<Vec<_>>()[..] else {
+        return None;
+    };
+    let day = day.parse::<u64>().ok().filter(|day| (1..=31).contains(day))?;
+    let month = months.iter().position(|name| *name == month)? as u64 + 1;
+    let year = year.parse::<u64>().ok().filter(|year| (1970..=9999).contains(year))?;
+    let clock: Vec<u64> = time.split(':').map(|part| part.parse().ok()).collect::<Option<_>>()?;
+    let [hour, minute, second] = clock[..] else { return None };
+    if hour > 23 || minute > 59 || second > 60 {
+        return None;
+    }
+    // Count from March on, so that the leap day is the last of its year; 719468 days lie before 1970.
+    let (y, m) = if month > 2 { (year, month - 3) } else { (year - 1, month + 9) };
+    let days = y * 365 + y / 4 - y / 100 + y / 400 + (153 * m + 2) / 5 + day - 1 - 719_468;
+    Some(days * 86_400 + hour * 3600 + minute * 60 + second)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,65 @@
+//! What of the texts of others may be shown, and how: errors end in the status of objects and in logs.
+
+use std::fmt::Write as _;
+
+use serde_json::Value;
+
+/// Without the ids that Databricks appends to some messages: they differ from try to try.
+pub(super) fn steady(message: &str) -> String {
+    let mut rest = message.to_owned();
+    for mark in ["[TraceId:", "[ReqId:", "[RequestId:"] {
+        while let Some(start) = rest.find(mark) {
+            let end = rest[start..].find(']').map_or(rest.len(), |length| start + length + 1);
+            rest.replace_range(start..end, "");
+        }
+    }
+    rest.trim_end().to_owned()
+}
+
+/// `text` fit to be shown: no secrets, no control characters, at most `longest` characters.
+pub(super) fn clean(text: &str, secrets: &[String], longest: usize) -> String {
+    let mut secrets: Vec<&String> = secrets.iter().filter(|secret| !secret.is_empty()).collect();
+    // The longest first: the rest of a secret that begins with another one must not stay.
+    secrets.sort_by_key(|secret| std::cmp::Reverse(secret.len()));
+    let text = secrets.into_iter().fold(text.to_owned(), |text, secret| text.replace(secret.as_str(), "***"));
+    let mut shown = String::new();
+    for (count, char) in text.chars().enumerate() {
+        if count == longest {
+            shown.push('…');
+            break;
+        }
+        // These reorder or hide text on a terminal.
+        let hides = matches!(char, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{2069}' | '\u{feff}');
+        match char.is_control() || hides {
+            true => write!(shown, "{}", char.escape_default()).expect("a String takes every write"),
+            false => shown.push(char),
+        }
+    }
+    shown
+}
+
+/// What serde says without the value it says it about, and without the position, which changes from try to try.
+pub(super) fn misfit(error: &serde_json::Error) -> String {
+    let text = error.to_string();
+    let text = text.rsplit_once(" at line ").map_or(text.as_str(), |(text, _)| text);
+    match text.rsplit_once(", expected ") {
+        _ if !error.is_data() => "it is not whole, valid JSON".to_owned(),
+        _ if text.starts_with("missing field `") => text.to_owned(),
+        Some((_, expected)) => format!("a value is not {expected}"),
+        None => "a value is not as expected".to_owned(),
+    }
+}
+
+/// The strings of a body that its keys call secret: a host that quotes the body in an error must not get them shown.
+pub(super) fn collect_secrets(body: &Value, secret: bool, found: &mut Vec<String>) {
+    let names = ["secret", "token", "password", "private_key"];
+    match body {
+        Value::Object(members) => members.iter().for_each(|(key, value)| {
+            let key = key.to_ascii_lowercase();
+            collect_secrets(value, secret || names.iter().any(|name| key.contains(name)), found);
+        }),
+        Value::Array(items) => items.iter().for_each(|item| collect_secrets(item, secret, found)),
+        Value::String(text) if secret && text.len() >= 8 => found.push(text.clone()),
+        _ => {}
+    }
+}

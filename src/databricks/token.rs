@@ -1,0 +1,156 @@
+//! The bearer token of one client: kept, renewed ahead of time, fetched by one caller at a time.
+//!
+//! How a token is fetched is the caller's (`client.rs`), so this file has no HTTP and its clock is tokio's.
+//! A fresh token is renewed in the background while it still serves, so no call waits for a slow token endpoint.
+
+use std::future::Future;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use secrecy::{ExposeSecret, SecretString};
+use tokio::sync::OwnedMutexGuard;
+use tokio::time::Instant;
+
+use super::Error;
+
+const RENEWAL: Duration = Duration::from_secs(20 * 60);
+const RENEWAL_BACKOFF: Duration = Duration::from_secs(60);
+/// Some deployments refuse tokens in their last 30 s.
+const MARGIN: Duration = Duration::from_secs(40);
+const LONGEST_LIFE: Duration = Duration::from_secs(24 * 3600);
+/// For an `expires_in` that says nothing: short, and a 401 would correct it anyway.
+const UNKNOWN_LIFE: Duration = Duration::from_secs(60);
+
+/// A token as the endpoint gave it.
+#[derive(Clone)]
+pub(super) struct Token {
+    value: SecretString,
+    renew_at: Instant,
+    stale_at: Instant,
+}
+
+impl Token {
+    /// `asked_at` is the time before the request was sent: the token cannot be older than that.
+    pub(super) fn new(value: SecretString, expires_in: Option<f64>, asked_at: Instant) -> Token {
+        let life = match expires_in {
+            Some(seconds) if seconds >= 1.0 => {
+                Duration::from_secs_f64(seconds.min(LONGEST_LIFE.as_secs_f64()))
+            }
+            _ => UNKNOWN_LIFE,
+        };
+        let renew_at = asked_at + (life - RENEWAL.min(life / 2));
+        Token { value, renew_at, stale_at: asked_at + (life - MARGIN.min(life / 4)) }
+    }
+
+    pub(super) fn value(&self) -> &str {
+        self.value.expose_secret()
+    }
+}
+
+/// The one token of a client.
+#[derive(Default)]
+pub(super) struct Tokens {
+    state: Mutex<State>,
+    /// Held by whoever fetches.
+    flight: Arc<tokio::sync::Mutex<()>>,
+}
+
+#[derive(Default)]
+struct State {
+    token: Option<Token>,
+    renewal_allowed_at: Option<Instant>,
+    /// Counts finished fetches, so that who waited for a failing one shares its error instead of repeating it.
+    fetches: u64,
+    failure: Option<Error>,
+}
+
+impl Tokens {
+    /// A token that is good for a call now.
+    ///
+    /// # Errors
+    /// Those of `fetch`, if there is no token that still serves.
+    pub(super) async fn get<F, R>(self: &Arc<Self>, fetch: F) -> Result<Token, Error>
+    where
+        F: FnOnce() -> R,
+        R: Future<Output = Result<Token, Error>> + Send + 'static,
+    {
+        let fetches = {
+            let state = self.lock();
+            if let Some(token) = state.serving() {
+                if state.wants_renewal(&token)
+                    && let Ok(flight) = self.flight.clone().try_lock_owned()
+                {
+                    drop(state);
+                    tokio::spawn(self.clone().renew(fetch(), flight));
+                }
+                return Ok(token);
+            }
+            state.fetches
+        };
+        let _flight = self.flight.lock().await;
+        {
+            let state = self.lock();
+            if let Some(token) = state.serving() {
+                return Ok(token);
+            }
+            if let Some(failure) = state.failure.as_ref().filter(|_| state.fetches > fetches) {
+                return Err(failure.clone());
+            }
+        }
+        let outcome = fetch().await;
+        self.lock().settle(&outcome);
+        outcome
+    }
+
+    /// The API refused this token: forget it, unless it was replaced meanwhile.
+    pub(super) fn forget(&self, refused: &Token) {
+        let mut state = self.lock();
+        if state.token.as_ref().is_some_and(|token| token.value() == refused.value()) {
+            state.token = None;
+        }
+    }
+
+    async fn renew<R>(self: Arc<Self>, fetch: R, _flight: OwnedMutexGuard<()>)
+    where
+        R: Future<Output = Result<Token, Error>>,
+    {
+        let outcome = fetch.await;
+        if let Err(error) = &outcome {
+            tracing::warn!("token not renewed, the old one still serves: {error}");
+        }
+        self.lock().settle(&outcome);
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        // No code panics while it holds the lock, and the state is valid between any two statements.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl State {
+    fn serving(&self) -> Option<Token> {
+        self.token.clone().filter(|token| Instant::now() < token.stale_at)
+    }
+
+    fn wants_renewal(&self, token: &Token) -> bool {
+        let now = Instant::now();
+        now >= token.renew_at && self.renewal_allowed_at.is_none_or(|at| now >= at)
+    }
+
+    fn settle(&mut self, outcome: &Result<Token, Error>) {
+        self.fetches += 1;
+        match outcome {
+            Ok(token) => {
+                self.token = Some(token.clone());
+                (self.renewal_allowed_at, self.failure) = (None, None);
+            }
+            Err(error) => {
+                self.renewal_allowed_at = Some(Instant::now() + RENEWAL_BACKOFF);
+                self.failure = Some(error.clone());
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,40 @@
+//! The engine: one reconcile loop for all kinds. It knows neither a kind's fields nor its calls, and kinds know nothing of
+//! Kubernetes.
+//!
+//! A pass over an object takes ten hops (in [`reconcile`]):
+//!
+//! | hop | does | where |
+//! |---|---|---|
+//! | watch | event, resync or wake-up → work queue; one run at a time for each object | [`controller`], [`wake`] |
+//! | parse | shared fields and status, each on its own | [`spec`], [`status`] |
+//! | admit | the DatabricksAuth's session, if a grant holds; the account is the pinned one | [`auth`] |
+//! | hold | when deleting: nothing may still refer to us | [`wake`] |
+//! | resolve | references and names → ids, pinned | [`needs`] |
+//! | desire | spec + ids → desired state; pure | a kind |
+//! | observe | the shared LIST's row, or a read by id | [`observe`], [`snapshot`] |
+//! | decide | all of the above → one step; pure | [`decide`], [`changes`] |
+//! | act | intent, guard, then at most one call | [`act`], [`access`] |
+//! | conclude | outcome → one status write, events, when to come back; pure plan | [`conclude`], [`pass`] |
+
+pub mod access;
+pub mod act;
+pub mod auth;
+pub mod changes;
+pub mod claims;
+pub mod cluster;
+pub mod conclude;
+pub mod controller;
+pub mod crd;
+pub mod decide;
+pub mod driver;
+pub mod error;
+pub mod needs;
+pub mod observe;
+pub mod pass;
+pub mod reconcile;
+pub mod report;
+pub mod resource;
+pub mod snapshot;
+pub mod spec;
+pub mod status;
+pub mod wake;

@@ -1,0 +1,145 @@
+//! Who may talk to what, and who may still write.
+//!
+//! A [`Writer`] comes only with a [`Permit`], which is asked once more at the last moment before each send: what may not
+//! be sent cannot be written down. Both are bound to one endpoint, so a kind never builds a host or an account path.
+
+use std::ops::Deref;
+use std::sync::Arc;
+
+use ipnet::IpNet;
+use serde::de::DeserializeOwned;
+use serde_json::Value;
+
+use crate::databricks::{Client, Error, Pages, Request, Urgency, path};
+
+/// The right to write. A single process holds a permit that never ends; with several, it ends with the lease.
+#[derive(Clone)]
+pub struct Permit(Arc<dyn Fn() -> bool + Send + Sync>);
+
+impl Permit {
+    /// The permit of a process that runs alone.
+    pub fn sole() -> Permit {
+        Permit(Arc::new(|| true))
+    }
+
+    /// A permit that holds while `valid` says so.
+    pub fn while_valid(valid: impl Fn() -> bool + Send + Sync + 'static) -> Permit {
+        Permit(Arc::new(valid))
+    }
+}
+
+/// What guards may know of a DatabricksAuth.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct AuthFacts {
+    /// Application id of the operator's own service principal.
+    pub client_id: String,
+    /// The addresses that the operator calls from.
+    pub egress: Vec<IpNet>,
+}
+
+/// Reads from one endpoint: the account of one DatabricksAuth.
+#[derive(Clone)]
+pub struct Reader {
+    client: Client,
+    urgency: Urgency,
+}
+
+impl Reader {
+    /// A reader of the client's account.
+    pub fn new(client: Client, urgency: Urgency) -> Reader {
+        Reader { client, urgency }
+    }
+
+    /// The path of an object of the account.
+    pub fn path(&self, segments: &[&str]) -> String {
+        format!("{}{}", path(&["api", "2.0", "accounts", self.client.account_id()]), path(segments))
+    }
+
+    /// The account's host, for links.
+    pub fn host(&self) -> &str {
+        self.client.host().as_str()
+    }
+
+    /// GET of one object.
+    pub async fn get<T: DeserializeOwned>(&self, path: String) -> Result<T, Error> {
+        self.client.send(self.request(Request::get(path))).await
+    }
+
+    /// GET of a whole collection: complete, or an error.
+    pub async fn list<T: DeserializeOwned>(&self, path: String, pages: Pages) -> Result<Vec<T>, Error> {
+        self.client.list(self.request(Request::get(path)), pages).await
+    }
+
+    /// GET of a whole collection with a query.
+    pub async fn search<T: DeserializeOwned>(
+        &self,
+        path: String,
+        query: Vec<(String, String)>,
+        pages: Pages,
+    ) -> Result<Vec<T>, Error> {
+        let mut request = self.request(Request::get(path));
+        request.query = query;
+        self.client.list(request, pages).await
+    }
+
+    fn request(&self, mut request: Request) -> Request {
+        request.urgency = self.urgency;
+        request
+    }
+}
+
+/// Reads and writes.
+#[derive(Clone)]
+pub struct Writer {
+    reader: Reader,
+    permit: Permit,
+}
+
+impl Deref for Writer {
+    type Target = Reader;
+    fn deref(&self) -> &Reader {
+        &self.reader
+    }
+}
+
+impl Writer {
+    /// A writer for as long as the permit holds.
+    pub fn new(reader: Reader, permit: Permit) -> Writer {
+        Writer { reader, permit }
+    }
+
+    /// POST. It is sent at most once, whatever happens.
+    pub async fn post<T: DeserializeOwned>(&self, path: String, body: Value) -> Result<T, Error> {
+        self.write(Request::post(path, body)).await
+    }
+
+    /// PUT.
+    pub async fn put<T: DeserializeOwned>(&self, path: String, body: Value) -> Result<T, Error> {
+        self.write(Request::put(path, body)).await
+    }
+
+    /// PATCH. `mask` names the fields that are sent, where the API wants them named.
+    pub async fn patch<T: DeserializeOwned>(
+        &self,
+        path: String,
+        mask: Option<&[&str]>,
+        body: Value,
+    ) -> Result<T, Error> {
+        let mut request = Request::patch(path, body);
+        if let Some(mask) = mask {
+            request.query.push(("update_mask".into(), mask.join(",")));
+        }
+        self.write(request).await
+    }
+
+    /// DELETE. Whatever the answer's body says is ignored: APIs send nothing, `{}` or the object.
+    pub async fn delete(&self, path: String) -> Result<(), Error> {
+        self.write::<serde::de::IgnoredAny>(Request::delete(path)).await.map(|_| ())
+    }
+
+    async fn write<T: DeserializeOwned>(&self, request: Request) -> Result<T, Error> {
+        let mut request = self.reader.request(request);
+        request.fence = Some(self.permit.0.clone());
+        self.reader.client.send(request).await
+    }
+}

@@ -1,0 +1,269 @@
+//! What is sent to the account, and what is written down before it is sent.
+//!
+//! A create is announced in the status first, by a write that fails if our view is stale; without that, a crash between
+//! the call and its record would lead to a second object. An upsert is announced too: not because it could be doubled,
+//! but because a row that was there before us must not be taken for ours after a crash. A delete looks at the Kubernetes
+//! object once more. Nothing here retries.
+
+use std::sync::Arc;
+
+use k8s_openapi::jiff::Timestamp;
+use tokio::sync::OwnedMutexGuard;
+
+use super::claims::Claim;
+use super::conclude::Outcome;
+use super::decide::{Record, Step, camel, decide};
+use super::driver::Seen;
+use super::error::{Error, Result};
+use super::needs::Wanted;
+use super::observe::Look;
+use super::reconcile::{Known, Work};
+use super::resource::{Change, Phase, When};
+use super::status::{ConditionType, External, Intent, Operation, Reason, seconds};
+use crate::databricks::Urgency;
+
+impl Work<'_> {
+    /// Hop 9: at most one change in the account.
+    pub async fn act(&mut self, known: &Known, look: Look, step: Step) -> Result<Outcome> {
+        match step {
+            Step::Release(how) => self.release(how).await,
+            Step::Create => self.create(known, look).await,
+            Step::Adopt => self.adopt(known, look).await,
+            Step::Update(fields) => self.update(known, look, &fields).await,
+            Step::Delete => self.delete(known, look).await,
+            Step::Rest | Step::Wait { .. } | Step::Refuse { .. } => self.tell(known, &look, step),
+        }
+    }
+
+    /// Shows what is seen, without sending anything.
+    fn tell(&mut self, known: &Known, look: &Look, step: Step) -> Result<Outcome> {
+        let bound = self.record() == Record::Bound;
+        if let Some(seen) = look.seen() {
+            let changes = self.changes(known, look)?;
+            self.keep_time(seen, &changes)?;
+            let ours =
+                !matches!(step, Step::Refuse { reason: Reason::AlreadyExists | Reason::ApiRefused, .. });
+            let unbound = self.subject.status_mut()?.external.is_none();
+            let bind = (bound && ours && unbound).then(|| self.external(known, seen, false));
+            self.show(known, seen, &changes, bind)?;
+        }
+        Ok(match step {
+            Step::Wait { reason, message } => Outcome::Progress { reason, message },
+            Step::Refuse { reason, message } if self.subject.deleting() => {
+                Outcome::Blocked { reason, message }
+            }
+            Step::Refuse { reason, message } => Outcome::Refused { reason, message },
+            Step::Rest => {
+                let status = self.subject.status_mut()?;
+                status.intent = None;
+                status.operation = None;
+                Outcome::Rest
+            }
+            _ => Outcome::Again,
+        })
+    }
+
+    /// What an answer to our own write amounts to.
+    fn told(&mut self, known: &Known, seen: Seen) -> Result<Outcome> {
+        let look = Look::told(seen);
+        let changes = self.changes(known, &look)?;
+        let step = decide(&self.view(&look, &changes)?);
+        self.tell(known, &look, step)
+    }
+
+    /// Something that takes time is timed from when it was first seen.
+    fn keep_time(&mut self, seen: &Seen, changes: &[Change]) -> Result<()> {
+        let generation = self.subject.object.metadata.generation.unwrap_or_default();
+        let pending = matches!(seen.about.phase, Phase::Pending(_));
+        let status = self.subject.status_mut()?;
+        if pending && status.operation.is_none() {
+            status.operation =
+                Some(Operation { paths: vec![], generation, since: seconds(Timestamp::now()) });
+        }
+        let open = |o: &Operation| pending || changes.iter().any(|c| o.paths.contains(&camel(c.field())));
+        if !status.operation.as_ref().is_some_and(open) {
+            status.operation = None;
+        }
+        Ok(())
+    }
+
+    fn external(&self, known: &Known, seen: &Seen, adopted: bool) -> External {
+        let account_id = known.admission.session.client.account_id().to_owned();
+        External { account_id, id: seen.id.clone(), adopted }
+    }
+
+    async fn adopt(&mut self, known: &Known, look: Look) -> Result<Outcome> {
+        let seen = look.seen().cloned().ok_or_else(nothing_to_act_on)?;
+        let claim = Claim::id(known.admission.session.client.account_id(), &self.subject.who.kind, &seen.id);
+        let rank = self.rank(true);
+        if let Some(holder) = self.engine.claims.claim(claim, rank, &self.subject.who) {
+            return Ok(self.conflict(&holder));
+        }
+        let bind = self.external(known, &seen, true);
+        let changes = self.changes(known, &look)?;
+        self.show(known, &seen, &changes, Some(bind))?;
+        self.subject.must_record = true;
+        self.subject.note(
+            false,
+            "Adopted",
+            format!("took over the object {} that was in the account", seen.id),
+        );
+        Ok(Outcome::Again)
+    }
+
+    fn conflict(&self, holder: &super::wake::Who) -> Outcome {
+        let message =
+            format!("the object in the account is managed by {}: delete one of the two", self.named(holder));
+        Outcome::Refused { reason: Reason::ManagementConflict, message }
+    }
+
+    async fn create(&mut self, known: &Known, look: Look) -> Result<Outcome> {
+        let want = known.want.clone().ok_or_else(nothing_to_act_on)?;
+        if self.engine.others_unseen(&self.subject.uid()) {
+            let message = "waiting until all objects were looked at once".into();
+            return Ok(Outcome::Progress { reason: Reason::Progressing, message });
+        }
+        let key = self.driver.key(&want)?;
+        let account_id = known.admission.session.client.account_id().to_owned();
+        let claim = Claim::key(&account_id, &self.subject.who.kind, &key);
+        if let Some(holder) = self.engine.claims.claim(claim, self.rank(true), &self.subject.who) {
+            return Ok(self.conflict(&holder));
+        }
+        self.same_principals(known).await?;
+        let _one_at_a_time = self.guard(known, Some(&want), None).await?;
+        let engine = self.engine;
+        let time = seconds(Timestamp::now());
+        let intent = Intent {
+            account_id,
+            within: key.within.clone(),
+            name: key.name.clone(),
+            time,
+            before: look.before,
+        };
+        self.subject.status_mut()?.intent = Some(intent);
+        self.subject.write_status(engine).await?;
+        let seen = match self.driver.create(&known.writer, &want).await {
+            Ok(seen) => seen,
+            Err(error @ (Error::Unknown { .. } | Error::Fenced)) => return Err(error),
+            Err(error) => {
+                self.subject.status_mut()?.intent = None;
+                return Err(error);
+            }
+        };
+        known.admission.session.snapshots.amend(self.driver, &key.within, &seen.id, Some(&seen)).await;
+        let external = self.external(known, &seen, false);
+        let claim = Claim::id(&external.account_id, &self.subject.who.kind, &seen.id);
+        let rank = self.rank(false);
+        self.engine.claims.claim(claim, rank, &self.subject.who);
+        self.remember(|m| *m = super::pass::Memory::default());
+        let status = self.subject.status_mut()?;
+        status.intent = None;
+        status.operation = None;
+        status.external = Some(external);
+        self.subject.must_record = true;
+        self.made = Some((known.writer.clone(), seen.id.clone()));
+        self.subject.note(false, "Created", format!("made the object {} in the account", seen.id));
+        self.told(known, seen)
+    }
+
+    /// Before something lost is written again under a name: the name must still mean the same principal. A group that was
+    /// deleted and made again must not inherit what the old one had.
+    async fn same_principals(&mut self, known: &Known) -> Result<()> {
+        let status = self.subject.status_mut()?;
+        if status.external.is_none() {
+            return Ok(());
+        }
+        let pinned = status.resolved_refs.clone();
+        for need in self.driver.needs(&self.subject.spec())? {
+            let Wanted::Principal(name) = &need.what else { continue };
+            let now = known.admission.session.principal(name, Urgency::Urgent, true).await?;
+            let Some(now) = now else {
+                return Err(Error::waiting(
+                    Reason::ReferenceNotFound,
+                    format!("the account no longer has {name}"),
+                ));
+            };
+            if pinned.get(need.field) != Some(&now) {
+                let text = format!(
+                    "{name} now means another principal ({now}) than the one this object was made for: delete this \
+                     object and apply it again if that is meant"
+                );
+                return Err(Error::terminal(Reason::PrincipalChanged, text));
+            }
+        }
+        Ok(())
+    }
+
+    async fn update(&mut self, known: &Known, look: Look, fields: &[String]) -> Result<Outcome> {
+        let want = known.want.clone().ok_or_else(nothing_to_act_on)?;
+        let seen = look.seen().cloned().ok_or_else(nothing_to_act_on)?;
+        let drifted = self.subject.status_mut()?.is_true(ConditionType::Ready)
+            && Some(self.subject.status_mut()?.observed_generation)
+                == self.subject.object.metadata.generation;
+        let _one_at_a_time = self.guard(known, Some(&want), Some(&seen)).await?;
+        let now: Vec<&str> = fields.iter().map(String::as_str).collect();
+        let told = self.driver.update(&known.writer, &seen, &want, &now).await?;
+        let key = self.driver.key(&want)?;
+        known.admission.session.snapshots.amend(self.driver, &key.within, &told.id, Some(&told)).await;
+        let paths: Vec<String> = fields.iter().map(|f| camel(f)).collect();
+        let text = paths.join(", ");
+        self.subject.note(false, if drifted { "DriftCorrected" } else { "Updated" }, text);
+        let open = self.driver.changes(&want, &told)?.iter().any(|c| matches!(c.when, When::Now));
+        let pending = matches!(told.about.phase, Phase::Pending(_));
+        let generation = self.subject.object.metadata.generation.unwrap_or_default();
+        let unbound = self.subject.status_mut()?.external.is_none();
+        let bind = unbound.then(|| self.external(known, &told, false));
+        let status = self.subject.status_mut()?;
+        status.external = status.external.take().or(bind);
+        status.operation =
+            (open || pending).then(|| Operation { paths, generation, since: seconds(Timestamp::now()) });
+        self.told(known, told)
+    }
+
+    async fn delete(&mut self, known: &Known, look: Look) -> Result<Outcome> {
+        if let Some(blocked) = self.foreign_finalizer() {
+            return Ok(blocked);
+        }
+        let seen = look.seen().cloned().ok_or_else(nothing_to_act_on)?;
+        let live = self.engine.cluster.live(&self.subject.resource, &self.subject.object).await?;
+        if live.is_none_or(|o| o.metadata.deletion_timestamp.is_none()) {
+            return Err(Error::Conflict("the object is not being deleted after all".into()));
+        }
+        let _one_at_a_time = self.guard(known, None, Some(&seen)).await?;
+        match self.driver.delete(&known.writer, &seen.id).await {
+            Ok(()) | Err(Error::Terminal { reason: Reason::ExternalResourceMissing, .. }) => {}
+            // A dependent in the account is no stale read: looking again at once would not help.
+            Err(Error::Conflict(message)) => return Err(Error::waiting(Reason::ApplyFailed, message)),
+            Err(error) => return Err(error),
+        }
+        let key = self.driver.key(&seen.state)?;
+        known.admission.session.snapshots.amend(self.driver, &key.within, &seen.id, None).await;
+        self.remember(|m| m.delete_accepted = true);
+        Ok(Outcome::Again)
+    }
+
+    /// A last look before a write. Where it looks at all objects of the kind, the lock that it returns keeps two changes
+    /// from passing it together.
+    async fn guard(
+        &self,
+        known: &Known,
+        want: Option<&serde_json::Value>,
+        seen: Option<&Seen>,
+    ) -> Result<Option<OwnedMutexGuard<()>>> {
+        let facts = &known.admission.session.facts;
+        // Such guards are about the operator's own addresses: without any there is nothing to look for.
+        if !self.driver.traits().guarded_among_siblings || facts.egress.is_empty() {
+            return self.driver.guard(want, seen, &[], facts).map(|()| None);
+        }
+        let slot = (known.admission.session.client.account_id().to_owned(), self.subject.who.kind.clone());
+        let lock: Arc<_> =
+            self.engine.guards.lock().expect("no panic while held").entry(slot).or_default().clone();
+        let held = lock.lock_owned().await;
+        let siblings = self.driver.list(&known.reader, "").await?;
+        self.driver.guard(want, seen, &siblings, facts).map(|()| Some(held))
+    }
+}
+
+fn nothing_to_act_on() -> Error {
+    Error::terminal(Reason::InternalError, "there is nothing to act on")
+}

@@ -1,0 +1,441 @@
+//! DatabricksAuth: its own small controller, and the sessions that the kinds use.
+//!
+//! It is no [`super::resource::ExternalResource`]: nothing is made in the account. Its `Ready` means that a token was
+//! obtained and nothing contradicts the account id. A session belongs to one version of one Secret, one host and one
+//! account, so a rotated or repointed credential can never be mixed up with another's; the last good session of a
+//! DatabricksAuth is kept in memory for deletions alone.
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use futures::TryStreamExt;
+use k8s_openapi::api::core::v1::{Namespace, Secret};
+use kube::api::{Api, WatchParams};
+use kube::core::DynamicObject;
+use kube::{Client as KubeClient, ResourceExt};
+use secrecy::SecretString;
+use tokio::time::Instant;
+
+use super::access::{AuthFacts, Reader};
+use super::cluster::timed;
+use super::error::{Error, Result};
+use super::needs::PrincipalName;
+use super::resource::Power;
+use super::snapshot::Snapshots;
+use super::spec::{AuthRef, ResyncInterval};
+use super::status::Reason;
+use super::wake::{Wake, Who};
+use crate::databricks::{self, Client, Connection, Host, HostPolicy, Pages, Settings, Urgency};
+
+pub mod grants;
+pub mod reconcile;
+pub mod spec;
+
+use grants::Admission;
+use spec::{DatabricksAuthSpec, SecretKeyRef};
+
+/// The kind's name.
+pub const KIND: &str = "DatabricksAuth";
+
+/// One account, one set of credentials, and what was read with them.
+pub struct Session {
+    /// The client.
+    pub client: Client,
+    /// What guards may know.
+    pub facts: AuthFacts,
+    /// LISTs shared by objects.
+    pub snapshots: Snapshots,
+    principals: Mutex<HashMap<PrincipalName, (Instant, Option<String>)>>,
+    key: Key,
+}
+
+/// What a session belongs to.
+#[derive(Clone, PartialEq, Eq)]
+struct Key {
+    auth: String,
+    secret: (String, String),
+    host: String,
+    account_id: String,
+    client_id: String,
+}
+
+/// How long the answer to "which id has this name" may be used again.
+const PRINCIPAL_TTL: Duration = Duration::from_secs(60);
+
+impl Session {
+    /// The id of a principal, or `None` if the account has none of that name. Answers are kept for a minute unless
+    /// `fresh` is asked for.
+    pub async fn principal(
+        &self,
+        name: &PrincipalName,
+        urgency: Urgency,
+        fresh: bool,
+    ) -> Result<Option<String>> {
+        let known = self.principals.lock().expect("no panic while held").get(name).cloned();
+        if let Some((at, Some(id))) = known
+            && !fresh
+            && at.elapsed() < PRINCIPAL_TTL
+        {
+            return Ok(Some(id));
+        }
+        let (collection, attribute, value) = name.search();
+        let reader = Reader::new(self.client.clone(), urgency);
+        let quoted = value.replace('\\', "\\\\").replace('"', "\\\"");
+        let query = vec![
+            ("filter".into(), format!("{attribute} eq \"{quoted}\"")),
+            ("attributes".into(), format!("id,{attribute}")),
+        ];
+        let path = reader.path(&["scim", "v2", collection]);
+        let found: Vec<Principal> = reader.search(path, query, Pages::Scim).await?;
+        let id = match found.as_slice() {
+            [] => None,
+            [one] => Some(one.id.clone()),
+            several => {
+                let ids: Vec<&str> = several.iter().map(|p| p.id.as_str()).collect();
+                return Err(Error::terminal(
+                    Reason::Ambiguous,
+                    format!(
+                        "the account has several principals called {name}: {}; give the id instead",
+                        ids.join(", ")
+                    ),
+                ));
+            }
+        };
+        self.principals
+            .lock()
+            .expect("no panic while held")
+            .insert(name.clone(), (Instant::now(), id.clone()));
+        Ok(id)
+    }
+}
+
+#[derive(serde::Deserialize)]
+struct Principal {
+    id: String,
+}
+
+/// All DatabricksAuths as the kinds see them.
+pub struct Auths {
+    kube: KubeClient,
+    wake: Arc<Wake>,
+    policy: HostPolicy,
+    settings: Settings,
+    /// Only chosen namespaces are watched, so that reading Namespaces may not be permitted.
+    namespaced: bool,
+    entries: Mutex<HashMap<(String, String), Entry>>,
+    secrets: Mutex<HashMap<(String, String), Watched>>,
+}
+
+struct Entry {
+    spec: DatabricksAuthSpec,
+    usable: Result<Arc<Session>>,
+    last_good: Option<Arc<Session>>,
+}
+
+struct Watched {
+    task: tokio::task::JoinHandle<()>,
+    auths: HashSet<Who>,
+}
+
+impl Auths {
+    /// None yet.
+    pub fn new(
+        kube: KubeClient,
+        wake: Arc<Wake>,
+        policy: HostPolicy,
+        settings: Settings,
+        namespaced: bool,
+    ) -> Auths {
+        Auths {
+            kube,
+            wake,
+            policy,
+            settings,
+            namespaced,
+            entries: Mutex::default(),
+            secrets: Mutex::default(),
+        }
+    }
+
+    /// The session that an object of `kind` in `namespace` may use. When `deleting`, the last good one will do.
+    pub async fn admit(
+        &self,
+        auth: &AuthRef,
+        namespace: &str,
+        kind: &str,
+        deleting: bool,
+    ) -> Result<Admission> {
+        let home = auth.namespace.as_deref().unwrap_or(namespace);
+        let refused = || {
+            Error::waiting(
+                Reason::ReferenceNotPermitted,
+                format!(
+                    "{KIND} {home}/{} does not exist or has no grant that admits {kind} objects of namespace {namespace}",
+                    auth.name
+                ),
+            )
+        };
+        let entry = {
+            let entries = self.entries.lock().expect("no panic while held");
+            let found = entries.get(&(home.to_owned(), auth.name.clone()));
+            found.map(|e| (e.spec.clone(), e.usable.clone(), e.last_good.clone()))
+        };
+        let Some((spec, usable, last_good)) = entry else {
+            if home != namespace {
+                return Err(refused());
+            }
+            let text = format!("{KIND} {home}/{} does not exist: create it", auth.name);
+            return Err(Error::waiting(Reason::ReferenceNotFound, text));
+        };
+        let by_label = grants::asks_for_labels(&spec);
+        let labels = if by_label && !self.namespaced { Some(self.labels(namespace).await?) } else { None };
+        let grants = match grants::admitting(&spec, home, namespace, kind, labels.as_ref()) {
+            Some(grants) => grants,
+            None if by_label && self.namespaced => return Err(labels_not_readable()),
+            None => return Err(refused()),
+        };
+        let session = match (usable, last_good) {
+            (Ok(session), _) => session,
+            (Err(_), Some(session)) if deleting => session,
+            (Err(error), _) => return Err(unusable(home, &auth.name, error)),
+        };
+        Ok(Admission { session, grants, resync: spec.resync_interval })
+    }
+
+    async fn labels(&self, namespace: &str) -> Result<BTreeMap<String, String>> {
+        let api: Api<Namespace> = Api::all(self.kube.clone());
+        let found = timed(api.get_metadata_opt(namespace)).await?;
+        Ok(found.and_then(|n| n.metadata.labels).unwrap_or_default())
+    }
+
+    /// Longest time that the account asks us to stay away, if it does.
+    fn throttled(&self, who: &Who) -> Option<Duration> {
+        let entries = self.entries.lock().expect("no panic while held");
+        let entry = entries.get(&(who.namespace.clone(), who.name.clone()))?;
+        entry.usable.as_ref().ok()?.client.throttled()
+    }
+
+    /// Stores what a pass found, and wakes those who use it if that is news to them.
+    fn store(&self, who: &Who, spec: &DatabricksAuthSpec, usable: Result<Arc<Session>>) {
+        let mut entries = self.entries.lock().expect("no panic while held");
+        let key = (who.namespace.clone(), who.name.clone());
+        let old = entries.get(&key);
+        let same_session = match (old.map(|e| &e.usable), &usable) {
+            (Some(Ok(old)), Ok(new)) => Arc::ptr_eq(old, new),
+            (Some(Err(old)), Err(new)) => old == new,
+            _ => false,
+        };
+        let news = !same_session || old.is_none_or(|e| e.spec != *spec);
+        let last_good = usable.as_ref().ok().cloned().or_else(|| old.and_then(|e| e.last_good.clone()));
+        entries.insert(key, Entry { spec: spec.clone(), usable, last_good });
+        drop(entries);
+        if news {
+            self.wake.wake_dependents(who);
+        }
+    }
+
+    /// Forgets a DatabricksAuth that is gone, its token with it.
+    pub fn forget(&self, who: &Who) {
+        self.entries.lock().expect("no panic while held").remove(&(who.namespace.clone(), who.name.clone()));
+        self.watch_secret(who, None);
+        self.wake.wake_dependents(who);
+    }
+
+    fn session(&self, who: &Who) -> Option<Arc<Session>> {
+        let entries = self.entries.lock().expect("no panic while held");
+        let entry = entries.get(&(who.namespace.clone(), who.name.clone()))?;
+        entry.usable.as_ref().ok().cloned().or_else(|| entry.last_good.clone())
+    }
+
+    /// A session for the spec and the Secret as they are now: the one there is if nothing changed.
+    async fn connect(
+        &self,
+        auth: &DynamicObject,
+        spec: &DatabricksAuthSpec,
+        who: &Who,
+    ) -> Result<Arc<Session>> {
+        let host = self.host(spec)?;
+        let client_id = spec.client_id.clone().unwrap_or_default();
+        let secret_ref = spec.client_secret_ref.as_ref().ok_or_else(|| {
+            Error::terminal(Reason::InvalidSpec, "authType OAUTH_M2M needs clientId and clientSecretRef")
+        })?;
+        let (secret, version) = self.secret(&who.namespace, secret_ref).await?;
+        let key = Key {
+            auth: auth.uid().unwrap_or_default(),
+            secret: version,
+            host: host.as_str().into(),
+            account_id: spec.account_id.clone(),
+            client_id: client_id.clone(),
+        };
+        let facts = AuthFacts { client_id: client_id.clone(), egress: egress(spec)? };
+        if let Some(session) = self.session(who).filter(|s| s.key == key && s.facts == facts) {
+            session.client.authenticate().await.map_err(auth_error)?;
+            return Ok(session);
+        }
+        let connection =
+            Connection { host, account_id: spec.account_id.clone(), client_id, client_secret: secret };
+        let client = Client::new(connection, &self.settings).map_err(auth_error)?;
+        client.authenticate().await.map_err(auth_error)?;
+        Ok(Arc::new(Session {
+            client,
+            facts,
+            snapshots: Snapshots::default(),
+            principals: Mutex::default(),
+            key,
+        }))
+    }
+
+    fn host(&self, spec: &DatabricksAuthSpec) -> Result<Host> {
+        let text =
+            spec.host.as_deref().or_else(|| databricks::default_host(spec.cloud.name())).unwrap_or_default();
+        Host::parse(text, &self.policy)
+            .map_err(|e| Error::terminal(Reason::HostNotAllowed, format!("spec.host: {e}")))
+    }
+
+    async fn secret(&self, namespace: &str, at: &SecretKeyRef) -> Result<(SecretString, (String, String))> {
+        let api: Api<Secret> = Api::namespaced(self.kube.clone(), namespace);
+        let name = format!("Secret {namespace}/{}", at.name);
+        let Some(secret) = timed(api.get_opt(&at.name)).await? else {
+            let text = format!("{name} does not exist: create it with the key {}", at.key);
+            return Err(Error::terminal(Reason::SecretNotFound, text));
+        };
+        let version = (secret.uid().unwrap_or_default(), secret.resource_version().unwrap_or_default());
+        let Some(value) = secret.data.and_then(|mut d| d.remove(&at.key)) else {
+            let text = format!("{name} has no key {}: add it, or correct spec.clientSecretRef.key", at.key);
+            return Err(Error::terminal(Reason::SecretKeyMissing, text));
+        };
+        // A line break at the end is how editors and `echo` save a secret; it is never part of one.
+        let text = String::from_utf8(value.0).ok();
+        match text.as_deref().map(|t| t.trim_end_matches(['\r', '\n'])) {
+            Some("") => {
+                let text =
+                    format!("{name} has an empty value under the key {}: write the secret into it", at.key);
+                Err(Error::terminal(Reason::SecretValueEmpty, text))
+            }
+            Some(text) => Ok((SecretString::from(text.to_owned()), version)),
+            None => {
+                let text = format!("{name}: the value under the key {} is not text", at.key);
+                Err(Error::terminal(Reason::CredentialsInvalid, text))
+            }
+        }
+    }
+
+    /// Watches the one Secret that a DatabricksAuth names, by name: the operator never lists Secrets.
+    fn watch_secret(&self, who: &Who, secret: Option<&str>) {
+        let mut watched = self.secrets.lock().expect("no panic while held");
+        let wanted = secret.map(|name| (who.namespace.clone(), name.to_owned()));
+        watched.retain(|key, w| {
+            if Some(key) != wanted.as_ref() {
+                w.auths.remove(who);
+            }
+            if w.auths.is_empty() {
+                w.task.abort();
+            }
+            !w.auths.is_empty()
+        });
+        let Some(key) = wanted else { return };
+        let watch = watched.entry(key.clone()).or_insert_with(|| Watched {
+            task: tokio::spawn(watch_secret(self.kube.clone(), key.0, key.1, self.wake.clone())),
+            auths: HashSet::new(),
+        });
+        watch.auths.insert(who.clone());
+    }
+}
+
+/// Wakes the DatabricksAuths that refer to a Secret whenever it changes, comes or goes. A watch from version 0 begins with
+/// the object as it is, so no list is needed, and nothing is missed between two watches.
+async fn watch_secret(client: KubeClient, namespace: String, name: String, wake: Arc<Wake>) {
+    let api: Api<Secret> = Api::namespaced(client, &namespace);
+    let params = WatchParams::default().fields(&format!("metadata.name={name}")).timeout(240);
+    let secret = Who { kind: "Secret".into(), namespace: namespace.clone(), name: name.clone() };
+    loop {
+        let ended = async {
+            let mut events = std::pin::pin!(api.watch_metadata(&params, "0").await?);
+            while let Some(event) = events.try_next().await? {
+                if !matches!(event, kube::core::WatchEvent::Bookmark(_)) {
+                    wake.wake_dependents(&secret);
+                }
+            }
+            Ok::<_, kube::Error>(())
+        };
+        if let Err(error) = ended.await {
+            tracing::debug!(secret = %secret, %error, "watch of a Secret ended; beginning again");
+            tokio::time::sleep(Duration::from_secs(1)).await;
+        }
+        // Whatever happened in between is seen by looking once.
+        wake.wake_dependents(&secret);
+    }
+}
+
+fn egress(spec: &DatabricksAuthSpec) -> Result<Vec<ipnet::IpNet>> {
+    let all = spec.egress_cidrs.iter().flatten();
+    all.map(|c| {
+        c.network().map(ipnet::IpNet::from).ok_or_else(|| {
+            Error::terminal(
+                Reason::InvalidSpec,
+                format!("spec.egressCidrs: {:?} is no IPv4 address or CIDR", c.0),
+            )
+        })
+    })
+    .collect()
+}
+
+/// What went wrong, in the words of a DatabricksAuth.
+fn auth_error(error: databricks::Error) -> Error {
+    let message = error.to_string();
+    match Error::from(error) {
+        Error::Transient { reason: Reason::Retrying, after, .. } => {
+            Error::Transient { reason: Reason::EndpointUnreachable, message, after }
+        }
+        Error::Waiting { reason: Reason::CredentialsInvalid, message } => {
+            Error::terminal(Reason::CredentialsInvalid, message)
+        }
+        Error::Terminal { reason: Reason::NotSupported | Reason::InvalidSpec, message } => {
+            Error::terminal(Reason::EndpointUnreachable, message)
+        }
+        other => other,
+    }
+}
+
+fn labels_not_readable() -> Error {
+    Error::waiting(
+        Reason::ReferenceNotPermitted,
+        "the DatabricksAuth grants by namespace labels, which the operator may not read because it watches chosen \
+         namespaces only: use from: Names",
+    )
+}
+
+/// What a user of an unusable DatabricksAuth is told.
+fn unusable(namespace: &str, name: &str, error: Error) -> Error {
+    let reason = match &error {
+        Error::Terminal { reason: Reason::CredentialsInvalid, .. } => Reason::CredentialsInvalid,
+        _ => Reason::CredentialsUnavailable,
+    };
+    Error::waiting(reason, format!("{KIND} {namespace}/{name} is not usable: {error}"))
+}
+
+/// Whether grants let an object do what it is about to do.
+pub fn check_power(admission: &Admission, power: &Power, namespace: &str) -> Result<()> {
+    if grants::allows(&admission.grants, power) {
+        return Ok(());
+    }
+    Err(Error::waiting(
+        Reason::ReferenceNotPermitted,
+        format!(
+            "no grant of the DatabricksAuth lets objects of namespace {namespace} touch this workspace or give this permission"
+        ),
+    ))
+}
+
+/// How often objects are compared with the account: the object's own word, else its DatabricksAuth's, else the operator's.
+pub fn resync(
+    own: Option<&ResyncInterval>,
+    auth: Option<&ResyncInterval>,
+    default: Option<Duration>,
+) -> Option<Duration> {
+    match own.or(auth) {
+        Some(interval) => interval.duration(),
+        None => default,
+    }
+}

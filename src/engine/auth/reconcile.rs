@@ -1,0 +1,121 @@
+//! One pass over a DatabricksAuth: host → Secret → token, then one conclusion. The same conclusions as for the kinds.
+
+use std::sync::Arc;
+
+use kube::ResourceExt;
+use kube::core::DynamicObject;
+use kube::runtime::controller::Action;
+use serde_json::{Value, json};
+
+use super::spec::{AuthStatus, DatabricksAuthSpec, Dependents};
+use super::{Auths, KIND};
+use crate::engine::conclude::{AnyStatus, Outcome};
+use crate::engine::error::{Error, Result};
+use crate::engine::pass::{Engine, Subject};
+use crate::engine::status::{External, Reason};
+use crate::engine::wake::Who;
+
+/// One pass.
+pub async fn reconcile(object: Arc<DynamicObject>, engine: Arc<Engine>) -> Action {
+    let mut subject = Subject::new(&engine, &object, KIND);
+    let readable = subject.status.as_ref().map(|_| ()).map_err(Clone::clone);
+    let outcome = match readable {
+        Ok(()) => hops(&engine, &mut subject).await,
+        Err(error) => Err(error),
+    };
+    subject.conclude(&engine, outcome).await.action()
+}
+
+async fn hops(engine: &Engine, subject: &mut Subject) -> Result<Outcome> {
+    let spec: DatabricksAuthSpec = serde_json::from_value(subject.spec())
+        .map_err(|e| Error::terminal(Reason::InvalidSpec, format!("spec cannot be read: {e}")))?;
+    let who = subject.who.clone();
+    let dependents = engine.wake.dependents(&who);
+    if subject.deleting() && dependents.is_empty() {
+        return subject.release(engine, None).await;
+    }
+    subject.write_metadata(engine, true, None).await?;
+    let outcome = connect(engine, subject, &spec, &who).await;
+    if subject.deleting() {
+        let message = still_used(&dependents);
+        let first = dependents.iter().take(5).map(Who::to_string).collect();
+        let facts = Dependents { count: i64::try_from(dependents.len()).unwrap_or(i64::MAX), first };
+        subject.status_mut()?.facts.insert("dependents".into(), json!(facts));
+        return Ok(Outcome::Blocked { reason: Reason::DependencyStillInUse, message });
+    }
+    outcome
+}
+
+fn still_used(dependents: &[Who]) -> String {
+    let names: Vec<String> = dependents.iter().take(5).map(Who::to_string).collect();
+    let more = if dependents.len() > names.len() { ", …" } else { "" };
+    format!(
+        "{} objects still use this {KIND} ({}{more}): delete them, or point their spec.authRef to another one",
+        dependents.len(),
+        names.join(", ")
+    )
+}
+
+async fn connect(
+    engine: &Engine,
+    subject: &mut Subject,
+    spec: &DatabricksAuthSpec,
+    who: &Who,
+) -> Result<Outcome> {
+    let auths: &Auths = &engine.auths;
+    let secret = spec.client_secret_ref.as_ref().map(|r| r.name.as_str());
+    auths.watch_secret(who, secret);
+    let targets =
+        secret.map(|name| Who { kind: "Secret".into(), namespace: who.namespace.clone(), name: name.into() });
+    engine.wake.refer(who, targets.into_iter().collect());
+    if spec.suspend == Some(true) {
+        let error = Error::waiting(Reason::CredentialsUnavailable, "spec.suspend is true");
+        auths.store(who, spec, Err(error));
+        return Ok(Outcome::Suspended);
+    }
+    let connected = auths.connect(&subject.object, spec, who).await;
+    let outcome = match &connected {
+        Ok(session) => {
+            let facts = AuthStatus { host: Some(session.client.host().as_str().into()), dependents: None };
+            let status = subject.status_mut()?;
+            set_facts(status, &facts);
+            status.external_id = Some(spec.account_id.clone());
+            status.external = Some(External {
+                account_id: spec.account_id.clone(),
+                id: spec.account_id.clone(),
+                adopted: false,
+            });
+            match auths.throttled(who) {
+                Some(after) => Err(Error::Transient {
+                    reason: Reason::RateLimited,
+                    message: "the account's rate limit holds calls back".into(),
+                    after: Some(after),
+                }),
+                None => Ok(Outcome::Rest),
+            }
+        }
+        Err(error) => Err(error.clone()),
+    };
+    // An endpoint that cannot be reached for a moment does not take a working session away.
+    let passing = matches!(&connected, Err(Error::Transient { .. } | Error::Conflict(_)));
+    if !(passing && auths.has_usable(who, &subject.object, spec)) {
+        auths.store(who, spec, connected);
+    }
+    outcome
+}
+
+fn set_facts(status: &mut AnyStatus, facts: &AuthStatus) {
+    if let Ok(Value::Object(facts)) = serde_json::to_value(facts) {
+        status.facts = facts;
+    }
+}
+
+impl Auths {
+    /// Whether there is a working session for the DatabricksAuth as it is written now.
+    fn has_usable(&self, who: &Who, object: &DynamicObject, spec: &DatabricksAuthSpec) -> bool {
+        let entries = self.entries.lock().expect("no panic while held");
+        entries.get(&(who.namespace.clone(), who.name.clone())).is_some_and(|e| {
+            e.spec == *spec && e.usable.as_ref().is_ok_and(|s| Some(&s.key.auth) == object.uid().as_ref())
+        })
+    }
+}

@@ -1,0 +1,355 @@
+//! What a pass amounts to: the conditions, the events, and when to look again. Pure: time and chance are arguments.
+//!
+//! Every path of the engine ends here, once. A failure that may pass leaves a Ready object Ready: a blip is not news.
+
+use std::time::Duration;
+
+use k8s_openapi::jiff::Timestamp;
+use serde_json::{Map, Value};
+
+use super::error::Error;
+use super::status::{ConditionType, Reason, Status, Verdict, conditions};
+
+/// Status with untyped facts, as the engine handles it.
+pub type AnyStatus = Status<Map<String, Value>>;
+
+/// How a pass ended.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Outcome {
+    /// The account is as the spec says; or, only observing, it is not (`status.drift` says how).
+    Rest,
+    /// Databricks is at work, or something has to settle.
+    Progress {
+        /// Shown in `Ready`.
+        reason: Reason,
+        /// How far it is.
+        message: String,
+    },
+    /// A person has to decide.
+    Refused {
+        /// Shown in `Stalled`.
+        reason: Reason,
+        /// What, why, what to write.
+        message: String,
+    },
+    /// The external delete cannot go on.
+    Blocked {
+        /// Shown in `DeletionBlocked`.
+        reason: Reason,
+        /// What, why, what to write.
+        message: String,
+    },
+    /// Something failed.
+    Failed(Error),
+    /// `spec.suspend`.
+    Suspended,
+    /// Something was written; look again at once.
+    Again,
+}
+
+/// What an event says.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Note {
+    /// Warning or Normal.
+    pub warning: bool,
+    /// The event's reason.
+    pub reason: &'static str,
+    /// The text.
+    pub text: String,
+}
+
+/// What a conclusion depends on besides the outcome.
+#[derive(Clone, Debug)]
+pub struct Pass {
+    /// `metadata.generation`.
+    pub generation: i64,
+    /// The object is being deleted.
+    pub deleting: bool,
+    /// How often in a row this object has failed or waited before.
+    pub attempts: u32,
+    /// How often to compare with the account; `None` is never.
+    pub resync: Option<Duration>,
+    /// Now.
+    pub now: Timestamp,
+    /// A random number in 0..1, for jitter.
+    pub chance: f64,
+}
+
+/// How fast to try again. Shorter in tests; the defaults are in the command line's help.
+#[derive(Clone, Debug)]
+pub struct Pace {
+    /// First delay after a failure, doubled each time.
+    pub backoff_min: Duration,
+    /// Longest delay after a failure.
+    pub backoff_max: Duration,
+    /// First delay while Databricks is at work.
+    pub poll_min: Duration,
+    /// Longest delay while Databricks is at work.
+    pub poll_max: Duration,
+    /// Re-check of what waits for a wake-up.
+    pub waiting: Duration,
+    /// Re-check of what a person has to decide.
+    pub stalled: Duration,
+}
+
+/// What to write and when to come back.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Conclusion {
+    /// The whole status.
+    pub status: AnyStatus,
+    /// Transitions worth an event.
+    pub notes: Vec<Note>,
+    /// When to look again if nothing wakes us; `None` is never.
+    pub requeue: Option<Duration>,
+}
+
+/// Concludes a pass. `status` is the old one with the pass's findings already in it (ids, facts, drift); conditions,
+/// `observedGeneration` and the time to come back are decided here.
+pub fn conclude(status: AnyStatus, outcome: &Outcome, pass: &Pass, pace: &Pace) -> Conclusion {
+    let old = status.conditions.clone();
+    let mut status = status;
+    if let Some(verdicts) = verdicts(&status, outcome, pass) {
+        status.conditions = conditions(&old, &verdicts, pass.generation, pass.now);
+        if processed(outcome) {
+            status.observed_generation = pass.generation;
+        }
+    }
+    let before = AnyStatus { conditions: old, ..AnyStatus::default() };
+    Conclusion { notes: transitions(&before, &status), requeue: requeue(outcome, pass, pace), status }
+}
+
+/// Whether the generation counts as processed: a failure that may pass leaves it open.
+fn processed(outcome: &Outcome) -> bool {
+    !matches!(
+        outcome,
+        Outcome::Again
+            | Outcome::Failed(
+                Error::Transient { .. } | Error::Conflict(_) | Error::Unknown { .. } | Error::Fenced
+            )
+    )
+}
+
+/// The conditions of an outcome; `None` leaves them as they are.
+fn verdicts(status: &AnyStatus, outcome: &Outcome, pass: &Pass) -> Option<Vec<Verdict>> {
+    use ConditionType::*;
+    let v = |kind, status, reason, message: &str| Verdict { kind, status, reason, message: message.into() };
+    let refs = v(ReferencesResolved, true, Reason::Resolved, "");
+    Some(match outcome {
+        Outcome::Again => return None,
+        Outcome::Rest => {
+            let synced = match status.drift.as_slice() {
+                [] => v(Synced, true, Reason::InSync, ""),
+                drift => {
+                    let fields: Vec<&str> = drift.iter().map(|d| d.path.as_str()).collect();
+                    v(Synced, false, Reason::DriftDetected, &format!("differs in {}", fields.join(", ")))
+                }
+            };
+            vec![v(Ready, true, Reason::Available, ""), synced, refs]
+        }
+        Outcome::Suspended => {
+            let text = "spec.suspend is true: no calls are made; the object in the account is left as it is";
+            vec![
+                v(Ready, false, Reason::SuspendedBySpec, text),
+                v(Synced, false, Reason::SuspendedBySpec, text),
+                kept(status, ReferencesResolved).unwrap_or(refs),
+                v(Suspended, true, Reason::SuspendedBySpec, text),
+            ]
+        }
+        Outcome::Progress { reason, message } => {
+            let mut all = vec![
+                v(Ready, false, *reason, message),
+                kept(status, Synced).unwrap_or_else(|| v(Synced, false, *reason, message)),
+                refs,
+            ];
+            all.push(v(Reconciling, true, Reason::Progressing, message));
+            all
+        }
+        Outcome::Refused { reason, message } => stalled(status, *reason, message),
+        Outcome::Blocked { reason, message } => vec![
+            v(Ready, false, Reason::Deleting, message),
+            kept(status, Synced).unwrap_or_else(|| v(Synced, false, Reason::Deleting, message)),
+            kept(status, ReferencesResolved).unwrap_or(refs),
+            v(DeletionBlocked, true, *reason, message),
+        ],
+        Outcome::Failed(error) => return failed(status, error, pass),
+    })
+}
+
+fn failed(status: &AnyStatus, error: &Error, pass: &Pass) -> Option<Vec<Verdict>> {
+    use ConditionType::*;
+    let v = |kind, status, reason, message: &str| Verdict { kind, status, reason, message: message.into() };
+    let blocked = |reason| {
+        vec![
+            v(Ready, false, Reason::Deleting, &error.to_string()),
+            kept(status, Synced).unwrap_or_else(|| v(Synced, false, Reason::Deleting, &error.to_string())),
+            kept(status, ReferencesResolved)
+                .unwrap_or_else(|| v(ReferencesResolved, true, Reason::Resolved, "")),
+            v(DeletionBlocked, true, reason, &error.to_string()),
+        ]
+    };
+    match error {
+        Error::Conflict(_) | Error::Fenced => None,
+        Error::Terminal { .. } if pass.deleting => Some(blocked(Reason::ApiRefused)),
+        Error::Waiting { reason: Reason::ApplyFailed, .. } if pass.deleting => {
+            Some(blocked(Reason::ApiRefused))
+        }
+        Error::Waiting { reason, .. } if pass.deleting && about_credentials(*reason) => {
+            Some(blocked(Reason::CredentialsUnavailable))
+        }
+        Error::Terminal { reason, message } => Some(stalled(status, *reason, message)),
+        Error::Waiting { reason, message } => Some(waiting(status, *reason, message)),
+        Error::Unknown { message } => Some(retrying(status, Reason::Retrying, message)),
+        Error::Transient { reason, message, .. } => {
+            let current = status.observed_generation == pass.generation;
+            if status.is_true(Ready) && current && !pass.deleting {
+                // A Ready object stays Ready; only a lasting failure is worth a write.
+                let worth = pass.attempts >= 3 && *reason != Reason::RateLimited;
+                return worth.then(|| {
+                    vec![
+                        kept(status, Ready).unwrap_or_else(|| v(Ready, true, Reason::Available, "")),
+                        v(Synced, false, *reason, message),
+                        v(ReferencesResolved, true, Reason::Resolved, ""),
+                    ]
+                });
+            }
+            Some(retrying(status, *reason, message))
+        }
+    }
+}
+
+fn about_credentials(reason: Reason) -> bool {
+    matches!(
+        reason,
+        Reason::CredentialsInvalid
+            | Reason::CredentialsUnavailable
+            | Reason::ReferenceNotFound
+            | Reason::ReferenceNotReady
+            | Reason::ReferenceNotPermitted
+    )
+}
+
+fn about_references(reason: Reason) -> bool {
+    about_credentials(reason)
+}
+
+fn kept(status: &AnyStatus, kind: ConditionType) -> Option<Verdict> {
+    let old = status.condition(kind)?;
+    let reason = Reason::ALL.iter().map(|(r, _)| *r).find(|r| r.name() == old.reason)?;
+    Some(Verdict { kind, status: old.status == "True", reason, message: old.message.clone() })
+}
+
+fn stalled(status: &AnyStatus, reason: Reason, message: &str) -> Vec<Verdict> {
+    use ConditionType::*;
+    let v = |kind, status| Verdict { kind, status, reason, message: message.into() };
+    let refs =
+        Verdict { kind: ReferencesResolved, status: true, reason: Reason::Resolved, message: String::new() };
+    let refs = if about_references(reason) || reason == Reason::AccountMismatch {
+        v(ReferencesResolved, false)
+    } else {
+        kept(status, ReferencesResolved).unwrap_or(refs)
+    };
+    vec![v(Ready, false), v(Synced, false), refs, v(Stalled, true)]
+}
+
+fn waiting(status: &AnyStatus, reason: Reason, message: &str) -> Vec<Verdict> {
+    use ConditionType::*;
+    let v = |kind, status, reason| Verdict { kind, status, reason, message: message.into() };
+    if about_references(reason) {
+        vec![
+            v(Ready, false, reason),
+            kept(status, Synced).unwrap_or_else(|| v(Synced, false, Reason::WaitingForReference)),
+            v(ReferencesResolved, false, reason),
+            v(Reconciling, true, Reason::WaitingForReference),
+        ]
+    } else {
+        retrying(status, reason, message)
+    }
+}
+
+fn retrying(status: &AnyStatus, reason: Reason, message: &str) -> Vec<Verdict> {
+    use ConditionType::*;
+    let v = |kind, status, reason| Verdict { kind, status, reason, message: message.into() };
+    let resolved =
+        Verdict { kind: ReferencesResolved, status: true, reason: Reason::Resolved, message: String::new() };
+    vec![
+        v(Ready, false, reason),
+        v(Synced, false, reason),
+        kept(status, ReferencesResolved).unwrap_or(resolved),
+        v(
+            Reconciling,
+            true,
+            if reason == Reason::RateLimited { Reason::RateLimited } else { Reason::Retrying },
+        ),
+    ]
+}
+
+/// Events for what became true.
+fn transitions(before: &AnyStatus, after: &AnyStatus) -> Vec<Note> {
+    use ConditionType::*;
+    let mut notes = vec![];
+    let mut note = |warning, reason, text: String| notes.push(Note { warning, reason, text });
+    let news = |kind: ConditionType| {
+        let now = after.condition(kind).filter(|c| c.status == "True")?;
+        let was = before.condition(kind).filter(|c| c.status == "True" && c.reason == now.reason);
+        was.is_none().then(|| format!("{}: {}", now.reason, now.message))
+    };
+    if news(Ready).is_some() {
+        note(false, "Ready", "the object in the account is as the spec says".into());
+    }
+    if let Some(text) = news(Stalled) {
+        note(true, "Stalled", text);
+    }
+    if let Some(text) = news(DeletionBlocked) {
+        note(true, "DeletionBlocked", text);
+    }
+    match (before.is_true(Suspended), after.is_true(Suspended)) {
+        (false, true) => note(false, "Suspended", "spec.suspend is true".into()),
+        (true, false) => note(false, "Resumed", "spec.suspend is no longer true".into()),
+        _ => {}
+    }
+    let failing = |s: &AnyStatus, kind| {
+        s.condition(kind).filter(|c| c.status == "False").map(|c| (c.reason.clone(), c.message.clone()))
+    };
+    for (kind, reasons) in [
+        (ReferencesResolved, &["ReferenceNotPermitted", "CredentialsInvalid"][..]),
+        (Synced, &["DriftDetected", "ExternalResourceMissing"][..]),
+    ] {
+        if let Some((reason, message)) = failing(after, kind)
+            && let Some(known) = reasons.iter().find(|r| **r == reason)
+            && failing(before, kind).map(|(r, _)| r).as_deref() != Some(*known)
+        {
+            note(true, known, message);
+        }
+    }
+    notes
+}
+
+/// When to look again.
+fn requeue(outcome: &Outcome, pass: &Pass, pace: &Pace) -> Option<Duration> {
+    let doubled = |min: Duration, max: Duration| {
+        min.saturating_mul(2u32.saturating_pow(pass.attempts.min(20))).min(max)
+    };
+    let up_to = |d: Duration| d.mul_f64(0.5 + 0.5 * pass.chance);
+    Some(match outcome {
+        Outcome::Rest => pass.resync?.mul_f64(1.0 + 0.2 * pass.chance),
+        Outcome::Suspended => return None,
+        Outcome::Again => Duration::ZERO,
+        Outcome::Progress { .. } => up_to(doubled(pace.poll_min, pace.poll_max)),
+        Outcome::Refused { .. } => pace.stalled.mul_f64(1.0 + 0.2 * pass.chance),
+        Outcome::Blocked { .. } => pace.waiting.mul_f64(1.0 + 0.2 * pass.chance),
+        Outcome::Failed(error) => match error {
+            Error::Terminal { .. } if pass.deleting => up_to(doubled(pace.backoff_min, pace.backoff_max)),
+            Error::Terminal { .. } => pace.stalled.mul_f64(1.0 + 0.2 * pass.chance),
+            Error::Waiting { reason, .. } if about_references(*reason) => pace.waiting,
+            Error::Waiting { .. } => up_to(doubled(pace.backoff_min, pace.backoff_max)),
+            Error::Transient { after, .. } => {
+                let backoff = up_to(doubled(pace.backoff_min, pace.backoff_max));
+                after.map_or(backoff, |a| a + pace.backoff_min.mul_f64(pass.chance))
+            }
+            Error::Unknown { .. } => pace.backoff_min,
+            Error::Conflict(_) if pass.attempts == 0 => Duration::ZERO,
+            Error::Conflict(_) => up_to(doubled(pace.backoff_min, pace.backoff_max)),
+            Error::Fenced => return None,
+        },
+    })
+}

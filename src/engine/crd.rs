@@ -1,0 +1,122 @@
+//! What every CRD gets on top of what the derive makes of the types: columns, immutability rules, and a schema without
+//! `nullable`.
+//!
+//! Immutability is a rule at the root that reads the status: a field is free until the object exists in the account, and
+//! after that may only keep its value or take the one that the account has (`status.observed`), so that a spec that was
+//! wrong from the start can be corrected. A rule on the field itself would not see it being added or removed.
+
+use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
+use serde_json::{Map, Value, json};
+
+use super::resource::Immutable;
+
+/// Finishes a CRD that `kube` derived.
+pub fn finish(crd: CustomResourceDefinition, immutable: &[Immutable]) -> CustomResourceDefinition {
+    let mut value = serde_json::to_value(&crd).expect("a CRD is plain data");
+    strip_nullable(&mut value);
+    value["spec"]["versions"][0]["additionalPrinterColumns"] = columns();
+    let schema = &mut value["spec"]["versions"][0]["schema"]["openAPIV3Schema"];
+    let fields: Vec<&str> = immutable.iter().flat_map(|i| i.spec.iter().copied()).collect();
+    let managed = schema["properties"]["spec"]["properties"].get("authRef").is_some();
+    let spec_properties = schema["properties"]["spec"]["properties"].clone();
+    let observed = &mut schema["properties"]["status"]["properties"]["observed"];
+    *observed = json!({
+        "type": "object",
+        "description": "What was last seen in the account of the fields that cannot be changed.",
+        "properties": fields.iter().map(|f| ((*f).to_owned(), loose(&spec_properties[*f]))).collect::<Map<_, _>>(),
+    });
+    let mut rules: Vec<Value> = fields.iter().map(|f| immutable_rule(f)).collect();
+    if managed {
+        rules.push(external_id_rule());
+    }
+    if !rules.is_empty() {
+        schema["x-kubernetes-validations"] = Value::Array(rules);
+    }
+    serde_json::from_value(value).expect("still a CRD")
+}
+
+/// The columns of `kubectl get`, the same for every kind.
+fn columns() -> Value {
+    let condition = |kind: &str, of: &str| format!(".status.conditions[?(@.type==\"{kind}\")].{of}");
+    json!([
+        {"name": "Ready", "type": "string", "jsonPath": condition("Ready", "status"), "description": "Whether the object is as the spec says and usable."},
+        {"name": "Synced", "type": "string", "jsonPath": condition("Synced", "status"), "description": "Whether the last comparison with the account found no difference, or corrected it."},
+        {"name": "External-ID", "type": "string", "jsonPath": ".status.externalId", "description": "The id in the Databricks account."},
+        {"name": "Status", "type": "string", "jsonPath": condition("Ready", "reason"), "description": "Why it is ready or not."},
+        {"name": "Age", "type": "date", "jsonPath": ".metadata.creationTimestamp"},
+        {"name": "Auth", "type": "string", "jsonPath": ".spec.authRef.name", "priority": 1},
+        {"name": "Policy", "type": "string", "jsonPath": ".status.effective.managementPolicy", "priority": 1},
+        {"name": "Message", "type": "string", "jsonPath": condition("Ready", "message"), "priority": 1},
+    ])
+}
+
+fn immutable_rule(field: &str) -> Value {
+    let unchanged = format!(
+        "has(self.spec.{field}) == has(oldSelf.spec.{field}) && (!has(self.spec.{field}) || self.spec.{field} == oldSelf.spec.{field})"
+    );
+    let observed = format!(
+        "has(self.spec.{field}) && has(self.status.observed) && has(self.status.observed.{field}) && self.spec.{field} == self.status.observed.{field}"
+    );
+    json!({
+        "rule": format!("!has(self.status) || !has(self.status.externalId) || ({unchanged}) || ({observed})"),
+        "message": format!("spec.{field} cannot be changed, added or removed after the object exists in the account: keep it, write the value that status.observed shows, or delete this object and create a new one"),
+        "fieldPath": format!(".spec.{field}"),
+        "reason": "FieldValueForbidden",
+    })
+}
+
+fn external_id_rule() -> Value {
+    let unchanged = "has(self.spec.externalId) == has(oldSelf.spec.externalId) && (!has(self.spec.externalId) || self.spec.externalId == oldSelf.spec.externalId)";
+    json!({
+        "rule": format!("!has(self.status) || !has(self.status.externalId) || ({unchanged}) || !has(self.spec.externalId) || self.spec.externalId == self.status.externalId"),
+        "message": "spec.externalId cannot be changed once an object is bound: write the id that status.externalId shows, or delete this object and create a new one",
+        "fieldPath": ".spec.externalId",
+        "reason": "FieldValueForbidden",
+    })
+}
+
+/// A schema that takes any value of the same type: an odd value in the account must not block status writes.
+fn loose(schema: &Value) -> Value {
+    let mut out = Map::new();
+    for key in ["type", "format", "properties", "items", "additionalProperties"] {
+        match (key, schema.get(key)) {
+            (_, None) => {}
+            ("properties", Some(Value::Object(all))) => {
+                out.insert(
+                    key.into(),
+                    all.iter().map(|(k, v)| (k.clone(), loose(v))).collect::<Map<_, _>>().into(),
+                );
+            }
+            ("items" | "additionalProperties", Some(inner)) if inner.is_object() => {
+                out.insert(key.into(), loose(inner));
+            }
+            (_, Some(value)) => {
+                out.insert(key.into(), value.clone());
+            }
+        }
+    }
+    // The API server bounds the cost of a comparison by the sizes that the schema allows.
+    match schema["type"].as_str() {
+        Some("string") => out.insert("maxLength".into(), 4096.into()),
+        Some("array") => out.insert("maxItems".into(), 1024.into()),
+        _ => None,
+    };
+    out.into()
+}
+
+/// `Option` becomes `nullable`, with which a user's `null` would count as "has a value" in rules.
+fn strip_nullable(value: &mut Value) {
+    match value {
+        Value::Object(map) => {
+            if map.get("nullable") == Some(&Value::Bool(true)) {
+                map.remove("nullable");
+                if let Some(Value::Array(allowed)) = map.get_mut("enum") {
+                    allowed.retain(|v| !v.is_null());
+                }
+            }
+            map.values_mut().for_each(strip_nullable);
+        }
+        Value::Array(all) => all.iter_mut().for_each(strip_nullable),
+        _ => {}
+    }
+}

@@ -1,0 +1,324 @@
+//! What to do, given what is wanted, what is seen and what is recorded. Pure: a table written as code, no clock, no I/O.
+
+use super::driver::Seen;
+use super::resource::{Change, Phase, When};
+use super::spec::AdoptionPolicy;
+use super::status::Reason;
+
+/// All that a decision depends on.
+#[derive(Clone, Debug)]
+pub struct View<'a> {
+    /// The object is being deleted.
+    pub deleting: bool,
+    /// `managementPolicy: Observe`.
+    pub observe: bool,
+    /// `adoptionPolicy`, effective.
+    pub adoption: AdoptionPolicy,
+    /// `deletionPolicy` is effectively Delete, and neither `Observe` nor `suspend` keeps us from it.
+    pub delete_outside: bool,
+    /// `deletionProtection`.
+    pub protected: bool,
+    /// The kind holds users' data.
+    pub data_bearing: bool,
+    /// What binds this object to one in the account.
+    pub record: Record,
+    /// What was found in the account.
+    pub found: Found<'a>,
+    /// A change or a creation that takes time.
+    pub operation: Running,
+}
+
+/// What binds a Kubernetes object to one in the account.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Record {
+    /// Nothing.
+    None,
+    /// The spec asks for one object by id.
+    Asked,
+    /// We made it, or took it over.
+    Bound,
+}
+
+/// What was found.
+#[derive(Clone, Debug)]
+pub enum Found<'a> {
+    /// Proven absent; `settled` if that was so for long enough that it is not a replica lagging behind.
+    Nothing {
+        /// Absent twice, long enough apart, or after our own delete was accepted.
+        settled: bool,
+    },
+    /// The bound object, or one that carries our mark.
+    Ours(&'a Seen, &'a [Change]),
+    /// An object that matches and is not proven to be ours.
+    Stranger(&'a Seen, &'a [Change]),
+    /// An object that another Kubernetes object manages; the text names it as far as the reader may know.
+    Held(String),
+    /// Several that match.
+    Several(Vec<String>),
+}
+
+/// A change or creation that takes time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Running {
+    /// None.
+    No,
+    /// Within its bound.
+    Yes,
+    /// Longer than its bound, for the current generation of the spec.
+    Overdue,
+}
+
+/// The next step.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Step {
+    /// Make it.
+    Create,
+    /// Bind to what was found.
+    Adopt,
+    /// Change these fields of `State`.
+    Update(Vec<String>),
+    /// Ask for the deletion.
+    Delete,
+    /// Let the Kubernetes object go. The word for the event.
+    Release(Released),
+    /// Look again later.
+    Wait {
+        /// Shown in `Ready`.
+        reason: Reason,
+        /// What is waited for.
+        message: String,
+    },
+    /// A person has to decide.
+    Refuse {
+        /// Shown in `Stalled` or `DeletionBlocked`.
+        reason: Reason,
+        /// What, why, what to write.
+        message: String,
+    },
+    /// Nothing to do.
+    Rest,
+}
+
+/// Why a Kubernetes object may go.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Released {
+    /// There never was an object in the account.
+    NeverCreated,
+    /// It stays in the account.
+    Retained,
+    /// It is gone from the account.
+    Gone,
+}
+
+fn refuse(reason: Reason, message: impl Into<String>) -> Step {
+    Step::Refuse { reason, message: message.into() }
+}
+
+fn wait(reason: Reason, message: impl Into<String>) -> Step {
+    Step::Wait { reason, message: message.into() }
+}
+
+/// The step for a view.
+pub fn decide(view: &View<'_>) -> Step {
+    if view.deleting { deleting(view) } else { living(view) }
+}
+
+/// What can be said of a deletion without asking the account: it needs no credentials then.
+pub fn deleting_without_account(view: &View<'_>) -> Option<Step> {
+    if view.record == Record::None || view.record == Record::Asked {
+        return Some(Step::Release(Released::NeverCreated));
+    }
+    if !view.delete_outside {
+        return Some(Step::Release(Released::Retained));
+    }
+    view.protected.then(|| {
+        refuse(
+            Reason::DeletionProtected,
+            "spec.deletionProtection is true: set it to false to delete the object in the account, or set \
+             spec.deletionPolicy to Retain and spec.deletionProtection to false to leave it there",
+        )
+    })
+}
+
+fn deleting(view: &View<'_>) -> Step {
+    if let Some(step) = deleting_without_account(view) {
+        return step;
+    }
+    match &view.found {
+        Found::Nothing { settled: true } => Step::Release(Released::Gone),
+        Found::Nothing { settled: false } => {
+            wait(Reason::Deleting, "checking once more that the object is gone")
+        }
+        Found::Ours(seen, _) => match &seen.about.phase {
+            Phase::Leaving(why) => wait(Reason::Deleting, why.clone()),
+            _ => Step::Delete,
+        },
+        Found::Stranger(seen, _) => refuse(
+            Reason::ApiRefused,
+            format!(
+                "the object {} in the account no longer looks like the one this object manages, so it is not deleted: \
+                 set spec.deletionPolicy to Retain to let this object go",
+                seen.id
+            ),
+        ),
+        Found::Held(by) => refuse(
+            Reason::ApiRefused,
+            format!(
+                "the object in the account is managed by {by}: set spec.deletionPolicy to Retain to let this object go"
+            ),
+        ),
+        Found::Several(ids) => refuse(
+            Reason::ApiRefused,
+            format!(
+                "several objects match ({}): set spec.deletionPolicy to Retain to let this object go",
+                ids.join(", ")
+            ),
+        ),
+    }
+}
+
+fn living(view: &View<'_>) -> Step {
+    match &view.found {
+        Found::Nothing { settled } => absent(view, *settled),
+        Found::Several(ids) => refuse(
+            Reason::Ambiguous,
+            format!(
+                "several objects match: {}; set spec.externalId to the one that is meant",
+                ids.join(", ")
+            ),
+        ),
+        Found::Held(by) => refuse(
+            Reason::ManagementConflict,
+            format!("the object in the account is managed by {by}: delete one of the two"),
+        ),
+        Found::Stranger(seen, _) => stranger(view, seen, false),
+        Found::Ours(seen, _) if view.record != Record::Bound => stranger(view, seen, true),
+        Found::Ours(seen, changes) => ours(view, seen, changes),
+    }
+}
+
+fn absent(view: &View<'_>, settled: bool) -> Step {
+    let missing = |text: &str| refuse(Reason::ExternalResourceMissing, text);
+    match view.record {
+        Record::Asked => missing(
+            "the account has no object with the id in spec.externalId: correct it or remove the field",
+        ),
+        Record::None if view.observe => missing(
+            "the account has no such object, and spec.managementPolicy is Observe: set it to Managed to create it",
+        ),
+        Record::None if view.adoption == AdoptionPolicy::Required => missing(
+            "the account has no such object, and spec.adoptionPolicy is Required: create it there, or set IfOwned to have it created",
+        ),
+        Record::None => Step::Create,
+        Record::Bound if !settled => {
+            wait(Reason::Progressing, "the object seems to be gone; looking once more to be sure")
+        }
+        Record::Bound if view.observe => missing("the object is gone from the account"),
+        Record::Bound if view.data_bearing => missing(
+            "the object is gone from the account and holds data, so it is not made again by itself: delete this object \
+             and apply it again to create a new one, or apply it anew with spec.externalId to bind another",
+        ),
+        Record::Bound => Step::Create,
+    }
+}
+
+fn stranger(view: &View<'_>, seen: &Seen, marked: bool) -> Step {
+    let allowed = match view.adoption {
+        AdoptionPolicy::IfExists | AdoptionPolicy::Required => true,
+        AdoptionPolicy::IfOwned => marked || view.record == Record::Asked,
+        AdoptionPolicy::Never => false,
+    };
+    if allowed && view.record != Record::Bound {
+        return Step::Adopt;
+    }
+    if view.record == Record::Bound {
+        return refuse(
+            Reason::AlreadyExists,
+            format!(
+                "the object {} in the account no longer looks like the one this object manages, so it is left alone: \
+                 change it back there, or apply this object anew with spec.externalId and spec.adoptionPolicy: IfExists",
+                seen.id
+            ),
+        );
+    }
+    refuse(
+        Reason::AlreadyExists,
+        format!(
+            "an object with the id {} is in the account already: set spec.adoptionPolicy to IfExists to take it over, \
+             or give this one another name",
+            seen.id
+        ),
+    )
+}
+
+fn ours(view: &View<'_>, seen: &Seen, changes: &[Change]) -> Step {
+    match &seen.about.phase {
+        Phase::Pending(why) if view.operation == Running::Overdue => refuse(
+            Reason::ProvisioningFailed,
+            format!(
+                "Databricks has not finished in time ({why}): wait for it, or delete this object and apply it again"
+            ),
+        ),
+        Phase::Pending(why) => wait(Reason::Provisioning, why.clone()),
+        Phase::Leaving(why) => wait(Reason::Deleting, format!("it is being deleted outside: {why}")),
+        Phase::Failed(why) if changes.is_empty() || view.observe => {
+            refuse(Reason::ProvisioningFailed, why.clone())
+        }
+        _ if changes.is_empty() || view.observe => Step::Rest,
+        _ => differs(view, changes),
+    }
+}
+
+fn differs(view: &View<'_>, changes: &[Change]) -> Step {
+    let paths =
+        |of: &dyn Fn(&When) -> bool| -> Vec<&Change> { changes.iter().filter(|c| of(&c.when)).collect() };
+    let mut now: Vec<String> =
+        paths(&|w| matches!(w, When::Now)).iter().map(|c| c.field().to_owned()).collect();
+    now.dedup();
+    if !now.is_empty() {
+        return match view.operation {
+            Running::Yes => wait(Reason::Provisioning, format!("Databricks is changing {}", words(&now))),
+            Running::Overdue => refuse(
+                Reason::ApplyFailed,
+                format!(
+                    "Databricks accepted the change of {} and did not keep it: correct the spec",
+                    words(&now)
+                ),
+            ),
+            Running::No => Step::Update(now),
+        };
+    }
+    let told = |c: &Change| match &c.when {
+        When::NotNow(why) | When::Never(why) => format!("{}: {why}", camel(&c.path)),
+        When::Now => String::new(),
+    };
+    let never = paths(&|w| matches!(w, When::Never(_)));
+    if never.is_empty() {
+        let texts: Vec<String> = changes.iter().map(told).collect();
+        return wait(Reason::Progressing, texts.join("; "));
+    }
+    let texts: Vec<String> = never.into_iter().map(told).collect();
+    refuse(Reason::ImmutableFieldChanged, texts.join("; "))
+}
+
+fn words(fields: &[String]) -> String {
+    fields.iter().map(|f| camel(f)).collect::<Vec<_>>().join(", ")
+}
+
+/// A field's wire name as users write it: `ip_addresses` is `ipAddresses`. Only the first part of a path is a field.
+pub fn camel(path: &str) -> String {
+    let (field, rest) = path.split_at(path.find('.').unwrap_or(path.len()));
+    let mut out = String::with_capacity(path.len());
+    let mut upper = false;
+    for c in field.chars() {
+        match c {
+            '_' => upper = true,
+            c if upper => {
+                out.extend(c.to_uppercase());
+                upper = false;
+            }
+            c => out.push(c),
+        }
+    }
+    out + rest
+}

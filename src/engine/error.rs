@@ -1,0 +1,150 @@
+//! What happens next after something failed: the four classes, a fifth for a lost permit, and the one map from the
+//! client's errors to them. What happened is [`crate::databricks::Error`]; this type says what to do about it.
+//! Pure: no I/O, no clock.
+
+use std::time::Duration;
+
+use super::status::Reason;
+use crate::databricks;
+
+/// Result of a hop.
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+/// Why a pass ended early, by what has to happen before the next one can do better.
+#[derive(Debug, Clone, PartialEq, thiserror::Error)]
+pub enum Error {
+    /// A person must change the spec, the credentials or the object in the account.
+    #[error("{message}")]
+    Terminal {
+        /// Shown in `Stalled` and `Ready`.
+        reason: Reason,
+        /// What, why, and what to write to fix it.
+        message: String,
+    },
+    /// Another object, or the account, will make it possible; a change there wakes us.
+    #[error("{message}")]
+    Waiting {
+        /// Shown in the condition that blocks.
+        reason: Reason,
+        /// What is waited for.
+        message: String,
+    },
+    /// Trying again may work.
+    #[error("{message}")]
+    Transient {
+        /// `Retrying` or `RateLimited`.
+        reason: Reason,
+        /// What failed.
+        message: String,
+        /// How long the API asked us to stay away.
+        after: Option<Duration>,
+    },
+    /// We acted on a stale read: look again at once.
+    #[error("{0}")]
+    Conflict(String),
+    /// A create was sent and may or may not have happened. The intent stays open.
+    #[error("{message}")]
+    Unknown {
+        /// What was sent.
+        message: String,
+    },
+    /// The permit to write was lost. Nothing was sent.
+    #[error("the right to write was lost before the call; nothing was sent")]
+    Fenced,
+}
+
+impl Error {
+    /// A [`Error::Terminal`].
+    pub fn terminal(reason: Reason, message: impl Into<String>) -> Error {
+        Error::Terminal { reason, message: message.into() }
+    }
+
+    /// A [`Error::Waiting`].
+    pub fn waiting(reason: Reason, message: impl Into<String>) -> Error {
+        Error::Waiting { reason, message: message.into() }
+    }
+
+    /// A [`Error::Transient`] without a wish of the server.
+    pub fn retry(message: impl Into<String>) -> Error {
+        Error::Transient { reason: Reason::Retrying, message: message.into(), after: None }
+    }
+
+    /// Name of the class, for logs.
+    pub fn class(&self) -> &'static str {
+        match self {
+            Error::Terminal { .. } => "terminal",
+            Error::Waiting { .. } => "waiting",
+            Error::Transient { .. } => "transient",
+            Error::Conflict(_) => "conflict",
+            Error::Unknown { .. } => "unknown",
+            Error::Fenced => "fenced",
+        }
+    }
+}
+
+/// The one map from what happened to what happens next: by error code first, by status second.
+impl From<databricks::Error> for Error {
+    fn from(error: databricks::Error) -> Error {
+        let message = error.to_string();
+        match &error {
+            databricks::Error::Fenced { .. } => return Error::Fenced,
+            databricks::Error::CredentialsRefused { .. } => {
+                return Error::waiting(Reason::CredentialsInvalid, message);
+            }
+            databricks::Error::AccountMismatch { .. } => {
+                return Error::terminal(Reason::AccountMismatch, message);
+            }
+            _ => {}
+        }
+        if error.is_throttle() {
+            return Error::Transient { reason: Reason::RateLimited, message, after: error.retry_after() };
+        }
+        let by_code = error.code().and_then(|code| class_of_code(code, &message));
+        by_code.or_else(|| class_of_status(error.status()?, &message)).unwrap_or(Error::Transient {
+            reason: Reason::Retrying,
+            message,
+            after: error.retry_after(),
+        })
+    }
+}
+
+fn class_of_code(code: &str, message: &str) -> Option<Error> {
+    let terminal = |reason| Some(Error::terminal(reason, message));
+    match code {
+        "INVALID_PARAMETER_VALUE" | "MALFORMED_REQUEST" | "BAD_REQUEST" | "INVALID_REQUEST" => {
+            terminal(Reason::InvalidSpec)
+        }
+        "INVALID_STATE" => Some(Error::waiting(Reason::ApplyFailed, message)),
+        "QUOTA_EXCEEDED" => terminal(Reason::QuotaExceeded),
+        "RESOURCE_ALREADY_EXISTS" | "ALREADY_EXISTS" | "SCIM_409" => terminal(Reason::AlreadyExists),
+        "UNAUTHENTICATED" => Some(Error::waiting(Reason::CredentialsInvalid, message)),
+        "PERMISSION_DENIED" => terminal(Reason::PermissionDenied),
+        "ENDPOINT_NOT_FOUND" | "FEATURE_DISABLED" | "NOT_IMPLEMENTED" => terminal(Reason::NotSupported),
+        "RESOURCE_DOES_NOT_EXIST" | "NOT_FOUND" | "SCIM_404" => terminal(Reason::ExternalResourceMissing),
+        "RESOURCE_CONFLICT" | "ABORTED" => Some(Error::Conflict(message.into())),
+        _ => None,
+    }
+}
+
+fn class_of_status(status: u16, message: &str) -> Option<Error> {
+    match status {
+        400 | 405 | 413 | 415 | 422 => Some(Error::terminal(Reason::InvalidSpec, message)),
+        401 => Some(Error::waiting(Reason::CredentialsInvalid, message)),
+        403 => Some(Error::terminal(Reason::PermissionDenied, message)),
+        404 | 501 => Some(Error::terminal(Reason::NotSupported, message)),
+        409 | 412 => Some(Error::Conflict(message.into())),
+        _ => None,
+    }
+}
+
+/// The API server's answers: a 409 is a stale read, everything else may work later.
+impl From<kube::Error> for Error {
+    fn from(error: kube::Error) -> Error {
+        match &error {
+            kube::Error::Api(status) if status.is_conflict() => {
+                Error::Conflict("the Kubernetes object changed while it was being processed".into())
+            }
+            _ => Error::retry(format!("the Kubernetes API server did not accept a write: {error}")),
+        }
+    }
+}

@@ -1,0 +1,331 @@
+//! What is believed of the account, and how fresh that has to be.
+//!
+//! A row of the shared LIST serves for comparing. Before something is written it is read again by its id, unless the
+//! write is an upsert under our own key, for which a recent LIST will do. An object is gone only if a complete LIST and a
+//! proven 404 say so, and still say so a while later; any other failure to read is a failure.
+
+use std::time::Duration;
+
+use k8s_openapi::jiff::Timestamp;
+use kube::ResourceExt;
+use tokio::time::Instant;
+
+use super::claims::{Claim, Rank};
+use super::cluster::EXTERNAL_ID;
+use super::decide::Found;
+use super::driver::Seen;
+use super::error::{Error, Result};
+use super::reconcile::{Known, Work};
+use super::resource::{Change, Key, Lifecycle, Ownership};
+use super::spec::ManagementPolicy;
+use super::status::{External, Intent, Reason};
+use super::wake::Who;
+
+/// How fresh a reading has to be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Freshness {
+    /// As the resync interval says.
+    Routine,
+    /// Read now.
+    BeforeWrite,
+}
+
+/// How old the LIST may be by which an upsert is written: long enough for a burst of objects to share one.
+const UPSERT_FRESH: Duration = Duration::from_secs(60);
+/// How old the LIST may be in which a create looks for what is there already.
+const CREATE_FRESH: Duration = Duration::from_secs(5);
+/// How far the clocks of the account and of this machine may be apart.
+const SKEW_SECONDS: i64 = 300;
+
+/// What was found, with what belongs to it.
+#[derive(Clone, Debug)]
+pub struct Look {
+    what: What,
+    /// It rests on a shared LIST, so that it has to be read again before a write.
+    pub may_be_stale: bool,
+    /// Ids that match and are somebody else's, for the intent.
+    pub before: Vec<String>,
+}
+
+#[derive(Clone, Debug)]
+enum What {
+    Nothing { settled: bool },
+    Ours(Seen),
+    Stranger(Seen),
+    Held(String),
+    Several(Vec<String>),
+}
+
+impl Look {
+    /// Nothing was looked at.
+    pub fn unknown() -> Look {
+        Look::from(What::Nothing { settled: false })
+    }
+
+    /// One object of ours, as an answer to our own write told.
+    pub fn told(seen: Seen) -> Look {
+        Look::from(What::Ours(seen))
+    }
+
+    fn from(what: What) -> Look {
+        Look { what, may_be_stale: false, before: vec![] }
+    }
+
+    /// In the words of a decision.
+    pub fn found<'a>(&'a self, changes: &'a [Change]) -> Found<'a> {
+        match &self.what {
+            What::Nothing { settled } => Found::Nothing { settled: *settled },
+            What::Ours(seen) => Found::Ours(seen, changes),
+            What::Stranger(seen) => Found::Stranger(seen, changes),
+            What::Held(by) => Found::Held(by.clone()),
+            What::Several(ids) => Found::Several(ids.clone()),
+        }
+    }
+
+    /// The one object that was found.
+    pub fn seen(&self) -> Option<&Seen> {
+        match &self.what {
+            What::Ours(seen) | What::Stranger(seen) => Some(seen),
+            _ => None,
+        }
+    }
+}
+
+impl Work<'_> {
+    /// Hop 7.
+    pub async fn observe(&mut self, known: &Known, freshness: Freshness) -> Result<Look> {
+        if let Some(intent) = self.subject.status_mut()?.intent.clone()
+            && self.driver.traits().lifecycle == Lifecycle::Object
+        {
+            self.resolve_intent(known, &intent).await?;
+        }
+        let status = self.subject.status_mut()?;
+        let recorded = status.external.as_ref().map(|e| e.id.clone());
+        let annotated = self.subject.object.annotations().get(EXTERNAL_ID).cloned();
+        match recorded.or(annotated).or_else(|| self.management.external_id.clone()) {
+            Some(id) => self.observe_id(known, &id, freshness).await,
+            None => self.observe_key(known, freshness).await,
+        }
+    }
+
+    /// A create whose result is not known: wait until the account surely shows what it made, then look for what was not
+    /// there before. The key is the intent's, for the spec may have been changed since.
+    async fn resolve_intent(&mut self, known: &Known, intent: &Intent) -> Result<()> {
+        let age = Timestamp::now().duration_since(intent.time.0).unsigned_abs();
+        let quarantine = self.engine.settings.quarantine;
+        if age < quarantine {
+            return Err(Error::Transient {
+                reason: Reason::Retrying,
+                message: "a create was interrupted; waiting until the account surely shows what it made"
+                    .into(),
+                after: Some(quarantine - age),
+            });
+        }
+        let key = Key { within: intent.within.clone(), name: intent.name.clone() };
+        let mut hits = vec![];
+        for seen in self.driver.list(&known.reader, &key.within).await? {
+            let young = seen.about.created.is_none_or(|at| at >= intent.time.0.as_second() - SKEW_SECONDS);
+            let marked = seen.about.owner.as_ref().is_none_or(|owner| *owner == self.marker());
+            let fits =
+                self.driver.matches(&key, &seen)? && young && marked && !intent.before.contains(&seen.id);
+            if fits && self.holder(known, &seen.id).is_none() {
+                hits.push(seen.id);
+            }
+        }
+        let account_id = intent.account_id.clone();
+        let engine = self.engine;
+        match hits.as_slice() {
+            [] => self.subject.status_mut()?.intent = None,
+            [id] => {
+                let status = self.subject.status_mut()?;
+                status.external = Some(External { account_id, id: id.clone(), adopted: false });
+                status.external_id = Some(id.clone());
+                status.intent = None;
+                self.subject.note(
+                    false,
+                    "Created",
+                    format!("found the object {id} that an interrupted create made"),
+                );
+            }
+            several => {
+                return Err(Error::terminal(
+                    Reason::CreateResultUnknown,
+                    format!(
+                        "a create was interrupted and several objects could be its result ({}): delete the wrong ones in \
+                         the account, or set spec.externalId on a new object",
+                        several.join(", ")
+                    ),
+                ));
+            }
+        }
+        self.subject.write_status(engine).await
+    }
+
+    /// The object that a record points to.
+    async fn observe_id(&mut self, known: &Known, id: &str, freshness: Freshness) -> Result<Look> {
+        if let Some(holder) = self.holder(known, id) {
+            return Ok(Look::from(What::Held(self.named(&holder))));
+        }
+        let traits = self.driver.traits();
+        let upsert = traits.lifecycle == Lifecycle::Upsert;
+        let within = known.want.as_ref().map(|w| self.driver.key(w)).transpose()?.map(|k| k.within);
+        let row = match (&within, freshness) {
+            (Some(within), Freshness::Routine) => {
+                self.row(known, within, id, self.reading(known, upsert)).await?
+            }
+            (Some(within), Freshness::BeforeWrite) if upsert => {
+                self.row(known, within, id, recent(UPSERT_FRESH)).await?
+            }
+            _ => None,
+        };
+        let (seen, may_be_stale) = match row {
+            Some(seen) => (Some(seen), freshness == Freshness::Routine),
+            None if upsert && within.is_some() => (None, freshness == Freshness::Routine),
+            None => (self.driver.get(&known.reader, id).await?, false),
+        };
+        let Some(seen) = seen else { return self.absent(known, within.as_deref(), id, may_be_stale).await };
+        self.remember(|m| m.absent_since = None);
+        let recognised = match (&known.want, traits.ownership) {
+            (_, Ownership::Marker) => seen.about.owner.as_ref().is_none_or(|owner| *owner == self.marker()),
+            (Some(want), Ownership::RecordedId) => self.driver.recognises(want, &seen)?,
+            (None, Ownership::RecordedId) => true,
+        };
+        let asked = self.record() == super::decide::Record::Asked;
+        let what = if recognised && !asked { What::Ours(seen) } else { What::Stranger(seen) };
+        Ok(Look { what, may_be_stale, before: vec![] })
+    }
+
+    /// How old the LIST may be that an object is compared with: an upsert that is not settled needs a recent one.
+    fn reading(&self, known: &Known, upsert: bool) -> Instant {
+        let deleting = self.subject.deleting();
+        if upsert && deleting { known.not_before.max(recent(UPSERT_FRESH)) } else { known.not_before }
+    }
+
+    /// Not there: believed only if a LIST agrees, and after a while again.
+    async fn absent(&mut self, known: &Known, within: Option<&str>, id: &str, stale: bool) -> Result<Look> {
+        let traits = self.driver.traits();
+        if traits.lifecycle == Lifecycle::Object {
+            let listed = self.driver.list(&known.reader, within.unwrap_or_default()).await?;
+            if let Some(seen) = listed.into_iter().find(|s| s.id == id) {
+                return Ok(Look::from(What::Ours(seen)));
+            }
+        }
+        let now = Instant::now();
+        let wait = self.engine.settings.absence;
+        let settled = self.remember(|m| {
+            let since = *m.absent_since.get_or_insert(now);
+            m.delete_accepted || now.duration_since(since) >= wait
+        });
+        // An upsert repeats nothing but itself, so it need not wait to be sure.
+        let settled = settled || traits.lifecycle == Lifecycle::Upsert;
+        Ok(Look { what: What::Nothing { settled }, may_be_stale: stale, before: vec![] })
+    }
+
+    /// No record: is there something that the spec means?
+    async fn observe_key(&mut self, known: &Known, freshness: Freshness) -> Result<Look> {
+        let want = known.want.as_ref().ok_or_else(|| {
+            Error::terminal(Reason::InternalError, "an object without a record cannot be looked for")
+        })?;
+        let key = self.driver.key(want)?;
+        let traits = self.driver.traits();
+        let upsert = traits.lifecycle == Lifecycle::Upsert;
+        let observing = self.management.policy() == ManagementPolicy::Observe;
+        let fresh = match freshness {
+            _ if upsert => recent(UPSERT_FRESH),
+            _ if observing => known.not_before,
+            Freshness::Routine | Freshness::BeforeWrite => recent(CREATE_FRESH),
+        };
+        let driver = self.driver;
+        let snapshots = &known.admission.session.snapshots;
+        let matching = |rows: &super::snapshot::Rows<'_>| -> Result<Vec<Seen>> {
+            let mut all = vec![];
+            for seen in rows.all() {
+                if driver.matches(&key, seen)? {
+                    all.push(seen.clone());
+                }
+            }
+            all.sort_by(|a, b| a.id.cmp(&b.id));
+            Ok(all)
+        };
+        let mut hits = snapshots.look(driver, &known.reader, &key.within, fresh, matching).await??;
+        let before: Vec<String> = hits.iter().map(|s| s.id.clone()).collect();
+        let marker = self.marker();
+        if let Some(marked) = hits.iter().position(|s| s.about.owner.as_ref() == Some(&marker)) {
+            let seen = hits.swap_remove(marked);
+            return Ok(Look::from(self.unless_held(known, seen, What::Ours)));
+        }
+        let what = match hits.len() {
+            0 => What::Nothing { settled: true },
+            1 => {
+                let seen = hits.remove(0);
+                // After a crash between our record and its confirmation an upsert finds its own row.
+                let ours = upsert && self.subject.status_mut()?.intent.is_some();
+                self.unless_held(known, seen, if ours { What::Ours } else { What::Stranger })
+            }
+            _ => What::Several(before.clone()),
+        };
+        Ok(Look { what, may_be_stale: false, before })
+    }
+
+    fn unless_held(&self, known: &Known, seen: Seen, what: fn(Seen) -> What) -> What {
+        match self.holder(known, &seen.id) {
+            Some(holder) => What::Held(self.named(&holder)),
+            None => what(seen),
+        }
+    }
+
+    async fn row(
+        &mut self,
+        known: &Known,
+        within: &str,
+        id: &str,
+        not_before: Instant,
+    ) -> Result<Option<Seen>> {
+        let snapshots = &known.admission.session.snapshots;
+        let look = |rows: &super::snapshot::Rows<'_>| (rows.row(id).cloned(), rows.read_at);
+        let (row, read_at) = snapshots.look(self.driver, &known.reader, within, not_before, look).await?;
+        // Objects come due a resync interval after the reading that served them.
+        if let Some(resync) = self.subject.resync {
+            self.subject.due = Some(resync.saturating_sub(read_at.elapsed()));
+        }
+        Ok(row)
+    }
+
+    /// Who else manages the object with this id. An object that is recorded as its manager claims it at every pass.
+    fn holder(&self, known: &Known, id: &str) -> Option<Who> {
+        let claim = Claim::id(known.admission.session.client.account_id(), &self.subject.who.kind, id);
+        let recorded =
+            self.subject.status.as_ref().is_ok_and(|s| s.external.as_ref().is_some_and(|e| e.id == id));
+        if recorded {
+            self.engine.claims.claim(claim, self.rank(false), &self.subject.who)
+        } else {
+            self.engine.claims.holder(&claim).filter(|who| *who != self.subject.who)
+        }
+    }
+
+    /// Where this object stands among those that claim the same.
+    pub fn rank(&self, unrecorded: bool) -> Rank {
+        let created = self.subject.object.metadata.creation_timestamp.as_ref();
+        Rank { unrecorded, created: created.map_or(i64::MAX, |t| t.0.as_second()), uid: self.subject.uid() }
+    }
+
+    /// Another object's name, as far as this namespace may know it.
+    pub fn named(&self, who: &Who) -> String {
+        if who.namespace == self.subject.who.namespace {
+            who.to_string()
+        } else {
+            "an object of another namespace".into()
+        }
+    }
+
+    /// Reads or changes what is remembered of this object.
+    pub fn remember<T>(&self, f: impl FnOnce(&mut super::pass::Memory) -> T) -> T {
+        let mut memory = self.engine.memory.lock().expect("no panic while held");
+        f(memory.entry(self.subject.uid()).or_default())
+    }
+}
+
+fn recent(age: Duration) -> Instant {
+    let now = Instant::now();
+    now.checked_sub(age).unwrap_or(now)
+}

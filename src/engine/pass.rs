@@ -1,0 +1,330 @@
+//! What all passes share: the engine's parts, the object under work, and the one place that writes status.
+
+use std::collections::{HashMap, HashSet};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use k8s_openapi::jiff::Timestamp;
+use kube::ResourceExt;
+use kube::core::{ApiResource, DynamicObject};
+use kube::runtime::controller::Action;
+use kube::runtime::reflector::Store;
+use serde_json::{Value, json};
+
+use super::access::Permit;
+use super::auth::Auths;
+use super::claims::Claims;
+use super::cluster::{Cluster, FINALIZER, RECONCILE_REQUESTED};
+use super::conclude::{AnyStatus, Note, Outcome, Pace, Pass, conclude};
+use super::error::{Error, Result};
+use super::report::Events;
+use super::status::Reason;
+use super::wake::{Wake, Who};
+
+/// Settings of the engine.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// How often objects are compared with the account where neither they nor their DatabricksAuth say; `None` is never.
+    pub resync: Option<Duration>,
+    /// How fast to try again.
+    pub pace: Pace,
+    /// After a create whose result is not known: how long until the account surely shows what it made.
+    pub quarantine: Duration,
+    /// How long an object has to be absent before that is believed.
+    pub absence: Duration,
+    /// How long Databricks may take to create or change something before that is called stalled.
+    pub operation: Duration,
+    /// Part of the mark on objects in the account; the same after a re-install or a restore.
+    pub installation: String,
+    /// Watch only these namespaces; empty is all.
+    pub namespaces: Vec<String>,
+    /// Passes at the same time, for each kind.
+    pub concurrency: u16,
+}
+
+/// The parts that passes work with. One for the process.
+pub struct Engine {
+    /// Kubernetes.
+    pub cluster: Cluster,
+    /// Accounts and credentials.
+    pub auths: Auths,
+    /// Who depends on whom.
+    pub wake: Arc<Wake>,
+    /// Who manages what.
+    pub claims: Claims,
+    /// Events.
+    pub events: Events,
+    /// The right to write.
+    pub permit: Permit,
+    /// Settings.
+    pub settings: Settings,
+    /// The kinds' types, by name.
+    pub resources: HashMap<String, ApiResource>,
+    /// What the watches know, each with its kind.
+    pub stores: Vec<(String, Store<DynamicObject>)>,
+    /// One lock for each account and kind whose guard looks at all objects of the kind.
+    pub guards: Mutex<HashMap<(String, String), Arc<tokio::sync::Mutex<()>>>>,
+    /// What is known of objects between passes, by UID.
+    pub memory: Mutex<HashMap<String, Memory>>,
+    /// Objects that were there at the start, are bound to nothing yet and have not been looked at: creates wait for them,
+    /// so that of two that claim the same the older wins.
+    pub first_look: Mutex<HashSet<String>>,
+}
+
+/// What is remembered of an object between passes. All of it may be lost.
+#[derive(Clone, Debug, Default)]
+pub struct Memory {
+    /// Failures or waits in a row.
+    pub attempts: u32,
+    /// Since when the object in the account has been absent.
+    pub absent_since: Option<tokio::time::Instant>,
+    /// Our delete was accepted.
+    pub delete_accepted: bool,
+}
+
+/// The object under work.
+pub struct Subject {
+    /// The Kubernetes object, as fresh as known.
+    pub object: DynamicObject,
+    /// Its type.
+    pub resource: ApiResource,
+    /// Its name.
+    pub who: Who,
+    /// The status as it will be written; an unreadable one is an error, never a blank one, which would forget the id.
+    pub status: Result<AnyStatus>,
+    /// Events to publish.
+    pub notes: Vec<Note>,
+    /// How often to compare with the account.
+    pub resync: Option<Duration>,
+    /// When the reading that this pass rested on is due to be renewed, if it rested on a shared one.
+    pub due: Option<Duration>,
+    /// It was let go: there is nothing left to write to.
+    pub released: bool,
+    /// It carries a copy of the id in an annotation.
+    pub annotated: bool,
+    /// The id was just learnt: the status has to be written whatever happens.
+    pub must_record: bool,
+}
+
+impl Subject {
+    /// Takes up an object.
+    pub fn new(engine: &Engine, object: &DynamicObject, kind: &str) -> Subject {
+        let object = engine.cluster.freshest(object);
+        let status = match object.data.get("status") {
+            None | Some(Value::Null) => Ok(AnyStatus::default()),
+            Some(status) => serde_json::from_value(status.clone()).map_err(|e| {
+                Error::terminal(
+                    Reason::InvalidSpec,
+                    format!("status cannot be read: {e}; restore it, or remove it with kubectl edit --subresource=status"),
+                )
+            }),
+        };
+        Subject {
+            who: Who {
+                kind: kind.into(),
+                namespace: object.namespace().unwrap_or_default(),
+                name: object.name_any(),
+            },
+            resource: engine.resources[kind].clone(),
+            object,
+            status,
+            notes: vec![],
+            resync: engine.settings.resync,
+            due: None,
+            released: false,
+            annotated: kind != super::auth::KIND,
+            must_record: false,
+        }
+    }
+
+    /// `metadata.uid`.
+    pub fn uid(&self) -> String {
+        self.object.uid().unwrap_or_default()
+    }
+
+    /// The spec.
+    pub fn spec(&self) -> Value {
+        self.object.data.get("spec").cloned().unwrap_or_else(|| json!({}))
+    }
+
+    /// Whether it is being deleted.
+    pub fn deleting(&self) -> bool {
+        self.object.metadata.deletion_timestamp.is_some()
+    }
+
+    /// The status, to be changed.
+    pub fn status_mut(&mut self) -> Result<&mut AnyStatus> {
+        self.status.as_mut().map_err(|e| e.clone())
+    }
+
+    /// Adds an event.
+    pub fn note(&mut self, warning: bool, reason: &'static str, text: impl Into<String>) {
+        self.notes.push(Note { warning, reason, text: text.into() });
+    }
+
+    /// Finalizer and annotation. The status in hand stays what it is.
+    pub async fn write_metadata(
+        &mut self,
+        engine: &Engine,
+        finalizer: bool,
+        id: Option<&str>,
+    ) -> Result<bool> {
+        engine.cluster.write_metadata(&self.resource, &mut self.object, finalizer, id).await
+    }
+
+    /// Writes the status as it is in hand, fenced by the resourceVersion: a stale view fails here.
+    pub async fn write_status(&mut self, engine: &Engine) -> Result<()> {
+        let status = self.status.as_ref().map_err(Clone::clone)?;
+        let value = serde_json::to_value(status)
+            .map_err(|_| Error::terminal(Reason::InternalError, "the status cannot be written as JSON"))?;
+        engine.cluster.write_status(&self.resource, &mut self.object, &value).await.map(|_| ())
+    }
+
+    /// Lets the Kubernetes object go.
+    pub async fn release(&mut self, engine: &Engine, note: Option<Note>) -> Result<Outcome> {
+        if self.object.finalizers().iter().any(|f| f == FINALIZER) {
+            self.write_metadata(engine, false, None).await?;
+            self.notes.extend(note);
+        }
+        self.released = true;
+        Ok(Outcome::Rest)
+    }
+
+    /// Ends the pass: one conclusion, at most one status write, events, and when to come back.
+    pub async fn conclude(mut self, engine: &Engine, outcome: Result<Outcome>) -> Ended {
+        let outcome = outcome.unwrap_or_else(Outcome::Failed);
+        log(&self.who, &outcome, &self.notes);
+        if self.released {
+            engine.events.publish(&self.object, &self.resource, &self.notes).await;
+            engine.memory.lock().expect("no panic while held").remove(&self.uid());
+            return Ended::Again(None);
+        }
+        let pass = Pass {
+            generation: self.object.metadata.generation.unwrap_or_default(),
+            deleting: self.deleting(),
+            attempts: self.count(engine, &outcome),
+            resync: self.resync.map(|resync| self.due.unwrap_or(resync)),
+            now: Timestamp::now(),
+            chance: chance(),
+        };
+        // An unreadable status is not overwritten: it holds the id. The event tells.
+        let Ok(status) = self.status.clone() else {
+            if let (Outcome::Failed(error), 0) = (&outcome, pass.attempts) {
+                self.note(true, "Stalled", error.to_string());
+                engine.events.publish(&self.object, &self.resource, &self.notes).await;
+            }
+            return Ended::Again(Some(engine.settings.pace.stalled));
+        };
+        let mut conclusion = conclude(status, &outcome, &pass, &engine.settings.pace);
+        if let Some(token) = self.object.annotations().get(RECONCILE_REQUESTED) {
+            conclusion.status.last_handled_reconcile_at = Some(token.clone());
+        }
+        self.status = Ok(conclusion.status);
+        let written = self.record(engine).await;
+        if written.is_ok() {
+            self.notes.append(&mut conclusion.notes);
+        }
+        engine.events.publish(&self.object, &self.resource, &self.notes).await;
+        match written {
+            Ok(()) => Ended::Again(conclusion.requeue),
+            Err(Lost::Gone) => Ended::Gone,
+            Err(Lost::Stale(error)) => {
+                tracing::debug!(object = %self.who, %error, "status not written; looking again");
+                Ended::Again(Some(Duration::from_millis(100)))
+            }
+        }
+    }
+
+    /// Writes the status, and the copy of the id. A status that holds a newly learnt id is written over whatever somebody
+    /// else wrote in between: an id that is lost is an object that nobody will ever delete.
+    async fn record(&mut self, engine: &Engine) -> Result<(), Lost> {
+        let mut tries = if self.must_record { 20 } else { 1 };
+        loop {
+            let error = match self.write_status(engine).await {
+                Ok(()) => break,
+                Err(error) => error,
+            };
+            tries -= 1;
+            if tries == 0 {
+                return Err(Lost::Stale(error));
+            }
+            tracing::warn!(object = %self.who, %error, "the id of a new object could not be recorded yet");
+            match engine.cluster.live(&self.resource, &self.object).await {
+                Ok(Some(live)) => self.object = live,
+                Ok(None) => return Err(Lost::Gone),
+                Err(_) => tokio::time::sleep(Duration::from_millis(250)).await,
+            }
+        }
+        let id = self.status.as_ref().ok().and_then(|s| s.external.as_ref()).map(|e| e.id.clone());
+        if self.annotated && id.is_some() && !self.deleting() {
+            let finalizer = self.object.finalizers().iter().any(|f| f == FINALIZER);
+            self.write_metadata(engine, finalizer, id.as_deref()).await.map_err(Lost::Stale)?;
+        }
+        Ok(())
+    }
+
+    fn count(&self, engine: &Engine, outcome: &Outcome) -> u32 {
+        let mut memory = engine.memory.lock().expect("no panic while held");
+        let memory = memory.entry(self.uid()).or_default();
+        let attempts = memory.attempts;
+        memory.attempts = match outcome {
+            Outcome::Failed(_) | Outcome::Progress { .. } => attempts.saturating_add(1),
+            _ => 0,
+        };
+        attempts
+    }
+}
+
+/// Why a status could not be written.
+enum Lost {
+    /// The object is gone.
+    Gone,
+    /// It may work later.
+    Stale(Error),
+}
+
+/// How a pass ended.
+pub enum Ended {
+    /// Look again after this time; `None` is when something wakes us.
+    Again(Option<Duration>),
+    /// The object vanished before what was learnt could be recorded.
+    Gone,
+}
+
+impl Ended {
+    /// In the words of the work queue.
+    pub fn action(self) -> Action {
+        match self {
+            Ended::Again(Some(after)) => Action::requeue(after),
+            Ended::Again(None) | Ended::Gone => Action::await_change(),
+        }
+    }
+}
+
+/// One line for each pass that did something or failed; a pass that found all well is silent.
+fn log(who: &Who, outcome: &Outcome, notes: &[Note]) {
+    for note in notes {
+        tracing::info!(object = %who, step = note.reason, "{}", note.text);
+    }
+    match outcome {
+        Outcome::Failed(error @ Error::Conflict(_)) => {
+            tracing::debug!(object = %who, class = error.class(), "{error}")
+        }
+        Outcome::Failed(error) => tracing::warn!(object = %who, class = error.class(), "{error}"),
+        Outcome::Refused { reason, message } | Outcome::Blocked { reason, message } => {
+            tracing::warn!(object = %who, reason = reason.name(), "{message}");
+        }
+        Outcome::Progress { reason, message } => {
+            tracing::info!(object = %who, reason = reason.name(), "{message}");
+        }
+        Outcome::Rest | Outcome::Again | Outcome::Suspended => tracing::debug!(object = %who, "done"),
+    }
+}
+
+/// A random number in 0..1. UUIDs are the source of chance that is there already.
+fn chance() -> f64 {
+    let bits = uuid::Uuid::new_v4().as_u64_pair().0 >> 11;
+    #[allow(clippy::cast_precision_loss, reason = "53 bits fit")]
+    let number = bits as f64;
+    number / 9_007_199_254_740_992.0
+}

@@ -1,0 +1,48 @@
+//! Events. They are written on transitions and on writes to the account only, never per retry.
+
+use kube::core::DynamicObject;
+use kube::runtime::events::{Event, EventType, Recorder, Reporter};
+use kube::{Client, Resource, core::ApiResource};
+
+use super::conclude::Note;
+
+/// Writes events on behalf of the operator.
+#[derive(Clone)]
+pub struct Events {
+    recorder: Recorder,
+}
+
+impl Events {
+    /// One for the process.
+    pub fn new(client: Client) -> Events {
+        let reporter = Reporter { controller: "databricks-operator".into(), instance: None };
+        Events { recorder: Recorder::new(client, reporter) }
+    }
+
+    /// Publishes notes about an object. An event that cannot be written is logged and otherwise ignored: events are news,
+    /// the state is in the status.
+    pub async fn publish(&self, object: &DynamicObject, kind: &ApiResource, notes: &[Note]) {
+        let reference = object.object_ref(kind);
+        for note in notes {
+            let event = Event {
+                type_: if note.warning { EventType::Warning } else { EventType::Normal },
+                reason: note.reason.into(),
+                note: Some(super::status::shorten(&note.text, 1000)),
+                // Events with equal action are counted as one series, whose text is the first one's. The fields that
+                // changed are news of their own, so they are part of the action.
+                action: action(note),
+                secondary: None,
+            };
+            if let Err(error) = self.recorder.publish(&event, &reference).await {
+                tracing::debug!(object = %object.metadata.name.as_deref().unwrap_or(""), %error, "event not written");
+            }
+        }
+    }
+}
+
+fn action(note: &Note) -> String {
+    match note.reason {
+        "Updated" | "DriftCorrected" => super::status::shorten(&note.text, 128),
+        _ => "Reconcile".into(),
+    }
+}

@@ -1,0 +1,118 @@
+//! One LIST for all objects of (session, kind, parent).
+//!
+//! A snapshot owns its rows, is read by whoever first finds it too old while the others wait for that one answer, and
+//! amends itself with the answers of our own writes: dropping it would turn a hundred writes into a hundred LISTs. It has
+//! no timer and wakes nobody: objects come back a resync interval after the *reading* that served them, so that all
+//! objects of one snapshot come due together and the first of them pays for all.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex};
+
+use tokio::time::Instant;
+
+use super::access::Reader;
+use super::driver::{Driver, Seen};
+use super::error::{Error, Result};
+
+/// The snapshots of one session.
+#[derive(Default)]
+pub struct Snapshots {
+    slots: Mutex<HashMap<(String, String), Arc<tokio::sync::Mutex<Snapshot>>>>,
+}
+
+#[derive(Default)]
+struct Snapshot {
+    /// When the reading began; what was written after that is not believed to be in it.
+    read_at: Option<Instant>,
+    rows: HashMap<String, Seen>,
+    /// Our own writes since the reading began: `None` is a deletion.
+    written: HashMap<String, (Instant, Option<Seen>)>,
+    /// The last failure, so that those who waited for the reading do not each repeat it.
+    failed: Option<(Instant, Error)>,
+}
+
+/// The rows of a snapshot, for the length of a look.
+pub struct Rows<'a> {
+    /// When the reading began.
+    pub read_at: Instant,
+    rows: &'a HashMap<String, Seen>,
+}
+
+impl Rows<'_> {
+    /// The row of an id.
+    pub fn row(&self, id: &str) -> Option<&Seen> {
+        self.rows.get(id)
+    }
+
+    /// All rows.
+    pub fn all(&self) -> impl Iterator<Item = &Seen> {
+        self.rows.values()
+    }
+}
+
+impl Snapshots {
+    /// Looks at a reading that began at `not_before` or later; lists if there is none.
+    pub async fn look<T>(
+        &self,
+        driver: &dyn Driver,
+        api: &Reader,
+        within: &str,
+        not_before: Instant,
+        f: impl FnOnce(&Rows<'_>) -> T,
+    ) -> Result<T> {
+        let asked = Instant::now();
+        let slot = self.slot(driver, within);
+        let mut snapshot = slot.lock().await;
+        if snapshot.read_at.is_none_or(|at| at < not_before) {
+            if let Some((at, error)) = &snapshot.failed
+                && *at >= asked
+            {
+                return Err(error.clone());
+            }
+            snapshot.refresh(driver, api, within).await?;
+        }
+        let read_at = snapshot.read_at.expect("set by refresh");
+        Ok(f(&Rows { read_at, rows: &snapshot.rows }))
+    }
+
+    /// Takes the answer of our own write into the snapshot, if there is one; `None` is a deletion.
+    pub async fn amend(&self, driver: &dyn Driver, within: &str, id: &str, seen: Option<&Seen>) {
+        let slot = self.slot(driver, within);
+        let mut snapshot = slot.lock().await;
+        snapshot.written.insert(id.to_owned(), (Instant::now(), seen.cloned()));
+        snapshot.apply(id, seen.cloned());
+    }
+
+    fn slot(&self, driver: &dyn Driver, within: &str) -> Arc<tokio::sync::Mutex<Snapshot>> {
+        let mut slots = self.slots.lock().expect("no panic while held");
+        slots.entry((driver.api_resource().kind, within.to_owned())).or_default().clone()
+    }
+}
+
+impl Snapshot {
+    async fn refresh(&mut self, driver: &dyn Driver, api: &Reader, within: &str) -> Result<()> {
+        let began = Instant::now();
+        let rows = match driver.list(api, within).await {
+            Ok(rows) => rows,
+            Err(error) => {
+                self.failed = Some((Instant::now(), error.clone()));
+                return Err(error);
+            }
+        };
+        self.rows = rows.into_iter().map(|seen| (seen.id.clone(), seen)).collect();
+        self.read_at = Some(began);
+        self.failed = None;
+        self.written.retain(|_, (at, _)| *at >= began);
+        for (id, (_, seen)) in self.written.clone() {
+            self.apply(&id, seen);
+        }
+        Ok(())
+    }
+
+    fn apply(&mut self, id: &str, seen: Option<Seen>) {
+        match seen {
+            Some(seen) => self.rows.insert(id.to_owned(), seen),
+            None => self.rows.remove(id),
+        };
+    }
+}

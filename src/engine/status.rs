@@ -1,0 +1,363 @@
+//! What the operator writes about an object: ids, conditions, effective policies, drift, the open intent.
+//!
+//! Nothing in it ticks: no counter, no time but that of a transition and of the intent. The reasons are one closed list,
+//! so that users can alert on them and the documentation can name each.
+
+use std::collections::BTreeMap;
+
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
+use k8s_openapi::jiff::Timestamp;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+
+use super::spec::{AdoptionPolicy, DeletionPolicy, ManagementPolicy};
+
+/// Status of a managed kind; `F` holds what is particular to it. The engine itself uses it with untyped facts.
+#[derive(Serialize, Deserialize, Clone, Debug, PartialEq, JsonSchema)]
+#[serde(rename_all = "camelCase", bound(deserialize = "F: Deserialize<'de> + Default"))]
+#[schemars(extend("default" = {"observedGeneration": -1}))]
+pub struct Status<F = Map<String, Value>> {
+    /// The generation of the spec that was processed last; -1 before the first.
+    #[serde(default = "never")]
+    pub observed_generation: i64,
+    /// State in the form that kstatus and `kubectl wait` read.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 16), extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["type"]))]
+    pub conditions: Vec<Condition>,
+    /// The id of the object in the Databricks account, once it is known.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 256))]
+    pub external_id: Option<String>,
+    /// What the object is bound to. It is never moved to another account or object.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub external: Option<External>,
+    /// State of the object in the account, in its own words.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub state: Option<String>,
+    /// The policies in force, with defaults applied.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub effective: Option<Effective>,
+    /// Ids that references and names in the spec were resolved to, by field.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub resolved_refs: BTreeMap<String, String>,
+    /// What was last seen in the account of the fields that cannot be changed.
+    #[serde(default, skip_serializing_if = "Map::is_empty")]
+    #[schemars(with = "BTreeMap<String, String>")]
+    pub observed: Map<String, Value>,
+    /// What differs between the spec and the account and has not been corrected.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub drift: Vec<Drift>,
+    /// A create that was started and whose result is not known yet.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub intent: Option<Intent>,
+    /// A change that was sent and takes time.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub operation: Option<Operation>,
+    /// The last value of the annotation databricks-operator.io/reconcile-requested-at that was acted on.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub last_handled_reconcile_at: Option<String>,
+    /// What is particular to the kind.
+    #[serde(flatten)]
+    pub facts: F,
+}
+
+fn never() -> i64 {
+    -1
+}
+
+impl<F: Default> Default for Status<F> {
+    fn default() -> Self {
+        Status {
+            observed_generation: never(),
+            conditions: vec![],
+            external_id: None,
+            external: None,
+            state: None,
+            effective: None,
+            resolved_refs: BTreeMap::new(),
+            observed: Map::new(),
+            drift: vec![],
+            intent: None,
+            operation: None,
+            last_handled_reconcile_at: None,
+            facts: F::default(),
+        }
+    }
+}
+
+/// The object in the account that this one is bound to.
+#[derive(Serialize, Deserialize, Clone, Debug, PartialEq, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct External {
+    /// Id of the Databricks account.
+    pub account_id: String,
+    /// Id of the object.
+    pub id: String,
+    /// True where the object was there before and was taken over.
+    #[serde(default)]
+    pub adopted: bool,
+}
+
+/// Policies with defaults applied.
+#[derive(Serialize, Deserialize, Clone, Debug, PartialEq, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Effective {
+    /// Whether the operator writes.
+    pub management_policy: ManagementPolicy,
+    /// What may happen to an existing object.
+    pub adoption_policy: AdoptionPolicy,
+    /// What happens to the object in the account on deletion.
+    pub deletion_policy: DeletionPolicy,
+    /// How often the account is compared with the spec.
+    pub resync_interval: String,
+}
+
+/// One field that differs.
+#[derive(Serialize, Deserialize, Clone, Debug, PartialEq, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Drift {
+    /// The field of the spec.
+    pub path: String,
+    /// What the spec wants, as JSON text.
+    pub want: String,
+    /// What the account has, as JSON text.
+    pub seen: String,
+}
+
+/// Written before a create is sent, so that no crash can lead to a second object.
+#[derive(Serialize, Deserialize, Clone, Debug, PartialEq, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Intent {
+    /// Account in which the object is being created.
+    pub account_id: String,
+    /// Id of the parent that the object is created under; empty for the account itself.
+    #[serde(default)]
+    pub within: String,
+    /// What the created object can be found by.
+    pub name: String,
+    /// When the intent was written.
+    pub time: Time,
+    /// Objects that matched already before, which therefore are not ours.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub before: Vec<String>,
+}
+
+/// A change that was accepted and is still being carried out.
+#[derive(Serialize, Deserialize, Clone, Debug, PartialEq, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Operation {
+    /// The fields that were sent; empty while the object is being made.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub paths: Vec<String>,
+    /// The generation of the spec they came from.
+    pub generation: i64,
+    /// When it began.
+    pub since: Time,
+}
+
+/// Types of conditions.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum ConditionType {
+    /// The object exists outside, is usable and matches the observed generation.
+    Ready,
+    /// The last comparison found no difference, or corrected it.
+    Synced,
+    /// The DatabricksAuth and every reference exist, are permitted and are ready.
+    ReferencesResolved,
+    /// Work is in progress, or a retry will come.
+    Reconciling,
+    /// Nothing changes until a person or another object does something.
+    Stalled,
+    /// `spec.suspend` is set.
+    Suspended,
+    /// The deletion of the object in the account cannot go on.
+    DeletionBlocked,
+}
+
+impl ConditionType {
+    /// The name in the API.
+    pub fn name(self) -> &'static str {
+        match self {
+            ConditionType::Ready => "Ready",
+            ConditionType::Synced => "Synced",
+            ConditionType::ReferencesResolved => "ReferencesResolved",
+            ConditionType::Reconciling => "Reconciling",
+            ConditionType::Stalled => "Stalled",
+            ConditionType::Suspended => "Suspended",
+            ConditionType::DeletionBlocked => "DeletionBlocked",
+        }
+    }
+}
+
+macro_rules! reasons {
+    ($($(#[doc = $doc:literal])+ $name:ident),+ $(,)?) => {
+        /// Every reason that a condition or an event can have.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        pub enum Reason { $($(#[doc = $doc])+ $name),+ }
+
+        impl Reason {
+            /// All reasons with their meaning; the README's table is checked against it.
+            pub const ALL: &[(Reason, &'static str)] = &[$((Reason::$name, concat!($($doc),+))),+];
+
+            /// The word in conditions and events.
+            pub fn name(self) -> &'static str {
+                match self { $(Reason::$name => stringify!($name)),+ }
+            }
+        }
+    };
+}
+
+reasons! {
+    /// The object exists in the account, is usable and is as the spec says.
+    Available,
+    /// The account and the spec agree.
+    InSync,
+    /// All references are there and ready.
+    Resolved,
+    /// Databricks is creating or changing the object.
+    Provisioning,
+    /// The object in the account is being deleted.
+    Deleting,
+    /// Work is in progress.
+    Progressing,
+    /// A call failed in a way that may pass; it is tried again.
+    Retrying,
+    /// The account's rate limit holds the calls back.
+    RateLimited,
+    /// A reference has to become ready first.
+    WaitingForReference,
+    /// A reference names an object that does not exist.
+    ReferenceNotFound,
+    /// A referenced object exists and is not ready yet.
+    ReferenceNotReady,
+    /// The DatabricksAuth's grants do not admit this object.
+    ReferenceNotPermitted,
+    /// The DatabricksAuth has no usable credentials.
+    CredentialsUnavailable,
+    /// Databricks refuses the credentials.
+    CredentialsInvalid,
+    /// The account differs from the spec.
+    DriftDetected,
+    /// Databricks did not accept the change, or did not keep it.
+    ApplyFailed,
+    /// Another object manages the same object in the account.
+    ManagementConflict,
+    /// The object in the account is gone and is not made again without a decision.
+    ExternalResourceMissing,
+    /// The spec, or what is stored, cannot be carried out as it is written.
+    InvalidSpec,
+    /// An object is there already and the adoption policy does not allow taking it over.
+    AlreadyExists,
+    /// The credentials lack the right to do this.
+    PermissionDenied,
+    /// A quota of the account is used up.
+    QuotaExceeded,
+    /// A create may or may not have happened and there is no way to tell.
+    CreateResultUnknown,
+    /// A field that cannot be changed differs from the object in the account.
+    ImmutableFieldChanged,
+    /// The DatabricksAuth now means another account than the one the object is bound to.
+    AccountMismatch,
+    /// The name now means another principal than the one the assignment was made for.
+    PrincipalChanged,
+    /// Several objects in the account match.
+    Ambiguous,
+    /// The change would shut the operator out of the account.
+    WouldLockOut,
+    /// Databricks could not provision the object.
+    ProvisioningFailed,
+    /// The account, cloud or host does not know this kind of object.
+    NotSupported,
+    /// The operator itself failed on this object; the log has the details.
+    InternalError,
+    /// spec.suspend is true.
+    SuspendedBySpec,
+    /// Objects that depend on this one exist.
+    DependencyStillInUse,
+    /// spec.deletionProtection is true.
+    DeletionProtected,
+    /// A finalizer of somebody else is still there.
+    ForeignFinalizer,
+    /// Databricks refuses the deletion.
+    ApiRefused,
+    /// A token was obtained and nothing contradicts the account id.
+    Authenticated,
+    /// The Secret does not exist.
+    SecretNotFound,
+    /// The Secret has no such key.
+    SecretKeyMissing,
+    /// The Secret's key has an empty value.
+    SecretValueEmpty,
+    /// The host is not one that credentials may be sent to.
+    HostNotAllowed,
+    /// The host cannot be reached.
+    EndpointUnreachable,
+}
+
+impl<F> Status<F> {
+    /// The condition of a type.
+    pub fn condition(&self, kind: ConditionType) -> Option<&Condition> {
+        self.conditions.iter().find(|c| c.type_ == kind.name())
+    }
+
+    /// Whether the condition of a type is there and True.
+    pub fn is_true(&self, kind: ConditionType) -> bool {
+        self.condition(kind).is_some_and(|c| c.status == "True")
+    }
+}
+
+/// One condition as a conclusion wants it, before times are filled in.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Verdict {
+    /// Which condition.
+    pub kind: ConditionType,
+    /// True or False. Unknown is not used: it would say nothing that a reason does not say better.
+    pub status: bool,
+    /// Why.
+    pub reason: Reason,
+    /// What, why, and what to do.
+    pub message: String,
+}
+
+/// Longest message that is written; Kubernetes allows 32 KiB, nobody reads that.
+pub const MESSAGE_LIMIT: usize = 1024;
+
+/// Merges verdicts into conditions: exactly the given types remain, in a fixed order; the transition time moves only when
+/// the status does.
+pub fn conditions(
+    old: &[Condition],
+    verdicts: &[Verdict],
+    generation: i64,
+    now: Timestamp,
+) -> Vec<Condition> {
+    let mut verdicts: Vec<&Verdict> = verdicts.iter().collect();
+    verdicts.sort_by_key(|v| v.kind);
+    let merge = |v: &Verdict| {
+        let status = if v.status { "True" } else { "False" };
+        let kept = old.iter().find(|c| c.type_ == v.kind.name() && c.status == status);
+        Condition {
+            type_: v.kind.name().into(),
+            status: status.into(),
+            reason: v.reason.name().into(),
+            message: shorten(&v.message, MESSAGE_LIMIT),
+            last_transition_time: kept.map_or_else(|| seconds(now), |c| c.last_transition_time.clone()),
+            observed_generation: Some(generation),
+        }
+    };
+    verdicts.into_iter().map(merge).collect()
+}
+
+/// Kubernetes times have whole seconds; more would make every comparison differ after a round trip.
+pub fn seconds(now: Timestamp) -> Time {
+    Time(Timestamp::from_second(now.as_second()).unwrap_or(now))
+}
+
+/// Cuts a text at a character boundary.
+pub fn shorten(text: &str, limit: usize) -> String {
+    if text.len() <= limit {
+        return text.into();
+    }
+    let cut = (0..=limit - 3).rev().find(|i| text.is_char_boundary(*i)).unwrap_or(0);
+    format!("{}…", &text[..cut])
+}

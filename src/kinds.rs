@@ -1,0 +1,8 @@
+//! The kinds that are kept in a Databricks account: the one table, a line a kind.
+
+use crate::engine::driver::{Driver, of};
+
+pub mod ip_access_list;
+
+/// All managed kinds.
+pub const KINDS: &[&dyn Driver] = &[of::<ip_access_list::IpAccessList>()];

@@ -1,0 +1,251 @@
+//! IpAccessList: which addresses may, or may not, reach the account console and the account APIs.
+//!
+//! The API makes lists enabled. A list that is wanted disabled is therefore made harmless, as a BLOCK list of nothing, and
+//! gets everything else, `enabled: false` included, by one PATCH: it is never live, not even for a moment.
+
+use std::collections::BTreeSet;
+
+use ipnet::{IpNet, Ipv4Net};
+use kube::CustomResource;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+
+use crate::databricks::{Optional, Pages};
+use crate::engine::access::{AuthFacts, Reader, Writer};
+use crate::engine::auth::spec::Cidr;
+use crate::engine::error::{Error, Result};
+use crate::engine::needs::Resolved;
+use crate::engine::resource::{About, Act, ApiResult, ExternalResource, Guard, Key, Observed};
+use crate::engine::spec::Management;
+use crate::engine::status::{Reason, Status};
+
+/// Which addresses may, or may not, reach the account console and the account APIs.
+#[derive(CustomResource, Serialize, Deserialize, Clone, Debug, JsonSchema)]
+#[kube(
+    group = "databricks-operator.io",
+    version = "v1alpha1",
+    kind = "IpAccessList",
+    plural = "ipaccesslists",
+    singular = "ipaccesslist",
+    shortname = "dbip",
+    category = "databricks",
+    namespaced,
+    status = "Status<IpAccessListFacts>",
+    doc = "Which addresses may, or may not, reach the account console and the account APIs."
+)]
+#[serde(rename_all = "camelCase")]
+pub struct IpAccessListSpec {
+    /// The fields that all managed kinds share.
+    #[serde(flatten)]
+    pub management: Management,
+    /// The name of the list in the account console. May be changed. Known on all clouds.
+    #[schemars(length(min = 1, max = 256))]
+    pub label: String,
+    /// ALLOW: only the addresses of the ALLOW lists have access. BLOCK: these addresses have none, whatever else allows them. May be changed. Known on all clouds.
+    pub list_type: ListType,
+    /// IPv4 addresses and CIDRs, in any order. May be changed. Known on all clouds.
+    #[schemars(length(max = 1000))]
+    pub ip_addresses: Vec<Cidr>,
+    /// Whether the list is in force; true when left out. May be changed. Known on all clouds.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub enabled: Option<bool>,
+}
+
+/// The effect of a list.
+#[derive(Serialize, Deserialize, Clone, Copy, Debug, PartialEq, Eq, JsonSchema)]
+#[allow(clippy::upper_case_acronyms, missing_docs)]
+pub enum ListType {
+    ALLOW,
+    BLOCK,
+}
+
+/// What a spec controls. Addresses are a set of networks in canonical form.
+#[derive(Serialize, Deserialize, Clone, Debug)]
+pub struct IpAccessListState {
+    label: String,
+    list_type: String,
+    ip_addresses: BTreeSet<String>,
+    enabled: bool,
+}
+
+/// What is shown.
+#[derive(Serialize, Deserialize, Clone, Debug, Default, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct IpAccessListFacts {
+    /// How many addresses the list has in the account.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub address_count: Option<i64>,
+}
+
+#[derive(Deserialize)]
+struct Remote {
+    list_id: String,
+    label: String,
+    list_type: String,
+    #[serde(default)]
+    ip_addresses: Vec<String>,
+    #[serde(default = "on")]
+    enabled: bool,
+    address_count: Option<i64>,
+    created_at: Option<i64>,
+}
+
+fn on() -> bool {
+    true
+}
+
+/// `{"ip_access_list": {…}}`; schemas of 2023 declare a list of one under the plural.
+#[derive(Deserialize)]
+struct Envelope {
+    ip_access_list: Option<Remote>,
+    #[serde(default)]
+    ip_access_lists: Vec<Remote>,
+}
+
+impl From<Remote> for Observed<IpAccessList> {
+    fn from(remote: Remote) -> Self {
+        let about = About {
+            state: Some(if remote.enabled { "ENABLED" } else { "DISABLED" }.into()),
+            created: remote.created_at.map(|ms| ms / 1000),
+            ..About::default()
+        };
+        Observed {
+            id: remote.list_id,
+            state: IpAccessListState {
+                label: remote.label,
+                list_type: remote.list_type,
+                ip_addresses: remote.ip_addresses.iter().map(|a| canonical(a)).collect(),
+                enabled: remote.enabled,
+            },
+            facts: IpAccessListFacts { address_count: remote.address_count },
+            about,
+        }
+    }
+}
+
+/// One form for each network: `1.2.3.4` is `1.2.3.4/32`, host bits are cleared. What is no network is kept as it is.
+fn canonical(text: &str) -> String {
+    Cidr(text.into()).network().map_or_else(|| text.to_owned(), |net| net.to_string())
+}
+
+impl ExternalResource for IpAccessList {
+    type State = IpAccessListState;
+    type Id = String;
+    type Facts = IpAccessListFacts;
+
+    const GUARD: Option<Guard<Self>> = Some(Guard::Among(keep_the_operator_in));
+
+    fn desired(spec: &IpAccessListSpec, _: &Resolved) -> Result<IpAccessListState> {
+        Ok(IpAccessListState {
+            label: spec.label.clone(),
+            list_type: format!("{:?}", spec.list_type),
+            ip_addresses: spec.ip_addresses.iter().map(|a| canonical(&a.0)).collect(),
+            enabled: spec.enabled.unwrap_or(true),
+        })
+    }
+
+    fn key(state: &IpAccessListState) -> Key {
+        Key { within: String::new(), name: format!("{}/{}", state.list_type, state.label) }
+    }
+
+    /// Besides the list itself, the harmless beginning of one that is wanted disabled.
+    fn matches(key: &Key, seen: &Observed<Self>) -> bool {
+        let state = &seen.state;
+        let beginning = state.list_type == "BLOCK" && state.ip_addresses.is_empty() && state.enabled;
+        let label = key.name.split_once('/').map(|(_, label)| label);
+        Self::key(state) == *key || (beginning && label == Some(&state.label))
+    }
+
+    /// Either half of the natural key will do, so that each may be changed.
+    fn recognises(want: &IpAccessListState, seen: &Observed<Self>) -> bool {
+        want.label == seen.state.label || want.list_type == seen.state.list_type
+    }
+
+    async fn get(api: &Reader, id: &String) -> ApiResult<Option<Observed<Self>>> {
+        let found: Option<Envelope> = api.get(api.path(&["ip-access-lists", id])).await.optional()?;
+        found.map(unwrap).transpose()
+    }
+
+    async fn list(api: &Reader, _: &str) -> ApiResult<Vec<Observed<Self>>> {
+        let all: Vec<Remote> =
+            api.list(api.path(&["ip-access-lists"]), Pages::Whole("ip_access_lists")).await?;
+        Ok(all.into_iter().map(Observed::from).collect())
+    }
+
+    async fn create(api: &Writer, want: &IpAccessListState) -> ApiResult<Observed<Self>> {
+        let body = if want.enabled {
+            json!({"label": want.label, "list_type": want.list_type, "ip_addresses": want.ip_addresses})
+        } else {
+            json!({"label": want.label, "list_type": "BLOCK", "ip_addresses": []})
+        };
+        unwrap(api.post(api.path(&["ip-access-lists"]), body).await?)
+    }
+
+    async fn update(
+        api: &Writer,
+        seen: &Observed<Self>,
+        want: &IpAccessListState,
+        now: &[&str],
+    ) -> ApiResult<Observed<Self>> {
+        let all = json!(want);
+        let body: serde_json::Map<String, Value> =
+            now.iter().map(|f| ((*f).to_owned(), all[*f].clone())).collect();
+        let path = api.path(&["ip-access-lists", &seen.id]);
+        // The answer may be empty, so what became of it is read.
+        api.patch::<serde::de::IgnoredAny>(path.clone(), None, body.into()).await?;
+        unwrap(api.get(path).await?)
+    }
+
+    async fn delete(api: &Writer, id: &String) -> ApiResult<()> {
+        Ok(api.delete(api.path(&["ip-access-lists", id])).await?)
+    }
+}
+
+fn unwrap(envelope: Envelope) -> ApiResult<Observed<IpAccessList>> {
+    let one = envelope.ip_access_list.or_else(|| envelope.ip_access_lists.into_iter().next());
+    Ok(one.ok_or_else(|| Error::retry("the answer of Databricks holds no IP access list"))?.into())
+}
+
+/// Refuses what would shut the operator out. Evaluation order of the API: a match in an enabled BLOCK list denies; with at
+/// least one enabled ALLOW list, the address has to be in one; else everything is allowed.
+fn keep_the_operator_in(
+    act: &Act<'_, IpAccessList>,
+    siblings: &[Observed<IpAccessList>],
+    auth: &AuthFacts,
+) -> Result<()> {
+    let own = act.seen.map(|s| &s.id);
+    let others = siblings.iter().filter(|s| Some(&s.id) != own).map(|s| &s.state);
+    let after: Vec<&IpAccessListState> = others.chain(act.want).filter(|s| s.enabled).collect();
+    let before: Vec<&IpAccessListState> = siblings.iter().map(|s| &s.state).filter(|s| s.enabled).collect();
+    for address in &auth.egress {
+        let IpNet::V4(address) = address else { continue };
+        // An operator that is out already is not kept from letting itself in again, nor from unrelated changes.
+        if !admitted(&after, address) && admitted(&before, address) {
+            return Err(Error::terminal(
+                Reason::WouldLockOut,
+                format!(
+                    "this would shut the operator out: it calls from {address}, as spec.egressCidrs of the DatabricksAuth \
+                     says, and the resulting lists do not let that in; add it to an ALLOW list, or take it out of the BLOCK list"
+                ),
+            ));
+        }
+    }
+    Ok(())
+}
+
+fn admitted(lists: &[&IpAccessListState], address: &Ipv4Net) -> bool {
+    let networks = |kind: &str| -> Vec<Ipv4Net> {
+        let of_kind = lists.iter().filter(|l| l.list_type == kind).flat_map(|l| &l.ip_addresses);
+        of_kind.filter_map(|a| a.parse().ok()).collect()
+    };
+    let overlaps = |net: &Ipv4Net| net.contains(address) || address.contains(net);
+    if networks("BLOCK").iter().any(overlaps) {
+        return false;
+    }
+    if !lists.iter().any(|l| l.list_type == "ALLOW") {
+        return true;
+    }
+    let allowed = Ipv4Net::aggregate(&networks("ALLOW"));
+    allowed.iter().any(|net| net.contains(address))
+}

@@ -1,0 +1,15 @@
+//! Keeps a Databricks account as Kubernetes objects say.
+//!
+//! A map for those who read on, in this order:
+//!
+//! * [`kinds`]: the table of kinds; one file each. Start with `kinds/ip_access_list.rs`.
+//! * [`engine`]: the reconcile loop that all kinds share, in ten hops.
+//! * [`databricks`]: the account API over HTTP. Knows nothing of Kubernetes.
+//! * [`cli`], [`config`], [`telemetry`]: the process.
+
+pub mod cli;
+pub mod config;
+pub mod databricks;
+pub mod engine;
+pub mod kinds;
+pub mod telemetry;
