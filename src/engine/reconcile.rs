@@ -172,8 +172,12 @@ impl Work<'_> {
     async fn know(&mut self) -> Result<Known> {
         let who = self.subject.who.clone();
         let deleting = self.subject.deleting();
-        let admission =
-            self.engine.auths.admit(&self.management.auth_ref, &who.namespace, &who.kind, deleting).await?;
+        let auth_ref = &self.management.auth_ref;
+        let home = auth_ref.namespace.clone().unwrap_or_else(|| who.namespace.clone());
+        let auth = Who { kind: auth::KIND.into(), namespace: home, name: auth_ref.name.clone() };
+        let known = self.engine.object(&auth).is_some();
+        let auths = &self.engine.auths;
+        let admission = auths.admit(auth_ref, &who.namespace, &who.kind, deleting, known).await?;
         self.same_account(&admission)?;
         self.show_effective(Some(&admission))?;
         let urgency = if self.settled()? { Urgency::Routine } else { Urgency::Urgent };
@@ -476,15 +480,17 @@ fn drift(want: &Value, seen: &Seen, changes: &[Change]) -> Vec<Drift> {
 }
 
 impl Engine {
+    /// An object as the watch knows it.
+    fn object(&self, who: &Who) -> Option<Arc<DynamicObject>> {
+        let target = ObjectRef::new_with(&who.name, self.resources.get(&who.kind)?.clone()).within(&who.namespace);
+        let mut stores = self.stores.iter().filter(|(kind, _)| *kind == who.kind);
+        stores.find_map(|(_, store)| store.get(&target))
+    }
+
     /// The id of another object of ours, if it is ready. A suspended one that is bound counts: nothing about it is in doubt
     /// but its freshness.
     fn resolve_object(&self, who: &Who) -> Result<String> {
-        let resource = self.resources.get(&who.kind).ok_or_else(|| {
-            Error::terminal(Reason::InternalError, format!("{} is no kind of this operator", who.kind))
-        })?;
-        let target = ObjectRef::new_with(&who.name, resource.clone()).within(&who.namespace);
-        let mut stores = self.stores.iter().filter(|(kind, _)| *kind == who.kind);
-        let Some(object) = stores.find_map(|(_, store)| store.get(&target)) else {
+        let Some(object) = self.object(who) else {
             return Err(Error::waiting(
                 Reason::ReferenceNotFound,
                 format!("{who} does not exist: create it"),

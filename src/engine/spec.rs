@@ -61,6 +61,7 @@ pub struct NameRef {
 
 /// Whether the operator writes to the account.
 #[derive(Serialize, Deserialize, Clone, Copy, Debug, Default, PartialEq, Eq, JsonSchema)]
+#[schemars(inline, description = "")]
 pub enum ManagementPolicy {
     /// Keep the account as the spec says.
     #[default]
@@ -71,6 +72,7 @@ pub enum ManagementPolicy {
 
 /// What may happen to an object that exists already.
 #[derive(Serialize, Deserialize, Clone, Copy, Debug, Default, PartialEq, Eq, JsonSchema)]
+#[schemars(inline, description = "")]
 pub enum AdoptionPolicy {
     /// Leave it alone.
     Never,
@@ -85,6 +87,7 @@ pub enum AdoptionPolicy {
 
 /// What happens outside when the Kubernetes object is deleted.
 #[derive(Serialize, Deserialize, Clone, Copy, Debug, PartialEq, Eq, JsonSchema)]
+#[schemars(inline, description = "")]
 pub enum DeletionPolicy {
     /// The object in the account is deleted first.
     Delete,
