@@ -115,7 +115,8 @@ pub async fn run(parts: Parts, stop: CancellationToken, ready: impl FnOnce() + S
     // Each watch drops its end once its cache is filled. `Store::wait_until_ready` would not do: of several tasks that wait
     // for one store it wakes only the last, and the controller waits too.
     let (filling, mut filled) = tokio::sync::mpsc::channel::<()>(1);
-    let spawn = |watch| tokio::spawn(control(watch, engine.clone(), gate.clone(), stop.clone(), filling.clone()));
+    let spawn =
+        |watch| tokio::spawn(control(watch, engine.clone(), gate.clone(), stop.clone(), filling.clone()));
     let running: Vec<_> = watches.into_iter().map(spawn).collect();
     drop(filling);
     let filled = async {
@@ -201,7 +202,8 @@ async fn control(
     let resource = watch.resource.clone();
     let wakes = wakes.map(move |who| ObjectRef::new_with(&who.name, resource.clone()).within(&who.namespace));
     let driver = watch.driver;
-    let triggers = triggers(watch.api, watch.writer, watch.resource.kind.clone(), driver, engine.clone(), filling);
+    let triggers =
+        triggers(watch.api, watch.writer, watch.resource.kind.clone(), driver, engine.clone(), filling);
     let config = controller::Config::default().concurrency(engine.settings.concurrency);
     let work = move |object: Arc<DynamicObject>, engine: Arc<Engine>| {
         let mut gate = gate.clone();

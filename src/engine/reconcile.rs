@@ -482,7 +482,8 @@ fn drift(want: &Value, seen: &Seen, changes: &[Change]) -> Vec<Drift> {
 impl Engine {
     /// An object as the watch knows it.
     fn object(&self, who: &Who) -> Option<Arc<DynamicObject>> {
-        let target = ObjectRef::new_with(&who.name, self.resources.get(&who.kind)?.clone()).within(&who.namespace);
+        let target =
+            ObjectRef::new_with(&who.name, self.resources.get(&who.kind)?.clone()).within(&who.namespace);
         let mut stores = self.stores.iter().filter(|(kind, _)| *kind == who.kind);
         stores.find_map(|(_, store)| store.get(&target))
     }

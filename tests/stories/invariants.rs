@@ -216,3 +216,47 @@ fn fields(value: &Value) -> impl Iterator<Item = (&String, &Value)> {
     static NONE: std::sync::LazyLock<Map<String, Value>> = std::sync::LazyLock::new(Map::new);
     value.as_object().unwrap_or(&NONE).iter()
 }
+
+#[test]
+fn each_violation_is_noticed_under_its_name() {
+    let condition = |type_: &str, status: &str, reason: &str| {
+        json!({"type": type_, "status": status, "reason": reason, "message": "", "observedGeneration": 2,
+            "lastTransitionTime": "2026-01-01T00:00:00Z"})
+    };
+    let owned =
+        json!({"f:metadata": {"f:finalizers": {".": {}, "v:\"databricks-operator.io/finalizer\"": {}}}});
+    let fine = json!({
+        "metadata": {"generation": 2, "managedFields": [{"manager": FIELD_MANAGER, "fieldsV1": owned}]},
+        "status": {"observedGeneration": 2, "conditions": [
+            condition("Ready", "True", "Available"),
+            condition("Synced", "True", "InSync"),
+            condition("ReferencesResolved", "True", "Resolved"),
+        ]},
+    });
+    let found = |before: Option<&Value>, now: &Value| {
+        let mut wrong = vec![];
+        check(before, now, &mut wrong);
+        wrong.iter().map(|text| text[..5].to_owned()).collect::<Vec<_>>()
+    };
+    assert_eq!(found(Some(&fine), &fine), [] as [&str; 0]);
+    assert_eq!(found(None, &fine), ["ST-02"]);
+    let changes = [
+        ("ST-01", "/status/observedGeneration", json!(3)),
+        ("ST-03", "/status/conditions", json!([])),
+        ("ST-03", "/status/conditions/1/type", json!("Other")),
+        ("ST-04", "/status/conditions/1/observedGeneration", json!(1)),
+        ("ST-05", "/status/conditions/1", condition("Stalled", "True", "InvalidSpec")),
+        ("ST-05", "/status/conditions/0/status", json!("Unknown")),
+        ("ST-08", "/status/conditions/1/lastTransitionTime", json!("2026-01-01T00:00:01Z")),
+        ("ST-09", "/status/conditions/0/reason", json!("Whatever")),
+        ("ST-09", "/status/conditions/0/message", json!("Request ID 12")),
+        ("GO-03", "/metadata/managedFields/0/fieldsV1", json!({"f:spec": {"f:label": {}}})),
+        ("GO-03", "/metadata/managedFields/0/fieldsV1", json!({"f:metadata": {"f:labels": {}}})),
+    ];
+    for (name, place, value) in changes {
+        let mut now = fine.clone();
+        *now.pointer_mut(place).unwrap() = value;
+        let found = found(Some(&fine), &now);
+        assert!(found.iter().any(|code| code == name), "{name} at {place}: {found:?}");
+    }
+}

@@ -22,9 +22,14 @@ async fn a_list_is_made_kept_and_deleted() {
     let now: Value = story.account.objects("ip-access-lists").remove(0);
     assert_eq!((&now["list_id"], &now["ip_addresses"]), (&made["list_id"], &made["ip_addresses"]));
 
+    let wanted = json!(["192.0.2.0/24", "203.0.113.0/24"]);
+    story.patch("IpAccessList", "office", json!({"spec": {"ipAddresses": wanted}})).await;
+    story.wait_ready("IpAccessList", "office").await;
+    assert_eq!(story.account.objects("ip-access-lists")[0]["ip_addresses"], wanted);
+
     story.delete("IpAccessList", "office").await;
     story.wait_gone("IpAccessList", "office").await;
     assert_eq!(story.account.objects("ip-access-lists"), [] as [Value; 0]);
-    assert_eq!(story.account.writes().len(), 3, "{:?}", story.account.writes());
+    assert_eq!(story.account.writes().len(), 4, "{:?}", story.account.writes());
     story.end().await;
 }
