@@ -3,6 +3,7 @@
 use crate::engine::driver::{Driver, of};
 
 pub mod ip_access_list;
+pub mod workspace;
 
 /// All managed kinds.
-pub const KINDS: &[&dyn Driver] = &[of::<ip_access_list::IpAccessList>()];
+pub const KINDS: &[&dyn Driver] = &[of::<ip_access_list::IpAccessList>(), of::<workspace::Workspace>()];
