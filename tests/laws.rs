@@ -49,6 +49,11 @@ fn schema(driver: &dyn Driver, part: &str) -> Value {
     crd["spec"]["versions"][0]["schema"]["openAPIV3Schema"]["properties"][part].clone()
 }
 
+/// Whether a field is one of those that all kinds have in their spec.
+fn shared(field: &str) -> bool {
+    KINDS.iter().all(|kind| schema(*kind, "spec")["properties"].get(field).is_some())
+}
+
 /// The id of an object that the account gets for a need.
 fn seed(simulator: &Simulator, need: &Need) -> String {
     match &need.what {
@@ -378,6 +383,16 @@ async fn what_is_desired_follows_from_the_spec_and_the_declared_needs() {
             less.ids.remove(need.field);
             let without = driver.desired(&bench.spec, &less);
             assert_ne!(without.as_ref(), Ok(&bench.want), "{kind}: {} is asked for and not used", need.field);
+        }
+        for (name, value) in bench.spec.as_object().unwrap().iter().filter(|(name, _)| !shared(name)) {
+            let counts = |other: Value| {
+                let mut spec = bench.spec.clone();
+                spec[name] = other;
+                let desired = driver.desired(&spec, &bench.got);
+                desired.is_ok_and(|d| d != bench.want) || driver.needs(&spec).is_ok_and(|n| n != bench.needs)
+            };
+            let all = others(value, &schema(*driver, "spec")["properties"][name]);
+            assert!(all.into_iter().any(counts), "{kind}: spec.{name} has no effect");
         }
         assert_eq!(bench.simulator.journal().len(), 0, "{kind}: no call is needed to know what is wanted");
     }
