@@ -158,13 +158,15 @@ impl Auths {
         }
     }
 
-    /// The session that an object of `kind` in `namespace` may use. When `deleting`, the last good one will do.
+    /// The session that an object of `kind` in `namespace` may use. When `deleting`, the last good one will do. `known` says
+    /// whether the watch has such a DatabricksAuth.
     pub async fn admit(
         &self,
         auth: &AuthRef,
         namespace: &str,
         kind: &str,
         deleting: bool,
+        known: bool,
     ) -> Result<Admission> {
         let home = auth.namespace.as_deref().unwrap_or(namespace);
         let refused = || {
@@ -182,6 +184,10 @@ impl Auths {
             found.map(|e| (e.spec.clone(), e.usable.clone(), e.last_good.clone()))
         };
         let Some((spec, usable, last_good)) = entry else {
+            if known {
+                // Just after a start. It is no news, and it wakes us.
+                return Err(Error::Conflict(format!("{KIND} {home}/{} was not looked at yet", auth.name)));
+            }
             if home != namespace {
                 return Err(refused());
             }
@@ -198,7 +204,7 @@ impl Auths {
         let session = match (usable, last_good) {
             (Ok(session), _) => session,
             (Err(_), Some(session)) if deleting => session,
-            (Err(error), _) => return Err(unusable(home, &auth.name, error)),
+            (Err(error), _) => return Err(unusable(home, &auth.name, error, deleting)),
         };
         Ok(Admission { session, grants, resync: spec.resync_interval })
     }
@@ -406,13 +412,16 @@ fn labels_not_readable() -> Error {
     )
 }
 
-/// What a user of an unusable DatabricksAuth is told.
-fn unusable(namespace: &str, name: &str, error: Error) -> Error {
-    let reason = match &error {
-        Error::Terminal { reason: Reason::CredentialsInvalid, .. } => Reason::CredentialsInvalid,
-        _ => Reason::CredentialsUnavailable,
-    };
-    Error::waiting(reason, format!("{KIND} {namespace}/{name} is not usable: {error}"))
+/// What a user of an unusable DatabricksAuth is told. A host that cannot be reached for a moment leaves Ready objects Ready.
+fn unusable(namespace: &str, name: &str, error: Error, deleting: bool) -> Error {
+    let message = format!("{KIND} {namespace}/{name} is not usable: {error}");
+    match error {
+        Error::Transient { reason, after, .. } if !deleting => Error::Transient { reason, message, after },
+        Error::Terminal { reason: Reason::CredentialsInvalid, .. } => {
+            Error::waiting(Reason::CredentialsInvalid, message)
+        }
+        _ => Error::waiting(Reason::CredentialsUnavailable, message),
+    }
 }
 
 /// Whether grants let an object do what it is about to do.

@@ -112,14 +112,15 @@ pub async fn run(parts: Parts, stop: CancellationToken, ready: impl FnOnce() + S
         first_look: Mutex::default(),
     });
     let (open, gate) = tokio::sync::watch::channel(false);
-    let spawn = |watch| tokio::spawn(control(watch, engine.clone(), gate.clone(), stop.clone()));
+    // Each watch drops its end once its cache is filled. `Store::wait_until_ready` would not do: of several tasks that wait
+    // for one store it wakes only the last, and the controller waits too.
+    let (filling, mut filled) = tokio::sync::mpsc::channel::<()>(1);
+    let spawn =
+        |watch| tokio::spawn(control(watch, engine.clone(), gate.clone(), stop.clone(), filling.clone()));
     let running: Vec<_> = watches.into_iter().map(spawn).collect();
+    drop(filling);
     let filled = async {
-        for (_, store) in &engine.stores {
-            if store.wait_until_ready().await.is_err() {
-                return;
-            }
-        }
+        while filled.recv().await.is_some() {}
         engine.remember_the_past();
         ready();
         // A receiver is gone only when its controller has ended.
@@ -195,12 +196,14 @@ async fn control(
     engine: Arc<Engine>,
     gate: tokio::sync::watch::Receiver<bool>,
     stop: CancellationToken,
+    filling: tokio::sync::mpsc::Sender<()>,
 ) {
     let wakes = engine.wake.subscribe(&watch.resource.kind, watch.namespace.as_deref());
     let resource = watch.resource.clone();
     let wakes = wakes.map(move |who| ObjectRef::new_with(&who.name, resource.clone()).within(&who.namespace));
     let driver = watch.driver;
-    let triggers = triggers(watch.api, watch.writer, watch.resource.kind.clone(), driver, engine.clone());
+    let triggers =
+        triggers(watch.api, watch.writer, watch.resource.kind.clone(), driver, engine.clone(), filling);
     let config = controller::Config::default().concurrency(engine.settings.concurrency);
     let work = move |object: Arc<DynamicObject>, engine: Arc<Engine>| {
         let mut gate = gate.clone();
@@ -236,8 +239,9 @@ fn triggers(
     kind: String,
     driver: Option<&'static dyn Driver>,
     engine: Arc<Engine>,
+    filling: tokio::sync::mpsc::Sender<()>,
 ) -> impl Stream<Item = Result<DynamicObject, watcher::Error>> + Send {
-    let mut seen = SeenBefore::default();
+    let mut seen = SeenBefore { filling: Some(filling), ..SeenBefore::default() };
     watcher(api, watcher::Config::default().page_size(500))
         .default_backoff()
         .modify(prune)
@@ -258,6 +262,8 @@ struct SeenBefore {
     sounds: HashMap<Who, u64>,
     /// While a new list comes in: what it holds.
     listing: Option<HashSet<Who>>,
+    /// Held until the first list is complete.
+    filling: Option<tokio::sync::mpsc::Sender<()>>,
 }
 
 impl SeenBefore {
@@ -277,6 +283,7 @@ impl SeenBefore {
                 let now = self.listing.take().unwrap_or_default();
                 let gone: Vec<Who> = self.faces.keys().filter(|w| !now.contains(*w)).cloned().collect();
                 gone.iter().for_each(|who| self.drop(engine, who));
+                self.filling = None;
             }
             Event::Delete(object) => {
                 engine.cluster.forget(&object);
@@ -327,8 +334,7 @@ impl Engine {
         let spec = &object.data["spec"];
         let mut targets = vec![];
         if let Ok(management) = Management::deserialize(spec) {
-            let home = management.auth_ref.namespace.unwrap_or_else(|| who.namespace.clone());
-            targets.push(Who { kind: auth::KIND.into(), namespace: home, name: management.auth_ref.name });
+            targets.push(management.auth_ref.who(&who.namespace));
         }
         for need in driver.needs(spec).unwrap_or_default() {
             if let Wanted::Object { kind, name } = need.what {

@@ -71,9 +71,10 @@ pub async fn reconcile(
     let kind = driver.api_resource().kind;
     let mut subject = Subject::new(&engine, &object, &kind);
     let uid = subject.uid();
-    let mut made = None;
+    let (mut made, mut auth) = (None, None);
     let outcome = match parse(&subject) {
         Ok(management) => {
+            auth = Some(management.auth_ref.who(&subject.who.namespace));
             let mut work = Work { engine: &engine, driver, subject, management, made: None };
             let result = AssertUnwindSafe(hops(&mut work)).catch_unwind().await;
             subject = work.subject;
@@ -88,8 +89,14 @@ pub async fn reconcile(
         Err(_) if subject.deleting() && nothing_outside(&subject) => subject.release(&engine, None).await,
         Err(error) => Err(error),
     };
-    engine.looked_at(&uid);
+    if !matches!(outcome, Err(Error::Conflict(_))) {
+        engine.looked_at(&uid);
+    }
     let who = subject.who.clone();
+    if let (Err(Error::Transient { reason: Reason::RateLimited, .. }), Some(auth)) = (&outcome, auth) {
+        // It shows the limit for all its users.
+        engine.wake.wake(&auth);
+    }
     let ended = subject.conclude(&engine, outcome).await;
     if let (Ended::Gone, Some((writer, id))) = (&ended, made) {
         undo(driver, &writer, &id, &who).await;
@@ -172,8 +179,10 @@ impl Work<'_> {
     async fn know(&mut self) -> Result<Known> {
         let who = self.subject.who.clone();
         let deleting = self.subject.deleting();
-        let admission =
-            self.engine.auths.admit(&self.management.auth_ref, &who.namespace, &who.kind, deleting).await?;
+        let auth_ref = &self.management.auth_ref;
+        let known = self.engine.object(&auth_ref.who(&who.namespace)).is_some();
+        let auths = &self.engine.auths;
+        let admission = auths.admit(auth_ref, &who.namespace, &who.kind, deleting, known).await?;
         self.same_account(&admission)?;
         self.show_effective(Some(&admission))?;
         let urgency = if self.settled()? { Urgency::Routine } else { Urgency::Urgent };
@@ -476,15 +485,18 @@ fn drift(want: &Value, seen: &Seen, changes: &[Change]) -> Vec<Drift> {
 }
 
 impl Engine {
+    /// An object as the watch knows it.
+    fn object(&self, who: &Who) -> Option<Arc<DynamicObject>> {
+        let target =
+            ObjectRef::new_with(&who.name, self.resources.get(&who.kind)?.clone()).within(&who.namespace);
+        let mut stores = self.stores.iter().filter(|(kind, _)| *kind == who.kind);
+        stores.find_map(|(_, store)| store.get(&target))
+    }
+
     /// The id of another object of ours, if it is ready. A suspended one that is bound counts: nothing about it is in doubt
     /// but its freshness.
     fn resolve_object(&self, who: &Who) -> Result<String> {
-        let resource = self.resources.get(&who.kind).ok_or_else(|| {
-            Error::terminal(Reason::InternalError, format!("{} is no kind of this operator", who.kind))
-        })?;
-        let target = ObjectRef::new_with(&who.name, resource.clone()).within(&who.namespace);
-        let mut stores = self.stores.iter().filter(|(kind, _)| *kind == who.kind);
-        let Some(object) = stores.find_map(|(_, store)| store.get(&target)) else {
+        let Some(object) = self.object(who) else {
             return Err(Error::waiting(
                 Reason::ReferenceNotFound,
                 format!("{who} does not exist: create it"),

@@ -8,6 +8,8 @@ use std::time::Duration;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::wake::Who;
+
 /// The block of fields shared by all managed kinds, flattened into each spec.
 #[derive(Serialize, Deserialize, Clone, Debug, PartialEq, JsonSchema)]
 #[serde(rename_all = "camelCase")]
@@ -51,6 +53,14 @@ pub struct AuthRef {
     pub namespace: Option<String>,
 }
 
+impl AuthRef {
+    /// The DatabricksAuth that an object in `namespace` means.
+    pub fn who(&self, namespace: &str) -> Who {
+        let namespace = self.namespace.as_deref().unwrap_or(namespace).to_owned();
+        Who { kind: super::auth::KIND.into(), namespace, name: self.name.clone() }
+    }
+}
+
 /// Another object of the same namespace, by name.
 #[derive(Serialize, Deserialize, Clone, Debug, PartialEq, Eq, JsonSchema)]
 pub struct NameRef {
@@ -61,6 +71,7 @@ pub struct NameRef {
 
 /// Whether the operator writes to the account.
 #[derive(Serialize, Deserialize, Clone, Copy, Debug, Default, PartialEq, Eq, JsonSchema)]
+#[schemars(inline, description = "")]
 pub enum ManagementPolicy {
     /// Keep the account as the spec says.
     #[default]
@@ -71,6 +82,7 @@ pub enum ManagementPolicy {
 
 /// What may happen to an object that exists already.
 #[derive(Serialize, Deserialize, Clone, Copy, Debug, Default, PartialEq, Eq, JsonSchema)]
+#[schemars(inline, description = "")]
 pub enum AdoptionPolicy {
     /// Leave it alone.
     Never,
@@ -85,6 +97,7 @@ pub enum AdoptionPolicy {
 
 /// What happens outside when the Kubernetes object is deleted.
 #[derive(Serialize, Deserialize, Clone, Copy, Debug, PartialEq, Eq, JsonSchema)]
+#[schemars(inline, description = "")]
 pub enum DeletionPolicy {
     /// The object in the account is deleted first.
     Delete,

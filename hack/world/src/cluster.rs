@@ -1,0 +1,98 @@
+//! A control plane with the CRDs of one operator binary, and `kubectl`.
+
+use std::fs::{self, File};
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use controlplane::ControlPlane;
+use kube::config::{KubeConfigOptions, Kubeconfig};
+
+use crate::{Error, Result, blocking};
+
+/// A running control plane with our CRDs.
+///
+/// It holds no `kube::Client`: a client lives in the runtime it was made in, and each test has its own runtime.
+pub struct Cluster {
+    /// The control plane itself, for its audit log and the like.
+    pub control_plane: ControlPlane,
+    /// Where its files are.
+    pub dir: PathBuf,
+}
+
+impl Cluster {
+    /// Starts a control plane with its files in `dir` and installs the CRDs that this operator writes, so that the two
+    /// always fit. Blocks for seconds; for minutes where the programs have to be built first. Fails as
+    /// [`ControlPlane::start`], or if the API server refuses a CRD.
+    pub fn start(dir: &Path, operator: &Path) -> Result<Cluster> {
+        let control_plane = ControlPlane::start(dir).map_err(Error::new)?;
+        let cluster = Cluster { control_plane, dir: dir.to_owned() };
+        let crds = dir.join("crds");
+        run(Command::new(operator).args(["crds", "--out"]).arg(&crds), "")?;
+        let apply = ["apply", "--server-side", "-f"];
+        run(cluster.control_plane.kubectl().args(apply).arg(&crds), "")?;
+        let established = ["wait", "--for=condition=Established", "--timeout=30s", "-f"];
+        run(cluster.control_plane.kubectl().args(established).arg(&crds), "")?;
+        Ok(cluster)
+    }
+
+    /// The admin's kubeconfig.
+    pub fn kubeconfig(&self) -> &Path {
+        self.control_plane.kubeconfig()
+    }
+
+    /// A new client as the admin, for the runtime it is made in.
+    pub async fn client(&self) -> Result<kube::Client> {
+        let kubeconfig = self.kubeconfig();
+        let read = Kubeconfig::read_from(kubeconfig).map_err(Error::at(kubeconfig.display()))?;
+        let config = kube::Config::from_custom_kubeconfig(read, &KubeConfigOptions::default()).await;
+        // Fails only if a provider was installed before, which is as good.
+        let _ = rustls::crypto::ring::default_provider().install_default();
+        kube::Client::try_from(config.map_err(Error::new)?).map_err(Error::new)
+    }
+
+    /// Runs `kubectl` as the admin with this text on its standard input; returns what it prints. The error has what it
+    /// prints to standard error.
+    pub async fn kubectl(&self, args: &[&str], stdin: &str) -> Result<String> {
+        let mut command = self.control_plane.kubectl();
+        command.args(args);
+        let stdin = stdin.to_owned();
+        blocking(move || run(&mut command, &stdin)).await
+    }
+}
+
+/// A new directory `PREFIX…` in `parent`, after those of earlier runs that nobody uses any more are removed. What a
+/// killed or failed run left is thus there to be read until the next run.
+pub fn fresh_dir(parent: &Path, prefix: &str) -> Result<PathBuf> {
+    let failed = |error| Error::new(format_args!("{}: {error}", parent.display()));
+    fs::create_dir_all(parent).map_err(failed)?;
+    for entry in fs::read_dir(parent).map_err(failed)? {
+        let path = entry.map_err(failed)?.path();
+        let ours = path.file_name().is_some_and(|name| name.to_string_lossy().starts_with(prefix));
+        // Locked for as long as a control plane runs in it, see `ControlPlane`.
+        let unused = || File::open(path.join("supervisor.log")).is_ok_and(|log| log.try_lock().is_ok());
+        if ours && unused() {
+            fs::remove_dir_all(&path).map_err(failed)?;
+        }
+    }
+    Ok(tempfile::Builder::new().prefix(prefix).tempdir_in(parent).map_err(failed)?.keep())
+}
+
+fn run(command: &mut Command, stdin: &str) -> Result<String> {
+    let name = format!("{command:?}");
+    let name = name.split_once("kubectl\"").map_or(&*name, |(_, args)| args).replace('"', "");
+    let failed = |error| Error::new(format_args!("{name}: {error}"));
+    let piped = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut child = piped.spawn().map_err(failed)?;
+    let mut pipe = child.stdin.take().expect("stdin is piped");
+    // A program that reads nothing ends early, and says why itself.
+    let written = pipe.write_all(stdin.as_bytes());
+    drop(pipe);
+    let output = child.wait_with_output().map_err(failed)?;
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    if output.status.success() {
+        written.map_err(failed)?;
+        return Ok(text(&output.stdout));
+    }
+    Err(Error::new(format_args!("{name}: {}: {}", output.status, text(&output.stderr).trim())))
+}

@@ -1,0 +1,195 @@
+//! The operator as a process, as users run it.
+//!
+//! It must not outlive a test that is killed. A watchdog, `sh` at the other end of a pipe that only we hold, kills it when
+//! the pipe closes; that works after `kill -9` of us too, and needs no unsafe code. What it kills is still our child, or
+//! an orphan that nobody has waited for, so its number cannot mean another process by then.
+
+use std::fs::{self, File, OpenOptions};
+use std::io::{Read, Write};
+use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
+use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
+
+use crate::{Cluster, Error, Result, blocking, eventually};
+
+const READY_WITHIN: Duration = Duration::from_secs(20);
+const END_WITHIN: Duration = Duration::from_secs(40);
+
+const WATCHDOG: &str = "read -r pid && while read -r _; do :; done; kill -KILL $pid";
+
+/// The flags with which what takes minutes in a real account takes a moment in the simulated one. `instead` names flags
+/// (without `--`) with another value. The rechecks of what waits for a wake-up keep their minutes: with shorter ones no
+/// story would notice that a wake-up is missing.
+pub fn fast(instead: &[(&str, &str)]) -> Vec<String> {
+    let mut flags = vec![
+        ("resync-interval", "1s"),
+        ("backoff-min", "100ms"),
+        ("backoff-max", "1s"),
+        ("poll-min", "100ms"),
+        ("poll-max", "500ms"),
+        ("quarantine", "2s"),
+        ("absence", "1s"),
+        ("operation-timeout", "30s"),
+        ("requests-per-second", "200"),
+        ("burst", "400"),
+        ("log-format", "text"),
+        ("log", "info,databricks_operator=debug,kube_runtime=error,kube_client=warn"),
+    ];
+    flags.retain(|(name, _)| instead.iter().all(|(other, _)| name != other));
+    let valued = flags.iter().chain(instead).map(|(name, value)| format!("--{name}={value}"));
+    valued.chain(["--allow-insecure-loopback".to_owned()]).collect()
+}
+
+/// A running operator. It is killed when this value is dropped or this process ends, however it ends.
+pub struct Operator {
+    child: Child,
+    watchdog: Child,
+    /// Where its log goes.
+    pub log: PathBuf,
+    /// Where it serves health and readiness.
+    pub health: SocketAddr,
+}
+
+impl Operator {
+    /// Starts `databricks-operator run` with these flags on a cluster, and waits until it is ready. Its log is a new file
+    /// in the cluster's directory. Fails, with the end of the log, if it ends or is not ready within 20 s.
+    pub async fn start(binary: &Path, cluster: &Cluster, flags: &[String]) -> Result<Operator> {
+        match Self::launch(binary, cluster, flags).await {
+            // Another process took the port between our look and the operator's: rare enough to try only once more.
+            Err(error) if error.to_string().contains("health cannot be served") => {
+                Self::launch(binary, cluster, flags).await
+            }
+            result => result,
+        }
+    }
+
+    async fn launch(binary: &Path, cluster: &Cluster, flags: &[String]) -> Result<Operator> {
+        static COUNT: AtomicU32 = AtomicU32::new(1);
+        let number = COUNT.fetch_add(1, Ordering::Relaxed);
+        let path = cluster.dir.join(format!("operator-{number}.log"));
+        let failed = |error| Error::new(format_args!("{}: {error}", path.display()));
+        let log = OpenOptions::new().create(true).append(true).open(&path).map_err(failed)?;
+        let health = free_port().map_err(Error::at("looking for a free port"))?;
+        let command = command(binary, cluster, flags, health, log);
+        let (child, watchdog) = watched(command).map_err(Error::at(binary.display()))?;
+        let mut operator = Operator { child, watchdog, log: path, health };
+        operator.wait_until_ready().await?;
+        Ok(operator)
+    }
+
+    async fn wait_until_ready(&mut self) -> Result<()> {
+        let health = self.health;
+        let ready = eventually("the operator is ready", READY_WITHIN, async || {
+            if let Ok(Some(status)) = self.child.try_wait() {
+                // Found, though it is no good: there is nothing to wait for any more.
+                return Ok(Err(format!("the operator ended: {status}")));
+            }
+            blocking(move || get(health, "/readyz")).await.map(Ok)
+        });
+        let result = ready.await.map_err(|e| e.to_string()).and_then(|found| found);
+        result.map_err(|error| Error::new(format_args!("{error}; its log ends:\n{}", self.tail(20))))
+    }
+
+    /// The process's number.
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// What it has logged so far.
+    pub fn text(&self) -> String {
+        fs::read_to_string(&self.log).unwrap_or_else(|e| format!("{}: {e}", self.log.display()))
+    }
+
+    /// The last lines of its log.
+    pub fn tail(&self, lines: usize) -> String {
+        let text = self.text();
+        let all: Vec<&str> = text.lines().collect();
+        all[all.len().saturating_sub(lines)..].join("\n")
+    }
+
+    /// Ends it at once, as a crash would.
+    pub fn kill(mut self) -> Result<()> {
+        self.end().map_err(Error::at("killing the operator"))
+    }
+
+    /// Asks it to end (SIGTERM) and waits. Fails if it has not ended 40 s later.
+    pub async fn terminate(mut self) -> Result<ExitStatus> {
+        self.signal("TERM")?;
+        eventually("the operator ends after SIGTERM", END_WITHIN, async || {
+            self.child.try_wait().map_err(|e| e.to_string())?.ok_or_else(|| self.tail(5))
+        })
+        .await
+    }
+
+    /// Sends a signal by its short name: `STOP` freezes the process, `CONT` lets it go on.
+    pub fn signal(&self, name: &str) -> Result<()> {
+        let kill = Command::new("kill").args([&format!("-{name}"), &self.pid().to_string()]).status();
+        match kill {
+            Ok(status) if status.success() => Ok(()),
+            other => Err(Error::new(format_args!("kill -{name} {}: {other:?}", self.pid()))),
+        }
+    }
+
+    fn end(&mut self) -> std::io::Result<()> {
+        // Before the operator is waited for, after which its number may be given to another process.
+        self.watchdog.kill()?;
+        self.watchdog.wait()?;
+        self.child.kill()?;
+        self.child.wait().map(|_| ())
+    }
+}
+
+impl Drop for Operator {
+    fn drop(&mut self) {
+        // Fails only for a process that was ended already.
+        self.end().ok();
+    }
+}
+
+fn command(binary: &Path, cluster: &Cluster, flags: &[String], health: SocketAddr, log: File) -> Command {
+    let mut command = Command::new(binary);
+    command
+        .args(["run", &format!("--health-address={health}")])
+        .args(flags)
+        .env("KUBECONFIG", cluster.kubeconfig())
+        // These would be read as flags.
+        .env_remove("NAMESPACES")
+        .env_remove("RUST_LOG")
+        // Ctrl-C goes to our group; we end it in our own order.
+        .process_group(0)
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(log);
+    command
+}
+
+fn watched(mut command: Command) -> std::io::Result<(Child, Child)> {
+    let mut sh = Command::new("sh");
+    sh.args(["-c", WATCHDOG]).process_group(0).stdin(Stdio::piped()).stdout(Stdio::null());
+    let mut watchdog = sh.stderr(Stdio::null()).spawn()?;
+    let child = command.spawn()?;
+    let pipe = watchdog.stdin.as_mut().expect("stdin is piped");
+    writeln!(pipe, "{}", child.id())?;
+    Ok((child, watchdog))
+}
+
+fn free_port() -> std::io::Result<SocketAddr> {
+    TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()
+}
+
+/// The answer to a GET if it is a 200; else what came instead.
+fn get(address: SocketAddr, path: &str) -> std::result::Result<(), String> {
+    let ask = || {
+        let mut stream = TcpStream::connect(address)?;
+        stream.set_read_timeout(Some(Duration::from_secs(1)))?;
+        write!(stream, "GET {path} HTTP/1.0\r\nHost: {address}\r\n\r\n")?;
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).map(|_| answer)
+    };
+    let answer = ask().map_err(|e: std::io::Error| format!("{path}: {e}"))?;
+    let first = answer.lines().next().unwrap_or_default();
+    if first.split(' ').nth(1) == Some("200") { Ok(()) } else { Err(format!("{path}: {first}")) }
+}

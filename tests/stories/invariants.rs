@@ -1,0 +1,262 @@
+//! What must hold for every version of every object of our kinds, in every story: a watch sees each version and checks it
+//! against the one before.
+//!
+//! ST-01 to ST-09 are about the status, GO-03 about what the operator may own.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex};
+
+use databricks_operator::engine::cluster::FIELD_MANAGER;
+use databricks_operator::engine::status::Reason;
+use futures::StreamExt;
+use kube::Client;
+use kube::api::{Api, DynamicObject, WatchEvent, WatchParams};
+use kube::core::{ApiResource, GroupVersionKind};
+use serde_json::{Map, Value, json};
+use tokio::task::JoinSet;
+use world::eventually;
+
+use crate::support::{SOON, condition, kinds};
+
+/// Watches a namespace until it is dropped.
+pub struct Watch {
+    apis: Vec<Api<DynamicObject>>,
+    seen: Arc<Mutex<Seen>>,
+    _tasks: JoinSet<()>,
+}
+
+#[derive(Default)]
+struct Seen {
+    /// The last version of each object that is there, by UID.
+    last: HashMap<String, Value>,
+    /// What was wrong, with the object.
+    wrong: Vec<String>,
+}
+
+impl Watch {
+    /// Begins before there is any object.
+    pub async fn start(client: &Client, namespace: &str) -> Watch {
+        let seen = Arc::new(Mutex::new(Seen::default()));
+        let (mut tasks, mut apis) = (JoinSet::new(), vec![]);
+        for kind in kinds() {
+            let resource =
+                ApiResource::from_gvk(&GroupVersionKind::gvk("databricks-operator.io", "v1alpha1", &kind));
+            let api: Api<DynamicObject> = Api::namespaced_with(client.clone(), namespace, &resource);
+            let list = api.list(&Default::default()).await.unwrap();
+            assert!(list.items.is_empty(), "{kind} objects are there before the story begins");
+            let from = list.metadata.resource_version.unwrap();
+            tasks.spawn(follow(api.clone(), from, seen.clone()));
+            apis.push(api);
+        }
+        Watch { apis, seen, _tasks: tasks }
+    }
+
+    /// Fails with all that was wrong, once the watch has seen the objects as they are now.
+    pub async fn check(&self) {
+        let caught_up = eventually("the watch has seen all", SOON, async || {
+            let mut now = HashMap::new();
+            for api in &self.apis {
+                for object in api.list(&Default::default()).await.map_err(|e| e.to_string())? {
+                    now.insert(object.metadata.uid, object.metadata.resource_version);
+                }
+            }
+            let text = |value: &Value| value.as_str().map(str::to_owned);
+            let seen = self.seen.lock().unwrap();
+            let seen = seen.last.values().map(|o| &o["metadata"]);
+            let seen: HashMap<_, _> = seen.map(|m| (text(&m["uid"]), text(&m["resourceVersion"]))).collect();
+            if seen == now { Ok(()) } else { Err(format!("seen {seen:?}, there are {now:?}")) }
+        });
+        let caught_up = caught_up.await;
+        let wrong = self.seen.lock().unwrap().wrong.join("\n");
+        assert!(wrong.is_empty(), "what must always hold did not:\n{wrong}");
+        caught_up.unwrap();
+    }
+}
+
+async fn follow(api: Api<DynamicObject>, mut from: String, seen: Arc<Mutex<Seen>>) {
+    loop {
+        let mut events = api.watch(&WatchParams::default().timeout(290), &from).await.unwrap().boxed();
+        while let Some(event) = events.next().await {
+            let (object, there) = match event {
+                Ok(WatchEvent::Added(object) | WatchEvent::Modified(object)) => (object, true),
+                Ok(WatchEvent::Deleted(object)) => (object, false),
+                Ok(WatchEvent::Bookmark(_)) => continue,
+                other => {
+                    seen.lock().unwrap().wrong.push(format!("the watch was cut: {other:?}"));
+                    return;
+                }
+            };
+            from = object.metadata.resource_version.clone().unwrap();
+            seen.lock().unwrap().take(json!(object), there);
+        }
+    }
+}
+
+impl Seen {
+    fn take(&mut self, object: Value, there: bool) {
+        let uid = object["metadata"]["uid"].as_str().unwrap().to_owned();
+        let before = self.last.remove(&uid);
+        let mut wrong = vec![];
+        check(before.as_ref(), &object, &mut wrong);
+        for text in wrong {
+            let kind = object["kind"].as_str().unwrap_or_default();
+            let name = object["metadata"]["name"].as_str().unwrap_or_default();
+            self.wrong.push(format!("{kind} {name}: {text}\nbefore: {}\nnow: {object}", json!(before)));
+        }
+        if there {
+            self.last.insert(uid, object);
+        }
+    }
+}
+
+/// Checks a version of an object against the one before; none is there for a new object.
+pub fn check(before: Option<&Value>, now: &Value, wrong: &mut Vec<String>) {
+    generations(before, now, wrong);
+    kinds_of_conditions(before, now, wrong);
+    transitions(before, now, wrong);
+    words(now, wrong);
+    ownership(now, wrong);
+}
+
+fn require(holds: bool, wrong: &mut Vec<String>, text: impl FnOnce() -> String) {
+    if !holds {
+        wrong.push(text());
+    }
+}
+
+fn conditions(object: &Value) -> &[Value] {
+    object["status"]["conditions"].as_array().map_or(&[], Vec::as_slice)
+}
+
+fn is(object: &Value, type_: &str, status: &str) -> bool {
+    condition(object, type_).is_some_and(|c| c["status"] == status)
+}
+
+fn generations(before: Option<&Value>, now: &Value, wrong: &mut Vec<String>) {
+    let generation = now["metadata"]["generation"].as_i64().unwrap();
+    let observed = now["status"]["observedGeneration"].as_i64();
+    require(observed.is_some_and(|o| o <= generation), wrong, || {
+        format!("ST-01: observedGeneration is {observed:?}, generation is {generation}")
+    });
+    if before.is_none() {
+        require(observed == Some(-1), wrong, || {
+            format!("ST-02: a new object has observedGeneration {observed:?}")
+        });
+    }
+    for condition in conditions(now) {
+        let (type_, of) = (&condition["type"], condition["observedGeneration"].as_i64());
+        require(of.is_some_and(|of| of <= generation), wrong, || {
+            format!("ST-04: {type_} has observedGeneration {of:?}, generation is {generation}")
+        });
+        require(!is(now, "Ready", "True") || of == observed, wrong, || {
+            format!("ST-04: Ready is True, but {type_} is of generation {of:?}, the status of {observed:?}")
+        });
+    }
+}
+
+fn kinds_of_conditions(before: Option<&Value>, now: &Value, wrong: &mut Vec<String>) {
+    let written = [before, Some(now)].into_iter().flatten().any(|object| !conditions(object).is_empty());
+    for type_ in ["Ready", "Synced", "ReferencesResolved"] {
+        require(!written || condition(now, type_).is_some(), wrong, || format!("ST-03: there is no {type_}"));
+    }
+    let (reconciling, stalled) = (is(now, "Reconciling", "True"), is(now, "Stalled", "True"));
+    require(!(reconciling && stalled), wrong, || "ST-05: both Reconciling and Stalled".into());
+    let none = condition(now, "Reconciling").is_none() && condition(now, "Stalled").is_none();
+    require(!is(now, "Ready", "True") || none, wrong, || {
+        "ST-05: Ready, and Reconciling or Stalled is there".into()
+    });
+    require(!is(now, "Ready", "Unknown") || reconciling, wrong, || {
+        "ST-05: Ready is Unknown, not Reconciling".into()
+    });
+}
+
+fn transitions(before: Option<&Value>, now: &Value, wrong: &mut Vec<String>) {
+    for new in conditions(now) {
+        let Some(old) = before.and_then(|b| condition(b, new["type"].as_str()?)) else { continue };
+        let kept = old["status"] != new["status"] || old["lastTransitionTime"] == new["lastTransitionTime"];
+        require(kept, wrong, || format!("ST-08: {} changed its time and not its status", new["type"]));
+    }
+}
+
+fn words(now: &Value, wrong: &mut Vec<String>) {
+    for condition in conditions(now) {
+        let (reason, message) = (&condition["reason"], condition["message"].as_str().unwrap_or_default());
+        let known = Reason::ALL.iter().any(|(known, _)| reason == known.name());
+        require(known, wrong, || format!("ST-09: {reason} is no reason of ours"));
+        require(!message.to_lowercase().contains("request id"), wrong, || {
+            format!("ST-09: a message has a request id: {message}")
+        });
+        require(message.len() <= 1024, wrong, || format!("ST-11: a message of {} bytes", message.len()));
+    }
+}
+
+fn ownership(now: &Value, wrong: &mut Vec<String>) {
+    let entries = now["metadata"]["managedFields"].as_array().map_or(&[][..], Vec::as_slice);
+    for entry in entries.iter().filter(|entry| entry["manager"] == FIELD_MANAGER) {
+        for (field, inner) in fields(&entry["fieldsV1"]) {
+            let fine = match field.as_str() {
+                "f:status" => true,
+                "f:metadata" => fields(inner).all(|(field, inner)| match field.as_str() {
+                    "f:finalizers" => {
+                        fields(inner).all(|(f, _)| f == "." || f.starts_with("v:\"databricks-operator.io/"))
+                    }
+                    "f:annotations" => {
+                        fields(inner).all(|(f, _)| f == "." || f.starts_with("f:databricks-operator.io/"))
+                    }
+                    _ => false,
+                }),
+                _ => false,
+            };
+            require(fine, wrong, || format!("GO-03: the operator owns {field}: {inner}"));
+        }
+    }
+}
+
+fn fields(value: &Value) -> impl Iterator<Item = (&String, &Value)> {
+    static NONE: std::sync::LazyLock<Map<String, Value>> = std::sync::LazyLock::new(Map::new);
+    value.as_object().unwrap_or(&NONE).iter()
+}
+
+#[test]
+fn each_violation_is_noticed_under_its_name() {
+    let condition = |type_: &str, status: &str, reason: &str| {
+        json!({"type": type_, "status": status, "reason": reason, "message": "", "observedGeneration": 2,
+            "lastTransitionTime": "2026-01-01T00:00:00Z"})
+    };
+    let owned =
+        json!({"f:metadata": {"f:finalizers": {".": {}, "v:\"databricks-operator.io/finalizer\"": {}}}});
+    let fine = json!({
+        "metadata": {"generation": 2, "managedFields": [{"manager": FIELD_MANAGER, "fieldsV1": owned}]},
+        "status": {"observedGeneration": 2, "conditions": [
+            condition("Ready", "True", "Available"),
+            condition("Synced", "True", "InSync"),
+            condition("ReferencesResolved", "True", "Resolved"),
+        ]},
+    });
+    let found = |before: Option<&Value>, now: &Value| {
+        let mut wrong = vec![];
+        check(before, now, &mut wrong);
+        wrong.iter().map(|text| text[..5].to_owned()).collect::<Vec<_>>()
+    };
+    assert_eq!(found(Some(&fine), &fine), [] as [&str; 0]);
+    assert_eq!(found(None, &fine), ["ST-02"]);
+    let changes = [
+        ("ST-01", "/status/observedGeneration", json!(3)),
+        ("ST-03", "/status/conditions", json!([])),
+        ("ST-03", "/status/conditions/1/type", json!("Other")),
+        ("ST-04", "/status/conditions/1/observedGeneration", json!(1)),
+        ("ST-05", "/status/conditions/1", condition("Stalled", "True", "InvalidSpec")),
+        ("ST-05", "/status/conditions/0/status", json!("Unknown")),
+        ("ST-08", "/status/conditions/1/lastTransitionTime", json!("2026-01-01T00:00:01Z")),
+        ("ST-09", "/status/conditions/0/reason", json!("Whatever")),
+        ("ST-09", "/status/conditions/0/message", json!("Request ID 12")),
+        ("GO-03", "/metadata/managedFields/0/fieldsV1", json!({"f:spec": {"f:label": {}}})),
+        ("GO-03", "/metadata/managedFields/0/fieldsV1", json!({"f:metadata": {"f:labels": {}}})),
+    ];
+    for (name, place, value) in changes {
+        let mut now = fine.clone();
+        *now.pointer_mut(place).unwrap() = value;
+        let found = found(Some(&fine), &now);
+        assert!(found.iter().any(|code| code == name), "{name} at {place}: {found:?}");
+    }
+}

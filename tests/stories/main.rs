@@ -1,0 +1,10 @@
+//! Stories: the built operator, a real API server and a simulated account, seen as a user sees them.
+//!
+//! Every story has its own namespace, account and operator process, so they run side by side in any order; the API server
+//! is shared. All of them are checked for what must hold at any time, see `invariants.rs`.
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking, its set-up too")]
+
+mod auth;
+mod invariants;
+mod ip_access_list;
+mod support;

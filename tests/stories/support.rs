@@ -1,0 +1,302 @@
+//! What a story begins with, and how it looks and acts.
+
+use std::path::Path;
+use std::sync::OnceLock;
+use std::time::Duration;
+
+use kube::api::{Api, DynamicObject};
+use kube::core::{ApiResource, GroupVersionKind};
+use kube::{Client, ResourceExt};
+use serde_json::{Value, json};
+use simulator::{Config, Simulator};
+use world::{Cluster, Operator, eventually, fast, fresh_dir};
+
+use crate::invariants::Watch;
+
+/// The built operator.
+pub const BINARY: &str = env!("CARGO_BIN_EXE_databricks-operator");
+/// How long a story waits for what should take a moment. Long, because machines are slow at times.
+pub const SOON: Duration = Duration::from_secs(20);
+/// The name of the story's DatabricksAuth.
+pub const AUTH: &str = "account";
+
+/// One story's stage. Ends with [`Story::end`], which is when what must hold at any time is checked.
+pub struct Story {
+    pub namespace: String,
+    pub account: Simulator,
+    pub client: Client,
+    /// `None` while a story has it down.
+    pub operator: Option<Operator>,
+    /// Secrets that were in use; none may show up anywhere.
+    pub canaries: Vec<String>,
+    logs: Vec<std::path::PathBuf>,
+    watch: Watch,
+    ended: bool,
+}
+
+/// The API server that all stories share. It is gone when the process is.
+pub fn cluster() -> &'static Cluster {
+    static CLUSTER: OnceLock<Cluster> = OnceLock::new();
+    CLUSTER.get_or_init(|| {
+        let dir = fresh_dir(Path::new(env!("CARGO_TARGET_TMPDIR")), "stories-").unwrap();
+        Cluster::start(&dir, Path::new(BINARY)).unwrap()
+    })
+}
+
+impl Story {
+    /// A namespace, an account with a DatabricksAuth that is Ready, and an operator that is fast.
+    pub async fn start(name: &str) -> Story {
+        Self::start_with(name, &[]).await
+    }
+
+    /// The same with these flags of the operator instead of the fast ones.
+    pub async fn start_with(name: &str, flags: &[(&str, &str)]) -> Story {
+        let mut story = Self::without_operator(name).await;
+        story.start_operator(flags).await;
+        story.wait_ready("DatabricksAuth", AUTH).await;
+        story
+    }
+
+    /// The same with no operator yet.
+    pub async fn without_operator(name: &str) -> Story {
+        let client = cluster().client().await.unwrap();
+        let account = Simulator::start(Config::default()).await.unwrap();
+        cluster().kubectl(&["create", "namespace", name], "").await.unwrap();
+        let mut story = Story {
+            watch: Watch::start(&client, name).await,
+            namespace: name.to_owned(),
+            operator: None,
+            canaries: vec![],
+            logs: vec![],
+            ended: false,
+            client,
+            account,
+        };
+        let secret = story.account.client_secret.clone();
+        story.set_secret(&secret).await;
+        story.apply(&story.auth(AUTH)).await;
+        story
+    }
+
+    /// Starts an operator for this namespace.
+    pub async fn start_operator(&mut self, flags: &[(&str, &str)]) {
+        let flags = fast(&[&[("namespaces", &*self.namespace)], flags].concat());
+        let operator = Operator::start(Path::new(BINARY), cluster(), &flags).await.unwrap();
+        self.logs.push(operator.log.clone());
+        self.operator = Some(operator);
+    }
+
+    /// A DatabricksAuth for the story's account.
+    pub fn auth(&self, name: &str) -> Value {
+        self.object(
+            "DatabricksAuth",
+            name,
+            json!({
+                "cloud": "AWS", "accountId": self.account.account_id, "host": self.account.url(),
+                "authType": "OAUTH_M2M", "clientId": self.account.client_id,
+                "clientSecretRef": {"name": "databricks", "key": "client-secret"},
+            }),
+        )
+    }
+
+    /// Writes the Secret that the DatabricksAuth names.
+    pub async fn set_secret(&mut self, value: &str) {
+        self.canaries.push(value.to_owned());
+        self.apply(&json!({
+            "apiVersion": "v1", "kind": "Secret", "metadata": {"name": "databricks", "namespace": self.namespace},
+            "stringData": {"client-secret": value},
+        }))
+        .await;
+    }
+
+    /// An object of one of our kinds, as a manifest.
+    pub fn object(&self, kind: &str, name: &str, spec: Value) -> Value {
+        json!({
+            "apiVersion": "databricks-operator.io/v1alpha1", "kind": kind,
+            "metadata": {"name": name, "namespace": self.namespace}, "spec": spec,
+        })
+    }
+
+    /// The same for a managed kind, with the story's DatabricksAuth filled in.
+    pub fn managed(&self, kind: &str, name: &str, mut spec: Value) -> Value {
+        spec["authRef"] = json!({"name": AUTH});
+        self.object(kind, name, spec)
+    }
+
+    /// `kubectl apply` of one manifest.
+    pub async fn apply(&self, manifest: &Value) {
+        self.try_apply(manifest).await.unwrap();
+    }
+
+    /// The same where the API server may refuse.
+    pub async fn try_apply(&self, manifest: &Value) -> world::Result<String> {
+        cluster().kubectl(&["apply", "--server-side", "-f", "-"], &manifest.to_string()).await
+    }
+
+    /// `kubectl` in the story's namespace.
+    pub async fn kubectl(&self, args: &[&str]) -> world::Result<String> {
+        cluster().kubectl(&[&["--namespace", &self.namespace], args].concat(), "").await
+    }
+
+    /// The objects of one of our kinds.
+    pub fn api(&self, kind: &str) -> Api<DynamicObject> {
+        let gvk = GroupVersionKind::gvk("databricks-operator.io", "v1alpha1", kind);
+        Api::namespaced_with(self.client.clone(), &self.namespace, &ApiResource::from_gvk(&gvk))
+    }
+
+    /// An object as it is now.
+    #[allow(dead_code, reason = "for the stories of the kinds to come")]
+    pub async fn get(&self, kind: &str, name: &str) -> Value {
+        serde_json::to_value(self.api(kind).get(name).await.unwrap()).unwrap()
+    }
+
+    /// Merges a patch into an object, as the user `tester`.
+    pub async fn patch(&self, kind: &str, name: &str, patch: Value) {
+        let params = kube::api::PatchParams { field_manager: Some("tester".into()), ..Default::default() };
+        self.api(kind).patch(name, &params, &kube::api::Patch::Merge(patch)).await.unwrap();
+    }
+
+    /// Asks for deletion; see [`Story::wait_gone`].
+    pub async fn delete(&self, kind: &str, name: &str) {
+        self.api(kind).delete(name, &Default::default()).await.unwrap();
+    }
+
+    /// Waits until an object is as `look` wants it; that says what is missing, or returns what was looked for.
+    pub async fn wait<T>(&self, kind: &str, name: &str, what: &str, look: impl Fn(&Value) -> Option<T>) -> T {
+        let what = format!("{kind} {name}: {what}");
+        let seen = eventually(what, SOON, async || {
+            let object = self.api(kind).get_opt(name).await.map_err(|e| e.to_string())?;
+            let object = json!(object.ok_or("there is no such object")?);
+            look(&object).ok_or_else(|| shown(&object))
+        });
+        seen.await.unwrap()
+    }
+
+    /// Waits until a condition has this status and reason and is about the newest generation; returns the object.
+    pub async fn wait_condition(
+        &self,
+        kind: &str,
+        name: &str,
+        type_: &str,
+        status: &str,
+        reason: &str,
+    ) -> Value {
+        let what = format!("{type_} is {status} with reason {reason}");
+        self.wait(kind, name, &what, |object| {
+            let found = condition(object, type_)?;
+            let current = found["observedGeneration"] == object["metadata"]["generation"];
+            (current && found["status"] == status && found["reason"] == reason).then(|| object.clone())
+        })
+        .await
+    }
+
+    /// Waits until the newest generation of an object is Ready; returns the object.
+    pub async fn wait_ready(&self, kind: &str, name: &str) -> Value {
+        self.wait(kind, name, "Ready", |object| {
+            let current = object["status"]["observedGeneration"] == object["metadata"]["generation"];
+            (current && condition(object, "Ready")?["status"] == "True").then(|| object.clone())
+        })
+        .await
+    }
+
+    /// Waits until an object is no more.
+    pub async fn wait_gone(&self, kind: &str, name: &str) {
+        let gone = eventually(format!("{kind} {name} is gone"), SOON, async || {
+            match self.api(kind).get_opt(name).await.map_err(|e| e.to_string())? {
+                None => Ok(()),
+                Some(object) => Err(shown(&json!(object))),
+            }
+        });
+        gone.await.unwrap();
+    }
+
+    /// Reason and note of the events about an object so far, oldest first.
+    pub async fn events(&self, kind: &str, name: &str) -> Vec<(String, String)> {
+        let api: Api<k8s_openapi::api::events::v1::Event> =
+            Api::namespaced(self.client.clone(), &self.namespace);
+        let mut all = api.list(&Default::default()).await.unwrap().items;
+        all.sort_by_key(|event| event.event_time.clone());
+        let about = |event: &k8s_openapi::api::events::v1::Event| {
+            event
+                .regarding
+                .as_ref()
+                .is_some_and(|it| it.kind.as_deref() == Some(kind) && it.name.as_deref() == Some(name))
+        };
+        let said = |e: k8s_openapi::api::events::v1::Event| {
+            (e.reason.unwrap_or_default(), e.note.unwrap_or_default())
+        };
+        all.into_iter().filter(about).map(said).collect()
+    }
+
+    /// Waits for an event about an object with this reason; returns its note.
+    pub async fn wait_event(&self, kind: &str, name: &str, reason: &str) -> String {
+        let found = eventually(format!("{kind} {name}: event {reason}"), SOON, async || {
+            let events = self.events(kind, name).await;
+            let found = events.iter().find(|(is, _)| is == reason).map(|(_, note)| note.clone());
+            found.ok_or_else(|| format!("{events:?}"))
+        });
+        found.await.unwrap()
+    }
+
+    /// Ends the operator in good order, and fails if anything that must hold at any time did not.
+    pub async fn end(mut self) {
+        if let Some(operator) = self.operator.take() {
+            let status = operator.terminate().await.unwrap();
+            assert!(status.success(), "the operator ended with {status}");
+        }
+        self.watch.check().await;
+        self.check_canaries().await;
+        self.ended = true;
+    }
+
+    /// No secret is in an object but the Secret, in an event, or in a log.
+    async fn check_canaries(&self) {
+        let mut texts: Vec<(String, String)> = vec![];
+        for kind in kinds() {
+            for object in self.api(&kind).list(&Default::default()).await.unwrap() {
+                texts.push((format!("{kind} {}", object.name_any()), json!(object).to_string()));
+            }
+        }
+        texts.push(("events".into(), self.kubectl(&["get", "events", "-o", "json"]).await.unwrap()));
+        for log in &self.logs {
+            texts.push((log.display().to_string(), std::fs::read_to_string(log).unwrap()));
+        }
+        for (place, text) in texts {
+            let leaked = self.canaries.iter().any(|canary| text.contains(canary));
+            assert!(!leaked, "ST-12: a secret is in {place}");
+        }
+    }
+}
+
+impl Drop for Story {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            for log in &self.logs {
+                let text = std::fs::read_to_string(log).unwrap_or_default();
+                let lines: Vec<&str> = text.lines().collect();
+                let end = lines[lines.len().saturating_sub(40)..].join("\n");
+                eprintln!("--- {}: the end of {}\n{end}", self.namespace, log.display());
+            }
+        } else {
+            assert!(self.ended, "the story {} was not ended", self.namespace);
+        }
+    }
+}
+
+/// All our kinds, as the operator has them.
+pub fn kinds() -> Vec<String> {
+    databricks_operator::cli::crds().into_iter().map(|crd| crd.spec.names.kind).collect()
+}
+
+/// The condition of a type.
+pub fn condition<'a>(object: &'a Value, type_: &str) -> Option<&'a Value> {
+    object["status"]["conditions"].as_array()?.iter().find(|c| c["type"] == type_)
+}
+
+/// What of an object is worth a look when a story fails.
+fn shown(object: &Value) -> String {
+    let meta = &object["metadata"];
+    let about = json!({"generation": meta["generation"], "deletionTimestamp": meta["deletionTimestamp"],
+        "finalizers": meta["finalizers"], "status": object["status"]});
+    serde_json::to_string_pretty(&about).unwrap()
+}
