@@ -3,6 +3,8 @@
 use crate::engine::driver::{Driver, of};
 
 pub mod ip_access_list;
+pub mod permission_assignment;
 
 /// All managed kinds.
-pub const KINDS: &[&dyn Driver] = &[of::<ip_access_list::IpAccessList>()];
+pub const KINDS: &[&dyn Driver] =
+    &[of::<ip_access_list::IpAccessList>(), of::<permission_assignment::PermissionAssignment>()];

@@ -119,15 +119,17 @@ impl Work<'_> {
 
     async fn create(&mut self, known: &Known, look: Look) -> Result<Outcome> {
         let want = known.want.clone().ok_or_else(nothing_to_act_on)?;
-        if self.engine.others_unseen(&self.subject.uid()) {
-            let message = "waiting until all objects were looked at once".into();
-            return Ok(Outcome::Progress { reason: Reason::Progressing, message });
-        }
         let key = self.driver.key(&want)?;
         let account_id = known.admission.session.client.account_id().to_owned();
         let claim = Claim::key(&account_id, &self.subject.who.kind, &key);
-        if let Some(holder) = self.engine.claims.claim(claim, self.rank(true), &self.subject.who) {
+        let unrecorded = self.subject.status_mut()?.external.is_none();
+        let rank = self.rank(unrecorded);
+        if let Some(holder) = self.engine.claims.claim(claim, rank, &self.subject.who) {
             return Ok(self.conflict(&holder));
+        }
+        if self.engine.others_unseen(&self.subject.uid()) {
+            let message = "waiting until all objects were looked at once".into();
+            return Ok(Outcome::Progress { reason: Reason::Progressing, message });
         }
         self.same_principals(known).await?;
         let _one_at_a_time = self.guard(known, Some(&want), None).await?;

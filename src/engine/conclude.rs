@@ -43,6 +43,8 @@ pub enum Outcome {
     Failed(Error),
     /// `spec.suspend`.
     Suspended,
+    /// All is well but for the account's rate limit, which holds calls back for this long.
+    Limited(Duration),
     /// Something was written; look again at once.
     Again,
 }
@@ -145,6 +147,10 @@ fn verdicts(status: &AnyStatus, outcome: &Outcome, pass: &Pass) -> Option<Vec<Ve
                 }
             };
             vec![v(Ready, true, Reason::Available, ""), synced, refs]
+        }
+        Outcome::Limited(_) => {
+            let text = "the account's rate limit holds calls back";
+            vec![v(Ready, true, Reason::Available, ""), v(Synced, false, Reason::RateLimited, text), refs]
         }
         Outcome::Suspended => {
             let text = "spec.suspend is true: no calls are made; the object in the account is left as it is";
@@ -312,7 +318,7 @@ fn transitions(before: &AnyStatus, after: &AnyStatus) -> Vec<Note> {
     };
     for (kind, reasons) in [
         (ReferencesResolved, &["ReferenceNotPermitted", "CredentialsInvalid"][..]),
-        (Synced, &["DriftDetected", "ExternalResourceMissing"][..]),
+        (Synced, &["DriftDetected", "ExternalResourceMissing", "RateLimited"][..]),
     ] {
         if let Some((reason, message)) = failing(after, kind)
             && let Some(known) = reasons.iter().find(|r| **r == reason)
@@ -334,6 +340,7 @@ fn requeue(outcome: &Outcome, pass: &Pass, pace: &Pace) -> Option<Duration> {
         Outcome::Rest => pass.resync?.mul_f64(1.0 + 0.2 * pass.chance),
         Outcome::Suspended => return None,
         Outcome::Again => Duration::ZERO,
+        Outcome::Limited(after) => *after,
         Outcome::Progress { .. } => up_to(doubled(pace.poll_min, pace.poll_max)),
         Outcome::Refused { .. } => pace.stalled.mul_f64(1.0 + 0.2 * pass.chance),
         Outcome::Blocked { .. } => pace.waiting.mul_f64(1.0 + 0.2 * pass.chance),
@@ -352,4 +359,170 @@ fn requeue(outcome: &Outcome, pass: &Pass, pace: &Pace) -> Option<Duration> {
             Error::Fenced => return None,
         },
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::engine::status::Drift;
+
+    const PACE: Pace = Pace {
+        backoff_min: Duration::from_secs(1),
+        backoff_max: Duration::from_secs(300),
+        poll_min: Duration::from_secs(5),
+        poll_max: Duration::from_secs(60),
+        waiting: Duration::from_secs(300),
+        stalled: Duration::from_secs(1800),
+    };
+
+    fn pass(generation: i64) -> Pass {
+        Pass {
+            generation,
+            deleting: false,
+            attempts: 0,
+            resync: Some(Duration::from_secs(600)),
+            now: Timestamp::from_second(1_000).unwrap(),
+            chance: 0.5,
+        }
+    }
+
+    fn after(status: AnyStatus, outcome: &Outcome, pass: &Pass) -> Conclusion {
+        conclude(status, outcome, pass, &PACE)
+    }
+
+    fn ready(generation: i64) -> AnyStatus {
+        after(AnyStatus::default(), &Outcome::Rest, &pass(generation)).status
+    }
+
+    fn every_outcome() -> Vec<Outcome> {
+        let text = || "text".to_owned();
+        let reasons = Reason::ALL.iter().map(|(r, _)| *r);
+        let mut all = vec![
+            Outcome::Rest,
+            Outcome::Suspended,
+            Outcome::Again,
+            Outcome::Limited(Duration::from_secs(5)),
+            Outcome::Failed(Error::Conflict(text())),
+            Outcome::Failed(Error::Unknown { message: text() }),
+            Outcome::Failed(Error::Fenced),
+        ];
+        for reason in reasons {
+            all.push(Outcome::Progress { reason, message: text() });
+            all.push(Outcome::Refused { reason, message: text() });
+            all.push(Outcome::Blocked { reason, message: text() });
+            all.push(Outcome::Failed(Error::terminal(reason, text())));
+            all.push(Outcome::Failed(Error::waiting(reason, text())));
+            all.push(Outcome::Failed(Error::Transient { reason, message: text(), after: None }));
+        }
+        all
+    }
+
+    #[test]
+    fn whatever_happens_the_conditions_keep_their_promises() {
+        for outcome in every_outcome() {
+            for start in [AnyStatus::default(), ready(1), ready(2)] {
+                for deleting in [false, true] {
+                    let pass = Pass { deleting, attempts: 5, ..pass(2) };
+                    let fresh = start.conditions.is_empty();
+                    let status = after(start.clone(), &outcome, &pass).status;
+                    let is = |kind| status.is_true(kind);
+                    let told = |kind| status.condition(kind).is_some();
+                    use ConditionType::*;
+                    assert!(!(is(Reconciling) && is(Stalled)), "{outcome:?}");
+                    assert!(!is(Ready) || !(told(Reconciling) || told(Stalled)), "{outcome:?}");
+                    assert!(status.observed_generation <= 2, "{outcome:?}");
+                    let untouched = fresh && status.conditions.is_empty();
+                    assert!(
+                        untouched || (told(Ready) && told(Synced) && told(ReferencesResolved)),
+                        "{outcome:?}"
+                    );
+                    assert!(
+                        status.conditions.iter().all(|c| c.observed_generation <= Some(2)),
+                        "{outcome:?}"
+                    );
+                    if is(Ready) {
+                        let same = |c: &k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition| {
+                            c.observed_generation == Some(status.observed_generation)
+                        };
+                        assert!(status.conditions.iter().all(same), "{outcome:?} from {start:?}: {status:?}");
+                    }
+                    assert!(!told(DeletionBlocked) || deleting || matches!(outcome, Outcome::Blocked { .. }));
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn a_blip_leaves_a_ready_object_ready_and_a_new_generation_open() {
+        let blip = Outcome::Failed(Error::retry("503"));
+        let calm = after(ready(1), &blip, &pass(1));
+        assert_eq!(calm.status, ready(1));
+        assert!(calm.notes.is_empty());
+        let edited = after(ready(1), &blip, &pass(2)).status;
+        assert_eq!(edited.observed_generation, 1, "not processed");
+        assert!(!edited.is_true(ConditionType::Ready) && edited.is_true(ConditionType::Reconciling));
+        let lasting = after(ready(1), &blip, &Pass { attempts: 3, ..pass(1) }).status;
+        assert!(lasting.is_true(ConditionType::Ready) && !lasting.is_true(ConditionType::Synced));
+    }
+
+    #[test]
+    fn the_transition_time_moves_only_with_the_status() {
+        let refuse = |reason, at| {
+            let outcome = Outcome::Refused { reason, message: format!("{reason:?}") };
+            (outcome, Pass { now: Timestamp::from_second(at).unwrap(), ..pass(1) })
+        };
+        let (outcome, first) = refuse(Reason::PermissionDenied, 2_000);
+        let one = after(ready(1), &outcome, &first).status;
+        let (outcome, second) = refuse(Reason::InvalidSpec, 3_000);
+        let two = after(one.clone(), &outcome, &second).status;
+        let time =
+            |s: &AnyStatus| s.condition(ConditionType::Ready).unwrap().last_transition_time.0.as_second();
+        assert_eq!((time(&one), time(&two)), (2_000, 2_000));
+        assert_eq!(two.condition(ConditionType::Ready).unwrap().reason, "InvalidSpec");
+    }
+
+    #[test]
+    fn the_same_failure_again_is_no_news() {
+        let outcome = Outcome::Refused { reason: Reason::AlreadyExists, message: "it is there".into() };
+        let one = after(AnyStatus::default(), &outcome, &pass(1));
+        let two = after(one.status.clone(), &outcome, &Pass { attempts: 9, ..pass(1) });
+        assert_eq!(one.notes.len(), 1);
+        assert!(two.notes.is_empty());
+        assert_eq!(one.status, two.status);
+    }
+
+    #[test]
+    fn drift_that_is_only_observed_is_shown_and_ready() {
+        let drift = Drift { path: "label".into(), want: "1".into(), seen: "2".into() };
+        let status = AnyStatus { drift: vec![drift], ..AnyStatus::default() };
+        let concluded = after(status, &Outcome::Rest, &pass(1));
+        assert!(
+            concluded.status.is_true(ConditionType::Ready)
+                && !concluded.status.is_true(ConditionType::Synced)
+        );
+        assert!(concluded.notes.iter().any(|n| n.reason == "DriftDetected" && n.text.contains("label")));
+    }
+
+    #[test]
+    fn delays_grow_are_bounded_and_obey_the_server() {
+        let delay = |error, attempts| {
+            after(AnyStatus::default(), &Outcome::Failed(error), &Pass { attempts, ..pass(1) })
+                .requeue
+                .unwrap()
+        };
+        let seconds = |s| Duration::from_secs_f64(s);
+        let delays: Vec<Duration> = (0..4).map(|n| delay(Error::retry("x"), n)).collect();
+        assert_eq!(delays, [0.75, 1.5, 3.0, 6.0].map(seconds));
+        assert_eq!(delay(Error::retry("x"), 50), seconds(225.0));
+        let limited = Error::Transient {
+            reason: Reason::RateLimited,
+            message: "429".into(),
+            after: Some(Duration::from_secs(40)),
+        };
+        assert!(delay(limited, 0) >= Duration::from_secs(40));
+        assert_eq!(delay(Error::Conflict("x".into()), 0), Duration::ZERO);
+        assert!(delay(Error::Conflict("x".into()), 3) > Duration::ZERO);
+        let never = Pass { resync: None, ..pass(1) };
+        assert_eq!(after(AnyStatus::default(), &Outcome::Rest, &never).requeue, None);
+    }
 }

@@ -334,8 +334,7 @@ impl Engine {
         let spec = &object.data["spec"];
         let mut targets = vec![];
         if let Ok(management) = Management::deserialize(spec) {
-            let home = management.auth_ref.namespace.unwrap_or_else(|| who.namespace.clone());
-            targets.push(Who { kind: auth::KIND.into(), namespace: home, name: management.auth_ref.name });
+            targets.push(management.auth_ref.who(&who.namespace));
         }
         for need in driver.needs(spec).unwrap_or_default() {
             if let Wanted::Object { kind, name } = need.what {

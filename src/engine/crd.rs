@@ -16,16 +16,20 @@ pub fn finish(crd: CustomResourceDefinition, immutable: &[Immutable]) -> CustomR
     strip_nullable(&mut value);
     value["spec"]["versions"][0]["additionalPrinterColumns"] = columns();
     let schema = &mut value["spec"]["versions"][0]["schema"]["openAPIV3Schema"];
-    let fields: Vec<&str> = immutable.iter().flat_map(|i| i.spec.iter().copied()).collect();
+    let fields: Vec<(&str, bool)> = immutable
+        .iter()
+        .flat_map(|i| i.spec.iter().map(|field| (*field, *field == super::decide::camel(i.state))))
+        .collect();
+    let shown = fields.iter().filter(|(_, shown)| *shown).map(|(field, _)| *field);
     let managed = schema["properties"]["spec"]["properties"].get("authRef").is_some();
     let spec_properties = schema["properties"]["spec"]["properties"].clone();
     let observed = &mut schema["properties"]["status"]["properties"]["observed"];
     *observed = json!({
         "type": "object",
         "description": "What was last seen in the account of the fields that cannot be changed.",
-        "properties": fields.iter().map(|f| ((*f).to_owned(), loose(&spec_properties[*f]))).collect::<Map<_, _>>(),
+        "properties": shown.map(|f| (f.to_owned(), loose(&spec_properties[f]))).collect::<Map<_, _>>(),
     });
-    let mut rules: Vec<Value> = fields.iter().map(|f| immutable_rule(f)).collect();
+    let mut rules: Vec<Value> = fields.iter().map(|(field, shown)| immutable_rule(field, *shown)).collect();
     if managed {
         rules.push(external_id_rule());
     }
@@ -50,16 +54,22 @@ fn columns() -> Value {
     ])
 }
 
-fn immutable_rule(field: &str) -> Value {
+/// A field that goes by another name in the state, such as a reference for an id, is not shown in `status.observed`.
+fn immutable_rule(field: &str, shown: bool) -> Value {
     let unchanged = format!(
         "has(self.spec.{field}) == has(oldSelf.spec.{field}) && (!has(self.spec.{field}) || self.spec.{field} == oldSelf.spec.{field})"
     );
-    let observed = format!(
-        "has(self.spec.{field}) && has(self.status.observed) && has(self.status.observed.{field}) && self.spec.{field} == self.status.observed.{field}"
-    );
+    let (observed, remedy) = if shown {
+        let observed = format!(
+            " || (has(self.spec.{field}) && has(self.status.observed) && has(self.status.observed.{field}) && self.spec.{field} == self.status.observed.{field})"
+        );
+        (observed, "write the value that status.observed shows, ")
+    } else {
+        (String::new(), "")
+    };
     json!({
-        "rule": format!("!has(self.status) || !has(self.status.externalId) || ({unchanged}) || ({observed})"),
-        "message": format!("spec.{field} cannot be changed, added or removed after the object exists in the account: keep it, write the value that status.observed shows, or delete this object and create a new one"),
+        "rule": format!("!has(self.status) || !has(self.status.externalId) || ({unchanged}){observed}"),
+        "message": format!("spec.{field} cannot be changed, added or removed after the object exists in the account: keep it, {remedy}or delete this object and create a new one"),
         "fieldPath": format!(".spec.{field}"),
         "reason": "FieldValueForbidden",
     })

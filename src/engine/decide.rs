@@ -322,3 +322,155 @@ pub fn camel(path: &str) -> String {
     }
     out + rest
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Map, json};
+
+    use super::*;
+    use crate::engine::resource::About;
+
+    fn seen(phase: Phase) -> Seen {
+        let about = About { phase, ..About::default() };
+        Seen { id: "1".into(), state: json!({}), facts: Map::new(), about }
+    }
+
+    fn change(path: &str, when: When) -> Change {
+        Change { path: path.into(), when }
+    }
+
+    fn view<'a>(record: Record, found: Found<'a>) -> View<'a> {
+        View {
+            deleting: false,
+            observe: false,
+            adoption: AdoptionPolicy::IfOwned,
+            delete_outside: true,
+            protected: false,
+            data_bearing: false,
+            record,
+            found,
+            operation: Running::No,
+        }
+    }
+
+    /// The reason of a refusal or wait, else the step's name.
+    fn word(view: &View<'_>) -> String {
+        match decide(view) {
+            Step::Refuse { reason, .. } => format!("refuse {}", reason.name()),
+            Step::Wait { reason, .. } => format!("wait {}", reason.name()),
+            Step::Update(fields) => format!("update {}", fields.join(",")),
+            Step::Release(how) => format!("release {how:?}"),
+            other => format!("{other:?}").to_lowercase(),
+        }
+    }
+
+    #[test]
+    fn what_is_absent_is_made_unless_a_policy_says_otherwise() {
+        let gone = || Found::Nothing { settled: true };
+        let with = |record, f: &dyn Fn(&mut View<'_>)| {
+            let mut v = view(record, gone());
+            f(&mut v);
+            word(&v)
+        };
+        assert_eq!(with(Record::None, &|_| {}), "create");
+        assert_eq!(with(Record::None, &|v| v.observe = true), "refuse ExternalResourceMissing");
+        assert_eq!(
+            with(Record::None, &|v| v.adoption = AdoptionPolicy::Required),
+            "refuse ExternalResourceMissing"
+        );
+        assert_eq!(with(Record::Asked, &|_| {}), "refuse ExternalResourceMissing");
+        assert_eq!(with(Record::Bound, &|_| {}), "create");
+        assert_eq!(with(Record::Bound, &|v| v.data_bearing = true), "refuse ExternalResourceMissing");
+        assert_eq!(with(Record::Bound, &|v| v.observe = true), "refuse ExternalResourceMissing");
+        let unsure = view(Record::Bound, Found::Nothing { settled: false });
+        assert_eq!(word(&unsure), "wait Progressing", "absence is believed only when it lasts");
+    }
+
+    #[test]
+    fn a_strangers_object_is_taken_over_only_by_permission() {
+        let it = seen(Phase::Ready);
+        for (adoption, stranger, marked, asked) in [
+            (AdoptionPolicy::Never, "refuse AlreadyExists", "refuse AlreadyExists", "refuse AlreadyExists"),
+            (AdoptionPolicy::IfOwned, "refuse AlreadyExists", "adopt", "adopt"),
+            (AdoptionPolicy::IfExists, "adopt", "adopt", "adopt"),
+            (AdoptionPolicy::Required, "adopt", "adopt", "adopt"),
+        ] {
+            let with = |record, found| word(&View { adoption, ..view(record, found) });
+            assert_eq!(with(Record::None, Found::Stranger(&it, &[])), stranger, "{adoption:?}");
+            assert_eq!(with(Record::None, Found::Ours(&it, &[])), marked, "{adoption:?}");
+            assert_eq!(with(Record::Asked, Found::Stranger(&it, &[])), asked, "{adoption:?}");
+            assert_eq!(
+                with(Record::Bound, Found::Stranger(&it, &[])),
+                "refuse AlreadyExists",
+                "{adoption:?}"
+            );
+        }
+        assert_eq!(word(&view(Record::Bound, Found::Held("x".into()))), "refuse ManagementConflict");
+        assert_eq!(word(&view(Record::None, Found::Several(vec!["1".into()]))), "refuse Ambiguous");
+    }
+
+    #[test]
+    fn what_is_ours_is_changed_where_it_may_be() {
+        let ready = seen(Phase::Ready);
+        let now = [change("a.x", When::Now), change("a.y", When::Now), change("b", When::Never("no".into()))];
+        let never = [change("b", When::Never("no".into()))];
+        let later = [change("c", When::NotNow("stop it first".into()))];
+        let ours = |changes| view(Record::Bound, Found::Ours(&ready, changes));
+        assert_eq!(word(&ours(&[])), "rest");
+        assert_eq!(word(&ours(&now)), "update a");
+        assert_eq!(word(&ours(&never)), "refuse ImmutableFieldChanged");
+        assert_eq!(word(&ours(&later)), "wait Progressing");
+        assert_eq!(word(&View { observe: true, ..ours(&now) }), "rest");
+        assert_eq!(word(&View { operation: Running::Yes, ..ours(&now) }), "wait Provisioning");
+        assert_eq!(word(&View { operation: Running::Overdue, ..ours(&now) }), "refuse ApplyFailed");
+    }
+
+    #[test]
+    fn phases_wait_fail_or_are_repaired() {
+        let now = [change("a", When::Now)];
+        let with = |phase, changes: &[Change]| {
+            let it = seen(phase);
+            word(&view(Record::Bound, Found::Ours(&it, changes)))
+        };
+        assert_eq!(
+            with(Phase::Pending("p".into()), &now),
+            "wait Provisioning",
+            "nothing is compared while pending"
+        );
+        assert_eq!(with(Phase::Failed("f".into()), &[]), "refuse ProvisioningFailed");
+        assert_eq!(with(Phase::Failed("f".into()), &now), "update a", "a failed one may be repaired");
+        assert_eq!(with(Phase::Leaving("l".into()), &[]), "wait Deleting");
+        let late = seen(Phase::Pending("p".into()));
+        let late = View { operation: Running::Overdue, ..view(Record::Bound, Found::Ours(&late, &[])) };
+        assert_eq!(word(&late), "refuse ProvisioningFailed");
+    }
+
+    #[test]
+    fn a_deletion_deletes_only_what_is_proven_ours_and_releases_only_what_is_proven_gone() {
+        let it = seen(Phase::Ready);
+        let leaving = seen(Phase::Leaving("l".into()));
+        let with = |record, found, f: &dyn Fn(&mut View<'_>)| {
+            let mut v = View { deleting: true, ..view(record, found) };
+            f(&mut v);
+            word(&v)
+        };
+        let ours = || Found::Ours(&it, &[]);
+        assert_eq!(with(Record::Bound, ours(), &|_| {}), "delete");
+        assert_eq!(with(Record::Bound, Found::Ours(&leaving, &[]), &|_| {}), "wait Deleting");
+        assert_eq!(with(Record::Bound, Found::Stranger(&it, &[]), &|_| {}), "refuse ApiRefused");
+        assert_eq!(with(Record::Bound, Found::Held("x".into()), &|_| {}), "refuse ApiRefused");
+        assert_eq!(with(Record::Bound, Found::Nothing { settled: false }, &|_| {}), "wait Deleting");
+        assert_eq!(with(Record::Bound, Found::Nothing { settled: true }, &|_| {}), "release Gone");
+        assert_eq!(with(Record::Bound, ours(), &|v| v.delete_outside = false), "release Retained");
+        assert_eq!(with(Record::Bound, ours(), &|v| v.protected = true), "refuse DeletionProtected");
+        assert_eq!(with(Record::None, ours(), &|_| {}), "release NeverCreated");
+        assert_eq!(with(Record::Asked, ours(), &|_| {}), "release NeverCreated");
+    }
+
+    #[test]
+    fn wire_names_are_shown_as_users_write_them() {
+        assert_eq!(camel("ip_addresses"), "ipAddresses");
+        assert_eq!(camel("custom_tags.cost_center"), "customTags.cost_center");
+        assert_eq!(camel("label"), "label");
+    }
+}

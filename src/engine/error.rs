@@ -148,3 +148,43 @@ impl From<kube::Error> for Error {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_code_wins_over_the_status_and_nothing_unknown_is_final() {
+        let class = |status, code: &str| {
+            let code = Some(code).filter(|c| !c.is_empty());
+            let by_code = code.and_then(|c| class_of_code(c, "m"));
+            match by_code.or_else(|| class_of_status(status, "m")) {
+                Some(Error::Terminal { reason, .. }) => format!("terminal {}", reason.name()),
+                Some(other) => other.class().to_owned(),
+                None => "transient".into(),
+            }
+        };
+        for (status, code, expected) in [
+            (400, "INVALID_PARAMETER_VALUE", "terminal InvalidSpec"),
+            (400, "INVALID_STATE", "waiting"),
+            (400, "QUOTA_EXCEEDED", "terminal QuotaExceeded"),
+            (400, "RESOURCE_ALREADY_EXISTS", "terminal AlreadyExists"),
+            (409, "ALREADY_EXISTS", "terminal AlreadyExists"),
+            (409, "RESOURCE_CONFLICT", "conflict"),
+            (409, "", "conflict"),
+            (401, "UNAUTHENTICATED", "waiting"),
+            (401, "", "waiting"),
+            (403, "PERMISSION_DENIED", "terminal PermissionDenied"),
+            (403, "", "terminal PermissionDenied"),
+            (404, "RESOURCE_DOES_NOT_EXIST", "terminal ExternalResourceMissing"),
+            (404, "ENDPOINT_NOT_FOUND", "terminal NotSupported"),
+            (404, "", "terminal NotSupported"),
+            (500, "INTERNAL_ERROR", "transient"),
+            (503, "TEMPORARILY_UNAVAILABLE", "transient"),
+            (504, "", "transient"),
+            (418, "SOMETHING_NEW", "transient"),
+        ] {
+            assert_eq!(class(status, code), expected, "{status} {code}");
+        }
+    }
+}

@@ -204,10 +204,20 @@ impl Work<'_> {
     /// Not there: believed only if a LIST agrees, and after a while again.
     async fn absent(&mut self, known: &Known, within: Option<&str>, id: &str, stale: bool) -> Result<Look> {
         let traits = self.driver.traits();
+        let mut before = vec![];
         if traits.lifecycle == Lifecycle::Object {
-            let listed = self.driver.list(&known.reader, within.unwrap_or_default()).await?;
-            if let Some(seen) = listed.into_iter().find(|s| s.id == id) {
-                return Ok(Look::from(What::Ours(seen)));
+            let key = known.want.as_ref().map(|w| self.driver.key(w)).transpose()?;
+            for seen in self.driver.list(&known.reader, within.unwrap_or_default()).await? {
+                if seen.id == id {
+                    return Err(Error::retry(
+                        "Databricks says of one object both that it exists and that it does not",
+                    ));
+                }
+                if let Some(key) = &key
+                    && self.driver.matches(key, &seen)?
+                {
+                    before.push(seen.id);
+                }
             }
         }
         let now = Instant::now();
@@ -218,7 +228,7 @@ impl Work<'_> {
         });
         // An upsert repeats nothing but itself, so it need not wait to be sure.
         let settled = settled || traits.lifecycle == Lifecycle::Upsert;
-        Ok(Look { what: What::Nothing { settled }, may_be_stale: stale, before: vec![] })
+        Ok(Look { what: What::Nothing { settled }, may_be_stale: stale, before })
     }
 
     /// No record: is there something that the spec means?

@@ -317,7 +317,9 @@ fn log(who: &Who, outcome: &Outcome, notes: &[Note]) {
         Outcome::Progress { reason, message } => {
             tracing::info!(object = %who, reason = reason.name(), "{message}");
         }
-        Outcome::Rest | Outcome::Again | Outcome::Suspended => tracing::debug!(object = %who, "done"),
+        Outcome::Rest | Outcome::Again | Outcome::Suspended | Outcome::Limited(_) => {
+            tracing::debug!(object = %who, "done")
+        }
     }
 }
 

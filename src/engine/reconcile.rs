@@ -71,9 +71,10 @@ pub async fn reconcile(
     let kind = driver.api_resource().kind;
     let mut subject = Subject::new(&engine, &object, &kind);
     let uid = subject.uid();
-    let mut made = None;
+    let (mut made, mut auth) = (None, None);
     let outcome = match parse(&subject) {
         Ok(management) => {
+            auth = Some(management.auth_ref.who(&subject.who.namespace));
             let mut work = Work { engine: &engine, driver, subject, management, made: None };
             let result = AssertUnwindSafe(hops(&mut work)).catch_unwind().await;
             subject = work.subject;
@@ -88,8 +89,14 @@ pub async fn reconcile(
         Err(_) if subject.deleting() && nothing_outside(&subject) => subject.release(&engine, None).await,
         Err(error) => Err(error),
     };
-    engine.looked_at(&uid);
+    if !matches!(outcome, Err(Error::Conflict(_))) {
+        engine.looked_at(&uid);
+    }
     let who = subject.who.clone();
+    if let (Err(Error::Transient { reason: Reason::RateLimited, .. }), Some(auth)) = (&outcome, auth) {
+        // It shows the limit for all its users.
+        engine.wake.wake(&auth);
+    }
     let ended = subject.conclude(&engine, outcome).await;
     if let (Ended::Gone, Some((writer, id))) = (&ended, made) {
         undo(driver, &writer, &id, &who).await;
@@ -173,9 +180,7 @@ impl Work<'_> {
         let who = self.subject.who.clone();
         let deleting = self.subject.deleting();
         let auth_ref = &self.management.auth_ref;
-        let home = auth_ref.namespace.clone().unwrap_or_else(|| who.namespace.clone());
-        let auth = Who { kind: auth::KIND.into(), namespace: home, name: auth_ref.name.clone() };
-        let known = self.engine.object(&auth).is_some();
+        let known = self.engine.object(&auth_ref.who(&who.namespace)).is_some();
         let auths = &self.engine.auths;
         let admission = auths.admit(auth_ref, &who.namespace, &who.kind, deleting, known).await?;
         self.same_account(&admission)?;

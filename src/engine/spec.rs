@@ -8,6 +8,8 @@ use std::time::Duration;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::wake::Who;
+
 /// The block of fields shared by all managed kinds, flattened into each spec.
 #[derive(Serialize, Deserialize, Clone, Debug, PartialEq, JsonSchema)]
 #[serde(rename_all = "camelCase")]
@@ -49,6 +51,14 @@ pub struct AuthRef {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 63))]
     pub namespace: Option<String>,
+}
+
+impl AuthRef {
+    /// The DatabricksAuth that an object in `namespace` means.
+    pub fn who(&self, namespace: &str) -> Who {
+        let namespace = self.namespace.as_deref().unwrap_or(namespace).to_owned();
+        Who { kind: super::auth::KIND.into(), namespace, name: self.name.clone() }
+    }
 }
 
 /// Another object of the same namespace, by name.

@@ -227,6 +227,8 @@ reasons! {
     RateLimited,
     /// A reference has to become ready first.
     WaitingForReference,
+    /// The workspace does not take permission assignments yet, or not for this principal yet.
+    WaitingForWorkspace,
     /// A reference names an object that does not exist.
     ReferenceNotFound,
     /// A referenced object exists and is not ready yet.

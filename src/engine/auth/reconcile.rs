@@ -85,14 +85,7 @@ async fn connect(
                 id: spec.account_id.clone(),
                 adopted: false,
             });
-            match auths.throttled(who) {
-                Some(after) => Err(Error::Transient {
-                    reason: Reason::RateLimited,
-                    message: "the account's rate limit holds calls back".into(),
-                    after: Some(after),
-                }),
-                None => Ok(Outcome::Rest),
-            }
+            Ok(auths.throttled(who).map_or(Outcome::Rest, Outcome::Limited))
         }
         Err(error) => Err(error.clone()),
     };

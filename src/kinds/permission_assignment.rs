@@ -1,0 +1,378 @@
+//! PermissionAssignment: a principal's access to a workspace, as user or as administrator.
+//!
+//! One PUT makes and changes it; nobody is taken out to be let in otherwise. There is no read of a single one: the list
+//! of a workspace serves. A row of it with an `error` is kept, as failed: left out it would count as absent, so that a
+//! deletion would end while the principal may still have access. A row that grants nothing is no assignment.
+//!
+//! For minutes after a workspace was made, or got its metastore, the API answers as if the workspace could never have
+//! assignments; for seconds after a write it may not know the principal. Both are waited for. That cannot be told from a
+//! workspace without identity federation, which therefore waits too, with the API's words in its conditions.
+
+use std::collections::BTreeSet;
+use std::fmt;
+use std::str::FromStr;
+
+use kube::CustomResource;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use serde_json::json;
+
+use crate::databricks::{self, Int64, Pages};
+use crate::engine::access::{AuthFacts, Reader, Writer};
+use crate::engine::error::{Error, Result};
+use crate::engine::needs::{Need, PrincipalName, Resolved, Wanted};
+use crate::engine::resource::{
+    About, Act, ApiResult, CallError, ExternalResource, Guard, Immutable, Key, Lifecycle, Observed, Phase,
+    Power,
+};
+use crate::engine::spec::{Management, NameRef};
+use crate::engine::status::{Reason, Status};
+
+/// A principal's access to a workspace.
+#[derive(CustomResource, Serialize, Deserialize, Clone, Debug, JsonSchema)]
+#[kube(
+    group = "databricks-operator.io",
+    version = "v1alpha1",
+    kind = "PermissionAssignment",
+    plural = "permissionassignments",
+    singular = "permissionassignment",
+    shortname = "dbpa",
+    category = "databricks",
+    namespaced,
+    status = "Status<PermissionAssignmentFacts>",
+    doc = "A principal's access to a workspace."
+)]
+#[serde(rename_all = "camelCase")]
+#[schemars(extend("x-kubernetes-validations" = [
+    {"rule": "has(self.workspaceRef) != has(self.workspaceId)",
+     "message": "exactly one of workspaceRef and workspaceId is needed: write workspaceRef for a Workspace of this namespace, else workspaceId"},
+]))]
+pub struct PermissionAssignmentSpec {
+    /// The fields that all managed kinds share.
+    #[serde(flatten)]
+    pub management: Management,
+    /// The Workspace of this namespace that access is given to. Give this or workspaceId. Cannot be changed once the assignment exists. Known on all clouds.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub workspace_ref: Option<NameRef>,
+    /// The id of the workspace that access is given to, where no Workspace of this namespace stands for it. Give this or workspaceRef. Cannot be changed once the assignment exists. Known on all clouds.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1))]
+    pub workspace_id: Option<i64>,
+    /// Who gets access. Cannot be changed once the assignment exists. Known on all clouds.
+    pub principal: Principal,
+    /// USER: may use the workspace. ADMIN: may administer it; with it USER says nothing more. May be changed. Known on all clouds.
+    #[schemars(length(min = 1, max = 2), extend("x-kubernetes-list-type" = "set"))]
+    pub permissions: Vec<Permission>,
+}
+
+/// A user, group or service principal of the account.
+#[derive(Serialize, Deserialize, Clone, Debug, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+#[schemars(extend("x-kubernetes-validations" = [
+    {"rule": "[has(self.id), has(self.userName), has(self.groupName), has(self.servicePrincipalName)].exists_one(given, given)",
+     "message": "principal needs exactly one of id, userName, groupName and servicePrincipalName: keep one and remove the others"},
+]))]
+pub struct Principal {
+    /// The principal's numeric id in the account. Cannot be changed once the assignment exists. Known on all clouds.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1))]
+    pub id: Option<i64>,
+    /// A user's e-mail address, in any case. Cannot be changed once the assignment exists. Known on all clouds.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 256))]
+    pub user_name: Option<String>,
+    /// A group's display name. Cannot be changed once the assignment exists. Known on all clouds.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 256))]
+    pub group_name: Option<String>,
+    /// A service principal's application id. Cannot be changed once the assignment exists. Known on all clouds.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 256))]
+    pub service_principal_name: Option<String>,
+}
+
+/// What a principal may do.
+#[derive(Serialize, Deserialize, Clone, Copy, Debug, PartialEq, Eq, JsonSchema)]
+#[allow(clippy::upper_case_acronyms, missing_docs)]
+pub enum Permission {
+    USER,
+    ADMIN,
+}
+
+/// What a spec controls. ADMIN contains USER, as the API has it; other levels that are seen are kept as they are.
+#[derive(Serialize, Deserialize, Clone, Debug)]
+pub struct PermissionAssignmentState {
+    workspace_id: i64,
+    principal_id: i64,
+    permission: String,
+}
+
+/// What is shown.
+#[derive(Serialize, Deserialize, Clone, Debug, Default, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct PermissionAssignmentFacts {
+    /// USER, GROUP or SERVICE_PRINCIPAL.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub principal_type: Option<String>,
+    /// The user's e-mail address, the group's name or the service principal's application id.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub principal_name: Option<String>,
+    /// The principal's name for people.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub display_name: Option<String>,
+}
+
+/// `<workspace id>/<principal id>`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AssignmentId {
+    workspace: i64,
+    principal: i64,
+}
+
+impl fmt::Display for AssignmentId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}", self.workspace, self.principal)
+    }
+}
+
+impl FromStr for AssignmentId {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<AssignmentId, String> {
+        let parsed = text.split_once('/').and_then(|(workspace, principal)| {
+            Some(AssignmentId { workspace: workspace.parse().ok()?, principal: principal.parse().ok()? })
+        });
+        // One spelling for each: ids are compared as text elsewhere.
+        parsed
+            .filter(|id| id.to_string() == text)
+            .ok_or_else(|| "write <workspace id>/<principal id>, such as 1234567890123456/987654".to_owned())
+    }
+}
+
+#[derive(Deserialize)]
+struct Row {
+    principal: Option<RowPrincipal>,
+    permissions: Option<Vec<String>>,
+    error: Option<String>,
+}
+
+#[derive(Deserialize)]
+struct RowPrincipal {
+    principal_id: Int64,
+    display_name: Option<String>,
+    user_name: Option<String>,
+    group_name: Option<String>,
+    service_principal_name: Option<String>,
+}
+
+impl From<RowPrincipal> for PermissionAssignmentFacts {
+    fn from(row: RowPrincipal) -> Self {
+        let names = [
+            ("USER", row.user_name),
+            ("GROUP", row.group_name),
+            ("SERVICE_PRINCIPAL", row.service_principal_name),
+        ];
+        let named = names.into_iter().find_map(|(kind, name)| Some((kind, name?)));
+        let (kind, name) = named.map_or(("UNKNOWN", None), |(kind, name)| (kind, Some(name)));
+        PermissionAssignmentFacts {
+            principal_type: Some(kind.into()),
+            principal_name: name,
+            display_name: row.display_name,
+        }
+    }
+}
+
+fn observed(
+    state: PermissionAssignmentState,
+    facts: PermissionAssignmentFacts,
+    phase: Phase,
+) -> Observed<PermissionAssignment> {
+    let id = AssignmentId { workspace: state.workspace_id, principal: state.principal_id };
+    let about = About { phase, state: Some(state.permission.clone()), ..About::default() };
+    Observed { id, state, facts, about }
+}
+
+/// ADMIN contains USER; levels that are not known are shown, not hidden.
+fn normal<'a>(levels: impl IntoIterator<Item = &'a str>) -> String {
+    let levels: BTreeSet<&str> = levels.into_iter().collect();
+    if levels.contains("ADMIN") { "ADMIN".into() } else { levels.into_iter().collect::<Vec<_>>().join(",") }
+}
+
+impl ExternalResource for PermissionAssignment {
+    type State = PermissionAssignmentState;
+    type Id = AssignmentId;
+    type Facts = PermissionAssignmentFacts;
+
+    const IMMUTABLE: &'static [Immutable] = &[
+        Immutable { state: "workspace_id", spec: &["workspaceId", "workspaceRef"] },
+        Immutable { state: "principal_id", spec: &["principal"] },
+    ];
+    const LIFECYCLE: Lifecycle = Lifecycle::Upsert;
+    const GUARD: Option<Guard<Self>> = Some(Guard::Alone(keep_the_operator_in));
+
+    fn needs(spec: &PermissionAssignmentSpec) -> Vec<Need> {
+        let who = &spec.principal;
+        let workspace = spec.workspace_ref.as_ref().map(|r| Need {
+            field: "workspaceRef",
+            what: Wanted::Object { kind: "Workspace".into(), name: r.name.clone() },
+        });
+        let names = [
+            who.user_name.clone().map(PrincipalName::User),
+            who.group_name.clone().map(PrincipalName::Group),
+            who.service_principal_name.clone().map(PrincipalName::ServicePrincipal),
+        ];
+        let principal = names.into_iter().flatten().next().map(|name| Need::principal("principal", name));
+        workspace.into_iter().chain(principal).collect()
+    }
+
+    fn desired(spec: &PermissionAssignmentSpec, got: &Resolved) -> Result<PermissionAssignmentState> {
+        let either = |given: Option<i64>, field: &str| match given {
+            Some(id) => Ok(id),
+            None => got.id(field)?.parse().map_err(|_| {
+                Error::terminal(Reason::InvalidSpec, format!("spec.{field} stands for no numeric id"))
+            }),
+        };
+        let levels = spec.permissions.iter().map(|level| match level {
+            Permission::USER => "USER",
+            Permission::ADMIN => "ADMIN",
+        });
+        Ok(PermissionAssignmentState {
+            workspace_id: either(spec.workspace_id, "workspaceRef")?,
+            principal_id: either(spec.principal.id, "principal")?,
+            permission: normal(levels),
+        })
+    }
+
+    fn key(state: &PermissionAssignmentState) -> Key {
+        Key { within: state.workspace_id.to_string(), name: state.principal_id.to_string() }
+    }
+
+    fn power(state: &PermissionAssignmentState) -> Power {
+        Power { workspace_id: Some(state.workspace_id.to_string()), admin: state.permission == "ADMIN" }
+    }
+
+    async fn get(api: &Reader, id: &AssignmentId) -> ApiResult<Option<Observed<Self>>> {
+        let all = Self::list(api, &id.workspace.to_string()).await?;
+        Ok(all.into_iter().find(|seen| seen.id == *id))
+    }
+
+    async fn list(api: &Reader, within: &str) -> ApiResult<Vec<Observed<Self>>> {
+        let unreadable = || Error::retry("Databricks lists an assignment without its workspace or principal");
+        let workspace_id: i64 = within.parse().map_err(|_| unreadable())?;
+        let path = api.path(&["workspaces", within, "permissionassignments"]);
+        let rows: Vec<Row> = match api.list(path, Pages::Whole("permission_assignments")).await {
+            Ok(rows) => rows,
+            Err(error) => match sharpened(error) {
+                CallError::Api(error) if error.is_absence() => vec![],
+                error => return Err(error),
+            },
+        };
+        let mut all = vec![];
+        for row in rows {
+            let permission = normal(row.permissions.iter().flatten().map(String::as_str));
+            let error = row.error.filter(|text| !text.is_empty());
+            let Some(principal) = row.principal else {
+                // An error that is nobody's says nothing about the others.
+                if error.is_some() { continue } else { return Err(unreadable().into()) }
+            };
+            if permission.is_empty() && error.is_none() {
+                continue;
+            }
+            let state = PermissionAssignmentState {
+                workspace_id,
+                principal_id: principal.principal_id.0,
+                permission,
+            };
+            all.push(observed(state, principal.into(), error.map_or(Phase::Ready, Phase::Failed)));
+        }
+        Ok(all)
+    }
+
+    async fn create(api: &Writer, want: &PermissionAssignmentState) -> ApiResult<Observed<Self>> {
+        put(api, want, PermissionAssignmentFacts::default()).await
+    }
+
+    async fn update(
+        api: &Writer,
+        seen: &Observed<Self>,
+        want: &PermissionAssignmentState,
+        _: &[&str],
+    ) -> ApiResult<Observed<Self>> {
+        put(api, want, seen.facts.clone()).await
+    }
+
+    async fn delete(api: &Writer, id: &AssignmentId) -> ApiResult<()> {
+        api.delete(principal_path(api, id.workspace, id.principal)).await.map_err(|error| {
+            // Who is not in the workspace need not be taken out.
+            if error.is_absence() { error.into() } else { sharpened(error) }
+        })
+    }
+}
+
+fn principal_path(api: &Reader, workspace: i64, principal: i64) -> String {
+    let (workspace, principal) = (workspace.to_string(), principal.to_string());
+    api.path(&["workspaces", &workspace, "permissionassignments", "principals", &principal])
+}
+
+/// Older answers tell the permissions and not the principal; `known` is what was known of it before.
+async fn put(
+    api: &Writer,
+    want: &PermissionAssignmentState,
+    known: PermissionAssignmentFacts,
+) -> ApiResult<Observed<PermissionAssignment>> {
+    let path = principal_path(api, want.workspace_id, want.principal_id);
+    let told: Row =
+        api.put(path.clone(), json!({"permissions": [want.permission]})).await.map_err(sharpened)?;
+    if let Some(text) = told.error.filter(|text| !text.is_empty()) {
+        let reason = if passes(&text) { Reason::WaitingForWorkspace } else { Reason::ApplyFailed };
+        return Err(Error::waiting(reason, format!("PUT {path}: Databricks did not do it: {text}")).into());
+    }
+    let levels = told.permissions.as_ref().map(|all| normal(all.iter().map(String::as_str)));
+    let permission = levels.unwrap_or_else(|| want.permission.clone());
+    let state = PermissionAssignmentState { permission, ..want.clone() };
+    Ok(observed(state, told.principal.map_or(known, Into::into), Phase::Ready))
+}
+
+/// Texts that the API also answers for a while to what will work: there is no code for it.
+fn passes(text: &str) -> bool {
+    let text = text.to_lowercase();
+    let unavailable = text.contains("permission assignment api")
+        && (text.contains("not available") || text.contains("not supported"));
+    unavailable || (text.contains("principal") && text.contains("not in workspace"))
+}
+
+/// A refusal that passes is waited for; whatever may have happened all the same stays as it is.
+fn sharpened(error: databricks::Error) -> CallError {
+    let refusal =
+        matches!(&error, databricks::Error::Api { status: 400..=499, message, .. } if passes(message));
+    if refusal && !error.may_have_happened() && !error.is_throttle() {
+        return Error::waiting(Reason::WaitingForWorkspace, error.to_string()).into();
+    }
+    error.into()
+}
+
+/// Refuses to take the operator's own access away.
+fn keep_the_operator_in(act: &Act<'_, PermissionAssignment>, auth: &AuthFacts) -> Result<()> {
+    let Some(seen) = act.seen else { return Ok(()) };
+    let lowers = act.want.is_none_or(|want| seen.state.permission == "ADMIN" && want.permission != "ADMIN");
+    if !lowers {
+        return Ok(());
+    }
+    if seen.facts.principal_type.is_none() {
+        return Err(Error::retry("it is not known yet whose access this is; the list is read again"));
+    }
+    let name = seen.facts.principal_name.as_deref().unwrap_or_default();
+    if seen.facts.principal_type.as_deref() != Some("SERVICE_PRINCIPAL")
+        || !name.eq_ignore_ascii_case(&auth.client_id)
+    {
+        return Ok(());
+    }
+    Err(Error::terminal(
+        Reason::WouldLockOut,
+        format!(
+            "this would take the operator's own access to workspace {} away (it is service principal {name}): keep ADMIN \
+             in spec.permissions, or to delete this object, set spec.deletionPolicy to Retain",
+            seen.state.workspace_id
+        ),
+    ))
+}
