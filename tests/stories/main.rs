@@ -8,4 +8,5 @@ mod auth;
 mod credentials;
 mod invariants;
 mod ip_access_list;
+mod permission_assignment;
 mod support;
