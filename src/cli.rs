@@ -115,7 +115,7 @@ async fn serve(run: &Run) -> Result<(), String> {
         tokio::time::sleep(controller::SHUTDOWN).await;
     };
     tokio::select! {
-        () = running => Ok(()),
+        ended = running => ended,
         () = overtime => Err("calls were still under way when the time to end was over".into()),
     }
 }

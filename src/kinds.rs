@@ -4,7 +4,11 @@ use crate::engine::driver::{Driver, of};
 
 pub mod ip_access_list;
 pub mod permission_assignment;
+pub mod workspace;
 
 /// All managed kinds.
-pub const KINDS: &[&dyn Driver] =
-    &[of::<ip_access_list::IpAccessList>(), of::<permission_assignment::PermissionAssignment>()];
+pub const KINDS: &[&dyn Driver] = &[
+    of::<workspace::Workspace>(),
+    of::<ip_access_list::IpAccessList>(),
+    of::<permission_assignment::PermissionAssignment>(),
+];

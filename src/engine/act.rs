@@ -10,6 +10,7 @@ use std::sync::Arc;
 use k8s_openapi::jiff::Timestamp;
 use tokio::sync::OwnedMutexGuard;
 
+use super::auth;
 use super::claims::Claim;
 use super::conclude::Outcome;
 use super::decide::{Record, Step, camel, decide};
@@ -44,11 +45,20 @@ impl Work<'_> {
             let ours =
                 !matches!(step, Step::Refuse { reason: Reason::AlreadyExists | Reason::ApiRefused, .. });
             let unbound = self.subject.status_mut()?.external.is_none();
-            let bind = (bound && ours && unbound).then(|| self.external(known, seen, false));
-            self.show(known, seen, &changes, bind)?;
+            // The record of an object that was restored without its status does not tell whether we made it.
+            let marked = seen.about.owner.as_ref() == Some(&self.marker());
+            let restored = self.subject.status_mut()?.intent.is_none() && !marked;
+            let bind = (bound && ours && unbound).then(|| self.external(known, seen, restored));
+            let corrected = matches!(step, Step::Update(_));
+            self.show(known, seen, if corrected { &[] } else { &changes }, bind, ours)?;
         }
         Ok(match step {
-            Step::Wait { reason, message } => Outcome::Progress { reason, message },
+            Step::Wait { reason, message } => {
+                let generation = self.subject.object.metadata.generation;
+                let operation = self.subject.status_mut()?.operation.as_ref();
+                let sent = operation.is_some_and(|o| Some(o.generation) == generation);
+                Outcome::Progress { reason, message, sent }
+            }
             Step::Refuse { reason, message } if self.subject.deleting() => {
                 Outcome::Blocked { reason, message }
             }
@@ -89,19 +99,19 @@ impl Work<'_> {
 
     fn external(&self, known: &Known, seen: &Seen, adopted: bool) -> External {
         let account_id = known.admission.session.client.account_id().to_owned();
-        External { account_id, id: seen.id.clone(), adopted }
+        let name = self.driver.key(&seen.state).ok().map(|key| key.name);
+        External { account_id, id: seen.id.clone(), name, adopted }
     }
 
     async fn adopt(&mut self, known: &Known, look: Look) -> Result<Outcome> {
         let seen = look.seen().cloned().ok_or_else(nothing_to_act_on)?;
         let claim = Claim::id(known.admission.session.client.account_id(), &self.subject.who.kind, &seen.id);
-        let rank = self.rank(true);
-        if let Some(holder) = self.engine.claims.claim(claim, rank, &self.subject.who) {
+        if let Some(holder) = self.engine.claims.take(&claim, &self.rank(), &self.subject.who) {
             return Ok(self.conflict(&holder));
         }
         let bind = self.external(known, &seen, true);
         let changes = self.changes(known, &look)?;
-        self.show(known, &seen, &changes, Some(bind))?;
+        self.show(known, &seen, &changes, Some(bind), true)?;
         self.subject.must_record = true;
         self.subject.note(
             false,
@@ -122,14 +132,14 @@ impl Work<'_> {
         let key = self.driver.key(&want)?;
         let account_id = known.admission.session.client.account_id().to_owned();
         let claim = Claim::key(&account_id, &self.subject.who.kind, &key);
-        let unrecorded = self.subject.status_mut()?.external.is_none();
-        let rank = self.rank(unrecorded);
-        if let Some(holder) = self.engine.claims.claim(claim, rank, &self.subject.who) {
-            return Ok(self.conflict(&holder));
-        }
+        let rank = self.rank();
+        self.engine.claims.wish(&claim, &rank, &self.subject.who);
         if self.engine.others_unseen(&self.subject.uid()) {
             let message = "waiting until all objects were looked at once".into();
-            return Ok(Outcome::Progress { reason: Reason::Progressing, message });
+            return Ok(Outcome::Progress { reason: Reason::Progressing, message, sent: false });
+        }
+        if let Some(holder) = self.engine.claims.take(&claim, &rank, &self.subject.who) {
+            return Ok(self.conflict(&holder));
         }
         self.same_principals(known).await?;
         let _one_at_a_time = self.guard(known, Some(&want), None).await?;
@@ -143,7 +153,11 @@ impl Work<'_> {
             before: look.before,
         };
         self.subject.status_mut()?.intent = Some(intent);
-        self.subject.write_status(engine).await?;
+        if let Err(error) = self.subject.write_status(engine).await {
+            // Nothing was sent. If the write was made after all, the next one is stale and the next pass sees it.
+            self.subject.status_mut()?.intent = None;
+            return Err(error);
+        }
         let seen = match self.driver.create(&known.writer, &want).await {
             Ok(seen) => seen,
             Err(error @ (Error::Unknown { .. } | Error::Fenced)) => return Err(error),
@@ -155,8 +169,7 @@ impl Work<'_> {
         known.admission.session.snapshots.amend(self.driver, &key.within, &seen.id, Some(&seen)).await;
         let external = self.external(known, &seen, false);
         let claim = Claim::id(&external.account_id, &self.subject.who.kind, &seen.id);
-        let rank = self.rank(false);
-        self.engine.claims.claim(claim, rank, &self.subject.who);
+        self.engine.claims.record(&claim, &self.rank(), &self.subject.who);
         self.remember(|m| *m = super::pass::Memory::default());
         let status = self.subject.status_mut()?;
         status.intent = None;
@@ -204,7 +217,13 @@ impl Work<'_> {
                 == self.subject.object.metadata.generation;
         let _one_at_a_time = self.guard(known, Some(&want), Some(&seen)).await?;
         let now: Vec<&str> = fields.iter().map(String::as_str).collect();
-        let told = self.driver.update(&known.writer, &seen, &want, &now).await?;
+        let told = match self.driver.update(&known.writer, &seen, &want, &now).await {
+            // It went away, or a replica lags: looking again will tell.
+            Err(Error::Terminal { reason: Reason::ExternalResourceMissing, message }) => {
+                return Err(Error::Conflict(message));
+            }
+            told => told?,
+        };
         let key = self.driver.key(&want)?;
         known.admission.session.snapshots.amend(self.driver, &key.within, &told.id, Some(&told)).await;
         let paths: Vec<String> = fields.iter().map(|f| camel(f)).collect();
@@ -227,9 +246,11 @@ impl Work<'_> {
             return Ok(blocked);
         }
         let seen = look.seen().cloned().ok_or_else(nothing_to_act_on)?;
+        auth::check_power(&known.admission, &self.driver.power(&seen.state)?, &self.subject.who.namespace)?;
+        // What a user has just set, a policy say, must not be overruled by an older view.
         let live = self.engine.cluster.live(&self.subject.resource, &self.subject.object).await?;
-        if live.is_none_or(|o| o.metadata.deletion_timestamp.is_none()) {
-            return Err(Error::Conflict("the object is not being deleted after all".into()));
+        if live.is_none_or(|o| o.metadata.resource_version != self.subject.object.metadata.resource_version) {
+            return Err(Error::Conflict("the object was changed meanwhile".into()));
         }
         let _one_at_a_time = self.guard(known, None, Some(&seen)).await?;
         match self.driver.delete(&known.writer, &seen.id).await {
@@ -240,8 +261,14 @@ impl Work<'_> {
         }
         let key = self.driver.key(&seen.state)?;
         known.admission.session.snapshots.amend(self.driver, &key.within, &seen.id, None).await;
-        self.remember(|m| m.delete_accepted = true);
-        Ok(Outcome::Again)
+        let before = self.remember(|m| m.delete_accepted.replace(tokio::time::Instant::now()));
+        Ok(match before {
+            None => Outcome::Again,
+            Some(_) => {
+                let message = "the deletion was accepted; waiting until the object is gone".into();
+                Outcome::Progress { reason: Reason::Deleting, message, sent: true }
+            }
+        })
     }
 
     /// A last look before a write. Where it looks at all objects of the kind, the lock that it returns keeps two changes

@@ -12,7 +12,7 @@ use std::time::Duration;
 use futures::TryStreamExt;
 use k8s_openapi::api::core::v1::{Namespace, Secret};
 use kube::api::{Api, WatchParams};
-use kube::core::DynamicObject;
+use kube::core::{DynamicObject, WatchEvent};
 use kube::{Client as KubeClient, ResourceExt};
 use secrecy::SecretString;
 use tokio::time::Instant;
@@ -125,6 +125,8 @@ pub struct Auths {
     namespaced: bool,
     entries: Mutex<HashMap<(String, String), Entry>>,
     secrets: Mutex<HashMap<(String, String), Watched>>,
+    /// When a DatabricksAuth was last told of trouble.
+    told: Mutex<HashMap<Who, Instant>>,
 }
 
 struct Entry {
@@ -155,6 +157,7 @@ impl Auths {
             namespaced,
             entries: Mutex::default(),
             secrets: Mutex::default(),
+            told: Mutex::default(),
         }
     }
 
@@ -201,6 +204,9 @@ impl Auths {
             None if by_label && self.namespaced => return Err(labels_not_readable()),
             None => return Err(refused()),
         };
+        if let (true, Err(error)) = (spec.suspend == Some(true), &usable) {
+            return Err(unusable(home, &auth.name, error.clone(), deleting));
+        }
         let session = match (usable, last_good) {
             (Ok(session), _) => session,
             (Err(_), Some(session)) if deleting => session,
@@ -241,9 +247,45 @@ impl Auths {
         }
     }
 
+    /// Lets a changed spec count before it is known whether it works: a grant that was taken back is not used again, and
+    /// credentials that are no longer meant are not either.
+    fn announce(&self, who: &Who, spec: &DatabricksAuthSpec) {
+        let mut entries = self.entries.lock().expect("no panic while held");
+        let Some(entry) = entries.get_mut(&(who.namespace.clone(), who.name.clone())) else { return };
+        let same = |a: &DatabricksAuthSpec, b: &DatabricksAuthSpec| {
+            a.host == b.host
+                && a.account_id == b.account_id
+                && a.client_id == b.client_id
+                && a.client_secret_ref == b.client_secret_ref
+                && a.egress_cidrs == b.egress_cidrs
+                && a.cloud == b.cloud
+        };
+        if !same(&entry.spec, spec) {
+            entry.usable = Err(Error::retry("it was changed and is being tried"));
+        }
+        let news = entry.spec != *spec;
+        entry.spec = spec.clone();
+        drop(entries);
+        if news {
+            self.wake.wake_dependents(who);
+        }
+    }
+
+    /// A user of a DatabricksAuth met a rate limit or a refusal: it looks for itself, and shows it for all. Once in a while
+    /// is enough.
+    pub fn trouble(&self, who: &Who) {
+        let mut told = self.told.lock().expect("no panic while held");
+        let now = Instant::now();
+        if told.get(who).is_none_or(|at| now.duration_since(*at) >= Duration::from_secs(1)) {
+            told.insert(who.clone(), now);
+            self.wake.wake(who);
+        }
+    }
+
     /// Forgets a DatabricksAuth that is gone, its token with it.
     pub fn forget(&self, who: &Who) {
         self.entries.lock().expect("no panic while held").remove(&(who.namespace.clone(), who.name.clone()));
+        self.told.lock().expect("no panic while held").remove(who);
         self.watch_secret(who, None);
         self.wake.wake_dependents(who);
     }
@@ -304,12 +346,12 @@ impl Auths {
         let name = format!("Secret {namespace}/{}", at.name);
         let Some(secret) = timed(api.get_opt(&at.name)).await? else {
             let text = format!("{name} does not exist: create it with the key {}", at.key);
-            return Err(Error::terminal(Reason::SecretNotFound, text));
+            return Err(Error::waiting(Reason::SecretNotFound, text));
         };
         let version = (secret.uid().unwrap_or_default(), secret.resource_version().unwrap_or_default());
         let Some(value) = secret.data.and_then(|mut d| d.remove(&at.key)) else {
             let text = format!("{name} has no key {}: add it, or correct spec.clientSecretRef.key", at.key);
-            return Err(Error::terminal(Reason::SecretKeyMissing, text));
+            return Err(Error::waiting(Reason::SecretKeyMissing, text));
         };
         // A line break at the end is how editors and `echo` save a secret; it is never part of one.
         let text = String::from_utf8(value.0).ok();
@@ -317,7 +359,7 @@ impl Auths {
             Some("") => {
                 let text =
                     format!("{name} has an empty value under the key {}: write the secret into it", at.key);
-                Err(Error::terminal(Reason::SecretValueEmpty, text))
+                Err(Error::waiting(Reason::SecretValueEmpty, text))
             }
             Some(text) => Ok((SecretString::from(text.to_owned()), version)),
             None => {
@@ -350,29 +392,49 @@ impl Auths {
 }
 
 /// Wakes the DatabricksAuths that refer to a Secret whenever it changes, comes or goes. A watch from version 0 begins with
-/// the object as it is, so no list is needed, and nothing is missed between two watches.
+/// the object as it is, so no list is needed; what went unseen between two watches shows in its version.
 async fn watch_secret(client: KubeClient, namespace: String, name: String, wake: Arc<Wake>) {
     let api: Api<Secret> = Api::namespaced(client, &namespace);
     let params = WatchParams::default().fields(&format!("metadata.name={name}")).timeout(240);
     let secret = Who { kind: "Secret".into(), namespace: namespace.clone(), name: name.clone() };
+    let mut version = None;
+    let mut pause = Duration::from_secs(1);
     loop {
+        let began = Instant::now();
         let ended = async {
             let mut events = std::pin::pin!(api.watch_metadata(&params, "0").await?);
             while let Some(event) = events.try_next().await? {
-                if !matches!(event, kube::core::WatchEvent::Bookmark(_)) {
+                let seen = match event {
+                    WatchEvent::Added(o) | WatchEvent::Modified(o) => o.metadata.resource_version,
+                    WatchEvent::Deleted(_) => None,
+                    WatchEvent::Bookmark(_) => continue,
+                    WatchEvent::Error(status) => return Err(kube::Error::Api(status)),
+                };
+                if version != seen {
+                    version = seen;
                     wake.wake_dependents(&secret);
                 }
             }
-            Ok::<_, kube::Error>(())
+            Ok(())
         };
         if let Err(error) = ended.await {
             tracing::debug!(secret = %secret, %error, "watch of a Secret ended; beginning again");
-            tokio::time::sleep(Duration::from_secs(1)).await;
         }
-        // Whatever happened in between is seen by looking once.
-        wake.wake_dependents(&secret);
+        pause = if began.elapsed() > PATIENCE { Duration::from_secs(1) } else { (pause * 2).min(PATIENCE) };
+        tokio::time::sleep(pause).await;
+        // A deletion in between sends no event; the next watch then begins with nothing.
+        if let Ok(found) = timed(api.get_metadata_opt(&name)).await {
+            let seen = found.and_then(|o| o.metadata.resource_version);
+            if version != seen {
+                version = seen;
+                wake.wake_dependents(&secret);
+            }
+        }
     }
 }
+
+/// A watch that lasted this long was a good one, and the longest pause after one that was not.
+const PATIENCE: Duration = Duration::from_secs(30);
 
 fn egress(spec: &DatabricksAuthSpec) -> Result<Vec<ipnet::IpNet>> {
     let all = spec.egress_cidrs.iter().flatten();

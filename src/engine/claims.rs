@@ -1,22 +1,22 @@
 //! Which Kubernetes object manages which object in the account, so that two never manage one.
 //!
 //! The recorded holder wins, then the older, then the one with the smaller UID. Records are taken from the watch and from
-//! our own writes; claims of objects that are not recorded yet are made when a pass is about to create.
+//! our own writes. What does not exist yet is claimed by its natural key before it is made: first wished for, so that after
+//! a start the older of two is known before either acts, then taken, after which nobody else gets it. Who lost is
+//! remembered, to be woken when the holder lets go.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::Mutex;
 
+use super::resource::Key;
 use super::wake::Who;
 
 /// What can be claimed: an id that exists, or a natural key that is about to be created.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Claim {
-    /// The account.
-    pub account_id: String,
-    /// The kind.
-    pub kind: String,
-    /// `id:<id>` or `key:<parent>/<name>`.
-    pub what: String,
+    account_id: String,
+    kind: String,
+    what: String,
 }
 
 impl Claim {
@@ -26,7 +26,7 @@ impl Claim {
     }
 
     /// The claim of an object that is to be made.
-    pub fn key(account_id: &str, kind: &str, key: &super::resource::Key) -> Claim {
+    pub fn key(account_id: &str, kind: &str, key: &Key) -> Claim {
         Claim {
             account_id: account_id.into(),
             kind: kind.into(),
@@ -35,12 +35,10 @@ impl Claim {
     }
 }
 
-/// Order among claimants: recorded first (`false` sorts first), then older, then smaller UID.
+/// Age decides among equals: `metadata.creationTimestamp` in seconds, then `metadata.uid`.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Rank {
-    /// Not recorded.
-    pub unrecorded: bool,
-    /// `metadata.creationTimestamp` in seconds.
+    /// Seconds since 1970.
     pub created: i64,
     /// `metadata.uid`.
     pub uid: String,
@@ -54,45 +52,95 @@ pub struct Claims {
 
 #[derive(Default)]
 struct Table {
-    by_claim: HashMap<Claim, BTreeMap<Rank, Who>>,
-    by_who: HashMap<Who, Vec<(Claim, Rank)>>,
+    slots: HashMap<Claim, Slot>,
+    of: HashMap<Who, HashSet<Claim>>,
+}
+
+#[derive(Default)]
+struct Slot {
+    held: Option<(Rank, Who)>,
+    wished: BTreeMap<Rank, Who>,
+    losers: BTreeSet<Who>,
 }
 
 impl Claims {
-    /// Claims something; `Some` names the one who holds it if that is not `who`.
-    pub fn claim(&self, claim: Claim, rank: Rank, who: &Who) -> Option<Who> {
-        let mut table = self.all.lock().expect("no panic while held");
-        let claimants = table.by_claim.entry(claim.clone()).or_default();
-        claimants.retain(|r, w| w != who || *r == rank);
-        claimants.insert(rank.clone(), who.clone());
-        let holder = claimants.values().next().filter(|w| *w != who).cloned();
-        let mine = table.by_who.entry(who.clone()).or_default();
-        mine.retain(|(c, r)| *c != claim || *r == rank);
-        if !mine.iter().any(|(c, _)| *c == claim) {
-            mine.push((claim, rank));
-        }
-        holder
+    /// An object is recorded as the manager of an id. Of two that are, the older holds it. `Some` is another holder.
+    pub fn record(&self, claim: &Claim, rank: &Rank, who: &Who) -> Option<Who> {
+        self.change(claim, who, |slot| {
+            let better = slot.held.as_ref().is_none_or(|(held, holder)| holder == who || rank < held);
+            if better {
+                slot.held = Some((rank.clone(), who.clone()));
+            }
+        })
     }
 
-    /// Who holds something, if anybody.
-    pub fn holder(&self, claim: &Claim) -> Option<Who> {
-        let table = self.all.lock().expect("no panic while held");
-        table.by_claim.get(claim)?.values().next().cloned()
+    /// An object would like to make, or take over, something: the older of two that wish will get it.
+    pub fn wish(&self, claim: &Claim, rank: &Rank, who: &Who) {
+        self.change(claim, who, |slot| {
+            slot.wished.retain(|_, other| other != who);
+            slot.wished.insert(rank.clone(), who.clone());
+        });
     }
 
-    /// Drops all claims of an object, and tells who else had claimed the same: they may have a chance now.
-    pub fn release(&self, who: &Who) -> Vec<Who> {
+    /// Takes something for good, unless another holds it or wished for it and is older. `Some` is that other.
+    pub fn take(&self, claim: &Claim, rank: &Rank, who: &Who) -> Option<Who> {
+        self.change(claim, who, |slot| {
+            let free = slot.held.as_ref().is_none_or(|(_, holder)| holder == who);
+            let older = slot.wished.iter().next().filter(|(other, by)| *other < rank && *by != who);
+            match (free, older) {
+                (true, None) => slot.held = Some((rank.clone(), who.clone())),
+                (true, Some((older, by))) => slot.held = Some((older.clone(), by.clone())),
+                (false, _) => {}
+            }
+        })
+    }
+
+    /// Who else holds something. The one who asks is woken when that changes.
+    pub fn holder(&self, claim: &Claim, who: &Who) -> Option<Who> {
         let mut table = self.all.lock().expect("no panic while held");
-        let mut others = vec![];
-        for (claim, rank) in table.by_who.remove(who).unwrap_or_default() {
-            let Some(claimants) = table.by_claim.get_mut(&claim) else { continue };
-            claimants.remove(&rank);
-            others.extend(claimants.values().cloned());
-            if claimants.is_empty() {
-                table.by_claim.remove(&claim);
+        let slot = table.slots.get_mut(claim)?;
+        let holder = slot.held.as_ref().map(|(_, holder)| holder.clone()).filter(|holder| holder != who)?;
+        slot.losers.insert(who.clone());
+        Some(holder)
+    }
+
+    /// Drops what an object claimed and no longer means. Returns who may have a chance now.
+    pub fn keep_only(&self, who: &Who, kept: &[Claim]) -> Vec<Who> {
+        let mut table = self.all.lock().expect("no panic while held");
+        let mine = table.of.remove(who).unwrap_or_default();
+        let (keep, drop): (HashSet<_>, HashSet<_>) = mine.into_iter().partition(|c| kept.contains(c));
+        let mut freed = vec![];
+        for claim in drop {
+            let Some(slot) = table.slots.get_mut(&claim) else { continue };
+            slot.wished.retain(|_, other| other != who);
+            if slot.held.as_ref().is_some_and(|(_, holder)| holder == who) {
+                slot.held = None;
+                freed.extend(std::mem::take(&mut slot.losers));
+            }
+            if slot.held.is_none() && slot.wished.is_empty() {
+                table.slots.remove(&claim);
             }
         }
-        others
+        if !keep.is_empty() {
+            table.of.insert(who.clone(), keep);
+        }
+        freed
+    }
+
+    /// Drops all that an object claimed. Returns who may have a chance now.
+    pub fn release(&self, who: &Who) -> Vec<Who> {
+        self.keep_only(who, &[])
+    }
+
+    /// Changes a slot; `Some` is a holder other than `who`, who then counts as having lost.
+    fn change(&self, claim: &Claim, who: &Who, f: impl FnOnce(&mut Slot)) -> Option<Who> {
+        let mut table = self.all.lock().expect("no panic while held");
+        table.of.entry(who.clone()).or_default().insert(claim.clone());
+        let slot = table.slots.entry(claim.clone()).or_default();
+        f(slot);
+        let other = slot.held.as_ref().map(|(_, holder)| holder.clone()).filter(|holder| holder != who)?;
+        slot.losers.insert(who.clone());
+        Some(other)
     }
 }
 
@@ -104,20 +152,55 @@ mod tests {
         Who { kind: "IpAccessList".into(), namespace: "a".into(), name: name.into() }
     }
 
-    fn rank(unrecorded: bool, created: i64) -> Rank {
-        Rank { unrecorded, created, uid: format!("u{created}") }
+    fn rank(created: i64) -> Rank {
+        Rank { created, uid: format!("u{created}") }
+    }
+
+    fn office() -> Claim {
+        Claim::id("acc", "IpAccessList", "1")
     }
 
     #[test]
-    fn the_recorded_holder_wins_then_the_older() {
+    fn what_is_taken_stays_taken_whoever_is_older() {
         let claims = Claims::default();
-        let office = Claim::id("acc", "IpAccessList", "1");
-        assert_eq!(claims.claim(office.clone(), rank(true, 2), &who("newer")), None);
-        assert_eq!(claims.claim(office.clone(), rank(true, 1), &who("older")), None, "older wins over newer");
-        assert_eq!(claims.claim(office.clone(), rank(true, 2), &who("newer")), Some(who("older")));
-        assert_eq!(claims.claim(office.clone(), rank(false, 2), &who("newer")), None, "a record beats age");
-        assert_eq!(claims.holder(&office), Some(who("newer")));
-        assert_eq!(claims.release(&who("newer")), [who("older")]);
-        assert_eq!(claims.holder(&office), Some(who("older")));
+        assert_eq!(claims.take(&office(), &rank(2), &who("newer")), None);
+        assert_eq!(claims.take(&office(), &rank(1), &who("older")), Some(who("newer")));
+        assert_eq!(
+            claims.take(&office(), &rank(2), &who("newer")),
+            None,
+            "again is no conflict with oneself"
+        );
+        assert_eq!(claims.release(&who("newer")), [who("older")], "the loser is woken");
+        assert_eq!(claims.take(&office(), &rank(1), &who("older")), None);
+    }
+
+    #[test]
+    fn of_two_that_wish_the_older_gets_it() {
+        let claims = Claims::default();
+        claims.wish(&office(), &rank(2), &who("newer"));
+        claims.wish(&office(), &rank(1), &who("older"));
+        assert_eq!(claims.take(&office(), &rank(2), &who("newer")), Some(who("older")));
+        assert_eq!(claims.take(&office(), &rank(1), &who("older")), None);
+    }
+
+    #[test]
+    fn of_two_records_the_older_holds() {
+        let claims = Claims::default();
+        assert_eq!(claims.record(&office(), &rank(2), &who("newer")), None);
+        assert_eq!(claims.record(&office(), &rank(1), &who("older")), None);
+        assert_eq!(claims.record(&office(), &rank(2), &who("newer")), Some(who("older")));
+        assert_eq!(claims.holder(&office(), &who("third")), Some(who("older")));
+        let mut freed = claims.release(&who("older"));
+        freed.sort();
+        assert_eq!(freed, [who("newer"), who("third")]);
+    }
+
+    #[test]
+    fn a_renamed_object_lets_go_of_its_old_name() {
+        let claims = Claims::default();
+        let old = Claim::key("acc", "IpAccessList", &Key { within: String::new(), name: "old".into() });
+        assert_eq!(claims.take(&old, &rank(1), &who("one")), None);
+        claims.keep_only(&who("one"), &[office()]);
+        assert_eq!(claims.take(&old, &rank(2), &who("two")), None);
     }
 }

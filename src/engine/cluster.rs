@@ -92,7 +92,8 @@ impl Cluster {
         let body = json!({"metadata": fence(object), "status": patch});
         let call = self.api(kind, object);
         let name = object.name_any();
-        *object = self.remember(timed(call.patch_status(&name, &params(), &Patch::Merge(&body))).await?);
+        *object =
+            self.remember(object, timed(call.patch_status(&name, &params(), &Patch::Merge(&body))).await)?;
         Ok(true)
     }
 
@@ -125,16 +126,24 @@ impl Cluster {
         let body = json!({"metadata": metadata});
         let call = self.api(kind, object);
         let name = object.name_any();
-        *object = self.remember(timed(call.patch(&name, &params(), &Patch::Merge(&body))).await?);
+        *object = self.remember(object, timed(call.patch(&name, &params(), &Patch::Merge(&body))).await)?;
         Ok(true)
     }
 
-    fn remember(&self, mut object: DynamicObject) -> DynamicObject {
+    fn remember(&self, before: &DynamicObject, written: Result<DynamicObject>) -> Result<DynamicObject> {
+        let mut object = match written {
+            Ok(object) => object,
+            Err(error) => {
+                // What we remember may be from a history that the API server no longer has.
+                self.forget(before);
+                return Err(error);
+            }
+        };
         prune(&mut object);
         if let Some(uid) = object.uid() {
             self.written.lock().expect("no panic while held").insert(uid, object.clone());
         }
-        object
+        Ok(object)
     }
 
     fn api(&self, kind: &ApiResource, object: &DynamicObject) -> Api<DynamicObject> {

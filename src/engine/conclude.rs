@@ -24,6 +24,8 @@ pub enum Outcome {
         reason: Reason,
         /// How far it is.
         message: String,
+        /// Whether what the current generation asks for was sent.
+        sent: bool,
     },
     /// A person has to decide.
     Refused {
@@ -69,6 +71,8 @@ pub struct Pass {
     pub deleting: bool,
     /// How often in a row this object has failed or waited before.
     pub attempts: u32,
+    /// The reason of a condition `Ready` that is True.
+    pub ready: Reason,
     /// How often to compare with the account; `None` is never.
     pub resync: Option<Duration>,
     /// Now.
@@ -125,6 +129,7 @@ fn processed(outcome: &Outcome) -> bool {
     !matches!(
         outcome,
         Outcome::Again
+            | Outcome::Progress { sent: false, .. }
             | Outcome::Failed(
                 Error::Transient { .. } | Error::Conflict(_) | Error::Unknown { .. } | Error::Fenced
             )
@@ -137,7 +142,8 @@ fn verdicts(status: &AnyStatus, outcome: &Outcome, pass: &Pass) -> Option<Vec<Ve
     let v = |kind, status, reason, message: &str| Verdict { kind, status, reason, message: message.into() };
     let refs = v(ReferencesResolved, true, Reason::Resolved, "");
     Some(match outcome {
-        Outcome::Again => return None,
+        Outcome::Again if !status.conditions.is_empty() => return None,
+        Outcome::Again => begun(),
         Outcome::Rest => {
             let synced = match status.drift.as_slice() {
                 [] => v(Synced, true, Reason::InSync, ""),
@@ -146,11 +152,11 @@ fn verdicts(status: &AnyStatus, outcome: &Outcome, pass: &Pass) -> Option<Vec<Ve
                     v(Synced, false, Reason::DriftDetected, &format!("differs in {}", fields.join(", ")))
                 }
             };
-            vec![v(Ready, true, Reason::Available, ""), synced, refs]
+            vec![v(Ready, true, pass.ready, ""), synced, refs]
         }
         Outcome::Limited(_) => {
             let text = "the account's rate limit holds calls back";
-            vec![v(Ready, true, Reason::Available, ""), v(Synced, false, Reason::RateLimited, text), refs]
+            vec![v(Ready, true, pass.ready, ""), v(Synced, false, Reason::RateLimited, text), refs]
         }
         Outcome::Suspended => {
             let text = "spec.suspend is true: no calls are made; the object in the account is left as it is";
@@ -161,7 +167,7 @@ fn verdicts(status: &AnyStatus, outcome: &Outcome, pass: &Pass) -> Option<Vec<Ve
                 v(Suspended, true, Reason::SuspendedBySpec, text),
             ]
         }
-        Outcome::Progress { reason, message } => {
+        Outcome::Progress { reason, message, .. } => {
             let mut all = vec![
                 v(Ready, false, *reason, message),
                 kept(status, Synced).unwrap_or_else(|| v(Synced, false, *reason, message)),
@@ -194,7 +200,10 @@ fn failed(status: &AnyStatus, error: &Error, pass: &Pass) -> Option<Vec<Verdict>
         ]
     };
     match error {
-        Error::Conflict(_) | Error::Fenced => None,
+        Error::Fenced => None,
+        Error::Conflict(_) if pass.attempts == 0 && !status.conditions.is_empty() => None,
+        Error::Conflict(_) if status.conditions.is_empty() => Some(begun()),
+        Error::Conflict(message) => transient(status, Reason::Retrying, message, pass),
         Error::Terminal { .. } if pass.deleting => Some(blocked(Reason::ApiRefused)),
         Error::Waiting { reason: Reason::ApplyFailed, .. } if pass.deleting => {
             Some(blocked(Reason::ApiRefused))
@@ -205,22 +214,33 @@ fn failed(status: &AnyStatus, error: &Error, pass: &Pass) -> Option<Vec<Verdict>
         Error::Terminal { reason, message } => Some(stalled(status, *reason, message)),
         Error::Waiting { reason, message } => Some(waiting(status, *reason, message)),
         Error::Unknown { message } => Some(retrying(status, Reason::Retrying, message)),
-        Error::Transient { reason, message, .. } => {
-            let current = status.observed_generation == pass.generation;
-            if status.is_true(Ready) && current && !pass.deleting {
-                // A Ready object stays Ready; only a lasting failure is worth a write.
-                let worth = pass.attempts >= 3 && *reason != Reason::RateLimited;
-                return worth.then(|| {
-                    vec![
-                        kept(status, Ready).unwrap_or_else(|| v(Ready, true, Reason::Available, "")),
-                        v(Synced, false, *reason, message),
-                        v(ReferencesResolved, true, Reason::Resolved, ""),
-                    ]
-                });
-            }
-            Some(retrying(status, *reason, message))
-        }
+        Error::Transient { reason, message, .. } => transient(status, *reason, message, pass),
     }
+}
+
+fn transient(status: &AnyStatus, reason: Reason, message: &str, pass: &Pass) -> Option<Vec<Verdict>> {
+    use ConditionType::*;
+    let v = |kind, status, reason, message: &str| Verdict { kind, status, reason, message: message.into() };
+    let current = status.observed_generation == pass.generation;
+    if !status.is_true(Ready) || !current || pass.deleting {
+        return Some(retrying(status, reason, message));
+    }
+    // A Ready object stays Ready; only a lasting failure is worth a write.
+    let worth = pass.attempts >= 3 && reason != Reason::RateLimited;
+    worth.then(|| {
+        vec![
+            kept(status, Ready).unwrap_or_else(|| v(Ready, true, pass.ready, "")),
+            v(Synced, false, reason, message),
+            v(ReferencesResolved, true, Reason::Resolved, ""),
+        ]
+    })
+}
+
+/// The conditions of an object that was taken up and of which nothing can be said yet.
+pub fn begun() -> Vec<Verdict> {
+    use ConditionType::*;
+    let v = |kind, status| Verdict { kind, status, reason: Reason::Progressing, message: "begun".into() };
+    vec![v(Ready, false), v(Synced, false), v(ReferencesResolved, false), v(Reconciling, true)]
 }
 
 fn about_credentials(reason: Reason) -> bool {
@@ -235,7 +255,8 @@ fn about_credentials(reason: Reason) -> bool {
 }
 
 fn about_references(reason: Reason) -> bool {
-    about_credentials(reason)
+    let secret = [Reason::SecretNotFound, Reason::SecretKeyMissing, Reason::SecretValueEmpty];
+    about_credentials(reason) || secret.contains(&reason)
 }
 
 fn kept(status: &AnyStatus, kind: ConditionType) -> Option<Verdict> {
@@ -347,13 +368,16 @@ fn requeue(outcome: &Outcome, pass: &Pass, pace: &Pace) -> Option<Duration> {
         Outcome::Failed(error) => match error {
             Error::Terminal { .. } if pass.deleting => up_to(doubled(pace.backoff_min, pace.backoff_max)),
             Error::Terminal { .. } => pace.stalled.mul_f64(1.0 + 0.2 * pass.chance),
+            Error::Waiting { reason: Reason::CredentialsInvalid, .. } => {
+                up_to(doubled(pace.backoff_min, pace.backoff_max))
+            }
             Error::Waiting { reason, .. } if about_references(*reason) => pace.waiting,
             Error::Waiting { .. } => up_to(doubled(pace.backoff_min, pace.backoff_max)),
             Error::Transient { after, .. } => {
                 let backoff = up_to(doubled(pace.backoff_min, pace.backoff_max));
                 after.map_or(backoff, |a| a + pace.backoff_min.mul_f64(pass.chance))
             }
-            Error::Unknown { .. } => pace.backoff_min,
+            Error::Unknown { .. } => up_to(doubled(pace.backoff_min, pace.backoff_max)),
             Error::Conflict(_) if pass.attempts == 0 => Duration::ZERO,
             Error::Conflict(_) => up_to(doubled(pace.backoff_min, pace.backoff_max)),
             Error::Fenced => return None,
@@ -380,6 +404,7 @@ mod tests {
             generation,
             deleting: false,
             attempts: 0,
+            ready: Reason::Available,
             resync: Some(Duration::from_secs(600)),
             now: Timestamp::from_second(1_000).unwrap(),
             chance: 0.5,
@@ -407,7 +432,8 @@ mod tests {
             Outcome::Failed(Error::Fenced),
         ];
         for reason in reasons {
-            all.push(Outcome::Progress { reason, message: text() });
+            all.push(Outcome::Progress { reason, message: text(), sent: true });
+            all.push(Outcome::Progress { reason, message: text(), sent: false });
             all.push(Outcome::Refused { reason, message: text() });
             all.push(Outcome::Blocked { reason, message: text() });
             all.push(Outcome::Failed(Error::terminal(reason, text())));

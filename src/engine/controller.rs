@@ -7,10 +7,12 @@
 
 use std::collections::{HashMap, HashSet};
 use std::hash::{DefaultHasher, Hash, Hasher};
+use std::panic::AssertUnwindSafe;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use futures::{Stream, StreamExt};
+use futures::stream::FuturesUnordered;
+use futures::{FutureExt, Stream, StreamExt};
 use kube::api::Api;
 use kube::core::{ApiResource, DynamicObject};
 use kube::runtime::controller::{self, Action, Controller};
@@ -23,7 +25,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::access::Permit;
 use super::auth::{self, Auths};
-use super::claims::{Claim, Claims};
+use super::claims::{Claim, Claims, Rank};
 use super::cluster::{Cluster, EXTERNAL_ID, RECONCILE_REQUESTED, prune};
 use super::driver::Driver;
 use super::needs::Wanted;
@@ -87,8 +89,8 @@ struct Watch {
     store: Store<DynamicObject>,
 }
 
-/// Runs all controllers until `stop`. `ready` is called once all caches are filled.
-pub async fn run(parts: Parts, stop: CancellationToken, ready: impl FnOnce() + Send) {
+/// Runs all controllers until `stop`. `ready` is called once all caches are filled. Fails if a controller ends before.
+pub async fn run(parts: Parts, stop: CancellationToken, ready: impl FnOnce() + Send) -> Result<(), String> {
     let watches = watches(&parts);
     let wake = Arc::new(Wake::default());
     let engine = Arc::new(Engine {
@@ -119,9 +121,10 @@ pub async fn run(parts: Parts, stop: CancellationToken, ready: impl FnOnce() + S
         |watch| tokio::spawn(control(watch, engine.clone(), gate.clone(), stop.clone(), filling.clone()));
     let running: Vec<_> = watches.into_iter().map(spawn).collect();
     drop(filling);
-    let filled = async {
+    let past = engine.clone();
+    let filled = async move {
         while filled.recv().await.is_some() {}
-        engine.remember_the_past();
+        past.remember_the_past();
         ready();
         // A receiver is gone only when its controller has ended.
         let _ = open.send(true);
@@ -130,11 +133,15 @@ pub async fn run(parts: Parts, stop: CancellationToken, ready: impl FnOnce() + S
         () = filled => {}
         () = stop.cancelled() => {}
     }
-    for task in running {
-        if let Err(error) = task.await {
-            tracing::error!(%error, "a controller ended by a panic");
+    // A controller that ends by itself would leave its kind alone without anybody noticing.
+    let mut running: FuturesUnordered<_> = running.into_iter().collect();
+    while let Some(ended) = running.next().await {
+        if ended.is_err() || !stop.is_cancelled() {
+            stop.cancel();
+            return Err("a controller ended by itself; the log has the reason".into());
         }
     }
+    Ok(())
 }
 
 fn watches(parts: &Parts) -> Vec<Watch> {
@@ -169,7 +176,7 @@ impl Engine {
                 let unbound = face(&object).id.is_none() && object.metadata.deletion_timestamp.is_none();
                 if kind != auth::KIND && unbound {
                     let mut waiting = self.first_look.lock().expect("no panic while held");
-                    waiting.insert(object.uid().unwrap_or_default());
+                    waiting.insert(object.uid().unwrap_or_default(), who(kind, &object));
                 }
             }
         }
@@ -179,9 +186,8 @@ impl Engine {
         let external = &object.data["status"]["external"];
         if let (Some(account), Some(id)) = (external["accountId"].as_str(), external["id"].as_str()) {
             let created = object.metadata.creation_timestamp.as_ref().map_or(i64::MAX, |t| t.0.as_second());
-            let rank =
-                super::claims::Rank { unrecorded: false, created, uid: object.uid().unwrap_or_default() };
-            self.claims.claim(Claim::id(account, kind, id), rank, &who(kind, object));
+            let rank = Rank { created, uid: object.uid().unwrap_or_default() };
+            self.claims.record(&Claim::id(account, kind, id), &rank, &who(kind, object));
         }
     }
 }
@@ -212,10 +218,20 @@ async fn control(
             if gate.wait_for(|open| *open).await.is_err() {
                 return Ok(Action::await_change());
             }
-            Ok::<_, std::convert::Infallible>(match driver {
-                Some(driver) => super::reconcile::reconcile(object, engine, driver).await,
-                None => auth::reconcile::reconcile(object, engine).await,
-            })
+            let name = object.name_any();
+            let pass = async {
+                match driver {
+                    Some(driver) => super::reconcile::reconcile(object, engine, driver).await,
+                    None => auth::reconcile::reconcile(object, engine).await,
+                }
+            };
+            // A panic that got this far would end the whole controller.
+            Ok::<_, std::convert::Infallible>(AssertUnwindSafe(pass).catch_unwind().await.unwrap_or_else(
+                |_| {
+                    tracing::error!(object = name, "a pass ended by a panic");
+                    Action::requeue(Duration::from_secs(60))
+                },
+            ))
         }
     };
     Controller::for_stream_with(triggers, watch.store, watch.resource)
@@ -246,12 +262,16 @@ fn triggers(
         .default_backoff()
         .modify(prune)
         .reflect(writer)
-        .filter_map(move |event| {
+        .flat_map(move |event| {
             let passed = match event {
-                Err(error) => Some(Err(error)),
-                Ok(event) => seen.take_in(&engine, &kind, driver, event).map(Ok),
+                // Passed on, it would hold up the wake-ups too. The watch itself slows down.
+                Err(error) => {
+                    tracing::warn!(kind, %error, "watch");
+                    vec![]
+                }
+                Ok(event) => seen.take_in(&engine, &kind, driver, event),
             };
-            futures::future::ready(passed)
+            futures::stream::iter(passed.into_iter().map(Ok))
         })
 }
 
@@ -264,17 +284,20 @@ struct SeenBefore {
     listing: Option<HashSet<Who>>,
     /// Held until the first list is complete.
     filling: Option<tokio::sync::mpsc::Sender<()>>,
+    /// While a new list comes in: what of it is worth a pass.
+    kept_back: Vec<DynamicObject>,
 }
 
 impl SeenBefore {
-    /// Takes in one event; `Some` is an object worth a pass.
+    /// Takes in one event; returns the objects that are worth a pass. While a list comes in they are kept back: the store
+    /// shows it only when it is complete.
     fn take_in(
         &mut self,
         engine: &Engine,
         kind: &str,
         driver: Option<&'static dyn Driver>,
         event: watcher::Event<DynamicObject>,
-    ) -> Option<DynamicObject> {
+    ) -> Vec<DynamicObject> {
         use watcher::Event;
         match event {
             Event::Init => self.listing = Some(HashSet::new()),
@@ -284,6 +307,7 @@ impl SeenBefore {
                 let gone: Vec<Who> = self.faces.keys().filter(|w| !now.contains(*w)).cloned().collect();
                 gone.iter().for_each(|who| self.drop(engine, who));
                 self.filling = None;
+                return std::mem::take(&mut self.kept_back);
             }
             Event::Delete(object) => {
                 engine.cluster.forget(&object);
@@ -304,10 +328,16 @@ impl SeenBefore {
                     engine.wake.wake_dependents(&who);
                 }
                 let sound = sound(&object);
-                return (self.sounds.insert(who, sound) != Some(sound)).then_some(object);
+                if self.sounds.insert(who, sound) == Some(sound) {
+                    return vec![];
+                }
+                if self.listing.is_none() {
+                    return vec![object];
+                }
+                self.kept_back.push(object);
             }
         }
-        None
+        vec![]
     }
 
     fn drop(&mut self, engine: &Engine, who: &Who) {

@@ -24,6 +24,8 @@ pub struct View<'a> {
     pub record: Record,
     /// What was found in the account.
     pub found: Found<'a>,
+    /// The spec names exactly one object by id.
+    pub asked: bool,
     /// A change or a creation that takes time.
     pub operation: Running,
 }
@@ -51,6 +53,8 @@ pub enum Found<'a> {
     Ours(&'a Seen, &'a [Change]),
     /// An object that matches and is not proven to be ours.
     Stranger(&'a Seen, &'a [Change]),
+    /// Ours is gone, and objects that match it were made by others.
+    Replaced(Vec<String>),
     /// An object that another Kubernetes object manages; the text names it as far as the reader may know.
     Held(String),
     /// Several that match.
@@ -161,12 +165,9 @@ fn deleting(view: &View<'_>) -> Step {
                 seen.id
             ),
         ),
-        Found::Held(by) => refuse(
-            Reason::ApiRefused,
-            format!(
-                "the object in the account is managed by {by}: set spec.deletionPolicy to Retain to let this object go"
-            ),
-        ),
+        // It is another's to delete.
+        Found::Held(_) => Step::Release(Released::Retained),
+        Found::Replaced(_) => Step::Release(Released::Gone),
         Found::Several(ids) => refuse(
             Reason::ApiRefused,
             format!(
@@ -191,6 +192,14 @@ fn living(view: &View<'_>) -> Step {
             Reason::ManagementConflict,
             format!("the object in the account is managed by {by}: delete one of the two"),
         ),
+        Found::Replaced(ids) => refuse(
+            Reason::AlreadyExists,
+            format!(
+                "the object is gone from the account, and others like it are there ({}): delete them there, or delete this \
+                 object and apply it again with spec.adoptionPolicy: IfExists",
+                ids.join(", ")
+            ),
+        ),
         Found::Stranger(seen, _) => stranger(view, seen, false),
         Found::Ours(seen, _) if view.record != Record::Bound => stranger(view, seen, true),
         Found::Ours(seen, changes) => ours(view, seen, changes),
@@ -214,6 +223,10 @@ fn absent(view: &View<'_>, settled: bool) -> Step {
             wait(Reason::Progressing, "the object seems to be gone; looking once more to be sure")
         }
         Record::Bound if view.observe => missing("the object is gone from the account"),
+        Record::Bound if view.asked || view.adoption == AdoptionPolicy::Required => missing(
+            "the object is gone from the account, and the spec asks for that one: delete this object, and apply it again \
+             without spec.externalId and spec.adoptionPolicy: Required to create a new one",
+        ),
         Record::Bound if view.data_bearing => missing(
             "the object is gone from the account and holds data, so it is not made again by itself: delete this object \
              and apply it again to create a new one, or apply it anew with spec.externalId to bind another",
@@ -261,7 +274,7 @@ fn ours(view: &View<'_>, seen: &Seen, changes: &[Change]) -> Step {
         ),
         Phase::Pending(why) => wait(Reason::Provisioning, why.clone()),
         Phase::Leaving(why) => wait(Reason::Deleting, format!("it is being deleted outside: {why}")),
-        Phase::Failed(why) if changes.is_empty() || view.observe => {
+        Phase::Failed(why) if view.observe || !changes.iter().any(|c| c.when == When::Now) => {
             refuse(Reason::ProvisioningFailed, why.clone())
         }
         _ if changes.is_empty() || view.observe => Step::Rest,
@@ -349,6 +362,7 @@ mod tests {
             data_bearing: false,
             record,
             found,
+            asked: false,
             operation: Running::No,
         }
     }
@@ -380,6 +394,13 @@ mod tests {
         );
         assert_eq!(with(Record::Asked, &|_| {}), "refuse ExternalResourceMissing");
         assert_eq!(with(Record::Bound, &|_| {}), "create");
+        assert_eq!(
+            with(Record::Bound, &|v| v.adoption = AdoptionPolicy::Required),
+            "refuse ExternalResourceMissing"
+        );
+        assert_eq!(with(Record::Bound, &|v| v.asked = true), "refuse ExternalResourceMissing");
+        let replaced = view(Record::Bound, Found::Replaced(vec!["2".into()]));
+        assert_eq!(word(&replaced), "refuse AlreadyExists", "a second one like it is not made");
         assert_eq!(with(Record::Bound, &|v| v.data_bearing = true), "refuse ExternalResourceMissing");
         assert_eq!(with(Record::Bound, &|v| v.observe = true), "refuse ExternalResourceMissing");
         let unsure = view(Record::Bound, Found::Nothing { settled: false });
@@ -458,7 +479,7 @@ mod tests {
         assert_eq!(with(Record::Bound, ours(), &|_| {}), "delete");
         assert_eq!(with(Record::Bound, Found::Ours(&leaving, &[]), &|_| {}), "wait Deleting");
         assert_eq!(with(Record::Bound, Found::Stranger(&it, &[]), &|_| {}), "refuse ApiRefused");
-        assert_eq!(with(Record::Bound, Found::Held("x".into()), &|_| {}), "refuse ApiRefused");
+        assert_eq!(with(Record::Bound, Found::Held("x".into()), &|_| {}), "release Retained");
         assert_eq!(with(Record::Bound, Found::Nothing { settled: false }, &|_| {}), "wait Deleting");
         assert_eq!(with(Record::Bound, Found::Nothing { settled: true }, &|_| {}), "release Gone");
         assert_eq!(with(Record::Bound, ours(), &|v| v.delete_outside = false), "release Retained");

@@ -205,9 +205,12 @@ impl<R: ExternalResource> Driver for Adapter<R> {
             let want = typed(want, "the desired state")?;
             let made = R::create(api, &want).await.map_err(|error| match error {
                 CallError::Api(error) => unless_unknown(error),
-                CallError::Sharpened(error) => error,
+                // The kind knows that it was refused.
+                CallError::Sharpened(error @ (Error::Terminal { .. } | Error::Waiting { .. })) => error,
+                // An answer that could not be read says nothing about what happened.
+                CallError::Sharpened(error) => Error::Unknown { message: error.to_string() },
             })?;
-            erase(made)
+            erase(made).map_err(|error| Error::Unknown { message: error.to_string() })
         }
         .boxed()
     }

@@ -94,6 +94,8 @@ impl From<databricks::Error> for Error {
             databricks::Error::AccountMismatch { .. } => {
                 return Error::terminal(Reason::AccountMismatch, message);
             }
+            // A proxy's page, or a wrong host: it says nothing about what was asked.
+            databricks::Error::NotTheApi { .. } => return Error::retry(message),
             _ => {}
         }
         if error.is_throttle() {

@@ -16,7 +16,7 @@ use super::decide::Found;
 use super::driver::Seen;
 use super::error::{Error, Result};
 use super::reconcile::{Known, Work};
-use super::resource::{Change, Key, Lifecycle, Ownership};
+use super::resource::{Change, Key, Lifecycle, Ownership, Phase};
 use super::spec::ManagementPolicy;
 use super::status::{External, Intent, Reason};
 use super::wake::Who;
@@ -50,6 +50,7 @@ pub struct Look {
 #[derive(Clone, Debug)]
 enum What {
     Nothing { settled: bool },
+    Replaced(Vec<String>),
     Ours(Seen),
     Stranger(Seen),
     Held(String),
@@ -75,6 +76,7 @@ impl Look {
     pub fn found<'a>(&'a self, changes: &'a [Change]) -> Found<'a> {
         match &self.what {
             What::Nothing { settled } => Found::Nothing { settled: *settled },
+            What::Replaced(ids) => Found::Replaced(ids.clone()),
             What::Ours(seen) => Found::Ours(seen, changes),
             What::Stranger(seen) => Found::Stranger(seen, changes),
             What::Held(by) => Found::Held(by.clone()),
@@ -104,6 +106,8 @@ impl Work<'_> {
         let annotated = self.subject.object.annotations().get(EXTERNAL_ID).cloned();
         match recorded.or(annotated).or_else(|| self.management.external_id.clone()) {
             Some(id) => self.observe_id(known, &id, freshness).await,
+            // An interrupted create that made nothing.
+            None if self.subject.deleting() => Ok(Look::from(What::Nothing { settled: true })),
             None => self.observe_key(known, freshness).await,
         }
     }
@@ -111,7 +115,9 @@ impl Work<'_> {
     /// A create whose result is not known: wait until the account surely shows what it made, then look for what was not
     /// there before. The key is the intent's, for the spec may have been changed since.
     async fn resolve_intent(&mut self, known: &Known, intent: &Intent) -> Result<()> {
-        let age = Timestamp::now().duration_since(intent.time.0).unsigned_abs();
+        // A clock that was set back makes the intent look as if it were to come: that is no age at all.
+        let age = Timestamp::now().duration_since(intent.time.0);
+        let age = if age.is_negative() { Duration::ZERO } else { age.unsigned_abs() };
         let quarantine = self.engine.settings.quarantine;
         if age < quarantine {
             return Err(Error::Transient {
@@ -132,13 +138,15 @@ impl Work<'_> {
                 hits.push(seen.id);
             }
         }
+        hits.sort();
         let account_id = intent.account_id.clone();
         let engine = self.engine;
         match hits.as_slice() {
             [] => self.subject.status_mut()?.intent = None,
             [id] => {
                 let status = self.subject.status_mut()?;
-                status.external = Some(External { account_id, id: id.clone(), adopted: false });
+                let name = Some(intent.name.clone());
+                status.external = Some(External { account_id, id: id.clone(), name, adopted: false });
                 status.external_id = Some(id.clone());
                 status.intent = None;
                 self.subject.note(
@@ -171,34 +179,77 @@ impl Work<'_> {
         let within = known.want.as_ref().map(|w| self.driver.key(w)).transpose()?.map(|k| k.within);
         let row = match (&within, freshness) {
             (Some(within), Freshness::Routine) => {
-                self.row(known, within, id, self.reading(known, upsert)).await?
+                let not_before = self.reading(known, upsert)?;
+                self.row(known, within, id, not_before).await?
             }
             (Some(within), Freshness::BeforeWrite) if upsert => {
-                self.row(known, within, id, recent(UPSERT_FRESH)).await?
+                let not_before = self.reading(known, upsert)?.max(recent(UPSERT_FRESH));
+                self.row(known, within, id, not_before).await?
             }
             _ => None,
         };
+        // What is on its way to somewhere is asked for by itself.
+        let settled = |seen: &Seen| seen.about.phase == Phase::Ready;
+        let open = self.subject.status_mut()?.operation.is_some();
         let (seen, may_be_stale) = match row {
-            Some(seen) => (Some(seen), freshness == Freshness::Routine),
+            Some(seen) if upsert || (settled(&seen) && !open) => {
+                (Some(seen), freshness == Freshness::Routine)
+            }
             None if upsert && within.is_some() => (None, freshness == Freshness::Routine),
-            None => (self.driver.get(&known.reader, id).await?, false),
+            _ => {
+                let seen = self.driver.get(&known.reader, id).await?;
+                if let (Some(within), Some(seen)) = (&within, &seen) {
+                    known.admission.session.snapshots.amend(self.driver, within, id, Some(seen)).await;
+                }
+                (seen, false)
+            }
         };
         let Some(seen) = seen else { return self.absent(known, within.as_deref(), id, may_be_stale).await };
         self.remember(|m| m.absent_since = None);
-        let recognised = match (&known.want, traits.ownership) {
-            (_, Ownership::Marker) => seen.about.owner.as_ref().is_none_or(|owner| *owner == self.marker()),
-            (Some(want), Ownership::RecordedId) => self.driver.recognises(want, &seen)?,
-            (None, Ownership::RecordedId) => true,
-        };
+        let recognised = self.recognised(known, &seen)?;
         let asked = self.record() == super::decide::Record::Asked;
         let what = if recognised && !asked { What::Ours(seen) } else { What::Stranger(seen) };
         Ok(Look { what, may_be_stale, before: vec![] })
     }
 
-    /// How old the LIST may be that an object is compared with: an upsert that is not settled needs a recent one.
-    fn reading(&self, known: &Known, upsert: bool) -> Instant {
-        let deleting = self.subject.deleting();
-        if upsert && deleting { known.not_before.max(recent(UPSERT_FRESH)) } else { known.not_before }
+    /// Whether what a record points to is what we manage. A record is input that users can edit, so it is no proof by itself:
+    /// the mark has to be ours, or the natural name has to be the one that is wanted, or the one we last saw it under. The
+    /// mark of somebody else excludes it, unless it was taken over by a user's word and ours is still to be put on.
+    fn recognised(&self, known: &Known, seen: &Seen) -> Result<bool> {
+        let traits = self.driver.traits();
+        if traits.ownership == Ownership::Marker
+            && let Some(owner) = &seen.about.owner
+            && *owner == self.marker()
+        {
+            return Ok(true);
+        }
+        let status = self.subject.status.as_ref().map_err(Clone::clone)?;
+        let adopted = status.external.as_ref().is_some_and(|e| e.adopted);
+        if traits.ownership == Ownership::Marker && seen.about.owner.is_some() && !adopted {
+            return Ok(false);
+        }
+        let Some(external) = &status.external else {
+            let want = known.want.as_ref();
+            return want.map_or(Ok(false), |want| self.driver.recognises(want, seen));
+        };
+        let remembered = external.name.as_ref() == Some(&self.driver.key(&seen.state)?.name);
+        match &known.want {
+            Some(want) => Ok(remembered || self.driver.recognises(want, seen)?),
+            None => Ok(remembered || external.name.is_none()),
+        }
+    }
+
+    /// How old the LIST may be that an object is compared with. An upsert that is on its way out needs one that is newer
+    /// than its delete, or at least a recent one.
+    fn reading(&self, known: &Known, upsert: bool) -> Result<Instant> {
+        let not_before = known.not_before;
+        let open = self.subject.status.as_ref().map_err(Clone::clone)?.operation.is_some();
+        Ok(match (upsert, self.remember(|m| m.delete_accepted)) {
+            (true, Some(accepted)) => not_before.max(accepted),
+            (true, None) if self.subject.deleting() => not_before.max(recent(UPSERT_FRESH)),
+            (true, None) if open => not_before.max(recent(self.engine.settings.pace.poll_min)),
+            _ => not_before,
+        })
     }
 
     /// Not there: believed only if a LIST agrees, and after a while again.
@@ -207,7 +258,12 @@ impl Work<'_> {
         let mut before = vec![];
         if traits.lifecycle == Lifecycle::Object {
             let key = known.want.as_ref().map(|w| self.driver.key(w)).transpose()?;
-            for seen in self.driver.list(&known.reader, within.unwrap_or_default()).await? {
+            let snapshots = &known.admission.session.snapshots;
+            let all = |rows: &super::snapshot::Rows<'_>| rows.all().cloned().collect::<Vec<Seen>>();
+            let fresh = recent(CREATE_FRESH);
+            for seen in
+                snapshots.look(self.driver, &known.reader, within.unwrap_or_default(), fresh, all).await?
+            {
                 if seen.id == id {
                     return Err(Error::retry(
                         "Databricks says of one object both that it exists and that it does not",
@@ -224,10 +280,13 @@ impl Work<'_> {
         let wait = self.engine.settings.absence;
         let settled = self.remember(|m| {
             let since = *m.absent_since.get_or_insert(now);
-            m.delete_accepted || now.duration_since(since) >= wait
+            m.delete_accepted.is_some() || now.duration_since(since) >= wait
         });
-        // An upsert repeats nothing but itself, so it need not wait to be sure.
-        let settled = settled || traits.lifecycle == Lifecycle::Upsert;
+        // An upsert repeats nothing but itself, so it need not wait to be sure before it is written again.
+        let settled = settled || (traits.lifecycle == Lifecycle::Upsert && !self.subject.deleting());
+        if settled && !before.is_empty() && !self.subject.deleting() {
+            return Ok(Look::from(What::Replaced(before)));
+        }
         Ok(Look { what: What::Nothing { settled }, may_be_stale: stale, before })
     }
 
@@ -302,21 +361,21 @@ impl Work<'_> {
     }
 
     /// Who else manages the object with this id. An object that is recorded as its manager claims it at every pass.
-    fn holder(&self, known: &Known, id: &str) -> Option<Who> {
+    pub fn holder(&self, known: &Known, id: &str) -> Option<Who> {
         let claim = Claim::id(known.admission.session.client.account_id(), &self.subject.who.kind, id);
         let recorded =
             self.subject.status.as_ref().is_ok_and(|s| s.external.as_ref().is_some_and(|e| e.id == id));
         if recorded {
-            self.engine.claims.claim(claim, self.rank(false), &self.subject.who)
+            self.engine.claims.record(&claim, &self.rank(), &self.subject.who)
         } else {
-            self.engine.claims.holder(&claim).filter(|who| *who != self.subject.who)
+            self.engine.claims.holder(&claim, &self.subject.who)
         }
     }
 
     /// Where this object stands among those that claim the same.
-    pub fn rank(&self, unrecorded: bool) -> Rank {
+    pub fn rank(&self) -> Rank {
         let created = self.subject.object.metadata.creation_timestamp.as_ref();
-        Rank { unrecorded, created: created.map_or(i64::MAX, |t| t.0.as_second()), uid: self.subject.uid() }
+        Rank { created: created.map_or(i64::MAX, |t| t.0.as_second()), uid: self.subject.uid() }
     }
 
     /// Another object's name, as far as this namespace may know it.

@@ -1,6 +1,6 @@
 //! What all passes share: the engine's parts, the object under work, and the one place that writes status.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -15,10 +15,10 @@ use super::access::Permit;
 use super::auth::Auths;
 use super::claims::Claims;
 use super::cluster::{Cluster, FINALIZER, RECONCILE_REQUESTED};
-use super::conclude::{AnyStatus, Note, Outcome, Pace, Pass, conclude};
+use super::conclude::{AnyStatus, Note, Outcome, Pace, Pass, begun, conclude};
 use super::error::{Error, Result};
 use super::report::Events;
-use super::status::Reason;
+use super::status::{Reason, conditions};
 use super::wake::{Wake, Who};
 
 /// Settings of the engine.
@@ -68,7 +68,7 @@ pub struct Engine {
     pub memory: Mutex<HashMap<String, Memory>>,
     /// Objects that were there at the start, are bound to nothing yet and have not been looked at: creates wait for them,
     /// so that of two that claim the same the older wins.
-    pub first_look: Mutex<HashSet<String>>,
+    pub first_look: Mutex<HashMap<String, Who>>,
 }
 
 /// What is remembered of an object between passes. All of it may be lost.
@@ -78,8 +78,10 @@ pub struct Memory {
     pub attempts: u32,
     /// Since when the object in the account has been absent.
     pub absent_since: Option<tokio::time::Instant>,
-    /// Our delete was accepted.
-    pub delete_accepted: bool,
+    /// When our delete was accepted last.
+    pub delete_accepted: Option<tokio::time::Instant>,
+    /// The last request for a pass, and when it was first seen.
+    pub requested: Option<(String, tokio::time::Instant)>,
 }
 
 /// The object under work.
@@ -174,7 +176,12 @@ impl Subject {
 
     /// Writes the status as it is in hand, fenced by the resourceVersion: a stale view fails here.
     pub async fn write_status(&mut self, engine: &Engine) -> Result<()> {
-        let status = self.status.as_ref().map_err(Clone::clone)?;
+        let generation = self.object.metadata.generation.unwrap_or_default();
+        let status = self.status.as_mut().map_err(|e| e.clone())?;
+        if status.conditions.is_empty() {
+            // An intent may be the first thing that is written; conditions are there from the first write on.
+            status.conditions = conditions(&[], &begun(), generation, Timestamp::now());
+        }
         let value = serde_json::to_value(status)
             .map_err(|_| Error::terminal(Reason::InternalError, "the status cannot be written as JSON"))?;
         engine.cluster.write_status(&self.resource, &mut self.object, &value).await.map(|_| ())
@@ -191,18 +198,20 @@ impl Subject {
     }
 
     /// Ends the pass: one conclusion, at most one status write, events, and when to come back.
-    pub async fn conclude(mut self, engine: &Engine, outcome: Result<Outcome>) -> Ended {
+    pub async fn conclude(mut self, engine: &Engine, outcome: Result<Outcome>, ready: Reason) -> Ended {
         let outcome = outcome.unwrap_or_else(Outcome::Failed);
         log(&self.who, &outcome, &self.notes);
         if self.released {
             engine.events.publish(&self.object, &self.resource, &self.notes).await;
             engine.memory.lock().expect("no panic while held").remove(&self.uid());
+            engine.cluster.forget(&self.object);
             return Ended::Again(None);
         }
         let pass = Pass {
             generation: self.object.metadata.generation.unwrap_or_default(),
             deleting: self.deleting(),
             attempts: self.count(engine, &outcome),
+            ready,
             resync: self.resync.map(|resync| self.due.unwrap_or(resync)),
             now: Timestamp::now(),
             chance: chance(),
@@ -225,17 +234,28 @@ impl Subject {
             self.notes.append(&mut conclusion.notes);
         }
         engine.events.publish(&self.object, &self.resource, &self.notes).await;
+        let written = match written {
+            Ok(()) => self.annotate(engine).await.map_err(Lost::Stale),
+            lost => lost,
+        };
         match written {
             Ok(()) => Ended::Again(conclusion.requeue),
-            Err(Lost::Gone) => Ended::Gone,
+            Err(Lost::Gone) => {
+                engine.memory.lock().expect("no panic while held").remove(&self.uid());
+                engine.cluster.forget(&self.object);
+                Ended::Gone
+            }
             Err(Lost::Stale(error)) => {
-                tracing::debug!(object = %self.who, %error, "status not written; looking again");
-                Ended::Again(Some(Duration::from_millis(100)))
+                tracing::debug!(object = %self.who, %error, "not written; looking again");
+                let attempts = self.remember_failure(engine, pass.attempts);
+                let backoff = engine.settings.pace.backoff_min * 2u32.saturating_pow(attempts.min(20));
+                let wait = backoff.min(engine.settings.pace.backoff_max).mul_f64(pass.chance);
+                Ended::Again(Some(if attempts == 0 { Duration::from_millis(20) } else { wait }))
             }
         }
     }
 
-    /// Writes the status, and the copy of the id. A status that holds a newly learnt id is written over whatever somebody
+    /// Writes the status. One that holds a newly learnt id is written over whatever somebody
     /// else wrote in between: an id that is lost is an object that nobody will ever delete.
     async fn record(&mut self, engine: &Engine) -> Result<(), Lost> {
         let mut tries = if self.must_record { 20 } else { 1 };
@@ -255,12 +275,25 @@ impl Subject {
                 Err(_) => tokio::time::sleep(Duration::from_millis(250)).await,
             }
         }
+        Ok(())
+    }
+
+    /// Writes the copy of the id.
+    async fn annotate(&mut self, engine: &Engine) -> Result<()> {
         let id = self.status.as_ref().ok().and_then(|s| s.external.as_ref()).map(|e| e.id.clone());
         if self.annotated && id.is_some() && !self.deleting() {
             let finalizer = self.object.finalizers().iter().any(|f| f == FINALIZER);
-            self.write_metadata(engine, finalizer, id.as_deref()).await.map_err(Lost::Stale)?;
+            self.write_metadata(engine, finalizer, id.as_deref()).await?;
         }
         Ok(())
+    }
+
+    /// A pass whose result could not be written counts as failed, whatever it came to.
+    fn remember_failure(&self, engine: &Engine, attempts: u32) -> u32 {
+        let mut memory = engine.memory.lock().expect("no panic while held");
+        let memory = memory.entry(self.uid()).or_default();
+        memory.attempts = attempts.saturating_add(1);
+        attempts
     }
 
     fn count(&self, engine: &Engine, outcome: &Outcome) -> u32 {
@@ -314,7 +347,7 @@ fn log(who: &Who, outcome: &Outcome, notes: &[Note]) {
         Outcome::Refused { reason, message } | Outcome::Blocked { reason, message } => {
             tracing::warn!(object = %who, reason = reason.name(), "{message}");
         }
-        Outcome::Progress { reason, message } => {
+        Outcome::Progress { reason, message, .. } => {
             tracing::info!(object = %who, reason = reason.name(), "{message}");
         }
         Outcome::Rest | Outcome::Again | Outcome::Suspended | Outcome::Limited(_) => {

@@ -20,6 +20,7 @@ use tokio::time::Instant;
 
 use super::access::{Reader, Writer};
 use super::auth::{self, grants::Admission};
+use super::claims::Claim;
 use super::cluster::{EXTERNAL_ID, FINALIZER, RECONCILE_REQUESTED};
 use super::conclude::{Note, Outcome};
 use super::decide::{Record, Released, Running, Step, View, decide, deleting_without_account};
@@ -93,11 +94,12 @@ pub async fn reconcile(
         engine.looked_at(&uid);
     }
     let who = subject.who.clone();
-    if let (Err(Error::Transient { reason: Reason::RateLimited, .. }), Some(auth)) = (&outcome, auth) {
-        // It shows the limit for all its users.
-        engine.wake.wake(&auth);
+    let limited = matches!(&outcome, Err(Error::Transient { reason: Reason::RateLimited, .. }));
+    let refused = matches!(&outcome, Err(Error::Waiting { reason: Reason::CredentialsInvalid, .. }));
+    if let (true, Some(auth)) = (limited || refused, auth) {
+        engine.auths.trouble(&auth);
     }
-    let ended = subject.conclude(&engine, outcome).await;
+    let ended = subject.conclude(&engine, outcome, Reason::Available).await;
     if let (Ended::Gone, Some((writer, id))) = (&ended, made) {
         undo(driver, &writer, &id, &who).await;
     }
@@ -130,6 +132,11 @@ fn nothing_outside(subject: &Subject) -> bool {
 }
 
 async fn hops(work: &mut Work<'_>) -> Result<Outcome> {
+    if work.subject.deleting() && !work.subject.object.finalizers().iter().any(|f| f == FINALIZER) {
+        // We are done with it, or never began; it stays for somebody else's sake.
+        work.subject.released = true;
+        return Ok(Outcome::Rest);
+    }
     work.show_effective(None)?;
     if work.management.suspended() && !work.subject.deleting() {
         return Ok(Outcome::Suspended);
@@ -152,13 +159,14 @@ async fn hops(work: &mut Work<'_>) -> Result<Outcome> {
     }
     let look = work.observe(&known, Freshness::Routine).await?;
     let step = work.step(&known, &look)?;
-    let (look, step) = if look.may_be_stale && matches!(step, Step::Update(_) | Step::Delete | Step::Create) {
-        let look = work.observe(&known, Freshness::BeforeWrite).await?;
-        let step = work.step(&known, &look)?;
-        (look, step)
-    } else {
-        (look, step)
-    };
+    let (look, step) =
+        if look.may_be_stale && matches!(step, Step::Update(_) | Step::Delete | Step::Create | Step::Adopt) {
+            let look = work.observe(&known, Freshness::BeforeWrite).await?;
+            let step = work.step(&known, &look)?;
+            (look, step)
+        } else {
+            (look, step)
+        };
     work.act(&known, look, step).await
 }
 
@@ -170,7 +178,9 @@ impl Engine {
 
     /// Whether objects from before the start have not been looked at yet.
     pub fn others_unseen(&self, uid: &str) -> bool {
-        self.first_look.lock().expect("no panic while held").iter().any(|other| other != uid)
+        let mut waiting = self.first_look.lock().expect("no panic while held");
+        waiting.retain(|other, who| self.object(who).is_some_and(|o| o.metadata.uid.as_ref() == Some(other)));
+        waiting.keys().any(|other| other != uid)
     }
 }
 
@@ -194,7 +204,25 @@ impl Work<'_> {
             auth::check_power(&admission, &self.driver.power(want)?, &who.namespace)?;
         }
         let not_before = self.not_before()?;
+        self.keep_claims(&admission, want.as_ref())?;
         Ok(Known { admission, reader, writer, want, not_before })
+    }
+
+    /// What this object claimed under a name it no longer has is free for others.
+    fn keep_claims(&mut self, admission: &Admission, want: Option<&Value>) -> Result<()> {
+        let account = admission.session.client.account_id();
+        let kind = &self.subject.who.kind;
+        let key =
+            want.map(|want| self.driver.key(want)).transpose()?.map(|key| Claim::key(account, kind, &key));
+        let status = self.subject.status.as_ref().map_err(Clone::clone)?;
+        let id = status.external.as_ref().map(|e| Claim::id(account, kind, &e.id));
+        let kept: Vec<Claim> = key.into_iter().chain(id).collect();
+        self.engine
+            .claims
+            .keep_only(&self.subject.who, &kept)
+            .iter()
+            .for_each(|who| self.engine.wake.wake(who));
+        Ok(())
     }
 
     /// An account is pinned with the first record: a name that later means another account stops everything.
@@ -294,8 +322,14 @@ impl Work<'_> {
     fn not_before(&mut self) -> Result<Instant> {
         let now = Instant::now();
         let asked = self.subject.object.annotations().get(RECONCILE_REQUESTED).cloned();
-        if asked.is_some() && asked != self.subject.status_mut()?.last_handled_reconcile_at {
-            return Ok(now);
+        if let Some(token) = asked.filter(|t| {
+            Some(t) != self.subject.status.as_ref().ok().and_then(|s| s.last_handled_reconcile_at.as_ref())
+        }) {
+            // Many that were asked at once share one reading: it need only be newer than when the asking was first seen.
+            return Ok(self.remember(|m| match &m.requested {
+                Some((known, at)) if *known == token => *at,
+                _ => m.requested.insert((token, now)).1,
+            }));
         }
         // Without an interval any reading will do; a year is beyond the life of every process.
         let interval = self.subject.resync.unwrap_or(std::time::Duration::from_secs(31_536_000));
@@ -308,16 +342,20 @@ impl Work<'_> {
         let resync = auth::resync(own, auth, self.engine.settings.resync);
         let data_bearing = self.driver.traits().data_bearing;
         let management = self.management.clone();
+        let annotated = self.subject.object.annotations().contains_key(EXTERNAL_ID);
         let shown = self.subject.status_mut()?;
-        if admission.is_none() && shown.effective.is_some() {
-            return Ok(());
-        }
-        let adopted = shown.external.as_ref().is_some_and(|e| e.adopted);
+        let adopted = shown.external.as_ref().map_or(annotated, |e| e.adopted);
+        let before = shown.effective.as_ref().map(|e| e.resync_interval.clone());
+        let resync_interval = match before {
+            // What the DatabricksAuth says is not known yet.
+            Some(before) if admission.is_none() && own.is_none() => before,
+            _ => resync.map_or_else(|| "Never".into(), format_duration),
+        };
         shown.effective = Some(Effective {
             management_policy: management.policy(),
             adoption_policy: management.adoption(),
             deletion_policy: management.deletion(data_bearing, adopted),
-            resync_interval: resync.map_or_else(|| "Never".into(), format_duration),
+            resync_interval,
         });
         self.subject.resync = resync;
         Ok(())
@@ -354,7 +392,8 @@ impl Work<'_> {
     pub fn view<'a>(&self, look: &'a Look, changes: &'a [Change]) -> Result<View<'a>> {
         let status = self.subject.status.as_ref().map_err(Clone::clone)?;
         let traits = self.driver.traits();
-        let adopted = status.external.as_ref().is_some_and(|e| e.adopted);
+        let annotated = self.subject.object.annotations().contains_key(EXTERNAL_ID);
+        let adopted = status.external.as_ref().map_or(annotated, |e| e.adopted);
         let observe = self.management.policy() == ManagementPolicy::Observe;
         let delete = self.management.deletion(traits.data_bearing, adopted) == DeletionPolicy::Delete;
         Ok(View {
@@ -366,6 +405,7 @@ impl Work<'_> {
             data_bearing: traits.data_bearing,
             record: self.record(),
             found: look.found(changes),
+            asked: self.management.external_id.is_some(),
             operation: self.operation(status.operation.as_ref()),
         })
     }
@@ -410,7 +450,18 @@ impl Work<'_> {
     pub async fn release(&mut self, how: Released) -> Result<Outcome> {
         let id = self.subject.status.as_ref().ok().and_then(|s| s.external.as_ref()).map(|e| e.id.clone());
         let note = match (how, id) {
-            (Released::NeverCreated, _) | (Released::Retained, None) => None,
+            (Released::NeverCreated, _) => None,
+            (Released::Retained, None) => {
+                let intent = self.subject.status.as_ref().ok().and_then(|s| s.intent.as_ref());
+                intent.map(|intent| Note {
+                    warning: true,
+                    reason: "OrphanedOnDelete",
+                    text: format!(
+                        "a create of {} was interrupted; what it may have made stays in the account",
+                        intent.name
+                    ),
+                })
+            }
             (Released::Retained, Some(id)) => {
                 let left =
                     self.management.suspended() || self.management.policy() == ManagementPolicy::Observe;
@@ -445,19 +496,23 @@ impl Work<'_> {
         seen: &Seen,
         changes: &[Change],
         bind: Option<External>,
+        ours: bool,
     ) -> Result<()> {
         let immutable = self.driver.traits().immutable;
         let drift = known.want.as_ref().map(|want| drift(want, seen, changes)).unwrap_or_default();
-        let observe = self.management.policy() == ManagementPolicy::Observe;
+        let name = self.driver.key(&seen.state)?.name;
         let status = self.subject.status_mut()?;
         if let Some(bind) = bind {
             status.external = Some(bind);
+        }
+        if let Some(external) = status.external.as_mut().filter(|_| ours) {
+            external.name = Some(name);
         }
         status.external_id = status.external.as_ref().map(|e| e.id.clone());
         status.state = seen.about.state.clone();
         status.facts = seen.facts.clone();
         status.observed = observed(immutable, &seen.state);
-        status.drift = if observe { drift } else { vec![] };
+        status.drift = drift;
         Ok(())
     }
 }

@@ -6,6 +6,9 @@ use kube::{Client, Resource, core::ApiResource};
 
 use super::conclude::Note;
 
+/// No event is worth more of a worker's time.
+const LIMIT: std::time::Duration = std::time::Duration::from_secs(5);
+
 /// Writes events on behalf of the operator.
 #[derive(Clone)]
 pub struct Events {
@@ -33,7 +36,10 @@ impl Events {
                 action: action(note),
                 secondary: None,
             };
-            if let Err(error) = self.recorder.publish(&event, &reference).await {
+            let published = tokio::time::timeout(LIMIT, self.recorder.publish(&event, &reference)).await;
+            if !matches!(published, Ok(Ok(()))) {
+                let error =
+                    published.err().map(|_| "time-out".to_owned()).unwrap_or_else(|| "refused".into());
                 tracing::debug!(object = %object.metadata.name.as_deref().unwrap_or(""), %error, "event not written");
             }
         }

@@ -14,6 +14,10 @@ use super::access::Reader;
 use super::driver::{Driver, Seen};
 use super::error::{Error, Result};
 
+/// Readings of one snapshot begin at least this far apart, so that objects that each need one newer than their own last
+/// write share it.
+const SPACING: std::time::Duration = std::time::Duration::from_millis(250);
+
 /// The snapshots of one session.
 #[derive(Default)]
 pub struct Snapshots {
@@ -65,9 +69,13 @@ impl Snapshots {
         let mut snapshot = slot.lock().await;
         if snapshot.read_at.is_none_or(|at| at < not_before) {
             if let Some((at, error)) = &snapshot.failed
-                && *at >= asked
+                && (*at >= asked || at.elapsed() < SPACING)
             {
                 return Err(error.clone());
+            }
+            // Those who come meanwhile are served by the same reading.
+            if let Some(read_at) = snapshot.read_at {
+                tokio::time::sleep_until(read_at + SPACING).await;
             }
             snapshot.refresh(driver, api, within).await?;
         }

@@ -94,6 +94,9 @@ pub struct External {
     pub account_id: String,
     /// Id of the object.
     pub id: String,
+    /// The natural name it was last seen under, by which it is recognised while its name is being changed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub name: Option<String>,
     /// True where the object was there before and was taken over.
     #[serde(default)]
     pub adopted: bool,

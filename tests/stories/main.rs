@@ -7,4 +7,5 @@
 mod auth;
 mod invariants;
 mod ip_access_list;
+mod permission_assignment;
 mod support;

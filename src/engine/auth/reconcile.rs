@@ -11,7 +11,7 @@ use super::spec::{AuthStatus, DatabricksAuthSpec, Dependents};
 use super::{Auths, KIND};
 use crate::engine::conclude::{AnyStatus, Outcome};
 use crate::engine::error::{Error, Result};
-use crate::engine::pass::{Engine, Subject};
+use crate::engine::pass::{Ended, Engine, Subject};
 use crate::engine::status::{External, Reason};
 use crate::engine::wake::Who;
 
@@ -23,18 +23,27 @@ pub async fn reconcile(object: Arc<DynamicObject>, engine: Arc<Engine>) -> Actio
         Ok(()) => hops(&engine, &mut subject).await,
         Err(error) => Err(error),
     };
-    subject.conclude(&engine, outcome).await.action()
+    let well = matches!(outcome, Ok(Outcome::Rest | Outcome::Suspended));
+    let ended = subject.conclude(&engine, outcome, Reason::Authenticated).await;
+    match ended {
+        // Many depend on it: what is wrong with it is looked at again soon.
+        Ended::Again(Some(after)) if !well => Action::requeue(after.min(engine.settings.pace.poll_max)),
+        ended => ended.action(),
+    }
 }
 
 async fn hops(engine: &Engine, subject: &mut Subject) -> Result<Outcome> {
-    let spec: DatabricksAuthSpec = serde_json::from_value(subject.spec())
-        .map_err(|e| Error::terminal(Reason::InvalidSpec, format!("spec cannot be read: {e}")))?;
     let who = subject.who.clone();
     let dependents = engine.wake.dependents(&who);
     if subject.deleting() && dependents.is_empty() {
         return subject.release(engine, None).await;
     }
-    subject.write_metadata(engine, true, None).await?;
+    // What serde says of a value it cannot read quotes it, so it is not passed on.
+    let spec: DatabricksAuthSpec = serde_json::from_value(subject.spec())
+        .map_err(|_| Error::terminal(Reason::InvalidSpec, "spec cannot be read: compare it with the CRD"))?;
+    if !subject.deleting() {
+        subject.write_metadata(engine, true, None).await?;
+    }
     let outcome = connect(engine, subject, &spec, &who).await;
     if subject.deleting() {
         let message = still_used(&dependents);
@@ -68,6 +77,7 @@ async fn connect(
     let targets =
         secret.map(|name| Who { kind: "Secret".into(), namespace: who.namespace.clone(), name: name.into() });
     engine.wake.refer(who, targets.into_iter().collect());
+    auths.announce(who, spec);
     if spec.suspend == Some(true) {
         let error = Error::waiting(Reason::CredentialsUnavailable, "spec.suspend is true");
         auths.store(who, spec, Err(error));
@@ -83,6 +93,7 @@ async fn connect(
             status.external = Some(External {
                 account_id: spec.account_id.clone(),
                 id: spec.account_id.clone(),
+                name: None,
                 adopted: false,
             });
             Ok(auths.throttled(who).map_or(Outcome::Rest, Outcome::Limited))

@@ -1,0 +1,389 @@
+//! Workspace: a Databricks workspace. AWS ones are managed; GCP and Azure ones are only observed, because GCP writes need
+//! Google tokens and Azure makes workspaces through ARM.
+//!
+//! A workspace carries its owner as a custom tag. In [`WorkspaceState`] that tag stands apart from the others, so that
+//! they can be left unmanaged while it is kept; on the wire they are one map, which is only ever sent whole.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::str::FromStr;
+
+use serde::de::IgnoredAny;
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value, json};
+
+use crate::databricks::{Int64, Optional, Pages};
+use crate::engine::access::{Reader, Writer};
+use crate::engine::changes::{CANNOT_CHANGE, differences};
+use crate::engine::error::{Error, Result};
+use crate::engine::needs::Resolved;
+use crate::engine::resource::{
+    About, ApiResult, Change, ExternalResource, Immutable, Key, Observed, Ownership, Phase, When,
+};
+use crate::engine::status::Reason;
+
+pub mod spec;
+
+use spec::{OWNER_TAG, TAG_VALUE_MAX};
+pub use spec::{Workspace, WorkspaceFacts, WorkspaceSpec};
+
+/// What a spec controls, in the API's fields, but for the tags: `custom_tags` are those that are not ours.
+#[derive(Serialize, Deserialize, Clone, Debug)]
+pub struct WorkspaceState {
+    workspace_name: String,
+    deployment_name: Option<String>,
+    aws_region: Option<String>,
+    credentials_id: Option<String>,
+    storage_configuration_id: Option<String>,
+    network_id: Option<String>,
+    private_access_settings_id: Option<String>,
+    managed_services_customer_managed_key_id: Option<String>,
+    storage_customer_managed_key_id: Option<String>,
+    network_connectivity_config_id: Option<String>,
+    custom_tags: Option<BTreeMap<String, String>>,
+    owner_tag: Option<String>,
+    pricing_tier: Option<String>,
+    compute_mode: Option<String>,
+    location: Option<String>,
+    is_no_public_ip_enabled: Option<bool>,
+}
+
+/// The id of a workspace: 64 bits, written as digits.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct WorkspaceId(pub i64);
+
+impl fmt::Display for WorkspaceId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+impl FromStr for WorkspaceId {
+    type Err = &'static str;
+
+    /// Reads only the form that is written, so that one workspace has one id.
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let id = text.parse().ok().map(WorkspaceId).filter(|id| id.to_string() == text);
+        id.ok_or("it must be a 64-bit number in plain digits")
+    }
+}
+
+#[derive(Deserialize)]
+struct Remote {
+    workspace_id: Int64,
+    #[serde(flatten)]
+    state: WorkspaceState,
+    workspace_status: Option<String>,
+    workspace_status_message: Option<String>,
+    workspace_url: Option<String>,
+    storage_mode: Option<String>,
+    creation_time: Option<i64>,
+}
+
+#[derive(Deserialize)]
+struct Network {
+    #[serde(default)]
+    error_messages: Vec<NetworkError>,
+}
+
+#[derive(Deserialize)]
+struct NetworkError {
+    #[serde(default)]
+    error_type: String,
+    #[serde(default)]
+    error_message: String,
+}
+
+impl Remote {
+    fn observed(self, account_host: &str) -> Observed<Workspace> {
+        let workspace_url = self.url(account_host);
+        let mut state = self.state;
+        let mut tags = state.custom_tags.take().unwrap_or_default();
+        state.owner_tag = tags.remove(OWNER_TAG);
+        state.custom_tags = Some(tags);
+        // The case of tiers is not the same everywhere in the API.
+        state.pricing_tier = state.pricing_tier.map(|tier| tier.to_ascii_uppercase());
+        let about = About {
+            phase: phase(self.workspace_status.as_deref(), self.workspace_status_message.as_deref()),
+            state: self.workspace_status.clone(),
+            owner: state.owner_tag.clone(),
+            created: self.creation_time.map(|ms| ms / 1000),
+        };
+        let facts = WorkspaceFacts {
+            workspace_url,
+            workspace_status: self.workspace_status,
+            storage_mode: self.storage_mode,
+        };
+        Observed { id: WorkspaceId(self.workspace_id.0), state, facts, about }
+    }
+
+    /// As told, else the deployment's name in place of the account host's first label.
+    fn url(&self, account_host: &str) -> Option<String> {
+        if let Some(told) = self.workspace_url.as_deref().filter(|url| !url.is_empty()) {
+            return Some(if told.contains("://") { told.into() } else { format!("https://{told}") });
+        }
+        let (label, zone) = account_host.strip_prefix("https://")?.split_once('.')?;
+        let name = self.state.deployment_name.as_ref()?;
+        ["accounts", "accounts-dod"].contains(&label).then(|| format!("https://{name}.{zone}"))
+    }
+
+    /// Adds what the network says to a failure: the message of the workspace often only says that there is something.
+    async fn explained(mut self, api: &Reader) -> Remote {
+        let (Some("FAILED"), Some(id)) = (self.workspace_status.as_deref(), &self.state.network_id) else {
+            return self;
+        };
+        // The failure is shown even where its details cannot be read.
+        let Ok(network) = api.get::<Network>(api.path(&["networks", id])).await else { return self };
+        let errors = network.error_messages.iter().map(|e| format!("{}: {}", e.error_type, e.error_message));
+        let mut errors: Vec<String> = errors.collect();
+        errors.sort();
+        if !errors.is_empty() {
+            let own = self.workspace_status_message.unwrap_or_default();
+            self.workspace_status_message =
+                Some(format!("{own}; the network {id} reports {}", errors.join(", ")));
+        }
+        self
+    }
+}
+
+fn phase(status: Option<&str>, message: Option<&str>) -> Phase {
+    let message = message.filter(|m| !m.is_empty()).unwrap_or("Databricks gives no reason");
+    match status.unwrap_or("no state") {
+        "RUNNING" => Phase::Ready,
+        "NOT_PROVISIONED" | "PROVISIONING" => Phase::Pending(message.into()),
+        "FAILED" => Phase::Failed(format!(
+            "Databricks could not provision the workspace ({message}): correct what is wrong; a change of a field that \
+             may change makes Databricks try again, else delete this object and create a new one"
+        )),
+        "BANNED" => Phase::Failed(format!(
+            "Databricks has suspended the workspace ({message}): ask Databricks to lift that"
+        )),
+        "CANCELLING" | "CANCELLED" => Phase::Leaving(message.into()),
+        other => Phase::Pending(format!(
+            "the workspace is in a state unknown to this operator, {other} ({message})"
+        )),
+    }
+}
+
+/// The one table of which field may change when: while RUNNING as it says, while FAILED whenever it is named here at all,
+/// otherwise not yet. A field that is not named never changes. Only Databricks knows one more rule: while FAILED, the
+/// storage key cannot change if the workspace ever was RUNNING.
+fn may_change(field: &str, status: &str, seen: &WorkspaceState) -> When {
+    let (while_running, remedy) = match field {
+        "credentials_id"
+        | "private_access_settings_id"
+        | "managed_services_customer_managed_key_id"
+        | "network_connectivity_config_id"
+        | "custom_tags"
+        | "owner_tag" => (true, ""),
+        "network_id" => (
+            seen.network_id.is_some(),
+            "a running workspace in a network made by Databricks cannot move to another: remove the field, or delete this object and create a new one",
+        ),
+        "storage_customer_managed_key_id" => (
+            seen.storage_customer_managed_key_id.is_none(),
+            "a running workspace keeps the storage key that it has: write its id, or delete this object and create a new one",
+        ),
+        "aws_region" => (
+            false,
+            "a running workspace stays in its region: write the region that it has, or delete this object and create a new one",
+        ),
+        "storage_configuration_id" => (
+            false,
+            "a running workspace keeps its root bucket: write the id that it has, or delete this object and create a new one",
+        ),
+        _ => return When::Never(CANNOT_CHANGE.into()),
+    };
+    match status {
+        "FAILED" => When::Now,
+        "RUNNING" if while_running => When::Now,
+        "RUNNING" => When::Never(remedy.into()),
+        "BANNED" => When::NotNow(
+            "Databricks has suspended the workspace (BANNED); it is changed once Databricks has lifted that"
+                .into(),
+        ),
+        _ => When::NotNow(format!("the workspace is {status}; it is changed once that is over")),
+    }
+}
+
+/// The account's prefix, which Databricks adds, is not known; `EMPTY` asks for nothing but that.
+fn same_deployment(want: &str, seen: &str) -> bool {
+    want == "EMPTY" || seen == want || seen.strip_suffix(want).is_some_and(|prefix| prefix.ends_with('-'))
+}
+
+const fn fixed(state: &'static str, spec: &'static [&'static str]) -> Immutable {
+    Immutable { state, spec }
+}
+
+impl ExternalResource for Workspace {
+    type State = WorkspaceState;
+    type Id = WorkspaceId;
+    type Facts = WorkspaceFacts;
+
+    const IMMUTABLE: &'static [Immutable] = &[
+        fixed("workspace_name", &["workspaceName"]),
+        fixed("deployment_name", &["deploymentName"]),
+        fixed("pricing_tier", &["pricingTier"]),
+        fixed("compute_mode", &["computeMode"]),
+        fixed("location", &["location"]),
+        fixed("is_no_public_ip_enabled", &["isNoPublicIpEnabled"]),
+    ];
+    const UNTOLD: &'static [&'static str] = &["is_no_public_ip_enabled"];
+    const OWNERSHIP: Ownership = Ownership::Marker;
+    const DATA_BEARING: bool = true;
+
+    fn desired(spec: &WorkspaceSpec, got: &Resolved) -> Result<WorkspaceState> {
+        // Only AWS has tags that could hold the marker.
+        let owner_tag = spec.aws_region.is_some().then(|| got.marker.clone());
+        if owner_tag.as_ref().is_some_and(|marker| marker.len() > TAG_VALUE_MAX) {
+            return Err(Error::terminal(
+                Reason::InvalidSpec,
+                format!(
+                    "the tag that marks the workspace as ours would be {:?}, longer than the {TAG_VALUE_MAX} characters \
+                     that Databricks allows: give this object a shorter name",
+                    got.marker
+                ),
+            ));
+        }
+        Ok(WorkspaceState {
+            workspace_name: spec.workspace_name.clone(),
+            deployment_name: spec.deployment_name.clone(),
+            aws_region: spec.aws_region.clone(),
+            credentials_id: spec.credentials_id.clone(),
+            storage_configuration_id: spec.storage_configuration_id.clone(),
+            network_id: spec.network_id.clone(),
+            private_access_settings_id: spec.private_access_settings_id.clone(),
+            managed_services_customer_managed_key_id: spec.managed_services_customer_managed_key_id.clone(),
+            storage_customer_managed_key_id: spec.storage_customer_managed_key_id.clone(),
+            network_connectivity_config_id: spec.network_connectivity_config_id.clone(),
+            custom_tags: spec.custom_tags.clone(),
+            owner_tag,
+            pricing_tier: spec.pricing_tier.map(|tier| format!("{tier:?}")),
+            compute_mode: spec.compute_mode.map(|mode| format!("{mode:?}")),
+            location: spec.location.clone(),
+            is_no_public_ip_enabled: spec.is_no_public_ip_enabled,
+        })
+    }
+
+    fn key(state: &WorkspaceState) -> Key {
+        let region = state.aws_region.as_ref().or(state.location.as_ref());
+        let region = region.map(String::as_str).unwrap_or_default();
+        Key { within: String::new(), name: format!("{region}/{}", state.workspace_name) }
+    }
+
+    /// A key without a region is that of an observed workspace whose region the spec does not tell.
+    fn matches(key: &Key, seen: &Observed<Self>) -> bool {
+        let any_region = key.name.strip_prefix('/') == Some(&seen.state.workspace_name);
+        any_region || Self::key(&seen.state) == *key
+    }
+
+    fn changes(want: &WorkspaceState, seen: &Observed<Self>) -> Result<Vec<Change>> {
+        let deployments = want.deployment_name.as_deref().zip(seen.state.deployment_name.as_deref());
+        let deployed_as_wanted = deployments.is_some_and(|(want, seen)| same_deployment(want, seen));
+        let status = seen.about.state.as_deref().unwrap_or("in no known state");
+        let paths = differences::<Self>(want, seen)?.into_iter();
+        let paths = paths.filter(|path| path != "deployment_name" || !deployed_as_wanted);
+        let judged = paths.map(|path| {
+            let mut change = Change { path, when: When::Now };
+            change.when = may_change(change.field(), status, &seen.state);
+            change
+        });
+        Ok(judged.collect())
+    }
+
+    async fn get(api: &Reader, id: &WorkspaceId) -> ApiResult<Option<Observed<Self>>> {
+        let found: Option<Remote> = api.get(api.path(&["workspaces", &id.to_string()])).await.optional()?;
+        Ok(match found {
+            Some(remote) => Some(remote.explained(api).await.observed(api.host())),
+            None => None,
+        })
+    }
+
+    async fn list(api: &Reader, _: &str) -> ApiResult<Vec<Observed<Self>>> {
+        let all: Vec<Remote> = api.list(api.path(&["workspaces"]), Pages::Whole("workspaces")).await?;
+        let mut seen = Vec::with_capacity(all.len());
+        for remote in all {
+            seen.push(remote.explained(api).await.observed(api.host()));
+        }
+        Ok(seen)
+    }
+
+    async fn create(api: &Writer, want: &WorkspaceState) -> ApiResult<Observed<Self>> {
+        let mut body = wire(want, None);
+        // Attached by an update once the workspace runs: the documented POST does not name it.
+        body.remove("network_connectivity_config_id");
+        let made: Remote = api.post(api.path(&["workspaces"]), body.into()).await?;
+        Ok(made.observed(api.host()))
+    }
+
+    async fn update(
+        api: &Writer,
+        seen: &Observed<Self>,
+        want: &WorkspaceState,
+        now: &[&str],
+    ) -> ApiResult<Observed<Self>> {
+        let sent = |field: &str| match field {
+            "custom_tags" => now.contains(&"custom_tags") || now.contains(&"owner_tag"),
+            field => now.contains(&field),
+        };
+        let mut body = wire(want, seen.state.custom_tags.as_ref());
+        body.retain(|field, _| sent(field));
+        let mask: Vec<&str> = body.keys().map(String::as_str).collect();
+        let path = api.path(&["workspaces", &seen.id.to_string()]);
+        // The answer may not be final, so what became of it is read.
+        api.patch::<IgnoredAny>(path, Some(&mask), json!(body)).await?;
+        let found = Self::get(api, &seen.id).await?;
+        Ok(found.ok_or_else(|| Error::retry("the workspace was gone right after it was changed"))?)
+    }
+
+    async fn delete(api: &Writer, id: &WorkspaceId) -> ApiResult<()> {
+        Ok(api.delete(api.path(&["workspaces", &id.to_string()])).await?)
+    }
+}
+
+/// The managed fields as they are sent. `kept` are the tags to send where the spec leaves tags alone.
+fn wire(want: &WorkspaceState, kept: Option<&BTreeMap<String, String>>) -> Map<String, Value> {
+    let mut tags = want.custom_tags.as_ref().or(kept).cloned().unwrap_or_default();
+    tags.extend(want.owner_tag.clone().map(|owner| (OWNER_TAG.into(), owner)));
+    let Value::Object(mut body) = json!(want) else { return Map::new() };
+    body.remove("owner_tag");
+    body.insert("custom_tags".into(), json!(tags));
+    body.retain(|_, value| !value.is_null());
+    body
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_address_is_the_one_told_else_made_of_the_account_host() {
+        let url = |host: &str, told: Option<&str>| {
+            let remote = json!({"workspace_id": 1, "workspace_name": "w", "deployment_name": "acme-w", "workspace_url": told});
+            serde_json::from_value::<Remote>(remote).unwrap().url(host)
+        };
+        let account = "https://accounts.cloud.databricks.com";
+        assert_eq!(url(account, None).as_deref(), Some("https://acme-w.cloud.databricks.com"));
+        assert_eq!(
+            url("https://accounts-dod.cloud.databricks.us", None).as_deref(),
+            Some("https://acme-w.cloud.databricks.us")
+        );
+        assert_eq!(
+            url(account, Some("adb-1.2.azuredatabricks.net")).as_deref(),
+            Some("https://adb-1.2.azuredatabricks.net")
+        );
+        assert_eq!(url("http://127.0.0.1:8080", None), None);
+    }
+
+    #[test]
+    fn every_field_either_may_change_or_is_known_to_be_fixed() {
+        let state = serde_json::from_value::<Remote>(json!({"workspace_id": 1, "workspace_name": "w"}))
+            .unwrap()
+            .state;
+        for field in json!(state).as_object().unwrap().keys() {
+            let changeable = may_change(field, "FAILED", &state) == When::Now;
+            let fixed = Workspace::IMMUTABLE.iter().any(|i| i.state == field);
+            assert!(changeable != fixed, "{field}");
+        }
+    }
+}

@@ -1,0 +1,178 @@
+//! What users write of a Workspace, what its status shows, and the rules that the API server checks. Which field may change
+//! in which state is decided by [`super`]; the texts here tell users.
+
+use std::collections::BTreeMap;
+
+use kube::CustomResource;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+
+use crate::engine::spec::Management;
+use crate::engine::status::Status;
+
+/// The custom tag that holds the owner.
+pub(super) const OWNER_TAG: &str = "databricks-operator";
+/// The longest value of a tag.
+pub(super) const TAG_VALUE_MAX: usize = 255;
+
+/// A Databricks workspace. Those on AWS can be managed, those on GCP and Azure observed.
+#[derive(CustomResource, Serialize, Deserialize, Clone, Debug, JsonSchema)]
+#[kube(
+    group = "databricks-operator.io",
+    version = "v1alpha1",
+    kind = "Workspace",
+    plural = "workspaces",
+    singular = "workspace",
+    shortname = "dbws",
+    category = "databricks",
+    namespaced,
+    status = "Status<WorkspaceFacts>",
+    doc = "A Databricks workspace. Those on AWS can be managed, those on GCP and Azure observed."
+)]
+#[serde(rename_all = "camelCase")]
+#[schemars(extend("x-kubernetes-validations" = rules()))]
+pub struct WorkspaceSpec {
+    /// The fields that all managed kinds share.
+    #[serde(flatten)]
+    pub management: Management,
+    /// The name that users see. Cannot be changed after creation. Known on all clouds.
+    #[schemars(length(min = 1, max = 100))]
+    pub workspace_name: String,
+    /// The workspace's part of its host name; Databricks puts the account's prefix before it, and refuses it where the account has none. `EMPTY` means just the prefix. Left out: Databricks makes one up. Cannot be changed after creation. Known on AWS.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 64), regex(pattern = "^(EMPTY|[a-z0-9]([-a-z0-9]*[a-z0-9])?)$"))]
+    pub deployment_name: Option<String>,
+    /// The AWS region, such as eu-west-1. Needed to manage a workspace. Can be changed while the workspace is FAILED, not once it is RUNNING. Known on AWS.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 64), regex(pattern = "^[-a-z0-9]+$"))]
+    pub aws_region: Option<String>,
+    /// The id of the credential configuration: the IAM role that Databricks launches compute with. Needed to create a workspace, except with computeMode SERVERLESS, which forbids it. Can be changed while RUNNING or FAILED. Known on AWS.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 64))]
+    pub credentials_id: Option<String>,
+    /// The id of the storage configuration: the root bucket. Needed to create a workspace, except with computeMode SERVERLESS, which forbids it. Can be changed while FAILED, not once it is RUNNING. Known on AWS.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 64))]
+    pub storage_configuration_id: Option<String>,
+    /// The id of the network configuration: your own VPC. Left out: Databricks makes a VPC. Can be changed while FAILED; while RUNNING only if the workspace has its own VPC already; it is never removed. Known on AWS and GCP.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 64))]
+    pub network_id: Option<String>,
+    /// The id of the private access settings, for PrivateLink. Can be added or changed while RUNNING or FAILED; never removed. Known on AWS and GCP.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 64))]
+    pub private_access_settings_id: Option<String>,
+    /// The id of the key that encrypts notebooks, queries and secrets; its use case is MANAGED_SERVICES. Can be added or changed while RUNNING or FAILED; never removed. Known on AWS and GCP.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 64))]
+    pub managed_services_customer_managed_key_id: Option<String>,
+    /// The id of the key that encrypts the root bucket and the disks of clusters; its use case is STORAGE. Can be added while RUNNING if there is none yet, and changed while FAILED if the workspace was never RUNNING; never removed. Known on AWS and GCP.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 64))]
+    pub storage_customer_managed_key_id: Option<String>,
+    /// The id of the network connectivity configuration of serverless compute, in the same region. Attached once the workspace is RUNNING. Can be set or changed while RUNNING or FAILED; never removed. Known on AWS and Azure.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 64))]
+    pub network_connectivity_config_id: Option<String>,
+    /// Tags of the workspace and its compute. With this field, tags that it does not list are removed; left out, they are left alone. The operator adds its own tag `databricks-operator` to workspaces that it manages. Can be changed while RUNNING or FAILED; compute shows a change after up to an hour. Known on AWS.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(extend(
+        "maxProperties" = 50,
+        "additionalProperties" = {"type": "string", "maxLength": TAG_VALUE_MAX},
+        "x-kubernetes-validations" = [
+            {"rule": "self.all(key, size(key) >= 1 && size(key) <= 127)", "message": "the keys of customTags must have 1 to 127 characters"},
+            {"rule": format!("!('{OWNER_TAG}' in self)"), "message": format!("customTags must not hold {OWNER_TAG}: the operator sets that tag; remove it here")},
+        ],
+    ))]
+    pub custom_tags: Option<BTreeMap<String, String>>,
+    /// The pricing tier. Left out: the account's, which is not compared. Cannot be changed after creation. Known on AWS.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub pricing_tier: Option<PricingTier>,
+    /// HYBRID (when left out): classic compute in your cloud account, and serverless. SERVERLESS: serverless compute and default storage only. Cannot be changed after creation. Known on AWS and GCP.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub compute_mode: Option<ComputeMode>,
+    /// The GCP region, such as us-east4. Cannot be changed after creation. Known on GCP.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 64), regex(pattern = "^[-a-z0-9]+$"))]
+    pub location: Option<String>,
+    /// Whether compute has no public addresses; true when left out. Takes effect at creation only, cannot be changed afterwards, and Databricks never tells it, so that it is not compared. Known on AWS.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub is_no_public_ip_enabled: Option<bool>,
+}
+
+/// A pricing tier.
+#[derive(Serialize, Deserialize, Clone, Copy, Debug, PartialEq, Eq, JsonSchema)]
+#[allow(clippy::upper_case_acronyms, non_camel_case_types, missing_docs)]
+pub enum PricingTier {
+    STANDARD,
+    PREMIUM,
+    ENTERPRISE,
+    DEDICATED,
+    COMMUNITY_EDITION,
+}
+
+/// Which compute a workspace has.
+#[derive(Serialize, Deserialize, Clone, Copy, Debug, PartialEq, Eq, JsonSchema)]
+#[allow(clippy::upper_case_acronyms, missing_docs)]
+pub enum ComputeMode {
+    HYBRID,
+    SERVERLESS,
+}
+
+/// What is shown.
+#[derive(Serialize, Deserialize, Clone, Debug, Default, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct WorkspaceFacts {
+    /// The workspace's address. Its name may take some minutes to resolve after the workspace is RUNNING.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub workspace_url: Option<String>,
+    /// The workspace's state in Databricks' words, such as PROVISIONING or RUNNING.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub workspace_status: Option<String>,
+    /// Where the workspace's data are: CUSTOMER_HOSTED or DEFAULT_STORAGE.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub storage_mode: Option<String>,
+}
+
+/// The rules that the API server checks before it accepts a spec.
+fn rules() -> Value {
+    let rule = |field: &str, rule: &str, message: &str| json!({"rule": rule, "message": message, "fieldPath": format!(".{field}")});
+    let observe = "(has(self.managementPolicy) && self.managementPolicy == 'Observe')";
+    let serverless = "(has(self.computeMode) && self.computeMode == 'SERVERLESS')";
+    let never_created = format!(
+        "{observe} || has(self.externalId) || (has(self.adoptionPolicy) && self.adoptionPolicy == 'Required')"
+    );
+    let mut rules = vec![
+        rule(
+            "managementPolicy",
+            &format!("has(self.awsRegion) || {observe}"),
+            "only workspaces on AWS can be managed for now: set awsRegion, or set managementPolicy to Observe for a workspace on GCP (writing there needs Google tokens) or Azure (which creates workspaces through ARM)",
+        ),
+        rule(
+            "location",
+            "!has(self.awsRegion) || !has(self.location)",
+            "awsRegion is for AWS and location is for GCP: remove one of them",
+        ),
+        rule(
+            "externalId",
+            "!has(self.externalId) || self.externalId.matches('^[1-9][0-9]{0,18}$')",
+            "externalId must be the id of a workspace, a number such as 1234567890123456",
+        ),
+    ];
+    for field in ["credentialsId", "storageConfigurationId"] {
+        rules.push(rule(
+            field,
+            &format!("!has(self.awsRegion) || has(self.{field}) || {serverless} || {never_created}"),
+            &format!("{field} is needed to create a workspace on AWS: set it, or set computeMode to SERVERLESS; it can be left out where nothing is created: with externalId, adoptionPolicy Required or managementPolicy Observe"),
+        ));
+        rules.push(rule(
+            field,
+            &format!("!has(self.{field}) || !{serverless}"),
+            &format!(
+                "{field} is not allowed with computeMode SERVERLESS: remove it, or set computeMode to HYBRID"
+            ),
+        ));
+    }
+    rules.into()
+}

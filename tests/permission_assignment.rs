@@ -1,0 +1,238 @@
+//! What is particular to PermissionAssignment: refusals that pass, errors inside good answers, answers that tell little,
+//! and the operator's own access.
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking, its set-up too")]
+
+use databricks_operator::databricks::{Client, Connection, Host, HostPolicy, Settings, Urgency};
+use databricks_operator::engine::access::{AuthFacts, Permit, Reader, Writer};
+use databricks_operator::engine::driver::{Driver, Seen, of};
+use databricks_operator::engine::error::Error;
+use databricks_operator::engine::resource::Phase;
+use databricks_operator::engine::status::Reason;
+use databricks_operator::kinds::permission_assignment::PermissionAssignment;
+use secrecy::SecretString;
+use serde_json::{Value, json};
+use simulator::{Config, Fault, Simulator, When};
+
+const KIND: &dyn Driver = of::<PermissionAssignment>();
+const NOT_YET: &str = "Permission assignment APIs are not available for this workspace.";
+
+struct Bench {
+    simulator: Simulator,
+    api: Writer,
+    workspace: i64,
+}
+
+async fn start() -> Bench {
+    let simulator = Simulator::start(Config::default()).await.unwrap();
+    let policy = HostPolicy { allow_loopback_http: true, ..HostPolicy::default() };
+    let connection = Connection {
+        host: Host::parse(&simulator.url(), &policy).unwrap(),
+        account_id: simulator.account_id.clone(),
+        client_id: simulator.client_id.clone(),
+        client_secret: SecretString::from(simulator.client_secret.clone()),
+    };
+    let settings = Settings { requests_per_second: 1e4, burst: 1000, ..Settings::default() };
+    let client = Client::new(connection, &settings).unwrap();
+    let api = Writer::new(Reader::new(client, Urgency::Urgent), Permit::sole());
+    let workspace = simulator.insert("workspaces", json!({})).unwrap()["workspace_id"].as_i64().unwrap();
+    Bench { simulator, api, workspace }
+}
+
+impl Bench {
+    /// The id of a principal of the account.
+    fn principal(&self, collection: &str, name: &str) -> i64 {
+        let all = self.simulator.objects(collection);
+        let found = all.iter().find(|o| o["displayName"] == json!(name)).unwrap();
+        found["id"].as_str().unwrap().parse().unwrap()
+    }
+
+    fn want(&self, principal: i64, permissions: Value) -> Value {
+        let spec = json!({
+            "authRef": {"name": "account"}, "workspaceId": self.workspace,
+            "principal": {"id": principal}, "permissions": permissions,
+        });
+        assert_eq!(KIND.needs(&spec).unwrap(), [], "ids need nothing");
+        KIND.desired(&spec, &Default::default()).unwrap()
+    }
+
+    fn answer(&self, method: &str, status: u16, body: Value) {
+        let fault = Fault {
+            method: Some(method.into()),
+            path: "*/permissionassignments*".into(),
+            status: Some(status),
+            body: Some(body),
+            when: When::After,
+            times: Some(1),
+            ..Fault::default()
+        };
+        self.simulator.fault(fault);
+    }
+
+    async fn list(&self) -> Vec<Seen> {
+        KIND.list(&self.api, &self.workspace.to_string()).await.unwrap()
+    }
+}
+
+fn refusal(code: &str, message: &str) -> Value {
+    json!({"error_code": code, "message": message})
+}
+
+fn reason(error: &Error) -> Option<Reason> {
+    match error {
+        Error::Waiting { reason, .. } | Error::Terminal { reason, .. } => Some(*reason),
+        _ => None,
+    }
+}
+
+#[tokio::test]
+async fn a_workspace_that_takes_no_assignments_yet_is_waited_for() {
+    let bench = start().await;
+    let want = bench.want(bench.principal("Groups", "data-eng"), json!(["USER"]));
+    bench.simulator.set(|s| s.federation_delay_ms = 60_000);
+    let listed = KIND.list(&bench.api, &bench.workspace.to_string()).await.unwrap_err();
+    let written = KIND.create(&bench.api, &want).await.unwrap_err();
+    for error in [listed, written] {
+        assert!(matches!(error, Error::Waiting { reason: Reason::WaitingForWorkspace, .. }), "{error:?}");
+        assert!(error.to_string().contains(NOT_YET), "{error}");
+    }
+    bench.simulator.advance_ms(60_000);
+    KIND.create(&bench.api, &want).await.unwrap();
+}
+
+#[tokio::test]
+async fn only_refusals_with_those_words_are_waited_for() {
+    let bench = start().await;
+    let want = bench.want(bench.principal("Users", "ada"), json!(["USER"]));
+    for (status, code, message, reason_then) in [
+        (404, "NOT_FOUND", "Principal 7 not in workspace 9", Some(Reason::WaitingForWorkspace)),
+        (404, "ENDPOINT_NOT_FOUND", NOT_YET, Some(Reason::WaitingForWorkspace)),
+        (404, "ENDPOINT_NOT_FOUND", "no such path", Some(Reason::NotSupported)),
+        (403, "PERMISSION_DENIED", "not an account admin", Some(Reason::PermissionDenied)),
+        (400, "INVALID_PARAMETER_VALUE", "bad level", Some(Reason::InvalidSpec)),
+        (429, "RESOURCE_EXHAUSTED", NOT_YET, None),
+    ] {
+        bench.answer("PUT", status, refusal(code, message));
+        let error = KIND.create(&bench.api, &want).await.unwrap_err();
+        assert_eq!(reason(&error), reason_then, "{error:?}");
+        if reason_then.is_none() {
+            assert!(matches!(error, Error::Transient { reason: Reason::RateLimited, .. }), "{error:?}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_write_that_may_have_happened_is_never_taken_for_a_refusal() {
+    let bench = start().await;
+    let want = bench.want(bench.principal("Users", "ada"), json!(["USER"]));
+    bench.answer("PUT", 500, refusal("INTERNAL_ERROR", NOT_YET));
+    let error = KIND.create(&bench.api, &want).await.unwrap_err();
+    assert!(matches!(error, Error::Unknown { .. }), "{error:?}");
+    assert_eq!(bench.list().await.iter().filter(|s| s.state == want).count(), 1);
+}
+
+#[tokio::test]
+async fn an_error_inside_a_good_answer_is_one() {
+    let bench = start().await;
+    let (ada, grace) = (bench.principal("Users", "ada"), bench.principal("Users", "grace"));
+    let want = bench.want(ada, json!(["USER"]));
+    for (text, expected) in [(NOT_YET, Reason::WaitingForWorkspace), ("something odd", Reason::ApplyFailed)] {
+        bench.simulator.set(|s| s.fail_next_assignment = Some(text.into()));
+        let error = KIND.create(&bench.api, &want).await.unwrap_err();
+        assert_eq!(reason(&error), Some(expected), "{error:?}");
+        assert!(error.to_string().contains(text), "{error}");
+    }
+    // In a list it is that row's alone. The row stays: what is left out would count as gone.
+    for who in [ada, grace] {
+        KIND.create(&bench.api, &bench.want(who, json!(["USER"]))).await.unwrap();
+    }
+    let id = format!("{}/{ada}", bench.workspace);
+    bench.simulator.edit("permissionassignments", &id, json!({"error": "odd", "permissions": []})).unwrap();
+    let rows = bench.list().await;
+    let phase = |id: &str| rows.iter().find(|row| row.id == id).map(|row| row.about.phase.clone());
+    assert_eq!(phase(&id), Some(Phase::Failed("odd".into())));
+    assert_eq!(phase(&format!("{}/{grace}", bench.workspace)), Some(Phase::Ready));
+}
+
+#[tokio::test]
+async fn a_workspace_that_is_gone_has_no_assignments_and_a_lost_endpoint_says_nothing() {
+    let bench = start().await;
+    assert!(bench.simulator.remove("workspaces", &bench.workspace.to_string()));
+    assert_eq!(bench.list().await, []);
+    bench.answer("GET", 404, refusal("ENDPOINT_NOT_FOUND", "no such path"));
+    assert!(KIND.list(&bench.api, &bench.workspace.to_string()).await.is_err());
+}
+
+#[tokio::test]
+async fn admin_contains_user_and_unknown_levels_are_differences() {
+    let bench = start().await;
+    let ada = bench.principal("Users", "ada");
+    let want = bench.want(ada, json!(["USER", "ADMIN"]));
+    assert_eq!(want, bench.want(ada, json!(["ADMIN"])));
+    let power = KIND.power(&want).unwrap();
+    assert_eq!((power.workspace_id, power.admin), (Some(bench.workspace.to_string()), true));
+    let made = KIND.create(&bench.api, &want).await.unwrap();
+    assert_eq!(KIND.changes(&want, &made).unwrap(), []);
+    assert_eq!(
+        made.facts,
+        *json!({"principalType": "USER", "principalName": "ada@example.com", "displayName": "ada"})
+            .as_object()
+            .unwrap()
+    );
+    for (levels, differs) in [(json!(["USER", "ADMIN"]), false), (json!(["UNKNOWN"]), true)] {
+        bench.simulator.edit("permissionassignments", &made.id, json!({"permissions": levels})).unwrap();
+        let seen = KIND.get(&bench.api, &made.id).await.unwrap().unwrap();
+        assert_eq!(!KIND.changes(&want, &seen).unwrap().is_empty(), differs, "{levels}");
+    }
+}
+
+#[tokio::test]
+async fn an_answer_with_permissions_alone_is_enough() {
+    let bench = start().await;
+    let ada = bench.principal("Users", "ada");
+    let user = KIND.create(&bench.api, &bench.want(ada, json!(["USER"]))).await.unwrap();
+    let want = bench.want(ada, json!(["ADMIN"]));
+    bench.answer("PUT", 200, json!({"permissions": ["ADMIN"]}));
+    let told = KIND.update(&bench.api, &user, &want, &["permission"]).await.unwrap();
+    assert_eq!((&told.id, &told.state, &told.facts), (&user.id, &want, &user.facts));
+    bench.answer("PUT", 200, json!({"permissions": ["ADMIN"]}));
+    let told = KIND.create(&bench.api, &want).await.unwrap();
+    assert_eq!((&told.id, &told.state), (&user.id, &want));
+    // Whose access it is was not told, so it is not taken away before that is known.
+    let auth = AuthFacts { client_id: bench.simulator.client_id.clone(), ..AuthFacts::default() };
+    let error = KIND.guard(None, Some(&told), &[], &auth).unwrap_err();
+    assert!(matches!(error, Error::Transient { .. }), "{error:?}");
+}
+
+#[tokio::test]
+async fn the_operator_keeps_its_own_access() {
+    let bench = start().await;
+    let auth = AuthFacts { client_id: bench.simulator.client_id.clone(), ..AuthFacts::default() };
+    let (own, other) =
+        (bench.principal("ServicePrincipals", "operator"), bench.principal("ServicePrincipals", "pipeline"));
+    for (who, refused) in [(own, true), (other, false)] {
+        let (user, admin) = (bench.want(who, json!(["USER"])), bench.want(who, json!(["ADMIN"])));
+        assert_eq!(KIND.guard(Some(&user), None, &[], &auth), Ok(()), "making it takes nothing away");
+        KIND.create(&bench.api, &admin).await.unwrap();
+        let id = format!("{}/{who}", bench.workspace);
+        let seen = KIND.get(&bench.api, &id).await.unwrap().unwrap();
+        assert_eq!(KIND.guard(Some(&admin), Some(&seen), &[], &auth), Ok(()));
+        for act in [None, Some(&user)] {
+            let verdict = KIND.guard(act, Some(&seen), &[], &auth);
+            assert_eq!(verdict.is_err(), refused, "{act:?}: {verdict:?}");
+            if let Err(error) = verdict {
+                assert_eq!(reason(&error), Some(Reason::WouldLockOut));
+                assert!(error.to_string().contains("spec.deletionPolicy to Retain"), "{error}");
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn an_id_has_one_spelling() {
+    let bench = start().await;
+    for wrong in ["", "1", "1/", "/1", "+1/2", "01/2", "1/2/3", "a/b", "1/99999999999999999999"] {
+        let error = KIND.get(&bench.api, wrong).await.unwrap_err();
+        assert_eq!(reason(&error), Some(Reason::InvalidSpec), "{wrong}: {error:?}");
+    }
+    assert_eq!(KIND.get(&bench.api, &format!("{}/1", bench.workspace)).await, Ok(None));
+}
