@@ -71,7 +71,7 @@ impl Snapshots {
         let mut snapshot = slot.lock().await;
         if snapshot.read_at.is_none_or(|at| at < not_before) {
             if let Some((at, error)) = &snapshot.failed
-                && (*at >= asked || at.elapsed() < SPACING)
+                && (*at >= asked || (*at >= not_before && at.elapsed() < SPACING))
             {
                 return Err(error.clone());
             }
