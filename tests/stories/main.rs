@@ -8,5 +8,6 @@ mod auth;
 mod credentials;
 mod invariants;
 mod ip_access_list;
+mod lifetime;
 mod permission_assignment;
 mod support;
