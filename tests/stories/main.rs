@@ -9,5 +9,6 @@ mod credentials;
 mod deletion;
 mod invariants;
 mod ip_access_list;
+mod lifetime;
 mod permission_assignment;
 mod support;
