@@ -5,7 +5,9 @@
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking, its set-up too")]
 
 mod auth;
+mod gitops;
 mod invariants;
 mod ip_access_list;
 mod permission_assignment;
+mod status;
 mod support;
