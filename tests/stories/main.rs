@@ -5,6 +5,8 @@
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking, its set-up too")]
 
 mod auth;
+mod credentials;
+mod deletion;
 mod gitops;
 mod invariants;
 mod ip_access_list;
