@@ -404,9 +404,12 @@ async fn the_status_tells_what_is_in_force_and_no_secret() {
     story.apply(&workspace(&story, "analytics")).await;
     story.apply(&access(&story, "analysts", "analytics")).await;
     let workspace = story.wait_ready("Workspace", "analytics").await["status"].clone();
-    let deployment = story.account.objects("workspaces")[0]["deployment_name"].clone();
-    let url = format!("https://{}.cloud.databricks.com", deployment.as_str().unwrap());
-    assert_eq!(workspace["workspaceUrl"], url);
+    let told = json!({"workspace_url": "acme.cloud.databricks.com"});
+    story.account.edit("workspaces", workspace["externalId"].as_str().unwrap(), told).unwrap();
+    let shown = |object: &Value| {
+        (object["status"]["workspaceUrl"] == "https://acme.cloud.databricks.com").then_some(())
+    };
+    story.wait("Workspace", "analytics", "its address is shown", shown).await;
     assert_eq!(workspace["effective"]["deletionPolicy"], "Retain");
     let access = story.wait_ready("PermissionAssignment", "analysts").await["status"].clone();
     let principal = access["resolvedRefs"]["principal"].as_str().unwrap();
