@@ -7,8 +7,10 @@
 mod auth;
 mod credentials;
 mod deletion;
+mod gitops;
 mod invariants;
 mod ip_access_list;
 mod lifetime;
 mod permission_assignment;
+mod status;
 mod support;
