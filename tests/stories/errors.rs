@@ -296,7 +296,7 @@ fn oddities() -> Vec<(&'static str, Fault, &'static str)> {
     ]
 }
 
-/// Covers SE-04. Whatever comes instead of an object that is to be deleted, it is not taken for gone: nothing is
+/// Covers DL-06. Whatever comes instead of an object that is to be deleted, it is not taken for gone: nothing is
 /// deleted, the object stays and says what came, and when the account is itself again the deletion goes on.
 #[tokio::test]
 async fn odd_answers_do_not_end_a_deletion() {
@@ -332,13 +332,85 @@ async fn odd_answers_do_not_end_a_deletion() {
     story.end().await;
 }
 
+/// Covers DL-05, DL-06. A deletion that is answered oddly, or accepted and not carried out, is asked for again until the
+/// object is gone; until then the Kubernetes object stays.
+#[tokio::test]
+async fn odd_answers_to_a_deletion_are_not_believed() {
+    let story = Story::start_with("errors-odd-answer", &[("request-timeout", "1s")]).await;
+    let lies = [("empty", Fault { status: Some(200), ..Fault::default() })];
+    let lies = lies.into_iter().chain([("object", Fault { body: Some(json!({})), ..Fault::default() })]);
+    // Those strike before the effect here: nothing is ever deleted.
+    let odd = oddities().into_iter().map(|(name, fault, _)| {
+        let status = fault.status.or(Some(200));
+        (name, Fault { when: simulator::When::Before, status, ..fault })
+    });
+    let all: Vec<(&str, Fault)> = lies.chain(odd).collect();
+    let manifests: Vec<Value> = all.iter().map(|(name, _)| list(&story, name)).collect();
+    story.apply(&json!({"apiVersion": "v1", "kind": "List", "items": manifests})).await;
+    let mut paths = vec![];
+    for (name, fault) in &all {
+        let id = story.wait_ready(LIST, name).await["status"]["externalId"].clone();
+        let path = format!("*/ip-access-lists/{}", id.as_str().unwrap());
+        story.account.fault(Fault { path: path.clone(), method: Some("DELETE".into()), ..fault.clone() });
+        paths.push((*name, path));
+    }
+    for (name, _) in &paths {
+        story.delete(LIST, name).await;
+    }
+    for (name, path) in &paths {
+        let again = eventually(format!("{name} is deleted again"), SOON, async || {
+            let count = story.account.calls("DELETE", path);
+            if count >= 2 { Ok(()) } else { Err(format!("{count} so far: {}", story.get(LIST, name).await)) }
+        });
+        again.await.unwrap();
+        assert_eq!(condition(&story.get(LIST, name).await, "Ready").unwrap()["status"], "False", "{name}");
+    }
+    assert_eq!(story.account.objects("ip-access-lists").len(), all.len());
+    story.account.clear_faults();
+    for (name, _) in &paths {
+        story.wait_gone(LIST, name).await;
+    }
+    assert_eq!(story.account.objects("ip-access-lists"), [] as [Value; 0]);
+    story.end().await;
+}
+
+/// Covers ER-02. A change of what an object refers to ends Stalled at once too.
+#[tokio::test]
+async fn a_change_of_a_referent_ends_stalled_at_once() {
+    let story = Story::start("errors-referent").await;
+    let (credentials, storage) =
+        ("11111111-0000-4000-8000-000000000000", "22222222-0000-4000-8000-000000000000");
+    let made =
+        json!({"workspace_name": "lab", "credentials_id": credentials, "storage_configuration_id": storage});
+    let made = story.account.insert("workspaces", made).unwrap();
+    let lab = json!({"workspaceName": "lab", "externalId": made["workspace_id"].to_string(),
+        "managementPolicy": "Observe", "awsRegion": made["aws_region"], "credentialsId": credentials,
+        "storageConfigurationId": storage});
+    story.apply(&story.managed("Workspace", "lab", lab)).await;
+    story.wait_ready("Workspace", "lab").await;
+    story.account.fault(Fault {
+        method: Some("PUT".into()),
+        path: "*/principals/*".into(),
+        ..refusal(400, "INVALID_PARAMETER_VALUE")
+    });
+    let access = json!({"workspaceRef": {"name": "lab"}, "principal": {"groupName": "data-eng"},
+        "permissions": ["USER"]});
+    story.apply(&story.managed("PermissionAssignment", "team", access)).await;
+    story.wait_condition("PermissionAssignment", "team", "Stalled", "True", "InvalidSpec").await;
+    story.account.clear_faults();
+    // Suspending changes what the workspace is to others, and nothing in the account.
+    story.patch("Workspace", "lab", json!({"spec": {"suspend": true}})).await;
+    story.wait_ready("PermissionAssignment", "team").await;
+    story.end().await;
+}
+
 /// Asks for a pass over the list `office`.
 async fn ask(story: &Story, token: &str) {
     let trigger = json!({"databricks-operator.io/reconcile-requested-at": token});
     story.patch(LIST, "office", json!({"metadata": {"annotations": trigger}})).await;
 }
 
-/// Covers SE-04. Whatever comes instead of the list that objects are compared with, what is there is neither made again
+/// Covers DL-06. Whatever comes instead of the list that objects are compared with, what is there is neither made again
 /// nor deleted nor changed, and the object says what came.
 #[tokio::test]
 async fn odd_answers_change_nothing_in_the_account() {

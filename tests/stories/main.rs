@@ -7,6 +7,7 @@
 mod auth;
 mod credentials;
 mod errors;
+mod guards;
 mod invariants;
 mod ip_access_list;
 mod permission_assignment;
