@@ -20,13 +20,14 @@ use serde_json::json;
 use crate::databricks::{self, Int64, Pages};
 use crate::engine::access::{AuthFacts, Reader, Writer};
 use crate::engine::error::{Error, Result};
-use crate::engine::needs::{Need, PrincipalName, Resolved, Wanted};
+use crate::engine::needs::{Need, PrincipalName, Resolved};
 use crate::engine::resource::{
     About, Act, ApiResult, CallError, ExternalResource, Guard, Immutable, Key, Lifecycle, Observed, Phase,
     Power,
 };
 use crate::engine::spec::{Management, NameRef};
 use crate::engine::status::{Reason, Status};
+use crate::kinds::workspace::Workspace;
 
 /// A principal's access to a workspace.
 #[derive(CustomResource, Serialize, Deserialize, Clone, Debug, JsonSchema)]
@@ -212,10 +213,8 @@ impl ExternalResource for PermissionAssignment {
 
     fn needs(spec: &PermissionAssignmentSpec) -> Vec<Need> {
         let who = &spec.principal;
-        let workspace = spec.workspace_ref.as_ref().map(|r| Need {
-            field: "workspaceRef",
-            what: Wanted::Object { kind: "Workspace".into(), name: r.name.clone() },
-        });
+        let workspace =
+            spec.workspace_ref.as_ref().map(|r| Need::object::<Workspace>("workspaceRef", &r.name));
         let names = [
             who.user_name.clone().map(PrincipalName::User),
             who.group_name.clone().map(PrincipalName::Group),

@@ -6,6 +6,7 @@
 
 mod auth;
 mod credentials;
+mod deletion;
 mod errors;
 mod guards;
 mod invariants;
