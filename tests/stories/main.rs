@@ -7,7 +7,9 @@
 mod auth;
 mod credentials;
 mod deletion;
+mod errors;
 mod gitops;
+mod guards;
 mod invariants;
 mod ip_access_list;
 mod lifetime;
