@@ -69,13 +69,14 @@ impl Snapshots {
         let mut snapshot = slot.lock().await;
         if snapshot.read_at.is_none_or(|at| at < not_before) {
             if let Some((at, error)) = &snapshot.failed
-                && (*at >= asked || at.elapsed() < SPACING)
+                && *at >= asked
             {
                 return Err(error.clone());
             }
             // Those who come meanwhile are served by the same reading.
-            if let Some(read_at) = snapshot.read_at {
-                tokio::time::sleep_until(read_at + SPACING).await;
+            let failed_at = snapshot.failed.as_ref().map(|(at, _)| *at);
+            if let Some(last) = snapshot.read_at.max(failed_at) {
+                tokio::time::sleep_until(last + SPACING).await;
             }
             snapshot.refresh(driver, api, within).await?;
         }
