@@ -5,8 +5,11 @@
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking, its set-up too")]
 
 mod auth;
+mod burst;
 mod credentials;
 mod invariants;
 mod ip_access_list;
+mod lifecycle;
 mod permission_assignment;
+mod protocol;
 mod support;
