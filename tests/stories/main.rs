@@ -7,6 +7,7 @@
 mod auth;
 mod burst;
 mod credentials;
+mod deletion;
 mod invariants;
 mod ip_access_list;
 mod lifecycle;
