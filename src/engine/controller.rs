@@ -32,6 +32,7 @@ use super::needs::Wanted;
 use super::pass::{Engine, Settings};
 use super::report::Events;
 use super::spec::Management;
+use super::status::Intent;
 use super::wake::{Wake, Who};
 use crate::databricks;
 
@@ -183,11 +184,14 @@ impl Engine {
     }
 
     fn claim_recorded(&self, kind: &str, object: &DynamicObject) {
+        let created = object.metadata.creation_timestamp.as_ref().map_or(i64::MAX, |t| t.0.as_second());
+        let rank = Rank { created, uid: object.uid().unwrap_or_default() };
         let external = &object.data["status"]["external"];
         if let (Some(account), Some(id)) = (external["accountId"].as_str(), external["id"].as_str()) {
-            let created = object.metadata.creation_timestamp.as_ref().map_or(i64::MAX, |t| t.0.as_second());
-            let rank = Rank { created, uid: object.uid().unwrap_or_default() };
             self.claims.record(&Claim::id(account, kind, id), &rank, &who(kind, object));
+        }
+        if let Ok(intent) = Intent::deserialize(&object.data["status"]["intent"]) {
+            self.claims.record(&Claim::intent(kind, &intent), &rank, &who(kind, object));
         }
     }
 }

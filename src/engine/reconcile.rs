@@ -219,7 +219,9 @@ impl Work<'_> {
             want.map(|want| self.driver.key(want)).transpose()?.map(|key| Claim::key(account, kind, &key));
         let status = self.subject.status.as_ref().map_err(Clone::clone)?;
         let id = status.external.as_ref().map(|e| Claim::id(account, kind, &e.id));
-        let kept: Vec<Claim> = key.into_iter().chain(id).collect();
+        // A create that has begun may still have its effect.
+        let begun = status.intent.as_ref().map(|intent| Claim::intent(kind, intent));
+        let kept: Vec<Claim> = key.into_iter().chain(id).chain(begun).collect();
         self.engine
             .claims
             .keep_only(&self.subject.who, &kept)

@@ -5,6 +5,7 @@
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking, its set-up too")]
 
 mod auth;
+mod burst;
 mod credentials;
 mod deletion;
 mod errors;
@@ -12,7 +13,9 @@ mod gitops;
 mod guards;
 mod invariants;
 mod ip_access_list;
+mod lifecycle;
 mod lifetime;
 mod permission_assignment;
+mod protocol;
 mod status;
 mod support;
