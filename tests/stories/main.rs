@@ -9,4 +9,5 @@ mod deletion;
 mod invariants;
 mod ip_access_list;
 mod permission_assignment;
+mod references;
 mod support;
