@@ -132,10 +132,12 @@ async fn a_referent_that_becomes_ready_wakes_what_waits_for_it() {
     // An object that comes, and one that becomes ready.
     story.apply(&access(&story, "team", "analytics")).await;
     story.wait_condition(ACCESS, "team", "ReferencesResolved", "False", "ReferenceNotFound").await;
-    story.account.set(|s| s.provisioning_ms = 3_600_000);
+    story.account.set(|s| s.provisioning_ms = 600_000);
     story.apply(&workspace(&story, "analytics")).await;
     story.wait_condition(ACCESS, "team", "ReferencesResolved", "False", "ReferenceNotReady").await;
-    story.account.advance_ms(3_700_000);
+    let begun = |object: &Value| (object["status"]["state"] == "PROVISIONING").then_some(());
+    story.wait(WORKSPACE, "analytics", "it is being provisioned", begun).await;
+    story.account.advance_ms(600_000);
     let made = story.wait_ready(WORKSPACE, "analytics").await;
     let there = Instant::now();
     let team = story.wait_ready(ACCESS, "team").await;
