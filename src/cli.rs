@@ -44,7 +44,9 @@ pub fn main() -> ExitCode {
     match result {
         Ok(()) => ExitCode::SUCCESS,
         Err(message) => {
-            eprintln!("databricks-operator: {message}");
+            // A parser's message may show the place in lines of its own.
+            let line = message.split_whitespace().collect::<Vec<_>>().join(" ");
+            eprintln!("databricks-operator: {line}");
             ExitCode::FAILURE
         }
     }
@@ -75,7 +77,6 @@ fn write_crds(out: &std::path::Path) -> Result<(), String> {
 
 fn operate(run: &Run) -> Result<(), String> {
     run.check()?;
-    telemetry::log(run.log_format, &run.log);
     // Fails only if another provider was installed before, which nothing here does.
     let _ = rustls::crypto::ring::default_provider().install_default();
     let runtime = tokio::runtime::Builder::new_multi_thread()
@@ -95,6 +96,8 @@ async fn serve(run: &Run) -> Result<(), String> {
     })?;
     let client = connect().await?;
     check_cluster(&client, run).await?;
+    // Not before: what keeps us from starting is said once, by us, and not by libraries too.
+    telemetry::log(run.log_format, &run.log);
     let stop = CancellationToken::new();
     tokio::spawn(on_signal(stop.clone()));
     let parts = controller::Parts {
@@ -144,7 +147,8 @@ async fn check_cluster(client: &Client, run: &Run) -> Result<(), String> {
         let one = kube::api::ListParams::default().limit(1);
         match tokio::time::timeout(Duration::from_secs(20), api.list_metadata(&one)).await {
             Ok(Ok(_)) => {}
-            Ok(Err(kube::Error::Api(s))) if s.is_not_found() => {
+            // By the code: the 404 of a group without any CRD is a plain page, which says no reason.
+            Ok(Err(kube::Error::Api(s))) if s.code == 404 => {
                 return Err(format!(
                     "the CRD {plural}.{} is not installed: kubectl apply -f crds/",
                     crd.spec.group

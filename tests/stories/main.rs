@@ -5,6 +5,7 @@
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking, its set-up too")]
 
 mod auth;
+mod credentials;
 mod deletion;
 mod invariants;
 mod ip_access_list;
