@@ -17,5 +17,6 @@ mod lifecycle;
 mod lifetime;
 mod permission_assignment;
 mod protocol;
+mod references;
 mod status;
 mod support;
