@@ -451,7 +451,7 @@ async fn no_edit_is_lost_while_the_operator_writes() {
         let mut wanted = list(&story, "office");
         wanted["spec"]["label"] = json!(format!("edit {}", chance % 50));
         wanted["spec"]["ipAddresses"] = json!(addresses);
-        if chance % 3 > 0 {
+        if !chance.is_multiple_of(3) {
             wanted["spec"]["enabled"] = json!(chance % 3 > 1);
         }
         let applied = api.patch("office", &params, &Patch::Apply(&wanted)).await.unwrap();
