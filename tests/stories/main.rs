@@ -13,4 +13,5 @@ mod ip_access_list;
 mod lifecycle;
 mod permission_assignment;
 mod protocol;
+mod provisioning;
 mod support;
