@@ -75,9 +75,9 @@ impl Snapshots {
             {
                 return Err(error.clone());
             }
-            // Those who come meanwhile are served by the same reading.
-            let failed_at = snapshot.failed.as_ref().map(|(at, _)| *at);
-            if let Some(last) = snapshot.read_at.max(failed_at) {
+            // Those who come meanwhile are served by the same reading. A failure from before they came is not theirs: what
+            // caused it may be what they were woken to see corrected.
+            if let Some(last) = snapshot.read_at.max(snapshot.failed.as_ref().map(|(at, _)| *at)) {
                 tokio::time::sleep_until(last + SPACING).await;
             }
             snapshot.refresh(driver, api, within).await?;
