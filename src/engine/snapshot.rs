@@ -33,8 +33,8 @@ struct Snapshot {
     rows: HashMap<String, Seen>,
     /// Our own writes since the reading began: `None` is a deletion.
     written: HashMap<String, (Instant, Option<Seen>)>,
-    /// The last failure, so that those who waited for the reading do not each repeat it.
-    failed: Option<(Instant, Error)>,
+    /// The last failure, with when the reading began and ended, so that those who waited for it do not each repeat it.
+    failed: Option<(Instant, Instant, Error)>,
 }
 
 /// The rows of a snapshot, for the length of a look.
@@ -70,8 +70,10 @@ impl Snapshots {
         let slot = self.slot(driver, within);
         let mut snapshot = slot.lock().await;
         if snapshot.read_at.is_none_or(|at| at < not_before) {
-            if let Some((at, error)) = &snapshot.failed
-                && (*at >= asked || at.elapsed() < SPACING)
+            // A reading that began too early is no answer, not even by failing.
+            if let Some((began, ended, error)) = &snapshot.failed
+                && *began >= not_before
+                && (*ended >= asked || ended.elapsed() < SPACING)
             {
                 return Err(error.clone());
             }
@@ -105,7 +107,7 @@ impl Snapshot {
         let rows = match driver.list(api, within).await {
             Ok(rows) => rows,
             Err(error) => {
-                self.failed = Some((Instant::now(), error.clone()));
+                self.failed = Some((began, Instant::now(), error.clone()));
                 return Err(error);
             }
         };
