@@ -191,12 +191,13 @@ fn failed(status: &AnyStatus, error: &Error, pass: &Pass) -> Option<Vec<Verdict>
     use ConditionType::*;
     let v = |kind, status, reason, message: &str| Verdict { kind, status, reason, message: message.into() };
     let blocked = |reason| {
+        let text = with_way_out(error.to_string());
         vec![
-            v(Ready, false, Reason::Deleting, &error.to_string()),
-            kept(status, Synced).unwrap_or_else(|| v(Synced, false, Reason::Deleting, &error.to_string())),
+            v(Ready, false, Reason::Deleting, &text),
+            kept(status, Synced).unwrap_or_else(|| v(Synced, false, Reason::Deleting, &text)),
             kept(status, ReferencesResolved)
                 .unwrap_or_else(|| v(ReferencesResolved, true, Reason::Resolved, "")),
-            v(DeletionBlocked, true, reason, &error.to_string()),
+            v(DeletionBlocked, true, reason, &text),
         ]
     };
     match error {
@@ -216,6 +217,14 @@ fn failed(status: &AnyStatus, error: &Error, pass: &Pass) -> Option<Vec<Verdict>
         Error::Unknown { message } => Some(retrying(status, Reason::Retrying, message)),
         Error::Transient { reason, message, .. } => transient(status, *reason, message, pass),
     }
+}
+
+/// The way out of a deletion that cannot go on, unless the text tells it already.
+fn with_way_out(text: String) -> String {
+    if text.contains("deletionPolicy") {
+        return text;
+    }
+    format!("{text}; to leave the object in the account, set spec.deletionPolicy to Retain")
 }
 
 fn transient(status: &AnyStatus, reason: Reason, message: &str, pass: &Pass) -> Option<Vec<Verdict>> {

@@ -88,7 +88,7 @@ fn external_id_rule() -> Value {
 /// A schema that takes any value of the same type: an odd value in the account must not block status writes.
 fn loose(schema: &Value) -> Value {
     let mut out = Map::new();
-    for key in ["type", "format", "properties", "items", "additionalProperties"] {
+    for key in ["description", "type", "format", "properties", "items", "additionalProperties"] {
         match (key, schema.get(key)) {
             (_, None) => {}
             ("properties", Some(Value::Object(all))) => {

@@ -42,6 +42,9 @@ pub struct Settings {
     pub concurrency: u16,
 }
 
+/// Lets one at a time through.
+pub type Lock = Arc<tokio::sync::Mutex<()>>;
+
 /// The parts that passes work with. One for the process.
 pub struct Engine {
     /// Kubernetes.
@@ -63,7 +66,7 @@ pub struct Engine {
     /// What the watches know, each with its kind.
     pub stores: Vec<(String, Store<DynamicObject>)>,
     /// One lock for each account and kind whose guard looks at all objects of the kind.
-    pub guards: Mutex<HashMap<(String, String), Arc<tokio::sync::Mutex<()>>>>,
+    pub guards: Mutex<HashMap<(String, String), Lock>>,
     /// What is known of objects between passes, by UID.
     pub memory: Mutex<HashMap<String, Memory>>,
     /// Objects that were there at the start, are bound to nothing yet and have not been looked at: creates wait for them,

@@ -1,4 +1,4 @@
-//! One pass over a managed object, in ten hops that the function [`hops`] reads in order:
+//! One pass over a managed object, in ten hops that the function `hops` reads in order:
 //!
 //! watch → parse → admit → hold → resolve → desire → observe → decide → act → conclude.
 //!
@@ -254,6 +254,7 @@ impl Work<'_> {
         for need in self.driver.needs(&spec)? {
             match self.resolve(&need, admission, urgency).await {
                 Ok(id) => {
+                    self.same_parent(&need, &id)?;
                     got.ids.insert(need.field.into(), id);
                 }
                 Err(Error::Waiting { reason, message }) => {
@@ -268,6 +269,24 @@ impl Work<'_> {
         let want = self.driver.desired(&spec, &got)?;
         self.subject.status_mut()?.resolved_refs = got.ids;
         Ok(want)
+    }
+
+    /// A reference that an object cannot exist without must not come to mean another one: an object that was deleted and
+    /// made again under its name would otherwise take this one along and leave what it had behind.
+    fn same_parent(&self, need: &Need, id: &str) -> Result<()> {
+        let status = self.subject.status.as_ref().map_err(Clone::clone)?;
+        let fixed = self.driver.traits().immutable.iter().any(|i| i.spec.contains(&need.field));
+        match status.resolved_refs.get(need.field).filter(|_| fixed && status.external.is_some()) {
+            Some(pinned) if pinned != id => Err(Error::terminal(
+                Reason::ImmutableFieldChanged,
+                format!(
+                    "spec.{} now means {id}, but this object was made for {pinned}: delete this object and apply it again \
+                     if that is meant",
+                    need.field
+                ),
+            )),
+            _ => Ok(()),
+        }
     }
 
     /// While deleting, only what was pinned before is used: references may be gone, and nothing new may be found out.

@@ -163,8 +163,11 @@ pub enum Guard<R: ExternalResource> {
     /// Looks at the act alone.
     Alone(fn(&Act<'_, R>, &AuthFacts) -> Result<()>),
     /// Looks at all objects of the kind, freshly listed; such acts are done one at a time per account.
-    Among(fn(&Act<'_, R>, &[Observed<R>], &AuthFacts) -> Result<()>),
+    Among(AmongSiblings<R>),
 }
+
+/// Looks at an act, at all objects of the kind, and at what is known of the DatabricksAuth.
+pub type AmongSiblings<R> = fn(&Act<'_, R>, &[Observed<R>], &AuthFacts) -> Result<()>;
 
 /// A create (`want`), update (both) or delete (`seen`) that is about to be sent.
 pub struct Act<'a, R: ExternalResource> {

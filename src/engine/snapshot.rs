@@ -18,10 +18,12 @@ use super::error::{Error, Result};
 /// write share it.
 const SPACING: std::time::Duration = std::time::Duration::from_millis(250);
 
+type Slot = Arc<tokio::sync::Mutex<Snapshot>>;
+
 /// The snapshots of one session.
 #[derive(Default)]
 pub struct Snapshots {
-    slots: Mutex<HashMap<(String, String), Arc<tokio::sync::Mutex<Snapshot>>>>,
+    slots: Mutex<HashMap<(String, String), Slot>>,
 }
 
 #[derive(Default)]
@@ -91,7 +93,7 @@ impl Snapshots {
         snapshot.apply(id, seen.cloned());
     }
 
-    fn slot(&self, driver: &dyn Driver, within: &str) -> Arc<tokio::sync::Mutex<Snapshot>> {
+    fn slot(&self, driver: &dyn Driver, within: &str) -> Slot {
         let mut slots = self.slots.lock().expect("no panic while held");
         slots.entry((driver.api_resource().kind, within.to_owned())).or_default().clone()
     }

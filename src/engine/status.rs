@@ -16,7 +16,7 @@ use super::spec::{AdoptionPolicy, DeletionPolicy, ManagementPolicy};
 /// Status of a managed kind; `F` holds what is particular to it. The engine itself uses it with untyped facts.
 #[derive(Serialize, Deserialize, Clone, Debug, PartialEq, JsonSchema)]
 #[serde(rename_all = "camelCase", bound(deserialize = "F: Deserialize<'de> + Default"))]
-#[schemars(extend("default" = {"observedGeneration": -1}))]
+#[schemars(description = "What the operator found and did. Written by the operator alone.", extend("default" = {"observedGeneration": -1}))]
 pub struct Status<F = Map<String, Value>> {
     /// The generation of the spec that was processed last; -1 before the first.
     #[serde(default = "never")]

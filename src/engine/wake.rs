@@ -23,11 +23,13 @@ impl std::fmt::Display for Who {
     }
 }
 
+type Queue = (String, Option<String>);
+
 /// The index and the way into the work queues.
 #[derive(Default)]
 pub struct Wake {
     /// By kind, and namespace where only chosen ones are watched.
-    queues: Mutex<HashMap<(String, Option<String>), UnboundedSender<Who>>>,
+    queues: Mutex<HashMap<Queue, UnboundedSender<Who>>>,
     index: Mutex<Index>,
 }
 

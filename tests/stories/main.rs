@@ -6,6 +6,7 @@
 
 mod auth;
 mod credentials;
+mod deletion;
 mod invariants;
 mod ip_access_list;
 mod permission_assignment;

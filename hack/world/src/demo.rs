@@ -143,7 +143,7 @@ async fn a_permission_changes_in_one_step(stack: &Stack) -> Result<()> {
     .await?;
     let writes = stack.account.writes();
     for call in &writes {
-        println!("journal     {} {} {} → {:?}", call.method, call.path, json!(call.body), call.status);
+        println!("journal     {} {} {} → {}", call.method, call.path, json!(call.body), json!(call.status));
     }
     let [call] = &writes[..] else {
         return Err(Error::new(format_args!("expected one write, found {}", writes.len())));

@@ -1,0 +1,215 @@
+//! The CRDs as users get them: the committed files, the conventions that every kind keeps, and the samples.
+//!
+//! No API server is needed. That one accepts CRDs and samples is shown by the stories, which install the former and apply
+//! the latter.
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking, its set-up too")]
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
+
+use databricks_operator::cli;
+use serde_json::{Value, json};
+
+fn crds() -> Vec<Value> {
+    cli::crds().iter().map(|crd| serde_json::to_value(crd).unwrap()).collect()
+}
+
+fn kind(crd: &Value) -> &str {
+    crd["spec"]["names"]["kind"].as_str().unwrap()
+}
+
+fn schema(crd: &Value) -> &Value {
+    &crd["spec"]["versions"][0]["schema"]["openAPIV3Schema"]
+}
+
+/// The YAML files of a folder of the repository, by name without the ending.
+fn files(folder: &str) -> BTreeMap<String, PathBuf> {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join(folder);
+    let paths = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
+    let yaml = paths.filter(|path| path.extension().is_some_and(|end| end == "yaml"));
+    yaml.map(|path| (path.file_stem().unwrap().to_str().unwrap().to_owned(), path)).collect()
+}
+
+/// Visits a schema and all schemas in it. `place` reads like a path; `[]` stands for an item of a list or map.
+fn walk(place: &str, schema: &Value, visit: &mut dyn FnMut(&str, &Value)) {
+    visit(place, schema);
+    for (name, inner) in schema["properties"].as_object().into_iter().flatten() {
+        walk(&format!("{place}.{name}"), inner, visit);
+    }
+    for inside in ["items", "additionalProperties"] {
+        if schema[inside].is_object() {
+            walk(&format!("{place}[]"), &schema[inside], visit);
+        }
+    }
+}
+
+/// The places of a CRD's schema where something is wrong.
+fn places(crd: &Value, wrong: impl Fn(&str, &Value) -> bool) -> Vec<String> {
+    let mut found = vec![];
+    walk(kind(crd), schema(crd), &mut |place, schema| {
+        if wrong(place, schema) {
+            found.push(place.to_owned());
+        }
+    });
+    found
+}
+
+fn without(crds: &[Value], what: &str, wrong: impl Fn(&str, &Value) -> bool) {
+    let found: Vec<String> = crds.iter().flat_map(|crd| places(crd, &wrong)).collect();
+    assert!(found.is_empty(), "{what}:\n{}", found.join("\n"));
+}
+
+/// Covers IM-07: what is committed in `crds/` is what the types say, no file less and none more.
+#[test]
+fn the_committed_crds_are_the_generated_ones() {
+    let mut committed = files("crds");
+    for crd in cli::crds() {
+        let path = committed.remove(&crd.spec.names.plural);
+        let path =
+            path.unwrap_or_else(|| panic!("no crds/{}.yaml: run `cargo run -- crds`", crd.spec.names.plural));
+        let text = std::fs::read_to_string(&path).unwrap();
+        assert!(
+            text == cli::crd_yaml(&crd).unwrap(),
+            "{} is not in step: run `cargo run -- crds`",
+            path.display()
+        );
+    }
+    assert!(committed.is_empty(), "files of kinds that are no more: {committed:?}");
+}
+
+/// Covers ST-14: `kubectl explain` has text for every field of every kind.
+#[test]
+fn every_field_is_described() {
+    without(&crds(), "fields without a description", |place, schema| {
+        let field = place.contains('.') && !place.ends_with("[]");
+        field && schema["description"].as_str().is_none_or(|text| text.trim().is_empty())
+    });
+}
+
+/// Covers IM-07: a user finds every kind under the same group, version, category and the like.
+#[test]
+fn every_kind_is_named_alike() {
+    let mut short_names = BTreeSet::new();
+    for crd in crds() {
+        let (spec, names, kind) = (&crd["spec"], &crd["spec"]["names"], kind(&crd));
+        assert_eq!(spec["group"], "databricks-operator.io", "{kind}");
+        assert_eq!(spec["scope"], "Namespaced", "{kind}");
+        assert_eq!(spec["conversion"], Value::Null, "{kind}: there is no webhook");
+        assert_eq!(names["plural"], format!("{}s", kind.to_lowercase()), "{kind}");
+        assert_eq!(names["singular"], kind.to_lowercase(), "{kind}");
+        assert_eq!(names["categories"], json!(["databricks"]), "{kind}");
+        let [short] = names["shortNames"].as_array().unwrap().as_slice() else {
+            panic!("{kind} has not one short name: {names}")
+        };
+        assert!(short.as_str().unwrap().starts_with("db"), "{kind}: {short}");
+        assert!(short_names.insert(short.to_string()), "{kind}: another kind is called {short} too");
+        let [version] = spec["versions"].as_array().unwrap().as_slice() else {
+            panic!("{kind}: one version")
+        };
+        assert_eq!(version["name"], "v1alpha1", "{kind}");
+        assert_eq!((&version["served"], &version["storage"]), (&json!(true), &json!(true)), "{kind}");
+        assert_eq!(version["subresources"], json!({"status": {}}), "{kind}");
+    }
+}
+
+/// Covers ST-14: every kind is listed with the same columns.
+#[test]
+fn every_kind_has_the_same_columns() {
+    let of_ready = |what: &str| format!(".status.conditions[?(@.type==\"Ready\")].{what}");
+    let expected = [
+        ("Ready", of_ready("status"), 0),
+        ("Synced", ".status.conditions[?(@.type==\"Synced\")].status".into(), 0),
+        ("External-ID", ".status.externalId".into(), 0),
+        ("Status", of_ready("reason"), 0),
+        ("Age", ".metadata.creationTimestamp".into(), 0),
+        ("Auth", ".spec.authRef.name".into(), 1),
+        ("Policy", ".status.effective.managementPolicy".into(), 1),
+        ("Message", of_ready("message"), 1),
+    ];
+    for crd in crds() {
+        let columns = crd["spec"]["versions"][0]["additionalPrinterColumns"].as_array().unwrap();
+        let column = |c: &Value| {
+            let text = |key: &str| c[key].as_str().unwrap().to_owned();
+            (text("name"), text("jsonPath"), c["priority"].as_i64().unwrap_or(0))
+        };
+        let found: Vec<_> = columns.iter().map(column).collect();
+        let expected: Vec<_> =
+            expected.iter().map(|(n, path, p)| ((*n).to_owned(), path.clone(), *p)).collect();
+        assert_eq!(found, expected, "{}", kind(&crd));
+    }
+}
+
+/// Covers IM-07, GO-02: nothing in a schema makes what is stored differ from what the user wrote, or an immutability rule
+/// see a value that is not there.
+#[test]
+fn no_schema_adds_to_what_the_user_wrote() {
+    let crds = crds();
+    without(&crds, "nullable", |_, schema| schema.get("nullable").is_some());
+    without(&crds, "a default inside an item of a list or map", |place, schema| {
+        place.contains("[]") && schema.get("default").is_some()
+    });
+    without(&crds, "a default in the spec", |place, schema| {
+        place.split('.').nth(1) == Some("spec") && schema.get("default").is_some()
+    });
+    without(&crds, "unknown fields are kept", |_, schema| {
+        schema.get("x-kubernetes-preserve-unknown-fields").is_some()
+    });
+    without(&crds, "a rule without a message", |_, schema| {
+        let rules = schema["x-kubernetes-validations"].as_array();
+        rules.into_iter().flatten().any(|rule| rule["message"].as_str().is_none_or(str::is_empty))
+    });
+}
+
+/// Covers ST-02: what the API server gives a new object is a status that no tool takes for done.
+#[test]
+fn a_new_object_begins_with_no_generation_observed() {
+    for crd in crds() {
+        let status = &schema(&crd)["properties"]["status"];
+        assert_eq!(status["default"], json!({"observedGeneration": -1}), "{}", kind(&crd));
+        assert_eq!(status["properties"]["observedGeneration"]["default"], json!(-1), "{}", kind(&crd));
+    }
+}
+
+/// Covers IM-07: the fields that all managed kinds share are the same in each.
+#[test]
+fn managed_kinds_share_one_block_of_fields() {
+    let shared = [
+        "authRef",
+        "managementPolicy",
+        "adoptionPolicy",
+        "externalId",
+        "deletionPolicy",
+        "deletionProtection",
+        "suspend",
+        "resyncInterval",
+    ];
+    let block =
+        |crd: &Value| shared.map(|field| schema(crd)["properties"]["spec"]["properties"][field].clone());
+    let crds = crds();
+    let managed: Vec<&Value> = crds.iter().filter(|crd| kind(crd) != "DatabricksAuth").collect();
+    for crd in &managed {
+        for (field, found, first) in shared
+            .iter()
+            .zip(block(crd))
+            .zip(block(managed[0]))
+            .map(|((field, found), first)| (field, found, first))
+        {
+            assert!(found.is_object(), "{} has no {field}", kind(crd));
+            assert_eq!(found, first, "{}: {field} is not that of {}", kind(crd), kind(managed[0]));
+        }
+    }
+}
+
+/// Covers GO-01: every kind has a sample, of that kind, and there is no other.
+#[test]
+fn every_kind_has_a_sample() {
+    let samples = files("config/samples");
+    let kinds: BTreeMap<String, String> =
+        crds().iter().map(|crd| (kind(crd).to_lowercase(), kind(crd).to_owned())).collect();
+    assert_eq!(samples.keys().collect::<Vec<_>>(), kinds.keys().collect::<Vec<_>>());
+    for (name, path) in samples {
+        let sample: Value = serde_saphyr::from_str(&std::fs::read_to_string(path).unwrap()).unwrap();
+        assert_eq!(sample["kind"], json!(kinds[&name]), "{name}");
+        assert_eq!(sample["apiVersion"], "databricks-operator.io/v1alpha1", "{name}");
+    }
+}
