@@ -229,6 +229,8 @@ impl Work<'_> {
         let paths: Vec<String> = fields.iter().map(|f| camel(f)).collect();
         let text = paths.join(", ");
         self.subject.note(false, if drifted { "DriftCorrected" } else { "Updated" }, text);
+        // It may have given up the name that they want.
+        self.engine.claims.losers(&self.subject.who).iter().for_each(|who| self.engine.wake.wake(who));
         let open = self.driver.changes(&want, &told)?.iter().any(|c| matches!(c.when, When::Now));
         let pending = matches!(told.about.phase, Phase::Pending(_));
         let generation = self.subject.object.metadata.generation.unwrap_or_default();

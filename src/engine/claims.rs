@@ -9,6 +9,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::Mutex;
 
 use super::resource::Key;
+use super::status::Intent;
 use super::wake::Who;
 
 /// What can be claimed: an id that exists, or a natural key that is about to be created.
@@ -32,6 +33,12 @@ impl Claim {
             kind: kind.into(),
             what: format!("key:{}/{}", key.within, key.name),
         }
+    }
+
+    /// The claim of an object whose making has begun.
+    pub fn intent(kind: &str, intent: &Intent) -> Claim {
+        let key = Key { within: intent.within.clone(), name: intent.name.clone() };
+        Claim::key(&intent.account_id, kind, &key)
     }
 }
 
@@ -125,6 +132,20 @@ impl Claims {
             table.of.insert(who.clone(), keep);
         }
         freed
+    }
+
+    /// Who lost against an object and may have a chance now that it was changed.
+    pub fn losers(&self, who: &Who) -> Vec<Who> {
+        let mut table = self.all.lock().expect("no panic while held");
+        let mine: Vec<Claim> = table.of.get(who).into_iter().flatten().cloned().collect();
+        let mut losers = vec![];
+        for claim in mine {
+            let Some(slot) = table.slots.get_mut(&claim) else { continue };
+            if slot.held.as_ref().is_some_and(|(_, holder)| holder == who) {
+                losers.extend(std::mem::take(&mut slot.losers));
+            }
+        }
+        losers
     }
 
     /// Drops all that an object claimed. Returns who may have a chance now.

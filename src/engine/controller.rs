@@ -26,12 +26,13 @@ use tokio_util::sync::CancellationToken;
 use super::access::Permit;
 use super::auth::{self, Auths};
 use super::claims::{Claim, Claims, Rank};
-use super::cluster::{Cluster, EXTERNAL_ID, RECONCILE_REQUESTED, prune};
+use super::cluster::{Cluster, EXTERNAL_ID, FINALIZER, RECONCILE_REQUESTED, prune};
 use super::driver::Driver;
 use super::needs::Wanted;
 use super::pass::{Engine, Settings};
 use super::report::Events;
 use super::spec::Management;
+use super::status::Intent;
 use super::wake::{Wake, Who};
 use crate::databricks;
 
@@ -183,11 +184,14 @@ impl Engine {
     }
 
     fn claim_recorded(&self, kind: &str, object: &DynamicObject) {
+        let created = object.metadata.creation_timestamp.as_ref().map_or(i64::MAX, |t| t.0.as_second());
+        let rank = Rank { created, uid: object.uid().unwrap_or_default() };
         let external = &object.data["status"]["external"];
         if let (Some(account), Some(id)) = (external["accountId"].as_str(), external["id"].as_str()) {
-            let created = object.metadata.creation_timestamp.as_ref().map_or(i64::MAX, |t| t.0.as_second());
-            let rank = Rank { created, uid: object.uid().unwrap_or_default() };
             self.claims.record(&Claim::id(account, kind, id), &rank, &who(kind, object));
+        }
+        if let Ok(intent) = Intent::deserialize(&object.data["status"]["intent"]) {
+            self.claims.record(&Claim::intent(kind, &intent), &rank, &who(kind, object));
         }
     }
 }
@@ -279,7 +283,7 @@ fn triggers(
 #[derive(Default)]
 struct SeenBefore {
     faces: HashMap<Who, Face>,
-    sounds: HashMap<Who, u64>,
+    sounds: HashMap<Who, Sound>,
     /// While a new list comes in: what it holds.
     listing: Option<HashSet<Who>>,
     /// Held until the first list is complete.
@@ -327,8 +331,8 @@ impl SeenBefore {
                 if self.faces.insert(who.clone(), face.clone()) != Some(face) && kind != auth::KIND {
                     engine.wake.wake_dependents(&who);
                 }
-                let sound = sound(&object);
-                if self.sounds.insert(who, sound) == Some(sound) {
+                let sound = Sound::of(&object);
+                if self.sounds.insert(who, sound).is_some_and(|before| !sound.is_news_after(before)) {
                     return vec![];
                 }
                 if self.listing.is_none() {
@@ -378,17 +382,32 @@ impl Engine {
 }
 
 /// What of an object is worth a pass when it changes: not the status, which we write ourselves.
-fn sound(object: &DynamicObject) -> u64 {
-    let mut hasher = DefaultHasher::new();
-    let metadata = &object.metadata;
-    metadata.uid.hash(&mut hasher);
-    metadata.generation.hash(&mut hasher);
-    metadata.deletion_timestamp.as_ref().map(|t| t.0.as_second()).hash(&mut hasher);
-    metadata.finalizers.hash(&mut hasher);
-    let annotations = metadata.annotations.as_ref();
-    annotations.and_then(|a| a.get(RECONCILE_REQUESTED)).hash(&mut hasher);
-    annotations.is_some_and(|a| a.contains_key(EXTERNAL_ID)).hash(&mut hasher);
-    hasher.finish()
+#[derive(Clone, Copy)]
+struct Sound {
+    hash: u64,
+    /// Our finalizer is there.
+    held: bool,
+}
+
+impl Sound {
+    fn of(object: &DynamicObject) -> Sound {
+        let mut hasher = DefaultHasher::new();
+        let metadata = &object.metadata;
+        metadata.uid.hash(&mut hasher);
+        metadata.generation.hash(&mut hasher);
+        metadata.deletion_timestamp.as_ref().map(|t| t.0.as_second()).hash(&mut hasher);
+        object.finalizers().iter().filter(|f| *f != FINALIZER).for_each(|f| f.hash(&mut hasher));
+        let annotations = metadata.annotations.as_ref();
+        annotations.and_then(|a| a.get(RECONCILE_REQUESTED)).hash(&mut hasher);
+        annotations.is_some_and(|a| a.contains_key(EXTERNAL_ID)).hash(&mut hasher);
+        Sound { hash: hasher.finish(), held: object.finalizers().iter().any(|f| f == FINALIZER) }
+    }
+
+    /// Our finalizer comes by the very pass that is under way, and goes by somebody else: what was just refused must not
+    /// be sent once more because of the former.
+    fn is_news_after(self, before: Sound) -> bool {
+        self.hash != before.hash || (before.held && !self.held)
+    }
 }
 
 /// How long a graceful end may take: the calls that are under way, and their records.

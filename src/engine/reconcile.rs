@@ -47,6 +47,8 @@ pub struct Work<'e> {
     pub management: Management,
     /// What this pass has made and not recorded yet.
     pub made: Option<(Writer, String)>,
+    /// The DatabricksAuth that admitted the object: what goes wrong with the account after that is its business too.
+    pub admitted: Option<Who>,
 }
 
 /// What a pass knows once references are resolved.
@@ -75,11 +77,11 @@ pub async fn reconcile(
     let (mut made, mut auth) = (None, None);
     let outcome = match parse(&subject) {
         Ok(management) => {
-            auth = Some(management.auth_ref.who(&subject.who.namespace));
-            let mut work = Work { engine: &engine, driver, subject, management, made: None };
+            let mut work = Work { engine: &engine, driver, subject, management, made: None, admitted: None };
             let result = AssertUnwindSafe(hops(&mut work)).catch_unwind().await;
             subject = work.subject;
             made = work.made;
+            auth = work.admitted;
             result.unwrap_or_else(|_| {
                 Err(Error::terminal(
                     Reason::InternalError,
@@ -193,6 +195,7 @@ impl Work<'_> {
         let known = self.engine.object(&auth_ref.who(&who.namespace)).is_some();
         let auths = &self.engine.auths;
         let admission = auths.admit(auth_ref, &who.namespace, &who.kind, deleting, known).await?;
+        self.admitted = Some(self.management.auth_ref.who(&who.namespace));
         self.same_account(&admission)?;
         self.show_effective(Some(&admission))?;
         let urgency = if self.settled()? { Urgency::Routine } else { Urgency::Urgent };
@@ -216,7 +219,9 @@ impl Work<'_> {
             want.map(|want| self.driver.key(want)).transpose()?.map(|key| Claim::key(account, kind, &key));
         let status = self.subject.status.as_ref().map_err(Clone::clone)?;
         let id = status.external.as_ref().map(|e| Claim::id(account, kind, &e.id));
-        let kept: Vec<Claim> = key.into_iter().chain(id).collect();
+        // A create that has begun may still have its effect.
+        let begun = status.intent.as_ref().map(|intent| Claim::intent(kind, intent));
+        let kept: Vec<Claim> = key.into_iter().chain(id).chain(begun).collect();
         self.engine
             .claims
             .keep_only(&self.subject.who, &kept)

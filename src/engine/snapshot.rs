@@ -71,13 +71,14 @@ impl Snapshots {
         let mut snapshot = slot.lock().await;
         if snapshot.read_at.is_none_or(|at| at < not_before) {
             if let Some((at, error)) = &snapshot.failed
-                && (*at >= asked || at.elapsed() < SPACING)
+                && *at >= asked
             {
                 return Err(error.clone());
             }
-            // Those who come meanwhile are served by the same reading.
-            if let Some(read_at) = snapshot.read_at {
-                tokio::time::sleep_until(read_at + SPACING).await;
+            // Those who come meanwhile are served by the same reading. A failure from before they came is not theirs: what
+            // caused it may be what they were woken to see corrected.
+            if let Some(last) = snapshot.read_at.max(snapshot.failed.as_ref().map(|(at, _)| *at)) {
+                tokio::time::sleep_until(last + SPACING).await;
             }
             snapshot.refresh(driver, api, within).await?;
         }

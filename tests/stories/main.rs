@@ -5,9 +5,18 @@
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking, its set-up too")]
 
 mod auth;
+mod burst;
 mod credentials;
 mod deletion;
+mod errors;
+mod gitops;
+mod guards;
 mod invariants;
 mod ip_access_list;
+mod lifecycle;
+mod lifetime;
 mod permission_assignment;
+mod protocol;
+mod references;
+mod status;
 mod support;

@@ -2,6 +2,7 @@
 
 use std::path::Path;
 use std::sync::OnceLock;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use kube::api::{Api, DynamicObject};
@@ -145,7 +146,6 @@ impl Story {
     }
 
     /// An object as it is now.
-    #[allow(dead_code, reason = "for the stories of the kinds to come")]
     pub async fn get(&self, kind: &str, name: &str) -> Value {
         serde_json::to_value(self.api(kind).get(name).await.unwrap()).unwrap()
     }
@@ -197,6 +197,28 @@ impl Story {
             (current && condition(object, "Ready")?["status"] == "True").then(|| object.clone())
         })
         .await
+    }
+
+    /// Asks for a pass with a new token and waits until it is over; returns the object.
+    pub async fn pass(&self, kind: &str, name: &str) -> Value {
+        static COUNT: AtomicU32 = AtomicU32::new(1);
+        let token = json!(format!("token {}", COUNT.fetch_add(1, Ordering::Relaxed)));
+        let annotations = json!({"databricks-operator.io/reconcile-requested-at": token});
+        self.patch(kind, name, json!({"metadata": {"annotations": annotations}})).await;
+        self.wait(kind, name, "the pass that was asked for is over", |object| {
+            (object["status"]["lastHandledReconcileAt"] == token).then(|| object.clone())
+        })
+        .await
+    }
+
+    /// Waits until what is made from now on is younger than this object: Kubernetes counts in seconds.
+    pub async fn wait_older(&self, kind: &str, name: &str) {
+        let made = self.api(kind).get(name).await.unwrap().creation_timestamp().unwrap().0.as_second();
+        let later = eventually("the clock shows a later second", SOON, async || {
+            let now = k8s_openapi::jiff::Timestamp::now().as_second();
+            if now > made { Ok(()) } else { Err(now.to_string()) }
+        });
+        later.await.unwrap();
     }
 
     /// Waits until an object is no more.

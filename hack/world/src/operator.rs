@@ -1,8 +1,9 @@
 //! The operator as a process, as users run it.
 //!
 //! It must not outlive a test that is killed. A watchdog, `sh` at the other end of a pipe that only we hold, kills it when
-//! the pipe closes; that works after `kill -9` of us too, and needs no unsafe code. What it kills is still our child, or
-//! an orphan that nobody has waited for, so its number cannot mean another process by then.
+//! the pipe closes; that works after `kill -9` of us too, and needs no unsafe code. What it kills is our child, or an orphan
+//! that we have not waited for, so its number means no other process (but for the instant between our waiting for one that
+//! ended and our ending its watchdog).
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{Read, Write};

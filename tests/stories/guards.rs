@@ -1,0 +1,394 @@
+//! What keeps an account from harm: the operator's own access, principals that a name used to mean, writes that did not
+//! take, and manifests that are refused before there is an object.
+
+use serde_json::{Value, json};
+use simulator::Fault;
+use world::eventually;
+
+use crate::support::{AUTH, SOON, Story, condition};
+
+const LIST: &str = "IpAccessList";
+const ASSIGNMENT: &str = "PermissionAssignment";
+/// Where the operator of these stories calls from, and a network that it is not in.
+const OURS: &str = "203.0.113.7";
+const ELSEWHERE: &str = "198.51.100.0/24";
+
+fn list(story: &Story, name: &str, kind: &str, addresses: &[&str]) -> Value {
+    story.managed(LIST, name, json!({"label": name, "listType": kind, "ipAddresses": addresses}))
+}
+
+fn message(object: &Value, type_: &str) -> String {
+    condition(object, type_).unwrap()["message"].as_str().unwrap().to_owned()
+}
+
+/// A story whose operator says where it calls from.
+async fn guarded(name: &str) -> Story {
+    let story = Story::start(name).await;
+    story.patch("DatabricksAuth", AUTH, json!({"spec": {"egressCidrs": [OURS]}})).await;
+    story.wait_ready("DatabricksAuth", AUTH).await;
+    story
+}
+
+/// Waits until a list is refused because it would lock the operator out, and checks what is said.
+async fn locked_out(story: &Story, name: &str) {
+    let seen = story.wait_condition(LIST, name, "Stalled", "True", "WouldLockOut").await;
+    let says = message(&seen, "Stalled");
+    assert!(says.contains(OURS) && says.contains("egressCidrs") && says.contains("ALLOW"), "{says}");
+}
+
+/// The methods of what was sent to change something, in order.
+fn methods(story: &Story) -> Vec<String> {
+    story.account.writes().into_iter().map(|call| call.method).collect()
+}
+
+/// Covers ST-11. A list that would shut the operator out is neither made, nor changed, nor deleted into that, and the
+/// message names the address.
+#[tokio::test]
+async fn no_list_shuts_the_operator_out() {
+    let story = guarded("guards-lockout").await;
+    story.apply(&list(&story, "allow", "ALLOW", &[ELSEWHERE])).await;
+    story.apply(&list(&story, "block", "BLOCK", &["203.0.113.0/24"])).await;
+    locked_out(&story, "allow").await;
+    locked_out(&story, "block").await;
+    assert_eq!(methods(&story), [""; 0]);
+
+    // With the address added it is no danger, and makes room for one without it.
+    story.patch(LIST, "allow", json!({"spec": {"ipAddresses": [ELSEWHERE, "203.0.113.0/29"]}})).await;
+    story.wait_ready(LIST, "allow").await;
+    story.apply(&list(&story, "second", "ALLOW", &[ELSEWHERE])).await;
+    story.wait_ready(LIST, "second").await;
+    assert_eq!(methods(&story), ["POST", "POST"]);
+    let before = story.account.objects("ip-access-lists");
+
+    for wrong in [
+        json!({"ipAddresses": [ELSEWHERE]}),
+        json!({"ipAddresses": ["203.0.113.0/29"], "listType": "BLOCK"}),
+        json!({"enabled": false, "listType": "ALLOW"}),
+    ] {
+        story.patch(LIST, "allow", json!({"spec": wrong})).await;
+        locked_out(&story, "allow").await;
+    }
+    let right = json!({"ipAddresses": [ELSEWHERE, "203.0.113.0/29"], "enabled": null});
+    story.patch(LIST, "allow", json!({"spec": right})).await;
+    story.wait_ready(LIST, "allow").await;
+
+    story.delete(LIST, "allow").await;
+    let blocked = story.wait_condition(LIST, "allow", "DeletionBlocked", "True", "ApiRefused").await;
+    assert!(message(&blocked, "DeletionBlocked").contains(OURS), "{blocked}");
+    assert_eq!(story.account.objects("ip-access-lists"), before);
+    assert_eq!(methods(&story), ["POST", "POST"]);
+
+    // Without the second list everybody is let in, and the first may go.
+    story.delete(LIST, "second").await;
+    story.wait_gone(LIST, "second").await;
+    story.wait_gone(LIST, "allow").await;
+    assert_eq!(methods(&story), ["POST", "POST", "DELETE", "DELETE"]);
+    story.end().await;
+}
+
+/// Covers ST-11. Of two lists that each may change alone, but not both, only one is changed, however close in time: the
+/// second is judged by what the first left.
+#[tokio::test]
+async fn two_changes_at_once_do_not_shut_the_operator_out() {
+    let story = guarded("guards-together").await;
+    for name in ["one", "two"] {
+        story.apply(&list(&story, name, "ALLOW", &[OURS])).await;
+        story.wait_ready(LIST, name).await;
+    }
+    let hold = Fault {
+        method: Some("PATCH".into()),
+        path: "*/ip-access-lists/*".into(),
+        hold: true,
+        ..Fault::default()
+    };
+    let hold = story.account.fault(hold);
+    for name in ["one", "two"] {
+        story.patch(LIST, name, json!({"spec": {"ipAddresses": [ELSEWHERE]}})).await;
+    }
+    let first = story.account.held(hold).await;
+    // A pass over another object that was asked for later has ended: the second change was taken up by then.
+    let asked = json!({"databricks-operator.io/reconcile-requested-at": "later"});
+    story.patch("DatabricksAuth", AUTH, json!({"metadata": {"annotations": asked}})).await;
+    story
+        .wait("DatabricksAuth", AUTH, "looked at", |auth| {
+            (auth["status"]["lastHandledReconcileAt"] == "later").then_some(())
+        })
+        .await;
+    assert_eq!(story.account.calls("PATCH", "*"), 1, "{:?}", story.account.writes());
+    story.account.clear_faults();
+    story.account.release(first.n);
+
+    let (changed, refused) = eventually("one is changed and one refused", SOON, async || {
+        let mut reasons = vec![];
+        for name in ["one", "two"] {
+            let object = story.get(LIST, name).await;
+            let current = object["status"]["observedGeneration"] == object["metadata"]["generation"];
+            let reason = condition(&object, "Ready").map(|c| c["reason"].as_str().unwrap().to_owned());
+            reasons.push((name, reason.filter(|_| current)));
+        }
+        let with = |wanted: &str| reasons.iter().find(|(_, r)| r.as_deref() == Some(wanted)).map(|(n, _)| *n);
+        with("Available").zip(with("WouldLockOut")).ok_or_else(|| format!("{reasons:?}"))
+    })
+    .await
+    .unwrap();
+    locked_out(&story, refused).await;
+    let addresses = |label: &str| {
+        let all = story.account.objects("ip-access-lists");
+        all.into_iter().find(|l| l["label"] == label).unwrap()["ip_addresses"].clone()
+    };
+    assert_eq!(addresses(changed), json!([ELSEWHERE]));
+    assert!(addresses(refused).to_string().contains(OURS), "{}", addresses(refused));
+    assert_eq!(methods(&story), ["POST", "POST", "PATCH"]);
+    story.end().await;
+}
+
+/// A running workspace in the account.
+fn workspace(story: &Story) -> i64 {
+    story.account.insert("workspaces", json!({})).unwrap()["workspace_id"].as_i64().unwrap()
+}
+
+fn assignment(story: &Story, name: &str, workspace: i64, principal: Value, levels: &[&str]) -> Value {
+    let spec = json!({"workspaceId": workspace, "principal": principal, "permissions": levels});
+    story.managed(ASSIGNMENT, name, spec)
+}
+
+/// The id of a principal of the account.
+fn principal(story: &Story, collection: &str, field: &str, value: &str) -> String {
+    let all = story.account.objects(collection);
+    all.iter().find(|p| p[field] == value).unwrap()["id"].as_str().unwrap().to_owned()
+}
+
+/// Covers ST-11. The operator's own access to a workspace is neither taken away nor lowered, by whatever name it goes.
+#[tokio::test]
+async fn the_operators_own_access_stays() {
+    let story = Story::start("guards-own-access").await;
+    let workspace = workspace(&story);
+    let client = story.account.client_id.clone();
+    let own: i64 = principal(&story, "ServicePrincipals", "applicationId", &client).parse().unwrap();
+    let row = json!({"workspace_id": workspace, "principal_id": own, "permissions": ["ADMIN"]});
+    story.account.insert("permissionassignments", row).unwrap();
+    let before = story.account.objects("permissionassignments");
+
+    for (name, principal) in
+        [("by-id", json!({"id": own})), ("by-name", json!({"servicePrincipalName": client}))]
+    {
+        let mut wanted = assignment(&story, name, workspace, principal, &["USER"]);
+        wanted["spec"]["adoptionPolicy"] = json!("IfExists");
+        wanted["spec"]["deletionPolicy"] = json!("Delete");
+        story.apply(&wanted).await;
+        let seen = story.wait_condition(ASSIGNMENT, name, "Stalled", "True", "WouldLockOut").await;
+        let says = message(&seen, "Stalled");
+        assert!(says.contains(&client) && says.contains("keep ADMIN"), "{says}");
+
+        story.patch(ASSIGNMENT, name, json!({"spec": {"permissions": ["ADMIN"]}})).await;
+        story.wait_ready(ASSIGNMENT, name).await;
+        story.delete(ASSIGNMENT, name).await;
+        let seen = story.wait_condition(ASSIGNMENT, name, "DeletionBlocked", "True", "ApiRefused").await;
+        assert!(message(&seen, "DeletionBlocked").contains("deletionPolicy to Retain"), "{seen}");
+        story.patch(ASSIGNMENT, name, json!({"spec": {"deletionPolicy": "Retain"}})).await;
+        story.wait_gone(ASSIGNMENT, name).await;
+    }
+    assert_eq!(story.account.objects("permissionassignments"), before);
+    assert_eq!(methods(&story), [""; 0]);
+    story.end().await;
+}
+
+/// Covers ST-11. A PUT that is answered with 200 and an error inside did not happen; words of a passing state are waited
+/// for under a reason of their own, and neither is Stalled.
+#[tokio::test]
+async fn an_error_inside_a_200_counts() {
+    let story = Story::start("guards-inner-error").await;
+    let workspace = workspace(&story);
+    let ada: i64 = principal(&story, "Users", "userName", "ada@example.com").parse().unwrap();
+    let rows = [
+        ("full", "The workspace has too many principals", "ApplyFailed"),
+        ("late", "Permission assignment APIs are not available for this workspace.", "WaitingForWorkspace"),
+        ("away", "Principal 7 is not in workspace 8", "WaitingForWorkspace"),
+    ];
+    for (name, text, reason) in rows {
+        let told = json!({"principal": {"principal_id": ada}, "permissions": [], "error": text});
+        story.account.fault(Fault {
+            method: Some("PUT".into()),
+            path: "*/principals/*".into(),
+            body: Some(told),
+            ..Fault::default()
+        });
+        story.apply(&assignment(&story, name, workspace, json!({"id": ada}), &["USER"])).await;
+        let seen = story.wait_condition(ASSIGNMENT, name, "Ready", "False", reason).await;
+        assert!(message(&seen, "Ready").contains(text), "{seen}");
+        assert!(condition(&seen, "Stalled").is_none() && condition(&seen, "Reconciling").is_some(), "{seen}");
+        assert_eq!(story.account.objects("permissionassignments"), [] as [Value; 0]);
+        story.account.clear_faults();
+        story.wait_ready(ASSIGNMENT, name).await;
+        assert_eq!(story.account.objects("permissionassignments").len(), 1);
+        story.delete(ASSIGNMENT, name).await;
+        story.wait_gone(ASSIGNMENT, name).await;
+    }
+    story.end().await;
+}
+
+/// Covers ST-11. A group is found by its name once and pinned by its id: a group that was deleted and made again under
+/// the same name does not inherit the access of the old one.
+#[tokio::test]
+async fn a_group_made_again_under_its_name_gets_nothing() {
+    let story = Story::start("guards-group").await;
+    let workspace = workspace(&story);
+    let old = principal(&story, "Groups", "displayName", "data-eng");
+    story.apply(&assignment(&story, "team", workspace, json!({"groupName": "data-eng"}), &["USER"])).await;
+    let ready = story.wait_ready(ASSIGNMENT, "team").await;
+    assert_eq!(ready["status"]["resolvedRefs"], json!({"principal": old}));
+    assert_eq!(ready["status"]["externalId"], format!("{workspace}/{old}"));
+    let journal = story.account.journal();
+    let asked: Vec<&str> = journal
+        .iter()
+        .filter(|call| call.class == "scim")
+        .filter_map(|call| Some(call.query.iter().find(|(k, _)| k == "filter")?.1.as_str()))
+        .collect();
+    assert_eq!(asked, [r#"displayName eq "data-eng""#]);
+
+    assert!(story.account.remove("Groups", &old));
+    let new = story.account.insert("Groups", json!({"displayName": "data-eng"})).unwrap()["id"].clone();
+    let seen = story.wait_condition(ASSIGNMENT, "team", "Stalled", "True", "PrincipalChanged").await;
+    assert!(message(&seen, "Stalled").contains(new.as_str().unwrap()), "{seen}");
+    assert_eq!(seen["status"]["resolvedRefs"], json!({"principal": old}));
+    assert_eq!(methods(&story), ["PUT"]);
+    assert_eq!(story.account.objects("permissionassignments"), [] as [Value; 0]);
+
+    // A person decides.
+    story.delete(ASSIGNMENT, "team").await;
+    story.wait_gone(ASSIGNMENT, "team").await;
+    story.apply(&assignment(&story, "team", workspace, json!({"groupName": "data-eng"}), &["USER"])).await;
+    let ready = story.wait_ready(ASSIGNMENT, "team").await;
+    assert_eq!(ready["status"]["resolvedRefs"]["principal"], new);
+    story.end().await;
+}
+
+/// Covers ST-11. A name that nobody has is waited for, with what to do; an ambiguous one is for a person.
+#[tokio::test]
+async fn a_name_that_means_nobody_or_two_is_told() {
+    let story = Story::start("guards-names").await;
+    let workspace = workspace(&story);
+    story.apply(&assignment(&story, "none", workspace, json!({"groupName": "finance"}), &["USER"])).await;
+    let seen =
+        story.wait_condition(ASSIGNMENT, "none", "ReferencesResolved", "False", "ReferenceNotFound").await;
+    assert!(message(&seen, "Ready").contains("finance"), "{seen}");
+    for _ in 0..2 {
+        story.account.insert("Groups", json!({"displayName": "twins"})).unwrap();
+    }
+    story.apply(&assignment(&story, "twins", workspace, json!({"groupName": "twins"}), &["USER"])).await;
+    let seen = story.wait_condition(ASSIGNMENT, "twins", "Stalled", "True", "Ambiguous").await;
+    assert!(message(&seen, "Stalled").contains("give the id instead"), "{seen}");
+    assert_eq!(methods(&story), [""; 0]);
+    story.end().await;
+}
+
+/// Covers IM-03, IM-04, LC-11, ST-11. A manifest with a slip is refused by the API server, with the field and what to write; no object comes
+/// of it.
+#[tokio::test]
+async fn a_manifest_with_a_slip_is_refused_with_the_remedy() {
+    let story = Story::start("guards-manifests").await;
+    let auth = story.auth("wrong")["spec"].clone();
+    let office = json!({"label": "office", "listType": "ALLOW", "ipAddresses": ["203.0.113.0/24"]});
+    let access = json!({"workspaceId": 7, "principal": {"id": 7}, "permissions": ["USER"]});
+    // A null takes a field away.
+    let rows = [
+        (LIST, &office, json!({"ipAdresses": ["203.0.113.9"]}), &["spec.ipAdresses"][..]),
+        (LIST, &office, json!({"deletionpolicy": "Retain"}), &["spec.deletionpolicy"]),
+        (LIST, &office, json!({"authRef": {"name": "account", "names": "x"}}), &["spec.authRef.names"]),
+        (LIST, &office, json!({"authRef": null}), &["spec.authRef", "Required"]),
+        (
+            LIST,
+            &office,
+            json!({"deletionPolicy": "retain"}),
+            &["spec.deletionPolicy", "\"Delete\", \"Retain\""],
+        ),
+        (
+            LIST,
+            &office,
+            json!({"managementPolicy": "Off"}),
+            &["spec.managementPolicy", "\"Managed\", \"Observe\""],
+        ),
+        (LIST, &office, json!({"listType": "DENY"}), &["spec.listType", "\"ALLOW\", \"BLOCK\""]),
+        (LIST, &office, json!({"label": ""}), &["spec.label"]),
+        (LIST, &office, json!({"suspend": "yes"}), &["spec.suspend", "boolean"]),
+        (LIST, &office, json!({"ipAddresses": ["203.0.113.300"]}), &["spec.ipAddresses[0]"]),
+        (LIST, &office, json!({"ipAddresses": ["2001:db8::1"]}), &["spec.ipAddresses[0]"]),
+        (
+            LIST,
+            &office,
+            json!({"resyncInterval": "10s"}),
+            &["spec.resyncInterval", "at least 30s, for example 10m"],
+        ),
+        (LIST, &office, json!({"resyncInterval": "soon"}), &["spec.resyncInterval"]),
+        (ASSIGNMENT, &access, json!({"workspaceId": null}), &["exactly one of workspaceRef and workspaceId"]),
+        (
+            ASSIGNMENT,
+            &access,
+            json!({"workspaceRef": {"name": "w"}}),
+            &["exactly one of", "write workspaceRef for"],
+        ),
+        (
+            ASSIGNMENT,
+            &access,
+            json!({"principal": {}}),
+            &["spec.principal", "needs exactly one of id, userName"],
+        ),
+        (
+            ASSIGNMENT,
+            &access,
+            json!({"principal": {"id": 7, "groupName": "a"}}),
+            &["spec.principal", "keep one and remove the others"],
+        ),
+        (ASSIGNMENT, &access, json!({"permissions": []}), &["spec.permissions"]),
+        (
+            ASSIGNMENT,
+            &access,
+            json!({"permissions": ["OWNER"]}),
+            &["spec.permissions[0]", "\"USER\", \"ADMIN\""],
+        ),
+        (
+            "DatabricksAuth",
+            &auth,
+            json!({"clientId": null}),
+            &["authType OAUTH_M2M needs clientId and clientSecretRef"],
+        ),
+        ("DatabricksAuth", &auth, json!({"clientSecret": "in the open"}), &["spec.clientSecret"]),
+        ("DatabricksAuth", &auth, json!({"accountId": "my-account"}), &["spec.accountId"]),
+        ("DatabricksAuth", &auth, json!({"cloud": "aws"}), &["spec.cloud", "\"AWS\", \"Azure\", \"GCP\""]),
+        ("DatabricksAuth", &auth, json!({"egressCidrs": ["::/0"]}), &["spec.egressCidrs[0]"]),
+        (
+            "DatabricksAuth",
+            &auth,
+            json!({"grants": [{"namespaces": {"from": "Names"}}]}),
+            &["spec.grants[0].namespaces", "names is needed with from: Names"],
+        ),
+    ];
+    let tries = rows.into_iter().map(|(kind, base, slip, says)| {
+        let manifest = |spec: Value| {
+            if kind == "DatabricksAuth" {
+                story.object(kind, "wrong", spec)
+            } else {
+                story.managed(kind, "wrong", spec)
+            }
+        };
+        let mut manifest = manifest(base.clone());
+        for (field, value) in slip.as_object().unwrap() {
+            manifest["spec"][field] = value.clone();
+            if value.is_null() {
+                manifest["spec"].as_object_mut().unwrap().remove(field);
+            }
+        }
+        let story = &story;
+        async move {
+            let refused = story.try_apply(&manifest).await.expect_err(&slip.to_string()).to_string();
+            for part in says {
+                assert!(refused.contains(part), "{kind} {slip}: {part:?} is not in: {refused}");
+            }
+        }
+    });
+    futures::future::join_all(tries).await;
+    for kind in [LIST, ASSIGNMENT] {
+        assert!(story.api(kind).list(&Default::default()).await.unwrap().items.is_empty());
+    }
+    story.end().await;
+}

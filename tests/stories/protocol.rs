@@ -1,0 +1,193 @@
+//! What must not go wrong when calls fail half-way: no second object, no lost record, no list in force too early.
+
+use serde_json::{Value, json};
+use simulator::{Fault, When};
+
+use crate::support::Story;
+
+const LIST: &str = "IpAccessList";
+
+fn list(story: &Story, name: &str, label: &str) -> Value {
+    let spec = json!({"label": label, "listType": "ALLOW", "ipAddresses": ["203.0.113.0/24"]});
+    story.managed(LIST, name, spec)
+}
+
+/// A fault of the first call with this method to a path of IP access lists.
+fn first(method: &str, path: &str, when: When) -> Fault {
+    Fault { method: Some(method.into()), path: path.into(), nth: Some(1), when, ..Fault::default() }
+}
+
+/// What is in the account: label, type, addresses, whether in force.
+fn lists(story: &Story) -> Vec<Value> {
+    let shown =
+        |list: &Value| json!([list["label"], list["list_type"], list["ip_addresses"], list["enabled"]]);
+    story.account.objects("ip-access-lists").iter().map(shown).collect()
+}
+
+/// The labels of the lists that were asked for, in order.
+fn posted(story: &Story) -> Vec<Value> {
+    let posts = story.account.writes().into_iter().filter(|call| call.method == "POST");
+    posts.map(|call| call.body.unwrap_or_default()["label"].clone()).collect()
+}
+
+/// Covers LC-01. The answer to a create is lost and the label edited: the list is found, and gets the new label.
+#[tokio::test]
+async fn a_label_edited_after_a_lost_create_makes_no_second_list() {
+    let story = Story::start("lost-create").await;
+    story.account.fault(Fault { drop: true, ..first("POST", "*/ip-access-lists", When::After) });
+    story.apply(&list(&story, "office", "office")).await;
+    story.wait_condition(LIST, "office", "Reconciling", "True", "Retrying").await;
+    story.patch(LIST, "office", json!({"spec": {"label": "lab"}})).await;
+    let ready = story.wait_ready(LIST, "office").await;
+    assert_eq!(lists(&story), [json!(["lab", "ALLOW", ["203.0.113.0/24"], true])]);
+    assert_eq!(ready["status"]["externalId"], story.account.objects("ip-access-lists")[0]["list_id"]);
+    assert_eq!(posted(&story), ["office"]);
+    story.end().await;
+}
+
+/// Covers LC-01. A create that takes longer than the operator waits is not sent again, whether it had its effect before
+/// or has it later.
+#[tokio::test]
+async fn a_create_is_not_repeated_after_a_time_out() {
+    let flags = [("request-timeout", "1s"), ("quarantine", "4s")];
+    let story = Story::start_with("timed-out", &flags).await;
+    for (name, when) in [("answered-late", When::After), ("done-late", When::Before)] {
+        let fault = story.account.fault(Fault { hold: true, ..first("POST", "*/ip-access-lists", when) });
+        story.apply(&list(&story, name, name)).await;
+        let held = story.account.held(fault).await;
+        story.wait_condition(LIST, name, "Reconciling", "True", "Retrying").await;
+        assert!(story.account.release(held.n));
+        story.wait_ready(LIST, name).await;
+        story.account.clear_faults();
+    }
+    assert_eq!(posted(&story), ["answered-late", "done-late"]);
+    assert_eq!(lists(&story).len(), 2);
+    story.end().await;
+}
+
+/// A list that is wanted disabled is harmless until it is disabled, and is in force at no time: not between two calls,
+/// not when the operator crashes there, not when it is edited.
+#[tokio::test]
+async fn a_disabled_list_is_never_in_force() {
+    let mut story = Story::start("never-live").await;
+    let made = story.account.fault(Fault { hold: true, ..first("POST", "*/ip-access-lists", When::After) });
+    let patch =
+        story.account.fault(Fault { hold: true, ..first("PATCH", "*/ip-access-lists/*", When::Before) });
+    let mut manifest = list(&story, "office", "office");
+    manifest["spec"]["enabled"] = json!(false);
+    story.apply(&manifest).await;
+    let harmless = [json!(["office", "BLOCK", [], true])];
+    let held = story.account.held(made).await;
+    assert_eq!(lists(&story), harmless);
+    story.account.release(held.n);
+    story.account.held(patch).await;
+    assert_eq!(lists(&story), harmless);
+    story.operator.take().unwrap().kill().unwrap();
+    assert_eq!(lists(&story), harmless);
+    story.account.clear_faults();
+    story.start_operator(&[]).await;
+    story.wait_ready(LIST, "office").await;
+    assert_eq!(lists(&story), [json!(["office", "ALLOW", ["203.0.113.0/24"], false])]);
+
+    let changes = json!({"ipAddresses": ["198.51.100.0/24"], "listType": "BLOCK"});
+    story.patch(LIST, "office", json!({"spec": changes})).await;
+    story.wait_ready(LIST, "office").await;
+    assert_eq!(lists(&story), [json!(["office", "BLOCK", ["198.51.100.0/24"], false])]);
+
+    // From the journal: what the list was after each call.
+    let mut now = json!({});
+    let mut steps = 0;
+    for call in story.account.writes() {
+        let body = call.body.unwrap();
+        if call.method == "POST" {
+            now["enabled"] = json!(true);
+        }
+        for (field, value) in body.as_object().unwrap() {
+            now[field] = value.clone();
+        }
+        let in_force =
+            now["enabled"] == true && (now["list_type"] == "ALLOW" || now["ip_addresses"] != json!([]));
+        assert!(!in_force, "{} {body}", call.method);
+        steps += 1;
+    }
+    assert!(steps >= 3, "{steps}");
+    assert_eq!(posted(&story), ["office"]);
+    story.account.release_all();
+    story.end().await;
+}
+
+/// Covers LC-01. Somebody writes to the object while its list is being made: the id is recorded all the same, and what the
+/// operator writes does not undo what the other wrote.
+#[tokio::test]
+async fn a_change_during_a_create_wipes_no_record() {
+    let mut story = Story::start("raced-record").await;
+    let fault = story.account.fault(Fault { hold: true, ..first("POST", "*/ip-access-lists", When::After) });
+    story.apply(&list(&story, "office", "office")).await;
+    let held = story.account.held(fault).await;
+    let open = story.get(LIST, "office").await;
+    assert_eq!(open["status"]["intent"]["name"], "ALLOW/office", "{open}");
+    story.patch(LIST, "office", json!({"metadata": {"labels": {"team": "a"}}})).await;
+    story.account.release(held.n);
+    let ready = story.wait_ready(LIST, "office").await;
+    assert_eq!(ready["metadata"]["labels"]["team"], "a");
+    assert_eq!(ready["status"]["intent"], Value::Null);
+
+    // And if the operator crashes after the change, what it had announced is still there.
+    let fault = story.account.fault(Fault { hold: true, ..first("POST", "*/ip-access-lists", When::After) });
+    story.apply(&list(&story, "lab", "lab")).await;
+    story.account.held(fault).await;
+    story.patch(LIST, "lab", json!({"metadata": {"labels": {"team": "a"}}})).await;
+    story.operator.take().unwrap().kill().unwrap();
+    story.account.release_all();
+    story.start_operator(&[]).await;
+    story.wait_ready(LIST, "lab").await;
+    assert_eq!(posted(&story), ["office", "lab"]);
+    assert_eq!(lists(&story).len(), 2);
+    story.end().await;
+}
+
+/// Covers LC-01. The object is edited between the operator's look at it and its announcement of a create: nothing is sent
+/// for the old spec.
+#[tokio::test]
+async fn a_create_from_an_old_view_is_not_sent() {
+    let story = Story::start("stale-view").await;
+    let fault = story.account.fault(Fault { hold: true, ..first("GET", "*/ip-access-lists", When::After) });
+    story.apply(&list(&story, "office", "office")).await;
+    let held = story.account.held(fault).await;
+    story.patch(LIST, "office", json!({"spec": {"label": "lab"}})).await;
+    story.account.release(held.n);
+    story.wait_ready(LIST, "office").await;
+    assert_eq!(posted(&story), ["lab"]);
+    story.end().await;
+}
+
+/// Covers LC-01, LC-02. Who has begun to make a list is not overtaken, not even by an older object; nor after a crash.
+#[tokio::test]
+async fn a_create_that_has_begun_is_not_overtaken() {
+    let mut story = Story::start_with("overtaken", &[("quarantine", "5s")]).await;
+    story.account.set(|settings| settings.refuse_duplicates = false);
+    for (label, crash) in [("office", false), ("lab", true)] {
+        let (older, newer) = (format!("{label}-older"), format!("{label}-newer"));
+        let mut suspended = list(&story, &older, label);
+        suspended["spec"]["suspend"] = json!(true);
+        story.apply(&suspended).await;
+        story.wait_condition(LIST, &older, "Suspended", "True", "SuspendedBySpec").await;
+        story.wait_older(LIST, &older).await;
+        let fault =
+            story.account.fault(Fault { hold: true, ..first("POST", "*/ip-access-lists", When::Before) });
+        story.apply(&list(&story, &newer, label)).await;
+        story.account.held(fault).await;
+        if crash {
+            story.operator.take().unwrap().kill().unwrap();
+            story.start_operator(&[("quarantine", "5s")]).await;
+        }
+        story.patch(LIST, &older, json!({"spec": {"suspend": false}})).await;
+        story.wait_condition(LIST, &older, "Stalled", "True", "ManagementConflict").await;
+        story.account.release_all();
+        story.wait_ready(LIST, &newer).await;
+        story.account.clear_faults();
+    }
+    assert_eq!(posted(&story), ["office", "lab"]);
+    assert_eq!(lists(&story).len(), 2);
+    story.end().await;
+}

@@ -1,0 +1,346 @@
+//! References: who waits for whom, who wakes whom, and whose credentials may be used by whom.
+//!
+//! Where two namespaces are needed, the second one is a story of its own, with its own account and credentials: what
+//! is refused across the border is a call that its account never saw.
+
+use std::time::Duration;
+
+use databricks_operator::cli::crds;
+use serde_json::{Value, json};
+use tokio::time::Instant;
+
+use crate::support::{AUTH, Story, condition};
+
+const LIST: &str = "IpAccessList";
+const ACCESS: &str = "PermissionAssignment";
+const WORKSPACE: &str = "Workspace";
+const DENIED: &str = "ReferenceNotPermitted";
+
+fn list(story: &Story, name: &str) -> Value {
+    let spec = json!({"label": name, "listType": "ALLOW", "ipAddresses": ["203.0.113.0/24"]});
+    story.managed(LIST, name, spec)
+}
+
+/// The same with the credentials of another namespace.
+fn with_auth(mut manifest: Value, namespace: &str, name: &str) -> Value {
+    manifest["spec"]["authRef"] = json!({"name": name, "namespace": namespace});
+    manifest
+}
+
+/// Access to the workspace of this name in the same namespace.
+fn access(story: &Story, name: &str, workspace: &str) -> Value {
+    let user = story.account.objects("Users")[0]["userName"].clone();
+    let spec = json!({"workspaceRef": {"name": workspace}, "principal": {"userName": user}, "permissions": ["USER"]});
+    story.managed(ACCESS, name, spec)
+}
+
+fn workspace(story: &Story, name: &str) -> Value {
+    let spec = json!({"workspaceName": name, "awsRegion": "eu-west-1", "computeMode": "SERVERLESS",
+        "deletionPolicy": "Delete"});
+    story.managed(WORKSPACE, name, spec)
+}
+
+/// Workspaces are made and deleted in a moment.
+fn quick(story: &Story) {
+    story.account.set(|s| (s.start_ms, s.provisioning_ms, s.deletion_ms) = (50, 100, 100));
+}
+
+fn message(object: &Value, type_: &str) -> String {
+    condition(object, type_).unwrap()["message"].as_str().unwrap().to_owned()
+}
+
+/// Calls of the account, but for those by which the DatabricksAuth itself signs in.
+fn calls(story: &Story) -> Vec<String> {
+    let all = story.account.journal().into_iter();
+    let all = all.filter(|call| !["token", "metadata"].contains(&call.class.as_str()));
+    all.map(|call| format!("{} {}", call.method, call.path)).collect()
+}
+
+async fn wait_denied(story: &Story, kind: &str, name: &str) -> Value {
+    story.wait_condition(kind, name, "ReferencesResolved", "False", DENIED).await
+}
+
+/// Two namespaces with an account each and one operator for both: the one of a tenant, and the one whose credentials he
+/// would like to use.
+async fn neighbours(tenant: &str, owner: &str) -> (Story, Story) {
+    let owner = Story::without_operator(owner).await;
+    let mut tenant = Story::without_operator(tenant).await;
+    tenant.canaries.extend(owner.canaries.clone());
+    tenant.start_operator(&[("namespaces", &owner.namespace)]).await;
+    tenant.wait_ready("DatabricksAuth", AUTH).await;
+    owner.wait_ready("DatabricksAuth", AUTH).await;
+    owner.account.clear_journal();
+    (tenant, owner)
+}
+
+async fn grant(owner: &Story, grants: Value) {
+    owner.patch("DatabricksAuth", AUTH, json!({"spec": {"grants": grants}})).await;
+}
+
+fn to(namespace: &str) -> Value {
+    json!({"from": "Names", "names": [namespace]})
+}
+
+/// Covers RF-01. What is missing is named, nothing is written, and a retry is announced.
+#[tokio::test]
+async fn a_missing_referent_is_named_and_nothing_is_written() {
+    let story = Story::start("ref-missing").await;
+    let mut no_auth = list(&story, "no-auth");
+    no_auth["spec"]["authRef"]["name"] = json!("nowhere");
+    let mut no_user = access(&story, "no-user", "nowhere");
+    no_user["spec"]["principal"] = json!({"userName": "nobody@example.com"});
+    no_user["spec"].as_object_mut().unwrap().remove("workspaceRef");
+    no_user["spec"]["workspaceId"] = json!(7);
+    for (manifest, says) in [
+        (no_auth, "DatabricksAuth ref-missing/nowhere"),
+        (access(&story, "no-workspace", "nowhere"), "Workspace ref-missing/nowhere"),
+        (no_user, "user nobody@example.com"),
+    ] {
+        story.apply(&manifest).await;
+        let (kind, name) =
+            (manifest["kind"].as_str().unwrap(), manifest["metadata"]["name"].as_str().unwrap());
+        let object =
+            story.wait_condition(kind, name, "ReferencesResolved", "False", "ReferenceNotFound").await;
+        assert!(message(&object, "ReferencesResolved").contains(says), "{object}");
+        let reconciling = condition(&object, "Reconciling").unwrap();
+        assert_eq!(
+            (&reconciling["status"], &reconciling["reason"]),
+            (&json!("True"), &json!("WaitingForReference"))
+        );
+        assert_eq!(condition(&object, "Ready").unwrap()["status"], "False");
+    }
+    assert_eq!(story.account.writes().len(), 0, "{:?}", story.account.writes());
+    story.end().await;
+}
+
+/// Covers RF-02. With no resync at all, what waits goes on as soon as its credentials or its workspace are there.
+#[tokio::test]
+async fn a_referent_that_becomes_ready_wakes_what_waits_for_it() {
+    let mut story = Story::without_operator("ref-wakes").await;
+    quick(&story);
+    story.kubectl(&["delete", "secret", "databricks"]).await.unwrap();
+    story.start_operator(&[("resync-interval", "Never")]).await;
+    story.apply(&list(&story, "office")).await;
+    story.wait_condition(LIST, "office", "ReferencesResolved", "False", "CredentialsUnavailable").await;
+    let secret = story.account.client_secret.clone();
+    story.set_secret(&secret).await;
+    story.wait_ready("DatabricksAuth", AUTH).await;
+    let there = Instant::now();
+    story.wait_ready(LIST, "office").await;
+    assert!(there.elapsed() < Duration::from_secs(3), "it took {:?}", there.elapsed());
+
+    // An object that comes, and one that becomes ready.
+    story.apply(&access(&story, "team", "analytics")).await;
+    story.wait_condition(ACCESS, "team", "ReferencesResolved", "False", "ReferenceNotFound").await;
+    story.account.set(|s| s.provisioning_ms = 600_000);
+    story.apply(&workspace(&story, "analytics")).await;
+    story.wait_condition(ACCESS, "team", "ReferencesResolved", "False", "ReferenceNotReady").await;
+    let begun = |object: &Value| (object["status"]["state"] == "PROVISIONING").then_some(());
+    story.wait(WORKSPACE, "analytics", "it is being provisioned", begun).await;
+    story.account.advance_ms(600_000);
+    let made = story.wait_ready(WORKSPACE, "analytics").await;
+    let there = Instant::now();
+    let team = story.wait_ready(ACCESS, "team").await;
+    assert!(there.elapsed() < Duration::from_secs(3), "it took {:?}", there.elapsed());
+    assert_eq!(team["status"]["resolvedRefs"]["workspaceRef"], made["status"]["externalId"]);
+    story.end().await;
+}
+
+/// Covers RF-03. Across namespaces without a grant, what exists and what does not look the same.
+#[tokio::test]
+async fn a_foreign_namespace_does_not_tell_what_it_has() {
+    let (tenant, owner) = neighbours("ref-tenant-blind", "ref-owner-blind").await;
+    tenant.apply(&with_auth(list(&tenant, "one"), &owner.namespace, AUTH)).await;
+    tenant.apply(&with_auth(list(&tenant, "other"), &owner.namespace, "nowhere")).await;
+    let one = wait_denied(&tenant, LIST, "one").await;
+    let other = wait_denied(&tenant, LIST, "other").await;
+    let told = |object: &Value, name: &str| {
+        let conditions = object["status"]["conditions"].as_array().unwrap().iter();
+        let said = |c: &Value| format!("{} {} {} {}", c["type"], c["status"], c["reason"], c["message"]);
+        conditions.map(said).collect::<Vec<_>>().join("\n").replace(&format!("/{name} "), "/NAME ")
+    };
+    assert_eq!(told(&one, AUTH), told(&other, "nowhere"));
+    let event = tenant.wait_event(LIST, "one", DENIED).await;
+    assert_eq!(event, tenant.wait_event(LIST, "other", DENIED).await.replace("nowhere", AUTH));
+
+    // Nor when it is there and does not work, nor when it grants something to others.
+    owner.kubectl(&["delete", "secret", "databricks"]).await.unwrap();
+    owner.wait_condition("DatabricksAuth", AUTH, "Ready", "False", "SecretNotFound").await;
+    grant(&owner, json!([{"namespaces": to("somebody-else")}])).await;
+    let generation = owner.get("DatabricksAuth", AUTH).await["metadata"]["generation"].clone();
+    let taken_in = |auth: &Value| (auth["status"]["observedGeneration"] == generation).then_some(());
+    owner.wait("DatabricksAuth", AUTH, "the grant was taken in", taken_in).await;
+    let nudge =
+        json!({"metadata": {"annotations": {"databricks-operator.io/reconcile-requested-at": "now"}}});
+    tenant.patch(LIST, "one", nudge).await;
+    let handled =
+        |object: &Value| (object["status"]["lastHandledReconcileAt"] == "now").then(|| object.clone());
+    let again = tenant.wait(LIST, "one", "looked at again", handled).await;
+    assert_eq!(told(&again, AUTH), told(&one, AUTH));
+    assert_eq!(calls(&owner), [""; 0]);
+    tenant.end().await;
+    owner.end().await;
+}
+
+/// Covers RF-04. A grant opens the door at once; without it nothing is written any more, and what is there stays.
+#[tokio::test]
+async fn a_grant_lets_in_and_its_end_leaves_things_as_they_are() {
+    let (tenant, owner) = neighbours("ref-tenant-grant", "ref-owner-grant").await;
+    let lists = || owner.account.objects("ip-access-lists");
+    tenant.apply(&with_auth(list(&tenant, "office"), &owner.namespace, AUTH)).await;
+    wait_denied(&tenant, LIST, "office").await;
+    grant(&owner, json!([{"namespaces": to(&tenant.namespace), "kinds": [LIST]}])).await;
+    let granted = Instant::now();
+    tenant.wait_ready(LIST, "office").await;
+    assert!(granted.elapsed() < Duration::from_secs(3), "it took {:?}", granted.elapsed());
+    assert_eq!(lists().len(), 1);
+
+    grant(&owner, json!([])).await;
+    wait_denied(&tenant, LIST, "office").await;
+    owner.account.clear_journal();
+    tenant.patch(LIST, "office", json!({"spec": {"label": "renamed"}})).await;
+    wait_denied(&tenant, LIST, "office").await;
+    assert_eq!(calls(&owner), [""; 0]);
+    assert_eq!(lists()[0]["label"], "office");
+
+    // Given back, what was missed is made up for.
+    grant(&owner, json!([{"namespaces": {"from": "All"}}])).await;
+    tenant.wait_ready(LIST, "office").await;
+    assert_eq!(lists()[0]["label"], "renamed");
+
+    // Neither does a deletion go through a closed door; Retain is the way out.
+    grant(&owner, json!([])).await;
+    wait_denied(&tenant, LIST, "office").await;
+    owner.account.clear_journal();
+    tenant.delete(LIST, "office").await;
+    tenant.wait_condition(LIST, "office", "DeletionBlocked", "True", "CredentialsUnavailable").await;
+    tenant.patch(LIST, "office", json!({"spec": {"deletionPolicy": "Retain"}})).await;
+    tenant.wait_gone(LIST, "office").await;
+    assert_eq!((calls(&owner), lists().len()), (vec![], 1));
+    tenant.end().await;
+    owner.end().await;
+}
+
+/// Covers RF-05. Whatever a tenant writes into the references of his objects, no call is made with his neighbour's
+/// credentials.
+#[tokio::test]
+async fn no_reference_gets_at_the_credentials_of_another_namespace() {
+    let (tenant, owner) = neighbours("ref-tenant-table", "ref-owner-table").await;
+    let borrowed = |manifest: Value| with_auth(manifest, &owner.namespace, AUTH);
+    let own = owner.account.insert("workspaces", json!({})).unwrap()["workspace_id"].as_i64().unwrap();
+    let by_id = |name: &str, level: &str| {
+        let mut manifest = access(&tenant, name, "x");
+        manifest["spec"].as_object_mut().unwrap().remove("workspaceRef");
+        manifest["spec"]["workspaceId"] = json!(own);
+        manifest["spec"]["principal"] = json!({"id": 7});
+        manifest["spec"]["permissions"] = json!([level]);
+        borrowed(manifest)
+    };
+    let mut observed = list(&tenant, "observe");
+    observed["spec"]["managementPolicy"] = json!("Observe");
+    let mut bound = list(&tenant, "bound");
+    let office = json!({"label": "office", "list_type": "ALLOW", "ip_addresses": ["203.0.113.0/24"]});
+    bound["spec"]["externalId"] = owner.account.insert("ip-access-lists", office).unwrap()["list_id"].clone();
+    let me = tenant.namespace.clone();
+    let table = [
+        // No grants at all, in every kind and every way to read.
+        (json!(null), borrowed(list(&tenant, "plain"))),
+        (json!(null), borrowed(observed)),
+        (json!(null), borrowed(bound)),
+        (json!(null), borrowed(workspace(&tenant, "workspace"))),
+        (json!(null), borrowed(access(&tenant, "by-ref", "workspace"))),
+        (json!(null), by_id("by-id", "USER")),
+        // Grants to somebody else, for something else, or for less.
+        (json!([{"namespaces": {"from": "Same"}}]), borrowed(list(&tenant, "same"))),
+        (json!([{"namespaces": to("somebody-else")}]), borrowed(list(&tenant, "names"))),
+        (json!([{"namespaces": to(&me), "kinds": [WORKSPACE]}]), borrowed(list(&tenant, "kinds"))),
+        (json!([{"namespaces": to(&me), "workspaceIds": [own]}]), borrowed(list(&tenant, "account"))),
+        (json!([{"namespaces": to(&me), "workspaceIds": [own + 1]}]), by_id("ids", "USER")),
+        (json!([{"namespaces": to(&me), "maxPermission": "USER"}]), by_id("admin", "ADMIN")),
+    ];
+    for (grants, manifest) in table {
+        grant(&owner, grants.clone()).await;
+        let generation = owner.get("DatabricksAuth", AUTH).await["metadata"]["generation"].clone();
+        let taken_in = |auth: &Value| (auth["status"]["observedGeneration"] == generation).then_some(());
+        owner.wait("DatabricksAuth", AUTH, "the grants were taken in", taken_in).await;
+        let (kind, name) =
+            (manifest["kind"].as_str().unwrap(), manifest["metadata"]["name"].as_str().unwrap());
+        owner.account.clear_journal();
+        tenant.apply(&manifest).await;
+        wait_denied(&tenant, kind, name).await;
+        assert_eq!(calls(&owner), [""; 0], "{kind} {name} with {grants}");
+        // Not by deleting it either.
+        tenant.delete(kind, name).await;
+        tenant.wait_gone(kind, name).await;
+        assert_eq!(calls(&owner), [""; 0], "{kind} {name} with {grants}");
+    }
+    tenant.end().await;
+    owner.end().await;
+}
+
+/// Names of the fields of a schema that end in `Ref`, at any depth, and take a namespace.
+fn refs_across(schema: &Value, found: &mut Vec<String>) {
+    for (name, field) in schema["properties"].as_object().into_iter().flatten() {
+        if name.ends_with("Ref") && !field["properties"]["namespace"].is_null() {
+            found.push(name.clone());
+        }
+        refs_across(field, found);
+    }
+    if schema["items"].is_object() {
+        refs_across(&schema["items"], found);
+    }
+}
+
+/// Covers RF-05. Only `authRef` crosses the border between namespaces: no other reference can even be written so.
+#[tokio::test]
+async fn only_credentials_can_be_named_across_namespaces() {
+    for crd in crds() {
+        let schema = json!(crd.spec.versions[0].schema.as_ref().unwrap().open_api_v3_schema);
+        let spec = &schema["properties"]["spec"];
+        let mut found = vec![];
+        refs_across(spec, &mut found);
+        let kind = &crd.spec.names.kind;
+        let expected: &[&str] = if kind == "DatabricksAuth" { &[] } else { &["authRef"] };
+        assert_eq!(found, expected, "{kind}");
+    }
+    let story = Story::start("ref-across").await;
+    let mut thief = story.auth("thief");
+    thief["spec"]["clientSecretRef"]["namespace"] = json!("default");
+    let mut stranger = access(&story, "stranger", "analytics");
+    stranger["spec"]["workspaceRef"]["namespace"] = json!("default");
+    for manifest in [thief, stranger] {
+        let refused = story.try_apply(&manifest).await.unwrap_err().to_string();
+        assert!(refused.contains("namespace: field not declared in schema"), "{refused}");
+    }
+    story.end().await;
+}
+
+/// Covers RF-06. A workspace to which somebody is assigned is deleted after the assignment, and says what it waits for.
+#[tokio::test]
+async fn what_others_refer_to_is_deleted_last() {
+    let story = Story::start("ref-in-use").await;
+    quick(&story);
+    story.apply(&workspace(&story, "analytics")).await;
+    story.apply(&access(&story, "team", "analytics")).await;
+    story.wait_ready(ACCESS, "team").await;
+    story.delete(WORKSPACE, "analytics").await;
+    let reason = "DependencyStillInUse";
+    let held = story.wait_condition(WORKSPACE, "analytics", "DeletionBlocked", "True", reason).await;
+    let told = message(&held, "DeletionBlocked");
+    for part in ["PermissionAssignment ref-in-use/team", "deletionPolicy to Retain"] {
+        assert!(told.contains(part), "{told}");
+    }
+    assert!(story.wait_event(WORKSPACE, "analytics", "DeletionBlocked").await.contains(reason));
+    assert_eq!(story.account.calls("DELETE", "*"), 0);
+    assert_eq!(story.account.objects("workspaces")[0]["workspace_status"], "RUNNING");
+
+    story.delete(ACCESS, "team").await;
+    story.wait_gone(WORKSPACE, "analytics").await;
+    let id = held["status"]["externalId"].as_str().unwrap();
+    let deleted = story.account.journal().into_iter().filter(|call| call.method == "DELETE" && call.applied);
+    let deleted: Vec<String> = deleted.map(|call| call.path).collect();
+    assert!(deleted[0].contains("/permissionassignments/principals/"), "{deleted:?}");
+    assert!(deleted[1..].iter().all(|path| path.ends_with(&format!("/workspaces/{id}"))), "{deleted:?}");
+    assert_eq!(story.account.objects("workspaces").len(), 0);
+    story.end().await;
+}
