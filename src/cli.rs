@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory, Parser, Subcommand};
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use kube::{Client, CustomResourceExt};
 use tokio_util::sync::CancellationToken;
@@ -33,6 +33,11 @@ enum Command {
         #[arg(long, default_value = "crds")]
         out: PathBuf,
     },
+}
+
+/// The command line, for those who describe it.
+pub fn command() -> clap::Command {
+    Cli::command()
 }
 
 /// Runs the command line; an error is one line, and a non-zero exit.

@@ -217,6 +217,7 @@ fn fields(value: &Value) -> impl Iterator<Item = (&String, &Value)> {
     value.as_object().unwrap_or(&NONE).iter()
 }
 
+/// Covers ST-01, ST-02, ST-03, ST-04, ST-05, ST-08, ST-09, GO-03. Every story is watched so; this shows that the watch would see.
 #[test]
 fn each_violation_is_noticed_under_its_name() {
     let condition = |type_: &str, status: &str, reason: &str| {

@@ -1,0 +1,227 @@
+//! The table of promises and the tests that show them, `tests/README.md`.
+//!
+//! A test says what it shows in its doc comment, `/// Covers LC-03, LC-04.` (the list ends with a full stop or a colon). The
+//! table is made of these and must be in step: `UPDATE=1 cargo test --test ids` writes it anew. A promise that no test
+//! shows is a failure, and so is a test that shows what nobody promised.
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking, its set-up too")]
+
+use std::collections::BTreeMap;
+use std::fmt::Write;
+use std::path::Path;
+
+/// What has to be shown by a test.
+const PROMISES: &[(&str, &str)] = &[
+    ("ST-01", "`status.observedGeneration` is that of the spec only after that spec was carried out"),
+    ("ST-02", "a new object does not look finished before it was looked at"),
+    ("ST-03", "`Ready`, `Synced` and `ReferencesResolved` are there from the first write of the status on"),
+    ("ST-04", "each condition says which generation it is about, and all agree when `Ready` is True"),
+    ("ST-05", "`Ready`, `Reconciling` and `Stalled` exclude each other"),
+    ("ST-07", "where nothing changed, no status is written"),
+    ("ST-08", "`lastTransitionTime` moves only when the status of the condition does"),
+    ("ST-09", "reasons are documented words; messages have no secret, request id, time or counter"),
+    (
+        "ST-10",
+        "`kubectl wait` for Ready and for the deletion returns when it is so, not before and not never",
+    ),
+    ("ST-12", "the status says which object it is and which policies apply, and holds no secret"),
+    ("ST-14", "`kubectl get` has the same columns for all kinds, `kubectl explain` a text for each field"),
+    ("GO-01", "server-side apply shows no difference after the operator has worked"),
+    ("GO-02", "client-side apply shows none either"),
+    (
+        "GO-03",
+        "the operator owns no field of the spec, and of the metadata only its finalizer and its annotations",
+    ),
+    ("GO-04", "applying the same manifest again changes nothing"),
+    ("GO-06", "lists without order are compared as sets"),
+    ("GO-08", "all manifests applied at once, in any order, converge"),
+    ("GO-09", "all objects deleted at once, in any order, converge"),
+    ("LC-01", "one object in the account for each Kubernetes object, whatever crashes"),
+    ("LC-02", "of two Kubernetes objects that mean one object, one manages it and the other says so"),
+    ("LC-03", "what is in the account already is left alone, unless the spec says otherwise"),
+    ("LC-04", "what is proven to be ours is taken over again, without an id in the manifest"),
+    ("LC-06", "`Observe` only reads; `Managed` without a difference writes nothing either"),
+    ("LC-07", "`Observe` reports the difference by field"),
+    ("LC-08", "a difference is corrected within the resync interval: the fields that differ, and no others"),
+    ("LC-09", "`suspend` stops all calls within a second, and resuming acts at once"),
+    ("LC-10", "`reconcile-requested-at` asks for one look, and is echoed"),
+    ("LC-12", "what disappeared in the account is made again, unless it holds data"),
+    ("LC-13", "objects that are restored without their status find what they had made"),
+    ("LC-14", "what takes long survives a restart, blocks nobody, shows its progress and has a limit"),
+    ("DL-01", "`Retain` lets an object go without a call"),
+    ("DL-02", "an object that never made anything goes at once, without credentials"),
+    ("DL-03", "a deletion without credentials says so, and `Retain` is the way out"),
+    ("DL-04", "with the credentials back, the deletion goes on by itself"),
+    ("DL-05", "gone already is success, in use is shown and asked again, an outage is tried again"),
+    ("DL-06", "a failed read is never taken for absence"),
+    ("DL-07", "a namespace with everything in it can be deleted"),
+    ("DL-08", "a DatabricksAuth stays while objects need it"),
+    ("DL-09", "`deletionProtection` keeps the object in the account and says how to lift it"),
+    ("DL-10", "a deletion during a creation leaves nothing in the account"),
+    ("DL-11", "finalizers of others are kept and waited for"),
+    ("CR-01", "a changed Secret is used at once"),
+    ("CR-03", "each mistake in credentials has a reason of its own"),
+    ("CR-07", "an account is pinned: nothing is written once it would be another"),
+    ("RF-01", "a missing reference is named, and nothing is written"),
+    ("RF-02", "what becomes ready wakes what waits for it, without polling"),
+    ("RF-03", "a refused reference to another namespace does not tell whether the target exists"),
+    ("RF-04", "a grant opens the door at once and closes it at once; what is in the account stays"),
+    ("RF-05", "nobody causes a call with the credentials of a namespace that has not granted them"),
+    ("RF-06", "what others refer to is not deleted before them"),
+    ("ER-01", "what is refused for good is not tried again by itself, but for a slow re-check"),
+    ("ER-02", "a change of spec, credentials, referent or trigger ends Stalled at once"),
+    ("ER-03", "a 429 stops its class of calls for as long as the account asks, and nothing else"),
+    ("ER-04", "outages are tried again in growing steps with a bound"),
+    (
+        "IM-01",
+        "a field that cannot change is refused by the API server, with the way out, and free before the object exists",
+    ),
+    ("IM-02", "an optional field that cannot change is not added, removed or cycled either"),
+    ("IM-07", "the committed CRDs are the generated ones, and all kinds keep one form"),
+    ("OB-01", "events tell transitions and writes to the account; a repeated failure is one series"),
+    ("SE-04", "credentials are sent to allowed hosts only"),
+];
+
+/// What may be shown by a test, and is in the table if it is.
+const MORE: &[(&str, &str)] = &[
+    ("ST-06", "an edited object is not Ready for its new generation before the account has it"),
+    ("ST-11", "messages say what, why and what to do, in at most 1,024 bytes"),
+    ("ST-13", "no edit of a user is lost"),
+    ("GO-05", "a field that is removed from the manifest is no longer managed"),
+    ("LC-05", "several objects that match are for a person to choose from"),
+    ("LC-11", "the resync interval is the object's, else the DatabricksAuth's, else the operator's"),
+    ("DL-12", "what is suspended or only observed stays in the account when it is deleted, with a warning"),
+    ("CR-02", "a rotation does not set off all objects at once"),
+    ("CR-04", "Secrets are watched by name and never listed"),
+    ("CR-05", "tokens are renewed in time, one renewal at a time"),
+    ("CR-06", "a rotation is never seen by half"),
+    ("ER-05", "an object that cannot be worked on delays no other"),
+    ("ER-06", "a user's change overtakes a backlog of routine"),
+    ("ER-08", "fields and words that are new in the API break nothing"),
+    ("ER-09", "at rest, objects of one kind share their reads"),
+    ("IM-03", "rules over several fields are checked by the API server"),
+    ("IM-04", "a slip in a manifest is refused"),
+    ("IM-08", "a CRD is not too large to be applied"),
+];
+
+/// A test that shows something.
+#[derive(PartialEq, Eq, PartialOrd, Ord, Debug)]
+struct Test {
+    file: String,
+    name: String,
+}
+
+/// The ids after `Covers`, up to a full stop or a colon.
+fn covered(doc: &str) -> Vec<String> {
+    let Some((_, list)) = doc.split_once("Covers ") else { return vec![] };
+    let list = &list[..list.find(['.', ':']).unwrap_or(list.len())];
+    let id = |word: &str| {
+        let form = |(letters, digits): (&str, &str)| {
+            letters.len() == 2
+                && letters.chars().all(|c| c.is_ascii_uppercase())
+                && digits.len() == 2
+                && digits.chars().all(|c| c.is_ascii_digit())
+        };
+        word.split_once('-').is_some_and(form)
+    };
+    let words: Vec<&str> = list.split(',').map(str::trim).collect();
+    if words.iter().any(|word| id(word)) {
+        assert!(words.iter().all(|word| id(word)), "not only ids, up to a full stop or a colon: {doc:?}");
+        return words.into_iter().map(str::to_owned).collect();
+    }
+    vec![]
+}
+
+/// The tests of a file that say what they cover, and what is wrong with them.
+fn tests(file: &str, text: &str, shown: &mut BTreeMap<String, Vec<Test>>, wrong: &mut Vec<String>) {
+    let (mut doc, mut attributes) = (String::new(), String::new());
+    for line in text.lines().map(str::trim) {
+        if let Some(more) = line.strip_prefix("///") {
+            doc = doc + more + " ";
+        } else if line.starts_with("#[") {
+            attributes += line;
+        } else {
+            let ids = covered(&doc);
+            if !ids.is_empty() {
+                let name = line.split_once("fn ").and_then(|(_, rest)| rest.split(['(', '<']).next());
+                let name = name.unwrap_or_default().to_owned();
+                let runs = attributes.contains("test]") || attributes.contains("test(");
+                if name.is_empty() || !runs || attributes.contains("#[ignore") {
+                    wrong
+                        .push(format!("{file}: what covers {} is no test that runs: {line}", ids.join(", ")));
+                }
+                for id in ids {
+                    let test = Test { file: file.to_owned(), name: name.clone() };
+                    shown.entry(id).or_default().push(test);
+                }
+            }
+            doc.clear();
+            attributes.clear();
+        }
+    }
+}
+
+fn scan(folder: &Path, shown: &mut BTreeMap<String, Vec<Test>>, wrong: &mut Vec<String>) {
+    for entry in std::fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() && !path.ends_with("target") {
+            scan(&path, shown, wrong);
+        } else if path.extension().is_some_and(|end| end == "rs") && !path.ends_with("tests/ids.rs") {
+            let name = path.strip_prefix(env!("CARGO_MANIFEST_DIR")).unwrap().to_str().unwrap();
+            tests(name, &std::fs::read_to_string(&path).unwrap(), shown, wrong);
+        }
+    }
+}
+
+fn table(shown: &mut BTreeMap<String, Vec<Test>>) -> String {
+    let mut text = String::from(
+        "# Promises and tests\n\nWritten by `UPDATE=1 cargo test --test ids` from the doc comments of the tests. Do not edit.\n\n\
+         | id | promise | tests |\n|---|---|---|\n",
+    );
+    for (id, promise) in PROMISES.iter().chain(MORE) {
+        let Some(tests) = shown.get_mut(*id) else { continue };
+        tests.sort();
+        let cells: Vec<String> = tests.iter().map(|t| format!("`{}` `{}`", t.file, t.name)).collect();
+        writeln!(text, "| {id} | {promise} | {} |", cells.join("<br>")).unwrap();
+    }
+    text
+}
+
+#[test]
+fn every_promise_has_a_test_and_the_table_is_in_step() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let (mut shown, mut wrong) = (BTreeMap::new(), vec![]);
+    for folder in ["src", "tests", "simulator", "hack"] {
+        scan(&root.join(folder), &mut shown, &mut wrong);
+    }
+    let known = |id: &str| PROMISES.iter().chain(MORE).any(|(known, _)| *known == id);
+    for (id, tests) in shown.iter().filter(|(id, _)| !known(id)) {
+        wrong.push(format!("{id} is promised nowhere; add it to tests/ids.rs, or correct {tests:?}"));
+    }
+    for (id, promise) in PROMISES.iter().filter(|(id, _)| !shown.contains_key(*id)) {
+        wrong.push(format!("no test covers {id}: {promise}"));
+    }
+    let path = root.join("tests/README.md");
+    let table = table(&mut shown);
+    if std::env::var_os("UPDATE").is_some() {
+        std::fs::write(&path, &table).unwrap();
+    } else if std::fs::read_to_string(&path).ok().as_ref() != Some(&table) {
+        wrong.push("tests/README.md is not in step: UPDATE=1 cargo test --test ids".into());
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+#[test]
+fn ids_are_read_from_the_doc_comments_of_tests_alone() {
+    let read = |text: &str| {
+        let (mut shown, mut wrong) = (BTreeMap::new(), vec![]);
+        tests("f.rs", text, &mut shown, &mut wrong);
+        (shown.into_keys().collect::<Vec<_>>(), wrong.len())
+    };
+    let both = (vec!["AB-01".to_owned(), "AB-02".to_owned()], 0);
+    assert_eq!(read("/// Covers AB-01,\n/// AB-02. More of CD-03.\n#[test]\nfn a() {}"), both);
+    assert_eq!(read("/// Covers AB-01, AB-02: what.\n#[tokio::test(flavor = \"x\")]\nasync fn a() {}"), both);
+    assert_eq!(read("/// Covers AB-01.\nfn no_test() {}").1, 1);
+    assert_eq!(read("/// Covers AB-01.\n#[test]\n#[ignore]\nfn never() {}").1, 1);
+    assert_eq!(read("/// Covers much.\n#[test]\nfn a() {}"), (vec![], 0));
+    assert_eq!(read("// AB-01\n#[test]\nfn a() {}"), (vec![], 0));
+}
