@@ -125,6 +125,8 @@ pub struct Auths {
     namespaced: bool,
     entries: Mutex<HashMap<(String, String), Entry>>,
     secrets: Mutex<HashMap<(String, String), Watched>>,
+    /// The versions of Secrets that passes have read, so that their watches need not wake anybody for them.
+    read: Arc<Mutex<HashMap<(String, String), String>>>,
     /// When a DatabricksAuth was last told of trouble.
     told: Mutex<HashMap<Who, Instant>>,
 }
@@ -157,6 +159,7 @@ impl Auths {
             namespaced,
             entries: Mutex::default(),
             secrets: Mutex::default(),
+            read: Arc::default(),
             told: Mutex::default(),
         }
     }
@@ -201,7 +204,8 @@ impl Auths {
         let labels = if by_label && !self.namespaced { Some(self.labels(namespace).await?) } else { None };
         let grants = match grants::admitting(&spec, home, namespace, kind, labels.as_ref()) {
             Some(grants) => grants,
-            None if by_label && self.namespaced => return Err(labels_not_readable()),
+            // A stranger is not told why: that would tell that there is one.
+            None if by_label && self.namespaced && home == namespace => return Err(labels_not_readable()),
             None => return Err(refused()),
         };
         if let (true, Err(error)) = (spec.suspend == Some(true), &usable) {
@@ -349,6 +353,8 @@ impl Auths {
             return Err(Error::waiting(Reason::SecretNotFound, text));
         };
         let version = (secret.uid().unwrap_or_default(), secret.resource_version().unwrap_or_default());
+        let key = (namespace.to_owned(), at.name.clone());
+        self.read.lock().expect("no panic while held").insert(key, version.1.clone());
         let Some(value) = secret.data.and_then(|mut d| d.remove(&at.key)) else {
             let text = format!("{name} has no key {}: add it, or correct spec.clientSecretRef.key", at.key);
             return Err(Error::waiting(Reason::SecretKeyMissing, text));
@@ -379,12 +385,13 @@ impl Auths {
             }
             if w.auths.is_empty() {
                 w.task.abort();
+                self.read.lock().expect("no panic while held").remove(key);
             }
             !w.auths.is_empty()
         });
         let Some(key) = wanted else { return };
         let watch = watched.entry(key.clone()).or_insert_with(|| Watched {
-            task: tokio::spawn(watch_secret(self.kube.clone(), key.0, key.1, self.wake.clone())),
+            task: tokio::spawn(watch_secret(self.kube.clone(), key, self.wake.clone(), self.read.clone())),
             auths: HashSet::new(),
         });
         watch.auths.insert(who.clone());
@@ -393,7 +400,13 @@ impl Auths {
 
 /// Wakes the DatabricksAuths that refer to a Secret whenever it changes, comes or goes. A watch from version 0 begins with
 /// the object as it is, so no list is needed; what went unseen between two watches shows in its version.
-async fn watch_secret(client: KubeClient, namespace: String, name: String, wake: Arc<Wake>) {
+async fn watch_secret(
+    client: KubeClient,
+    key: (String, String),
+    wake: Arc<Wake>,
+    read: Arc<Mutex<HashMap<(String, String), String>>>,
+) {
+    let (namespace, name) = key.clone();
     let api: Api<Secret> = Api::namespaced(client, &namespace);
     let params = WatchParams::default().fields(&format!("metadata.name={name}")).timeout(240);
     let secret = Who { kind: "Secret".into(), namespace: namespace.clone(), name: name.clone() };
@@ -410,10 +423,11 @@ async fn watch_secret(client: KubeClient, namespace: String, name: String, wake:
                     WatchEvent::Bookmark(_) => continue,
                     WatchEvent::Error(status) => return Err(kube::Error::Api(status)),
                 };
-                if version != seen {
-                    version = seen;
+                let known = read.lock().expect("no panic while held").get(&key).cloned();
+                if version != seen && (seen.is_none() || known != seen) {
                     wake.wake_dependents(&secret);
                 }
+                version = seen;
             }
             Ok(())
         };

@@ -33,8 +33,8 @@ struct Snapshot {
     rows: HashMap<String, Seen>,
     /// Our own writes since the reading began: `None` is a deletion.
     written: HashMap<String, (Instant, Option<Seen>)>,
-    /// The last failure, so that those who waited for the reading do not each repeat it.
-    failed: Option<(Instant, Error)>,
+    /// The last failure, with when the reading began and ended, so that those who waited for it do not each repeat it.
+    failed: Option<(Instant, Instant, Error)>,
 }
 
 /// The rows of a snapshot, for the length of a look.
@@ -70,14 +70,16 @@ impl Snapshots {
         let slot = self.slot(driver, within);
         let mut snapshot = slot.lock().await;
         if snapshot.read_at.is_none_or(|at| at < not_before) {
-            if let Some((at, error)) = &snapshot.failed
-                && *at >= asked
+            // A reading that began too early is no answer, not even by failing.
+            if let Some((began, ended, error)) = &snapshot.failed
+                && *began >= not_before
+                && *ended >= asked
             {
                 return Err(error.clone());
             }
             // Those who come meanwhile are served by the same reading. A failure from before they came is not theirs: what
             // caused it may be what they were woken to see corrected.
-            if let Some(last) = snapshot.read_at.max(snapshot.failed.as_ref().map(|(at, _)| *at)) {
+            if let Some(last) = snapshot.read_at.max(snapshot.failed.as_ref().map(|(_, ended, _)| *ended)) {
                 tokio::time::sleep_until(last + SPACING).await;
             }
             snapshot.refresh(driver, api, within).await?;
@@ -106,7 +108,7 @@ impl Snapshot {
         let rows = match driver.list(api, within).await {
             Ok(rows) => rows,
             Err(error) => {
-                self.failed = Some((Instant::now(), error.clone()));
+                self.failed = Some((began, Instant::now(), error.clone()));
                 return Err(error);
             }
         };

@@ -17,6 +17,7 @@ mod lifecycle;
 mod lifetime;
 mod permission_assignment;
 mod protocol;
+mod provisioning;
 mod references;
 mod status;
 mod support;

@@ -71,11 +71,10 @@ fn version(object: &Value) -> &Value {
 fn kstatus(object: &Value) -> &'static str {
     let is = |type_: &str| condition(object, type_).is_some_and(|c| c["status"] == "True");
     let observed = &object["status"]["observedGeneration"];
+    let stale = !observed.is_null() && *observed != object["metadata"]["generation"];
     if !object["metadata"]["deletionTimestamp"].is_null() {
         "Terminating"
-    } else if !observed.is_null() && *observed != object["metadata"]["generation"] {
-        "InProgress"
-    } else if is("Reconciling") {
+    } else if stale || is("Reconciling") {
         "InProgress"
     } else if is("Stalled") {
         "Failed"
@@ -451,8 +450,8 @@ async fn no_edit_is_lost_while_the_operator_writes() {
         let mut wanted = list(&story, "office");
         wanted["spec"]["label"] = json!(format!("edit {}", chance % 50));
         wanted["spec"]["ipAddresses"] = json!(addresses);
-        if chance % 3 > 0 {
-            wanted["spec"]["enabled"] = json!(chance % 3 > 1);
+        if let Some(enabled) = [None, Some(true), Some(false)][usize::try_from(chance % 3).unwrap()] {
+            wanted["spec"]["enabled"] = json!(enabled);
         }
         let applied = api.patch("office", &params, &Patch::Apply(&wanted)).await.unwrap();
         assert_eq!(json!(applied)["spec"], wanted["spec"], "edit {turn}");

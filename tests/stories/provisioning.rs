@@ -1,0 +1,195 @@
+//! Workspaces: what takes minutes, what fails, and what is never made twice.
+
+use std::time::Duration;
+
+use serde_json::{Value, json};
+use tokio::time::Instant;
+use world::eventually;
+
+use crate::support::{SOON, Story, condition};
+
+const KIND: &str = "Workspace";
+/// An hour on the account's clock: until a story says otherwise.
+const LONG: u64 = 3_600_000;
+
+fn workspace(story: &Story, name: &str) -> Value {
+    let spec = json!({
+        "workspaceName": name, "awsRegion": "eu-west-1",
+        "credentialsId": "7f1c2d3e-4a5b-4c6d-8e9f-0a1b2c3d4e5f",
+        "storageConfigurationId": "2b9d1f60-5c44-4f0e-9a53-0c1d2e3f4a5b",
+    });
+    story.managed(KIND, name, spec)
+}
+
+fn provisioning_takes(story: &Story, ms: u64) {
+    story.account.set(|settings| (settings.start_ms, settings.provisioning_ms) = (0, ms));
+}
+
+fn writes(story: &Story) -> Vec<String> {
+    story.account.writes().into_iter().map(|call| call.method).collect()
+}
+
+fn message(object: &Value, type_: &str) -> String {
+    condition(object, type_).unwrap()["message"].as_str().unwrap().to_owned()
+}
+
+/// Covers LC-04. A workspace that was retained carries the tag of its object: applied again, it is found without an id.
+#[tokio::test]
+async fn a_retained_workspace_comes_back_by_its_tag() {
+    let story = Story::start("retained-workspace").await;
+    provisioning_takes(&story, 100);
+    story.apply(&workspace(&story, "analytics")).await;
+    let ready = story.wait_ready(KIND, "analytics").await;
+    let id = ready["status"]["externalId"].clone();
+    assert_eq!(ready["status"]["effective"]["deletionPolicy"], "Retain");
+    let tags = story.account.objects("workspaces")[0]["custom_tags"].clone();
+    assert_eq!(tags, json!({"databricks-operator": "default/retained-workspace/analytics"}));
+    story.delete(KIND, "analytics").await;
+    story.wait_gone(KIND, "analytics").await;
+    // Somebody else's workspace of the same name is no reason to doubt.
+    let twin = json!({"workspace_name": "analytics", "aws_region": "eu-west-1"});
+    story.account.insert("workspaces", twin).unwrap();
+
+    story.apply(&workspace(&story, "analytics")).await;
+    let ready = story.wait_ready(KIND, "analytics").await;
+    assert_eq!(ready["status"]["externalId"], id);
+    assert_eq!(story.account.objects("workspaces").len(), 2);
+    assert_eq!(writes(&story), ["POST"]);
+    story.end().await;
+}
+
+/// Covers LC-12. A workspace holds data: one that is lost is not made again by itself, and the message says how to decide.
+#[tokio::test]
+async fn a_lost_workspace_is_not_made_again() {
+    let story = Story::start("lost-workspace").await;
+    provisioning_takes(&story, 100);
+    story.apply(&workspace(&story, "analytics")).await;
+    let ready = story.wait_ready(KIND, "analytics").await;
+    assert!(story.account.remove("workspaces", ready["status"]["externalId"].as_str().unwrap()));
+    let lost = story.wait_condition(KIND, "analytics", "Stalled", "True", "ExternalResourceMissing").await;
+    assert_eq!(condition(&lost, "Synced").unwrap()["reason"], "ExternalResourceMissing");
+    let text = message(&lost, "Stalled");
+    assert!(
+        text.contains("delete this object and apply it again") && text.contains("spec.externalId"),
+        "{text}"
+    );
+    story.wait_event(KIND, "analytics", "ExternalResourceMissing").await;
+    story.pass(KIND, "analytics").await;
+    assert_eq!(writes(&story), ["POST"]);
+
+    // The decision: a new one.
+    story.delete(KIND, "analytics").await;
+    story.wait_gone(KIND, "analytics").await;
+    story.apply(&workspace(&story, "analytics")).await;
+    story.wait_ready(KIND, "analytics").await;
+    assert_eq!(writes(&story), ["POST", "POST"]);
+    story.end().await;
+}
+
+/// Covers LC-14. Provisioning shows how far it is and goes on where it was after a crash of the operator.
+#[tokio::test]
+async fn provisioning_survives_a_restart() {
+    let mut story = Story::start("provisioning").await;
+    provisioning_takes(&story, LONG);
+    story.apply(&workspace(&story, "analytics")).await;
+    let told = async |story: &Story| {
+        story
+            .wait(KIND, "analytics", "being provisioned", |object| {
+                let ready = condition(object, "Ready")?;
+                let reconciling = condition(object, "Reconciling")?["status"] == "True";
+                let text = ready["message"].as_str()?.contains("Workspace is being provisioned.");
+                (ready["reason"] == "Provisioning" && reconciling && text).then_some(())
+            })
+            .await;
+    };
+    told(&story).await;
+    let shown = story.kubectl(&["get", "workspace", "analytics"]).await.unwrap();
+    assert!(shown.contains("Provisioning"), "{shown}");
+    story.operator.take().unwrap().kill().unwrap();
+    story.start_operator(&[]).await;
+    story.pass(KIND, "analytics").await;
+    told(&story).await;
+    story.account.advance_ms(LONG);
+    story.wait_ready(KIND, "analytics").await;
+    assert_eq!(writes(&story), ["POST"]);
+    story.end().await;
+}
+
+/// Covers LC-14. Forty workspaces that take their time leave two workers free for what is quickly done.
+#[tokio::test]
+async fn what_takes_long_holds_nobody_up() {
+    let story = Story::start_with("forty", &[("concurrency", "2")]).await;
+    provisioning_takes(&story, LONG);
+    let all: Vec<Value> = (0..40).map(|n| workspace(&story, &format!("w-{n}"))).collect();
+    story.apply(&json!({"apiVersion": "v1", "kind": "List", "items": all})).await;
+    let provisioning = eventually("all are being provisioned", SOON * 3, async || {
+        let list = story.api(KIND).list(&Default::default()).await.map_err(|e| e.to_string())?;
+        let is = |object: &Value| {
+            condition(object, "Ready").is_some_and(|ready| ready["reason"] == "Provisioning")
+        };
+        let count = list.iter().filter(|object| is(&json!(object))).count();
+        if count == all.len() { Ok(()) } else { Err(format!("{count} are")) }
+    });
+    provisioning.await.unwrap();
+
+    let running = json!({"workspace_name": "old", "aws_region": "eu-west-1"});
+    let id = story.account.insert("workspaces", running).unwrap()["workspace_id"].to_string();
+    let mut old = workspace(&story, "old");
+    old["spec"] = json!({
+        "authRef": old["spec"]["authRef"], "workspaceName": "old", "awsRegion": "eu-west-1", "externalId": id,
+    });
+    let list = json!({"label": "office", "listType": "ALLOW", "ipAddresses": ["203.0.113.0/24"]});
+    for (kind, name, manifest) in
+        [(KIND, "old", old), ("IpAccessList", "office", story.managed("IpAccessList", "office", list))]
+    {
+        story.apply(&manifest).await;
+        let applied = Instant::now();
+        story.wait_ready(kind, name).await;
+        assert!(applied.elapsed() < Duration::from_secs(6), "{kind}: {:?}", applied.elapsed());
+    }
+    assert_eq!(story.account.calls("POST", "*/workspaces"), all.len());
+    story.end().await;
+}
+
+/// Covers LC-14. What takes longer than `--operation-timeout` is called stalled, with a way on; if it ends well after all,
+/// so much the better.
+#[tokio::test]
+async fn provisioning_that_takes_too_long_is_told() {
+    let story = Story::start_with("too-long", &[("operation-timeout", "1s")]).await;
+    provisioning_takes(&story, LONG);
+    story.apply(&workspace(&story, "analytics")).await;
+    let late = story.wait_condition(KIND, "analytics", "Stalled", "True", "ProvisioningFailed").await;
+    let text = message(&late, "Stalled");
+    assert!(text.contains("not finished in time") && text.contains("apply it again"), "{text}");
+    story.wait_event(KIND, "analytics", "Stalled").await;
+    story.account.advance_ms(LONG);
+    story.pass(KIND, "analytics").await;
+    story.wait_ready(KIND, "analytics").await;
+    assert_eq!(writes(&story), ["POST"]);
+    story.end().await;
+}
+
+/// Covers LC-14. A workspace that failed says why in Databricks' words, and is repaired by a change of what may change.
+#[tokio::test]
+async fn a_failed_workspace_is_repaired_by_a_change() {
+    let story = Story::start("failed-workspace").await;
+    provisioning_takes(&story, 100);
+    story.account.set(|settings| settings.fail_next_workspace = Some("the bucket does not exist".into()));
+    story.apply(&workspace(&story, "analytics")).await;
+    let failed = story.wait_condition(KIND, "analytics", "Stalled", "True", "ProvisioningFailed").await;
+    let text = message(&failed, "Stalled");
+    assert!(text.contains("the bucket does not exist"), "{text}");
+    assert_eq!(failed["status"]["state"], "FAILED");
+    story.pass(KIND, "analytics").await;
+    assert_eq!(writes(&story), ["POST"]);
+
+    let bucket = "3c0e2071-6d55-4a1f-8b64-1d2e3f4a5b6c";
+    story.patch(KIND, "analytics", json!({"spec": {"storageConfigurationId": bucket}})).await;
+    story.wait_ready(KIND, "analytics").await;
+    let writes = story.account.writes();
+    assert_eq!(writes.len(), 2, "{writes:?}");
+    assert_eq!(writes[1].method, "PATCH");
+    assert_eq!(writes[1].body, Some(json!({"storage_configuration_id": bucket})));
+    assert_eq!(story.account.objects("workspaces")[0]["workspace_status"], "RUNNING");
+    story.end().await;
+}
