@@ -58,23 +58,33 @@ impl Operator {
     /// Starts `databricks-operator run` with these flags on a cluster, and waits until it is ready. Its log is a new file
     /// in the cluster's directory. Fails, with the end of the log, if it ends or is not ready within 20 s.
     pub async fn start(binary: &Path, cluster: &Cluster, flags: &[String]) -> Result<Operator> {
-        match Self::launch(binary, cluster, flags).await {
+        Self::start_through(binary, cluster.kubeconfig(), &cluster.dir, flags).await
+    }
+
+    /// The same with another kubeconfig, such as one that leads through a proxy, and the log in `dir`.
+    pub async fn start_through(
+        binary: &Path,
+        kubeconfig: &Path,
+        dir: &Path,
+        flags: &[String],
+    ) -> Result<Operator> {
+        match Self::launch(binary, kubeconfig, dir, flags).await {
             // Another process took the port between our look and the operator's: rare enough to try only once more.
             Err(error) if error.to_string().contains("health cannot be served") => {
-                Self::launch(binary, cluster, flags).await
+                Self::launch(binary, kubeconfig, dir, flags).await
             }
             result => result,
         }
     }
 
-    async fn launch(binary: &Path, cluster: &Cluster, flags: &[String]) -> Result<Operator> {
+    async fn launch(binary: &Path, kubeconfig: &Path, dir: &Path, flags: &[String]) -> Result<Operator> {
         static COUNT: AtomicU32 = AtomicU32::new(1);
         let number = COUNT.fetch_add(1, Ordering::Relaxed);
-        let path = cluster.dir.join(format!("operator-{number}.log"));
+        let path = dir.join(format!("operator-{number}.log"));
         let failed = |error| Error::new(format_args!("{}: {error}", path.display()));
         let log = OpenOptions::new().create(true).append(true).open(&path).map_err(failed)?;
         let health = free_port().map_err(Error::at("looking for a free port"))?;
-        let command = command(binary, cluster, flags, health, log);
+        let command = command(binary, kubeconfig, flags, health, log);
         let (child, watchdog) = watched(command).map_err(Error::at(binary.display()))?;
         let mut operator = Operator { child, watchdog, log: path, health };
         operator.wait_until_ready().await?;
@@ -150,12 +160,12 @@ impl Drop for Operator {
     }
 }
 
-fn command(binary: &Path, cluster: &Cluster, flags: &[String], health: SocketAddr, log: File) -> Command {
+fn command(binary: &Path, kubeconfig: &Path, flags: &[String], health: SocketAddr, log: File) -> Command {
     let mut command = Command::new(binary);
     command
         .args(["run", &format!("--health-address={health}")])
         .args(flags)
-        .env("KUBECONFIG", cluster.kubeconfig())
+        .env("KUBECONFIG", kubeconfig)
         // These would be read as flags.
         .env_remove("NAMESPACES")
         .env_remove("RUST_LOG")

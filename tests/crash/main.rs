@@ -1,0 +1,74 @@
+//! LC-01: one object in the account for each Kubernetes object, wherever the operator crashes.
+//!
+//! Each managed kind goes through its life once without a fault, which tells all calls that the operator makes to the
+//! account and all its writes to the API server. Then it lives again for each of these calls twice: the operator, a real
+//! process, is killed before the call has its effect, and after, before it has the answer. After a restart all must end as
+//! without the crash, and at no moment may there be two objects.
+//!
+//! `CRASH="create: after account POST" cargo test --test crash` repeats only the kills whose names have this text.
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking, its set-up too")]
+
+mod gate;
+#[path = "../stories/invariants.rs"]
+mod invariants;
+mod life;
+#[allow(dead_code, reason = "the stories need more of it")]
+#[path = "../stories/support.rs"]
+mod support;
+
+use std::collections::BTreeMap;
+use std::io::Write;
+use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
+
+use databricks_operator::kinds::KINDS;
+use futures::{FutureExt, StreamExt};
+use gate::Kill;
+use life::{Subject, live};
+
+/// Lives side by side. They wait more than they work.
+const AT_ONCE: usize = 12;
+
+/// Covers LC-01.
+///
+/// Wherever the operator is killed, there is one object in the account while the Kubernetes object is there, and none after.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_crash_at_any_call_leaves_one_object_and_after_the_deletion_none() {
+    let began = std::time::Instant::now();
+    support::cluster();
+    let faultless = KINDS.iter().map(async |driver| {
+        let mut subject = Subject::sample(*driver);
+        subject.told = Some(live(Arc::new(subject.clone()), None).await);
+        Arc::new(subject)
+    });
+    let mut kills = vec![];
+    for subject in futures::future::join_all(faultless).await {
+        for point in subject.points() {
+            for after in [false, true] {
+                kills.push((subject.clone(), Kill { point: point.clone(), after }));
+            }
+        }
+    }
+    let only = std::env::var("CRASH").unwrap_or_default();
+    kills.retain(|(_, kill)| kill.to_string().contains(&only));
+    let mut counts = BTreeMap::new();
+    for (subject, kill) in &kills {
+        *counts.entry(format!("{} {}", subject.kind, kill.point.phase)).or_insert(0) += 1;
+    }
+    let total = kills.len();
+    let lives = futures::stream::iter(kills).map(async |(subject, kill)| {
+        let name = format!("{} {kill}", subject.kind);
+        AssertUnwindSafe(live(subject, Some(kill))).catch_unwind().await.err().map(|_| name)
+    });
+    let violations: Vec<String> =
+        lives.buffer_unordered(AT_ONCE).filter_map(futures::future::ready).collect().await;
+    // Past the test's capture: the figure is worth a line in every log.
+    let seconds = began.elapsed().as_secs();
+    let mut err = std::io::stderr();
+    for (what, count) in counts {
+        writeln!(err, "LC-01: {what}: {count} kills").unwrap();
+    }
+    writeln!(err, "LC-01: {total} kills, {} violations, {seconds} s", violations.len()).unwrap();
+    assert!(total > 0, "no kill has a name with {only:?}");
+    assert!(violations.is_empty(), "each is explained above:\n{}", violations.join("\n"));
+}
