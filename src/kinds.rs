@@ -2,6 +2,7 @@
 
 use crate::engine::driver::{Driver, of};
 
+pub mod credential;
 pub mod ip_access_list;
 pub mod permission_assignment;
 pub mod workspace;
@@ -9,6 +10,7 @@ pub mod workspace;
 /// All managed kinds.
 pub const KINDS: &[&dyn Driver] = &[
     of::<workspace::Workspace>(),
+    of::<credential::Credential>(),
     of::<ip_access_list::IpAccessList>(),
     of::<permission_assignment::PermissionAssignment>(),
 ];

@@ -16,20 +16,20 @@ pub fn finish(crd: CustomResourceDefinition, immutable: &[Immutable]) -> CustomR
     strip_nullable(&mut value);
     value["spec"]["versions"][0]["additionalPrinterColumns"] = columns();
     let schema = &mut value["spec"]["versions"][0]["schema"]["openAPIV3Schema"];
-    let fields: Vec<(&str, bool)> = immutable
-        .iter()
-        .flat_map(|i| i.spec.iter().map(|field| (*field, *field == super::decide::camel(i.state))))
-        .collect();
-    let shown = fields.iter().filter(|(_, shown)| *shown).map(|(field, _)| *field);
     let managed = schema["properties"]["spec"]["properties"].get("authRef").is_some();
-    let spec_properties = schema["properties"]["spec"]["properties"].clone();
+    let spec = schema["properties"]["spec"].clone();
+    let shown = immutable.iter().filter_map(Immutable::shown);
     let observed = &mut schema["properties"]["status"]["properties"]["observed"];
     *observed = json!({
         "type": "object",
         "description": "What was last seen in the account of the fields that cannot be changed.",
-        "properties": shown.map(|f| (f.to_owned(), loose(&spec_properties[f]))).collect::<Map<_, _>>(),
+        "properties": shown.map(|(path, name)| (name.to_owned(), loose(inside(&spec, path)))).collect::<Map<_, _>>(),
     });
-    let mut rules: Vec<Value> = fields.iter().map(|(field, shown)| immutable_rule(field, *shown)).collect();
+    let rules = immutable.iter().flat_map(|i| {
+        let shown = i.shown();
+        i.spec.iter().map(move |path| immutable_rule(path, shown.filter(|s| s.0 == *path).map(|s| s.1)))
+    });
+    let mut rules: Vec<Value> = rules.collect();
     if managed {
         rules.push(external_id_rule());
     }
@@ -55,13 +55,13 @@ fn columns() -> Value {
 }
 
 /// A field that goes by another name in the state, such as a reference for an id, is not shown in `status.observed`.
-fn immutable_rule(field: &str, shown: bool) -> Value {
+fn immutable_rule(field: &str, shown: Option<&str>) -> Value {
     let unchanged = format!(
         "has(self.spec.{field}) == has(oldSelf.spec.{field}) && (!has(self.spec.{field}) || self.spec.{field} == oldSelf.spec.{field})"
     );
-    let (observed, remedy) = if shown {
+    let (observed, remedy) = if let Some(name) = shown {
         let observed = format!(
-            " || (has(self.spec.{field}) && has(self.status.observed) && has(self.status.observed.{field}) && self.spec.{field} == self.status.observed.{field})"
+            " || (has(self.spec.{field}) && has(self.status.observed) && has(self.status.observed.{name}) && self.spec.{field} == self.status.observed.{name})"
         );
         (observed, "write the value that status.observed shows, ")
     } else {
@@ -83,6 +83,11 @@ fn external_id_rule() -> Value {
         "fieldPath": ".spec.externalId",
         "reason": "FieldValueForbidden",
     })
+}
+
+/// The schema of a field at a path.
+fn inside<'a>(schema: &'a Value, path: &str) -> &'a Value {
+    path.split('.').fold(schema, |schema, field| &schema["properties"][field])
 }
 
 /// A schema that takes any value of the same type: an odd value in the account must not block status writes.

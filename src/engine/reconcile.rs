@@ -546,8 +546,8 @@ impl Work<'_> {
 fn observed(immutable: &[super::resource::Immutable], state: &Value) -> serde_json::Map<String, Value> {
     let told = immutable.iter().filter_map(|i| {
         let value = state.get(i.state).filter(|v| !v.is_null())?;
-        let spec = i.spec.iter().find(|f| **f == super::decide::camel(i.state))?;
-        Some(((*spec).to_owned(), value.clone()))
+        let (_, name) = i.shown()?;
+        Some((name.to_owned(), value.clone()))
     });
     told.collect()
 }

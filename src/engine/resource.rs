@@ -16,8 +16,10 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use super::access::{AuthFacts, Reader, Writer};
+use super::decide::camel;
 use super::error::{Error, Result};
 use super::needs::{Need, Resolved};
+use super::status::Reason;
 use crate::databricks;
 
 /// One kind of Databricks object and how to make it match a Kubernetes object.
@@ -87,13 +89,18 @@ pub trait ExternalResource:
     /// Makes the object with exactly one call, and returns what the API said of it. One call, because an error after the
     /// object was made would look as if it had not been.
     fn create(api: &Writer, want: &Self::State) -> impl Future<Output = ApiResult<Observed<Self>>> + Send;
-    /// Makes `seen` match `want` in the fields `now`, and returns what the API now says of it.
+    /// Makes `seen` match `want` in the fields `now`, and returns what the API now says of it. Never called if all fields
+    /// are `IMMUTABLE`.
     fn update(
         api: &Writer,
         seen: &Observed<Self>,
         want: &Self::State,
         now: &[&str],
-    ) -> impl Future<Output = ApiResult<Observed<Self>>> + Send;
+    ) -> impl Future<Output = ApiResult<Observed<Self>>> + Send {
+        let _ = (api, seen, want);
+        let text = format!("this operator cannot change {}", now.join(", "));
+        std::future::ready(Err(Error::terminal(Reason::InternalError, text).into()))
+    }
     /// Asks for the deletion. Success means that it was accepted, not that the object is gone.
     fn delete(api: &Writer, id: &Self::Id) -> impl Future<Output = ApiResult<()>> + Send;
 }
@@ -136,8 +143,17 @@ impl From<CallError> for Error {
 pub struct Immutable {
     /// Field of `State`.
     pub state: &'static str,
-    /// The fields of the spec it comes from, in camelCase.
+    /// The fields of the spec it comes from, in camelCase; a field of a required object as a path, `principal.id`.
     pub spec: &'static [&'static str],
+}
+
+impl Immutable {
+    /// The field of the spec that has the same name as the one of `State`, and that name: `status.observed` shows what the
+    /// account has, and a spec may be corrected to it. None for a reference, which stands for what it is compared with.
+    pub fn shown(&self) -> Option<(&'static str, &'static str)> {
+        let name = |path: &&'static str| path.rsplit('.').next().map(|name| (*path, name));
+        self.spec.iter().filter_map(name).find(|(_, name)| *name == camel(self.state))
+    }
 }
 
 /// What proves ownership of an object in the account.

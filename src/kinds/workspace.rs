@@ -16,11 +16,12 @@ use crate::databricks::{Int64, Optional, Pages};
 use crate::engine::access::{Reader, Writer};
 use crate::engine::changes::{CANNOT_CHANGE, differences};
 use crate::engine::error::{Error, Result};
-use crate::engine::needs::Resolved;
+use crate::engine::needs::{Need, Resolved};
 use crate::engine::resource::{
     About, ApiResult, Change, ExternalResource, Immutable, Key, Observed, Ownership, Phase, When,
 };
 use crate::engine::status::Reason;
+use crate::kinds::credential::Credential;
 
 pub mod spec;
 
@@ -232,6 +233,11 @@ impl ExternalResource for Workspace {
     const OWNERSHIP: Ownership = Ownership::Marker;
     const DATA_BEARING: bool = true;
 
+    fn needs(spec: &WorkspaceSpec) -> Vec<Need> {
+        let credentials = spec.credentials_ref.iter();
+        credentials.map(|r| Need::object::<Credential>("credentialsRef", &r.name)).collect()
+    }
+
     fn desired(spec: &WorkspaceSpec, got: &Resolved) -> Result<WorkspaceState> {
         // Only AWS has tags that could hold the marker.
         let owner_tag = spec.aws_region.is_some().then(|| got.marker.clone());
@@ -249,7 +255,7 @@ impl ExternalResource for Workspace {
             workspace_name: spec.workspace_name.clone(),
             deployment_name: spec.deployment_name.clone(),
             aws_region: spec.aws_region.clone(),
-            credentials_id: spec.credentials_id.clone(),
+            credentials_id: got.either(spec.credentials_id.as_deref(), "credentialsRef"),
             storage_configuration_id: spec.storage_configuration_id.clone(),
             network_id: spec.network_id.clone(),
             private_access_settings_id: spec.private_access_settings_id.clone(),

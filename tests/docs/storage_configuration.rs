@@ -7,11 +7,11 @@ use serde_json::json;
 
 use crate::databricks::{Optional, Pages};
 use crate::engine::access::{Reader, Writer};
-use crate::engine::error::{Error, Result};
+use crate::engine::error::Result;
 use crate::engine::needs::Resolved;
 use crate::engine::resource::{About, ApiResult, ExternalResource, Immutable, Key, Observed};
 use crate::engine::spec::Management;
-use crate::engine::status::{Reason, Status};
+use crate::engine::status::Status;
 
 /// The S3 bucket that workspaces on AWS keep their own files in.
 #[derive(CustomResource, Serialize, Deserialize, Clone, Debug, JsonSchema)]
@@ -132,16 +132,6 @@ impl ExternalResource for StorageConfiguration {
         }
         let made: Remote = api.post(api.path(&["storage-configurations"]), body).await?;
         Ok(made.into())
-    }
-
-    /// Never called: no field may be changed.
-    async fn update(
-        _: &Writer,
-        _: &Observed<Self>,
-        _: &StorageConfigurationState,
-        _: &[&str],
-    ) -> ApiResult<Observed<Self>> {
-        Err(Error::terminal(Reason::NotSupported, "the API cannot change a storage configuration").into())
     }
 
     async fn delete(api: &Writer, id: &String) -> ApiResult<()> {

@@ -6,6 +6,7 @@
 
 mod auth;
 mod burst;
+mod credential;
 mod credentials;
 mod deletion;
 mod errors;

@@ -337,7 +337,10 @@ async fn a_hundred_failures_are_no_hundred_events() {
     found.sort_unstable();
     // Stalled with one reason, with another, with the first again. Ready before and after.
     let stalled = [("Stalled", None), ("Stalled", Some(2))];
-    assert_eq!(found, [&[("Created", None), ("Ready", Some(2))], &stalled[..], &[("Updated", None)]].concat());
+    assert_eq!(
+        found,
+        [&[("Created", None), ("Ready", Some(2))], &stalled[..], &[("Updated", None)]].concat()
+    );
     story.end().await;
 }
 

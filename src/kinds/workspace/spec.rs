@@ -8,7 +8,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-use crate::engine::spec::Management;
+use crate::engine::spec::{Management, NameRef};
 use crate::engine::status::Status;
 
 /// The custom tag that holds the owner.
@@ -47,7 +47,10 @@ pub struct WorkspaceSpec {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 64), regex(pattern = "^[-a-z0-9]+$"))]
     pub aws_region: Option<String>,
-    /// The id of the credential configuration: the IAM role that Databricks launches compute with. Needed to create a workspace, except with computeMode SERVERLESS, which forbids it. Can be changed while RUNNING or FAILED. Known on AWS.
+    /// The Credential of this namespace: the IAM role that Databricks launches compute with. This or credentialsId is needed to create a workspace, except with computeMode SERVERLESS, which forbids both. Can be changed while RUNNING or FAILED. Known on AWS.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub credentials_ref: Option<NameRef>,
+    /// The id of the credential configuration, where no Credential of this namespace stands for it. This or credentialsRef is needed to create a workspace, except with computeMode SERVERLESS, which forbids both. Can be changed while RUNNING or FAILED. Known on AWS.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 64))]
     pub credentials_id: Option<String>,
@@ -160,19 +163,29 @@ fn rules() -> Value {
             "externalId must be the id of a workspace, a number such as 1234567890123456",
         ),
     ];
-    for field in ["credentialsId", "storageConfigurationId"] {
+    rules.push(rule(
+        "credentialsRef",
+        "!has(self.credentialsRef) || !has(self.credentialsId)",
+        "credentialsRef and credentialsId exclude each other: write credentialsRef for a Credential of this namespace, else credentialsId",
+    ));
+    let credentials = ("credentialsRef or credentialsId", &["credentialsRef", "credentialsId"][..]);
+    let storage = ("storageConfigurationId", &["storageConfigurationId"][..]);
+    for (one_of, fields) in [credentials, storage] {
+        let given = fields.iter().map(|field| format!("has(self.{field})")).collect::<Vec<_>>().join(" || ");
         rules.push(rule(
-            field,
-            &format!("!has(self.awsRegion) || has(self.{field}) || {serverless} || {never_created}"),
-            &format!("{field} is needed to create a workspace on AWS: set it, or set computeMode to SERVERLESS; it can be left out where nothing is created: with externalId, adoptionPolicy Required or managementPolicy Observe"),
+            fields[fields.len() - 1],
+            &format!("!has(self.awsRegion) || {given} || {serverless} || {never_created}"),
+            &format!("{one_of} is needed to create a workspace on AWS: set it, or set computeMode to SERVERLESS; it can be left out where nothing is created: with externalId, adoptionPolicy Required or managementPolicy Observe"),
         ));
-        rules.push(rule(
-            field,
-            &format!("!has(self.{field}) || !{serverless}"),
-            &format!(
-                "{field} is not allowed with computeMode SERVERLESS: remove it, or set computeMode to HYBRID"
-            ),
-        ));
+        for field in fields {
+            rules.push(rule(
+                field,
+                &format!("!has(self.{field}) || !{serverless}"),
+                &format!(
+                    "{field} is not allowed with computeMode SERVERLESS: remove it, or set computeMode to HYBRID"
+                ),
+            ));
+        }
     }
     rules.into()
 }

@@ -1,0 +1,174 @@
+//! Credential: the IAM role that Databricks launches compute with in an AWS account. It can only be made and deleted.
+//! Databricks tries the role before it accepts it, and AWS shows a new role everywhere only after a while: it is waited for.
+
+use kube::CustomResource;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+
+use crate::databricks::{self, Optional, Pages};
+use crate::engine::access::{Reader, Writer};
+use crate::engine::error::{Error, Result};
+use crate::engine::needs::Resolved;
+use crate::engine::resource::{About, ApiResult, CallError, ExternalResource, Immutable, Key, Observed};
+use crate::engine::spec::Management;
+use crate::engine::status::{Reason, Status};
+
+/// The IAM role that Databricks launches compute with in an AWS account.
+#[derive(CustomResource, Serialize, Deserialize, Clone, Debug, JsonSchema)]
+#[kube(
+    group = "databricks-operator.io",
+    version = "v1alpha1",
+    kind = "Credential",
+    plural = "credentials",
+    singular = "credential",
+    shortname = "dbcred",
+    category = "databricks",
+    namespaced,
+    status = "Status<CredentialFacts>",
+    doc = "The IAM role that Databricks launches compute with in an AWS account."
+)]
+#[serde(rename_all = "camelCase")]
+pub struct CredentialSpec {
+    /// The fields that all managed kinds share.
+    #[serde(flatten)]
+    pub management: Management,
+    /// The name of the configuration, 4 to 256 characters, unique in the account. Cannot be changed once it exists. Known on AWS.
+    #[schemars(length(min = 4, max = 256))]
+    pub credentials_name: String,
+    /// How Databricks gets into your AWS account. Cannot be changed once the configuration exists. Known on AWS.
+    pub aws_credentials: AwsCredentials,
+}
+
+/// How Databricks gets into an AWS account.
+#[derive(Serialize, Deserialize, Clone, Debug, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct AwsCredentials {
+    /// The role that Databricks assumes. Cannot be changed once the configuration exists. Known on AWS.
+    pub sts_role: StsRole,
+}
+
+/// A role that Databricks assumes.
+#[derive(Serialize, Deserialize, Clone, Debug, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct StsRole {
+    /// The ARN of the IAM role, whose trust policy lets Databricks in with the account id as external id. Cannot be changed once the configuration exists. Known on AWS.
+    #[schemars(length(max = 2048), regex(pattern = r"^arn:aws(-[a-z]+)*:iam::[0-9]{12}:role/[!-~]+$"))]
+    pub role_arn: String,
+}
+
+/// What a spec controls.
+#[derive(Serialize, Deserialize, Clone, Debug)]
+pub struct CredentialState {
+    credentials_name: String,
+    role_arn: String,
+}
+
+/// What is shown.
+#[derive(Serialize, Deserialize, Clone, Debug, Default, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct CredentialFacts {
+    /// The external id that the role's trust policy has to ask for, where Databricks tells it: the account id.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub sts_external_id: Option<String>,
+}
+
+#[derive(Deserialize)]
+struct Remote {
+    credentials_id: String,
+    credentials_name: String,
+    #[serde(default)]
+    aws_credentials: Value,
+    creation_time: Option<i64>,
+}
+
+impl From<Remote> for Observed<Credential> {
+    fn from(remote: Remote) -> Self {
+        let told = |field: &str| remote.aws_credentials["sts_role"][field].as_str().map(str::to_owned);
+        let role_arn = told("role_arn").unwrap_or_default();
+        let facts = CredentialFacts { sts_external_id: told("external_id") };
+        let about = About { created: remote.creation_time.map(|ms| ms / 1000), ..About::default() };
+        let state = CredentialState { credentials_name: remote.credentials_name, role_arn };
+        Observed { id: remote.credentials_id, state, facts, about }
+    }
+}
+
+impl ExternalResource for Credential {
+    type State = CredentialState;
+    type Id = String;
+    type Facts = CredentialFacts;
+
+    const IMMUTABLE: &'static [Immutable] = &[
+        Immutable { state: "credentials_name", spec: &["credentialsName"] },
+        Immutable { state: "role_arn", spec: &["awsCredentials.stsRole.roleArn"] },
+    ];
+
+    fn desired(spec: &CredentialSpec, _: &Resolved) -> Result<CredentialState> {
+        let role_arn = spec.aws_credentials.sts_role.role_arn.clone();
+        Ok(CredentialState { credentials_name: spec.credentials_name.clone(), role_arn })
+    }
+
+    fn key(state: &CredentialState) -> Key {
+        Key { within: String::new(), name: state.credentials_name.clone() }
+    }
+
+    async fn get(api: &Reader, id: &String) -> ApiResult<Option<Observed<Self>>> {
+        let found: Option<Remote> = api.get(api.path(&["credentials", id])).await.optional()?;
+        Ok(found.map(Observed::from))
+    }
+
+    async fn list(api: &Reader, _: &str) -> ApiResult<Vec<Observed<Self>>> {
+        let all: Vec<Remote> = api.list(api.path(&["credentials"]), Pages::Whole("credentials")).await?;
+        Ok(all.into_iter().map(Observed::from).collect())
+    }
+
+    async fn create(api: &Writer, want: &CredentialState) -> ApiResult<Observed<Self>> {
+        let role = json!({"sts_role": {"role_arn": want.role_arn}});
+        let body = json!({"credentials_name": want.credentials_name, "aws_credentials": role});
+        let made: Remote = api.post(api.path(&["credentials"]), body).await.map_err(sharpened)?;
+        Ok(made.into())
+    }
+
+    async fn delete(api: &Writer, id: &String) -> ApiResult<()> {
+        Ok(api.delete(api.path(&["credentials", id])).await?)
+    }
+}
+
+/// What the texts of refusals say better than their codes, which are not documented.
+fn sharpened(error: databricks::Error) -> CallError {
+    let databricks::Error::Api { status: 400 | 409, message: told, .. } = &error else { return error.into() };
+    if told.starts_with("Failed credential validation checks") {
+        let text =
+            format!("{error}; unless awsCredentials.stsRole.roleArn is new, correct the role's policies");
+        return Error::waiting(Reason::ApplyFailed, text).into();
+    }
+    if told.contains("already exists") {
+        let text = format!("{error}; write another credentialsName, or set adoptionPolicy to IfExists");
+        return Error::terminal(Reason::AlreadyExists, text).into();
+    }
+    error.into()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn refusals_are_told_apart_by_their_text() {
+        let class = |status, message: &str| {
+            let (call, code) = ("POST credentials".into(), Some("MALFORMED_REQUEST".into()));
+            let message = message.into();
+            let (retry_after, request_id) = (None, None);
+            let error = databricks::Error::Api { call, status, code, message, retry_after, request_id };
+            Error::from(sharpened(error))
+        };
+        let new = class(400, "Failed credential validation checks: please use a valid IAM role");
+        assert!(matches!(new, Error::Waiting { reason: Reason::ApplyFailed, .. }), "{new:?}");
+        for status in [400, 409] {
+            let taken = class(status, "a credential configuration with this name already exists");
+            assert!(matches!(taken, Error::Terminal { reason: Reason::AlreadyExists, .. }), "{taken:?}");
+        }
+        let other = class(400, "credentials_name is missing");
+        assert!(matches!(other, Error::Terminal { reason: Reason::InvalidSpec, .. }), "{other:?}");
+    }
+}

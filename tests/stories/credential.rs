@@ -1,0 +1,165 @@
+//! Credentials, and the workspaces that are made with them.
+
+use serde_json::{Value, json};
+use simulator::Fault;
+
+use crate::support::{Story, condition};
+
+const KIND: &str = "Credential";
+const WORKSPACE: &str = "Workspace";
+const ROLE: &str = "arn:aws:iam::123456789012:role/compute";
+
+fn credential(story: &Story, name: &str, more: Value) -> Value {
+    let mut spec = json!({"credentialsName": name, "awsCredentials": {"stsRole": {"roleArn": ROLE}}});
+    spec.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+    story.managed(KIND, name, spec)
+}
+
+fn workspace(story: &Story, name: &str, more: Value) -> Value {
+    let mut spec = json!({
+        "workspaceName": name, "awsRegion": "eu-west-1", "deletionPolicy": "Delete",
+        "storageConfigurationId": "2b9d1f60-5c44-4f0e-9a53-0c1d2e3f4a5b",
+    });
+    spec.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+    story.managed(WORKSPACE, name, spec)
+}
+
+/// Method and collection of the calls that changed something, in order; asked for twice in a row counts once.
+fn changes(story: &Story) -> Vec<String> {
+    let applied = story.account.writes().into_iter().filter(|call| call.applied);
+    let mut changes: Vec<String> = applied.map(|call| format!("{} {}", call.method, call.class)).collect();
+    changes.dedup_by(|next, last| next == last && next.starts_with("DELETE"));
+    changes
+}
+
+fn message(object: &Value, type_: &str) -> String {
+    condition(object, type_).unwrap()["message"].as_str().unwrap().to_owned()
+}
+
+/// One that is there already is taken over when its name is the same and I say so, and may then be corrected to what it
+/// is; one of our own is made and deleted.
+#[tokio::test]
+async fn a_credential_is_made_or_taken_over_and_deleted() {
+    let story = Story::start("credential-life").await;
+    // Somebody made one by hand, with another role.
+    let other = "arn:aws:iam::123456789012:role/legacy";
+    let role = json!({"role_arn": other, "external_id": story.account.account_id});
+    let legacy = json!({"credentials_name": "legacy", "aws_credentials": {"sts_role": role}});
+    let legacy = story.account.insert("credentials", legacy).unwrap();
+    story.apply(&credential(&story, "legacy", json!({}))).await;
+    story.wait_condition(KIND, "legacy", "Stalled", "True", "AlreadyExists").await;
+    story.patch(KIND, "legacy", json!({"spec": {"adoptionPolicy": "IfExists"}})).await;
+    let bound = story.wait_condition(KIND, "legacy", "Stalled", "True", "ImmutableFieldChanged").await;
+    assert_eq!(bound["status"]["externalId"], legacy["credentials_id"]);
+    assert_eq!(bound["status"]["stsExternalId"], story.account.account_id);
+    let role = |arn: &str| json!({"awsCredentials": {"stsRole": {"roleArn": arn}}});
+    let refused = story.try_apply(&credential(&story, "legacy", role(&format!("{ROLE}-2")))).await;
+    let refused = refused.unwrap_err().to_string();
+    let said = "spec.awsCredentials.stsRole.roleArn cannot be changed";
+    assert!(refused.contains(said) && refused.contains("status.observed"), "{refused}");
+    let mut corrected = role(other);
+    corrected["adoptionPolicy"] = json!("IfExists");
+    story.apply(&credential(&story, "legacy", corrected)).await;
+    story.wait_ready(KIND, "legacy").await;
+
+    story.apply(&credential(&story, "compute", json!({}))).await;
+    let ready = story.wait_ready(KIND, "compute").await;
+    let made = story
+        .account
+        .objects("credentials")
+        .into_iter()
+        .find(|c| c["credentials_name"] == "compute")
+        .unwrap();
+    assert_eq!(ready["status"]["externalId"], made["credentials_id"]);
+    let observed = json!({"credentialsName": "compute", "roleArn": ROLE});
+    assert_eq!(ready["status"]["observed"], observed);
+    let body = json!({"credentials_name": "compute", "aws_credentials": {"sts_role": {"role_arn": ROLE}}});
+    let sent = story.account.writes();
+    assert_eq!((sent.len(), &sent[0].body), (1, &Some(body)));
+
+    // What was taken over stays, what was made goes.
+    for name in ["legacy", "compute"] {
+        story.delete(KIND, name).await;
+        story.wait_gone(KIND, name).await;
+    }
+    let left = story.account.objects("credentials");
+    assert_eq!(left.iter().map(|c| &c["credentials_name"]).collect::<Vec<_>>(), ["legacy"]);
+    assert_eq!(changes(&story), ["POST credentials", "DELETE credentials"]);
+    story.end().await;
+}
+
+/// A role that was just made does not work for some seconds: that is waited for, and ends by itself.
+#[tokio::test]
+async fn a_role_that_does_not_work_yet_is_waited_for() {
+    let story = Story::start("credential-new-role").await;
+    let text = "Failed credential validation checks: please use a valid cross account IAM role";
+    story.account.fault(Fault {
+        method: Some("POST".into()),
+        path: "*/credentials".into(),
+        status: Some(400),
+        body: Some(json!({"error_code": "MALFORMED_REQUEST", "message": text})),
+        ..Fault::default()
+    });
+    story.apply(&credential(&story, "compute", json!({}))).await;
+    let waiting = story.wait_condition(KIND, "compute", "Ready", "False", "ApplyFailed").await;
+    let told = message(&waiting, "Ready");
+    assert!(told.contains(text) && told.contains("awsCredentials.stsRole.roleArn"), "{told}");
+    assert_eq!(condition(&waiting, "Reconciling").unwrap()["status"], "True");
+    assert_eq!(condition(&waiting, "Stalled"), None);
+    story.account.clear_faults();
+    story.wait_ready(KIND, "compute").await;
+    assert_eq!(changes(&story), ["POST credentials"]);
+    story.end().await;
+}
+
+/// Covers RF-02, RF-06. A workspace and its credential are applied at once and become ready in order; the credential is not
+/// deleted before the workspace.
+#[tokio::test]
+async fn a_workspace_comes_after_its_credential_and_goes_before_it() {
+    let story = Story::start("credential-of-workspace").await;
+    story.account.set(|s| (s.start_ms, s.provisioning_ms, s.deletion_ms) = (50, 100, 100));
+    let both = json!({"credentialsRef": {"name": "compute"}, "credentialsId": "7f1c2d3e"});
+    for (spec, says) in [(json!({}), "is needed"), (both, "exclude each other")] {
+        let refused = story.try_apply(&workspace(&story, "analytics", spec)).await.unwrap_err().to_string();
+        let named = refused.contains("credentialsRef") && refused.contains("credentialsId");
+        assert!(named && refused.contains(says), "{refused}");
+    }
+    let reference = json!({"credentialsRef": {"name": "compute"}});
+    story.apply(&workspace(&story, "analytics", reference)).await;
+    story.apply(&credential(&story, "compute", json!({}))).await;
+    let ready = story.wait_ready(WORKSPACE, "analytics").await;
+    let id = story.get(KIND, "compute").await["status"]["externalId"].clone();
+    assert_eq!(ready["status"]["resolvedRefs"]["credentialsRef"], id);
+    assert_eq!(story.account.objects("workspaces")[0]["credentials_id"], id);
+    assert_eq!(changes(&story), ["POST credentials", "POST workspaces"]);
+
+    story.delete(KIND, "compute").await;
+    let held = story.wait_condition(KIND, "compute", "DeletionBlocked", "True", "DependencyStillInUse").await;
+    let told = message(&held, "DeletionBlocked");
+    assert!(told.contains("Workspace credential-of-workspace/analytics"), "{told}");
+    assert_eq!(story.account.calls("DELETE", "*"), 0);
+    story.delete(WORKSPACE, "analytics").await;
+    story.wait_gone(KIND, "compute").await;
+    story.wait_gone(WORKSPACE, "analytics").await;
+    assert_eq!(changes(&story)[2..], ["DELETE workspaces", "DELETE credentials"]);
+    story.end().await;
+}
+
+/// A workspace that the cluster does not know uses the credential as well: Databricks refuses the deletion, and it is asked
+/// again.
+#[tokio::test]
+async fn a_credential_in_use_outside_the_cluster_is_deleted_once_it_is_free() {
+    let story = Story::start("credential-in-use").await;
+    story.apply(&credential(&story, "compute", json!({}))).await;
+    let ready = story.wait_ready(KIND, "compute").await;
+    let user = json!({"credentials_id": ready["status"]["externalId"]});
+    let user = story.account.insert("workspaces", user).unwrap();
+    story.delete(KIND, "compute").await;
+    let held = story.wait_condition(KIND, "compute", "DeletionBlocked", "True", "ApiRefused").await;
+    let told = message(&held, "DeletionBlocked");
+    assert!(told.contains(&user["workspace_id"].to_string()), "{told}");
+    assert!(story.account.remove("workspaces", &user["workspace_id"].to_string()));
+    story.wait_gone(KIND, "compute").await;
+    assert_eq!(story.account.objects("credentials").len(), 0);
+    story.end().await;
+}
