@@ -7,9 +7,9 @@
 //! |---|---|---|
 //! | watch | event, resync or wake-up → work queue; one run at a time for each object | [`controller`], [`wake`] |
 //! | parse | shared fields and status, each on its own | [`spec`], [`status`] |
-//! | admit | the DatabricksAuth's session, if a grant holds; the account is the pinned one | [`auth`] |
-//! | hold | when deleting: nothing may still refer to us | [`wake`] |
-//! | resolve | references and names → ids, pinned | [`needs`] |
+//! | admit | the DatabricksAuth's session, if a grant holds; the account is the pinned one | [`know`], [`auth`] |
+//! | hold | when deleting: nothing may still refer to us | [`leave`], [`wake`] |
+//! | resolve | references and names → ids, pinned | [`know`], [`needs`] |
 //! | desire | spec + ids → desired state; pure | a kind |
 //! | observe | the shared LIST's row, or a read by id | [`observe`], [`snapshot`] |
 //! | decide | all of the above → one step; pure | [`decide`], [`changes`] |
@@ -28,12 +28,15 @@ pub mod crd;
 pub mod decide;
 pub mod driver;
 pub mod error;
+pub mod know;
+pub mod leave;
 pub mod needs;
 pub mod observe;
 pub mod pass;
 pub mod reconcile;
 pub mod report;
 pub mod resource;
+pub mod show;
 pub mod snapshot;
 pub mod spec;
 pub mod status;

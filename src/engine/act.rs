@@ -163,6 +163,12 @@ impl Work<'_> {
             Err(error @ (Error::Unknown { .. } | Error::Fenced)) => return Err(error),
             Err(error) => {
                 self.subject.status_mut()?.intent = None;
+                let exists = matches!(error, Error::Terminal { reason: Reason::AlreadyExists, .. });
+                if exists && self.remember(|m| m.attempts) == 0 {
+                    // It came into being since the listing that this pass rested on: a new one may show it.
+                    known.admission.session.snapshots.forget(self.driver, &key.within).await;
+                    return Err(Error::Conflict(error.to_string()));
+                }
                 return Err(error);
             }
         };

@@ -9,111 +9,34 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use futures::TryStreamExt;
-use k8s_openapi::api::core::v1::{Namespace, Secret};
-use kube::api::{Api, WatchParams};
-use kube::core::{DynamicObject, WatchEvent};
+use k8s_openapi::api::core::v1::Namespace;
+use kube::api::Api;
+use kube::core::DynamicObject;
 use kube::{Client as KubeClient, ResourceExt};
-use secrecy::SecretString;
 use tokio::time::Instant;
 
-use super::access::{AuthFacts, Reader};
+use super::access::AuthFacts;
 use super::cluster::timed;
 use super::error::{Error, Result};
-use super::needs::PrincipalName;
 use super::resource::Power;
 use super::snapshot::Snapshots;
 use super::spec::{AuthRef, ResyncInterval};
 use super::status::Reason;
 use super::wake::{Wake, Who};
-use crate::databricks::{self, Client, Connection, Host, HostPolicy, Pages, Settings, Urgency};
+use crate::databricks::{self, Client, Connection, Host, HostPolicy, Settings};
 
 pub mod grants;
 pub mod reconcile;
+mod secret;
+pub mod session;
 pub mod spec;
 
 use grants::Admission;
-use spec::{DatabricksAuthSpec, SecretKeyRef};
+use session::{Key, Session};
+use spec::DatabricksAuthSpec;
 
 /// The kind's name.
 pub const KIND: &str = "DatabricksAuth";
-
-/// One account, one set of credentials, and what was read with them.
-pub struct Session {
-    /// The client.
-    pub client: Client,
-    /// What guards may know.
-    pub facts: AuthFacts,
-    /// LISTs shared by objects.
-    pub snapshots: Snapshots,
-    principals: Mutex<HashMap<PrincipalName, (Instant, Option<String>)>>,
-    key: Key,
-}
-
-/// What a session belongs to.
-#[derive(Clone, PartialEq, Eq)]
-struct Key {
-    auth: String,
-    secret: (String, String),
-    host: String,
-    account_id: String,
-    client_id: String,
-}
-
-/// How long the answer to "which id has this name" may be used again.
-const PRINCIPAL_TTL: Duration = Duration::from_secs(60);
-
-impl Session {
-    /// The id of a principal, or `None` if the account has none of that name. Answers are kept for a minute unless
-    /// `fresh` is asked for.
-    pub async fn principal(
-        &self,
-        name: &PrincipalName,
-        urgency: Urgency,
-        fresh: bool,
-    ) -> Result<Option<String>> {
-        let known = self.principals.lock().expect("no panic while held").get(name).cloned();
-        if let Some((at, Some(id))) = known
-            && !fresh
-            && at.elapsed() < PRINCIPAL_TTL
-        {
-            return Ok(Some(id));
-        }
-        let (collection, attribute, value) = name.search();
-        let reader = Reader::new(self.client.clone(), urgency);
-        let quoted = value.replace('\\', "\\\\").replace('"', "\\\"");
-        let query = vec![
-            ("filter".into(), format!("{attribute} eq \"{quoted}\"")),
-            ("attributes".into(), format!("id,{attribute}")),
-        ];
-        let path = reader.path(&["scim", "v2", collection]);
-        let found: Vec<Principal> = reader.search(path, query, Pages::Scim).await?;
-        let id = match found.as_slice() {
-            [] => None,
-            [one] => Some(one.id.clone()),
-            several => {
-                let ids: Vec<&str> = several.iter().map(|p| p.id.as_str()).collect();
-                return Err(Error::terminal(
-                    Reason::Ambiguous,
-                    format!(
-                        "the account has several principals called {name}: {}; give the id instead",
-                        ids.join(", ")
-                    ),
-                ));
-            }
-        };
-        self.principals
-            .lock()
-            .expect("no panic while held")
-            .insert(name.clone(), (Instant::now(), id.clone()));
-        Ok(id)
-    }
-}
-
-#[derive(serde::Deserialize)]
-struct Principal {
-    id: String,
-}
 
 /// All DatabricksAuths as the kinds see them.
 pub struct Auths {
@@ -344,111 +267,7 @@ impl Auths {
         Host::parse(text, &self.policy)
             .map_err(|e| Error::terminal(Reason::HostNotAllowed, format!("spec.host: {e}")))
     }
-
-    async fn secret(&self, namespace: &str, at: &SecretKeyRef) -> Result<(SecretString, (String, String))> {
-        let api: Api<Secret> = Api::namespaced(self.kube.clone(), namespace);
-        let name = format!("Secret {namespace}/{}", at.name);
-        let Some(secret) = timed(api.get_opt(&at.name)).await? else {
-            let text = format!("{name} does not exist: create it with the key {}", at.key);
-            return Err(Error::waiting(Reason::SecretNotFound, text));
-        };
-        let version = (secret.uid().unwrap_or_default(), secret.resource_version().unwrap_or_default());
-        let key = (namespace.to_owned(), at.name.clone());
-        self.read.lock().expect("no panic while held").insert(key, version.1.clone());
-        let Some(value) = secret.data.and_then(|mut d| d.remove(&at.key)) else {
-            let text = format!("{name} has no key {}: add it, or correct spec.clientSecretRef.key", at.key);
-            return Err(Error::waiting(Reason::SecretKeyMissing, text));
-        };
-        // A line break at the end is how editors and `echo` save a secret; it is never part of one.
-        let text = String::from_utf8(value.0).ok();
-        match text.as_deref().map(|t| t.trim_end_matches(['\r', '\n'])) {
-            Some("") => {
-                let text =
-                    format!("{name} has an empty value under the key {}: write the secret into it", at.key);
-                Err(Error::waiting(Reason::SecretValueEmpty, text))
-            }
-            Some(text) => Ok((SecretString::from(text.to_owned()), version)),
-            None => {
-                let text = format!("{name}: the value under the key {} is not text", at.key);
-                Err(Error::terminal(Reason::CredentialsInvalid, text))
-            }
-        }
-    }
-
-    /// Watches the one Secret that a DatabricksAuth names, by name: the operator never lists Secrets.
-    fn watch_secret(&self, who: &Who, secret: Option<&str>) {
-        let mut watched = self.secrets.lock().expect("no panic while held");
-        let wanted = secret.map(|name| (who.namespace.clone(), name.to_owned()));
-        watched.retain(|key, w| {
-            if Some(key) != wanted.as_ref() {
-                w.auths.remove(who);
-            }
-            if w.auths.is_empty() {
-                w.task.abort();
-                self.read.lock().expect("no panic while held").remove(key);
-            }
-            !w.auths.is_empty()
-        });
-        let Some(key) = wanted else { return };
-        let watch = watched.entry(key.clone()).or_insert_with(|| Watched {
-            task: tokio::spawn(watch_secret(self.kube.clone(), key, self.wake.clone(), self.read.clone())),
-            auths: HashSet::new(),
-        });
-        watch.auths.insert(who.clone());
-    }
 }
-
-/// Wakes the DatabricksAuths that refer to a Secret whenever it changes, comes or goes. A watch from version 0 begins with
-/// the object as it is, so no list is needed; what went unseen between two watches shows in its version.
-async fn watch_secret(
-    client: KubeClient,
-    key: (String, String),
-    wake: Arc<Wake>,
-    read: Arc<Mutex<HashMap<(String, String), String>>>,
-) {
-    let (namespace, name) = key.clone();
-    let api: Api<Secret> = Api::namespaced(client, &namespace);
-    let params = WatchParams::default().fields(&format!("metadata.name={name}")).timeout(240);
-    let secret = Who { kind: "Secret".into(), namespace: namespace.clone(), name: name.clone() };
-    let mut version = None;
-    let mut pause = Duration::from_secs(1);
-    loop {
-        let began = Instant::now();
-        let ended = async {
-            let mut events = std::pin::pin!(api.watch_metadata(&params, "0").await?);
-            while let Some(event) = events.try_next().await? {
-                let seen = match event {
-                    WatchEvent::Added(o) | WatchEvent::Modified(o) => o.metadata.resource_version,
-                    WatchEvent::Deleted(_) => None,
-                    WatchEvent::Bookmark(_) => continue,
-                    WatchEvent::Error(status) => return Err(kube::Error::Api(status)),
-                };
-                let known = read.lock().expect("no panic while held").get(&key).cloned();
-                if version != seen && (seen.is_none() || known != seen) {
-                    wake.wake_dependents(&secret);
-                }
-                version = seen;
-            }
-            Ok(())
-        };
-        if let Err(error) = ended.await {
-            tracing::debug!(secret = %secret, %error, "watch of a Secret ended; beginning again");
-        }
-        pause = if began.elapsed() > PATIENCE { Duration::from_secs(1) } else { (pause * 2).min(PATIENCE) };
-        tokio::time::sleep(pause).await;
-        // A deletion in between sends no event; the next watch then begins with nothing.
-        if let Ok(found) = timed(api.get_metadata_opt(&name)).await {
-            let seen = found.and_then(|o| o.metadata.resource_version);
-            if version != seen {
-                version = seen;
-                wake.wake_dependents(&secret);
-            }
-        }
-    }
-}
-
-/// A watch that lasted this long was a good one, and the longest pause after one that was not.
-const PATIENCE: Duration = Duration::from_secs(30);
 
 fn egress(spec: &DatabricksAuthSpec) -> Result<Vec<ipnet::IpNet>> {
     let all = spec.egress_cidrs.iter().flatten();

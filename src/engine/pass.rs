@@ -232,7 +232,9 @@ impl Subject {
             return Ended::Again(Some(engine.settings.pace.stalled));
         };
         let mut conclusion = conclude(status, &outcome, &pass, &engine.settings.pace);
-        if let Some(token) = self.object.annotations().get(RECONCILE_REQUESTED) {
+        // A pass that was cut off before it did anything has not handled a request.
+        let cut_off = matches!(outcome, Outcome::Failed(Error::Conflict(_) | Error::Fenced));
+        if let Some(token) = self.object.annotations().get(RECONCILE_REQUESTED).filter(|_| !cut_off) {
             conclusion.status.last_handled_reconcile_at = Some(token.clone());
         }
         self.status = Ok(conclusion.status);

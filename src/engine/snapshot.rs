@@ -96,6 +96,11 @@ impl Snapshots {
         snapshot.apply(id, seen.cloned());
     }
 
+    /// Makes the next look list anew.
+    pub async fn forget(&self, driver: &dyn Driver, within: &str) {
+        self.slot(driver, within).lock().await.read_at = None;
+    }
+
     fn slot(&self, driver: &dyn Driver, within: &str) -> Slot {
         let mut slots = self.slots.lock().expect("no panic while held");
         slots.entry((driver.api_resource().kind, within.to_owned())).or_default().clone()

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use super::Session;
+use super::session::Session;
 use super::spec::{DatabricksAuthSpec, Grant, GrantFrom, MaxPermission};
 use crate::engine::resource::Power;
 use crate::engine::spec::ResyncInterval;

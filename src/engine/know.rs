@@ -1,0 +1,256 @@
+//! Hops 3, 5 and 6: who may do what, the ids that references stand for, and what is wanted.
+
+use std::sync::Arc;
+
+use kube::ResourceExt;
+use kube::core::DynamicObject;
+use kube::runtime::reflector::ObjectRef;
+use serde_json::Value;
+use tokio::time::Instant;
+
+use super::access::{Reader, Writer};
+use super::auth::{self, grants::Admission};
+use super::claims::Claim;
+use super::cluster::{EXTERNAL_ID, RECONCILE_REQUESTED};
+use super::error::{Error, Result};
+use super::needs::{Need, Resolved, Wanted};
+use super::pass::Engine;
+use super::reconcile::{Known, Work};
+use super::spec::format_duration;
+use super::status::{ConditionType, Effective, Reason};
+use super::wake::Who;
+use crate::databricks::Urgency;
+
+impl Work<'_> {
+    /// Hops 3, 5 and 6: who may do what, ids, and what is wanted.
+    pub async fn know(&mut self) -> Result<Known> {
+        let who = self.subject.who.clone();
+        let deleting = self.subject.deleting();
+        let auth_ref = &self.management.auth_ref;
+        let known = self.engine.object(&auth_ref.who(&who.namespace)).is_some();
+        let auths = &self.engine.auths;
+        let admission = auths.admit(auth_ref, &who.namespace, &who.kind, deleting, known).await?;
+        self.admitted = Some(self.management.auth_ref.who(&who.namespace));
+        self.same_account(&admission)?;
+        self.show_effective(Some(&admission))?;
+        let urgency = if self.settled()? { Urgency::Routine } else { Urgency::Urgent };
+        let reader = Reader::new(admission.session.client.clone(), urgency);
+        let writer = Writer::new(reader.clone(), self.engine.permit.clone());
+        let want =
+            if deleting { self.want_while_deleting() } else { Some(self.want(&admission, urgency).await?) };
+        if let Some(want) = want.as_ref().filter(|_| !deleting) {
+            auth::check_power(&admission, &self.driver.power(want)?, &who.namespace)?;
+        }
+        self.subject.resolved = true;
+        let not_before = self.not_before()?;
+        self.keep_claims(&admission, want.as_ref())?;
+        Ok(Known { admission, reader, writer, want, not_before })
+    }
+
+    /// What this object claimed under a name it no longer has is free for others.
+    fn keep_claims(&mut self, admission: &Admission, want: Option<&Value>) -> Result<()> {
+        let account = admission.session.client.account_id();
+        let kind = &self.subject.who.kind;
+        let key =
+            want.map(|want| self.driver.key(want)).transpose()?.map(|key| Claim::key(account, kind, &key));
+        let status = self.subject.status.as_ref().map_err(Clone::clone)?;
+        let id = status.external.as_ref().map(|e| Claim::id(account, kind, &e.id));
+        // A create that has begun may still have its effect.
+        let begun = status.intent.as_ref().map(|intent| Claim::intent(kind, intent));
+        let kept: Vec<Claim> = key.into_iter().chain(id).chain(begun).collect();
+        self.engine
+            .claims
+            .keep_only(&self.subject.who, &kept)
+            .iter()
+            .for_each(|who| self.engine.wake.wake(who));
+        Ok(())
+    }
+
+    /// An account is pinned with the first record: a name that later means another account stops everything.
+    fn same_account(&mut self, admission: &Admission) -> Result<()> {
+        let account = admission.session.client.account_id().to_owned();
+        let auth = &self.management.auth_ref.name;
+        let status = self.subject.status.as_ref().map_err(Clone::clone)?;
+        let pinned = status.external.as_ref().map(|e| &e.account_id);
+        match pinned.or(status.intent.as_ref().map(|i| &i.account_id)) {
+            Some(pinned) if *pinned != account => {
+                let text = format!(
+                    "this object is bound to account {pinned}, but DatabricksAuth {auth} is for account {account}: \
+                     point spec.authRef to one for {pinned}"
+                );
+                Err(if self.subject.deleting() {
+                    Error::waiting(Reason::CredentialsUnavailable, text)
+                } else {
+                    Error::terminal(Reason::AccountMismatch, text)
+                })
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// The spec with all that it refers to; all that is missing is named at once.
+    async fn want(&mut self, admission: &Admission, urgency: Urgency) -> Result<Value> {
+        let spec = self.subject.spec();
+        let mut got = Resolved { marker: self.marker(), ..Resolved::default() };
+        let mut missing: Option<(Reason, Vec<String>)> = None;
+        for need in self.driver.needs(&spec)? {
+            match self.resolve(&need, admission, urgency).await {
+                Ok(id) => {
+                    self.same_parent(&need, &id)?;
+                    got.ids.insert(need.field.into(), id);
+                }
+                Err(Error::Waiting { reason, message }) => {
+                    missing.get_or_insert((reason, vec![])).1.push(message);
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        if let Some((reason, messages)) = missing {
+            return Err(Error::waiting(reason, messages.join("; ")));
+        }
+        let want = self.driver.desired(&spec, &got)?;
+        self.subject.status_mut()?.resolved_refs = got.ids;
+        Ok(want)
+    }
+
+    /// A reference that an object cannot exist without must not come to mean another one: an object that was deleted and
+    /// made again under its name would otherwise take this one along and leave what it had behind.
+    fn same_parent(&self, need: &Need, id: &str) -> Result<()> {
+        let status = self.subject.status.as_ref().map_err(Clone::clone)?;
+        let fixed = self.driver.traits().immutable.iter().any(|i| i.spec.contains(&need.field));
+        match status.resolved_refs.get(need.field).filter(|_| fixed && status.external.is_some()) {
+            Some(pinned) if pinned != id => Err(Error::terminal(
+                Reason::ImmutableFieldChanged,
+                format!(
+                    "spec.{} now means {id}, but this object was made for {pinned}: delete this object and apply it again \
+                     if that is meant",
+                    need.field
+                ),
+            )),
+            _ => Ok(()),
+        }
+    }
+
+    /// While deleting, only what was pinned before is used: references may be gone, and nothing new may be found out.
+    fn want_while_deleting(&self) -> Option<Value> {
+        let ids = self.subject.status.as_ref().ok()?.resolved_refs.clone();
+        self.driver.desired(&self.subject.spec(), &Resolved { ids, marker: self.marker() }).ok()
+    }
+
+    async fn resolve(&mut self, need: &Need, admission: &Admission, urgency: Urgency) -> Result<String> {
+        match &need.what {
+            Wanted::Object { kind, name } => {
+                let who = Who {
+                    kind: kind.clone(),
+                    namespace: self.subject.who.namespace.clone(),
+                    name: name.clone(),
+                };
+                self.engine.resolve_object(&who)
+            }
+            Wanted::Principal(name) => {
+                // A bound object keeps the principal it was made for; whether the name still means it is asked when it
+                // has to be written again.
+                let status = self.subject.status_mut()?;
+                if status.external.is_some()
+                    && let Some(pinned) = status.resolved_refs.get(need.field)
+                {
+                    return Ok(pinned.clone());
+                }
+                let found = admission.session.principal(name, urgency, false).await?;
+                found.ok_or_else(|| {
+                    let text =
+                        format!("the account has no {name}: create it there, or correct spec.{}", need.field);
+                    Error::waiting(Reason::ReferenceNotFound, text)
+                })
+            }
+        }
+    }
+
+    /// The mark on objects of ours.
+    pub fn marker(&self) -> String {
+        let who = &self.subject.who;
+        format!("{}/{}/{}", self.engine.settings.installation, who.namespace, who.name)
+    }
+
+    /// Whether this generation was carried out before: what comes now is routine.
+    fn settled(&self) -> Result<bool> {
+        let status = self.subject.status.as_ref().map_err(Clone::clone)?;
+        let generation = self.subject.object.metadata.generation;
+        Ok(status.is_true(ConditionType::Ready) && Some(status.observed_generation) == generation)
+    }
+
+    /// A reading has to be no older than a resync interval; a request for a pass asks for a new one.
+    fn not_before(&mut self) -> Result<Instant> {
+        let now = Instant::now();
+        let asked = self.subject.object.annotations().get(RECONCILE_REQUESTED).cloned();
+        if let Some(token) = asked.filter(|t| {
+            Some(t) != self.subject.status.as_ref().ok().and_then(|s| s.last_handled_reconcile_at.as_ref())
+        }) {
+            // Many that were asked at once share one reading: it need only be newer than when the asking was first seen.
+            return Ok(self.remember(|m| match &m.requested {
+                Some((known, at)) if *known == token => *at,
+                _ => m.requested.insert((token, now)).1,
+            }));
+        }
+        // Without an interval any reading will do; a year is beyond the life of every process.
+        let interval = self.subject.resync.unwrap_or(std::time::Duration::from_secs(31_536_000));
+        Ok(now.checked_sub(interval).unwrap_or_else(|| now - now.elapsed()))
+    }
+
+    /// Shows the policies in force. Before the DatabricksAuth is known, its word on the interval stays what it was.
+    pub fn show_effective(&mut self, admission: Option<&Admission>) -> Result<()> {
+        let auth = admission.and_then(|a| a.resync.as_ref());
+        let own = self.management.resync_interval.as_ref();
+        let resync = auth::resync(own, auth, self.engine.settings.resync);
+        let data_bearing = self.driver.traits().data_bearing;
+        let management = self.management.clone();
+        let annotated = self.subject.object.annotations().contains_key(EXTERNAL_ID);
+        let shown = self.subject.status_mut()?;
+        let adopted = shown.external.as_ref().map_or(annotated, |e| e.adopted);
+        let before = shown.effective.as_ref().map(|e| e.resync_interval.clone());
+        let resync_interval = match before {
+            // What the DatabricksAuth says is not known yet.
+            Some(before) if admission.is_none() && own.is_none() => before,
+            _ => resync.map_or_else(|| "Never".into(), format_duration),
+        };
+        shown.effective = Some(Effective {
+            management_policy: management.policy(),
+            adoption_policy: management.adoption(),
+            deletion_policy: management.deletion(data_bearing, adopted),
+            resync_interval,
+        });
+        self.subject.resync = resync;
+        Ok(())
+    }
+}
+
+impl Engine {
+    /// An object as the watch knows it.
+    pub fn object(&self, who: &Who) -> Option<Arc<DynamicObject>> {
+        let target =
+            ObjectRef::new_with(&who.name, self.resources.get(&who.kind)?.clone()).within(&who.namespace);
+        let mut stores = self.stores.iter().filter(|(kind, _)| *kind == who.kind);
+        stores.find_map(|(_, store)| store.get(&target))
+    }
+
+    /// The id of another object of ours, if it is ready. A suspended one that is bound counts: nothing about it is in doubt
+    /// but its freshness.
+    pub fn resolve_object(&self, who: &Who) -> Result<String> {
+        let Some(object) = self.object(who) else {
+            return Err(Error::waiting(
+                Reason::ReferenceNotFound,
+                format!("{who} does not exist: create it"),
+            ));
+        };
+        let not_ready =
+            |why: &str| Error::waiting(Reason::ReferenceNotReady, format!("{who} is not ready: {why}"));
+        if object.metadata.deletion_timestamp.is_some() {
+            return Err(not_ready("it is being deleted"));
+        }
+        let face = super::controller::face(&object);
+        match face.id {
+            Some(id) if face.ready || face.suspended => Ok(id),
+            _ => Err(not_ready("see its conditions")),
+        }
+    }
+}
