@@ -102,7 +102,7 @@ async fn serve(run: &Run) -> Result<(), String> {
     let client = connect().await?;
     check_cluster(&client, run).await?;
     // Not before: what keeps us from starting is said once, by us, and not by libraries too.
-    telemetry::log(run.log_format, &run.log);
+    telemetry::log(run.log_format, &run.log)?;
     let stop = CancellationToken::new();
     tokio::spawn(on_signal(stop.clone()));
     let parts = controller::Parts {

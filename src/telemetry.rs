@@ -18,16 +18,16 @@ pub enum LogFormat {
     Json,
 }
 
-/// Begins to log to standard error. `filter` is in the form of `RUST_LOG`.
-pub fn log(format: LogFormat, filter: &str) {
-    let builder = tracing_subscriber::fmt()
-        .with_writer(std::io::stderr)
-        .with_env_filter(EnvFilter::try_new(filter).unwrap_or_else(|_| EnvFilter::new("info")))
-        .with_target(false);
+/// Begins to log to standard error. `filter` is in the form of `RUST_LOG`; one that cannot be read is an error.
+pub fn log(format: LogFormat, filter: &str) -> Result<(), String> {
+    let filter = EnvFilter::try_new(filter).map_err(|e| format!("--log cannot be read: {e}"))?;
+    let builder =
+        tracing_subscriber::fmt().with_writer(std::io::stderr).with_env_filter(filter).with_target(false);
     match format {
         LogFormat::Text => builder.with_ansi(false).init(),
         LogFormat::Json => builder.json().flatten_event(true).init(),
     }
+    Ok(())
 }
 
 /// Whether the caches are filled: readiness has to do with neither leadership nor Databricks.

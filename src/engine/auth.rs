@@ -204,7 +204,8 @@ impl Auths {
         let labels = if by_label && !self.namespaced { Some(self.labels(namespace).await?) } else { None };
         let grants = match grants::admitting(&spec, home, namespace, kind, labels.as_ref()) {
             Some(grants) => grants,
-            None if by_label && self.namespaced => return Err(labels_not_readable()),
+            // A stranger is not told why: that would tell that there is one.
+            None if by_label && self.namespaced && home == namespace => return Err(labels_not_readable()),
             None => return Err(refused()),
         };
         if let (true, Err(error)) = (spec.suspend == Some(true), &usable) {

@@ -71,6 +71,8 @@ pub struct Pass {
     pub deleting: bool,
     /// How often in a row this object has failed or waited before.
     pub attempts: u32,
+    /// The DatabricksAuth and all references were found to be there and ready.
+    pub resolved: bool,
     /// The reason of a condition `Ready` that is True.
     pub ready: Reason,
     /// How often to compare with the account; `None` is never.
@@ -163,7 +165,7 @@ fn verdicts(status: &AnyStatus, outcome: &Outcome, pass: &Pass) -> Option<Vec<Ve
             vec![
                 v(Ready, false, Reason::SuspendedBySpec, text),
                 v(Synced, false, Reason::SuspendedBySpec, text),
-                kept(status, ReferencesResolved).unwrap_or(refs),
+                references(status, pass),
                 v(Suspended, true, Reason::SuspendedBySpec, text),
             ]
         }
@@ -176,11 +178,11 @@ fn verdicts(status: &AnyStatus, outcome: &Outcome, pass: &Pass) -> Option<Vec<Ve
             all.push(v(Reconciling, true, Reason::Progressing, message));
             all
         }
-        Outcome::Refused { reason, message } => stalled(status, *reason, message),
+        Outcome::Refused { reason, message } => stalled(status, *reason, message, pass),
         Outcome::Blocked { reason, message } => vec![
             v(Ready, false, Reason::Deleting, message),
             kept(status, Synced).unwrap_or_else(|| v(Synced, false, Reason::Deleting, message)),
-            kept(status, ReferencesResolved).unwrap_or(refs),
+            references(status, pass),
             v(DeletionBlocked, true, *reason, message),
         ],
         Outcome::Failed(error) => return failed(status, error, pass),
@@ -195,8 +197,7 @@ fn failed(status: &AnyStatus, error: &Error, pass: &Pass) -> Option<Vec<Verdict>
         vec![
             v(Ready, false, Reason::Deleting, &text),
             kept(status, Synced).unwrap_or_else(|| v(Synced, false, Reason::Deleting, &text)),
-            kept(status, ReferencesResolved)
-                .unwrap_or_else(|| v(ReferencesResolved, true, Reason::Resolved, "")),
+            references(status, pass),
             v(DeletionBlocked, true, reason, &text),
         ]
     };
@@ -212,9 +213,9 @@ fn failed(status: &AnyStatus, error: &Error, pass: &Pass) -> Option<Vec<Verdict>
         Error::Waiting { reason, .. } if pass.deleting && about_credentials(*reason) => {
             Some(blocked(Reason::CredentialsUnavailable))
         }
-        Error::Terminal { reason, message } => Some(stalled(status, *reason, message)),
-        Error::Waiting { reason, message } => Some(waiting(status, *reason, message)),
-        Error::Unknown { message } => Some(retrying(status, Reason::Retrying, message)),
+        Error::Terminal { reason, message } => Some(stalled(status, *reason, message, pass)),
+        Error::Waiting { reason, message } => Some(waiting(status, *reason, message, pass)),
+        Error::Unknown { message } => Some(retrying(status, Reason::Retrying, message, pass)),
         Error::Transient { reason, message, .. } => transient(status, *reason, message, pass),
     }
 }
@@ -232,7 +233,7 @@ fn transient(status: &AnyStatus, reason: Reason, message: &str, pass: &Pass) -> 
     let v = |kind, status, reason, message: &str| Verdict { kind, status, reason, message: message.into() };
     let current = status.observed_generation == pass.generation;
     if !status.is_true(Ready) || !current || pass.deleting {
-        return Some(retrying(status, reason, message));
+        return Some(retrying(status, reason, message, pass));
     }
     // A Ready object stays Ready; only a lasting failure is worth a write.
     let worth = pass.attempts >= 3 && reason != Reason::RateLimited;
@@ -268,26 +269,39 @@ fn about_references(reason: Reason) -> bool {
     about_credentials(reason) || secret.contains(&reason)
 }
 
+/// What is known of references: that they are there, once a pass has got past them; else what was last found out.
+fn references(status: &AnyStatus, pass: &Pass) -> Verdict {
+    let verdict = |status, reason| Verdict {
+        kind: ConditionType::ReferencesResolved,
+        status,
+        reason,
+        message: String::new(),
+    };
+    match kept(status, ConditionType::ReferencesResolved) {
+        _ if pass.resolved => verdict(true, Reason::Resolved),
+        Some(known) => known,
+        None => verdict(false, Reason::Progressing),
+    }
+}
+
 fn kept(status: &AnyStatus, kind: ConditionType) -> Option<Verdict> {
     let old = status.condition(kind)?;
     let reason = Reason::ALL.iter().map(|(r, _)| *r).find(|r| r.name() == old.reason)?;
     Some(Verdict { kind, status: old.status == "True", reason, message: old.message.clone() })
 }
 
-fn stalled(status: &AnyStatus, reason: Reason, message: &str) -> Vec<Verdict> {
+fn stalled(status: &AnyStatus, reason: Reason, message: &str, pass: &Pass) -> Vec<Verdict> {
     use ConditionType::*;
     let v = |kind, status| Verdict { kind, status, reason, message: message.into() };
-    let refs =
-        Verdict { kind: ReferencesResolved, status: true, reason: Reason::Resolved, message: String::new() };
     let refs = if about_references(reason) || reason == Reason::AccountMismatch {
         v(ReferencesResolved, false)
     } else {
-        kept(status, ReferencesResolved).unwrap_or(refs)
+        references(status, pass)
     };
     vec![v(Ready, false), v(Synced, false), refs, v(Stalled, true)]
 }
 
-fn waiting(status: &AnyStatus, reason: Reason, message: &str) -> Vec<Verdict> {
+fn waiting(status: &AnyStatus, reason: Reason, message: &str, pass: &Pass) -> Vec<Verdict> {
     use ConditionType::*;
     let v = |kind, status, reason| Verdict { kind, status, reason, message: message.into() };
     if about_references(reason) {
@@ -298,19 +312,17 @@ fn waiting(status: &AnyStatus, reason: Reason, message: &str) -> Vec<Verdict> {
             v(Reconciling, true, Reason::WaitingForReference),
         ]
     } else {
-        retrying(status, reason, message)
+        retrying(status, reason, message, pass)
     }
 }
 
-fn retrying(status: &AnyStatus, reason: Reason, message: &str) -> Vec<Verdict> {
+fn retrying(status: &AnyStatus, reason: Reason, message: &str, pass: &Pass) -> Vec<Verdict> {
     use ConditionType::*;
     let v = |kind, status, reason| Verdict { kind, status, reason, message: message.into() };
-    let resolved =
-        Verdict { kind: ReferencesResolved, status: true, reason: Reason::Resolved, message: String::new() };
     vec![
         v(Ready, false, reason),
         v(Synced, false, reason),
-        kept(status, ReferencesResolved).unwrap_or(resolved),
+        references(status, pass),
         v(
             Reconciling,
             true,
@@ -413,6 +425,7 @@ mod tests {
             generation,
             deleting: false,
             attempts: 0,
+            resolved: true,
             ready: Reason::Available,
             resync: Some(Duration::from_secs(600)),
             now: Timestamp::from_second(1_000).unwrap(),

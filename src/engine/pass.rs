@@ -103,6 +103,8 @@ pub struct Subject {
     pub resync: Option<Duration>,
     /// When the reading that this pass rested on is due to be renewed, if it rested on a shared one.
     pub due: Option<Duration>,
+    /// The DatabricksAuth and all references were found to be there and ready.
+    pub resolved: bool,
     /// It was let go: there is nothing left to write to.
     pub released: bool,
     /// It carries a copy of the id in an annotation.
@@ -136,6 +138,7 @@ impl Subject {
             notes: vec![],
             resync: engine.settings.resync,
             due: None,
+            resolved: kind == super::auth::KIND,
             released: false,
             annotated: kind != super::auth::KIND,
             must_record: false,
@@ -215,6 +218,7 @@ impl Subject {
             deleting: self.deleting(),
             attempts: self.count(engine, &outcome),
             ready,
+            resolved: self.resolved,
             resync: self.resync.map(|resync| self.due.unwrap_or(resync)),
             now: Timestamp::now(),
             chance: chance(),

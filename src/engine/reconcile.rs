@@ -206,6 +206,7 @@ impl Work<'_> {
         if let Some(want) = want.as_ref().filter(|_| !deleting) {
             auth::check_power(&admission, &self.driver.power(want)?, &who.namespace)?;
         }
+        self.subject.resolved = true;
         let not_before = self.not_before()?;
         self.keep_claims(&admission, want.as_ref())?;
         Ok(Known { admission, reader, writer, want, not_before })

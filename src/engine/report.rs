@@ -31,8 +31,8 @@ impl Events {
                 type_: if note.warning { EventType::Warning } else { EventType::Normal },
                 reason: note.reason.into(),
                 note: Some(super::status::shorten(&note.text, 1000)),
-                // Events with equal action are counted as one series, whose text is the first one's. The fields that
-                // changed are news of their own, so they are part of the action.
+                // Events with equal action are counted as one series, whose text is the first one's. Which fields changed,
+                // or why something stalled, is news of its own, so it is part of the action.
                 action: action(note),
                 secondary: None,
             };
@@ -49,6 +49,7 @@ impl Events {
 fn action(note: &Note) -> String {
     match note.reason {
         "Updated" | "DriftCorrected" => super::status::shorten(&note.text, 128),
+        "Stalled" | "DeletionBlocked" => note.text.split(':').next().unwrap_or_default().into(),
         _ => "Reconcile".into(),
     }
 }

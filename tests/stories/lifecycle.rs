@@ -405,7 +405,13 @@ async fn a_restored_backup_finds_its_objects_again() {
     }
     let mut saved = vec![];
     for (kind, name) in all {
-        let object = story.wait_ready(kind, name).await;
+        story.wait_ready(kind, name).await;
+        // The copy of the id is the last thing that is written.
+        let copied = |o: &Value| {
+            o["metadata"]["annotations"]["databricks-operator.io/external-id"].as_str()?;
+            Some(o.clone())
+        };
+        let object = story.wait(kind, name, "has a copy of its id", copied).await;
         let mut manifest = story.object(kind, name, object["spec"].clone());
         manifest["metadata"]["annotations"] = object["metadata"]["annotations"].clone();
         saved.push((manifest, object["status"]["externalId"].clone()));
