@@ -33,14 +33,18 @@ pub struct Point {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Kill {
     pub point: Point,
-    /// The call has its effect, and its answer is lost. Else it is never carried out.
+    /// The call has its effect, and its answer is lost. Else it is never carried out; a write to the API server arrives
+    /// there when it is too late.
     pub after: bool,
+    /// The spec is changed before the operator is there again.
+    pub edited: bool,
 }
 
 impl fmt::Display for Kill {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let when = if self.after { "after" } else { "before" };
-        write!(f, "{}: {when} {}", self.point.phase, self.point.call)
+        let then = if self.edited { ", then the spec is changed" } else { "" };
+        write!(f, "{}: {when} {}{then}", self.point.phase, self.point.call)
     }
 }
 
@@ -65,6 +69,8 @@ struct Moment {
     frozen: bool,
     /// It has had its effect, if it is to have one.
     struck: bool,
+    /// The write that the operator was killed at, on its way to the API server.
+    late: Option<(Arc<Gate>, request::Parts, Bytes)>,
     wrong: Vec<String>,
 }
 
@@ -92,6 +98,7 @@ impl Ledger {
             points: vec![],
             frozen: false,
             struck: false,
+            late: None,
             wrong: vec![],
         };
         let (state, namespace) = (Mutex::new(state), namespace.to_owned());
@@ -118,6 +125,12 @@ impl Ledger {
     /// Lets calls pass again: who made the stopped ones is dead.
     pub fn thaw(&self) {
         self.state().frozen = false;
+    }
+
+    /// Lets a write of the dead operator arrive after all, and tells what became of it.
+    pub async fn deliver(&self) -> Option<StatusCode> {
+        let (gate, parts, body) = self.state().late.take()?;
+        Some(gate.forward(parts, body).await.status())
     }
 
     /// The points that the life came to, in order.
@@ -250,6 +263,10 @@ async fn pass(State(gate): State<Arc<Gate>>, request: Request) -> Response {
     let (parts, body) = request.into_parts();
     let Ok(body) = to_bytes(body, 4 << 20).await else { return StatusCode::BAD_REQUEST.into_response() };
     let fate = gate.ledger.arrive(&gate.side, &parts.method, parts.uri.path(), &body);
+    if fate == Fate::DiesBefore && matches!(gate.side, Side::Cluster { .. }) {
+        gate.ledger.state().late = Some((gate.clone(), parts, body));
+        return gate.never(fate).await;
+    }
     if matches!(fate, Fate::DiesBefore | Fate::Frozen) {
         return gate.never(fate).await;
     }

@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
+use axum::http::StatusCode;
 use databricks_operator::engine::cluster::RECONCILE_REQUESTED;
 use databricks_operator::engine::driver::Driver;
 use databricks_operator::engine::resource::Lifecycle;
@@ -21,9 +22,11 @@ use crate::gate::{Kill, Ledger, Point, Side, open};
 use crate::invariants::Watch;
 use crate::support::{AUTH, BINARY, SOON, cluster, condition};
 
-/// So late LISTs are while the object is made: a create that does not wait for its lost predecessor to show makes a second
-/// object. Less than the second that is left of the quarantine, whose beginning is recorded in whole seconds.
-const LIST_LAG_MS: u64 = 500;
+/// So late LISTs are while the object is made: a create that does not wait until its lost predecessor surely shows makes a
+/// second object. A new start of the operator takes less than that.
+const LIST_LAG_MS: u64 = 2500;
+/// Longer than the lag by a second, for the time of an intent is in whole seconds, and by another for slow machines.
+const QUARANTINE: &str = "5s";
 
 /// What lives.
 #[derive(Clone)]
@@ -45,10 +48,11 @@ pub struct Told {
     end: [Value; 2],
 }
 
-/// A change of the sample that the kind can carry out. Its opposite, done in the account, is the drift.
+/// A change of the sample that the kind can carry out, if possible of what the object is found by. Its opposite, done in
+/// the account, is the drift.
 fn edit(kind: &str) -> Value {
     match kind {
-        "IpAccessList" => json!({"ipAddresses": ["192.0.2.0/24"]}),
+        "IpAccessList" => json!({"label": "branch", "ipAddresses": ["192.0.2.0/24"]}),
         "PermissionAssignment" => json!({"permissions": ["ADMIN"]}),
         "Workspace" => json!({"customTags": {"team": "science"}}),
         other => panic!("say here which field of the sample of {other} may be changed, and to what"),
@@ -96,8 +100,10 @@ pub async fn live(subject: Arc<Subject>, kill: Option<Kill>) -> Told {
     let made = life.create().await;
     let changed = life.update(&made).await;
     life.drift(&made, &changed).await;
+    life.late().await;
     let end = life.settle().await;
     life.delete().await;
+    life.late().await;
     life.end().await;
     Told { points: life.ledger.points(), collection: life.collection.get().unwrap().clone(), end }
 }
@@ -217,7 +223,7 @@ impl Life {
         let flags = [
             ("namespaces", &*self.namespace),
             ("resync-interval", "Never"),
-            ("quarantine", "2s"),
+            ("quarantine", QUARANTINE),
             ("absence", "300ms"),
             ("poll-max", "200ms"),
         ];
@@ -241,12 +247,17 @@ impl Life {
 
     async fn update(&mut self, made: &Value) -> Value {
         self.phase("update");
-        let patch = Patch::Merge(json!({"spec": edit(&self.subject.kind)}));
-        self.api.patch("it", &params(), &patch).await.unwrap();
+        self.edit().await;
         self.reach("update", async |life| life.ready().await).await;
         let changed = self.only_one();
-        assert!(!differing(made, &changed).is_empty(), "the update has changed nothing: {changed}");
+        let edited = self.kill.as_ref().is_some_and(|kill| kill.edited);
+        assert!(edited || *made != changed, "the update has changed nothing: {changed}");
         changed
+    }
+
+    async fn edit(&self) {
+        let patch = Patch::Merge(json!({"spec": edit(&self.subject.kind)}));
+        self.api.patch("it", &params(), &patch).await.unwrap();
     }
 
     /// Somebody undoes the update in the account.
@@ -265,6 +276,13 @@ impl Life {
         })
         .await;
         self.only_one();
+    }
+
+    /// What a dead operator has sent is refused, for the object has changed since.
+    async fn late(&self) {
+        let refused = [None, Some(StatusCode::CONFLICT), Some(StatusCode::NOT_FOUND)];
+        let became = self.ledger.deliver().await;
+        assert!(refused.contains(&became), "a late write of the dead operator was answered {became:?}");
     }
 
     /// The two objects, once they are as without a crash: a new start may show for a moment that it is not yet ready.
@@ -355,6 +373,9 @@ impl Life {
         });
         came.await.unwrap();
         self.operator.take().unwrap().kill().unwrap();
+        if self.kill.as_ref().unwrap().edited {
+            self.edit().await;
+        }
         self.ledger.thaw();
         self.start_operator().await;
     }
