@@ -49,17 +49,23 @@ pub struct Told {
 }
 
 /// A change of the sample that the kind can carry out, if possible of what the object is found by. Its opposite, done in
-/// the account, is the drift.
-fn edit(kind: &str) -> Value {
-    match kind {
+/// the account, is the drift. `None`: nothing of the kind can be changed, so it has neither.
+fn edit(kind: &str) -> Option<Value> {
+    Some(match kind {
         "IpAccessList" => json!({"label": "branch", "ipAddresses": ["192.0.2.0/24"]}),
         "PermissionAssignment" => json!({"permissions": ["ADMIN"]}),
         "Workspace" => json!({"customTags": {"team": "science"}}),
+        "Credential" => return None,
         other => panic!("say here which field of the sample of {other} may be changed, and to what"),
-    }
+    })
 }
 
 impl Subject {
+    /// Whether its spec can be changed once the object exists.
+    pub fn changes(&self) -> bool {
+        edit(&self.kind).is_some()
+    }
+
     /// A kind's sample, as an object that deletes what it made.
     pub fn sample(driver: &'static dyn Driver) -> Subject {
         let kind = driver.api_resource().kind;
@@ -98,8 +104,10 @@ impl Subject {
 pub async fn live(subject: Arc<Subject>, kill: Option<Kill>) -> Told {
     let mut life = Life::begin(subject, kill).await;
     let made = life.create().await;
-    let changed = life.update(&made).await;
-    life.drift(&made, &changed).await;
+    if life.subject.changes() {
+        let changed = life.update(&made).await;
+        life.drift(&made, &changed).await;
+    }
     life.late().await;
     let end = life.settle().await;
     life.delete().await;
@@ -256,7 +264,8 @@ impl Life {
     }
 
     async fn edit(&self) {
-        let patch = Patch::Merge(json!({"spec": edit(&self.subject.kind)}));
+        let change = edit(&self.subject.kind).expect("asked only of kinds that can be changed");
+        let patch = Patch::Merge(json!({"spec": change}));
         self.api.patch("it", &params(), &patch).await.unwrap();
     }
 
