@@ -141,6 +141,9 @@ impl Work<'_> {
         if let Some(holder) = self.engine.claims.take(&claim, &rank, &self.subject.who) {
             return Ok(self.conflict(&holder));
         }
+        if let Some(exists) = self.remember(|m| m.exists.take()) {
+            return Err(exists);
+        }
         self.same_principals(known).await?;
         let _one_at_a_time = self.guard(known, Some(&want), None).await?;
         let engine = self.engine;
@@ -163,11 +166,13 @@ impl Work<'_> {
             Err(error @ (Error::Unknown { .. } | Error::Fenced)) => return Err(error),
             Err(error) => {
                 self.subject.status_mut()?.intent = None;
-                let exists = matches!(error, Error::Terminal { reason: Reason::AlreadyExists, .. });
-                if exists && self.remember(|m| m.attempts) == 0 {
-                    // It came into being since the listing that this pass rested on: a new one may show it.
+                if matches!(error, Error::Terminal { reason: Reason::AlreadyExists, .. }) {
+                    // It may have come into being since the listing that this pass rested on, so a new one is read. If
+                    // that does not show it either, this is the answer, without asking again.
                     known.admission.session.snapshots.forget(self.driver, &key.within).await;
-                    return Err(Error::Conflict(error.to_string()));
+                    let message = error.to_string();
+                    self.remember(|m| m.exists = Some(error));
+                    return Err(Error::Conflict(message));
                 }
                 return Err(error);
             }

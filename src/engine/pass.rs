@@ -83,6 +83,8 @@ pub struct Memory {
     pub absent_since: Option<tokio::time::Instant>,
     /// When our delete was accepted last.
     pub delete_accepted: Option<tokio::time::Instant>,
+    /// Databricks said that what we were to make is there already, although no listing had shown it.
+    pub exists: Option<super::error::Error>,
     /// The last request for a pass, and when it was first seen.
     pub requested: Option<(String, tokio::time::Instant)>,
 }

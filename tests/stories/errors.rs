@@ -363,7 +363,8 @@ async fn odd_answers_to_a_deletion_are_not_believed() {
             if count >= 2 { Ok(()) } else { Err(format!("{count} so far: {}", story.get(LIST, name).await)) }
         });
         again.await.unwrap();
-        assert_eq!(condition(&story.get(LIST, name).await, "Ready").unwrap()["status"], "False", "{name}");
+        let not_ready = |o: &Value| (condition(o, "Ready")?["status"] == "False").then_some(());
+        story.wait(LIST, name, "not Ready", not_ready).await;
     }
     assert_eq!(story.account.objects("ip-access-lists").len(), all.len());
     story.account.clear_faults();

@@ -118,7 +118,8 @@ async fn provisioning_survives_a_restart() {
 /// Covers LC-14. Forty workspaces that take their time leave two workers free for what is quickly done.
 #[tokio::test]
 async fn what_takes_long_holds_nobody_up() {
-    let story = Story::start_with("forty", &[("concurrency", "2")]).await;
+    let flags = [("concurrency", "2"), ("poll-min", "1s"), ("poll-max", "2s")];
+    let story = Story::start_with("forty", &flags).await;
     provisioning_takes(&story, LONG);
     let all: Vec<Value> = (0..40).map(|n| workspace(&story, &format!("w-{n}"))).collect();
     story.apply(&json!({"apiVersion": "v1", "kind": "List", "items": all})).await;
