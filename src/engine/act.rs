@@ -45,9 +45,7 @@ impl Work<'_> {
             let ours =
                 !matches!(step, Step::Refuse { reason: Reason::AlreadyExists | Reason::ApiRefused, .. });
             let unbound = self.subject.status_mut()?.external.is_none();
-            // The record of an object that was restored without its status does not tell whether we made it.
-            let marked = seen.about.owner.as_ref() == Some(&self.marker());
-            let restored = self.subject.status_mut()?.intent.is_none() && !marked;
+            let restored = self.restored(seen)?;
             let bind = (bound && ours && unbound).then(|| self.external(known, seen, restored));
             let corrected = matches!(step, Step::Update(_));
             self.show(known, seen, if corrected { &[] } else { &changes }, bind, ours)?;
@@ -97,6 +95,19 @@ impl Work<'_> {
         Ok(())
     }
 
+    /// A grant that does not let us give what an object has does not let us take it away either.
+    fn may_touch(&self, known: &Known, seen: &Seen) -> Result<()> {
+        let power = self.driver.power(&seen.state)?;
+        auth::check_power(&known.admission, &power, &self.subject.who.namespace)
+    }
+
+    /// The record of an object that was restored without its status does not tell whether we made it: nothing but our mark
+    /// or our own intent does.
+    fn restored(&mut self, seen: &Seen) -> Result<bool> {
+        let marked = seen.about.owner.as_ref() == Some(&self.marker());
+        Ok(self.subject.status_mut()?.intent.is_none() && !marked)
+    }
+
     fn external(&self, known: &Known, seen: &Seen, adopted: bool) -> External {
         let account_id = known.admission.session.client.account_id().to_owned();
         let name = self.driver.key(&seen.state).ok().map(|key| key.name);
@@ -105,6 +116,7 @@ impl Work<'_> {
 
     async fn adopt(&mut self, known: &Known, look: Look) -> Result<Outcome> {
         let seen = look.seen().cloned().ok_or_else(nothing_to_act_on)?;
+        self.may_touch(known, &seen)?;
         let claim = Claim::id(known.admission.session.client.account_id(), &self.subject.who.kind, &seen.id);
         if let Some(holder) = self.engine.claims.take(&claim, &self.rank(), &self.subject.who) {
             return Ok(self.conflict(&holder));
@@ -223,6 +235,7 @@ impl Work<'_> {
     async fn update(&mut self, known: &Known, look: Look, fields: &[String]) -> Result<Outcome> {
         let want = known.want.clone().ok_or_else(nothing_to_act_on)?;
         let seen = look.seen().cloned().ok_or_else(nothing_to_act_on)?;
+        self.may_touch(known, &seen)?;
         let drifted = self.subject.status_mut()?.is_true(ConditionType::Ready)
             && Some(self.subject.status_mut()?.observed_generation)
                 == self.subject.object.metadata.generation;
@@ -246,7 +259,8 @@ impl Work<'_> {
         let pending = matches!(told.about.phase, Phase::Pending(_));
         let generation = self.subject.object.metadata.generation.unwrap_or_default();
         let unbound = self.subject.status_mut()?.external.is_none();
-        let bind = unbound.then(|| self.external(known, &told, false));
+        let restored = self.restored(&seen)?;
+        let bind = unbound.then(|| self.external(known, &told, restored));
         let status = self.subject.status_mut()?;
         status.external = status.external.take().or(bind);
         status.operation =
@@ -259,7 +273,7 @@ impl Work<'_> {
             return Ok(blocked);
         }
         let seen = look.seen().cloned().ok_or_else(nothing_to_act_on)?;
-        auth::check_power(&known.admission, &self.driver.power(&seen.state)?, &self.subject.who.namespace)?;
+        self.may_touch(known, &seen)?;
         // What a user has just set, a policy say, must not be overruled by an older view.
         let live = self.engine.cluster.live(&self.subject.resource, &self.subject.object).await?;
         if live.is_none_or(|o| o.metadata.resource_version != self.subject.object.metadata.resource_version) {

@@ -172,7 +172,9 @@ impl Engine {
     /// What the stores tell before the first pass: who manages what, and who has not been looked at yet.
     fn remember_the_past(&self) {
         for (kind, store) in &self.stores {
-            for object in store.state() {
+            let mut objects = store.state();
+            objects.sort_by_cached_key(|o| (created(o), o.uid()));
+            for object in objects {
                 self.claim_recorded(kind, &object);
                 let unbound = face(&object).id.is_none() && object.metadata.deletion_timestamp.is_none();
                 if kind != auth::KIND && unbound {
@@ -184,8 +186,7 @@ impl Engine {
     }
 
     fn claim_recorded(&self, kind: &str, object: &DynamicObject) {
-        let created = object.metadata.creation_timestamp.as_ref().map_or(i64::MAX, |t| t.0.as_second());
-        let rank = Rank { created, uid: object.uid().unwrap_or_default() };
+        let rank = Rank { created: created(object), uid: object.uid().unwrap_or_default() };
         let external = &object.data["status"]["external"];
         if let (Some(account), Some(id)) = (external["accountId"].as_str(), external["id"].as_str()) {
             self.claims.record(&Claim::id(account, kind, id), &rank, &who(kind, object));
@@ -194,6 +195,10 @@ impl Engine {
             self.claims.record(&Claim::intent(kind, &intent), &rank, &who(kind, object));
         }
     }
+}
+
+fn created(object: &DynamicObject) -> i64 {
+    object.metadata.creation_timestamp.as_ref().map_or(i64::MAX, |t| t.0.as_second())
 }
 
 fn who(kind: &str, object: &DynamicObject) -> Who {
@@ -324,7 +329,9 @@ impl SeenBefore {
                     listing.insert(who.clone());
                 }
                 engine.cluster.saw(&object);
-                engine.claim_recorded(kind, &object);
+                if self.filling.is_none() {
+                    engine.claim_recorded(kind, &object);
+                }
                 engine.refer(&who, &object, driver);
                 let face = face(&object);
                 // A DatabricksAuth speaks for itself: it wakes its users when its session changes.

@@ -254,6 +254,16 @@ fn stranger(view: &View<'_>, seen: &Seen, marked: bool) -> Step {
             ),
         );
     }
+    if view.observe {
+        return refuse(
+            Reason::AlreadyExists,
+            format!(
+                "an object with the id {} is in the account: set spec.adoptionPolicy to IfExists to observe it; nothing is \
+                 written to it while spec.managementPolicy is Observe",
+                seen.id
+            ),
+        );
+    }
     refuse(
         Reason::AlreadyExists,
         format!(

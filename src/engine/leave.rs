@@ -56,10 +56,11 @@ impl Work<'_> {
                 let reason = if left { "OrphanedOnDelete" } else { "Retained" };
                 Some(Note { warning: left, reason, text: format!("the object {id} stays in the account") })
             }
-            (Released::Gone, id) => Some(Note {
+            (Released::Gone, None) => None,
+            (Released::Gone, Some(id)) => Some(Note {
                 warning: false,
                 reason: "Deleted",
-                text: format!("the object {} is gone from the account", id.unwrap_or_default()),
+                text: format!("the object {} is gone from the account", id),
             }),
         };
         let engine = self.engine;

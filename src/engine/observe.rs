@@ -30,7 +30,7 @@ pub enum Freshness {
     BeforeWrite,
 }
 
-/// How old the LIST may be by which an upsert is written: long enough for a burst of objects to share one.
+/// How old the LIST may be by which an upsert that is recorded is written again.
 const UPSERT_FRESH: Duration = Duration::from_secs(60);
 /// How old the LIST may be in which a create looks for what is there already.
 const CREATE_FRESH: Duration = Duration::from_secs(5);
@@ -97,7 +97,7 @@ impl Work<'_> {
     /// Hop 7.
     pub async fn observe(&mut self, known: &Known, freshness: Freshness) -> Result<Look> {
         if let Some(intent) = self.subject.status_mut()?.intent.clone()
-            && self.driver.traits().lifecycle == Lifecycle::Object
+            && (self.driver.traits().lifecycle == Lifecycle::Object || !self.still_meant(known, &intent)?)
         {
             self.resolve_intent(known, &intent).await?;
         }
@@ -110,6 +110,14 @@ impl Work<'_> {
             None if self.subject.deleting() => Ok(Look::from(What::Nothing { settled: true })),
             None => self.observe_key(known, freshness).await,
         }
+    }
+
+    /// Whether an upsert that was announced is still what is wanted: then writing it again is all that is needed. Else what it
+    /// may have written has to be found first, or nobody would ever take it away.
+    fn still_meant(&self, known: &Known, intent: &Intent) -> Result<bool> {
+        let Some(want) = known.want.as_ref().filter(|_| !self.subject.deleting()) else { return Ok(false) };
+        let key = self.driver.key(want)?;
+        Ok(key.within == intent.within && key.name == intent.name)
     }
 
     /// A create whose result is not known: wait until the account surely shows what it made, then look for what was not
@@ -230,7 +238,8 @@ impl Work<'_> {
         }
         let Some(external) = &status.external else {
             let want = known.want.as_ref();
-            return want.map_or(Ok(false), |want| self.driver.recognises(want, seen));
+            // Only the annotation says so: it has to be just what is wanted.
+            return want.map_or(Ok(false), |want| self.driver.matches(&self.driver.key(want)?, seen));
         };
         let remembered = external.name.as_ref() == Some(&self.driver.key(&seen.state)?.name);
         match &known.want {
@@ -298,14 +307,14 @@ impl Work<'_> {
         let key = self.driver.key(want)?;
         let traits = self.driver.traits();
         let upsert = traits.lifecycle == Lifecycle::Upsert;
+        let driver = self.driver;
+        let snapshots = &known.admission.session.snapshots;
         let observing = self.management.policy() == ManagementPolicy::Observe;
         let fresh = match freshness {
-            _ if upsert => recent(UPSERT_FRESH),
+            _ if upsert => snapshots.burst(driver, &key.within).await,
             _ if observing => known.not_before,
             Freshness::Routine | Freshness::BeforeWrite => recent(CREATE_FRESH),
         };
-        let driver = self.driver;
-        let snapshots = &known.admission.session.snapshots;
         let matching = |rows: &super::snapshot::Rows<'_>| -> Result<Vec<Seen>> {
             let mut all = vec![];
             for seen in rows.all() {

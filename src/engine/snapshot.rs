@@ -18,6 +18,11 @@ use super::error::{Error, Result};
 /// write share it.
 const SPACING: std::time::Duration = std::time::Duration::from_millis(250);
 
+/// A burst is over when nothing came for this long.
+const GAP: std::time::Duration = std::time::Duration::from_secs(2);
+/// No burst makes a reading serve for longer.
+const BURST: std::time::Duration = std::time::Duration::from_secs(60);
+
 type Slot = Arc<tokio::sync::Mutex<Snapshot>>;
 
 /// The snapshots of one session.
@@ -30,6 +35,10 @@ pub struct Snapshots {
 struct Snapshot {
     /// When the reading began; what was written after that is not believed to be in it.
     read_at: Option<Instant>,
+    /// When the reading was complete.
+    ended: Option<Instant>,
+    /// When a first upsert last rested on it.
+    used: Option<Instant>,
     rows: HashMap<String, Seen>,
     /// Our own writes since the reading began: `None` is a deletion.
     written: HashMap<String, (Instant, Option<Seen>)>,
@@ -96,6 +105,17 @@ impl Snapshots {
         snapshot.apply(id, seen.cloned());
     }
 
+    /// When the reading has to have begun that a first upsert rests on. A row that somebody made just now must not be taken
+    /// for absent, so it is a moment ago; but objects that come in a burst, one upon the other, share a reading.
+    pub async fn burst(&self, driver: &dyn Driver, within: &str) -> Instant {
+        let slot = self.slot(driver, within);
+        let mut snapshot = slot.lock().await;
+        let now = Instant::now();
+        let last = snapshot.used.replace(now).max(snapshot.ended);
+        let ongoing = last.is_some_and(|last| now.duration_since(last) < GAP);
+        now.checked_sub(if ongoing { BURST } else { GAP }).unwrap_or(now)
+    }
+
     /// Makes the next look list anew.
     pub async fn forget(&self, driver: &dyn Driver, within: &str) {
         self.slot(driver, within).lock().await.read_at = None;
@@ -119,6 +139,7 @@ impl Snapshot {
         };
         self.rows = rows.into_iter().map(|seen| (seen.id.clone(), seen)).collect();
         self.read_at = Some(began);
+        self.ended = Some(Instant::now());
         self.failed = None;
         self.written.retain(|_, (at, _)| *at >= began);
         for (id, (_, seen)) in self.written.clone() {

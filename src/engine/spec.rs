@@ -132,7 +132,7 @@ impl JsonSchema for ResyncInterval {
             "maxLength": 32,
             "pattern": "^(Never|([0-9]{1,5}h)?([0-9]{1,5}m)?([0-9]{1,7}s)?)$",
             "x-kubernetes-validations": [{
-                "rule": "self == 'Never' || (size(self) > 0 && duration(self) >= duration('30s'))",
+                "rule": "self == 'Never' || (self.matches('^([0-9]{1,5}h)?([0-9]{1,5}m)?([0-9]{1,7}s)?$') && size(self) > 0 && duration(self) >= duration('30s'))",
                 "message": "resyncInterval must be Never or a duration of at least 30s, for example 10m",
             }],
         })

@@ -191,3 +191,86 @@ async fn a_create_that_has_begun_is_not_overtaken() {
     assert_eq!(lists(&story).len(), 2);
     story.end().await;
 }
+
+const ACCESS: &str = "PermissionAssignment";
+
+/// A workspace of the account, and an assignment of ADMIN in it for a user.
+fn access(story: &Story, workspace: &Value, name: &str, user: &Value) -> Value {
+    let id: i64 = user["id"].as_str().unwrap().parse().unwrap();
+    let spec = json!({"workspaceId": workspace, "principal": {"id": id}, "permissions": ["ADMIN"]});
+    story.managed(ACCESS, name, spec)
+}
+
+/// Who has access, as the account has it.
+fn rows(story: &Story) -> Vec<Value> {
+    let shown = |row: &Value| json!([row["principal"]["principal_id"], row["permissions"]]);
+    story.account.objects("permissionassignments").iter().map(shown).collect()
+}
+
+/// Covers LC-01, DL-10. Access whose answer was lost, and whose object is deleted before anybody knows, is taken away.
+#[tokio::test]
+async fn access_that_was_given_unnoticed_is_taken_away_with_its_object() {
+    let story = Story::start("lost-access").await;
+    let workspace = story.account.insert("workspaces", json!({})).unwrap()["workspace_id"].clone();
+    let user = story.account.objects("Users")[0].clone();
+    story.account.fault(Fault { drop: true, ..first("PUT", "*/principals/*", When::After) });
+    story.account.fault(Fault { status: Some(503), ..first("PUT", "*/principals/*", When::Before) });
+    story.apply(&access(&story, &workspace, "admin", &user)).await;
+    story.wait_condition(ACCESS, "admin", "Reconciling", "True", "Retrying").await;
+    story.delete(ACCESS, "admin").await;
+    story.wait_gone(ACCESS, "admin").await;
+    assert_eq!(rows(&story), [] as [Value; 0]);
+    story.end().await;
+}
+
+/// Covers LC-01, LC-03. An assignment that is made to mean somebody else while its first write is in doubt neither leaves
+/// the first one's access behind unseen, nor takes over what the other one had.
+#[tokio::test]
+async fn a_doubtful_write_vouches_for_nobody_else() {
+    let story = Story::start("doubtful-access").await;
+    let workspace = story.account.insert("workspaces", json!({})).unwrap()["workspace_id"].clone();
+    let users = story.account.objects("Users");
+    let other: i64 = users[1]["id"].as_str().unwrap().parse().unwrap();
+    let by_hand = json!({"workspace_id": workspace, "principal_id": other, "permissions": ["USER"]});
+    story.account.insert("permissionassignments", by_hand).unwrap();
+    let held_by_hand = rows(&story);
+    story.account.fault(Fault { drop: true, ..first("PUT", "*/principals/*", When::After) });
+    story.apply(&access(&story, &workspace, "admin", &users[0])).await;
+    story.wait_condition(ACCESS, "admin", "Reconciling", "True", "Retrying").await;
+    story.patch(ACCESS, "admin", json!({"spec": {"principal": {"id": other}}})).await;
+    story.wait_condition(ACCESS, "admin", "Stalled", "True", "ImmutableFieldChanged").await;
+    assert_eq!(rows(&story).len(), 2);
+    story.delete(ACCESS, "admin").await;
+    story.wait_gone(ACCESS, "admin").await;
+    assert_eq!(rows(&story), held_by_hand);
+    story.end().await;
+}
+
+/// Covers LC-03, LC-13. A copied annotation does not make somebody's list ours.
+#[tokio::test]
+async fn a_copied_annotation_takes_nothing_over() {
+    let story = Story::start("copied-annotation").await;
+    let theirs = json!({"label": "theirs", "list_type": "ALLOW", "ip_addresses": ["198.51.100.0/24"]});
+    let id = story.account.insert("ip-access-lists", theirs).unwrap()["list_id"].clone();
+    let before = lists(&story);
+    let mut copy = list(&story, "copy", "mine");
+    copy["metadata"]["annotations"] = json!({"databricks-operator.io/external-id": id});
+    story.apply(&copy).await;
+    story.wait_condition(LIST, "copy", "Stalled", "True", "AlreadyExists").await;
+    story.delete(LIST, "copy").await;
+    story
+        .kubectl(&[
+            "patch",
+            "ipaccesslist",
+            "copy",
+            "--type=merge",
+            "-p",
+            r#"{"spec":{"deletionPolicy":"Retain"}}"#,
+        ])
+        .await
+        .unwrap();
+    story.wait_gone(LIST, "copy").await;
+    assert_eq!(lists(&story), before);
+    assert_eq!(posted(&story), [] as [Value; 0]);
+    story.end().await;
+}
