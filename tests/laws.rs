@@ -18,7 +18,7 @@ use databricks_operator::engine::status::Reason;
 use databricks_operator::kinds::KINDS;
 use secrecy::SecretString;
 use serde_json::{Value, json};
-use simulator::{Config, Simulator};
+use simulator::{Config, Fault, Simulator};
 
 /// More looks than anything in the simulator takes, a second of its clock apart.
 const LOOKS: usize = 60;
@@ -338,6 +338,34 @@ async fn what_is_deleted_is_gone_and_may_be_deleted_again() {
         match driver.delete(&bench.api, &made.id).await {
             Ok(()) | Err(Error::Terminal { reason: Reason::ExternalResourceMissing, .. }) => {}
             Err(error) => panic!("{kind}: deleting what is gone: {error:?}"),
+        }
+    }
+}
+
+/// A lack of permission, of the endpoint or of the feature says nothing about the object, and a list that is refused is not
+/// empty: what is taken for gone is made a second time, or let go while it is still there.
+#[tokio::test]
+async fn what_may_not_be_read_is_not_taken_for_gone() {
+    for driver in KINDS {
+        let bench = Bench::new(*driver).await;
+        let kind = &bench.kind;
+        let made = bench.create().await;
+        bench.ready(&made.id).await;
+        for (status, code) in
+            [(403, "PERMISSION_DENIED"), (404, "ENDPOINT_NOT_FOUND"), (404, "FEATURE_DISABLED")]
+        {
+            bench.simulator.fault(Fault {
+                method: Some("GET".into()),
+                path: "*".into(),
+                status: Some(status),
+                body: Some(json!({"error_code": code, "message": "no"})),
+                ..Fault::default()
+            });
+            let got = bench.get(&made.id).await;
+            assert!(got.is_err(), "{kind}: {code}: {got:?}");
+            let listed = driver.list(&bench.api, &bench.key.within).await;
+            assert!(listed.is_err(), "{kind}: {code}: {listed:?}");
+            bench.simulator.clear_faults();
         }
     }
 }

@@ -1,5 +1,8 @@
 //! What must not go wrong when calls fail half-way: no second object, no lost record, no list in force too early.
 
+use databricks_operator::engine::cluster::Cluster;
+use databricks_operator::engine::error::Error;
+use kube::core::{ApiResource, GroupVersionKind};
 use serde_json::{Value, json};
 use simulator::{Fault, When};
 
@@ -158,6 +161,44 @@ async fn a_create_from_an_old_view_is_not_sent() {
     story.account.release(held.n);
     story.wait_ready(LIST, "office").await;
     assert_eq!(posted(&story), ["lab"]);
+    story.end().await;
+}
+
+/// Covers LC-01. The object is changed between the operator's look at it and a write of its status, finalizer or annotation:
+/// the write fails and wipes neither the intent nor the finalizer that came in between.
+#[tokio::test]
+async fn a_write_from_an_old_view_wipes_nothing() {
+    let story = Story::without_operator("stale-write").await;
+    story.apply(&list(&story, "office", "office")).await;
+    let old = story.api(LIST).get("office").await.unwrap();
+    let intent = json!({"accountId": story.account.account_id, "name": "ALLOW/office", "time": "2026-01-01T00:00:00Z"});
+    story.patch(LIST, "office", json!({"metadata": {"finalizers": ["example.com/other"]}})).await;
+    story
+        .kubectl(&[
+            "patch",
+            "ipaccesslist",
+            "office",
+            "--subresource=status",
+            "--type=merge",
+            "-p",
+            &json!({"status": {"intent": intent}}).to_string(),
+        ])
+        .await
+        .unwrap();
+
+    let kind = ApiResource::from_gvk(&GroupVersionKind::gvk("databricks-operator.io", "v1alpha1", LIST));
+    let cluster = Cluster::new(story.client.clone());
+    let mut status = old.data["status"].clone();
+    status["intent"] = json!({"accountId": "other", "name": "ALLOW/lab", "time": "2026-01-01T00:00:01Z"});
+    let written = cluster.write_status(&kind, &mut old.clone(), &status).await;
+    assert!(matches!(written, Err(Error::Conflict(_))), "{written:?}");
+    for (finalizer, id) in [(true, None), (false, Some("1"))] {
+        let written = cluster.write_metadata(&kind, &mut old.clone(), finalizer, id).await;
+        assert!(matches!(written, Err(Error::Conflict(_))), "{written:?}");
+    }
+    let now = story.get(LIST, "office").await;
+    assert_eq!(now["status"]["intent"]["name"], "ALLOW/office");
+    assert_eq!(now["metadata"]["finalizers"], json!(["example.com/other"]));
     story.end().await;
 }
 

@@ -115,11 +115,17 @@ async fn pass(story: &Story, name: &str) -> Value {
         .await
 }
 
-/// Covers ST-01. While an edit is under way in the account, the status stays that of the generation before.
+/// Covers ST-01. While a creation or an edit is under way in the account, the status stays that of the generation before.
 #[tokio::test]
 async fn a_generation_counts_as_observed_once_the_account_has_it() {
     let story = Story::start("observed-late").await;
+    let fault = story.account.fault(hold("POST", LISTS));
     story.apply(&list(&story, "office")).await;
+    story.account.held(fault).await;
+    let making = story.get(KIND, "office").await;
+    assert_eq!(making["status"]["observedGeneration"], -1, "{making}");
+    story.account.clear_faults();
+    story.account.release_all();
     let before = story.wait_ready(KIND, "office").await;
     assert_eq!(before["status"]["observedGeneration"], 1);
 
