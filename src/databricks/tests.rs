@@ -63,7 +63,7 @@ impl Server {
     }
 
     fn client(&self) -> Client {
-        self.client_with(&Settings { request_timeout: Duration::from_millis(400), ..Settings::default() })
+        self.client_with(&Settings { request_timeout: Duration::from_secs(2), ..Settings::default() })
     }
 
     fn client_with(&self, settings: &Settings) -> Client {

@@ -299,17 +299,6 @@ async fn a_copied_annotation_takes_nothing_over() {
     story.apply(&copy).await;
     story.wait_condition(LIST, "copy", "Stalled", "True", "AlreadyExists").await;
     story.delete(LIST, "copy").await;
-    story
-        .kubectl(&[
-            "patch",
-            "ipaccesslist",
-            "copy",
-            "--type=merge",
-            "-p",
-            r#"{"spec":{"deletionPolicy":"Retain"}}"#,
-        ])
-        .await
-        .unwrap();
     story.wait_gone(LIST, "copy").await;
     assert_eq!(lists(&story), before);
     assert_eq!(posted(&story), [] as [Value; 0]);
