@@ -82,7 +82,7 @@ async fn a_dripping_body_ends_with_the_time_for_a_try() {
     let start = Instant::now();
     let error = get(&server).await.unwrap_err();
     assert!(matches!(error, Error::Unknown { .. }), "{error}");
-    assert!(start.elapsed() < Duration::from_secs(3), "{:?}", start.elapsed());
+    assert!(start.elapsed() < Duration::from_secs(6), "{:?}", start.elapsed());
 }
 
 #[tokio::test]
