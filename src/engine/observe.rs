@@ -184,7 +184,10 @@ impl Work<'_> {
         }
         let traits = self.driver.traits();
         let upsert = traits.lifecycle == Lifecycle::Upsert;
-        let within = known.want.as_ref().map(|w| self.driver.key(w)).transpose()?.map(|k| k.within);
+        let key = known.want.as_ref().map(|w| self.driver.key(w)).transpose()?;
+        // An upsert that has come to mean another object is looked for where it was made, not where it would be made now.
+        let moved = |key: &Key| upsert && format!("{}/{}", key.within, key.name) != id;
+        let within = key.filter(|key| !moved(key)).map(|key| key.within);
         let row = match (&within, freshness) {
             (Some(within), Freshness::Routine) => {
                 let not_before = self.reading(known, upsert)?;

@@ -170,7 +170,8 @@ pub enum Ownership {
 pub enum Lifecycle {
     /// Made by a call that must not be repeated; the account chooses the id.
     Object,
-    /// Written under a key that we choose: writing twice is harmless, and there is no read of a single one.
+    /// Written under a key that we choose: writing twice is harmless, and there is no read of a single one. Its id is
+    /// printed as `<within>/<name>` of its key.
     Upsert,
 }
 

@@ -304,3 +304,22 @@ async fn a_copied_annotation_takes_nothing_over() {
     assert_eq!(posted(&story), [] as [Value; 0]);
     story.end().await;
 }
+
+/// Covers LC-01. The same where the workspace was changed: the first one's access is not forgotten.
+#[tokio::test]
+async fn a_doubtful_write_in_another_workspace_is_not_forgotten() {
+    let story = Story::start("doubtful-workspace").await;
+    let first_one = story.account.insert("workspaces", json!({})).unwrap()["workspace_id"].clone();
+    let second_one = story.account.insert("workspaces", json!({})).unwrap()["workspace_id"].clone();
+    let user = story.account.objects("Users")[0].clone();
+    story.account.fault(Fault { drop: true, ..first("PUT", "*/principals/*", When::After) });
+    story.apply(&access(&story, &first_one, "admin", &user)).await;
+    story.wait_condition(ACCESS, "admin", "Reconciling", "True", "Retrying").await;
+    story.patch(ACCESS, "admin", json!({"spec": {"workspaceId": second_one}})).await;
+    story.wait_condition(ACCESS, "admin", "Stalled", "True", "ImmutableFieldChanged").await;
+    assert_eq!(rows(&story).len(), 1);
+    story.delete(ACCESS, "admin").await;
+    story.wait_gone(ACCESS, "admin").await;
+    assert_eq!(rows(&story), [] as [Value; 0]);
+    story.end().await;
+}
