@@ -170,37 +170,21 @@ fn verdicts(status: &AnyStatus, outcome: &Outcome, pass: &Pass) -> Option<Vec<Ve
             ]
         }
         Outcome::Progress { reason, message, .. } => {
-            let mut all = vec![
+            vec![
                 v(Ready, false, *reason, message),
                 kept(status, Synced).unwrap_or_else(|| v(Synced, false, *reason, message)),
                 refs,
-            ];
-            all.push(v(Reconciling, true, Reason::Progressing, message));
-            all
+                v(Reconciling, true, Reason::Progressing, message),
+            ]
         }
         Outcome::Refused { reason, message } => stalled(status, *reason, message, pass),
-        Outcome::Blocked { reason, message } => vec![
-            v(Ready, false, Reason::Deleting, message),
-            kept(status, Synced).unwrap_or_else(|| v(Synced, false, Reason::Deleting, message)),
-            references(status, pass),
-            v(DeletionBlocked, true, *reason, message),
-        ],
+        Outcome::Blocked { reason, message } => blocked(status, *reason, message, pass),
         Outcome::Failed(error) => return failed(status, error, pass),
     })
 }
 
 fn failed(status: &AnyStatus, error: &Error, pass: &Pass) -> Option<Vec<Verdict>> {
-    use ConditionType::*;
-    let v = |kind, status, reason, message: &str| Verdict { kind, status, reason, message: message.into() };
-    let blocked = |reason| {
-        let text = with_way_out(error.to_string());
-        vec![
-            v(Ready, false, Reason::Deleting, &text),
-            kept(status, Synced).unwrap_or_else(|| v(Synced, false, Reason::Deleting, &text)),
-            references(status, pass),
-            v(DeletionBlocked, true, reason, &text),
-        ]
-    };
+    let blocked = |reason| blocked(status, reason, &with_way_out(error.to_string()), pass);
     match error {
         Error::Fenced => None,
         Error::Conflict(_) if pass.attempts == 0 && !status.conditions.is_empty() => None,
@@ -288,6 +272,17 @@ fn kept(status: &AnyStatus, kind: ConditionType) -> Option<Verdict> {
     let old = status.condition(kind)?;
     let reason = Reason::ALL.iter().map(|(r, _)| *r).find(|r| r.name() == old.reason)?;
     Some(Verdict { kind, status: old.status == "True", reason, message: old.message.clone() })
+}
+
+fn blocked(status: &AnyStatus, reason: Reason, message: &str, pass: &Pass) -> Vec<Verdict> {
+    use ConditionType::*;
+    let v = |kind, status, reason| Verdict { kind, status, reason, message: message.into() };
+    vec![
+        v(Ready, false, Reason::Deleting),
+        kept(status, Synced).unwrap_or_else(|| v(Synced, false, Reason::Deleting)),
+        references(status, pass),
+        v(DeletionBlocked, true, reason),
+    ]
 }
 
 fn stalled(status: &AnyStatus, reason: Reason, message: &str, pass: &Pass) -> Vec<Verdict> {
