@@ -7,8 +7,7 @@
 
 use std::collections::BTreeSet;
 
-use databricks_operator::databricks::{Client, Connection, Host, HostPolicy, Settings, Urgency};
-use databricks_operator::engine::access::{Permit, Reader, Writer};
+use databricks_operator::engine::access::Writer;
 use databricks_operator::engine::decide::camel;
 use databricks_operator::engine::driver::{Driver, Seen};
 use databricks_operator::engine::error::{Error, Result};
@@ -16,9 +15,13 @@ use databricks_operator::engine::needs::{Need, Resolved, Wanted};
 use databricks_operator::engine::resource::{Change, Key, Lifecycle, Phase, When};
 use databricks_operator::engine::status::Reason;
 use databricks_operator::kinds::KINDS;
-use secrecy::SecretString;
 use serde_json::{Value, json};
 use simulator::{Config, Fault, Simulator};
+
+#[path = "account/connect.rs"]
+mod connect;
+
+use connect::connect;
 
 /// More looks than anything in the simulator takes, a second of its clock apart.
 const LOOKS: usize = 60;
@@ -93,16 +96,7 @@ impl Bench {
     async fn new(driver: &'static dyn Driver) -> Bench {
         let kind = driver.api_resource().kind;
         let simulator = Simulator::start(Config::default()).await.unwrap();
-        let policy = HostPolicy { allow_loopback_http: true, ..HostPolicy::default() };
-        let connection = Connection {
-            host: Host::parse(&simulator.url(), &policy).unwrap(),
-            account_id: simulator.account_id.clone(),
-            client_id: simulator.client_id.clone(),
-            client_secret: SecretString::from(simulator.client_secret.clone()),
-        };
-        let settings = Settings { requests_per_second: 1e4, burst: 1000, ..Settings::default() };
-        let client = Client::new(connection, &settings).unwrap();
-        let api = Writer::new(Reader::new(client, Urgency::Urgent), Permit::sole());
+        let api = connect(&simulator);
         let spec = sample(&kind).1["spec"].clone();
         let needs = driver.needs(&spec).unwrap();
         let ids = needs.iter().map(|need| (need.field.to_owned(), seed(&simulator, need))).collect();

@@ -2,16 +2,19 @@
 //! and the operator's own access.
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking, its set-up too")]
 
-use databricks_operator::databricks::{Client, Connection, Host, HostPolicy, Settings, Urgency};
-use databricks_operator::engine::access::{AuthFacts, Permit, Reader, Writer};
+use databricks_operator::engine::access::{AuthFacts, Writer};
 use databricks_operator::engine::driver::{Driver, Seen, of};
 use databricks_operator::engine::error::Error;
 use databricks_operator::engine::resource::Phase;
 use databricks_operator::engine::status::Reason;
 use databricks_operator::kinds::permission_assignment::PermissionAssignment;
-use secrecy::SecretString;
 use serde_json::{Value, json};
 use simulator::{Config, Fault, Simulator, When};
+
+#[path = "account/connect.rs"]
+mod connect;
+
+use connect::connect;
 
 const KIND: &dyn Driver = of::<PermissionAssignment>();
 const NOT_YET: &str = "Permission assignment APIs are not available for this workspace.";
@@ -24,16 +27,7 @@ struct Bench {
 
 async fn start() -> Bench {
     let simulator = Simulator::start(Config::default()).await.unwrap();
-    let policy = HostPolicy { allow_loopback_http: true, ..HostPolicy::default() };
-    let connection = Connection {
-        host: Host::parse(&simulator.url(), &policy).unwrap(),
-        account_id: simulator.account_id.clone(),
-        client_id: simulator.client_id.clone(),
-        client_secret: SecretString::from(simulator.client_secret.clone()),
-    };
-    let settings = Settings { requests_per_second: 1e4, burst: 1000, ..Settings::default() };
-    let client = Client::new(connection, &settings).unwrap();
-    let api = Writer::new(Reader::new(client, Urgency::Urgent), Permit::sole());
+    let api = connect(&simulator);
     let workspace = simulator.insert("workspaces", json!({})).unwrap()["workspace_id"].as_i64().unwrap();
     Bench { simulator, api, workspace }
 }

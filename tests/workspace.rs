@@ -1,19 +1,20 @@
 //! Workspaces against the simulated account: what the driver of the kind tells the engine, and what it sends.
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking, its set-up too")]
 
-use std::time::Duration;
-
-use databricks_operator::databricks::{Client, Connection, Host, HostPolicy, Settings, Urgency};
-use databricks_operator::engine::access::{Permit, Reader, Writer};
+use databricks_operator::engine::access::{Reader, Writer};
 use databricks_operator::engine::driver::{Driver, Seen, of};
 use databricks_operator::engine::error::Error;
 use databricks_operator::engine::needs::Resolved;
 use databricks_operator::engine::resource::{Change, Phase, When};
 use databricks_operator::engine::status::Reason;
 use databricks_operator::kinds::workspace::Workspace;
-use secrecy::SecretString;
 use serde_json::{Value, json};
 use simulator::{Config, Fault, Simulator};
+
+#[path = "account/connect.rs"]
+mod connect;
+
+use connect::connect;
 
 const CREDENTIALS: &str = "7f1c2d3e-4a5b-4c6d-8e9f-0a1b2c3d4e5f";
 const STORAGE: &str = "2b9d1f60-5c44-4f0e-9a53-0c1d2e3f4a5b";
@@ -26,21 +27,8 @@ fn driver() -> &'static dyn Driver {
 
 async fn start() -> (Simulator, Writer) {
     let simulator = Simulator::start(Config::default()).await.unwrap();
-    let policy = HostPolicy { allow_loopback_http: true, ..HostPolicy::default() };
-    let connection = Connection {
-        host: Host::parse(&simulator.url(), &policy).unwrap(),
-        account_id: simulator.account_id.clone(),
-        client_id: simulator.client_id.clone(),
-        client_secret: SecretString::from(simulator.client_secret.clone()),
-    };
-    let settings = Settings {
-        request_timeout: Duration::from_secs(5),
-        requests_per_second: 1e4,
-        burst: 1000,
-        ..Settings::default()
-    };
-    let client = Client::new(connection, &settings).unwrap();
-    (simulator, Writer::new(Reader::new(client, Urgency::Urgent), Permit::sole()))
+    let api = connect(&simulator);
+    (simulator, api)
 }
 
 /// The desired state of a spec on AWS with `more` fields; a null takes a field away.

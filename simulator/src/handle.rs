@@ -3,6 +3,7 @@
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
+use std::time::Duration;
 
 use serde_json::Value;
 use tokio::net::TcpListener;
@@ -14,6 +15,9 @@ use crate::objects;
 use crate::server::{self, Shared};
 use crate::settings::Settings;
 use crate::world::World;
+
+/// How long a call that is to be held may take to come.
+const HELD_WITHIN: Duration = Duration::from_secs(60);
 
 /// How a simulator starts. The default listens on a free port of the loopback address, with ids and a secret of its
 /// own.
@@ -119,16 +123,25 @@ impl Simulator {
     }
 
     /// Waits until the fault holds a call.
+    ///
+    /// # Panics
+    /// If it holds none within a minute: whoever is to call has gone elsewhere.
     pub async fn held(&self, fault_id: u64) -> Held {
-        loop {
-            let mut holding = std::pin::pin!(self.shared.holding.notified());
-            // From here on no call that begins to be held is missed.
-            holding.as_mut().enable();
-            let held = self.shared.world().faults.held().into_iter().find(|held| held.fault_id == fault_id);
-            match held {
-                Some(held) => return held,
-                None => holding.await,
+        let waiting = async {
+            loop {
+                let mut holding = std::pin::pin!(self.shared.holding.notified());
+                // From here on no call that begins to be held is missed.
+                holding.as_mut().enable();
+                let held = self.shared.world().faults.held().into_iter().find(|h| h.fault_id == fault_id);
+                match held {
+                    Some(held) => return held,
+                    None => holding.await,
+                }
             }
+        };
+        match tokio::time::timeout(HELD_WITHIN, waiting).await {
+            Ok(held) => held,
+            Err(_) => panic!("fault {fault_id} held no call within {HELD_WITHIN:?}"),
         }
     }
 
