@@ -9,6 +9,8 @@ use serde_json::Value;
 /// How an endpoint hands out a list. The key names the array in the wrapper object.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Pages {
+    /// Everything at once: a bare array; the newest documentation has it wrapped, under a name of its own.
+    Bare,
     /// Everything at once: a bare array or a wrapper object.
     Whole(&'static str),
     /// Pages linked by `next_page_token`.
@@ -55,7 +57,7 @@ impl Collected {
     pub(super) fn first(&self) -> Vec<(&'static str, String)> {
         match self.style {
             Pages::Scim => vec![("startIndex", "1".to_owned()), ("count", SCIM_COUNT.to_string())],
-            Pages::Whole(_) | Pages::Token(_) => Vec::new(),
+            Pages::Bare | Pages::Whole(_) | Pages::Token(_) => Vec::new(),
         }
     }
 
@@ -73,6 +75,10 @@ impl Collected {
             ));
         }
         match self.style {
+            Pages::Bare => {
+                self.items = unwrap(page, None)?;
+                Ok(None)
+            }
             Pages::Whole(key) | Pages::Token(key) => self.add_linked(page, key),
             Pages::Scim => self.add_counted(page),
         }
@@ -84,7 +90,7 @@ impl Collected {
             Some(Value::String(token)) => Some(token.clone()).filter(|token| !token.is_empty()),
             Some(_) => return shape("`next_page_token` is not a string"),
         };
-        let items = unwrap(page, key)?;
+        let items = unwrap(page, Some(key))?;
         self.note_page(&items)?;
         self.items.extend(items);
         match next {
@@ -133,21 +139,21 @@ impl Collected {
     }
 }
 
-/// The items of a bare array, of the array under `key`, or of the only array there is.
-fn unwrap(page: Value, key: &str) -> Result<Vec<Value>, Broken> {
+/// The items of a bare array, of the array under `key`, or of the only array there is. With a key, the API leaves out empty
+/// lists; what is no answer about a list must not be taken for one, for absence is concluded from it.
+fn unwrap(page: Value, key: Option<&str>) -> Result<Vec<Value>, Broken> {
     let mut page = match page {
         Value::Array(items) => return Ok(items),
         Value::Object(page) => page,
         _ => return shape("it is neither an array nor an object"),
     };
-    match page.remove(key) {
+    match key.and_then(|key| page.remove(key)) {
         Some(Value::Array(items)) => return Ok(items),
         Some(Value::Null) => return Ok(Vec::new()),
-        Some(_) => return shape(format!("`{key}` is not an array")),
+        Some(_) => return shape("what should be its list is not an array"),
         None => {}
     }
-    // The API leaves out empty lists, but an error that came with a 200 is not an empty list.
-    if page.contains_key("error_code") || page.contains_key("error") {
+    if ["error_code", "error", "errors", "message", "detail"].iter().any(|key| page.contains_key(*key)) {
         return shape("it is an error in place of a list");
     }
     let mut arrays = page.into_iter().filter_map(|(_, value)| match value {
@@ -155,9 +161,10 @@ fn unwrap(page: Value, key: &str) -> Result<Vec<Value>, Broken> {
         _ => None,
     });
     match (arrays.next(), arrays.next()) {
-        (None, _) => Ok(Vec::new()),
+        (None, _) if key.is_some() => Ok(Vec::new()),
+        (None, _) => shape("it holds no list"),
         (Some(items), None) => Ok(items),
-        _ => shape(format!("it has no `{key}`, but several other arrays")),
+        _ => shape("it holds several lists"),
     }
 }
 

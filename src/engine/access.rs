@@ -33,6 +33,8 @@ impl Permit {
 pub struct AuthFacts {
     /// Application id of the operator's own service principal.
     pub client_id: String,
+    /// Numeric id of that service principal in the account, where a guard asks for it and the account tells.
+    pub principal_id: Option<String>,
     /// The addresses that the operator calls from.
     pub egress: Vec<IpNet>,
 }

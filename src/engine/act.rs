@@ -10,6 +10,7 @@ use std::sync::Arc;
 use k8s_openapi::jiff::Timestamp;
 use tokio::sync::OwnedMutexGuard;
 
+use super::access::AuthFacts;
 use super::auth;
 use super::claims::Claim;
 use super::conclude::Outcome;
@@ -20,6 +21,7 @@ use super::needs::Wanted;
 use super::observe::Look;
 use super::reconcile::{Known, Work};
 use super::resource::{Change, Phase, When};
+use super::spec::ManagementPolicy;
 use super::status::{ConditionType, External, Intent, Operation, Reason, seconds};
 use crate::databricks::Urgency;
 
@@ -40,6 +42,7 @@ impl Work<'_> {
     fn tell(&mut self, known: &Known, look: &Look, step: Step) -> Result<Outcome> {
         let bound = self.record() == Record::Bound;
         if let Some(seen) = look.seen() {
+            self.may_touch(known, seen)?;
             let changes = self.changes(known, look)?;
             self.keep_time(seen, &changes)?;
             let ours =
@@ -95,7 +98,7 @@ impl Work<'_> {
         Ok(())
     }
 
-    /// A grant that does not let us give what an object has does not let us take it away either.
+    /// A grant that does not let us give what an object has does not let us take it away either, nor show it.
     fn may_touch(&self, known: &Known, seen: &Seen) -> Result<()> {
         let power = self.driver.power(&seen.state)?;
         auth::check_power(&known.admission, &power, &self.subject.who.namespace)
@@ -117,9 +120,16 @@ impl Work<'_> {
     async fn adopt(&mut self, known: &Known, look: Look) -> Result<Outcome> {
         let seen = look.seen().cloned().ok_or_else(nothing_to_act_on)?;
         self.may_touch(known, &seen)?;
-        let claim = Claim::id(known.admission.session.client.account_id(), &self.subject.who.kind, &seen.id);
-        if let Some(holder) = self.engine.claims.take(&claim, &self.rank(), &self.subject.who) {
-            return Ok(self.conflict(&holder));
+        if self.management.policy() == ManagementPolicy::Managed {
+            let claim =
+                Claim::id(known.admission.session.client.account_id(), &self.subject.who.kind, &seen.id);
+            self.engine.claims.wish(&claim, &self.rank(), &self.subject.who);
+            if self.engine.others_unseen(&self.subject.uid()) {
+                return Ok(others_first());
+            }
+            if let Some(holder) = self.engine.claims.take(&claim, &self.rank(), &self.subject.who) {
+                return Ok(self.conflict(&holder));
+            }
         }
         let bind = self.external(known, &seen, true);
         let changes = self.changes(known, &look)?;
@@ -147,8 +157,7 @@ impl Work<'_> {
         let rank = self.rank();
         self.engine.claims.wish(&claim, &rank, &self.subject.who);
         if self.engine.others_unseen(&self.subject.uid()) {
-            let message = "waiting until all objects were looked at once".into();
-            return Ok(Outcome::Progress { reason: Reason::Progressing, message, sent: false });
+            return Ok(others_first());
         }
         if let Some(holder) = self.engine.claims.take(&claim, &rank, &self.subject.who) {
             return Ok(self.conflict(&holder));
@@ -178,6 +187,10 @@ impl Work<'_> {
             Err(error @ (Error::Unknown { .. } | Error::Fenced)) => return Err(error),
             Err(error) => {
                 self.subject.status_mut()?.intent = None;
+                if matches!(error, Error::Terminal { reason: Reason::ExternalResourceMissing, .. }) {
+                    // What it is for is gone: a principal that was made anew has another id.
+                    known.admission.session.forget_principals();
+                }
                 if matches!(error, Error::Terminal { reason: Reason::AlreadyExists, .. }) {
                     // It may have come into being since the listing that this pass rested on, so a new one is read. If
                     // that does not show it either, this is the answer, without asking again.
@@ -306,10 +319,16 @@ impl Work<'_> {
         want: Option<&serde_json::Value>,
         seen: Option<&Seen>,
     ) -> Result<Option<OwnedMutexGuard<()>>> {
-        let facts = &known.admission.session.facts;
+        let session = &known.admission.session;
+        let facts = &session.facts;
+        if self.driver.traits().guarded_alone {
+            let principal_id = session.own_id().await?;
+            let facts = AuthFacts { principal_id, ..facts.clone() };
+            return self.driver.guard(want, seen, &[], &facts).map(|()| None);
+        }
         // Such guards are about the operator's own addresses: without any there is nothing to look for.
         if !self.driver.traits().guarded_among_siblings || facts.egress.is_empty() {
-            return self.driver.guard(want, seen, &[], facts).map(|()| None);
+            return Ok(None);
         }
         let slot = (known.admission.session.client.account_id().to_owned(), self.subject.who.kind.clone());
         let lock: Arc<_> =
@@ -318,6 +337,12 @@ impl Work<'_> {
         let siblings = self.driver.list(&known.reader, "").await?;
         self.driver.guard(want, seen, &siblings, facts).map(|()| Some(held))
     }
+}
+
+/// After a start nobody gets anything before it is known who else means it.
+fn others_first() -> Outcome {
+    let message = "waiting until all objects were looked at once".into();
+    Outcome::Progress { reason: Reason::Progressing, message, sent: false }
 }
 
 fn nothing_to_act_on() -> Error {

@@ -13,6 +13,7 @@ use k8s_openapi::api::core::v1::Namespace;
 use kube::api::Api;
 use kube::core::DynamicObject;
 use kube::{Client as KubeClient, ResourceExt};
+use tokio::sync::OnceCell;
 use tokio::time::Instant;
 
 use super::access::AuthFacts;
@@ -114,8 +115,11 @@ impl Auths {
         };
         let Some((spec, usable, last_good)) = entry else {
             if known {
-                // Just after a start. It is no news, and it wakes us.
-                return Err(Error::Conflict(format!("{KIND} {home}/{} was not looked at yet", auth.name)));
+                // Just after a start. It is no news, and it wakes us. A stranger is not told that there is one.
+                return Err(Error::Conflict(match home == namespace {
+                    true => format!("{KIND} {home}/{} was not looked at yet", auth.name),
+                    false => refused().to_string(),
+                }));
             }
             if home != namespace {
                 return Err(refused());
@@ -243,7 +247,7 @@ impl Auths {
             account_id: spec.account_id.clone(),
             client_id: client_id.clone(),
         };
-        let facts = AuthFacts { client_id: client_id.clone(), egress: egress(spec)? };
+        let facts = AuthFacts { client_id: client_id.clone(), principal_id: None, egress: egress(spec)? };
         if let Some(session) = self.session(who).filter(|s| s.key == key && s.facts == facts) {
             session.client.authenticate().await.map_err(auth_error)?;
             return Ok(session);
@@ -257,6 +261,7 @@ impl Auths {
             facts,
             snapshots: Snapshots::default(),
             principals: Mutex::default(),
+            own_id: OnceCell::new(),
             key,
         }))
     }

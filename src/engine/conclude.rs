@@ -191,12 +191,10 @@ fn failed(status: &AnyStatus, error: &Error, pass: &Pass) -> Option<Vec<Verdict>
         Error::Conflict(_) if status.conditions.is_empty() => Some(begun()),
         Error::Conflict(message) => transient(status, Reason::Retrying, message, pass),
         Error::Terminal { .. } if pass.deleting => Some(blocked(Reason::ApiRefused)),
-        Error::Waiting { reason: Reason::ApplyFailed, .. } if pass.deleting => {
-            Some(blocked(Reason::ApiRefused))
-        }
         Error::Waiting { reason, .. } if pass.deleting && about_credentials(*reason) => {
             Some(blocked(Reason::CredentialsUnavailable))
         }
+        Error::Waiting { .. } if pass.deleting => Some(blocked(Reason::ApiRefused)),
         Error::Terminal { reason, message } => Some(stalled(status, *reason, message, pass)),
         Error::Waiting { reason, message } => Some(waiting(status, *reason, message, pass)),
         Error::Unknown { message } => Some(retrying(status, Reason::Retrying, message, pass)),

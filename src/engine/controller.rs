@@ -186,6 +186,9 @@ impl Engine {
     }
 
     fn claim_recorded(&self, kind: &str, object: &DynamicObject) {
+        if object.data["spec"]["managementPolicy"] == "Observe" {
+            return;
+        }
         let rank = Rank { created: created(object), uid: object.uid().unwrap_or_default() };
         let external = &object.data["status"]["external"];
         if let (Some(account), Some(id)) = (external["accountId"].as_str(), external["id"].as_str()) {

@@ -46,6 +46,8 @@ pub struct Traits {
     pub lifecycle: Lifecycle,
     /// Whether it holds users' data.
     pub data_bearing: bool,
+    /// Whether its guard looks at the act alone, and so asks who the operator is.
+    pub guarded_alone: bool,
     /// Whether its guard looks at all objects of the kind.
     pub guarded_among_siblings: bool,
 }
@@ -140,6 +142,7 @@ impl<R: ExternalResource> Driver for Adapter<R> {
             ownership: R::OWNERSHIP,
             lifecycle: R::LIFECYCLE,
             data_bearing: R::DATA_BEARING,
+            guarded_alone: matches!(R::GUARD, Some(Guard::Alone(_))),
             guarded_among_siblings: matches!(R::GUARD, Some(Guard::Among(_))),
         }
     }

@@ -16,7 +16,7 @@ use super::error::{Error, Result};
 use super::needs::{Need, Resolved, Wanted};
 use super::pass::Engine;
 use super::reconcile::{Known, Work};
-use super::spec::format_duration;
+use super::spec::{ManagementPolicy, format_duration};
 use super::status::{ConditionType, Effective, Reason};
 use super::wake::Who;
 use crate::databricks::Urgency;
@@ -47,7 +47,7 @@ impl Work<'_> {
         Ok(Known { admission, reader, writer, want, not_before })
     }
 
-    /// What this object claimed under a name it no longer has is free for others.
+    /// What this object claimed under a name it no longer has, or now only observes, is free for others.
     fn keep_claims(&mut self, admission: &Admission, want: Option<&Value>) -> Result<()> {
         let account = admission.session.client.account_id();
         let kind = &self.subject.who.kind;
@@ -57,7 +57,9 @@ impl Work<'_> {
         let id = status.external.as_ref().map(|e| Claim::id(account, kind, &e.id));
         // A create that has begun may still have its effect.
         let begun = status.intent.as_ref().map(|intent| Claim::intent(kind, intent));
-        let kept: Vec<Claim> = key.into_iter().chain(id).chain(begun).collect();
+        let wanted =
+            key.into_iter().chain(id).filter(|_| self.management.policy() == ManagementPolicy::Managed);
+        let kept: Vec<Claim> = wanted.chain(begun).collect();
         self.engine
             .claims
             .keep_only(&self.subject.who, &kept)

@@ -121,7 +121,8 @@ impl Work<'_> {
     }
 
     /// A create whose result is not known: wait until the account surely shows what it made, then look for what was not
-    /// there before. The key is the intent's, for the spec may have been changed since.
+    /// there before. The key is the intent's, for the spec may have been changed since. What was made at another time may
+    /// be somebody else's, or ours by a clock that is wrong: that is for a person to decide.
     async fn resolve_intent(&mut self, known: &Known, intent: &Intent) -> Result<()> {
         // A clock that was set back makes the intent look as if it were to come: that is no age at all.
         let age = Timestamp::now().duration_since(intent.time.0);
@@ -136,13 +137,18 @@ impl Work<'_> {
             });
         }
         let key = Key { within: intent.within.clone(), name: intent.name.clone() };
-        let mut hits = vec![];
+        let (mut hits, mut in_time) = (vec![], true);
+        let slack = i64::try_from(quarantine.as_secs()).unwrap_or(i64::MAX).saturating_add(SKEW_SECONDS);
         for seen in self.driver.list(&known.reader, &key.within).await? {
-            let young = seen.about.created.is_none_or(|at| at >= intent.time.0.as_second() - SKEW_SECONDS);
-            let marked = seen.about.owner.as_ref().is_none_or(|owner| *owner == self.marker());
-            let fits =
-                self.driver.matches(&key, &seen)? && young && marked && !intent.before.contains(&seen.id);
+            // Our own create always puts the mark on.
+            let marked = match self.driver.traits().ownership {
+                Ownership::Marker => seen.about.owner.as_ref() == Some(&self.marker()),
+                Ownership::RecordedId => true,
+            };
+            let fits = self.driver.matches(&key, &seen)? && marked && !intent.before.contains(&seen.id);
             if fits && self.holder(known, &seen.id).is_none() {
+                let off = |at: i64| at.saturating_sub(intent.time.0.as_second());
+                in_time &= seen.about.created.is_none_or(|at| (-SKEW_SECONDS..=slack).contains(&off(at)));
                 hits.push(seen.id);
             }
         }
@@ -151,7 +157,7 @@ impl Work<'_> {
         let engine = self.engine;
         match hits.as_slice() {
             [] => self.subject.status_mut()?.intent = None,
-            [id] => {
+            [id] if in_time => {
                 let status = self.subject.status_mut()?;
                 let name = Some(intent.name.clone());
                 status.external = Some(External { account_id, id: id.clone(), name, adopted: false });
@@ -167,8 +173,10 @@ impl Work<'_> {
                 return Err(Error::terminal(
                     Reason::CreateResultUnknown,
                     format!(
-                        "a create was interrupted and several objects could be its result ({}): delete the wrong ones in \
-                         the account, or set spec.externalId on a new object",
+                        "a create was interrupted at {}, and what is in the account now may or may not be its result ({}): \
+                         delete what is not meant in the account, or delete this object with deletionPolicy Retain and \
+                         name the right one with spec.externalId on a new object",
+                        intent.time.0,
                         several.join(", ")
                     ),
                 ));
@@ -209,6 +217,12 @@ impl Work<'_> {
             None if upsert && within.is_some() => (None, freshness == Freshness::Routine),
             _ => {
                 let seen = self.driver.get(&known.reader, id).await?;
+                if let Some(other) = seen.as_ref().filter(|seen| seen.id != id) {
+                    return Err(Error::retry(format!(
+                        "asked for {id}, Databricks answered with {}",
+                        other.id
+                    )));
+                }
                 if let (Some(within), Some(seen)) = (&within, &seen) {
                     known.admission.session.snapshots.amend(self.driver, within, id, Some(seen)).await;
                 }
@@ -256,9 +270,16 @@ impl Work<'_> {
     fn reading(&self, known: &Known, upsert: bool) -> Result<Instant> {
         let not_before = known.not_before;
         let open = self.subject.status.as_ref().map_err(Clone::clone)?.operation.is_some();
-        Ok(match (upsert, self.remember(|m| m.delete_accepted)) {
+        let (accepted, absent) = self.remember(|m| (m.delete_accepted, m.absent_since));
+        Ok(match (upsert, accepted) {
             (true, Some(accepted)) => not_before.max(accepted),
-            (true, None) if self.subject.deleting() => not_before.max(recent(UPSERT_FRESH)),
+            (true, None) if self.subject.deleting() => {
+                // That it was absent from one LIST is confirmed by another, not by the same.
+                let again = absent.map(|since| since + self.engine.settings.absence);
+                not_before
+                    .max(recent(UPSERT_FRESH))
+                    .max(again.filter(|at| *at <= Instant::now()).unwrap_or(not_before))
+            }
             (true, None) if open => not_before.max(recent(self.engine.settings.pace.poll_min)),
             _ => not_before,
         })
@@ -276,7 +297,7 @@ impl Work<'_> {
             for seen in
                 snapshots.look(self.driver, &known.reader, within.unwrap_or_default(), fresh, all).await?
             {
-                if seen.id == id {
+                if seen.id == id && !matches!(seen.about.phase, Phase::Leaving(_)) {
                     return Err(Error::retry(
                         "Databricks says of one object both that it exists and that it does not",
                     ));
@@ -330,6 +351,8 @@ impl Work<'_> {
         };
         let mut hits = snapshots.look(driver, &known.reader, &key.within, fresh, matching).await??;
         let before: Vec<String> = hits.iter().map(|s| s.id.clone()).collect();
+        // What is on its way out is not taken over, and keeps nobody from making another.
+        hits.retain(|seen| !matches!(seen.about.phase, Phase::Leaving(_)));
         let marker = self.marker();
         if let Some(marked) = hits.iter().position(|s| s.about.owner.as_ref() == Some(&marker)) {
             let seen = hits.swap_remove(marked);
@@ -343,7 +366,7 @@ impl Work<'_> {
                 let ours = upsert && self.subject.status_mut()?.intent.is_some();
                 self.unless_held(known, seen, if ours { What::Ours } else { What::Stranger })
             }
-            _ => What::Several(before.clone()),
+            _ => What::Several(hits.into_iter().map(|seen| seen.id).collect()),
         };
         Ok(Look { what, may_be_stale: false, before })
     }
@@ -373,7 +396,11 @@ impl Work<'_> {
     }
 
     /// Who else manages the object with this id. An object that is recorded as its manager claims it at every pass.
+    /// One that only observes claims nothing, and takes nothing away from anybody.
     pub fn holder(&self, known: &Known, id: &str) -> Option<Who> {
+        if self.management.policy() == ManagementPolicy::Observe {
+            return None;
+        }
         let claim = Claim::id(known.admission.session.client.account_id(), &self.subject.who.kind, id);
         let recorded =
             self.subject.status.as_ref().is_ok_and(|s| s.external.as_ref().is_some_and(|e| e.id == id));

@@ -61,6 +61,9 @@ pub struct Known {
     pub not_before: Instant,
 }
 
+/// How many passes on a stale view in a row, some half a minute at the usual back-off, count as a look.
+const STALE_LOOKS: u32 = 5;
+
 /// One pass. A panic in it is caught, shown on the object, and harms no other.
 pub async fn reconcile(
     object: Arc<DynamicObject>,
@@ -88,7 +91,8 @@ pub async fn reconcile(
         Err(_) if subject.deleting() && nothing_outside(&subject) => subject.release(&engine, None).await,
         Err(error) => Err(error),
     };
-    if !matches!(outcome, Err(Error::Conflict(_))) {
+    // A pass on a stale view was no look. One that is stale again and again must not hold up everybody else.
+    if !matches!(outcome, Err(Error::Conflict(_))) || engine.attempts(&uid) >= STALE_LOOKS {
         engine.looked_at(&uid);
     }
     let who = subject.who.clone();
@@ -99,21 +103,30 @@ pub async fn reconcile(
     }
     let ended = subject.conclude(&engine, outcome, Reason::Available).await;
     if let (Ended::Gone, Some((writer, id))) = (&ended, made) {
-        undo(driver, &writer, &id, &who).await;
+        tokio::spawn(undo(engine, driver, writer, id, who));
     }
     ended.action()
 }
 
 /// The Kubernetes object vanished, finalizer and all, while its object was being made: nobody will ever delete that one,
-/// so it is deleted now.
-async fn undo(driver: &dyn Driver, writer: &Writer, id: &str, who: &Who) {
-    match driver.delete(writer, id).await {
-        Ok(()) => {
-            tracing::warn!(object = %who, external_id = id, "deleted what was just made: the object is gone")
-        }
-        Err(error) => {
+/// so it is deleted now. What is being made may refuse that for as long as making it takes.
+async fn undo(engine: Arc<Engine>, driver: &'static dyn Driver, writer: Writer, id: String, who: Who) {
+    let (since, mut wait) = (Instant::now(), engine.settings.pace.poll_min);
+    loop {
+        let error = match driver.delete(&writer, &id).await {
+            Ok(()) | Err(Error::Terminal { reason: Reason::ExternalResourceMissing, .. }) => {
+                tracing::warn!(object = %who, external_id = id, "deleted what was just made: the object is gone");
+                return;
+            }
+            Err(error) => error,
+        };
+        if since.elapsed() > engine.settings.operation {
             tracing::error!(object = %who, external_id = id, %error, "ORPHAN: delete this object in the account by hand");
+            return;
         }
+        tracing::warn!(object = %who, external_id = id, %error, "what was just made cannot be deleted yet");
+        tokio::time::sleep(wait).await;
+        wait = (wait * 2).min(engine.settings.pace.poll_max);
     }
 }
 
@@ -174,6 +187,11 @@ impl Engine {
         self.first_look.lock().expect("no panic while held").remove(uid);
     }
 
+    /// How many passes in a row have failed.
+    fn attempts(&self, uid: &str) -> u32 {
+        self.memory.lock().expect("no panic while held").get(uid).map_or(0, |memory| memory.attempts)
+    }
+
     /// Whether objects from before the start have not been looked at yet.
     pub fn others_unseen(&self, uid: &str) -> bool {
         let mut waiting = self.first_look.lock().expect("no panic while held");
@@ -225,8 +243,9 @@ impl Work<'_> {
         {
             return Running::No;
         }
+        // A clock that was set back makes it look as if it were to come: that is no age at all.
         let age = k8s_openapi::jiff::Timestamp::now().duration_since(operation.since.0);
-        let over = age.unsigned_abs() > self.engine.settings.operation;
+        let over = !age.is_negative() && age.unsigned_abs() > self.engine.settings.operation;
         if over { Running::Overdue } else { Running::Yes }
     }
 

@@ -177,7 +177,7 @@ pub enum Lifecycle {
 
 /// A check that may refuse a write. `Err` refuses it.
 pub enum Guard<R: ExternalResource> {
-    /// Looks at the act alone.
+    /// Looks at the act alone, and knows the operator's own principal.
     Alone(fn(&Act<'_, R>, &AuthFacts) -> Result<()>),
     /// Looks at all objects of the kind, freshly listed; such acts are done one at a time per account.
     Among(AmongSiblings<R>),

@@ -118,7 +118,7 @@ impl ExternalResource for Credential {
     }
 
     async fn list(api: &Reader, _: &str) -> ApiResult<Vec<Observed<Self>>> {
-        let all: Vec<Remote> = api.list(api.path(&["credentials"]), Pages::Whole("credentials")).await?;
+        let all: Vec<Remote> = api.list(api.path(&["credentials"]), Pages::Bare).await?;
         Ok(all.into_iter().map(Observed::from).collect())
     }
 

@@ -270,10 +270,8 @@ impl ExternalResource for PermissionAssignment {
         for row in rows {
             let permission = normal(row.permissions.iter().flatten().map(String::as_str));
             let error = row.error.filter(|text| !text.is_empty());
-            let Some(principal) = row.principal else {
-                // An error that is nobody's says nothing about the others.
-                if error.is_some() { continue } else { return Err(unreadable().into()) }
-            };
+            // Whose row it is, is not known: then nobody can be said to have no access.
+            let principal = row.principal.ok_or_else(unreadable)?;
             if permission.is_empty() && error.is_none() {
                 continue;
             }
@@ -352,11 +350,28 @@ fn sharpened(error: databricks::Error) -> CallError {
 
 /// Refuses to take the operator's own access away.
 fn keep_the_operator_in(act: &Act<'_, PermissionAssignment>, auth: &AuthFacts) -> Result<()> {
-    let Some(seen) = act.seen else { return Ok(()) };
-    let lowers = act.want.is_none_or(|want| seen.state.permission == "ADMIN" && want.permission != "ADMIN");
-    if !lowers {
+    let Some(state) = act.want.or(act.seen.map(|seen| &seen.state)) else { return Ok(()) };
+    let admin = |state: &PermissionAssignmentState| state.permission == "ADMIN";
+    // What was not there when it was looked for may be there by now.
+    let had = act.seen.is_none_or(|seen| admin(&seen.state) || act.want.is_none());
+    if !had || act.want.is_some_and(admin) {
         return Ok(());
     }
+    let refused = || {
+        Error::terminal(
+            Reason::WouldLockOut,
+            format!(
+                "this would take the operator's own access to workspace {} away (it is service principal {}): keep ADMIN in \
+                 spec.permissions, or to delete this object, set spec.deletionPolicy to Retain",
+                state.workspace_id, auth.client_id
+            ),
+        )
+    };
+    if let Some(own) = &auth.principal_id {
+        return if *own == state.principal_id.to_string() { Err(refused()) } else { Ok(()) };
+    }
+    // The account does not tell our id: the list tells whose access it is.
+    let Some(seen) = act.seen else { return Ok(()) };
     if seen.facts.principal_type.is_none() {
         return Err(Error::retry("it is not known yet whose access this is; the list is read again"));
     }
@@ -366,12 +381,5 @@ fn keep_the_operator_in(act: &Act<'_, PermissionAssignment>, auth: &AuthFacts) -
     {
         return Ok(());
     }
-    Err(Error::terminal(
-        Reason::WouldLockOut,
-        format!(
-            "this would take the operator's own access to workspace {} away (it is service principal {name}): keep ADMIN \
-             in spec.permissions, or to delete this object, set spec.deletionPolicy to Retain",
-            seen.state.workspace_id
-        ),
-    ))
+    Err(refused())
 }

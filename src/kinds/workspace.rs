@@ -306,7 +306,7 @@ impl ExternalResource for Workspace {
     }
 
     async fn list(api: &Reader, _: &str) -> ApiResult<Vec<Observed<Self>>> {
-        let all: Vec<Remote> = api.list(api.path(&["workspaces"]), Pages::Whole("workspaces")).await?;
+        let all: Vec<Remote> = api.list(api.path(&["workspaces"]), Pages::Bare).await?;
         let mut seen = Vec::with_capacity(all.len());
         for remote in all {
             seen.push(remote.explained(api).await.observed(api.host()));

@@ -244,7 +244,9 @@ async fn a_group_made_again_under_its_name_gets_nothing() {
         .filter(|call| call.class == "scim")
         .filter_map(|call| Some(call.query.iter().find(|(k, _)| k == "filter")?.1.as_str()))
         .collect();
-    assert_eq!(asked, [r#"displayName eq "data-eng""#]);
+    // And once who the operator itself is.
+    let own = format!("applicationId eq \"{}\"", story.account.client_id);
+    assert_eq!(asked, [r#"displayName eq "data-eng""#, &own]);
 
     assert!(story.account.remove("Groups", &old));
     let new = story.account.insert("Groups", json!({"displayName": "data-eng"})).unwrap()["id"].clone();

@@ -31,6 +31,17 @@ fn a_whole_list_comes_bare_or_wrapped() {
 }
 
 #[test]
+fn a_bare_list_is_never_left_out() {
+    for page in [json!([1]), json!({"workspaces": [1]})] {
+        assert_eq!(read(Pages::Bare, vec![page]), Ok(vec![json!(1)]));
+    }
+    assert_eq!(read(Pages::Bare, vec![json!([])]), Ok(vec![]));
+    for page in [json!({}), json!(null), json!({"message": "x"}), json!({"a": [], "b": []})] {
+        assert!(matches!(read(Pages::Bare, vec![page.clone()]), Err(Broken::Shape(_))), "{page}");
+    }
+}
+
+#[test]
 fn what_is_no_list_is_no_empty_list() {
     for page in [
         json!(null),
@@ -41,6 +52,8 @@ fn what_is_no_list_is_no_empty_list() {
         json!({"a": [], "b": []}),
         json!({"error_code": "INTERNAL_ERROR", "message": "x"}),
         json!({"error": "x"}),
+        json!({"message": "try again"}),
+        json!({"detail": "try again"}),
         json!({"networks": [], "next_page_token": 7}),
     ] {
         assert!(matches!(read(WHOLE, vec![page.clone()]), Err(Broken::Shape(_))), "{page}");

@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 
 use super::spec::{AuthStatus, DatabricksAuthSpec, Dependents};
 use super::{Auths, KIND};
+use crate::engine::cluster::FINALIZER;
 use crate::engine::conclude::{AnyStatus, Outcome};
 use crate::engine::error::{Error, Result};
 use crate::engine::pass::{Ended, Engine, Subject};
@@ -23,6 +24,9 @@ pub async fn reconcile(object: Arc<DynamicObject>, engine: Arc<Engine>) -> Actio
         Ok(()) => hops(&engine, &mut subject).await,
         Err(error) => Err(error),
     };
+    if let Err(error) = &outcome {
+        engine.auths.give_up(&subject.who, &subject.spec(), error);
+    }
     let well = matches!(outcome, Ok(Outcome::Rest | Outcome::Suspended));
     let ended = subject.conclude(&engine, outcome, Reason::Authenticated).await;
     match ended {
@@ -34,7 +38,7 @@ pub async fn reconcile(object: Arc<DynamicObject>, engine: Arc<Engine>) -> Actio
 
 async fn hops(engine: &Engine, subject: &mut Subject) -> Result<Outcome> {
     let who = subject.who.clone();
-    let dependents = engine.wake.dependents(&who);
+    let dependents = dependents(engine, &who);
     if subject.deleting() && dependents.is_empty() {
         return subject.release(engine, None).await;
     }
@@ -53,6 +57,19 @@ async fn hops(engine: &Engine, subject: &mut Subject) -> Result<Outcome> {
         return Ok(Outcome::Blocked { reason: Reason::DependencyStillInUse, message });
     }
     outcome
+}
+
+/// Who holds a DatabricksAuth that is to go: those of its own namespace, and of others those that were admitted, which is
+/// when they got our finalizer. A reference alone must not be enough, or any tenant could hold any other's.
+fn dependents(engine: &Engine, who: &Who) -> Vec<Who> {
+    let mut all = engine.wake.dependents(who);
+    all.retain(|other| {
+        other.namespace == who.namespace
+            || engine.object(other).is_some_and(|object| {
+                engine.cluster.freshest(&object).finalizers().iter().any(|f| f == FINALIZER)
+            })
+    });
+    all
 }
 
 fn still_used(dependents: &[Who]) -> String {
@@ -115,6 +132,18 @@ fn set_facts(status: &mut AnyStatus, facts: &AuthStatus) {
 }
 
 impl Auths {
+    /// A pass failed before it came to a session: if there never was one, those who wait are told why.
+    fn give_up(&self, who: &Who, spec: &Value, error: &Error) {
+        let Ok(spec) = serde_json::from_value::<DatabricksAuthSpec>(spec.clone()) else { return };
+        let known = {
+            let entries = self.entries.lock().expect("no panic while held");
+            entries.contains_key(&(who.namespace.clone(), who.name.clone()))
+        };
+        if !known && !matches!(error, Error::Conflict(_)) {
+            self.store(who, &spec, Err(error.clone()));
+        }
+    }
+
     /// Whether there is a working session for the DatabricksAuth as it is written now.
     fn has_usable(&self, who: &Who, object: &DynamicObject, spec: &DatabricksAuthSpec) -> bool {
         let entries = self.entries.lock().expect("no panic while held");

@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::sync::Mutex;
 use std::time::Duration;
 
+use tokio::sync::OnceCell;
 use tokio::time::Instant;
 
 use crate::databricks::{Client, Pages, Urgency};
@@ -22,6 +23,7 @@ pub struct Session {
     /// LISTs shared by objects.
     pub snapshots: Snapshots,
     pub(super) principals: Mutex<HashMap<PrincipalName, (Instant, Option<String>)>>,
+    pub(super) own_id: OnceCell<Option<String>>,
     pub(super) key: Key,
 }
 
@@ -39,6 +41,24 @@ pub(super) struct Key {
 const PRINCIPAL_TTL: Duration = Duration::from_secs(60);
 
 impl Session {
+    /// The id of the operator's own service principal, asked for once. `None` if the account does not tell: some
+    /// credentials may manage a workspace's assignments and not read the account's principals.
+    pub async fn own_id(&self) -> Result<Option<String>> {
+        let ask = || async {
+            let own = PrincipalName::ServicePrincipal(self.facts.client_id.clone());
+            match self.principal(&own, Urgency::Urgent, false).await {
+                Err(Error::Terminal { reason: Reason::PermissionDenied, .. }) => Ok(None),
+                told => told,
+            }
+        };
+        self.own_id.get_or_try_init(ask).await.cloned()
+    }
+
+    /// Forgets which ids names stand for: one of them turned out to be no longer true.
+    pub fn forget_principals(&self) {
+        self.principals.lock().expect("no panic while held").clear();
+    }
+
     /// The id of a principal, or `None` if the account has none of that name. Answers are kept for a minute unless
     /// `fresh` is asked for.
     pub async fn principal(
@@ -62,7 +82,9 @@ impl Session {
             ("attributes".into(), format!("id,{attribute}")),
         ];
         let path = reader.path(&["scim", "v2", collection]);
-        let found: Vec<Principal> = reader.search(path, query, Pages::Scim).await?;
+        let mut found: Vec<Principal> = reader.search(path, query, Pages::Scim).await?;
+        // A host that does not know the filter tells others too.
+        found.retain(|one| one.name(attribute).is_some_and(|name| same(name, &value)));
         let id = match found.as_slice() {
             [] => None,
             [one] => Some(one.id.clone()),
@@ -85,7 +107,20 @@ impl Session {
     }
 }
 
+/// SCIM compares these names without regard to case.
+fn same(one: &str, other: &str) -> bool {
+    one.to_lowercase() == other.to_lowercase()
+}
+
 #[derive(serde::Deserialize)]
 struct Principal {
     id: String,
+    #[serde(flatten)]
+    attributes: serde_json::Map<String, serde_json::Value>,
+}
+
+impl Principal {
+    fn name(&self, attribute: &str) -> Option<&str> {
+        self.attributes.get(attribute)?.as_str()
+    }
 }
