@@ -7,11 +7,13 @@ use std::time::Duration;
 use clap::{CommandFactory, Parser, Subcommand};
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use kube::{Client, CustomResourceExt};
+use tokio::sync::oneshot;
 use tokio_util::sync::CancellationToken;
 
 use crate::config::Run;
 use crate::engine::access::Permit;
 use crate::engine::auth::spec::DatabricksAuth;
+use crate::engine::lease::Lease;
 use crate::engine::{controller, crd};
 use crate::kinds::KINDS;
 use crate::telemetry::{self, Readiness};
@@ -105,27 +107,54 @@ async fn serve(run: &Run) -> Result<(), String> {
     telemetry::log(run.log_format, &run.log)?;
     let stop = CancellationToken::new();
     tokio::spawn(on_signal(stop.clone()));
+    let mut lease = run.leader_elect.then(|| {
+        let settings = run.lease(client.default_namespace().to_owned());
+        Lease::new(client.clone(), settings)
+    });
     let parts = controller::Parts {
         client,
         kinds: KINDS,
         settings: run.engine(),
         hosts: run.hosts(),
         databricks: run.client(),
-        permit: Permit::sole(),
+        permit: lease.as_ref().map_or_else(Permit::sole, Lease::permit),
     };
     tracing::info!(namespaces = ?run.namespaces, installation = run.installation, "the operator starts");
-    let running = controller::run(parts, stop.clone(), move || {
+    let ready = move || {
         ready.set();
         tracing::info!("caches are filled; the operator is ready");
-    });
+    };
+    let (leads, leading) = oneshot::channel();
+    let held = async {
+        match &mut lease {
+            Some(lease) => lease.hold(leads).await,
+            None => {
+                let _ = leads.send(());
+                std::future::pending().await
+            }
+        }
+    };
+    let leading = async {
+        if leading.await.is_err() {
+            // The lease cannot be had, which ends the process.
+            std::future::pending::<()>().await;
+        }
+    };
+    let running = controller::run(parts, stop.clone(), ready, leading);
     let overtime = async {
         stop.cancelled().await;
         tokio::time::sleep(controller::SHUTDOWN).await;
     };
-    tokio::select! {
+    let ended = tokio::select! {
         ended = running => ended,
+        reason = held => Err(reason),
         () = overtime => Err("calls were still under way when the time to end was over".into()),
+    };
+    // Where calls may still be under way the lease has to run out.
+    if let (Ok(()), Some(lease)) = (&ended, lease) {
+        lease.release().await;
     }
+    ended
 }
 
 async fn connect() -> Result<Client, String> {
@@ -149,7 +178,8 @@ async fn check_cluster(client: &Client, run: &Run) -> Result<(), String> {
             Some(namespace) => kube::Api::namespaced_with(client.clone(), namespace, &resource),
             None => kube::Api::all_with(client.clone(), &resource),
         };
-        let one = kube::api::ListParams::default().limit(1);
+        let one =
+            kube::api::ListParams::default().limit(1).labels(run.selector.as_deref().unwrap_or_default());
         match tokio::time::timeout(Duration::from_secs(20), api.list_metadata(&one)).await {
             Ok(Ok(_)) => {}
             // By the code: the 404 of a group without any CRD is a plain page, which says no reason.

@@ -44,6 +44,8 @@ pub struct Connection {
 pub struct Settings {
     /// For one try, from the first byte out to the last byte in.
     pub request_timeout: Duration,
+    /// The same for a call that changes something: shorter than a lease, so that none outlives it.
+    pub write_timeout: Duration,
     /// For DNS, TCP and TLS; part of the former.
     pub connect_timeout: Duration,
     /// In the long run, for each class of endpoints.
@@ -58,6 +60,7 @@ impl Default for Settings {
     fn default() -> Settings {
         Settings {
             request_timeout: Duration::from_secs(30),
+            write_timeout: Duration::from_secs(10),
             connect_timeout: Duration::from_secs(5),
             requests_per_second: 20.0,
             burst: 40,
@@ -74,6 +77,7 @@ pub struct Client {
 
 struct Inner {
     connection: Connection,
+    settings: Settings,
     wire: Wire,
     rate: Rate,
     tokens: Arc<Tokens>,
@@ -85,6 +89,8 @@ struct Try<'a> {
     class: Class,
     urgency: Urgency,
     fence: Option<&'a Fence>,
+    /// Longest time for the exchange.
+    limit: Duration,
     /// What must not come back in an error.
     secrets: Vec<String>,
 }
@@ -97,7 +103,8 @@ impl Client {
     pub fn new(connection: Connection, settings: &Settings) -> Result<Client, Error> {
         let wire = Wire::new(&connection.host, settings)?;
         let rate = Rate::new(settings.requests_per_second, settings.burst);
-        Ok(Client { inner: Arc::new(Inner { connection, wire, rate, tokens: Arc::default() }) })
+        let settings = settings.clone();
+        Ok(Client { inner: Arc::new(Inner { connection, settings, wire, rate, tokens: Arc::default() }) })
     }
 
     /// The account that this client is for.
@@ -206,6 +213,10 @@ impl Inner {
                     class: Class::of(&request.path),
                     urgency: request.urgency,
                     fence: request.fence.as_ref(),
+                    limit: match request.method {
+                        Method::Get => self.settings.request_timeout,
+                        _ => self.settings.write_timeout,
+                    },
                     secrets,
                 },
             )
@@ -225,7 +236,7 @@ impl Inner {
         if this.fence.is_some_and(|may_act| !may_act()) {
             return Err(Error::Fenced { call });
         }
-        let reply = self.wire.send(http, &call).await?;
+        let reply = self.wire.send(http, &call, this.limit).await?;
         if reply.is_success() {
             self.rate.answered(this.class);
             return Ok(reply);

@@ -5,6 +5,8 @@
 
 use std::time::Duration;
 
+use kube::ResourceExt;
+use kube::api::DynamicObject;
 use serde_json::{Value, json};
 use simulator::{Fault, When};
 use tokio::time::Instant;
@@ -713,4 +715,46 @@ fn shuffle<T>(items: &mut [T], seed: u64) {
         state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
         items.swap(last, usize::try_from(state >> 33).unwrap() % (last + 1));
     }
+}
+
+/// More deletions within an hour than the operator is allowed to stop all further ones, with a way on for each
+/// object and for all.
+#[tokio::test]
+async fn a_mass_deletion_stops_until_a_person_has_looked() {
+    let mut story = Story::start_with("deletion-breaker", &[("max-deletions-per-hour", "3")]).await;
+    let names: Vec<String> = (0..6).map(|n| format!("list-{n}")).collect();
+    for name in &names {
+        let spec = json!({"label": name, "listType": "ALLOW", "ipAddresses": ["203.0.113.1"]});
+        story.apply(&story.managed("IpAccessList", name, spec)).await;
+    }
+    for name in &names {
+        story.wait_ready("IpAccessList", name).await;
+    }
+    for name in &names {
+        story.delete("IpAccessList", name).await;
+    }
+    let stopped = eventually("three are gone and three are stopped", SOON, async || {
+        let left = story.api("IpAccessList").list(&Default::default()).await.map_err(|e| e.to_string())?;
+        let is = |object: &&DynamicObject| {
+            let object = json!(object);
+            condition(&object, "DeletionBlocked").is_some_and(|c| c["reason"] == "TooManyDeletions")
+        };
+        let stopped: Vec<String> = left.iter().filter(is).map(|object| object.name_any()).collect();
+        if left.items.len() == 3 && stopped.len() == 3 { Ok(stopped) } else { Err(format!("{stopped:?}")) }
+    });
+    let stopped = stopped.await.unwrap();
+    assert_eq!(story.account.objects("ip-access-lists").len(), 3);
+    assert_eq!(story.account.writes().iter().filter(|call| call.method == "DELETE").count(), 3);
+
+    // One may stay in the account, and the limit may be raised for the others.
+    story.patch("IpAccessList", &stopped[0], json!({"spec": {"deletionPolicy": "Retain"}})).await;
+    story.wait_gone("IpAccessList", &stopped[0]).await;
+    let status = story.operator.take().unwrap().terminate().await.unwrap();
+    assert!(status.success(), "{status}");
+    story.start_operator(&[("max-deletions-per-hour", "10")]).await;
+    for name in &stopped[1..] {
+        story.wait_gone("IpAccessList", name).await;
+    }
+    assert_eq!(story.account.objects("ip-access-lists").len(), 1);
+    story.end().await;
 }

@@ -13,6 +13,7 @@ mod gitops;
 mod guards;
 mod invariants;
 mod ip_access_list;
+mod leadership;
 mod lifecycle;
 mod lifetime;
 mod permission_assignment;

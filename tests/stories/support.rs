@@ -81,10 +81,16 @@ impl Story {
 
     /// Starts an operator for this namespace.
     pub async fn start_operator(&mut self, flags: &[(&str, &str)]) {
+        self.operator = Some(self.replica(cluster().kubeconfig(), flags).await);
+    }
+
+    /// One more operator for this namespace, with this way to the API server.
+    pub async fn replica(&mut self, kubeconfig: &Path, flags: &[(&str, &str)]) -> Operator {
         let flags = fast(&[&[("namespaces", &*self.namespace)], flags].concat());
-        let operator = Operator::start(Path::new(BINARY), cluster(), &flags).await.unwrap();
+        let dir = &cluster().dir;
+        let operator = Operator::start_through(Path::new(BINARY), kubeconfig, dir, &flags).await.unwrap();
         self.logs.push(operator.log.clone());
-        self.operator = Some(operator);
+        operator
     }
 
     /// A DatabricksAuth for the story's account.

@@ -18,7 +18,6 @@ const LONGEST_BODY: usize = 8 << 20;
 
 pub(super) struct Wire {
     http: reqwest::Client,
-    timeout: Duration,
 }
 
 impl Wire {
@@ -40,7 +39,7 @@ impl Wire {
             .tcp_keepalive(Duration::from_secs(30))
             .build();
         match http {
-            Ok(http) => Ok(Wire { http, timeout: settings.request_timeout }),
+            Ok(http) => Ok(Wire { http }),
             Err(error) => {
                 Err(Error::Invalid { call: "the HTTP client".to_owned(), reason: root_cause(error) })
             }
@@ -51,8 +50,13 @@ impl Wire {
         self.http.request(method, url).header(ACCEPT, "application/json")
     }
 
-    /// Sends once and reads the whole answer. Any status is an answer.
-    pub(super) async fn send(&self, http: RequestBuilder, call: &str) -> Result<Reply, Error> {
+    /// Sends once and reads the whole answer, within `limit`. Any status is an answer.
+    pub(super) async fn send(
+        &self,
+        http: RequestBuilder,
+        call: &str,
+        limit: Duration,
+    ) -> Result<Reply, Error> {
         let call = call.to_owned();
         let request = match http.build() {
             Ok(request) => request,
@@ -62,7 +66,7 @@ impl Wire {
             let response = self.http.execute(request).await?;
             read(response).await
         };
-        match timeout(self.timeout, exchange).await {
+        match timeout(limit, exchange).await {
             Ok(Ok(Some(reply))) => Ok(reply),
             Ok(Ok(None)) => {
                 let reason = format!("the answer is longer than {} MiB", LONGEST_BODY >> 20);
@@ -72,7 +76,7 @@ impl Wire {
                 Err(Error::Unreachable { call, reason: root_cause(error) })
             }
             Ok(Err(error)) => Err(Error::Unknown { call, reason: root_cause(error) }),
-            Err(_) => Err(Error::Unknown { call, reason: format!("it took longer than {:?}", self.timeout) }),
+            Err(_) => Err(Error::Unknown { call, reason: format!("it took longer than {limit:?}") }),
         }
     }
 }
