@@ -184,7 +184,7 @@ impl Work<'_> {
         }
         let seen = match self.driver.create(&known.writer, &want).await {
             Ok(seen) => seen,
-            Err(error @ (Error::Unknown { .. } | Error::Fenced)) => return Err(error),
+            Err(error @ Error::Unknown { .. }) => return Err(error),
             Err(error) => {
                 self.subject.status_mut()?.intent = None;
                 if matches!(error, Error::Terminal { reason: Reason::ExternalResourceMissing, .. }) {

@@ -296,6 +296,57 @@ async fn a_leader_that_is_cut_off_stops_before_the_other_begins() {
     story.end().await;
 }
 
+/// Covers HA-05. Two operators that divide objects by a label see each only its own; one that is moved to the other goes on
+/// there, as the same object in the account, and what has no label is nobody's.
+#[tokio::test]
+async fn operators_with_different_selectors_share_no_object() {
+    let mut story = Story::without_operator("shards").await;
+    for shard in ["a", "b"] {
+        let mut auth = story.auth(&format!("auth-{shard}"));
+        auth["metadata"]["labels"] = json!({"shard": shard});
+        story.apply(&auth).await;
+    }
+    let list = |story: &Story, name: &str, shard: &str| {
+        let spec = json!({"authRef": {"name": format!("auth-{shard}")}, "label": name, "listType": "ALLOW",
+            "ipAddresses": ["203.0.113.1"]});
+        let mut list = story.object(LIST, name, spec);
+        list["metadata"]["labels"] = json!({"shard": shard});
+        list
+    };
+    for (name, shard) in [("one", "a"), ("two", "b"), ("three", "c")] {
+        story.apply(&list(&story, name, shard)).await;
+    }
+    let kubeconfig = cluster().kubeconfig();
+    let a = story.replica(kubeconfig, &[("selector", "shard=a"), ("leader-elect", "false")]).await;
+    let b = story.replica(kubeconfig, &[("selector", "shard in (b)"), ("leader-elect", "false")]).await;
+    let id = story.wait_ready(LIST, "one").await["status"]["externalId"].clone();
+    story.wait_ready(LIST, "two").await;
+
+    story.apply(&list(&story, "one", "b")).await;
+    let moved = story
+        .wait(LIST, "one", "it is Ready at the other", |object| {
+            let wide = object["status"]["observedGeneration"] == object["metadata"]["generation"];
+            (wide && b.text().contains("IpAccessList shards/one")).then(|| object.clone())
+        })
+        .await;
+    assert_eq!(moved["status"]["externalId"], id);
+    story.patch(LIST, "one", json!({"spec": {"ipAddresses": ["203.0.113.2"]}})).await;
+    story.wait_ready(LIST, "one").await;
+    let puts = story.account.writes();
+    assert_eq!(story.account.objects("ip-access-lists").len(), 2, "{puts:?}");
+    assert!(a.text().contains("shards/one") && !a.text().contains("shards/two"), "{}", a.text());
+    assert!(b.text().contains("shards/two"), "{}", b.text());
+    for text in [a.text(), b.text()] {
+        assert!(!text.contains("shards/three") && !text.contains("shards/account"), "{text}");
+    }
+    let nobodys = story.get(LIST, "three").await;
+    assert_eq!(nobodys["status"]["observedGeneration"], -1);
+    for operator in [a, b] {
+        assert!(operator.terminate().await.unwrap().success());
+    }
+    story.end().await;
+}
+
 /// A way to the API server that can be cut.
 struct Cable {
     kubeconfig: PathBuf,

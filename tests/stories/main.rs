@@ -20,5 +20,6 @@ mod permission_assignment;
 mod protocol;
 mod provisioning;
 mod references;
+mod restart;
 mod status;
 mod support;
