@@ -170,6 +170,7 @@ fn settings_and_logs_need_little_of_us() {
         let allowed = [
             "databricks::{HostPolicy",
             "engine::conclude::Pace",
+            "engine::lease",
             "engine::pass::Settings",
             "engine::spec::parse_duration",
             "telemetry::LogFormat",
