@@ -1,14 +1,16 @@
 //! A real control plane for tests and the demo: etcd, kube-apiserver (with RBAC) and the few controllers that make
 //! namespaces and ownerReferences behave. No kubelet and no scheduler, so no pod ever runs.
 //!
-//! For machines without a container engine: the programs are built from Go modules once, see [`Binaries`]. The command
-//! lines live in `supervisor.sh`, a shell script that outlives us by the seconds an orderly stop takes; it notices our
-//! end by a closed pipe, which needs no unsafe code and works after `kill -9` too.
+//! For machines without a container engine: the programs are built from Go modules once, see [`Binaries`], and so are
+//! others that tests use with it, see [`Tool`]. The command lines live in `supervisor.sh`, a shell script that outlives
+//! us by the seconds an orderly stop takes; it notices our end by a closed pipe, which needs no unsafe code and works
+//! after `kill -9` too.
 
 #![cfg(unix)]
 
 mod binaries;
 mod error;
+mod module;
 
 use std::{
     fs::{self, DirBuilder, File, OpenOptions, TryLockError},
@@ -22,7 +24,10 @@ use std::{
 };
 
 use crate::error::tail_of;
-pub use crate::{binaries::Binaries, error::Error};
+pub use crate::{
+    binaries::{Binaries, Release, Tool},
+    error::Error,
+};
 
 /// What the supervisor runs, by the names of their files in the run directory.
 const PROGRAMS: [&str; 3] = ["etcd", "kube-apiserver", "kube-controller-manager"];
@@ -55,13 +60,20 @@ impl ControlPlane {
     /// # Errors
     /// As [`Binaries::locate`]; `dir` cannot be written or is in use; a program ends at start; not ready in 60 s.
     pub fn start(dir: &Path) -> Result<ControlPlane, Error> {
-        let binaries = Binaries::locate()?;
+        Self::start_release(dir, Release::Newest)
+    }
+
+    /// The same with the API server of this Kubernetes. `dir` must not be that of a newer one's run, as an API server
+    /// may not understand what a newer one has stored.
+    ///
+    /// # Errors
+    /// As [`ControlPlane::start`].
+    pub fn start_release(dir: &Path, release: Release) -> Result<ControlPlane, Error> {
+        let binaries = Binaries::locate(release)?;
         let dir = path::absolute(dir).map_err(Error::io("resolving", dir))?;
         match Self::launch(&dir, &binaries) {
             // Another process took the port between our look and the program's: rare enough to try only once more.
-            Err(Error::Died { tail, .. }) if tail.contains("address already in use") => {
-                Self::launch(&dir, &binaries)
-            }
+            Err(error) if error.is_port_taken() => Self::launch(&dir, &binaries),
             result => result,
         }
     }

@@ -16,7 +16,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use controlplane::{Binaries, ControlPlane};
+use controlplane::{Binaries, ControlPlane, Release};
 
 const CONFIG_MAP: &str = "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: kept, namespace: default}\n";
 
@@ -79,16 +79,17 @@ fn assets_with_etcd(dir: &Path, script: &str) {
     );
 }
 
-#[test]
-fn a_control_plane_behaves_like_a_cluster_and_stops_without_a_trace() {
+fn behaves_like_a_cluster(release: Release, version: &str) {
     let dir = tempfile::tempdir().unwrap();
-    let control_plane = ControlPlane::start(dir.path()).unwrap();
+    let control_plane = ControlPlane::start_release(dir.path(), release).unwrap();
     let sh = |line: &str| sh(&control_plane, line);
 
     // A version that clients cannot parse would show as an error here.
-    assert!(sh("kubectl version").unwrap().contains("Server Version: v1."));
+    let versions = sh("kubectl version").unwrap();
+    assert!(versions.contains(&format!("Server Version: v{version}.")), "{versions}");
     sh("kubectl create namespace team && kubectl -n team create configmap settings --from-literal=a=b")
         .unwrap();
+    wait_until("the namespace has its account", || sh("kubectl -n team get serviceaccount default").is_ok());
 
     // ServiceAccount tokens are issued, the aggregated role is filled, RBAC is enforced, and the audit log has both.
     let as_account = "kubectl --kubeconfig /dev/null --server $(kubectl config view -o \
@@ -125,12 +126,23 @@ fn a_control_plane_behaves_like_a_cluster_and_stops_without_a_trace() {
 }
 
 #[test]
+fn the_newest_control_plane_behaves_like_a_cluster_and_stops_without_a_trace() {
+    behaves_like_a_cluster(Release::Newest, "1.36");
+}
+
+/// With it, that the newest controllers do their work on the oldest API server.
+#[test]
+fn the_oldest_control_plane_behaves_like_a_cluster_and_stops_without_a_trace() {
+    behaves_like_a_cluster(Release::Oldest, "1.30");
+}
+
+#[test]
 fn killing_the_holder_stops_everything_and_the_next_run_finds_the_objects() {
     let dir = tempfile::tempdir().unwrap();
     let mut holder = holder(dir.path()).spawn().unwrap();
     let url = url_of(&mut holder);
     fs::write(dir.path().join("kept.yaml"), CONFIG_MAP).unwrap();
-    let mut kubectl = Command::new(Binaries::locate().unwrap().kubectl);
+    let mut kubectl = Command::new(Binaries::locate(Release::Newest).unwrap().kubectl);
     let apply = kubectl.arg("--kubeconfig").arg(dir.path().join("kubeconfig")).arg("apply").arg("-f");
     assert!(apply.arg(dir.path().join("kept.yaml")).stdout(Stdio::null()).status().unwrap().success());
     assert_eq!(running(dir.path()).len(), 3);
@@ -159,7 +171,7 @@ fn a_program_that_dies_at_start_is_shown_with_its_log_and_leaves_nothing() {
 #[test]
 fn a_port_that_was_taken_meanwhile_is_replaced_by_another() {
     let dir = tempfile::tempdir().unwrap();
-    let etcd = Binaries::locate().unwrap().etcd;
+    let etcd = Binaries::locate(Release::Newest).unwrap().etcd;
     let first = dir.path().join("first-time");
     assets_with_etcd(
         dir.path(),
