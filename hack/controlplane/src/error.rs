@@ -1,5 +1,5 @@
-//! What can go wrong, each with what to do about it. No error holds the admin token: log tails come from programs that
-//! are given only the name of the token file.
+//! What can go wrong, each with what to do about it. No error holds a token: log tails come from programs that are
+//! given only the name of the token file, and of a failed `kubectl create token` only standard error is shown.
 
 use std::{fs, io, path::Path, path::PathBuf};
 
@@ -84,6 +84,16 @@ pub enum Error {
         log: PathBuf,
         /// The last lines of the log.
         tail: String,
+    },
+    /// A token could not be made, for example because there is no such ServiceAccount.
+    #[error("no token for the ServiceAccount {name} in namespace {namespace}: {reason}")]
+    Token {
+        /// The ServiceAccount's namespace.
+        namespace: String,
+        /// The ServiceAccount's name.
+        name: String,
+        /// What kubectl said.
+        reason: String,
     },
     /// The supervisor did not end well, so a program may be left.
     #[error("stopping failed ({status}); the end of {}:\n{tail}", log.display())]

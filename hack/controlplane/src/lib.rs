@@ -100,8 +100,9 @@ impl ControlPlane {
     }
 
     /// The audit log, a JSON event (level Metadata, no bodies) per line: all requests of ServiceAccounts, and
-    /// everybody's for `databricks-operator.io`, leases, events and secrets. The controllers are the same user as the
-    /// admin; their `userAgent` tells them apart. A line may appear shortly after the client has its answer.
+    /// everybody's for `databricks-operator.io`, leases, events and secrets. The annotation
+    /// `authorization.k8s.io/decision` is `allow` or `forbid`. The controllers are the same user as the admin; their
+    /// `userAgent` tells them apart. A line may appear shortly after the client has its answer.
     pub fn audit_log(&self) -> &Path {
         &self.audit_log
     }
@@ -114,6 +115,29 @@ impl ControlPlane {
             .env("HOME", &self.dir)
             .env("KUBECACHEDIR", self.dir.join("kubectl-cache"));
         command
+    }
+
+    /// Writes a kubeconfig for an existing ServiceAccount, with its namespace as the current one and a token for a day,
+    /// and returns its path in the run directory.
+    ///
+    /// # Errors
+    /// There is no such ServiceAccount, or the file cannot be written.
+    pub fn kubeconfig_for(&self, namespace: &str, service_account: &str) -> Result<PathBuf, Error> {
+        let mut kubectl = self.kubectl();
+        kubectl.args(["create", "token", service_account, "--namespace", namespace, "--duration=24h"]);
+        let output = kubectl.stdin(Stdio::null()).output().map_err(Error::io("running", &self.kubectl))?;
+        if !output.status.success() {
+            return Err(Error::Token {
+                namespace: namespace.to_owned(),
+                name: service_account.to_owned(),
+                reason: String::from_utf8_lossy(&output.stderr).trim().to_owned(),
+            });
+        }
+        let token = String::from_utf8_lossy(&output.stdout);
+        // A namespace has no dot in its name, so no two ServiceAccounts share a file.
+        let path = self.dir.join(format!("kubeconfig.{namespace}.{service_account}"));
+        write_private(&path, &kubeconfig_text(&self.url, &self.certificate, token.trim(), namespace))?;
+        Ok(path)
     }
 
     /// Stops all programs, the API server before etcd, and waits for their end. Dropping does the same but cannot tell
@@ -140,7 +164,7 @@ impl ControlPlane {
         let token = random_token().map_err(Error::io("reading", Path::new("/dev/urandom")))?;
         let certificate = dir.join("certs/apiserver.crt");
         let kubeconfig = dir.join("kubeconfig");
-        write_private(&kubeconfig, &kubeconfig_text(&url, &certificate, &token))?;
+        write_private(&kubeconfig, &kubeconfig_text(&url, &certificate, &token, "default"))?;
         write_private(&dir.join("tokens.csv"), &format!("{token},admin,admin,system:masters\n"))?;
         write_private(&dir.join("audit-policy.yaml"), include_str!("audit-policy.yaml"))?;
         write_private(&dir.join("supervisor.sh"), include_str!("supervisor.sh"))?;
@@ -287,13 +311,13 @@ fn write_private(path: &Path, text: &str) -> Result<(), Error> {
     file.write_all(text.as_bytes()).map_err(Error::io("writing", path))
 }
 
-fn kubeconfig_text(url: &str, certificate: &Path, token: &str) -> String {
+fn kubeconfig_text(url: &str, certificate: &Path, token: &str, namespace: &str) -> String {
     format!(
         "apiVersion: v1
 kind: Config
-current-context: admin
-contexts: [{{name: admin, context: {{cluster: controlplane, user: admin}}}}]
-users: [{{name: admin, user: {{token: {token}}}}}]
+current-context: controlplane
+contexts: [{{name: controlplane, context: {{cluster: controlplane, user: user, namespace: {namespace:?}}}}}]
+users: [{{name: user, user: {{token: {token}}}}}]
 clusters:
   - name: controlplane
     cluster:

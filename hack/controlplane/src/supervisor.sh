@@ -57,7 +57,8 @@ run etcd "$etcd" \
 
 # The server makes its serving certificate itself (--cert-dir) before it reads the ServiceAccount key, so the same
 # private key serves for both and no other tool has to make one. No throttling: priority and fairness are off and
-# zero means no limit of requests in flight. No endpoint is reconciled: it must not be a loopback address.
+# zero means no limit of requests in flight. No endpoint is reconciled: it must not be a loopback address. The audit log
+# is one file: at the default of 100 MB a test that looks for refusals would lose sight of the first ones.
 run kube-apiserver "$apiserver" \
     --etcd-servers="http://127.0.0.1:$etcd_port" \
     --cert-dir=certs \
@@ -73,6 +74,7 @@ run kube-apiserver "$apiserver" \
     --authorization-mode=RBAC \
     --audit-policy-file=audit-policy.yaml \
     --audit-log-path=audit.log \
+    --audit-log-maxsize=100000 \
     --enable-priority-and-fairness=false \
     --max-requests-inflight=0 \
     --max-mutating-requests-inflight=0
