@@ -63,7 +63,7 @@ pub enum Error {
         /// The run directory.
         dir: PathBuf,
     },
-    /// A program ended while the control plane was starting.
+    /// A program ended while it was starting.
     #[error("{program} ended at start; the end of {}:\n{tail}", log.display())]
     Died {
         /// Name of the program.
@@ -94,6 +94,14 @@ pub enum Error {
         name: String,
         /// What kubectl said.
         reason: String,
+    },
+    /// etcd refused a request or answered something else than expected.
+    #[error("etcd, POST {path}: {answer}")]
+    Etcd {
+        /// Path of the request.
+        path: &'static str,
+        /// What etcd answered.
+        answer: String,
     },
     /// The supervisor did not end well, so a program may be left.
     #[error("stopping failed ({status}); the end of {}:\n{tail}", log.display())]

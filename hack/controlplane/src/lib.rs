@@ -10,6 +10,7 @@
 
 mod binaries;
 mod error;
+mod etcd;
 mod module;
 
 use std::{
@@ -46,6 +47,7 @@ pub struct ControlPlane {
     url: String,
     token: String,
     address: SocketAddr,
+    etcd: SocketAddr,
     kubectl: PathBuf,
     supervisor: Child,
 }
@@ -140,6 +142,47 @@ impl ControlPlane {
         Ok(path)
     }
 
+    /// Kills the API server, as a crash would, starts it again on the same port and waits until it is ready: some
+    /// seconds. Its clients lose their connections, what it has confirmed is kept, and tokens stay good.
+    ///
+    /// Its memory of past changes starts anew: a watch that wants to go on from before the newest change hears 410
+    /// (Expired), as it does in a real cluster after a longer time.
+    ///
+    /// # Errors
+    /// The API server ends at start (another process may have taken its port meanwhile) or is not ready in 60 s.
+    pub fn restart_api_server(&mut self) -> Result<(), Error> {
+        match self.try_restart() {
+            Err(error) if error.is_port_taken() => self.try_restart(),
+            result => result,
+        }
+    }
+
+    fn try_restart(&mut self) -> Result<(), Error> {
+        let deadline = Instant::now() + READY_WITHIN;
+        let pid_file = self.dir.join("kube-apiserver.pid");
+        let pid = || fs::read_to_string(&pid_file).map_err(Error::io("reading", &pid_file));
+        let before = pid()?;
+        self.tell("restart")?;
+        // Until there is another number, the API server that answers or has ended is the one before.
+        while !pid().is_ok_and(|now| !now.is_empty() && now != before) {
+            if Instant::now() >= deadline {
+                return Err(self.not_ready("it does not end"));
+            }
+            thread::sleep(Duration::from_millis(20));
+        }
+        self.wait_for_api_server(deadline)
+    }
+
+    /// Discards the history of all objects from etcd, as a cluster does every few minutes. Who asks for the past after
+    /// that, such as for the next page of an old list, hears 410 (Expired), except for what the API server still has in
+    /// its own memory: to forget that too, restart it.
+    ///
+    /// # Errors
+    /// etcd cannot be reached or refuses.
+    pub fn compact(&self) -> Result<(), Error> {
+        etcd::compact(self.etcd)
+    }
+
     /// Stops all programs, the API server before etcd, and waits for their end. Dropping does the same but cannot tell
     /// of a failure.
     ///
@@ -178,6 +221,7 @@ impl ControlPlane {
             url,
             token,
             address: SocketAddr::from(([127, 0, 0, 1], api_port)),
+            etcd: SocketAddr::from(([127, 0, 0, 1], etcd_port)),
             kubectl: binaries.kubectl.clone(),
         };
         control_plane.wait_until_ready()?;
@@ -186,15 +230,23 @@ impl ControlPlane {
 
     fn wait_until_ready(&mut self) -> Result<(), Error> {
         let deadline = Instant::now() + READY_WITHIN;
+        self.wait_for_api_server(deadline)?;
+        self.tell("ready")?;
+        // Made by a controller, so it shows that the controllers work.
+        self.wait_for("/api/v1/namespaces/default/serviceaccounts/default", deadline)
+    }
+
+    fn wait_for_api_server(&self, deadline: Instant) -> Result<(), Error> {
         while let Err(error) = TcpStream::connect_timeout(&self.address, Duration::from_secs(1)) {
             self.check_progress(deadline, &error.to_string())?;
         }
         self.wait_for("/readyz", deadline)?;
-        self.wait_for("/api/v1/namespaces/default", deadline)?;
+        self.wait_for("/api/v1/namespaces/default", deadline)
+    }
+
+    fn tell(&mut self, word: &str) -> Result<(), Error> {
         let stdin = self.supervisor.stdin.as_mut().expect("stdin is piped and taken by nobody");
-        stdin.write_all(b"ready\n").map_err(Error::io("telling the supervisor in", &self.dir))?;
-        // Made by a controller, so it shows that the controllers work.
-        self.wait_for("/api/v1/namespaces/default/serviceaccounts/default", deadline)
+        writeln!(stdin, "{word}").map_err(Error::io("telling the supervisor in", &self.dir))
     }
 
     fn wait_for(&self, path: &str, deadline: Instant) -> Result<(), Error> {
@@ -221,16 +273,16 @@ impl ControlPlane {
             }
         }
         if Instant::now() >= deadline {
-            let (reason, log) = (reason.to_owned(), self.dir.join("kube-apiserver.log"));
-            return Err(Error::NotReady {
-                seconds: READY_WITHIN.as_secs(),
-                reason,
-                tail: tail_of(&log),
-                log,
-            });
+            return Err(self.not_ready(reason));
         }
         thread::sleep(Duration::from_millis(50));
         Ok(())
+    }
+
+    fn not_ready(&self, reason: &str) -> Error {
+        let log = self.dir.join("kube-apiserver.log");
+        let seconds = READY_WITHIN.as_secs();
+        Error::NotReady { seconds, reason: reason.to_owned(), tail: tail_of(&log), log }
     }
 }
 

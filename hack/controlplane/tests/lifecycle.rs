@@ -149,6 +149,60 @@ fn the_oldest_control_plane_behaves_like_a_cluster_and_stops_without_a_trace() {
 }
 
 #[test]
+fn the_api_server_can_be_restarted_and_the_past_be_forgotten() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut control_plane = ControlPlane::start(dir.path()).unwrap();
+    let version = sh(
+        &control_plane,
+        "kubectl create configmap kept --from-literal=a=old -o 'jsonpath={.metadata.resourceVersion}' && \
+         kubectl patch configmap kept -p '{\"data\": {\"a\": \"new\"}}' >/dev/null",
+    )
+    .unwrap();
+    let path = format!("/api/v1/namespaces/default/configmaps?resourceVersion={version}");
+    let past = format!("kubectl get --raw '{path}&resourceVersionMatch=Exact'");
+    let changes = format!("kubectl get --raw '{path}&watch=1&timeoutSeconds=1'");
+    wait_until("the change is seen", || sh(&control_plane, &changes).unwrap().contains("new"));
+    let account = control_plane.kubeconfig_for("default", "default").unwrap();
+    let (url, before) = (control_plane.url().to_owned(), running(dir.path()));
+
+    control_plane.restart_api_server().unwrap();
+    let now = running(dir.path());
+    assert!(now[0] == before[0] && now[1] != before[1] && now[2] == before[2], "{before:?} {now:?}");
+    assert_eq!(control_plane.url(), url);
+    let whoami = format!("kubectl --kubeconfig {} auth whoami", account.display());
+    assert!(sh(&control_plane, &whoami).unwrap().contains("system:serviceaccount:default:default"));
+    assert!(sh(&control_plane, &past).unwrap().contains("old"));
+    let missed = sh(&control_plane, &changes).unwrap();
+    assert!(missed.contains("too old resource version") && missed.contains("410"), "{missed}");
+
+    control_plane.compact().unwrap();
+    control_plane.compact().unwrap();
+    let forgotten = sh(&control_plane, &past).unwrap_err();
+    assert!(forgotten.contains("Expired"), "{forgotten}");
+    // The controllers have found back, too.
+    sh(&control_plane, "kubectl create namespace team && kubectl delete namespace team --timeout=60s")
+        .unwrap();
+    control_plane.stop().unwrap();
+}
+
+#[test]
+fn an_api_server_that_does_not_come_back_is_shown_with_its_log_and_can_be_tried_again() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut control_plane = ControlPlane::start(dir.path()).unwrap();
+    let policy = dir.path().join("audit-policy.yaml");
+    let good = fs::read(&policy).unwrap();
+    fs::write(&policy, "kind: Nonsense").unwrap();
+    let message = control_plane.restart_api_server().unwrap_err().to_string();
+    assert!(
+        message.contains("kube-apiserver ended at start") && message.contains("audit policy"),
+        "{message}"
+    );
+    fs::write(&policy, good).unwrap();
+    control_plane.restart_api_server().unwrap();
+    sh(&control_plane, "kubectl get namespaces").unwrap();
+}
+
+#[test]
 fn killing_the_holder_stops_everything_and_the_next_run_finds_the_objects() {
     let dir = tempfile::tempdir().unwrap();
     let mut holder = holder(dir.path()).spawn().unwrap();
