@@ -30,9 +30,15 @@ pub fn chart_file(name: &str) -> String {
 
 /// Runs `helm` and gives its standard output, or its standard error if it fails. It knows of no cluster.
 pub fn run(args: &[&str]) -> Result<String, String> {
+    if updating() {
+        // It may refuse the render otherwise.
+        crate::values::keep_schema();
+    }
     let output = Command::new(helm())
         .args(args)
         .env("KUBECONFIG", "/dev/null")
+        // It lives for a moment: collecting garbage costs a third of it.
+        .env("GOGC", "off")
         .output()
         .unwrap_or_else(|e| panic!("helm cannot be run: {e}; put it into PATH, or its path into HELM"));
     let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
@@ -121,9 +127,13 @@ pub fn flag<'a>(objects: &'a [Value], name: &str) -> Option<&'a str> {
     args(objects).into_iter().find_map(|arg| arg.strip_prefix(&format!("--{name}=")))
 }
 
+fn updating() -> bool {
+    std::env::var_os("UPDATE").is_some()
+}
+
 /// Compares with a file that is kept, or writes it where `UPDATE` is set.
 pub fn in_step(path: &Path, text: &str) {
-    if std::env::var_os("UPDATE").is_some() {
+    if updating() {
         std::fs::create_dir_all(path.parent().unwrap()).unwrap();
         // In one step: other tests may be rendering the chart with it.
         let fresh = path.with_extension("fresh");
