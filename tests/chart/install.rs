@@ -6,6 +6,7 @@ use std::process::Command;
 
 use databricks_operator::cli;
 use databricks_operator::engine::auth::spec::DatabricksAuthSpec;
+use databricks_operator::kinds::KINDS;
 use databricks_operator::kinds::workspace::WorkspaceSpec;
 use serde_json::{Value, json};
 
@@ -56,6 +57,20 @@ fn the_crds_in_the_chart_are_those_of_the_repository() {
     let (ours, charts): (BTreeSet<_>, BTreeSet<_>) =
         (files(root().join("crds")), files(chart().join("files/crds")));
     assert!(ours == charts, "the CRDs of the chart are not in step: make generate");
+}
+
+/// Covers H-02: a new kind is in the chart without a word in a template; `helm test` alone knows one.
+#[test]
+fn no_template_knows_a_kind() {
+    for kind in KINDS {
+        let resource = kind.api_resource();
+        for (name, text) in templates().iter().filter(|(name, _)| name != "templates/tests/observe.yaml") {
+            // The words may be in prose; these are the lines that a kind or its plural name is written in.
+            let mut lines = text.lines().filter(|line| line.contains("kind:") || line.contains("resources:"));
+            let known = lines.any(|line| line.ends_with(&resource.kind) || line.contains(&resource.plural));
+            assert!(!known, "{name} knows {}", resource.kind);
+        }
+    }
 }
 
 /// Covers H-02: CRDs stay at uninstall unless one says otherwise, and carry what they are given.
