@@ -1,12 +1,14 @@
-//! The commands: run the operator, write the CRDs.
+//! The commands: run the operator, write the CRDs and the rules of access control.
 
-use std::path::PathBuf;
+use std::io::Write;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::{CommandFactory, Parser, Subcommand};
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use kube::{Client, CustomResourceExt};
+use serde::Serialize;
 use tokio::sync::oneshot;
 use tokio_util::sync::CancellationToken;
 
@@ -16,6 +18,7 @@ use crate::engine::auth::spec::DatabricksAuth;
 use crate::engine::lease::Lease;
 use crate::engine::{controller, crd};
 use crate::kinds::KINDS;
+use crate::rbac;
 use crate::telemetry::{self, Readiness};
 
 #[derive(Parser)]
@@ -31,9 +34,15 @@ enum Command {
     Run(Box<Run>),
     /// Write the CustomResourceDefinitions, one file a kind
     Crds {
-        /// The folder to write to
+        /// The folder to write to; may be given several times
         #[arg(long, default_value = "crds")]
-        out: PathBuf,
+        out: Vec<PathBuf>,
+    },
+    /// Write the rules of access control that the Helm chart puts into Roles
+    Rbac {
+        /// The folder to write rbac.yaml to; printed when left out
+        #[arg(long)]
+        out: Option<PathBuf>,
     },
 }
 
@@ -46,7 +55,8 @@ pub fn command() -> clap::Command {
 pub fn main() -> ExitCode {
     let result = match Cli::parse().command {
         Command::Run(run) => operate(&run),
-        Command::Crds { out } => write_crds(&out),
+        Command::Crds { out } => out.iter().try_for_each(|out| write_crds(out)),
+        Command::Rbac { out } => write_rbac(out.as_deref()),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,
@@ -67,19 +77,39 @@ pub fn crds() -> Vec<CustomResourceDefinition> {
 
 /// The YAML of a CRD, as it is committed.
 pub fn crd_yaml(crd: &CustomResourceDefinition) -> Result<String, String> {
-    let yaml = serde_saphyr::to_string(crd)
-        .map_err(|e| format!("{:?} cannot be written: {e}", crd.metadata.name))?;
-    Ok(format!("# Written by `databricks-operator crds`. Do not edit.\n{}\n", yaml.trim_end()))
+    written("crds", crd)
 }
 
-fn write_crds(out: &std::path::Path) -> Result<(), String> {
-    let failed = |path: &std::path::Path, e| format!("{} cannot be written: {e}", path.display());
-    std::fs::create_dir_all(out).map_err(|e| failed(out, e))?;
-    for crd in crds() {
-        let path = out.join(format!("{}.yaml", crd.spec.names.plural));
-        std::fs::write(&path, crd_yaml(&crd)?).map_err(|e| failed(&path, e))?;
+/// The YAML of the rules of access control, as the Helm chart reads it.
+pub fn rbac_yaml() -> Result<String, String> {
+    written("rbac", &rbac::rules())
+}
+
+/// What a command of ours writes, with a line that says so.
+fn written(command: &str, value: &impl Serialize) -> Result<String, String> {
+    let yaml = serde_saphyr::to_string(value)
+        .map_err(|e| format!("what `{command}` writes cannot be put into YAML: {e}"))?;
+    Ok(format!("# Written by `databricks-operator {command}`. Do not edit.\n{}\n", yaml.trim_end()))
+}
+
+fn write(folder: &Path, name: &str, text: &str) -> Result<(), String> {
+    let path = folder.join(name);
+    let written = std::fs::create_dir_all(folder).and_then(|()| std::fs::write(&path, text));
+    written.map_err(|e| format!("{} cannot be written: {e}", path.display()))
+}
+
+fn write_crds(out: &Path) -> Result<(), String> {
+    crds().iter().try_for_each(|crd| write(out, &format!("{}.yaml", crd.spec.names.plural), &crd_yaml(crd)?))
+}
+
+fn write_rbac(out: Option<&Path>) -> Result<(), String> {
+    let text = rbac_yaml()?;
+    match out {
+        Some(folder) => write(folder, "rbac.yaml", &text),
+        None => {
+            std::io::stdout().write_all(text.as_bytes()).map_err(|e| format!("it cannot be printed: {e}"))
+        }
     }
-    Ok(())
 }
 
 fn operate(run: &Run) -> Result<(), String> {
