@@ -1,17 +1,15 @@
 //! Calls of `helm`, and what is read off a render.
 
 use std::collections::BTreeMap;
-use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::LazyLock;
 
 use serde_json::Value;
+use world::Tool;
 
-/// The program: what `HELM` names, else `helm` of `PATH`.
-fn helm() -> OsString {
-    std::env::var_os("HELM").unwrap_or_else(|| "helm".into())
-}
+/// The program, built from its Go module at the first use.
+static HELM: LazyLock<PathBuf> = LazyLock::new(|| Tool::Helm.locate().unwrap_or_else(|e| panic!("{e}")));
 
 /// The root of the repository.
 pub fn root() -> &'static Path {
@@ -34,13 +32,13 @@ pub fn run(args: &[&str]) -> Result<String, String> {
         // It may refuse the render otherwise.
         crate::values::keep_schema();
     }
-    let output = Command::new(helm())
+    let output = Command::new(&*HELM)
         .args(args)
         .env("KUBECONFIG", "/dev/null")
         // It lives for a moment: collecting garbage costs a third of it.
         .env("GOGC", "off")
         .output()
-        .unwrap_or_else(|e| panic!("helm cannot be run: {e}; put it into PATH, or its path into HELM"));
+        .unwrap_or_else(|e| panic!("{}: {e}", HELM.display()));
     let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
     if output.status.success() { Ok(text(&output.stdout)) } else { Err(text(&output.stderr)) }
 }
