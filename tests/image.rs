@@ -183,6 +183,14 @@ async fn what_the_image_holds_works_in_an_empty_root() {
     let operator = start(&[("ca-bundle", "/etc/ca/company.pem")]).await;
     stage.wait_auth("True", "").await;
     assert_eq!(operator.terminate().await.unwrap().code(), Some(0));
+
+    // The API server's authority may be in the bundle alone.
+    let both = format!("{}{}", stage.authority.pem(), stage.api_servers_ca());
+    fs::write(image.join("etc/ca/company.pem"), both).unwrap();
+    fs::write(image.join(ACCOUNT).join("ca.crt"), stage.authority.pem()).unwrap();
+    let operator = start(&[("ca-bundle", "/etc/ca/company.pem")]).await;
+    assert_eq!(operator.terminate().await.unwrap().code(), Some(0));
+
     assert!(proxy.tunnels(&format!("{HOST}:443")) > 0 && proxy.tunnels(stage.api_server()) == 0);
     if let Some(dns) = dns {
         assert!(dns.answered() > 0, "the proxy's name was resolved in another way");

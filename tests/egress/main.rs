@@ -109,8 +109,12 @@ async fn the_ca_bundle_reaches_both_clients() {
     let refused = Operator::start_through(Path::new(BINARY), &without, dir, &flags).await;
     let error = refused.map(drop).unwrap_err().to_string();
     assert!(error.contains("the API server cannot be used") && error.contains("certificate"), "{error}");
-    let flags = stage.flags(&[("https-proxy", &url), ("ca-bundle", both)]);
-    signs_in(&stage, Path::new(BINARY), &without, &flags).await;
+    let in_the_bundle = stage.flags(&[("https-proxy", &url), ("ca-bundle", both)]);
+    signs_in(&stage, Path::new(BINARY), &without, &in_the_bundle).await;
+    // What the system trusts is good beside the bundle, as it would be without one.
+    let ca = stage.cluster.control_plane.ca().display();
+    let system = with_environment(&stage, &format!("SSL_CERT_FILE='{ca}'"));
+    signs_in(&stage, &system, &without, &flags).await;
 }
 
 #[tokio::test]
@@ -165,7 +169,7 @@ async fn both_clients_go_through_the_proxy_that_the_flag_names_and_no_other() {
 }
 
 #[tokio::test]
-async fn a_kubeconfig_may_name_a_proxy_for_the_api_server() {
+async fn a_kubeconfig_may_name_a_proxy_and_may_not_waive_the_check_of_certificates() {
     let stage = Stage::start("egress-kubeconfig", BINARY).await;
     let proxy = stage.proxy().await;
     let text = fs::read_to_string(stage.cluster.kubeconfig()).unwrap();
@@ -180,6 +184,14 @@ async fn a_kubeconfig_may_name_a_proxy_for_the_api_server() {
     drop(operator);
     assert!(proxy.tunnels(stage.api_server()) > 0, "{:?}", proxy.asked());
     assert_eq!(proxy.tunnels(&account()), 0, "it is for the API server alone");
+    let bare = text.lines().map(|line| match line.contains("certificate-authority") {
+        true => "      insecure-skip-tls-verify: true",
+        false => line,
+    });
+    let bare = stage.file("kubeconfig-without-check", &bare.collect::<Vec<_>>().join("\n"));
+    let refused = Operator::start_through(Path::new(BINARY), &bare, dir, &stage.flags(&[])).await;
+    let error = refused.map(drop).unwrap_err().to_string();
+    assert!(error.contains("insecure-skip-tls-verify") && error.contains("--ca-bundle"), "{error}");
     let unusable = with("socks5://user:hunter2@127.0.0.1:1");
     let refused = Operator::start_through(Path::new(BINARY), &unusable, dir, &stage.flags(&[])).await;
     let error = refused.map(drop).unwrap_err().to_string();
