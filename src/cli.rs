@@ -13,6 +13,7 @@ use tokio::sync::oneshot;
 use tokio_util::sync::CancellationToken;
 
 use crate::config::Run;
+use crate::databricks;
 use crate::engine::access::Permit;
 use crate::engine::auth::spec::DatabricksAuth;
 use crate::engine::lease::Lease;
@@ -20,6 +21,8 @@ use crate::engine::{controller, crd};
 use crate::kinds::KINDS;
 use crate::rbac;
 use crate::telemetry::{self, Readiness};
+
+mod connect;
 
 #[derive(Parser)]
 #[command(version, about = "Keeps a Databricks account as Kubernetes objects say")]
@@ -127,11 +130,12 @@ fn operate(run: &Run) -> Result<(), String> {
 }
 
 async fn serve(run: &Run) -> Result<(), String> {
+    let egress = run.egress()?;
     let ready = Readiness::default();
     telemetry::serve(run.health_address, ready.clone()).await.map_err(|e| {
         format!("health cannot be served at {}: {e}; choose another --health-address", run.health_address)
     })?;
-    let client = connect().await?;
+    let client = connect::connect(&egress).await?;
     check_cluster(&client, run).await?;
     // Not before: what keeps us from starting is said once, by us, and not by libraries too.
     telemetry::log(run.log_format, &run.log)?;
@@ -146,7 +150,7 @@ async fn serve(run: &Run) -> Result<(), String> {
         kinds: KINDS,
         settings: run.engine(),
         hosts: run.hosts(),
-        databricks: run.client(),
+        databricks: databricks::Settings { egress, ..run.client() },
         permit: lease.as_ref().map_or_else(Permit::sole, Lease::permit),
     };
     tracing::info!(namespaces = ?run.namespaces, installation = run.installation, "the operator starts");
@@ -185,16 +189,6 @@ async fn serve(run: &Run) -> Result<(), String> {
         lease.release().await;
     }
     ended
-}
-
-async fn connect() -> Result<Client, String> {
-    let mut config = kube::Config::infer().await.map_err(|e| {
-        format!("no cluster: {e}; set KUBECONFIG to a kubeconfig file, or run inside a cluster")
-    })?;
-    // kube would repeat a POST or PATCH that may have had its effect; the engine tries again by itself.
-    config.default_retry = false;
-    config.connect_timeout = Some(Duration::from_secs(10));
-    Client::try_from(config).map_err(|e| format!("the kubeconfig cannot be used: {e}"))
 }
 
 /// Finds out in a moment, and says in one line, what would otherwise be an endless loop of failing watches.

@@ -1,11 +1,14 @@
 //! Settings of the operator itself: what the command line says, checked.
 
+use std::convert::Infallible;
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::Args;
+use secrecy::SecretString;
 
-use crate::databricks::{HostPolicy, Settings as ClientSettings};
+use crate::databricks::{self, Egress, HostPolicy, Proxy, Settings as ClientSettings};
 use crate::engine::conclude::Pace;
 use crate::engine::lease;
 use crate::engine::pass::Settings;
@@ -96,6 +99,15 @@ pub struct Run {
     /// Let credentials go to http on this machine. For demos and tests only
     #[arg(long)]
     pub allow_insecure_loopback: bool,
+    /// PEM file with certificates of authorities to trust beside those that are trusted anyway, for the API server and for Databricks; read at the start
+    #[arg(long, value_name = "FILE")]
+    pub ca_bundle: Option<PathBuf>,
+    /// Proxy for https to the API server and to Databricks, such as `http://proxy.example.com:3128`. None is taken from the environment
+    #[arg(long, value_name = "URL", value_parser = secret)]
+    pub https_proxy: Option<SecretString>,
+    /// What goes past the proxy, separated by commas: names with all below them, addresses, networks such as `10.0.0.0/8`
+    #[arg(long, value_name = "LIST", value_delimiter = ',')]
+    pub no_proxy: Vec<String>,
     /// Where health and readiness are served
     #[arg(long, env = "HEALTH_ADDRESS", default_value = "0.0.0.0:8081")]
     pub health_address: SocketAddr,
@@ -113,6 +125,11 @@ pub struct Interval(pub Option<Duration>);
 
 fn duration(text: &str) -> Result<Duration, String> {
     parse_duration(text).ok_or_else(|| "write a duration such as 30s, 10m or 1h30m".into())
+}
+
+/// Not checked here: clap would show the value in its message.
+fn secret(text: &str) -> Result<SecretString, Infallible> {
+    Ok(text.into())
 }
 
 fn interval(text: &str) -> Result<Interval, String> {
@@ -187,7 +204,24 @@ impl Run {
         }
     }
 
-    /// Settings of the client.
+    /// The way out for both clients. Reads the file of `--ca-bundle`.
+    pub fn egress(&self) -> Result<Egress, String> {
+        let roots = |path: &PathBuf| {
+            let pem = std::fs::read(path).map_err(|e| format!("it cannot be read: {e}"));
+            let roots = pem.and_then(|pem| databricks::roots(&pem));
+            roots.map_err(|e| format!("--ca-bundle {} cannot be used: {e}", path.display()))
+        };
+        let proxy = |url: &SecretString| {
+            let proxy = Proxy::parse(url).map_err(|e| format!("--https-proxy cannot be used: {e}"))?;
+            proxy.except(&self.no_proxy).map_err(|e| format!("--no-proxy cannot be used: {e}"))
+        };
+        Ok(Egress {
+            roots: self.ca_bundle.as_ref().map(roots).transpose()?.unwrap_or_default(),
+            proxy: self.https_proxy.as_ref().map(proxy).transpose()?,
+        })
+    }
+
+    /// Settings of the client, but for the way out.
     pub fn client(&self) -> ClientSettings {
         ClientSettings {
             request_timeout: self.request_timeout,

@@ -2,7 +2,7 @@
 //!
 //! Nothing here sends a POST twice: reqwest's own retries are off, and after a 401 only other methods are sent again.
 //! (The pool below reqwest may move a request to a new connection, but only one of which no byte was written.)
-//! The connection can do nothing but HTTPS to the checked host: no redirects, no proxy from the environment, no way
+//! The connection can do nothing but HTTPS to the checked host: no redirects, no proxy but that of the settings, no way
 //! to relax certificate checks.
 
 use std::fmt;
@@ -13,6 +13,7 @@ use secrecy::{ExposeSecret, SecretString};
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
+use super::egress::Egress;
 use super::host::Host;
 use super::page::{Broken, Collected, Pages};
 use super::rate::{Class, Rate};
@@ -40,7 +41,7 @@ pub struct Connection {
 }
 
 /// How to call, the same for all connections.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone)]
 pub struct Settings {
     /// For one try, from the first byte out to the last byte in.
     pub request_timeout: Duration,
@@ -54,6 +55,8 @@ pub struct Settings {
     pub burst: u32,
     /// Shows in the audit log of the account.
     pub user_agent: String,
+    /// Whose certificates are believed, and through which proxy the calls go.
+    pub egress: Egress,
 }
 
 impl Default for Settings {
@@ -65,6 +68,7 @@ impl Default for Settings {
             requests_per_second: 20.0,
             burst: 40,
             user_agent: concat!("databricks-operator/", env!("CARGO_PKG_VERSION")).to_owned(),
+            egress: Egress::default(),
         }
     }
 }

@@ -9,9 +9,6 @@ use serde_json::{Value, json};
 use crate::helm::{ALL, args, ci, ci_files, container, flag, in_step, of, one, pod, render, root};
 use crate::values::entries;
 
-/// Flags that the chart passes and the operator will have. Empty again once it has them all.
-const COMING: &[&str] = &["ca-bundle", "https-proxy", "no-proxy"];
-
 /// Flags that no value is for, and why.
 const WITHOUT_VALUE: &[(&str, &str)] = &[
     ("allow-insecure-loopback", "for demos and tests"),
@@ -390,13 +387,10 @@ fn the_operator_understands_what_the_chart_passes() {
     let command = cli::command();
     let run = command.find_subcommand("run").unwrap();
     let known: BTreeSet<&str> = run.get_arguments().filter_map(|arg| arg.get_long()).collect();
-    let come: Vec<&&str> = COMING.iter().filter(|flag| known.contains(**flag)).collect();
-    assert!(come.is_empty(), "the operator has these flags now; take them off COMING: {come:?}");
 
     let mut passed = BTreeSet::new();
     for (name, objects) in ALL.iter() {
-        let coming = |arg: &&str| COMING.iter().any(|flag| arg.starts_with(&format!("--{flag}=")));
-        let arguments: Vec<&str> = args(objects).into_iter().filter(|arg| !coming(arg)).collect();
+        let arguments: Vec<&str> = args(objects);
         passed.extend(
             arguments.iter().filter_map(|arg| Some(arg.strip_prefix("--")?.split('=').next()?.to_owned())),
         );
