@@ -308,7 +308,9 @@ async fn a_copied_annotation_takes_nothing_over() {
 /// Covers LC-01. The same where the workspace was changed: the first one's access is not forgotten.
 #[tokio::test]
 async fn a_doubtful_write_in_another_workspace_is_not_forgotten() {
-    let story = Story::start("doubtful-workspace").await;
+    // Time for the edit before the next attempt.
+    let slow = [("backoff-min", "5s"), ("backoff-max", "5s")];
+    let story = Story::start_with("doubtful-workspace", &slow).await;
     let first_one = story.account.insert("workspaces", json!({})).unwrap()["workspace_id"].clone();
     let second_one = story.account.insert("workspaces", json!({})).unwrap()["workspace_id"].clone();
     let user = story.account.objects("Users")[0].clone();
