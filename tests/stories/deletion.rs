@@ -714,3 +714,51 @@ fn shuffle<T>(items: &mut [T], seed: u64) {
         items.swap(last, usize::try_from(state >> 33).unwrap() % (last + 1));
     }
 }
+
+/// Covers DL-06. That one LIST lacks a row does not prove that the access is gone, and words in place of a list prove
+/// nothing, however often they come: a DELETE is sent, and no access stays.
+#[tokio::test]
+async fn access_that_a_list_does_not_show_is_taken_away_all_the_same() {
+    let mut story = Story::start("delete-access-unlisted").await;
+    let odd = [
+        ("no-rows", json!({"permission_assignments": []}), Some(1)),
+        ("empty", json!({}), Some(1)),
+        ("words", json!({"message": "x"}), None),
+    ];
+    let user = users(&story)[0].clone();
+    let mut paths = vec![];
+    for (name, ..) in &odd {
+        let id = workspace(&story, name);
+        story.apply(&access(&story, name, id, &user)).await;
+        story.wait_ready(ACCESS, name).await;
+        paths.push(format!("*/workspaces/{id}/permissionassignments"));
+    }
+    // So that nothing is known of the rows.
+    kill(&mut story);
+    for ((name, body, times), path) in odd.iter().zip(&paths) {
+        let (method, path) = (Some("GET".into()), path.clone());
+        story.account.fault(Fault {
+            method,
+            path,
+            body: Some(body.clone()),
+            times: *times,
+            ..Fault::default()
+        });
+        story.delete(ACCESS, name).await;
+    }
+    story.account.clear_journal();
+    story.start_operator(&[]).await;
+    for name in ["no-rows", "empty"] {
+        story.wait_gone(ACCESS, name).await;
+    }
+    // By then it could have been looked for twice, were it not for the words.
+    wait_calls(&story, "GET", &paths[2], 4).await;
+    let leaving = story.wait(ACCESS, "words", "a look for the deletion failed", looked_at).await;
+    assert_eq!(finalizers(&leaving), [FINALIZER]);
+    assert_eq!(writes(&story), ["DELETE"; 2]);
+    story.account.clear_faults();
+    story.wait_gone(ACCESS, "words").await;
+    assert_eq!(writes(&story), ["DELETE"; 3]);
+    assert_eq!(story.account.objects("permissionassignments"), [] as [Value; 0]);
+    story.end().await;
+}
