@@ -506,7 +506,8 @@ async fn after_a_restore_the_holder_keeps_its_list_though_another_is_older() {
         story.apply(&holder).await;
         ids.push(id);
     }
-    story.start_operator(&[]).await;
+    // Quick to look again, so that a rival comes as soon as anything lets it.
+    story.start_operator(&[("poll-min", "5ms"), ("poll-max", "5ms")]).await;
     for (label, id) in names.iter().zip(&ids) {
         let holder = story.wait_ready(LIST, &format!("z-holder-{label}")).await;
         assert_eq!(holder["status"]["externalId"], *id, "{label}");
