@@ -455,33 +455,49 @@ async fn observers_take_nothing_from_the_one_who_manages() {
     let id = made_by_hand(&story, "office");
     let by_id = json!({"managementPolicy": "Observe", "externalId": id});
     let by_name = json!({"managementPolicy": "Observe", "adoptionPolicy": "IfExists"});
-    for (name, fields) in [("observer-by-id", by_id), ("observer-by-name", by_name)] {
-        story.apply(&office(&story, name, fields)).await;
+    for (name, fields) in [("by-id", &by_id), ("by-name", &by_name), ("asleep", &by_id)] {
+        story.apply(&office(&story, name, fields.clone())).await;
         story.wait_ready(LIST, name).await;
         story.pass(LIST, name).await;
     }
-    story.wait_older(LIST, "observer-by-name").await;
+    story.patch(LIST, "asleep", json!({"spec": {"suspend": true}})).await;
+    story.wait_condition(LIST, "asleep", "Suspended", "True", "SuspendedBySpec").await;
+    story.wait_older(LIST, "asleep").await;
     story.apply(&office(&story, "manager", json!({"adoptionPolicy": "IfExists"}))).await;
     story.wait_ready(LIST, "manager").await;
-    story.patch(LIST, "manager", json!({"spec": {"listType": "BLOCK"}})).await;
+    story.patch(LIST, "manager", json!({"spec": {"enabled": false}})).await;
     story.wait_ready(LIST, "manager").await;
-    assert_eq!(writes(&story), ["PATCH"]);
-    story.patch(LIST, "manager", json!({"spec": {"listType": "ALLOW"}})).await;
-    story.wait_ready(LIST, "manager").await;
+    story.apply(&office(&story, "late", by_name)).await;
+    let watched = ["by-id", "by-name", "late"];
+    for name in watched {
+        let told = story.wait_condition(LIST, name, "Synced", "False", "DriftDetected").await;
+        assert_eq!(condition(&told, "Ready").unwrap()["status"], "True", "{told}");
+    }
 
     crash(&mut story).await;
     story.start_operator(&[]).await;
-    for name in ["observer-by-id", "manager", "observer-by-name"] {
+    for name in ["by-id", "manager", "late", "by-name"] {
         story.pass(LIST, name).await;
         story.wait_ready(LIST, name).await;
     }
-    for name in ["observer-by-id", "observer-by-name"] {
+    assert_eq!(writes(&story), ["PATCH"]);
+    for name in watched {
         story.patch(LIST, name, json!({"spec": {"managementPolicy": "Managed"}})).await;
         let refused = story.wait_condition(LIST, name, "Stalled", "True", "ManagementConflict").await;
         assert!(message(&refused, "Stalled").contains("IpAccessList observers/manager"), "{refused}");
     }
+    for name in ["by-id", "by-name"] {
+        story.patch(LIST, name, json!({"spec": {"managementPolicy": "Observe"}})).await;
+        story.wait_condition(LIST, name, "Synced", "False", "DriftDetected").await;
+    }
     story.pass(LIST, "manager").await;
     story.wait_ready(LIST, "manager").await;
+    assert_eq!(writes(&story), ["PATCH"]);
+
+    // Who manages no longer leaves it to the one who waits for it.
+    story.patch(LIST, "manager", json!({"spec": {"managementPolicy": "Observe"}})).await;
+    story.wait_ready(LIST, "late").await;
+    story.wait_condition(LIST, "manager", "Synced", "False", "DriftDetected").await;
     assert_eq!(writes(&story), ["PATCH", "PATCH"]);
     story.end().await;
 }
