@@ -455,14 +455,14 @@ async fn observers_take_nothing_from_the_one_who_manages() {
     let id = made_by_hand(&story, "office");
     let by_id = json!({"managementPolicy": "Observe", "externalId": id});
     let by_name = json!({"managementPolicy": "Observe", "adoptionPolicy": "IfExists"});
-    for (name, fields) in [("by-id", &by_id), ("by-name", &by_name), ("asleep", &by_id)] {
+    for (name, fields) in [("asleep", &by_id), ("by-id", &by_id), ("by-name", &by_name)] {
         story.apply(&office(&story, name, fields.clone())).await;
         story.wait_ready(LIST, name).await;
         story.pass(LIST, name).await;
+        story.wait_older(LIST, name).await;
     }
     story.patch(LIST, "asleep", json!({"spec": {"suspend": true}})).await;
     story.wait_condition(LIST, "asleep", "Suspended", "True", "SuspendedBySpec").await;
-    story.wait_older(LIST, "asleep").await;
     story.apply(&office(&story, "manager", json!({"adoptionPolicy": "IfExists"}))).await;
     story.wait_ready(LIST, "manager").await;
     story.patch(LIST, "manager", json!({"spec": {"enabled": false}})).await;
