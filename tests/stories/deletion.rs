@@ -565,6 +565,33 @@ async fn a_finalizer_torn_off_during_the_creation_leaves_no_orphan() {
     story.end().await;
 }
 
+/// Covers DL-10. The same for what refuses to be deleted as long as it is being made.
+#[tokio::test]
+async fn a_finalizer_torn_off_a_workspace_leaves_no_orphan_either() {
+    let story = Story::start("workspace-torn-off").await;
+    let minutes = 600_000;
+    story.account.set(|s| (s.start_ms, s.provisioning_ms, s.deletion_ms) = (0, minutes, 100));
+    let path = "*/workspaces".to_owned();
+    let made = Fault { method: Some("POST".into()), path, when: When::After, hold: true, ..Fault::default() };
+    let fault = story.account.fault(made);
+    let spec = json!({"workspaceName": "made", "awsRegion": "eu-west-1", "computeMode": "SERVERLESS"});
+    story.apply(&story.managed("Workspace", "made", spec)).await;
+    let held = story.account.held(fault).await;
+    story.delete("Workspace", "made").await;
+    story.patch("Workspace", "made", json!({"metadata": {"finalizers": null}})).await;
+    story.wait_gone("Workspace", "made").await;
+    story.account.release(held.n);
+    wait_calls(&story, "DELETE", "*/workspaces/*", 2).await;
+    assert_eq!(story.account.objects("workspaces").len(), 1, "it is being made, and cannot be deleted");
+    story.account.advance_ms(minutes);
+    let gone = eventually("no workspace is left", SOON, async || {
+        let left = story.account.objects("workspaces");
+        if left.is_empty() { Ok(()) } else { Err(json!(left).to_string()) }
+    });
+    gone.await.unwrap();
+    story.end().await;
+}
+
 /// Covers DL-10. The answer to the POST is lost, or the operator dies over it, and the object is deleted meanwhile.
 #[tokio::test]
 async fn a_creation_with_an_unknown_end_leaves_no_orphan_when_deleted() {
@@ -724,6 +751,7 @@ async fn access_that_a_list_does_not_show_is_taken_away_all_the_same() {
         ("no-rows", json!({"permission_assignments": []}), Some(1)),
         ("empty", json!({}), Some(1)),
         ("words", json!({"message": "x"}), None),
+        ("nameless", json!({"permission_assignments": [{"error": "this row cannot be read"}]}), None),
     ];
     let user = users(&story)[0].clone();
     let mut paths = vec![];
@@ -754,14 +782,18 @@ async fn access_that_a_list_does_not_show_is_taken_away_all_the_same() {
     for name in ["no-rows", "empty"] {
         story.wait_gone(ACCESS, name).await;
     }
-    // By then it could have been looked for twice, were it not for the words.
-    wait_calls(&story, "GET", &paths[2], 4).await;
-    let leaving = story.wait(ACCESS, "words", "a look for the deletion failed", looked_at).await;
-    assert_eq!(finalizers(&leaving), [FINALIZER]);
+    // By then it could have been looked for twice, were it not for what is no answer.
+    for (name, path) in ["words", "nameless"].iter().zip(&paths[2..]) {
+        wait_calls(&story, "GET", path, 4).await;
+        let leaving = story.wait(ACCESS, name, "a look for the deletion failed", looked_at).await;
+        assert_eq!(finalizers(&leaving), [FINALIZER], "{name}");
+    }
     assert_eq!(writes(&story), ["DELETE"; 2]);
     story.account.clear_faults();
-    story.wait_gone(ACCESS, "words").await;
-    assert_eq!(writes(&story), ["DELETE"; 3]);
+    for name in ["words", "nameless"] {
+        story.wait_gone(ACCESS, name).await;
+    }
+    assert_eq!(writes(&story), ["DELETE"; 4]);
     assert_eq!(story.account.objects("permissionassignments"), [] as [Value; 0]);
     story.end().await;
 }
