@@ -444,3 +444,26 @@ async fn the_operators_own_access_stays_though_no_list_shows_it() {
     assert_eq!(story.account.objects("permissionassignments"), before);
     story.end().await;
 }
+
+/// Covers ST-11. Which id a name stands for is remembered for a while, but not against the account's word that there is none
+/// such any more: the next look asks for the name again.
+#[tokio::test]
+async fn an_id_that_a_name_no_longer_stands_for_is_forgotten() {
+    let story = Story::start("guards-remembered").await;
+    let (first, second) = (workspace(&story), workspace(&story));
+    let team = json!({"groupName": "data-eng"});
+    story.apply(&assignment(&story, "before", first, team.clone(), &["USER"])).await;
+    story.wait_ready(ASSIGNMENT, "before").await;
+    // So that only the name is remembered, and nobody asks for it anew.
+    story.patch(ASSIGNMENT, "before", json!({"spec": {"suspend": true}})).await;
+    story.wait_condition(ASSIGNMENT, "before", "Suspended", "True", "SuspendedBySpec").await;
+    assert!(story.account.remove("Groups", &principal(&story, "Groups", "displayName", "data-eng")));
+    let new = story.account.insert("Groups", json!({"displayName": "data-eng"})).unwrap()["id"].clone();
+
+    story.apply(&assignment(&story, "after", second, team, &["USER"])).await;
+    story.wait_condition(ASSIGNMENT, "after", "Stalled", "True", "ExternalResourceMissing").await;
+    story.pass(ASSIGNMENT, "after").await;
+    let ready = story.wait_ready(ASSIGNMENT, "after").await;
+    assert_eq!(ready["status"]["externalId"], format!("{second}/{}", new.as_str().unwrap()));
+    story.end().await;
+}
