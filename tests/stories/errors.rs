@@ -443,10 +443,10 @@ async fn odd_answers_change_nothing_in_the_account() {
 }
 
 /// Waits until an object says under `Retrying` what this text is part of.
-async fn wait_retrying(story: &Story, name: &str, text: &str) {
+async fn wait_retrying(story: &Story, kind: &str, name: &str, text: &str) {
     let says = |c: &Value| c["reason"] == "Retrying" && c["message"].as_str().unwrap().contains(text);
     let told = |object: &Value| object["status"]["conditions"].as_array()?.iter().any(says).then_some(());
-    story.wait(LIST, name, &format!("Retrying, because of {text}"), told).await;
+    story.wait(kind, name, &format!("Retrying, because of {text}"), told).await;
 }
 
 /// Covers DL-06. An answer about another object than the one that was asked for is no answer: neither of the two is changed
@@ -473,7 +473,7 @@ async fn an_answer_about_another_object_is_none() {
     story.patch(LIST, "changed", json!({"spec": {"ipAddresses": ["198.51.100.0/24"]}})).await;
     story.delete(LIST, "deleted").await;
     for name in ["changed", "deleted"] {
-        wait_retrying(&story, name, &ids[2]).await;
+        wait_retrying(&story, LIST, name, &ids[2]).await;
     }
     assert_eq!(story.account.writes().len(), 0, "{:?}", story.account.writes());
     assert_eq!(story.account.objects("ip-access-lists"), before);
@@ -516,5 +516,28 @@ async fn an_object_in_conflict_for_ever_holds_up_nobody_after_a_restart() {
     assert_eq!(story.account.objects("permissionassignments"), [] as [Value; 0]);
     story.account.clear_faults();
     story.wait_ready("PermissionAssignment", "stuck").await;
+    story.end().await;
+}
+
+/// Covers DL-06. Where the API lists in a bare array, an object without one is not an empty list: what may be there is not made
+/// a second time.
+#[tokio::test]
+async fn an_object_in_place_of_an_array_is_no_empty_list() {
+    let story = Story::start("errors-bare").await;
+    story.account.set(|settings| (settings.start_ms, settings.provisioning_ms) = (0, 100));
+    let workspace = json!({"workspaceName": "made", "awsRegion": "eu-west-1", "computeMode": "SERVERLESS"});
+    let role = json!({"stsRole": {"roleArn": "arn:aws:iam::123456789012:role/compute"}});
+    let credential = json!({"credentialsName": "made", "awsCredentials": role});
+    let kinds = [("Workspace", "workspaces", workspace), ("Credential", "credentials", credential)];
+    for (kind, collection, spec) in kinds {
+        let (path, body) = (format!("*/{collection}"), Some(json!({})));
+        story.account.fault(Fault { method: Some("GET".into()), path, body, ..Fault::default() });
+        story.apply(&story.managed(kind, "made", spec)).await;
+        wait_retrying(&story, kind, "made", "it holds no list").await;
+        assert_eq!(story.account.objects(collection), [] as [Value; 0]);
+        story.account.clear_faults();
+        story.wait_ready(kind, "made").await;
+    }
+    assert_eq!(story.account.writes().len(), 2, "{:?}", story.account.writes());
     story.end().await;
 }
