@@ -257,3 +257,52 @@ async fn a_workspace_that_is_on_its_way_out_is_not_taken_over() {
     assert_eq!(writes(&story), ["POST"; 4]);
     story.end().await;
 }
+
+/// Covers LC-14. A clock that was set back makes it seem as if a workspace were begun in the future: that is not too long ago.
+#[tokio::test]
+async fn a_clock_that_was_set_back_stalls_nothing() {
+    let mut story = Story::start("clock-set-back").await;
+    provisioning_takes(&story, LONG);
+    story.apply(&workspace(&story, "analytics")).await;
+    let begun = |object: &Value| object["status"]["operation"]["since"].as_str().map(str::to_owned);
+    story.wait(KIND, "analytics", "it is timed", begun).await;
+    story.operator.take().unwrap().kill().unwrap();
+    let later = k8s_openapi::jiff::Timestamp::now() + Duration::from_secs(7_200);
+    let since = later.strftime("%Y-%m-%dT%H:%M:%SZ").to_string();
+    let patch = json!({"status": {"operation": {"since": since}}}).to_string();
+    let patch = ["patch", "workspace", "analytics", "--subresource=status", "--type=merge", "-p", &patch];
+    story.kubectl(&patch).await.unwrap();
+    story.start_operator(&[]).await;
+    let seen = story.pass(KIND, "analytics").await;
+    assert_eq!(seen["status"]["operation"]["since"], since, "nobody timed it anew");
+    assert_eq!(condition(&seen, "Ready").unwrap()["reason"], "Provisioning", "{seen}");
+    assert_eq!(condition(&seen, "Stalled"), None, "{seen}");
+    story.account.advance_ms(LONG);
+    story.wait_ready(KIND, "analytics").await;
+    story.end().await;
+}
+
+/// Covers DL-05. A workspace that is gone is gone, though a list still has it as cancelled.
+#[tokio::test]
+async fn a_cancelled_row_does_not_hold_up_a_deletion() {
+    let story = Story::start("cancelled-row").await;
+    provisioning_takes(&story, 100);
+    story.account.set(|settings| settings.deletion_ms = 100);
+    let mut manifest = workspace(&story, "analytics");
+    manifest["spec"]["deletionPolicy"] = json!("Delete");
+    story.apply(&manifest).await;
+    story.wait_ready(KIND, "analytics").await;
+    let mut row = story.account.objects("workspaces").remove(0);
+    row["workspace_status"] = json!("CANCELLED");
+    story.account.fault(Fault {
+        method: Some("GET".into()),
+        path: "*/workspaces".into(),
+        body: Some(json!([row])),
+        ..Fault::default()
+    });
+    story.delete(KIND, "analytics").await;
+    story.wait_gone(KIND, "analytics").await;
+    assert_eq!(story.account.objects("workspaces"), [] as [Value; 0]);
+    assert_eq!(writes(&story), ["POST", "DELETE"]);
+    story.end().await;
+}
