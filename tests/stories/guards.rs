@@ -467,3 +467,27 @@ async fn an_id_that_a_name_no_longer_stands_for_is_forgotten() {
     assert_eq!(ready["status"]["externalId"], format!("{second}/{}", new.as_str().unwrap()));
     story.end().await;
 }
+
+/// Covers ST-11. Credentials that may not read who is in the account can assign by id all the same, and the operator's own
+/// access stays as far as the list tells whose it is.
+#[tokio::test]
+async fn principals_that_may_not_be_read_are_no_obstacle() {
+    let story = Story::start("guards-no-scim").await;
+    let workspace = workspace(&story);
+    let own = principal(&story, "ServicePrincipals", "applicationId", &story.account.client_id);
+    let [own, ada] =
+        [own, principal(&story, "Users", "displayName", "ada")].map(|id| id.parse::<i64>().unwrap());
+    let row = json!({"workspace_id": workspace, "principal_id": own, "permissions": ["ADMIN"]});
+    story.account.insert("permissionassignments", row).unwrap();
+    let no = json!({"error_code": "PERMISSION_DENIED", "message": "no"});
+    let no = Fault { path: "*/scim/*".into(), status: Some(403), body: Some(no), ..Fault::default() };
+    story.account.fault(no);
+    story.apply(&assignment(&story, "ada", workspace, json!({"id": ada}), &["USER"])).await;
+    story.wait_ready(ASSIGNMENT, "ada").await;
+    let mut mine = assignment(&story, "own", workspace, json!({"id": own}), &["USER"]);
+    mine["spec"]["adoptionPolicy"] = json!("IfExists");
+    story.apply(&mine).await;
+    story.wait_condition(ASSIGNMENT, "own", "Stalled", "True", "WouldLockOut").await;
+    assert_eq!(methods(&story), ["PUT"]);
+    story.end().await;
+}
