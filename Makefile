@@ -7,6 +7,7 @@ help:
 	@echo 'make up     the same to try things out: leaves it running in the background'
 	@echo 'make down   ends what `make up` started'
 	@echo 'make test   all tests'
+	@echo 'make generate   writes anew what is generated: CRDs, rules of access control, what the chart has of them, tables of tests'
 
 demo up down: build
 	@$(WORLD) $@
@@ -14,10 +15,16 @@ demo up down: build
 test: cargo
 	cargo test --workspace --locked
 
+# Each kind is in all of these; a test fails while one of them is not in step.
+generate: cargo
+	cargo run --locked --quiet -- crds --out crds --out charts/databricks-operator/files/crds
+	cargo run --locked --quiet -- rbac --out charts/databricks-operator/files
+	UPDATE=1 cargo test --locked --quiet --test ids --test chart
+
 build: cargo
 	cargo build --locked -p databricks-operator -p world
 
 cargo:
 	@command -v cargo >/dev/null || { echo 'cargo is missing: install Rust, https://rustup.rs' >&2; exit 1; }
 
-.PHONY: help demo up down test build cargo
+.PHONY: help demo up down test generate build cargo

@@ -1,20 +1,28 @@
-//! The commands: run the operator, write the CRDs.
+//! The commands: run the operator, write the CRDs and the rules of access control.
 
-use std::path::PathBuf;
+use std::io::Write;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::{CommandFactory, Parser, Subcommand};
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use kube::{Client, CustomResourceExt};
+use serde::Serialize;
+use tokio::sync::oneshot;
 use tokio_util::sync::CancellationToken;
 
 use crate::config::Run;
+use crate::databricks;
 use crate::engine::access::Permit;
 use crate::engine::auth::spec::DatabricksAuth;
+use crate::engine::lease::Lease;
 use crate::engine::{controller, crd};
 use crate::kinds::KINDS;
+use crate::rbac;
 use crate::telemetry::{self, Readiness};
+
+mod connect;
 
 #[derive(Parser)]
 #[command(version, about = "Keeps a Databricks account as Kubernetes objects say")]
@@ -29,9 +37,15 @@ enum Command {
     Run(Box<Run>),
     /// Write the CustomResourceDefinitions, one file a kind
     Crds {
-        /// The folder to write to
+        /// The folder to write to; may be given several times
         #[arg(long, default_value = "crds")]
-        out: PathBuf,
+        out: Vec<PathBuf>,
+    },
+    /// Write the rules of access control that the Helm chart puts into Roles
+    Rbac {
+        /// The folder to write rbac.yaml to; printed when left out
+        #[arg(long)]
+        out: Option<PathBuf>,
     },
 }
 
@@ -44,7 +58,8 @@ pub fn command() -> clap::Command {
 pub fn main() -> ExitCode {
     let result = match Cli::parse().command {
         Command::Run(run) => operate(&run),
-        Command::Crds { out } => write_crds(&out),
+        Command::Crds { out } => out.iter().try_for_each(|out| write_crds(out)),
+        Command::Rbac { out } => write_rbac(out.as_deref()),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,
@@ -65,19 +80,39 @@ pub fn crds() -> Vec<CustomResourceDefinition> {
 
 /// The YAML of a CRD, as it is committed.
 pub fn crd_yaml(crd: &CustomResourceDefinition) -> Result<String, String> {
-    let yaml = serde_saphyr::to_string(crd)
-        .map_err(|e| format!("{:?} cannot be written: {e}", crd.metadata.name))?;
-    Ok(format!("# Written by `databricks-operator crds`. Do not edit.\n{}\n", yaml.trim_end()))
+    written("crds", crd)
 }
 
-fn write_crds(out: &std::path::Path) -> Result<(), String> {
-    let failed = |path: &std::path::Path, e| format!("{} cannot be written: {e}", path.display());
-    std::fs::create_dir_all(out).map_err(|e| failed(out, e))?;
-    for crd in crds() {
-        let path = out.join(format!("{}.yaml", crd.spec.names.plural));
-        std::fs::write(&path, crd_yaml(&crd)?).map_err(|e| failed(&path, e))?;
+/// The YAML of the rules of access control, as the Helm chart reads it.
+pub fn rbac_yaml() -> Result<String, String> {
+    written("rbac", &rbac::rules())
+}
+
+/// What a command of ours writes, with a line that says so.
+fn written(command: &str, value: &impl Serialize) -> Result<String, String> {
+    let yaml = serde_saphyr::to_string(value)
+        .map_err(|e| format!("what `{command}` writes cannot be put into YAML: {e}"))?;
+    Ok(format!("# Written by `databricks-operator {command}`. Do not edit.\n{}\n", yaml.trim_end()))
+}
+
+fn write(folder: &Path, name: &str, text: &str) -> Result<(), String> {
+    let path = folder.join(name);
+    let written = std::fs::create_dir_all(folder).and_then(|()| std::fs::write(&path, text));
+    written.map_err(|e| format!("{} cannot be written: {e}", path.display()))
+}
+
+fn write_crds(out: &Path) -> Result<(), String> {
+    crds().iter().try_for_each(|crd| write(out, &format!("{}.yaml", crd.spec.names.plural), &crd_yaml(crd)?))
+}
+
+fn write_rbac(out: Option<&Path>) -> Result<(), String> {
+    let text = rbac_yaml()?;
+    match out {
+        Some(folder) => write(folder, "rbac.yaml", &text),
+        None => {
+            std::io::stdout().write_all(text.as_bytes()).map_err(|e| format!("it cannot be printed: {e}"))
+        }
     }
-    Ok(())
 }
 
 fn operate(run: &Run) -> Result<(), String> {
@@ -95,47 +130,65 @@ fn operate(run: &Run) -> Result<(), String> {
 }
 
 async fn serve(run: &Run) -> Result<(), String> {
+    let egress = run.egress()?;
     let ready = Readiness::default();
     telemetry::serve(run.health_address, ready.clone()).await.map_err(|e| {
         format!("health cannot be served at {}: {e}; choose another --health-address", run.health_address)
     })?;
-    let client = connect().await?;
+    let client = connect::connect(&egress).await?;
     check_cluster(&client, run).await?;
     // Not before: what keeps us from starting is said once, by us, and not by libraries too.
     telemetry::log(run.log_format, &run.log)?;
     let stop = CancellationToken::new();
     tokio::spawn(on_signal(stop.clone()));
+    let mut lease = run.leader_elect.then(|| {
+        let settings = run.lease(client.default_namespace().to_owned());
+        Lease::new(client.clone(), settings)
+    });
     let parts = controller::Parts {
         client,
         kinds: KINDS,
         settings: run.engine(),
         hosts: run.hosts(),
-        databricks: run.client(),
-        permit: Permit::sole(),
+        databricks: databricks::Settings { egress, ..run.client() },
+        permit: lease.as_ref().map_or_else(Permit::sole, Lease::permit),
     };
     tracing::info!(namespaces = ?run.namespaces, installation = run.installation, "the operator starts");
-    let running = controller::run(parts, stop.clone(), move || {
+    let ready = move || {
         ready.set();
         tracing::info!("caches are filled; the operator is ready");
-    });
+    };
+    let (leads, leading) = oneshot::channel();
+    let held = async {
+        match &mut lease {
+            Some(lease) => lease.hold(leads).await,
+            None => {
+                let _ = leads.send(());
+                std::future::pending().await
+            }
+        }
+    };
+    let leading = async {
+        if leading.await.is_err() {
+            // The lease cannot be had, which ends the process.
+            std::future::pending::<()>().await;
+        }
+    };
+    let running = controller::run(parts, stop.clone(), ready, leading);
     let overtime = async {
         stop.cancelled().await;
         tokio::time::sleep(controller::SHUTDOWN).await;
     };
-    tokio::select! {
+    let ended = tokio::select! {
         ended = running => ended,
+        reason = held => Err(reason),
         () = overtime => Err("calls were still under way when the time to end was over".into()),
+    };
+    // Where calls may still be under way the lease has to run out.
+    if let (Ok(()), Some(lease)) = (&ended, lease) {
+        lease.release().await;
     }
-}
-
-async fn connect() -> Result<Client, String> {
-    let mut config = kube::Config::infer().await.map_err(|e| {
-        format!("no cluster: {e}; set KUBECONFIG to a kubeconfig file, or run inside a cluster")
-    })?;
-    // kube would repeat a POST or PATCH that may have had its effect; the engine tries again by itself.
-    config.default_retry = false;
-    config.connect_timeout = Some(Duration::from_secs(10));
-    Client::try_from(config).map_err(|e| format!("the kubeconfig cannot be used: {e}"))
+    ended
 }
 
 /// Finds out in a moment, and says in one line, what would otherwise be an endless loop of failing watches.
@@ -149,7 +202,8 @@ async fn check_cluster(client: &Client, run: &Run) -> Result<(), String> {
             Some(namespace) => kube::Api::namespaced_with(client.clone(), namespace, &resource),
             None => kube::Api::all_with(client.clone(), &resource),
         };
-        let one = kube::api::ListParams::default().limit(1);
+        let one =
+            kube::api::ListParams::default().limit(1).labels(run.selector.as_deref().unwrap_or_default());
         match tokio::time::timeout(Duration::from_secs(20), api.list_metadata(&one)).await {
             Ok(Ok(_)) => {}
             // By the code: the 404 of a group without any CRD is a plain page, which says no reason.

@@ -1,12 +1,16 @@
 //! Settings of the operator itself: what the command line says, checked.
 
+use std::convert::Infallible;
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::Args;
+use secrecy::SecretString;
 
-use crate::databricks::{HostPolicy, Settings as ClientSettings};
+use crate::databricks::{self, Egress, HostPolicy, Proxy, Settings as ClientSettings};
 use crate::engine::conclude::Pace;
+use crate::engine::lease;
 use crate::engine::pass::Settings;
 use crate::engine::spec::parse_duration;
 use crate::telemetry::LogFormat;
@@ -17,6 +21,27 @@ pub struct Run {
     /// Watch only these namespaces, separated by commas; all when left out
     #[arg(long, env = "NAMESPACES", value_delimiter = ',')]
     pub namespaces: Vec<String>,
+    /// Watch only objects with these labels, written as for `kubectl --selector`: no others exist for this operator
+    #[arg(long, env = "SELECTOR")]
+    pub selector: Option<String>,
+    /// Of several replicas, only the holder of the lease acts. `false` only where nothing else can run at the same time
+    #[arg(long, default_value_t = true, action = clap::ArgAction::Set)]
+    pub leader_elect: bool,
+    /// Name of the lease; each operator with objects of its own needs a lease of its own
+    #[arg(long, env = "LEASE_NAME", default_value = "databricks-operator")]
+    pub lease_name: String,
+    /// Namespace of the lease; when left out, that of the pod or of the kubeconfig
+    #[arg(long, env = "POD_NAMESPACE")]
+    pub lease_namespace: Option<String>,
+    /// How long the lease is held without renewal: another replica takes over after that from one that died
+    #[arg(long, default_value = "30s", value_parser = duration)]
+    pub lease_duration: Duration,
+    /// How often the lease is renewed; the others look five times as often
+    #[arg(long, default_value = "5s", value_parser = duration)]
+    pub lease_renew_interval: Duration,
+    /// How this replica calls itself in the lease; a random part is added
+    #[arg(long, env = "POD_NAME", default_value = "databricks-operator", hide_default_value = true)]
+    pub identity: String,
     /// Name of this installation; part of the mark on workspaces. Must stay the same after a re-install
     #[arg(long, env = "INSTALLATION", default_value = "default")]
     pub installation: String,
@@ -53,9 +78,15 @@ pub struct Run {
     /// Objects of one kind that are worked on at the same time
     #[arg(long, default_value_t = 8, value_parser = clap::value_parser!(u16).range(1..=256))]
     pub concurrency: u16,
-    /// Time limit of one call to Databricks
+    /// Time limit of one call to Databricks that reads
     #[arg(long, default_value = "30s", value_parser = duration)]
     pub request_timeout: Duration,
+    /// Time limit of one call to Databricks that changes something; none may outlive the lease
+    #[arg(long, default_value = "10s", value_parser = duration)]
+    pub write_timeout: Duration,
+    /// Objects of one account that may be deleted within an hour; one more stops all deletions there. 0 is any number
+    #[arg(long, default_value_t = 100)]
+    pub max_deletions_per_hour: u32,
     /// Calls each second to one account and class of endpoints
     #[arg(long, default_value_t = 20.0)]
     pub requests_per_second: f64,
@@ -68,6 +99,15 @@ pub struct Run {
     /// Let credentials go to http on this machine. For demos and tests only
     #[arg(long)]
     pub allow_insecure_loopback: bool,
+    /// PEM file with certificates of authorities to trust beside those that are trusted anyway, for the API server and for Databricks; read at the start
+    #[arg(long, value_name = "FILE")]
+    pub ca_bundle: Option<PathBuf>,
+    /// Proxy for https to the API server and to Databricks, such as `http://proxy.example.com:3128`. None is taken from the environment
+    #[arg(long, value_name = "URL", value_parser = secret)]
+    pub https_proxy: Option<SecretString>,
+    /// What goes past the proxy, separated by commas: names with all below them, addresses, networks such as `10.0.0.0/8`
+    #[arg(long, value_name = "LIST", value_delimiter = ',')]
+    pub no_proxy: Vec<String>,
     /// Where health and readiness are served
     #[arg(long, env = "HEALTH_ADDRESS", default_value = "0.0.0.0:8081")]
     pub health_address: SocketAddr,
@@ -85,6 +125,11 @@ pub struct Interval(pub Option<Duration>);
 
 fn duration(text: &str) -> Result<Duration, String> {
     parse_duration(text).ok_or_else(|| "write a duration such as 30s, 10m or 1h30m".into())
+}
+
+/// Not checked here: clap would show the value in its message.
+fn secret(text: &str) -> Result<SecretString, Infallible> {
+    Ok(text.into())
 }
 
 fn interval(text: &str) -> Result<Interval, String> {
@@ -110,7 +155,22 @@ impl Run {
         {
             return Err("--installation must be 1 to 63 letters, digits, '-', '_' or '.'".into());
         }
+        if self.leader_elect {
+            self.lease(String::new()).check()?;
+        }
         Ok(())
+    }
+
+    /// How to hold the lease. `namespace` is where it is when nothing is said.
+    pub fn lease(&self, namespace: String) -> lease::Settings {
+        lease::Settings {
+            namespace: self.lease_namespace.clone().unwrap_or(namespace),
+            name: self.lease_name.clone(),
+            identity: format!("{}_{}", self.identity, uuid::Uuid::new_v4()),
+            duration: self.lease_duration,
+            renew: self.lease_renew_interval,
+            write_timeout: self.write_timeout,
+        }
     }
 
     /// Settings of the engine.
@@ -130,6 +190,8 @@ impl Run {
             operation: self.operation_timeout,
             installation: self.installation.clone(),
             namespaces: self.namespaces.clone(),
+            selector: self.selector.clone().unwrap_or_default(),
+            max_deletions_per_hour: self.max_deletions_per_hour,
             concurrency: self.concurrency,
         }
     }
@@ -142,10 +204,28 @@ impl Run {
         }
     }
 
-    /// Settings of the client.
+    /// The way out for both clients. Reads the file of `--ca-bundle`.
+    pub fn egress(&self) -> Result<Egress, String> {
+        let roots = |path: &PathBuf| {
+            let pem = std::fs::read(path).map_err(|e| format!("it cannot be read: {e}"));
+            let roots = pem.and_then(|pem| databricks::roots(&pem));
+            roots.map_err(|e| format!("--ca-bundle {} cannot be used: {e}", path.display()))
+        };
+        let proxy = |url: &SecretString| {
+            let proxy = Proxy::parse(url).map_err(|e| format!("--https-proxy cannot be used: {e}"))?;
+            proxy.except(&self.no_proxy).map_err(|e| format!("--no-proxy cannot be used: {e}"))
+        };
+        Ok(Egress {
+            roots: self.ca_bundle.as_ref().map(roots).transpose()?.unwrap_or_default(),
+            proxy: self.https_proxy.as_ref().map(proxy).transpose()?,
+        })
+    }
+
+    /// Settings of the client, but for the way out.
     pub fn client(&self) -> ClientSettings {
         ClientSettings {
             request_timeout: self.request_timeout,
+            write_timeout: self.write_timeout,
             requests_per_second: self.requests_per_second,
             burst: self.burst,
             ..ClientSettings::default()

@@ -2,10 +2,11 @@
 //!
 //! Not here: what a resource is, when to call again, Kubernetes. Everything a host sends is untrusted input.
 //! The order of one call is `Client::send` in `client.rs`; each other file answers one question: which hosts
-//! (`host`), what goes out (`request`), with which token (`token`), when (`rate`), what came back (`reply`),
-//! what went wrong (`error`), what of it may be shown (`shown`), are these all of them (`page`).
+//! (`host`), which way out (`egress`), what goes out (`request`), with which token (`token`), when (`rate`), what came
+//! back (`reply`), what went wrong (`error`), what of it may be shown (`shown`), are these all of them (`page`).
 
 mod client;
+mod egress;
 mod error;
 mod host;
 mod int64;
@@ -20,6 +21,7 @@ mod token;
 mod tests;
 
 pub use client::{Client, Connection, Settings};
+pub use egress::{Egress, Proxy, roots};
 pub use error::{Error, Optional};
 pub use host::{Host, HostNotAllowed, HostPolicy, default_host};
 pub use int64::Int64;

@@ -19,6 +19,7 @@
 pub mod access;
 pub mod act;
 pub mod auth;
+pub mod breaker;
 pub mod changes;
 pub mod claims;
 pub mod cluster;
@@ -29,6 +30,7 @@ pub mod decide;
 pub mod driver;
 pub mod error;
 pub mod know;
+pub mod lease;
 pub mod leave;
 pub mod needs;
 pub mod observe;

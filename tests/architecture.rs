@@ -168,8 +168,9 @@ fn settings_and_logs_need_little_of_us() {
     }
     for source in part("config") {
         let allowed = [
-            "databricks::{HostPolicy",
+            "databricks::{self, Egress, HostPolicy, Proxy, Settings",
             "engine::conclude::Pace",
+            "engine::lease",
             "engine::pass::Settings",
             "engine::spec::parse_duration",
             "telemetry::LogFormat",

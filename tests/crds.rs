@@ -65,14 +65,9 @@ fn the_committed_crds_are_the_generated_ones() {
     let mut committed = files("crds");
     for crd in cli::crds() {
         let path = committed.remove(&crd.spec.names.plural);
-        let path =
-            path.unwrap_or_else(|| panic!("no crds/{}.yaml: run `cargo run -- crds`", crd.spec.names.plural));
+        let path = path.unwrap_or_else(|| panic!("no crds/{}.yaml: make generate", crd.spec.names.plural));
         let text = std::fs::read_to_string(&path).unwrap();
-        assert!(
-            text == cli::crd_yaml(&crd).unwrap(),
-            "{} is not in step: run `cargo run -- crds`",
-            path.display()
-        );
+        assert!(text == cli::crd_yaml(&crd).unwrap(), "{} is not in step: make generate", path.display());
     }
     assert!(committed.is_empty(), "files of kinds that are no more: {committed:?}");
 }

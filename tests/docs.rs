@@ -1,5 +1,5 @@
 //! What the documents say is what the code says: the tables of the README, the skeleton in CONTRIBUTING, and what no file
-//! may have in it.
+//! may have in it. `UPDATE=1 cargo test --test docs` writes the README's table of flags anew.
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking, its set-up too")]
 
 use std::collections::BTreeSet;
@@ -86,7 +86,18 @@ fn the_readme_has_every_flag_with_its_variable_default_and_meaning() {
             ]
         })
         .collect();
-    assert_eq!(table(&read("README.md"), "flag"), known);
+    let text = read("README.md");
+    let told = table(&text, "flag");
+    if std::env::var_os("UPDATE").is_some() && told != known {
+        let row = |cells: &[String]| format!("| {} |\n", cells.join(" | "));
+        let head = text.find("| flag |").unwrap();
+        let rows = head + text[head..].match_indices('\n').nth(1).unwrap().0 + 1;
+        let after = rows + text[rows..].find("\n\n").map_or(0, |end| end + 1);
+        let known: String = known.iter().map(|cells| row(cells)).collect();
+        std::fs::write(root().join("README.md"), [&text[..rows], &known, &text[after..]].concat()).unwrap();
+        return;
+    }
+    assert_eq!(told, known, "UPDATE=1 cargo test --test docs writes it anew");
 }
 
 #[test]

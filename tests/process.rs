@@ -119,6 +119,8 @@ async fn flags_that_cannot_be_meant_are_refused_before_anything_is_done() {
         (&["--burst=0"], "--burst must be greater than zero"),
         (&["--requests-per-second=NaN"], "--requests-per-second"),
         (&["--installation="], "--installation must be"),
+        (&["--lease-duration=20s"], "at least twice --lease-renew-interval (5s) plus --write-timeout (10s)"),
+        (&["--lease-duration=30500ms"], "--lease-duration must be whole seconds"),
     ] {
         run(None, &[&["run", ANYWHERE], flags].concat()).await.assert_fails_saying(&[says]);
     }
@@ -167,6 +169,17 @@ async fn an_installation_that_lacks_something_says_what() {
     let distrusting = kubeconfig(dir.join("distrusting"), server, None, token.trim());
     let end = run(Some(&distrusting), &["run", ANYWHERE]).await;
     end.assert_fails_saying(&["the API server cannot be used", "certificate"]);
+
+    let nowhere = run(Some(cluster.kubeconfig()), &["run", ANYWHERE, "--lease-namespace=absent"]).await;
+    let last = nowhere.lines.last().unwrap();
+    assert_eq!(nowhere.code, Some(1), "{last}");
+    for part in [
+        "the lease absent/databricks-operator cannot be used",
+        "\"absent\" not found",
+        "--leader-elect=false",
+    ] {
+        assert!(last.contains(part), "{part:?} is not in: {last}");
+    }
 
     for signal in ["TERM", "INT"] {
         let operator = Operator::start(Path::new(BINARY), &cluster, &fast(&[])).await.unwrap();

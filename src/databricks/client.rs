@@ -2,7 +2,7 @@
 //!
 //! Nothing here sends a POST twice: reqwest's own retries are off, and after a 401 only other methods are sent again.
 //! (The pool below reqwest may move a request to a new connection, but only one of which no byte was written.)
-//! The connection can do nothing but HTTPS to the checked host: no redirects, no proxy from the environment, no way
+//! The connection can do nothing but HTTPS to the checked host: no redirects, no proxy but that of the settings, no way
 //! to relax certificate checks.
 
 use std::fmt;
@@ -13,6 +13,7 @@ use secrecy::{ExposeSecret, SecretString};
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
+use super::egress::Egress;
 use super::host::Host;
 use super::page::{Broken, Collected, Pages};
 use super::rate::{Class, Rate};
@@ -40,10 +41,12 @@ pub struct Connection {
 }
 
 /// How to call, the same for all connections.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone)]
 pub struct Settings {
     /// For one try, from the first byte out to the last byte in.
     pub request_timeout: Duration,
+    /// The same for a call that changes something: shorter than a lease, so that none outlives it.
+    pub write_timeout: Duration,
     /// For DNS, TCP and TLS; part of the former.
     pub connect_timeout: Duration,
     /// In the long run, for each class of endpoints.
@@ -52,16 +55,20 @@ pub struct Settings {
     pub burst: u32,
     /// Shows in the audit log of the account.
     pub user_agent: String,
+    /// Whose certificates are believed, and through which proxy the calls go.
+    pub egress: Egress,
 }
 
 impl Default for Settings {
     fn default() -> Settings {
         Settings {
             request_timeout: Duration::from_secs(30),
+            write_timeout: Duration::from_secs(10),
             connect_timeout: Duration::from_secs(5),
             requests_per_second: 20.0,
             burst: 40,
             user_agent: concat!("databricks-operator/", env!("CARGO_PKG_VERSION")).to_owned(),
+            egress: Egress::default(),
         }
     }
 }
@@ -74,6 +81,7 @@ pub struct Client {
 
 struct Inner {
     connection: Connection,
+    settings: Settings,
     wire: Wire,
     rate: Rate,
     tokens: Arc<Tokens>,
@@ -85,6 +93,8 @@ struct Try<'a> {
     class: Class,
     urgency: Urgency,
     fence: Option<&'a Fence>,
+    /// Longest time for the exchange.
+    limit: Duration,
     /// What must not come back in an error.
     secrets: Vec<String>,
 }
@@ -97,7 +107,8 @@ impl Client {
     pub fn new(connection: Connection, settings: &Settings) -> Result<Client, Error> {
         let wire = Wire::new(&connection.host, settings)?;
         let rate = Rate::new(settings.requests_per_second, settings.burst);
-        Ok(Client { inner: Arc::new(Inner { connection, wire, rate, tokens: Arc::default() }) })
+        let settings = settings.clone();
+        Ok(Client { inner: Arc::new(Inner { connection, settings, wire, rate, tokens: Arc::default() }) })
     }
 
     /// The account that this client is for.
@@ -206,6 +217,10 @@ impl Inner {
                     class: Class::of(&request.path),
                     urgency: request.urgency,
                     fence: request.fence.as_ref(),
+                    limit: match request.method {
+                        Method::Get => self.settings.request_timeout,
+                        _ => self.settings.write_timeout,
+                    },
                     secrets,
                 },
             )
@@ -225,7 +240,7 @@ impl Inner {
         if this.fence.is_some_and(|may_act| !may_act()) {
             return Err(Error::Fenced { call });
         }
-        let reply = self.wire.send(http, &call).await?;
+        let reply = self.wire.send(http, &call, this.limit).await?;
         if reply.is_success() {
             self.rate.answered(this.class);
             return Ok(reply);

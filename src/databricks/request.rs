@@ -14,7 +14,7 @@ use super::shown::clean;
 /// Asked at the very last moment before a request is handed to the connection; `false` keeps it from being sent.
 ///
 /// What remains after the question is connection set-up (bounded by `Settings::connect_timeout`) and flight
-/// (`Settings::request_timeout`): a fence that guards a lease must leave that much margin.
+/// (both within `Settings::write_timeout`): a fence that guards a lease must leave that much margin.
 pub type Fence = Arc<dyn Fn() -> bool + Send + Sync>;
 
 /// The HTTP methods of the account API.

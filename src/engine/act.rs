@@ -184,7 +184,7 @@ impl Work<'_> {
         }
         let seen = match self.driver.create(&known.writer, &want).await {
             Ok(seen) => seen,
-            Err(error @ (Error::Unknown { .. } | Error::Fenced)) => return Err(error),
+            Err(error @ Error::Unknown { .. }) => return Err(error),
             Err(error) => {
                 self.subject.status_mut()?.intent = None;
                 if matches!(error, Error::Terminal { reason: Reason::ExternalResourceMissing, .. }) {
@@ -293,6 +293,10 @@ impl Work<'_> {
             return Err(Error::Conflict("the object was changed meanwhile".into()));
         }
         let _one_at_a_time = self.guard(known, None, Some(&seen)).await?;
+        let (account, kind) = (known.admission.session.client.account_id(), &self.subject.who.kind);
+        if let Err(message) = self.engine.breaker.let_go(account, kind, &seen.id) {
+            return Ok(Outcome::Blocked { reason: Reason::TooManyDeletions, message });
+        }
         match self.driver.delete(&known.writer, &seen.id).await {
             Ok(()) | Err(Error::Terminal { reason: Reason::ExternalResourceMissing, .. }) => {}
             // A dependent in the account is no stale read: looking again at once would not help.

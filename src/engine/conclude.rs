@@ -394,7 +394,8 @@ fn requeue(outcome: &Outcome, pass: &Pass, pace: &Pace) -> Option<Duration> {
             Error::Unknown { .. } => up_to(doubled(pace.backoff_min, pace.backoff_max)),
             Error::Conflict(_) if pass.attempts == 0 => Duration::ZERO,
             Error::Conflict(_) => up_to(doubled(pace.backoff_min, pace.backoff_max)),
-            Error::Fenced => return None,
+            // The lease may be renewed in time after all.
+            Error::Fenced => up_to(doubled(pace.backoff_min, pace.backoff_max)),
         },
     })
 }

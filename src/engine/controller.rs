@@ -25,6 +25,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::access::Permit;
 use super::auth::{self, Auths};
+use super::breaker::Breaker;
 use super::claims::{Claim, Claims, Rank};
 use super::cluster::{Cluster, EXTERNAL_ID, FINALIZER, RECONCILE_REQUESTED, prune};
 use super::driver::Driver;
@@ -90,8 +91,14 @@ struct Watch {
     store: Store<DynamicObject>,
 }
 
-/// Runs all controllers until `stop`. `ready` is called once all caches are filled. Fails if a controller ends before.
-pub async fn run(parts: Parts, stop: CancellationToken, ready: impl FnOnce() + Send) -> Result<(), String> {
+/// Runs all controllers until `stop`. `ready` is called once all caches are filled; no pass begins before `leading` too is
+/// over, so that a replica that waits has its caches warm. Fails if a controller ends before.
+pub async fn run(
+    parts: Parts,
+    stop: CancellationToken,
+    ready: impl FnOnce() + Send,
+    leading: impl Future<Output = ()> + Send,
+) -> Result<(), String> {
     let watches = watches(&parts);
     let wake = Arc::new(Wake::default());
     let engine = Arc::new(Engine {
@@ -107,6 +114,7 @@ pub async fn run(parts: Parts, stop: CancellationToken, ready: impl FnOnce() + S
         claims: Claims::default(),
         events: Events::new(parts.client.clone()),
         permit: parts.permit.clone(),
+        breaker: Breaker::new(parts.settings.max_deletions_per_hour),
         settings: parts.settings.clone(),
         resources: watches.iter().map(|w| (w.resource.kind.clone(), w.resource.clone())).collect(),
         stores: watches.iter().map(|w| (w.resource.kind.clone(), w.store.clone())).collect(),
@@ -125,8 +133,9 @@ pub async fn run(parts: Parts, stop: CancellationToken, ready: impl FnOnce() + S
     let past = engine.clone();
     let filled = async move {
         while filled.recv().await.is_some() {}
-        past.remember_the_past();
         ready();
+        leading.await;
+        past.remember_the_past();
         // A receiver is gone only when its controller has ended.
         let _ = open.send(true);
     };
@@ -220,8 +229,10 @@ async fn control(
     let resource = watch.resource.clone();
     let wakes = wakes.map(move |who| ObjectRef::new_with(&who.name, resource.clone()).within(&who.namespace));
     let driver = watch.driver;
+    let selector = engine.settings.selector.clone();
+    let events = watcher(watch.api, watcher::Config::default().page_size(500).labels(&selector));
     let triggers =
-        triggers(watch.api, watch.writer, watch.resource.kind.clone(), driver, engine.clone(), filling);
+        triggers(events, watch.writer, watch.resource.kind.clone(), driver, engine.clone(), filling);
     let config = controller::Config::default().concurrency(engine.settings.concurrency);
     let work = move |object: Arc<DynamicObject>, engine: Arc<Engine>| {
         let mut gate = gate.clone();
@@ -262,7 +273,7 @@ async fn control(
 
 /// The watch of one kind: fills the store, keeps the indexes, wakes dependents, and passes on what is worth a pass.
 fn triggers(
-    api: Api<DynamicObject>,
+    events: impl Stream<Item = watcher::Result<watcher::Event<DynamicObject>>> + Send,
     writer: Writer<DynamicObject>,
     kind: String,
     driver: Option<&'static dyn Driver>,
@@ -270,21 +281,17 @@ fn triggers(
     filling: tokio::sync::mpsc::Sender<()>,
 ) -> impl Stream<Item = Result<DynamicObject, watcher::Error>> + Send {
     let mut seen = SeenBefore { filling: Some(filling), ..SeenBefore::default() };
-    watcher(api, watcher::Config::default().page_size(500))
-        .default_backoff()
-        .modify(prune)
-        .reflect(writer)
-        .flat_map(move |event| {
-            let passed = match event {
-                // Passed on, it would hold up the wake-ups too. The watch itself slows down.
-                Err(error) => {
-                    tracing::warn!(kind, %error, "watch");
-                    vec![]
-                }
-                Ok(event) => seen.take_in(&engine, &kind, driver, event),
-            };
-            futures::stream::iter(passed.into_iter().map(Ok))
-        })
+    events.default_backoff().modify(prune).reflect(writer).flat_map(move |event| {
+        let passed = match event {
+            // Passed on, it would hold up the wake-ups too. The watch itself slows down.
+            Err(error) => {
+                tracing::warn!(kind, %error, "watch");
+                vec![]
+            }
+            Ok(event) => seen.take_in(&engine, &kind, driver, event),
+        };
+        futures::stream::iter(passed.into_iter().map(Ok))
+    })
 }
 
 /// What a watch has shown before.

@@ -13,6 +13,7 @@ use serde_json::{Value, json};
 
 use super::access::Permit;
 use super::auth::Auths;
+use super::breaker::Breaker;
 use super::claims::Claims;
 use super::cluster::{Cluster, FINALIZER, RECONCILE_REQUESTED};
 use super::conclude::{AnyStatus, Note, Outcome, Pace, Pass, begun, conclude};
@@ -38,8 +39,12 @@ pub struct Settings {
     pub installation: String,
     /// Watch only these namespaces; empty is all.
     pub namespaces: Vec<String>,
+    /// Watch only objects with these labels; empty is all. In the form of `kubectl --selector`.
+    pub selector: String,
     /// Passes at the same time, for each kind.
     pub concurrency: u16,
+    /// Objects of one account that may be deleted within an hour; 0 is any number.
+    pub max_deletions_per_hour: u32,
 }
 
 /// Lets one at a time through.
@@ -59,6 +64,8 @@ pub struct Engine {
     pub events: Events,
     /// The right to write.
     pub permit: Permit,
+    /// Stops mass deletion.
+    pub breaker: Breaker,
     /// Settings.
     pub settings: Settings,
     /// The kinds' types, by name.

@@ -286,6 +286,8 @@ reasons! {
     ForeignFinalizer,
     /// Databricks refuses the deletion.
     ApiRefused,
+    /// More objects were to be deleted within an hour than the operator is allowed to.
+    TooManyDeletions,
     /// A token was obtained and nothing contradicts the account id.
     Authenticated,
     /// The Secret does not exist.

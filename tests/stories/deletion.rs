@@ -5,6 +5,8 @@
 
 use std::time::Duration;
 
+use kube::ResourceExt;
+use kube::api::DynamicObject;
 use serde_json::{Value, json};
 use simulator::{Fault, When};
 use tokio::time::Instant;
@@ -435,6 +437,62 @@ async fn without_a_listing_no_access_is_given_or_taken_for_gone() {
     story.end().await;
 }
 
+/// Covers DL-06. That one LIST lacks a row does not prove that the access is gone, and words in place of a list prove
+/// nothing, however often they come: a DELETE is sent, and no access stays.
+#[tokio::test]
+async fn access_that_a_list_does_not_show_is_taken_away_all_the_same() {
+    let mut story = Story::start("delete-access-unlisted").await;
+    let odd = [
+        ("no-rows", json!({"permission_assignments": []}), Some(1)),
+        ("empty", json!({}), Some(1)),
+        ("words", json!({"message": "x"}), None),
+        ("nameless", json!({"permission_assignments": [{"error": "this row cannot be read"}]}), None),
+    ];
+    let user = users(&story)[0].clone();
+    let mut paths = vec![];
+    for (name, ..) in &odd {
+        let id = workspace(&story, name);
+        let mut manifest = access(&story, name, id, &user);
+        // Else the next reading would be due by then anyway.
+        manifest["spec"]["resyncInterval"] = json!("Never");
+        story.apply(&manifest).await;
+        story.wait_ready(ACCESS, name).await;
+        paths.push(format!("*/workspaces/{id}/permissionassignments"));
+    }
+    // So that nothing is known of the rows.
+    kill(&mut story);
+    for ((name, body, times), path) in odd.iter().zip(&paths) {
+        let (method, path) = (Some("GET".into()), path.clone());
+        story.account.fault(Fault {
+            method,
+            path,
+            body: Some(body.clone()),
+            times: *times,
+            ..Fault::default()
+        });
+        story.delete(ACCESS, name).await;
+    }
+    story.account.clear_journal();
+    story.start_operator(&[]).await;
+    for name in ["no-rows", "empty"] {
+        story.wait_gone(ACCESS, name).await;
+    }
+    // By then it could have been looked for twice, were it not for what is no answer.
+    for (name, path) in ["words", "nameless"].iter().zip(&paths[2..]) {
+        wait_calls(&story, "GET", path, 4).await;
+        let leaving = story.wait(ACCESS, name, "a look for the deletion failed", looked_at).await;
+        assert_eq!(finalizers(&leaving), [FINALIZER], "{name}");
+    }
+    assert_eq!(writes(&story), ["DELETE"; 2]);
+    story.account.clear_faults();
+    for name in ["words", "nameless"] {
+        story.wait_gone(ACCESS, name).await;
+    }
+    assert_eq!(writes(&story), ["DELETE"; 4]);
+    assert_eq!(story.account.objects("permissionassignments"), [] as [Value; 0]);
+    story.end().await;
+}
+
 /// Covers DL-07. A whole namespace is deleted, Secret and credentials with it; it ends, and the account is empty.
 #[tokio::test]
 async fn a_whole_namespace_goes_and_takes_its_objects_in_the_account_along() {
@@ -742,58 +800,44 @@ fn shuffle<T>(items: &mut [T], seed: u64) {
     }
 }
 
-/// Covers DL-06. That one LIST lacks a row does not prove that the access is gone, and words in place of a list prove
-/// nothing, however often they come: a DELETE is sent, and no access stays.
+/// More deletions within an hour than the operator is allowed to stop all further ones, with a way on for each
+/// object and for all.
 #[tokio::test]
-async fn access_that_a_list_does_not_show_is_taken_away_all_the_same() {
-    let mut story = Story::start("delete-access-unlisted").await;
-    let odd = [
-        ("no-rows", json!({"permission_assignments": []}), Some(1)),
-        ("empty", json!({}), Some(1)),
-        ("words", json!({"message": "x"}), None),
-        ("nameless", json!({"permission_assignments": [{"error": "this row cannot be read"}]}), None),
-    ];
-    let user = users(&story)[0].clone();
-    let mut paths = vec![];
-    for (name, ..) in &odd {
-        let id = workspace(&story, name);
-        let mut manifest = access(&story, name, id, &user);
-        // Else the next reading would be due by then anyway.
-        manifest["spec"]["resyncInterval"] = json!("Never");
-        story.apply(&manifest).await;
-        story.wait_ready(ACCESS, name).await;
-        paths.push(format!("*/workspaces/{id}/permissionassignments"));
+async fn a_mass_deletion_stops_until_a_person_has_looked() {
+    let mut story = Story::start_with("deletion-breaker", &[("max-deletions-per-hour", "3")]).await;
+    let names: Vec<String> = (0..6).map(|n| format!("list-{n}")).collect();
+    for name in &names {
+        let spec = json!({"label": name, "listType": "ALLOW", "ipAddresses": ["203.0.113.1"]});
+        story.apply(&story.managed("IpAccessList", name, spec)).await;
     }
-    // So that nothing is known of the rows.
-    kill(&mut story);
-    for ((name, body, times), path) in odd.iter().zip(&paths) {
-        let (method, path) = (Some("GET".into()), path.clone());
-        story.account.fault(Fault {
-            method,
-            path,
-            body: Some(body.clone()),
-            times: *times,
-            ..Fault::default()
-        });
-        story.delete(ACCESS, name).await;
+    for name in &names {
+        story.wait_ready("IpAccessList", name).await;
     }
-    story.account.clear_journal();
-    story.start_operator(&[]).await;
-    for name in ["no-rows", "empty"] {
-        story.wait_gone(ACCESS, name).await;
+    for name in &names {
+        story.delete("IpAccessList", name).await;
     }
-    // By then it could have been looked for twice, were it not for what is no answer.
-    for (name, path) in ["words", "nameless"].iter().zip(&paths[2..]) {
-        wait_calls(&story, "GET", path, 4).await;
-        let leaving = story.wait(ACCESS, name, "a look for the deletion failed", looked_at).await;
-        assert_eq!(finalizers(&leaving), [FINALIZER], "{name}");
+    let stopped = eventually("three are gone and three are stopped", SOON, async || {
+        let left = story.api("IpAccessList").list(&Default::default()).await.map_err(|e| e.to_string())?;
+        let is = |object: &&DynamicObject| {
+            let object = json!(object);
+            condition(&object, "DeletionBlocked").is_some_and(|c| c["reason"] == "TooManyDeletions")
+        };
+        let stopped: Vec<String> = left.iter().filter(is).map(|object| object.name_any()).collect();
+        if left.items.len() == 3 && stopped.len() == 3 { Ok(stopped) } else { Err(format!("{stopped:?}")) }
+    });
+    let stopped = stopped.await.unwrap();
+    assert_eq!(story.account.objects("ip-access-lists").len(), 3);
+    assert_eq!(story.account.writes().iter().filter(|call| call.method == "DELETE").count(), 3);
+
+    // One may stay in the account, and the limit may be raised for the others.
+    story.patch("IpAccessList", &stopped[0], json!({"spec": {"deletionPolicy": "Retain"}})).await;
+    story.wait_gone("IpAccessList", &stopped[0]).await;
+    let status = story.operator.take().unwrap().terminate().await.unwrap();
+    assert!(status.success(), "{status}");
+    story.start_operator(&[("max-deletions-per-hour", "10")]).await;
+    for name in &stopped[1..] {
+        story.wait_gone("IpAccessList", name).await;
     }
-    assert_eq!(writes(&story), ["DELETE"; 2]);
-    story.account.clear_faults();
-    for name in ["words", "nameless"] {
-        story.wait_gone(ACCESS, name).await;
-    }
-    assert_eq!(writes(&story), ["DELETE"; 4]);
-    assert_eq!(story.account.objects("permissionassignments"), [] as [Value; 0]);
+    assert_eq!(story.account.objects("ip-access-lists").len(), 1);
     story.end().await;
 }

@@ -1,6 +1,7 @@
 //! What a story begins with, and how it looks and acts.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
@@ -10,7 +11,7 @@ use kube::core::{ApiResource, GroupVersionKind};
 use kube::{Client, ResourceExt};
 use serde_json::{Value, json};
 use simulator::{Config, Simulator};
-use world::{Cluster, Operator, eventually, fast, fresh_dir};
+use world::{Cluster, Operator, Tool, eventually, fast, fresh_dir};
 
 use crate::invariants::Watch;
 
@@ -41,6 +42,28 @@ pub fn cluster() -> &'static Cluster {
     CLUSTER.get_or_init(|| {
         let dir = fresh_dir(Path::new(env!("CARGO_TARGET_TMPDIR")), "stories-").unwrap();
         Cluster::start(&dir, Path::new(BINARY)).unwrap()
+    })
+}
+
+/// The chart's ServiceAccount.
+pub const SERVICE_ACCOUNT: &str = "system:serviceaccount:operators:databricks-operator";
+
+/// The way to the API server for operators: as the ServiceAccount of an installation by Helm, so that what a story shows
+/// works with the rights that the chart grants.
+pub fn kubeconfig() -> &'static Path {
+    static KUBECONFIG: OnceLock<PathBuf> = OnceLock::new();
+    KUBECONFIG.get_or_init(|| {
+        let cluster = cluster();
+        let chart = concat!(env!("CARGO_MANIFEST_DIR"), "/charts/databricks-operator");
+        let mut helm = Command::new(Tool::Helm.locate().unwrap());
+        helm.args(["install", "databricks-operator", chart, "--namespace=operators", "--create-namespace"]);
+        // They are there already.
+        helm.arg("--set=crds.enabled=false")
+            .env("KUBECONFIG", cluster.kubeconfig())
+            .env("HOME", &cluster.dir);
+        let output = helm.output().unwrap();
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        cluster.control_plane.kubeconfig_for("operators", "databricks-operator").unwrap()
     })
 }
 
@@ -81,10 +104,16 @@ impl Story {
 
     /// Starts an operator for this namespace.
     pub async fn start_operator(&mut self, flags: &[(&str, &str)]) {
+        self.operator = Some(self.replica(kubeconfig(), flags).await);
+    }
+
+    /// One more operator for this namespace, with this way to the API server.
+    pub async fn replica(&mut self, kubeconfig: &Path, flags: &[(&str, &str)]) -> Operator {
         let flags = fast(&[&[("namespaces", &*self.namespace)], flags].concat());
-        let operator = Operator::start(Path::new(BINARY), cluster(), &flags).await.unwrap();
+        let dir = &cluster().dir;
+        let operator = Operator::start_through(Path::new(BINARY), kubeconfig, dir, &flags).await.unwrap();
         self.logs.push(operator.log.clone());
-        self.operator = Some(operator);
+        operator
     }
 
     /// A DatabricksAuth for the story's account.
@@ -268,6 +297,7 @@ impl Story {
         }
         self.watch.check().await;
         self.check_canaries().await;
+        check_rights();
         self.ended = true;
     }
 
@@ -288,6 +318,16 @@ impl Story {
             assert!(!leaked, "ST-12: a secret is in {place}");
         }
     }
+}
+
+/// Nothing that an operator asked for was beyond the rights that the chart grants.
+fn check_rights() {
+    let log = std::fs::read_to_string(cluster().control_plane.audit_log()).unwrap();
+    let ours = log.lines().filter(|line| line.contains(SERVICE_ACCOUNT));
+    let (refused, all): (Vec<&str>, Vec<&str>) =
+        ours.partition(|line| line.contains(r#""authorization.k8s.io/decision":"forbid""#));
+    assert!(!all.is_empty(), "SE-01: the audit log has nothing of the operators");
+    assert_eq!(refused, [""; 0], "SE-01: the chart does not grant what an operator asked for");
 }
 
 impl Drop for Story {

@@ -1,5 +1,5 @@
-//! What can go wrong, each with what to do about it. No error holds the admin token: log tails come from programs that
-//! are given only the name of the token file.
+//! What can go wrong, each with what to do about it. No error holds a token: log tails come from programs that are
+//! given only the name of the token file, and of a failed `kubectl create token` only standard error is shown.
 
 use std::{fs, io, path::Path, path::PathBuf};
 
@@ -9,29 +9,33 @@ pub enum Error {
     /// Neither `XDG_CACHE_HOME` nor `HOME` says where a cache may be kept.
     #[error("no place for the built programs: set XDG_CACHE_HOME or HOME")]
     NoCacheDir,
-    /// Programs are missing and there is no Go to build them.
+    /// A program is missing and there is no Go to build it.
     #[error(
-        "{missing} not found and no Go toolchain to build with: either install Go {needed} or newer, or set \
-         KUBEBUILDER_ASSETS to a directory with etcd, kube-apiserver, kube-controller-manager and kubectl"
+        "{missing} not found and no Go toolchain to build it with: install Go {needed} or newer{}",
+        or_assets(*from_assets)
     )]
     NoGo {
-        /// Names of the missing programs.
+        /// Name of the missing program.
         missing: String,
-        /// Oldest Go that can build them.
+        /// Oldest Go that can build it.
         needed: String,
+        /// Whether `KUBEBUILDER_ASSETS` is a way out too.
+        from_assets: bool,
     },
-    /// Programs are missing and the Go at hand is too old to build them.
+    /// A program is missing and the Go at hand is too old to build it.
     #[error(
-        "{missing} not found and Go {found} is too old to build it: either install Go {needed} or newer, or set \
-         KUBEBUILDER_ASSETS to a directory with etcd, kube-apiserver, kube-controller-manager and kubectl"
+        "{missing} not found and Go {found} is too old to build it: install Go {needed} or newer{}",
+        or_assets(*from_assets)
     )]
     GoTooOld {
-        /// Names of the missing programs.
+        /// Name of the missing program.
         missing: String,
         /// Version of the Go that was found.
         found: String,
-        /// Oldest Go that can build them.
+        /// Oldest Go that can build it.
         needed: String,
+        /// Whether `KUBEBUILDER_ASSETS` is a way out too.
+        from_assets: bool,
     },
     /// `go` failed, for example because no module proxy could be reached (`GOPROXY`).
     #[error("building {program}: go failed ({status}); its last lines:\n{tail}")]
@@ -59,7 +63,7 @@ pub enum Error {
         /// The run directory.
         dir: PathBuf,
     },
-    /// A program ended while the control plane was starting.
+    /// A program ended while it was starting.
     #[error("{program} ended at start; the end of {}:\n{tail}", log.display())]
     Died {
         /// Name of the program.
@@ -81,6 +85,24 @@ pub enum Error {
         /// The last lines of the log.
         tail: String,
     },
+    /// A token could not be made, for example because there is no such ServiceAccount.
+    #[error("no token for the ServiceAccount {name} in namespace {namespace}: {reason}")]
+    Token {
+        /// The ServiceAccount's namespace.
+        namespace: String,
+        /// The ServiceAccount's name.
+        name: String,
+        /// What kubectl said.
+        reason: String,
+    },
+    /// etcd refused a request or answered something else than expected.
+    #[error("etcd, POST {path}: {answer}")]
+    Etcd {
+        /// Path of the request.
+        path: &'static str,
+        /// What etcd answered.
+        answer: String,
+    },
     /// The supervisor did not end well, so a program may be left.
     #[error("stopping failed ({status}); the end of {}:\n{tail}", log.display())]
     Stop {
@@ -99,6 +121,18 @@ impl Error {
         let path = path.to_path_buf();
         move |source| Error::Io { doing, path, source }
     }
+
+    /// Whether a program ended because another process had its port.
+    pub(crate) fn is_port_taken(&self) -> bool {
+        matches!(self, Error::Died { tail, .. } if tail.contains("address already in use"))
+    }
+}
+
+fn or_assets(from_assets: bool) -> &'static str {
+    if !from_assets {
+        return "";
+    }
+    ", or set KUBEBUILDER_ASSETS to a directory with etcd, kube-apiserver, kube-controller-manager and kubectl"
 }
 
 /// The last lines of a text.

@@ -1,14 +1,17 @@
 //! A real control plane for tests and the demo: etcd, kube-apiserver (with RBAC) and the few controllers that make
 //! namespaces and ownerReferences behave. No kubelet and no scheduler, so no pod ever runs.
 //!
-//! For machines without a container engine: the programs are built from Go modules once, see [`Binaries`]. The command
-//! lines live in `supervisor.sh`, a shell script that outlives us by the seconds an orderly stop takes; it notices our
-//! end by a closed pipe, which needs no unsafe code and works after `kill -9` too.
+//! For machines without a container engine: the programs are built from Go modules once, see [`Binaries`], and so are
+//! others that tests use with it, see [`Tool`]. The command lines live in `supervisor.sh`, a shell script that outlives
+//! us by the seconds an orderly stop takes; it notices our end by a closed pipe, which needs no unsafe code and works
+//! after `kill -9` too.
 
 #![cfg(unix)]
 
 mod binaries;
 mod error;
+mod etcd;
+mod module;
 
 use std::{
     fs::{self, DirBuilder, File, OpenOptions, TryLockError},
@@ -22,7 +25,10 @@ use std::{
 };
 
 use crate::error::tail_of;
-pub use crate::{binaries::Binaries, error::Error};
+pub use crate::{
+    binaries::{Binaries, Release, Tool},
+    error::Error,
+};
 
 /// What the supervisor runs, by the names of their files in the run directory.
 const PROGRAMS: [&str; 3] = ["etcd", "kube-apiserver", "kube-controller-manager"];
@@ -41,6 +47,7 @@ pub struct ControlPlane {
     url: String,
     token: String,
     address: SocketAddr,
+    etcd: SocketAddr,
     kubectl: PathBuf,
     supervisor: Child,
 }
@@ -55,13 +62,20 @@ impl ControlPlane {
     /// # Errors
     /// As [`Binaries::locate`]; `dir` cannot be written or is in use; a program ends at start; not ready in 60 s.
     pub fn start(dir: &Path) -> Result<ControlPlane, Error> {
-        let binaries = Binaries::locate()?;
+        Self::start_release(dir, Release::Newest)
+    }
+
+    /// The same with the API server of this Kubernetes. `dir` must not be that of a newer one's run, as an API server
+    /// may not understand what a newer one has stored.
+    ///
+    /// # Errors
+    /// As [`ControlPlane::start`].
+    pub fn start_release(dir: &Path, release: Release) -> Result<ControlPlane, Error> {
+        let binaries = Binaries::locate(release)?;
         let dir = path::absolute(dir).map_err(Error::io("resolving", dir))?;
         match Self::launch(&dir, &binaries) {
             // Another process took the port between our look and the program's: rare enough to try only once more.
-            Err(Error::Died { tail, .. }) if tail.contains("address already in use") => {
-                Self::launch(&dir, &binaries)
-            }
+            Err(error) if error.is_port_taken() => Self::launch(&dir, &binaries),
             result => result,
         }
     }
@@ -88,8 +102,9 @@ impl ControlPlane {
     }
 
     /// The audit log, a JSON event (level Metadata, no bodies) per line: all requests of ServiceAccounts, and
-    /// everybody's for `databricks-operator.io`, leases, events and secrets. The controllers are the same user as the
-    /// admin; their `userAgent` tells them apart. A line may appear shortly after the client has its answer.
+    /// everybody's for `databricks-operator.io`, leases, events and secrets. The annotation
+    /// `authorization.k8s.io/decision` is `allow` or `forbid`. The controllers are the same user as the admin; their
+    /// `userAgent` tells them apart. A line may appear shortly after the client has its answer.
     pub fn audit_log(&self) -> &Path {
         &self.audit_log
     }
@@ -102,6 +117,70 @@ impl ControlPlane {
             .env("HOME", &self.dir)
             .env("KUBECACHEDIR", self.dir.join("kubectl-cache"));
         command
+    }
+
+    /// Writes a kubeconfig for an existing ServiceAccount, with its namespace as the current one and a token for a day,
+    /// and returns its path in the run directory.
+    ///
+    /// # Errors
+    /// There is no such ServiceAccount, or the file cannot be written.
+    pub fn kubeconfig_for(&self, namespace: &str, service_account: &str) -> Result<PathBuf, Error> {
+        let mut kubectl = self.kubectl();
+        kubectl.args(["create", "token", service_account, "--namespace", namespace, "--duration=24h"]);
+        let output = kubectl.stdin(Stdio::null()).output().map_err(Error::io("running", &self.kubectl))?;
+        if !output.status.success() {
+            return Err(Error::Token {
+                namespace: namespace.to_owned(),
+                name: service_account.to_owned(),
+                reason: String::from_utf8_lossy(&output.stderr).trim().to_owned(),
+            });
+        }
+        let token = String::from_utf8_lossy(&output.stdout);
+        // A namespace has no dot in its name, so no two ServiceAccounts share a file.
+        let path = self.dir.join(format!("kubeconfig.{namespace}.{service_account}"));
+        write_private(&path, &kubeconfig_text(&self.url, &self.certificate, token.trim(), namespace))?;
+        Ok(path)
+    }
+
+    /// Kills the API server, as a crash would, starts it again on the same port and waits until it is ready: some
+    /// seconds. Its clients lose their connections, what it has confirmed is kept, and tokens stay good.
+    ///
+    /// Its memory of past changes starts anew: a watch that wants to go on from before the newest change hears 410
+    /// (Expired), as it does in a real cluster after a longer time.
+    ///
+    /// # Errors
+    /// The API server ends at start (another process may have taken its port meanwhile) or is not ready in 60 s.
+    pub fn restart_api_server(&mut self) -> Result<(), Error> {
+        match self.try_restart() {
+            Err(error) if error.is_port_taken() => self.try_restart(),
+            result => result,
+        }
+    }
+
+    fn try_restart(&mut self) -> Result<(), Error> {
+        let deadline = Instant::now() + READY_WITHIN;
+        let pid_file = self.dir.join("kube-apiserver.pid");
+        let pid = || fs::read_to_string(&pid_file).map_err(Error::io("reading", &pid_file));
+        let before = pid()?;
+        self.tell("restart")?;
+        // Until there is another number, the API server that answers or has ended is the one before.
+        while !pid().is_ok_and(|now| !now.is_empty() && now != before) {
+            if Instant::now() >= deadline {
+                return Err(self.not_ready("it does not end"));
+            }
+            thread::sleep(Duration::from_millis(20));
+        }
+        self.wait_for_api_server(deadline)
+    }
+
+    /// Discards the history of all objects from etcd, as a cluster does every few minutes. Who asks for the past after
+    /// that, such as for the next page of an old list, hears 410 (Expired), except for what the API server still has in
+    /// its own memory: to forget that too, restart it.
+    ///
+    /// # Errors
+    /// etcd cannot be reached or refuses.
+    pub fn compact(&self) -> Result<(), Error> {
+        etcd::compact(self.etcd)
     }
 
     /// Stops all programs, the API server before etcd, and waits for their end. Dropping does the same but cannot tell
@@ -128,7 +207,7 @@ impl ControlPlane {
         let token = random_token().map_err(Error::io("reading", Path::new("/dev/urandom")))?;
         let certificate = dir.join("certs/apiserver.crt");
         let kubeconfig = dir.join("kubeconfig");
-        write_private(&kubeconfig, &kubeconfig_text(&url, &certificate, &token))?;
+        write_private(&kubeconfig, &kubeconfig_text(&url, &certificate, &token, "default"))?;
         write_private(&dir.join("tokens.csv"), &format!("{token},admin,admin,system:masters\n"))?;
         write_private(&dir.join("audit-policy.yaml"), include_str!("audit-policy.yaml"))?;
         write_private(&dir.join("supervisor.sh"), include_str!("supervisor.sh"))?;
@@ -142,6 +221,7 @@ impl ControlPlane {
             url,
             token,
             address: SocketAddr::from(([127, 0, 0, 1], api_port)),
+            etcd: SocketAddr::from(([127, 0, 0, 1], etcd_port)),
             kubectl: binaries.kubectl.clone(),
         };
         control_plane.wait_until_ready()?;
@@ -150,15 +230,23 @@ impl ControlPlane {
 
     fn wait_until_ready(&mut self) -> Result<(), Error> {
         let deadline = Instant::now() + READY_WITHIN;
+        self.wait_for_api_server(deadline)?;
+        self.tell("ready")?;
+        // Made by a controller, so it shows that the controllers work.
+        self.wait_for("/api/v1/namespaces/default/serviceaccounts/default", deadline)
+    }
+
+    fn wait_for_api_server(&self, deadline: Instant) -> Result<(), Error> {
         while let Err(error) = TcpStream::connect_timeout(&self.address, Duration::from_secs(1)) {
             self.check_progress(deadline, &error.to_string())?;
         }
         self.wait_for("/readyz", deadline)?;
-        self.wait_for("/api/v1/namespaces/default", deadline)?;
+        self.wait_for("/api/v1/namespaces/default", deadline)
+    }
+
+    fn tell(&mut self, word: &str) -> Result<(), Error> {
         let stdin = self.supervisor.stdin.as_mut().expect("stdin is piped and taken by nobody");
-        stdin.write_all(b"ready\n").map_err(Error::io("telling the supervisor in", &self.dir))?;
-        // Made by a controller, so it shows that the controllers work.
-        self.wait_for("/api/v1/namespaces/default/serviceaccounts/default", deadline)
+        writeln!(stdin, "{word}").map_err(Error::io("telling the supervisor in", &self.dir))
     }
 
     fn wait_for(&self, path: &str, deadline: Instant) -> Result<(), Error> {
@@ -185,16 +273,16 @@ impl ControlPlane {
             }
         }
         if Instant::now() >= deadline {
-            let (reason, log) = (reason.to_owned(), self.dir.join("kube-apiserver.log"));
-            return Err(Error::NotReady {
-                seconds: READY_WITHIN.as_secs(),
-                reason,
-                tail: tail_of(&log),
-                log,
-            });
+            return Err(self.not_ready(reason));
         }
         thread::sleep(Duration::from_millis(50));
         Ok(())
+    }
+
+    fn not_ready(&self, reason: &str) -> Error {
+        let log = self.dir.join("kube-apiserver.log");
+        let seconds = READY_WITHIN.as_secs();
+        Error::NotReady { seconds, reason: reason.to_owned(), tail: tail_of(&log), log }
     }
 }
 
@@ -275,13 +363,13 @@ fn write_private(path: &Path, text: &str) -> Result<(), Error> {
     file.write_all(text.as_bytes()).map_err(Error::io("writing", path))
 }
 
-fn kubeconfig_text(url: &str, certificate: &Path, token: &str) -> String {
+fn kubeconfig_text(url: &str, certificate: &Path, token: &str, namespace: &str) -> String {
     format!(
         "apiVersion: v1
 kind: Config
-current-context: admin
-contexts: [{{name: admin, context: {{cluster: controlplane, user: admin}}}}]
-users: [{{name: admin, user: {{token: {token}}}}}]
+current-context: controlplane
+contexts: [{{name: controlplane, context: {{cluster: controlplane, user: user, namespace: {namespace:?}}}}}]
+users: [{{name: user, user: {{token: {token}}}}}]
 clusters:
   - name: controlplane
     cluster:

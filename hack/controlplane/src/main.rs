@@ -1,4 +1,4 @@
-//! Command line of the control plane: `controlplane build` makes the programs ahead of the first test that needs them.
+//! Command line of the control plane: `controlplane build` makes all programs ahead of the first test that needs them.
 //!
 //! The undocumented `hold DIR` runs a control plane until standard input closes, for the test that kills its holder.
 
@@ -10,7 +10,7 @@ use std::{
     process::ExitCode,
 };
 
-use controlplane::{Binaries, ControlPlane};
+use controlplane::{Binaries, ControlPlane, Release, Tool};
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = env::args().skip(1).collect();
@@ -27,9 +27,14 @@ fn main() -> ExitCode {
 }
 
 fn build() -> Result<(), Box<dyn Error>> {
-    let binaries = Binaries::locate()?;
-    let dir = binaries.kube_controller_manager.parent().expect("a program is in a directory");
-    println!("{}", dir.display());
+    let newest = Binaries::locate(Release::Newest)?;
+    let oldest = Binaries::locate(Release::Oldest)?;
+    let (helm, kubeconform) = (Tool::Helm.locate()?, Tool::Kubeconform.locate()?);
+    let Binaries { etcd, kube_apiserver, kube_controller_manager, kubectl } = newest;
+    let control_plane = [etcd, kube_apiserver, kube_controller_manager, kubectl];
+    for path in control_plane.iter().chain([&oldest.kube_apiserver, &helm, &kubeconform]) {
+        println!("{}", path.display());
+    }
     Ok(())
 }
 

@@ -10,13 +10,14 @@ use std::{
     fs,
     io::{BufRead, BufReader},
     net::TcpStream,
+    os::unix::fs::PermissionsExt,
     path::Path,
     process::{Child, Command, Stdio},
     thread,
     time::{Duration, Instant},
 };
 
-use controlplane::{Binaries, ControlPlane};
+use controlplane::{Binaries, ControlPlane, Release};
 
 const CONFIG_MAP: &str = "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: kept, namespace: default}\n";
 
@@ -79,35 +80,47 @@ fn assets_with_etcd(dir: &Path, script: &str) {
     );
 }
 
-#[test]
-fn a_control_plane_behaves_like_a_cluster_and_stops_without_a_trace() {
+/// ServiceAccount tokens are issued, the aggregated role is filled, RBAC is enforced, the audit log has every decision.
+fn accounts_may_do_what_they_are_given(control_plane: &ControlPlane) {
+    let sh = |line: &str| sh(control_plane, line);
+    let unknown = control_plane.kubeconfig_for("team", "nobody").unwrap_err().to_string();
+    assert!(
+        unknown.contains("nobody") && unknown.contains("team") && unknown.contains("not found"),
+        "{unknown}"
+    );
+    let kubeconfig = control_plane.kubeconfig_for("team", "default").unwrap();
+    assert_eq!(fs::metadata(&kubeconfig).unwrap().permissions().mode() & 0o777, 0o600);
+
+    let as_account = format!("kubectl --kubeconfig {} get configmaps", kubeconfig.display());
+    let refused = sh(&as_account).unwrap_err();
+    for part in ["system:serviceaccount:team:default", "forbidden", "namespace \"team\""] {
+        assert!(refused.contains(part), "{part} is not in: {refused}");
+    }
+    sh("kubectl -n team create rolebinding view --clusterrole view --serviceaccount team:default").unwrap();
+    wait_until("the role binding counts", || sh(&as_account).is_ok());
+    let audited = |decision: &str| {
+        let log = fs::read_to_string(control_plane.audit_log()).unwrap();
+        let decision = format!("\"authorization.k8s.io/decision\":\"{decision}\"");
+        let parts =
+            ["\"level\":\"Metadata\"", "\"system:serviceaccount:team:default\"", "configmaps", &decision];
+        log.lines().any(|line| parts.iter().all(|part| line.contains(part)))
+    };
+    wait_until("the refusal is in the audit log", || audited("forbid"));
+    wait_until("the answer is in the audit log", || audited("allow"));
+}
+
+fn behaves_like_a_cluster(release: Release, version: &str) {
     let dir = tempfile::tempdir().unwrap();
-    let control_plane = ControlPlane::start(dir.path()).unwrap();
+    let control_plane = ControlPlane::start_release(dir.path(), release).unwrap();
     let sh = |line: &str| sh(&control_plane, line);
 
     // A version that clients cannot parse would show as an error here.
-    assert!(sh("kubectl version").unwrap().contains("Server Version: v1."));
+    let versions = sh("kubectl version").unwrap();
+    assert!(versions.contains(&format!("Server Version: v{version}.")), "{versions}");
     sh("kubectl create namespace team && kubectl -n team create configmap settings --from-literal=a=b")
         .unwrap();
-
-    // ServiceAccount tokens are issued, the aggregated role is filled, RBAC is enforced, and the audit log has both.
-    let as_account = "kubectl --kubeconfig /dev/null --server $(kubectl config view -o \
-        'jsonpath={.clusters[0].cluster.server}') --certificate-authority certs/apiserver.crt \
-        --token $(kubectl -n team create token default) -n team get configmaps";
-    let as_account = format!("cd {} && {as_account}", dir.path().display());
-    let refused = sh(&as_account).unwrap_err();
-    assert!(
-        refused.contains("system:serviceaccount:team:default") && refused.contains("forbidden"),
-        "{refused}"
-    );
-    sh("kubectl -n team create rolebinding view --clusterrole view --serviceaccount team:default").unwrap();
-    wait_until("the role binding counts", || sh(&as_account).is_ok());
-    let audited = |part: &str| {
-        let log = fs::read_to_string(control_plane.audit_log()).unwrap();
-        log.lines().any(|line| line.contains("system:serviceaccount:team:default") && line.contains(part))
-    };
-    wait_until("the refusal is in the audit log", || audited("\"code\":403"));
-    wait_until("the answer is in the audit log", || audited("\"code\":200"));
+    wait_until("the namespace has its account", || sh("kubectl -n team get serviceaccount default").is_ok());
+    accounts_may_do_what_they_are_given(&control_plane);
 
     // What an owner leaves behind is collected, and namespaces are finalised: both take a controller.
     sh("kubectl -n team create configmap owned && uid=$(kubectl -n team get configmap settings -o \
@@ -125,12 +138,77 @@ fn a_control_plane_behaves_like_a_cluster_and_stops_without_a_trace() {
 }
 
 #[test]
+fn the_newest_control_plane_behaves_like_a_cluster_and_stops_without_a_trace() {
+    behaves_like_a_cluster(Release::Newest, "1.36");
+}
+
+/// With it, that the newest controllers do their work on the oldest API server.
+#[test]
+fn the_oldest_control_plane_behaves_like_a_cluster_and_stops_without_a_trace() {
+    behaves_like_a_cluster(Release::Oldest, "1.30");
+}
+
+#[test]
+fn the_api_server_can_be_restarted_and_the_past_be_forgotten() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut control_plane = ControlPlane::start(dir.path()).unwrap();
+    let version = sh(
+        &control_plane,
+        "kubectl create configmap kept --from-literal=a=old -o 'jsonpath={.metadata.resourceVersion}' && \
+         kubectl patch configmap kept -p '{\"data\": {\"a\": \"new\"}}' >/dev/null",
+    )
+    .unwrap();
+    let path = format!("/api/v1/namespaces/default/configmaps?resourceVersion={version}");
+    let past = format!("kubectl get --raw '{path}&resourceVersionMatch=Exact'");
+    let changes = format!("kubectl get --raw '{path}&watch=1&timeoutSeconds=1'");
+    wait_until("the change is seen", || sh(&control_plane, &changes).unwrap().contains("new"));
+    let account = control_plane.kubeconfig_for("default", "default").unwrap();
+    let (url, before) = (control_plane.url().to_owned(), running(dir.path()));
+
+    control_plane.restart_api_server().unwrap();
+    let now = running(dir.path());
+    assert!(now[0] == before[0] && now[1] != before[1] && now[2] == before[2], "{before:?} {now:?}");
+    assert_eq!(control_plane.url(), url);
+    let whoami = format!("kubectl --kubeconfig {} auth whoami", account.display());
+    assert!(sh(&control_plane, &whoami).unwrap().contains("system:serviceaccount:default:default"));
+    assert!(sh(&control_plane, &past).unwrap().contains("old"));
+    let missed = sh(&control_plane, &changes).unwrap();
+    assert!(missed.contains("too old resource version") && missed.contains("410"), "{missed}");
+
+    control_plane.compact().unwrap();
+    control_plane.compact().unwrap();
+    let forgotten = sh(&control_plane, &past).unwrap_err();
+    assert!(forgotten.contains("Expired"), "{forgotten}");
+    // The controllers have found back, too.
+    sh(&control_plane, "kubectl create namespace team && kubectl delete namespace team --timeout=60s")
+        .unwrap();
+    control_plane.stop().unwrap();
+}
+
+#[test]
+fn an_api_server_that_does_not_come_back_is_shown_with_its_log_and_can_be_tried_again() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut control_plane = ControlPlane::start(dir.path()).unwrap();
+    let policy = dir.path().join("audit-policy.yaml");
+    let good = fs::read(&policy).unwrap();
+    fs::write(&policy, "kind: Nonsense").unwrap();
+    let message = control_plane.restart_api_server().unwrap_err().to_string();
+    assert!(
+        message.contains("kube-apiserver ended at start") && message.contains("audit policy"),
+        "{message}"
+    );
+    fs::write(&policy, good).unwrap();
+    control_plane.restart_api_server().unwrap();
+    sh(&control_plane, "kubectl get namespaces").unwrap();
+}
+
+#[test]
 fn killing_the_holder_stops_everything_and_the_next_run_finds_the_objects() {
     let dir = tempfile::tempdir().unwrap();
     let mut holder = holder(dir.path()).spawn().unwrap();
     let url = url_of(&mut holder);
     fs::write(dir.path().join("kept.yaml"), CONFIG_MAP).unwrap();
-    let mut kubectl = Command::new(Binaries::locate().unwrap().kubectl);
+    let mut kubectl = Command::new(Binaries::locate(Release::Newest).unwrap().kubectl);
     let apply = kubectl.arg("--kubeconfig").arg(dir.path().join("kubeconfig")).arg("apply").arg("-f");
     assert!(apply.arg(dir.path().join("kept.yaml")).stdout(Stdio::null()).status().unwrap().success());
     assert_eq!(running(dir.path()).len(), 3);
@@ -159,7 +237,7 @@ fn a_program_that_dies_at_start_is_shown_with_its_log_and_leaves_nothing() {
 #[test]
 fn a_port_that_was_taken_meanwhile_is_replaced_by_another() {
     let dir = tempfile::tempdir().unwrap();
-    let etcd = Binaries::locate().unwrap().etcd;
+    let etcd = Binaries::locate(Release::Newest).unwrap().etcd;
     let first = dir.path().join("first-time");
     assets_with_etcd(
         dir.path(),

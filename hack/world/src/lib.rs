@@ -17,7 +17,7 @@ use std::fmt;
 use std::time::Duration;
 
 pub use cluster::{Cluster, fresh_dir};
-pub use controlplane::ControlPlane;
+pub use controlplane::{ControlPlane, Release, Tool};
 pub use operator::{Operator, fast};
 pub use simulator::{self, Simulator};
 use tokio::time::{Instant, sleep};

@@ -36,6 +36,7 @@ pub fn fast(instead: &[(&str, &str)]) -> Vec<String> {
         ("operation-timeout", "30s"),
         ("requests-per-second", "200"),
         ("burst", "400"),
+        ("leader-elect", "false"),
         ("log-format", "text"),
         ("log", "info,databricks_operator=debug,kube_runtime=error,kube_client=warn"),
     ];
@@ -127,9 +128,14 @@ impl Operator {
     }
 
     /// Asks it to end (SIGTERM) and waits. Fails if it has not ended 40 s later.
-    pub async fn terminate(mut self) -> Result<ExitStatus> {
+    pub async fn terminate(self) -> Result<ExitStatus> {
         self.signal("TERM")?;
-        eventually("the operator ends after SIGTERM", END_WITHIN, async || {
+        self.wait().await
+    }
+
+    /// Waits until it ends by itself. Fails if it has not 40 s later.
+    pub async fn wait(mut self) -> Result<ExitStatus> {
+        eventually("the operator ends", END_WITHIN, async || {
             self.child.try_wait().map_err(|e| e.to_string())?.ok_or_else(|| self.tail(5))
         })
         .await
@@ -165,10 +171,9 @@ fn command(binary: &Path, kubeconfig: &Path, flags: &[String], health: SocketAdd
     command
         .args(["run", &format!("--health-address={health}")])
         .args(flags)
+        // Its flags can be given by the environment too.
+        .env_clear()
         .env("KUBECONFIG", kubeconfig)
-        // These would be read as flags.
-        .env_remove("NAMESPACES")
-        .env_remove("RUST_LOG")
         // Ctrl-C goes to our group; we end it in our own order.
         .process_group(0)
         .stdin(Stdio::null())

@@ -31,7 +31,7 @@ impl Inner {
     pub(super) async fn check_account(&self) -> Result<(), Error> {
         let request = Request::get("/.well-known/databricks-config");
         let http = self.wire.request(Method::Get.http(), request.url(&self.connection.host)?);
-        let reply = match self.exchange(http, token_try(&request.call(), Vec::new())).await {
+        let reply = match self.exchange(http, self.token_try(&request.call(), Vec::new())).await {
             Ok(reply) => reply,
             Err(unreachable @ Error::Unreachable { .. }) => return Err(unreachable),
             Err(_) => return Ok(()),
@@ -74,13 +74,14 @@ impl Inner {
         secrets.extend(header.and_then(|value| value.strip_prefix("Basic ")).map(str::to_owned));
 
         let asked_at = Instant::now();
-        let reply = self.exchange(http, token_try(&call, secrets)).await?;
+        let reply = self.exchange(http, self.token_try(&call, secrets)).await?;
         read_token(&reply, &call, asked_at)
     }
-}
 
-fn token_try(call: &str, secrets: Vec<String>) -> Try<'_> {
-    Try { call, class: Class::Token, urgency: Urgency::Urgent, fence: None, secrets }
+    fn token_try<'a>(&self, call: &'a str, secrets: Vec<String>) -> Try<'a> {
+        let limit = self.settings.request_timeout;
+        Try { call, class: Class::Token, urgency: Urgency::Urgent, fence: None, limit, secrets }
+    }
 }
 
 fn read_token(reply: &Reply, call: &str, asked_at: Instant) -> Result<Token, Error> {

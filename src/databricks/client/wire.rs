@@ -4,7 +4,8 @@ use std::error::Error as _;
 use std::time::Duration;
 
 use reqwest::header::{ACCEPT, CONTENT_TYPE, DATE, HeaderMap, HeaderName, LOCATION, RETRY_AFTER};
-use reqwest::{Method, RequestBuilder, Response, Url};
+use reqwest::{Certificate, Method, RequestBuilder, Response, Url};
+use secrecy::ExposeSecret;
 use tokio::time::timeout;
 
 use super::Settings;
@@ -18,29 +19,12 @@ const LONGEST_BODY: usize = 8 << 20;
 
 pub(super) struct Wire {
     http: reqwest::Client,
-    timeout: Duration,
 }
 
 impl Wire {
     pub(super) fn new(host: &Host, settings: &Settings) -> Result<Wire, Error> {
-        // reqwest panics without a provider. That one is there already is no failure.
-        _ = rustls::crypto::ring::default_provider().install_default();
-        let http = reqwest::Client::builder()
-            .user_agent(&settings.user_agent)
-            .https_only(!host.is_loopback())
-            .redirect(reqwest::redirect::Policy::none())
-            .referer(false)
-            .no_proxy()
-            // The default sends again what the server says it did not process; we take nobody's word for that.
-            .retry(reqwest::retry::never())
-            .connect_timeout(settings.connect_timeout)
-            // Shorter than the idle limits of usual load balancers, so that few calls meet a closed connection.
-            .pool_idle_timeout(Duration::from_secs(30))
-            .pool_max_idle_per_host(8)
-            .tcp_keepalive(Duration::from_secs(30))
-            .build();
-        match http {
-            Ok(http) => Ok(Wire { http, timeout: settings.request_timeout }),
+        match client(host, settings) {
+            Ok(http) => Ok(Wire { http }),
             Err(error) => {
                 Err(Error::Invalid { call: "the HTTP client".to_owned(), reason: root_cause(error) })
             }
@@ -51,8 +35,13 @@ impl Wire {
         self.http.request(method, url).header(ACCEPT, "application/json")
     }
 
-    /// Sends once and reads the whole answer. Any status is an answer.
-    pub(super) async fn send(&self, http: RequestBuilder, call: &str) -> Result<Reply, Error> {
+    /// Sends once and reads the whole answer, within `limit`. Any status is an answer.
+    pub(super) async fn send(
+        &self,
+        http: RequestBuilder,
+        call: &str,
+        limit: Duration,
+    ) -> Result<Reply, Error> {
         let call = call.to_owned();
         let request = match http.build() {
             Ok(request) => request,
@@ -62,7 +51,7 @@ impl Wire {
             let response = self.http.execute(request).await?;
             read(response).await
         };
-        match timeout(self.timeout, exchange).await {
+        match timeout(limit, exchange).await {
             Ok(Ok(Some(reply))) => Ok(reply),
             Ok(Ok(None)) => {
                 let reason = format!("the answer is longer than {} MiB", LONGEST_BODY >> 20);
@@ -72,9 +61,34 @@ impl Wire {
                 Err(Error::Unreachable { call, reason: root_cause(error) })
             }
             Ok(Err(error)) => Err(Error::Unknown { call, reason: root_cause(error) }),
-            Err(_) => Err(Error::Unknown { call, reason: format!("it took longer than {:?}", self.timeout) }),
+            Err(_) => Err(Error::Unknown { call, reason: format!("it took longer than {limit:?}") }),
         }
     }
+}
+
+fn client(host: &Host, settings: &Settings) -> Result<reqwest::Client, reqwest::Error> {
+    // reqwest panics without a provider. That one is there already is no failure.
+    _ = rustls::crypto::ring::default_provider().install_default();
+    let roots = settings.egress.roots.iter().map(|root| Certificate::from_der(root));
+    let mut client = reqwest::Client::builder()
+        .user_agent(&settings.user_agent)
+        .https_only(!host.is_loopback())
+        .redirect(reqwest::redirect::Policy::none())
+        .referer(false)
+        // None from the environment.
+        .no_proxy()
+        // The default sends again what the server says it did not process; we take nobody's word for that.
+        .retry(reqwest::retry::never())
+        .tls_certs_merge(roots.collect::<Result<Vec<_>, _>>()?)
+        .connect_timeout(settings.connect_timeout)
+        // Shorter than the idle limits of usual load balancers, so that few calls meet a closed connection.
+        .pool_idle_timeout(Duration::from_secs(30))
+        .pool_max_idle_per_host(8)
+        .tcp_keepalive(Duration::from_secs(30));
+    if let Some(url) = settings.egress.proxy.as_ref().and_then(|proxy| proxy.url_for(host.as_str())) {
+        client = client.proxy(reqwest::Proxy::https(url.expose_secret())?);
+    }
+    client.build()
 }
 
 /// The whole answer, or `None` if it is too long.

@@ -1,7 +1,7 @@
-// The programs of a Kubernetes control plane, built by the crate beside this folder. No Go code of our own:
-// the tool block names the packages. The replace lines mirror the staging modules of k8s.io/kubernetes, whose
-// own go.mod points them to folders that a published module does not have; all carry its minor and patch number.
-module controlplane
+// The programs of the newest control plane, built by the crate above this folder. No Go code of our own: the tool block
+// names the packages. The replace lines mirror the staging modules of k8s.io/kubernetes, whose own go.mod points them to
+// folders that a published module does not have; all carry its minor and patch number.
+module newest
 
 go 1.26.0
 

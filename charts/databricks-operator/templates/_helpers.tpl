@@ -1,0 +1,121 @@
+{{- /* Names, labels and small functions. Nothing here renders an object. */ -}}
+
+{{- define "databricks-operator.name" -}}
+{{ default .Chart.Name .Values.nameOverride | trunc 52 | trimSuffix "-" }}
+{{- end }}
+
+{{- /* At most 52 characters, so that there is room for an ending. */ -}}
+{{- define "databricks-operator.fullname" -}}
+{{- $name := include "databricks-operator.name" . -}}
+{{- if .Values.fullnameOverride -}}
+{{ .Values.fullnameOverride }}
+{{- else if contains $name .Release.Name -}}
+{{ .Release.Name | trunc 52 | trimSuffix "-" }}
+{{- else -}}
+{{ printf "%s-%s" .Release.Name $name | trunc 52 | trimSuffix "-" }}
+{{- end -}}
+{{- end }}
+
+{{- /* The name of what is outside the release's namespace. A namespace has no dot in it, so two releases never share one. */ -}}
+{{- define "databricks-operator.wideName" -}}
+{{ include "databricks-operator.fullname" . }}.{{ .Release.Namespace }}
+{{- end }}
+
+{{- define "databricks-operator.selectorLabels" -}}
+app.kubernetes.io/name: {{ include "databricks-operator.name" . }}
+app.kubernetes.io/instance: {{ .Release.Name }}
+{{- end }}
+
+{{- define "databricks-operator.labels" -}}
+{{- $own := dict "helm.sh/chart" (printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_") -}}
+{{- $_ := set $own "app.kubernetes.io/version" .Chart.AppVersion -}}
+{{- $_ := set $own "app.kubernetes.io/managed-by" .Release.Service -}}
+{{- $_ := merge $own (include "databricks-operator.selectorLabels" . | fromYaml) -}}
+{{ toYaml (merge $own .Values.commonLabels) }}
+{{- end }}
+
+{{- define "databricks-operator.serviceAccountName" -}}
+{{ .Values.serviceAccount.name | default (include "databricks-operator.fullname" .) }}
+{{- end }}
+
+{{- define "databricks-operator.subject" -}}
+- kind: ServiceAccount
+  name: {{ include "databricks-operator.serviceAccountName" . }}
+  namespace: {{ .Release.Namespace }}
+{{- end }}
+
+{{- define "databricks-operator.leaseName" -}}
+{{ .Values.operator.leaseName | default (include "databricks-operator.fullname" .) }}
+{{- end }}
+
+{{- define "databricks-operator.image" -}}
+{{- $image := .Values.image -}}
+{{- $registry := $image.registry | default .Values.global.imageRegistry -}}
+{{- if $registry }}{{ $registry | trimSuffix "/" }}/{{ end }}{{ $image.repository }}
+{{- if $image.digest }}@{{ $image.digest }}{{ else }}:{{ $image.tag | default .Chart.AppVersion }}{{ end }}
+{{- end }}
+
+{{- /* The value of the list's second element if it says something, else that of `global`; templates in it are filled in. */ -}}
+{{- define "databricks-operator.podField" -}}
+{{- $root := index . 0 -}}
+{{- $field := index . 1 -}}
+{{- $value := get $root.Values $field | default (get $root.Values.global $field) -}}
+{{- if $value -}}
+{{ $field }}: {{- include "databricks-operator.tpl" (list $root $value) | nindent 2 }}
+{{- end -}}
+{{- end }}
+
+{{- /* The value as YAML, templates in it filled in. */ -}}
+{{- define "databricks-operator.tpl" -}}
+{{- $value := index . 1 -}}
+{{ tpl (kindIs "string" $value | ternary $value (toYaml $value)) (index . 0) }}
+{{- end }}
+
+{{- /* Milliseconds of a duration such as 1h30m. */ -}}
+{{- define "databricks-operator.milliseconds" -}}
+{{- $units := dict "h" 3600000 "m" 60000 "s" 1000 "ms" 1 -}}
+{{- $sum := 0 -}}
+{{- range regexFindAll "[0-9]+(ms|h|m|s)" . -1 -}}
+{{- $unit := regexFind "[a-z]+" . -}}
+{{- $sum = add $sum (mul (trimSuffix $unit . | int64) (get $units $unit)) -}}
+{{- end -}}
+{{ $sum }}
+{{- end }}
+
+{{- define "databricks-operator.healthPort" -}}
+{{ regexFind "[0-9]+$" .Values.operator.healthAddress }}
+{{- end }}
+
+{{- /* The flags of the operator as one mapping. The chart gives them names in camel case, like values. */ -}}
+{{- define "databricks-operator.flags" -}}
+{{- $flags := deepCopy .Values.operator -}}
+{{- $_ := set $flags "leaseName" (include "databricks-operator.leaseName" .) -}}
+{{- $_ := set $flags "installation" .Values.installation -}}
+{{- $_ := set $flags "namespaces" .Values.scope.watchNamespaces -}}
+{{- $_ := set $flags "selector" .Values.scope.watchLabelSelector -}}
+{{- $_ := set $flags "httpsProxy" .Values.proxy.https -}}
+{{- $_ := set $flags "noProxy" .Values.proxy.noProxy -}}
+{{- if or .Values.caBundle.configMapName .Values.caBundle.secretName -}}
+{{- $_ := set $flags "caBundle" "/etc/databricks-operator/ca/ca.crt" -}}
+{{- end -}}
+{{ toYaml $flags }}
+{{- end }}
+
+{{- /* The arguments of the operator as a list: a flag without a value is left to the operator. */ -}}
+{{- define "databricks-operator.args" -}}
+- run
+{{- range $name, $value := include "databricks-operator.flags" . | fromYaml }}
+{{- $text := kindIs "string" $value | ternary $value (kindIs "slice" $value | ternary (join "," $value) (toJson $value)) }}
+{{- if and $text (ne $text "[]") }}
+- {{ printf "--%s=%s" (kebabcase $name) $text | quote }}
+{{- end }}
+{{- end }}
+{{- with .Values.extraArgs }}
+{{ toYaml . }}
+{{- end }}
+{{- end }}
+
+{{- /* The namespaces that Secrets may be read in, if not everywhere. */ -}}
+{{- define "databricks-operator.secretNamespaces" -}}
+{{ .Values.rbac.secretNamespaces | default .Values.scope.watchNamespaces | toJson }}
+{{- end }}

@@ -1,0 +1,66 @@
+//! The way to the API server: the kubeconfig, or the ServiceAccount of the pod, with what the flags say about certificates
+//! and the proxy on top.
+
+use std::time::Duration;
+
+use kube::Client;
+use kube::config::Kubeconfig;
+use secrecy::ExposeSecret;
+
+use crate::databricks::{Egress, Proxy};
+
+/// A client for the cluster of KUBECONFIG, or the one that this runs in. Fails with one line.
+pub async fn connect(egress: &Egress) -> Result<Client, String> {
+    let mut config = kube::Config::infer().await.map_err(|e| {
+        format!("no cluster: {e}; set KUBECONFIG to a kubeconfig file, or run inside a cluster")
+    })?;
+    if config.accept_invalid_certs {
+        return Err("the kubeconfig has insecure-skip-tls-verify, which would give the token to anybody; \
+                    name the server's authority in certificate-authority or --ca-bundle instead"
+            .into());
+    }
+    // kube would repeat a POST or PATCH that may have had its effect; the engine tries again by itself.
+    config.default_retry = false;
+    config.connect_timeout = Some(Duration::from_secs(10));
+    trust(&mut config, egress);
+    let proxy = match &egress.proxy {
+        Some(proxy) => Some(proxy.clone()),
+        None => kubeconfigs_proxy()?,
+    };
+    let server = config.cluster_url.to_string();
+    let url = proxy.as_ref().and_then(|proxy| proxy.url_for(&server));
+    let url = url.map(|url| url.expose_secret().parse());
+    // Overwritten in any case: kube takes one from the environment too.
+    config.proxy_url = url.transpose().map_err(|_| "the proxy's address cannot be used")?;
+    Client::try_from(config).map_err(|e| format!("the kubeconfig cannot be used: {e}"))
+}
+
+/// Adds the roots to those that the server's certificate may have anyway.
+fn trust(config: &mut kube::Config, egress: &Egress) {
+    if egress.roots.is_empty() {
+        return;
+    }
+    let mut roots = config.root_cert.take().unwrap_or_else(|| {
+        // A damaged one of the system's would make kube refuse all.
+        let usable = |cert: &_| rustls::RootCertStore::empty().add(Clone::clone(cert)).is_ok();
+        let system = rustls_native_certs::load_native_certs().certs.into_iter().filter(usable);
+        system.map(|cert| cert.to_vec()).collect()
+    });
+    roots.extend(egress.roots.iter().map(|root| root.to_vec()));
+    config.root_cert = Some(roots);
+    // The file of the pod, which kube would read again now and then, and prefer.
+    config.root_cert_file = None;
+}
+
+/// The `proxy-url` of the kubeconfig.
+fn kubeconfigs_proxy() -> Result<Option<Proxy>, String> {
+    // Without a readable kubeconfig it is the ServiceAccount that is used.
+    let Ok(read) = Kubeconfig::read() else { return Ok(None) };
+    let current = read.contexts.iter().find(|c| Some(&c.name) == read.current_context.as_ref());
+    let name = current.and_then(|c| c.context.as_ref()).map(|context| &context.cluster);
+    let cluster = read.clusters.iter().find(|c| Some(&c.name) == name).and_then(|c| c.cluster.as_ref());
+    let url = cluster.and_then(|cluster| cluster.proxy_url.clone()).filter(|url| !url.is_empty());
+    url.map(|url| Proxy::parse(&url.into()))
+        .transpose()
+        .map_err(|e| format!("the kubeconfig's proxy-url cannot be used: {e}"))
+}

@@ -1,0 +1,98 @@
+//! The breaker on mass deletion: a namespace that is deleted, or a GitOps prune gone wrong, must not take a whole account
+//! along before anybody has noticed.
+//!
+//! It counts the objects that are deleted in an account within an hour. Once one more than the limit is to go, no further
+//! one does, also after the hour, until a person decides and starts the operator with a higher limit (or `deletionPolicy:
+//! Retain` lets an object go without its deletion). The count is in memory: a new process begins anew, so the limit is a
+//! brake for accidents and no quota for attackers.
+
+use std::collections::HashMap;
+use std::sync::Mutex;
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+const WINDOW: Duration = Duration::from_secs(3600);
+
+/// Counts deletions, for each account.
+pub struct Breaker {
+    /// Objects that may go within an hour; 0 is any number.
+    limit: u32,
+    accounts: Mutex<HashMap<String, Account>>,
+}
+
+#[derive(Default)]
+struct Account {
+    /// When each object was first let go; deleting one again until it is gone counts once.
+    let_go: HashMap<String, Instant>,
+    tripped: bool,
+}
+
+impl Breaker {
+    /// Lets `limit` objects of each account go within an hour; 0 is any number.
+    pub fn new(limit: u32) -> Breaker {
+        Breaker { limit, accounts: Mutex::default() }
+    }
+
+    /// Whether the object may be deleted; if not, why, and what a person can do.
+    pub fn let_go(&self, account: &str, kind: &str, id: &str) -> Result<(), String> {
+        self.at(Instant::now(), account, format!("{kind}/{id}"))
+    }
+
+    fn at(&self, now: Instant, account: &str, object: String) -> Result<(), String> {
+        if self.limit == 0 {
+            return Ok(());
+        }
+        let mut accounts = self.accounts.lock().expect("no panic while held");
+        let state = accounts.entry(account.to_owned()).or_default();
+        if state.let_go.contains_key(&object) {
+            return Ok(());
+        }
+        state.let_go.retain(|_, at| now.saturating_duration_since(*at) < WINDOW);
+        let limit = usize::try_from(self.limit).unwrap_or(usize::MAX);
+        if !state.tripped && state.let_go.len() < limit {
+            state.let_go.insert(object, now);
+            return Ok(());
+        }
+        if !std::mem::replace(&mut state.tripped, true) {
+            tracing::error!(account, limit, "mass deletion stopped: nothing more is deleted in this account");
+        }
+        Err(format!(
+            "more than {limit} objects of account {account} were to be deleted within an hour, so no more are until a person \
+             has looked: if all of it is meant, start the operator with a higher --max-deletions-per-hour; to leave this \
+             object in the account, set spec.deletionPolicy to Retain"
+        ))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_too_much_stays_stopped_and_other_accounts_go_on() {
+        let breaker = Breaker::new(2);
+        let start = Instant::now();
+        let at = |minutes: u64, account: &str, object: &str| {
+            breaker.at(start + Duration::from_secs(60 * minutes), account, object.into())
+        };
+        assert!(at(0, "a", "1").is_ok());
+        assert!(at(1, "a", "2").is_ok());
+        // Deleting until it is gone is one deletion.
+        assert!(at(2, "a", "1").is_ok());
+        // The first is more than an hour ago.
+        assert!(at(60, "a", "3").is_ok());
+        let error = at(60, "a", "4").unwrap_err();
+        assert!(error.contains("--max-deletions-per-hour") && error.contains("deletionPolicy"), "{error}");
+        assert!(at(60, "b", "4").is_ok());
+        // What was let go may be asked for again, everything else waits for a person, however long.
+        assert!(at(61, "a", "3").is_ok());
+        assert!(at(600, "a", "5").is_err());
+    }
+
+    #[test]
+    fn no_limit_is_none() {
+        let breaker = Breaker::new(0);
+        assert!((0..1000).all(|n| breaker.let_go("a", "Kind", &n.to_string()).is_ok()));
+    }
+}

@@ -1,0 +1,69 @@
+//! The rules of access control: what the operator may do, and what its users may.
+//!
+//! Pure, and read off the table of kinds, so that a new kind is in all of them. Where they hold, and how they are narrowed,
+//! is the chart's to say; it reads them from a file.
+
+use k8s_openapi::api::rbac::v1::PolicyRule;
+use serde::Serialize;
+
+use crate::engine::auth::spec::DatabricksAuth;
+use crate::kinds::KINDS;
+
+/// The rules, by what they are for. The chart knows these names.
+#[derive(Serialize, Clone, Debug)]
+#[serde(rename_all = "camelCase")]
+pub struct Rules {
+    /// The operator, in each namespace that it watches.
+    pub operator: Vec<PolicyRule>,
+    /// The operator, where Secrets are that a DatabricksAuth names. To be narrowed by name or namespace.
+    pub secrets: Vec<PolicyRule>,
+    /// The operator, in the whole cluster: grants by the labels of namespaces.
+    pub namespaces: Vec<PolicyRule>,
+    /// The operator, in the namespace of its Lease. A creation cannot be narrowed to a name.
+    pub lease_create: Vec<PolicyRule>,
+    /// The operator, for the one Lease that it holds. To be narrowed to its name.
+    pub lease_hold: Vec<PolicyRule>,
+    /// People who may look.
+    pub view: Vec<PolicyRule>,
+    /// People who may change, without power over accounts.
+    pub edit: Vec<PolicyRule>,
+    /// People who may change, DatabricksAuth too: it is power over an account.
+    pub admin: Vec<PolicyRule>,
+}
+
+const READ: &[&str] = &["get", "list", "watch"];
+const WRITE: &[&str] = &["get", "list", "watch", "create", "update", "patch", "delete", "deletecollection"];
+
+/// All rules.
+pub fn rules() -> Rules {
+    let group = <DatabricksAuth as kube::Resource>::group(&()).into_owned();
+    let auth = vec![<DatabricksAuth as kube::Resource>::plural(&()).into_owned()];
+    let mut kinds: Vec<String> = KINDS.iter().map(|kind| kind.api_resource().plural).collect();
+    kinds.sort();
+    let all = [auth.clone(), kinds.clone()].concat();
+    let status = all.iter().map(|plural| format!("{plural}/status")).collect();
+    let one = |group: &str, resource: &str, verbs: &[&str]| rule(group, vec![resource.to_owned()], verbs);
+    Rules {
+        operator: vec![
+            rule(&group, all, &["get", "list", "watch", "patch"]),
+            rule(&group, status, &["patch"]),
+            one("events.k8s.io", "events", &["create", "patch"]),
+        ],
+        secrets: vec![one("", "secrets", &["get", "watch"])],
+        namespaces: vec![one("", "namespaces", &["get"])],
+        lease_create: vec![one("coordination.k8s.io", "leases", &["create"])],
+        lease_hold: vec![one("coordination.k8s.io", "leases", &["get", "update"])],
+        view: vec![rule(&group, kinds.clone(), READ)],
+        edit: vec![rule(&group, kinds.clone(), WRITE)],
+        admin: vec![rule(&group, [auth, kinds].concat(), WRITE)],
+    }
+}
+
+fn rule(group: &str, resources: Vec<String>, verbs: &[&str]) -> PolicyRule {
+    PolicyRule {
+        api_groups: Some(vec![group.to_owned()]),
+        resources: Some(resources),
+        verbs: verbs.iter().map(|verb| (*verb).to_owned()).collect(),
+        ..PolicyRule::default()
+    }
+}

@@ -1,0 +1,154 @@
+//! Values that are refused, each with the name of what is wrong.
+
+use crate::helm::text;
+
+/// What refuses these arguments says.
+fn refusal(args: &[&str]) -> String {
+    match text(args) {
+        Ok(_) => panic!("{args:?} is not refused"),
+        Err(message) => message,
+    }
+}
+
+/// Values that are all wrong: one call says what is wrong with each.
+fn refused_together(cases: &[(&str, &[&str])]) {
+    let values: Vec<&str> = cases.iter().map(|(values, _)| *values).collect();
+    let message = refusal(&["--set", &values.join(",")]);
+    for (values, words) in cases {
+        for word in *words {
+            assert!(message.contains(word), "{values}: no {word} in {message}");
+        }
+    }
+}
+
+/// Covers H-05: values that contradict each other, each named.
+#[test]
+fn contradictions_are_refused_by_name() {
+    refused_together(&[
+        ("scope.watchNamespaces={a}", &["scope.watchNamespaces is for scope.mode namespaces"]),
+        (
+            "operator.leaderElect=false,replicaCount=2",
+            &["replicaCount is 2 and operator.leaderElect is false"],
+        ),
+        (
+            "strategy.type=RollingUpdate",
+            &["strategy.type must be Recreate while operator.leaderElect is false"],
+        ),
+        (
+            "operator.leaseDuration=20s",
+            &[
+                "operator.leaseDuration (20s)",
+                "operator.leaseRenewInterval (5s)",
+                "operator.writeTimeout (10s)",
+            ],
+        ),
+        ("operator.backoffMin=6m", &["operator.backoffMin is longer than operator.backoffMax"]),
+        ("operator.pollMin=61s", &["operator.pollMin is longer than operator.pollMax"]),
+        (
+            "caBundle.configMapName=a,caBundle.secretName=b",
+            &["caBundle.configMapName and caBundle.secretName"],
+        ),
+        ("proxy.noProxy={a}", &["proxy.noProxy is given without proxy.https"]),
+        (
+            "podDisruptionBudget.minAvailable=1,podDisruptionBudget.maxUnavailable=1",
+            &["podDisruptionBudget.minAvailable and podDisruptionBudget.maxUnavailable"],
+        ),
+        ("serviceAccount.create=false", &["serviceAccount.name is needed"]),
+        ("extraArgs={--burst=3}", &["extraArgs has --burst"]),
+        ("storageMigration.enabled=true", &["storageMigration.image is needed"]),
+        ("helmTest.enabled=true", &["helmTest.image is needed", "helmTest.authName is needed"]),
+        (
+            "auth.create=true,auth.secretName=s,rbac.secretNames={t},rbac.secretNamespaces={t}",
+            &[
+                "auth.accountId is needed",
+                "auth.clientId is needed",
+                "auth.secretName (s) is not in rbac.secretNames",
+                "auth.namespace (ops) is not in rbac.secretNamespaces",
+            ],
+        ),
+    ]);
+}
+
+/// Covers H-05: what is for the whole cluster only, and what chosen namespaces leave out.
+#[test]
+fn what_chosen_namespaces_cannot_have_is_refused_by_name() {
+    refused_together(&[(
+        "scope.mode=namespaces,auth.create=true",
+        &["scope.watchNamespaces is empty", "auth.secretName is needed"],
+    )]);
+    refused_together(&[
+        ("scope.mode=namespaces,scope.watchNamespaces={a}", &[]),
+        (
+            "rbac.secretNamespaces={b}",
+            &["rbac.secretNamespaces has b, which is not in scope.watchNamespaces"],
+        ),
+        ("storageMigration.enabled=true", &["storageMigration.enabled needs scope.mode cluster"]),
+        (
+            "auth.create=true,auth.grants[0].namespaces.from=Selector",
+            &[
+                "auth.namespace (ops) is not in scope.watchNamespaces",
+                "auth.grants[0].namespaces.from is Selector",
+            ],
+        ),
+    ]);
+}
+
+/// Covers H-05: the boundary of what a lease needs, by each of its three times.
+#[test]
+fn a_lease_that_is_long_enough_is_not_refused() {
+    for exactly in
+        ["operator.leaseDuration=20s", "operator.leaseRenewInterval=10s", "operator.writeTimeout=0h20s"]
+    {
+        assert!(refusal(&["--set", exactly]).contains("operator.leaseDuration ("), "{exactly}");
+    }
+    text(&["--set", "operator.leaseDuration=20s1ms"]).unwrap();
+    text(&[
+        "--set",
+        "operator.leaseDuration=1h,operator.leaseRenewInterval=10m,operator.writeTimeout=39m59s",
+    ])
+    .unwrap();
+}
+
+/// Covers H-01, H-05: unknown names and words, and values of the wrong form, wherever they are.
+#[test]
+fn what_the_schema_does_not_know_is_refused_by_name() {
+    refused_together(&[
+        ("operator.resyncInterval=never", &["/operator/resyncInterval"]),
+        ("operator.leaseDuration=Never", &["/operator/leaseDuration"]),
+    ]);
+    refused_together(&[
+        ("replicas=2", &["'replicas'"]),
+        ("image.name=x", &["'name'"]),
+        ("operator.resync=1m", &["'resync'"]),
+        ("rbac.aggregate.all=true", &["/rbac/aggregate", "'all'"]),
+        ("auth.clientSecret=hush", &["'clientSecret'"]),
+        ("scope.mode=everything", &["/scope/mode", "cluster"]),
+        ("operator.resyncInterval=10", &["/operator/resyncInterval"]),
+        ("operator.logFormat=xml", &["/operator/logFormat", "json"]),
+        ("operator.requestsPerSecond=0", &["/operator/requestsPerSecond"]),
+        ("operator.concurrency=257", &["/operator/concurrency"]),
+        ("operator.healthAddress=:8081", &["/operator/healthAddress"]),
+        ("operator.leaderElect=maybe", &["/operator/leaderElect"]),
+        ("installation=a b", &["/installation"]),
+        ("image.digest=sha256:12", &["/image/digest"]),
+        ("image.pullPolicy=Sometimes", &["/image/pullPolicy"]),
+        ("proxy.https=http://user:pass@proxy", &["/proxy/https"]),
+        ("scope.watchNamespaces={Team}", &["/scope/watchNamespaces/0"]),
+        ("rbac.secretNames={a,a}", &["/rbac/secretNames"]),
+        ("terminationGracePeriodSeconds=10", &["/terminationGracePeriodSeconds"]),
+        ("podDisruptionBudget.minAvailable=half", &["/podDisruptionBudget/minAvailable"]),
+        ("networkPolicy.apiServerPorts={0}", &["/networkPolicy/apiServerPorts/0"]),
+        ("auth.cloud=aws", &["/auth/cloud", "AWS"]),
+    ]);
+}
+
+/// Covers H-05: a cluster that is too old.
+#[test]
+fn kubernetes_before_1_30_is_refused() {
+    let message = refusal(&["--kube-version", "1.29.14"]);
+    assert!(message.contains("1.29.14") && message.contains(">=1.30.0"), "{message}");
+    // Builds of providers have an ending.
+    for version in ["1.30.0", "1.30.14-eks-1234", "1.36.3"] {
+        text(&["--kube-version", version]).unwrap();
+    }
+}
