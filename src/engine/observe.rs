@@ -233,8 +233,22 @@ impl Work<'_> {
         self.remember(|m| m.absent_since = None);
         let recognised = self.recognised(known, &seen)?;
         let asked = self.record() == super::decide::Record::Asked;
-        let what = if recognised && !asked { What::Ours(seen) } else { What::Stranger(seen) };
+        let what = if recognised && !asked { self.claimed(known, seen) } else { What::Stranger(seen) };
         Ok(Look { what, may_be_stale, before: vec![] })
+    }
+
+    /// What only an annotation points to is claimed as soon as it is known to be ours: an older object that would take it over
+    /// may look at it before our record of it is written.
+    fn claimed(&self, known: &Known, seen: Seen) -> What {
+        if self.management.policy() == ManagementPolicy::Observe {
+            return What::Ours(seen);
+        }
+        let account = known.admission.session.client.account_id();
+        let claim = Claim::id(account, &self.subject.who.kind, &seen.id);
+        match self.engine.claims.record(&claim, &self.rank(), &self.subject.who) {
+            Some(holder) => What::Held(self.named(&holder)),
+            None => What::Ours(seen),
+        }
     }
 
     /// Whether what a record points to is what we manage. A record is input that users can edit, so it is no proof by itself:
