@@ -6,7 +6,7 @@ use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
-use kube::api::{Api, DynamicObject};
+use kube::api::{Api, DynamicObject, Patch, PatchParams, ValidationDirective};
 use kube::core::{ApiResource, GroupVersionKind};
 use kube::{Client, ResourceExt};
 use serde_json::{Value, json};
@@ -153,14 +153,31 @@ impl Story {
         self.object(kind, name, spec)
     }
 
-    /// `kubectl apply` of one manifest.
+    /// What `kubectl apply --server-side` of a manifest, or of each in a List, sends, without a process for each.
     pub async fn apply(&self, manifest: &Value) {
-        self.try_apply(manifest).await.unwrap();
+        match manifest["items"].as_array() {
+            Some(items) => {
+                for item in items {
+                    self.try_apply(item).await.unwrap();
+                }
+            }
+            None => drop(self.try_apply(manifest).await.unwrap()),
+        }
     }
 
-    /// The same where the API server may refuse.
-    pub async fn try_apply(&self, manifest: &Value) -> world::Result<String> {
-        cluster().kubectl(&["apply", "--server-side", "-f", "-"], &manifest.to_string()).await
+    /// The same with one manifest, where the API server may refuse.
+    pub async fn try_apply(&self, manifest: &Value) -> kube::Result<DynamicObject> {
+        let object: DynamicObject = serde_json::from_value(manifest.clone()).unwrap();
+        let types = object.types.as_ref().unwrap();
+        let resource = ApiResource::from_gvk(&types.try_into().unwrap());
+        let api: Api<DynamicObject> =
+            Api::namespaced_with(self.client.clone(), object.metadata.namespace.as_ref().unwrap(), &resource);
+        let params = PatchParams {
+            field_manager: Some("kubectl".into()),
+            field_validation: Some(ValidationDirective::Strict),
+            ..PatchParams::default()
+        };
+        api.patch(&object.name_any(), &params, &Patch::Apply(&object)).await
     }
 
     /// `kubectl` in the story's namespace.
