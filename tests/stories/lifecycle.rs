@@ -506,7 +506,19 @@ async fn observers_take_nothing_from_the_one_who_manages() {
 /// one whose list it is: the record decides, not the age.
 #[tokio::test]
 async fn after_a_restore_the_holder_keeps_its_list_though_another_is_older() {
-    let mut story = Story::without_operator("restored-rival").await;
+    restored_with_a_rival("restored-rival", None).await;
+}
+
+/// Covers LC-13. The same where the account cannot be read at first.
+#[tokio::test]
+async fn after_a_restore_in_an_outage_the_holder_keeps_its_list_too() {
+    let outage =
+        Fault { path: "*/ip-access-lists".into(), status: Some(503), times: Some(4), ..Fault::default() };
+    restored_with_a_rival("restored-outage", Some(outage)).await;
+}
+
+async fn restored_with_a_rival(name: &str, outage: Option<Fault>) {
+    let mut story = Story::without_operator(name).await;
     let names: Vec<String> = (0..5).map(|n| format!("office-{n}")).collect();
     for label in &names {
         let mut rival = list(&story, &format!("a-rival-{label}"), label);
@@ -521,6 +533,9 @@ async fn after_a_restore_the_holder_keeps_its_list_though_another_is_older() {
         holder["metadata"]["annotations"] = json!({"databricks-operator.io/external-id": id});
         story.apply(&holder).await;
         ids.push(id);
+    }
+    if let Some(outage) = outage {
+        story.account.fault(outage);
     }
     // Quick to look again, so that a rival comes as soon as anything lets it.
     story.start_operator(&[("poll-min", "5ms"), ("poll-max", "5ms")]).await;
