@@ -125,7 +125,11 @@ fn operate(run: &Run) -> Result<(), String> {
         .build()
         .map_err(|e| format!("the runtime cannot start: {e}"))?;
     let result = runtime.block_on(serve(run));
-    runtime.shutdown_timeout(Duration::from_secs(1));
+    match result {
+        Ok(()) => runtime.shutdown_timeout(Duration::from_secs(1)),
+        // The process ends at once. Work that is cut off would only panic about it on the way.
+        Err(_) => std::mem::forget(runtime),
+    }
     result
 }
 
@@ -154,15 +158,19 @@ async fn serve(run: &Run) -> Result<(), String> {
         permit: lease.as_ref().map_or_else(Permit::sole, Lease::permit),
     };
     tracing::info!(namespaces = ?run.namespaces, installation = run.installation, "the operator starts");
+    let (fill, filled) = oneshot::channel();
     let ready = move || {
         ready.set();
         tracing::info!("caches are filled; the operator is ready");
+        let _ = fill.send(());
     };
     let (leads, leading) = oneshot::channel();
     let held = async {
+        // A replica that cannot read the cluster must not keep one that can from leading.
+        let ready = filled.await.is_ok();
         match &mut lease {
-            Some(lease) => lease.hold(leads).await,
-            None => {
+            Some(lease) if ready => lease.hold(leads).await,
+            _ => {
                 let _ = leads.send(());
                 std::future::pending().await
             }

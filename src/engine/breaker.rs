@@ -1,10 +1,10 @@
 //! The breaker on mass deletion: a namespace that is deleted, or a GitOps prune gone wrong, must not take a whole account
 //! along before anybody has noticed.
 //!
-//! It counts the objects that are deleted in an account within an hour. Once one more than the limit is to go, no further
-//! one does, also after the hour, until a person decides and starts the operator with a higher limit (or `deletionPolicy:
-//! Retain` lets an object go without its deletion). The count is in memory: a new process begins anew, so the limit is a
-//! brake for accidents and no quota for attackers.
+//! It counts the objects that are to be deleted in an account within an hour. Once one more than the limit is to go, this
+//! process deletes no further one, also after the hour: a person decides, and starts the operator with a higher limit (or
+//! `deletionPolicy: Retain` lets an object go without its deletion). The count is in memory, so every start and fail-over
+//! begins anew: a brake for accidents that leaves time to look, and no quota.
 
 use std::collections::HashMap;
 use std::sync::Mutex;

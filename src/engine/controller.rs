@@ -8,6 +8,7 @@
 use std::collections::{HashMap, HashSet};
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::panic::AssertUnwindSafe;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Duration;
 
@@ -22,6 +23,7 @@ use kube::runtime::{WatchStreamExt, watcher};
 use kube::{Client, ResourceExt};
 use serde::Deserialize;
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
 
 use super::access::Permit;
 use super::auth::{self, Auths};
@@ -121,6 +123,9 @@ pub async fn run(
         guards: Mutex::default(),
         memory: Mutex::default(),
         first_look: Mutex::default(),
+        claims_known: AtomicBool::new(false),
+        undoing: TaskTracker::new(),
+        stop: stop.clone(),
         began: OnceLock::new(),
     });
     let (open, gate) = tokio::sync::watch::channel(false);
@@ -134,9 +139,11 @@ pub async fn run(
     let past = engine.clone();
     let filled = async move {
         while filled.recv().await.is_some() {}
+        // Before any event is taken in: whoever is recorded first holds, also where this process waits for long.
+        past.remember_claims();
         ready();
         leading.await;
-        past.remember_the_past();
+        past.remember_the_unseen();
         // A receiver is gone only when its controller has ended.
         let _ = open.send(true);
     };
@@ -152,6 +159,8 @@ pub async fn run(
             return Err("a controller ended by itself; the log has the reason".into());
         }
     }
+    engine.undoing.close();
+    engine.undoing.wait().await;
     Ok(())
 }
 
@@ -179,18 +188,25 @@ fn watches(parts: &Parts) -> Vec<Watch> {
 }
 
 impl Engine {
-    /// What the stores tell before the first pass: who manages what, and who has not been looked at yet.
-    fn remember_the_past(&self) {
-        self.began.get_or_init(tokio::time::Instant::now);
+    /// What the stores tell of who manages what, older objects first.
+    fn remember_claims(&self) {
         for (kind, store) in &self.stores {
             let mut objects = store.state();
             objects.sort_by_cached_key(|o| (created(o), o.uid()));
-            for object in objects {
-                self.claim_recorded(kind, &object);
+            objects.iter().for_each(|object| self.claim_recorded(kind, object));
+        }
+        self.claims_known.store(true, Ordering::Release);
+    }
+
+    /// What the stores tell, before the first pass, of who has not been looked at yet.
+    fn remember_the_unseen(&self) {
+        self.began.get_or_init(tokio::time::Instant::now);
+        let mut waiting = self.first_look.lock().expect("no panic while held");
+        for (kind, store) in self.stores.iter().filter(|(kind, _)| kind != auth::KIND) {
+            for object in store.state() {
                 // One that has begun a create has claimed it by its record.
                 let unbound = face(&object).id.is_none() && object.data["status"]["intent"].is_null();
-                if kind != auth::KIND && unbound && object.metadata.deletion_timestamp.is_none() {
-                    let mut waiting = self.first_look.lock().expect("no panic while held");
+                if unbound && object.metadata.deletion_timestamp.is_none() {
                     waiting.insert(object.uid().unwrap_or_default(), who(kind, &object));
                 }
             }
@@ -240,9 +256,11 @@ async fn control(
     let work = move |object: Arc<DynamicObject>, engine: Arc<Engine>| {
         let mut gate = gate.clone();
         async move {
-            // No pass before all caches are filled: a reference that is not in a cache would look as if it were missing.
-            if gate.wait_for(|open| *open).await.is_err() {
-                return Ok(Action::await_change());
+            // No pass before all caches are filled: a reference that is not in a cache would look as if it were missing. None
+            // with an object as it was when the waiting began, which may be days ago, either.
+            if !*gate.borrow() {
+                let opened = gate.wait_for(|open| *open).await.is_ok();
+                return Ok(if opened { Action::requeue(Duration::ZERO) } else { Action::await_change() });
             }
             let name = object.name_any();
             let pass = async {
@@ -342,7 +360,7 @@ impl SeenBefore {
                     listing.insert(who.clone());
                 }
                 engine.cluster.saw(&object);
-                if self.filling.is_none() {
+                if engine.claims_known.load(Ordering::Acquire) {
                     engine.claim_recorded(kind, &object);
                 }
                 engine.refer(&who, &object, driver);

@@ -2,7 +2,8 @@
 //!
 //! Nobody compares clocks. Whoever holds the lease counts from the moment at which its last good renewal was *sent*;
 //! whoever waits counts from the moment at which it *saw* the record change, and both by their own monotonic clock. So the
-//! holder always thinks it ends before anybody else thinks so; the times in the record are for people.
+//! holder thinks it ends before anybody else thinks so; the times in the record are for people. (A machine that is suspended
+//! as a whole stops its clocks: what such a process sends when it wakes up is late, as with one that was frozen.)
 //!
 //! A change in the account may be sent only while it would be over, by its own time limit, before the lease is: see
 //! [`Lease::permit`]. What remains is a process that is stopped between that question and the send; the intent that is

@@ -307,7 +307,8 @@ impl Work<'_> {
             let key = known.want.as_ref().map(|w| self.driver.key(w)).transpose()?;
             let snapshots = &known.admission.session.snapshots;
             let all = |rows: &super::snapshot::Rows<'_>| rows.all().cloned().collect::<Vec<Seen>>();
-            let fresh = recent(CREATE_FRESH);
+            let accepted = self.remember(|m| m.delete_accepted);
+            let fresh = recent(CREATE_FRESH).max(accepted.unwrap_or_else(|| recent(CREATE_FRESH)));
             for seen in
                 snapshots.look(self.driver, &known.reader, within.unwrap_or_default(), fresh, all).await?
             {

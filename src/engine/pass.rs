@@ -1,6 +1,7 @@
 //! What all passes share: the engine's parts, the object under work, and the one place that writes status.
 
 use std::collections::HashMap;
+use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Duration;
 
@@ -10,6 +11,8 @@ use kube::core::{ApiResource, DynamicObject};
 use kube::runtime::controller::Action;
 use kube::runtime::reflector::Store;
 use serde_json::{Value, json};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
 
 use super::access::Permit;
 use super::auth::Auths;
@@ -79,6 +82,12 @@ pub struct Engine {
     /// Objects that were there at the start, are bound to nothing yet and have not been looked at: creates wait for them,
     /// so that of two that claim the same the older wins.
     pub first_look: Mutex<HashMap<String, Who>>,
+    /// The claims of what was there at the start are recorded: from here on, events add to them.
+    pub claims_known: AtomicBool,
+    /// What is being deleted because its object vanished while it was made; the end of the process waits for it.
+    pub undoing: TaskTracker,
+    /// The process is ending.
+    pub stop: CancellationToken,
     /// When the first pass could begin.
     pub began: OnceLock<tokio::time::Instant>,
 }
@@ -290,12 +299,21 @@ impl Subject {
             }
             tracing::warn!(object = %self.who, %error, "the id of a new object could not be recorded yet");
             match engine.cluster.live(&self.resource, &self.object).await {
-                Ok(Some(live)) => self.object = live,
+                Ok(Some(live)) => match live.data["status"]["external"]["id"].as_str() {
+                    None => self.object = live,
+                    // Another replica was faster, after a look of its own.
+                    Some(id) if Some(id) == self.recorded_id() => return Err(Lost::Stale(error)),
+                    Some(_) => return Err(Lost::Gone),
+                },
                 Ok(None) => return Err(Lost::Gone),
                 Err(_) => tokio::time::sleep(Duration::from_millis(250)).await,
             }
         }
         Ok(())
+    }
+
+    fn recorded_id(&self) -> Option<&str> {
+        self.status.as_ref().ok()?.external.as_ref().map(|external| external.id.as_str())
     }
 
     /// Writes the copy of the id.
@@ -330,7 +348,7 @@ impl Subject {
 
 /// Why a status could not be written.
 enum Lost {
-    /// The object is gone.
+    /// The object is gone, or belongs to another one in the account by now.
     Gone,
     /// It may work later.
     Stale(Error),

@@ -107,13 +107,15 @@ pub async fn reconcile(
     }
     let ended = subject.conclude(&engine, outcome, Reason::Available).await;
     if let (Ended::Gone, Some((writer, id))) = (&ended, made) {
-        tokio::spawn(undo(engine, driver, writer, id, who));
+        let undone = undo(engine.clone(), driver, writer, id, who);
+        engine.undoing.spawn(undone);
     }
     ended.action()
 }
 
 /// The Kubernetes object vanished, finalizer and all, while its object was being made: nobody will ever delete that one,
-/// so it is deleted now. What is being made may refuse that for as long as making it takes.
+/// so it is deleted now. What is being made may refuse that for as long as making it takes, unless somebody applies an
+/// object of that name again: what was made may be his by now.
 async fn undo(engine: Arc<Engine>, driver: &'static dyn Driver, writer: Writer, id: String, who: Who) {
     let (since, mut wait) = (Instant::now(), engine.settings.pace.poll_min);
     loop {
@@ -124,13 +126,17 @@ async fn undo(engine: Arc<Engine>, driver: &'static dyn Driver, writer: Writer, 
             }
             Err(error) => error,
         };
-        if since.elapsed() > engine.settings.operation {
-            tracing::error!(object = %who, external_id = id, %error, "ORPHAN: delete this object in the account by hand");
+        tracing::warn!(object = %who, external_id = id, %error, "what was just made cannot be deleted yet");
+        tokio::select! {
+            () = tokio::time::sleep(wait) => {}
+            () = engine.stop.cancelled() => {}
+        }
+        wait = (wait * 2).min(engine.settings.pace.poll_max);
+        let over = since.elapsed() > engine.settings.operation || engine.stop.is_cancelled();
+        if over || engine.object(&who).is_some() {
+            tracing::error!(object = %who, external_id = id, "ORPHAN: delete this object in the account by hand");
             return;
         }
-        tracing::warn!(object = %who, external_id = id, %error, "what was just made cannot be deleted yet");
-        tokio::time::sleep(wait).await;
-        wait = (wait * 2).min(engine.settings.pace.poll_max);
     }
 }
 

@@ -650,6 +650,52 @@ async fn a_finalizer_torn_off_a_workspace_leaves_no_orphan_either() {
     story.end().await;
 }
 
+/// Covers DL-10. What refuses to be deleted is left alone as soon as somebody applies an object of that name again, whose it
+/// may be by then.
+#[tokio::test]
+async fn a_workspace_that_is_applied_again_is_not_deleted_after_all() {
+    let story = Story::start("workspace-torn-again").await;
+    let minutes = 600_000;
+    story.account.set(|s| (s.start_ms, s.provisioning_ms, s.deletion_ms) = (0, minutes, 100));
+    let path = "*/workspaces".to_owned();
+    let made = Fault { method: Some("POST".into()), path, when: When::After, hold: true, ..Fault::default() };
+    let fault = story.account.fault(made);
+    let spec = json!({"workspaceName": "made", "awsRegion": "eu-west-1", "computeMode": "SERVERLESS"});
+    let workspace = story.managed("Workspace", "made", spec);
+    story.apply(&workspace).await;
+    let held = story.account.held(fault).await;
+    story.delete("Workspace", "made").await;
+    story.patch("Workspace", "made", json!({"metadata": {"finalizers": null}})).await;
+    story.wait_gone("Workspace", "made").await;
+    story.account.release(held.n);
+    wait_calls(&story, "DELETE", "*/workspaces/*", 1).await;
+    story.account.clear_faults();
+    story.apply(&workspace).await;
+    story
+        .wait("Workspace", "made", "it has its id", |object| {
+            object["status"]["externalId"].as_str().map(drop)
+        })
+        .await;
+    let log = || story.operator.as_ref().unwrap().text();
+    let given_up =
+        eventually(
+            "the orphan is named",
+            SOON,
+            async || {
+                if log().contains("ORPHAN") { Ok(()) } else { Err(log()) }
+            },
+        );
+    given_up.await.unwrap();
+    story.account.advance_ms(minutes);
+    let ready = story.wait_ready("Workspace", "made").await;
+    assert_eq!(
+        json!(story.account.objects("workspaces")[0]["workspace_id"]).to_string(),
+        ready["status"]["externalId"].as_str().unwrap()
+    );
+    assert_eq!(story.account.objects("workspaces").len(), 1);
+    story.end().await;
+}
+
 /// Covers DL-10. The answer to the POST is lost, or the operator dies over it, and the object is deleted meanwhile.
 #[tokio::test]
 async fn a_creation_with_an_unknown_end_leaves_no_orphan_when_deleted() {

@@ -192,6 +192,37 @@ async fn the_clocks_of_others_do_not_matter() {
     story.end().await;
 }
 
+/// Covers HA-01. A replica that has waited acts on what is there when it begins to lead, not on what was there when it began
+/// to wait.
+#[tokio::test]
+async fn a_replica_that_waited_knows_what_happened_meanwhile() {
+    let mut story = start("leader-waited").await;
+    story.apply(&office(&story, 1)).await;
+    story.wait_ready(LIST, "office").await;
+    let standby = replica(&mut story).await;
+    story.apply(&office(&story, 2)).await;
+    story.wait_ready(LIST, "office").await;
+    story.apply(&office(&story, 1)).await;
+    story.delete(LIST, "office").await;
+    story.wait_gone(LIST, "office").await;
+    story.apply(&office(&story, 3)).await;
+    story.wait_ready(LIST, "office").await;
+    story.account.clear_journal();
+    let before = holder(&story).await;
+    story.operator.replace(standby).unwrap().kill().unwrap();
+    let taken = eventually("the other leads", SOON, async || {
+        let now = holder(&story).await;
+        if now != before { Ok(()) } else { Err(format!("{now:?}")) }
+    });
+    taken.await.unwrap();
+    story.pass(LIST, "office").await;
+    story.wait_ready(LIST, "office").await;
+    assert_eq!(story.account.writes().len(), 0, "{:?}", story.account.writes());
+    let events = story.events(LIST, "office").await;
+    assert!(events.iter().all(|(reason, _)| reason != "DriftCorrected"), "{events:?}");
+    story.end().await;
+}
+
 /// Covers HA-01, HA-02. A replica that is frozen in the middle of its work for longer than the lease, and then goes on,
 /// sends no create again and ends by itself.
 #[tokio::test]
@@ -290,6 +321,7 @@ async fn a_leader_that_is_cut_off_stops_before_the_other_begins() {
             by_the_cut_off.iter().all(|at| *at <= last),
             "cut at {cut}, taken at {taken}: {by_the_cut_off:?}"
         );
+        assert!(!by_the_cut_off.is_empty(), "there was nothing to stop");
         print(&format!(
             "cut off: {} changes after the cut, the last {} ms after it, {} ms before the other took over",
             by_the_cut_off.len(),

@@ -59,14 +59,18 @@ async fn hops(engine: &Engine, subject: &mut Subject) -> Result<Outcome> {
     outcome
 }
 
-/// Who holds a DatabricksAuth that is to go: those of its own namespace, and of others those that were admitted, which is
-/// when they got our finalizer. A reference alone must not be enough, or any tenant could hold any other's.
+/// Who holds a DatabricksAuth that is to go: those of its own namespace, and of others those that have, or are about to
+/// have, something in the account, which only the operator writes down. A reference alone must not be enough, nor a
+/// finalizer, or any tenant could hold any other's.
 fn dependents(engine: &Engine, who: &Who) -> Vec<Who> {
     let mut all = engine.wake.dependents(who);
     all.retain(|other| {
         other.namespace == who.namespace
             || engine.object(other).is_some_and(|object| {
-                engine.cluster.freshest(&object).finalizers().iter().any(|f| f == FINALIZER)
+                let object = engine.cluster.freshest(&object);
+                let status = &object.data["status"];
+                let bound = status["external"].is_object() || status["intent"].is_object();
+                bound && object.finalizers().iter().any(|f| f == FINALIZER)
             })
     });
     all
