@@ -104,9 +104,12 @@ async fn objects_outlive_upgrade_rollback_and_a_new_installation() {
     works(&stage).await;
     nothing_else_happened(&stage, &kept, "rollback").await;
 
+    // What is removed is the chart of now.
+    site.helm(&["upgrade", BASE, now], BASE, &values).await.unwrap();
+    let last = crds(site).await;
     assert!(operator.terminate().await.unwrap().success());
     site.plain_helm(&["uninstall", BASE], BASE).await.unwrap();
-    assert_eq!(crds(site).await, back);
+    assert_eq!(crds(site).await, last);
     let gone =
         "serviceaccounts,deployments,roles,rolebindings,clusterroles,clusterrolebindings,networkpolicies";
     let ours = format!("app.kubernetes.io/instance={BASE}");

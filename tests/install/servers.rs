@@ -4,6 +4,7 @@
 use kube::api::{Api, DynamicObject, Patch, PatchParams, PostParams};
 use kube::core::{ApiResource, GroupVersionKind};
 use serde_json::{Value, json};
+use tokio::sync::OnceCell;
 use world::eventually;
 
 use crate::site::{Site, chart, newest, objects, oldest};
@@ -25,14 +26,21 @@ fn combinations() -> Vec<(String, String)> {
     all
 }
 
-/// The objects of each combination as release `dbx` in namespace `ops`.
-async fn renders(site: &Site, more: &[&str]) -> Vec<(String, Vec<Value>)> {
+/// The objects of each combination as release `dbx` in namespace `ops`. What is rendered does not depend on a server.
+async fn renders() -> &'static [(String, Vec<Value>)] {
+    static RENDERS: OnceCell<Vec<(String, Vec<Value>)>> = OnceCell::const_new();
+    let site = newest().await;
     let chart = chart();
     let render = async |(name, path): (String, String)| {
-        let args = [&["template", "dbx", chart.to_str().unwrap(), "--values", &path], more].concat();
+        let args = ["template", "dbx", chart.to_str().unwrap(), "--values", &path];
         (name, objects(&site.plain_helm(&args, "ops").await.unwrap()))
     };
-    futures::future::join_all(combinations().into_iter().map(render)).await
+    RENDERS.get_or_init(|| futures::future::join_all(combinations().into_iter().map(render))).await
+}
+
+/// Whether an object is of `helm test`.
+fn is_hook(object: &Value) -> bool {
+    !object["metadata"]["annotations"]["helm.sh/hook"].is_null()
 }
 
 /// Covers IM-03. Covers H-30. The API server takes each render, by a dry run. Of `helm test` only, nothing can be tried
@@ -43,8 +51,8 @@ async fn each_render_is_taken_by_both_servers() {
         for namespace in ["ops", "leases", "team-a", "team-b"] {
             site.namespace(namespace, &json!({})).await;
         }
-        for (name, objects) in renders(site, &["--no-hooks"]).await {
-            assert!(objects.iter().all(|object| object["metadata"]["annotations"]["helm.sh/hook"].is_null()));
+        for (name, objects) in renders().await {
+            let objects: Vec<&Value> = objects.iter().filter(|object| !is_hook(object)).collect();
             let list = json!({"apiVersion": "v1", "kind": "List", "items": objects}).to_string();
             let args = ["apply", "--dry-run=server", "--validate=strict", "-o", "name", "-f", "-"];
             let taken = site.kubectl(&args, &list).await.unwrap_or_else(|e| panic!("{server}, {name}: {e}"));
@@ -69,7 +77,7 @@ async fn a_restricted_namespace_takes_every_pod() {
     let site = newest().await;
     site.namespace("restricted", &json!({"pod-security.kubernetes.io/enforce": "restricted"})).await;
     let mut number = 0;
-    for (name, objects) in renders(site, &[]).await {
+    for (name, objects) in renders().await {
         for mut pod in objects.iter().filter_map(pod_template) {
             number += 1;
             pod["apiVersion"] = json!("v1");
@@ -185,40 +193,44 @@ async fn what_is_protected_is_not_deleted_on_both_servers() {
             "scope": {"mode": "namespaces", "watchNamespaces": ["guarded"]},
         });
         site.install("guard", &values).await;
-        for manifest in one_of_each() {
-            guards(server, site, &changed(&manifest, &json!({"deletionProtection": true}))).await;
-        }
+        guards(server, site).await;
     }
 }
 
-async fn guards(server: &str, site: &Site, protected: &Value) {
-    let kind = protected["kind"].as_str().unwrap().to_lowercase();
-    let name = protected["metadata"]["name"].as_str().unwrap();
-    let object = format!("{kind}/{name}");
-    let at = |namespace: &str| {
-        let mut manifest = protected.clone();
-        manifest["metadata"]["namespace"] = json!(namespace);
-        manifest
+async fn guards(server: &str, site: &Site) {
+    let all = |namespace: &str, protected: bool| {
+        let in_namespace = move |manifest: &Value| {
+            let mut manifest = changed(manifest, &json!({"deletionProtection": protected}));
+            manifest["metadata"]["namespace"] = json!(namespace);
+            manifest
+        };
+        one_of_each().iter().map(in_namespace).collect::<Vec<_>>()
     };
-    site.apply(&[at("guarded"), at("unguarded")]).await.unwrap();
+    site.apply(&[all("guarded", true), all("unguarded", true)].concat()).await.unwrap();
+    let kind = |manifest: &Value| format!("{}s", manifest["kind"].as_str().unwrap().to_lowercase());
+    let remedy = |manifest: &Value| {
+        let name = manifest["metadata"]["name"].as_str().unwrap();
+        format!("kubectl -n guarded patch {}.databricks-operator.io {name} --type merge", kind(manifest))
+    };
+    let kinds = one_of_each().iter().map(kind).collect::<Vec<_>>().join(",");
     // The policy comes into force a moment after it is there.
-    let dry = ["delete", "--dry-run=server", "--namespace", "guarded", &object];
-    let in_force = eventually(format!("{server}: {object} is protected"), SOON, async || {
-        match site.kubectl(&dry, "").await {
-            Ok(_) => Err("it would be deleted".to_owned()),
-            Err(error) => Ok(error.to_string()),
-        }
+    let dry = ["delete", &kinds, "--all", "--dry-run=server", "--namespace", "guarded"];
+    let in_force = eventually(format!("{server}: everything is protected"), SOON, async || {
+        let said = site.kubectl(&dry, "").await.map_or_else(|e| e.to_string(), |_| String::new());
+        let missing: Vec<String> = one_of_each().iter().map(remedy).filter(|r| !said.contains(r)).collect();
+        if missing.is_empty() { Ok(()) } else { Err(format!("{missing:?} not in: {said}")) }
     });
-    let error = in_force.await.unwrap();
-    let remedy = format!("kubectl -n guarded patch {kind}s.databricks-operator.io {name} --type merge");
-    assert!(error.contains(&remedy), "{server}: {error}");
-    let all = ["delete", &kind, "--all", "--namespace", "guarded"];
-    site.kubectl(&all, "").await.unwrap_err();
-    site.kubectl(&["delete", "--namespace", "unguarded", &object], "").await.unwrap();
-    let lift = r#"{"spec":{"deletionProtection":false}}"#;
-    site.kubectl(&["patch", "--namespace", "guarded", &object, "--type", "merge", "-p", lift], "")
-        .await
-        .unwrap();
-    site.kubectl(&all, "").await.unwrap();
-    assert_eq!(site.list(&[&kind, "--namespace", "guarded"]).await, [] as [Value; 0]);
+    in_force.await.unwrap();
+    let delete = async |namespace| {
+        let args = ["delete", &kinds, "--all", "--timeout=30s", "--namespace", namespace];
+        let deleted = site.kubectl(&args, "").await;
+        (deleted, site.list(&[&kinds, "--namespace", namespace]).await.len())
+    };
+    let (refused, left) = delete("guarded").await;
+    assert!(refused.is_err() && left == one_of_each().len(), "{server}: {refused:?}, {left} left");
+    let (done, left) = delete("unguarded").await;
+    assert!(done.is_ok() && left == 0, "{server}: {done:?}, {left} left");
+    site.apply(&all("guarded", false)).await.unwrap();
+    let (done, left) = delete("guarded").await;
+    assert!(done.is_ok() && left == 0, "{server}: {done:?}, {left} left");
 }
