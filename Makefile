@@ -12,8 +12,9 @@ help:
 demo up down: build
 	@$(WORLD) $@
 
+# Most of a story is waiting, so there are more of them at a time than cores.
 test: cargo
-	cargo test --workspace --locked
+	RUST_TEST_THREADS=$${RUST_TEST_THREADS:-4} cargo test --workspace --locked
 
 # Each kind is in all of these; a test fails while one of them is not in step.
 generate: cargo

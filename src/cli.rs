@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use clap::{CommandFactory, Parser, Subcommand};
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
-use kube::{Client, CustomResourceExt};
+use kube::CustomResourceExt;
 use serde::Serialize;
 use tokio::sync::oneshot;
 use tokio_util::sync::CancellationToken;
@@ -136,7 +136,7 @@ async fn serve(run: &Run) -> Result<(), String> {
         format!("health cannot be served at {}: {e}; choose another --health-address", run.health_address)
     })?;
     let client = connect::connect(&egress).await?;
-    check_cluster(&client, run).await?;
+    connect::check_cluster(&client, run).await?;
     // Not before: what keeps us from starting is said once, by us, and not by libraries too.
     telemetry::log(run.log_format, &run.log)?;
     let stop = CancellationToken::new();
@@ -189,69 +189,6 @@ async fn serve(run: &Run) -> Result<(), String> {
         lease.release().await;
     }
     ended
-}
-
-/// Finds out in a moment, and says in one line, what would otherwise be an endless loop of failing watches.
-async fn check_cluster(client: &Client, run: &Run) -> Result<(), String> {
-    let namespace = run.namespaces.first();
-    for crd in crds() {
-        let (plural, kind) = (&crd.spec.names.plural, &crd.spec.names.kind);
-        let gvk = kube::core::GroupVersionKind::gvk(&crd.spec.group, "v1alpha1", kind);
-        let resource = kube::core::ApiResource::from_gvk_with_plural(&gvk, plural);
-        let api: kube::Api<kube::core::DynamicObject> = match namespace {
-            Some(namespace) => kube::Api::namespaced_with(client.clone(), namespace, &resource),
-            None => kube::Api::all_with(client.clone(), &resource),
-        };
-        let one =
-            kube::api::ListParams::default().limit(1).labels(run.selector.as_deref().unwrap_or_default());
-        match tokio::time::timeout(Duration::from_secs(20), look(&api, &one)).await {
-            Ok(Ok(_)) => {}
-            // By the code: the 404 of a group without any CRD is a plain page, which says no reason.
-            Ok(Err(kube::Error::Api(s))) if s.code == 404 => {
-                return Err(format!(
-                    "the CRD {plural}.{} is not installed: kubectl apply -f crds/",
-                    crd.spec.group
-                ));
-            }
-            Ok(Err(kube::Error::Api(s))) if s.is_forbidden() => {
-                return Err(format!(
-                    "the operator may not list {plural}: {}; grant it get, list, watch, patch",
-                    s.message
-                ));
-            }
-            Ok(Err(e)) => return Err(format!("the API server cannot be used: {}", chain(&e))),
-            Err(_) => {
-                return Err(
-                    "the API server did not answer within 20s: is the address in KUBECONFIG right?".into()
-                );
-            }
-        }
-    }
-    Ok(())
-}
-
-/// Lists once. A CRD that was installed a moment ago is served, but its objects for some seconds only with a 429.
-async fn look(api: &kube::Api<kube::core::DynamicObject>, which: &kube::api::ListParams) -> kube::Result<()> {
-    loop {
-        match api.list_metadata(which).await {
-            Err(kube::Error::Api(s)) if s.code == 429 => tokio::time::sleep(Duration::from_millis(500)).await,
-            result => return result.map(drop),
-        }
-    }
-}
-
-/// An error with its causes, on one line.
-fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(inner) = cause {
-        let more = inner.to_string();
-        if !text.contains(&more) {
-            text = format!("{text}: {more}");
-        }
-        cause = inner.source();
-    }
-    text
 }
 
 async fn on_signal(stop: CancellationToken) {

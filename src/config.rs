@@ -1,4 +1,5 @@
-//! Settings of the operator itself: what the command line says, checked.
+//! Settings of the operator itself: what the command line says, checked. Most of it is the text of `--help`, which is the
+//! README's too.
 
 use std::convert::Infallible;
 use std::net::SocketAddr;

@@ -31,6 +31,7 @@ fn client(simulator: &Simulator, account_id: &str, secret: &str) -> Client {
     };
     let settings = Settings {
         request_timeout: Duration::from_secs(1),
+        write_timeout: Duration::from_secs(1),
         requests_per_second: 1e4,
         burst: 1000,
         ..Settings::default()

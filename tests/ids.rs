@@ -40,6 +40,7 @@ const PROMISES: &[(&str, &str)] = &[
     ("HA-03", "the end of a process waits for the calls under way, and loses no id"),
     ("HA-04", "a start with thousands of objects writes nothing, and serves users at once"),
     ("HA-05", "operators that divide the objects among them never share one"),
+    ("HA-07", "an API server that restarts or forgets the past is recovered from, and nothing is missed"),
     ("LC-01", "one object in the account for each Kubernetes object, whatever crashes"),
     ("LC-02", "of two Kubernetes objects that mean one object, one manages it and the other says so"),
     ("LC-03", "what is in the account already is left alone, unless the spec says otherwise"),

@@ -1,5 +1,5 @@
 //! The way to the API server: the kubeconfig, or the ServiceAccount of the pod, with what the flags say about certificates
-//! and the proxy on top.
+//! and the proxy on top; and whether the cluster has what the operator needs.
 
 use std::time::Duration;
 
@@ -7,6 +7,7 @@ use kube::Client;
 use kube::config::Kubeconfig;
 use secrecy::ExposeSecret;
 
+use crate::config::Run;
 use crate::databricks::{Egress, Proxy};
 
 /// A client for the cluster of KUBECONFIG, or the one that this runs in. Fails with one line.
@@ -33,6 +34,59 @@ pub async fn connect(egress: &Egress) -> Result<Client, String> {
     // Overwritten in any case: kube takes one from the environment too.
     config.proxy_url = url.transpose().map_err(|_| "the proxy's address cannot be used")?;
     Client::try_from(config).map_err(|e| format!("the kubeconfig cannot be used: {e}"))
+}
+
+/// Finds out in a moment, and says in one line, what would otherwise be an endless loop of failing watches.
+pub async fn check_cluster(client: &Client, run: &Run) -> Result<(), String> {
+    let namespace = run.namespaces.first();
+    for crd in super::crds() {
+        let (plural, kind) = (&crd.spec.names.plural, &crd.spec.names.kind);
+        let gvk = kube::core::GroupVersionKind::gvk(&crd.spec.group, "v1alpha1", kind);
+        let resource = kube::core::ApiResource::from_gvk_with_plural(&gvk, plural);
+        let api: kube::Api<kube::core::DynamicObject> = match namespace {
+            Some(namespace) => kube::Api::namespaced_with(client.clone(), namespace, &resource),
+            None => kube::Api::all_with(client.clone(), &resource),
+        };
+        let one =
+            kube::api::ListParams::default().limit(1).labels(run.selector.as_deref().unwrap_or_default());
+        match tokio::time::timeout(Duration::from_secs(20), look(&api, &one)).await {
+            Ok(Ok(_)) => {}
+            // By the code: the 404 of a group without any CRD is a plain page, which says no reason.
+            Ok(Err(kube::Error::Api(s))) if s.code == 404 => {
+                return Err(format!(
+                    "the CRD {plural}.{} is not installed: kubectl apply -f crds/",
+                    crd.spec.group
+                ));
+            }
+            Ok(Err(kube::Error::Api(s))) if s.is_forbidden() => {
+                return Err(format!(
+                    "the operator may not list {plural}: {}; grant it get, list, watch, patch",
+                    s.message
+                ));
+            }
+            Ok(Err(e)) => return Err(format!("the API server cannot be used: {}", chain(&e))),
+            Err(_) => {
+                return Err(
+                    "the API server did not answer within 20s: is the address in KUBECONFIG right?".into()
+                );
+            }
+        }
+    }
+    Ok(())
+}
+
+/// An error with its causes, on one line.
+fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(inner) = cause {
+        let more = inner.to_string();
+        if !text.contains(&more) {
+            text = format!("{text}: {more}");
+        }
+        cause = inner.source();
+    }
+    text
 }
 
 /// Adds the roots to those that the server's certificate may have anyway.
@@ -63,4 +117,14 @@ fn kubeconfigs_proxy() -> Result<Option<Proxy>, String> {
     url.map(|url| Proxy::parse(&url.into()))
         .transpose()
         .map_err(|e| format!("the kubeconfig's proxy-url cannot be used: {e}"))
+}
+
+/// Lists once. A CRD that was installed a moment ago is served, but its objects for some seconds only with a 429.
+async fn look(api: &kube::Api<kube::core::DynamicObject>, which: &kube::api::ListParams) -> kube::Result<()> {
+    loop {
+        match api.list_metadata(which).await {
+            Err(kube::Error::Api(s)) if s.code == 429 => tokio::time::sleep(Duration::from_millis(500)).await,
+            result => return result.map(drop),
+        }
+    }
 }

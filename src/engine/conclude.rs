@@ -508,6 +508,21 @@ mod tests {
     }
 
     #[test]
+    fn a_deletion_that_has_to_wait_says_that_it_is_blocked() {
+        for (reason, shown) in [
+            (Reason::WaitingForWorkspace, "ApiRefused"),
+            (Reason::ApplyFailed, "ApiRefused"),
+            (Reason::CredentialsInvalid, "CredentialsUnavailable"),
+        ] {
+            let waits = Outcome::Failed(Error::waiting(reason, "not yet"));
+            let status = after(ready(1), &waits, &Pass { deleting: true, ..pass(1) }).status;
+            let blocked = status.condition(ConditionType::DeletionBlocked).unwrap();
+            assert_eq!((&*blocked.status, &*blocked.reason), ("True", shown), "{reason:?}");
+            assert!(blocked.message.contains("not yet"), "{}", blocked.message);
+        }
+    }
+
+    #[test]
     fn the_transition_time_moves_only_with_the_status() {
         let refuse = |reason, at| {
             let outcome = Outcome::Refused { reason, message: format!("{reason:?}") };

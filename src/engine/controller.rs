@@ -8,7 +8,7 @@
 use std::collections::{HashMap, HashSet};
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::panic::AssertUnwindSafe;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Duration;
 
 use futures::stream::FuturesUnordered;
@@ -121,6 +121,7 @@ pub async fn run(
         guards: Mutex::default(),
         memory: Mutex::default(),
         first_look: Mutex::default(),
+        began: OnceLock::new(),
     });
     let (open, gate) = tokio::sync::watch::channel(false);
     // Each watch drops its end once its cache is filled. `Store::wait_until_ready` would not do: of several tasks that wait
@@ -180,13 +181,15 @@ fn watches(parts: &Parts) -> Vec<Watch> {
 impl Engine {
     /// What the stores tell before the first pass: who manages what, and who has not been looked at yet.
     fn remember_the_past(&self) {
+        self.began.get_or_init(tokio::time::Instant::now);
         for (kind, store) in &self.stores {
             let mut objects = store.state();
             objects.sort_by_cached_key(|o| (created(o), o.uid()));
             for object in objects {
                 self.claim_recorded(kind, &object);
-                let unbound = face(&object).id.is_none() && object.metadata.deletion_timestamp.is_none();
-                if kind != auth::KIND && unbound {
+                // One that has begun a create has claimed it by its record.
+                let unbound = face(&object).id.is_none() && object.data["status"]["intent"].is_null();
+                if kind != auth::KIND && unbound && object.metadata.deletion_timestamp.is_none() {
                     let mut waiting = self.first_look.lock().expect("no panic while held");
                     waiting.insert(object.uid().unwrap_or_default(), who(kind, &object));
                 }

@@ -54,7 +54,8 @@ impl Work<'_> {
         let key =
             want.map(|want| self.driver.key(want)).transpose()?.map(|key| Claim::key(account, kind, &key));
         let status = self.subject.status.as_ref().map_err(Clone::clone)?;
-        let id = status.external.as_ref().map(|e| Claim::id(account, kind, &e.id));
+        let annotated = self.subject.object.annotations().get(EXTERNAL_ID);
+        let id = status.external.as_ref().map(|e| &e.id).or(annotated).map(|id| Claim::id(account, kind, id));
         // A create that has begun may still have its effect.
         let begun = status.intent.as_ref().map(|intent| Claim::intent(kind, intent));
         let wanted =

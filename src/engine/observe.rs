@@ -233,8 +233,22 @@ impl Work<'_> {
         self.remember(|m| m.absent_since = None);
         let recognised = self.recognised(known, &seen)?;
         let asked = self.record() == super::decide::Record::Asked;
-        let what = if recognised && !asked { What::Ours(seen) } else { What::Stranger(seen) };
+        let what = if recognised && !asked { self.claimed(known, seen) } else { What::Stranger(seen) };
         Ok(Look { what, may_be_stale, before: vec![] })
+    }
+
+    /// What only an annotation points to is claimed as soon as it is known to be ours: an older object that would take it over
+    /// may look at it before our record of it is written.
+    fn claimed(&self, known: &Known, seen: Seen) -> What {
+        if self.management.policy() == ManagementPolicy::Observe {
+            return What::Ours(seen);
+        }
+        let account = known.admission.session.client.account_id();
+        let claim = Claim::id(account, &self.subject.who.kind, &seen.id);
+        match self.engine.claims.record(&claim, &self.rank(), &self.subject.who) {
+            Some(holder) => What::Held(self.named(&holder)),
+            None => What::Ours(seen),
+        }
     }
 
     /// Whether what a record points to is what we manage. A record is input that users can edit, so it is no proof by itself:
@@ -355,20 +369,37 @@ impl Work<'_> {
         hits.retain(|seen| !matches!(seen.about.phase, Phase::Leaving(_)));
         let marker = self.marker();
         if let Some(marked) = hits.iter().position(|s| s.about.owner.as_ref() == Some(&marker)) {
-            let seen = hits.swap_remove(marked);
-            return Ok(Look::from(self.unless_held(known, seen, What::Ours)));
+            let seen = self.confirmed(known, hits.swap_remove(marked), freshness).await?;
+            let what = self.unless_held(known, seen, What::Ours);
+            return Ok(Look { what, may_be_stale: freshness == Freshness::Routine, before: vec![] });
         }
         let what = match hits.len() {
             0 => What::Nothing { settled: true },
             1 => {
-                let seen = hits.remove(0);
+                let seen = self.confirmed(known, hits.remove(0), freshness).await?;
                 // After a crash between our record and its confirmation an upsert finds its own row.
                 let ours = upsert && self.subject.status_mut()?.intent.is_some();
                 self.unless_held(known, seen, if ours { What::Ours } else { What::Stranger })
             }
             _ => What::Several(hits.into_iter().map(|seen| seen.id).collect()),
         };
-        Ok(Look { what, may_be_stale: false, before })
+        let may_be_stale = !upsert && !before.is_empty() && freshness == Freshness::Routine;
+        Ok(Look { what, may_be_stale, before })
+    }
+
+    /// What a listing shows, as it is now: before it is taken over, it is read by its id.
+    async fn confirmed(&self, known: &Known, seen: Seen, freshness: Freshness) -> Result<Seen> {
+        if self.driver.traits().lifecycle == Lifecycle::Upsert || freshness == Freshness::Routine {
+            return Ok(seen);
+        }
+        match self.driver.get(&known.reader, &seen.id).await? {
+            Some(now) if now.id == seen.id && !matches!(now.about.phase, Phase::Leaving(_)) => Ok(now),
+            _ => {
+                let within = self.driver.key(&seen.state)?.within;
+                known.admission.session.snapshots.forget(self.driver, &within).await;
+                Err(Error::retry(format!("{} was there a moment ago and is going; looking again", seen.id)))
+            }
+        }
     }
 
     fn unless_held(&self, known: &Known, seen: Seen, what: fn(Seen) -> What) -> What {

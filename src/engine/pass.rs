@@ -1,7 +1,7 @@
 //! What all passes share: the engine's parts, the object under work, and the one place that writes status.
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Duration;
 
 use k8s_openapi::jiff::Timestamp;
@@ -79,6 +79,8 @@ pub struct Engine {
     /// Objects that were there at the start, are bound to nothing yet and have not been looked at: creates wait for them,
     /// so that of two that claim the same the older wins.
     pub first_look: Mutex<HashMap<String, Who>>,
+    /// When the first pass could begin.
+    pub began: OnceLock<tokio::time::Instant>,
 }
 
 /// What is remembered of an object between passes. All of it may be lost.

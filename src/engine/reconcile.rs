@@ -8,6 +8,7 @@
 
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
+use std::time::Duration;
 
 use futures::FutureExt;
 use kube::ResourceExt;
@@ -61,8 +62,10 @@ pub struct Known {
     pub not_before: Instant,
 }
 
-/// How many passes on a stale view in a row, some half a minute at the usual back-off, count as a look.
-const STALE_LOOKS: u32 = 5;
+/// How many failed passes in a row, some half a minute at the usual back-off, count as a look.
+const FAILED_LOOKS: u32 = 5;
+/// An account may ask us to stay away for long: then nobody is waited for any longer than this.
+const FIRST_LOOK: Duration = Duration::from_secs(120);
 
 /// One pass. A panic in it is caught, shown on the object, and harms no other.
 pub async fn reconcile(
@@ -91,8 +94,9 @@ pub async fn reconcile(
         Err(_) if subject.deleting() && nothing_outside(&subject) => subject.release(&engine, None).await,
         Err(error) => Err(error),
     };
-    // A pass on a stale view was no look. One that is stale again and again must not hold up everybody else.
-    if !matches!(outcome, Err(Error::Conflict(_))) || engine.attempts(&uid) >= STALE_LOOKS {
+    // A pass on a stale view, or into an outage, was no look. One that fails again and again must not hold up everybody else.
+    let looked = !matches!(outcome, Err(Error::Conflict(_) | Error::Transient { .. }));
+    if looked || engine.attempts(&uid) >= FAILED_LOOKS {
         engine.looked_at(&uid);
     }
     let who = subject.who.clone();
@@ -195,6 +199,9 @@ impl Engine {
     /// Whether objects from before the start have not been looked at yet.
     pub fn others_unseen(&self, uid: &str) -> bool {
         let mut waiting = self.first_look.lock().expect("no panic while held");
+        if self.began.get().is_none_or(|began| began.elapsed() > FIRST_LOOK) {
+            waiting.clear();
+        }
         waiting.retain(|other, who| self.object(who).is_some_and(|o| o.metadata.uid.as_ref() == Some(other)));
         waiting.keys().any(|other| other != uid)
     }

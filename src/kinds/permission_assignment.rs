@@ -7,6 +7,9 @@
 //! For minutes after a workspace was made, or got its metastore, the API answers as if the workspace could never have
 //! assignments; for seconds after a write it may not know the principal. Both are waited for. That cannot be told from a
 //! workspace without identity federation, which therefore waits too, with the API's words in its conditions.
+//!
+//! Longer than a plain kind: a third is the text of its fields, and the rest what it takes to write under a name, to read
+//! errors inside good answers, and to keep the operator's own access.
 
 use std::collections::BTreeSet;
 use std::fmt;

@@ -3,6 +3,9 @@
 //!
 //! A workspace carries its owner as a custom tag. In [`WorkspaceState`] that tag stands apart from the others, so that
 //! they can be left unmanaged while it is kept; on the wire they are one map, which is only ever sent whole.
+//!
+//! Longer than a plain kind: what may change in which state is a table of its own, a failure is explained by the messages
+//! of its network, and two clouds can only be looked at. The text of its fields is in `spec`.
 
 use std::collections::BTreeMap;
 use std::fmt;

@@ -437,6 +437,62 @@ async fn without_a_listing_no_access_is_given_or_taken_for_gone() {
     story.end().await;
 }
 
+/// Covers DL-06. That one LIST lacks a row does not prove that the access is gone, and words in place of a list prove
+/// nothing, however often they come: a DELETE is sent, and no access stays.
+#[tokio::test]
+async fn access_that_a_list_does_not_show_is_taken_away_all_the_same() {
+    let mut story = Story::start("delete-access-unlisted").await;
+    let odd = [
+        ("no-rows", json!({"permission_assignments": []}), Some(1)),
+        ("empty", json!({}), Some(1)),
+        ("words", json!({"message": "x"}), None),
+        ("nameless", json!({"permission_assignments": [{"error": "this row cannot be read"}]}), None),
+    ];
+    let user = users(&story)[0].clone();
+    let mut paths = vec![];
+    for (name, ..) in &odd {
+        let id = workspace(&story, name);
+        let mut manifest = access(&story, name, id, &user);
+        // Else the next reading would be due by then anyway.
+        manifest["spec"]["resyncInterval"] = json!("Never");
+        story.apply(&manifest).await;
+        story.wait_ready(ACCESS, name).await;
+        paths.push(format!("*/workspaces/{id}/permissionassignments"));
+    }
+    // So that nothing is known of the rows.
+    kill(&mut story);
+    for ((name, body, times), path) in odd.iter().zip(&paths) {
+        let (method, path) = (Some("GET".into()), path.clone());
+        story.account.fault(Fault {
+            method,
+            path,
+            body: Some(body.clone()),
+            times: *times,
+            ..Fault::default()
+        });
+        story.delete(ACCESS, name).await;
+    }
+    story.account.clear_journal();
+    story.start_operator(&[]).await;
+    for name in ["no-rows", "empty"] {
+        story.wait_gone(ACCESS, name).await;
+    }
+    // By then it could have been looked for twice, were it not for what is no answer.
+    for (name, path) in ["words", "nameless"].iter().zip(&paths[2..]) {
+        wait_calls(&story, "GET", path, 4).await;
+        let leaving = story.wait(ACCESS, name, "a look for the deletion failed", looked_at).await;
+        assert_eq!(finalizers(&leaving), [FINALIZER], "{name}");
+    }
+    assert_eq!(writes(&story), ["DELETE"; 2]);
+    story.account.clear_faults();
+    for name in ["words", "nameless"] {
+        story.wait_gone(ACCESS, name).await;
+    }
+    assert_eq!(writes(&story), ["DELETE"; 4]);
+    assert_eq!(story.account.objects("permissionassignments"), [] as [Value; 0]);
+    story.end().await;
+}
+
 /// Covers DL-07. A whole namespace is deleted, Secret and credentials with it; it ends, and the account is empty.
 #[tokio::test]
 async fn a_whole_namespace_goes_and_takes_its_objects_in_the_account_along() {
@@ -564,6 +620,33 @@ async fn a_finalizer_torn_off_during_the_creation_leaves_no_orphan() {
     story.wait_gone(LIST, "office").await;
     story.account.release(held.n);
     wait_no_orphan(&story, &["POST", "DELETE"]).await;
+    story.end().await;
+}
+
+/// Covers DL-10. The same for what refuses to be deleted as long as it is being made.
+#[tokio::test]
+async fn a_finalizer_torn_off_a_workspace_leaves_no_orphan_either() {
+    let story = Story::start("workspace-torn-off").await;
+    let minutes = 600_000;
+    story.account.set(|s| (s.start_ms, s.provisioning_ms, s.deletion_ms) = (0, minutes, 100));
+    let path = "*/workspaces".to_owned();
+    let made = Fault { method: Some("POST".into()), path, when: When::After, hold: true, ..Fault::default() };
+    let fault = story.account.fault(made);
+    let spec = json!({"workspaceName": "made", "awsRegion": "eu-west-1", "computeMode": "SERVERLESS"});
+    story.apply(&story.managed("Workspace", "made", spec)).await;
+    let held = story.account.held(fault).await;
+    story.delete("Workspace", "made").await;
+    story.patch("Workspace", "made", json!({"metadata": {"finalizers": null}})).await;
+    story.wait_gone("Workspace", "made").await;
+    story.account.release(held.n);
+    wait_calls(&story, "DELETE", "*/workspaces/*", 2).await;
+    assert_eq!(story.account.objects("workspaces").len(), 1, "it is being made, and cannot be deleted");
+    story.account.advance_ms(minutes);
+    let gone = eventually("no workspace is left", SOON, async || {
+        let left = story.account.objects("workspaces");
+        if left.is_empty() { Ok(()) } else { Err(json!(left).to_string()) }
+    });
+    gone.await.unwrap();
     story.end().await;
 }
 

@@ -441,3 +441,103 @@ async fn odd_answers_change_nothing_in_the_account() {
     assert_eq!(story.account.writes().len(), 1, "the one that made it: {:?}", story.account.writes());
     story.end().await;
 }
+
+/// Waits until an object says under `Retrying` what this text is part of.
+async fn wait_retrying(story: &Story, kind: &str, name: &str, text: &str) {
+    let says = |c: &Value| c["reason"] == "Retrying" && c["message"].as_str().unwrap().contains(text);
+    let told = |object: &Value| object["status"]["conditions"].as_array()?.iter().any(says).then_some(());
+    story.wait(kind, name, &format!("Retrying, because of {text}"), told).await;
+}
+
+/// Covers DL-06. An answer about another object than the one that was asked for is no answer: neither of the two is changed
+/// or deleted, and once the account is itself again both go on.
+#[tokio::test]
+async fn an_answer_about_another_object_is_none() {
+    let story = Story::start("errors-other-object").await;
+    let mut ids = vec![];
+    for name in ["changed", "deleted", "other"] {
+        story.apply(&list(&story, name)).await;
+        ids.push(story.wait_ready(LIST, name).await["status"]["externalId"].as_str().unwrap().to_owned());
+    }
+    let before = story.account.objects("ip-access-lists");
+    let other = before.iter().find(|list| list["list_id"] == ids[2]).unwrap();
+    for id in &ids[..2] {
+        story.account.fault(Fault {
+            method: Some("GET".into()),
+            path: format!("*/ip-access-lists/{id}"),
+            body: Some(json!({"ip_access_list": other})),
+            ..Fault::default()
+        });
+    }
+    story.account.clear_journal();
+    story.patch(LIST, "changed", json!({"spec": {"ipAddresses": ["198.51.100.0/24"]}})).await;
+    story.delete(LIST, "deleted").await;
+    for name in ["changed", "deleted"] {
+        wait_retrying(&story, LIST, name, &ids[2]).await;
+    }
+    assert_eq!(story.account.writes().len(), 0, "{:?}", story.account.writes());
+    assert_eq!(story.account.objects("ip-access-lists"), before);
+
+    story.account.clear_faults();
+    story.wait_gone(LIST, "deleted").await;
+    story.wait_ready(LIST, "changed").await;
+    story.wait_ready(LIST, "other").await;
+    let mut written: Vec<(String, String)> =
+        story.account.writes().into_iter().map(|call| (call.method, call.path)).collect();
+    written.sort();
+    assert_eq!(written.len(), 2, "{written:?}");
+    for ((method, path), (expected, id)) in written.iter().zip([("DELETE", &ids[1]), ("PATCH", &ids[0])]) {
+        assert!(method == expected && path.ends_with(id.as_str()), "{written:?}");
+    }
+    story.end().await;
+}
+
+/// Covers ER-04. After a restart new objects wait until all were looked at once. One that ends in a conflict with the account
+/// again and again does not make them wait for ever.
+#[tokio::test]
+async fn an_object_in_conflict_for_ever_holds_up_nobody_after_a_restart() {
+    let mut story = Story::without_operator("errors-conflict").await;
+    let workspace = story.account.insert("workspaces", json!({})).unwrap()["workspace_id"].clone();
+    story.account.fault(Fault {
+        method: Some("PUT".into()),
+        path: "*/principals/*".into(),
+        ..refusal(409, "RESOURCE_CONFLICT")
+    });
+    let access =
+        json!({"workspaceId": workspace, "principal": {"groupName": "data-eng"}, "permissions": ["USER"]});
+    story.apply(&story.managed("PermissionAssignment", "stuck", access)).await;
+    for name in ["first", "second"] {
+        story.apply(&list(&story, name)).await;
+    }
+    story.start_operator(&[]).await;
+    for name in ["first", "second"] {
+        story.wait_ready(LIST, name).await;
+    }
+    assert_eq!(story.account.objects("permissionassignments"), [] as [Value; 0]);
+    story.account.clear_faults();
+    story.wait_ready("PermissionAssignment", "stuck").await;
+    story.end().await;
+}
+
+/// Covers DL-06. Where the API lists in a bare array, an object without one is not an empty list: what may be there is not made
+/// a second time.
+#[tokio::test]
+async fn an_object_in_place_of_an_array_is_no_empty_list() {
+    let story = Story::start("errors-bare").await;
+    story.account.set(|settings| (settings.start_ms, settings.provisioning_ms) = (0, 100));
+    let workspace = json!({"workspaceName": "made", "awsRegion": "eu-west-1", "computeMode": "SERVERLESS"});
+    let role = json!({"stsRole": {"roleArn": "arn:aws:iam::123456789012:role/compute"}});
+    let credential = json!({"credentialsName": "made", "awsCredentials": role});
+    let kinds = [("Workspace", "workspaces", workspace), ("Credential", "credentials", credential)];
+    for (kind, collection, spec) in kinds {
+        let (path, body) = (format!("*/{collection}"), Some(json!({})));
+        story.account.fault(Fault { method: Some("GET".into()), path, body, ..Fault::default() });
+        story.apply(&story.managed(kind, "made", spec)).await;
+        wait_retrying(&story, kind, "made", "it holds no list").await;
+        assert_eq!(story.account.objects(collection), [] as [Value; 0]);
+        story.account.clear_faults();
+        story.wait_ready(kind, "made").await;
+    }
+    assert_eq!(story.account.writes().len(), 2, "{:?}", story.account.writes());
+    story.end().await;
+}

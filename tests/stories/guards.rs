@@ -394,3 +394,100 @@ async fn a_manifest_with_a_slip_is_refused_with_the_remedy() {
     }
     story.end().await;
 }
+
+/// Covers ST-11. A host that ignores the filter names somebody else: that one gets nothing, and the one who was meant is
+/// waited for.
+#[tokio::test]
+async fn who_was_not_asked_for_gets_nothing() {
+    let story = Story::start("guards-no-filter").await;
+    let workspace = workspace(&story);
+    let [ada, grace] = ["ada", "grace"].map(|name| principal(&story, "Users", "displayName", name));
+    let others = json!({"totalResults": 1, "startIndex": 1, "itemsPerPage": 1,
+        "Resources": [{"id": grace, "userName": "grace@example.com"}]});
+    story.account.fault(Fault { path: "*/scim/v2/Users".into(), body: Some(others), ..Fault::default() });
+    let wanted = assignment(&story, "ada", workspace, json!({"userName": "ada@example.com"}), &["USER"]);
+    story.apply(&wanted).await;
+    story.wait_condition(ASSIGNMENT, "ada", "ReferencesResolved", "False", "ReferenceNotFound").await;
+    assert_eq!(methods(&story), [""; 0]);
+    story.account.clear_faults();
+    story.pass(ASSIGNMENT, "ada").await;
+    let ready = story.wait_ready(ASSIGNMENT, "ada").await;
+    assert_eq!(ready["status"]["externalId"], format!("{workspace}/{ada}"));
+    assert_eq!(story.account.objects("permissionassignments").len(), 1);
+    story.end().await;
+}
+
+/// Covers ST-11. The operator's own access is not lowered either where the list does not show it: who is meant counts, not
+/// what was seen.
+#[tokio::test]
+async fn the_operators_own_access_stays_though_no_list_shows_it() {
+    let story = Story::start("guards-own-unlisted").await;
+    let workspace = workspace(&story);
+    let client = story.account.client_id.clone();
+    let own: i64 = principal(&story, "ServicePrincipals", "applicationId", &client).parse().unwrap();
+    let row = json!({"workspace_id": workspace, "principal_id": own, "permissions": ["ADMIN"]});
+    story.account.insert("permissionassignments", row).unwrap();
+    let before = story.account.objects("permissionassignments");
+    let path = format!("*/workspaces/{workspace}/permissionassignments");
+    story.account.fault(Fault { path: path.clone(), body: Some(json!({})), ..Fault::default() });
+    for (name, principal) in
+        [("by-id", json!({"id": own})), ("by-name", json!({"servicePrincipalName": client}))]
+    {
+        story.apply(&assignment(&story, name, workspace, principal, &["USER"])).await;
+        let seen = story.wait_condition(ASSIGNMENT, name, "Stalled", "True", "WouldLockOut").await;
+        assert!(message(&seen, "Stalled").contains(&client), "{seen}");
+        story.delete(ASSIGNMENT, name).await;
+        story.wait_gone(ASSIGNMENT, name).await;
+    }
+    assert!(story.account.calls("GET", &path) > 0, "nobody read the list");
+    assert_eq!(methods(&story), [""; 0]);
+    assert_eq!(story.account.objects("permissionassignments"), before);
+    story.end().await;
+}
+
+/// Covers ST-11. Which id a name stands for is remembered for a while, but not against the account's word that there is none
+/// such any more: the next look asks for the name again.
+#[tokio::test]
+async fn an_id_that_a_name_no_longer_stands_for_is_forgotten() {
+    let story = Story::start("guards-remembered").await;
+    let (first, second) = (workspace(&story), workspace(&story));
+    let team = json!({"groupName": "data-eng"});
+    story.apply(&assignment(&story, "before", first, team.clone(), &["USER"])).await;
+    story.wait_ready(ASSIGNMENT, "before").await;
+    // So that only the name is remembered, and nobody asks for it anew.
+    story.patch(ASSIGNMENT, "before", json!({"spec": {"suspend": true}})).await;
+    story.wait_condition(ASSIGNMENT, "before", "Suspended", "True", "SuspendedBySpec").await;
+    assert!(story.account.remove("Groups", &principal(&story, "Groups", "displayName", "data-eng")));
+    let new = story.account.insert("Groups", json!({"displayName": "data-eng"})).unwrap()["id"].clone();
+
+    story.apply(&assignment(&story, "after", second, team, &["USER"])).await;
+    story.wait_condition(ASSIGNMENT, "after", "Stalled", "True", "ExternalResourceMissing").await;
+    story.pass(ASSIGNMENT, "after").await;
+    let ready = story.wait_ready(ASSIGNMENT, "after").await;
+    assert_eq!(ready["status"]["externalId"], format!("{second}/{}", new.as_str().unwrap()));
+    story.end().await;
+}
+
+/// Covers ST-11. Credentials that may not read who is in the account can assign by id all the same, and the operator's own
+/// access stays as far as the list tells whose it is.
+#[tokio::test]
+async fn principals_that_may_not_be_read_are_no_obstacle() {
+    let story = Story::start("guards-no-scim").await;
+    let workspace = workspace(&story);
+    let own = principal(&story, "ServicePrincipals", "applicationId", &story.account.client_id);
+    let [own, ada] =
+        [own, principal(&story, "Users", "displayName", "ada")].map(|id| id.parse::<i64>().unwrap());
+    let row = json!({"workspace_id": workspace, "principal_id": own, "permissions": ["ADMIN"]});
+    story.account.insert("permissionassignments", row).unwrap();
+    let no = json!({"error_code": "PERMISSION_DENIED", "message": "no"});
+    let no = Fault { path: "*/scim/*".into(), status: Some(403), body: Some(no), ..Fault::default() };
+    story.account.fault(no);
+    story.apply(&assignment(&story, "ada", workspace, json!({"id": ada}), &["USER"])).await;
+    story.wait_ready(ASSIGNMENT, "ada").await;
+    let mut mine = assignment(&story, "own", workspace, json!({"id": own}), &["USER"]);
+    mine["spec"]["adoptionPolicy"] = json!("IfExists");
+    story.apply(&mine).await;
+    story.wait_condition(ASSIGNMENT, "own", "Stalled", "True", "WouldLockOut").await;
+    assert_eq!(methods(&story), ["PUT"]);
+    story.end().await;
+}

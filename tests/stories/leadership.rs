@@ -19,7 +19,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::time::Instant;
 use world::{Operator, eventually};
 
-use crate::support::{SOON, Story, cluster};
+use crate::support::{AUTH, SERVICE_ACCOUNT, SOON, Story, cluster, kubeconfig};
 
 const LIST: &str = "IpAccessList";
 const DURATION: Duration = Duration::from_secs(4);
@@ -43,11 +43,25 @@ fn print(text: &str) {
 }
 
 async fn start(name: &str) -> Story {
-    Story::start_with(name, &[&[("lease-namespace", name)], ELECTED].concat()).await
+    let mut story = stage(name).await;
+    story.operator = Some(replica(&mut story).await);
+    story.wait_ready("DatabricksAuth", AUTH).await;
+    story
+}
+
+/// The stage, with the right to hold a lease in its namespace: the chart grants it in the release's alone.
+async fn stage(name: &str) -> Story {
+    let story = Story::without_operator(name).await;
+    let role =
+        ["create", "role", "lease", "--verb=get,create,update", "--resource=leases.coordination.k8s.io"];
+    story.kubectl(&role).await.unwrap();
+    let bind = ["create", "rolebinding", "lease", "--role=lease", "--user", SERVICE_ACCOUNT];
+    story.kubectl(&bind).await.unwrap();
+    story
 }
 
 async fn replica(story: &mut Story) -> Operator {
-    replica_through(story, cluster().kubeconfig()).await
+    replica_through(story, kubeconfig()).await
 }
 
 async fn replica_through(story: &mut Story, kubeconfig: &Path) -> Operator {
@@ -234,7 +248,7 @@ async fn a_frozen_replica_finds_that_it_no_longer_leads() {
 /// as long as each change would be over before the lease is; the other begins after that, and never do both write.
 #[tokio::test]
 async fn a_leader_that_is_cut_off_stops_before_the_other_begins() {
-    let mut story = Story::without_operator("leader-cut-off").await;
+    let mut story = stage("leader-cut-off").await;
     // A pass that cannot write its status is stuck, so there is one for each moment.
     let names: Vec<String> = (0..60).map(|n| format!("list-{n}")).collect();
     for name in &names {
@@ -316,9 +330,8 @@ async fn operators_with_different_selectors_share_no_object() {
     for (name, shard) in [("one", "a"), ("two", "b"), ("three", "c")] {
         story.apply(&list(&story, name, shard)).await;
     }
-    let kubeconfig = cluster().kubeconfig();
-    let a = story.replica(kubeconfig, &[("selector", "shard=a"), ("leader-elect", "false")]).await;
-    let b = story.replica(kubeconfig, &[("selector", "shard in (b)"), ("leader-elect", "false")]).await;
+    let a = story.replica(kubeconfig(), &[("selector", "shard=a"), ("leader-elect", "false")]).await;
+    let b = story.replica(kubeconfig(), &[("selector", "shard in (b)"), ("leader-elect", "false")]).await;
     let id = story.wait_ready(LIST, "one").await["status"]["externalId"].clone();
     story.wait_ready(LIST, "two").await;
 
@@ -357,11 +370,11 @@ impl Cable {
     async fn lay(name: &str) -> Cable {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let ours = listener.local_addr().unwrap();
-        let text = std::fs::read_to_string(cluster().kubeconfig()).unwrap();
+        let text = std::fs::read_to_string(kubeconfig()).unwrap();
         let (_, rest) = text.split_once("https://").unwrap();
         let theirs = rest.split(['"', '\n']).next().unwrap().trim().to_owned();
-        let kubeconfig = cluster().dir.join(format!("kubeconfig-{name}"));
-        std::fs::write(&kubeconfig, text.replace(&theirs, &ours.to_string())).unwrap();
+        let path = cluster().dir.join(format!("kubeconfig-{name}"));
+        std::fs::write(&path, text.replace(&theirs, &ours.to_string())).unwrap();
         let cut = Arc::new(AtomicBool::new(false));
         let is_cut = cut.clone();
         tokio::spawn(async move {
@@ -385,7 +398,7 @@ impl Cable {
                 });
             }
         });
-        Cable { kubeconfig, cut }
+        Cable { kubeconfig: path, cut }
     }
 
     fn cut(&self) {

@@ -437,3 +437,114 @@ async fn a_restored_backup_finds_its_objects_again() {
     assert_eq!(story.account.objects("ip-access-lists").len(), 2);
     story.end().await;
 }
+
+/// A manifest of the list `office` under this name, with these fields.
+fn office(story: &Story, name: &str, fields: Value) -> Value {
+    let mut manifest = list(story, name, "office");
+    for (field, value) in fields.as_object().unwrap() {
+        manifest["spec"][field] = value.clone();
+    }
+    manifest
+}
+
+/// Covers LC-02, LC-06. Who only observes claims nothing: any number may watch one list, none keeps an object from managing it,
+/// after a restart neither; but one that begins to manage meets the one that does already.
+#[tokio::test]
+async fn observers_take_nothing_from_the_one_who_manages() {
+    let mut story = Story::start("observers").await;
+    let id = made_by_hand(&story, "office");
+    let by_id = json!({"managementPolicy": "Observe", "externalId": id});
+    let by_name = json!({"managementPolicy": "Observe", "adoptionPolicy": "IfExists"});
+    for (name, fields) in [("asleep", &by_id), ("by-id", &by_id), ("by-name", &by_name)] {
+        story.apply(&office(&story, name, fields.clone())).await;
+        story.wait_ready(LIST, name).await;
+        story.pass(LIST, name).await;
+        story.wait_older(LIST, name).await;
+    }
+    story.patch(LIST, "asleep", json!({"spec": {"suspend": true}})).await;
+    story.wait_condition(LIST, "asleep", "Suspended", "True", "SuspendedBySpec").await;
+    story.apply(&office(&story, "manager", json!({"adoptionPolicy": "IfExists"}))).await;
+    story.wait_ready(LIST, "manager").await;
+    story.patch(LIST, "manager", json!({"spec": {"enabled": false}})).await;
+    story.wait_ready(LIST, "manager").await;
+    story.apply(&office(&story, "late", by_name)).await;
+    let watched = ["by-id", "by-name", "late"];
+    for name in watched {
+        let told = story.wait_condition(LIST, name, "Synced", "False", "DriftDetected").await;
+        assert_eq!(condition(&told, "Ready").unwrap()["status"], "True", "{told}");
+    }
+
+    crash(&mut story).await;
+    story.start_operator(&[]).await;
+    for name in ["by-id", "manager", "late", "by-name"] {
+        story.pass(LIST, name).await;
+        story.wait_ready(LIST, name).await;
+    }
+    assert_eq!(writes(&story), ["PATCH"]);
+    for name in watched {
+        story.patch(LIST, name, json!({"spec": {"managementPolicy": "Managed"}})).await;
+        let refused = story.wait_condition(LIST, name, "Stalled", "True", "ManagementConflict").await;
+        assert!(message(&refused, "Stalled").contains("IpAccessList observers/manager"), "{refused}");
+    }
+    for name in ["by-id", "by-name"] {
+        story.patch(LIST, name, json!({"spec": {"managementPolicy": "Observe"}})).await;
+        story.wait_condition(LIST, name, "Synced", "False", "DriftDetected").await;
+    }
+    story.pass(LIST, "manager").await;
+    story.wait_ready(LIST, "manager").await;
+    assert_eq!(writes(&story), ["PATCH"]);
+
+    // Who manages no longer leaves it to the one who waits for it.
+    story.patch(LIST, "manager", json!({"spec": {"managementPolicy": "Observe"}})).await;
+    story.wait_ready(LIST, "late").await;
+    story.wait_condition(LIST, "manager", "Synced", "False", "DriftDetected").await;
+    assert_eq!(writes(&story), ["PATCH", "PATCH"]);
+    story.end().await;
+}
+
+/// Covers LC-02, LC-13. A backup without status, in which an object that would take over whatever is there is older than the
+/// one whose list it is: the record decides, not the age.
+#[tokio::test]
+async fn after_a_restore_the_holder_keeps_its_list_though_another_is_older() {
+    restored_with_a_rival("restored-rival", None).await;
+}
+
+/// Covers LC-13. The same where the account cannot be read at first.
+#[tokio::test]
+async fn after_a_restore_in_an_outage_the_holder_keeps_its_list_too() {
+    let outage =
+        Fault { path: "*/ip-access-lists".into(), status: Some(503), times: Some(4), ..Fault::default() };
+    restored_with_a_rival("restored-outage", Some(outage)).await;
+}
+
+async fn restored_with_a_rival(name: &str, outage: Option<Fault>) {
+    let mut story = Story::without_operator(name).await;
+    let names: Vec<String> = (0..5).map(|n| format!("office-{n}")).collect();
+    for label in &names {
+        let mut rival = list(&story, &format!("a-rival-{label}"), label);
+        rival["spec"]["adoptionPolicy"] = json!("IfExists");
+        story.apply(&rival).await;
+    }
+    story.wait_older(LIST, "a-rival-office-4").await;
+    let mut ids = vec![];
+    for label in &names {
+        let id = made_by_hand(&story, label);
+        let mut holder = list(&story, &format!("z-holder-{label}"), label);
+        holder["metadata"]["annotations"] = json!({"databricks-operator.io/external-id": id});
+        story.apply(&holder).await;
+        ids.push(id);
+    }
+    if let Some(outage) = outage {
+        story.account.fault(outage);
+    }
+    // Quick to look again, so that a rival comes as soon as anything lets it.
+    story.start_operator(&[("poll-min", "5ms"), ("poll-max", "5ms")]).await;
+    for (label, id) in names.iter().zip(&ids) {
+        let holder = story.wait_ready(LIST, &format!("z-holder-{label}")).await;
+        assert_eq!(holder["status"]["externalId"], *id, "{label}");
+        let rival = format!("a-rival-{label}");
+        story.wait_condition(LIST, &rival, "Stalled", "True", "ManagementConflict").await;
+    }
+    assert_eq!(writes(&story), [""; 0]);
+    story.end().await;
+}

@@ -6,7 +6,7 @@ use kube::core::{ApiResource, GroupVersionKind};
 use serde_json::{Value, json};
 use simulator::{Fault, When};
 
-use crate::support::Story;
+use crate::support::{Story, condition};
 
 const LIST: &str = "IpAccessList";
 
@@ -308,7 +308,9 @@ async fn a_copied_annotation_takes_nothing_over() {
 /// Covers LC-01. The same where the workspace was changed: the first one's access is not forgotten.
 #[tokio::test]
 async fn a_doubtful_write_in_another_workspace_is_not_forgotten() {
-    let story = Story::start("doubtful-workspace").await;
+    // Time for the edit before the next attempt.
+    let slow = [("backoff-min", "5s"), ("backoff-max", "5s")];
+    let story = Story::start_with("doubtful-workspace", &slow).await;
     let first_one = story.account.insert("workspaces", json!({})).unwrap()["workspace_id"].clone();
     let second_one = story.account.insert("workspaces", json!({})).unwrap()["workspace_id"].clone();
     let user = story.account.objects("Users")[0].clone();
@@ -321,5 +323,65 @@ async fn a_doubtful_write_in_another_workspace_is_not_forgotten() {
     story.delete(ACCESS, "admin").await;
     story.wait_gone(ACCESS, "admin").await;
     assert_eq!(rows(&story), [] as [Value; 0]);
+    story.end().await;
+}
+
+/// Begins to make a list and crashes over it; `when` says whether the call had its effect before.
+async fn crash_over_a_create(story: &mut Story, when: When) {
+    let fault =
+        story.account.fault(Fault { hold: true, drop: true, ..first("POST", "*/ip-access-lists", when) });
+    story.apply(&list(story, "office", "office")).await;
+    story.account.held(fault).await;
+    story.operator.take().unwrap().kill().unwrap();
+    story.account.release_all();
+    story.account.clear_faults();
+}
+
+/// Covers LC-01, LC-03. A create was lost before its effect, and long after somebody makes a list of that very name by hand.
+/// It may be anybody's: it is neither changed nor, with the object, deleted; a person is asked.
+#[tokio::test]
+async fn a_list_made_long_after_a_lost_create_is_not_taken_for_ours() {
+    let mut story = Story::start("lost-create-stranger").await;
+    crash_over_a_create(&mut story, When::Before).await;
+    assert_eq!(lists(&story), [] as [Value; 0]);
+    let by_hand = json!({"label": "office", "list_type": "ALLOW", "ip_addresses": ["198.51.100.0/24"],
+        "created_at": story.account.now_ms() + 3_600_000});
+    let id = story.account.insert("ip-access-lists", by_hand).unwrap()["list_id"].clone();
+    let before = story.account.objects("ip-access-lists");
+
+    story.start_operator(&[]).await;
+    let stalled = story.wait_condition(LIST, "office", "Stalled", "True", "CreateResultUnknown").await;
+    let says = condition(&stalled, "Stalled").unwrap()["message"].as_str().unwrap();
+    assert!(says.contains(id.as_str().unwrap()) && says.contains("spec.externalId"), "{says}");
+    story.delete(LIST, "office").await;
+    story.wait_condition(LIST, "office", "DeletionBlocked", "True", "ApiRefused").await;
+    story.patch(LIST, "office", json!({"spec": {"deletionPolicy": "Retain"}})).await;
+    story.wait_gone(LIST, "office").await;
+    assert_eq!(story.account.objects("ip-access-lists"), before);
+    assert_eq!(story.account.writes().len(), 1, "{:?}", story.account.writes());
+    story.end().await;
+}
+
+/// Covers LC-01. Our clock ran far ahead when we made a list, so it looks older than our wish to make it. It is not forgotten:
+/// no second one is made, and a person is asked.
+#[tokio::test]
+async fn a_list_that_seems_too_old_to_be_ours_is_not_made_twice() {
+    let mut story = Story::start("lost-create-clock").await;
+    crash_over_a_create(&mut story, When::After).await;
+    let id = story.account.objects("ip-access-lists")[0]["list_id"].as_str().unwrap().to_owned();
+    let early = story.account.now_ms() - 3_600_000;
+    story.account.edit("ip-access-lists", &id, json!({"created_at": early})).unwrap();
+    // Under another name nothing would be in the way of a second one.
+    story.patch(LIST, "office", json!({"spec": {"label": "lab"}})).await;
+    story.start_operator(&[]).await;
+    let stalled = story.wait_condition(LIST, "office", "Stalled", "True", "CreateResultUnknown").await;
+    assert!(condition(&stalled, "Stalled").unwrap()["message"].to_string().contains(&id), "{stalled}");
+    assert_eq!((lists(&story).len(), posted(&story)), (1, vec![json!("office")]));
+
+    // A person decides.
+    assert!(story.account.remove("ip-access-lists", &id));
+    story.pass(LIST, "office").await;
+    story.wait_ready(LIST, "office").await;
+    assert_eq!((lists(&story).len(), posted(&story)), (1, vec![json!("office"), json!("lab")]));
     story.end().await;
 }

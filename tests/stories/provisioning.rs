@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use serde_json::{Value, json};
+use simulator::Fault;
 use tokio::time::Instant;
 use world::eventually;
 
@@ -192,5 +193,116 @@ async fn a_failed_workspace_is_repaired_by_a_change() {
     assert_eq!(writes[1].method, "PATCH");
     assert_eq!(writes[1].body, Some(json!({"storage_configuration_id": bucket})));
     assert_eq!(story.account.objects("workspaces")[0]["workspace_status"], "RUNNING");
+    story.end().await;
+}
+
+/// Covers LC-01, LC-03. A create was lost before its effect, and somebody makes a workspace of that name by hand. It does not
+/// carry our tag: it is never taken for the one that was to be made.
+#[tokio::test]
+async fn a_workspace_without_our_tag_is_not_the_result_of_a_lost_create() {
+    let mut story = Story::start("lost-workspace-create").await;
+    provisioning_takes(&story, 100);
+    let lost = story.account.fault(Fault {
+        method: Some("POST".into()),
+        path: "*/workspaces".into(),
+        hold: true,
+        drop: true,
+        ..Fault::default()
+    });
+    story.apply(&workspace(&story, "analytics")).await;
+    story.account.held(lost).await;
+    story.operator.take().unwrap().kill().unwrap();
+    story.account.release_all();
+    story.account.clear_faults();
+    let by_hand = json!({"workspace_name": "analytics", "aws_region": "eu-west-1"});
+    let id = story.account.insert("workspaces", by_hand).unwrap()["workspace_id"].to_string();
+    let before = story.account.objects("workspaces");
+
+    story.start_operator(&[]).await;
+    let stalled = story.wait_condition(KIND, "analytics", "Stalled", "True", "AlreadyExists").await;
+    assert!(message(&stalled, "Stalled").contains(&id), "{stalled}");
+    assert_eq!(stalled["status"]["external"], Value::Null);
+    story.patch(KIND, "analytics", json!({"spec": {"deletionPolicy": "Delete"}})).await;
+    story.delete(KIND, "analytics").await;
+    story.wait_gone(KIND, "analytics").await;
+    assert_eq!(story.account.objects("workspaces"), before);
+    assert_eq!(writes(&story), ["POST"]);
+    story.end().await;
+}
+
+/// Covers LC-04. A workspace of ours that somebody is deleting outside is not taken over by an object that is applied again,
+/// nor is it in its way.
+#[tokio::test]
+async fn a_workspace_that_is_on_its_way_out_is_not_taken_over() {
+    let mut story = Story::start("leaving-workspace").await;
+    provisioning_takes(&story, 100);
+    for status in ["CANCELLING", "CANCELLED"] {
+        let name = status.to_lowercase();
+        story.apply(&workspace(&story, &name)).await;
+        let old = story.wait_ready(KIND, &name).await["status"]["externalId"].as_str().unwrap().to_owned();
+        story.delete(KIND, &name).await;
+        story.wait_gone(KIND, &name).await;
+        // So that no reading from before is left.
+        story.operator.take().unwrap().kill().unwrap();
+        let leaving = story.account.edit("workspaces", &old, json!({"workspace_status": status})).unwrap();
+        assert!(leaving["custom_tags"].to_string().contains(&name), "it is ours: {leaving}");
+        story.start_operator(&[]).await;
+
+        story.apply(&workspace(&story, &name)).await;
+        let new = story.wait_ready(KIND, &name).await["status"]["externalId"].as_str().unwrap().to_owned();
+        assert_ne!(new, old);
+        let all = story.account.objects("workspaces");
+        assert!(all.contains(&leaving), "{leaving} in {all:?}");
+    }
+    assert_eq!(writes(&story), ["POST"; 4]);
+    story.end().await;
+}
+
+/// Covers LC-14. A clock that was set back makes it seem as if a workspace were begun in the future: that is not too long ago.
+#[tokio::test]
+async fn a_clock_that_was_set_back_stalls_nothing() {
+    let mut story = Story::start("clock-set-back").await;
+    provisioning_takes(&story, LONG);
+    story.apply(&workspace(&story, "analytics")).await;
+    let begun = |object: &Value| object["status"]["operation"]["since"].as_str().map(str::to_owned);
+    story.wait(KIND, "analytics", "it is timed", begun).await;
+    story.operator.take().unwrap().kill().unwrap();
+    let later = k8s_openapi::jiff::Timestamp::now() + Duration::from_secs(7_200);
+    let since = later.strftime("%Y-%m-%dT%H:%M:%SZ").to_string();
+    let patch = json!({"status": {"operation": {"since": since}}}).to_string();
+    let patch = ["patch", "workspace", "analytics", "--subresource=status", "--type=merge", "-p", &patch];
+    story.kubectl(&patch).await.unwrap();
+    story.start_operator(&[]).await;
+    let seen = story.pass(KIND, "analytics").await;
+    assert_eq!(seen["status"]["operation"]["since"], since, "nobody timed it anew");
+    assert_eq!(condition(&seen, "Ready").unwrap()["reason"], "Provisioning", "{seen}");
+    assert_eq!(condition(&seen, "Stalled"), None, "{seen}");
+    story.account.advance_ms(LONG);
+    story.wait_ready(KIND, "analytics").await;
+    story.end().await;
+}
+
+/// Covers DL-05. A workspace that is gone is gone, though a list still has it as cancelled.
+#[tokio::test]
+async fn a_cancelled_row_does_not_hold_up_a_deletion() {
+    let story = Story::start("cancelled-row").await;
+    provisioning_takes(&story, 100);
+    story.account.set(|settings| settings.deletion_ms = 100);
+    let mut manifest = workspace(&story, "analytics");
+    manifest["spec"]["deletionPolicy"] = json!("Delete");
+    story.apply(&manifest).await;
+    story.wait_ready(KIND, "analytics").await;
+    let mut row = story.account.objects("workspaces").remove(0);
+    row["workspace_status"] = json!("CANCELLED");
+    story.account.fault(Fault {
+        method: Some("GET".into()),
+        path: "*/workspaces".into(),
+        body: Some(json!([row])),
+        ..Fault::default()
+    });
+    story.delete(KIND, "analytics").await;
+    story.wait_gone(KIND, "analytics").await;
+    assert_eq!(story.account.objects("workspaces"), [] as [Value; 0]);
+    assert_eq!(writes(&story), ["POST", "DELETE"]);
     story.end().await;
 }

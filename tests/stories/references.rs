@@ -344,3 +344,85 @@ async fn what_others_refer_to_is_deleted_last() {
     assert_eq!(story.account.objects("workspaces").len(), 0);
     story.end().await;
 }
+
+/// Covers DL-08, RF-03. Who only names credentials of another namespace, and was not granted them, neither holds their
+/// deletion nor is named in their status. Who was granted them does and is.
+#[tokio::test]
+async fn a_reference_that_was_not_granted_holds_no_credentials() {
+    let (tenant, owner) = neighbours("ref-tenant-holds", "ref-owner-holds").await;
+    grant(
+        &owner,
+        json!([{"namespaces": {"from": "Same"}}, {"namespaces": to(&tenant.namespace), "kinds": [LIST]}]),
+    )
+    .await;
+    tenant.apply(&with_auth(list(&tenant, "guest"), &owner.namespace, AUTH)).await;
+    tenant.apply(&with_auth(workspace(&tenant, "stranger"), &owner.namespace, AUTH)).await;
+    owner.apply(&list(&owner, "own")).await;
+    tenant.wait_ready(LIST, "guest").await;
+    wait_denied(&tenant, WORKSPACE, "stranger").await;
+    owner.wait_ready(LIST, "own").await;
+
+    owner.delete("DatabricksAuth", AUTH).await;
+    let reason = "DependencyStillInUse";
+    let held = owner.wait_condition("DatabricksAuth", AUTH, "DeletionBlocked", "True", reason).await;
+    let first = json!(["IpAccessList ref-owner-holds/own", "IpAccessList ref-tenant-holds/guest"]);
+    assert_eq!(held["status"]["dependents"], json!({"count": 2, "first": first}));
+    assert!(!held["status"].to_string().contains("stranger"), "{held}");
+    tenant.delete(LIST, "guest").await;
+    tenant.wait_gone(LIST, "guest").await;
+    owner.delete(LIST, "own").await;
+    owner.wait_gone("DatabricksAuth", AUTH).await;
+    wait_denied(&tenant, WORKSPACE, "stranger").await;
+    tenant.end().await;
+    owner.end().await;
+}
+
+/// Covers RF-05. Whom a grant lets use one workspace learns nothing of another by writing its id where ids are believed.
+#[tokio::test]
+async fn a_grant_for_one_workspace_shows_nothing_of_another() {
+    let story = Story::start("ref-one-workspace").await;
+    let new = || story.account.insert("workspaces", json!({})).unwrap()["workspace_id"].clone();
+    let (granted, other) = (new(), new());
+    let grace = story.account.objects("Users").into_iter().find(|u| u["displayName"] == "grace").unwrap();
+    let grace: i64 = grace["id"].as_str().unwrap().parse().unwrap();
+    let row = json!({"workspace_id": other, "principal_id": grace, "permissions": ["ADMIN"]});
+    story.account.insert("permissionassignments", row).unwrap();
+    let before = story.account.objects("permissionassignments");
+    grant(&story, json!([{"namespaces": {"from": "Same"}, "workspaceIds": [granted]}])).await;
+    story.wait_ready("DatabricksAuth", AUTH).await;
+
+    let id = format!("{other}/{grace}");
+    let spec = json!({"workspaceId": granted, "principal": {"id": grace}, "permissions": ["USER"]});
+    let annotation = json!({"databricks-operator.io/external-id": id});
+    for (name, policy, asked) in [
+        ("asked", "Managed", true),
+        ("asked-observed", "Observe", true),
+        ("annotated", "Managed", false),
+        ("annotated-observed", "Observe", false),
+    ] {
+        let mut manifest = story.managed(ACCESS, name, spec.clone());
+        manifest["spec"]["managementPolicy"] = json!(policy);
+        if asked {
+            manifest["spec"]["externalId"] = json!(id);
+        } else {
+            manifest["metadata"]["annotations"] = annotation.clone();
+        }
+        story.apply(&manifest).await;
+        let refused = |object: &Value| {
+            let ready = condition(object, "Ready")?;
+            (ready["status"] == "False" && ready["reason"] == DENIED).then_some(())
+        };
+        story.wait(ACCESS, name, "it is refused", refused).await;
+        let status = story.pass(ACCESS, name).await["status"].to_string();
+        for secret in ["grace", "ADMIN"] {
+            assert!(!status.contains(secret), "{name}: {secret} in {status}");
+        }
+        story.delete(ACCESS, name).await;
+        story.wait_gone(ACCESS, name).await;
+    }
+    let events = story.kubectl(&["get", "events", "-o", "json"]).await.unwrap();
+    assert!(!events.contains("grace"), "{events}");
+    assert_eq!(story.account.objects("permissionassignments"), before);
+    assert_eq!(story.account.writes().len(), 0, "{:?}", story.account.writes());
+    story.end().await;
+}

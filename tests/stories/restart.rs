@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use tokio::time::Instant;
 use world::eventually;
 
-use crate::support::{SOON, Story, cluster};
+use crate::support::{SOON, Story, kubeconfig};
 
 const KIND: &str = "PermissionAssignment";
 const COUNT: usize = 2000;
@@ -82,7 +82,7 @@ async fn a_start_with_two_thousand_objects_reads_once_and_serves_at_once() {
     story.account.clear_journal();
 
     let since = Instant::now();
-    let operator = story.replica(cluster().kubeconfig(), &[("resync-interval", "10m")]).await;
+    let operator = story.replica(kubeconfig(), &[("resync-interval", "10m")]).await;
     let ready = since.elapsed();
     let changed = Instant::now();
     story.patch(KIND, "user-7", json!({"spec": {"permissions": ["ADMIN"]}})).await;

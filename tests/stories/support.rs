@@ -1,16 +1,17 @@
 //! What a story begins with, and how it looks and acts.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
-use kube::api::{Api, DynamicObject};
+use kube::api::{Api, DynamicObject, Patch, PatchParams, ValidationDirective};
 use kube::core::{ApiResource, GroupVersionKind};
 use kube::{Client, ResourceExt};
 use serde_json::{Value, json};
 use simulator::{Config, Simulator};
-use world::{Cluster, Operator, eventually, fast, fresh_dir};
+use world::{Cluster, Operator, Tool, eventually, fast, fresh_dir};
 
 use crate::invariants::Watch;
 
@@ -41,6 +42,28 @@ pub fn cluster() -> &'static Cluster {
     CLUSTER.get_or_init(|| {
         let dir = fresh_dir(Path::new(env!("CARGO_TARGET_TMPDIR")), "stories-").unwrap();
         Cluster::start(&dir, Path::new(BINARY)).unwrap()
+    })
+}
+
+/// The chart's ServiceAccount.
+pub const SERVICE_ACCOUNT: &str = "system:serviceaccount:operators:databricks-operator";
+
+/// The way to the API server for operators: as the ServiceAccount of an installation by Helm, so that what a story shows
+/// works with the rights that the chart grants.
+pub fn kubeconfig() -> &'static Path {
+    static KUBECONFIG: OnceLock<PathBuf> = OnceLock::new();
+    KUBECONFIG.get_or_init(|| {
+        let cluster = cluster();
+        let chart = concat!(env!("CARGO_MANIFEST_DIR"), "/charts/databricks-operator");
+        let mut helm = Command::new(Tool::Helm.locate().unwrap());
+        helm.args(["install", "databricks-operator", chart, "--namespace=operators", "--create-namespace"]);
+        // They are there already.
+        helm.arg("--set=crds.enabled=false")
+            .env("KUBECONFIG", cluster.kubeconfig())
+            .env("HOME", &cluster.dir);
+        let output = helm.output().unwrap();
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        cluster.control_plane.kubeconfig_for("operators", "databricks-operator").unwrap()
     })
 }
 
@@ -81,7 +104,7 @@ impl Story {
 
     /// Starts an operator for this namespace.
     pub async fn start_operator(&mut self, flags: &[(&str, &str)]) {
-        self.operator = Some(self.replica(cluster().kubeconfig(), flags).await);
+        self.operator = Some(self.replica(kubeconfig(), flags).await);
     }
 
     /// One more operator for this namespace, with this way to the API server.
@@ -130,14 +153,31 @@ impl Story {
         self.object(kind, name, spec)
     }
 
-    /// `kubectl apply` of one manifest.
+    /// What `kubectl apply --server-side` of a manifest, or of each in a List, sends, without a process for each.
     pub async fn apply(&self, manifest: &Value) {
-        self.try_apply(manifest).await.unwrap();
+        match manifest["items"].as_array() {
+            Some(items) => {
+                for item in items {
+                    self.try_apply(item).await.unwrap();
+                }
+            }
+            None => drop(self.try_apply(manifest).await.unwrap()),
+        }
     }
 
-    /// The same where the API server may refuse.
-    pub async fn try_apply(&self, manifest: &Value) -> world::Result<String> {
-        cluster().kubectl(&["apply", "--server-side", "-f", "-"], &manifest.to_string()).await
+    /// The same with one manifest, where the API server may refuse.
+    pub async fn try_apply(&self, manifest: &Value) -> kube::Result<DynamicObject> {
+        let object: DynamicObject = serde_json::from_value(manifest.clone()).unwrap();
+        let types = object.types.as_ref().unwrap();
+        let resource = ApiResource::from_gvk(&types.try_into().unwrap());
+        let api: Api<DynamicObject> =
+            Api::namespaced_with(self.client.clone(), object.metadata.namespace.as_ref().unwrap(), &resource);
+        let params = PatchParams {
+            field_manager: Some("kubectl".into()),
+            field_validation: Some(ValidationDirective::Strict),
+            ..PatchParams::default()
+        };
+        api.patch(&object.name_any(), &params, &Patch::Apply(&object)).await
     }
 
     /// `kubectl` in the story's namespace.
@@ -274,6 +314,7 @@ impl Story {
         }
         self.watch.check().await;
         self.check_canaries().await;
+        check_rights();
         self.ended = true;
     }
 
@@ -294,6 +335,16 @@ impl Story {
             assert!(!leaked, "ST-12: a secret is in {place}");
         }
     }
+}
+
+/// Nothing that an operator asked for was beyond the rights that the chart grants.
+fn check_rights() {
+    let log = std::fs::read_to_string(cluster().control_plane.audit_log()).unwrap();
+    let ours = log.lines().filter(|line| line.contains(SERVICE_ACCOUNT));
+    let (refused, all): (Vec<&str>, Vec<&str>) =
+        ours.partition(|line| line.contains(r#""authorization.k8s.io/decision":"forbid""#));
+    assert!(!all.is_empty(), "SE-01: the audit log has nothing of the operators");
+    assert_eq!(refused, [""; 0], "SE-01: the chart does not grant what an operator asked for");
 }
 
 impl Drop for Story {

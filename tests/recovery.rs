@@ -1,0 +1,112 @@
+//! The API server goes away under a running operator, and comes back with its memory of past changes lost: the operator goes
+//! on, and misses nothing that happened meanwhile.
+//!
+//! A control plane of its own, for nobody else would like what is done to it.
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking, its set-up too")]
+
+use std::path::Path;
+use std::time::Duration;
+
+use serde_json::{Value, json};
+use world::simulator::Config;
+use world::{Cluster, Operator, Simulator, eventually, fast, fresh_dir};
+
+const BINARY: &str = env!("CARGO_BIN_EXE_databricks-operator");
+const SOON: Duration = Duration::from_secs(60);
+
+async fn apply(cluster: &Cluster, manifest: Value) {
+    cluster.kubectl(&["apply", "--server-side", "-f", "-"], &manifest.to_string()).await.unwrap();
+}
+
+fn object(kind: &str, name: &str, spec: Value) -> Value {
+    json!({"apiVersion": "databricks-operator.io/v1alpha1", "kind": kind,
+        "metadata": {"name": name, "namespace": "default"}, "spec": spec})
+}
+
+fn list(name: &str, address: &str) -> Value {
+    let spec =
+        json!({"authRef": {"name": "account"}, "label": name, "listType": "ALLOW", "ipAddresses": [address]});
+    object("IpAccessList", name, spec)
+}
+
+/// Waits until the account has exactly these lists, by label and address.
+async fn has(account: &Simulator, wanted: &[(&str, &str)]) {
+    let wanted: Vec<Value> =
+        wanted.iter().map(|(name, address)| json!([name, [format!("{address}/32")]])).collect();
+    let there = eventually(format!("the account has {wanted:?}"), SOON, async || {
+        let mut lists: Vec<Value> = account
+            .objects("ip-access-lists")
+            .iter()
+            .map(|list| json!([list["label"], list["ip_addresses"]]))
+            .collect();
+        lists.sort_by_key(Value::to_string);
+        if lists == wanted { Ok(()) } else { Err(format!("{lists:?}")) }
+    });
+    there.await.unwrap();
+}
+
+/// Covers HA-07. An API server that restarts, connections that drop, and a watch that is too old to go on (410) need no new
+/// operator, and no change is missed: neither an edit, nor a new object, nor a deletion.
+#[tokio::test]
+async fn an_api_server_that_forgets_the_past_is_read_anew() {
+    let dir = fresh_dir(Path::new(env!("CARGO_TARGET_TMPDIR")), "recovery-").unwrap();
+    let started = dir.clone();
+    let cluster = tokio::task::spawn_blocking(move || Cluster::start(&started, Path::new(BINARY)).unwrap())
+        .await
+        .unwrap();
+    let account = Simulator::start(Config::default()).await.unwrap();
+    apply(
+        &cluster,
+        json!({"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "databricks", "namespace": "default"},
+            "stringData": {"client-secret": account.client_secret}}),
+    )
+    .await;
+    let auth = json!({"cloud": "AWS", "accountId": account.account_id, "host": account.url(), "authType": "OAUTH_M2M",
+        "clientId": account.client_id, "clientSecretRef": {"name": "databricks", "key": "client-secret"}});
+    apply(&cluster, object("DatabricksAuth", "account", auth)).await;
+    // No resync: what is not seen by the watch is not seen.
+    let flags = fast(&[("leader-elect", "true"), ("resync-interval", "Never"), ("recheck-stalled", "30m")]);
+    let operator = Operator::start(Path::new(BINARY), &cluster, &flags).await.unwrap();
+    for name in ["edited", "removed"] {
+        apply(&cluster, list(name, "192.0.2.1")).await;
+    }
+    has(&account, &[("edited", "192.0.2.1"), ("removed", "192.0.2.1")]).await;
+
+    let restart = |mut cluster: Cluster| {
+        tokio::task::spawn_blocking(move || {
+            cluster.control_plane.compact().unwrap();
+            cluster.control_plane.restart_api_server().unwrap();
+            cluster
+        })
+    };
+    let cluster = restart(cluster).await.unwrap();
+    apply(&cluster, list("edited", "192.0.2.2")).await;
+    has(&account, &[("edited", "192.0.2.2"), ("removed", "192.0.2.1")]).await;
+
+    // What happens while the operator cannot look is in no watch that it could go on with.
+    operator.signal("STOP").unwrap();
+    apply(&cluster, list("edited", "192.0.2.3")).await;
+    apply(&cluster, list("new", "192.0.2.3")).await;
+    cluster.kubectl(&["delete", "ipaccesslist", "removed", "--wait=false"], "").await.unwrap();
+    let cluster = restart(cluster).await.unwrap();
+    operator.signal("CONT").unwrap();
+    has(&account, &[("edited", "192.0.2.3"), ("new", "192.0.2.3")]).await;
+    let gone = ["wait", "--for=delete", "ipaccesslist/removed", "--timeout=60s"];
+    cluster.kubectl(&gone, "").await.unwrap();
+
+    // The Secret's watch went through the same.
+    account.rotate_secret("another-secret", 0);
+    account.revoke_tokens();
+    apply(
+        &cluster,
+        json!({"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "databricks", "namespace": "default"},
+            "stringData": {"client-secret": "another-secret"}}),
+    )
+    .await;
+    apply(&cluster, list("new", "192.0.2.4")).await;
+    has(&account, &[("edited", "192.0.2.3"), ("new", "192.0.2.4")]).await;
+    let writes = account.writes();
+    assert_eq!(writes.iter().filter(|call| call.method == "POST").count(), 3, "{writes:?}");
+    let status = operator.terminate().await.unwrap();
+    assert!(status.success(), "{status}");
+}
