@@ -82,9 +82,15 @@ const PROMISES: &[(&str, &str)] = &[
         "a field that cannot change is refused by the API server, with the way out, and free before the object exists",
     ),
     ("IM-02", "an optional field that cannot change is not added, removed or cycled either"),
+    ("IM-03", "rules over several fields are checked by the API server, the oldest and the newest"),
     ("IM-07", "the committed CRDs are the generated ones, and all kinds keep one form"),
     ("OB-01", "events tell transitions and writes to the account; a repeated failure is one series"),
+    ("SE-01", "the operator is refused nothing, and needs each right that the chart gives it"),
+    ("SE-02", "where namespaces are chosen, nothing of the operator reaches beyond them"),
+    ("SE-03", "a namespace that enforces Pod Security `restricted` takes its pods"),
     ("SE-04", "credentials are sent to allowed hosts only"),
+    ("UX-04", "an upgrade writes no object and calls nothing in the account"),
+    ("UX-05", "`helm upgrade` changes the CRDs, `helm rollback` too, `helm uninstall` keeps them"),
 ];
 
 /// What may be shown by a test, and is in the table if it is.
@@ -104,7 +110,6 @@ const MORE: &[(&str, &str)] = &[
     ("ER-06", "a user's change overtakes a backlog of routine"),
     ("ER-08", "fields and words that are new in the API break nothing"),
     ("ER-09", "at rest, objects of one kind share their reads"),
-    ("IM-03", "rules over several fields are checked by the API server"),
     ("IM-04", "a slip in a manifest is refused"),
     ("IM-08", "a CRD is not too large to be applied"),
 ];

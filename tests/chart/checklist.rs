@@ -15,11 +15,7 @@ const LINES: &[(&str, &str, &str)] = &[
         "a closed schema of the values, from one source with the table in the README",
         "`values.yaml` is the source",
     ),
-    (
-        "H-02",
-        "CRDs are templates that can be left out, marked, and kept",
-        "that an upgrade changes them is shown on an API server",
-    ),
+    ("H-02", "CRDs are templates that can be left out, marked, and kept", ""),
     ("H-03", "CRDs by themselves, and notes for GitOps", "`crds/` of the repository"),
     (
         "H-04",
@@ -80,11 +76,7 @@ const LINES: &[(&str, &str, &str)] = &[
         "every operational value is a flag",
         "crossing namespaces is a matter of grants, not of a value",
     ),
-    (
-        "H-27",
-        "protection from deletion by the API server, without a webhook",
-        "that it refuses is shown on an API server",
-    ),
+    ("H-27", "protection from deletion by the API server, without a webhook", ""),
     (
         "H-28",
         "the first DatabricksAuth, with the name of a Secret",
@@ -104,36 +96,43 @@ const LINES: &[(&str, &str, &str)] = &[
     ("H-36", "a share of the API server", ""),
 ];
 
-/// The tests of this folder, by the ids that their doc comments cover.
+/// The tests of the chart, rendered and installed, by the ids of this list that their doc comments cover.
 fn shown() -> BTreeMap<String, Vec<String>> {
     let mut shown: BTreeMap<String, Vec<String>> = BTreeMap::new();
-    for entry in std::fs::read_dir(root().join("tests/chart")).unwrap() {
-        let path = entry.unwrap().path();
-        if path.extension().is_none_or(|end| end != "rs") || path.ends_with("checklist.rs") {
-            continue;
-        }
-        let (file, text) =
-            (path.file_name().unwrap().to_str().unwrap(), std::fs::read_to_string(&path).unwrap());
-        let mut doc = String::new();
-        for line in text.lines() {
-            if let Some(more) = line.strip_prefix("/// ") {
-                doc = doc + more + " ";
-            } else if let Some(ids) = doc.strip_prefix("Covers ").and_then(|ids| ids.split(':').next()) {
-                if line == "#[test]" {
-                    continue;
-                }
-                let name = line.strip_prefix("fn ").and_then(|line| line.split('(').next());
-                let name = name.unwrap_or_else(|| panic!("{file}: what covers {ids} is no test: {line}"));
-                for id in ids.split(", ") {
-                    shown.entry(id.to_owned()).or_default().push(format!("`{file}` `{name}`"));
-                }
-                doc.clear();
-            } else {
-                doc.clear();
+    for folder in ["chart", "install"] {
+        for entry in std::fs::read_dir(root().join("tests").join(folder)).unwrap() {
+            let path = entry.unwrap().path();
+            if path.extension().is_some_and(|end| end == "rs") && !path.ends_with("checklist.rs") {
+                let file = format!("{folder}/{}", path.file_name().unwrap().to_str().unwrap());
+                tests(&file, &std::fs::read_to_string(&path).unwrap(), &mut shown);
             }
         }
     }
     shown
+}
+
+/// The tests of a file. Those that cover promises of `tests/ids.rs` too have a list of their own for these.
+fn tests(file: &str, text: &str, shown: &mut BTreeMap<String, Vec<String>>) {
+    let mut doc = String::new();
+    for line in text.lines() {
+        if let Some(more) = line.strip_prefix("/// ") {
+            doc = doc + more + " ";
+            continue;
+        }
+        if ["#[test]", "#[tokio::test]"].contains(&line) {
+            continue;
+        }
+        if let Some((_, ids)) = doc.split_once("Covers H-") {
+            let ids = ids.split([':', '.']).next().unwrap_or_default();
+            let name = line.strip_prefix("async ").unwrap_or(line).strip_prefix("fn ");
+            let name = name.and_then(|line| line.split('(').next());
+            let name = name.unwrap_or_else(|| panic!("{file}: what covers H-{ids} is no test: {line}"));
+            for id in format!("H-{ids}").split(", ") {
+                shown.entry(id.to_owned()).or_default().push(format!("`{file}` `{name}`"));
+            }
+        }
+        doc.clear();
+    }
 }
 
 #[test]

@@ -1,0 +1,124 @@
+//! Upgrade, rollback, uninstall and a new installation, with objects in the cluster all the time.
+//!
+//! The chart before is a fixture. There is no binary of before, so it is today's that runs with the arguments of both.
+
+use std::collections::BTreeMap;
+
+use serde_json::{Value, json};
+use world::{Operator, Release};
+
+use crate::site::{BASE, Site, chart, root};
+use crate::stage::{AUTH, Stage, demo, sample};
+
+const BEFORE: &str = "tests/install/fixture/databricks-operator-0.1.0-0.tgz";
+
+/// All objects of our kinds as the API server has them, by kind and name.
+async fn objects(site: &Site) -> BTreeMap<String, Value> {
+    let all = site.list(&["databricks", "--all-namespaces"]).await;
+    let named = all.into_iter().map(|o| {
+        let name = format!("{} {}", o["kind"].as_str().unwrap(), o["metadata"]["name"].as_str().unwrap());
+        (name, o)
+    });
+    named.collect()
+}
+
+/// The generation of each of our CRDs.
+async fn crds(site: &Site) -> BTreeMap<String, i64> {
+    let all = site.list(&["crd"]).await;
+    let generation = |crd: &Value| {
+        let metadata = &crd["metadata"];
+        (metadata["name"].as_str().unwrap().to_owned(), metadata["generation"].as_i64().unwrap())
+    };
+    all.iter().map(generation).collect()
+}
+
+/// An object is made and deleted in the account, by whoever leads now.
+async fn works(stage: &Stage<'_>) {
+    let mut list = demo("ip-access-list");
+    list[0]["metadata"]["name"] = json!("sign-of-life");
+    list[0]["spec"]["label"] = json!("sign-of-life");
+    stage.apply(&list).await;
+    stage.ready(&list).await;
+    stage.kubectl(&["delete", "ipaccesslist", "sign-of-life", "--timeout=60s"]).await.unwrap();
+}
+
+/// Fails if anything but the sign of life was done since the last time, to an object or in the account.
+async fn nothing_else_happened(stage: &Stage<'_>, before: &BTreeMap<String, Value>, what: &str) {
+    let now = objects(stage.site).await;
+    for (name, object) in before {
+        assert_eq!(now.get(name), Some(object), "{what}: {name}");
+    }
+    assert_eq!(now.len(), before.len(), "{what}");
+    let writes = stage.account.writes();
+    let methods: Vec<&str> = writes.iter().map(|call| call.method.as_str()).collect();
+    assert_eq!(methods, ["POST", "DELETE"], "{what}: {writes:#?}");
+    stage.account.clear_journal();
+}
+
+/// The pod is replaced by one of the Deployment as it is now, as an upgrade does: the new one waits for the lease.
+async fn rolled(site: &Site, old: Operator, name: &str) -> Operator {
+    let new = site.pod(BASE, name).await;
+    assert!(old.terminate().await.unwrap().success());
+    new
+}
+
+/// Covers UX-04, UX-05. Covers H-02, H-35. While the operator runs, `helm upgrade` changes the CRDs, and `helm
+/// rollback` changes them back; `helm uninstall` keeps them and all objects, and a new installation takes up where the
+/// last one was. No object is written, and nothing is called in the account: not even read, as long as the pod stays.
+#[tokio::test]
+async fn objects_outlive_upgrade_rollback_and_a_new_installation() {
+    let site = &Site::start("lifecycle", Release::Newest);
+    let (before, now) = (root().join(BEFORE), chart());
+    let (before, now) = (before.to_str().unwrap(), now.to_str().unwrap());
+    let values = json!({"operator": {"resyncInterval": "Never"}});
+    site.helm(&["install", BASE, before, "--create-namespace"], BASE, &values).await.unwrap();
+    site.established().await;
+    let operator = site.pod(BASE, "first").await;
+    let stage = Stage::start(site, "kept", json!({})).await;
+    let mut all = ["ip-access-list", "permission-assignments", "workspace"].map(demo).concat();
+    all.extend(sample("credential"));
+    all.iter_mut().for_each(|manifest| manifest["spec"]["authRef"]["name"] = json!(AUTH));
+    stage.apply(&all).await;
+    stage.ready(&all).await;
+    let kept = objects(site).await;
+    assert_eq!(kept.len(), all.len() + 1);
+    let first = crds(site).await;
+    stage.account.clear_journal();
+
+    site.helm(&["upgrade", BASE, now], BASE, &values).await.unwrap();
+    let upgraded = crds(site).await;
+    assert!(first.iter().all(|(name, generation)| upgraded[name] > *generation), "{first:?} {upgraded:?}");
+    works(&stage).await;
+    for path in ["*/workspaces*", "*/credentials*", "*/permissionassignments*"] {
+        assert_eq!(stage.account.calls("GET", path), 0, "{path}");
+    }
+    nothing_else_happened(&stage, &kept, "upgrade, old pod").await;
+    let operator = rolled(site, operator, "upgraded").await;
+    works(&stage).await;
+    nothing_else_happened(&stage, &kept, "upgrade, new pod").await;
+
+    site.plain_helm(&["rollback", BASE, "1"], BASE).await.unwrap();
+    let back = crds(site).await;
+    assert!(upgraded.iter().all(|(name, generation)| back[name] > *generation), "{upgraded:?} {back:?}");
+    let operator = rolled(site, operator, "back").await;
+    works(&stage).await;
+    nothing_else_happened(&stage, &kept, "rollback").await;
+
+    // What is removed is the chart of now.
+    site.helm(&["upgrade", BASE, now], BASE, &values).await.unwrap();
+    let last = crds(site).await;
+    assert!(operator.terminate().await.unwrap().success());
+    site.plain_helm(&["uninstall", BASE], BASE).await.unwrap();
+    assert_eq!(crds(site).await, last);
+    let gone =
+        "serviceaccounts,deployments,roles,rolebindings,clusterroles,clusterrolebindings,networkpolicies";
+    let ours = format!("app.kubernetes.io/instance={BASE}");
+    assert_eq!(site.list(&[gone, "--all-namespaces", "--selector", &ours]).await, [] as [Value; 0]);
+    assert_eq!(objects(site).await, kept);
+
+    site.helm(&["install", BASE, now], BASE, &values).await.unwrap();
+    let operator = site.pod(BASE, "again").await;
+    works(&stage).await;
+    nothing_else_happened(&stage, &kept, "new installation").await;
+    assert!(operator.terminate().await.unwrap().success());
+}

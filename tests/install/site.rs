@@ -1,0 +1,185 @@
+//! An API server with the chart installed, and pods of it as processes.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use serde_json::{Value, json};
+use tokio::sync::OnceCell;
+use world::{Cluster, ControlPlane, Error, Operator, Release, Result, Tool, fresh_dir};
+
+/// The release that each shared server has, with the CRDs; also its namespace, and the label of the objects that are
+/// for it.
+pub const BASE: &str = "databricks-operator";
+/// The built operator.
+const BINARY: &str = env!("CARGO_BIN_EXE_databricks-operator");
+
+/// A control plane, and Helm for it.
+pub struct Site {
+    pub cluster: Cluster,
+    helm: PathBuf,
+}
+
+/// The server of the newest Kubernetes with the chart.
+pub async fn newest() -> &'static Site {
+    static SITE: OnceCell<Site> = OnceCell::const_new();
+    SITE.get_or_init(|| with_chart("newest", Release::Newest)).await
+}
+
+/// The server of the oldest Kubernetes with the chart.
+pub async fn oldest() -> &'static Site {
+    static SITE: OnceCell<Site> = OnceCell::const_new();
+    SITE.get_or_init(|| with_chart("oldest", Release::Oldest)).await
+}
+
+/// Its operator takes objects with a label only, so that tests with operators of their own can use the server too.
+async fn with_chart(name: &str, release: Release) -> Site {
+    let site = Site::start(name, release);
+    let own = json!({"replicaCount": 2, "scope": {"watchLabelSelector": format!("for={BASE}")}});
+    site.install(BASE, &own).await;
+    site
+}
+
+/// The folder of the chart.
+pub fn chart() -> PathBuf {
+    root().join("charts/databricks-operator")
+}
+
+/// The root of the repository.
+pub fn root() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+}
+
+/// The objects of a text of YAML.
+pub fn objects(text: &str) -> Vec<Value> {
+    let parts = format!("\n{text}\n");
+    let parts = parts.split("\n---\n").map(|part| serde_saphyr::from_str(part).unwrap());
+    parts.filter(|object: &Value| !object.is_null()).collect()
+}
+
+/// Values with which what takes minutes in a real account takes a moment in the simulated one.
+fn fast() -> Value {
+    json!({
+        "operator": {
+            "resyncInterval": "1s", "backoffMin": "100ms", "backoffMax": "1s", "pollMin": "100ms", "pollMax": "500ms",
+            "quarantine": "2s", "absence": "1s", "operationTimeout": "30s", "requestsPerSecond": 200, "burst": 400,
+            "logFormat": "text", "log": "info,databricks_operator=debug,kube_runtime=error,kube_client=warn",
+        },
+        "extraArgs": ["--allow-insecure-loopback"],
+    })
+}
+
+impl Site {
+    /// A control plane without the chart.
+    pub fn start(name: &str, release: Release) -> Site {
+        let dir = fresh_dir(Path::new(env!("CARGO_TARGET_TMPDIR")), &format!("install-{name}-")).unwrap();
+        let control_plane = ControlPlane::start_release(&dir, release).unwrap();
+        Site { cluster: Cluster { control_plane, dir }, helm: Tool::Helm.locate().unwrap() }
+    }
+
+    /// `helm install` of the chart, as the release and into the namespace of this name, with these values over the fast
+    /// ones.
+    pub async fn install(&self, name: &str, values: &Value) {
+        self.helm(&["install", name, chart().to_str().unwrap(), "--create-namespace"], name, values)
+            .await
+            .unwrap();
+        self.established().await;
+    }
+
+    /// A subcommand of Helm that takes values.
+    pub async fn helm(&self, args: &[&str], namespace: &str, values: &Value) -> Result<String> {
+        let file = |kind: &str, values: &Value| {
+            let path = self.cluster.dir.join(format!("{namespace}-{kind}.json"));
+            std::fs::write(&path, values.to_string()).unwrap();
+            path.to_str().unwrap().to_owned()
+        };
+        let (fast, own) = (file("fast", &fast()), file("own", values));
+        let values = ["--values", &*fast, "--values", &*own];
+        self.plain_helm(&[args, &values].concat(), namespace).await
+    }
+
+    /// Any other subcommand.
+    pub async fn plain_helm(&self, args: &[&str], namespace: &str) -> Result<String> {
+        let mut command = Command::new(&self.helm);
+        command
+            .args(args)
+            .args(["--namespace", namespace])
+            .env_clear()
+            .env("HOME", &self.cluster.dir)
+            .env("KUBECONFIG", self.cluster.kubeconfig())
+            .env("GOGC", "off");
+        let output = tokio::task::spawn_blocking(move || command.output()).await.unwrap().unwrap();
+        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+        match output.status.success() {
+            true => Ok(text(&output.stdout)),
+            false => Err(Error::new(format_args!("helm {args:?}: {}", text(&output.stderr)))),
+        }
+    }
+
+    /// Waits until the API server serves the CRDs.
+    pub async fn established(&self) {
+        let all = ["wait", "crd", "--all", "--for=condition=Established", "--timeout=30s"];
+        self.kubectl(&all, "").await.unwrap();
+    }
+
+    /// `kubectl` as the admin.
+    pub async fn kubectl(&self, args: &[&str], stdin: &str) -> Result<String> {
+        self.cluster.kubectl(args, stdin).await
+    }
+
+    /// The objects that `kubectl get` with these arguments finds.
+    pub async fn list(&self, args: &[&str]) -> Vec<Value> {
+        let text = self.kubectl(&[&["get", "-o", "json"], args].concat(), "").await.unwrap();
+        let mut list: Value = serde_json::from_str(&text).unwrap();
+        serde_json::from_value(list["items"].take()).unwrap()
+    }
+
+    /// One object.
+    pub async fn get(&self, namespace: &str, what: &str) -> Value {
+        let text = self.kubectl(&["get", "-o", "json", "--namespace", namespace, what], "").await.unwrap();
+        serde_json::from_str(&text).unwrap()
+    }
+
+    /// `kubectl apply` of manifests.
+    pub async fn apply(&self, manifests: &[Value]) -> Result<String> {
+        let list = json!({"apiVersion": "v1", "kind": "List", "items": manifests});
+        self.kubectl(&["apply", "--server-side", "-f", "-"], &list.to_string()).await
+    }
+
+    /// Makes a namespace with these labels.
+    pub async fn namespace(&self, name: &str, labels: &Value) {
+        let manifest =
+            json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name, "labels": labels}});
+        self.apply(&[manifest]).await.unwrap();
+    }
+
+    /// One pod of a release that is installed in the namespace of its name: the operator with the arguments,
+    /// environment and ServiceAccount that its Deployment says. Of these only the address of health is another: a pod
+    /// has a network of its own, and processes share one.
+    pub async fn pod(&self, release: &str, name: &str) -> Operator {
+        let deployment = self.get(release, &format!("deployment/{}", full_name(release))).await;
+        let pod = &deployment["spec"]["template"]["spec"];
+        let container = &pod["containers"][0];
+        assert_eq!(container["name"], "operator");
+        let args: Vec<String> = serde_json::from_value(container["args"].clone()).unwrap();
+        assert_eq!(args[0], "run");
+        let flags: Vec<String> =
+            args.into_iter().skip(1).filter(|arg| !arg.starts_with("--health-address=")).collect();
+        let env = container["env"].as_array().unwrap().iter().map(|env| {
+            let value = match env["valueFrom"]["fieldRef"]["fieldPath"].as_str() {
+                Some("metadata.name") => name,
+                Some("metadata.namespace") => release,
+                _ => env["value"].as_str().unwrap_or_else(|| panic!("where {env} comes from")),
+            };
+            (env["name"].as_str().unwrap().to_owned(), value.to_owned())
+        });
+        let env: Vec<_> = env.collect();
+        let account = pod["serviceAccountName"].as_str().unwrap();
+        let kubeconfig = self.cluster.control_plane.kubeconfig_for(release, account).unwrap();
+        Operator::start_with(Path::new(BINARY), &kubeconfig, &self.cluster.dir, &flags, &env).await.unwrap()
+    }
+}
+
+/// The name of what is of a release, but for objects outside its namespace.
+pub fn full_name(release: &str) -> String {
+    if release.contains(BASE) { release.to_owned() } else { format!("{release}-{BASE}") }
+}

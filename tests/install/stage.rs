@@ -1,0 +1,135 @@
+//! A namespace with an account behind it, and what a user does there.
+
+use std::time::Duration;
+
+use serde_json::{Value, json};
+use simulator::{Config, Simulator};
+use world::eventually;
+
+use crate::site::{Site, objects, root};
+
+/// How long what should take a moment may take. Long, because machines are slow at times.
+pub const SOON: Duration = Duration::from_secs(30);
+/// The name of the DatabricksAuth of the demo.
+pub const AUTH: &str = "account";
+
+/// A namespace whose objects carry these labels, and the simulated account of its DatabricksAuth.
+pub struct Stage<'a> {
+    pub site: &'a Site,
+    pub namespace: String,
+    pub account: Simulator,
+    labels: Value,
+}
+
+impl<'a> Stage<'a> {
+    /// Makes the namespace, with the DatabricksAuth and the Secret of the demo in it.
+    pub async fn start(site: &'a Site, namespace: &str, labels: Value) -> Stage<'a> {
+        let mut manifests = demo("auth");
+        let text = |value: &Value| value.as_str().unwrap().to_owned();
+        let config = Config {
+            account_id: text(&manifests[1]["spec"]["accountId"]),
+            client_id: text(&manifests[1]["spec"]["clientId"]),
+            client_secret: text(&manifests[0]["stringData"]["client-secret"]),
+            ..Config::default()
+        };
+        let account = Simulator::start(config).await.unwrap();
+        manifests[1]["spec"]["host"] = json!(account.url());
+        site.namespace(namespace, &json!({})).await;
+        let stage = Stage { site, namespace: namespace.to_owned(), account, labels };
+        stage.apply(&manifests).await;
+        stage
+    }
+
+    /// Applies manifests in a namespace that they do not name.
+    pub async fn apply(&self, manifests: &[Value]) {
+        self.site.apply(&self.here(manifests)).await.unwrap();
+    }
+
+    /// Manifests with namespace and labels.
+    pub fn here(&self, manifests: &[Value]) -> Vec<Value> {
+        let mut manifests = manifests.to_vec();
+        for manifest in &mut manifests {
+            let metadata = manifest["metadata"].as_object_mut().unwrap();
+            metadata.entry("namespace").or_insert(json!(self.namespace));
+            metadata.insert("labels".into(), self.labels.clone());
+        }
+        manifests
+    }
+
+    /// `kubectl` in the namespace.
+    pub async fn kubectl(&self, args: &[&str]) -> world::Result<String> {
+        self.site.kubectl(&[args, &["--namespace", &self.namespace]].concat(), "").await
+    }
+
+    /// Waits until manifests that were applied are Ready.
+    pub async fn ready(&self, manifests: &[Value]) {
+        self.wait("condition=Ready", manifests).await;
+    }
+
+    /// Waits until the reason of Ready is this for all of them.
+    pub async fn reason(&self, reason: &str, manifests: &[Value]) {
+        let path = r#"jsonpath={.status.conditions[?(@.type=="Ready")].reason}"#;
+        self.wait(&format!("{path}={reason}"), manifests).await;
+    }
+
+    async fn wait(&self, what: &str, manifests: &[Value]) {
+        let list = json!({"apiVersion": "v1", "kind": "List", "items": self.here(manifests)});
+        let what = format!("--for={what}");
+        let waited = self.site.kubectl(&["wait", &what, "--timeout=60s", "-f", "-"], &list.to_string()).await;
+        if let Err(error) = waited {
+            let all = self.site.kubectl(&["get", "databricks", "--all-namespaces", "-o", "yaml"], "").await;
+            panic!("{error}\n{}", all.unwrap());
+        }
+    }
+
+    /// Waits until so many events of this reason were told of one object; repeated ones are a series.
+    pub async fn told(&self, name: &str, reason: &str, times: i64) {
+        let told = eventually(format!("{times} events {reason} about {name}"), SOON, async || {
+            let events = self.site.list(&["events.events.k8s.io", "--namespace", &self.namespace]).await;
+            let ours = events.iter().filter(|e| e["regarding"]["name"] == name && e["reason"] == reason);
+            let seen: i64 = ours.map(|e| e["series"]["count"].as_i64().unwrap_or(1)).sum();
+            if seen >= times { Ok(()) } else { Err(format!("{seen}")) }
+        });
+        told.await.unwrap();
+    }
+
+    /// The list of the account with this label.
+    pub fn list(&self, label: &str) -> Value {
+        let all = self.account.objects("ip-access-lists");
+        all.into_iter().find(|list| list["label"] == label).unwrap()
+    }
+
+    /// Somebody changes a list in the account console; waits until it was told that this was corrected, so often so
+    /// far.
+    pub async fn drift(&self, label: &str, times: i64) {
+        let before = self.list(label);
+        let id = before["list_id"].as_str().unwrap();
+        self.account.edit("ip-access-lists", id, json!({"ip_addresses": ["192.0.2.1"]})).unwrap();
+        self.told(label, "DriftCorrected", times).await;
+        assert_ne!(self.list(label)["ip_addresses"], json!(["192.0.2.1"]));
+    }
+}
+
+/// Manifests of a file of `config/demo`.
+pub fn demo(file: &str) -> Vec<Value> {
+    manifests(&format!("config/demo/{file}.yaml"))
+}
+
+/// One object of each kind but DatabricksAuth, for the account of the demo, in the order of the files.
+pub fn one_of_each() -> Vec<Value> {
+    let files = ["credential", "ipaccesslist", "permissionassignment", "workspace"];
+    let mut all: Vec<Value> = files.iter().flat_map(|file| sample(file)).collect();
+    all.iter_mut().for_each(|manifest| manifest["spec"]["authRef"] = json!({"name": AUTH}));
+    let kinds = databricks_operator::kinds::KINDS.len();
+    assert_eq!(all.len(), kinds, "a kind has no sample here: add it");
+    all
+}
+
+/// Manifests of a file of `config/samples`.
+pub fn sample(file: &str) -> Vec<Value> {
+    manifests(&format!("config/samples/{file}.yaml"))
+}
+
+fn manifests(path: &str) -> Vec<Value> {
+    objects(&std::fs::read_to_string(root().join(path)).unwrap())
+}
