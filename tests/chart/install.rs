@@ -182,7 +182,7 @@ fn the_network_is_closed_but_for_what_is_needed() {
         json!({"ports": [tcp(443)], "to": to})
     );
     assert!(of(ci("unmanaged"), "NetworkPolicy").is_empty());
-    for (proxy, port) in [("http://proxy", 80), ("https://proxy/", 443), ("https://proxy:8443/", 8443)] {
+    for (proxy, port) in [("http://proxy", 80), ("http://proxy:8443/", 8443)] {
         let objects = render(&["--set", &format!("proxy.https={proxy}")]);
         assert_eq!(
             one(&objects, "NetworkPolicy")["spec"]["egress"][2]["ports"],

@@ -25,6 +25,19 @@ fn refused_together(cases: &[(&str, &[&str])]) {
 #[test]
 fn contradictions_are_refused_by_name() {
     refused_together(&[
+        (
+            "operator.leaseDuration=20s",
+            &[
+                "operator.leaseDuration (20s)",
+                "operator.leaseRenewInterval (5s)",
+                "operator.writeTimeout (10s)",
+            ],
+        ),
+        ("networkPolicy.databricksCidrs={192.0.2.0/24}", &["networkPolicy.databricksCidrs narrows nothing"]),
+        ("auth.create=true,scope.watchLabelSelector=shard=a", &["scope.watchLabelSelector does not see"]),
+        ("helmTest.enabled=true", &["helmTest.enabled needs an operator that watches all objects"]),
+    ]);
+    refused_together(&[
         ("scope.watchNamespaces={a}", &["scope.watchNamespaces is for scope.mode namespaces"]),
         (
             "operator.leaderElect=false,replicaCount=2",
@@ -33,14 +46,6 @@ fn contradictions_are_refused_by_name() {
         (
             "strategy.type=RollingUpdate",
             &["strategy.type must be Recreate while operator.leaderElect is false"],
-        ),
-        (
-            "operator.leaseDuration=20s",
-            &[
-                "operator.leaseDuration (20s)",
-                "operator.leaseRenewInterval (5s)",
-                "operator.writeTimeout (10s)",
-            ],
         ),
         ("operator.backoffMin=6m", &["operator.backoffMin is longer than operator.backoffMax"]),
         ("operator.pollMin=61s", &["operator.pollMin is longer than operator.pollMax"]),
@@ -93,20 +98,48 @@ fn what_chosen_namespaces_cannot_have_is_refused_by_name() {
     ]);
 }
 
+/// Whether the operator takes these values, as flags.
+fn taken(values: &[(&str, &str)]) -> bool {
+    #[derive(clap::Parser)]
+    struct Line {
+        #[command(flatten)]
+        run: databricks_operator::config::Run,
+    }
+    let kebab = |key: &str| {
+        key.chars().fold(String::new(), |text, c| {
+            if c.is_uppercase() { format!("{text}-{}", c.to_ascii_lowercase()) } else { format!("{text}{c}") }
+        })
+    };
+    let flags = values.iter().map(|(key, value)| format!("--{}={value}", kebab(key)));
+    let line =
+        <Line as clap::Parser>::try_parse_from(std::iter::once("run".to_owned()).chain(flags)).unwrap();
+    line.run.check().is_ok()
+}
+
 /// Covers H-05: the boundary of what a lease needs, by each of its three times.
 #[test]
 fn a_lease_that_is_long_enough_is_not_refused() {
-    for exactly in
-        ["operator.leaseDuration=20s", "operator.leaseRenewInterval=10s", "operator.writeTimeout=0h20s"]
-    {
-        assert!(refusal(&["--set", exactly]).contains("operator.leaseDuration ("), "{exactly}");
+    for just_not in [
+        "operator.leaseDuration=20s",
+        "operator.leaseDuration=30500ms",
+        "operator.leaseRenewInterval=9501ms",
+        "operator.writeTimeout=0h19s1ms",
+    ] {
+        assert!(refusal(&["--set", just_not]).contains("operator.leaseDuration ("), "{just_not}");
+        // The operator is of the same mind.
+        let flag = just_not.trim_start_matches("operator.").split_once('=').unwrap();
+        assert!(!taken(&[flag]), "{just_not}");
     }
-    text(&["--set", "operator.leaseDuration=20s1ms"]).unwrap();
-    text(&[
-        "--set",
-        "operator.leaseDuration=1h,operator.leaseRenewInterval=10m,operator.writeTimeout=39m59s",
-    ])
-    .unwrap();
+    for just in [
+        &[("leaseDuration", "21s")][..],
+        &[("leaseRenewInterval", "9500ms")],
+        &[("leaseDuration", "1h"), ("leaseRenewInterval", "10m"), ("writeTimeout", "39m59s")],
+        &[("leaderElect", "false"), ("writeTimeout", "60s")],
+    ] {
+        let set: Vec<String> = just.iter().map(|(key, value)| format!("operator.{key}={value}")).collect();
+        text(&["--set", &set.join(",")]).unwrap();
+        assert!(taken(just), "{just:?}");
+    }
 }
 
 /// Covers H-01, H-05: unknown names and words, and values of the wrong form, wherever they are.

@@ -45,7 +45,9 @@ app.kubernetes.io/instance: {{ .Release.Name }}
 {{- end }}
 
 {{- define "databricks-operator.leaseName" -}}
-{{ .Values.operator.leaseName | default (include "databricks-operator.fullname" .) }}
+{{- /* In a namespace that others use too, with the release's own. */ -}}
+{{- $own := .Values.operator.leaseNamespace | empty | ternary (include "databricks-operator.fullname" .) (include "databricks-operator.wideName" .) -}}
+{{ .Values.operator.leaseName | default $own }}
 {{- end }}
 
 {{- define "databricks-operator.image" -}}
