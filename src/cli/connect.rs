@@ -60,7 +60,7 @@ pub async fn check_cluster(client: &Client, run: &Run) -> Result<(), String> {
             }
             Ok(Err(kube::Error::Api(s))) if s.is_forbidden() => {
                 return Err(format!(
-                    "the operator may not list {plural}: {}; grant it get, list, watch, patch",
+                    "the operator may not list {plural}: {}; grant it what `databricks-operator rbac` writes",
                     s.message
                 ));
             }

@@ -623,40 +623,14 @@ async fn a_finalizer_torn_off_during_the_creation_leaves_no_orphan() {
     story.end().await;
 }
 
-/// Covers DL-10. The same for what refuses to be deleted as long as it is being made.
-#[tokio::test]
-async fn a_finalizer_torn_off_a_workspace_leaves_no_orphan_either() {
-    let story = Story::start("workspace-torn-off").await;
-    let minutes = 600_000;
-    story.account.set(|s| (s.start_ms, s.provisioning_ms, s.deletion_ms) = (0, minutes, 100));
-    let path = "*/workspaces".to_owned();
-    let made = Fault { method: Some("POST".into()), path, when: When::After, hold: true, ..Fault::default() };
-    let fault = story.account.fault(made);
-    let spec = json!({"workspaceName": "made", "awsRegion": "eu-west-1", "computeMode": "SERVERLESS"});
-    story.apply(&story.managed("Workspace", "made", spec)).await;
-    let held = story.account.held(fault).await;
-    story.delete("Workspace", "made").await;
-    story.patch("Workspace", "made", json!({"metadata": {"finalizers": null}})).await;
-    story.wait_gone("Workspace", "made").await;
-    story.account.release(held.n);
-    wait_calls(&story, "DELETE", "*/workspaces/*", 2).await;
-    assert_eq!(story.account.objects("workspaces").len(), 1, "it is being made, and cannot be deleted");
-    story.account.advance_ms(minutes);
-    let gone = eventually("no workspace is left", SOON, async || {
-        let left = story.account.objects("workspaces");
-        if left.is_empty() { Ok(()) } else { Err(json!(left).to_string()) }
-    });
-    gone.await.unwrap();
-    story.end().await;
-}
+/// How long a workspace is being made in [`torn_off`], by the account's clock.
+const MAKING_MS: u64 = 600_000;
 
-/// Covers DL-10. What refuses to be deleted is left alone as soon as somebody applies an object of that name again, whose it
-/// may be by then.
-#[tokio::test]
-async fn a_workspace_that_is_applied_again_is_not_deleted_after_all() {
-    let story = Story::start("workspace-torn-again").await;
-    let minutes = 600_000;
-    story.account.set(|s| (s.start_ms, s.provisioning_ms, s.deletion_ms) = (0, minutes, 100));
+/// A workspace that vanished, finalizer and all, while its POST was under way, and the first attempt to delete what that
+/// made, which is refused as long as it is being made.
+async fn torn_off(name: &str) -> (Story, Value) {
+    let story = Story::start(name).await;
+    story.account.set(|s| (s.start_ms, s.provisioning_ms, s.deletion_ms) = (0, MAKING_MS, 100));
     let path = "*/workspaces".to_owned();
     let made = Fault { method: Some("POST".into()), path, when: When::After, hold: true, ..Fault::default() };
     let fault = story.account.fault(made);
@@ -670,12 +644,32 @@ async fn a_workspace_that_is_applied_again_is_not_deleted_after_all() {
     story.account.release(held.n);
     wait_calls(&story, "DELETE", "*/workspaces/*", 1).await;
     story.account.clear_faults();
+    (story, workspace)
+}
+
+/// Covers DL-10. The same for what refuses to be deleted as long as it is being made.
+#[tokio::test]
+async fn a_finalizer_torn_off_a_workspace_leaves_no_orphan_either() {
+    let (story, _) = torn_off("workspace-torn-off").await;
+    wait_calls(&story, "DELETE", "*/workspaces/*", 2).await;
+    assert_eq!(story.account.objects("workspaces").len(), 1, "it is being made, and cannot be deleted");
+    story.account.advance_ms(MAKING_MS);
+    let gone = eventually("no workspace is left", SOON, async || {
+        let left = story.account.objects("workspaces");
+        if left.is_empty() { Ok(()) } else { Err(json!(left).to_string()) }
+    });
+    gone.await.unwrap();
+    story.end().await;
+}
+
+/// Covers DL-10. What refuses to be deleted is left alone as soon as somebody applies an object of that name again, whose it
+/// may be by then.
+#[tokio::test]
+async fn a_workspace_that_is_applied_again_is_not_deleted_after_all() {
+    let (story, workspace) = torn_off("workspace-torn-again").await;
     story.apply(&workspace).await;
-    story
-        .wait("Workspace", "made", "it has its id", |object| {
-            object["status"]["externalId"].as_str().map(drop)
-        })
-        .await;
+    let bound = |object: &Value| object["status"]["externalId"].as_str().map(drop);
+    story.wait("Workspace", "made", "it has its id", bound).await;
     let log = || story.operator.as_ref().unwrap().text();
     let given_up =
         eventually(
@@ -686,13 +680,11 @@ async fn a_workspace_that_is_applied_again_is_not_deleted_after_all() {
             },
         );
     given_up.await.unwrap();
-    story.account.advance_ms(minutes);
+    story.account.advance_ms(MAKING_MS);
     let ready = story.wait_ready("Workspace", "made").await;
-    assert_eq!(
-        json!(story.account.objects("workspaces")[0]["workspace_id"]).to_string(),
-        ready["status"]["externalId"].as_str().unwrap()
-    );
-    assert_eq!(story.account.objects("workspaces").len(), 1);
+    let workspaces = story.account.objects("workspaces");
+    assert_eq!(workspaces.len(), 1);
+    assert_eq!(workspaces[0]["workspace_id"].to_string(), ready["status"]["externalId"].as_str().unwrap());
     story.end().await;
 }
 
