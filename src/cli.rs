@@ -204,7 +204,7 @@ async fn check_cluster(client: &Client, run: &Run) -> Result<(), String> {
         };
         let one =
             kube::api::ListParams::default().limit(1).labels(run.selector.as_deref().unwrap_or_default());
-        match tokio::time::timeout(Duration::from_secs(20), api.list_metadata(&one)).await {
+        match tokio::time::timeout(Duration::from_secs(20), look(&api, &one)).await {
             Ok(Ok(_)) => {}
             // By the code: the 404 of a group without any CRD is a plain page, which says no reason.
             Ok(Err(kube::Error::Api(s))) if s.code == 404 => {
@@ -228,6 +228,16 @@ async fn check_cluster(client: &Client, run: &Run) -> Result<(), String> {
         }
     }
     Ok(())
+}
+
+/// Lists once. A CRD that was installed a moment ago is served, but its objects for some seconds only with a 429.
+async fn look(api: &kube::Api<kube::core::DynamicObject>, which: &kube::api::ListParams) -> kube::Result<()> {
+    loop {
+        match api.list_metadata(which).await {
+            Err(kube::Error::Api(s)) if s.code == 429 => tokio::time::sleep(Duration::from_millis(500)).await,
+            result => return result.map(drop),
+        }
+    }
 }
 
 /// An error with its causes, on one line.

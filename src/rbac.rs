@@ -45,7 +45,9 @@ pub fn rules() -> Rules {
     let one = |group: &str, resource: &str, verbs: &[&str]| rule(group, vec![resource.to_owned()], verbs);
     Rules {
         operator: vec![
-            rule(&group, all, &["get", "list", "watch", "patch"]),
+            rule(&group, all, &["list", "watch", "patch"]),
+            // Before a deletion, what the watch shows must be what is.
+            rule(&group, kinds.clone(), &["get"]),
             rule(&group, status, &["patch"]),
             one("events.k8s.io", "events", &["create", "patch"]),
         ],

@@ -96,9 +96,10 @@ fn needed(namespace: Option<&str>) -> BTreeSet<Right> {
     let ours = "databricks-operator.io";
     let mut rights = BTreeSet::new();
     for plural in plurals() {
-        rights.extend(
-            ["get", "list", "watch", "patch"].map(|verb| right(namespace, ours, &plural, verb, None)),
-        );
+        rights.extend(["list", "watch", "patch"].map(|verb| right(namespace, ours, &plural, verb, None)));
+        if plural != "databricksauths" {
+            rights.insert(right(namespace, ours, &plural, "get", None));
+        }
         rights.insert(right(namespace, ours, &format!("{plural}/status"), "patch", None));
     }
     rights.extend(["create", "patch"].map(|verb| right(namespace, "events.k8s.io", "events", verb, None)));

@@ -69,23 +69,41 @@ impl Operator {
         dir: &Path,
         flags: &[String],
     ) -> Result<Operator> {
-        match Self::launch(binary, kubeconfig, dir, flags).await {
+        Self::start_with(binary, kubeconfig, dir, flags, &[]).await
+    }
+
+    /// The same with these environment variables, as a pod would have them.
+    pub async fn start_with(
+        binary: &Path,
+        kubeconfig: &Path,
+        dir: &Path,
+        flags: &[String],
+        env: &[(String, String)],
+    ) -> Result<Operator> {
+        match Self::launch(binary, kubeconfig, dir, flags, env).await {
             // Another process took the port between our look and the operator's: rare enough to try only once more.
             Err(error) if error.to_string().contains("health cannot be served") => {
-                Self::launch(binary, kubeconfig, dir, flags).await
+                Self::launch(binary, kubeconfig, dir, flags, env).await
             }
             result => result,
         }
     }
 
-    async fn launch(binary: &Path, kubeconfig: &Path, dir: &Path, flags: &[String]) -> Result<Operator> {
+    async fn launch(
+        binary: &Path,
+        kubeconfig: &Path,
+        dir: &Path,
+        flags: &[String],
+        env: &[(String, String)],
+    ) -> Result<Operator> {
         static COUNT: AtomicU32 = AtomicU32::new(1);
         let number = COUNT.fetch_add(1, Ordering::Relaxed);
         let path = dir.join(format!("operator-{number}.log"));
         let failed = |error| Error::new(format_args!("{}: {error}", path.display()));
         let log = OpenOptions::new().create(true).append(true).open(&path).map_err(failed)?;
         let health = free_port().map_err(Error::at("looking for a free port"))?;
-        let command = command(binary, kubeconfig, flags, health, log);
+        let mut command = command(binary, kubeconfig, flags, health, log);
+        command.envs(env.iter().cloned());
         let (child, watchdog) = watched(command).map_err(Error::at(binary.display()))?;
         let mut operator = Operator { child, watchdog, log: path, health };
         operator.wait_until_ready().await?;
