@@ -85,6 +85,7 @@ const PROMISES: &[(&str, &str)] = &[
     ("IM-07", "the committed CRDs are the generated ones, and all kinds keep one form"),
     ("OB-01", "events tell transitions and writes to the account; a repeated failure is one series"),
     ("SE-04", "credentials are sent to allowed hosts only"),
+    ("UX-07", "from a cluster to the first Ready object it takes five commands at most, as the documents say them"),
 ];
 
 /// What may be shown by a test, and is in the table if it is.
