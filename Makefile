@@ -7,7 +7,7 @@ help:
 	@echo 'make up     the same to try things out: leaves it running in the background'
 	@echo 'make down   ends what `make up` started'
 	@echo 'make test   all tests'
-	@echo 'make generate   writes anew what is generated: CRDs, rules of access control, what the chart has of them, tables of tests'
+	@echo 'make generate   writes anew what is generated: CRDs, rules of access control, what the chart has of them, the manifest of config/install, tables of tests'
 
 demo up down: build
 	@$(WORLD) $@

@@ -157,13 +157,35 @@ fn the_skeleton_of_a_kind_compiles_and_keeps_the_rules() {
     let _: databricks::Pages = databricks::Pages::Whole("storage_configurations");
 }
 
+/// The name of a heading in links, as GitHub makes it.
+fn slug(heading: &str) -> String {
+    let text = heading.trim_start_matches('#').trim().to_lowercase();
+    let kept = text.chars().filter(|c| c.is_alphanumeric() || " -_".contains(*c));
+    kept.map(|c| if c == ' ' { '-' } else { c }).collect()
+}
+
 #[test]
-fn documents_lead_to_files_that_exist() {
-    for document in ["README.md", "CONTRIBUTING.md", "SECURITY.md", "CHANGELOG.md"] {
-        let text = read(document);
+fn documents_lead_to_files_and_headings_that_exist() {
+    let docs = std::fs::read_dir(root().join("docs")).unwrap().map(|entry| entry.unwrap().file_name());
+    let docs = docs.map(|name| format!("docs/{}", name.to_str().unwrap()));
+    let top = ["README.md", "CONTRIBUTING.md", "SECURITY.md", "CHANGELOG.md"].map(str::to_owned);
+    for document in top.into_iter().chain(docs).chain(["charts/databricks-operator/README.md".to_owned()]) {
+        let text = read(&document);
         for link in text.split("](").skip(1).filter_map(|rest| rest.split(')').next()) {
-            let outside = link.starts_with("http") || link.starts_with('#');
-            assert!(outside || root().join(link).exists(), "{document} leads to {link}");
+            if link.starts_with("http") {
+                continue;
+            }
+            let (file, anchor) =
+                link.split_once('#').map_or((link, None), |(file, anchor)| (file, Some(anchor)));
+            let file = root().join(&document).parent().unwrap().join(file);
+            let target = if file.is_dir() { root().join(&document) } else { file };
+            assert!(target.exists(), "{document} leads to {link}");
+            if let Some(anchor) = anchor {
+                let text = std::fs::read_to_string(&target).unwrap();
+                let headings = text.lines().filter(|line| line.starts_with('#'));
+                let known = headings.map(slug).any(|slug| slug == anchor);
+                assert!(known, "{document} leads to {link}: there is no such heading");
+            }
         }
     }
 }

@@ -8,6 +8,7 @@
 mod checklist;
 mod helm;
 mod install;
+mod manifest;
 mod pods;
 mod refusals;
 mod rights;
