@@ -91,6 +91,7 @@ const PROMISES: &[(&str, &str)] = &[
     ("SE-04", "credentials are sent to allowed hosts only"),
     ("UX-04", "an upgrade writes no object and calls nothing in the account"),
     ("UX-05", "`helm upgrade` changes the CRDs, `helm rollback` too, `helm uninstall` keeps them"),
+    ("UX-07", "five commands lead from a cluster to the first Ready object, with kubectl and with Helm"),
 ];
 
 /// What may be shown by a test, and is in the table if it is.

@@ -162,7 +162,7 @@ async fn what_the_image_holds_works_in_an_empty_root() {
     let nowhere = stage.cluster.dir.join("no-kubeconfig");
     let start = async |more: &[(&str, &str)]| {
         let flags = stage.flags(&[&flags[..], more].concat());
-        Operator::start_through(&launcher, &nowhere, &stage.cluster.dir, &flags).await.unwrap()
+        Operator::start_with(&launcher, &nowhere, &stage.cluster.dir, &flags, &[]).await.unwrap()
     };
 
     // Ready: it serves health, and has read from the API server, whose authority is the ServiceAccount's.

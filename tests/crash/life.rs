@@ -236,7 +236,8 @@ impl Life {
             ("poll-max", "200ms"),
         ];
         let started =
-            Operator::start_through(Path::new(BINARY), &self.kubeconfig, &cluster().dir, &fast(&flags)).await;
+            Operator::start_with(Path::new(BINARY), &self.kubeconfig, &cluster().dir, &fast(&flags), &[])
+                .await;
         let operator = started.unwrap();
         self.logs.push(operator.log.clone());
         self.operator = Some(operator);

@@ -23,7 +23,7 @@ fn account() -> String {
 /// Waits until an operator has signed in to the account, and ends it. Returns its log.
 async fn signs_in(stage: &Stage, binary: &Path, kubeconfig: &Path, flags: &[String]) -> String {
     stage.account.clear_journal();
-    let operator = Operator::start_through(binary, kubeconfig, &stage.cluster.dir, flags).await.unwrap();
+    let operator = Operator::start_with(binary, kubeconfig, &stage.cluster.dir, flags, &[]).await.unwrap();
     let signed_in = world::eventually("the operator signs in", stage::SOON, async || {
         match stage.account.journal().iter().any(|call| call.class == "token" && call.status == Some(200)) {
             true => Ok(()),
@@ -106,7 +106,7 @@ async fn the_ca_bundle_reaches_both_clients() {
     assert_eq!(without.len() + 1, text.lines().count(), "the kubeconfig has one authority: {text}");
     let without = stage.file("kubeconfig-without-authority", &without.join("\n"));
     let dir = &stage.cluster.dir;
-    let refused = Operator::start_through(Path::new(BINARY), &without, dir, &flags).await;
+    let refused = Operator::start_with(Path::new(BINARY), &without, dir, &flags, &[]).await;
     let error = refused.map(drop).unwrap_err().to_string();
     assert!(error.contains("the API server cannot be used") && error.contains("certificate"), "{error}");
     let in_the_bundle = stage.flags(&[("https-proxy", &url), ("ca-bundle", both)]);
@@ -180,7 +180,7 @@ async fn a_kubeconfig_may_name_a_proxy_and_may_not_waive_the_check_of_certificat
     let dir = &stage.cluster.dir;
     let through = with(&format!("http://{}", proxy.address));
     let operator =
-        Operator::start_through(Path::new(BINARY), &through, dir, &stage.flags(&[])).await.unwrap();
+        Operator::start_with(Path::new(BINARY), &through, dir, &stage.flags(&[]), &[]).await.unwrap();
     drop(operator);
     assert!(proxy.tunnels(stage.api_server()) > 0, "{:?}", proxy.asked());
     assert_eq!(proxy.tunnels(&account()), 0, "it is for the API server alone");
@@ -189,11 +189,11 @@ async fn a_kubeconfig_may_name_a_proxy_and_may_not_waive_the_check_of_certificat
         false => line,
     });
     let bare = stage.file("kubeconfig-without-check", &bare.collect::<Vec<_>>().join("\n"));
-    let refused = Operator::start_through(Path::new(BINARY), &bare, dir, &stage.flags(&[])).await;
+    let refused = Operator::start_with(Path::new(BINARY), &bare, dir, &stage.flags(&[]), &[]).await;
     let error = refused.map(drop).unwrap_err().to_string();
     assert!(error.contains("insecure-skip-tls-verify") && error.contains("--ca-bundle"), "{error}");
     let unusable = with("socks5://user:hunter2@127.0.0.1:1");
-    let refused = Operator::start_through(Path::new(BINARY), &unusable, dir, &stage.flags(&[])).await;
+    let refused = Operator::start_with(Path::new(BINARY), &unusable, dir, &stage.flags(&[]), &[]).await;
     let error = refused.map(drop).unwrap_err().to_string();
     assert!(error.contains("proxy-url") && !error.contains("hunter2"), "{error}");
 }

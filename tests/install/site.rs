@@ -64,7 +64,6 @@ fn fast() -> Value {
             "quarantine": "2s", "absence": "1s", "operationTimeout": "30s", "requestsPerSecond": 200, "burst": 400,
             "logFormat": "text", "log": "info,databricks_operator=debug,kube_runtime=error,kube_client=warn",
         },
-        "extraArgs": ["--allow-insecure-loopback"],
     })
 }
 
@@ -152,30 +151,11 @@ impl Site {
         self.apply(&[manifest]).await.unwrap();
     }
 
-    /// One pod of a release that is installed in the namespace of its name: the operator with the arguments,
-    /// environment and ServiceAccount that its Deployment says. Of these only the address of health is another: a pod
-    /// has a network of its own, and processes share one.
+    /// One pod of a release that is installed in the namespace of its name.
     pub async fn pod(&self, release: &str, name: &str) -> Operator {
         let deployment = self.get(release, &format!("deployment/{}", full_name(release))).await;
-        let pod = &deployment["spec"]["template"]["spec"];
-        let container = &pod["containers"][0];
-        assert_eq!(container["name"], "operator");
-        let args: Vec<String> = serde_json::from_value(container["args"].clone()).unwrap();
-        assert_eq!(args[0], "run");
-        let flags: Vec<String> =
-            args.into_iter().skip(1).filter(|arg| !arg.starts_with("--health-address=")).collect();
-        let env = container["env"].as_array().unwrap().iter().map(|env| {
-            let value = match env["valueFrom"]["fieldRef"]["fieldPath"].as_str() {
-                Some("metadata.name") => name,
-                Some("metadata.namespace") => release,
-                _ => env["value"].as_str().unwrap_or_else(|| panic!("where {env} comes from")),
-            };
-            (env["name"].as_str().unwrap().to_owned(), value.to_owned())
-        });
-        let env: Vec<_> = env.collect();
-        let account = pod["serviceAccountName"].as_str().unwrap();
-        let kubeconfig = self.cluster.control_plane.kubeconfig_for(release, account).unwrap();
-        Operator::start_with(Path::new(BINARY), &kubeconfig, &self.cluster.dir, &flags, &env).await.unwrap()
+        let deployment = serde_json::from_value(deployment).unwrap();
+        Operator::start_pod(Path::new(BINARY), &self.cluster, &deployment, name).await.unwrap()
     }
 }
 

@@ -111,7 +111,7 @@ impl Story {
     pub async fn replica(&mut self, kubeconfig: &Path, flags: &[(&str, &str)]) -> Operator {
         let flags = fast(&[&[("namespaces", &*self.namespace)], flags].concat());
         let dir = &cluster().dir;
-        let operator = Operator::start_through(Path::new(BINARY), kubeconfig, dir, &flags).await.unwrap();
+        let operator = Operator::start_with(Path::new(BINARY), kubeconfig, dir, &flags, &[]).await.unwrap();
         self.logs.push(operator.log.clone());
         operator
     }

@@ -14,6 +14,8 @@ use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
+use k8s_openapi::api::apps::v1::Deployment;
+
 use crate::{Cluster, Error, Result, blocking, eventually};
 
 const READY_WITHIN: Duration = Duration::from_secs(20);
@@ -59,20 +61,51 @@ impl Operator {
     /// Starts `databricks-operator run` with these flags on a cluster, and waits until it is ready. Its log is a new file
     /// in the cluster's directory. Fails, with the end of the log, if it ends or is not ready within 20 s.
     pub async fn start(binary: &Path, cluster: &Cluster, flags: &[String]) -> Result<Operator> {
-        Self::start_through(binary, cluster.kubeconfig(), &cluster.dir, flags).await
+        Self::start_with(binary, cluster.kubeconfig(), &cluster.dir, flags, &[]).await
     }
 
-    /// The same with another kubeconfig, such as one that leads through a proxy, and the log in `dir`.
-    pub async fn start_through(
+    /// Starts what a pod of a Deployment of ours is: the operator with its arguments, environment and ServiceAccount. It
+    /// may talk http to a simulated account on this machine, and its address of health is another one: a pod has a network
+    /// of its own, and processes share one. Fails as [`Operator::start`], or if there is no such ServiceAccount.
+    pub async fn start_pod(
         binary: &Path,
-        kubeconfig: &Path,
-        dir: &Path,
-        flags: &[String],
+        cluster: &Cluster,
+        deployment: &Deployment,
+        name: &str,
     ) -> Result<Operator> {
-        Self::start_with(binary, kubeconfig, dir, flags, &[]).await
+        let odd = |what: &str| Error::new(format_args!("a Deployment of the operator without {what}"));
+        let namespace = deployment.metadata.namespace.as_deref().ok_or_else(|| odd("namespace"))?;
+        let pod = deployment.spec.as_ref().and_then(|spec| spec.template.spec.as_ref());
+        let pod = pod.ok_or_else(|| odd("pod"))?;
+        let [container] = &pod.containers[..] else { return Err(odd("its one container")) };
+        let Some(("run", args)) = container.args.as_deref().and_then(|args| {
+            let (first, rest) = args.split_first()?;
+            Some((first.as_str(), rest))
+        }) else {
+            return Err(odd("the subcommand run"));
+        };
+        let mut flags: Vec<String> =
+            args.iter().filter(|arg| !arg.starts_with("--health-address=")).cloned().collect();
+        flags.push("--allow-insecure-loopback".to_owned());
+        let mut env = vec![];
+        for variable in container.env.iter().flatten() {
+            let field = variable.value_from.as_ref().and_then(|from| from.field_ref.as_ref());
+            let value = match field.map(|field| field.field_path.as_str()) {
+                Some("metadata.name") => name,
+                Some("metadata.namespace") => namespace,
+                _ => {
+                    variable.value.as_deref().ok_or_else(|| odd(&format!("a value of {}", variable.name)))?
+                }
+            };
+            env.push((variable.name.clone(), value.to_owned()));
+        }
+        let account = pod.service_account_name.as_deref().ok_or_else(|| odd("ServiceAccount"))?;
+        let kubeconfig = cluster.control_plane.kubeconfig_for(namespace, account).map_err(Error::new)?;
+        Self::start_with(binary, &kubeconfig, &cluster.dir, &flags, &env).await
     }
 
-    /// The same with these environment variables, as a pod would have them.
+    /// Starts it with another kubeconfig, such as one that leads through a proxy, the log in `dir`, and these environment
+    /// variables.
     pub async fn start_with(
         binary: &Path,
         kubeconfig: &Path,
