@@ -25,6 +25,7 @@ const NEWEST: Module = Module {
     go_sum: include_str!("../go/newest/go.sum"),
     version_of: "k8s.io/kubernetes",
     stamp: KUBERNETES_STAMP,
+    tags: "",
     from_assets: true,
 };
 
@@ -35,6 +36,7 @@ const OLDEST: Module = Module {
     go_sum: include_str!("../go/oldest/go.sum"),
     version_of: "k8s.io/kubernetes",
     stamp: KUBERNETES_STAMP,
+    tags: "",
     // Nobody knows of which version an API server there is.
     from_assets: false,
 };
@@ -46,6 +48,7 @@ const HELM: Module = Module {
     go_sum: include_str!("../go/helm/go.sum"),
     version_of: "helm.sh/helm/v4",
     stamp: "-X helm.sh/helm/v4/internal/version.version=vVERSION",
+    tags: "",
     from_assets: false,
 };
 
@@ -56,6 +59,19 @@ const KUBECONFORM: Module = Module {
     go_sum: include_str!("../go/kubeconform/go.sum"),
     version_of: "github.com/yannh/kubeconform",
     stamp: "-X main.version=vVERSION",
+    tags: "",
+    from_assets: false,
+};
+
+const PROMTOOL: Module = Module {
+    name: "promtool",
+    what: "tools",
+    go_mod: include_str!("../go/promtool/go.mod"),
+    go_sum: include_str!("../go/promtool/go.sum"),
+    version_of: "github.com/prometheus/prometheus",
+    stamp: "-X github.com/prometheus/common/version.Version=VERSION",
+    // The clients of twenty clouds, which only a server needs.
+    tags: "remove_all_sd",
     from_assets: false,
 };
 
@@ -76,6 +92,8 @@ pub enum Tool {
     /// Checks manifests against JSON schemas. Say with `-schema-location` where they are, or it fetches them from the
     /// internet.
     Kubeconform,
+    /// Checks and tests rules of Prometheus.
+    Promtool,
 }
 
 impl Tool {
@@ -91,6 +109,9 @@ impl Tool {
             Tool::Helm => HELM.locate("helm", "helm.sh/helm/v4/cmd/helm", &sources),
             Tool::Kubeconform => {
                 KUBECONFORM.locate("kubeconform", "github.com/yannh/kubeconform/cmd/kubeconform", &sources)
+            }
+            Tool::Promtool => {
+                PROMTOOL.locate("promtool", "github.com/prometheus/prometheus/cmd/promtool", &sources)
             }
         }
     }
