@@ -3,6 +3,7 @@
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::sync::Arc;
 use std::time::Duration;
 
 use clap::{CommandFactory, Parser, Subcommand};
@@ -19,6 +20,7 @@ use crate::engine::auth::spec::DatabricksAuth;
 use crate::engine::lease::Lease;
 use crate::engine::{controller, crd};
 use crate::kinds::KINDS;
+use crate::metrics::{self, Metrics};
 use crate::rbac;
 use crate::telemetry::{self, Readiness};
 
@@ -139,6 +141,12 @@ async fn serve(run: &Run) -> Result<(), String> {
     telemetry::serve(run.health_address, ready.clone()).await.map_err(|e| {
         format!("health cannot be served at {}: {e}; choose another --health-address", run.health_address)
     })?;
+    let metrics = Arc::new(Metrics::new(KINDS));
+    if let Some(address) = run.metrics_address.0 {
+        metrics::serve::serve(address, metrics.clone()).await.map_err(|e| {
+            format!("metrics cannot be served at {address}: {e}; choose another --metrics-address")
+        })?;
+    }
     let client = connect::connect(&egress).await?;
     connect::check_cluster(&client, run).await?;
     // Not before: what keeps us from starting is said once, by us, and not by libraries too.
@@ -154,8 +162,9 @@ async fn serve(run: &Run) -> Result<(), String> {
         kinds: KINDS,
         settings: run.engine(),
         hosts: run.hosts(),
-        databricks: databricks::Settings { egress, ..run.client() },
+        databricks: databricks::Settings { egress, meter: metrics.calls.clone(), ..run.client() },
         permit: lease.as_ref().map_or_else(Permit::sole, Lease::permit),
+        meter: metrics.engine.clone(),
     };
     tracing::info!(namespaces = ?run.namespaces, installation = run.installation, "the operator starts");
     let (fill, filled) = oneshot::channel();
