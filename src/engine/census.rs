@@ -16,6 +16,8 @@ use super::meter::Meter;
 use super::pass::Engine;
 use super::status::ConditionType;
 
+mod since;
+
 /// A watch that has not failed again for this long works: its longest pause between two attempts is 30 s, and an attempt
 /// ends within ten. kube does not tell when one succeeds.
 const LULL: Duration = Duration::from_secs(60);
@@ -110,6 +112,7 @@ impl Collector for Meter {
         let engine = self.engine.get().and_then(Weak::upgrade);
         let engine = engine.as_deref();
         resources(self, engine, &mut to)?;
+        since::encode(self, engine, &mut to)?;
         queues(self, engine, &mut to)?;
         let help =
             "When the first of the tokens ends that the operator works with; missing where it has none";

@@ -44,6 +44,7 @@ fn word(name: &str) -> Value {
     let duration = "([0-9]+(ms|h|m|s))+";
     match name {
         "duration" => json!({"pattern": format!("^{duration}$")}),
+        "optionalDuration" => json!({"pattern": format!("^({duration})?$")}),
         "interval" => json!({"pattern": format!("^(Never|{duration})$")}),
         "optionalInterval" => json!({"pattern": format!("^(Never|{duration})?$")}),
         "name" => json!({"pattern": format!("^({dns})?$")}),
@@ -196,6 +197,10 @@ fn read_by_templates() -> BTreeSet<String> {
             ("$v.", ""),
             ("$policy.", "networkPolicy."),
             ("$budget.", "podDisruptionBudget."),
+            ("$monitor.", "metrics.serviceMonitor."),
+            ("$monitor.", "metrics.podMonitor."),
+            ("$rule.", "metrics.prometheusRule."),
+            ("$board.", "metrics.dashboard."),
         ];
         for (name, path) in [(".Values.", "")].into_iter().chain(short) {
             for rest in text.split(name).skip(1) {

@@ -7,6 +7,7 @@
 
 mod alerts;
 mod files;
+mod live;
 
 mod promql;
 mod promtool;
