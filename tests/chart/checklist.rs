@@ -39,9 +39,9 @@ const LINES: &[(&str, &str, &str)] = &[
         "a network policy that closes",
         "names of hosts are for policies of one's own, with `extraObjects`",
     ),
-    ("H-14", "ServiceMonitor and PodMonitor", "LATER: with the metrics"),
-    ("H-15", "alerts", "LATER: with the metrics"),
-    ("H-16", "a dashboard", "LATER: with the metrics"),
+    ("H-14", "ServiceMonitor and PodMonitor, for clusters that know them", ""),
+    ("H-15", "alerts with runbooks", "that they fire and are silent is shown in `tests/monitoring`"),
+    ("H-16", "a dashboard, for Grafana's side-car or its operator", "that it fits the metrics, too"),
     ("H-17", "a metrics endpoint, in plain or protected", "that it keeps to it is shown with the process"),
     (
         "H-18",

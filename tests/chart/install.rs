@@ -334,9 +334,14 @@ fn two_renders_are_equal() {
         for action in text.split("{{").skip(1).map(|rest| rest.split("}}").next().unwrap()) {
             let comment = action.trim_start_matches('-').trim_start().starts_with("/*");
             let used = action.split(|c: char| !(c.is_alphanumeric() || c == '.')).any(|word| {
-                words.iter().any(|banned| word == *banned || *banned == "rand" && word.starts_with(banned))
+                let begins =
+                    |banned: &str| ["rand", ".Capabilities"].contains(&banned) && word.starts_with(banned);
+                words.iter().any(|banned| word == *banned || begins(banned))
             });
-            assert!(comment || !used, "{name}: {action}");
+            // The one question: does the cluster know a kind of others?
+            let asks = name == "templates/_helpers.tpl"
+                && action.contains(".Capabilities.APIVersions.Has (index . 2)");
+            assert!(comment || asks || !used, "{name}: {action}");
         }
     }
     for (name, objects) in ALL.iter().filter(|(name, _)| *name != "jobs") {

@@ -10,6 +10,7 @@ mod helm;
 mod install;
 mod manifest;
 mod metrics;
+mod monitoring;
 mod pods;
 mod refusals;
 mod rights;

@@ -197,3 +197,30 @@ fn kubernetes_before_1_30_is_refused() {
         text(&["--kube-version", version]).unwrap();
     }
 }
+
+/// Covers H-05, H-14, H-15, H-16: monitors without metrics, two for one endpoint, alerts that do not exist.
+#[test]
+fn monitoring_that_cannot_work_is_refused_by_name() {
+    refused_together(&[
+        (
+            "metrics.enabled=false,metrics.serviceMonitor.enabled=true",
+            &["metrics.serviceMonitor.enabled needs"],
+        ),
+        ("metrics.podMonitor.enabled=true", &["metrics.podMonitor.enabled needs", "are both true"]),
+        (
+            "metrics.prometheusRule.disabled={DatabricksOperatorBroken}",
+            &["metrics.prometheusRule.disabled has DatabricksOperatorBroken"],
+        ),
+        (
+            "metrics.dashboard.grafanaDashboard.enabled=true",
+            &["metrics.dashboard.grafanaDashboard.enabled needs"],
+        ),
+    ]);
+    refused_together(&[
+        (
+            "metrics.podMonitor.enabled=true,metrics.auth=true,metrics.tls.secretName=cert",
+            &["metrics.podMonitor.authorization is needed"],
+        ),
+        ("metrics.podMonitor.namespace=monitoring", &["metrics.podMonitor.tlsConfig is needed"]),
+    ]);
+}

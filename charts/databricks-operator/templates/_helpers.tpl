@@ -162,7 +162,7 @@ port: metrics
 path: /metrics
 {{- if $tls }}
 {{- $ca := dict "secret" (dict "name" $tls "key" "ca.crt") }}
-{{- $server := printf "%s.%s.svc" (include "databricks-operator.metricsService" $root) $root.Release.Namespace }}
+{{- $server := printf "%s.%s.svc" (include "databricks-operator.metricsName" $root) $root.Release.Namespace }}
 scheme: https
 tlsConfig: {{- toYaml ($monitor.tlsConfig | default (dict "ca" $ca "serverName" $server)) | nindent 2 }}
 {{- end }}
