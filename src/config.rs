@@ -115,6 +115,15 @@ pub struct Run {
     /// Where metrics are served, or `Off`
     #[arg(long, env = "METRICS_ADDRESS", default_value = "0.0.0.0:8080", value_parser = listen)]
     pub metrics_address: Listen,
+    /// PEM file with the certificate for metrics, and those of authorities between; with it they are served over TLS. Read anew when it changes
+    #[arg(long, value_name = "FILE")]
+    pub metrics_tls_cert: Option<PathBuf>,
+    /// PEM file with the private key of that certificate. Read anew when it changes
+    #[arg(long, value_name = "FILE")]
+    pub metrics_tls_key: Option<PathBuf>,
+    /// Serve metrics only to tokens of the cluster whose user may `get` the nonResourceURL `/metrics`. Needs TLS
+    #[arg(long, num_args = 0..=1, default_value_t = false, default_missing_value = "true", require_equals = true, action = clap::ArgAction::Set)]
+    pub metrics_auth: bool,
     /// How log lines look
     #[arg(long, env = "LOG_FORMAT", value_enum, default_value = "json")]
     pub log_format: LogFormat,
@@ -171,6 +180,14 @@ impl Run {
             || !self.installation.chars().all(plain)
         {
             return Err("--installation must be 1 to 63 letters, digits, '-', '_' or '.'".into());
+        }
+        if self.metrics_tls_cert.is_some() != self.metrics_tls_key.is_some() {
+            return Err(
+                "--metrics-tls-cert and --metrics-tls-key belong together: give both or neither".into()
+            );
+        }
+        if self.metrics_auth && self.metrics_tls_cert.is_none() {
+            return Err("--metrics-auth needs --metrics-tls-cert and --metrics-tls-key: tokens are not taken in plain".into());
         }
         if self.leader_elect {
             self.lease(String::new()).check()?;

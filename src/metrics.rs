@@ -14,7 +14,9 @@ use crate::databricks;
 use crate::engine::driver::Driver;
 use crate::engine::meter::Meter;
 
+pub mod admit;
 pub mod serve;
+pub mod tls;
 
 /// Everything that is counted in this process.
 pub struct Metrics {
