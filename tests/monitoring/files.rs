@@ -74,6 +74,12 @@ fn every_alert_says_how_bad_it_is_and_what_to_do_and_has_a_runbook() {
         assert!(text("summary").ends_with('.') && text("summary").len() < 90, "{name}: {}", text("summary"));
         assert!(text("description").contains("First "), "{name} does not say what to do first");
         assert_eq!(text("runbook_url"), format!("docs/runbooks/{name}.md"));
+        let row = format!(
+            "| [{}](runbooks/{name}.md) | {} |",
+            &name["DatabricksOperator".len()..],
+            severity.unwrap()
+        );
+        assert!(read("docs/monitoring.md").contains(&row), "docs/monitoring.md has no {row}");
         // What a text names has to be left by the expression.
         let left = promql::grouped(alert["expr"].as_str().unwrap());
         for key in ["summary", "description"] {
