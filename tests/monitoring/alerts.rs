@@ -55,7 +55,7 @@ const STORIES: &[Story] = &[
     silent(
         "Down",
         "another pod takes its place",
-        &[("build_info", "1x10 _x50"), (r#"build_info{instance="b"}"#, "_x14 1x50")],
+        &[("build_info", "1x10 _x50"), (r#"build_info{instance="b"}"#, "_x17 1x50")],
         60,
     ),
     fires(
@@ -81,6 +81,15 @@ const STORIES: &[Story] = &[
     ),
     silent(
         "WatchFailing",
+        "both are cut off for a while",
+        &[
+            (r#"watch_failing_seconds{kind="Workspace"}"#, "0+60x8 0x20"),
+            (r#"watch_failing_seconds{kind="Workspace",instance="b"}"#, "0+60x8 0x20"),
+        ],
+        28,
+    ),
+    silent(
+        "WatchFailing",
         "the API server is upgraded",
         &[(r#"watch_failing_seconds{kind="Workspace"}"#, "0+60x9 0x20")],
         30,
@@ -95,7 +104,7 @@ const STORIES: &[Story] = &[
     silent(
         "QueueStuck",
         "a start with very many objects",
-        &[(r#"workqueue_oldest_seconds{kind="Workspace"}"#, "0+60x14 0x30")],
+        &[(r#"workqueue_oldest_seconds{kind="Workspace"}"#, "0+60x18 0x30")],
         40,
     ),
     fires("Panicked", "a pass panics", &[("panics_total", "0x10 1x20")], 15, OPERATOR),
@@ -150,17 +159,36 @@ const STORIES: &[Story] = &[
     ),
     silent(
         "NotReady",
+        "it is young, and both replicas say so",
+        &[
+            (r#"not_ready_oldest_seconds{kind="Workspace"}"#, "0+60x25 0x30"),
+            (r#"not_ready_oldest_seconds{kind="Workspace",instance="b"}"#, "0+60x25 0x30"),
+        ],
+        50,
+    ),
+    silent(
+        "NotReady",
+        "it is credentials, which have an alert of their own",
+        &[(r#"not_ready_oldest_seconds{kind="DatabricksAuth"}"#, "0+60x60")],
+        60,
+    ),
+    silent(
+        "NotReady",
         "objects are made all the time",
         &[(r#"not_ready_oldest_seconds{kind="Workspace"}"#, "0+60x20 300+60x20 120+60x25")],
         65,
     ),
     fires(
         "Stalled",
-        "one at each of two replicas, and one at a restart's end",
-        &[
-            (r#"resources{kind="Workspace",condition="Stalled",status="True"}"#, "0x5 1x20 0x1 1x20"),
-            (r#"resources{kind="Workspace",condition="Stalled",status="True",instance="b"}"#, "0x5 1x20"),
-        ],
+        "it stays so",
+        &[(r#"resources{kind="Workspace",condition="Stalled",status="True"}"#, "0x5 1x20")],
+        22,
+        OF_KIND,
+    ),
+    fires(
+        "Stalled",
+        "a restart does not end it",
+        &[(r#"resources{kind="Workspace",condition="Stalled",status="True"}"#, "0x5 1x20 0x1 1x20")],
         28,
         OF_KIND,
     ),
@@ -181,6 +209,13 @@ const STORIES: &[Story] = &[
         "it stays so",
         &[(r#"resources{kind="Workspace",condition="DeletionBlocked",status="True"}"#, "1x70")],
         65,
+        OF_KIND,
+    ),
+    fires(
+        "DeletionBlocked",
+        "a restart does not end it",
+        &[(r#"resources{kind="Workspace",condition="DeletionBlocked",status="True"}"#, "1x70 0x1 1x20")],
+        74,
         OF_KIND,
     ),
     silent(
@@ -207,6 +242,27 @@ const STORIES: &[Story] = &[
         ],
         12,
         OPERATOR,
+    ),
+    fires(
+        "CredentialsInvalid",
+        "a restart does not end it",
+        &[
+            (r#"resources{kind="DatabricksAuth",condition="Ready",status="False"}"#, "1x20 0x1 1x20"),
+            (r#"resources{kind="DatabricksAuth",condition="Suspended",status="True"}"#, "0x41"),
+            (r#"resources{kind="DatabricksAuth",condition="DeletionBlocked",status="True"}"#, "0x41"),
+        ],
+        23,
+        OPERATOR,
+    ),
+    silent(
+        "CredentialsInvalid",
+        "a Secret is written anew, key by key",
+        &[
+            (r#"resources{kind="DatabricksAuth",condition="Ready",status="False"}"#, "0x5 1x3 0x30"),
+            (r#"resources{kind="DatabricksAuth",condition="Suspended",status="True"}"#, "0x38"),
+            (r#"resources{kind="DatabricksAuth",condition="DeletionBlocked",status="True"}"#, "0x38"),
+        ],
+        38,
     ),
     silent(
         "CredentialsInvalid",
@@ -277,6 +333,22 @@ const STORIES: &[Story] = &[
         124,
         OF_KIND,
     ),
+    fires(
+        "DriftRemains",
+        "a restart does not end it",
+        &[(r#"drift_oldest_seconds{kind="Workspace"}"#, "0+60x125 0x2 7740+60x9")],
+        127,
+        OF_KIND,
+    ),
+    silent(
+        "DriftRemains",
+        "it is young, and both replicas say so",
+        &[
+            (r#"drift_oldest_seconds{kind="Workspace"}"#, "0+60x110 0x9"),
+            (r#"drift_oldest_seconds{kind="Workspace",instance="b"}"#, "0+60x110 0x9"),
+        ],
+        119,
+    ),
     silent(
         "DriftRemains",
         "it is dealt with",
@@ -342,4 +414,34 @@ fn every_alert_fires_when_it_should_and_is_silent_when_it_should() {
         assert!(of(false), "no story in which {name} stays silent");
     }
     promtool::test(&tests).unwrap_or_else(|e| panic!("{e}"));
+}
+
+/// What an alert counts is in its text, and each replica counts all objects.
+#[test]
+fn what_two_replicas_tell_is_counted_once() {
+    let series: Vec<(String, String)> = [
+        r#"resources{kind="Workspace",condition="Stalled",status="True""#,
+        r#"resources{kind="Workspace",condition="DeletionBlocked",status="True""#,
+        r#"resources{kind="DatabricksAuth",condition="Ready",status="False""#,
+        r#"resources{kind="DatabricksAuth",condition="Suspended",status="True""#,
+        r#"resources{kind="DatabricksAuth",condition="DeletionBlocked",status="True""#,
+        r#"mass_deletion_stopped{x="y""#,
+    ]
+    .iter()
+    .flat_map(|start| ["a", "b"].map(|instance| format!(r#"{start},instance="{instance}"}}"#)))
+    .map(|series| {
+        let value = if series.contains("DatabricksAuth") && !series.contains("Ready") { 0 } else { 3 };
+        (targeted(&series), format!("{value}x9"))
+    })
+    .collect();
+    let questions = ["Stalled", "DeletionBlocked", "MassDeletionStopped", "CredentialsInvalid"].map(|name| {
+        let alerts = alerts();
+        let alert =
+            alerts.iter().find(|alert| alert["alert"] == format!("DatabricksOperator{name}")).unwrap();
+        let of_kind = ["Stalled", "DeletionBlocked"].contains(&name);
+        let labels = format!("{{{}}}", if of_kind { OF_KIND } else { OPERATOR });
+        (alert["expr"].as_str().unwrap().to_owned(), 5, vec![(labels, 3.0)])
+    });
+    promtool::test(&[promtool::story("two replicas", &series, questions.into())])
+        .unwrap_or_else(|e| panic!("{e}"));
 }
