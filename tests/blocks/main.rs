@@ -20,6 +20,7 @@ use serde_json::Value;
 const NOT_HERE: &[(&str, &str, &str)] = &[
     ("README.md", "make demo", "compiles, and its second line is what runs this test"),
     ("README.md", "make up", "compiles; an operator and the account of the demo are given here in its place"),
+    ("README.md", "databricks-operator run", "needs a proxy; see tests/egress"),
     ("docs/install.md", "docker buildx build", "needs a container engine; see tests/image.rs"),
     (
         "docs/install.md",
