@@ -74,6 +74,19 @@ const ARGO_CD: Module = Module {
     from_assets: false,
 };
 
+/// The same modules and versions, with a program of our own.
+const ARGO_CD_LUA: Module =
+    Module { name: "argocd-lua", main_go: Some(include_str!("../go/argocd-lua/main.go")), ..ARGO_CD };
+
+/// Helm brings the library.
+const KSTATUS: Module = Module {
+    name: "kstatus",
+    main_go: Some(include_str!("../go/kstatus/main.go")),
+    version_of: "github.com/fluxcd/cli-utils",
+    stamp: "",
+    ..HELM
+};
+
 const REDIS: Module = Module {
     name: "redis",
     what: "tools",
@@ -106,6 +119,10 @@ pub enum Tool {
     /// `argocd-repo-server`; it is the command line `argocd` without. Set `HOME` for that, or it reads and writes the
     /// user's. Its build takes three minutes on two cores. See also [`argo_cd_source`].
     ArgoCd,
+    /// Runs scripts for health and actions as Argo CD does; `go/argocd-lua/main.go` says how it is asked.
+    ArgoCdLua,
+    /// Says what kstatus makes of objects; `go/kstatus/main.go` says how it is asked.
+    Kstatus,
     /// A Redis in memory, for Argo CD. It listens on its one argument, `HOST:PORT`.
     Redis,
 }
@@ -125,6 +142,8 @@ impl Tool {
                 KUBECONFORM.locate("kubeconform", "github.com/yannh/kubeconform/cmd/kubeconform", &sources)
             }
             Tool::ArgoCd => ARGO_CD.locate("argocd", "github.com/argoproj/argo-cd/v3/cmd", &sources),
+            Tool::ArgoCdLua => ARGO_CD_LUA.locate("argocd-lua", ".", &sources),
+            Tool::Kstatus => KSTATUS.locate("kstatus", ".", &sources),
             Tool::Redis => REDIS.locate("redis", ".", &sources),
         }
     }
