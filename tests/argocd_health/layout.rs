@@ -75,7 +75,9 @@ pub fn generated() -> BTreeMap<PathBuf, String> {
 
 /// What the actions are to make of the captured object: the same with one field changed.
 fn results(testdata: &Path) -> Vec<(PathBuf, String)> {
-    let ready = object(testdata.join("ready.yaml"));
+    let captured = testdata.join("ready.yaml");
+    assert!(captured.is_file(), "UPDATE=1 cargo test --test stories argocd writes {}", captured.display());
+    let ready = object(captured);
     let changed = |place: &[&str], value: Value| {
         let mut object = ready.clone();
         let field = place.iter().fold(&mut object, |inner, key| &mut inner[*key]);

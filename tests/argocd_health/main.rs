@@ -163,3 +163,29 @@ fn the_applications_install_what_is_there_in_an_order_that_works() {
         "comments are lost"
     );
 }
+
+/// The manifests in the documents can be read, lead to what is there, and are about the versions that the tests use.
+#[test]
+fn the_documents_show_manifests_that_fit() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let (argo_cd, flux) = (read(root.join("docs/argocd.md")), read(root.join("docs/flux.md")));
+    for (name, text) in [("argocd.md", &argo_cd), ("flux.md", &flux)] {
+        for block in text.split("```yaml\n").skip(1) {
+            let block = block.split("```").next().unwrap();
+            for manifest in block.split("---\n") {
+                let manifest: Value = serde_saphyr::from_str(manifest).unwrap();
+                for place in ["/spec/path", "/spec/chart/spec/chart"] {
+                    let path = manifest.pointer(place).and_then(Value::as_str);
+                    assert!(path.is_none_or(|path| root.join(path).is_dir()), "{name}: {path:?}");
+                }
+            }
+        }
+    }
+    for (action, _, _) in ACTIONS {
+        assert!(argo_cd.contains(&format!("| `{action}` |")), "{action} is not told of");
+    }
+    let version = argo_cd.split("Argo CD ").find_map(|rest| rest.split(". ").next()?.parse::<f32>().ok());
+    let tested = read(root.join("hack/controlplane/go/argocd/go.mod"));
+    let tested = tested.split("argo-cd/v3 v").nth(1).unwrap();
+    assert!(tested.starts_with(&version.unwrap().to_string()), "tested with {}", &tested[..5]);
+}

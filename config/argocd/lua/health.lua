@@ -10,8 +10,8 @@ if obj.status ~= nil then
   end
 end
 
-local function is_true(type)
-  return conditions[type] ~= nil and conditions[type].status == "True"
+local function is_true(name)
+  return conditions[name] ~= nil and conditions[name].status == "True"
 end
 
 -- A health status with what a condition says.

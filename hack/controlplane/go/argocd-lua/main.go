@@ -22,6 +22,7 @@ import (
 	"unsafe"
 
 	"github.com/argoproj/gitops-engine/pkg/health"
+	log "github.com/sirupsen/logrus"
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/client-go/kubernetes/fake"
@@ -53,6 +54,7 @@ func main() {
 	if len(os.Args) != 3 {
 		fail(fmt.Errorf("usage: argocd-lua config FILE | built-in DIR"))
 	}
+	log.SetLevel(log.WarnLevel)
 	overrides, err := scripts(os.Args[1], os.Args[2])
 	if err != nil {
 		fail(err)
