@@ -10,10 +10,12 @@ mod program;
 mod statuses;
 
 use std::path::Path;
+use std::process::Command;
 
 use layout::{ACTIONS, folder, generated, home, kinds, object, read, reordered};
 use program::Program;
 use serde_json::{Map, Value, json};
+use world::Tool;
 
 /// Argo CD with our scripts, both ways.
 fn argo_cds() -> [Program; 2] {
@@ -162,6 +164,24 @@ fn the_applications_install_what_is_there_in_an_order_that_works() {
         read(folder().join("account/databricksauth.yaml")).contains("# Its OAuth secret"),
         "comments are lost"
     );
+}
+
+/// The chart takes the values of the Application, and Argo CD is told not to prune the CRDs.
+#[test]
+fn the_chart_takes_the_values_of_the_application() {
+    let source = object(folder().join("operator.yaml"))["spec"]["source"].take();
+    let dir = tempfile::tempdir().unwrap();
+    let values = dir.path().join("values.json");
+    std::fs::write(&values, source["helm"]["valuesObject"].to_string()).unwrap();
+    let mut helm = Command::new(Tool::Helm.locate().unwrap());
+    helm.args(["template", "databricks-operator", source["path"].as_str().unwrap(), "--values"]);
+    let output =
+        helm.arg(values).current_dir(env!("CARGO_MANIFEST_DIR")).env("HOME", dir.path()).output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let rendered = String::from_utf8(output.stdout).unwrap();
+    let kept = rendered.matches("argocd.argoproj.io/sync-options: Prune=false").count();
+    assert_eq!(kept, kinds().len());
+    assert!(rendered.contains("registry.example.com/databricks-operator"), "{rendered}");
 }
 
 /// The manifests in the documents can be read, lead to what is there, and are about the versions that the tests use.
