@@ -33,8 +33,13 @@ const PROMISES: &[(&str, &str)] = &[
     ),
     ("GO-04", "applying the same manifest again changes nothing"),
     ("GO-06", "lists without order are compared as sets"),
+    (
+        "GO-07",
+        "Argo CD shows each status as what it is, whatever the order of the conditions, and Flux agrees",
+    ),
     ("GO-08", "all manifests applied at once, in any order, converge"),
     ("GO-09", "all objects deleted at once, in any order, converge"),
+    ("GO-12", "each action for Argo CD patches one field"),
     ("HA-01", "of two replicas one acts; when it dies or ends, the other takes over, soon"),
     ("HA-02", "a replica that cannot renew its lease stops writing before another can begin"),
     ("HA-03", "the end of a process waits for the calls under way, and loses no id"),
@@ -85,6 +90,10 @@ const PROMISES: &[(&str, &str)] = &[
     ("IM-03", "rules over several fields are checked by the API server, the oldest and the newest"),
     ("IM-07", "the committed CRDs are the generated ones, and all kinds keep one form"),
     ("OB-01", "events tell transitions and writes to the account; a repeated failure is one series"),
+    (
+        "OB-02",
+        "metrics count what happened, with as many series for a thousand objects as for ten, and no name",
+    ),
     (
         "OB-03",
         "alerts, dashboard and runbooks ask for what a running operator tells, and all of that is documented",

@@ -124,8 +124,7 @@ impl Work<'_> {
         let seen = look.seen().cloned().ok_or_else(nothing_to_act_on)?;
         self.may_touch(known, &seen)?;
         if self.management.policy() == ManagementPolicy::Managed {
-            let claim =
-                Claim::id(known.admission.session.client.account_id(), &self.subject.who.kind, &seen.id);
+            let claim = self.claim(known, &seen.id);
             self.engine.claims.wish(&claim, &self.rank(), &self.subject.who);
             if self.engine.others_unseen(&self.subject.uid()) {
                 return Ok(others_first());
@@ -209,8 +208,7 @@ impl Work<'_> {
         self.counts().wrote(Write::Create);
         known.admission.session.snapshots.amend(self.driver, &key.within, &seen.id, Some(&seen)).await;
         let external = self.external(known, &seen, false);
-        let claim = Claim::id(&external.account_id, &self.subject.who.kind, &seen.id);
-        self.engine.claims.record(&claim, &self.rank(), &self.subject.who);
+        self.engine.claims.record(&self.claim(known, &seen.id), &self.rank(), &self.subject.who);
         self.remember(|m| *m = Memory { young: m.young, ..Memory::default() });
         let status = self.subject.status_mut()?;
         status.intent = None;
@@ -305,8 +303,8 @@ impl Work<'_> {
             return Err(Error::Conflict("the object was changed meanwhile".into()));
         }
         let _one_at_a_time = self.guard(known, None, Some(&seen)).await?;
-        let (account, kind) = (known.admission.session.client.account_id(), &self.subject.who.kind);
-        if let Err(message) = self.engine.breaker.let_go(account, kind, &seen.id) {
+        let account = known.admission.session.client.account_id();
+        if let Err(message) = self.engine.breaker.let_go(account, &self.subject.uid()) {
             return Ok(Outcome::Blocked { reason: Reason::TooManyDeletions, message });
         }
         match self.driver.delete(&known.writer, &seen.id).await {

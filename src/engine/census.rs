@@ -174,3 +174,78 @@ fn queues(meter: &Meter, engine: Option<&Engine>, to: &mut DescriptorEncoder) ->
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+    use tokio::time::advance;
+
+    use super::*;
+
+    fn seconds(n: u64) -> Duration {
+        Duration::from_secs(n)
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_was_triggered_waits_until_its_pass_begins() {
+        let (queue, began) = (Queue::default(), Instant::now());
+        queue.triggered("ns", "a");
+        advance(seconds(3)).await;
+        queue.triggered("ns", "b");
+        queue.triggered("ns", "a");
+        advance(seconds(2)).await;
+        assert_eq!(queue.told(Some(began)), (2, seconds(5)));
+        assert_eq!(queue.told(None), (0, Duration::ZERO), "a replica that waits is not late");
+        assert_eq!(queue.told(Some(Instant::now())), (2, Duration::ZERO), "nor was it before it led");
+        queue.taken("ns", "a");
+        assert_eq!(queue.told(Some(began)), (1, seconds(2)));
+        queue.taken("ns", "b");
+        queue.taken("ns", "unknown");
+        assert_eq!(queue.told(Some(began)), (0, Duration::ZERO));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_watch_fails_from_its_first_error_to_its_last() {
+        let queue = Queue::default();
+        assert_eq!(queue.failing_for(), Duration::ZERO);
+        // A single one is a blip.
+        queue.failed(None);
+        advance(seconds(20)).await;
+        assert_eq!(queue.failing_for(), Duration::ZERO);
+        for _ in 0..3 {
+            queue.failed(None);
+            advance(seconds(30)).await;
+        }
+        assert_eq!(queue.failing_for(), seconds(80));
+        queue.works(None);
+        assert_eq!(queue.failing_for(), Duration::ZERO);
+        // Of several, the one that has been failing for longest; one that brings nothing works when it fails no more.
+        for namespace in [Some("a"), Some("b"), Some("a")] {
+            queue.failed(namespace);
+            advance(seconds(10)).await;
+        }
+        queue.works(Some("b"));
+        assert_eq!(queue.failing_for(), seconds(20));
+        advance(LULL).await;
+        assert_eq!(queue.failing_for(), Duration::ZERO);
+        queue.failed(Some("a"));
+        assert_eq!(queue.failing_for(), Duration::ZERO, "a new series");
+    }
+
+    #[test]
+    fn the_statuses_of_a_condition_sum_up_to_the_objects() {
+        let object = |conditions: serde_json::Value| -> DynamicObject {
+            let status = json!({"conditions": conditions});
+            serde_json::from_value(json!({"metadata": {"name": "a"}, "status": status})).unwrap()
+        };
+        let mut all = Conditions::default();
+        all.add(&object(json!([])));
+        all.add(&object(json!([{"type": "Ready", "status": "True"}, {"type": "Other", "status": "True"}])));
+        all.add(&object(json!([{"type": "Ready", "status": "odd"}, {"type": "Stalled", "status": "True"}])));
+        let of = |kind: ConditionType| all.0[ConditionType::ALL.iter().position(|k| *k == kind).unwrap()];
+        assert_eq!(of(ConditionType::Ready), [1, 0, 2]);
+        assert_eq!(of(ConditionType::Synced), [0, 0, 3]);
+        assert_eq!(of(ConditionType::Stalled), [1, 2, 0]);
+        assert!(all.0.iter().all(|counts| counts.iter().sum::<u64>() == 3));
+    }
+}

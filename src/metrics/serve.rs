@@ -29,7 +29,8 @@ const OPENMETRICS: &str = "application/openmetrics-text; version=1.0.0; charset=
 const PROMETHEUS: &str = "text/plain; version=0.0.4; charset=utf-8";
 /// Further ones wait until one ends.
 const CONNECTIONS: usize = 128;
-const HANDSHAKE: Duration = Duration::from_secs(5);
+/// For the handshake, and for the request to come in.
+const PATIENCE: Duration = Duration::from_secs(10);
 const LONGEST: Duration = Duration::from_secs(30);
 
 /// A port that is ours and answers nobody yet.
@@ -77,7 +78,7 @@ impl Port {
 
 async fn connection(stream: TcpStream, tls: Option<Arc<Tls>>, app: Router) {
     let Some(tls) = tls else { return exchange(stream, app).await };
-    match timeout(HANDSHAKE, tls.acceptor().accept(stream)).await {
+    match timeout(PATIENCE, tls.acceptor().accept(stream)).await {
         Ok(Ok(stream)) => exchange(stream, app).await,
         Ok(Err(error)) => tracing::debug!(%error, "a connection for metrics"),
         Err(_) => {}
@@ -87,7 +88,7 @@ async fn connection(stream: TcpStream, tls: Option<Arc<Tls>>, app: Router) {
 /// One request and its answer.
 async fn exchange(stream: impl AsyncRead + AsyncWrite + Unpin + 'static, app: Router) {
     let mut server = auto::Builder::new(TokioExecutor::new()).http1_only();
-    server.http1().timer(TokioTimer::new()).header_read_timeout(HANDSHAKE).keep_alive(false);
+    server.http1().timer(TokioTimer::new()).header_read_timeout(PATIENCE).keep_alive(false);
     if let Err(error) = server.serve_connection(TokioIo::new(stream), TowerToHyperService::new(app)).await {
         tracing::debug!(error, "a connection for metrics");
     }
