@@ -26,6 +26,16 @@ pub(super) enum Class {
 }
 
 impl Class {
+    /// The word in traces.
+    pub(super) fn name(self) -> &'static str {
+        match self {
+            Class::Token => "token",
+            Class::Scim => "scim",
+            Class::Workspaces => "workspaces",
+            Class::Other => "other",
+        }
+    }
+
     pub(super) fn of(path: &str) -> Class {
         let mut segments = path.split('/').skip(1);
         match (segments.next(), segments.nth(3), path) {

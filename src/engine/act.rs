@@ -19,6 +19,7 @@ use super::driver::Seen;
 use super::error::{Error, Result};
 use super::needs::Wanted;
 use super::observe::Look;
+use super::reason::EventReason;
 use super::reconcile::{Known, Work};
 use super::resource::{Change, Phase, When};
 use super::spec::ManagementPolicy;
@@ -137,7 +138,7 @@ impl Work<'_> {
         self.subject.must_record = true;
         self.subject.note(
             false,
-            "Adopted",
+            EventReason::Adopted,
             format!("took over the object {} that was in the account", seen.id),
         );
         Ok(Outcome::Again)
@@ -213,7 +214,7 @@ impl Work<'_> {
         status.external = Some(external);
         self.subject.must_record = true;
         self.made = Some((known.writer.clone(), seen.id.clone()));
-        self.subject.note(false, "Created", format!("made the object {} in the account", seen.id));
+        self.subject.note(false, EventReason::Created, format!("made the object {} in the account", seen.id));
         self.told(known, seen)
     }
 
@@ -265,7 +266,8 @@ impl Work<'_> {
         known.admission.session.snapshots.amend(self.driver, &key.within, &told.id, Some(&told)).await;
         let paths: Vec<String> = fields.iter().map(|f| camel(f)).collect();
         let text = paths.join(", ");
-        self.subject.note(false, if drifted { "DriftCorrected" } else { "Updated" }, text);
+        let reason = if drifted { EventReason::DriftCorrected } else { EventReason::Updated };
+        self.subject.note(false, reason, text);
         // It may have given up the name that they want.
         self.engine.claims.losers(&self.subject.who).iter().for_each(|who| self.engine.wake.wake(who));
         let open = self.driver.changes(&want, &told)?.iter().any(|c| matches!(c.when, When::Now));

@@ -24,6 +24,7 @@ use kube::{Client, ResourceExt};
 use serde::Deserialize;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
+use tracing::Instrument;
 
 use super::access::Permit;
 use super::auth::{self, Auths};
@@ -253,8 +254,9 @@ async fn control(
     let triggers =
         triggers(events, watch.writer, watch.resource.kind.clone(), driver, engine.clone(), filling);
     let config = controller::Config::default().concurrency(engine.settings.concurrency);
+    let kind = watch.resource.kind.clone();
     let work = move |object: Arc<DynamicObject>, engine: Arc<Engine>| {
-        let mut gate = gate.clone();
+        let (mut gate, kind) = (gate.clone(), kind.clone());
         async move {
             // No pass before all caches are filled: a reference that is not in a cache would look as if it were missing. None
             // with an object as it was when the waiting began, which may be days ago, either.
@@ -262,20 +264,18 @@ async fn control(
                 let opened = gate.wait_for(|open| *open).await.is_ok();
                 return Ok(if opened { Action::requeue(Duration::ZERO) } else { Action::await_change() });
             }
-            let name = object.name_any();
+            let span = super::log::span(&kind, &object);
             let pass = async {
                 match driver {
                     Some(driver) => super::reconcile::reconcile(object, engine, driver).await,
                     None => auth::reconcile::reconcile(object, engine).await,
                 }
             };
-            // A panic that got this far would end the whole controller.
-            Ok::<_, std::convert::Infallible>(AssertUnwindSafe(pass).catch_unwind().await.unwrap_or_else(
-                |_| {
-                    tracing::error!(object = name, "a pass ended by a panic");
-                    Action::requeue(Duration::from_secs(60))
-                },
-            ))
+            // A panic that got this far would end the whole controller. The log has it.
+            let pass = AssertUnwindSafe(pass.instrument(span)).catch_unwind();
+            Ok::<_, std::convert::Infallible>(
+                pass.await.unwrap_or_else(|_| Action::requeue(Duration::from_secs(60))),
+            )
         }
     };
     Controller::for_stream_with(triggers, watch.store, watch.resource)

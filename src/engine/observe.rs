@@ -15,6 +15,7 @@ use super::cluster::EXTERNAL_ID;
 use super::decide::Found;
 use super::driver::Seen;
 use super::error::{Error, Result};
+use super::reason::EventReason;
 use super::reconcile::{Known, Work};
 use super::resource::{Change, Key, Lifecycle, Ownership, Phase};
 use super::spec::ManagementPolicy;
@@ -165,7 +166,7 @@ impl Work<'_> {
                 status.intent = None;
                 self.subject.note(
                     false,
-                    "Created",
+                    EventReason::Created,
                     format!("found the object {id} that an interrupted create made"),
                 );
             }
