@@ -101,8 +101,8 @@ impl SpanExporter for Exporter {
         let resource_spans = group_spans_by_resource_and_scope(batch, &self.resource);
         let body = ExportTraceServiceRequest { resource_spans }.encode_to_vec();
         let request = self.http.post(self.url.clone()).header(CONTENT_TYPE, "application/x-protobuf");
-        let send = request.timeout(TIMEOUT).body(body).send();
-        let sent = self.runtime.spawn(async { send.await?.error_for_status().map(drop) }).await;
+        let request = request.timeout(TIMEOUT).body(body);
+        let sent = self.runtime.spawn(async { request.send().await?.error_for_status().map(drop) }).await;
         let result = match sent {
             Ok(Ok(())) => Ok(()),
             Ok(Err(error)) => Err(root_cause(error)),

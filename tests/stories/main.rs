@@ -21,5 +21,6 @@ mod protocol;
 mod provisioning;
 mod references;
 mod restart;
+mod signals;
 mod status;
 mod support;
