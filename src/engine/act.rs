@@ -122,8 +122,7 @@ impl Work<'_> {
         let seen = look.seen().cloned().ok_or_else(nothing_to_act_on)?;
         self.may_touch(known, &seen)?;
         if self.management.policy() == ManagementPolicy::Managed {
-            let claim =
-                Claim::id(known.admission.session.client.account_id(), &self.subject.who.kind, &seen.id);
+            let claim = self.claim(known, &seen.id);
             self.engine.claims.wish(&claim, &self.rank(), &self.subject.who);
             if self.engine.others_unseen(&self.subject.uid()) {
                 return Ok(others_first());
@@ -205,8 +204,7 @@ impl Work<'_> {
         };
         known.admission.session.snapshots.amend(self.driver, &key.within, &seen.id, Some(&seen)).await;
         let external = self.external(known, &seen, false);
-        let claim = Claim::id(&external.account_id, &self.subject.who.kind, &seen.id);
-        self.engine.claims.record(&claim, &self.rank(), &self.subject.who);
+        self.engine.claims.record(&self.claim(known, &seen.id), &self.rank(), &self.subject.who);
         self.remember(|m| *m = super::pass::Memory::default());
         let status = self.subject.status_mut()?;
         status.intent = None;

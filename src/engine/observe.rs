@@ -241,15 +241,10 @@ impl Work<'_> {
     /// What only an annotation points to is claimed as soon as it is known to be ours: an older object that would take it over
     /// may look at it before our record of it is written.
     fn claimed(&self, known: &Known, seen: Seen) -> What {
-        if self.management.policy() == ManagementPolicy::Observe {
-            return What::Ours(seen);
-        }
-        let account = known.admission.session.client.account_id();
-        let claim = Claim::id(account, &self.subject.who.kind, &seen.id);
-        match self.engine.claims.record(&claim, &self.rank(), &self.subject.who) {
-            Some(holder) => What::Held(self.named(&holder)),
-            None => What::Ours(seen),
-        }
+        let managed = self.management.policy() != ManagementPolicy::Observe;
+        let record =
+            || self.engine.claims.record(&self.claim(known, &seen.id), &self.rank(), &self.subject.who);
+        self.unless_held(managed.then(record).flatten(), What::Ours(seen))
     }
 
     /// Whether what a record points to is what we manage. A record is input that users can edit, so it is no proof by itself:
@@ -289,11 +284,10 @@ impl Work<'_> {
         Ok(match (upsert, accepted) {
             (true, Some(accepted)) => not_before.max(accepted),
             (true, None) if self.subject.deleting() => {
+                let recent = not_before.max(recent(UPSERT_FRESH));
                 // That it was absent from one LIST is confirmed by another, not by the same.
                 let again = absent.map(|since| since + self.engine.settings.absence);
-                not_before
-                    .max(recent(UPSERT_FRESH))
-                    .max(again.filter(|at| *at <= Instant::now()).unwrap_or(not_before))
+                again.filter(|at| *at <= Instant::now()).map_or(recent, |again| again.max(recent))
             }
             (true, None) if open => not_before.max(recent(self.engine.settings.pace.poll_min)),
             _ => not_before,
@@ -309,7 +303,8 @@ impl Work<'_> {
             let snapshots = &known.admission.session.snapshots;
             let all = |rows: &super::snapshot::Rows<'_>| rows.all().cloned().collect::<Vec<Seen>>();
             let accepted = self.remember(|m| m.delete_accepted);
-            let fresh = recent(CREATE_FRESH).max(accepted.unwrap_or_else(|| recent(CREATE_FRESH)));
+            let recent = recent(CREATE_FRESH);
+            let fresh = accepted.map_or(recent, |accepted| accepted.max(recent));
             for seen in
                 snapshots.look(self.driver, &known.reader, within.unwrap_or_default(), fresh, all).await?
             {
@@ -372,7 +367,7 @@ impl Work<'_> {
         let marker = self.marker();
         if let Some(marked) = hits.iter().position(|s| s.about.owner.as_ref() == Some(&marker)) {
             let seen = self.confirmed(known, hits.swap_remove(marked), freshness).await?;
-            let what = self.unless_held(known, seen, What::Ours);
+            let what = self.unless_held(self.holder(known, &seen.id), What::Ours(seen));
             return Ok(Look { what, may_be_stale: freshness == Freshness::Routine, before: vec![] });
         }
         let what = match hits.len() {
@@ -381,7 +376,8 @@ impl Work<'_> {
                 let seen = self.confirmed(known, hits.remove(0), freshness).await?;
                 // After a crash between our record and its confirmation an upsert finds its own row.
                 let ours = upsert && self.subject.status_mut()?.intent.is_some();
-                self.unless_held(known, seen, if ours { What::Ours } else { What::Stranger })
+                let holder = self.holder(known, &seen.id);
+                self.unless_held(holder, if ours { What::Ours(seen) } else { What::Stranger(seen) })
             }
             _ => What::Several(hits.into_iter().map(|seen| seen.id).collect()),
         };
@@ -404,11 +400,8 @@ impl Work<'_> {
         }
     }
 
-    fn unless_held(&self, known: &Known, seen: Seen, what: fn(Seen) -> What) -> What {
-        match self.holder(known, &seen.id) {
-            Some(holder) => What::Held(self.named(&holder)),
-            None => what(seen),
-        }
+    fn unless_held(&self, holder: Option<Who>, what: What) -> What {
+        holder.map_or(what, |holder| What::Held(self.named(&holder)))
     }
 
     async fn row(
@@ -434,7 +427,7 @@ impl Work<'_> {
         if self.management.policy() == ManagementPolicy::Observe {
             return None;
         }
-        let claim = Claim::id(known.admission.session.client.account_id(), &self.subject.who.kind, id);
+        let claim = self.claim(known, id);
         let recorded =
             self.subject.status.as_ref().is_ok_and(|s| s.external.as_ref().is_some_and(|e| e.id == id));
         if recorded {
@@ -442,6 +435,11 @@ impl Work<'_> {
         } else {
             self.engine.claims.holder(&claim, &self.subject.who)
         }
+    }
+
+    /// The claim of the object with this id.
+    pub fn claim(&self, known: &Known, id: &str) -> Claim {
+        Claim::id(known.admission.session.client.account_id(), &self.subject.who.kind, id)
     }
 
     /// Where this object stands among those that claim the same.

@@ -158,15 +158,22 @@ fn principal(story: &Story, collection: &str, field: &str, value: &str) -> Strin
     all.iter().find(|p| p[field] == value).unwrap()["id"].as_str().unwrap().to_owned()
 }
 
+/// A workspace of which the operator's own service principal, whose id comes with it, is an admin.
+fn own_workspace(story: &Story) -> (i64, i64) {
+    let workspace = workspace(story);
+    let own = principal(story, "ServicePrincipals", "applicationId", &story.account.client_id);
+    let own: i64 = own.parse().unwrap();
+    let row = json!({"workspace_id": workspace, "principal_id": own, "permissions": ["ADMIN"]});
+    story.account.insert("permissionassignments", row).unwrap();
+    (workspace, own)
+}
+
 /// Covers ST-11. The operator's own access to a workspace is neither taken away nor lowered, by whatever name it goes.
 #[tokio::test]
 async fn the_operators_own_access_stays() {
     let story = Story::start("guards-own-access").await;
-    let workspace = workspace(&story);
+    let (workspace, own) = own_workspace(&story);
     let client = story.account.client_id.clone();
-    let own: i64 = principal(&story, "ServicePrincipals", "applicationId", &client).parse().unwrap();
-    let row = json!({"workspace_id": workspace, "principal_id": own, "permissions": ["ADMIN"]});
-    story.account.insert("permissionassignments", row).unwrap();
     let before = story.account.objects("permissionassignments");
 
     for (name, principal) in
@@ -422,11 +429,8 @@ async fn who_was_not_asked_for_gets_nothing() {
 #[tokio::test]
 async fn the_operators_own_access_stays_though_no_list_shows_it() {
     let story = Story::start("guards-own-unlisted").await;
-    let workspace = workspace(&story);
+    let (workspace, own) = own_workspace(&story);
     let client = story.account.client_id.clone();
-    let own: i64 = principal(&story, "ServicePrincipals", "applicationId", &client).parse().unwrap();
-    let row = json!({"workspace_id": workspace, "principal_id": own, "permissions": ["ADMIN"]});
-    story.account.insert("permissionassignments", row).unwrap();
     let before = story.account.objects("permissionassignments");
     let path = format!("*/workspaces/{workspace}/permissionassignments");
     story.account.fault(Fault { path: path.clone(), body: Some(json!({})), ..Fault::default() });
@@ -473,12 +477,8 @@ async fn an_id_that_a_name_no_longer_stands_for_is_forgotten() {
 #[tokio::test]
 async fn principals_that_may_not_be_read_are_no_obstacle() {
     let story = Story::start("guards-no-scim").await;
-    let workspace = workspace(&story);
-    let own = principal(&story, "ServicePrincipals", "applicationId", &story.account.client_id);
-    let [own, ada] =
-        [own, principal(&story, "Users", "displayName", "ada")].map(|id| id.parse::<i64>().unwrap());
-    let row = json!({"workspace_id": workspace, "principal_id": own, "permissions": ["ADMIN"]});
-    story.account.insert("permissionassignments", row).unwrap();
+    let (workspace, own) = own_workspace(&story);
+    let ada: i64 = principal(&story, "Users", "displayName", "ada").parse().unwrap();
     let no = json!({"error_code": "PERMISSION_DENIED", "message": "no"});
     let no = Fault { path: "*/scim/*".into(), status: Some(403), body: Some(no), ..Fault::default() };
     story.account.fault(no);
