@@ -3,6 +3,7 @@
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::sync::Arc;
 use std::time::Duration;
 
 use clap::{CommandFactory, Parser, Subcommand};
@@ -19,6 +20,10 @@ use crate::engine::auth::spec::DatabricksAuth;
 use crate::engine::lease::Lease;
 use crate::engine::{controller, crd};
 use crate::kinds::KINDS;
+use crate::metrics::Metrics;
+use crate::metrics::admit::Guard;
+use crate::metrics::serve::Port;
+use crate::metrics::tls::Tls;
 use crate::rbac;
 use crate::telemetry::{self, Readiness};
 
@@ -140,7 +145,12 @@ async fn serve(run: &Run) -> Result<(), String> {
     telemetry::serve(run.health_address, ready.clone()).await.map_err(|e| {
         format!("health cannot be served at {}: {e}; choose another --health-address", run.health_address)
     })?;
+    let port = metrics_port(run).await?;
     let client = connect::connect(&egress).await?;
+    let metrics = Arc::new(Metrics::new(KINDS));
+    if let Some(port) = port {
+        port.serve(metrics.clone(), run.metrics_auth.then(|| Guard::new(client.clone())));
+    }
     connect::check_cluster(&client, run).await?;
     // Not before: what keeps us from starting is said once, by us, and not by libraries too.
     telemetry::begin(run.log_format, &run.log, run.collector(&egress)?)?;
@@ -155,8 +165,9 @@ async fn serve(run: &Run) -> Result<(), String> {
         kinds: KINDS,
         settings: run.engine(),
         hosts: run.hosts(),
-        databricks: databricks::Settings { egress, ..run.client() },
+        databricks: databricks::Settings { egress, meter: metrics.calls.clone(), ..run.client() },
         permit: lease.as_ref().map_or_else(Permit::sole, Lease::permit),
+        meter: metrics.engine.clone(),
     };
     tracing::info!(namespaces = ?run.namespaces, installation = run.installation, "the operator starts");
     let (fill, filled) = oneshot::channel();
@@ -198,6 +209,19 @@ async fn serve(run: &Run) -> Result<(), String> {
         lease.release().await;
     }
     ended
+}
+
+/// Takes the port of the metrics, if there is to be one: what is wrong with it is said before anything else is done.
+async fn metrics_port(run: &Run) -> Result<Option<Port>, String> {
+    let Some(address) = run.metrics_address.0 else { return Ok(None) };
+    let tls = match (&run.metrics_tls_cert, &run.metrics_tls_key) {
+        (Some(cert), Some(key)) => Some(Tls::open(cert, key)?),
+        _ => None,
+    };
+    let taken = Port::take(address, tls).await;
+    taken.map(Some).map_err(|e| {
+        format!("metrics cannot be served at {address}: {e}; choose another --metrics-address, or Off")
+    })
 }
 
 async fn on_signal(stop: CancellationToken) {

@@ -113,6 +113,18 @@ pub struct Run {
     /// Where health and readiness are served
     #[arg(long, env = "HEALTH_ADDRESS", default_value = "0.0.0.0:8081")]
     pub health_address: SocketAddr,
+    /// Where metrics are served, or `Off`
+    #[arg(long, env = "METRICS_ADDRESS", default_value = "0.0.0.0:8080", value_parser = listen)]
+    pub metrics_address: Listen,
+    /// PEM file with the certificate for metrics, and those of authorities between; with it they are served over TLS. Read anew when it changes
+    #[arg(long, value_name = "FILE")]
+    pub metrics_tls_cert: Option<PathBuf>,
+    /// PEM file with the private key of that certificate. Read anew when it changes
+    #[arg(long, value_name = "FILE")]
+    pub metrics_tls_key: Option<PathBuf>,
+    /// Serve metrics only to tokens of the cluster whose user may `get` the nonResourceURL `/metrics`. Needs TLS
+    #[arg(long, num_args = 0..=1, default_value_t = false, default_missing_value = "true", require_equals = true, action = clap::ArgAction::Set)]
+    pub metrics_auth: bool,
     /// How log lines look
     #[arg(long, env = "LOG_FORMAT", value_enum, default_value = "json")]
     pub log_format: LogFormat,
@@ -127,6 +139,19 @@ pub struct Run {
 /// A duration, or never.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Interval(pub Option<Duration>);
+
+/// Where something is served; `None` is nowhere.
+#[derive(Clone, Copy, Debug)]
+pub struct Listen(pub Option<SocketAddr>);
+
+fn listen(text: &str) -> Result<Listen, String> {
+    if text == "Off" {
+        return Ok(Listen(None));
+    }
+    text.parse()
+        .map(|address| Listen(Some(address)))
+        .map_err(|_| "write an address such as 0.0.0.0:8080, or Off".into())
+}
 
 fn duration(text: &str) -> Result<Duration, String> {
     parse_duration(text).ok_or_else(|| "write a duration such as 30s, 10m or 1h30m".into())
@@ -159,6 +184,14 @@ impl Run {
             || !self.installation.chars().all(plain)
         {
             return Err("--installation must be 1 to 63 letters, digits, '-', '_' or '.'".into());
+        }
+        if self.metrics_tls_cert.is_some() != self.metrics_tls_key.is_some() {
+            return Err(
+                "--metrics-tls-cert and --metrics-tls-key belong together: give both or neither".into()
+            );
+        }
+        if self.metrics_auth && self.metrics_tls_cert.is_none() {
+            return Err("--metrics-auth needs --metrics-tls-cert and --metrics-tls-key: tokens are not taken in plain".into());
         }
         if self.leader_elect {
             self.lease(String::new()).check()?;

@@ -15,6 +15,9 @@ use databricks_operator::{cli, databricks, engine};
 #[path = "docs/storage_configuration.rs"]
 mod storage_configuration;
 
+#[path = "docs/metrics.rs"]
+mod metrics;
+
 fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
 }

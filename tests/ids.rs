@@ -85,6 +85,10 @@ const PROMISES: &[(&str, &str)] = &[
     ("IM-03", "rules over several fields are checked by the API server, the oldest and the newest"),
     ("IM-07", "the committed CRDs are the generated ones, and all kinds keep one form"),
     ("OB-01", "events tell transitions and writes to the account; a repeated failure is one series"),
+    (
+        "OB-02",
+        "metrics count what happened, with as many series for a thousand objects as for ten, and no name",
+    ),
     ("OB-04", "log lines name the object; each write to the account is one, with its outcome and no secret"),
     (
         "OB-05",

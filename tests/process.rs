@@ -35,6 +35,7 @@ impl Drop for Running {
 async fn run(kubeconfig: Option<&Path>, args: &[&str]) -> End {
     let mut command = Command::new(BINARY);
     command.args(args).env_clear().env("HOME", env!("CARGO_TARGET_TMPDIR").to_owned() + "/no-home");
+    command.env("METRICS_ADDRESS", "127.0.0.1:0");
     if let Some(path) = kubeconfig {
         command.env("KUBECONFIG", path);
     }
@@ -87,6 +88,8 @@ async fn a_port_in_use_is_named() {
     let address = taken.local_addr().unwrap().to_string();
     let end = run(None, &["run", &format!("--health-address={address}")]).await;
     end.assert_fails_saying(&[&address, "in use", "--health-address"]);
+    let end = run(None, &["run", ANYWHERE, &format!("--metrics-address={address}")]).await;
+    end.assert_fails_saying(&[&address, "in use", "--metrics-address"]);
 }
 
 #[tokio::test]
@@ -124,12 +127,24 @@ async fn flags_that_cannot_be_meant_are_refused_before_anything_is_done() {
         (&["--otlp-endpoint=http://u:hunter2@collector"], "it has a user or a password in it; write it like"),
         (&["--lease-duration=20s"], "at least twice --lease-renew-interval (5s) plus --write-timeout (10s)"),
         (&["--lease-duration=30500ms"], "--lease-duration must be whole seconds"),
+        (&["--metrics-auth"], "--metrics-auth needs --metrics-tls-cert and --metrics-tls-key"),
+        (&["--metrics-tls-cert=/no/such/file"], "--metrics-tls-cert and --metrics-tls-key belong together"),
+        (
+            &["--metrics-tls-cert=/no/such/file", "--metrics-tls-key=/no/such/file"],
+            "--metrics-tls-cert /no/such/file cannot be read",
+        ),
+        (&["--metrics-tls-cert=/dev/null", "--metrics-tls-key=/dev/null"], "it holds no certificate in PEM"),
     ] {
         let end = run(None, &[&["run", ANYWHERE], flags].concat()).await;
         end.assert_fails_saying(&[says]);
         assert!(!end.lines[0].contains("hunter2"), "{:?}", end.lines);
     }
-    for flags in [&["--resync-interval=soon"][..], &["--health-address=8081"], &["--no-such-flag"]] {
+    for flags in [
+        &["--resync-interval=soon"][..],
+        &["--health-address=8081"],
+        &["--metrics-address=8080"],
+        &["--no-such-flag"],
+    ] {
         let end = run(None, &[&["run"], flags].concat()).await;
         let name = flags[0].split('=').next().unwrap();
         assert_eq!(end.code, Some(2), "{:?}", end.lines);

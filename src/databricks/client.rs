@@ -7,12 +7,13 @@
 
 use std::fmt;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use opentelemetry::trace::TraceContextExt;
 use secrecy::{ExposeSecret, SecretString};
 use serde::de::DeserializeOwned;
 use serde_json::Value;
+use tokio::time::Instant;
 use tracing::field::Empty;
 use tracing::{Instrument, Span, debug_span};
 use tracing_opentelemetry::OpenTelemetrySpanExt;
@@ -24,7 +25,7 @@ use super::rate::{Class, Rate};
 use super::reply::Reply;
 use super::shown::{clean, collect_secrets, misfit};
 use super::token::Tokens;
-use super::{Error, Fence, Method, Request, Urgency};
+use super::{Error, Fence, Meter, Method, Request, Urgency};
 
 mod sign_in;
 mod wire;
@@ -61,6 +62,8 @@ pub struct Settings {
     pub user_agent: String,
     /// Whose certificates are believed, and through which proxy the calls go.
     pub egress: Egress,
+    /// Where the calls are counted.
+    pub meter: Arc<Meter>,
 }
 
 impl Default for Settings {
@@ -73,6 +76,7 @@ impl Default for Settings {
             burst: 40,
             user_agent: concat!("databricks-operator/", env!("CARGO_PKG_VERSION")).to_owned(),
             egress: Egress::default(),
+            meter: Arc::default(),
         }
     }
 }
@@ -105,6 +109,7 @@ pub struct Trail {
 /// One try: what to send and under which rules.
 struct Try<'a> {
     call: &'a str,
+    method: Method,
     class: Class,
     urgency: Urgency,
     fence: Option<&'a Fence>,
@@ -204,6 +209,12 @@ impl Client {
     pub fn throttled(&self) -> Option<Duration> {
         self.inner.rate.closed_for()
     }
+
+    /// When the token ends that calls are made with. `None` without one, and where one has ended that nobody has asked for
+    /// since; one that could not be renewed is told.
+    pub fn token_expiry(&self) -> Option<SystemTime> {
+        self.inner.tokens.expiry()
+    }
 }
 
 impl fmt::Debug for Client {
@@ -241,6 +252,7 @@ impl Inner {
                 http,
                 Try {
                     call: &call,
+                    method: request.method,
                     class: Class::of(&request.path),
                     urgency: request.urgency,
                     fence: request.fence.as_ref(),
@@ -285,7 +297,11 @@ impl Inner {
     /// Waits for the rate, asks the fence, sends, and takes note of what the host says about the rate.
     async fn try_once(&self, http: reqwest::RequestBuilder, this: Try<'_>) -> Result<Reply, Error> {
         let call = this.call.to_owned();
-        if let Err(retry_after) = self.rate.turn(this.class, this.urgency).await {
+        let meter = &self.settings.meter;
+        let asked = Instant::now();
+        let turn = self.rate.turn(this.class, this.urgency).await;
+        meter.waited(this.class, asked.elapsed());
+        if let Err(retry_after) = turn {
             return Err(Error::Throttled { call, retry_after });
         }
         if this.fence.is_some_and(|may_act| !may_act()) {
@@ -295,13 +311,20 @@ impl Inner {
             Some(traceparent) => http.header("traceparent", traceparent),
             None => http,
         };
-        let reply = self.wire.send(http, &call, this.limit).await?;
+        let begun = Instant::now();
+        let reply = self.wire.send(http, &call, this.limit).await;
+        let status = reply.as_ref().ok().map(|reply| reply.status);
+        meter.sent(this.class, this.method, status, begun.elapsed());
+        let reply = reply?;
         if reply.is_success() {
             self.rate.answered(this.class);
             return Ok(reply);
         }
         let mut error = reply.failure(&call, &this.secrets);
         let throttled = reply.status == 429 || (reply.status == 503 && reply.retry_after.is_some());
+        if throttled {
+            meter.throttled(this.class);
+        }
         match &mut error {
             Error::Api { retry_after, .. } if throttled => {
                 *retry_after = Some(self.rate.close(this.class, *retry_after));

@@ -26,6 +26,11 @@ impl Permit {
     pub fn while_valid(valid: impl Fn() -> bool + Send + Sync + 'static) -> Permit {
         Permit(Arc::new(valid))
     }
+
+    /// Whether something may be written now.
+    pub fn holds(&self) -> bool {
+        (self.0)()
+    }
 }
 
 /// What guards may know of a DatabricksAuth.

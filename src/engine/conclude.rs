@@ -564,7 +564,12 @@ mod tests {
             concluded.status.is_true(ConditionType::Ready)
                 && !concluded.status.is_true(ConditionType::Synced)
         );
-        assert!(concluded.notes.iter().any(|n| n.reason == "DriftDetected" && n.text.contains("label")));
+        assert!(
+            concluded
+                .notes
+                .iter()
+                .any(|n| n.reason == EventReason::DriftDetected && n.text.contains("label"))
+        );
     }
 
     #[test]

@@ -10,6 +10,7 @@ use tracing::field::Empty;
 
 use super::conclude::{Note, Outcome};
 use super::error::Error;
+use super::meter::Came;
 
 /// The span of a pass over this object.
 pub fn span(kind: &str, object: &DynamicObject) -> Span {
@@ -30,7 +31,7 @@ pub fn span(kind: &str, object: &DynamicObject) -> Span {
 /// What a pass came to. `news` says whether the conditions say something else than before.
 pub fn outcome(outcome: &Outcome, news: bool) {
     let span = Span::current();
-    span.record("result", word(outcome));
+    span.record("result", Came::to(outcome).word());
     match outcome {
         Outcome::Failed(error @ Error::Conflict(_)) => {
             tracing::debug!(hop = "conclude", class = error.class(), "{error}")
@@ -63,19 +64,5 @@ pub fn notes(notes: &[Note]) {
         } else {
             tracing::info!(hop = "conclude", reason = note.reason.name(), "{}", note.text);
         }
-    }
-}
-
-/// One word for what a pass came to, as in the metrics.
-fn word(outcome: &Outcome) -> &'static str {
-    match outcome {
-        Outcome::Rest => "done",
-        Outcome::Again => "again",
-        Outcome::Progress { .. } => "progress",
-        Outcome::Suspended => "suspended",
-        Outcome::Limited(_) => "limited",
-        Outcome::Refused { .. } => "refused",
-        Outcome::Blocked { .. } => "blocked",
-        Outcome::Failed(error) => error.class(),
     }
 }

@@ -21,9 +21,10 @@ use super::claims::Claims;
 use super::cluster::{Cluster, FINALIZER, RECONCILE_REQUESTED};
 use super::conclude::{AnyStatus, Note, Outcome, Pace, Pass, begun, conclude};
 use super::error::{Error, Result};
+use super::meter::{Came, Meter};
 use super::reason::EventReason;
 use super::report::Events;
-use super::status::{Reason, conditions};
+use super::status::{ConditionType, Reason, conditions};
 use super::wake::{Wake, Who};
 
 /// Settings of the engine.
@@ -68,6 +69,8 @@ pub struct Engine {
     pub events: Events,
     /// The right to write.
     pub permit: Permit,
+    /// Where the work is counted.
+    pub meter: Arc<Meter>,
     /// Stops mass deletion.
     pub breaker: Breaker,
     /// Settings.
@@ -106,6 +109,10 @@ pub struct Memory {
     pub exists: Option<super::error::Error>,
     /// The last request for a pass, and when it was first seen.
     pub requested: Option<(String, tokio::time::Instant)>,
+    /// It has not been Ready yet since this process saw it without any status.
+    pub young: bool,
+    /// That it has drifted was counted.
+    pub drifted: bool,
 }
 
 /// The object under work.
@@ -132,6 +139,10 @@ pub struct Subject {
     pub annotated: bool,
     /// The id was just learnt: the status has to be written whatever happens.
     pub must_record: bool,
+    /// It had no status yet.
+    pub new: bool,
+    /// When the pass began.
+    pub begun: tokio::time::Instant,
 }
 
 impl Subject {
@@ -148,6 +159,7 @@ impl Subject {
             }),
         };
         Subject {
+            new: status.as_ref().is_ok_and(|status: &AnyStatus| status.conditions.is_empty()),
             who: Who {
                 kind: kind.into(),
                 namespace: object.namespace().unwrap_or_default(),
@@ -163,6 +175,7 @@ impl Subject {
             released: false,
             annotated: kind != super::auth::KIND,
             must_record: false,
+            begun: tokio::time::Instant::now(),
         }
     }
 
@@ -211,13 +224,19 @@ impl Subject {
         }
         let value = serde_json::to_value(status)
             .map_err(|_| Error::terminal(Reason::InternalError, "the status cannot be written as JSON"))?;
-        engine.cluster.write_status(&self.resource, &mut self.object, &value).await.map(|_| ())
+        if engine.cluster.write_status(&self.resource, &mut self.object, &value).await? {
+            engine.meter.of(&self.who.kind).status_written();
+        }
+        Ok(())
     }
 
     /// Lets the Kubernetes object go.
     pub async fn release(&mut self, engine: &Engine, note: Option<Note>) -> Result<Outcome> {
         if self.object.finalizers().iter().any(|f| f == FINALIZER) {
             self.write_metadata(engine, false, None).await?;
+            if let Some(asked) = &self.object.metadata.deletion_timestamp {
+                engine.meter.of(&self.who.kind).let_go(asked.0);
+            }
             self.notes.extend(note);
         }
         self.released = true;
@@ -225,8 +244,15 @@ impl Subject {
     }
 
     /// Ends the pass: one conclusion, at most one status write, events, and when to come back.
-    pub async fn conclude(mut self, engine: &Engine, outcome: Result<Outcome>, ready: Reason) -> Ended {
+    pub async fn conclude(self, engine: &Engine, outcome: Result<Outcome>, ready: Reason) -> Ended {
         let outcome = outcome.unwrap_or_else(Outcome::Failed);
+        let (counts, came, begun) = (engine.meter.of(&self.who.kind), Came::to(&outcome), self.begun);
+        let ended = self.end(engine, outcome, ready).await;
+        counts.passed(came, begun.elapsed());
+        ended
+    }
+
+    async fn end(mut self, engine: &Engine, outcome: Outcome, ready: Reason) -> Ended {
         if self.released {
             super::log::outcome(&outcome, true);
             super::log::notes(&self.notes);
@@ -265,6 +291,7 @@ impl Subject {
         self.status = Ok(conclusion.status);
         let written = self.record(engine).await;
         if written.is_ok() {
+            self.count_transitions(engine, &conclusion.notes);
             self.notes.append(&mut conclusion.notes);
         }
         super::log::notes(&self.notes);
@@ -338,6 +365,21 @@ impl Subject {
         let memory = memory.entry(self.uid()).or_default();
         memory.attempts = attempts.saturating_add(1);
         attempts
+    }
+
+    /// Counts what an object becomes once only, and what the status tells of once.
+    fn count_transitions(&self, engine: &Engine, notes: &[Note]) {
+        let counts = engine.meter.of(&self.who.kind);
+        if notes.iter().any(|note| note.reason == EventReason::DriftDetected) {
+            counts.drift_detected();
+        }
+        let mut memory = engine.memory.lock().expect("no panic while held");
+        let memory = memory.entry(self.uid()).or_default();
+        memory.young |= self.new;
+        let ready = self.status.as_ref().is_ok_and(|status| status.is_true(ConditionType::Ready));
+        if ready && std::mem::take(&mut memory.young) {
+            self.object.metadata.creation_timestamp.iter().for_each(|made| counts.became_ready(made.0));
+        }
     }
 
     fn count(&self, engine: &Engine, outcome: &Outcome) -> u32 {

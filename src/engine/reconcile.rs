@@ -26,6 +26,7 @@ use super::conclude::Outcome;
 use super::decide::{Record, Running, Step, View, decide, deleting_without_account};
 use super::driver::Driver;
 use super::error::{Error, Result};
+use super::meter::Write;
 use super::observe::{Freshness, Look};
 use super::pass::{Ended, Engine, Subject};
 use super::resource::Change;
@@ -86,6 +87,7 @@ pub async fn reconcile(
             made = work.made;
             auth = work.admitted;
             result.unwrap_or_else(|_| {
+                engine.meter.panicked();
                 Err(Error::terminal(
                     Reason::InternalError,
                     "the operator failed on this object; its log has the details",
@@ -121,7 +123,8 @@ async fn undo(engine: Arc<Engine>, driver: &'static dyn Driver, writer: Writer, 
     let (since, mut wait) = (Instant::now(), engine.settings.pace.poll_min);
     loop {
         let error = match driver.delete(&writer, &id).await {
-            Ok(()) | Err(Error::Terminal { reason: Reason::ExternalResourceMissing, .. }) => {
+            gone @ (Ok(()) | Err(Error::Terminal { reason: Reason::ExternalResourceMissing, .. })) => {
+                gone.iter().for_each(|()| engine.meter.of(&who.kind).wrote(Write::Delete));
                 tracing::warn!(external_id = id, "deleted what was just made: the object is gone");
                 return;
             }

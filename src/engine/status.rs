@@ -179,6 +179,22 @@ pub enum ConditionType {
 }
 
 impl ConditionType {
+    /// All of them, in the order in which they are written.
+    pub const ALL: [ConditionType; 7] = [
+        ConditionType::Ready,
+        ConditionType::Synced,
+        ConditionType::ReferencesResolved,
+        ConditionType::Reconciling,
+        ConditionType::Stalled,
+        ConditionType::Suspended,
+        ConditionType::DeletionBlocked,
+    ];
+
+    /// Whether it is there from the first write of the status on; the others are there only while they are True.
+    pub fn always_there(self) -> bool {
+        matches!(self, ConditionType::Ready | ConditionType::Synced | ConditionType::ReferencesResolved)
+    }
+
     /// The name in the API.
     pub fn name(self) -> &'static str {
         match self {

@@ -42,7 +42,7 @@ const LINES: &[(&str, &str, &str)] = &[
     ("H-14", "ServiceMonitor and PodMonitor", "LATER: with the metrics"),
     ("H-15", "alerts", "LATER: with the metrics"),
     ("H-16", "a dashboard", "LATER: with the metrics"),
-    ("H-17", "a metrics endpoint", "LATER: with the metrics"),
+    ("H-17", "a metrics endpoint, in plain or protected", "that it keeps to it is shown with the process"),
     (
         "H-18",
         "rights of people through `view`, `edit` and `admin`; DatabricksAuth in `admin` only",

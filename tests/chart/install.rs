@@ -157,8 +157,8 @@ fn readable(script: &str) {
     assert!(status.success(), "{script}");
 }
 
-/// Covers H-13: nothing comes in, and what goes out is DNS, the API server and Databricks, or the proxy in its place, and
-/// the collector of traces.
+/// Covers H-13: nothing comes in but what asks for metrics, and what goes out is DNS, the API server and Databricks, or the
+/// proxy in its place, and the collector of traces.
 #[test]
 fn the_network_is_closed_but_for_what_is_needed() {
     let tcp = |port: u16| json!({"protocol": "TCP", "port": port});
@@ -166,12 +166,14 @@ fn the_network_is_closed_but_for_what_is_needed() {
         {"protocol": "UDP", "port": 53}, tcp(53), {"protocol": "UDP", "port": 5353}, tcp(5353)]});
     let policy = &one(ci("default"), "NetworkPolicy")["spec"];
     assert_eq!(policy["podSelector"], one(ci("default"), "Deployment")["spec"]["selector"]);
-    assert_eq!((&policy["policyTypes"], &policy["ingress"]), (&json!(["Ingress", "Egress"]), &json!([])));
+    let scrape = json!({"from": [{"namespaceSelector": {}}], "ports": [tcp(8080)]});
+    assert_eq!(policy["policyTypes"], json!(["Ingress", "Egress"]));
+    assert_eq!(policy["ingress"], json!([scrape]));
     let server = json!([tcp(443), tcp(6443), tcp(8443)]);
     assert_eq!(policy["egress"], json!([dns, {"ports": server}, {"ports": [tcp(443)]}]));
 
     let policy = &one(ci("offline"), "NetworkPolicy")["spec"];
-    assert_eq!(policy["ingress"], json!([{"from": [{"podSelector": {}}]}]));
+    assert_eq!(policy["ingress"], json!([scrape, {"from": [{"podSelector": {}}]}]));
     let to = json!([{"ipBlock": {"cidr": "2001:db8::/64"}}]);
     let rules =
         json!([dns, {"ports": server, "to": to}, {"ports": [tcp(3128)]}, {"ports": [{"port": 8080}]}]);

@@ -9,6 +9,7 @@ mod checklist;
 mod helm;
 mod install;
 mod manifest;
+mod metrics;
 mod pods;
 mod refusals;
 mod rights;

@@ -150,7 +150,8 @@ fn memory_is_limited_and_the_cpu_is_not() {
 fn probes_ask_where_the_operator_answers() {
     for (name, port) in [("default", 8081), ("offline", 9081)] {
         let container = container(ci(name));
-        assert_eq!(container["ports"], json!([{"name": "health", "containerPort": port, "protocol": "TCP"}]));
+        let health = json!({"name": "health", "containerPort": port, "protocol": "TCP"});
+        assert_eq!(container["ports"][0], health);
         assert!(flag(ci(name), "health-address").unwrap().ends_with(&format!(":{port}")));
         for (probe, path) in
             [("livenessProbe", "/healthz"), ("readinessProbe", "/readyz"), ("startupProbe", "/healthz")]

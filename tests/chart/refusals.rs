@@ -58,6 +58,8 @@ fn contradictions_are_refused_by_name() {
             "podDisruptionBudget.minAvailable=1,podDisruptionBudget.maxUnavailable=1",
             &["podDisruptionBudget.minAvailable and podDisruptionBudget.maxUnavailable"],
         ),
+        ("metrics.auth=true", &["metrics.auth needs metrics.tls.secretName"]),
+        ("metrics.port=8081", &["metrics.port is that of operator.healthAddress"]),
         ("serviceAccount.create=false", &["serviceAccount.name is needed"]),
         ("extraArgs={--burst=3}", &["extraArgs has --burst"]),
         ("storageMigration.enabled=true", &["storageMigration.image is needed"]),
@@ -74,6 +76,15 @@ fn contradictions_are_refused_by_name() {
     ]);
 }
 
+/// Covers H-05, H-17: what is for metrics where there are none.
+#[test]
+fn what_metrics_need_is_refused_without_them() {
+    for set in ["metrics.auth=true", "metrics.tls.secretName=a"] {
+        let message = refusal(&["--set", &format!("metrics.enabled=false,{set}")]);
+        assert!(message.contains("are for metrics.enabled"), "{message}");
+    }
+}
+
 /// Covers H-05: what is for the whole cluster only, and what chosen namespaces leave out.
 #[test]
 fn what_chosen_namespaces_cannot_have_is_refused_by_name() {
@@ -88,6 +99,7 @@ fn what_chosen_namespaces_cannot_have_is_refused_by_name() {
             &["rbac.secretNamespaces has b, which is not in scope.watchNamespaces"],
         ),
         ("storageMigration.enabled=true", &["storageMigration.enabled needs scope.mode cluster"]),
+        ("metrics.auth=true,metrics.tls.secretName=a", &["metrics.auth needs scope.mode cluster"]),
         (
             "auth.create=true,auth.grants[0].namespaces.from=Selector",
             &[

@@ -16,6 +16,7 @@ mod ip_access_list;
 mod leadership;
 mod lifecycle;
 mod lifetime;
+mod metrics;
 mod permission_assignment;
 mod protocol;
 mod provisioning;

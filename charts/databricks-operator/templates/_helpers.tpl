@@ -88,6 +88,10 @@ app.kubernetes.io/instance: {{ .Release.Name }}
 {{ regexFind "[0-9]+$" .Values.operator.healthAddress }}
 {{- end }}
 
+{{- define "databricks-operator.metricsName" -}}
+{{ include "databricks-operator.fullname" . }}-metrics
+{{- end }}
+
 {{- /* The flags of the operator as one mapping. The chart gives them names in camel case, like values. */ -}}
 {{- define "databricks-operator.flags" -}}
 {{- $flags := deepCopy .Values.operator -}}
@@ -99,6 +103,15 @@ app.kubernetes.io/instance: {{ .Release.Name }}
 {{- $_ := set $flags "noProxy" .Values.proxy.noProxy -}}
 {{- if or .Values.caBundle.configMapName .Values.caBundle.secretName -}}
 {{- $_ := set $flags "caBundle" "/etc/databricks-operator/ca/ca.crt" -}}
+{{- end -}}
+{{- $metrics := .Values.metrics -}}
+{{- /* At the same addresses as health. */ -}}
+{{- $host := regexReplaceAll "[0-9]+$" .Values.operator.healthAddress "" -}}
+{{- $_ := set $flags "metricsAddress" (ternary (printf "%s%d" $host (int $metrics.port)) "Off" $metrics.enabled) -}}
+{{- if and $metrics.enabled $metrics.tls.secretName -}}
+{{- $_ := set $flags "metricsTlsCert" "/etc/databricks-operator/metrics/tls.crt" -}}
+{{- $_ := set $flags "metricsTlsKey" "/etc/databricks-operator/metrics/tls.key" -}}
+{{- $_ := set $flags "metricsAuth" $metrics.auth -}}
 {{- end -}}
 {{ toYaml $flags }}
 {{- end }}
