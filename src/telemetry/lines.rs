@@ -15,7 +15,7 @@ use tracing_subscriber::fmt::MakeWriter;
 use super::LogFormat;
 
 /// Lines that may wait: some MB.
-const QUEUE: usize = 8192;
+const QUEUE: usize = 4096;
 
 enum Message {
     Line(Vec<u8>),

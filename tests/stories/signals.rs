@@ -201,22 +201,35 @@ async fn a_log_that_nobody_reads_stops_nobody() {
     redirected(&mut story, kubeconfig(), &format!("2>'{}'", path.display()), &flags).await;
     story.apply(&list(&story, "office")).await;
     story.wait_ready(KIND, "office").await;
-    // Far more than pipe and queue hold.
-    compared(&story, 40).await;
+    // Each makes a hundred lines and more: far more than pipe and queue hold.
+    let names: Vec<String> = (0..50).map(|n| format!("list-{n}")).collect();
+    for name in &names {
+        let mut list = list(&story, name);
+        list["metadata"]["name"] = json!(name);
+        story.apply(&list).await;
+    }
+    for name in &names {
+        story.wait_ready(KIND, name).await;
+    }
     story.patch(KIND, "office", json!({"spec": {"label": "branch"}})).await;
     story.wait_ready(KIND, "office").await;
 
     // No task of the runtime, whose end would wait for it.
     let (read, reading) = tokio::sync::oneshot::channel();
+    let count = Arc::new(std::sync::atomic::AtomicUsize::new(0));
+    let counting = count.clone();
     std::thread::spawn(move || {
         let (mut text, mut chunk) = (String::new(), vec![0; 1 << 16]);
         while !text.contains("log lines are missing here") {
             let length = pipe.read(&mut chunk).unwrap();
             text += &String::from_utf8_lossy(&chunk[..length]);
+            counting.store(text.lines().count(), std::sync::atomic::Ordering::Relaxed);
         }
         read.send((text, pipe))
     });
-    let told = tokio::time::timeout(SOON, reading).await.expect("it says what is missing");
+    let told = tokio::time::timeout(SOON, reading)
+        .await
+        .unwrap_or_else(|_| panic!("{count:?} lines and not a word"));
     let (text, pipe) = told.unwrap();
     let told = text.lines().find(|line| line.contains("log lines are missing here")).unwrap();
     let told: Option<Value> = serde_json::from_str(told).ok();
