@@ -7,7 +7,7 @@ help:
 	@echo 'make up     the same to try things out: leaves it running in the background'
 	@echo 'make down   ends what `make up` started'
 	@echo 'make test   all tests'
-	@echo 'make generate   writes anew what is generated: CRDs, rules of access control, what the chart has of them, the manifest of config/install, tables of tests'
+	@echo 'make generate   writes anew what is generated: CRDs, rules of access control, what the chart has of them, the manifest of config/install, config/argocd, tables of tests'
 
 demo up down: build
 	@$(WORLD) $@
@@ -21,6 +21,7 @@ generate: cargo
 	cargo run --locked --quiet -- crds --out crds --out charts/databricks-operator/files/crds
 	cargo run --locked --quiet -- rbac --out charts/databricks-operator/files
 	UPDATE=1 cargo test --locked --quiet --test ids --test chart
+	UPDATE=1 cargo test --locked --quiet --test argocd_health in_step
 
 build: cargo
 	cargo build --locked -p databricks-operator -p world

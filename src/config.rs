@@ -154,7 +154,8 @@ fn listen(text: &str) -> Result<Listen, String> {
 }
 
 fn duration(text: &str) -> Result<Duration, String> {
-    parse_duration(text).ok_or_else(|| "write a duration such as 30s, 10m or 1h30m".into())
+    let read = parse_duration(text).filter(|duration| !duration.is_zero());
+    read.ok_or_else(|| "write a duration such as 30s, 10m or 1h30m, and not zero".into())
 }
 
 /// Not checked here: clap would show the value in its message.
@@ -164,6 +165,20 @@ fn secret(text: &str) -> Result<SecretString, Infallible> {
 
 fn interval(text: &str) -> Result<Interval, String> {
     if text == "Never" { Ok(Interval(None)) } else { duration(text).map(|d| Interval(Some(d))) }
+}
+
+/// What [`is_dns`] asks for.
+const DNS: &str = "write lower-case letters, digits, '-' and '.'";
+
+/// Whether this can be the name of an object of Kubernetes (RFC 1123), with at most so many bytes.
+fn is_dns(name: &str, longest: usize) -> bool {
+    let plain = |c: u8| c.is_ascii_lowercase() || c.is_ascii_digit();
+    let label = |label: &str| {
+        let bytes = label.as_bytes();
+        let ends = bytes.first().zip(bytes.last()).is_some_and(|(first, last)| plain(*first) && plain(*last));
+        ends && bytes.iter().all(|c| plain(*c) || *c == b'-')
+    };
+    name.len() <= longest && name.split('.').all(label)
 }
 
 impl Run {
@@ -193,10 +208,30 @@ impl Run {
         if self.metrics_auth && self.metrics_tls_cert.is_none() {
             return Err("--metrics-auth needs --metrics-tls-cert and --metrics-tls-key: tokens are not taken in plain".into());
         }
+        // An empty one would be the whole cluster.
+        if let Some(wrong) = self.namespaces.iter().find(|name| !is_dns(name, 63) || name.contains('.')) {
+            return Err(format!("--namespaces has {wrong:?}, which is no name of a namespace"));
+        }
+        if let Some(twice) = self.namespaces.iter().find(|name| self.times(name) > 1) {
+            return Err(format!("--namespaces has {twice} more than once"));
+        }
+        if self.https_proxy.is_none() && !self.no_proxy.is_empty() {
+            return Err("--no-proxy is given without --https-proxy".into());
+        }
         if self.leader_elect {
+            if !is_dns(&self.lease_name, 253) {
+                return Err(format!("--lease-name {:?} is no name of a Lease: {DNS}", self.lease_name));
+            }
+            if let Some(wrong) = self.lease_namespace.as_ref().filter(|name| !is_dns(name, 63)) {
+                return Err(format!("--lease-namespace {wrong:?} is no name of a namespace: {DNS}"));
+            }
             self.lease(String::new()).check()?;
         }
         self.traces().map(drop)
+    }
+
+    fn times(&self, namespace: &str) -> usize {
+        self.namespaces.iter().filter(|name| *name == namespace).count()
     }
 
     /// How to hold the lease. `namespace` is where it is when nothing is said.
@@ -245,7 +280,11 @@ impl Run {
     /// The way out for both clients. Reads the file of `--ca-bundle`.
     pub fn egress(&self) -> Result<Egress, String> {
         let roots = |path: &PathBuf| {
-            let pem = std::fs::read(path).map_err(|e| format!("it cannot be read: {e}"));
+            let pem = match std::fs::metadata(path) {
+                // Reading one would wait for ever for whoever writes to it.
+                Ok(about) if !about.is_file() => Err("it is not a file".into()),
+                _ => std::fs::read(path).map_err(|e| format!("it cannot be read: {e}")),
+            };
             let roots = pem.and_then(|pem| databricks::roots(&pem));
             roots.map_err(|e| format!("--ca-bundle {} cannot be used: {e}", path.display()))
         };

@@ -6,8 +6,9 @@
 use std::time::Duration;
 
 use databricks_operator::databricks::{
-    Client, Connection, Error, Host, HostPolicy, Optional, Pages, Request, Settings, path,
+    Client, Connection, Error, Host, HostPolicy, Optional, Pages, Request, Settings, Urgency, path,
 };
+use databricks_operator::engine::access::{Permit, Reader, Writer};
 use secrecy::SecretString;
 use serde::de::IgnoredAny;
 use serde_json::{Value, json};
@@ -30,13 +31,50 @@ fn client(simulator: &Simulator, account_id: &str, secret: &str) -> Client {
         client_secret: SecretString::from(secret.to_owned()),
     };
     let settings = Settings {
-        request_timeout: Duration::from_secs(1),
+        request_timeout: Duration::from_secs(2),
         write_timeout: Duration::from_secs(1),
         requests_per_second: 1e4,
         burst: 1000,
         ..Settings::default()
     };
     Client::new(connection, &settings).unwrap()
+}
+
+/// One change by each method of a writer, and what became of it.
+async fn changes(client: &Client, permit: Permit) -> [Result<IgnoredAny, Error>; 4] {
+    let writer = Writer::new(Reader::new(client.clone(), Urgency::Urgent), permit);
+    let one = || at(client, &["credentials", "1"]);
+    [
+        writer.post(at(client, &["credentials"]), json!({})).await,
+        writer.put(one(), json!({})).await,
+        writer.patch(one(), None, json!({})).await,
+        writer.delete(one()).await.map(|()| IgnoredAny),
+    ]
+}
+
+#[tokio::test]
+async fn without_the_right_to_write_nothing_is_sent_to_change_anything() {
+    let (simulator, client) = start().await;
+    for change in changes(&client, Permit::while_valid(|| false)).await {
+        assert!(matches!(change, Err(Error::Fenced { .. })), "{change:?}");
+    }
+    assert_eq!(simulator.calls("*", "*/credentials*"), 0);
+    for change in changes(&client, Permit::sole()).await {
+        assert!(!matches!(change, Err(Error::Fenced { .. })), "{change:?}");
+    }
+    assert_eq!(simulator.calls("*", "*/credentials*"), 4);
+}
+
+/// A change that outlived the lease would be one of somebody who no longer leads.
+#[tokio::test]
+async fn a_change_is_given_up_sooner_than_a_read() {
+    let (simulator, client) = start().await;
+    let (path, delay_ms) = ("*/credentials*".into(), 1500);
+    simulator.fault(Fault { path, delay_ms, when: When::After, ..Fault::default() });
+    for change in changes(&client, Permit::sole()).await {
+        assert!(matches!(change, Err(Error::Unknown { .. })), "{change:?}");
+    }
+    list(&client).await.unwrap();
 }
 
 fn at(client: &Client, rest: &[&str]) -> String {

@@ -33,8 +33,13 @@ const PROMISES: &[(&str, &str)] = &[
     ),
     ("GO-04", "applying the same manifest again changes nothing"),
     ("GO-06", "lists without order are compared as sets"),
+    (
+        "GO-07",
+        "Argo CD shows each status as what it is, whatever the order of the conditions, and Flux agrees",
+    ),
     ("GO-08", "all manifests applied at once, in any order, converge"),
     ("GO-09", "all objects deleted at once, in any order, converge"),
+    ("GO-12", "each action for Argo CD patches one field"),
     ("HA-01", "of two replicas one acts; when it dies or ends, the other takes over, soon"),
     ("HA-02", "a replica that cannot renew its lease stops writing before another can begin"),
     ("HA-03", "the end of a process waits for the calls under way, and loses no id"),

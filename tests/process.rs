@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
+use serde_json::json;
 use world::{Cluster, ControlPlane, Operator, eventually, fast, fresh_dir};
 
 const BINARY: &str = env!("CARGO_BIN_EXE_databricks-operator");
@@ -134,18 +135,26 @@ async fn flags_that_cannot_be_meant_are_refused_before_anything_is_done() {
             "--metrics-tls-cert /no/such/file cannot be read",
         ),
         (&["--metrics-tls-cert=/dev/null", "--metrics-tls-key=/dev/null"], "it holds no certificate in PEM"),
+        (&["--lease-name=Foo_Bar"], "--lease-name \"Foo_Bar\" is no name"),
+        (&["--lease-name=a..b"], "--lease-name"),
+        (&["--lease-name="], "--lease-name"),
+        (&["--lease-namespace="], "--lease-namespace"),
+        (&["--namespaces="], "--namespaces has \"\""),
+        (&["--namespaces=team-a,"], "--namespaces has \"\""),
+        (&["--namespaces=team-a,team.b"], "--namespaces has \"team.b\""),
+        (&["--namespaces=team-a,team-b,team-a"], "--namespaces has team-a more than once"),
+        (&["--no-proxy=.svc"], "--no-proxy is given without --https-proxy"),
     ] {
         let end = run(None, &[&["run", ANYWHERE], flags].concat()).await;
         end.assert_fails_saying(&[says]);
         assert!(!end.lines[0].contains("hunter2"), "{:?}", end.lines);
     }
-    for flags in [
-        &["--resync-interval=soon"][..],
-        &["--health-address=8081"],
-        &["--metrics-address=8080"],
-        &["--no-such-flag"],
-    ] {
-        let end = run(None, &[&["run"], flags].concat()).await;
+    let unread =
+        ["--resync-interval=soon", "--resync-interval=0s", "--request-timeout=0s", "--write-timeout=0m"];
+    let more = ["--health-address=8081", "--metrics-address=8080", "--no-such-flag"];
+    for flags in unread.into_iter().chain(more) {
+        let flags = &[flags];
+        let end = run(None, &[&["run"], &flags[..]].concat()).await;
         let name = flags[0].split('=').next().unwrap();
         assert_eq!(end.code, Some(2), "{:?}", end.lines);
         assert!(end.lines[0].starts_with("error: ") && end.lines[0].contains(name), "{:?}", end.lines);
@@ -184,6 +193,32 @@ async fn an_installation_that_lacks_something_says_what() {
         let end = run(Some(&nobody), &[&["run", ANYWHERE], scope].concat()).await;
         end.assert_fails_saying(&forbidden);
     }
+
+    // It may list in one of its namespaces only, and do nothing else there.
+    let place = json!({"name": "some", "namespace": "default"});
+    let rule = json!({"apiGroups": ["databricks-operator.io"], "resources": ["*"], "verbs": ["list"]});
+    let api = "rbac.authorization.k8s.io/v1";
+    let some = json!({"apiVersion": "v1", "kind": "List", "items": [
+        {"apiVersion": api, "kind": "Role", "metadata": place, "rules": [rule]},
+        {"apiVersion": api, "kind": "RoleBinding", "metadata": place,
+         "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "Role", "name": "some"},
+         "subjects": [{"kind": "ServiceAccount", "name": "nobody", "namespace": "default"}]},
+    ]});
+    cluster.kubectl(&["apply", "-f", "-"], &some.to_string()).await.unwrap();
+    let end = run(Some(&nobody), &["run", ANYWHERE, "--namespaces=default"]).await;
+    end.assert_fails_saying(&[
+        "may not watch",
+        "patch workspaces/status",
+        "in namespace default",
+        "grant it",
+    ]);
+    let all = json!([{"op": "replace", "path": "/rules/0/verbs", "value": ["*"]},
+        {"op": "add", "path": "/rules/-", "value": {"apiGroups": ["events.k8s.io"], "resources": ["events"], "verbs": ["*"]}}]);
+    let patch = all.to_string();
+    cluster.kubectl(&["patch", "role", "some", "--type=json", "--patch", &patch], "").await.unwrap();
+    let end = run(Some(&nobody), &["run", ANYWHERE, "--namespaces=default,team-b"]).await;
+    end.assert_fails_saying(&["may not list databricksauths", "\"team-b\"", "grant it"]);
+
     let stranger = kubeconfig(dir.join("stranger"), server, Some(ca), "no-such-token");
     run(Some(&stranger), &["run", ANYWHERE]).await.assert_fails_saying(&["the API server cannot be used"]);
     let distrusting = kubeconfig(dir.join("distrusting"), server, None, token.trim());

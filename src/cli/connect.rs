@@ -3,12 +3,21 @@
 
 use std::time::Duration;
 
+use k8s_openapi::api::authorization::v1::{ResourceRule, SelfSubjectRulesReview, SelfSubjectRulesReviewSpec};
+use k8s_openapi::api::rbac::v1::PolicyRule;
+use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use kube::Client;
+use kube::api::PostParams;
 use kube::config::Kubeconfig;
 use secrecy::ExposeSecret;
 
 use crate::config::Run;
 use crate::databricks::{Egress, Proxy};
+
+/// How long the API server may take for one answer.
+const PATIENCE: Duration = Duration::from_secs(20);
+/// What to do about a right that is missing.
+const GRANT: &str = "grant it what `databricks-operator rbac` writes";
 
 /// A client for the cluster of KUBECONFIG, or the one that this runs in. Fails with one line.
 pub async fn connect(egress: &Egress) -> Result<Client, String> {
@@ -38,41 +47,97 @@ pub async fn connect(egress: &Egress) -> Result<Client, String> {
 
 /// Finds out in a moment, and says in one line, what would otherwise be an endless loop of failing watches.
 pub async fn check_cluster(client: &Client, run: &Run) -> Result<(), String> {
-    let namespace = run.namespaces.first();
-    for crd in super::crds() {
-        let (plural, kind) = (&crd.spec.names.plural, &crd.spec.names.kind);
-        let gvk = kube::core::GroupVersionKind::gvk(&crd.spec.group, "v1alpha1", kind);
-        let resource = kube::core::ApiResource::from_gvk_with_plural(&gvk, plural);
-        let api: kube::Api<kube::core::DynamicObject> = match namespace {
-            Some(namespace) => kube::Api::namespaced_with(client.clone(), namespace, &resource),
-            None => kube::Api::all_with(client.clone(), &resource),
-        };
-        let one =
-            kube::api::ListParams::default().limit(1).labels(run.selector.as_deref().unwrap_or_default());
-        match tokio::time::timeout(Duration::from_secs(20), look(&api, &one)).await {
-            Ok(Ok(_)) => {}
-            // By the code: the 404 of a group without any CRD is a plain page, which says no reason.
-            Ok(Err(kube::Error::Api(s))) if s.code == 404 => {
-                return Err(format!(
-                    "the CRD {plural}.{} is not installed: kubectl apply -f crds/",
-                    crd.spec.group
-                ));
-            }
-            Ok(Err(kube::Error::Api(s))) if s.is_forbidden() => {
-                return Err(format!(
-                    "the operator may not list {plural}: {}; grant it what `databricks-operator rbac` writes",
-                    s.message
-                ));
-            }
-            Ok(Err(e)) => return Err(format!("the API server cannot be used: {}", chain(&e))),
-            Err(_) => {
-                return Err(
-                    "the API server did not answer within 20s: is the address in KUBECONFIG right?".into()
-                );
-            }
+    let mut scopes: Vec<Option<&str>> = run.namespaces.iter().map(|namespace| Some(&**namespace)).collect();
+    if scopes.is_empty() {
+        scopes.push(None);
+    }
+    for scope in scopes {
+        for crd in super::crds() {
+            check_list(client, run, &crd, scope).await?;
         }
+        check_rights(client, scope).await?;
     }
     Ok(())
+}
+
+/// Whether the objects of a kind can be listed.
+async fn check_list(
+    client: &Client,
+    run: &Run,
+    crd: &CustomResourceDefinition,
+    scope: Option<&str>,
+) -> Result<(), String> {
+    let (plural, kind) = (&crd.spec.names.plural, &crd.spec.names.kind);
+    let gvk = kube::core::GroupVersionKind::gvk(&crd.spec.group, "v1alpha1", kind);
+    let resource = kube::core::ApiResource::from_gvk_with_plural(&gvk, plural);
+    let api: kube::Api<kube::core::DynamicObject> = match scope {
+        Some(namespace) => kube::Api::namespaced_with(client.clone(), namespace, &resource),
+        None => kube::Api::all_with(client.clone(), &resource),
+    };
+    let one = kube::api::ListParams::default().limit(1).labels(run.selector.as_deref().unwrap_or_default());
+    match tokio::time::timeout(PATIENCE, look(&api, &one)).await {
+        Ok(Ok(())) => Ok(()),
+        // By the code: the 404 of a group without any CRD is a plain page, which says no reason.
+        Ok(Err(kube::Error::Api(s))) if s.code == 404 => {
+            Err(format!("the CRD {plural}.{} is not installed: kubectl apply -f crds/", crd.spec.group))
+        }
+        Ok(Err(kube::Error::Api(s))) if s.is_forbidden() => {
+            Err(format!("the operator may not list {plural}: {}; {GRANT}", s.message))
+        }
+        Ok(Err(e)) => Err(format!("the API server cannot be used: {}", chain(&e))),
+        Err(_) => Err("the API server did not answer within 20s: is the address in KUBECONFIG right?".into()),
+    }
+}
+
+/// Whether the other rights are there, by the API server's own word. A watch that is refused would fail without end, and an
+/// operator that reads but may not write its status would act blindly.
+async fn check_rights(client: &Client, scope: Option<&str>) -> Result<(), String> {
+    let spec = SelfSubjectRulesReviewSpec { namespace: Some(scope.unwrap_or("default").to_owned()) };
+    let review = SelfSubjectRulesReview { spec, ..SelfSubjectRulesReview::default() };
+    let api: kube::Api<SelfSubjectRulesReview> = kube::Api::all(client.clone());
+    let params = PostParams::default();
+    let asked = api.create(&params, &review);
+    // Whoever may not ask, which all may by default, finds out later.
+    let Ok(Ok(SelfSubjectRulesReview { status: Some(told), .. })) =
+        tokio::time::timeout(PATIENCE, asked).await
+    else {
+        return Ok(());
+    };
+    let missing = missing(&crate::rbac::rules().operator, &told.resource_rules);
+    // Some authorizers answer questions and write no lists.
+    if missing.is_empty() || told.incomplete {
+        return Ok(());
+    }
+    let place = scope.map(|namespace| format!(" in namespace {namespace}")).unwrap_or_default();
+    Err(format!("the operator may not {}{place}; {GRANT}", missing.join(", ")))
+}
+
+/// What of these rules is in none of those.
+fn missing(needed: &[PolicyRule], granted: &[ResourceRule]) -> Vec<String> {
+    let has = |list: &[String], what: &str| list.iter().any(|one| one == what || one == "*");
+    let mut missing = vec![];
+    for rule in needed {
+        for (group, resource) in pairs(rule) {
+            let may = |verb: &str| {
+                granted.iter().any(|granted| {
+                    let groups = granted.api_groups.as_deref().unwrap_or_default();
+                    let resources = granted.resources.as_deref().unwrap_or_default();
+                    let of_all =
+                        resource.split_once('/').is_some_and(|(_, sub)| has(resources, &format!("*/{sub}")));
+                    has(&granted.verbs, verb) && has(groups, group) && (has(resources, resource) || of_all)
+                })
+            };
+            missing
+                .extend(rule.verbs.iter().filter(|verb| !may(verb)).map(|verb| format!("{verb} {resource}")));
+        }
+    }
+    missing
+}
+
+/// The groups and resources of a rule.
+fn pairs(rule: &PolicyRule) -> impl Iterator<Item = (&str, &str)> {
+    let groups = rule.api_groups.iter().flatten();
+    groups.flat_map(|group| rule.resources.iter().flatten().map(move |resource| (&**group, &**resource)))
 }
 
 /// An error with its causes, on one line.
@@ -126,5 +191,43 @@ async fn look(api: &kube::Api<kube::core::DynamicObject>, which: &kube::api::Lis
             Err(kube::Error::Api(s)) if s.code == 429 => tokio::time::sleep(Duration::from_millis(500)).await,
             result => return result.map(drop),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn words(text: &str) -> Option<Vec<String>> {
+        Some(text.split(' ').map(str::to_owned).collect())
+    }
+
+    #[test]
+    fn a_right_is_missing_where_no_rule_gives_it() {
+        let rule = |group: &str, resources: &str, verbs: &str| PolicyRule {
+            api_groups: words(group),
+            resources: words(resources),
+            verbs: words(verbs).unwrap_or_default(),
+            ..PolicyRule::default()
+        };
+        let granted = |group: &str, resources: &str, verbs: &str| ResourceRule {
+            api_groups: words(group),
+            resources: words(resources),
+            verbs: words(verbs).unwrap_or_default(),
+            ..ResourceRule::default()
+        };
+        let needed = [rule("g", "cats dogs", "list watch"), rule("g", "cats/status", "patch")];
+        let all = ["list cats", "watch cats", "list dogs", "watch dogs", "patch cats/status"];
+        assert_eq!(missing(&needed, &[]), all);
+        assert_eq!(missing(&needed, &[granted("other", "*", "*")]), all);
+        assert_eq!(
+            missing(&needed, &[granted("g", "cats dogs", "list"), granted("g", "*/status", "*")]),
+            ["watch cats", "watch dogs"]
+        );
+        assert_eq!(missing(&needed, &[granted("*", "*", "list watch patch")]), [""; 0]);
+        assert_eq!(
+            missing(&needed, &[granted("g", "*", "list watch"), granted("g", "cats/status", "patch")]),
+            [""; 0]
+        );
     }
 }

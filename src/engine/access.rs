@@ -27,7 +27,7 @@ impl Permit {
         Permit(Arc::new(valid))
     }
 
-    /// Whether something may be written now.
+    /// Whether a change may be sent now.
     pub fn holds(&self) -> bool {
         (self.0)()
     }

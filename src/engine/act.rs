@@ -305,8 +305,8 @@ impl Work<'_> {
             return Err(Error::Conflict("the object was changed meanwhile".into()));
         }
         let _one_at_a_time = self.guard(known, None, Some(&seen)).await?;
-        let (account, kind) = (known.admission.session.client.account_id(), &self.subject.who.kind);
-        if let Err(message) = self.engine.breaker.let_go(account, kind, &seen.id) {
+        let account = known.admission.session.client.account_id();
+        if let Err(message) = self.engine.breaker.let_go(account, &self.subject.uid()) {
             return Ok(Outcome::Blocked { reason: Reason::TooManyDeletions, message });
         }
         match self.driver.delete(&known.writer, &seen.id).await {

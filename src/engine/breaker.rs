@@ -23,7 +23,8 @@ pub struct Breaker {
 
 #[derive(Default)]
 struct Account {
-    /// When each object was first let go; deleting one again until it is gone counts once.
+    /// When each Kubernetes object, by its UID, was first let go; deleting again until it is gone counts once, and one that was
+    /// applied again counts again.
     let_go: HashMap<String, Instant>,
     tripped: bool,
 }
@@ -34,9 +35,9 @@ impl Breaker {
         Breaker { limit, accounts: Mutex::default() }
     }
 
-    /// Whether the object may be deleted; if not, why, and what a person can do.
-    pub fn let_go(&self, account: &str, kind: &str, id: &str) -> Result<(), String> {
-        self.at(Instant::now(), account, format!("{kind}/{id}"))
+    /// Whether what this Kubernetes object stands for may be deleted; if not, why, and what a person can do.
+    pub fn let_go(&self, account: &str, uid: &str) -> Result<(), String> {
+        self.at(Instant::now(), account, uid)
     }
 
     /// In how many accounts deletion is stopped.
@@ -45,19 +46,19 @@ impl Breaker {
         accounts.values().filter(|account| account.tripped).count()
     }
 
-    fn at(&self, now: Instant, account: &str, object: String) -> Result<(), String> {
+    fn at(&self, now: Instant, account: &str, uid: &str) -> Result<(), String> {
         if self.limit == 0 {
             return Ok(());
         }
         let mut accounts = self.accounts.lock().expect("no panic while held");
         let state = accounts.entry(account.to_owned()).or_default();
-        if state.let_go.contains_key(&object) {
+        if state.let_go.contains_key(uid) {
             return Ok(());
         }
         state.let_go.retain(|_, at| now.saturating_duration_since(*at) < WINDOW);
         let limit = usize::try_from(self.limit).unwrap_or(usize::MAX);
         if !state.tripped && state.let_go.len() < limit {
-            state.let_go.insert(object, now);
+            state.let_go.insert(uid.to_owned(), now);
             return Ok(());
         }
         if !std::mem::replace(&mut state.tripped, true) {
@@ -79,8 +80,8 @@ mod tests {
     fn what_is_too_much_stays_stopped_and_other_accounts_go_on() {
         let breaker = Breaker::new(2);
         let start = Instant::now();
-        let at = |minutes: u64, account: &str, object: &str| {
-            breaker.at(start + Duration::from_secs(60 * minutes), account, object.into())
+        let at = |minutes: u64, account: &str, uid: &str| {
+            breaker.at(start + Duration::from_secs(60 * minutes), account, uid)
         };
         assert!(at(0, "a", "1").is_ok());
         assert!(at(1, "a", "2").is_ok());
@@ -99,6 +100,6 @@ mod tests {
     #[test]
     fn no_limit_is_none() {
         let breaker = Breaker::new(0);
-        assert!((0..1000).all(|n| breaker.let_go("a", "Kind", &n.to_string()).is_ok()));
+        assert!((0..1000).all(|n| breaker.let_go("a", &n.to_string()).is_ok()));
     }
 }

@@ -82,13 +82,15 @@ pub struct Lease {
     seen: Option<(api::Lease, Instant)>,
     /// Our record as it was last written.
     ours: Option<api::Lease>,
+    /// What was last sent, by the time in it, and when: it may be made though we were not told.
+    sent: Option<(MicroTime, Instant)>,
 }
 
 impl Lease {
     /// A lease that is not held yet.
     pub fn new(client: Client, settings: Settings) -> Lease {
         let leases = Api::namespaced(client, &settings.namespace);
-        Lease { leases, settings, until: Arc::default(), seen: None, ours: None }
+        Lease { leases, settings, until: Arc::default(), seen: None, ours: None, sent: None }
     }
 
     /// Holds while a change that begins now is over before the lease is.
@@ -143,7 +145,10 @@ impl Lease {
             match self.try_acquire().await {
                 Ok(true) => return Ok(()),
                 Ok(false) => complained = false,
-                Err(kube::Error::Api(status)) if status.is_forbidden() || status.is_not_found() => {
+                // That somebody was faster, or the server is busy, passes. What else it refuses it refuses for ever.
+                Err(kube::Error::Api(status))
+                    if (400..500).contains(&status.code) && ![408, 409, 429].contains(&status.code) =>
+                {
                     return Err(format!(
                         "the lease {} cannot be used: {}; grant get, create and update of leases in an existing namespace, \
                          or say --leader-elect=false if this is the only replica",
@@ -213,11 +218,19 @@ impl Lease {
             }
             Err(error) => Lost::Unclear(error.to_string()),
         };
-        // Our own write may have been made although we were not told.
         match self.bounded(self.leases.get_opt(&self.settings.name)).await {
             Ok(Some(record)) if holder(&record) == Some(&self.settings.identity) => {
+                // Our own write may have been made although we were not told: it counts like any other.
+                let made = record.spec.as_ref().and_then(|spec| spec.renew_time.as_ref());
+                let sent = self.sent.as_ref().filter(|(time, _)| Some(time) == made).map(|(_, sent)| *sent);
                 self.ours = Some(record);
-                Err(error)
+                match sent.map(|sent| sent + self.settings.duration).filter(|until| *until > Instant::now()) {
+                    Some(until) => {
+                        *self.until.lock().expect("no panic while held") = Some(until);
+                        Ok(())
+                    }
+                    None => Err(error),
+                }
             }
             Ok(Some(record)) => Err(Lost::Taken(holder(&record).unwrap_or("nobody").to_owned())),
             Ok(None) => Err(Lost::Taken("whoever deleted it".into())),
@@ -228,8 +241,12 @@ impl Lease {
     /// Writes our name over the record it was read as; whether nobody else was faster. What counts is when this was sent.
     async fn write(&mut self, record: Option<api::Lease>) -> kube::Result<bool> {
         let fresh = record.is_none();
-        let record = self.signed(record);
+        // By the microsecond, as the API server keeps it.
+        let now = Timestamp::now();
+        let now = MicroTime(Timestamp::from_microsecond(now.as_microsecond()).unwrap_or(now));
+        let record = self.signed(record, now.clone());
         let sent = Instant::now();
+        self.sent = Some((now, sent));
         let (params, name) = (PostParams::default(), &self.settings.name);
         let written = if fresh {
             self.bounded(self.leases.create(&params, &record)).await
@@ -248,13 +265,12 @@ impl Lease {
     }
 
     /// The record as it says that we hold the lease.
-    fn signed(&self, record: Option<api::Lease>) -> api::Lease {
+    fn signed(&self, record: Option<api::Lease>, now: MicroTime) -> api::Lease {
         let name = Some(self.settings.name.clone());
         let mut record = record.unwrap_or_else(|| api::Lease {
             metadata: ObjectMeta { name, ..ObjectMeta::default() },
             spec: None,
         });
-        let now = MicroTime(Timestamp::now());
         let mine = holder(&record) == Some(&self.settings.identity);
         let spec = record.spec.get_or_insert_default();
         if !mine {
@@ -313,6 +329,13 @@ fn over(record: &api::Lease, since: Instant, now: Instant) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use axum::Router;
+    use axum::body::Bytes;
+    use axum::http::{Method, StatusCode};
+    use axum::response::IntoResponse;
+    use serde_json::json;
+    use tokio::time::advance;
+
     use super::*;
 
     fn settings(duration: u64, renew: u64, write: u64) -> Settings {
@@ -323,6 +346,115 @@ mod tests {
             duration: Duration::from_secs(duration),
             renew: Duration::from_secs(renew),
             write_timeout: Duration::from_secs(write),
+        }
+    }
+
+    /// An API server with one lease, which takes this long to answer.
+    #[derive(Clone, Default)]
+    struct Server {
+        record: Arc<Mutex<Option<api::Lease>>>,
+        delay: Arc<Mutex<Duration>>,
+    }
+
+    impl Server {
+        fn lease(&self, identity: &str) -> Lease {
+            let server = self.clone();
+            let answer = move |method: Method, body: Bytes| server.clone().answer(method, body);
+            let client = Client::new(Router::new().fallback(answer), "ns");
+            Lease::new(client, Settings { identity: identity.into(), ..settings(30, 5, 10) })
+        }
+
+        async fn answer(self, method: Method, body: Bytes) -> axum::response::Response {
+            let kept = || self.record.lock().unwrap().clone();
+            if method != Method::GET {
+                let mut record: api::Lease = serde_json::from_slice(&body).unwrap();
+                let before = kept().and_then(|kept| kept.resource_version());
+                if record.resource_version() != before {
+                    return refusal(409, "Conflict");
+                }
+                let next = before.map_or(1, |version| version.parse::<u32>().unwrap() + 1);
+                record.metadata.resource_version = Some(next.to_string());
+                *self.record.lock().unwrap() = Some(record);
+            }
+            let delay = *self.delay.lock().unwrap();
+            sleep(delay).await;
+            kept().map_or_else(|| refusal(404, "NotFound"), |record| axum::Json(record).into_response())
+        }
+
+        fn takes(&self, seconds: u64) {
+            *self.delay.lock().unwrap() = Duration::from_secs(seconds);
+        }
+    }
+
+    fn refusal(code: u16, reason: &str) -> axum::response::Response {
+        let status = json!({"kind": "Status", "status": "Failure", "code": code, "reason": reason});
+        (StatusCode::from_u16(code).unwrap(), axum::Json(status)).into_response()
+    }
+
+    /// Whether a change may be sent now, and whether it may a moment before and after so many seconds from now.
+    async fn ends_in(permit: &Permit, seconds: u64) -> bool {
+        let moment = Duration::from_millis(100);
+        advance(Duration::from_secs(seconds) - moment).await;
+        let before = permit.holds();
+        advance(moment * 2).await;
+        before && !permit.holds()
+    }
+
+    // The clock of these tests is the runtime's, which they move; no other clock does.
+
+    #[tokio::test(start_paused = true)]
+    async fn the_right_to_write_ends_in_time_by_the_moment_of_the_send() {
+        let server = Server::default();
+        let mut lease = server.lease("me");
+        let permit = lease.permit();
+        assert!(!permit.holds());
+        server.takes(2);
+        assert!(lease.try_acquire().await.unwrap());
+        // 30 s from the send, less the 10 s of a change, its margin of 1 s, and the 2 s that the answer took.
+        assert!(ends_in(&permit, 17).await);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_lease_that_is_not_renewed_is_taken_when_it_was_seen_for_its_time() {
+        let server = Server::default();
+        let (mut first, mut second) = (server.lease("first"), server.lease("second"));
+        assert!(first.try_acquire().await.unwrap());
+        assert!(!second.try_acquire().await.unwrap());
+        advance(Duration::from_millis(29_900)).await;
+        assert!(!second.try_acquire().await.unwrap());
+        advance(Duration::from_millis(200)).await;
+        assert!(second.try_acquire().await.unwrap());
+        let Err(Lost::Taken(by)) = first.try_renew().await else { panic!("it renewed what it lost") };
+        assert_eq!(by, "second");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_renewal_whose_answer_is_late_counts_from_its_send() {
+        let server = Server::default();
+        let mut lease = server.lease("me");
+        let permit = lease.permit();
+        assert!(lease.try_acquire().await.unwrap());
+        advance(Duration::from_secs(5)).await;
+        server.takes(60);
+        let soon_quick = async {
+            sleep(Duration::from_millis(4_900)).await;
+            server.takes(0);
+        };
+        // The write is made and given up after 5 s; the look that follows shows what it made.
+        let (renewed, ()) = tokio::join!(lease.try_renew(), soon_quick);
+        assert!(renewed.is_ok(), "{renewed:?}");
+        assert!(ends_in(&permit, 14).await);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_the_api_server_refuses_for_good_is_said_at_once() {
+        for (code, reason) in
+            [(400, "BadRequest"), (401, "Unauthorized"), (403, "Forbidden"), (422, "Invalid")]
+        {
+            let answer = move || async move { refusal(code, reason) };
+            let client = Client::new(Router::new().fallback(answer), "ns");
+            let error = Lease::new(client, settings(30, 5, 10)).acquire().await.unwrap_err();
+            assert!(error.starts_with("the lease ns/lease cannot be used"), "{error}");
         }
     }
 

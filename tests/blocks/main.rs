@@ -20,7 +20,15 @@ use serde_json::Value;
 const NOT_HERE: &[(&str, &str, &str)] = &[
     ("README.md", "make demo", "compiles, and its second line is what runs this test"),
     ("README.md", "make up", "compiles; an operator and the account of the demo are given here in its place"),
+    ("README.md", "databricks-operator run", "needs a proxy; see tests/egress"),
     ("docs/install.md", "docker buildx build", "needs a container engine; see tests/image.rs"),
+    ("docs/argocd.md", "kubectl patch configmap argocd-cm", "needs Argo CD; tests/argocd runs it"),
+    ("docs/argocd.md", "kubectl apply --server-side -f config/argocd/operator.yaml", "needs Argo CD"),
+    (
+        "docs/argocd.md",
+        "kubectl create secret generic databricks",
+        "needs Argo CD; tests/argocd syncs the samples",
+    ),
     (
         "docs/install.md",
         "cargo build --release",

@@ -28,7 +28,7 @@ fn sample(kind: &str) -> Value {
 }
 
 /// The samples of all kinds, with nothing changed but which account it is; what they take for granted is in that account.
-fn samples(story: &Story) -> Vec<Value> {
+pub fn samples(story: &Story) -> Vec<Value> {
     let mut samples: Vec<Value> = kinds().iter().map(|kind| sample(kind)).collect();
     for sample in &mut samples {
         match sample["kind"].as_str().unwrap() {

@@ -1,13 +1,14 @@
 //! What must hold for every version of every object of our kinds, in every story: a watch sees each version and checks it
 //! against the one before.
 //!
-//! ST-01 to ST-09 are about the status, GO-03 about what the operator may own.
+//! ST-01 to ST-09 are about the status, GO-03 about what the operator may own. GO-07: a status is one of those that
+//! `tests/argocd_health/statuses.rs` shows to Argo CD and Flux.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
 
 use databricks_operator::engine::cluster::FIELD_MANAGER;
-use databricks_operator::engine::status::Reason;
+use databricks_operator::engine::status::{ConditionType, Reason};
 use futures::StreamExt;
 use kube::Client;
 use kube::api::{Api, DynamicObject, WatchEvent, WatchParams};
@@ -145,6 +146,9 @@ fn generations(before: Option<&Value>, now: &Value, wrong: &mut Vec<String>) {
     }
     for condition in conditions(now) {
         let (type_, of) = (&condition["type"], condition["observedGeneration"].as_i64());
+        require(of == conditions(now)[0]["observedGeneration"].as_i64() && of >= observed, wrong, || {
+            format!("ST-04: {type_} is of generation {of:?}, the status of {observed:?}, and others differ")
+        });
         require(of.is_some_and(|of| of <= generation), wrong, || {
             format!("ST-04: {type_} has observedGeneration {of:?}, generation is {generation}")
         });
@@ -155,6 +159,20 @@ fn generations(before: Option<&Value>, now: &Value, wrong: &mut Vec<String>) {
 }
 
 fn kinds_of_conditions(before: Option<&Value>, now: &Value, wrong: &mut Vec<String>) {
+    for condition in conditions(now) {
+        let type_ = ConditionType::ALL.iter().find(|known| condition["type"] == known.name());
+        let statuses: &[&str] = match type_ {
+            None => &[],
+            Some(type_) if type_.always_there() => &["True", "False"],
+            Some(_) => &["True"],
+        };
+        require(statuses.iter().any(|status| condition["status"] == *status), wrong, || {
+            let (type_, status) = (&condition["type"], &condition["status"]);
+            format!(
+                "GO-07: Argo CD and Flux were not tested with {type_} {status}: see tests/argocd_health/statuses.rs"
+            )
+        });
+    }
     let written = [before, Some(now)].into_iter().flatten().any(|object| !conditions(object).is_empty());
     for type_ in ["Ready", "Synced", "ReferencesResolved"] {
         require(!written || condition(now, type_).is_some(), wrong, || format!("ST-03: there is no {type_}"));
@@ -217,7 +235,7 @@ fn fields(value: &Value) -> impl Iterator<Item = (&String, &Value)> {
     value.as_object().unwrap_or(&NONE).iter()
 }
 
-/// Covers ST-01, ST-02, ST-03, ST-04, ST-05, ST-08, ST-09, GO-03. Every story is watched so; this shows that the watch would see.
+/// Covers ST-01, ST-02, ST-03, ST-04, ST-05, ST-08, ST-09, GO-03, GO-07. Every story is watched so; this shows that the watch would see.
 #[test]
 fn each_violation_is_noticed_under_its_name() {
     let condition = |type_: &str, status: &str, reason: &str| {
@@ -251,6 +269,9 @@ fn each_violation_is_noticed_under_its_name() {
         ("ST-08", "/status/conditions/1/lastTransitionTime", json!("2026-01-01T00:00:01Z")),
         ("ST-09", "/status/conditions/0/reason", json!("Whatever")),
         ("ST-09", "/status/conditions/0/message", json!("Request ID 12")),
+        ("GO-07", "/status/conditions/1/type", json!("Other")),
+        ("GO-07", "/status/conditions/1/status", json!("Unknown")),
+        ("GO-07", "/status/conditions/1", condition("Suspended", "False", "SuspendedBySpec")),
         ("GO-03", "/metadata/managedFields/0/fieldsV1", json!({"f:spec": {"f:label": {}}})),
         ("GO-03", "/metadata/managedFields/0/fieldsV1", json!({"f:metadata": {"f:labels": {}}})),
     ];

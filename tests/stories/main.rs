@@ -4,6 +4,7 @@
 //! is shared. All of them are checked for what must hold at any time, see `invariants.rs`.
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking, its set-up too")]
 
+mod argocd;
 mod burst;
 mod credential;
 mod credentials;

@@ -23,6 +23,7 @@ const NEWEST: Module = Module {
     what: "control plane",
     go_mod: include_str!("../go/newest/go.mod"),
     go_sum: include_str!("../go/newest/go.sum"),
+    main_go: None,
     version_of: "k8s.io/kubernetes",
     stamp: KUBERNETES_STAMP,
     from_assets: true,
@@ -33,6 +34,7 @@ const OLDEST: Module = Module {
     what: "oldest control plane",
     go_mod: include_str!("../go/oldest/go.mod"),
     go_sum: include_str!("../go/oldest/go.sum"),
+    main_go: None,
     version_of: "k8s.io/kubernetes",
     stamp: KUBERNETES_STAMP,
     // Nobody knows of which version an API server there is.
@@ -44,6 +46,7 @@ const HELM: Module = Module {
     what: "tools",
     go_mod: include_str!("../go/helm/go.mod"),
     go_sum: include_str!("../go/helm/go.sum"),
+    main_go: None,
     version_of: "helm.sh/helm/v4",
     stamp: "-X helm.sh/helm/v4/internal/version.version=vVERSION",
     from_assets: false,
@@ -54,8 +57,44 @@ const KUBECONFORM: Module = Module {
     what: "tools",
     go_mod: include_str!("../go/kubeconform/go.mod"),
     go_sum: include_str!("../go/kubeconform/go.sum"),
+    main_go: None,
     version_of: "github.com/yannh/kubeconform",
     stamp: "-X main.version=vVERSION",
+    from_assets: false,
+};
+
+const ARGO_CD: Module = Module {
+    name: "argocd",
+    what: "tools",
+    go_mod: include_str!("../go/argocd/go.mod"),
+    go_sum: include_str!("../go/argocd/go.sum"),
+    main_go: None,
+    version_of: "github.com/argoproj/argo-cd/v3",
+    stamp: "-X github.com/argoproj/argo-cd/v3/common.version=VERSION",
+    from_assets: false,
+};
+
+/// The same modules and versions, with a program of our own.
+const ARGO_CD_LUA: Module =
+    Module { name: "argocd-lua", main_go: Some(include_str!("../go/argocd-lua/main.go")), ..ARGO_CD };
+
+/// Helm brings the library.
+const KSTATUS: Module = Module {
+    name: "kstatus",
+    main_go: Some(include_str!("../go/kstatus/main.go")),
+    version_of: "github.com/fluxcd/cli-utils",
+    stamp: "",
+    ..HELM
+};
+
+const REDIS: Module = Module {
+    name: "redis",
+    what: "tools",
+    go_mod: include_str!("../go/redis/go.mod"),
+    go_sum: include_str!("../go/redis/go.sum"),
+    main_go: Some(include_str!("../go/redis/main.go")),
+    version_of: "github.com/alicebob/miniredis/v2",
+    stamp: "",
     from_assets: false,
 };
 
@@ -76,10 +115,20 @@ pub enum Tool {
     /// Checks manifests against JSON schemas. Say with `-schema-location` where they are, or it fetches them from the
     /// internet.
     Kubeconform,
+    /// All of Argo CD in one program: the environment variable `ARGOCD_BINARY_NAME` says which part of it to be, such as
+    /// `argocd-repo-server`; it is the command line `argocd` without. Set `HOME` for that, or it reads and writes the
+    /// user's. Its build takes three minutes on two cores. See also [`argo_cd_source`].
+    ArgoCd,
+    /// Runs scripts for health and actions as Argo CD does; `go/argocd-lua/main.go` says how it is asked.
+    ArgoCdLua,
+    /// Says what kstatus makes of objects; `go/kstatus/main.go` says how it is asked.
+    Kstatus,
+    /// A Redis in memory, for Argo CD. It listens on its one argument, `HOST:PORT`.
+    Redis,
 }
 
 impl Tool {
-    /// Finds the program in the cache that [`Binaries::locate`] uses, else builds it there with Go: a minute or two,
+    /// Finds the program in the cache that [`Binaries::locate`] uses, else builds it there with Go: some minutes,
     /// with progress on standard error. `PATH` and `KUBEBUILDER_ASSETS` are not looked at, so that everybody has the
     /// same version.
     ///
@@ -92,8 +141,22 @@ impl Tool {
             Tool::Kubeconform => {
                 KUBECONFORM.locate("kubeconform", "github.com/yannh/kubeconform/cmd/kubeconform", &sources)
             }
+            Tool::ArgoCd => ARGO_CD.locate("argocd", "github.com/argoproj/argo-cd/v3/cmd", &sources),
+            Tool::ArgoCdLua => ARGO_CD_LUA.locate("argocd-lua", ".", &sources),
+            Tool::Kstatus => KSTATUS.locate("kstatus", ".", &sources),
+            Tool::Redis => REDIS.locate("redis", ".", &sources),
         }
     }
+}
+
+/// The folder with the sources of Argo CD, of the version of [`Tool::ArgoCd`], for its manifests. It is in Go's module
+/// cache, so it must not be written to; it is fetched if it is not there any more.
+///
+/// # Errors
+/// As [`Tool::locate`].
+pub fn argo_cd_source() -> Result<PathBuf, Error> {
+    let program = Tool::ArgoCd.locate()?;
+    ARGO_CD.source(&program, &Sources::of_environment()?)
 }
 
 /// Paths of the programs of a control plane.

@@ -26,7 +26,7 @@ use std::{
 
 use crate::error::tail_of;
 pub use crate::{
-    binaries::{Binaries, Release, Tool},
+    binaries::{Binaries, Release, Tool, argo_cd_source},
     error::Error,
 };
 

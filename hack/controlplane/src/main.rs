@@ -30,9 +30,19 @@ fn build() -> Result<(), Box<dyn Error>> {
     let newest = Binaries::locate(Release::Newest)?;
     let oldest = Binaries::locate(Release::Oldest)?;
     let (helm, kubeconform) = (Tool::Helm.locate()?, Tool::Kubeconform.locate()?);
+    let (argo_cd, redis) = (Tool::ArgoCd.locate()?, Tool::Redis.locate()?);
+    let (lua, kstatus) = (Tool::ArgoCdLua.locate()?, Tool::Kstatus.locate()?);
     let Binaries { etcd, kube_apiserver, kube_controller_manager, kubectl } = newest;
     let control_plane = [etcd, kube_apiserver, kube_controller_manager, kubectl];
-    for path in control_plane.iter().chain([&oldest.kube_apiserver, &helm, &kubeconform]) {
+    for path in control_plane.iter().chain([
+        &oldest.kube_apiserver,
+        &helm,
+        &kubeconform,
+        &argo_cd,
+        &redis,
+        &lua,
+        &kstatus,
+    ]) {
         println!("{}", path.display());
     }
     Ok(())

@@ -1,6 +1,6 @@
 //! Where a program comes from: `KUBEBUILDER_ASSETS`, else the user's cache, else a Go build into that cache.
 //!
-//! The Go modules are embedded, so a built test program needs no source tree. The cache key covers everything that
+//! The Go modules are embedded (most have no code, only requirements), so a built test program needs no source tree. The cache key covers everything that
 //! decides what is built; a new key builds beside the old one, so two checkouts of different versions do not fight.
 //! Go's own build cache makes such a rebuild cheap.
 
@@ -49,6 +49,8 @@ pub(crate) struct Module {
     pub(crate) what: &'static str,
     pub(crate) go_mod: &'static str,
     pub(crate) go_sum: &'static str,
+    /// For a program of our own: its `main.go`. Its Go package is then `.`.
+    pub(crate) main_go: Option<&'static str>,
     /// The required Go module whose version the programs have.
     pub(crate) version_of: &'static str,
     /// Linker flags that tell a program its version, with `VERSION`, `MAJOR` and `MINOR` in place of the numbers.
@@ -73,6 +75,24 @@ impl Module {
         Ok(path)
     }
 
+    /// Where Go keeps the sources of the module whose version the programs have; `program` is one of them. Needs no network
+    /// as long as they are still there.
+    pub(crate) fn source(&self, program: &Path, sources: &Sources) -> Result<PathBuf, Error> {
+        let dir = program.parent().expect("a program is in a directory").join("go");
+        let go = |args: &[&str]| {
+            let mut command = Command::new(&sources.go);
+            command.args(args).arg(self.version_of).current_dir(&dir).env("GOWORK", "off");
+            let output = command.output().map_err(Error::io("running", Path::new(&sources.go)))?;
+            if output.status.success() {
+                return Ok(String::from_utf8_lossy(&output.stdout).trim().to_owned());
+            }
+            let (program, status) = (format!("the sources of {}", self.name), output.status.to_string());
+            Err(Error::Build { program, status, tail: tail(&String::from_utf8_lossy(&output.stderr)) })
+        };
+        go(&["mod", "download"])?;
+        go(&["list", "-mod=readonly", "-m", "-f", "{{.Dir}}"]).map(PathBuf::from)
+    }
+
     /// The word that follows `start` in `go.mod`, where a line may begin with a directive and end with a comment.
     fn word_after(&self, start: &str) -> &str {
         let mut lines = self.go_mod.lines().map(|line| line.trim().trim_start_matches("require "));
@@ -95,7 +115,8 @@ impl Module {
 
     /// FNV-1a: no protection is needed, only a name that is the same with every compiler.
     fn key(&self) -> String {
-        let text = format!("{}{}{}", self.go_mod, self.go_sum, self.link_flags());
+        let main_go = self.main_go.unwrap_or_default();
+        let text = format!("{}{}{main_go}{}", self.go_mod, self.go_sum, self.link_flags());
         let hash = text.bytes().fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
             (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3)
         });
@@ -121,7 +142,9 @@ impl Build<'_> {
         if self.dir.join(self.program).is_file() {
             return Ok(());
         }
-        for (name, text) in [("go.mod", self.module.go_mod), ("go.sum", self.module.go_sum)] {
+        let Module { go_mod, go_sum, main_go, .. } = self.module;
+        let main_go = main_go.map(|text| ("main.go", text));
+        for (name, text) in [("go.mod", *go_mod), ("go.sum", *go_sum)].into_iter().chain(main_go) {
             let file = source.join(name);
             fs::write(&file, text).map_err(Error::io("writing", &file))?;
         }
@@ -247,6 +270,7 @@ pub(crate) mod tests {
         what: "examples",
         go_mod: "module example\n\ngo 1.26.0\n\nrequire example.org/tool v2.3.4 // a comment\n",
         go_sum: "",
+        main_go: None,
         version_of: "example.org/tool",
         stamp: "-X main.version=vVERSION-MAJOR-MINOR",
         from_assets: false,
@@ -304,5 +328,7 @@ pub(crate) mod tests {
         assert_ne!(MODULE.key(), newer.key());
         let other_sums = Module { go_sum: "example.org/tool h1:", ..MODULE };
         assert_ne!(MODULE.key(), other_sums.key());
+        let other_code = Module { main_go: Some("package main"), ..MODULE };
+        assert_ne!(MODULE.key(), other_code.key());
     }
 }

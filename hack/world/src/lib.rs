@@ -12,13 +12,15 @@
 
 mod cluster;
 mod operator;
+mod process;
 
 use std::fmt;
 use std::time::Duration;
 
 pub use cluster::{Cluster, fresh_dir};
-pub use controlplane::{ControlPlane, Release, Tool};
+pub use controlplane::{ControlPlane, Release, Tool, argo_cd_source};
 pub use operator::{Operator, fast};
+pub use process::Process;
 pub use simulator::{self, Simulator};
 use tokio::time::{Instant, sleep};
 

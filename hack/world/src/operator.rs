@@ -1,27 +1,19 @@
 //! The operator as a process, as users run it.
-//!
-//! It must not outlive a test that is killed. A watchdog, `sh` at the other end of a pipe that only we hold, kills it when
-//! the pipe closes; that works after `kill -9` of us too, and needs no unsafe code. What it kills is our child, or an orphan
-//! that we have not waited for, so its number means no other process (but for the instant between our waiting for one that
-//! ended and our ending its watchdog).
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
-use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, ExitStatus, Stdio};
+use std::process::{Command, ExitStatus, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use k8s_openapi::api::apps::v1::Deployment;
 
-use crate::{Cluster, Error, Result, blocking, eventually};
+use crate::{Cluster, Error, Process, Result, blocking, eventually};
 
 const READY_WITHIN: Duration = Duration::from_secs(20);
 const END_WITHIN: Duration = Duration::from_secs(40);
-
-const WATCHDOG: &str = "read -r pid && while read -r _; do :; done; kill -KILL $pid";
 
 /// The flags with which what takes minutes in a real account takes a moment in the simulated one. `instead` names flags
 /// (without `--`) with another value. The rechecks of what waits for a wake-up keep their minutes: with shorter ones no
@@ -49,8 +41,7 @@ pub fn fast(instead: &[(&str, &str)]) -> Vec<String> {
 
 /// A running operator. It is killed when this value is dropped or this process ends, however it ends.
 pub struct Operator {
-    child: Child,
-    watchdog: Child,
+    process: Process,
     /// Where its log goes.
     pub log: PathBuf,
     /// Where it serves health and readiness.
@@ -141,8 +132,8 @@ impl Operator {
         let metrics = free_port().map_err(Error::at("looking for a free port"))?;
         let mut command = command(binary, kubeconfig, flags, [health, metrics], log);
         command.envs(env.iter().cloned());
-        let (child, watchdog) = watched(command).map_err(Error::at(binary.display()))?;
-        let mut operator = Operator { child, watchdog, log: path, health, metrics };
+        let process = Process::start(&mut command).map_err(Error::at(binary.display()))?;
+        let mut operator = Operator { process, log: path, health, metrics };
         operator.wait_until_ready().await?;
         Ok(operator)
     }
@@ -150,7 +141,7 @@ impl Operator {
     async fn wait_until_ready(&mut self) -> Result<()> {
         let health = self.health;
         let ready = eventually("the operator is ready", READY_WITHIN, async || {
-            if let Ok(Some(status)) = self.child.try_wait() {
+            if let Ok(Some(status)) = self.process.try_wait() {
                 // Found, though it is no good: there is nothing to wait for any more.
                 return Ok(Err(format!("the operator ended: {status}")));
             }
@@ -162,7 +153,7 @@ impl Operator {
 
     /// The process's number.
     pub fn pid(&self) -> u32 {
-        self.child.id()
+        self.process.id()
     }
 
     /// What it has logged so far.
@@ -179,7 +170,7 @@ impl Operator {
 
     /// Ends it at once, as a crash would.
     pub fn kill(mut self) -> Result<()> {
-        self.end().map_err(Error::at("killing the operator"))
+        self.process.end().map_err(Error::at("killing the operator"))
     }
 
     /// Asks it to end (SIGTERM) and waits. Fails if it has not ended 40 s later.
@@ -191,7 +182,7 @@ impl Operator {
     /// Waits until it ends by itself. Fails if it has not 40 s later.
     pub async fn wait(mut self) -> Result<ExitStatus> {
         eventually("the operator ends", END_WITHIN, async || {
-            self.child.try_wait().map_err(|e| e.to_string())?.ok_or_else(|| self.tail(5))
+            self.process.try_wait().map_err(|e| e.to_string())?.ok_or_else(|| self.tail(5))
         })
         .await
     }
@@ -203,21 +194,6 @@ impl Operator {
             Ok(status) if status.success() => Ok(()),
             other => Err(Error::new(format_args!("kill -{name} {}: {other:?}", self.pid()))),
         }
-    }
-
-    fn end(&mut self) -> std::io::Result<()> {
-        // Before the operator is waited for, after which its number may be given to another process.
-        self.watchdog.kill()?;
-        self.watchdog.wait()?;
-        self.child.kill()?;
-        self.child.wait().map(|_| ())
-    }
-}
-
-impl Drop for Operator {
-    fn drop(&mut self) {
-        // Fails only for a process that was ended already.
-        self.end().ok();
     }
 }
 
@@ -235,22 +211,10 @@ fn command(
         // Its flags can be given by the environment too.
         .env_clear()
         .env("KUBECONFIG", kubeconfig)
-        // Ctrl-C goes to our group; we end it in our own order.
-        .process_group(0)
         .stdin(Stdio::null())
         .stdout(Stdio::null())
         .stderr(log);
     command
-}
-
-fn watched(mut command: Command) -> std::io::Result<(Child, Child)> {
-    let mut sh = Command::new("sh");
-    sh.args(["-c", WATCHDOG]).process_group(0).stdin(Stdio::piped()).stdout(Stdio::null());
-    let mut watchdog = sh.stderr(Stdio::null()).spawn()?;
-    let child = command.spawn()?;
-    let pipe = watchdog.stdin.as_mut().expect("stdin is piped");
-    writeln!(pipe, "{}", child.id())?;
-    Ok((child, watchdog))
 }
 
 fn free_port() -> std::io::Result<SocketAddr> {

@@ -1,0 +1,149 @@
+//! The objects that the health checks and actions for Argo CD are tested with, in `config/argocd`: they come from here, so
+//! they are what Argo CD will see. `UPDATE=1 cargo test --test stories argocd` writes them anew.
+
+use std::path::{Path, PathBuf};
+
+use serde_json::{Value, json};
+
+use crate::gitops::samples;
+use crate::support::{AUTH, Story, kinds};
+
+const GROUP: &str = "config/argocd/resource_customizations/databricks-operator.io";
+/// In place of what differs from run to run.
+const TIME: &str = "2026-01-01T00:00:00Z";
+
+fn sample(story: &Story, kind: &str) -> Value {
+    let mut sample = samples(story).into_iter().find(|sample| sample["kind"] == kind).unwrap();
+    sample["metadata"]["namespace"] = json!(story.namespace);
+    sample
+}
+
+/// Writes ids, times and places that are of this run alone as they could be elsewhere.
+fn settled(value: &mut Value, known: &[(String, String)]) {
+    match value {
+        Value::Object(map) => {
+            map.remove("managedFields");
+            for (key, inner) in map {
+                match key.as_str() {
+                    "creationTimestamp" | "lastTransitionTime" | "time" | "since" => *inner = json!(TIME),
+                    "resourceVersion" => *inner = json!("1000"),
+                    "resyncInterval" => *inner = json!("10m"),
+                    _ => settled(inner, known),
+                }
+            }
+        }
+        Value::Array(list) => list.iter_mut().for_each(|inner| settled(inner, known)),
+        Value::String(text) => {
+            *text = known.iter().fold(text.clone(), |text, (ours, other)| text.replace(ours, other));
+        }
+        _ => {}
+    }
+}
+
+/// What is of this run alone, and what is put in its place.
+fn known(story: &Story, object: &Value) -> Vec<(String, String)> {
+    let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+    let mut known = vec![
+        (story.account.account_id.clone(), "0a1b2c3d-4e5f-4a6b-8c7d-9e0f1a2b3c4d".into()),
+        (story.account.client_id.clone(), "5f6e7d8c-9b0a-4c1d-8e2f-3a4b5c6d7e8f".into()),
+        (story.account.url(), "https://accounts.cloud.databricks.com".into()),
+        (story.namespace.clone(), "default".into()),
+        (text(&object["metadata"]["uid"]), "6f1b0c52-0d3e-4f5a-8b6c-7d8e9fa0b1c2".into()),
+    ];
+    let deployment = text(&object["status"]["observed"]["deploymentName"]);
+    known.push((deployment, "dbc-1a2b3c4d-5e6f".into()));
+    let numbers = ["1234567890123456", "2345678901234567"].into_iter();
+    for (id, number) in text(&object["status"]["externalId"]).split('/').zip(numbers) {
+        let other = if id.contains('-') { "9d3c1f7e-2a4b-4c5d-8e6f-7a8b9c0d1e2f" } else { number };
+        known.push((id.to_owned(), other.to_owned()));
+    }
+    known.retain(|(ours, _)| !ours.is_empty());
+    known
+}
+
+/// Compares an object with the one that is kept, or writes it where `UPDATE` is set.
+fn keep(story: &Story, path: &str, object: &Value) {
+    let path: PathBuf = Path::new(env!("CARGO_MANIFEST_DIR")).join(GROUP).join(path);
+    let known = known(story, object);
+    let mut object = object.clone();
+    settled(&mut object, &known);
+    let text = serde_saphyr::to_string(&object).unwrap();
+    if std::env::var_os("UPDATE").is_some() {
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        std::fs::write(&path, text).unwrap();
+    } else {
+        let kept: Value = serde_saphyr::from_str(&std::fs::read_to_string(&path).unwrap()).unwrap();
+        assert_eq!(kept, object, "{}: UPDATE=1 cargo test --test stories argocd", path.display());
+    }
+}
+
+fn keep_state(story: &Story, name: &str, object: &Value) {
+    keep(story, &format!("_/testdata/{name}.yaml"), object);
+}
+
+/// A Workspace from its first second on, and what waits for it.
+#[tokio::test]
+async fn argocd_is_tested_with_the_life_of_a_workspace() {
+    let mut story = Story::without_operator("argocd-life").await;
+    let (kind, name) = ("Workspace", "analytics");
+    let workspace = sample(&story, kind);
+    story.apply(&workspace).await;
+    keep_state(&story, "new", &story.get(kind, name).await);
+    story.delete(kind, name).await;
+    story.wait_gone(kind, name).await;
+
+    story.start_operator(&[]).await;
+    story.apply(&sample(&story, "DatabricksAuth")).await;
+    story.wait_ready("DatabricksAuth", "databricks").await;
+    story.account.set(|s| (s.start_ms, s.provisioning_ms) = (0, 600_000));
+    story.apply(&workspace).await;
+    let begun = |object: &Value| (object["status"]["state"] == "PROVISIONING").then(|| object.clone());
+    let provisioning = story.wait(kind, name, "it is being provisioned", begun).await;
+    keep_state(&story, "provisioning", &provisioning);
+    for kind in kinds().iter().filter(|kind| !["DatabricksAuth", "Workspace"].contains(&kind.as_str())) {
+        story.apply(&sample(&story, kind)).await;
+    }
+    let (access, group, resolved) = ("PermissionAssignment", "data-eng", "ReferencesResolved");
+    let waiting = story.wait_condition(access, group, resolved, "False", "ReferenceNotReady").await;
+    keep_state(&story, "waiting_for_reference", &waiting);
+
+    story.account.advance_ms(600_000);
+    for kind in kinds() {
+        let name = sample(&story, &kind)["metadata"]["name"].as_str().unwrap().to_owned();
+        let ready = story.wait_ready(&kind, &name).await;
+        keep(&story, &format!("{kind}/actions/testdata/ready.yaml"), &ready);
+    }
+    keep_state(&story, "ready", &story.get(kind, name).await);
+    story.operator.take().unwrap().terminate().await.unwrap();
+    story.patch(kind, name, json!({"spec": {"customTags": {"team": "platform"}}})).await;
+    keep_state(&story, "edited", &story.get(kind, name).await);
+    story.end().await;
+}
+
+/// What a person has to decide, what nobody works on, and what is only looked at.
+#[tokio::test]
+async fn argocd_is_tested_with_what_is_not_in_order() {
+    let mut story = Story::start("argocd-disorder").await;
+    let (kind, name) = ("IpAccessList", "office");
+    let id = "9d3c1f7e-2a4b-4c5d-8e6f-7a8b9c0d1e2f";
+    let there =
+        json!({"list_id": id, "label": "office", "list_type": "ALLOW", "ip_addresses": ["192.0.2.1"]});
+    story.account.insert("ip-access-lists", there).unwrap();
+    let mut list = sample(&story, kind);
+    list["spec"]["authRef"]["name"] = json!(AUTH);
+    story.apply(&list).await;
+    let stalled = story.wait_condition(kind, name, "Stalled", "True", "AlreadyExists").await;
+    keep_state(&story, "stalled", &stalled);
+    let observe = json!({"spec": {"managementPolicy": "Observe", "adoptionPolicy": "IfExists"}});
+    story.patch(kind, name, observe).await;
+    let drifted = story.wait_condition(kind, name, "Synced", "False", "DriftDetected").await;
+    keep_state(&story, "observed_with_drift", &drifted);
+    story.patch(kind, name, json!({"spec": {"suspend": true}})).await;
+    let suspended = story.wait_condition(kind, name, "Suspended", "True", "SuspendedBySpec").await;
+    keep_state(&story, "suspended", &suspended);
+    story.set_secret("not-the-secret").await;
+    let auth = "DatabricksAuth";
+    let invalid = story.wait_condition(auth, AUTH, "Stalled", "True", "CredentialsInvalid").await;
+    keep_state(&story, "credentials_invalid", &invalid);
+    story.end().await;
+}
