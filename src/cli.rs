@@ -71,7 +71,7 @@ pub fn main() -> ExitCode {
         Err(message) => {
             // A parser's message may show the place in lines of its own.
             let line = message.split_whitespace().collect::<Vec<_>>().join(" ");
-            eprintln!("databricks-operator: {line}");
+            telemetry::last_word(format!("databricks-operator: {line}"));
             ExitCode::FAILURE
         }
     }
@@ -130,6 +130,7 @@ fn operate(run: &Run) -> Result<(), String> {
         .build()
         .map_err(|e| format!("the runtime cannot start: {e}"))?;
     let result = runtime.block_on(serve(run));
+    telemetry::end();
     match result {
         Ok(()) => runtime.shutdown_timeout(Duration::from_secs(1)),
         // The process ends at once. Work that is cut off would only panic about it on the way.
@@ -152,7 +153,7 @@ async fn serve(run: &Run) -> Result<(), String> {
     }
     connect::check_cluster(&client, run).await?;
     // Not before: what keeps us from starting is said once, by us, and not by libraries too.
-    telemetry::log(run.log_format, &run.log)?;
+    telemetry::begin(run.log_format, &run.log, run.collector(&egress)?)?;
     let stop = CancellationToken::new();
     tokio::spawn(on_signal(stop.clone()));
     let mut lease = run.leader_elect.then(|| {

@@ -8,13 +8,14 @@ use std::time::Duration;
 
 use clap::Args;
 use secrecy::SecretString;
+use url::Url;
 
 use crate::databricks::{self, Egress, HostPolicy, Proxy, Settings as ClientSettings};
 use crate::engine::conclude::Pace;
 use crate::engine::lease;
 use crate::engine::pass::Settings;
 use crate::engine::spec::parse_duration;
-use crate::telemetry::LogFormat;
+use crate::telemetry::{Collector, LogFormat};
 
 /// Settings of `databricks-operator run`. Durations are written like `10m` or `1h30m`.
 #[derive(Args, Clone, Debug)]
@@ -130,6 +131,9 @@ pub struct Run {
     /// What is logged, such as `info` or `databricks_operator=debug`
     #[arg(long, env = "RUST_LOG", default_value = "info,kube_runtime=error,kube_client=warn")]
     pub log: String,
+    /// Collector that traces are sent to (OTLP over HTTP, protobuf), such as `http://collector.example.com:4318`; none when left out
+    #[arg(long, value_name = "URL")]
+    pub otlp_endpoint: Option<String>,
 }
 
 /// A duration, or never.
@@ -216,7 +220,7 @@ impl Run {
             }
             self.lease(String::new()).check()?;
         }
-        Ok(())
+        self.traces().map(drop)
     }
 
     fn check_metrics(&self) -> Result<(), String> {
@@ -297,6 +301,34 @@ impl Run {
             roots: self.ca_bundle.as_ref().map(roots).transpose()?.unwrap_or_default(),
             proxy: self.https_proxy.as_ref().map(proxy).transpose()?,
         })
+    }
+
+    /// Where traces go, if anywhere: the endpoint and what the protocol adds to its path.
+    fn traces(&self) -> Result<Option<Url>, String> {
+        let Some(endpoint) = &self.otlp_endpoint else { return Ok(None) };
+        // Not repeated: it may hold a password.
+        let advice = "write it like http://collector.example.com:4318";
+        let refused = |why: &str| format!("--otlp-endpoint cannot be used: {why}; {advice}");
+        let mut url = Url::parse(endpoint).map_err(|e| refused(&e.to_string()))?;
+        if !["http", "https"].contains(&url.scheme()) {
+            return Err(refused("it begins with neither http:// nor https://"));
+        }
+        if !url.username().is_empty() || url.password().is_some() {
+            return Err(refused("it has a user or a password in it"));
+        }
+        if url.query().is_some() || url.fragment().is_some() {
+            return Err(refused("it has a query"));
+        }
+        url.set_path(&format!("{}/v1/traces", url.path().trim_end_matches('/')));
+        Ok(Some(url))
+    }
+
+    /// Who takes traces, if anybody does. It is reached the same way as Databricks.
+    pub fn collector(&self, egress: &Egress) -> Result<Option<Collector>, String> {
+        let Some(url) = self.traces()? else { return Ok(None) };
+        let http = egress.http(url.as_str()).and_then(|http| http.build());
+        let http = http.map_err(|e| format!("--otlp-endpoint cannot be used: {e}"))?;
+        Ok(Some(Collector { url, http, instance: self.identity.clone() }))
     }
 
     /// Settings of the client, but for the way out.

@@ -22,7 +22,7 @@ mod token;
 #[cfg(test)]
 mod tests;
 
-pub use client::{Client, Connection, Settings};
+pub use client::{Client, Connection, Settings, Trail};
 pub use egress::{Egress, Proxy, roots};
 pub use error::{Error, Optional};
 pub use host::{Host, HostNotAllowed, HostPolicy, default_host};

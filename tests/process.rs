@@ -123,6 +123,9 @@ async fn flags_that_cannot_be_meant_are_refused_before_anything_is_done() {
         (&["--burst=0"], "--burst must be greater than zero"),
         (&["--requests-per-second=NaN"], "--requests-per-second"),
         (&["--installation="], "--installation must be"),
+        (&["--otlp-endpoint=collector:4318"], "--otlp-endpoint cannot be used"),
+        (&["--otlp-endpoint=http://collector/?key=hunter2"], "it has a query; write it like http://"),
+        (&["--otlp-endpoint=http://u:hunter2@collector"], "it has a user or a password in it; write it like"),
         (&["--lease-duration=20s"], "at least twice --lease-renew-interval (5s) plus --write-timeout (10s)"),
         (&["--lease-duration=30500ms"], "--lease-duration must be whole seconds"),
         (&["--metrics-auth"], "--metrics-auth needs --metrics-tls-cert and --metrics-tls-key"),
@@ -142,13 +145,14 @@ async fn flags_that_cannot_be_meant_are_refused_before_anything_is_done() {
         (&["--namespaces=team-a,team-b,team-a"], "--namespaces has team-a more than once"),
         (&["--no-proxy=.svc"], "--no-proxy is given without --https-proxy"),
     ] {
-        run(None, &[&["run", ANYWHERE], flags].concat()).await.assert_fails_saying(&[says]);
+        let end = run(None, &[&["run", ANYWHERE], flags].concat()).await;
+        end.assert_fails_saying(&[says]);
+        assert!(!end.lines[0].contains("hunter2"), "{:?}", end.lines);
     }
     let unread =
         ["--resync-interval=soon", "--resync-interval=0s", "--request-timeout=0s", "--write-timeout=0m"];
-    for flags in
-        unread.into_iter().chain(["--health-address=8081", "--metrics-address=8080", "--no-such-flag"])
-    {
+    let more = ["--health-address=8081", "--metrics-address=8080", "--no-such-flag"];
+    for flags in unread.into_iter().chain(more) {
         let flags = &[flags];
         let end = run(None, &[&["run"], &flags[..]].concat()).await;
         let name = flags[0].split('=').next().unwrap();

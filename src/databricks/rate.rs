@@ -28,7 +28,7 @@ pub(super) enum Class {
 impl Class {
     pub(super) const ALL: [Class; 4] = [Class::Token, Class::Scim, Class::Workspaces, Class::Other];
 
-    /// The word in metrics.
+    /// The word in metrics and traces.
     pub(super) fn name(self) -> &'static str {
         match self {
             Class::Token => "token",

@@ -21,6 +21,7 @@ use super::meter::{OfKind, Write};
 use super::needs::Wanted;
 use super::observe::Look;
 use super::pass::Memory;
+use super::reason::EventReason;
 use super::reconcile::{Known, Work};
 use super::resource::{Change, Phase, When};
 use super::spec::ManagementPolicy;
@@ -140,7 +141,7 @@ impl Work<'_> {
         self.counts().wrote(Write::Adopt);
         self.subject.note(
             false,
-            "Adopted",
+            EventReason::Adopted,
             format!("took over the object {} that was in the account", seen.id),
         );
         Ok(Outcome::Again)
@@ -216,7 +217,7 @@ impl Work<'_> {
         status.external = Some(external);
         self.subject.must_record = true;
         self.made = Some((known.writer.clone(), seen.id.clone()));
-        self.subject.note(false, "Created", format!("made the object {} in the account", seen.id));
+        self.subject.note(false, EventReason::Created, format!("made the object {} in the account", seen.id));
         self.told(known, seen)
     }
 
@@ -275,7 +276,8 @@ impl Work<'_> {
         known.admission.session.snapshots.amend(self.driver, &key.within, &told.id, Some(&told)).await;
         let paths: Vec<String> = fields.iter().map(|f| camel(f)).collect();
         let text = paths.join(", ");
-        self.subject.note(false, if drifted { "DriftCorrected" } else { "Updated" }, text);
+        let reason = if drifted { EventReason::DriftCorrected } else { EventReason::Updated };
+        self.subject.note(false, reason, text);
         // It may have given up the name that they want.
         self.engine.claims.losers(&self.subject.who).iter().for_each(|who| self.engine.wake.wake(who));
         let open = self.driver.changes(&want, &told)?.iter().any(|c| matches!(c.when, When::Now));

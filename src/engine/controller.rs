@@ -25,6 +25,7 @@ use kube::{Client, ResourceExt};
 use serde::Deserialize;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
+use tracing::Instrument;
 
 use super::access::Permit;
 use super::auth::{self, Auths};
@@ -301,16 +302,16 @@ async fn work(
     }
     let (who, meter) = (who(&kind, &object), engine.meter.clone());
     meter.of(&kind).queue.taken(&who.namespace, &who.name);
+    let span = super::log::span(&kind, &object);
     let pass = async {
         match driver {
             Some(driver) => super::reconcile::reconcile(object, engine, driver).await,
             None => auth::reconcile::reconcile(object, engine).await,
         }
     };
-    // A panic that got this far would end the whole controller.
-    Ok(AssertUnwindSafe(pass).catch_unwind().await.unwrap_or_else(|_| {
+    // A panic that got this far would end the whole controller. The log has it.
+    Ok(AssertUnwindSafe(pass.instrument(span)).catch_unwind().await.unwrap_or_else(|_| {
         meter.panicked();
-        tracing::error!(object = %who, "a pass ended by a panic");
         Action::requeue(Duration::from_secs(60))
     }))
 }

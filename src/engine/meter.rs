@@ -53,6 +53,11 @@ impl Came {
         (Came::Fenced, "fenced"),
     ];
 
+    /// Its word in metrics, logs and traces.
+    pub fn word(self) -> &'static str {
+        Came::ALL[self as usize].1
+    }
+
     /// What this outcome is called. A refusal is one whether the engine or the account refuses.
     pub fn to(outcome: &Outcome) -> Came {
         match outcome {

@@ -16,6 +16,7 @@ use super::decide::Found;
 use super::driver::Seen;
 use super::error::{Error, Result};
 use super::meter::Write;
+use super::reason::EventReason;
 use super::reconcile::{Known, Work};
 use super::resource::{Change, Key, Lifecycle, Ownership, Phase};
 use super::spec::ManagementPolicy;
@@ -167,7 +168,7 @@ impl Work<'_> {
                 self.counts().wrote(Write::Create);
                 self.subject.note(
                     false,
-                    "Created",
+                    EventReason::Created,
                     format!("found the object {id} that an interrupted create made"),
                 );
             }

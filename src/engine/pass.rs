@@ -22,6 +22,7 @@ use super::cluster::{Cluster, FINALIZER, RECONCILE_REQUESTED};
 use super::conclude::{AnyStatus, Note, Outcome, Pace, Pass, begun, conclude};
 use super::error::{Error, Result};
 use super::meter::{Came, Meter};
+use super::reason::EventReason;
 use super::report::Events;
 use super::status::{ConditionType, Reason, conditions};
 use super::wake::{Wake, Who};
@@ -199,7 +200,7 @@ impl Subject {
     }
 
     /// Adds an event.
-    pub fn note(&mut self, warning: bool, reason: &'static str, text: impl Into<String>) {
+    pub fn note(&mut self, warning: bool, reason: EventReason, text: impl Into<String>) {
         self.notes.push(Note { warning, reason, text: text.into() });
     }
 
@@ -252,8 +253,9 @@ impl Subject {
     }
 
     async fn end(mut self, engine: &Engine, outcome: Outcome, ready: Reason) -> Ended {
-        log(&self.who, &outcome, &self.notes);
         if self.released {
+            super::log::outcome(&outcome, true);
+            super::log::notes(&self.notes);
             engine.events.publish(&self.object, &self.resource, &self.notes).await;
             engine.memory.lock().expect("no panic while held").remove(&self.uid());
             engine.cluster.forget(&self.object);
@@ -271,13 +273,16 @@ impl Subject {
         };
         // An unreadable status is not overwritten: it holds the id. The event tells.
         let Ok(status) = self.status.clone() else {
+            super::log::outcome(&outcome, true);
             if let (Outcome::Failed(error), 0) = (&outcome, pass.attempts) {
-                self.note(true, "Stalled", error.to_string());
+                self.note(true, EventReason::Stalled, error.to_string());
                 engine.events.publish(&self.object, &self.resource, &self.notes).await;
             }
             return Ended::Again(Some(engine.settings.pace.stalled));
         };
+        let before = status.conditions.clone();
         let mut conclusion = conclude(status, &outcome, &pass, &engine.settings.pace);
+        super::log::outcome(&outcome, conclusion.status.conditions != before);
         // A pass that was cut off before it did anything has not handled a request.
         let cut_off = matches!(outcome, Outcome::Failed(Error::Conflict(_) | Error::Fenced));
         if let Some(token) = self.object.annotations().get(RECONCILE_REQUESTED).filter(|_| !cut_off) {
@@ -289,6 +294,7 @@ impl Subject {
             self.count_transitions(engine, &conclusion.notes);
             self.notes.append(&mut conclusion.notes);
         }
+        super::log::notes(&self.notes);
         engine.events.publish(&self.object, &self.resource, &self.notes).await;
         let written = match written {
             Ok(()) => self.annotate(engine).await.map_err(Lost::Stale),
@@ -302,7 +308,7 @@ impl Subject {
                 Ended::Gone
             }
             Err(Lost::Stale(error)) => {
-                tracing::debug!(object = %self.who, %error, "not written; looking again");
+                tracing::debug!(%error, "not written; looking again");
                 let attempts = self.remember_failure(engine, pass.attempts);
                 let backoff = engine.settings.pace.backoff_min * 2u32.saturating_pow(attempts.min(20));
                 let wait = backoff.min(engine.settings.pace.backoff_max).mul_f64(pass.chance);
@@ -324,7 +330,7 @@ impl Subject {
             if tries == 0 {
                 return Err(Lost::Stale(error));
             }
-            tracing::warn!(object = %self.who, %error, "the id of a new object could not be recorded yet");
+            tracing::warn!(%error, "the id of a new object could not be recorded yet");
             match engine.cluster.live(&self.resource, &self.object).await {
                 Ok(Some(live)) => match live.data["status"]["external"]["id"].as_str() {
                     None => self.object = live,
@@ -364,7 +370,7 @@ impl Subject {
     /// Counts what an object becomes once only, and what the status tells of once.
     fn count_transitions(&self, engine: &Engine, notes: &[Note]) {
         let counts = engine.meter.of(&self.who.kind);
-        if notes.iter().any(|note| note.reason == Reason::DriftDetected.name()) {
+        if notes.iter().any(|note| note.reason == EventReason::DriftDetected) {
             counts.drift_detected();
         }
         let mut memory = engine.memory.lock().expect("no panic while held");
@@ -410,28 +416,6 @@ impl Ended {
         match self {
             Ended::Again(Some(after)) => Action::requeue(after),
             Ended::Again(None) | Ended::Gone => Action::await_change(),
-        }
-    }
-}
-
-/// One line for each pass that did something or failed; a pass that found all well is silent.
-fn log(who: &Who, outcome: &Outcome, notes: &[Note]) {
-    for note in notes {
-        tracing::info!(object = %who, step = note.reason, "{}", note.text);
-    }
-    match outcome {
-        Outcome::Failed(error @ Error::Conflict(_)) => {
-            tracing::debug!(object = %who, class = error.class(), "{error}")
-        }
-        Outcome::Failed(error) => tracing::warn!(object = %who, class = error.class(), "{error}"),
-        Outcome::Refused { reason, message } | Outcome::Blocked { reason, message } => {
-            tracing::warn!(object = %who, reason = reason.name(), "{message}");
-        }
-        Outcome::Progress { reason, message, .. } => {
-            tracing::info!(object = %who, reason = reason.name(), "{message}");
-        }
-        Outcome::Rest | Outcome::Again | Outcome::Suspended | Outcome::Limited(_) => {
-            tracing::debug!(object = %who, "done")
         }
     }
 }

@@ -157,7 +157,8 @@ fn readable(script: &str) {
     assert!(status.success(), "{script}");
 }
 
-/// Covers H-13: nothing comes in but what asks for metrics, and what goes out is DNS, the API server and Databricks, or the proxy in its place.
+/// Covers H-13: nothing comes in but what asks for metrics, and what goes out is DNS, the API server and Databricks, or the
+/// proxy in its place, and the collector of traces.
 #[test]
 fn the_network_is_closed_but_for_what_is_needed() {
     let tcp = |port: u16| json!({"protocol": "TCP", "port": port});
@@ -184,6 +185,15 @@ fn the_network_is_closed_but_for_what_is_needed() {
         json!({"ports": [tcp(443)], "to": to})
     );
     assert!(of(ci("unmanaged"), "NetworkPolicy").is_empty());
+    assert_eq!(one(ci("proxyless"), "NetworkPolicy")["spec"]["egress"][3], json!({"ports": [tcp(4318)]}));
+    for (endpoint, port) in [("http://it", 80), ("https://it/a", 443), ("https://[fd00::1]:4318/a", 4318)] {
+        let objects = render(&["--set", &format!("operator.otlpEndpoint={endpoint}")]);
+        let egress = &one(&objects, "NetworkPolicy")["spec"]["egress"];
+        assert_eq!(egress[3], json!({"ports": [tcp(port)]}), "{endpoint}");
+    }
+    let through = ["--set=proxy.https=http://proxy:8443", "--set=operator.otlpEndpoint=https://it"];
+    let egress = one(&render(&through), "NetworkPolicy")["spec"]["egress"].clone();
+    assert_eq!(egress.as_array().unwrap()[2..], [json!({"ports": [tcp(8443)]})], "no way past the proxy");
     for (proxy, port) in [("http://proxy", 80), ("http://proxy:8443/", 8443)] {
         let objects = render(&["--set", &format!("proxy.https={proxy}")]);
         assert_eq!(

@@ -173,6 +173,7 @@ fn what_the_schema_does_not_know_is_refused_by_name() {
         ("operator.requestsPerSecond=0", &["/operator/requestsPerSecond"]),
         ("operator.concurrency=257", &["/operator/concurrency"]),
         ("operator.healthAddress=:8081", &["/operator/healthAddress"]),
+        ("operator.otlpEndpoint=collector:4318", &["/operator/otlpEndpoint"]),
         ("operator.leaderElect=maybe", &["/operator/leaderElect"]),
         ("installation=a b", &["/installation"]),
         ("image.digest=sha256:12", &["/image/digest"]),

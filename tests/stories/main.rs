@@ -23,5 +23,6 @@ mod protocol;
 mod provisioning;
 mod references;
 mod restart;
+mod signals;
 mod status;
 mod support;
