@@ -6,7 +6,8 @@ help:
 	@echo 'make demo   see the operator at work, against a simulated account'
 	@echo 'make up     the same to try things out: leaves it running in the background'
 	@echo 'make down   ends what `make up` started'
-	@echo 'make test   all tests'
+	@echo 'make test   all tests but for the next'
+	@echo 'make test-argocd   a real Argo CD with the operator and the account; Go takes minutes to build it, once'
 	@echo 'make generate   writes anew what is generated: CRDs, rules of access control, what the chart has of them, the manifest of config/install, config/argocd, tables of tests'
 
 demo up down: build
@@ -15,6 +16,10 @@ demo up down: build
 # Most of a story is waiting, so there are more of them at a time than cores.
 test: cargo
 	RUST_TEST_THREADS=$${RUST_TEST_THREADS:-4} cargo test --workspace --locked
+
+# Apart from `test`, as Argo CD takes minutes to build. Tells its stories as they happen.
+test-argocd: cargo
+	cargo test --workspace --locked --test argocd -- --nocapture --test-threads=3
 
 # Each kind is in all of these; a test fails while one of them is not in step.
 generate: cargo
@@ -29,4 +34,4 @@ build: cargo
 cargo:
 	@command -v cargo >/dev/null || { echo 'cargo is missing: install Rust, https://rustup.rs' >&2; exit 1; }
 
-.PHONY: help demo up down test generate build cargo
+.PHONY: help demo up down test test-argocd generate build cargo

@@ -19,12 +19,16 @@ pub fn finish(crd: CustomResourceDefinition, immutable: &[Immutable]) -> CustomR
     let managed = schema["properties"]["spec"]["properties"].get("authRef").is_some();
     let spec = schema["properties"]["spec"].clone();
     let shown = immutable.iter().filter_map(Immutable::shown);
+    let shown: Map<_, _> = shown.map(|(path, name)| (name.to_owned(), loose(inside(&spec, path)))).collect();
     let observed = &mut schema["properties"]["status"]["properties"]["observed"];
     *observed = json!({
         "type": "object",
         "description": "What was last seen in the account of the fields that cannot be changed.",
-        "properties": shown.map(|(path, name)| (name.to_owned(), loose(inside(&spec, path)))).collect::<Map<_, _>>(),
     });
+    // The API server drops one that is empty, which would look like a difference for ever.
+    if !shown.is_empty() {
+        observed["properties"] = shown.into();
+    }
     let rules = immutable.iter().flat_map(|i| {
         let shown = i.shown();
         i.spec.iter().map(move |path| immutable_rule(path, shown.filter(|s| s.0 == *path).map(|s| s.1)))
