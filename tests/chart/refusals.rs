@@ -225,3 +225,62 @@ fn monitoring_that_cannot_work_is_refused_by_name() {
         ("metrics.podMonitor.namespace=monitoring", &["metrics.podMonitor.tlsConfig is needed"]),
     ]);
 }
+
+/// Covers H-05: a budget that no node could be drained under, addresses that a proxy hides.
+#[test]
+fn what_does_harm_later_is_refused_by_name() {
+    let hidden = "proxy.https=http://proxy:3128,networkPolicy.databricksCidrs={192.0.2.0/24}";
+    refused_together(&[(hidden, &["networkPolicy.databricksCidrs is given with proxy.https"])]);
+    for min in ["100%", "2", "3"] {
+        let message = refusal(&["--set", &format!("replicaCount=2,podDisruptionBudget.minAvailable={min}")]);
+        assert!(
+            message.contains(&format!("podDisruptionBudget.minAvailable ({min}) with replicaCount 2")),
+            "{message}"
+        );
+    }
+    // One replica has no budget.
+    text(&["--set", "podDisruptionBudget.minAvailable=1"]).unwrap();
+}
+
+/// Covers H-26: each variable that the operator reads as a flag is the chart's to set.
+#[test]
+fn a_variable_that_is_a_flag_is_refused_by_name() {
+    let run = databricks_operator::cli::command();
+    let run = run.find_subcommand("run").unwrap().clone();
+    let variables: Vec<String> =
+        run.get_arguments().filter_map(|flag| Some(flag.get_env()?.to_str()?.to_owned())).collect();
+    assert!(variables.len() > 5, "{variables:?}");
+    let values = (0..).zip(&variables).map(|(n, name)| format!("extraEnv[{n}].name={name}"));
+    let message = refusal(&["--set", &values.collect::<Vec<_>>().join(",")]);
+    for name in variables {
+        assert!(message.contains(&format!("extraEnv has {name},")), "{name} is taken: {message}");
+    }
+}
+
+/// Covers H-05: what the schema can tell of one value alone.
+#[test]
+fn values_out_of_bounds_are_refused_by_name() {
+    refused_together(&[
+        ("operator.healthAddress=999.1.1.1:9999", &["operator/healthAddress"]),
+        ("operator.maxDeletionsPerHour=99999999999", &["operator/maxDeletionsPerHour"]),
+        ("operator.leaseName=a..b", &["operator/leaseName"]),
+        ("operator.leaseNamespace=a.b", &["operator/leaseNamespace"]),
+        ("operator.requestTimeout=0s", &["operator/requestTimeout"]),
+        ("operator.resyncInterval=0h0m", &["operator/resyncInterval"]),
+        ("proxy.https=http://p:99999", &["proxy/https"]),
+        ("proxy.noProxy={a:443}", &["proxy/noProxy/0"]),
+        ("scope.watchNamespaces={a.b}", &["scope/watchNamespaces/0"]),
+    ]);
+    for proxy in ["http://fd00::1", "http://a?b", "http://a:0"] {
+        assert!(refusal(&["--set", &format!("proxy.https={proxy}")]).contains("proxy/https"), "{proxy}");
+    }
+    for (name, value) in [
+        ("operator.requestTimeout", "1m0s"),
+        ("operator.requestTimeout", "010s"),
+        ("operator.healthAddress", "[::]:65535"),
+        ("proxy.https", "http://[fd00::1]:3128"),
+        ("proxy.https", "http://proxy.example.com"),
+    ] {
+        text(&["--set", &format!("{name}={value}")]).unwrap();
+    }
+}
