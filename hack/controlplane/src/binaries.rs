@@ -55,18 +55,6 @@ const HELM: Module = Module {
     from_assets: false,
 };
 
-const KUBECONFORM: Module = Module {
-    name: "kubeconform",
-    what: "tools",
-    go_mod: include_str!("../go/kubeconform/go.mod"),
-    go_sum: include_str!("../go/kubeconform/go.sum"),
-    main_go: None,
-    version_of: "github.com/yannh/kubeconform",
-    stamp: "-X main.version=vVERSION",
-    tags: "",
-    from_assets: false,
-};
-
 const PROMTOOL: Module = Module {
     name: "promtool",
     what: "tools",
@@ -131,9 +119,6 @@ pub enum Release {
 pub enum Tool {
     /// The client for charts, version 4. Set `HOME` for it, or it reads and writes the user's.
     Helm,
-    /// Checks manifests against JSON schemas. Say with `-schema-location` where they are, or it fetches them from the
-    /// internet.
-    Kubeconform,
     /// Checks and tests rules of Prometheus.
     Promtool,
     /// All of Argo CD in one program: the environment variable `ARGOCD_BINARY_NAME` says which part of it to be, such as
@@ -159,9 +144,6 @@ impl Tool {
         let sources = Sources::of_environment()?;
         match self {
             Tool::Helm => HELM.locate("helm", "helm.sh/helm/v4/cmd/helm", &sources),
-            Tool::Kubeconform => {
-                KUBECONFORM.locate("kubeconform", "github.com/yannh/kubeconform/cmd/kubeconform", &sources)
-            }
             Tool::Promtool => {
                 PROMTOOL.locate("promtool", "github.com/prometheus/prometheus/cmd/promtool", &sources)
             }

@@ -29,15 +29,7 @@ fn main() -> ExitCode {
 fn build() -> Result<(), Box<dyn Error>> {
     let newest = Binaries::locate(Release::Newest)?;
     let oldest = Binaries::locate(Release::Oldest)?;
-    let all = [
-        Tool::Helm,
-        Tool::Kubeconform,
-        Tool::Promtool,
-        Tool::ArgoCd,
-        Tool::Redis,
-        Tool::ArgoCdLua,
-        Tool::Kstatus,
-    ];
+    let all = [Tool::Helm, Tool::Promtool, Tool::ArgoCd, Tool::Redis, Tool::ArgoCdLua, Tool::Kstatus];
     let tools = all.into_iter().map(Tool::locate).collect::<Result<Vec<_>, _>>()?;
     let Binaries { etcd, kube_apiserver, kube_controller_manager, kubectl } = newest;
     let control_plane = [etcd, kube_apiserver, kube_controller_manager, kubectl];

@@ -61,26 +61,6 @@ fn helm_installs_a_chart_and_removes_it() {
 }
 
 #[test]
-fn kubeconform_tells_a_good_manifest_from_a_bad_one() {
-    let dir = tempfile::tempdir().unwrap();
-    write(
-        dir.path(),
-        &[
-            ("greeting.json", r#"{"properties": {"text": {"type": "string"}}, "required": ["text"]}"#),
-            ("good.yaml", "apiVersion: example.org/v1\nkind: Greeting\nmetadata: {name: a}\ntext: hello\n"),
-            ("bad.yaml", "apiVersion: example.org/v1\nkind: Greeting\nmetadata: {name: a}\ntext: 7\n"),
-        ],
-    );
-    let program = Tool::Kubeconform.locate().unwrap();
-    let kubeconform = |args: &[&str]| run(Command::new(&program).args(args).current_dir(dir.path()));
-    assert_eq!(kubeconform(&["-v"]).unwrap().trim(), "v0.8.0");
-    let check =
-        |file| kubeconform(&["-strict", "-summary", "-schema-location", "{{.ResourceKind}}.json", file]);
-    assert!(check("good.yaml").unwrap().contains("Valid: 1"));
-    assert!(check("bad.yaml").unwrap_err().contains("Greeting a is invalid"));
-}
-
-#[test]
 fn promtool_tells_an_alert_that_fires_from_one_that_does_not() {
     let dir = tempfile::tempdir().unwrap();
     let rules = "groups: [{name: a, rules: [{alert: Down, expr: up == 0, for: 2m}]}]\n";
