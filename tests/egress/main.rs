@@ -50,7 +50,7 @@ fn what_cannot_be_used_is_one_line_that_names_flag_and_file() {
             &["--ca-bundle=/no/such/file"][..],
             &["--ca-bundle /no/such/file cannot be used", "No such file"][..],
         ),
-        (&[&format!("--ca-bundle={}", dir.path().display())], &["--ca-bundle", "irectory"]),
+        (&[&format!("--ca-bundle={}", dir.path().display())], &["--ca-bundle", "is not a file"]),
         (&[&file("empty.pem", "")], &["--ca-bundle", "empty.pem", "no certificate"]),
         (&[&file("garbage.pem", "\u{0}garbage")], &["--ca-bundle", "garbage.pem", "no certificate"]),
         (&[&file("cut.pem", &format!("{begin}AAAA"))], &["--ca-bundle", "cut.pem", "certificate 1"]),
