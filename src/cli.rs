@@ -3,6 +3,7 @@
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::sync::Arc;
 use std::time::Duration;
 
 use clap::{CommandFactory, Parser, Subcommand};
@@ -19,6 +20,10 @@ use crate::engine::auth::spec::DatabricksAuth;
 use crate::engine::lease::Lease;
 use crate::engine::{controller, crd};
 use crate::kinds::KINDS;
+use crate::metrics::Metrics;
+use crate::metrics::admit::Guard;
+use crate::metrics::serve::Port;
+use crate::metrics::tls::Tls;
 use crate::rbac;
 use crate::telemetry::{self, Readiness};
 
@@ -66,7 +71,7 @@ pub fn main() -> ExitCode {
         Err(message) => {
             // A parser's message may show the place in lines of its own.
             let line = message.split_whitespace().collect::<Vec<_>>().join(" ");
-            eprintln!("databricks-operator: {line}");
+            telemetry::last_word(format!("databricks-operator: {line}"));
             ExitCode::FAILURE
         }
     }
@@ -125,6 +130,7 @@ fn operate(run: &Run) -> Result<(), String> {
         .build()
         .map_err(|e| format!("the runtime cannot start: {e}"))?;
     let result = runtime.block_on(serve(run));
+    telemetry::end();
     match result {
         Ok(()) => runtime.shutdown_timeout(Duration::from_secs(1)),
         // The process ends at once. Work that is cut off would only panic about it on the way.
@@ -139,10 +145,15 @@ async fn serve(run: &Run) -> Result<(), String> {
     telemetry::serve(run.health_address, ready.clone()).await.map_err(|e| {
         format!("health cannot be served at {}: {e}; choose another --health-address", run.health_address)
     })?;
+    let port = metrics_port(run).await?;
     let client = connect::connect(&egress).await?;
+    let metrics = Arc::new(Metrics::new(KINDS));
+    if let Some(port) = port {
+        port.serve(metrics.clone(), run.metrics_auth.then(|| Guard::new(client.clone())));
+    }
     connect::check_cluster(&client, run).await?;
     // Not before: what keeps us from starting is said once, by us, and not by libraries too.
-    telemetry::log(run.log_format, &run.log)?;
+    telemetry::begin(run.log_format, &run.log, run.collector(&egress)?)?;
     let stop = CancellationToken::new();
     tokio::spawn(on_signal(stop.clone()));
     let mut lease = run.leader_elect.then(|| {
@@ -154,8 +165,9 @@ async fn serve(run: &Run) -> Result<(), String> {
         kinds: KINDS,
         settings: run.engine(),
         hosts: run.hosts(),
-        databricks: databricks::Settings { egress, ..run.client() },
+        databricks: databricks::Settings { egress, meter: metrics.calls.clone(), ..run.client() },
         permit: lease.as_ref().map_or_else(Permit::sole, Lease::permit),
+        meter: metrics.engine.clone(),
     };
     tracing::info!(namespaces = ?run.namespaces, installation = run.installation, "the operator starts");
     let (fill, filled) = oneshot::channel();
@@ -197,6 +209,19 @@ async fn serve(run: &Run) -> Result<(), String> {
         lease.release().await;
     }
     ended
+}
+
+/// Takes the port of the metrics, if there is to be one: what is wrong with it is said before anything else is done.
+async fn metrics_port(run: &Run) -> Result<Option<Port>, String> {
+    let Some(address) = run.metrics_address.0 else { return Ok(None) };
+    let tls = match (&run.metrics_tls_cert, &run.metrics_tls_key) {
+        (Some(cert), Some(key)) => Some(Tls::open(cert, key)?),
+        _ => None,
+    };
+    let taken = Port::take(address, tls).await;
+    taken.map(Some).map_err(|e| {
+        format!("metrics cannot be served at {address}: {e}; choose another --metrics-address, or Off")
+    })
 }
 
 async fn on_signal(stop: CancellationToken) {

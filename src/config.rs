@@ -8,13 +8,14 @@ use std::time::Duration;
 
 use clap::Args;
 use secrecy::SecretString;
+use url::Url;
 
 use crate::databricks::{self, Egress, HostPolicy, Proxy, Settings as ClientSettings};
 use crate::engine::conclude::Pace;
 use crate::engine::lease;
 use crate::engine::pass::Settings;
 use crate::engine::spec::parse_duration;
-use crate::telemetry::LogFormat;
+use crate::telemetry::{Collector, LogFormat};
 
 /// Settings of `databricks-operator run`. Durations are written like `10m` or `1h30m`.
 #[derive(Args, Clone, Debug)]
@@ -112,17 +113,45 @@ pub struct Run {
     /// Where health and readiness are served
     #[arg(long, env = "HEALTH_ADDRESS", default_value = "0.0.0.0:8081")]
     pub health_address: SocketAddr,
+    /// Where metrics are served, or `Off`
+    #[arg(long, env = "METRICS_ADDRESS", default_value = "0.0.0.0:8080", value_parser = listen)]
+    pub metrics_address: Listen,
+    /// PEM file with the certificate for metrics, and those of authorities between; with it they are served over TLS. Read anew when it changes
+    #[arg(long, value_name = "FILE")]
+    pub metrics_tls_cert: Option<PathBuf>,
+    /// PEM file with the private key of that certificate. Read anew when it changes
+    #[arg(long, value_name = "FILE")]
+    pub metrics_tls_key: Option<PathBuf>,
+    /// Serve metrics only to tokens of the cluster whose user may `get` the nonResourceURL `/metrics`. Needs TLS
+    #[arg(long, num_args = 0..=1, default_value_t = false, default_missing_value = "true", require_equals = true, action = clap::ArgAction::Set)]
+    pub metrics_auth: bool,
     /// How log lines look
     #[arg(long, env = "LOG_FORMAT", value_enum, default_value = "json")]
     pub log_format: LogFormat,
     /// What is logged, such as `info` or `databricks_operator=debug`
     #[arg(long, env = "RUST_LOG", default_value = "info,kube_runtime=error,kube_client=warn")]
     pub log: String,
+    /// Collector that traces are sent to (OTLP over HTTP, protobuf), such as `http://collector.example.com:4318`; none when left out
+    #[arg(long, value_name = "URL")]
+    pub otlp_endpoint: Option<String>,
 }
 
 /// A duration, or never.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Interval(pub Option<Duration>);
+
+/// Where something is served; `None` is nowhere.
+#[derive(Clone, Copy, Debug)]
+pub struct Listen(pub Option<SocketAddr>);
+
+fn listen(text: &str) -> Result<Listen, String> {
+    if text == "Off" {
+        return Ok(Listen(None));
+    }
+    text.parse()
+        .map(|address| Listen(Some(address)))
+        .map_err(|_| "write an address such as 0.0.0.0:8080, or Off".into())
+}
 
 fn duration(text: &str) -> Result<Duration, String> {
     let read = parse_duration(text).filter(|duration| !duration.is_zero());
@@ -181,6 +210,7 @@ impl Run {
         if self.https_proxy.is_none() && !self.no_proxy.is_empty() {
             return Err("--no-proxy is given without --https-proxy".into());
         }
+        self.check_metrics()?;
         if self.leader_elect {
             if !is_dns(&self.lease_name, 253) {
                 return Err(format!("--lease-name {:?} is no name of a Lease: {DNS}", self.lease_name));
@@ -189,6 +219,18 @@ impl Run {
                 return Err(format!("--lease-namespace {wrong:?} is no name of a namespace: {DNS}"));
             }
             self.lease(String::new()).check()?;
+        }
+        self.traces().map(drop)
+    }
+
+    fn check_metrics(&self) -> Result<(), String> {
+        if self.metrics_tls_cert.is_some() != self.metrics_tls_key.is_some() {
+            return Err(
+                "--metrics-tls-cert and --metrics-tls-key belong together: give both or neither".into()
+            );
+        }
+        if self.metrics_auth && self.metrics_tls_cert.is_none() {
+            return Err("--metrics-auth needs --metrics-tls-cert and --metrics-tls-key: tokens are not taken in plain".into());
         }
         Ok(())
     }
@@ -259,6 +301,34 @@ impl Run {
             roots: self.ca_bundle.as_ref().map(roots).transpose()?.unwrap_or_default(),
             proxy: self.https_proxy.as_ref().map(proxy).transpose()?,
         })
+    }
+
+    /// Where traces go, if anywhere: the endpoint and what the protocol adds to its path.
+    fn traces(&self) -> Result<Option<Url>, String> {
+        let Some(endpoint) = &self.otlp_endpoint else { return Ok(None) };
+        // Not repeated: it may hold a password.
+        let advice = "write it like http://collector.example.com:4318";
+        let refused = |why: &str| format!("--otlp-endpoint cannot be used: {why}; {advice}");
+        let mut url = Url::parse(endpoint).map_err(|e| refused(&e.to_string()))?;
+        if !["http", "https"].contains(&url.scheme()) {
+            return Err(refused("it begins with neither http:// nor https://"));
+        }
+        if !url.username().is_empty() || url.password().is_some() {
+            return Err(refused("it has a user or a password in it"));
+        }
+        if url.query().is_some() || url.fragment().is_some() {
+            return Err(refused("it has a query"));
+        }
+        url.set_path(&format!("{}/v1/traces", url.path().trim_end_matches('/')));
+        Ok(Some(url))
+    }
+
+    /// Who takes traces, if anybody does. It is reached the same way as Databricks.
+    pub fn collector(&self, egress: &Egress) -> Result<Option<Collector>, String> {
+        let Some(url) = self.traces()? else { return Ok(None) };
+        let http = egress.http(url.as_str()).and_then(|http| http.build());
+        let http = http.map_err(|e| format!("--otlp-endpoint cannot be used: {e}"))?;
+        Ok(Some(Collector { url, http, instance: self.identity.clone() }))
     }
 
     /// Settings of the client, but for the way out.

@@ -3,13 +3,15 @@
 //! Not here: what a resource is, when to call again, Kubernetes. Everything a host sends is untrusted input.
 //! The order of one call is `Client::send` in `client.rs`; each other file answers one question: which hosts
 //! (`host`), which way out (`egress`), what goes out (`request`), with which token (`token`), when (`rate`), what came
-//! back (`reply`), what went wrong (`error`), what of it may be shown (`shown`), are these all of them (`page`).
+//! back (`reply`), what went wrong (`error`), what of it may be shown (`shown`), are these all of them (`page`), how many
+//! there were (`meter`).
 
 mod client;
 mod egress;
 mod error;
 mod host;
 mod int64;
+mod meter;
 mod page;
 mod rate;
 mod reply;
@@ -20,10 +22,11 @@ mod token;
 #[cfg(test)]
 mod tests;
 
-pub use client::{Client, Connection, Settings};
+pub use client::{Client, Connection, Settings, Trail};
 pub use egress::{Egress, Proxy, roots};
 pub use error::{Error, Optional};
 pub use host::{Host, HostNotAllowed, HostPolicy, default_host};
 pub use int64::Int64;
+pub use meter::{CODES, Meter};
 pub use page::Pages;
 pub use request::{Fence, Method, Request, Urgency, path};

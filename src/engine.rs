@@ -15,11 +15,14 @@
 //! | decide | all of the above → one step; pure | [`decide`], [`changes`] |
 //! | act | intent, guard, then at most one call | [`act`], [`access`] |
 //! | conclude | outcome → one status write, events, when to come back; pure plan | [`conclude`], [`pass`] |
+//!
+//! What all that amounts to in numbers is in [`meter`] and [`census`].
 
 pub mod access;
 pub mod act;
 pub mod auth;
 pub mod breaker;
+pub mod census;
 pub mod changes;
 pub mod claims;
 pub mod cluster;
@@ -32,9 +35,12 @@ pub mod error;
 pub mod know;
 pub mod lease;
 pub mod leave;
+pub mod log;
+pub mod meter;
 pub mod needs;
 pub mod observe;
 pub mod pass;
+pub mod reason;
 pub mod reconcile;
 pub mod report;
 pub mod resource;

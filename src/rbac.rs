@@ -23,6 +23,10 @@ pub struct Rules {
     pub lease_create: Vec<PolicyRule>,
     /// The operator, for the one Lease that it holds. To be narrowed to its name.
     pub lease_hold: Vec<PolicyRule>,
+    /// The operator, in the whole cluster, where it lets in only those to metrics who may: it asks the API server about them.
+    pub metrics_auth: Vec<PolicyRule>,
+    /// Who scrapes the metrics then.
+    pub metrics_read: Vec<PolicyRule>,
     /// People who may look.
     pub view: Vec<PolicyRule>,
     /// People who may change, without power over accounts.
@@ -55,6 +59,15 @@ pub fn rules() -> Rules {
         namespaces: vec![one("", "namespaces", &["get"])],
         lease_create: vec![one("coordination.k8s.io", "leases", &["create"])],
         lease_hold: vec![one("coordination.k8s.io", "leases", &["get", "update"])],
+        metrics_auth: vec![
+            one("authentication.k8s.io", "tokenreviews", &["create"]),
+            one("authorization.k8s.io", "subjectaccessreviews", &["create"]),
+        ],
+        metrics_read: vec![PolicyRule {
+            non_resource_urls: Some(vec!["/metrics".to_owned()]),
+            verbs: vec!["get".to_owned()],
+            ..PolicyRule::default()
+        }],
         view: vec![rule(&group, kinds.clone(), READ)],
         edit: vec![rule(&group, kinds.clone(), WRITE)],
         admin: vec![rule(&group, [auth, kinds].concat(), WRITE)],

@@ -1,13 +1,33 @@
-//! Logs, and the health endpoints for probes.
+//! Logs, traces, and the health endpoints for probes.
+//!
+//! Nothing here can stop the operator: lines and spans wait in queues of a fixed size, and what finds its queue full is
+//! dropped and counted. One span, that of a pass over an object, gives each line about it the object's name; what is a span
+//! and what is written is said where it happens, with the macros of `tracing`.
 
+use std::io::Write;
 use std::net::SocketAddr;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock, mpsc};
+use std::time::Duration;
 
 use axum::Router;
 use axum::http::StatusCode;
 use axum::routing::get;
-use tracing_subscriber::EnvFilter;
+use opentelemetry_sdk::trace::SdkTracerProvider;
+use tracing::Metadata;
+use tracing::level_filters::LevelFilter;
+use tracing_subscriber::filter::{FilterExt, FilterFn, filter_fn};
+use tracing_subscriber::fmt::format::JsonFields;
+use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::util::SubscriberInitExt;
+use tracing_subscriber::{EnvFilter, Layer};
+
+mod json;
+mod lines;
+mod otlp;
+
+use lines::Lines;
+pub use otlp::Collector;
 
 /// How log lines look.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
@@ -18,16 +38,67 @@ pub enum LogFormat {
     Json,
 }
 
-/// Begins to log to standard error. `filter` is in the form of `RUST_LOG`; one that cannot be read is an error.
-pub fn log(format: LogFormat, filter: &str) -> Result<(), String> {
+/// The span of a pass, by its name. Lines need it whatever `--log` says, as it holds what they are about.
+const PASS: &str = "reconcile";
+/// How long the end of the process waits for what is still in a queue.
+const LAST: Duration = Duration::from_secs(1);
+
+static LINES: OnceLock<Lines> = OnceLock::new();
+static TRACES: OnceLock<SdkTracerProvider> = OnceLock::new();
+
+/// Begins to log to standard error, and to send traces if there is a collector for them. `filter` is in the form of
+/// `RUST_LOG`; one that cannot be read is an error. Called once, in the runtime.
+pub fn begin(format: LogFormat, filter: &str, collector: Option<Collector>) -> Result<(), String> {
     let filter = EnvFilter::try_new(filter).map_err(|e| format!("--log cannot be read: {e}"))?;
-    let builder =
-        tracing_subscriber::fmt().with_writer(std::io::stderr).with_env_filter(filter).with_target(false);
-    match format {
-        LogFormat::Text => builder.with_ansi(false).init(),
-        LogFormat::Json => builder.json().flatten_event(true).init(),
-    }
+    let pass = ours(LevelFilter::ERROR, |name| name == PASS);
+    let lines = Lines::to(std::io::stderr(), format).map_err(|e| format!("nothing can be logged: {e}"))?;
+    let lines = LINES.get_or_init(|| lines);
+    let layer = tracing_subscriber::fmt::layer().with_writer(lines.clone()).with_ansi(false);
+    let log = match format {
+        LogFormat::Text => layer.with_target(false).boxed(),
+        LogFormat::Json => layer.fmt_fields(JsonFields::new()).event_format(json::Json).boxed(),
+    };
+    let traces = collector.map(|collector| {
+        let provider = TRACES.get_or_init(|| otlp::provider(collector));
+        otlp::layer(provider).with_filter(ours(LevelFilter::DEBUG, |_| true))
+    });
+    tracing_subscriber::registry().with(log.with_filter(filter.or(pass))).with(traces).init();
+    // The usual one writes to standard error itself, and would wait there for ever if nobody reads.
+    std::panic::set_hook(Box::new(|panic| {
+        let at = panic.location().map(ToString::to_string);
+        tracing::error!(at, "panic: {}", panic.payload_as_str().unwrap_or("without a text"));
+    }));
     Ok(())
+}
+
+/// Lets spans of ours through, and no events.
+fn ours(level: LevelFilter, which: fn(&str) -> bool) -> FilterFn<impl Fn(&Metadata<'_>) -> bool> {
+    let ours = move |metadata: &Metadata<'_>| {
+        let crate_name = env!("CARGO_CRATE_NAME");
+        metadata.is_span() && metadata.target().starts_with(crate_name) && which(metadata.name())
+    };
+    filter_fn(ours).with_max_level_hint(level)
+}
+
+/// Sends and writes what is still waiting, for two seconds at most. Not to be called in the runtime, which it needs.
+pub fn end() {
+    if let Some(traces) = TRACES.get() {
+        // What cannot be sent in time is lost, as the exporter says.
+        let _ = traces.shutdown_with_timeout(LAST);
+    }
+    if let Some(lines) = LINES.get() {
+        lines.flush(LAST);
+    }
+}
+
+/// Writes a line to standard error, unless that is closed or takes longer than a second.
+pub fn last_word(line: String) {
+    let (done, wait) = mpsc::sync_channel(1);
+    std::thread::spawn(move || {
+        let written = writeln!(std::io::stderr(), "{line}");
+        done.send(written)
+    });
+    let _ = wait.recv_timeout(LAST);
 }
 
 /// Whether the caches are filled: readiness has to do with neither leadership nor Databricks.

@@ -166,6 +166,9 @@ fn settings_and_logs_need_little_of_us() {
     for source in part("telemetry") {
         source.assert_uses_only(&[]);
     }
+    for source in part("metrics") {
+        source.assert_uses_only(&["engine", "databricks"]);
+    }
     for source in part("config") {
         let allowed = [
             "databricks::{self, Egress, HostPolicy, Proxy, Settings",
@@ -173,7 +176,7 @@ fn settings_and_logs_need_little_of_us() {
             "engine::lease",
             "engine::pass::Settings",
             "engine::spec::parse_duration",
-            "telemetry::LogFormat",
+            "telemetry::{Collector, LogFormat",
         ];
         for used in source.uses() {
             assert!(allowed.iter().any(|a| used.starts_with(a)), "src/config.rs may not use crate::{used}");

@@ -1,18 +1,22 @@
 //! What the documents say is what the code says: the tables of the README, the skeleton in CONTRIBUTING, and what no file
-//! may have in it. `UPDATE=1 cargo test --test docs` writes the README's table of flags anew.
+//! may have in it. `UPDATE=1 cargo test --test docs` writes the README's table of flags, and
+//! `docs/reasons.md`, anew.
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking, its set-up too")]
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
+use databricks_operator::engine::reason::{About, EventReason, Reason};
 use databricks_operator::engine::resource::Ownership;
-use databricks_operator::engine::status::Reason;
 use databricks_operator::kinds::KINDS;
 use databricks_operator::{cli, databricks, engine};
 
 /// The kind that CONTRIBUTING shows. It is compiled as it stands there: `crate::engine` is the library's.
 #[path = "docs/storage_configuration.rs"]
 mod storage_configuration;
+
+#[path = "docs/metrics.rs"]
+mod metrics;
 
 fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
@@ -56,14 +60,41 @@ fn files() -> Vec<PathBuf> {
     found
 }
 
+/// What `docs/reasons.md` says before its two tables.
+const REASONS: &str = "# Reasons
+
+Written by `UPDATE=1 cargo test --test docs` from `src/engine/reason.rs`. Do not edit.
+
+`kubectl get databricks -o wide` shows the reason and the message of `Ready`; `kubectl describe` shows all conditions and the
+events. The message says what is so in this very case, and what to do about it; here it is said in general.
+";
+
+/// Covers UX-06. Every reason of a condition or an event has its meaning, a cause and a remedy in `docs/reasons.md`.
 #[test]
-fn the_readme_has_every_reason_with_its_meaning_and_what_to_do() {
-    let rows = table(&read("README.md"), "reason");
-    let told: Vec<(&str, &str)> = rows.iter().map(|row| (code(&row[0]), row[1].as_str())).collect();
-    let known: Vec<(&str, &str)> =
-        Reason::ALL.iter().map(|(reason, meaning)| (reason.name(), meaning.trim())).collect();
-    assert_eq!(told, known);
-    assert!(rows.iter().all(|row| row.len() == 3 && row[2].len() > 5), "a reason without what to do");
+fn every_reason_is_documented() {
+    let row = |(name, about): (&str, &About)| {
+        for text in [about.meaning, about.cause, about.remedy] {
+            let text = text.trim();
+            assert!(text.ends_with('.') && !text.contains('|'), "{name}: {text:?} is no sentence of a table");
+        }
+        format!("| `{name}` | {} | {} | {} |\n", about.meaning.trim(), about.cause, about.remedy)
+    };
+    let table = |title: &str, rows: String| {
+        format!("\n## {title}\n\n| reason | meaning | usual cause | what to do |\n|---|---|---|---|\n{rows}")
+    };
+    let conditions = Reason::ALL.iter().map(|(reason, about)| row((reason.name(), about))).collect();
+    let events = EventReason::ALL.iter().map(|(reason, about)| row((reason.name(), about))).collect();
+    let known = [REASONS, &table("Of conditions", conditions), &table("Of events", events)].concat();
+    let path = root().join("docs/reasons.md");
+    if std::env::var_os("UPDATE").is_some() {
+        std::fs::write(path, known).unwrap();
+        return;
+    }
+    assert_eq!(
+        std::fs::read_to_string(path).unwrap(),
+        known,
+        "UPDATE=1 cargo test --test docs writes it anew"
+    );
 }
 
 #[test]
@@ -166,8 +197,8 @@ fn slug(heading: &str) -> String {
 
 #[test]
 fn documents_lead_to_files_and_headings_that_exist() {
-    let docs = std::fs::read_dir(root().join("docs")).unwrap().map(|entry| entry.unwrap().file_name());
-    let docs = docs.map(|name| format!("docs/{}", name.to_str().unwrap()));
+    let ours = files().into_iter().map(|path| path.strip_prefix(root()).unwrap().display().to_string());
+    let docs = ours.filter(|name| name.starts_with("docs/") && name.ends_with(".md"));
     let top = ["README.md", "CONTRIBUTING.md", "SECURITY.md", "CHANGELOG.md"].map(str::to_owned);
     for document in top.into_iter().chain(docs).chain(["charts/databricks-operator/README.md".to_owned()]) {
         let text = read(&document);

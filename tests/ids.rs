@@ -93,12 +93,26 @@ const PROMISES: &[(&str, &str)] = &[
     ("IM-03", "rules over several fields are checked by the API server, the oldest and the newest"),
     ("IM-07", "the committed CRDs are the generated ones, and all kinds keep one form"),
     ("OB-01", "events tell transitions and writes to the account; a repeated failure is one series"),
+    (
+        "OB-02",
+        "metrics count what happened, with as many series for a thousand objects as for ten, and no name",
+    ),
+    (
+        "OB-03",
+        "alerts, dashboard and runbooks ask for what a running operator tells, and all of that is documented",
+    ),
+    ("OB-04", "log lines name the object; each write to the account is one, with its outcome and no secret"),
+    (
+        "OB-05",
+        "with a collector, a pass is a span and each call one in it; without one, or with a slow one, no cost",
+    ),
     ("SE-01", "the operator is refused nothing, and needs each right that the chart gives it"),
     ("SE-02", "where namespaces are chosen, nothing of the operator reaches beyond them"),
     ("SE-03", "a namespace that enforces Pod Security `restricted` takes its pods"),
     ("SE-04", "credentials are sent to allowed hosts only"),
     ("UX-04", "an upgrade writes no object and calls nothing in the account"),
     ("UX-05", "`helm upgrade` changes the CRDs, `helm rollback` too, `helm uninstall` keeps them"),
+    ("UX-06", "each reason of a condition or an event is documented, with a cause and a remedy"),
     ("UX-07", "five commands lead from a cluster to the first Ready object, with kubectl and with Helm"),
 ];
 

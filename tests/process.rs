@@ -36,6 +36,7 @@ impl Drop for Running {
 async fn run(kubeconfig: Option<&Path>, args: &[&str]) -> End {
     let mut command = Command::new(BINARY);
     command.args(args).env_clear().env("HOME", env!("CARGO_TARGET_TMPDIR").to_owned() + "/no-home");
+    command.env("METRICS_ADDRESS", "127.0.0.1:0");
     if let Some(path) = kubeconfig {
         command.env("KUBECONFIG", path);
     }
@@ -88,6 +89,8 @@ async fn a_port_in_use_is_named() {
     let address = taken.local_addr().unwrap().to_string();
     let end = run(None, &["run", &format!("--health-address={address}")]).await;
     end.assert_fails_saying(&[&address, "in use", "--health-address"]);
+    let end = run(None, &["run", ANYWHERE, &format!("--metrics-address={address}")]).await;
+    end.assert_fails_saying(&[&address, "in use", "--metrics-address"]);
 }
 
 #[tokio::test]
@@ -120,8 +123,18 @@ async fn flags_that_cannot_be_meant_are_refused_before_anything_is_done() {
         (&["--burst=0"], "--burst must be greater than zero"),
         (&["--requests-per-second=NaN"], "--requests-per-second"),
         (&["--installation="], "--installation must be"),
+        (&["--otlp-endpoint=collector:4318"], "--otlp-endpoint cannot be used"),
+        (&["--otlp-endpoint=http://collector/?key=hunter2"], "it has a query; write it like http://"),
+        (&["--otlp-endpoint=http://u:hunter2@collector"], "it has a user or a password in it; write it like"),
         (&["--lease-duration=20s"], "at least twice --lease-renew-interval (5s) plus --write-timeout (10s)"),
         (&["--lease-duration=30500ms"], "--lease-duration must be whole seconds"),
+        (&["--metrics-auth"], "--metrics-auth needs --metrics-tls-cert and --metrics-tls-key"),
+        (&["--metrics-tls-cert=/no/such/file"], "--metrics-tls-cert and --metrics-tls-key belong together"),
+        (
+            &["--metrics-tls-cert=/no/such/file", "--metrics-tls-key=/no/such/file"],
+            "--metrics-tls-cert /no/such/file cannot be read",
+        ),
+        (&["--metrics-tls-cert=/dev/null", "--metrics-tls-key=/dev/null"], "it holds no certificate in PEM"),
         (&["--lease-name=Foo_Bar"], "--lease-name \"Foo_Bar\" is no name"),
         (&["--lease-name=a..b"], "--lease-name"),
         (&["--lease-name="], "--lease-name"),
@@ -132,11 +145,14 @@ async fn flags_that_cannot_be_meant_are_refused_before_anything_is_done() {
         (&["--namespaces=team-a,team-b,team-a"], "--namespaces has team-a more than once"),
         (&["--no-proxy=.svc"], "--no-proxy is given without --https-proxy"),
     ] {
-        run(None, &[&["run", ANYWHERE], flags].concat()).await.assert_fails_saying(&[says]);
+        let end = run(None, &[&["run", ANYWHERE], flags].concat()).await;
+        end.assert_fails_saying(&[says]);
+        assert!(!end.lines[0].contains("hunter2"), "{:?}", end.lines);
     }
     let unread =
         ["--resync-interval=soon", "--resync-interval=0s", "--request-timeout=0s", "--write-timeout=0m"];
-    for flags in unread.into_iter().chain(["--health-address=8081", "--no-such-flag"]) {
+    let more = ["--health-address=8081", "--metrics-address=8080", "--no-such-flag"];
+    for flags in unread.into_iter().chain(more) {
         let flags = &[flags];
         let end = run(None, &[&["run"], &flags[..]].concat()).await;
         let name = flags[0].split('=').next().unwrap();

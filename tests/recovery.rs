@@ -4,6 +4,7 @@
 //! A control plane of its own, for nobody else would like what is done to it.
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking, its set-up too")]
 
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::time::Duration;
 
@@ -27,6 +28,20 @@ fn list(name: &str, address: &str) -> Value {
     let spec =
         json!({"authRef": {"name": "account"}, "label": name, "listType": "ALLOW", "ipAddresses": [address]});
     object("IpAccessList", name, spec)
+}
+
+/// What the operator tells of its watch of a kind, by the names of metrics.
+async fn metrics(operator: &Operator, kind: &str) -> BTreeMap<String, f64> {
+    // Fails only if a provider was installed before, which is as good.
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    let client = reqwest::Client::builder().no_proxy().tls_certs_only([]).build().unwrap();
+    let answer = client.get(format!("http://{}/metrics", operator.metrics)).send().await.unwrap();
+    let (text, label) = (answer.text().await.unwrap(), format!("{{kind=\"{kind}\"}} "));
+    let told = text.lines().filter_map(|line| {
+        let (name, value) = line.strip_prefix("databricks_operator_")?.split_once(&label)?;
+        Some((name.to_owned(), value.parse().unwrap()))
+    });
+    told.collect()
 }
 
 /// Waits until the account has exactly these lists, by label and address.
@@ -82,6 +97,9 @@ async fn an_api_server_that_forgets_the_past_is_read_anew() {
     let cluster = restart(cluster).await.unwrap();
     apply(&cluster, list("edited", "192.0.2.2")).await;
     has(&account, &[("edited", "192.0.2.2"), ("removed", "192.0.2.1")]).await;
+    // The watch failed, which is counted, and works.
+    let lists = metrics(&operator, "IpAccessList").await;
+    assert!(lists["watch_errors_total"] > 0.0 && lists["watch_failing_seconds"] == 0.0, "{lists:?}");
 
     // What happens while the operator cannot look is in no watch that it could go on with.
     operator.signal("STOP").unwrap();

@@ -33,6 +33,8 @@ pub struct Call {
     pub fault: Option<String>,
     /// The client the token was issued to, if the token was good.
     pub client_id: Option<String>,
+    /// The header by which the caller says which trace the call is part of.
+    pub traceparent: Option<String>,
 }
 
 #[derive(Default)]
@@ -44,6 +46,8 @@ pub(crate) struct Journal {
 impl Journal {
     pub fn arrived(&mut self, request: &Request, class: String, at_ms: u64, fault: Option<String>) -> u64 {
         self.count += 1;
+        let traceparent = request.headers.get("traceparent");
+        let traceparent = traceparent.map(|it| String::from_utf8_lossy(it.as_bytes()).into_owned());
         self.calls.push(Call {
             n: self.count,
             at_ms,
@@ -56,6 +60,7 @@ impl Journal {
             applied: false,
             fault,
             client_id: None,
+            traceparent,
         });
         self.count
     }

@@ -7,20 +7,25 @@
 
 use std::fmt;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
+use opentelemetry::trace::TraceContextExt;
 use secrecy::{ExposeSecret, SecretString};
 use serde::de::DeserializeOwned;
 use serde_json::Value;
+use tokio::time::Instant;
+use tracing::field::Empty;
+use tracing::{Instrument, Span, debug_span};
+use tracing_opentelemetry::OpenTelemetrySpanExt;
 
 use super::egress::Egress;
 use super::host::Host;
 use super::page::{Broken, Collected, Pages};
 use super::rate::{Class, Rate};
 use super::reply::Reply;
-use super::shown::{collect_secrets, misfit};
+use super::shown::{clean, collect_secrets, misfit};
 use super::token::Tokens;
-use super::{Error, Fence, Method, Request, Urgency};
+use super::{Error, Fence, Meter, Method, Request, Urgency};
 
 mod sign_in;
 mod wire;
@@ -57,6 +62,8 @@ pub struct Settings {
     pub user_agent: String,
     /// Whose certificates are believed, and through which proxy the calls go.
     pub egress: Egress,
+    /// Where the calls are counted.
+    pub meter: Arc<Meter>,
 }
 
 impl Default for Settings {
@@ -69,6 +76,7 @@ impl Default for Settings {
             burst: 40,
             user_agent: concat!("databricks-operator/", env!("CARGO_PKG_VERSION")).to_owned(),
             egress: Egress::default(),
+            meter: Arc::default(),
         }
     }
 }
@@ -87,9 +95,21 @@ struct Inner {
     tokens: Arc<Tokens>,
 }
 
+/// What is written down of a call, whatever came of it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Trail {
+    /// Method and path.
+    pub call: String,
+    /// The HTTP status, if there was an answer.
+    pub status: Option<u16>,
+    /// The id under which Databricks can find the call, if it told one.
+    pub request_id: Option<String>,
+}
+
 /// One try: what to send and under which rules.
 struct Try<'a> {
     call: &'a str,
+    method: Method,
     class: Class,
     urgency: Urgency,
     fence: Option<&'a Fence>,
@@ -141,8 +161,20 @@ impl Client {
     /// # Errors
     /// Anything of [`Error`]. After [`Error::may_have_happened`] look before trying again.
     pub async fn send<T: DeserializeOwned>(&self, request: Request) -> Result<T, Error> {
-        let reply = self.inner.call(&request).await?;
-        reply.decode(&request.call(), request.method == Method::Get)
+        self.send_for_audit(request).await.0
+    }
+
+    /// The same, and what of the answer an audit log has.
+    pub async fn send_for_audit<T: DeserializeOwned>(&self, request: Request) -> (Result<T, Error>, Trail) {
+        let call = request.call();
+        let reply = self.inner.call(&request).await;
+        let (status, request_id) = match &reply {
+            Ok(reply) => (Some(reply.status), reply.request_id.as_deref()),
+            Err(error) => (error.status(), error.request_id()),
+        };
+        let request_id = request_id.map(|id| clean(id, &[], 100));
+        let result = reply.and_then(|reply| reply.decode(&call, request.method == Method::Get));
+        (result, Trail { call, status, request_id })
     }
 
     /// All items of a list, over all pages. `request` is the GET of the first page.
@@ -176,6 +208,12 @@ impl Client {
     /// The longest time for which Databricks has asked to hold back calls of some class.
     pub fn throttled(&self) -> Option<Duration> {
         self.inner.rate.closed_for()
+    }
+
+    /// When the token ends that calls are made with. `None` without one, and where one has ended that nobody has asked for
+    /// since; one that could not be renewed is told.
+    pub fn token_expiry(&self) -> Option<SystemTime> {
+        self.inner.tokens.expiry()
     }
 }
 
@@ -214,6 +252,7 @@ impl Inner {
                 http,
                 Try {
                     call: &call,
+                    method: request.method,
                     class: Class::of(&request.path),
                     urgency: request.urgency,
                     fence: request.fence.as_ref(),
@@ -231,22 +270,61 @@ impl Inner {
         outcome
     }
 
-    /// Waits for the rate, asks the fence, sends, and takes note of what the host says about the rate.
+    /// One exchange, as a span of its own.
     async fn exchange(&self, http: reqwest::RequestBuilder, this: Try<'_>) -> Result<Reply, Error> {
+        let method = this.call.split(' ').next().unwrap_or_default();
+        let span = debug_span!(
+            "call",
+            otel.name = format!("{method} {}", this.class.name()),
+            otel.kind = "client",
+            otel.status_code = Empty,
+            api = this.class.name(),
+            method,
+            status = Empty,
+            error = Empty,
+        );
+        let outcome = self.try_once(http, this).instrument(span.clone()).await;
+        match &outcome {
+            Ok(reply) => span.record("status", reply.status),
+            Err(error) => {
+                error.status().map(|status| span.record("status", status));
+                span.record("error", error.class()).record("otel.status_code", "ERROR")
+            }
+        };
+        outcome
+    }
+
+    /// Waits for the rate, asks the fence, sends, and takes note of what the host says about the rate.
+    async fn try_once(&self, http: reqwest::RequestBuilder, this: Try<'_>) -> Result<Reply, Error> {
         let call = this.call.to_owned();
-        if let Err(retry_after) = self.rate.turn(this.class, this.urgency).await {
+        let meter = &self.settings.meter;
+        let asked = Instant::now();
+        let turn = self.rate.turn(this.class, this.urgency).await;
+        meter.waited(this.class, asked.elapsed());
+        if let Err(retry_after) = turn {
             return Err(Error::Throttled { call, retry_after });
         }
         if this.fence.is_some_and(|may_act| !may_act()) {
             return Err(Error::Fenced { call });
         }
-        let reply = self.wire.send(http, &call, this.limit).await?;
+        let http = match traceparent() {
+            Some(traceparent) => http.header("traceparent", traceparent),
+            None => http,
+        };
+        let begun = Instant::now();
+        let reply = self.wire.send(http, &call, this.limit).await;
+        let status = reply.as_ref().ok().map(|reply| reply.status);
+        meter.sent(this.class, this.method, status, begun.elapsed());
+        let reply = reply?;
         if reply.is_success() {
             self.rate.answered(this.class);
             return Ok(reply);
         }
         let mut error = reply.failure(&call, &this.secrets);
         let throttled = reply.status == 429 || (reply.status == 503 && reply.retry_after.is_some());
+        if throttled {
+            meter.throttled(this.class);
+        }
         match &mut error {
             Error::Api { retry_after, .. } if throttled => {
                 *retry_after = Some(self.rate.close(this.class, *retry_after));
@@ -255,6 +333,14 @@ impl Inner {
         }
         Err(error)
     }
+}
+
+/// The header by which whoever is called can join the trace (W3C Trace Context), where there is one.
+fn traceparent() -> Option<String> {
+    let context = Span::current().context();
+    let span = context.span().span_context().clone();
+    span.is_valid()
+        .then(|| format!("00-{}-{}-{:02x}", span.trace_id(), span.span_id(), span.trace_flags().to_u8()))
 }
 
 fn set_query(request: &mut Request, name: &str, value: String) {

@@ -8,7 +8,7 @@ use std::net::IpAddr;
 
 use hyper_util::client::proxy::matcher::Matcher;
 use ipnet::IpNet;
-use reqwest::Url;
+use reqwest::{Certificate, ClientBuilder, Url};
 use rustls::RootCertStore;
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
@@ -21,6 +21,30 @@ pub struct Egress {
     pub roots: Vec<CertificateDer<'static>>,
     /// The proxy for https, if there is one.
     pub proxy: Option<Proxy>,
+}
+
+impl Egress {
+    /// An HTTP client for one origin (such as `https://10.0.0.1:443`), to be completed: it follows no redirect, and takes
+    /// nothing from the environment.
+    ///
+    /// # Errors
+    /// When the roots or the proxy cannot be used.
+    pub fn http(&self, origin: &str) -> Result<ClientBuilder, reqwest::Error> {
+        // reqwest panics without a provider. That one is there already is no failure.
+        _ = rustls::crypto::ring::default_provider().install_default();
+        let roots = self.roots.iter().map(|root| Certificate::from_der(root));
+        let http = reqwest::Client::builder()
+            .redirect(reqwest::redirect::Policy::none())
+            .referer(false)
+            .no_proxy()
+            // The default sends again what the server says it did not process; we take nobody's word for that.
+            .retry(reqwest::retry::never())
+            .tls_certs_merge(roots.collect::<Result<Vec<_>, _>>()?);
+        match self.proxy.as_ref().and_then(|proxy| proxy.url_for(origin)) {
+            Some(url) => Ok(http.proxy(reqwest::Proxy::https(url.expose_secret())?)),
+            None => Ok(http),
+        }
+    }
 }
 
 /// The certificates of a PEM file, each of which can be that of an authority. Other sections are passed over.

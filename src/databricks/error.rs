@@ -133,6 +133,31 @@ impl Error {
         }
     }
 
+    /// The kind of failure in one word, for logs and traces.
+    pub fn class(&self) -> &'static str {
+        match self {
+            Error::Api { .. } => "refused",
+            Error::Throttled { .. } => "throttled",
+            Error::Unreachable { .. } => "unreachable",
+            Error::Unknown { .. } => "unknown",
+            Error::NotTheApi { .. } => "not_the_api",
+            Error::CredentialsRefused { .. } => "credentials_refused",
+            Error::NoToken(_) => "no_token",
+            Error::AccountMismatch { .. } => "account_mismatch",
+            Error::Fenced { .. } => "fenced",
+            Error::Decode { .. } => "decode",
+            Error::Invalid { .. } => "invalid",
+        }
+    }
+
+    /// The request went out, or may have.
+    pub fn was_sent(&self) -> bool {
+        matches!(
+            self,
+            Error::Api { .. } | Error::Unknown { .. } | Error::NotTheApi { .. } | Error::Decode { .. }
+        )
+    }
+
     /// How long to wait before trying again, if the API said so.
     pub fn retry_after(&self) -> Option<Duration> {
         match self {

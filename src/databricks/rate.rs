@@ -26,6 +26,18 @@ pub(super) enum Class {
 }
 
 impl Class {
+    pub(super) const ALL: [Class; 4] = [Class::Token, Class::Scim, Class::Workspaces, Class::Other];
+
+    /// The word in metrics and traces.
+    pub(super) fn name(self) -> &'static str {
+        match self {
+            Class::Token => "token",
+            Class::Scim => "scim",
+            Class::Workspaces => "workspaces",
+            Class::Other => "other",
+        }
+    }
+
     pub(super) fn of(path: &str) -> Class {
         let mut segments = path.split('/').skip(1);
         match (segments.next(), segments.nth(3), path) {

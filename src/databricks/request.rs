@@ -119,6 +119,9 @@ impl fmt::Debug for Request {
 }
 
 impl Method {
+    pub(super) const ALL: [Method; 5] =
+        [Method::Get, Method::Post, Method::Put, Method::Patch, Method::Delete];
+
     pub(super) fn name(self) -> &'static str {
         match self {
             Method::Get => "GET",

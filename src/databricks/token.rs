@@ -5,7 +5,7 @@
 
 use std::future::Future;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use secrecy::{ExposeSecret, SecretString};
 use tokio::sync::OwnedMutexGuard;
@@ -27,6 +27,7 @@ pub(super) struct Token {
     value: SecretString,
     renew_at: Instant,
     stale_at: Instant,
+    expires_at: Instant,
 }
 
 impl Token {
@@ -39,7 +40,8 @@ impl Token {
             _ => UNKNOWN_LIFE,
         };
         let renew_at = asked_at + (life - RENEWAL.min(life / 2));
-        Token { value, renew_at, stale_at: asked_at + (life - MARGIN.min(life / 4)) }
+        let stale_at = asked_at + (life - MARGIN.min(life / 4));
+        Token { value, renew_at, stale_at, expires_at: asked_at + life }
     }
 
     pub(super) fn value(&self) -> &str {
@@ -100,6 +102,18 @@ impl Tokens {
         let outcome = fetch().await;
         self.lock().settle(&outcome);
         outcome
+    }
+
+    /// When the token ends: the one that serves, or the one that could not be renewed in time.
+    pub(super) fn expiry(&self) -> Option<SystemTime> {
+        let state = self.lock();
+        let token = state.token.as_ref()?;
+        let (now, wall) = (Instant::now(), SystemTime::now());
+        match token.expires_at.checked_duration_since(now) {
+            Some(left) => wall.checked_add(left),
+            None if state.failure.is_some() => wall.checked_sub(now - token.expires_at),
+            None => None,
+        }
     }
 
     /// The API refused this token: forget it, unless it was replaced meanwhile.

@@ -10,7 +10,7 @@ use ipnet::IpNet;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
-use crate::databricks::{Client, Error, Pages, Request, Urgency, path};
+use crate::databricks::{Client, Error, Pages, Request, Trail, Urgency, path};
 
 /// The right to write. A single process holds a permit that never ends; with several, it ends with the lease.
 #[derive(Clone)]
@@ -95,11 +95,21 @@ impl Reader {
     }
 }
 
+/// What a write does, as the audit log has it.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Act {
+    /// `create`, `update` or `delete`.
+    pub operation: &'static str,
+    /// The fields that are written, as they are called in a spec; never their values.
+    pub fields: Vec<String>,
+}
+
 /// Reads and writes.
 #[derive(Clone)]
 pub struct Writer {
     reader: Reader,
     permit: Permit,
+    act: Act,
 }
 
 impl Deref for Writer {
@@ -112,7 +122,12 @@ impl Deref for Writer {
 impl Writer {
     /// A writer for as long as the permit holds.
     pub fn new(reader: Reader, permit: Permit) -> Writer {
-        Writer { reader, permit }
+        Writer { reader, permit, act: Act::default() }
+    }
+
+    /// The same, for one act.
+    pub fn to(&self, operation: &'static str, fields: Vec<String>) -> Writer {
+        Writer { act: Act { operation, fields }, ..self.clone() }
     }
 
     /// POST. It is sent at most once, whatever happens.
@@ -147,6 +162,27 @@ impl Writer {
     async fn write<T: DeserializeOwned>(&self, request: Request) -> Result<T, Error> {
         let mut request = self.reader.request(request);
         request.fence = Some(self.permit.0.clone());
-        self.reader.client.send(request).await
+        let (result, trail) = self.reader.client.send_for_audit(request).await;
+        self.audit(result.as_ref().err(), &trail);
+        result
+    }
+
+    /// The line of the audit log, which every write passes. Which object it is about is in the span of the pass.
+    fn audit(&self, error: Option<&Error>, trail: &Trail) {
+        if error.is_some_and(|error| !error.was_sent()) {
+            return;
+        }
+        tracing::info!(
+            target: "databricks_operator::audit",
+            hop = "act",
+            operation = self.act.operation,
+            fields = self.act.fields.join(","),
+            account = self.reader.client.account_id(),
+            call = trail.call,
+            outcome = error.map_or("ok", Error::class),
+            code = trail.status,
+            request_id = trail.request_id,
+            "{} in the account", self.act.operation
+        );
     }
 }

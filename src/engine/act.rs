@@ -17,8 +17,11 @@ use super::conclude::Outcome;
 use super::decide::{Record, Step, camel, decide};
 use super::driver::Seen;
 use super::error::{Error, Result};
+use super::meter::{OfKind, Write};
 use super::needs::Wanted;
 use super::observe::Look;
+use super::pass::Memory;
+use super::reason::EventReason;
 use super::reconcile::{Known, Work};
 use super::resource::{Change, Phase, When};
 use super::spec::ManagementPolicy;
@@ -65,6 +68,7 @@ impl Work<'_> {
             }
             Step::Refuse { reason, message } => Outcome::Refused { reason, message },
             Step::Rest => {
+                self.remember(|m| m.drifted = false);
                 let status = self.subject.status_mut()?;
                 status.intent = None;
                 status.operation = None;
@@ -134,9 +138,10 @@ impl Work<'_> {
         let changes = self.changes(known, &look)?;
         self.show(known, &seen, &changes, Some(bind), true)?;
         self.subject.must_record = true;
+        self.counts().wrote(Write::Adopt);
         self.subject.note(
             false,
-            "Adopted",
+            EventReason::Adopted,
             format!("took over the object {} that was in the account", seen.id),
         );
         Ok(Outcome::Again)
@@ -201,17 +206,18 @@ impl Work<'_> {
                 return Err(error);
             }
         };
+        self.counts().wrote(Write::Create);
         known.admission.session.snapshots.amend(self.driver, &key.within, &seen.id, Some(&seen)).await;
         let external = self.external(known, &seen, false);
         self.engine.claims.record(&self.claim(known, &seen.id), &self.rank(), &self.subject.who);
-        self.remember(|m| *m = super::pass::Memory::default());
+        self.remember(|m| *m = Memory { young: m.young, ..Memory::default() });
         let status = self.subject.status_mut()?;
         status.intent = None;
         status.operation = None;
         status.external = Some(external);
         self.subject.must_record = true;
         self.made = Some((known.writer.clone(), seen.id.clone()));
-        self.subject.note(false, "Created", format!("made the object {} in the account", seen.id));
+        self.subject.note(false, EventReason::Created, format!("made the object {} in the account", seen.id));
         self.told(known, seen)
     }
 
@@ -250,6 +256,9 @@ impl Work<'_> {
         let drifted = self.subject.status_mut()?.is_true(ConditionType::Ready)
             && Some(self.subject.status_mut()?.observed_generation)
                 == self.subject.object.metadata.generation;
+        if drifted && !self.remember(|m| std::mem::replace(&mut m.drifted, true)) {
+            self.counts().drift_detected();
+        }
         let _one_at_a_time = self.guard(known, Some(&want), Some(&seen)).await?;
         let now: Vec<&str> = fields.iter().map(String::as_str).collect();
         let told = match self.driver.update(&known.writer, &seen, &want, &now).await {
@@ -259,11 +268,16 @@ impl Work<'_> {
             }
             told => told?,
         };
+        self.counts().wrote(Write::Update);
+        if drifted {
+            self.counts().drift_corrected();
+        }
         let key = self.driver.key(&want)?;
         known.admission.session.snapshots.amend(self.driver, &key.within, &told.id, Some(&told)).await;
         let paths: Vec<String> = fields.iter().map(|f| camel(f)).collect();
         let text = paths.join(", ");
-        self.subject.note(false, if drifted { "DriftCorrected" } else { "Updated" }, text);
+        let reason = if drifted { EventReason::DriftCorrected } else { EventReason::Updated };
+        self.subject.note(false, reason, text);
         // It may have given up the name that they want.
         self.engine.claims.losers(&self.subject.who).iter().for_each(|who| self.engine.wake.wake(who));
         let open = self.driver.changes(&want, &told)?.iter().any(|c| matches!(c.when, When::Now));
@@ -296,7 +310,8 @@ impl Work<'_> {
             return Ok(Outcome::Blocked { reason: Reason::TooManyDeletions, message });
         }
         match self.driver.delete(&known.writer, &seen.id).await {
-            Ok(()) | Err(Error::Terminal { reason: Reason::ExternalResourceMissing, .. }) => {}
+            Ok(()) => self.counts().wrote(Write::Delete),
+            Err(Error::Terminal { reason: Reason::ExternalResourceMissing, .. }) => {}
             // A dependent in the account is no stale read: looking again at once would not help.
             Err(Error::Conflict(message)) => return Err(Error::waiting(Reason::ApplyFailed, message)),
             Err(error) => return Err(error),
@@ -311,6 +326,11 @@ impl Work<'_> {
                 Outcome::Progress { reason: Reason::Deleting, message, sent: true }
             }
         })
+    }
+
+    /// Where changes in the account are counted.
+    pub fn counts(&self) -> &OfKind {
+        self.engine.meter.of(&self.subject.who.kind)
     }
 
     /// A last look before a write. Where it looks at all objects of the kind, the lock that it returns keeps two changes

@@ -7,7 +7,7 @@
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use k8s_openapi::api::core::v1::Namespace;
 use kube::api::Api;
@@ -157,6 +157,13 @@ impl Auths {
         let entries = self.entries.lock().expect("no panic while held");
         let entry = entries.get(&(who.namespace.clone(), who.name.clone()))?;
         entry.usable.as_ref().ok()?.client.throttled()
+    }
+
+    /// When the first of the tokens ends with which calls are made.
+    pub fn token_expiry(&self) -> Option<SystemTime> {
+        let entries = self.entries.lock().expect("no panic while held");
+        let usable = entries.values().filter_map(|entry| entry.usable.as_ref().ok());
+        usable.filter_map(|session| session.client.token_expiry()).min()
     }
 
     /// Stores what a pass found, and wakes those who use it if that is news to them.

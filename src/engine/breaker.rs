@@ -40,6 +40,12 @@ impl Breaker {
         self.at(Instant::now(), account, uid)
     }
 
+    /// In how many accounts deletion is stopped.
+    pub fn tripped(&self) -> usize {
+        let accounts = self.accounts.lock().expect("no panic while held");
+        accounts.values().filter(|account| account.tripped).count()
+    }
+
     fn at(&self, now: Instant, account: &str, uid: &str) -> Result<(), String> {
         if self.limit == 0 {
             return Ok(());

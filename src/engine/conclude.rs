@@ -8,6 +8,7 @@ use k8s_openapi::jiff::Timestamp;
 use serde_json::{Map, Value};
 
 use super::error::Error;
+use super::reason::EventReason;
 use super::status::{ConditionType, Reason, Status, Verdict, conditions};
 
 /// Status with untyped facts, as the engine handles it.
@@ -57,7 +58,7 @@ pub struct Note {
     /// Warning or Normal.
     pub warning: bool,
     /// The event's reason.
-    pub reason: &'static str,
+    pub reason: EventReason,
     /// The text.
     pub text: String,
 }
@@ -335,31 +336,37 @@ fn transitions(before: &AnyStatus, after: &AnyStatus) -> Vec<Note> {
         was.is_none().then(|| format!("{}: {}", now.reason, now.message))
     };
     if news(Ready).is_some() {
-        note(false, "Ready", "the object in the account is as the spec says".into());
+        note(false, EventReason::Ready, "the object in the account is as the spec says".into());
     }
     if let Some(text) = news(Stalled) {
-        note(true, "Stalled", text);
+        note(true, EventReason::Stalled, text);
     }
     if let Some(text) = news(DeletionBlocked) {
-        note(true, "DeletionBlocked", text);
+        note(true, EventReason::DeletionBlocked, text);
     }
     match (before.is_true(Suspended), after.is_true(Suspended)) {
-        (false, true) => note(false, "Suspended", "spec.suspend is true".into()),
-        (true, false) => note(false, "Resumed", "spec.suspend is no longer true".into()),
+        (false, true) => note(false, EventReason::Suspended, "spec.suspend is true".into()),
+        (true, false) => note(false, EventReason::Resumed, "spec.suspend is no longer true".into()),
         _ => {}
     }
     let failing = |s: &AnyStatus, kind| {
         s.condition(kind).filter(|c| c.status == "False").map(|c| (c.reason.clone(), c.message.clone()))
     };
+    use EventReason::{
+        CredentialsInvalid, DriftDetected, ExternalResourceMissing, RateLimited, ReferenceNotPermitted,
+    };
     for (kind, reasons) in [
-        (ReferencesResolved, &["ReferenceNotPermitted", "CredentialsInvalid"][..]),
-        (Synced, &["DriftDetected", "ExternalResourceMissing", "RateLimited"][..]),
+        (ReferencesResolved, &[ReferenceNotPermitted, CredentialsInvalid][..]),
+        (Synced, &[DriftDetected, ExternalResourceMissing, RateLimited][..]),
     ] {
-        if let Some((reason, message)) = failing(after, kind)
-            && let Some(known) = reasons.iter().find(|r| **r == reason)
-            && failing(before, kind).map(|(r, _)| r).as_deref() != Some(*known)
-        {
-            note(true, known, message);
+        let Some((reason, message)) = failing(after, kind) else { continue };
+        let Some(known) = reasons.iter().find(|known| known.name() == reason) else { continue };
+        let same = failing(before, kind).is_some_and(|(was, said)| {
+            // That it differs in other fields is another drift. Of other failures the words may change.
+            was == reason && (*known != DriftDetected || said == message)
+        });
+        if !same {
+            note(true, *known, message);
         }
     }
     notes
@@ -557,7 +564,12 @@ mod tests {
             concluded.status.is_true(ConditionType::Ready)
                 && !concluded.status.is_true(ConditionType::Synced)
         );
-        assert!(concluded.notes.iter().any(|n| n.reason == "DriftDetected" && n.text.contains("label")));
+        assert!(
+            concluded
+                .notes
+                .iter()
+                .any(|n| n.reason == EventReason::DriftDetected && n.text.contains("label"))
+        );
     }
 
     #[test]

@@ -6,6 +6,7 @@
 //! kube's shared streams are not used: they can hang for ever when an object is gone before a subscriber looks.
 
 use std::collections::{HashMap, HashSet};
+use std::convert::Infallible;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::panic::AssertUnwindSafe;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -24,6 +25,7 @@ use kube::{Client, ResourceExt};
 use serde::Deserialize;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
+use tracing::Instrument;
 
 use super::access::Permit;
 use super::auth::{self, Auths};
@@ -31,6 +33,7 @@ use super::breaker::Breaker;
 use super::claims::{Claim, Claims, Rank};
 use super::cluster::{Cluster, EXTERNAL_ID, FINALIZER, RECONCILE_REQUESTED, prune};
 use super::driver::Driver;
+use super::meter::Meter;
 use super::needs::Wanted;
 use super::pass::{Engine, Settings};
 use super::report::Events;
@@ -81,6 +84,8 @@ pub struct Parts {
     pub databricks: databricks::Settings,
     /// The right to write.
     pub permit: Permit,
+    /// Where the work is counted.
+    pub meter: Arc<Meter>,
 }
 
 /// One watch: a kind, in one namespace or in all.
@@ -116,6 +121,7 @@ pub async fn run(
         claims: Claims::default(),
         events: Events::new(parts.client.clone()),
         permit: parts.permit.clone(),
+        meter: parts.meter.clone(),
         breaker: Breaker::new(parts.settings.max_deletions_per_hour),
         settings: parts.settings.clone(),
         resources: watches.iter().map(|w| (w.resource.kind.clone(), w.resource.clone())).collect(),
@@ -128,6 +134,7 @@ pub async fn run(
         stop: stop.clone(),
         began: OnceLock::new(),
     });
+    engine.meter.attach(&engine);
     let (open, gate) = tokio::sync::watch::channel(false);
     // Each watch drops its end once its cache is filled. `Store::wait_until_ready` would not do: of several tasks that wait
     // for one store it wakes only the last, and the controller waits too.
@@ -245,72 +252,105 @@ async fn control(
     filling: tokio::sync::mpsc::Sender<()>,
 ) {
     let wakes = engine.wake.subscribe(&watch.resource.kind, watch.namespace.as_deref());
-    let resource = watch.resource.clone();
-    let wakes = wakes.map(move |who| ObjectRef::new_with(&who.name, resource.clone()).within(&who.namespace));
-    let driver = watch.driver;
+    let (resource, driver, woken) = (watch.resource.clone(), watch.driver, engine.clone());
+    let wakes = wakes.map(move |who| {
+        woken.meter.of(&who.kind).queue.triggered(&who.namespace, &who.name);
+        ObjectRef::new_with(&who.name, resource.clone()).within(&who.namespace)
+    });
     let selector = engine.settings.selector.clone();
     let events = watcher(watch.api, watcher::Config::default().page_size(500).labels(&selector));
-    let triggers =
-        triggers(events, watch.writer, watch.resource.kind.clone(), driver, engine.clone(), filling);
+    let source = Source { kind: watch.resource.kind.clone(), namespace: watch.namespace, driver };
+    let triggers = triggers(events, watch.writer, source, engine.clone(), filling);
     let config = controller::Config::default().concurrency(engine.settings.concurrency);
-    let work = move |object: Arc<DynamicObject>, engine: Arc<Engine>| {
-        let mut gate = gate.clone();
-        async move {
-            // No pass before all caches are filled: a reference that is not in a cache would look as if it were missing. None
-            // with an object as it was when the waiting began, which may be days ago, either.
-            if !*gate.borrow() {
-                let opened = gate.wait_for(|open| *open).await.is_ok();
-                return Ok(if opened { Action::requeue(Duration::ZERO) } else { Action::await_change() });
-            }
-            let name = object.name_any();
-            let pass = async {
-                match driver {
-                    Some(driver) => super::reconcile::reconcile(object, engine, driver).await,
-                    None => auth::reconcile::reconcile(object, engine).await,
-                }
-            };
-            // A panic that got this far would end the whole controller.
-            Ok::<_, std::convert::Infallible>(AssertUnwindSafe(pass).catch_unwind().await.unwrap_or_else(
-                |_| {
-                    tracing::error!(object = name, "a pass ended by a panic");
-                    Action::requeue(Duration::from_secs(60))
-                },
-            ))
-        }
-    };
+    let (kind, meter) = (watch.resource.kind.clone(), engine.meter.clone());
     Controller::for_stream_with(triggers, watch.store, watch.resource)
         .with_config(config)
         .reconcile_on(wakes)
         .graceful_shutdown_on(stop.cancelled_owned())
-        .run(work, |_, error: &std::convert::Infallible, _| match *error {}, engine)
-        .for_each(|result| async move {
+        .run(
+            move |object, engine| work(object, engine, kind.clone(), driver, gate.clone()),
+            |_, error: &Infallible, _| match *error {},
+            engine,
+        )
+        .for_each(|result| {
             match result {
-                Ok(_) | Err(controller::Error::ObjectNotFound(_)) => {}
+                Ok(_) => {}
+                Err(controller::Error::ObjectNotFound(gone)) => {
+                    let namespace = gone.namespace.as_deref().unwrap_or_default();
+                    meter.of(&gone.dyntype.kind).queue.taken(namespace, &gone.name);
+                }
                 Err(error) => tracing::warn!(%error, "watch or queue"),
             }
+            std::future::ready(())
         })
         .await;
+}
+
+/// One pass over an object whose turn it is.
+async fn work(
+    object: Arc<DynamicObject>,
+    engine: Arc<Engine>,
+    kind: String,
+    driver: Option<&'static dyn Driver>,
+    mut gate: tokio::sync::watch::Receiver<bool>,
+) -> Result<Action, Infallible> {
+    // No pass before all caches are filled: a reference that is not in a cache would look as if it were missing. None
+    // with an object as it was when the waiting began, which may be days ago, either.
+    if !*gate.borrow() {
+        let opened = gate.wait_for(|open| *open).await.is_ok();
+        return Ok(if opened { Action::requeue(Duration::ZERO) } else { Action::await_change() });
+    }
+    let (who, meter) = (who(&kind, &object), engine.meter.clone());
+    meter.of(&kind).queue.taken(&who.namespace, &who.name);
+    let span = super::log::span(&kind, &object);
+    let pass = async {
+        match driver {
+            Some(driver) => super::reconcile::reconcile(object, engine, driver).await,
+            None => auth::reconcile::reconcile(object, engine).await,
+        }
+    };
+    // A panic that got this far would end the whole controller. The log has it.
+    Ok(AssertUnwindSafe(pass.instrument(span)).catch_unwind().await.unwrap_or_else(|_| {
+        meter.panicked();
+        Action::requeue(Duration::from_secs(60))
+    }))
+}
+
+/// What a watch is for.
+struct Source {
+    kind: String,
+    /// The one that is watched; `None` is all.
+    namespace: Option<String>,
+    driver: Option<&'static dyn Driver>,
 }
 
 /// The watch of one kind: fills the store, keeps the indexes, wakes dependents, and passes on what is worth a pass.
 fn triggers(
     events: impl Stream<Item = watcher::Result<watcher::Event<DynamicObject>>> + Send,
     writer: Writer<DynamicObject>,
-    kind: String,
-    driver: Option<&'static dyn Driver>,
+    source: Source,
     engine: Arc<Engine>,
     filling: tokio::sync::mpsc::Sender<()>,
 ) -> impl Stream<Item = Result<DynamicObject, watcher::Error>> + Send {
     let mut seen = SeenBefore { filling: Some(filling), ..SeenBefore::default() };
     events.default_backoff().modify(prune).reflect(writer).flat_map(move |event| {
+        let Source { kind, namespace, driver } = &source;
+        let counts = engine.meter.of(kind);
         let passed = match event {
             // Passed on, it would hold up the wake-ups too. The watch itself slows down.
             Err(error) => {
                 tracing::warn!(kind, %error, "watch");
+                counts.watch_failed(namespace.as_deref());
                 vec![]
             }
-            Ok(event) => seen.take_in(&engine, &kind, driver, event),
+            Ok(event) => {
+                counts.queue.works(namespace.as_deref());
+                seen.take_in(&engine, kind, *driver, event)
+            }
         };
+        for object in &passed {
+            counts.queue.triggered(&object.namespace().unwrap_or_default(), &object.name_any());
+        }
         futures::stream::iter(passed.into_iter().map(Ok))
     })
 }

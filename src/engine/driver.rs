@@ -13,6 +13,7 @@ use kube::core::ApiResource;
 use serde_json::{Map, Value};
 
 use super::access::{AuthFacts, Reader, Writer};
+use super::decide::camel;
 use super::error::{Error, Result};
 use super::needs::{Need, Resolved};
 use super::resource::{
@@ -205,8 +206,9 @@ impl<R: ExternalResource> Driver for Adapter<R> {
 
     fn create<'a>(&'a self, api: &'a Writer, want: &'a Value) -> BoxFuture<'a, Result<Seen>> {
         async move {
+            let writer = api.to("create", fields(want));
             let want = typed(want, "the desired state")?;
-            let made = R::create(api, &want).await.map_err(|error| match error {
+            let made = R::create(&writer, &want).await.map_err(|error| match error {
                 CallError::Api(error) => unless_unknown(error),
                 // The kind knows that it was refused.
                 CallError::Sharpened(error @ (Error::Terminal { .. } | Error::Waiting { .. })) => error,
@@ -227,14 +229,21 @@ impl<R: ExternalResource> Driver for Adapter<R> {
     ) -> BoxFuture<'a, Result<Seen>> {
         async move {
             let want = typed(want, "the desired state")?;
-            erase(R::update(api, &restore(seen)?, &want, now).await?)
+            let writer = api.to("update", now.iter().map(|field| camel(field)).collect());
+            erase(R::update(&writer, &restore(seen)?, &want, now).await?)
         }
         .boxed()
     }
 
     fn delete<'a>(&'a self, api: &'a Writer, id: &'a str) -> BoxFuture<'a, Result<()>> {
-        async move { Ok(R::delete(api, &parse_id::<R>(id)?).await?) }.boxed()
+        async move { Ok(R::delete(&api.to("delete", vec![]), &parse_id::<R>(id)?).await?) }.boxed()
     }
+}
+
+/// The fields of a state that have a value.
+fn fields(state: &Value) -> Vec<String> {
+    let fields = state.as_object().into_iter().flatten();
+    fields.filter(|(_, value)| !value.is_null()).map(|(field, _)| camel(field)).collect()
 }
 
 /// A create without a trustworthy answer must never be mapped to failure: it may have made the object.

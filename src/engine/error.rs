@@ -69,6 +69,16 @@ impl Error {
         Error::Transient { reason: Reason::Retrying, message: message.into(), after: None }
     }
 
+    /// The reason that is shown, where the class alone does not say it.
+    pub fn reason(&self) -> Option<Reason> {
+        match self {
+            Error::Terminal { reason, .. }
+            | Error::Waiting { reason, .. }
+            | Error::Transient { reason, .. } => Some(*reason),
+            Error::Conflict(_) | Error::Unknown { .. } | Error::Fenced => None,
+        }
+    }
+
     /// Name of the class, for logs.
     pub fn class(&self) -> &'static str {
         match self {

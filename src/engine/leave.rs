@@ -4,6 +4,7 @@ use super::cluster::FINALIZER;
 use super::conclude::{Note, Outcome};
 use super::decide::{Released, Step};
 use super::error::{Error, Result};
+use super::reason::EventReason;
 use super::reconcile::Work;
 use super::spec::ManagementPolicy;
 use super::status::Reason;
@@ -43,7 +44,7 @@ impl Work<'_> {
                 let intent = self.subject.status.as_ref().ok().and_then(|s| s.intent.as_ref());
                 intent.map(|intent| Note {
                     warning: true,
-                    reason: "OrphanedOnDelete",
+                    reason: EventReason::OrphanedOnDelete,
                     text: format!(
                         "a create of {} was interrupted; what it may have made stays in the account",
                         intent.name
@@ -53,13 +54,13 @@ impl Work<'_> {
             (Released::Retained, Some(id)) => {
                 let left =
                     self.management.suspended() || self.management.policy() == ManagementPolicy::Observe;
-                let reason = if left { "OrphanedOnDelete" } else { "Retained" };
+                let reason = if left { EventReason::OrphanedOnDelete } else { EventReason::Retained };
                 Some(Note { warning: left, reason, text: format!("the object {id} stays in the account") })
             }
             (Released::Gone, None) => None,
             (Released::Gone, Some(id)) => Some(Note {
                 warning: false,
-                reason: "Deleted",
+                reason: EventReason::Deleted,
                 text: format!("the object {} is gone from the account", id),
             }),
         };

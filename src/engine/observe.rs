@@ -15,6 +15,8 @@ use super::cluster::EXTERNAL_ID;
 use super::decide::Found;
 use super::driver::Seen;
 use super::error::{Error, Result};
+use super::meter::Write;
+use super::reason::EventReason;
 use super::reconcile::{Known, Work};
 use super::resource::{Change, Key, Lifecycle, Ownership, Phase};
 use super::spec::ManagementPolicy;
@@ -163,9 +165,10 @@ impl Work<'_> {
                 status.external = Some(External { account_id, id: id.clone(), name, adopted: false });
                 status.external_id = Some(id.clone());
                 status.intent = None;
+                self.counts().wrote(Write::Create);
                 self.subject.note(
                     false,
-                    "Created",
+                    EventReason::Created,
                     format!("found the object {id} that an interrupted create made"),
                 );
             }

@@ -21,8 +21,10 @@ use super::claims::Claims;
 use super::cluster::{Cluster, FINALIZER, RECONCILE_REQUESTED};
 use super::conclude::{AnyStatus, Note, Outcome, Pace, Pass, begun, conclude};
 use super::error::{Error, Result};
+use super::meter::{Came, Meter};
+use super::reason::EventReason;
 use super::report::Events;
-use super::status::{Reason, conditions};
+use super::status::{ConditionType, Reason, conditions};
 use super::wake::{Wake, Who};
 
 /// Settings of the engine.
@@ -67,6 +69,8 @@ pub struct Engine {
     pub events: Events,
     /// The right to write.
     pub permit: Permit,
+    /// Where the work is counted.
+    pub meter: Arc<Meter>,
     /// Stops mass deletion.
     pub breaker: Breaker,
     /// Settings.
@@ -105,6 +109,10 @@ pub struct Memory {
     pub exists: Option<super::error::Error>,
     /// The last request for a pass, and when it was first seen.
     pub requested: Option<(String, tokio::time::Instant)>,
+    /// It has not been Ready yet since this process saw it without any status.
+    pub young: bool,
+    /// That it has drifted was counted.
+    pub drifted: bool,
 }
 
 /// The object under work.
@@ -131,6 +139,10 @@ pub struct Subject {
     pub annotated: bool,
     /// The id was just learnt: the status has to be written whatever happens.
     pub must_record: bool,
+    /// It had no status yet.
+    pub new: bool,
+    /// When the pass began.
+    pub begun: tokio::time::Instant,
 }
 
 impl Subject {
@@ -147,6 +159,7 @@ impl Subject {
             }),
         };
         Subject {
+            new: status.as_ref().is_ok_and(|status: &AnyStatus| status.conditions.is_empty()),
             who: Who {
                 kind: kind.into(),
                 namespace: object.namespace().unwrap_or_default(),
@@ -162,6 +175,7 @@ impl Subject {
             released: false,
             annotated: kind != super::auth::KIND,
             must_record: false,
+            begun: tokio::time::Instant::now(),
         }
     }
 
@@ -186,7 +200,7 @@ impl Subject {
     }
 
     /// Adds an event.
-    pub fn note(&mut self, warning: bool, reason: &'static str, text: impl Into<String>) {
+    pub fn note(&mut self, warning: bool, reason: EventReason, text: impl Into<String>) {
         self.notes.push(Note { warning, reason, text: text.into() });
     }
 
@@ -210,13 +224,19 @@ impl Subject {
         }
         let value = serde_json::to_value(status)
             .map_err(|_| Error::terminal(Reason::InternalError, "the status cannot be written as JSON"))?;
-        engine.cluster.write_status(&self.resource, &mut self.object, &value).await.map(|_| ())
+        if engine.cluster.write_status(&self.resource, &mut self.object, &value).await? {
+            engine.meter.of(&self.who.kind).status_written();
+        }
+        Ok(())
     }
 
     /// Lets the Kubernetes object go.
     pub async fn release(&mut self, engine: &Engine, note: Option<Note>) -> Result<Outcome> {
         if self.object.finalizers().iter().any(|f| f == FINALIZER) {
             self.write_metadata(engine, false, None).await?;
+            if let Some(asked) = &self.object.metadata.deletion_timestamp {
+                engine.meter.of(&self.who.kind).let_go(asked.0);
+            }
             self.notes.extend(note);
         }
         self.released = true;
@@ -224,10 +244,18 @@ impl Subject {
     }
 
     /// Ends the pass: one conclusion, at most one status write, events, and when to come back.
-    pub async fn conclude(mut self, engine: &Engine, outcome: Result<Outcome>, ready: Reason) -> Ended {
+    pub async fn conclude(self, engine: &Engine, outcome: Result<Outcome>, ready: Reason) -> Ended {
         let outcome = outcome.unwrap_or_else(Outcome::Failed);
-        log(&self.who, &outcome, &self.notes);
+        let (counts, came, begun) = (engine.meter.of(&self.who.kind), Came::to(&outcome), self.begun);
+        let ended = self.end(engine, outcome, ready).await;
+        counts.passed(came, begun.elapsed());
+        ended
+    }
+
+    async fn end(mut self, engine: &Engine, outcome: Outcome, ready: Reason) -> Ended {
         if self.released {
+            super::log::outcome(&outcome, true);
+            super::log::notes(&self.notes);
             engine.events.publish(&self.object, &self.resource, &self.notes).await;
             engine.memory.lock().expect("no panic while held").remove(&self.uid());
             engine.cluster.forget(&self.object);
@@ -245,13 +273,16 @@ impl Subject {
         };
         // An unreadable status is not overwritten: it holds the id. The event tells.
         let Ok(status) = self.status.clone() else {
+            super::log::outcome(&outcome, true);
             if let (Outcome::Failed(error), 0) = (&outcome, pass.attempts) {
-                self.note(true, "Stalled", error.to_string());
+                self.note(true, EventReason::Stalled, error.to_string());
                 engine.events.publish(&self.object, &self.resource, &self.notes).await;
             }
             return Ended::Again(Some(engine.settings.pace.stalled));
         };
+        let before = status.conditions.clone();
         let mut conclusion = conclude(status, &outcome, &pass, &engine.settings.pace);
+        super::log::outcome(&outcome, conclusion.status.conditions != before);
         // A pass that was cut off before it did anything has not handled a request.
         let cut_off = matches!(outcome, Outcome::Failed(Error::Conflict(_) | Error::Fenced));
         if let Some(token) = self.object.annotations().get(RECONCILE_REQUESTED).filter(|_| !cut_off) {
@@ -260,8 +291,10 @@ impl Subject {
         self.status = Ok(conclusion.status);
         let written = self.record(engine).await;
         if written.is_ok() {
+            self.count_transitions(engine, &conclusion.notes);
             self.notes.append(&mut conclusion.notes);
         }
+        super::log::notes(&self.notes);
         engine.events.publish(&self.object, &self.resource, &self.notes).await;
         let written = match written {
             Ok(()) => self.annotate(engine).await.map_err(Lost::Stale),
@@ -275,7 +308,7 @@ impl Subject {
                 Ended::Gone
             }
             Err(Lost::Stale(error)) => {
-                tracing::debug!(object = %self.who, %error, "not written; looking again");
+                tracing::debug!(%error, "not written; looking again");
                 let attempts = self.remember_failure(engine, pass.attempts);
                 let backoff = engine.settings.pace.backoff_min * 2u32.saturating_pow(attempts.min(20));
                 let wait = backoff.min(engine.settings.pace.backoff_max).mul_f64(pass.chance);
@@ -297,7 +330,7 @@ impl Subject {
             if tries == 0 {
                 return Err(Lost::Stale(error));
             }
-            tracing::warn!(object = %self.who, %error, "the id of a new object could not be recorded yet");
+            tracing::warn!(%error, "the id of a new object could not be recorded yet");
             match engine.cluster.live(&self.resource, &self.object).await {
                 Ok(Some(live)) => match live.data["status"]["external"]["id"].as_str() {
                     None => self.object = live,
@@ -334,6 +367,21 @@ impl Subject {
         attempts
     }
 
+    /// Counts what an object becomes once only, and what the status tells of once.
+    fn count_transitions(&self, engine: &Engine, notes: &[Note]) {
+        let counts = engine.meter.of(&self.who.kind);
+        if notes.iter().any(|note| note.reason == EventReason::DriftDetected) {
+            counts.drift_detected();
+        }
+        let mut memory = engine.memory.lock().expect("no panic while held");
+        let memory = memory.entry(self.uid()).or_default();
+        memory.young |= self.new;
+        let ready = self.status.as_ref().is_ok_and(|status| status.is_true(ConditionType::Ready));
+        if ready && std::mem::take(&mut memory.young) {
+            self.object.metadata.creation_timestamp.iter().for_each(|made| counts.became_ready(made.0));
+        }
+    }
+
     fn count(&self, engine: &Engine, outcome: &Outcome) -> u32 {
         let mut memory = engine.memory.lock().expect("no panic while held");
         let memory = memory.entry(self.uid()).or_default();
@@ -368,28 +416,6 @@ impl Ended {
         match self {
             Ended::Again(Some(after)) => Action::requeue(after),
             Ended::Again(None) | Ended::Gone => Action::await_change(),
-        }
-    }
-}
-
-/// One line for each pass that did something or failed; a pass that found all well is silent.
-fn log(who: &Who, outcome: &Outcome, notes: &[Note]) {
-    for note in notes {
-        tracing::info!(object = %who, step = note.reason, "{}", note.text);
-    }
-    match outcome {
-        Outcome::Failed(error @ Error::Conflict(_)) => {
-            tracing::debug!(object = %who, class = error.class(), "{error}")
-        }
-        Outcome::Failed(error) => tracing::warn!(object = %who, class = error.class(), "{error}"),
-        Outcome::Refused { reason, message } | Outcome::Blocked { reason, message } => {
-            tracing::warn!(object = %who, reason = reason.name(), "{message}");
-        }
-        Outcome::Progress { reason, message, .. } => {
-            tracing::info!(object = %who, reason = reason.name(), "{message}");
-        }
-        Outcome::Rest | Outcome::Again | Outcome::Suspended | Outcome::Limited(_) => {
-            tracing::debug!(object = %who, "done")
         }
     }
 }

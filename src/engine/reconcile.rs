@@ -17,6 +17,7 @@ use kube::runtime::controller::Action;
 use serde::Deserialize;
 use serde_json::Value;
 use tokio::time::Instant;
+use tracing::Instrument;
 
 use super::access::{Reader, Writer};
 use super::auth::grants::Admission;
@@ -25,6 +26,7 @@ use super::conclude::Outcome;
 use super::decide::{Record, Running, Step, View, decide, deleting_without_account};
 use super::driver::Driver;
 use super::error::{Error, Result};
+use super::meter::Write;
 use super::observe::{Freshness, Look};
 use super::pass::{Ended, Engine, Subject};
 use super::resource::Change;
@@ -85,6 +87,7 @@ pub async fn reconcile(
             made = work.made;
             auth = work.admitted;
             result.unwrap_or_else(|_| {
+                engine.meter.panicked();
                 Err(Error::terminal(
                     Reason::InternalError,
                     "the operator failed on this object; its log has the details",
@@ -108,7 +111,7 @@ pub async fn reconcile(
     let ended = subject.conclude(&engine, outcome, Reason::Available).await;
     if let (Ended::Gone, Some((writer, id))) = (&ended, made) {
         let undone = undo(engine.clone(), driver, writer, id, who);
-        engine.undoing.spawn(undone);
+        engine.undoing.spawn(undone.in_current_span());
     }
     ended.action()
 }
@@ -120,13 +123,14 @@ async fn undo(engine: Arc<Engine>, driver: &'static dyn Driver, writer: Writer, 
     let (since, mut wait) = (Instant::now(), engine.settings.pace.poll_min);
     loop {
         let error = match driver.delete(&writer, &id).await {
-            Ok(()) | Err(Error::Terminal { reason: Reason::ExternalResourceMissing, .. }) => {
-                tracing::warn!(object = %who, external_id = id, "deleted what was just made: the object is gone");
+            gone @ (Ok(()) | Err(Error::Terminal { reason: Reason::ExternalResourceMissing, .. })) => {
+                gone.iter().for_each(|()| engine.meter.of(&who.kind).wrote(Write::Delete));
+                tracing::warn!(external_id = id, "deleted what was just made: the object is gone");
                 return;
             }
             Err(error) => error,
         };
-        tracing::warn!(object = %who, external_id = id, %error, "what was just made cannot be deleted yet");
+        tracing::warn!(external_id = id, %error, "what was just made cannot be deleted yet");
         tokio::select! {
             () = tokio::time::sleep(wait) => {}
             () = engine.stop.cancelled() => {}
@@ -134,7 +138,7 @@ async fn undo(engine: Arc<Engine>, driver: &'static dyn Driver, writer: Writer, 
         wait = (wait * 2).min(engine.settings.pace.poll_max);
         let over = since.elapsed() > engine.settings.operation || engine.stop.is_cancelled();
         if over || engine.object(&who).is_some() {
-            tracing::error!(object = %who, external_id = id, "ORPHAN: delete this object in the account by hand");
+            tracing::error!(external_id = id, "ORPHAN: delete this object in the account by hand");
             return;
         }
     }

@@ -1,7 +1,6 @@
 //! What the operator writes about an object: ids, conditions, effective policies, drift, the open intent.
 //!
-//! Nothing in it ticks: no counter, no time but that of a transition and of the intent. The reasons are one closed list,
-//! so that users can alert on them and the documentation can name each.
+//! Nothing in it ticks: no counter, no time but that of a transition and of the intent.
 
 use std::collections::BTreeMap;
 
@@ -11,6 +10,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
+pub use super::reason::Reason;
 use super::spec::{AdoptionPolicy, DeletionPolicy, ManagementPolicy};
 
 /// Status of a managed kind; `F` holds what is particular to it. The engine itself uses it with untyped facts.
@@ -207,115 +207,6 @@ impl ConditionType {
             ConditionType::DeletionBlocked => "DeletionBlocked",
         }
     }
-}
-
-macro_rules! reasons {
-    ($($(#[doc = $doc:literal])+ $name:ident),+ $(,)?) => {
-        /// Every reason that a condition or an event can have.
-        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-        pub enum Reason { $($(#[doc = $doc])+ $name),+ }
-
-        impl Reason {
-            /// All reasons with their meaning; the README's table is checked against it.
-            pub const ALL: &[(Reason, &'static str)] = &[$((Reason::$name, concat!($($doc),+))),+];
-
-            /// The word in conditions and events.
-            pub fn name(self) -> &'static str {
-                match self { $(Reason::$name => stringify!($name)),+ }
-            }
-        }
-    };
-}
-
-reasons! {
-    /// The object exists in the account, is usable and is as the spec says.
-    Available,
-    /// The account and the spec agree.
-    InSync,
-    /// All references are there and ready.
-    Resolved,
-    /// Databricks is creating or changing the object.
-    Provisioning,
-    /// The object in the account is being deleted.
-    Deleting,
-    /// Work is in progress.
-    Progressing,
-    /// A call failed in a way that may pass; it is tried again.
-    Retrying,
-    /// The account's rate limit holds the calls back.
-    RateLimited,
-    /// A reference has to become ready first.
-    WaitingForReference,
-    /// The workspace does not take permission assignments yet, or not for this principal yet.
-    WaitingForWorkspace,
-    /// A reference names an object that does not exist.
-    ReferenceNotFound,
-    /// A referenced object exists and is not ready yet.
-    ReferenceNotReady,
-    /// The DatabricksAuth's grants do not admit this object.
-    ReferenceNotPermitted,
-    /// The DatabricksAuth has no usable credentials.
-    CredentialsUnavailable,
-    /// Databricks refuses the credentials.
-    CredentialsInvalid,
-    /// The account differs from the spec.
-    DriftDetected,
-    /// Databricks did not accept the change, or did not keep it.
-    ApplyFailed,
-    /// Another object manages the same object in the account.
-    ManagementConflict,
-    /// The object in the account is gone and is not made again without a decision.
-    ExternalResourceMissing,
-    /// The spec, or what is stored, cannot be carried out as it is written.
-    InvalidSpec,
-    /// An object is there already and the adoption policy does not allow taking it over.
-    AlreadyExists,
-    /// The credentials lack the right to do this.
-    PermissionDenied,
-    /// A quota of the account is used up.
-    QuotaExceeded,
-    /// A create may or may not have happened and there is no way to tell.
-    CreateResultUnknown,
-    /// A field that cannot be changed differs from the object in the account.
-    ImmutableFieldChanged,
-    /// The DatabricksAuth now means another account than the one the object is bound to.
-    AccountMismatch,
-    /// The name now means another principal than the one the assignment was made for.
-    PrincipalChanged,
-    /// Several objects in the account match.
-    Ambiguous,
-    /// The change would shut the operator out of the account.
-    WouldLockOut,
-    /// Databricks could not provision the object.
-    ProvisioningFailed,
-    /// The account, cloud or host does not know this kind of object.
-    NotSupported,
-    /// The operator itself failed on this object; the log has the details.
-    InternalError,
-    /// spec.suspend is true.
-    SuspendedBySpec,
-    /// Objects that depend on this one exist.
-    DependencyStillInUse,
-    /// spec.deletionProtection is true.
-    DeletionProtected,
-    /// A finalizer of somebody else is still there.
-    ForeignFinalizer,
-    /// Databricks refuses the deletion.
-    ApiRefused,
-    /// More objects were to be deleted within an hour than the operator is allowed to.
-    TooManyDeletions,
-    /// A token was obtained and nothing contradicts the account id.
-    Authenticated,
-    /// The Secret does not exist.
-    SecretNotFound,
-    /// The Secret has no such key.
-    SecretKeyMissing,
-    /// The Secret's key has an empty value.
-    SecretValueEmpty,
-    /// The host is not one that credentials may be sent to.
-    HostNotAllowed,
-    /// The host cannot be reached.
-    EndpointUnreachable,
 }
 
 impl<F> Status<F> {

@@ -34,6 +34,12 @@ const NOT_HERE: &[(&str, &str, &str)] = &[
         "cargo build --release",
         "takes minutes; the program runs here as cargo built it for tests",
     ),
+    (
+        "docs/monitoring.md",
+        "helm upgrade databricks-operator charts/databricks-operator --namespace databricks-operator --reset-then-reuse-values \\\n  \
+         --set metrics.serviceMonitor",
+        "needs the CRDs of Prometheus Operator",
+    ),
 ];
 
 /// The two ways in which documents tell how to do something.

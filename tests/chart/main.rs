@@ -9,6 +9,8 @@ mod checklist;
 mod helm;
 mod install;
 mod manifest;
+mod metrics;
+mod monitoring;
 mod pods;
 mod refusals;
 mod rights;

@@ -58,6 +58,8 @@ fn contradictions_are_refused_by_name() {
             "podDisruptionBudget.minAvailable=1,podDisruptionBudget.maxUnavailable=1",
             &["podDisruptionBudget.minAvailable and podDisruptionBudget.maxUnavailable"],
         ),
+        ("metrics.auth=true", &["metrics.auth needs metrics.tls.secretName"]),
+        ("metrics.port=8081", &["metrics.port is that of operator.healthAddress"]),
         ("serviceAccount.create=false", &["serviceAccount.name is needed"]),
         ("extraArgs={--burst=3}", &["extraArgs has --burst"]),
         ("storageMigration.enabled=true", &["storageMigration.image is needed"]),
@@ -74,6 +76,15 @@ fn contradictions_are_refused_by_name() {
     ]);
 }
 
+/// Covers H-05, H-17: what is for metrics where there are none.
+#[test]
+fn what_metrics_need_is_refused_without_them() {
+    for set in ["metrics.auth=true", "metrics.tls.secretName=a"] {
+        let message = refusal(&["--set", &format!("metrics.enabled=false,{set}")]);
+        assert!(message.contains("are for metrics.enabled"), "{message}");
+    }
+}
+
 /// Covers H-05: what is for the whole cluster only, and what chosen namespaces leave out.
 #[test]
 fn what_chosen_namespaces_cannot_have_is_refused_by_name() {
@@ -88,6 +99,7 @@ fn what_chosen_namespaces_cannot_have_is_refused_by_name() {
             &["rbac.secretNamespaces has b, which is not in scope.watchNamespaces"],
         ),
         ("storageMigration.enabled=true", &["storageMigration.enabled needs scope.mode cluster"]),
+        ("metrics.auth=true,metrics.tls.secretName=a", &["metrics.auth needs scope.mode cluster"]),
         (
             "auth.create=true,auth.grants[0].namespaces.from=Selector",
             &[
@@ -161,6 +173,7 @@ fn what_the_schema_does_not_know_is_refused_by_name() {
         ("operator.requestsPerSecond=0", &["/operator/requestsPerSecond"]),
         ("operator.concurrency=257", &["/operator/concurrency"]),
         ("operator.healthAddress=:8081", &["/operator/healthAddress"]),
+        ("operator.otlpEndpoint=collector:4318", &["/operator/otlpEndpoint"]),
         ("operator.leaderElect=maybe", &["/operator/leaderElect"]),
         ("installation=a b", &["/installation"]),
         ("image.digest=sha256:12", &["/image/digest"]),
@@ -183,5 +196,91 @@ fn kubernetes_before_1_30_is_refused() {
     // Builds of providers have an ending.
     for version in ["1.30.0", "1.30.14-eks-1234", "1.36.3"] {
         text(&["--kube-version", version]).unwrap();
+    }
+}
+
+/// Covers H-05, H-14, H-15, H-16: monitors without metrics, two for one endpoint, alerts that do not exist.
+#[test]
+fn monitoring_that_cannot_work_is_refused_by_name() {
+    refused_together(&[
+        (
+            "metrics.enabled=false,metrics.serviceMonitor.enabled=true",
+            &["metrics.serviceMonitor.enabled needs"],
+        ),
+        ("metrics.podMonitor.enabled=true", &["metrics.podMonitor.enabled needs", "are both true"]),
+        (
+            "metrics.prometheusRule.disabled={DatabricksOperatorBroken}",
+            &["metrics.prometheusRule.disabled has DatabricksOperatorBroken"],
+        ),
+        (
+            "metrics.dashboard.grafanaDashboard.enabled=true",
+            &["metrics.dashboard.grafanaDashboard.enabled needs"],
+        ),
+    ]);
+    refused_together(&[
+        (
+            "metrics.podMonitor.enabled=true,metrics.auth=true,metrics.tls.secretName=cert",
+            &["metrics.podMonitor.authorization is needed"],
+        ),
+        ("metrics.podMonitor.namespace=monitoring", &["metrics.podMonitor.tlsConfig is needed"]),
+    ]);
+}
+
+/// Covers H-05: a budget that no node could be drained under, addresses that a proxy hides.
+#[test]
+fn what_does_harm_later_is_refused_by_name() {
+    let hidden = "proxy.https=http://proxy:3128,networkPolicy.databricksCidrs={192.0.2.0/24}";
+    refused_together(&[(hidden, &["networkPolicy.databricksCidrs is given with proxy.https"])]);
+    for min in ["100%", "2", "3"] {
+        let message = refusal(&["--set", &format!("replicaCount=2,podDisruptionBudget.minAvailable={min}")]);
+        assert!(
+            message.contains(&format!("podDisruptionBudget.minAvailable ({min}) with replicaCount 2")),
+            "{message}"
+        );
+    }
+    // One replica has no budget.
+    text(&["--set", "podDisruptionBudget.minAvailable=1"]).unwrap();
+}
+
+/// Covers H-26: each variable that the operator reads as a flag is the chart's to set.
+#[test]
+fn a_variable_that_is_a_flag_is_refused_by_name() {
+    let run = databricks_operator::cli::command();
+    let run = run.find_subcommand("run").unwrap().clone();
+    let variables: Vec<String> =
+        run.get_arguments().filter_map(|flag| Some(flag.get_env()?.to_str()?.to_owned())).collect();
+    assert!(variables.len() > 5, "{variables:?}");
+    let values = (0..).zip(&variables).map(|(n, name)| format!("extraEnv[{n}].name={name}"));
+    let message = refusal(&["--set", &values.collect::<Vec<_>>().join(",")]);
+    for name in variables {
+        assert!(message.contains(&format!("extraEnv has {name},")), "{name} is taken: {message}");
+    }
+}
+
+/// Covers H-05: what the schema can tell of one value alone.
+#[test]
+fn values_out_of_bounds_are_refused_by_name() {
+    refused_together(&[
+        ("operator.healthAddress=999.1.1.1:9999", &["operator/healthAddress"]),
+        ("operator.maxDeletionsPerHour=99999999999", &["operator/maxDeletionsPerHour"]),
+        ("operator.leaseName=a..b", &["operator/leaseName"]),
+        ("operator.leaseNamespace=a.b", &["operator/leaseNamespace"]),
+        ("operator.requestTimeout=0s", &["operator/requestTimeout"]),
+        ("operator.resyncInterval=0h0m", &["operator/resyncInterval"]),
+        ("proxy.https=http://p:99999", &["proxy/https"]),
+        ("proxy.noProxy={a:443}", &["proxy/noProxy/0"]),
+        ("scope.watchNamespaces={a.b}", &["scope/watchNamespaces/0"]),
+    ]);
+    for proxy in ["http://fd00::1", "http://a?b", "http://a:0"] {
+        assert!(refusal(&["--set", &format!("proxy.https={proxy}")]).contains("proxy/https"), "{proxy}");
+    }
+    for (name, value) in [
+        ("operator.requestTimeout", "1m0s"),
+        ("operator.requestTimeout", "010s"),
+        ("operator.healthAddress", "[::]:65535"),
+        ("proxy.https", "http://[fd00::1]:3128"),
+        ("proxy.https", "http://proxy.example.com"),
+    ] {
+        text(&["--set", &format!("{name}={value}")]).unwrap();
     }
 }

@@ -298,7 +298,9 @@ fn two_releases_have_no_object_in_common() {
             ["--set", "crds.enabled=false,operator.leaseNamespace=leases,operator.leaseName=", "--set"];
         let policy = "admissionPolicy.deletionProtection=true,rbac.secretNamespaces={team-a}";
         let files = [chart.to_str().unwrap(), "--namespace", namespace, "--values", values.to_str().unwrap()];
-        let args = [&["template", release], &files[..], &more[..], &[policy]].concat();
+        let path = chart.join("ci/monitoring-values.yaml");
+        let shared = ["--values", path.to_str().unwrap()];
+        let args = [&["template", release], &files[..], &shared[..], &more[..], &[policy]].concat();
         let objects = crate::helm::objects(&crate::helm::run(&args).unwrap());
         let key =
             |o: &Value| format!("{} {} {}", o["kind"], o["metadata"]["namespace"], o["metadata"]["name"]);

@@ -40,14 +40,31 @@ impl Entry {
 
 /// What a word after `@schema` stands for.
 fn word(name: &str) -> Value {
-    let dns = "[a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?";
-    let duration = "([0-9]+(ms|h|m|s))+";
+    let label = "[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?";
+    let dns = format!(r"{label}(\.{label})*");
+    let unit = "(ms|h|m|s)";
+    // One of its numbers is not zero.
+    let duration = format!("([0-9]+{unit})*0*[1-9][0-9]*{unit}([0-9]+{unit})*");
+    let port = "([1-9][0-9]{0,3}|[1-5][0-9]{4}|6[0-4][0-9]{3}|65[0-4][0-9]{2}|655[0-2][0-9]|6553[0-5])";
+    let byte = "(25[0-5]|2[0-4][0-9]|1[0-9]{2}|[1-9]?[0-9])";
     match name {
         "duration" => json!({"pattern": format!("^{duration}$")}),
+        "optionalDuration" => json!({"pattern": format!("^({duration})?$")}),
         "interval" => json!({"pattern": format!("^(Never|{duration})$")}),
         "optionalInterval" => json!({"pattern": format!("^(Never|{duration})?$")}),
         "name" => json!({"pattern": format!("^({dns})?$")}),
         "names" => json!({"items": {"type": "string", "pattern": format!("^{dns}$")}, "uniqueItems": true}),
+        "namespace" => json!({"pattern": format!("^({label})?$")}),
+        "namespaces" => {
+            json!({"items": {"type": "string", "pattern": format!("^{label}$")}, "uniqueItems": true})
+        }
+        "listen" => json!({"pattern": format!(r"^({byte}(\.{byte}){{3}}|\[[0-9a-fA-F:]+\]):{port}$")}),
+        "proxy" => {
+            json!({"pattern": format!(r"^(http://([A-Za-z0-9.-]+|\[[0-9a-fA-F:.]+\])(:{port})?/?)?$")})
+        }
+        // Names and IPv4, or what has at least two colons: a port cannot be told.
+        "direct" => json!({"items": {"type": "string", "pattern":
+            r"^([*.A-Za-z0-9-]+(/[0-9]{1,2})?|[0-9a-fA-F]*:[0-9a-fA-F]*:[0-9a-fA-F:.]*(/[0-9]{1,3})?)$"}}),
         "strings" => json!({"type": "object", "additionalProperties": {"type": "string"}}),
         "ports" => json!({"items": {"type": "integer", "minimum": 1, "maximum": 65535}, "minItems": 1}),
         "cidrs" => json!({"items": {"type": "string", "pattern": "^[0-9a-fA-F.:]+/[0-9]{1,3}$"}}),
@@ -196,6 +213,10 @@ fn read_by_templates() -> BTreeSet<String> {
             ("$v.", ""),
             ("$policy.", "networkPolicy."),
             ("$budget.", "podDisruptionBudget."),
+            ("$monitor.", "metrics.serviceMonitor."),
+            ("$monitor.", "metrics.podMonitor."),
+            ("$rule.", "metrics.prometheusRule."),
+            ("$board.", "metrics.dashboard."),
         ];
         for (name, path) in [(".Values.", "")].into_iter().chain(short) {
             for rest in text.split(name).skip(1) {

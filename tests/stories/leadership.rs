@@ -97,6 +97,11 @@ async fn reaches(story: &Story, octet: u32) {
     there.await.unwrap();
 }
 
+/// Whether an operator has logged anything about an object of the story `shards`.
+fn told(operator: &Operator, kind: &str, name: &str) -> bool {
+    operator.text().contains(&format!("kind={kind:?} namespace=\"shards\" name={name:?}"))
+}
+
 /// Covers HA-01. With two replicas a killed one is replaced within the lease and 5 s, one that is told to end within 3 s;
 /// the account sees one list all the time.
 #[tokio::test]
@@ -372,7 +377,7 @@ async fn operators_with_different_selectors_share_no_object() {
     let moved = story
         .wait(LIST, "one", "it is Ready at the other", |object| {
             let wide = object["status"]["observedGeneration"] == object["metadata"]["generation"];
-            (wide && b.text().contains("IpAccessList shards/one")).then(|| object.clone())
+            (wide && told(&b, LIST, "one")).then(|| object.clone())
         })
         .await;
     assert_eq!(moved["status"]["externalId"], id);
@@ -380,10 +385,11 @@ async fn operators_with_different_selectors_share_no_object() {
     story.wait_ready(LIST, "one").await;
     let puts = story.account.writes();
     assert_eq!(story.account.objects("ip-access-lists").len(), 2, "{puts:?}");
-    assert!(a.text().contains("shards/one") && !a.text().contains("shards/two"), "{}", a.text());
-    assert!(b.text().contains("shards/two"), "{}", b.text());
-    for text in [a.text(), b.text()] {
-        assert!(!text.contains("shards/three") && !text.contains("shards/account"), "{text}");
+    assert!(told(&a, LIST, "one") && !told(&a, LIST, "two"), "{}", a.text());
+    assert!(told(&b, LIST, "two"), "{}", b.text());
+    for operator in [&a, &b] {
+        let nobodys = told(operator, LIST, "three") || told(operator, "DatabricksAuth", AUTH);
+        assert!(!nobodys, "{}", operator.text());
     }
     let nobodys = story.get(LIST, "three").await;
     assert_eq!(nobodys["status"]["observedGeneration"], -1);

@@ -92,7 +92,9 @@ async fn a_start_with_two_thousand_objects_reads_once_and_serves_at_once() {
     });
     let written = written.await.unwrap();
     let looked = eventually("all were looked at", SOON * 3, async || {
-        let seen = operator.text().matches("DEBUG done object=PermissionAssignment").count();
+        let text = operator.text();
+        let of = |line: &&str| line.contains("kind=\"PermissionAssignment\"") && line.contains(": done ");
+        let seen = text.lines().filter(of).count();
         if seen >= COUNT - 1 { Ok(since.elapsed()) } else { Err(seen.to_string()) }
     });
     let looked = looked.await.unwrap();

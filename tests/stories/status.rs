@@ -194,7 +194,8 @@ async fn kstatus_takes_nothing_for_done_that_is_not() {
     story.end().await;
 }
 
-/// Covers ST-07. Fifty Ready objects are compared with the account ten times, and nothing at all is written.
+/// Covers ST-07, OB-01. Fifty Ready objects are compared with the account ten times, and nothing at all is written, no
+/// event either.
 #[tokio::test]
 async fn comparing_fifty_ready_objects_writes_nothing() {
     let story = Story::start_with("quiet", &[("resync-interval", "300ms")]).await;

@@ -57,8 +57,8 @@ pub fn kubeconfig() -> &'static Path {
         let chart = concat!(env!("CARGO_MANIFEST_DIR"), "/charts/databricks-operator");
         let mut helm = Command::new(Tool::Helm.locate().unwrap());
         helm.args(["install", "databricks-operator", chart, "--namespace=operators", "--create-namespace"]);
-        // They are there already.
-        helm.arg("--set=crds.enabled=false")
+        // The CRDs are there already; what protected metrics need is for the story of them.
+        helm.args(["--set=crds.enabled=false", "--set=metrics.auth=true,metrics.tls.secretName=metrics"])
             .env("KUBECONFIG", cluster.kubeconfig())
             .env("HOME", &cluster.dir);
         let output = helm.output().unwrap();

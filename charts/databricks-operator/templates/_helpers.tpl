@@ -88,6 +88,10 @@ app.kubernetes.io/instance: {{ .Release.Name }}
 {{ regexFind "[0-9]+$" .Values.operator.healthAddress }}
 {{- end }}
 
+{{- define "databricks-operator.metricsName" -}}
+{{ include "databricks-operator.fullname" . }}-metrics
+{{- end }}
+
 {{- /* The flags of the operator as one mapping. The chart gives them names in camel case, like values. */ -}}
 {{- define "databricks-operator.flags" -}}
 {{- $flags := deepCopy .Values.operator -}}
@@ -99,6 +103,15 @@ app.kubernetes.io/instance: {{ .Release.Name }}
 {{- $_ := set $flags "noProxy" .Values.proxy.noProxy -}}
 {{- if or .Values.caBundle.configMapName .Values.caBundle.secretName -}}
 {{- $_ := set $flags "caBundle" "/etc/databricks-operator/ca/ca.crt" -}}
+{{- end -}}
+{{- $metrics := .Values.metrics -}}
+{{- /* At the same addresses as health. */ -}}
+{{- $host := regexReplaceAll "[0-9]+$" .Values.operator.healthAddress "" -}}
+{{- $_ := set $flags "metricsAddress" (ternary (printf "%s%d" $host (int $metrics.port)) "Off" $metrics.enabled) -}}
+{{- if and $metrics.enabled $metrics.tls.secretName -}}
+{{- $_ := set $flags "metricsTlsCert" "/etc/databricks-operator/metrics/tls.crt" -}}
+{{- $_ := set $flags "metricsTlsKey" "/etc/databricks-operator/metrics/tls.key" -}}
+{{- $_ := set $flags "metricsAuth" $metrics.auth -}}
 {{- end -}}
 {{ toYaml $flags }}
 {{- end }}
@@ -120,4 +133,52 @@ app.kubernetes.io/instance: {{ .Release.Name }}
 {{- /* The namespaces that Secrets may be read in, if not everywhere. */ -}}
 {{- define "databricks-operator.secretNamespaces" -}}
 {{ .Values.rbac.secretNamespaces | default .Values.scope.watchNamespaces | toJson }}
+{{- end }}
+
+{{- /* Whether an object of a kind that others define is rendered: the list has the root, `renderMode`, group, version and kind, and the
+value's name. Nothing else asks what the cluster knows. */ -}}
+{{- define "databricks-operator.isRendered" -}}
+{{- $mode := index . 1 -}}
+{{- $there := (index . 0).Capabilities.APIVersions.Has (index . 2) -}}
+{{- if and (eq $mode "failIfMissing") (not $there) -}}
+{{- fail (printf "\n\n  %s.enabled: the cluster does not know %s. Install its CRD, or set %s.renderMode to skipIfMissing or alwaysRender\n" (index . 3) (index . 2) (index . 3)) -}}
+{{- end -}}
+{{- if or $there (eq $mode "alwaysRender") }}true{{ end -}}
+{{- end }}
+
+{{- /* The name of what may be in a namespace that others use too: the list has the root and the value of the namespace. */ -}}
+{{- define "databricks-operator.nameIn" -}}
+{{- $root := index . 0 -}}
+{{- $elsewhere := and (index . 1) (ne (index . 1) $root.Release.Namespace) -}}
+{{ include (ternary "databricks-operator.wideName" "databricks-operator.fullname" (not (not $elsewhere))) $root }}
+{{- end }}
+
+{{- /* What a ServiceMonitor and a PodMonitor have in common: an endpoint. The list has the root and the monitor's values. */ -}}
+{{- define "databricks-operator.endpoint" -}}
+{{- $root := index . 0 -}}
+{{- $monitor := index . 1 -}}
+{{- $tls := $root.Values.metrics.tls.secretName -}}
+port: metrics
+path: /metrics
+{{- if $tls }}
+{{- $ca := dict "secret" (dict "name" $tls "key" "ca.crt") }}
+{{- $server := printf "%s.%s.svc" (include "databricks-operator.metricsName" $root) $root.Release.Namespace }}
+scheme: https
+tlsConfig: {{- toYaml ($monitor.tlsConfig | default (dict "ca" $ca "serverName" $server)) | nindent 2 }}
+{{- end }}
+{{- with $monitor.authorization }}
+authorization: {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- with $monitor.interval }}
+interval: {{ . }}
+{{- end }}
+{{- with $monitor.scrapeTimeout }}
+scrapeTimeout: {{ . }}
+{{- end }}
+{{- with $monitor.relabelings }}
+relabelings: {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- with $monitor.metricRelabelings }}
+metricRelabelings: {{- toYaml . | nindent 2 }}
+{{- end }}
 {{- end }}

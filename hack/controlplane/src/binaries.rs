@@ -26,6 +26,7 @@ const NEWEST: Module = Module {
     main_go: None,
     version_of: "k8s.io/kubernetes",
     stamp: KUBERNETES_STAMP,
+    tags: "",
     from_assets: true,
 };
 
@@ -37,6 +38,7 @@ const OLDEST: Module = Module {
     main_go: None,
     version_of: "k8s.io/kubernetes",
     stamp: KUBERNETES_STAMP,
+    tags: "",
     // Nobody knows of which version an API server there is.
     from_assets: false,
 };
@@ -49,6 +51,7 @@ const HELM: Module = Module {
     main_go: None,
     version_of: "helm.sh/helm/v4",
     stamp: "-X helm.sh/helm/v4/internal/version.version=vVERSION",
+    tags: "",
     from_assets: false,
 };
 
@@ -60,6 +63,20 @@ const KUBECONFORM: Module = Module {
     main_go: None,
     version_of: "github.com/yannh/kubeconform",
     stamp: "-X main.version=vVERSION",
+    tags: "",
+    from_assets: false,
+};
+
+const PROMTOOL: Module = Module {
+    name: "promtool",
+    what: "tools",
+    go_mod: include_str!("../go/promtool/go.mod"),
+    go_sum: include_str!("../go/promtool/go.sum"),
+    main_go: None,
+    version_of: "github.com/prometheus/prometheus",
+    stamp: "-X github.com/prometheus/common/version.Version=VERSION",
+    // The clients of twenty clouds, which only a server needs.
+    tags: "remove_all_sd",
     from_assets: false,
 };
 
@@ -71,6 +88,7 @@ const ARGO_CD: Module = Module {
     main_go: None,
     version_of: "github.com/argoproj/argo-cd/v3",
     stamp: "-X github.com/argoproj/argo-cd/v3/common.version=VERSION",
+    tags: "",
     from_assets: false,
 };
 
@@ -95,6 +113,7 @@ const REDIS: Module = Module {
     main_go: Some(include_str!("../go/redis/main.go")),
     version_of: "github.com/alicebob/miniredis/v2",
     stamp: "",
+    tags: "",
     from_assets: false,
 };
 
@@ -115,6 +134,8 @@ pub enum Tool {
     /// Checks manifests against JSON schemas. Say with `-schema-location` where they are, or it fetches them from the
     /// internet.
     Kubeconform,
+    /// Checks and tests rules of Prometheus.
+    Promtool,
     /// All of Argo CD in one program: the environment variable `ARGOCD_BINARY_NAME` says which part of it to be, such as
     /// `argocd-repo-server`; it is the command line `argocd` without. Set `HOME` for that, or it reads and writes the
     /// user's. Its build takes three minutes on two cores. See also [`argo_cd_source`].
@@ -140,6 +161,9 @@ impl Tool {
             Tool::Helm => HELM.locate("helm", "helm.sh/helm/v4/cmd/helm", &sources),
             Tool::Kubeconform => {
                 KUBECONFORM.locate("kubeconform", "github.com/yannh/kubeconform/cmd/kubeconform", &sources)
+            }
+            Tool::Promtool => {
+                PROMTOOL.locate("promtool", "github.com/prometheus/prometheus/cmd/promtool", &sources)
             }
             Tool::ArgoCd => ARGO_CD.locate("argocd", "github.com/argoproj/argo-cd/v3/cmd", &sources),
             Tool::ArgoCdLua => ARGO_CD_LUA.locate("argocd-lua", ".", &sources),

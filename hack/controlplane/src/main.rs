@@ -29,20 +29,19 @@ fn main() -> ExitCode {
 fn build() -> Result<(), Box<dyn Error>> {
     let newest = Binaries::locate(Release::Newest)?;
     let oldest = Binaries::locate(Release::Oldest)?;
-    let (helm, kubeconform) = (Tool::Helm.locate()?, Tool::Kubeconform.locate()?);
-    let (argo_cd, redis) = (Tool::ArgoCd.locate()?, Tool::Redis.locate()?);
-    let (lua, kstatus) = (Tool::ArgoCdLua.locate()?, Tool::Kstatus.locate()?);
+    let all = [
+        Tool::Helm,
+        Tool::Kubeconform,
+        Tool::Promtool,
+        Tool::ArgoCd,
+        Tool::Redis,
+        Tool::ArgoCdLua,
+        Tool::Kstatus,
+    ];
+    let tools = all.into_iter().map(Tool::locate).collect::<Result<Vec<_>, _>>()?;
     let Binaries { etcd, kube_apiserver, kube_controller_manager, kubectl } = newest;
     let control_plane = [etcd, kube_apiserver, kube_controller_manager, kubectl];
-    for path in control_plane.iter().chain([
-        &oldest.kube_apiserver,
-        &helm,
-        &kubeconform,
-        &argo_cd,
-        &redis,
-        &lua,
-        &kstatus,
-    ]) {
+    for path in control_plane.iter().chain([&oldest.kube_apiserver]).chain(&tools) {
         println!("{}", path.display());
     }
     Ok(())

@@ -55,6 +55,8 @@ pub(crate) struct Module {
     pub(crate) version_of: &'static str,
     /// Linker flags that tell a program its version, with `VERSION`, `MAJOR` and `MINOR` in place of the numbers.
     pub(crate) stamp: &'static str,
+    /// Go's build tags, separated by commas.
+    pub(crate) tags: &'static str,
     /// Whether `KUBEBUILDER_ASSETS` comes before the cache.
     pub(crate) from_assets: bool,
 }
@@ -115,8 +117,8 @@ impl Module {
 
     /// FNV-1a: no protection is needed, only a name that is the same with every compiler.
     fn key(&self) -> String {
-        let main_go = self.main_go.unwrap_or_default();
-        let text = format!("{}{}{main_go}{}", self.go_mod, self.go_sum, self.link_flags());
+        let (main_go, tags) = (self.main_go.unwrap_or_default(), self.tags);
+        let text = format!("{}{}{main_go}{}{tags}", self.go_mod, self.go_sum, self.link_flags());
         let hash = text.bytes().fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
             (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3)
         });
@@ -207,6 +209,7 @@ impl Build<'_> {
         let child = Command::new(self.go)
             .args(["build", "-mod=readonly", "-buildvcs=false", "-trimpath", "-ldflags"])
             .arg(self.module.link_flags())
+            .args(["-tags", self.module.tags])
             .arg("-o")
             .arg(&partial)
             .arg(self.package)
@@ -273,6 +276,7 @@ pub(crate) mod tests {
         main_go: None,
         version_of: "example.org/tool",
         stamp: "-X main.version=vVERSION-MAJOR-MINOR",
+        tags: "",
         from_assets: false,
     };
 

@@ -79,3 +79,21 @@ fn kubeconform_tells_a_good_manifest_from_a_bad_one() {
     assert!(check("good.yaml").unwrap().contains("Valid: 1"));
     assert!(check("bad.yaml").unwrap_err().contains("Greeting a is invalid"));
 }
+
+#[test]
+fn promtool_tells_an_alert_that_fires_from_one_that_does_not() {
+    let dir = tempfile::tempdir().unwrap();
+    let rules = "groups: [{name: a, rules: [{alert: Down, expr: up == 0, for: 2m}]}]\n";
+    let story = |fires: &str| {
+        format!(
+            "rule_files: [rules.yaml]\ntests: [{{interval: 1m, input_series: [{{series: up, values: 0x9}}], alert_rule_test: \
+             [{{alertname: Down, eval_time: 5m, exp_alerts: [{fires}]}}]}}]\n"
+        )
+    };
+    write(dir.path(), &[("rules.yaml", rules), ("fires.yaml", &story("{}")), ("silent.yaml", &story(""))]);
+    let program = Tool::Promtool.locate().unwrap();
+    let promtool = |args: &[&str]| run(Command::new(&program).args(args).current_dir(dir.path()));
+    assert!(promtool(&["--version"]).unwrap().contains("version 0.314.0"));
+    assert!(promtool(&["test", "rules", "fires.yaml"]).unwrap().contains("SUCCESS"));
+    assert!(promtool(&["test", "rules", "silent.yaml"]).unwrap_err().contains("FAILED"));
+}

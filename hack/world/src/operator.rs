@@ -46,6 +46,8 @@ pub struct Operator {
     pub log: PathBuf,
     /// Where it serves health and readiness.
     pub health: SocketAddr,
+    /// Where it serves metrics.
+    pub metrics: SocketAddr,
 }
 
 impl Operator {
@@ -56,8 +58,8 @@ impl Operator {
     }
 
     /// Starts what a pod of a Deployment of ours is: the operator with its arguments, environment and ServiceAccount. It
-    /// may talk http to a simulated account on this machine, and its address of health is another one: a pod has a network
-    /// of its own, and processes share one. Fails as [`Operator::start`], or if there is no such ServiceAccount.
+    /// may talk http to a simulated account on this machine, and its addresses of health and metrics are other ones: a pod
+    /// has a network of its own, and processes share one. Fails as [`Operator::start`], or if there is no such ServiceAccount.
     pub async fn start_pod(
         binary: &Path,
         cluster: &Cluster,
@@ -75,8 +77,9 @@ impl Operator {
         }) else {
             return Err(odd("the subcommand run"));
         };
+        let own = ["--health-address=", "--metrics-address="];
         let mut flags: Vec<String> =
-            args.iter().filter(|arg| !arg.starts_with("--health-address=")).cloned().collect();
+            args.iter().filter(|arg| !own.iter().any(|own| arg.starts_with(own))).cloned().collect();
         flags.push("--allow-insecure-loopback".to_owned());
         let mut env = vec![];
         for variable in container.env.iter().flatten() {
@@ -106,7 +109,7 @@ impl Operator {
     ) -> Result<Operator> {
         match Self::launch(binary, kubeconfig, dir, flags, env).await {
             // Another process took the port between our look and the operator's: rare enough to try only once more.
-            Err(error) if error.to_string().contains("health cannot be served") => {
+            Err(error) if error.to_string().contains("cannot be served at") => {
                 Self::launch(binary, kubeconfig, dir, flags, env).await
             }
             result => result,
@@ -126,10 +129,11 @@ impl Operator {
         let failed = |error| Error::new(format_args!("{}: {error}", path.display()));
         let log = OpenOptions::new().create(true).append(true).open(&path).map_err(failed)?;
         let health = free_port().map_err(Error::at("looking for a free port"))?;
-        let mut command = command(binary, kubeconfig, flags, health, log);
+        let metrics = free_port().map_err(Error::at("looking for a free port"))?;
+        let mut command = command(binary, kubeconfig, flags, [health, metrics], log);
         command.envs(env.iter().cloned());
         let process = Process::start(&mut command).map_err(Error::at(binary.display()))?;
-        let mut operator = Operator { process, log: path, health };
+        let mut operator = Operator { process, log: path, health, metrics };
         operator.wait_until_ready().await?;
         Ok(operator)
     }
@@ -193,10 +197,16 @@ impl Operator {
     }
 }
 
-fn command(binary: &Path, kubeconfig: &Path, flags: &[String], health: SocketAddr, log: File) -> Command {
+fn command(
+    binary: &Path,
+    kubeconfig: &Path,
+    flags: &[String],
+    [health, metrics]: [SocketAddr; 2],
+    log: File,
+) -> Command {
     let mut command = Command::new(binary);
     command
-        .args(["run", &format!("--health-address={health}")])
+        .args(["run", &format!("--health-address={health}"), &format!("--metrics-address={metrics}")])
         .args(flags)
         // Its flags can be given by the environment too.
         .env_clear()

@@ -31,7 +31,9 @@ impl Inner {
     pub(super) async fn check_account(&self) -> Result<(), Error> {
         let request = Request::get("/.well-known/databricks-config");
         let http = self.wire.request(Method::Get.http(), request.url(&self.connection.host)?);
-        let reply = match self.exchange(http, self.token_try(&request.call(), Vec::new())).await {
+        let call = request.call();
+        let this = self.token_try(&call, request.method, Vec::new());
+        let reply = match self.exchange(http, this).await {
             Ok(reply) => reply,
             Err(unreachable @ Error::Unreachable { .. }) => return Err(unreachable),
             Err(_) => return Ok(()),
@@ -57,6 +59,12 @@ impl Inner {
     }
 
     async fn fetch_token(&self) -> Result<Token, Error> {
+        let token = self.ask_for_token().await;
+        self.settings.meter.refreshed(token.is_ok());
+        token
+    }
+
+    async fn ask_for_token(&self) -> Result<Token, Error> {
         let connection = &self.connection;
         let request =
             Request::post(path(&["oidc", "accounts", &connection.account_id, "v1", "token"]), Value::Null);
@@ -74,13 +82,13 @@ impl Inner {
         secrets.extend(header.and_then(|value| value.strip_prefix("Basic ")).map(str::to_owned));
 
         let asked_at = Instant::now();
-        let reply = self.exchange(http, self.token_try(&call, secrets)).await?;
+        let reply = self.exchange(http, self.token_try(&call, request.method, secrets)).await?;
         read_token(&reply, &call, asked_at)
     }
 
-    fn token_try<'a>(&self, call: &'a str, secrets: Vec<String>) -> Try<'a> {
+    fn token_try<'a>(&self, call: &'a str, method: Method, secrets: Vec<String>) -> Try<'a> {
         let limit = self.settings.request_timeout;
-        Try { call, class: Class::Token, urgency: Urgency::Urgent, fence: None, limit, secrets }
+        Try { call, method, class: Class::Token, urgency: Urgency::Urgent, fence: None, limit, secrets }
     }
 }
 

@@ -4,8 +4,7 @@ use std::error::Error as _;
 use std::time::Duration;
 
 use reqwest::header::{ACCEPT, CONTENT_TYPE, DATE, HeaderMap, HeaderName, LOCATION, RETRY_AFTER};
-use reqwest::{Certificate, Method, RequestBuilder, Response, Url};
-use secrecy::ExposeSecret;
+use reqwest::{Method, RequestBuilder, Response, Url};
 use tokio::time::timeout;
 
 use super::Settings;
@@ -67,28 +66,17 @@ impl Wire {
 }
 
 fn client(host: &Host, settings: &Settings) -> Result<reqwest::Client, reqwest::Error> {
-    // reqwest panics without a provider. That one is there already is no failure.
-    _ = rustls::crypto::ring::default_provider().install_default();
-    let roots = settings.egress.roots.iter().map(|root| Certificate::from_der(root));
-    let mut client = reqwest::Client::builder()
+    settings
+        .egress
+        .http(host.as_str())?
         .user_agent(&settings.user_agent)
         .https_only(!host.is_loopback())
-        .redirect(reqwest::redirect::Policy::none())
-        .referer(false)
-        // None from the environment.
-        .no_proxy()
-        // The default sends again what the server says it did not process; we take nobody's word for that.
-        .retry(reqwest::retry::never())
-        .tls_certs_merge(roots.collect::<Result<Vec<_>, _>>()?)
         .connect_timeout(settings.connect_timeout)
         // Shorter than the idle limits of usual load balancers, so that few calls meet a closed connection.
         .pool_idle_timeout(Duration::from_secs(30))
         .pool_max_idle_per_host(8)
-        .tcp_keepalive(Duration::from_secs(30));
-    if let Some(url) = settings.egress.proxy.as_ref().and_then(|proxy| proxy.url_for(host.as_str())) {
-        client = client.proxy(reqwest::Proxy::https(url.expose_secret())?);
-    }
-    client.build()
+        .tcp_keepalive(Duration::from_secs(30))
+        .build()
 }
 
 /// The whole answer, or `None` if it is too long.

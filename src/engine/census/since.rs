@@ -1,0 +1,146 @@
+//! For how long objects have been in a state that somebody should look into. Counts do not tell: where objects are made all
+//! the time there is always one that is not Ready yet. Read off the conditions, so that a start of the operator does not
+//! begin the time anew.
+
+use std::fmt;
+use std::time::Duration;
+
+use k8s_openapi::jiff::Timestamp;
+use kube::core::DynamicObject;
+use prometheus_client::encoding::DescriptorEncoder;
+use serde_json::Value;
+
+use super::gauge;
+use crate::engine::meter::Meter;
+use crate::engine::pass::Engine;
+use crate::engine::status::{ConditionType, Reason};
+
+/// The longest times of a kind.
+#[derive(Default)]
+struct Longest {
+    not_ready: Duration,
+    drift: Duration,
+}
+
+impl Longest {
+    fn of(engine: &Engine, kind: &str) -> Longest {
+        let (now, mut longest) = (Timestamp::now(), Longest::default());
+        for (_, store) in engine.stores.iter().filter(|(other, _)| other == kind) {
+            for object in store.state() {
+                longest.not_ready = longest.not_ready.max(age(now, not_ready_since(&object)));
+                longest.drift = longest.drift.max(age(now, drifted_since(&object)));
+            }
+        }
+        longest
+    }
+}
+
+/// Nothing, where the clock that wrote the time is ahead of ours.
+fn age(now: Timestamp, since: Option<Timestamp>) -> Duration {
+    since.and_then(|since| Duration::try_from(now.duration_since(since)).ok()).unwrap_or_default()
+}
+
+fn condition(object: &DynamicObject, kind: ConditionType) -> Option<&Value> {
+    let conditions = object.data["status"]["conditions"].as_array()?;
+    conditions.iter().find(|condition| condition["type"] == kind.name())
+}
+
+fn changed(condition: &Value) -> Option<Timestamp> {
+    condition["lastTransitionTime"].as_str()?.parse().ok()
+}
+
+/// `Reconciling` is there while an object is on its way to Ready, and not while it is suspended, stalled or held in its
+/// deletion; with the time of `Ready` those would count too once they go on. What has no condition was never looked at.
+fn not_ready_since(object: &DynamicObject) -> Option<Timestamp> {
+    match condition(object, ConditionType::Reconciling) {
+        Some(condition) => changed(condition),
+        None if condition(object, ConditionType::Ready).is_none() => {
+            object.metadata.creation_timestamp.as_ref().map(|time| time.0)
+        }
+        None => None,
+    }
+}
+
+/// Only what is observed, or may not be changed now, is left different.
+fn drifted_since(object: &DynamicObject) -> Option<Timestamp> {
+    let synced = condition(object, ConditionType::Synced)?;
+    let ready = condition(object, ConditionType::Ready)?["status"] == "True";
+    let drifted = synced["status"] == "False" && synced["reason"] == Reason::DriftDetected.name();
+    if ready && drifted { changed(synced) } else { None }
+}
+
+pub(super) fn encode(meter: &Meter, engine: Option<&Engine>, to: &mut DescriptorEncoder) -> fmt::Result {
+    let longest = |kind| engine.map(|engine| Longest::of(engine, kind)).unwrap_or_default();
+    let all: Vec<_> = meter.kinds().map(|(kind, _)| ([("kind", kind)], longest(kind))).collect();
+    let help = "For how long the object has been on its way to Ready that has been so for longest; what is suspended, stalled or \
+                held in its deletion is not on its way";
+    let mut not_ready = gauge(to, "not_ready_oldest_seconds", help)?;
+    for (kind, longest) in &all {
+        not_ready.encode_family(kind)?.encode_gauge(&longest.not_ready.as_secs_f64())?;
+    }
+    let help =
+        "For how long the object has differed from its spec, and is left so, that has done so for longest";
+    let mut drift = gauge(to, "drift_oldest_seconds", help)?;
+    for (kind, longest) in &all {
+        drift.encode_family(kind)?.encode_gauge(&longest.drift.as_secs_f64())?;
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn object(conditions: Value) -> DynamicObject {
+        let object = json!({
+            "apiVersion": "databricks-operator.io/v1alpha1", "kind": "Workspace",
+            "metadata": {"name": "a", "creationTimestamp": "2026-01-01T00:00:00Z"},
+            "status": {"conditions": conditions},
+        });
+        serde_json::from_value(object).unwrap()
+    }
+
+    fn told(kind: &str, status: &str, reason: &str, minute: u32) -> Value {
+        let time = format!("2026-01-01T01:{minute:02}:00Z");
+        json!({"type": kind, "status": status, "reason": reason, "lastTransitionTime": time})
+    }
+
+    fn at(minute: u32) -> Option<Timestamp> {
+        format!("2026-01-01T01:{minute:02}:00Z").parse().ok()
+    }
+
+    #[test]
+    fn what_is_on_its_way_has_been_so_since_it_set_out() {
+        let fresh = object(json!([]));
+        assert_eq!(not_ready_since(&fresh), "2026-01-01T00:00:00Z".parse().ok());
+        // It was suspended at first.
+        let resumed =
+            json!([told("Ready", "False", "Retrying", 1), told("Reconciling", "True", "Retrying", 9)]);
+        assert_eq!(not_ready_since(&object(resumed)), at(9));
+        for held in ["Suspended", "Stalled", "DeletionBlocked"] {
+            let held = json!([told("Ready", "False", "Any", 1), told(held, "True", "Any", 1)]);
+            assert_eq!(not_ready_since(&object(held)), None);
+        }
+        assert_eq!(not_ready_since(&object(json!([told("Ready", "True", "Available", 1)]))), None);
+    }
+
+    #[test]
+    fn only_a_difference_that_is_left_counts() {
+        let conditions = |ready: &str, reason: &str| {
+            object(json!([told("Ready", ready, "Any", 1), told("Synced", "False", reason, 5)]))
+        };
+        assert_eq!(drifted_since(&conditions("True", "DriftDetected")), at(5));
+        assert_eq!(drifted_since(&conditions("True", "RateLimited")), None);
+        assert_eq!(drifted_since(&conditions("False", "DriftDetected")), None);
+    }
+
+    #[test]
+    fn a_clock_that_is_ahead_makes_no_age() {
+        let now = Timestamp::now();
+        assert_eq!(age(now, None), Duration::ZERO);
+        assert_eq!(age(now, Some(now + Duration::from_secs(60))), Duration::ZERO);
+        assert_eq!(age(now, Some(now - Duration::from_secs(60))), Duration::from_secs(60));
+    }
+}

@@ -1,0 +1,136 @@
+//! Who may scrape, where not everybody may: whoever has a token of the cluster and the right to `get` the nonResourceURL
+//! `/metrics`. The API server is asked for both, as `kubectl auth` would.
+//!
+//! A good answer holds for a minute, so that scrapes cost no calls. Bad ones are not kept, and one question is asked at a
+//! time: a flood of bad tokens is no flood of calls.
+
+use std::collections::HashMap;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use axum::http::HeaderMap;
+use axum::http::header::AUTHORIZATION;
+use k8s_openapi::api::authentication::v1::{TokenReview, TokenReviewSpec, UserInfo};
+use k8s_openapi::api::authorization::v1::{
+    NonResourceAttributes, SubjectAccessReview, SubjectAccessReviewSpec,
+};
+use kube::Client;
+use kube::api::{Api, PostParams};
+use tokio::time::{Instant, timeout};
+
+const GOOD_FOR: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_secs(5);
+/// No token of a cluster is longer; what is sent on is bounded.
+const LONGEST_TOKEN: usize = 16 << 10;
+
+/// Asks the API server.
+pub struct Guard {
+    client: Client,
+    /// Tokens that were found good, and until when they are. In memory only; never shown.
+    good: Mutex<HashMap<String, Instant>>,
+    asking: tokio::sync::Mutex<()>,
+    complained: AtomicBool,
+}
+
+/// Why somebody may not scrape.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Refused {
+    /// There is no token, or none that is good.
+    NotAuthenticated,
+    /// The token's user has not the right.
+    NotPermitted,
+    /// The API server cannot be asked.
+    NotKnown,
+}
+
+impl Guard {
+    /// One that asks with this client.
+    pub fn new(client: Client) -> Guard {
+        Guard {
+            client,
+            good: Mutex::default(),
+            asking: tokio::sync::Mutex::default(),
+            complained: AtomicBool::default(),
+        }
+    }
+
+    /// Whether the sender of these headers may scrape.
+    pub async fn admit(&self, headers: &HeaderMap) -> Result<(), Refused> {
+        let token = bearer(headers).ok_or(Refused::NotAuthenticated)?;
+        if self.is_good(token) {
+            return Ok(());
+        }
+        let _one_at_a_time = self.asking.lock().await;
+        // Somebody else may have asked about the same meanwhile.
+        if self.is_good(token) {
+            return Ok(());
+        }
+        match timeout(PATIENCE, self.ask(token)).await {
+            Ok(Ok(told)) => {
+                self.complained.store(false, Ordering::Relaxed);
+                told?;
+            }
+            Ok(Err(error)) => return Err(self.complain(&error.to_string())),
+            Err(_) => return Err(self.complain("it did not answer in time")),
+        }
+        let (now, mut good) = (Instant::now(), self.good.lock().expect("no panic while held"));
+        good.retain(|_, until| *until > now);
+        good.insert(token.to_owned(), now + GOOD_FOR);
+        Ok(())
+    }
+
+    fn is_good(&self, token: &str) -> bool {
+        let good = self.good.lock().expect("no panic while held");
+        good.get(token).is_some_and(|until| *until > Instant::now())
+    }
+
+    async fn ask(&self, token: &str) -> kube::Result<Result<(), Refused>> {
+        let reviews: Api<TokenReview> = Api::all(self.client.clone());
+        let spec = TokenReviewSpec { token: Some(token.to_owned()), audiences: None };
+        let review = TokenReview { spec, ..TokenReview::default() };
+        let status = reviews.create(&PostParams::default(), &review).await?.status.unwrap_or_default();
+        let user = match status.user {
+            Some(user) if status.authenticated == Some(true) => user,
+            _ => return Ok(Err(Refused::NotAuthenticated)),
+        };
+        let reviews: Api<SubjectAccessReview> = Api::all(self.client.clone());
+        let review = SubjectAccessReview { spec: access(user), ..SubjectAccessReview::default() };
+        let status = reviews.create(&PostParams::default(), &review).await?.status.unwrap_or_default();
+        Ok(if status.allowed { Ok(()) } else { Err(Refused::NotPermitted) })
+    }
+
+    /// Says it once, until it works again.
+    fn complain(&self, error: &str) -> Refused {
+        if !self.complained.swap(true, Ordering::Relaxed) {
+            tracing::warn!(
+                "the API server cannot be asked who may scrape metrics: {error}; if it refuses, grant the operator the \
+                 rules metricsAuth of `databricks-operator rbac`"
+            );
+        }
+        Refused::NotKnown
+    }
+}
+
+/// The token of the headers.
+fn bearer(headers: &HeaderMap) -> Option<&str> {
+    let (scheme, token) = headers.get(AUTHORIZATION)?.to_str().ok()?.split_once(' ')?;
+    let token = token.trim();
+    let fits = !token.is_empty() && token.len() <= LONGEST_TOKEN;
+    (scheme.eq_ignore_ascii_case("bearer") && fits).then_some(token)
+}
+
+/// May this user scrape?
+fn access(user: UserInfo) -> SubjectAccessReviewSpec {
+    SubjectAccessReviewSpec {
+        user: user.username,
+        uid: user.uid,
+        groups: user.groups,
+        extra: user.extra,
+        non_resource_attributes: Some(NonResourceAttributes {
+            path: Some("/metrics".into()),
+            verb: Some("get".into()),
+        }),
+        resource_attributes: None,
+    }
+}
