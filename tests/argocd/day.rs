@@ -82,6 +82,7 @@ impl Day {
             let object = self.story.get(kind, manifest["metadata"]["name"].as_str().unwrap()).await;
             let conditions = object["status"]["conditions"].as_array().unwrap();
             let ready = conditions.iter().find(|c| c["type"] == "Ready").unwrap();
+            assert_eq!(ready["status"], "True", "{kind} was called Healthy: {ready}");
             let (since, made) = (&ready["lastTransitionTime"], &object["metadata"]["creationTimestamp"]);
             times.push((wave(manifest), kind, text(made), text(since)));
         }
