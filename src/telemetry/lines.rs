@@ -131,9 +131,9 @@ mod tests {
         let waited = std::time::Instant::now();
         lines.flush(patience);
         assert!(waited.elapsed() < Duration::from_secs(5), "the end is not held up");
-        drop(let_go);
-        lines.flush(Duration::from_secs(20));
-        let written: Vec<String> = written.try_iter().collect();
+        drop((let_go, lines));
+        // Until the thread has written all and ended.
+        let written: Vec<String> = written.iter().collect();
         let told: Vec<&String> = written.iter().filter(|line| line.contains("lost")).collect();
         let [told] = told[..] else { panic!("{told:?}") };
         let told: serde_json::Value = serde_json::from_str(told).unwrap();
