@@ -29,6 +29,15 @@ pub fn documents() -> Vec<String> {
     all
 }
 
+/// The pages for who is paged.
+pub fn runbooks() -> Vec<String> {
+    let pages = std::fs::read_dir(root().join("docs/runbooks")).unwrap();
+    let mut all: Vec<String> =
+        pages.map(|page| format!("docs/runbooks/{}", page.unwrap().file_name().to_str().unwrap())).collect();
+    all.sort();
+    all
+}
+
 /// The blocks of shell in a document.
 pub fn blocks(document: &str) -> Vec<Block> {
     fenced(document).into_iter().filter(|(label, _)| label == "sh").map(|(_, block)| block).collect()
