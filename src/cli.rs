@@ -148,12 +148,13 @@ async fn serve(run: &Run) -> Result<(), String> {
     let port = metrics_port(run).await?;
     let client = connect::connect(&egress).await?;
     let metrics = Arc::new(Metrics::new(KINDS));
-    if let Some(port) = port {
-        port.serve(metrics.clone(), run.metrics_auth.then(|| Guard::new(client.clone())));
-    }
     connect::check_cluster(&client, run).await?;
     // Not before: what keeps us from starting is said once, by us, and not by libraries too.
     telemetry::begin(run.log_format, &run.log, run.collector(&egress)?)?;
+    // Not before: what is said once would be said to nobody.
+    if let Some(port) = port {
+        port.serve(metrics.clone(), run.metrics_auth.then(|| Guard::new(client.clone())));
+    }
     let stop = CancellationToken::new();
     tokio::spawn(on_signal(stop.clone()));
     let mut lease = run.leader_elect.then(|| {

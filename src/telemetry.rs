@@ -1,7 +1,7 @@
 //! Logs, traces, and the health endpoints for probes.
 //!
 //! Nothing here can stop the operator: lines and spans wait in queues of a fixed size, and what finds its queue full is
-//! dropped and counted. One span, that of a pass over an object, gives each line about it the object's name; what is a span
+//! dropped; lines are counted then. One span, that of a pass over an object, gives each line about it the object's name; what is a span
 //! and what is written is said where it happens, with the macros of `tracing`.
 
 use std::io::Write;

@@ -14,6 +14,7 @@ use world::{Cluster, Operator, Simulator, eventually, fast, fresh_dir};
 
 const BINARY: &str = env!("CARGO_BIN_EXE_databricks-operator");
 const SOON: Duration = Duration::from_secs(60);
+const LISTS: &str = r#"kind="IpAccessList""#;
 
 async fn apply(cluster: &Cluster, manifest: Value) {
     cluster.kubectl(&["apply", "--server-side", "-f", "-"], &manifest.to_string()).await.unwrap();
@@ -30,18 +31,25 @@ fn list(name: &str, address: &str) -> Value {
     object("IpAccessList", name, spec)
 }
 
-/// What the operator tells of its watch of a kind, by the names of metrics.
-async fn metrics(operator: &Operator, kind: &str) -> BTreeMap<String, f64> {
+/// What the operator tells under these labels, by the names of metrics.
+async fn metrics(operator: &Operator, labels: &str) -> BTreeMap<String, f64> {
     // Fails only if a provider was installed before, which is as good.
     let _ = rustls::crypto::ring::default_provider().install_default();
     let client = reqwest::Client::builder().no_proxy().tls_certs_only([]).build().unwrap();
     let answer = client.get(format!("http://{}/metrics", operator.metrics)).send().await.unwrap();
-    let (text, label) = (answer.text().await.unwrap(), format!("{{kind=\"{kind}\"}} "));
+    let (text, label) = (answer.text().await.unwrap(), format!("{{{labels}}} "));
     let told = text.lines().filter_map(|line| {
         let (name, value) = line.strip_prefix("databricks_operator_")?.split_once(&label)?;
         Some((name.to_owned(), value.parse().unwrap()))
     });
     told.collect()
+}
+
+/// What the operator may do, with everything.
+async fn may(cluster: &Cluster, verbs: &[&str]) {
+    let role = json!({"apiVersion": "rbac.authorization.k8s.io/v1", "kind": "ClusterRole", "metadata": {"name": "all"},
+        "rules": [{"apiGroups": ["*"], "resources": ["*"], "verbs": verbs}]});
+    apply(cluster, role).await;
 }
 
 /// Waits until the account has exactly these lists, by label and address.
@@ -81,7 +89,14 @@ async fn an_api_server_that_forgets_the_past_is_read_anew() {
     apply(&cluster, object("DatabricksAuth", "account", auth)).await;
     // No resync: what is not seen by the watch is not seen.
     let flags = fast(&[("leader-elect", "true"), ("resync-interval", "Never"), ("recheck-stalled", "30m")]);
-    let operator = Operator::start(Path::new(BINARY), &cluster, &flags).await.unwrap();
+    may(&cluster, &["*"]).await;
+    cluster.kubectl(&["create", "serviceaccount", "operator", "--namespace=default"], "").await.unwrap();
+    let bind =
+        ["create", "clusterrolebinding", "all", "--clusterrole=all", "--serviceaccount=default:operator"];
+    cluster.kubectl(&bind, "").await.unwrap();
+    let kubeconfig = cluster.control_plane.kubeconfig_for("default", "operator").unwrap();
+    let operator =
+        Operator::start_with(Path::new(BINARY), &kubeconfig, &cluster.dir, &flags, &[]).await.unwrap();
     for name in ["edited", "removed"] {
         apply(&cluster, list(name, "192.0.2.1")).await;
     }
@@ -98,8 +113,35 @@ async fn an_api_server_that_forgets_the_past_is_read_anew() {
     apply(&cluster, list("edited", "192.0.2.2")).await;
     has(&account, &[("edited", "192.0.2.2"), ("removed", "192.0.2.1")]).await;
     // The watch failed, which is counted, and works.
-    let lists = metrics(&operator, "IpAccessList").await;
+    let lists = metrics(&operator, LISTS).await;
     assert!(lists["watch_errors_total"] > 0.0 && lists["watch_failing_seconds"] == 0.0, "{lists:?}");
+
+    // Once the past is gone a list is needed. While that is refused, the watch fails, however often it begins anew.
+    may(&cluster, &["get", "watch", "create", "update", "patch"]).await;
+    let cluster = restart(cluster).await.unwrap();
+    let fails = eventually("the failing watch is told", SOON, async || {
+        let lists = metrics(&operator, LISTS).await;
+        if lists["watch_failing_seconds"] > 2.0 { Ok(()) } else { Err(format!("{lists:?}")) }
+    });
+    fails.await.unwrap();
+    may(&cluster, &["*"]).await;
+    let works = eventually("the watch works", SOON, async || {
+        let lists = metrics(&operator, LISTS).await;
+        if lists["watch_failing_seconds"] == 0.0 { Ok(()) } else { Err(format!("{lists:?}")) }
+    });
+    works.await.unwrap();
+
+    // A status that cannot be written is a failure, whatever the pass has done.
+    may(&cluster, &["get", "list", "watch", "create", "update"]).await;
+    apply(&cluster, list("edited", "192.0.2.5")).await;
+    let fails = eventually("the failing passes are told", SOON, async || {
+        let passes = metrics(&operator, &format!(r#"{LISTS},result="transient""#)).await;
+        if passes["reconcile_total"] > 0.0 { Ok(()) } else { Err(format!("{passes:?}")) }
+    });
+    fails.await.unwrap();
+    assert!(operator.text().contains("the status cannot be written"), "{}", operator.tail(20));
+    may(&cluster, &["*"]).await;
+    has(&account, &[("edited", "192.0.2.5"), ("removed", "192.0.2.1")]).await;
 
     // What happens while the operator cannot look is in no watch that it could go on with.
     operator.signal("STOP").unwrap();

@@ -272,7 +272,7 @@ impl Inner {
 
     /// One exchange, as a span of its own.
     async fn exchange(&self, http: reqwest::RequestBuilder, this: Try<'_>) -> Result<Reply, Error> {
-        let method = this.call.split(' ').next().unwrap_or_default();
+        let method = this.method.name();
         let span = debug_span!(
             "call",
             otel.name = format!("{method} {}", this.class.name()),

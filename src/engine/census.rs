@@ -18,8 +18,9 @@ use super::status::ConditionType;
 
 mod since;
 
-/// A watch that has not failed again for this long works: its longest pause between two attempts is 30 s, and an attempt
-/// ends within ten. kube does not tell when one succeeds.
+/// A watch that has not failed again for this long is taken to work: its longest pause between two attempts is 30 s, and one
+/// that is refused, or cannot connect, ends within ten. kube does not tell when an attempt to watch succeeds; one that is
+/// taken and never answered does not fail at all.
 const LULL: Duration = Duration::from_secs(60);
 
 /// What waits for a pass of a kind, and how its watches are. kube's queue cannot be looked at, so what goes into it and

@@ -20,6 +20,7 @@ use kube::core::{ApiResource, DynamicObject};
 use kube::runtime::controller::{self, Action, Controller};
 use kube::runtime::reflector::store::Writer;
 use kube::runtime::reflector::{ObjectRef, Store};
+use kube::runtime::utils::Backoff;
 use kube::runtime::{WatchStreamExt, watcher};
 use kube::{Client, ResourceExt};
 use serde::Deserialize;
@@ -333,7 +334,9 @@ fn triggers(
     filling: tokio::sync::mpsc::Sender<()>,
 ) -> impl Stream<Item = Result<DynamicObject, watcher::Error>> + Send {
     let mut seen = SeenBefore { filling: Some(filling), ..SeenBefore::default() };
-    events.default_backoff().modify(prune).reflect(writer).flat_map(move |event| {
+    let works = Arc::new(AtomicBool::new(false));
+    let pauses = Pauses { grown: watcher::DefaultBackoff::default(), works: works.clone() };
+    events.backoff(pauses).modify(prune).reflect(writer).flat_map(move |event| {
         let Source { kind, namespace, driver } = &source;
         let counts = engine.meter.of(kind);
         let passed = match event {
@@ -344,7 +347,11 @@ fn triggers(
                 vec![]
             }
             Ok(event) => {
-                counts.queue.works(namespace.as_deref());
+                // It comes before a LIST, and so tells nothing of whether that works.
+                if !matches!(event, watcher::Event::Init) {
+                    counts.queue.works(namespace.as_deref());
+                    works.store(true, Ordering::Relaxed);
+                }
                 seen.take_in(&engine, kind, *driver, event)
             }
         };
@@ -353,6 +360,29 @@ fn triggers(
         }
         futures::stream::iter(passed.into_iter().map(Ok))
     })
+}
+
+/// The pauses after failures of a watch: they grow, up to half a minute, and begin anew once it has brought something. kube
+/// would begin anew at each event, even the one that says that a LIST begins: one that is refused would be sent again and
+/// again, with a second between.
+struct Pauses {
+    grown: watcher::DefaultBackoff,
+    /// It has brought something since the last pause.
+    works: Arc<AtomicBool>,
+}
+
+impl Iterator for Pauses {
+    type Item = Duration;
+    fn next(&mut self) -> Option<Duration> {
+        if self.works.swap(false, Ordering::Relaxed) {
+            self.grown.reset();
+        }
+        self.grown.next()
+    }
+}
+
+impl Backoff for Pauses {
+    fn reset(&mut self) {}
 }
 
 /// What a watch has shown before.

@@ -145,9 +145,10 @@ impl Lease {
             match self.try_acquire().await {
                 Ok(true) => return Ok(()),
                 Ok(false) => complained = false,
-                // That somebody was faster, or the server is busy, passes. What else it refuses it refuses for ever.
+                // That somebody was faster, the server is busy, or cannot look up who we are, passes. What else it refuses
+                // it refuses for ever.
                 Err(kube::Error::Api(status))
-                    if (400..500).contains(&status.code) && ![408, 409, 429].contains(&status.code) =>
+                    if (400..500).contains(&status.code) && ![401, 408, 409, 429].contains(&status.code) =>
                 {
                     return Err(format!(
                         "the lease {} cannot be used: {}; grant get, create and update of leases in an existing namespace, \
@@ -448,9 +449,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn what_the_api_server_refuses_for_good_is_said_at_once() {
-        for (code, reason) in
-            [(400, "BadRequest"), (401, "Unauthorized"), (403, "Forbidden"), (422, "Invalid")]
-        {
+        for (code, reason) in [(400, "BadRequest"), (403, "Forbidden"), (404, "NotFound"), (422, "Invalid")] {
             let answer = move || async move { refusal(code, reason) };
             let client = Client::new(Router::new().fallback(answer), "ns");
             let error = Lease::new(client, settings(30, 5, 10)).acquire().await.unwrap_err();

@@ -246,13 +246,14 @@ impl Subject {
     /// Ends the pass: one conclusion, at most one status write, events, and when to come back.
     pub async fn conclude(self, engine: &Engine, outcome: Result<Outcome>, ready: Reason) -> Ended {
         let outcome = outcome.unwrap_or_else(Outcome::Failed);
-        let (counts, came, begun) = (engine.meter.of(&self.who.kind), Came::to(&outcome), self.begun);
-        let ended = self.end(engine, outcome, ready).await;
+        let (counts, mut came, begun) = (engine.meter.of(&self.who.kind), Came::to(&outcome), self.begun);
+        let ended = self.end(engine, outcome, ready, &mut came).await;
         counts.passed(came, begun.elapsed());
         ended
     }
 
-    async fn end(mut self, engine: &Engine, outcome: Outcome, ready: Reason) -> Ended {
+    /// `came` becomes another one where it could not be written down.
+    async fn end(mut self, engine: &Engine, outcome: Outcome, ready: Reason, came: &mut Came) -> Ended {
         if self.released {
             super::log::outcome(&outcome, true);
             super::log::notes(&self.notes);
@@ -308,7 +309,13 @@ impl Subject {
                 Ended::Gone
             }
             Err(Lost::Stale(error)) => {
-                tracing::debug!(%error, "not written; looking again");
+                if matches!(error, Error::Conflict(_)) {
+                    *came = Came::Conflict;
+                    tracing::debug!(%error, "not written; looking again");
+                } else {
+                    *came = Came::Transient;
+                    tracing::warn!(hop = "conclude", class = error.class(), %error, "the status cannot be written");
+                }
                 let attempts = self.remember_failure(engine, pass.attempts);
                 let backoff = engine.settings.pace.backoff_min * 2u32.saturating_pow(attempts.min(20));
                 let wait = backoff.min(engine.settings.pace.backoff_max).mul_f64(pass.chance);

@@ -1,8 +1,8 @@
 //! Who may scrape, where not everybody may: whoever has a token of the cluster and the right to `get` the nonResourceURL
 //! `/metrics`. The API server is asked for both, as `kubectl auth` would.
 //!
-//! A good answer holds for a minute, so that scrapes cost no calls. Bad ones are not kept, and one question is asked at a
-//! time: a flood of bad tokens is no flood of calls.
+//! A good answer holds for a minute, so that scrapes cost no calls. Unknown tokens are asked about one at a time, and at most
+//! ten a second: a flood of bad ones is no flood of calls, and holds up nobody whose token was good before.
 
 use std::collections::HashMap;
 use std::sync::Mutex;
@@ -17,17 +17,21 @@ use k8s_openapi::api::authorization::v1::{
 };
 use kube::Client;
 use kube::api::{Api, PostParams};
-use tokio::time::{Instant, timeout};
+use tokio::time::{Instant, sleep, timeout};
 
 const GOOD_FOR: Duration = Duration::from_secs(60);
 const PATIENCE: Duration = Duration::from_secs(5);
+/// How long a token that was good is asked about without waiting in line.
+const KNOWN_FOR: Duration = Duration::from_secs(600);
+/// What a bad token costs those that wait behind it.
+const PENALTY: Duration = Duration::from_millis(100);
 /// No token of a cluster is longer; what is sent on is bounded.
 const LONGEST_TOKEN: usize = 16 << 10;
 
 /// Asks the API server.
 pub struct Guard {
     client: Client,
-    /// Tokens that were found good, and until when they are. In memory only; never shown.
+    /// Tokens that were found good, and until when that holds. In memory only; never shown.
     good: Mutex<HashMap<String, Instant>>,
     asking: tokio::sync::Mutex<()>,
     complained: AtomicBool,
@@ -61,7 +65,11 @@ impl Guard {
         if self.is_good(token) {
             return Ok(());
         }
-        let _one_at_a_time = self.asking.lock().await;
+        let known = self.good.lock().expect("no panic while held").contains_key(token);
+        let _in_line = match known {
+            true => None,
+            false => Some(timeout(PATIENCE, self.asking.lock()).await.map_err(|_| Refused::NotKnown)?),
+        };
         // Somebody else may have asked about the same meanwhile.
         if self.is_good(token) {
             return Ok(());
@@ -69,13 +77,17 @@ impl Guard {
         match timeout(PATIENCE, self.ask(token)).await {
             Ok(Ok(told)) => {
                 self.complained.store(false, Ordering::Relaxed);
-                told?;
+                if let Err(refused) = told {
+                    self.good.lock().expect("no panic while held").remove(token);
+                    sleep(PENALTY).await;
+                    return Err(refused);
+                }
             }
             Ok(Err(error)) => return Err(self.complain(&error.to_string())),
             Err(_) => return Err(self.complain("it did not answer in time")),
         }
         let (now, mut good) = (Instant::now(), self.good.lock().expect("no panic while held"));
-        good.retain(|_, until| *until > now);
+        good.retain(|_, until| *until + KNOWN_FOR > now);
         good.insert(token.to_owned(), now + GOOD_FOR);
         Ok(())
     }

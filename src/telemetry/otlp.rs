@@ -16,7 +16,7 @@ use opentelemetry_proto::transform::trace::tonic::group_spans_by_resource_and_sc
 use opentelemetry_sdk::Resource;
 use opentelemetry_sdk::error::{OTelSdkError, OTelSdkResult};
 use opentelemetry_sdk::trace::{
-    BatchConfigBuilder, BatchSpanProcessor, SdkTracerProvider, SpanData, SpanExporter, Tracer,
+    BatchConfigBuilder, BatchSpanProcessor, Sampler, SdkTracerProvider, SpanData, SpanExporter, Tracer,
 };
 use prost::Message;
 use reqwest::header::CONTENT_TYPE;
@@ -63,7 +63,13 @@ pub fn provider(collector: Collector) -> SdkTracerProvider {
         .with_scheduled_delay(DELAY)
         .build();
     let processor = BatchSpanProcessor::builder(exporter).with_batch_config(queue).build();
-    SdkTracerProvider::builder().with_span_processor(processor).with_resource(resource).build()
+    // Said, so that it is not looked for in the environment.
+    let sampler = Sampler::AlwaysOn;
+    SdkTracerProvider::builder()
+        .with_span_processor(processor)
+        .with_sampler(sampler)
+        .with_resource(resource)
+        .build()
 }
 
 /// Makes spans of `tracing` spans of a trace: what they are about, not where in the code they are.
@@ -111,10 +117,11 @@ impl SpanExporter for Exporter {
         };
         match (&result, self.failing.swap(result.is_err(), Ordering::Relaxed)) {
             (Err(error), false) => tracing::warn!(
-                url = %self.url, error,
+                collector = self.url.authority(),
+                error,
                 "traces cannot be sent and are dropped until they can; is --otlp-endpoint right?"
             ),
-            (Ok(()), true) => tracing::info!(url = %self.url, "traces are sent again"),
+            (Ok(()), true) => tracing::info!(collector = self.url.authority(), "traces are sent again"),
             _ => {}
         }
         result.map_err(OTelSdkError::InternalFailure)

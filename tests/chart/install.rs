@@ -166,7 +166,8 @@ fn the_network_is_closed_but_for_what_is_needed() {
         {"protocol": "UDP", "port": 53}, tcp(53), {"protocol": "UDP", "port": 5353}, tcp(5353)]});
     let policy = &one(ci("default"), "NetworkPolicy")["spec"];
     assert_eq!(policy["podSelector"], one(ci("default"), "Deployment")["spec"]["selector"]);
-    let scrape = json!({"from": [{"namespaceSelector": {}}], "ports": [tcp(8080)]});
+    let monitoring = json!({"matchLabels": {"kubernetes.io/metadata.name": "monitoring"}});
+    let scrape = json!({"from": [{"namespaceSelector": monitoring}], "ports": [tcp(8080)]});
     assert_eq!(policy["policyTypes"], json!(["Ingress", "Egress"]));
     assert_eq!(policy["ingress"], json!([scrape]));
     let server = json!([tcp(443), tcp(6443), tcp(8443)]);

@@ -71,12 +71,10 @@ fn rights_for_the_protection_come_only_with_it() {
 fn the_network_lets_in_who_scrapes() {
     let ingress = |objects: &[Value]| one(objects, "NetworkPolicy")["spec"]["ingress"].clone();
     let port = |port: u16| json!([{"protocol": "TCP", "port": port}]);
-    let all = json!([{"namespaceSelector": {}}]);
-    assert_eq!(ingress(ci("default")), json!([{"from": all, "ports": port(8080)}]));
-    let monitoring =
-        json!([{"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": "monitoring"}}}]);
+    let from = |namespace: &str| json!([{"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": namespace}}}]);
+    assert_eq!(ingress(ci("default")), json!([{"from": from("monitoring"), "ports": port(8080)}]));
     let own = json!({"from": [{"podSelector": {}}]});
-    assert_eq!(ingress(ci("metrics")), json!([{"from": monitoring, "ports": port(9443)}, own]));
+    assert_eq!(ingress(ci("metrics")), json!([{"from": from("observability"), "ports": port(9443)}, own]));
     for nobody in [r#"networkPolicy={"metricsFrom":[]}"#, r#"metrics={"enabled":false}"#] {
         assert_eq!(ingress(&render(&["--set-json", nobody])), json!([]), "{nobody}");
     }

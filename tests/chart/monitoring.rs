@@ -115,7 +115,12 @@ fn the_alerts_are_those_of_the_file() {
         "--set",
         "metrics.prometheusRule.enabled=true,metrics.prometheusRule.renderMode=alwaysRender",
     ]);
-    assert_eq!(alerts(&one(&plain, "PrometheusRule")["spec"]["groups"]), alerts(&file["groups"]));
+    // Nobody knows where the runbooks can be read.
+    let mut expected = alerts(&file["groups"]);
+    for alert in &mut expected {
+        alert["annotations"].as_object_mut().unwrap().remove("runbook_url").unwrap();
+    }
+    assert_eq!(alerts(&one(&plain, "PrometheusRule")["spec"]["groups"]), expected);
 }
 
 /// Covers H-16: a ConfigMap for the side-car with the dashboard to the letter, and a GrafanaDashboard that names it.

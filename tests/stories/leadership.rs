@@ -280,6 +280,41 @@ async fn a_frozen_replica_finds_that_it_no_longer_leads() {
     story.end().await;
 }
 
+/// Covers HA-02. A change that was on its way while its sender was frozen, and has its effect only after the other replica
+/// has made a newer one, is corrected by that.
+#[tokio::test]
+async fn a_change_that_comes_late_is_corrected() {
+    let mut story = start("leader-late").await;
+    story.apply(&office(&story, 1)).await;
+    story.wait_ready(LIST, "office").await;
+    let change = Fault {
+        method: Some("PATCH".into()),
+        path: "*/ip-access-lists/*".into(),
+        hold: true,
+        times: Some(1),
+        ..Fault::default()
+    };
+    let hold = story.account.fault(change);
+    let standby = replica(&mut story).await;
+    let frozen = story.operator.replace(standby).unwrap();
+    story.apply(&office(&story, 2)).await;
+    let on_its_way = story.account.held(hold).await;
+    // Before it gives up the call, which would be the end of that.
+    frozen.signal("STOP").unwrap();
+    story.apply(&office(&story, 3)).await;
+    story.wait_ready(LIST, "office").await;
+    reaches(&story, 3).await;
+
+    assert!(story.account.release(on_its_way.n), "it was given up");
+    story.wait_event(LIST, "office", "DriftCorrected").await;
+    reaches(&story, 3).await;
+    story.wait_ready(LIST, "office").await;
+    frozen.signal("CONT").unwrap();
+    assert!(!frozen.wait().await.unwrap().success(), "a replica that lost the lease ended well");
+    assert_eq!(story.account.objects("ip-access-lists").len(), 1);
+    story.end().await;
+}
+
 /// Covers HA-02. A leader that is cut off from the API server, and still reaches the account, corrects what drifts there only
 /// as long as each change would be over before the lease is; the other begins after that, and never do both write.
 #[tokio::test]

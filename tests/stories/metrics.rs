@@ -192,7 +192,8 @@ async fn the_numbers_are_those_of_what_happened() {
     story.end().await;
 }
 
-/// Makes objects that need no call, many at a time.
+/// Makes objects that need no call, many at a time: nearly all of a thousand are suspended, as it is their number that counts,
+/// and what labels may say is checked for all.
 async fn make(story: &Story, numbers: std::ops::Range<usize>) {
     let api = story.api(LIST);
     let objects = numbers.map(|n| {

@@ -466,7 +466,9 @@ async fn a_collector_that_does_not_answer_is_no_obstacle() {
                 compared(&story, 5).await;
             }
             assert_eq!(operator.text().matches("traces cannot be sent").count(), 1, "{}", operator.tail(20));
-            assert!(operator.text().contains(url), "{}", operator.tail(20));
+            // Without its path, which may hold a key.
+            let collector = url.trim_start_matches("http://").trim_end_matches('/');
+            assert!(operator.text().contains(collector), "{}", operator.tail(20));
         }
         let asked = Instant::now();
         let ended = story.operator.take().unwrap().terminate().await.unwrap();
