@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::path::Path;
-use std::time::Duration;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use serde_json::{Value, json};
 use world::simulator::{Config, Simulator};
@@ -13,7 +13,7 @@ use world::{Cluster, Operator, eventually, fast, fresh_dir};
 
 use crate::alerts::targeted;
 use crate::files::{alerts, panels, queries, read, runbook_queries, runbooks};
-use crate::{promql, promtool};
+use crate::{picture, promql, promtool};
 
 const BINARY: &str = env!("CARGO_BIN_EXE_databricks-operator");
 const SOON: Duration = Duration::from_secs(30);
@@ -201,8 +201,8 @@ impl Stage {
     }
 }
 
-/// The series that Prometheus has of both, the same for hours.
-fn stored(both: &[Scrape; 2]) -> Vec<(String, String)> {
+/// The series that Prometheus has of both, with their values.
+fn series(both: &[Scrape; 2]) -> Vec<(String, f64)> {
     let mut all = vec![];
     for (scrape, instance) in both.iter().zip(["a", "b"]) {
         for (series, value) in &scrape.0 {
@@ -210,10 +210,30 @@ fn stored(both: &[Scrape; 2]) -> Vec<(String, String)> {
             let (name, labels) = series.split_once('{').unwrap_or((series, "}"));
             let comma = if labels == "}" { "" } else { "," };
             let series = targeted(&format!("{name}{{instance=\"{instance}\"{comma}{labels}"));
-            all.push((series, format!("{value}x{HOURS}")));
+            all.push((series, *value));
         }
     }
     all
+}
+
+/// They are the same for hours.
+fn stored(both: &[Scrape; 2]) -> Vec<(String, String)> {
+    series(both).into_iter().map(|(series, value)| (series, format!("{value}x{HOURS}"))).collect()
+}
+
+/// Draws the dashboard as it is in the minute in which `before` has become `after`.
+fn picture(before: &[Scrape; 2], after: &[Scrape; 2]) -> String {
+    let before: BTreeMap<String, f64> = series(before).into_iter().collect();
+    let changed = |(series, value): (String, f64)| {
+        let values = before.get(&series).map_or("_x59".into(), |before| format!("{before}x59"));
+        (series, format!("{values} {value}"))
+    };
+    let changed: Vec<(String, String)> = series(after).into_iter().map(changed).collect();
+    let start = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs() - 60 * 60;
+    let panels: Vec<Vec<String>> = panels().iter().map(queries).collect();
+    let mut answers = promtool::answers(&changed, start, 60, panels.concat()).into_iter();
+    let panels = panels.iter().map(|queries| answers.by_ref().take(queries.len()).collect());
+    picture::drawn(&panels.collect::<Vec<_>>())
 }
 
 /// Longer than any alert waits, in minutes.
@@ -282,6 +302,7 @@ async fn what_is_asked_for_is_told() {
 #[tokio::test]
 async fn alerts_tell_what_is_so() {
     let stage = Stage::start().await;
+    let before = stage.scrape("one leads", |_| true).await;
     assert_fires(&stage.usual_story().await, &[]);
 
     // Suspended, observed or in the way of somebody else's object.
@@ -306,5 +327,13 @@ async fn alerts_tell_what_is_so() {
             && told.sum("drift_oldest_seconds", &[("kind", "IpAccessList")]) > 1.0
             && told.sum("not_ready_oldest_seconds", &[]) == 0.0
     });
-    assert_fires(&both.await, &[("Stalled", "IpAccessList")]);
+    let after = both.await;
+    assert_fires(&after, &[("Stalled", "IpAccessList")]);
+
+    // And this is how it looks.
+    let drawn = picture(&before, &after);
+    picture::assert_shows_the_dashboard(&drawn);
+    if std::env::var_os("UPDATE").is_some() {
+        std::fs::write(Path::new(env!("CARGO_MANIFEST_DIR")).join(picture::FILE), drawn).unwrap();
+    }
 }

@@ -1,5 +1,6 @@
 //! Calls of `promtool`.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::LazyLock;
@@ -45,4 +46,33 @@ pub fn test(stories: &[Value]) -> Result<String, String> {
     // JSON is YAML.
     std::fs::write(&path, serde_json::to_string_pretty(&file).unwrap()).unwrap();
     run(&["test", "rules", path.to_str().unwrap()])
+}
+
+/// A series by its labels, with its value.
+pub type Sample = (BTreeMap<String, String>, f64);
+
+/// What expressions give in a minute of series that begin at this time, in seconds since 1970.
+pub fn answers(series: &[(String, String)], start: u64, minute: u32, asked: Vec<String>) -> Vec<Vec<Sample>> {
+    let count = asked.len();
+    // It only tells what it got where that is not expected.
+    let never = vec![("{of=\"no metric\"}".to_owned(), 0.0)];
+    let asked = asked.into_iter().map(|expression| (expression, minute, never.clone())).collect();
+    let mut story = story("answers", series, asked);
+    story["start_timestamp"] = json!(start.to_string());
+    let told = test(&[story]).expect_err("nothing gives what is expected");
+    let got = told.lines().filter_map(|line| line.trim().strip_prefix("got: "));
+    let all: Vec<Vec<Sample>> = got.map(samples).collect();
+    assert_eq!(all.len(), count, "not every expression has an answer:\n{told}");
+    all
+}
+
+/// Reads `{kind="Workspace", operation="create"} 1E+00, {…} 2E+00`.
+fn samples(got: &str) -> Vec<Sample> {
+    let sample = |text: &str| {
+        let (labels, value) = text.split_once("} ").unwrap_or_else(|| panic!("{text} is no sample"));
+        let labels = labels.split(", ").filter_map(|label| label.split_once('='));
+        let labels = labels.map(|(key, value)| (key.to_owned(), value.trim_matches('"').to_owned()));
+        (labels.collect(), value.trim_end_matches(", ").parse().unwrap_or_else(|e| panic!("{text}: {e}")))
+    };
+    got.split('{').skip(1).map(sample).collect()
 }
