@@ -3,7 +3,7 @@
 
 use std::collections::HashMap;
 use std::fmt;
-use std::sync::{Mutex, Weak};
+use std::sync::{Arc, Mutex, Weak};
 use std::time::{Duration, SystemTime};
 
 use kube::core::DynamicObject;
@@ -12,6 +12,7 @@ use prometheus_client::encoding::{DescriptorEncoder, MetricEncoder};
 use prometheus_client::metrics::MetricType;
 use tokio::time::Instant;
 
+use super::controller::condition;
 use super::meter::Meter;
 use super::pass::Engine;
 use super::status::ConditionType;
@@ -87,9 +88,8 @@ impl Conditions {
     /// A condition that is not there counts too, so that the three sum up to the number of objects: as False where it is
     /// only there while it is true, as Unknown where an object was not looked at yet.
     fn add(&mut self, object: &DynamicObject) {
-        let told = object.data["status"]["conditions"].as_array();
         for (at, kind) in ConditionType::ALL.into_iter().enumerate() {
-            let found = told.into_iter().flatten().find(|c| c["type"] == kind.name());
+            let found = condition(object, kind);
             let missing = if kind.always_there() { "Unknown" } else { "False" };
             let status = found.and_then(|c| c["status"].as_str()).unwrap_or(missing);
             let which = STATUSES.iter().position(|known| *known == status).unwrap_or(2);
@@ -99,11 +99,14 @@ impl Conditions {
 }
 
 impl Engine {
+    /// All objects of a kind, as the caches have them.
+    fn objects(&self, kind: &str) -> impl Iterator<Item = Arc<DynamicObject>> {
+        self.stores.iter().filter(move |(other, _)| other == kind).flat_map(|(_, store)| store.state())
+    }
+
     fn conditions(&self, kind: &str) -> Conditions {
         let mut all = Conditions::default();
-        for (_, store) in self.stores.iter().filter(|(other, _)| other == kind) {
-            store.state().iter().for_each(|object| all.add(object));
-        }
+        self.objects(kind).for_each(|object| all.add(&object));
         all
     }
 }

@@ -24,6 +24,7 @@ use kube::runtime::utils::Backoff;
 use kube::runtime::{WatchStreamExt, watcher};
 use kube::{Client, ResourceExt};
 use serde::Deserialize;
+use serde_json::Value;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::Instrument;
@@ -39,7 +40,7 @@ use super::needs::Wanted;
 use super::pass::{Engine, Settings};
 use super::report::Events;
 use super::spec::Management;
-use super::status::Intent;
+use super::status::{ConditionType, Intent};
 use super::wake::{Wake, Who};
 use crate::databricks;
 
@@ -56,17 +57,19 @@ pub struct Face {
     pub leaving: bool,
 }
 
+/// A condition of an object, as the cache has it.
+pub fn condition(object: &DynamicObject, kind: ConditionType) -> Option<&Value> {
+    let conditions = object.data["status"]["conditions"].as_array()?;
+    conditions.iter().find(|condition| condition["type"] == kind.name())
+}
+
 /// Reads the face of an object.
 pub fn face(object: &DynamicObject) -> Face {
-    let status = &object.data["status"];
-    let is = |kind: &str| {
-        let conditions = status["conditions"].as_array();
-        conditions.into_iter().flatten().any(|c| c["type"] == kind && c["status"] == "True")
-    };
+    let is = |kind| condition(object, kind).is_some_and(|condition| condition["status"] == "True");
     Face {
-        ready: is("Ready"),
-        suspended: is("Suspended"),
-        id: status["external"]["id"].as_str().map(str::to_owned),
+        ready: is(ConditionType::Ready),
+        suspended: is(ConditionType::Suspended),
+        id: object.data["status"]["external"]["id"].as_str().map(str::to_owned),
         leaving: object.metadata.deletion_timestamp.is_some(),
     }
 }

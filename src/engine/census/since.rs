@@ -11,6 +11,7 @@ use prometheus_client::encoding::DescriptorEncoder;
 use serde_json::Value;
 
 use super::gauge;
+use crate::engine::controller::condition;
 use crate::engine::meter::Meter;
 use crate::engine::pass::Engine;
 use crate::engine::status::{ConditionType, Reason};
@@ -25,11 +26,9 @@ struct Longest {
 impl Longest {
     fn of(engine: &Engine, kind: &str) -> Longest {
         let (now, mut longest) = (Timestamp::now(), Longest::default());
-        for (_, store) in engine.stores.iter().filter(|(other, _)| other == kind) {
-            for object in store.state() {
-                longest.not_ready = longest.not_ready.max(age(now, not_ready_since(&object)));
-                longest.drift = longest.drift.max(age(now, drifted_since(&object)));
-            }
+        for object in engine.objects(kind) {
+            longest.not_ready = longest.not_ready.max(age(now, not_ready_since(&object)));
+            longest.drift = longest.drift.max(age(now, drifted_since(&object)));
         }
         longest
     }
@@ -38,11 +37,6 @@ impl Longest {
 /// Nothing, where the clock that wrote the time is ahead of ours.
 fn age(now: Timestamp, since: Option<Timestamp>) -> Duration {
     since.and_then(|since| Duration::try_from(now.duration_since(since)).ok()).unwrap_or_default()
-}
-
-fn condition(object: &DynamicObject, kind: ConditionType) -> Option<&Value> {
-    let conditions = object.data["status"]["conditions"].as_array()?;
-    conditions.iter().find(|condition| condition["type"] == kind.name())
 }
 
 fn changed(condition: &Value) -> Option<Timestamp> {
