@@ -8,14 +8,19 @@ use k8s_openapi::api::rbac::v1::PolicyRule;
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use kube::Client;
 use kube::api::PostParams;
+use kube::client::ClientBuilder;
 use kube::config::Kubeconfig;
 use secrecy::ExposeSecret;
+use tower::timeout::TimeoutLayer;
 
 use crate::config::Run;
 use crate::databricks::{Egress, Proxy};
+use crate::engine::cluster;
 
 /// How long the API server may take for one answer.
 const PATIENCE: Duration = Duration::from_secs(20);
+/// How long an answer that has begun may stop. Longer than a watch lives, which kube lets the API server end after 290 s.
+const SILENCE: Duration = Duration::from_secs(300);
 /// What to do about a right that is missing.
 const GRANT: &str = "grant it what `databricks-operator rbac` writes";
 
@@ -29,9 +34,6 @@ pub async fn connect(egress: &Egress) -> Result<Client, String> {
                     name the server's authority in certificate-authority or --ca-bundle instead"
             .into());
     }
-    // kube would repeat a POST or PATCH that may have had its effect; the engine tries again by itself.
-    config.default_retry = false;
-    config.connect_timeout = Some(Duration::from_secs(10));
     trust(&mut config, egress);
     let proxy = match &egress.proxy {
         Some(proxy) => Some(proxy.clone()),
@@ -42,7 +44,21 @@ pub async fn connect(egress: &Egress) -> Result<Client, String> {
     let url = url.map(|url| url.expose_secret().parse());
     // Overwritten in any case: kube takes one from the environment too.
     config.proxy_url = url.transpose().map_err(|_| "the proxy's address cannot be used")?;
-    Client::try_from(config).map_err(|e| format!("the kubeconfig cannot be used: {e}"))
+    client(config).map_err(|e| format!("the kubeconfig cannot be used: {e}"))
+}
+
+/// A client that tries once, and not for ever. With kube's defaults a watch that the API server takes and never answers would
+/// look as if it worked.
+fn client(mut config: kube::Config) -> kube::Result<Client> {
+    // kube would repeat a POST or PATCH that may have had its effect; the engine tries again by itself.
+    config.default_retry = false;
+    config.connect_timeout = Some(Duration::from_secs(10));
+    config.read_timeout = Some(SILENCE);
+    // Else the time that a connection was not in use would count for the next answer.
+    config.reset_reader_on_write = true;
+    // Until the answer begins: that of a watch goes on for minutes.
+    let begins = TimeoutLayer::new(cluster::TIMEOUT);
+    Ok(ClientBuilder::try_from(config)?.with_layer(&begins).build())
 }
 
 /// Finds out in a moment, and says in one line, what would otherwise be an endless loop of failing watches.
@@ -196,7 +212,47 @@ async fn look(api: &kube::Api<kube::core::DynamicObject>, which: &kube::api::Lis
 
 #[cfg(test)]
 mod tests {
+    use kube::api::{ListParams, WatchParams};
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    use tokio::net::TcpListener;
+    use tokio::time::Instant;
+
     use super::*;
+
+    /// Takes all connections, and answers a request with this and no more.
+    async fn server(answer: &'static [u8]) -> kube::Api<CustomResourceDefinition> {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("http://{}", listener.local_addr().unwrap());
+        tokio::spawn(async move {
+            let mut held = vec![];
+            loop {
+                let (mut connection, _) = listener.accept().await.unwrap();
+                connection.read_buf(&mut vec![]).await.unwrap();
+                connection.write_all(answer).await.unwrap();
+                held.push(connection);
+            }
+        });
+        kube::Api::all(client(kube::Config::new(url.parse().unwrap())).unwrap())
+    }
+
+    fn about(waited: Duration, limit: Duration) -> bool {
+        waited >= limit && waited < limit + Duration::from_secs(1)
+    }
+
+    // The clock is the runtime's, which runs on whenever there is nothing to do but wait.
+    #[tokio::test(start_paused = true)]
+    async fn a_watch_that_is_never_answered_fails_at_last() {
+        let (api, asked) = (server(b"").await, Instant::now());
+        assert!(api.watch(&WatchParams::default(), "0").await.is_err());
+        assert!(about(asked.elapsed(), cluster::TIMEOUT), "{:?}", asked.elapsed());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn so_does_a_list_that_stops_in_the_middle() {
+        let (api, asked) = (server(b"HTTP/1.1 200 OK\r\ncontent-length: 100\r\n\r\n{").await, Instant::now());
+        assert!(api.list(&ListParams::default()).await.is_err());
+        assert!(about(asked.elapsed(), SILENCE), "{:?}", asked.elapsed());
+    }
 
     fn words(text: &str) -> Option<Vec<String>> {
         Some(text.split(' ').map(str::to_owned).collect())

@@ -6,12 +6,14 @@ use std::fmt;
 use std::sync::{Arc, Mutex, Weak};
 use std::time::{Duration, SystemTime};
 
+use k8s_openapi::jiff::Timestamp;
 use kube::core::DynamicObject;
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::{DescriptorEncoder, MetricEncoder};
 use prometheus_client::metrics::MetricType;
 use tokio::time::Instant;
 
+use super::cluster::TIMEOUT;
 use super::controller::condition;
 use super::meter::Meter;
 use super::pass::Engine;
@@ -19,10 +21,11 @@ use super::status::ConditionType;
 
 mod since;
 
-/// A watch that has not failed again for this long is taken to work: its longest pause between two attempts is 30 s, and one
-/// that is refused, or cannot connect, ends within ten. kube does not tell when an attempt to watch succeeds; one that is
-/// taken and never answered does not fail at all.
-const LULL: Duration = Duration::from_secs(60);
+use since::Longest;
+
+/// A watch that has not failed again for this long is taken to work: kube does not tell when an attempt to watch succeeds. An
+/// attempt that fails does so in time, and the next one comes after half a minute at most.
+const LULL: Duration = TIMEOUT.saturating_mul(3);
 
 /// What waits for a pass of a kind, and how its watches are. kube's queue cannot be looked at, so what goes into it and
 /// what comes out is written down here.
@@ -104,19 +107,33 @@ impl Engine {
         self.stores.iter().filter(move |(other, _)| other == kind).flat_map(|(_, store)| store.state())
     }
 
-    fn conditions(&self, kind: &str) -> Conditions {
-        let mut all = Conditions::default();
-        self.objects(kind).for_each(|object| all.add(&object));
-        all
+    /// One walk for all that is told of a kind.
+    fn count(&self, kind: &str, now: Timestamp) -> Census {
+        let mut census = Census::default();
+        for object in self.objects(kind) {
+            census.conditions.add(&object);
+            census.longest.add(&object, now);
+        }
+        census
     }
+}
+
+/// How the objects of a kind are.
+#[derive(Default)]
+struct Census {
+    conditions: Conditions,
+    longest: Longest,
 }
 
 impl Collector for Meter {
     fn encode(&self, mut to: DescriptorEncoder) -> fmt::Result {
         let engine = self.engine.get().and_then(Weak::upgrade);
         let engine = engine.as_deref();
-        resources(self, engine, &mut to)?;
-        since::encode(self, engine, &mut to)?;
+        let now = Timestamp::now();
+        let count = |kind| engine.map(|engine| engine.count(kind, now)).unwrap_or_default();
+        let kinds: Vec<_> = self.kinds().map(|(kind, _)| (kind, count(kind))).collect();
+        resources(&kinds, &mut to)?;
+        since::encode(&kinds, &mut to)?;
         queues(self, engine, &mut to)?;
         let help =
             "When the first of the tokens ends that the operator works with; missing where it has none";
@@ -142,15 +159,14 @@ fn gauge<'e>(
     to.encode_descriptor(name, help, None, MetricType::Gauge)
 }
 
-fn resources(meter: &Meter, engine: Option<&Engine>, to: &mut DescriptorEncoder) -> fmt::Result {
+fn resources(kinds: &[(&str, Census)], to: &mut DescriptorEncoder) -> fmt::Result {
     let help = "Objects in the cluster, by kind and by the status of each condition. A condition that an object does not have \
                 counts as False where it is only there while true, else as Unknown";
     let mut to = gauge(to, "resources", help)?;
-    for (kind, _) in meter.kinds() {
-        let counts = engine.map(|engine| engine.conditions(kind)).unwrap_or_default();
-        for (condition, counts) in ConditionType::ALL.into_iter().zip(counts.0) {
+    for (kind, census) in kinds {
+        for (condition, counts) in ConditionType::ALL.into_iter().zip(census.conditions.0) {
             for (status, count) in STATUSES.into_iter().zip(counts) {
-                let labels = [("kind", kind), ("condition", condition.name()), ("status", status)];
+                let labels = [("kind", *kind), ("condition", condition.name()), ("status", status)];
                 to.encode_family(&labels)?.encode_gauge(&count)?;
             }
         }

@@ -25,8 +25,8 @@ pub const RECONCILE_REQUESTED: &str = "databricks-operator.io/reconcile-requeste
 /// The name under which the API server records our fields.
 pub const FIELD_MANAGER: &str = "databricks-operator";
 
-/// No call to the API server may hang a worker.
-const TIMEOUT: Duration = Duration::from_secs(30);
+/// How long the API server may take to answer: nothing may wait for it for ever.
+pub const TIMEOUT: Duration = Duration::from_secs(30);
 
 /// Access to the Kubernetes objects of all our kinds.
 pub struct Cluster {

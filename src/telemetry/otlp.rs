@@ -2,21 +2,24 @@
 //!
 //! The SDK's queue and thread, and an exporter of our own: the one of the project brings a second way to say which
 //! certificates and which proxy, settings from the environment, and retries that would hold up the end of the process. A
-//! span that finds the queue full is dropped. A collector that does not answer is named once, and once more when it does.
+//! span that finds the queue full is dropped. A collector that does not answer, or takes spans more slowly than they come, is
+//! named once, and once more when that is over.
 
 use std::fmt;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
-use opentelemetry::KeyValue;
 use opentelemetry::trace::TracerProvider;
+use opentelemetry::{Context, KeyValue};
 use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
 use opentelemetry_proto::transform::common::tonic::ResourceAttributesWithSchema;
 use opentelemetry_proto::transform::trace::tonic::group_spans_by_resource_and_scope;
 use opentelemetry_sdk::Resource;
 use opentelemetry_sdk::error::{OTelSdkError, OTelSdkResult};
 use opentelemetry_sdk::trace::{
-    BatchConfigBuilder, BatchSpanProcessor, Sampler, SdkTracerProvider, SpanData, SpanExporter, Tracer,
+    BatchConfigBuilder, BatchSpanProcessor, Sampler, SdkTracerProvider, Span, SpanData, SpanExporter,
+    SpanProcessor, Tracer,
 };
 use prost::Message;
 use reqwest::header::CONTENT_TYPE;
@@ -24,8 +27,8 @@ use tokio::runtime::Handle;
 use tracing_opentelemetry::OpenTelemetryLayer;
 use url::Url;
 
-/// Spans that may wait: some MB.
-const QUEUE: usize = 4096;
+/// Spans that may wait: a few MB.
+const QUEUE: usize = 2048;
 /// Spans in one request.
 const BATCH: usize = 512;
 /// How long the first span of a batch waits for others.
@@ -56,20 +59,26 @@ pub fn provider(collector: Collector) -> SdkTracerProvider {
         runtime: Handle::current(),
         resource: (&resource).into(),
         failing: AtomicBool::new(false),
+        waiting: Arc::default(),
+        losing: AtomicBool::new(false),
     };
+    // Said, so that it is not looked for in the environment.
+    let sampler = Sampler::AlwaysOn;
+    SdkTracerProvider::builder()
+        .with_span_processor(processor(exporter))
+        .with_sampler(sampler)
+        .with_resource(resource)
+        .build()
+}
+
+fn processor(exporter: Exporter) -> Counted {
     let queue = BatchConfigBuilder::default()
         .with_max_queue_size(QUEUE)
         .with_max_export_batch_size(BATCH)
         .with_scheduled_delay(DELAY)
         .build();
-    let processor = BatchSpanProcessor::builder(exporter).with_batch_config(queue).build();
-    // Said, so that it is not looked for in the environment.
-    let sampler = Sampler::AlwaysOn;
-    SdkTracerProvider::builder()
-        .with_span_processor(processor)
-        .with_sampler(sampler)
-        .with_resource(resource)
-        .build()
+    let waiting = exporter.waiting.clone();
+    Counted { queue: BatchSpanProcessor::builder(exporter).with_batch_config(queue).build(), waiting }
 }
 
 /// Makes spans of `tracing` spans of a trace: what they are about, not where in the code they are.
@@ -87,6 +96,36 @@ where
         .with_context_activation(false)
 }
 
+/// The queue. It tells nobody what it drops, so what goes in is counted, and what comes out.
+#[derive(Debug)]
+struct Counted {
+    queue: BatchSpanProcessor,
+    waiting: Arc<AtomicUsize>,
+}
+
+impl SpanProcessor for Counted {
+    fn on_start(&self, span: &mut Span, context: &Context) {
+        self.queue.on_start(span, context);
+    }
+
+    fn on_end(&self, span: SpanData) {
+        self.waiting.fetch_add(1, Ordering::Relaxed);
+        self.queue.on_end(span);
+    }
+
+    fn force_flush(&self) -> OTelSdkResult {
+        self.queue.force_flush()
+    }
+
+    fn shutdown_with_timeout(&self, timeout: Duration) -> OTelSdkResult {
+        self.queue.shutdown_with_timeout(timeout)
+    }
+
+    fn set_resource(&mut self, resource: &Resource) {
+        self.queue.set_resource(resource);
+    }
+}
+
 struct Exporter {
     url: Url,
     http: reqwest::Client,
@@ -94,6 +133,30 @@ struct Exporter {
     runtime: Handle,
     resource: ResourceAttributesWithSchema,
     failing: AtomicBool,
+    /// Spans that went into the queue and did not come out: more than have a place in it, once some were dropped.
+    waiting: Arc<AtomicUsize>,
+    losing: AtomicBool,
+}
+
+impl Exporter {
+    /// So many have come out of the queue. Says if some never will, and when that is over.
+    fn came_out(&self, count: usize) {
+        let left = |waiting: usize| waiting.saturating_sub(count);
+        // One that is just going in may be taken for lost, and come out.
+        let waiting = self.waiting.update(Ordering::Relaxed, Ordering::Relaxed, |it| left(it).min(QUEUE));
+        let waiting = left(waiting);
+        if waiting > QUEUE {
+            if !self.losing.swap(true, Ordering::Relaxed) {
+                tracing::warn!(
+                    collector = self.url.authority(),
+                    "traces come faster than they can be sent, and some are dropped"
+                );
+            }
+        // Not at the first place that is free, which the next span may take.
+        } else if waiting < BATCH && self.losing.swap(false, Ordering::Relaxed) {
+            tracing::info!(collector = self.url.authority(), "all traces can be sent again");
+        }
+    }
 }
 
 impl fmt::Debug for Exporter {
@@ -104,6 +167,7 @@ impl fmt::Debug for Exporter {
 
 impl SpanExporter for Exporter {
     async fn export(&self, batch: Vec<SpanData>) -> OTelSdkResult {
+        self.came_out(batch.len());
         let resource_spans = group_spans_by_resource_and_scope(batch, &self.resource);
         let body = ExportTraceServiceRequest { resource_spans }.encode_to_vec();
         let request = self.http.post(self.url.clone()).header(CONTENT_TYPE, "application/x-protobuf");
@@ -135,4 +199,96 @@ fn root_cause(error: reqwest::Error) -> String {
         cause = inner;
     }
     cause.to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::{self, Write};
+    use std::sync::Mutex;
+
+    use opentelemetry::trace::{Span as _, Tracer as _};
+    use tracing_subscriber::fmt::MakeWriter;
+
+    use super::*;
+
+    fn exporter() -> Exporter {
+        rustls::crypto::ring::default_provider().install_default().ok();
+        Exporter {
+            url: "http://127.0.0.1:9/v1/traces".parse().unwrap(),
+            http: reqwest::Client::new(),
+            runtime: Handle::current(),
+            resource: ResourceAttributesWithSchema::default(),
+            failing: AtomicBool::new(false),
+            waiting: Arc::default(),
+            losing: AtomicBool::new(false),
+        }
+    }
+
+    /// What is logged.
+    #[derive(Clone, Default)]
+    struct Log(Arc<Mutex<Vec<u8>>>);
+
+    impl Write for Log {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            self.0.lock().unwrap().write(bytes)
+        }
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    impl<'a> MakeWriter<'a> for Log {
+        type Writer = Log;
+        fn make_writer(&'a self) -> Log {
+            self.clone()
+        }
+    }
+
+    #[tokio::test]
+    async fn a_collector_that_is_too_slow_is_named_once() {
+        let (exporter, log) = (exporter(), Log::default());
+        let subscriber = tracing_subscriber::fmt().with_writer(log.clone()).finish();
+        let _here = tracing::subscriber::set_default(subscriber);
+        let said = |what: &str| String::from_utf8_lossy(&log.0.lock().unwrap()).matches(what).count();
+        let came = |spans: usize| exporter.waiting.fetch_add(spans, Ordering::Relaxed);
+        let (slow, over) = ("traces come faster than they can be sent", "all traces can be sent again");
+
+        came(QUEUE + BATCH);
+        exporter.came_out(BATCH);
+        assert_eq!((said(slow), said(over)), (0, 0), "the queue is full, and nothing is lost");
+        for _ in 0..3 {
+            came(BATCH + 1);
+            exporter.came_out(BATCH);
+            assert_eq!((said(slow), said(over)), (1, 0));
+        }
+        exporter.came_out(BATCH);
+        came(BATCH + 1);
+        exporter.came_out(BATCH);
+        assert_eq!((said(slow), said(over)), (1, 0), "it is still the same");
+        for _ in 0..QUEUE / BATCH {
+            exporter.came_out(BATCH);
+        }
+        assert_eq!((said(slow), said(over)), (1, 1));
+        came(QUEUE + BATCH + 1);
+        exporter.came_out(BATCH);
+        assert_eq!((said(slow), said(over)), (2, 1), "another time");
+    }
+
+    #[tokio::test]
+    async fn what_is_dropped_counts_as_waiting() {
+        let exporter = exporter();
+        let waiting = exporter.waiting.clone();
+        let processor = processor(exporter);
+        // Nothing is taken out of the queue: the runtime, which sends, is busy with this test.
+        let provider = SdkTracerProvider::builder().with_span_processor(processor).build();
+        let tracer = provider.tracer("test");
+        for _ in 0..QUEUE + 2 * BATCH {
+            tracer.start("span").end();
+        }
+        let waiting = waiting.load(Ordering::Relaxed);
+        assert!(waiting >= QUEUE + BATCH, "{waiting}");
+        // From another thread, as it waits for the runtime.
+        let ended = tokio::task::spawn_blocking(move || provider.shutdown_with_timeout(TIMEOUT));
+        let _ = ended.await.unwrap();
+    }
 }

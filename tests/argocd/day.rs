@@ -208,6 +208,50 @@ impl Day {
         self.story.wait_list("ip_addresses", addresses).await;
         self.story
             .tell("a nonsense manifest is refused, all else goes on, and the next commit is carried out");
+
+        let addresses = json!(["203.0.113.0/24", "198.51.100.7"]);
+        self.spec("IpAccessList")["ipAddresses"] = addresses.clone();
+        self.story.git.put_text("notes", "kind: [IpAccessList\n");
+        commit(&self.story, &self.manifests, "Not even YAML");
+        self.application.refresh().await;
+        let failed = |view: &View| view.errors.iter().any(|said| said.contains("notes.yaml"));
+        self.application.wait("the file is named", failed).await;
+        self.story.wait_compared("*/ip-access-lists").await;
+        assert_ne!(self.story.list()["ip_addresses"], addresses, "nothing of that commit is carried out");
+        self.story.git.remove("notes");
+        self.merge("Without it").await;
+        self.story.wait_list("ip_addresses", addresses).await;
+        self.story
+            .tell("a file that is no YAML is named, all else goes on, and the next commit is carried out");
+    }
+
+    /// See [`parts::BROKEN`].
+    pub async fn a_broken_check_of_the_users_own_harms_nothing_of_ours(&mut self) {
+        let meta = json!({"name": "notes", "namespace": self.story.namespace});
+        let notes = json!({"apiVersion": "v1", "kind": parts::BROKEN, "metadata": meta});
+        self.story.git.put("notes", &notes);
+        let addresses = json!(["203.0.113.0/24"]);
+        self.spec("IpAccessList")["ipAddresses"] = addresses.clone();
+        let revision = commit(&self.story, &self.manifests, "Notes");
+        self.application.refresh().await;
+        let name = format!("{}/notes", parts::BROKEN);
+        let shown = |view: &View| {
+            view.revision == revision
+                && view.objects.get(&name).is_some_and(|(_, health, _)| health == "Unknown")
+        };
+        let view = self.application.wait("what cannot be checked is Unknown", shown).await;
+        println!("{view:#?}");
+        self.story.wait_list("ip_addresses", addresses).await;
+        let ours = |view: &View| {
+            let of_ours = view.objects.iter().filter(|(object, _)| **object != name);
+            of_ours.clone().count() == self.manifests.len()
+                && of_ours.clone().all(|(_, (sync, health, _))| sync == "Synced" && health == "Healthy")
+        };
+        let view = self.application.wait("ours are Synced and Healthy", ours).await;
+        println!("{view:#?}");
+        self.story.git.remove("notes");
+        self.merge("No notes").await;
+        self.story.tell("with a broken check of the user's own, our objects are still kept and Healthy");
     }
 
     pub async fn suspend_is_suspended(&mut self) {
@@ -343,12 +387,29 @@ impl Day {
         self.story.tell("Replace=true wipes finalizer and id: they come back, and there is no second list");
     }
 
-    pub async fn everything_goes_in_reverse_order(&mut self) {
+    /// With the annotation that users are told to give what must not go by mistake.
+    pub async fn what_leaves_git_waits_for_a_person(&mut self) {
+        let marks = &mut self.manifests.get_mut("Workspace").unwrap()["metadata"]["annotations"];
+        marks["argocd.argoproj.io/sync-options"] = json!("Prune=confirm,Delete=confirm");
+        self.merge("A person has to confirm").await;
         for kind in self.manifests.keys() {
-            self.story.git.put(&kind.to_lowercase(), None);
+            self.story.git.remove(&kind.to_lowercase());
         }
         self.story.git.commit("The end");
         self.application.refresh().await;
+        let asks = "Waiting for pruning confirmation of databricks-operator.io/Workspace/analytics";
+        self.application.wait("somebody has to confirm", |view| view.operation.1.contains(asks)).await;
+        self.story.wait_compared("*/workspaces").await;
+        for (kind, manifest) in &self.manifests {
+            let object = self.story.get(kind, manifest["metadata"]["name"].as_str().unwrap()).await;
+            assert!(object["metadata"]["deletionTimestamp"].is_null(), "{object}");
+        }
+        self.story.tell("removed from Git, all stays until somebody confirms that the workspace may go");
+    }
+
+    /// After [`Day::what_leaves_git_waits_for_a_person`].
+    pub async fn everything_goes_in_reverse_order(&self) {
+        self.story.site.argo.cli(&["app", "confirm-deletion", &self.application.name]).unwrap();
         self.application
             .wait("nothing is left", |view| view.objects.is_empty() && view.sync == "Synced")
             .await;
@@ -369,9 +430,8 @@ impl Day {
         let left = ["workspaces", "credentials", "ip-access-lists", "permissionassignments"].map(count);
         assert_eq!(left, [1, 1, 0, 1]);
         assert_eq!(account.objects("permissionassignments")[0]["permissions"], json!(["ADMIN"]));
-        self.story.tell(
-            "removed from Git, all is pruned in reverse order; in the account the retained workspace is left",
-        );
+        self.story
+            .tell("confirmed, all is pruned in reverse order; in the account the retained workspace is left");
     }
 
     /// When Argo CD deleted the object of a kind, and when its last finalizer went.
@@ -393,7 +453,7 @@ fn wave(manifest: &Value) -> u8 {
 
 fn commit(story: &Story, manifests: &BTreeMap<String, Value>, message: &str) -> String {
     for (kind, manifest) in manifests {
-        story.git.put(&kind.to_lowercase(), Some(manifest));
+        story.git.put(&kind.to_lowercase(), manifest);
     }
     story.git.commit(message)
 }

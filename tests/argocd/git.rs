@@ -38,13 +38,23 @@ impl Repository {
         format!("file://{}", self.dir.display())
     }
 
-    /// Writes a manifest, or removes the file where it is `None`. See [`Repository::commit`].
-    pub fn put(&self, file: &str, manifest: Option<&Value>) {
-        let path = self.dir.join(FOLDER).join(format!("{file}.yaml"));
-        match manifest {
-            Some(manifest) => fs::write(path, format!("{manifest:#}\n")).unwrap(),
-            None => fs::remove_file(path).unwrap(),
-        }
+    /// Writes a manifest. See [`Repository::commit`].
+    pub fn put(&self, file: &str, manifest: &Value) {
+        self.put_text(file, &format!("{manifest:#}\n"));
+    }
+
+    /// Writes what may be no manifest. See [`Repository::commit`].
+    pub fn put_text(&self, file: &str, text: &str) {
+        fs::write(self.path(file), text).unwrap();
+    }
+
+    /// Removes a file. See [`Repository::commit`].
+    pub fn remove(&self, file: &str) {
+        fs::remove_file(self.path(file)).unwrap();
+    }
+
+    fn path(&self, file: &str) -> PathBuf {
+        self.dir.join(FOLDER).join(format!("{file}.yaml"))
     }
 
     /// Commits all changes; returns the revision.

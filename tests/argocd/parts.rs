@@ -18,6 +18,9 @@ use world::{Cluster, Process, Tool, argo_cd_source, eventually};
 /// How Argo CD is called in the audit log.
 pub const USER: &str = "system:serviceaccount:argocd:argocd";
 
+/// A kind whose health check is broken: a user's own, next to ours.
+pub const BROKEN: &str = "ConfigMap";
+
 const START: Duration = Duration::from_secs(60);
 
 /// A running Argo CD. It ends with this process.
@@ -152,8 +155,10 @@ async fn install(cluster: &Cluster, config: &Path) {
     let key = json!({"stringData": {"server.secretkey": uuid::Uuid::new_v4().to_string()}}).to_string();
     kubectl(&["patch", "secret", "argocd-secret", "-n", "argocd", "--type=merge", "-p", &key], "").await;
     let file = config.to_str().unwrap();
-    kubectl(&["patch", "configmap", "argocd-cm", "-n", "argocd", "--type=merge", "--patch-file", file], "")
-        .await;
+    let patch = ["patch", "configmap", "argocd-cm", "-n", "argocd", "--type=merge"];
+    kubectl(&[&patch[..], &["--patch-file", file]].concat(), "").await;
+    let broken = json!({"data": {format!("resource.customizations.health.{BROKEN}"): "hs = {"}}).to_string();
+    kubectl(&[&patch[..], &["-p", &broken]].concat(), "").await;
 }
 
 fn part(name: &str, dir: &Path, kubeconfig: &Path, args: &[&[&str]]) -> Command {

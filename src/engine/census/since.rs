@@ -10,27 +10,22 @@ use kube::core::DynamicObject;
 use prometheus_client::encoding::DescriptorEncoder;
 use serde_json::Value;
 
-use super::gauge;
+use super::{Census, gauge};
 use crate::engine::controller::condition;
-use crate::engine::meter::Meter;
-use crate::engine::pass::Engine;
 use crate::engine::status::{ConditionType, Reason};
 
 /// The longest times of a kind.
 #[derive(Default)]
-struct Longest {
+pub(super) struct Longest {
     not_ready: Duration,
     drift: Duration,
 }
 
 impl Longest {
-    fn of(engine: &Engine, kind: &str) -> Longest {
-        let (now, mut longest) = (Timestamp::now(), Longest::default());
-        for object in engine.objects(kind) {
-            longest.not_ready = longest.not_ready.max(age(now, not_ready_since(&object)));
-            longest.drift = longest.drift.max(age(now, drifted_since(&object)));
-        }
-        longest
+    /// Takes one more object into account.
+    pub(super) fn add(&mut self, object: &DynamicObject, now: Timestamp) {
+        self.not_ready = self.not_ready.max(age(now, not_ready_since(object)));
+        self.drift = self.drift.max(age(now, drifted_since(object)));
     }
 }
 
@@ -63,20 +58,18 @@ fn drifted_since(object: &DynamicObject) -> Option<Timestamp> {
     if ready && drifted { changed(synced) } else { None }
 }
 
-pub(super) fn encode(meter: &Meter, engine: Option<&Engine>, to: &mut DescriptorEncoder) -> fmt::Result {
-    let longest = |kind| engine.map(|engine| Longest::of(engine, kind)).unwrap_or_default();
-    let all: Vec<_> = meter.kinds().map(|(kind, _)| ([("kind", kind)], longest(kind))).collect();
+pub(super) fn encode(kinds: &[(&str, Census)], to: &mut DescriptorEncoder) -> fmt::Result {
     let help = "For how long the object has been on its way to Ready that has been so for longest; what is suspended, stalled or \
                 held in its deletion is not on its way";
     let mut not_ready = gauge(to, "not_ready_oldest_seconds", help)?;
-    for (kind, longest) in &all {
-        not_ready.encode_family(kind)?.encode_gauge(&longest.not_ready.as_secs_f64())?;
+    for (kind, census) in kinds {
+        not_ready.encode_family(&[("kind", *kind)])?.encode_gauge(&census.longest.not_ready.as_secs_f64())?;
     }
     let help =
         "For how long the object has differed from its spec, and is left so, that has done so for longest";
     let mut drift = gauge(to, "drift_oldest_seconds", help)?;
-    for (kind, longest) in &all {
-        drift.encode_family(kind)?.encode_gauge(&longest.drift.as_secs_f64())?;
+    for (kind, census) in kinds {
+        drift.encode_family(&[("kind", *kind)])?.encode_gauge(&census.longest.drift.as_secs_f64())?;
     }
     Ok(())
 }
