@@ -209,9 +209,10 @@ impl Day {
         self.story
             .tell("a nonsense manifest is refused, all else goes on, and the next commit is carried out");
 
-        let addresses = json!(["203.0.113.0/24", "198.51.100.7"]);
+        let addresses = json!(["192.0.2.0/24", "203.0.113.0/24"]);
         self.spec("IpAccessList")["ipAddresses"] = addresses.clone();
-        self.story.git.put_text("notes", "kind: [IpAccessList\n");
+        // Of a file that does not look like a manifest Argo CD says nothing.
+        self.story.git.put_text("notes", "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: notes\n");
         commit(&self.story, &self.manifests, "Not even YAML");
         self.application.refresh().await;
         let failed = |view: &View| view.errors.iter().any(|said| said.contains("notes.yaml"));
@@ -225,33 +226,38 @@ impl Day {
             .tell("a file that is no YAML is named, all else goes on, and the next commit is carried out");
     }
 
-    /// See [`parts::BROKEN`].
+    /// The sync waits, as it would for anything that is not Healthy. What is there is kept all the same.
     pub async fn a_broken_check_of_the_users_own_harms_nothing_of_ours(&mut self) {
+        let kind = self.story.users_check(Some("hs = {")).await;
         let meta = json!({"name": "notes", "namespace": self.story.namespace});
-        let notes = json!({"apiVersion": "v1", "kind": parts::BROKEN, "metadata": meta});
-        self.story.git.put("notes", &notes);
+        self.story.git.put("notes", &json!({"apiVersion": "v1", "kind": kind, "metadata": meta}));
         let addresses = json!(["203.0.113.0/24"]);
         self.spec("IpAccessList")["ipAddresses"] = addresses.clone();
         let revision = commit(&self.story, &self.manifests, "Notes");
         self.application.refresh().await;
-        let name = format!("{}/notes", parts::BROKEN);
-        let shown = |view: &View| {
-            view.revision == revision
-                && view.objects.get(&name).is_some_and(|(_, health, _)| health == "Unknown")
+        let notes = format!("{kind}/notes");
+        let as_it_is = |view: &View| {
+            let says = |said: &str| said.contains("syntax error");
+            let named = view.errors.iter().any(|said| said.contains(kind) && says(said));
+            let mut objects = view.objects.clone();
+            let unknown =
+                objects.remove(&notes).is_some_and(|(_, health, said)| health == "Unknown" && says(&said));
+            let healthy = objects.values().all(|(_, health, _)| health == "Healthy");
+            view.revision == revision && named && unknown && healthy && objects.len() == self.manifests.len()
         };
-        let view = self.application.wait("what cannot be checked is Unknown", shown).await;
-        println!("{view:#?}");
+        self.application.wait("the check is named, and ours are Healthy", as_it_is).await;
+        let list = self.story.list();
+        let id = list["list_id"].as_str().unwrap();
+        self.story.account.edit("ip-access-lists", id, json!({"enabled": false})).unwrap();
+        self.story.wait_list("enabled", json!(true)).await;
+        self.story.tell("a broken check of the user's own is named; our objects are Healthy, and kept");
+
+        self.story.users_check(None).await;
         self.story.wait_list("ip_addresses", addresses).await;
-        let ours = |view: &View| {
-            let of_ours = view.objects.iter().filter(|(object, _)| **object != name);
-            of_ours.clone().count() == self.manifests.len()
-                && of_ours.clone().all(|(_, (sync, health, _))| sync == "Synced" && health == "Healthy")
-        };
-        let view = self.application.wait("ours are Synced and Healthy", ours).await;
-        println!("{view:#?}");
+        self.application.wait_synced(&revision).await;
         self.story.git.remove("notes");
         self.merge("No notes").await;
-        self.story.tell("with a broken check of the user's own, our objects are still kept and Healthy");
+        self.story.tell("once it is mended, what waited for it is carried out");
     }
 
     pub async fn suspend_is_suspended(&mut self) {
@@ -308,10 +314,8 @@ impl Day {
         let list = ["api-resources", "--namespaced", "--verbs=list", "-o", "name"];
         let kinds =
             cluster.kubectl(&list, "").await.unwrap().split_whitespace().collect::<Vec<_>>().join(",");
-        let get = ["get", &kinds, "--namespace", &self.story.namespace, "-o", "json"];
-        let objects: Value = serde_json::from_str(&cluster.kubectl(&get, "").await.unwrap()).unwrap();
         let mut marked = BTreeSet::new();
-        for object in objects["items"].as_array().unwrap() {
+        for object in cluster.list(&[&kinds, "--namespace", &self.story.namespace]).await.unwrap() {
             let meta = &object["metadata"];
             if [&meta["annotations"], &meta["labels"]].iter().any(|marks| marks.to_string().contains("argo"))
             {
@@ -397,14 +401,16 @@ impl Day {
         }
         self.story.git.commit("The end");
         self.application.refresh().await;
-        let asks = "Waiting for pruning confirmation of databricks-operator.io/Workspace/analytics";
+        let asks = "Waiting for pruning confirmation of databricks-operator.io/v1alpha1/Workspace/analytics";
         self.application.wait("somebody has to confirm", |view| view.operation.1.contains(asks)).await;
         self.story.wait_compared("*/workspaces").await;
-        for (kind, manifest) in &self.manifests {
+        let first = wave(&self.manifests["Workspace"]);
+        for (kind, manifest) in self.manifests.iter().filter(|(_, manifest)| wave(manifest) <= first) {
             let object = self.story.get(kind, manifest["metadata"]["name"].as_str().unwrap()).await;
             assert!(object["metadata"]["deletionTimestamp"].is_null(), "{object}");
         }
-        self.story.tell("removed from Git, all stays until somebody confirms that the workspace may go");
+        self.story
+            .tell("removed from Git, the workspace stays until somebody confirms, and so does what it needs");
     }
 
     /// After [`Day::what_leaves_git_waits_for_a_person`].

@@ -18,9 +18,6 @@ use world::{Cluster, Process, Tool, argo_cd_source, eventually};
 /// How Argo CD is called in the audit log.
 pub const USER: &str = "system:serviceaccount:argocd:argocd";
 
-/// A kind whose health check is broken: a user's own, next to ours.
-pub const BROKEN: &str = "ConfigMap";
-
 const START: Duration = Duration::from_secs(60);
 
 /// A running Argo CD. It ends with this process.
@@ -127,13 +124,7 @@ async fn install(cluster: &Cluster, config: &Path) {
     let (crds, base) = (manifests.join("crds"), manifests.join("base/config"));
     kubectl(&["apply", "--server-side", "-k", crds.to_str().unwrap()], "").await;
     kubectl(&["apply", "-n", "argocd", "-k", base.to_str().unwrap()], "").await;
-    let crds = ["crd/applications.argoproj.io", "crd/appprojects.argoproj.io"];
-    // kubectl wait gives up where there is no condition yet.
-    let established = eventually("the CRDs of Argo CD are established", START, async || {
-        let wait = [&["wait", "--for=condition=Established", "--timeout=30s"][..], &crds].concat();
-        cluster.kubectl(&wait, "").await.map_err(|e| e.to_string())
-    });
-    established.await.unwrap();
+    cluster.established().await.unwrap();
     let secret = |name: &str, data: serde_json::Value| json!({"apiVersion": "v1", "kind": "Secret", "metadata": {"name": name, "namespace": "argocd"}, "stringData": data});
     let anything = json!([{"group": "*", "kind": "*"}]);
     let items = json!([
@@ -155,10 +146,8 @@ async fn install(cluster: &Cluster, config: &Path) {
     let key = json!({"stringData": {"server.secretkey": uuid::Uuid::new_v4().to_string()}}).to_string();
     kubectl(&["patch", "secret", "argocd-secret", "-n", "argocd", "--type=merge", "-p", &key], "").await;
     let file = config.to_str().unwrap();
-    let patch = ["patch", "configmap", "argocd-cm", "-n", "argocd", "--type=merge"];
-    kubectl(&[&patch[..], &["--patch-file", file]].concat(), "").await;
-    let broken = json!({"data": {format!("resource.customizations.health.{BROKEN}"): "hs = {"}}).to_string();
-    kubectl(&[&patch[..], &["-p", &broken]].concat(), "").await;
+    let patch = ["patch", "configmap", "argocd-cm", "-n", "argocd", "--type=merge", "--patch-file", file];
+    kubectl(&patch, "").await;
 }
 
 fn part(name: &str, dir: &Path, kubeconfig: &Path, args: &[&[&str]]) -> Command {

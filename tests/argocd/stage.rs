@@ -179,6 +179,18 @@ impl Story {
         self.api(kind).patch(name, &PatchParams::default(), &Patch::Merge(patch)).await.unwrap();
     }
 
+    /// Gives Argo CD a health check of a user's own for a kind that no other story has, or takes it away; returns the kind.
+    pub async fn users_check(&self, lua: Option<&str>) -> &'static str {
+        let kind = match self.apply {
+            Apply::Client => "ConfigMap",
+            Apply::Server => "ServiceAccount",
+        };
+        let patch = json!({"data": {format!("resource.customizations.health.{kind}"): lua}}).to_string();
+        let args = ["patch", "configmap", "argocd-cm", "-n", "argocd", "--type=merge", "-p", &patch];
+        self.site.cluster.kubectl(&args, "").await.unwrap();
+        kind
+    }
+
     /// Waits until `look` finds what it looks for; it says what it saw instead.
     pub async fn wait<T>(&self, what: &str, look: impl AsyncFnMut() -> Result<T, String>) -> T {
         eventually(format!("{}: {what}", self.namespace), SOON, look).await.unwrap()

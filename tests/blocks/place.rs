@@ -132,9 +132,7 @@ impl Place {
     }
 
     async fn list(&self, args: &[&str]) -> Vec<Value> {
-        let text = self.kubectl(&[&["get", "-o", "json"], args].concat(), "").await;
-        let mut list: Value = serde_json::from_str(&text).unwrap();
-        serde_json::from_value(list["items"].take()).unwrap()
+        self.cluster.list(args).await.unwrap()
     }
 
     pub async fn is_ready(&self, namespace: &str, object: &str) {

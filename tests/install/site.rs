@@ -116,8 +116,7 @@ impl Site {
 
     /// Waits until the API server serves the CRDs.
     pub async fn established(&self) {
-        let all = ["wait", "crd", "--all", "--for=condition=Established", "--timeout=30s"];
-        self.kubectl(&all, "").await.unwrap();
+        self.cluster.established().await.unwrap();
     }
 
     /// `kubectl` as the admin.
@@ -127,9 +126,7 @@ impl Site {
 
     /// The objects that `kubectl get` with these arguments finds.
     pub async fn list(&self, args: &[&str]) -> Vec<Value> {
-        let text = self.kubectl(&[&["get", "-o", "json"], args].concat(), "").await.unwrap();
-        let mut list: Value = serde_json::from_str(&text).unwrap();
-        serde_json::from_value(list["items"].take()).unwrap()
+        self.cluster.list(args).await.unwrap()
     }
 
     /// One object.

@@ -35,12 +35,9 @@ const OLDEST: Module = Module {
     what: "oldest control plane",
     go_mod: include_str!("../go/oldest/go.mod"),
     go_sum: include_str!("../go/oldest/go.sum"),
-    main_go: None,
-    version_of: "k8s.io/kubernetes",
-    stamp: KUBERNETES_STAMP,
-    tags: "",
     // Nobody knows of which version an API server there is.
     from_assets: false,
+    ..NEWEST
 };
 
 const HELM: Module = Module {

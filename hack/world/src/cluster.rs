@@ -4,11 +4,13 @@ use std::fs::{self, File};
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
 
 use controlplane::ControlPlane;
 use kube::config::{KubeConfigOptions, Kubeconfig};
+use serde_json::Value;
 
-use crate::{Error, Result, blocking};
+use crate::{Error, Result, blocking, eventually};
 
 /// A running control plane with our CRDs.
 ///
@@ -31,9 +33,19 @@ impl Cluster {
         run(Command::new(operator).args(["crds", "--out"]).arg(&crds), "")?;
         let apply = ["apply", "--server-side", "-f"];
         run(cluster.control_plane.kubectl().args(apply).arg(&crds), "")?;
-        let established = ["wait", "--for=condition=Established", "--timeout=30s", "-f"];
-        run(cluster.control_plane.kubectl().args(established).arg(&crds), "")?;
+        let asked = Instant::now();
+        while let Err(error) = run(cluster.control_plane.kubectl().args(ESTABLISHED), "") {
+            if asked.elapsed() > SOON {
+                return Err(error);
+            }
+        }
         Ok(cluster)
+    }
+
+    /// Waits until the API server serves all CRDs that it has.
+    pub async fn established(&self) -> Result<()> {
+        let wait = async || self.kubectl(&ESTABLISHED, "").await.map_err(|e| e.to_string());
+        eventually("the CRDs are established", SOON, wait).await.map(drop)
     }
 
     /// The admin's kubeconfig.
@@ -59,7 +71,18 @@ impl Cluster {
         let stdin = stdin.to_owned();
         blocking(move || run(&mut command, &stdin)).await
     }
+
+    /// The objects that `kubectl get` with these arguments finds.
+    pub async fn list(&self, args: &[&str]) -> Result<Vec<Value>> {
+        let text = self.kubectl(&[&["get", "-o", "json"], args].concat(), "").await?;
+        let mut list: Value = serde_json::from_str(&text).map_err(Error::new)?;
+        serde_json::from_value(list["items"].take()).map_err(Error::new)
+    }
 }
+
+/// Gives up at once on a CRD that has no condition yet.
+const ESTABLISHED: [&str; 5] = ["wait", "crd", "--all", "--for=condition=Established", "--timeout=30s"];
+const SOON: Duration = Duration::from_secs(30);
 
 /// A new directory `PREFIX…` in `parent`, after those of earlier runs that nobody uses any more are removed. What a
 /// killed or failed run left is thus there to be read until the next run.

@@ -71,9 +71,7 @@ impl Stack {
 
     /// The objects that `kubectl get` finds.
     pub async fn list(&self, what: &str) -> Result<Vec<Value>> {
-        let text = self.cluster.kubectl(&["get", what, "--all-namespaces", "-o", "json"], "").await?;
-        let mut list: Value = serde_json::from_str(&text).map_err(Error::at("kubectl get"))?;
-        Ok(list["items"].as_array_mut().map(std::mem::take).unwrap_or_default())
+        self.cluster.list(&[what, "--all-namespaces"]).await
     }
 }
 
