@@ -313,11 +313,15 @@ async fn work(
             None => auth::reconcile::reconcile(object, engine).await,
         }
     };
-    // A panic that got this far would end the whole controller. The log has it.
-    Ok(AssertUnwindSafe(pass.instrument(span)).catch_unwind().await.unwrap_or_else(|_| {
+    Ok(survive(pass.instrument(span), &meter).await)
+}
+
+/// A panic that got further would end the whole controller. The log has it.
+async fn survive(pass: impl Future<Output = Action>, meter: &Meter) -> Action {
+    AssertUnwindSafe(pass).catch_unwind().await.unwrap_or_else(|_| {
         meter.panicked();
         Action::requeue(Duration::from_secs(60))
-    }))
+    })
 }
 
 /// What a watch is for.
@@ -523,3 +527,26 @@ impl Sound {
 
 /// How long a graceful end may take: the calls that are under way, and their records.
 pub const SHUTDOWN: Duration = Duration::from_secs(40);
+
+#[cfg(test)]
+mod tests {
+    use prometheus_client::registry::Registry;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_pass_that_panics_is_counted_and_tried_again() {
+        let mut registry = Registry::default();
+        let meter = Meter::register(&mut registry, std::iter::empty());
+        let told = || {
+            let mut text = String::new();
+            prometheus_client::encoding::text::encode(&mut text, &registry).unwrap();
+            text.lines().find(|line| line.starts_with("panics_total ")).map(str::to_owned)
+        };
+        assert_eq!(survive(async { Action::await_change() }, &meter).await, Action::await_change());
+        assert_eq!(told().as_deref(), Some("panics_total 0"));
+        let action = survive(async { panic!("a mistake of ours") }, &meter).await;
+        assert_eq!(action, Action::requeue(Duration::from_secs(60)));
+        assert_eq!(told().as_deref(), Some("panics_total 1"));
+    }
+}
