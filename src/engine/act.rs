@@ -14,7 +14,7 @@ use super::access::AuthFacts;
 use super::auth;
 use super::claims::Claim;
 use super::conclude::Outcome;
-use super::decide::{Record, Step, camel, decide};
+use super::decide::{Record, Step, View, camel, decide};
 use super::driver::Seen;
 use super::error::{Error, Result};
 use super::meter::{OfKind, Write};
@@ -82,7 +82,8 @@ impl Work<'_> {
     fn told(&mut self, known: &Known, seen: Seen) -> Result<Outcome> {
         let look = Look::told(seen);
         let changes = self.changes(known, &look)?;
-        let step = decide(&self.view(&look, &changes)?);
+        // It was sent a moment ago.
+        let step = decide(&View { due: false, ..self.view(&look, &changes)? });
         self.tell(known, &look, step)
     }
 
@@ -286,10 +287,13 @@ impl Work<'_> {
         let unbound = self.subject.status_mut()?.external.is_none();
         let restored = self.restored(&seen)?;
         let bind = unbound.then(|| self.external(known, &told, restored));
+        self.remember(|m| m.sent = Some(tokio::time::Instant::now()));
         let status = self.subject.status_mut()?;
         status.external = status.external.take().or(bind);
-        status.operation =
-            (open || pending).then(|| Operation { paths, generation, since: seconds(Timestamp::now()) });
+        // What is sent again has been going on since it was sent first.
+        let before = status.operation.take().filter(|o| o.generation == generation && !o.paths.is_empty());
+        let since = before.map_or_else(|| seconds(Timestamp::now()), |operation| operation.since);
+        status.operation = (open || pending).then_some(Operation { paths, generation, since });
         self.told(known, told)
     }
 

@@ -28,6 +28,8 @@ pub struct View<'a> {
     pub asked: bool,
     /// A change or a creation that takes time.
     pub operation: Running,
+    /// What was accepted and cannot be seen may be sent again: it was long ago, somebody asks for it, or more differs by now.
+    pub due: bool,
 }
 
 /// What binds a Kubernetes object to one in the account.
@@ -300,15 +302,18 @@ fn differs(view: &View<'_>, changes: &[Change]) -> Step {
     now.dedup();
     if !now.is_empty() {
         return match view.operation {
+            Running::No => Step::Update(now),
+            // It may also be that somebody changed it back at that moment.
+            _ if view.due => Step::Update(now),
             Running::Yes => wait(Reason::Provisioning, format!("Databricks is changing {}", words(&now))),
             Running::Overdue => refuse(
                 Reason::ApplyFailed,
                 format!(
-                    "Databricks accepted the change of {} and did not keep it: correct the spec",
+                    "Databricks accepts the change of {} and does not keep it: correct the spec, or find out who else \
+                     changes it in the account; it is tried again now and then",
                     words(&now)
                 ),
             ),
-            Running::No => Step::Update(now),
         };
     }
     let told = |c: &Change| match &c.when {
@@ -374,6 +379,7 @@ mod tests {
             found,
             asked: false,
             operation: Running::No,
+            due: false,
         }
     }
 
@@ -454,6 +460,10 @@ mod tests {
         assert_eq!(word(&View { observe: true, ..ours(&now) }), "rest");
         assert_eq!(word(&View { operation: Running::Yes, ..ours(&now) }), "wait Provisioning");
         assert_eq!(word(&View { operation: Running::Overdue, ..ours(&now) }), "refuse ApplyFailed");
+        for operation in [Running::No, Running::Yes, Running::Overdue] {
+            assert_eq!(word(&View { operation, due: true, ..ours(&now) }), "update a", "{operation:?}");
+            assert_eq!(word(&View { operation, due: true, observe: true, ..ours(&now) }), "rest");
+        }
     }
 
     #[test]
@@ -474,6 +484,7 @@ mod tests {
         let late = seen(Phase::Pending("p".into()));
         let late = View { operation: Running::Overdue, ..view(Record::Bound, Found::Ours(&late, &[])) };
         assert_eq!(word(&late), "refuse ProvisioningFailed");
+        assert_eq!(word(&View { due: true, ..late }), "refuse ProvisioningFailed", "nothing is sent to it");
     }
 
     #[test]

@@ -107,6 +107,8 @@ pub struct Memory {
     pub delete_accepted: Option<tokio::time::Instant>,
     /// Databricks said that what we were to make is there already, although no listing had shown it.
     pub exists: Option<super::error::Error>,
+    /// When a change was accepted last that could not be seen at once.
+    pub sent: Option<tokio::time::Instant>,
     /// The last request for a pass, and when it was first seen.
     pub requested: Option<(String, tokio::time::Instant)>,
     /// It has not been Ready yet since this process saw it without any status.

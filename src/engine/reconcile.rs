@@ -11,6 +11,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures::FutureExt;
+use k8s_openapi::jiff::Timestamp;
 use kube::ResourceExt;
 use kube::core::DynamicObject;
 use kube::runtime::controller::Action;
@@ -21,17 +22,17 @@ use tracing::Instrument;
 
 use super::access::{Reader, Writer};
 use super::auth::grants::Admission;
-use super::cluster::{EXTERNAL_ID, FINALIZER};
-use super::conclude::Outcome;
-use super::decide::{Record, Running, Step, View, decide, deleting_without_account};
+use super::cluster::{EXTERNAL_ID, FINALIZER, RECONCILE_REQUESTED};
+use super::conclude::{AnyStatus, Outcome};
+use super::decide::{Record, Running, Step, View, camel, decide, deleting_without_account};
 use super::driver::Driver;
 use super::error::{Error, Result};
 use super::meter::Write;
 use super::observe::{Freshness, Look};
 use super::pass::{Ended, Engine, Subject};
-use super::resource::Change;
+use super::resource::{Change, When};
 use super::spec::{DeletionPolicy, Management, ManagementPolicy};
-use super::status::Reason;
+use super::status::{Operation, Reason};
 use super::wake::Who;
 
 /// One object of a managed kind under work.
@@ -239,6 +240,7 @@ impl Work<'_> {
         let adopted = status.external.as_ref().map_or(annotated, |e| e.adopted);
         let observe = self.management.policy() == ManagementPolicy::Observe;
         let delete = self.management.deletion(traits.data_bearing, adopted) == DeletionPolicy::Delete;
+        let operation = self.operation(status.operation.as_ref());
         Ok(View {
             deleting: self.subject.deleting(),
             observe,
@@ -249,21 +251,35 @@ impl Work<'_> {
             record: self.record(),
             found: look.found(changes),
             asked: self.management.external_id.is_some(),
-            operation: self.operation(status.operation.as_ref()),
+            operation,
+            due: operation != Running::No && self.due(status, operation, changes),
         })
     }
 
-    fn operation(&self, operation: Option<&super::status::Operation>) -> Running {
+    fn operation(&self, operation: Option<&Operation>) -> Running {
         let Some(operation) = operation else { return Running::No };
         if Some(operation.generation) != self.subject.object.metadata.generation
             && !operation.paths.is_empty()
         {
             return Running::No;
         }
-        // A clock that was set back makes it look as if it were to come: that is no age at all.
-        let age = k8s_openapi::jiff::Timestamp::now().duration_since(operation.since.0);
-        let over = !age.is_negative() && age.unsigned_abs() > self.engine.settings.operation;
-        if over { Running::Overdue } else { Running::Yes }
+        if age(operation) > self.engine.settings.operation { Running::Overdue } else { Running::Yes }
+    }
+
+    /// Whether what was accepted and cannot be seen may be sent again. Databricks gets a moment to show it, and what it has not
+    /// shown in all the time that is given to it is tried again as rarely as a person's decision is looked for.
+    fn due(&self, status: &AnyStatus, operation: Running, changes: &[Change]) -> bool {
+        let Some(sent) = &status.operation else { return false };
+        let asked = self.subject.object.annotations().get(RECONCILE_REQUESTED);
+        let more = |c: &Change| c.when == When::Now && !sent.paths.contains(&camel(c.field()));
+        if asked != status.last_handled_reconcile_at.as_ref() || changes.iter().any(more) {
+            return true;
+        }
+        let pace = &self.engine.settings.pace;
+        let pause = if operation == Running::Overdue { pace.stalled } else { pace.poll_max };
+        // A start of the operator forgets when it was sent last.
+        let last = self.remember(|m| m.sent).map_or_else(|| age(sent), |last| last.elapsed());
+        last >= pause
     }
 
     /// Hop 8.
@@ -280,4 +296,10 @@ impl Work<'_> {
             _ => Ok(vec![]),
         }
     }
+}
+
+/// How long it has been going on. A clock that was set back makes it look as if it were to come: that is no age at all.
+fn age(operation: &Operation) -> Duration {
+    let age = Timestamp::now().duration_since(operation.since.0);
+    Duration::try_from(age).unwrap_or_default()
 }

@@ -4,13 +4,14 @@
 //! a slow machine room.
 
 use serde_json::{Value, json};
-use simulator::{Call, Fault};
+use simulator::{Call, Fault, When};
 use world::eventually;
 
 use crate::support::{AUTH, SOON, Story, condition};
 
 const LIST: &str = "IpAccessList";
 const LISTS: &str = "*/ip-access-lists";
+const ONE_LIST: &str = "*/ip-access-lists/*";
 
 fn list(story: &Story, name: &str) -> Value {
     story.managed(LIST, name, json!({"label": name, "listType": "ALLOW", "ipAddresses": ["203.0.113.0/24"]}))
@@ -108,6 +109,78 @@ async fn a_refused_object_is_tried_once_in_each_slow_recheck() {
     }
     story.account.clear_faults();
     story.wait_ready(LIST, "office").await;
+    story.end().await;
+}
+
+/// Accepts each change of a list, and carries out none.
+fn deaf() -> Fault {
+    Fault { method: Some("PATCH".into()), path: ONE_LIST.into(), body: Some(json!({})), ..Fault::default() }
+}
+
+/// Covers LC-08, ER-01. A change that is accepted and not kept is sent again, ever more rarely; it is called stalled after
+/// `--operation-timeout`, stays so without a word more, and is carried out once that works.
+#[tokio::test]
+async fn what_is_accepted_and_not_kept_is_sent_again() {
+    let flags = [
+        ("poll-max", "300ms"),
+        ("operation-timeout", "2s"),
+        ("recheck-stalled", "1s"),
+        ("resync-interval", "500ms"),
+    ];
+    let story = Story::start_with("errors-not-kept", &flags).await;
+    story.apply(&list(&story, "office")).await;
+    story.wait_ready(LIST, "office").await;
+    story.account.fault(deaf());
+    story.patch(LIST, "office", json!({"spec": {"label": "branch"}})).await;
+    let moving = story.wait_condition(LIST, "office", "Ready", "False", "Provisioning").await;
+    assert_eq!(message(&moving, "Ready"), "Databricks is changing label");
+    let sent = wait_calls(&story, "PATCH", 3).await;
+    assert!(gaps(&sent).iter().all(|gap| *gap >= 300), "{:?}", gaps(&sent));
+
+    let stalled = story.wait_condition(LIST, "office", "Stalled", "True", "ApplyFailed").await;
+    let text = message(&stalled, "Stalled");
+    assert!(text.contains("does not keep it") && text.contains("who else changes it"), "{text}");
+    story.account.clear_journal();
+    let sent = wait_calls(&story, "PATCH", 3).await;
+    assert!(gaps(&sent).iter().all(|gap| *gap >= 1_000), "{:?}", gaps(&sent));
+    let still = story.get(LIST, "office").await;
+    assert_eq!(still["metadata"]["resourceVersion"], stalled["metadata"]["resourceVersion"]);
+
+    story.account.clear_faults();
+    story.wait_ready(LIST, "office").await;
+    assert_eq!(story.account.objects("ip-access-lists")[0]["label"], "branch");
+    story.end().await;
+}
+
+/// Covers LC-08. Somebody else changes an object just after we have, and before we have read what became of it: that is
+/// corrected too, and so is another field that they change meanwhile.
+#[tokio::test]
+async fn who_changes_it_back_at_the_same_moment_does_not_win() {
+    // Only what is asked for, and what differs besides, is sent again within the story.
+    let flags =
+        [("poll-max", "1h"), ("poll-min", "1s"), ("operation-timeout", "1h"), ("resync-interval", "500ms")];
+    let story = Story::start_with("errors-fight", &flags).await;
+    story.apply(&list(&story, "office")).await;
+    let id = story.wait_ready(LIST, "office").await["status"]["externalId"].as_str().unwrap().to_owned();
+    let theirs = json!({"ip_addresses": ["198.51.100.7/32"]});
+    for round in 0..2 {
+        story.account.clear_journal();
+        let held = Fault { hold: true, when: When::After, times: Some(1), body: None, ..deaf() };
+        let held = story.account.fault(held);
+        story.account.edit("ip-access-lists", &id, theirs.clone()).unwrap();
+        let correction = story.account.held(held).await;
+        story.account.edit("ip-access-lists", &id, theirs.clone()).unwrap();
+        assert!(story.account.release(correction.n));
+        story.wait_condition(LIST, "office", "Ready", "False", "Provisioning").await;
+        if round == 0 {
+            ask(&story, "now").await;
+        } else {
+            story.account.edit("ip-access-lists", &id, json!({"enabled": false})).unwrap();
+        }
+        story.wait_ready(LIST, "office").await;
+        let now = &story.account.objects("ip-access-lists")[0];
+        assert_eq!((&now["ip_addresses"], &now["enabled"]), (&json!(["203.0.113.0/24"]), &json!(true)));
+    }
     story.end().await;
 }
 
