@@ -8,6 +8,7 @@ use std::time::{Duration, SystemTime};
 
 use k8s_openapi::jiff::Timestamp;
 use kube::core::DynamicObject;
+use kube::runtime::watcher;
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::{DescriptorEncoder, MetricEncoder};
 use prometheus_client::metrics::MetricType;
@@ -23,8 +24,8 @@ mod since;
 
 use since::Longest;
 
-/// A watch that has not failed again for this long is taken to work: kube does not tell when an attempt to watch succeeds. An
-/// attempt that fails does so in time, and the next one comes after half a minute at most.
+/// A watch that could not be begun, and has not failed again for this long, is taken to work: kube does not tell when it
+/// begins. An attempt that fails does so in time, and the next one comes after half a minute at most.
 const LULL: Duration = TIMEOUT.saturating_mul(3);
 
 /// What waits for a pass of a kind, and how its watches are. kube's queue cannot be looked at, so what goes into it and
@@ -33,8 +34,17 @@ const LULL: Duration = TIMEOUT.saturating_mul(3);
 pub struct Queue {
     /// Namespace and name of what was triggered, and when.
     waiting: Mutex<HashMap<(String, String), Instant>>,
-    /// By the namespace that is watched, if not all are: when a series of failures began, and its last one.
-    failing: Mutex<HashMap<Option<String>, (Instant, Instant)>>,
+    /// By the namespace that is watched, if not all are.
+    failing: Mutex<HashMap<Option<String>, Failures>>,
+}
+
+/// A series of failures of a watch.
+#[derive(Clone, Copy, Debug)]
+struct Failures {
+    first: Instant,
+    last: Instant,
+    /// It was a LIST that failed last, and if one succeeds that is told.
+    listing: bool,
 }
 
 impl Queue {
@@ -49,12 +59,21 @@ impl Queue {
         self.waiting.lock().expect("no panic while held").remove(&(namespace.to_owned(), name.to_owned()));
     }
 
-    pub(super) fn failed(&self, namespace: Option<&str>) {
-        let mut failing = self.failing.lock().expect("no panic while held");
-        let now = Instant::now();
-        let series = failing.entry(namespace.map(str::to_owned)).or_insert((now, now));
-        let begun = if now.duration_since(series.1) > LULL { now } else { series.0 };
-        *series = (begun, now);
+    /// The watch failed. One that had begun worked until then: it may have been cut off because it was quiet for long.
+    pub(super) fn failed(&self, namespace: Option<&str>, error: &watcher::Error) {
+        use watcher::Error;
+        let listing = match error {
+            Error::WatchFailed(_) => return self.works(namespace),
+            // A new LIST is asked for.
+            Error::WatchError(status) if status.code == 410 => return self.works(namespace),
+            Error::WatchStartFailed(_) | Error::WatchError(_) => false,
+            Error::InitialListFailed(_) | Error::NoResourceVersion => true,
+        };
+        let (mut failing, now) = (self.failing.lock().expect("no panic while held"), Instant::now());
+        let before = failing.get(&namespace.map(str::to_owned));
+        let same = before.filter(|series| series.listing || now.duration_since(series.last) <= LULL);
+        let first = same.map_or(now, |series| series.first);
+        failing.insert(namespace.map(str::to_owned), Failures { first, last: now, listing });
     }
 
     /// The watch has brought something, so it works.
@@ -73,11 +92,16 @@ impl Queue {
         (waiting.len(), oldest.unwrap_or_default())
     }
 
-    /// For how long at least a watch has been failing: the time between its first failure and its last.
+    /// For how long at least a watch has been failing: since its first failure while it cannot list, else the time between
+    /// its first failure and its last.
     fn failing_for(&self) -> Duration {
         let failing = self.failing.lock().expect("no panic while held");
-        let lasting = failing.values().filter(|(_, last)| last.elapsed() <= LULL);
-        lasting.map(|(first, last)| last.duration_since(*first)).max().unwrap_or_default()
+        let lasting = failing.values().filter_map(|series| match series.listing {
+            true => Some(series.first.elapsed()),
+            false if series.last.elapsed() > LULL => None,
+            false => Some(series.last.duration_since(series.first)),
+        });
+        lasting.max().unwrap_or_default()
     }
 }
 
@@ -224,16 +248,24 @@ mod tests {
         assert_eq!(queue.told(Some(began)), (0, Duration::ZERO));
     }
 
+    fn cut() -> kube::Error {
+        kube::Error::LinesCodecMaxLineLengthExceeded
+    }
+
+    fn start() -> watcher::Error {
+        watcher::Error::WatchStartFailed(cut())
+    }
+
     #[tokio::test(start_paused = true)]
     async fn a_watch_fails_from_its_first_error_to_its_last() {
         let queue = Queue::default();
         assert_eq!(queue.failing_for(), Duration::ZERO);
         // A single one is a blip.
-        queue.failed(None);
+        queue.failed(None, &start());
         advance(seconds(20)).await;
         assert_eq!(queue.failing_for(), Duration::ZERO);
         for _ in 0..3 {
-            queue.failed(None);
+            queue.failed(None, &start());
             advance(seconds(30)).await;
         }
         assert_eq!(queue.failing_for(), seconds(80));
@@ -241,15 +273,41 @@ mod tests {
         assert_eq!(queue.failing_for(), Duration::ZERO);
         // Of several, the one that has been failing for longest; one that brings nothing works when it fails no more.
         for namespace in [Some("a"), Some("b"), Some("a")] {
-            queue.failed(namespace);
+            queue.failed(namespace, &start());
             advance(seconds(10)).await;
         }
         queue.works(Some("b"));
         assert_eq!(queue.failing_for(), seconds(20));
         advance(LULL).await;
         assert_eq!(queue.failing_for(), Duration::ZERO);
-        queue.failed(Some("a"));
+        queue.failed(Some("a"), &start());
         assert_eq!(queue.failing_for(), Duration::ZERO, "a new series");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_quiet_watch_that_is_cut_off_now_and_then_does_not_fail() {
+        let queue = Queue::default();
+        let gone = kube::core::Status { code: 410, ..kube::core::Status::default() };
+        for error in [watcher::Error::WatchFailed(cut()), watcher::Error::WatchError(gone.boxed())] {
+            queue.failed(None, &start());
+            for _ in 0..20 {
+                advance(seconds(40)).await;
+                queue.failed(None, &error);
+            }
+            assert_eq!(queue.failing_for(), Duration::ZERO);
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_list_fails_until_one_succeeds() {
+        let queue = Queue::default();
+        for _ in 0..3 {
+            queue.failed(None, &watcher::Error::InitialListFailed(cut()));
+            advance(seconds(330)).await;
+        }
+        assert_eq!(queue.failing_for(), seconds(990));
+        queue.works(None);
+        assert_eq!(queue.failing_for(), Duration::ZERO);
     }
 
     #[test]

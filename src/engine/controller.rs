@@ -350,7 +350,7 @@ fn triggers(
             // Passed on, it would hold up the wake-ups too. The watch itself slows down.
             Err(error) => {
                 tracing::warn!(kind, %error, "watch");
-                counts.watch_failed(namespace.as_deref());
+                counts.watch_failed(namespace.as_deref(), &error);
                 vec![]
             }
             Ok(event) => {

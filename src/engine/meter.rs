@@ -8,6 +8,7 @@ use std::sync::{Arc, OnceLock, Weak};
 use std::time::Duration;
 
 use k8s_openapi::jiff::Timestamp;
+use kube::runtime::watcher;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::histogram::Histogram;
@@ -193,9 +194,9 @@ impl OfKind {
     }
 
     /// The watch failed, in this namespace or in all.
-    pub fn watch_failed(&self, namespace: Option<&str>) {
+    pub fn watch_failed(&self, namespace: Option<&str>, error: &watcher::Error) {
         self.watch_errors.inc();
-        self.queue.failed(namespace);
+        self.queue.failed(namespace, error);
     }
 }
 

@@ -23,7 +23,7 @@ use tracing::Instrument;
 use super::access::{Reader, Writer};
 use super::auth::grants::Admission;
 use super::cluster::{EXTERNAL_ID, FINALIZER, RECONCILE_REQUESTED};
-use super::conclude::{AnyStatus, Outcome};
+use super::conclude::Outcome;
 use super::decide::{Record, Running, Step, View, camel, decide, deleting_without_account};
 use super::driver::Driver;
 use super::error::{Error, Result};
@@ -240,7 +240,6 @@ impl Work<'_> {
         let adopted = status.external.as_ref().map_or(annotated, |e| e.adopted);
         let observe = self.management.policy() == ManagementPolicy::Observe;
         let delete = self.management.deletion(traits.data_bearing, adopted) == DeletionPolicy::Delete;
-        let operation = self.operation(status.operation.as_ref());
         Ok(View {
             deleting: self.subject.deleting(),
             observe,
@@ -251,8 +250,8 @@ impl Work<'_> {
             record: self.record(),
             found: look.found(changes),
             asked: self.management.external_id.is_some(),
-            operation,
-            due: operation != Running::No && self.due(status, operation, changes),
+            operation: self.operation(status.operation.as_ref()),
+            due: status.operation.as_ref().is_some_and(|sent| self.due(sent, changes)),
         })
     }
 
@@ -266,20 +265,17 @@ impl Work<'_> {
         if age(operation) > self.engine.settings.operation { Running::Overdue } else { Running::Yes }
     }
 
-    /// Whether what was accepted and cannot be seen may be sent again. Databricks gets a moment to show it, and what it has not
-    /// shown in all the time that is given to it is tried again as rarely as a person's decision is looked for.
-    fn due(&self, status: &AnyStatus, operation: Running, changes: &[Change]) -> bool {
-        let Some(sent) = &status.operation else { return false };
-        let asked = self.subject.object.annotations().get(RECONCILE_REQUESTED);
+    /// Whether what was accepted and cannot be seen may be sent again: Databricks gets a moment to show it. What is stalled is
+    /// looked at rarely anyway.
+    fn due(&self, sent: &Operation, changes: &[Change]) -> bool {
+        let status = self.subject.status.as_ref();
+        let handled = status.ok().and_then(|status| status.last_handled_reconcile_at.as_ref());
+        let token = self.subject.object.annotations().get(RECONCILE_REQUESTED);
+        let asked = token.is_some() && token != handled;
         let more = |c: &Change| c.when == When::Now && !sent.paths.contains(&camel(c.field()));
-        if asked != status.last_handled_reconcile_at.as_ref() || changes.iter().any(more) {
-            return true;
-        }
-        let pace = &self.engine.settings.pace;
-        let pause = if operation == Running::Overdue { pace.stalled } else { pace.poll_max };
         // A start of the operator forgets when it was sent last.
         let last = self.remember(|m| m.sent).map_or_else(|| age(sent), |last| last.elapsed());
-        last >= pause
+        asked || changes.iter().any(more) || last >= self.engine.settings.pace.poll_max
     }
 
     /// Hop 8.

@@ -2,12 +2,12 @@
 //!
 //! The SDK's queue and thread, and an exporter of our own: the one of the project brings a second way to say which
 //! certificates and which proxy, settings from the environment, and retries that would hold up the end of the process. A
-//! span that finds the queue full is dropped. A collector that does not answer, or takes spans more slowly than they come, is
-//! named once, and once more when that is over.
+//! span that finds the queue full is dropped. A collector that does not take spans, or takes them more slowly than they come, is
+//! named once, and once more when that has been over for a while.
 
 use std::fmt;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use opentelemetry::trace::TracerProvider;
@@ -24,6 +24,7 @@ use opentelemetry_sdk::trace::{
 use prost::Message;
 use reqwest::header::CONTENT_TYPE;
 use tokio::runtime::Handle;
+use tokio::time::Instant;
 use tracing_opentelemetry::OpenTelemetryLayer;
 use url::Url;
 
@@ -35,6 +36,9 @@ const BATCH: usize = 512;
 const DELAY: Duration = Duration::from_secs(1);
 /// For one request.
 const TIMEOUT: Duration = Duration::from_secs(5);
+
+/// How long a trouble must not have come back to be over: some collectors fail every other time.
+const CALM: Duration = Duration::from_secs(60);
 
 /// Who takes traces.
 pub struct Collector {
@@ -58,9 +62,9 @@ pub fn provider(collector: Collector) -> SdkTracerProvider {
         http: collector.http,
         runtime: Handle::current(),
         resource: (&resource).into(),
-        failing: AtomicBool::new(false),
+        failing: Trouble::default(),
         waiting: Arc::default(),
-        losing: AtomicBool::new(false),
+        losing: Trouble::default(),
     };
     // Said, so that it is not looked for in the environment.
     let sampler = Sampler::AlwaysOn;
@@ -132,28 +136,43 @@ struct Exporter {
     /// Called from a thread of the SDK, which has no runtime.
     runtime: Handle,
     resource: ResourceAttributesWithSchema,
-    failing: AtomicBool,
+    failing: Trouble,
     /// Spans that went into the queue and did not come out: more than have a place in it, once some were dropped.
     waiting: Arc<AtomicUsize>,
-    losing: AtomicBool,
+    losing: Trouble,
+}
+
+/// Something that is told when it begins and when it is over, and not in between: when it came last.
+#[derive(Default)]
+struct Trouble(Mutex<Option<Instant>>);
+
+impl Trouble {
+    /// It is there. True if that is news.
+    fn comes(&self) -> bool {
+        self.0.lock().expect("no panic while held").replace(Instant::now()).is_none()
+    }
+
+    /// It is not there. True if that is news.
+    fn is_over(&self) -> bool {
+        let mut last = self.0.lock().expect("no panic while held");
+        last.take_if(|last| last.elapsed() >= CALM).is_some()
+    }
 }
 
 impl Exporter {
     /// So many have come out of the queue. Says if some never will, and when that is over.
     fn came_out(&self, count: usize) {
-        let left = |waiting: usize| waiting.saturating_sub(count);
-        // One that is just going in may be taken for lost, and come out.
+        // A smaller batch is all that there was. One that is just going in may be taken for lost, and come out.
+        let left = |waiting: usize| if count < BATCH { 0 } else { waiting.saturating_sub(count) };
         let waiting = self.waiting.update(Ordering::Relaxed, Ordering::Relaxed, |it| left(it).min(QUEUE));
-        let waiting = left(waiting);
-        if waiting > QUEUE {
-            if !self.losing.swap(true, Ordering::Relaxed) {
+        if left(waiting) > QUEUE {
+            if self.losing.comes() {
                 tracing::warn!(
                     collector = self.url.authority(),
                     "traces come faster than they can be sent, and some are dropped"
                 );
             }
-        // Not at the first place that is free, which the next span may take.
-        } else if waiting < BATCH && self.losing.swap(false, Ordering::Relaxed) {
+        } else if self.losing.is_over() {
             tracing::info!(collector = self.url.authority(), "all traces can be sent again");
         }
     }
@@ -172,20 +191,24 @@ impl SpanExporter for Exporter {
         let body = ExportTraceServiceRequest { resource_spans }.encode_to_vec();
         let request = self.http.post(self.url.clone()).header(CONTENT_TYPE, "application/x-protobuf");
         let request = request.timeout(TIMEOUT).body(body);
-        let sent = self.runtime.spawn(async { request.send().await?.error_for_status().map(drop) }).await;
+        let sent = self.runtime.spawn(async { request.send().await.map(|answer| answer.status()) }).await;
         let result = match sent {
-            Ok(Ok(())) => Ok(()),
+            Ok(Ok(status)) if status.is_success() => Ok(()),
+            // Nor is a redirect followed.
+            Ok(Ok(status)) => Err(format!("it answers {status}")),
             Ok(Err(error)) => Err(root_cause(error)),
             // The process ends.
             Err(error) => return Err(OTelSdkError::InternalFailure(error.to_string())),
         };
-        match (&result, self.failing.swap(result.is_err(), Ordering::Relaxed)) {
-            (Err(error), false) => tracing::warn!(
+        match &result {
+            Err(error) if self.failing.comes() => tracing::warn!(
                 collector = self.url.authority(),
                 error,
                 "traces cannot be sent and are dropped until they can; is --otlp-endpoint right?"
             ),
-            (Ok(()), true) => tracing::info!(collector = self.url.authority(), "traces are sent again"),
+            Ok(()) if self.failing.is_over() => {
+                tracing::info!(collector = self.url.authority(), "traces are sent again");
+            }
             _ => {}
         }
         result.map_err(OTelSdkError::InternalFailure)
@@ -204,23 +227,26 @@ fn root_cause(error: reqwest::Error) -> String {
 #[cfg(test)]
 mod tests {
     use std::io::{self, Write};
-    use std::sync::Mutex;
 
     use opentelemetry::trace::{Span as _, Tracer as _};
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    use tokio::net::TcpListener;
+    use tokio::time::advance;
     use tracing_subscriber::fmt::MakeWriter;
 
     use super::*;
 
-    fn exporter() -> Exporter {
-        rustls::crypto::ring::default_provider().install_default().ok();
+    fn exporter(url: &str) -> Exporter {
+        // Fails if there is one already.
+        let _ = rustls::crypto::ring::default_provider().install_default();
         Exporter {
-            url: "http://127.0.0.1:9/v1/traces".parse().unwrap(),
-            http: reqwest::Client::new(),
+            url: url.parse().unwrap(),
+            http: reqwest::Client::builder().redirect(reqwest::redirect::Policy::none()).build().unwrap(),
             runtime: Handle::current(),
             resource: ResourceAttributesWithSchema::default(),
-            failing: AtomicBool::new(false),
+            failing: Trouble::default(),
             waiting: Arc::default(),
-            losing: AtomicBool::new(false),
+            losing: Trouble::default(),
         }
     }
 
@@ -228,9 +254,22 @@ mod tests {
     #[derive(Clone, Default)]
     struct Log(Arc<Mutex<Vec<u8>>>);
 
+    impl Log {
+        fn text(&self) -> String {
+            String::from_utf8_lossy(&self.0.lock().unwrap()).into_owned()
+        }
+
+        /// From now on, while what it returns is held, all that this thread logs goes here.
+        fn here(&self) -> tracing::subscriber::DefaultGuard {
+            let subscriber = tracing_subscriber::fmt().with_writer(self.clone()).with_ansi(false).finish();
+            tracing::subscriber::set_default(subscriber)
+        }
+    }
+
     impl Write for Log {
         fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-            self.0.lock().unwrap().write(bytes)
+            self.0.lock().unwrap().extend_from_slice(bytes);
+            Ok(bytes.len())
         }
         fn flush(&mut self) -> io::Result<()> {
             Ok(())
@@ -244,39 +283,70 @@ mod tests {
         }
     }
 
-    #[tokio::test]
+    #[tokio::test(start_paused = true)]
     async fn a_collector_that_is_too_slow_is_named_once() {
-        let (exporter, log) = (exporter(), Log::default());
-        let subscriber = tracing_subscriber::fmt().with_writer(log.clone()).finish();
-        let _here = tracing::subscriber::set_default(subscriber);
-        let said = |what: &str| String::from_utf8_lossy(&log.0.lock().unwrap()).matches(what).count();
+        let (exporter, log) = (exporter("http://127.0.0.1:9/"), Log::default());
+        let _here = log.here();
+        let said = |slow, over| {
+            let count = |what: &str| log.text().matches(what).count();
+            let both = ("traces come faster than they can be sent", "all traces can be sent again");
+            assert_eq!((count(both.0), count(both.1)), (slow, over), "{}", log.text());
+        };
         let came = |spans: usize| exporter.waiting.fetch_add(spans, Ordering::Relaxed);
-        let (slow, over) = ("traces come faster than they can be sent", "all traces can be sent again");
-
         came(QUEUE + BATCH);
         exporter.came_out(BATCH);
-        assert_eq!((said(slow), said(over)), (0, 0), "the queue is full, and nothing is lost");
+        // The queue is full, and nothing is lost.
+        said(0, 0);
         for _ in 0..3 {
-            came(BATCH + 1);
+            came(4 * BATCH);
             exporter.came_out(BATCH);
-            assert_eq!((said(slow), said(over)), (1, 0));
+            said(1, 0);
         }
+        // All that is left.
+        for _ in 0..QUEUE / BATCH - 1 {
+            exporter.came_out(BATCH);
+        }
+        exporter.came_out(0);
+        advance(CALM / 2).await;
+        exporter.came_out(1);
+        said(1, 0);
+        advance(CALM).await;
+        came(QUEUE + BATCH);
         exporter.came_out(BATCH);
+        // What was dropped before does not count any more.
+        said(1, 1);
         came(BATCH + 1);
         exporter.came_out(BATCH);
-        assert_eq!((said(slow), said(over)), (1, 0), "it is still the same");
-        for _ in 0..QUEUE / BATCH {
-            exporter.came_out(BATCH);
+        said(2, 1);
+    }
+
+    /// Answers one request, with this status.
+    async fn collector(status: u16) -> String {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("http://{}/v1/traces", listener.local_addr().unwrap());
+        tokio::spawn(async move {
+            let (mut connection, _) = listener.accept().await.unwrap();
+            connection.read_buf(&mut vec![]).await.unwrap();
+            let answer = format!("HTTP/1.1 {status} X\r\nLocation: /\r\nContent-Length: 0\r\n\r\n");
+            connection.write_all(answer.as_bytes()).await.unwrap();
+        });
+        url
+    }
+
+    #[tokio::test]
+    async fn only_a_success_is_one() {
+        for (status, told) in [(200, ""), (202, ""), (302, "it answers 302"), (429, "it answers 429")] {
+            let (exporter, log) = (exporter(&collector(status).await), Log::default());
+            let _here = log.here();
+            assert_eq!(exporter.export(vec![]).await.is_ok(), told.is_empty(), "{status}");
+            let text = log.text();
+            assert!(text.contains(told) && text.is_empty() == told.is_empty(), "{status}: {text}");
         }
-        assert_eq!((said(slow), said(over)), (1, 1));
-        came(QUEUE + BATCH + 1);
-        exporter.came_out(BATCH);
-        assert_eq!((said(slow), said(over)), (2, 1), "another time");
     }
 
     #[tokio::test]
     async fn what_is_dropped_counts_as_waiting() {
-        let exporter = exporter();
+        let exporter = exporter("http://127.0.0.1:9/");
         let waiting = exporter.waiting.clone();
         let processor = processor(exporter);
         // Nothing is taken out of the queue: the runtime, which sends, is busy with this test.

@@ -227,7 +227,7 @@ impl Day {
     }
 
     /// The sync waits, as it would for anything that is not Healthy. What is there is kept all the same.
-    pub async fn a_broken_check_of_the_users_own_harms_nothing_of_ours(&mut self) {
+    pub async fn a_broken_check_is_named_and_ours_are_kept(&mut self) {
         let kind = self.story.users_check(Some("hs = {")).await;
         let meta = json!({"name": "notes", "namespace": self.story.namespace});
         self.story.git.put("notes", &json!({"apiVersion": "v1", "kind": kind, "metadata": meta}));

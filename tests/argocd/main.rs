@@ -27,7 +27,7 @@ async fn life(namespace: &str, apply: Apply) {
     day.what_leaves_the_manifest_is_left_alone().await;
     day.a_spec_that_cannot_be_carried_out_is_degraded().await;
     day.nonsense_is_refused_and_holds_up_nothing_else().await;
-    day.a_broken_check_of_the_users_own_harms_nothing_of_ours().await;
+    day.a_broken_check_is_named_and_ours_are_kept().await;
     day.suspend_is_suspended().await;
     day.actions_change_one_field_each().await;
     day.argo_cds_marks_stay_where_they_are().await;

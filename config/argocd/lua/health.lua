@@ -30,6 +30,11 @@ if observed == generation and is_true("Stalled") then
   return tell("Degraded", conditions["Stalled"])
 end
 if observed == generation and is_true("Ready") and not is_true("Reconciling") then
+  -- What works may still differ from its spec, or be out of reach for a while.
+  local synced = conditions["Synced"]
+  if synced ~= nil and synced.status == "False" then
+    return tell("Healthy", synced)
+  end
   return tell("Healthy", conditions["Ready"])
 end
 
