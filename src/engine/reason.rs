@@ -56,7 +56,7 @@ reasons! {
 
     /// Databricks is creating or changing the object.
     Provisioning,
-    "The object was created or changed a while ago, and Databricks says that it is not finished.",
+    "The object was created or changed a while ago, and Databricks says that it is not finished, or does not show the change yet.",
     "Wait. A workspace takes minutes. It is called stalled after `--operation-timeout`.";
 
     /// The object in the account is being deleted.
@@ -121,8 +121,8 @@ reasons! {
 
     /// Databricks did not accept the change, or did not keep it.
     ApplyFailed,
-    "The state of the object, or of another one in the account, is in the way.",
-    "Read the message. Correct the spec, or the state of the object in the account.";
+    "The state of the object, or of another one in the account, is in the way, or somebody else sets the field back each time.",
+    "Read the message. Correct the spec, or the state of the object in the account. What was accepted is sent again by itself.";
 
     /// Another object manages the same object in the account.
     ManagementConflict,
