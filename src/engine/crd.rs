@@ -1,5 +1,5 @@
-//! What every CRD gets on top of what the derive makes of the types: columns, immutability rules, and a schema without
-//! `nullable`.
+//! What every CRD gets on top of what the derive makes of the types: columns, immutability rules, a pattern for text, and a
+//! schema without `nullable`.
 //!
 //! Immutability is a rule at the root that reads the status: a field is free until the object exists in the account, and
 //! after that may only keep its value or take the one that the account has (`status.observed`), so that a spec that was
@@ -9,11 +9,14 @@ use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomRe
 use serde_json::{Map, Value, json};
 
 use super::resource::Immutable;
+use super::spec::TEXT;
 
 /// Finishes a CRD that `kube` derived.
 pub fn finish(crd: CustomResourceDefinition, immutable: &[Immutable]) -> CustomResourceDefinition {
     let mut value = serde_json::to_value(&crd).expect("a CRD is plain data");
     strip_nullable(&mut value);
+    let spec = "/spec/versions/0/schema/openAPIV3Schema/properties/spec";
+    value.pointer_mut(spec).into_iter().for_each(plain_text);
     value["spec"]["versions"][0]["additionalPrinterColumns"] = columns();
     let schema = &mut value["spec"]["versions"][0]["schema"]["openAPIV3Schema"];
     let managed = schema["properties"]["spec"]["properties"].get("authRef").is_some();
@@ -121,6 +124,21 @@ fn loose(schema: &Value) -> Value {
         _ => None,
     };
     out.into()
+}
+
+/// Gives [`TEXT`] to each string in a schema that has no pattern and no list of values.
+fn plain_text(schema: &mut Value) {
+    if schema["type"] == "string" && schema.get("enum").or(schema.get("pattern")).is_none() {
+        schema["pattern"] = TEXT.into();
+    }
+    let Some(schema) = schema.as_object_mut() else { return };
+    for (key, inner) in schema {
+        match (key.as_str(), inner) {
+            ("properties", Value::Object(all)) => all.values_mut().for_each(plain_text),
+            ("items" | "additionalProperties", inner) => plain_text(inner),
+            _ => {}
+        }
+    }
 }
 
 /// `Option` becomes `nullable`, with which a user's `null` would count as "has a value" in rules.

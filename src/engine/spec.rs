@@ -10,6 +10,14 @@ use serde::{Deserialize, Serialize};
 
 use super::wake::Who;
 
+/// What a name of a Kubernetes object looks like, as the API server wants it.
+pub const OBJECT_NAME: &str = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$";
+/// What a name of a namespace looks like.
+pub const NAMESPACE_NAME: &str = "^[a-z0-9]([-a-z0-9]*[a-z0-9])?$";
+/// What text looks like that nothing else is said of; [`super::crd`] adds it. What ends a line, or hides or reorders text
+/// where it is shown, would let who writes a spec write lines of their own into messages.
+pub const TEXT: &str = r"^[^\p{C}\p{Zl}\p{Zp}]*$";
+
 /// The block of fields shared by all managed kinds, flattened into each spec.
 #[derive(Serialize, Deserialize, Clone, Debug, PartialEq, JsonSchema)]
 #[serde(rename_all = "camelCase")]
@@ -45,11 +53,11 @@ pub struct Management {
 #[serde(rename_all = "camelCase")]
 pub struct AuthRef {
     /// Name of the DatabricksAuth.
-    #[schemars(length(min = 1, max = 253))]
+    #[schemars(length(min = 1, max = 253), regex(pattern = OBJECT_NAME))]
     pub name: String,
     /// Namespace of the DatabricksAuth. Left out: this object's namespace. Another one works only where a grant of that DatabricksAuth admits this namespace.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[schemars(length(min = 1, max = 63))]
+    #[schemars(length(min = 1, max = 63), regex(pattern = NAMESPACE_NAME))]
     pub namespace: Option<String>,
 }
 
@@ -65,7 +73,7 @@ impl AuthRef {
 #[derive(Serialize, Deserialize, Clone, Debug, PartialEq, Eq, JsonSchema)]
 pub struct NameRef {
     /// Name of the object, in the same namespace.
-    #[schemars(length(min = 1, max = 253))]
+    #[schemars(length(min = 1, max = 253), regex(pattern = OBJECT_NAME))]
     pub name: String,
 }
 

@@ -40,7 +40,7 @@ pub struct IpAccessListSpec {
     #[serde(flatten)]
     pub management: Management,
     /// The name of the list in the account console. May be changed. Known on all clouds.
-    #[schemars(length(min = 1, max = 256), regex(pattern = "^\\P{C}+$"))]
+    #[schemars(length(min = 1, max = 256))]
     pub label: String,
     /// ALLOW: only the addresses of the ALLOW lists have access. BLOCK: these addresses have none, whatever else allows them. May be changed. Known on all clouds.
     pub list_type: ListType,

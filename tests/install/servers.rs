@@ -137,6 +137,7 @@ fn slips() -> Vec<(Value, &'static str)> {
         (&assignment, json!({"principal": {}}), "needs exactly one of id, userName"),
         (&assignment, json!({"principal": {"id": 7, "groupName": "a"}}), "keep one and remove the others"),
         (&workspace, json!({"awsRegion": null}), "awsRegion"),
+        (&workspace, json!({"customTags": {"a\nb": "c"}}), "the keys of customTags must have no control"),
         (&auth, json!({"clientId": null}), "needs clientId and clientSecretRef"),
         (&auth, grants(json!({"from": "Names"})), "names is needed with from: Names"),
         (&auth, grants(json!({"from": "Same", "names": ["a"]})), "names is needed with from: Names"),

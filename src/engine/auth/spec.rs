@@ -4,7 +4,7 @@ use kube::CustomResource;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::engine::spec::ResyncInterval;
+use crate::engine::spec::{NAMESPACE_NAME, OBJECT_NAME, ResyncInterval};
 use crate::engine::status::Status;
 
 /// A Databricks account, the credentials for it, and who may use them for what.
@@ -104,7 +104,7 @@ pub enum AuthType {
 #[derive(Serialize, Deserialize, Clone, Debug, PartialEq, Eq, JsonSchema)]
 pub struct SecretKeyRef {
     /// Name of the Secret, in this namespace.
-    #[schemars(length(min = 1, max = 253), regex(pattern = "^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$"))]
+    #[schemars(length(min = 1, max = 253), regex(pattern = OBJECT_NAME))]
     pub name: String,
     /// Key in the Secret.
     #[schemars(length(min = 1, max = 253), regex(pattern = "^[-._a-zA-Z0-9]+$"))]
@@ -175,7 +175,7 @@ pub struct GrantNamespaces {
     pub from: GrantFrom,
     /// Names of namespaces, for from: Names.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[schemars(length(min = 1, max = 256), inner(length(min = 1, max = 63)))]
+    #[schemars(length(min = 1, max = 256), inner(length(min = 1, max = 63), regex(pattern = NAMESPACE_NAME)))]
     pub names: Option<Vec<String>>,
     /// Labels that a namespace must carry, for from: Selector. Not available where the operator watches chosen namespaces only.
     #[serde(skip_serializing_if = "Option::is_none")]
