@@ -30,3 +30,4 @@ pub use int64::Int64;
 pub use meter::{CODES, Meter};
 pub use page::Pages;
 pub use request::{Fence, Method, Request, Urgency, path};
+pub use shown::plain;

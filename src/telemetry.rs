@@ -91,11 +91,11 @@ pub fn end() {
     }
 }
 
-/// Writes a line to standard error, unless that is closed or takes longer than a second.
+/// Writes one line to standard error, unless that is closed or takes longer than a second.
 pub fn last_word(line: String) {
     let (done, wait) = mpsc::sync_channel(1);
     std::thread::spawn(move || {
-        let written = writeln!(std::io::stderr(), "{line}");
+        let written = std::io::stderr().write_all(&lines::one_line(line.as_bytes()));
         done.send(written)
     });
     let _ = wait.recv_timeout(LAST);

@@ -8,6 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 use databricks_operator::cli;
+use regex_syntax::hir::{Class, Hir, HirKind, Look};
 use serde_json::{Value, json};
 
 fn crds() -> Vec<Value> {
@@ -70,6 +71,83 @@ fn the_committed_crds_are_the_generated_ones() {
         assert!(text == cli::crd_yaml(&crd).unwrap(), "{} is not in step: make generate", path.display());
     }
     assert!(committed.is_empty(), "files of kinds that are no more: {committed:?}");
+}
+
+/// What ends a line, or hides or reorders text where it is shown: the first and the last of each range.
+const HOSTILE: [(char, char); 7] = [
+    ('\u{0}', '\u{1f}'),
+    ('\u{7f}', '\u{9f}'),
+    ('\u{61c}', '\u{61c}'),
+    ('\u{200b}', '\u{200f}'),
+    ('\u{2028}', '\u{202e}'),
+    ('\u{2060}', '\u{2064}'),
+    ('\u{2066}', '\u{206f}'),
+];
+
+/// Whether an expression takes any of these characters.
+fn takes_hostile(expression: &Hir) -> bool {
+    let hostile = |first, last| HOSTILE.iter().any(|range| first <= range.1 && range.0 <= last);
+    match expression.kind() {
+        HirKind::Empty | HirKind::Look(_) => false,
+        HirKind::Literal(text) => str::from_utf8(&text.0).unwrap().chars().any(|c| hostile(c, c)),
+        HirKind::Class(Class::Unicode(class)) => class.iter().any(|r| hostile(r.start(), r.end())),
+        HirKind::Class(Class::Bytes(_)) => true,
+        HirKind::Repetition(inner) => takes_hostile(&inner.sub),
+        HirKind::Capture(inner) => takes_hostile(&inner.sub),
+        HirKind::Concat(all) | HirKind::Alternation(all) => all.iter().any(takes_hostile),
+    }
+}
+
+/// Whether a text that fits a pattern is plain, from its beginning to its end.
+fn is_plain(pattern: &str) -> bool {
+    let parsed = regex_syntax::parse(pattern).unwrap_or_else(|e| panic!("{pattern}: {e}"));
+    let (begins, ends) = (parsed.properties().look_set_prefix(), parsed.properties().look_set_suffix());
+    begins.contains(Look::Start) && ends.contains(Look::End) && !takes_hostile(&parsed)
+}
+
+/// Covers IM-07: no text of a spec can look like a log line of its own, or like other text than it is.
+#[test]
+fn every_text_of_a_spec_is_plain() {
+    let crds = crds();
+    let in_spec = |place: &str| place.split('.').nth(1) == Some("spec");
+    without(&crds, "strings that may have control characters", |place, schema| {
+        let plain = || schema["pattern"].as_str().is_some_and(is_plain);
+        in_spec(place) && schema["type"] == "string" && !schema["enum"].is_array() && !plain()
+    });
+    without(&crds, "maps whose keys may have control characters", |place, schema| {
+        let rules = schema["x-kubernetes-validations"].as_array().into_iter().flatten();
+        let mut rules = rules.filter_map(|rule| rule["rule"].as_str());
+        let plain = |rule: &str| {
+            let pattern =
+                rule.strip_prefix("self.all(key, key.matches(r'").and_then(|r| r.strip_suffix("'))"));
+            pattern.is_some_and(is_plain)
+        };
+        // Labels are compared with those of namespaces and never shown; in a list the API server finds the rule too dear.
+        let shown = !place.ends_with(".matchLabels");
+        in_spec(place) && shown && schema["additionalProperties"].is_object() && !rules.any(plain)
+    });
+}
+
+#[test]
+fn the_check_tells_plain_patterns_from_others() {
+    for plain in ["^[a-z]+$", r"^[^\p{C}\p{Zl}\p{Zp}]*$", "^(a|[!-~]é)$"] {
+        assert!(is_plain(plain), "{plain}");
+    }
+    for other in [
+        "",
+        r"^\P{C}$",
+        "[a-z]+",
+        "^[a-z]+",
+        "^a$|b",
+        "^.*$",
+        r"^\s$",
+        r"^[^\n]$",
+        "(?m)^a$",
+        "^a\u{202e}$",
+        r"^\x1b$",
+    ] {
+        assert!(!is_plain(other), "{other}");
+    }
 }
 
 /// Covers ST-14: `kubectl explain` has text for every field of every kind.

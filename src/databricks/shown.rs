@@ -1,7 +1,5 @@
 //! What of the texts of others may be shown, and how: errors end in the status of objects and in logs.
 
-use std::fmt::Write as _;
-
 use serde_json::Value;
 
 /// Without the ids that Databricks appends to some messages: they differ from try to try.
@@ -22,17 +20,26 @@ pub(super) fn clean(text: &str, secrets: &[String], longest: usize) -> String {
     // The longest first: the rest of a secret that begins with another one must not stay.
     secrets.sort_by_key(|secret| std::cmp::Reverse(secret.len()));
     let text = secrets.into_iter().fold(text.to_owned(), |text, secret| text.replace(secret.as_str(), "***"));
-    let mut shown = String::new();
-    for (count, char) in text.chars().enumerate() {
-        if count == longest {
-            shown.push('…');
-            break;
-        }
-        // These reorder or hide text on a terminal.
-        let hides = matches!(char, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{2069}' | '\u{feff}');
-        match char.is_control() || hides {
-            true => write!(shown, "{}", char.escape_default()).expect("a String takes every write"),
-            false => shown.push(char),
+    match text.char_indices().nth(longest) {
+        Some((end, _)) => plain(&text[..end]) + "…",
+        None => plain(&text),
+    }
+}
+
+/// `text` on one line, and as it reads: what would end the line, or would hide or reorder text on a terminal, is escaped, in
+/// the way of JSON.
+pub fn plain(text: &str) -> String {
+    let mut shown = String::with_capacity(text.len());
+    for char in text.chars() {
+        match char {
+            '\t' | '\n' | '\r' => shown.extend(char.escape_default()),
+            '\u{61c}'
+            | '\u{200b}'..='\u{200f}'
+            | '\u{2028}'..='\u{202e}'
+            | '\u{2060}'..='\u{206f}'
+            | '\u{feff}' => shown += &format!("\\u{:04x}", u32::from(char)),
+            char if char.is_control() => shown += &format!("\\u{:04x}", u32::from(char)),
+            char => shown.push(char),
         }
     }
     shown

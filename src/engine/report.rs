@@ -8,6 +8,7 @@ use kube::{Client, Resource, core::ApiResource};
 
 use super::conclude::Note;
 use super::reason::EventReason;
+use crate::databricks::plain;
 
 /// No event is worth more of a worker's time.
 const LIMIT: std::time::Duration = std::time::Duration::from_secs(5);
@@ -58,12 +59,15 @@ fn action(note: &Note) -> String {
             note.text.split(':').next().unwrap_or_default().into()
         }
         reason if note.warning && reason != EventReason::DriftDetected => "Reconcile".into(),
-        _ if note.text.len() <= LONGEST_ACTION => note.text.clone(),
         _ => {
+            let text = plain(&note.text);
+            if text.len() <= LONGEST_ACTION {
+                return text;
+            }
             // Two long lists of fields may begin alike.
             let mut hash = DefaultHasher::new();
-            note.text.hash(&mut hash);
-            format!("{} {:016x}", super::status::shorten(&note.text, LONGEST_ACTION - 17), hash.finish())
+            text.hash(&mut hash);
+            format!("{} {:016x}", super::status::shorten(&text, LONGEST_ACTION - 17), hash.finish())
         }
     }
 }

@@ -12,6 +12,7 @@ use serde_json::{Map, Value};
 
 pub use super::reason::Reason;
 use super::spec::{AdoptionPolicy, DeletionPolicy, ManagementPolicy};
+use crate::databricks::plain;
 
 /// Status of a managed kind; `F` holds what is particular to it. The engine itself uses it with untyped facts.
 #[derive(Serialize, Deserialize, Clone, Debug, PartialEq, JsonSchema)]
@@ -267,11 +268,25 @@ pub fn seconds(now: Timestamp) -> Time {
     Time(Timestamp::from_second(now.as_second()).unwrap_or(now))
 }
 
-/// Cuts a text at a character boundary.
+/// A text as it may be shown, cut at a character boundary.
 pub fn shorten(text: &str, limit: usize) -> String {
+    let text = plain(text);
     if text.len() <= limit {
-        return text.into();
+        return text;
     }
     let cut = (0..=limit - 3).rev().find(|i| text.is_char_boundary(*i)).unwrap_or(0);
     format!("{}…", &text[..cut])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_message_is_one_line_that_reads_as_it_is() {
+        let told = "IpAccessList a\nFAKE \u{1b}[31m\u{202e}\u{2028}\u{85} é 日本\u{200d}";
+        assert_eq!(shorten(told, 200), r"IpAccessList a\nFAKE \u001b[31m\u202e\u2028\u0085 é 日本\u200d");
+        assert_eq!(shorten("日本日本", 7), "日…");
+        assert_eq!(shorten("\u{1b}\u{1b}", 9), r"\u001b…");
+    }
 }

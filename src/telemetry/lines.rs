@@ -13,6 +13,7 @@ use std::time::Duration;
 use tracing_subscriber::fmt::MakeWriter;
 
 use super::LogFormat;
+use crate::databricks::plain;
 
 /// Lines that may wait: some MB.
 const QUEUE: usize = 4096;
@@ -78,6 +79,13 @@ fn missing(lost: u64, format: LogFormat) -> String {
     }
 }
 
+/// A line in which nothing but its end is one, and that reads as it is: names and the words of others are in it. The escapes
+/// are also those of JSON.
+pub fn one_line(line: &[u8]) -> Vec<u8> {
+    let line = String::from_utf8_lossy(line);
+    (plain(line.trim_end_matches('\n')) + "\n").into_bytes()
+}
+
 impl<'a> MakeWriter<'a> for Lines {
     type Writer = &'a Lines;
     fn make_writer(&'a self) -> &'a Lines {
@@ -86,9 +94,9 @@ impl<'a> MakeWriter<'a> for Lines {
 }
 
 impl Write for &Lines {
-    /// Takes one whole line, as the formatter hands it over. Never fails: a failure would be reported to standard error.
+    /// Takes one whole line, as the formatter hands it over, and keeps it one. Never fails: a failure would be reported to standard error.
     fn write(&mut self, line: &[u8]) -> io::Result<usize> {
-        if self.queue.try_send(Message::Line(line.to_vec())).is_err() {
+        if self.queue.try_send(Message::Line(one_line(line))).is_err() {
             self.lost.fetch_add(1, Ordering::Relaxed);
         }
         Ok(line.len())
@@ -139,5 +147,25 @@ mod tests {
         let told: serde_json::Value = serde_json::from_str(told).unwrap();
         let lost = usize::try_from(told["lost"].as_u64().unwrap()).unwrap();
         assert_eq!(lost + written.len() - 1, QUEUE + 10);
+    }
+    #[test]
+    fn what_a_line_says_is_neither_a_line_nor_hidden() {
+        let (let_go, gate) = channel();
+        let (out, written) = channel();
+        let lines = Lines::to(Gate(gate, out), LogFormat::Text).unwrap();
+        drop(let_go);
+        let hostile = "WARN \"a\nFAKE\r\u{1b}[2K\u{85}\u{2028}\u{202e}\u{2066}\" é 日本";
+        (&lines).write_all(format!("{hostile}\n").as_bytes()).unwrap();
+        let object = serde_json::json!({"message": hostile});
+        (&lines).write_all(format!("{object}\n").as_bytes()).unwrap();
+        drop(lines);
+        let written: Vec<String> = written.iter().collect();
+        assert_eq!(written[0], "WARN \"a\\nFAKE\\r\\u001b[2K\\u0085\\u2028\\u202e\\u2066\" é 日本\n");
+        let json = written[1].strip_suffix('\n').unwrap();
+        assert!(
+            !json.contains(|c: char| c.is_control() || ('\u{2028}'..='\u{202e}').contains(&c)),
+            "{json:?}"
+        );
+        assert_eq!(serde_json::from_str::<serde_json::Value>(json).unwrap(), object);
     }
 }

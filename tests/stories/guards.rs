@@ -319,6 +319,9 @@ async fn a_manifest_with_a_slip_is_refused_with_the_remedy() {
         ),
         (LIST, &office, json!({"listType": "DENY"}), &["spec.listType", "\"ALLOW\", \"BLOCK\""]),
         (LIST, &office, json!({"label": ""}), &["spec.label"]),
+        (LIST, &office, json!({"label": "a\u{2028}b"}), &["spec.label"]),
+        (LIST, &office, json!({"authRef": {"name": "a\nERROR b"}}), &["spec.authRef.name"]),
+        (LIST, &office, json!({"authRef": {"name": "a", "namespace": "a.b"}}), &["spec.authRef.namespace"]),
         (LIST, &office, json!({"suspend": "yes"}), &["spec.suspend", "boolean"]),
         (LIST, &office, json!({"ipAddresses": ["203.0.113.300"]}), &["spec.ipAddresses[0]"]),
         (LIST, &office, json!({"ipAddresses": ["2001:db8::1"]}), &["spec.ipAddresses[0]"]),
@@ -347,6 +350,12 @@ async fn a_manifest_with_a_slip_is_refused_with_the_remedy() {
             &access,
             json!({"principal": {"id": 7, "groupName": "a"}}),
             &["spec.principal", "keep one and remove the others"],
+        ),
+        (
+            ASSIGNMENT,
+            &access,
+            json!({"principal": {"groupName": "a\u{202e}b"}}),
+            &["spec.principal.groupName"],
         ),
         (ASSIGNMENT, &access, json!({"permissions": []}), &["spec.permissions"]),
         (
