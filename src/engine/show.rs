@@ -52,7 +52,7 @@ fn drift(want: &Value, seen: &Seen, changes: &[Change]) -> Vec<Drift> {
     changes
         .iter()
         .map(|change| Drift {
-            path: super::decide::camel(&change.path),
+            path: crate::databricks::plain(&super::decide::camel(&change.path)),
             want: text(super::changes::at(want, &change.path)),
             seen: text(super::changes::at(&seen.state, &change.path)),
         })

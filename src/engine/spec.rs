@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
 
 use super::wake::Who;
 
@@ -17,6 +18,16 @@ pub const NAMESPACE_NAME: &str = "^[a-z0-9]([-a-z0-9]*[a-z0-9])?$";
 /// What text looks like that nothing else is said of; [`super::crd`] adds it. What ends a line, or hides or reorders text
 /// where it is shown, would let who writes a spec write lines of their own into messages.
 pub const TEXT: &str = r"^[^\p{C}\p{Zl}\p{Zp}]*$";
+
+/// The rule of a map that its keys look like [`TEXT`]. Those that it had before may stay, as the oldest Kubernetes would
+/// refuse even a status otherwise.
+pub fn plain_keys(field: &str) -> Value {
+    json!({
+        "rule": format!("self.all(key, key.matches(r'{TEXT}') || (oldSelf.hasValue() && key in oldSelf.value()))"),
+        "optionalOldSelf": true,
+        "message": format!("the keys of {field} must have no control characters"),
+    })
+}
 
 /// The block of fields shared by all managed kinds, flattened into each spec.
 #[derive(Serialize, Deserialize, Clone, Debug, PartialEq, JsonSchema)]

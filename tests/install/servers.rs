@@ -1,7 +1,7 @@
 //! The same on the oldest and on the newest Kubernetes: what the chart renders is taken, and the rules of the CRDs and
 //! of the admission policy behave.
 
-use kube::api::{Api, DynamicObject, Patch, PatchParams, PostParams};
+use kube::api::{Api, DeleteParams, DynamicObject, Patch, PatchParams, PostParams};
 use kube::core::{ApiResource, GroupVersionKind};
 use serde_json::{Value, json};
 use tokio::sync::OnceCell;
@@ -186,6 +186,81 @@ async fn what_is_fixed_stays(server: &str, site: &Site) {
     let error = patch(8).await.map(drop).unwrap_err().to_string();
     assert!(error.contains("spec.workspaceId cannot be changed"), "{server}: {error}");
     patch(7).await.unwrap();
+}
+
+/// Takes from a schema what it says of the look of text.
+fn loosen(schema: &mut Value) {
+    if let Value::Object(map) = schema {
+        map.remove("pattern");
+        if let Some(Value::Array(rules)) = map.get_mut("x-kubernetes-validations") {
+            rules.retain(|rule| !rule["rule"].as_str().unwrap().contains("key.matches("));
+        }
+        map.values_mut().for_each(loosen);
+    }
+}
+
+/// What was stored before a CRD came to refuse it stays usable on both servers: all but the text itself can be changed, a
+/// deletion ends, and the text can be corrected but not replaced by another that is refused. The CRD is that of Workspace
+/// under another group, as all share the servers.
+#[tokio::test]
+async fn what_was_stored_before_it_was_refused_stays_usable_on_both_servers() {
+    let crd = databricks_operator::cli::crds().into_iter().find(|crd| crd.spec.names.kind == "Workspace");
+    let text = serde_json::to_string(&crd.unwrap())
+        .unwrap()
+        .replace(".databricks-operator.io", ".stored.example.com");
+    let mut strict: Value = serde_json::from_str(&text).unwrap();
+    strict["spec"]["group"] = json!("stored.example.com");
+    let mut loose = strict.clone();
+    loosen(&mut loose["spec"]["versions"][0]["schema"]);
+    let bad = json!({
+        "authRef": {"name": "a\nb"}, "credentialsRef": {"name": "a\u{1b}b"}, "workspaceName": "a\u{202e}b",
+        "awsRegion": "eu-west-1", "storageConfigurationId": "a\u{2028}", "customTags": {"a\nb": "c\nd"},
+    });
+    let [_, _, _, mut workspace] = one_of_each().try_into().unwrap();
+    workspace["apiVersion"] = json!("stored.example.com/v1alpha1");
+    workspace["metadata"] = json!({"name": "old"});
+    workspace["spec"] = bad;
+    let kind = ApiResource::from_gvk(&GroupVersionKind::gvk("stored.example.com", "v1alpha1", "Workspace"));
+    for (server, site) in both().await {
+        site.namespace("stored", &json!({})).await;
+        let api: Api<DynamicObject> =
+            Api::namespaced_with(site.cluster.client().await.unwrap(), "stored", &kind);
+        site.apply(&[loose.clone()]).await.unwrap();
+        let object: DynamicObject = serde_json::from_value(workspace.clone()).unwrap();
+        let stored = eventually(format!("{server}: it is stored"), SOON, async || {
+            api.create(&PostParams::default(), &object).await.map(drop).map_err(|e| e.to_string())
+        });
+        stored.await.unwrap();
+        site.apply(&[strict.clone()]).await.unwrap();
+        let dry = PostParams { dry_run: true, ..PostParams::default() };
+        let mut another = object.clone();
+        another.metadata.name = Some("another".into());
+        let refused = eventually(format!("{server}: it would be refused now"), SOON, async || {
+            api.create(&dry, &another).await.map_or(Ok(()), |_| Err("it is taken".into()))
+        });
+        refused.await.unwrap();
+
+        let patch = async |what: Value| {
+            let patched = api.patch("old", &PatchParams::default(), &Patch::Merge(&what)).await;
+            patched.map(drop).map_err(|error| format!("{server}: {what}: {error}"))
+        };
+        patch(json!({"metadata": {"finalizers": ["stored.example.com/held"]}})).await.unwrap();
+        let status = Patch::Merge(json!({"status": {"observedGeneration": 1, "externalId": "7"}}));
+        let shown = api.patch_status("old", &PatchParams::default(), &status).await;
+        shown.unwrap_or_else(|error| panic!("{server}: {error}"));
+        patch(json!({"spec": {"suspend": true, "customTags": {"new": "tag"}}})).await.unwrap();
+        for (other, field) in [
+            (json!({"authRef": {"name": "c\nd"}}), "spec.authRef.name"),
+            (json!({"customTags": {"c\nd": "e"}}), "spec.customTags"),
+        ] {
+            let error = patch(json!({"spec": other})).await.unwrap_err();
+            assert!(error.contains(field), "{error}");
+        }
+        patch(json!({"spec": {"authRef": {"name": "c"}, "customTags": {"a\nb": null}}})).await.unwrap();
+        api.delete("old", &DeleteParams::default()).await.unwrap();
+        patch(json!({"metadata": {"finalizers": null}})).await.unwrap();
+        assert!(api.get_opt("old").await.unwrap().is_none(), "{server}");
+    }
 }
 
 /// Covers H-27: with the policy the API server refuses to delete what is protected, says how to lift that, and lets go
