@@ -94,7 +94,8 @@ impl<'a> MakeWriter<'a> for Lines {
 }
 
 impl Write for &Lines {
-    /// Takes one whole line, as the formatter hands it over, and keeps it one. Never fails: a failure would be reported to standard error.
+    /// Takes one whole line, as the formatter hands it over, and keeps it one. Never fails: a failure would be reported to
+    /// standard error.
     fn write(&mut self, line: &[u8]) -> io::Result<usize> {
         if self.queue.try_send(Message::Line(one_line(line))).is_err() {
             self.lost.fetch_add(1, Ordering::Relaxed);
@@ -148,6 +149,7 @@ mod tests {
         let lost = usize::try_from(told["lost"].as_u64().unwrap()).unwrap();
         assert_eq!(lost + written.len() - 1, QUEUE + 10);
     }
+
     #[test]
     fn what_a_line_says_is_neither_a_line_nor_hidden() {
         let (let_go, gate) = channel();
