@@ -163,7 +163,7 @@ fn a_kind_knows_the_engine_the_client_and_the_types_it_refers_to() {
 /// What the process needs today. More is a decision, to be written down here.
 #[test]
 fn settings_and_logs_need_little_of_us() {
-    for source in part("telemetry") {
+    for source in part("telemetry").into_iter().chain(part("port")) {
         source.assert_uses_only(&[]);
     }
     for source in part("metrics") {
