@@ -20,10 +20,10 @@ use crate::engine::auth::spec::DatabricksAuth;
 use crate::engine::lease::Lease;
 use crate::engine::{controller, crd};
 use crate::kinds::KINDS;
-use crate::metrics::Metrics;
 use crate::metrics::admit::Guard;
-use crate::metrics::serve::Port;
-use crate::metrics::tls::Tls;
+use crate::metrics::{self, Metrics};
+use crate::port::Port;
+use crate::port::tls::Tls;
 use crate::rbac;
 use crate::telemetry::{self, Readiness};
 
@@ -142,9 +142,10 @@ fn operate(run: &Run) -> Result<(), String> {
 async fn serve(run: &Run) -> Result<(), String> {
     let egress = run.egress()?;
     let ready = Readiness::default();
-    telemetry::serve(run.health_address, ready.clone()).await.map_err(|e| {
+    let health = Port::take(run.health_address, None).map_err(|e| {
         format!("health cannot be served at {}: {e}; choose another --health-address", run.health_address)
     })?;
+    health.serve(telemetry::health(ready.clone()));
     let port = metrics_port(run).await?;
     let client = connect::connect(&egress).await?;
     let metrics = Arc::new(Metrics::new(KINDS));
@@ -153,7 +154,8 @@ async fn serve(run: &Run) -> Result<(), String> {
     telemetry::begin(run.log_format, &run.log, run.collector(&egress)?)?;
     // Not before: what is said once would be said to nobody.
     if let Some(port) = port {
-        port.serve(metrics.clone(), run.metrics_auth.then(|| Guard::new(client.clone())));
+        let guard = run.metrics_auth.then(|| Guard::new(client.clone()));
+        port.serve(metrics::serve::answers(metrics.clone(), guard));
     }
     let stop = CancellationToken::new();
     tokio::spawn(on_signal(stop.clone()));
@@ -216,10 +218,10 @@ async fn serve(run: &Run) -> Result<(), String> {
 async fn metrics_port(run: &Run) -> Result<Option<Port>, String> {
     let Some(address) = run.metrics_address.0 else { return Ok(None) };
     let tls = match (&run.metrics_tls_cert, &run.metrics_tls_key) {
-        (Some(cert), Some(key)) => Some(Tls::open(cert, key)?),
+        (Some(cert), Some(key)) => Some(Tls::open(cert, key).await?),
         _ => None,
     };
-    let taken = Port::take(address, tls).await;
+    let taken = Port::take(address, tls);
     taken.map(Some).map_err(|e| {
         format!("metrics cannot be served at {address}: {e}; choose another --metrics-address, or Off")
     })

@@ -5,7 +5,7 @@
 //! * [`kinds`]: the table of kinds; one file each. Start with `kinds/ip_access_list.rs`.
 //! * [`engine`]: the reconcile loop that all kinds share, in ten hops.
 //! * [`databricks`]: the account API over HTTP. Knows nothing of Kubernetes.
-//! * [`cli`], [`config`], [`telemetry`], [`metrics`], [`rbac`]: the process, and what it may do.
+//! * [`cli`], [`config`], [`telemetry`], [`metrics`], [`port`], [`rbac`]: the process, and what it may do.
 
 pub mod cli;
 pub mod config;
@@ -13,5 +13,6 @@ pub mod databricks;
 pub mod engine;
 pub mod kinds;
 pub mod metrics;
+pub mod port;
 pub mod rbac;
 pub mod telemetry;

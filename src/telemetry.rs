@@ -1,11 +1,10 @@
-//! Logs, traces, and the health endpoints for probes.
+//! Logs, traces, and what probes are answered.
 //!
 //! Nothing here can stop the operator: lines and spans wait in queues of a fixed size, and what finds its queue full is
 //! dropped; lines are counted then. One span, that of a pass over an object, gives each line about it the object's name; what is a span
 //! and what is written is said where it happens, with the macros of `tracing`.
 
 use std::io::Write;
-use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock, mpsc};
 use std::time::Duration;
@@ -112,8 +111,8 @@ impl Readiness {
     }
 }
 
-/// Serves `/healthz` (the event loop answers) and `/readyz` (the caches are filled). Fails if the port is taken.
-pub async fn serve(listen: SocketAddr, ready: Readiness) -> std::io::Result<SocketAddr> {
+/// Answers `/healthz` (the event loop works) and `/readyz` (the caches are filled).
+pub fn health(ready: Readiness) -> Router {
     let readyz = move || async move {
         if ready.0.load(Ordering::Acquire) {
             (StatusCode::OK, "ok")
@@ -121,9 +120,5 @@ pub async fn serve(listen: SocketAddr, ready: Readiness) -> std::io::Result<Sock
             (StatusCode::SERVICE_UNAVAILABLE, "not yet")
         }
     };
-    let app = Router::new().route("/healthz", get(|| async { "ok" })).route("/readyz", get(readyz));
-    let listener = tokio::net::TcpListener::bind(listen).await?;
-    let address = listener.local_addr()?;
-    tokio::spawn(async move { axum::serve(listener, app).await });
-    Ok(address)
+    Router::new().route("/healthz", get(|| async { "ok" })).route("/readyz", get(readyz))
 }

@@ -163,6 +163,9 @@ fn a_kind_knows_the_engine_the_client_and_the_types_it_refers_to() {
 /// What the process needs today. More is a decision, to be written down here.
 #[test]
 fn settings_and_logs_need_little_of_us() {
+    for source in part("port") {
+        source.assert_uses_only(&[]);
+    }
     for source in part("telemetry") {
         for used in source.uses() {
             assert_eq!(used, "databricks::plain", "src/{}", source.name);

@@ -161,6 +161,17 @@ async fn flags_that_cannot_be_meant_are_refused_before_anything_is_done() {
     }
 }
 
+/// Here a pipe that nobody writes to stands for a file that cannot be read to its end, such as on a server that is gone.
+#[tokio::test]
+async fn a_certificate_that_cannot_be_read_to_its_end_is_named() {
+    let pipe = dir("endless").join("tls.crt");
+    std::fs::remove_file(&pipe).ok();
+    assert!(Command::new("mkfifo").arg(&pipe).status().unwrap().success());
+    let cert = format!("--metrics-tls-cert={}", pipe.display());
+    let end = run(None, &["run", ANYWHERE, &cert, "--metrics-tls-key=/dev/null"]).await;
+    end.assert_fails_saying(&["--metrics-tls-cert", "not read to the end within 5s"]);
+}
+
 /// An installation step by step: without the CRDs, without rights, and then in good order until SIGTERM.
 #[tokio::test]
 async fn an_installation_that_lacks_something_says_what() {

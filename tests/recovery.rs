@@ -116,6 +116,11 @@ async fn an_api_server_that_forgets_the_past_is_read_anew() {
     let lists = metrics(&operator, LISTS).await;
     assert!(lists["watch_errors_total"] > 0.0 && lists["watch_failing_seconds"] == 0.0, "{lists:?}");
 
+    // Whatever kept it from connecting meanwhile, the line that names the kind says why.
+    let text = operator.text();
+    let mut of_watch = text.lines().filter(|line| line.contains(" watch kind="));
+    assert!(of_watch.all(|line| !line.ends_with("client error (Connect)")), "{text}");
+
     // Once the past is gone a list is needed. While that is refused, the watch fails, however often it begins anew.
     may(&cluster, &["get", "watch", "create", "update", "patch"]).await;
     let cluster = restart(cluster).await.unwrap();

@@ -16,6 +16,7 @@ use tower::timeout::TimeoutLayer;
 use crate::config::Run;
 use crate::databricks::{Egress, Proxy};
 use crate::engine::cluster;
+use crate::engine::error::chain;
 
 /// How long the API server may take for one answer.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -154,20 +155,6 @@ fn missing(needed: &[PolicyRule], granted: &[ResourceRule]) -> Vec<String> {
 fn pairs(rule: &PolicyRule) -> impl Iterator<Item = (&str, &str)> {
     let groups = rule.api_groups.iter().flatten();
     groups.flat_map(|group| rule.resources.iter().flatten().map(move |resource| (&**group, &**resource)))
-}
-
-/// An error with its causes, on one line.
-fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(inner) = cause {
-        let more = inner.to_string();
-        if !text.contains(&more) {
-            text = format!("{text}: {more}");
-        }
-        cause = inner.source();
-    }
-    text
 }
 
 /// Adds the roots to those that the server's certificate may have anyway.

@@ -35,6 +35,7 @@ use super::breaker::Breaker;
 use super::claims::{Claim, Claims, Rank};
 use super::cluster::{Cluster, EXTERNAL_ID, FINALIZER, RECONCILE_REQUESTED, prune};
 use super::driver::Driver;
+use super::error::chain;
 use super::meter::Meter;
 use super::needs::Wanted;
 use super::pass::{Engine, Settings};
@@ -283,7 +284,7 @@ async fn control(
                     let namespace = gone.namespace.as_deref().unwrap_or_default();
                     meter.of(&gone.dyntype.kind).queue.taken(namespace, &gone.name);
                 }
-                Err(error) => tracing::warn!(%error, "watch or queue"),
+                Err(error) => tracing::warn!(error = %chain(&error), "watch or queue"),
             }
             std::future::ready(())
         })
@@ -349,7 +350,7 @@ fn triggers(
         let passed = match event {
             // Passed on, it would hold up the wake-ups too. The watch itself slows down.
             Err(error) => {
-                tracing::warn!(kind, %error, "watch");
+                tracing::warn!(kind, error = %chain(&error), "watch");
                 counts.watch_failed(namespace.as_deref(), &error);
                 vec![]
             }

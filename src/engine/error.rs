@@ -92,6 +92,23 @@ impl Error {
     }
 }
 
+/// An error with its causes, on one line. What kube says alone names none: a server that is not there and a certificate
+/// that is not trusted would look alike.
+pub fn chain(error: &dyn std::error::Error) -> String {
+    let one_line =
+        |error: &dyn std::error::Error| error.to_string().split_whitespace().collect::<Vec<_>>().join(" ");
+    let mut text = one_line(error);
+    let mut cause = error.source();
+    while let Some(inner) = cause {
+        let more = one_line(inner);
+        if !text.contains(&more) {
+            text = format!("{text}: {more}");
+        }
+        cause = inner.source();
+    }
+    text
+}
+
 /// The one map from what happened to what happens next: by error code first, by status second.
 impl From<databricks::Error> for Error {
     fn from(error: databricks::Error) -> Error {
@@ -156,7 +173,7 @@ impl From<kube::Error> for Error {
             kube::Error::Api(status) if status.is_conflict() => {
                 Error::Conflict("the Kubernetes object changed while it was being processed".into())
             }
-            _ => Error::retry(format!("the Kubernetes API server did not accept a write: {error}")),
+            _ => Error::retry(format!("the Kubernetes API server did not accept a write: {}", chain(&error))),
         }
     }
 }

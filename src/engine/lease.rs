@@ -24,6 +24,7 @@ use tokio::sync::oneshot;
 use tokio::time::{Instant, sleep, timeout};
 
 use super::access::Permit;
+use super::error::chain;
 
 /// What is left between the end of the last change's time limit and the end of the lease.
 const MARGIN: Duration = Duration::from_secs(1);
@@ -121,7 +122,9 @@ impl Lease {
         match self.try_release().await {
             Ok(true) => tracing::info!(lease = self.shown(), "released"),
             Ok(false) => {}
-            Err(error) => tracing::warn!(lease = self.shown(), %error, "not released; it will run out"),
+            Err(error) => {
+                tracing::warn!(lease = self.shown(), error = %chain(&error), "not released; it will run out")
+            }
         }
     }
 
@@ -159,7 +162,11 @@ impl Lease {
                 }
                 Err(error) => {
                     if !std::mem::replace(&mut complained, true) {
-                        tracing::warn!(lease = self.shown(), %error, "the lease cannot be looked at; trying on");
+                        tracing::warn!(
+                            lease = self.shown(),
+                            error = %chain(&error),
+                            "the lease cannot be looked at; trying on"
+                        );
                     }
                 }
             }
@@ -217,7 +224,7 @@ impl Lease {
             Err(kube::Error::Api(status)) if status.is_not_found() => {
                 return Err(Lost::Taken("whoever deleted it".into()));
             }
-            Err(error) => Lost::Unclear(error.to_string()),
+            Err(error) => Lost::Unclear(chain(&error)),
         };
         match self.bounded(self.leases.get_opt(&self.settings.name)).await {
             Ok(Some(record)) if holder(&record) == Some(&self.settings.identity) => {

@@ -19,6 +19,8 @@ use kube::Client;
 use kube::api::{Api, PostParams};
 use tokio::time::{Instant, sleep, timeout};
 
+use crate::engine::error::chain;
+
 const GOOD_FOR: Duration = Duration::from_secs(60);
 const PATIENCE: Duration = Duration::from_secs(5);
 /// How long a token that was good is asked about without waiting in line.
@@ -83,7 +85,7 @@ impl Guard {
                     return Err(refused);
                 }
             }
-            Ok(Err(error)) => return Err(self.complain(&error.to_string())),
+            Ok(Err(error)) => return Err(self.complain(&chain(&error))),
             Err(_) => return Err(self.complain("it did not answer in time")),
         }
         let (now, mut good) = (Instant::now(), self.good.lock().expect("no panic while held"));

@@ -1,8 +1,9 @@
 //! Log lines on their way out: from a queue, by a thread of its own, so that whoever logs never waits.
 //!
 //! A pipe that nobody reads fills up and then blocks its writer for ever. Here that is the thread alone. Lines that find the
-//! queue full are dropped; the first that gets through again comes after one that says how many are missing. Where standard
-//! error is closed there is nobody to tell, and all go nowhere.
+//! queue full are dropped, and so are those that cannot be written, such as to a file on a full disk; the first that gets
+//! through again comes after one that says how many are missing. Where standard error is closed there is nobody to tell, and
+//! all go nowhere.
 
 use std::io::{self, Write};
 use std::sync::Arc;
@@ -51,14 +52,18 @@ impl Lines {
 }
 
 fn write(mut out: impl Write, waiting: Receiver<Message>, lost: &AtomicU64, format: LogFormat) {
+    let mut partial = false;
     for message in waiting {
         match message {
             Message::Line(line) => {
-                let lost = lost.swap(0, Ordering::Relaxed);
-                if lost > 0 {
-                    let _ = out.write_all(missing(lost, format).as_bytes());
+                let missed = lost.swap(0, Ordering::Relaxed);
+                let told = missed == 0 || put(&mut out, missing(missed, format).as_bytes(), &mut partial);
+                if !told {
+                    lost.fetch_add(missed, Ordering::Relaxed);
                 }
-                let _ = out.write_all(&line);
+                if !told || !put(&mut out, &line, &mut partial) {
+                    lost.fetch_add(1, Ordering::Relaxed);
+                }
             }
             Message::Flush(done) => {
                 let _ = out.flush();
@@ -68,9 +73,29 @@ fn write(mut out: impl Write, waiting: Receiver<Message>, lost: &AtomicU64, form
     }
 }
 
+/// Writes a line; false if not all of it could be written. `partial` says that what was written last has no end yet: it
+/// gets one first.
+fn put(out: &mut impl Write, line: &[u8], partial: &mut bool) -> bool {
+    let end: &[u8] = if *partial { b"\n" } else { b"" };
+    for mut rest in [end, line] {
+        while !rest.is_empty() {
+            match out.write(rest) {
+                Ok(0) => return false,
+                Ok(length) => {
+                    *partial = rest[length - 1] != b'\n';
+                    rest = &rest[length..];
+                }
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(_) => return false,
+            }
+        }
+    }
+    true
+}
+
 fn missing(lost: u64, format: LogFormat) -> String {
     let time = super::json::now();
-    let message = "log lines are missing here: nobody read them in time";
+    let message = "log lines are missing here: nobody read them in time, or there was no room for them";
     match format {
         LogFormat::Text => format!("{time}  WARN {message} lost={lost}\n"),
         LogFormat::Json => {
@@ -169,5 +194,46 @@ mod tests {
             "{json:?}"
         );
         assert_eq!(serde_json::from_str::<serde_json::Value>(json).unwrap(), object);
+    }
+
+    /// A disk that takes some bytes, is full for some writes, and then has room.
+    struct Disk {
+        room: usize,
+        refusals: usize,
+        written: Sender<Vec<u8>>,
+    }
+
+    impl Write for Disk {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            if self.room == 0 && self.refusals > 0 {
+                self.refusals -= 1;
+                return Err(io::ErrorKind::StorageFull.into());
+            }
+            let length = if self.refusals > 0 { self.room.min(bytes.len()) } else { bytes.len() };
+            self.room = self.room.saturating_sub(length);
+            self.written.send(bytes[..length].to_vec()).unwrap();
+            Ok(length)
+        }
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn what_cannot_be_written_is_counted_and_the_next_line_stands_alone() {
+        let (out, written) = channel();
+        let disk = Disk { room: 12, refusals: 3, written: out };
+        let lines = Lines::to(disk, LogFormat::Json).unwrap();
+        for line in ["first\n", "a part of it\n", "b\n", "c\n", "d\n", "e\n"] {
+            (&lines).write_all(line.as_bytes()).unwrap();
+        }
+        drop(lines);
+        let written = String::from_utf8(written.iter().flatten().collect()).unwrap();
+        let [first, part, told, rest @ ..] = &written.lines().collect::<Vec<_>>()[..] else {
+            panic!("{written}")
+        };
+        assert_eq!((*first, *part, rest), ("first", "a part", &["d", "e"][..]), "{written}");
+        let told: serde_json::Value = serde_json::from_str(told).unwrap();
+        assert_eq!(told["lost"], 3, "the part, b and c: {written}");
     }
 }

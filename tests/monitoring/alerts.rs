@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::path::Path;
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::files::{RULES, alerts};
 use crate::promtool;
@@ -444,4 +444,32 @@ fn what_two_replicas_tell_is_counted_once() {
     });
     promtool::test(&[promtool::story("two replicas", &series, questions.into())])
         .unwrap_or_else(|e| panic!("{e}"));
+}
+
+/// Where nobody is known there are no labels, and no text may have a hole in their place.
+#[test]
+fn the_text_of_down_fits_whether_an_operator_is_known_or_not() {
+    let alerts = alerts();
+    let alert = alerts.iter().find(|alert| alert["alert"] == "DatabricksOperatorDown").unwrap();
+    let test = |name: &str, values: &str, labels: Value, begins: &str| {
+        let mut story = promtool::story(name, &[(targeted("build_info"), values.to_owned())], vec![]);
+        let mut annotations = alert["annotations"].clone();
+        let rest = "Changes to objects wait, and drift is not corrected. First look whether its pods run, then whether \
+                    Prometheus reaches them.";
+        annotations["description"] = json!(format!("{begins} {rest}"));
+        let mut all = labels;
+        all["severity"] = alert["labels"]["severity"].clone();
+        story["alert_rule_test"] = json!([{
+            "eval_time": "25m", "alertname": alert["alert"],
+            "exp_alerts": [{"exp_labels": all, "exp_annotations": annotations}],
+        }]);
+        story
+    };
+    let gone = "Prometheus has had no metrics of the operator ops/dbx for five minutes.";
+    let never = "Prometheus has had no metrics of any operator within six hours.";
+    let stories = [
+        test("it is gone", "1x10 _x30", json!({"namespace": "ops", "job": "dbx"}), gone),
+        test("it was never there", "_x30", json!({}), never),
+    ];
+    promtool::test(&stories).unwrap_or_else(|e| panic!("{e}"));
 }

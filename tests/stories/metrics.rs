@@ -3,7 +3,11 @@
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
+use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
+use std::process::Command;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, SystemTime};
 
 use databricks_operator::databricks::CODES;
@@ -15,9 +19,11 @@ use rcgen::{CertificateParams, CertifiedIssuer, KeyPair};
 use reqwest::{Certificate, Client, Response};
 use serde_json::{Value, json};
 use simulator::Fault;
-use world::eventually;
+use tokio::io::AsyncReadExt;
+use tokio::net::TcpStream;
+use world::{Operator, eventually, fast};
 
-use crate::support::{AUTH, SERVICE_ACCOUNT, SOON, Story, cluster};
+use crate::support::{AUTH, BINARY, SERVICE_ACCOUNT, SOON, Story, cluster, kubeconfig};
 
 const LIST: &str = "IpAccessList";
 
@@ -262,6 +268,55 @@ async fn a_thousand_objects_make_no_more_series_than_ten() {
     story.end().await;
 }
 
+/// Idle connections to both ports, more than the operator may have files open and each there again as soon as it
+/// is closed, hold up no probe, no scrape and no call.
+#[tokio::test]
+async fn idle_connections_hold_up_nobody() {
+    let mut story = Story::without_operator("metrics-idle").await;
+    let dir = world::fresh_dir(&cluster().dir, "few-files-").unwrap();
+    let program = dir.join("operator");
+    std::fs::write(&program, format!("#!/bin/sh\nulimit -n 350\nexec '{BINARY}' \"$@\"\n")).unwrap();
+    std::fs::set_permissions(&program, std::fs::Permissions::from_mode(0o755)).unwrap();
+    let flags = fast(&[("namespaces", &*story.namespace)]);
+    story.operator = Some(Operator::start_with(&program, kubeconfig(), &dir, &flags, &[]).await.unwrap());
+    story.wait_ready("DatabricksAuth", AUTH).await;
+    let operator = story.operator.as_ref().unwrap();
+    let (health, metrics) = (operator.health, operator.metrics);
+    let connected = Arc::new(AtomicUsize::new(0));
+    let idle = |port: SocketAddr| {
+        let connected = connected.clone();
+        tokio::spawn(async move {
+            // Until the operator is gone.
+            while let Ok(mut connection) = TcpStream::connect(port).await {
+                connected.fetch_add(1, Ordering::Relaxed);
+                // It may be closed in whatever way.
+                let _ = connection.read(&mut [0]).await;
+            }
+        })
+    };
+    let crowd: Vec<_> = (0..360).flat_map(|_| [health, metrics]).map(idle).collect();
+    let there = eventually("all are connected", SOON, async || {
+        let so_far = connected.load(Ordering::Relaxed);
+        if so_far >= crowd.len() { Ok(()) } else { Err(so_far.to_string()) }
+    });
+    there.await.unwrap();
+    for _ in 0..3 {
+        for url in [
+            format!("http://{health}/healthz"),
+            format!("http://{health}/readyz"),
+            format!("http://{metrics}/metrics"),
+        ] {
+            // As long as the kubelet waits with the chart's values; Prometheus waits for longer.
+            let answer = client(&[]).get(&url).timeout(Duration::from_secs(5)).send().await;
+            assert_eq!(answer.unwrap_or_else(|e| panic!("{url}: {e:?}")).status(), 200, "{url}");
+        }
+    }
+    story.apply(&list(&story, "office")).await;
+    story.wait_ready(LIST, "office").await;
+    crowd.iter().for_each(|one| one.abort());
+    story.end().await;
+}
+
 /// The two files of a certificate, in a directory of the story.
 struct Files {
     cert: PathBuf,
@@ -365,5 +420,17 @@ async fn protected_metrics_are_for_who_may_have_them() {
     renewed.await.unwrap();
     // Whoever trusts the old one only does not believe it any more.
     assert!(client(&[issue().2]).get(&url).send().await.is_err());
+    // A file that cannot be read to its end, here as nobody writes to the pipe, holds up nobody.
+    std::fs::remove_file(&files.cert).unwrap();
+    assert!(Command::new("mkfifo").arg(&files.cert).status().unwrap().success());
+    let said = eventually("what cannot be read is noticed", SOON, async || {
+        let alive = client(&[]).get(format!("http://{}/healthz", operator.health)).timeout(SOON).send().await;
+        assert_eq!(alive.unwrap().status(), 200);
+        let scraped = client_of_new.get(&url).bearer_auth(&tokens[1]).timeout(SOON).send().await;
+        assert_eq!(scraped.unwrap().status(), 200);
+        let log = operator.text();
+        if log.contains("not read to the end within 5s") { Ok(()) } else { Err(operator.tail(3)) }
+    });
+    said.await.unwrap();
     story.end().await;
 }
