@@ -4,8 +4,8 @@
 //! There are so many places, and a connection is one request: it holds a place until it has its answer. Where all are taken
 //! a newcomer gets that of the peer who has kept us waiting longest. A time limit alone would not do: whoever connects faster
 //! than it passes keeps all places, and the queue before them, for himself. So each newcomer is there at once, and has at
-//! least a moment to ask; only whoever takes all places in each moment makes others wait. Who waits for us, such as for a
-//! text that is being made, keeps its place.
+//! least a moment to ask; only whoever takes all places in each moment makes others wait. A peer who waits for us, such as for a
+//! text that is being made, keeps its place, from when it is let in: who it is may have to be found out first.
 
 use std::convert::Infallible;
 use std::net::SocketAddr;
@@ -83,9 +83,10 @@ impl Port {
     }
 }
 
-/// Since when the other side has kept us waiting; `None` while it waits for us.
+/// The other side of a connection, which each request has among its extensions: since when it has kept us waiting; `None` while
+/// it waits for us.
 #[derive(Clone)]
-struct Peer(Arc<Mutex<Option<Instant>>>);
+pub struct Peer(Arc<Mutex<Option<Instant>>>);
 
 impl Default for Peer {
     fn default() -> Peer {
@@ -94,6 +95,11 @@ impl Default for Peer {
 }
 
 impl Peer {
+    /// It may have what it asks for, and waits for us from now on.
+    pub fn is_let_in(&self) {
+        self.set(None);
+    }
+
     fn set(&self, waits_since: Option<Instant>) {
         *self.0.lock().expect("no panic while held") = waits_since;
     }
@@ -137,8 +143,8 @@ async fn connection(stream: TcpStream, tls: Option<Arc<Tls>>, app: Router, peer:
 
 /// One request and its answer.
 async fn exchange(stream: impl AsyncRead + AsyncWrite + Unpin + 'static, app: Router, peer: Peer) {
-    let answer = tower::service_fn(move |request: Request<_>| {
-        peer.set(None);
+    let answer = tower::service_fn(move |mut request: Request<_>| {
+        request.extensions_mut().insert(peer.clone());
         let (answer, peer) = (app.clone().call(request), peer.clone());
         async move {
             let answer = answer.await;
@@ -159,6 +165,7 @@ async fn exchange(stream: impl AsyncRead + AsyncWrite + Unpin + 'static, app: Ro
 mod tests {
     use std::net::Ipv4Addr;
 
+    use axum::Extension;
     use axum::routing::get;
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
     use tokio::sync::Notify;
@@ -179,13 +186,15 @@ mod tests {
         let (asked, ready) = (Arc::new(Notify::new()), Arc::new(Notify::new()));
         let slow = {
             let (asked, ready) = (asked.clone(), ready.clone());
-            async move || {
+            async move |Extension(peer): Extension<Peer>| {
+                peer.is_let_in();
                 asked.notify_one();
                 ready.notified().await;
                 "slow"
             }
         };
         let app = Router::new().route("/slow", get(slow)).route("/", get(async || "quick"));
+        let app = app.route("/stranger", get(async || std::future::pending::<()>().await));
         let port = Port::take((Ipv4Addr::LOCALHOST, 0).into(), None).unwrap();
         let address = port.listener.local_addr().unwrap();
         port.serve(app);
@@ -193,8 +202,13 @@ mod tests {
         let waiting = tokio::spawn(ask(connect().await, "/slow"));
         asked.notified().await;
         let mut idle = vec![];
-        for _ in 0..2 * PLACES {
-            idle.push(connect().await);
+        for count in 0..2 * PLACES {
+            let mut stream = connect().await;
+            // Some ask, and are not let in.
+            if count % 2 == 0 {
+                stream.write_all(b"GET /stranger HTTP/1.1\r\nhost: it\r\n\r\n").await.unwrap();
+            }
+            idle.push(stream);
         }
         // The older ones make room for the younger.
         for stream in &mut idle[..=PLACES] {

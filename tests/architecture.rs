@@ -172,7 +172,7 @@ fn settings_and_logs_need_little_of_us() {
         }
     }
     for source in part("metrics") {
-        source.assert_uses_only(&["engine", "databricks"]);
+        source.assert_uses_only(&["engine", "databricks", "port"]);
     }
     for source in part("config") {
         let allowed = [

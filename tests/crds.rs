@@ -74,14 +74,18 @@ fn the_committed_crds_are_the_generated_ones() {
 }
 
 /// What ends a line, or hides or reorders text where it is shown: the first and the last of each range.
-const HOSTILE: [(char, char); 7] = [
+const HOSTILE: [(char, char); 11] = [
     ('\u{0}', '\u{1f}'),
     ('\u{7f}', '\u{9f}'),
+    ('\u{ad}', '\u{ad}'),
     ('\u{61c}', '\u{61c}'),
+    ('\u{180e}', '\u{180e}'),
     ('\u{200b}', '\u{200f}'),
     ('\u{2028}', '\u{202e}'),
     ('\u{2060}', '\u{2064}'),
     ('\u{2066}', '\u{206f}'),
+    ('\u{fff9}', '\u{fffb}'),
+    ('\u{e0000}', '\u{e007f}'),
 ];
 
 /// Whether an expression takes any of these characters.

@@ -118,8 +118,9 @@ async fn an_api_server_that_forgets_the_past_is_read_anew() {
 
     // Whatever kept it from connecting meanwhile, the line that names the kind says why.
     let text = operator.text();
-    let mut of_watch = text.lines().filter(|line| line.contains(" watch kind="));
-    assert!(of_watch.all(|line| !line.ends_with("client error (Connect)")), "{text}");
+    let of_watch: Vec<&str> = text.lines().filter(|line| line.contains(" watch kind=")).collect();
+    assert!(!of_watch.is_empty(), "{text}");
+    assert!(of_watch.iter().all(|line| !line.ends_with("client error (Connect)")), "{text}");
 
     // Once the past is gone a list is needed. While that is refused, the watch fails, however often it begins anew.
     may(&cluster, &["get", "watch", "create", "update", "patch"]).await;

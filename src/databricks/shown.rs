@@ -33,16 +33,25 @@ pub fn plain(text: &str) -> String {
     for char in text.chars() {
         match char {
             '\t' | '\n' | '\r' => shown.extend(char.escape_default()),
-            '\u{61c}'
+            '\u{ad}'
+            | '\u{61c}'
+            | '\u{180e}'
             | '\u{200b}'..='\u{200f}'
             | '\u{2028}'..='\u{202e}'
             | '\u{2060}'..='\u{206f}'
-            | '\u{feff}' => shown += &format!("\\u{:04x}", u32::from(char)),
-            char if char.is_control() => shown += &format!("\\u{:04x}", u32::from(char)),
+            | '\u{feff}'
+            | '\u{fff9}'..='\u{fffb}'
+            | '\u{e0000}'..='\u{e007f}' => shown += &escaped(char),
+            char if char.is_control() => shown += &escaped(char),
             char => shown.push(char),
         }
     }
     shown
+}
+
+/// In the way of JSON, which knows no more than sixteen bits at a time.
+fn escaped(char: char) -> String {
+    char.encode_utf16(&mut [0; 2]).iter().map(|unit| format!("\\u{unit:04x}")).collect()
 }
 
 /// What serde says without the value it says it about, and without the position, which changes from try to try.

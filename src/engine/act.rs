@@ -83,7 +83,7 @@ impl Work<'_> {
         let look = Look::told(seen);
         let changes = self.changes(known, &look)?;
         // It was sent a moment ago.
-        let step = decide(&View { due: false, ..self.view(&look, &changes)? });
+        let step = decide(&View { resend: false, ..self.view(&look, &changes)? });
         self.tell(known, &look, step)
     }
 
@@ -262,6 +262,7 @@ impl Work<'_> {
         }
         let _one_at_a_time = self.guard(known, Some(&want), Some(&seen)).await?;
         let now: Vec<&str> = fields.iter().map(String::as_str).collect();
+        self.remember(|m| m.sent = Some(tokio::time::Instant::now()));
         let told = match self.driver.update(&known.writer, &seen, &want, &now).await {
             // It went away, or a replica lags: looking again will tell.
             Err(Error::Terminal { reason: Reason::ExternalResourceMissing, message }) => {
@@ -277,21 +278,25 @@ impl Work<'_> {
         known.admission.session.snapshots.amend(self.driver, &key.within, &told.id, Some(&told)).await;
         let paths: Vec<String> = fields.iter().map(|f| camel(f)).collect();
         let text = paths.join(", ");
-        let reason = if drifted { EventReason::DriftCorrected } else { EventReason::Updated };
-        self.subject.note(false, reason, text);
+        let generation = self.subject.object.metadata.generation.unwrap_or_default();
+        // What is sent again has been going on since it was sent first, and is no news.
+        let again = |o: &Operation| o.generation == generation && o.paths.iter().any(|p| paths.contains(p));
+        let before = self.subject.status_mut()?.operation.take().filter(again);
+        let news = before.as_ref().is_none_or(|before| before.paths != paths);
+        if news {
+            let reason = if drifted { EventReason::DriftCorrected } else { EventReason::Updated };
+            self.subject.note(false, reason, text);
+        }
         // It may have given up the name that they want.
         self.engine.claims.losers(&self.subject.who).iter().for_each(|who| self.engine.wake.wake(who));
         let open = self.driver.changes(&want, &told)?.iter().any(|c| matches!(c.when, When::Now));
         let pending = matches!(told.about.phase, Phase::Pending(_));
-        let generation = self.subject.object.metadata.generation.unwrap_or_default();
         let unbound = self.subject.status_mut()?.external.is_none();
         let restored = self.restored(&seen)?;
         let bind = unbound.then(|| self.external(known, &told, restored));
-        self.remember(|m| m.sent = Some(tokio::time::Instant::now()));
+        self.subject.sent = true;
         let status = self.subject.status_mut()?;
         status.external = status.external.take().or(bind);
-        // What is sent again has been going on since it was sent first.
-        let before = status.operation.take().filter(|o| o.generation == generation && !o.paths.is_empty());
         let since = before.map_or_else(|| seconds(Timestamp::now()), |operation| operation.since);
         status.operation = (open || pending).then_some(Operation { paths, generation, since });
         self.told(known, told)

@@ -76,6 +76,8 @@ pub struct Pass {
     pub resolved: bool,
     /// The reason of a condition `Ready` that is True.
     pub ready: Reason,
+    /// A change was accepted in this pass, and may show soon.
+    pub sent: bool,
     /// How often to compare with the account; `None` is never.
     pub resync: Option<Duration>,
     /// Now.
@@ -384,6 +386,7 @@ fn requeue(outcome: &Outcome, pass: &Pass, pace: &Pace) -> Option<Duration> {
         Outcome::Again => Duration::ZERO,
         Outcome::Limited(after) => *after,
         Outcome::Progress { .. } => up_to(doubled(pace.poll_min, pace.poll_max)),
+        Outcome::Refused { .. } if pass.sent => pace.poll_min,
         Outcome::Refused { .. } => pace.stalled.mul_f64(1.0 + 0.2 * pass.chance),
         Outcome::Blocked { .. } => pace.waiting.mul_f64(1.0 + 0.2 * pass.chance),
         Outcome::Failed(error) => match error {
@@ -428,6 +431,7 @@ mod tests {
             attempts: 0,
             resolved: true,
             ready: Reason::Available,
+            sent: false,
             resync: Some(Duration::from_secs(600)),
             now: Timestamp::from_second(1_000).unwrap(),
             chance: 0.5,
@@ -591,6 +595,10 @@ mod tests {
         assert!(delay(limited, 0) >= Duration::from_secs(40));
         assert_eq!(delay(Error::Conflict("x".into()), 0), Duration::ZERO);
         assert!(delay(Error::Conflict("x".into()), 3) > Duration::ZERO);
+        let refused = Outcome::Refused { reason: Reason::ApplyFailed, message: "x".into() };
+        let refused =
+            |sent| after(AnyStatus::default(), &refused, &Pass { sent, ..pass(1) }).requeue.unwrap();
+        assert!(refused(false) >= PACE.stalled && refused(true) == PACE.poll_min, "it may show soon");
         let never = Pass { resync: None, ..pass(1) };
         assert_eq!(after(AnyStatus::default(), &Outcome::Rest, &never).requeue, None);
     }

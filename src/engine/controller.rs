@@ -355,8 +355,8 @@ fn triggers(
                 vec![]
             }
             Ok(event) => {
-                // It comes before a LIST, and so tells nothing of whether that works.
-                if !matches!(event, watcher::Event::Init) {
+                // What comes while a LIST is under way tells nothing of whether all of it will.
+                if !matches!(event, watcher::Event::Init | watcher::Event::InitApply(_)) {
                     counts.queue.works(namespace.as_deref());
                     works.store(true, Ordering::Relaxed);
                 }
@@ -385,9 +385,13 @@ impl Iterator for Pauses {
         if self.works.swap(false, Ordering::Relaxed) {
             self.grown.reset();
         }
-        self.grown.next()
+        // kube makes them longer by chance.
+        self.grown.next().map(|pause| pause.min(LONGEST_PAUSE))
     }
 }
+
+/// Between two attempts of a watch.
+const LONGEST_PAUSE: Duration = Duration::from_secs(30);
 
 impl Backoff for Pauses {
     fn reset(&mut self) {}

@@ -29,7 +29,7 @@ pub struct View<'a> {
     /// A change or a creation that takes time.
     pub operation: Running,
     /// What was accepted and cannot be seen may be sent again: it was long ago, somebody asks for it, or more differs by now.
-    pub due: bool,
+    pub resend: bool,
 }
 
 /// What binds a Kubernetes object to one in the account.
@@ -304,7 +304,7 @@ fn differs(view: &View<'_>, changes: &[Change]) -> Step {
         return match view.operation {
             Running::No => Step::Update(now),
             // It may also be that somebody changed it back at that moment.
-            _ if view.due => Step::Update(now),
+            _ if view.resend => Step::Update(now),
             Running::Yes => wait(Reason::Provisioning, format!("Databricks is changing {}", words(&now))),
             Running::Overdue => refuse(
                 Reason::ApplyFailed,
@@ -379,7 +379,7 @@ mod tests {
             found,
             asked: false,
             operation: Running::No,
-            due: false,
+            resend: false,
         }
     }
 
@@ -461,8 +461,8 @@ mod tests {
         assert_eq!(word(&View { operation: Running::Yes, ..ours(&now) }), "wait Provisioning");
         assert_eq!(word(&View { operation: Running::Overdue, ..ours(&now) }), "refuse ApplyFailed");
         for operation in [Running::No, Running::Yes, Running::Overdue] {
-            assert_eq!(word(&View { operation, due: true, ..ours(&now) }), "update a", "{operation:?}");
-            assert_eq!(word(&View { operation, due: true, observe: true, ..ours(&now) }), "rest");
+            assert_eq!(word(&View { operation, resend: true, ..ours(&now) }), "update a", "{operation:?}");
+            assert_eq!(word(&View { operation, resend: true, observe: true, ..ours(&now) }), "rest");
         }
     }
 
@@ -484,7 +484,11 @@ mod tests {
         let late = seen(Phase::Pending("p".into()));
         let late = View { operation: Running::Overdue, ..view(Record::Bound, Found::Ours(&late, &[])) };
         assert_eq!(word(&late), "refuse ProvisioningFailed");
-        assert_eq!(word(&View { due: true, ..late }), "refuse ProvisioningFailed", "nothing is sent to it");
+        assert_eq!(
+            word(&View { resend: true, ..late }),
+            "refuse ProvisioningFailed",
+            "nothing is sent to it"
+        );
     }
 
     #[test]

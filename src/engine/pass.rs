@@ -107,7 +107,7 @@ pub struct Memory {
     pub delete_accepted: Option<tokio::time::Instant>,
     /// Databricks said that what we were to make is there already, although no listing had shown it.
     pub exists: Option<super::error::Error>,
-    /// When a change was accepted last that could not be seen at once.
+    /// When a change was sent last.
     pub sent: Option<tokio::time::Instant>,
     /// The last request for a pass, and when it was first seen.
     pub requested: Option<(String, tokio::time::Instant)>,
@@ -137,6 +137,8 @@ pub struct Subject {
     pub resolved: bool,
     /// It was let go: there is nothing left to write to.
     pub released: bool,
+    /// A change was accepted in this pass.
+    pub sent: bool,
     /// It carries a copy of the id in an annotation.
     pub annotated: bool,
     /// The id was just learnt: the status has to be written whatever happens.
@@ -175,6 +177,7 @@ impl Subject {
             due: None,
             resolved: kind == super::auth::KIND,
             released: false,
+            sent: false,
             annotated: kind != super::auth::KIND,
             must_record: false,
             begun: tokio::time::Instant::now(),
@@ -269,6 +272,7 @@ impl Subject {
             deleting: self.deleting(),
             attempts: self.count(engine, &outcome),
             ready,
+            sent: self.sent,
             resolved: self.resolved,
             resync: self.resync.map(|resync| self.due.unwrap_or(resync)),
             now: Timestamp::now(),

@@ -251,7 +251,7 @@ impl Work<'_> {
             found: look.found(changes),
             asked: self.management.external_id.is_some(),
             operation: self.operation(status.operation.as_ref()),
-            due: status.operation.as_ref().is_some_and(|sent| self.due(sent, changes)),
+            resend: status.operation.as_ref().is_some_and(|sent| self.resend(sent, changes)),
         })
     }
 
@@ -266,8 +266,8 @@ impl Work<'_> {
     }
 
     /// Whether what was accepted and cannot be seen may be sent again: Databricks gets a moment to show it. What is stalled is
-    /// looked at rarely anyway.
-    fn due(&self, sent: &Operation, changes: &[Change]) -> bool {
+    /// looked at rarely, unless something wakes it.
+    fn resend(&self, sent: &Operation, changes: &[Change]) -> bool {
         let status = self.subject.status.as_ref();
         let handled = status.ok().and_then(|status| status.last_handled_reconcile_at.as_ref());
         let token = self.subject.object.annotations().get(RECONCILE_REQUESTED);

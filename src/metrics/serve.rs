@@ -5,16 +5,17 @@
 
 use std::sync::Arc;
 
-use axum::Router;
 use axum::http::header::{ACCEPT, CONTENT_TYPE, WWW_AUTHENTICATE};
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
+use axum::{Extension, Router};
 use tokio::sync::Mutex;
 use tokio::time::Instant;
 
 use super::admit::{Guard, Refused};
 use super::{Metrics, plain};
+use crate::port::Peer;
 
 const OPENMETRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 const PROMETHEUS: &str = "text/plain; version=0.0.4; charset=utf-8";
@@ -22,7 +23,9 @@ const PROMETHEUS: &str = "text/plain; version=0.0.4; charset=utf-8";
 /// Answers a scrape; with a guard, of those whom it admits.
 pub fn answers(metrics: Arc<Metrics>, guard: Option<Guard>) -> Router {
     let source = Arc::new(Source { metrics, guard, last: Mutex::default() });
-    let scrape = move |headers: HeaderMap| async move { source.answer(&headers).await };
+    let scrape = move |Extension(peer): Extension<Peer>, headers: HeaderMap| async move {
+        source.answer(&peer, &headers).await
+    };
     Router::new().route("/metrics", get(scrape))
 }
 
@@ -35,12 +38,13 @@ struct Source {
 }
 
 impl Source {
-    async fn answer(&self, headers: &HeaderMap) -> Response {
+    async fn answer(&self, peer: &Peer, headers: &HeaderMap) -> Response {
         if let Some(guard) = &self.guard
             && let Err(refused) = guard.admit(headers).await
         {
             return refusal(refused);
         }
+        peer.is_let_in();
         let text = self.text().await;
         let accepts = headers.get(ACCEPT).and_then(|accept| accept.to_str().ok()).unwrap_or_default();
         // In the older form for who does not ask.

@@ -1,6 +1,7 @@
 //! The certificate of the metrics port: two files, which are read anew when they have changed, so that a certificate that
 //! was renewed counts without a restart. However long that takes, nobody waits for it.
 
+use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::pin::pin;
 use std::sync::{Arc, Mutex};
@@ -16,6 +17,9 @@ use tokio_rustls::TlsAcceptor;
 const LOOK: Duration = Duration::from_secs(1);
 /// Files of some kB take no longer, unless they are on a server that is gone, or are no files at all.
 const PATIENCE: Duration = Duration::from_secs(5);
+
+/// Of a file that is longer, the rest is not read, in bytes.
+const LONGEST: u64 = 1 << 20;
 
 /// Certificate and key, as they are in files.
 pub struct Tls {
@@ -87,7 +91,9 @@ impl Files {
     async fn read(&self) -> Result<Pems, String> {
         let Files { cert, key } = self.clone();
         let read = |flag: &str, path: &Path| {
-            std::fs::read(path).map_err(|e| format!("{flag} {} cannot be read: {e}", path.display()))
+            let mut text = vec![];
+            let read = std::fs::File::open(path).and_then(|file| file.take(LONGEST).read_to_end(&mut text));
+            read.map(|_| text).map_err(|e| format!("{flag} {} cannot be read: {e}", path.display()))
         };
         let both = move || {
             Ok(Pems { cert: read("--metrics-tls-cert", &cert)?, key: read("--metrics-tls-key", &key)? })

@@ -63,7 +63,7 @@ pub fn provider(collector: Collector) -> SdkTracerProvider {
         runtime: Handle::current(),
         resource: (&resource).into(),
         failing: Trouble::default(),
-        waiting: Arc::default(),
+        count: Arc::default(),
         losing: Trouble::default(),
     };
     // Said, so that it is not looked for in the environment.
@@ -82,8 +82,8 @@ fn processor(exporter: Exporter, delay: Duration) -> Counted {
         .with_max_export_batch_size(BATCH)
         .with_scheduled_delay(delay)
         .build();
-    let waiting = exporter.waiting.clone();
-    Counted { queue: BatchSpanProcessor::builder(exporter).with_batch_config(queue).build(), waiting }
+    let count = exporter.count.clone();
+    Counted { queue: BatchSpanProcessor::builder(exporter).with_batch_config(queue).build(), count }
 }
 
 /// Makes spans of `tracing` spans of a trace: what they are about, not where in the code they are.
@@ -101,11 +101,18 @@ where
         .with_context_activation(false)
 }
 
-/// The queue. It tells nobody what it drops, so what goes in is counted, and what comes out.
+/// The queue. It would tell nobody what it drops, so it is given no more than it has places for.
 #[derive(Debug)]
 struct Counted {
     queue: BatchSpanProcessor,
-    waiting: Arc<AtomicUsize>,
+    count: Arc<Count>,
+}
+
+/// Spans in the queue, and those that found it full since that was last told.
+#[derive(Debug, Default)]
+struct Count {
+    waiting: AtomicUsize,
+    lost: AtomicUsize,
 }
 
 impl SpanProcessor for Counted {
@@ -114,8 +121,11 @@ impl SpanProcessor for Counted {
     }
 
     fn on_end(&self, span: SpanData) {
-        self.waiting.fetch_add(1, Ordering::Relaxed);
-        self.queue.on_end(span);
+        let one_more = |waiting| (waiting < QUEUE).then_some(waiting + 1);
+        match self.count.waiting.try_update(Ordering::Relaxed, Ordering::Relaxed, one_more) {
+            Ok(_) => self.queue.on_end(span),
+            Err(_) => drop(self.count.lost.fetch_add(1, Ordering::Relaxed)),
+        }
     }
 
     fn force_flush(&self) -> OTelSdkResult {
@@ -138,8 +148,7 @@ struct Exporter {
     runtime: Handle,
     resource: ResourceAttributesWithSchema,
     failing: Trouble,
-    /// Spans that went into the queue and did not come out: more than have a place in it, once some were dropped.
-    waiting: Arc<AtomicUsize>,
+    count: Arc<Count>,
     losing: Trouble,
 }
 
@@ -161,12 +170,10 @@ impl Trouble {
 }
 
 impl Exporter {
-    /// So many have come out of the queue. Says if some never will, and when that is over.
-    fn came_out(&self, count: usize) {
-        // A smaller batch is all that there was. One that is just going in may be taken for lost, and come out.
-        let left = |waiting: usize| if count < BATCH { 0 } else { waiting.saturating_sub(count) };
-        let waiting = self.waiting.update(Ordering::Relaxed, Ordering::Relaxed, |it| left(it).min(QUEUE));
-        if left(waiting) > QUEUE {
+    /// So many have come out of the queue. Says if others found it full, and when that is over.
+    fn came_out(&self, spans: usize) {
+        self.count.waiting.fetch_sub(spans, Ordering::Relaxed);
+        if self.count.lost.swap(0, Ordering::Relaxed) > 0 {
             if self.losing.comes() {
                 tracing::warn!(
                     collector = self.url.authority(),
@@ -246,7 +253,7 @@ mod tests {
             runtime: Handle::current(),
             resource: ResourceAttributesWithSchema::default(),
             failing: Trouble::default(),
-            waiting: Arc::default(),
+            count: Arc::default(),
             losing: Trouble::default(),
         }
     }
@@ -293,31 +300,22 @@ mod tests {
             let both = ("traces come faster than they can be sent", "all traces can be sent again");
             assert_eq!((count(both.0), count(both.1)), (slow, over), "{}", log.text());
         };
-        let came = |spans: usize| exporter.waiting.fetch_add(spans, Ordering::Relaxed);
-        came(QUEUE + BATCH);
-        exporter.came_out(BATCH);
-        // The queue is full, and nothing is lost.
+        let round = |lost: usize| {
+            exporter.count.waiting.fetch_add(BATCH, Ordering::Relaxed);
+            exporter.count.lost.fetch_add(lost, Ordering::Relaxed);
+            exporter.came_out(BATCH);
+        };
+        round(0);
         said(0, 0);
         for _ in 0..3 {
-            came(4 * BATCH);
-            exporter.came_out(BATCH);
+            round(7);
+            round(0);
             said(1, 0);
         }
-        // All that is left.
-        for _ in 0..QUEUE / BATCH - 1 {
-            exporter.came_out(BATCH);
-        }
-        exporter.came_out(0);
-        advance(CALM / 2).await;
-        exporter.came_out(1);
-        said(1, 0);
         advance(CALM).await;
-        came(QUEUE + BATCH);
-        exporter.came_out(BATCH);
-        // What was dropped before does not count any more.
+        round(0);
         said(1, 1);
-        came(BATCH + 1);
-        exporter.came_out(BATCH);
+        round(1);
         said(2, 1);
     }
 
@@ -346,21 +344,30 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn each_span_that_ends_is_counted() {
-        let exporter = exporter("http://127.0.0.1:9/");
-        let waiting = exporter.waiting.clone();
+    async fn the_queue_is_given_no_more_than_it_has_places_for() {
+        let exporter = exporter(&collector(200).await);
+        let count = exporter.count.clone();
         // Fewer than a batch wait for others.
         let processor = processor(exporter, Duration::from_secs(3600));
         let provider = SdkTracerProvider::builder().with_span_processor(processor).build();
         let tracer = provider.tracer("test");
+        let now = || (count.waiting.load(Ordering::Relaxed), count.lost.load(Ordering::Relaxed));
         for _ in 0..BATCH - 1 {
             tracer.start("span").end();
         }
-        assert_eq!(waiting.load(Ordering::Relaxed), BATCH - 1);
+        assert_eq!(now(), (BATCH - 1, 0));
+        // As if others had come, too.
+        let others = QUEUE - BATCH;
+        count.waiting.fetch_add(others, Ordering::Relaxed);
+        for _ in 0..3 {
+            tracer.start("span").end();
+        }
+        // One of the three had a place.
+        assert_eq!(now(), (QUEUE, 2));
+        count.waiting.fetch_sub(others, Ordering::Relaxed);
         // From another thread, as it waits for the runtime.
         let ended = tokio::task::spawn_blocking(move || provider.shutdown_with_timeout(TIMEOUT));
-        // That nobody takes them is no matter here.
-        let _ = ended.await.unwrap();
-        assert_eq!(waiting.load(Ordering::Relaxed), 0);
+        ended.await.unwrap().unwrap();
+        assert_eq!(count.waiting.load(Ordering::Relaxed), 0, "all have come out");
     }
 }

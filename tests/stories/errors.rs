@@ -117,7 +117,7 @@ fn deaf() -> Fault {
     Fault { method: Some("PATCH".into()), path: ONE_LIST.into(), body: Some(json!({})), ..Fault::default() }
 }
 
-/// Covers LC-08, ER-01. A change that is accepted and not kept is sent again, ever more rarely; it is called stalled after
+/// Covers LC-08, ER-01. A change that is accepted and not kept is sent again, after a while; it is called stalled after
 /// `--operation-timeout`, stays so without a word more, and is carried out once that works.
 #[tokio::test]
 async fn what_is_accepted_and_not_kept_is_sent_again() {
@@ -145,6 +145,14 @@ async fn what_is_accepted_and_not_kept_is_sent_again() {
     assert!(gaps(&sent).iter().all(|gap| *gap >= 1_000), "{:?}", gaps(&sent));
     let still = story.get(LIST, "office").await;
     assert_eq!(still["metadata"]["resourceVersion"], stalled["metadata"]["resourceVersion"]);
+    let events = story.kubectl(&["get", "events.events.k8s.io", "-o", "json"]).await.unwrap();
+    let events: Value = serde_json::from_str(&events).unwrap();
+    let updated: Vec<&Value> =
+        events["items"].as_array().unwrap().iter().filter(|event| event["reason"] == "Updated").collect();
+    assert!(
+        matches!(updated[..], [one] if one["series"].is_null()),
+        "what is sent again is no news: {updated:?}"
+    );
 
     story.account.clear_faults();
     story.wait_ready(LIST, "office").await;

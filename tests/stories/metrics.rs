@@ -286,11 +286,13 @@ async fn idle_connections_hold_up_nobody() {
     let idle = |port: SocketAddr| {
         let connected = connected.clone();
         tokio::spawn(async move {
-            // Until the operator is gone.
-            while let Ok(mut connection) = TcpStream::connect(port).await {
-                connected.fetch_add(1, Ordering::Relaxed);
+            let mut connection = TcpStream::connect(port).await.unwrap();
+            connected.fetch_add(1, Ordering::Relaxed);
+            // Until the story is over.
+            loop {
                 // It may be closed in whatever way.
                 let _ = connection.read(&mut [0]).await;
+                connection = TcpStream::connect(port).await.unwrap();
             }
         })
     };
@@ -313,6 +315,7 @@ async fn idle_connections_hold_up_nobody() {
     }
     story.apply(&list(&story, "office")).await;
     story.wait_ready(LIST, "office").await;
+    assert!(crowd.iter().all(|one| !one.is_finished()), "somebody could not connect again");
     crowd.iter().for_each(|one| one.abort());
     story.end().await;
 }
