@@ -129,6 +129,9 @@ pub fn conclude(status: AnyStatus, outcome: &Outcome, pass: &Pass, pace: &Pace) 
     Conclusion { notes: transitions(&before, &status), requeue: requeue(outcome, pass, pace), status }
 }
 
+/// The same for all, as how long it lasts changes from try to try.
+const LIMITED: &str = "the account's rate limit holds calls back";
+
 /// Whether the generation counts as processed: a failure that may pass leaves it open.
 fn processed(outcome: &Outcome) -> bool {
     !matches!(
@@ -160,8 +163,7 @@ fn verdicts(status: &AnyStatus, outcome: &Outcome, pass: &Pass) -> Option<Vec<Ve
             vec![v(Ready, true, pass.ready, ""), synced, refs]
         }
         Outcome::Limited(_) => {
-            let text = "the account's rate limit holds calls back";
-            vec![v(Ready, true, pass.ready, ""), v(Synced, false, Reason::RateLimited, text), refs]
+            vec![v(Ready, true, pass.ready, ""), v(Synced, false, Reason::RateLimited, LIMITED), refs]
         }
         Outcome::Suspended => {
             let text = "spec.suspend is true: no calls are made; the object in the account is left as it is";
@@ -220,8 +222,12 @@ fn transient(status: &AnyStatus, reason: Reason, message: &str, pass: &Pass) -> 
     if !status.is_true(Ready) || !current || pass.deleting {
         return Some(retrying(status, reason, message, pass));
     }
-    // A Ready object stays Ready; only a lasting failure is worth a write.
-    let worth = pass.attempts >= 3 && reason != Reason::RateLimited;
+    // A Ready object stays Ready; only a lasting failure is worth a write. A limit is not, but what was told of a failure before
+    // is not so any more.
+    let limited = reason == Reason::RateLimited;
+    let told = status.condition(Synced).is_some_and(|c| c.reason == Reason::Retrying.name());
+    let message = if limited { LIMITED } else { message };
+    let worth = pass.attempts >= 3 && (!limited || told);
     worth.then(|| {
         vec![
             kept(status, Ready).unwrap_or_else(|| v(Ready, true, pass.ready, "")),
@@ -516,6 +522,15 @@ mod tests {
         assert!(!edited.is_true(ConditionType::Ready) && edited.is_true(ConditionType::Reconciling));
         let lasting = after(ready(1), &blip, &Pass { attempts: 3, ..pass(1) }).status;
         assert!(lasting.is_true(ConditionType::Ready) && !lasting.is_true(ConditionType::Synced));
+
+        let limit = Error::Transient { reason: Reason::RateLimited, message: "for 3 s".into(), after: None };
+        let limit = Outcome::Failed(limit);
+        let limited = |status| after(status, &limit, &Pass { attempts: 9, ..pass(1) }).status;
+        assert_eq!(limited(ready(1)), ready(1), "a limit alone is not worth a write");
+        let told = limited(lasting);
+        let synced = told.condition(ConditionType::Synced).unwrap();
+        assert_eq!((&*synced.reason, &*synced.message), ("RateLimited", LIMITED));
+        assert_eq!(limited(told.clone()), told);
     }
 
     #[test]
