@@ -32,8 +32,9 @@ const PLACES: usize = 128;
 /// Those that are not let in yet, which cost no files. The kernel turns away the first that is too many, and who comes again
 /// comes seconds later; it may have a lower limit.
 const QUEUE: u32 = 4096;
-/// So long a newcomer may keep us waiting in any case. The queue moves on by all places in each.
-const MOMENT: Duration = Duration::from_millis(20);
+/// So long a newcomer may keep us waiting in any case. The queue moves on by all places in each. Much less would cut off who
+/// has asked already, where threads of ours do not get their turn on a busy machine.
+const MOMENT: Duration = Duration::from_millis(100);
 /// No connection lives for longer.
 const LONGEST: Duration = Duration::from_secs(30);
 
