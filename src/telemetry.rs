@@ -1,7 +1,7 @@
 //! Logs, traces, and what probes are answered.
 //!
 //! Nothing here can stop the operator: lines and spans wait in queues of a fixed size, and what finds its queue full is
-//! dropped; lines are counted then. One span, that of a pass over an object, gives each line about it the object's name; what is a span
+//! dropped, which is said. One span, that of a pass over an object, gives each line about it the object's name; what is a span
 //! and what is written is said where it happens, with the macros of `tracing`.
 
 use std::io::Write;

@@ -206,7 +206,7 @@ mod tests {
 
     use super::*;
 
-    /// Fails how, and after how long, if a server takes the call and answers with this and no more?
+    /// How long a call waits until it fails, where a server takes it and answers with this and no more.
     async fn waited<T>(
         answer: &'static [u8],
         call: impl AsyncFnOnce(kube::Api<CustomResourceDefinition>) -> kube::Result<T>,

@@ -277,7 +277,6 @@ impl Work<'_> {
         let key = self.driver.key(&want)?;
         known.admission.session.snapshots.amend(self.driver, &key.within, &told.id, Some(&told)).await;
         let paths: Vec<String> = fields.iter().map(|f| camel(f)).collect();
-        let text = paths.join(", ");
         let generation = self.subject.object.metadata.generation.unwrap_or_default();
         // What is sent again has been going on since it was sent first, and is no news.
         let again = |o: &Operation| o.generation == generation && o.paths.iter().any(|p| paths.contains(p));
@@ -285,7 +284,7 @@ impl Work<'_> {
         let news = before.as_ref().is_none_or(|before| before.paths != paths);
         if news {
             let reason = if drifted { EventReason::DriftCorrected } else { EventReason::Updated };
-            self.subject.note(false, reason, text);
+            self.subject.note(false, reason, paths.join(", "));
         }
         // It may have given up the name that they want.
         self.engine.claims.losers(&self.subject.who).iter().for_each(|who| self.engine.wake.wake(who));

@@ -70,10 +70,12 @@ impl Queue {
             Error::InitialListFailed(_) | Error::NoResourceVersion => true,
         };
         let (mut failing, now) = (self.failing.lock().expect("no panic while held"), Instant::now());
-        let before = failing.get(&namespace.map(str::to_owned));
-        let same = before.filter(|series| series.listing || now.duration_since(series.last) <= LULL);
+        let namespace = namespace.map(str::to_owned);
+        let same = failing
+            .get(&namespace)
+            .filter(|series| series.listing || now.duration_since(series.last) <= LULL);
         let first = same.map_or(now, |series| series.first);
-        failing.insert(namespace.map(str::to_owned), Failures { first, last: now, listing });
+        failing.insert(namespace, Failures { first, last: now, listing });
     }
 
     /// The watch has brought something, so it works.

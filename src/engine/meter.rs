@@ -18,7 +18,7 @@ use super::census::Queue;
 use super::conclude::Outcome;
 use super::error::Error;
 use super::pass::Engine;
-use super::status::Reason;
+use super::status::{Reason, age};
 
 /// What a pass came to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -200,9 +200,8 @@ impl OfKind {
     }
 }
 
-/// The clock of the API server may be ahead of ours.
 fn seconds_since(then: Timestamp) -> f64 {
-    Timestamp::now().duration_since(then).as_secs_f64().max(0.0)
+    age(then, Timestamp::now()).as_secs_f64()
 }
 
 type Labels<const N: usize> = [(&'static str, String); N];

@@ -20,7 +20,7 @@ use super::reason::EventReason;
 use super::reconcile::{Known, Work};
 use super::resource::{Change, Key, Lifecycle, Ownership, Phase};
 use super::spec::ManagementPolicy;
-use super::status::{External, Intent, Reason};
+use super::status::{External, Intent, Reason, age};
 use super::wake::Who;
 
 /// How fresh a reading has to be.
@@ -126,9 +126,7 @@ impl Work<'_> {
     /// there before. The key is the intent's, for the spec may have been changed since. What was made at another time may
     /// be somebody else's, or ours by a clock that is wrong: that is for a person to decide.
     async fn resolve_intent(&mut self, known: &Known, intent: &Intent) -> Result<()> {
-        // A clock that was set back makes the intent look as if it were to come: that is no age at all.
-        let age = Timestamp::now().duration_since(intent.time.0);
-        let age = if age.is_negative() { Duration::ZERO } else { age.unsigned_abs() };
+        let age = age(intent.time.0, Timestamp::now());
         let quarantine = self.engine.settings.quarantine;
         if age < quarantine {
             return Err(Error::Transient {

@@ -32,7 +32,7 @@ use super::observe::{Freshness, Look};
 use super::pass::{Ended, Engine, Subject};
 use super::resource::{Change, When};
 use super::spec::{DeletionPolicy, Management, ManagementPolicy};
-use super::status::{Operation, Reason};
+use super::status::{Operation, Reason, age};
 use super::wake::Who;
 
 /// One object of a managed kind under work.
@@ -262,7 +262,11 @@ impl Work<'_> {
         {
             return Running::No;
         }
-        if age(operation) > self.engine.settings.operation { Running::Overdue } else { Running::Yes }
+        if age(operation.since.0, Timestamp::now()) > self.engine.settings.operation {
+            Running::Overdue
+        } else {
+            Running::Yes
+        }
     }
 
     /// Whether what was accepted and cannot be seen may be sent again: Databricks gets a moment to show it. What is stalled is
@@ -274,7 +278,9 @@ impl Work<'_> {
         let asked = token.is_some() && token != handled;
         let more = |c: &Change| c.when == When::Now && !sent.paths.contains(&camel(c.field()));
         // A start of the operator forgets when it was sent last.
-        let last = self.remember(|m| m.sent).map_or_else(|| age(sent), |last| last.elapsed());
+        let last = self
+            .remember(|m| m.sent)
+            .map_or_else(|| age(sent.since.0, Timestamp::now()), |last| last.elapsed());
         asked || changes.iter().any(more) || last >= self.engine.settings.pace.poll_max
     }
 
@@ -292,10 +298,4 @@ impl Work<'_> {
             _ => Ok(vec![]),
         }
     }
-}
-
-/// How long it has been going on. A clock that was set back makes it look as if it were to come: that is no age at all.
-fn age(operation: &Operation) -> Duration {
-    let age = Timestamp::now().duration_since(operation.since.0);
-    Duration::try_from(age).unwrap_or_default()
 }

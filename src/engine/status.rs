@@ -3,6 +3,7 @@
 //! Nothing in it ticks: no counter, no time but that of a transition and of the intent.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 use k8s_openapi::jiff::Timestamp;
@@ -266,6 +267,11 @@ pub fn conditions(
 /// Kubernetes times have whole seconds; more would make every comparison differ after a round trip.
 pub fn seconds(now: Timestamp) -> Time {
     Time(Timestamp::from_second(now.as_second()).unwrap_or(now))
+}
+
+/// How long ago it was. The clock that wrote the time may be ahead of ours, or ours was set back: that is no age at all.
+pub fn age(since: Timestamp, now: Timestamp) -> Duration {
+    Duration::try_from(now.duration_since(since)).unwrap_or_default()
 }
 
 /// A text as it may be shown, cut at a character boundary.

@@ -17,7 +17,6 @@ use tokio_rustls::TlsAcceptor;
 const LOOK: Duration = Duration::from_secs(1);
 /// Files of some kB take no longer, unless they are on a server that is gone, or are no files at all.
 const PATIENCE: Duration = Duration::from_secs(5);
-
 /// Of a file that is longer, the rest is not read, in bytes.
 const LONGEST: u64 = 1 << 20;
 

@@ -12,7 +12,7 @@ use serde_json::Value;
 
 use super::{Census, gauge};
 use crate::engine::controller::condition;
-use crate::engine::status::{ConditionType, Reason};
+use crate::engine::status::{ConditionType, Reason, age};
 
 /// The longest times of a kind.
 #[derive(Default)]
@@ -24,14 +24,10 @@ pub(super) struct Longest {
 impl Longest {
     /// Takes one more object into account.
     pub(super) fn add(&mut self, object: &DynamicObject, now: Timestamp) {
-        self.not_ready = self.not_ready.max(age(now, not_ready_since(object)));
-        self.drift = self.drift.max(age(now, drifted_since(object)));
+        let age = |since: Option<Timestamp>| since.map(|since| age(since, now)).unwrap_or_default();
+        self.not_ready = self.not_ready.max(age(not_ready_since(object)));
+        self.drift = self.drift.max(age(drifted_since(object)));
     }
-}
-
-/// Nothing, where the clock that wrote the time is ahead of ours.
-fn age(now: Timestamp, since: Option<Timestamp>) -> Duration {
-    since.and_then(|since| Duration::try_from(now.duration_since(since)).ok()).unwrap_or_default()
 }
 
 fn changed(condition: &Value) -> Option<Timestamp> {
@@ -126,8 +122,16 @@ mod tests {
     #[test]
     fn a_clock_that_is_ahead_makes_no_age() {
         let now = Timestamp::now();
-        assert_eq!(age(now, None), Duration::ZERO);
-        assert_eq!(age(now, Some(now + Duration::from_secs(60))), Duration::ZERO);
-        assert_eq!(age(now, Some(now - Duration::from_secs(60))), Duration::from_secs(60));
+        let longest = |conditions: Value| {
+            let mut longest = Longest::default();
+            longest.add(&object(conditions), now);
+            (longest.not_ready, longest.drift)
+        };
+        let not_ready =
+            |at: Timestamp| json!([{"type": "Reconciling", "lastTransitionTime": at.to_string()}]);
+        let (none, minute) = (Duration::ZERO, Duration::from_secs(60));
+        assert_eq!(longest(json!([told("Ready", "True", "Available", 1)])), (none, none));
+        assert_eq!(longest(not_ready(now + minute)), (none, none));
+        assert_eq!(longest(not_ready(now - minute)), (minute, none));
     }
 }
