@@ -192,11 +192,14 @@ impl Work<'_> {
             Err(error @ Error::Unknown { .. }) => return Err(error),
             Err(error) => {
                 self.subject.status_mut()?.intent = None;
-                if matches!(error, Error::Terminal { reason: Reason::ExternalResourceMissing, .. }) {
-                    // What it is for is gone: a principal that was made anew has another id.
+                if error.is_rejected(Reason::ExternalResourceMissing) {
+                    // What it refers to does not exist. A principal that was created again has another id.
                     known.admission.session.forget_principals();
+                    let text = format!("{error}; correct what the spec refers to, or wait if that is new");
+                    return Err(Error::rejected(Reason::ReferenceNotFound, text));
                 }
-                if matches!(error, Error::Terminal { reason: Reason::AlreadyExists, .. }) {
+                if error.is_rejected(Reason::AlreadyExists) {
+                    self.name_taken(known);
                     // It may have come into being since the listing that this pass rested on, so a new one is read. If
                     // that does not show it either, this is the answer, without asking again.
                     known.admission.session.snapshots.forget(self.driver, &key.within).await;
@@ -265,8 +268,12 @@ impl Work<'_> {
         self.remember(|m| m.sent = Some(tokio::time::Instant::now()));
         let told = match self.driver.update(&known.writer, &seen, &want, &now).await {
             // It went away, or a replica lags: looking again will tell.
-            Err(Error::Terminal { reason: Reason::ExternalResourceMissing, message }) => {
+            Err(Error::Rejected { reason: Reason::ExternalResourceMissing, message, .. }) => {
                 return Err(Error::Conflict(message));
+            }
+            Err(error) if error.is_rejected(Reason::AlreadyExists) => {
+                self.name_taken(known);
+                return Err(error);
             }
             told => told?,
         };
@@ -288,6 +295,7 @@ impl Work<'_> {
         }
         // It may have given up the name that they want.
         self.engine.claims.losers(&self.subject.who).iter().for_each(|who| self.engine.wake.wake(who));
+        self.name_freed(known);
         let open = self.driver.changes(&want, &told)?.iter().any(|c| matches!(c.when, When::Now));
         let pending = matches!(told.about.phase, Phase::Pending(_));
         let unbound = self.subject.status_mut()?.external.is_none();
@@ -319,13 +327,14 @@ impl Work<'_> {
         }
         match self.driver.delete(&known.writer, &seen.id).await {
             Ok(()) => self.counts().wrote(Write::Delete),
-            Err(Error::Terminal { reason: Reason::ExternalResourceMissing, .. }) => {}
+            Err(error) if error.is_rejected(Reason::ExternalResourceMissing) => {}
             // A dependent in the account is no stale read: looking again at once would not help.
             Err(Error::Conflict(message)) => return Err(Error::waiting(Reason::ApplyFailed, message)),
             Err(error) => return Err(error),
         }
         let key = self.driver.key(&seen.state)?;
         known.admission.session.snapshots.amend(self.driver, &key.within, &seen.id, None).await;
+        self.name_freed(known);
         let before = self.remember(|m| m.delete_accepted.replace(tokio::time::Instant::now()));
         Ok(match before {
             None => Outcome::Again,
@@ -334,6 +343,19 @@ impl Work<'_> {
                 Outcome::Progress { reason: Reason::Deleting, message, sent: true }
             }
         })
+    }
+
+    /// Databricks says that the name is taken: whoever holds it may give it up soon, so that is waited for.
+    fn name_taken(&self, known: &Known) {
+        let account = known.admission.session.client.account_id();
+        self.engine.claims.name_taken(account, &self.subject.who);
+    }
+
+    /// A name may be free by now: those who wait for one of this kind try again.
+    fn name_freed(&self, known: &Known) {
+        let account = known.admission.session.client.account_id();
+        let waiting = self.engine.claims.name_freed(account, &self.subject.who);
+        waiting.iter().for_each(|who| self.engine.wake.wake(who));
     }
 
     /// Where changes in the account are counted.

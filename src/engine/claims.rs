@@ -61,6 +61,8 @@ pub struct Claims {
 struct Table {
     slots: HashMap<Claim, Slot>,
     of: HashMap<Who, HashSet<Claim>>,
+    /// Those whose name is taken in the account, by account and kind.
+    without_name: HashMap<(String, String), BTreeSet<Who>>,
 }
 
 #[derive(Default)]
@@ -148,6 +150,20 @@ impl Claims {
         losers
     }
 
+    /// Databricks refused the name that an object wants because it is taken.
+    pub fn name_taken(&self, account_id: &str, who: &Who) {
+        let mut table = self.all.lock().expect("no panic while held");
+        let slot = (account_id.to_owned(), who.kind.clone());
+        table.without_name.entry(slot).or_default().insert(who.clone());
+    }
+
+    /// An object gave up its name, or may have. Returns the others of its kind that wait for one.
+    pub fn name_freed(&self, account_id: &str, who: &Who) -> Vec<Who> {
+        let mut table = self.all.lock().expect("no panic while held");
+        let waiting = table.without_name.remove(&(account_id.to_owned(), who.kind.clone()));
+        waiting.into_iter().flatten().filter(|other| other != who).collect()
+    }
+
     /// Drops all that an object claimed. Returns who may have a chance now.
     pub fn release(&self, who: &Who) -> Vec<Who> {
         self.keep_only(who, &[])
@@ -213,6 +229,16 @@ mod tests {
         let mut freed = claims.release(&who("newer"));
         freed.sort();
         assert_eq!(freed, [who("forged"), who("third")]);
+    }
+
+    #[test]
+    fn those_without_a_name_are_woken_once_when_one_is_given_up() {
+        let claims = Claims::default();
+        claims.name_taken("acc", &who("second"));
+        claims.name_taken("acc", &who("third"));
+        assert_eq!(claims.name_freed("other", &who("first")), []);
+        assert_eq!(claims.name_freed("acc", &who("second")), [who("third")]);
+        assert_eq!(claims.name_freed("acc", &who("first")), []);
     }
 
     #[test]

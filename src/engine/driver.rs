@@ -211,7 +211,9 @@ impl<R: ExternalResource> Driver for Adapter<R> {
             let made = R::create(&writer, &want).await.map_err(|error| match error {
                 CallError::Api(error) => unless_unknown(error),
                 // The kind knows that it was refused.
-                CallError::Sharpened(error @ (Error::Terminal { .. } | Error::Waiting { .. })) => error,
+                CallError::Sharpened(
+                    error @ (Error::Terminal { .. } | Error::Rejected { .. } | Error::Waiting { .. }),
+                ) => error,
                 // An answer that could not be read says nothing about what happened.
                 CallError::Sharpened(error) => Error::Unknown { message: error.to_string() },
             })?;
