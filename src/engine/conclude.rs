@@ -150,6 +150,9 @@ pub fn weighed(outcome: Outcome, status: &AnyStatus, generation: i64) -> Outcome
     }
 }
 
+/// So many failures in a row are no blip.
+const LASTING: u32 = 3;
+
 /// The same for all, as how long it lasts changes from try to try.
 const LIMITED: &str = "the account's rate limit holds calls back";
 
@@ -219,7 +222,7 @@ fn failed(status: &AnyStatus, error: &Error, pass: &Pass) -> Option<Vec<Verdict>
     let blocked = |reason| blocked(status, reason, &with_way_out(error.to_string()), pass);
     match error {
         Error::Fenced => None,
-        Error::Conflict(_) if pass.attempts == 0 && !status.conditions.is_empty() => None,
+        Error::Conflict(_) if pass.attempts < LASTING && !status.conditions.is_empty() => None,
         Error::Conflict(_) if status.conditions.is_empty() => Some(begun()),
         Error::Conflict(message) => transient(status, Reason::Retrying, message, pass),
         Error::Terminal { .. } | Error::Rejected { .. } if pass.deleting => Some(blocked(Reason::ApiRefused)),
@@ -263,7 +266,7 @@ fn transient(status: &AnyStatus, reason: Reason, message: &str, pass: &Pass) -> 
     let limited = reason == Reason::RateLimited;
     let told = status.condition(Synced).is_some_and(|c| c.reason == Reason::Retrying.name());
     let message = if limited { LIMITED } else { message };
-    let worth = pass.attempts >= 3 && (!limited || told);
+    let worth = pass.attempts >= LASTING && (!limited || told);
     worth.then(|| {
         vec![
             kept(status, Ready).unwrap_or_else(|| v(Ready, true, pass.ready, "")),
@@ -275,8 +278,8 @@ fn transient(status: &AnyStatus, reason: Reason, message: &str, pass: &Pass) -> 
 
 /// The conditions of an object that was taken up and of which nothing can be said yet.
 pub fn begun() -> Vec<Verdict> {
-    use ConditionType::*;
     use ConditionStatus::*;
+    use ConditionType::*;
     let v = |kind, status| Verdict { kind, status, reason: Reason::Progressing, message: "begun".into() };
     vec![v(Ready, False), v(Synced, Unknown), v(ReferencesResolved, False), v(Reconciling, True)]
 }
@@ -343,12 +346,8 @@ fn kept(status: &AnyStatus, kind: ConditionType) -> Option<Verdict> {
 
 fn blocked(status: &AnyStatus, reason: Reason, message: &str, pass: &Pass) -> Vec<Verdict> {
     use ConditionType::*;
-    let v = |kind, status: bool, reason| Verdict {
-        kind,
-        status: status.into(),
-        reason,
-        message: message.into(),
-    };
+    let v =
+        |kind, status: bool, reason| Verdict { kind, status: status.into(), reason, message: message.into() };
     vec![
         v(Ready, false, Reason::Deleting),
         synced(status, Reason::Deleting, message, pass),
@@ -366,12 +365,8 @@ fn stalled(status: &AnyStatus, reason: Reason, message: &str, pass: &Pass) -> Ve
 
 fn waiting(status: &AnyStatus, reason: Reason, message: &str, pass: &Pass) -> Vec<Verdict> {
     use ConditionType::*;
-    let v = |kind, status: bool, reason| Verdict {
-        kind,
-        status: status.into(),
-        reason,
-        message: message.into(),
-    };
+    let v =
+        |kind, status: bool, reason| Verdict { kind, status: status.into(), reason, message: message.into() };
     if about_references(reason) {
         vec![
             v(Ready, false, reason),
@@ -386,12 +381,8 @@ fn waiting(status: &AnyStatus, reason: Reason, message: &str, pass: &Pass) -> Ve
 
 fn retrying(status: &AnyStatus, reason: Reason, message: &str, pass: &Pass) -> Vec<Verdict> {
     use ConditionType::*;
-    let v = |kind, status: bool, reason| Verdict {
-        kind,
-        status: status.into(),
-        reason,
-        message: message.into(),
-    };
+    let v =
+        |kind, status: bool, reason| Verdict { kind, status: status.into(), reason, message: message.into() };
     vec![
         v(Ready, false, reason),
         v(Synced, false, reason),
@@ -719,7 +710,8 @@ mod tests {
         assert_eq!(is(&waits), "Unknown");
         assert_eq!(is(&after(waits, &not_ready, &pass(2)).status), "Unknown", "nor the next time");
         assert_eq!(is(&after(ready(1), &not_ready, &pass(1)).status), "True", "this one was compared");
-        let progress = Outcome::Progress { reason: Reason::Provisioning, message: "begun".into(), sent: true };
+        let progress =
+            Outcome::Progress { reason: Reason::Provisioning, message: "begun".into(), sent: true };
         assert_eq!(is(&after(ready(1), &progress, &pass(2)).status), "Unknown");
     }
 
