@@ -61,8 +61,16 @@ pub struct Claims {
 struct Table {
     slots: HashMap<Claim, Slot>,
     of: HashMap<Who, HashSet<Claim>>,
-    /// Those whose name is taken in the account, by account and kind: the key each has, if it exists, and the one it wants.
-    without_name: HashMap<(String, String), BTreeMap<Who, (Option<Key>, Key)>>,
+    /// Those whose name is taken in the account, by account and kind.
+    without_name: HashMap<(String, String), BTreeMap<Who, Exchange>>,
+}
+
+/// An object whose name is taken.
+struct Exchange {
+    /// The key that it has, if it exists.
+    has: Option<Key>,
+    /// The key that it wants.
+    wants: Key,
 }
 
 #[derive(Default)]
@@ -158,14 +166,13 @@ impl Claims {
         let mut table = self.all.lock().expect("no panic while held");
         let slot = (account_id.to_owned(), who.kind.clone());
         let waiting = table.without_name.entry(slot).or_default();
-        waiting.insert(who.clone(), (has.cloned(), wants.clone()));
+        waiting.insert(who.clone(), Exchange { has: has.cloned(), wants: wants.clone() });
         let Some(has) = has else { return false };
         let mut next = wants;
         for _ in 0..waiting.len() {
-            let holder = waiting.values().find(|(other, _)| other.as_ref() == Some(next));
-            match holder {
-                Some((_, wanted)) if wanted == has => return true,
-                Some((_, wanted)) => next = wanted,
+            match waiting.values().find(|other| other.has.as_ref() == Some(next)) {
+                Some(holder) if holder.wants == *has => return true,
+                Some(holder) => next = &holder.wants,
                 None => return false,
             }
         }
