@@ -1,10 +1,12 @@
 //! Plain collections, one line of [`COLLECTIONS`] each: list (a bare array), create, read, update, delete.
 //!
 //! Documented: the verbs, the fields, that names are unique where it says so, that an object in use cannot be
-//! deleted. Assumed: the codes of these two refusals, and that an update answers with the object.
+//! deleted. Observed by others: the forms of that refusal, and that it outlasts the workspace for a while. Assumed: the code
+//! for a taken name, that an update answers with the object, and that fields which only an answer has are ignored.
 
 use serde_json::{Map, Value, json};
 
+use crate::refusals;
 use crate::schema::{Field, Kind, check_full, check_partial};
 use crate::wire::{Answer, Reply, Request};
 use crate::world::World;
@@ -26,7 +28,7 @@ pub(crate) struct Collection {
 
 const AWS_ROLE: &[Field] = &[Field::new(
     "sts_role",
-    Kind::Object(&[Field::new("role_arn", Kind::StartsWith("arn:aws")).required()]),
+    Kind::Object(&[Field::new("role_arn", Kind::RoleArn).required()]),
 )
 .required()];
 
@@ -58,7 +60,7 @@ pub(crate) fn serve(world: &mut World, collection: &Collection, request: &Reques
             request.no_body()?;
             Ok(Reply::json(200, json!(world.list(collection.path))))
         }
-        ("POST", []) => create(world, collection, request.object()?),
+        ("POST", []) => create(world, collection, body(collection, request)?),
         ("GET", [id]) => {
             request.no_body()?;
             let found = world.read(collection.path, id);
@@ -68,9 +70,18 @@ pub(crate) fn serve(world: &mut World, collection: &Collection, request: &Reques
             request.no_body()?;
             delete(world, collection, id)
         }
-        (verb, [id]) if Some(verb) == collection.update => update(world, collection, id, request.object()?),
+        (verb, [id]) if Some(verb) == collection.update => {
+            update(world, collection, id, body(collection, request)?)
+        }
         _ => Err(Reply::no_endpoint(request)),
     }
+}
+
+/// The body without the fields that only an answer has.
+fn body(collection: &Collection, request: &Request) -> Result<Map<String, Value>, Reply> {
+    let mut body = request.object()?;
+    body.retain(|name, _| !["account_id", "creation_time", collection.id].contains(&name.as_str()));
+    Ok(body)
 }
 
 fn unknown(collection: &Collection, id: &str) -> Reply {
@@ -80,6 +91,9 @@ fn unknown(collection: &Collection, id: &str) -> Reply {
 fn create(world: &mut World, collection: &Collection, mut body: Map<String, Value>) -> Answer {
     check_full(&body, collection.fields)?;
     refuse_taken_name(world, collection, &body, None)?;
+    if collection.path == "credentials" {
+        refusals::check_role(world)?;
+    }
     let id = world.new_uuid();
     body.insert(collection.id.to_owned(), json!(id));
     body.insert("account_id".to_owned(), json!(world.account_id));
@@ -132,16 +146,21 @@ fn delete(world: &mut World, collection: &Collection, id: &str) -> Answer {
     let Some(value) = world.store.get(collection.path, id).cloned() else {
         return Err(unknown(collection, id));
     };
-    for (user, field) in collection.used_by {
-        let users = world.store.list(user);
-        if let Some((user_id, _)) = users.iter().find(|(_, value)| value.get(field) == Some(&json!(id))) {
-            let message =
-                format!("Unable to delete, {} {id} is being used by {user} {user_id}", collection.path);
-            return Err(Reply::state(message));
-        }
+    if let Some(user) = user_of(world, collection, id) {
+        return Err(refusals::in_use(world, collection.path, id, &user));
     }
     world.remove(collection.path, id);
     Ok(Reply::json(200, value))
+}
+
+/// Who uses an object, or did until a moment ago.
+fn user_of(world: &World, collection: &Collection, id: &str) -> Option<String> {
+    let since_ms = world.now().saturating_sub(world.settings.release_ms);
+    collection.used_by.iter().find_map(|(user, field)| {
+        let gone = world.store.removed_since(user, since_ms);
+        let mut users = world.store.list(user).into_iter().chain(gone);
+        users.find(|(_, value)| value.get(field) == Some(&json!(id))).map(|(user_id, _)| user_id.to_owned())
+    })
 }
 
 #[cfg(test)]

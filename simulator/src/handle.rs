@@ -32,7 +32,7 @@ pub struct Config {
     pub client_secret: String,
     /// First settings.
     pub settings: Settings,
-    /// Puts a workspace, its credentials and an IP access list into the account for the demo to find.
+    /// Puts a workspace, its credentials and an IP access list into the account for the demo to find; ids are then small.
     pub seed_demo: bool,
 }
 
@@ -67,10 +67,11 @@ impl Simulator {
     pub async fn start(config: Config) -> io::Result<Self> {
         let listener = TcpListener::bind(config.listen).await?;
         let address = listener.local_addr()?;
-        let Config { account_id, client_id, client_secret, settings, .. } = config;
+        let Config { account_id, client_id, client_secret, mut settings, seed_demo, .. } = config;
+        settings.small_ids |= seed_demo;
         let mut world = World::new(account_id.clone(), client_id.clone(), client_secret.clone(), settings);
         objects::seed(&mut world);
-        if config.seed_demo {
+        if seed_demo {
             objects::seed_demo(&mut world).map_err(io::Error::other)?;
         }
         let shared = Shared::new(world);

@@ -9,6 +9,10 @@ use crate::store::shown;
 use crate::world::World;
 use crate::{collections, scim, workspaces};
 
+/// The ids that `config/demo` refers to.
+const DEMO_CREDENTIALS: &str = "11111111-2222-4333-8444-000000000001";
+const DEMO_STORAGE: &str = "11111111-2222-4333-8444-000000000002";
+
 /// The field that holds the id of a collection's objects.
 fn id_field(collection: &str) -> Result<&'static str, String> {
     match collection {
@@ -92,8 +96,11 @@ fn defaults(world: &mut World, collection: &str) -> Map<String, Value> {
         "Groups" => json!({"id": number.to_string(), "meta": {"resourceType": "Group"}}),
         "ServicePrincipals" => json!({"id": number.to_string(), "applicationId": uuid, "active": true}),
         plain => {
-            let field = id_field(plain).unwrap_or("id");
-            json!({field: uuid, "account_id": world.account_id, "creation_time": now})
+            let (field, name) =
+                collections::find(plain).map_or(("id", "name"), |found| (found.id, found.name));
+            json!({
+                field: uuid, name: format!("{plain}-{uuid}"), "account_id": world.account_id, "creation_time": now,
+            })
         }
     };
     let Value::Object(mut defaults) = value else { return Map::new() };
@@ -183,13 +190,13 @@ pub(crate) fn seed(world: &mut World) {
 pub(crate) fn seed_demo(world: &mut World) -> Result<(), String> {
     let role = "arn:aws:iam::111122223333:role/databricks-legacy";
     let credentials = json!({
-        "credentials_name": "legacy", "aws_credentials": {"sts_role": {"role_arn": role}},
+        "credentials_id": DEMO_CREDENTIALS, "credentials_name": "legacy",
+        "aws_credentials": {"sts_role": {"role_arn": role}},
     });
-    let credentials = insert(world, "credentials", credentials)?;
-    let storage = world.new_uuid();
+    insert(world, "credentials", credentials)?;
     let workspace = json!({
-        "workspace_name": "legacy", "credentials_id": credentials["credentials_id"],
-        "storage_configuration_id": storage,
+        "workspace_name": "legacy", "credentials_id": DEMO_CREDENTIALS,
+        "storage_configuration_id": DEMO_STORAGE,
     });
     insert(world, "workspaces", workspace)?;
     let office = json!({"label": "office", "ip_addresses": ["203.0.113.0/24"]});

@@ -11,8 +11,8 @@ use crate::wire::Reply;
 pub(crate) enum Kind {
     /// Text of this many characters.
     Text(usize, usize),
-    /// Text with this beginning.
-    StartsWith(&'static str),
+    /// The ARN of an IAM role.
+    RoleArn,
     Uuid,
     Bool,
     TextList,
@@ -75,8 +75,8 @@ fn check_value(name: &str, value: &Value, kind: &Kind) -> Result<(), Reply> {
             length if (*min..=*max).contains(&length) => Ok(()),
             length => bad(&format!("must have {min} to {max} characters, has {length}")),
         },
-        Kind::StartsWith(beginning) if text()?.starts_with(beginning) => Ok(()),
-        Kind::StartsWith(beginning) => bad(&format!("must start with '{beginning}'")),
+        Kind::RoleArn if is_role_arn(text()?) => Ok(()),
+        Kind::RoleArn => bad("must be the ARN of an IAM role, arn:aws:iam::<12 digits>:role/<name>"),
         Kind::Uuid if is_uuid(text()?) => Ok(()),
         Kind::Uuid => bad("must be a UUID"),
         Kind::Bool if value.is_boolean() => Ok(()),
@@ -100,6 +100,17 @@ fn check_value(name: &str, value: &Value, kind: &Kind) -> Result<(), Reply> {
 
 fn wrong_type(name: &str, expected: &str) -> Reply {
     Reply::malformed(format!("Could not parse request object: expected {expected} at '{name}'"))
+}
+
+fn is_role_arn(text: &str) -> bool {
+    let parts: Vec<&str> = text.splitn(6, ':').collect();
+    let ["arn", partition, "iam", "", account, resource] = parts.as_slice() else { return false };
+    let name = resource.strip_prefix("role/").unwrap_or_default();
+    matches!(*partition, "aws" | "aws-cn" | "aws-us-gov")
+        && account.len() == 12
+        && account.bytes().all(|digit| digit.is_ascii_digit())
+        && !name.is_empty()
+        && name.bytes().all(|byte| byte.is_ascii_graphic())
 }
 
 /// Whether the text is a UUID in its canonical form: lower case, with hyphens.

@@ -15,6 +15,10 @@ pub struct Settings {
     pub provisioning_ms: u64,
     /// How long a deleted workspace stays `CANCELLING` before it is gone.
     pub deletion_ms: u64,
+    /// How long after a workspace is gone its credentials still count as in use.
+    pub release_ms: u64,
+    /// The form in which the deletion of an object in use is refused.
+    pub in_use: InUse,
     /// How long after `RUNNING` the permission assignment API still refuses the workspace.
     pub federation_delay_ms: u64,
     /// How long a token is accepted.
@@ -26,6 +30,9 @@ pub struct Settings {
     pub caller_ip: Option<Ipv4Addr>,
     /// The next workspace to be provisioned fails with this `workspace_status_message`.
     pub fail_next_workspace: Option<String>,
+    /// So many of the next POSTs of credentials, and of workspaces with credentials, are refused as if the role were too new,
+    /// in all wordings by turns.
+    pub fail_next_credentials: usize,
     /// The next PUT of a permission assignment answers 200 with this `error`, and changes nothing.
     pub fail_next_assignment: Option<String>,
     /// The account's prefix for `deployment_name`; without one, naming a deployment is refused.
@@ -36,6 +43,8 @@ pub struct Settings {
     pub get_lag_ms: u64,
     /// Every call takes at least this long (real time).
     pub latency_ms: u64,
+    /// Numeric ids made from now on are below 2^53, for clients that read numbers as floats; else none is.
+    pub small_ids: bool,
     /// Lists come in random order.
     pub shuffle: bool,
     /// Answers carry a field nobody has heard of.
@@ -59,16 +68,20 @@ impl Default for Settings {
             start_ms: 500,
             provisioning_ms: 2_000,
             deletion_ms: 1_000,
+            release_ms: 0,
+            in_use: InUse::InvalidState,
             federation_delay_ms: 0,
             token_lifetime_ms: 3_600_000,
             announced_expires_in: None,
             caller_ip: None,
             fail_next_workspace: None,
+            fail_next_credentials: 0,
             fail_next_assignment: None,
             deployment_prefix: None,
             list_lag_ms: 0,
             get_lag_ms: 0,
             latency_ms: 0,
+            small_ids: false,
             shuffle: false,
             unknown_fields: true,
             rate_limits: Vec::new(),
@@ -78,6 +91,22 @@ impl Default for Settings {
             rewrite_cidrs: false,
         }
     }
+}
+
+/// How the deletion of an object in use is refused: all of it was observed by others.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum InUse {
+    /// 400 `INVALID_STATE`.
+    InvalidState,
+    /// 400 with `MALFORMED_REQUEST: ...` as plain text.
+    MalformedText,
+    /// 409 with a body.
+    Conflict,
+    /// 409 without a body.
+    EmptyConflict,
+    /// All of these by turns.
+    Rotate,
 }
 
 /// At most `limit` calls of a class in any `window_ms`; more are answered 429.

@@ -62,9 +62,17 @@ impl Store {
         self.collections.get(collection)?.get(id)?.at(as_of_ms)
     }
 
-    /// Whether this id was ever given to an object, deleted since or not.
-    pub fn ever_had(&self, collection: &str, id: &str) -> bool {
-        self.collections.get(collection).is_some_and(|entries| entries.contains_key(id))
+    /// Ids of objects removed after this time, each with what it was last.
+    pub fn removed_since(&self, collection: &str, since_ms: u64) -> Vec<(&str, &Value)> {
+        let mut removed = Vec::new();
+        for (id, entry) in self.collections.get(collection).into_iter().flatten() {
+            if let [.., (_, Some(last)), (at_ms, None)] = entry.versions.as_slice()
+                && *at_ms > since_ms
+            {
+                removed.push((id.as_str(), last));
+            }
+        }
+        removed
     }
 
     /// Ids and objects as they are now, in order of creation.

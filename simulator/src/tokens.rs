@@ -71,7 +71,14 @@ pub(crate) fn metadata(world: &World, request: &Request) -> Answer {
         return Err(Reply::html(405, "HTTP method is not supported by this URL"));
     }
     let endpoint = format!("{}/oidc/accounts/{{account_id}}", base_url(request));
-    let body = json!({"oidc_endpoint": endpoint, "account_id": world.account_id, "cloud": "AWS"});
+    let body = json!({
+        "oidc_endpoint": endpoint,
+        "account_id": world.account_id,
+        "cloud": "AWS",
+        // Observed by others: clients that know the field take a host without it for one of a workspace.
+        "host_type": "account",
+        "token_federation_default_oidc_audiences": [world.account_id],
+    });
     Ok(Reply::json(200, body))
 }
 

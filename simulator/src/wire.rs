@@ -92,6 +92,11 @@ impl Reply {
         Self { status, content_type, headers: Vec::new(), content: Content::Json(value) }
     }
 
+    pub fn text(status: u16, text: impl Into<String>) -> Self {
+        let content_type = "text/plain;charset=utf-8".to_owned();
+        Self { status, content_type, headers: Vec::new(), content: Content::Text(text.into()) }
+    }
+
     pub fn empty(status: u16) -> Self {
         Self { status, content_type: String::new(), headers: Vec::new(), content: Content::Empty }
     }

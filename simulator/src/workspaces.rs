@@ -1,15 +1,19 @@
 //! Workspaces of an AWS account: provisioning takes time, updates depend on the state, deletion is not at once.
 //!
-//! What time does to a workspace is in `lifecycle`. Documented: fields, states, which field may change in which
-//! state. Observed by others: a workspace being provisioned cannot be deleted; its creator becomes its admin.
+//! What time does to a workspace is in `lifecycle`, what it refers to in `references`. Documented: fields, states, which
+//! field may change in which state, the mask `*`. Observed by others: a workspace being provisioned cannot be deleted;
+//! its creator becomes its admin; clients send `account_id` and fields that only an answer has, and these are ignored.
 //! Assumed: codes of refusals where not marked otherwise; that a masked-out field of a PATCH is left alone (AWS is
-//! reported to ignore the mask); that a repeated DELETE is accepted.
+//! reported to ignore the mask); that a value which is there already is no change; that a repeated DELETE is accepted;
+//! which regions there are.
 
 mod lifecycle;
+mod references;
 
 use serde_json::{Map, Value, json};
 use uuid::Uuid;
 
+use crate::refusals;
 use crate::schema::{Field, Kind, check_full, check_partial};
 use crate::store::shown;
 use crate::wire::{Answer, Reply, Request};
@@ -20,7 +24,7 @@ pub(crate) use lifecycle::{forget, settle};
 const FIELDS: &[Field] = &[
     Field::new("workspace_name", Kind::Text(1, 100)).required().immutable(),
     Field::new("deployment_name", Kind::Text(1, 64)).immutable(),
-    Field::new("aws_region", Kind::Text(1, 64)).required(),
+    Field::new("aws_region", Kind::OneOf(REGIONS)).required(),
     Field::new("credentials_id", Kind::Uuid),
     Field::new("storage_configuration_id", Kind::Uuid),
     Field::new("network_id", Kind::Uuid),
@@ -32,20 +36,45 @@ const FIELDS: &[Field] = &[
     Field::new("pricing_tier", Kind::OneOf(TIERS)).immutable(),
     Field::new("compute_mode", Kind::OneOf(&["HYBRID", "SERVERLESS"])).immutable(),
     Field::new("is_no_public_ip_enabled", Kind::Bool).immutable(),
-    Field::new("cloud", Kind::Text(0, 64)).immutable(),
 ];
 
 const TIERS: &[&str] = &["STANDARD", "PREMIUM", "ENTERPRISE", "DEDICATED", "COMMUNITY_EDITION", "UNKNOWN"];
 
-/// Fields that hold the id of an object of a collection.
-const REFERENCES: &[(&str, &str)] = &[
-    ("credentials_id", "credentials"),
-    ("storage_configuration_id", "storage-configurations"),
-    ("network_id", "networks"),
-    ("private_access_settings_id", "private-access-settings"),
-    ("managed_services_customer_managed_key_id", "customer-managed-keys"),
-    ("storage_customer_managed_key_id", "customer-managed-keys"),
-    ("network_connectivity_config_id", "network-connectivity-configs"),
+const REGIONS: &[&str] = &[
+    "ap-northeast-1",
+    "ap-northeast-2",
+    "ap-south-1",
+    "ap-southeast-1",
+    "ap-southeast-2",
+    "ap-southeast-3",
+    "ca-central-1",
+    "eu-central-1",
+    "eu-west-1",
+    "eu-west-2",
+    "eu-west-3",
+    "sa-east-1",
+    "us-east-1",
+    "us-east-2",
+    "us-gov-west-1",
+    "us-west-1",
+    "us-west-2",
+];
+
+/// Fields that a client may send and that have no effect: those that only an answer has, and leftovers of older versions.
+const IGNORED: &[&str] = &[
+    "account_id",
+    "azure_workspace_info",
+    "cloud",
+    "creation_time",
+    "customer_managed_key_id",
+    "effective_compute_mode",
+    "external_customer_info",
+    "gcp_workspace_sa",
+    "storage_mode",
+    "workspace_id",
+    "workspace_status",
+    "workspace_status_message",
+    "workspace_url",
 ];
 
 /// Changes that take a workspace in a network of Databricks back to `PROVISIONING`.
@@ -59,7 +88,7 @@ pub(crate) fn serve(world: &mut World, request: &Request, rest: &[&str]) -> Answ
     }
     match (request.method.as_str(), rest) {
         ("GET", []) => Ok(Reply::json(200, json!(world.list("workspaces")))),
-        ("POST", []) => create(world, request.object()?),
+        ("POST", []) => create(world, body(request)?),
         ("GET", [id]) => {
             world.read("workspaces", id).map(|value| Reply::json(200, value)).ok_or_else(|| unknown(id))
         }
@@ -73,24 +102,26 @@ pub(crate) fn unknown(id: &str) -> Reply {
     Reply::missing(format!("Workspace {id} does not exist"))
 }
 
+/// The body without what is ignored.
+fn body(request: &Request) -> Result<Map<String, Value>, Reply> {
+    let mut body = request.object()?;
+    body.retain(|name, _| !IGNORED.contains(&name.as_str()));
+    Ok(body)
+}
+
 fn create(world: &mut World, mut body: Map<String, Value>) -> Answer {
     check_full(&body, FIELDS)?;
     check_tags(&body)?;
-    check_references(world, &body)?;
-    let serverless = body.get("compute_mode") == Some(&json!("SERVERLESS"));
-    for field in ["credentials_id", "storage_configuration_id"] {
-        match (body.contains_key(field), serverless) {
-            (true, true) => {
-                return Err(Reply::invalid(format!("{field} is not allowed for compute mode SERVERLESS")));
-            }
-            (false, false) => return Err(Reply::invalid(format!("Missing required field: {field}"))),
-            _ => {}
-        }
+    check_compute_mode(&body)?;
+    references::check(world, &body, None)?;
+    if body.contains_key("credentials_id") {
+        refusals::check_role(world)?;
     }
     let deployment = deployment_name(world, body.get("deployment_name").and_then(Value::as_str))?;
     let id = world.new_number();
-    // `cloud` is ignored and `is_no_public_ip_enabled` never shown (documented).
-    body.retain(|name, _| name != "cloud" && name != "is_no_public_ip_enabled");
+    let serverless = body.get("compute_mode") == Some(&json!("SERVERLESS"));
+    // `is_no_public_ip_enabled` is never shown (documented).
+    body.remove("is_no_public_ip_enabled");
     body.entry("pricing_tier").or_insert(json!("PREMIUM"));
     body.entry("compute_mode").or_insert(json!("HYBRID"));
     body.insert("storage_mode".into(), json!(if serverless { "DEFAULT_STORAGE" } else { "CUSTOMER_HOSTED" }));
@@ -107,6 +138,20 @@ fn create(world: &mut World, mut body: Map<String, Value>) -> Answer {
     Ok(Reply::json(201, shown(&value)))
 }
 
+fn check_compute_mode(body: &Map<String, Value>) -> Result<(), Reply> {
+    let serverless = body.get("compute_mode") == Some(&json!("SERVERLESS"));
+    for field in ["credentials_id", "storage_configuration_id"] {
+        match (body.contains_key(field), serverless) {
+            (true, true) => {
+                return Err(Reply::invalid(format!("{field} is not allowed for compute mode SERVERLESS")));
+            }
+            (false, false) => return Err(Reply::invalid(format!("Missing required field: {field}"))),
+            _ => {}
+        }
+    }
+    Ok(())
+}
+
 fn check_tags(body: &Map<String, Value>) -> Result<(), Reply> {
     for (key, value) in body.get("custom_tags").and_then(Value::as_object).into_iter().flatten() {
         let value_length = value.as_str().unwrap_or_default().chars().count();
@@ -114,17 +159,6 @@ fn check_tags(body: &Map<String, Value>) -> Result<(), Reply> {
             return Err(Reply::invalid(format!(
                 "Invalid custom tag '{key}': keys have 1-127 characters, values 0-255"
             )));
-        }
-    }
-    Ok(())
-}
-
-/// Assumed: only ids made here can be told from ids of objects that are not simulated, so others are accepted.
-fn check_references(world: &World, body: &Map<String, Value>) -> Result<(), Reply> {
-    for (field, collection) in REFERENCES {
-        let Some(id) = body.get(*field).and_then(Value::as_str) else { continue };
-        if world.store.ever_had(collection, id) && world.store.get(collection, id).is_none() {
-            return Err(Reply::invalid(format!("{field} {id} does not exist")));
         }
     }
     Ok(())
@@ -155,23 +189,23 @@ fn deployment_name(world: &World, wanted: Option<&str>) -> Result<String, Reply>
 }
 
 fn patch(world: &mut World, id: &str, request: &Request) -> Answer {
-    let mut changes = request.object()?;
+    let mut changes = body(request)?;
     let Some(Value::Object(mut workspace)) = world.store.get("workspaces", id).cloned() else {
         return Err(unknown(id));
     };
     check_partial(&changes, FIELDS)?;
     check_tags(&changes)?;
     apply_mask(world, request, &mut changes)?;
-    check_references(world, &changes)?;
-    // Documented: the last tag cannot be removed.
+    // Documented: the last tag cannot be removed, and the address setting is for a create only.
     changes.retain(|name, value| name != "custom_tags" || *value != json!({}));
+    changes.remove("is_no_public_ip_enabled");
+    changes.retain(|name, value| !is_kept(name, value, &workspace));
+    references::check(world, &changes, Some(id))?;
     let status = workspace["workspace_status"].as_str().unwrap_or_default().to_owned();
     for name in changes.keys() {
         check_change(name, &status, &workspace)?;
     }
-    let moved = DISRUPTIVE
-        .iter()
-        .any(|name| changes.contains_key(*name) && changes.get(*name) != workspace.get(*name));
+    let moved = DISRUPTIVE.iter().any(|name| changes.contains_key(*name));
     let managed_network = !workspace.contains_key("network_id");
     workspace.extend(changes);
     if status == "FAILED" || (moved && managed_network) {
@@ -188,13 +222,26 @@ fn patch(world: &mut World, id: &str, request: &Request) -> Answer {
     Ok(Reply::json(200, shown(&value)))
 }
 
-/// Leaves of the changes what the mask names. A masked field without a value would unset it, which no field allows.
+/// Whether the workspace has this value already. It shows its deployment's name with the prefix of the account.
+fn is_kept(name: &str, value: &Value, workspace: &Map<String, Value>) -> bool {
+    let shown = workspace.get(name);
+    let prefixed = || {
+        let (shown, sent) = (shown.and_then(Value::as_str), value.as_str());
+        shown.zip(sent).is_some_and(|(shown, sent)| shown.ends_with(&format!("-{sent}")))
+    };
+    shown == Some(value) || (name == "deployment_name" && prefixed())
+}
+
+/// Leaves of the changes what the mask names; `*` names all. A masked field without a value would unset it, which no field allows.
 fn apply_mask(world: &World, request: &Request, changes: &mut Map<String, Value>) -> Result<(), Reply> {
     let Some(mask) = request.query("update_mask") else {
         let required = world.settings.require_update_mask;
         return if required { Err(Reply::invalid("Update mask must be specified")) } else { Ok(()) };
     };
-    let names: Vec<&str> = mask.split(',').collect();
+    if mask == "*" {
+        return Ok(());
+    }
+    let names: Vec<&str> = mask.split(',').filter(|name| !IGNORED.contains(name)).collect();
     for name in &names {
         if FIELDS.iter().all(|field| field.name != *name) {
             return Err(Reply::invalid(format!("Update mask names an unknown field '{name}'")));

@@ -14,6 +14,9 @@ use crate::tokens::Tokens;
 use crate::wire::{Content, Reply, Request, add_unknown_fields};
 use crate::{api, workspaces};
 
+const LARGE_IDS: i64 = (1 << 53) - 1;
+const SMALL_IDS: i64 = 4_000_000_000_000_001;
+
 pub(crate) struct World {
     pub account_id: String,
     pub client_id: String,
@@ -27,7 +30,10 @@ pub(crate) struct World {
     pub journal: Journal,
     /// Times of the calls that counted, per class of a rate limit.
     counted: BTreeMap<String, VecDeque<u64>>,
-    last_number: i64,
+    /// How far ids have been given out.
+    numbers: i64,
+    /// How many refusals were worded by turns.
+    turns: usize,
 }
 
 /// What is decided when a call comes in, before it is carried out.
@@ -50,7 +56,8 @@ impl World {
             faults: Faults::default(),
             journal: Journal::default(),
             counted: BTreeMap::new(),
-            last_number: (1 << 53) - 1,
+            numbers: 0,
+            turns: 0,
         };
         world.caller_id = world.new_number();
         world
@@ -60,10 +67,18 @@ impl World {
         self.clock.now_ms()
     }
 
-    /// A new id beyond 2^53 and odd, so that a client that reads it as a float gets another one.
+    /// A new id beyond 2^53 and odd, so that a client that reads it as a float gets another one; or, by a setting, one
+    /// that every client can read.
     pub fn new_number(&mut self) -> i64 {
-        self.last_number += 2;
-        self.last_number
+        self.numbers += 2;
+        let start = if self.settings.small_ids { SMALL_IDS } else { LARGE_IDS };
+        start + self.numbers
+    }
+
+    /// The next turn of refusals that have several wordings.
+    pub fn next_turn(&mut self) -> usize {
+        self.turns += 1;
+        self.turns - 1
     }
 
     pub fn new_uuid(&self) -> String {

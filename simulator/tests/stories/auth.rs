@@ -10,6 +10,7 @@ async fn a_client_finds_its_way_from_the_host_to_a_call() {
     let (sim, http) = (&account.sim, &account.http);
     let (_, host) = answer(http.get(sim.url() + "/.well-known/databricks-config")).await;
     let oidc = host["oidc_endpoint"].as_str().unwrap().replace("{account_id}", &sim.account_id);
+    assert_eq!((&host["host_type"], &host["cloud"]), (&json!("account"), &json!("AWS")));
     let (_, server) = answer(http.get(oidc + "/.well-known/oauth-authorization-server")).await;
     let form = [("grant_type", "client_credentials"), ("scope", "all-apis")];
     let ask = http.post(server["token_endpoint"].as_str().unwrap()).form(&form);

@@ -16,7 +16,7 @@ fn role(arn: Value) -> Value {
 #[tokio::test]
 async fn bodies_are_checked_field_by_field() {
     let account = Account::new().await;
-    let mut surplus = role(json!("arn:aws:iam::1:role/x"));
+    let mut surplus = role(json!("arn:aws:iam::123456789012:role/x"));
     surplus["aws_credentials"]["sts_role"]["external_id"] = json!("x");
     for (path, body, refusal) in [
         ("credentials", surplus, MALFORMED),
@@ -24,6 +24,11 @@ async fn bodies_are_checked_field_by_field() {
         ("credentials", json!({"credentials_name": "abc"}), INVALID),
         ("credentials", role(json!(7)), MALFORMED),
         ("credentials", role(json!("role/x")), INVALID),
+        ("credentials", role(json!("arn:aws:iam::1:role/x")), INVALID),
+        ("credentials", role(json!("arn:aws:iam::123456789012:user/x")), INVALID),
+        ("credentials", role(json!("arn:aws:s3:::bucket")), INVALID),
+        ("credentials", role(json!("arn:aws:iam::123456789012:role/")), INVALID),
+        ("credentials", role(json!("arn:aws:iam::123456789012:role/x y")), INVALID),
         ("credentials", json!([]), MALFORMED),
         ("credentials", json!({"credentials_name": null}), MALFORMED),
         ("ip-access-lists", json!({"label": "", "list_type": "ALLOW"}), INVALID),
@@ -41,15 +46,15 @@ async fn bodies_are_checked_field_by_field() {
             INVALID,
         ),
         ("workspaces", json!({"workspace_name": "a"}), INVALID),
-        ("workspaces", json!({"workspace_name": "a", "aws_region": "r"}), INVALID),
+        ("workspaces", json!({"workspace_name": "a", "aws_region": "eu-west-1"}), INVALID),
         (
             "workspaces",
-            json!({"workspace_name": "a", "aws_region": "r", "credentials_id": "no-uuid"}),
+            json!({"workspace_name": "a", "aws_region": "eu-west-1", "credentials_id": "no-uuid"}),
             INVALID,
         ),
-        ("workspaces", json!({"workspace_name": "a", "aws_region": "r", "pricing_tier": "FREE"}), INVALID),
-        ("workspaces", json!({"workspace_name": "a", "aws_region": "r", "location": "x"}), MALFORMED),
-        ("workspaces", json!({"workspace_name": "a", "aws_region": "r", "custom_tags": {"a": 1}}), MALFORMED),
+        ("workspaces", json!({"workspace_name": "a", "aws_region": "eu-west-1", "pricing_tier": "FREE"}), INVALID),
+        ("workspaces", json!({"workspace_name": "a", "aws_region": "eu-west-1", "location": "x"}), MALFORMED),
+        ("workspaces", json!({"workspace_name": "a", "aws_region": "eu-west-1", "custom_tags": {"a": 1}}), MALFORMED),
     ] {
         let answer = account.send("POST", path, body.clone()).await;
         assert_eq!(refused(&answer), refusal, "{path} {body}: {}", answer.1);
@@ -93,7 +98,7 @@ async fn paths_and_verbs_are_taken_literally() {
 #[tokio::test]
 async fn the_form_of_a_request_matters() {
     let account = Account::new().await;
-    let text = || role(json!("arn:aws:iam::1:role/x")).to_string();
+    let text = || role(json!("arn:aws:iam::123456789012:role/x")).to_string();
     for request in [
         account.request("POST", "credentials").body(text()),
         account.request("POST", "credentials").body(text()).header("content-type", "text/plain"),

@@ -13,6 +13,15 @@ fn slow() -> Settings {
     Settings { start_ms: 600_000, provisioning_ms: 600_000, deletion_ms: 600_000, ..Settings::default() }
 }
 
+/// An account that has the credentials, and in which everything takes long.
+async fn account() -> Account {
+    let account = Account::with(slow()).await;
+    for id in [CREDENTIALS, OTHER] {
+        account.sim.insert("credentials", json!({"credentials_id": id})).unwrap();
+    }
+    account
+}
+
 fn body(name: &str) -> Value {
     json!({
         "workspace_name": name, "aws_region": "eu-west-1",
@@ -32,7 +41,7 @@ async fn status(account: &Account, path: &str) -> Value {
 
 #[tokio::test]
 async fn a_workspace_is_born_lives_and_goes() {
-    let account = Account::with(slow()).await;
+    let account = account().await;
     let path = create(&account, body("main")).await;
     let id: i64 = path.trim_start_matches("workspaces/").parse().unwrap();
     assert!(id > 1 << 53 && id as f64 as i64 != id, "{id} must not survive as a float");
@@ -59,7 +68,7 @@ async fn a_workspace_is_born_lives_and_goes() {
 
 #[tokio::test]
 async fn a_failed_workspace_says_why_and_can_be_mended() {
-    let account = Account::with(slow()).await;
+    let account = account().await;
     account.sim.set(|settings| settings.fail_next_workspace = Some("no such bucket".to_owned()));
     let path = create(&account, body("main")).await;
     account.sim.advance_ms(1_200_001);
@@ -79,7 +88,7 @@ async fn a_failed_workspace_says_why_and_can_be_mended() {
 
 #[tokio::test]
 async fn a_storage_key_comes_before_the_first_run_or_never() {
-    let account = Account::with(slow()).await;
+    let account = account().await;
     let key = json!({"storage_customer_managed_key_id": OTHER});
     account.sim.set(|settings| settings.fail_next_workspace = Some("no".to_owned()));
     let young = create(&account, body("young")).await;
@@ -92,7 +101,7 @@ async fn a_storage_key_comes_before_the_first_run_or_never() {
 
 #[tokio::test]
 async fn what_may_change_depends_on_the_state() {
-    let account = Account::with(slow()).await;
+    let account = account().await;
     let path = create(&account, body("main")).await;
     let tags = json!({"custom_tags": {"team": "data"}});
     assert_eq!(refused(&account.send("PATCH", &path, tags.clone()).await), (400, "INVALID_STATE"));
@@ -133,7 +142,7 @@ async fn what_may_change_depends_on_the_state() {
 
 #[tokio::test]
 async fn serverless_workspaces_and_named_deployments_have_rules_of_their_own() {
-    let account = Account::with(slow()).await;
+    let account = account().await;
     let serverless = json!({"workspace_name": "a", "aws_region": "eu-west-1", "compute_mode": "SERVERLESS"});
     create(&account, serverless).await;
     let mut mixed = body("a");
@@ -150,12 +159,109 @@ async fn serverless_workspaces_and_named_deployments_have_rules_of_their_own() {
 }
 
 #[tokio::test]
-async fn a_workspace_cannot_use_credentials_that_are_gone() {
-    let account = Account::new().await;
-    let credentials = account.sim.insert("credentials", json!({})).unwrap();
-    let id = credentials["credentials_id"].as_str().unwrap();
-    account.sim.remove("credentials", id);
+async fn a_workspace_refers_only_to_what_is_there() {
+    let account = account().await;
+    let path = create(&account, body("main")).await;
+    account.sim.advance_ms(1_200_001);
+    let never = "55555555-5555-4555-8555-555555555555";
+    account.sim.remove("credentials", OTHER);
+    for id in [never, OTHER] {
+        let mut body = body("second");
+        body["credentials_id"] = json!(id);
+        for answer in [
+            account.send("POST", "workspaces", body).await,
+            account.send("PATCH", &path, json!({"credentials_id": id})).await,
+        ] {
+            assert_eq!(refused(&answer), (400, "INVALID_PARAMETER_VALUE"), "{}", answer.1);
+            assert!(answer.1["message"].as_str().unwrap().contains(id), "{}", answer.1);
+        }
+    }
+    assert_eq!(account.sim.objects("workspaces").len(), 1);
+}
+
+#[tokio::test]
+async fn a_network_serves_one_workspace() {
+    let account = account().await;
+    let with = |name: &str, network: &str| {
+        let mut body = body(name);
+        body["network_id"] = json!(network);
+        body
+    };
+    let first = create(&account, with("first", STORAGE)).await;
+    let taken = account.send("POST", "workspaces", with("second", STORAGE)).await;
+    assert_eq!(refused(&taken), (400, "INVALID_STATE"), "{}", taken.1);
+    let second = create(&account, with("second", OTHER)).await;
+    account.sim.advance_ms(1_200_001);
+    let change = json!({"network_id": STORAGE});
+    assert_eq!(account.send("PATCH", &first, change.clone()).await.0, 200, "its own network");
+    assert_eq!(refused(&account.send("PATCH", &second, change.clone()).await), (400, "INVALID_STATE"));
+
+    assert_eq!(account.delete(&first).await.0, 200);
+    assert_eq!(account.send("PATCH", &second, change.clone()).await.0, 400, "not before the first is gone");
+    account.sim.advance_ms(600_001);
+    assert_eq!(account.send("PATCH", &second, change).await.0, 200);
+}
+
+#[tokio::test]
+async fn regions_are_those_that_there_are() {
+    let account = account().await;
+    for region in ["eu-west-11", "eu-west", "EU-WEST-1", "westeurope", ""] {
+        let mut body = body("main");
+        body["aws_region"] = json!(region);
+        let answer = account.send("POST", "workspaces", body).await;
+        assert_eq!(refused(&answer), (400, "INVALID_PARAMETER_VALUE"), "{region}");
+    }
+}
+
+/// What a provider of infrastructure as code sends: the account, fields of answers, everything it knows in each PATCH.
+#[tokio::test]
+async fn a_client_may_send_back_what_it_has_read() {
+    let account = account().await;
+    account.sim.set(|settings| settings.deployment_prefix = Some("acme".to_owned()));
     let mut body = body("main");
-    body["credentials_id"] = json!(id);
-    assert_eq!(refused(&account.send("POST", "workspaces", body).await), (400, "INVALID_PARAMETER_VALUE"));
+    body["account_id"] = json!(account.sim.account_id);
+    body["deployment_name"] = json!("main");
+    body["is_no_public_ip_enabled"] = json!(true);
+    body["cloud"] = json!("aws");
+    body["effective_compute_mode"] = json!("HYBRID");
+    body["workspace_id"] = json!(7);
+    body["workspace_status"] = json!("RUNNING");
+    body["workspace_url"] = json!("https://example.com");
+    body["storage_mode"] = json!("CUSTOMER_HOSTED");
+    let path = create(&account, body.clone()).await;
+    assert_ne!(path, "workspaces/7");
+    account.sim.advance_ms(1_200_001);
+    let (_, running) = account.get(&path).await;
+    assert!(running.get("effective_compute_mode").is_none() && running.get("workspace_url").is_none());
+
+    let mut read = running.clone();
+    read["custom_tags"] = json!({"team": "data"});
+    read.as_object_mut().unwrap().remove("x_unknown");
+    body["custom_tags"] = json!({"team": "science"});
+    for (mask, sent, team) in [
+        ("?update_mask=*", &read, "data"),
+        ("", &body, "science"),
+        ("?update_mask=custom_tags,effective_compute_mode", &read, "data"),
+    ] {
+        let (status, changed) = account.send("PATCH", &format!("{path}{mask}"), sent.clone()).await;
+        assert_eq!((status, &changed["custom_tags"]["team"]), (200, &json!(team)), "{mask}: {changed}");
+        for field in ["workspace_id", "workspace_status", "deployment_name", "creation_time"] {
+            assert_eq!(changed[field], running[field], "{field}");
+        }
+    }
+    read["colour"] = json!("red");
+    assert_eq!(account.send("PATCH", &path, read).await.0, 400, "a misspelt field is still refused");
+}
+
+#[tokio::test]
+async fn ids_can_be_small_enough_for_every_client() {
+    let account = Account::with(Settings { small_ids: true, ..slow() }).await;
+    account.sim.insert("credentials", json!({"credentials_id": CREDENTIALS})).unwrap();
+    let path = create(&account, body("main")).await;
+    let people = account.sim.objects("Users");
+    let ids = people.iter().map(|person| person["id"].as_str().unwrap());
+    for id in ids.chain([path.trim_start_matches("workspaces/")]) {
+        let id: i64 = id.parse().unwrap();
+        assert!((1..1 << 53).contains(&id), "{id}");
+    }
 }

@@ -1,0 +1,39 @@
+//! What a workspace refers to: objects that exist, and a network that serves no other workspace.
+//!
+//! Documented: one network for one workspace. Assumed: the codes of both refusals, and that ids of collections that are
+//! not simulated are accepted, as nothing is known about them here.
+
+use serde_json::{Map, Value};
+
+use crate::collections;
+use crate::wire::Reply;
+use crate::world::World;
+
+/// Fields that hold the id of an object of a collection.
+const REFERENCES: &[(&str, &str)] = &[
+    ("credentials_id", "credentials"),
+    ("storage_configuration_id", "storage-configurations"),
+    ("network_id", "networks"),
+    ("private_access_settings_id", "private-access-settings"),
+    ("managed_services_customer_managed_key_id", "customer-managed-keys"),
+    ("storage_customer_managed_key_id", "customer-managed-keys"),
+    ("network_connectivity_config_id", "network-connectivity-configs"),
+];
+
+/// Checks the ids in the body of a create, or of a change of the workspace `own_id`.
+pub(super) fn check(world: &World, body: &Map<String, Value>, own_id: Option<&str>) -> Result<(), Reply> {
+    for (field, collection) in REFERENCES {
+        let Some(id) = body.get(*field).and_then(Value::as_str) else { continue };
+        let served = collections::find(collection).is_some();
+        if served && world.store.get(collection, id).is_none() {
+            return Err(Reply::invalid(format!("{field} {id} does not exist in this account")));
+        }
+    }
+    let Some(network) = body.get("network_id") else { return Ok(()) };
+    let workspaces = world.store.list("workspaces").into_iter();
+    let mut others = workspaces.filter(|(id, _)| Some(*id) != own_id);
+    match others.find(|(_, value)| value.get("network_id") == Some(network)) {
+        Some((user, _)) => Err(Reply::state(format!("Network {network} is being used by workspace {user}"))),
+        None => Ok(()),
+    }
+}
