@@ -190,10 +190,7 @@ fn living(view: &View<'_>) -> Step {
                 ids.join(", ")
             ),
         ),
-        Found::Held(by) => refuse(
-            Reason::ManagementConflict,
-            format!("the object in the account is managed by {by}: delete one of the two"),
-        ),
+        Found::Held(by) => refuse(Reason::ManagementConflict, managed_by(by)),
         Found::Replaced(ids) => refuse(
             Reason::AlreadyExists,
             format!(
@@ -206,6 +203,15 @@ fn living(view: &View<'_>) -> Step {
         Found::Ours(seen, _) if view.record != Record::Bound => stranger(view, seen, true),
         Found::Ours(seen, changes) => ours(view, seen, changes),
     }
+}
+
+/// What an object is told whose object in the account another one manages.
+pub fn managed_by(holder: &str) -> String {
+    format!(
+        "the object in the account is managed by {holder}: delete one of the two. To let this one take its place without a gap \
+         in the account, set spec.deletionPolicy to Retain on that one and spec.adoptionPolicy to IfExists on this one, then \
+         delete that one"
+    )
 }
 
 fn absent(view: &View<'_>, settled: bool) -> Step {

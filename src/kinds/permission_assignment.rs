@@ -209,7 +209,7 @@ impl ExternalResource for PermissionAssignment {
 
     const IMMUTABLE: &'static [Immutable] = &[
         Immutable { state: "workspace_id", spec: &["workspaceId", "workspaceRef"] },
-        Immutable { state: "principal_id", spec: &["principal"] },
+        Immutable { state: "principal_id", spec: &["principal.id", "principal"] },
     ];
     const LIFECYCLE: Lifecycle = Lifecycle::Upsert;
     const GUARD: Option<Guard<Self>> = Some(Guard::Alone(keep_the_operator_in));
