@@ -68,7 +68,8 @@ fn columns() -> Value {
 fn immutable_rule(spec: &Value, immutable: &Immutable, lifecycle: Lifecycle) -> Value {
     let [value, others @ ..] = immutable.spec else { return Value::Null };
     // An object that holds the id or a name, one of them, is compared as a whole.
-    let field = others.iter().find(|path| value.strip_prefix(**path).is_some_and(|rest| rest.starts_with('.')));
+    let field =
+        others.iter().find(|path| value.strip_prefix(**path).is_some_and(|rest| rest.starts_with('.')));
     let field = field.unwrap_or(value);
     let has = |of: &str, path: &str| format!("has({of}.spec.{path})");
     let mut allowed = vec![format!(
@@ -87,7 +88,8 @@ fn immutable_rule(spec: &Value, immutable: &Immutable, lifecycle: Lifecycle) -> 
     } else if lifecycle == Lifecycle::Upsert {
         // The id ends with the name. Built the other way round, as text from the field, the API server finds it too dear.
         let name = "self.status.externalId.find('[^/]+$')";
-        let name = if inside(spec, value)["type"] == "integer" { format!("int({name})") } else { name.into() };
+        let name =
+            if inside(spec, value)["type"] == "integer" { format!("int({name})") } else { name.into() };
         allowed.push(format!("({} && self.spec.{value} == {name})", has("self", value)));
         remedy = format!("write the id that status.externalId shows in spec.{value}, ");
     }

@@ -22,6 +22,8 @@ pub struct View<'a> {
     pub data_bearing: bool,
     /// What binds this object to one in the account.
     pub record: Record,
+    /// That record is an annotation alone, which came with a backup or a copy.
+    pub copied: bool,
     /// What was found in the account.
     pub found: Found<'a>,
     /// The spec names exactly one object by id.
@@ -252,6 +254,16 @@ fn stranger(view: &View<'_>, seen: &Seen, marked: bool) -> Step {
     if allowed && view.record != Record::Bound {
         return Step::Adopt;
     }
+    if view.copied && seen.about.owner.is_some() {
+        return refuse(
+            Reason::AlreadyExists,
+            format!(
+                "an annotation names the object {}, which carries the mark of another Kubernetes object, so it is left alone: \
+                 if that one is gone and the name is right, set spec.adoptionPolicy to IfExists to take it over",
+                seen.id
+            ),
+        );
+    }
     if view.record == Record::Bound {
         return refuse(
             Reason::AlreadyExists,
@@ -382,6 +394,7 @@ mod tests {
             protected: false,
             data_bearing: false,
             record,
+            copied: false,
             found,
             asked: false,
             operation: Running::No,

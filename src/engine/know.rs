@@ -132,7 +132,9 @@ impl Work<'_> {
         let pinned = match status.resolved_refs.get(need.field).cloned().or(observed) {
             Some(pinned) => pinned,
             // The id of an upsert is made of what it was created for.
-            None if traits.lifecycle == Lifecycle::Upsert && !external.id.split('/').any(|part| part == id) => {
+            None if traits.lifecycle == Lifecycle::Upsert
+                && !external.id.split('/').any(|part| part == id) =>
+            {
                 external.id.clone()
             }
             None => return Ok(()),
@@ -152,7 +154,11 @@ impl Work<'_> {
 
     /// While deleting, only what was pinned before is used: references may be gone, and nothing new may be found out. An object
     /// that was restored without its status has pinned nothing: what its spec means now is what its record is checked by.
-    async fn want_while_deleting(&mut self, admission: &Admission, urgency: Urgency) -> Result<Option<Value>> {
+    async fn want_while_deleting(
+        &mut self,
+        admission: &Admission,
+        urgency: Urgency,
+    ) -> Result<Option<Value>> {
         let status = self.subject.status_mut()?;
         if status.external.is_none() && status.intent.is_none() {
             return match self.want(admission, urgency).await {

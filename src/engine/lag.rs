@@ -50,7 +50,8 @@ impl Work<'_> {
     pub fn may_be_unseen(&self, id: &str, for_now: Duration) -> Option<Error> {
         let created = self.created_at()?;
         let until = created.checked_add(self.read_lag()).ok()?;
-        let left = Duration::try_from(until.duration_since(Timestamp::now())).ok().filter(|left| !left.is_zero())?;
+        let left =
+            Duration::try_from(until.duration_since(Timestamp::now())).ok().filter(|left| !left.is_zero())?;
         let next = if self.subject.deleting() {
             "it is deleted as soon as a read shows it, and counts as gone after that time"
         } else {
@@ -92,7 +93,9 @@ impl Work<'_> {
         let account = known.admission.session.client.account_id();
         let (kind, own) = (&self.subject.who.kind, self.subject.uid());
         let stores = self.engine.stores.iter().filter(|(of, _)| of == kind);
-        for object in stores.flat_map(|(_, store)| store.state()).filter(|object| object.uid().as_ref() != Some(&own)) {
+        for object in
+            stores.flat_map(|(_, store)| store.state()).filter(|object| object.uid().as_ref() != Some(&own))
+        {
             let Ok(external) = External::deserialize(&object.data["status"]["external"]) else { continue };
             let young = external.created_at.is_some_and(|at| age(at.0, Timestamp::now()) < self.read_lag());
             if young && external.account_id == account && !shown.iter().any(|seen| seen.id == external.id) {

@@ -19,7 +19,7 @@ use super::meter::Write;
 use super::reason::EventReason;
 use super::reconcile::{Known, Work};
 use super::resource::{Change, Key, Lifecycle, Ownership, Phase};
-use super::spec::ManagementPolicy;
+use super::spec::{AdoptionPolicy, ManagementPolicy};
 use super::status::{External, Intent, Reason, age};
 use super::wake::Who;
 
@@ -162,7 +162,8 @@ impl Work<'_> {
                 let status = self.subject.status_mut()?;
                 let name = Some(intent.name.clone());
                 let created_at = Some(intent.time.clone());
-                status.external = Some(External { account_id, id: id.clone(), name, adopted: false, created_at });
+                status.external =
+                    Some(External { account_id, id: id.clone(), name, adopted: false, created_at });
                 status.external_id = Some(id.clone());
                 status.intent = None;
                 self.counts().wrote(Write::Create);
@@ -261,7 +262,9 @@ impl Work<'_> {
             return Ok(true);
         }
         let status = self.subject.status.as_ref().map_err(Clone::clone)?;
-        let adopted = status.external.as_ref().is_some_and(|e| e.adopted);
+        // A record that was copied with its annotations is taken over by a user's word as well.
+        let word = matches!(self.management.adoption(), AdoptionPolicy::IfExists | AdoptionPolicy::Required);
+        let adopted = status.external.as_ref().map_or(word, |e| e.adopted);
         if traits.ownership == Ownership::Marker && seen.about.owner.is_some() && !adopted {
             return Ok(false);
         }

@@ -440,7 +440,9 @@ impl Subject {
         let mut memory = engine.memory.lock().expect("no panic while held");
         let memory = memory.entry(self.uid()).or_default();
         let (reason, patience) = match outcome {
-            Outcome::Refused { reason, .. } | Outcome::Failed(Error::Terminal { reason, .. }) => (*reason, None),
+            Outcome::Refused { reason, .. } | Outcome::Failed(Error::Terminal { reason, .. }) => {
+                (*reason, None)
+            }
             Outcome::Failed(Error::Rejected { reason, patience, .. }) => (*reason, *patience),
             Outcome::Failed(_) | Outcome::Again => return (0, false),
             _ => {

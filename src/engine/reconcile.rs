@@ -253,6 +253,7 @@ impl Work<'_> {
             protected: self.management.deletion_protection == Some(true),
             data_bearing: traits.data_bearing,
             record: self.record(),
+            copied: status.external.is_none() && self.record() == Record::Bound && status.intent.is_none(),
             found: look.found(changes),
             asked: self.management.external_id.is_some(),
             operation: self.operation(status.operation.as_ref()),

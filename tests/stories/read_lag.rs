@@ -63,7 +63,8 @@ async fn read(story: &Story, path: &str) {
 fn waits(object: &Value) -> Option<String> {
     let synced = condition(object, "Synced")?;
     let message = synced["message"].as_str()?;
-    (synced["reason"] == "Retrying" && message.contains("reads may lag behind until")).then(|| message.to_owned())
+    (synced["reason"] == "Retrying" && message.contains("reads may lag behind until"))
+        .then(|| message.to_owned())
 }
 
 /// Covers LC-15. Neither a look, nor an edit, nor a restart in the first minute takes a list for gone that no read shows yet;
@@ -204,7 +205,9 @@ async fn a_list_that_was_deleted_outside_is_gone_once_no_read_can_lag() {
             story.delete(LIST, name).await;
             story.wait_gone(LIST, name).await;
         } else {
-            let again = |object: &Value| (object["status"]["externalId"] != ready["status"]["externalId"]).then_some(());
+            let again = |object: &Value| {
+                (object["status"]["externalId"] != ready["status"]["externalId"]).then_some(())
+            };
             story.wait(LIST, name, "it is created again", again).await;
         }
         // Times in a status have whole seconds.
@@ -220,7 +223,14 @@ async fn a_lost_create_is_looked_for_when_reads_cannot_lag_any_longer() {
     let story = Story::start_with("lag-lost", &[("read-lag", "6s"), ("quarantine", "1s")]).await;
     story.account.set(|s| s.list_lag_ms = 4_000);
     let (method, path) = (Some("POST".into()), LISTS.into());
-    story.account.fault(Fault { method, path, nth: Some(1), when: When::After, drop: true, ..Fault::default() });
+    story.account.fault(Fault {
+        method,
+        path,
+        nth: Some(1),
+        when: When::After,
+        drop: true,
+        ..Fault::default()
+    });
     story.apply(&list(&story, "office")).await;
     story.wait_ready(LIST, "office").await;
     assert_eq!((writes(&story), lists(&story).len()), (vec!["POST".to_owned()], 1));
@@ -232,7 +242,8 @@ async fn a_lost_create_is_looked_for_when_reads_cannot_lag_any_longer() {
 #[tokio::test]
 async fn an_object_restored_at_once_does_not_take_its_list_for_gone() {
     let (mut story, made) = unseen("lag-restored").await;
-    let annotated = |o: &Value| o["metadata"]["annotations"]["databricks-operator.io/created-by"].as_str().map(drop);
+    let annotated =
+        |o: &Value| o["metadata"]["annotations"]["databricks-operator.io/created-by"].as_str().map(drop);
     story.wait(LIST, "office", "its record is in annotations", annotated).await;
     let mut manifest = list(&story, "office");
     manifest["metadata"]["annotations"] = story.get(LIST, "office").await["metadata"]["annotations"].clone();
@@ -272,7 +283,9 @@ async fn a_list_that_no_read_shows_yet_counts_for_the_operators_own_access() {
     let unsure = |object: &Value| {
         let synced = condition(object, "Synced")?;
         let message = synced["message"].as_str()?;
-        (message.contains("IpAccessList lag-lockout/elsewhere") && message.contains("whether this change is safe")).then_some(())
+        (message.contains("IpAccessList lag-lockout/elsewhere")
+            && message.contains("whether this change is safe"))
+        .then_some(())
     };
     story.wait(LIST, "ours", "it waits for the other list", unsure).await;
     story.account.advance_ms(LATE_MS);

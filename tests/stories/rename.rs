@@ -19,7 +19,8 @@ fn message(object: &Value, type_: &str) -> String {
 }
 
 fn workspace(story: &Story, name: &str, workspace_name: &str) -> Value {
-    let spec = json!({"workspaceName": workspace_name, "awsRegion": "eu-west-1", "computeMode": "SERVERLESS"});
+    let spec =
+        json!({"workspaceName": workspace_name, "awsRegion": "eu-west-1", "computeMode": "SERVERLESS"});
     story.managed(WORKSPACE, name, spec)
 }
 
@@ -63,7 +64,8 @@ async fn an_object_takes_anothers_place_as_the_message_says() {
         ]
     };
     let everything = || {
-        ["ip-access-lists", "credentials", "workspaces", "permissionassignments"].map(|of| story.account.objects(of).len())
+        ["ip-access-lists", "credentials", "workspaces", "permissionassignments"]
+            .map(|of| story.account.objects(of).len())
     };
     for (old, mut new) in kinds("old").into_iter().zip(kinds("new")) {
         let kind = old["kind"].as_str().unwrap();
@@ -74,7 +76,8 @@ async fn an_object_takes_anothers_place_as_the_message_says() {
         story.apply(&new).await;
         let refused = story.wait_condition(kind, "new", "Stalled", "True", "ManagementConflict").await;
         let text = message(&refused, "Stalled");
-        for part in [&format!("{kind} renamed/old"), "deletionPolicy to Retain", "adoptionPolicy to IfExists"] {
+        for part in [&format!("{kind} renamed/old"), "deletionPolicy to Retain", "adoptionPolicy to IfExists"]
+        {
             assert!(text.contains(part), "{text}");
         }
         story.patch(kind, "old", json!({"spec": {"deletionPolicy": "Retain"}})).await;
@@ -90,6 +93,40 @@ async fn an_object_takes_anothers_place_as_the_message_says() {
         let expected = if kind == WORKSPACE { vec!["PATCH workspaces".to_owned()] } else { vec![] };
         assert_eq!((calls(&story), everything()), (expected, before), "{kind}");
     }
+    story.end().await;
+}
+
+/// Covers LC-17, LC-16. Who copies a whole object, annotations and all, under another name is told of the mark on a workspace,
+/// and takes it over by a word.
+#[tokio::test]
+async fn a_workspace_that_was_copied_with_its_annotations_is_taken_over_by_a_word() {
+    let story = Story::start("renamed-copied").await;
+    quick(&story);
+    story.apply(&workspace(&story, "old", "analytics")).await;
+    let id = story.wait_ready(WORKSPACE, "old").await["status"]["externalId"].clone();
+    let noted = |o: &Value| {
+        let annotations = &o["metadata"]["annotations"];
+        annotations["databricks-operator.io/created-by"].as_str().map(|_| annotations.clone())
+    };
+    let annotations = story.wait(WORKSPACE, "old", "its record is in annotations", noted).await;
+    story.delete(WORKSPACE, "old").await;
+    story.wait_gone(WORKSPACE, "old").await;
+    let mut new = workspace(&story, "new", "analytics");
+    new["metadata"]["annotations"] = annotations;
+    story.account.clear_journal();
+    story.apply(&new).await;
+    let refused = story.wait_condition(WORKSPACE, "new", "Stalled", "True", "AlreadyExists").await;
+    let text = message(&refused, "Stalled");
+    assert!(text.contains("mark of another") && text.contains("adoptionPolicy to IfExists"), "{text}");
+    assert_eq!(calls(&story), [""; 0]);
+    story.patch(WORKSPACE, "new", json!({"spec": {"adoptionPolicy": "IfExists"}})).await;
+    let ready = story.wait_ready(WORKSPACE, "new").await;
+    assert_eq!(
+        (&ready["status"]["externalId"], &ready["status"]["external"]["adopted"]),
+        (&id, &json!(true))
+    );
+    story.wait_event(WORKSPACE, "new", "Adopted").await;
+    assert_eq!(calls(&story), ["PATCH workspaces"]);
     story.end().await;
 }
 
@@ -177,7 +214,11 @@ async fn who_has_access_may_be_said_in_another_way() {
     story.account.edit("Groups", &team.to_string(), json!({"displayName": "engineering"})).unwrap();
     story.patch(ACCESS, "team", json!({"spec": by_name("engineering")})).await;
     story.wait_ready(ACCESS, "team").await;
-    for wrong in [by_name("analysts"), by_id(others), json!({"principal": {"groupName": null, "userName": "ada@example.com"}})] {
+    for wrong in [
+        by_name("analysts"),
+        by_id(others),
+        json!({"principal": {"groupName": null, "userName": "ada@example.com"}}),
+    ] {
         let refused = story.api(ACCESS).patch("team", &Default::default(), &merge(wrong.clone())).await;
         let refused = refused.unwrap_err().to_string();
         assert!(refused.contains("spec.principal cannot be changed"), "{wrong}: {refused}");
@@ -231,7 +272,13 @@ async fn the_credential_of_a_workspace_may_be_said_in_another_way() {
     let story = Story::start("renamed-credential").await;
     quick(&story);
     let role = json!({"stsRole": {"roleArn": "arn:aws:iam::123456789012:role/compute"}});
-    story.apply(&story.managed(CREDENTIAL, "compute", json!({"credentialsName": "compute", "awsCredentials": role}))).await;
+    story
+        .apply(&story.managed(
+            CREDENTIAL,
+            "compute",
+            json!({"credentialsName": "compute", "awsCredentials": role}),
+        ))
+        .await;
     let id = story.wait_ready(CREDENTIAL, "compute").await["status"]["externalId"].clone();
     let spec = json!({
         "workspaceName": "analytics", "awsRegion": "eu-west-1", "credentialsRef": {"name": "compute"},

@@ -30,7 +30,11 @@ fn list(story: &Story, name: &str, label: &str) -> Value {
 fn access(story: &Story) -> Value {
     let workspace = story.account.insert("workspaces", json!({})).unwrap()["workspace_id"].clone();
     let ada = json!({"userName": "ada@example.com"});
-    story.managed(ACCESS, "ada", json!({"workspaceId": workspace, "principal": ada, "permissions": ["ADMIN"]}))
+    story.managed(
+        ACCESS,
+        "ada",
+        json!({"workspaceId": workspace, "principal": ada, "permissions": ["ADMIN"]}),
+    )
 }
 
 /// One object of every kind that makes something in the account.
@@ -75,7 +79,8 @@ async fn lost(story: &mut Story, kind: &str, name: &str) {
 
 /// What of the account is not there from the beginning, and was not made by somebody else.
 fn ours(story: &Story) -> [usize; 4] {
-    ["ip-access-lists", "credentials", "workspaces", "permissionassignments"].map(|of| story.account.objects(of).len())
+    ["ip-access-lists", "credentials", "workspaces", "permissionassignments"]
+        .map(|of| story.account.objects(of).len())
 }
 
 /// Covers LC-13, LC-16. A namespace is saved, deleted under `Retain` and applied again: every object is bound to what it
@@ -244,7 +249,10 @@ async fn the_mark_comes_with_the_next_write_and_only_on_what_was_created() {
         story.apply(&manifest).await;
         story.wait_ready(LIST, named(&manifest).1).await;
     }
-    assert_eq!(saved(&story, LIST, "office").await["metadata"]["annotations"][MARK], saved_mark(&story, "office"));
+    assert_eq!(
+        saved(&story, LIST, "office").await["metadata"]["annotations"][MARK],
+        saved_mark(&story, "office")
+    );
     story.operator.take().unwrap().kill().unwrap();
     story.patch(LIST, "office", json!({"metadata": {"annotations": {MARK: null}}})).await;
     let before = story.get(LIST, "office").await["metadata"]["resourceVersion"].clone();
