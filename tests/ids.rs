@@ -62,6 +62,18 @@ const PROMISES: &[(&str, &str)] = &[
     ("LC-12", "what disappeared in the account is made again, unless it holds data"),
     ("LC-13", "objects that are restored without their status find what they had made"),
     ("LC-14", "what takes long survives a restart, blocks nobody, shows its progress and has a limit"),
+    (
+        "LC-15",
+        "reads that lag behind writes make nothing twice and lose nothing, for as long as a kind says that they may",
+    ),
+    (
+        "LC-16",
+        "what an object created is its own after a restore; a copied record adopts, and that is reported",
+    ),
+    (
+        "LC-17",
+        "an object takes another's place, or says the same in another way, and nothing changes in the account",
+    ),
     ("DL-01", "`Retain` lets an object go without a call"),
     ("DL-02", "an object that never made anything goes at once, without credentials"),
     ("DL-03", "a deletion without credentials says so, and `Retain` is the way out"),

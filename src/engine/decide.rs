@@ -22,6 +22,8 @@ pub struct View<'a> {
     pub data_bearing: bool,
     /// What binds this object to one in the account.
     pub record: Record,
+    /// That record is an annotation alone, which came with a backup or a copy.
+    pub copied: bool,
     /// What was found in the account.
     pub found: Found<'a>,
     /// The spec names exactly one object by id.
@@ -190,10 +192,7 @@ fn living(view: &View<'_>) -> Step {
                 ids.join(", ")
             ),
         ),
-        Found::Held(by) => refuse(
-            Reason::ManagementConflict,
-            format!("the object in the account is managed by {by}: delete one of the two"),
-        ),
+        Found::Held(by) => refuse(Reason::ManagementConflict, managed_by(by)),
         Found::Replaced(ids) => refuse(
             Reason::AlreadyExists,
             format!(
@@ -206,6 +205,15 @@ fn living(view: &View<'_>) -> Step {
         Found::Ours(seen, _) if view.record != Record::Bound => stranger(view, seen, true),
         Found::Ours(seen, changes) => ours(view, seen, changes),
     }
+}
+
+/// What an object is told whose object in the account another one manages.
+pub fn managed_by(holder: &str) -> String {
+    format!(
+        "the object in the account is managed by {holder}: delete one of the two. To let this one take its place without a gap \
+         in the account, set spec.deletionPolicy to Retain on that one and spec.adoptionPolicy to IfExists on this one, then \
+         delete that one"
+    )
 }
 
 fn absent(view: &View<'_>, settled: bool) -> Step {
@@ -245,6 +253,16 @@ fn stranger(view: &View<'_>, seen: &Seen, marked: bool) -> Step {
     };
     if allowed && view.record != Record::Bound {
         return Step::Adopt;
+    }
+    if view.copied && seen.about.owner.is_some() {
+        return refuse(
+            Reason::AlreadyExists,
+            format!(
+                "an annotation names the object {}, which carries the mark of another Kubernetes object, so it is left alone: \
+                 if that one is gone and the name is right, set spec.adoptionPolicy to IfExists to take it over",
+                seen.id
+            ),
+        );
     }
     if view.record == Record::Bound {
         return refuse(
@@ -376,6 +394,7 @@ mod tests {
             protected: false,
             data_bearing: false,
             record,
+            copied: false,
             found,
             asked: false,
             operation: Running::No,

@@ -179,9 +179,8 @@ async fn hops(work: &mut Work<'_>) -> Result<Outcome> {
         return Ok(blocked);
     }
     if work.management.policy() == ManagementPolicy::Managed && !work.subject.deleting() {
-        let id = work.subject.status_mut()?.external.as_ref().map(|e| e.id.clone());
         let engine = work.engine;
-        work.subject.write_metadata(engine, true, id.as_deref()).await?;
+        work.subject.write_metadata(engine, true).await?;
     }
     let look = work.observe(&known, Freshness::Routine).await?;
     let step = work.step(&known, &look)?;
@@ -232,12 +231,18 @@ impl Work<'_> {
         }
     }
 
+    /// Whether the object in the account was there before this one, as far as a record tells: then it stays by default.
+    pub fn adopted(&self) -> bool {
+        let external = self.subject.status.as_ref().ok().and_then(|status| status.external.as_ref());
+        let annotated = self.subject.object.annotations().contains_key(EXTERNAL_ID);
+        external.map_or(annotated && !self.created_here(), |external| external.adopted)
+    }
+
     /// All that a decision depends on.
     pub fn view<'a>(&self, look: &'a Look, changes: &'a [Change]) -> Result<View<'a>> {
         let status = self.subject.status.as_ref().map_err(Clone::clone)?;
         let traits = self.driver.traits();
-        let annotated = self.subject.object.annotations().contains_key(EXTERNAL_ID);
-        let adopted = status.external.as_ref().map_or(annotated, |e| e.adopted);
+        let adopted = self.adopted();
         let observe = self.management.policy() == ManagementPolicy::Observe;
         let delete = self.management.deletion(traits.data_bearing, adopted) == DeletionPolicy::Delete;
         Ok(View {
@@ -248,6 +253,7 @@ impl Work<'_> {
             protected: self.management.deletion_protection == Some(true),
             data_bearing: traits.data_bearing,
             record: self.record(),
+            copied: status.external.is_none() && self.record() == Record::Bound && status.intent.is_none(),
             found: look.found(changes),
             asked: self.management.external_id.is_some(),
             operation: self.operation(status.operation.as_ref()),
@@ -262,15 +268,15 @@ impl Work<'_> {
         {
             return Running::No;
         }
-        if age(operation.since.0, Timestamp::now()) > self.engine.settings.operation {
+        if age(operation.since.0, Timestamp::now()) > self.engine.settings.operation.max(self.read_lag()) {
             Running::Overdue
         } else {
             Running::Yes
         }
     }
 
-    /// Whether what was accepted and cannot be seen may be sent again: Databricks gets a moment to show it. What is stalled is
-    /// looked at rarely, unless something wakes it.
+    /// Whether what was accepted and cannot be seen may be sent again: Databricks gets a moment to show it, or as long as its
+    /// reads may lag behind. What is stalled is looked at rarely, unless something wakes it.
     fn resend(&self, sent: &Operation, changes: &[Change]) -> bool {
         let status = self.subject.status.as_ref();
         let handled = status.ok().and_then(|status| status.last_handled_reconcile_at.as_ref());
@@ -281,7 +287,7 @@ impl Work<'_> {
         let last = self
             .remember(|m| m.sent)
             .map_or_else(|| age(sent.since.0, Timestamp::now()), |last| last.elapsed());
-        asked || changes.iter().any(more) || last >= self.engine.settings.pace.poll_max
+        asked || changes.iter().any(more) || last >= self.engine.settings.pace.poll_max.max(self.read_lag())
     }
 
     /// Hop 8.
@@ -294,7 +300,11 @@ impl Work<'_> {
     /// What differs between what is wanted and what is seen.
     pub fn changes(&self, known: &Known, look: &Look) -> Result<Vec<Change>> {
         match (&known.want, look.seen()) {
-            (Some(want), Some(seen)) => self.driver.changes(want, seen),
+            (Some(want), Some(seen)) => {
+                let mut changes = self.driver.changes(want, seen)?;
+                changes.extend(self.unconfirmed(want, &changes)?);
+                Ok(changes)
+            }
             _ => Ok(vec![]),
         }
     }

@@ -18,11 +18,13 @@ impl Work<'_> {
         bind: Option<External>,
         ours: bool,
     ) -> Result<()> {
-        let immutable = self.driver.traits().immutable;
+        let traits = self.driver.traits();
         let drift = known.want.as_ref().map(|want| drift(want, seen, changes)).unwrap_or_default();
         let name = self.driver.key(&seen.state)?.name;
         let status = self.subject.status_mut()?;
         if let Some(bind) = bind {
+            let deletion = self.management.deletion(traits.data_bearing, bind.adopted);
+            status.effective.iter_mut().for_each(|effective| effective.deletion_policy = deletion);
             status.external = Some(bind);
         }
         if let Some(external) = status.external.as_mut().filter(|_| ours) {
@@ -31,7 +33,7 @@ impl Work<'_> {
         status.external_id = status.external.as_ref().map(|e| e.id.clone());
         status.state = seen.about.state.clone();
         status.facts = seen.facts.clone();
-        status.observed = observed(immutable, &seen.state);
+        status.observed = observed(traits.immutable, &seen.state);
         status.drift = drift;
         Ok(())
     }
