@@ -165,11 +165,9 @@ impl From<databricks::Error> for Error {
             return Error::Transient { reason: Reason::RateLimited, message, after: error.retry_after() };
         }
         let by_code = error.code().and_then(|code| class_of_code(code, &message));
-        let mut class = by_code.or_else(|| class_of_status(error.status()?, &message)).unwrap_or(Error::Transient {
-            reason: Reason::Retrying,
-            message,
-            after: error.retry_after(),
-        });
+        let mut class = by_code
+            .or_else(|| class_of_status(error.status()?, &message))
+            .unwrap_or(Error::Transient { reason: Reason::Retrying, message, after: error.retry_after() });
         if let Error::Rejected { read, .. } = &mut class {
             *read = error.only_reads();
         }

@@ -1,6 +1,6 @@
 //! What all passes share: the engine's parts, the object under work, and the one place that writes status.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Duration;
@@ -81,6 +81,8 @@ pub struct Engine {
     pub settings: Settings,
     /// The kinds' types, by name.
     pub resources: HashMap<String, ApiResource>,
+    /// The fields that users write, by kind.
+    pub fields: HashMap<String, BTreeSet<String>>,
     /// What the watches know, each with its kind.
     pub stores: Vec<(String, Store<DynamicObject>)>,
     /// One lock for each account and kind whose guard looks at all objects of the kind.
@@ -154,6 +156,8 @@ pub struct Subject {
     pub released: bool,
     /// A change was accepted in this pass.
     pub sent: bool,
+    /// What a request for a pass asked for could not be sent: the request stays open.
+    pub postponed: bool,
     /// It carries a copy of the id in an annotation.
     pub annotated: bool,
     /// The id was just learnt: the status has to be written whatever happens.
@@ -193,6 +197,7 @@ impl Subject {
             resolved: kind == super::auth::KIND,
             released: false,
             sent: false,
+            postponed: false,
             annotated: kind != super::auth::KIND,
             must_record: false,
             begun: tokio::time::Instant::now(),
@@ -314,7 +319,8 @@ impl Subject {
         let mut conclusion = conclude(status, &outcome, &pass, &engine.settings.pace);
         super::log::outcome(&outcome, conclusion.status.conditions != before);
         // A pass that was cut off before it did anything has not handled a request.
-        let cut_off = matches!(outcome, Outcome::Failed(Error::Conflict(_) | Error::Fenced));
+        let cut_off =
+            self.postponed || matches!(outcome, Outcome::Failed(Error::Conflict(_) | Error::Fenced));
         if let Some(token) = self.object.annotations().get(RECONCILE_REQUESTED).filter(|_| !cut_off) {
             conclusion.status.last_handled_reconcile_at = Some(token.clone());
         }
@@ -387,7 +393,9 @@ impl Subject {
 
     /// Writes the copy of the id.
     async fn annotate(&mut self, engine: &Engine) -> Result<()> {
-        let id = self.status.as_ref().ok().and_then(|s| s.external.as_ref()).map(|e| e.id.clone());
+        // What is only observed is not ours, whatever becomes of the status.
+        let external = self.status.as_ref().ok().and_then(|s| s.external.as_ref());
+        let id = external.filter(|e| !e.observed).map(|e| e.id.clone());
         if self.annotated && id.is_some() && !self.deleting() {
             let finalizer = self.object.finalizers().iter().any(|f| f == FINALIZER);
             self.write_metadata(engine, finalizer, id.as_deref()).await?;
@@ -437,7 +445,9 @@ impl Subject {
         let mut memory = engine.memory.lock().expect("no panic while held");
         let memory = memory.entry(self.uid()).or_default();
         let (reason, patience) = match outcome {
-            Outcome::Refused { reason, .. } | Outcome::Failed(Error::Terminal { reason, .. }) => (*reason, None),
+            Outcome::Refused { reason, .. } | Outcome::Failed(Error::Terminal { reason, .. }) => {
+                (*reason, None)
+            }
             Outcome::Failed(Error::Rejected { reason, patience, .. }) => (*reason, *patience),
             Outcome::Failed(_) | Outcome::Again => return (0, false),
             _ => {

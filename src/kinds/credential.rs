@@ -169,7 +169,10 @@ mod tests {
             Error::from(sharpened(error))
         };
         let new = class(400, "Failed credential validation checks: please use a valid IAM role");
-        assert!(matches!(new, Error::Rejected { reason: Reason::ApplyFailed, patience: Some(NEW_ROLE), .. }), "{new:?}");
+        assert!(
+            matches!(new, Error::Rejected { reason: Reason::ApplyFailed, patience: Some(NEW_ROLE), .. }),
+            "{new:?}"
+        );
         for status in [400, 409] {
             let taken = class(status, "a credential configuration with this name already exists");
             assert!(taken.is_rejected(Reason::AlreadyExists), "{taken:?}");
