@@ -34,10 +34,8 @@ pub fn finish(crd: CustomResourceDefinition, immutable: &[Immutable]) -> CustomR
         observed["properties"] = shown.into();
     }
     let rules = immutable.iter().flat_map(|i| {
-        let (shown, spec) = (i.shown(), &spec);
-        i.spec.iter().map(move |path| {
-            immutable_rule(path, inside(spec, path), shown.filter(|s| s.0 == *path).map(|s| s.1))
-        })
+        let shown = i.shown();
+        i.spec.iter().map(move |path| immutable_rule(path, shown.filter(|s| s.0 == *path).map(|s| s.1)))
     });
     let mut rules: Vec<Value> = rules.collect();
     if managed {
@@ -82,37 +80,24 @@ fn columns() -> Value {
 }
 
 /// A field that goes by another name in the state, such as a reference for an id, is not shown in `status.observed`.
-fn immutable_rule(field: &str, schema: &Value, shown: Option<&str>) -> Value {
+fn immutable_rule(field: &str, shown: Option<&str>) -> Value {
     let unchanged = format!(
         "has(self.spec.{field}) == has(oldSelf.spec.{field}) && (!has(self.spec.{field}) || self.spec.{field} == oldSelf.spec.{field})"
     );
-    let cannot = format!(
-        "spec.{field} cannot be changed, added or removed after the object exists in the account: keep it"
-    );
-    let replace = ", or to replace the object in the account set spec.deletionPolicy to Delete, delete this object and create a new one";
     let (observed, remedy) = if let Some(name) = shown {
         let observed = format!(
             " || (has(self.spec.{field}) && has(self.status.observed) && has(self.status.observed.{name}) && self.spec.{field} == self.status.observed.{name})"
         );
-        (observed, ", write the value that status.observed shows")
+        (observed, format!("write the value of status.observed.{name}, "))
     } else {
-        (String::new(), "")
+        (String::new(), String::new())
     };
-    let mut rule = json!({
+    json!({
         "rule": format!("!has(self.status) || !has(self.status.externalId) || ({unchanged}){observed}"),
-        "message": format!("{cannot}{remedy}{replace}"),
+        "message": format!("spec.{field} cannot be changed, added or removed after the object exists in the account: keep it, {remedy}or to replace the object in the account set spec.deletionPolicy to Delete, delete this object and create a new one"),
         "fieldPath": format!(".spec.{field}"),
         "reason": "FieldValueForbidden",
-    });
-    // Says the value, where it is one that can be said in a word.
-    if let (Some(name), Some("string" | "integer" | "boolean")) = (shown, schema["type"].as_str()) {
-        let value = format!("self.status.observed.{name}");
-        rule["messageExpression"] = format!(
-            "'{cannot}' + (has(self.status.observed) && has({value}) ? ', write ' + string({value}) + ' as status.observed has it' : '') + '{replace}'"
-        )
-        .into();
-    }
-    rule
+    })
 }
 
 fn external_id_rule() -> Value {
