@@ -461,8 +461,10 @@ impl Subject {
         let tries = refusal.tries.saturating_add(1);
         memory.refusal = Some(Refusal { tries, ..refusal });
         let settings = &engine.settings;
-        let period = settings.refusal_period.max(patience.unwrap_or_default());
-        let long = tries >= settings.refusal_tries && now.duration_since(refusal.since) >= period;
+        let at_once = settings.refusal_tries == 1;
+        let period = if at_once { Duration::ZERO } else { settings.refusal_period };
+        let long = now.duration_since(refusal.since) >= period.max(patience.unwrap_or_default());
+        let long = long && tries >= settings.refusal_tries;
         (refusal.tries, long || self.shown_as_stalled(reason, generation))
     }
 

@@ -548,6 +548,7 @@ async fn new_access_needs_a_usable_workspace_and_old_access_one_that_is_there() 
     usable(json!(false)).await;
     waits("failed").await;
     story.account.edit("workspaces", &id, json!({"workspace_status": "RUNNING"})).unwrap();
+    story.pass(WORKSPACE, "analytics").await;
     usable(json!(true)).await;
     story.wait_ready(ACCESS, "team").await;
 
