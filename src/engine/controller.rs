@@ -550,6 +550,27 @@ mod tests {
 
     use super::*;
 
+    /// Covers RF-07.
+    #[test]
+    fn an_object_shows_whether_it_can_be_used_not_whether_its_spec_is_carried_out() {
+        use serde_json::json;
+        let usable = |conditions: Value, seen: Value| {
+            let status = json!({"external": {"id": "1"}, "usable": seen, "conditions": conditions});
+            face(&serde_json::from_value(json!({"metadata": {"name": "a"}, "status": status})).unwrap())
+                .usable
+        };
+        let is = |kind: &str, status: &str| json!([{"type": kind, "status": status}]);
+        for seen in [true, false] {
+            assert_eq!(usable(is("Ready", "False"), json!(seen)), Some(seen));
+            assert_eq!(usable(is("Stalled", "True"), json!(seen)), Some(seen));
+        }
+        assert_eq!(usable(is("Suspended", "True"), json!(false)), Some(true), "it was seen long ago");
+        // Written by an older version, or gone.
+        assert_eq!(usable(is("Ready", "True"), Value::Null), Some(true));
+        assert_eq!(usable(is("Suspended", "True"), Value::Null), Some(true));
+        assert_eq!(usable(is("Ready", "False"), Value::Null), None);
+    }
+
     #[tokio::test]
     async fn a_pass_that_panics_is_counted_and_tried_again() {
         let mut registry = Registry::default();

@@ -216,7 +216,10 @@ impl Work<'_> {
         let management = self.management.clone();
         let annotated = self.subject.object.annotations().contains_key(EXTERNAL_ID);
         let shown = self.subject.status_mut()?;
-        let adopted = shown.external.as_ref().map_or(annotated, |e| e.adopted);
+        // What was only observed until now may still be created.
+        let observing = management.policy() == ManagementPolicy::Observe;
+        let bound = shown.external.as_ref().filter(|e| observing || !e.observed);
+        let adopted = bound.map_or(annotated, |e| e.adopted);
         let before = shown.effective.as_ref().map(|e| e.resync_interval.clone());
         let resync_interval = match before {
             // What the DatabricksAuth says is not known yet.
