@@ -431,9 +431,9 @@ async fn a_grant_for_one_workspace_shows_nothing_of_another() {
 
 /// The level that the account gives the user of [`access`]; the operator is an administrator of what it made.
 fn level(story: &Story) -> Vec<Value> {
-    let user = story.account.objects("Users")[0]["id"].as_str().unwrap().to_owned();
+    let user: i64 = story.account.objects("Users")[0]["id"].as_str().unwrap().parse().unwrap();
     let rows = story.account.objects("permissionassignments").into_iter();
-    rows.filter(|row| row["principal_id"].to_string() == user).map(|row| row["permissions"].clone()).collect()
+    rows.filter(|row| row["principal_id"] == user).map(|row| row["permissions"].clone()).collect()
 }
 
 /// Somebody gives the user of [`access`] more than the spec says.
