@@ -1,6 +1,6 @@
 //! What all passes share: the engine's parts, the object under work, and the one place that writes status.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Duration;
@@ -83,6 +83,8 @@ pub struct Engine {
     pub settings: Settings,
     /// The kinds' types, by name.
     pub resources: HashMap<String, ApiResource>,
+    /// The fields that users write, by kind.
+    pub fields: HashMap<String, BTreeSet<String>>,
     /// What the watches know, each with its kind.
     pub stores: Vec<(String, Store<DynamicObject>)>,
     /// One lock for each account and kind whose guard looks at all objects of the kind.
@@ -156,6 +158,8 @@ pub struct Subject {
     pub released: bool,
     /// A change was accepted in this pass.
     pub sent: bool,
+    /// What a request for a pass asked for could not be sent: the request stays open.
+    pub postponed: bool,
     /// Annotations repeat its record.
     pub annotated: bool,
     /// Its status was written in this pass.
@@ -197,6 +201,7 @@ impl Subject {
             resolved: kind == super::auth::KIND,
             released: false,
             sent: false,
+            postponed: false,
             annotated: kind != super::auth::KIND,
             written: false,
             must_record: false,
@@ -232,7 +237,9 @@ impl Subject {
     /// The finalizer, and what annotations repeat of the record. The status in hand stays what it is.
     pub async fn write_metadata(&mut self, engine: &Engine, finalizer: bool) -> Result<bool> {
         let external = self.status.as_ref().ok().and_then(|status| status.external.as_ref());
-        let copy = external.filter(|_| self.annotated && !self.deleting()).map(|external| RecordCopy {
+        // What is only observed is not ours, whatever becomes of the status.
+        let ours = external.filter(|e| !e.observed && self.annotated && !self.deleting());
+        let copy = ours.map(|external| RecordCopy {
             id: external.id.clone(),
             created_by: (!external.adopted).then(|| engine.mark(&self.who)),
             written: self.written,
@@ -321,7 +328,8 @@ impl Subject {
         let mut conclusion = conclude(status, &outcome, &pass, &engine.settings.pace);
         super::log::outcome(&outcome, conclusion.status.conditions != before);
         // A pass that was cut off before it did anything has not handled a request.
-        let cut_off = matches!(outcome, Outcome::Failed(Error::Conflict(_) | Error::Fenced));
+        let cut_off =
+            self.postponed || matches!(outcome, Outcome::Failed(Error::Conflict(_) | Error::Fenced));
         if let Some(token) = self.object.annotations().get(RECONCILE_REQUESTED).filter(|_| !cut_off) {
             conclusion.status.last_handled_reconcile_at = Some(token.clone());
         }

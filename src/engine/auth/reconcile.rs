@@ -117,6 +117,7 @@ async fn connect(
                 name: None,
                 adopted: false,
                 created_at: None,
+                observed: false,
             });
             Ok(auths.throttled(who).map_or(Outcome::Rest, Outcome::Limited))
         }
