@@ -59,8 +59,10 @@ impl Work<'_> {
             let corrected = matches!(step, Step::Update(_));
             self.show(known, seen, if corrected { &[] } else { &changes }, bind, ours)?;
         }
-        if let Step::Plan { reason, .. } = step {
-            self.show_plan(known, reason == Reason::WouldBeCreated)?;
+        match step {
+            Step::Plan { reason, .. } => self.show_plan(known, reason == Reason::WouldBeCreated)?,
+            _ if look.seen().is_none() => self.subject.status_mut()?.drift.clear(),
+            _ => {}
         }
         Ok(match step {
             Step::Wait { reason, message } => {
@@ -280,9 +282,7 @@ impl Work<'_> {
         self.remember(|m| m.sent = Some(tokio::time::Instant::now()));
         let differs = self.changes(known, &look)?.iter().any(|c| c.when == When::Now);
         let tried_again = matches!(seen.about.phase, Phase::Failed(_)) && !differs;
-        let updated = self.send_update(known, &seen, &want, &now).await;
-        self.subject.postponed = tried_again && matches!(updated, Err(Error::Transient { .. }));
-        let told = match updated {
+        let told = match self.send_update(known, &seen, &want, &now).await {
             // It went away, or a replica lags: looking again will tell.
             Err(Error::Rejected { reason: Reason::ExternalResourceMissing, message, .. }) => {
                 return Err(Error::Conflict(message));

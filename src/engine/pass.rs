@@ -156,8 +156,6 @@ pub struct Subject {
     pub released: bool,
     /// A change was accepted in this pass.
     pub sent: bool,
-    /// What a request for a pass asked for could not be sent: the request stays open.
-    pub postponed: bool,
     /// It carries a copy of the id in an annotation.
     pub annotated: bool,
     /// The id was just learnt: the status has to be written whatever happens.
@@ -197,7 +195,6 @@ impl Subject {
             resolved: kind == super::auth::KIND,
             released: false,
             sent: false,
-            postponed: false,
             annotated: kind != super::auth::KIND,
             must_record: false,
             begun: tokio::time::Instant::now(),
@@ -319,8 +316,12 @@ impl Subject {
         let mut conclusion = conclude(status, &outcome, &pass, &engine.settings.pace);
         super::log::outcome(&outcome, conclusion.status.conditions != before);
         // A pass that was cut off before it did anything has not handled a request.
-        let cut_off =
-            self.postponed || matches!(outcome, Outcome::Failed(Error::Conflict(_) | Error::Fenced));
+        let cut_off = match &outcome {
+            Outcome::Failed(Error::Conflict(_) | Error::Fenced) => true,
+            // What failed is tried again on request: an outage must not use that up.
+            Outcome::Failed(Error::Transient { .. }) => conclusion.status.usable == Some(false),
+            _ => false,
+        };
         if let Some(token) = self.object.annotations().get(RECONCILE_REQUESTED).filter(|_| !cut_off) {
             conclusion.status.last_handled_reconcile_at = Some(token.clone());
         }
