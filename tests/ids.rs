@@ -64,9 +64,21 @@ const PROMISES: &[(&str, &str)] = &[
     ("LC-14", "what takes long survives a restart, blocks nobody, shows its progress and has a limit"),
     (
         "LC-15",
+        "reads that lag behind writes make nothing twice and lose nothing, for as long as a kind says that they may",
+    ),
+    (
+        "LC-16",
+        "what an object created is its own after a restore; a copied record adopts, and that is reported",
+    ),
+    (
+        "LC-17",
+        "an object takes another's place, or says the same in another way, and nothing changes in the account",
+    ),
+    (
+        "LC-18",
         "what is only observed is taken over by nobody, and what is not there is a plan, not a failure",
     ),
-    ("LC-16", "what failed is tried again when somebody asks, and the message names ways that work"),
+    ("LC-19", "what failed is tried again when somebody asks, and the message names ways that work"),
     ("DL-01", "`Retain` lets an object go without a call"),
     ("DL-02", "an object that never made anything goes at once, without credentials"),
     ("DL-03", "a deletion without credentials says so, and `Retain` is the way out"),

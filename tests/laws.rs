@@ -400,7 +400,7 @@ async fn states_and_facts_survive_as_json() {
     }
 }
 
-/// Covers LC-07, LC-15. Differences are told by the names that users write: each field of a state comes from one of the spec,
+/// Covers LC-07, LC-18. Differences are told by the names that users write: each field of a state comes from one of the spec,
 /// but for the mark, which is ours. What is shown of a state fits what the schema says of it, or the API server would refuse the
 /// status.
 #[tokio::test]

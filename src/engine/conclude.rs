@@ -768,7 +768,7 @@ mod tests {
         );
     }
 
-    /// Covers LC-15.
+    /// Covers LC-18.
     #[test]
     fn a_plan_is_neither_work_nor_a_failure() {
         let planned = |reason| {

@@ -26,6 +26,8 @@ pub struct View<'a> {
     pub data_bearing: bool,
     /// What binds this object to one in the account.
     pub record: Record,
+    /// That record is an annotation alone, which came with a backup or a copy.
+    pub copied: bool,
     /// What was found in the account.
     pub found: Found<'a>,
     /// The spec names exactly one object by id.
@@ -216,10 +218,7 @@ fn living(view: &View<'_>) -> Step {
                 ids.join(", ")
             ),
         ),
-        Found::Held(by) => refuse(
-            Reason::ManagementConflict,
-            format!("the object in the account is managed by {by}: delete one of the two"),
-        ),
+        Found::Held(by) => refuse(Reason::ManagementConflict, managed_by(by)),
         Found::Replaced(ids) if view.observe => plan(
             Reason::ExternalResourceMissing,
             format!(
@@ -277,6 +276,15 @@ fn unseen(view: &View<'_>, settled: bool) -> Step {
     }
 }
 
+/// What an object is told whose object in the account another one manages.
+pub fn managed_by(holder: &str) -> String {
+    format!(
+        "the object in the account is managed by {holder}: delete one of the two. To let this one take its place without a gap \
+         in the account, set spec.deletionPolicy to Retain on that one and spec.adoptionPolicy to IfExists on this one, then \
+         delete that one"
+    )
+}
+
 fn absent(view: &View<'_>, settled: bool) -> Step {
     let missing = |text: &str| refuse(Reason::ExternalResourceMissing, text);
     match view.record {
@@ -313,6 +321,16 @@ fn stranger(view: &View<'_>, seen: &Seen, marked: bool) -> Step {
     // Nothing is written to what is only observed, so that needs no permission.
     if (allowed || view.observe) && view.record != Record::Bound {
         return Step::Adopt;
+    }
+    if view.copied && seen.about.owner.is_some() {
+        return refuse(
+            Reason::AlreadyExists,
+            format!(
+                "an annotation names the object {}, which carries the mark of another Kubernetes object, so it is left alone: \
+                 if that one is gone and the name is right, set spec.adoptionPolicy to IfExists to take it over",
+                seen.id
+            ),
+        );
     }
     if view.record == Record::Bound {
         return refuse(
@@ -489,6 +507,7 @@ mod tests {
             protected: false,
             data_bearing: false,
             record,
+            copied: false,
             found,
             asked: false,
             requested: false,
@@ -539,7 +558,7 @@ mod tests {
         assert_eq!(word(&unsure), "wait Progressing", "absence is believed only when it lasts");
     }
 
-    /// Covers LC-15.
+    /// Covers LC-18.
     #[test]
     fn what_is_absent_and_only_observed_is_a_plan() {
         let with = |record, f: &dyn Fn(&mut View<'_>)| {
@@ -563,7 +582,7 @@ mod tests {
         }
     }
 
-    /// Covers LC-03, LC-15.
+    /// Covers LC-03, LC-18.
     #[test]
     fn who_observes_needs_no_permission_and_gets_none_by_it() {
         let it = seen(Phase::Ready);
@@ -583,7 +602,7 @@ mod tests {
         assert_eq!(word(&View { deleting: true, ..marked }), "release Retained");
     }
 
-    /// Covers LC-16.
+    /// Covers LC-19.
     #[test]
     fn what_failed_is_tried_again_when_somebody_asks_and_says_what_else_helps() {
         let failed = seen(Phase::Failed("no such bucket".into()));

@@ -6,6 +6,7 @@
 use std::collections::BTreeSet;
 use std::marker::PhantomData;
 use std::str::FromStr;
+use std::time::Duration;
 
 use futures::FutureExt;
 use futures::future::BoxFuture;
@@ -50,6 +51,8 @@ pub struct Traits {
     pub lifecycle: Lifecycle,
     /// Whether it holds users' data.
     pub data_bearing: bool,
+    /// How long reads may lag behind writes.
+    pub read_lag: Duration,
     /// Whether its guard looks at the act alone, and so asks who the operator is.
     pub guarded_alone: bool,
     /// Whether its guard looks at all objects of the kind.
@@ -140,7 +143,7 @@ impl<R: ExternalResource> Driver for Adapter<R> {
     }
 
     fn crd(&self) -> CustomResourceDefinition {
-        super::crd::finish(R::crd(), R::IMMUTABLE)
+        super::crd::finish(R::crd(), R::IMMUTABLE, R::LIFECYCLE)
     }
 
     fn fields(&self) -> BTreeSet<String> {
@@ -154,6 +157,7 @@ impl<R: ExternalResource> Driver for Adapter<R> {
             ownership: R::OWNERSHIP,
             lifecycle: R::LIFECYCLE,
             data_bearing: R::DATA_BEARING,
+            read_lag: R::READ_LAG,
             guarded_alone: matches!(R::GUARD, Some(Guard::Alone(_))),
             guarded_among_siblings: matches!(R::GUARD, Some(Guard::Among(_))),
         }

@@ -71,7 +71,7 @@ reasons! {
 
     /// A call failed in a way that may pass; it is tried again.
     Retrying,
-    "An outage or a time-out, at Databricks, at the API server or between; an answer that makes no sense.",
+    "An outage or a time-out, at Databricks, at the API server or between; an answer that makes no sense; an object that was just created and that no read shows yet.",
     "Wait. If it lasts, the message has the answer of Databricks or of the API server.";
 
     /// The account's rate limit holds the calls back.
@@ -127,7 +127,7 @@ reasons! {
     /// Another object manages the same object in the account.
     ManagementConflict,
     "Two objects mean the same one: the same natural name, or the same `externalId`.",
-    "Delete one of the two objects. With `deletionPolicy: Retain` nothing happens in the account.";
+    "Delete one of the two objects. If the other is to take its place, set `deletionPolicy: Retain` on the one that manages and `adoptionPolicy: IfExists` on the other, then delete the first: nothing happens in the account.";
 
     /// The object is not in the account, and is only observed: it would be created.
     WouldBeCreated,
@@ -276,7 +276,7 @@ reasons! {
 
     /// An object that was in the account already was taken over.
     Adopted,
-    "`adoptionPolicy` or `externalId` allows it, or it is proven to be ours.",
+    "`adoptionPolicy`, `externalId` or the annotation `databricks-operator.io/external-id` allows it, or it is proven to be ours.",
     "Nothing. It stays in the account when this object is deleted, unless `deletionPolicy` says otherwise.";
 
     /// The fields that the event names were written to the account, as the spec asks.

@@ -180,10 +180,8 @@ async fn hops(work: &mut Work<'_>) -> Result<Outcome> {
         return Ok(blocked);
     }
     if work.management.policy() == ManagementPolicy::Managed && !work.subject.deleting() {
-        let external = work.subject.status_mut()?.external.as_ref();
-        let id = external.filter(|e| !e.observed).map(|e| e.id.clone());
         let engine = work.engine;
-        work.subject.write_metadata(engine, true, id.as_deref()).await?;
+        work.subject.write_metadata(engine, true).await?;
     }
     let look = work.observe(&known, Freshness::Routine).await?;
     let step = work.step(&known, &look)?;
@@ -237,6 +235,16 @@ impl Work<'_> {
         }
     }
 
+    /// Whether the object in the account was there before this one, as far as a record tells: then it stays by default.
+    pub fn adopted(&self) -> bool {
+        // What was only observed until now may still be created.
+        let observing = self.management.policy() == ManagementPolicy::Observe;
+        let external = self.subject.status.as_ref().ok().and_then(|status| status.external.as_ref());
+        let external = external.filter(|external| observing || !external.observed);
+        let annotated = self.subject.object.annotations().contains_key(EXTERNAL_ID);
+        external.map_or(annotated && !self.created_here(), |external| external.adopted)
+    }
+
     /// All that a decision depends on.
     pub fn view<'a>(&'a self, known: &Known, look: &'a Look, changes: &'a [Change]) -> Result<View<'a>> {
         let again = match (&known.want, look.seen()) {
@@ -252,8 +260,7 @@ impl Work<'_> {
     fn view_of<'a>(&'a self, look: &'a Look, changes: &'a [Change]) -> Result<View<'a>> {
         let status = self.subject.status.as_ref().map_err(Clone::clone)?;
         let traits = self.driver.traits();
-        let annotated = self.subject.object.annotations().contains_key(EXTERNAL_ID);
-        let adopted = status.external.as_ref().map_or(annotated, |e| e.adopted);
+        let adopted = self.adopted();
         let observe = self.management.policy() == ManagementPolicy::Observe;
         let delete = self.management.deletion(traits.data_bearing, adopted) == DeletionPolicy::Delete;
         Ok(View {
@@ -264,6 +271,7 @@ impl Work<'_> {
             protected: self.management.deletion_protection == Some(true),
             data_bearing: traits.data_bearing,
             record: self.record(),
+            copied: status.external.is_none() && self.record() == Record::Bound && status.intent.is_none(),
             found: look.found(changes),
             asked: self.management.external_id.is_some(),
             requested: self.requested().is_some(),
@@ -282,22 +290,24 @@ impl Work<'_> {
         {
             return Running::No;
         }
-        if age(operation.since.0, Timestamp::now()) > self.engine.settings.operation {
+        if age(operation.since.0, Timestamp::now()) > self.engine.settings.operation.max(self.read_lag()) {
             Running::Overdue
         } else {
             Running::Yes
         }
     }
 
-    /// Whether what was accepted and cannot be seen may be sent again: Databricks gets a moment to show it. What is stalled is
-    /// looked at rarely, unless something wakes it.
+    /// Whether what was accepted and cannot be seen may be sent again: Databricks gets a moment to show it, or as long as its
+    /// reads may lag behind. What is stalled is looked at rarely, unless something wakes it.
     fn resend(&self, sent: &Operation, changes: &[Change]) -> bool {
         let more = |c: &Change| c.when == When::Now && !sent.paths.contains(&camel(c.field()));
         // A start of the operator forgets when it was sent last.
         let last = self
             .remember(|m| m.sent)
             .map_or_else(|| age(sent.since.0, Timestamp::now()), |last| last.elapsed());
-        self.requested().is_some() || changes.iter().any(more) || last >= self.engine.settings.pace.poll_max
+        self.requested().is_some()
+            || changes.iter().any(more)
+            || last >= self.engine.settings.pace.poll_max.max(self.read_lag())
     }
 
     /// Hop 8.
@@ -311,7 +321,11 @@ impl Work<'_> {
     /// What differs between what is wanted and what is seen.
     pub fn changes(&self, known: &Known, look: &Look) -> Result<Vec<Change>> {
         match (&known.want, look.seen()) {
-            (Some(want), Some(seen)) => self.driver.changes(want, seen),
+            (Some(want), Some(seen)) => {
+                let mut changes = self.driver.changes(want, seen)?;
+                changes.extend(self.unconfirmed(want, &changes)?);
+                Ok(changes)
+            }
             _ => Ok(vec![]),
         }
     }

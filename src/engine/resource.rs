@@ -8,6 +8,7 @@
 use std::fmt::{Debug, Display};
 use std::future::Future;
 use std::str::FromStr;
+use std::time::Duration;
 
 use kube::core::NamespaceResourceScope;
 use kube::core::object::HasSpec;
@@ -52,6 +53,9 @@ pub trait ExternalResource:
     const LIFECYCLE: Lifecycle = Lifecycle::Object;
     /// It holds users' data: it is retained by default and, if lost, not made again without a person's decision.
     const DATA_BEARING: bool = false;
+    /// How long reads of the account may lag behind writes. Within that time after its creation an object is not gone,
+    /// whatever reads say, and a change that reads do not show is not sent again. The setting `--read-lag` caps it.
+    const READ_LAG: Duration = Duration::ZERO;
     /// A last look before create, update and delete.
     const GUARD: Option<Guard<Self>> = None;
 
@@ -156,7 +160,9 @@ impl From<CallError> for Error {
 pub struct Immutable {
     /// Field of `State`.
     pub state: &'static str,
-    /// The fields of the spec it comes from, in camelCase; a field of a required object as a path, `principal.id`.
+    /// The fields of the spec it comes from, in camelCase; a field of a required object as a path, `principal.id`. The first
+    /// holds the value itself. Others say it by a reference or a name, and each may take another's place as long as it means
+    /// the same: a field beside it, `workspaceRef`, or the object that holds it, `principal`.
     pub spec: &'static [&'static str],
 }
 

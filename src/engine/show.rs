@@ -56,6 +56,8 @@ impl Work<'_> {
         let name = self.driver.key(&seen.state)?.name;
         let status = self.subject.status_mut()?;
         if let Some(bind) = bind {
+            let deletion = self.management.deletion(traits.data_bearing, bind.adopted);
+            status.effective.iter_mut().for_each(|effective| effective.deletion_policy = deletion);
             status.external = Some(bind);
         }
         if let Some(external) = status.external.as_mut().filter(|_| ours) {

@@ -55,14 +55,14 @@ pub struct PermissionAssignmentSpec {
     /// The fields that all managed kinds share.
     #[serde(flatten)]
     pub management: Management,
-    /// The Workspace of this namespace that access is given to. Give this or workspaceId. Cannot be changed once the assignment exists. Known on all clouds.
+    /// The Workspace of this namespace that access is given to. Give this or workspaceId. Once the assignment exists, it can be changed only to what means the same workspace. Known on all clouds.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub workspace_ref: Option<NameRef>,
-    /// The id of the workspace that access is given to, where no Workspace of this namespace stands for it. Give this or workspaceRef. Cannot be changed once the assignment exists. Known on all clouds.
+    /// The id of the workspace that access is given to, where no Workspace of this namespace stands for it. Give this or workspaceRef. Once the assignment exists, it can be changed only to what means the same workspace. Known on all clouds.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1))]
     pub workspace_id: Option<i64>,
-    /// Who gets access. Cannot be changed once the assignment exists. Known on all clouds.
+    /// Who gets access. Once the assignment exists, it can be changed only from the id to the name of the same principal, or from a name to its id. Known on all clouds.
     pub principal: Principal,
     /// USER: may use the workspace. ADMIN: may administer it; with it USER says nothing more. May be changed. Known on all clouds.
     #[schemars(length(min = 1, max = 2), extend("x-kubernetes-list-type" = "set"))]
@@ -219,7 +219,7 @@ impl ExternalResource for PermissionAssignment {
 
     const IMMUTABLE: &'static [Immutable] = &[
         Immutable { state: "workspace_id", spec: &["workspaceId", "workspaceRef"] },
-        Immutable { state: "principal_id", spec: &["principal"] },
+        Immutable { state: "principal_id", spec: &["principal.id", "principal"] },
     ];
     const LIFECYCLE: Lifecycle = Lifecycle::Upsert;
     const GUARD: Option<Guard<Self>> = Some(Guard::Alone(keep_the_operator_in));

@@ -25,7 +25,9 @@ fn settled(value: &mut Value, known: &[(String, String)]) {
             map.remove("managedFields");
             for (key, inner) in map {
                 match key.as_str() {
-                    "creationTimestamp" | "lastTransitionTime" | "time" | "since" => *inner = json!(TIME),
+                    "creationTimestamp" | "lastTransitionTime" | "time" | "since" | "createdAt" => {
+                        *inner = json!(TIME)
+                    }
                     "resourceVersion" => *inner = json!("1000"),
                     "resyncInterval" => *inner = json!("10m"),
                     _ => settled(inner, known),

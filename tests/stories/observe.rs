@@ -40,7 +40,7 @@ async fn planned(story: &Story, kind: &str, name: &str) -> Value {
     plan
 }
 
-/// Covers LC-15, LC-06, LC-07. Something that is not there is a plan with its fields, and no alert; once somebody makes it, it is
+/// Covers LC-18, LC-06, LC-07. Something that is not there is a plan with its fields, and no alert; once somebody makes it, it is
 /// watched without being taken over; once it is gone, it is a plan again.
 #[tokio::test]
 async fn what_is_not_there_is_a_plan() {
@@ -94,7 +94,7 @@ async fn what_is_not_there_is_a_plan() {
     story.end().await;
 }
 
-/// Covers LC-15, LC-03. To have looked at something gives no right to it: to manage it takes the permission that it would have
+/// Covers LC-18, LC-03. To have looked at something gives no right to it: to manage it takes the permission that it would have
 /// taken without looking, and that it was taken over is said then.
 #[tokio::test]
 async fn to_have_observed_is_no_right_to_take_over() {
@@ -136,7 +136,7 @@ async fn to_have_observed_is_no_right_to_take_over() {
     story.end().await;
 }
 
-/// Covers LC-15, LC-07. What differs has the name that users write it under; what the operator would add by itself is no
+/// Covers LC-18, LC-07. What differs has the name that users write it under; what the operator would add by itself is no
 /// difference. What is seen is shown under the names of the spec, too.
 #[tokio::test]
 async fn drift_and_what_is_seen_go_by_the_fields_of_the_spec() {
@@ -196,7 +196,7 @@ async fn drift_and_what_is_seen_go_by_the_fields_of_the_spec() {
     story.end().await;
 }
 
-/// Covers LC-15. An id that is not there, and a workspace that would not be made again, are no failure of who only looks.
+/// Covers LC-18. An id that is not there, and a workspace that would not be made again, are no failure of who only looks.
 #[tokio::test]
 async fn what_would_not_be_created_is_said_and_stalls_nothing() {
     let story = Story::start("observe-missing").await;
@@ -224,6 +224,31 @@ async fn what_would_not_be_created_is_said_and_stalls_nothing() {
         assert_eq!(missing["status"]["drift"], Value::Null, "nothing would be created");
     }
     story.wait_event("Workspace", "lost", "ExternalResourceMissing").await;
+    assert_eq!(story.account.writes().len(), 0, "{:?}", story.account.writes());
+    story.end().await;
+}
+
+/// Covers LC-18, LC-16. Annotations that name somebody else's list, and claim that it was created here, are believed no more by
+/// way of a look: managed after that, it is left alone, and deleted, it stays.
+#[tokio::test]
+async fn a_forged_record_gains_nothing_by_observing() {
+    let story = Story::start("observe-forged").await;
+    let theirs = made_by_hand(&story, "theirs");
+    let before = story.account.objects("ip-access-lists");
+    let mut forged = observed(&story, "mine");
+    forged["metadata"]["annotations"] = json!({
+        "databricks-operator.io/external-id": theirs,
+        "databricks-operator.io/created-by": "default/observe-forged/mine",
+    });
+    forged["spec"]["deletionPolicy"] = json!("Delete");
+    story.apply(&forged).await;
+    story.wait_ready(LIST, "mine").await;
+    story.pass(LIST, "mine").await;
+    story.patch(LIST, "mine", json!({"spec": {"managementPolicy": "Managed"}})).await;
+    story.wait_condition(LIST, "mine", "Stalled", "True", "AlreadyExists").await;
+    story.delete(LIST, "mine").await;
+    story.wait_gone(LIST, "mine").await;
+    assert_eq!(story.account.objects("ip-access-lists"), before);
     assert_eq!(story.account.writes().len(), 0, "{:?}", story.account.writes());
     story.end().await;
 }

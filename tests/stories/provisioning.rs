@@ -198,7 +198,7 @@ async fn a_failed_workspace_is_repaired_by_a_change() {
     story.end().await;
 }
 
-/// Covers LC-16. The cause is outside the spec: once it is mended, whoever asks for another try gets one, also where the first
+/// Covers LC-19. The cause is outside the spec: once it is mended, whoever asks for another try gets one, also where the first
 /// request meets an outage. One request is one try.
 #[tokio::test]
 async fn a_failed_workspace_is_tried_again_when_somebody_asks() {
@@ -252,7 +252,7 @@ async fn a_failed_workspace_is_tried_again_when_somebody_asks() {
     story.end().await;
 }
 
-/// Covers LC-16. A workspace that failed is retained, as any other: applied again, its object finds it, failed as it is. The way
+/// Covers LC-19. A workspace that failed is retained, as any other: applied again, its object finds it, failed as it is. The way
 /// to another one is the one that the message names.
 #[tokio::test]
 async fn a_failed_workspace_is_replaced_in_the_way_that_its_message_names() {

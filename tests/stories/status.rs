@@ -536,8 +536,8 @@ async fn kubectl_shows_what_matters_in_columns() {
     };
     assert_eq!(table.iter().map(without_age).collect::<Vec<_>>(), expected);
     let wide = get(&["dbws", "-o", "wide"]).await;
-    assert_eq!(wide[0], format!("{header} AUTH POLICY MESSAGE"));
-    assert!(wide[1].ends_with(&format!(" {AUTH} Managed")), "{wide:?}");
+    assert_eq!(wide[0], format!("{header} AUTH POLICY DELETION MESSAGE"));
+    assert!(wide[1].ends_with(&format!(" {AUTH} Managed Retain")), "{wide:?}");
     let everywhere = get(&["databricks", "--all-namespaces"]).await;
     assert!(everywhere.contains(&format!("NAMESPACE {header}")), "{everywhere:?}");
 

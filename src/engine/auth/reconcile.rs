@@ -46,7 +46,7 @@ async fn hops(engine: &Engine, subject: &mut Subject) -> Result<Outcome> {
     let spec: DatabricksAuthSpec = serde_json::from_value(subject.spec())
         .map_err(|_| Error::terminal(Reason::InvalidSpec, "spec cannot be read: compare it with the CRD"))?;
     if !subject.deleting() {
-        subject.write_metadata(engine, true, None).await?;
+        subject.write_metadata(engine, true).await?;
     }
     let outcome = connect(engine, subject, &spec, &who).await;
     if subject.deleting() {
@@ -117,6 +117,7 @@ async fn connect(
                 name: None,
                 adopted: false,
                 observed: false,
+                created_at: None,
             });
             Ok(auths.throttled(who).map_or(Outcome::Rest, Outcome::Limited))
         }
