@@ -393,7 +393,10 @@ async fn the_status_tells_what_is_in_force_and_no_secret() {
     let account = &story.account.account_id;
     assert_eq!(status["externalId"], made["list_id"]);
     let mut external = status["external"].clone();
-    assert!(external.as_object_mut().unwrap().remove("createdAt").is_some_and(|time| time.is_string()), "{status}");
+    assert!(
+        external.as_object_mut().unwrap().remove("createdAt").is_some_and(|time| time.is_string()),
+        "{status}"
+    );
     assert_eq!(
         external,
         json!({"accountId": account, "id": made["list_id"], "adopted": false, "name": "BLOCK/office"})
