@@ -83,7 +83,7 @@ impl Work<'_> {
         let look = Look::told(seen);
         let changes = self.changes(known, &look)?;
         // It was sent a moment ago.
-        let step = decide(&View { resend: false, ..self.view(&look, &changes)? });
+        let step = decide(&View { resend: false, ..self.view(&look, &changes, known.want.as_ref())? });
         self.tell(known, &look, step)
     }
 
@@ -236,7 +236,10 @@ impl Work<'_> {
             let Some(now) = now else {
                 return Err(Error::waiting(
                     Reason::ReferenceNotFound,
-                    format!("the account no longer has {name}"),
+                    format!(
+                        "the account no longer has {name}: create it there, or correct spec.{}",
+                        need.field
+                    ),
                 ));
             };
             if pinned.get(need.field) != Some(&now) {

@@ -103,7 +103,8 @@ impl Auths {
             Error::waiting(
                 Reason::ReferenceNotPermitted,
                 format!(
-                    "{KIND} {home}/{} does not exist or has no grant that admits {kind} objects of namespace {namespace}",
+                    "{KIND} {home}/{} does not exist or has no grant that admits {kind} objects of namespace {namespace}: correct \
+                     spec.authRef, or have a grant added there",
                     auth.name
                 ),
             )
@@ -124,7 +125,10 @@ impl Auths {
             if home != namespace {
                 return Err(refused());
             }
-            let text = format!("{KIND} {home}/{} does not exist: create it", auth.name);
+            let text = format!(
+                "{KIND} {home}/{} does not exist: create it, or correct spec.authRef.name",
+                auth.name
+            );
             return Err(Error::waiting(Reason::ReferenceNotFound, text));
         };
         let by_label = grants::asks_for_labels(&spec);

@@ -8,6 +8,8 @@ use super::status::Reason;
 /// All that a decision depends on.
 #[derive(Clone, Debug)]
 pub struct View<'a> {
+    /// What is looked for in the account, for people: the kind with the id or the natural name that it is looked for by.
+    pub called: String,
     /// The object is being deleted.
     pub deleting: bool,
     /// `managementPolicy: Observe`.
@@ -173,7 +175,8 @@ fn deleting(view: &View<'_>) -> Step {
         Found::Several(ids) => refuse(
             Reason::ApiRefused,
             format!(
-                "several objects match ({}): set spec.deletionPolicy to Retain to let this object go",
+                "several objects match {} ({}): set spec.deletionPolicy to Retain to let this object go",
+                view.called,
                 ids.join(", ")
             ),
         ),
@@ -186,7 +189,8 @@ fn living(view: &View<'_>) -> Step {
         Found::Several(ids) => refuse(
             Reason::Ambiguous,
             format!(
-                "several objects match: {}; set spec.externalId to the one that is meant",
+                "several objects match {}: {}; set spec.externalId to the one that is meant",
+                view.called,
                 ids.join(", ")
             ),
         ),
@@ -197,8 +201,9 @@ fn living(view: &View<'_>) -> Step {
         Found::Replaced(ids) => refuse(
             Reason::AlreadyExists,
             format!(
-                "the object is gone from the account, and others like it are there ({}): delete them there, or delete this \
+                "{} is gone from the account, and others like it are there ({}): delete them there, or delete this \
                  object and apply it again with spec.adoptionPolicy: IfExists",
+                view.called,
                 ids.join(", ")
             ),
         ),
@@ -209,30 +214,32 @@ fn living(view: &View<'_>) -> Step {
 }
 
 fn absent(view: &View<'_>, settled: bool) -> Step {
-    let missing = |text: &str| refuse(Reason::ExternalResourceMissing, text);
+    let called = &view.called;
+    let missing = |text: String| refuse(Reason::ExternalResourceMissing, text);
     match view.record {
-        Record::Asked => missing(
-            "the account has no object with the id in spec.externalId: correct it or remove the field",
-        ),
-        Record::None if view.observe => missing(
-            "the account has no such object, and spec.managementPolicy is Observe: set it to Managed to create it",
-        ),
-        Record::None if view.adoption == AdoptionPolicy::Required => missing(
-            "the account has no such object, and spec.adoptionPolicy is Required: create it there, or set IfOwned to have it created",
-        ),
+        Record::Asked => {
+            missing(format!("the account has no {called}: correct spec.externalId or remove the field"))
+        }
+        Record::None if view.observe => missing(format!(
+            "the account has no {called}, and spec.managementPolicy is Observe: set it to Managed to create it"
+        )),
+        Record::None if view.adoption == AdoptionPolicy::Required => missing(format!(
+            "the account has no {called}, and spec.adoptionPolicy is Required: create it there, or set IfOwned to have \
+             it created"
+        )),
         Record::None => Step::Create,
         Record::Bound if !settled => {
-            wait(Reason::Progressing, "the object seems to be gone; looking once more to be sure")
+            wait(Reason::Progressing, format!("{called} seems to be gone; looking once more to be sure"))
         }
-        Record::Bound if view.observe => missing("the object is gone from the account"),
-        Record::Bound if view.asked || view.adoption == AdoptionPolicy::Required => missing(
-            "the object is gone from the account, and the spec asks for that one: delete this object, and apply it again \
-             without spec.externalId and spec.adoptionPolicy: Required to create a new one",
-        ),
-        Record::Bound if view.data_bearing => missing(
-            "the object is gone from the account and holds data, so it is not made again by itself: delete this object \
-             and apply it again to create a new one, or apply it anew with spec.externalId to bind another",
-        ),
+        Record::Bound if view.observe => missing(format!("{called} is gone from the account")),
+        Record::Bound if view.asked || view.adoption == AdoptionPolicy::Required => missing(format!(
+            "{called} is gone from the account, and the spec asks for that one: delete this object, and apply it again \
+             without spec.externalId and spec.adoptionPolicy: Required to create a new one"
+        )),
+        Record::Bound if view.data_bearing => missing(format!(
+            "{called} is gone from the account and holds data, so it is not made again by itself: delete this object \
+             and apply it again to create a new one, or apply it anew with spec.externalId to bind another"
+        )),
         Record::Bound => Step::Create,
     }
 }
@@ -269,9 +276,9 @@ fn stranger(view: &View<'_>, seen: &Seen, marked: bool) -> Step {
     refuse(
         Reason::AlreadyExists,
         format!(
-            "an object with the id {} is in the account already: set spec.adoptionPolicy to IfExists to take it over, \
+            "{} is in the account already, with the id {}: set spec.adoptionPolicy to IfExists to take it over, \
              or give this one another name",
-            seen.id
+            view.called, seen.id
         ),
     )
 }
@@ -369,6 +376,7 @@ mod tests {
 
     fn view<'a>(record: Record, found: Found<'a>) -> View<'a> {
         View {
+            called: "Thing a".into(),
             deleting: false,
             observe: false,
             adoption: AdoptionPolicy::IfOwned,

@@ -148,7 +148,7 @@ impl Work<'_> {
                     namespace: self.subject.who.namespace.clone(),
                     name: name.clone(),
                 };
-                self.engine.resolve_object(&who)
+                self.engine.resolve_object(&who, need.field)
             }
             Wanted::Principal(name) => {
                 // A bound object keeps the principal it was made for; whether the name still means it is asked when it
@@ -236,13 +236,13 @@ impl Engine {
         stores.find_map(|(_, store)| store.get(&target))
     }
 
-    /// The id of another object of ours, if it is ready. A suspended one that is bound counts: nothing about it is in doubt
-    /// but its freshness.
-    pub fn resolve_object(&self, who: &Who) -> Result<String> {
+    /// The id of another object of ours that `field` of a spec names, if it is ready. A suspended one that is bound counts:
+    /// nothing about it is in doubt but its freshness.
+    pub fn resolve_object(&self, who: &Who, field: &str) -> Result<String> {
         let Some(object) = self.object(who) else {
             return Err(Error::waiting(
                 Reason::ReferenceNotFound,
-                format!("{who} does not exist: create it"),
+                format!("{who} does not exist: create it, or correct spec.{field}.name"),
             ));
         };
         let not_ready =

@@ -291,7 +291,7 @@ reasons! {
 
     /// Nothing happens any more until somebody decides.
     Stalled,
-    "The first word of the event is the reason of the condition `Stalled`.",
+    "The first word of the event is the reason of the condition `Stalled`. `CredentialsInvalid` and `ExternalResourceMissing` are events of their own.",
     "See that reason above.";
 
     /// The object is being deleted, and the one in the account cannot be.

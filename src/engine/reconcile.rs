@@ -28,6 +28,7 @@ use super::decide::{Record, Running, Step, View, camel, decide, deleting_without
 use super::driver::Driver;
 use super::error::{Error, Result};
 use super::meter::Write;
+use super::needs::Wanted;
 use super::observe::{Freshness, Look};
 use super::pass::{Ended, Engine, Subject};
 use super::resource::{Change, When};
@@ -168,7 +169,7 @@ async fn hops(work: &mut Work<'_>) -> Result<Outcome> {
         return Ok(Outcome::Suspended);
     }
     if work.subject.deleting()
-        && let Some(step) = deleting_without_account(&work.view(&Look::unknown(), &[])?)
+        && let Some(step) = deleting_without_account(&work.view(&Look::unknown(), &[], None)?)
     {
         return work.leave(step).await;
     }
@@ -232,8 +233,29 @@ impl Work<'_> {
         }
     }
 
+    /// What is looked for in the account, for people: the kind, with the natural name, else with the id.
+    fn called(&self, want: Option<&Value>) -> Result<String> {
+        let status = self.subject.status.as_ref().map_err(Clone::clone)?;
+        let (kind, bound) = (&self.subject.who.kind, status.external.as_ref());
+        let id = bound.map(|e| &e.id).or(self.management.external_id.as_ref());
+        let asked = self.record() == Record::Asked;
+        let Some(want) = want.filter(|_| !asked) else {
+            return Ok(id.map_or_else(|| kind.clone(), |id| format!("{kind} with the id {id}")));
+        };
+        let key = self.driver.key(want)?;
+        let name = bound.and_then(|e| e.name.clone()).unwrap_or(key.name);
+        let mut called = format!("{kind} {}", format!("{}/{name}", key.within).trim_matches('/'));
+        // Where the natural name is an id, so that the name in the spec is there too.
+        for need in self.driver.needs(&self.subject.spec())? {
+            if let Wanted::Principal(name) = need.what {
+                called += &format!(" ({name})");
+            }
+        }
+        Ok(called)
+    }
+
     /// All that a decision depends on.
-    pub fn view<'a>(&self, look: &'a Look, changes: &'a [Change]) -> Result<View<'a>> {
+    pub fn view<'a>(&self, look: &'a Look, changes: &'a [Change], want: Option<&Value>) -> Result<View<'a>> {
         let status = self.subject.status.as_ref().map_err(Clone::clone)?;
         let traits = self.driver.traits();
         let annotated = self.subject.object.annotations().contains_key(EXTERNAL_ID);
@@ -241,6 +263,7 @@ impl Work<'_> {
         let observe = self.management.policy() == ManagementPolicy::Observe;
         let delete = self.management.deletion(traits.data_bearing, adopted) == DeletionPolicy::Delete;
         Ok(View {
+            called: self.called(want)?,
             deleting: self.subject.deleting(),
             observe,
             adoption: self.management.adoption(),
@@ -287,7 +310,7 @@ impl Work<'_> {
     /// Hop 8.
     fn step(&mut self, known: &Known, look: &Look) -> Result<Step> {
         let changes = self.changes(known, look)?;
-        let step = decide(&self.view(look, &changes)?);
+        let step = decide(&self.view(look, &changes, known.want.as_ref())?);
         Ok(step)
     }
 

@@ -14,7 +14,7 @@ use crate::engine::conclude::{AnyStatus, Outcome};
 use crate::engine::error::{Error, Result};
 use crate::engine::pass::{Ended, Engine, Subject};
 use crate::engine::status::{External, Reason};
-use crate::engine::wake::Who;
+use crate::engine::wake::{Who, still};
 
 /// One pass.
 pub async fn reconcile(object: Arc<DynamicObject>, engine: Arc<Engine>) -> Action {
@@ -77,12 +77,10 @@ fn dependents(engine: &Engine, who: &Who) -> Vec<Who> {
 }
 
 fn still_used(dependents: &[Who]) -> String {
-    let names: Vec<String> = dependents.iter().take(5).map(Who::to_string).collect();
-    let more = if dependents.len() > names.len() { ", …" } else { "" };
+    let (them, their) = if dependents.len() == 1 { ("it", "its") } else { ("them", "their") };
     format!(
-        "{} objects still use this {KIND} ({}{more}): delete them, or point their spec.authRef to another one",
-        dependents.len(),
-        names.join(", ")
+        "{}: delete {them}, or point {their} spec.authRef to another one",
+        still(dependents, "use", &format!("this {KIND}"))
     )
 }
 

@@ -28,7 +28,10 @@ impl Auths {
         let api: Api<Secret> = Api::namespaced(self.kube.clone(), namespace);
         let name = format!("Secret {namespace}/{}", at.name);
         let Some(secret) = timed(api.get_opt(&at.name)).await? else {
-            let text = format!("{name} does not exist: create it with the key {}", at.key);
+            let text = format!(
+                "{name} does not exist: create it with the key {}, or correct spec.clientSecretRef.name",
+                at.key
+            );
             return Err(Error::waiting(Reason::SecretNotFound, text));
         };
         let version = (secret.uid().unwrap_or_default(), secret.resource_version().unwrap_or_default());
@@ -48,7 +51,10 @@ impl Auths {
             }
             Some(text) => Ok((SecretString::from(text.to_owned()), version)),
             None => {
-                let text = format!("{name}: the value under the key {} is not text", at.key);
+                let text = format!(
+                    "{name}: the value under the key {} is not text: write the secret into it as it is",
+                    at.key
+                );
                 Err(Error::terminal(Reason::CredentialsInvalid, text))
             }
         }
