@@ -65,9 +65,18 @@ pub struct Run {
     /// How often to look again at what waits for another object; a change there wakes it at once
     #[arg(long, default_value = "5m", value_parser = duration)]
     pub recheck_waiting: Duration,
-    /// How often to look again at what a person has to decide
+    /// First re-check of what was refused; doubled each time, up to --recheck-stalled
+    #[arg(long, default_value = "10s", value_parser = duration)]
+    pub recheck_stalled_min: Duration,
+    /// Longest time between re-checks of what a person has to decide
     #[arg(long, default_value = "30m", value_parser = duration)]
     pub recheck_stalled: Duration,
+    /// How often Databricks has to refuse the same before an object is called stalled; until then it is tried again. With 1 the first refusal counts
+    #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u32).range(1..))]
+    pub refusal_tries: u32,
+    /// For how long Databricks has to refuse the same before an object is called stalled
+    #[arg(long, default_value = "1m", value_parser = duration)]
+    pub refusal_period: Duration,
     /// After a create whose result is not known: how long until the account surely shows what it made
     #[arg(long, default_value = "2m", value_parser = duration)]
     pub quarantine: Duration,
@@ -261,8 +270,11 @@ impl Run {
                 poll_min: self.poll_min,
                 poll_max: self.poll_max,
                 waiting: self.recheck_waiting,
+                stalled_min: self.recheck_stalled_min.min(self.recheck_stalled),
                 stalled: self.recheck_stalled,
             },
+            refusal_tries: self.refusal_tries,
+            refusal_period: self.refusal_period,
             quarantine: self.quarantine,
             absence: self.absence,
             operation: self.operation_timeout,

@@ -25,6 +25,7 @@ const PROMISES: &[(&str, &str)] = &[
     ),
     ("ST-12", "the status says which object it is and which policies apply, and holds no secret"),
     ("ST-14", "`kubectl get` has the same columns for all kinds, `kubectl explain` a text for each field"),
+    ("ST-15", "`Synced` is True only for a generation that was compared with the account"),
     ("GO-01", "server-side apply shows no difference after the operator has worked"),
     ("GO-02", "client-side apply shows none either"),
     (
@@ -85,6 +86,9 @@ const PROMISES: &[(&str, &str)] = &[
     ("ER-02", "a change of spec, credentials, referent or trigger ends Stalled at once"),
     ("ER-03", "a 429 stops its class of calls for as long as the account asks, and nothing else"),
     ("ER-04", "outages are tried again in growing steps with a bound"),
+    ("ER-10", "a refusal by Databricks is shown at once, and called Stalled only once it is confirmed"),
+    ("ER-11", "a failed read leaves a settled object Ready; one that lasts is shown"),
+    ("ER-12", "names that move from one object to another in one commit arrive without a person"),
     (
         "IM-01",
         "a field that cannot change is refused by the API server, with the way out, and free before the object exists",

@@ -158,6 +158,14 @@ impl Error {
         )
     }
 
+    /// The call changes nothing: it is a GET.
+    pub fn only_reads(&self) -> bool {
+        match self {
+            Error::Api { call, .. } | Error::NotTheApi { call, .. } => call.starts_with("GET "),
+            _ => false,
+        }
+    }
+
     /// How long to wait before trying again, if the API said so.
     pub fn retry_after(&self) -> Option<Duration> {
         match self {

@@ -8,6 +8,7 @@
 use std::sync::Arc;
 
 use k8s_openapi::jiff::Timestamp;
+use serde_json::Value;
 use tokio::sync::OwnedMutexGuard;
 
 use super::access::AuthFacts;
@@ -192,11 +193,14 @@ impl Work<'_> {
             Err(error @ Error::Unknown { .. }) => return Err(error),
             Err(error) => {
                 self.subject.status_mut()?.intent = None;
-                if matches!(error, Error::Terminal { reason: Reason::ExternalResourceMissing, .. }) {
-                    // What it is for is gone: a principal that was made anew has another id.
+                if error.is_rejected(Reason::ExternalResourceMissing) {
+                    // What it refers to does not exist. A principal that was created again has another id.
                     known.admission.session.forget_principals();
+                    let text = format!("{error}; correct what the spec refers to, or wait if that is new");
+                    return Err(Error::rejected(Reason::ReferenceNotFound, text));
                 }
-                if matches!(error, Error::Terminal { reason: Reason::AlreadyExists, .. }) {
+                if error.is_rejected(Reason::AlreadyExists) {
+                    self.name_taken(known, None, &want)?;
                     // It may have come into being since the listing that this pass rested on, so a new one is read. If
                     // that does not show it either, this is the answer, without asking again.
                     known.admission.session.snapshots.forget(self.driver, &key.within).await;
@@ -266,9 +270,9 @@ impl Work<'_> {
         let _one_at_a_time = self.guard(known, Some(&want), Some(&seen)).await?;
         let now: Vec<&str> = fields.iter().map(String::as_str).collect();
         self.remember(|m| m.sent = Some(tokio::time::Instant::now()));
-        let told = match self.driver.update(&known.writer, &seen, &want, &now).await {
+        let told = match self.send_update(known, &seen, &want, &now).await {
             // It went away, or a replica lags: looking again will tell.
-            Err(Error::Terminal { reason: Reason::ExternalResourceMissing, message }) => {
+            Err(Error::Rejected { reason: Reason::ExternalResourceMissing, message, .. }) => {
                 return Err(Error::Conflict(message));
             }
             told => told?,
@@ -291,6 +295,7 @@ impl Work<'_> {
         }
         // It may have given up the name that they want.
         self.engine.claims.losers(&self.subject.who).iter().for_each(|who| self.engine.wake.wake(who));
+        self.name_freed(known);
         let open = self.driver.changes(&want, &told)?.iter().any(|c| matches!(c.when, When::Now));
         let pending = matches!(told.about.phase, Phase::Pending(_));
         let unbound = self.subject.status_mut()?.external.is_none();
@@ -302,6 +307,28 @@ impl Work<'_> {
         let since = before.map_or_else(|| seconds(Timestamp::now()), |operation| operation.since);
         status.operation = (open || pending).then_some(Operation { paths, generation, since });
         self.told(known, told)
+    }
+
+    /// The update itself. Where objects exchange their names, each refused because the other has it, one of them steps aside:
+    /// it gets all that it wants but for its name, under which the next comparison finds it different.
+    async fn send_update(&self, known: &Known, seen: &Seen, want: &Value, now: &[&str]) -> Result<Seen> {
+        let refused = match self.driver.update(&known.writer, seen, want, now).await {
+            Err(error) if error.is_rejected(Reason::AlreadyExists) => error,
+            updated => return updated,
+        };
+        if !self.name_taken(known, Some(seen), want)? {
+            return Err(refused);
+        }
+        let Some(aside) = self.driver.aside(want, &seen.id)? else { return Err(refused) };
+        let differs: Vec<String> = self
+            .driver
+            .changes(&aside, seen)?
+            .iter()
+            .filter(|change| change.when == When::Now)
+            .map(|change| change.field().to_owned())
+            .collect();
+        let fields: Vec<&str> = differs.iter().map(String::as_str).collect();
+        self.driver.update(&known.writer, seen, &aside, &fields).await
     }
 
     async fn delete(&mut self, known: &Known, look: Look) -> Result<Outcome> {
@@ -322,13 +349,14 @@ impl Work<'_> {
         }
         match self.driver.delete(&known.writer, &seen.id).await {
             Ok(()) => self.counts().wrote(Write::Delete),
-            Err(Error::Terminal { reason: Reason::ExternalResourceMissing, .. }) => {}
+            Err(error) if error.is_rejected(Reason::ExternalResourceMissing) => {}
             // A dependent in the account is no stale read: looking again at once would not help.
             Err(Error::Conflict(message)) => return Err(Error::waiting(Reason::ApplyFailed, message)),
             Err(error) => return Err(error),
         }
         let key = self.driver.key(&seen.state)?;
         known.admission.session.snapshots.amend(self.driver, &key.within, &seen.id, None).await;
+        self.name_freed(known);
         let before = self.remember(|m| m.delete_accepted.replace(tokio::time::Instant::now()));
         Ok(match before {
             None => Outcome::Again,
@@ -337,6 +365,22 @@ impl Work<'_> {
                 Outcome::Progress { reason: Reason::Deleting, message, sent: true }
             }
         })
+    }
+
+    /// Databricks says that the name is taken: whoever holds it may give it up soon, so that is waited for. Returns whether
+    /// that one waits for ours, directly or through others.
+    fn name_taken(&self, known: &Known, seen: Option<&Seen>, want: &Value) -> Result<bool> {
+        let account = known.admission.session.client.account_id();
+        let has = seen.map(|seen| self.driver.key(&seen.state)).transpose()?;
+        let wants = self.driver.key(want)?;
+        Ok(self.engine.claims.name_taken(account, &self.subject.who, has.as_ref(), &wants))
+    }
+
+    /// A name may be free by now: those who wait for one of this kind try again.
+    fn name_freed(&self, known: &Known) {
+        let account = known.admission.session.client.account_id();
+        let waiting = self.engine.claims.name_freed(account, &self.subject.who);
+        waiting.iter().for_each(|who| self.engine.wake.wake(who));
     }
 
     /// Where changes in the account are counted.
@@ -349,7 +393,7 @@ impl Work<'_> {
     async fn guard(
         &self,
         known: &Known,
-        want: Option<&serde_json::Value>,
+        want: Option<&Value>,
         seen: Option<&Seen>,
     ) -> Result<Option<OwnedMutexGuard<()>>> {
         let session = &known.admission.session;

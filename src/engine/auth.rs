@@ -306,10 +306,10 @@ fn auth_error(error: databricks::Error) -> Error {
             Error::Transient { reason: Reason::EndpointUnreachable, message, after }
         }
         Error::Waiting { reason: Reason::CredentialsInvalid, message } => {
-            Error::terminal(Reason::CredentialsInvalid, message)
+            Error::rejected(Reason::CredentialsInvalid, message)
         }
-        Error::Terminal { reason: Reason::NotSupported | Reason::InvalidSpec, message } => {
-            Error::terminal(Reason::EndpointUnreachable, message)
+        Error::Rejected { reason: Reason::NotSupported | Reason::InvalidSpec, message, .. } => {
+            Error::rejected(Reason::EndpointUnreachable, message)
         }
         other => other,
     }
@@ -328,7 +328,8 @@ fn unusable(namespace: &str, name: &str, error: Error, deleting: bool) -> Error 
     let message = format!("{KIND} {namespace}/{name} is not usable: {error}");
     match error {
         Error::Transient { reason, after, .. } if !deleting => Error::Transient { reason, message, after },
-        Error::Terminal { reason: Reason::CredentialsInvalid, .. } => {
+        Error::Terminal { reason: Reason::CredentialsInvalid, .. }
+        | Error::Rejected { reason: Reason::CredentialsInvalid, .. } => {
             Error::waiting(Reason::CredentialsInvalid, message)
         }
         _ => Error::waiting(Reason::CredentialsUnavailable, message),

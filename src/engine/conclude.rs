@@ -1,6 +1,8 @@
 //! What a pass amounts to: the conditions, the events, and when to look again. Pure: time and chance are arguments.
 //!
-//! Every path of the engine ends here, once. A failure that may pass leaves a Ready object Ready: a blip is not news.
+//! Every path of the engine ends here, once. A failure that may pass leaves a Ready object Ready: a blip is not news. What
+//! Databricks refuses is shown at once, and is called Stalled only once it was refused again and again: a refusal often
+//! passes by itself, and a Stalled object pages somebody.
 
 use std::time::Duration;
 
@@ -9,7 +11,7 @@ use serde_json::{Map, Value};
 
 use super::error::Error;
 use super::reason::EventReason;
-use super::status::{ConditionType, Reason, Status, Verdict, conditions};
+use super::status::{ConditionStatus, ConditionType, Reason, Status, Verdict, conditions};
 
 /// Status with untyped facts, as the engine handles it.
 pub type AnyStatus = Status<Map<String, Value>>;
@@ -72,6 +74,10 @@ pub struct Pass {
     pub deleting: bool,
     /// How often in a row this object has failed or waited before.
     pub attempts: u32,
+    /// How often in a row this object was refused for this reason before.
+    pub refusals: u32,
+    /// Databricks has refused this often enough, and for long enough, for the refusal to be final.
+    pub confirmed: bool,
     /// The DatabricksAuth and all references were found to be there and ready.
     pub resolved: bool,
     /// The reason of a condition `Ready` that is True.
@@ -99,7 +105,9 @@ pub struct Pace {
     pub poll_max: Duration,
     /// Re-check of what waits for a wake-up.
     pub waiting: Duration,
-    /// Re-check of what a person has to decide.
+    /// First re-check of what was refused, doubled each time.
+    pub stalled_min: Duration,
+    /// Longest time between re-checks of what a person has to decide.
     pub stalled: Duration,
 }
 
@@ -121,33 +129,55 @@ pub fn conclude(status: AnyStatus, outcome: &Outcome, pass: &Pass, pace: &Pace) 
     let mut status = status;
     if let Some(verdicts) = verdicts(&status, outcome, pass) {
         status.conditions = conditions(&old, &verdicts, pass.generation, pass.now);
-        if processed(outcome) {
+        if processed(outcome, pass) {
             status.observed_generation = pass.generation;
         }
     }
     let before = AnyStatus { conditions: old, ..AnyStatus::default() };
-    Conclusion { notes: transitions(&before, &status), requeue: requeue(outcome, pass, pace), status }
+    let requeue = requeue(outcome, pass, pace);
+    Conclusion { notes: transitions(&before, &status), requeue, status }
 }
+
+/// What an outcome amounts to for this object. A refusal to read says nothing about an object that was Ready and was not
+/// changed since: it is a failure of the moment like any other.
+pub fn weighed(outcome: Outcome, status: &AnyStatus, generation: i64) -> Outcome {
+    let settled = status.is_true(ConditionType::Ready) && status.observed_generation == generation;
+    match outcome {
+        Outcome::Failed(Error::Rejected { message, read: true, .. }) if settled => {
+            Outcome::Failed(Error::retry(message))
+        }
+        outcome => outcome,
+    }
+}
+
+/// So many failures in a row are no blip.
+const LASTING: u32 = 3;
 
 /// The same for all, as how long it lasts changes from try to try.
 const LIMITED: &str = "the account's rate limit holds calls back";
 
 /// Whether the generation counts as processed: a failure that may pass leaves it open.
-fn processed(outcome: &Outcome) -> bool {
-    !matches!(
-        outcome,
+fn processed(outcome: &Outcome, pass: &Pass) -> bool {
+    match outcome {
+        Outcome::Failed(Error::Rejected { .. }) => pass.confirmed || pass.deleting,
         Outcome::Again
-            | Outcome::Progress { sent: false, .. }
-            | Outcome::Failed(
-                Error::Transient { .. } | Error::Conflict(_) | Error::Unknown { .. } | Error::Fenced
-            )
-    )
+        | Outcome::Progress { sent: false, .. }
+        | Outcome::Failed(
+            Error::Transient { .. } | Error::Conflict(_) | Error::Unknown { .. } | Error::Fenced,
+        ) => false,
+        _ => true,
+    }
 }
 
 /// The conditions of an outcome; `None` leaves them as they are.
 fn verdicts(status: &AnyStatus, outcome: &Outcome, pass: &Pass) -> Option<Vec<Verdict>> {
     use ConditionType::*;
-    let v = |kind, status, reason, message: &str| Verdict { kind, status, reason, message: message.into() };
+    let v = |kind, status: bool, reason, message: &str| Verdict {
+        kind,
+        status: status.into(),
+        reason,
+        message: message.into(),
+    };
     let refs = v(ReferencesResolved, true, Reason::Resolved, "");
     Some(match outcome {
         Outcome::Again if !status.conditions.is_empty() => return None,
@@ -177,7 +207,7 @@ fn verdicts(status: &AnyStatus, outcome: &Outcome, pass: &Pass) -> Option<Vec<Ve
         Outcome::Progress { reason, message, .. } => {
             vec![
                 v(Ready, false, *reason, message),
-                kept(status, Synced).unwrap_or_else(|| v(Synced, false, *reason, message)),
+                synced(status, *reason, message, pass),
                 refs,
                 v(Reconciling, true, Reason::Progressing, message),
             ]
@@ -192,15 +222,19 @@ fn failed(status: &AnyStatus, error: &Error, pass: &Pass) -> Option<Vec<Verdict>
     let blocked = |reason| blocked(status, reason, &with_way_out(error.to_string()), pass);
     match error {
         Error::Fenced => None,
-        Error::Conflict(_) if pass.attempts == 0 && !status.conditions.is_empty() => None,
+        Error::Conflict(_) if pass.attempts < LASTING && !status.conditions.is_empty() => None,
         Error::Conflict(_) if status.conditions.is_empty() => Some(begun()),
         Error::Conflict(message) => transient(status, Reason::Retrying, message, pass),
-        Error::Terminal { .. } if pass.deleting => Some(blocked(Reason::ApiRefused)),
+        Error::Terminal { .. } | Error::Rejected { .. } if pass.deleting => Some(blocked(Reason::ApiRefused)),
         Error::Waiting { reason, .. } if pass.deleting && about_credentials(*reason) => {
             Some(blocked(Reason::CredentialsUnavailable))
         }
         Error::Waiting { .. } if pass.deleting => Some(blocked(Reason::ApiRefused)),
         Error::Terminal { reason, message } => Some(stalled(status, *reason, message, pass)),
+        Error::Rejected { reason, message, .. } if pass.confirmed => {
+            Some(stalled(status, *reason, message, pass))
+        }
+        Error::Rejected { reason, message, .. } => Some(retrying(status, *reason, message, pass)),
         Error::Waiting { reason, message } => Some(waiting(status, *reason, message, pass)),
         Error::Unknown { message } => Some(retrying(status, Reason::Retrying, message, pass)),
         Error::Transient { reason, message, .. } => transient(status, *reason, message, pass),
@@ -217,7 +251,12 @@ fn with_way_out(text: String) -> String {
 
 fn transient(status: &AnyStatus, reason: Reason, message: &str, pass: &Pass) -> Option<Vec<Verdict>> {
     use ConditionType::*;
-    let v = |kind, status, reason, message: &str| Verdict { kind, status, reason, message: message.into() };
+    let v = |kind, status: bool, reason, message: &str| Verdict {
+        kind,
+        status: status.into(),
+        reason,
+        message: message.into(),
+    };
     let current = status.observed_generation == pass.generation;
     if !status.is_true(Ready) || !current || pass.deleting {
         return Some(retrying(status, reason, message, pass));
@@ -227,7 +266,7 @@ fn transient(status: &AnyStatus, reason: Reason, message: &str, pass: &Pass) -> 
     let limited = reason == Reason::RateLimited;
     let told = status.condition(Synced).is_some_and(|c| c.reason == Reason::Retrying.name());
     let message = if limited { LIMITED } else { message };
-    let worth = pass.attempts >= 3 && (!limited || told);
+    let worth = pass.attempts >= LASTING && (!limited || told);
     worth.then(|| {
         vec![
             kept(status, Ready).unwrap_or_else(|| v(Ready, true, pass.ready, "")),
@@ -239,9 +278,10 @@ fn transient(status: &AnyStatus, reason: Reason, message: &str, pass: &Pass) -> 
 
 /// The conditions of an object that was taken up and of which nothing can be said yet.
 pub fn begun() -> Vec<Verdict> {
+    use ConditionStatus::*;
     use ConditionType::*;
     let v = |kind, status| Verdict { kind, status, reason: Reason::Progressing, message: "begun".into() };
-    vec![v(Ready, false), v(Synced, false), v(ReferencesResolved, false), v(Reconciling, true)]
+    vec![v(Ready, False), v(Synced, Unknown), v(ReferencesResolved, False), v(Reconciling, True)]
 }
 
 fn about_credentials(reason: Reason) -> bool {
@@ -260,11 +300,33 @@ fn about_references(reason: Reason) -> bool {
     about_credentials(reason) || secret.contains(&reason)
 }
 
+/// Whether a failure for this reason says that a reference cannot be used.
+fn of_references(reason: Reason, message: &str) -> Option<Verdict> {
+    (about_references(reason) || reason == Reason::AccountMismatch).then(|| Verdict {
+        kind: ConditionType::ReferencesResolved,
+        status: ConditionStatus::False,
+        reason,
+        message: message.into(),
+    })
+}
+
+/// What the last comparison found, if it was one with this generation; before that, nothing is known.
+fn synced(status: &AnyStatus, reason: Reason, message: &str, pass: &Pass) -> Verdict {
+    let compared = status.observed_generation == pass.generation;
+    let unknown = || Verdict {
+        kind: ConditionType::Synced,
+        status: ConditionStatus::Unknown,
+        reason,
+        message: message.into(),
+    };
+    kept(status, ConditionType::Synced).filter(|_| compared).unwrap_or_else(unknown)
+}
+
 /// What is known of references: that they are there, once a pass has got past them; else what was last found out.
 fn references(status: &AnyStatus, pass: &Pass) -> Verdict {
-    let verdict = |status, reason| Verdict {
+    let verdict = |status: bool, reason| Verdict {
         kind: ConditionType::ReferencesResolved,
-        status,
+        status: status.into(),
         reason,
         message: String::new(),
     };
@@ -278,15 +340,17 @@ fn references(status: &AnyStatus, pass: &Pass) -> Verdict {
 fn kept(status: &AnyStatus, kind: ConditionType) -> Option<Verdict> {
     let old = status.condition(kind)?;
     let reason = Reason::ALL.iter().map(|(r, _)| *r).find(|r| r.name() == old.reason)?;
-    Some(Verdict { kind, status: old.status == "True", reason, message: old.message.clone() })
+    let status = ConditionStatus::read(&old.status);
+    Some(Verdict { kind, status, reason, message: old.message.clone() })
 }
 
 fn blocked(status: &AnyStatus, reason: Reason, message: &str, pass: &Pass) -> Vec<Verdict> {
     use ConditionType::*;
-    let v = |kind, status, reason| Verdict { kind, status, reason, message: message.into() };
+    let v =
+        |kind, status: bool, reason| Verdict { kind, status: status.into(), reason, message: message.into() };
     vec![
         v(Ready, false, Reason::Deleting),
-        kept(status, Synced).unwrap_or_else(|| v(Synced, false, Reason::Deleting)),
+        synced(status, Reason::Deleting, message, pass),
         references(status, pass),
         v(DeletionBlocked, true, reason),
     ]
@@ -294,22 +358,19 @@ fn blocked(status: &AnyStatus, reason: Reason, message: &str, pass: &Pass) -> Ve
 
 fn stalled(status: &AnyStatus, reason: Reason, message: &str, pass: &Pass) -> Vec<Verdict> {
     use ConditionType::*;
-    let v = |kind, status| Verdict { kind, status, reason, message: message.into() };
-    let refs = if about_references(reason) || reason == Reason::AccountMismatch {
-        v(ReferencesResolved, false)
-    } else {
-        references(status, pass)
-    };
+    let v = |kind, status: bool| Verdict { kind, status: status.into(), reason, message: message.into() };
+    let refs = of_references(reason, message).unwrap_or_else(|| references(status, pass));
     vec![v(Ready, false), v(Synced, false), refs, v(Stalled, true)]
 }
 
 fn waiting(status: &AnyStatus, reason: Reason, message: &str, pass: &Pass) -> Vec<Verdict> {
     use ConditionType::*;
-    let v = |kind, status, reason| Verdict { kind, status, reason, message: message.into() };
+    let v =
+        |kind, status: bool, reason| Verdict { kind, status: status.into(), reason, message: message.into() };
     if about_references(reason) {
         vec![
             v(Ready, false, reason),
-            kept(status, Synced).unwrap_or_else(|| v(Synced, false, Reason::WaitingForReference)),
+            synced(status, Reason::WaitingForReference, message, pass),
             v(ReferencesResolved, false, reason),
             v(Reconciling, true, Reason::WaitingForReference),
         ]
@@ -320,11 +381,12 @@ fn waiting(status: &AnyStatus, reason: Reason, message: &str, pass: &Pass) -> Ve
 
 fn retrying(status: &AnyStatus, reason: Reason, message: &str, pass: &Pass) -> Vec<Verdict> {
     use ConditionType::*;
-    let v = |kind, status, reason| Verdict { kind, status, reason, message: message.into() };
+    let v =
+        |kind, status: bool, reason| Verdict { kind, status: status.into(), reason, message: message.into() };
     vec![
         v(Ready, false, reason),
         v(Synced, false, reason),
-        references(status, pass),
+        of_references(reason, message).unwrap_or_else(|| references(status, pass)),
         v(
             Reconciling,
             true,
@@ -406,6 +468,10 @@ fn requeue(outcome: &Outcome, pass: &Pass, pace: &Pace) -> Option<Duration> {
         min.saturating_mul(2u32.saturating_pow(pass.attempts.min(20))).min(max)
     };
     let up_to = |d: Duration| d.mul_f64(0.5 + 0.5 * pass.chance);
+    let refused = |max: Duration| {
+        let steps = 2u32.saturating_pow(pass.refusals.min(20));
+        pace.stalled_min.saturating_mul(steps).min(max).mul_f64(1.0 + 0.2 * pass.chance)
+    };
     Some(match outcome {
         Outcome::Rest => pass.resync?.mul_f64(1.0 + 0.2 * pass.chance),
         Outcome::Suspended => return None,
@@ -413,11 +479,11 @@ fn requeue(outcome: &Outcome, pass: &Pass, pace: &Pace) -> Option<Duration> {
         Outcome::Limited(after) => *after,
         Outcome::Progress { .. } => up_to(doubled(pace.poll_min, pace.poll_max)),
         Outcome::Refused { .. } if pass.sent => pace.poll_min,
-        Outcome::Refused { .. } => pace.stalled.mul_f64(1.0 + 0.2 * pass.chance),
+        Outcome::Refused { .. } => refused(pace.stalled),
         Outcome::Blocked { .. } => pace.waiting.mul_f64(1.0 + 0.2 * pass.chance),
         Outcome::Failed(error) => match error {
-            Error::Terminal { .. } if pass.deleting => up_to(doubled(pace.backoff_min, pace.backoff_max)),
-            Error::Terminal { .. } => pace.stalled.mul_f64(1.0 + 0.2 * pass.chance),
+            Error::Terminal { .. } | Error::Rejected { .. } if pass.deleting => refused(pace.backoff_max),
+            Error::Terminal { .. } | Error::Rejected { .. } => refused(pace.stalled),
             Error::Waiting { reason: Reason::CredentialsInvalid, .. } => {
                 up_to(doubled(pace.backoff_min, pace.backoff_max))
             }
@@ -447,6 +513,7 @@ mod tests {
         poll_min: Duration::from_secs(5),
         poll_max: Duration::from_secs(60),
         waiting: Duration::from_secs(300),
+        stalled_min: Duration::from_secs(10),
         stalled: Duration::from_secs(1800),
     };
 
@@ -455,6 +522,8 @@ mod tests {
             generation,
             deleting: false,
             attempts: 0,
+            refusals: 0,
+            confirmed: false,
             resolved: true,
             ready: Reason::Available,
             sent: false,
@@ -490,6 +559,7 @@ mod tests {
             all.push(Outcome::Refused { reason, message: text() });
             all.push(Outcome::Blocked { reason, message: text() });
             all.push(Outcome::Failed(Error::terminal(reason, text())));
+            all.push(Outcome::Failed(Error::rejected(reason, text())));
             all.push(Outcome::Failed(Error::waiting(reason, text())));
             all.push(Outcome::Failed(Error::Transient { reason, message: text(), after: None }));
         }
@@ -630,6 +700,77 @@ mod tests {
         assert_eq!(warnings(&one, &refused(Reason::InvalidSpec), &pass(1)).0, ["Stalled"], "another reason");
     }
 
+    /// Covers ER-10.
+    #[test]
+    fn a_refusal_by_databricks_is_stalled_only_once_it_is_confirmed() {
+        let rejected = Outcome::Failed(Error::rejected(Reason::InvalidSpec, "400"));
+        let first = after(ready(1), &rejected, &pass(2));
+        let condition = |s: &AnyStatus, kind| {
+            s.condition(kind).map(|c| format!("{} {} {}", c.status, c.reason, c.message))
+        };
+        assert_eq!(condition(&first.status, ConditionType::Ready).as_deref(), Some("False InvalidSpec 400"));
+        assert_eq!(condition(&first.status, ConditionType::Synced).as_deref(), Some("False InvalidSpec 400"));
+        assert_eq!(
+            condition(&first.status, ConditionType::Reconciling).as_deref(),
+            Some("True Retrying 400")
+        );
+        assert!(!first.status.is_true(ConditionType::Stalled));
+        assert_eq!(first.status.observed_generation, 1, "the generation is still open");
+        assert!(first.notes.iter().all(|n| n.reason != EventReason::Stalled));
+
+        let last = after(first.status, &rejected, &Pass { refusals: 3, confirmed: true, ..pass(2) });
+        assert_eq!(condition(&last.status, ConditionType::Stalled).as_deref(), Some("True InvalidSpec 400"));
+        assert_eq!(last.status.observed_generation, 2);
+        assert!(last.notes.iter().any(|n| n.reason == EventReason::Stalled));
+
+        let ours = Outcome::Failed(Error::terminal(Reason::ImmutableFieldChanged, "no"));
+        assert!(after(ready(1), &ours, &pass(2)).status.is_true(ConditionType::Stalled), "final at once");
+    }
+
+    /// Covers ER-10.
+    #[test]
+    fn what_is_refused_is_tried_again_in_growing_steps() {
+        let delay = |error: Error, refusals| {
+            let pass = Pass { refusals, confirmed: refusals > 2, chance: 0.0, ..pass(1) };
+            after(AnyStatus::default(), &Outcome::Failed(error), &pass).requeue.unwrap().as_secs()
+        };
+        let delays = |error: &dyn Fn() -> Error| [0, 1, 2, 3, 20].map(|n| delay(error(), n));
+        assert_eq!(delays(&|| Error::rejected(Reason::InvalidSpec, "400")), [10, 20, 40, 80, 1800]);
+        assert_eq!(delays(&|| Error::terminal(Reason::InvalidSpec, "no")), [10, 20, 40, 80, 1800]);
+    }
+
+    /// Covers ER-11.
+    #[test]
+    fn a_refused_read_says_nothing_about_a_settled_object() {
+        let refused = |read| {
+            let (reason, message) = (Reason::PermissionDenied, "403".to_owned());
+            Outcome::Failed(Error::Rejected { reason, message, patience: None, read })
+        };
+        let seen = |outcome, status: &AnyStatus, attempts, generation| {
+            let outcome = weighed(outcome, status, generation);
+            after(status.clone(), &outcome, &Pass { attempts, ..pass(generation) }).status
+        };
+        assert_eq!(seen(refused(true), &ready(1), 0, 1), ready(1));
+        let lasting = seen(refused(true), &ready(1), 9, 1);
+        assert!(lasting.is_true(ConditionType::Ready) && !lasting.is_true(ConditionType::Synced));
+        assert!(!seen(refused(true), &ready(1), 0, 2).is_true(ConditionType::Ready), "a new generation");
+        assert!(!seen(refused(false), &ready(1), 0, 1).is_true(ConditionType::Ready), "a refused write");
+    }
+
+    /// Covers ST-15.
+    #[test]
+    fn synced_does_not_speak_for_a_generation_that_was_not_compared() {
+        let not_ready = Outcome::Failed(Error::waiting(Reason::ReferenceNotReady, "not yet"));
+        let is = |status: &AnyStatus| status.condition(ConditionType::Synced).unwrap().status.clone();
+        let waits = after(ready(1), &not_ready, &pass(2)).status;
+        assert_eq!(is(&waits), "Unknown");
+        assert_eq!(is(&after(waits, &not_ready, &pass(2)).status), "Unknown", "nor the next time");
+        assert_eq!(is(&after(ready(1), &not_ready, &pass(1)).status), "True", "this one was compared");
+        let progress =
+            Outcome::Progress { reason: Reason::Provisioning, message: "begun".into(), sent: true };
+        assert_eq!(is(&after(ready(1), &progress, &pass(2)).status), "Unknown");
+    }
+
     #[test]
     fn drift_that_is_only_observed_is_shown_and_ready() {
         let drift = Drift { path: "label".into(), want: "1".into(), seen: "2".into() };
@@ -669,7 +810,7 @@ mod tests {
         let refused = Outcome::Refused { reason: Reason::ApplyFailed, message: "x".into() };
         let refused =
             |sent| after(AnyStatus::default(), &refused, &Pass { sent, ..pass(1) }).requeue.unwrap();
-        assert!(refused(false) >= PACE.stalled && refused(true) == PACE.poll_min, "it may show soon");
+        assert!(refused(false) >= PACE.stalled_min && refused(true) == PACE.poll_min, "it may show soon");
         let never = Pass { resync: None, ..pass(1) };
         assert_eq!(after(AnyStatus::default(), &Outcome::Rest, &never).requeue, None);
     }

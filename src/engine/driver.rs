@@ -62,6 +62,7 @@ pub trait Driver: Send + Sync + 'static {
     fn needs(&self, spec: &Value) -> Result<Vec<Need>>;
     fn desired(&self, spec: &Value, got: &Resolved) -> Result<Value>;
     fn key(&self, want: &Value) -> Result<Key>;
+    fn aside(&self, want: &Value, id: &str) -> Result<Option<Value>>;
     fn power(&self, want: &Value) -> Result<Power>;
     fn recognises(&self, want: &Value, seen: &Seen) -> Result<bool>;
     fn changes(&self, want: &Value, seen: &Seen) -> Result<Vec<Change>>;
@@ -160,6 +161,12 @@ impl<R: ExternalResource> Driver for Adapter<R> {
         Ok(R::key(&typed(want, "the desired state")?))
     }
 
+    fn aside(&self, want: &Value, id: &str) -> Result<Option<Value>> {
+        R::aside(typed(want, "the desired state")?, &parse_id::<R>(id)?)
+            .map(|state| erased(&state))
+            .transpose()
+    }
+
     fn power(&self, want: &Value) -> Result<Power> {
         Ok(R::power(&typed(want, "the desired state")?))
     }
@@ -211,7 +218,9 @@ impl<R: ExternalResource> Driver for Adapter<R> {
             let made = R::create(&writer, &want).await.map_err(|error| match error {
                 CallError::Api(error) => unless_unknown(error),
                 // The kind knows that it was refused.
-                CallError::Sharpened(error @ (Error::Terminal { .. } | Error::Waiting { .. })) => error,
+                CallError::Sharpened(
+                    error @ (Error::Terminal { .. } | Error::Rejected { .. } | Error::Waiting { .. }),
+                ) => error,
                 // An answer that could not be read says nothing about what happened.
                 CallError::Sharpened(error) => Error::Unknown { message: error.to_string() },
             })?;

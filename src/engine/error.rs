@@ -1,6 +1,9 @@
-//! What happens next after something failed: the four classes, a fifth for a lost permit, and the one map from the
-//! client's errors to them. What happened is [`crate::databricks::Error`]; this type says what to do about it.
-//! Pure: no I/O, no clock.
+//! What happens next after something failed: the classes of errors, and the one map from the client's errors to them. What
+//! happened is [`crate::databricks::Error`]; this type says what to do about it. Pure: no I/O, no clock.
+//!
+//! [`Error::Terminal`] is a decision of ours, made from the spec and from what we know: it is final at once.
+//! [`Error::Rejected`] is a refusal by Databricks. Many of those pass by themselves (a role that AWS does not know
+//! everywhere yet, a replica that lags, a token that was just replaced), so one is final only once it was repeated.
 
 use std::time::Duration;
 
@@ -20,6 +23,19 @@ pub enum Error {
         reason: Reason,
         /// What, why, and what to write to fix it.
         message: String,
+    },
+    /// Databricks refused a call. A person has to act if the same refusal comes back; the first may pass by itself.
+    #[error("{message}")]
+    Rejected {
+        /// Shown in `Ready` and `Synced`; once confirmed, in `Stalled`.
+        reason: Reason,
+        /// What was refused, with the words of Databricks, and what to write to fix it.
+        message: String,
+        /// For how long the same refusal has to come back before it is final, where the kind knows better than the
+        /// setting.
+        patience: Option<Duration>,
+        /// The call only reads: its failure says nothing about the object.
+        read: bool,
     },
     /// Another object, or the account, will make it possible; a change there wakes us.
     #[error("{message}")]
@@ -59,6 +75,24 @@ impl Error {
         Error::Terminal { reason, message: message.into() }
     }
 
+    /// An [`Error::Rejected`] of a call that changes something.
+    pub fn rejected(reason: Reason, message: impl Into<String>) -> Error {
+        Error::Rejected { reason, message: message.into(), patience: None, read: false }
+    }
+
+    /// The same with a longer time before a repeated refusal is final. Does nothing to other errors.
+    pub fn patient(mut self, longer: Duration) -> Error {
+        if let Error::Rejected { patience, .. } = &mut self {
+            *patience = Some(longer);
+        }
+        self
+    }
+
+    /// Whether Databricks refused a call for this reason.
+    pub fn is_rejected(&self, why: Reason) -> bool {
+        matches!(self, Error::Rejected { reason, .. } if *reason == why)
+    }
+
     /// A [`Error::Waiting`].
     pub fn waiting(reason: Reason, message: impl Into<String>) -> Error {
         Error::Waiting { reason, message: message.into() }
@@ -73,6 +107,7 @@ impl Error {
     pub fn reason(&self) -> Option<Reason> {
         match self {
             Error::Terminal { reason, .. }
+            | Error::Rejected { reason, .. }
             | Error::Waiting { reason, .. }
             | Error::Transient { reason, .. } => Some(*reason),
             Error::Conflict(_) | Error::Unknown { .. } | Error::Fenced => None,
@@ -83,6 +118,7 @@ impl Error {
     pub fn class(&self) -> &'static str {
         match self {
             Error::Terminal { .. } => "terminal",
+            Error::Rejected { .. } => "rejected",
             Error::Waiting { .. } => "waiting",
             Error::Transient { .. } => "transient",
             Error::Conflict(_) => "conflict",
@@ -129,27 +165,29 @@ impl From<databricks::Error> for Error {
             return Error::Transient { reason: Reason::RateLimited, message, after: error.retry_after() };
         }
         let by_code = error.code().and_then(|code| class_of_code(code, &message));
-        by_code.or_else(|| class_of_status(error.status()?, &message)).unwrap_or(Error::Transient {
-            reason: Reason::Retrying,
-            message,
-            after: error.retry_after(),
-        })
+        let mut class = by_code
+            .or_else(|| class_of_status(error.status()?, &message))
+            .unwrap_or(Error::Transient { reason: Reason::Retrying, message, after: error.retry_after() });
+        if let Error::Rejected { read, .. } = &mut class {
+            *read = error.only_reads();
+        }
+        class
     }
 }
 
 fn class_of_code(code: &str, message: &str) -> Option<Error> {
-    let terminal = |reason| Some(Error::terminal(reason, message));
+    let rejected = |reason| Some(Error::rejected(reason, message));
     match code {
         "INVALID_PARAMETER_VALUE" | "MALFORMED_REQUEST" | "BAD_REQUEST" | "INVALID_REQUEST" => {
-            terminal(Reason::InvalidSpec)
+            rejected(Reason::InvalidSpec)
         }
         "INVALID_STATE" => Some(Error::waiting(Reason::ApplyFailed, message)),
-        "QUOTA_EXCEEDED" => terminal(Reason::QuotaExceeded),
-        "RESOURCE_ALREADY_EXISTS" | "ALREADY_EXISTS" | "SCIM_409" => terminal(Reason::AlreadyExists),
+        "QUOTA_EXCEEDED" => rejected(Reason::QuotaExceeded),
+        "RESOURCE_ALREADY_EXISTS" | "ALREADY_EXISTS" | "SCIM_409" => rejected(Reason::AlreadyExists),
         "UNAUTHENTICATED" => Some(Error::waiting(Reason::CredentialsInvalid, message)),
-        "PERMISSION_DENIED" => terminal(Reason::PermissionDenied),
-        "ENDPOINT_NOT_FOUND" | "FEATURE_DISABLED" | "NOT_IMPLEMENTED" => terminal(Reason::NotSupported),
-        "RESOURCE_DOES_NOT_EXIST" | "NOT_FOUND" | "SCIM_404" => terminal(Reason::ExternalResourceMissing),
+        "PERMISSION_DENIED" => rejected(Reason::PermissionDenied),
+        "ENDPOINT_NOT_FOUND" | "FEATURE_DISABLED" | "NOT_IMPLEMENTED" => rejected(Reason::NotSupported),
+        "RESOURCE_DOES_NOT_EXIST" | "NOT_FOUND" | "SCIM_404" => rejected(Reason::ExternalResourceMissing),
         "RESOURCE_CONFLICT" | "ABORTED" => Some(Error::Conflict(message.into())),
         _ => None,
     }
@@ -157,10 +195,10 @@ fn class_of_code(code: &str, message: &str) -> Option<Error> {
 
 fn class_of_status(status: u16, message: &str) -> Option<Error> {
     match status {
-        400 | 405 | 413 | 415 | 422 => Some(Error::terminal(Reason::InvalidSpec, message)),
+        400 | 405 | 413 | 415 | 422 => Some(Error::rejected(Reason::InvalidSpec, message)),
         401 => Some(Error::waiting(Reason::CredentialsInvalid, message)),
-        403 => Some(Error::terminal(Reason::PermissionDenied, message)),
-        404 | 501 => Some(Error::terminal(Reason::NotSupported, message)),
+        403 => Some(Error::rejected(Reason::PermissionDenied, message)),
+        404 | 501 => Some(Error::rejected(Reason::NotSupported, message)),
         409 | 412 => Some(Error::Conflict(message.into())),
         _ => None,
     }
@@ -188,26 +226,26 @@ mod tests {
             let code = Some(code).filter(|c| !c.is_empty());
             let by_code = code.and_then(|c| class_of_code(c, "m"));
             match by_code.or_else(|| class_of_status(status, "m")) {
-                Some(Error::Terminal { reason, .. }) => format!("terminal {}", reason.name()),
+                Some(Error::Rejected { reason, .. }) => format!("rejected {}", reason.name()),
                 Some(other) => other.class().to_owned(),
                 None => "transient".into(),
             }
         };
         for (status, code, expected) in [
-            (400, "INVALID_PARAMETER_VALUE", "terminal InvalidSpec"),
+            (400, "INVALID_PARAMETER_VALUE", "rejected InvalidSpec"),
             (400, "INVALID_STATE", "waiting"),
-            (400, "QUOTA_EXCEEDED", "terminal QuotaExceeded"),
-            (400, "RESOURCE_ALREADY_EXISTS", "terminal AlreadyExists"),
-            (409, "ALREADY_EXISTS", "terminal AlreadyExists"),
+            (400, "QUOTA_EXCEEDED", "rejected QuotaExceeded"),
+            (400, "RESOURCE_ALREADY_EXISTS", "rejected AlreadyExists"),
+            (409, "ALREADY_EXISTS", "rejected AlreadyExists"),
             (409, "RESOURCE_CONFLICT", "conflict"),
             (409, "", "conflict"),
             (401, "UNAUTHENTICATED", "waiting"),
             (401, "", "waiting"),
-            (403, "PERMISSION_DENIED", "terminal PermissionDenied"),
-            (403, "", "terminal PermissionDenied"),
-            (404, "RESOURCE_DOES_NOT_EXIST", "terminal ExternalResourceMissing"),
-            (404, "ENDPOINT_NOT_FOUND", "terminal NotSupported"),
-            (404, "", "terminal NotSupported"),
+            (403, "PERMISSION_DENIED", "rejected PermissionDenied"),
+            (403, "", "rejected PermissionDenied"),
+            (404, "RESOURCE_DOES_NOT_EXIST", "rejected ExternalResourceMissing"),
+            (404, "ENDPOINT_NOT_FOUND", "rejected NotSupported"),
+            (404, "", "rejected NotSupported"),
             (500, "INTERNAL_ERROR", "transient"),
             (503, "TEMPORARILY_UNAVAILABLE", "transient"),
             (504, "", "transient"),

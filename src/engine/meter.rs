@@ -69,7 +69,9 @@ impl Came {
             Outcome::Limited(_) | Outcome::Failed(Error::Transient { reason: Reason::RateLimited, .. }) => {
                 Came::Limited
             }
-            Outcome::Refused { .. } | Outcome::Failed(Error::Terminal { .. }) => Came::Refused,
+            Outcome::Refused { .. } | Outcome::Failed(Error::Terminal { .. } | Error::Rejected { .. }) => {
+                Came::Refused
+            }
             Outcome::Blocked { .. } => Came::Blocked,
             Outcome::Failed(Error::Waiting { .. }) => Came::Waiting,
             Outcome::Failed(Error::Transient { .. }) => Came::Transient,

@@ -19,7 +19,7 @@ use super::auth::Auths;
 use super::breaker::Breaker;
 use super::claims::Claims;
 use super::cluster::{Cluster, FINALIZER, RECONCILE_REQUESTED};
-use super::conclude::{AnyStatus, Note, Outcome, Pace, Pass, begun, conclude};
+use super::conclude::{AnyStatus, Note, Outcome, Pace, Pass, begun, conclude, weighed};
 use super::error::{Error, Result};
 use super::meter::{Came, Meter};
 use super::reason::EventReason;
@@ -34,6 +34,10 @@ pub struct Settings {
     pub resync: Option<Duration>,
     /// How fast to try again.
     pub pace: Pace,
+    /// How often Databricks has to refuse the same before that is final.
+    pub refusal_tries: u32,
+    /// For how long Databricks has to refuse the same before that is final.
+    pub refusal_period: Duration,
     /// After a create whose result is not known: how long until the account surely shows what it made.
     pub quarantine: Duration,
     /// How long an object has to be absent before that is believed.
@@ -101,6 +105,8 @@ pub struct Engine {
 pub struct Memory {
     /// Failures or waits in a row.
     pub attempts: u32,
+    /// The same refusal, time and again.
+    pub refusal: Option<Refusal>,
     /// Since when the object in the account has been absent.
     pub absent_since: Option<tokio::time::Instant>,
     /// When our delete was accepted last.
@@ -115,6 +121,15 @@ pub struct Memory {
     pub young: bool,
     /// That it has drifted was counted.
     pub drifted: bool,
+}
+
+/// The same refusal, time and again.
+#[derive(Clone, Copy, Debug)]
+pub struct Refusal {
+    reason: Reason,
+    generation: i64,
+    since: tokio::time::Instant,
+    tries: u32,
 }
 
 /// The object under work.
@@ -267,9 +282,17 @@ impl Subject {
             engine.cluster.forget(&self.object);
             return Ended::Again(None);
         }
+        let generation = self.object.metadata.generation.unwrap_or_default();
+        let outcome = match &self.status {
+            Ok(status) => weighed(outcome, status, generation),
+            Err(_) => outcome,
+        };
+        let (refusals, confirmed) = self.count_refusal(engine, &outcome, generation);
         let pass = Pass {
-            generation: self.object.metadata.generation.unwrap_or_default(),
+            generation,
             deleting: self.deleting(),
+            refusals,
+            confirmed,
             attempts: self.count(engine, &outcome),
             ready,
             sent: self.sent,
@@ -400,10 +423,48 @@ impl Subject {
         let memory = memory.entry(self.uid()).or_default();
         let attempts = memory.attempts;
         memory.attempts = match outcome {
+            Outcome::Failed(Error::Terminal { .. } | Error::Rejected { .. }) => 0,
             Outcome::Failed(_) | Outcome::Progress { .. } => attempts.saturating_add(1),
             _ => 0,
         };
         attempts
+    }
+
+    /// How often in a row this object was refused for this reason before, and whether a refusal by Databricks is final by
+    /// now. What failed for another cause in between neither counts nor clears it. One that the status already shows as
+    /// Stalled stays final, whatever a restart forgot.
+    fn count_refusal(&self, engine: &Engine, outcome: &Outcome, generation: i64) -> (u32, bool) {
+        let mut memory = engine.memory.lock().expect("no panic while held");
+        let memory = memory.entry(self.uid()).or_default();
+        let (reason, patience) = match outcome {
+            Outcome::Refused { reason, .. } | Outcome::Failed(Error::Terminal { reason, .. }) => {
+                (*reason, None)
+            }
+            Outcome::Failed(Error::Rejected { reason, patience, .. }) => (*reason, *patience),
+            Outcome::Failed(_) | Outcome::Again => return (0, false),
+            _ => {
+                memory.refusal = None;
+                return (0, false);
+            }
+        };
+        let now = tokio::time::Instant::now();
+        let same = memory.refusal.filter(|known| known.reason == reason && known.generation == generation);
+        let refusal = same.unwrap_or(Refusal { reason, generation, since: now, tries: 0 });
+        let tries = refusal.tries.saturating_add(1);
+        memory.refusal = Some(Refusal { tries, ..refusal });
+        let settings = &engine.settings;
+        let at_once = settings.refusal_tries == 1;
+        let period = if at_once { Duration::ZERO } else { settings.refusal_period };
+        let long = now.duration_since(refusal.since) >= period.max(patience.unwrap_or_default());
+        let long = long && tries >= settings.refusal_tries;
+        (refusal.tries, long || self.shown_as_stalled(reason, generation))
+    }
+
+    fn shown_as_stalled(&self, reason: Reason, generation: i64) -> bool {
+        self.status.as_ref().is_ok_and(|status| {
+            let stalled = status.condition(ConditionType::Stalled);
+            status.observed_generation == generation && stalled.is_some_and(|c| c.reason == reason.name())
+        })
     }
 }
 

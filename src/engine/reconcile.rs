@@ -125,7 +125,7 @@ async fn undo(engine: Arc<Engine>, driver: &'static dyn Driver, writer: Writer, 
     let (since, mut wait) = (Instant::now(), engine.settings.pace.poll_min);
     loop {
         let error = match driver.delete(&writer, &id).await {
-            gone @ (Ok(()) | Err(Error::Terminal { reason: Reason::ExternalResourceMissing, .. })) => {
+            gone @ (Ok(()) | Err(Error::Rejected { reason: Reason::ExternalResourceMissing, .. })) => {
                 gone.iter().for_each(|()| engine.meter.of(&who.kind).wrote(Write::Delete));
                 tracing::warn!(external_id = id, "deleted what was just made: the object is gone");
                 return;

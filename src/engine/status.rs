@@ -223,13 +223,50 @@ impl<F> Status<F> {
     }
 }
 
+/// The status of a condition.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ConditionStatus {
+    /// It is so.
+    True,
+    /// It is not so.
+    False,
+    /// Nothing is known yet. Used by `Synced` alone, for a generation that was not compared with the account.
+    Unknown,
+}
+
+impl ConditionStatus {
+    /// The word in the API.
+    pub fn name(self) -> &'static str {
+        match self {
+            ConditionStatus::True => "True",
+            ConditionStatus::False => "False",
+            ConditionStatus::Unknown => "Unknown",
+        }
+    }
+
+    /// Reads the word of the API; any other than True and False is Unknown.
+    pub fn read(word: &str) -> ConditionStatus {
+        match word {
+            "True" => ConditionStatus::True,
+            "False" => ConditionStatus::False,
+            _ => ConditionStatus::Unknown,
+        }
+    }
+}
+
+impl From<bool> for ConditionStatus {
+    fn from(so: bool) -> ConditionStatus {
+        if so { ConditionStatus::True } else { ConditionStatus::False }
+    }
+}
+
 /// One condition as a conclusion wants it, before times are filled in.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Verdict {
     /// Which condition.
     pub kind: ConditionType,
-    /// True or False. Unknown is not used: it would say nothing that a reason does not say better.
-    pub status: bool,
+    /// Whether it is so.
+    pub status: ConditionStatus,
     /// Why.
     pub reason: Reason,
     /// What, why, and what to do.
@@ -250,7 +287,7 @@ pub fn conditions(
     let mut verdicts: Vec<&Verdict> = verdicts.iter().collect();
     verdicts.sort_by_key(|v| v.kind);
     let merge = |v: &Verdict| {
-        let status = if v.status { "True" } else { "False" };
+        let status = v.status.name();
         let kept = old.iter().find(|c| c.type_ == v.kind.name() && c.status == status);
         Condition {
             type_: v.kind.name().into(),

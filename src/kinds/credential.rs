@@ -1,6 +1,8 @@
 //! Credential: the IAM role that Databricks launches compute with in an AWS account. It can only be made and deleted.
 //! Databricks tries the role before it accepts it, and AWS shows a new role everywhere only after a while: it is waited for.
 
+use std::time::Duration;
+
 use kube::CustomResource;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -134,17 +136,21 @@ impl ExternalResource for Credential {
     }
 }
 
+/// How long AWS may take to show a new IAM role everywhere. Minutes are usual (users of Terraform wait and apply again);
+/// ten are kept in hand before a person is asked.
+const NEW_ROLE: Duration = Duration::from_secs(600);
+
 /// What the texts of refusals say better than their codes, which are not documented.
 fn sharpened(error: databricks::Error) -> CallError {
     let databricks::Error::Api { status: 400 | 409, message: told, .. } = &error else { return error.into() };
     if told.starts_with("Failed credential validation checks") {
         let text =
             format!("{error}; unless awsCredentials.stsRole.roleArn is new, correct the role's policies");
-        return Error::waiting(Reason::ApplyFailed, text).into();
+        return Error::rejected(Reason::ApplyFailed, text).patient(NEW_ROLE).into();
     }
     if told.contains("already exists") {
         let text = format!("{error}; write another credentialsName, or set adoptionPolicy to IfExists");
-        return Error::terminal(Reason::AlreadyExists, text).into();
+        return Error::rejected(Reason::AlreadyExists, text).into();
     }
     error.into()
 }
@@ -163,12 +169,15 @@ mod tests {
             Error::from(sharpened(error))
         };
         let new = class(400, "Failed credential validation checks: please use a valid IAM role");
-        assert!(matches!(new, Error::Waiting { reason: Reason::ApplyFailed, .. }), "{new:?}");
+        assert!(
+            matches!(new, Error::Rejected { reason: Reason::ApplyFailed, patience: Some(NEW_ROLE), .. }),
+            "{new:?}"
+        );
         for status in [400, 409] {
             let taken = class(status, "a credential configuration with this name already exists");
-            assert!(matches!(taken, Error::Terminal { reason: Reason::AlreadyExists, .. }), "{taken:?}");
+            assert!(taken.is_rejected(Reason::AlreadyExists), "{taken:?}");
         }
         let other = class(400, "credentials_name is missing");
-        assert!(matches!(other, Error::Terminal { reason: Reason::InvalidSpec, .. }), "{other:?}");
+        assert!(other.is_rejected(Reason::InvalidSpec), "{other:?}");
     }
 }

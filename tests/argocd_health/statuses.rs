@@ -2,7 +2,7 @@
 //! of objects that are new, edited, suspended or being deleted. What the stories see is among them: a story fails when it sees a
 //! condition that is not (`tests/stories/invariants.rs`).
 
-use databricks_operator::engine::status::ConditionType;
+use databricks_operator::engine::status::{ConditionStatus, ConditionType};
 use serde_json::{Value, json};
 
 use crate::layout::{kinds, reordered};
@@ -16,14 +16,14 @@ struct Shape {
     observed: Option<i64>,
     /// Of the conditions.
     said_of: i64,
-    conditions: Vec<(ConditionType, bool)>,
+    conditions: Vec<(ConditionType, ConditionStatus)>,
     suspend: Option<bool>,
     deleting: bool,
 }
 
 impl Shape {
     fn is(&self, kind: ConditionType) -> bool {
-        self.conditions.contains(&(kind, true))
+        self.conditions.contains(&(kind, ConditionStatus::True))
     }
 
     fn current(&self) -> bool {
@@ -32,7 +32,7 @@ impl Shape {
 
     fn object(&self, kind: &str) -> Value {
         let conditions = self.conditions.iter().map(|(kind, status)| {
-            json!({"type": kind.name(), "status": if *status { "True" } else { "False" }, "reason": "Whatever",
+            json!({"type": kind.name(), "status": status.name(), "reason": "Whatever",
                 "message": format!("about {}", kind.name()), "observedGeneration": self.said_of,
                 "lastTransitionTime": "2026-01-01T00:00:00Z"})
         });
@@ -86,25 +86,28 @@ impl Shape {
 }
 
 /// The conditions that can be there together: Ready, Synced and ReferencesResolved are always, the others only while true, and
-/// Ready, Reconciling and Stalled exclude each other (ST-03, ST-05).
-fn conditions() -> Vec<Vec<(ConditionType, bool)>> {
+/// Ready, Reconciling and Stalled exclude each other (ST-03, ST-05). Only Synced may be Unknown.
+fn conditions() -> Vec<Vec<(ConditionType, ConditionStatus)>> {
     use ConditionType::*;
     let bits = |number: usize, at: usize| number >> at & 1 == 1;
     let mut all = vec![];
-    for number in 0..1 << 7 {
+    for (number, unknown) in (0..1 << 7).flat_map(|number| [(number, false), (number, true)]) {
         let [ready, reconciling, stalled] = [0, 1, 2].map(|at| bits(number, at));
         if usize::from(ready) + usize::from(reconciling) + usize::from(stalled) > 1 {
             continue;
         }
+        let synced = if unknown { ConditionStatus::Unknown } else { bits(number, 3).into() };
         let mut conditions =
-            vec![(Ready, ready), (Synced, bits(number, 3)), (ReferencesResolved, bits(number, 4))];
+            vec![(Ready, ready.into()), (Synced, synced), (ReferencesResolved, bits(number, 4).into())];
         let others = [
             (Reconciling, reconciling),
             (Stalled, stalled),
             (Suspended, bits(number, 5)),
             (DeletionBlocked, bits(number, 6)),
         ];
-        conditions.extend(others.into_iter().filter(|(_, there)| *there));
+        conditions.extend(
+            others.into_iter().filter(|(_, there)| *there).map(|(kind, _)| (kind, ConditionStatus::True)),
+        );
         all.push(conditions);
     }
     all

@@ -91,7 +91,7 @@ async fn a_credential_is_made_or_taken_over_and_deleted() {
 /// A role that was just made does not work for some seconds: that is waited for, and ends by itself.
 #[tokio::test]
 async fn a_role_that_does_not_work_yet_is_waited_for() {
-    let story = Story::start("credential-new-role").await;
+    let story = Story::start_with("credential-new-role", &[("recheck-stalled-min", "200ms")]).await;
     let text = "Failed credential validation checks: please use a valid cross account IAM role";
     story.account.fault(Fault {
         method: Some("POST".into()),

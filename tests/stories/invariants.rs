@@ -1,7 +1,7 @@
 //! What must hold for every version of every object of our kinds, in every story: a watch sees each version and checks it
 //! against the one before.
 //!
-//! ST-01 to ST-09 are about the status, GO-03 about what the operator may own. GO-07: a status is one of those that
+//! ST-01 to ST-15 are about the status, GO-03 about what the operator may own. GO-07: a status is one of those that
 //! `tests/argocd_health/statuses.rs` shows to Argo CD and Flux.
 
 use std::collections::HashMap;
@@ -115,6 +115,7 @@ pub fn check(before: Option<&Value>, now: &Value, wrong: &mut Vec<String>) {
     generations(before, now, wrong);
     kinds_of_conditions(before, now, wrong);
     transitions(before, now, wrong);
+    compared(before, now, wrong);
     words(now, wrong);
     ownership(now, wrong);
 }
@@ -163,6 +164,7 @@ fn kinds_of_conditions(before: Option<&Value>, now: &Value, wrong: &mut Vec<Stri
         let type_ = ConditionType::ALL.iter().find(|known| condition["type"] == known.name());
         let statuses: &[&str] = match type_ {
             None => &[],
+            Some(ConditionType::Synced) => &["True", "False", "Unknown"],
             Some(type_) if type_.always_there() => &["True", "False"],
             Some(_) => &["True"],
         };
@@ -185,6 +187,15 @@ fn kinds_of_conditions(before: Option<&Value>, now: &Value, wrong: &mut Vec<Stri
     });
     require(!is(now, "Ready", "Unknown") || reconciling, wrong, || {
         "ST-05: Ready is Unknown, not Reconciling".into()
+    });
+}
+
+/// `Synced` becomes True for a generation by a comparison that found it so, and that makes the object Ready.
+fn compared(before: Option<&Value>, now: &Value, wrong: &mut Vec<String>) {
+    let of = |object: &Value| condition(object, "Synced").and_then(|c| c["observedGeneration"].as_i64());
+    let news = of(now) > before.and_then(of);
+    require(!(news && is(now, "Synced", "True")) || is(now, "Ready", "True"), wrong, || {
+        "ST-15: Synced is True for a generation that was not compared".into()
     });
 }
 
@@ -235,7 +246,7 @@ fn fields(value: &Value) -> impl Iterator<Item = (&String, &Value)> {
     value.as_object().unwrap_or(&NONE).iter()
 }
 
-/// Covers ST-01, ST-02, ST-03, ST-04, ST-05, ST-08, ST-09, GO-03, GO-07. Every story is watched so; this shows that the watch would see.
+/// Covers ST-01, ST-02, ST-03, ST-04, ST-05, ST-08, ST-09, ST-15, GO-03, GO-07. Every story is watched so; this shows that the watch would see.
 #[test]
 fn each_violation_is_noticed_under_its_name() {
     let condition = |type_: &str, status: &str, reason: &str| {
@@ -270,11 +281,24 @@ fn each_violation_is_noticed_under_its_name() {
         ("ST-09", "/status/conditions/0/reason", json!("Whatever")),
         ("ST-09", "/status/conditions/0/message", json!("Request ID 12")),
         ("GO-07", "/status/conditions/1/type", json!("Other")),
-        ("GO-07", "/status/conditions/1/status", json!("Unknown")),
+        ("GO-07", "/status/conditions/2/status", json!("Unknown")),
         ("GO-07", "/status/conditions/1", condition("Suspended", "False", "SuspendedBySpec")),
         ("GO-03", "/metadata/managedFields/0/fieldsV1", json!({"f:spec": {"f:label": {}}})),
         ("GO-03", "/metadata/managedFields/0/fieldsV1", json!({"f:metadata": {"f:labels": {}}})),
     ];
+    let mut edited = fine.clone();
+    edited["metadata"]["generation"] = json!(3);
+    edited["status"]["conditions"] = json!([
+        condition("Ready", "False", "ReferenceNotReady"),
+        condition("Synced", "True", "InSync"),
+        condition("ReferencesResolved", "False", "ReferenceNotReady"),
+    ]);
+    for at in 0..3 {
+        edited["status"]["conditions"][at]["observedGeneration"] = json!(3);
+        edited["status"]["conditions"][at]["lastTransitionTime"] =
+            if at == 1 { json!("2026-01-01T00:00:00Z") } else { json!("2026-01-01T00:00:01Z") };
+    }
+    assert_eq!(found(Some(&fine), &edited), ["ST-15"]);
     for (name, place, value) in changes {
         let mut now = fine.clone();
         *now.pointer_mut(place).unwrap() = value;

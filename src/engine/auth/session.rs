@@ -47,7 +47,7 @@ impl Session {
         let ask = || async {
             let own = PrincipalName::ServicePrincipal(self.facts.client_id.clone());
             match self.principal(&own, Urgency::Urgent, false).await {
-                Err(Error::Terminal { reason: Reason::PermissionDenied, .. }) => Ok(None),
+                Err(error) if error.is_rejected(Reason::PermissionDenied) => Ok(None),
                 told => told,
             }
         };
