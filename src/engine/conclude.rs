@@ -30,6 +30,13 @@ pub enum Outcome {
         /// Whether what the current generation asks for was sent.
         sent: bool,
     },
+    /// All is well but for a part of the spec that has no effect.
+    Partly {
+        /// Shown in `Synced`.
+        reason: Reason,
+        /// Which part, why, what to write.
+        message: String,
+    },
     /// A person has to decide.
     Refused {
         /// Shown in `Stalled`.
@@ -195,6 +202,9 @@ fn verdicts(status: &AnyStatus, outcome: &Outcome, pass: &Pass) -> Option<Vec<Ve
         Outcome::Limited(_) => {
             vec![v(Ready, true, pass.ready, ""), v(Synced, false, Reason::RateLimited, LIMITED), refs]
         }
+        Outcome::Partly { reason, message } => {
+            vec![v(Ready, true, pass.ready, ""), v(Synced, false, *reason, message), refs]
+        }
         Outcome::Suspended => {
             let text = "spec.suspend is true: no calls are made; the object in the account is left as it is";
             vec![
@@ -225,6 +235,9 @@ fn failed(status: &AnyStatus, error: &Error, pass: &Pass) -> Option<Vec<Verdict>
         Error::Conflict(_) if pass.attempts < LASTING && !status.conditions.is_empty() => None,
         Error::Conflict(_) if status.conditions.is_empty() => Some(begun()),
         Error::Conflict(message) => transient(status, Reason::Retrying, message, pass),
+        Error::Rejected { reason: Reason::OperatorNotPermitted, .. } if pass.deleting => {
+            Some(blocked(Reason::OperatorNotPermitted))
+        }
         Error::Terminal { .. } | Error::Rejected { .. } if pass.deleting => Some(blocked(Reason::ApiRefused)),
         Error::Waiting { reason, .. } if pass.deleting && about_credentials(*reason) => {
             Some(blocked(Reason::CredentialsUnavailable))
@@ -296,7 +309,8 @@ fn about_credentials(reason: Reason) -> bool {
 }
 
 fn about_references(reason: Reason) -> bool {
-    let secret = [Reason::SecretNotFound, Reason::SecretKeyMissing, Reason::SecretValueEmpty];
+    use Reason::{SecretKeyMissing, SecretNotFound, SecretNotReadable, SecretValueEmpty};
+    let secret = [SecretNotFound, SecretNotReadable, SecretKeyMissing, SecretValueEmpty];
     about_credentials(reason) || secret.contains(&reason)
 }
 
@@ -480,8 +494,10 @@ fn requeue(outcome: &Outcome, pass: &Pass, pace: &Pace) -> Option<Duration> {
         Outcome::Progress { .. } => up_to(doubled(pace.poll_min, pace.poll_max)),
         Outcome::Refused { .. } if pass.sent => pace.poll_min,
         Outcome::Refused { .. } => refused(pace.stalled),
-        Outcome::Blocked { .. } => pace.waiting.mul_f64(1.0 + 0.2 * pass.chance),
+        Outcome::Blocked { .. } | Outcome::Partly { .. } => pace.waiting.mul_f64(1.0 + 0.2 * pass.chance),
         Outcome::Failed(error) => match error {
+            // A right is used soon after it is granted: asking costs the account nothing.
+            Error::Rejected { reason: Reason::OperatorNotPermitted, .. } => refused(pace.poll_max),
             Error::Terminal { .. } | Error::Rejected { .. } if pass.deleting => refused(pace.backoff_max),
             Error::Terminal { .. } | Error::Rejected { .. } => refused(pace.stalled),
             Error::Waiting { reason: Reason::CredentialsInvalid, .. } => {
@@ -557,6 +573,7 @@ mod tests {
             all.push(Outcome::Progress { reason, message: text(), sent: true });
             all.push(Outcome::Progress { reason, message: text(), sent: false });
             all.push(Outcome::Refused { reason, message: text() });
+            all.push(Outcome::Partly { reason, message: text() });
             all.push(Outcome::Blocked { reason, message: text() });
             all.push(Outcome::Failed(Error::terminal(reason, text())));
             all.push(Outcome::Failed(Error::rejected(reason, text())));

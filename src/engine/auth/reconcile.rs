@@ -7,6 +7,7 @@ use kube::core::DynamicObject;
 use kube::runtime::controller::Action;
 use serde_json::{Value, json};
 
+use super::grants::asks_for_labels;
 use super::spec::{AuthStatus, DatabricksAuthSpec, Dependents};
 use super::{Auths, KIND};
 use crate::engine::cluster::FINALIZER;
@@ -96,6 +97,8 @@ async fn connect(
     let targets =
         secret.map(|name| Who { kind: "Secret".into(), namespace: who.namespace.clone(), name: name.into() });
     engine.wake.refer(who, targets.into_iter().collect());
+    let by_label = asks_for_labels(spec);
+    auths.namespaces.follow(who, by_label);
     auths.announce(who, spec);
     if spec.suspend == Some(true) {
         let error = Error::waiting(Reason::CredentialsUnavailable, "spec.suspend is true");
@@ -115,16 +118,31 @@ async fn connect(
                 name: None,
                 adopted: false,
             });
-            Ok(auths.throttled(who).map_or(Outcome::Rest, Outcome::Limited))
+            // That they cannot be read for a moment is no news.
+            let readable = !by_label || !matches!(auths.namespaces.labels(&who.namespace).await, Ok(None));
+            let reason = Reason::OperatorNotPermitted;
+            match auths.throttled(who) {
+                Some(after) => Ok(Outcome::Limited(after)),
+                None if readable => Ok(Outcome::Rest),
+                None => Ok(Outcome::Partly { reason, message: auths.namespaces.not_readable().into() }),
+            }
         }
         Err(error) => Err(error.clone()),
     };
-    // An endpoint that cannot be reached for a moment does not take a working session away.
-    let passing = matches!(&connected, Err(Error::Transient { .. } | Error::Conflict(_)));
-    if !(passing && auths.has_usable(who, &subject.object, spec)) {
+    // An endpoint that cannot be reached, or a Secret that cannot be read, for a moment does not take a working session away.
+    let read = matches!(&connected, Err(Error::Rejected { reason: Reason::SecretNotReadable, .. }));
+    let passing = read || matches!(&connected, Err(Error::Transient { .. } | Error::Conflict(_)));
+    let usable = auths.has_usable(who, &subject.object, spec);
+    if !(passing && usable) {
         auths.store(who, spec, connected);
     }
-    outcome
+    match outcome {
+        // Whatever the status says, there is nothing to work with.
+        Err(Error::Rejected { reason, message, patience, .. }) if read && !usable => {
+            Err(Error::Rejected { reason, message, patience, read: false })
+        }
+        outcome => outcome,
+    }
 }
 
 fn set_facts(status: &mut AnyStatus, facts: &AuthStatus) {
