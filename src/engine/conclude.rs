@@ -223,7 +223,9 @@ fn failed(status: &AnyStatus, error: &Error, pass: &Pass) -> Option<Vec<Verdict>
         Error::Conflict(_) if status.conditions.is_empty() => Some(begun()),
         Error::Conflict(message) => transient(status, Reason::Retrying, message, pass),
         Error::Terminal { .. } | Error::Rejected { .. } if pass.deleting => Some(blocked(Reason::ApiRefused)),
-        Error::Waiting { reason, .. } if pass.deleting && about_credentials(*reason) => {
+        Error::Waiting { reason, .. } | Error::Transient { reason, .. }
+            if pass.deleting && about_credentials(*reason) =>
+        {
             Some(blocked(Reason::CredentialsUnavailable))
         }
         Error::Waiting { .. } if pass.deleting => Some(blocked(Reason::ApiRefused)),
@@ -275,8 +277,8 @@ fn transient(status: &AnyStatus, reason: Reason, message: &str, pass: &Pass) -> 
 
 /// The conditions of an object that was taken up and of which nothing can be said yet.
 pub fn begun() -> Vec<Verdict> {
-    use ConditionType::*;
     use ConditionStatus::*;
+    use ConditionType::*;
     let v = |kind, status| Verdict { kind, status, reason: Reason::Progressing, message: "begun".into() };
     vec![v(Ready, False), v(Synced, Unknown), v(ReferencesResolved, False), v(Reconciling, True)]
 }
@@ -285,6 +287,7 @@ fn about_credentials(reason: Reason) -> bool {
     matches!(
         reason,
         Reason::CredentialsInvalid
+            | Reason::AddressBlocked
             | Reason::CredentialsUnavailable
             | Reason::ReferenceNotFound
             | Reason::ReferenceNotReady
@@ -343,12 +346,8 @@ fn kept(status: &AnyStatus, kind: ConditionType) -> Option<Verdict> {
 
 fn blocked(status: &AnyStatus, reason: Reason, message: &str, pass: &Pass) -> Vec<Verdict> {
     use ConditionType::*;
-    let v = |kind, status: bool, reason| Verdict {
-        kind,
-        status: status.into(),
-        reason,
-        message: message.into(),
-    };
+    let v =
+        |kind, status: bool, reason| Verdict { kind, status: status.into(), reason, message: message.into() };
     vec![
         v(Ready, false, Reason::Deleting),
         synced(status, Reason::Deleting, message, pass),
@@ -366,12 +365,8 @@ fn stalled(status: &AnyStatus, reason: Reason, message: &str, pass: &Pass) -> Ve
 
 fn waiting(status: &AnyStatus, reason: Reason, message: &str, pass: &Pass) -> Vec<Verdict> {
     use ConditionType::*;
-    let v = |kind, status: bool, reason| Verdict {
-        kind,
-        status: status.into(),
-        reason,
-        message: message.into(),
-    };
+    let v =
+        |kind, status: bool, reason| Verdict { kind, status: status.into(), reason, message: message.into() };
     if about_references(reason) {
         vec![
             v(Ready, false, reason),
@@ -386,12 +381,8 @@ fn waiting(status: &AnyStatus, reason: Reason, message: &str, pass: &Pass) -> Ve
 
 fn retrying(status: &AnyStatus, reason: Reason, message: &str, pass: &Pass) -> Vec<Verdict> {
     use ConditionType::*;
-    let v = |kind, status: bool, reason| Verdict {
-        kind,
-        status: status.into(),
-        reason,
-        message: message.into(),
-    };
+    let v =
+        |kind, status: bool, reason| Verdict { kind, status: status.into(), reason, message: message.into() };
     vec![
         v(Ready, false, reason),
         v(Synced, false, reason),
@@ -432,10 +423,11 @@ fn transitions(before: &AnyStatus, after: &AnyStatus) -> Vec<Note> {
         s.condition(kind).filter(|c| c.status == "False").map(|c| (c.reason.clone(), c.message.clone()))
     };
     use EventReason::{
-        CredentialsInvalid, DriftDetected, ExternalResourceMissing, RateLimited, ReferenceNotPermitted,
+        AddressBlocked, CredentialsInvalid, DriftDetected, ExternalResourceMissing, RateLimited,
+        ReferenceNotPermitted,
     };
     for (kind, reasons) in [
-        (ReferencesResolved, &[ReferenceNotPermitted, CredentialsInvalid][..]),
+        (ReferencesResolved, &[ReferenceNotPermitted, CredentialsInvalid, AddressBlocked][..]),
         (Synced, &[DriftDetected, ExternalResourceMissing, RateLimited][..]),
     ] {
         let Some((reason, message)) = failing(after, kind) else { continue };
@@ -719,7 +711,8 @@ mod tests {
         assert_eq!(is(&waits), "Unknown");
         assert_eq!(is(&after(waits, &not_ready, &pass(2)).status), "Unknown", "nor the next time");
         assert_eq!(is(&after(ready(1), &not_ready, &pass(1)).status), "True", "this one was compared");
-        let progress = Outcome::Progress { reason: Reason::Provisioning, message: "begun".into(), sent: true };
+        let progress =
+            Outcome::Progress { reason: Reason::Provisioning, message: "begun".into(), sent: true };
         assert_eq!(is(&after(ready(1), &progress, &pass(2)).status), "Unknown");
     }
 

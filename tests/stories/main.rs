@@ -26,3 +26,4 @@ mod restart;
 mod signals;
 mod status;
 mod support;
+mod tokens;
