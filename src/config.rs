@@ -71,7 +71,7 @@ pub struct Run {
     /// Longest time between re-checks of what a person has to decide
     #[arg(long, default_value = "30m", value_parser = duration)]
     pub recheck_stalled: Duration,
-    /// How often Databricks has to refuse the same before an object is called stalled; until then it is tried again
+    /// How often Databricks has to refuse the same before an object is called stalled; until then it is tried again. With 1 the first refusal counts
     #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u32).range(1..))]
     pub refusal_tries: u32,
     /// For how long Databricks has to refuse the same before an object is called stalled

@@ -91,7 +91,8 @@ const PROMISES: &[(&str, &str)] = &[
     ("ER-04", "outages are tried again in growing steps with a bound"),
     ("ER-10", "a refusal by Databricks is shown at once, and called Stalled only once it is confirmed"),
     ("ER-11", "a failed read leaves a settled object Ready; one that lasts is shown"),
-    ("ER-12", "a refusal that is known to pass is waited for, in each of its wordings"),
+    ("ER-12", "names that move from one object to another in one commit arrive without a person"),
+    ("ER-13", "a refusal that is known to pass is waited for, in each of its wordings"),
     (
         "IM-01",
         "a field that cannot change is refused by the API server, with the way out, and free before the object exists",

@@ -8,6 +8,7 @@
 use std::sync::Arc;
 
 use k8s_openapi::jiff::Timestamp;
+use serde_json::Value;
 use tokio::sync::OwnedMutexGuard;
 
 use super::access::AuthFacts;
@@ -199,7 +200,7 @@ impl Work<'_> {
                     return Err(self.about_references(&error));
                 }
                 if error.is_rejected(Reason::AlreadyExists) {
-                    self.name_taken(known);
+                    self.name_taken(known, None, &want)?;
                     // It may have come into being since the listing that this pass rested on, so a new one is read. If
                     // that does not show it either, this is the answer, without asking again.
                     known.admission.session.snapshots.forget(self.driver, &key.within).await;
@@ -279,14 +280,10 @@ impl Work<'_> {
         let _one_at_a_time = self.guard(known, Some(&want), Some(&seen)).await?;
         let now: Vec<&str> = fields.iter().map(String::as_str).collect();
         self.remember(|m| m.sent = Some(tokio::time::Instant::now()));
-        let told = match self.driver.update(&known.writer, &seen, &want, &now).await {
+        let told = match self.send_update(known, &seen, &want, &now).await {
             // It went away, or a replica lags: looking again will tell.
             Err(Error::Rejected { reason: Reason::ExternalResourceMissing, message, .. }) => {
                 return Err(Error::Conflict(message));
-            }
-            Err(error) if error.is_rejected(Reason::AlreadyExists) => {
-                self.name_taken(known);
-                return Err(error);
             }
             told => told?,
         };
@@ -320,6 +317,28 @@ impl Work<'_> {
         let since = before.map_or_else(|| seconds(Timestamp::now()), |operation| operation.since);
         status.operation = (open || pending).then_some(Operation { paths, generation, since });
         self.told(known, told)
+    }
+
+    /// The update itself. Where objects exchange their names, each refused because the other has it, one of them steps aside:
+    /// it gets all that it wants but for its name, under which the next comparison finds it different.
+    async fn send_update(&self, known: &Known, seen: &Seen, want: &Value, now: &[&str]) -> Result<Seen> {
+        let refused = match self.driver.update(&known.writer, seen, want, now).await {
+            Err(error) if error.is_rejected(Reason::AlreadyExists) => error,
+            updated => return updated,
+        };
+        if !self.name_taken(known, Some(seen), want)? {
+            return Err(refused);
+        }
+        let Some(aside) = self.driver.aside(want, &seen.id)? else { return Err(refused) };
+        let differs: Vec<String> = self
+            .driver
+            .changes(&aside, seen)?
+            .iter()
+            .filter(|change| change.when == When::Now)
+            .map(|change| change.field().to_owned())
+            .collect();
+        let fields: Vec<&str> = differs.iter().map(String::as_str).collect();
+        self.driver.update(&known.writer, seen, &aside, &fields).await
     }
 
     async fn delete(&mut self, known: &Known, look: Look) -> Result<Outcome> {
@@ -358,10 +377,13 @@ impl Work<'_> {
         })
     }
 
-    /// Databricks says that the name is taken: whoever holds it may give it up soon, so that is waited for.
-    fn name_taken(&self, known: &Known) {
+    /// Databricks says that the name is taken: whoever holds it may give it up soon, so that is waited for. Returns whether
+    /// that one waits for ours, directly or through others.
+    fn name_taken(&self, known: &Known, seen: Option<&Seen>, want: &Value) -> Result<bool> {
         let account = known.admission.session.client.account_id();
-        self.engine.claims.name_taken(account, &self.subject.who);
+        let has = seen.map(|seen| self.driver.key(&seen.state)).transpose()?;
+        let wants = self.driver.key(want)?;
+        Ok(self.engine.claims.name_taken(account, &self.subject.who, has.as_ref(), &wants))
     }
 
     /// A name may be free by now: those who wait for one of this kind try again.
@@ -381,7 +403,7 @@ impl Work<'_> {
     async fn guard(
         &self,
         known: &Known,
-        want: Option<&serde_json::Value>,
+        want: Option<&Value>,
         seen: Option<&Seen>,
     ) -> Result<Option<OwnedMutexGuard<()>>> {
         let session = &known.admission.session;

@@ -62,7 +62,15 @@ struct Table {
     slots: HashMap<Claim, Slot>,
     of: HashMap<Who, HashSet<Claim>>,
     /// Those whose name is taken in the account, by account and kind.
-    without_name: HashMap<(String, String), BTreeSet<Who>>,
+    without_name: HashMap<(String, String), BTreeMap<Who, Exchange>>,
+}
+
+/// An object whose name is taken.
+struct Exchange {
+    /// The key that it has, if it exists.
+    has: Option<Key>,
+    /// The key that it wants.
+    wants: Key,
 }
 
 #[derive(Default)]
@@ -116,6 +124,8 @@ impl Claims {
     /// Drops what an object claimed and no longer means. Returns who may have a chance now.
     pub fn keep_only(&self, who: &Who, kept: &[Claim]) -> Vec<Who> {
         let mut table = self.all.lock().expect("no panic while held");
+        // Whether its name is still taken, this pass will find out.
+        table.without_name.values_mut().for_each(|waiting| drop(waiting.remove(who)));
         let mine = table.of.remove(who).unwrap_or_default();
         let (keep, drop): (HashSet<_>, HashSet<_>) = mine.into_iter().partition(|c| kept.contains(c));
         let mut freed = vec![];
@@ -150,18 +160,30 @@ impl Claims {
         losers
     }
 
-    /// Databricks refused the name that an object wants because it is taken.
-    pub fn name_taken(&self, account_id: &str, who: &Who) {
+    /// Databricks refused the key that an object wants because it is taken. Returns whether those who wait for each other's
+    /// keys form a circle through this object, so that none of them gets on unless one steps aside.
+    pub fn name_taken(&self, account_id: &str, who: &Who, has: Option<&Key>, wants: &Key) -> bool {
         let mut table = self.all.lock().expect("no panic while held");
         let slot = (account_id.to_owned(), who.kind.clone());
-        table.without_name.entry(slot).or_default().insert(who.clone());
+        let waiting = table.without_name.entry(slot).or_default();
+        waiting.insert(who.clone(), Exchange { has: has.cloned(), wants: wants.clone() });
+        let Some(has) = has else { return false };
+        let mut next = wants;
+        for _ in 0..waiting.len() {
+            match waiting.values().find(|other| other.has.as_ref() == Some(next)) {
+                Some(holder) if holder.wants == *has => return true,
+                Some(holder) => next = &holder.wants,
+                None => return false,
+            }
+        }
+        false
     }
 
     /// An object gave up its name, or may have. Returns the others of its kind that wait for one.
     pub fn name_freed(&self, account_id: &str, who: &Who) -> Vec<Who> {
         let mut table = self.all.lock().expect("no panic while held");
         let waiting = table.without_name.remove(&(account_id.to_owned(), who.kind.clone()));
-        waiting.into_iter().flatten().filter(|other| other != who).collect()
+        waiting.into_iter().flatten().map(|(other, _)| other).filter(|other| other != who).collect()
     }
 
     /// Drops all that an object claimed. Returns who may have a chance now.
@@ -234,8 +256,21 @@ mod tests {
     #[test]
     fn those_without_a_name_are_woken_once_when_one_is_given_up() {
         let claims = Claims::default();
-        claims.name_taken("acc", &who("second"));
-        claims.name_taken("acc", &who("third"));
+        let key = |name: &str| Key { within: String::new(), name: name.into() };
+        let taken =
+            |name, has: &str, wants| claims.name_taken("acc", &who(name), Some(&key(has)), &key(wants));
+        assert!(!taken("second", "b", "c"));
+        assert!(!taken("third", "a", "b"), "second is not after a");
+        assert!(taken("first", "c", "a"), "c → a → b → c");
+        assert!(
+            !claims.name_taken("acc", &who("new"), None, &key("a")),
+            "it has no key that anybody could want"
+        );
+        assert_eq!(claims.name_freed("acc", &who("new")), [who("first"), who("second"), who("third")]);
+        claims.name_taken("acc", &who("fourth"), None, &key("c"));
+        claims.keep_only(&who("fourth"), &[]);
+        claims.name_taken("acc", &who("second"), None, &key("c"));
+        claims.name_taken("acc", &who("third"), None, &key("c"));
         assert_eq!(claims.name_freed("other", &who("first")), []);
         assert_eq!(claims.name_freed("acc", &who("second")), [who("third")]);
         assert_eq!(claims.name_freed("acc", &who("first")), []);

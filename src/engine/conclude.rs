@@ -150,6 +150,9 @@ pub fn weighed(outcome: Outcome, status: &AnyStatus, generation: i64) -> Outcome
     }
 }
 
+/// So many failures in a row are no blip.
+const LASTING: u32 = 3;
+
 /// The same for all, as how long it lasts changes from try to try.
 const LIMITED: &str = "the account's rate limit holds calls back";
 
@@ -219,7 +222,7 @@ fn failed(status: &AnyStatus, error: &Error, pass: &Pass) -> Option<Vec<Verdict>
     let blocked = |reason| blocked(status, reason, &with_way_out(error.to_string()), pass);
     match error {
         Error::Fenced => None,
-        Error::Conflict(_) if pass.attempts == 0 && !status.conditions.is_empty() => None,
+        Error::Conflict(_) if pass.attempts < LASTING && !status.conditions.is_empty() => None,
         Error::Conflict(_) if status.conditions.is_empty() => Some(begun()),
         Error::Conflict(message) => transient(status, Reason::Retrying, message, pass),
         Error::Terminal { .. } | Error::Rejected { .. } if pass.deleting => Some(blocked(Reason::ApiRefused)),
@@ -265,7 +268,7 @@ fn transient(status: &AnyStatus, reason: Reason, message: &str, pass: &Pass) -> 
     let limited = reason == Reason::RateLimited;
     let told = status.condition(Synced).is_some_and(|c| c.reason == Reason::Retrying.name());
     let message = if limited { LIMITED } else { message };
-    let worth = pass.attempts >= 3 && (!limited || told);
+    let worth = pass.attempts >= LASTING && (!limited || told);
     worth.then(|| {
         vec![
             kept(status, Ready).unwrap_or_else(|| v(Ready, true, pass.ready, "")),

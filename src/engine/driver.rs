@@ -63,6 +63,7 @@ pub trait Driver: Send + Sync + 'static {
     fn needs(&self, spec: &Value) -> Result<Vec<Need>>;
     fn desired(&self, spec: &Value, got: &Resolved) -> Result<Value>;
     fn key(&self, want: &Value) -> Result<Key>;
+    fn aside(&self, want: &Value, id: &str) -> Result<Option<Value>>;
     fn power(&self, want: &Value) -> Result<Power>;
     fn recognises(&self, want: &Value, seen: &Seen) -> Result<bool>;
     fn changes(&self, want: &Value, seen: &Seen) -> Result<Vec<Change>>;
@@ -159,6 +160,12 @@ impl<R: ExternalResource> Driver for Adapter<R> {
 
     fn key(&self, want: &Value) -> Result<Key> {
         Ok(R::key(&typed(want, "the desired state")?))
+    }
+
+    fn aside(&self, want: &Value, id: &str) -> Result<Option<Value>> {
+        R::aside(typed(want, "the desired state")?, &parse_id::<R>(id)?)
+            .map(|state| erased(&state))
+            .transpose()
     }
 
     fn power(&self, want: &Value) -> Result<Power> {

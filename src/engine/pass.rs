@@ -437,7 +437,9 @@ impl Subject {
         let mut memory = engine.memory.lock().expect("no panic while held");
         let memory = memory.entry(self.uid()).or_default();
         let (reason, patience) = match outcome {
-            Outcome::Refused { reason, .. } | Outcome::Failed(Error::Terminal { reason, .. }) => (*reason, None),
+            Outcome::Refused { reason, .. } | Outcome::Failed(Error::Terminal { reason, .. }) => {
+                (*reason, None)
+            }
             Outcome::Failed(Error::Rejected { reason, patience, .. }) => (*reason, *patience),
             Outcome::Failed(_) | Outcome::Again => return (0, false),
             _ => {
@@ -451,8 +453,10 @@ impl Subject {
         let tries = refusal.tries.saturating_add(1);
         memory.refusal = Some(Refusal { tries, ..refusal });
         let settings = &engine.settings;
-        let period = settings.refusal_period.max(patience.unwrap_or_default());
-        let long = tries >= settings.refusal_tries && now.duration_since(refusal.since) >= period;
+        let at_once = settings.refusal_tries == 1;
+        let period = if at_once { Duration::ZERO } else { settings.refusal_period };
+        let long = now.duration_since(refusal.since) >= period.max(patience.unwrap_or_default());
+        let long = long && tries >= settings.refusal_tries;
         (refusal.tries, long || self.shown_as_stalled(reason, generation))
     }
 

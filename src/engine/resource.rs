@@ -66,6 +66,12 @@ pub trait ExternalResource:
     fn desired(spec: &Self::Spec, got: &Resolved) -> Result<Self::State>;
     /// What a create can be found by later; stored in the intent.
     fn key(state: &Self::State) -> Key;
+    /// The desired state under a key of its own for the moment, which [`Self::recognises`] still knows: two objects that
+    /// exchange their keys need it, where the account allows a key once and lets it be changed.
+    fn aside(want: Self::State, id: &Self::Id) -> Option<Self::State> {
+        let _ = (want, id);
+        None
+    }
     /// What a grant may limit: the workspace that is touched and the permission that is given.
     fn power(state: &Self::State) -> Power {
         let _ = state;

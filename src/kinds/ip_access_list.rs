@@ -162,6 +162,11 @@ impl ExternalResource for IpAccessList {
         want.label == seen.state.label || want.list_type == seen.state.list_type
     }
 
+    /// The list keeps the type that is wanted, so that it is recognised whatever happens before it gets its label.
+    fn aside(want: IpAccessListState, id: &String) -> Option<IpAccessListState> {
+        Some(IpAccessListState { label: format!("{} (exchanging labels, {id})", want.label), ..want })
+    }
+
     async fn get(api: &Reader, id: &String) -> ApiResult<Option<Observed<Self>>> {
         let found: Option<Envelope> = api.get(api.path(&["ip-access-lists", id])).await.optional()?;
         found.map(unwrap).transpose()

@@ -105,7 +105,9 @@ fn conditions() -> Vec<Vec<(ConditionType, ConditionStatus)>> {
             (Suspended, bits(number, 5)),
             (DeletionBlocked, bits(number, 6)),
         ];
-        conditions.extend(others.into_iter().filter(|(_, there)| *there).map(|(kind, _)| (kind, ConditionStatus::True)));
+        conditions.extend(
+            others.into_iter().filter(|(_, there)| *there).map(|(kind, _)| (kind, ConditionStatus::True)),
+        );
         all.push(conditions);
     }
     all

@@ -114,11 +114,11 @@ fn not_yet(collection: &str) -> Vec<(String, Fault)> {
     json.into_iter().chain(plain).chain(coded).collect()
 }
 
-/// Covers ER-12. A role that was just made does not work for some seconds: that is waited for, in whatever words Databricks
+/// Covers ER-13. A role that was just made does not work for some seconds: that is waited for, in whatever words Databricks
 /// says it, and ends by itself.
 #[tokio::test]
 async fn a_role_that_does_not_work_yet_is_waited_for() {
-    let story = Story::start("credential-new-role").await;
+    let story = Story::start_with("credential-new-role", &[("recheck-stalled-min", "200ms")]).await;
     for (n, (text, fault)) in not_yet("credentials").into_iter().enumerate() {
         let name = format!("compute-{n}");
         story.account.fault(fault);
@@ -136,7 +136,7 @@ async fn a_role_that_does_not_work_yet_is_waited_for() {
     story.end().await;
 }
 
-/// Covers ER-12. A workspace is made with such a role, or with a bucket whose policy is as new: that is waited for as well.
+/// Covers ER-13. A workspace is made with such a role, or with a bucket whose policy is as new: that is waited for as well.
 #[tokio::test]
 async fn a_workspace_with_a_role_that_does_not_work_yet_is_waited_for() {
     let story = Story::start("workspace-new-role").await;
@@ -168,7 +168,7 @@ async fn a_workspace_with_a_role_that_does_not_work_yet_is_waited_for() {
     story.end().await;
 }
 
-/// Covers ER-12. What Databricks checked and found wrong in the spec itself is no such thing.
+/// Covers ER-13. What Databricks checked and found wrong in the spec itself is no such thing.
 #[tokio::test]
 async fn a_parameter_that_fails_its_check_is_refused() {
     let story = Story::start("workspace-parameter").await;

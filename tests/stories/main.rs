@@ -22,6 +22,7 @@ mod permission_assignment;
 mod protocol;
 mod provisioning;
 mod references;
+mod refusals;
 mod restart;
 mod signals;
 mod status;

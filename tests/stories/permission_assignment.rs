@@ -88,7 +88,7 @@ fn ready_message(object: &Value) -> String {
     condition(object, "Ready").unwrap()["message"].as_str().unwrap().to_owned()
 }
 
-/// Covers ER-12. A new workspace does not take assignments yet: that is waited for, in whatever words the API says it.
+/// Covers ER-13. A new workspace does not take assignments yet: that is waited for, in whatever words the API says it.
 #[tokio::test]
 async fn a_workspace_without_assignments_yet_is_waited_for_in_all_words() {
     let story = Story::start("assignment-words").await;

@@ -16,9 +16,9 @@ const READY_WITHIN: Duration = Duration::from_secs(20);
 const END_WITHIN: Duration = Duration::from_secs(40);
 
 /// The flags with which what takes minutes in a real account takes a moment in the simulated one. `instead` names flags
-/// (without `--`) with another value. The rechecks of what waits for a wake-up keep their minutes, and what was refused its
-/// first delay: with shorter ones no story would notice that a wake-up is missing. A refusal is final at once; the stories
-/// of how one is confirmed say otherwise.
+/// (without `--`) with another value. The rechecks of what waits for a wake-up keep their minutes, and so do those of
+/// what was refused: with shorter ones no story would notice that a wake-up is missing. A refusal is final at once; the
+/// stories of how one is confirmed say otherwise.
 pub fn fast(instead: &[(&str, &str)]) -> Vec<String> {
     let mut flags = vec![
         ("resync-interval", "1s"),
@@ -29,8 +29,8 @@ pub fn fast(instead: &[(&str, &str)]) -> Vec<String> {
         ("quarantine", "2s"),
         ("absence", "1s"),
         ("operation-timeout", "30s"),
+        ("recheck-stalled-min", "30m"),
         ("refusal-tries", "1"),
-        ("refusal-period", "1ms"),
         ("requests-per-second", "200"),
         ("burst", "400"),
         ("leader-elect", "false"),
