@@ -91,8 +91,8 @@ reasons! {
 
     /// A reference names an object that does not exist.
     ReferenceNotFound,
-    "It was not applied yet, was deleted, or its name is misspelt.",
-    "Create the object that the message names (a DatabricksAuth, a Workspace, a Credential, a principal of the account), or correct the name in the spec.";
+    "It was not applied yet, was deleted, or its name or id is misspelt.",
+    "Create the object that the message names (a DatabricksAuth, a Workspace, a Credential, a principal of the account), or correct the name or id in the field that the message names.";
 
     /// A referenced object exists and is not ready yet.
     ReferenceNotReady,
@@ -234,7 +234,7 @@ reasons! {
     "A namespace, or much at once, was deleted: by mistake perhaps.",
     "Look whether all of it is meant. If so, start the operator with a higher `--max-deletions-per-hour`; it begins to count anew.";
 
-    /// A token was obtained and nothing contradicts the account id.
+    /// A token was obtained, the account lets calls with it in, and nothing contradicts the account id.
     Authenticated,
     "The last pass found it so.",
     "Nothing.";

@@ -170,8 +170,8 @@ async fn an_id_that_nobody_has_is_named_with_its_field() {
     story.account.clear_faults();
 
     // Corrected, they go on.
-    story.patch(KIND, "workspace", json!({"spec": {"workspaceId": known}})).await;
-    story.wait_ready(KIND, "workspace").await;
+    story.patch(KIND, "workspace-and-id", json!({"spec": {"workspaceId": known}})).await;
+    story.wait_ready(KIND, "workspace-and-id").await;
     story.end().await;
 }
 

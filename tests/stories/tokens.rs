@@ -232,13 +232,13 @@ async fn a_token_that_is_never_taken_is_no_reason_to_try_in_circles() {
     let says = message(&auth, "Ready");
     assert!(says.contains("Invalid access token.") && says.contains("service principal"), "{says}");
     story.account.clear_journal();
-    let probes = eventually("the DatabricksAuth asks four times more", SOON, async || {
+    let probes = eventually("the DatabricksAuth asks six times more", SOON, async || {
         let asked: Vec<_> = story.account.journal().into_iter().filter(|c| c.class == "scim").collect();
-        if asked.len() >= 4 { Ok(asked) } else { Err(format!("{asked:?}")) }
+        if asked.len() >= 6 { Ok(asked) } else { Err(format!("{asked:?}")) }
     });
     let probes = probes.await.unwrap();
     let gaps: Vec<u64> = probes.windows(2).map(|pair| pair[1].at_ms - pair[0].at_ms).collect();
-    assert!(gaps[2] > gaps[0], "the steps grow: {gaps:?}");
+    assert!(gaps[4] > 2 * gaps[0], "the steps grow: {gaps:?}");
     assert_eq!(story.account.calls("*", "*/ip-access-lists*"), 0, "the object waits");
     let after = story.get(AUTHS, AUTH).await;
     assert_eq!(after["metadata"]["resourceVersion"], auth["metadata"]["resourceVersion"], "{after}");

@@ -104,11 +104,17 @@ async fn after_a_401_all_but_a_post_are_tried_once_more_with_a_new_token() {
     let error = client.send::<IgnoredAny>(post()).await.unwrap_err();
     assert_eq!((error.status(), error.code()), (Some(401), Some("UNAUTHENTICATED")));
     assert_eq!(server.count(&format!("POST {NETWORKS}")), 1);
+    client.send::<IgnoredAny>(Request::delete(NETWORKS)).await.unwrap_err();
+    assert_eq!((server.count("DELETE "), server.count("POST /oidc/")), (2, 3), "no endless loop");
     for _ in 0..5 {
         let error = client.send::<IgnoredAny>(Request::delete(NETWORKS)).await.unwrap_err();
         assert!(matches!(error, Error::TokenRefused { fresh: true, .. }), "{error}");
     }
-    assert_eq!((server.count("DELETE "), server.count("POST /oidc/")), (5, 2), "a new token would not help");
+    assert_eq!(
+        (server.count("DELETE "), server.count("POST /oidc/")),
+        (7, 3),
+        "another token would not help"
+    );
 }
 
 #[tokio::test]

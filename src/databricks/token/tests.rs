@@ -129,12 +129,12 @@ async fn where_new_tokens_are_refused_too_few_are_asked_for() {
         tokens.refused(&token);
         pass(Duration::from_millis(600)).await;
     }
-    assert!((8..=17).contains(&endpoint.calls()), "{}", endpoint.calls());
+    assert!((8..=20).contains(&endpoint.calls()), "{}", endpoint.calls());
 }
 
 /// Tokens last for three seconds, whatever is said of them: each is replaced when it is refused.
 #[tokio::test(start_paused = true)]
-async fn a_new_token_that_is_taken_can_be_replaced_soon_again() {
+async fn a_token_is_replaced_at_once_where_that_helps() {
     let (tokens, endpoint) = (Arc::<Tokens>::default(), hour());
     for _ in 0..20 {
         let token = tokens.get(|| endpoint.fetch()).await.unwrap();

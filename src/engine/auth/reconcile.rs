@@ -34,8 +34,8 @@ pub async fn reconcile(object: Arc<DynamicObject>, engine: Arc<Engine>) -> Actio
         // Many depend on it: what is wrong with it is looked at again soon.
         Ended::Again(Some(after)) if !well => {
             let pace = &engine.settings.pace;
-            // Where the account turns the operator away, when it no longer does is noticed after about as long again.
-            let doubted = engine.auths.doubted_for(&who).map(|long| long.max(pace.backoff_min));
+            // Where the account turns the operator away: that it no longer does is noticed after half as long again.
+            let doubted = engine.auths.doubted_for(&who).map(|long| (long / 2).max(pace.backoff_min));
             Action::requeue(after.min(doubted.unwrap_or(after)).min(pace.poll_max))
         }
         ended => ended.action(),
