@@ -18,6 +18,7 @@ use crate::databricks;
 use crate::engine::access::Permit;
 use crate::engine::auth::spec::DatabricksAuth;
 use crate::engine::lease::Lease;
+use crate::engine::resource::Lifecycle;
 use crate::engine::{controller, crd};
 use crate::kinds::KINDS;
 use crate::metrics::admit::Guard;
@@ -79,7 +80,7 @@ pub fn main() -> ExitCode {
 
 /// All CRDs: DatabricksAuth and the kinds.
 pub fn crds() -> Vec<CustomResourceDefinition> {
-    let auth = crd::finish(DatabricksAuth::crd(), &[]);
+    let auth = crd::finish(DatabricksAuth::crd(), &[], Lifecycle::Object);
     std::iter::once(auth).chain(KINDS.iter().map(|kind| kind.crd())).collect()
 }
 

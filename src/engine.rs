@@ -11,7 +11,7 @@
 //! | hold | when deleting: nothing may still refer to us | [`leave`], [`wake`] |
 //! | resolve | references and names → ids, pinned | [`know`], [`needs`] |
 //! | desire | spec + ids → desired state; pure | a kind |
-//! | observe | the shared LIST's row, or a read by id | [`observe`], [`snapshot`] |
+//! | observe | the shared LIST's row, or a read by id | [`observe`], [`snapshot`], [`lag`] |
 //! | decide | all of the above → one step; pure | [`decide`], [`changes`] |
 //! | act | intent, guard, then at most one call | [`act`], [`access`], [`refusals`] |
 //! | conclude | outcome → one status write, events, when to come back; pure plan | [`conclude`], [`pass`] |
@@ -33,6 +33,7 @@ pub mod decide;
 pub mod driver;
 pub mod error;
 pub mod know;
+pub mod lag;
 pub mod lease;
 pub mod leave;
 pub mod log;

@@ -400,6 +400,47 @@ async fn states_and_facts_survive_as_json() {
     }
 }
 
+/// Covers LC-07, LC-18. Differences are told by the names that users write: each field of a state comes from one of the spec,
+/// but for the mark, which is ours. What is shown of a state fits what the schema says of it, or the API server would refuse the
+/// status.
+#[tokio::test]
+async fn what_is_told_of_a_state_goes_by_the_fields_of_the_spec() {
+    for driver in KINDS {
+        let bench = Bench::new(*driver).await;
+        let kind = &bench.kind;
+        let made = bench.create().await;
+        let seen = bench.ready(&made.id).await;
+        let (fields, immutable) = (driver.fields(), driver.traits().immutable);
+        let other = Resolved { marker: "laws/default/other".into(), ..bench.got.clone() };
+        let marked = driver.desired(&bench.spec, &other).unwrap();
+        let schema = schema(*driver, "spec");
+        let mut shown = serde_json::Map::new();
+        for (name, value) in seen.state.as_object().unwrap() {
+            if let Some(fixed) = immutable.iter().find(|i| i.state == name) {
+                for path in fixed.spec {
+                    let inside = path.split('.').fold(&schema, |at, field| &at["properties"][field]);
+                    assert!(inside.is_object(), "{kind}: {name} comes from spec.{path}, which there is not");
+                }
+            } else if !fields.contains(&camel(name)) {
+                assert_ne!(
+                    marked[name], bench.want[name],
+                    "{kind}: {name} is no field of the spec, and no mark"
+                );
+            }
+            if fields.contains(&camel(name)) && !value.is_null() {
+                shown.insert(camel(name), value.clone());
+            }
+        }
+        let mut wrong = vec![];
+        check("status.observed", &Value::Object(shown), &observed_schema(*driver), &mut wrong);
+        assert!(wrong.is_empty(), "{kind}: {wrong:?}");
+    }
+}
+
+fn observed_schema(driver: &dyn Driver) -> Value {
+    schema(driver, "status")["properties"]["observed"].clone()
+}
+
 #[tokio::test]
 async fn what_is_desired_follows_from_the_spec_and_the_declared_needs() {
     for driver in KINDS {

@@ -71,7 +71,7 @@ reasons! {
 
     /// A call failed in a way that may pass; it is tried again.
     Retrying,
-    "An outage or a time-out, at Databricks, at the API server or between; an answer that makes no sense.",
+    "An outage or a time-out, at Databricks, at the API server or between; an answer that makes no sense; an object that was just created and that no read shows yet.",
     "Wait. If it lasts, the message has the answer of Databricks or of the API server.";
 
     /// The account's rate limit holds the calls back.
@@ -96,7 +96,7 @@ reasons! {
 
     /// A referenced object exists and is not ready yet.
     ReferenceNotReady,
-    "It is being made, or something is wrong with it.",
+    "What it stands for is being created in the account, has failed, or is gone there; or the object is being deleted. That its spec cannot be carried out is no reason.",
     "See the conditions of the object that the message names.";
 
     /// The DatabricksAuth's grants do not admit this object.
@@ -132,7 +132,12 @@ reasons! {
     /// Another object manages the same object in the account.
     ManagementConflict,
     "Two objects mean the same one: the same natural name, or the same `externalId`.",
-    "Delete one of the two objects. With `deletionPolicy: Retain` nothing happens in the account.";
+    "Delete one of the two objects. If the other is to take its place, set `deletionPolicy: Retain` on the one that manages and `adoptionPolicy: IfExists` on the other, then delete the first: nothing happens in the account.";
+
+    /// The object is not in the account, and is only observed: it would be created.
+    WouldBeCreated,
+    "`managementPolicy` is `Observe`: this is the plan, and `status.drift` has its fields.",
+    "Set `managementPolicy` to `Managed` to have it created, or correct the fields that it is found by.";
 
     /// The object in the account is gone and is not made again without a decision.
     ExternalResourceMissing,
@@ -167,7 +172,7 @@ reasons! {
     /// A field that cannot be changed differs from the object in the account.
     ImmutableFieldChanged,
     "The spec was written anew for an object that was made, or taken over, with another value.",
-    "Write the value that `status.observed` shows, or delete this object and create a new one.";
+    "Write the value that the message names. To have another object in the account, set `deletionPolicy: Delete`, delete this object, and apply it again: with `Retain` the same one is found again.";
 
     /// The DatabricksAuth now means another account than the one the object is bound to.
     AccountMismatch,
@@ -192,7 +197,7 @@ reasons! {
     /// Databricks could not provision the object.
     ProvisioningFailed,
     "Most often something in the cloud: a role, a network, a quota.",
-    "The message has Databricks' words. Correct what is wrong and change a field that may change, or delete and create anew.";
+    "The message has Databricks' words. Correct the cause, then ask for another try with any new value of the annotation `databricks-operator.io/reconcile-requested-at`, or change a field that may change. To start over, set `deletionPolicy: Delete`, delete this object, and apply it again: with `Retain` the failed one is found again.";
 
     /// The account, cloud or host does not know this kind of object.
     NotSupported,
@@ -276,7 +281,7 @@ reasons! {
 
     /// An object that was in the account already was taken over.
     Adopted,
-    "`adoptionPolicy` or `externalId` allows it, or it is proven to be ours.",
+    "`adoptionPolicy`, `externalId` or the annotation `databricks-operator.io/external-id` allows it, or it is proven to be ours.",
     "Nothing. It stays in the account when this object is deleted, unless `deletionPolicy` says otherwise.";
 
     /// The fields that the event names were written to the account, as the spec asks.

@@ -56,14 +56,14 @@ pub struct PermissionAssignmentSpec {
     /// The fields that all managed kinds share.
     #[serde(flatten)]
     pub management: Management,
-    /// The Workspace of this namespace that access is given to. Give this or workspaceId. Cannot be changed once the assignment exists. Known on all clouds.
+    /// The Workspace of this namespace that access is given to. Give this or workspaceId. Once the assignment exists, it can be changed only to what means the same workspace. Known on all clouds.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub workspace_ref: Option<NameRef>,
-    /// The id of the workspace that access is given to, where no Workspace of this namespace stands for it. Give this or workspaceRef. Cannot be changed once the assignment exists. Known on all clouds.
+    /// The id of the workspace that access is given to, where no Workspace of this namespace stands for it. Give this or workspaceRef. Once the assignment exists, it can be changed only to what means the same workspace. Known on all clouds.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1))]
     pub workspace_id: Option<i64>,
-    /// Who gets access. Cannot be changed once the assignment exists. Known on all clouds.
+    /// Who gets access. Once the assignment exists, it can be changed only from the id to the name of the same principal, or from a name to its id. Known on all clouds.
     pub principal: Principal,
     /// USER: may use the workspace. ADMIN: may administer it; with it USER says nothing more. May be changed. Known on all clouds.
     #[schemars(length(min = 1, max = 2), extend("x-kubernetes-list-type" = "set"))]
@@ -109,7 +109,7 @@ pub enum Permission {
 pub struct PermissionAssignmentState {
     workspace_id: i64,
     principal_id: i64,
-    permission: String,
+    permissions: BTreeSet<String>,
 }
 
 /// What is shown.
@@ -193,14 +193,24 @@ fn observed(
     phase: Phase,
 ) -> Observed<PermissionAssignment> {
     let id = AssignmentId { workspace: state.workspace_id, principal: state.principal_id };
-    let about = About { phase, state: Some(state.permission.clone()), ..About::default() };
+    let about = About { phase, state: Some(words(&state.permissions)), ..About::default() };
     Observed { id, state, facts, about }
 }
 
 /// ADMIN contains USER; levels that are not known are shown, not hidden.
-fn normal<'a>(levels: impl IntoIterator<Item = &'a str>) -> String {
-    let levels: BTreeSet<&str> = levels.into_iter().collect();
-    if levels.contains("ADMIN") { "ADMIN".into() } else { levels.into_iter().collect::<Vec<_>>().join(",") }
+fn normal<'a>(levels: impl IntoIterator<Item = &'a str>) -> BTreeSet<String> {
+    let levels: BTreeSet<String> = levels.into_iter().map(str::to_owned).collect();
+    if is_admin(&levels) { [ADMIN.to_owned()].into() } else { levels }
+}
+
+const ADMIN: &str = "ADMIN";
+
+fn is_admin(levels: &BTreeSet<String>) -> bool {
+    levels.contains(ADMIN)
+}
+
+fn words(levels: &BTreeSet<String>) -> String {
+    levels.iter().map(String::as_str).collect::<Vec<_>>().join(",")
 }
 
 impl ExternalResource for PermissionAssignment {
@@ -210,7 +220,7 @@ impl ExternalResource for PermissionAssignment {
 
     const IMMUTABLE: &'static [Immutable] = &[
         Immutable { state: "workspace_id", spec: &["workspaceId", "workspaceRef"] },
-        Immutable { state: "principal_id", spec: &["principal"] },
+        Immutable { state: "principal_id", spec: &["principal.id", "principal"] },
     ];
     const REFERENCES: &'static [Reference] = &[
         Reference { state: "workspace_id", spec: &["workspaceId", "workspaceRef"], words: &["workspace"] },
@@ -241,12 +251,12 @@ impl ExternalResource for PermissionAssignment {
         };
         let levels = spec.permissions.iter().map(|level| match level {
             Permission::USER => "USER",
-            Permission::ADMIN => "ADMIN",
+            Permission::ADMIN => ADMIN,
         });
         Ok(PermissionAssignmentState {
             workspace_id: either(spec.workspace_id, "workspaceRef")?,
             principal_id: either(spec.principal.id, "principal")?,
-            permission: normal(levels),
+            permissions: normal(levels),
         })
     }
 
@@ -255,7 +265,7 @@ impl ExternalResource for PermissionAssignment {
     }
 
     fn power(state: &PermissionAssignmentState) -> Power {
-        Power { workspace_id: Some(state.workspace_id.to_string()), admin: state.permission == "ADMIN" }
+        Power { workspace_id: Some(state.workspace_id.to_string()), admin: is_admin(&state.permissions) }
     }
 
     async fn get(api: &Reader, id: &AssignmentId) -> ApiResult<Option<Observed<Self>>> {
@@ -279,17 +289,17 @@ impl ExternalResource for PermissionAssignment {
         };
         let mut all = vec![];
         for row in rows {
-            let permission = normal(row.permissions.iter().flatten().map(String::as_str));
+            let permissions = normal(row.permissions.iter().flatten().map(String::as_str));
             let error = row.error.filter(|text| !text.is_empty());
             // Whose row it is, is not known: then nobody can be said to have no access.
             let principal = row.principal.ok_or_else(unreadable)?;
-            if permission.is_empty() && error.is_none() {
+            if permissions.is_empty() && error.is_none() {
                 continue;
             }
             let state = PermissionAssignmentState {
                 workspace_id,
                 principal_id: principal.principal_id.0,
-                permission,
+                permissions,
             };
             all.push(observed(state, principal.into(), error.map_or(Phase::Ready, Phase::Failed)));
         }
@@ -307,6 +317,10 @@ impl ExternalResource for PermissionAssignment {
         _: &[&str],
     ) -> ApiResult<Observed<Self>> {
         put(api, want, seen.facts.clone()).await
+    }
+
+    fn again(_: &PermissionAssignmentState, _: &Observed<Self>) -> Vec<&'static str> {
+        vec!["permissions"]
     }
 
     async fn delete(api: &Writer, id: &AssignmentId) -> ApiResult<()> {
@@ -346,14 +360,14 @@ async fn put(
 ) -> ApiResult<Observed<PermissionAssignment>> {
     let path = principal_path(api, want.workspace_id, want.principal_id);
     let told: Row =
-        api.put(path.clone(), json!({"permissions": [want.permission]})).await.map_err(sharpened)?;
+        api.put(path.clone(), json!({"permissions": want.permissions})).await.map_err(sharpened)?;
     if let Some(text) = told.error.filter(|text| !text.is_empty()) {
         let reason = if passes(&text) { Reason::WaitingForWorkspace } else { Reason::ApplyFailed };
         return Err(Error::waiting(reason, format!("PUT {path}: Databricks did not do it: {text}")).into());
     }
     let levels = told.permissions.as_ref().map(|all| normal(all.iter().map(String::as_str)));
-    let permission = levels.unwrap_or_else(|| want.permission.clone());
-    let state = PermissionAssignmentState { permission, ..want.clone() };
+    let permissions = levels.unwrap_or_else(|| want.permissions.clone());
+    let state = PermissionAssignmentState { permissions, ..want.clone() };
     Ok(observed(state, told.principal.map_or(known, Into::into), Phase::Ready))
 }
 
@@ -378,7 +392,7 @@ fn sharpened(error: databricks::Error) -> CallError {
 /// Refuses to take the operator's own access away.
 fn keep_the_operator_in(act: &Act<'_, PermissionAssignment>, auth: &AuthFacts) -> Result<()> {
     let Some(state) = act.want.or(act.seen.map(|seen| &seen.state)) else { return Ok(()) };
-    let admin = |state: &PermissionAssignmentState| state.permission == "ADMIN";
+    let admin = |state: &PermissionAssignmentState| is_admin(&state.permissions);
     // What was not there when it was looked for may be there by now.
     let had = act.seen.is_none_or(|seen| admin(&seen.state) || act.want.is_none());
     if !had || act.want.is_some_and(admin) {

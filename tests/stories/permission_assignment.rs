@@ -126,7 +126,7 @@ async fn a_workspace_without_assignments_yet_is_waited_for_in_all_words() {
     story.end().await;
 }
 
-/// Covers RF-07. An id that is mistyped is no loss: what the account does not know is named with the field to correct.
+/// Covers RF-08. An id that is mistyped is no loss: what the account does not know is named with the field to correct.
 #[tokio::test]
 async fn an_id_that_nobody_has_is_named_with_its_field() {
     let story = Story::start("assignment-mistyped").await;
@@ -175,7 +175,7 @@ async fn an_id_that_nobody_has_is_named_with_its_field() {
     story.end().await;
 }
 
-/// Covers RF-07. A workspace of this namespace is Ready, and the API of assignments does not know it yet: that is waited for,
+/// Covers RF-08. A workspace of this namespace is Ready, and the API of assignments does not know it yet: that is waited for,
 /// for as long as it may take to be known everywhere.
 #[tokio::test]
 async fn a_ready_workspace_that_is_not_known_everywhere_yet_is_waited_for() {
@@ -221,7 +221,7 @@ async fn a_ready_workspace_that_is_not_known_everywhere_yet_is_waited_for() {
     story.end().await;
 }
 
-/// Covers RF-07. A workspace is deleted in the account under an assignment that is there: what is missing is named, and that
+/// Covers RF-08. A workspace is deleted in the account under an assignment that is there: what is missing is named, and that
 /// the assignment may go too.
 #[tokio::test]
 async fn an_assignment_whose_workspace_is_gone_says_so() {

@@ -52,7 +52,7 @@ async fn hops(engine: &Engine, subject: &mut Subject) -> Result<Outcome> {
     let spec: DatabricksAuthSpec = serde_json::from_value(subject.spec())
         .map_err(|_| Error::terminal(Reason::InvalidSpec, "spec cannot be read: compare it with the CRD"))?;
     if !subject.deleting() {
-        subject.write_metadata(engine, true, None).await?;
+        subject.write_metadata(engine, true).await?;
     }
     let outcome = connect(engine, subject, &spec, &who).await;
     if subject.deleting() {
@@ -126,6 +126,8 @@ async fn connect(
                 id: spec.account_id.clone(),
                 name: None,
                 adopted: false,
+                created_at: None,
+                observed: false,
             });
             Ok(auths.throttled(who).map_or(Outcome::Rest, Outcome::Limited))
         }
