@@ -142,10 +142,13 @@ async fn connect(
     outcome
 }
 
-/// A token alone proves little: before a DatabricksAuth becomes Ready, and where a call was turned away, the account is asked
-/// whether it lets calls in. Its users are told of the answer if it is another than before.
+/// Where a call was turned away, or all were when it was last written down, a token alone proves nothing: the account is asked
+/// whether it lets calls in. Its users are woken if the answer is another than before.
 async fn prove(engine: &Engine, subject: &mut Subject, session: &Session) -> Result<()> {
-    if session.doubted_for().is_none() && subject.status_mut()?.is_true(ConditionType::Ready) {
+    let turned_away = [Reason::CredentialsInvalid, Reason::AddressBlocked].map(Reason::name);
+    let ready = subject.status_mut()?.condition(ConditionType::Ready);
+    let told = ready.is_some_and(|ready| turned_away.contains(&ready.reason.as_str()));
+    if session.doubted_for().is_none() && !told {
         return Ok(());
     }
     let before = session.refusal();
