@@ -83,6 +83,9 @@ pub struct Run {
     /// How long an object must be absent from the account before that is believed
     #[arg(long, default_value = "15s", value_parser = duration)]
     pub absence: Duration,
+    /// Longest time for which an object that was just created may be missing from reads; a kind asks for what its API needs at most
+    #[arg(long, default_value = "10m", value_parser = duration)]
+    pub read_lag: Duration,
     /// How long Databricks may take to create or change something before it is called stalled
     #[arg(long, default_value = "1h", value_parser = duration)]
     pub operation_timeout: Duration,
@@ -277,6 +280,7 @@ impl Run {
             refusal_period: self.refusal_period,
             quarantine: self.quarantine,
             absence: self.absence,
+            read_lag: self.read_lag,
             operation: self.operation_timeout,
             installation: self.installation.clone(),
             namespaces: self.namespaces.clone(),

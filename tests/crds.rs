@@ -213,6 +213,7 @@ fn every_kind_has_the_same_columns() {
         ("Age", ".metadata.creationTimestamp".into(), 0),
         ("Auth", ".spec.authRef.name".into(), 1),
         ("Policy", ".status.effective.managementPolicy".into(), 1),
+        ("Deletion", ".status.effective.deletionPolicy".into(), 1),
         ("Message", of_ready("message"), 1),
     ];
     for crd in crds() {

@@ -71,7 +71,7 @@ reasons! {
 
     /// A call failed in a way that may pass; it is tried again.
     Retrying,
-    "An outage or a time-out, at Databricks, at the API server or between; an answer that makes no sense.",
+    "An outage or a time-out, at Databricks, at the API server or between; an answer that makes no sense; an object that was just created and that no read shows yet.",
     "Wait. If it lasts, the message has the answer of Databricks or of the API server.";
 
     /// The account's rate limit holds the calls back.
@@ -91,12 +91,12 @@ reasons! {
 
     /// A reference names an object that does not exist.
     ReferenceNotFound,
-    "It was not applied yet, was deleted, or its name is misspelt.",
-    "Create the object that the message names (a DatabricksAuth, a Workspace, a Credential, a principal of the account), or correct the name in the spec.";
+    "It was not applied yet, was deleted, or its name or id is misspelt.",
+    "Create the object that the message names (a DatabricksAuth, a Workspace, a Credential, a principal of the account), or correct the name or id in the field that the message names.";
 
     /// A referenced object exists and is not ready yet.
     ReferenceNotReady,
-    "It is being made, or something is wrong with it.",
+    "What it stands for is being created in the account, has failed, or is gone there; or the object is being deleted. That its spec cannot be carried out is no reason.",
     "See the conditions of the object that the message names.";
 
     /// The DatabricksAuth's grants do not admit this object.
@@ -111,8 +111,13 @@ reasons! {
 
     /// Databricks refuses the credentials.
     CredentialsInvalid,
-    "A wrong or expired secret, a wrong client id, or a service principal of another account.",
-    "Check `clientId` and the Secret, and that the service principal belongs to this account. A right value in the Secret is used at once.";
+    "A wrong or expired secret, a wrong client id, or a service principal that is of another account, or no longer active.",
+    "Check `clientId` and the Secret, and that the service principal is active and belongs to this account. A right value in the Secret is used at once; what is repaired in the account is noticed within a minute.";
+
+    /// Databricks does not let in the address that the operator calls from.
+    AddressBlocked,
+    "An IP access list of the account: an ALLOW list without the operator's address, or a BLOCK list with it.",
+    "From an address that is let in, add the operator's to an ALLOW list, or take it out of the BLOCK list; the message has the address. Write it in `egressCidrs` too, so that no IpAccessList can shut the operator out.";
 
     /// The account differs from the spec.
     DriftDetected,
@@ -127,7 +132,12 @@ reasons! {
     /// Another object manages the same object in the account.
     ManagementConflict,
     "Two objects mean the same one: the same natural name, or the same `externalId`.",
-    "Delete one of the two objects. With `deletionPolicy: Retain` nothing happens in the account.";
+    "Delete one of the two objects. If the other is to take its place, set `deletionPolicy: Retain` on the one that manages and `adoptionPolicy: IfExists` on the other, then delete the first: nothing happens in the account.";
+
+    /// The object is not in the account, and is only observed: it would be created.
+    WouldBeCreated,
+    "`managementPolicy` is `Observe`: this is the plan, and `status.drift` has its fields.",
+    "Set `managementPolicy` to `Managed` to have it created, or correct the fields that it is found by.";
 
     /// The object in the account is gone and is not made again without a decision.
     ExternalResourceMissing,
@@ -167,7 +177,7 @@ reasons! {
     /// A field that cannot be changed differs from the object in the account.
     ImmutableFieldChanged,
     "The spec was written anew for an object that was made, or taken over, with another value.",
-    "Write the value that `status.observed` shows, or delete this object and create a new one.";
+    "Write the value that the message names. To have another object in the account, set `deletionPolicy: Delete`, delete this object, and apply it again: with `Retain` the same one is found again.";
 
     /// The DatabricksAuth now means another account than the one the object is bound to.
     AccountMismatch,
@@ -192,7 +202,7 @@ reasons! {
     /// Databricks could not provision the object.
     ProvisioningFailed,
     "Most often something in the cloud: a role, a network, a quota.",
-    "The message has Databricks' words. Correct what is wrong and change a field that may change, or delete and create anew.";
+    "The message has Databricks' words. Correct the cause, then ask for another try with any new value of the annotation `databricks-operator.io/reconcile-requested-at`, or change a field that may change. To start over, set `deletionPolicy: Delete`, delete this object, and apply it again: with `Retain` the failed one is found again.";
 
     /// The account, cloud or host does not know this kind of object.
     NotSupported,
@@ -234,7 +244,7 @@ reasons! {
     "A namespace, or much at once, was deleted: by mistake perhaps.",
     "Look whether all of it is meant. If so, start the operator with a higher `--max-deletions-per-hour`; it begins to count anew.";
 
-    /// A token was obtained and nothing contradicts the account id.
+    /// A token was obtained, the account lets calls with it in, and nothing contradicts the account id.
     Authenticated,
     "The last pass found it so.",
     "Nothing.";
@@ -281,7 +291,7 @@ reasons! {
 
     /// An object that was in the account already was taken over.
     Adopted,
-    "`adoptionPolicy` or `externalId` allows it, or it is proven to be ours.",
+    "`adoptionPolicy`, `externalId` or the annotation `databricks-operator.io/external-id` allows it, or it is proven to be ours.",
     "Nothing. It stays in the account when this object is deleted, unless `deletionPolicy` says otherwise.";
 
     /// The fields that the event names were written to the account, as the spec asks.
@@ -342,6 +352,11 @@ reasons! {
     /// Databricks refuses the credentials.
     CredentialsInvalid,
     "They are wrong, or no longer valid.",
+    "See the reason of this name above.";
+
+    /// Databricks does not let in the address that the operator calls from.
+    AddressBlocked,
+    "An IP access list of the account.",
     "See the reason of this name above.";
 
     /// The object is gone from the account, and now from the cluster.

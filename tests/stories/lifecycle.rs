@@ -428,8 +428,8 @@ async fn a_restored_backup_finds_its_objects_again() {
     for ((kind, name), (_, id)) in all.into_iter().zip(&saved) {
         let ready = story.wait_ready(kind, name).await;
         assert_eq!(ready["status"]["externalId"], *id, "{kind} {name}");
-        // Without the status nothing tells that it was made for this object, so it is not deleted unless one says so.
-        assert_eq!(ready["status"]["effective"]["deletionPolicy"], "Retain", "{kind} {name}");
+        // The annotations tell that it was created for this object.
+        assert_eq!(ready["status"]["effective"]["deletionPolicy"], "Delete", "{kind} {name}");
     }
     assert_eq!(writes(&story), [""; 0]);
     assert_eq!(story.account.objects("ip-access-lists").len(), 2);

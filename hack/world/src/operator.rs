@@ -17,8 +17,8 @@ const END_WITHIN: Duration = Duration::from_secs(40);
 
 /// The flags with which what takes minutes in a real account takes a moment in the simulated one. `instead` names flags
 /// (without `--`) with another value. The rechecks of what waits for a wake-up keep their minutes, and so do those of
-/// what was refused: with shorter ones no story would notice that a wake-up is missing. A refusal is final at once; the
-/// stories of how one is confirmed say otherwise.
+/// what was refused: with shorter ones no story would notice that a wake-up is missing. A refusal is final at once,
+/// and reads lag behind nothing; the stories of how a refusal is confirmed, and of reads that lag, say otherwise.
 pub fn fast(instead: &[(&str, &str)]) -> Vec<String> {
     let mut flags = vec![
         ("resync-interval", "1s"),
@@ -28,6 +28,7 @@ pub fn fast(instead: &[(&str, &str)]) -> Vec<String> {
         ("poll-max", "500ms"),
         ("quarantine", "2s"),
         ("absence", "1s"),
+        ("read-lag", "1ms"),
         ("operation-timeout", "30s"),
         ("recheck-stalled-min", "30m"),
         ("refusal-tries", "1"),
