@@ -549,7 +549,7 @@ async fn kubectl_shows_what_matters_in_columns() {
     story.wait_condition(KIND, "office", "Ready", "True", "DriftDetected").await;
     let observed = get(&["dbip", "office", "-o", "wide"]).await.remove(1);
     assert!(observed.starts_with(&format!("office True False {id} DriftDetected ")), "{observed}");
-    assert!(observed.ends_with(&format!(" {AUTH} Observe differs in enabled")), "{observed}");
+    assert!(observed.ends_with(&format!(" {AUTH} Observe Delete differs in enabled")), "{observed}");
 
     let text = story.kubectl(&["explain", "ipaccesslist.spec.listType"]).await.unwrap();
     assert!(text.contains("only the addresses of the ALLOW lists have access"), "{text}");
