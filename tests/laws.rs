@@ -332,7 +332,7 @@ async fn what_is_deleted_is_gone_and_may_be_deleted_again() {
         }
         assert!(bench.list().await.iter().all(|row| row.id != made.id), "{kind}: gone, and still listed");
         match driver.delete(&bench.api, &made.id).await {
-            Ok(()) | Err(Error::Terminal { reason: Reason::ExternalResourceMissing, .. }) => {}
+            Ok(()) | Err(Error::Rejected { reason: Reason::ExternalResourceMissing, .. }) => {}
             Err(error) => panic!("{kind}: deleting what is gone: {error:?}"),
         }
     }
@@ -352,8 +352,7 @@ async fn what_may_not_be_read_is_not_taken_for_gone() {
             (404, "ENDPOINT_NOT_FOUND", Reason::NotSupported),
             (404, "FEATURE_DISABLED", Reason::NotSupported),
         ] {
-            let is_told =
-                |error: &Error| matches!(error, Error::Terminal { reason, .. } if *reason == expected);
+            let is_told = |error: &Error| error.is_rejected(expected);
             bench.simulator.fault(Fault {
                 method: Some("GET".into()),
                 path: "*".into(),
@@ -439,6 +438,17 @@ async fn what_is_told_of_a_state_goes_by_the_fields_of_the_spec() {
 
 fn observed_schema(driver: &dyn Driver) -> Value {
     schema(driver, "status")["properties"]["observed"].clone()
+}
+
+/// A grant can limit a kind to workspaces where its spec says to which one an object belongs: the CRD of DatabricksAuth is made by that.
+#[tokio::test]
+async fn what_gives_power_over_a_workspace_names_it_in_its_spec() {
+    for driver in KINDS {
+        let bench = Bench::new(*driver).await;
+        let limited = driver.power(&bench.want).unwrap().workspace_id.is_some();
+        let named = schema(*driver, "spec")["properties"].get("workspaceId").is_some();
+        assert_eq!(limited, named, "{}", bench.kind);
+    }
 }
 
 #[tokio::test]

@@ -277,7 +277,10 @@ impl Work<'_> {
             let Some(now) = now else {
                 return Err(Error::waiting(
                     Reason::ReferenceNotFound,
-                    format!("the account no longer has {name}"),
+                    format!(
+                        "the account no longer has {name}: create it there, or correct spec.{}",
+                        need.field
+                    ),
                 ));
             };
             if pinned.get(need.field) != Some(&now) {

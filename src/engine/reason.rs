@@ -154,6 +154,11 @@ reasons! {
     "The service principal lacks a role.",
     "Give the service principal the right (most calls need the account admin role).";
 
+    /// The cluster does not let the operator read or write what it has to.
+    OperatorNotPermitted,
+    "The operator's ServiceAccount lacks a right, or a webhook or policy of the cluster refuses its write. The message has the words of the API server.",
+    "Grant the rules that `databricks-operator rbac` writes, or let the operator through the policy. It goes on by itself then.";
+
     /// A quota of the account is used up.
     QuotaExceeded,
     "The account has as many objects of this kind as it may have.",
@@ -244,6 +249,11 @@ reasons! {
     "It was not applied yet, was deleted, or `spec.clientSecretRef.name` is misspelt.",
     "Create the Secret in the namespace of the DatabricksAuth.";
 
+    /// The operator may not read the Secret.
+    SecretNotReadable,
+    "The chart's values `rbac.secretNames` or `rbac.secretNamespaces` leave the Secret out, or somebody else makes the operator's roles.",
+    "Where the values are set, add the Secret and its namespace to them; else let the operator `get` and `watch` the Secret. It goes on by itself then.";
+
     /// The Secret has no such key.
     SecretKeyMissing,
     "The Secret was made with another key, or `spec.clientSecretRef.key` is misspelt.",
@@ -296,7 +306,7 @@ reasons! {
 
     /// Nothing happens any more until somebody decides.
     Stalled,
-    "The first word of the event is the reason of the condition `Stalled`.",
+    "The first word of the event is the reason of the condition `Stalled`. `CredentialsInvalid` and `ExternalResourceMissing` are events of their own.",
     "See that reason above.";
 
     /// The object is being deleted, and the one in the account cannot be.
