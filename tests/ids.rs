@@ -74,6 +74,11 @@ const PROMISES: &[(&str, &str)] = &[
         "LC-17",
         "an object takes another's place, or says the same in another way, and nothing changes in the account",
     ),
+    (
+        "LC-18",
+        "what is only observed is taken over by nobody, and what is not there is a plan, not a failure",
+    ),
+    ("LC-19", "what failed is tried again when somebody asks, and the message names ways that work"),
     ("DL-01", "`Retain` lets an object go without a call"),
     ("DL-02", "an object that never made anything goes at once, without credentials"),
     ("DL-03", "a deletion without credentials says so, and `Retain` is the way out"),
@@ -94,6 +99,10 @@ const PROMISES: &[(&str, &str)] = &[
     ("RF-04", "a grant opens the door at once and closes it at once; what is in the account stays"),
     ("RF-05", "nobody causes a call with the credentials of a namespace that has not granted them"),
     ("RF-06", "what others refer to is not deleted before them"),
+    (
+        "RF-07",
+        "what refers to an object needs it to be usable in the account, not its spec to be carried out",
+    ),
     ("ER-01", "what is refused for good is not tried again by itself, but for a slow re-check"),
     ("ER-02", "a change of spec, credentials, referent or trigger ends Stalled at once"),
     ("ER-03", "a 429 stops its class of calls for as long as the account asks, and nothing else"),
@@ -108,6 +117,7 @@ const PROMISES: &[(&str, &str)] = &[
     ("IM-02", "an optional field that cannot change is not added, removed or cycled either"),
     ("IM-03", "rules over several fields are checked by the API server, the oldest and the newest"),
     ("IM-07", "the committed CRDs are the generated ones, and all kinds keep one form"),
+    ("IM-09", "a message about a field that cannot change says the value that the account has"),
     ("OB-01", "events tell transitions and writes to the account; a repeated failure is one series"),
     (
         "OB-02",

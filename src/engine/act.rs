@@ -40,7 +40,9 @@ impl Work<'_> {
             Step::Adopt => self.adopt(known, look).await,
             Step::Update(fields) => self.update(known, look, &fields).await,
             Step::Delete => self.delete(known, look).await,
-            Step::Rest | Step::Wait { .. } | Step::Refuse { .. } => self.tell(known, &look, step),
+            Step::Rest | Step::Wait { .. } | Step::Refuse { .. } | Step::Plan { .. } => {
+                self.tell(known, &look, step)
+            }
         }
     }
 
@@ -51,12 +53,23 @@ impl Work<'_> {
             self.may_touch(known, seen)?;
             let changes = self.changes(known, look)?;
             self.keep_time(seen, &changes)?;
-            let ours =
-                !matches!(step, Step::Refuse { reason: Reason::AlreadyExists | Reason::ApiRefused, .. });
+            // What is only observed is looked at whatever it looks like. That alone does not make it ours.
+            let observing = self.management.policy() == ManagementPolicy::Observe;
+            let ours = if observing {
+                self.recognised(known, seen)?
+            } else {
+                !matches!(step, Step::Refuse { reason: Reason::AlreadyExists | Reason::ApiRefused, .. })
+            };
             let unbound = self.subject.status_mut()?.external.is_none();
-            let bind = (bound && ours && unbound).then(|| self.restored(known, seen)).transpose()?;
+            let bind =
+                (bound && (ours || observing) && unbound).then(|| self.restored(known, seen)).transpose()?;
             let corrected = matches!(step, Step::Update(_));
             self.show(known, seen, if corrected { &[] } else { &changes }, bind, ours)?;
+        }
+        match step {
+            Step::Plan { reason, .. } => self.show_plan(known, reason == Reason::WouldBeCreated)?,
+            _ if look.seen().is_none() => self.subject.status_mut()?.drift.clear(),
+            _ => {}
         }
         Ok(match step {
             Step::Wait { reason, message } => {
@@ -69,6 +82,7 @@ impl Work<'_> {
                 Outcome::Blocked { reason, message }
             }
             Step::Refuse { reason, message } => Outcome::Refused { reason, message },
+            Step::Plan { reason, message } => Outcome::Planned { reason, message },
             Step::Rest => {
                 self.remember(|m| m.drifted = false);
                 let status = self.subject.status_mut()?;
@@ -83,9 +97,10 @@ impl Work<'_> {
     /// What an answer to our own write amounts to.
     fn told(&mut self, known: &Known, seen: Seen) -> Result<Outcome> {
         let look = Look::told(seen);
+        self.note_usable(&look)?;
         let changes = self.changes(known, &look)?;
         // It was sent a moment ago.
-        let step = decide(&View { resend: false, ..self.view(&look, &changes)? });
+        let step = decide(&View { resend: false, requested: false, ..self.view(known, &look, &changes)? });
         self.tell(known, &look, step)
     }
 
@@ -117,6 +132,11 @@ impl Work<'_> {
         let marked = seen.about.owner.as_ref() == Some(&self.marker()) || self.created_here();
         let created_at = self.subject.status_mut()?.intent.as_ref().map(|intent| intent.time.clone());
         let adopted = created_at.is_none() && !marked;
+        if self.management.policy() == ManagementPolicy::Observe {
+            // Who only observes takes nothing over, and a record proves nothing by itself.
+            let observed = adopted || !self.recognised(known, seen)?;
+            return Ok(External { created_at, observed, ..self.external(known, seen, adopted) });
+        }
         if adopted {
             self.counts().wrote(Write::Adopt);
             let text = format!(
@@ -133,13 +153,14 @@ impl Work<'_> {
     fn external(&self, known: &Known, seen: &Seen, adopted: bool) -> External {
         let account_id = known.admission.session.client.account_id().to_owned();
         let name = self.driver.key(&seen.state).ok().map(|key| key.name);
-        External { account_id, id: seen.id.clone(), name, adopted, created_at: None }
+        External { account_id, id: seen.id.clone(), name, adopted, observed: false, created_at: None }
     }
 
     async fn adopt(&mut self, known: &Known, look: Look) -> Result<Outcome> {
         let seen = look.seen().cloned().ok_or_else(nothing_to_act_on)?;
         self.may_touch(known, &seen)?;
-        if self.management.policy() == ManagementPolicy::Managed {
+        let managed = self.management.policy() == ManagementPolicy::Managed;
+        if managed {
             let claim = self.claim(known, &seen.id);
             self.engine.claims.wish(&claim, &self.rank(), &self.subject.who);
             if self.engine.others_unseen(&self.subject.uid()) {
@@ -149,16 +170,19 @@ impl Work<'_> {
                 return Ok(self.conflict(&holder));
             }
         }
-        let bind = self.external(known, &seen, true);
+        // Who only observes takes nothing over.
+        let bind = External { observed: !managed, ..self.external(known, &seen, true) };
         let changes = self.changes(known, &look)?;
         self.show(known, &seen, &changes, Some(bind), true)?;
         self.subject.must_record = true;
-        self.counts().wrote(Write::Adopt);
-        self.subject.note(
-            false,
-            EventReason::Adopted,
-            format!("took over the object {} that was in the account", seen.id),
-        );
+        if managed {
+            self.counts().wrote(Write::Adopt);
+            self.subject.note(
+                false,
+                EventReason::Adopted,
+                format!("took over the object {} that was in the account", seen.id),
+            );
+        }
         Ok(Outcome::Again)
     }
 
@@ -280,6 +304,8 @@ impl Work<'_> {
         let _one_at_a_time = self.guard(known, Some(&want), Some(&seen)).await?;
         let now: Vec<&str> = fields.iter().map(String::as_str).collect();
         self.remember(|m| m.sent = Some(tokio::time::Instant::now()));
+        let differs = self.changes(known, &look)?.iter().any(|c| c.when == When::Now);
+        let tried_again = matches!(seen.about.phase, Phase::Failed(_)) && !differs;
         let (told, sent) = match self.send_update(known, &seen, &want, &now).await {
             // It went away, or a replica lags: looking again will tell.
             Err(Error::Rejected { reason: Reason::ExternalResourceMissing, message, .. }) => {
@@ -301,7 +327,9 @@ impl Work<'_> {
         let news = before.as_ref().is_none_or(|before| before.paths != paths);
         if news {
             let reason = if drifted { EventReason::DriftCorrected } else { EventReason::Updated };
-            self.subject.note(false, reason, paths.join(", "));
+            let text = paths.join(", ");
+            let text = if tried_again { format!("sent again, as asked: {text}") } else { text };
+            self.subject.note(false, reason, text);
         }
         // It may have given up the name that they want.
         self.engine.claims.losers(&self.subject.who).iter().for_each(|who| self.engine.wake.wake(who));

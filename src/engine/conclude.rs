@@ -30,6 +30,13 @@ pub enum Outcome {
         /// Whether what the current generation asks for was sent.
         sent: bool,
     },
+    /// There is nothing in the account, and nothing is created, as it is only observed.
+    Planned {
+        /// Shown in `Ready`.
+        reason: Reason,
+        /// What would be done.
+        message: String,
+    },
     /// A person has to decide.
     Refused {
         /// Shown in `Stalled`.
@@ -127,7 +134,8 @@ pub struct Conclusion {
 pub fn conclude(status: AnyStatus, outcome: &Outcome, pass: &Pass, pace: &Pace) -> Conclusion {
     let old = status.conditions.clone();
     let mut status = status;
-    if let Some(verdicts) = verdicts(&status, outcome, pass) {
+    if let Some(mut verdicts) = verdicts(&status, outcome, pass) {
+        speak_for_synced(&mut verdicts, pass.ready);
         status.conditions = conditions(&old, &verdicts, pass.generation, pass.now);
         if processed(outcome, pass) {
             status.observed_generation = pass.generation;
@@ -136,6 +144,17 @@ pub fn conclude(status: AnyStatus, outcome: &Outcome, pass: &Pass, pace: &Pace) 
     let before = AnyStatus { conditions: old, ..AnyStatus::default() };
     let requeue = requeue(outcome, pass, pace);
     Conclusion { notes: transitions(&before, &status), requeue, status }
+}
+
+/// `kubectl get` has columns for the reason and the message of `Ready` alone. So where the object is Ready and something is to
+/// be said all the same, `Ready` says it too; and a difference that is left is the reason that people look for.
+fn speak_for_synced(verdicts: &mut [Verdict], ready: Reason) {
+    let of = |kind, status| move |v: &&Verdict| v.kind == kind && v.status == status;
+    let synced = verdicts.iter().find(of(ConditionType::Synced, ConditionStatus::False)).cloned();
+    let found = |v: &&mut Verdict| v.kind == ConditionType::Ready && v.status == ConditionStatus::True;
+    let (Some(synced), Some(said)) = (synced, verdicts.iter_mut().find(found)) else { return };
+    said.reason = if synced.reason == Reason::DriftDetected { synced.reason } else { ready };
+    said.message = synced.message;
 }
 
 /// What an outcome amounts to for this object. A refusal to read says nothing about an object that was Ready and was not
@@ -211,6 +230,12 @@ fn verdicts(status: &AnyStatus, outcome: &Outcome, pass: &Pass) -> Option<Vec<Ve
                 refs,
                 v(Reconciling, true, Reason::Progressing, message),
             ]
+        }
+        // Neither Reconciling nor Stalled: nothing is under way, and nobody has to do anything.
+        Outcome::Planned { reason, message } => {
+            let plan = *reason == Reason::WouldBeCreated;
+            let synced = if plan { Reason::DriftDetected } else { *reason };
+            vec![v(Ready, false, *reason, message), v(Synced, false, synced, message), refs]
         }
         Outcome::Refused { reason, message } => stalled(status, *reason, message, pass),
         Outcome::Blocked { reason, message } => blocked(status, *reason, message, pass),
@@ -405,8 +430,9 @@ fn transitions(before: &AnyStatus, after: &AnyStatus) -> Vec<Note> {
         let was = before.condition(kind).filter(|c| c.status == "True" && c.reason == now.reason);
         was.is_none().then(|| format!("{}: {}", now.reason, now.message))
     };
-    if news(Ready).is_some() {
-        note(false, EventReason::Ready, "the object in the account is as the spec says".into());
+    if after.is_true(Ready) && !before.is_true(Ready) {
+        let text = if after.is_true(Synced) { "as the spec says" } else { "usable" };
+        note(false, EventReason::Ready, format!("the object in the account is {text}"));
     }
     if let Some(text) = news(Stalled) {
         note(true, EventReason::Stalled, text);
@@ -453,7 +479,7 @@ fn requeue(outcome: &Outcome, pass: &Pass, pace: &Pace) -> Option<Duration> {
         pace.stalled_min.saturating_mul(steps).min(max).mul_f64(1.0 + 0.2 * pass.chance)
     };
     Some(match outcome {
-        Outcome::Rest => pass.resync?.mul_f64(1.0 + 0.2 * pass.chance),
+        Outcome::Rest | Outcome::Planned { .. } => pass.resync?.mul_f64(1.0 + 0.2 * pass.chance),
         Outcome::Suspended => return None,
         Outcome::Again => Duration::ZERO,
         Outcome::Limited(after) => *after,
@@ -537,6 +563,7 @@ mod tests {
             all.push(Outcome::Progress { reason, message: text(), sent: true });
             all.push(Outcome::Progress { reason, message: text(), sent: false });
             all.push(Outcome::Refused { reason, message: text() });
+            all.push(Outcome::Planned { reason, message: text() });
             all.push(Outcome::Blocked { reason, message: text() });
             all.push(Outcome::Failed(Error::terminal(reason, text())));
             all.push(Outcome::Failed(Error::rejected(reason, text())));
@@ -724,12 +751,45 @@ mod tests {
             concluded.status.is_true(ConditionType::Ready)
                 && !concluded.status.is_true(ConditionType::Synced)
         );
+        let told = concluded.status.condition(ConditionType::Ready).unwrap();
+        assert_eq!((&*told.reason, &*told.message), ("DriftDetected", "differs in label"));
+        let again = after(concluded.status.clone(), &Outcome::Rest, &pass(1));
+        assert_eq!((again.status, again.notes), (concluded.status.clone(), vec![]));
+        let corrected = AnyStatus { drift: vec![], ..concluded.status.clone() };
+        let corrected = after(corrected, &Outcome::Rest, &pass(1));
+        let told = corrected.status.condition(ConditionType::Ready).unwrap();
+        assert_eq!((&*told.reason, &*told.message), ("Available", ""));
+        assert_eq!(corrected.notes, [], "it was Ready all the time");
         assert!(
             concluded
                 .notes
                 .iter()
                 .any(|n| n.reason == EventReason::DriftDetected && n.text.contains("label"))
         );
+    }
+
+    /// Covers LC-18.
+    #[test]
+    fn a_plan_is_neither_work_nor_a_failure() {
+        let planned = |reason| {
+            after(
+                AnyStatus::default(),
+                &Outcome::Planned { reason, message: "it is not there".into() },
+                &pass(1),
+            )
+        };
+        let plan = planned(Reason::WouldBeCreated);
+        let said = |kind| plan.status.condition(kind).map(|c| format!("{} {}", c.status, c.reason));
+        assert_eq!(said(ConditionType::Ready).as_deref(), Some("False WouldBeCreated"));
+        assert_eq!(said(ConditionType::Synced).as_deref(), Some("False DriftDetected"));
+        assert_eq!((said(ConditionType::Stalled), said(ConditionType::Reconciling)), (None, None));
+        assert_eq!(
+            (plan.status.observed_generation, plan.requeue.unwrap() >= Duration::from_secs(600)),
+            (1, true)
+        );
+        let missing = planned(Reason::ExternalResourceMissing).status;
+        assert_eq!(missing.condition(ConditionType::Synced).unwrap().reason, "ExternalResourceMissing");
+        assert!(!missing.is_true(ConditionType::Stalled));
     }
 
     #[test]

@@ -6,11 +6,13 @@
 //! wrong from the start can be corrected. A rule on the field itself would not see it being added or removed. A field may give
 //! way to another that says the same by reference or by name; whether that means the same, only the operator can find out.
 
+use std::collections::BTreeSet;
+
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use serde_json::{Map, Value, json};
 
 use super::resource::{Immutable, Lifecycle};
-use super::spec::TEXT;
+use super::spec::{Management, TEXT};
 
 /// Finishes a CRD that `kube` derived.
 pub fn finish(
@@ -26,15 +28,14 @@ pub fn finish(
     let schema = &mut value["spec"]["versions"][0]["schema"]["openAPIV3Schema"];
     let managed = schema["properties"]["spec"]["properties"].get("authRef").is_some();
     let spec = schema["properties"]["spec"].clone();
-    let shown = immutable.iter().filter_map(Immutable::shown);
-    let shown: Map<_, _> = shown.map(|(path, name)| (name.to_owned(), loose(inside(&spec, path)))).collect();
+    let mut shown: Map<_, _> =
+        own(&spec).filter(|_| managed).map(|(name, field)| (name.to_owned(), loose(field, false))).collect();
+    let fixed = immutable.iter().filter_map(Immutable::shown);
+    shown.extend(fixed.map(|(path, name)| (name.to_owned(), loose(inside(&spec, path), true))));
     let observed = &mut schema["properties"]["status"]["properties"]["observed"];
-    *observed = json!({
-        "type": "object",
-        "description": "What was last seen in the account of the fields that cannot be changed.",
-    });
     // The API server drops one that is empty, which would look like a difference for ever.
     if !shown.is_empty() {
+        observed.as_object_mut().into_iter().for_each(|o| drop(o.remove("additionalProperties")));
         observed["properties"] = shown.into();
     }
     let mut rules: Vec<Value> = immutable.iter().map(|i| immutable_rule(&spec, i, lifecycle)).collect();
@@ -45,6 +46,23 @@ pub fn finish(
         schema["x-kubernetes-validations"] = Value::Array(rules);
     }
     serde_json::from_value(value).expect("still a CRD")
+}
+
+/// The fields of a kind's spec that are its own, by name: not those that all kinds share, and no reference, which stands for an
+/// id that has a field.
+fn own(spec: &Value) -> impl Iterator<Item = (&str, &Value)> {
+    let shared = serde_json::to_value(schemars::schema_for!(Management)).unwrap_or_default();
+    let fields = spec["properties"].as_object().into_iter().flatten();
+    fields
+        .filter(move |(name, _)| shared["properties"].get(*name).is_none() && !name.ends_with("Ref"))
+        .map(|(name, field)| (name.as_str(), field))
+}
+
+/// The names of [`own`].
+pub fn fields(crd: &CustomResourceDefinition) -> BTreeSet<String> {
+    let value = serde_json::to_value(crd).expect("a CRD is plain data");
+    let spec = &value["spec"]["versions"][0]["schema"]["openAPIV3Schema"]["properties"]["spec"];
+    own(spec).map(|(name, _)| name.to_owned()).collect()
 }
 
 /// The columns of `kubectl get`, the same for every kind.
@@ -84,7 +102,7 @@ fn immutable_rule(spec: &Value, immutable: &Immutable, lifecycle: Lifecycle) -> 
             "({} && has(self.status.observed) && has(self.status.observed.{name}) && self.spec.{value} == self.status.observed.{name})",
             has("self", value)
         ));
-        remedy = "write the value that status.observed shows, ".into();
+        remedy = format!("write the value of status.observed.{name}, ");
     } else if lifecycle == Lifecycle::Upsert {
         // The id ends with the name. Built the other way round, as text from the field, the API server finds it too dear.
         let name = "self.status.externalId.find('[^/]+$')";
@@ -98,7 +116,7 @@ fn immutable_rule(spec: &Value, immutable: &Immutable, lifecycle: Lifecycle) -> 
     }
     json!({
         "rule": format!("!has(self.status) || !has(self.status.externalId) || {}", allowed.join(" || ")),
-        "message": format!("spec.{field} cannot be changed, added or removed after the object exists in the account: keep it, {remedy}or delete this object and create a new one"),
+        "message": format!("spec.{field} cannot be changed, added or removed after the object exists in the account: keep it, {remedy}or to replace the object in the account set spec.deletionPolicy to Delete, delete this object and create a new one"),
         "fieldPath": format!(".spec.{field}"),
         "reason": "FieldValueForbidden",
     })
@@ -119,8 +137,9 @@ fn inside<'a>(schema: &'a Value, path: &str) -> &'a Value {
     path.split('.').fold(schema, |schema, field| &schema["properties"][field])
 }
 
-/// A schema that takes any value of the same type: an odd value in the account must not block status writes.
-fn loose(schema: &Value) -> Value {
+/// A schema that takes any value of the same type: an odd value in the account must not block status writes. `bounded` where
+/// a rule compares it.
+fn loose(schema: &Value, bounded: bool) -> Value {
     let mut out = Map::new();
     for key in ["description", "type", "format", "properties", "items", "additionalProperties"] {
         match (key, schema.get(key)) {
@@ -128,11 +147,11 @@ fn loose(schema: &Value) -> Value {
             ("properties", Some(Value::Object(all))) => {
                 out.insert(
                     key.into(),
-                    all.iter().map(|(k, v)| (k.clone(), loose(v))).collect::<Map<_, _>>().into(),
+                    all.iter().map(|(k, v)| (k.clone(), loose(v, bounded))).collect::<Map<_, _>>().into(),
                 );
             }
             ("items" | "additionalProperties", Some(inner)) if inner.is_object() => {
-                out.insert(key.into(), loose(inner));
+                out.insert(key.into(), loose(inner, bounded));
             }
             (_, Some(value)) => {
                 out.insert(key.into(), value.clone());
@@ -140,7 +159,7 @@ fn loose(schema: &Value) -> Value {
         }
     }
     // The API server bounds the cost of a comparison by the sizes that the schema allows.
-    match schema["type"].as_str() {
+    match schema["type"].as_str().filter(|_| bounded) {
         Some("string") => out.insert("maxLength".into(), 4096.into()),
         Some("array") => out.insert("maxItems".into(), 1024.into()),
         _ => None,

@@ -3,6 +3,7 @@
 //! The types are erased to JSON values, not to `dyn Any`: no downcasts, and snapshots and plans are plain data. The price
 //! is that states and facts must survive a round trip, which a law checks for every kind.
 
+use std::collections::BTreeSet;
 use std::marker::PhantomData;
 use std::str::FromStr;
 use std::time::Duration;
@@ -42,6 +43,8 @@ pub struct Seen {
 pub struct Traits {
     /// Fields that cannot change after creation.
     pub immutable: &'static [Immutable],
+    /// Fields that the API never tells.
+    pub untold: &'static [&'static str],
     /// What proves ownership.
     pub ownership: Ownership,
     /// How it comes into being.
@@ -61,6 +64,7 @@ pub struct Traits {
 pub trait Driver: Send + Sync + 'static {
     fn api_resource(&self) -> ApiResource;
     fn crd(&self) -> CustomResourceDefinition;
+    fn fields(&self) -> BTreeSet<String>;
     fn traits(&self) -> Traits;
     fn needs(&self, spec: &Value) -> Result<Vec<Need>>;
     fn desired(&self, spec: &Value, got: &Resolved) -> Result<Value>;
@@ -69,6 +73,7 @@ pub trait Driver: Send + Sync + 'static {
     fn power(&self, want: &Value) -> Result<Power>;
     fn recognises(&self, want: &Value, seen: &Seen) -> Result<bool>;
     fn changes(&self, want: &Value, seen: &Seen) -> Result<Vec<Change>>;
+    fn again(&self, want: &Value, seen: &Seen) -> Result<Vec<&'static str>>;
     fn matches(&self, key: &Key, seen: &Seen) -> Result<bool>;
     fn guard(
         &self,
@@ -141,9 +146,14 @@ impl<R: ExternalResource> Driver for Adapter<R> {
         super::crd::finish(R::crd(), R::IMMUTABLE, R::LIFECYCLE)
     }
 
+    fn fields(&self) -> BTreeSet<String> {
+        super::crd::fields(&R::crd())
+    }
+
     fn traits(&self) -> Traits {
         Traits {
             immutable: R::IMMUTABLE,
+            untold: R::UNTOLD,
             ownership: R::OWNERSHIP,
             lifecycle: R::LIFECYCLE,
             data_bearing: R::DATA_BEARING,
@@ -181,6 +191,10 @@ impl<R: ExternalResource> Driver for Adapter<R> {
 
     fn changes(&self, want: &Value, seen: &Seen) -> Result<Vec<Change>> {
         R::changes(&typed(want, "the desired state")?, &restore(seen)?)
+    }
+
+    fn again(&self, want: &Value, seen: &Seen) -> Result<Vec<&'static str>> {
+        Ok(R::again(&typed(want, "the desired state")?, &restore(seen)?))
     }
 
     fn matches(&self, key: &Key, seen: &Seen) -> Result<bool> {

@@ -179,7 +179,10 @@ impl Work<'_> {
                     namespace: self.subject.who.namespace.clone(),
                     name: name.clone(),
                 };
-                self.engine.resolve_object(&who)
+                // A bound object goes on with what it was made for while that is there, so that access is kept right.
+                let status = self.subject.status_mut()?;
+                let pinned = status.resolved_refs.get(need.field).filter(|_| status.external.is_some());
+                self.engine.resolve_object(&who, pinned.map(String::as_str))
             }
             Wanted::Principal(name) => {
                 // A bound object keeps the principal it was made for; whether the name still means it is asked when it
@@ -212,13 +215,17 @@ impl Work<'_> {
         Ok(status.is_true(ConditionType::Ready) && Some(status.observed_generation) == generation)
     }
 
+    /// The request for a pass that was not acted on yet.
+    pub fn requested(&self) -> Option<&String> {
+        let status = self.subject.status.as_ref().ok();
+        let handled = status.and_then(|status| status.last_handled_reconcile_at.as_ref());
+        self.subject.object.annotations().get(RECONCILE_REQUESTED).filter(|token| Some(*token) != handled)
+    }
+
     /// A reading has to be no older than a resync interval; a request for a pass asks for a new one.
     fn not_before(&mut self) -> Result<Instant> {
         let now = Instant::now();
-        let asked = self.subject.object.annotations().get(RECONCILE_REQUESTED).cloned();
-        if let Some(token) = asked.filter(|t| {
-            Some(t) != self.subject.status.as_ref().ok().and_then(|s| s.last_handled_reconcile_at.as_ref())
-        }) {
+        if let Some(token) = self.requested().cloned() {
             // Many that were asked at once share one reading: it need only be newer than when the asking was first seen.
             return Ok(self.remember(|m| match &m.requested {
                 Some((known, at)) if *known == token => *at,
@@ -275,9 +282,9 @@ impl Engine {
         stores.find_map(|(_, store)| store.get(&target))
     }
 
-    /// The id of another object of ours, if it is ready. A suspended one that is bound counts: nothing about it is in doubt
-    /// but its freshness.
-    pub fn resolve_object(&self, who: &Who) -> Result<String> {
+    /// The id of another object of ours, if what it stands for is usable in the account. Whether its spec is carried out is
+    /// another question. For a dependent that was made for that id, `pinned`, it is enough that it is there.
+    pub fn resolve_object(&self, who: &Who, pinned: Option<&str>) -> Result<String> {
         let Some(object) = self.object(who) else {
             return Err(Error::waiting(
                 Reason::ReferenceNotFound,
@@ -286,12 +293,11 @@ impl Engine {
         };
         let not_ready =
             |why: &str| Error::waiting(Reason::ReferenceNotReady, format!("{who} is not ready: {why}"));
-        if object.metadata.deletion_timestamp.is_some() {
-            return Err(not_ready("it is being deleted"));
-        }
         let face = super::controller::face(&object);
-        match face.id {
-            Some(id) if face.ready || face.suspended => Ok(id),
+        match (face.id, face.usable) {
+            (Some(id), Some(_)) if pinned == Some(&id) => Ok(id),
+            _ if face.leaving => Err(not_ready("it is being deleted")),
+            (Some(id), Some(true)) => Ok(id),
             _ => Err(not_ready("see its conditions")),
         }
     }

@@ -13,7 +13,7 @@ use tokio::time::Instant;
 
 use super::claims::{Claim, Rank};
 use super::cluster::EXTERNAL_ID;
-use super::decide::Found;
+use super::decide::{Found, Record};
 use super::driver::Seen;
 use super::error::{Error, Result};
 use super::meter::Write;
@@ -163,8 +163,14 @@ impl Work<'_> {
                 let status = self.subject.status_mut()?;
                 let name = Some(intent.name.clone());
                 let created_at = Some(intent.time.clone());
-                status.external =
-                    Some(External { account_id, id: id.clone(), name, adopted: false, created_at });
+                status.external = Some(External {
+                    account_id,
+                    id: id.clone(),
+                    name,
+                    adopted: false,
+                    observed: false,
+                    created_at,
+                });
                 status.external_id = Some(id.clone());
                 status.intent = None;
                 self.counts().wrote(Write::Create);
@@ -236,9 +242,16 @@ impl Work<'_> {
         };
         let Some(seen) = seen else { return self.absent(known, within.as_deref(), id, may_be_stale).await };
         self.remember(|m| m.absent_since = None);
-        let recognised = self.recognised(known, &seen)?;
-        let asked = self.record() == super::decide::Record::Asked;
-        let what = if recognised && !asked { self.claimed(known, seen) } else { What::Stranger(seen) };
+        let observing = self.management.policy() == ManagementPolicy::Observe;
+        let ours = match self.record() {
+            Record::Asked => false,
+            // The id is all that an observer needs, as nothing is written.
+            _ if observing => true,
+            // What was only observed is nobody's yet, unless it carries our mark.
+            Record::Observed => seen.about.owner.as_ref() == Some(&self.marker()),
+            Record::Bound | Record::None => self.recognised(known, &seen)?,
+        };
+        let what = if ours { self.claimed(known, seen) } else { What::Stranger(seen) };
         Ok(Look { what, may_be_stale, before: vec![] })
     }
 
@@ -254,7 +267,7 @@ impl Work<'_> {
     /// Whether what a record points to is what we manage. A record is input that users can edit, so it is no proof by itself:
     /// the mark has to be ours, or the natural name has to be the one that is wanted, or the one we last saw it under. The
     /// mark of somebody else excludes it, unless it was taken over by a user's word and ours is still to be put on.
-    fn recognised(&self, known: &Known, seen: &Seen) -> Result<bool> {
+    pub fn recognised(&self, known: &Known, seen: &Seen) -> Result<bool> {
         let traits = self.driver.traits();
         if traits.ownership == Ownership::Marker
             && let Some(owner) = &seen.about.owner
@@ -435,9 +448,8 @@ impl Work<'_> {
             return None;
         }
         let claim = self.claim(known, id);
-        let recorded =
-            self.subject.status.as_ref().is_ok_and(|s| s.external.as_ref().is_some_and(|e| e.id == id));
-        if recorded {
+        let external = self.subject.status.as_ref().ok().and_then(|s| s.external.as_ref());
+        if external.is_some_and(|e| e.id == id && !e.observed) {
             self.engine.claims.record(&claim, &self.rank(), &self.subject.who)
         } else {
             self.engine.claims.holder(&claim, &self.subject.who)

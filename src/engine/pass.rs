@@ -1,6 +1,6 @@
 //! What all passes share: the engine's parts, the object under work, and the one place that writes status.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Duration;
@@ -83,6 +83,8 @@ pub struct Engine {
     pub settings: Settings,
     /// The kinds' types, by name.
     pub resources: HashMap<String, ApiResource>,
+    /// The fields that users write, by kind.
+    pub fields: HashMap<String, BTreeSet<String>>,
     /// What the watches know, each with its kind.
     pub stores: Vec<(String, Store<DynamicObject>)>,
     /// One lock for each account and kind whose guard looks at all objects of the kind.
@@ -232,7 +234,9 @@ impl Subject {
     /// The finalizer, and what annotations repeat of the record. The status in hand stays what it is.
     pub async fn write_metadata(&mut self, engine: &Engine, finalizer: bool) -> Result<bool> {
         let external = self.status.as_ref().ok().and_then(|status| status.external.as_ref());
-        let copy = external.filter(|_| self.annotated && !self.deleting()).map(|external| RecordCopy {
+        // What is only observed is not ours, whatever becomes of the status.
+        let ours = external.filter(|external| self.annotated && !self.deleting() && !external.observed);
+        let copy = ours.map(|external| RecordCopy {
             id: external.id.clone(),
             created_by: (!external.adopted).then(|| engine.mark(&self.who)),
             written: self.written,
@@ -321,7 +325,12 @@ impl Subject {
         let mut conclusion = conclude(status, &outcome, &pass, &engine.settings.pace);
         super::log::outcome(&outcome, conclusion.status.conditions != before);
         // A pass that was cut off before it did anything has not handled a request.
-        let cut_off = matches!(outcome, Outcome::Failed(Error::Conflict(_) | Error::Fenced));
+        let cut_off = match &outcome {
+            Outcome::Failed(Error::Conflict(_) | Error::Fenced) => true,
+            // What failed is tried again on request: an outage must not use that up.
+            Outcome::Failed(Error::Transient { .. }) => conclusion.status.usable == Some(false),
+            _ => false,
+        };
         if let Some(token) = self.object.annotations().get(RECONCILE_REQUESTED).filter(|_| !cut_off) {
             conclusion.status.last_handled_reconcile_at = Some(token.clone());
         }

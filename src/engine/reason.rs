@@ -96,7 +96,7 @@ reasons! {
 
     /// A referenced object exists and is not ready yet.
     ReferenceNotReady,
-    "It is being made, or something is wrong with it.",
+    "What it stands for is being created in the account, has failed, or is gone there; or the object is being deleted. That its spec cannot be carried out is no reason.",
     "See the conditions of the object that the message names.";
 
     /// The DatabricksAuth's grants do not admit this object.
@@ -128,6 +128,11 @@ reasons! {
     ManagementConflict,
     "Two objects mean the same one: the same natural name, or the same `externalId`.",
     "Delete one of the two objects. If the other is to take its place, set `deletionPolicy: Retain` on the one that manages and `adoptionPolicy: IfExists` on the other, then delete the first: nothing happens in the account.";
+
+    /// The object is not in the account, and is only observed: it would be created.
+    WouldBeCreated,
+    "`managementPolicy` is `Observe`: this is the plan, and `status.drift` has its fields.",
+    "Set `managementPolicy` to `Managed` to have it created, or correct the fields that it is found by.";
 
     /// The object in the account is gone and is not made again without a decision.
     ExternalResourceMissing,
@@ -162,7 +167,7 @@ reasons! {
     /// A field that cannot be changed differs from the object in the account.
     ImmutableFieldChanged,
     "The spec was written anew for an object that was made, or taken over, with another value.",
-    "Write the value that `status.observed` shows, or delete this object and create a new one.";
+    "Write the value that the message names. To have another object in the account, set `deletionPolicy: Delete`, delete this object, and apply it again: with `Retain` the same one is found again.";
 
     /// The DatabricksAuth now means another account than the one the object is bound to.
     AccountMismatch,
@@ -187,7 +192,7 @@ reasons! {
     /// Databricks could not provision the object.
     ProvisioningFailed,
     "Most often something in the cloud: a role, a network, a quota.",
-    "The message has Databricks' words. Correct what is wrong and change a field that may change, or delete and create anew.";
+    "The message has Databricks' words. Correct the cause, then ask for another try with any new value of the annotation `databricks-operator.io/reconcile-requested-at`, or change a field that may change. To start over, set `deletionPolicy: Delete`, delete this object, and apply it again: with `Retain` the failed one is found again.";
 
     /// The account, cloud or host does not know this kind of object.
     NotSupported,

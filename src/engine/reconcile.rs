@@ -22,7 +22,7 @@ use tracing::Instrument;
 
 use super::access::{Reader, Writer};
 use super::auth::grants::Admission;
-use super::cluster::{EXTERNAL_ID, FINALIZER, RECONCILE_REQUESTED};
+use super::cluster::{EXTERNAL_ID, FINALIZER};
 use super::conclude::Outcome;
 use super::decide::{Record, Running, Step, View, camel, decide, deleting_without_account};
 use super::driver::Driver;
@@ -30,7 +30,7 @@ use super::error::{Error, Result};
 use super::meter::Write;
 use super::observe::{Freshness, Look};
 use super::pass::{Ended, Engine, Subject};
-use super::resource::{Change, When};
+use super::resource::{Change, Phase, When};
 use super::spec::{DeletionPolicy, Management, ManagementPolicy};
 use super::status::{Operation, Reason, age};
 use super::wake::Who;
@@ -167,10 +167,11 @@ async fn hops(work: &mut Work<'_>) -> Result<Outcome> {
     if work.management.suspended() && !work.subject.deleting() {
         return Ok(Outcome::Suspended);
     }
-    if work.subject.deleting()
-        && let Some(step) = deleting_without_account(&work.view(&Look::unknown(), &[])?)
-    {
-        return work.leave(step).await;
+    if work.subject.deleting() {
+        let step = deleting_without_account(&work.view_of(&Look::unknown(), &[])?);
+        if let Some(step) = step {
+            return work.leave(step).await;
+        }
     }
     let known = work.know().await?;
     if work.subject.deleting()
@@ -221,6 +222,9 @@ impl Work<'_> {
     /// What binds this object to one in the account.
     pub fn record(&self) -> Record {
         let status = self.subject.status.as_ref().ok();
+        if status.and_then(|s| s.external.as_ref()).is_some_and(|e| e.observed) {
+            return Record::Observed;
+        }
         let bound = status.is_some_and(|s| s.external.is_some() || s.intent.is_some());
         if bound || self.subject.object.annotations().contains_key(EXTERNAL_ID) {
             Record::Bound
@@ -233,13 +237,27 @@ impl Work<'_> {
 
     /// Whether the object in the account was there before this one, as far as a record tells: then it stays by default.
     pub fn adopted(&self) -> bool {
+        // What was only observed until now may still be created.
+        let observing = self.management.policy() == ManagementPolicy::Observe;
         let external = self.subject.status.as_ref().ok().and_then(|status| status.external.as_ref());
+        let external = external.filter(|external| observing || !external.observed);
         let annotated = self.subject.object.annotations().contains_key(EXTERNAL_ID);
         external.map_or(annotated && !self.created_here(), |external| external.adopted)
     }
 
     /// All that a decision depends on.
-    pub fn view<'a>(&self, look: &'a Look, changes: &'a [Change]) -> Result<View<'a>> {
+    pub fn view<'a>(&'a self, known: &Known, look: &'a Look, changes: &'a [Change]) -> Result<View<'a>> {
+        let again = match (&known.want, look.seen()) {
+            (Some(want), Some(seen)) if matches!(seen.about.phase, Phase::Failed(_)) => {
+                self.driver.again(want, seen)?.into_iter().map(str::to_owned).collect()
+            }
+            _ => vec![],
+        };
+        Ok(View { again, ..self.view_of(look, changes)? })
+    }
+
+    /// The same before anything is known of the account.
+    fn view_of<'a>(&'a self, look: &'a Look, changes: &'a [Change]) -> Result<View<'a>> {
         let status = self.subject.status.as_ref().map_err(Clone::clone)?;
         let traits = self.driver.traits();
         let adopted = self.adopted();
@@ -256,6 +274,10 @@ impl Work<'_> {
             copied: status.external.is_none() && self.record() == Record::Bound && status.intent.is_none(),
             found: look.found(changes),
             asked: self.management.external_id.is_some(),
+            requested: self.requested().is_some(),
+            again: vec![],
+            spec: &self.subject.object.data["spec"],
+            immutable: traits.immutable,
             operation: self.operation(status.operation.as_ref()),
             resend: status.operation.as_ref().is_some_and(|sent| self.resend(sent, changes)),
         })
@@ -278,22 +300,21 @@ impl Work<'_> {
     /// Whether what was accepted and cannot be seen may be sent again: Databricks gets a moment to show it, or as long as its
     /// reads may lag behind. What is stalled is looked at rarely, unless something wakes it.
     fn resend(&self, sent: &Operation, changes: &[Change]) -> bool {
-        let status = self.subject.status.as_ref();
-        let handled = status.ok().and_then(|status| status.last_handled_reconcile_at.as_ref());
-        let token = self.subject.object.annotations().get(RECONCILE_REQUESTED);
-        let asked = token.is_some() && token != handled;
         let more = |c: &Change| c.when == When::Now && !sent.paths.contains(&camel(c.field()));
         // A start of the operator forgets when it was sent last.
         let last = self
             .remember(|m| m.sent)
             .map_or_else(|| age(sent.since.0, Timestamp::now()), |last| last.elapsed());
-        asked || changes.iter().any(more) || last >= self.engine.settings.pace.poll_max.max(self.read_lag())
+        self.requested().is_some()
+            || changes.iter().any(more)
+            || last >= self.engine.settings.pace.poll_max.max(self.read_lag())
     }
 
     /// Hop 8.
     fn step(&mut self, known: &Known, look: &Look) -> Result<Step> {
+        self.note_usable(look)?;
         let changes = self.changes(known, look)?;
-        let step = decide(&self.view(look, &changes)?);
+        let step = decide(&self.view(known, look, &changes)?);
         Ok(step)
     }
 

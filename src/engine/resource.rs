@@ -15,6 +15,7 @@ use kube::core::object::HasSpec;
 use kube::{CustomResourceExt, Resource};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
+use serde_json::Value;
 
 use super::access::{AuthFacts, Reader, Writer};
 use super::decide::camel;
@@ -111,6 +112,12 @@ pub trait ExternalResource:
         let text = format!("this operator cannot change {}", now.join(", "));
         std::future::ready(Err(Error::terminal(Reason::InternalError, text).into()))
     }
+    /// The fields to send once more, as they are wanted, when somebody asks for another try of what failed
+    /// ([`Phase::Failed`]); none where that is of no use.
+    fn again(want: &Self::State, seen: &Observed<Self>) -> Vec<&'static str> {
+        let _ = (want, seen);
+        vec![]
+    }
     /// Asks for the deletion. Success means that it was accepted, not that the object is gone.
     fn delete(api: &Writer, id: &Self::Id) -> impl Future<Output = ApiResult<()>> + Send;
 }
@@ -165,6 +172,12 @@ impl Immutable {
     pub fn shown(&self) -> Option<(&'static str, &'static str)> {
         let name = |path: &&'static str| path.rsplit('.').next().map(|name| (*path, name));
         self.spec.iter().filter_map(name).find(|(_, name)| *name == camel(self.state))
+    }
+
+    /// The field of the spec that a message names: the one that is written, where there are several to choose from.
+    pub fn written(&self, spec: &Value) -> &'static str {
+        let written = self.spec.iter().find(|path| !super::changes::at(spec, path).is_null());
+        written.or(self.spec.first()).copied().unwrap_or_default()
     }
 }
 
@@ -241,7 +254,7 @@ pub enum Phase {
     Pending(String),
     /// Being removed; asking again would be of no use.
     Leaving(String),
-    /// It did not work out; the text says why.
+    /// It did not work out; the text says why. What to do about it depends on the policies, so the engine adds that.
     Failed(String),
 }
 
@@ -279,7 +292,7 @@ pub enum When {
     Now,
     /// Later; the text says what has to happen first.
     NotNow(String),
-    /// Not at all; the text says what to do instead.
+    /// Not at all; the text says why. The engine adds the value that the account has, and what to do instead.
     Never(String),
 }
 

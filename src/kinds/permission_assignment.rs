@@ -108,7 +108,7 @@ pub enum Permission {
 pub struct PermissionAssignmentState {
     workspace_id: i64,
     principal_id: i64,
-    permission: String,
+    permissions: BTreeSet<String>,
 }
 
 /// What is shown.
@@ -192,14 +192,24 @@ fn observed(
     phase: Phase,
 ) -> Observed<PermissionAssignment> {
     let id = AssignmentId { workspace: state.workspace_id, principal: state.principal_id };
-    let about = About { phase, state: Some(state.permission.clone()), ..About::default() };
+    let about = About { phase, state: Some(words(&state.permissions)), ..About::default() };
     Observed { id, state, facts, about }
 }
 
 /// ADMIN contains USER; levels that are not known are shown, not hidden.
-fn normal<'a>(levels: impl IntoIterator<Item = &'a str>) -> String {
-    let levels: BTreeSet<&str> = levels.into_iter().collect();
-    if levels.contains("ADMIN") { "ADMIN".into() } else { levels.into_iter().collect::<Vec<_>>().join(",") }
+fn normal<'a>(levels: impl IntoIterator<Item = &'a str>) -> BTreeSet<String> {
+    let levels: BTreeSet<String> = levels.into_iter().map(str::to_owned).collect();
+    if is_admin(&levels) { [ADMIN.to_owned()].into() } else { levels }
+}
+
+const ADMIN: &str = "ADMIN";
+
+fn is_admin(levels: &BTreeSet<String>) -> bool {
+    levels.contains(ADMIN)
+}
+
+fn words(levels: &BTreeSet<String>) -> String {
+    levels.iter().map(String::as_str).collect::<Vec<_>>().join(",")
 }
 
 impl ExternalResource for PermissionAssignment {
@@ -236,12 +246,12 @@ impl ExternalResource for PermissionAssignment {
         };
         let levels = spec.permissions.iter().map(|level| match level {
             Permission::USER => "USER",
-            Permission::ADMIN => "ADMIN",
+            Permission::ADMIN => ADMIN,
         });
         Ok(PermissionAssignmentState {
             workspace_id: either(spec.workspace_id, "workspaceRef")?,
             principal_id: either(spec.principal.id, "principal")?,
-            permission: normal(levels),
+            permissions: normal(levels),
         })
     }
 
@@ -250,7 +260,7 @@ impl ExternalResource for PermissionAssignment {
     }
 
     fn power(state: &PermissionAssignmentState) -> Power {
-        Power { workspace_id: Some(state.workspace_id.to_string()), admin: state.permission == "ADMIN" }
+        Power { workspace_id: Some(state.workspace_id.to_string()), admin: is_admin(&state.permissions) }
     }
 
     async fn get(api: &Reader, id: &AssignmentId) -> ApiResult<Option<Observed<Self>>> {
@@ -271,17 +281,17 @@ impl ExternalResource for PermissionAssignment {
         };
         let mut all = vec![];
         for row in rows {
-            let permission = normal(row.permissions.iter().flatten().map(String::as_str));
+            let permissions = normal(row.permissions.iter().flatten().map(String::as_str));
             let error = row.error.filter(|text| !text.is_empty());
             // Whose row it is, is not known: then nobody can be said to have no access.
             let principal = row.principal.ok_or_else(unreadable)?;
-            if permission.is_empty() && error.is_none() {
+            if permissions.is_empty() && error.is_none() {
                 continue;
             }
             let state = PermissionAssignmentState {
                 workspace_id,
                 principal_id: principal.principal_id.0,
-                permission,
+                permissions,
             };
             all.push(observed(state, principal.into(), error.map_or(Phase::Ready, Phase::Failed)));
         }
@@ -299,6 +309,10 @@ impl ExternalResource for PermissionAssignment {
         _: &[&str],
     ) -> ApiResult<Observed<Self>> {
         put(api, want, seen.facts.clone()).await
+    }
+
+    fn again(_: &PermissionAssignmentState, _: &Observed<Self>) -> Vec<&'static str> {
+        vec!["permissions"]
     }
 
     async fn delete(api: &Writer, id: &AssignmentId) -> ApiResult<()> {
@@ -322,14 +336,14 @@ async fn put(
 ) -> ApiResult<Observed<PermissionAssignment>> {
     let path = principal_path(api, want.workspace_id, want.principal_id);
     let told: Row =
-        api.put(path.clone(), json!({"permissions": [want.permission]})).await.map_err(sharpened)?;
+        api.put(path.clone(), json!({"permissions": want.permissions})).await.map_err(sharpened)?;
     if let Some(text) = told.error.filter(|text| !text.is_empty()) {
         let reason = if passes(&text) { Reason::WaitingForWorkspace } else { Reason::ApplyFailed };
         return Err(Error::waiting(reason, format!("PUT {path}: Databricks did not do it: {text}")).into());
     }
     let levels = told.permissions.as_ref().map(|all| normal(all.iter().map(String::as_str)));
-    let permission = levels.unwrap_or_else(|| want.permission.clone());
-    let state = PermissionAssignmentState { permission, ..want.clone() };
+    let permissions = levels.unwrap_or_else(|| want.permissions.clone());
+    let state = PermissionAssignmentState { permissions, ..want.clone() };
     Ok(observed(state, told.principal.map_or(known, Into::into), Phase::Ready))
 }
 
@@ -354,7 +368,7 @@ fn sharpened(error: databricks::Error) -> CallError {
 /// Refuses to take the operator's own access away.
 fn keep_the_operator_in(act: &Act<'_, PermissionAssignment>, auth: &AuthFacts) -> Result<()> {
     let Some(state) = act.want.or(act.seen.map(|seen| &seen.state)) else { return Ok(()) };
-    let admin = |state: &PermissionAssignmentState| state.permission == "ADMIN";
+    let admin = |state: &PermissionAssignmentState| is_admin(&state.permissions);
     // What was not there when it was looked for may be there by now.
     let had = act.seen.is_none_or(|seen| admin(&seen.state) || act.want.is_none());
     if !had || act.want.is_some_and(admin) {

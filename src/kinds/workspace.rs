@@ -155,10 +155,7 @@ fn phase(status: Option<&str>, message: Option<&str>) -> Phase {
     match status.unwrap_or("no state") {
         "RUNNING" => Phase::Ready,
         "NOT_PROVISIONED" | "PROVISIONING" => Phase::Pending(message.into()),
-        "FAILED" => Phase::Failed(format!(
-            "Databricks could not provision the workspace ({message}): correct what is wrong; a change of a field that \
-             may change makes Databricks try again, else delete this object and create a new one"
-        )),
+        "FAILED" => Phase::Failed(format!("Databricks could not provision the workspace ({message})")),
         "BANNED" => Phase::Failed(format!(
             "Databricks has suspended the workspace ({message}): ask Databricks to lift that"
         )),
@@ -182,20 +179,14 @@ fn may_change(field: &str, status: &str, seen: &WorkspaceState) -> When {
         | "owner_tag" => (true, ""),
         "network_id" => (
             seen.network_id.is_some(),
-            "a running workspace in a network made by Databricks cannot move to another: remove the field, or delete this object and create a new one",
+            "a running workspace in a network made by Databricks cannot move to another",
         ),
         "storage_customer_managed_key_id" => (
             seen.storage_customer_managed_key_id.is_none(),
-            "a running workspace keeps the storage key that it has: write its id, or delete this object and create a new one",
+            "a running workspace keeps the storage key that it has",
         ),
-        "aws_region" => (
-            false,
-            "a running workspace stays in its region: write the region that it has, or delete this object and create a new one",
-        ),
-        "storage_configuration_id" => (
-            false,
-            "a running workspace keeps its root bucket: write the id that it has, or delete this object and create a new one",
-        ),
+        "aws_region" => (false, "a running workspace stays in its region"),
+        "storage_configuration_id" => (false, "a running workspace keeps its root bucket"),
         _ => return When::Never(CANNOT_CHANGE.into()),
     };
     match status {
@@ -343,6 +334,23 @@ impl ExternalResource for Workspace {
         api.patch::<IgnoredAny>(path, Some(&mask), json!(body)).await?;
         let found = Self::get(api, &seen.id).await?;
         Ok(found.ok_or_else(|| Error::retry("the workspace was gone right after it was changed"))?)
+    }
+
+    /// Databricks provisions a FAILED workspace again when it is changed. Assumed: also by the values that it has. The storage
+    /// key is left out, as it is refused once the workspace was RUNNING, and so is what provisioning does not rest on.
+    fn again(want: &WorkspaceState, seen: &Observed<Self>) -> Vec<&'static str> {
+        if seen.about.state.as_deref() != Some("FAILED") {
+            return vec![];
+        }
+        let fields = [
+            ("aws_region", &want.aws_region),
+            ("credentials_id", &want.credentials_id),
+            ("storage_configuration_id", &want.storage_configuration_id),
+            ("network_id", &want.network_id),
+            ("private_access_settings_id", &want.private_access_settings_id),
+            ("managed_services_customer_managed_key_id", &want.managed_services_customer_managed_key_id),
+        ];
+        fields.into_iter().filter(|(_, value)| value.is_some()).map(|(field, _)| field).collect()
     }
 
     async fn delete(api: &Writer, id: &WorkspaceId) -> ApiResult<()> {

@@ -318,6 +318,8 @@ async fn alerts_tell_what_is_so() {
     stage.apply("IpAccessList", "sleeping", spec("sleeping", json!({"suspend": true}))).await;
     let observe = json!({"managementPolicy": "Observe", "adoptionPolicy": "IfExists"});
     stage.apply("IpAccessList", "observed", spec("other", observe)).await;
+    // It is not there, and nobody is to create it: no failure, and nobody to wake.
+    stage.apply("IpAccessList", "planned", spec("planned", json!({"managementPolicy": "Observe"}))).await;
     let lists = |condition, told: &Scrape| {
         told.sum("resources", &[("kind", "IpAccessList"), ("condition", condition), ("status", "True")])
     };

@@ -18,6 +18,7 @@ mod leadership;
 mod lifecycle;
 mod lifetime;
 mod metrics;
+mod observe;
 mod permission_assignment;
 mod protocol;
 mod provisioning;

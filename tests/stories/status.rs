@@ -393,7 +393,10 @@ async fn the_status_tells_what_is_in_force_and_no_secret() {
     let account = &story.account.account_id;
     assert_eq!(status["externalId"], made["list_id"]);
     let mut external = status["external"].clone();
-    assert!(external.as_object_mut().unwrap().remove("createdAt").is_some_and(|time| time.is_string()), "{status}");
+    assert!(
+        external.as_object_mut().unwrap().remove("createdAt").is_some_and(|time| time.is_string()),
+        "{status}"
+    );
     assert_eq!(
         external,
         json!({"accountId": account, "id": made["list_id"], "adopted": false, "name": "BLOCK/office"})
@@ -542,6 +545,16 @@ async fn kubectl_shows_what_matters_in_columns() {
     assert!(wide[1].ends_with(&format!(" {AUTH} Managed Retain")), "{wide:?}");
     let everywhere = get(&["databricks", "--all-namespaces"]).await;
     assert!(everywhere.contains(&format!("NAMESPACE {header}")), "{everywhere:?}");
+
+    // What is Ready and differs all the same says so, though Ready is the only condition with these columns.
+    story.account.clear_faults();
+    let id = &ids[0];
+    story.patch(KIND, "office", json!({"spec": {"managementPolicy": "Observe"}})).await;
+    story.account.edit("ip-access-lists", id, json!({"enabled": false})).unwrap();
+    story.wait_condition(KIND, "office", "Ready", "True", "DriftDetected").await;
+    let observed = get(&["dbip", "office", "-o", "wide"]).await.remove(1);
+    assert!(observed.starts_with(&format!("office True False {id} DriftDetected ")), "{observed}");
+    assert!(observed.ends_with(&format!(" {AUTH} Observe Delete differs in enabled")), "{observed}");
 
     let text = story.kubectl(&["explain", "ipaccesslist.spec.listType"]).await.unwrap();
     assert!(text.contains("only the addresses of the ALLOW lists have access"), "{text}");

@@ -116,6 +116,7 @@ async fn connect(
                 id: spec.account_id.clone(),
                 name: None,
                 adopted: false,
+                observed: false,
                 created_at: None,
             });
             Ok(auths.throttled(who).map_or(Outcome::Rest, Outcome::Limited))
