@@ -332,7 +332,7 @@ async fn what_is_deleted_is_gone_and_may_be_deleted_again() {
         }
         assert!(bench.list().await.iter().all(|row| row.id != made.id), "{kind}: gone, and still listed");
         match driver.delete(&bench.api, &made.id).await {
-            Ok(()) | Err(Error::Terminal { reason: Reason::ExternalResourceMissing, .. }) => {}
+            Ok(()) | Err(Error::Rejected { reason: Reason::ExternalResourceMissing, .. }) => {}
             Err(error) => panic!("{kind}: deleting what is gone: {error:?}"),
         }
     }
@@ -352,8 +352,7 @@ async fn what_may_not_be_read_is_not_taken_for_gone() {
             (404, "ENDPOINT_NOT_FOUND", Reason::NotSupported),
             (404, "FEATURE_DISABLED", Reason::NotSupported),
         ] {
-            let is_told =
-                |error: &Error| matches!(error, Error::Terminal { reason, .. } if *reason == expected);
+            let is_told = |error: &Error| error.is_rejected(expected);
             bench.simulator.fault(Fault {
                 method: Some("GET".into()),
                 path: "*".into(),

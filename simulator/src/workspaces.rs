@@ -3,7 +3,8 @@
 //! What time does to a workspace is in `lifecycle`. Documented: fields, states, which field may change in which
 //! state. Observed by others: a workspace being provisioned cannot be deleted; its creator becomes its admin.
 //! Assumed: codes of refusals where not marked otherwise; that a masked-out field of a PATCH is left alone (AWS is
-//! reported to ignore the mask); that a repeated DELETE is accepted.
+//! reported to ignore the mask); that a repeated DELETE is accepted; that a FAILED workspace is provisioned again by a PATCH with
+//! the values that it has.
 
 mod lifecycle;
 

@@ -53,15 +53,23 @@ impl Work<'_> {
             self.may_touch(known, seen)?;
             let changes = self.changes(known, look)?;
             self.keep_time(seen, &changes)?;
-            let ours =
-                !matches!(step, Step::Refuse { reason: Reason::AlreadyExists | Reason::ApiRefused, .. });
+            // What is only observed is looked at whatever it looks like. That alone does not make it ours.
+            let observing = self.management.policy() == ManagementPolicy::Observe;
+            let ours = if observing {
+                self.recognised(known, seen)?
+            } else {
+                !matches!(step, Step::Refuse { reason: Reason::AlreadyExists | Reason::ApiRefused, .. })
+            };
             let unbound = self.subject.status_mut()?.external.is_none();
-            let bind = (bound && ours && unbound).then(|| self.restored(known, seen)).transpose()?;
+            let bind =
+                (bound && (ours || observing) && unbound).then(|| self.restored(known, seen)).transpose()?;
             let corrected = matches!(step, Step::Update(_));
             self.show(known, seen, if corrected { &[] } else { &changes }, bind, ours)?;
         }
-        if let Step::Plan { reason, .. } = step {
-            self.show_plan(known, reason == Reason::WouldBeCreated)?;
+        match step {
+            Step::Plan { reason, .. } => self.show_plan(known, reason == Reason::WouldBeCreated)?,
+            _ if look.seen().is_none() => self.subject.status_mut()?.drift.clear(),
+            _ => {}
         }
         Ok(match step {
             Step::Wait { reason, message } => {
@@ -124,6 +132,11 @@ impl Work<'_> {
         let marked = seen.about.owner.as_ref() == Some(&self.marker()) || self.created_here();
         let created_at = self.subject.status_mut()?.intent.as_ref().map(|intent| intent.time.clone());
         let adopted = created_at.is_none() && !marked;
+        if self.management.policy() == ManagementPolicy::Observe {
+            // Who only observes takes nothing over, and a record proves nothing by itself.
+            let observed = adopted || !self.recognised(known, seen)?;
+            return Ok(External { created_at, observed, ..self.external(known, seen, adopted) });
+        }
         if adopted {
             self.counts().wrote(Write::Adopt);
             let text = format!(
@@ -293,9 +306,7 @@ impl Work<'_> {
         self.remember(|m| m.sent = Some(tokio::time::Instant::now()));
         let differs = self.changes(known, &look)?.iter().any(|c| c.when == When::Now);
         let tried_again = matches!(seen.about.phase, Phase::Failed(_)) && !differs;
-        let updated = self.send_update(known, &seen, &want, &now).await;
-        self.subject.postponed = tried_again && matches!(updated, Err(Error::Transient { .. }));
-        let told = match updated {
+        let told = match self.send_update(known, &seen, &want, &now).await {
             // It went away, or a replica lags: looking again will tell.
             Err(Error::Rejected { reason: Reason::ExternalResourceMissing, message, .. }) => {
                 return Err(Error::Conflict(message));

@@ -45,11 +45,15 @@ use super::status::{ConditionType, Intent};
 use super::wake::{Wake, Who};
 use crate::databricks;
 
-/// What the outside of an object shows to those who depend on it.
+/// What the outside of an object shows to those who depend on it. Any change of it wakes them.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Face {
     /// Whether the object in the account can be used, whatever becomes of its spec; none while it is not known to be there.
     pub usable: Option<bool>,
+    /// Ready for its current generation or an earlier one.
+    pub ready: bool,
+    /// Suspended.
+    pub suspended: bool,
     /// Its id in the account.
     pub id: Option<String>,
     /// Being deleted.
@@ -71,6 +75,8 @@ pub fn face(object: &DynamicObject) -> Face {
     let seen = status["usable"].as_bool().filter(|_| !suspended);
     Face {
         usable: seen.or((ready || suspended).then_some(true)),
+        ready,
+        suspended,
         id: status["external"]["id"].as_str().map(str::to_owned),
         leaving: object.metadata.deletion_timestamp.is_some(),
     }

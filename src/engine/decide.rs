@@ -266,8 +266,8 @@ fn unseen(view: &View<'_>, settled: bool) -> Step {
             format!("the account has no such object: it would be created; {create}"),
         ),
         Record::Bound | Record::Observed if view.asked || required || view.data_bearing => missing(
-            "the object is gone from the account, and would not be created again by itself: delete this object, or let it \
-             wait until the object is there again",
+            "the object is gone from the account, and would not be created again by itself: to have a new one, delete this \
+             object and apply it again without spec.externalId and spec.adoptionPolicy: Required",
         ),
         Record::Bound | Record::Observed => plan(
             Reason::WouldBeCreated,
@@ -354,10 +354,11 @@ fn stranger(view: &View<'_>, seen: &Seen, marked: bool) -> Step {
 
 fn ours(view: &View<'_>, seen: &Seen, changes: &[Change]) -> Step {
     match &seen.about.phase {
-        Phase::Pending(why) if view.operation == Running::Overdue => refuse(
-            Reason::ProvisioningFailed,
-            format!("Databricks has not finished in time ({why}): wait for it, or {}", start_over(view)),
-        ),
+        Phase::Pending(why) if view.operation == Running::Overdue => {
+            let otherwise = if view.observe { String::new() } else { format!(", or {}", start_over(view)) };
+            let text = format!("Databricks has not finished in time ({why}): wait for it{otherwise}");
+            refuse(Reason::ProvisioningFailed, text)
+        }
         Phase::Pending(why) => wait(Reason::Provisioning, why.clone()),
         Phase::Leaving(why) => wait(Reason::Deleting, format!("it is being deleted outside: {why}")),
         Phase::Failed(why) if view.observe || !changes.iter().any(|c| c.when == When::Now) => {

@@ -162,15 +162,14 @@ impl Work<'_> {
                 let status = self.subject.status_mut()?;
                 let name = Some(intent.name.clone());
                 let created_at = Some(intent.time.clone());
-                let external = External {
+                status.external = Some(External {
                     account_id,
                     id: id.clone(),
                     name,
                     adopted: false,
                     observed: false,
                     created_at,
-                };
-                status.external = Some(external);
+                });
                 status.external_id = Some(id.clone());
                 status.intent = None;
                 self.counts().wrote(Write::Create);
@@ -267,7 +266,7 @@ impl Work<'_> {
     /// Whether what a record points to is what we manage. A record is input that users can edit, so it is no proof by itself:
     /// the mark has to be ours, or the natural name has to be the one that is wanted, or the one we last saw it under. The
     /// mark of somebody else excludes it, unless it was taken over by a user's word and ours is still to be put on.
-    fn recognised(&self, known: &Known, seen: &Seen) -> Result<bool> {
+    pub fn recognised(&self, known: &Known, seen: &Seen) -> Result<bool> {
         let traits = self.driver.traits();
         if traits.ownership == Ownership::Marker
             && let Some(owner) = &seen.about.owner

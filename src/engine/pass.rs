@@ -158,8 +158,6 @@ pub struct Subject {
     pub released: bool,
     /// A change was accepted in this pass.
     pub sent: bool,
-    /// What a request for a pass asked for could not be sent: the request stays open.
-    pub postponed: bool,
     /// Annotations repeat its record.
     pub annotated: bool,
     /// Its status was written in this pass.
@@ -201,7 +199,6 @@ impl Subject {
             resolved: kind == super::auth::KIND,
             released: false,
             sent: false,
-            postponed: false,
             annotated: kind != super::auth::KIND,
             written: false,
             must_record: false,
@@ -238,7 +235,7 @@ impl Subject {
     pub async fn write_metadata(&mut self, engine: &Engine, finalizer: bool) -> Result<bool> {
         let external = self.status.as_ref().ok().and_then(|status| status.external.as_ref());
         // What is only observed is not ours, whatever becomes of the status.
-        let ours = external.filter(|e| !e.observed && self.annotated && !self.deleting());
+        let ours = external.filter(|external| self.annotated && !self.deleting() && !external.observed);
         let copy = ours.map(|external| RecordCopy {
             id: external.id.clone(),
             created_by: (!external.adopted).then(|| engine.mark(&self.who)),
@@ -328,8 +325,12 @@ impl Subject {
         let mut conclusion = conclude(status, &outcome, &pass, &engine.settings.pace);
         super::log::outcome(&outcome, conclusion.status.conditions != before);
         // A pass that was cut off before it did anything has not handled a request.
-        let cut_off =
-            self.postponed || matches!(outcome, Outcome::Failed(Error::Conflict(_) | Error::Fenced));
+        let cut_off = match &outcome {
+            Outcome::Failed(Error::Conflict(_) | Error::Fenced) => true,
+            // What failed is tried again on request: an outage must not use that up.
+            Outcome::Failed(Error::Transient { .. }) => conclusion.status.usable == Some(false),
+            _ => false,
+        };
         if let Some(token) = self.object.annotations().get(RECONCILE_REQUESTED).filter(|_| !cut_off) {
             conclusion.status.last_handled_reconcile_at = Some(token.clone());
         }

@@ -235,9 +235,9 @@ impl Work<'_> {
         }
     }
 
-    /// Whether the object in the account was there before this one, as far as a record tells: then it stays by default. What
-    /// was only observed until now may still be created.
+    /// Whether the object in the account was there before this one, as far as a record tells: then it stays by default.
     pub fn adopted(&self) -> bool {
+        // What was only observed until now may still be created.
         let observing = self.management.policy() == ManagementPolicy::Observe;
         let external = self.subject.status.as_ref().ok().and_then(|status| status.external.as_ref());
         let external = external.filter(|external| observing || !external.observed);

@@ -106,12 +106,12 @@ pub struct External {
     /// True where the object was there before and was taken over.
     #[serde(default)]
     pub adopted: bool,
-    /// When the operator created it; absent where it was taken over. Reads of the account may not show it for a while after that.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub created_at: Option<Time>,
     /// True where it was only ever observed. To manage it, it has to be adopted first.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub observed: bool,
+    /// When the operator created it; absent where it was taken over. Reads of the account may not show it for a while after that.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub created_at: Option<Time>,
 }
 
 /// Policies with defaults applied.

@@ -474,7 +474,7 @@ async fn an_id_that_a_name_no_longer_stands_for_is_forgotten() {
     let new = story.account.insert("Groups", json!({"displayName": "data-eng"})).unwrap()["id"].clone();
 
     story.apply(&assignment(&story, "after", second, team, &["USER"])).await;
-    story.wait_condition(ASSIGNMENT, "after", "Stalled", "True", "ExternalResourceMissing").await;
+    story.wait_condition(ASSIGNMENT, "after", "Stalled", "True", "ReferenceNotFound").await;
     story.pass(ASSIGNMENT, "after").await;
     let ready = story.wait_ready(ASSIGNMENT, "after").await;
     assert_eq!(ready["status"]["externalId"], format!("{second}/{}", new.as_str().unwrap()));

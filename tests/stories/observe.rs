@@ -227,3 +227,28 @@ async fn what_would_not_be_created_is_said_and_stalls_nothing() {
     assert_eq!(story.account.writes().len(), 0, "{:?}", story.account.writes());
     story.end().await;
 }
+
+/// Covers LC-18, LC-16. Annotations that name somebody else's list, and claim that it was created here, are believed no more by
+/// way of a look: managed after that, it is left alone, and deleted, it stays.
+#[tokio::test]
+async fn a_forged_record_gains_nothing_by_observing() {
+    let story = Story::start("observe-forged").await;
+    let theirs = made_by_hand(&story, "theirs");
+    let before = story.account.objects("ip-access-lists");
+    let mut forged = observed(&story, "mine");
+    forged["metadata"]["annotations"] = json!({
+        "databricks-operator.io/external-id": theirs,
+        "databricks-operator.io/created-by": "default/observe-forged/mine",
+    });
+    forged["spec"]["deletionPolicy"] = json!("Delete");
+    story.apply(&forged).await;
+    story.wait_ready(LIST, "mine").await;
+    story.pass(LIST, "mine").await;
+    story.patch(LIST, "mine", json!({"spec": {"managementPolicy": "Managed"}})).await;
+    story.wait_condition(LIST, "mine", "Stalled", "True", "AlreadyExists").await;
+    story.delete(LIST, "mine").await;
+    story.wait_gone(LIST, "mine").await;
+    assert_eq!(story.account.objects("ip-access-lists"), before);
+    assert_eq!(story.account.writes().len(), 0, "{:?}", story.account.writes());
+    story.end().await;
+}

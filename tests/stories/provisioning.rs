@@ -230,14 +230,16 @@ async fn a_failed_workspace_is_tried_again_when_somebody_asks() {
     story.wait(KIND, "analytics", "it is still failed", still).await;
     assert_eq!(writes(&story), ["POST", "PATCH"], "a request is carried out once");
 
-    let outage = Fault {
-        method: Some("PATCH".into()),
-        path: "*/workspaces/*".into(),
-        status: Some(503),
-        times: Some(2),
-        ..Fault::default()
-    };
-    story.account.fault(outage);
+    for method in ["GET", "PATCH"] {
+        let outage = Fault {
+            method: Some(method.into()),
+            path: "*/workspaces*".into(),
+            status: Some(503),
+            times: Some(3),
+            ..Fault::default()
+        };
+        story.account.fault(outage);
+    }
     story.pass(KIND, "analytics").await;
     story.wait_ready(KIND, "analytics").await;
     let sent = story.account.writes().pop().unwrap();

@@ -392,8 +392,13 @@ async fn the_status_tells_what_is_in_force_and_no_secret() {
     let made = story.account.objects("ip-access-lists").remove(0);
     let account = &story.account.account_id;
     assert_eq!(status["externalId"], made["list_id"]);
+    let mut external = status["external"].clone();
+    assert!(
+        external.as_object_mut().unwrap().remove("createdAt").is_some_and(|time| time.is_string()),
+        "{status}"
+    );
     assert_eq!(
-        status["external"],
+        external,
         json!({"accountId": account, "id": made["list_id"], "adopted": false, "name": "BLOCK/office"})
     );
     assert_eq!(status["state"], "ENABLED");
@@ -549,7 +554,7 @@ async fn kubectl_shows_what_matters_in_columns() {
     story.wait_condition(KIND, "office", "Ready", "True", "DriftDetected").await;
     let observed = get(&["dbip", "office", "-o", "wide"]).await.remove(1);
     assert!(observed.starts_with(&format!("office True False {id} DriftDetected ")), "{observed}");
-    assert!(observed.ends_with(&format!(" {AUTH} Observe differs in enabled")), "{observed}");
+    assert!(observed.ends_with(&format!(" {AUTH} Observe Delete differs in enabled")), "{observed}");
 
     let text = story.kubectl(&["explain", "ipaccesslist.spec.listType"]).await.unwrap();
     assert!(text.contains("only the addresses of the ALLOW lists have access"), "{text}");

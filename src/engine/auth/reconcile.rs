@@ -116,8 +116,8 @@ async fn connect(
                 id: spec.account_id.clone(),
                 name: None,
                 adopted: false,
-                created_at: None,
                 observed: false,
+                created_at: None,
             });
             Ok(auths.throttled(who).map_or(Outcome::Rest, Outcome::Limited))
         }
