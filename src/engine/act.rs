@@ -26,6 +26,7 @@ use super::observe::Look;
 use super::pass::Memory;
 use super::reason::EventReason;
 use super::reconcile::{Known, Work};
+use super::refusals::NEW_REFERENCE;
 use super::resource::{Change, Phase, When};
 use super::spec::ManagementPolicy;
 use super::status::{ConditionType, External, Intent, Operation, Reason, seconds};
@@ -229,11 +230,10 @@ impl Work<'_> {
             Err(error @ Error::Unknown { .. }) => return Err(error),
             Err(error) => {
                 self.subject.status_mut()?.intent = None;
-                if error.is_rejected(Reason::ExternalResourceMissing) {
-                    // What it refers to does not exist. A principal that was created again has another id.
+                if error.is_rejected(Reason::ReferenceNotFound) {
+                    // A principal that was created again has another id.
                     known.admission.session.forget_principals();
-                    let text = format!("{error}; correct what the spec refers to, or wait if that is new");
-                    return Err(Error::rejected(Reason::ReferenceNotFound, text));
+                    return Err(self.about_references(&error));
                 }
                 if error.is_rejected(Reason::AlreadyExists) {
                     self.name_taken(known, None, &want)?;
@@ -261,6 +261,19 @@ impl Work<'_> {
         self.made = Some((known.writer.clone(), seen.id.clone()));
         self.subject.note(false, EventReason::Created, format!("made the object {} in the account", seen.id));
         self.told(known, seen)
+    }
+
+    /// What another object, or a name, was found to stand for does exist: that the account does not know it everywhere yet is
+    /// waited for. An id that a user wrote may be wrong, unless it was right before.
+    fn about_references(&self, error: &Error) -> Error {
+        let mut text = error.to_string();
+        let needs = self.driver.needs(&self.subject.spec()).unwrap_or_default();
+        let found = needs.iter().any(|need| text.contains(&format!("spec.{}", need.field)));
+        if self.record() == Record::Bound {
+            text += ", or delete this object if that was deleted in the account";
+        }
+        let error = Error::rejected(Reason::ReferenceNotFound, text);
+        if found { error.patient(NEW_REFERENCE) } else { error }
     }
 
     /// Before something lost is written again under a name: the name must still mean the same principal. A group that was

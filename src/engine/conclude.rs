@@ -251,7 +251,9 @@ fn failed(status: &AnyStatus, error: &Error, pass: &Pass) -> Option<Vec<Verdict>
         Error::Conflict(_) if status.conditions.is_empty() => Some(begun()),
         Error::Conflict(message) => transient(status, Reason::Retrying, message, pass),
         Error::Terminal { .. } | Error::Rejected { .. } if pass.deleting => Some(blocked(Reason::ApiRefused)),
-        Error::Waiting { reason, .. } if pass.deleting && about_credentials(*reason) => {
+        Error::Waiting { reason, .. } | Error::Transient { reason, .. }
+            if pass.deleting && about_credentials(*reason) =>
+        {
             Some(blocked(Reason::CredentialsUnavailable))
         }
         Error::Waiting { .. } if pass.deleting => Some(blocked(Reason::ApiRefused)),
@@ -313,6 +315,7 @@ fn about_credentials(reason: Reason) -> bool {
     matches!(
         reason,
         Reason::CredentialsInvalid
+            | Reason::AddressBlocked
             | Reason::CredentialsUnavailable
             | Reason::ReferenceNotFound
             | Reason::ReferenceNotReady
@@ -449,10 +452,11 @@ fn transitions(before: &AnyStatus, after: &AnyStatus) -> Vec<Note> {
         s.condition(kind).filter(|c| c.status == "False").map(|c| (c.reason.clone(), c.message.clone()))
     };
     use EventReason::{
-        CredentialsInvalid, DriftDetected, ExternalResourceMissing, RateLimited, ReferenceNotPermitted,
+        AddressBlocked, CredentialsInvalid, DriftDetected, ExternalResourceMissing, RateLimited,
+        ReferenceNotPermitted,
     };
     for (kind, reasons) in [
-        (ReferencesResolved, &[ReferenceNotPermitted, CredentialsInvalid][..]),
+        (ReferencesResolved, &[ReferenceNotPermitted, CredentialsInvalid, AddressBlocked][..]),
         (Synced, &[DriftDetected, ExternalResourceMissing, RateLimited][..]),
     ] {
         let Some((reason, message)) = failing(after, kind) else { continue };

@@ -31,3 +31,4 @@ mod restored;
 mod signals;
 mod status;
 mod support;
+mod tokens;

@@ -7,13 +7,14 @@ use kube::core::DynamicObject;
 use kube::runtime::controller::Action;
 use serde_json::{Value, json};
 
+use super::session::Session;
 use super::spec::{AuthStatus, DatabricksAuthSpec, Dependents};
 use super::{Auths, KIND};
 use crate::engine::cluster::FINALIZER;
 use crate::engine::conclude::{AnyStatus, Outcome};
 use crate::engine::error::{Error, Result};
 use crate::engine::pass::{Ended, Engine, Subject};
-use crate::engine::status::{External, Reason};
+use crate::engine::status::{ConditionType, External, Reason};
 use crate::engine::wake::Who;
 
 /// One pass.
@@ -27,11 +28,16 @@ pub async fn reconcile(object: Arc<DynamicObject>, engine: Arc<Engine>) -> Actio
     if let Err(error) = &outcome {
         engine.auths.give_up(&subject.who, &subject.spec(), error);
     }
-    let well = matches!(outcome, Ok(Outcome::Rest | Outcome::Suspended));
+    let (well, who) = (matches!(outcome, Ok(Outcome::Rest | Outcome::Suspended)), subject.who.clone());
     let ended = subject.conclude(&engine, outcome, Reason::Authenticated).await;
     match ended {
         // Many depend on it: what is wrong with it is looked at again soon.
-        Ended::Again(Some(after)) if !well => Action::requeue(after.min(engine.settings.pace.poll_max)),
+        Ended::Again(Some(after)) if !well => {
+            let pace = &engine.settings.pace;
+            // Where the account turns the operator away: that it no longer does is noticed after half as long again.
+            let doubted = engine.auths.doubted_for(&who).map(|long| (long / 2).max(pace.backoff_min));
+            Action::requeue(after.min(doubted.unwrap_or(after)).min(pace.poll_max))
+        }
         ended => ended.action(),
     }
 }
@@ -105,8 +111,12 @@ async fn connect(
         return Ok(Outcome::Suspended);
     }
     let connected = auths.connect(&subject.object, spec, who).await;
-    let outcome = match &connected {
-        Ok(session) => {
+    let proven = match &connected {
+        Ok(session) => prove(engine, subject, session).await,
+        Err(error) => Err(error.clone()),
+    };
+    let outcome = match (&connected, proven) {
+        (Ok(session), Ok(())) => {
             let facts = AuthStatus { host: Some(session.client.host().as_str().into()), dependents: None };
             let status = subject.status_mut()?;
             set_facts(status, &facts);
@@ -121,7 +131,8 @@ async fn connect(
             });
             Ok(auths.throttled(who).map_or(Outcome::Rest, Outcome::Limited))
         }
-        Err(error) => Err(error.clone()),
+        (_, Err(error)) => Err(error),
+        (Err(error), _) => Err(error.clone()),
     };
     // An endpoint that cannot be reached for a moment does not take a working session away.
     let passing = matches!(&connected, Err(Error::Transient { .. } | Error::Conflict(_)));
@@ -129,6 +140,20 @@ async fn connect(
         auths.store(who, spec, connected);
     }
     outcome
+}
+
+/// A token alone proves little: before a DatabricksAuth becomes Ready, and where a call was turned away, the account is asked
+/// whether it lets calls in. Its users are told of the answer if it is another than before.
+async fn prove(engine: &Engine, subject: &mut Subject, session: &Session) -> Result<()> {
+    if session.doubted_for().is_none() && subject.status_mut()?.is_true(ConditionType::Ready) {
+        return Ok(());
+    }
+    let before = session.refusal();
+    let proven = session.prove().await;
+    if session.refusal() != before {
+        engine.wake.wake_dependents(&subject.who);
+    }
+    proven.map_err(super::auth_error)
 }
 
 fn set_facts(status: &mut AnyStatus, facts: &AuthStatus) {
