@@ -95,6 +95,7 @@ async fn lists_of_an_account_that_is_late_and_guarded() {
 
     story.account.advance_ms(LATE_MS);
     story.wait_condition(LIST, "office", "Ready", "False", "Provisioning").await;
+    story.pass(LIST, "branch").await;
     let known = story.wait_condition(LIST, "branch", "Stalled", "True", "AlreadyExists").await;
     assert!(message(&known, "Stalled").contains(theirs["list_id"].as_str().unwrap()), "{known}");
     story.account.advance_ms(LATE_MS);
