@@ -49,6 +49,10 @@ const PROMISES: &[(&str, &str)] = &[
     ("HA-04", "a start with thousands of objects writes nothing, and serves users at once"),
     ("HA-05", "operators that divide the objects among them never share one"),
     ("HA-07", "an API server that restarts or forgets the past is recovered from, and nothing is missed"),
+    (
+        "HA-08",
+        "operators of two clusters never share an object in the account, unless one is given the other's name",
+    ),
     ("LC-01", "one object in the account for each Kubernetes object, whatever crashes"),
     ("LC-02", "of two Kubernetes objects that mean one object, one manages it and the other says so"),
     ("LC-03", "what is in the account already is left alone, unless the spec says otherwise"),

@@ -287,7 +287,12 @@ impl Work<'_> {
     /// Hop 8.
     fn step(&mut self, known: &Known, look: &Look) -> Result<Step> {
         let changes = self.changes(known, look)?;
-        let step = decide(&self.view(look, &changes)?);
+        let mut step = decide(&self.view(look, &changes)?);
+        if let Step::Refuse { reason: Reason::AlreadyExists | Reason::ApiRefused, message } = &mut step
+            && let Some(advice) = look.seen().and_then(|seen| self.marked_elsewhere(seen))
+        {
+            *message = format!("{message}; {advice}");
+        }
         Ok(step)
     }
 

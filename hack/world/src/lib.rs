@@ -19,7 +19,7 @@ use std::time::Duration;
 
 pub use cluster::{Cluster, fresh_dir};
 pub use controlplane::{ControlPlane, Release, Tool, argo_cd_source};
-pub use operator::{Operator, fast};
+pub use operator::{INSTALLATION, Operator, fast};
 pub use process::Process;
 pub use simulator::{self, Simulator};
 use tokio::time::{Instant, sleep};

@@ -15,6 +15,9 @@ use crate::{Cluster, Error, Process, Result, blocking, eventually};
 const READY_WITHIN: Duration = Duration::from_secs(20);
 const END_WITHIN: Duration = Duration::from_secs(40);
 
+/// The name of the installation in stories. Without it an operator reads the UID of its cluster's `kube-system`.
+pub const INSTALLATION: &str = "default";
+
 /// The flags with which what takes minutes in a real account takes a moment in the simulated one. `instead` names flags
 /// (without `--`) with another value. The rechecks of what waits for a wake-up keep their minutes: with shorter ones no
 /// story would notice that a wake-up is missing.
@@ -30,6 +33,7 @@ pub fn fast(instead: &[(&str, &str)]) -> Vec<String> {
         ("operation-timeout", "30s"),
         ("requests-per-second", "200"),
         ("burst", "400"),
+        ("installation", INSTALLATION),
         ("leader-elect", "false"),
         ("log-format", "text"),
         ("log", "info,databricks_operator=debug,kube_runtime=error,kube_client=warn"),
