@@ -160,6 +160,17 @@ impl Operator {
         self.process.id()
     }
 
+    /// How it ended; none while it runs.
+    pub fn ended(&mut self) -> Option<ExitStatus> {
+        self.process.try_wait().ok().flatten()
+    }
+
+    /// Whether it says that it is ready.
+    pub async fn answers(&self) -> bool {
+        let health = self.health;
+        blocking(move || get(health, "/readyz")).await.is_ok()
+    }
+
     /// What it has logged so far.
     pub fn text(&self) -> String {
         fs::read_to_string(&self.log).unwrap_or_else(|e| format!("{}: {e}", self.log.display()))
