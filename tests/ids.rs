@@ -118,6 +118,14 @@ const PROMISES: &[(&str, &str)] = &[
     ("UX-05", "`helm upgrade` changes the CRDs, `helm rollback` too, `helm uninstall` keeps them"),
     ("UX-06", "each reason of a condition or an event is documented, with a cause and a remedy"),
     ("UX-07", "five commands lead from a cluster to the first Ready object, with kubectl and with Helm"),
+    (
+        "UX-09",
+        "a runbook's commands show what they are for, and who follows it to the letter gets what it promises",
+    ),
+    (
+        "UX-08",
+        "what `make up` starts has an account of its own, starts again what ends in it, and can be used as it says",
+    ),
 ];
 
 /// What may be shown by a test, and is in the table if it is.
