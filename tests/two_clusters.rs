@@ -104,8 +104,8 @@ async fn a_second_cluster_takes_nothing_from_the_first_until_it_is_given_its_nam
     let operator = first.operator(None).await;
     first.apply(&manifests(&account)).await;
     let id = first.reason("Available").await["status"]["externalId"].clone();
-    let mark = json!(format!("{}/default/analytics", first.uid));
-    assert_eq!(marks(&account), [mark.clone()]);
+    let marked = [json!(format!("{}/default/analytics", first.uid))];
+    assert_eq!(marks(&account), marked);
     // The name is shown: in the log, and in the status.
     let line = operator.text().lines().find(|line| line.contains("the operator starts")).map(str::to_owned);
     assert!(line.as_ref().is_some_and(|line| line.contains(&first.uid)), "{line:?}");
@@ -122,7 +122,7 @@ async fn a_second_cluster_takes_nothing_from_the_first_until_it_is_given_its_nam
     second.apply(&manifests(&account)).await;
     second.reason("AlreadyExists").await;
     assert_eq!(writes(&account), [""; 0]);
-    assert_eq!(marks(&account), [mark.clone()]);
+    assert_eq!(marks(&account), marked);
     first.reason("Available").await;
 
     // The first cluster is lost.
