@@ -50,6 +50,10 @@ const PROMISES: &[(&str, &str)] = &[
     ("HA-04", "a start with thousands of objects writes nothing, and serves users at once"),
     ("HA-05", "operators that divide the objects among them never share one"),
     ("HA-07", "an API server that restarts or forgets the past is recovered from, and nothing is missed"),
+    (
+        "HA-08",
+        "operators of two clusters never share an object in the account, unless one is given the other's name",
+    ),
     ("LC-01", "one object in the account for each Kubernetes object, whatever crashes"),
     ("LC-02", "of two Kubernetes objects that mean one object, one manages it and the other says so"),
     ("LC-03", "what is in the account already is left alone, unless the spec says otherwise"),
@@ -144,6 +148,14 @@ const PROMISES: &[(&str, &str)] = &[
     ("UX-05", "`helm upgrade` changes the CRDs, `helm rollback` too, `helm uninstall` keeps them"),
     ("UX-06", "each reason of a condition or an event is documented, with a cause and a remedy"),
     ("UX-07", "five commands lead from a cluster to the first Ready object, with kubectl and with Helm"),
+    (
+        "UX-09",
+        "a runbook's commands show what they are for, and who follows it to the letter gets what it promises",
+    ),
+    (
+        "UX-08",
+        "what `make up` starts has an account of its own, starts again what ends in it, and can be used as it says",
+    ),
 ];
 
 /// What may be shown by a test, and is in the table if it is.

@@ -342,7 +342,12 @@ impl Work<'_> {
     fn step(&mut self, known: &Known, look: &Look) -> Result<Step> {
         self.note_usable(look)?;
         let changes = self.changes(known, look)?;
-        let step = decide(&self.view(known, look, &changes)?);
+        let mut step = decide(&self.view(known, look, &changes)?);
+        if let Step::Refuse { reason: Reason::AlreadyExists | Reason::ApiRefused, message } = &mut step
+            && let Some(advice) = look.seen().and_then(|seen| self.marked_elsewhere(seen))
+        {
+            *message = format!("{message}; {advice}");
+        }
         Ok(step)
     }
 

@@ -118,7 +118,11 @@ async fn connect(
     };
     let outcome = match proven {
         Ok(session) => {
-            let facts = AuthStatus { host: Some(session.client.host().as_str().into()), dependents: None };
+            let facts = AuthStatus {
+                host: Some(session.client.host().as_str().into()),
+                installation: Some(engine.settings.installation.clone()),
+                dependents: None,
+            };
             let status = subject.status_mut()?;
             set_facts(status, &facts);
             status.external_id = Some(spec.account_id.clone());
