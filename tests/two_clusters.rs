@@ -56,6 +56,13 @@ impl Site {
         seen.await.unwrap()
     }
 
+    /// Waits until the workspace is refused with the advice to start the operator under this name.
+    async fn names(&self, installation: &str) {
+        let refused = ready(&self.reason("AlreadyExists").await);
+        let message = refused["message"].as_str().unwrap();
+        assert!(message.contains(&format!("--installation={installation} ")), "{message}");
+    }
+
     async fn delete(&self) {
         self.cluster.kubectl(&["delete", "workspace", "analytics", "--timeout=60s"], "").await.unwrap();
     }
@@ -115,15 +122,22 @@ async fn a_second_cluster_takes_nothing_from_the_first_until_it_is_given_its_nam
     account.clear_journal();
     let other = second.operator(None).await;
     second.apply(&manifests(&account)).await;
-    let refused = ready(&second.reason("AlreadyExists").await);
-    let message = refused["message"].as_str().unwrap();
-    assert!(message.contains(&format!("--installation={}", first.uid)), "{message}");
+    second.names(&first.uid).await;
     second.delete().await;
     second.apply(&manifests(&account)).await;
     second.reason("AlreadyExists").await;
     assert_eq!(writes(&account), [""; 0]);
     assert_eq!(marks(&account), marked);
     first.reason("Available").await;
+
+    // An operator that has forgotten its name, as after an upgrade from one with another default, leaves alone what it made.
+    assert!(operator.terminate().await.unwrap().success());
+    let operator = first.operator(Some("renamed")).await;
+    first.names(&first.uid).await;
+    assert!(operator.terminate().await.unwrap().success());
+    let operator = first.operator(Some(&first.uid)).await;
+    first.reason("Available").await;
+    assert_eq!(writes(&account), [""; 0]);
 
     // The first cluster is lost.
     operator.kill().unwrap();
