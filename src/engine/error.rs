@@ -309,6 +309,47 @@ fn class_of_status(status: u16, message: &str) -> Option<Error> {
 mod tests {
     use super::*;
 
+    fn of(status: u16, code: &str, message: &str) -> databricks::Error {
+        let (call, message) = ("POST /x".into(), message.into());
+        let code = Some(code.to_owned()).filter(|code| !code.is_empty());
+        databricks::Error::Api { call, status, code, message, retry_after: None, request_id: None }
+    }
+
+    #[test]
+    fn what_exists_already_says_so_whatever_its_code() {
+        for (status, code) in
+            [(400, "INVALID_PARAMETER_VALUE"), (409, ""), (409, "RESOURCE_CONFLICT"), (400, "400")]
+        {
+            let error = Error::from(of(status, code, "A list of this name Already Exists"));
+            assert!(error.is_rejected(Reason::AlreadyExists), "{status} {code}: {error:?}");
+        }
+    }
+
+    #[test]
+    fn what_is_about_the_caller_says_nothing_about_the_call() {
+        let token =
+            |fresh| databricks::Error::TokenRefused { refusal: Box::new(of(403, "403", "Invalid")), fresh };
+        assert!(matches!(Error::from(token(false)), Error::Conflict(_)), "the next call has another token");
+        let reason = |error: databricks::Error| match Error::from(error) {
+            Error::Transient { reason, .. } => Some(reason),
+            _ => None,
+        };
+        assert_eq!(reason(token(true)), Some(Reason::CredentialsInvalid));
+        let blocked = databricks::Error::AddressBlocked(Box::new(of(403, "PERMISSION_DENIED", "blocked")));
+        assert!(Error::from(blocked.clone()).to_string().contains("spec.egressCidrs"));
+        assert_eq!(reason(blocked.clone()), Some(Reason::AddressBlocked));
+        assert_eq!(reason(databricks::Error::NoToken(Box::new(blocked))), Some(Reason::AddressBlocked));
+    }
+
+    #[test]
+    fn a_collection_that_is_not_there_is_no_lost_object() {
+        let mut list = of(404, "RESOURCE_DOES_NOT_EXIST", "Account does not exist");
+        if let databricks::Error::Api { call, .. } = &mut list {
+            *call = "GET /x".into();
+        }
+        assert!(Error::from(list).is_rejected(Reason::NotSupported));
+    }
+
     fn answer(code: u16, reason: &str, message: &str) -> kube::Error {
         let status = kube::core::Status {
             code,
@@ -404,47 +445,6 @@ mod tests {
             assert!(error.to_string().contains(says), "{error}");
             assert!(!error.to_string().contains("did not accept a write"), "{error}");
         }
-    }
-
-    fn of(status: u16, code: &str, message: &str) -> databricks::Error {
-        let (call, message) = ("POST /x".into(), message.into());
-        let code = Some(code.to_owned()).filter(|code| !code.is_empty());
-        databricks::Error::Api { call, status, code, message, retry_after: None, request_id: None }
-    }
-
-    #[test]
-    fn what_exists_already_says_so_whatever_its_code() {
-        for (status, code) in
-            [(400, "INVALID_PARAMETER_VALUE"), (409, ""), (409, "RESOURCE_CONFLICT"), (400, "400")]
-        {
-            let error = Error::from(of(status, code, "A list of this name Already Exists"));
-            assert!(error.is_rejected(Reason::AlreadyExists), "{status} {code}: {error:?}");
-        }
-    }
-
-    #[test]
-    fn what_is_about_the_caller_says_nothing_about_the_call() {
-        let token =
-            |fresh| databricks::Error::TokenRefused { refusal: Box::new(of(403, "403", "Invalid")), fresh };
-        assert!(matches!(Error::from(token(false)), Error::Conflict(_)), "the next call has another token");
-        let reason = |error: databricks::Error| match Error::from(error) {
-            Error::Transient { reason, .. } => Some(reason),
-            _ => None,
-        };
-        assert_eq!(reason(token(true)), Some(Reason::CredentialsInvalid));
-        let blocked = databricks::Error::AddressBlocked(Box::new(of(403, "PERMISSION_DENIED", "blocked")));
-        assert!(Error::from(blocked.clone()).to_string().contains("spec.egressCidrs"));
-        assert_eq!(reason(blocked.clone()), Some(Reason::AddressBlocked));
-        assert_eq!(reason(databricks::Error::NoToken(Box::new(blocked))), Some(Reason::AddressBlocked));
-    }
-
-    #[test]
-    fn a_collection_that_is_not_there_is_no_lost_object() {
-        let mut list = of(404, "RESOURCE_DOES_NOT_EXIST", "Account does not exist");
-        if let databricks::Error::Api { call, .. } = &mut list {
-            *call = "GET /x".into();
-        }
-        assert!(Error::from(list).is_rejected(Reason::NotSupported));
     }
 
     #[test]

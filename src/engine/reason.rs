@@ -244,7 +244,7 @@ reasons! {
     "A namespace, or much at once, was deleted: by mistake perhaps.",
     "Look whether all of it is meant. If so, start the operator with a higher `--max-deletions-per-hour`; it begins to count anew.";
 
-    /// A token was obtained, the account lets calls with it in, and nothing contradicts the account id.
+    /// A token was obtained and nothing contradicts the account id.
     Authenticated,
     "The last pass found it so.",
     "Nothing.";

@@ -336,3 +336,27 @@ async fn an_address_that_gets_no_token_is_named_too() {
     never_stalled(&story, AUTHS, AUTH).await;
     story.end().await;
 }
+
+/// Covers CR-08. An account turns revoked tokens away in forms that take turns: each is known, and costs one token.
+#[tokio::test]
+async fn revoked_tokens_are_known_in_forms_that_take_turns() {
+    let story = Story::start_with("tokens-turns", &USUAL).await;
+    story.apply(&list(&story, "office")).await;
+    story.wait_ready(LIST, "office").await;
+    story.account.clear_journal();
+    for round in 0..6 {
+        story.account.revoke_tokens();
+        story.patch(LIST, "office", json!({"spec": {"label": format!("office {round}")}})).await;
+        story.wait_ready(LIST, "office").await;
+    }
+    let refused: Vec<u16> = story.account.journal().iter().filter_map(|call| call.status).collect();
+    for status in [400, 401, 403] {
+        assert!(refused.contains(&status), "{status} was never the answer: {refused:?}");
+    }
+    assert_eq!(tokens(&story), 6);
+    assert_eq!(labels(&story), ["office 5"]);
+    for (kind, name) in [(LIST, "office"), (AUTHS, AUTH)] {
+        never_stalled(&story, kind, name).await;
+    }
+    story.end().await;
+}

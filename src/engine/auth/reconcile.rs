@@ -113,11 +113,11 @@ async fn connect(
     }
     let connected = auths.connect(&subject.object, spec, who).await;
     let proven = match &connected {
-        Ok(session) => prove(engine, subject, session).await,
+        Ok(session) => prove(engine, subject, session).await.map(|()| session),
         Err(error) => Err(error.clone()),
     };
-    let outcome = match (&connected, proven) {
-        (Ok(session), Ok(())) => {
+    let outcome = match proven {
+        Ok(session) => {
             let facts = AuthStatus { host: Some(session.client.host().as_str().into()), dependents: None };
             let status = subject.status_mut()?;
             set_facts(status, &facts);
@@ -139,8 +139,7 @@ async fn connect(
                 None => Ok(Outcome::Partly { reason, message: auths.namespaces.not_readable().into() }),
             }
         }
-        (_, Err(error)) => Err(error),
-        (Err(error), _) => Err(error.clone()),
+        Err(error) => Err(error),
     };
     // An endpoint that cannot be reached, or a Secret that cannot be read, for a moment does not take a working session away.
     let read = matches!(&connected, Err(Error::Rejected { reason: Reason::SecretNotReadable, .. }));
@@ -158,10 +157,13 @@ async fn connect(
     }
 }
 
-/// A token alone proves little: before a DatabricksAuth becomes Ready, and where a call was turned away, the account is asked
-/// whether it lets calls in. Its users are told of the answer if it is another than before.
+/// Where a call was turned away, or all were when it was last written down, a token alone proves nothing: the account is asked
+/// whether it lets calls in. Its users are woken if the answer is another than before.
 async fn prove(engine: &Engine, subject: &mut Subject, session: &Session) -> Result<()> {
-    if session.doubted_for().is_none() && subject.status_mut()?.is_true(ConditionType::Ready) {
+    let turned_away = [Reason::CredentialsInvalid, Reason::AddressBlocked].map(Reason::name);
+    let ready = subject.status_mut()?.condition(ConditionType::Ready);
+    let told = ready.is_some_and(|ready| turned_away.contains(&ready.reason.as_str()));
+    if session.doubted_for().is_none() && !told {
         return Ok(());
     }
     let before = session.refusal();
