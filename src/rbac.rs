@@ -17,7 +17,8 @@ pub struct Rules {
     pub operator: Vec<PolicyRule>,
     /// The operator, where Secrets are that a DatabricksAuth names. To be narrowed by name or namespace.
     pub secrets: Vec<PolicyRule>,
-    /// The operator, in the whole cluster: grants by the labels of namespaces.
+    /// The operator, in the whole cluster: the UID of `kube-system`, which is the installation's name where none is given, and
+    /// grants by the labels of namespaces.
     pub namespaces: Vec<PolicyRule>,
     /// The operator, in the namespace of its Lease. A creation cannot be narrowed to a name.
     pub lease_create: Vec<PolicyRule>,
@@ -56,7 +57,7 @@ pub fn rules() -> Rules {
             one("events.k8s.io", "events", &["create", "patch"]),
         ],
         secrets: vec![one("", "secrets", &["get", "watch"])],
-        namespaces: vec![one("", "namespaces", &["get", "watch"])],
+        namespaces: vec![one("", "namespaces", &["get"])],
         lease_create: vec![one("coordination.k8s.io", "leases", &["create"])],
         lease_hold: vec![one("coordination.k8s.io", "leases", &["get", "update"])],
         metrics_auth: vec![

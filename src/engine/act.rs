@@ -26,6 +26,7 @@ use super::observe::Look;
 use super::pass::Memory;
 use super::reason::EventReason;
 use super::reconcile::{Known, Work};
+use super::refusals::NEW_REFERENCE;
 use super::resource::{Change, Phase, When};
 use super::spec::ManagementPolicy;
 use super::status::{ConditionType, External, Intent, Operation, Reason, seconds};
@@ -229,11 +230,10 @@ impl Work<'_> {
             Err(error @ Error::Unknown { .. }) => return Err(error),
             Err(error) => {
                 self.subject.status_mut()?.intent = None;
-                if error.is_rejected(Reason::ExternalResourceMissing) {
-                    // What it refers to does not exist. A principal that was created again has another id.
+                if error.is_rejected(Reason::ReferenceNotFound) {
+                    // A principal that was created again has another id.
                     known.admission.session.forget_principals();
-                    let text = format!("{error}; correct what the spec refers to, or wait if that is new");
-                    return Err(Error::rejected(Reason::ReferenceNotFound, text));
+                    return Err(self.about_references(&error));
                 }
                 if error.is_rejected(Reason::AlreadyExists) {
                     self.name_taken(known, None, &want)?;
@@ -261,6 +261,21 @@ impl Work<'_> {
         self.made = Some((known.writer.clone(), seen.id.clone()));
         self.subject.note(false, EventReason::Created, format!("made the object {} in the account", seen.id));
         self.told(known, seen)
+    }
+
+    /// What another object of ours stands for does exist: that the account does not know it everywhere yet is waited for. An id
+    /// that a user wrote may be wrong, and a name may have come to mean another since it was looked up.
+    fn about_references(&self, error: &Error) -> Error {
+        let mut text = error.to_string();
+        let needs = self.driver.needs(&self.subject.spec()).unwrap_or_default();
+        let found = needs.iter().any(|need| {
+            matches!(need.what, Wanted::Object { .. }) && text.contains(&format!("spec.{}", need.field))
+        });
+        if self.record() == Record::Bound {
+            text += ", or delete this object if that was deleted in the account";
+        }
+        let error = Error::rejected(Reason::ReferenceNotFound, text);
+        if found { error.patient(NEW_REFERENCE) } else { error }
     }
 
     /// Before something lost is written again under a name: the name must still mean the same principal. A group that was
@@ -309,7 +324,7 @@ impl Work<'_> {
         self.remember(|m| m.sent = Some(tokio::time::Instant::now()));
         let differs = self.changes(known, &look)?.iter().any(|c| c.when == When::Now);
         let tried_again = matches!(seen.about.phase, Phase::Failed(_)) && !differs;
-        let told = match self.send_update(known, &seen, &want, &now).await {
+        let (told, sent) = match self.send_update(known, &seen, &want, &now).await {
             // It went away, or a replica lags: looking again will tell.
             Err(Error::Rejected { reason: Reason::ExternalResourceMissing, message, .. }) => {
                 return Err(Error::Conflict(message));
@@ -337,7 +352,8 @@ impl Work<'_> {
         // It may have given up the name that they want.
         self.engine.claims.losers(&self.subject.who).iter().for_each(|who| self.engine.wake.wake(who));
         self.name_freed(known);
-        let open = self.driver.changes(&want, &told)?.iter().any(|c| matches!(c.when, When::Now));
+        // A read that shows what was sent is not late, even if more is to be sent.
+        let open = self.driver.changes(&sent, &told)?.iter().any(|c| matches!(c.when, When::Now));
         let pending = matches!(told.about.phase, Phase::Pending(_));
         let unbound = self.subject.status_mut()?.external.is_none();
         // As it was before: our mark on it may be from this very update.
@@ -351,11 +367,17 @@ impl Work<'_> {
     }
 
     /// The update itself. Where objects exchange their names, each refused because the other has it, one of them steps aside:
-    /// it gets all that it wants but for its name, under which the next comparison finds it different.
-    async fn send_update(&self, known: &Known, seen: &Seen, want: &Value, now: &[&str]) -> Result<Seen> {
+    /// it gets all that it wants but for its name, under which the next comparison finds it different. Returns what was sent, too.
+    async fn send_update(
+        &self,
+        known: &Known,
+        seen: &Seen,
+        want: &Value,
+        now: &[&str],
+    ) -> Result<(Seen, Value)> {
         let refused = match self.driver.update(&known.writer, seen, want, now).await {
             Err(error) if error.is_rejected(Reason::AlreadyExists) => error,
-            updated => return updated,
+            updated => return updated.map(|told| (told, want.clone())),
         };
         if !self.name_taken(known, Some(seen), want)? {
             return Err(refused);
@@ -369,7 +391,8 @@ impl Work<'_> {
             .map(|change| change.field().to_owned())
             .collect();
         let fields: Vec<&str> = differs.iter().map(String::as_str).collect();
-        self.driver.update(&known.writer, seen, &aside, &fields).await
+        let told = self.driver.update(&known.writer, seen, &aside, &fields).await?;
+        Ok((told, aside))
     }
 
     async fn delete(&mut self, known: &Known, look: Look) -> Result<Outcome> {

@@ -146,7 +146,10 @@ impl Auths {
             return Err(unusable(home, &auth.name, error.clone(), deleting));
         }
         let session = match (usable, last_good) {
-            (Ok(session), _) => session,
+            (Ok(session), _) => match session.refusal().filter(|_| !deleting) {
+                Some(error) => return Err(unusable(home, &auth.name, error, deleting)),
+                None => session,
+            },
             (Err(_), Some(session)) if deleting => session,
             (Err(error), _) => return Err(unusable(home, &auth.name, error, deleting)),
         };
@@ -178,7 +181,8 @@ impl Auths {
             _ => false,
         };
         let news = !same_session || old.is_none_or(|e| e.spec != *spec);
-        let last_good = usable.as_ref().ok().cloned().or_else(|| old.and_then(|e| e.last_good.clone()));
+        let good = usable.as_ref().ok().filter(|session| session.refusal().is_none()).cloned();
+        let last_good = good.or_else(|| old.and_then(|e| e.last_good.clone()));
         entries.insert(key, Entry { spec: spec.clone(), usable, last_good });
         drop(entries);
         if news {
@@ -219,6 +223,19 @@ impl Auths {
             told.insert(who.clone(), now);
             self.wake.wake(who);
         }
+    }
+
+    /// A user of a DatabricksAuth was turned away for its token or its address: it asks whether all are, and shows it for all.
+    pub fn doubt(&self, who: &Who) {
+        if let Some(session) = self.session(who) {
+            session.doubt();
+        }
+        self.trouble(who);
+    }
+
+    /// For how long a DatabricksAuth has been in doubt whether its account lets calls in.
+    fn doubted_for(&self, who: &Who) -> Option<Duration> {
+        self.session(who)?.doubted_for()
     }
 
     /// Forgets a DatabricksAuth that is gone, its token with it.
@@ -272,6 +289,7 @@ impl Auths {
             snapshots: Snapshots::default(),
             principals: Mutex::default(),
             own_id: OnceCell::new(),
+            standing: Mutex::default(),
             key,
         }))
     }
@@ -283,6 +301,9 @@ impl Auths {
             .map_err(|e| Error::terminal(Reason::HostNotAllowed, format!("spec.host: {e}")))
     }
 }
+
+/// How long an account may turn away a token that it has just given, or an address, before a person is asked.
+const TURNED_AWAY: Duration = Duration::from_secs(60);
 
 fn egress(spec: &DatabricksAuthSpec) -> Result<Vec<ipnet::IpNet>> {
     let all = spec.egress_cidrs.iter().flatten();
@@ -298,12 +319,16 @@ fn egress(spec: &DatabricksAuthSpec) -> Result<Vec<ipnet::IpNet>> {
 }
 
 /// What went wrong, in the words of a DatabricksAuth.
-fn auth_error(error: databricks::Error) -> Error {
-    let message = error.to_string();
-    match Error::from(error) {
-        Error::Transient { reason: Reason::Retrying, after, .. } => {
+fn auth_error(error: impl Into<Error>) -> Error {
+    match error.into() {
+        Error::Transient { reason: Reason::Retrying, message, after } => {
             Error::Transient { reason: Reason::EndpointUnreachable, message, after }
         }
+        Error::Transient {
+            reason: reason @ (Reason::CredentialsInvalid | Reason::AddressBlocked),
+            message,
+            ..
+        } => Error::rejected(reason, message).patient(TURNED_AWAY),
         Error::Waiting { reason: Reason::CredentialsInvalid, message } => {
             Error::rejected(Reason::CredentialsInvalid, message)
         }
@@ -314,12 +339,17 @@ fn auth_error(error: databricks::Error) -> Error {
     }
 }
 
-/// What a user of an unusable DatabricksAuth is told. A host that cannot be reached for a moment leaves Ready objects Ready.
+/// What a user of an unusable DatabricksAuth is told. A host that cannot be reached for a moment leaves Ready objects Ready, and
+/// so does an account that turns the operator away: it says nothing about them.
 fn unusable(namespace: &str, name: &str, error: Error, deleting: bool) -> Error {
     let message = format!("{KIND} {namespace}/{name} is not usable: {error}");
     match error {
         Error::Transient { reason, after, .. } if !deleting => Error::Transient { reason, message, after },
+        Error::Rejected { reason: reason @ Reason::AddressBlocked, .. } if !deleting => {
+            Error::Transient { reason, message, after: None }
+        }
         Error::Terminal { reason: Reason::CredentialsInvalid, .. }
+        | Error::Waiting { reason: Reason::CredentialsInvalid, .. }
         | Error::Rejected { reason: Reason::CredentialsInvalid, .. } => {
             Error::waiting(Reason::CredentialsInvalid, message)
         }

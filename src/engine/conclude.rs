@@ -264,7 +264,9 @@ fn failed(status: &AnyStatus, error: &Error, pass: &Pass) -> Option<Vec<Verdict>
             Some(blocked(Reason::OperatorNotPermitted))
         }
         Error::Terminal { .. } | Error::Rejected { .. } if pass.deleting => Some(blocked(Reason::ApiRefused)),
-        Error::Waiting { reason, .. } if pass.deleting && about_credentials(*reason) => {
+        Error::Waiting { reason, .. } | Error::Transient { reason, .. }
+            if pass.deleting && about_credentials(*reason) =>
+        {
             Some(blocked(Reason::CredentialsUnavailable))
         }
         Error::Waiting { .. } if pass.deleting => Some(blocked(Reason::ApiRefused)),
@@ -326,6 +328,7 @@ fn about_credentials(reason: Reason) -> bool {
     matches!(
         reason,
         Reason::CredentialsInvalid
+            | Reason::AddressBlocked
             | Reason::CredentialsUnavailable
             | Reason::ReferenceNotFound
             | Reason::ReferenceNotReady
@@ -479,13 +482,19 @@ impl Fact {
 fn facts(status: &AnyStatus) -> Vec<Fact> {
     use ConditionType::*;
     use EventReason::{
-        CredentialsInvalid, DriftDetected, ExternalResourceMissing, RateLimited, ReferenceNotPermitted,
+        AddressBlocked, CredentialsInvalid, DriftDetected, ExternalResourceMissing, RateLimited,
+        ReferenceNotPermitted,
     };
     let mut facts: Vec<Fact> = vec![];
     for (kind, worth, own, other) in [
         (DeletionBlocked, "True", &[][..], Some(EventReason::DeletionBlocked)),
-        (Stalled, "True", &[CredentialsInvalid, ExternalResourceMissing][..], Some(EventReason::Stalled)),
-        (ReferencesResolved, "False", &[ReferenceNotPermitted, CredentialsInvalid][..], None),
+        (
+            Stalled,
+            "True",
+            &[CredentialsInvalid, AddressBlocked, ExternalResourceMissing][..],
+            Some(EventReason::Stalled),
+        ),
+        (ReferencesResolved, "False", &[ReferenceNotPermitted, CredentialsInvalid, AddressBlocked][..], None),
         (Synced, "False", &[DriftDetected, ExternalResourceMissing, RateLimited][..], None),
     ] {
         let Some(now) = status.condition(kind).filter(|c| c.status == worth) else { continue };

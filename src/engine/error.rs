@@ -48,7 +48,7 @@ pub enum Error {
     /// Trying again may work.
     #[error("{message}")]
     Transient {
-        /// `Retrying` or `RateLimited`.
+        /// `Retrying`, `RateLimited`, or why the account takes no call at all.
         reason: Reason,
         /// What failed.
         message: String,
@@ -233,6 +233,18 @@ impl From<databricks::Error> for Error {
             databricks::Error::CredentialsRefused { .. } => {
                 return Error::waiting(Reason::CredentialsInvalid, message);
             }
+            // It was replaced: the same call with the new one may work at once.
+            databricks::Error::TokenRefused { fresh: false, .. } => return Error::Conflict(message),
+            databricks::Error::TokenRefused { .. } => {
+                return Error::Transient { reason: Reason::CredentialsInvalid, message, after: None };
+            }
+            _ if error.is_address_blocked() => {
+                let message = format!(
+                    "{message}, and write it in spec.egressCidrs of the DatabricksAuth, so that no IpAccessList can shut the \
+                     operator out"
+                );
+                return Error::Transient { reason: Reason::AddressBlocked, message, after: None };
+            }
             databricks::Error::AccountMismatch { .. } => {
                 return Error::terminal(Reason::AccountMismatch, message);
             }
@@ -243,12 +255,22 @@ impl From<databricks::Error> for Error {
         if error.is_throttle() {
             return Error::Transient { reason: Reason::RateLimited, message, after: error.retry_after() };
         }
-        let by_code = error.code().and_then(|code| class_of_code(code, &message));
+        // Which code comes with it differs from kind to kind.
+        let exists =
+            matches!(error.status(), Some(400 | 409)) && message.to_lowercase().contains("already exists");
+        let by_code = match exists {
+            true => Some(Error::rejected(Reason::AlreadyExists, &*message)),
+            false => error.code().and_then(|code| class_of_code(code, &message)),
+        };
         let mut class = by_code
             .or_else(|| class_of_status(error.status()?, &message))
             .unwrap_or(Error::Transient { reason: Reason::Retrying, message, after: error.retry_after() });
-        if let Error::Rejected { read, .. } = &mut class {
+        if let Error::Rejected { read, reason, .. } = &mut class {
             *read = error.only_reads();
+            // An object that is gone is an answer and no error; a collection that is not there is something else.
+            if *read && *reason == Reason::ExternalResourceMissing {
+                *reason = Reason::NotSupported;
+            }
         }
         class
     }
@@ -286,6 +308,47 @@ fn class_of_status(status: u16, message: &str) -> Option<Error> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn of(status: u16, code: &str, message: &str) -> databricks::Error {
+        let (call, message) = ("POST /x".into(), message.into());
+        let code = Some(code.to_owned()).filter(|code| !code.is_empty());
+        databricks::Error::Api { call, status, code, message, retry_after: None, request_id: None }
+    }
+
+    #[test]
+    fn what_exists_already_says_so_whatever_its_code() {
+        for (status, code) in
+            [(400, "INVALID_PARAMETER_VALUE"), (409, ""), (409, "RESOURCE_CONFLICT"), (400, "400")]
+        {
+            let error = Error::from(of(status, code, "A list of this name Already Exists"));
+            assert!(error.is_rejected(Reason::AlreadyExists), "{status} {code}: {error:?}");
+        }
+    }
+
+    #[test]
+    fn what_is_about_the_caller_says_nothing_about_the_call() {
+        let token =
+            |fresh| databricks::Error::TokenRefused { refusal: Box::new(of(403, "403", "Invalid")), fresh };
+        assert!(matches!(Error::from(token(false)), Error::Conflict(_)), "the next call has another token");
+        let reason = |error: databricks::Error| match Error::from(error) {
+            Error::Transient { reason, .. } => Some(reason),
+            _ => None,
+        };
+        assert_eq!(reason(token(true)), Some(Reason::CredentialsInvalid));
+        let blocked = databricks::Error::AddressBlocked(Box::new(of(403, "PERMISSION_DENIED", "blocked")));
+        assert!(Error::from(blocked.clone()).to_string().contains("spec.egressCidrs"));
+        assert_eq!(reason(blocked.clone()), Some(Reason::AddressBlocked));
+        assert_eq!(reason(databricks::Error::NoToken(Box::new(blocked))), Some(Reason::AddressBlocked));
+    }
+
+    #[test]
+    fn a_collection_that_is_not_there_is_no_lost_object() {
+        let mut list = of(404, "RESOURCE_DOES_NOT_EXIST", "Account does not exist");
+        if let databricks::Error::Api { call, .. } = &mut list {
+            *call = "GET /x".into();
+        }
+        assert!(Error::from(list).is_rejected(Reason::NotSupported));
+    }
 
     fn answer(code: u16, reason: &str, message: &str) -> kube::Error {
         let status = kube::core::Status {

@@ -12,6 +12,7 @@ use super::access::{Reader, Writer};
 use super::auth::{self, grants::Admission};
 use super::claims::Claim;
 use super::cluster::{EXTERNAL_ID, RECONCILE_REQUESTED};
+use super::driver::Seen;
 use super::error::{Error, Result};
 use super::needs::{Need, Resolved, Wanted};
 use super::pass::Engine;
@@ -206,6 +207,20 @@ impl Work<'_> {
     /// The mark on objects of ours.
     pub fn marker(&self) -> String {
         self.engine.mark(&self.subject.who)
+    }
+
+    /// What to write where the mark in the account is that of our namespace and name and of another installation: that of
+    /// another cluster, or ours under an earlier name.
+    pub fn marked_elsewhere(&self, seen: &Seen) -> Option<String> {
+        let (own, who) = (&self.engine.settings.installation, &self.subject.who);
+        let other = seen.about.owner.as_ref()?.strip_suffix(&format!("/{}/{}", who.namespace, who.name))?;
+        (other != own).then(|| {
+            format!(
+                "its mark is that of the installation {other:?}, and this operator is the installation {own:?}: another \
+                 cluster manages it; if that one is gone, or was this one under an earlier name, start the operator with \
+                 --installation={other} (value `installation` of the chart)"
+            )
+        })
     }
 
     /// Whether this generation was carried out before: what comes now is routine.

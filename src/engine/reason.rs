@@ -91,8 +91,8 @@ reasons! {
 
     /// A reference names an object that does not exist.
     ReferenceNotFound,
-    "It was not applied yet, was deleted, or its name is misspelt.",
-    "Create the object that the message names (a DatabricksAuth, a Workspace, a Credential, a principal of the account), or correct the name in the spec.";
+    "It was not applied yet, was deleted, or its name or id is misspelt.",
+    "Create the object that the message names (a DatabricksAuth, a Workspace, a Credential, a principal of the account), or correct the name or id in the field that the message names.";
 
     /// A referenced object exists and is not ready yet.
     ReferenceNotReady,
@@ -111,8 +111,13 @@ reasons! {
 
     /// Databricks refuses the credentials.
     CredentialsInvalid,
-    "A wrong or expired secret, a wrong client id, or a service principal of another account.",
-    "Check `clientId` and the Secret, and that the service principal belongs to this account. A right value in the Secret is used at once.";
+    "A wrong or expired secret, a wrong client id, or a service principal that is of another account, or no longer active.",
+    "Check `clientId` and the Secret, and that the service principal is active and belongs to this account. A right value in the Secret is used at once; what is repaired in the account is noticed within a minute.";
+
+    /// Databricks does not let in the address that the operator calls from.
+    AddressBlocked,
+    "An IP access list of the account: an ALLOW list without the operator's address, or a BLOCK list with it.",
+    "From an address that is let in, add the operator's to an ALLOW list, or take it out of the BLOCK list; the message has the address. Write it in `egressCidrs` too, so that no IpAccessList can shut the operator out.";
 
     /// The account differs from the spec.
     DriftDetected,
@@ -347,6 +352,11 @@ reasons! {
     /// Databricks refuses the credentials.
     CredentialsInvalid,
     "They are wrong, or no longer valid.",
+    "See the reason of this name above.";
+
+    /// Databricks does not let in the address that the operator calls from.
+    AddressBlocked,
+    "An IP access list of the account.",
     "See the reason of this name above.";
 
     /// The object is gone from the account, and now from the cluster.

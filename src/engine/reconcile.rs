@@ -105,10 +105,10 @@ pub async fn reconcile(
         engine.looked_at(&uid);
     }
     let who = subject.who.clone();
-    let limited = matches!(&outcome, Err(Error::Transient { reason: Reason::RateLimited, .. }));
-    let refused = matches!(&outcome, Err(Error::Waiting { reason: Reason::CredentialsInvalid, .. }));
-    if let (true, Some(auth)) = (limited || refused, auth) {
-        engine.auths.trouble(&auth);
+    match (outcome.as_ref().err().and_then(Error::reason), auth) {
+        (Some(Reason::RateLimited), Some(auth)) => engine.auths.trouble(&auth),
+        (Some(Reason::CredentialsInvalid | Reason::AddressBlocked), Some(auth)) => engine.auths.doubt(&auth),
+        _ => {}
     }
     let ended = subject.conclude(&engine, outcome, Reason::Available).await;
     if let (Ended::Gone, Some((writer, id))) = (&ended, made) {
@@ -342,7 +342,12 @@ impl Work<'_> {
     fn step(&mut self, known: &Known, look: &Look) -> Result<Step> {
         self.note_usable(look)?;
         let changes = self.changes(known, look)?;
-        let step = decide(&self.view(known, look, &changes)?);
+        let mut step = decide(&self.view(known, look, &changes)?);
+        if let Step::Refuse { reason: Reason::AlreadyExists | Reason::ApiRefused, message } = &mut step
+            && let Some(advice) = look.seen().and_then(|seen| self.marked_elsewhere(seen))
+        {
+            *message = format!("{message}; {advice}");
+        }
         Ok(step)
     }
 

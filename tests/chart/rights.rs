@@ -130,9 +130,7 @@ fn the_rules_in_the_chart_are_those_of_the_binary() {
 fn a_cluster_wide_operator_has_the_rights_it_needs_and_no_others() {
     let mut expected = needed(None);
     expected.extend(secrets(None, None));
-    for verb in ["get", "watch"] {
-        expected.insert(right(None, "", "namespaces", verb, None));
-    }
+    expected.insert(right(None, "", "namespaces", "get", None));
     expected.extend(lease("ops", "dbx-databricks-operator"));
     assert_eq!(operator("default"), expected);
 }
@@ -157,7 +155,8 @@ fn a_namespaced_operator_has_roles_only() {
 #[test]
 fn a_namespaced_operator_reads_secrets_where_it_watches() {
     let values = r#"{"mode": "namespaces", "watchNamespaces": ["team-a"]}"#;
-    let rights = rights_of(&render(&["--set-json", &format!("scope={values}")]), "dbx-databricks-operator");
+    let objects = render(&["--set-json", &format!("scope={values}"), "--set=installation=prod"]);
+    let rights = rights_of(&objects, "dbx-databricks-operator");
     let found: BTreeSet<Right> = rights.into_iter().filter(|right| right.resource == "secrets").collect();
     assert_eq!(found, secrets(Some("team-a"), None).into());
 }

@@ -279,7 +279,7 @@ async fn what_is_protected_is_not_deleted_on_both_servers() {
         }
         let values = json!({
             "crds": {"enabled": false}, "admissionPolicy": {"deletionProtection": true},
-            "scope": {"mode": "namespaces", "watchNamespaces": ["guarded"]},
+            "installation": "guard", "scope": {"mode": "namespaces", "watchNamespaces": ["guarded"]},
         });
         site.install("guard", &values).await;
         guards(server, site).await;

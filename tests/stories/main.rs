@@ -33,3 +33,4 @@ mod rights;
 mod signals;
 mod status;
 mod support;
+mod tokens;

@@ -15,6 +15,9 @@ use crate::{Cluster, Error, Process, Result, blocking, eventually};
 const READY_WITHIN: Duration = Duration::from_secs(60);
 const END_WITHIN: Duration = Duration::from_secs(40);
 
+/// The name of the installation in stories. Without it an operator reads the UID of its cluster's `kube-system`.
+pub const INSTALLATION: &str = "default";
+
 /// The flags with which what takes minutes in a real account takes a moment in the simulated one. `instead` names flags
 /// (without `--`) with another value. The rechecks of what waits for a wake-up keep their minutes, and so do those of
 /// what was refused: with shorter ones no story would notice that a wake-up is missing. A refusal is final at once,
@@ -34,6 +37,7 @@ pub fn fast(instead: &[(&str, &str)]) -> Vec<String> {
         ("refusal-tries", "1"),
         ("requests-per-second", "200"),
         ("burst", "400"),
+        ("installation", INSTALLATION),
         ("leader-elect", "false"),
         ("log-format", "text"),
         ("log", "info,databricks_operator=debug,kube_runtime=error,kube_client=warn"),
@@ -158,6 +162,17 @@ impl Operator {
     /// The process's number.
     pub fn pid(&self) -> u32 {
         self.process.id()
+    }
+
+    /// How it ended; none while it runs.
+    pub fn ended(&mut self) -> Option<ExitStatus> {
+        self.process.try_wait().ok().flatten()
+    }
+
+    /// Whether it says that it is ready.
+    pub async fn answers(&self) -> bool {
+        let health = self.health;
+        blocking(move || get(health, "/readyz")).await.is_ok()
     }
 
     /// What it has logged so far.

@@ -224,6 +224,9 @@ pub struct AuthStatus {
     /// The host that the credentials are sent to.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub host: Option<String>,
+    /// The name of the operator's installation: the first part of the mark that workspaces carry in the account.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub installation: Option<String>,
     /// While this object is being deleted: what still uses it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub dependents: Option<Dependents>,
