@@ -50,6 +50,10 @@ const PROMISES: &[(&str, &str)] = &[
     ("HA-04", "a start with thousands of objects writes nothing, and serves users at once"),
     ("HA-05", "operators that divide the objects among them never share one"),
     ("HA-07", "an API server that restarts or forgets the past is recovered from, and nothing is missed"),
+    (
+        "HA-08",
+        "operators of two clusters never share an object in the account, unless one is given the other's name",
+    ),
     ("LC-01", "one object in the account for each Kubernetes object, whatever crashes"),
     ("LC-02", "of two Kubernetes objects that mean one object, one manages it and the other says so"),
     ("LC-03", "what is in the account already is left alone, unless the spec says otherwise"),
@@ -93,6 +97,8 @@ const PROMISES: &[(&str, &str)] = &[
     ("CR-01", "a changed Secret is used at once"),
     ("CR-03", "each mistake in credentials has a reason of its own"),
     ("CR-07", "an account is pinned: nothing is written once it would be another"),
+    ("CR-08", "a token that is turned away is replaced, once, and its refusal is none of what was asked for"),
+    ("CR-09", "an address that the account blocks has a name of its own, and recovery is noticed"),
     ("RF-01", "a missing reference is named, and nothing is written"),
     ("RF-02", "what becomes ready wakes what waits for it, without polling"),
     ("RF-03", "a refused reference to another namespace does not tell whether the target exists"),
@@ -103,6 +109,7 @@ const PROMISES: &[(&str, &str)] = &[
         "RF-07",
         "what refers to an object needs it to be usable in the account, not its spec to be carried out",
     ),
+    ("RF-08", "an id in the spec that the account does not know is named with its field"),
     ("ER-01", "what is refused for good is not tried again by itself, but for a slow re-check"),
     ("ER-02", "a change of spec, credentials, referent or trigger ends Stalled at once"),
     ("ER-03", "a 429 stops its class of calls for as long as the account asks, and nothing else"),
@@ -110,6 +117,7 @@ const PROMISES: &[(&str, &str)] = &[
     ("ER-10", "a refusal by Databricks is shown at once, and called Stalled only once it is confirmed"),
     ("ER-11", "a failed read leaves a settled object Ready; one that lasts is shown"),
     ("ER-12", "names that move from one object to another in one commit arrive without a person"),
+    ("ER-13", "a refusal that is known to pass is waited for, in each of its wordings"),
     (
         "IM-01",
         "a field that cannot change is refused by the API server, with the way out, and free before the object exists",
@@ -140,6 +148,14 @@ const PROMISES: &[(&str, &str)] = &[
     ("UX-05", "`helm upgrade` changes the CRDs, `helm rollback` too, `helm uninstall` keeps them"),
     ("UX-06", "each reason of a condition or an event is documented, with a cause and a remedy"),
     ("UX-07", "five commands lead from a cluster to the first Ready object, with kubectl and with Helm"),
+    (
+        "UX-09",
+        "a runbook's commands show what they are for, and who follows it to the letter gets what it promises",
+    ),
+    (
+        "UX-08",
+        "what `make up` starts has an account of its own, starts again what ends in it, and can be used as it says",
+    ),
 ];
 
 /// What may be shown by a test, and is in the table if it is.

@@ -136,6 +136,11 @@ impl Reply {
         Self { content_type: "application/scim+json".to_owned(), ..Self::json(status, body) }
     }
 
+    pub fn text(status: u16, text: &str) -> Self {
+        let content_type = "text/plain;charset=utf-8".to_owned();
+        Self { status, content_type, headers: Vec::new(), content: Content::Text(text.to_owned()) }
+    }
+
     /// What a gateway in front of the API says when no API is behind the address.
     pub fn html(status: u16, text: &str) -> Self {
         let page =

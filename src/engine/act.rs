@@ -26,6 +26,7 @@ use super::observe::Look;
 use super::pass::Memory;
 use super::reason::EventReason;
 use super::reconcile::{Known, Work};
+use super::refusals::NEW_REFERENCE;
 use super::resource::{Change, Phase, When};
 use super::spec::ManagementPolicy;
 use super::status::{ConditionType, External, Intent, Operation, Reason, seconds};
@@ -229,11 +230,10 @@ impl Work<'_> {
             Err(error @ Error::Unknown { .. }) => return Err(error),
             Err(error) => {
                 self.subject.status_mut()?.intent = None;
-                if error.is_rejected(Reason::ExternalResourceMissing) {
-                    // What it refers to does not exist. A principal that was created again has another id.
+                if error.is_rejected(Reason::ReferenceNotFound) {
+                    // A principal that was created again has another id.
                     known.admission.session.forget_principals();
-                    let text = format!("{error}; correct what the spec refers to, or wait if that is new");
-                    return Err(Error::rejected(Reason::ReferenceNotFound, text));
+                    return Err(self.about_references(&error));
                 }
                 if error.is_rejected(Reason::AlreadyExists) {
                     self.name_taken(known, None, &want)?;
@@ -263,6 +263,21 @@ impl Work<'_> {
         self.told(known, seen)
     }
 
+    /// What another object of ours stands for does exist: that the account does not know it everywhere yet is waited for. An id
+    /// that a user wrote may be wrong, and a name may have come to mean another since it was looked up.
+    fn about_references(&self, error: &Error) -> Error {
+        let mut text = error.to_string();
+        let needs = self.driver.needs(&self.subject.spec()).unwrap_or_default();
+        let found = needs.iter().any(|need| {
+            matches!(need.what, Wanted::Object { .. }) && text.contains(&format!("spec.{}", need.field))
+        });
+        if self.record() == Record::Bound {
+            text += ", or delete this object if that was deleted in the account";
+        }
+        let error = Error::rejected(Reason::ReferenceNotFound, text);
+        if found { error.patient(NEW_REFERENCE) } else { error }
+    }
+
     /// Before something lost is written again under a name: the name must still mean the same principal. A group that was
     /// deleted and made again must not inherit what the old one had.
     async fn same_principals(&mut self, known: &Known) -> Result<()> {
@@ -277,7 +292,10 @@ impl Work<'_> {
             let Some(now) = now else {
                 return Err(Error::waiting(
                     Reason::ReferenceNotFound,
-                    format!("the account no longer has {name}"),
+                    format!(
+                        "the account no longer has {name}: create it there, or correct spec.{}",
+                        need.field
+                    ),
                 ));
             };
             if pinned.get(need.field) != Some(&now) {

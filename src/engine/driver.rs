@@ -18,6 +18,7 @@ use super::access::{AuthFacts, Reader, Writer};
 use super::decide::camel;
 use super::error::{Error, Result};
 use super::needs::{Need, Resolved};
+use super::refusals::refers_to_nothing;
 use super::resource::{
     About, Act, CallError, Change, ExternalResource, Guard, Immutable, Key, Lifecycle, Observed, Ownership,
     Power,
@@ -231,10 +232,13 @@ impl<R: ExternalResource> Driver for Adapter<R> {
 
     fn create<'a>(&'a self, api: &'a Writer, want: &'a Value) -> BoxFuture<'a, Result<Seen>> {
         async move {
-            let writer = api.to("create", fields(want));
+            let (writer, state) = (api.to("create", fields(want)), want);
             let want = typed(want, "the desired state")?;
             let made = R::create(&writer, &want).await.map_err(|error| match error {
-                CallError::Api(error) => unless_unknown(error),
+                CallError::Api(error) => {
+                    let nothing = refers_to_nothing(&error, R::REFERENCES, state);
+                    nothing.unwrap_or_else(|| unless_unknown(error))
+                }
                 // The kind knows that it was refused.
                 CallError::Sharpened(
                     error @ (Error::Terminal { .. } | Error::Rejected { .. } | Error::Waiting { .. }),

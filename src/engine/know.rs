@@ -12,6 +12,7 @@ use super::access::{Reader, Writer};
 use super::auth::{self, grants::Admission};
 use super::claims::Claim;
 use super::cluster::{EXTERNAL_ID, RECONCILE_REQUESTED};
+use super::driver::Seen;
 use super::error::{Error, Result};
 use super::needs::{Need, Resolved, Wanted};
 use super::pass::Engine;
@@ -182,7 +183,7 @@ impl Work<'_> {
                 // A bound object goes on with what it was made for while that is there, so that access is kept right.
                 let status = self.subject.status_mut()?;
                 let pinned = status.resolved_refs.get(need.field).filter(|_| status.external.is_some());
-                self.engine.resolve_object(&who, pinned.map(String::as_str))
+                self.engine.resolve_object(&who, need.field, pinned.map(String::as_str))
             }
             Wanted::Principal(name) => {
                 // A bound object keeps the principal it was made for; whether the name still means it is asked when it
@@ -206,6 +207,20 @@ impl Work<'_> {
     /// The mark on objects of ours.
     pub fn marker(&self) -> String {
         self.engine.mark(&self.subject.who)
+    }
+
+    /// What to write where the mark in the account is that of our namespace and name and of another installation: that of
+    /// another cluster, or ours under an earlier name.
+    pub fn marked_elsewhere(&self, seen: &Seen) -> Option<String> {
+        let (own, who) = (&self.engine.settings.installation, &self.subject.who);
+        let other = seen.about.owner.as_ref()?.strip_suffix(&format!("/{}/{}", who.namespace, who.name))?;
+        (other != own).then(|| {
+            format!(
+                "its mark is that of the installation {other:?}, and this operator is the installation {own:?}: another \
+                 cluster manages it; if that one is gone, or was this one under an earlier name, start the operator with \
+                 --installation={other} (value `installation` of the chart)"
+            )
+        })
     }
 
     /// Whether this generation was carried out before: what comes now is routine.
@@ -282,13 +297,14 @@ impl Engine {
         stores.find_map(|(_, store)| store.get(&target))
     }
 
-    /// The id of another object of ours, if what it stands for is usable in the account. Whether its spec is carried out is
-    /// another question. For a dependent that was made for that id, `pinned`, it is enough that it is there.
-    pub fn resolve_object(&self, who: &Who, pinned: Option<&str>) -> Result<String> {
+    /// The id of another object of ours that `field` of a spec names, if what it stands for is usable in the account. Whether
+    /// its spec is carried out is another question. For a dependent that was made for that id, `pinned`, it is enough that it
+    /// is there.
+    pub fn resolve_object(&self, who: &Who, field: &str, pinned: Option<&str>) -> Result<String> {
         let Some(object) = self.object(who) else {
             return Err(Error::waiting(
                 Reason::ReferenceNotFound,
-                format!("{who} does not exist: create it"),
+                format!("{who} does not exist: create it, or correct spec.{field}.name"),
             ));
         };
         let not_ready =

@@ -91,8 +91,8 @@ reasons! {
 
     /// A reference names an object that does not exist.
     ReferenceNotFound,
-    "It was not applied yet, was deleted, or its name is misspelt.",
-    "Create the object that the message names (a DatabricksAuth, a Workspace, a Credential, a principal of the account), or correct the name in the spec.";
+    "It was not applied yet, was deleted, or its name or id is misspelt.",
+    "Create the object that the message names (a DatabricksAuth, a Workspace, a Credential, a principal of the account), or correct the name or id in the field that the message names.";
 
     /// A referenced object exists and is not ready yet.
     ReferenceNotReady,
@@ -111,8 +111,13 @@ reasons! {
 
     /// Databricks refuses the credentials.
     CredentialsInvalid,
-    "A wrong or expired secret, a wrong client id, or a service principal of another account.",
-    "Check `clientId` and the Secret, and that the service principal belongs to this account. A right value in the Secret is used at once.";
+    "A wrong or expired secret, a wrong client id, or a service principal that is of another account, or no longer active.",
+    "Check `clientId` and the Secret, and that the service principal is active and belongs to this account. A right value in the Secret is used at once; what is repaired in the account is noticed within a minute.";
+
+    /// Databricks does not let in the address that the operator calls from.
+    AddressBlocked,
+    "An IP access list of the account: an ALLOW list without the operator's address, or a BLOCK list with it.",
+    "From an address that is let in, add the operator's to an ALLOW list, or take it out of the BLOCK list; the message has the address. Write it in `egressCidrs` too, so that no IpAccessList can shut the operator out.";
 
     /// The account differs from the spec.
     DriftDetected,
@@ -153,6 +158,11 @@ reasons! {
     PermissionDenied,
     "The service principal lacks a role.",
     "Give the service principal the right (most calls need the account admin role).";
+
+    /// The cluster does not let the operator read or write what it has to.
+    OperatorNotPermitted,
+    "The operator's ServiceAccount lacks a right, or a webhook or policy of the cluster refuses its write. The message has the words of the API server.",
+    "Grant the rules that `databricks-operator rbac` writes, or let the operator through the policy. It goes on by itself then.";
 
     /// A quota of the account is used up.
     QuotaExceeded,
@@ -244,6 +254,11 @@ reasons! {
     "It was not applied yet, was deleted, or `spec.clientSecretRef.name` is misspelt.",
     "Create the Secret in the namespace of the DatabricksAuth.";
 
+    /// The operator may not read the Secret.
+    SecretNotReadable,
+    "The chart's values `rbac.secretNames` or `rbac.secretNamespaces` leave the Secret out, or somebody else makes the operator's roles.",
+    "Where the values are set, add the Secret and its namespace to them; else let the operator `get` and `watch` the Secret. It goes on by itself then.";
+
     /// The Secret has no such key.
     SecretKeyMissing,
     "The Secret was made with another key, or `spec.clientSecretRef.key` is misspelt.",
@@ -296,7 +311,7 @@ reasons! {
 
     /// Nothing happens any more until somebody decides.
     Stalled,
-    "The first word of the event is the reason of the condition `Stalled`.",
+    "The first word of the event is the reason of the condition `Stalled`. `CredentialsInvalid` and `ExternalResourceMissing` are events of their own.",
     "See that reason above.";
 
     /// The object is being deleted, and the one in the account cannot be.
@@ -337,6 +352,11 @@ reasons! {
     /// Databricks refuses the credentials.
     CredentialsInvalid,
     "They are wrong, or no longer valid.",
+    "See the reason of this name above.";
+
+    /// Databricks does not let in the address that the operator calls from.
+    AddressBlocked,
+    "An IP access list of the account.",
     "See the reason of this name above.";
 
     /// The object is gone from the account, and now from the cluster.

@@ -21,6 +21,7 @@ use super::access::{AuthFacts, Reader, Writer};
 use super::decide::camel;
 use super::error::{Error, Result};
 use super::needs::{Need, Resolved};
+use super::refusals::Reference;
 use super::status::Reason;
 use crate::databricks;
 
@@ -47,6 +48,8 @@ pub trait ExternalResource:
     const IMMUTABLE: &'static [Immutable] = &[];
     /// Fields that the API never tells: the only ones whose absence in an answer is no difference.
     const UNTOLD: &'static [&'static str] = &[];
+    /// The ids in a create by which the account finds other objects of it: what to correct where it finds none.
+    const REFERENCES: &'static [Reference] = &[];
     /// What proves that an object in the account is ours.
     const OWNERSHIP: Ownership = Ownership::RecordedId;
     /// How it comes into being.

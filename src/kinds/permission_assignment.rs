@@ -24,6 +24,7 @@ use crate::databricks::{self, Int64, Pages};
 use crate::engine::access::{AuthFacts, Reader, Writer};
 use crate::engine::error::{Error, Result};
 use crate::engine::needs::{Need, PrincipalName, Resolved};
+use crate::engine::refusals::Reference;
 use crate::engine::resource::{
     About, Act, ApiResult, CallError, ExternalResource, Guard, Immutable, Key, Lifecycle, Observed, Phase,
     Power,
@@ -221,6 +222,10 @@ impl ExternalResource for PermissionAssignment {
         Immutable { state: "workspace_id", spec: &["workspaceId", "workspaceRef"] },
         Immutable { state: "principal_id", spec: &["principal.id", "principal"] },
     ];
+    const REFERENCES: &'static [Reference] = &[
+        Reference { state: "workspace_id", spec: &["workspaceId", "workspaceRef"], words: &["workspace"] },
+        Reference { state: "principal_id", spec: &["principal"], words: &["principal", "user", "group"] },
+    ];
     const LIFECYCLE: Lifecycle = Lifecycle::Upsert;
     const GUARD: Option<Guard<Self>> = Some(Guard::Alone(keep_the_operator_in));
 
@@ -275,7 +280,10 @@ impl ExternalResource for PermissionAssignment {
         let rows: Vec<Row> = match api.list(path, Pages::Whole("permission_assignments")).await {
             Ok(rows) => rows,
             Err(error) => match sharpened(error) {
-                CallError::Api(error) if error.is_absence() => vec![],
+                CallError::Api(error) if error.is_absence() => {
+                    gone(api, workspace_id, error).await?;
+                    vec![]
+                }
                 error => return Err(error),
             },
         };
@@ -323,6 +331,22 @@ impl ExternalResource for PermissionAssignment {
     }
 }
 
+/// The API of assignments says that a workspace does not exist. It may lag behind, and it would say the same of an account
+/// that it does not know, so that is believed only if the account lists its workspaces and this is none of them: else access
+/// that somebody has would be taken for gone.
+async fn gone(api: &Reader, workspace_id: i64, error: databricks::Error) -> ApiResult<()> {
+    let all: Vec<Listed> = api.list(api.path(&["workspaces"]), Pages::Bare).await?;
+    if all.iter().any(|listed| listed.workspace_id.0 == workspace_id) {
+        return Err(Error::retry(format!("{error}; the account lists it, so it is read again")).into());
+    }
+    Ok(())
+}
+
+#[derive(Deserialize)]
+struct Listed {
+    workspace_id: Int64,
+}
+
 fn principal_path(api: &Reader, workspace: i64, principal: i64) -> String {
     let (workspace, principal) = (workspace.to_string(), principal.to_string());
     api.path(&["workspaces", &workspace, "permissionassignments", "principals", &principal])
@@ -350,8 +374,8 @@ async fn put(
 /// Texts that the API also answers for a while to what will work: there is no code for it.
 fn passes(text: &str) -> bool {
     let text = text.to_lowercase();
-    let unavailable = text.contains("permission assignment api")
-        && (text.contains("not available") || text.contains("not supported"));
+    let unavailable = text.contains("assignment")
+        && ["not available", "not supported"].iter().any(|words| text.contains(words));
     unavailable || (text.contains("principal") && text.contains("not in workspace"))
 }
 

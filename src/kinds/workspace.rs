@@ -15,13 +15,14 @@ use serde::de::IgnoredAny;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
-use crate::databricks::{Int64, Optional, Pages};
+use crate::databricks::{self, Int64, Optional, Pages};
 use crate::engine::access::{Reader, Writer};
 use crate::engine::changes::{CANNOT_CHANGE, differences};
 use crate::engine::error::{Error, Result};
 use crate::engine::needs::{Need, Resolved};
+use crate::engine::refusals::{Reference, tried_in_aws};
 use crate::engine::resource::{
-    About, ApiResult, Change, ExternalResource, Immutable, Key, Observed, Ownership, Phase, When,
+    About, ApiResult, CallError, Change, ExternalResource, Immutable, Key, Observed, Ownership, Phase, When,
 };
 use crate::engine::status::Reason;
 use crate::kinds::credential::Credential;
@@ -210,6 +211,23 @@ const fn fixed(state: &'static str, spec: &'static [&'static str]) -> Immutable 
     Immutable { state, spec }
 }
 
+const fn named(
+    state: &'static str,
+    spec: &'static [&'static str],
+    words: &'static [&'static str],
+) -> Reference {
+    Reference { state, spec, words }
+}
+
+/// Databricks tries role and bucket once more for each workspace.
+fn sharpened(error: databricks::Error) -> CallError {
+    let role = "spec.credentialsId (or spec.credentialsRef)";
+    match tried_in_aws(&error, role, "spec.storageConfigurationId") {
+        Some(refused) => refused.into(),
+        None => error.into(),
+    }
+}
+
 impl ExternalResource for Workspace {
     type State = WorkspaceState;
     type Id = WorkspaceId;
@@ -224,6 +242,22 @@ impl ExternalResource for Workspace {
         fixed("is_no_public_ip_enabled", &["isNoPublicIpEnabled"]),
     ];
     const UNTOLD: &'static [&'static str] = &["is_no_public_ip_enabled"];
+    const REFERENCES: &'static [Reference] = &[
+        named("credentials_id", &["credentialsId", "credentialsRef"], &["credential"]),
+        named("storage_configuration_id", &["storageConfigurationId"], &["storage"]),
+        named("network_id", &["networkId"], &["network"]),
+        named("private_access_settings_id", &["privateAccessSettingsId"], &["private access"]),
+        named(
+            "managed_services_customer_managed_key_id",
+            &["managedServicesCustomerManagedKeyId"],
+            &["managed key", "encryption key"],
+        ),
+        named(
+            "storage_customer_managed_key_id",
+            &["storageCustomerManagedKeyId"],
+            &["managed key", "encryption key"],
+        ),
+    ];
     const OWNERSHIP: Ownership = Ownership::Marker;
     const DATA_BEARING: bool = true;
 
@@ -312,8 +346,8 @@ impl ExternalResource for Workspace {
         let mut body = wire(want, None);
         // Attached by an update once the workspace runs: the documented POST does not name it.
         body.remove("network_connectivity_config_id");
-        let made: Remote = api.post(api.path(&["workspaces"]), body.into()).await?;
-        Ok(made.observed(api.host()))
+        let made: Result<Remote, _> = api.post(api.path(&["workspaces"]), body.into()).await;
+        Ok(made.map_err(sharpened)?.observed(api.host()))
     }
 
     async fn update(
