@@ -83,7 +83,7 @@ pub struct Run {
     /// How long an object must be absent from the account before that is believed
     #[arg(long, default_value = "15s", value_parser = duration)]
     pub absence: Duration,
-    /// Longest time for which an object that was just created may be missing from reads; a kind asks for what its API needs at most
+    /// Longest time for which an object that was just created may be missing from reads; within it, a kind asks for what its API needs, and at least for --quarantine
     #[arg(long, default_value = "10m", value_parser = duration)]
     pub read_lag: Duration,
     /// How long Databricks may take to create or change something before it is called stalled

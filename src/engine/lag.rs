@@ -27,6 +27,13 @@ impl Work<'_> {
         self.driver.traits().read_lag.min(self.engine.settings.read_lag)
     }
 
+    /// Within this time after its creation an object may be missing from reads: as long as the kind says, and at least as long as
+    /// a create with an unknown result is waited for.
+    fn shown_within(&self) -> Duration {
+        let settings = &self.engine.settings;
+        self.read_lag().max(settings.quarantine.min(settings.read_lag))
+    }
+
     /// Whether an annotation says that this very object created the one in the account. Users can edit it: it is no proof by
     /// itself.
     pub fn created_here(&self) -> bool {
@@ -49,7 +56,7 @@ impl Work<'_> {
     /// `for_now` is how long it has been missing: the wait grows with it.
     pub fn may_be_unseen(&self, id: &str, for_now: Duration) -> Option<Error> {
         let created = self.created_at()?;
-        let until = created.checked_add(self.read_lag()).ok()?;
+        let until = created.checked_add(self.shown_within()).ok()?;
         let left =
             Duration::try_from(until.duration_since(Timestamp::now())).ok().filter(|left| !left.is_zero())?;
         let next = if self.subject.deleting() {

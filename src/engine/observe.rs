@@ -319,7 +319,9 @@ impl Work<'_> {
         let now = Instant::now();
         let (since, accepted) =
             self.remember(|m| (*m.absent_since.get_or_insert(now), m.delete_accepted.is_some()));
-        if let Some(wait) = self.may_be_unseen(id, since.elapsed()).filter(|_| !accepted) {
+        // An upsert repeats nothing but itself, so it need not wait to be sure before it is written again.
+        let again = traits.lifecycle == Lifecycle::Upsert && !self.subject.deleting();
+        if let Some(wait) = self.may_be_unseen(id, since.elapsed()).filter(|_| !accepted && !again) {
             return Err(wait);
         }
         let mut before = vec![];
@@ -346,8 +348,7 @@ impl Work<'_> {
             }
         }
         let settled = accepted || since.elapsed() >= self.engine.settings.absence;
-        // An upsert repeats nothing but itself, so it need not wait to be sure before it is written again.
-        let settled = settled || (traits.lifecycle == Lifecycle::Upsert && !self.subject.deleting());
+        let settled = settled || again;
         if settled && !before.is_empty() && !self.subject.deleting() {
             return Ok(Look::from(What::Replaced(before)));
         }

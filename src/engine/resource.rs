@@ -57,7 +57,8 @@ pub trait ExternalResource:
     /// It holds users' data: it is retained by default and, if lost, not made again without a person's decision.
     const DATA_BEARING: bool = false;
     /// How long reads of the account may lag behind writes. Within that time after its creation an object is not gone,
-    /// whatever reads say, and a change that reads do not show is not sent again. The setting `--read-lag` caps it.
+    /// whatever reads say, and a change that reads do not show is not sent again. The setting `--read-lag` caps it. Zero: a
+    /// change is sent again after a while, and an object that was created is not gone within `--quarantine`.
     const READ_LAG: Duration = Duration::ZERO;
     /// A last look before create, update and delete.
     const GUARD: Option<Guard<Self>> = None;

@@ -319,3 +319,53 @@ async fn labels_are_exchanged_at_once_where_reads_do_not_lag() {
     assert_eq!(lists(&story).len(), 2);
     story.end().await;
 }
+
+/// Covers LC-15, DL-10. What the API of a kind says nothing about holds for as long as a create with an unknown result is waited
+/// for: no late read makes the operator take for gone what it created, whether it stays or is deleted.
+#[tokio::test]
+async fn nothing_is_left_behind_because_reads_were_late() {
+    let flags = [LAG, ("quarantine", "5m"), ("resync-interval", "300ms")];
+    let mut story = Story::start_with("lag-kinds", &flags).await;
+    story.account.set(|s| (s.start_ms, s.provisioning_ms, s.deletion_ms) = (0, 100, 100));
+    let workspace = story.account.insert("workspaces", json!({})).unwrap()["workspace_id"].clone();
+    let (path, rows) = ("*/permissionassignments", json!({"groupName": "data-eng"}));
+    let access = json!({"workspaceId": workspace, "principal": rows, "permissions": ["ADMIN"]});
+    let role = json!({"stsRole": {"roleArn": "arn:aws:iam::123456789012:role/compute"}});
+    let credential = json!({"credentialsName": "compute", "awsCredentials": role});
+    let made = json!({"workspaceName": "made", "awsRegion": "eu-west-1", "computeMode": "SERVERLESS", "deletionPolicy": "Delete"});
+    let kinds = [
+        ("PermissionAssignment", "permissionassignments", access, path),
+        ("Credential", "credentials", credential, "*/credentials*"),
+        ("Workspace", "workspaces", made, "*/workspaces*"),
+    ];
+    for (kind, collection, spec, path) in kinds {
+        let there = story.account.objects(collection).len();
+        story.account.set(|s| (s.list_lag_ms, s.get_lag_ms) = (0, 0));
+        story.account.clear_journal();
+        story.apply(&story.managed(kind, "it", spec)).await;
+        let bound = |object: &Value| object["status"]["externalId"].as_str().map(drop);
+        late(&story);
+        story.wait(kind, "it", "it has its id", bound).await;
+        story.operator.take().unwrap().kill().unwrap();
+        story.start_operator(&flags).await;
+        read(&story, path).await;
+        assert_eq!(story.account.calls("POST", path), usize::from(kind != "PermissionAssignment"), "{kind}");
+        let now = story.get(kind, "it").await;
+        assert!(condition(&now, "Stalled").is_none(), "{now}");
+
+        story.operator.take().unwrap().kill().unwrap();
+        story.delete(kind, "it").await;
+        story.start_operator(&flags).await;
+        story.wait(kind, "it", "it says what it waits for", waits).await;
+        story.pass(kind, "it").await;
+        assert_eq!(story.account.objects(collection).len(), there + 1, "{kind}");
+        let gone = eventually(format!("{kind} is gone"), SOON, async || {
+            story.account.advance_ms(LATE_MS);
+            let left = story.api(kind).get_opt("it").await.map_err(|e| e.to_string())?;
+            left.map_or(Ok(()), |left| Err(json!(left)["status"].to_string()))
+        });
+        gone.await.unwrap();
+        assert_eq!(story.account.objects(collection).len(), there, "{kind}");
+    }
+    story.end().await;
+}
