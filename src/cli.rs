@@ -18,7 +18,6 @@ use crate::databricks;
 use crate::engine::access::Permit;
 use crate::engine::auth::spec::DatabricksAuth;
 use crate::engine::lease::Lease;
-use crate::engine::resource::Lifecycle;
 use crate::engine::{controller, crd};
 use crate::kinds::KINDS;
 use crate::metrics::admit::Guard;
@@ -80,8 +79,9 @@ pub fn main() -> ExitCode {
 
 /// All CRDs: DatabricksAuth and the kinds.
 pub fn crds() -> Vec<CustomResourceDefinition> {
-    let auth = crd::finish(DatabricksAuth::crd(), &[], Lifecycle::Object);
-    std::iter::once(auth).chain(KINDS.iter().map(|kind| kind.crd())).collect()
+    let mut all: Vec<CustomResourceDefinition> = KINDS.iter().map(|kind| kind.crd()).collect();
+    all.insert(0, crd::grants(DatabricksAuth::crd(), &all));
+    all
 }
 
 /// The YAML of a CRD, as it is committed.
@@ -173,7 +173,11 @@ async fn serve(run: &Run) -> Result<(), String> {
         permit: lease.as_ref().map_or_else(Permit::sole, Lease::permit),
         meter: metrics.engine.clone(),
     };
-    tracing::info!(namespaces = ?run.namespaces, installation = run.installation, "the operator starts");
+    tracing::info!(
+        namespaces = run.namespaces.join(","),
+        installation = run.installation,
+        "the operator starts"
+    );
     let (fill, filled) = oneshot::channel();
     let ready = move || {
         ready.set();

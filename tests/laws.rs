@@ -440,6 +440,17 @@ fn observed_schema(driver: &dyn Driver) -> Value {
     schema(driver, "status")["properties"]["observed"].clone()
 }
 
+/// A grant can limit a kind to workspaces where its spec says to which one an object belongs: the CRD of DatabricksAuth is made by that.
+#[tokio::test]
+async fn what_gives_power_over_a_workspace_names_it_in_its_spec() {
+    for driver in KINDS {
+        let bench = Bench::new(*driver).await;
+        let limited = driver.power(&bench.want).unwrap().workspace_id.is_some();
+        let named = schema(*driver, "spec")["properties"].get("workspaceId").is_some();
+        assert_eq!(limited, named, "{}", bench.kind);
+    }
+}
+
 #[tokio::test]
 async fn what_is_desired_follows_from_the_spec_and_the_declared_needs() {
     for driver in KINDS {

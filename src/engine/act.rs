@@ -263,12 +263,14 @@ impl Work<'_> {
         self.told(known, seen)
     }
 
-    /// What another object, or a name, was found to stand for does exist: that the account does not know it everywhere yet is
-    /// waited for. An id that a user wrote may be wrong, unless it was right before.
+    /// What another object of ours stands for does exist: that the account does not know it everywhere yet is waited for. An id
+    /// that a user wrote may be wrong, and a name may have come to mean another since it was looked up.
     fn about_references(&self, error: &Error) -> Error {
         let mut text = error.to_string();
         let needs = self.driver.needs(&self.subject.spec()).unwrap_or_default();
-        let found = needs.iter().any(|need| text.contains(&format!("spec.{}", need.field)));
+        let found = needs.iter().any(|need| {
+            matches!(need.what, Wanted::Object { .. }) && text.contains(&format!("spec.{}", need.field))
+        });
         if self.record() == Record::Bound {
             text += ", or delete this object if that was deleted in the account";
         }
@@ -290,7 +292,10 @@ impl Work<'_> {
             let Some(now) = now else {
                 return Err(Error::waiting(
                     Reason::ReferenceNotFound,
-                    format!("the account no longer has {name}"),
+                    format!(
+                        "the account no longer has {name}: create it there, or correct spec.{}",
+                        need.field
+                    ),
                 ));
             };
             if pinned.get(need.field) != Some(&now) {

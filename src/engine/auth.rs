@@ -5,19 +5,16 @@
 //! account, so a rotated or repointed credential can never be mixed up with another's; the last good session of a
 //! DatabricksAuth is kept in memory for deletions alone.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, SystemTime};
 
-use k8s_openapi::api::core::v1::Namespace;
-use kube::api::Api;
 use kube::core::DynamicObject;
 use kube::{Client as KubeClient, ResourceExt};
 use tokio::sync::OnceCell;
 use tokio::time::Instant;
 
 use super::access::AuthFacts;
-use super::cluster::timed;
 use super::error::{Error, Result};
 use super::resource::Power;
 use super::snapshot::Snapshots;
@@ -27,12 +24,14 @@ use super::wake::{Wake, Who};
 use crate::databricks::{self, Client, Connection, Host, HostPolicy, Settings};
 
 pub mod grants;
+mod labels;
 pub mod reconcile;
 mod secret;
 pub mod session;
 pub mod spec;
 
 use grants::Admission;
+use labels::Namespaces;
 use session::{Key, Session};
 use spec::DatabricksAuthSpec;
 
@@ -45,8 +44,8 @@ pub struct Auths {
     wake: Arc<Wake>,
     policy: HostPolicy,
     settings: Settings,
-    /// Only chosen namespaces are watched, so that reading Namespaces may not be permitted.
-    namespaced: bool,
+    /// For grants by their labels.
+    namespaces: Namespaces,
     entries: Mutex<HashMap<(String, String), Entry>>,
     secrets: Mutex<HashMap<(String, String), Watched>>,
     /// The versions of Secrets that passes have read, so that their watches need not wake anybody for them.
@@ -67,20 +66,20 @@ struct Watched {
 }
 
 impl Auths {
-    /// None yet.
+    /// None yet. `chosen` says that only chosen namespaces are watched.
     pub fn new(
         kube: KubeClient,
         wake: Arc<Wake>,
         policy: HostPolicy,
         settings: Settings,
-        namespaced: bool,
+        chosen: bool,
     ) -> Auths {
         Auths {
+            namespaces: Namespaces::new(kube.clone(), wake.clone(), chosen),
             kube,
             wake,
             policy,
             settings,
-            namespaced,
             entries: Mutex::default(),
             secrets: Mutex::default(),
             read: Arc::default(),
@@ -103,7 +102,8 @@ impl Auths {
             Error::waiting(
                 Reason::ReferenceNotPermitted,
                 format!(
-                    "{KIND} {home}/{} does not exist or has no grant that admits {kind} objects of namespace {namespace}",
+                    "{KIND} {home}/{} does not exist or has no grant that admits {kind} objects of namespace {namespace}: correct \
+                     spec.authRef, or have a grant added there",
                     auth.name
                 ),
             )
@@ -124,15 +124,22 @@ impl Auths {
             if home != namespace {
                 return Err(refused());
             }
-            let text = format!("{KIND} {home}/{} does not exist: create it", auth.name);
+            // The namespace of what is being deleted may take nothing new.
+            let remedy = match deleting {
+                true => "point spec.authRef to one that does",
+                false => "create it, or correct spec.authRef.name",
+            };
+            let text = format!("{KIND} {home}/{} does not exist: {remedy}", auth.name);
             return Err(Error::waiting(Reason::ReferenceNotFound, text));
         };
         let by_label = grants::asks_for_labels(&spec);
-        let labels = if by_label && !self.namespaced { Some(self.labels(namespace).await?) } else { None };
+        let labels = if by_label { self.namespaces.labels(namespace).await? } else { None };
         let grants = match grants::admitting(&spec, home, namespace, kind, labels.as_ref()) {
             Some(grants) => grants,
             // A stranger is not told why: that would tell that there is one.
-            None if by_label && self.namespaced && home == namespace => return Err(labels_not_readable()),
+            None if by_label && labels.is_none() && home == namespace => {
+                return Err(Error::waiting(Reason::ReferenceNotPermitted, self.namespaces.not_readable()));
+            }
             None => return Err(refused()),
         };
         if let (true, Err(error)) = (spec.suspend == Some(true), &usable) {
@@ -147,12 +154,6 @@ impl Auths {
             (Err(error), _) => return Err(unusable(home, &auth.name, error, deleting)),
         };
         Ok(Admission { session, grants, resync: spec.resync_interval })
-    }
-
-    async fn labels(&self, namespace: &str) -> Result<BTreeMap<String, String>> {
-        let api: Api<Namespace> = Api::all(self.kube.clone());
-        let found = timed(api.get_metadata_opt(namespace)).await?;
-        Ok(found.and_then(|n| n.metadata.labels).unwrap_or_default())
     }
 
     /// Longest time that the account asks us to stay away, if it does.
@@ -242,6 +243,7 @@ impl Auths {
         self.entries.lock().expect("no panic while held").remove(&(who.namespace.clone(), who.name.clone()));
         self.told.lock().expect("no panic while held").remove(who);
         self.watch_secret(who, None);
+        self.namespaces.follow(who, false);
         self.wake.wake_dependents(who);
     }
 
@@ -263,7 +265,8 @@ impl Auths {
         let secret_ref = spec.client_secret_ref.as_ref().ok_or_else(|| {
             Error::terminal(Reason::InvalidSpec, "authType OAUTH_M2M needs clientId and clientSecretRef")
         })?;
-        let (secret, version) = self.secret(&who.namespace, secret_ref).await?;
+        let leaving = auth.metadata.deletion_timestamp.is_some();
+        let (secret, version) = self.secret(&who.namespace, secret_ref, leaving).await?;
         let key = Key {
             auth: auth.uid().unwrap_or_default(),
             secret: version,
@@ -334,14 +337,6 @@ fn auth_error(error: impl Into<Error>) -> Error {
         }
         other => other,
     }
-}
-
-fn labels_not_readable() -> Error {
-    Error::waiting(
-        Reason::ReferenceNotPermitted,
-        "the DatabricksAuth grants by namespace labels, which the operator may not read because it watches chosen \
-         namespaces only: use from: Names",
-    )
 }
 
 /// What a user of an unusable DatabricksAuth is told. A host that cannot be reached for a moment leaves Ready objects Ready, and

@@ -14,7 +14,7 @@ use kube::core::{ApiResource, DynamicObject};
 use kube::{Client, ResourceExt};
 use serde_json::{Map, Value, json};
 
-use super::error::{Error, Result};
+use super::error::{Asked, Error, Result};
 
 /// Our finalizer: the external object is dealt with before the Kubernetes object may go.
 pub const FINALIZER: &str = "databricks-operator.io/finalizer";
@@ -100,7 +100,10 @@ impl Cluster {
 
     /// The object as it is now; `None` if it is gone or was made anew.
     pub async fn live(&self, kind: &ApiResource, object: &DynamicObject) -> Result<Option<DynamicObject>> {
-        let mut found = timed(self.api(kind, object).get_opt(&object.name_any())).await?;
+        let what = shown(kind, object);
+        let call = self.api(kind, object);
+        let found = timed(Asked::Read(&what), call.get_opt(&object.name_any())).await;
+        let mut found = found.map_err(|error| error.advise(GRANT))?;
         found.iter_mut().for_each(prune);
         Ok(found.filter(|o| o.uid() == object.uid()))
     }
@@ -117,8 +120,10 @@ impl Cluster {
         let body = json!({"metadata": fence(object), "status": patch});
         let call = self.api(kind, object);
         let name = object.name_any();
-        *object =
-            self.remember(object, timed(call.patch_status(&name, &params(), &Patch::Merge(&body))).await)?;
+        let what = format!("the status of {}", shown(kind, object));
+        let written =
+            timed(Asked::Write(&what), call.patch_status(&name, &params(), &Patch::Merge(&body))).await;
+        *object = self.remember(object, written)?;
         Ok(true)
     }
 
@@ -152,7 +157,9 @@ impl Cluster {
         let body = json!({"metadata": metadata});
         let call = self.api(kind, object);
         let name = object.name_any();
-        *object = self.remember(object, timed(call.patch(&name, &params(), &Patch::Merge(&body))).await)?;
+        let what = format!("finalizers and annotations of {}", shown(kind, object));
+        let written = timed(Asked::Write(&what), call.patch(&name, &params(), &Patch::Merge(&body))).await;
+        *object = self.remember(object, written)?;
         Ok(true)
     }
 
@@ -162,7 +169,7 @@ impl Cluster {
             Err(error) => {
                 // What we remember may be from a history that the API server no longer has.
                 self.forget(before);
-                return Err(error);
+                return Err(error.advise(GRANT));
             }
         };
         prune(&mut object);
@@ -177,12 +184,20 @@ impl Cluster {
     }
 }
 
-/// Bounds a call in time. A call that ran out of time may have had its effect, which the next pass sees.
-pub async fn timed<T>(call: impl Future<Output = kube::Result<T>>) -> Result<T> {
+/// Bounds a call in time, and says what it was for where it fails. A call that ran out of time may have had its effect,
+/// which the next pass sees.
+pub async fn timed<T>(asked: Asked<'_>, call: impl Future<Output = kube::Result<T>>) -> Result<T> {
     match tokio::time::timeout(TIMEOUT, call).await {
-        Ok(result) => result.map_err(Error::from),
-        Err(_) => Err(Error::retry("the Kubernetes API server did not answer in time")),
+        Ok(result) => result.map_err(|error| Error::kubernetes(asked, &error)),
+        Err(_) => Err(Error::retry(format!("the Kubernetes API server did not {asked} in time"))),
     }
+}
+
+/// What to do where a right is missing.
+const GRANT: &str = "grant it the rules of `databricks-operator rbac`, or let it through the policy";
+
+fn shown(kind: &ApiResource, object: &DynamicObject) -> String {
+    format!("{} {}/{}", kind.kind, object.namespace().unwrap_or_default(), object.name_any())
 }
 
 /// Drops what the operator never reads, which is most of an object's size.

@@ -37,6 +37,13 @@ pub enum Outcome {
         /// What would be done.
         message: String,
     },
+    /// All is well but for a part of the spec that has no effect.
+    Partly {
+        /// Shown in `Synced`.
+        reason: Reason,
+        /// Which part, why, what to write.
+        message: String,
+    },
     /// A person has to decide.
     Refused {
         /// Shown in `Stalled`.
@@ -214,6 +221,9 @@ fn verdicts(status: &AnyStatus, outcome: &Outcome, pass: &Pass) -> Option<Vec<Ve
         Outcome::Limited(_) => {
             vec![v(Ready, true, pass.ready, ""), v(Synced, false, Reason::RateLimited, LIMITED), refs]
         }
+        Outcome::Partly { reason, message } => {
+            vec![v(Ready, true, pass.ready, ""), v(Synced, false, *reason, message), refs]
+        }
         Outcome::Suspended => {
             let text = "spec.suspend is true: no calls are made; the object in the account is left as it is";
             vec![
@@ -250,6 +260,9 @@ fn failed(status: &AnyStatus, error: &Error, pass: &Pass) -> Option<Vec<Verdict>
         Error::Conflict(_) if pass.attempts < LASTING && !status.conditions.is_empty() => None,
         Error::Conflict(_) if status.conditions.is_empty() => Some(begun()),
         Error::Conflict(message) => transient(status, Reason::Retrying, message, pass),
+        Error::Rejected { reason: Reason::OperatorNotPermitted, .. } if pass.deleting => {
+            Some(blocked(Reason::OperatorNotPermitted))
+        }
         Error::Terminal { .. } | Error::Rejected { .. } if pass.deleting => Some(blocked(Reason::ApiRefused)),
         Error::Waiting { reason, .. } | Error::Transient { reason, .. }
             if pass.deleting && about_credentials(*reason) =>
@@ -324,7 +337,8 @@ fn about_credentials(reason: Reason) -> bool {
 }
 
 fn about_references(reason: Reason) -> bool {
-    let secret = [Reason::SecretNotFound, Reason::SecretKeyMissing, Reason::SecretValueEmpty];
+    use Reason::{SecretKeyMissing, SecretNotFound, SecretNotReadable, SecretValueEmpty};
+    let secret = [SecretNotFound, SecretNotReadable, SecretKeyMissing, SecretValueEmpty];
     about_credentials(reason) || secret.contains(&reason)
 }
 
@@ -428,48 +442,72 @@ fn transitions(before: &AnyStatus, after: &AnyStatus) -> Vec<Note> {
     use ConditionType::*;
     let mut notes = vec![];
     let mut note = |warning, reason, text: String| notes.push(Note { warning, reason, text });
-    let news = |kind: ConditionType| {
-        let now = after.condition(kind).filter(|c| c.status == "True")?;
-        let was = before.condition(kind).filter(|c| c.status == "True" && c.reason == now.reason);
-        was.is_none().then(|| format!("{}: {}", now.reason, now.message))
-    };
     if after.is_true(Ready) && !before.is_true(Ready) {
         let text = if after.is_true(Synced) { "as the spec says" } else { "usable" };
         note(false, EventReason::Ready, format!("the object in the account is {text}"));
     }
-    if let Some(text) = news(Stalled) {
-        note(true, EventReason::Stalled, text);
-    }
-    if let Some(text) = news(DeletionBlocked) {
-        note(true, EventReason::DeletionBlocked, text);
+    let known = facts(before);
+    for fact in facts(after) {
+        if !known.iter().any(|known| known.same(&fact)) {
+            note(true, fact.event, fact.text);
+        }
     }
     match (before.is_true(Suspended), after.is_true(Suspended)) {
         (false, true) => note(false, EventReason::Suspended, "spec.suspend is true".into()),
         (true, false) => note(false, EventReason::Resumed, "spec.suspend is no longer true".into()),
         _ => {}
     }
-    let failing = |s: &AnyStatus, kind| {
-        s.condition(kind).filter(|c| c.status == "False").map(|c| (c.reason.clone(), c.message.clone()))
-    };
+    notes
+}
+
+/// Something that is worth a Warning, once.
+struct Fact {
+    event: EventReason,
+    /// The reason of the condition that says so.
+    reason: String,
+    text: String,
+}
+
+impl Fact {
+    /// That it differs in other fields is another drift. Of other failures the words may change.
+    fn same(&self, other: &Fact) -> bool {
+        self.event == other.event
+            && self.reason == other.reason
+            && (self.event != EventReason::DriftDetected || self.text == other.text)
+    }
+}
+
+/// What a status has to warn of. Several conditions may say the same: that is one fact. A reason that has an event of its own
+/// is told by that, also where the object is stalled for it.
+fn facts(status: &AnyStatus) -> Vec<Fact> {
+    use ConditionType::*;
     use EventReason::{
         AddressBlocked, CredentialsInvalid, DriftDetected, ExternalResourceMissing, RateLimited,
         ReferenceNotPermitted,
     };
-    for (kind, reasons) in [
-        (ReferencesResolved, &[ReferenceNotPermitted, CredentialsInvalid, AddressBlocked][..]),
-        (Synced, &[DriftDetected, ExternalResourceMissing, RateLimited][..]),
+    let mut facts: Vec<Fact> = vec![];
+    for (kind, worth, own, other) in [
+        (DeletionBlocked, "True", &[][..], Some(EventReason::DeletionBlocked)),
+        (
+            Stalled,
+            "True",
+            &[CredentialsInvalid, AddressBlocked, ExternalResourceMissing][..],
+            Some(EventReason::Stalled),
+        ),
+        (ReferencesResolved, "False", &[ReferenceNotPermitted, CredentialsInvalid, AddressBlocked][..], None),
+        (Synced, "False", &[DriftDetected, ExternalResourceMissing, RateLimited][..], None),
     ] {
-        let Some((reason, message)) = failing(after, kind) else { continue };
-        let Some(known) = reasons.iter().find(|known| known.name() == reason) else { continue };
-        let same = failing(before, kind).is_some_and(|(was, said)| {
-            // That it differs in other fields is another drift. Of other failures the words may change.
-            was == reason && (*known != DriftDetected || said == message)
-        });
-        if !same {
-            note(true, *known, message);
+        let Some(now) = status.condition(kind).filter(|c| c.status == worth) else { continue };
+        let own = own.iter().copied().find(|event| event.name() == now.reason);
+        let Some(event) = own.or(other) else { continue };
+        if facts.iter().any(|fact| fact.reason == now.reason) {
+            continue;
         }
+        let text =
+            if own.is_some() { now.message.clone() } else { format!("{}: {}", now.reason, now.message) };
+        facts.push(Fact { event, reason: now.reason.clone(), text });
     }
-    notes
+    facts
 }
 
 /// When to look again.
@@ -490,8 +528,10 @@ fn requeue(outcome: &Outcome, pass: &Pass, pace: &Pace) -> Option<Duration> {
         Outcome::Progress { .. } => up_to(doubled(pace.poll_min, pace.poll_max)),
         Outcome::Refused { .. } if pass.sent => pace.poll_min,
         Outcome::Refused { .. } => refused(pace.stalled),
-        Outcome::Blocked { .. } => pace.waiting.mul_f64(1.0 + 0.2 * pass.chance),
+        Outcome::Blocked { .. } | Outcome::Partly { .. } => pace.waiting.mul_f64(1.0 + 0.2 * pass.chance),
         Outcome::Failed(error) => match error {
+            // A right is used soon after it is granted: asking costs the account nothing.
+            Error::Rejected { reason: Reason::OperatorNotPermitted, .. } => refused(pace.poll_max),
             Error::Terminal { .. } | Error::Rejected { .. } if pass.deleting => refused(pace.backoff_max),
             Error::Terminal { .. } | Error::Rejected { .. } => refused(pace.stalled),
             Error::Waiting { reason: Reason::CredentialsInvalid, .. } => {
@@ -568,6 +608,7 @@ mod tests {
             all.push(Outcome::Progress { reason, message: text(), sent: false });
             all.push(Outcome::Refused { reason, message: text() });
             all.push(Outcome::Planned { reason, message: text() });
+            all.push(Outcome::Partly { reason, message: text() });
             all.push(Outcome::Blocked { reason, message: text() });
             all.push(Outcome::Failed(Error::terminal(reason, text())));
             all.push(Outcome::Failed(Error::rejected(reason, text())));
@@ -673,6 +714,42 @@ mod tests {
         assert_eq!(one.notes.len(), 1);
         assert!(two.notes.is_empty());
         assert_eq!(one.status, two.status);
+    }
+
+    /// Covers OB-01. What several conditions say is one Warning, and that nothing more is tried is no second one.
+    #[test]
+    fn one_fact_is_one_warning() {
+        let warnings = |from: &AnyStatus, outcome: &Outcome, pass: &Pass| {
+            let concluded = after(from.clone(), outcome, pass);
+            let told: Vec<&'static str> =
+                concluded.notes.iter().filter(|n| n.warning).map(|n| n.reason.name()).collect();
+            (told, concluded.status)
+        };
+        let refused = |reason| Outcome::Refused { reason, message: "it is so".into() };
+        let waits = |reason| Outcome::Failed(Error::waiting(reason, "it is so"));
+        for (outcome, told) in [
+            (refused(Reason::ExternalResourceMissing), "ExternalResourceMissing"),
+            (refused(Reason::CredentialsInvalid), "CredentialsInvalid"),
+            (refused(Reason::InvalidSpec), "Stalled"),
+            (waits(Reason::ReferenceNotPermitted), "ReferenceNotPermitted"),
+            (waits(Reason::CredentialsInvalid), "CredentialsInvalid"),
+        ] {
+            for start in [AnyStatus::default(), ready(1)] {
+                let (first, status) = warnings(&start, &outcome, &pass(1));
+                assert_eq!(first, [told], "{outcome:?}");
+                assert_eq!(warnings(&status, &outcome, &pass(2)).0, [""; 0], "{outcome:?}");
+            }
+        }
+        let (_, waiting) = warnings(&ready(1), &waits(Reason::CredentialsInvalid), &pass(1));
+        let stalled = refused(Reason::CredentialsInvalid);
+        assert_eq!(warnings(&waiting, &stalled, &pass(1)).0, [""; 0], "told already");
+        let deleting = Pass { deleting: true, ..pass(1) };
+        let blocked = warnings(&waiting, &waits(Reason::CredentialsInvalid), &deleting).0;
+        assert_eq!(blocked, ["DeletionBlocked"], "that the deletion waits is news");
+        let (told, _) = warnings(&ready(1), &refused(Reason::PermissionDenied), &pass(1));
+        assert_eq!(told, ["Stalled"]);
+        let (_, one) = warnings(&ready(1), &refused(Reason::PermissionDenied), &pass(1));
+        assert_eq!(warnings(&one, &refused(Reason::InvalidSpec), &pass(1)).0, ["Stalled"], "another reason");
     }
 
     /// Covers ER-10.

@@ -65,6 +65,40 @@ pub fn fields(crd: &CustomResourceDefinition) -> BTreeSet<String> {
     own(spec).map(|(name, _)| name.to_owned()).collect()
 }
 
+/// Finishes the CRD of DatabricksAuth, which the kinds are told to: what a grant may name, and which kinds are in a
+/// workspace. A grant of other workspaces than those of its kinds would let nobody in.
+pub fn grants(
+    auth: CustomResourceDefinition,
+    kinds: &[CustomResourceDefinition],
+) -> CustomResourceDefinition {
+    let mut value = serde_json::to_value(finish(auth, &[], Lifecycle::Object)).expect("a CRD is plain data");
+    let name = |crd: &CustomResourceDefinition| crd.spec.names.kind.clone();
+    let all: Vec<String> = kinds.iter().map(name).collect();
+    let inside: Vec<String> = kinds.iter().filter(|crd| in_workspace(crd)).map(name).collect();
+    let grant = "/spec/versions/0/schema/openAPIV3Schema/properties/spec/properties/grants/items";
+    let grant = value.pointer_mut(grant).expect("a DatabricksAuth has grants");
+    grant["properties"]["kinds"]["items"] = json!({"type": "string", "enum": all});
+    grant["x-kubernetes-validations"] = json!([{
+        "rule": format!(
+            "!has(self.workspaceIds) || !has(self.kinds) || self.kinds.exists(kind, kind in ['{}'])",
+            inside.join("', '")
+        ),
+        "message": format!(
+            "workspaceIds lets in only what belongs to a workspace, and none of kinds does: remove workspaceIds, or add one \
+             of {}",
+            inside.join(", ")
+        ),
+    }]);
+    serde_json::from_value(value).expect("still a CRD")
+}
+
+/// Whether objects of a kind belong to a workspace: their spec says to which.
+fn in_workspace(crd: &CustomResourceDefinition) -> bool {
+    let schema = crd.spec.versions[0].schema.as_ref().and_then(|s| s.open_api_v3_schema.as_ref());
+    let spec = schema.and_then(|s| s.properties.as_ref()?.get("spec")?.properties.as_ref());
+    spec.is_some_and(|fields| fields.contains_key("workspaceId"))
+}
+
 /// The columns of `kubectl get`, the same for every kind.
 fn columns() -> Value {
     let condition = |kind: &str, of: &str| format!(".status.conditions[?(@.type==\"{kind}\")].{of}");

@@ -12,6 +12,8 @@ use super::status::{Reason, shorten};
 /// All that a decision depends on.
 #[derive(Clone, Debug)]
 pub struct View<'a> {
+    /// What is looked for in the account, for people: the kind with the id or the natural name that it is looked for by.
+    pub called: String,
     /// The object is being deleted.
     pub deleting: bool,
     /// `managementPolicy: Observe`.
@@ -200,7 +202,8 @@ fn deleting(view: &View<'_>) -> Step {
         Found::Several(ids) => refuse(
             Reason::ApiRefused,
             format!(
-                "several objects match ({}): set spec.deletionPolicy to Retain to let this object go",
+                "several objects match {} ({}): set spec.deletionPolicy to Retain to let this object go",
+                view.called,
                 ids.join(", ")
             ),
         ),
@@ -214,7 +217,8 @@ fn living(view: &View<'_>) -> Step {
         Found::Several(ids) => refuse(
             Reason::Ambiguous,
             format!(
-                "several objects match: {}; set spec.externalId to the one that is meant",
+                "several objects match {}: {}; set spec.externalId to the one that is meant",
+                view.called,
                 ids.join(", ")
             ),
         ),
@@ -230,8 +234,9 @@ fn living(view: &View<'_>) -> Step {
         Found::Replaced(ids) => refuse(
             Reason::AlreadyExists,
             format!(
-                "the object is gone from the account, and others like it are there ({}): delete them there, or delete this \
+                "{} is gone from the account, and others like it are there ({}): delete them there, or delete this \
                  object and apply it again with spec.adoptionPolicy: IfExists",
+                view.called,
                 ids.join(", ")
             ),
         ),
@@ -251,27 +256,28 @@ fn observes(view: &View<'_>) -> bool {
 /// Not there, and only observed: that is no failure, and what managing it would do is the plan.
 fn unseen(view: &View<'_>, settled: bool) -> Step {
     let required = view.adoption == AdoptionPolicy::Required;
-    let missing = |text: &str| plan(Reason::ExternalResourceMissing, text);
+    let called = &view.called;
+    let missing = |text: String| plan(Reason::ExternalResourceMissing, text);
     let create = "set spec.managementPolicy to Managed to have that done";
     match view.record {
         Record::Bound | Record::Observed if !settled => absent(view, false),
-        Record::Asked => missing(
-            "the account has no object with the id in spec.externalId: correct it or remove the field",
-        ),
-        Record::None if required => missing(
-            "the account has no such object, and none would be created, as spec.adoptionPolicy is Required",
-        ),
+        Record::Asked => {
+            missing(format!("the account has no {called}: correct spec.externalId or remove the field"))
+        }
+        Record::None if required => missing(format!(
+            "the account has no {called}, and none would be created, as spec.adoptionPolicy is Required"
+        )),
         Record::None => plan(
             Reason::WouldBeCreated,
-            format!("the account has no such object: it would be created; {create}"),
+            format!("the account has no {called}: it would be created; {create}"),
         ),
-        Record::Bound | Record::Observed if view.asked || required || view.data_bearing => missing(
-            "the object is gone from the account, and would not be created again by itself: to have a new one, delete this \
-             object and apply it again without spec.externalId and spec.adoptionPolicy: Required",
-        ),
+        Record::Bound | Record::Observed if view.asked || required || view.data_bearing => missing(format!(
+            "{called} is gone from the account, and would not be created again by itself: to have a new one, delete this \
+             object and apply it again without spec.externalId and spec.adoptionPolicy: Required"
+        )),
         Record::Bound | Record::Observed => plan(
             Reason::WouldBeCreated,
-            format!("the object is gone from the account: it would be created again; {create}"),
+            format!("{called} is gone from the account: it would be created again; {create}"),
         ),
     }
 }
@@ -286,28 +292,30 @@ pub fn managed_by(holder: &str) -> String {
 }
 
 fn absent(view: &View<'_>, settled: bool) -> Step {
-    let missing = |text: &str| refuse(Reason::ExternalResourceMissing, text);
+    let called = &view.called;
+    let missing = |text: String| refuse(Reason::ExternalResourceMissing, text);
     match view.record {
-        Record::Asked => missing(
-            "the account has no object with the id in spec.externalId: correct it or remove the field",
-        ),
-        Record::None if view.adoption == AdoptionPolicy::Required => missing(
-            "the account has no such object, and spec.adoptionPolicy is Required: create it there, or set IfOwned to have it created",
-        ),
+        Record::Asked => {
+            missing(format!("the account has no {called}: correct spec.externalId or remove the field"))
+        }
+        Record::None if view.adoption == AdoptionPolicy::Required => missing(format!(
+            "the account has no {called}, and spec.adoptionPolicy is Required: create it there, or set IfOwned to have \
+             it created"
+        )),
         Record::None => Step::Create,
         Record::Bound | Record::Observed if !settled => {
-            wait(Reason::Progressing, "the object seems to be gone; looking once more to be sure")
+            wait(Reason::Progressing, format!("{called} seems to be gone; looking once more to be sure"))
         }
         Record::Bound | Record::Observed if view.asked || view.adoption == AdoptionPolicy::Required => {
-            missing(
-                "the object is gone from the account, and the spec asks for that one: delete this object, and apply it again \
-             without spec.externalId and spec.adoptionPolicy: Required to create a new one",
-            )
+            missing(format!(
+                "{called} is gone from the account, and the spec asks for that one: delete this object, and apply it again \
+                 without spec.externalId and spec.adoptionPolicy: Required to create a new one"
+            ))
         }
-        Record::Bound | Record::Observed if view.data_bearing => missing(
-            "the object is gone from the account and holds data, so it is not made again by itself: delete this object \
-             and apply it again to create a new one, or apply it anew with spec.externalId to bind another",
-        ),
+        Record::Bound | Record::Observed if view.data_bearing => missing(format!(
+            "{called} is gone from the account and holds data, so it is not made again by itself: delete this object \
+             and apply it again to create a new one, or apply it anew with spec.externalId to bind another"
+        )),
         Record::Bound | Record::Observed => Step::Create,
     }
 }
@@ -345,9 +353,9 @@ fn stranger(view: &View<'_>, seen: &Seen, marked: bool) -> Step {
     refuse(
         Reason::AlreadyExists,
         format!(
-            "an object with the id {} is in the account already: set spec.adoptionPolicy to IfExists to take it over, \
+            "{} is in the account already, with the id {}: set spec.adoptionPolicy to IfExists to take it over, \
              or give this one another name",
-            seen.id
+            view.called, seen.id
         ),
     )
 }
@@ -500,6 +508,7 @@ mod tests {
 
     fn view<'a>(record: Record, found: Found<'a>) -> View<'a> {
         View {
+            called: "Thing a".into(),
             deleting: false,
             observe: false,
             adoption: AdoptionPolicy::IfOwned,

@@ -129,20 +129,99 @@ impl Error {
 }
 
 /// An error with its causes, on one line. What kube says alone names none: a server that is not there and a certificate
-/// that is not trusted would look alike.
-pub fn chain(error: &dyn std::error::Error) -> String {
-    let one_line =
-        |error: &dyn std::error::Error| error.to_string().split_whitespace().collect::<Vec<_>>().join(" ");
-    let mut text = one_line(error);
-    let mut cause = error.source();
-    while let Some(inner) = cause {
-        let more = one_line(inner);
-        if !text.contains(&more) {
-            text = format!("{text}: {more}");
-        }
-        cause = inner.source();
+/// that is not trusted would look alike. Of an answer of the API server only the message is for people.
+pub fn chain(error: &(dyn std::error::Error + 'static)) -> String {
+    match error.downcast_ref::<kube::Error>() {
+        Some(kube::Error::Api(status)) => return words(status),
+        // What serde says of a value that it cannot read quotes the value, which may be a Secret's.
+        Some(kube::Error::SerdeError(_)) => return "the answer cannot be read".into(),
+        _ => {}
     }
-    text
+    let text = one_line(&error.to_string());
+    let Some(cause) = error.source() else { return text };
+    let (shown, told) = (one_line(&cause.to_string()), chain(cause));
+    if text.contains(&shown) {
+        text.replace(&shown, &told)
+    } else if text.contains(&told) {
+        text
+    } else {
+        format!("{text}: {told}")
+    }
+}
+
+fn one_line(text: &str) -> String {
+    text.split_whitespace().collect::<Vec<_>>().join(" ")
+}
+
+/// What an answer of the API server says, for people.
+fn words(status: &kube::core::Status) -> String {
+    match (one_line(&status.message), &status.reason) {
+        (message, _) if !message.is_empty() => message,
+        (_, reason) if !reason.is_empty() => format!("{reason} ({})", status.code),
+        _ => format!("status {}", status.code),
+    }
+}
+
+/// What the API server was asked for.
+#[derive(Clone, Copy, Debug)]
+pub enum Asked<'a> {
+    /// To let us read this.
+    Read(&'a str),
+    /// To let us write this.
+    Write(&'a str),
+}
+
+impl std::fmt::Display for Asked<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Asked::Read(what) => write!(f, "read {what}"),
+            Asked::Write(what) => write!(f, "write {what}"),
+        }
+    }
+}
+
+/// Whether an answer of the API server is the word of an admission webhook or policy.
+fn denied(status: &kube::core::Status) -> bool {
+    let by_webhook =
+        status.message.contains("admission webhook") && status.message.contains("denied the request");
+    by_webhook || status.message.contains("denied request")
+}
+
+impl Error {
+    /// What became of something that the API server was asked for. A 409 is a stale read. What it refuses is for a person,
+    /// but a role may only just have been made, so it is confirmed like a refusal by Databricks. Everything else may work
+    /// later.
+    pub fn kubernetes(asked: Asked<'_>, error: &kube::Error) -> Error {
+        let read = matches!(asked, Asked::Read(_));
+        let refused = |reason, message| Error::Rejected { reason, message, patience: None, read };
+        match error {
+            kube::Error::Api(status) if status.is_conflict() => {
+                Error::Conflict("the Kubernetes object changed while it was being processed".into())
+            }
+            kube::Error::Api(status) if denied(status) => {
+                let text =
+                    format!("a policy of the cluster does not let the operator {asked}: {}", words(status));
+                refused(Reason::OperatorNotPermitted, text)
+            }
+            kube::Error::Api(status) if status.code == 403 => {
+                let text = format!("the cluster does not let the operator {asked}: {}", words(status));
+                refused(Reason::OperatorNotPermitted, text)
+            }
+            kube::Error::Api(status) if !read && [400, 413, 415, 422].contains(&status.code) => {
+                let text = format!("the Kubernetes API server does not accept {asked}: {}", words(status));
+                refused(Reason::InvalidSpec, text.replacen("write ", "", 1))
+            }
+            _ => Error::retry(format!("the Kubernetes API server did not {asked}: {}", chain(error))),
+        }
+    }
+
+    /// Adds what to do about a right that the operator lacks in the cluster. Does nothing to other errors.
+    pub fn advise(mut self, remedy: &str) -> Error {
+        if let Error::Rejected { reason: Reason::OperatorNotPermitted, message, .. } = &mut self {
+            *message = format!("{message}; {remedy}");
+        }
+        self
+    }
 }
 
 /// The one map from what happened to what happens next: by error code first, by status second.
@@ -226,18 +305,6 @@ fn class_of_status(status: u16, message: &str) -> Option<Error> {
     }
 }
 
-/// The API server's answers: a 409 is a stale read, everything else may work later.
-impl From<kube::Error> for Error {
-    fn from(error: kube::Error) -> Error {
-        match &error {
-            kube::Error::Api(status) if status.is_conflict() => {
-                Error::Conflict("the Kubernetes object changed while it was being processed".into())
-            }
-            _ => Error::retry(format!("the Kubernetes API server did not accept a write: {}", chain(&error))),
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -281,6 +348,103 @@ mod tests {
             *call = "GET /x".into();
         }
         assert!(Error::from(list).is_rejected(Reason::NotSupported));
+    }
+
+    fn answer(code: u16, reason: &str, message: &str) -> kube::Error {
+        let status = kube::core::Status {
+            code,
+            reason: reason.into(),
+            message: message.into(),
+            ..kube::core::Status::default()
+        };
+        kube::Error::Api(status.boxed())
+    }
+
+    /// Covers ST-09. What people read of an answer of the API server is its message, however deep it is.
+    #[test]
+    fn an_answer_of_the_api_server_is_told_in_its_own_words() {
+        let forbidden = || answer(403, "Forbidden", "secrets \"s\" is forbidden:\n User \"u\" cannot get");
+        let words = "secrets \"s\" is forbidden: User \"u\" cannot get";
+        assert_eq!(chain(&forbidden()), words);
+        let watch = kube::runtime::watcher::Error::WatchStartFailed(forbidden());
+        assert_eq!(chain(&watch), format!("failed to start watching object: {words}"));
+        assert_eq!(chain(&answer(404, "NotFound", "")), "NotFound (404)");
+        assert_eq!(chain(&answer(500, "", "")), "status 500");
+        let quoted = serde_json::from_str::<u8>("\"the-secret\"").unwrap_err();
+        assert_eq!(chain(&kube::Error::SerdeError(quoted)), "the answer cannot be read");
+    }
+
+    /// Covers ST-09.
+    #[test]
+    fn what_the_cluster_refuses_is_for_a_person_and_what_fails_is_tried_again() {
+        let webhook = "admission webhook \"w\" denied the request: no finalizers here";
+        let policy = "x is forbidden: ValidatingAdmissionPolicy 'p' with binding 'b' denied request: no";
+        let invalid = "IpAccessList \"a\" is invalid: spec.label: Required value";
+        for (asked, error, class, reason, says) in [
+            (
+                Asked::Read("Secret a/b"),
+                answer(403, "Forbidden", "no"),
+                "rejected",
+                "OperatorNotPermitted",
+                "let the operator read Secret a/b: no",
+            ),
+            (
+                Asked::Write("the finalizer"),
+                answer(403, "Forbidden", "no"),
+                "rejected",
+                "OperatorNotPermitted",
+                "let the operator write the finalizer: no",
+            ),
+            (
+                Asked::Write("the finalizer"),
+                answer(400, "BadRequest", webhook),
+                "rejected",
+                "OperatorNotPermitted",
+                webhook,
+            ),
+            (
+                Asked::Write("the finalizer"),
+                answer(422, "Invalid", policy),
+                "rejected",
+                "OperatorNotPermitted",
+                policy,
+            ),
+            (
+                Asked::Write("the finalizer"),
+                answer(422, "Invalid", invalid),
+                "rejected",
+                "InvalidSpec",
+                "does not accept the finalizer: IpAccessList",
+            ),
+            (Asked::Write("the status"), answer(409, "Conflict", "no"), "conflict", "", "changed while"),
+            (
+                Asked::Write("the status"),
+                answer(404, "NotFound", "no"),
+                "transient",
+                "Retrying",
+                "did not write the status: no",
+            ),
+            (
+                Asked::Read("Secret a/b"),
+                answer(401, "Unauthorized", "no"),
+                "transient",
+                "Retrying",
+                "did not read Secret a/b: no",
+            ),
+            (
+                Asked::Read("Secret a/b"),
+                answer(500, "InternalError", "no"),
+                "transient",
+                "Retrying",
+                "did not read Secret a/b: no",
+            ),
+        ] {
+            let error = Error::kubernetes(asked, &error);
+            let shown = error.reason().map_or("", Reason::name);
+            assert_eq!((error.class(), shown), (class, reason), "{error}");
+            assert!(error.to_string().contains(says), "{error}");
+            assert!(!error.to_string().contains("did not accept a write"), "{error}");
+        }
     }
 
     #[test]

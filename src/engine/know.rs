@@ -182,7 +182,7 @@ impl Work<'_> {
                 // A bound object goes on with what it was made for while that is there, so that access is kept right.
                 let status = self.subject.status_mut()?;
                 let pinned = status.resolved_refs.get(need.field).filter(|_| status.external.is_some());
-                self.engine.resolve_object(&who, pinned.map(String::as_str))
+                self.engine.resolve_object(&who, need.field, pinned.map(String::as_str))
             }
             Wanted::Principal(name) => {
                 // A bound object keeps the principal it was made for; whether the name still means it is asked when it
@@ -282,13 +282,14 @@ impl Engine {
         stores.find_map(|(_, store)| store.get(&target))
     }
 
-    /// The id of another object of ours, if what it stands for is usable in the account. Whether its spec is carried out is
-    /// another question. For a dependent that was made for that id, `pinned`, it is enough that it is there.
-    pub fn resolve_object(&self, who: &Who, pinned: Option<&str>) -> Result<String> {
+    /// The id of another object of ours that `field` of a spec names, if what it stands for is usable in the account. Whether
+    /// its spec is carried out is another question. For a dependent that was made for that id, `pinned`, it is enough that it
+    /// is there.
+    pub fn resolve_object(&self, who: &Who, field: &str, pinned: Option<&str>) -> Result<String> {
         let Some(object) = self.object(who) else {
             return Err(Error::waiting(
                 Reason::ReferenceNotFound,
-                format!("{who} does not exist: create it"),
+                format!("{who} does not exist: create it, or correct spec.{field}.name"),
             ));
         };
         let not_ready =

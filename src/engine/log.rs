@@ -50,7 +50,14 @@ pub fn outcome(outcome: &Outcome, news: bool) {
         Outcome::Progress { reason, message, .. } | Outcome::Planned { reason, message } => {
             tracing::debug!(hop = "conclude", reason = reason.name(), "{message}");
         }
-        Outcome::Rest | Outcome::Again | Outcome::Suspended | Outcome::Limited(_) => {
+        Outcome::Partly { reason, message } if news => {
+            tracing::warn!(hop = "conclude", reason = reason.name(), "{message}");
+        }
+        Outcome::Partly { .. }
+        | Outcome::Rest
+        | Outcome::Again
+        | Outcome::Suspended
+        | Outcome::Limited(_) => {
             tracing::debug!(hop = "conclude", "done")
         }
     }

@@ -359,9 +359,15 @@ impl Subject {
                     tracing::debug!(%error, "not written; looking again");
                 } else {
                     *came = Came::Transient;
-                    tracing::warn!(hop = "conclude", class = error.class(), %error, "the status cannot be written");
+                    tracing::warn!(hop = "conclude", class = error.class(), %error, "not written");
                 }
                 let attempts = self.remember_failure(engine, pass.attempts);
+                // Where the status cannot tell, an event does.
+                if let (Error::Rejected { reason, .. }, 0) = (&error, attempts) {
+                    let (reason, text) = (EventReason::Stalled, format!("{}: {error}", reason.name()));
+                    let note = Note { warning: true, reason, text };
+                    engine.events.publish(&self.object, &self.resource, &[note]).await;
+                }
                 let backoff = engine.settings.pace.backoff_min * 2u32.saturating_pow(attempts.min(20));
                 let wait = backoff.min(engine.settings.pace.backoff_max).mul_f64(pass.chance);
                 Ended::Again(Some(if attempts == 0 { Duration::from_millis(20) } else { wait }))

@@ -159,6 +159,11 @@ reasons! {
     "The service principal lacks a role.",
     "Give the service principal the right (most calls need the account admin role).";
 
+    /// The cluster does not let the operator read or write what it has to.
+    OperatorNotPermitted,
+    "The operator's ServiceAccount lacks a right, or a webhook or policy of the cluster refuses its write. The message has the words of the API server.",
+    "Grant the rules that `databricks-operator rbac` writes, or let the operator through the policy. It goes on by itself then.";
+
     /// A quota of the account is used up.
     QuotaExceeded,
     "The account has as many objects of this kind as it may have.",
@@ -239,7 +244,7 @@ reasons! {
     "A namespace, or much at once, was deleted: by mistake perhaps.",
     "Look whether all of it is meant. If so, start the operator with a higher `--max-deletions-per-hour`; it begins to count anew.";
 
-    /// A token was obtained, the account lets calls with it in, and nothing contradicts the account id.
+    /// A token was obtained and nothing contradicts the account id.
     Authenticated,
     "The last pass found it so.",
     "Nothing.";
@@ -248,6 +253,11 @@ reasons! {
     SecretNotFound,
     "It was not applied yet, was deleted, or `spec.clientSecretRef.name` is misspelt.",
     "Create the Secret in the namespace of the DatabricksAuth.";
+
+    /// The operator may not read the Secret.
+    SecretNotReadable,
+    "The chart's values `rbac.secretNames` or `rbac.secretNamespaces` leave the Secret out, or somebody else makes the operator's roles.",
+    "Where the values are set, add the Secret and its namespace to them; else let the operator `get` and `watch` the Secret. It goes on by itself then.";
 
     /// The Secret has no such key.
     SecretKeyMissing,
@@ -301,7 +311,7 @@ reasons! {
 
     /// Nothing happens any more until somebody decides.
     Stalled,
-    "The first word of the event is the reason of the condition `Stalled`.",
+    "The first word of the event is the reason of the condition `Stalled`. `CredentialsInvalid` and `ExternalResourceMissing` are events of their own.",
     "See that reason above.";
 
     /// The object is being deleted, and the one in the account cannot be.

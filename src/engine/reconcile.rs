@@ -28,6 +28,7 @@ use super::decide::{Record, Running, Step, View, camel, decide, deleting_without
 use super::driver::Driver;
 use super::error::{Error, Result};
 use super::meter::Write;
+use super::needs::Wanted;
 use super::observe::{Freshness, Look};
 use super::pass::{Ended, Engine, Subject};
 use super::resource::{Change, Phase, When};
@@ -168,7 +169,7 @@ async fn hops(work: &mut Work<'_>) -> Result<Outcome> {
         return Ok(Outcome::Suspended);
     }
     if work.subject.deleting() {
-        let step = deleting_without_account(&work.view_of(&Look::unknown(), &[])?);
+        let step = deleting_without_account(&work.view_of(&Look::unknown(), &[], None)?);
         if let Some(step) = step {
             return work.leave(step).await;
         }
@@ -245,6 +246,27 @@ impl Work<'_> {
         external.map_or(annotated && !self.created_here(), |external| external.adopted)
     }
 
+    /// What is looked for in the account, for people: the kind, with the natural name, else with the id.
+    fn called(&self, want: Option<&Value>) -> Result<String> {
+        let status = self.subject.status.as_ref().map_err(Clone::clone)?;
+        let (kind, bound) = (&self.subject.who.kind, status.external.as_ref());
+        let id = bound.map(|e| &e.id).or(self.management.external_id.as_ref());
+        let asked = self.record() == Record::Asked;
+        let Some(want) = want.filter(|_| !asked) else {
+            return Ok(id.map_or_else(|| kind.clone(), |id| format!("{kind} with the id {id}")));
+        };
+        let key = self.driver.key(want)?;
+        let name = bound.and_then(|e| e.name.clone()).unwrap_or(key.name);
+        let mut called = format!("{kind} {}", format!("{}/{name}", key.within).trim_matches('/'));
+        // Where the natural name is an id, so that the name in the spec is there too.
+        for need in self.driver.needs(&self.subject.spec())? {
+            if let Wanted::Principal(name) = need.what {
+                called += &format!(" ({name})");
+            }
+        }
+        Ok(called)
+    }
+
     /// All that a decision depends on.
     pub fn view<'a>(&'a self, known: &Known, look: &'a Look, changes: &'a [Change]) -> Result<View<'a>> {
         let again = match (&known.want, look.seen()) {
@@ -253,17 +275,23 @@ impl Work<'_> {
             }
             _ => vec![],
         };
-        Ok(View { again, ..self.view_of(look, changes)? })
+        Ok(View { again, ..self.view_of(look, changes, known.want.as_ref())? })
     }
 
     /// The same before anything is known of the account.
-    fn view_of<'a>(&'a self, look: &'a Look, changes: &'a [Change]) -> Result<View<'a>> {
+    fn view_of<'a>(
+        &'a self,
+        look: &'a Look,
+        changes: &'a [Change],
+        want: Option<&Value>,
+    ) -> Result<View<'a>> {
         let status = self.subject.status.as_ref().map_err(Clone::clone)?;
         let traits = self.driver.traits();
         let adopted = self.adopted();
         let observe = self.management.policy() == ManagementPolicy::Observe;
         let delete = self.management.deletion(traits.data_bearing, adopted) == DeletionPolicy::Delete;
         Ok(View {
+            called: self.called(want)?,
             deleting: self.subject.deleting(),
             observe,
             adoption: self.management.adoption(),

@@ -12,7 +12,7 @@ use crate::databricks;
 /// How long AWS may take to show a new IAM role, or the new policy of a bucket, everywhere. Minutes are usual (users of
 /// Terraform wait and apply again); ten are kept in hand before a person is asked.
 pub const NEW_IN_AWS: Duration = Duration::from_secs(600);
-/// How long the account may take to know everywhere what another object of ours, or a name, was found to stand for.
+/// How long the account may take to know everywhere what another object of ours stands for.
 pub const NEW_REFERENCE: Duration = Duration::from_secs(600);
 
 /// An id in a create, by which the account finds another of its objects.

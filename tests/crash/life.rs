@@ -394,7 +394,7 @@ impl Life {
     async fn quiet(&self) {
         let quiet = eventually("no calls any more", SOON, async || {
             let since = self.ledger.last_at().elapsed();
-            if since > Duration::from_secs(2) { Ok(()) } else { Err(format!("one {since:?} ago")) }
+            if since > Duration::from_secs(4) { Ok(()) } else { Err(format!("one {since:?} ago")) }
         });
         quiet.await.unwrap();
     }

@@ -9,7 +9,7 @@ use world::eventually;
 use crate::site::{Site, objects, root};
 
 /// How long what should take a moment may take. Long, because machines are slow at times.
-pub const SOON: Duration = Duration::from_secs(30);
+pub const SOON: Duration = Duration::from_secs(60);
 /// The name of the DatabricksAuth of the demo.
 pub const AUTH: &str = "account";
 

@@ -16,7 +16,7 @@ use crate::files::{alerts, panels, queries, read, runbook_queries, runbooks};
 use crate::{picture, promql, promtool};
 
 const BINARY: &str = env!("CARGO_BIN_EXE_databricks-operator");
-const SOON: Duration = Duration::from_secs(30);
+const SOON: Duration = Duration::from_secs(60);
 /// Labels that Prometheus adds.
 const TARGET: [&str; 3] = ["namespace", "job", "instance"];
 const PREFIX: &str = "databricks_operator_";

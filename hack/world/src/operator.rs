@@ -12,7 +12,7 @@ use k8s_openapi::api::apps::v1::Deployment;
 
 use crate::{Cluster, Error, Process, Result, blocking, eventually};
 
-const READY_WITHIN: Duration = Duration::from_secs(20);
+const READY_WITHIN: Duration = Duration::from_secs(60);
 const END_WITHIN: Duration = Duration::from_secs(40);
 
 /// The flags with which what takes minutes in a real account takes a moment in the simulated one. `instead` names flags
@@ -56,7 +56,7 @@ pub struct Operator {
 
 impl Operator {
     /// Starts `databricks-operator run` with these flags on a cluster, and waits until it is ready. Its log is a new file
-    /// in the cluster's directory. Fails, with the end of the log, if it ends or is not ready within 20 s.
+    /// in the cluster's directory. Fails, with the end of the log, if it ends or is not ready within a minute.
     pub async fn start(binary: &Path, cluster: &Cluster, flags: &[String]) -> Result<Operator> {
         Self::start_with(binary, cluster.kubeconfig(), &cluster.dir, flags, &[]).await
     }

@@ -7,6 +7,7 @@ use kube::core::DynamicObject;
 use kube::runtime::controller::Action;
 use serde_json::{Value, json};
 
+use super::grants::asks_for_labels;
 use super::session::Session;
 use super::spec::{AuthStatus, DatabricksAuthSpec, Dependents};
 use super::{Auths, KIND};
@@ -15,7 +16,7 @@ use crate::engine::conclude::{AnyStatus, Outcome};
 use crate::engine::error::{Error, Result};
 use crate::engine::pass::{Ended, Engine, Subject};
 use crate::engine::status::{ConditionType, External, Reason};
-use crate::engine::wake::Who;
+use crate::engine::wake::{Who, still};
 
 /// One pass.
 pub async fn reconcile(object: Arc<DynamicObject>, engine: Arc<Engine>) -> Action {
@@ -83,12 +84,10 @@ fn dependents(engine: &Engine, who: &Who) -> Vec<Who> {
 }
 
 fn still_used(dependents: &[Who]) -> String {
-    let names: Vec<String> = dependents.iter().take(5).map(Who::to_string).collect();
-    let more = if dependents.len() > names.len() { ", …" } else { "" };
+    let (them, their) = if dependents.len() == 1 { ("it", "its") } else { ("them", "their") };
     format!(
-        "{} objects still use this {KIND} ({}{more}): delete them, or point their spec.authRef to another one",
-        dependents.len(),
-        names.join(", ")
+        "{}: delete {them}, or point {their} spec.authRef to another one",
+        still(dependents, "use", &format!("this {KIND}"))
     )
 }
 
@@ -104,6 +103,8 @@ async fn connect(
     let targets =
         secret.map(|name| Who { kind: "Secret".into(), namespace: who.namespace.clone(), name: name.into() });
     engine.wake.refer(who, targets.into_iter().collect());
+    let by_label = asks_for_labels(spec);
+    auths.namespaces.follow(who, by_label);
     auths.announce(who, spec);
     if spec.suspend == Some(true) {
         let error = Error::waiting(Reason::CredentialsUnavailable, "spec.suspend is true");
@@ -112,11 +113,11 @@ async fn connect(
     }
     let connected = auths.connect(&subject.object, spec, who).await;
     let proven = match &connected {
-        Ok(session) => prove(engine, subject, session).await,
+        Ok(session) => prove(engine, subject, session).await.map(|()| session),
         Err(error) => Err(error.clone()),
     };
-    let outcome = match (&connected, proven) {
-        (Ok(session), Ok(())) => {
+    let outcome = match proven {
+        Ok(session) => {
             let facts = AuthStatus { host: Some(session.client.host().as_str().into()), dependents: None };
             let status = subject.status_mut()?;
             set_facts(status, &facts);
@@ -129,23 +130,40 @@ async fn connect(
                 observed: false,
                 created_at: None,
             });
-            Ok(auths.throttled(who).map_or(Outcome::Rest, Outcome::Limited))
+            // That they cannot be read for a moment is no news.
+            let readable = !by_label || !matches!(auths.namespaces.labels(&who.namespace).await, Ok(None));
+            let reason = Reason::OperatorNotPermitted;
+            match auths.throttled(who) {
+                Some(after) => Ok(Outcome::Limited(after)),
+                None if readable => Ok(Outcome::Rest),
+                None => Ok(Outcome::Partly { reason, message: auths.namespaces.not_readable().into() }),
+            }
         }
-        (_, Err(error)) => Err(error),
-        (Err(error), _) => Err(error.clone()),
+        Err(error) => Err(error),
     };
-    // An endpoint that cannot be reached for a moment does not take a working session away.
-    let passing = matches!(&connected, Err(Error::Transient { .. } | Error::Conflict(_)));
-    if !(passing && auths.has_usable(who, &subject.object, spec)) {
+    // An endpoint that cannot be reached, or a Secret that cannot be read, for a moment does not take a working session away.
+    let read = matches!(&connected, Err(Error::Rejected { reason: Reason::SecretNotReadable, .. }));
+    let passing = read || matches!(&connected, Err(Error::Transient { .. } | Error::Conflict(_)));
+    let usable = auths.has_usable(who, &subject.object, spec);
+    if !(passing && usable) {
         auths.store(who, spec, connected);
     }
-    outcome
+    match outcome {
+        // Whatever the status says, there is nothing to work with.
+        Err(Error::Rejected { reason, message, patience, .. }) if read && !usable => {
+            Err(Error::Rejected { reason, message, patience, read: false })
+        }
+        outcome => outcome,
+    }
 }
 
-/// A token alone proves little: before a DatabricksAuth becomes Ready, and where a call was turned away, the account is asked
-/// whether it lets calls in. Its users are told of the answer if it is another than before.
+/// Where a call was turned away, or all were when it was last written down, a token alone proves nothing: the account is asked
+/// whether it lets calls in. Its users are woken if the answer is another than before.
 async fn prove(engine: &Engine, subject: &mut Subject, session: &Session) -> Result<()> {
-    if session.doubted_for().is_none() && subject.status_mut()?.is_true(ConditionType::Ready) {
+    let turned_away = [Reason::CredentialsInvalid, Reason::AddressBlocked].map(Reason::name);
+    let ready = subject.status_mut()?.condition(ConditionType::Ready);
+    let told = ready.is_some_and(|ready| turned_away.contains(&ready.reason.as_str()));
+    if session.doubted_for().is_none() && !told {
         return Ok(());
     }
     let before = session.refusal();
