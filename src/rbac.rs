@@ -56,7 +56,7 @@ pub fn rules() -> Rules {
             one("events.k8s.io", "events", &["create", "patch"]),
         ],
         secrets: vec![one("", "secrets", &["get", "watch"])],
-        namespaces: vec![one("", "namespaces", &["get", "watch"])],
+        namespaces: vec![one("", "namespaces", &["get"])],
         lease_create: vec![one("coordination.k8s.io", "leases", &["create"])],
         lease_hold: vec![one("coordination.k8s.io", "leases", &["get", "update"])],
         metrics_auth: vec![

@@ -324,7 +324,7 @@ impl Work<'_> {
         self.remember(|m| m.sent = Some(tokio::time::Instant::now()));
         let differs = self.changes(known, &look)?.iter().any(|c| c.when == When::Now);
         let tried_again = matches!(seen.about.phase, Phase::Failed(_)) && !differs;
-        let told = match self.send_update(known, &seen, &want, &now).await {
+        let (told, sent) = match self.send_update(known, &seen, &want, &now).await {
             // It went away, or a replica lags: looking again will tell.
             Err(Error::Rejected { reason: Reason::ExternalResourceMissing, message, .. }) => {
                 return Err(Error::Conflict(message));
@@ -352,7 +352,8 @@ impl Work<'_> {
         // It may have given up the name that they want.
         self.engine.claims.losers(&self.subject.who).iter().for_each(|who| self.engine.wake.wake(who));
         self.name_freed(known);
-        let open = self.driver.changes(&want, &told)?.iter().any(|c| matches!(c.when, When::Now));
+        // A read that shows what was sent is not late, even if more is to be sent.
+        let open = self.driver.changes(&sent, &told)?.iter().any(|c| matches!(c.when, When::Now));
         let pending = matches!(told.about.phase, Phase::Pending(_));
         let unbound = self.subject.status_mut()?.external.is_none();
         // As it was before: our mark on it may be from this very update.
@@ -366,11 +367,17 @@ impl Work<'_> {
     }
 
     /// The update itself. Where objects exchange their names, each refused because the other has it, one of them steps aside:
-    /// it gets all that it wants but for its name, under which the next comparison finds it different.
-    async fn send_update(&self, known: &Known, seen: &Seen, want: &Value, now: &[&str]) -> Result<Seen> {
+    /// it gets all that it wants but for its name, under which the next comparison finds it different. Returns what was sent, too.
+    async fn send_update(
+        &self,
+        known: &Known,
+        seen: &Seen,
+        want: &Value,
+        now: &[&str],
+    ) -> Result<(Seen, Value)> {
         let refused = match self.driver.update(&known.writer, seen, want, now).await {
             Err(error) if error.is_rejected(Reason::AlreadyExists) => error,
-            updated => return updated,
+            updated => return updated.map(|told| (told, want.clone())),
         };
         if !self.name_taken(known, Some(seen), want)? {
             return Err(refused);
@@ -384,7 +391,8 @@ impl Work<'_> {
             .map(|change| change.field().to_owned())
             .collect();
         let fields: Vec<&str> = differs.iter().map(String::as_str).collect();
-        self.driver.update(&known.writer, seen, &aside, &fields).await
+        let told = self.driver.update(&known.writer, seen, &aside, &fields).await?;
+        Ok((told, aside))
     }
 
     async fn delete(&mut self, known: &Known, look: Look) -> Result<Outcome> {

@@ -2,7 +2,8 @@
 //!
 //! A row of the shared LIST serves for comparing. Before something is written it is read again by its id, unless the
 //! write is an upsert under our own key, for which a recent LIST will do. An object is gone only if a complete LIST and a
-//! proven 404 say so, and still say so a while later; any other failure to read is a failure.
+//! proven 404 say so, and still say so a while later; any other failure to read is a failure. Nor is one gone that was created
+//! so short a time ago that reads may not show it yet, see [`super::lag`].
 
 use std::time::Duration;
 

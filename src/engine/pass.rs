@@ -359,7 +359,7 @@ impl Subject {
                     tracing::debug!(%error, "not written; looking again");
                 } else {
                     *came = Came::Transient;
-                    tracing::warn!(hop = "conclude", class = error.class(), %error, "not written");
+                    tracing::warn!(hop = "conclude", class = error.class(), %error, "the status cannot be written");
                 }
                 let attempts = self.remember_failure(engine, pass.attempts);
                 // Where the status cannot tell, an event does.

@@ -130,9 +130,7 @@ fn the_rules_in_the_chart_are_those_of_the_binary() {
 fn a_cluster_wide_operator_has_the_rights_it_needs_and_no_others() {
     let mut expected = needed(None);
     expected.extend(secrets(None, None));
-    for verb in ["get", "watch"] {
-        expected.insert(right(None, "", "namespaces", verb, None));
-    }
+    expected.insert(right(None, "", "namespaces", "get", None));
     expected.extend(lease("ops", "dbx-databricks-operator"));
     assert_eq!(operator("default"), expected);
 }

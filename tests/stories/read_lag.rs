@@ -295,3 +295,27 @@ async fn a_list_that_no_read_shows_yet_counts_for_the_operators_own_access() {
     story.wait_gone(LIST, "ours").await;
     story.end().await;
 }
+
+/// Covers LC-15, ER-12. Two lists exchange their labels within seconds where reads do not lag, though they may: a read that
+/// shows what was sent last is taken for what it is.
+#[tokio::test]
+async fn labels_are_exchanged_at_once_where_reads_do_not_lag() {
+    let flags = [LAG, ("poll-max", "1m"), ("refusal-tries", "3"), ("refusal-period", "1m")];
+    let story = Story::start_with("lag-exchange", &flags).await;
+    for name in ["one", "two"] {
+        story.apply(&list(&story, name)).await;
+        story.wait_ready(LIST, name).await;
+    }
+    for (name, label) in [("one", "two"), ("two", "one")] {
+        story.patch(LIST, name, json!({"spec": {"label": label}})).await;
+    }
+    for (name, label) in [("one", "two"), ("two", "one")] {
+        let ready = story.wait_ready(LIST, name).await;
+        let id = &ready["status"]["externalId"];
+        let there = lists(&story);
+        let there = there.iter().find(|list| list["list_id"] == *id).unwrap();
+        assert_eq!(there["label"], label);
+    }
+    assert_eq!(lists(&story).len(), 2);
+    story.end().await;
+}
