@@ -79,8 +79,9 @@ pub fn main() -> ExitCode {
 
 /// All CRDs: DatabricksAuth and the kinds.
 pub fn crds() -> Vec<CustomResourceDefinition> {
-    let auth = crd::finish(DatabricksAuth::crd(), &[]);
-    std::iter::once(auth).chain(KINDS.iter().map(|kind| kind.crd())).collect()
+    let mut all: Vec<CustomResourceDefinition> = KINDS.iter().map(|kind| kind.crd()).collect();
+    all.insert(0, crd::grants(DatabricksAuth::crd(), &all));
+    all
 }
 
 /// The YAML of a CRD, as it is committed.
@@ -150,6 +151,7 @@ async fn serve(run: &Run) -> Result<(), String> {
     let client = connect::connect(&egress).await?;
     let metrics = Arc::new(Metrics::new(KINDS));
     connect::check_cluster(&client, run).await?;
+    let installation = connect::installation(&client, run).await?;
     // Not before: what keeps us from starting is said once, by us, and not by libraries too.
     telemetry::begin(run.log_format, &run.log, run.collector(&egress)?)?;
     // Not before: what is said once would be said to nobody.
@@ -163,16 +165,16 @@ async fn serve(run: &Run) -> Result<(), String> {
         let settings = run.lease(client.default_namespace().to_owned());
         Lease::new(client.clone(), settings)
     });
+    tracing::info!(namespaces = run.namespaces.join(","), installation, "the operator starts");
     let parts = controller::Parts {
         client,
         kinds: KINDS,
-        settings: run.engine(),
+        settings: run.engine(installation),
         hosts: run.hosts(),
         databricks: databricks::Settings { egress, meter: metrics.calls.clone(), ..run.client() },
         permit: lease.as_ref().map_or_else(Permit::sole, Lease::permit),
         meter: metrics.engine.clone(),
     };
-    tracing::info!(namespaces = ?run.namespaces, installation = run.installation, "the operator starts");
     let (fill, filled) = oneshot::channel();
     let ready = move || {
         ready.set();

@@ -44,9 +44,9 @@ pub struct Run {
     /// How this replica calls itself in the lease; a random part is added
     #[arg(long, env = "POD_NAME", default_value = "databricks-operator", hide_default_value = true)]
     pub identity: String,
-    /// Name of this installation; part of the mark on workspaces. Must stay the same after a re-install
-    #[arg(long, env = "INSTALLATION", default_value = "default")]
-    pub installation: String,
+    /// Name of this installation, part of the mark on workspaces. No other cluster with the same account may have it, and it must stay the same after a re-install. When left out, the UID of namespace `kube-system`
+    #[arg(long, env = "INSTALLATION")]
+    pub installation: Option<String>,
     /// How often objects are compared with the account where nothing else is said, or `Never`
     #[arg(long, default_value = "10m", value_parser = interval)]
     pub resync_interval: Interval,
@@ -83,6 +83,9 @@ pub struct Run {
     /// How long an object must be absent from the account before that is believed
     #[arg(long, default_value = "15s", value_parser = duration)]
     pub absence: Duration,
+    /// Longest time for which an object that was just created may be missing from reads; within it, a kind asks for what its API needs, and at least for --quarantine
+    #[arg(long, default_value = "10m", value_parser = duration)]
+    pub read_lag: Duration,
     /// How long Databricks may take to create or change something before it is called stalled
     #[arg(long, default_value = "1h", value_parser = duration)]
     pub operation_timeout: Duration,
@@ -190,6 +193,12 @@ fn is_dns(name: &str, longest: usize) -> bool {
     name.len() <= longest && name.split('.').all(label)
 }
 
+/// Whether this can be the name of an installation. It has no '/', which separates the parts of the mark.
+pub fn is_installation(name: &str) -> bool {
+    let plain = |c: char| c.is_ascii_alphanumeric() || "-_.".contains(c);
+    (1..=63).contains(&name.len()) && name.chars().all(plain)
+}
+
 impl Run {
     /// What is wrong with the settings together, in one line.
     pub fn check(&self) -> Result<(), String> {
@@ -202,11 +211,7 @@ impl Run {
         if self.requests_per_second <= 0.0 || !self.requests_per_second.is_finite() || self.burst == 0 {
             return Err("--requests-per-second and --burst must be greater than zero".into());
         }
-        let plain = |c: char| c.is_ascii_alphanumeric() || "-_.".contains(c);
-        if self.installation.is_empty()
-            || self.installation.len() > 63
-            || !self.installation.chars().all(plain)
-        {
+        if self.installation.as_ref().is_some_and(|name| !is_installation(name)) {
             return Err("--installation must be 1 to 63 letters, digits, '-', '_' or '.'".into());
         }
         // An empty one would be the whole cluster.
@@ -260,8 +265,8 @@ impl Run {
         }
     }
 
-    /// Settings of the engine.
-    pub fn engine(&self) -> Settings {
+    /// Settings of the engine, in the installation of this name.
+    pub fn engine(&self, installation: String) -> Settings {
         Settings {
             resync: self.resync_interval.0,
             pace: Pace {
@@ -277,8 +282,9 @@ impl Run {
             refusal_period: self.refusal_period,
             quarantine: self.quarantine,
             absence: self.absence,
+            read_lag: self.read_lag,
             operation: self.operation_timeout,
-            installation: self.installation.clone(),
+            installation,
             namespaces: self.namespaces.clone(),
             selector: self.selector.clone().unwrap_or_default(),
             max_deletions_per_hour: self.max_deletions_per_hour,

@@ -3,7 +3,7 @@
 //! Not here: what a resource is, when to call again, Kubernetes. Everything a host sends is untrusted input.
 //! The order of one call is `Client::send` in `client.rs`; each other file answers one question: which hosts
 //! (`host`), which way out (`egress`), what goes out (`request`), with which token (`token`), when (`rate`), what came
-//! back (`reply`), what went wrong (`error`), what of it may be shown (`shown`), are these all of them (`page`), how many
+//! back (`reply`), whether it is about the caller (`refused`), what went wrong (`error`), what of it may be shown (`shown`), are these all of them (`page`), how many
 //! there were (`meter`).
 
 mod client;
@@ -14,6 +14,7 @@ mod int64;
 mod meter;
 mod page;
 mod rate;
+mod refused;
 mod reply;
 mod request;
 mod shown;

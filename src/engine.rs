@@ -11,9 +11,9 @@
 //! | hold | when deleting: nothing may still refer to us | [`leave`], [`wake`] |
 //! | resolve | references and names → ids, pinned | [`know`], [`needs`] |
 //! | desire | spec + ids → desired state; pure | a kind |
-//! | observe | the shared LIST's row, or a read by id | [`observe`], [`snapshot`] |
+//! | observe | the shared LIST's row, or a read by id | [`observe`], [`snapshot`], [`lag`] |
 //! | decide | all of the above → one step; pure | [`decide`], [`changes`] |
-//! | act | intent, guard, then at most one call | [`act`], [`access`] |
+//! | act | intent, guard, then at most one call | [`act`], [`access`], [`refusals`] |
 //! | conclude | outcome → one status write, events, when to come back; pure plan | [`conclude`], [`pass`] |
 //!
 //! What all that amounts to in numbers is in [`meter`] and [`census`].
@@ -33,6 +33,7 @@ pub mod decide;
 pub mod driver;
 pub mod error;
 pub mod know;
+pub mod lag;
 pub mod lease;
 pub mod leave;
 pub mod log;
@@ -42,6 +43,7 @@ pub mod observe;
 pub mod pass;
 pub mod reason;
 pub mod reconcile;
+pub mod refusals;
 pub mod report;
 pub mod resource;
 pub mod show;

@@ -17,7 +17,8 @@ pub struct Rules {
     pub operator: Vec<PolicyRule>,
     /// The operator, where Secrets are that a DatabricksAuth names. To be narrowed by name or namespace.
     pub secrets: Vec<PolicyRule>,
-    /// The operator, in the whole cluster: grants by the labels of namespaces.
+    /// The operator, in the whole cluster: the UID of `kube-system`, which is the installation's name where none is given, and
+    /// grants by the labels of namespaces.
     pub namespaces: Vec<PolicyRule>,
     /// The operator, in the namespace of its Lease. A creation cannot be narrowed to a name.
     pub lease_create: Vec<PolicyRule>,

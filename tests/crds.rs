@@ -190,6 +190,17 @@ fn every_kind_is_named_alike() {
     }
 }
 
+/// Covers IM-07: a grant names kinds that there are.
+#[test]
+fn the_kinds_of_a_grant_are_all_that_use_credentials() {
+    let crds = crds();
+    let (auth, kinds): (Vec<&Value>, Vec<&Value>) =
+        crds.iter().partition(|crd| kind(crd) == "DatabricksAuth");
+    let grant = &schema(auth[0])["properties"]["spec"]["properties"]["grants"]["items"];
+    let all: Vec<&str> = kinds.into_iter().map(kind).collect();
+    assert_eq!(grant["properties"]["kinds"]["items"], json!({"type": "string", "enum": all}));
+}
+
 /// Covers ST-14: every kind is listed with the same columns.
 #[test]
 fn every_kind_has_the_same_columns() {
@@ -202,6 +213,7 @@ fn every_kind_has_the_same_columns() {
         ("Age", ".metadata.creationTimestamp".into(), 0),
         ("Auth", ".spec.authRef.name".into(), 1),
         ("Policy", ".status.effective.managementPolicy".into(), 1),
+        ("Deletion", ".status.effective.deletionPolicy".into(), 1),
         ("Message", of_ready("message"), 1),
     ];
     for crd in crds() {

@@ -50,6 +50,10 @@ const PROMISES: &[(&str, &str)] = &[
     ("HA-04", "a start with thousands of objects writes nothing, and serves users at once"),
     ("HA-05", "operators that divide the objects among them never share one"),
     ("HA-07", "an API server that restarts or forgets the past is recovered from, and nothing is missed"),
+    (
+        "HA-08",
+        "operators of two clusters never share an object in the account, unless one is given the other's name",
+    ),
     ("LC-01", "one object in the account for each Kubernetes object, whatever crashes"),
     ("LC-02", "of two Kubernetes objects that mean one object, one manages it and the other says so"),
     ("LC-03", "what is in the account already is left alone, unless the spec says otherwise"),
@@ -62,6 +66,23 @@ const PROMISES: &[(&str, &str)] = &[
     ("LC-12", "what disappeared in the account is made again, unless it holds data"),
     ("LC-13", "objects that are restored without their status find what they had made"),
     ("LC-14", "what takes long survives a restart, blocks nobody, shows its progress and has a limit"),
+    (
+        "LC-15",
+        "reads that lag behind writes make nothing twice and lose nothing, for as long as a kind says that they may",
+    ),
+    (
+        "LC-16",
+        "what an object created is its own after a restore; a copied record adopts, and that is reported",
+    ),
+    (
+        "LC-17",
+        "an object takes another's place, or says the same in another way, and nothing changes in the account",
+    ),
+    (
+        "LC-18",
+        "what is only observed is taken over by nobody, and what is not there is a plan, not a failure",
+    ),
+    ("LC-19", "what failed is tried again when somebody asks, and the message names ways that work"),
     ("DL-01", "`Retain` lets an object go without a call"),
     ("DL-02", "an object that never made anything goes at once, without credentials"),
     ("DL-03", "a deletion without credentials says so, and `Retain` is the way out"),
@@ -76,12 +97,19 @@ const PROMISES: &[(&str, &str)] = &[
     ("CR-01", "a changed Secret is used at once"),
     ("CR-03", "each mistake in credentials has a reason of its own"),
     ("CR-07", "an account is pinned: nothing is written once it would be another"),
+    ("CR-08", "a token that is turned away is replaced, once, and its refusal is none of what was asked for"),
+    ("CR-09", "an address that the account blocks has a name of its own, and recovery is noticed"),
     ("RF-01", "a missing reference is named, and nothing is written"),
     ("RF-02", "what becomes ready wakes what waits for it, without polling"),
     ("RF-03", "a refused reference to another namespace does not tell whether the target exists"),
     ("RF-04", "a grant opens the door at once and closes it at once; what is in the account stays"),
     ("RF-05", "nobody causes a call with the credentials of a namespace that has not granted them"),
     ("RF-06", "what others refer to is not deleted before them"),
+    (
+        "RF-07",
+        "what refers to an object needs it to be usable in the account, not its spec to be carried out",
+    ),
+    ("RF-08", "an id in the spec that the account does not know is named with its field"),
     ("ER-01", "what is refused for good is not tried again by itself, but for a slow re-check"),
     ("ER-02", "a change of spec, credentials, referent or trigger ends Stalled at once"),
     ("ER-03", "a 429 stops its class of calls for as long as the account asks, and nothing else"),
@@ -89,6 +117,7 @@ const PROMISES: &[(&str, &str)] = &[
     ("ER-10", "a refusal by Databricks is shown at once, and called Stalled only once it is confirmed"),
     ("ER-11", "a failed read leaves a settled object Ready; one that lasts is shown"),
     ("ER-12", "names that move from one object to another in one commit arrive without a person"),
+    ("ER-13", "a refusal that is known to pass is waited for, in each of its wordings"),
     (
         "IM-01",
         "a field that cannot change is refused by the API server, with the way out, and free before the object exists",
@@ -96,6 +125,7 @@ const PROMISES: &[(&str, &str)] = &[
     ("IM-02", "an optional field that cannot change is not added, removed or cycled either"),
     ("IM-03", "rules over several fields are checked by the API server, the oldest and the newest"),
     ("IM-07", "the committed CRDs are the generated ones, and all kinds keep one form"),
+    ("IM-09", "a message about a field that cannot change says the value that the account has"),
     ("OB-01", "events tell transitions and writes to the account; a repeated failure is one series"),
     (
         "OB-02",
@@ -118,6 +148,14 @@ const PROMISES: &[(&str, &str)] = &[
     ("UX-05", "`helm upgrade` changes the CRDs, `helm rollback` too, `helm uninstall` keeps them"),
     ("UX-06", "each reason of a condition or an event is documented, with a cause and a remedy"),
     ("UX-07", "five commands lead from a cluster to the first Ready object, with kubectl and with Helm"),
+    (
+        "UX-09",
+        "a runbook's commands show what they are for, and who follows it to the letter gets what it promises",
+    ),
+    (
+        "UX-08",
+        "what `make up` starts has an account of its own, starts again what ends in it, and can be used as it says",
+    ),
 ];
 
 /// What may be shown by a test, and is in the table if it is.

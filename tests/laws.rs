@@ -98,6 +98,10 @@ impl Bench {
         let simulator = Simulator::start(Config::default()).await.unwrap();
         let api = connect(&simulator);
         let spec = sample(&kind).1["spec"].clone();
+        if let Some(id) = spec["credentialsId"].as_str() {
+            let credentials = json!({"credentials_id": id, "credentials_name": "analytics"});
+            simulator.insert("credentials", credentials).unwrap();
+        }
         let needs = driver.needs(&spec).unwrap();
         let ids = needs.iter().map(|need| (need.field.to_owned(), seed(&simulator, need))).collect();
         let got = Resolved { ids, marker: "laws/default/sample".into() };
@@ -332,7 +336,7 @@ async fn what_is_deleted_is_gone_and_may_be_deleted_again() {
         }
         assert!(bench.list().await.iter().all(|row| row.id != made.id), "{kind}: gone, and still listed");
         match driver.delete(&bench.api, &made.id).await {
-            Ok(()) | Err(Error::Terminal { reason: Reason::ExternalResourceMissing, .. }) => {}
+            Ok(()) | Err(Error::Rejected { reason: Reason::ExternalResourceMissing, .. }) => {}
             Err(error) => panic!("{kind}: deleting what is gone: {error:?}"),
         }
     }
@@ -352,8 +356,7 @@ async fn what_may_not_be_read_is_not_taken_for_gone() {
             (404, "ENDPOINT_NOT_FOUND", Reason::NotSupported),
             (404, "FEATURE_DISABLED", Reason::NotSupported),
         ] {
-            let is_told =
-                |error: &Error| matches!(error, Error::Terminal { reason, .. } if *reason == expected);
+            let is_told = |error: &Error| error.is_rejected(expected);
             bench.simulator.fault(Fault {
                 method: Some("GET".into()),
                 path: "*".into(),
@@ -397,6 +400,58 @@ async fn states_and_facts_survive_as_json() {
         for fact in seen.facts.keys() {
             assert!(shown.get(fact).is_some(), "{kind}: the schema of status would drop {fact}");
         }
+    }
+}
+
+/// Covers LC-07, LC-18. Differences are told by the names that users write: each field of a state comes from one of the spec,
+/// but for the mark, which is ours. What is shown of a state fits what the schema says of it, or the API server would refuse the
+/// status.
+#[tokio::test]
+async fn what_is_told_of_a_state_goes_by_the_fields_of_the_spec() {
+    for driver in KINDS {
+        let bench = Bench::new(*driver).await;
+        let kind = &bench.kind;
+        let made = bench.create().await;
+        let seen = bench.ready(&made.id).await;
+        let (fields, immutable) = (driver.fields(), driver.traits().immutable);
+        let other = Resolved { marker: "laws/default/other".into(), ..bench.got.clone() };
+        let marked = driver.desired(&bench.spec, &other).unwrap();
+        let schema = schema(*driver, "spec");
+        let mut shown = serde_json::Map::new();
+        for (name, value) in seen.state.as_object().unwrap() {
+            if let Some(fixed) = immutable.iter().find(|i| i.state == name) {
+                for path in fixed.spec {
+                    let inside = path.split('.').fold(&schema, |at, field| &at["properties"][field]);
+                    assert!(inside.is_object(), "{kind}: {name} comes from spec.{path}, which there is not");
+                }
+            } else if !fields.contains(&camel(name)) {
+                assert_ne!(
+                    marked[name], bench.want[name],
+                    "{kind}: {name} is no field of the spec, and no mark"
+                );
+            }
+            if fields.contains(&camel(name)) && !value.is_null() {
+                shown.insert(camel(name), value.clone());
+            }
+        }
+        let mut wrong = vec![];
+        check("status.observed", &Value::Object(shown), &observed_schema(*driver), &mut wrong);
+        assert!(wrong.is_empty(), "{kind}: {wrong:?}");
+    }
+}
+
+fn observed_schema(driver: &dyn Driver) -> Value {
+    schema(driver, "status")["properties"]["observed"].clone()
+}
+
+/// A grant can limit a kind to workspaces where its spec says to which one an object belongs: the CRD of DatabricksAuth is made by that.
+#[tokio::test]
+async fn what_gives_power_over_a_workspace_names_it_in_its_spec() {
+    for driver in KINDS {
+        let bench = Bench::new(*driver).await;
+        let limited = driver.power(&bench.want).unwrap().workspace_id.is_some();
+        let named = schema(*driver, "spec")["properties"].get("workspaceId").is_some();
+        assert_eq!(limited, named, "{}", bench.kind);
     }
 }
 

@@ -73,7 +73,9 @@ fn refusal(code: &str, message: &str) -> Value {
 
 fn reason(error: &Error) -> Option<Reason> {
     match error {
-        Error::Waiting { reason, .. } | Error::Terminal { reason, .. } => Some(*reason),
+        Error::Waiting { reason, .. } | Error::Terminal { reason, .. } | Error::Rejected { reason, .. } => {
+            Some(*reason)
+        }
         _ => None,
     }
 }

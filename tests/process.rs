@@ -230,6 +230,12 @@ async fn an_installation_that_lacks_something_says_what() {
     let end = run(Some(&nobody), &["run", ANYWHERE, "--namespaces=default,team-b"]).await;
     end.assert_fails_saying(&["may not list databricksauths", "\"team-b\"", "grant it"]);
 
+    // What it may not read cannot tell its cluster apart from others, so somebody has to.
+    let end = run(Some(&nobody), &["run", ANYWHERE, "--namespaces=default"]).await;
+    end.assert_fails_saying(&["namespace kube-system", "cannot get resource", "--installation=NAME"]);
+    let named = run(Some(&nobody), &["run", ANYWHERE, "--namespaces=default", "--installation=team-a"]).await;
+    assert!(named.lines.last().unwrap().contains("the lease default/"), "{:?}", named.lines);
+
     let stranger = kubeconfig(dir.join("stranger"), server, Some(ca), "no-such-token");
     run(Some(&stranger), &["run", ANYWHERE]).await.assert_fails_saying(&["the API server cannot be used"]);
     let distrusting = kubeconfig(dir.join("distrusting"), server, None, token.trim());

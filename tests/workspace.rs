@@ -27,6 +27,9 @@ fn driver() -> &'static dyn Driver {
 
 async fn start() -> (Simulator, Writer) {
     let simulator = Simulator::start(Config::default()).await.unwrap();
+    for (id, name) in [(CREDENTIALS, "analytics"), (OTHER, "other")] {
+        simulator.insert("credentials", json!({"credentials_id": id, "credentials_name": name})).unwrap();
+    }
     let api = connect(&simulator);
     (simulator, api)
 }

@@ -45,10 +45,7 @@ pub(crate) fn serve(world: &mut World, request: &Request) -> Answer {
     // Assumed: the token is looked at before the rest of the path, and limits count refused callers as well.
     world.count(class)?;
     tokens::authenticate(world, request)?;
-    if segments[0] != world.account_id {
-        // Assumed: an account that is not the token's is forbidden rather than unknown.
-        return Err(Reply::error(403, "PERMISSION_DENIED", "This token is not for this account"));
-    }
+    tokens::check_account(world, segments[0])?;
     ip_access_lists::admit(world)?;
     // Assumed: an escaped, empty or relative segment is no path of the API, even where its decoded form is one.
     if segments.iter().any(|segment| segment.is_empty() || segment.contains('%') || segment.starts_with('.'))

@@ -26,11 +26,13 @@ pub(crate) struct Collection {
     pub fields: &'static [Field],
 }
 
-const AWS_ROLE: &[Field] = &[Field::new(
-    "sts_role",
-    Kind::Object(&[Field::new("role_arn", Kind::RoleArn).required()]),
-)
-.required()];
+const AWS_ROLE: &[Field] =
+    &[Field::new("sts_role", Kind::Object(&[Field::new("role_arn", Kind::RoleArn).required()])).required()];
+
+const ROOT_BUCKET: &[Field] = &[Field::new("bucket_name", Kind::Text(3, 63)).required()];
+
+const VPC_ENDPOINTS: &[Field] =
+    &[Field::new("rest_api", Kind::TextList), Field::new("dataplane_relay", Kind::TextList)];
 
 /// All of them.
 pub(crate) const COLLECTIONS: &[Collection] = &[
@@ -45,6 +47,34 @@ pub(crate) const COLLECTIONS: &[Collection] = &[
         fields: &[
             Field::new("credentials_name", Kind::Text(4, 256)).required().immutable(),
             Field::new("aws_credentials", Kind::Object(AWS_ROLE)).required().immutable(),
+        ],
+    },
+    Collection {
+        path: "storage-configurations",
+        id: "storage_configuration_id",
+        name: "storage_configuration_name",
+        unique: true,
+        update: None,
+        used_by: &[("workspaces", "storage_configuration_id")],
+        fields: &[
+            Field::new("storage_configuration_name", Kind::Text(4, 256)).required().immutable(),
+            Field::new("root_bucket_info", Kind::Object(ROOT_BUCKET)).required().immutable(),
+            Field::new("role_arn", Kind::RoleArn).immutable(),
+        ],
+    },
+    Collection {
+        path: "networks",
+        id: "network_id",
+        name: "network_name",
+        unique: true,
+        update: None,
+        used_by: &[("workspaces", "network_id")],
+        fields: &[
+            Field::new("network_name", Kind::Text(4, 256)).required().immutable(),
+            Field::new("vpc_id", Kind::Text(4, 64)).required().immutable(),
+            Field::new("subnet_ids", Kind::TextList).required().immutable(),
+            Field::new("security_group_ids", Kind::TextList).required().immutable(),
+            Field::new("vpc_endpoints", Kind::Object(VPC_ENDPOINTS)).immutable(),
         ],
     },
 ];
@@ -80,7 +110,9 @@ pub(crate) fn serve(world: &mut World, collection: &Collection, request: &Reques
 /// The body without the fields that only an answer has.
 fn body(collection: &Collection, request: &Request) -> Result<Map<String, Value>, Reply> {
     let mut body = request.object()?;
-    body.retain(|name, _| !["account_id", "creation_time", collection.id].contains(&name.as_str()));
+    let shown =
+        ["account_id", "creation_time", "workspace_id", "vpc_status", "error_messages", "warning_messages"];
+    body.retain(|name, _| !shown.contains(&name.as_str()) && name != collection.id);
     Ok(body)
 }
 

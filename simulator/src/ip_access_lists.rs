@@ -1,9 +1,10 @@
 //! IP access lists of the account: who may reach the console and this API from where.
 //!
 //! Documented: fields, order of evaluation, quota, the guard against locking out the caller on create and change.
-//! Assumed: conflict on (type, label) as in workspaces; PUT without addresses empties the list; PUT answers with the
-//! object, PATCH and DELETE with nothing; lists take effect at once, and not on the token endpoint. Observed by
-//! others: the text a blocked caller sees.
+//! Observed by others: the text a blocked caller sees; that the token endpoint is closed to it as well; that reads are
+//! late, by minutes (`ip_list_lag_ms`); a taken (type, label) is a 400 in workspaces. Assumed: the same conflict in the
+//! account, as 400 or as 409 (`ip_list_taken_statuses`); PUT without addresses empties the list; PUT answers with the
+//! object, PATCH and DELETE with nothing; lists take effect at once.
 
 use std::net::Ipv4Addr;
 
@@ -14,7 +15,7 @@ use crate::schema::{Field, Kind, check_full, check_partial};
 use crate::wire::{Answer, Reply, Request};
 use crate::world::World;
 
-const COLLECTION: &str = "ip-access-lists";
+pub(crate) const COLLECTION: &str = "ip-access-lists";
 const QUOTA: usize = 1000;
 
 const CREATE: &[Field] = &[
@@ -115,12 +116,11 @@ fn keep(world: &mut World, id: &str, mut list: Map<String, Value>) -> Result<Val
     let others: Vec<&Value> =
         objects.iter().filter(|(other, _)| *other != id).map(|(_, value)| *value).collect();
     let same = |other: &&Value| other["label"] == list["label"] && other["list_type"] == list["list_type"];
-    if world.settings.refuse_duplicates && others.iter().any(same) {
-        let message =
-            format!("IP access list of type {} and label {} exists", list["list_type"], list["label"]);
-        return Err(Reply::error(400, "RESOURCE_ALREADY_EXISTS", message));
-    }
+    let taken = world.settings.refuse_duplicates && others.iter().any(same);
     let used: usize = others.iter().map(|other| entries(other).count()).sum();
+    if taken {
+        return Err(duplicate(world, &list));
+    }
     if used + addresses.len() > QUOTA {
         let message = format!("All IP access lists together may have {QUOTA} values");
         return Err(Reply::error(400, "QUOTA_EXCEEDED", message));
@@ -128,6 +128,14 @@ fn keep(world: &mut World, id: &str, mut list: Map<String, Value>) -> Result<Val
     guard(world, id, Some(&list))?;
     world.put(COLLECTION, id, list.clone());
     Ok(list)
+}
+
+/// A list of this type and label is there already.
+fn duplicate(world: &mut World, list: &Value) -> Reply {
+    let message = format!("IP access list of type {} and label {} exists", list["list_type"], list["label"]);
+    let statuses = world.settings.ip_list_taken_statuses.clone();
+    let status = world.next_status("ip_list_taken", &statuses).unwrap_or(400);
+    Reply::error(status, "RESOURCE_ALREADY_EXISTS", message)
 }
 
 /// Refuses what would lock out the caller: list `id` as it would be, or without it.
@@ -143,13 +151,29 @@ fn guard(world: &World, id: &str, list: Option<&Value>) -> Result<(), Reply> {
 
 /// Refuses every call of a caller that the lists block.
 pub(crate) fn admit(world: &World) -> Result<(), Reply> {
-    let Some(caller) = world.settings.caller_ip else { return Ok(()) };
+    match blocked(world) {
+        Some(message) => Err(Reply::error(403, "PERMISSION_DENIED", message)),
+        None => Ok(()),
+    }
+}
+
+/// The same at the token endpoint. Observed by others: what it answers is JSON, and has none of the fields of an OAuth
+/// error. Assumed: it is what workspaces answer, where the code is a number.
+pub(crate) fn admit_to_tokens(world: &World) -> Result<(), Reply> {
+    match blocked(world) {
+        Some(message) => Err(Reply::json(403, json!({"error_code": 403, "message": message}))),
+        None => Ok(()),
+    }
+}
+
+/// What a caller reads whom the lists block, if they do.
+fn blocked(world: &World) -> Option<String> {
+    let caller = world.settings.caller_ip?;
     let objects = world.store.list(COLLECTION);
     if admits(&objects.iter().map(|(_, value)| *value).collect::<Vec<_>>(), caller) {
-        return Ok(());
+        return None;
     }
-    let message = format!("Source IP address: {caller} is blocked by Databricks IP ACL for account");
-    Err(Reply::error(403, "PERMISSION_DENIED", message))
+    Some(format!("Source IP address: {caller} is blocked by Databricks IP ACL for account"))
 }
 
 /// A blocking match denies; where there is an enabled list of allowed addresses, one must match; else all may pass.

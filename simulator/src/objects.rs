@@ -67,6 +67,9 @@ pub(crate) fn insert(world: &mut World, collection: &str, value: Value) -> Resul
     }
     let mut whole = defaults(world, collection);
     whole.append(&mut object);
+    if collection == "Users" {
+        fill_user(&mut whole);
+    }
     if collection == "ip-access-lists" {
         whole.insert("address_count".into(), json!(whole["ip_addresses"].as_array().map_or(0, Vec::len)));
     }
@@ -77,6 +80,14 @@ pub(crate) fn insert(world: &mut World, collection: &str, value: Value) -> Resul
     let value = Value::Object(whole);
     world.put(collection, &id, value.clone());
     Ok(shown(&value))
+}
+
+/// Documented: the name is kept in lower case, and what is not given comes from it. Assumed: the rest of the address.
+fn fill_user(user: &mut Map<String, Value>) {
+    let Some(name) = user.get("userName").and_then(Value::as_str).map(str::to_lowercase) else { return };
+    user.entry("emails").or_insert_with(|| json!([{"value": name, "type": "work", "primary": true}]));
+    user.entry("displayName").or_insert_with(|| json!(name));
+    user.insert("userName".into(), json!(name));
 }
 
 fn defaults(world: &mut World, collection: &str) -> Map<String, Value> {
@@ -163,7 +174,7 @@ pub(crate) fn seed(world: &mut World) {
     let mut people = Vec::new();
     for name in ["ada", "grace", "edsger"] {
         let user_name = format!("{name}@example.com");
-        people.push(json!({"displayName": name, "userName": user_name, "emails": [{"value": user_name}]}));
+        people.push(json!({"displayName": name, "userName": user_name, "name": {"givenName": name}}));
     }
     let robot = json!({"displayName": "pipeline"});
     let mut members = Vec::new();
@@ -174,6 +185,9 @@ pub(crate) fn seed(world: &mut World) {
     {
         let mut whole = defaults(world, collection);
         whole.extend(value.as_object().cloned().unwrap_or_default());
+        if collection == "Users" {
+            fill_user(&mut whole);
+        }
         let id = whole["id"].as_str().unwrap_or_default().to_owned();
         members.push(json!({"value": id, "display": whole["displayName"]}));
         world.store.put(collection, &id, Value::Object(whole), 0);

@@ -1,7 +1,7 @@
 //! SCIM, for reading: users, groups and service principals of the account.
 //!
-//! Documented: paging, projection, the filter operators, that lists of groups come without members. Assumed: an
-//! answer has at most 100 items unless `count` asks for more. Writing is not simulated (501): principals are made
+//! Documented: paging, projection, the filter operators, that lists of groups come without members. Observed by others:
+//! members carry `$ref`, their collection and id. Assumed: an answer has at most 100 items unless `count` asks for more. Writing is not simulated (501): principals are made
 //! and removed through the control API.
 
 mod filter;
@@ -31,7 +31,7 @@ pub(crate) fn serve(world: &World, request: &Request, rest: &[&str]) -> Answer {
     request.no_body()?;
     let mut reply = match rest {
         [_, id] => match world.read(kind, id) {
-            Some(found) => Reply::json(200, project(request, found)),
+            Some(found) => Reply::json(200, project(request, with_refs(world, found))),
             None => return Err(Reply::scim_error(404, None, format!("{kind} with id {id} not found"))),
         },
         _ => list(world, request, kind)?,
@@ -79,6 +79,18 @@ fn index(request: &Request, name: &str, default: usize) -> Result<usize, Reply> 
     let Some(text) = request.query(name) else { return Ok(default) };
     let refused = |_| Reply::scim_error(400, Some("invalidValue"), format!("{name} must be a whole number"));
     text.parse().map_err(refused)
+}
+
+/// Where each member of a group is found, unless it says so itself.
+fn with_refs(world: &World, mut found: Value) -> Value {
+    for member in found["members"].as_array_mut().into_iter().flatten() {
+        let Some(id) = member["value"].as_str().map(str::to_owned) else { continue };
+        let home = COLLECTIONS.iter().find(|kind| world.store.get(kind, &id).is_some());
+        if let (Some(home), Value::Object(member)) = (home, member) {
+            member.entry("$ref").or_insert_with(|| json!(format!("{home}/{id}")));
+        }
+    }
+    found
 }
 
 /// Only the attributes asked for; the id always.

@@ -23,10 +23,15 @@ pub struct Settings {
     pub federation_delay_ms: u64,
     /// How long a token is accepted.
     pub token_lifetime_ms: u64,
+    /// The statuses that take turns where a token is not good: 401, 403 (the code is a number) and 400 (plain text),
+    /// each with a body of its own.
+    pub bad_token_statuses: Vec<u16>,
+    /// How an account that is not the token's is answered: 404 by a gateway, or 403 as a lack of rights.
+    pub other_account_status: u16,
     /// What `expires_in` of a token answer says (seconds), if not the truth.
     pub announced_expires_in: Option<i64>,
-    /// The address calls seem to come from: IP access lists are enforced, and guard against locking it out.
-    /// Without it the lists have no effect.
+    /// The address calls seem to come from: IP access lists are enforced, on the token endpoint as well, and guard
+    /// against locking it out. Without it the lists have no effect.
     pub caller_ip: Option<Ipv4Addr>,
     /// The next workspace to be provisioned fails with this `workspace_status_message`.
     pub fail_next_workspace: Option<String>,
@@ -41,6 +46,8 @@ pub struct Settings {
     pub list_lag_ms: u64,
     /// Reads of one object show the state of this long ago.
     pub get_lag_ms: u64,
+    /// Reads of IP access lists, of one and of all, show at best the state of this long ago.
+    pub ip_list_lag_ms: u64,
     /// Every call takes at least this long (real time).
     pub latency_ms: u64,
     /// Numeric ids made from now on are below 2^53, for clients that read numbers as floats; else none is.
@@ -56,6 +63,8 @@ pub struct Settings {
     /// Assumed: a second plain object of the same unique name, and a second IP access list of the same type and
     /// label, are refused.
     pub refuse_duplicates: bool,
+    /// The statuses that take turns where a second IP access list of the same type and label is refused.
+    pub ip_list_taken_statuses: Vec<u16>,
     /// Deleting an IP access list is guarded against locking out the caller as a change is (unverified).
     pub guard_ip_list_deletes: bool,
     /// Addresses are stored in canonical form, a single one as `/32` (unverified; not thought to happen).
@@ -72,6 +81,8 @@ impl Default for Settings {
             in_use: InUse::InvalidState,
             federation_delay_ms: 0,
             token_lifetime_ms: 3_600_000,
+            bad_token_statuses: vec![401, 403, 400],
+            other_account_status: 404,
             announced_expires_in: None,
             caller_ip: None,
             fail_next_workspace: None,
@@ -80,6 +91,7 @@ impl Default for Settings {
             deployment_prefix: None,
             list_lag_ms: 0,
             get_lag_ms: 0,
+            ip_list_lag_ms: 0,
             latency_ms: 0,
             small_ids: false,
             shuffle: false,
@@ -87,6 +99,7 @@ impl Default for Settings {
             rate_limits: Vec::new(),
             require_update_mask: false,
             refuse_duplicates: true,
+            ip_list_taken_statuses: vec![400, 409],
             guard_ip_list_deletes: false,
             rewrite_cidrs: false,
         }

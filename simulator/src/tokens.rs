@@ -1,9 +1,10 @@
-//! Host metadata, OAuth discovery, the token endpoint, and who a bearer token belongs to.
+//! Host metadata, OAuth discovery, the token endpoint, who a bearer token belongs to, and how a bad one is answered.
 
 use axum::http::header;
 use serde_json::json;
 use uuid::Uuid;
 
+use crate::ip_access_lists;
 use crate::wire::{Answer, Reply, Request};
 use crate::world::World;
 
@@ -53,7 +54,7 @@ impl Tokens {
 }
 
 /// Refuses a call without a good token.
-pub(crate) fn authenticate(world: &World, request: &Request) -> Result<(), Reply> {
+pub(crate) fn authenticate(world: &mut World, request: &Request) -> Result<(), Reply> {
     if world.tokens.client_of(request, world.now()) {
         return Ok(());
     }
@@ -62,7 +63,31 @@ pub(crate) fn authenticate(world: &World, request: &Request) -> Result<(), Reply
         let message = "Credential was not sent or was of an unsupported type for this API.";
         return Err(Reply::json(401, json!({"error_code": 401, "message": message})));
     }
-    Err(Reply::error(401, "UNAUTHENTICATED", "Token is invalid or expired"))
+    let statuses = world.settings.bad_token_statuses.clone();
+    Err(bad_token(world.next_status("bad_token", &statuses).unwrap_or(401)))
+}
+
+/// The answer to a token that is not good. Documented: the 401. Observed by others: the 403, whose code is a number, and
+/// the 400, which is plain text. Assumed: each of them for whatever is wrong with the token.
+fn bad_token(status: u16) -> Reply {
+    match status {
+        400 => Reply::text(400, "Invalid Token"),
+        403 => Reply::json(403, json!({"error_code": 403, "message": "Invalid access token."})),
+        other => Reply::error(other, "UNAUTHENTICATED", "Token is invalid or expired"),
+    }
+}
+
+/// Refuses a call for an account that is not the token's.
+pub(crate) fn check_account(world: &World, account: &str) -> Result<(), Reply> {
+    if account == world.account_id {
+        return Ok(());
+    }
+    Err(match world.settings.other_account_status {
+        // Assumed: such an account is forbidden rather than unknown.
+        403 => Reply::error(403, "PERMISSION_DENIED", "This token is not for this account"),
+        // Observed by others: the status; it does not come from the API. Assumed: it is a page.
+        other => Reply::html(other, "Not Found"),
+    })
 }
 
 /// `GET /.well-known/databricks-config`; the placeholder in it is documented.
@@ -103,7 +128,11 @@ pub(crate) fn oidc(world: &mut World, request: &Request, rest: &[&str]) -> Answe
         ("POST", [_, "v1", "token"]) if !known_account => {
             Err(refused(401, "invalid_client", "unknown account"))
         }
-        ("POST", [_, "v1", "token"]) => token(world, request),
+        ("POST", [_, "v1", "token"]) => {
+            // Assumed: the address is checked before the secret.
+            ip_access_lists::admit_to_tokens(world)?;
+            token(world, request)
+        }
         ("GET" | "POST", _) => Err(Reply::html(404, "Not Found")),
         _ => Err(Reply::html(405, "HTTP method is not supported by this URL")),
     }

@@ -4,8 +4,8 @@
 //! field may change in which state, the mask `*`. Observed by others: a workspace being provisioned cannot be deleted;
 //! its creator becomes its admin; clients send `account_id` and fields that only an answer has, and these are ignored.
 //! Assumed: codes of refusals where not marked otherwise; that a masked-out field of a PATCH is left alone (AWS is
-//! reported to ignore the mask); that a value which is there already is no change; that a repeated DELETE is accepted;
-//! which regions there are.
+//! reported to ignore the mask); that a value which is there already is no change, but a FAILED workspace is provisioned
+//! again by it; that a repeated DELETE is accepted; which regions there are.
 
 mod lifecycle;
 mod references;

@@ -12,7 +12,7 @@ use crate::settings::Settings;
 use crate::store::{Store, shown};
 use crate::tokens::Tokens;
 use crate::wire::{Content, Reply, Request, add_unknown_fields};
-use crate::{api, workspaces};
+use crate::{api, ip_access_lists, workspaces};
 
 const LARGE_IDS: i64 = (1 << 53) - 1;
 const SMALL_IDS: i64 = 4_000_000_000_000_001;
@@ -32,8 +32,8 @@ pub(crate) struct World {
     counted: BTreeMap<String, VecDeque<u64>>,
     /// How far ids have been given out.
     numbers: i64,
-    /// How many refusals were worded by turns.
-    turns: usize,
+    /// How often each of what is answered in turn was.
+    turns: BTreeMap<&'static str, usize>,
 }
 
 /// What is decided when a call comes in, before it is carried out.
@@ -57,7 +57,7 @@ impl World {
             journal: Journal::default(),
             counted: BTreeMap::new(),
             numbers: 0,
-            turns: 0,
+            turns: BTreeMap::new(),
         };
         world.caller_id = world.new_number();
         world
@@ -77,17 +77,36 @@ impl World {
 
     /// The next turn of refusals that have several wordings.
     pub fn next_turn(&mut self) -> usize {
-        self.turns += 1;
-        self.turns - 1
+        let turn = self.turns.entry("wording").or_default();
+        *turn += 1;
+        *turn - 1
     }
 
     pub fn new_uuid(&self) -> String {
         Uuid::new_v4().to_string()
     }
 
+    /// The next of the statuses that take turns for `what`; none if there is none.
+    pub fn next_status(&mut self, what: &'static str, statuses: &[u16]) -> Option<u16> {
+        let turn = self.turns.entry(what).or_default();
+        let status = statuses.get(*turn % statuses.len().max(1)).copied();
+        *turn += 1;
+        status
+    }
+
+    /// How late reads of a collection are, if they would be `lag_ms` late otherwise.
+    fn lag_ms(&self, collection: &str, lag_ms: u64) -> u64 {
+        if collection == ip_access_lists::COLLECTION {
+            lag_ms.max(self.settings.ip_list_lag_ms)
+        } else {
+            lag_ms
+        }
+    }
+
     /// A collection as a list call shows it: late, and in any order, if so told.
     pub fn list(&self, collection: &str) -> Vec<Value> {
-        let as_of_ms = self.now().saturating_sub(self.settings.list_lag_ms);
+        let lag_ms = self.lag_ms(collection, self.settings.list_lag_ms);
+        let as_of_ms = self.now().saturating_sub(lag_ms);
         let found = self.store.list_at(collection, as_of_ms).into_iter();
         let mut found: Vec<Value> = found.map(|(_, value)| shown(value)).collect();
         if self.settings.shuffle {
@@ -98,7 +117,8 @@ impl World {
 
     /// An object as a read of it shows it: late, if so told.
     pub fn read(&self, collection: &str, id: &str) -> Option<Value> {
-        let as_of_ms = self.now().saturating_sub(self.settings.get_lag_ms);
+        let lag_ms = self.lag_ms(collection, self.settings.get_lag_ms);
+        let as_of_ms = self.now().saturating_sub(lag_ms);
         self.store.get_at(collection, id, as_of_ms).map(shown)
     }
 

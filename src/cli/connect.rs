@@ -4,6 +4,7 @@
 use std::time::Duration;
 
 use k8s_openapi::api::authorization::v1::{ResourceRule, SelfSubjectRulesReview, SelfSubjectRulesReviewSpec};
+use k8s_openapi::api::core::v1::Namespace;
 use k8s_openapi::api::rbac::v1::PolicyRule;
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use kube::Client;
@@ -13,7 +14,7 @@ use kube::config::Kubeconfig;
 use secrecy::ExposeSecret;
 use tower::timeout::TimeoutLayer;
 
-use crate::config::Run;
+use crate::config::{Run, is_installation};
 use crate::databricks::{Egress, Proxy};
 use crate::engine::cluster;
 use crate::engine::error::chain;
@@ -75,6 +76,38 @@ pub async fn check_cluster(client: &Client, run: &Run) -> Result<(), String> {
         check_rights(client, scope).await?;
     }
     Ok(())
+}
+
+/// The namespace whose UID tells clusters apart: every cluster has it, and the API server does not let it be deleted.
+const KUBE_SYSTEM: &str = "kube-system";
+
+/// The name of this installation: the given one, else the UID of `kube-system`. Fails with one line if that cannot be read: a
+/// name that two clusters share would let one take over, and delete, what the other has created.
+pub async fn installation(client: &Client, run: &Run) -> Result<String, String> {
+    match &run.installation {
+        Some(name) => Ok(name.clone()),
+        None => uid_of_cluster(client).await.map_err(|cause| {
+            format!(
+                "--installation is not given, and the UID of namespace {KUBE_SYSTEM}, which would be used, cannot be read: \
+                 {cause}; write --installation=NAME (value `installation` of the chart) with a name that no other cluster \
+                 uses for the same Databricks account, and keep it"
+            )
+        }),
+    }
+}
+
+async fn uid_of_cluster(client: &Client) -> Result<String, String> {
+    let api: kube::Api<Namespace> = kube::Api::all(client.clone());
+    match tokio::time::timeout(PATIENCE, api.get_metadata_opt(KUBE_SYSTEM)).await {
+        Ok(Ok(Some(namespace))) => {
+            let uid = namespace.metadata.uid.filter(|uid| is_installation(uid));
+            uid.ok_or_else(|| "it has no UID that could be a name".into())
+        }
+        Ok(Ok(None)) => Err("there is no such namespace".into()),
+        Ok(Err(kube::Error::Api(status))) => Err(status.message),
+        Ok(Err(error)) => Err(chain(&error)),
+        Err(_) => Err("the API server did not answer within 20s".into()),
+    }
 }
 
 /// Whether the objects of a kind can be listed.
@@ -245,6 +278,49 @@ mod tests {
         let part = b"HTTP/1.1 200 OK\r\ncontent-length: 100\r\n\r\n{";
         let waited = waited(part, async |api| api.list(&ListParams::default()).await).await;
         assert!(about(waited, SILENCE), "{waited:?}");
+    }
+
+    /// The name that a cluster gives which answers so.
+    async fn named_by(status: &str, body: &str) -> Result<String, String> {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("http://{}", listener.local_addr().unwrap());
+        let client = client(kube::Config::new(url.parse().unwrap())).unwrap();
+        let length = body.len();
+        let answer = format!(
+            "HTTP/1.1 {status}\r\ncontent-type: application/json\r\ncontent-length: {length}\r\n\r\n{body}"
+        );
+        let server = async {
+            let (mut connection, _) = listener.accept().await.unwrap();
+            connection.read_buf(&mut vec![]).await.unwrap();
+            connection.write_all(answer.as_bytes()).await.unwrap();
+        };
+        tokio::join!(uid_of_cluster(&client), server).0
+    }
+
+    #[tokio::test]
+    async fn a_cluster_that_does_not_tell_its_uid_gives_no_name() {
+        let namespace = |uid: &str| {
+            format!(
+                r#"{{"apiVersion":"meta.k8s.io/v1","kind":"PartialObjectMetadata","metadata":{{"name":"kube-system"{uid}}}}}"#
+            )
+        };
+        let refusal = |code: u16, reason: &str| {
+            format!(
+                r#"{{"kind":"Status","apiVersion":"v1","status":"Failure","message":"it says no","reason":"{reason}","code":{code}}}"#
+            )
+        };
+        assert_eq!(named_by("200 OK", &namespace(r#","uid":"7c1e""#)).await.as_deref(), Ok("7c1e"));
+        for (status, body, says) in [
+            ("200 OK", namespace(""), "no UID"),
+            ("200 OK", namespace(r#","uid":"""#), "no UID"),
+            ("200 OK", namespace(r#","uid":"a/b""#), "no UID"),
+            ("403 Forbidden", refusal(403, "Forbidden"), "it says no"),
+            ("404 Not Found", refusal(404, "NotFound"), "no such namespace"),
+            ("500 Internal Server Error", refusal(500, "InternalError"), "it says no"),
+        ] {
+            let error = named_by(status, &body).await.unwrap_err();
+            assert!(error.contains(says), "{status} {body}: {error}");
+        }
     }
 
     fn words(text: &str) -> Option<Vec<String>> {

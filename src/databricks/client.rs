@@ -1,6 +1,6 @@
 //! One client for one account and one pair of credentials: sign in, wait for the rate, one try, decode.
 //!
-//! Nothing here sends a POST twice: reqwest's own retries are off, and after a 401 only other methods are sent again.
+//! Nothing here sends a POST twice: reqwest's own retries are off, and after a refused token only other methods are sent again.
 //! (The pool below reqwest may move a request to a new connection, but only one of which no byte was written.)
 //! The connection can do nothing but HTTPS to the checked host: no redirects, no proxy but that of the settings, no way
 //! to relax certificate checks.
@@ -226,12 +226,19 @@ impl fmt::Debug for Client {
 impl Inner {
     async fn call(self: &Arc<Self>, request: &Request) -> Result<Reply, Error> {
         let first = self.signed(request).await;
-        match &first {
+        match first {
             // Not so for a POST: "never twice" needs no exception for a host that acts first and refuses then.
-            Err(error) if error.status() == Some(401) && request.method != Method::Post => {
-                self.signed(request).await
+            Err(Error::TokenRefused { fresh: false, .. }) if request.method != Method::Post => {}
+            other => return other,
+        }
+        match self.signed(request).await {
+            Err(Error::TokenRefused { refusal, .. }) => Err(Error::TokenRefused { refusal, fresh: true }),
+            second => {
+                if second.as_ref().err().is_none_or(Error::was_sent) {
+                    self.tokens.helped();
+                }
+                second
             }
-            _ => first,
         }
     }
 
@@ -264,10 +271,12 @@ impl Inner {
                 },
             )
             .await;
-        if outcome.as_ref().is_err_and(|error| error.status() == Some(401)) {
-            self.tokens.forget(&token);
+        match outcome {
+            Err(Error::TokenRefused { refusal, .. }) => {
+                Err(Error::TokenRefused { refusal, fresh: !self.tokens.refused(&token) })
+            }
+            outcome => outcome,
         }
-        outcome
     }
 
     /// One exchange, as a span of its own.

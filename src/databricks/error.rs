@@ -58,6 +58,20 @@ pub enum Error {
         /// What it answers with, such as a web page.
         what: String,
     },
+    /// The API does not take the call's token: it has ended or was revoked. The call was not carried out.
+    #[error("{refusal}; {}", if *fresh { REFUSED_AGAIN } else { "the token is replaced, and the call repeated" })]
+    TokenRefused {
+        /// The answer, an [`Error::Api`].
+        refusal: Box<Error>,
+        /// The token endpoint gave this token just now, in place of one that was refused as well: another would not help.
+        fresh: bool,
+    },
+    /// Databricks does not let in the address that the call came from. The call was not carried out.
+    #[error(
+        "{0}; the IP access lists of the account do not let the operator in: add its address to an ALLOW list, or take it \
+         out of the BLOCK list"
+    )]
+    AddressBlocked(Box<Error>),
     /// The token endpoint knows no such client, or not this secret.
     #[error(
         "{call}: Databricks refuses the client id and secret: {message}; \
@@ -104,6 +118,10 @@ pub enum Error {
     },
 }
 
+/// What to do where even a new token is refused.
+const REFUSED_AGAIN: &str = "a new token is refused as well: check that the service principal is active and belongs to \
+                             this account, and whether Databricks has an outage";
+
 impl Error {
     /// The API itself says that the object does not exist. A missing endpoint, a web page, an empty answer, a lack of
     /// permission or of a feature are not that.
@@ -141,6 +159,8 @@ impl Error {
             Error::Unreachable { .. } => "unreachable",
             Error::Unknown { .. } => "unknown",
             Error::NotTheApi { .. } => "not_the_api",
+            Error::TokenRefused { .. } => "token_refused",
+            Error::AddressBlocked(_) => "address_blocked",
             Error::CredentialsRefused { .. } => "credentials_refused",
             Error::NoToken(_) => "no_token",
             Error::AccountMismatch { .. } => "account_mismatch",
@@ -153,14 +173,31 @@ impl Error {
     /// The request went out, or may have.
     pub fn was_sent(&self) -> bool {
         matches!(
-            self,
+            self.answer(),
             Error::Api { .. } | Error::Unknown { .. } | Error::NotTheApi { .. } | Error::Decode { .. }
         )
     }
 
+    /// The answer to this very call, where it was found to be about the caller.
+    fn answer(&self) -> &Error {
+        match self {
+            Error::TokenRefused { refusal, .. } | Error::AddressBlocked(refusal) => refusal,
+            other => other,
+        }
+    }
+
+    /// Databricks does not let in the address that the call came from, or that wanted to sign in for it.
+    pub fn is_address_blocked(&self) -> bool {
+        match self {
+            Error::AddressBlocked(_) => true,
+            Error::NoToken(source) => source.is_address_blocked(),
+            _ => false,
+        }
+    }
+
     /// The call changes nothing: it is a GET.
     pub fn only_reads(&self) -> bool {
-        match self {
+        match self.answer() {
             Error::Api { call, .. } | Error::NotTheApi { call, .. } => call.starts_with("GET "),
             _ => false,
         }
@@ -178,7 +215,7 @@ impl Error {
 
     /// The API's own code, of an answer to this very call.
     pub fn code(&self) -> Option<&str> {
-        match self {
+        match self.answer() {
             Error::Api { code, .. } => code.as_deref(),
             _ => None,
         }
@@ -186,7 +223,7 @@ impl Error {
 
     /// The HTTP status of the answer to this very call.
     pub fn status(&self) -> Option<u16> {
-        match self {
+        match self.answer() {
             Error::Api { status, .. } | Error::NotTheApi { status, .. } => Some(*status),
             _ => None,
         }
@@ -194,7 +231,7 @@ impl Error {
 
     /// The id under which Databricks can find the call: for the log only.
     pub fn request_id(&self) -> Option<&str> {
-        match self {
+        match self.answer() {
             Error::Api { request_id, .. } => request_id.as_deref(),
             Error::NoToken(source) => source.request_id(),
             _ => None,

@@ -8,8 +8,8 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 
-use super::Error;
 use super::shown::{clean, misfit, steady};
+use super::{Error, refused};
 
 const LONGEST_MESSAGE: usize = 512;
 const LONGEST_WAIT: Duration = Duration::from_secs(600);
@@ -52,13 +52,27 @@ impl Reply {
         let body: Option<Map<String, Value>> = serde_json::from_slice(&self.body).ok();
         // Gateways answer these with a page of their own, and mean the status.
         let of_gateways = matches!(self.status, 401 | 403 | 408 | 429 | 499 | 500..);
-        if self.status < 400 || (self.is_html() && !of_gateways) {
+        if self.status < 400 {
             return self.not_the_api(call);
         }
+        let text = String::from_utf8_lossy(&self.body);
         let said = match &body {
             Some(body) => Said::of_json(body, self.status),
-            None => Said::of_text(&String::from_utf8_lossy(&self.body)),
+            None => Said::of_text(&text),
         };
+        let words = said.message.as_deref().unwrap_or(&text).to_owned();
+        let code = said.code.clone();
+        let refusal = self.refusal(call, said, secrets);
+        if refused::address(self.status, &words) {
+            return Error::AddressBlocked(Box::new(refusal));
+        }
+        if refused::token(self.status, code.as_deref(), &words) {
+            return Error::TokenRefused { refusal: Box::new(refusal), fresh: false };
+        }
+        if self.is_html() && !of_gateways { self.not_the_api(call) } else { refusal }
+    }
+
+    fn refusal(&self, call: &str, said: Said, secrets: &[String]) -> Error {
         let request_id = self.request_id.as_deref().or(said.request_id.as_deref());
         let mut message = said.message.unwrap_or_default();
         if let Some(id) = request_id.filter(|id| id.len() > 7) {
@@ -172,7 +186,8 @@ impl Said {
         }
     }
 
-    /// `CODE: message`, or the words of a gateway's page. Any other text might be anything, so it is not shown.
+    /// `CODE: message`, a sentence that is known, or the words of a gateway's page. Any other text might be anything, so it is
+    /// not shown.
     fn of_text(text: &str) -> Said {
         if let Some((code, message)) = code_and_message(text.trim()) {
             return Said {
@@ -180,6 +195,10 @@ impl Said {
                 message: Some(message.to_owned()),
                 ..Said::default()
             };
+        }
+        let line = text.trim().lines().next().unwrap_or_default();
+        if !line.starts_with('<') && refused::is_known(line) {
+            return Said { message: Some(line.to_owned()), ..Said::default() };
         }
         Said { message: ["pre", "title"].iter().find_map(|tag| inside(text, tag)), ..Said::default() }
     }

@@ -2,6 +2,8 @@
 //!
 //! How a token is fetched is the caller's (`client.rs`), so this file has no HTTP and its clock is tokio's.
 //! A fresh token is renewed in the background while it still serves, so no call waits for a slow token endpoint.
+//! One that the API refuses is replaced at once. Where new tokens are refused too, another is asked for in growing steps
+//! only, whatever the number of calls.
 
 use std::future::Future;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -15,6 +17,11 @@ use super::Error;
 
 const RENEWAL: Duration = Duration::from_secs(20 * 60);
 const RENEWAL_BACKOFF: Duration = Duration::from_secs(60);
+/// How long a token is kept at least, although it is refused, where replacing the one before did not help; doubled each time.
+const SHORTEST_PAUSE: Duration = Duration::from_secs(1);
+const LONGEST_PAUSE: Duration = Duration::from_secs(60);
+/// After so long without a refused token the next one is an event of its own.
+const QUIET: Duration = Duration::from_secs(120);
 /// Some deployments refuse tokens in their last 30 s.
 const MARGIN: Duration = Duration::from_secs(40);
 const LONGEST_LIFE: Duration = Duration::from_secs(24 * 3600);
@@ -64,6 +71,8 @@ struct State {
     /// Counts finished fetches, so that who waited for a failing one shares its error instead of repeating it.
     fetches: u64,
     failure: Option<Error>,
+    /// When a refused token was dropped last, and how long the next one is kept.
+    replaced: Option<(Instant, Duration)>,
 }
 
 impl Tokens {
@@ -116,11 +125,29 @@ impl Tokens {
         }
     }
 
-    /// The API refused this token: forget it, unless it was replaced meanwhile.
-    pub(super) fn forget(&self, refused: &Token) {
+    /// The API refused this token. Returns whether there is, or will be, another one to try: not where several in a row were
+    /// refused a moment ago.
+    pub(super) fn refused(&self, token: &Token) -> bool {
         let mut state = self.lock();
-        if state.token.as_ref().is_some_and(|token| token.value() == refused.value()) {
-            state.token = None;
+        if state.token.as_ref().is_none_or(|current| current.value() != token.value()) {
+            return true;
+        }
+        let now = Instant::now();
+        let pause = match state.replaced {
+            Some((at, pause)) if now < at + pause => return false,
+            Some((at, pause)) if now < at + pause + QUIET => (2 * pause).clamp(SHORTEST_PAUSE, LONGEST_PAUSE),
+            _ => Duration::ZERO,
+        };
+        state.replaced = Some((now, pause));
+        state.token = None;
+        true
+    }
+
+    /// The API took a call with the token that replaced the one it had refused it with: replacing it was right, and may be so
+    /// again soon.
+    pub(super) fn helped(&self) {
+        if let Some((_, pause)) = &mut self.lock().replaced {
+            *pause = Duration::ZERO;
         }
     }
 

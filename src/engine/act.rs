@@ -6,6 +6,7 @@
 //! object once more. Nothing here retries.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use k8s_openapi::jiff::Timestamp;
 use serde_json::Value;
@@ -14,8 +15,9 @@ use tokio::sync::OwnedMutexGuard;
 use super::access::AuthFacts;
 use super::auth;
 use super::claims::Claim;
+use super::cluster::{CREATED_BY, EXTERNAL_ID};
 use super::conclude::Outcome;
-use super::decide::{Record, Step, View, camel, decide};
+use super::decide::{Record, Step, View, camel, decide, managed_by};
 use super::driver::Seen;
 use super::error::{Error, Result};
 use super::meter::{OfKind, Write};
@@ -24,6 +26,7 @@ use super::observe::Look;
 use super::pass::Memory;
 use super::reason::EventReason;
 use super::reconcile::{Known, Work};
+use super::refusals::NEW_REFERENCE;
 use super::resource::{Change, Phase, When};
 use super::spec::ManagementPolicy;
 use super::status::{ConditionType, External, Intent, Operation, Reason, seconds};
@@ -38,7 +41,9 @@ impl Work<'_> {
             Step::Adopt => self.adopt(known, look).await,
             Step::Update(fields) => self.update(known, look, &fields).await,
             Step::Delete => self.delete(known, look).await,
-            Step::Rest | Step::Wait { .. } | Step::Refuse { .. } => self.tell(known, &look, step),
+            Step::Rest | Step::Wait { .. } | Step::Refuse { .. } | Step::Plan { .. } => {
+                self.tell(known, &look, step)
+            }
         }
     }
 
@@ -49,13 +54,23 @@ impl Work<'_> {
             self.may_touch(known, seen)?;
             let changes = self.changes(known, look)?;
             self.keep_time(seen, &changes)?;
-            let ours =
-                !matches!(step, Step::Refuse { reason: Reason::AlreadyExists | Reason::ApiRefused, .. });
+            // What is only observed is looked at whatever it looks like. That alone does not make it ours.
+            let observing = self.management.policy() == ManagementPolicy::Observe;
+            let ours = if observing {
+                self.recognised(known, seen)?
+            } else {
+                !matches!(step, Step::Refuse { reason: Reason::AlreadyExists | Reason::ApiRefused, .. })
+            };
             let unbound = self.subject.status_mut()?.external.is_none();
-            let restored = self.restored(seen)?;
-            let bind = (bound && ours && unbound).then(|| self.external(known, seen, restored));
+            let bind =
+                (bound && (ours || observing) && unbound).then(|| self.restored(known, seen)).transpose()?;
             let corrected = matches!(step, Step::Update(_));
             self.show(known, seen, if corrected { &[] } else { &changes }, bind, ours)?;
+        }
+        match step {
+            Step::Plan { reason, .. } => self.show_plan(known, reason == Reason::WouldBeCreated)?,
+            _ if look.seen().is_none() => self.subject.status_mut()?.drift.clear(),
+            _ => {}
         }
         Ok(match step {
             Step::Wait { reason, message } => {
@@ -68,6 +83,7 @@ impl Work<'_> {
                 Outcome::Blocked { reason, message }
             }
             Step::Refuse { reason, message } => Outcome::Refused { reason, message },
+            Step::Plan { reason, message } => Outcome::Planned { reason, message },
             Step::Rest => {
                 self.remember(|m| m.drifted = false);
                 let status = self.subject.status_mut()?;
@@ -82,9 +98,10 @@ impl Work<'_> {
     /// What an answer to our own write amounts to.
     fn told(&mut self, known: &Known, seen: Seen) -> Result<Outcome> {
         let look = Look::told(seen);
+        self.note_usable(&look)?;
         let changes = self.changes(known, &look)?;
         // It was sent a moment ago.
-        let step = decide(&View { resend: false, ..self.view(&look, &changes)? });
+        let step = decide(&View { resend: false, requested: false, ..self.view(known, &look, &changes)? });
         self.tell(known, &look, step)
     }
 
@@ -110,23 +127,41 @@ impl Work<'_> {
         auth::check_power(&known.admission, &power, &self.subject.who.namespace)
     }
 
-    /// The record of an object that was restored without its status does not tell whether we made it: nothing but our mark
-    /// or our own intent does.
-    fn restored(&mut self, seen: &Seen) -> Result<bool> {
-        let marked = seen.about.owner.as_ref() == Some(&self.marker());
-        Ok(self.subject.status_mut()?.intent.is_none() && !marked)
+    /// The record of an object that was restored without its status. Whether it created what is there, its mark tells, in the
+    /// account or in an annotation beside the id, or its intent; anything else is adopted, and that is reported.
+    fn restored(&mut self, known: &Known, seen: &Seen) -> Result<External> {
+        let marked = seen.about.owner.as_ref() == Some(&self.marker()) || self.created_here();
+        let created_at = self.subject.status_mut()?.intent.as_ref().map(|intent| intent.time.clone());
+        let adopted = created_at.is_none() && !marked;
+        if self.management.policy() == ManagementPolicy::Observe {
+            // Who only observes takes nothing over, and a record proves nothing by itself.
+            let observed = adopted || !self.recognised(known, seen)?;
+            return Ok(External { created_at, observed, ..self.external(known, seen, adopted) });
+        }
+        if adopted {
+            self.counts().wrote(Write::Adopt);
+            let text = format!(
+                "took over the object {}, which the annotation {EXTERNAL_ID} names: the annotation {CREATED_BY} does not say \
+                 that it was created as {}, so it stays in the account on deletion unless spec.deletionPolicy is Delete",
+                seen.id,
+                self.marker()
+            );
+            self.subject.note(false, EventReason::Adopted, text);
+        }
+        Ok(External { created_at, ..self.external(known, seen, adopted) })
     }
 
     fn external(&self, known: &Known, seen: &Seen, adopted: bool) -> External {
         let account_id = known.admission.session.client.account_id().to_owned();
         let name = self.driver.key(&seen.state).ok().map(|key| key.name);
-        External { account_id, id: seen.id.clone(), name, adopted }
+        External { account_id, id: seen.id.clone(), name, adopted, observed: false, created_at: None }
     }
 
     async fn adopt(&mut self, known: &Known, look: Look) -> Result<Outcome> {
         let seen = look.seen().cloned().ok_or_else(nothing_to_act_on)?;
         self.may_touch(known, &seen)?;
-        if self.management.policy() == ManagementPolicy::Managed {
+        let managed = self.management.policy() == ManagementPolicy::Managed;
+        if managed {
             let claim = self.claim(known, &seen.id);
             self.engine.claims.wish(&claim, &self.rank(), &self.subject.who);
             if self.engine.others_unseen(&self.subject.uid()) {
@@ -136,22 +171,24 @@ impl Work<'_> {
                 return Ok(self.conflict(&holder));
             }
         }
-        let bind = self.external(known, &seen, true);
+        // Who only observes takes nothing over.
+        let bind = External { observed: !managed, ..self.external(known, &seen, true) };
         let changes = self.changes(known, &look)?;
         self.show(known, &seen, &changes, Some(bind), true)?;
         self.subject.must_record = true;
-        self.counts().wrote(Write::Adopt);
-        self.subject.note(
-            false,
-            EventReason::Adopted,
-            format!("took over the object {} that was in the account", seen.id),
-        );
+        if managed {
+            self.counts().wrote(Write::Adopt);
+            self.subject.note(
+                false,
+                EventReason::Adopted,
+                format!("took over the object {} that was in the account", seen.id),
+            );
+        }
         Ok(Outcome::Again)
     }
 
     fn conflict(&self, holder: &super::wake::Who) -> Outcome {
-        let message =
-            format!("the object in the account is managed by {}: delete one of the two", self.named(holder));
+        let message = managed_by(&self.named(holder));
         Outcome::Refused { reason: Reason::ManagementConflict, message }
     }
 
@@ -193,11 +230,10 @@ impl Work<'_> {
             Err(error @ Error::Unknown { .. }) => return Err(error),
             Err(error) => {
                 self.subject.status_mut()?.intent = None;
-                if error.is_rejected(Reason::ExternalResourceMissing) {
-                    // What it refers to does not exist. A principal that was created again has another id.
+                if error.is_rejected(Reason::ReferenceNotFound) {
+                    // A principal that was created again has another id.
                     known.admission.session.forget_principals();
-                    let text = format!("{error}; correct what the spec refers to, or wait if that is new");
-                    return Err(Error::rejected(Reason::ReferenceNotFound, text));
+                    return Err(self.about_references(&error));
                 }
                 if error.is_rejected(Reason::AlreadyExists) {
                     self.name_taken(known, None, &want)?;
@@ -213,7 +249,8 @@ impl Work<'_> {
         };
         self.counts().wrote(Write::Create);
         known.admission.session.snapshots.amend(self.driver, &key.within, &seen.id, Some(&seen)).await;
-        let external = self.external(known, &seen, false);
+        let created_at = Some(seconds(Timestamp::now()));
+        let external = External { created_at, ..self.external(known, &seen, false) };
         self.engine.claims.record(&self.claim(known, &seen.id), &self.rank(), &self.subject.who);
         self.remember(|m| *m = Memory { young: m.young, ..Memory::default() });
         let status = self.subject.status_mut()?;
@@ -224,6 +261,21 @@ impl Work<'_> {
         self.made = Some((known.writer.clone(), seen.id.clone()));
         self.subject.note(false, EventReason::Created, format!("made the object {} in the account", seen.id));
         self.told(known, seen)
+    }
+
+    /// What another object of ours stands for does exist: that the account does not know it everywhere yet is waited for. An id
+    /// that a user wrote may be wrong, and a name may have come to mean another since it was looked up.
+    fn about_references(&self, error: &Error) -> Error {
+        let mut text = error.to_string();
+        let needs = self.driver.needs(&self.subject.spec()).unwrap_or_default();
+        let found = needs.iter().any(|need| {
+            matches!(need.what, Wanted::Object { .. }) && text.contains(&format!("spec.{}", need.field))
+        });
+        if self.record() == Record::Bound {
+            text += ", or delete this object if that was deleted in the account";
+        }
+        let error = Error::rejected(Reason::ReferenceNotFound, text);
+        if found { error.patient(NEW_REFERENCE) } else { error }
     }
 
     /// Before something lost is written again under a name: the name must still mean the same principal. A group that was
@@ -240,7 +292,10 @@ impl Work<'_> {
             let Some(now) = now else {
                 return Err(Error::waiting(
                     Reason::ReferenceNotFound,
-                    format!("the account no longer has {name}"),
+                    format!(
+                        "the account no longer has {name}: create it there, or correct spec.{}",
+                        need.field
+                    ),
                 ));
             };
             if pinned.get(need.field) != Some(&now) {
@@ -267,7 +322,9 @@ impl Work<'_> {
         let _one_at_a_time = self.guard(known, Some(&want), Some(&seen)).await?;
         let now: Vec<&str> = fields.iter().map(String::as_str).collect();
         self.remember(|m| m.sent = Some(tokio::time::Instant::now()));
-        let told = match self.send_update(known, &seen, &want, &now).await {
+        let differs = self.changes(known, &look)?.iter().any(|c| c.when == When::Now);
+        let tried_again = matches!(seen.about.phase, Phase::Failed(_)) && !differs;
+        let (told, sent) = match self.send_update(known, &seen, &want, &now).await {
             // It went away, or a replica lags: looking again will tell.
             Err(Error::Rejected { reason: Reason::ExternalResourceMissing, message, .. }) => {
                 return Err(Error::Conflict(message));
@@ -288,16 +345,19 @@ impl Work<'_> {
         let news = before.as_ref().is_none_or(|before| before.paths != paths);
         if news {
             let reason = if drifted { EventReason::DriftCorrected } else { EventReason::Updated };
-            self.subject.note(false, reason, paths.join(", "));
+            let text = paths.join(", ");
+            let text = if tried_again { format!("sent again, as asked: {text}") } else { text };
+            self.subject.note(false, reason, text);
         }
         // It may have given up the name that they want.
         self.engine.claims.losers(&self.subject.who).iter().for_each(|who| self.engine.wake.wake(who));
         self.name_freed(known);
-        let open = self.driver.changes(&want, &told)?.iter().any(|c| matches!(c.when, When::Now));
+        // A read that shows what was sent is not late, even if more is to be sent.
+        let open = self.driver.changes(&sent, &told)?.iter().any(|c| matches!(c.when, When::Now));
         let pending = matches!(told.about.phase, Phase::Pending(_));
         let unbound = self.subject.status_mut()?.external.is_none();
-        let restored = self.restored(&seen)?;
-        let bind = unbound.then(|| self.external(known, &told, restored));
+        // As it was before: our mark on it may be from this very update.
+        let bind = unbound.then(|| self.restored(known, &seen)).transpose()?;
         self.subject.sent = true;
         let status = self.subject.status_mut()?;
         status.external = status.external.take().or(bind);
@@ -307,11 +367,17 @@ impl Work<'_> {
     }
 
     /// The update itself. Where objects exchange their names, each refused because the other has it, one of them steps aside:
-    /// it gets all that it wants but for its name, under which the next comparison finds it different.
-    async fn send_update(&self, known: &Known, seen: &Seen, want: &Value, now: &[&str]) -> Result<Seen> {
+    /// it gets all that it wants but for its name, under which the next comparison finds it different. Returns what was sent, too.
+    async fn send_update(
+        &self,
+        known: &Known,
+        seen: &Seen,
+        want: &Value,
+        now: &[&str],
+    ) -> Result<(Seen, Value)> {
         let refused = match self.driver.update(&known.writer, seen, want, now).await {
             Err(error) if error.is_rejected(Reason::AlreadyExists) => error,
-            updated => return updated,
+            updated => return updated.map(|told| (told, want.clone())),
         };
         if !self.name_taken(known, Some(seen), want)? {
             return Err(refused);
@@ -325,12 +391,16 @@ impl Work<'_> {
             .map(|change| change.field().to_owned())
             .collect();
         let fields: Vec<&str> = differs.iter().map(String::as_str).collect();
-        self.driver.update(&known.writer, seen, &aside, &fields).await
+        let told = self.driver.update(&known.writer, seen, &aside, &fields).await?;
+        Ok((told, aside))
     }
 
     async fn delete(&mut self, known: &Known, look: Look) -> Result<Outcome> {
         if let Some(blocked) = self.foreign_finalizer() {
             return Ok(blocked);
+        }
+        if self.remember(|m| m.delete_accepted).is_some_and(|at| at.elapsed() < self.read_lag()) {
+            return Ok(deletion_accepted());
         }
         let seen = look.seen().cloned().ok_or_else(nothing_to_act_on)?;
         self.may_touch(known, &seen)?;
@@ -346,7 +416,12 @@ impl Work<'_> {
         }
         match self.driver.delete(&known.writer, &seen.id).await {
             Ok(()) => self.counts().wrote(Write::Delete),
-            Err(error) if error.is_rejected(Reason::ExternalResourceMissing) => {}
+            Err(error) if error.is_rejected(Reason::ExternalResourceMissing) => {
+                // A replica that lags behind may not know it yet, and then nothing was deleted.
+                if let Some(wait) = self.may_be_unseen(&seen.id, Duration::ZERO) {
+                    return Err(wait);
+                }
+            }
             // A dependent in the account is no stale read: looking again at once would not help.
             Err(Error::Conflict(message)) => return Err(Error::waiting(Reason::ApplyFailed, message)),
             Err(error) => return Err(error),
@@ -357,10 +432,7 @@ impl Work<'_> {
         let before = self.remember(|m| m.delete_accepted.replace(tokio::time::Instant::now()));
         Ok(match before {
             None => Outcome::Again,
-            Some(_) => {
-                let message = "the deletion was accepted; waiting until the object is gone".into();
-                Outcome::Progress { reason: Reason::Deleting, message, sent: true }
-            }
+            Some(_) => deletion_accepted(),
         })
     }
 
@@ -409,8 +481,15 @@ impl Work<'_> {
             self.engine.guards.lock().expect("no panic while held").entry(slot).or_default().clone();
         let held = lock.lock_owned().await;
         let siblings = self.driver.list(&known.reader, "").await?;
+        self.all_are_shown(known, &siblings)?;
         self.driver.guard(want, seen, &siblings, facts).map(|()| Some(held))
     }
+}
+
+/// Reads may show the object for a while longer.
+fn deletion_accepted() -> Outcome {
+    let message = "the deletion was accepted; waiting until the object is gone".into();
+    Outcome::Progress { reason: Reason::Deleting, message, sent: true }
 }
 
 /// After a start nobody gets anything before it is known who else means it.

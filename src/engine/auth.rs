@@ -5,19 +5,16 @@
 //! account, so a rotated or repointed credential can never be mixed up with another's; the last good session of a
 //! DatabricksAuth is kept in memory for deletions alone.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, SystemTime};
 
-use k8s_openapi::api::core::v1::Namespace;
-use kube::api::Api;
 use kube::core::DynamicObject;
 use kube::{Client as KubeClient, ResourceExt};
 use tokio::sync::OnceCell;
 use tokio::time::Instant;
 
 use super::access::AuthFacts;
-use super::cluster::timed;
 use super::error::{Error, Result};
 use super::resource::Power;
 use super::snapshot::Snapshots;
@@ -27,12 +24,14 @@ use super::wake::{Wake, Who};
 use crate::databricks::{self, Client, Connection, Host, HostPolicy, Settings};
 
 pub mod grants;
+mod labels;
 pub mod reconcile;
 mod secret;
 pub mod session;
 pub mod spec;
 
 use grants::Admission;
+use labels::Namespaces;
 use session::{Key, Session};
 use spec::DatabricksAuthSpec;
 
@@ -45,8 +44,8 @@ pub struct Auths {
     wake: Arc<Wake>,
     policy: HostPolicy,
     settings: Settings,
-    /// Only chosen namespaces are watched, so that reading Namespaces may not be permitted.
-    namespaced: bool,
+    /// For grants by their labels.
+    namespaces: Namespaces,
     entries: Mutex<HashMap<(String, String), Entry>>,
     secrets: Mutex<HashMap<(String, String), Watched>>,
     /// The versions of Secrets that passes have read, so that their watches need not wake anybody for them.
@@ -67,20 +66,20 @@ struct Watched {
 }
 
 impl Auths {
-    /// None yet.
+    /// None yet. `chosen` says that only chosen namespaces are watched.
     pub fn new(
         kube: KubeClient,
         wake: Arc<Wake>,
         policy: HostPolicy,
         settings: Settings,
-        namespaced: bool,
+        chosen: bool,
     ) -> Auths {
         Auths {
+            namespaces: Namespaces::new(kube.clone(), wake.clone(), chosen),
             kube,
             wake,
             policy,
             settings,
-            namespaced,
             entries: Mutex::default(),
             secrets: Mutex::default(),
             read: Arc::default(),
@@ -103,7 +102,8 @@ impl Auths {
             Error::waiting(
                 Reason::ReferenceNotPermitted,
                 format!(
-                    "{KIND} {home}/{} does not exist or has no grant that admits {kind} objects of namespace {namespace}",
+                    "{KIND} {home}/{} does not exist or has no grant that admits {kind} objects of namespace {namespace}: correct \
+                     spec.authRef, or have a grant added there",
                     auth.name
                 ),
             )
@@ -124,32 +124,36 @@ impl Auths {
             if home != namespace {
                 return Err(refused());
             }
-            let text = format!("{KIND} {home}/{} does not exist: create it", auth.name);
+            // The namespace of what is being deleted may take nothing new.
+            let remedy = match deleting {
+                true => "point spec.authRef to one that does",
+                false => "create it, or correct spec.authRef.name",
+            };
+            let text = format!("{KIND} {home}/{} does not exist: {remedy}", auth.name);
             return Err(Error::waiting(Reason::ReferenceNotFound, text));
         };
         let by_label = grants::asks_for_labels(&spec);
-        let labels = if by_label && !self.namespaced { Some(self.labels(namespace).await?) } else { None };
+        let labels = if by_label { self.namespaces.labels(namespace).await? } else { None };
         let grants = match grants::admitting(&spec, home, namespace, kind, labels.as_ref()) {
             Some(grants) => grants,
             // A stranger is not told why: that would tell that there is one.
-            None if by_label && self.namespaced && home == namespace => return Err(labels_not_readable()),
+            None if by_label && labels.is_none() && home == namespace => {
+                return Err(Error::waiting(Reason::ReferenceNotPermitted, self.namespaces.not_readable()));
+            }
             None => return Err(refused()),
         };
         if let (true, Err(error)) = (spec.suspend == Some(true), &usable) {
             return Err(unusable(home, &auth.name, error.clone(), deleting));
         }
         let session = match (usable, last_good) {
-            (Ok(session), _) => session,
+            (Ok(session), _) => match session.refusal().filter(|_| !deleting) {
+                Some(error) => return Err(unusable(home, &auth.name, error, deleting)),
+                None => session,
+            },
             (Err(_), Some(session)) if deleting => session,
             (Err(error), _) => return Err(unusable(home, &auth.name, error, deleting)),
         };
         Ok(Admission { session, grants, resync: spec.resync_interval })
-    }
-
-    async fn labels(&self, namespace: &str) -> Result<BTreeMap<String, String>> {
-        let api: Api<Namespace> = Api::all(self.kube.clone());
-        let found = timed(api.get_metadata_opt(namespace)).await?;
-        Ok(found.and_then(|n| n.metadata.labels).unwrap_or_default())
     }
 
     /// Longest time that the account asks us to stay away, if it does.
@@ -177,7 +181,8 @@ impl Auths {
             _ => false,
         };
         let news = !same_session || old.is_none_or(|e| e.spec != *spec);
-        let last_good = usable.as_ref().ok().cloned().or_else(|| old.and_then(|e| e.last_good.clone()));
+        let good = usable.as_ref().ok().filter(|session| session.refusal().is_none()).cloned();
+        let last_good = good.or_else(|| old.and_then(|e| e.last_good.clone()));
         entries.insert(key, Entry { spec: spec.clone(), usable, last_good });
         drop(entries);
         if news {
@@ -220,11 +225,25 @@ impl Auths {
         }
     }
 
+    /// A user of a DatabricksAuth was turned away for its token or its address: it asks whether all are, and shows it for all.
+    pub fn doubt(&self, who: &Who) {
+        if let Some(session) = self.session(who) {
+            session.doubt();
+        }
+        self.trouble(who);
+    }
+
+    /// For how long a DatabricksAuth has been in doubt whether its account lets calls in.
+    fn doubted_for(&self, who: &Who) -> Option<Duration> {
+        self.session(who)?.doubted_for()
+    }
+
     /// Forgets a DatabricksAuth that is gone, its token with it.
     pub fn forget(&self, who: &Who) {
         self.entries.lock().expect("no panic while held").remove(&(who.namespace.clone(), who.name.clone()));
         self.told.lock().expect("no panic while held").remove(who);
         self.watch_secret(who, None);
+        self.namespaces.follow(who, false);
         self.wake.wake_dependents(who);
     }
 
@@ -246,7 +265,8 @@ impl Auths {
         let secret_ref = spec.client_secret_ref.as_ref().ok_or_else(|| {
             Error::terminal(Reason::InvalidSpec, "authType OAUTH_M2M needs clientId and clientSecretRef")
         })?;
-        let (secret, version) = self.secret(&who.namespace, secret_ref).await?;
+        let leaving = auth.metadata.deletion_timestamp.is_some();
+        let (secret, version) = self.secret(&who.namespace, secret_ref, leaving).await?;
         let key = Key {
             auth: auth.uid().unwrap_or_default(),
             secret: version,
@@ -269,6 +289,7 @@ impl Auths {
             snapshots: Snapshots::default(),
             principals: Mutex::default(),
             own_id: OnceCell::new(),
+            standing: Mutex::default(),
             key,
         }))
     }
@@ -280,6 +301,9 @@ impl Auths {
             .map_err(|e| Error::terminal(Reason::HostNotAllowed, format!("spec.host: {e}")))
     }
 }
+
+/// How long an account may turn away a token that it has just given, or an address, before a person is asked.
+const TURNED_AWAY: Duration = Duration::from_secs(60);
 
 fn egress(spec: &DatabricksAuthSpec) -> Result<Vec<ipnet::IpNet>> {
     let all = spec.egress_cidrs.iter().flatten();
@@ -295,12 +319,16 @@ fn egress(spec: &DatabricksAuthSpec) -> Result<Vec<ipnet::IpNet>> {
 }
 
 /// What went wrong, in the words of a DatabricksAuth.
-fn auth_error(error: databricks::Error) -> Error {
-    let message = error.to_string();
-    match Error::from(error) {
-        Error::Transient { reason: Reason::Retrying, after, .. } => {
+fn auth_error(error: impl Into<Error>) -> Error {
+    match error.into() {
+        Error::Transient { reason: Reason::Retrying, message, after } => {
             Error::Transient { reason: Reason::EndpointUnreachable, message, after }
         }
+        Error::Transient {
+            reason: reason @ (Reason::CredentialsInvalid | Reason::AddressBlocked),
+            message,
+            ..
+        } => Error::rejected(reason, message).patient(TURNED_AWAY),
         Error::Waiting { reason: Reason::CredentialsInvalid, message } => {
             Error::rejected(Reason::CredentialsInvalid, message)
         }
@@ -311,20 +339,17 @@ fn auth_error(error: databricks::Error) -> Error {
     }
 }
 
-fn labels_not_readable() -> Error {
-    Error::waiting(
-        Reason::ReferenceNotPermitted,
-        "the DatabricksAuth grants by namespace labels, which the operator may not read because it watches chosen \
-         namespaces only: use from: Names",
-    )
-}
-
-/// What a user of an unusable DatabricksAuth is told. A host that cannot be reached for a moment leaves Ready objects Ready.
+/// What a user of an unusable DatabricksAuth is told. A host that cannot be reached for a moment leaves Ready objects Ready, and
+/// so does an account that turns the operator away: it says nothing about them.
 fn unusable(namespace: &str, name: &str, error: Error, deleting: bool) -> Error {
     let message = format!("{KIND} {namespace}/{name} is not usable: {error}");
     match error {
         Error::Transient { reason, after, .. } if !deleting => Error::Transient { reason, message, after },
+        Error::Rejected { reason: reason @ Reason::AddressBlocked, .. } if !deleting => {
+            Error::Transient { reason, message, after: None }
+        }
         Error::Terminal { reason: Reason::CredentialsInvalid, .. }
+        | Error::Waiting { reason: Reason::CredentialsInvalid, .. }
         | Error::Rejected { reason: Reason::CredentialsInvalid, .. } => {
             Error::waiting(Reason::CredentialsInvalid, message)
         }

@@ -64,8 +64,9 @@ impl Breaker {
         if !std::mem::replace(&mut state.tripped, true) {
             tracing::error!(account, limit, "mass deletion stopped: nothing more is deleted in this account");
         }
+        let objects = if limit == 1 { "1 object".to_owned() } else { format!("{limit} objects") };
         Err(format!(
-            "more than {limit} objects of account {account} were to be deleted within an hour, so no more are until a person \
+            "more than {objects} of account {account} were to be deleted within an hour, so no more are until a person \
              has looked: if all of it is meant, start the operator with a higher --max-deletions-per-hour; to leave this \
              object in the account, set spec.deletionPolicy to Retain"
         ))

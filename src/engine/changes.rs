@@ -22,8 +22,8 @@ pub fn generic<R: ExternalResource>(want: &R::State, seen: &Observed<R>) -> Resu
         .collect())
 }
 
-/// What a user can do about an immutable field.
-pub const CANNOT_CHANGE: &str = "it cannot be changed after creation: write the value that the account has, or delete this object and create a new one";
+/// Why an immutable field is not changed.
+pub const CANNOT_CHANGE: &str = "it cannot be changed after creation";
 
 /// Paths in which a typed pair differs.
 pub fn differences<R: ExternalResource>(want: &R::State, seen: &Observed<R>) -> Result<Vec<String>> {

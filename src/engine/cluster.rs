@@ -5,7 +5,7 @@
 //! remembered until the watch has caught up, so that no pass works on a view older than our own last write. Only
 //! patches are sent: a replace would drop fields that a newer version of the operator knows.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Mutex;
 use std::time::Duration;
 
@@ -14,12 +14,14 @@ use kube::core::{ApiResource, DynamicObject};
 use kube::{Client, ResourceExt};
 use serde_json::{Map, Value, json};
 
-use super::error::{Error, Result};
+use super::error::{Asked, Error, Result};
 
 /// Our finalizer: the external object is dealt with before the Kubernetes object may go.
 pub const FINALIZER: &str = "databricks-operator.io/finalizer";
 /// A copy of the id, which survives a backup and restore without status.
 pub const EXTERNAL_ID: &str = "databricks-operator.io/external-id";
+/// Our mark, on an object that created what it is bound to. It survives together with the id, so that `Delete` stays `Delete`.
+pub const CREATED_BY: &str = "databricks-operator.io/created-by";
 /// Asks for one pass; any new value does.
 pub const RECONCILE_REQUESTED: &str = "databricks-operator.io/reconcile-requested-at";
 /// The name under which the API server records our fields.
@@ -27,6 +29,29 @@ pub const FIELD_MANAGER: &str = "databricks-operator";
 
 /// How long the API server may take to answer: nothing may wait for it for ever.
 pub const TIMEOUT: Duration = Duration::from_secs(30);
+
+/// What annotations repeat of the record in the status.
+#[derive(Clone, Debug)]
+pub struct RecordCopy {
+    /// The id.
+    pub id: String,
+    /// Our mark, if we created what is there; what was adopted gets none.
+    pub created_by: Option<String>,
+    /// The object was written in this pass anyway. The mark alone is no reason to write one: an upgrade would write them all.
+    pub written: bool,
+}
+
+impl RecordCopy {
+    /// The annotations that are to be written. `written`: the metadata is written anyway.
+    fn missing(&self, now: &BTreeMap<String, String>, written: bool) -> Map<String, Value> {
+        let differs = |(name, value): &(&str, &String)| now.get(*name) != Some(*value);
+        let id = Some((EXTERNAL_ID, &self.id)).filter(differs);
+        let worth = written || self.written || id.is_some();
+        let mark = self.created_by.as_ref().map(|mark| (CREATED_BY, mark));
+        let mark = mark.filter(differs).filter(|_| worth);
+        id.into_iter().chain(mark).map(|(name, value)| (name.to_owned(), json!(value))).collect()
+    }
+}
 
 /// Access to the Kubernetes objects of all our kinds.
 pub struct Cluster {
@@ -75,7 +100,10 @@ impl Cluster {
 
     /// The object as it is now; `None` if it is gone or was made anew.
     pub async fn live(&self, kind: &ApiResource, object: &DynamicObject) -> Result<Option<DynamicObject>> {
-        let mut found = timed(self.api(kind, object).get_opt(&object.name_any())).await?;
+        let what = shown(kind, object);
+        let call = self.api(kind, object);
+        let found = timed(Asked::Read(&what), call.get_opt(&object.name_any())).await;
+        let mut found = found.map_err(|error| error.advise(GRANT))?;
         found.iter_mut().for_each(prune);
         Ok(found.filter(|o| o.uid() == object.uid()))
     }
@@ -92,18 +120,20 @@ impl Cluster {
         let body = json!({"metadata": fence(object), "status": patch});
         let call = self.api(kind, object);
         let name = object.name_any();
-        *object =
-            self.remember(object, timed(call.patch_status(&name, &params(), &Patch::Merge(&body))).await)?;
+        let what = format!("the status of {}", shown(kind, object));
+        let written =
+            timed(Asked::Write(&what), call.patch_status(&name, &params(), &Patch::Merge(&body))).await;
+        *object = self.remember(object, written)?;
         Ok(true)
     }
 
-    /// Adds or removes our finalizer and sets the annotation with the id, where they are not so already.
+    /// Adds or removes our finalizer and sets the annotations that repeat the record, where they are not so already.
     pub async fn write_metadata(
         &self,
         kind: &ApiResource,
         object: &mut DynamicObject,
         finalizer: bool,
-        external_id: Option<&str>,
+        copy: Option<&RecordCopy>,
     ) -> Result<bool> {
         let mut metadata = Map::new();
         if object.finalizers().iter().any(|f| f == FINALIZER) != finalizer {
@@ -114,10 +144,11 @@ impl Cluster {
             }
             metadata.insert("finalizers".into(), json!(all));
         }
-        if let Some(id) = external_id
-            && object.annotations().get(EXTERNAL_ID).map(String::as_str) != Some(id)
-        {
-            metadata.insert("annotations".into(), json!({EXTERNAL_ID: id}));
+        if let Some(copy) = copy {
+            let annotations = copy.missing(object.annotations(), !metadata.is_empty());
+            if !annotations.is_empty() {
+                metadata.insert("annotations".into(), annotations.into());
+            }
         }
         if metadata.is_empty() {
             return Ok(false);
@@ -126,7 +157,9 @@ impl Cluster {
         let body = json!({"metadata": metadata});
         let call = self.api(kind, object);
         let name = object.name_any();
-        *object = self.remember(object, timed(call.patch(&name, &params(), &Patch::Merge(&body))).await)?;
+        let what = format!("finalizers and annotations of {}", shown(kind, object));
+        let written = timed(Asked::Write(&what), call.patch(&name, &params(), &Patch::Merge(&body))).await;
+        *object = self.remember(object, written)?;
         Ok(true)
     }
 
@@ -136,7 +169,7 @@ impl Cluster {
             Err(error) => {
                 // What we remember may be from a history that the API server no longer has.
                 self.forget(before);
-                return Err(error);
+                return Err(error.advise(GRANT));
             }
         };
         prune(&mut object);
@@ -151,12 +184,20 @@ impl Cluster {
     }
 }
 
-/// Bounds a call in time. A call that ran out of time may have had its effect, which the next pass sees.
-pub async fn timed<T>(call: impl Future<Output = kube::Result<T>>) -> Result<T> {
+/// Bounds a call in time, and says what it was for where it fails. A call that ran out of time may have had its effect,
+/// which the next pass sees.
+pub async fn timed<T>(asked: Asked<'_>, call: impl Future<Output = kube::Result<T>>) -> Result<T> {
     match tokio::time::timeout(TIMEOUT, call).await {
-        Ok(result) => result.map_err(Error::from),
-        Err(_) => Err(Error::retry("the Kubernetes API server did not answer in time")),
+        Ok(result) => result.map_err(|error| Error::kubernetes(asked, &error)),
+        Err(_) => Err(Error::retry(format!("the Kubernetes API server did not {asked} in time"))),
     }
+}
+
+/// What to do where a right is missing.
+const GRANT: &str = "grant it the rules of `databricks-operator rbac`, or let it through the policy";
+
+fn shown(kind: &ApiResource, object: &DynamicObject) -> String {
+    format!("{} {}/{}", kind.kind, object.namespace().unwrap_or_default(), object.name_any())
 }
 
 /// Drops what the operator never reads, which is most of an object's size.
@@ -202,6 +243,25 @@ pub fn merge_patch(old: &Value, new: &Value) -> Option<Value> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_mark_is_written_with_something_else_and_never_alone() {
+        let copy = |written| RecordCopy { id: "7".into(), created_by: Some("i/n/a".into()), written };
+        let annotations = |all: &[(&str, &str)]| -> BTreeMap<String, String> {
+            all.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect()
+        };
+        let names = |copy: &RecordCopy, now: &[(&str, &str)], written| {
+            copy.missing(&annotations(now), written).keys().cloned().collect::<Vec<_>>()
+        };
+        let older = &[(EXTERNAL_ID, "7")][..];
+        assert_eq!(names(&copy(false), older, false), [""; 0], "bound by an earlier version");
+        assert_eq!(names(&copy(true), older, false), [CREATED_BY]);
+        assert_eq!(names(&copy(false), older, true), [CREATED_BY]);
+        assert_eq!(names(&copy(false), &[], false), [CREATED_BY, EXTERNAL_ID]);
+        assert_eq!(names(&copy(true), &[(EXTERNAL_ID, "7"), (CREATED_BY, "i/n/a")], true), [""; 0]);
+        let adopted = RecordCopy { created_by: None, ..copy(true) };
+        assert_eq!(names(&adopted, &[], true), [EXTERNAL_ID]);
+    }
 
     #[test]
     fn a_merge_patch_says_only_what_differs() {

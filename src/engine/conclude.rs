@@ -30,6 +30,20 @@ pub enum Outcome {
         /// Whether what the current generation asks for was sent.
         sent: bool,
     },
+    /// There is nothing in the account, and nothing is created, as it is only observed.
+    Planned {
+        /// Shown in `Ready`.
+        reason: Reason,
+        /// What would be done.
+        message: String,
+    },
+    /// All is well but for a part of the spec that has no effect.
+    Partly {
+        /// Shown in `Synced`.
+        reason: Reason,
+        /// Which part, why, what to write.
+        message: String,
+    },
     /// A person has to decide.
     Refused {
         /// Shown in `Stalled`.
@@ -127,7 +141,8 @@ pub struct Conclusion {
 pub fn conclude(status: AnyStatus, outcome: &Outcome, pass: &Pass, pace: &Pace) -> Conclusion {
     let old = status.conditions.clone();
     let mut status = status;
-    if let Some(verdicts) = verdicts(&status, outcome, pass) {
+    if let Some(mut verdicts) = verdicts(&status, outcome, pass) {
+        speak_for_synced(&mut verdicts, pass.ready);
         status.conditions = conditions(&old, &verdicts, pass.generation, pass.now);
         if processed(outcome, pass) {
             status.observed_generation = pass.generation;
@@ -136,6 +151,17 @@ pub fn conclude(status: AnyStatus, outcome: &Outcome, pass: &Pass, pace: &Pace) 
     let before = AnyStatus { conditions: old, ..AnyStatus::default() };
     let requeue = requeue(outcome, pass, pace);
     Conclusion { notes: transitions(&before, &status), requeue, status }
+}
+
+/// `kubectl get` has columns for the reason and the message of `Ready` alone. So where the object is Ready and something is to
+/// be said all the same, `Ready` says it too; and a difference that is left is the reason that people look for.
+fn speak_for_synced(verdicts: &mut [Verdict], ready: Reason) {
+    let of = |kind, status| move |v: &&Verdict| v.kind == kind && v.status == status;
+    let synced = verdicts.iter().find(of(ConditionType::Synced, ConditionStatus::False)).cloned();
+    let found = |v: &&mut Verdict| v.kind == ConditionType::Ready && v.status == ConditionStatus::True;
+    let (Some(synced), Some(said)) = (synced, verdicts.iter_mut().find(found)) else { return };
+    said.reason = if synced.reason == Reason::DriftDetected { synced.reason } else { ready };
+    said.message = synced.message;
 }
 
 /// What an outcome amounts to for this object. A refusal to read says nothing about an object that was Ready and was not
@@ -195,6 +221,9 @@ fn verdicts(status: &AnyStatus, outcome: &Outcome, pass: &Pass) -> Option<Vec<Ve
         Outcome::Limited(_) => {
             vec![v(Ready, true, pass.ready, ""), v(Synced, false, Reason::RateLimited, LIMITED), refs]
         }
+        Outcome::Partly { reason, message } => {
+            vec![v(Ready, true, pass.ready, ""), v(Synced, false, *reason, message), refs]
+        }
         Outcome::Suspended => {
             let text = "spec.suspend is true: no calls are made; the object in the account is left as it is";
             vec![
@@ -212,6 +241,12 @@ fn verdicts(status: &AnyStatus, outcome: &Outcome, pass: &Pass) -> Option<Vec<Ve
                 v(Reconciling, true, Reason::Progressing, message),
             ]
         }
+        // Neither Reconciling nor Stalled: nothing is under way, and nobody has to do anything.
+        Outcome::Planned { reason, message } => {
+            let plan = *reason == Reason::WouldBeCreated;
+            let synced = if plan { Reason::DriftDetected } else { *reason };
+            vec![v(Ready, false, *reason, message), v(Synced, false, synced, message), refs]
+        }
         Outcome::Refused { reason, message } => stalled(status, *reason, message, pass),
         Outcome::Blocked { reason, message } => blocked(status, *reason, message, pass),
         Outcome::Failed(error) => return failed(status, error, pass),
@@ -225,8 +260,13 @@ fn failed(status: &AnyStatus, error: &Error, pass: &Pass) -> Option<Vec<Verdict>
         Error::Conflict(_) if pass.attempts < LASTING && !status.conditions.is_empty() => None,
         Error::Conflict(_) if status.conditions.is_empty() => Some(begun()),
         Error::Conflict(message) => transient(status, Reason::Retrying, message, pass),
+        Error::Rejected { reason: Reason::OperatorNotPermitted, .. } if pass.deleting => {
+            Some(blocked(Reason::OperatorNotPermitted))
+        }
         Error::Terminal { .. } | Error::Rejected { .. } if pass.deleting => Some(blocked(Reason::ApiRefused)),
-        Error::Waiting { reason, .. } if pass.deleting && about_credentials(*reason) => {
+        Error::Waiting { reason, .. } | Error::Transient { reason, .. }
+            if pass.deleting && about_credentials(*reason) =>
+        {
             Some(blocked(Reason::CredentialsUnavailable))
         }
         Error::Waiting { .. } if pass.deleting => Some(blocked(Reason::ApiRefused)),
@@ -288,6 +328,7 @@ fn about_credentials(reason: Reason) -> bool {
     matches!(
         reason,
         Reason::CredentialsInvalid
+            | Reason::AddressBlocked
             | Reason::CredentialsUnavailable
             | Reason::ReferenceNotFound
             | Reason::ReferenceNotReady
@@ -296,7 +337,8 @@ fn about_credentials(reason: Reason) -> bool {
 }
 
 fn about_references(reason: Reason) -> bool {
-    let secret = [Reason::SecretNotFound, Reason::SecretKeyMissing, Reason::SecretValueEmpty];
+    use Reason::{SecretKeyMissing, SecretNotFound, SecretNotReadable, SecretValueEmpty};
+    let secret = [SecretNotFound, SecretNotReadable, SecretKeyMissing, SecretValueEmpty];
     about_credentials(reason) || secret.contains(&reason)
 }
 
@@ -400,46 +442,72 @@ fn transitions(before: &AnyStatus, after: &AnyStatus) -> Vec<Note> {
     use ConditionType::*;
     let mut notes = vec![];
     let mut note = |warning, reason, text: String| notes.push(Note { warning, reason, text });
-    let news = |kind: ConditionType| {
-        let now = after.condition(kind).filter(|c| c.status == "True")?;
-        let was = before.condition(kind).filter(|c| c.status == "True" && c.reason == now.reason);
-        was.is_none().then(|| format!("{}: {}", now.reason, now.message))
-    };
-    if news(Ready).is_some() {
-        note(false, EventReason::Ready, "the object in the account is as the spec says".into());
+    if after.is_true(Ready) && !before.is_true(Ready) {
+        let text = if after.is_true(Synced) { "as the spec says" } else { "usable" };
+        note(false, EventReason::Ready, format!("the object in the account is {text}"));
     }
-    if let Some(text) = news(Stalled) {
-        note(true, EventReason::Stalled, text);
-    }
-    if let Some(text) = news(DeletionBlocked) {
-        note(true, EventReason::DeletionBlocked, text);
+    let known = facts(before);
+    for fact in facts(after) {
+        if !known.iter().any(|known| known.same(&fact)) {
+            note(true, fact.event, fact.text);
+        }
     }
     match (before.is_true(Suspended), after.is_true(Suspended)) {
         (false, true) => note(false, EventReason::Suspended, "spec.suspend is true".into()),
         (true, false) => note(false, EventReason::Resumed, "spec.suspend is no longer true".into()),
         _ => {}
     }
-    let failing = |s: &AnyStatus, kind| {
-        s.condition(kind).filter(|c| c.status == "False").map(|c| (c.reason.clone(), c.message.clone()))
-    };
-    use EventReason::{
-        CredentialsInvalid, DriftDetected, ExternalResourceMissing, RateLimited, ReferenceNotPermitted,
-    };
-    for (kind, reasons) in [
-        (ReferencesResolved, &[ReferenceNotPermitted, CredentialsInvalid][..]),
-        (Synced, &[DriftDetected, ExternalResourceMissing, RateLimited][..]),
-    ] {
-        let Some((reason, message)) = failing(after, kind) else { continue };
-        let Some(known) = reasons.iter().find(|known| known.name() == reason) else { continue };
-        let same = failing(before, kind).is_some_and(|(was, said)| {
-            // That it differs in other fields is another drift. Of other failures the words may change.
-            was == reason && (*known != DriftDetected || said == message)
-        });
-        if !same {
-            note(true, *known, message);
-        }
-    }
     notes
+}
+
+/// Something that is worth a Warning, once.
+struct Fact {
+    event: EventReason,
+    /// The reason of the condition that says so.
+    reason: String,
+    text: String,
+}
+
+impl Fact {
+    /// That it differs in other fields is another drift. Of other failures the words may change.
+    fn same(&self, other: &Fact) -> bool {
+        self.event == other.event
+            && self.reason == other.reason
+            && (self.event != EventReason::DriftDetected || self.text == other.text)
+    }
+}
+
+/// What a status has to warn of. Several conditions may say the same: that is one fact. A reason that has an event of its own
+/// is told by that, also where the object is stalled for it.
+fn facts(status: &AnyStatus) -> Vec<Fact> {
+    use ConditionType::*;
+    use EventReason::{
+        AddressBlocked, CredentialsInvalid, DriftDetected, ExternalResourceMissing, RateLimited,
+        ReferenceNotPermitted,
+    };
+    let mut facts: Vec<Fact> = vec![];
+    for (kind, worth, own, other) in [
+        (DeletionBlocked, "True", &[][..], Some(EventReason::DeletionBlocked)),
+        (
+            Stalled,
+            "True",
+            &[CredentialsInvalid, AddressBlocked, ExternalResourceMissing][..],
+            Some(EventReason::Stalled),
+        ),
+        (ReferencesResolved, "False", &[ReferenceNotPermitted, CredentialsInvalid, AddressBlocked][..], None),
+        (Synced, "False", &[DriftDetected, ExternalResourceMissing, RateLimited][..], None),
+    ] {
+        let Some(now) = status.condition(kind).filter(|c| c.status == worth) else { continue };
+        let own = own.iter().copied().find(|event| event.name() == now.reason);
+        let Some(event) = own.or(other) else { continue };
+        if facts.iter().any(|fact| fact.reason == now.reason) {
+            continue;
+        }
+        let text =
+            if own.is_some() { now.message.clone() } else { format!("{}: {}", now.reason, now.message) };
+        facts.push(Fact { event, reason: now.reason.clone(), text });
+    }
+    facts
 }
 
 /// When to look again.
@@ -453,15 +521,17 @@ fn requeue(outcome: &Outcome, pass: &Pass, pace: &Pace) -> Option<Duration> {
         pace.stalled_min.saturating_mul(steps).min(max).mul_f64(1.0 + 0.2 * pass.chance)
     };
     Some(match outcome {
-        Outcome::Rest => pass.resync?.mul_f64(1.0 + 0.2 * pass.chance),
+        Outcome::Rest | Outcome::Planned { .. } => pass.resync?.mul_f64(1.0 + 0.2 * pass.chance),
         Outcome::Suspended => return None,
         Outcome::Again => Duration::ZERO,
         Outcome::Limited(after) => *after,
         Outcome::Progress { .. } => up_to(doubled(pace.poll_min, pace.poll_max)),
         Outcome::Refused { .. } if pass.sent => pace.poll_min,
         Outcome::Refused { .. } => refused(pace.stalled),
-        Outcome::Blocked { .. } => pace.waiting.mul_f64(1.0 + 0.2 * pass.chance),
+        Outcome::Blocked { .. } | Outcome::Partly { .. } => pace.waiting.mul_f64(1.0 + 0.2 * pass.chance),
         Outcome::Failed(error) => match error {
+            // A right is used soon after it is granted: asking costs the account nothing.
+            Error::Rejected { reason: Reason::OperatorNotPermitted, .. } => refused(pace.poll_max),
             Error::Terminal { .. } | Error::Rejected { .. } if pass.deleting => refused(pace.backoff_max),
             Error::Terminal { .. } | Error::Rejected { .. } => refused(pace.stalled),
             Error::Waiting { reason: Reason::CredentialsInvalid, .. } => {
@@ -537,6 +607,8 @@ mod tests {
             all.push(Outcome::Progress { reason, message: text(), sent: true });
             all.push(Outcome::Progress { reason, message: text(), sent: false });
             all.push(Outcome::Refused { reason, message: text() });
+            all.push(Outcome::Planned { reason, message: text() });
+            all.push(Outcome::Partly { reason, message: text() });
             all.push(Outcome::Blocked { reason, message: text() });
             all.push(Outcome::Failed(Error::terminal(reason, text())));
             all.push(Outcome::Failed(Error::rejected(reason, text())));
@@ -644,6 +716,42 @@ mod tests {
         assert_eq!(one.status, two.status);
     }
 
+    /// Covers OB-01. What several conditions say is one Warning, and that nothing more is tried is no second one.
+    #[test]
+    fn one_fact_is_one_warning() {
+        let warnings = |from: &AnyStatus, outcome: &Outcome, pass: &Pass| {
+            let concluded = after(from.clone(), outcome, pass);
+            let told: Vec<&'static str> =
+                concluded.notes.iter().filter(|n| n.warning).map(|n| n.reason.name()).collect();
+            (told, concluded.status)
+        };
+        let refused = |reason| Outcome::Refused { reason, message: "it is so".into() };
+        let waits = |reason| Outcome::Failed(Error::waiting(reason, "it is so"));
+        for (outcome, told) in [
+            (refused(Reason::ExternalResourceMissing), "ExternalResourceMissing"),
+            (refused(Reason::CredentialsInvalid), "CredentialsInvalid"),
+            (refused(Reason::InvalidSpec), "Stalled"),
+            (waits(Reason::ReferenceNotPermitted), "ReferenceNotPermitted"),
+            (waits(Reason::CredentialsInvalid), "CredentialsInvalid"),
+        ] {
+            for start in [AnyStatus::default(), ready(1)] {
+                let (first, status) = warnings(&start, &outcome, &pass(1));
+                assert_eq!(first, [told], "{outcome:?}");
+                assert_eq!(warnings(&status, &outcome, &pass(2)).0, [""; 0], "{outcome:?}");
+            }
+        }
+        let (_, waiting) = warnings(&ready(1), &waits(Reason::CredentialsInvalid), &pass(1));
+        let stalled = refused(Reason::CredentialsInvalid);
+        assert_eq!(warnings(&waiting, &stalled, &pass(1)).0, [""; 0], "told already");
+        let deleting = Pass { deleting: true, ..pass(1) };
+        let blocked = warnings(&waiting, &waits(Reason::CredentialsInvalid), &deleting).0;
+        assert_eq!(blocked, ["DeletionBlocked"], "that the deletion waits is news");
+        let (told, _) = warnings(&ready(1), &refused(Reason::PermissionDenied), &pass(1));
+        assert_eq!(told, ["Stalled"]);
+        let (_, one) = warnings(&ready(1), &refused(Reason::PermissionDenied), &pass(1));
+        assert_eq!(warnings(&one, &refused(Reason::InvalidSpec), &pass(1)).0, ["Stalled"], "another reason");
+    }
+
     /// Covers ER-10.
     #[test]
     fn a_refusal_by_databricks_is_stalled_only_once_it_is_confirmed() {
@@ -724,12 +832,45 @@ mod tests {
             concluded.status.is_true(ConditionType::Ready)
                 && !concluded.status.is_true(ConditionType::Synced)
         );
+        let told = concluded.status.condition(ConditionType::Ready).unwrap();
+        assert_eq!((&*told.reason, &*told.message), ("DriftDetected", "differs in label"));
+        let again = after(concluded.status.clone(), &Outcome::Rest, &pass(1));
+        assert_eq!((again.status, again.notes), (concluded.status.clone(), vec![]));
+        let corrected = AnyStatus { drift: vec![], ..concluded.status.clone() };
+        let corrected = after(corrected, &Outcome::Rest, &pass(1));
+        let told = corrected.status.condition(ConditionType::Ready).unwrap();
+        assert_eq!((&*told.reason, &*told.message), ("Available", ""));
+        assert_eq!(corrected.notes, [], "it was Ready all the time");
         assert!(
             concluded
                 .notes
                 .iter()
                 .any(|n| n.reason == EventReason::DriftDetected && n.text.contains("label"))
         );
+    }
+
+    /// Covers LC-18.
+    #[test]
+    fn a_plan_is_neither_work_nor_a_failure() {
+        let planned = |reason| {
+            after(
+                AnyStatus::default(),
+                &Outcome::Planned { reason, message: "it is not there".into() },
+                &pass(1),
+            )
+        };
+        let plan = planned(Reason::WouldBeCreated);
+        let said = |kind| plan.status.condition(kind).map(|c| format!("{} {}", c.status, c.reason));
+        assert_eq!(said(ConditionType::Ready).as_deref(), Some("False WouldBeCreated"));
+        assert_eq!(said(ConditionType::Synced).as_deref(), Some("False DriftDetected"));
+        assert_eq!((said(ConditionType::Stalled), said(ConditionType::Reconciling)), (None, None));
+        assert_eq!(
+            (plan.status.observed_generation, plan.requeue.unwrap() >= Duration::from_secs(600)),
+            (1, true)
+        );
+        let missing = planned(Reason::ExternalResourceMissing).status;
+        assert_eq!(missing.condition(ConditionType::Synced).unwrap().reason, "ExternalResourceMissing");
+        assert!(!missing.is_true(ConditionType::Stalled));
     }
 
     #[test]

@@ -45,9 +45,11 @@ use super::status::{ConditionType, Intent};
 use super::wake::{Wake, Who};
 use crate::databricks;
 
-/// What the outside of an object shows to those who depend on it.
+/// What the outside of an object shows to those who depend on it. Any change of it wakes them.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Face {
+    /// Whether the object in the account can be used, whatever becomes of its spec; none while it is not known to be there.
+    pub usable: Option<bool>,
     /// Ready for its current generation or an earlier one.
     pub ready: bool,
     /// Suspended.
@@ -64,13 +66,18 @@ pub fn condition(object: &DynamicObject, kind: ConditionType) -> Option<&Value> 
     conditions.iter().find(|condition| condition["type"] == kind.name())
 }
 
-/// Reads the face of an object.
+/// Reads the face of an object. A suspended one that is bound counts as usable: nothing about it is in doubt but how fresh
+/// that is. Where an older version wrote the status, `Ready` has to do.
 pub fn face(object: &DynamicObject) -> Face {
     let is = |kind| condition(object, kind).is_some_and(|condition| condition["status"] == "True");
+    let (ready, suspended) = (is(ConditionType::Ready), is(ConditionType::Suspended));
+    let status = &object.data["status"];
+    let seen = status["usable"].as_bool().filter(|_| !suspended);
     Face {
-        ready: is(ConditionType::Ready),
-        suspended: is(ConditionType::Suspended),
-        id: object.data["status"]["external"]["id"].as_str().map(str::to_owned),
+        usable: seen.or((ready || suspended).then_some(true)),
+        ready,
+        suspended,
+        id: status["external"]["id"].as_str().map(str::to_owned),
         leaving: object.metadata.deletion_timestamp.is_some(),
     }
 }
@@ -130,6 +137,7 @@ pub async fn run(
         breaker: Breaker::new(parts.settings.max_deletions_per_hour),
         settings: parts.settings.clone(),
         resources: watches.iter().map(|w| (w.resource.kind.clone(), w.resource.clone())).collect(),
+        fields: parts.kinds.iter().map(|driver| (driver.api_resource().kind, driver.fields())).collect(),
         stores: watches.iter().map(|w| (w.resource.kind.clone(), w.store.clone())).collect(),
         guards: Mutex::default(),
         memory: Mutex::default(),
@@ -216,8 +224,10 @@ impl Engine {
         let mut waiting = self.first_look.lock().expect("no panic while held");
         for (kind, store) in self.stores.iter().filter(|(kind, _)| kind != auth::KIND) {
             for object in store.state() {
+                let status = &object.data["status"];
                 // One that has begun a create has claimed it by its record.
-                let unbound = face(&object).id.is_none() && object.data["status"]["intent"].is_null();
+                let unbound = (status["external"]["id"].is_null() || only_observed(&object))
+                    && status["intent"].is_null();
                 if unbound && object.metadata.deletion_timestamp.is_none() {
                     waiting.insert(object.uid().unwrap_or_default(), who(kind, &object));
                 }
@@ -231,13 +241,20 @@ impl Engine {
         }
         let rank = Rank { created: created(object), uid: object.uid().unwrap_or_default() };
         let external = &object.data["status"]["external"];
-        if let (Some(account), Some(id)) = (external["accountId"].as_str(), external["id"].as_str()) {
+        if let (Some(account), Some(id), false) =
+            (external["accountId"].as_str(), external["id"].as_str(), only_observed(object))
+        {
             self.claims.record(&Claim::id(account, kind, id), &rank, &who(kind, object));
         }
         if let Ok(intent) = Intent::deserialize(&object.data["status"]["intent"]) {
             self.claims.record(&Claim::intent(kind, &intent), &rank, &who(kind, object));
         }
     }
+}
+
+/// Whether what an object is bound to was never taken over.
+fn only_observed(object: &DynamicObject) -> bool {
+    object.data["status"]["external"]["observed"] == true
 }
 
 fn created(object: &DynamicObject) -> i64 {
@@ -538,6 +555,27 @@ mod tests {
     use prometheus_client::registry::Registry;
 
     use super::*;
+
+    /// Covers RF-07.
+    #[test]
+    fn an_object_shows_whether_it_can_be_used_not_whether_its_spec_is_carried_out() {
+        use serde_json::json;
+        let usable = |conditions: Value, seen: Value| {
+            let status = json!({"external": {"id": "1"}, "usable": seen, "conditions": conditions});
+            face(&serde_json::from_value(json!({"metadata": {"name": "a"}, "status": status})).unwrap())
+                .usable
+        };
+        let is = |kind: &str, status: &str| json!([{"type": kind, "status": status}]);
+        for seen in [true, false] {
+            assert_eq!(usable(is("Ready", "False"), json!(seen)), Some(seen));
+            assert_eq!(usable(is("Stalled", "True"), json!(seen)), Some(seen));
+        }
+        assert_eq!(usable(is("Suspended", "True"), json!(false)), Some(true), "it was seen long ago");
+        // Written by an older version, or gone.
+        assert_eq!(usable(is("Ready", "True"), Value::Null), Some(true));
+        assert_eq!(usable(is("Suspended", "True"), Value::Null), Some(true));
+        assert_eq!(usable(is("Ready", "False"), Value::Null), None);
+    }
 
     #[tokio::test]
     async fn a_pass_that_panics_is_counted_and_tried_again() {

@@ -1,13 +1,19 @@
 //! What to do, given what is wanted, what is seen and what is recorded. Pure: a table written as code, no clock, no I/O.
 
+use serde_json::Value;
+
+use super::changes::at;
+use super::cluster::RECONCILE_REQUESTED;
 use super::driver::Seen;
-use super::resource::{Change, Phase, When};
+use super::resource::{Change, Immutable, Phase, When};
 use super::spec::AdoptionPolicy;
-use super::status::Reason;
+use super::status::{Reason, shorten};
 
 /// All that a decision depends on.
 #[derive(Clone, Debug)]
 pub struct View<'a> {
+    /// What is looked for in the account, for people: the kind with the id or the natural name that it is looked for by.
+    pub called: String,
     /// The object is being deleted.
     pub deleting: bool,
     /// `managementPolicy: Observe`.
@@ -22,10 +28,20 @@ pub struct View<'a> {
     pub data_bearing: bool,
     /// What binds this object to one in the account.
     pub record: Record,
+    /// That record is an annotation alone, which came with a backup or a copy.
+    pub copied: bool,
     /// What was found in the account.
     pub found: Found<'a>,
     /// The spec names exactly one object by id.
     pub asked: bool,
+    /// Somebody asks for a pass.
+    pub requested: bool,
+    /// The fields to send once more if somebody asks for another try of what failed; empty where that is of no use.
+    pub again: Vec<String>,
+    /// The spec, for the names of fields in messages.
+    pub spec: &'a Value,
+    /// The fields that cannot change, for the same.
+    pub immutable: &'static [Immutable],
     /// A change or a creation that takes time.
     pub operation: Running,
     /// What was accepted and cannot be seen may be sent again: it was long ago, somebody asks for it, or more differs by now.
@@ -39,6 +55,8 @@ pub enum Record {
     None,
     /// The spec asks for one object by id.
     Asked,
+    /// It was only observed: nothing was taken over.
+    Observed,
     /// We made it, or took it over.
     Bound,
 }
@@ -101,6 +119,13 @@ pub enum Step {
         /// What, why, what to write.
         message: String,
     },
+    /// It is not there, and is only observed: say what managing it would do.
+    Plan {
+        /// Shown in `Ready`.
+        reason: Reason,
+        /// What would be done.
+        message: String,
+    },
     /// Nothing to do.
     Rest,
 }
@@ -124,6 +149,10 @@ fn wait(reason: Reason, message: impl Into<String>) -> Step {
     Step::Wait { reason, message: message.into() }
 }
 
+fn plan(reason: Reason, message: impl Into<String>) -> Step {
+    Step::Plan { reason, message: message.into() }
+}
+
 /// The step for a view.
 pub fn decide(view: &View<'_>) -> Step {
     if view.deleting { deleting(view) } else { living(view) }
@@ -134,7 +163,7 @@ pub fn deleting_without_account(view: &View<'_>) -> Option<Step> {
     if view.record == Record::None || view.record == Record::Asked {
         return Some(Step::Release(Released::NeverCreated));
     }
-    if !view.delete_outside {
+    if !view.delete_outside || view.record == Record::Observed {
         return Some(Step::Release(Released::Retained));
     }
     view.protected.then(|| {
@@ -173,7 +202,8 @@ fn deleting(view: &View<'_>) -> Step {
         Found::Several(ids) => refuse(
             Reason::ApiRefused,
             format!(
-                "several objects match ({}): set spec.deletionPolicy to Retain to let this object go",
+                "several objects match {} ({}): set spec.deletionPolicy to Retain to let this object go",
+                view.called,
                 ids.join(", ")
             ),
         ),
@@ -182,69 +212,133 @@ fn deleting(view: &View<'_>) -> Step {
 
 fn living(view: &View<'_>) -> Step {
     match &view.found {
+        Found::Nothing { settled } if view.observe => unseen(view, *settled),
         Found::Nothing { settled } => absent(view, *settled),
         Found::Several(ids) => refuse(
             Reason::Ambiguous,
             format!(
-                "several objects match: {}; set spec.externalId to the one that is meant",
+                "several objects match {}: {}; set spec.externalId to the one that is meant",
+                view.called,
                 ids.join(", ")
             ),
         ),
-        Found::Held(by) => refuse(
-            Reason::ManagementConflict,
-            format!("the object in the account is managed by {by}: delete one of the two"),
+        Found::Held(by) => refuse(Reason::ManagementConflict, managed_by(by)),
+        Found::Replaced(ids) if view.observe => plan(
+            Reason::ExternalResourceMissing,
+            format!(
+                "the object is gone from the account, and others like it are there ({}): to observe one of them, delete this \
+                 object and apply it again with spec.externalId",
+                ids.join(", ")
+            ),
         ),
         Found::Replaced(ids) => refuse(
             Reason::AlreadyExists,
             format!(
-                "the object is gone from the account, and others like it are there ({}): delete them there, or delete this \
+                "{} is gone from the account, and others like it are there ({}): delete them there, or delete this \
                  object and apply it again with spec.adoptionPolicy: IfExists",
+                view.called,
                 ids.join(", ")
             ),
         ),
         Found::Stranger(seen, _) => stranger(view, seen, false),
-        Found::Ours(seen, _) if view.record != Record::Bound => stranger(view, seen, true),
-        Found::Ours(seen, changes) => ours(view, seen, changes),
+        Found::Ours(seen, changes) if view.record == Record::Bound || observes(view) => {
+            ours(view, seen, changes)
+        }
+        Found::Ours(seen, _) => stranger(view, seen, true),
     }
 }
 
-fn absent(view: &View<'_>, settled: bool) -> Step {
-    let missing = |text: &str| refuse(Reason::ExternalResourceMissing, text);
+/// Whether what is only observed is known already.
+fn observes(view: &View<'_>) -> bool {
+    view.observe && view.record == Record::Observed
+}
+
+/// Not there, and only observed: that is no failure, and what managing it would do is the plan.
+fn unseen(view: &View<'_>, settled: bool) -> Step {
+    let required = view.adoption == AdoptionPolicy::Required;
+    let called = &view.called;
+    let missing = |text: String| plan(Reason::ExternalResourceMissing, text);
+    let create = "set spec.managementPolicy to Managed to have that done";
     match view.record {
-        Record::Asked => missing(
-            "the account has no object with the id in spec.externalId: correct it or remove the field",
-        ),
-        Record::None if view.observe => missing(
-            "the account has no such object, and spec.managementPolicy is Observe: set it to Managed to create it",
-        ),
-        Record::None if view.adoption == AdoptionPolicy::Required => missing(
-            "the account has no such object, and spec.adoptionPolicy is Required: create it there, or set IfOwned to have it created",
-        ),
-        Record::None => Step::Create,
-        Record::Bound if !settled => {
-            wait(Reason::Progressing, "the object seems to be gone; looking once more to be sure")
+        Record::Bound | Record::Observed if !settled => absent(view, false),
+        Record::Asked => {
+            missing(format!("the account has no {called}: correct spec.externalId or remove the field"))
         }
-        Record::Bound if view.observe => missing("the object is gone from the account"),
-        Record::Bound if view.asked || view.adoption == AdoptionPolicy::Required => missing(
-            "the object is gone from the account, and the spec asks for that one: delete this object, and apply it again \
-             without spec.externalId and spec.adoptionPolicy: Required to create a new one",
+        Record::None if required => missing(format!(
+            "the account has no {called}, and none would be created, as spec.adoptionPolicy is Required"
+        )),
+        Record::None => plan(
+            Reason::WouldBeCreated,
+            format!("the account has no {called}: it would be created; {create}"),
         ),
-        Record::Bound if view.data_bearing => missing(
-            "the object is gone from the account and holds data, so it is not made again by itself: delete this object \
-             and apply it again to create a new one, or apply it anew with spec.externalId to bind another",
+        Record::Bound | Record::Observed if view.asked || required || view.data_bearing => missing(format!(
+            "{called} is gone from the account, and would not be created again by itself: to have a new one, delete this \
+             object and apply it again without spec.externalId and spec.adoptionPolicy: Required"
+        )),
+        Record::Bound | Record::Observed => plan(
+            Reason::WouldBeCreated,
+            format!("{called} is gone from the account: it would be created again; {create}"),
         ),
-        Record::Bound => Step::Create,
+    }
+}
+
+/// What an object is told whose object in the account another one manages.
+pub fn managed_by(holder: &str) -> String {
+    format!(
+        "the object in the account is managed by {holder}: delete one of the two. To let this one take its place without a gap \
+         in the account, set spec.deletionPolicy to Retain on that one and spec.adoptionPolicy to IfExists on this one, then \
+         delete that one"
+    )
+}
+
+fn absent(view: &View<'_>, settled: bool) -> Step {
+    let called = &view.called;
+    let missing = |text: String| refuse(Reason::ExternalResourceMissing, text);
+    match view.record {
+        Record::Asked => {
+            missing(format!("the account has no {called}: correct spec.externalId or remove the field"))
+        }
+        Record::None if view.adoption == AdoptionPolicy::Required => missing(format!(
+            "the account has no {called}, and spec.adoptionPolicy is Required: create it there, or set IfOwned to have \
+             it created"
+        )),
+        Record::None => Step::Create,
+        Record::Bound | Record::Observed if !settled => {
+            wait(Reason::Progressing, format!("{called} seems to be gone; looking once more to be sure"))
+        }
+        Record::Bound | Record::Observed if view.asked || view.adoption == AdoptionPolicy::Required => {
+            missing(format!(
+                "{called} is gone from the account, and the spec asks for that one: delete this object, and apply it again \
+                 without spec.externalId and spec.adoptionPolicy: Required to create a new one"
+            ))
+        }
+        Record::Bound | Record::Observed if view.data_bearing => missing(format!(
+            "{called} is gone from the account and holds data, so it is not made again by itself: delete this object \
+             and apply it again to create a new one, or apply it anew with spec.externalId to bind another"
+        )),
+        Record::Bound | Record::Observed => Step::Create,
     }
 }
 
 fn stranger(view: &View<'_>, seen: &Seen, marked: bool) -> Step {
     let allowed = match view.adoption {
         AdoptionPolicy::IfExists | AdoptionPolicy::Required => true,
-        AdoptionPolicy::IfOwned => marked || view.record == Record::Asked,
+        AdoptionPolicy::IfOwned => marked || view.asked || view.record == Record::Asked,
         AdoptionPolicy::Never => false,
     };
-    if allowed && view.record != Record::Bound {
+    // Nothing is written to what is only observed, so that needs no permission.
+    if (allowed || view.observe) && view.record != Record::Bound {
         return Step::Adopt;
+    }
+    if view.copied && seen.about.owner.is_some() {
+        return refuse(
+            Reason::AlreadyExists,
+            format!(
+                "an annotation names the object {}, which carries the mark of another Kubernetes object, so it is left alone: \
+                 if that one is gone and the name is right, set spec.adoptionPolicy to IfExists to take it over",
+                seen.id
+            ),
+        );
     }
     if view.record == Record::Bound {
         return refuse(
@@ -256,45 +350,69 @@ fn stranger(view: &View<'_>, seen: &Seen, marked: bool) -> Step {
             ),
         );
     }
-    if view.observe {
-        return refuse(
-            Reason::AlreadyExists,
-            format!(
-                "an object with the id {} is in the account: set spec.adoptionPolicy to IfExists to observe it; nothing is \
-                 written to it while spec.managementPolicy is Observe",
-                seen.id
-            ),
-        );
-    }
     refuse(
         Reason::AlreadyExists,
         format!(
-            "an object with the id {} is in the account already: set spec.adoptionPolicy to IfExists to take it over, \
+            "{} is in the account already, with the id {}: set spec.adoptionPolicy to IfExists to take it over, \
              or give this one another name",
-            seen.id
+            view.called, seen.id
         ),
     )
 }
 
 fn ours(view: &View<'_>, seen: &Seen, changes: &[Change]) -> Step {
     match &seen.about.phase {
-        Phase::Pending(why) if view.operation == Running::Overdue => refuse(
-            Reason::ProvisioningFailed,
-            format!(
-                "Databricks has not finished in time ({why}): wait for it, or delete this object and apply it again"
-            ),
-        ),
+        Phase::Pending(why) if view.operation == Running::Overdue => {
+            let otherwise = if view.observe { String::new() } else { format!(", or {}", start_over(view)) };
+            let text = format!("Databricks has not finished in time ({why}): wait for it{otherwise}");
+            refuse(Reason::ProvisioningFailed, text)
+        }
         Phase::Pending(why) => wait(Reason::Provisioning, why.clone()),
         Phase::Leaving(why) => wait(Reason::Deleting, format!("it is being deleted outside: {why}")),
         Phase::Failed(why) if view.observe || !changes.iter().any(|c| c.when == When::Now) => {
-            refuse(Reason::ProvisioningFailed, why.clone())
+            failed(view, why)
         }
         _ if changes.is_empty() || view.observe => Step::Rest,
-        _ => differs(view, changes),
+        _ => differs(view, seen, changes),
     }
 }
 
-fn differs(view: &View<'_>, changes: &[Change]) -> Step {
+/// It failed, and the spec asks for nothing else than what failed.
+fn failed(view: &View<'_>, why: &str) -> Step {
+    if view.observe || view.again.is_empty() {
+        return refuse(Reason::ProvisioningFailed, why);
+    }
+    if view.requested {
+        return Step::Update(view.again.clone());
+    }
+    let text = format!(
+        "{why}: correct the cause, then set the annotation {RECONCILE_REQUESTED} to any new value to have it tried again, or \
+         correct the spec ({}); or {}",
+        words(&view.again),
+        start_over(view)
+    );
+    refuse(Reason::ProvisioningFailed, text)
+}
+
+/// How to begin with another object in the account. Where the one that is there is retained, it would be found again.
+fn start_over(view: &View<'_>) -> String {
+    let mut first = vec![];
+    if !view.delete_outside {
+        first.push(
+            "spec.deletionPolicy to Delete (with Retain the one in the account stays, and is found again)",
+        );
+    }
+    if view.protected {
+        first.push("spec.deletionProtection to false");
+    }
+    let set = if first.is_empty() { String::new() } else { format!("set {}, ", first.join(" and ")) };
+    let lost = if view.data_bearing { " with all that it holds" } else { "" };
+    format!(
+        "to start over, {set}delete this object, which deletes the one in the account{lost}, and apply it again"
+    )
+}
+
+fn differs(view: &View<'_>, seen: &Seen, changes: &[Change]) -> Step {
     let paths =
         |of: &dyn Fn(&When) -> bool| -> Vec<&Change> { changes.iter().filter(|c| of(&c.when)).collect() };
     let mut now: Vec<String> =
@@ -316,8 +434,12 @@ fn differs(view: &View<'_>, changes: &[Change]) -> Step {
             ),
         };
     }
+    let named = |c: &Change| spec_path(view.immutable, view.spec, &c.path);
     let told = |c: &Change| match &c.when {
-        When::NotNow(why) | When::Never(why) => format!("{}: {why}", camel(&c.path)),
+        When::NotNow(why) => format!("{}: {why}", named(c)),
+        When::Never(why) => {
+            format!("spec.{}: {why}: {}", named(c), write_back(&named(c), at(&seen.state, &c.path)))
+        }
         When::Now => String::new(),
     };
     let never = paths(&|w| matches!(w, When::Never(_)));
@@ -326,11 +448,28 @@ fn differs(view: &View<'_>, changes: &[Change]) -> Step {
         return wait(Reason::Progressing, texts.join("; "));
     }
     let texts: Vec<String> = never.into_iter().map(told).collect();
-    refuse(Reason::ImmutableFieldChanged, texts.join("; "))
+    refuse(Reason::ImmutableFieldChanged, format!("{}; or {}", texts.join("; "), start_over(view)))
+}
+
+/// How the spec gets the value that the account has.
+fn write_back(field: &str, value: &Value) -> String {
+    let text = shorten(&value.to_string(), 200);
+    match value {
+        Value::Null => "remove the field, as the account has no value for it".into(),
+        _ if field.ends_with("Ref") => format!("let it mean {text}, as the account has it"),
+        _ => format!("write {text}, as the account has it"),
+    }
 }
 
 fn words(fields: &[String]) -> String {
     fields.iter().map(|f| camel(f)).collect::<Vec<_>>().join(", ")
+}
+
+/// A path of the state as the field of the spec that it comes from.
+pub fn spec_path(immutable: &[Immutable], spec: &Value, path: &str) -> String {
+    let field = path.split('.').next().unwrap_or(path);
+    let fixed = immutable.iter().find(|i| i.state == field);
+    fixed.map_or_else(|| camel(path), |i| format!("{}{}", i.written(spec), &path[field.len()..]))
 }
 
 /// A field's wire name as users write it: `ip_addresses` is `ipAddresses`. Only the first part of a path is a field.
@@ -369,6 +508,7 @@ mod tests {
 
     fn view<'a>(record: Record, found: Found<'a>) -> View<'a> {
         View {
+            called: "Thing a".into(),
             deleting: false,
             observe: false,
             adoption: AdoptionPolicy::IfOwned,
@@ -376,8 +516,13 @@ mod tests {
             protected: false,
             data_bearing: false,
             record,
+            copied: false,
             found,
             asked: false,
+            requested: false,
+            again: vec![],
+            spec: &Value::Null,
+            immutable: &[],
             operation: Running::No,
             resend: false,
         }
@@ -387,6 +532,7 @@ mod tests {
     fn word(view: &View<'_>) -> String {
         match decide(view) {
             Step::Refuse { reason, .. } => format!("refuse {}", reason.name()),
+            Step::Plan { reason, .. } => format!("plan {}", reason.name()),
             Step::Wait { reason, .. } => format!("wait {}", reason.name()),
             Step::Update(fields) => format!("update {}", fields.join(",")),
             Step::Release(how) => format!("release {how:?}"),
@@ -403,7 +549,6 @@ mod tests {
             word(&v)
         };
         assert_eq!(with(Record::None, &|_| {}), "create");
-        assert_eq!(with(Record::None, &|v| v.observe = true), "refuse ExternalResourceMissing");
         assert_eq!(
             with(Record::None, &|v| v.adoption = AdoptionPolicy::Required),
             "refuse ExternalResourceMissing"
@@ -418,9 +563,103 @@ mod tests {
         let replaced = view(Record::Bound, Found::Replaced(vec!["2".into()]));
         assert_eq!(word(&replaced), "refuse AlreadyExists", "a second one like it is not made");
         assert_eq!(with(Record::Bound, &|v| v.data_bearing = true), "refuse ExternalResourceMissing");
-        assert_eq!(with(Record::Bound, &|v| v.observe = true), "refuse ExternalResourceMissing");
         let unsure = view(Record::Bound, Found::Nothing { settled: false });
         assert_eq!(word(&unsure), "wait Progressing", "absence is believed only when it lasts");
+    }
+
+    /// Covers LC-18.
+    #[test]
+    fn what_is_absent_and_only_observed_is_a_plan() {
+        let with = |record, f: &dyn Fn(&mut View<'_>)| {
+            let mut v = View { observe: true, ..view(record, Found::Nothing { settled: true }) };
+            f(&mut v);
+            word(&v)
+        };
+        for record in [Record::None, Record::Observed, Record::Bound] {
+            assert_eq!(with(record, &|_| {}), "plan WouldBeCreated", "{record:?}");
+            let required = with(record, &|v| v.adoption = AdoptionPolicy::Required);
+            assert_eq!(required, "plan ExternalResourceMissing", "{record:?}");
+        }
+        assert_eq!(with(Record::Asked, &|_| {}), "plan ExternalResourceMissing");
+        for record in [Record::Observed, Record::Bound] {
+            assert_eq!(with(record, &|v| v.data_bearing = true), "plan ExternalResourceMissing");
+            assert_eq!(with(record, &|v| v.found = Found::Nothing { settled: false }), "wait Progressing");
+            assert_eq!(
+                with(record, &|v| v.found = Found::Replaced(vec!["2".into()])),
+                "plan ExternalResourceMissing"
+            );
+        }
+    }
+
+    /// Covers LC-03, LC-18.
+    #[test]
+    fn who_observes_needs_no_permission_and_gets_none_by_it() {
+        let it = seen(Phase::Ready);
+        for adoption in [AdoptionPolicy::Never, AdoptionPolicy::IfOwned, AdoptionPolicy::IfExists] {
+            let observe =
+                |record| View { observe: true, adoption, ..view(record, Found::Stranger(&it, &[])) };
+            assert_eq!(word(&observe(Record::None)), "adopt", "{adoption:?}");
+            let managed = word(&View { observe: false, ..observe(Record::Observed) });
+            let allowed = adoption == AdoptionPolicy::IfExists;
+            assert_eq!(managed, if allowed { "adopt" } else { "refuse AlreadyExists" }, "{adoption:?}");
+        }
+        let asked = View { asked: true, ..view(Record::Observed, Found::Stranger(&it, &[])) };
+        assert_eq!(word(&asked), "adopt");
+        let marked = view(Record::Observed, Found::Ours(&it, &[]));
+        assert_eq!(word(&marked), "adopt");
+        assert_eq!(word(&View { observe: true, ..marked.clone() }), "rest");
+        assert_eq!(word(&View { deleting: true, ..marked }), "release Retained");
+    }
+
+    /// Covers LC-19.
+    #[test]
+    fn what_failed_is_tried_again_when_somebody_asks_and_says_what_else_helps() {
+        let failed = seen(Phase::Failed("no such bucket".into()));
+        let again = || vec!["aws_region".to_owned()];
+        let v = View { again: again(), ..view(Record::Bound, Found::Ours(&failed, &[])) };
+        assert_eq!(word(&View { requested: true, ..v.clone() }), "update aws_region");
+        let banned = View { requested: true, again: vec![], ..v.clone() };
+        assert_eq!(word(&banned), "refuse ProvisioningFailed", "it would be of no use");
+        let observed = View { requested: true, observe: true, ..v.clone() };
+        assert_eq!(word(&observed), "refuse ProvisioningFailed", "nothing is written");
+        let text = |view: View<'_>| match decide(&view) {
+            Step::Refuse { message, .. } => message,
+            other => panic!("{other:?}"),
+        };
+        let deleted = text(v.clone());
+        assert!(
+            deleted.starts_with("no such bucket: ") && deleted.contains(RECONCILE_REQUESTED),
+            "{deleted}"
+        );
+        assert!(deleted.contains("(awsRegion)") && !deleted.contains("deletionPolicy"), "{deleted}");
+        let retained = text(View { delete_outside: false, protected: true, data_bearing: true, ..v });
+        for part in
+            ["set spec.deletionPolicy to Delete", "spec.deletionProtection to false", "all that it holds"]
+        {
+            assert!(retained.contains(part), "{part}: {retained}");
+        }
+    }
+
+    /// Covers IM-09.
+    #[test]
+    fn a_message_about_a_fixed_field_says_the_value_that_the_account_has() {
+        const FIXED: &[Immutable] = &[Immutable { state: "role", spec: &["outer.role"] }];
+        let mut it = seen(Phase::Ready);
+        it.state = json!({"aws_region": "eu-west-1", "role": "theirs"});
+        let never = |path: &str| change(path, When::Never("it stays".into()));
+        let changes = [never("aws_region"), never("network_id"), never("role")];
+        let ours = view(Record::Bound, Found::Ours(&it, &changes));
+        let Step::Refuse { message, .. } = decide(&View { immutable: FIXED, ..ours }) else {
+            panic!("refused")
+        };
+        for part in [
+            "spec.awsRegion: it stays: write \"eu-west-1\", as the account has it",
+            "spec.networkId: it stays: remove the field",
+            "spec.outer.role: it stays: write \"theirs\"",
+            "to start over, delete this object",
+        ] {
+            assert!(message.contains(part), "{part}: {message}");
+        }
     }
 
     #[test]

@@ -3,8 +3,10 @@
 //! The types are erased to JSON values, not to `dyn Any`: no downcasts, and snapshots and plans are plain data. The price
 //! is that states and facts must survive a round trip, which a law checks for every kind.
 
+use std::collections::BTreeSet;
 use std::marker::PhantomData;
 use std::str::FromStr;
+use std::time::Duration;
 
 use futures::FutureExt;
 use futures::future::BoxFuture;
@@ -16,6 +18,7 @@ use super::access::{AuthFacts, Reader, Writer};
 use super::decide::camel;
 use super::error::{Error, Result};
 use super::needs::{Need, Resolved};
+use super::refusals::refers_to_nothing;
 use super::resource::{
     About, Act, CallError, Change, ExternalResource, Guard, Immutable, Key, Lifecycle, Observed, Ownership,
     Power,
@@ -41,12 +44,16 @@ pub struct Seen {
 pub struct Traits {
     /// Fields that cannot change after creation.
     pub immutable: &'static [Immutable],
+    /// Fields that the API never tells.
+    pub untold: &'static [&'static str],
     /// What proves ownership.
     pub ownership: Ownership,
     /// How it comes into being.
     pub lifecycle: Lifecycle,
     /// Whether it holds users' data.
     pub data_bearing: bool,
+    /// How long reads may lag behind writes.
+    pub read_lag: Duration,
     /// Whether its guard looks at the act alone, and so asks who the operator is.
     pub guarded_alone: bool,
     /// Whether its guard looks at all objects of the kind.
@@ -58,6 +65,7 @@ pub struct Traits {
 pub trait Driver: Send + Sync + 'static {
     fn api_resource(&self) -> ApiResource;
     fn crd(&self) -> CustomResourceDefinition;
+    fn fields(&self) -> BTreeSet<String>;
     fn traits(&self) -> Traits;
     fn needs(&self, spec: &Value) -> Result<Vec<Need>>;
     fn desired(&self, spec: &Value, got: &Resolved) -> Result<Value>;
@@ -66,6 +74,7 @@ pub trait Driver: Send + Sync + 'static {
     fn power(&self, want: &Value) -> Result<Power>;
     fn recognises(&self, want: &Value, seen: &Seen) -> Result<bool>;
     fn changes(&self, want: &Value, seen: &Seen) -> Result<Vec<Change>>;
+    fn again(&self, want: &Value, seen: &Seen) -> Result<Vec<&'static str>>;
     fn matches(&self, key: &Key, seen: &Seen) -> Result<bool>;
     fn guard(
         &self,
@@ -135,15 +144,21 @@ impl<R: ExternalResource> Driver for Adapter<R> {
     }
 
     fn crd(&self) -> CustomResourceDefinition {
-        super::crd::finish(R::crd(), R::IMMUTABLE)
+        super::crd::finish(R::crd(), R::IMMUTABLE, R::LIFECYCLE)
+    }
+
+    fn fields(&self) -> BTreeSet<String> {
+        super::crd::fields(&R::crd())
     }
 
     fn traits(&self) -> Traits {
         Traits {
             immutable: R::IMMUTABLE,
+            untold: R::UNTOLD,
             ownership: R::OWNERSHIP,
             lifecycle: R::LIFECYCLE,
             data_bearing: R::DATA_BEARING,
+            read_lag: R::READ_LAG,
             guarded_alone: matches!(R::GUARD, Some(Guard::Alone(_))),
             guarded_among_siblings: matches!(R::GUARD, Some(Guard::Among(_))),
         }
@@ -177,6 +192,10 @@ impl<R: ExternalResource> Driver for Adapter<R> {
 
     fn changes(&self, want: &Value, seen: &Seen) -> Result<Vec<Change>> {
         R::changes(&typed(want, "the desired state")?, &restore(seen)?)
+    }
+
+    fn again(&self, want: &Value, seen: &Seen) -> Result<Vec<&'static str>> {
+        Ok(R::again(&typed(want, "the desired state")?, &restore(seen)?))
     }
 
     fn matches(&self, key: &Key, seen: &Seen) -> Result<bool> {
@@ -213,10 +232,13 @@ impl<R: ExternalResource> Driver for Adapter<R> {
 
     fn create<'a>(&'a self, api: &'a Writer, want: &'a Value) -> BoxFuture<'a, Result<Seen>> {
         async move {
-            let writer = api.to("create", fields(want));
+            let (writer, state) = (api.to("create", fields(want)), want);
             let want = typed(want, "the desired state")?;
             let made = R::create(&writer, &want).await.map_err(|error| match error {
-                CallError::Api(error) => unless_unknown(error),
+                CallError::Api(error) => {
+                    let nothing = refers_to_nothing(&error, R::REFERENCES, state);
+                    nothing.unwrap_or_else(|| unless_unknown(error))
+                }
                 // The kind knows that it was refused.
                 CallError::Sharpened(
                     error @ (Error::Terminal { .. } | Error::Rejected { .. } | Error::Waiting { .. }),

@@ -48,7 +48,7 @@ pub enum Error {
     /// Trying again may work.
     #[error("{message}")]
     Transient {
-        /// `Retrying` or `RateLimited`.
+        /// `Retrying`, `RateLimited`, or why the account takes no call at all.
         reason: Reason,
         /// What failed.
         message: String,
@@ -129,20 +129,99 @@ impl Error {
 }
 
 /// An error with its causes, on one line. What kube says alone names none: a server that is not there and a certificate
-/// that is not trusted would look alike.
-pub fn chain(error: &dyn std::error::Error) -> String {
-    let one_line =
-        |error: &dyn std::error::Error| error.to_string().split_whitespace().collect::<Vec<_>>().join(" ");
-    let mut text = one_line(error);
-    let mut cause = error.source();
-    while let Some(inner) = cause {
-        let more = one_line(inner);
-        if !text.contains(&more) {
-            text = format!("{text}: {more}");
-        }
-        cause = inner.source();
+/// that is not trusted would look alike. Of an answer of the API server only the message is for people.
+pub fn chain(error: &(dyn std::error::Error + 'static)) -> String {
+    match error.downcast_ref::<kube::Error>() {
+        Some(kube::Error::Api(status)) => return words(status),
+        // What serde says of a value that it cannot read quotes the value, which may be a Secret's.
+        Some(kube::Error::SerdeError(_)) => return "the answer cannot be read".into(),
+        _ => {}
     }
-    text
+    let text = one_line(&error.to_string());
+    let Some(cause) = error.source() else { return text };
+    let (shown, told) = (one_line(&cause.to_string()), chain(cause));
+    if text.contains(&shown) {
+        text.replace(&shown, &told)
+    } else if text.contains(&told) {
+        text
+    } else {
+        format!("{text}: {told}")
+    }
+}
+
+fn one_line(text: &str) -> String {
+    text.split_whitespace().collect::<Vec<_>>().join(" ")
+}
+
+/// What an answer of the API server says, for people.
+fn words(status: &kube::core::Status) -> String {
+    match (one_line(&status.message), &status.reason) {
+        (message, _) if !message.is_empty() => message,
+        (_, reason) if !reason.is_empty() => format!("{reason} ({})", status.code),
+        _ => format!("status {}", status.code),
+    }
+}
+
+/// What the API server was asked for.
+#[derive(Clone, Copy, Debug)]
+pub enum Asked<'a> {
+    /// To let us read this.
+    Read(&'a str),
+    /// To let us write this.
+    Write(&'a str),
+}
+
+impl std::fmt::Display for Asked<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Asked::Read(what) => write!(f, "read {what}"),
+            Asked::Write(what) => write!(f, "write {what}"),
+        }
+    }
+}
+
+/// Whether an answer of the API server is the word of an admission webhook or policy.
+fn denied(status: &kube::core::Status) -> bool {
+    let by_webhook =
+        status.message.contains("admission webhook") && status.message.contains("denied the request");
+    by_webhook || status.message.contains("denied request")
+}
+
+impl Error {
+    /// What became of something that the API server was asked for. A 409 is a stale read. What it refuses is for a person,
+    /// but a role may only just have been made, so it is confirmed like a refusal by Databricks. Everything else may work
+    /// later.
+    pub fn kubernetes(asked: Asked<'_>, error: &kube::Error) -> Error {
+        let read = matches!(asked, Asked::Read(_));
+        let refused = |reason, message| Error::Rejected { reason, message, patience: None, read };
+        match error {
+            kube::Error::Api(status) if status.is_conflict() => {
+                Error::Conflict("the Kubernetes object changed while it was being processed".into())
+            }
+            kube::Error::Api(status) if denied(status) => {
+                let text =
+                    format!("a policy of the cluster does not let the operator {asked}: {}", words(status));
+                refused(Reason::OperatorNotPermitted, text)
+            }
+            kube::Error::Api(status) if status.code == 403 => {
+                let text = format!("the cluster does not let the operator {asked}: {}", words(status));
+                refused(Reason::OperatorNotPermitted, text)
+            }
+            kube::Error::Api(status) if !read && [400, 413, 415, 422].contains(&status.code) => {
+                let text = format!("the Kubernetes API server does not accept {asked}: {}", words(status));
+                refused(Reason::InvalidSpec, text.replacen("write ", "", 1))
+            }
+            _ => Error::retry(format!("the Kubernetes API server did not {asked}: {}", chain(error))),
+        }
+    }
+
+    /// Adds what to do about a right that the operator lacks in the cluster. Does nothing to other errors.
+    pub fn advise(mut self, remedy: &str) -> Error {
+        if let Error::Rejected { reason: Reason::OperatorNotPermitted, message, .. } = &mut self {
+            *message = format!("{message}; {remedy}");
+        }
+        self
+    }
 }
 
 /// The one map from what happened to what happens next: by error code first, by status second.
@@ -154,6 +233,18 @@ impl From<databricks::Error> for Error {
             databricks::Error::CredentialsRefused { .. } => {
                 return Error::waiting(Reason::CredentialsInvalid, message);
             }
+            // It was replaced: the same call with the new one may work at once.
+            databricks::Error::TokenRefused { fresh: false, .. } => return Error::Conflict(message),
+            databricks::Error::TokenRefused { .. } => {
+                return Error::Transient { reason: Reason::CredentialsInvalid, message, after: None };
+            }
+            _ if error.is_address_blocked() => {
+                let message = format!(
+                    "{message}, and write it in spec.egressCidrs of the DatabricksAuth, so that no IpAccessList can shut the \
+                     operator out"
+                );
+                return Error::Transient { reason: Reason::AddressBlocked, message, after: None };
+            }
             databricks::Error::AccountMismatch { .. } => {
                 return Error::terminal(Reason::AccountMismatch, message);
             }
@@ -164,12 +255,22 @@ impl From<databricks::Error> for Error {
         if error.is_throttle() {
             return Error::Transient { reason: Reason::RateLimited, message, after: error.retry_after() };
         }
-        let by_code = error.code().and_then(|code| class_of_code(code, &message));
+        // Which code comes with it differs from kind to kind.
+        let exists =
+            matches!(error.status(), Some(400 | 409)) && message.to_lowercase().contains("already exists");
+        let by_code = match exists {
+            true => Some(Error::rejected(Reason::AlreadyExists, &*message)),
+            false => error.code().and_then(|code| class_of_code(code, &message)),
+        };
         let mut class = by_code
             .or_else(|| class_of_status(error.status()?, &message))
             .unwrap_or(Error::Transient { reason: Reason::Retrying, message, after: error.retry_after() });
-        if let Error::Rejected { read, .. } = &mut class {
+        if let Error::Rejected { read, reason, .. } = &mut class {
             *read = error.only_reads();
+            // An object that is gone is an answer and no error; a collection that is not there is something else.
+            if *read && *reason == Reason::ExternalResourceMissing {
+                *reason = Reason::NotSupported;
+            }
         }
         class
     }
@@ -204,21 +305,147 @@ fn class_of_status(status: u16, message: &str) -> Option<Error> {
     }
 }
 
-/// The API server's answers: a 409 is a stale read, everything else may work later.
-impl From<kube::Error> for Error {
-    fn from(error: kube::Error) -> Error {
-        match &error {
-            kube::Error::Api(status) if status.is_conflict() => {
-                Error::Conflict("the Kubernetes object changed while it was being processed".into())
-            }
-            _ => Error::retry(format!("the Kubernetes API server did not accept a write: {}", chain(&error))),
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn of(status: u16, code: &str, message: &str) -> databricks::Error {
+        let (call, message) = ("POST /x".into(), message.into());
+        let code = Some(code.to_owned()).filter(|code| !code.is_empty());
+        databricks::Error::Api { call, status, code, message, retry_after: None, request_id: None }
+    }
+
+    #[test]
+    fn what_exists_already_says_so_whatever_its_code() {
+        for (status, code) in
+            [(400, "INVALID_PARAMETER_VALUE"), (409, ""), (409, "RESOURCE_CONFLICT"), (400, "400")]
+        {
+            let error = Error::from(of(status, code, "A list of this name Already Exists"));
+            assert!(error.is_rejected(Reason::AlreadyExists), "{status} {code}: {error:?}");
+        }
+    }
+
+    #[test]
+    fn what_is_about_the_caller_says_nothing_about_the_call() {
+        let token =
+            |fresh| databricks::Error::TokenRefused { refusal: Box::new(of(403, "403", "Invalid")), fresh };
+        assert!(matches!(Error::from(token(false)), Error::Conflict(_)), "the next call has another token");
+        let reason = |error: databricks::Error| match Error::from(error) {
+            Error::Transient { reason, .. } => Some(reason),
+            _ => None,
+        };
+        assert_eq!(reason(token(true)), Some(Reason::CredentialsInvalid));
+        let blocked = databricks::Error::AddressBlocked(Box::new(of(403, "PERMISSION_DENIED", "blocked")));
+        assert!(Error::from(blocked.clone()).to_string().contains("spec.egressCidrs"));
+        assert_eq!(reason(blocked.clone()), Some(Reason::AddressBlocked));
+        assert_eq!(reason(databricks::Error::NoToken(Box::new(blocked))), Some(Reason::AddressBlocked));
+    }
+
+    #[test]
+    fn a_collection_that_is_not_there_is_no_lost_object() {
+        let mut list = of(404, "RESOURCE_DOES_NOT_EXIST", "Account does not exist");
+        if let databricks::Error::Api { call, .. } = &mut list {
+            *call = "GET /x".into();
+        }
+        assert!(Error::from(list).is_rejected(Reason::NotSupported));
+    }
+
+    fn answer(code: u16, reason: &str, message: &str) -> kube::Error {
+        let status = kube::core::Status {
+            code,
+            reason: reason.into(),
+            message: message.into(),
+            ..kube::core::Status::default()
+        };
+        kube::Error::Api(status.boxed())
+    }
+
+    /// Covers ST-09. What people read of an answer of the API server is its message, however deep it is.
+    #[test]
+    fn an_answer_of_the_api_server_is_told_in_its_own_words() {
+        let forbidden = || answer(403, "Forbidden", "secrets \"s\" is forbidden:\n User \"u\" cannot get");
+        let words = "secrets \"s\" is forbidden: User \"u\" cannot get";
+        assert_eq!(chain(&forbidden()), words);
+        let watch = kube::runtime::watcher::Error::WatchStartFailed(forbidden());
+        assert_eq!(chain(&watch), format!("failed to start watching object: {words}"));
+        assert_eq!(chain(&answer(404, "NotFound", "")), "NotFound (404)");
+        assert_eq!(chain(&answer(500, "", "")), "status 500");
+        let quoted = serde_json::from_str::<u8>("\"the-secret\"").unwrap_err();
+        assert_eq!(chain(&kube::Error::SerdeError(quoted)), "the answer cannot be read");
+    }
+
+    /// Covers ST-09.
+    #[test]
+    fn what_the_cluster_refuses_is_for_a_person_and_what_fails_is_tried_again() {
+        let webhook = "admission webhook \"w\" denied the request: no finalizers here";
+        let policy = "x is forbidden: ValidatingAdmissionPolicy 'p' with binding 'b' denied request: no";
+        let invalid = "IpAccessList \"a\" is invalid: spec.label: Required value";
+        for (asked, error, class, reason, says) in [
+            (
+                Asked::Read("Secret a/b"),
+                answer(403, "Forbidden", "no"),
+                "rejected",
+                "OperatorNotPermitted",
+                "let the operator read Secret a/b: no",
+            ),
+            (
+                Asked::Write("the finalizer"),
+                answer(403, "Forbidden", "no"),
+                "rejected",
+                "OperatorNotPermitted",
+                "let the operator write the finalizer: no",
+            ),
+            (
+                Asked::Write("the finalizer"),
+                answer(400, "BadRequest", webhook),
+                "rejected",
+                "OperatorNotPermitted",
+                webhook,
+            ),
+            (
+                Asked::Write("the finalizer"),
+                answer(422, "Invalid", policy),
+                "rejected",
+                "OperatorNotPermitted",
+                policy,
+            ),
+            (
+                Asked::Write("the finalizer"),
+                answer(422, "Invalid", invalid),
+                "rejected",
+                "InvalidSpec",
+                "does not accept the finalizer: IpAccessList",
+            ),
+            (Asked::Write("the status"), answer(409, "Conflict", "no"), "conflict", "", "changed while"),
+            (
+                Asked::Write("the status"),
+                answer(404, "NotFound", "no"),
+                "transient",
+                "Retrying",
+                "did not write the status: no",
+            ),
+            (
+                Asked::Read("Secret a/b"),
+                answer(401, "Unauthorized", "no"),
+                "transient",
+                "Retrying",
+                "did not read Secret a/b: no",
+            ),
+            (
+                Asked::Read("Secret a/b"),
+                answer(500, "InternalError", "no"),
+                "transient",
+                "Retrying",
+                "did not read Secret a/b: no",
+            ),
+        ] {
+            let error = Error::kubernetes(asked, &error);
+            let shown = error.reason().map_or("", Reason::name);
+            assert_eq!((error.class(), shown), (class, reason), "{error}");
+            assert!(error.to_string().contains(says), "{error}");
+            assert!(!error.to_string().contains("did not accept a write"), "{error}");
+        }
+    }
 
     #[test]
     fn the_code_wins_over_the_status_and_nothing_unknown_is_final() {

@@ -12,10 +12,12 @@ use super::access::{Reader, Writer};
 use super::auth::{self, grants::Admission};
 use super::claims::Claim;
 use super::cluster::{EXTERNAL_ID, RECONCILE_REQUESTED};
+use super::driver::Seen;
 use super::error::{Error, Result};
 use super::needs::{Need, Resolved, Wanted};
 use super::pass::Engine;
 use super::reconcile::{Known, Work};
+use super::resource::Lifecycle;
 use super::spec::{ManagementPolicy, format_duration};
 use super::status::{ConditionType, Effective, Reason};
 use super::wake::Who;
@@ -36,8 +38,11 @@ impl Work<'_> {
         let urgency = if self.settled()? { Urgency::Routine } else { Urgency::Urgent };
         let reader = Reader::new(admission.session.client.clone(), urgency);
         let writer = Writer::new(reader.clone(), self.engine.permit.clone());
-        let want =
-            if deleting { self.want_while_deleting() } else { Some(self.want(&admission, urgency).await?) };
+        let want = if deleting {
+            self.want_while_deleting(&admission, urgency).await?
+        } else {
+            Some(self.want(&admission, urgency).await?)
+        };
         if let Some(want) = want.as_ref().filter(|_| !deleting) {
             auth::check_power(&admission, &self.driver.power(want)?, &who.namespace)?;
         }
@@ -120,24 +125,51 @@ impl Work<'_> {
     /// made again under its name would otherwise take this one along and leave what it had behind.
     fn same_parent(&self, need: &Need, id: &str) -> Result<()> {
         let status = self.subject.status.as_ref().map_err(Clone::clone)?;
-        let fixed = self.driver.traits().immutable.iter().any(|i| i.spec.contains(&need.field));
-        match status.resolved_refs.get(need.field).filter(|_| fixed && status.external.is_some()) {
-            Some(pinned) if pinned != id => Err(Error::terminal(
-                Reason::ImmutableFieldChanged,
-                format!(
-                    "spec.{} now means {id}, but this object was made for {pinned}: delete this object and apply it again \
-                     if that is meant",
-                    need.field
-                ),
-            )),
-            _ => Ok(()),
+        let traits = self.driver.traits();
+        let fixed = traits.immutable.iter().find(|i| i.spec.contains(&need.field));
+        let (Some(fixed), Some(external)) = (fixed, &status.external) else { return Ok(()) };
+        let name = fixed.shown().map(|(_, name)| name);
+        let observed = name.and_then(|name| status.observed.get(name)).map(text);
+        let pinned = match status.resolved_refs.get(need.field).cloned().or(observed) {
+            Some(pinned) => pinned,
+            // The id of an upsert is made of what it was created for.
+            None if traits.lifecycle == Lifecycle::Upsert
+                && !external.id.split('/').any(|part| part == id) =>
+            {
+                external.id.clone()
+            }
+            None => return Ok(()),
+        };
+        if pinned == id {
+            return Ok(());
         }
+        Err(Error::terminal(
+            Reason::ImmutableFieldChanged,
+            format!(
+                "spec.{} now means {id}, but this object was created for {pinned}: write what means that again, or delete this \
+                 object and apply it again if the other one is meant",
+                need.field
+            ),
+        ))
     }
 
-    /// While deleting, only what was pinned before is used: references may be gone, and nothing new may be found out.
-    fn want_while_deleting(&self) -> Option<Value> {
-        let ids = self.subject.status.as_ref().ok()?.resolved_refs.clone();
-        self.driver.desired(&self.subject.spec(), &Resolved { ids, marker: self.marker() }).ok()
+    /// While deleting, only what was pinned before is used: references may be gone, and nothing new may be found out. An object
+    /// that was restored without its status has pinned nothing: what its spec means now is what its record is checked by.
+    async fn want_while_deleting(
+        &mut self,
+        admission: &Admission,
+        urgency: Urgency,
+    ) -> Result<Option<Value>> {
+        let status = self.subject.status_mut()?;
+        if status.external.is_none() && status.intent.is_none() {
+            return match self.want(admission, urgency).await {
+                Err(Error::Waiting { .. } | Error::Terminal { .. }) => Ok(None),
+                want => want.map(Some),
+            };
+        }
+        let ids = status.resolved_refs.clone();
+        let marker = self.marker();
+        Ok(self.driver.desired(&self.subject.spec(), &Resolved { ids, marker }).ok())
     }
 
     async fn resolve(&mut self, need: &Need, admission: &Admission, urgency: Urgency) -> Result<String> {
@@ -148,7 +180,10 @@ impl Work<'_> {
                     namespace: self.subject.who.namespace.clone(),
                     name: name.clone(),
                 };
-                self.engine.resolve_object(&who)
+                // A bound object goes on with what it was made for while that is there, so that access is kept right.
+                let status = self.subject.status_mut()?;
+                let pinned = status.resolved_refs.get(need.field).filter(|_| status.external.is_some());
+                self.engine.resolve_object(&who, need.field, pinned.map(String::as_str))
             }
             Wanted::Principal(name) => {
                 // A bound object keeps the principal it was made for; whether the name still means it is asked when it
@@ -171,8 +206,21 @@ impl Work<'_> {
 
     /// The mark on objects of ours.
     pub fn marker(&self) -> String {
-        let who = &self.subject.who;
-        format!("{}/{}/{}", self.engine.settings.installation, who.namespace, who.name)
+        self.engine.mark(&self.subject.who)
+    }
+
+    /// What to write where the mark in the account is that of our namespace and name and of another installation: that of
+    /// another cluster, or ours under an earlier name.
+    pub fn marked_elsewhere(&self, seen: &Seen) -> Option<String> {
+        let (own, who) = (&self.engine.settings.installation, &self.subject.who);
+        let other = seen.about.owner.as_ref()?.strip_suffix(&format!("/{}/{}", who.namespace, who.name))?;
+        (other != own).then(|| {
+            format!(
+                "its mark is that of the installation {other:?}, and this operator is the installation {own:?}: another \
+                 cluster manages it; if that one is gone, or was this one under an earlier name, start the operator with \
+                 --installation={other} (value `installation` of the chart)"
+            )
+        })
     }
 
     /// Whether this generation was carried out before: what comes now is routine.
@@ -182,13 +230,17 @@ impl Work<'_> {
         Ok(status.is_true(ConditionType::Ready) && Some(status.observed_generation) == generation)
     }
 
+    /// The request for a pass that was not acted on yet.
+    pub fn requested(&self) -> Option<&String> {
+        let status = self.subject.status.as_ref().ok();
+        let handled = status.and_then(|status| status.last_handled_reconcile_at.as_ref());
+        self.subject.object.annotations().get(RECONCILE_REQUESTED).filter(|token| Some(*token) != handled)
+    }
+
     /// A reading has to be no older than a resync interval; a request for a pass asks for a new one.
     fn not_before(&mut self) -> Result<Instant> {
         let now = Instant::now();
-        let asked = self.subject.object.annotations().get(RECONCILE_REQUESTED).cloned();
-        if let Some(token) = asked.filter(|t| {
-            Some(t) != self.subject.status.as_ref().ok().and_then(|s| s.last_handled_reconcile_at.as_ref())
-        }) {
+        if let Some(token) = self.requested().cloned() {
             // Many that were asked at once share one reading: it need only be newer than when the asking was first seen.
             return Ok(self.remember(|m| match &m.requested {
                 Some((known, at)) if *known == token => *at,
@@ -207,9 +259,8 @@ impl Work<'_> {
         let resync = auth::resync(own, auth, self.engine.settings.resync);
         let data_bearing = self.driver.traits().data_bearing;
         let management = self.management.clone();
-        let annotated = self.subject.object.annotations().contains_key(EXTERNAL_ID);
+        let adopted = self.adopted();
         let shown = self.subject.status_mut()?;
-        let adopted = shown.external.as_ref().map_or(annotated, |e| e.adopted);
         let before = shown.effective.as_ref().map(|e| e.resync_interval.clone());
         let resync_interval = match before {
             // What the DatabricksAuth says is not known yet.
@@ -227,7 +278,17 @@ impl Work<'_> {
     }
 }
 
+/// An id as text, whether it is a number or text.
+fn text(value: &Value) -> String {
+    value.as_str().map_or_else(|| value.to_string(), str::to_owned)
+}
+
 impl Engine {
+    /// The mark of a Kubernetes object.
+    pub fn mark(&self, who: &Who) -> String {
+        format!("{}/{}/{}", self.settings.installation, who.namespace, who.name)
+    }
+
     /// An object as the watch knows it.
     pub fn object(&self, who: &Who) -> Option<Arc<DynamicObject>> {
         let target =
@@ -236,23 +297,23 @@ impl Engine {
         stores.find_map(|(_, store)| store.get(&target))
     }
 
-    /// The id of another object of ours, if it is ready. A suspended one that is bound counts: nothing about it is in doubt
-    /// but its freshness.
-    pub fn resolve_object(&self, who: &Who) -> Result<String> {
+    /// The id of another object of ours that `field` of a spec names, if what it stands for is usable in the account. Whether
+    /// its spec is carried out is another question. For a dependent that was made for that id, `pinned`, it is enough that it
+    /// is there.
+    pub fn resolve_object(&self, who: &Who, field: &str, pinned: Option<&str>) -> Result<String> {
         let Some(object) = self.object(who) else {
             return Err(Error::waiting(
                 Reason::ReferenceNotFound,
-                format!("{who} does not exist: create it"),
+                format!("{who} does not exist: create it, or correct spec.{field}.name"),
             ));
         };
         let not_ready =
             |why: &str| Error::waiting(Reason::ReferenceNotReady, format!("{who} is not ready: {why}"));
-        if object.metadata.deletion_timestamp.is_some() {
-            return Err(not_ready("it is being deleted"));
-        }
         let face = super::controller::face(&object);
-        match face.id {
-            Some(id) if face.ready || face.suspended => Ok(id),
+        match (face.id, face.usable) {
+            (Some(id), Some(_)) if pinned == Some(&id) => Ok(id),
+            _ if face.leaving => Err(not_ready("it is being deleted")),
+            (Some(id), Some(true)) => Ok(id),
             _ => Err(not_ready("see its conditions")),
         }
     }

@@ -8,20 +8,19 @@ use super::reason::EventReason;
 use super::reconcile::Work;
 use super::spec::ManagementPolicy;
 use super::status::Reason;
-use super::wake::Who;
+use super::wake::still;
 use kube::ResourceExt;
 
 impl Work<'_> {
     /// Hop 4: what refers to an object goes first.
     pub fn hold(&self) -> Option<Outcome> {
         let dependents = self.engine.wake.dependents(&self.subject.who);
-        let names: Vec<String> = dependents.iter().take(5).map(Who::to_string).collect();
-        (!names.is_empty()).then(|| Outcome::Blocked {
+        let them = if dependents.len() == 1 { "it" } else { "them" };
+        (!dependents.is_empty()).then(|| Outcome::Blocked {
             reason: Reason::DependencyStillInUse,
             message: format!(
-                "{} objects still refer to this one ({}): delete them, or set spec.deletionPolicy to Retain",
-                dependents.len(),
-                names.join(", ")
+                "{}: delete {them}, or set spec.deletionPolicy to Retain",
+                still(&dependents, "refer to", "this one")
             ),
         })
     }

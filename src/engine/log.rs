@@ -44,13 +44,20 @@ pub fn outcome(outcome: &Outcome, news: bool) {
         Outcome::Refused { reason, message } | Outcome::Blocked { reason, message } => {
             tracing::warn!(hop = "conclude", reason = reason.name(), "{message}");
         }
-        Outcome::Progress { reason, message, .. } if news => {
+        Outcome::Progress { reason, message, .. } | Outcome::Planned { reason, message } if news => {
             tracing::info!(hop = "conclude", reason = reason.name(), "{message}");
         }
-        Outcome::Progress { reason, message, .. } => {
+        Outcome::Progress { reason, message, .. } | Outcome::Planned { reason, message } => {
             tracing::debug!(hop = "conclude", reason = reason.name(), "{message}");
         }
-        Outcome::Rest | Outcome::Again | Outcome::Suspended | Outcome::Limited(_) => {
+        Outcome::Partly { reason, message } if news => {
+            tracing::warn!(hop = "conclude", reason = reason.name(), "{message}");
+        }
+        Outcome::Partly { .. }
+        | Outcome::Rest
+        | Outcome::Again
+        | Outcome::Suspended
+        | Outcome::Limited(_) => {
             tracing::debug!(hop = "conclude", "done")
         }
     }

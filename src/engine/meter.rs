@@ -62,7 +62,7 @@ impl Came {
     /// What this outcome is called. A refusal is one whether the engine or the account refuses.
     pub fn to(outcome: &Outcome) -> Came {
         match outcome {
-            Outcome::Rest => Came::Done,
+            Outcome::Rest | Outcome::Planned { .. } | Outcome::Partly { .. } => Came::Done,
             Outcome::Again => Came::Again,
             Outcome::Progress { .. } => Came::Progress,
             Outcome::Suspended => Came::Suspended,

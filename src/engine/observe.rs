@@ -2,7 +2,8 @@
 //!
 //! A row of the shared LIST serves for comparing. Before something is written it is read again by its id, unless the
 //! write is an upsert under our own key, for which a recent LIST will do. An object is gone only if a complete LIST and a
-//! proven 404 say so, and still say so a while later; any other failure to read is a failure.
+//! proven 404 say so, and still say so a while later; any other failure to read is a failure. Nor is one gone that was created
+//! so short a time ago that reads may not show it yet, see [`super::lag`].
 
 use std::time::Duration;
 
@@ -12,14 +13,14 @@ use tokio::time::Instant;
 
 use super::claims::{Claim, Rank};
 use super::cluster::EXTERNAL_ID;
-use super::decide::Found;
+use super::decide::{Found, Record};
 use super::driver::Seen;
 use super::error::{Error, Result};
 use super::meter::Write;
 use super::reason::EventReason;
 use super::reconcile::{Known, Work};
 use super::resource::{Change, Key, Lifecycle, Ownership, Phase};
-use super::spec::ManagementPolicy;
+use super::spec::{AdoptionPolicy, ManagementPolicy};
 use super::status::{External, Intent, Reason, age};
 use super::wake::Who;
 
@@ -128,12 +129,13 @@ impl Work<'_> {
     async fn resolve_intent(&mut self, known: &Known, intent: &Intent) -> Result<()> {
         let age = age(intent.time.0, Timestamp::now());
         let quarantine = self.engine.settings.quarantine;
-        if age < quarantine {
+        let wait = quarantine.max(self.read_lag());
+        if age < wait {
             return Err(Error::Transient {
                 reason: Reason::Retrying,
                 message: "a create was interrupted; waiting until the account surely shows what it made"
                     .into(),
-                after: Some(quarantine - age),
+                after: Some(wait - age),
             });
         }
         let key = Key { within: intent.within.clone(), name: intent.name.clone() };
@@ -160,7 +162,15 @@ impl Work<'_> {
             [id] if in_time => {
                 let status = self.subject.status_mut()?;
                 let name = Some(intent.name.clone());
-                status.external = Some(External { account_id, id: id.clone(), name, adopted: false });
+                let created_at = Some(intent.time.clone());
+                status.external = Some(External {
+                    account_id,
+                    id: id.clone(),
+                    name,
+                    adopted: false,
+                    observed: false,
+                    created_at,
+                });
                 status.external_id = Some(id.clone());
                 status.intent = None;
                 self.counts().wrote(Write::Create);
@@ -232,9 +242,16 @@ impl Work<'_> {
         };
         let Some(seen) = seen else { return self.absent(known, within.as_deref(), id, may_be_stale).await };
         self.remember(|m| m.absent_since = None);
-        let recognised = self.recognised(known, &seen)?;
-        let asked = self.record() == super::decide::Record::Asked;
-        let what = if recognised && !asked { self.claimed(known, seen) } else { What::Stranger(seen) };
+        let observing = self.management.policy() == ManagementPolicy::Observe;
+        let ours = match self.record() {
+            Record::Asked => false,
+            // The id is all that an observer needs, as nothing is written.
+            _ if observing => true,
+            // What was only observed is nobody's yet, unless it carries our mark.
+            Record::Observed => seen.about.owner.as_ref() == Some(&self.marker()),
+            Record::Bound | Record::None => self.recognised(known, &seen)?,
+        };
+        let what = if ours { self.claimed(known, seen) } else { What::Stranger(seen) };
         Ok(Look { what, may_be_stale, before: vec![] })
     }
 
@@ -250,7 +267,7 @@ impl Work<'_> {
     /// Whether what a record points to is what we manage. A record is input that users can edit, so it is no proof by itself:
     /// the mark has to be ours, or the natural name has to be the one that is wanted, or the one we last saw it under. The
     /// mark of somebody else excludes it, unless it was taken over by a user's word and ours is still to be put on.
-    fn recognised(&self, known: &Known, seen: &Seen) -> Result<bool> {
+    pub fn recognised(&self, known: &Known, seen: &Seen) -> Result<bool> {
         let traits = self.driver.traits();
         if traits.ownership == Ownership::Marker
             && let Some(owner) = &seen.about.owner
@@ -259,7 +276,9 @@ impl Work<'_> {
             return Ok(true);
         }
         let status = self.subject.status.as_ref().map_err(Clone::clone)?;
-        let adopted = status.external.as_ref().is_some_and(|e| e.adopted);
+        // A record that was copied with its annotations is taken over by a user's word as well.
+        let word = matches!(self.management.adoption(), AdoptionPolicy::IfExists | AdoptionPolicy::Required);
+        let adopted = status.external.as_ref().map_or(word, |e| e.adopted);
         if traits.ownership == Ownership::Marker && seen.about.owner.is_some() && !adopted {
             return Ok(false);
         }
@@ -294,9 +313,17 @@ impl Work<'_> {
         })
     }
 
-    /// Not there: believed only if a LIST agrees, and after a while again.
+    /// Not there: believed only if a LIST agrees, and after a while again. Not at all while reads may lag behind the creation.
     async fn absent(&mut self, known: &Known, within: Option<&str>, id: &str, stale: bool) -> Result<Look> {
         let traits = self.driver.traits();
+        let now = Instant::now();
+        let (since, accepted) =
+            self.remember(|m| (*m.absent_since.get_or_insert(now), m.delete_accepted.is_some()));
+        // An upsert repeats nothing but itself, so it need not wait to be sure before it is written again.
+        let again = traits.lifecycle == Lifecycle::Upsert && !self.subject.deleting();
+        if let Some(wait) = self.may_be_unseen(id, since.elapsed()).filter(|_| !accepted && !again) {
+            return Err(wait);
+        }
         let mut before = vec![];
         if traits.lifecycle == Lifecycle::Object {
             let key = known.want.as_ref().map(|w| self.driver.key(w)).transpose()?;
@@ -320,14 +347,8 @@ impl Work<'_> {
                 }
             }
         }
-        let now = Instant::now();
-        let wait = self.engine.settings.absence;
-        let settled = self.remember(|m| {
-            let since = *m.absent_since.get_or_insert(now);
-            m.delete_accepted.is_some() || now.duration_since(since) >= wait
-        });
-        // An upsert repeats nothing but itself, so it need not wait to be sure before it is written again.
-        let settled = settled || (traits.lifecycle == Lifecycle::Upsert && !self.subject.deleting());
+        let settled = accepted || since.elapsed() >= self.engine.settings.absence;
+        let settled = settled || again;
         if settled && !before.is_empty() && !self.subject.deleting() {
             return Ok(Look::from(What::Replaced(before)));
         }
@@ -428,9 +449,8 @@ impl Work<'_> {
             return None;
         }
         let claim = self.claim(known, id);
-        let recorded =
-            self.subject.status.as_ref().is_ok_and(|s| s.external.as_ref().is_some_and(|e| e.id == id));
-        if recorded {
+        let external = self.subject.status.as_ref().ok().and_then(|s| s.external.as_ref());
+        if external.is_some_and(|e| e.id == id && !e.observed) {
             self.engine.claims.record(&claim, &self.rank(), &self.subject.who)
         } else {
             self.engine.claims.holder(&claim, &self.subject.who)

@@ -1,6 +1,6 @@
 //! What all passes share: the engine's parts, the object under work, and the one place that writes status.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Duration;
@@ -18,7 +18,7 @@ use super::access::Permit;
 use super::auth::Auths;
 use super::breaker::Breaker;
 use super::claims::Claims;
-use super::cluster::{Cluster, FINALIZER, RECONCILE_REQUESTED};
+use super::cluster::{Cluster, FINALIZER, RECONCILE_REQUESTED, RecordCopy};
 use super::conclude::{AnyStatus, Note, Outcome, Pace, Pass, begun, conclude, weighed};
 use super::error::{Error, Result};
 use super::meter::{Came, Meter};
@@ -42,6 +42,8 @@ pub struct Settings {
     pub quarantine: Duration,
     /// How long an object has to be absent before that is believed.
     pub absence: Duration,
+    /// The longest time for which a kind may say that reads lag behind writes.
+    pub read_lag: Duration,
     /// How long Databricks may take to create or change something before that is called stalled.
     pub operation: Duration,
     /// Part of the mark on objects in the account; the same after a re-install or a restore.
@@ -81,6 +83,8 @@ pub struct Engine {
     pub settings: Settings,
     /// The kinds' types, by name.
     pub resources: HashMap<String, ApiResource>,
+    /// The fields that users write, by kind.
+    pub fields: HashMap<String, BTreeSet<String>>,
     /// What the watches know, each with its kind.
     pub stores: Vec<(String, Store<DynamicObject>)>,
     /// One lock for each account and kind whose guard looks at all objects of the kind.
@@ -154,8 +158,10 @@ pub struct Subject {
     pub released: bool,
     /// A change was accepted in this pass.
     pub sent: bool,
-    /// It carries a copy of the id in an annotation.
+    /// Annotations repeat its record.
     pub annotated: bool,
+    /// Its status was written in this pass.
+    pub written: bool,
     /// The id was just learnt: the status has to be written whatever happens.
     pub must_record: bool,
     /// It had no status yet.
@@ -194,6 +200,7 @@ impl Subject {
             released: false,
             sent: false,
             annotated: kind != super::auth::KIND,
+            written: false,
             must_record: false,
             begun: tokio::time::Instant::now(),
         }
@@ -224,14 +231,17 @@ impl Subject {
         self.notes.push(Note { warning, reason, text: text.into() });
     }
 
-    /// Finalizer and annotation. The status in hand stays what it is.
-    pub async fn write_metadata(
-        &mut self,
-        engine: &Engine,
-        finalizer: bool,
-        id: Option<&str>,
-    ) -> Result<bool> {
-        engine.cluster.write_metadata(&self.resource, &mut self.object, finalizer, id).await
+    /// The finalizer, and what annotations repeat of the record. The status in hand stays what it is.
+    pub async fn write_metadata(&mut self, engine: &Engine, finalizer: bool) -> Result<bool> {
+        let external = self.status.as_ref().ok().and_then(|status| status.external.as_ref());
+        // What is only observed is not ours, whatever becomes of the status.
+        let ours = external.filter(|external| self.annotated && !self.deleting() && !external.observed);
+        let copy = ours.map(|external| RecordCopy {
+            id: external.id.clone(),
+            created_by: (!external.adopted).then(|| engine.mark(&self.who)),
+            written: self.written,
+        });
+        engine.cluster.write_metadata(&self.resource, &mut self.object, finalizer, copy.as_ref()).await
     }
 
     /// Writes the status as it is in hand, fenced by the resourceVersion: a stale view fails here.
@@ -246,6 +256,7 @@ impl Subject {
             .map_err(|_| Error::terminal(Reason::InternalError, "the status cannot be written as JSON"))?;
         if engine.cluster.write_status(&self.resource, &mut self.object, &value).await? {
             engine.meter.of(&self.who.kind).status_written();
+            self.written = true;
         }
         Ok(())
     }
@@ -253,7 +264,7 @@ impl Subject {
     /// Lets the Kubernetes object go.
     pub async fn release(&mut self, engine: &Engine, note: Option<Note>) -> Result<Outcome> {
         if self.object.finalizers().iter().any(|f| f == FINALIZER) {
-            self.write_metadata(engine, false, None).await?;
+            self.write_metadata(engine, false).await?;
             if let Some(asked) = &self.object.metadata.deletion_timestamp {
                 engine.meter.of(&self.who.kind).let_go(asked.0);
             }
@@ -314,7 +325,12 @@ impl Subject {
         let mut conclusion = conclude(status, &outcome, &pass, &engine.settings.pace);
         super::log::outcome(&outcome, conclusion.status.conditions != before);
         // A pass that was cut off before it did anything has not handled a request.
-        let cut_off = matches!(outcome, Outcome::Failed(Error::Conflict(_) | Error::Fenced));
+        let cut_off = match &outcome {
+            Outcome::Failed(Error::Conflict(_) | Error::Fenced) => true,
+            // What failed is tried again on request: an outage must not use that up.
+            Outcome::Failed(Error::Transient { .. }) => conclusion.status.usable == Some(false),
+            _ => false,
+        };
         if let Some(token) = self.object.annotations().get(RECONCILE_REQUESTED).filter(|_| !cut_off) {
             conclusion.status.last_handled_reconcile_at = Some(token.clone());
         }
@@ -346,6 +362,12 @@ impl Subject {
                     tracing::warn!(hop = "conclude", class = error.class(), %error, "the status cannot be written");
                 }
                 let attempts = self.remember_failure(engine, pass.attempts);
+                // Where the status cannot tell, an event does.
+                if let (Error::Rejected { reason, .. }, 0) = (&error, attempts) {
+                    let (reason, text) = (EventReason::Stalled, format!("{}: {error}", reason.name()));
+                    let note = Note { warning: true, reason, text };
+                    engine.events.publish(&self.object, &self.resource, &[note]).await;
+                }
                 let backoff = engine.settings.pace.backoff_min * 2u32.saturating_pow(attempts.min(20));
                 let wait = backoff.min(engine.settings.pace.backoff_max).mul_f64(pass.chance);
                 Ended::Again(Some(if attempts == 0 { Duration::from_millis(20) } else { wait }))
@@ -385,14 +407,10 @@ impl Subject {
         self.status.as_ref().ok()?.external.as_ref().map(|external| external.id.as_str())
     }
 
-    /// Writes the copy of the id.
+    /// Writes what annotations repeat of the record.
     async fn annotate(&mut self, engine: &Engine) -> Result<()> {
-        let id = self.status.as_ref().ok().and_then(|s| s.external.as_ref()).map(|e| e.id.clone());
-        if self.annotated && id.is_some() && !self.deleting() {
-            let finalizer = self.object.finalizers().iter().any(|f| f == FINALIZER);
-            self.write_metadata(engine, finalizer, id.as_deref()).await?;
-        }
-        Ok(())
+        let finalizer = self.object.finalizers().iter().any(|f| f == FINALIZER);
+        self.write_metadata(engine, finalizer).await.map(drop)
     }
 
     /// A pass whose result could not be written counts as failed, whatever it came to.

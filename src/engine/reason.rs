@@ -71,7 +71,7 @@ reasons! {
 
     /// A call failed in a way that may pass; it is tried again.
     Retrying,
-    "An outage or a time-out, at Databricks, at the API server or between; an answer that makes no sense.",
+    "An outage or a time-out, at Databricks, at the API server or between; an answer that makes no sense; an object that was just created and that no read shows yet.",
     "Wait. If it lasts, the message has the answer of Databricks or of the API server.";
 
     /// The account's rate limit holds the calls back.
@@ -91,12 +91,12 @@ reasons! {
 
     /// A reference names an object that does not exist.
     ReferenceNotFound,
-    "It was not applied yet, was deleted, or its name is misspelt.",
-    "Create the object that the message names (a DatabricksAuth, a Workspace, a Credential, a principal of the account), or correct the name in the spec.";
+    "It was not applied yet, was deleted, or its name or id is misspelt.",
+    "Create the object that the message names (a DatabricksAuth, a Workspace, a Credential, a principal of the account), or correct the name or id in the field that the message names.";
 
     /// A referenced object exists and is not ready yet.
     ReferenceNotReady,
-    "It is being made, or something is wrong with it.",
+    "What it stands for is being created in the account, has failed, or is gone there; or the object is being deleted. That its spec cannot be carried out is no reason.",
     "See the conditions of the object that the message names.";
 
     /// The DatabricksAuth's grants do not admit this object.
@@ -111,8 +111,13 @@ reasons! {
 
     /// Databricks refuses the credentials.
     CredentialsInvalid,
-    "A wrong or expired secret, a wrong client id, or a service principal of another account.",
-    "Check `clientId` and the Secret, and that the service principal belongs to this account. A right value in the Secret is used at once.";
+    "A wrong or expired secret, a wrong client id, or a service principal that is of another account, or no longer active.",
+    "Check `clientId` and the Secret, and that the service principal is active and belongs to this account. A right value in the Secret is used at once; what is repaired in the account is noticed within a minute.";
+
+    /// Databricks does not let in the address that the operator calls from.
+    AddressBlocked,
+    "An IP access list of the account: an ALLOW list without the operator's address, or a BLOCK list with it.",
+    "From an address that is let in, add the operator's to an ALLOW list, or take it out of the BLOCK list; the message has the address. Write it in `egressCidrs` too, so that no IpAccessList can shut the operator out.";
 
     /// The account differs from the spec.
     DriftDetected,
@@ -127,7 +132,12 @@ reasons! {
     /// Another object manages the same object in the account.
     ManagementConflict,
     "Two objects mean the same one: the same natural name, or the same `externalId`.",
-    "Delete one of the two objects. With `deletionPolicy: Retain` nothing happens in the account.";
+    "Delete one of the two objects. If the other is to take its place, set `deletionPolicy: Retain` on the one that manages and `adoptionPolicy: IfExists` on the other, then delete the first: nothing happens in the account.";
+
+    /// The object is not in the account, and is only observed: it would be created.
+    WouldBeCreated,
+    "`managementPolicy` is `Observe`: this is the plan, and `status.drift` has its fields.",
+    "Set `managementPolicy` to `Managed` to have it created, or correct the fields that it is found by.";
 
     /// The object in the account is gone and is not made again without a decision.
     ExternalResourceMissing,
@@ -149,6 +159,11 @@ reasons! {
     "The service principal lacks a role.",
     "Give the service principal the right (most calls need the account admin role).";
 
+    /// The cluster does not let the operator read or write what it has to.
+    OperatorNotPermitted,
+    "The operator's ServiceAccount lacks a right, or a webhook or policy of the cluster refuses its write. The message has the words of the API server.",
+    "Grant the rules that `databricks-operator rbac` writes, or let the operator through the policy. It goes on by itself then.";
+
     /// A quota of the account is used up.
     QuotaExceeded,
     "The account has as many objects of this kind as it may have.",
@@ -162,7 +177,7 @@ reasons! {
     /// A field that cannot be changed differs from the object in the account.
     ImmutableFieldChanged,
     "The spec was written anew for an object that was made, or taken over, with another value.",
-    "Write the value that `status.observed` shows, or delete this object and create a new one.";
+    "Write the value that the message names. To have another object in the account, set `deletionPolicy: Delete`, delete this object, and apply it again: with `Retain` the same one is found again.";
 
     /// The DatabricksAuth now means another account than the one the object is bound to.
     AccountMismatch,
@@ -187,7 +202,7 @@ reasons! {
     /// Databricks could not provision the object.
     ProvisioningFailed,
     "Most often something in the cloud: a role, a network, a quota.",
-    "The message has Databricks' words. Correct what is wrong and change a field that may change, or delete and create anew.";
+    "The message has Databricks' words. Correct the cause, then ask for another try with any new value of the annotation `databricks-operator.io/reconcile-requested-at`, or change a field that may change. To start over, set `deletionPolicy: Delete`, delete this object, and apply it again: with `Retain` the failed one is found again.";
 
     /// The account, cloud or host does not know this kind of object.
     NotSupported,
@@ -239,6 +254,11 @@ reasons! {
     "It was not applied yet, was deleted, or `spec.clientSecretRef.name` is misspelt.",
     "Create the Secret in the namespace of the DatabricksAuth.";
 
+    /// The operator may not read the Secret.
+    SecretNotReadable,
+    "The chart's values `rbac.secretNames` or `rbac.secretNamespaces` leave the Secret out, or somebody else makes the operator's roles.",
+    "Where the values are set, add the Secret and its namespace to them; else let the operator `get` and `watch` the Secret. It goes on by itself then.";
+
     /// The Secret has no such key.
     SecretKeyMissing,
     "The Secret was made with another key, or `spec.clientSecretRef.key` is misspelt.",
@@ -271,7 +291,7 @@ reasons! {
 
     /// An object that was in the account already was taken over.
     Adopted,
-    "`adoptionPolicy` or `externalId` allows it, or it is proven to be ours.",
+    "`adoptionPolicy`, `externalId` or the annotation `databricks-operator.io/external-id` allows it, or it is proven to be ours.",
     "Nothing. It stays in the account when this object is deleted, unless `deletionPolicy` says otherwise.";
 
     /// The fields that the event names were written to the account, as the spec asks.
@@ -291,7 +311,7 @@ reasons! {
 
     /// Nothing happens any more until somebody decides.
     Stalled,
-    "The first word of the event is the reason of the condition `Stalled`.",
+    "The first word of the event is the reason of the condition `Stalled`. `CredentialsInvalid` and `ExternalResourceMissing` are events of their own.",
     "See that reason above.";
 
     /// The object is being deleted, and the one in the account cannot be.
@@ -332,6 +352,11 @@ reasons! {
     /// Databricks refuses the credentials.
     CredentialsInvalid,
     "They are wrong, or no longer valid.",
+    "See the reason of this name above.";
+
+    /// Databricks does not let in the address that the operator calls from.
+    AddressBlocked,
+    "An IP access list of the account.",
     "See the reason of this name above.";
 
     /// The object is gone from the account, and now from the cluster.

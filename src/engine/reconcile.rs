@@ -22,15 +22,16 @@ use tracing::Instrument;
 
 use super::access::{Reader, Writer};
 use super::auth::grants::Admission;
-use super::cluster::{EXTERNAL_ID, FINALIZER, RECONCILE_REQUESTED};
+use super::cluster::{EXTERNAL_ID, FINALIZER};
 use super::conclude::Outcome;
 use super::decide::{Record, Running, Step, View, camel, decide, deleting_without_account};
 use super::driver::Driver;
 use super::error::{Error, Result};
 use super::meter::Write;
+use super::needs::Wanted;
 use super::observe::{Freshness, Look};
 use super::pass::{Ended, Engine, Subject};
-use super::resource::{Change, When};
+use super::resource::{Change, Phase, When};
 use super::spec::{DeletionPolicy, Management, ManagementPolicy};
 use super::status::{Operation, Reason, age};
 use super::wake::Who;
@@ -104,10 +105,10 @@ pub async fn reconcile(
         engine.looked_at(&uid);
     }
     let who = subject.who.clone();
-    let limited = matches!(&outcome, Err(Error::Transient { reason: Reason::RateLimited, .. }));
-    let refused = matches!(&outcome, Err(Error::Waiting { reason: Reason::CredentialsInvalid, .. }));
-    if let (true, Some(auth)) = (limited || refused, auth) {
-        engine.auths.trouble(&auth);
+    match (outcome.as_ref().err().and_then(Error::reason), auth) {
+        (Some(Reason::RateLimited), Some(auth)) => engine.auths.trouble(&auth),
+        (Some(Reason::CredentialsInvalid | Reason::AddressBlocked), Some(auth)) => engine.auths.doubt(&auth),
+        _ => {}
     }
     let ended = subject.conclude(&engine, outcome, Reason::Available).await;
     if let (Ended::Gone, Some((writer, id))) = (&ended, made) {
@@ -167,10 +168,11 @@ async fn hops(work: &mut Work<'_>) -> Result<Outcome> {
     if work.management.suspended() && !work.subject.deleting() {
         return Ok(Outcome::Suspended);
     }
-    if work.subject.deleting()
-        && let Some(step) = deleting_without_account(&work.view(&Look::unknown(), &[])?)
-    {
-        return work.leave(step).await;
+    if work.subject.deleting() {
+        let step = deleting_without_account(&work.view_of(&Look::unknown(), &[], None)?);
+        if let Some(step) = step {
+            return work.leave(step).await;
+        }
     }
     let known = work.know().await?;
     if work.subject.deleting()
@@ -179,9 +181,8 @@ async fn hops(work: &mut Work<'_>) -> Result<Outcome> {
         return Ok(blocked);
     }
     if work.management.policy() == ManagementPolicy::Managed && !work.subject.deleting() {
-        let id = work.subject.status_mut()?.external.as_ref().map(|e| e.id.clone());
         let engine = work.engine;
-        work.subject.write_metadata(engine, true, id.as_deref()).await?;
+        work.subject.write_metadata(engine, true).await?;
     }
     let look = work.observe(&known, Freshness::Routine).await?;
     let step = work.step(&known, &look)?;
@@ -222,6 +223,9 @@ impl Work<'_> {
     /// What binds this object to one in the account.
     pub fn record(&self) -> Record {
         let status = self.subject.status.as_ref().ok();
+        if status.and_then(|s| s.external.as_ref()).is_some_and(|e| e.observed) {
+            return Record::Observed;
+        }
         let bound = status.is_some_and(|s| s.external.is_some() || s.intent.is_some());
         if bound || self.subject.object.annotations().contains_key(EXTERNAL_ID) {
             Record::Bound
@@ -232,15 +236,62 @@ impl Work<'_> {
         }
     }
 
+    /// Whether the object in the account was there before this one, as far as a record tells: then it stays by default.
+    pub fn adopted(&self) -> bool {
+        // What was only observed until now may still be created.
+        let observing = self.management.policy() == ManagementPolicy::Observe;
+        let external = self.subject.status.as_ref().ok().and_then(|status| status.external.as_ref());
+        let external = external.filter(|external| observing || !external.observed);
+        let annotated = self.subject.object.annotations().contains_key(EXTERNAL_ID);
+        external.map_or(annotated && !self.created_here(), |external| external.adopted)
+    }
+
+    /// What is looked for in the account, for people: the kind, with the natural name, else with the id.
+    fn called(&self, want: Option<&Value>) -> Result<String> {
+        let status = self.subject.status.as_ref().map_err(Clone::clone)?;
+        let (kind, bound) = (&self.subject.who.kind, status.external.as_ref());
+        let id = bound.map(|e| &e.id).or(self.management.external_id.as_ref());
+        let asked = self.record() == Record::Asked;
+        let Some(want) = want.filter(|_| !asked) else {
+            return Ok(id.map_or_else(|| kind.clone(), |id| format!("{kind} with the id {id}")));
+        };
+        let key = self.driver.key(want)?;
+        let name = bound.and_then(|e| e.name.clone()).unwrap_or(key.name);
+        let mut called = format!("{kind} {}", format!("{}/{name}", key.within).trim_matches('/'));
+        // Where the natural name is an id, so that the name in the spec is there too.
+        for need in self.driver.needs(&self.subject.spec())? {
+            if let Wanted::Principal(name) = need.what {
+                called += &format!(" ({name})");
+            }
+        }
+        Ok(called)
+    }
+
     /// All that a decision depends on.
-    pub fn view<'a>(&self, look: &'a Look, changes: &'a [Change]) -> Result<View<'a>> {
+    pub fn view<'a>(&'a self, known: &Known, look: &'a Look, changes: &'a [Change]) -> Result<View<'a>> {
+        let again = match (&known.want, look.seen()) {
+            (Some(want), Some(seen)) if matches!(seen.about.phase, Phase::Failed(_)) => {
+                self.driver.again(want, seen)?.into_iter().map(str::to_owned).collect()
+            }
+            _ => vec![],
+        };
+        Ok(View { again, ..self.view_of(look, changes, known.want.as_ref())? })
+    }
+
+    /// The same before anything is known of the account.
+    fn view_of<'a>(
+        &'a self,
+        look: &'a Look,
+        changes: &'a [Change],
+        want: Option<&Value>,
+    ) -> Result<View<'a>> {
         let status = self.subject.status.as_ref().map_err(Clone::clone)?;
         let traits = self.driver.traits();
-        let annotated = self.subject.object.annotations().contains_key(EXTERNAL_ID);
-        let adopted = status.external.as_ref().map_or(annotated, |e| e.adopted);
+        let adopted = self.adopted();
         let observe = self.management.policy() == ManagementPolicy::Observe;
         let delete = self.management.deletion(traits.data_bearing, adopted) == DeletionPolicy::Delete;
         Ok(View {
+            called: self.called(want)?,
             deleting: self.subject.deleting(),
             observe,
             adoption: self.management.adoption(),
@@ -248,8 +299,13 @@ impl Work<'_> {
             protected: self.management.deletion_protection == Some(true),
             data_bearing: traits.data_bearing,
             record: self.record(),
+            copied: status.external.is_none() && self.record() == Record::Bound && status.intent.is_none(),
             found: look.found(changes),
             asked: self.management.external_id.is_some(),
+            requested: self.requested().is_some(),
+            again: vec![],
+            spec: &self.subject.object.data["spec"],
+            immutable: traits.immutable,
             operation: self.operation(status.operation.as_ref()),
             resend: status.operation.as_ref().is_some_and(|sent| self.resend(sent, changes)),
         })
@@ -262,39 +318,47 @@ impl Work<'_> {
         {
             return Running::No;
         }
-        if age(operation.since.0, Timestamp::now()) > self.engine.settings.operation {
+        if age(operation.since.0, Timestamp::now()) > self.engine.settings.operation.max(self.read_lag()) {
             Running::Overdue
         } else {
             Running::Yes
         }
     }
 
-    /// Whether what was accepted and cannot be seen may be sent again: Databricks gets a moment to show it. What is stalled is
-    /// looked at rarely, unless something wakes it.
+    /// Whether what was accepted and cannot be seen may be sent again: Databricks gets a moment to show it, or as long as its
+    /// reads may lag behind. What is stalled is looked at rarely, unless something wakes it.
     fn resend(&self, sent: &Operation, changes: &[Change]) -> bool {
-        let status = self.subject.status.as_ref();
-        let handled = status.ok().and_then(|status| status.last_handled_reconcile_at.as_ref());
-        let token = self.subject.object.annotations().get(RECONCILE_REQUESTED);
-        let asked = token.is_some() && token != handled;
         let more = |c: &Change| c.when == When::Now && !sent.paths.contains(&camel(c.field()));
         // A start of the operator forgets when it was sent last.
         let last = self
             .remember(|m| m.sent)
             .map_or_else(|| age(sent.since.0, Timestamp::now()), |last| last.elapsed());
-        asked || changes.iter().any(more) || last >= self.engine.settings.pace.poll_max
+        self.requested().is_some()
+            || changes.iter().any(more)
+            || last >= self.engine.settings.pace.poll_max.max(self.read_lag())
     }
 
     /// Hop 8.
     fn step(&mut self, known: &Known, look: &Look) -> Result<Step> {
+        self.note_usable(look)?;
         let changes = self.changes(known, look)?;
-        let step = decide(&self.view(look, &changes)?);
+        let mut step = decide(&self.view(known, look, &changes)?);
+        if let Step::Refuse { reason: Reason::AlreadyExists | Reason::ApiRefused, message } = &mut step
+            && let Some(advice) = look.seen().and_then(|seen| self.marked_elsewhere(seen))
+        {
+            *message = format!("{message}; {advice}");
+        }
         Ok(step)
     }
 
     /// What differs between what is wanted and what is seen.
     pub fn changes(&self, known: &Known, look: &Look) -> Result<Vec<Change>> {
         match (&known.want, look.seen()) {
-            (Some(want), Some(seen)) => self.driver.changes(want, seen),
+            (Some(want), Some(seen)) => {
+                let mut changes = self.driver.changes(want, seen)?;
+                changes.extend(self.unconfirmed(want, &changes)?);
+                Ok(changes)
+            }
             _ => Ok(vec![]),
         }
     }

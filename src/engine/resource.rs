@@ -8,17 +8,20 @@
 use std::fmt::{Debug, Display};
 use std::future::Future;
 use std::str::FromStr;
+use std::time::Duration;
 
 use kube::core::NamespaceResourceScope;
 use kube::core::object::HasSpec;
 use kube::{CustomResourceExt, Resource};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
+use serde_json::Value;
 
 use super::access::{AuthFacts, Reader, Writer};
 use super::decide::camel;
 use super::error::{Error, Result};
 use super::needs::{Need, Resolved};
+use super::refusals::Reference;
 use super::status::Reason;
 use crate::databricks;
 
@@ -45,12 +48,18 @@ pub trait ExternalResource:
     const IMMUTABLE: &'static [Immutable] = &[];
     /// Fields that the API never tells: the only ones whose absence in an answer is no difference.
     const UNTOLD: &'static [&'static str] = &[];
+    /// The ids in a create by which the account finds other objects of it: what to correct where it finds none.
+    const REFERENCES: &'static [Reference] = &[];
     /// What proves that an object in the account is ours.
     const OWNERSHIP: Ownership = Ownership::RecordedId;
     /// How it comes into being.
     const LIFECYCLE: Lifecycle = Lifecycle::Object;
     /// It holds users' data: it is retained by default and, if lost, not made again without a person's decision.
     const DATA_BEARING: bool = false;
+    /// How long reads of the account may lag behind writes. Within that time after its creation an object is not gone,
+    /// whatever reads say, and a change that reads do not show is not sent again. The setting `--read-lag` caps it. Zero: a
+    /// change is sent again after a while, and an object that was created is not gone within `--quarantine`.
+    const READ_LAG: Duration = Duration::ZERO;
     /// A last look before create, update and delete.
     const GUARD: Option<Guard<Self>> = None;
 
@@ -107,6 +116,12 @@ pub trait ExternalResource:
         let text = format!("this operator cannot change {}", now.join(", "));
         std::future::ready(Err(Error::terminal(Reason::InternalError, text).into()))
     }
+    /// The fields to send once more, as they are wanted, when somebody asks for another try of what failed
+    /// ([`Phase::Failed`]); none where that is of no use.
+    fn again(want: &Self::State, seen: &Observed<Self>) -> Vec<&'static str> {
+        let _ = (want, seen);
+        vec![]
+    }
     /// Asks for the deletion. Success means that it was accepted, not that the object is gone.
     fn delete(api: &Writer, id: &Self::Id) -> impl Future<Output = ApiResult<()>> + Send;
 }
@@ -149,7 +164,9 @@ impl From<CallError> for Error {
 pub struct Immutable {
     /// Field of `State`.
     pub state: &'static str,
-    /// The fields of the spec it comes from, in camelCase; a field of a required object as a path, `principal.id`.
+    /// The fields of the spec it comes from, in camelCase; a field of a required object as a path, `principal.id`. The first
+    /// holds the value itself. Others say it by a reference or a name, and each may take another's place as long as it means
+    /// the same: a field beside it, `workspaceRef`, or the object that holds it, `principal`.
     pub spec: &'static [&'static str],
 }
 
@@ -159,6 +176,12 @@ impl Immutable {
     pub fn shown(&self) -> Option<(&'static str, &'static str)> {
         let name = |path: &&'static str| path.rsplit('.').next().map(|name| (*path, name));
         self.spec.iter().filter_map(name).find(|(_, name)| *name == camel(self.state))
+    }
+
+    /// The field of the spec that a message names: the one that is written, where there are several to choose from.
+    pub fn written(&self, spec: &Value) -> &'static str {
+        let written = self.spec.iter().find(|path| !super::changes::at(spec, path).is_null());
+        written.or(self.spec.first()).copied().unwrap_or_default()
     }
 }
 
@@ -235,7 +258,7 @@ pub enum Phase {
     Pending(String),
     /// Being removed; asking again would be of no use.
     Leaving(String),
-    /// It did not work out; the text says why.
+    /// It did not work out; the text says why. What to do about it depends on the policies, so the engine adds that.
     Failed(String),
 }
 
@@ -273,7 +296,7 @@ pub enum When {
     Now,
     /// Later; the text says what has to happen first.
     NotNow(String),
-    /// Not at all; the text says what to do instead.
+    /// Not at all; the text says why. The engine adds the value that the account has, and what to do instead.
     Never(String),
 }
 

@@ -35,7 +35,7 @@ pub fn plain_keys(field: &str) -> Value {
 pub struct Management {
     /// The DatabricksAuth whose account and credentials are used. May be changed, also while the object is being deleted, as long as the account stays the same. Known on all clouds.
     pub auth_ref: AuthRef,
-    /// `Managed` (when left out) keeps the object in the account as the spec says. `Observe` reads and reports the difference in status.drift and writes nothing. May be changed at any time.
+    /// `Managed` (when left out) keeps the object in the account as the spec says. `Observe` reads, reports the difference in status.drift and what is there in status.observed, and writes nothing; it needs no adoptionPolicy. May be changed at any time.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub management_policy: Option<ManagementPolicy>,
     /// What may happen to an object that is in the account already. `Never`: it is left alone. `IfOwned` (when left out): taken over if it is proven to be ours. `IfExists`: taken over. `Required`: taken over, and never created. May be changed at any time.

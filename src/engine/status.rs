@@ -37,13 +37,16 @@ pub struct Status<F = Map<String, Value>> {
     /// State of the object in the account, in its own words.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub state: Option<String>,
+    /// Whether the object in the account was usable when it was last read, whatever the spec asks for: what refers to this object goes by that. Missing while it is not known to be there.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub usable: Option<bool>,
     /// The policies in force, with defaults applied.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub effective: Option<Effective>,
     /// Ids that references and names in the spec were resolved to, by field.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub resolved_refs: BTreeMap<String, String>,
-    /// What was last seen in the account of the fields that cannot be changed.
+    /// What was last seen in the account of the fields that cannot be changed, and with `Observe` of all fields of the spec.
     #[serde(default, skip_serializing_if = "Map::is_empty")]
     #[schemars(with = "BTreeMap<String, String>")]
     pub observed: Map<String, Value>,
@@ -76,6 +79,7 @@ impl<F: Default> Default for Status<F> {
             external_id: None,
             external: None,
             state: None,
+            usable: None,
             effective: None,
             resolved_refs: BTreeMap::new(),
             observed: Map::new(),
@@ -102,6 +106,12 @@ pub struct External {
     /// True where the object was there before and was taken over.
     #[serde(default)]
     pub adopted: bool,
+    /// True where it was only ever observed. To manage it, it has to be adopted first.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub observed: bool,
+    /// When the operator created it; absent where it was taken over. Reads of the account may not show it for a while after that.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub created_at: Option<Time>,
 }
 
 /// Policies with defaults applied.

@@ -23,6 +23,18 @@ impl std::fmt::Display for Who {
     }
 }
 
+/// Objects in the way, as a message says it: how many, what they still do (`use`, `refer to`) with what, and the first few.
+pub fn still(all: &[Who], verb: &str, what: &str) -> String {
+    let names: Vec<String> = all.iter().take(5).map(Who::to_string).collect();
+    let more = if all.len() > names.len() { ", …" } else { "" };
+    let (first, rest) = verb.split_once(' ').unwrap_or((verb, ""));
+    let does = match all.len() {
+        1 => format!("1 object still {first}s {rest}"),
+        count => format!("{count} objects still {first} {rest}"),
+    };
+    format!("{} {what} ({}{more})", does.trim_end(), names.join(", "))
+}
+
 type Queue = (String, Option<String>);
 
 /// The index and the way into the work queues.
@@ -91,5 +103,25 @@ impl Wake {
             index.targets.insert(who.clone(), targets);
         }
         lost
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_object_is_not_called_objects() {
+        let all: Vec<Who> =
+            (1..=7).map(|n| Who { kind: "K".into(), namespace: "ns".into(), name: n.to_string() }).collect();
+        assert_eq!(still(&all[..1], "use", "it"), "1 object still uses it (K ns/1)");
+        assert_eq!(still(&all[..1], "refer to", "this one"), "1 object still refers to this one (K ns/1)");
+        assert_eq!(
+            still(&all[..2], "refer to", "this one"),
+            "2 objects still refer to this one (K ns/1, K ns/2)"
+        );
+        let five = "K ns/1, K ns/2, K ns/3, K ns/4, K ns/5";
+        assert_eq!(still(&all[..5], "use", "it"), format!("5 objects still use it ({five})"));
+        assert_eq!(still(&all, "use", "it"), format!("7 objects still use it ({five}, …)"));
     }
 }

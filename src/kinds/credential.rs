@@ -1,7 +1,6 @@
 //! Credential: the IAM role that Databricks launches compute with in an AWS account. It can only be made and deleted.
 //! Databricks tries the role before it accepts it, and AWS shows a new role everywhere only after a while: it is waited for.
-
-use std::time::Duration;
+//! A credential counts as used for a while after its workspace is gone: so is that.
 
 use kube::CustomResource;
 use schemars::JsonSchema;
@@ -12,6 +11,7 @@ use crate::databricks::{self, Optional, Pages};
 use crate::engine::access::{Reader, Writer};
 use crate::engine::error::{Error, Result};
 use crate::engine::needs::Resolved;
+use crate::engine::refusals::tried_in_aws;
 use crate::engine::resource::{About, ApiResult, CallError, ExternalResource, Immutable, Key, Observed};
 use crate::engine::spec::Management;
 use crate::engine::status::{Reason, Status};
@@ -132,45 +132,53 @@ impl ExternalResource for Credential {
     }
 
     async fn delete(api: &Writer, id: &String) -> ApiResult<()> {
-        Ok(api.delete(api.path(&["credentials", id])).await?)
+        api.delete(api.path(&["credentials", id])).await.map_err(in_use)
     }
 }
 
-/// How long AWS may take to show a new IAM role everywhere. Minutes are usual (users of Terraform wait and apply again);
-/// ten are kept in hand before a person is asked.
-const NEW_ROLE: Duration = Duration::from_secs(600);
+const ROLE: &str = "awsCredentials.stsRole.roleArn";
 
 /// What the texts of refusals say better than their codes, which are not documented.
 fn sharpened(error: databricks::Error) -> CallError {
-    let databricks::Error::Api { status: 400 | 409, message: told, .. } = &error else { return error.into() };
-    if told.starts_with("Failed credential validation checks") {
-        let text =
-            format!("{error}; unless awsCredentials.stsRole.roleArn is new, correct the role's policies");
-        return Error::rejected(Reason::ApplyFailed, text).patient(NEW_ROLE).into();
+    if let Some(refused) = tried_in_aws(&error, &format!("spec.{ROLE}"), "the bucket") {
+        return refused.into();
     }
-    if told.contains("already exists") {
+    let databricks::Error::Api { status: 400 | 409, message: told, .. } = &error else { return error.into() };
+    if told.to_lowercase().contains("already exists") {
         let text = format!("{error}; write another credentialsName, or set adoptionPolicy to IfExists");
         return Error::rejected(Reason::AlreadyExists, text).into();
     }
     error.into()
 }
 
+/// A deletion is refused because of a workspace, says the API with several codes, and with none: there is no other cause that a
+/// deletion without a body could have.
+fn in_use(error: databricks::Error) -> CallError {
+    let databricks::Error::Api { status: 400 | 409, .. } = &error else { return error.into() };
+    let text = format!(
+        "{error}; a workspace uses this credential, or did until some minutes ago: wait, or delete the workspace, or give it \
+         another credentialsId; or leave the credential in the account by spec.deletionPolicy Retain"
+    );
+    Error::waiting(Reason::ApplyFailed, text).into()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    fn refused(status: u16, code: &str, message: &str) -> databricks::Error {
+        let (call, code) = ("POST credentials".into(), Some(code.into()));
+        let (message, retry_after, request_id) = (message.into(), None, None);
+        databricks::Error::Api { call, status, code, message, retry_after, request_id }
+    }
+
     #[test]
     fn refusals_are_told_apart_by_their_text() {
-        let class = |status, message: &str| {
-            let (call, code) = ("POST credentials".into(), Some("MALFORMED_REQUEST".into()));
-            let message = message.into();
-            let (retry_after, request_id) = (None, None);
-            let error = databricks::Error::Api { call, status, code, message, retry_after, request_id };
-            Error::from(sharpened(error))
-        };
-        let new = class(400, "Failed credential validation checks: please use a valid IAM role");
+        let class =
+            |status, message: &str| Error::from(sharpened(refused(status, "MALFORMED_REQUEST", message)));
+        let new = class(400, "Failed credentials validation checks: please use a valid IAM role");
         assert!(
-            matches!(new, Error::Rejected { reason: Reason::ApplyFailed, patience: Some(NEW_ROLE), .. }),
+            matches!(new, Error::Rejected { reason: Reason::ApplyFailed, patience: Some(_), .. }),
             "{new:?}"
         );
         for status in [400, 409] {
@@ -179,5 +187,18 @@ mod tests {
         }
         let other = class(400, "credentials_name is missing");
         assert!(other.is_rejected(Reason::InvalidSpec), "{other:?}");
+    }
+
+    #[test]
+    fn a_credential_in_use_is_waited_for_and_one_that_is_gone_is_gone() {
+        for (status, code) in [(400, "INVALID_STATE"), (400, "MALFORMED_REQUEST"), (409, "RESOURCE_CONFLICT")]
+        {
+            let held = Error::from(in_use(refused(status, code, "used by workspace 42")));
+            assert!(matches!(held, Error::Waiting { reason: Reason::ApplyFailed, .. }), "{held:?}");
+        }
+        let gone = Error::from(in_use(refused(404, "RESOURCE_DOES_NOT_EXIST", "no such")));
+        assert!(gone.is_rejected(Reason::ExternalResourceMissing), "{gone:?}");
+        let denied = Error::from(in_use(refused(403, "PERMISSION_DENIED", "no")));
+        assert!(denied.is_rejected(Reason::PermissionDenied), "{denied:?}");
     }
 }

@@ -4,6 +4,7 @@
 //! gets everything else, `enabled: false` included, by one PATCH: it is never live, not even for a moment.
 
 use std::collections::BTreeSet;
+use std::time::Duration;
 
 use ipnet::{IpNet, Ipv4Net};
 use kube::CustomResource;
@@ -134,6 +135,9 @@ impl ExternalResource for IpAccessList {
     type Id = String;
     type Facts = IpAccessListFacts;
 
+    /// Terraform's provider gave its resource for the account's IP access lists up, because reads of them showed changes only
+    /// after minutes, and Databricks itself says that they take effect after a few minutes. Ten are kept in hand.
+    const READ_LAG: Duration = Duration::from_secs(600);
     const GUARD: Option<Guard<Self>> = Some(Guard::Among(keep_the_operator_in));
 
     fn desired(spec: &IpAccessListSpec, _: &Resolved) -> Result<IpAccessListState> {
@@ -199,7 +203,15 @@ impl ExternalResource for IpAccessList {
         let path = api.path(&["ip-access-lists", &seen.id]);
         // The answer may be empty, so what became of it is read.
         api.patch::<serde::de::IgnoredAny>(path.clone(), None, body.into()).await?;
-        unwrap(api.get(path).await?)
+        let found: Option<Envelope> = api.get(path).await.optional()?;
+        // A read that lags so far behind that it misses the list tells nothing new: the change was accepted, and is awaited.
+        let unchanged = || Observed {
+            id: seen.id.clone(),
+            state: seen.state.clone(),
+            facts: seen.facts.clone(),
+            about: seen.about.clone(),
+        };
+        found.map_or_else(|| Ok(unchanged()), unwrap)
     }
 
     async fn delete(api: &Writer, id: &String) -> ApiResult<()> {

@@ -24,6 +24,7 @@ use crate::databricks::{self, Int64, Pages};
 use crate::engine::access::{AuthFacts, Reader, Writer};
 use crate::engine::error::{Error, Result};
 use crate::engine::needs::{Need, PrincipalName, Resolved};
+use crate::engine::refusals::Reference;
 use crate::engine::resource::{
     About, Act, ApiResult, CallError, ExternalResource, Guard, Immutable, Key, Lifecycle, Observed, Phase,
     Power,
@@ -55,14 +56,14 @@ pub struct PermissionAssignmentSpec {
     /// The fields that all managed kinds share.
     #[serde(flatten)]
     pub management: Management,
-    /// The Workspace of this namespace that access is given to. Give this or workspaceId. Cannot be changed once the assignment exists. Known on all clouds.
+    /// The Workspace of this namespace that access is given to. Give this or workspaceId. Once the assignment exists, it can be changed only to what means the same workspace. Known on all clouds.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub workspace_ref: Option<NameRef>,
-    /// The id of the workspace that access is given to, where no Workspace of this namespace stands for it. Give this or workspaceRef. Cannot be changed once the assignment exists. Known on all clouds.
+    /// The id of the workspace that access is given to, where no Workspace of this namespace stands for it. Give this or workspaceRef. Once the assignment exists, it can be changed only to what means the same workspace. Known on all clouds.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1))]
     pub workspace_id: Option<i64>,
-    /// Who gets access. Cannot be changed once the assignment exists. Known on all clouds.
+    /// Who gets access. Once the assignment exists, it can be changed only from the id to the name of the same principal, or from a name to its id. Known on all clouds.
     pub principal: Principal,
     /// USER: may use the workspace. ADMIN: may administer it; with it USER says nothing more. May be changed. Known on all clouds.
     #[schemars(length(min = 1, max = 2), extend("x-kubernetes-list-type" = "set"))]
@@ -108,7 +109,7 @@ pub enum Permission {
 pub struct PermissionAssignmentState {
     workspace_id: i64,
     principal_id: i64,
-    permission: String,
+    permissions: BTreeSet<String>,
 }
 
 /// What is shown.
@@ -192,14 +193,24 @@ fn observed(
     phase: Phase,
 ) -> Observed<PermissionAssignment> {
     let id = AssignmentId { workspace: state.workspace_id, principal: state.principal_id };
-    let about = About { phase, state: Some(state.permission.clone()), ..About::default() };
+    let about = About { phase, state: Some(words(&state.permissions)), ..About::default() };
     Observed { id, state, facts, about }
 }
 
 /// ADMIN contains USER; levels that are not known are shown, not hidden.
-fn normal<'a>(levels: impl IntoIterator<Item = &'a str>) -> String {
-    let levels: BTreeSet<&str> = levels.into_iter().collect();
-    if levels.contains("ADMIN") { "ADMIN".into() } else { levels.into_iter().collect::<Vec<_>>().join(",") }
+fn normal<'a>(levels: impl IntoIterator<Item = &'a str>) -> BTreeSet<String> {
+    let levels: BTreeSet<String> = levels.into_iter().map(str::to_owned).collect();
+    if is_admin(&levels) { [ADMIN.to_owned()].into() } else { levels }
+}
+
+const ADMIN: &str = "ADMIN";
+
+fn is_admin(levels: &BTreeSet<String>) -> bool {
+    levels.contains(ADMIN)
+}
+
+fn words(levels: &BTreeSet<String>) -> String {
+    levels.iter().map(String::as_str).collect::<Vec<_>>().join(",")
 }
 
 impl ExternalResource for PermissionAssignment {
@@ -209,7 +220,11 @@ impl ExternalResource for PermissionAssignment {
 
     const IMMUTABLE: &'static [Immutable] = &[
         Immutable { state: "workspace_id", spec: &["workspaceId", "workspaceRef"] },
-        Immutable { state: "principal_id", spec: &["principal"] },
+        Immutable { state: "principal_id", spec: &["principal.id", "principal"] },
+    ];
+    const REFERENCES: &'static [Reference] = &[
+        Reference { state: "workspace_id", spec: &["workspaceId", "workspaceRef"], words: &["workspace"] },
+        Reference { state: "principal_id", spec: &["principal"], words: &["principal", "user", "group"] },
     ];
     const LIFECYCLE: Lifecycle = Lifecycle::Upsert;
     const GUARD: Option<Guard<Self>> = Some(Guard::Alone(keep_the_operator_in));
@@ -236,12 +251,12 @@ impl ExternalResource for PermissionAssignment {
         };
         let levels = spec.permissions.iter().map(|level| match level {
             Permission::USER => "USER",
-            Permission::ADMIN => "ADMIN",
+            Permission::ADMIN => ADMIN,
         });
         Ok(PermissionAssignmentState {
             workspace_id: either(spec.workspace_id, "workspaceRef")?,
             principal_id: either(spec.principal.id, "principal")?,
-            permission: normal(levels),
+            permissions: normal(levels),
         })
     }
 
@@ -250,7 +265,7 @@ impl ExternalResource for PermissionAssignment {
     }
 
     fn power(state: &PermissionAssignmentState) -> Power {
-        Power { workspace_id: Some(state.workspace_id.to_string()), admin: state.permission == "ADMIN" }
+        Power { workspace_id: Some(state.workspace_id.to_string()), admin: is_admin(&state.permissions) }
     }
 
     async fn get(api: &Reader, id: &AssignmentId) -> ApiResult<Option<Observed<Self>>> {
@@ -265,23 +280,26 @@ impl ExternalResource for PermissionAssignment {
         let rows: Vec<Row> = match api.list(path, Pages::Whole("permission_assignments")).await {
             Ok(rows) => rows,
             Err(error) => match sharpened(error) {
-                CallError::Api(error) if error.is_absence() => vec![],
+                CallError::Api(error) if error.is_absence() => {
+                    gone(api, workspace_id, error).await?;
+                    vec![]
+                }
                 error => return Err(error),
             },
         };
         let mut all = vec![];
         for row in rows {
-            let permission = normal(row.permissions.iter().flatten().map(String::as_str));
+            let permissions = normal(row.permissions.iter().flatten().map(String::as_str));
             let error = row.error.filter(|text| !text.is_empty());
             // Whose row it is, is not known: then nobody can be said to have no access.
             let principal = row.principal.ok_or_else(unreadable)?;
-            if permission.is_empty() && error.is_none() {
+            if permissions.is_empty() && error.is_none() {
                 continue;
             }
             let state = PermissionAssignmentState {
                 workspace_id,
                 principal_id: principal.principal_id.0,
-                permission,
+                permissions,
             };
             all.push(observed(state, principal.into(), error.map_or(Phase::Ready, Phase::Failed)));
         }
@@ -301,12 +319,32 @@ impl ExternalResource for PermissionAssignment {
         put(api, want, seen.facts.clone()).await
     }
 
+    fn again(_: &PermissionAssignmentState, _: &Observed<Self>) -> Vec<&'static str> {
+        vec!["permissions"]
+    }
+
     async fn delete(api: &Writer, id: &AssignmentId) -> ApiResult<()> {
         api.delete(principal_path(api, id.workspace, id.principal)).await.map_err(|error| {
             // Who is not in the workspace need not be taken out.
             if error.is_absence() { error.into() } else { sharpened(error) }
         })
     }
+}
+
+/// The API of assignments says that a workspace does not exist. It may lag behind, and it would say the same of an account
+/// that it does not know, so that is believed only if the account lists its workspaces and this is none of them: else access
+/// that somebody has would be taken for gone.
+async fn gone(api: &Reader, workspace_id: i64, error: databricks::Error) -> ApiResult<()> {
+    let all: Vec<Listed> = api.list(api.path(&["workspaces"]), Pages::Bare).await?;
+    if all.iter().any(|listed| listed.workspace_id.0 == workspace_id) {
+        return Err(Error::retry(format!("{error}; the account lists it, so it is read again")).into());
+    }
+    Ok(())
+}
+
+#[derive(Deserialize)]
+struct Listed {
+    workspace_id: Int64,
 }
 
 fn principal_path(api: &Reader, workspace: i64, principal: i64) -> String {
@@ -322,22 +360,22 @@ async fn put(
 ) -> ApiResult<Observed<PermissionAssignment>> {
     let path = principal_path(api, want.workspace_id, want.principal_id);
     let told: Row =
-        api.put(path.clone(), json!({"permissions": [want.permission]})).await.map_err(sharpened)?;
+        api.put(path.clone(), json!({"permissions": want.permissions})).await.map_err(sharpened)?;
     if let Some(text) = told.error.filter(|text| !text.is_empty()) {
         let reason = if passes(&text) { Reason::WaitingForWorkspace } else { Reason::ApplyFailed };
         return Err(Error::waiting(reason, format!("PUT {path}: Databricks did not do it: {text}")).into());
     }
     let levels = told.permissions.as_ref().map(|all| normal(all.iter().map(String::as_str)));
-    let permission = levels.unwrap_or_else(|| want.permission.clone());
-    let state = PermissionAssignmentState { permission, ..want.clone() };
+    let permissions = levels.unwrap_or_else(|| want.permissions.clone());
+    let state = PermissionAssignmentState { permissions, ..want.clone() };
     Ok(observed(state, told.principal.map_or(known, Into::into), Phase::Ready))
 }
 
 /// Texts that the API also answers for a while to what will work: there is no code for it.
 fn passes(text: &str) -> bool {
     let text = text.to_lowercase();
-    let unavailable = text.contains("permission assignment api")
-        && (text.contains("not available") || text.contains("not supported"));
+    let unavailable = text.contains("assignment")
+        && ["not available", "not supported"].iter().any(|words| text.contains(words));
     unavailable || (text.contains("principal") && text.contains("not in workspace"))
 }
 
@@ -354,7 +392,7 @@ fn sharpened(error: databricks::Error) -> CallError {
 /// Refuses to take the operator's own access away.
 fn keep_the_operator_in(act: &Act<'_, PermissionAssignment>, auth: &AuthFacts) -> Result<()> {
     let Some(state) = act.want.or(act.seen.map(|seen| &seen.state)) else { return Ok(()) };
-    let admin = |state: &PermissionAssignmentState| state.permission == "ADMIN";
+    let admin = |state: &PermissionAssignmentState| is_admin(&state.permissions);
     // What was not there when it was looked for may be there by now.
     let had = act.seen.is_none_or(|seen| admin(&seen.state) || act.want.is_none());
     if !had || act.want.is_some_and(admin) {

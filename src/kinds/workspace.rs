@@ -15,13 +15,14 @@ use serde::de::IgnoredAny;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
-use crate::databricks::{Int64, Optional, Pages};
+use crate::databricks::{self, Int64, Optional, Pages};
 use crate::engine::access::{Reader, Writer};
 use crate::engine::changes::{CANNOT_CHANGE, differences};
 use crate::engine::error::{Error, Result};
 use crate::engine::needs::{Need, Resolved};
+use crate::engine::refusals::{Reference, tried_in_aws};
 use crate::engine::resource::{
-    About, ApiResult, Change, ExternalResource, Immutable, Key, Observed, Ownership, Phase, When,
+    About, ApiResult, CallError, Change, ExternalResource, Immutable, Key, Observed, Ownership, Phase, When,
 };
 use crate::engine::status::Reason;
 use crate::kinds::credential::Credential;
@@ -155,10 +156,7 @@ fn phase(status: Option<&str>, message: Option<&str>) -> Phase {
     match status.unwrap_or("no state") {
         "RUNNING" => Phase::Ready,
         "NOT_PROVISIONED" | "PROVISIONING" => Phase::Pending(message.into()),
-        "FAILED" => Phase::Failed(format!(
-            "Databricks could not provision the workspace ({message}): correct what is wrong; a change of a field that \
-             may change makes Databricks try again, else delete this object and create a new one"
-        )),
+        "FAILED" => Phase::Failed(format!("Databricks could not provision the workspace ({message})")),
         "BANNED" => Phase::Failed(format!(
             "Databricks has suspended the workspace ({message}): ask Databricks to lift that"
         )),
@@ -182,20 +180,14 @@ fn may_change(field: &str, status: &str, seen: &WorkspaceState) -> When {
         | "owner_tag" => (true, ""),
         "network_id" => (
             seen.network_id.is_some(),
-            "a running workspace in a network made by Databricks cannot move to another: remove the field, or delete this object and create a new one",
+            "a running workspace in a network made by Databricks cannot move to another",
         ),
         "storage_customer_managed_key_id" => (
             seen.storage_customer_managed_key_id.is_none(),
-            "a running workspace keeps the storage key that it has: write its id, or delete this object and create a new one",
+            "a running workspace keeps the storage key that it has",
         ),
-        "aws_region" => (
-            false,
-            "a running workspace stays in its region: write the region that it has, or delete this object and create a new one",
-        ),
-        "storage_configuration_id" => (
-            false,
-            "a running workspace keeps its root bucket: write the id that it has, or delete this object and create a new one",
-        ),
+        "aws_region" => (false, "a running workspace stays in its region"),
+        "storage_configuration_id" => (false, "a running workspace keeps its root bucket"),
         _ => return When::Never(CANNOT_CHANGE.into()),
     };
     match status {
@@ -219,6 +211,23 @@ const fn fixed(state: &'static str, spec: &'static [&'static str]) -> Immutable 
     Immutable { state, spec }
 }
 
+const fn named(
+    state: &'static str,
+    spec: &'static [&'static str],
+    words: &'static [&'static str],
+) -> Reference {
+    Reference { state, spec, words }
+}
+
+/// Databricks tries role and bucket once more for each workspace.
+fn sharpened(error: databricks::Error) -> CallError {
+    let role = "spec.credentialsId (or spec.credentialsRef)";
+    match tried_in_aws(&error, role, "spec.storageConfigurationId") {
+        Some(refused) => refused.into(),
+        None => error.into(),
+    }
+}
+
 impl ExternalResource for Workspace {
     type State = WorkspaceState;
     type Id = WorkspaceId;
@@ -233,6 +242,22 @@ impl ExternalResource for Workspace {
         fixed("is_no_public_ip_enabled", &["isNoPublicIpEnabled"]),
     ];
     const UNTOLD: &'static [&'static str] = &["is_no_public_ip_enabled"];
+    const REFERENCES: &'static [Reference] = &[
+        named("credentials_id", &["credentialsId", "credentialsRef"], &["credential"]),
+        named("storage_configuration_id", &["storageConfigurationId"], &["storage"]),
+        named("network_id", &["networkId"], &["network"]),
+        named("private_access_settings_id", &["privateAccessSettingsId"], &["private access"]),
+        named(
+            "managed_services_customer_managed_key_id",
+            &["managedServicesCustomerManagedKeyId"],
+            &["managed key", "encryption key"],
+        ),
+        named(
+            "storage_customer_managed_key_id",
+            &["storageCustomerManagedKeyId"],
+            &["managed key", "encryption key"],
+        ),
+    ];
     const OWNERSHIP: Ownership = Ownership::Marker;
     const DATA_BEARING: bool = true;
 
@@ -321,8 +346,8 @@ impl ExternalResource for Workspace {
         let mut body = wire(want, None);
         // Attached by an update once the workspace runs: the documented POST does not name it.
         body.remove("network_connectivity_config_id");
-        let made: Remote = api.post(api.path(&["workspaces"]), body.into()).await?;
-        Ok(made.observed(api.host()))
+        let made: Result<Remote, _> = api.post(api.path(&["workspaces"]), body.into()).await;
+        Ok(made.map_err(sharpened)?.observed(api.host()))
     }
 
     async fn update(
@@ -343,6 +368,23 @@ impl ExternalResource for Workspace {
         api.patch::<IgnoredAny>(path, Some(&mask), json!(body)).await?;
         let found = Self::get(api, &seen.id).await?;
         Ok(found.ok_or_else(|| Error::retry("the workspace was gone right after it was changed"))?)
+    }
+
+    /// Databricks provisions a FAILED workspace again when it is changed. Assumed: also by the values that it has. The storage
+    /// key is left out, as it is refused once the workspace was RUNNING, and so is what provisioning does not rest on.
+    fn again(want: &WorkspaceState, seen: &Observed<Self>) -> Vec<&'static str> {
+        if seen.about.state.as_deref() != Some("FAILED") {
+            return vec![];
+        }
+        let fields = [
+            ("aws_region", &want.aws_region),
+            ("credentials_id", &want.credentials_id),
+            ("storage_configuration_id", &want.storage_configuration_id),
+            ("network_id", &want.network_id),
+            ("private_access_settings_id", &want.private_access_settings_id),
+            ("managed_services_customer_managed_key_id", &want.managed_services_customer_managed_key_id),
+        ];
+        fields.into_iter().filter(|(_, value)| value.is_some()).map(|(field, _)| field).collect()
     }
 
     async fn delete(api: &Writer, id: &WorkspaceId) -> ApiResult<()> {

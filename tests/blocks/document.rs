@@ -43,6 +43,16 @@ pub fn blocks(document: &str) -> Vec<Block> {
     fenced(document).into_iter().filter(|(label, _)| label == "sh").map(|(_, block)| block).collect()
 }
 
+/// Commands in the text of a document that show what happens until they are ended.
+pub fn watches(document: &str) -> Vec<String> {
+    let text = std::fs::read_to_string(root().join(document)).unwrap();
+    let quoted = text.split('`').skip(1).step_by(2);
+    quoted
+        .filter(|word| word.starts_with("kubectl ") && word.contains("--watch"))
+        .map(str::to_owned)
+        .collect()
+}
+
 /// What the blocks of a document are labelled with.
 pub fn labels(document: &str) -> Vec<String> {
     fenced(document).into_iter().map(|(label, _)| label).collect()

@@ -12,7 +12,7 @@ mod place;
 
 use std::collections::BTreeSet;
 
-use document::{Block, blocks, commands, documents, runbooks};
+use document::{Block, blocks, commands, documents, root, runbooks};
 use place::Place;
 use serde_json::Value;
 
@@ -67,14 +67,21 @@ fn life() -> Vec<String> {
     all
 }
 
-/// What a runbook has one type, with what an alert tells filled in. There are no pods to have logs here, and where nothing is
-/// wrong a search finds nothing, which is no error.
+/// The variables that runbooks may use, and what each is here. A page that uses one says what it is.
+const VARIABLES: &[(&str, &str)] = &[
+    ("OPERATOR_NAMESPACE", "databricks-operator"),
+    ("NAMESPACE", "default"),
+    ("OBJECT", "databricksauth.databricks-operator.io/databricks"),
+    ("NAME", "databricks"),
+];
+
+/// What a runbook has one type, with what an alert and a row of `kubectl get` tell filled in. There are no pods to have logs here,
+/// and where nothing is wrong a search finds nothing: neither is an error.
 fn looks(runbook: &str) -> Vec<Block> {
     let mut blocks = blocks(runbook);
+    let set: String = VARIABLES.iter().map(|(name, value)| format!("{name}={value}\n")).collect();
     for block in &mut blocks {
-        let lines = block.text.lines().filter(|line| !line.contains(" logs "));
-        let known = "NAMESPACE=databricks-operator KIND=databricksauth NAME=databricks\ngrep() { command grep \"$@\" || true; }";
-        block.text = [known].into_iter().chain(lines).map(|line| format!("{line}\n")).collect();
+        block.text = format!("{set}grep() {{ command grep \"$@\" || true; }}\n{}", block.text);
     }
     blocks
 }
@@ -96,9 +103,11 @@ async fn live(way: &str) {
         }
     }
     place.nothing_is_left().await;
-    // What was to stay in the account is there.
+    // What was to stay in the account is there, and what was only looked at is as it was.
     let lists = place.account.objects("ip-access-lists");
-    assert!(lists.iter().any(|list| list["label"] == "office"), "{lists:?}");
+    assert!(lists.iter().any(|list| list["label"] == "first" && list["enabled"] == false), "{lists:?}");
+    let seen = |workspace: &&Value| workspace["workspace_name"] == "legacy";
+    assert_eq!(place.account.objects("workspaces").iter().find(seen), Some(&place.legacy));
     place.end().await;
 }
 
@@ -112,14 +121,99 @@ async fn an_installation_with_helm_lives_as_the_documents_say() {
     live(WAYS[1]).await;
 }
 
+/// Covers UX-09. Two objects of one name, one Ready, and one that is not although its last comparison found no difference: the
+/// runbooks' filters show the rows that they are for, and no others.
+#[tokio::test]
+async fn runbooks_show_what_they_are_for() {
+    let place = Place::start("rows").await;
+    place.kubectl(&["apply", "--server-side", "-f", root().join("crds").to_str().unwrap()], "").await;
+    place.apply_the_account().await;
+    place.apply_with_conditions("not-ready", &[("Ready", "False"), ("Synced", "True")]).await;
+    place.apply_with_conditions("differs", &[("Ready", "True"), ("Synced", "False")]).await;
+    place.apply_with_conditions("well", &[("Ready", "True"), ("Synced", "True")]).await;
+    place.apply_with_conditions("new", &[]).await;
+    for (page, shown, hidden) in [
+        ("NotReady", ["not-ready", "new"], ["differs", "well"]),
+        ("DriftRemains", ["differs", "new"], ["not-ready", "well"]),
+    ] {
+        let look = looks(&format!("docs/runbooks/DatabricksOperator{page}.md")).remove(0);
+        let text = look.text.lines().filter(|line| !line.contains("$OBJECT"));
+        let rows =
+            place.follow(&[Block { text: text.map(|line| format!("{line}\n")).collect(), ..look }]).await;
+        let has = |name: &&str| rows.contains(&format!("ipaccesslist.databricks-operator.io/{name} "));
+        assert!(shown.iter().all(has) && !hidden.iter().any(has), "{page}: {rows}");
+    }
+    place.end().await;
+}
+
+/// Covers UX-09. A namespace is deleted with everything in it, and the deletions are stopped. The runbook is followed to the letter:
+/// what was still in the account stays there, and is what the objects manage once they are applied again.
+#[tokio::test]
+async fn the_runbook_of_a_stopped_mass_deletion_saves_what_is_left() {
+    const PAGE: &str = "docs/runbooks/DatabricksOperatorMassDeletionStopped.md";
+    let place = Place::start("mass-deletion").await;
+    let values = ["--set", "operator.maxDeletionsPerHour=1", "--set", "installation=prod"];
+    place.install_fast(&values).await;
+    place.apply_a_team("IfOwned").await;
+    place.team_is_ready().await;
+    let before = place.left();
+    place.kubectl(&["delete", "namespace", "team", "--wait=false"], "").await;
+    place.is_stopped("team").await;
+    let left = place.left();
+    assert_eq!(left.len(), before.len() - 1, "{before:?} {left:?}");
+
+    let rows = place.follow(&looks(PAGE)[..1]).await;
+    assert!(rows.contains("to be deleted within an hour"), "{rows}");
+    place.follow(&looks(PAGE)[1..]).await;
+    place.kubectl(&["wait", "--for=delete", "--timeout=60s", "namespace/team"], "").await;
+    assert_eq!(place.left(), left);
+    // As manifests from Git: what is found without a word is the workspace alone.
+    place.apply_a_team("IfOwned").await;
+    place
+        .kubectl(&["wait", "--for=condition=Ready", "--timeout=60s", "-n", "team", "workspace/kept"], "")
+        .await;
+    place.apply_a_team("IfExists").await;
+    place.team_is_ready().await;
+    let again = place.left();
+    assert!(left.is_subset(&again) && again.len() == before.len(), "{left:?} {again:?}");
+    place.end().await;
+}
+
+/// A page that uses a variable says what it stands for, and none stands for two things.
+#[test]
+fn runbooks_explain_their_variables() {
+    for page in runbooks() {
+        let page_text = std::fs::read_to_string(root().join(&page)).unwrap();
+        let (prose, typed): (Vec<&str>, String) = (
+            page_text.split("```").step_by(2).collect(),
+            blocks(&page).iter().map(|b| b.text.clone()).collect(),
+        );
+        let prose = prose.concat();
+        for word in typed.split('$').skip(1) {
+            let end = word.find(|c: char| !(c.is_ascii_uppercase() || c == '_')).unwrap_or(word.len());
+            let name = &word[..end];
+            if !name.is_empty() {
+                assert!(VARIABLES.iter().any(|(known, _)| *known == name), "{page}: ${name} is not known");
+                assert!(prose.contains(&format!("`{name}`")), "{page} does not say what {name} is");
+            }
+        }
+    }
+}
+
 /// The README of the chart installs an operator; with the account of the demo that is what `make up` gives.
 #[tokio::test]
 async fn the_readmes_can_be_followed() {
     let place = Place::start("readme").await;
     place.follow(&path("charts/databricks-operator/README.md", "")).await;
-    place.apply_the_demos_account().await;
+    place.apply_the_account().await;
     place.follow(&path("README.md", "")).await;
     place.is_ready("default", "workspace/analytics").await;
+    // What shows how something comes about goes on until it is ended.
+    let watches: Vec<String> = documents().iter().flat_map(|name| document::watches(name)).collect();
+    assert!(!watches.is_empty());
+    for command in watches {
+        place.goes_on(&command).await;
+    }
     place.end().await;
 }
 
@@ -152,8 +246,7 @@ fn every_block_is_run_or_named_as_an_exception() {
 /// The image that the documents build is the one that they install.
 #[test]
 fn the_image_that_is_built_is_the_one_that_is_installed() {
-    let manifest =
-        std::fs::read_to_string(document::root().join("config/install/databricks-operator.yaml")).unwrap();
+    let manifest = std::fs::read_to_string(root().join("config/install/databricks-operator.yaml")).unwrap();
     let mut objects = manifest.split("\n---\n").map(|part| serde_saphyr::from_str::<Value>(part).unwrap());
     let deployment = objects.find(|object| object["kind"] == "Deployment").unwrap();
     let image = deployment["spec"]["template"]["spec"]["containers"][0]["image"].as_str().unwrap();

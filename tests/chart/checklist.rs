@@ -85,7 +85,7 @@ const LINES: &[(&str, &str, &str)] = &[
     ("H-29", "`helm test`", "rendered only: there is no kubelet here"),
     ("H-30", "renders that are kept, a file for each combination, the linter", ""),
     ("H-31", "notes with next steps and risks", ""),
-    ("H-32", "no hook, no look-up, no chance: two renders are equal", ""),
+    ("H-32", "no hook, no chance, no look-up but for CRDs that are being deleted: two renders are equal", ""),
     (
         "H-33",
         "one version; a package",
@@ -94,6 +94,17 @@ const LINES: &[(&str, &str, &str)] = &[
     ("H-34", "several releases side by side", "a release is a shard"),
     ("H-35", "rules of upgrades in the README", ""),
     ("H-36", "a share of the API server", ""),
+    ("H-37", "what is null or empty is as if left out", ""),
+    (
+        "H-38",
+        "no installation onto CRDs that are being deleted",
+        "what renders without a cluster cannot see them",
+    ),
+    (
+        "H-39",
+        "each cluster is an installation of its own by default",
+        "in chosen namespaces its name has to be written",
+    ),
 ];
 
 /// The tests of the chart, rendered and installed, by the ids of this list that their doc comments cover.

@@ -30,7 +30,7 @@ pub fn chart_file(name: &str) -> String {
 pub fn run(args: &[&str]) -> Result<String, String> {
     if updating() {
         // It may refuse the render otherwise.
-        crate::values::keep_schema();
+        crate::values::keep_made();
     }
     let output = Command::new(&*HELM)
         .args(args)

@@ -90,7 +90,7 @@ fn what_metrics_need_is_refused_without_them() {
 fn what_chosen_namespaces_cannot_have_is_refused_by_name() {
     refused_together(&[(
         "scope.mode=namespaces,auth.create=true",
-        &["scope.watchNamespaces is empty", "auth.secretName is needed"],
+        &["scope.watchNamespaces is empty", "auth.secretName is needed", "installation is empty"],
     )]);
     refused_together(&[
         ("scope.mode=namespaces,scope.watchNamespaces={a}", &[]),
@@ -108,6 +108,51 @@ fn what_chosen_namespaces_cannot_have_is_refused_by_name() {
             ],
         ),
     ]);
+}
+
+/// Covers H-39: without rights outside its namespaces an operator cannot tell its cluster from others, so its name is demanded,
+/// with what to write. In a whole cluster, nothing has to be written.
+#[test]
+fn chosen_namespaces_need_a_name_of_the_installation() {
+    let chosen = "scope.mode=namespaces,scope.watchNamespaces={a}";
+    let message = refusal(&["--set", chosen]);
+    for word in ["installation is empty", "kube-system", "no other cluster", "the tag databricks-operator"] {
+        assert!(message.contains(word), "{word}: {message}");
+    }
+    text(&["--set", &format!("{chosen},installation=prod-eu")]).unwrap();
+    assert_eq!(crate::helm::flag(crate::helm::ci("default"), "installation"), None);
+    assert_eq!(crate::helm::flag(crate::helm::ci("namespaces"), "installation"), Some("prod-eu"));
+}
+
+/// Covers H-05: names that Kubernetes would refuse in the middle of an installation, whatever they come from.
+#[test]
+fn what_cannot_be_a_name_is_refused_by_name() {
+    for value in ["nameOverride", "fullnameOverride"] {
+        for name in ["Foo", "fooBar", "foo.bar", "foo_bar", "-foo", "foo-", "foo bar", "fo\u{f6}"] {
+            let message = refusal(&["--set-string", &format!("{value}={name}")]);
+            let says = format!("{value} is {name:?}: write lower-case letters");
+            assert!(message.contains(&says), "{says}: {message}");
+        }
+        text(&["--set", &format!("{value}=foo-2")]).unwrap();
+    }
+    // A Service takes no digit in front, and no dot; a release may have both.
+    let message = refusal(&["--set", "fullnameOverride=2nd"]);
+    assert!(message.contains("\"2nd\", which a Service cannot have"), "{message}");
+    for release in ["2nd", "db.ops"] {
+        let chart = crate::helm::chart();
+        let as_release = ["template", release, chart.to_str().unwrap()];
+        let message = crate::helm::run(&as_release).unwrap_err();
+        let says =
+            format!("the release \"{release}\" gives objects the name \"{release}-databricks-operator\"");
+        assert!(message.contains(&says) && message.contains("set fullnameOverride"), "{message}");
+        crate::helm::run(&[&as_release[..], &["--set", "fullnameOverride=second"]].concat()).unwrap();
+    }
+    refused_together(&[
+        ("auth.name=Account", &["/auth/name"]),
+        ("serviceAccount.name=Ops", &["/serviceAccount/name"]),
+        ("operator.leaseName=Lease", &["/operator/leaseName"]),
+    ]);
+    assert!(refusal(&["--set", "auth.name=a..b"]).contains("/auth/name"));
 }
 
 /// Whether the operator takes these values, as flags.

@@ -155,7 +155,8 @@ fn a_namespaced_operator_has_roles_only() {
 #[test]
 fn a_namespaced_operator_reads_secrets_where_it_watches() {
     let values = r#"{"mode": "namespaces", "watchNamespaces": ["team-a"]}"#;
-    let rights = rights_of(&render(&["--set-json", &format!("scope={values}")]), "dbx-databricks-operator");
+    let objects = render(&["--set-json", &format!("scope={values}"), "--set=installation=prod"]);
+    let rights = rights_of(&objects, "dbx-databricks-operator");
     let found: BTreeSet<Right> = rights.into_iter().filter(|right| right.resource == "secrets").collect();
     assert_eq!(found, secrets(Some("team-a"), None).into());
 }

@@ -1,4 +1,5 @@
-//! `values.yaml` is the one source: its schema and the table in the chart's README are made from it here.
+//! `values.yaml` is the one source: its schema, the defaults that templates fill in, and the table in the chart's README are made
+//! from it here.
 //!
 //! A value's default says its type, the comment above it what it means, and a line `# @schema …` what else the schema asks.
 //! Only the forms that this file needs are read: one key a line, two spaces a level.
@@ -9,7 +10,7 @@ use std::sync::LazyLock;
 
 use serde_json::{Map, Value, json};
 
-use crate::helm::{chart, chart_file, in_step};
+use crate::helm::{chart, chart_file, container, flag, in_step, objects, one, text};
 
 /// A value: a leaf, or a mapping with others in it.
 #[derive(Debug)]
@@ -53,6 +54,7 @@ fn word(name: &str) -> Value {
         "interval" => json!({"pattern": format!("^(Never|{duration})$")}),
         "optionalInterval" => json!({"pattern": format!("^(Never|{duration})?$")}),
         "name" => json!({"pattern": format!("^({dns})?$")}),
+        "requiredName" => json!({"pattern": format!("^{dns}$")}),
         "names" => json!({"items": {"type": "string", "pattern": format!("^{dns}$")}, "uniqueItems": true}),
         "namespace" => json!({"pattern": format!("^({label})?$")}),
         "namespaces" => {
@@ -168,19 +170,89 @@ fn table() -> String {
     text
 }
 
-/// Compares the schema with the one that is kept, or writes it; once, whoever asks.
-pub fn keep_schema() {
+/// The defaults by path, as templates read them: Helm keeps values.yaml itself from them.
+fn defaults() -> String {
+    let leaves = entries().into_iter().filter(|entry| entry.is_leaf() && !entry.default.is_null());
+    let lines = leaves.map(|entry| format!("{}: {}\n", entry.path, entry.default));
+    let head = "# Written by `UPDATE=1 cargo test --test chart` from values.yaml. Do not edit.\n";
+    head.to_owned() + &lines.collect::<String>()
+}
+
+/// Compares the schema and the defaults with those that are kept, or writes them; once, whoever asks.
+pub fn keep_made() {
     static ONCE: LazyLock<()> = LazyLock::new(|| {
         let text = serde_json::to_string_pretty(&schema()).unwrap();
         in_step(&chart().join("values.schema.json"), &format!("{text}\n"));
+        in_step(&chart().join("files/defaults.yaml"), &defaults());
     });
     LazyLock::force(&ONCE);
 }
 
-/// Covers H-01: the schema is what the comments and defaults of values.yaml say.
+/// Covers H-01: the schema and the defaults in the chart are what the comments and defaults of values.yaml say.
 #[test]
-fn the_schema_is_made_from_the_values() {
-    keep_schema();
+fn the_schema_and_the_defaults_are_made_from_the_values() {
+    keep_made();
+}
+
+/// A value in the mappings that its path names.
+fn at(path: &str, value: Value) -> String {
+    path.rsplit('.').fold(value, |inner, key| json!({ key: inner })).to_string()
+}
+
+/// The render with values that are given as JSON.
+fn with_json(values: &str) -> Result<String, String> {
+    let file = tempfile::NamedTempFile::new().unwrap();
+    std::fs::write(file.path(), values).unwrap();
+    text(&["--values", file.path().to_str().unwrap()])
+}
+
+/// Covers H-37: a section that is null or has nothing in it, as when all its lines are commented out, is as if it were left
+/// out; and so is each value that is null.
+#[test]
+fn what_is_null_or_empty_is_as_if_left_out() {
+    let plain = text(&[]).unwrap();
+    let (leaves, sections): (Vec<Entry>, Vec<Entry>) = entries().into_iter().partition(Entry::is_leaf);
+    assert!(sections.len() > 20, "only {} sections", sections.len());
+    std::thread::scope(|scope| {
+        for section in &sections {
+            let plain = &plain;
+            scope.spawn(move || {
+                for empty in [Value::Null, json!({})] {
+                    let values = at(&section.path, empty);
+                    let rendered = with_json(&values).unwrap_or_else(|e| panic!("{values}: {e}"));
+                    assert!(rendered == *plain, "{values} is rendered otherwise");
+                }
+            });
+        }
+    });
+    let mut all = json!({});
+    for leaf in leaves {
+        let (parents, key) = leaf.path.rsplit_once('.').unwrap_or(("", &leaf.path));
+        let parents = parents.split('.').filter(|key| !key.is_empty());
+        parents.fold(&mut all, |at, key| &mut at[key])[key] = Value::Null;
+    }
+    assert!(with_json(&all.to_string()).unwrap() == plain, "{all} is rendered otherwise");
+}
+
+/// Covers H-37: what Helm leaves out of a mapping that is Kubernetes' own stays left out, and what is given beside an emptied
+/// section counts.
+#[test]
+fn what_is_taken_out_of_a_mapping_of_kubernetes_stays_out() {
+    let objects = objects(
+        &with_json(r#"{"resources": {"limits": null}, "operator": null, "replicaCount": 2}"#).unwrap(),
+    );
+    assert_eq!(container(&objects)["resources"], json!({"requests": {"cpu": "50m", "memory": "64Mi"}}));
+    assert_eq!(one(&objects, "Deployment")["spec"]["replicas"], 2);
+    assert_eq!(flag(&objects, "lease-duration"), Some("30s"));
+}
+
+/// Covers H-37: nobody knows which template is the first, so each fills in the defaults.
+#[test]
+fn every_template_begins_with_the_defaults() {
+    let first = "{{- include \"databricks-operator.defaults\" . -}}\n";
+    for (name, text) in templates().iter().filter(|(name, _)| name != "templates/_helpers.tpl") {
+        assert!(text.starts_with(first), "{name} does not begin with {first}");
+    }
 }
 
 /// Covers H-01: so is the table in the README.

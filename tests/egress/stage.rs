@@ -13,7 +13,7 @@ use crate::middle::{Authority, Proxy, Terminator};
 /// The host of the account.
 pub const HOST: &str = "accounts.databricks.test";
 /// How long a story waits for what should take a moment. Long, because machines are slow at times.
-pub const SOON: Duration = Duration::from_secs(20);
+pub const SOON: Duration = Duration::from_secs(60);
 
 /// Everything but the operator and the proxy.
 pub struct Stage {

@@ -62,6 +62,37 @@ async fn rolled(site: &Site, old: Operator, name: &str) -> Operator {
     new
 }
 
+/// Covers H-38. What is installed onto CRDs that are being deleted would go with them a moment later. It is refused and changes
+/// nothing, and works once they are gone.
+#[tokio::test]
+async fn nothing_is_installed_onto_crds_that_are_being_deleted() {
+    let site = &Site::start("leaving", Release::Newest);
+    site.install(BASE, &json!({})).await;
+    let mut list = demo("ip-access-list");
+    list[0]["metadata"]["namespace"] = json!("default");
+    list[0]["metadata"]["finalizers"] = json!(["example.com/held"]);
+    site.apply(&list).await.unwrap();
+    site.plain_helm(&["uninstall", BASE], BASE).await.unwrap();
+    let crd = "ipaccesslists.databricks-operator.io";
+    site.kubectl(&["delete", "crd", crd, "--wait=false"], "").await.unwrap();
+
+    let install = ["install", BASE, chart().to_str().unwrap()].map(str::to_owned);
+    let install = install.each_ref().map(String::as_str);
+    let refused = site.helm(&install, BASE, &json!({})).await.unwrap_err().to_string();
+    for part in
+        ["CRDs that are being deleted", &format!("kubectl wait --for=delete --timeout=5m crd {crd}\n")]
+    {
+        assert!(refused.contains(part), "{part}: {refused}");
+    }
+    assert_eq!(site.list(&["deployments", "--all-namespaces"]).await, [] as [Value; 0]);
+
+    let free = r#"{"metadata":{"finalizers":null}}"#;
+    site.kubectl(&["patch", crd, "headquarters", "--type=merge", "--patch", free], "").await.unwrap();
+    site.kubectl(&["wait", "--for=delete", "--timeout=60s", "crd", crd], "").await.unwrap();
+    site.install(BASE, &json!({})).await;
+    site.apply(&list).await.unwrap();
+}
+
 /// Covers UX-04, UX-05. Covers H-02, H-35. While the operator runs, `helm upgrade` changes the CRDs, and `helm
 /// rollback` changes them back; `helm uninstall` keeps them and all objects, and a new installation takes up where the
 /// last one was. No object is written, and nothing is called in the account: not even read, as long as the pod stays.
@@ -70,7 +101,8 @@ async fn objects_outlive_upgrade_rollback_and_a_new_installation() {
     let site = &Site::start("lifecycle", Release::Newest);
     let (before, now) = (root().join(BEFORE), chart());
     let (before, now) = (before.to_str().unwrap(), now.to_str().unwrap());
-    let values = json!({"operator": {"resyncInterval": "Never"}});
+    // What the chart before had as its default: docs/upgrade.md has one write it.
+    let values = json!({"installation": "default", "operator": {"resyncInterval": "Never"}});
     site.helm(&["install", BASE, before, "--create-namespace"], BASE, &values).await.unwrap();
     site.established().await;
     let operator = site.pod(BASE, "first").await;

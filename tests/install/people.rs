@@ -82,7 +82,7 @@ async fn without_rights_to_an_auth_no_kind_is_a_way_to_it() {
     bind(site, "outside", "edit", "eve").await;
     let values = json!({
         "crds": {"enabled": false}, "operator": {"resyncInterval": "Never"},
-        "scope": {"mode": "namespaces", "watchNamespaces": ["vault", "outside"]},
+        "installation": "vault", "scope": {"mode": "namespaces", "watchNamespaces": ["vault", "outside"]},
     });
     site.install("vault-operator", &values).await;
     let operator = site.pod("vault-operator", "pod-0").await;

@@ -98,7 +98,7 @@ async fn chosen_namespaces_take_no_right_in_the_cluster() {
     site.namespace("not-chosen", &json!({})).await;
     let values = json!({
         "crds": {"enabled": false},
-        "scope": {"mode": "namespaces", "watchNamespaces": ["chosen-home", "chosen-team"]},
+        "installation": "chosen", "scope": {"mode": "namespaces", "watchNamespaces": ["chosen-home", "chosen-team"]},
         "rbac": {"secretNamespaces": ["chosen-home"], "secretNames": ["databricks"]},
     });
     site.install("chosen", &values).await;

@@ -129,6 +129,8 @@ fn slips() -> Vec<(Value, &'static str)> {
     let [credential, list, assignment, workspace] = one_of_each().try_into().unwrap();
     let auth = sample("databricksauth").remove(0);
     let grants = |from: Value| json!({"grants": [{"namespaces": from}]});
+    let outside = json!({"namespaces": {"from": "All"}, "kinds": ["Credential"], "workspaceIds": [7]});
+    let outside = json!({"grants": [outside]});
     let rows = [
         (&list, json!({"resyncInterval": "10s"}), "at least 30s, for example 10m"),
         (&credential, json!({"resyncInterval": "soon"}), "at least 30s, for example 10m"),
@@ -142,6 +144,7 @@ fn slips() -> Vec<(Value, &'static str)> {
         (&auth, grants(json!({"from": "Names"})), "names is needed with from: Names"),
         (&auth, grants(json!({"from": "Same", "names": ["a"]})), "names is needed with from: Names"),
         (&auth, grants(json!({"from": "Selector"})), "selector is needed with from: Selector"),
+        (&auth, outside, "remove workspaceIds, or add one of PermissionAssignment"),
     ];
     rows.into_iter().map(|(manifest, fields, says)| (changed(manifest, &fields), says)).collect()
 }
@@ -276,7 +279,7 @@ async fn what_is_protected_is_not_deleted_on_both_servers() {
         }
         let values = json!({
             "crds": {"enabled": false}, "admissionPolicy": {"deletionProtection": true},
-            "scope": {"mode": "namespaces", "watchNamespaces": ["guarded"]},
+            "installation": "guard", "scope": {"mode": "namespaces", "watchNamespaces": ["guarded"]},
         });
         site.install("guard", &values).await;
         guards(server, site).await;

@@ -61,7 +61,7 @@ fn fast() -> Value {
     json!({
         "operator": {
             "resyncInterval": "1s", "backoffMin": "100ms", "backoffMax": "1s", "pollMin": "100ms", "pollMax": "500ms",
-            "quarantine": "2s", "absence": "1s", "operationTimeout": "30s", "requestsPerSecond": 200, "burst": 400,
+            "quarantine": "2s", "absence": "1s", "readLag": "1ms", "operationTimeout": "30s", "requestsPerSecond": 200, "burst": 400,
             "logFormat": "text", "log": "info,databricks_operator=debug,kube_runtime=error,kube_client=warn",
         },
     })

@@ -4,13 +4,13 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 use simulator::{Config, Simulator};
-use world::eventually;
+use world::{access, eventually};
 
 use crate::site::{Site, objects, root};
 
 /// How long what should take a moment may take. Long, because machines are slow at times.
-pub const SOON: Duration = Duration::from_secs(30);
-/// The name of the DatabricksAuth of the demo.
+pub const SOON: Duration = Duration::from_secs(60);
+/// The name of the DatabricksAuth.
 pub const AUTH: &str = "account";
 
 /// A namespace whose objects carry these labels, and the simulated account of its DatabricksAuth.
@@ -22,21 +22,13 @@ pub struct Stage<'a> {
 }
 
 impl<'a> Stage<'a> {
-    /// Makes the namespace, with the DatabricksAuth and the Secret of the demo in it.
+    /// Makes the namespace, with a DatabricksAuth and its Secret in it.
     pub async fn start(site: &'a Site, namespace: &str, labels: Value) -> Stage<'a> {
-        let mut manifests = demo("auth");
-        let text = |value: &Value| value.as_str().unwrap().to_owned();
-        let config = Config {
-            account_id: text(&manifests[1]["spec"]["accountId"]),
-            client_id: text(&manifests[1]["spec"]["clientId"]),
-            client_secret: text(&manifests[0]["stringData"]["client-secret"]),
-            ..Config::default()
-        };
-        let account = Simulator::start(config).await.unwrap();
-        manifests[1]["spec"]["host"] = json!(account.url());
+        let account = Simulator::start(Config::default()).await.unwrap();
+        let access = access(&account);
         site.namespace(namespace, &json!({})).await;
         let stage = Stage { site, namespace: namespace.to_owned(), account, labels };
-        stage.apply(&manifests).await;
+        stage.apply(&access).await;
         stage
     }
 

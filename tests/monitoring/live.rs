@@ -16,7 +16,7 @@ use crate::files::{alerts, panels, queries, read, runbook_queries, runbooks};
 use crate::{picture, promql, promtool};
 
 const BINARY: &str = env!("CARGO_BIN_EXE_databricks-operator");
-const SOON: Duration = Duration::from_secs(30);
+const SOON: Duration = Duration::from_secs(60);
 /// Labels that Prometheus adds.
 const TARGET: [&str; 3] = ["namespace", "job", "instance"];
 const PREFIX: &str = "databricks_operator_";
@@ -176,12 +176,13 @@ impl Stage {
             |label: &str| json!({"label": label, "listType": "ALLOW", "ipAddresses": ["203.0.113.0/24"]});
         self.apply("IpAccessList", "office", list("office")).await;
         self.apply("IpAccessList", "guests", list("guests")).await;
+        let credentials = self.account.insert("credentials", json!({"credentials_name": "analytics"})).unwrap();
         self.apply(
             "Workspace",
             "analytics",
             json!({
                 "workspaceName": "analytics", "awsRegion": "eu-west-1",
-                "credentialsId": "11111111-2222-4333-8444-000000000001",
+                "credentialsId": credentials["credentials_id"],
                 "storageConfigurationId": "2b9d1f60-5c44-4f0e-9a53-0c1d2e3f4a5b",
             }),
         )
@@ -318,6 +319,8 @@ async fn alerts_tell_what_is_so() {
     stage.apply("IpAccessList", "sleeping", spec("sleeping", json!({"suspend": true}))).await;
     let observe = json!({"managementPolicy": "Observe", "adoptionPolicy": "IfExists"});
     stage.apply("IpAccessList", "observed", spec("other", observe)).await;
+    // It is not there, and nobody is to create it: no failure, and nobody to wake.
+    stage.apply("IpAccessList", "planned", spec("planned", json!({"managementPolicy": "Observe"}))).await;
     let lists = |condition, told: &Scrape| {
         told.sum("resources", &[("kind", "IpAccessList"), ("condition", condition), ("status", "True")])
     };

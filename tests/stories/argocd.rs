@@ -25,7 +25,9 @@ fn settled(value: &mut Value, known: &[(String, String)]) {
             map.remove("managedFields");
             for (key, inner) in map {
                 match key.as_str() {
-                    "creationTimestamp" | "lastTransitionTime" | "time" | "since" => *inner = json!(TIME),
+                    "creationTimestamp" | "lastTransitionTime" | "time" | "since" | "createdAt" => {
+                        *inner = json!(TIME)
+                    }
                     "resourceVersion" => *inner = json!("1000"),
                     "resyncInterval" => *inner = json!("10m"),
                     _ => settled(inner, known),
@@ -138,6 +140,14 @@ async fn argocd_is_tested_with_what_is_not_in_order() {
     story.patch(kind, name, observe).await;
     let drifted = story.wait_condition(kind, name, "Synced", "False", "DriftDetected").await;
     keep_state(&story, "observed_with_drift", &drifted);
+    let mut plan = sample(&story, kind);
+    plan["metadata"]["name"] = json!("branch");
+    plan["spec"]["authRef"]["name"] = json!(AUTH);
+    plan["spec"]["label"] = json!("branch");
+    plan["spec"]["managementPolicy"] = json!("Observe");
+    story.apply(&plan).await;
+    let planned = story.wait_condition(kind, "branch", "Ready", "False", "WouldBeCreated").await;
+    keep_state(&story, "would_be_created", &planned);
     story.patch(kind, name, json!({"spec": {"suspend": true}})).await;
     let suspended = story.wait_condition(kind, name, "Suspended", "True", "SuspendedBySpec").await;
     keep_state(&story, "suspended", &suspended);

@@ -2,8 +2,9 @@
 
 use serde_json::{Value, json};
 use simulator::Fault;
+use world::eventually;
 
-use crate::support::{Story, condition};
+use crate::support::{SOON, Story, condition};
 
 const KIND: &str = "Credential";
 const WORKSPACE: &str = "Workspace";
@@ -88,27 +89,99 @@ async fn a_credential_is_made_or_taken_over_and_deleted() {
     story.end().await;
 }
 
-/// A role that was just made does not work for some seconds: that is waited for, and ends by itself.
+/// What Databricks answers while AWS does not show a new role, or a new bucket policy, everywhere.
+const NOT_YET: [(&str, &str); 4] = [
+    ("MALFORMED_REQUEST", "Failed credential validation checks: please use a valid cross account IAM role"),
+    ("MALFORMED_REQUEST", "Failed credentials validation checks: Spot Cancellation, Create Placement Group"),
+    ("INVALID_PARAMETER_VALUE", "MALFORMED_REQUEST: failed credentials validation checks: Delete Tags"),
+    ("", "Failed Credential Validation Checks: Describe Vpcs"),
+];
+
+/// The answer in each of its forms: JSON, and bare text with the code in front or without.
+fn not_yet(collection: &str) -> Vec<(String, Fault)> {
+    let fault = |body: Value| Fault {
+        method: Some("POST".into()),
+        path: format!("*/{collection}"),
+        status: Some(400),
+        body: Some(body),
+        ..Fault::default()
+    };
+    let json =
+        NOT_YET.map(|(code, text)| (text.to_owned(), fault(json!({"error_code": code, "message": text}))));
+    let plain = NOT_YET.map(|(_, text)| (text.to_owned(), fault(json!(text))));
+    let coded =
+        NOT_YET[..2].iter().map(|(code, text)| ((*text).to_owned(), fault(json!(format!("{code}: {text}")))));
+    json.into_iter().chain(plain).chain(coded).collect()
+}
+
+/// Covers ER-13. A role that was just made does not work for some seconds: that is waited for, in whatever words Databricks
+/// says it, and ends by itself.
 #[tokio::test]
 async fn a_role_that_does_not_work_yet_is_waited_for() {
     let story = Story::start_with("credential-new-role", &[("recheck-stalled-min", "200ms")]).await;
-    let text = "Failed credential validation checks: please use a valid cross account IAM role";
+    for (n, (text, fault)) in not_yet("credentials").into_iter().enumerate() {
+        let name = format!("compute-{n}");
+        story.account.fault(fault);
+        story.apply(&credential(&story, &name, json!({}))).await;
+        let waiting = story.wait_condition(KIND, &name, "Ready", "False", "ApplyFailed").await;
+        let told = message(&waiting, "Ready");
+        let words = text.trim_start_matches("MALFORMED_REQUEST: ");
+        assert!(told.contains(words) && told.contains("awsCredentials.stsRole.roleArn"), "{told}");
+        assert_eq!(condition(&waiting, "Reconciling").unwrap()["status"], "True");
+        assert_eq!(condition(&waiting, "Stalled"), None, "{waiting}");
+        story.account.clear_faults();
+        story.pass(KIND, &name).await;
+        story.wait_ready(KIND, &name).await;
+    }
+    story.end().await;
+}
+
+/// Covers ER-13. A workspace is made with such a role, or with a bucket whose policy is as new: that is waited for as well.
+#[tokio::test]
+async fn a_workspace_with_a_role_that_does_not_work_yet_is_waited_for() {
+    let story = Story::start("workspace-new-role").await;
+    story.account.set(|s| (s.start_ms, s.provisioning_ms, s.deletion_ms) = (50, 100, 100));
+    let bucket = "Failed storage configuration validation checks: List, Put, Delete";
+    let of_bucket = Fault {
+        method: Some("POST".into()),
+        path: "*/workspaces".into(),
+        status: Some(400),
+        body: Some(json!({"error_code": "MALFORMED_REQUEST", "message": bucket})),
+        ..Fault::default()
+    };
+    let all = not_yet("workspaces").into_iter().chain([(bucket.to_owned(), of_bucket)]);
+    for (n, (text, fault)) in all.enumerate() {
+        let name = format!("lab-{n}");
+        story.account.fault(fault);
+        let id = json!({"credentialsId": "7f1c2d3e-0000-4000-8000-000000000000"});
+        story.apply(&workspace(&story, &name, id)).await;
+        let waiting = story.wait_condition(WORKSPACE, &name, "Ready", "False", "ApplyFailed").await;
+        let told = message(&waiting, "Ready");
+        let words = text.trim_start_matches("MALFORMED_REQUEST: ");
+        let field = if text == bucket { "spec.storageConfigurationId" } else { "spec.credentialsId" };
+        assert!(told.contains(words) && told.contains(field), "{told}");
+        assert_eq!(condition(&waiting, "Stalled"), None, "{waiting}");
+        story.account.clear_faults();
+        story.pass(WORKSPACE, &name).await;
+        story.wait_ready(WORKSPACE, &name).await;
+    }
+    story.end().await;
+}
+
+/// Covers ER-13. What Databricks checked and found wrong in the spec itself is no such thing.
+#[tokio::test]
+async fn a_parameter_that_fails_its_check_is_refused() {
+    let story = Story::start("workspace-parameter").await;
+    let text = "Failed parameter validation checks: Deployment name cannot be used until a deployment name prefix is defined";
     story.account.fault(Fault {
         method: Some("POST".into()),
-        path: "*/credentials".into(),
+        path: "*/workspaces".into(),
         status: Some(400),
         body: Some(json!({"error_code": "MALFORMED_REQUEST", "message": text})),
         ..Fault::default()
     });
-    story.apply(&credential(&story, "compute", json!({}))).await;
-    let waiting = story.wait_condition(KIND, "compute", "Ready", "False", "ApplyFailed").await;
-    let told = message(&waiting, "Ready");
-    assert!(told.contains(text) && told.contains("awsCredentials.stsRole.roleArn"), "{told}");
-    assert_eq!(condition(&waiting, "Reconciling").unwrap()["status"], "True");
-    assert_eq!(condition(&waiting, "Stalled"), None);
-    story.account.clear_faults();
-    story.wait_ready(KIND, "compute").await;
-    assert_eq!(changes(&story), ["POST credentials"]);
+    story.apply(&workspace(&story, "lab", json!({"credentialsId": "7f1c2d3e"}))).await;
+    story.wait_condition(WORKSPACE, "lab", "Stalled", "True", "InvalidSpec").await;
     story.end().await;
 }
 
@@ -161,5 +234,46 @@ async fn a_credential_in_use_outside_the_cluster_is_deleted_once_it_is_free() {
     assert!(story.account.remove("workspaces", &user["workspace_id"].to_string()));
     story.wait_gone(KIND, "compute").await;
     assert_eq!(story.account.objects("credentials").len(), 0);
+    story.end().await;
+}
+
+/// Covers DL-05. For a while after its workspace is gone Databricks still counts a credential as used, and says so in four
+/// shapes: each is waited for, the message says what to do, and the deletion ends by itself.
+#[tokio::test]
+async fn a_credential_that_still_counts_as_used_is_deleted_later() {
+    let story = Story::start("credential-still-used").await;
+    let text = "Unable to delete, Credentials is being used by active workspace 4242";
+    let shapes = [
+        (400, json!({"error_code": "INVALID_STATE", "message": text})),
+        (400, json!(format!("MALFORMED_REQUEST: {text}"))),
+        (409, json!({"error_code": "RESOURCE_CONFLICT", "message": text})),
+        (409, json!("")),
+    ];
+    for (n, (status, body)) in shapes.into_iter().enumerate() {
+        let name = format!("compute-{n}");
+        story.apply(&credential(&story, &name, json!({}))).await;
+        story.wait_ready(KIND, &name).await;
+        story.account.clear_journal();
+        story.account.fault(Fault {
+            method: Some("DELETE".into()),
+            path: "*/credentials/*".into(),
+            status: Some(status),
+            body: Some(body.clone()),
+            ..Fault::default()
+        });
+        story.delete(KIND, &name).await;
+        let held = story.wait_condition(KIND, &name, "DeletionBlocked", "True", "ApiRefused").await;
+        let told = message(&held, "DeletionBlocked");
+        for part in ["workspace", "credentialsId", "deletionPolicy"] {
+            assert!(told.contains(part), "{status} {body}: {part} is missing in {told}");
+        }
+        let again = eventually("it is tried again", SOON, async || {
+            let count = story.account.calls("DELETE", "*/credentials/*");
+            if count >= 2 { Ok(()) } else { Err(format!("{count} so far")) }
+        });
+        again.await.unwrap();
+        story.account.clear_faults();
+        story.wait_gone(KIND, &name).await;
+    }
     story.end().await;
 }

@@ -120,6 +120,8 @@ async fn the_operator_owns_what_is_its_own() {
     assert_eq!(object["metadata"]["labels"], labels);
     let mut noted = object["metadata"]["annotations"].clone();
     noted.as_object_mut().unwrap().remove("databricks-operator.io/external-id");
+    let mark = noted.as_object_mut().unwrap().remove("databricks-operator.io/created-by");
+    assert_eq!(mark, Some(json!("default/ownership/office")));
     assert_eq!(noted, annotations);
     assert_eq!(
         object["metadata"]["finalizers"],
@@ -135,7 +137,9 @@ async fn the_operator_owns_what_is_its_own() {
         assert_eq!(owned, ["f:status"]);
     }
     let owned = json!({"f:metadata": {
-        "f:annotations": {"f:databricks-operator.io/external-id": {}},
+        "f:annotations": {
+            "f:databricks-operator.io/created-by": {}, "f:databricks-operator.io/external-id": {},
+        },
         "f:finalizers": {"v:\"databricks-operator.io/finalizer\"": {}},
     }});
     assert_eq!(rest.iter().map(|entry| &entry["fieldsV1"]).collect::<Vec<_>>(), [&owned]);
@@ -365,9 +369,16 @@ async fn what_cannot_change_cannot_be_added_or_removed() {
     story.apply(&story.managed(kind, name, spec)).await;
     let id = story.wait_ready(kind, name).await["status"]["externalId"].clone();
 
+    let said = refused(&story, kind, name, json!({"workspaceId": 1})).await;
+    assert!(said.contains("spec.workspaceId") && said.contains("status.observed"), "{said}");
+    // What a reference means only the operator finds out; and it is no step on the way to another id.
     let moved = json!({"workspaceId": null, "workspaceRef": {"name": "other"}});
-    let said = refused(&story, kind, name, moved).await;
-    assert!(said.contains("spec.workspaceId") && said.contains("spec.workspaceRef"), "{said}");
+    story.patch(kind, name, json!({"spec": moved})).await;
+    story.wait_condition(kind, name, "ReferencesResolved", "False", "ReferenceNotFound").await;
+    refused(&story, kind, name, json!({"workspaceId": 1, "workspaceRef": null})).await;
+    let back = json!({"workspaceId": workspace["workspace_id"], "workspaceRef": null});
+    story.patch(kind, name, json!({"spec": back})).await;
+    story.wait_ready(kind, name).await;
 
     refused(&story, kind, name, json!({"externalId": "1/1"})).await;
     story.patch(kind, name, json!({"spec": {"externalId": id}})).await;

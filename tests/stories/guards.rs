@@ -380,6 +380,54 @@ async fn a_manifest_with_a_slip_is_refused_with_the_remedy() {
             json!({"grants": [{"namespaces": {"from": "Names"}}]}),
             &["spec.grants[0].namespaces", "names is needed with from: Names"],
         ),
+        (
+            "DatabricksAuth",
+            &auth,
+            json!({"grants": [{"namespaces": {"from": "All"}, "kinds": ["IPAccessList"]}]}),
+            &["spec.grants[0].kinds[0]", "\"IpAccessList\", \"PermissionAssignment\""],
+        ),
+        (
+            "DatabricksAuth",
+            &auth,
+            json!({"grants": [{"namespaces": {"from": "All"}, "kinds": []}]}),
+            &["spec.grants[0].kinds", "at least 1 items"],
+        ),
+        (
+            "DatabricksAuth",
+            &auth,
+            json!({"grants": [{"namespaces": {"from": "Names", "names": []}}]}),
+            &["spec.grants[0].namespaces.names", "at least 1 items"],
+        ),
+        (
+            "DatabricksAuth",
+            &auth,
+            json!({"grants": [{"namespaces": {"from": "All"}, "workspaceIds": []}]}),
+            &["spec.grants[0].workspaceIds", "at least 1 items"],
+        ),
+        (
+            "DatabricksAuth",
+            &auth,
+            json!({"grants": [{"namespaces": {"from": "All"}, "workspaceIds": [0]}]}),
+            &["spec.grants[0].workspaceIds[0]", "greater than or equal to 1"],
+        ),
+        (
+            "DatabricksAuth",
+            &auth,
+            json!({"grants": [{"namespaces": {"from": "All"}, "workspaceIds": [7], "kinds": ["Credential"]}]}),
+            &["spec.grants[0]", "remove workspaceIds, or add one of PermissionAssignment"],
+        ),
+        (
+            "DatabricksAuth",
+            &auth,
+            json!({"grants": [{"namespaces": {"from": "Selector", "selector": {"matchLabels": {}}}}]}),
+            &["spec.grants[0].namespaces.selector.matchLabels", "at least 1 properties"],
+        ),
+        (
+            "DatabricksAuth",
+            &auth,
+            json!({"grants": [{"namespaces": {"from": "Selector", "selector": {"matchLabels": {"team": "my team"}}}}]}),
+            &["spec.grants[0].namespaces.selector.matchLabels.team"],
+        ),
     ];
     let tries = rows.into_iter().map(|(kind, base, slip, says)| {
         let manifest = |spec: Value| {
@@ -474,7 +522,7 @@ async fn an_id_that_a_name_no_longer_stands_for_is_forgotten() {
     let new = story.account.insert("Groups", json!({"displayName": "data-eng"})).unwrap()["id"].clone();
 
     story.apply(&assignment(&story, "after", second, team, &["USER"])).await;
-    story.wait_condition(ASSIGNMENT, "after", "Stalled", "True", "ExternalResourceMissing").await;
+    story.wait_condition(ASSIGNMENT, "after", "Stalled", "True", "ReferenceNotFound").await;
     story.pass(ASSIGNMENT, "after").await;
     let ready = story.wait_ready(ASSIGNMENT, "after").await;
     assert_eq!(ready["status"]["externalId"], format!("{second}/{}", new.as_str().unwrap()));

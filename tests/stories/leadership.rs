@@ -6,8 +6,6 @@
 use std::collections::BTreeMap;
 use std::io::Write;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use k8s_openapi::api::coordination::v1::{Lease, LeaseSpec};
@@ -16,19 +14,21 @@ use serde_json::{Value, json};
 use simulator::{Call, Fault, When};
 use tokio::io::copy_bidirectional;
 use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::mpsc;
 use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
 use world::{Operator, eventually};
 
 use crate::support::{AUTH, SERVICE_ACCOUNT, SOON, Story, cluster, kubeconfig};
 
 const LIST: &str = "IpAccessList";
-const DURATION: Duration = Duration::from_secs(4);
-const WRITE_TIMEOUT: Duration = Duration::from_secs(1);
+const DURATION: Duration = Duration::from_secs(6);
+const WRITE_TIMEOUT: Duration = Duration::from_secs(2);
 const ELECTED: &[(&str, &str)] = &[
     ("leader-elect", "true"),
-    ("lease-duration", "4s"),
+    ("lease-duration", "6s"),
     ("lease-renew-interval", "500ms"),
-    ("write-timeout", "1s"),
+    ("write-timeout", "2s"),
     ("concurrency", "64"),
 ];
 
@@ -84,6 +84,12 @@ async fn lease(story: &Story) -> Option<LeaseSpec> {
 /// Who holds the lease.
 async fn holder(story: &Story) -> Option<String> {
     lease(story).await?.holder_identity.filter(|holder| !holder.is_empty())
+}
+
+/// Waits until somebody holds the lease: a replica is ready before it leads.
+async fn somebody_leads(story: &Story) -> String {
+    let held = async || holder(story).await.ok_or("nobody".into());
+    eventually("somebody leads", SOON, held).await.unwrap()
 }
 
 /// Waits until the account has the address.
@@ -177,9 +183,7 @@ async fn a_create_under_way_is_recorded_before_the_lease_is_given_back() {
 #[tokio::test]
 async fn the_clocks_of_others_do_not_matter() {
     let mut story = start("leader-clocks").await;
-    let before = eventually("somebody leads", SOON, async || holder(&story).await.ok_or("nobody".into()))
-        .await
-        .unwrap();
+    let before = somebody_leads(&story).await;
     let standby = replica(&mut story).await;
     let api: Api<Lease> = Api::namespaced(story.client.clone(), &story.namespace);
     for time in ["2001-01-01T00:00:00.000000Z", "2101-01-01T00:00:00.000000Z"] {
@@ -327,22 +331,26 @@ async fn a_leader_that_is_cut_off_stops_before_the_other_begins() {
         story.apply(&story.managed(LIST, name, spec)).await;
     }
     for round in 0..rounds() {
-        let cable = Cable::lay(&format!("leader-cut-off-{round}")).await;
+        let mut cable = Cable::lay(&format!("leader-cut-off-{round}")).await;
         story.operator = Some(replica_through(&mut story, &cable.kubeconfig).await);
+        let before = somebody_leads(&story).await;
         let mut ids = vec![];
         for name in &names {
             let ready = story.wait_ready(LIST, name).await;
             ids.push(ready["status"]["externalId"].as_str().unwrap().to_owned());
         }
+        // From the second round on they are Ready from before: it has read the Secret once it has handled a request.
+        story.pass(LIST, &names[0]).await;
         let standby = replica(&mut story).await;
-        let before = holder(&story).await.unwrap();
+        assert_eq!(holder(&story).await.as_ref(), Some(&before));
         let leader = story.operator.replace(standby).unwrap();
-        cable.cut();
-        let cut = story.account.now_ms();
+        cable.cut().await;
+        let (since, cut) = (Instant::now(), story.account.now_ms());
 
         // Somebody keeps changing them in the account, so that there is always something to correct.
         let mut drift = ids.iter();
         while holder(&story).await.as_ref() == Some(&before) {
+            assert!(since.elapsed() < DURATION + SOON, "nobody took over: {}", leader.tail(20));
             if let Some(id) = drift.next() {
                 let change = json!({"ip_addresses": ["192.0.2.1/32"]});
                 story.account.edit("ip-access-lists", id, change).unwrap();
@@ -355,8 +363,9 @@ async fn a_leader_that_is_cut_off_stops_before_the_other_begins() {
         let writes: Vec<Call> = story.account.writes();
         let by_the_cut_off: Vec<u64> =
             writes.iter().map(|call| call.at_ms).filter(|at| (cut..taken).contains(at)).collect();
-        // The last renewal was sent before the cut, and a change is to be over a second before the lease is.
-        let time = DURATION - WRITE_TIMEOUT - Duration::from_secs(1);
+        // The last renewal was sent before the cut, and a change is to be over a second before the lease is. It may be on its
+        // way for a while: half of its own time limit.
+        let time = DURATION - WRITE_TIMEOUT - Duration::from_secs(1) + WRITE_TIMEOUT / 2;
         let last = cut + u64::try_from(time.as_millis()).unwrap();
         assert!(
             by_the_cut_off.iter().all(|at| *at <= last),
@@ -437,7 +446,9 @@ async fn operators_with_different_selectors_share_no_object() {
 /// A way to the API server that can be cut.
 struct Cable {
     kubeconfig: PathBuf,
-    cut: Arc<AtomicBool>,
+    cut: CancellationToken,
+    /// Closed once nothing can go through any more.
+    whole: mpsc::Receiver<()>,
 }
 
 impl Cable {
@@ -449,33 +460,44 @@ impl Cable {
         let theirs = rest.split(['"', '\n']).next().unwrap().trim().to_owned();
         let path = cluster().dir.join(format!("kubeconfig-{name}"));
         std::fs::write(&path, text.replace(&theirs, &ours.to_string())).unwrap();
-        let cut = Arc::new(AtomicBool::new(false));
+        let (strand, whole) = mpsc::channel(1);
+        let cut = CancellationToken::new();
         let is_cut = cut.clone();
         tokio::spawn(async move {
-            loop {
-                let (mut near, _) = listener.accept().await.unwrap();
-                let (theirs, is_cut) = (theirs.clone(), is_cut.clone());
-                tokio::spawn(async move {
-                    let Ok(mut far) = TcpStream::connect(&theirs).await else { return };
-                    let severed = async {
-                        while !is_cut.load(Ordering::Relaxed) {
-                            tokio::time::sleep(Duration::from_millis(20)).await;
-                        }
-                    };
-                    tokio::select! {
-                        biased;
-                        () = severed => {}
-                        _ = copy_bidirectional(&mut near, &mut far) => return,
-                    }
-                    // Half-open: neither side is told.
-                    std::future::pending::<()>().await;
-                });
+            let connected = async {
+                loop {
+                    let (near, _) = listener.accept().await.unwrap();
+                    tokio::spawn(connect(near, theirs.clone(), is_cut.clone(), strand.clone()));
+                }
+            };
+            tokio::select! {
+                biased;
+                () = is_cut.cancelled() => {}
+                () = connected => {}
             }
+            drop(strand);
+            // Who knocks is not turned away either.
+            std::future::pending::<()>().await;
+            drop(listener);
         });
-        Cable { kubeconfig: path, cut }
+        Cable { kubeconfig: path, cut, whole }
     }
 
-    fn cut(&self) {
-        self.cut.store(true, Ordering::Relaxed);
+    /// When it returns, not a byte goes through any more.
+    async fn cut(&mut self) {
+        self.cut.cancel();
+        assert_eq!(self.whole.recv().await, None);
     }
+}
+
+async fn connect(mut near: TcpStream, to: String, is_cut: CancellationToken, strand: mpsc::Sender<()>) {
+    let Ok(mut far) = TcpStream::connect(&to).await else { return };
+    tokio::select! {
+        biased;
+        () = is_cut.cancelled() => {}
+        _ = copy_bidirectional(&mut near, &mut far) => return,
+    }
+    drop(strand);
+    // Half-open: neither side is told.
+    std::future::pending::<()>().await;
 }

@@ -1,13 +1,11 @@
 //! How objects live: who wins, who is taken over, what is corrected, what is left alone, what comes back.
 
-use std::time::Duration;
-
 use serde_json::{Value, json};
 use simulator::Fault;
 use tokio::time::Instant;
 use world::eventually;
 
-use crate::support::{AUTH, SOON, Story, condition};
+use crate::support::{AUTH, SOON, Story, WOKEN, condition};
 
 const LIST: &str = "IpAccessList";
 
@@ -259,7 +257,7 @@ async fn observing_tells_what_would_change_and_changes_nothing() {
 /// Covers LC-08. What somebody changed in the console is changed back within the resync interval, that and no more.
 #[tokio::test]
 async fn only_what_drifted_is_corrected() {
-    let story = Story::start("drift").await;
+    let story = Story::start_with("drift", &[("resync-interval", "2s")]).await;
     story.apply(&list(&story, "office", "office")).await;
     let ready = story.wait_ready(LIST, "office").await;
     let id = ready["status"]["externalId"].as_str().unwrap();
@@ -276,9 +274,9 @@ async fn only_what_drifted_is_corrected() {
     assert_eq!((&*writes[0].method, writes[0].path.ends_with(id)), ("PATCH", true));
     let body = json!({"ip_addresses": ["203.0.113.0/24"], "enabled": true});
     assert_eq!(writes[0].body, Some(body));
-    // The interval is a second and may be a fifth longer.
+    // The interval is two seconds and may be a fifth longer.
     let took = writes[0].at_ms - edited;
-    assert!(took < 3 * 1_200, "{took} ms");
+    assert!(took < 3 * 2_400, "{took} ms");
     let events = story.events(LIST, "office").await;
     assert_eq!(events.iter().filter(|(reason, _)| reason == "DriftCorrected").count(), 1, "{events:?}");
     story.end().await;
@@ -298,7 +296,7 @@ async fn a_suspended_object_makes_no_call() {
     let asked = Instant::now();
     story.patch(LIST, "office", json!({"spec": {"suspend": true}})).await;
     story.wait_condition(LIST, "office", "Suspended", "True", "SuspendedBySpec").await;
-    assert!(asked.elapsed() < Duration::from_secs(3), "it took {:?}", asked.elapsed());
+    assert!(asked.elapsed() < WOKEN, "it took {:?}", asked.elapsed());
     let shown = story.kubectl(&["get", "ipaccesslist", "office", "-o", "wide"]).await.unwrap();
     assert!(shown.contains("suspend"), "{shown}");
     let calls = || story.account.calls("*", "*/ip-access-lists*");
@@ -430,8 +428,8 @@ async fn a_restored_backup_finds_its_objects_again() {
     for ((kind, name), (_, id)) in all.into_iter().zip(&saved) {
         let ready = story.wait_ready(kind, name).await;
         assert_eq!(ready["status"]["externalId"], *id, "{kind} {name}");
-        // Without the status nothing tells that it was made for this object, so it is not deleted unless one says so.
-        assert_eq!(ready["status"]["effective"]["deletionPolicy"], "Retain", "{kind} {name}");
+        // The annotations tell that it was created for this object.
+        assert_eq!(ready["status"]["effective"]["deletionPolicy"], "Delete", "{kind} {name}");
     }
     assert_eq!(writes(&story), [""; 0]);
     assert_eq!(story.account.objects("ip-access-lists").len(), 2);

@@ -1,6 +1,6 @@
 //! What must not go wrong when calls fail half-way: no second object, no lost record, no list in force too early.
 
-use databricks_operator::engine::cluster::Cluster;
+use databricks_operator::engine::cluster::{Cluster, RecordCopy};
 use databricks_operator::engine::error::Error;
 use kube::core::{ApiResource, GroupVersionKind};
 use serde_json::{Value, json};
@@ -192,8 +192,9 @@ async fn a_write_from_an_old_view_wipes_nothing() {
     status["intent"] = json!({"accountId": "other", "name": "ALLOW/lab", "time": "2026-01-01T00:00:01Z"});
     let written = cluster.write_status(&kind, &mut old.clone(), &status).await;
     assert!(matches!(written, Err(Error::Conflict(_))), "{written:?}");
-    for (finalizer, id) in [(true, None), (false, Some("1"))] {
-        let written = cluster.write_metadata(&kind, &mut old.clone(), finalizer, id).await;
+    let copy = RecordCopy { id: "1".into(), created_by: None, written: false };
+    for (finalizer, copy) in [(true, None), (false, Some(&copy))] {
+        let written = cluster.write_metadata(&kind, &mut old.clone(), finalizer, copy).await;
         assert!(matches!(written, Err(Error::Conflict(_))), "{written:?}");
     }
     let now = story.get(LIST, "office").await;

@@ -13,10 +13,16 @@ const KIND: &str = "Workspace";
 /// An hour on the account's clock: until a story says otherwise.
 const LONG: u64 = 3_600_000;
 
+const CREDENTIALS: &str = "7f1c2d3e-4a5b-4c6d-8e9f-0a1b2c3d4e5f";
+
 fn workspace(story: &Story, name: &str) -> Value {
+    if story.account.objects("credentials").is_empty() {
+        let credentials = json!({"credentials_id": CREDENTIALS, "credentials_name": "analytics"});
+        story.account.insert("credentials", credentials).unwrap();
+    }
     let spec = json!({
         "workspaceName": name, "awsRegion": "eu-west-1",
-        "credentialsId": "7f1c2d3e-4a5b-4c6d-8e9f-0a1b2c3d4e5f",
+        "credentialsId": CREDENTIALS,
         "storageConfigurationId": "2b9d1f60-5c44-4f0e-9a53-0c1d2e3f4a5b",
     });
     story.managed(KIND, name, spec)
@@ -162,7 +168,10 @@ async fn provisioning_that_takes_too_long_is_told() {
     story.apply(&workspace(&story, "analytics")).await;
     let late = story.wait_condition(KIND, "analytics", "Stalled", "True", "ProvisioningFailed").await;
     let text = message(&late, "Stalled");
-    assert!(text.contains("not finished in time") && text.contains("apply it again"), "{text}");
+    assert!(
+        text.contains("not finished in time") && text.contains("set spec.deletionPolicy to Delete"),
+        "{text}"
+    );
     story.wait_event(KIND, "analytics", "Stalled").await;
     story.account.advance_ms(LONG);
     story.pass(KIND, "analytics").await;
@@ -182,7 +191,6 @@ async fn a_failed_workspace_is_repaired_by_a_change() {
     let text = message(&failed, "Stalled");
     assert!(text.contains("the bucket does not exist"), "{text}");
     assert_eq!(failed["status"]["state"], "FAILED");
-    story.pass(KIND, "analytics").await;
     assert_eq!(writes(&story), ["POST"]);
 
     let bucket = "3c0e2071-6d55-4a1f-8b64-1d2e3f4a5b6c";
@@ -193,6 +201,89 @@ async fn a_failed_workspace_is_repaired_by_a_change() {
     assert_eq!(writes[1].method, "PATCH");
     assert_eq!(writes[1].body, Some(json!({"storage_configuration_id": bucket})));
     assert_eq!(story.account.objects("workspaces")[0]["workspace_status"], "RUNNING");
+    story.end().await;
+}
+
+/// Covers LC-19. The cause is outside the spec: once it is mended, whoever asks for another try gets one, also where the first
+/// request meets an outage. One request is one try.
+#[tokio::test]
+async fn a_failed_workspace_is_tried_again_when_somebody_asks() {
+    let mut story = Story::start("failed-asked").await;
+    provisioning_takes(&story, 100);
+    story.account.set(|settings| settings.fail_next_workspace = Some("the bucket policy is wrong".into()));
+    story.apply(&workspace(&story, "analytics")).await;
+    let failed = story.wait_condition(KIND, "analytics", "Stalled", "True", "ProvisioningFailed").await;
+    let text = message(&failed, "Stalled");
+    let advice = [
+        "the bucket policy is wrong",
+        "databricks-operator.io/reconcile-requested-at",
+        "storageConfigurationId",
+    ];
+    for part in advice {
+        assert!(text.contains(part), "{part}: {text}");
+    }
+
+    // Not mended yet.
+    story.account.set(|settings| settings.fail_next_workspace = Some("it is still wrong".into()));
+    story.pass(KIND, "analytics").await;
+    let still = |object: &Value| {
+        condition(object, "Stalled")?["message"].as_str()?.contains("it is still wrong").then_some(())
+    };
+    story.wait(KIND, "analytics", "it failed once more", still).await;
+    assert_eq!(writes(&story), ["POST", "PATCH"]);
+    story.operator.take().unwrap().kill().unwrap();
+    story.start_operator(&[]).await;
+    story.wait(KIND, "analytics", "it is still failed", still).await;
+    assert_eq!(writes(&story), ["POST", "PATCH"], "a request is carried out once");
+
+    for method in ["GET", "PATCH"] {
+        let outage = Fault {
+            method: Some(method.into()),
+            path: "*/workspaces*".into(),
+            status: Some(503),
+            times: Some(3),
+            ..Fault::default()
+        };
+        story.account.fault(outage);
+    }
+    story.pass(KIND, "analytics").await;
+    story.wait_ready(KIND, "analytics").await;
+    let sent = story.account.writes().pop().unwrap();
+    assert_eq!((sent.method.as_str(), sent.applied), ("PATCH", true));
+    let spec = &failed["spec"];
+    let same = json!({"aws_region": spec["awsRegion"], "credentials_id": spec["credentialsId"],
+        "storage_configuration_id": spec["storageConfigurationId"]});
+    assert_eq!(sent.body, Some(same));
+    assert_eq!(story.account.calls("POST", "*/workspaces"), 1);
+    story.end().await;
+}
+
+/// Covers LC-19. A workspace that failed is retained, as any other: applied again, its object finds it, failed as it is. The way
+/// to another one is the one that the message names.
+#[tokio::test]
+async fn a_failed_workspace_is_replaced_in_the_way_that_its_message_names() {
+    let story = Story::start("failed-replaced").await;
+    provisioning_takes(&story, 100);
+    story.account.set(|settings| settings.fail_next_workspace = Some("wrong".into()));
+    story.apply(&workspace(&story, "analytics")).await;
+    let failed = async || {
+        let failed = story.wait_condition(KIND, "analytics", "Stalled", "True", "ProvisioningFailed").await;
+        assert!(message(&failed, "Stalled").contains("set spec.deletionPolicy to Delete"), "{failed}");
+        failed["status"]["externalId"].clone()
+    };
+    let first = failed().await;
+    story.delete(KIND, "analytics").await;
+    story.wait_gone(KIND, "analytics").await;
+    story.apply(&workspace(&story, "analytics")).await;
+    assert_eq!(failed().await, first, "it is found again by its tag");
+
+    story.patch(KIND, "analytics", json!({"spec": {"deletionPolicy": "Delete"}})).await;
+    story.delete(KIND, "analytics").await;
+    story.wait_gone(KIND, "analytics").await;
+    story.apply(&workspace(&story, "analytics")).await;
+    let ready = story.wait_ready(KIND, "analytics").await;
+    assert_ne!(ready["status"]["externalId"], first);
+    assert_eq!(story.account.objects("workspaces").len(), 1);
     story.end().await;
 }
 

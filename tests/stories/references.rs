@@ -3,13 +3,13 @@
 //! Where two namespaces are needed, the second one is a story of its own, with its own account and credentials: what
 //! is refused across the border is a call that its account never saw.
 
-use std::time::Duration;
-
 use databricks_operator::cli::crds;
 use serde_json::{Value, json};
+use simulator::Fault;
 use tokio::time::Instant;
+use world::eventually;
 
-use crate::support::{AUTH, Story, condition};
+use crate::support::{AUTH, SOON, Story, WOKEN, condition};
 
 const LIST: &str = "IpAccessList";
 const ACCESS: &str = "PermissionAssignment";
@@ -113,6 +113,77 @@ async fn a_missing_referent_is_named_and_nothing_is_written() {
     story.end().await;
 }
 
+/// Covers RF-01. A message has the name that was searched for, and the field that it is in.
+#[tokio::test]
+async fn a_name_that_means_nothing_is_in_the_message_with_its_field() {
+    let story = Story::start("ref-named").await;
+    let with = |mut manifest: Value, field: &str, value: Value| {
+        manifest["spec"][field] = value;
+        manifest
+    };
+    let mut no_secret = story.auth("no-secret");
+    no_secret["spec"]["clientSecretRef"]["name"] = json!("databrick");
+    let classic = json!({"workspaceName": "classic", "awsRegion": "eu-west-1", "credentialsRef": {"name": "rol"},
+        "storageConfigurationId": uuid::Uuid::new_v4().to_string()});
+    let classic = story.managed(WORKSPACE, "classic", classic);
+    let asked = uuid::Uuid::new_v4().to_string();
+    let only_there = |manifest| with(manifest, "adoptionPolicy", json!("Required"));
+    let id = story.account.insert("workspaces", json!({"workspace_name": "old", "aws_region": "eu-west-1"}));
+    let by_id = |mut manifest: Value| {
+        manifest["spec"].as_object_mut().unwrap().remove("workspaceRef");
+        with(manifest, "workspaceId", id.as_ref().unwrap()["workspace_id"].clone())
+    };
+    let no_group = with(by_id(access(&story, "no-group", "")), "principal", json!({"groupName": "analist"}));
+    let user = story.account.objects("Users")[0]["userName"].as_str().unwrap().to_owned();
+    for (manifest, reason, says) in [
+        (
+            with(list(&story, "no-auth"), "authRef", json!({"name": "acount"})),
+            "ReferenceNotFound",
+            "DatabricksAuth ref-named/acount does not exist: create it, or correct spec.authRef.name",
+        ),
+        (
+            access(&story, "no-workspace", "analitics"),
+            "ReferenceNotFound",
+            "Workspace ref-named/analitics does not exist: create it, or correct spec.workspaceRef.name",
+        ),
+        (
+            classic,
+            "ReferenceNotFound",
+            "Credential ref-named/rol does not exist: create it, or correct spec.credentialsRef.name",
+        ),
+        (no_group, "ReferenceNotFound", "no group analist: create it there, or correct spec.principal"),
+        (
+            no_secret,
+            "SecretNotFound",
+            "Secret ref-named/databrick does not exist: create it with the key client-secret, or correct \
+             spec.clientSecretRef.name",
+        ),
+        (only_there(list(&story, "no-list")), "ExternalResourceMissing", "no IpAccessList ALLOW/no-list,"),
+        (
+            only_there(workspace(&story, "nowhere")),
+            "ExternalResourceMissing",
+            "no Workspace eu-west-1/nowhere,",
+        ),
+        (
+            only_there(by_id(access(&story, "nobody", ""))),
+            "ExternalResourceMissing",
+            &format!("(user {user})"),
+        ),
+        (
+            with(list(&story, "by-id"), "externalId", json!(asked)),
+            "ExternalResourceMissing",
+            &format!("no IpAccessList with the id {asked}: correct spec.externalId"),
+        ),
+    ] {
+        story.apply(&manifest).await;
+        let name = manifest["metadata"]["name"].as_str().unwrap();
+        let kind = manifest["kind"].as_str().unwrap();
+        let object = story.wait_condition(kind, name, "Ready", "False", reason).await;
+        assert!(message(&object, "Ready").contains(says), "{name}: {}", message(&object, "Ready"));
+    }
+    story.end().await;
+}
+
 /// Covers RF-02. With no resync at all, what waits goes on as soon as its credentials or its workspace are there.
 #[tokio::test]
 async fn a_referent_that_becomes_ready_wakes_what_waits_for_it() {
@@ -127,7 +198,7 @@ async fn a_referent_that_becomes_ready_wakes_what_waits_for_it() {
     story.wait_ready("DatabricksAuth", AUTH).await;
     let there = Instant::now();
     story.wait_ready(LIST, "office").await;
-    assert!(there.elapsed() < Duration::from_secs(3), "it took {:?}", there.elapsed());
+    assert!(there.elapsed() < WOKEN, "it took {:?}", there.elapsed());
 
     // An object that comes, and one that becomes ready.
     story.apply(&access(&story, "team", "analytics")).await;
@@ -141,7 +212,7 @@ async fn a_referent_that_becomes_ready_wakes_what_waits_for_it() {
     let made = story.wait_ready(WORKSPACE, "analytics").await;
     let there = Instant::now();
     let team = story.wait_ready(ACCESS, "team").await;
-    assert!(there.elapsed() < Duration::from_secs(3), "it took {:?}", there.elapsed());
+    assert!(there.elapsed() < WOKEN, "it took {:?}", there.elapsed());
     assert_eq!(team["status"]["resolvedRefs"]["workspaceRef"], made["status"]["externalId"]);
     story.end().await;
 }
@@ -192,7 +263,7 @@ async fn a_grant_lets_in_and_its_end_leaves_things_as_they_are() {
     grant(&owner, json!([{"namespaces": to(&tenant.namespace), "kinds": [LIST]}])).await;
     let granted = Instant::now();
     tenant.wait_ready(LIST, "office").await;
-    assert!(granted.elapsed() < Duration::from_secs(3), "it took {:?}", granted.elapsed());
+    assert!(granted.elapsed() < WOKEN, "it took {:?}", granted.elapsed());
     assert_eq!(lists().len(), 1);
 
     grant(&owner, json!([])).await;
@@ -327,7 +398,10 @@ async fn what_others_refer_to_is_deleted_last() {
     let reason = "DependencyStillInUse";
     let held = story.wait_condition(WORKSPACE, "analytics", "DeletionBlocked", "True", reason).await;
     let told = message(&held, "DeletionBlocked");
-    for part in ["PermissionAssignment ref-in-use/team", "deletionPolicy to Retain"] {
+    for part in [
+        "1 object still refers to this one (PermissionAssignment ref-in-use/team): delete it, or",
+        "deletionPolicy to Retain",
+    ] {
         assert!(told.contains(part), "{told}");
     }
     assert!(story.wait_event(WORKSPACE, "analytics", "DeletionBlocked").await.contains(reason));
@@ -424,5 +498,152 @@ async fn a_grant_for_one_workspace_shows_nothing_of_another() {
     assert!(!events.contains("grace"), "{events}");
     assert_eq!(story.account.objects("permissionassignments"), before);
     assert_eq!(story.account.writes().len(), 0, "{:?}", story.account.writes());
+    story.end().await;
+}
+
+/// The level that the account gives the user of [`access`]; the operator is an administrator of what it made.
+fn level(story: &Story) -> Vec<Value> {
+    let user: i64 = story.account.objects("Users")[0]["id"].as_str().unwrap().parse().unwrap();
+    let rows = story.account.objects("permissionassignments").into_iter();
+    rows.filter(|row| row["principal_id"] == user).map(|row| row["permissions"].clone()).collect()
+}
+
+/// Somebody gives the user of [`access`] more than the spec says.
+fn escalate(story: &Story, access: &Value) {
+    let id = access["status"]["externalId"].as_str().unwrap();
+    story.account.edit("permissionassignments", id, json!({"permissions": ["ADMIN"]})).unwrap();
+}
+
+async fn put_right(story: &Story) {
+    let corrected = eventually("the escalation is corrected", SOON, async || match level(story).as_slice() {
+        [level] if *level == json!(["USER"]) => Ok(()),
+        other => Err(format!("{other:?}")),
+    });
+    corrected.await.unwrap();
+}
+
+/// Covers RF-07, IM-09. A field of a running workspace is mistyped, then Databricks refuses another: access to it is given,
+/// corrected and taken away all the same, also after a restart.
+#[tokio::test]
+async fn a_refused_field_of_a_workspace_freezes_no_access() {
+    let mut story = Story::start("ref-refused-field").await;
+    quick(&story);
+    story.apply(&workspace(&story, "analytics")).await;
+    story.apply(&access(&story, "team", "analytics")).await;
+    story.wait_ready(WORKSPACE, "analytics").await;
+    let team = story.wait_ready(ACCESS, "team").await;
+
+    story.patch(WORKSPACE, "analytics", json!({"spec": {"awsRegion": "eu-west-11"}})).await;
+    let stalled =
+        story.wait_condition(WORKSPACE, "analytics", "Stalled", "True", "ImmutableFieldChanged").await;
+    let told = message(&stalled, "Stalled");
+    assert!(told.contains("spec.awsRegion") && told.contains("write \"eu-west-1\""), "{told}");
+    escalate(&story, &team);
+    put_right(&story).await;
+    story.wait_ready(ACCESS, "team").await;
+
+    story.operator.take().unwrap().kill().unwrap();
+    story.start_operator(&[]).await;
+    story.patch(ACCESS, "team", json!({"spec": {"permissions": ["ADMIN"]}})).await;
+    story.wait_ready(ACCESS, "team").await;
+    assert_eq!(level(&story), [json!(["ADMIN"])]);
+    story.delete(ACCESS, "team").await;
+    story.wait_gone(ACCESS, "team").await;
+    assert_eq!(level(&story), [] as [Value; 0]);
+
+    story.account.fault(Fault {
+        method: Some("PATCH".into()),
+        path: "*/workspaces/*".into(),
+        status: Some(400),
+        body: Some(json!({"error_code": "INVALID_PARAMETER_VALUE", "message": "no such tag"})),
+        ..Fault::default()
+    });
+    let tags = json!({"awsRegion": "eu-west-1", "customTags": {"team": "x"}});
+    story.patch(WORKSPACE, "analytics", json!({"spec": tags})).await;
+    story.wait_condition(WORKSPACE, "analytics", "Stalled", "True", "InvalidSpec").await;
+    story.apply(&access(&story, "again", "analytics")).await;
+    story.wait_ready(ACCESS, "again").await;
+    assert_eq!(level(&story), [json!(["USER"])]);
+    story.end().await;
+}
+
+/// Covers RF-07. A credential whose role somebody changed cannot be as its spec says, and serves new workspaces all the same.
+#[tokio::test]
+async fn a_credential_that_differs_serves_its_workspaces() {
+    let story = Story::start("ref-credential").await;
+    quick(&story);
+    let role = |arn: &str| json!({"sts_role": {"role_arn": format!("arn:aws:iam::123456789012:role/{arn}")}});
+    let spec = json!({"credentialsName": "compute",
+        "awsCredentials": {"stsRole": {"roleArn": "arn:aws:iam::123456789012:role/compute"}}});
+    story.apply(&story.managed("Credential", "compute", spec)).await;
+    let made = story.wait_ready("Credential", "compute").await;
+    let id = made["status"]["externalId"].as_str().unwrap();
+    story.account.edit("credentials", id, json!({"aws_credentials": role("other")})).unwrap();
+    let stalled =
+        story.wait_condition("Credential", "compute", "Stalled", "True", "ImmutableFieldChanged").await;
+    let told = message(&stalled, "Stalled");
+    let said = "spec.awsCredentials.stsRole.roleArn: it cannot be changed after creation: write \"arn:aws:iam::123456789012:role/other\"";
+    assert!(told.contains(said), "{told}");
+
+    let spec = json!({"workspaceName": "analytics", "awsRegion": "eu-west-1", "credentialsRef": {"name": "compute"},
+        "storageConfigurationId": "2b9d1f60-5c44-4f0e-9a53-0c1d2e3f4a5b", "deletionPolicy": "Delete"});
+    story.apply(&story.managed(WORKSPACE, "analytics", spec)).await;
+    story.wait_ready(WORKSPACE, "analytics").await;
+    assert_eq!(story.account.objects("workspaces")[0]["credentials_id"], id);
+    story.end().await;
+}
+
+/// Covers RF-07. Access that was given is kept right while its workspace waits to be deleted. Nobody gets new access to a
+/// workspace that is going, that has failed, or that is gone.
+#[tokio::test]
+async fn new_access_needs_a_usable_workspace_and_old_access_one_that_is_there() {
+    let story = Story::start("ref-usable").await;
+    quick(&story);
+    story.apply(&workspace(&story, "analytics")).await;
+    story.apply(&access(&story, "team", "analytics")).await;
+    let id =
+        story.wait_ready(WORKSPACE, "analytics").await["status"]["externalId"].as_str().unwrap().to_owned();
+    let team = story.wait_ready(ACCESS, "team").await;
+    let usable = async |wanted: Value| {
+        let is = |object: &Value| (object["status"]["usable"] == wanted).then(|| object.clone());
+        story.wait(WORKSPACE, "analytics", &format!("usable is {wanted}"), is).await
+    };
+    let waits = async |name: &str| {
+        let new = access(&story, name, "analytics");
+        story.apply(&new).await;
+        story.wait_condition(ACCESS, name, "ReferencesResolved", "False", "ReferenceNotReady").await;
+        story.delete(ACCESS, name).await;
+        story.wait_gone(ACCESS, name).await;
+    };
+    usable(json!(true)).await;
+    story.account.edit("workspaces", &id, json!({"workspace_status": "FAILED"})).unwrap();
+    usable(json!(false)).await;
+    waits("failed").await;
+    story.account.edit("workspaces", &id, json!({"workspace_status": "RUNNING"})).unwrap();
+    story.pass(WORKSPACE, "analytics").await;
+    usable(json!(true)).await;
+    story.wait_ready(ACCESS, "team").await;
+
+    story.delete(WORKSPACE, "analytics").await;
+    story.wait_condition(WORKSPACE, "analytics", "DeletionBlocked", "True", "DependencyStillInUse").await;
+    escalate(&story, &team);
+    put_right(&story).await;
+    story.wait_ready(ACCESS, "team").await;
+    waits("leaving").await;
+    story.delete(ACCESS, "team").await;
+    story.wait_gone(WORKSPACE, "analytics").await;
+
+    story.apply(&workspace(&story, "analytics")).await;
+    story.apply(&access(&story, "team", "analytics")).await;
+    let again = story.wait_ready(WORKSPACE, "analytics").await;
+    story.wait_ready(ACCESS, "team").await;
+    assert!(story.account.remove("workspaces", again["status"]["externalId"].as_str().unwrap()));
+    story.wait_condition(WORKSPACE, "analytics", "Stalled", "True", "ExternalResourceMissing").await;
+    usable(json!(null)).await;
+    story.wait_condition(ACCESS, "team", "ReferencesResolved", "False", "ReferenceNotReady").await;
+    waits("gone").await;
+    let before = story.account.calls("PUT", "*");
+    story.pass(ACCESS, "team").await;
+    assert_eq!(story.account.calls("PUT", "*"), before, "nothing is written to what is gone");
     story.end().await;
 }

@@ -197,12 +197,13 @@ async fn a_log_that_nobody_reads_stops_nobody() {
     let dir = world::fresh_dir(&cluster().dir, "pipe-").unwrap();
     let path = dir.join("stderr");
     let mut pipe = pipe(&path);
-    let flags = [("log-format", "json"), ("log", "trace"), ("resync-interval", "50ms")];
+    // As many at a time as there are objects: of those that wait, the work queue takes any.
+    let flags = [("log-format", "json"), ("log", "trace"), ("concurrency", "96")];
     redirected(&mut story, kubeconfig(), &format!("2>'{}'", path.display()), &flags).await;
     story.apply(&list(&story, "office")).await;
     story.wait_ready(KIND, "office").await;
     // Each makes a hundred lines and more: far more than pipe and queue hold.
-    let names: Vec<String> = (0..50).map(|n| format!("list-{n}")).collect();
+    let names: Vec<String> = (0..75).map(|n| format!("list-{n}")).collect();
     for name in &names {
         let mut list = list(&story, name);
         list["metadata"]["name"] = json!(name);

@@ -313,6 +313,72 @@ async fn the_same_failure_again_and_again_is_written_once() {
     story.end().await;
 }
 
+/// Covers OB-01. An object has events whatever its name is: Kubernetes allows 253 characters. One that somebody deleted is
+/// written again.
+#[tokio::test]
+async fn an_object_with_the_longest_name_has_events() {
+    let story = Story::start("long-names").await;
+    let names = [
+        "a".repeat(250),
+        "b".repeat(253),
+        format!("{}.{}", "c".repeat(235), "d".repeat(17)),
+        format!("{}-{}", "e".repeat(235), "f".repeat(17)),
+    ];
+    for name in &names {
+        let mut list = list(&story, name);
+        list["spec"]["label"] = json!(&name[..30]);
+        story.apply(&list).await;
+        story.wait_ready(KIND, name).await;
+        story.wait_event(KIND, name, "Created").await;
+        story.wait_event(KIND, name, "Ready").await;
+    }
+    let mut auth = story.auth(&names[0]);
+    auth["spec"]["clientSecretRef"]["key"] = json!("absent");
+    story.apply(&auth).await;
+    story.wait_condition("DatabricksAuth", &names[0], "Ready", "False", "SecretKeyMissing").await;
+    story.patch("DatabricksAuth", &names[0], json!({"spec": {"suspend": true}})).await;
+    story.wait_event("DatabricksAuth", &names[0], "Suspended").await;
+
+    story.kubectl(&["delete", "events.events.k8s.io", "--all"]).await.unwrap();
+    for suspended in [false, true] {
+        story.patch("DatabricksAuth", &names[0], json!({"spec": {"suspend": suspended}})).await;
+        let (status, reason) =
+            if suspended { ("True", "SuspendedBySpec") } else { ("False", "SecretKeyMissing") };
+        let shown = if suspended { "Suspended" } else { "Ready" };
+        story.wait_condition("DatabricksAuth", &names[0], shown, status, reason).await;
+    }
+    story.wait_event("DatabricksAuth", &names[0], "Suspended").await;
+    story.end().await;
+}
+
+/// Covers OB-01. What is wrong is one Warning, however many conditions say it.
+#[tokio::test]
+async fn one_fact_is_one_warning() {
+    let mut story = Story::start("one-warning").await;
+    let mut asked = list(&story, "lost");
+    asked["spec"]["externalId"] = json!(uuid::Uuid::new_v4().to_string());
+    story.apply(&asked).await;
+    story.wait_condition(KIND, "lost", "Stalled", "True", "ExternalResourceMissing").await;
+    story.set_secret("canary-of-a-wrong-secret").await;
+    story.wait_condition("DatabricksAuth", AUTH, "Stalled", "True", "CredentialsInvalid").await;
+    for (kind, name, reason) in
+        [(KIND, "lost", "ExternalResourceMissing"), ("DatabricksAuth", AUTH, "CredentialsInvalid")]
+    {
+        story.wait_event(kind, name, reason).await;
+        story.pass(kind, name).await;
+        let warning =
+            format!("--field-selector=type=Warning,involvedObject.kind={kind},involvedObject.name={name}");
+        let text = story.kubectl(&["get", "events", &warning, "-o", "json"]).await.unwrap();
+        let events: Value = serde_json::from_str(&text).unwrap();
+        let reasons: Vec<&str> =
+            events["items"].as_array().unwrap().iter().map(|e| e["reason"].as_str().unwrap()).collect();
+        let other = if kind == KIND { vec!["CredentialsInvalid"] } else { vec![] };
+        let about: Vec<&&str> = reasons.iter().filter(|r| !other.contains(r)).collect();
+        assert_eq!(about, [&reason], "{kind}: {text}");
+    }
+    story.end().await;
+}
+
 /// Covers OB-01, ST-09. A hundred refusals, and a refusal that keeps changing, leave one event for each reason.
 #[tokio::test]
 async fn a_hundred_failures_are_no_hundred_events() {
@@ -392,8 +458,13 @@ async fn the_status_tells_what_is_in_force_and_no_secret() {
     let made = story.account.objects("ip-access-lists").remove(0);
     let account = &story.account.account_id;
     assert_eq!(status["externalId"], made["list_id"]);
+    let mut external = status["external"].clone();
+    assert!(
+        external.as_object_mut().unwrap().remove("createdAt").is_some_and(|time| time.is_string()),
+        "{status}"
+    );
     assert_eq!(
-        status["external"],
+        external,
         json!({"accountId": account, "id": made["list_id"], "adopted": false, "name": "BLOCK/office"})
     );
     assert_eq!(status["state"], "ENABLED");
@@ -536,10 +607,20 @@ async fn kubectl_shows_what_matters_in_columns() {
     };
     assert_eq!(table.iter().map(without_age).collect::<Vec<_>>(), expected);
     let wide = get(&["dbws", "-o", "wide"]).await;
-    assert_eq!(wide[0], format!("{header} AUTH POLICY MESSAGE"));
-    assert!(wide[1].ends_with(&format!(" {AUTH} Managed")), "{wide:?}");
+    assert_eq!(wide[0], format!("{header} AUTH POLICY DELETION MESSAGE"));
+    assert!(wide[1].ends_with(&format!(" {AUTH} Managed Retain")), "{wide:?}");
     let everywhere = get(&["databricks", "--all-namespaces"]).await;
     assert!(everywhere.contains(&format!("NAMESPACE {header}")), "{everywhere:?}");
+
+    // What is Ready and differs all the same says so, though Ready is the only condition with these columns.
+    story.account.clear_faults();
+    let id = &ids[0];
+    story.patch(KIND, "office", json!({"spec": {"managementPolicy": "Observe"}})).await;
+    story.account.edit("ip-access-lists", id, json!({"enabled": false})).unwrap();
+    story.wait_condition(KIND, "office", "Ready", "True", "DriftDetected").await;
+    let observed = get(&["dbip", "office", "-o", "wide"]).await.remove(1);
+    assert!(observed.starts_with(&format!("office True False {id} DriftDetected ")), "{observed}");
+    assert!(observed.ends_with(&format!(" {AUTH} Observe Delete differs in enabled")), "{observed}");
 
     let text = story.kubectl(&["explain", "ipaccesslist.spec.listType"]).await.unwrap();
     assert!(text.contains("only the addresses of the ALLOW lists have access"), "{text}");

@@ -18,7 +18,10 @@ use crate::invariants::Watch;
 /// The built operator.
 pub const BINARY: &str = env!("CARGO_BIN_EXE_databricks-operator");
 /// How long a story waits for what should take a moment. Long, because machines are slow at times.
-pub const SOON: Duration = Duration::from_secs(20);
+pub const SOON: Duration = Duration::from_secs(60);
+/// Within this time shows what something wakes at once. A moment, on a quiet machine; without a wake-up nothing would happen
+/// before the next slow re-check, minutes later.
+pub const WOKEN: Duration = Duration::from_secs(10);
 /// The name of the story's DatabricksAuth.
 pub const AUTH: &str = "account";
 

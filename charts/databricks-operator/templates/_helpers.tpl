@@ -1,5 +1,23 @@
 {{- /* Names, labels and small functions. Nothing here renders an object. */ -}}
 
+{{- /* Gives each value that is null or missing the default of values.yaml, so that a section that was emptied is as if left
+out. Helm deletes what is null, with all defaults in it. Every template begins with this: nobody knows which is the first. */ -}}
+{{- define "databricks-operator.defaults" -}}
+{{- range $path, $default := .Files.Get "files/defaults.yaml" | fromYaml -}}
+{{- $place := $.Values -}}
+{{- $keys := splitList "." $path -}}
+{{- range initial $keys -}}
+{{- if not (kindIs "map" (index $place .)) -}}
+{{- $_ := set $place . dict -}}
+{{- end -}}
+{{- $place = index $place . -}}
+{{- end -}}
+{{- if kindIs "invalid" (index $place (last $keys)) -}}
+{{- $_ := set $place (last $keys) $default -}}
+{{- end -}}
+{{- end -}}
+{{- end }}
+
 {{- define "databricks-operator.name" -}}
 {{ default .Chart.Name .Values.nameOverride | trunc 52 | trimSuffix "-" }}
 {{- end }}

@@ -173,6 +173,22 @@ impl ControlPlane {
         self.wait_for_api_server(deadline)
     }
 
+    /// The name of what has ended here though nobody asked for it: a program, or the script that runs them.
+    pub fn ended(&mut self) -> Option<&'static str> {
+        if !matches!(self.supervisor.try_wait(), Ok(None)) {
+            return Some("supervisor.sh");
+        }
+        PROGRAMS.into_iter().find(|program| self.dir.join(format!("{program}.exit")).exists())
+    }
+
+    /// Waits until nothing of an earlier run uses this run directory any more. What nobody else would end is ended here.
+    ///
+    /// # Errors
+    /// It is still in use 20 s later.
+    pub fn wait_until_free(dir: &Path) -> Result<(), Error> {
+        if dir.exists() { claim(dir).map(drop) } else { Ok(()) }
+    }
+
     /// Discards the history of all objects from etcd, as a cluster does every few minutes. Who asks for the past after
     /// that, such as for the next page of an old list, hears 410 (Expired), except for what the API server still has in
     /// its own memory: to forget that too, restart it.
@@ -195,6 +211,7 @@ impl ControlPlane {
         if status.success() {
             return Ok(());
         }
+        end_leftovers(&self.dir);
         Err(Error::Stop { status: status.to_string(), tail: tail_of(&log), log })
     }
 
@@ -212,8 +229,9 @@ impl ControlPlane {
         write_private(&dir.join("audit-policy.yaml"), include_str!("audit-policy.yaml"))?;
         write_private(&dir.join("supervisor.sh"), include_str!("supervisor.sh"))?;
         let ports = [etcd_port, peer_port, api_port].map(|port| port.to_string());
+        let supervisor = supervise(dir, binaries, &ports, log)?;
         let mut control_plane = ControlPlane {
-            supervisor: supervise(dir, binaries, &ports, log)?,
+            supervisor,
             audit_log: dir.join("audit.log"),
             dir: dir.to_owned(),
             kubeconfig,
@@ -290,7 +308,9 @@ impl Drop for ControlPlane {
     fn drop(&mut self) {
         // As in `stop`, whose wait makes this one return at once. Only a process that was reaped by somebody else can
         // fail here, and that one is gone.
-        self.supervisor.wait().ok();
+        if !self.supervisor.wait().is_ok_and(|status| status.success()) {
+            end_leftovers(&self.dir);
+        }
     }
 }
 
@@ -308,9 +328,33 @@ fn claim(dir: &Path) -> Result<File, Error> {
             Err(TryLockError::WouldBlock) if Instant::now() >= deadline => {
                 return Err(Error::InUse { dir: dir.to_owned() });
             }
-            Err(TryLockError::WouldBlock) => thread::sleep(Duration::from_millis(50)),
+            Err(TryLockError::WouldBlock) => {
+                if !is_running(dir, "supervisor", "supervisor.sh") {
+                    end_leftovers(dir);
+                }
+                thread::sleep(Duration::from_millis(50));
+            }
         }
     }
+}
+
+/// Kills what runs in a directory whose supervisor is gone: it did not stop them, so it was killed itself.
+fn end_leftovers(dir: &Path) {
+    for program in PROGRAMS.into_iter().rev() {
+        if is_running(dir, program, &format!("{program} --")) {
+            let pid = fs::read_to_string(dir.join(format!("{program}.pid"))).unwrap_or_default();
+            // Fails only if it has ended meanwhile.
+            Command::new("kill").args(["-KILL", pid.trim()]).stderr(Stdio::null()).status().ok();
+        }
+    }
+}
+
+/// Whether the process of this pid file is the one that wrote it, by a part of its command line: the number of one that has ended
+/// may have gone to another.
+fn is_running(dir: &Path, name: &str, part: &str) -> bool {
+    let Ok(pid) = fs::read_to_string(dir.join(format!("{name}.pid"))) else { return false };
+    let ps = Command::new("ps").args(["-o", "args=", "-p", pid.trim()]).stderr(Stdio::null()).output();
+    ps.is_ok_and(|ps| String::from_utf8_lossy(&ps.stdout).contains(part))
 }
 
 fn supervise(dir: &Path, binaries: &Binaries, ports: &[String; 3], log: File) -> Result<Child, Error> {
@@ -327,7 +371,7 @@ fn supervise(dir: &Path, binaries: &Binaries, ports: &[String; 3], log: File) ->
         }
     }
     let errors = log.try_clone().map_err(Error::io("sharing the log in", dir))?;
-    Command::new("sh")
+    let supervisor = Command::new("sh")
         .arg("supervisor.sh")
         .args([&binaries.etcd, &binaries.kube_apiserver, &binaries.kube_controller_manager])
         .args(ports)
@@ -338,7 +382,9 @@ fn supervise(dir: &Path, binaries: &Binaries, ports: &[String; 3], log: File) ->
         .stdout(log)
         .stderr(errors)
         .spawn()
-        .map_err(Error::io("starting the supervisor in", dir))
+        .map_err(Error::io("starting the supervisor in", dir))?;
+    write_private(&dir.join("supervisor.pid"), &supervisor.id().to_string())?;
+    Ok(supervisor)
 }
 
 /// Held together, so that they differ; free again when this returns.

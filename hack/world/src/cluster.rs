@@ -42,10 +42,26 @@ impl Cluster {
         Ok(cluster)
     }
 
+    /// Ends what still runs of a cluster of which something has ended, and starts all of it again in the same directory, with the
+    /// objects that it has. Address and token are new. Fails as [`ControlPlane::start`].
+    pub fn start_again(self) -> Result<Cluster> {
+        let Cluster { control_plane, dir } = self;
+        drop(control_plane);
+        let control_plane = ControlPlane::start(&dir).map_err(Error::new)?;
+        Ok(Cluster { control_plane, dir })
+    }
+
     /// Waits until the API server serves all CRDs that it has.
     pub async fn established(&self) -> Result<()> {
         let wait = async || self.kubectl(&ESTABLISHED, "").await.map_err(|e| e.to_string());
         eventually("the CRDs are established", SOON, wait).await.map(drop)
+    }
+
+    /// Whether the API server and its storage work.
+    pub async fn answers(&self) -> bool {
+        let mut kubectl = self.control_plane.kubectl();
+        kubectl.args(["get", "--request-timeout=5s", "--raw", "/readyz"]);
+        blocking(move || run(&mut kubectl, "")).await.is_ok()
     }
 
     /// The admin's kubeconfig.

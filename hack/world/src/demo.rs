@@ -9,15 +9,14 @@ use serde_json::{Value, json};
 use world::{Error, Result, eventually, fresh_dir};
 
 use crate::interruptible;
-use crate::stack::{AUTH, Stack, is_ready, name};
+use crate::stack::{Stack, is_ready, name};
 
-const MANIFESTS: [&str; 4] = [
-    AUTH,
+const MANIFESTS: [&str; 3] = [
     include_str!("../../../config/demo/workspace.yaml"),
     include_str!("../../../config/demo/ip-access-list.yaml"),
     include_str!("../../../config/demo/permission-assignments.yaml"),
 ];
-/// What they hold, besides the Secret.
+/// What they hold, and the DatabricksAuth.
 const OBJECTS: [&str; 6] = [
     "DatabricksAuth/account",
     "Workspace/analytics",
@@ -43,7 +42,7 @@ pub fn run(cache: &Path, operator: &Path) -> Result<()> {
     fs::remove_dir_all(&dir).map_err(Error::at(dir.display()))?;
     match told? {
         Some(()) => {
-            println!("\nThat was all, in {:.0} s. Everything is stopped.", begin.elapsed().as_secs_f64())
+            say!("\nThat was all, in {:.0} s. Everything is stopped.", begin.elapsed().as_secs_f64())
         }
         None => return Err(Error::new("Interrupted. Everything is stopped.")),
     }
@@ -67,7 +66,7 @@ async fn story(stack: &Stack) -> Result<()> {
 }
 
 fn title(text: &str) {
-    println!("\n== {text}");
+    say!("\n== {text}");
 }
 
 /// A step's own check.
@@ -76,16 +75,17 @@ fn expect(holds: bool, what: impl std::fmt::Display) -> Result<()> {
 }
 
 async fn manifests_become_true(stack: &Stack) -> Result<()> {
+    title("The credentials for the account: a Secret and a DatabricksAuth");
+    say!("{}", stack.apply(&stack.access()).await?.trim_end());
     title("kubectl apply -f config/demo");
-    print!("{}", stack.apply(&MANIFESTS.join("\n---\n")).await?);
-    println!();
+    say!("{}", stack.apply(&MANIFESTS.join("\n---\n")).await?);
     let begin = Instant::now();
     let mut shown = BTreeSet::new();
     eventually("all objects are Ready", Duration::from_secs(60), async || {
         let objects = stack.objects().await.map_err(|e| e.to_string())?;
         for name in objects.iter().filter(|o| is_ready(o)).map(name) {
             if shown.insert(name.clone()) {
-                println!("{:5.1} s  {name} is Ready", begin.elapsed().as_secs_f64());
+                say!("{:5.1} s  {name} is Ready", begin.elapsed().as_secs_f64());
             }
         }
         let missing: Vec<_> = OBJECTS.iter().filter(|name| !shown.contains(**name)).collect();
@@ -93,7 +93,7 @@ async fn manifests_become_true(stack: &Stack) -> Result<()> {
     })
     .await?;
     title("kubectl get databricks --all-namespaces");
-    print!("{}", stack.cluster.kubectl(&["get", "databricks", "--all-namespaces"], "").await?);
+    say!("{}", stack.cluster.kubectl(&["get", "databricks", "--all-namespaces"], "").await?.trim_end());
     Ok(())
 }
 
@@ -103,16 +103,16 @@ async fn drift_is_corrected(stack: &Stack) -> Result<()> {
     let before = list().ok_or_else(|| Error::new("expected the list in the account"))?;
     let id = before["list_id"].as_str().unwrap_or_default();
     stack.account.edit("ip-access-lists", id, json!({"ip_addresses": ["0.0.0.0/0"]})).map_err(Error::new)?;
-    println!("console     {} → [\"0.0.0.0/0\"]", before["ip_addresses"]);
+    say!("console     {} → [\"0.0.0.0/0\"]", before["ip_addresses"]);
     let note = eventually("an event names the drift", SOON, async || {
         let events = stack.list("events.events.k8s.io").await.map_err(|e| e.to_string())?;
         let ours = |e: &&Value| e["regarding"]["name"] == "headquarters" && e["reason"] == "DriftCorrected";
         let found = events.iter().find(ours).and_then(|e| e["note"].as_str().map(str::to_owned));
         found.ok_or_else(|| format!("{} events, none of them DriftCorrected", events.len()))
     });
-    println!("event       DriftCorrected: {}", note.await?);
+    say!("event       DriftCorrected: {}", note.await?);
     let after = list().ok_or_else(|| Error::new("expected the list in the account"))?;
-    println!("account     {}", after["ip_addresses"]);
+    say!("account     {}", after["ip_addresses"]);
     let set = |list: &Value| -> BTreeSet<String> {
         list["ip_addresses"]
             .as_array()
@@ -134,7 +134,7 @@ async fn a_permission_changes_in_one_step(stack: &Stack) -> Result<()> {
     stack.account.clear_journal();
     let patch = r#"{"spec": {"permissions": ["ADMIN"]}}"#;
     let patch = ["patch", "permissionassignment", "data-eng", "--type=merge", "--patch", patch];
-    println!("kubectl     {}", stack.cluster.kubectl(&patch, "").await?.trim());
+    say!("kubectl     {}", stack.cluster.kubectl(&patch, "").await?.trim());
     eventually("the assignment is Ready", SOON, async || {
         let objects = stack.objects().await.map_err(|e| e.to_string())?;
         let ready = objects.iter().any(|o| name(o) == "PermissionAssignment/data-eng" && is_ready(o));
@@ -143,7 +143,7 @@ async fn a_permission_changes_in_one_step(stack: &Stack) -> Result<()> {
     .await?;
     let writes = stack.account.writes();
     for call in &writes {
-        println!("journal     {} {} {} → {}", call.method, call.path, json!(call.body), json!(call.status));
+        say!("journal     {} {} {} → {}", call.method, call.path, json!(call.body), json!(call.status));
     }
     let [call] = &writes[..] else {
         return Err(Error::new(format_args!("expected one write, found {}", writes.len())));
@@ -158,14 +158,16 @@ async fn a_permission_changes_in_one_step(stack: &Stack) -> Result<()> {
 
 async fn deletion_keeps_data(stack: &Stack) -> Result<()> {
     title("kubectl delete -f config/demo");
-    let args = ["delete", "-f", "-", "--timeout=60s"];
-    print!("{}", stack.cluster.kubectl(&args, &stack.here(&MANIFESTS.join("\n---\n"))).await?);
+    for manifests in [MANIFESTS.join("\n---\n"), stack.access()] {
+        let args = ["delete", "-f", "-", "--timeout=60s"];
+        say!("{}", stack.cluster.kubectl(&args, &manifests).await?.trim_end());
+    }
     let left = stack.objects().await?;
     expect(left.is_empty(), format_args!("no object to be left, found {left:?}"))?;
     title("What is left in the account");
     for (collection, field) in [("workspaces", "workspace_name"), ("ip-access-lists", "label")] {
         for object in stack.account.objects(collection) {
-            println!("{collection:12}{} ({})", object[field], object["workspace_status"]);
+            say!("{collection:12}{} ({})", object[field], object["workspace_status"]);
         }
     }
     let workspaces = stack.account.objects("workspaces");
@@ -181,7 +183,7 @@ async fn deletion_keeps_data(stack: &Stack) -> Result<()> {
         let there = assignments.iter().any(|a| a["id"].as_str().is_some_and(|a| a.ends_with(&id)));
         expect(!there, format_args!("no permission for {person}"))?;
     }
-    println!("The workspace stays because it holds data; lists and permissions are gone.");
+    say!("The workspace stays because it holds data; lists and permissions are gone.");
     Ok(())
 }
 

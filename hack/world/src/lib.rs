@@ -10,6 +10,7 @@
 
 #![cfg(unix)]
 
+mod account;
 mod cluster;
 mod operator;
 mod process;
@@ -17,9 +18,10 @@ mod process;
 use std::fmt;
 use std::time::Duration;
 
+pub use account::access;
 pub use cluster::{Cluster, fresh_dir};
 pub use controlplane::{ControlPlane, Release, Tool, argo_cd_source};
-pub use operator::{Operator, fast};
+pub use operator::{INSTALLATION, Operator, fast};
 pub use process::Process;
 pub use simulator::{self, Simulator};
 use tokio::time::{Instant, sleep};

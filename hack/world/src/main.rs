@@ -1,10 +1,19 @@
 //! `world demo`, `world up` and `world down`: what `make` calls. Needs the built operator beside it.
 
+/// Prints a line. Perhaps nobody reads any more, as in `make up | head`: what is being done goes on all the same.
+macro_rules! say {
+    ($($line:tt)*) => {{
+        use std::io::Write;
+        writeln!(std::io::stdout(), $($line)*).ok();
+    }};
+}
+
 mod demo;
 mod stack;
 mod up;
 
 use std::env;
+use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -39,7 +48,7 @@ fn main() -> ExitCode {
     let arguments = Arguments::parse();
     let result = run(arguments);
     if let Err(error) = result {
-        eprintln!("\n{error}");
+        writeln!(std::io::stderr(), "\n{error}").ok();
         return ExitCode::FAILURE;
     }
     ExitCode::SUCCESS
@@ -62,6 +71,8 @@ fn cache() -> Result<PathBuf> {
     let cache = set("XDG_CACHE_HOME").or_else(|| set("HOME").map(|home| home.join(".cache")));
     let cache =
         cache.ok_or_else(|| Error::new("set HOME or XDG_CACHE_HOME: files go to a cache directory"))?;
+    // What is printed is for shells in any directory.
+    let cache = std::path::absolute(&cache).map_err(Error::at(cache.display()))?;
     Ok(cache.join("databricks-operator"))
 }
 

@@ -12,13 +12,16 @@ use k8s_openapi::api::apps::v1::Deployment;
 
 use crate::{Cluster, Error, Process, Result, blocking, eventually};
 
-const READY_WITHIN: Duration = Duration::from_secs(20);
+const READY_WITHIN: Duration = Duration::from_secs(60);
 const END_WITHIN: Duration = Duration::from_secs(40);
+
+/// The name of the installation in stories. Without it an operator reads the UID of its cluster's `kube-system`.
+pub const INSTALLATION: &str = "default";
 
 /// The flags with which what takes minutes in a real account takes a moment in the simulated one. `instead` names flags
 /// (without `--`) with another value. The rechecks of what waits for a wake-up keep their minutes, and so do those of
-/// what was refused: with shorter ones no story would notice that a wake-up is missing. A refusal is final at once; the
-/// stories of how one is confirmed say otherwise.
+/// what was refused: with shorter ones no story would notice that a wake-up is missing. A refusal is final at once,
+/// and reads lag behind nothing; the stories of how a refusal is confirmed, and of reads that lag, say otherwise.
 pub fn fast(instead: &[(&str, &str)]) -> Vec<String> {
     let mut flags = vec![
         ("resync-interval", "1s"),
@@ -28,11 +31,13 @@ pub fn fast(instead: &[(&str, &str)]) -> Vec<String> {
         ("poll-max", "500ms"),
         ("quarantine", "2s"),
         ("absence", "1s"),
+        ("read-lag", "1ms"),
         ("operation-timeout", "30s"),
         ("recheck-stalled-min", "30m"),
         ("refusal-tries", "1"),
         ("requests-per-second", "200"),
         ("burst", "400"),
+        ("installation", INSTALLATION),
         ("leader-elect", "false"),
         ("log-format", "text"),
         ("log", "info,databricks_operator=debug,kube_runtime=error,kube_client=warn"),
@@ -55,7 +60,7 @@ pub struct Operator {
 
 impl Operator {
     /// Starts `databricks-operator run` with these flags on a cluster, and waits until it is ready. Its log is a new file
-    /// in the cluster's directory. Fails, with the end of the log, if it ends or is not ready within 20 s.
+    /// in the cluster's directory. Fails, with the end of the log, if it ends or is not ready within a minute.
     pub async fn start(binary: &Path, cluster: &Cluster, flags: &[String]) -> Result<Operator> {
         Self::start_with(binary, cluster.kubeconfig(), &cluster.dir, flags, &[]).await
     }
@@ -157,6 +162,17 @@ impl Operator {
     /// The process's number.
     pub fn pid(&self) -> u32 {
         self.process.id()
+    }
+
+    /// How it ended; none while it runs.
+    pub fn ended(&mut self) -> Option<ExitStatus> {
+        self.process.try_wait().ok().flatten()
+    }
+
+    /// Whether it says that it is ready.
+    pub async fn answers(&self) -> bool {
+        let health = self.health;
+        blocking(move || get(health, "/readyz")).await.is_ok()
     }
 
     /// What it has logged so far.

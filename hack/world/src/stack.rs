@@ -1,43 +1,58 @@
 //! Cluster, account and operator together, as the demo and `up` have them.
 //!
-//! Account, client and secret are fixed, so that the manifests in `config/demo` can be applied as they are. The port is
-//! fixed too but may be taken; the manifests are then applied with another one.
+//! Each stack has an account of its own, with its own id, client and secret, on a port of its own: whatever runs beside it
+//! or is left of an earlier one is refused there.
 
-use std::net::{Ipv4Addr, SocketAddr};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
-use serde_json::Value;
+use serde_json::{Value, json};
 use world::simulator::Config;
-use world::{Cluster, Error, Operator, Result, Simulator, fast};
-
-/// As in `config/demo/auth.yaml`.
-const PORT: u16 = 18080;
-const ACCOUNT_ID: &str = "0a1b2c3d-0000-4000-8000-000000000001";
-const CLIENT_ID: &str = "0a1b2c3d-0000-4000-8000-00000000000c";
-const CLIENT_SECRET: &str = "demo-secret-of-the-simulated-account";
-
-/// The account of the demo and its credentials.
-pub const AUTH: &str = include_str!("../../../config/demo/auth.yaml");
+use world::{Cluster, Error, Operator, Result, Simulator, access, fast};
 
 /// Everything, running. The fields are dropped in this order.
 pub struct Stack {
     pub operator: Operator,
     pub cluster: Cluster,
     pub account: Simulator,
+    /// The operator's program.
+    binary: PathBuf,
 }
 
 impl Stack {
-    /// Starts everything. `seed`: the account has a workspace and an IP access list that nobody manages.
-    pub async fn start(dir: &Path, operator: &Path, seed: bool) -> Result<Stack> {
-        let account = account(seed).await?;
-        println!("account     {} (simulated)", account.url());
+    /// Starts everything. `seed_demo`: the account has a workspace and an IP access list that nobody manages.
+    pub async fn start(dir: &Path, operator: &Path, seed_demo: bool) -> Result<Stack> {
+        let account = Simulator::start(Config { seed_demo, ..Config::default() }).await;
+        let account = account.map_err(Error::at("starting the simulated account"))?;
+        say!("account     {} (simulated)", account.url());
         let (path, binary) = (dir.to_owned(), operator.to_owned());
         let started = tokio::task::spawn_blocking(move || Cluster::start(&path, &binary)).await;
         let cluster = started.map_err(Error::at("starting the cluster"))??;
-        println!("cluster     {}", cluster.control_plane.url());
-        let operator = Operator::start(operator, &cluster, &fast(&[])).await?;
-        println!("operator    process {}", operator.pid());
-        Ok(Stack { operator, cluster, account })
+        say!("cluster     {}", cluster.control_plane.url());
+        let binary = operator.to_owned();
+        let operator = start_operator(&binary, &cluster).await?;
+        Ok(Stack { operator, cluster, account, binary })
+    }
+
+    /// Whether something has ended by itself.
+    pub fn has_ended(&mut self) -> bool {
+        self.cluster.control_plane.ended().is_some() || self.operator.ended().is_some()
+    }
+
+    /// This stack, after what has ended or does not answer was started again. The account is part of this process.
+    pub async fn mended(mut self) -> Result<Stack> {
+        let well = self.cluster.control_plane.ended().is_none() && self.cluster.answers().await;
+        if well && self.operator.ended().is_none() && self.operator.answers().await {
+            return Ok(self);
+        }
+        let Stack { operator, mut cluster, account, binary } = self;
+        drop(operator);
+        if !well {
+            let started = tokio::task::spawn_blocking(move || cluster.start_again()).await;
+            cluster = started.map_err(Error::at("starting the cluster again"))??;
+            say!("cluster     {} (started again)", cluster.control_plane.url());
+        }
+        let operator = start_operator(&binary, &cluster).await?;
+        Ok(Stack { operator, cluster, account, binary })
     }
 
     /// Ends everything in good order.
@@ -54,14 +69,14 @@ impl Stack {
         }
     }
 
-    /// `kubectl apply` of manifests of the demo.
+    /// `kubectl apply` of manifests.
     pub async fn apply(&self, manifests: &str) -> Result<String> {
-        self.cluster.kubectl(&["apply", "-f", "-"], &self.here(manifests)).await
+        self.cluster.kubectl(&["apply", "-f", "-"], manifests).await
     }
 
-    /// Manifests of the demo with the account's real port.
-    pub fn here(&self, manifests: &str) -> String {
-        manifests.replace(&format!("http://127.0.0.1:{PORT}"), &self.account.url())
+    /// The manifests that give the operator access to the account.
+    pub fn access(&self) -> String {
+        json!({"apiVersion": "v1", "kind": "List", "items": access(&self.account)}).to_string()
     }
 
     /// All objects of our kinds.
@@ -75,20 +90,10 @@ impl Stack {
     }
 }
 
-async fn account(seed_demo: bool) -> Result<Simulator> {
-    let config = |port| Config {
-        listen: SocketAddr::from((Ipv4Addr::LOCALHOST, port)),
-        account_id: ACCOUNT_ID.into(),
-        client_id: CLIENT_ID.into(),
-        client_secret: CLIENT_SECRET.into(),
-        seed_demo,
-        ..Config::default()
-    };
-    let started = match Simulator::start(config(PORT)).await {
-        Err(error) if error.kind() == std::io::ErrorKind::AddrInUse => Simulator::start(config(0)).await,
-        result => result,
-    };
-    started.map_err(Error::at("starting the simulated account"))
+async fn start_operator(binary: &Path, cluster: &Cluster) -> Result<Operator> {
+    let operator = Operator::start(binary, cluster, &fast(&[("installation", "demo")])).await?;
+    say!("operator    process {}", operator.pid());
+    Ok(operator)
 }
 
 /// `Kind/name`.

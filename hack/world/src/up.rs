@@ -3,21 +3,29 @@
 //! `up` starts this program once more as the holder, which has the stack as its children and keeps a lock for as long as
 //! it lives. The lock, not a number in a file, says whether it runs: it cannot be stale, and a process that got the
 //! number of one that died is never taken for it.
+//!
+//! The holder starts again what ends. `up` on a stack that runs takes the guide away; the holder checks all parts, mends what
+//! does not work, and writes the guide once more.
 
 use std::fs::{self, File, OpenOptions};
-use std::io::{Read, Write};
+use std::io::{Read, Seek, SeekFrom, Write};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
-use world::{Error, Result, eventually};
+use world::{ControlPlane, Error, Result, eventually};
 
 use crate::interruptible;
-use crate::stack::{AUTH, Stack, is_ready};
+use crate::stack::{Stack, is_ready};
 
-const END_WITHIN: Duration = Duration::from_secs(90);
+const END_WITHIN: Duration = Duration::from_secs(60);
+/// What asks for the lock only to see whether it is taken has it for a moment.
+const LOCK_WITHIN: Duration = Duration::from_secs(2);
+/// Everything is checked, and perhaps started again.
+const MENDED_WITHIN: Duration = Duration::from_secs(180);
+const LOOK_EVERY: Duration = Duration::from_millis(200);
 
 /// The files of the holder.
 struct Files {
@@ -55,7 +63,18 @@ impl Files {
         Ok(self.try_lock()?.is_none())
     }
 
+    /// Takes the guide away, and says whether there was one.
+    fn remove_guide(&self) -> Result<bool> {
+        match fs::remove_file(&self.guide) {
+            Ok(()) => Ok(true),
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(false),
+            Err(error) => Err(Error::at(self.guide.display())(error)),
+        }
+    }
+
+    /// Removes what a stack has written, once nothing of it runs any more.
     fn clear(&self) -> Result<()> {
+        ControlPlane::wait_until_free(&self.cluster).map_err(Error::new)?;
         for path in [&self.guide, &self.cluster] {
             let removed = if path.is_dir() { fs::remove_dir_all(path) } else { fs::remove_file(path) };
             match removed {
@@ -73,8 +92,13 @@ impl Files {
 pub fn up(cache: &Path, operator: &Path) -> Result<()> {
     let files = Files::new(cache)?;
     if files.held()? {
-        println!("It is running already.");
-        return print_guide(&files, None);
+        say!("It is running already. What has ended is started again.");
+        // Another `up` may be on its way, which can take minutes; what was ready is so again soon.
+        let within = files.remove_guide()?.then_some(MENDED_WITHIN);
+        return print_guide(&files, None, within);
+    }
+    if files.remove_guide()? {
+        say!("What ran before was killed. A new one is started, with a new account and no objects.");
     }
     let log = File::create(&files.log).map_err(Error::at(files.log.display()))?;
     let errors = log.try_clone().map_err(Error::at(files.log.display()))?;
@@ -83,23 +107,26 @@ pub fn up(cache: &Path, operator: &Path) -> Result<()> {
     command.arg("hold").arg("--operator").arg(operator);
     // A group of its own: Ctrl-C in this terminal is not for it.
     let holder = command.process_group(0).stdin(Stdio::null()).stdout(log).stderr(errors).spawn();
-    print_guide(&files, Some(holder.map_err(Error::at("starting in the background"))?))
+    print_guide(&files, Some(holder.map_err(Error::at("starting in the background"))?), None)
 }
 
 /// Shows what a holder prints until it has written its guide, then that.
-fn print_guide(files: &Files, mut holder: Option<Child>) -> Result<()> {
+fn print_guide(files: &Files, mut holder: Option<Child>, within: Option<Duration>) -> Result<()> {
+    let begin = Instant::now();
     let mut log = File::open(&files.log).map_err(Error::at(files.log.display()))?;
+    if holder.is_none() {
+        log.seek(SeekFrom::End(0)).map_err(Error::at(files.log.display()))?;
+    }
     let mut gone = false;
     loop {
         let mut news = String::new();
         log.read_to_string(&mut news).map_err(Error::at(files.log.display()))?;
-        if holder.is_some() {
-            print!("{news}");
-        }
+        // As in `say!`.
+        std::io::stdout().write_all(news.as_bytes()).ok();
         if let Ok(guide) = fs::read_to_string(&files.guide)
             && files.held()?
         {
-            println!("{guide}");
+            say!("{guide}");
             return Ok(());
         }
         if gone {
@@ -107,6 +134,11 @@ fn print_guide(files: &Files, mut holder: Option<Child>) -> Result<()> {
                 "It ended before it was ready; {} says why",
                 files.log.display()
             )));
+        }
+        if within.is_some_and(|within| begin.elapsed() > within) {
+            return Err(Error::new(
+                "It does not answer: `make down` ends it, then `make up` starts a new one",
+            ));
         }
         let ended = holder.as_mut().is_some_and(|child| matches!(child.try_wait(), Ok(Some(_))));
         // Once more round: to print its last words, or those of another holder that was faster.
@@ -118,8 +150,10 @@ fn print_guide(files: &Files, mut holder: Option<Child>) -> Result<()> {
 /// Ends what `up` started, and waits until it is gone.
 pub fn down(cache: &Path) -> Result<()> {
     let files = Files::new(cache)?;
-    if !files.held()? {
-        println!("Nothing is running.");
+    if let Some(_lock) = files.try_lock()? {
+        // What a holder that was killed has left.
+        files.clear()?;
+        say!("Nothing is running.");
         return Ok(());
     }
     let pid = fs::read_to_string(&files.lock).map_err(Error::at(files.lock.display()))?;
@@ -131,23 +165,34 @@ pub fn down(cache: &Path) -> Result<()> {
             "process {pid} is not what `up` started; try again in a moment"
         )));
     }
-    let kill = Command::new("kill").args(["-TERM", pid]).status().map_err(Error::at("kill"))?;
-    let deadline = Instant::now() + END_WITHIN;
-    while files.held()? {
-        if !kill.success() || Instant::now() > deadline {
-            return Err(Error::new(format_args!("process {pid} does not end; see {}", files.log.display())));
+    // A process that is frozen takes the first signal once it has the second; one that hangs is killed, and its parts end.
+    for signals in [&["TERM", "CONT"][..], &["KILL"]] {
+        for signal in signals {
+            Command::new("kill").args([&format!("-{signal}"), pid]).status().map_err(Error::at("kill"))?;
         }
-        std::thread::sleep(Duration::from_millis(50));
+        let deadline = Instant::now() + END_WITHIN;
+        while Instant::now() < deadline {
+            if let Some(_lock) = files.try_lock()? {
+                files.clear()?;
+                say!("Everything is stopped.");
+                return Ok(());
+            }
+            std::thread::sleep(Duration::from_millis(50));
+        }
     }
-    println!("Everything is stopped.");
-    Ok(())
+    Err(Error::new(format_args!("process {pid} does not end; see {}", files.log.display())))
 }
 
 /// Holds the stack until a signal ends it.
 pub fn hold(cache: &Path, operator: &Path) -> Result<()> {
     let files = Files::new(cache)?;
-    let Some(mut lock) = files.try_lock()? else {
-        return Err(Error::new("another one is running"));
+    let deadline = Instant::now() + LOCK_WITHIN;
+    let mut lock = loop {
+        match files.try_lock()? {
+            Some(lock) => break lock,
+            None if Instant::now() > deadline => return Err(Error::new("another one is running")),
+            None => std::thread::sleep(Duration::from_millis(50)),
+        }
     };
     files.clear()?;
     lock.set_len(0).map_err(Error::at(files.lock.display()))?;
@@ -158,18 +203,34 @@ pub fn hold(cache: &Path, operator: &Path) -> Result<()> {
 }
 
 async fn serve(files: &Files, operator: &Path) -> Result<std::convert::Infallible> {
-    let stack = Stack::start(&files.cluster, operator, true).await?;
-    stack.apply(AUTH).await?;
+    let mut stack = Stack::start(&files.cluster, operator, true).await?;
+    stack.apply(&stack.access()).await?;
     eventually("DatabricksAuth/account is Ready", Duration::from_secs(30), async || {
         let objects = stack.objects().await.map_err(|e| e.to_string())?;
         if objects.iter().any(is_ready) { Ok(()) } else { Err(format!("{objects:?}")) }
     })
     .await?;
+    write_guide(files, &stack)?;
+    loop {
+        if !files.guide.exists() || stack.has_ended() {
+            files.remove_guide()?;
+            stack = stack.mended().await?;
+            write_guide(files, &stack)?;
+        }
+        tokio::time::sleep(LOOK_EVERY).await;
+    }
+}
+
+fn write_guide(files: &Files, stack: &Stack) -> Result<()> {
     // Renamed, so that nobody reads half of it.
     let draft = files.guide.with_extension("draft");
-    fs::write(&draft, guide(&stack)).map_err(Error::at(draft.display()))?;
-    fs::rename(&draft, &files.guide).map_err(Error::at(files.guide.display()))?;
-    std::future::pending().await
+    fs::write(&draft, guide(stack)).map_err(Error::at(draft.display()))?;
+    fs::rename(&draft, &files.guide).map_err(Error::at(files.guide.display()))
+}
+
+/// A path as a shell reads it, whatever is in it.
+fn quoted(path: &Path) -> String {
+    format!("'{}'", path.display().to_string().replace('\'', r"'\''"))
 }
 
 fn guide(stack: &Stack) -> String {
@@ -186,7 +247,7 @@ fn guide(stack: &Stack) -> String {
 A cluster, a simulated Databricks account and the operator are running. For your shell:
 
   export KUBECONFIG={kubeconfig}
-  export PATH=\"$PATH:{programs}\"   # has a kubectl, if you have none
+  export PATH=\"$PATH\":{programs}   # has a kubectl, if you have none
 
 The account is at {url}:
 
@@ -199,17 +260,15 @@ It has these workspaces, users, groups and service principals:
 {workspaces}{users}{groups}{service_principals}
 The DatabricksAuth `account` in namespace default has its credentials. Try, in the repository:
 
+  kubectl apply -f config/demo
   kubectl get databricks
-  kubectl apply -f config/demo/ip-access-list.yaml
-  kubectl apply -f config/demo/workspace.yaml
-  kubectl apply -f config/demo/permission-assignments.yaml
-  kubectl get databricks --watch
+  kubectl get workspaces --watch     # one kind: kubectl cannot watch several
   curl -s {url}/_simulator/objects     # simulator/README.md has what else it can do
   tail -f {log}
 
 `make down` ends it.",
-        kubeconfig = stack.cluster.kubeconfig().display(),
-        programs = programs.display(),
+        kubeconfig = quoted(stack.cluster.kubeconfig()),
+        programs = quoted(programs),
         account_id = account.account_id,
         client_id = account.client_id,
         client_secret = account.client_secret,
@@ -217,6 +276,6 @@ The DatabricksAuth `account` in namespace default has its credentials. Try, in t
         users = rows("Users", "id", "userName"),
         groups = rows("Groups", "id", "displayName"),
         service_principals = rows("ServicePrincipals", "id", "displayName"),
-        log = stack.operator.log.display(),
+        log = quoted(&stack.operator.log),
     )
 }

@@ -1,7 +1,8 @@
 //! What a workspace refers to: objects that exist, and a network that serves no other workspace.
 //!
-//! Documented: one network for one workspace. Assumed: the codes of both refusals, and that ids of collections that are
-//! not simulated are accepted, as nothing is known about them here.
+//! Documented: one network for one workspace. Assumed: the codes of both refusals. Nothing is known about ids of collections
+//! that are not simulated, nor about those of buckets and networks while none is registered, so they are accepted: a story
+//! about something else need not register them. Credentials have to exist.
 
 use serde_json::{Map, Value};
 
@@ -24,8 +25,9 @@ const REFERENCES: &[(&str, &str)] = &[
 pub(super) fn check(world: &World, body: &Map<String, Value>, own_id: Option<&str>) -> Result<(), Reply> {
     for (field, collection) in REFERENCES {
         let Some(id) = body.get(*field).and_then(Value::as_str) else { continue };
-        let served = collections::find(collection).is_some();
-        if served && world.store.get(collection, id).is_none() {
+        let known = collections::find(collection).is_some()
+            && (*collection == "credentials" || !world.store.list(collection).is_empty());
+        if known && world.store.get(collection, id).is_none() {
             return Err(Reply::invalid(format!("{field} {id} does not exist in this account")));
         }
     }

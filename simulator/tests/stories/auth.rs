@@ -1,6 +1,6 @@
 //! Who gets a token, and what it is good for.
 
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::{Account, answer, refused};
 
@@ -58,6 +58,7 @@ async fn the_token_endpoint_refuses_strangers_and_oddities() {
 #[tokio::test]
 async fn a_token_ends_with_its_time_its_revocation_or_its_secret() {
     let mut account = Account::new().await;
+    account.sim.set(|settings| settings.bad_token_statuses = vec![401]);
     account.sim.advance_ms(3_600_001);
     assert_eq!(refused(&account.get("credentials").await), (401, "UNAUTHENTICATED"));
 
@@ -84,8 +85,10 @@ async fn a_call_needs_a_token_and_the_right_account() {
     assert_eq!((status, &body["error_code"]), (401, &json!(401)), "this code is a number");
 
     let path = "/api/2.0/accounts/00000000-0000-4000-8000-000000000000/credentials";
-    let other = account.http.get(account.sim.url() + path).bearer_auth(&account.token);
-    assert_eq!(refused(&answer(other).await), (403, "PERMISSION_DENIED"));
+    let other = || account.http.get(account.sim.url() + path).bearer_auth(&account.token);
+    assert_eq!(answer(other()).await, (404, Value::Null), "this 404 is not the API's");
+    account.sim.set(|settings| settings.other_account_status = 403);
+    assert_eq!(refused(&answer(other()).await), (403, "PERMISSION_DENIED"));
 
     let none =
         account.http.get(account.sim.url() + "/api/2.0/accounts/credentials").bearer_auth(&account.token);
@@ -95,4 +98,29 @@ async fn a_call_needs_a_token_and_the_right_account() {
 
     account.token = "made-up".to_owned();
     assert_eq!(account.get("credentials").await.0, 401);
+}
+
+#[tokio::test]
+async fn a_bad_token_is_answered_in_several_forms_by_turns() {
+    let mut account = Account::new().await;
+    let good = std::mem::replace(&mut account.token, "made-up".to_owned());
+    let mut forms = vec![];
+    for _ in 0..6 {
+        let response = account.request("GET", "credentials").send().await.unwrap();
+        let (status, kind) = (response.status().as_u16(), response.headers()["content-type"].clone());
+        forms.push((status, kind.to_str().unwrap().to_owned(), response.text().await.unwrap()));
+    }
+    assert_eq!(forms[..3], forms[3..], "they take turns");
+    let of = |status: u16| forms.iter().find(|form| form.0 == status).unwrap();
+    assert!(of(401).2.contains("UNAUTHENTICATED"), "{forms:?}");
+    let numeric: Value = serde_json::from_str(&of(403).2).unwrap();
+    assert_eq!(numeric, json!({"error_code": 403, "message": "Invalid access token."}));
+    assert!(of(400).1.starts_with("text/plain") && of(400).2 == "Invalid Token", "{forms:?}");
+
+    account.sim.set(|settings| settings.bad_token_statuses = vec![403]);
+    for _ in 0..2 {
+        assert_eq!(account.send("POST", "credentials", json!({})).await.0, 403, "one form, if so set");
+    }
+    account.token = good;
+    assert_eq!(account.get("credentials").await.0, 200);
 }

@@ -57,7 +57,7 @@ async fn a_role_that_is_too_new_is_refused_in_several_wordings() {
     account.sim.set(|settings| settings.fail_next_credentials = 8);
     let mut seen = std::collections::BTreeSet::new();
     for _ in 0..4 {
-        for (path, body) in [("credentials", body("new")), ("workspaces", workspace.clone())] {
+        for (path, body) in [("credentials", body("brand-new")), ("workspaces", workspace.clone())] {
             let (status, kind, text) = raw(account.request("POST", path).json(&body)).await;
             assert_eq!(status, 400);
             let plural = text.contains("Failed credentials validation checks: Spot Cancellation");
@@ -66,7 +66,7 @@ async fn a_role_that_is_too_new_is_refused_in_several_wordings() {
         }
     }
     assert_eq!(seen.len(), 4, "{seen:?}");
-    for (path, body) in [("credentials", body("new")), ("workspaces", workspace)] {
+    for (path, body) in [("credentials", body("brand-new")), ("workspaces", workspace)] {
         assert_eq!(account.send("POST", path, body).await.0, 201, "then it is usable");
     }
 }

@@ -48,9 +48,19 @@ async fn two_lists_of_a_type_do_not_share_a_label() {
     create(&account, list("office", "ALLOW", &[])).await;
     create(&account, list("office", "BLOCK", &[])).await;
     let path = create(&account, list("home", "ALLOW", &[])).await;
-    let taken = (400, "RESOURCE_ALREADY_EXISTS");
-    assert_eq!(refused(&account.send("POST", "ip-access-lists", list("office", "ALLOW", &[])).await), taken);
-    assert_eq!(refused(&account.send("PATCH", &path, json!({"label": "office"})).await), taken);
+    let taken = |status| (status, "RESOURCE_ALREADY_EXISTS");
+    let again = || account.send("POST", "ip-access-lists", list("office", "ALLOW", &[]));
+    assert_eq!(refused(&again().await), taken(400));
+    assert_eq!(
+        refused(&account.send("PATCH", &path, json!({"label": "office"})).await),
+        taken(409),
+        "by turns"
+    );
+    assert_eq!(refused(&again().await), taken(400));
+    account.sim.set(|settings| settings.ip_list_taken_statuses = vec![409]);
+    for _ in 0..2 {
+        assert_eq!(refused(&again().await), taken(409), "one status, if so set");
+    }
 }
 
 #[tokio::test]
@@ -91,6 +101,39 @@ async fn no_change_locks_out_its_author() {
         (403, "PERMISSION_DENIED"),
         "and now it is locked out"
     );
+    let (status, body) = account.ask_token(&account.sim.client_secret).await;
+    assert_eq!(
+        (status, &body["error_code"], body.get("error")),
+        (403, &json!(403), None),
+        "and has no tokens"
+    );
+    assert!(body["message"].as_str().unwrap().contains("blocked by Databricks IP ACL"), "{body}");
+    assert_eq!(
+        account.http.get(account.sim.url() + "/.well-known/databricks-config").send().await.unwrap().status(),
+        200
+    );
+    account.sim.set(|settings| settings.caller_ip = Some("198.51.100.7".parse().unwrap()));
+    assert_eq!(account.ask_token(&account.sim.client_secret).await.0, 200, "from elsewhere it has");
+}
+
+#[tokio::test]
+async fn reads_of_lists_are_late_on_their_own() {
+    let account = Account::new().await;
+    account.sim.set(|settings| settings.ip_list_lag_ms = 60_000);
+    let path = create(&account, list("office", "ALLOW", &[])).await;
+    assert_eq!(refused(&account.get(&path).await), (404, "RESOURCE_DOES_NOT_EXIST"));
+    assert_eq!(account.get("ip-access-lists").await.1.get("ip_access_lists"), None);
+    let role = json!({"sts_role": {"role_arn": "arn:aws:iam::111122223333:role/databricks"}});
+    let made =
+        account.send("POST", "credentials", json!({"credentials_name": "prompt", "aws_credentials": role}));
+    assert_eq!(made.await.0, 201);
+    assert_eq!(account.get("credentials").await.1.as_array().map(Vec::len), Some(1), "nothing else is late");
+
+    account.sim.advance_ms(60_000);
+    assert_eq!(account.get(&path).await.0, 200);
+    account.sim.set(|settings| settings.get_lag_ms = 120_000);
+    assert_eq!(account.get(&path).await.0, 404, "the greater of two lags counts");
+    assert!(account.get("ip-access-lists").await.1.get("ip_access_lists").is_some());
 }
 
 #[tokio::test]

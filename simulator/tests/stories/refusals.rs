@@ -52,9 +52,17 @@ async fn bodies_are_checked_field_by_field() {
             json!({"workspace_name": "a", "aws_region": "eu-west-1", "credentials_id": "no-uuid"}),
             INVALID,
         ),
-        ("workspaces", json!({"workspace_name": "a", "aws_region": "eu-west-1", "pricing_tier": "FREE"}), INVALID),
+        (
+            "workspaces",
+            json!({"workspace_name": "a", "aws_region": "eu-west-1", "pricing_tier": "FREE"}),
+            INVALID,
+        ),
         ("workspaces", json!({"workspace_name": "a", "aws_region": "eu-west-1", "location": "x"}), MALFORMED),
-        ("workspaces", json!({"workspace_name": "a", "aws_region": "eu-west-1", "custom_tags": {"a": 1}}), MALFORMED),
+        (
+            "workspaces",
+            json!({"workspace_name": "a", "aws_region": "eu-west-1", "custom_tags": {"a": 1}}),
+            MALFORMED,
+        ),
     ] {
         let answer = account.send("POST", path, body.clone()).await;
         assert_eq!(refused(&answer), refusal, "{path} {body}: {}", answer.1);

@@ -75,3 +75,42 @@ async fn what_is_not_there_or_not_simulated_is_refused_in_scim() {
     let body: Value = account.get("scim/v2/Users?count=many").await.1;
     assert_eq!(body["scimType"], "invalidValue");
 }
+
+#[tokio::test]
+async fn members_say_where_they_are_found() {
+    let account = Account::new().await;
+    let of = |collection: &str| account.sim.objects(collection)[0]["id"].as_str().unwrap().to_owned();
+    let [user, robot, inner] = ["Users", "ServicePrincipals", "Groups"].map(of);
+    let members = json!([{"value": user}, {"value": robot}, {"value": inner}, {"value": "17"}]);
+    let group = account.sim.insert("Groups", json!({"displayName": "all", "members": members})).unwrap();
+    let (_, whole) = account.get(&format!("scim/v2/Groups/{}", group["id"].as_str().unwrap())).await;
+    let refs: Vec<&Value> =
+        whole["members"].as_array().unwrap().iter().map(|member| &member["$ref"]).collect();
+    let [user, robot, inner] = [("Users", user), ("ServicePrincipals", robot), ("Groups", inner)]
+        .map(|(home, id)| json!(format!("{home}/{id}")));
+    assert_eq!(refs, [&user, &robot, &inner, &Value::Null], "a member that is gone is nowhere");
+    assert_eq!(whole["schemas"], json!(["urn:ietf:params:scim:schemas:core:2.0:Group"]));
+    assert_eq!(whole["meta"]["resourceType"], "Group");
+}
+
+#[tokio::test]
+async fn a_user_has_what_the_account_fills_in() {
+    let account = Account::new().await;
+    account.sim.set(|settings| settings.unknown_fields = false);
+    let user = account.sim.insert("Users", json!({"userName": "Barbara@Example.com"})).unwrap();
+    let (_, user) = account.get(&format!("scim/v2/Users/{}", user["id"].as_str().unwrap())).await;
+    let address = json!("barbara@example.com");
+    assert_eq!(
+        (&user["userName"], &user["displayName"], &user["active"]),
+        (&address, &address, &json!(true))
+    );
+    assert_eq!(user["emails"], json!([{"value": address, "type": "work", "primary": true}]));
+    assert_eq!(user["schemas"], json!(["urn:ietf:params:scim:schemas:core:2.0:User"]));
+    let (_, list) = account.get("scim/v2/Users?count=10000&attributes=id").await;
+    assert_eq!((&list["totalResults"], &list["itemsPerPage"]), (&json!(4), &json!(4)));
+    let (_, past) = account.get("scim/v2/Users?startIndex=5").await;
+    assert_eq!(
+        (&past["totalResults"], &past["startIndex"], &past["itemsPerPage"]),
+        (&json!(4), &json!(5), &json!(0))
+    );
+}

@@ -112,6 +112,11 @@ fn read_token(reply: &Reply, call: &str, asked_at: Instant) -> Result<Token, Err
 /// Keeps a failure to sign in apart from a failure of the call that wanted to sign in: that one did not happen, and
 /// a 404 here says nothing about its object.
 fn apart(error: Error) -> Error {
+    // No token was sent, so that none is bad.
+    let error = match error {
+        Error::TokenRefused { refusal, .. } => *refusal,
+        error => error,
+    };
     match error {
         Error::Api { call, status: 400..=403, code: Some(code), message, .. }
             if ["invalid_client", "unauthorized_client"].contains(&code.as_str()) =>

@@ -15,7 +15,11 @@ fn failure(status: u16, body: impl Into<Vec<u8>>) -> Error {
 }
 
 fn api(status: u16, body: impl Into<Vec<u8>>) -> (Option<String>, String) {
-    match failure(status, body) {
+    let error = match failure(status, body) {
+        Error::TokenRefused { refusal, .. } => *refusal,
+        error => error,
+    };
+    match error {
         Error::Api { status: seen, code, message, .. } if seen == status => (code, message),
         other => panic!("{other:?}"),
     }
@@ -43,6 +47,12 @@ fn each_form_of_error_gives_its_code_and_message() {
         ("".into(), "-", "no message was given"),
         ("[1]".into(), "-", "no message was given"),
         ("any text, maybe our own request".into(), "-", "no message was given"),
+        (
+            "Failed credentials validation checks: a\nmore".into(),
+            "-",
+            "Failed credentials validation checks: a",
+        ),
+        ("Unable to delete, it is used".into(), "-", "Unable to delete, it is used"),
         ("{\"message\":\"cut".into(), "-", "no message was given"),
         (r#"{"message":{"a":1},"error_code":[]}"#.into(), "-", "no message was given"),
     ] {

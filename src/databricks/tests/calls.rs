@@ -6,6 +6,7 @@ use serde_json::{Value, json as value};
 use super::*;
 
 const NETWORKS: &str = "/api/2.0/accounts/a/networks";
+const JSON: &str = "content-type: application/json\r\n";
 
 fn post() -> Request {
     Request::post(NETWORKS, value!({"network_name": "n"}))
@@ -105,6 +106,63 @@ async fn after_a_401_all_but_a_post_are_tried_once_more_with_a_new_token() {
     assert_eq!(server.count(&format!("POST {NETWORKS}")), 1);
     client.send::<IgnoredAny>(Request::delete(NETWORKS)).await.unwrap_err();
     assert_eq!((server.count("DELETE "), server.count("POST /oidc/")), (2, 3), "no endless loop");
+    for _ in 0..5 {
+        let error = client.send::<IgnoredAny>(Request::delete(NETWORKS)).await.unwrap_err();
+        assert!(matches!(error, Error::TokenRefused { fresh: true, .. }), "{error}");
+    }
+    assert_eq!(
+        (server.count("DELETE "), server.count("POST /oidc/")),
+        (7, 3),
+        "another token would not help"
+    );
+}
+
+#[tokio::test]
+async fn a_refused_token_is_known_in_each_form_and_a_lack_of_rights_is_none() {
+    let plain_text = "content-type: text/plain\r\n";
+    let forms: [(u16, &str, &str, bool); 9] = [
+        (401, plain_text, "", true),
+        (403, JSON, r#"{"error_code":403,"message":"Invalid access token."}"#, true),
+        (403, plain_text, "Invalid access token.", true),
+        (400, JSON, r#"{"error_code":400,"message":"Token is expired"}"#, true),
+        (400, "content-type: text/html\r\n", "<html><pre>io.jsonwebtoken.ExpiredJwtException: x</pre>", true),
+        (403, JSON, r#"{"error_code":"PERMISSION_DENIED","message":"not an account admin"}"#, false),
+        (403, JSON, r#"{"error_code":403,"message":"Unauthorized access to Org: 1"}"#, false),
+        (403, plain_text, "", false),
+        (400, JSON, r#"{"error_code":"INVALID_PARAMETER_VALUE","message":"Invalid page token"}"#, false),
+    ];
+    for (status, headers, body, bad) in forms {
+        let server =
+            Server::start(move |received, socket| match received.head.contains("token-canary-1\r\n") {
+                true => plain(socket, status, headers, body.as_bytes()),
+                false => json(socket, 200, "{}"),
+            });
+        let client = server.client();
+        let outcome = client.send::<IgnoredAny>(Request::get(NETWORKS)).await;
+        assert_eq!(outcome.is_ok(), bad, "{status} {body}: {outcome:?}");
+        assert_eq!(server.count("POST /oidc/"), 1 + usize::from(bad), "{status} {body}");
+    }
+}
+
+#[tokio::test]
+async fn a_blocked_address_costs_no_token_and_is_told_apart_at_the_token_endpoint_too() {
+    let text = "Source IP address: 192.0.2.7 is blocked by Databricks IP ACL for account";
+    let body = value!({"error_code": "PERMISSION_DENIED", "message": text}).to_string();
+    let blocked = body.clone();
+    let server = Server::start(move |_, socket| json(socket, 403, &blocked));
+    let client = server.client();
+    for _ in 0..3 {
+        let error = client.send::<IgnoredAny>(Request::get(NETWORKS)).await.unwrap_err();
+        assert!(error.is_address_blocked() && error.to_string().contains(text), "{error}");
+        assert_eq!(error.status(), Some(403));
+    }
+    assert_eq!((server.count("GET "), server.count("POST /oidc/")), (3, 1));
+    for (headers, body) in [(JSON, body), ("content-type: text/plain\r\n", text.to_owned())] {
+        let server = Server::raw(move |_, socket| plain(socket, 403, headers, body.as_bytes()));
+        let error = server.client().send::<IgnoredAny>(post()).await.unwrap_err();
+        assert!(matches!(error, Error::NoToken(_)) && error.is_address_blocked(), "{error}");
+        assert!(error.to_string().contains(text) && error.status().is_none(), "{error}");
+    }
 }
 
 #[tokio::test]

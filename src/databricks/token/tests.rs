@@ -114,10 +114,36 @@ async fn a_caller_that_gives_up_leaves_the_fetch_to_the_next() {
 async fn a_refused_token_is_forgotten_once() {
     let (tokens, endpoint) = (Arc::<Tokens>::default(), hour());
     let old = tokens.get(|| endpoint.fetch()).await.unwrap();
-    tokens.forget(&old);
+    assert!(tokens.refused(&old));
     assert_eq!(value(&tokens, &endpoint).await, "t2");
-    tokens.forget(&old);
+    assert!(tokens.refused(&old), "there is another one");
     assert_eq!(value(&tokens, &endpoint).await, "t2", "the new token is not dropped for the old one's fault");
+}
+
+/// Each call is refused, and a thousand of them are made in ten minutes: new tokens are asked for in growing steps.
+#[tokio::test(start_paused = true)]
+async fn where_new_tokens_are_refused_too_few_are_asked_for() {
+    let (tokens, endpoint) = (Arc::<Tokens>::default(), hour());
+    for _ in 0..1000 {
+        let token = tokens.get(|| endpoint.fetch()).await.unwrap();
+        tokens.refused(&token);
+        pass(Duration::from_millis(600)).await;
+    }
+    assert!((8..=20).contains(&endpoint.calls()), "{}", endpoint.calls());
+}
+
+/// Tokens last for three seconds, whatever is said of them: each is replaced when it is refused.
+#[tokio::test(start_paused = true)]
+async fn a_token_is_replaced_at_once_where_that_helps() {
+    let (tokens, endpoint) = (Arc::<Tokens>::default(), hour());
+    for _ in 0..20 {
+        let token = tokens.get(|| endpoint.fetch()).await.unwrap();
+        pass(Duration::from_secs(3)).await;
+        assert!(tokens.refused(&token));
+        tokens.get(|| endpoint.fetch()).await.unwrap();
+        tokens.helped();
+    }
+    assert_eq!(endpoint.calls(), 21);
 }
 
 #[tokio::test(start_paused = true)]

@@ -7,14 +7,16 @@ use kube::core::DynamicObject;
 use kube::runtime::controller::Action;
 use serde_json::{Value, json};
 
+use super::grants::asks_for_labels;
+use super::session::Session;
 use super::spec::{AuthStatus, DatabricksAuthSpec, Dependents};
 use super::{Auths, KIND};
 use crate::engine::cluster::FINALIZER;
 use crate::engine::conclude::{AnyStatus, Outcome};
 use crate::engine::error::{Error, Result};
 use crate::engine::pass::{Ended, Engine, Subject};
-use crate::engine::status::{External, Reason};
-use crate::engine::wake::Who;
+use crate::engine::status::{ConditionType, External, Reason};
+use crate::engine::wake::{Who, still};
 
 /// One pass.
 pub async fn reconcile(object: Arc<DynamicObject>, engine: Arc<Engine>) -> Action {
@@ -27,11 +29,16 @@ pub async fn reconcile(object: Arc<DynamicObject>, engine: Arc<Engine>) -> Actio
     if let Err(error) = &outcome {
         engine.auths.give_up(&subject.who, &subject.spec(), error);
     }
-    let well = matches!(outcome, Ok(Outcome::Rest | Outcome::Suspended));
+    let (well, who) = (matches!(outcome, Ok(Outcome::Rest | Outcome::Suspended)), subject.who.clone());
     let ended = subject.conclude(&engine, outcome, Reason::Authenticated).await;
     match ended {
         // Many depend on it: what is wrong with it is looked at again soon.
-        Ended::Again(Some(after)) if !well => Action::requeue(after.min(engine.settings.pace.poll_max)),
+        Ended::Again(Some(after)) if !well => {
+            let pace = &engine.settings.pace;
+            // Where the account turns the operator away: that it no longer does is noticed after half as long again.
+            let doubted = engine.auths.doubted_for(&who).map(|long| (long / 2).max(pace.backoff_min));
+            Action::requeue(after.min(doubted.unwrap_or(after)).min(pace.poll_max))
+        }
         ended => ended.action(),
     }
 }
@@ -46,7 +53,7 @@ async fn hops(engine: &Engine, subject: &mut Subject) -> Result<Outcome> {
     let spec: DatabricksAuthSpec = serde_json::from_value(subject.spec())
         .map_err(|_| Error::terminal(Reason::InvalidSpec, "spec cannot be read: compare it with the CRD"))?;
     if !subject.deleting() {
-        subject.write_metadata(engine, true, None).await?;
+        subject.write_metadata(engine, true).await?;
     }
     let outcome = connect(engine, subject, &spec, &who).await;
     if subject.deleting() {
@@ -77,12 +84,10 @@ fn dependents(engine: &Engine, who: &Who) -> Vec<Who> {
 }
 
 fn still_used(dependents: &[Who]) -> String {
-    let names: Vec<String> = dependents.iter().take(5).map(Who::to_string).collect();
-    let more = if dependents.len() > names.len() { ", …" } else { "" };
+    let (them, their) = if dependents.len() == 1 { ("it", "its") } else { ("them", "their") };
     format!(
-        "{} objects still use this {KIND} ({}{more}): delete them, or point their spec.authRef to another one",
-        dependents.len(),
-        names.join(", ")
+        "{}: delete {them}, or point {their} spec.authRef to another one",
+        still(dependents, "use", &format!("this {KIND}"))
     )
 }
 
@@ -98,6 +103,8 @@ async fn connect(
     let targets =
         secret.map(|name| Who { kind: "Secret".into(), namespace: who.namespace.clone(), name: name.into() });
     engine.wake.refer(who, targets.into_iter().collect());
+    let by_label = asks_for_labels(spec);
+    auths.namespaces.follow(who, by_label);
     auths.announce(who, spec);
     if spec.suspend == Some(true) {
         let error = Error::waiting(Reason::CredentialsUnavailable, "spec.suspend is true");
@@ -105,9 +112,17 @@ async fn connect(
         return Ok(Outcome::Suspended);
     }
     let connected = auths.connect(&subject.object, spec, who).await;
-    let outcome = match &connected {
+    let proven = match &connected {
+        Ok(session) => prove(engine, subject, session).await.map(|()| session),
+        Err(error) => Err(error.clone()),
+    };
+    let outcome = match proven {
         Ok(session) => {
-            let facts = AuthStatus { host: Some(session.client.host().as_str().into()), dependents: None };
+            let facts = AuthStatus {
+                host: Some(session.client.host().as_str().into()),
+                installation: Some(engine.settings.installation.clone()),
+                dependents: None,
+            };
             let status = subject.status_mut()?;
             set_facts(status, &facts);
             status.external_id = Some(spec.account_id.clone());
@@ -116,17 +131,51 @@ async fn connect(
                 id: spec.account_id.clone(),
                 name: None,
                 adopted: false,
+                observed: false,
+                created_at: None,
             });
-            Ok(auths.throttled(who).map_or(Outcome::Rest, Outcome::Limited))
+            // That they cannot be read for a moment is no news.
+            let readable = !by_label || !matches!(auths.namespaces.labels(&who.namespace).await, Ok(None));
+            let reason = Reason::OperatorNotPermitted;
+            match auths.throttled(who) {
+                Some(after) => Ok(Outcome::Limited(after)),
+                None if readable => Ok(Outcome::Rest),
+                None => Ok(Outcome::Partly { reason, message: auths.namespaces.not_readable().into() }),
+            }
         }
-        Err(error) => Err(error.clone()),
+        Err(error) => Err(error),
     };
-    // An endpoint that cannot be reached for a moment does not take a working session away.
-    let passing = matches!(&connected, Err(Error::Transient { .. } | Error::Conflict(_)));
-    if !(passing && auths.has_usable(who, &subject.object, spec)) {
+    // An endpoint that cannot be reached, or a Secret that cannot be read, for a moment does not take a working session away.
+    let read = matches!(&connected, Err(Error::Rejected { reason: Reason::SecretNotReadable, .. }));
+    let passing = read || matches!(&connected, Err(Error::Transient { .. } | Error::Conflict(_)));
+    let usable = auths.has_usable(who, &subject.object, spec);
+    if !(passing && usable) {
         auths.store(who, spec, connected);
     }
-    outcome
+    match outcome {
+        // Whatever the status says, there is nothing to work with.
+        Err(Error::Rejected { reason, message, patience, .. }) if read && !usable => {
+            Err(Error::Rejected { reason, message, patience, read: false })
+        }
+        outcome => outcome,
+    }
+}
+
+/// Where a call was turned away, or all were when it was last written down, a token alone proves nothing: the account is asked
+/// whether it lets calls in. Its users are woken if the answer is another than before.
+async fn prove(engine: &Engine, subject: &mut Subject, session: &Session) -> Result<()> {
+    let turned_away = [Reason::CredentialsInvalid, Reason::AddressBlocked].map(Reason::name);
+    let ready = subject.status_mut()?.condition(ConditionType::Ready);
+    let told = ready.is_some_and(|ready| turned_away.contains(&ready.reason.as_str()));
+    if session.doubted_for().is_none() && !told {
+        return Ok(());
+    }
+    let before = session.refusal();
+    let proven = session.prove().await;
+    if session.refusal() != before {
+        engine.wake.wake_dependents(&subject.who);
+    }
+    proven.map_err(super::auth_error)
 }
 
 fn set_facts(status: &mut AnyStatus, facts: &AuthStatus) {

@@ -15,21 +15,55 @@ use tokio::time::Instant;
 use super::spec::SecretKeyRef;
 use super::{Auths, Watched};
 use crate::engine::cluster::timed;
-use crate::engine::error::{Error, Result};
+use crate::engine::error::{Asked, Error, Result, chain};
 use crate::engine::status::Reason;
 use crate::engine::wake::{Wake, Who};
 
+/// What to do where a Secret may not be read.
+fn unreadable(error: Error) -> Error {
+    match error {
+        Error::Rejected { reason: Reason::OperatorNotPermitted, message, patience, read } => {
+            Error::Rejected {
+                reason: Reason::SecretNotReadable,
+                message: format!(
+                    "{message}; where the chart's values rbac.secretNames and rbac.secretNamespaces are set, name the Secret \
+                 and its namespace there"
+                ),
+                patience,
+                read,
+            }
+        }
+        error => error,
+    }
+}
+
+/// A DatabricksAuth that goes may go with its whole namespace, in which nothing can be created any more.
+fn absent(secret: &str, at: &SecretKeyRef, leaving: bool) -> String {
+    if leaving {
+        return format!(
+            "{secret} does not exist any more, and the DatabricksAuth is being deleted: point spec.authRef to another \
+             one, or set spec.deletionPolicy to Retain"
+        );
+    }
+    format!(
+        "{secret} does not exist: create it with the key {}, or correct spec.clientSecretRef.name",
+        at.key
+    )
+}
+
 impl Auths {
+    /// The value, with UID and version of the Secret. `leaving` says that the DatabricksAuth is being deleted.
     pub(super) async fn secret(
         &self,
         namespace: &str,
         at: &SecretKeyRef,
+        leaving: bool,
     ) -> Result<(SecretString, (String, String))> {
         let api: Api<Secret> = Api::namespaced(self.kube.clone(), namespace);
         let name = format!("Secret {namespace}/{}", at.name);
-        let Some(secret) = timed(api.get_opt(&at.name)).await? else {
-            let text = format!("{name} does not exist: create it with the key {}", at.key);
-            return Err(Error::waiting(Reason::SecretNotFound, text));
+        let read = timed(Asked::Read(&name), api.get_opt(&at.name)).await;
+        let Some(secret) = read.map_err(unreadable)? else {
+            return Err(Error::waiting(Reason::SecretNotFound, absent(&name, at, leaving)));
         };
         let version = (secret.uid().unwrap_or_default(), secret.resource_version().unwrap_or_default());
         let key = (namespace.to_owned(), at.name.clone());
@@ -48,7 +82,10 @@ impl Auths {
             }
             Some(text) => Ok((SecretString::from(text.to_owned()), version)),
             None => {
-                let text = format!("{name}: the value under the key {} is not text", at.key);
+                let text = format!(
+                    "{name}: the value under the key {} is not text: write the secret into it as it is",
+                    at.key
+                );
                 Err(Error::terminal(Reason::CredentialsInvalid, text))
             }
         }
@@ -111,12 +148,12 @@ async fn watch_secret(
             Ok(())
         };
         if let Err(error) = ended.await {
-            tracing::debug!(secret = %secret, %error, "watch of a Secret ended; beginning again");
+            tracing::debug!(secret = %secret, error = chain(&error), "watch of a Secret ended; beginning again");
         }
         pause = if began.elapsed() > PATIENCE { Duration::from_secs(1) } else { (pause * 2).min(PATIENCE) };
         tokio::time::sleep(pause).await;
         // A deletion in between sends no event; the next watch then begins with nothing.
-        if let Ok(found) = timed(api.get_metadata_opt(&name)).await {
+        if let Ok(found) = timed(Asked::Read("a Secret"), api.get_metadata_opt(&name)).await {
             let seen = found.and_then(|o| o.metadata.resource_version);
             if version != seen {
                 version = seen;

@@ -1,7 +1,7 @@
 //! One account, one set of credentials, and what was read with them.
 
 use std::collections::HashMap;
-use std::sync::Mutex;
+use std::sync::{Mutex, MutexGuard};
 use std::time::Duration;
 
 use tokio::sync::OnceCell;
@@ -24,7 +24,17 @@ pub struct Session {
     pub snapshots: Snapshots,
     pub(super) principals: Mutex<HashMap<PrincipalName, (Instant, Option<String>)>>,
     pub(super) own_id: OnceCell<Option<String>>,
+    pub(super) standing: Mutex<Standing>,
     pub(super) key: Key,
+}
+
+/// What the account makes of the session as a whole.
+#[derive(Default)]
+pub(super) struct Standing {
+    /// Since when some call was turned away for its token or its address, and none is known to have been let in after it.
+    doubted_since: Option<Instant>,
+    /// Why the account lets in no call at all.
+    refusal: Option<Error>,
 }
 
 /// What a session belongs to.
@@ -41,6 +51,48 @@ pub(super) struct Key {
 const PRINCIPAL_TTL: Duration = Duration::from_secs(60);
 
 impl Session {
+    /// A call was turned away for its token or its address. Whether all are is asked by [`Session::prove`].
+    pub(super) fn doubt(&self) {
+        self.standing().doubted_since.get_or_insert_with(Instant::now);
+    }
+
+    /// For how long it has been in doubt whether the account lets calls in.
+    pub(super) fn doubted_for(&self) -> Option<Duration> {
+        self.standing().doubted_since.map(|since| since.elapsed())
+    }
+
+    /// Why the account lets in no call of this session, if it lets in none.
+    pub(super) fn refusal(&self) -> Option<Error> {
+        self.standing().refusal.clone()
+    }
+
+    /// Asks the account whether it lets calls in, by one small read that depends on nobody's spec. Whatever it answers to the
+    /// read itself, a lack of rights say, it has then let it in.
+    pub(super) async fn prove(&self) -> Result<()> {
+        let own = PrincipalName::ServicePrincipal(self.facts.client_id.clone());
+        let answer = self.principal(&own, Urgency::Urgent, true).await;
+        let mut standing = self.standing();
+        match answer {
+            Err(error)
+                if matches!(error.reason(), Some(Reason::CredentialsInvalid | Reason::AddressBlocked)) =>
+            {
+                standing.doubted_since.get_or_insert_with(Instant::now);
+                standing.refusal = Some(error.clone());
+                Err(error)
+            }
+            // There was no answer: the doubt remains, if there was one.
+            Err(error @ Error::Transient { .. }) if standing.doubted_since.is_some() => Err(error),
+            _ => {
+                *standing = Standing::default();
+                Ok(())
+            }
+        }
+    }
+
+    fn standing(&self) -> MutexGuard<'_, Standing> {
+        self.standing.lock().expect("no panic while held")
+    }
+
     /// The id of the operator's own service principal, asked for once. `None` if the account does not tell: some
     /// credentials may manage a workspace's assignments and not read the account's principals.
     pub async fn own_id(&self) -> Result<Option<String>> {

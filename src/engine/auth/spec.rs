@@ -151,12 +151,13 @@ pub struct Grant {
     /// The namespaces that may use the credentials.
     pub namespaces: GrantNamespaces,
     /// The kinds of objects they may be used for. Left out: all.
+    // Which kinds there are is added to the schema by `crd::grants`.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[schemars(length(min = 1, max = 64), inner(length(min = 1, max = 63)))]
+    #[schemars(length(min = 1, max = 64))]
     pub kinds: Option<Vec<String>>,
     /// The workspaces that may be touched. Left out: all, and the account itself.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[schemars(length(min = 1, max = 256))]
+    #[schemars(length(min = 1, max = 256), inner(range(min = 1)))]
     pub workspace_ids: Option<Vec<i64>>,
     /// The highest permission that may be given. Left out: ADMIN.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -177,7 +178,7 @@ pub struct GrantNamespaces {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 256), inner(length(min = 1, max = 63), regex(pattern = NAMESPACE_NAME)))]
     pub names: Option<Vec<String>>,
-    /// Labels that a namespace must carry, for from: Selector. Not available where the operator watches chosen namespaces only.
+    /// Labels that a namespace must carry, for from: Selector. One that comes or goes counts within a minute. Not available where the operator watches chosen namespaces only.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub selector: Option<GrantSelector>,
 }
@@ -187,9 +188,16 @@ pub struct GrantNamespaces {
 #[serde(rename_all = "camelCase")]
 pub struct GrantSelector {
     /// Labels and their values.
-    #[schemars(length(min = 1, max = 16))]
+    #[schemars(extend(
+        "minProperties" = 1,
+        "maxProperties" = 16,
+        "additionalProperties" = {"type": "string", "maxLength": 63, "pattern": LABEL_VALUE},
+    ))]
     pub match_labels: std::collections::BTreeMap<String, String>,
 }
+
+/// What a value of a label looks like; another one is on no namespace.
+const LABEL_VALUE: &str = "^(([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9])?$";
 
 /// How namespaces are named.
 #[derive(Serialize, Deserialize, Clone, Copy, Debug, PartialEq, Eq, JsonSchema)]
@@ -216,6 +224,9 @@ pub struct AuthStatus {
     /// The host that the credentials are sent to.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub host: Option<String>,
+    /// The name of the operator's installation: the first part of the mark that workspaces carry in the account.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub installation: Option<String>,
     /// While this object is being deleted: what still uses it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub dependents: Option<Dependents>,
