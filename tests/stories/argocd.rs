@@ -83,6 +83,16 @@ fn keep_state(story: &Story, name: &str, object: &Value) {
     keep(story, &format!("_/testdata/{name}.yaml"), object);
 }
 
+/// The object with the copy of its id, which is written after the status.
+async fn recorded(story: &Story, kind: &str, name: &str) -> Value {
+    story
+        .wait(kind, name, "it has the copy of its id", |object| {
+            let noted = object["metadata"]["annotations"].get("databricks-operator.io/external-id").is_some();
+            (noted || kind == "DatabricksAuth").then(|| object.clone())
+        })
+        .await
+}
+
 /// A Workspace from its first second on, and what waits for it.
 #[tokio::test]
 async fn argocd_is_tested_with_the_life_of_a_workspace() {
@@ -100,7 +110,8 @@ async fn argocd_is_tested_with_the_life_of_a_workspace() {
     story.account.set(|s| (s.start_ms, s.provisioning_ms) = (0, 600_000));
     story.apply(&workspace).await;
     let begun = |object: &Value| (object["status"]["state"] == "PROVISIONING").then(|| object.clone());
-    let provisioning = story.wait(kind, name, "it is being provisioned", begun).await;
+    story.wait(kind, name, "it is being provisioned", begun).await;
+    let provisioning = recorded(&story, kind, name).await;
     keep_state(&story, "provisioning", &provisioning);
     for kind in kinds().iter().filter(|kind| !["DatabricksAuth", "Workspace"].contains(&kind.as_str())) {
         story.apply(&sample(&story, kind)).await;
@@ -112,7 +123,8 @@ async fn argocd_is_tested_with_the_life_of_a_workspace() {
     story.account.advance_ms(600_000);
     for kind in kinds() {
         let name = sample(&story, &kind)["metadata"]["name"].as_str().unwrap().to_owned();
-        let ready = story.wait_ready(&kind, &name).await;
+        story.wait_ready(&kind, &name).await;
+        let ready = recorded(&story, &kind, &name).await;
         keep(&story, &format!("{kind}/actions/testdata/ready.yaml"), &ready);
     }
     keep_state(&story, "ready", &story.get(kind, name).await);

@@ -140,6 +140,11 @@ async fn a_change_that_is_taken_back_unseen_is_taken_back_in_the_account() {
             if now == wanted { Ok(()) } else { Err(now.to_string()) }
         });
         there.await.unwrap();
+        // The account has it before the operator has written down that it sent it.
+        let recorded = |object: &Value| {
+            (object["status"]["operation"]["generation"] == object["metadata"]["generation"]).then_some(())
+        };
+        story.wait(LIST, "office", "the change is recorded", recorded).await;
     }
     story.account.advance_ms(LATE_MS);
     story.wait_ready(LIST, "office").await;

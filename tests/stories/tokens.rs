@@ -232,13 +232,16 @@ async fn a_token_that_is_never_taken_is_no_reason_to_try_in_circles() {
     let says = message(&auth, "Ready");
     assert!(says.contains("Invalid access token.") && says.contains("service principal"), "{says}");
     story.account.clear_journal();
-    let probes = eventually("the DatabricksAuth asks six times more", SOON, async || {
-        let asked: Vec<_> = story.account.journal().into_iter().filter(|c| c.class == "scim").collect();
-        if asked.len() >= 6 { Ok(asked) } else { Err(format!("{asked:?}")) }
+    let probes = eventually("the DatabricksAuth asks eight times more", SOON, async || {
+        let asked = story.account.journal().into_iter().filter(|c| c.class == "scim");
+        let mut asked: Vec<u64> = asked.map(|call| call.at_ms).collect();
+        // Asked with a new token at once, it is one question.
+        asked.dedup_by(|next, last| next.saturating_sub(*last) < 500);
+        if asked.len() >= 8 { Ok(asked) } else { Err(format!("{asked:?}")) }
     });
     let probes = probes.await.unwrap();
-    let gaps: Vec<u64> = probes.windows(2).map(|pair| pair[1].at_ms - pair[0].at_ms).collect();
-    assert!(gaps[4] > 2 * gaps[0], "the steps grow: {gaps:?}");
+    let gaps: Vec<u64> = probes.windows(2).map(|pair| pair[1] - pair[0]).collect();
+    assert!(gaps[6] > 2 * gaps[0], "the steps grow: {gaps:?}");
     assert_eq!(story.account.calls("*", "*/ip-access-lists*"), 0, "the object waits");
     let after = story.get(AUTHS, AUTH).await;
     assert_eq!(after["metadata"]["resourceVersion"], auth["metadata"]["resourceVersion"], "{after}");
