@@ -176,7 +176,8 @@ impl Stage {
             |label: &str| json!({"label": label, "listType": "ALLOW", "ipAddresses": ["203.0.113.0/24"]});
         self.apply("IpAccessList", "office", list("office")).await;
         self.apply("IpAccessList", "guests", list("guests")).await;
-        let credentials = self.account.insert("credentials", json!({"credentials_name": "analytics"})).unwrap();
+        let credentials =
+            self.account.insert("credentials", json!({"credentials_name": "analytics"})).unwrap();
         self.apply(
             "Workspace",
             "analytics",
