@@ -91,7 +91,12 @@ impl Site {
             std::fs::write(&path, values.to_string()).unwrap();
             path.to_str().unwrap().to_owned()
         };
-        let (fast, own) = (file("fast", &fast()), file("own", values));
+        let mut fast = fast();
+        if args.iter().any(|arg| arg.ends_with(".tgz")) {
+            // The chart before does not know it, and refuses what it does not know.
+            fast["operator"].as_object_mut().unwrap().remove("readLag");
+        }
+        let (fast, own) = (file("fast", &fast), file("own", values));
         let values = ["--values", &*fast, "--values", &*own];
         self.plain_helm(&[args, &values].concat(), namespace).await
     }
