@@ -328,7 +328,9 @@ impl Subject {
         let cut_off = match &outcome {
             Outcome::Failed(Error::Conflict(_) | Error::Fenced) => true,
             // What failed is tried again on request: an outage must not use that up.
-            Outcome::Failed(Error::Transient { .. }) => conclusion.status.usable == Some(false),
+            Outcome::Failed(Error::Transient { .. }) => {
+                conclusion.status.usable == Some(false) && !pass.deleting
+            }
             _ => false,
         };
         if let Some(token) = self.object.annotations().get(RECONCILE_REQUESTED).filter(|_| !cut_off) {
