@@ -58,7 +58,7 @@ fn own(spec: &Value) -> impl Iterator<Item = (&str, &Value)> {
         .map(|(name, field)| (name.as_str(), field))
 }
 
-/// The names of [`own`].
+/// The names of the fields of a kind's spec that are its own.
 pub fn fields(crd: &CustomResourceDefinition) -> BTreeSet<String> {
     let value = serde_json::to_value(crd).expect("a CRD is plain data");
     let spec = &value["spec"]["versions"][0]["schema"]["openAPIV3Schema"]["properties"]["spec"];
