@@ -8,6 +8,15 @@
 const FIRST: usize = 12;
 /// Codes that say it all.
 const CODES: [&str; 4] = ["UNAUTHENTICATED", "INVALID_TOKEN", "TOKEN_EXPIRED", "InvalidAuthenticationToken"];
+/// Codes of refusals of a spec or of an object: their texts may quote anything.
+const OF_THE_CALL: [&str; 6] = [
+    "INVALID_PARAMETER_VALUE",
+    "MALFORMED_REQUEST",
+    "RESOURCE_ALREADY_EXISTS",
+    "ALREADY_EXISTS",
+    "RESOURCE_DOES_NOT_EXIST",
+    "QUOTA_EXCEEDED",
+];
 /// Bare texts that begin so are refusals of Databricks.
 const BEGINNINGS: [&str; 5] =
     ["failed credential", "failed storage", "permission assignment", "assignment api", "unable to delete"];
@@ -17,7 +26,9 @@ pub(super) fn token(status: u16, code: Option<&str>, text: &str) -> bool {
     match status {
         401 => true,
         400 | 403 => {
-            code.is_some_and(|code| CODES.iter().any(|c| c.eq_ignore_ascii_case(code))) || of_token(text)
+            let is =
+                |codes: &[&str]| code.is_some_and(|code| codes.iter().any(|c| c.eq_ignore_ascii_case(code)));
+            is(&CODES) || (!is(&OF_THE_CALL) && of_token(text))
         }
         _ => false,
     }
@@ -49,7 +60,7 @@ fn of_token(text: &str) -> bool {
 fn of_address(text: &str) -> bool {
     let lower = text.to_ascii_lowercase();
     let list = lower.contains("ip acl") || lower.contains("ip access list");
-    list && ["blocked", "denied", "not allowed", "not authorized"].iter().any(|word| lower.contains(word))
+    list && ["blocked", "access denied", "source ip"].iter().any(|word| lower.contains(word))
 }
 
 #[cfg(test)]
@@ -102,6 +113,8 @@ mod tests {
         ] {
             assert!(!token(403, Some("PERMISSION_DENIED"), text) && !token(400, None, text), "{text}");
         }
+        let quoted = "Invalid credentials_name 'jwt-prod'";
+        assert!(!token(400, Some("INVALID_PARAMETER_VALUE"), quoted), "a message that quotes the spec");
     }
 
     #[test]
@@ -115,5 +128,6 @@ mod tests {
         }
         let guard = "Your current IP 192.0.2.7 will not be allowed to access the workspace under current configuration";
         assert!(!address(403, guard) && !address(403, "Only admins may read IP access lists"));
+        assert!(!address(403, "User is not authorized to manage IP access lists"), "a lack of rights");
     }
 }

@@ -351,7 +351,7 @@ impl Work<'_> {
         }
         // It may have given up the name that they want.
         self.engine.claims.losers(&self.subject.who).iter().for_each(|who| self.engine.wake.wake(who));
-        self.name_freed(known);
+        self.name_freed(known, &seen)?;
         // A read that shows what was sent is not late, even if more is to be sent.
         let open = self.driver.changes(&sent, &told)?.iter().any(|c| matches!(c.when, When::Now));
         let pending = matches!(told.about.phase, Phase::Pending(_));
@@ -422,13 +422,15 @@ impl Work<'_> {
                     return Err(wait);
                 }
             }
-            // A dependent in the account is no stale read: looking again at once would not help.
-            Err(Error::Conflict(message)) => return Err(Error::waiting(Reason::ApplyFailed, message)),
+            // Most often a dependent in the account: it is waited for.
+            Err(error) if error.is_rejected(Reason::ApplyFailed) => {
+                return Err(Error::waiting(Reason::ApplyFailed, error.to_string()));
+            }
             Err(error) => return Err(error),
         }
         let key = self.driver.key(&seen.state)?;
         known.admission.session.snapshots.amend(self.driver, &key.within, &seen.id, None).await;
-        self.name_freed(known);
+        self.name_freed(known, &seen)?;
         let before = self.remember(|m| m.delete_accepted.replace(tokio::time::Instant::now()));
         Ok(match before {
             None => Outcome::Again,
@@ -446,10 +448,12 @@ impl Work<'_> {
     }
 
     /// A name may be free by now: those who wait for one of this kind try again.
-    fn name_freed(&self, known: &Known) {
+    fn name_freed(&self, known: &Known, seen: &Seen) -> Result<()> {
         let account = known.admission.session.client.account_id();
-        let waiting = self.engine.claims.name_freed(account, &self.subject.who);
+        let had = self.driver.key(&seen.state)?;
+        let waiting = self.engine.claims.name_freed(account, &self.subject.who, &had);
         waiting.iter().for_each(|who| self.engine.wake.wake(who));
+        Ok(())
     }
 
     /// Where changes in the account are counted.

@@ -124,8 +124,6 @@ impl Claims {
     /// Drops what an object claimed and no longer means. Returns who may have a chance now.
     pub fn keep_only(&self, who: &Who, kept: &[Claim]) -> Vec<Who> {
         let mut table = self.all.lock().expect("no panic while held");
-        // Whether its name is still taken, this pass will find out.
-        table.without_name.values_mut().for_each(|waiting| drop(waiting.remove(who)));
         let mine = table.of.remove(who).unwrap_or_default();
         let (keep, drop): (HashSet<_>, HashSet<_>) = mine.into_iter().partition(|c| kept.contains(c));
         let mut freed = vec![];
@@ -179,15 +177,25 @@ impl Claims {
         false
     }
 
-    /// An object gave up its name, or may have. Returns the others of its kind that wait for one.
-    pub fn name_freed(&self, account_id: &str, who: &Who) -> Vec<Who> {
+    /// An object gave up its key, or may have. Returns the others of its kind that wait for it.
+    pub fn name_freed(&self, account_id: &str, who: &Who, had: &Key) -> Vec<Who> {
         let mut table = self.all.lock().expect("no panic while held");
-        let waiting = table.without_name.remove(&(account_id.to_owned(), who.kind.clone()));
-        waiting.into_iter().flatten().map(|(other, _)| other).filter(|other| other != who).collect()
+        let slot = (account_id.to_owned(), who.kind.clone());
+        let Some(waiting) = table.without_name.get_mut(&slot) else { return vec![] };
+        let freed = waiting.extract_if(.., |other, exchange| other != who && exchange.wants == *had);
+        freed.map(|(other, _)| other).collect()
+    }
+
+    /// Whether the name of an object is still taken, the pass that begins now will find out; one that does not get that far
+    /// wants no name for now.
+    pub fn name_in_doubt(&self, who: &Who) {
+        let mut table = self.all.lock().expect("no panic while held");
+        table.without_name.values_mut().for_each(|waiting| drop(waiting.remove(who)));
     }
 
     /// Drops all that an object claimed. Returns who may have a chance now.
     pub fn release(&self, who: &Who) -> Vec<Who> {
+        self.name_in_doubt(who);
         self.keep_only(who, &[])
     }
 
@@ -266,14 +274,17 @@ mod tests {
             !claims.name_taken("acc", &who("new"), None, &key("a")),
             "it has no key that anybody could want"
         );
-        assert_eq!(claims.name_freed("acc", &who("new")), [who("first"), who("second"), who("third")]);
+        assert_eq!(claims.name_freed("acc", &who("old"), &key("x")), []);
+        assert_eq!(claims.name_freed("acc", &who("old"), &key("a")), [who("first"), who("new")]);
+        claims.name_in_doubt(&who("second"));
+        claims.name_in_doubt(&who("third"));
         claims.name_taken("acc", &who("fourth"), None, &key("c"));
-        claims.keep_only(&who("fourth"), &[]);
+        claims.name_in_doubt(&who("fourth"));
         claims.name_taken("acc", &who("second"), None, &key("c"));
         claims.name_taken("acc", &who("third"), None, &key("c"));
-        assert_eq!(claims.name_freed("other", &who("first")), []);
-        assert_eq!(claims.name_freed("acc", &who("second")), [who("third")]);
-        assert_eq!(claims.name_freed("acc", &who("first")), []);
+        assert_eq!(claims.name_freed("other", &who("first"), &key("c")), []);
+        assert_eq!(claims.name_freed("acc", &who("second"), &key("c")), [who("third")]);
+        assert_eq!(claims.name_freed("acc", &who("first"), &key("c")), [who("second")]);
     }
 
     #[test]

@@ -289,7 +289,7 @@ fn class_of_code(code: &str, message: &str) -> Option<Error> {
         "PERMISSION_DENIED" => rejected(Reason::PermissionDenied),
         "ENDPOINT_NOT_FOUND" | "FEATURE_DISABLED" | "NOT_IMPLEMENTED" => rejected(Reason::NotSupported),
         "RESOURCE_DOES_NOT_EXIST" | "NOT_FOUND" | "SCIM_404" => rejected(Reason::ExternalResourceMissing),
-        "RESOURCE_CONFLICT" | "ABORTED" => Some(Error::Conflict(message.into())),
+        "RESOURCE_CONFLICT" | "ABORTED" => rejected(Reason::ApplyFailed),
         _ => None,
     }
 }
@@ -300,7 +300,8 @@ fn class_of_status(status: u16, message: &str) -> Option<Error> {
         401 => Some(Error::waiting(Reason::CredentialsInvalid, message)),
         403 => Some(Error::rejected(Reason::PermissionDenied, message)),
         404 | 501 => Some(Error::rejected(Reason::NotSupported, message)),
-        409 | 412 => Some(Error::Conflict(message.into())),
+        // None of our calls says which version it changes: reading again at once would not help.
+        409 | 412 => Some(Error::rejected(Reason::ApplyFailed, message)),
         _ => None,
     }
 }
@@ -464,8 +465,8 @@ mod tests {
             (400, "QUOTA_EXCEEDED", "rejected QuotaExceeded"),
             (400, "RESOURCE_ALREADY_EXISTS", "rejected AlreadyExists"),
             (409, "ALREADY_EXISTS", "rejected AlreadyExists"),
-            (409, "RESOURCE_CONFLICT", "conflict"),
-            (409, "", "conflict"),
+            (409, "RESOURCE_CONFLICT", "rejected ApplyFailed"),
+            (409, "", "rejected ApplyFailed"),
             (401, "UNAUTHENTICATED", "waiting"),
             (401, "", "waiting"),
             (403, "PERMISSION_DENIED", "rejected PermissionDenied"),

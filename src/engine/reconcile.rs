@@ -123,11 +123,19 @@ pub async fn reconcile(
 /// object of that name again: what was made may be his by now.
 async fn undo(engine: Arc<Engine>, driver: &'static dyn Driver, writer: Writer, id: String, who: Who) {
     let (since, mut wait) = (Instant::now(), engine.settings.pace.poll_min);
+    // Until then, that it is not there may only mean that the account does not know it everywhere yet.
+    let lag = driver.traits().read_lag.min(engine.settings.read_lag);
     loop {
+        let gone =
+            |error: &Error| error.is_rejected(Reason::ExternalResourceMissing) && since.elapsed() >= lag;
         let error = match driver.delete(&writer, &id).await {
-            gone @ (Ok(()) | Err(Error::Rejected { reason: Reason::ExternalResourceMissing, .. })) => {
-                gone.iter().for_each(|()| engine.meter.of(&who.kind).wrote(Write::Delete));
+            Ok(()) => {
+                engine.meter.of(&who.kind).wrote(Write::Delete);
                 tracing::warn!(external_id = id, "deleted what was just made: the object is gone");
+                return;
+            }
+            Err(error) if gone(&error) => {
+                tracing::warn!(external_id = id, "what was just made is gone, as its object is");
                 return;
             }
             Err(error) => error,
@@ -159,6 +167,7 @@ fn nothing_outside(subject: &Subject) -> bool {
 }
 
 async fn hops(work: &mut Work<'_>) -> Result<Outcome> {
+    work.engine.claims.name_in_doubt(&work.subject.who);
     if work.subject.deleting() && !work.subject.object.finalizers().iter().any(|f| f == FINALIZER) {
         // We are done with it, or never began; it stays for somebody else's sake.
         work.subject.released = true;

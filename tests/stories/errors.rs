@@ -590,7 +590,7 @@ async fn an_object_in_conflict_for_ever_holds_up_nobody_after_a_restart() {
     for name in ["first", "second"] {
         story.apply(&list(&story, name)).await;
     }
-    story.start_operator(&[]).await;
+    story.start_operator(&[("recheck-stalled-min", "200ms")]).await;
     for name in ["first", "second"] {
         story.wait_ready(LIST, name).await;
     }

@@ -45,6 +45,7 @@ async fn a_refusal_that_passes_pages_nobody() {
         (400, "RESOURCE_ALREADY_EXISTS", "AlreadyExists"),
         (403, "PERMISSION_DENIED", "PermissionDenied"),
         (404, "FEATURE_DISABLED", "NotSupported"),
+        (409, "RESOURCE_CONFLICT", "ApplyFailed"),
         (404, "RESOURCE_DOES_NOT_EXIST", "ReferenceNotFound"),
     ];
     for (n, (status, code, reason)) in rows.into_iter().enumerate() {

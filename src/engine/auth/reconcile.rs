@@ -170,6 +170,8 @@ async fn prove(engine: &Engine, subject: &mut Subject, session: &Session) -> Res
     if session.doubted_for().is_none() && !told {
         return Ok(());
     }
+    // What the status says holds until there is an answer.
+    session.doubt();
     let before = session.refusal();
     let proven = session.prove().await;
     if session.refusal() != before {
