@@ -25,6 +25,10 @@ impl<'a> Stage<'a> {
     /// Makes the namespace, with a DatabricksAuth and its Secret in it.
     pub async fn start(site: &'a Site, namespace: &str, labels: Value) -> Stage<'a> {
         let account = Simulator::start(Config::default()).await.unwrap();
+        // The workspace of the demo refers to them.
+        let credentials =
+            json!({"credentials_id": "11111111-2222-4333-8444-000000000001", "credentials_name": "legacy"});
+        account.insert("credentials", credentials).unwrap();
         let access = access(&account);
         site.namespace(namespace, &json!({})).await;
         let stage = Stage { site, namespace: namespace.to_owned(), account, labels };
