@@ -141,6 +141,7 @@ async fn a_role_that_does_not_work_yet_is_waited_for() {
 async fn a_workspace_with_a_role_that_does_not_work_yet_is_waited_for() {
     let story = Story::start("workspace-new-role").await;
     story.account.set(|s| (s.start_ms, s.provisioning_ms, s.deletion_ms) = (50, 100, 100));
+    let credentials = story.account.insert("credentials", json!({"credentials_name": "lab"})).unwrap();
     let bucket = "Failed storage configuration validation checks: List, Put, Delete";
     let of_bucket = Fault {
         method: Some("POST".into()),
@@ -153,7 +154,7 @@ async fn a_workspace_with_a_role_that_does_not_work_yet_is_waited_for() {
     for (n, (text, fault)) in all.enumerate() {
         let name = format!("lab-{n}");
         story.account.fault(fault);
-        let id = json!({"credentialsId": "7f1c2d3e-0000-4000-8000-000000000000"});
+        let id = json!({"credentialsId": credentials["credentials_id"]});
         story.apply(&workspace(&story, &name, id)).await;
         let waiting = story.wait_condition(WORKSPACE, &name, "Ready", "False", "ApplyFailed").await;
         let told = message(&waiting, "Ready");
