@@ -144,7 +144,10 @@ async fn a_change_that_is_taken_back_unseen_is_taken_back_in_the_account() {
         let recorded = |object: &Value| {
             (object["status"]["operation"]["generation"] == object["metadata"]["generation"]).then_some(())
         };
-        story.wait(LIST, "office", "the change is recorded", recorded).await;
+        // What it takes back looks to it as reads still show it: there is nothing to record.
+        if wanted != before {
+            story.wait(LIST, "office", "the change is recorded", recorded).await;
+        }
     }
     story.account.advance_ms(LATE_MS);
     story.wait_ready(LIST, "office").await;
