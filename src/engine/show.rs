@@ -12,7 +12,7 @@ use super::observe::Look;
 use super::reconcile::{Known, Work};
 use super::resource::{Change, Immutable, Phase};
 use super::spec::ManagementPolicy;
-use super::status::{Drift, External};
+use super::status::{ConditionType, Drift, External};
 
 impl Work<'_> {
     /// Notes whether what refers to this object can use what it stands for. Before anything is decided: a spec that cannot
@@ -26,7 +26,9 @@ impl Work<'_> {
             Found::Nothing { settled: false } | Found::Held(_) | Found::Several(_) => return Ok(()),
         };
         let status = self.subject.status_mut()?;
-        if status.external.is_some() {
+        // Of a status of an older version, Ready says the same: an upgrade alone writes no object.
+        let said = status.usable.is_none() && usable == Some(true) && status.is_true(ConditionType::Ready);
+        if status.external.is_some() && !said {
             status.usable = usable;
         }
         Ok(())
