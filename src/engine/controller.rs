@@ -229,7 +229,7 @@ impl Engine {
                 let unbound = (status["external"]["id"].is_null() || only_observed(&object))
                     && status["intent"].is_null();
                 if unbound && object.metadata.deletion_timestamp.is_none() {
-                    waiting.insert(object.uid().unwrap_or_default(), who(kind, &object));
+                    waiting.insert(object.uid().unwrap_or_default(), Who::of(kind, &object));
                 }
             }
         }
@@ -244,10 +244,10 @@ impl Engine {
         if let (Some(account), Some(id), false) =
             (external["accountId"].as_str(), external["id"].as_str(), only_observed(object))
         {
-            self.claims.record(&Claim::id(account, kind, id), &rank, &who(kind, object));
+            self.claims.record(&Claim::id(account, kind, id), &rank, &Who::of(kind, object));
         }
         if let Ok(intent) = Intent::deserialize(&object.data["status"]["intent"]) {
-            self.claims.record(&Claim::intent(kind, &intent), &rank, &who(kind, object));
+            self.claims.record(&Claim::intent(kind, &intent), &rank, &Who::of(kind, object));
         }
     }
 }
@@ -259,10 +259,6 @@ fn only_observed(object: &DynamicObject) -> bool {
 
 fn created(object: &DynamicObject) -> i64 {
     object.metadata.creation_timestamp.as_ref().map_or(i64::MAX, |t| t.0.as_second())
-}
-
-fn who(kind: &str, object: &DynamicObject) -> Who {
-    Who { kind: kind.into(), namespace: object.namespace().unwrap_or_default(), name: object.name_any() }
 }
 
 /// Watches one kind and works through its queue.
@@ -322,7 +318,7 @@ async fn work(
         let opened = gate.wait_for(|open| *open).await.is_ok();
         return Ok(if opened { Action::requeue(Duration::ZERO) } else { Action::await_change() });
     }
-    let (who, meter) = (who(&kind, &object), engine.meter.clone());
+    let (who, meter) = (Who::of(&kind, &object), engine.meter.clone());
     meter.of(&kind).queue.taken(&who.namespace, &who.name);
     let span = super::log::span(&kind, &object);
     let pass = async {
@@ -451,10 +447,10 @@ impl SeenBefore {
             Event::Delete(object) => {
                 engine.cluster.forget(&object);
                 engine.memory.lock().expect("no panic while held").remove(&object.uid().unwrap_or_default());
-                self.drop(engine, &who(kind, &object));
+                self.drop(engine, &Who::of(kind, &object));
             }
             Event::Apply(object) | Event::InitApply(object) => {
-                let who = who(kind, &object);
+                let who = Who::of(kind, &object);
                 if let Some(listing) = &mut self.listing {
                     listing.insert(who.clone());
                 }

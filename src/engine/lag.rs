@@ -7,7 +7,6 @@ use std::time::Duration;
 
 use k8s_openapi::jiff::Timestamp;
 use kube::ResourceExt;
-use kube::core::DynamicObject;
 use serde::Deserialize;
 use serde_json::Value;
 
@@ -106,7 +105,7 @@ impl Work<'_> {
             let Ok(external) = External::deserialize(&object.data["status"]["external"]) else { continue };
             let young = external.created_at.is_some_and(|at| age(at.0, Timestamp::now()) < self.read_lag());
             if young && external.account_id == account && !shown.iter().any(|seen| seen.id == external.id) {
-                let name = self.named(&who(kind, &object));
+                let name = self.named(&Who::of(kind, &object));
                 return Err(Error::retry(format!(
                     "the account does not show yet what was just created for {name}: without that it cannot be judged whether \
                      this change is safe; waiting until a read shows it"
@@ -115,8 +114,4 @@ impl Work<'_> {
         }
         Ok(())
     }
-}
-
-fn who(kind: &str, object: &DynamicObject) -> Who {
-    Who { kind: kind.into(), namespace: object.namespace().unwrap_or_default(), name: object.name_any() }
 }

@@ -4,6 +4,8 @@
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Mutex;
 
+use kube::ResourceExt;
+use kube::core::DynamicObject;
 use futures::channel::mpsc::{UnboundedReceiver, UnboundedSender, unbounded};
 
 /// A Kubernetes object of one of our kinds.
@@ -15,6 +17,13 @@ pub struct Who {
     pub namespace: String,
     /// Its name.
     pub name: String,
+}
+
+impl Who {
+    /// The name of an object of this kind.
+    pub fn of(kind: &str, object: &DynamicObject) -> Who {
+        Who { kind: kind.into(), namespace: object.namespace().unwrap_or_default(), name: object.name_any() }
+    }
 }
 
 impl std::fmt::Display for Who {
