@@ -4,9 +4,9 @@
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Mutex;
 
+use futures::channel::mpsc::{UnboundedReceiver, UnboundedSender, unbounded};
 use kube::ResourceExt;
 use kube::core::DynamicObject;
-use futures::channel::mpsc::{UnboundedReceiver, UnboundedSender, unbounded};
 
 /// A Kubernetes object of one of our kinds.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
