@@ -22,7 +22,8 @@ impl Work<'_> {
         let usable = match look.found(&[]) {
             Found::Ours(seen, _) => Some(seen.about.phase == Phase::Ready),
             Found::Stranger(seen, _) if record == Record::Observed => Some(seen.about.phase == Phase::Ready),
-            Found::Nothing { settled: true } | Found::Replaced(_) | Found::Stranger(..) => None,
+            // Never empty again once it was known: only a status of an older version lacks it.
+            Found::Nothing { settled: true } | Found::Replaced(_) | Found::Stranger(..) => Some(false),
             Found::Nothing { settled: false } | Found::Held(_) | Found::Several(_) => return Ok(()),
         };
         let status = self.subject.status_mut()?;
