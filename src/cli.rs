@@ -15,10 +15,10 @@ use tokio_util::sync::CancellationToken;
 
 use crate::config::Run;
 use crate::databricks;
-use crate::engine::access::Permit;
-use crate::engine::auth::spec::DatabricksAuth;
-use crate::engine::lease::Lease;
-use crate::engine::{controller, crd};
+use crate::engine::cluster::Lease;
+use crate::engine::crd::DatabricksAuth;
+use crate::engine::kind::Permit;
+use crate::engine::{kind, run};
 use crate::kinds::KINDS;
 use crate::metrics::admit::Guard;
 use crate::metrics::{self, Metrics};
@@ -80,7 +80,7 @@ pub fn main() -> ExitCode {
 /// All CRDs: DatabricksAuth and the kinds.
 pub fn crds() -> Vec<CustomResourceDefinition> {
     let mut all: Vec<CustomResourceDefinition> = KINDS.iter().map(|kind| kind.crd()).collect();
-    all.insert(0, crd::grants(DatabricksAuth::crd(), &all));
+    all.insert(0, kind::grants(DatabricksAuth::crd(), &all));
     all
 }
 
@@ -166,7 +166,7 @@ async fn serve(run: &Run) -> Result<(), String> {
         Lease::new(client.clone(), settings)
     });
     tracing::info!(namespaces = run.namespaces.join(","), installation, "the operator starts");
-    let parts = controller::Parts {
+    let parts = run::Parts {
         client,
         kinds: KINDS,
         settings: run.engine(installation),
@@ -174,6 +174,7 @@ async fn serve(run: &Run) -> Result<(), String> {
         databricks: databricks::Settings { egress, meter: metrics.calls.clone(), ..run.client() },
         permit: lease.as_ref().map_or_else(Permit::sole, Lease::permit),
         meter: metrics.engine.clone(),
+        census: metrics.census.clone(),
     };
     let (fill, filled) = oneshot::channel();
     let ready = move || {
@@ -199,10 +200,10 @@ async fn serve(run: &Run) -> Result<(), String> {
             std::future::pending::<()>().await;
         }
     };
-    let running = controller::run(parts, stop.clone(), ready, leading);
+    let running = run::run(parts, stop.clone(), ready, leading);
     let overtime = async {
         stop.cancelled().await;
-        tokio::time::sleep(controller::SHUTDOWN).await;
+        tokio::time::sleep(run::SHUTDOWN).await;
     };
     let ended = tokio::select! {
         ended = running => ended,

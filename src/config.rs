@@ -11,10 +11,10 @@ use secrecy::SecretString;
 use url::Url;
 
 use crate::databricks::{self, Egress, HostPolicy, Proxy, Settings as ClientSettings};
-use crate::engine::conclude::Pace;
-use crate::engine::lease;
+use crate::engine::cluster::LeaseSettings;
+use crate::engine::crd::parse_duration;
+use crate::engine::pass::Pace;
 use crate::engine::pass::Settings;
-use crate::engine::spec::parse_duration;
 use crate::telemetry::{Collector, LogFormat};
 
 /// Settings of `databricks-operator run`. Durations are written like `10m` or `1h30m`.
@@ -254,8 +254,8 @@ impl Run {
     }
 
     /// How to hold the lease. `namespace` is where it is when nothing is said.
-    pub fn lease(&self, namespace: String) -> lease::Settings {
-        lease::Settings {
+    pub fn lease(&self, namespace: String) -> LeaseSettings {
+        LeaseSettings {
             namespace: self.lease_namespace.clone().unwrap_or(namespace),
             name: self.lease_name.clone(),
             identity: format!("{}_{}", self.identity, uuid::Uuid::new_v4()),

@@ -18,36 +18,12 @@
 //!
 //! What all that amounts to in numbers is in [`meter`] and [`census`].
 
-pub mod access;
-pub mod act;
-pub mod auth;
-pub mod breaker;
-pub mod census;
-pub mod changes;
-pub mod claims;
+pub mod account;
 pub mod cluster;
-pub mod conclude;
-pub mod controller;
 pub mod crd;
-pub mod decide;
-pub mod driver;
 pub mod error;
-pub mod know;
-pub mod lag;
-pub mod lease;
-pub mod leave;
-pub mod log;
+pub mod kind;
+pub mod memory;
 pub mod meter;
-pub mod needs;
-pub mod observe;
 pub mod pass;
-pub mod reason;
-pub mod reconcile;
-pub mod refusals;
-pub mod report;
-pub mod resource;
-pub mod show;
-pub mod snapshot;
-pub mod spec;
-pub mod status;
-pub mod wake;
+pub mod run;

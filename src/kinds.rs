@@ -1,6 +1,6 @@
 //! The kinds that are kept in a Databricks account: the one table, a line a kind.
 
-use crate::engine::driver::{Driver, of};
+use crate::engine::kind::{Driver, of};
 
 pub mod credential;
 pub mod ip_access_list;

@@ -1,7 +1,7 @@
 //! What a scrape gets: one registry with all that the client and the engine count, and the text of it.
 //!
 //! Names begin with `databricks_operator_`. What is counted is next to what does it: [`crate::databricks::Meter`],
-//! [`crate::engine::meter`] and [`crate::engine::census`]. How a scrape is answered is in [`serve`].
+//! [`crate::engine::meter`] and [`crate::engine::run`]. How a scrape is answered is in [`serve`].
 
 use std::sync::Arc;
 
@@ -11,8 +11,9 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::registry::Registry;
 
 use crate::databricks;
-use crate::engine::driver::Driver;
+use crate::engine::kind::Driver;
 use crate::engine::meter::Meter;
+use crate::engine::run::Census;
 
 pub mod admit;
 pub mod serve;
@@ -24,6 +25,8 @@ pub struct Metrics {
     pub calls: Arc<databricks::Meter>,
     /// The passes over objects.
     pub engine: Arc<Meter>,
+    /// The objects in the caches.
+    pub census: Arc<Census>,
 }
 
 impl Metrics {
@@ -36,7 +39,8 @@ impl Metrics {
         let calls = Arc::new(databricks::Meter::default());
         calls.register(&mut registry);
         let engine = Meter::register(&mut registry, kinds.iter().map(|kind| kind.api_resource().kind));
-        Metrics { registry, calls, engine }
+        let census = Census::register(&mut registry, engine.clone());
+        Metrics { registry, calls, engine, census }
     }
 
     /// All values now, in the text form of OpenMetrics.

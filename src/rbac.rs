@@ -6,7 +6,7 @@
 use k8s_openapi::api::rbac::v1::PolicyRule;
 use serde::Serialize;
 
-use crate::engine::auth::spec::DatabricksAuth;
+use crate::engine::crd::DatabricksAuth;
 use crate::kinds::KINDS;
 
 /// The rules, by what they are for. The chart knows these names.

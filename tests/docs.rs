@@ -6,8 +6,8 @@
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
-use databricks_operator::engine::reason::{About, EventReason, Reason};
-use databricks_operator::engine::resource::Ownership;
+use databricks_operator::engine::crd::{About, EventReason, Reason};
+use databricks_operator::engine::kind::Ownership;
 use databricks_operator::kinds::KINDS;
 use databricks_operator::{cli, databricks, engine};
 

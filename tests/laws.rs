@@ -7,13 +7,13 @@
 
 use std::collections::BTreeSet;
 
-use databricks_operator::engine::access::Writer;
-use databricks_operator::engine::decide::camel;
-use databricks_operator::engine::driver::{Driver, Seen};
+use databricks_operator::engine::crd::Reason;
+use databricks_operator::engine::crd::camel;
 use databricks_operator::engine::error::{Error, Result};
-use databricks_operator::engine::needs::{Need, Resolved, Wanted};
-use databricks_operator::engine::resource::{Change, Key, Lifecycle, Phase, When};
-use databricks_operator::engine::status::Reason;
+use databricks_operator::engine::kind::Writer;
+use databricks_operator::engine::kind::{Change, Key, Lifecycle, Phase, When};
+use databricks_operator::engine::kind::{Driver, Seen};
+use databricks_operator::engine::kind::{Need, Resolved, Wanted};
 use databricks_operator::kinds::KINDS;
 use serde_json::{Value, json};
 use simulator::{Config, Fault, Simulator};

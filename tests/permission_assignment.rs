@@ -2,11 +2,11 @@
 //! and the operator's own access.
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking, its set-up too")]
 
-use databricks_operator::engine::access::{AuthFacts, Writer};
-use databricks_operator::engine::driver::{Driver, Seen, of};
+use databricks_operator::engine::crd::Reason;
 use databricks_operator::engine::error::Error;
-use databricks_operator::engine::resource::Phase;
-use databricks_operator::engine::status::Reason;
+use databricks_operator::engine::kind::Phase;
+use databricks_operator::engine::kind::{AuthFacts, Writer};
+use databricks_operator::engine::kind::{Driver, Seen, of};
 use databricks_operator::kinds::permission_assignment::PermissionAssignment;
 use serde_json::{Value, json};
 use simulator::{Config, Fault, Simulator, When};

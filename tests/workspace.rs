@@ -1,12 +1,12 @@
 //! Workspaces against the simulated account: what the driver of the kind tells the engine, and what it sends.
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking, its set-up too")]
 
-use databricks_operator::engine::access::{Reader, Writer};
-use databricks_operator::engine::driver::{Driver, Seen, of};
+use databricks_operator::engine::crd::Reason;
 use databricks_operator::engine::error::Error;
-use databricks_operator::engine::needs::Resolved;
-use databricks_operator::engine::resource::{Change, Phase, When};
-use databricks_operator::engine::status::Reason;
+use databricks_operator::engine::kind::Resolved;
+use databricks_operator::engine::kind::{Change, Phase, When};
+use databricks_operator::engine::kind::{Driver, Seen, of};
+use databricks_operator::engine::kind::{Reader, Writer};
 use databricks_operator::kinds::workspace::Workspace;
 use serde_json::{Value, json};
 use simulator::{Config, Fault, Simulator};

@@ -7,8 +7,8 @@
 
 use std::time::Duration;
 
-use super::status::Reason;
 use crate::databricks;
+use crate::engine::crd::Reason;
 
 /// Result of a hop.
 pub type Result<T, E = Error> = std::result::Result<T, E>;

@@ -8,13 +8,13 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use crate::databricks::{self, Optional, Pages};
-use crate::engine::access::{Reader, Writer};
+use crate::engine::crd::Management;
+use crate::engine::crd::{Reason, Status};
 use crate::engine::error::{Error, Result};
-use crate::engine::needs::Resolved;
-use crate::engine::refusals::tried_in_aws;
-use crate::engine::resource::{About, ApiResult, CallError, ExternalResource, Immutable, Key, Observed};
-use crate::engine::spec::Management;
-use crate::engine::status::{Reason, Status};
+use crate::engine::kind::Resolved;
+use crate::engine::kind::tried_in_aws;
+use crate::engine::kind::{About, ApiResult, CallError, ExternalResource, Immutable, Key, Observed};
+use crate::engine::kind::{Reader, Writer};
 
 /// The IAM role that Databricks launches compute with in an AWS account.
 #[derive(CustomResource, Serialize, Deserialize, Clone, Debug, JsonSchema)]

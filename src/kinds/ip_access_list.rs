@@ -13,13 +13,13 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use crate::databricks::{Optional, Pages};
-use crate::engine::access::{AuthFacts, Reader, Writer};
-use crate::engine::auth::spec::Cidr;
+use crate::engine::crd::Cidr;
+use crate::engine::crd::Management;
+use crate::engine::crd::{Reason, Status};
 use crate::engine::error::{Error, Result};
-use crate::engine::needs::Resolved;
-use crate::engine::resource::{About, Act, ApiResult, ExternalResource, Guard, Key, Observed};
-use crate::engine::spec::Management;
-use crate::engine::status::{Reason, Status};
+use crate::engine::kind::Resolved;
+use crate::engine::kind::{About, Act, ApiResult, ExternalResource, Guard, Key, Observed};
+use crate::engine::kind::{AuthFacts, Reader, Writer};
 
 /// Which addresses may, or may not, reach the account console and the account APIs.
 #[derive(CustomResource, Serialize, Deserialize, Clone, Debug, JsonSchema)]

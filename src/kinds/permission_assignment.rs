@@ -21,16 +21,16 @@ use serde::{Deserialize, Serialize};
 use serde_json::json;
 
 use crate::databricks::{self, Int64, Pages};
-use crate::engine::access::{AuthFacts, Reader, Writer};
+use crate::engine::crd::{Management, NameRef};
+use crate::engine::crd::{Reason, Status};
 use crate::engine::error::{Error, Result};
-use crate::engine::needs::{Need, PrincipalName, Resolved};
-use crate::engine::refusals::Reference;
-use crate::engine::resource::{
+use crate::engine::kind::Reference;
+use crate::engine::kind::{
     About, Act, ApiResult, CallError, ExternalResource, Guard, Immutable, Key, Lifecycle, Observed, Phase,
     Power,
 };
-use crate::engine::spec::{Management, NameRef};
-use crate::engine::status::{Reason, Status};
+use crate::engine::kind::{AuthFacts, Reader, Writer};
+use crate::engine::kind::{Need, PrincipalName, Resolved};
 use crate::kinds::workspace::Workspace;
 
 /// A principal's access to a workspace.

@@ -16,15 +16,15 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
 use crate::databricks::{self, Int64, Optional, Pages};
-use crate::engine::access::{Reader, Writer};
-use crate::engine::changes::{CANNOT_CHANGE, differences};
+use crate::engine::crd::Reason;
 use crate::engine::error::{Error, Result};
-use crate::engine::needs::{Need, Resolved};
-use crate::engine::refusals::{Reference, tried_in_aws};
-use crate::engine::resource::{
+use crate::engine::kind::{
     About, ApiResult, CallError, Change, ExternalResource, Immutable, Key, Observed, Ownership, Phase, When,
 };
-use crate::engine::status::Reason;
+use crate::engine::kind::{CANNOT_CHANGE, differences};
+use crate::engine::kind::{Need, Resolved};
+use crate::engine::kind::{Reader, Writer};
+use crate::engine::kind::{Reference, tried_in_aws};
 use crate::kinds::credential::Credential;
 
 pub mod spec;

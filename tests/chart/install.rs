@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use std::process::Command;
 
 use databricks_operator::cli;
-use databricks_operator::engine::auth::spec::DatabricksAuthSpec;
+use databricks_operator::engine::crd::DatabricksAuthSpec;
 use databricks_operator::kinds::KINDS;
 use databricks_operator::kinds::workspace::WorkspaceSpec;
 use serde_json::{Value, json};

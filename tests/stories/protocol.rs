@@ -1,6 +1,6 @@
 //! What must not go wrong when calls fail half-way: no second object, no lost record, no list in force too early.
 
-use databricks_operator::engine::cluster::{Cluster, RecordCopy};
+use databricks_operator::engine::cluster::{Objects, RecordCopy};
 use databricks_operator::engine::error::Error;
 use kube::core::{ApiResource, GroupVersionKind};
 use serde_json::{Value, json};
@@ -187,7 +187,7 @@ async fn a_write_from_an_old_view_wipes_nothing() {
         .unwrap();
 
     let kind = ApiResource::from_gvk(&GroupVersionKind::gvk("databricks-operator.io", "v1alpha1", LIST));
-    let cluster = Cluster::new(story.client.clone());
+    let cluster = Objects::new(story.client.clone());
     let mut status = old.data["status"].clone();
     status["intent"] = json!({"accountId": "other", "name": "ALLOW/lab", "time": "2026-01-01T00:00:01Z"});
     let written = cluster.write_status(&kind, &mut old.clone(), &status).await;

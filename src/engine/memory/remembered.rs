@@ -1,0 +1,70 @@
+//! What is remembered of each object from one reconcile to the next. All of it may be lost.
+
+use std::collections::HashMap;
+use std::sync::Mutex;
+
+use tokio::time::Instant;
+
+use crate::engine::crd::Reason;
+use crate::engine::error::Error;
+
+/// What is remembered of an object.
+#[derive(Clone, Debug, Default)]
+pub struct ObjectMemory {
+    /// Failures or waits in a row.
+    pub attempts: u32,
+    /// The same refusal, time and again.
+    pub refusal: Option<Refusal>,
+    /// Since when the object in the account has been absent.
+    pub absent_since: Option<Instant>,
+    /// When our delete was accepted last.
+    pub delete_accepted: Option<Instant>,
+    /// Databricks answered that what we were to create exists already, although no LIST had shown it.
+    pub exists: Option<Error>,
+    /// When a change was sent last.
+    pub sent: Option<Instant>,
+    /// The last request for a reconcile, and when it was first seen.
+    pub requested: Option<(String, Instant)>,
+    /// It has not been Ready yet since this process saw it without any status.
+    pub awaiting_first_ready: bool,
+    /// Its drift was counted.
+    pub drifted: bool,
+}
+
+/// The same refusal, time and again.
+#[derive(Clone, Copy, Debug)]
+pub struct Refusal {
+    /// Why.
+    pub reason: Reason,
+    /// For which `metadata.generation`.
+    pub generation: i64,
+    /// Since when.
+    pub since: Instant,
+    /// How often.
+    pub tries: u32,
+}
+
+/// What is remembered of all objects, by UID.
+#[derive(Debug, Default)]
+pub struct Remembered(Mutex<HashMap<String, ObjectMemory>>);
+
+impl Remembered {
+    /// Reads or changes what is remembered of an object.
+    pub fn of<T>(&self, uid: &str, f: impl FnOnce(&mut ObjectMemory) -> T) -> T {
+        let mut all = self.0.lock().expect("no panic while held");
+        match all.get_mut(uid) {
+            Some(memory) => f(memory),
+            None => f(all.entry(uid.to_owned()).or_default()),
+        }
+    }
+
+    /// Forgets an object that is gone.
+    pub fn forget(&self, uid: &str) {
+        self.0.lock().expect("no panic while held").remove(uid);
+    }
+
+    /// How many reconciles in a row have failed or waited.
+    pub fn attempts(&self, uid: &str) -> u32 {
+        self.0.lock().expect("no panic while held").get(uid).map_or(0, |memory| memory.attempts)
+    }
+}

@@ -1,0 +1,108 @@
+//! The Kubernetes object under work, parsed as far as all kinds share it, with what a reconcile has found so far. What is
+//! written of it, and when, is in [`super::record`].
+
+use std::time::Duration;
+
+use kube::ResourceExt;
+use kube::core::{ApiResource, DynamicObject};
+use serde_json::{Value, json};
+
+use super::engine::Engine;
+use crate::engine::crd::{AnyStatus, EventReason, KIND, Note, Reason, Who};
+use crate::engine::error::{Error, Result};
+
+/// The object under work.
+pub struct Subject {
+    /// The Kubernetes object, as fresh as known.
+    pub object: DynamicObject,
+    /// Its type.
+    pub resource: ApiResource,
+    /// Its name.
+    pub who: Who,
+    /// The status as it will be written; an unreadable one is an error, never a blank one, which would forget the id.
+    pub status: Result<AnyStatus>,
+    /// Events to publish.
+    pub notes: Vec<Note>,
+    /// How often to compare with the account.
+    pub resync: Option<Duration>,
+    /// When the reading that this pass rested on is due to be renewed, if it rested on a shared one.
+    pub due: Option<Duration>,
+    /// The DatabricksAuth and all references were found to be there and ready.
+    pub resolved: bool,
+    /// It was let go: there is nothing left to write to.
+    pub released: bool,
+    /// A change was accepted in this pass.
+    pub sent: bool,
+    /// Annotations repeat its record.
+    pub annotated: bool,
+    /// Its status was written in this pass.
+    pub written: bool,
+    /// The id was just learnt: the status has to be written whatever happens.
+    pub must_record: bool,
+    /// It had no status yet.
+    pub new: bool,
+    /// When the pass began.
+    pub begun: tokio::time::Instant,
+}
+
+impl Subject {
+    /// Takes up an object.
+    pub fn new(engine: &Engine, object: &DynamicObject, kind: &str) -> Subject {
+        let object = engine.cluster.objects.freshest(object);
+        let status = match object.data.get("status") {
+            None | Some(Value::Null) => Ok(AnyStatus::default()),
+            Some(status) => serde_json::from_value(status.clone()).map_err(|e| {
+                Error::terminal(
+                    Reason::InvalidSpec,
+                    format!("status cannot be read: {e}; restore it, or remove it with kubectl edit --subresource=status"),
+                )
+            }),
+        };
+        Subject {
+            new: status.as_ref().is_ok_and(|status: &AnyStatus| status.conditions.is_empty()),
+            who: Who {
+                kind: kind.into(),
+                namespace: object.namespace().unwrap_or_default(),
+                name: object.name_any(),
+            },
+            resource: engine.cluster.stores.resource(kind),
+            object,
+            status,
+            notes: vec![],
+            resync: engine.settings.resync,
+            due: None,
+            resolved: kind == KIND,
+            released: false,
+            sent: false,
+            annotated: kind != KIND,
+            written: false,
+            must_record: false,
+            begun: tokio::time::Instant::now(),
+        }
+    }
+
+    /// `metadata.uid`.
+    pub fn uid(&self) -> String {
+        self.object.uid().unwrap_or_default()
+    }
+
+    /// The spec.
+    pub fn spec(&self) -> Value {
+        self.object.data.get("spec").cloned().unwrap_or_else(|| json!({}))
+    }
+
+    /// Whether it is being deleted.
+    pub fn deleting(&self) -> bool {
+        self.object.metadata.deletion_timestamp.is_some()
+    }
+
+    /// The status, to be changed.
+    pub fn status_mut(&mut self) -> Result<&mut AnyStatus> {
+        self.status.as_mut().map_err(|e| e.clone())
+    }
+
+    /// Adds an event.
+    pub fn note(&mut self, warning: bool, reason: EventReason, text: impl Into<String>) {
+        self.notes.push(Note { warning, reason, text: text.into() });
+    }
+}
