@@ -158,6 +158,8 @@ pub struct Subject {
     pub released: bool,
     /// A change was accepted in this pass.
     pub sent: bool,
+    /// Whether the object in the account is usable, if it was looked for; none if it is not there.
+    pub usable: Option<Option<bool>>,
     /// Annotations repeat its record.
     pub annotated: bool,
     /// Its status was written in this pass.
@@ -199,6 +201,7 @@ impl Subject {
             resolved: kind == super::auth::KIND,
             released: false,
             sent: false,
+            usable: None,
             annotated: kind != super::auth::KIND,
             written: false,
             must_record: false,
@@ -313,7 +316,7 @@ impl Subject {
             chance: chance(),
         };
         // An unreadable status is not overwritten: it holds the id. The event tells.
-        let Ok(status) = self.status.clone() else {
+        let Ok(mut status) = self.status.clone() else {
             super::log::outcome(&outcome, true);
             if let (Outcome::Failed(error), 0) = (&outcome, pass.attempts) {
                 self.note(true, EventReason::Stalled, error.to_string());
@@ -321,6 +324,7 @@ impl Subject {
             }
             return Ended::Again(Some(engine.settings.pace.stalled));
         };
+        self.conclude_usable(&mut status);
         let before = status.conditions.clone();
         let mut conclusion = conclude(status, &outcome, &pass, &engine.settings.pace);
         super::log::outcome(&outcome, conclusion.status.conditions != before);
@@ -374,6 +378,16 @@ impl Subject {
                 let wait = backoff.min(engine.settings.pace.backoff_max).mul_f64(pass.chance);
                 Ended::Again(Some(if attempts == 0 { Duration::from_millis(20) } else { wait }))
             }
+        }
+    }
+
+    /// Only at the end: what is created again within this pass was never gone for what refers to it.
+    fn conclude_usable(&self, status: &mut AnyStatus) {
+        let Some(usable) = self.usable.filter(|_| status.external.is_some()) else { return };
+        // Of a status of an older version, Ready says the same: an upgrade alone writes no object.
+        let said = status.usable.is_none() && usable == Some(true) && status.is_true(ConditionType::Ready);
+        if !said {
+            status.usable = usable;
         }
     }
 

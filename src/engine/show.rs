@@ -12,7 +12,7 @@ use super::observe::Look;
 use super::reconcile::{Known, Work};
 use super::resource::{Change, Immutable, Phase};
 use super::spec::ManagementPolicy;
-use super::status::{ConditionType, Drift, External};
+use super::status::{Drift, External};
 
 impl Work<'_> {
     /// Notes whether what refers to this object can use what it stands for. Before anything is decided: a spec that cannot
@@ -22,16 +22,10 @@ impl Work<'_> {
         let usable = match look.found(&[]) {
             Found::Ours(seen, _) => Some(seen.about.phase == Phase::Ready),
             Found::Stranger(seen, _) if record == Record::Observed => Some(seen.about.phase == Phase::Ready),
-            // Never empty again once it was known: only a status of an older version lacks it.
-            Found::Nothing { settled: true } | Found::Replaced(_) | Found::Stranger(..) => Some(false),
+            Found::Nothing { settled: true } | Found::Replaced(_) | Found::Stranger(..) => None,
             Found::Nothing { settled: false } | Found::Held(_) | Found::Several(_) => return Ok(()),
         };
-        let status = self.subject.status_mut()?;
-        // Of a status of an older version, Ready says the same: an upgrade alone writes no object.
-        let said = status.usable.is_none() && usable == Some(true) && status.is_true(ConditionType::Ready);
-        if status.external.is_some() && !said {
-            status.usable = usable;
-        }
+        self.subject.usable = Some(usable);
         Ok(())
     }
 
