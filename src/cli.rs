@@ -1,5 +1,7 @@
 //! The commands: run the operator, write the CRDs and the rules of access control.
 
+mod connect;
+
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -14,20 +16,17 @@ use tokio::sync::oneshot;
 use tokio_util::sync::CancellationToken;
 
 use crate::config::Run;
-use crate::databricks;
 use crate::engine::cluster::Lease;
 use crate::engine::crd::DatabricksAuth;
-use crate::engine::kind::Permit;
-use crate::engine::{kind, run};
+use crate::engine::kind::{self, Permit};
+use crate::engine::run;
 use crate::kinds::KINDS;
 use crate::metrics::admit::Guard;
 use crate::metrics::{self, Metrics};
 use crate::port::Port;
 use crate::port::tls::Tls;
-use crate::rbac;
 use crate::telemetry::{self, Readiness};
-
-mod connect;
+use crate::{databricks, rbac};
 
 #[derive(Parser)]
 #[command(version, about = "Keeps a Databricks account as Kubernetes objects say")]

@@ -13,8 +13,7 @@ use url::Url;
 use crate::databricks::{self, Egress, HostPolicy, Proxy, Settings as ClientSettings};
 use crate::engine::cluster::LeaseSettings;
 use crate::engine::crd::parse_duration;
-use crate::engine::pass::Pace;
-use crate::engine::pass::Settings;
+use crate::engine::pass::{Pace, Settings};
 use crate::telemetry::{Collector, LogFormat};
 
 /// Settings of `databricks-operator run`. Durations are written like `10m` or `1h30m`.

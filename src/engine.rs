@@ -1,22 +1,24 @@
 //! The engine: one reconcile loop for all kinds. It knows neither a kind's fields nor its calls, and kinds know nothing of
 //! Kubernetes.
 //!
-//! A pass over an object takes ten hops (in [`reconcile`]):
+//! A reconcile takes ten hops (`hops` in `pass/hops.rs` reads in this order):
 //!
 //! | hop | does | where |
 //! |---|---|---|
-//! | watch | event, resync or wake-up → work queue; one run at a time for each object | [`controller`], [`wake`] |
-//! | parse | shared fields and status, each on its own | [`spec`], [`status`] |
-//! | admit | the DatabricksAuth's session, if a grant holds; the account is the pinned one | [`know`], [`auth`] |
-//! | hold | when deleting: nothing may still refer to us | [`leave`], [`wake`] |
-//! | resolve | references and names → ids, pinned | [`know`], [`needs`] |
+//! | watch | event, resync or wake-up → work queue; one run at a time for each object | [`run`], [`memory`] |
+//! | parse | shared fields and status, each on its own | [`crd`], `pass/subject.rs` |
+//! | admit | the DatabricksAuth's session, if a grant holds; the account is the pinned one | `pass/know.rs`, [`account`] |
+//! | hold | when deleting: nothing may still refer to this object | `pass/release.rs`, [`memory`] |
+//! | resolve | references and names → ids, pinned | `pass/know.rs`, [`kind`] |
 //! | desire | spec + ids → desired state; pure | a kind |
-//! | observe | the shared LIST's row, or a read by id | [`observe`], [`snapshot`], [`lag`] |
-//! | decide | all of the above → one step; pure | [`decide`], [`changes`] |
-//! | act | intent, guard, then at most one call | [`act`], [`access`], [`refusals`] |
-//! | conclude | outcome → one status write, events, when to come back; pure plan | [`conclude`], [`pass`] |
+//! | observe | the shared LIST's row, or a read by id | `pass/observe.rs`, [`account`] |
+//! | decide | all of the above → one step; pure | `pass/decide.rs` |
+//! | act | intent, guard, then at most one call | `pass/act.rs`, [`kind`] |
+//! | conclude | outcome → one status write, events, when to come back; pure plan | `pass/conclude.rs`, `pass/record.rs` |
 //!
-//! What all that amounts to in numbers is in [`meter`] and [`census`].
+//! The folders are strata. A file may use what is below it, and another folder only through its door, the file of the
+//! folder's name; `tests/architecture.rs` holds them to that. From below: [`crd`], [`error`], [`kind`], [`cluster`] and
+//! [`memory`], [`meter`], [`account`], [`pass`], [`run`].
 
 pub mod account;
 pub mod cluster;

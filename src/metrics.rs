@@ -3,6 +3,9 @@
 //! Names begin with `databricks_operator_`. What is counted is next to what does it: [`crate::databricks::Meter`],
 //! [`crate::engine::meter`] and [`crate::engine::run`]. How a scrape is answered is in [`serve`].
 
+pub mod admit;
+pub mod serve;
+
 use std::sync::Arc;
 
 use prometheus_client::encoding::text::encode;
@@ -14,9 +17,6 @@ use crate::databricks;
 use crate::engine::kind::Driver;
 use crate::engine::meter::Meter;
 use crate::engine::run::Census;
-
-pub mod admit;
-pub mod serve;
 
 /// Everything that is counted in this process.
 pub struct Metrics {

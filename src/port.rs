@@ -7,6 +7,8 @@
 //! least a moment to ask; only whoever takes all places in each moment makes others wait. A peer who waits for us, such as for a
 //! text that is being made, keeps its place, from when it is let in: who it is may have to be found out first.
 
+pub mod tls;
+
 use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
@@ -17,15 +19,12 @@ use axum::extract::Request;
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use hyper_util::server::conn::auto;
 use hyper_util::service::TowerToHyperService;
+use tls::Tls;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::task::AbortHandle;
 use tokio::time::{Instant, sleep, timeout};
 use tower::Service;
-
-use tls::Tls;
-
-pub mod tls;
 
 /// Few next to the files that a process may have open, which are a thousand at least.
 const PLACES: usize = 128;

@@ -4,6 +4,10 @@
 //! dropped, which is said. One span, that of a pass over an object, gives each line about it the object's name; what is a span
 //! and what is written is said where it happens, with the macros of `tracing`.
 
+mod json;
+mod lines;
+mod otlp;
+
 use std::io::Write;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock, mpsc};
@@ -12,6 +16,7 @@ use std::time::Duration;
 use axum::Router;
 use axum::http::StatusCode;
 use axum::routing::get;
+use lines::Lines;
 use opentelemetry_sdk::trace::SdkTracerProvider;
 use tracing::Metadata;
 use tracing::level_filters::LevelFilter;
@@ -21,11 +26,6 @@ use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 use tracing_subscriber::{EnvFilter, Layer};
 
-mod json;
-mod lines;
-mod otlp;
-
-use lines::Lines;
 pub use otlp::Collector;
 
 /// How log lines look.

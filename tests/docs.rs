@@ -179,7 +179,7 @@ fn the_skeleton_of_a_kind_compiles_and_keeps_the_rules() {
         "CONTRIBUTING.md does not show tests/docs/storage_configuration.rs as it is"
     );
     assert!(text.lines().count() <= 150, "longer than it says that a kind may be");
-    let driver = engine::driver::of::<storage_configuration::StorageConfiguration>();
+    let driver = engine::kind::of::<storage_configuration::StorageConfiguration>();
     let crd = serde_json::to_value(driver.crd()).unwrap();
     let schema = &crd["spec"]["versions"][0]["schema"]["openAPIV3Schema"];
     // One rule for each field, and that of externalId.

@@ -8,13 +8,12 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use crate::databricks::{self, Optional, Pages};
-use crate::engine::crd::Management;
-use crate::engine::crd::{Reason, Status};
+use crate::engine::crd::{Management, Reason, Status};
 use crate::engine::error::{Error, Result};
-use crate::engine::kind::Resolved;
-use crate::engine::kind::tried_in_aws;
-use crate::engine::kind::{About, ApiResult, CallError, ExternalResource, Immutable, Key, Observed};
-use crate::engine::kind::{Reader, Writer};
+use crate::engine::kind::{
+    About, ApiResult, CallError, ExternalResource, Immutable, Key, Observed, Reader, Resolved, Writer,
+    tried_in_aws,
+};
 
 /// The IAM role that Databricks launches compute with in an AWS account.
 #[derive(CustomResource, Serialize, Deserialize, Clone, Debug, JsonSchema)]

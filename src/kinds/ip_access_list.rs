@@ -13,13 +13,11 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use crate::databricks::{Optional, Pages};
-use crate::engine::crd::Cidr;
-use crate::engine::crd::Management;
-use crate::engine::crd::{Reason, Status};
+use crate::engine::crd::{Cidr, Management, Reason, Status};
 use crate::engine::error::{Error, Result};
-use crate::engine::kind::Resolved;
-use crate::engine::kind::{About, Act, ApiResult, ExternalResource, Guard, Key, Observed};
-use crate::engine::kind::{AuthFacts, Reader, Writer};
+use crate::engine::kind::{
+    About, Act, ApiResult, AuthFacts, ExternalResource, Guard, Key, Observed, Reader, Resolved, Writer,
+};
 
 /// Which addresses may, or may not, reach the account console and the account APIs.
 #[derive(CustomResource, Serialize, Deserialize, Clone, Debug, JsonSchema)]

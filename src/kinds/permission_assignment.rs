@@ -21,16 +21,12 @@ use serde::{Deserialize, Serialize};
 use serde_json::json;
 
 use crate::databricks::{self, Int64, Pages};
-use crate::engine::crd::{Management, NameRef};
-use crate::engine::crd::{Reason, Status};
+use crate::engine::crd::{Management, NameRef, Reason, Status};
 use crate::engine::error::{Error, Result};
-use crate::engine::kind::Reference;
 use crate::engine::kind::{
-    About, Act, ApiResult, CallError, ExternalResource, Guard, Immutable, Key, Lifecycle, Observed, Phase,
-    Power,
+    About, Act, ApiResult, AuthFacts, CallError, ExternalResource, Guard, Immutable, Key, Lifecycle, Need,
+    Observed, Phase, Power, PrincipalName, Reader, Reference, Resolved, Writer,
 };
-use crate::engine::kind::{AuthFacts, Reader, Writer};
-use crate::engine::kind::{Need, PrincipalName, Resolved};
 use crate::kinds::workspace::Workspace;
 
 /// A principal's access to a workspace.

@@ -7,6 +7,8 @@
 //! Longer than a plain kind: what may change in which state is a table of its own, a failure is explained by the messages
 //! of its network, and two clouds can only be looked at. The text of its fields is in `spec`.
 
+pub mod spec;
+
 use std::collections::BTreeMap;
 use std::fmt;
 use std::str::FromStr;
@@ -14,22 +16,17 @@ use std::str::FromStr;
 use serde::de::IgnoredAny;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
+use spec::{OWNER_TAG, TAG_VALUE_MAX};
 
 use crate::databricks::{self, Int64, Optional, Pages};
 use crate::engine::crd::Reason;
 use crate::engine::error::{Error, Result};
 use crate::engine::kind::{
-    About, ApiResult, CallError, Change, ExternalResource, Immutable, Key, Observed, Ownership, Phase, When,
+    About, ApiResult, CANNOT_CHANGE, CallError, Change, ExternalResource, Immutable, Key, Need, Observed,
+    Ownership, Phase, Reader, Reference, Resolved, When, Writer, differences, tried_in_aws,
 };
-use crate::engine::kind::{CANNOT_CHANGE, differences};
-use crate::engine::kind::{Need, Resolved};
-use crate::engine::kind::{Reader, Writer};
-use crate::engine::kind::{Reference, tried_in_aws};
 use crate::kinds::credential::Credential;
 
-pub mod spec;
-
-use spec::{OWNER_TAG, TAG_VALUE_MAX};
 pub use spec::{Workspace, WorkspaceFacts, WorkspaceSpec};
 
 /// What a spec controls, in the API's fields, but for the tags: `custom_tags` are those that are not ours.

@@ -8,8 +8,7 @@ use std::time::Duration;
 
 use axum::http::StatusCode;
 use databricks_operator::engine::crd::RECONCILE_REQUESTED;
-use databricks_operator::engine::kind::Driver;
-use databricks_operator::engine::kind::Lifecycle;
+use databricks_operator::engine::kind::{Driver, Lifecycle};
 use k8s_openapi::api::core::v1::{Namespace, Secret};
 use kube::api::{Api, DynamicObject, Patch, PatchParams};
 use kube::core::{ApiResource, GroupVersionKind};

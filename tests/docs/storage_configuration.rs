@@ -6,12 +6,11 @@ use serde::{Deserialize, Serialize};
 use serde_json::json;
 
 use crate::databricks::{Optional, Pages};
-use crate::engine::crd::Management;
-use crate::engine::crd::Status;
+use crate::engine::crd::{Management, Status};
 use crate::engine::error::Result;
-use crate::engine::kind::Resolved;
-use crate::engine::kind::{About, ApiResult, ExternalResource, Immutable, Key, Observed};
-use crate::engine::kind::{Reader, Writer};
+use crate::engine::kind::{
+    About, ApiResult, ExternalResource, Immutable, Key, Observed, Reader, Resolved, Writer,
+};
 
 /// The S3 bucket that workspaces on AWS keep their own files in.
 #[derive(CustomResource, Serialize, Deserialize, Clone, Debug, JsonSchema)]

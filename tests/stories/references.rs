@@ -639,7 +639,7 @@ async fn new_access_needs_a_usable_workspace_and_old_access_one_that_is_there() 
     story.wait_ready(ACCESS, "team").await;
     assert!(story.account.remove("workspaces", again["status"]["externalId"].as_str().unwrap()));
     story.wait_condition(WORKSPACE, "analytics", "Stalled", "True", "ExternalResourceMissing").await;
-    usable(json!(false)).await;
+    usable(json!(null)).await;
     story.wait_condition(ACCESS, "team", "ReferencesResolved", "False", "ReferenceNotReady").await;
     waits("gone").await;
     let before = story.account.calls("PUT", "*");

@@ -1,6 +1,7 @@
-//! DatabricksAuth: its own small controller, and the sessions that the kinds use.
+//! All DatabricksAuths as the kinds see them, and the sessions behind them. A DatabricksAuth itself is reconciled in
+//! `pass/databricks_auth.rs`.
 //!
-//! It is no [`super::resource::ExternalResource`]: nothing is made in the account. Its `Ready` means that a token was
+//! It is no [`crate::engine::kind::ExternalResource`]: nothing is made in the account. Its `Ready` means that a token was
 //! obtained and nothing contradicts the account id. A session belongs to one version of one Secret, one host and one
 //! account, so a rotated or repointed credential can never be mixed up with another's; the last good session of a
 //! DatabricksAuth is kept in memory for deletions alone.

@@ -8,7 +8,7 @@ use super::status::ConditionType;
 /// What the outside of an object shows to those who depend on it. Any change of it wakes them.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Face {
-    /// Whether the object in the account can be used, whatever becomes of its spec; none while it was never seen.
+    /// Whether the object in the account can be used, whatever becomes of its spec; none while it is not known to be there.
     pub usable: Option<bool>,
     /// Ready for its current generation or an earlier one.
     pub ready: bool,

@@ -29,7 +29,7 @@ pub const OBJECT_NAME: &str = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0
 /// What a name of a namespace looks like.
 pub const NAMESPACE_NAME: &str = "^[a-z0-9]([-a-z0-9]*[a-z0-9])?$";
 
-/// What text looks like that nothing else is said of; [`super::crd`] adds it. What ends a line, or hides or reorders text
+/// What text looks like that nothing else is said of; `kind/schema.rs` adds it. What ends a line, or hides or reorders text
 /// where it is shown, would let who writes a spec write lines of their own into messages.
 pub const TEXT: &str = r"^[^\p{C}\p{Zl}\p{Zp}]*$";
 

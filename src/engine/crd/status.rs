@@ -40,7 +40,7 @@ pub struct Status<F = Map<String, Value>> {
     /// State of the object in the account, in its own words.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub state: Option<String>,
-    /// Whether the object in the account was usable when it was last read, whatever the spec asks for: what refers to this object goes by that. False also once it is gone; missing while it was never seen.
+    /// Whether the object in the account was usable when it was last read, whatever the spec asks for: what refers to this object goes by that. Missing while it is not known to be there.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub usable: Option<bool>,
     /// The policies in force, with defaults applied.

@@ -5,9 +5,11 @@ use std::sync::{Arc, Mutex};
 
 use tokio::sync::OwnedMutexGuard;
 
-/// The locks. One for the process.
+type Lock = Arc<tokio::sync::Mutex<()>>;
+
+/// The locks, by account and kind. One for the process.
 #[derive(Debug, Default)]
-pub struct GuardLocks(Mutex<HashMap<(String, String), Arc<tokio::sync::Mutex<()>>>>);
+pub struct GuardLocks(Mutex<HashMap<(String, String), Lock>>);
 
 impl GuardLocks {
     /// Waits until no other change to objects of this kind is under way in this account.

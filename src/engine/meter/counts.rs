@@ -1,7 +1,7 @@
 //! What is counted of the engine's work, for `/metrics`. What a label says is out of a closed set: a kind, or a word of one
 //! of the enums here; never a name, and never more series because there are more objects.
 //!
-//! Counts only. What can be read off the caches at a scrape is not counted along: see [`super::census`].
+//! Counts only. What can be read off the caches at a scrape is not counted along: see `run/census.rs`.
 
 use std::collections::BTreeMap;
 use std::fmt;

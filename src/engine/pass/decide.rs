@@ -574,14 +574,13 @@ mod tests {
     fn who_observes_needs_no_permission_and_gets_none_by_it() {
         let it = seen(Phase::Ready);
         for adoption in [AdoptionPolicy::Never, AdoptionPolicy::IfOwned, AdoptionPolicy::IfExists] {
-            let observe =
-                |record| View { observe: true, adoption, ..view(record, Found::Stranger(&it, &[])) };
+            let observe = |record| View { observe: true, adoption, ..view(record, Found::Stranger(&it)) };
             assert_eq!(word(&observe(Record::None)), "adopt", "{adoption:?}");
             let managed = word(&View { observe: false, ..observe(Record::Observed) });
             let allowed = adoption == AdoptionPolicy::IfExists;
             assert_eq!(managed, if allowed { "adopt" } else { "refuse AlreadyExists" }, "{adoption:?}");
         }
-        let asked = View { asked: true, ..view(Record::Observed, Found::Stranger(&it, &[])) };
+        let asked = View { asked: true, ..view(Record::Observed, Found::Stranger(&it)) };
         assert_eq!(word(&asked), "adopt");
         let marked = view(Record::Observed, Found::Ours(&it, &[]));
         assert_eq!(word(&marked), "adopt");
@@ -650,14 +649,10 @@ mod tests {
             (AdoptionPolicy::Required, "adopt", "adopt", "adopt"),
         ] {
             let with = |record, found| word(&View { adoption, ..view(record, found) });
-            assert_eq!(with(Record::None, Found::Stranger(&it, &[])), stranger, "{adoption:?}");
+            assert_eq!(with(Record::None, Found::Stranger(&it)), stranger, "{adoption:?}");
             assert_eq!(with(Record::None, Found::Ours(&it, &[])), marked, "{adoption:?}");
-            assert_eq!(with(Record::Asked, Found::Stranger(&it, &[])), asked, "{adoption:?}");
-            assert_eq!(
-                with(Record::Bound, Found::Stranger(&it, &[])),
-                "refuse AlreadyExists",
-                "{adoption:?}"
-            );
+            assert_eq!(with(Record::Asked, Found::Stranger(&it)), asked, "{adoption:?}");
+            assert_eq!(with(Record::Bound, Found::Stranger(&it)), "refuse AlreadyExists", "{adoption:?}");
         }
         assert_eq!(word(&view(Record::Bound, Found::Held("x".into()))), "refuse ManagementConflict");
         assert_eq!(word(&view(Record::None, Found::Several(vec!["1".into()]))), "refuse Ambiguous");
@@ -720,7 +715,7 @@ mod tests {
         let ours = || Found::Ours(&it, &[]);
         assert_eq!(with(Record::Bound, ours(), &|_| {}), "delete");
         assert_eq!(with(Record::Bound, Found::Ours(&leaving, &[]), &|_| {}), "wait Deleting");
-        assert_eq!(with(Record::Bound, Found::Stranger(&it, &[]), &|_| {}), "refuse ApiRefused");
+        assert_eq!(with(Record::Bound, Found::Stranger(&it), &|_| {}), "refuse ApiRefused");
         assert_eq!(with(Record::Bound, Found::Held("x".into()), &|_| {}), "release Retained");
         assert_eq!(with(Record::Bound, Found::Nothing { settled: false }, &|_| {}), "wait Deleting");
         assert_eq!(with(Record::Bound, Found::Nothing { settled: true }, &|_| {}), "release Gone");

@@ -7,7 +7,7 @@ use serde_json::{Map, Value};
 use super::decide::{Found, Record, spec_path};
 use super::look::Look;
 use super::work::{Known, Work};
-use crate::engine::crd::{ConditionType, Drift, External, ManagementPolicy, camel, shorten};
+use crate::engine::crd::{Drift, External, ManagementPolicy, camel, shorten};
 use crate::engine::error::Result;
 use crate::engine::kind::{Change, Immutable, Phase, Seen, Traits, at};
 
@@ -19,16 +19,10 @@ impl Work<'_> {
         let usable = match look.found(&[]) {
             Found::Ours(seen, _) => Some(seen.about.phase == Phase::Ready),
             Found::Stranger(seen) if record == Record::Observed => Some(seen.about.phase == Phase::Ready),
-            // Never empty again once it was known: only a status of an older version lacks it.
-            Found::Nothing { settled: true } | Found::Replaced(_) | Found::Stranger(_) => Some(false),
+            Found::Nothing { settled: true } | Found::Replaced(_) | Found::Stranger(_) => None,
             Found::Nothing { settled: false } | Found::Held(_) | Found::Several(_) => return Ok(()),
         };
-        let status = self.subject.status_mut()?;
-        // Of a status of an older version, Ready says the same: an upgrade alone writes no object.
-        let said = status.usable.is_none() && usable == Some(true) && status.is_true(ConditionType::Ready);
-        if status.external.is_some() && !said {
-            status.usable = usable;
-        }
+        self.subject.usable = Some(usable);
         Ok(())
     }
 

@@ -1,6 +1,6 @@
 //! What is logged of a pass. All lines of one are within its span, which says what they are about; a trace has the same span.
 //!
-//! INFO is for what changed, once: a write to the account (its line is in [`super::access`], which every write passes), a
+//! INFO is for what changed, once: a write to the account (its line is in `kind/access.rs`, which every write passes), a
 //! transition, a state of waiting that is new. WARN is for what failed. A pass that found all as it was is silent.
 
 use kube::ResourceExt;

@@ -14,7 +14,7 @@ use super::outcome::{Outcome, Pass};
 use super::subject::Subject;
 use crate::engine::cluster::RecordCopy;
 use crate::engine::crd::{
-    ConditionType, EventReason, FINALIZER, Note, RECONCILE_REQUESTED, Reason, conditions,
+    AnyStatus, ConditionType, EventReason, FINALIZER, Note, RECONCILE_REQUESTED, Reason, conditions,
 };
 use crate::engine::error::{Error, Result};
 use crate::engine::memory::Refusal;
@@ -107,7 +107,7 @@ impl Subject {
             chance: chance(),
         };
         // An unreadable status is not overwritten: it holds the id. The event tells.
-        let Ok(status) = self.status.clone() else {
+        let Ok(mut status) = self.status.clone() else {
             log::outcome(&outcome, true);
             if let (Outcome::Failed(error), 0) = (&outcome, pass.attempts) {
                 self.note(true, EventReason::Stalled, error.to_string());
@@ -115,6 +115,7 @@ impl Subject {
             }
             return Ended::Again(Some(engine.settings.pace.stalled));
         };
+        self.conclude_usable(&mut status);
         let before = status.conditions.clone();
         let mut conclusion = conclude(status, &outcome, &pass, &engine.settings.pace);
         log::outcome(&outcome, conclusion.status.conditions != before);
@@ -168,6 +169,16 @@ impl Subject {
                 let wait = backoff.min(engine.settings.pace.backoff_max).mul_f64(pass.chance);
                 Ended::Again(Some(if attempts == 0 { Duration::from_millis(20) } else { wait }))
             }
+        }
+    }
+
+    /// Only at the end: what is created again within this reconcile was never gone for what refers to it.
+    fn conclude_usable(&self, status: &mut AnyStatus) {
+        let Some(usable) = self.usable.filter(|_| status.external.is_some()) else { return };
+        // In a status of an older version, Ready says the same: an upgrade alone writes no object.
+        let said = status.usable.is_none() && usable == Some(true) && status.is_true(ConditionType::Ready);
+        if !said {
+            status.usable = usable;
         }
     }
 

@@ -33,6 +33,8 @@ pub struct Subject {
     pub released: bool,
     /// A change was accepted in this pass.
     pub sent: bool,
+    /// Whether the object in the account is usable, if it was looked for; none if it is not there.
+    pub usable: Option<Option<bool>>,
     /// Annotations repeat its record.
     pub annotated: bool,
     /// Its status was written in this pass.
@@ -74,6 +76,7 @@ impl Subject {
             resolved: kind == KIND,
             released: false,
             sent: false,
+            usable: None,
             annotated: kind != KIND,
             written: false,
             must_record: false,

@@ -1,5 +1,5 @@
-//! What is told at a scrape without being counted along: how the objects in the caches are, what waits for a pass, which
-//! watches fail, when tokens end. Nothing here can run out of step with what it tells of.
+//! Gauges computed from the caches at scrape time: the conditions of the objects, what waits for a reconcile, which watches
+//! fail, when tokens end. Nothing here can run out of step with what it reports.
 
 use std::fmt;
 use std::sync::{Arc, OnceLock, Weak};

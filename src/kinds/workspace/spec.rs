@@ -8,8 +8,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-use crate::engine::crd::Status;
-use crate::engine::crd::{Management, NameRef, plain_keys};
+use crate::engine::crd::{Management, NameRef, Status, plain_keys};
 
 /// The custom tag that holds the owner.
 pub(super) const OWNER_TAG: &str = "databricks-operator";
