@@ -11,4 +11,4 @@ mod snapshot;
 pub use auths::{Auths, auth_error};
 pub use grants::{Admission, asks_for_labels, check_power};
 pub use session::Session;
-pub use snapshot::Rows;
+pub use snapshot::{Rows, Snapshots};

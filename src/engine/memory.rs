@@ -12,9 +12,9 @@ use std::sync::Arc;
 
 pub use barrier::StartupBarrier;
 pub use breaker::Breaker;
-pub use claims::{Claim, Claims, Rank};
+pub use claims::{Claim, Claimant, Claims, Rank, named};
 pub use guards::GuardLocks;
-pub use remembered::{ObjectMemory, Refusal, Remembered};
+pub use remembered::{ObjectMemory, Recall, Refusal, Remembered};
 pub use wake::Wake;
 
 /// All that is remembered. One for the process.

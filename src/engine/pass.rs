@@ -2,6 +2,7 @@
 //! [`reconcile_auth`] for DatabricksAuth.
 
 mod act;
+mod bound;
 mod conclude;
 mod databricks_auth;
 mod decide;
@@ -14,6 +15,7 @@ mod log;
 mod look;
 mod observe;
 mod outcome;
+mod recognise;
 mod record;
 mod release;
 mod subject;

@@ -210,6 +210,47 @@ impl Claims {
     }
 }
 
+/// An object as one that claims objects of one account.
+#[derive(Clone, Copy)]
+pub struct Claimant<'a> {
+    /// All claims.
+    pub claims: &'a Claims,
+    /// The account.
+    pub account_id: &'a str,
+    /// The object.
+    pub who: &'a Who,
+    /// Where it stands among those that claim the same.
+    pub rank: &'a Rank,
+    /// It only observes: it claims nothing, and takes nothing away from anybody.
+    pub observing: bool,
+}
+
+impl Claimant<'_> {
+    /// The claim of the object with this id.
+    pub fn claim(&self, id: &str) -> Claim {
+        Claim::id(self.account_id, &self.who.kind, id)
+    }
+
+    /// The other object that manages the one with this id.
+    pub fn holder(&self, id: &str) -> Option<Who> {
+        (!self.observing).then(|| self.claims.holder(&self.claim(id), self.who)).flatten()
+    }
+
+    /// Claims the object with this id, which a record says is ours; returns the other that holds it already.
+    pub fn record(&self, id: &str) -> Option<Who> {
+        (!self.observing).then(|| self.claims.record(&self.claim(id), self.rank, self.who)).flatten()
+    }
+}
+
+/// Another object's name in a message to `reader`, as far as its namespace may know it.
+pub fn named(reader: &Who, other: &Who) -> String {
+    if other.namespace == reader.namespace {
+        other.to_string()
+    } else {
+        "an object of another namespace".into()
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

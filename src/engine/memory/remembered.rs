@@ -68,3 +68,19 @@ impl Remembered {
         self.0.lock().expect("no panic while held").get(uid).map_or(0, |memory| memory.attempts)
     }
 }
+
+/// What is remembered of one object.
+#[derive(Clone, Copy)]
+pub struct Recall<'a> {
+    /// What is remembered of all.
+    pub all: &'a Remembered,
+    /// The UID of the object.
+    pub uid: &'a str,
+}
+
+impl Recall<'_> {
+    /// Reads or changes it.
+    pub fn with<T>(&self, f: impl FnOnce(&mut ObjectMemory) -> T) -> T {
+        self.all.of(self.uid, f)
+    }
+}

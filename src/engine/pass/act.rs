@@ -11,7 +11,8 @@ use k8s_openapi::jiff::Timestamp;
 use serde_json::Value;
 use tokio::sync::OwnedMutexGuard;
 
-use super::decide::{Record, Step, View, decide, managed_by};
+use super::bound::Record;
+use super::decide::{Step, View, decide, managed_by};
 use super::look::Look;
 use super::outcome::Outcome;
 use super::work::{Known, Work};
@@ -23,10 +24,39 @@ use crate::engine::crd::{
 };
 use crate::engine::error::{Error, Result};
 use crate::engine::kind::{AuthFacts, Change, NEW_REFERENCE, Phase, Seen, Wanted, When};
-use crate::engine::memory::{Claim, ObjectMemory};
+use crate::engine::memory::{Claim, ObjectMemory, named};
 use crate::engine::meter::{OfKind, Write};
 
 impl Work<'_> {
+    /// Why an object that is deleted may not be known to the account yet.
+    fn unseen(&self, id: &str) -> Option<Error> {
+        let created = self.bound().created_at()?;
+        let called = format!("{} {id}", self.subject.who.kind);
+        let deleting = self.subject.deleting();
+        self.lag().may_be_unseen(&called, created, Timestamp::now(), Duration::ZERO, deleting)
+    }
+
+    /// Binds the object to what an interrupted create made, of which the next reconcile takes care.
+    fn bind(&mut self, known: &Known, id: String) -> Result<Outcome> {
+        // An older object that would adopt it may read it before our record of it is written.
+        self.claimant(known).record(&id);
+        let status = self.subject.status_mut()?;
+        let intent = status.intent.take().ok_or_else(nothing_to_act_on)?;
+        status.external_id = Some(id.clone());
+        status.external = Some(External {
+            account_id: intent.account_id,
+            id: id.clone(),
+            name: Some(intent.name),
+            adopted: false,
+            observed: false,
+            created_at: Some(intent.time),
+        });
+        self.counts().wrote(Write::Create);
+        let text = format!("found the object {id} that an interrupted create made");
+        self.subject.note(false, EventReason::Created, text);
+        Ok(Outcome::Again)
+    }
+
     /// Hop 9: at most one change in the account.
     pub async fn act(&mut self, known: &Known, look: Look, step: Step) -> Result<Outcome> {
         match step {
@@ -35,6 +65,14 @@ impl Work<'_> {
             Step::Adopt => self.adopt(known, look).await,
             Step::Update(fields) => self.update(known, look, &fields).await,
             Step::Delete => self.delete(known, look).await,
+            Step::Bind(id) => self.bind(known, id),
+            Step::Forget => {
+                self.subject.status_mut()?.intent = None;
+                Ok(Outcome::Again)
+            }
+            Step::WaitOut { after, message } => {
+                Err(Error::Transient { reason: Reason::Retrying, message, after: Some(after) })
+            }
             Step::Rest | Step::Wait { .. } | Step::Refuse { .. } | Step::Plan { .. } => {
                 self.tell(known, &look, step)
             }
@@ -43,7 +81,7 @@ impl Work<'_> {
 
     /// Shows what is seen, without sending anything.
     fn tell(&mut self, known: &Known, look: &Look, step: Step) -> Result<Outcome> {
-        let bound = self.record() == Record::Bound;
+        let bound = self.bound().record() == Record::Bound;
         if let Some(seen) = look.seen() {
             self.may_touch(known, seen)?;
             let changes = self.changes(known, look)?;
@@ -91,7 +129,7 @@ impl Work<'_> {
 
     /// What an answer to our own write amounts to.
     fn told(&mut self, known: &Known, seen: Seen) -> Result<Outcome> {
-        let look = Look::told(seen);
+        let look = Look::from_response(seen);
         self.note_usable(&look)?;
         let changes = self.changes(known, &look)?;
         // It was sent a moment ago.
@@ -124,7 +162,10 @@ impl Work<'_> {
     /// The record of an object that was restored without its status. Whether it created what is there, its mark tells, in the
     /// account or in an annotation beside the id, or its intent; anything else is adopted, and that is reported.
     fn restored(&mut self, known: &Known, seen: &Seen) -> Result<External> {
-        let marked = seen.about.owner.as_ref() == Some(&self.marker()) || self.created_here();
+        let marked = {
+            let (bound, marker) = (self.bound(), self.marker());
+            self.recognise(&bound, &marker).marked(seen) || bound.created_here
+        };
         let created_at = self.subject.status_mut()?.intent.as_ref().map(|intent| intent.time.clone());
         let adopted = created_at.is_none() && !marked;
         if self.management.policy() == ManagementPolicy::Observe {
@@ -156,12 +197,14 @@ impl Work<'_> {
         self.may_touch(known, &seen)?;
         let managed = self.management.policy() == ManagementPolicy::Managed;
         if managed {
-            let claim = self.claim(known, &seen.id);
-            self.engine.memory.claims.wish(&claim, &self.rank(), &self.subject.who);
+            let claim = self.claimant(known).claim(&seen.id);
+            self.engine.memory.claims.wish(&claim, &self.subject.rank, &self.subject.who);
             if self.engine.others_unseen(&self.subject.uid()) {
                 return Ok(others_first());
             }
-            if let Some(holder) = self.engine.memory.claims.take(&claim, &self.rank(), &self.subject.who) {
+            if let Some(holder) =
+                self.engine.memory.claims.take(&claim, &self.subject.rank, &self.subject.who)
+            {
                 return Ok(self.conflict(&holder));
             }
         }
@@ -182,7 +225,7 @@ impl Work<'_> {
     }
 
     fn conflict(&self, holder: &Who) -> Outcome {
-        let message = managed_by(&self.named(holder));
+        let message = managed_by(&named(&self.subject.who, holder));
         Outcome::Refused { reason: Reason::ManagementConflict, message }
     }
 
@@ -191,7 +234,7 @@ impl Work<'_> {
         let key = self.driver.key(&want)?;
         let account_id = known.admission.session.client.account_id().to_owned();
         let claim = Claim::key(&account_id, &self.subject.who.kind, &key);
-        let rank = self.rank();
+        let rank = self.subject.rank.clone();
         self.engine.memory.claims.wish(&claim, &rank, &self.subject.who);
         if self.engine.others_unseen(&self.subject.uid()) {
             return Ok(others_first());
@@ -245,7 +288,11 @@ impl Work<'_> {
         known.admission.session.snapshots.amend(self.driver, &key.within, &seen.id, Some(&seen)).await;
         let created_at = Some(seconds(Timestamp::now()));
         let external = External { created_at, ..self.external(known, &seen, false) };
-        self.engine.memory.claims.record(&self.claim(known, &seen.id), &self.rank(), &self.subject.who);
+        self.engine.memory.claims.record(
+            &self.claimant(known).claim(&seen.id),
+            &self.subject.rank,
+            &self.subject.who,
+        );
         self.remember(|m| {
             *m = ObjectMemory { awaiting_first_ready: m.awaiting_first_ready, ..ObjectMemory::default() }
         });
@@ -267,7 +314,7 @@ impl Work<'_> {
         let found = needs.iter().any(|need| {
             matches!(need.what, Wanted::Object { .. }) && text.contains(&format!("spec.{}", need.field))
         });
-        if self.record() == Record::Bound {
+        if self.bound().record() == Record::Bound {
             text += ", or delete this object if that was deleted in the account";
         }
         let error = Error::rejected(Reason::ReferenceNotFound, text);
@@ -400,7 +447,7 @@ impl Work<'_> {
         if let Some(blocked) = self.foreign_finalizer() {
             return Ok(blocked);
         }
-        if self.remember(|m| m.delete_accepted).is_some_and(|at| at.elapsed() < self.read_lag()) {
+        if self.remember(|m| m.delete_accepted).is_some_and(|at| at.elapsed() < self.lag().read) {
             return Ok(deletion_accepted());
         }
         let seen = look.seen().cloned().ok_or_else(nothing_to_act_on)?;
@@ -419,7 +466,7 @@ impl Work<'_> {
             Ok(()) => self.counts().wrote(Write::Delete),
             Err(error) if error.is_rejected(Reason::ExternalResourceMissing) => {
                 // A replica that lags behind may not know it yet, and then nothing was deleted.
-                if let Some(wait) = self.may_be_unseen(&seen.id, Duration::ZERO) {
+                if let Some(wait) = self.unseen(&seen.id) {
                     return Err(wait);
                 }
             }

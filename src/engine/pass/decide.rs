@@ -1,7 +1,11 @@
 //! What to do, given what is wanted, what is seen and what is recorded. Pure: a table written as code, no clock, no I/O.
 
+use std::time::Duration;
+
 use serde_json::Value;
 
+use super::bound::Record;
+use super::look::{Found, Interrupted};
 use crate::engine::crd::{AdoptionPolicy, RECONCILE_REQUESTED, Reason, camel, shorten};
 use crate::engine::kind::{Change, Immutable, Phase, Seen, When, at};
 
@@ -27,7 +31,9 @@ pub struct View<'a> {
     /// That record is an annotation alone, which came with a backup or a copy.
     pub copied: bool,
     /// What was found in the account.
-    pub found: Found<'a>,
+    pub found: &'a Found,
+    /// What differs between what is wanted and what was found.
+    pub changes: &'a [Change],
     /// The spec names exactly one object by id.
     pub asked: bool,
     /// Somebody asks for a pass.
@@ -42,39 +48,6 @@ pub struct View<'a> {
     pub operation: Running,
     /// What was accepted and cannot be seen may be sent again: it was long ago, somebody asks for it, or more differs by now.
     pub resend: bool,
-}
-
-/// What binds a Kubernetes object to one in the account.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Record {
-    /// Nothing.
-    None,
-    /// The spec asks for one object by id.
-    Asked,
-    /// It was only observed: nothing was taken over.
-    Observed,
-    /// We made it, or took it over.
-    Bound,
-}
-
-/// What was found.
-#[derive(Clone, Debug)]
-pub enum Found<'a> {
-    /// Proven absent; `settled` if that was so for long enough that it is not a replica lagging behind.
-    Nothing {
-        /// Absent twice, long enough apart, or after our own delete was accepted.
-        settled: bool,
-    },
-    /// The bound object, or one that carries our mark.
-    Ours(&'a Seen, &'a [Change]),
-    /// An object that matches and is not proven to be ours.
-    Stranger(&'a Seen),
-    /// Ours is gone, and objects that match it were made by others.
-    Replaced(Vec<String>),
-    /// An object that another Kubernetes object manages; the text names it as far as the reader may know.
-    Held(String),
-    /// Several that match.
-    Several(Vec<String>),
 }
 
 /// A change or creation that takes time.
@@ -101,6 +74,17 @@ pub enum Step {
     Delete,
     /// Let the Kubernetes object go. The word for the event.
     Release(Released),
+    /// Bind to what an interrupted create made.
+    Bind(String),
+    /// An interrupted create made nothing.
+    Forget,
+    /// Too early to say what an interrupted create made.
+    WaitOut {
+        /// For so long.
+        after: Duration,
+        /// What is waited for.
+        message: String,
+    },
     /// Look again later.
     Wait {
         /// Shown in `Ready`.
@@ -175,16 +159,16 @@ fn deleting(view: &View<'_>) -> Step {
     if let Some(step) = deleting_without_account(view) {
         return step;
     }
-    match &view.found {
+    match view.found {
         Found::Nothing { settled: true } => Step::Release(Released::Gone),
         Found::Nothing { settled: false } => {
             wait(Reason::Deleting, "checking once more that the object is gone")
         }
-        Found::Ours(seen, _) => match &seen.about.phase {
+        Found::Ours(seen) => match &seen.about.phase {
             Phase::Leaving(why) => wait(Reason::Deleting, why.clone()),
             _ => Step::Delete,
         },
-        Found::Stranger(seen) => refuse(
+        Found::Foreign(seen) => refuse(
             Reason::ApiRefused,
             format!(
                 "the object {} in the account no longer looks like the one this object manages, so it is not deleted: \
@@ -195,6 +179,7 @@ fn deleting(view: &View<'_>) -> Step {
         // It is another's to delete.
         Found::Held(_) => Step::Release(Released::Retained),
         Found::Replaced(_) => Step::Release(Released::Gone),
+        Found::Interrupted(create) => recover(create),
         Found::Several(ids) => refuse(
             Reason::ApiRefused,
             format!(
@@ -207,7 +192,7 @@ fn deleting(view: &View<'_>) -> Step {
 }
 
 fn living(view: &View<'_>) -> Step {
-    match &view.found {
+    match view.found {
         Found::Nothing { settled } if view.observe => unseen(view, *settled),
         Found::Nothing { settled } => absent(view, *settled),
         Found::Several(ids) => refuse(
@@ -236,11 +221,34 @@ fn living(view: &View<'_>) -> Step {
                 ids.join(", ")
             ),
         ),
-        Found::Stranger(seen) => stranger(view, seen, false),
-        Found::Ours(seen, changes) if view.record == Record::Bound || observes(view) => {
-            ours(view, seen, changes)
-        }
-        Found::Ours(seen, _) => stranger(view, seen, true),
+        Found::Interrupted(create) => recover(create),
+        Found::Foreign(seen) => foreign(view, seen, false),
+        Found::Ours(seen) if view.record == Record::Bound || observes(view) => ours(view, seen),
+        Found::Ours(seen) => foreign(view, seen, true),
+    }
+}
+
+/// A create whose result is not known. What was created at another time may be another's, or ours by a clock that is wrong:
+/// that is for a person to decide.
+fn recover(create: &Interrupted) -> Step {
+    match create {
+        Interrupted::TooEarly(after) => Step::WaitOut {
+            after: *after,
+            message: "a create was interrupted; waiting until the account surely shows what it made".into(),
+        },
+        Interrupted::Since { hits, in_time, sent } => match hits.as_slice() {
+            [] => Step::Forget,
+            [id] if *in_time => Step::Bind(id.clone()),
+            several => refuse(
+                Reason::CreateResultUnknown,
+                format!(
+                    "a create was interrupted at {sent}, and what is in the account now may or may not be its result ({}): \
+                     delete what is not meant in the account, or delete this object with deletionPolicy Retain and \
+                     name the right one with spec.externalId on a new object",
+                    several.join(", ")
+                ),
+            ),
+        },
     }
 }
 
@@ -316,7 +324,7 @@ fn absent(view: &View<'_>, settled: bool) -> Step {
     }
 }
 
-fn stranger(view: &View<'_>, seen: &Seen, marked: bool) -> Step {
+fn foreign(view: &View<'_>, seen: &Seen, marked: bool) -> Step {
     let allowed = match view.adoption {
         AdoptionPolicy::IfExists | AdoptionPolicy::Required => true,
         AdoptionPolicy::IfOwned => marked || view.asked || view.record == Record::Asked,
@@ -356,7 +364,8 @@ fn stranger(view: &View<'_>, seen: &Seen, marked: bool) -> Step {
     )
 }
 
-fn ours(view: &View<'_>, seen: &Seen, changes: &[Change]) -> Step {
+fn ours(view: &View<'_>, seen: &Seen) -> Step {
+    let changes = view.changes;
     match &seen.about.phase {
         Phase::Pending(why) if view.operation == Running::Overdue => {
             let otherwise = if view.observe { String::new() } else { format!(", or {}", start_over(view)) };
@@ -369,7 +378,7 @@ fn ours(view: &View<'_>, seen: &Seen, changes: &[Change]) -> Step {
             failed(view, why)
         }
         _ if changes.is_empty() || view.observe => Step::Rest,
-        _ => differs(view, seen, changes),
+        _ => differs(view, seen),
     }
 }
 
@@ -408,7 +417,8 @@ fn start_over(view: &View<'_>) -> String {
     )
 }
 
-fn differs(view: &View<'_>, seen: &Seen, changes: &[Change]) -> Step {
+fn differs(view: &View<'_>, seen: &Seen) -> Step {
+    let changes = view.changes;
     let paths =
         |of: &dyn Fn(&When) -> bool| -> Vec<&Change> { changes.iter().filter(|c| of(&c.when)).collect() };
     let mut now: Vec<String> =
@@ -484,7 +494,8 @@ mod tests {
         Change { path: path.into(), when }
     }
 
-    fn view<'a>(record: Record, found: Found<'a>) -> View<'a> {
+    /// What was found is leaked, so that views need no owner.
+    fn view<'a>(record: Record, found: Found) -> View<'a> {
         View {
             called: "Thing a".into(),
             deleting: false,
@@ -495,7 +506,8 @@ mod tests {
             data_bearing: false,
             record,
             copied: false,
-            found,
+            found: Box::leak(Box::new(found)),
+            changes: &[],
             asked: false,
             requested: false,
             again: vec![],
@@ -561,9 +573,9 @@ mod tests {
         assert_eq!(with(Record::Asked, &|_| {}), "plan ExternalResourceMissing");
         for record in [Record::Observed, Record::Bound] {
             assert_eq!(with(record, &|v| v.data_bearing = true), "plan ExternalResourceMissing");
-            assert_eq!(with(record, &|v| v.found = Found::Nothing { settled: false }), "wait Progressing");
+            assert_eq!(with(record, &|v| v.found = &Found::Nothing { settled: false }), "wait Progressing");
             assert_eq!(
-                with(record, &|v| v.found = Found::Replaced(vec!["2".into()])),
+                with(record, &|v| v.found = Box::leak(Box::new(Found::Replaced(vec!["2".into()])))),
                 "plan ExternalResourceMissing"
             );
         }
@@ -574,15 +586,16 @@ mod tests {
     fn who_observes_needs_no_permission_and_gets_none_by_it() {
         let it = seen(Phase::Ready);
         for adoption in [AdoptionPolicy::Never, AdoptionPolicy::IfOwned, AdoptionPolicy::IfExists] {
-            let observe = |record| View { observe: true, adoption, ..view(record, Found::Stranger(&it)) };
+            let observe =
+                |record| View { observe: true, adoption, ..view(record, Found::Foreign(it.clone())) };
             assert_eq!(word(&observe(Record::None)), "adopt", "{adoption:?}");
             let managed = word(&View { observe: false, ..observe(Record::Observed) });
             let allowed = adoption == AdoptionPolicy::IfExists;
             assert_eq!(managed, if allowed { "adopt" } else { "refuse AlreadyExists" }, "{adoption:?}");
         }
-        let asked = View { asked: true, ..view(Record::Observed, Found::Stranger(&it)) };
+        let asked = View { asked: true, ..view(Record::Observed, Found::Foreign(it.clone())) };
         assert_eq!(word(&asked), "adopt");
-        let marked = view(Record::Observed, Found::Ours(&it, &[]));
+        let marked = view(Record::Observed, Found::Ours(it.clone()));
         assert_eq!(word(&marked), "adopt");
         assert_eq!(word(&View { observe: true, ..marked.clone() }), "rest");
         assert_eq!(word(&View { deleting: true, ..marked }), "release Retained");
@@ -593,7 +606,7 @@ mod tests {
     fn what_failed_is_tried_again_when_somebody_asks_and_says_what_else_helps() {
         let failed = seen(Phase::Failed("no such bucket".into()));
         let again = || vec!["aws_region".to_owned()];
-        let v = View { again: again(), ..view(Record::Bound, Found::Ours(&failed, &[])) };
+        let v = View { again: again(), ..view(Record::Bound, Found::Ours(failed.clone())) };
         assert_eq!(word(&View { requested: true, ..v.clone() }), "update aws_region");
         let banned = View { requested: true, again: vec![], ..v.clone() };
         assert_eq!(word(&banned), "refuse ProvisioningFailed", "it would be of no use");
@@ -625,7 +638,7 @@ mod tests {
         it.state = json!({"aws_region": "eu-west-1", "role": "theirs"});
         let never = |path: &str| change(path, When::Never("it stays".into()));
         let changes = [never("aws_region"), never("network_id"), never("role")];
-        let ours = view(Record::Bound, Found::Ours(&it, &changes));
+        let ours = View { changes: &changes, ..view(Record::Bound, Found::Ours(it.clone())) };
         let Step::Refuse { message, .. } = decide(&View { immutable: FIXED, ..ours }) else {
             panic!("refused")
         };
@@ -649,10 +662,14 @@ mod tests {
             (AdoptionPolicy::Required, "adopt", "adopt", "adopt"),
         ] {
             let with = |record, found| word(&View { adoption, ..view(record, found) });
-            assert_eq!(with(Record::None, Found::Stranger(&it)), stranger, "{adoption:?}");
-            assert_eq!(with(Record::None, Found::Ours(&it, &[])), marked, "{adoption:?}");
-            assert_eq!(with(Record::Asked, Found::Stranger(&it)), asked, "{adoption:?}");
-            assert_eq!(with(Record::Bound, Found::Stranger(&it)), "refuse AlreadyExists", "{adoption:?}");
+            assert_eq!(with(Record::None, Found::Foreign(it.clone())), stranger, "{adoption:?}");
+            assert_eq!(with(Record::None, Found::Ours(it.clone())), marked, "{adoption:?}");
+            assert_eq!(with(Record::Asked, Found::Foreign(it.clone())), asked, "{adoption:?}");
+            assert_eq!(
+                with(Record::Bound, Found::Foreign(it.clone())),
+                "refuse AlreadyExists",
+                "{adoption:?}"
+            );
         }
         assert_eq!(word(&view(Record::Bound, Found::Held("x".into()))), "refuse ManagementConflict");
         assert_eq!(word(&view(Record::None, Found::Several(vec!["1".into()]))), "refuse Ambiguous");
@@ -664,7 +681,7 @@ mod tests {
         let now = [change("a.x", When::Now), change("a.y", When::Now), change("b", When::Never("no".into()))];
         let never = [change("b", When::Never("no".into()))];
         let later = [change("c", When::NotNow("stop it first".into()))];
-        let ours = |changes| view(Record::Bound, Found::Ours(&ready, changes));
+        let ours = |changes| View { changes: changes, ..view(Record::Bound, Found::Ours(ready.clone())) };
         assert_eq!(word(&ours(&[])), "rest");
         assert_eq!(word(&ours(&now)), "update a");
         assert_eq!(word(&ours(&never)), "refuse ImmutableFieldChanged");
@@ -683,7 +700,7 @@ mod tests {
         let now = [change("a", When::Now)];
         let with = |phase, changes: &[Change]| {
             let it = seen(phase);
-            word(&view(Record::Bound, Found::Ours(&it, changes)))
+            word(&View { changes: changes, ..view(Record::Bound, Found::Ours(it.clone())) })
         };
         assert_eq!(
             with(Phase::Pending("p".into()), &now),
@@ -694,7 +711,7 @@ mod tests {
         assert_eq!(with(Phase::Failed("f".into()), &now), "update a", "a failed one may be repaired");
         assert_eq!(with(Phase::Leaving("l".into()), &[]), "wait Deleting");
         let late = seen(Phase::Pending("p".into()));
-        let late = View { operation: Running::Overdue, ..view(Record::Bound, Found::Ours(&late, &[])) };
+        let late = View { operation: Running::Overdue, ..view(Record::Bound, Found::Ours(late.clone())) };
         assert_eq!(word(&late), "refuse ProvisioningFailed");
         assert_eq!(
             word(&View { resend: true, ..late }),
@@ -712,10 +729,10 @@ mod tests {
             f(&mut v);
             word(&v)
         };
-        let ours = || Found::Ours(&it, &[]);
+        let ours = || Found::Ours(it.clone());
         assert_eq!(with(Record::Bound, ours(), &|_| {}), "delete");
-        assert_eq!(with(Record::Bound, Found::Ours(&leaving, &[]), &|_| {}), "wait Deleting");
-        assert_eq!(with(Record::Bound, Found::Stranger(&it), &|_| {}), "refuse ApiRefused");
+        assert_eq!(with(Record::Bound, Found::Ours(leaving.clone()), &|_| {}), "wait Deleting");
+        assert_eq!(with(Record::Bound, Found::Foreign(it.clone()), &|_| {}), "refuse ApiRefused");
         assert_eq!(with(Record::Bound, Found::Held("x".into()), &|_| {}), "release Retained");
         assert_eq!(with(Record::Bound, Found::Nothing { settled: false }, &|_| {}), "wait Deleting");
         assert_eq!(with(Record::Bound, Found::Nothing { settled: true }, &|_| {}), "release Gone");

@@ -4,8 +4,9 @@ use std::collections::BTreeSet;
 
 use serde_json::{Map, Value};
 
-use super::decide::{Found, Record, spec_path};
-use super::look::Look;
+use super::bound::Record;
+use super::decide::spec_path;
+use super::look::{Found, Look};
 use super::work::{Known, Work};
 use crate::engine::crd::{Drift, External, ManagementPolicy, camel, shorten};
 use crate::engine::error::Result;
@@ -15,12 +16,15 @@ impl Work<'_> {
     /// Notes whether what refers to this object can use what it stands for. Before anything is decided: a spec that cannot
     /// be carried out takes nothing away from them. What was not read stays as it was last seen.
     pub fn note_usable(&mut self, look: &Look) -> Result<()> {
-        let record = self.record();
-        let usable = match look.found(&[]) {
-            Found::Ours(seen, _) => Some(seen.about.phase == Phase::Ready),
-            Found::Stranger(seen) if record == Record::Observed => Some(seen.about.phase == Phase::Ready),
-            Found::Nothing { settled: true } | Found::Replaced(_) | Found::Stranger(_) => None,
-            Found::Nothing { settled: false } | Found::Held(_) | Found::Several(_) => return Ok(()),
+        let record = self.bound().record();
+        let usable = match &look.found {
+            Found::Ours(seen) => Some(seen.about.phase == Phase::Ready),
+            Found::Foreign(seen) if record == Record::Observed => Some(seen.about.phase == Phase::Ready),
+            Found::Nothing { settled: true } | Found::Replaced(_) | Found::Foreign(_) => None,
+            Found::Nothing { settled: false }
+            | Found::Held(_)
+            | Found::Several(_)
+            | Found::Interrupted(_) => return Ok(()),
         };
         self.subject.usable = Some(usable);
         Ok(())

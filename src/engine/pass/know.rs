@@ -12,7 +12,7 @@ use crate::engine::crd::{
     format_duration, resync,
 };
 use crate::engine::error::{Error, Result};
-use crate::engine::kind::{Lifecycle, Need, Reader, Resolved, Seen, Wanted, Writer};
+use crate::engine::kind::{Lifecycle, Need, Reader, Resolved, Wanted, Writer};
 use crate::engine::memory::Claim;
 
 impl Work<'_> {
@@ -202,20 +202,6 @@ impl Work<'_> {
         self.engine.mark(&self.subject.who)
     }
 
-    /// What to write where the mark in the account is that of our namespace and name and of another installation: that of
-    /// another cluster, or ours under an earlier name.
-    pub fn marked_elsewhere(&self, seen: &Seen) -> Option<String> {
-        let (own, who) = (&self.engine.settings.installation, &self.subject.who);
-        let other = seen.about.owner.as_ref()?.strip_suffix(&format!("/{}/{}", who.namespace, who.name))?;
-        (other != own).then(|| {
-            format!(
-                "its mark is that of the installation {other:?}, and this operator is the installation {own:?}: another \
-                 cluster manages it; if that one is gone, or was this one under an earlier name, start the operator with \
-                 --installation={other} (value `installation` of the chart)"
-            )
-        })
-    }
-
     /// Whether this generation was carried out before: what comes now is routine.
     fn settled(&self) -> Result<bool> {
         let status = self.subject.status.as_ref().map_err(Clone::clone)?;
@@ -252,7 +238,7 @@ impl Work<'_> {
         let resync = resync(own, auth, self.engine.settings.resync);
         let data_bearing = self.driver.traits().data_bearing;
         let management = self.management.clone();
-        let adopted = self.adopted();
+        let adopted = self.bound().adopted(self.observing());
         let shown = self.subject.status_mut()?;
         let before = shown.effective.as_ref().map(|e| e.resync_interval.clone());
         let resync_interval = match before {

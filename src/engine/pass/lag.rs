@@ -10,63 +10,68 @@ use kube::ResourceExt;
 use serde::Deserialize;
 use serde_json::Value;
 
+use super::engine::Settings;
 use super::work::{Known, Work};
-use crate::engine::crd::{CREATED_BY, EXTERNAL_ID, External, ManagementPolicy, Reason, Who, age, camel};
+use crate::engine::crd::{External, ManagementPolicy, Reason, Who, age, camel};
 use crate::engine::error::{Error, Result};
 use crate::engine::kind::{Change, Seen, When};
+use crate::engine::memory::named;
 
-impl Work<'_> {
-    /// How long reads may lag behind writes: what the kind says, within what the setting allows.
-    pub fn read_lag(&self) -> Duration {
-        self.driver.traits().read_lag.min(self.engine.settings.read_lag)
-    }
+/// How long reads of a kind may lag behind writes, within what the settings allow.
+#[derive(Clone, Copy, Debug)]
+pub struct Lag {
+    /// What the kind says.
+    pub read: Duration,
+    /// Within this time after its creation an object may be missing from reads: as long as the kind says, and at least as long
+    /// as a create with an unknown result is waited for.
+    pub shown_within: Duration,
+    /// How often to read again at least and at most, while something is waited for.
+    pub poll: (Duration, Duration),
+}
 
-    /// Within this time after its creation an object may be missing from reads: as long as the kind says, and at least as long as
-    /// a create with an unknown result is waited for.
-    fn shown_within(&self) -> Duration {
-        let settings = &self.engine.settings;
-        self.read_lag().max(settings.quarantine.min(settings.read_lag))
-    }
-
-    /// Whether an annotation says that this very object created the one in the account. Users can edit it: it is no proof by
-    /// itself.
-    pub fn created_here(&self) -> bool {
-        self.subject.object.annotations().get(CREATED_BY) == Some(&self.marker())
-    }
-
-    /// When the object in the account was created, if the operator did. An object that was restored without its status does
-    /// not know; but it is younger than what it created.
-    fn created_at(&self) -> Option<Timestamp> {
-        let status = self.subject.status.as_ref().ok()?;
-        if let Some(external) = &status.external {
-            return external.created_at.as_ref().map(|time| time.0);
+impl Lag {
+    /// For a kind whose reads may lag behind by so much.
+    pub fn new(kind: Duration, settings: &Settings) -> Lag {
+        let read = kind.min(settings.read_lag);
+        Lag {
+            read,
+            shown_within: read.max(settings.quarantine.min(settings.read_lag)),
+            poll: (settings.pace.poll_min, settings.pace.poll_max),
         }
-        let restored = self.subject.object.annotations().contains_key(EXTERNAL_ID) && self.created_here();
-        let born = self.subject.object.metadata.creation_timestamp.as_ref();
-        born.filter(|_| restored).map(|time| time.0)
     }
 
-    /// The error to wait with while an object that was just created may be missing from reads; `None` once it counts as gone.
-    /// `for_now` is how long it has been missing: the wait grows with it.
-    pub fn may_be_unseen(&self, id: &str, for_now: Duration) -> Option<Error> {
-        let created = self.created_at()?;
-        let until = created.checked_add(self.shown_within()).ok()?;
-        let left =
-            Duration::try_from(until.duration_since(Timestamp::now())).ok().filter(|left| !left.is_zero())?;
-        let next = if self.subject.deleting() {
+    /// The error to wait with while an object that was created at `created` may be missing from reads; `None` once it counts as
+    /// gone. `called` names it, `missing_for` is how long it has been missing: the wait grows with it.
+    pub fn may_be_unseen(
+        &self,
+        called: &str,
+        created: Timestamp,
+        now: Timestamp,
+        missing_for: Duration,
+        deleting: bool,
+    ) -> Option<Error> {
+        let until = created.checked_add(self.shown_within).ok()?;
+        let left = Duration::try_from(until.duration_since(now)).ok().filter(|left| !left.is_zero())?;
+        let next = if deleting {
             "it is deleted as soon as a read shows it, and counts as gone after that time"
         } else {
             "it counts as gone only after that time"
         };
-        let pace = &self.engine.settings.pace;
+        let (least, most) = self.poll;
         Some(Error::Transient {
             reason: Reason::Retrying,
             message: format!(
-                "the account does not show {} {id}, which was created at {created}: reads may lag behind until {until}; {next}",
-                self.subject.who.kind
+                "the account does not show {called}, which was created at {created}: reads may lag behind until {until}; {next}"
             ),
-            after: Some(for_now.clamp(pace.poll_min, pace.poll_max).min(left)),
+            after: Some(missing_for.clamp(least, most).min(left)),
         })
+    }
+}
+
+impl Work<'_> {
+    /// How long reads may lag behind writes.
+    pub fn lag(&self) -> Lag {
+        Lag::new(self.driver.traits().read_lag, &self.engine.settings)
     }
 
     /// What was sent for an earlier generation and no read has shown since. A read that agrees with the present spec may be
@@ -75,7 +80,7 @@ impl Work<'_> {
         let status = self.subject.status.as_ref().map_err(Clone::clone)?;
         let Some(sent) = status.operation.as_ref().filter(|_| !self.observes()) else { return Ok(vec![]) };
         let earlier = Some(sent.generation) != self.subject.object.metadata.generation;
-        if !earlier || age(sent.since.0, Timestamp::now()) >= self.read_lag() {
+        if !earlier || age(sent.since.0, Timestamp::now()) >= self.lag().read {
             return Ok(vec![]);
         }
         let fields = want.as_object().into_iter().flatten().filter(|(_, value)| !value.is_null());
@@ -96,9 +101,9 @@ impl Work<'_> {
         let objects = self.engine.cluster.stores.objects(kind);
         for object in objects.filter(|object| object.uid().as_ref() != Some(&own)) {
             let Ok(external) = External::deserialize(&object.data["status"]["external"]) else { continue };
-            let young = external.created_at.is_some_and(|at| age(at.0, Timestamp::now()) < self.read_lag());
+            let young = external.created_at.is_some_and(|at| age(at.0, Timestamp::now()) < self.lag().read);
             if young && external.account_id == account && !shown.iter().any(|seen| seen.id == external.id) {
-                let name = self.named(&Who::of(kind, &object));
+                let name = named(&self.subject.who, &Who::of(kind, &object));
                 return Err(Error::retry(format!(
                     "the account does not show yet what was just created for {name}: without that it cannot be judged whether \
                      this change is safe; waiting until a read shows it"

@@ -1,7 +1,11 @@
 //! What was read from the account, and how fresh a reading has to be. Values only; [`super::observe`] reads.
 
-use super::decide::Found;
-use crate::engine::kind::{Change, Seen};
+use std::time::Duration;
+
+use k8s_openapi::jiff::Timestamp;
+use tokio::time::Instant;
+
+use crate::engine::kind::Seen;
 
 /// How fresh a reading has to be.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -12,57 +16,77 @@ pub enum Freshness {
     BeforeWrite,
 }
 
-/// What was found, with what belongs to it.
-#[derive(Clone, Debug)]
-pub struct Look {
-    pub what: What,
-    /// It rests on a shared LIST, so that it has to be read again before a write.
-    pub may_be_stale: bool,
-    /// Ids that match and are somebody else's, for the intent.
-    pub before: Vec<String>,
+/// What was found.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Found {
+    /// Proven absent; `settled` if that was so for long enough that it is not a replica lagging behind.
+    Nothing {
+        /// Absent twice, long enough apart, or after our own delete was accepted.
+        settled: bool,
+    },
+    /// The bound object, or one that carries our mark.
+    Ours(Seen),
+    /// An object that matches and is not proven to be ours.
+    Foreign(Seen),
+    /// Ours is gone, and objects that match it were created by others.
+    Replaced(Vec<String>),
+    /// An object that another Kubernetes object manages; the text names it as far as the reader may know.
+    Held(String),
+    /// Several that match.
+    Several(Vec<String>),
+    /// A create was interrupted, and its result is not known.
+    Interrupted(Interrupted),
 }
 
-#[derive(Clone, Debug)]
-pub enum What {
-    Nothing { settled: bool },
-    Replaced(Vec<String>),
-    Ours(Seen),
-    Stranger(Seen),
-    Held(String),
-    Several(Vec<String>),
+/// What is known of a create that was interrupted.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Interrupted {
+    /// The account may not show yet what the create made: it does so at the latest after this time.
+    TooEarly(Duration),
+    /// What there is that was not there before the create.
+    Since {
+        /// Their ids.
+        hits: Vec<String>,
+        /// All were created at the time of the create, as far as the account says when they were created.
+        in_time: bool,
+        /// When the create was sent.
+        sent: Timestamp,
+    },
+}
+
+/// What was found, with what belongs to it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Look {
+    /// What was found.
+    pub found: Found,
+    /// It rests on a shared LIST, so that it has to be read again before a write.
+    pub may_be_stale: bool,
+    /// Ids that match and are another's, for the intent.
+    pub before: Vec<String>,
+    /// When the shared LIST was read that it rests on, if it rests on one that is renewed each resync interval.
+    pub read_at: Option<Instant>,
 }
 
 impl Look {
-    /// Nothing was looked at.
+    /// Nothing was read.
     pub fn unknown() -> Look {
-        Look::from(What::Nothing { settled: false })
+        Look::from(Found::Nothing { settled: false })
     }
 
-    /// One object of ours, as an answer to our own write told.
-    pub fn told(seen: Seen) -> Look {
-        Look::from(What::Ours(seen))
+    /// One object of ours, as a response to our own write shows it.
+    pub fn from_response(seen: Seen) -> Look {
+        Look::from(Found::Ours(seen))
     }
 
-    pub fn from(what: What) -> Look {
-        Look { what, may_be_stale: false, before: vec![] }
-    }
-
-    /// In the words of a decision.
-    pub fn found<'a>(&'a self, changes: &'a [Change]) -> Found<'a> {
-        match &self.what {
-            What::Nothing { settled } => Found::Nothing { settled: *settled },
-            What::Replaced(ids) => Found::Replaced(ids.clone()),
-            What::Ours(seen) => Found::Ours(seen, changes),
-            What::Stranger(seen) => Found::Stranger(seen),
-            What::Held(by) => Found::Held(by.clone()),
-            What::Several(ids) => Found::Several(ids.clone()),
-        }
+    /// Read just now, by itself.
+    pub fn from(found: Found) -> Look {
+        Look { found, may_be_stale: false, before: vec![], read_at: None }
     }
 
     /// The one object that was found.
     pub fn seen(&self) -> Option<&Seen> {
-        match &self.what {
-            What::Ours(seen) | What::Stranger(seen) => Some(seen),
+        match &self.found {
+            Found::Ours(seen) | Found::Foreign(seen) => Some(seen),
             _ => None,
         }
     }

@@ -1,4 +1,4 @@
-//! What is believed of the account, and how fresh that has to be.
+//! Hop 7: what is believed of the account, and how fresh that has to be. It knows nothing of Kubernetes, and writes nothing.
 //!
 //! A row of the shared LIST serves for comparing. Before something is written it is read again by its id, unless the
 //! write is an upsert under our own key, for which a recent LIST will do. An object is gone only if a complete LIST and a
@@ -8,415 +8,336 @@
 use std::time::Duration;
 
 use k8s_openapi::jiff::Timestamp;
-use kube::ResourceExt;
+use serde_json::Value;
 use tokio::time::Instant;
 
-use super::decide::Record;
-use super::look::{Freshness, Look, What};
-use super::work::{Known, Work};
-use crate::engine::account::Rows;
-use crate::engine::crd::{
-    AdoptionPolicy, EXTERNAL_ID, EventReason, External, Intent, ManagementPolicy, Reason, Who, age,
-};
+use super::bound::{Bound, Record};
+use super::lag::Lag;
+use super::look::{Found, Freshness, Interrupted, Look};
+use super::recognise::Recognise;
+use crate::engine::account::{Rows, Snapshots};
+use crate::engine::crd::{Intent, Reason, Who, age};
 use crate::engine::error::{Error, Result};
-use crate::engine::kind::{Key, Lifecycle, Ownership, Phase, Seen};
-use crate::engine::memory::{Claim, ObjectMemory, Rank};
-use crate::engine::meter::Write;
+use crate::engine::kind::{Driver, Key, Lifecycle, Ownership, Phase, Reader, Seen};
+use crate::engine::memory::{Claimant, Recall, named};
 
 /// How old the LIST may be by which an upsert that is recorded is written again.
 const UPSERT_FRESH: Duration = Duration::from_secs(60);
-
 /// How old the LIST may be in which a create looks for what is there already.
 const CREATE_FRESH: Duration = Duration::from_secs(5);
-
 /// How far the clocks of the account and of this machine may be apart.
 const SKEW_SECONDS: i64 = 300;
 
-impl Work<'_> {
-    /// Hop 7.
-    pub async fn observe(&mut self, known: &Known, freshness: Freshness) -> Result<Look> {
-        if let Some(intent) = self.subject.status_mut()?.intent.clone()
-            && (self.driver.traits().lifecycle == Lifecycle::Object || !self.still_meant(known, &intent)?)
+/// Everything that an observation depends on.
+pub struct Observer<'a> {
+    /// The kind.
+    pub driver: &'static dyn Driver,
+    /// Reads.
+    pub reader: &'a Reader,
+    /// The LISTs that all objects of the session share.
+    pub snapshots: &'a Snapshots,
+    /// What is wanted; while deleting there may be nothing that can be read.
+    pub want: Option<&'a Value>,
+    /// What the object is bound to.
+    pub bound: &'a Bound,
+    /// What is ours.
+    pub recognise: Recognise<'a>,
+    /// The claims of this object and of others.
+    pub claimant: Claimant<'a>,
+    /// What is remembered of the object.
+    pub remembered: Recall<'a>,
+    /// The object is being deleted.
+    pub deleting: bool,
+    /// A change or a creation is under way, by `status.operation`.
+    pub operation: bool,
+    /// How old a reading may be at most.
+    pub not_before: Instant,
+    /// How long reads may lag behind.
+    pub lag: Lag,
+    /// How long after a create with an unknown result the account surely shows what it made.
+    pub quarantine: Duration,
+    /// How long an object has to be absent before that is believed.
+    pub absence: Duration,
+    /// Now.
+    pub now: Timestamp,
+}
+
+impl Observer<'_> {
+    /// Reads what there is in the account of this object.
+    pub async fn observe(&self, freshness: Freshness) -> Result<Look> {
+        if let Some(intent) = &self.bound.intent
+            && (self.lifecycle() == Lifecycle::Object || !self.still_meant(intent)?)
         {
-            self.resolve_intent(known, &intent).await?;
+            return Ok(Look::from(Found::Interrupted(self.interrupted(intent).await?)));
         }
-        let status = self.subject.status_mut()?;
-        let recorded = status.external.as_ref().map(|e| e.id.clone());
-        let annotated = self.subject.object.annotations().get(EXTERNAL_ID).cloned();
-        match recorded.or(annotated).or_else(|| self.management.external_id.clone()) {
-            Some(id) => self.observe_id(known, &id, freshness).await,
+        match self.bound.id() {
+            Some(id) => self.by_id(id, freshness).await,
             // An interrupted create that made nothing.
-            None if self.subject.deleting() => Ok(Look::from(What::Nothing { settled: true })),
-            None => self.observe_key(known, freshness).await,
+            None if self.deleting => Ok(Look::from(Found::Nothing { settled: true })),
+            None => self.by_key(freshness).await,
         }
+    }
+
+    fn lifecycle(&self) -> Lifecycle {
+        self.driver.traits().lifecycle
+    }
+
+    fn key(&self) -> Result<Option<Key>> {
+        self.want.map(|want| self.driver.key(want)).transpose()
     }
 
     /// Whether an upsert that was announced is still what is wanted: then writing it again is all that is needed. Else what it
-    /// may have written has to be found first, or nobody would ever take it away.
-    fn still_meant(&self, known: &Known, intent: &Intent) -> Result<bool> {
-        let Some(want) = known.want.as_ref().filter(|_| !self.subject.deleting()) else { return Ok(false) };
-        let key = self.driver.key(want)?;
-        Ok(key.within == intent.within && key.name == intent.name)
+    /// may have written has to be found first, or nothing would ever take it away.
+    fn still_meant(&self, intent: &Intent) -> Result<bool> {
+        let key = self.key()?.filter(|_| !self.deleting);
+        Ok(key.is_some_and(|key| key.within == intent.within && key.name == intent.name))
     }
 
-    /// A create whose result is not known: wait until the account surely shows what it made, then look for what was not
-    /// there before. The key is the intent's, for the spec may have been changed since. What was made at another time may
-    /// be somebody else's, or ours by a clock that is wrong: that is for a person to decide.
-    async fn resolve_intent(&mut self, known: &Known, intent: &Intent) -> Result<()> {
-        let age = age(intent.time.0, Timestamp::now());
-        let quarantine = self.engine.settings.quarantine;
-        let wait = quarantine.max(self.read_lag());
+    /// What there is that was not there before a create whose result is not known. The key is the intent's, for the spec may
+    /// have been changed since.
+    async fn interrupted(&self, intent: &Intent) -> Result<Interrupted> {
+        let age = age(intent.time.0, self.now);
+        let wait = self.quarantine.max(self.lag.read);
         if age < wait {
-            return Err(Error::Transient {
-                reason: Reason::Retrying,
-                message: "a create was interrupted; waiting until the account surely shows what it made"
-                    .into(),
-                after: Some(wait - age),
-            });
+            return Ok(Interrupted::TooEarly(wait - age));
         }
         let key = Key { within: intent.within.clone(), name: intent.name.clone() };
+        let slack = i64::try_from(self.quarantine.as_secs()).unwrap_or(i64::MAX).saturating_add(SKEW_SECONDS);
         let (mut hits, mut in_time) = (vec![], true);
-        let slack = i64::try_from(quarantine.as_secs()).unwrap_or(i64::MAX).saturating_add(SKEW_SECONDS);
-        for seen in self.driver.list(&known.reader, &key.within).await? {
+        for seen in self.driver.list(self.reader, &key.within).await? {
             // Our own create always puts the mark on.
             let marked = match self.driver.traits().ownership {
-                Ownership::Marker => seen.about.owner.as_ref() == Some(&self.marker()),
+                Ownership::Marker => self.recognise.marked(&seen),
                 Ownership::RecordedId => true,
             };
             let fits = self.driver.matches(&key, &seen)? && marked && !intent.before.contains(&seen.id);
-            if fits && self.holder(known, &seen.id).is_none() {
+            if fits && self.claimant.holder(&seen.id).is_none() {
                 let off = |at: i64| at.saturating_sub(intent.time.0.as_second());
                 in_time &= seen.about.created.is_none_or(|at| (-SKEW_SECONDS..=slack).contains(&off(at)));
                 hits.push(seen.id);
             }
         }
         hits.sort();
-        let account_id = intent.account_id.clone();
-        let engine = self.engine;
-        match hits.as_slice() {
-            [] => self.subject.status_mut()?.intent = None,
-            [id] if in_time => {
-                let status = self.subject.status_mut()?;
-                let name = Some(intent.name.clone());
-                let created_at = Some(intent.time.clone());
-                status.external = Some(External {
-                    account_id,
-                    id: id.clone(),
-                    name,
-                    adopted: false,
-                    observed: false,
-                    created_at,
-                });
-                status.external_id = Some(id.clone());
-                status.intent = None;
-                self.counts().wrote(Write::Create);
-                self.subject.note(
-                    false,
-                    EventReason::Created,
-                    format!("found the object {id} that an interrupted create made"),
-                );
-            }
-            several => {
-                return Err(Error::terminal(
-                    Reason::CreateResultUnknown,
-                    format!(
-                        "a create was interrupted at {}, and what is in the account now may or may not be its result ({}): \
-                         delete what is not meant in the account, or delete this object with deletionPolicy Retain and \
-                         name the right one with spec.externalId on a new object",
-                        intent.time.0,
-                        several.join(", ")
-                    ),
-                ));
-            }
-        }
-        self.subject.write_status(engine).await
+        Ok(Interrupted::Since { hits, in_time, sent: intent.time.0 })
     }
 
     /// The object that a record points to.
-    async fn observe_id(&mut self, known: &Known, id: &str, freshness: Freshness) -> Result<Look> {
-        if let Some(holder) = self.holder(known, id) {
-            return Ok(Look::from(What::Held(self.named(&holder))));
+    async fn by_id(&self, id: &str, freshness: Freshness) -> Result<Look> {
+        if let Some(holder) = self.holder_of_record(id) {
+            return Ok(Look::from(Found::Held(named(self.claimant.who, &holder))));
         }
-        let traits = self.driver.traits();
-        let upsert = traits.lifecycle == Lifecycle::Upsert;
-        let key = known.want.as_ref().map(|w| self.driver.key(w)).transpose()?;
+        let upsert = self.lifecycle() == Lifecycle::Upsert;
         // An upsert that has come to mean another object is looked for where it was made, not where it would be made now.
         let moved = |key: &Key| upsert && format!("{}/{}", key.within, key.name) != id;
-        let within = key.filter(|key| !moved(key)).map(|key| key.within);
-        let row = match (&within, freshness) {
-            (Some(within), Freshness::Routine) => {
-                let not_before = self.reading(known, upsert)?;
-                self.row(known, within, id, not_before).await?
-            }
-            (Some(within), Freshness::BeforeWrite) if upsert => {
-                let not_before = self.reading(known, upsert)?.max(recent(UPSERT_FRESH));
-                self.row(known, within, id, not_before).await?
-            }
-            _ => None,
+        let within = self.key()?.filter(|key| !moved(key)).map(|key| key.within);
+        let not_before = match freshness {
+            Freshness::Routine => Some(self.list_not_before(upsert)),
+            Freshness::BeforeWrite => upsert.then(|| self.list_not_before(upsert).max(recent(UPSERT_FRESH))),
         };
-        // What is on its way to somewhere is asked for by itself.
-        let settled = |seen: &Seen| seen.about.phase == Phase::Ready;
-        let open = self.subject.status_mut()?.operation.is_some();
+        let (row, read_at) = match (&within, not_before) {
+            (Some(within), Some(not_before)) => {
+                let look = |rows: &Rows<'_>| (rows.row(id).cloned(), rows.read_at);
+                let look = self.snapshots.look(self.driver, self.reader, within, not_before, look);
+                let (row, read_at) = look.await?;
+                (row, Some(read_at))
+            }
+            _ => (None, None),
+        };
+        // An object in transition is read by itself, not from the shared LIST.
+        let rests = |seen: &Seen| upsert || (seen.about.phase == Phase::Ready && !self.operation);
+        let from_list = freshness == Freshness::Routine;
         let (seen, may_be_stale) = match row {
-            Some(seen) if upsert || (settled(&seen) && !open) => {
-                (Some(seen), freshness == Freshness::Routine)
-            }
-            None if upsert && within.is_some() => (None, freshness == Freshness::Routine),
-            _ => {
-                let seen = self.driver.get(&known.reader, id).await?;
-                if let Some(other) = seen.as_ref().filter(|seen| seen.id != id) {
-                    return Err(Error::retry(format!(
-                        "asked for {id}, Databricks answered with {}",
-                        other.id
-                    )));
-                }
-                if let (Some(within), Some(seen)) = (&within, &seen) {
-                    known.admission.session.snapshots.amend(self.driver, within, id, Some(seen)).await;
-                }
-                (seen, false)
+            Some(seen) if rests(&seen) => (Some(seen), from_list),
+            None if upsert && within.is_some() => (None, from_list),
+            _ => (self.get(id, within.as_deref()).await?, false),
+        };
+        let look = match seen {
+            None => self.absent(within.as_deref(), id, may_be_stale).await?,
+            Some(seen) => {
+                self.remembered.with(|m| m.absent_since = None);
+                Look { may_be_stale, ..Look::from(self.of_record(seen)?) }
             }
         };
-        let Some(seen) = seen else { return self.absent(known, within.as_deref(), id, may_be_stale).await };
-        self.remember(|m| m.absent_since = None);
-        let observing = self.management.policy() == ManagementPolicy::Observe;
-        let ours = match self.record() {
+        Ok(Look { read_at, ..look })
+    }
+
+    async fn get(&self, id: &str, within: Option<&str>) -> Result<Option<Seen>> {
+        let seen = self.driver.get(self.reader, id).await?;
+        if let Some(other) = seen.as_ref().filter(|seen| seen.id != id) {
+            return Err(Error::retry(format!("asked for {id}, Databricks answered with {}", other.id)));
+        }
+        if let (Some(within), Some(seen)) = (within, &seen) {
+            self.snapshots.amend(self.driver, within, id, Some(seen)).await;
+        }
+        Ok(seen)
+    }
+
+    /// What the object is that a record points to.
+    fn of_record(&self, seen: Seen) -> Result<Found> {
+        let ours = match self.bound.record() {
             Record::Asked => false,
             // The id is all that an observer needs, as nothing is written.
-            _ if observing => true,
-            // What was only observed is nobody's yet, unless it carries our mark.
-            Record::Observed => seen.about.owner.as_ref() == Some(&self.marker()),
-            Record::Bound | Record::None => self.recognised(known, &seen)?,
+            _ if self.claimant.observing => true,
+            // What was only observed belongs to nothing yet, unless it carries our mark.
+            Record::Observed => self.recognise.marked(&seen),
+            Record::Bound | Record::None => self.recognise.is_ours(self.want, &seen)?,
         };
-        let what = if ours { self.claimed(known, seen) } else { What::Stranger(seen) };
-        Ok(Look { what, may_be_stale, before: vec![] })
-    }
-
-    /// What only an annotation points to is claimed as soon as it is known to be ours: an older object that would take it over
-    /// may look at it before our record of it is written.
-    fn claimed(&self, known: &Known, seen: Seen) -> What {
-        let managed = self.management.policy() != ManagementPolicy::Observe;
-        let record = || {
-            self.engine.memory.claims.record(&self.claim(known, &seen.id), &self.rank(), &self.subject.who)
-        };
-        self.unless_held(managed.then(record).flatten(), What::Ours(seen))
-    }
-
-    /// Whether what a record points to is what we manage. A record is input that users can edit, so it is no proof by itself:
-    /// the mark has to be ours, or the natural name has to be the one that is wanted, or the one we last saw it under. The
-    /// mark of somebody else excludes it, unless it was taken over by a user's word and ours is still to be put on.
-    pub fn recognised(&self, known: &Known, seen: &Seen) -> Result<bool> {
-        let traits = self.driver.traits();
-        if traits.ownership == Ownership::Marker
-            && let Some(owner) = &seen.about.owner
-            && *owner == self.marker()
-        {
-            return Ok(true);
+        if !ours {
+            return Ok(Found::Foreign(seen));
         }
-        let status = self.subject.status.as_ref().map_err(Clone::clone)?;
-        // A record that was copied with its annotations is taken over by a user's word as well.
-        let word = matches!(self.management.adoption(), AdoptionPolicy::IfExists | AdoptionPolicy::Required);
-        let adopted = status.external.as_ref().map_or(word, |e| e.adopted);
-        if traits.ownership == Ownership::Marker && seen.about.owner.is_some() && !adopted {
-            return Ok(false);
-        }
-        let Some(external) = &status.external else {
-            let want = known.want.as_ref();
-            // Only the annotation says so: it has to be just what is wanted.
-            return want.map_or(Ok(false), |want| self.driver.matches(&self.driver.key(want)?, seen));
-        };
-        let remembered = external.name.as_ref() == Some(&self.driver.key(&seen.state)?.name);
-        match &known.want {
-            Some(want) => Ok(remembered || self.driver.recognises(want, seen)?),
-            None => Ok(remembered || external.name.is_none()),
-        }
+        // What only an annotation points to is claimed as soon as it is known to be ours: an older object that would adopt it
+        // may read it before our record of it is written.
+        Ok(self.unless_held(self.claimant.record(&seen.id), Found::Ours(seen)))
     }
 
     /// How old the LIST may be that an object is compared with. An upsert that is on its way out needs one that is newer
     /// than its delete, or at least a recent one.
-    fn reading(&self, known: &Known, upsert: bool) -> Result<Instant> {
-        let not_before = known.not_before;
-        let open = self.subject.status.as_ref().map_err(Clone::clone)?.operation.is_some();
-        let (accepted, absent) = self.remember(|m| (m.delete_accepted, m.absent_since));
-        Ok(match (upsert, accepted) {
-            (true, Some(accepted)) => not_before.max(accepted),
-            (true, None) if self.subject.deleting() => {
+    fn list_not_before(&self, upsert: bool) -> Instant {
+        let not_before = self.not_before;
+        let (accepted, absent) = self.remembered.with(|m| (m.delete_accepted, m.absent_since));
+        match accepted {
+            _ if !upsert => not_before,
+            Some(accepted) => not_before.max(accepted),
+            None if self.deleting => {
                 let recent = not_before.max(recent(UPSERT_FRESH));
                 // That it was absent from one LIST is confirmed by another, not by the same.
-                let again = absent.map(|since| since + self.engine.settings.absence);
+                let again = absent.map(|since| since + self.absence);
                 again.filter(|at| *at <= Instant::now()).map_or(recent, |again| again.max(recent))
             }
-            (true, None) if open => not_before.max(recent(self.engine.settings.pace.poll_min)),
-            _ => not_before,
-        })
+            None if self.operation => not_before.max(recent(self.lag.poll.0)),
+            None => not_before,
+        }
     }
 
     /// Not there: believed only if a LIST agrees, and after a while again. Not at all while reads may lag behind the creation.
-    async fn absent(&mut self, known: &Known, within: Option<&str>, id: &str, stale: bool) -> Result<Look> {
-        let traits = self.driver.traits();
+    async fn absent(&self, within: Option<&str>, id: &str, may_be_stale: bool) -> Result<Look> {
         let now = Instant::now();
         let (since, accepted) =
-            self.remember(|m| (*m.absent_since.get_or_insert(now), m.delete_accepted.is_some()));
+            self.remembered.with(|m| (*m.absent_since.get_or_insert(now), m.delete_accepted));
         // An upsert repeats nothing but itself, so it need not wait to be sure before it is written again.
-        let again = traits.lifecycle == Lifecycle::Upsert && !self.subject.deleting();
-        if let Some(wait) = self.may_be_unseen(id, since.elapsed()).filter(|_| !accepted && !again) {
-            return Err(wait);
+        let again = self.lifecycle() == Lifecycle::Upsert && !self.deleting;
+        if accepted.is_none()
+            && !again
+            && let Some(created) = self.bound.created_at()
+        {
+            let called = format!("{} {id}", self.claimant.who.kind);
+            let unseen = self.lag.may_be_unseen(&called, created, self.now, since.elapsed(), self.deleting);
+            unseen.map_or(Ok(()), Err)?;
         }
-        let mut before = vec![];
-        if traits.lifecycle == Lifecycle::Object {
-            let key = known.want.as_ref().map(|w| self.driver.key(w)).transpose()?;
-            let snapshots = &known.admission.session.snapshots;
-            let all = |rows: &Rows<'_>| rows.all().cloned().collect::<Vec<Seen>>();
-            let accepted = self.remember(|m| m.delete_accepted);
-            let recent = recent(CREATE_FRESH);
-            let fresh = accepted.map_or(recent, |accepted| accepted.max(recent));
-            for seen in
-                snapshots.look(self.driver, &known.reader, within.unwrap_or_default(), fresh, all).await?
+        let before = match self.lifecycle() {
+            Lifecycle::Object => self.missing_from_list(within.unwrap_or_default(), id, accepted).await?,
+            Lifecycle::Upsert => vec![],
+        };
+        let settled = accepted.is_some() || since.elapsed() >= self.absence || again;
+        if settled && !before.is_empty() && !self.deleting {
+            return Ok(Look::from(Found::Replaced(before)));
+        }
+        Ok(Look { may_be_stale, before, ..Look::from(Found::Nothing { settled }) })
+    }
+
+    /// The second proof of absence: a LIST without this id. Returns the ids in it that match what is wanted.
+    async fn missing_from_list(
+        &self,
+        within: &str,
+        id: &str,
+        accepted: Option<Instant>,
+    ) -> Result<Vec<String>> {
+        let key = self.key()?;
+        let all = |rows: &Rows<'_>| rows.all().cloned().collect::<Vec<Seen>>();
+        let recent = recent(CREATE_FRESH);
+        let fresh = accepted.map_or(recent, |accepted| accepted.max(recent));
+        let mut matching = vec![];
+        for seen in self.snapshots.look(self.driver, self.reader, within, fresh, all).await? {
+            if seen.id == id && !matches!(seen.about.phase, Phase::Leaving(_)) {
+                return Err(Error::retry(
+                    "Databricks says of one object both that it exists and that it does not",
+                ));
+            }
+            if let Some(key) = &key
+                && self.driver.matches(key, &seen)?
             {
-                if seen.id == id && !matches!(seen.about.phase, Phase::Leaving(_)) {
-                    return Err(Error::retry(
-                        "Databricks says of one object both that it exists and that it does not",
-                    ));
-                }
-                if let Some(key) = &key
-                    && self.driver.matches(key, &seen)?
-                {
-                    before.push(seen.id);
-                }
+                matching.push(seen.id);
             }
         }
-        let settled = accepted || since.elapsed() >= self.engine.settings.absence;
-        let settled = settled || again;
-        if settled && !before.is_empty() && !self.subject.deleting() {
-            return Ok(Look::from(What::Replaced(before)));
-        }
-        Ok(Look { what: What::Nothing { settled }, may_be_stale: stale, before })
+        Ok(matching)
     }
 
     /// No record: is there something that the spec means?
-    async fn observe_key(&mut self, known: &Known, freshness: Freshness) -> Result<Look> {
-        let want = known.want.as_ref().ok_or_else(|| {
+    async fn by_key(&self, freshness: Freshness) -> Result<Look> {
+        let key = self.key()?.ok_or_else(|| {
             Error::terminal(Reason::InternalError, "an object without a record cannot be looked for")
         })?;
-        let key = self.driver.key(want)?;
-        let traits = self.driver.traits();
-        let upsert = traits.lifecycle == Lifecycle::Upsert;
-        let driver = self.driver;
-        let snapshots = &known.admission.session.snapshots;
-        let observing = self.management.policy() == ManagementPolicy::Observe;
+        let upsert = self.lifecycle() == Lifecycle::Upsert;
         let fresh = match freshness {
-            _ if upsert => snapshots.burst(driver, &key.within).await,
-            _ if observing => known.not_before,
+            _ if upsert => self.snapshots.burst(self.driver, &key.within).await,
+            _ if self.claimant.observing => self.not_before,
             Freshness::Routine | Freshness::BeforeWrite => recent(CREATE_FRESH),
         };
+        let mut hits = self.matching(&key, fresh).await?;
+        let before: Vec<String> = hits.iter().map(|seen| seen.id.clone()).collect();
+        // What is on its way out is not adopted, and keeps nothing from being created.
+        hits.retain(|seen| !matches!(seen.about.phase, Phase::Leaving(_)));
+        if let Some(marked) = hits.iter().position(|seen| self.recognise.marked(seen)) {
+            let seen = self.confirmed(hits.swap_remove(marked), freshness).await?;
+            let found = self.unless_held(self.holder_of_record(&seen.id), Found::Ours(seen));
+            return Ok(Look { may_be_stale: freshness == Freshness::Routine, ..Look::from(found) });
+        }
+        let found = match hits.len() {
+            0 => Found::Nothing { settled: true },
+            1 => {
+                let seen = self.confirmed(hits.remove(0), freshness).await?;
+                // After a crash between our record and its confirmation an upsert finds its own row.
+                let ours = upsert && self.bound.intent.is_some();
+                let holder = self.holder_of_record(&seen.id);
+                self.unless_held(holder, if ours { Found::Ours(seen) } else { Found::Foreign(seen) })
+            }
+            _ => Found::Several(hits.into_iter().map(|seen| seen.id).collect()),
+        };
+        let may_be_stale = !upsert && !before.is_empty() && freshness == Freshness::Routine;
+        Ok(Look { may_be_stale, before, ..Look::from(found) })
+    }
+
+    async fn matching(&self, key: &Key, not_before: Instant) -> Result<Vec<Seen>> {
         let matching = |rows: &Rows<'_>| -> Result<Vec<Seen>> {
             let mut all = vec![];
             for seen in rows.all() {
-                if driver.matches(&key, seen)? {
+                if self.driver.matches(key, seen)? {
                     all.push(seen.clone());
                 }
             }
             all.sort_by(|a, b| a.id.cmp(&b.id));
             Ok(all)
         };
-        let mut hits = snapshots.look(driver, &known.reader, &key.within, fresh, matching).await??;
-        let before: Vec<String> = hits.iter().map(|s| s.id.clone()).collect();
-        // What is on its way out is not taken over, and keeps nobody from making another.
-        hits.retain(|seen| !matches!(seen.about.phase, Phase::Leaving(_)));
-        let marker = self.marker();
-        if let Some(marked) = hits.iter().position(|s| s.about.owner.as_ref() == Some(&marker)) {
-            let seen = self.confirmed(known, hits.swap_remove(marked), freshness).await?;
-            let what = self.unless_held(self.holder(known, &seen.id), What::Ours(seen));
-            return Ok(Look { what, may_be_stale: freshness == Freshness::Routine, before: vec![] });
-        }
-        let what = match hits.len() {
-            0 => What::Nothing { settled: true },
-            1 => {
-                let seen = self.confirmed(known, hits.remove(0), freshness).await?;
-                // After a crash between our record and its confirmation an upsert finds its own row.
-                let ours = upsert && self.subject.status_mut()?.intent.is_some();
-                let holder = self.holder(known, &seen.id);
-                self.unless_held(holder, if ours { What::Ours(seen) } else { What::Stranger(seen) })
-            }
-            _ => What::Several(hits.into_iter().map(|seen| seen.id).collect()),
-        };
-        let may_be_stale = !upsert && !before.is_empty() && freshness == Freshness::Routine;
-        Ok(Look { what, may_be_stale, before })
+        self.snapshots.look(self.driver, self.reader, &key.within, not_before, matching).await?
     }
 
-    /// What a listing shows, as it is now: before it is taken over, it is read by its id.
-    async fn confirmed(&self, known: &Known, seen: Seen, freshness: Freshness) -> Result<Seen> {
-        if self.driver.traits().lifecycle == Lifecycle::Upsert || freshness == Freshness::Routine {
+    /// What a LIST shows, as it is now: before it is adopted, it is read by its id.
+    async fn confirmed(&self, seen: Seen, freshness: Freshness) -> Result<Seen> {
+        if self.lifecycle() == Lifecycle::Upsert || freshness == Freshness::Routine {
             return Ok(seen);
         }
-        match self.driver.get(&known.reader, &seen.id).await? {
+        match self.driver.get(self.reader, &seen.id).await? {
             Some(now) if now.id == seen.id && !matches!(now.about.phase, Phase::Leaving(_)) => Ok(now),
             _ => {
                 let within = self.driver.key(&seen.state)?.within;
-                known.admission.session.snapshots.forget(self.driver, &within).await;
+                self.snapshots.forget(self.driver, &within).await;
                 Err(Error::retry(format!("{} was there a moment ago and is going; looking again", seen.id)))
             }
         }
     }
 
-    fn unless_held(&self, holder: Option<Who>, what: What) -> What {
-        holder.map_or(what, |holder| What::Held(self.named(&holder)))
+    fn unless_held(&self, holder: Option<Who>, found: Found) -> Found {
+        holder.map_or(found, |holder| Found::Held(named(self.claimant.who, &holder)))
     }
 
-    async fn row(
-        &mut self,
-        known: &Known,
-        within: &str,
-        id: &str,
-        not_before: Instant,
-    ) -> Result<Option<Seen>> {
-        let snapshots = &known.admission.session.snapshots;
-        let look = |rows: &Rows<'_>| (rows.row(id).cloned(), rows.read_at);
-        let (row, read_at) = snapshots.look(self.driver, &known.reader, within, not_before, look).await?;
-        // Objects come due a resync interval after the reading that served them.
-        if let Some(resync) = self.subject.resync {
-            self.subject.due = Some(resync.saturating_sub(read_at.elapsed()));
-        }
-        Ok(row)
-    }
-
-    /// Who else manages the object with this id. An object that is recorded as its manager claims it at every pass.
-    /// One that only observes claims nothing, and takes nothing away from anybody.
-    pub fn holder(&self, known: &Known, id: &str) -> Option<Who> {
-        if self.management.policy() == ManagementPolicy::Observe {
-            return None;
-        }
-        let claim = self.claim(known, id);
-        let external = self.subject.status.as_ref().ok().and_then(|s| s.external.as_ref());
-        if external.is_some_and(|e| e.id == id && !e.observed) {
-            self.engine.memory.claims.record(&claim, &self.rank(), &self.subject.who)
+    /// The other object that manages the one with this id. An object that is recorded as its manager claims it each time.
+    fn holder_of_record(&self, id: &str) -> Option<Who> {
+        let external = self.bound.external.as_ref();
+        if external.is_some_and(|external| external.id == id && !external.observed) {
+            self.claimant.record(id)
         } else {
-            self.engine.memory.claims.holder(&claim, &self.subject.who)
+            self.claimant.holder(id)
         }
-    }
-
-    /// The claim of the object with this id.
-    pub fn claim(&self, known: &Known, id: &str) -> Claim {
-        Claim::id(known.admission.session.client.account_id(), &self.subject.who.kind, id)
-    }
-
-    /// Where this object stands among those that claim the same.
-    pub fn rank(&self) -> Rank {
-        let created = self.subject.object.metadata.creation_timestamp.as_ref();
-        Rank { created: created.map_or(i64::MAX, |t| t.0.as_second()), uid: self.subject.uid() }
-    }
-
-    /// Another object's name, as far as this namespace may know it.
-    pub fn named(&self, who: &Who) -> String {
-        if who.namespace == self.subject.who.namespace {
-            who.to_string()
-        } else {
-            "an object of another namespace".into()
-        }
-    }
-
-    /// Reads or changes what is remembered of this object.
-    pub fn remember<T>(&self, f: impl FnOnce(&mut ObjectMemory) -> T) -> T {
-        self.engine.memory.objects.of(&self.subject.uid(), f)
     }
 }
 

@@ -8,8 +8,9 @@ use kube::core::{ApiResource, DynamicObject};
 use serde_json::{Value, json};
 
 use super::engine::Engine;
-use crate::engine::crd::{AnyStatus, EventReason, KIND, Note, Reason, Who};
+use crate::engine::crd::{AnyStatus, EventReason, KIND, Note, Reason, Who, created};
 use crate::engine::error::{Error, Result};
+use crate::engine::memory::Rank;
 
 /// The object under work.
 pub struct Subject {
@@ -41,6 +42,8 @@ pub struct Subject {
     pub written: bool,
     /// The id was just learnt: the status has to be written whatever happens.
     pub must_record: bool,
+    /// Where it stands among those that claim the same.
+    pub rank: Rank,
     /// It had no status yet.
     pub new: bool,
     /// When the pass began.
@@ -60,6 +63,7 @@ impl Subject {
                 )
             }),
         };
+        let rank = Rank { created: created(&object), uid: object.uid().unwrap_or_default() };
         Subject {
             new: status.as_ref().is_ok_and(|status: &AnyStatus| status.conditions.is_empty()),
             who: Who {
@@ -80,6 +84,7 @@ impl Subject {
             annotated: kind != KIND,
             written: false,
             must_record: false,
+            rank,
             begun: tokio::time::Instant::now(),
         }
     }

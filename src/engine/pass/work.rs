@@ -6,16 +6,20 @@ use kube::ResourceExt;
 use serde_json::Value;
 use tokio::time::Instant;
 
-use super::decide::{Record, Running, Step, View, decide};
+use super::bound::{Bound, Record};
+use super::decide::{Running, Step, View, decide};
 use super::engine::Engine;
-use super::look::Look;
+use super::look::{Freshness, Look};
+use super::observe::Observer;
+use super::recognise::{Recognise, marked_elsewhere};
 use super::subject::Subject;
 use crate::engine::account::Admission;
 use crate::engine::crd::{
-    DeletionPolicy, EXTERNAL_ID, Management, ManagementPolicy, Operation, Reason, Who, age, camel,
+    CREATED_BY, DeletionPolicy, EXTERNAL_ID, Management, ManagementPolicy, Operation, Reason, Who, age, camel,
 };
 use crate::engine::error::Result;
-use crate::engine::kind::{Change, Driver, Phase, Reader, Wanted, When, Writer};
+use crate::engine::kind::{Change, Driver, Phase, Reader, Seen, Wanted, When, Writer};
+use crate::engine::memory::{Claimant, ObjectMemory, Recall};
 
 /// One object of a managed kind under work.
 pub struct Work<'e> {
@@ -49,29 +53,78 @@ pub struct Known {
 
 impl Work<'_> {
     /// What binds this object to one in the account.
-    pub fn record(&self) -> Record {
+    pub fn bound(&self) -> Bound {
         let status = self.subject.status.as_ref().ok();
-        if status.and_then(|s| s.external.as_ref()).is_some_and(|e| e.observed) {
-            return Record::Observed;
-        }
-        let bound = status.is_some_and(|s| s.external.is_some() || s.intent.is_some());
-        if bound || self.subject.object.annotations().contains_key(EXTERNAL_ID) {
-            Record::Bound
-        } else if self.management.external_id.is_some() {
-            Record::Asked
-        } else {
-            Record::None
+        let annotations = self.subject.object.annotations();
+        Bound {
+            external: status.and_then(|status| status.external.clone()),
+            intent: status.and_then(|status| status.intent.clone()),
+            annotated: annotations.get(EXTERNAL_ID).cloned(),
+            created_here: annotations.get(CREATED_BY) == Some(&self.marker()),
+            asked: self.management.external_id.clone(),
+            born: self.subject.object.metadata.creation_timestamp.as_ref().map(|time| time.0),
         }
     }
 
-    /// Whether the object in the account was there before this one, as far as a record tells: then it stays by default.
-    pub fn adopted(&self) -> bool {
-        // What was only observed until now may still be created.
-        let observing = self.management.policy() == ManagementPolicy::Observe;
-        let external = self.subject.status.as_ref().ok().and_then(|status| status.external.as_ref());
-        let external = external.filter(|external| observing || !external.observed);
-        let annotated = self.subject.object.annotations().contains_key(EXTERNAL_ID);
-        external.map_or(annotated && !self.created_here(), |external| external.adopted)
+    /// What is ours in the account.
+    pub fn recognise<'a>(&self, bound: &'a Bound, marker: &'a str) -> Recognise<'a> {
+        Recognise { driver: self.driver, bound, marker, adoption: self.management.adoption() }
+    }
+
+    /// Whether what was read is what we manage.
+    pub fn recognised(&self, known: &Known, seen: &Seen) -> Result<bool> {
+        self.recognise(&self.bound(), &self.marker()).is_ours(known.want.as_ref(), seen)
+    }
+
+    /// Whether nothing is written to the account.
+    pub fn observing(&self) -> bool {
+        self.management.policy() == ManagementPolicy::Observe
+    }
+
+    /// This object as one that claims objects of the account.
+    pub fn claimant<'a>(&'a self, known: &'a Known) -> Claimant<'a> {
+        Claimant {
+            claims: &self.engine.memory.claims,
+            account_id: known.admission.session.client.account_id(),
+            who: &self.subject.who,
+            rank: &self.subject.rank,
+            observing: self.observing(),
+        }
+    }
+
+    /// Hop 7.
+    pub async fn observe(&mut self, known: &Known, freshness: Freshness) -> Result<Look> {
+        let (bound, marker, uid) = (self.bound(), self.marker(), self.subject.uid());
+        let operation = self.subject.status.as_ref().is_ok_and(|status| status.operation.is_some());
+        let settings = &self.engine.settings;
+        let observer = Observer {
+            driver: self.driver,
+            reader: &known.reader,
+            snapshots: &known.admission.session.snapshots,
+            want: known.want.as_ref(),
+            bound: &bound,
+            recognise: self.recognise(&bound, &marker),
+            claimant: self.claimant(known),
+            remembered: Recall { all: &self.engine.memory.objects, uid: &uid },
+            deleting: self.subject.deleting(),
+            operation,
+            not_before: known.not_before,
+            lag: self.lag(),
+            quarantine: settings.quarantine,
+            absence: settings.absence,
+            now: Timestamp::now(),
+        };
+        let look = observer.observe(freshness).await?;
+        // Objects come due a resync interval after the reading that served them.
+        if let (Some(resync), Some(read_at)) = (self.subject.resync, look.read_at) {
+            self.subject.due = Some(resync.saturating_sub(read_at.elapsed()));
+        }
+        Ok(look)
+    }
+
+    /// Reads or changes what is remembered of this object.
+    pub fn remember<T>(&self, f: impl FnOnce(&mut ObjectMemory) -> T) -> T {
+        self.engine.memory.objects.of(&self.subject.uid(), f)
     }
 
     /// What is looked for in the account, for people: the kind, with the natural name, else with the id.
@@ -79,7 +132,7 @@ impl Work<'_> {
         let status = self.subject.status.as_ref().map_err(Clone::clone)?;
         let (kind, bound) = (&self.subject.who.kind, status.external.as_ref());
         let id = bound.map(|e| &e.id).or(self.management.external_id.as_ref());
-        let asked = self.record() == Record::Asked;
+        let asked = self.bound().record() == Record::Asked;
         let Some(want) = want.filter(|_| !asked) else {
             return Ok(id.map_or_else(|| kind.clone(), |id| format!("{kind} with the id {id}")));
         };
@@ -115,8 +168,8 @@ impl Work<'_> {
     ) -> Result<View<'a>> {
         let status = self.subject.status.as_ref().map_err(Clone::clone)?;
         let traits = self.driver.traits();
-        let adopted = self.adopted();
-        let observe = self.management.policy() == ManagementPolicy::Observe;
+        let (bound, observe) = (self.bound(), self.observing());
+        let adopted = bound.adopted(observe);
         let delete = self.management.deletion(traits.data_bearing, adopted) == DeletionPolicy::Delete;
         Ok(View {
             called: self.called(want)?,
@@ -126,9 +179,10 @@ impl Work<'_> {
             delete_outside: delete && !observe && !self.management.suspended(),
             protected: self.management.deletion_protection == Some(true),
             data_bearing: traits.data_bearing,
-            record: self.record(),
-            copied: status.external.is_none() && self.record() == Record::Bound && status.intent.is_none(),
-            found: look.found(changes),
+            record: bound.record(),
+            copied: bound.copied(),
+            found: &look.found,
+            changes,
             asked: self.management.external_id.is_some(),
             requested: self.requested().is_some(),
             again: vec![],
@@ -146,7 +200,7 @@ impl Work<'_> {
         {
             return Running::No;
         }
-        if age(operation.since.0, Timestamp::now()) > self.engine.settings.operation.max(self.read_lag()) {
+        if age(operation.since.0, Timestamp::now()) > self.engine.settings.operation.max(self.lag().read) {
             Running::Overdue
         } else {
             Running::Yes
@@ -163,7 +217,7 @@ impl Work<'_> {
             .map_or_else(|| age(sent.since.0, Timestamp::now()), |last| last.elapsed());
         self.requested().is_some()
             || changes.iter().any(more)
-            || last >= self.engine.settings.pace.poll_max.max(self.read_lag())
+            || last >= self.engine.settings.pace.poll_max.max(self.lag().read)
     }
 
     /// Hop 8.
@@ -172,7 +226,9 @@ impl Work<'_> {
         let changes = self.changes(known, look)?;
         let mut step = decide(&self.view(known, look, &changes)?);
         if let Step::Refuse { reason: Reason::AlreadyExists | Reason::ApiRefused, message } = &mut step
-            && let Some(advice) = look.seen().and_then(|seen| self.marked_elsewhere(seen))
+            && let Some(advice) = look.seen().and_then(|seen| {
+                marked_elsewhere(&self.engine.settings.installation, &self.subject.who, seen)
+            })
         {
             *message = format!("{message}; {advice}");
         }
