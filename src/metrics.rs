@@ -38,7 +38,7 @@ impl Metrics {
         registry.register("build_info", "Always 1; the label tells the version", build);
         let calls = Arc::new(databricks::Meter::default());
         calls.register(&mut registry);
-        let engine = Meter::register(&mut registry, kinds.iter().map(|kind| kind.api_resource().kind));
+        let engine = Meter::register(&mut registry, kinds.iter().map(|kind| kind.kind().into_owned()));
         let census = Census::register(&mut registry, engine.clone());
         Metrics { registry, calls, engine, census }
     }

@@ -2,12 +2,16 @@
 //! [`reconcile_auth`] for DatabricksAuth.
 
 mod act;
+mod bind;
 mod bound;
 mod conclude;
 mod databricks_auth;
 mod decide;
 mod engine;
+#[cfg(test)]
+mod fake;
 mod findings;
+mod guard;
 mod hops;
 mod know;
 mod lag;

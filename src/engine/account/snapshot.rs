@@ -123,7 +123,7 @@ impl Snapshots {
 
     fn slot(&self, driver: &dyn Driver, within: &str) -> Slot {
         let mut slots = self.slots.lock().expect("no panic while held");
-        slots.entry((driver.api_resource().kind, within.to_owned())).or_default().clone()
+        slots.entry((driver.kind().into_owned(), within.to_owned())).or_default().clone()
     }
 }
 

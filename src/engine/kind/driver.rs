@@ -3,6 +3,7 @@
 //! The types are erased to JSON values, not to `dyn Any`: no downcasts, and snapshots and plans are plain data. The price
 //! is that states and facts must survive a round trip, which a law checks for every kind.
 
+use std::borrow::Cow;
 use std::collections::BTreeSet;
 use std::marker::PhantomData;
 use std::str::FromStr;
@@ -63,6 +64,7 @@ pub struct Traits {
 /// A kind, erased. See [`ExternalResource`] for what each function promises.
 #[allow(missing_docs)]
 pub trait Driver: Send + Sync + 'static {
+    fn kind(&self) -> Cow<'static, str>;
     fn api_resource(&self) -> ApiResource;
     fn crd(&self) -> CustomResourceDefinition;
     fn fields(&self) -> BTreeSet<String>;
@@ -139,6 +141,10 @@ fn restore<R: ExternalResource>(seen: &Seen) -> Result<Observed<R>> {
 }
 
 impl<R: ExternalResource> Driver for Adapter<R> {
+    fn kind(&self) -> Cow<'static, str> {
+        R::kind(&())
+    }
+
     fn api_resource(&self) -> ApiResource {
         ApiResource::erase::<R>(&())
     }

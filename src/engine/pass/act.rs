@@ -9,22 +9,19 @@ use std::time::Duration;
 
 use k8s_openapi::jiff::Timestamp;
 use serde_json::Value;
-use tokio::sync::OwnedMutexGuard;
 
 use super::bound::Record;
-use super::decide::{Step, View, decide, managed_by};
+use super::decide::{Step, View, decide};
 use super::look::Look;
 use super::outcome::Outcome;
-use super::work::{Known, Work};
+use super::work::{Known, Work, missing_observation, others_first};
 use crate::databricks::Urgency;
-use crate::engine::account::check_power;
 use crate::engine::crd::{
-    CREATED_BY, ConditionType, EXTERNAL_ID, EventReason, External, Intent, ManagementPolicy, Operation,
-    Reason, Who, camel, seconds,
+    ConditionType, EventReason, External, Intent, ManagementPolicy, Operation, Reason, camel, seconds,
 };
 use crate::engine::error::{Error, Result};
-use crate::engine::kind::{AuthFacts, Change, NEW_REFERENCE, Phase, Seen, Wanted, When};
-use crate::engine::memory::{Claim, ObjectMemory, named};
+use crate::engine::kind::{Change, NEW_REFERENCE, Phase, Seen, Wanted, When};
+use crate::engine::memory::{Claim, ObjectMemory};
 use crate::engine::meter::{OfKind, Write};
 
 impl Work<'_> {
@@ -34,27 +31,6 @@ impl Work<'_> {
         let called = format!("{} {id}", self.subject.who.kind);
         let deleting = self.subject.deleting();
         self.lag().may_be_unseen(&called, created, Timestamp::now(), Duration::ZERO, deleting)
-    }
-
-    /// Binds the object to what an interrupted create made, of which the next reconcile takes care.
-    fn bind(&mut self, known: &Known, id: String) -> Result<Outcome> {
-        // An older object that would adopt it may read it before our record of it is written.
-        self.claimant(known).record(&id);
-        let status = self.subject.status_mut()?;
-        let intent = status.intent.take().ok_or_else(nothing_to_act_on)?;
-        status.external_id = Some(id.clone());
-        status.external = Some(External {
-            account_id: intent.account_id,
-            id: id.clone(),
-            name: Some(intent.name),
-            adopted: false,
-            observed: false,
-            created_at: Some(intent.time),
-        });
-        self.counts().wrote(Write::Create);
-        let text = format!("found the object {id} that an interrupted create made");
-        self.subject.note(false, EventReason::Created, text);
-        Ok(Outcome::Again)
     }
 
     /// Hop 9: at most one change in the account.
@@ -153,84 +129,8 @@ impl Work<'_> {
         Ok(())
     }
 
-    /// A grant that does not let us give what an object has does not let us take it away either, nor show it.
-    fn may_touch(&self, known: &Known, seen: &Seen) -> Result<()> {
-        let power = self.driver.power(&seen.state)?;
-        check_power(&known.admission, &power, &self.subject.who.namespace)
-    }
-
-    /// The record of an object that was restored without its status. Whether it created what is there, its mark tells, in the
-    /// account or in an annotation beside the id, or its intent; anything else is adopted, and that is reported.
-    fn restored(&mut self, known: &Known, seen: &Seen) -> Result<External> {
-        let marked = {
-            let (bound, marker) = (self.bound(), self.marker());
-            self.recognise(&bound, &marker).marked(seen) || bound.created_here
-        };
-        let created_at = self.subject.status_mut()?.intent.as_ref().map(|intent| intent.time.clone());
-        let adopted = created_at.is_none() && !marked;
-        if self.management.policy() == ManagementPolicy::Observe {
-            // Who only observes takes nothing over, and a record proves nothing by itself.
-            let observed = adopted || !self.recognised(known, seen)?;
-            return Ok(External { created_at, observed, ..self.external(known, seen, adopted) });
-        }
-        if adopted {
-            self.counts().wrote(Write::Adopt);
-            let text = format!(
-                "took over the object {}, which the annotation {EXTERNAL_ID} names: the annotation {CREATED_BY} does not say \
-                 that it was created as {}, so it stays in the account on deletion unless spec.deletionPolicy is Delete",
-                seen.id,
-                self.marker()
-            );
-            self.subject.note(false, EventReason::Adopted, text);
-        }
-        Ok(External { created_at, ..self.external(known, seen, adopted) })
-    }
-
-    fn external(&self, known: &Known, seen: &Seen, adopted: bool) -> External {
-        let account_id = known.admission.session.client.account_id().to_owned();
-        let name = self.driver.key(&seen.state).ok().map(|key| key.name);
-        External { account_id, id: seen.id.clone(), name, adopted, observed: false, created_at: None }
-    }
-
-    async fn adopt(&mut self, known: &Known, look: Look) -> Result<Outcome> {
-        let seen = look.seen().cloned().ok_or_else(nothing_to_act_on)?;
-        self.may_touch(known, &seen)?;
-        let managed = self.management.policy() == ManagementPolicy::Managed;
-        if managed {
-            let claim = self.claimant(known).claim(&seen.id);
-            self.engine.memory.claims.wish(&claim, &self.subject.rank, &self.subject.who);
-            if self.engine.others_unseen(&self.subject.uid()) {
-                return Ok(others_first());
-            }
-            if let Some(holder) =
-                self.engine.memory.claims.take(&claim, &self.subject.rank, &self.subject.who)
-            {
-                return Ok(self.conflict(&holder));
-            }
-        }
-        // Who only observes takes nothing over.
-        let bind = External { observed: !managed, ..self.external(known, &seen, true) };
-        let changes = self.changes(known, &look)?;
-        self.show(known, &seen, &changes, Some(bind), true)?;
-        self.subject.must_record = true;
-        if managed {
-            self.counts().wrote(Write::Adopt);
-            self.subject.note(
-                false,
-                EventReason::Adopted,
-                format!("took over the object {} that was in the account", seen.id),
-            );
-        }
-        Ok(Outcome::Again)
-    }
-
-    fn conflict(&self, holder: &Who) -> Outcome {
-        let message = managed_by(&named(&self.subject.who, holder));
-        Outcome::Refused { reason: Reason::ManagementConflict, message }
-    }
-
     async fn create(&mut self, known: &Known, look: Look) -> Result<Outcome> {
-        let want = known.want.clone().ok_or_else(nothing_to_act_on)?;
+        let want = known.want.clone().ok_or_else(missing_observation)?;
         let key = self.driver.key(&want)?;
         let account_id = known.admission.session.client.account_id().to_owned();
         let claim = Claim::key(&account_id, &self.subject.who.kind, &key);
@@ -353,8 +253,8 @@ impl Work<'_> {
     }
 
     async fn update(&mut self, known: &Known, look: Look, fields: &[String]) -> Result<Outcome> {
-        let want = known.want.clone().ok_or_else(nothing_to_act_on)?;
-        let seen = look.seen().cloned().ok_or_else(nothing_to_act_on)?;
+        let want = known.want.clone().ok_or_else(missing_observation)?;
+        let seen = look.seen().cloned().ok_or_else(missing_observation)?;
         self.may_touch(known, &seen)?;
         let drifted = self.subject.status_mut()?.is_true(ConditionType::Ready)
             && Some(self.subject.status_mut()?.observed_generation)
@@ -450,7 +350,7 @@ impl Work<'_> {
         if self.remember(|m| m.delete_accepted).is_some_and(|at| at.elapsed() < self.lag().read) {
             return Ok(deletion_accepted());
         }
-        let seen = look.seen().cloned().ok_or_else(nothing_to_act_on)?;
+        let seen = look.seen().cloned().ok_or_else(missing_observation)?;
         self.may_touch(known, &seen)?;
         // What a user has just set, a policy say, must not be overruled by an older view.
         let live = self.engine.cluster.objects.live(&self.subject.resource, &self.subject.object).await?;
@@ -508,46 +408,10 @@ impl Work<'_> {
     pub fn counts(&self) -> &OfKind {
         self.engine.meter.of(&self.subject.who.kind)
     }
-
-    /// A last look before a write. Where it looks at all objects of the kind, the lock that it returns keeps two changes
-    /// from passing it together.
-    async fn guard(
-        &self,
-        known: &Known,
-        want: Option<&Value>,
-        seen: Option<&Seen>,
-    ) -> Result<Option<OwnedMutexGuard<()>>> {
-        let session = &known.admission.session;
-        let facts = &session.facts;
-        if self.driver.traits().guarded_alone {
-            let principal_id = session.own_id().await?;
-            let facts = AuthFacts { principal_id, ..facts.clone() };
-            return self.driver.guard(want, seen, &[], &facts).map(|()| None);
-        }
-        // Such guards are about the operator's own addresses: without any there is nothing to look for.
-        if !self.driver.traits().guarded_among_siblings || facts.egress.is_empty() {
-            return Ok(None);
-        }
-        let account_id = known.admission.session.client.account_id();
-        let held = self.engine.memory.guards.lock(account_id, &self.subject.who.kind).await;
-        let siblings = self.driver.list(&known.reader, "").await?;
-        self.all_are_shown(known, &siblings)?;
-        self.driver.guard(want, seen, &siblings, facts).map(|()| Some(held))
-    }
 }
 
 /// Reads may show the object for a while longer.
 fn deletion_accepted() -> Outcome {
     let message = "the deletion was accepted; waiting until the object is gone".into();
     Outcome::Progress { reason: Reason::Deleting, message, sent: true }
-}
-
-/// After a start nobody gets anything before it is known who else means it.
-fn others_first() -> Outcome {
-    let message = "waiting until all objects were looked at once".into();
-    Outcome::Progress { reason: Reason::Progressing, message, sent: false }
-}
-
-fn nothing_to_act_on() -> Error {
-    Error::terminal(Reason::InternalError, "there is nothing to act on")
 }

@@ -480,6 +480,7 @@ pub fn spec_path(immutable: &[Immutable], spec: &Value, path: &str) -> String {
 
 #[cfg(test)]
 mod tests {
+    use k8s_openapi::jiff::Timestamp;
     use serde_json::{Map, json};
 
     use super::*;
@@ -555,6 +556,32 @@ mod tests {
         assert_eq!(with(Record::Bound, &|v| v.data_bearing = true), "refuse ExternalResourceMissing");
         let unsure = view(Record::Bound, Found::Nothing { settled: false });
         assert_eq!(word(&unsure), "wait Progressing", "absence is believed only when it lasts");
+    }
+
+    /// Covers LC-01.
+    #[test]
+    fn an_interrupted_create_is_waited_out_and_then_bound_or_forgotten_or_shown_to_a_person() {
+        let since = |hits: &[&str], in_time| {
+            let hits = hits.iter().map(|id| (*id).to_owned()).collect();
+            Found::Interrupted(Interrupted::Since { hits, in_time, sent: Timestamp::UNIX_EPOCH })
+        };
+        let cases = [
+            (Found::Interrupted(Interrupted::TooEarly(Duration::from_secs(7))), "waitout"),
+            (since(&[], true), "forget"),
+            (since(&["1"], true), "bind"),
+            (since(&["1"], false), "refuse CreateResultUnknown"),
+            (since(&["1", "2"], true), "refuse CreateResultUnknown"),
+        ];
+        for (found, expected) in cases {
+            for deleting in [false, true] {
+                for observe in [false, true] {
+                    let view = View { deleting, observe, ..view(Record::Bound, found.clone()) };
+                    assert!(word(&view).starts_with(expected), "{found:?}: {}", word(&view));
+                }
+            }
+            let retained = View { deleting: true, delete_outside: false, ..view(Record::Bound, found) };
+            assert_eq!(word(&retained), "release Retained", "nothing is asked of the account");
+        }
     }
 
     /// Covers LC-18.

@@ -83,7 +83,7 @@ impl Engine {
         kinds: &[&dyn Driver],
         stop: CancellationToken,
     ) -> Engine {
-        let fields = kinds.iter().map(|driver| (driver.api_resource().kind, driver.fields())).collect();
+        let fields = kinds.iter().map(|driver| (driver.kind().into_owned(), driver.fields())).collect();
         let undoing = Undoing { tasks: TaskTracker::new(), stop };
         Engine { settings, cluster, auths, memory, meter, undoing, permit, fields }
     }

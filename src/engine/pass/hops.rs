@@ -37,7 +37,7 @@ pub async fn reconcile(
     engine: Arc<Engine>,
     driver: &'static dyn Driver,
 ) -> Action {
-    let kind = driver.api_resource().kind;
+    let kind = driver.kind();
     let mut subject = Subject::new(&engine, &object, &kind);
     let uid = subject.uid();
     let (mut made, mut auth) = (None, None);

@@ -6,16 +6,12 @@
 use std::time::Duration;
 
 use k8s_openapi::jiff::Timestamp;
-use kube::ResourceExt;
-use serde::Deserialize;
 use serde_json::Value;
 
 use super::engine::Settings;
-use super::work::{Known, Work};
-use crate::engine::crd::{External, ManagementPolicy, Reason, Who, age, camel};
-use crate::engine::error::{Error, Result};
-use crate::engine::kind::{Change, Seen, When};
-use crate::engine::memory::named;
+use crate::engine::crd::{Operation, Reason, age, camel};
+use crate::engine::error::Error;
+use crate::engine::kind::{Change, When};
 
 /// How long reads of a kind may lag behind writes, within what the settings allow.
 #[derive(Clone, Copy, Debug)]
@@ -68,48 +64,101 @@ impl Lag {
     }
 }
 
-impl Work<'_> {
-    /// How long reads may lag behind writes.
-    pub fn lag(&self) -> Lag {
-        Lag::new(self.driver.traits().read_lag, &self.engine.settings)
+/// What was sent for an earlier generation and no read has shown since, of the fields that `changes` does not name. A read that
+/// agrees with the present spec may be from before that change, so the present values are sent.
+pub fn unconfirmed(
+    want: &Value,
+    changes: &[Change],
+    sent: &Operation,
+    generation: i64,
+    lag: Duration,
+    now: Timestamp,
+) -> Vec<Change> {
+    if sent.generation == generation || age(sent.since.0, now) >= lag {
+        return vec![];
+    }
+    let fields = want.as_object().into_iter().flatten().filter(|(_, value)| !value.is_null());
+    let unseen = fields.map(|(field, _)| field).filter(|field| {
+        sent.paths.contains(&camel(field)) && !changes.iter().any(|change| change.field() == *field)
+    });
+    unseen.map(|field| Change { path: field.clone(), when: When::Now }).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+    use serde_json::json;
+
+    use super::*;
+
+    fn at(second: i64) -> Timestamp {
+        Timestamp::from_second(second).unwrap()
     }
 
-    /// What was sent for an earlier generation and no read has shown since. A read that agrees with the present spec may be
-    /// from before that change, so the present values are sent.
-    pub fn unconfirmed(&self, want: &Value, changes: &[Change]) -> Result<Vec<Change>> {
-        let status = self.subject.status.as_ref().map_err(Clone::clone)?;
-        let Some(sent) = status.operation.as_ref().filter(|_| !self.observes()) else { return Ok(vec![]) };
-        let earlier = Some(sent.generation) != self.subject.object.metadata.generation;
-        if !earlier || age(sent.since.0, Timestamp::now()) >= self.lag().read {
-            return Ok(vec![]);
+    fn seconds(count: u64) -> Duration {
+        Duration::from_secs(count)
+    }
+
+    /// Covers LC-15.
+    #[test]
+    fn what_was_just_created_is_not_gone_and_is_read_ever_more_rarely() {
+        let lag = Lag { read: seconds(60), shown_within: seconds(100), poll: (seconds(2), seconds(30)) };
+        let wait =
+            |now, missing| match lag.may_be_unseen("Thing 1", at(1_000), at(now), seconds(missing), false) {
+                Some(Error::Transient { after, message, .. }) => {
+                    assert!(message.contains("Thing 1, which was created at"), "{message}");
+                    after
+                }
+                other => {
+                    assert_eq!(other, None);
+                    None
+                }
+            };
+        let cases = [
+            (1_000, 0, Some(2)),
+            (1_010, 10, Some(10)),
+            (1_040, 40, Some(30)),
+            (1_095, 90, Some(5)),
+            (1_100, 100, None),
+            (2_000, 0, None),
+        ];
+        for (now, missing, after) in cases {
+            assert_eq!(wait(now, missing), after.map(seconds), "at {now}");
         }
-        let fields = want.as_object().into_iter().flatten().filter(|(_, value)| !value.is_null());
-        let unseen = fields.map(|(field, _)| field).filter(|field| {
-            sent.paths.contains(&camel(field)) && !changes.iter().any(|change| change.field() == *field)
-        });
-        Ok(unseen.map(|field| Change { path: field.clone(), when: When::Now }).collect())
+        // A clock that was set back makes nothing older than it is.
+        assert_eq!(wait(900, 0), Some(seconds(2)));
     }
 
-    fn observes(&self) -> bool {
-        self.management.policy() == ManagementPolicy::Observe
+    #[test]
+    fn what_no_read_has_shown_is_sent_again_for_a_new_generation_until_reads_cannot_lag() {
+        let sent = Operation {
+            paths: vec!["awsRegion".into(), "tags".into()],
+            generation: 1,
+            since: Time(at(1_000)),
+        };
+        let want = json!({"aws_region": "eu", "tags": null, "name": "a"});
+        let fields = |changes: &[Change], generation, now| -> Vec<String> {
+            let all = unconfirmed(&want, changes, &sent, generation, seconds(60), at(now));
+            all.into_iter().map(|change| change.path).collect()
+        };
+        assert_eq!(fields(&[], 2, 1_010), ["aws_region"], "only what is wanted, and was sent");
+        assert_eq!(fields(&[], 1, 1_010), [""; 0], "the read is compared with the same spec");
+        assert_eq!(fields(&[], 2, 1_060), [""; 0], "reads cannot lag any longer");
+        let differs = Change { path: "aws_region".into(), when: When::Now };
+        assert_eq!(fields(&[differs], 2, 1_010), [""; 0], "it is sent anyway");
     }
 
-    /// A guard that looks at all objects of the kind must not miss one that was created a moment ago.
-    pub fn all_are_shown(&self, known: &Known, shown: &[Seen]) -> Result<()> {
-        let account = known.admission.session.client.account_id();
-        let (kind, own) = (&self.subject.who.kind, self.subject.uid());
-        let objects = self.engine.cluster.stores.objects(kind);
-        for object in objects.filter(|object| object.uid().as_ref() != Some(&own)) {
-            let Ok(external) = External::deserialize(&object.data["status"]["external"]) else { continue };
-            let young = external.created_at.is_some_and(|at| age(at.0, Timestamp::now()) < self.lag().read);
-            if young && external.account_id == account && !shown.iter().any(|seen| seen.id == external.id) {
-                let name = named(&self.subject.who, &Who::of(kind, &object));
-                return Err(Error::retry(format!(
-                    "the account does not show yet what was just created for {name}: without that it cannot be judged whether \
-                     this change is safe; waiting until a read shows it"
-                )));
-            }
-        }
-        Ok(())
+    #[test]
+    fn a_kind_may_lag_as_long_as_the_settings_allow() {
+        let settings =
+            |lag, quarantine| crate::engine::pass::fake::settings(seconds(lag), seconds(quarantine));
+        let lag = |kind, lag, quarantine| {
+            let lag = Lag::new(seconds(kind), &settings(lag, quarantine));
+            (lag.read.as_secs(), lag.shown_within.as_secs())
+        };
+        assert_eq!(lag(600, 3_600, 60), (600, 600), "the kind says so");
+        assert_eq!(lag(600, 30, 60), (30, 30), "the setting allows less");
+        assert_eq!(lag(0, 600, 60), (0, 60), "at least as long as an unknown create is waited for");
+        assert_eq!(lag(0, 30, 60), (0, 30));
     }
 }

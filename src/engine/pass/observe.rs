@@ -345,3 +345,6 @@ fn recent(age: Duration) -> Instant {
     let now = Instant::now();
     now.checked_sub(age).unwrap_or(now)
 }
+
+#[cfg(test)]
+mod tests;

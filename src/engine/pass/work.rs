@@ -9,15 +9,17 @@ use tokio::time::Instant;
 use super::bound::{Bound, Record};
 use super::decide::{Running, Step, View, decide};
 use super::engine::Engine;
+use super::lag::{Lag, unconfirmed};
 use super::look::{Freshness, Look};
 use super::observe::Observer;
+use super::outcome::Outcome;
 use super::recognise::{Recognise, marked_elsewhere};
 use super::subject::Subject;
-use crate::engine::account::Admission;
+use crate::engine::account::{Admission, check_power};
 use crate::engine::crd::{
     CREATED_BY, DeletionPolicy, EXTERNAL_ID, Management, ManagementPolicy, Operation, Reason, Who, age, camel,
 };
-use crate::engine::error::Result;
+use crate::engine::error::{Error, Result};
 use crate::engine::kind::{Change, Driver, Phase, Reader, Seen, Wanted, When, Writer};
 use crate::engine::memory::{Claimant, ObjectMemory, Recall};
 
@@ -90,6 +92,11 @@ impl Work<'_> {
             rank: &self.subject.rank,
             observing: self.observing(),
         }
+    }
+
+    /// How long reads may lag behind writes.
+    pub fn lag(&self) -> Lag {
+        Lag::new(self.driver.traits().read_lag, &self.engine.settings)
     }
 
     /// Hop 7.
@@ -240,10 +247,32 @@ impl Work<'_> {
         match (&known.want, look.seen()) {
             (Some(want), Some(seen)) => {
                 let mut changes = self.driver.changes(want, seen)?;
-                changes.extend(self.unconfirmed(want, &changes)?);
+                let status = self.subject.status.as_ref().map_err(Clone::clone)?;
+                if let Some(sent) = status.operation.as_ref().filter(|_| !self.observing()) {
+                    let generation = self.subject.object.metadata.generation.unwrap_or_default();
+                    let now = Timestamp::now();
+                    changes.extend(unconfirmed(want, &changes, sent, generation, self.lag().read, now));
+                }
                 Ok(changes)
             }
             _ => Ok(vec![]),
         }
     }
+
+    /// What a grant does not let an object give, it may neither take away nor show.
+    pub fn may_touch(&self, known: &Known, seen: &Seen) -> Result<()> {
+        let power = self.driver.power(&seen.state)?;
+        check_power(&known.admission, &power, &self.subject.who.namespace)
+    }
+}
+
+/// Creates and adoptions wait at the startup barrier, see [`crate::engine::memory::StartupBarrier`].
+pub fn others_first() -> Outcome {
+    let message = "waiting until all objects were looked at once".into();
+    Outcome::Progress { reason: Reason::Progressing, message, sent: false }
+}
+
+/// A step was decided on that needs what was not observed: a mistake of ours.
+pub fn missing_observation() -> Error {
+    Error::terminal(Reason::InternalError, "there is nothing to act on")
 }
