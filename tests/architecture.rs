@@ -216,6 +216,31 @@ fn what_is_pure_does_no_io_and_asks_for_no_time() {
     }
 }
 
+/// The words of `hop("…")`, in order, each once.
+fn hops_of(code: &str) -> Vec<&str> {
+    let mut words: Vec<&str> =
+        code.split("hop(\"").skip(1).filter_map(|rest| rest.split('"').next()).collect();
+    let mut seen = BTreeSet::new();
+    words.retain(|word| seen.insert(*word));
+    words
+}
+
+#[test]
+fn a_reconcile_takes_its_hops_in_the_order_of_the_table() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/engine");
+    let table = std::fs::read_to_string(root.join("../engine.rs")).unwrap();
+    let rows =
+        table.lines().filter_map(|line| line.strip_prefix("//! | ")).filter_map(|row| row.split(" |").next());
+    let documented: Vec<&str> = rows.skip(1).collect();
+    let code = std::fs::read_to_string(root.join("pass/hops.rs")).unwrap();
+    let (reconcile, hops) = code.split_once("async fn hops(").unwrap();
+    let outer = hops_of(reconcile);
+    assert_eq!(outer, ["parse", "conclude"]);
+    // `watch` is before a reconcile begins.
+    let taken: Vec<&str> = ["watch", outer[0]].into_iter().chain(hops_of(hops)).chain([outer[1]]).collect();
+    assert_eq!(taken, documented);
+}
+
 #[test]
 fn the_checks_see_code_and_nothing_else() {
     let text = "//! crate::a\nuse crate::{b, c::D}; // crate::e\nlet x = \"crate::f\";\n#[cfg(test)]\nmod tests {\nuse crate::g;\n}\nuse crate::h;";

@@ -2,18 +2,19 @@
 //! [`reconcile_auth`] for DatabricksAuth.
 
 mod act;
+mod admit;
 mod bind;
 mod bound;
 mod conclude;
 mod databricks_auth;
 mod decide;
+mod desire;
 mod engine;
 #[cfg(test)]
 mod fake;
 mod findings;
 mod guard;
 mod hops;
-mod know;
 mod lag;
 mod log;
 mod look;
@@ -22,6 +23,7 @@ mod outcome;
 mod recognise;
 mod record;
 mod release;
+mod resolve;
 mod subject;
 mod undo;
 mod work;

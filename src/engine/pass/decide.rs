@@ -110,6 +110,13 @@ pub enum Step {
     Rest,
 }
 
+impl Step {
+    /// Whether something is written to the account, or bound to an object there.
+    pub fn writes(&self) -> bool {
+        matches!(self, Step::Create | Step::Adopt | Step::Update(_) | Step::Delete)
+    }
+}
+
 /// Why a Kubernetes object may go.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Released {
@@ -708,7 +715,7 @@ mod tests {
         let now = [change("a.x", When::Now), change("a.y", When::Now), change("b", When::Never("no".into()))];
         let never = [change("b", When::Never("no".into()))];
         let later = [change("c", When::NotNow("stop it first".into()))];
-        let ours = |changes| View { changes: changes, ..view(Record::Bound, Found::Ours(ready.clone())) };
+        let ours = |changes| View { changes, ..view(Record::Bound, Found::Ours(ready.clone())) };
         assert_eq!(word(&ours(&[])), "rest");
         assert_eq!(word(&ours(&now)), "update a");
         assert_eq!(word(&ours(&never)), "refuse ImmutableFieldChanged");
@@ -727,7 +734,7 @@ mod tests {
         let now = [change("a", When::Now)];
         let with = |phase, changes: &[Change]| {
             let it = seen(phase);
-            word(&View { changes: changes, ..view(Record::Bound, Found::Ours(it.clone())) })
+            word(&View { changes, ..view(Record::Bound, Found::Ours(it.clone())) })
         };
         assert_eq!(
             with(Phase::Pending("p".into()), &now),

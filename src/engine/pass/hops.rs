@@ -14,9 +14,9 @@ use kube::ResourceExt;
 use kube::core::DynamicObject;
 use kube::runtime::controller::Action;
 use serde::Deserialize;
-use tracing::Instrument;
+use tracing::{Instrument, Span};
 
-use super::decide::{Step, deleting_without_account};
+use super::decide::deleting_without_account;
 use super::engine::Engine;
 use super::look::{Freshness, Look};
 use super::outcome::Outcome;
@@ -24,7 +24,7 @@ use super::record::Ended;
 use super::subject::Subject;
 use super::undo::undo;
 use super::work::Work;
-use crate::engine::crd::{EXTERNAL_ID, FINALIZER, Management, ManagementPolicy, Reason};
+use crate::engine::crd::{EXTERNAL_ID, FINALIZER, Management, Reason};
 use crate::engine::error::{Error, Result};
 use crate::engine::kind::Driver;
 
@@ -41,7 +41,7 @@ pub async fn reconcile(
     let mut subject = Subject::new(&engine, &object, &kind);
     let uid = subject.uid();
     let (mut made, mut auth) = (None, None);
-    let outcome = match parse(&subject) {
+    let outcome = match hop("parse").in_scope(|| parse(&subject)) {
         Ok(management) => {
             let mut work = Work { engine: &engine, driver, subject, management, made: None, admitted: None };
             let result = AssertUnwindSafe(hops(&mut work)).catch_unwind().await;
@@ -70,7 +70,7 @@ pub async fn reconcile(
         (Some(Reason::CredentialsInvalid | Reason::AddressBlocked), Some(auth)) => engine.auths.doubt(&auth),
         _ => {}
     }
-    let ended = subject.conclude(&engine, outcome, Reason::Available).await;
+    let ended = subject.conclude(&engine, outcome, Reason::Available).instrument(hop("conclude")).await;
     if let (Ended::Gone, Some((writer, id))) = (&ended, made) {
         let undone = undo(engine.clone(), driver, writer, id, who);
         engine.undoing.tasks.spawn(undone.in_current_span());
@@ -91,41 +91,59 @@ fn nothing_outside(subject: &Subject) -> bool {
 }
 
 async fn hops(work: &mut Work<'_>) -> Result<Outcome> {
-    work.engine.memory.claims.name_in_doubt(&work.subject.who);
-    if work.subject.deleting() && !work.subject.object.finalizers().iter().any(|f| f == FINALIZER) {
-        // We are done with it, or never began; it stays for somebody else's sake.
-        work.subject.released = true;
-        return Ok(Outcome::Rest);
+    if let Some(outcome) = work.without_account().await? {
+        return Ok(outcome);
     }
-    work.show_effective(None)?;
-    if work.management.suspended() && !work.subject.deleting() {
-        return Ok(Outcome::Suspended);
-    }
-    if work.subject.deleting() {
-        let step = deleting_without_account(&work.view_of(&Look::unknown(), &[], None)?);
-        if let Some(step) = step {
-            return work.leave(step).await;
-        }
-    }
-    let known = work.know().await?;
-    if work.subject.deleting()
-        && let Some(blocked) = work.hold()
-    {
+    let place = work.admit().instrument(hop("admit")).await?;
+    if let Some(blocked) = hop("hold").in_scope(|| work.hold()) {
         return Ok(blocked);
     }
-    if work.management.policy() == ManagementPolicy::Managed && !work.subject.deleting() {
-        let engine = work.engine;
-        work.subject.write_metadata(engine, true).await?;
+    let resolved = work.resolve(&place).instrument(hop("resolve")).await?;
+    let known = hop("desire").in_scope(|| work.desire(place, resolved))?;
+    work.write_finalizer().await?;
+    let mut look = work.observe(&known, Freshness::Routine).instrument(hop("observe")).await?;
+    let mut step = hop("decide").in_scope(|| work.decide(&known, &look))?;
+    if look.may_be_stale && step.writes() {
+        look = work.observe(&known, Freshness::BeforeWrite).instrument(hop("observe")).await?;
+        step = hop("decide").in_scope(|| work.decide(&known, &look))?;
     }
-    let look = work.observe(&known, Freshness::Routine).await?;
-    let step = work.step(&known, &look)?;
-    let (look, step) =
-        if look.may_be_stale && matches!(step, Step::Update(_) | Step::Delete | Step::Create | Step::Adopt) {
-            let look = work.observe(&known, Freshness::BeforeWrite).await?;
-            let step = work.step(&known, &look)?;
-            (look, step)
-        } else {
-            (look, step)
-        };
-    work.act(&known, look, step).await
+    work.act(&known, look, step).instrument(hop("act")).await
+}
+
+/// What a hop does and logs is within its span.
+fn hop(name: &'static str) -> Span {
+    tracing::debug_span!("hop", hop = name)
+}
+
+impl Work<'_> {
+    /// What needs no account: an object that is suspended, or that is deleted and has nothing there to delete.
+    async fn without_account(&mut self) -> Result<Option<Outcome>> {
+        self.engine.memory.claims.name_in_doubt(&self.subject.who);
+        if self.subject.deleting() && !self.subject.object.finalizers().iter().any(|f| f == FINALIZER) {
+            // We are done with it, or never began; another finalizer keeps it.
+            self.subject.released = true;
+            return Ok(Some(Outcome::Rest));
+        }
+        self.show_effective(None)?;
+        if self.management.suspended() && !self.subject.deleting() {
+            return Ok(Some(Outcome::Suspended));
+        }
+        if !self.subject.deleting() {
+            return Ok(None);
+        }
+        let step = deleting_without_account(&self.view_of(&Look::unknown(), &[], None)?);
+        match step {
+            Some(step) => self.leave(step).await.map(Some),
+            None => Ok(None),
+        }
+    }
+
+    /// From here on there may be something in the account.
+    async fn write_finalizer(&mut self) -> Result<()> {
+        if self.observing() || self.subject.deleting() {
+            return Ok(());
+        }
+        let engine = self.engine;
+        self.subject.write_metadata(engine, true).await.map(drop)
+    }
 }

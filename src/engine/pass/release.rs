@@ -9,11 +9,11 @@ use crate::engine::crd::{EventReason, FINALIZER, ManagementPolicy, Note, Reason,
 use crate::engine::error::{Error, Result};
 
 impl Work<'_> {
-    /// Hop 4: what refers to an object goes first.
+    /// Hop 4: before an object is deleted, what refers to it goes.
     pub fn hold(&self) -> Option<Outcome> {
         let dependents = self.engine.memory.wake.dependents(&self.subject.who);
         let them = if dependents.len() == 1 { "it" } else { "them" };
-        (!dependents.is_empty()).then(|| Outcome::Blocked {
+        (self.subject.deleting() && !dependents.is_empty()).then(|| Outcome::Blocked {
             reason: Reason::DependencyStillInUse,
             message: format!(
                 "{}: delete {them}, or set spec.deletionPolicy to Retain",

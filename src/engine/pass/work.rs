@@ -17,7 +17,8 @@ use super::recognise::{Recognise, marked_elsewhere};
 use super::subject::Subject;
 use crate::engine::account::{Admission, check_power};
 use crate::engine::crd::{
-    CREATED_BY, DeletionPolicy, EXTERNAL_ID, Management, ManagementPolicy, Operation, Reason, Who, age, camel,
+    CREATED_BY, DeletionPolicy, EXTERNAL_ID, Management, ManagementPolicy, Operation, RECONCILE_REQUESTED,
+    Reason, Who, age, camel,
 };
 use crate::engine::error::{Error, Result};
 use crate::engine::kind::{Change, Driver, Phase, Reader, Seen, Wanted, When, Writer};
@@ -97,6 +98,18 @@ impl Work<'_> {
     /// How long reads may lag behind writes.
     pub fn lag(&self) -> Lag {
         Lag::new(self.driver.traits().read_lag, &self.engine.settings)
+    }
+
+    /// The mark on objects of ours.
+    pub fn marker(&self) -> String {
+        self.engine.mark(&self.subject.who)
+    }
+
+    /// The request for a pass that was not acted on yet.
+    pub fn requested(&self) -> Option<&String> {
+        let status = self.subject.status.as_ref().ok();
+        let handled = status.and_then(|status| status.last_handled_reconcile_at.as_ref());
+        self.subject.object.annotations().get(RECONCILE_REQUESTED).filter(|token| Some(*token) != handled)
     }
 
     /// Hop 7.
@@ -227,8 +240,8 @@ impl Work<'_> {
             || last >= self.engine.settings.pace.poll_max.max(self.lag().read)
     }
 
-    /// Hop 8.
-    pub fn step(&mut self, known: &Known, look: &Look) -> Result<Step> {
+    /// Hop 8: what to do.
+    pub fn decide(&mut self, known: &Known, look: &Look) -> Result<Step> {
         self.note_usable(look)?;
         let changes = self.changes(known, look)?;
         let mut step = decide(&self.view(known, look, &changes)?);

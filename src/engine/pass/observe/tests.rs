@@ -363,7 +363,8 @@ async fn what_another_object_manages_is_held_and_costs_no_call() {
 #[tokio::test(start_paused = true)]
 async fn without_a_record_the_account_is_searched_for_what_the_spec_means() {
     boot().await;
-    let cases: [(&str, &[(&str, &str, Option<&str>)], Found); 6] = [
+    type There<'a> = &'a [(&'a str, &'a str, Option<&'a str>)];
+    let cases: [(&str, There<'_>, Found); 6] = [
         ("empty", &[], Found::Nothing { settled: true }),
         ("others", &[("1", "b", None)], Found::Nothing { settled: true }),
         ("one", &[("1", "a", None)], Found::Foreign(seen("1", "a", None))),
