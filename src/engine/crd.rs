@@ -8,7 +8,7 @@ mod names;
 mod reason;
 mod status;
 
-pub use cached::{Face, condition, created, face, only_observed};
+pub use cached::{Summary, condition, created, only_observed, summary};
 pub use databricks_auth::{
     AuthStatus, Cidr, DatabricksAuth, DatabricksAuthSpec, Dependents, Grant, GrantFrom, MaxPermission,
     SecretKeyRef,
@@ -17,7 +17,7 @@ pub use management::{
     AdoptionPolicy, AuthRef, DeletionPolicy, Management, ManagementPolicy, NameRef, ResyncInterval, TEXT,
     format_duration, parse_duration, plain_keys, resync,
 };
-pub use names::{CREATED_BY, EXTERNAL_ID, FINALIZER, KIND, RECONCILE_REQUESTED, Who, camel, still};
+pub use names::{CREATED_BY, EXTERNAL_ID, FINALIZER, KIND, ObjectName, RECONCILE_REQUESTED, camel, still};
 pub use reason::{About, EventReason, Note, Reason};
 pub use status::{
     AnyStatus, ConditionStatus, ConditionType, Drift, Effective, External, Intent, Operation, Status,

@@ -3,5 +3,5 @@
 mod counts;
 mod queue;
 
-pub use counts::{Came, Meter, OfKind, Write, gauge};
+pub use counts::{Meter, OfKind, ReconcileResult, Write, gauge};
 pub use queue::Queue;

@@ -21,7 +21,7 @@ use super::labels::Namespaces;
 use super::session::{Key, Session};
 use super::snapshot::Snapshots;
 use crate::databricks::{self, Client, Connection, Host, HostPolicy, Settings};
-use crate::engine::crd::{AuthRef, DatabricksAuthSpec, KIND, Reason, Who};
+use crate::engine::crd::{AuthRef, DatabricksAuthSpec, KIND, ObjectName, Reason};
 use crate::engine::error::{Error, Result};
 use crate::engine::kind::AuthFacts;
 use crate::engine::memory::Wake;
@@ -39,7 +39,7 @@ pub struct Auths {
     /// The versions of Secrets that passes have read, so that their watches need not wake anybody for them.
     pub(super) read: Arc<Mutex<HashMap<(String, String), String>>>,
     /// When a DatabricksAuth was last told of trouble.
-    told: Mutex<HashMap<Who, Instant>>,
+    told: Mutex<HashMap<ObjectName, Instant>>,
 }
 
 struct Entry {
@@ -50,7 +50,7 @@ struct Entry {
 
 pub struct Watched {
     pub(super) task: tokio::task::JoinHandle<()>,
-    pub(super) auths: HashSet<Who>,
+    pub(super) auths: HashSet<ObjectName>,
 }
 
 impl Auths {
@@ -145,7 +145,7 @@ impl Auths {
     }
 
     /// Longest time that the account asks us to stay away, if it does.
-    pub fn throttled(&self, who: &Who) -> Option<Duration> {
+    pub fn throttled(&self, who: &ObjectName) -> Option<Duration> {
         let entries = self.entries.lock().expect("no panic while held");
         let entry = entries.get(&(who.namespace.clone(), who.name.clone()))?;
         entry.usable.as_ref().ok()?.client.throttled()
@@ -159,7 +159,7 @@ impl Auths {
     }
 
     /// Stores what a pass found, and wakes those who use it if that is news to them.
-    pub fn store(&self, who: &Who, spec: &DatabricksAuthSpec, usable: Result<Arc<Session>>) {
+    pub fn store(&self, who: &ObjectName, spec: &DatabricksAuthSpec, usable: Result<Arc<Session>>) {
         let mut entries = self.entries.lock().expect("no panic while held");
         let key = (who.namespace.clone(), who.name.clone());
         let old = entries.get(&key);
@@ -180,7 +180,7 @@ impl Auths {
 
     /// Lets a changed spec count before it is known whether it works: a grant that was taken back is not used again, and
     /// credentials that are no longer meant are not either.
-    pub fn announce(&self, who: &Who, spec: &DatabricksAuthSpec) {
+    pub fn announce(&self, who: &ObjectName, spec: &DatabricksAuthSpec) {
         let mut entries = self.entries.lock().expect("no panic while held");
         let Some(entry) = entries.get_mut(&(who.namespace.clone(), who.name.clone())) else { return };
         let same = |a: &DatabricksAuthSpec, b: &DatabricksAuthSpec| {
@@ -204,7 +204,7 @@ impl Auths {
 
     /// A user of a DatabricksAuth met a rate limit or a refusal: it looks for itself, and shows it for all. Once in a while
     /// is enough.
-    pub fn trouble(&self, who: &Who) {
+    pub fn trouble(&self, who: &ObjectName) {
         let mut told = self.told.lock().expect("no panic while held");
         let now = Instant::now();
         if told.get(who).is_none_or(|at| now.duration_since(*at) >= Duration::from_secs(1)) {
@@ -214,7 +214,7 @@ impl Auths {
     }
 
     /// A user of a DatabricksAuth was turned away for its token or its address: it asks whether all are, and shows it for all.
-    pub fn doubt(&self, who: &Who) {
+    pub fn doubt(&self, who: &ObjectName) {
         if let Some(session) = self.session(who) {
             session.doubt();
         }
@@ -222,12 +222,12 @@ impl Auths {
     }
 
     /// For how long a DatabricksAuth has been in doubt whether its account lets calls in.
-    pub fn doubted_for(&self, who: &Who) -> Option<Duration> {
+    pub fn doubted_for(&self, who: &ObjectName) -> Option<Duration> {
         self.session(who)?.doubted_for()
     }
 
     /// Forgets a DatabricksAuth that is gone, its token with it.
-    pub fn forget(&self, who: &Who) {
+    pub fn forget(&self, who: &ObjectName) {
         self.entries.lock().expect("no panic while held").remove(&(who.namespace.clone(), who.name.clone()));
         self.told.lock().expect("no panic while held").remove(who);
         self.watch_secret(who, None);
@@ -235,7 +235,7 @@ impl Auths {
         self.wake.wake_dependents(who);
     }
 
-    fn session(&self, who: &Who) -> Option<Arc<Session>> {
+    fn session(&self, who: &ObjectName) -> Option<Arc<Session>> {
         let entries = self.entries.lock().expect("no panic while held");
         let entry = entries.get(&(who.namespace.clone(), who.name.clone()))?;
         entry.usable.as_ref().ok().cloned().or_else(|| entry.last_good.clone())
@@ -246,7 +246,7 @@ impl Auths {
         &self,
         auth: &DynamicObject,
         spec: &DatabricksAuthSpec,
-        who: &Who,
+        who: &ObjectName,
     ) -> Result<Arc<Session>> {
         let host = self.host(spec)?;
         let client_id = spec.client_id.clone().unwrap_or_default();
@@ -283,7 +283,7 @@ impl Auths {
     }
 
     /// A pass failed before it came to a session: if there never was one, those who wait are told why.
-    pub fn give_up(&self, who: &Who, spec: &Value, error: &Error) {
+    pub fn give_up(&self, who: &ObjectName, spec: &Value, error: &Error) {
         let Ok(spec) = serde_json::from_value::<DatabricksAuthSpec>(spec.clone()) else { return };
         let known = {
             let entries = self.entries.lock().expect("no panic while held");
@@ -295,7 +295,7 @@ impl Auths {
     }
 
     /// Whether there is a working session for the DatabricksAuth as it is written now.
-    pub fn has_usable(&self, who: &Who, object: &DynamicObject, spec: &DatabricksAuthSpec) -> bool {
+    pub fn has_usable(&self, who: &ObjectName, object: &DynamicObject, spec: &DatabricksAuthSpec) -> bool {
         let entries = self.entries.lock().expect("no panic while held");
         entries.get(&(who.namespace.clone(), who.name.clone())).is_some_and(|e| {
             e.spec == *spec && e.usable.as_ref().is_ok_and(|s| Some(&s.key.auth) == object.uid().as_ref())

@@ -1,4 +1,4 @@
-//! Who may use the credentials of a DatabricksAuth, and for what. Pure; checked at each use, not only at admission.
+//! ObjectName may use the credentials of a DatabricksAuth, and for what. Pure; checked at each use, not only at admission.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;

@@ -12,7 +12,7 @@ use kube::api::{Api, GetParams};
 use tokio::task::JoinHandle;
 
 use crate::engine::cluster::timed;
-use crate::engine::crd::Who;
+use crate::engine::crd::ObjectName;
 use crate::engine::error::{Asked, Error, Result};
 use crate::engine::memory::Wake;
 
@@ -34,7 +34,7 @@ struct Shared {
     kube: Client,
     wake: Arc<Wake>,
     /// The DatabricksAuths that grant by labels.
-    auths: Mutex<HashSet<Who>>,
+    auths: Mutex<HashSet<ObjectName>>,
     /// What admissions rested on; `None` where the labels could not be read.
     used: Mutex<HashMap<String, Option<Labels>>>,
 }
@@ -68,7 +68,7 @@ impl Namespaces {
     }
 
     /// Says whether a DatabricksAuth grants by labels.
-    pub fn follow(&self, auth: &Who, by_label: bool) {
+    pub fn follow(&self, auth: &ObjectName, by_label: bool) {
         let mut auths = self.shared.auths.lock().expect("no panic while held");
         match by_label && !self.chosen {
             true => drop(auths.insert(auth.clone())),
@@ -95,7 +95,7 @@ impl Shared {
     }
 
     /// Whoever uses credentials that are granted by labels.
-    fn dependents(&self) -> Vec<Who> {
+    fn dependents(&self) -> Vec<ObjectName> {
         let auths = self.auths.lock().expect("no panic while held");
         auths.iter().flat_map(|auth| self.wake.dependents(auth)).collect()
     }

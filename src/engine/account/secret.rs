@@ -14,7 +14,7 @@ use tokio::time::Instant;
 
 use super::auths::{Auths, Watched};
 use crate::engine::cluster::timed;
-use crate::engine::crd::{Reason, SecretKeyRef, Who};
+use crate::engine::crd::{ObjectName, Reason, SecretKeyRef};
 use crate::engine::error::{Asked, Error, Result, chain};
 use crate::engine::memory::Wake;
 
@@ -91,7 +91,7 @@ impl Auths {
     }
 
     /// Watches the one Secret that a DatabricksAuth names, by name: the operator never lists Secrets.
-    pub fn watch_secret(&self, who: &Who, secret: Option<&str>) {
+    pub fn watch_secret(&self, who: &ObjectName, secret: Option<&str>) {
         let mut watched = self.secrets.lock().expect("no panic while held");
         let wanted = secret.map(|name| (who.namespace.clone(), name.to_owned()));
         watched.retain(|key, w| {
@@ -124,7 +124,7 @@ async fn watch_secret(
     let (namespace, name) = key.clone();
     let api: Api<Secret> = Api::namespaced(client, &namespace);
     let params = WatchParams::default().fields(&format!("metadata.name={name}")).timeout(240);
-    let secret = Who { kind: "Secret".into(), namespace: namespace.clone(), name: name.clone() };
+    let secret = ObjectName { kind: "Secret".into(), namespace: namespace.clone(), name: name.clone() };
     let mut version = None;
     let mut pause = Duration::from_secs(1);
     loop {

@@ -36,7 +36,7 @@ pub struct Settings {
     pub namespace: String,
     /// Its name.
     pub name: String,
-    /// Who we are; differs between processes, so that no process takes over from one of the same name that still runs.
+    /// ObjectName we are; differs between processes, so that no process takes over from one of the same name that still runs.
     pub identity: String,
     /// How long it is held without renewal: whole seconds.
     pub duration: Duration,
@@ -323,7 +323,7 @@ impl std::fmt::Display for Lost {
     }
 }
 
-/// Who holds the lease by its record.
+/// ObjectName holds the lease by its record.
 fn holder(record: &api::Lease) -> Option<&str> {
     record.spec.as_ref()?.holder_identity.as_deref().filter(|holder| !holder.is_empty())
 }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use kube::core::{ApiResource, DynamicObject};
 use kube::runtime::reflector::{ObjectRef, Store};
 
-use crate::engine::crd::Who;
+use crate::engine::crd::ObjectName;
 
 /// The caches. One for the process.
 pub struct Stores {
@@ -32,7 +32,7 @@ impl Stores {
     }
 
     /// An object as the watch knows it.
-    pub fn object(&self, who: &Who) -> Option<Arc<DynamicObject>> {
+    pub fn object(&self, who: &ObjectName) -> Option<Arc<DynamicObject>> {
         let target =
             ObjectRef::new_with(&who.name, self.types.get(&who.kind)?.clone()).within(&who.namespace);
         let mut caches = self.caches.iter().filter(|(kind, _)| *kind == who.kind);

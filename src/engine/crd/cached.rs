@@ -7,7 +7,7 @@ use super::status::ConditionType;
 
 /// What the outside of an object shows to those who depend on it. Any change of it wakes them.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Face {
+pub struct Summary {
     /// Whether the object in the account can be used, whatever becomes of its spec; none while it is not known to be there.
     pub usable: Option<bool>,
     /// Ready for its current generation or an earlier one.
@@ -26,14 +26,14 @@ pub fn condition(object: &DynamicObject, kind: ConditionType) -> Option<&Value> 
     conditions.iter().find(|condition| condition["type"] == kind.name())
 }
 
-/// Reads the face of an object. A suspended one that is bound counts as usable: nothing about it is in doubt but how fresh
+/// Reads the summary of an object. A suspended one that is bound counts as usable: nothing about it is in doubt but how fresh
 /// that is. Where an older version wrote the status, `Ready` has to do.
-pub fn face(object: &DynamicObject) -> Face {
+pub fn summary(object: &DynamicObject) -> Summary {
     let is = |kind| condition(object, kind).is_some_and(|condition| condition["status"] == "True");
     let (ready, suspended) = (is(ConditionType::Ready), is(ConditionType::Suspended));
     let status = &object.data["status"];
     let seen = status["usable"].as_bool().filter(|_| !suspended);
-    Face {
+    Summary {
         usable: seen.or((ready || suspended).then_some(true)),
         ready,
         suspended,
@@ -62,7 +62,7 @@ mod tests {
         use serde_json::json;
         let usable = |conditions: Value, seen: Value| {
             let status = json!({"external": {"id": "1"}, "usable": seen, "conditions": conditions});
-            face(&serde_json::from_value(json!({"metadata": {"name": "a"}, "status": status})).unwrap())
+            summary(&serde_json::from_value(json!({"metadata": {"name": "a"}, "status": status})).unwrap())
                 .usable
         };
         let is = |kind: &str, status: &str| json!([{"type": kind, "status": status}]);

@@ -56,7 +56,7 @@ pub struct DatabricksAuthSpec {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1, max = 65535))]
     pub port: Option<i32>,
-    /// Who may use these credentials for what. Left out: only this namespace, for everything. Checked at each use. May be changed.
+    /// ObjectName may use these credentials for what. Left out: only this namespace, for everything. Checked at each use. May be changed.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 64))]
     pub grants: Option<Vec<Grant>>,
@@ -144,7 +144,7 @@ impl JsonSchema for Cidr {
     }
 }
 
-/// Who may use the credentials, and for what. Everything that a grant names has to fit.
+/// ObjectName may use the credentials, and for what. Everything that a grant names has to fit.
 #[derive(Serialize, Deserialize, Clone, Debug, PartialEq, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Grant {

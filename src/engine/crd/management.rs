@@ -9,7 +9,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-use super::names::{KIND, Who};
+use super::names::{KIND, ObjectName};
 
 /// How often objects are compared with the account: the object's own word, else its DatabricksAuth's, else the operator's.
 pub fn resync(
@@ -88,9 +88,9 @@ pub struct AuthRef {
 
 impl AuthRef {
     /// The DatabricksAuth that an object in `namespace` means.
-    pub fn who(&self, namespace: &str) -> Who {
+    pub fn who(&self, namespace: &str) -> ObjectName {
         let namespace = self.namespace.as_deref().unwrap_or(namespace).to_owned();
-        Who { kind: KIND.into(), namespace, name: self.name.clone() }
+        ObjectName { kind: KIND.into(), namespace, name: self.name.clone() }
     }
 }
 

@@ -38,7 +38,7 @@ pub const KIND: &str = "DatabricksAuth";
 
 /// A Kubernetes object of one of our kinds.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct Who {
+pub struct ObjectName {
     /// Its kind.
     pub kind: String,
     /// Its namespace.
@@ -47,22 +47,26 @@ pub struct Who {
     pub name: String,
 }
 
-impl Who {
+impl ObjectName {
     /// The name of an object of this kind.
-    pub fn of(kind: &str, object: &DynamicObject) -> Who {
-        Who { kind: kind.into(), namespace: object.namespace().unwrap_or_default(), name: object.name_any() }
+    pub fn of(kind: &str, object: &DynamicObject) -> ObjectName {
+        ObjectName {
+            kind: kind.into(),
+            namespace: object.namespace().unwrap_or_default(),
+            name: object.name_any(),
+        }
     }
 }
 
-impl std::fmt::Display for Who {
+impl std::fmt::Display for ObjectName {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "{} {}/{}", self.kind, self.namespace, self.name)
     }
 }
 
 /// Objects in the way, as a message says it: how many, what they still do (`use`, `refer to`) with what, and the first few.
-pub fn still(all: &[Who], verb: &str, what: &str) -> String {
-    let names: Vec<String> = all.iter().take(5).map(Who::to_string).collect();
+pub fn still(all: &[ObjectName], verb: &str, what: &str) -> String {
+    let names: Vec<String> = all.iter().take(5).map(ObjectName::to_string).collect();
     let more = if all.len() > names.len() { ", …" } else { "" };
     let (first, rest) = verb.split_once(' ').unwrap_or((verb, ""));
     let does = match all.len() {
@@ -78,8 +82,9 @@ mod tests {
 
     #[test]
     fn one_object_is_not_called_objects() {
-        let all: Vec<Who> =
-            (1..=7).map(|n| Who { kind: "K".into(), namespace: "ns".into(), name: n.to_string() }).collect();
+        let all: Vec<ObjectName> = (1..=7)
+            .map(|n| ObjectName { kind: "K".into(), namespace: "ns".into(), name: n.to_string() })
+            .collect();
         assert_eq!(still(&all[..1], "use", "it"), "1 object still uses it (K ns/1)");
         assert_eq!(still(&all[..1], "refer to", "this one"), "1 object still refers to this one (K ns/1)");
         assert_eq!(

@@ -302,7 +302,7 @@ reasons! {
     /// The fields that the event names differed in the account and were written again.
     DriftCorrected,
     "Somebody changed them there.",
-    "Find out who, if it was not meant. Who wants to keep the change writes it into the spec.";
+    "Find out who, if it was not meant. ObjectName wants to keep the change writes it into the spec.";
 
     /// The object in the account is usable and as the spec says.
     Ready,

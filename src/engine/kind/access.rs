@@ -1,4 +1,4 @@
-//! Who may talk to what, and who may still write.
+//! ObjectName may talk to what, and who may still write.
 //!
 //! A [`Writer`] comes only with a [`Permit`], which is asked once more at the last moment before each send: what may not
 //! be sent cannot be written down. Both are bound to one endpoint, so a kind never builds a host or an account path.

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use crate::engine::crd::Who;
+use crate::engine::crd::ObjectName;
 
 /// An account may ask us to stay away for long: creates wait no longer than this.
 const LONGEST: Duration = Duration::from_secs(120);
@@ -18,7 +18,7 @@ const LONGEST: Duration = Duration::from_secs(120);
 #[derive(Debug, Default)]
 pub struct StartupBarrier {
     /// By UID.
-    waiting: Mutex<HashMap<String, Who>>,
+    waiting: Mutex<HashMap<String, ObjectName>>,
     began: OnceLock<Instant>,
     claims_recorded: AtomicBool,
 }
@@ -35,7 +35,7 @@ impl StartupBarrier {
     }
 
     /// Reconciles begin. `unbound` are the objects, by UID, that creates wait for.
-    pub fn begin(&self, unbound: impl Iterator<Item = (String, Who)>) {
+    pub fn begin(&self, unbound: impl Iterator<Item = (String, ObjectName)>) {
         self.began.get_or_init(Instant::now);
         self.waiting.lock().expect("no panic while held").extend(unbound);
     }
@@ -51,7 +51,7 @@ impl StartupBarrier {
     }
 
     /// Whether an object has to wait for others. `uid_of` is the UID that an object of this name has now.
-    pub fn holds(&self, uid: &str, uid_of: impl Fn(&Who) -> Option<String>) -> bool {
+    pub fn holds(&self, uid: &str, uid_of: impl Fn(&ObjectName) -> Option<String>) -> bool {
         let mut waiting = self.waiting.lock().expect("no panic while held");
         if self.began().is_none_or(|began| began.elapsed() > LONGEST) {
             waiting.clear();
@@ -67,8 +67,8 @@ mod tests {
 
     use super::*;
 
-    fn who(name: &str) -> Who {
-        Who { kind: "K".into(), namespace: "ns".into(), name: name.into() }
+    fn who(name: &str) -> ObjectName {
+        ObjectName { kind: "K".into(), namespace: "ns".into(), name: name.into() }
     }
 
     fn barrier() -> StartupBarrier {
@@ -78,7 +78,7 @@ mod tests {
     }
 
     /// As long as no object was replaced by another of its name.
-    fn same(who: &Who) -> Option<String> {
+    fn same(who: &ObjectName) -> Option<String> {
         Some(format!("uid-{}", who.name))
     }
 

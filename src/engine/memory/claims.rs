@@ -2,13 +2,13 @@
 //!
 //! The recorded holder wins, then the older, then the one with the smaller UID. Records are taken from the watch and from
 //! our own writes. What does not exist yet is claimed by its natural key before it is made: first wished for, so that after
-//! a start the older of two is known before either acts, then taken, after which nobody else gets it. Who lost is
+//! a start the older of two is known before either acts, then taken, after which nobody else gets it. ObjectName lost is
 //! remembered, to be woken when the holder lets go.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::Mutex;
 
-use crate::engine::crd::{Intent, Who};
+use crate::engine::crd::{Intent, ObjectName};
 use crate::engine::kind::Key;
 
 /// What can be claimed: an id that exists, or a natural key that is about to be created.
@@ -59,9 +59,9 @@ pub struct Claims {
 #[derive(Default)]
 struct Table {
     slots: HashMap<Claim, Slot>,
-    of: HashMap<Who, HashSet<Claim>>,
+    of: HashMap<ObjectName, HashSet<Claim>>,
     /// Those whose name is taken in the account, by account and kind.
-    without_name: HashMap<(String, String), BTreeMap<Who, Exchange>>,
+    without_name: HashMap<(String, String), BTreeMap<ObjectName, Exchange>>,
 }
 
 /// An object whose name is taken.
@@ -74,15 +74,15 @@ struct Exchange {
 
 #[derive(Default)]
 struct Slot {
-    held: Option<(Rank, Who)>,
-    wished: BTreeMap<Rank, Who>,
-    losers: BTreeSet<Who>,
+    held: Option<(Rank, ObjectName)>,
+    wished: BTreeMap<Rank, ObjectName>,
+    losers: BTreeSet<ObjectName>,
 }
 
 impl Claims {
-    /// An object is recorded as the manager of an id. Who holds it already keeps it, so that nobody can take it away by
+    /// An object is recorded as the manager of an id. ObjectName holds it already keeps it, so that nobody can take it away by
     /// writing a record; at a start, the older of two is recorded first. `Some` is another holder.
-    pub fn record(&self, claim: &Claim, rank: &Rank, who: &Who) -> Option<Who> {
+    pub fn record(&self, claim: &Claim, rank: &Rank, who: &ObjectName) -> Option<ObjectName> {
         self.change(claim, who, |slot| {
             if slot.held.as_ref().is_none_or(|(_, holder)| holder == who) {
                 slot.held = Some((rank.clone(), who.clone()));
@@ -91,7 +91,7 @@ impl Claims {
     }
 
     /// An object would like to make, or take over, something: the older of two that wish will get it.
-    pub fn wish(&self, claim: &Claim, rank: &Rank, who: &Who) {
+    pub fn wish(&self, claim: &Claim, rank: &Rank, who: &ObjectName) {
         self.change(claim, who, |slot| {
             slot.wished.retain(|_, other| other != who);
             slot.wished.insert(rank.clone(), who.clone());
@@ -99,7 +99,7 @@ impl Claims {
     }
 
     /// Takes something for good, unless another holds it or wished for it and is older. `Some` is that other.
-    pub fn take(&self, claim: &Claim, rank: &Rank, who: &Who) -> Option<Who> {
+    pub fn take(&self, claim: &Claim, rank: &Rank, who: &ObjectName) -> Option<ObjectName> {
         self.change(claim, who, |slot| {
             let free = slot.held.as_ref().is_none_or(|(_, holder)| holder == who);
             let older = slot.wished.iter().next().filter(|(other, by)| *other < rank && *by != who);
@@ -111,8 +111,8 @@ impl Claims {
         })
     }
 
-    /// Who else holds something. The one who asks is woken when that changes.
-    pub fn holder(&self, claim: &Claim, who: &Who) -> Option<Who> {
+    /// ObjectName else holds something. The one who asks is woken when that changes.
+    pub fn holder(&self, claim: &Claim, who: &ObjectName) -> Option<ObjectName> {
         let mut table = self.all.lock().expect("no panic while held");
         let slot = table.slots.get_mut(claim)?;
         let holder = slot.held.as_ref().map(|(_, holder)| holder.clone()).filter(|holder| holder != who)?;
@@ -121,7 +121,7 @@ impl Claims {
     }
 
     /// Drops what an object claimed and no longer means. Returns who may have a chance now.
-    pub fn keep_only(&self, who: &Who, kept: &[Claim]) -> Vec<Who> {
+    pub fn keep_only(&self, who: &ObjectName, kept: &[Claim]) -> Vec<ObjectName> {
         let mut table = self.all.lock().expect("no panic while held");
         let mine = table.of.remove(who).unwrap_or_default();
         let (keep, drop): (HashSet<_>, HashSet<_>) = mine.into_iter().partition(|c| kept.contains(c));
@@ -143,8 +143,8 @@ impl Claims {
         freed
     }
 
-    /// Who lost against an object and may have a chance now that it was changed.
-    pub fn losers(&self, who: &Who) -> Vec<Who> {
+    /// ObjectName lost against an object and may have a chance now that it was changed.
+    pub fn losers(&self, who: &ObjectName) -> Vec<ObjectName> {
         let mut table = self.all.lock().expect("no panic while held");
         let mine: Vec<Claim> = table.of.get(who).into_iter().flatten().cloned().collect();
         let mut losers = vec![];
@@ -159,7 +159,7 @@ impl Claims {
 
     /// Databricks refused the key that an object wants because it is taken. Returns whether those who wait for each other's
     /// keys form a circle through this object, so that none of them gets on unless one steps aside.
-    pub fn name_taken(&self, account_id: &str, who: &Who, has: Option<&Key>, wants: &Key) -> bool {
+    pub fn name_taken(&self, account_id: &str, who: &ObjectName, has: Option<&Key>, wants: &Key) -> bool {
         let mut table = self.all.lock().expect("no panic while held");
         let slot = (account_id.to_owned(), who.kind.clone());
         let waiting = table.without_name.entry(slot).or_default();
@@ -177,7 +177,7 @@ impl Claims {
     }
 
     /// An object gave up its key, or may have. Returns the others of its kind that wait for it.
-    pub fn name_freed(&self, account_id: &str, who: &Who, had: &Key) -> Vec<Who> {
+    pub fn name_freed(&self, account_id: &str, who: &ObjectName, had: &Key) -> Vec<ObjectName> {
         let mut table = self.all.lock().expect("no panic while held");
         let slot = (account_id.to_owned(), who.kind.clone());
         let Some(waiting) = table.without_name.get_mut(&slot) else { return vec![] };
@@ -187,19 +187,19 @@ impl Claims {
 
     /// Whether the name of an object is still taken, the pass that begins now will find out; one that does not get that far
     /// wants no name for now.
-    pub fn name_in_doubt(&self, who: &Who) {
+    pub fn name_in_doubt(&self, who: &ObjectName) {
         let mut table = self.all.lock().expect("no panic while held");
         table.without_name.values_mut().for_each(|waiting| drop(waiting.remove(who)));
     }
 
     /// Drops all that an object claimed. Returns who may have a chance now.
-    pub fn release(&self, who: &Who) -> Vec<Who> {
+    pub fn release(&self, who: &ObjectName) -> Vec<ObjectName> {
         self.name_in_doubt(who);
         self.keep_only(who, &[])
     }
 
     /// Changes a slot; `Some` is a holder other than `who`, who then counts as having lost.
-    fn change(&self, claim: &Claim, who: &Who, f: impl FnOnce(&mut Slot)) -> Option<Who> {
+    fn change(&self, claim: &Claim, who: &ObjectName, f: impl FnOnce(&mut Slot)) -> Option<ObjectName> {
         let mut table = self.all.lock().expect("no panic while held");
         table.of.entry(who.clone()).or_default().insert(claim.clone());
         let slot = table.slots.entry(claim.clone()).or_default();
@@ -218,7 +218,7 @@ pub struct Claimant<'a> {
     /// The account.
     pub account_id: &'a str,
     /// The object.
-    pub who: &'a Who,
+    pub who: &'a ObjectName,
     /// Where it stands among those that claim the same.
     pub rank: &'a Rank,
     /// It only observes: it claims nothing, and takes nothing away from anybody.
@@ -232,18 +232,18 @@ impl Claimant<'_> {
     }
 
     /// The other object that manages the one with this id.
-    pub fn holder(&self, id: &str) -> Option<Who> {
+    pub fn holder(&self, id: &str) -> Option<ObjectName> {
         (!self.observing).then(|| self.claims.holder(&self.claim(id), self.who)).flatten()
     }
 
     /// Claims the object with this id, which a record says is ours; returns the other that holds it already.
-    pub fn record(&self, id: &str) -> Option<Who> {
+    pub fn record(&self, id: &str) -> Option<ObjectName> {
         (!self.observing).then(|| self.claims.record(&self.claim(id), self.rank, self.who)).flatten()
     }
 }
 
 /// Another object's name in a message to `reader`, as far as its namespace may know it.
-pub fn named(reader: &Who, other: &Who) -> String {
+pub fn named(reader: &ObjectName, other: &ObjectName) -> String {
     if other.namespace == reader.namespace {
         other.to_string()
     } else {
@@ -255,8 +255,8 @@ pub fn named(reader: &Who, other: &Who) -> String {
 mod tests {
     use super::*;
 
-    fn who(name: &str) -> Who {
-        Who { kind: "IpAccessList".into(), namespace: "a".into(), name: name.into() }
+    fn who(name: &str) -> ObjectName {
+        ObjectName { kind: "IpAccessList".into(), namespace: "a".into(), name: name.into() }
     }
 
     fn rank(created: i64) -> Rank {

@@ -20,10 +20,10 @@ use prometheus_client::registry::Registry;
 use super::queue::Queue;
 use crate::engine::crd::{KIND, age};
 
-/// What a pass came to.
+/// How a reconcile ended, in one word.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[expect(missing_docs, reason = "the words are those of `Outcome` and `Error`")]
-pub enum Came {
+pub enum ReconcileResult {
     Done,
     Again,
     Progress,
@@ -38,25 +38,25 @@ pub enum Came {
     Fenced,
 }
 
-impl Came {
-    const ALL: [(Came, &'static str); 12] = [
-        (Came::Done, "done"),
-        (Came::Again, "again"),
-        (Came::Progress, "progress"),
-        (Came::Suspended, "suspended"),
-        (Came::Limited, "limited"),
-        (Came::Refused, "refused"),
-        (Came::Blocked, "blocked"),
-        (Came::Waiting, "waiting"),
-        (Came::Transient, "transient"),
-        (Came::Conflict, "conflict"),
-        (Came::Unknown, "unknown"),
-        (Came::Fenced, "fenced"),
+impl ReconcileResult {
+    const ALL: [(ReconcileResult, &'static str); 12] = [
+        (ReconcileResult::Done, "done"),
+        (ReconcileResult::Again, "again"),
+        (ReconcileResult::Progress, "progress"),
+        (ReconcileResult::Suspended, "suspended"),
+        (ReconcileResult::Limited, "limited"),
+        (ReconcileResult::Refused, "refused"),
+        (ReconcileResult::Blocked, "blocked"),
+        (ReconcileResult::Waiting, "waiting"),
+        (ReconcileResult::Transient, "transient"),
+        (ReconcileResult::Conflict, "conflict"),
+        (ReconcileResult::Unknown, "unknown"),
+        (ReconcileResult::Fenced, "fenced"),
     ];
 
     /// Its word in metrics, logs and traces.
     pub fn word(self) -> &'static str {
-        Came::ALL[self as usize].1
+        ReconcileResult::ALL[self as usize].1
     }
 }
 
@@ -129,8 +129,8 @@ impl Meter {
 
 impl OfKind {
     /// A pass ended.
-    pub fn passed(&self, came: Came, took: Duration) {
-        self.passes[came as usize].inc();
+    pub fn passed(&self, result: ReconcileResult, took: Duration) {
+        self.passes[result as usize].inc();
         self.durations.observe(took.as_secs_f64());
     }
 
@@ -264,7 +264,9 @@ impl Families {
         let kind = ("kind", kind.to_owned());
         let one = [kind.clone()];
         let two = |key, value: &str| [kind.clone(), (key, value.to_owned())];
-        let passes = Came::ALL.iter().map(|(_, word)| self.passes.get_or_create_owned(&two("result", word)));
+        let passes = ReconcileResult::ALL
+            .iter()
+            .map(|(_, word)| self.passes.get_or_create_owned(&two("result", word)));
         let writes = Write::ALL
             .iter()
             .map(|(_, word)| self.external_writes.get_or_create_owned(&two("operation", word)));
@@ -298,7 +300,7 @@ mod tests {
 
     #[test]
     fn each_word_is_at_the_place_that_is_counted() {
-        assert!(Came::ALL.iter().enumerate().all(|(at, (came, _))| *came as usize == at));
+        assert!(ReconcileResult::ALL.iter().enumerate().all(|(at, (result, _))| *result as usize == at));
         assert!(Write::ALL.iter().enumerate().all(|(at, (write, _))| *write as usize == at));
     }
 }

@@ -14,7 +14,7 @@ use super::bound::Record;
 use super::decide::{Step, View, decide};
 use super::look::Look;
 use super::outcome::Outcome;
-use super::work::{Known, Work, missing_observation, others_first};
+use super::work::{Target, Work, missing_observation, others_first};
 use crate::databricks::Urgency;
 use crate::engine::crd::{
     ConditionType, EventReason, External, Intent, ManagementPolicy, Operation, Reason, camel, seconds,
@@ -34,14 +34,14 @@ impl Work<'_> {
     }
 
     /// Hop 9: at most one change in the account.
-    pub async fn act(&mut self, known: &Known, look: Look, step: Step) -> Result<Outcome> {
+    pub async fn act(&mut self, target: &Target, look: Look, step: Step) -> Result<Outcome> {
         match step {
             Step::Release(how) => self.release(how).await,
-            Step::Create => self.create(known, look).await,
-            Step::Adopt => self.adopt(known, look).await,
-            Step::Update(fields) => self.update(known, look, &fields).await,
-            Step::Delete => self.delete(known, look).await,
-            Step::Bind(id) => self.bind(known, id),
+            Step::Create => self.create(target, look).await,
+            Step::Adopt => self.adopt(target, look).await,
+            Step::Update(fields) => self.update(target, look, &fields).await,
+            Step::Delete => self.delete(target, look).await,
+            Step::Bind(id) => self.bind(target, id),
             Step::Forget => {
                 self.subject.status_mut()?.intent = None;
                 Ok(Outcome::Again)
@@ -50,33 +50,33 @@ impl Work<'_> {
                 Err(Error::Transient { reason: Reason::Retrying, message, after: Some(after) })
             }
             Step::Rest | Step::Wait { .. } | Step::Refuse { .. } | Step::Plan { .. } => {
-                self.tell(known, &look, step)
+                self.report(target, &look, step)
             }
         }
     }
 
     /// Shows what is seen, without sending anything.
-    fn tell(&mut self, known: &Known, look: &Look, step: Step) -> Result<Outcome> {
+    fn report(&mut self, target: &Target, look: &Look, step: Step) -> Result<Outcome> {
         let bound = self.bound().record() == Record::Bound;
         if let Some(seen) = look.seen() {
-            self.may_touch(known, seen)?;
-            let changes = self.changes(known, look)?;
+            self.may_touch(target, seen)?;
+            let changes = self.changes(target, look)?;
             self.keep_time(seen, &changes)?;
             // What is only observed is looked at whatever it looks like. That alone does not make it ours.
             let observing = self.management.policy() == ManagementPolicy::Observe;
             let ours = if observing {
-                self.recognised(known, seen)?
+                self.recognised(target, seen)?
             } else {
                 !matches!(step, Step::Refuse { reason: Reason::AlreadyExists | Reason::ApiRefused, .. })
             };
             let unbound = self.subject.status_mut()?.external.is_none();
             let bind =
-                (bound && (ours || observing) && unbound).then(|| self.restored(known, seen)).transpose()?;
+                (bound && (ours || observing) && unbound).then(|| self.restored(target, seen)).transpose()?;
             let corrected = matches!(step, Step::Update(_));
-            self.show(known, seen, if corrected { &[] } else { &changes }, bind, ours)?;
+            self.show(target, seen, if corrected { &[] } else { &changes }, bind, ours)?;
         }
         match step {
-            Step::Plan { reason, .. } => self.show_plan(known, reason == Reason::WouldBeCreated)?,
+            Step::Plan { reason, .. } => self.show_plan(target, reason == Reason::WouldBeCreated)?,
             _ if look.seen().is_none() => self.subject.status_mut()?.drift.clear(),
             _ => {}
         }
@@ -104,13 +104,13 @@ impl Work<'_> {
     }
 
     /// What an answer to our own write amounts to.
-    fn told(&mut self, known: &Known, seen: Seen) -> Result<Outcome> {
+    fn after_write(&mut self, target: &Target, seen: Seen) -> Result<Outcome> {
         let look = Look::from_response(seen);
         self.note_usable(&look)?;
-        let changes = self.changes(known, &look)?;
+        let changes = self.changes(target, &look)?;
         // It was sent a moment ago.
-        let step = decide(&View { resend: false, requested: false, ..self.view(known, &look, &changes)? });
-        self.tell(known, &look, step)
+        let step = decide(&View { resend: false, requested: false, ..self.view(target, &look, &changes)? });
+        self.report(target, &look, step)
     }
 
     /// Something that takes time is timed from when it was first seen.
@@ -129,10 +129,10 @@ impl Work<'_> {
         Ok(())
     }
 
-    async fn create(&mut self, known: &Known, look: Look) -> Result<Outcome> {
-        let want = known.want.clone().ok_or_else(missing_observation)?;
+    async fn create(&mut self, target: &Target, look: Look) -> Result<Outcome> {
+        let want = target.want.clone().ok_or_else(missing_observation)?;
         let key = self.driver.key(&want)?;
-        let account_id = known.admission.session.client.account_id().to_owned();
+        let account_id = target.admission.session.client.account_id().to_owned();
         let claim = Claim::key(&account_id, &self.subject.who.kind, &key);
         let rank = self.subject.rank.clone();
         self.engine.memory.claims.wish(&claim, &rank, &self.subject.who);
@@ -145,8 +145,8 @@ impl Work<'_> {
         if let Some(exists) = self.remember(|m| m.exists.take()) {
             return Err(exists);
         }
-        self.same_principals(known).await?;
-        let _one_at_a_time = self.guard(known, Some(&want), None).await?;
+        self.same_principals(target).await?;
+        let _one_at_a_time = self.guard(target, Some(&want), None).await?;
         let engine = self.engine;
         let time = seconds(Timestamp::now());
         let intent = Intent {
@@ -162,21 +162,21 @@ impl Work<'_> {
             self.subject.status_mut()?.intent = None;
             return Err(error);
         }
-        let seen = match self.driver.create(&known.writer, &want).await {
+        let seen = match self.driver.create(&target.writer, &want).await {
             Ok(seen) => seen,
             Err(error @ Error::Unknown { .. }) => return Err(error),
             Err(error) => {
                 self.subject.status_mut()?.intent = None;
                 if error.is_rejected(Reason::ReferenceNotFound) {
                     // A principal that was created again has another id.
-                    known.admission.session.forget_principals();
+                    target.admission.session.forget_principals();
                     return Err(self.about_references(&error));
                 }
                 if error.is_rejected(Reason::AlreadyExists) {
-                    self.name_taken(known, None, &want)?;
+                    self.name_taken(target, None, &want)?;
                     // It may have come into being since the listing that this pass rested on, so a new one is read. If
                     // that does not show it either, this is the answer, without asking again.
-                    known.admission.session.snapshots.forget(self.driver, &key.within).await;
+                    target.admission.session.snapshots.forget(self.driver, &key.within).await;
                     let message = error.to_string();
                     self.remember(|m| m.exists = Some(error));
                     return Err(Error::Conflict(message));
@@ -185,11 +185,11 @@ impl Work<'_> {
             }
         };
         self.counts().wrote(Write::Create);
-        known.admission.session.snapshots.amend(self.driver, &key.within, &seen.id, Some(&seen)).await;
+        target.admission.session.snapshots.amend(self.driver, &key.within, &seen.id, Some(&seen)).await;
         let created_at = Some(seconds(Timestamp::now()));
-        let external = External { created_at, ..self.external(known, &seen, false) };
+        let external = External { created_at, ..self.external(target, &seen, false) };
         self.engine.memory.claims.record(
-            &self.claimant(known).claim(&seen.id),
+            &self.claimant(target).claim(&seen.id),
             &self.subject.rank,
             &self.subject.who,
         );
@@ -201,9 +201,9 @@ impl Work<'_> {
         status.operation = None;
         status.external = Some(external);
         self.subject.must_record = true;
-        self.made = Some((known.writer.clone(), seen.id.clone()));
+        self.made = Some((target.writer.clone(), seen.id.clone()));
         self.subject.note(false, EventReason::Created, format!("made the object {} in the account", seen.id));
-        self.told(known, seen)
+        self.after_write(target, seen)
     }
 
     /// What another object of ours stands for does exist: that the account does not know it everywhere yet is waited for. An id
@@ -223,7 +223,7 @@ impl Work<'_> {
 
     /// Before something lost is written again under a name: the name must still mean the same principal. A group that was
     /// deleted and made again must not inherit what the old one had.
-    async fn same_principals(&mut self, known: &Known) -> Result<()> {
+    async fn same_principals(&mut self, target: &Target) -> Result<()> {
         let status = self.subject.status_mut()?;
         if status.external.is_none() {
             return Ok(());
@@ -231,7 +231,7 @@ impl Work<'_> {
         let pinned = status.resolved_refs.clone();
         for need in self.driver.needs(&self.subject.spec())? {
             let Wanted::Principal(name) = &need.what else { continue };
-            let now = known.admission.session.principal(name, Urgency::Urgent, true).await?;
+            let now = target.admission.session.principal(name, Urgency::Urgent, true).await?;
             let Some(now) = now else {
                 return Err(Error::waiting(
                     Reason::ReferenceNotFound,
@@ -252,22 +252,22 @@ impl Work<'_> {
         Ok(())
     }
 
-    async fn update(&mut self, known: &Known, look: Look, fields: &[String]) -> Result<Outcome> {
-        let want = known.want.clone().ok_or_else(missing_observation)?;
+    async fn update(&mut self, target: &Target, look: Look, fields: &[String]) -> Result<Outcome> {
+        let want = target.want.clone().ok_or_else(missing_observation)?;
         let seen = look.seen().cloned().ok_or_else(missing_observation)?;
-        self.may_touch(known, &seen)?;
+        self.may_touch(target, &seen)?;
         let drifted = self.subject.status_mut()?.is_true(ConditionType::Ready)
             && Some(self.subject.status_mut()?.observed_generation)
                 == self.subject.object.metadata.generation;
         if drifted && !self.remember(|m| std::mem::replace(&mut m.drifted, true)) {
             self.counts().drift_detected();
         }
-        let _one_at_a_time = self.guard(known, Some(&want), Some(&seen)).await?;
+        let _one_at_a_time = self.guard(target, Some(&want), Some(&seen)).await?;
         let now: Vec<&str> = fields.iter().map(String::as_str).collect();
         self.remember(|m| m.sent = Some(tokio::time::Instant::now()));
-        let differs = self.changes(known, &look)?.iter().any(|c| c.when == When::Now);
+        let differs = self.changes(target, &look)?.iter().any(|c| c.when == When::Now);
         let tried_again = matches!(seen.about.phase, Phase::Failed(_)) && !differs;
-        let (told, sent) = match self.send_update(known, &seen, &want, &now).await {
+        let (told, sent) = match self.send_update(target, &seen, &want, &now).await {
             // It went away, or a replica lags: looking again will tell.
             Err(Error::Rejected { reason: Reason::ExternalResourceMissing, message, .. }) => {
                 return Err(Error::Conflict(message));
@@ -279,7 +279,7 @@ impl Work<'_> {
             self.counts().drift_corrected();
         }
         let key = self.driver.key(&want)?;
-        known.admission.session.snapshots.amend(self.driver, &key.within, &told.id, Some(&told)).await;
+        target.admission.session.snapshots.amend(self.driver, &key.within, &told.id, Some(&told)).await;
         let paths: Vec<String> = fields.iter().map(|f| camel(f)).collect();
         let generation = self.subject.object.metadata.generation.unwrap_or_default();
         // What is sent again has been going on since it was sent first, and is no news.
@@ -299,35 +299,35 @@ impl Work<'_> {
             .losers(&self.subject.who)
             .iter()
             .for_each(|who| self.engine.memory.wake.wake(who));
-        self.name_freed(known, &seen)?;
+        self.name_freed(target, &seen)?;
         // A read that shows what was sent is not late, even if more is to be sent.
         let open = self.driver.changes(&sent, &told)?.iter().any(|c| matches!(c.when, When::Now));
         let pending = matches!(told.about.phase, Phase::Pending(_));
         let unbound = self.subject.status_mut()?.external.is_none();
         // As it was before: our mark on it may be from this very update.
-        let bind = unbound.then(|| self.restored(known, &seen)).transpose()?;
+        let bind = unbound.then(|| self.restored(target, &seen)).transpose()?;
         self.subject.sent = true;
         let status = self.subject.status_mut()?;
         status.external = status.external.take().or(bind);
         let since = before.map_or_else(|| seconds(Timestamp::now()), |operation| operation.since);
         status.operation = (open || pending).then_some(Operation { paths, generation, since });
-        self.told(known, told)
+        self.after_write(target, told)
     }
 
     /// The update itself. Where objects exchange their names, each refused because the other has it, one of them steps aside:
     /// it gets all that it wants but for its name, under which the next comparison finds it different. Returns what was sent, too.
     async fn send_update(
         &self,
-        known: &Known,
+        target: &Target,
         seen: &Seen,
         want: &Value,
         now: &[&str],
     ) -> Result<(Seen, Value)> {
-        let refused = match self.driver.update(&known.writer, seen, want, now).await {
+        let refused = match self.driver.update(&target.writer, seen, want, now).await {
             Err(error) if error.is_rejected(Reason::AlreadyExists) => error,
             updated => return updated.map(|told| (told, want.clone())),
         };
-        if !self.name_taken(known, Some(seen), want)? {
+        if !self.name_taken(target, Some(seen), want)? {
             return Err(refused);
         }
         let Some(aside) = self.driver.aside(want, &seen.id)? else { return Err(refused) };
@@ -339,11 +339,11 @@ impl Work<'_> {
             .map(|change| change.field().to_owned())
             .collect();
         let fields: Vec<&str> = differs.iter().map(String::as_str).collect();
-        let told = self.driver.update(&known.writer, seen, &aside, &fields).await?;
+        let told = self.driver.update(&target.writer, seen, &aside, &fields).await?;
         Ok((told, aside))
     }
 
-    async fn delete(&mut self, known: &Known, look: Look) -> Result<Outcome> {
+    async fn delete(&mut self, target: &Target, look: Look) -> Result<Outcome> {
         if let Some(blocked) = self.foreign_finalizer() {
             return Ok(blocked);
         }
@@ -351,18 +351,18 @@ impl Work<'_> {
             return Ok(deletion_accepted());
         }
         let seen = look.seen().cloned().ok_or_else(missing_observation)?;
-        self.may_touch(known, &seen)?;
+        self.may_touch(target, &seen)?;
         // What a user has just set, a policy say, must not be overruled by an older view.
         let live = self.engine.cluster.objects.live(&self.subject.resource, &self.subject.object).await?;
         if live.is_none_or(|o| o.metadata.resource_version != self.subject.object.metadata.resource_version) {
             return Err(Error::Conflict("the object was changed meanwhile".into()));
         }
-        let _one_at_a_time = self.guard(known, None, Some(&seen)).await?;
-        let account = known.admission.session.client.account_id();
+        let _one_at_a_time = self.guard(target, None, Some(&seen)).await?;
+        let account = target.admission.session.client.account_id();
         if let Err(message) = self.engine.memory.breaker.let_go(account, &self.subject.uid()) {
             return Ok(Outcome::Blocked { reason: Reason::TooManyDeletions, message });
         }
-        match self.driver.delete(&known.writer, &seen.id).await {
+        match self.driver.delete(&target.writer, &seen.id).await {
             Ok(()) => self.counts().wrote(Write::Delete),
             Err(error) if error.is_rejected(Reason::ExternalResourceMissing) => {
                 // A replica that lags behind may not know it yet, and then nothing was deleted.
@@ -377,8 +377,8 @@ impl Work<'_> {
             Err(error) => return Err(error),
         }
         let key = self.driver.key(&seen.state)?;
-        known.admission.session.snapshots.amend(self.driver, &key.within, &seen.id, None).await;
-        self.name_freed(known, &seen)?;
+        target.admission.session.snapshots.amend(self.driver, &key.within, &seen.id, None).await;
+        self.name_freed(target, &seen)?;
         let before = self.remember(|m| m.delete_accepted.replace(tokio::time::Instant::now()));
         Ok(match before {
             None => Outcome::Again,
@@ -388,16 +388,16 @@ impl Work<'_> {
 
     /// Databricks says that the name is taken: whoever holds it may give it up soon, so that is waited for. Returns whether
     /// that one waits for ours, directly or through others.
-    fn name_taken(&self, known: &Known, seen: Option<&Seen>, want: &Value) -> Result<bool> {
-        let account = known.admission.session.client.account_id();
+    fn name_taken(&self, target: &Target, seen: Option<&Seen>, want: &Value) -> Result<bool> {
+        let account = target.admission.session.client.account_id();
         let has = seen.map(|seen| self.driver.key(&seen.state)).transpose()?;
         let wants = self.driver.key(want)?;
         Ok(self.engine.memory.claims.name_taken(account, &self.subject.who, has.as_ref(), &wants))
     }
 
     /// A name may be free by now: those who wait for one of this kind try again.
-    fn name_freed(&self, known: &Known, seen: &Seen) -> Result<()> {
-        let account = known.admission.session.client.account_id();
+    fn name_freed(&self, target: &Target, seen: &Seen) -> Result<()> {
+        let account = target.admission.session.client.account_id();
         let had = self.driver.key(&seen.state)?;
         let waiting = self.engine.memory.claims.name_freed(account, &self.subject.who, &had);
         waiting.iter().for_each(|who| self.engine.memory.wake.wake(who));

@@ -4,8 +4,10 @@
 use super::decide::managed_by;
 use super::look::Look;
 use super::outcome::Outcome;
-use super::work::{Known, Work, missing_observation, others_first};
-use crate::engine::crd::{CREATED_BY, EXTERNAL_ID, EventReason, External, ManagementPolicy, Reason, Who};
+use super::work::{Target, Work, missing_observation, others_first};
+use crate::engine::crd::{
+    CREATED_BY, EXTERNAL_ID, EventReason, External, ManagementPolicy, ObjectName, Reason,
+};
 use crate::engine::error::Result;
 use crate::engine::kind::Seen;
 use crate::engine::memory::named;
@@ -13,9 +15,9 @@ use crate::engine::meter::Write;
 
 impl Work<'_> {
     /// Binds the object to what an interrupted create made, of which the next reconcile takes care.
-    pub fn bind(&mut self, known: &Known, id: String) -> Result<Outcome> {
+    pub fn bind(&mut self, target: &Target, id: String) -> Result<Outcome> {
         // An older object that would adopt it may read it before our record of it is written.
-        self.claimant(known).record(&id);
+        self.claimant(target).record(&id);
         let status = self.subject.status_mut()?;
         let intent = status.intent.take().ok_or_else(missing_observation)?;
         status.external_id = Some(id.clone());
@@ -35,7 +37,7 @@ impl Work<'_> {
 
     /// The record of an object that was restored without its status. Whether it created what is there, its mark tells, in the
     /// account or in an annotation beside the id, or its intent; anything else is adopted, and that is reported.
-    pub fn restored(&mut self, known: &Known, seen: &Seen) -> Result<External> {
+    pub fn restored(&mut self, target: &Target, seen: &Seen) -> Result<External> {
         let marked = {
             let (bound, marker) = (self.bound(), self.marker());
             self.recognise(&bound, &marker).marked(seen) || bound.created_here
@@ -43,9 +45,9 @@ impl Work<'_> {
         let created_at = self.subject.status_mut()?.intent.as_ref().map(|intent| intent.time.clone());
         let adopted = created_at.is_none() && !marked;
         if self.management.policy() == ManagementPolicy::Observe {
-            // Who only observes takes nothing over, and a record proves nothing by itself.
-            let observed = adopted || !self.recognised(known, seen)?;
-            return Ok(External { created_at, observed, ..self.external(known, seen, adopted) });
+            // ObjectName only observes takes nothing over, and a record proves nothing by itself.
+            let observed = adopted || !self.recognised(target, seen)?;
+            return Ok(External { created_at, observed, ..self.external(target, seen, adopted) });
         }
         if adopted {
             self.counts().wrote(Write::Adopt);
@@ -57,21 +59,21 @@ impl Work<'_> {
             );
             self.subject.note(false, EventReason::Adopted, text);
         }
-        Ok(External { created_at, ..self.external(known, seen, adopted) })
+        Ok(External { created_at, ..self.external(target, seen, adopted) })
     }
 
-    pub fn external(&self, known: &Known, seen: &Seen, adopted: bool) -> External {
-        let account_id = known.admission.session.client.account_id().to_owned();
+    pub fn external(&self, target: &Target, seen: &Seen, adopted: bool) -> External {
+        let account_id = target.admission.session.client.account_id().to_owned();
         let name = self.driver.key(&seen.state).ok().map(|key| key.name);
         External { account_id, id: seen.id.clone(), name, adopted, observed: false, created_at: None }
     }
 
-    pub async fn adopt(&mut self, known: &Known, look: Look) -> Result<Outcome> {
+    pub async fn adopt(&mut self, target: &Target, look: Look) -> Result<Outcome> {
         let seen = look.seen().cloned().ok_or_else(missing_observation)?;
-        self.may_touch(known, &seen)?;
+        self.may_touch(target, &seen)?;
         let managed = self.management.policy() == ManagementPolicy::Managed;
         if managed {
-            let claim = self.claimant(known).claim(&seen.id);
+            let claim = self.claimant(target).claim(&seen.id);
             self.engine.memory.claims.wish(&claim, &self.subject.rank, &self.subject.who);
             if self.engine.others_unseen(&self.subject.uid()) {
                 return Ok(others_first());
@@ -82,10 +84,10 @@ impl Work<'_> {
                 return Ok(self.conflict(&holder));
             }
         }
-        // Who only observes takes nothing over.
-        let bind = External { observed: !managed, ..self.external(known, &seen, true) };
-        let changes = self.changes(known, &look)?;
-        self.show(known, &seen, &changes, Some(bind), true)?;
+        // ObjectName only observes takes nothing over.
+        let bind = External { observed: !managed, ..self.external(target, &seen, true) };
+        let changes = self.changes(target, &look)?;
+        self.show(target, &seen, &changes, Some(bind), true)?;
         self.subject.must_record = true;
         if managed {
             self.counts().wrote(Write::Adopt);
@@ -98,7 +100,7 @@ impl Work<'_> {
         Ok(Outcome::Again)
     }
 
-    pub fn conflict(&self, holder: &Who) -> Outcome {
+    pub fn conflict(&self, holder: &ObjectName) -> Outcome {
         let message = managed_by(&named(&self.subject.who, holder));
         Outcome::Refused { reason: Reason::ManagementConflict, message }
     }

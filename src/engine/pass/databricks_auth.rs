@@ -13,8 +13,8 @@ use super::record::Ended;
 use super::subject::Subject;
 use crate::engine::account::{Auths, Session, asks_for_labels, auth_error};
 use crate::engine::crd::{
-    AnyStatus, AuthStatus, ConditionType, DatabricksAuthSpec, Dependents, External, FINALIZER, KIND, Reason,
-    Who, still,
+    AnyStatus, AuthStatus, ConditionType, DatabricksAuthSpec, Dependents, External, FINALIZER, KIND,
+    ObjectName, Reason, still,
 };
 use crate::engine::error::{Error, Result};
 
@@ -58,7 +58,7 @@ async fn hops(engine: &Engine, subject: &mut Subject) -> Result<Outcome> {
     let outcome = connect(engine, subject, &spec, &who).await;
     if subject.deleting() {
         let message = still_used(&dependents);
-        let first = dependents.iter().take(5).map(Who::to_string).collect();
+        let first = dependents.iter().take(5).map(ObjectName::to_string).collect();
         let facts = Dependents { count: i64::try_from(dependents.len()).unwrap_or(i64::MAX), first };
         subject.status_mut()?.facts.insert("dependents".into(), json!(facts));
         return Ok(Outcome::Blocked { reason: Reason::DependencyStillInUse, message });
@@ -66,10 +66,10 @@ async fn hops(engine: &Engine, subject: &mut Subject) -> Result<Outcome> {
     outcome
 }
 
-/// Who holds a DatabricksAuth that is to go: those of its own namespace, and of others those that have, or are about to
+/// ObjectName holds a DatabricksAuth that is to go: those of its own namespace, and of others those that have, or are about to
 /// have, something in the account, which only the operator writes down. A reference alone must not be enough, nor a
 /// finalizer, or any tenant could hold any other's.
-fn dependents(engine: &Engine, who: &Who) -> Vec<Who> {
+fn dependents(engine: &Engine, who: &ObjectName) -> Vec<ObjectName> {
     let mut all = engine.memory.wake.dependents(who);
     all.retain(|other| {
         other.namespace == who.namespace
@@ -83,7 +83,7 @@ fn dependents(engine: &Engine, who: &Who) -> Vec<Who> {
     all
 }
 
-fn still_used(dependents: &[Who]) -> String {
+fn still_used(dependents: &[ObjectName]) -> String {
     let (them, their) = if dependents.len() == 1 { ("it", "its") } else { ("them", "their") };
     format!(
         "{}: delete {them}, or point {their} spec.authRef to another one",
@@ -95,13 +95,16 @@ async fn connect(
     engine: &Engine,
     subject: &mut Subject,
     spec: &DatabricksAuthSpec,
-    who: &Who,
+    who: &ObjectName,
 ) -> Result<Outcome> {
     let auths: &Auths = &engine.auths;
     let secret = spec.client_secret_ref.as_ref().map(|r| r.name.as_str());
     auths.watch_secret(who, secret);
-    let targets =
-        secret.map(|name| Who { kind: "Secret".into(), namespace: who.namespace.clone(), name: name.into() });
+    let targets = secret.map(|name| ObjectName {
+        kind: "Secret".into(),
+        namespace: who.namespace.clone(),
+        name: name.into(),
+    });
     engine.memory.wake.refer(who, targets.into_iter().collect());
     let by_label = asks_for_labels(spec);
     auths.namespaces.follow(who, by_label);

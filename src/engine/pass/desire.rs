@@ -6,7 +6,7 @@ use serde_json::Value;
 use tokio::time::Instant;
 
 use super::admit::Place;
-use super::work::{Known, Work};
+use super::work::{Target, Work};
 use crate::engine::account::{Admission, check_power};
 use crate::engine::crd::{EXTERNAL_ID, ManagementPolicy};
 use crate::engine::error::Result;
@@ -15,7 +15,7 @@ use crate::engine::memory::Claim;
 
 impl Work<'_> {
     /// Computes what is wanted. While deleting there may be nothing that can be read.
-    pub fn desire(&mut self, place: Place, resolved: Option<Resolved>) -> Result<Known> {
+    pub fn desire(&mut self, place: Place, resolved: Option<Resolved>) -> Result<Target> {
         let spec = self.subject.spec();
         let want = match resolved {
             None => None,
@@ -30,7 +30,13 @@ impl Work<'_> {
         self.subject.resolved = true;
         let not_before = self.not_before()?;
         self.keep_claims(&place.admission, want.as_ref())?;
-        Ok(Known { admission: place.admission, reader: place.reader, writer: place.writer, want, not_before })
+        Ok(Target {
+            admission: place.admission,
+            reader: place.reader,
+            writer: place.writer,
+            want,
+            not_before,
+        })
     }
 
     /// What this object claimed under a name it no longer has, or now only observes, is free for others.
@@ -62,7 +68,7 @@ impl Work<'_> {
         if let Some(token) = self.requested().cloned() {
             // Many that were asked at once share one reading: it need only be newer than when the asking was first seen.
             return Ok(self.remember(|m| match &m.requested {
-                Some((known, at)) if *known == token => *at,
+                Some((target, at)) if *target == token => *at,
                 _ => m.requested.insert((token, now)).1,
             }));
         }

@@ -10,7 +10,7 @@ use tokio_util::task::TaskTracker;
 use super::outcome::Pace;
 use crate::engine::account::Auths;
 use crate::engine::cluster::Cluster;
-use crate::engine::crd::{Reason, Who, face};
+use crate::engine::crd::{ObjectName, Reason, summary};
 use crate::engine::error::{Error, Result};
 use crate::engine::kind::{Driver, Permit};
 use crate::engine::memory::Memory;
@@ -99,14 +99,14 @@ impl Engine {
     }
 
     /// The mark of a Kubernetes object.
-    pub fn mark(&self, who: &Who) -> String {
+    pub fn mark(&self, who: &ObjectName) -> String {
         format!("{}/{}/{}", self.settings.installation, who.namespace, who.name)
     }
 
     /// The id of another object of ours that `field` of a spec names, if what it stands for is usable in the account. Whether
     /// its spec is carried out is another question. For a dependent that was made for that id, `pinned`, it is enough that it
     /// is there.
-    pub fn resolve_object(&self, who: &Who, field: &str, pinned: Option<&str>) -> Result<String> {
+    pub fn resolve_object(&self, who: &ObjectName, field: &str, pinned: Option<&str>) -> Result<String> {
         let Some(object) = self.cluster.stores.object(who) else {
             return Err(Error::waiting(
                 Reason::ReferenceNotFound,
@@ -115,10 +115,10 @@ impl Engine {
         };
         let not_ready =
             |why: &str| Error::waiting(Reason::ReferenceNotReady, format!("{who} is not ready: {why}"));
-        let face = face(&object);
-        match (face.id, face.usable) {
+        let summary = summary(&object);
+        match (summary.id, summary.usable) {
             (Some(id), Some(_)) if pinned == Some(&id) => Ok(id),
-            _ if face.leaving => Err(not_ready("it is being deleted")),
+            _ if summary.leaving => Err(not_ready("it is being deleted")),
             (Some(id), Some(true)) => Ok(id),
             _ => Err(not_ready("see its conditions")),
         }
@@ -127,7 +127,7 @@ impl Engine {
     /// Whether a create or an adoption has to wait, as the process has just started.
     pub fn others_unseen(&self, uid: &str) -> bool {
         let uid_of =
-            |who: &Who| self.cluster.stores.object(who).and_then(|object| object.metadata.uid.clone());
+            |who: &ObjectName| self.cluster.stores.object(who).and_then(|object| object.metadata.uid.clone());
         self.memory.barrier.holds(uid, uid_of)
     }
 }

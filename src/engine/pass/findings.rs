@@ -7,7 +7,7 @@ use serde_json::{Map, Value};
 use super::bound::Record;
 use super::decide::spec_path;
 use super::look::{Found, Look};
-use super::work::{Known, Work};
+use super::work::{Target, Work};
 use crate::engine::crd::{Drift, External, ManagementPolicy, camel, shorten};
 use crate::engine::error::Result;
 use crate::engine::kind::{Change, Immutable, Phase, Seen, Traits, at};
@@ -33,7 +33,7 @@ impl Work<'_> {
     /// Puts what was seen into the status.
     pub fn show(
         &mut self,
-        known: &Known,
+        target: &Target,
         seen: &Seen,
         changes: &[Change],
         bind: Option<External>,
@@ -44,7 +44,7 @@ impl Work<'_> {
         let fields = self.engine.fields(&self.subject.who.kind);
         let differences =
             changes.iter().filter(|change| is_written(traits.immutable, fields, change.field()));
-        let drift = known.want.as_ref().map(|want| {
+        let drift = target.want.as_ref().map(|want| {
             differences.map(|c| drift(traits.immutable, &spec, &c.path, want, &seen.state)).collect()
         });
         let mut observed = fixed(traits.immutable, &seen.state);
@@ -70,11 +70,11 @@ impl Work<'_> {
     }
 
     /// Shows that there is nothing, and with `create` what there would be.
-    pub fn show_plan(&mut self, known: &Known, create: bool) -> Result<()> {
+    pub fn show_plan(&mut self, target: &Target, create: bool) -> Result<()> {
         let traits = self.driver.traits();
         let spec = self.subject.spec();
         let fields = self.engine.fields(&self.subject.who.kind);
-        let want = known.want.as_ref().filter(|_| create);
+        let want = target.want.as_ref().filter(|_| create);
         let wanted = want.and_then(Value::as_object).into_iter().flatten();
         let drift = wanted
             .filter(|(field, value)| !value.is_null() && planned(&traits, fields, field))

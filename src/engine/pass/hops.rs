@@ -99,15 +99,15 @@ async fn hops(work: &mut Work<'_>) -> Result<Outcome> {
         return Ok(blocked);
     }
     let resolved = work.resolve(&place).instrument(hop("resolve")).await?;
-    let known = hop("desire").in_scope(|| work.desire(place, resolved))?;
+    let target = hop("desire").in_scope(|| work.desire(place, resolved))?;
     work.write_finalizer().await?;
-    let mut look = work.observe(&known, Freshness::Routine).instrument(hop("observe")).await?;
-    let mut step = hop("decide").in_scope(|| work.decide(&known, &look))?;
+    let mut look = work.observe(&target, Freshness::Routine).instrument(hop("observe")).await?;
+    let mut step = hop("decide").in_scope(|| work.decide(&target, &look))?;
     if look.may_be_stale && step.writes() {
-        look = work.observe(&known, Freshness::BeforeWrite).instrument(hop("observe")).await?;
-        step = hop("decide").in_scope(|| work.decide(&known, &look))?;
+        look = work.observe(&target, Freshness::BeforeWrite).instrument(hop("observe")).await?;
+        step = hop("decide").in_scope(|| work.decide(&target, &look))?;
     }
-    work.act(&known, look, step).instrument(hop("act")).await
+    work.act(&target, look, step).instrument(hop("act")).await
 }
 
 /// What a hop does and logs is within its span.

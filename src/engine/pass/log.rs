@@ -31,7 +31,7 @@ pub fn span(kind: &str, object: &DynamicObject) -> Span {
 /// What a pass came to. `news` says whether the conditions say something else than before.
 pub fn outcome(outcome: &Outcome, news: bool) {
     let span = Span::current();
-    span.record("result", outcome.came().word());
+    span.record("result", outcome.result().word());
     match outcome {
         Outcome::Failed(error @ Error::Conflict(_)) => {
             tracing::debug!(hop = "conclude", class = error.class(), "{error}")

@@ -16,7 +16,7 @@ use super::lag::Lag;
 use super::look::{Found, Freshness, Interrupted, Look};
 use super::recognise::Recognise;
 use crate::engine::account::{Rows, Snapshots};
-use crate::engine::crd::{Intent, Reason, Who, age};
+use crate::engine::crd::{Intent, ObjectName, Reason, age};
 use crate::engine::error::{Error, Result};
 use crate::engine::kind::{Driver, Key, Lifecycle, Ownership, Phase, Reader, Seen};
 use crate::engine::memory::{Claimant, Recall, named};
@@ -326,12 +326,12 @@ impl Observer<'_> {
         }
     }
 
-    fn unless_held(&self, holder: Option<Who>, found: Found) -> Found {
+    fn unless_held(&self, holder: Option<ObjectName>, found: Found) -> Found {
         holder.map_or(found, |holder| Found::Held(named(self.claimant.who, &holder)))
     }
 
     /// The other object that manages the one with this id. An object that is recorded as its manager claims it each time.
-    fn holder_of_record(&self, id: &str) -> Option<Who> {
+    fn holder_of_record(&self, id: &str) -> Option<ObjectName> {
         let external = self.bound.external.as_ref();
         if external.is_some_and(|external| external.id == id && !external.observed) {
             self.claimant.record(id)

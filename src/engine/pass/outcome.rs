@@ -6,7 +6,7 @@ use k8s_openapi::jiff::Timestamp;
 
 use crate::engine::crd::Reason;
 use crate::engine::error::Error;
-use crate::engine::meter::Came;
+use crate::engine::meter::ReconcileResult;
 
 /// How a pass ended.
 #[derive(Clone, Debug, PartialEq)]
@@ -62,24 +62,24 @@ pub enum Outcome {
 
 impl Outcome {
     /// Its word in metrics, logs and traces. A refusal is one whether the engine or the account refuses.
-    pub fn came(&self) -> Came {
+    pub fn result(&self) -> ReconcileResult {
         match self {
-            Outcome::Rest | Outcome::Planned { .. } | Outcome::Partly { .. } => Came::Done,
-            Outcome::Again => Came::Again,
-            Outcome::Progress { .. } => Came::Progress,
-            Outcome::Suspended => Came::Suspended,
+            Outcome::Rest | Outcome::Planned { .. } | Outcome::Partly { .. } => ReconcileResult::Done,
+            Outcome::Again => ReconcileResult::Again,
+            Outcome::Progress { .. } => ReconcileResult::Progress,
+            Outcome::Suspended => ReconcileResult::Suspended,
             Outcome::Limited(_) | Outcome::Failed(Error::Transient { reason: Reason::RateLimited, .. }) => {
-                Came::Limited
+                ReconcileResult::Limited
             }
             Outcome::Refused { .. } | Outcome::Failed(Error::Terminal { .. } | Error::Rejected { .. }) => {
-                Came::Refused
+                ReconcileResult::Refused
             }
-            Outcome::Blocked { .. } => Came::Blocked,
-            Outcome::Failed(Error::Waiting { .. }) => Came::Waiting,
-            Outcome::Failed(Error::Transient { .. }) => Came::Transient,
-            Outcome::Failed(Error::Conflict(_)) => Came::Conflict,
-            Outcome::Failed(Error::Unknown { .. }) => Came::Unknown,
-            Outcome::Failed(Error::Fenced) => Came::Fenced,
+            Outcome::Blocked { .. } => ReconcileResult::Blocked,
+            Outcome::Failed(Error::Waiting { .. }) => ReconcileResult::Waiting,
+            Outcome::Failed(Error::Transient { .. }) => ReconcileResult::Transient,
+            Outcome::Failed(Error::Conflict(_)) => ReconcileResult::Conflict,
+            Outcome::Failed(Error::Unknown { .. }) => ReconcileResult::Unknown,
+            Outcome::Failed(Error::Fenced) => ReconcileResult::Fenced,
         }
     }
 }

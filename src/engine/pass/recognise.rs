@@ -3,7 +3,7 @@
 use serde_json::Value;
 
 use super::bound::Bound;
-use crate::engine::crd::{AdoptionPolicy, Who};
+use crate::engine::crd::{AdoptionPolicy, ObjectName};
 use crate::engine::error::Result;
 use crate::engine::kind::{Driver, Ownership, Seen};
 
@@ -54,7 +54,7 @@ impl Recognise<'_> {
 
 /// What to write where the mark in the account is that of our namespace and name and of another installation: that of
 /// another cluster, or ours under an earlier name.
-pub fn marked_elsewhere(own: &str, who: &Who, seen: &Seen) -> Option<String> {
+pub fn marked_elsewhere(own: &str, who: &ObjectName, seen: &Seen) -> Option<String> {
     let other = seen.about.owner.as_ref()?.strip_suffix(&format!("/{}/{}", who.namespace, who.name))?;
     (other != own).then(|| {
         format!(

@@ -18,7 +18,7 @@ use crate::engine::crd::{
 };
 use crate::engine::error::{Error, Result};
 use crate::engine::memory::Refusal;
-use crate::engine::meter::Came;
+use crate::engine::meter::ReconcileResult;
 
 impl Subject {
     /// The finalizer, and what annotations repeat of the record. The status in hand stays what it is.
@@ -71,14 +71,20 @@ impl Subject {
     /// Ends the pass: one conclusion, at most one status write, events, and when to come back.
     pub async fn conclude(self, engine: &Engine, outcome: Result<Outcome>, ready: Reason) -> Ended {
         let outcome = outcome.unwrap_or_else(Outcome::Failed);
-        let (counts, mut came, begun) = (engine.meter.of(&self.who.kind), outcome.came(), self.begun);
-        let ended = self.end(engine, outcome, ready, &mut came).await;
-        counts.passed(came, begun.elapsed());
+        let (counts, mut result, begun) = (engine.meter.of(&self.who.kind), outcome.result(), self.begun);
+        let ended = self.end(engine, outcome, ready, &mut result).await;
+        counts.passed(result, begun.elapsed());
         ended
     }
 
-    /// `came` becomes another one where it could not be written down.
-    async fn end(mut self, engine: &Engine, outcome: Outcome, ready: Reason, came: &mut Came) -> Ended {
+    /// `result` becomes another one where it could not be written down.
+    async fn end(
+        mut self,
+        engine: &Engine,
+        outcome: Outcome,
+        ready: Reason,
+        result: &mut ReconcileResult,
+    ) -> Ended {
         if self.released {
             log::outcome(&outcome, true);
             log::notes(&self.notes);
@@ -152,10 +158,10 @@ impl Subject {
             }
             Err(Lost::Stale(error)) => {
                 if matches!(error, Error::Conflict(_)) {
-                    *came = Came::Conflict;
+                    *result = ReconcileResult::Conflict;
                     tracing::debug!(%error, "not written; looking again");
                 } else {
-                    *came = Came::Transient;
+                    *result = ReconcileResult::Transient;
                     tracing::warn!(hop = "conclude", class = error.class(), %error, "the status cannot be written");
                 }
                 let attempts = self.remember_failure(engine, pass.attempts);
@@ -234,7 +240,7 @@ impl Subject {
         }
         let ready = self.status.as_ref().is_ok_and(|status| status.is_true(ConditionType::Ready));
         let first = engine.memory.objects.of(&self.uid(), |memory| {
-            memory.awaiting_first_ready |= self.new;
+            memory.awaiting_first_ready |= self.had_no_status;
             ready && std::mem::take(&mut memory.awaiting_first_ready)
         });
         if first {

@@ -5,7 +5,7 @@ use serde_json::Value;
 
 use super::admit::Place;
 use super::work::Work;
-use crate::engine::crd::{Reason, Who};
+use crate::engine::crd::{ObjectName, Reason};
 use crate::engine::error::{Error, Result};
 use crate::engine::kind::{Lifecycle, Need, Resolved, Wanted};
 
@@ -84,7 +84,7 @@ impl Work<'_> {
     async fn reference(&mut self, need: &Need, place: &Place) -> Result<String> {
         match &need.what {
             Wanted::Object { kind, name } => {
-                let who = Who {
+                let who = ObjectName {
                     kind: kind.clone(),
                     namespace: self.subject.who.namespace.clone(),
                     name: name.clone(),

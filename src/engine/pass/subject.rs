@@ -8,7 +8,7 @@ use kube::core::{ApiResource, DynamicObject};
 use serde_json::{Value, json};
 
 use super::engine::Engine;
-use crate::engine::crd::{AnyStatus, EventReason, KIND, Note, Reason, Who, created};
+use crate::engine::crd::{AnyStatus, EventReason, KIND, Note, ObjectName, Reason, created};
 use crate::engine::error::{Error, Result};
 use crate::engine::memory::Rank;
 
@@ -19,7 +19,7 @@ pub struct Subject {
     /// Its type.
     pub resource: ApiResource,
     /// Its name.
-    pub who: Who,
+    pub who: ObjectName,
     /// The status as it will be written; an unreadable one is an error, never a blank one, which would forget the id.
     pub status: Result<AnyStatus>,
     /// Events to publish.
@@ -45,7 +45,7 @@ pub struct Subject {
     /// Where it stands among those that claim the same.
     pub rank: Rank,
     /// It had no status yet.
-    pub new: bool,
+    pub had_no_status: bool,
     /// When the pass began.
     pub begun: tokio::time::Instant,
 }
@@ -65,8 +65,8 @@ impl Subject {
         };
         let rank = Rank { created: created(&object), uid: object.uid().unwrap_or_default() };
         Subject {
-            new: status.as_ref().is_ok_and(|status: &AnyStatus| status.conditions.is_empty()),
-            who: Who {
+            had_no_status: status.as_ref().is_ok_and(|status: &AnyStatus| status.conditions.is_empty()),
+            who: ObjectName {
                 kind: kind.into(),
                 namespace: object.namespace().unwrap_or_default(),
                 name: object.name_any(),

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use tokio::time::Instant;
 
 use super::engine::Engine;
-use crate::engine::crd::{Reason, Who};
+use crate::engine::crd::{ObjectName, Reason};
 use crate::engine::error::Error;
 use crate::engine::kind::{Driver, Writer};
 use crate::engine::meter::Write;
@@ -13,7 +13,13 @@ use crate::engine::meter::Write;
 /// The Kubernetes object vanished, finalizer and all, while its object was being made: nobody will ever delete that one,
 /// so it is deleted now. What is being made may refuse that for as long as making it takes, unless somebody applies an
 /// object of that name again: what was made may be his by now.
-pub async fn undo(engine: Arc<Engine>, driver: &'static dyn Driver, writer: Writer, id: String, who: Who) {
+pub async fn undo(
+    engine: Arc<Engine>,
+    driver: &'static dyn Driver,
+    writer: Writer,
+    id: String,
+    who: ObjectName,
+) {
     let (since, mut wait) = (Instant::now(), engine.settings.pace.poll_min);
     // Until then, that it is not there may only mean that the account does not know it everywhere yet.
     let lag = driver.traits().read_lag.min(engine.settings.read_lag);

@@ -17,8 +17,8 @@ use super::recognise::{Recognise, marked_elsewhere};
 use super::subject::Subject;
 use crate::engine::account::{Admission, check_power};
 use crate::engine::crd::{
-    CREATED_BY, DeletionPolicy, EXTERNAL_ID, Management, ManagementPolicy, Operation, RECONCILE_REQUESTED,
-    Reason, Who, age, camel,
+    CREATED_BY, DeletionPolicy, EXTERNAL_ID, Management, ManagementPolicy, ObjectName, Operation,
+    RECONCILE_REQUESTED, Reason, age, camel,
 };
 use crate::engine::error::{Error, Result};
 use crate::engine::kind::{Change, Driver, Phase, Reader, Seen, Wanted, When, Writer};
@@ -37,12 +37,12 @@ pub struct Work<'e> {
     /// What this pass has made and not recorded yet.
     pub made: Option<(Writer, String)>,
     /// The DatabricksAuth that admitted the object: what goes wrong with the account after that is its business too.
-    pub admitted: Option<Who>,
+    pub admitted: Option<ObjectName>,
 }
 
 /// What a pass knows once references are resolved.
-pub struct Known {
-    /// Who may do what.
+pub struct Target {
+    /// ObjectName may do what.
     pub admission: Admission,
     /// Reads.
     pub reader: Reader,
@@ -75,8 +75,8 @@ impl Work<'_> {
     }
 
     /// Whether what was read is what we manage.
-    pub fn recognised(&self, known: &Known, seen: &Seen) -> Result<bool> {
-        self.recognise(&self.bound(), &self.marker()).is_ours(known.want.as_ref(), seen)
+    pub fn recognised(&self, target: &Target, seen: &Seen) -> Result<bool> {
+        self.recognise(&self.bound(), &self.marker()).is_ours(target.want.as_ref(), seen)
     }
 
     /// Whether nothing is written to the account.
@@ -85,10 +85,10 @@ impl Work<'_> {
     }
 
     /// This object as one that claims objects of the account.
-    pub fn claimant<'a>(&'a self, known: &'a Known) -> Claimant<'a> {
+    pub fn claimant<'a>(&'a self, target: &'a Target) -> Claimant<'a> {
         Claimant {
             claims: &self.engine.memory.claims,
-            account_id: known.admission.session.client.account_id(),
+            account_id: target.admission.session.client.account_id(),
             who: &self.subject.who,
             rank: &self.subject.rank,
             observing: self.observing(),
@@ -113,22 +113,22 @@ impl Work<'_> {
     }
 
     /// Hop 7.
-    pub async fn observe(&mut self, known: &Known, freshness: Freshness) -> Result<Look> {
+    pub async fn observe(&mut self, target: &Target, freshness: Freshness) -> Result<Look> {
         let (bound, marker, uid) = (self.bound(), self.marker(), self.subject.uid());
         let operation = self.subject.status.as_ref().is_ok_and(|status| status.operation.is_some());
         let settings = &self.engine.settings;
         let observer = Observer {
             driver: self.driver,
-            reader: &known.reader,
-            snapshots: &known.admission.session.snapshots,
-            want: known.want.as_ref(),
+            reader: &target.reader,
+            snapshots: &target.admission.session.snapshots,
+            want: target.want.as_ref(),
             bound: &bound,
             recognise: self.recognise(&bound, &marker),
-            claimant: self.claimant(known),
+            claimant: self.claimant(target),
             remembered: Recall { all: &self.engine.memory.objects, uid: &uid },
             deleting: self.subject.deleting(),
             operation,
-            not_before: known.not_before,
+            not_before: target.not_before,
             lag: self.lag(),
             quarantine: settings.quarantine,
             absence: settings.absence,
@@ -169,14 +169,14 @@ impl Work<'_> {
     }
 
     /// All that a decision depends on.
-    pub fn view<'a>(&'a self, known: &Known, look: &'a Look, changes: &'a [Change]) -> Result<View<'a>> {
-        let again = match (&known.want, look.seen()) {
+    pub fn view<'a>(&'a self, target: &Target, look: &'a Look, changes: &'a [Change]) -> Result<View<'a>> {
+        let again = match (&target.want, look.seen()) {
             (Some(want), Some(seen)) if matches!(seen.about.phase, Phase::Failed(_)) => {
                 self.driver.again(want, seen)?.into_iter().map(str::to_owned).collect()
             }
             _ => vec![],
         };
-        Ok(View { again, ..self.view_of(look, changes, known.want.as_ref())? })
+        Ok(View { again, ..self.view_of(look, changes, target.want.as_ref())? })
     }
 
     /// The same before anything is known of the account.
@@ -241,10 +241,10 @@ impl Work<'_> {
     }
 
     /// Hop 8: what to do.
-    pub fn decide(&mut self, known: &Known, look: &Look) -> Result<Step> {
+    pub fn decide(&mut self, target: &Target, look: &Look) -> Result<Step> {
         self.note_usable(look)?;
-        let changes = self.changes(known, look)?;
-        let mut step = decide(&self.view(known, look, &changes)?);
+        let changes = self.changes(target, look)?;
+        let mut step = decide(&self.view(target, look, &changes)?);
         if let Step::Refuse { reason: Reason::AlreadyExists | Reason::ApiRefused, message } = &mut step
             && let Some(advice) = look.seen().and_then(|seen| {
                 marked_elsewhere(&self.engine.settings.installation, &self.subject.who, seen)
@@ -256,8 +256,8 @@ impl Work<'_> {
     }
 
     /// What differs between what is wanted and what is seen.
-    pub fn changes(&self, known: &Known, look: &Look) -> Result<Vec<Change>> {
-        match (&known.want, look.seen()) {
+    pub fn changes(&self, target: &Target, look: &Look) -> Result<Vec<Change>> {
+        match (&target.want, look.seen()) {
             (Some(want), Some(seen)) => {
                 let mut changes = self.driver.changes(want, seen)?;
                 let status = self.subject.status.as_ref().map_err(Clone::clone)?;
@@ -273,9 +273,9 @@ impl Work<'_> {
     }
 
     /// What a grant does not let an object give, it may neither take away nor show.
-    pub fn may_touch(&self, known: &Known, seen: &Seen) -> Result<()> {
+    pub fn may_touch(&self, target: &Target, seen: &Seen) -> Result<()> {
         let power = self.driver.power(&seen.state)?;
-        check_power(&known.admission, &power, &self.subject.who.namespace)
+        check_power(&target.admission, &power, &self.subject.who.namespace)
     }
 }
 

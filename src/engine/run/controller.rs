@@ -28,7 +28,7 @@ use super::watch::{Source, triggers};
 use crate::databricks;
 use crate::engine::account::Auths;
 use crate::engine::cluster::{Cluster, Events, Objects, Stores};
-use crate::engine::crd::{DatabricksAuth, Who};
+use crate::engine::crd::{DatabricksAuth, ObjectName};
 use crate::engine::error::chain;
 use crate::engine::kind::{Driver, Permit};
 use crate::engine::memory::{Memory, Wake};
@@ -207,7 +207,7 @@ async fn work(
         let opened = gate.wait_for(|open| *open).await.is_ok();
         return Ok(if opened { Action::requeue(Duration::ZERO) } else { Action::await_change() });
     }
-    let (who, meter) = (Who::of(&kind, &object), engine.meter.clone());
+    let (who, meter) = (ObjectName::of(&kind, &object), engine.meter.clone());
     meter.of(&kind).queue.taken(&who.namespace, &who.name);
     let span = pass::span(&kind, &object);
     let pass = async {

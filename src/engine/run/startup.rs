@@ -5,7 +5,7 @@ use kube::ResourceExt;
 use kube::core::DynamicObject;
 use serde::Deserialize;
 
-use crate::engine::crd::{Intent, KIND, Who, created, only_observed};
+use crate::engine::crd::{Intent, KIND, ObjectName, created, only_observed};
 use crate::engine::memory::{Claim, Rank};
 use crate::engine::pass::Engine;
 
@@ -30,10 +30,10 @@ pub fn record_claim(engine: &Engine, kind: &str, object: &DynamicObject) {
     if let (Some(account), Some(id), false) =
         (external["accountId"].as_str(), external["id"].as_str(), only_observed(object))
     {
-        claims.record(&Claim::id(account, kind, id), &rank, &Who::of(kind, object));
+        claims.record(&Claim::id(account, kind, id), &rank, &ObjectName::of(kind, object));
     }
     if let Ok(intent) = Intent::deserialize(&object.data["status"]["intent"]) {
-        claims.record(&Claim::intent(kind, &intent), &rank, &Who::of(kind, object));
+        claims.record(&Claim::intent(kind, &intent), &rank, &ObjectName::of(kind, object));
     }
 }
 
@@ -48,8 +48,7 @@ pub fn begin(engine: &Engine) {
             && status["intent"].is_null()
             && object.metadata.deletion_timestamp.is_none()
     });
-    engine
-        .memory
-        .barrier
-        .begin(unbound.map(|(kind, object)| (object.uid().unwrap_or_default(), Who::of(kind, &object))));
+    engine.memory.barrier.begin(
+        unbound.map(|(kind, object)| (object.uid().unwrap_or_default(), ObjectName::of(kind, &object))),
+    );
 }

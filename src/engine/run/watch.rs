@@ -17,7 +17,9 @@ use serde::Deserialize;
 
 use super::startup::record_claim;
 use crate::engine::cluster::prune;
-use crate::engine::crd::{EXTERNAL_ID, FINALIZER, Face, KIND, Management, RECONCILE_REQUESTED, Who, face};
+use crate::engine::crd::{
+    EXTERNAL_ID, FINALIZER, KIND, Management, ObjectName, RECONCILE_REQUESTED, Summary, summary,
+};
 use crate::engine::error::chain;
 use crate::engine::kind::{Driver, Wanted};
 use crate::engine::pass::Engine;
@@ -97,10 +99,10 @@ impl Backoff for Pauses {
 /// What a watch has shown before.
 #[derive(Default)]
 struct SeenBefore {
-    faces: HashMap<Who, Face>,
-    sounds: HashMap<Who, Sound>,
+    summaries: HashMap<ObjectName, Summary>,
+    fingerprints: HashMap<ObjectName, Fingerprint>,
     /// While a new list comes in: what it holds.
-    listing: Option<HashSet<Who>>,
+    listing: Option<HashSet<ObjectName>>,
     /// Held until the first list is complete.
     filling: Option<tokio::sync::mpsc::Sender<()>>,
     /// While a new list comes in: what of it is worth a pass.
@@ -123,7 +125,8 @@ impl SeenBefore {
             Event::InitDone => {
                 // What a new list no longer holds went unseen.
                 let now = self.listing.take().unwrap_or_default();
-                let gone: Vec<Who> = self.faces.keys().filter(|w| !now.contains(*w)).cloned().collect();
+                let gone: Vec<ObjectName> =
+                    self.summaries.keys().filter(|w| !now.contains(*w)).cloned().collect();
                 gone.iter().for_each(|who| self.drop(engine, who));
                 self.filling = None;
                 return std::mem::take(&mut self.kept_back);
@@ -131,10 +134,10 @@ impl SeenBefore {
             Event::Delete(object) => {
                 engine.cluster.objects.forget(&object);
                 engine.memory.objects.forget(&object.uid().unwrap_or_default());
-                self.drop(engine, &Who::of(kind, &object));
+                self.drop(engine, &ObjectName::of(kind, &object));
             }
             Event::Apply(object) | Event::InitApply(object) => {
-                let who = Who::of(kind, &object);
+                let who = ObjectName::of(kind, &object);
                 if let Some(listing) = &mut self.listing {
                     listing.insert(who.clone());
                 }
@@ -143,13 +146,17 @@ impl SeenBefore {
                     record_claim(engine, kind, &object);
                 }
                 refer(engine, &who, &object, driver);
-                let face = face(&object);
+                let summary = summary(&object);
                 // A DatabricksAuth speaks for itself: it wakes its users when its session changes.
-                if self.faces.insert(who.clone(), face.clone()) != Some(face) && kind != KIND {
+                if self.summaries.insert(who.clone(), summary.clone()) != Some(summary) && kind != KIND {
                     engine.memory.wake.wake_dependents(&who);
                 }
-                let sound = Sound::of(&object);
-                if self.sounds.insert(who, sound).is_some_and(|before| !sound.is_news_after(before)) {
+                let fingerprint = Fingerprint::of(&object);
+                if self
+                    .fingerprints
+                    .insert(who, fingerprint)
+                    .is_some_and(|before| !fingerprint.triggers_reconcile_after(before))
+                {
                     return vec![];
                 }
                 if self.listing.is_none() {
@@ -161,15 +168,15 @@ impl SeenBefore {
         vec![]
     }
 
-    fn drop(&mut self, engine: &Engine, who: &Who) {
-        self.faces.remove(who);
-        self.sounds.remove(who);
+    fn drop(&mut self, engine: &Engine, who: &ObjectName) {
+        self.summaries.remove(who);
+        self.fingerprints.remove(who);
         gone(engine, who);
     }
 }
 
 /// An object is gone.
-fn gone(engine: &Engine, who: &Who) {
+fn gone(engine: &Engine, who: &ObjectName) {
     let wake = &engine.memory.wake;
     let held = wake.refer(who, vec![]);
     engine.memory.claims.release(who).iter().chain(&held).for_each(|other| wake.wake(other));
@@ -180,7 +187,7 @@ fn gone(engine: &Engine, who: &Who) {
 }
 
 /// Keeps the index of which objects refer to which. What is no longer referred to may be waiting for just that.
-fn refer(engine: &Engine, who: &Who, object: &DynamicObject, driver: Option<&'static dyn Driver>) {
+fn refer(engine: &Engine, who: &ObjectName, object: &DynamicObject, driver: Option<&'static dyn Driver>) {
     let Some(driver) = driver else { return };
     let spec = &object.data["spec"];
     let mut targets = vec![];
@@ -189,7 +196,7 @@ fn refer(engine: &Engine, who: &Who, object: &DynamicObject, driver: Option<&'st
     }
     for need in driver.needs(spec).unwrap_or_default() {
         if let Wanted::Object { kind, name } = need.what {
-            targets.push(Who { kind, namespace: who.namespace.clone(), name });
+            targets.push(ObjectName { kind, namespace: who.namespace.clone(), name });
         }
     }
     for freed in engine.memory.wake.refer(who, targets) {
@@ -199,14 +206,14 @@ fn refer(engine: &Engine, who: &Who, object: &DynamicObject, driver: Option<&'st
 
 /// What of an object is worth a pass when it changes: not the status, which we write ourselves.
 #[derive(Clone, Copy)]
-struct Sound {
+struct Fingerprint {
     hash: u64,
     /// Our finalizer is there.
     held: bool,
 }
 
-impl Sound {
-    fn of(object: &DynamicObject) -> Sound {
+impl Fingerprint {
+    fn of(object: &DynamicObject) -> Fingerprint {
         let mut hasher = DefaultHasher::new();
         let metadata = &object.metadata;
         metadata.uid.hash(&mut hasher);
@@ -216,12 +223,12 @@ impl Sound {
         let annotations = metadata.annotations.as_ref();
         annotations.and_then(|a| a.get(RECONCILE_REQUESTED)).hash(&mut hasher);
         annotations.is_some_and(|a| a.contains_key(EXTERNAL_ID)).hash(&mut hasher);
-        Sound { hash: hasher.finish(), held: object.finalizers().iter().any(|f| f == FINALIZER) }
+        Fingerprint { hash: hasher.finish(), held: object.finalizers().iter().any(|f| f == FINALIZER) }
     }
 
     /// Our finalizer comes by the very pass that is under way, and goes by somebody else: what was just refused must not
     /// be sent once more because of the former.
-    fn is_news_after(self, before: Sound) -> bool {
+    fn triggers_reconcile_after(self, before: Fingerprint) -> bool {
         self.hash != before.hash || (before.held && !self.held)
     }
 }

@@ -68,8 +68,8 @@ fn at(second: i64) -> Timestamp {
     Timestamp::from_second(second).unwrap()
 }
 
-fn who(name: &str) -> Who {
-    Who { kind: "Fake".into(), namespace: "ns".into(), name: name.into() }
+fn who(name: &str) -> ObjectName {
+    ObjectName { kind: "Fake".into(), namespace: "ns".into(), name: name.into() }
 }
 
 fn external(id: &str, created: Option<i64>) -> Option<External> {
