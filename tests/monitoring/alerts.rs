@@ -256,7 +256,7 @@ const STORIES: &[Story] = &[
     ),
     silent(
         "CredentialsInvalid",
-        "a Secret is written anew, key by key",
+        "a Secret is written again, key by key",
         &[
             (r#"resources{kind="DatabricksAuth",condition="Ready",status="False"}"#, "0x5 1x3 0x30"),
             (r#"resources{kind="DatabricksAuth",condition="Suspended",status="True"}"#, "0x38"),
