@@ -29,7 +29,7 @@ use crate::telemetry::{self, Readiness};
 use crate::{databricks, rbac};
 
 #[derive(Parser)]
-#[command(version, about = "Keeps a Databricks account as Kubernetes objects say")]
+#[command(version, about = "Manages a Databricks account with Kubernetes objects")]
 struct Cli {
     #[command(subcommand)]
     command: Command,
@@ -39,7 +39,7 @@ struct Cli {
 enum Command {
     /// Run the operator against the cluster of KUBECONFIG, or the one it runs in
     Run(Box<Run>),
-    /// Write the CustomResourceDefinitions, one file a kind
+    /// Write the CustomResourceDefinitions, one file per kind
     Crds {
         /// The folder to write to; may be given several times
         #[arg(long, default_value = "crds")]
@@ -47,7 +47,7 @@ enum Command {
     },
     /// Write the rules of access control that the Helm chart puts into Roles
     Rbac {
-        /// The folder to write rbac.yaml to; printed when left out
+        /// The folder to write rbac.yaml to; printed by default
         #[arg(long)]
         out: Option<PathBuf>,
     },

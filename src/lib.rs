@@ -1,4 +1,4 @@
-//! Keeps a Databricks account as Kubernetes objects say.
+//! Manages a Databricks account with Kubernetes objects.
 //!
 //! A map for those who read on, in this order:
 //!

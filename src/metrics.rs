@@ -35,7 +35,7 @@ impl Metrics {
         let mut registry = Registry::with_prefix("databricks_operator");
         let build: Family<[(&str, &str); 1], Gauge> = Family::default();
         build.get_or_create(&[("version", env!("CARGO_PKG_VERSION"))]).set(1);
-        registry.register("build_info", "Always 1; the label tells the version", build);
+        registry.register("build_info", "Always 1; the label has the version", build);
         let calls = Arc::new(databricks::Meter::default());
         calls.register(&mut registry);
         let engine = Meter::register(&mut registry, kinds.iter().map(|kind| kind.kind().into_owned()));

@@ -24,7 +24,7 @@ pub struct Rules {
     pub lease_create: Vec<PolicyRule>,
     /// The operator, for the one Lease that it holds. To be narrowed to its name.
     pub lease_hold: Vec<PolicyRule>,
-    /// The operator, in the whole cluster, where it lets in only those to metrics who may: it asks the API server about them.
+    /// The operator, in the whole cluster, if it serves metrics only to authorised users: it asks the API server about them.
     pub metrics_auth: Vec<PolicyRule>,
     /// Who scrapes the metrics then.
     pub metrics_read: Vec<PolicyRule>,

@@ -78,7 +78,7 @@ pub async fn check_cluster(client: &Client, run: &Run) -> Result<(), String> {
     Ok(())
 }
 
-/// The namespace whose UID tells clusters apart: every cluster has it, and the API server does not let it be deleted.
+/// The namespace whose UID distinguishes clusters: every cluster has it, and the API server does not let it be deleted.
 const KUBE_SYSTEM: &str = "kube-system";
 
 /// The name of this installation: the given one, else the UID of `kube-system`. Fails with one line if that cannot be read: a

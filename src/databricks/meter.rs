@@ -64,22 +64,22 @@ impl Meter {
         registry.register(
             "api_requests",
             "Calls that were sent to Databricks, by the class of endpoints that share a limit; code is the HTTP status, \
-             the class of an unusual one, or none where no answer came",
+             the class of an unusual one, or none if there was no response",
             self.requests.clone(),
         );
         registry.register(
             "api_request_duration_seconds",
-            "How long Databricks took to answer a call, or until it was given up",
+            "How long Databricks took to respond to a call, or until the call timed out",
             self.durations.clone(),
         );
         registry.register(
             "api_throttled",
-            "Answers that asked for fewer calls (429, or 503 with Retry-After)",
+            "Responses that asked for fewer calls (429, or 503 with Retry-After)",
             self.throttled.clone(),
         );
         registry.register(
             "api_bucket_wait_seconds",
-            "How long calls waited for their turn before they were sent, or were put off",
+            "How long calls waited for the rate limit before they were sent or postponed",
             self.waits.clone(),
         );
         registry.register(

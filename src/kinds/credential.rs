@@ -53,7 +53,7 @@ pub struct AwsCredentials {
 #[derive(Serialize, Deserialize, Clone, Debug, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct StsRole {
-    /// The ARN of the IAM role, whose trust policy lets Databricks in with the account id as external id. Cannot be changed once the configuration exists. Known on AWS.
+    /// The ARN of the IAM role, whose trust policy must allow Databricks with the account id as external id. Cannot be changed once the configuration exists. Known on AWS.
     #[schemars(length(max = 2048), regex(pattern = r"^arn:aws(-[a-z]+)*:iam::[0-9]{12}:role/[!-~]+$"))]
     pub role_arn: String,
 }
@@ -69,7 +69,7 @@ pub struct CredentialState {
 #[derive(Serialize, Deserialize, Clone, Debug, Default, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct CredentialFacts {
-    /// The external id that the role's trust policy has to ask for, where Databricks tells it: the account id.
+    /// The external id that the role's trust policy has to ask for, if Databricks returns it: the account id.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub sts_external_id: Option<String>,
 }

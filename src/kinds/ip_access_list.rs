@@ -46,7 +46,7 @@ pub struct IpAccessListSpec {
     /// IPv4 addresses and CIDRs, in any order. May be changed. Known on all clouds.
     #[schemars(length(max = 1000))]
     pub ip_addresses: Vec<Cidr>,
-    /// Whether the list is in force; true when left out. May be changed. Known on all clouds.
+    /// Whether the list is in force; true by default. May be changed. Known on all clouds.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub enabled: Option<bool>,
 }

@@ -104,7 +104,7 @@ impl ControlPlane {
     /// The audit log, a JSON event (level Metadata, no bodies) per line: all requests of ServiceAccounts, and
     /// everybody's for `databricks-operator.io`, leases, events and secrets. The annotation
     /// `authorization.k8s.io/decision` is `allow` or `forbid`. The controllers are the same user as the admin; their
-    /// `userAgent` tells them apart. A line may appear shortly after the client has its answer.
+    /// `userAgent` distinguishes them. A line may appear shortly after the client has its answer.
     pub fn audit_log(&self) -> &Path {
         &self.audit_log
     }

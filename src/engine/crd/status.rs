@@ -1,6 +1,6 @@
 //! What the operator writes about an object: ids, conditions, effective policies, drift, the open intent.
 //!
-//! Nothing in it ticks: no counter, no time but that of a transition and of the intent.
+//! It has no counter and no time except those of transitions and of the intent, so that it changes only when the object does.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -106,13 +106,13 @@ pub struct External {
     /// The natural name it was last seen under, by which it is recognised while its name is being changed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub name: Option<String>,
-    /// True where the object was there before and was taken over.
+    /// True if the object existed before and was adopted.
     #[serde(default)]
     pub adopted: bool,
     /// True where it was only ever observed. To manage it, it has to be adopted first.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub observed: bool,
-    /// When the operator created it; absent where it was taken over. Reads of the account may not show it for a while after that.
+    /// When the operator created it; absent if it was adopted. Reads of the account may not show it for a while after that.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub created_at: Option<Time>,
 }
@@ -286,7 +286,7 @@ pub struct Verdict {
     pub message: String,
 }
 
-/// Longest message that is written; Kubernetes allows 32 KiB, nobody reads that.
+/// Longest message that is written; Kubernetes allows 32 KiB, which is too long to read.
 pub const MESSAGE_LIMIT: usize = 1024;
 
 /// Merges verdicts into conditions: exactly the given types remain, in a fixed order; the transition time moves only when

@@ -1,5 +1,5 @@
-//! Refusals that several kinds meet and that only their text tells apart: what is made of them, so that a kind need only say
-//! which field of its spec to correct. Pure.
+//! Classifies refusals that several kinds get and that only their text distinguishes, so that a kind need only name the field
+//! of its spec to correct. Pure.
 
 use std::time::Duration;
 

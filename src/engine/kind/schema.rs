@@ -65,8 +65,8 @@ pub fn fields(crd: &CustomResourceDefinition) -> BTreeSet<String> {
     own(spec).map(|(name, _)| name.to_owned()).collect()
 }
 
-/// Finishes the CRD of DatabricksAuth, which the kinds are told to: what a grant may name, and which kinds are in a
-/// workspace. A grant of other workspaces than those of its kinds would let nobody in.
+/// Finishes the CRD of DatabricksAuth with the names of all kinds: which kinds a grant may name, and which of them are in a
+/// workspace. A grant with workspaceIds and without such a kind would allow no object.
 pub fn grants(
     auth: CustomResourceDefinition,
     kinds: &[CustomResourceDefinition],
@@ -84,7 +84,7 @@ pub fn grants(
             inside.join("', '")
         ),
         "message": format!(
-            "workspaceIds lets in only what belongs to a workspace, and none of kinds does: remove workspaceIds, or add one \
+            "workspaceIds allows only objects of a workspace, and none of kinds is in a workspace: remove workspaceIds, or add one \
              of {}",
             inside.join(", ")
         ),

@@ -215,45 +215,43 @@ impl Families {
         };
         to.register(
             "reconcile",
-            "Passes over objects, by what they came to: done, again (something was written, another pass follows), progress \
-             (Databricks is at work), waiting (for another object), limited (by the rate), transient (tried again), conflict \
-             (a stale view, looked again), refused (a person has to decide), blocked (a deletion that cannot go on), unknown \
-             (a create without an answer), fenced (the lease was lost), suspended",
+            "Reconciliations by result: done, again (something was written, another reconcile follows), progress (Databricks is \
+             working), waiting (for another object), limited (by the rate limit), transient (retried), conflict (a stale view, read \
+             again), refused (needs a person), blocked (a deletion that is blocked), unknown (a create without a response), fenced \
+             (the lease was lost), suspended",
             all.passes.clone(),
         );
-        to.register("reconcile_duration_seconds", "How long passes over objects took", all.durations.clone());
+        to.register("reconcile_duration_seconds", "How long reconciliations took", all.durations.clone());
         to.register(
             "time_to_ready_seconds",
-            "From the creation of an object to the first time that it was Ready; not where the operator was started anew in \
-             between",
+            "From the creation of an object to the first time that it was Ready; not if the operator was restarted in between",
             all.ready.clone(),
         );
         to.register(
             "deletion_duration_seconds",
-            "From the request to delete an object until the operator let it go",
+            "From the request to delete an object until the operator removed its finalizer",
             all.deletions.clone(),
         );
         to.register(
             "drift_detected",
-            "Objects that were as their spec says and were found changed in the account, and differences found where only \
-             observing",
+            "Objects that matched their spec and were found changed in the account, and differences found with Observe",
             all.drift_detected.clone(),
         );
         to.register(
             "drift_corrected",
-            "Objects changed in the account that were set back to what their spec says",
+            "Objects changed in the account that the operator corrected to match their spec",
             all.drift_corrected.clone(),
         );
         to.register("status_writes", "Writes of the status of objects", all.status_writes.clone());
         to.register(
             "external_writes",
-            "Changes in the account that were accepted; adopt takes over an object that was there",
+            "Changes in the account that were accepted; adopt is the adoption of an existing object",
             all.external_writes.clone(),
         );
         to.register("watch_errors", "Errors of the watch on the API server", all.watch_errors.clone());
         to.register(
             "panics",
-            "Passes that failed because of a mistake in the operator; the log has the details",
+            "Reconciliations that panicked because of a bug in the operator; the log has the details",
             all.panics.clone(),
         );
         all

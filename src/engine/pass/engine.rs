@@ -29,7 +29,7 @@ pub struct Settings {
     pub refusal_period: Duration,
     /// After a create whose result is not known: how long until the account surely shows what it made.
     pub quarantine: Duration,
-    /// How long an object has to be absent before that is believed.
+    /// How long an object must be missing in the account before it counts as deleted.
     pub absence: Duration,
     /// The longest time for which a kind may say that reads lag behind writes.
     pub read_lag: Duration,

@@ -55,14 +55,14 @@ fn drifted_since(object: &DynamicObject) -> Option<Timestamp> {
 
 /// Writes the gauges.
 pub fn encode(kinds: &[(&str, &Longest)], to: &mut DescriptorEncoder) -> fmt::Result {
-    let help = "For how long the object has been on its way to Ready that has been so for longest; what is suspended, stalled or \
-                held in its deletion is not on its way";
+    let help = "Age of the longest-running transition to Ready; without objects that are suspended, stalled or held in their \
+                deletion";
     let mut not_ready = gauge(to, "not_ready_oldest_seconds", help)?;
     for (kind, longest) in kinds {
         not_ready.encode_family(&[("kind", *kind)])?.encode_gauge(&longest.not_ready.as_secs_f64())?;
     }
     let help =
-        "For how long the object has differed from its spec, and is left so, that has done so for longest";
+        "Age of the oldest difference between an object and its spec that the operator does not correct";
     let mut drift = gauge(to, "drift_oldest_seconds", help)?;
     for (kind, longest) in kinds {
         drift.encode_family(&[("kind", *kind)])?.encode_gauge(&longest.drift.as_secs_f64())?;
