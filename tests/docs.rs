@@ -88,7 +88,7 @@ fn files() -> Vec<PathBuf> {
 /// What `docs/reasons.md` says before its two tables.
 const REASONS: &str = "# Reasons
 
-Written by `UPDATE=1 cargo test --test docs` from `src/engine/reason.rs`. Do not edit.
+Written by `UPDATE=1 cargo test --test docs` from `src/engine/crd/reason.rs`. Do not edit.
 
 `kubectl get databricks -o wide` shows the reason and the message of `Ready`; `kubectl describe` shows all conditions and the
 events. The message describes the specific case, and says what to do; these tables describe each reason in general.

@@ -144,7 +144,7 @@ impl JsonSchema for Cidr {
     }
 }
 
-/// ObjectName may use the credentials, and for what. Everything that a grant names has to fit.
+/// Who may use the credentials, and for what. Everything that a grant names has to fit.
 #[derive(Serialize, Deserialize, Clone, Debug, PartialEq, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Grant {
