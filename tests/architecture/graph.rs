@@ -99,7 +99,7 @@ impl Graph {
     pub fn wrong_ways(&self, strata: &[&str]) -> Vec<String> {
         let rank = |file: &str| {
             let of = |stratum: &&str| file == *stratum || file.starts_with(&format!("{stratum}/"));
-            strata.iter().position(|stratum| of(stratum))
+            strata.iter().position(of)
         };
         let mut wrong = vec![];
         for (file, imports) in &self.imports {
