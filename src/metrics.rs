@@ -1,7 +1,7 @@
 //! What a scrape gets: one registry with all that the client and the engine count, and the text of it.
 //!
-//! Names begin with `databricks_operator_`. What is counted is next to what does it: [`crate::databricks::Meter`],
-//! [`crate::engine::meter`] and [`crate::engine::run`]. How a scrape is answered is in [`serve`].
+//! Names begin with `databricks_operator_`. Each count is next to the code that it counts: [`crate::databricks::Meter`],
+//! [`crate::engine::meter`] and [`crate::engine::run`]. [`serve`] answers a scrape.
 
 pub mod admit;
 pub mod serve;
@@ -23,7 +23,7 @@ pub struct Metrics {
     registry: Registry,
     /// The calls to Databricks.
     pub calls: Arc<databricks::Meter>,
-    /// The passes over objects.
+    /// The reconciles.
     pub engine: Arc<Meter>,
     /// The objects in the caches.
     pub census: Arc<Census>,
@@ -35,7 +35,7 @@ impl Metrics {
         let mut registry = Registry::with_prefix("databricks_operator");
         let build: Family<[(&str, &str); 1], Gauge> = Family::default();
         build.get_or_create(&[("version", env!("CARGO_PKG_VERSION"))]).set(1);
-        registry.register("build_info", "Always 1; the label tells the version", build);
+        registry.register("build_info", "Always 1; the label has the version", build);
         let calls = Arc::new(databricks::Meter::default());
         calls.register(&mut registry);
         let engine = Meter::register(&mut registry, kinds.iter().map(|kind| kind.kind().into_owned()));

@@ -35,7 +35,7 @@ pub struct DatabricksAuthSpec {
         length(max = 36)
     )]
     pub account_id: String,
-    /// The account console's host. Left out: the one of the cloud. Only https, and only hosts of Databricks, or of suffixes that the operator was started with. May be changed.
+    /// The account console's host. Default: the one of the cloud. Only https, and only hosts of Databricks, or of suffixes that the operator was started with. May be changed.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 253))]
     pub host: Option<String>,
@@ -56,7 +56,7 @@ pub struct DatabricksAuthSpec {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1, max = 65535))]
     pub port: Option<i32>,
-    /// ObjectName may use these credentials for what. Left out: only this namespace, for everything. Checked at each use. May be changed.
+    /// Who may use these credentials for what. Default: only this namespace, for everything. Checked at each use. May be changed.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 64))]
     pub grants: Option<Vec<Grant>>,
@@ -144,22 +144,22 @@ impl JsonSchema for Cidr {
     }
 }
 
-/// ObjectName may use the credentials, and for what. Everything that a grant names has to fit.
+/// Who may use the credentials, and for what. An object must match everything that a grant names.
 #[derive(Serialize, Deserialize, Clone, Debug, PartialEq, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Grant {
     /// The namespaces that may use the credentials.
     pub namespaces: GrantNamespaces,
-    /// The kinds of objects they may be used for. Left out: all.
+    /// The kinds of objects they may be used for. Default: all.
     // Which kinds there are is added to the schema by `crd::grants`.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 64))]
     pub kinds: Option<Vec<String>>,
-    /// The workspaces that may be touched. Left out: all, and the account itself.
+    /// The workspaces that may be touched. Default: all, and the account itself.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 256), inner(range(min = 1)))]
     pub workspace_ids: Option<Vec<i64>>,
-    /// The highest permission that may be given. Left out: ADMIN.
+    /// The highest permission that may be given. Default: ADMIN.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub max_permission: Option<MaxPermission>,
 }

@@ -23,17 +23,17 @@ pub fn resync(
     }
 }
 
-/// What a name of a Kubernetes object looks like, as the API server wants it.
+/// The pattern of a Kubernetes object's name, as the API server requires it.
 pub const OBJECT_NAME: &str = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$";
 
-/// What a name of a namespace looks like.
+/// The pattern of a namespace's name.
 pub const NAMESPACE_NAME: &str = "^[a-z0-9]([-a-z0-9]*[a-z0-9])?$";
 
-/// What text looks like that nothing else is said of; `kind/schema.rs` adds it. What ends a line, or hides or reorders text
-/// where it is shown, would let who writes a spec write lines of their own into messages.
+/// The pattern of all text without a pattern of its own; `kind/schema.rs` adds it. With characters that end a line, or hide or
+/// reorder text, the author of a spec could write lines of their own into messages.
 pub const TEXT: &str = r"^[^\p{C}\p{Zl}\p{Zp}]*$";
 
-/// The rule of a map that its keys look like [`TEXT`]. Those that it had before may stay, as the oldest Kubernetes would
+/// The rule that the keys of a map match [`TEXT`]. Keys that the map had before may stay, as the oldest Kubernetes would
 /// refuse even a status otherwise.
 pub fn plain_keys(field: &str) -> Value {
     json!({
@@ -49,17 +49,17 @@ pub fn plain_keys(field: &str) -> Value {
 pub struct Management {
     /// The DatabricksAuth whose account and credentials are used. May be changed, also while the object is being deleted, as long as the account stays the same. Known on all clouds.
     pub auth_ref: AuthRef,
-    /// `Managed` (when left out) keeps the object in the account as the spec says. `Observe` reads, reports the difference in status.drift and what is there in status.observed, and writes nothing; it needs no adoptionPolicy. May be changed at any time.
+    /// `Managed` (default) makes the object in the account match the spec. `Observe` reads, reports the difference in status.drift and the values in the account in status.observed, and writes nothing; it needs no adoptionPolicy. May be changed at any time.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub management_policy: Option<ManagementPolicy>,
-    /// What may happen to an object that is in the account already. `Never`: it is left alone. `IfOwned` (when left out): taken over if it is proven to be ours. `IfExists`: taken over. `Required`: taken over, and never created. May be changed at any time.
+    /// What happens if the object exists in the account already. `Never`: it is not adopted. `IfOwned` (default): it is adopted only if the operator can prove that it created it. `IfExists`: it is adopted, or else created. `Required`: it is adopted, and never created. May be changed at any time.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub adoption_policy: Option<AdoptionPolicy>,
     /// Adopt exactly the object with this id. Cannot be changed once an object is bound, except to the id that is bound.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 256))]
     pub external_id: Option<String>,
-    /// What happens to the object in the account when this one is deleted. Left out: `Retain` for Workspace and for every adopted object, else `Delete`; status.effective shows it. May be changed at any time, also while the object is being deleted.
+    /// What happens to the object in the account when this one is deleted. Default: `Retain` for Workspace and for every adopted object, else `Delete`; status.effective shows it. May be changed at any time, also while the object is being deleted.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub deletion_policy: Option<DeletionPolicy>,
     /// `true` holds the deletion of the object in the account until it is set to false. May be changed at any time.
@@ -68,7 +68,7 @@ pub struct Management {
     /// `true` stops all calls for this object at once. If it is deleted while suspended, the object in the account stays. May be changed at any time.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub suspend: Option<bool>,
-    /// How often the object in the account is compared with the spec: a duration such as `10m`, at least 30s, or `Never`. Left out: as the DatabricksAuth says, else as the operator is set. May be changed at any time.
+    /// How often the object in the account is compared with the spec: a duration such as `10m`, at least 30s, or `Never`. Default: that of the DatabricksAuth, else that of the operator. May be changed at any time.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub resync_interval: Option<ResyncInterval>,
 }
@@ -80,7 +80,7 @@ pub struct AuthRef {
     /// Name of the DatabricksAuth.
     #[schemars(length(min = 1, max = 253), regex(pattern = OBJECT_NAME))]
     pub name: String,
-    /// Namespace of the DatabricksAuth. Left out: this object's namespace. Another one works only where a grant of that DatabricksAuth admits this namespace.
+    /// Namespace of the DatabricksAuth. Default: this object's namespace. Another one works only where a grant of that DatabricksAuth admits this namespace.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 63), regex(pattern = NAMESPACE_NAME))]
     pub namespace: Option<String>,
@@ -117,14 +117,14 @@ pub enum ManagementPolicy {
 #[derive(Serialize, Deserialize, Clone, Copy, Debug, Default, PartialEq, Eq, JsonSchema)]
 #[schemars(inline, description = "")]
 pub enum AdoptionPolicy {
-    /// Leave it alone.
+    /// Do not adopt it.
     Never,
-    /// Take it over where it is proven to be ours.
+    /// Adopt it if it is proven that the operator created it.
     #[default]
     IfOwned,
-    /// Take it over.
+    /// Adopt it.
     IfExists,
-    /// Take it over, and never create one.
+    /// Adopt it, and never create one.
     Required,
 }
 

@@ -1,6 +1,6 @@
 //! What the operator writes about an object: ids, conditions, effective policies, drift, the open intent.
 //!
-//! Nothing in it ticks: no counter, no time but that of a transition and of the intent.
+//! It has no counter and no time except those of transitions and of the intent, so that it changes only when the object does.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -18,7 +18,7 @@ use crate::databricks::plain;
 /// Status with untyped facts, as the engine handles it.
 pub type AnyStatus = Status<Map<String, Value>>;
 
-/// Status of a managed kind; `F` holds what is particular to it. The engine itself uses it with untyped facts.
+/// Status of a managed kind; `F` holds the facts of one kind. The engine itself uses it with untyped facts.
 #[derive(Serialize, Deserialize, Clone, Debug, PartialEq, JsonSchema)]
 #[serde(rename_all = "camelCase", bound(deserialize = "F: Deserialize<'de> + Default"))]
 #[schemars(description = "What the operator found and did. Written by the operator alone.", extend("default" = {"observedGeneration": -1}))]
@@ -40,7 +40,8 @@ pub struct Status<F = Map<String, Value>> {
     /// State of the object in the account, in its own words.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub state: Option<String>,
-    /// Whether the object in the account was usable when it was last read, whatever the spec asks for: what refers to this object goes by that. Missing while it is not known to be there.
+    /// Whether the object in the account was usable when it was last read, whatever the spec asks for; objects that refer
+    /// to this one depend on it. Missing while the object is not known to exist.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub usable: Option<bool>,
     /// The policies in force, with defaults applied.
@@ -65,7 +66,7 @@ pub struct Status<F = Map<String, Value>> {
     /// The last value of the annotation databricks-operator.io/reconcile-requested-at that was acted on.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub last_handled_reconcile_at: Option<String>,
-    /// What is particular to the kind.
+    /// The facts of this kind.
     #[serde(flatten)]
     pub facts: F,
 }
@@ -106,13 +107,13 @@ pub struct External {
     /// The natural name it was last seen under, by which it is recognised while its name is being changed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub name: Option<String>,
-    /// True where the object was there before and was taken over.
+    /// True if the object existed before and was adopted.
     #[serde(default)]
     pub adopted: bool,
-    /// True where it was only ever observed. To manage it, it has to be adopted first.
+    /// True if it was only ever observed. To manage it, adopt it first.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub observed: bool,
-    /// When the operator created it; absent where it was taken over. Reads of the account may not show it for a while after that.
+    /// When the operator created it; absent if it was adopted. Reads of the account may not show it for a while after that.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub created_at: Option<Time>,
 }
@@ -165,7 +166,7 @@ pub struct Intent {
 #[derive(Serialize, Deserialize, Clone, Debug, PartialEq, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Operation {
-    /// The fields that were sent; empty while the object is being made.
+    /// The fields that were sent; empty while the object is being created.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub paths: Vec<String>,
     /// The generation of the spec they came from.
@@ -189,7 +190,7 @@ pub enum ConditionType {
     Stalled,
     /// `spec.suspend` is set.
     Suspended,
-    /// The deletion of the object in the account cannot go on.
+    /// The deletion of the object in the account is blocked.
     DeletionBlocked,
 }
 
@@ -286,7 +287,7 @@ pub struct Verdict {
     pub message: String,
 }
 
-/// Longest message that is written; Kubernetes allows 32 KiB, nobody reads that.
+/// Longest message that is written; Kubernetes allows 32 KiB, which is too long to read.
 pub const MESSAGE_LIMIT: usize = 1024;
 
 /// Merges verdicts into conditions: exactly the given types remain, in a fixed order; the transition time moves only when
@@ -319,7 +320,7 @@ pub fn seconds(now: Timestamp) -> Time {
     Time(Timestamp::from_second(now.as_second()).unwrap_or(now))
 }
 
-/// How long ago it was. The clock that wrote the time may be ahead of ours, or ours was set back: that is no age at all.
+/// Time elapsed since `since`; zero if `since` lies in the future (clock skew).
 pub fn age(since: Timestamp, now: Timestamp) -> Duration {
     Duration::try_from(now.duration_since(since)).unwrap_or_default()
 }

@@ -23,8 +23,8 @@ struct Conditions([[u64; 3]; ConditionType::ALL.len()]);
 const STATUSES: [&str; 3] = ["True", "False", "Unknown"];
 
 impl Conditions {
-    /// A condition that is not there counts too, so that the three sum up to the number of objects: as False where it is
-    /// only there while it is true, as Unknown where an object was not looked at yet.
+    /// A missing condition counts too, so that the three sum up to the number of objects: as False if it exists only while
+    /// it is true, as Unknown if the object was not reconciled yet.
     fn add(&mut self, object: &DynamicObject) {
         for (at, kind) in ConditionType::ALL.into_iter().enumerate() {
             let found = condition(object, kind);
@@ -86,18 +86,17 @@ impl Collector for Census {
         let longest: Vec<_> = kinds.iter().map(|(kind, counts)| (*kind, &counts.longest)).collect();
         since::encode(&longest, &mut to)?;
         queues(&self.meter, engine, &mut to)?;
-        let help =
-            "When the first of the tokens ends that the operator works with; missing where it has none";
+        let help = "When the first of the tokens in use expires; missing if the operator has none";
         let mut expiry = gauge(&mut to, "auth_token_expiry_timestamp_seconds", help)?;
         let ends = engine.and_then(|engine| engine.auths.token_expiry());
         if let Some(since_epoch) = ends.and_then(|ends| ends.duration_since(SystemTime::UNIX_EPOCH).ok()) {
             expiry.encode_gauge(&since_epoch.as_secs_f64().round())?;
         }
-        let help = "Accounts in which nothing more is deleted, because more was to be deleted within an hour than is allowed";
+        let help = "Accounts in which the operator deletes nothing more, because they reached the limit of deletions per hour";
         let stopped = engine.map_or(0, |engine| engine.memory.breaker.tripped());
         gauge(&mut to, "mass_deletion_stopped", help)?.encode_gauge(&stopped)?;
         let leads = engine.is_some_and(|engine| engine.permit().holds());
-        let help = "1 while this process is the one that acts, else 0";
+        let help = "1 while this process holds the lease and acts, else 0";
         gauge(&mut to, "leader", help)?.encode_gauge(&u64::from(leads))
     }
 }
@@ -120,17 +119,16 @@ fn resources(kinds: &[(&str, Counts)], to: &mut DescriptorEncoder) -> fmt::Resul
 fn queues(meter: &Meter, engine: Option<&Engine>, to: &mut DescriptorEncoder) -> fmt::Result {
     let began = engine.and_then(|engine| engine.memory.barrier.began());
     let all: Vec<_> = meter.kinds().map(|(kind, of)| ([("kind", kind)], of.queue.told(began))).collect();
-    let help = "Objects that were changed or woken and have not been looked at since";
+    let help = "Objects that were changed or triggered and wait for their reconcile";
     let mut depth = gauge(to, "workqueue_depth", help)?;
     for (kind, (waiting, _)) in &all {
         depth.encode_family(kind)?.encode_gauge(waiting)?;
     }
-    let mut oldest =
-        gauge(to, "workqueue_oldest_seconds", "For how long the first of them has been waiting")?;
+    let mut oldest = gauge(to, "workqueue_oldest_seconds", "How long the first of them has been waiting")?;
     for (kind, (_, longest)) in &all {
         oldest.encode_family(kind)?.encode_gauge(&longest.as_secs_f64())?;
     }
-    let help = "For how long at least the watch on the API server has been failing; 0 when it works";
+    let help = "How long the watch on the API server has been failing, at least; 0 when it works";
     let mut failing = gauge(to, "watch_failing_seconds", help)?;
     for (kind, of) in meter.kinds() {
         failing.encode_family(&[("kind", kind)])?.encode_gauge(&of.queue.failing_for().as_secs_f64())?;
