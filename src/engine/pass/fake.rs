@@ -1,5 +1,5 @@
-//! A kind made by hand for the tests of the hops, and what else they need: a desired state and an account are plain JSON, no
-//! call leaves the process, and what was asked of the account is written down.
+//! A kind made by hand for the tests of the hops, and what else they need: a desired state and an account are plain JSON,
+//! no call leaves the process, and each call is recorded.
 
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Mutex;
@@ -22,7 +22,7 @@ use crate::engine::kind::{
 
 /// A kind whose objects have a name, and values that differ where they differ. What is in the account is set by a test.
 pub struct Fake {
-    /// How it comes into being, and what proves ownership.
+    /// Its lifecycle, and what proves ownership.
     pub traits: Traits,
     /// What GET shows.
     pub got: Mutex<HashMap<String, Seen>>,
