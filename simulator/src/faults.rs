@@ -85,7 +85,7 @@ impl Fault {
             && (self.path.is_empty() || glob(&self.path, path))
     }
 
-    /// Makes the answer look as the fault wants it.
+    /// Changes the reply as the fault requires.
     pub(crate) fn disguise(&self, reply: &mut Reply) {
         reply.status = self.status.unwrap_or(reply.status);
         match &self.body {
@@ -150,7 +150,7 @@ impl Faults {
         striking
     }
 
-    /// Registers a held call; it may go on when the receiver resolves.
+    /// Registers a held call; it may continue when the receiver resolves.
     pub fn hold(&mut self, held: Held) -> oneshot::Receiver<()> {
         let (release, released) = oneshot::channel();
         self.held.insert(held.n, (held, release));
@@ -161,7 +161,7 @@ impl Faults {
         self.held.values().map(|(held, _)| held.clone()).collect()
     }
 
-    /// Lets call `n` go on, or all; says how many.
+    /// Releases call `n`, or all; returns how many.
     pub fn release(&mut self, n: Option<u64>) -> usize {
         let all = std::mem::take(&mut self.held);
         let (free, kept): (BTreeMap<_, _>, BTreeMap<_, _>) =
@@ -169,7 +169,7 @@ impl Faults {
         self.held = kept;
         let count = free.len();
         for (_, (_, release)) in free {
-            // The call is gone if the simulator is being stopped: then nobody waits any more.
+            // The call is gone if the simulator is being stopped: then nothing waits any more.
             let _ = release.send(());
         }
         count

@@ -50,13 +50,13 @@ pub struct Settings {
     pub ip_list_lag_ms: u64,
     /// Every call takes at least this long (real time).
     pub latency_ms: u64,
-    /// Numeric ids made from now on are below 2^53, for clients that read numbers as floats; else none is.
+    /// New numeric ids are below 2^53, for clients that read numbers as floats; otherwise none is.
     pub small_ids: bool,
     /// Lists come in random order.
     pub shuffle: bool,
-    /// Answers carry a field nobody has heard of.
+    /// Responses carry a field that no client knows.
     pub unknown_fields: bool,
-    /// Limits, all of which a call must pass.
+    /// Limits, all of which apply to a call.
     pub rate_limits: Vec<RateLimit>,
     /// PATCH of a workspace without `update_mask` is refused (observed by others on GCP; AWS takes it).
     pub require_update_mask: bool,
