@@ -1,6 +1,6 @@
 //! Whether a refusal is about the caller and not about the call: about its token, or about its address.
 //!
-//! Databricks has no one code for either. For an expired or revoked token it returns 401, 403 or 400, with a code that is a
+//! Databricks has no single code for either. For an expired or revoked token it returns 401, 403 or 400, with a code that is a
 //! word, a number or none, as JSON, text or a web page; a lack of rights is a 403 as well. Only the words distinguish them, and
 //! only the first words count: further on, a message may quote what a user wrote.
 

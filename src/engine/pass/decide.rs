@@ -327,7 +327,7 @@ fn absent(view: &View<'_>, settled: bool) -> Step {
         }
         Record::Bound | Record::Observed if view.data_bearing => missing(format!(
             "{called} is gone from the account and holds data, so it is not created again by itself: delete this object \
-             and apply it again to create a new one, or apply it anew with spec.externalId to bind another"
+             and apply it again to create a new one, or apply it with spec.externalId to bind another"
         )),
         Record::Bound | Record::Observed => Step::Create,
     }
