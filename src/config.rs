@@ -181,7 +181,7 @@ fn interval(text: &str) -> Result<Interval, String> {
 /// What [`is_dns`] asks for.
 const DNS: &str = "write lower-case letters, digits, '-' and '.'";
 
-/// Whether this can be the name of an object of Kubernetes (RFC 1123), with at most so many bytes.
+/// Whether this can be the name of an object of Kubernetes (RFC 1123), with at most this many bytes.
 fn is_dns(name: &str, longest: usize) -> bool {
     let plain = |c: u8| c.is_ascii_lowercase() || c.is_ascii_digit();
     let label = |label: &str| {
@@ -299,7 +299,7 @@ impl Run {
         }
     }
 
-    /// The way out for both clients. Reads the file of `--ca-bundle`.
+    /// The egress of both clients. Reads the file of `--ca-bundle`.
     pub fn egress(&self) -> Result<Egress, String> {
         let roots = |path: &PathBuf| {
             let pem = match std::fs::metadata(path) {

@@ -30,7 +30,7 @@ pub struct Metrics {
 }
 
 impl Metrics {
-    /// Counts for these kinds. All that has a closed set of labels is there at once, with zeros.
+    /// Counts for these kinds. Every series of a closed set of labels exists at once, with a zero.
     pub fn new(kinds: &[&dyn Driver]) -> Metrics {
         let mut registry = Registry::with_prefix("databricks_operator");
         let build: Family<[(&str, &str); 1], Gauge> = Family::default();

@@ -1,4 +1,4 @@
-//! Connections that can be cut at any moment: by a fault that loses an answer, and all of them on shutdown.
+//! Connections that can be cut at any moment: by a fault that loses a response, and all of them on shutdown.
 //!
 //! Without this, a simulator that was stopped would still respond on a client's kept-alive connections.
 

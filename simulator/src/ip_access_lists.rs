@@ -3,7 +3,7 @@
 //! Documented: fields, order of evaluation, quota, the guard against locking out the caller on create and change.
 //! Observed by others: the text a blocked caller sees; that the token endpoint is closed to it as well; that reads are
 //! late, by minutes (`ip_list_lag_ms`); a taken (type, label) is a 400 in workspaces. Assumed: the same conflict in the
-//! account, as 400 or as 409 (`ip_list_taken_statuses`); PUT without addresses empties the list; PUT answers with the
+//! account, as 400 or as 409 (`ip_list_taken_statuses`); PUT without addresses empties the list; PUT returns the
 //! object, PATCH and DELETE with nothing; lists take effect at once.
 
 use std::net::Ipv4Addr;

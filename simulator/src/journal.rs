@@ -22,7 +22,7 @@ pub struct Call {
     pub query: Vec<(String, String)>,
     /// The body, if it was JSON or a form, without secrets.
     pub body: Option<Value>,
-    /// The status that was sent back; none while the call is held, or if it was never answered.
+    /// The status that was sent back; none while the call is held, or if there was no response.
     pub status: Option<u16>,
     /// The class of endpoint: `token`, `metadata`, `scim`, `workspaces`, `permissionassignments`, `other`, or the name of a
     /// plain collection. Rate limits apply per class.

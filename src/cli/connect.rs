@@ -281,7 +281,7 @@ mod tests {
         assert!(about(waited, SILENCE), "{waited:?}");
     }
 
-    /// The name that a cluster gives which answers so.
+    /// The name from a cluster with this response.
     async fn named_by(status: &str, body: &str) -> Result<String, String> {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap());

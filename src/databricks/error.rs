@@ -8,7 +8,7 @@ use std::time::Duration;
 /// What happened to a call. `call` is the method and path, such as `PUT /api/2.0/accounts/...`.
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
 pub enum Error {
-    /// The API answered with a failure.
+    /// The API responded with a failure.
     #[error("{call}: Databricks answers {status}{}: {message}", code.as_deref().map(|c| format!(" {c}")).unwrap_or_default())]
     Api {
         /// Method and path.
@@ -68,8 +68,8 @@ pub enum Error {
     },
     /// Databricks blocks the address that the call came from. The call was not carried out.
     #[error(
-        "{0}; the IP access lists of the account do not let the operator in: add its address to an ALLOW list, or take it \
-         out of the BLOCK list"
+        "{0}; the IP access lists of the account block the operator: add its address to an ALLOW list, or remove it \
+         from the BLOCK list"
     )]
     AddressBlocked(Box<Error>),
     /// The token endpoint knows no such client, or not this secret.

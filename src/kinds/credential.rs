@@ -69,7 +69,7 @@ pub struct CredentialState {
 #[derive(Serialize, Deserialize, Clone, Debug, Default, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct CredentialFacts {
-    /// The external id that the role's trust policy has to ask for, if Databricks returns it: the account id.
+    /// The external id that the role's trust policy must contain, if Databricks returns it: the account id.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub sts_external_id: Option<String>,
 }

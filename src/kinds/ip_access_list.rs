@@ -242,7 +242,7 @@ fn keep_the_operator_in(
                 Reason::WouldLockOut,
                 format!(
                     "this would shut the operator out: it calls from {address}, as spec.egressCidrs of the DatabricksAuth \
-                     says, and the resulting lists do not let that in; add it to an ALLOW list, or take it out of the BLOCK list"
+                     says, and the resulting lists block that; add it to an ALLOW list, or remove it from the BLOCK list"
                 ),
             ));
         }

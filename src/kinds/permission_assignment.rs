@@ -242,7 +242,7 @@ impl ExternalResource for PermissionAssignment {
         let either = |given: Option<i64>, field: &str| match given {
             Some(id) => Ok(id),
             None => got.id(field)?.parse().map_err(|_| {
-                Error::terminal(Reason::InvalidSpec, format!("spec.{field} stands for no numeric id"))
+                Error::terminal(Reason::InvalidSpec, format!("spec.{field} does not resolve to a numeric id"))
             }),
         };
         let levels = spec.permissions.iter().map(|level| match level {

@@ -36,7 +36,7 @@ pub struct RecordCopy {
 }
 
 impl RecordCopy {
-    /// The annotations that are to be written. `written`: the metadata is written anyway.
+    /// The annotations to write. `written`: the metadata is written anyway.
     fn missing(&self, now: &BTreeMap<String, String>, written: bool) -> Map<String, Value> {
         let differs = |(name, value): &(&str, &String)| now.get(*name) != Some(*value);
         let id = Some((EXTERNAL_ID, &self.id)).filter(differs);

@@ -8,7 +8,8 @@ use super::status::ConditionType;
 /// What an object shows to those that refer to it. Any change of it triggers a reconcile of them.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Summary {
-    /// Whether the object in the account is usable, carried-out spec or not; `None` while its existence is unknown.
+    /// Whether the object in the account is usable, whether or not its spec is carried out; `None` while its
+    /// existence is unknown.
     pub usable: Option<bool>,
     /// Ready for its current generation or an earlier one.
     pub ready: bool,

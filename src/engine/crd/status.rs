@@ -206,7 +206,7 @@ impl ConditionType {
         ConditionType::DeletionBlocked,
     ];
 
-    /// Whether it is there from the first write of the status on; the others are there only while they are True.
+    /// Whether it exists from the first write of the status on; the others exist only while they are True.
     pub fn always_there(self) -> bool {
         matches!(self, ConditionType::Ready | ConditionType::Synced | ConditionType::ReferencesResolved)
     }
@@ -231,7 +231,7 @@ impl<F> Status<F> {
         self.conditions.iter().find(|c| c.type_ == kind.name())
     }
 
-    /// Whether the condition of a type is there and True.
+    /// Whether the condition of a type exists and is True.
     pub fn is_true(&self, kind: ConditionType) -> bool {
         self.condition(kind).is_some_and(|c| c.status == "True")
     }

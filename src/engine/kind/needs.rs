@@ -93,7 +93,7 @@ impl Resolved {
         })
     }
 
-    /// The id written in the spec, else the one that the reference stands for, else none.
+    /// The id written in the spec, else the one of the reference's target, else none.
     pub fn either(&self, id: Option<&str>, ref_field: &str) -> Option<String> {
         id.or_else(|| self.ids.get(ref_field).map(String::as_str)).map(str::to_owned)
     }

@@ -62,7 +62,7 @@ pub trait ExternalResource:
     + 'static
 {
     /// What the spec controls, in Databricks' field names. `null` in the desired one means: not managed. A key that is
-    /// missing means a map entry that is not there, so `skip_serializing_if` must not be used.
+    /// missing means a map entry that does not exist, so `skip_serializing_if` must not be used.
     type State: Serialize + DeserializeOwned + Send + Sync + 'static;
     /// Databricks' name for the object: enough to get and delete it.
     type Id: Display + FromStr<Err: Display> + Clone + Send + Sync + 'static;

@@ -35,7 +35,7 @@ impl Breaker {
         Breaker { limit, accounts: Mutex::default() }
     }
 
-    /// Whether what this Kubernetes object stands for may be deleted; if not, why, and what a person can do.
+    /// Whether a Kubernetes object may delete its object in the account; if not, why, and what a person can do.
     pub fn let_go(&self, account: &str, uid: &str) -> Result<(), String> {
         self.at(Instant::now(), account, uid)
     }

@@ -93,7 +93,7 @@ pub enum Step {
         /// What is waited for.
         message: String,
     },
-    /// A person has to decide.
+    /// A person must decide.
     Refuse {
         /// Shown in `Stalled` or `DeletionBlocked`.
         reason: Reason,
@@ -298,7 +298,7 @@ fn unseen(view: &View<'_>, settled: bool) -> Step {
 /// The message of an object whose object in the account is managed by another one.
 pub fn managed_by(holder: &str) -> String {
     format!(
-        "the object in the account is managed by {holder}: delete one of the two. To let this one take its place without a gap \
+        "the object in the account is managed by {holder}: delete one of the two. To replace that one by this one without a gap \
          in the account, set spec.deletionPolicy to Retain on that one and spec.adoptionPolicy to IfExists on this one, then \
          delete that one"
     )

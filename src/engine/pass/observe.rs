@@ -51,7 +51,7 @@ pub struct Observer<'a> {
     pub deleting: bool,
     /// A change or a creation is in progress, by `status.operation`.
     pub operation: bool,
-    /// The maximum age of a reading.
+    /// The earliest start of a reading.
     pub not_before: Instant,
     /// How long reads may lag behind.
     pub lag: Lag,
@@ -191,7 +191,7 @@ impl Observer<'_> {
         Ok(self.unless_held(self.claimant.record(&seen.id), Found::Ours(seen)))
     }
 
-    /// The maximum age of the LIST that an object is compared with. An upsert that is being deleted needs one that is newer
+    /// The earliest start of the LIST that an object is compared with. An upsert that is being deleted needs one that is newer
     /// than its delete, or at least a recent one.
     fn list_not_before(&self, upsert: bool) -> Instant {
         let not_before = self.not_before;

@@ -50,7 +50,7 @@ pub struct Target {
     pub writer: Writer,
     /// The desired state; while deleting it may be unreadable.
     pub want: Option<Value>,
-    /// The maximum age of a reading.
+    /// The earliest start of a reading.
     pub not_before: Instant,
 }
 

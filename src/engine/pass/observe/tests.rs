@@ -501,7 +501,7 @@ async fn only_what_may_be_the_result_of_an_interrupted_create_is_taken_for_it() 
     assert!(
         matches!(world.found().await, Found::Interrupted(Interrupted::Since { hits, .. }) if hits == ["1"])
     );
-    // An upsert that is wanted still is written again; one that is not has to be found first.
+    // An upsert that still matches the spec is written again; any other must be found first.
     let world = World { bound: interrupted(), want: Some(json!({"name": "b"})), ..upsert() };
     assert!(matches!(world.found().await, Found::Interrupted(_)));
     let world = World { bound: interrupted(), ..upsert() };
