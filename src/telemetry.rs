@@ -26,16 +26,8 @@ use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 use tracing_subscriber::{EnvFilter, Layer};
 
+pub use lines::LogFormat;
 pub use otlp::Collector;
-
-/// The format of log lines.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
-pub enum LogFormat {
-    /// For people.
-    Text,
-    /// For machines: one JSON object a line.
-    Json,
-}
 
 /// The name of the span of a reconcile. Lines need it whatever `--log` says, as it names their object.
 const PASS: &str = "reconcile";

@@ -13,9 +13,8 @@ use serde_json::{Map, Value, json};
 
 use crate::schema::{Field, Kind, check_full, check_partial};
 use crate::wire::{Answer, Reply, Request};
-use crate::world::World;
+use crate::world::{IP_ACCESS_LISTS as COLLECTION, World};
 
-pub(crate) const COLLECTION: &str = "ip-access-lists";
 const QUOTA: usize = 1000;
 
 const CREATE: &[Field] = &[

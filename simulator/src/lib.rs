@@ -9,6 +9,7 @@
 
 mod api;
 mod assignments;
+mod call;
 mod clock;
 mod collections;
 mod connection;
@@ -16,6 +17,7 @@ mod control;
 mod faults;
 mod handle;
 mod ip_access_lists;
+mod issued;
 mod journal;
 mod objects;
 mod refusals;
@@ -23,6 +25,7 @@ mod schema;
 mod scim;
 mod server;
 mod settings;
+mod shared;
 mod store;
 mod tokens;
 mod wire;

@@ -18,18 +18,19 @@ use tracing::field::Empty;
 use tracing::{Instrument, Span, debug_span};
 use tracing_opentelemetry::OpenTelemetrySpanExt;
 
-use super::egress::Egress;
 use super::host::Host;
 use super::page::{Broken, Collected, Pages};
 use super::rate::{Class, Rate};
 use super::reply::Reply;
 use super::shown::{clean, collect_secrets, misfit};
 use super::token::Tokens;
-use super::{Error, Fence, Meter, Method, Request, Urgency};
+use super::{Error, Fence, Method, Request, Urgency};
 
+mod settings;
 mod sign_in;
 mod wire;
 
+pub use settings::Settings;
 use wire::Wire;
 
 /// The account to sign in to, and as which principal.
@@ -43,42 +44,6 @@ pub struct Connection {
     pub client_id: String,
     /// Its secret.
     pub client_secret: SecretString,
-}
-
-/// How to call, the same for all connections.
-#[derive(Debug, Clone)]
-pub struct Settings {
-    /// For one try, from the first byte sent to the last byte received.
-    pub request_timeout: Duration,
-    /// The same for a call that changes something: shorter than a lease, so that none outlives it.
-    pub write_timeout: Duration,
-    /// For DNS, TCP and TLS; part of the former.
-    pub connect_timeout: Duration,
-    /// The average, for each class of endpoints.
-    pub requests_per_second: f64,
-    /// How many may be sent at once after a quiet time, for each class of endpoints.
-    pub burst: u32,
-    /// Shows in the audit log of the account.
-    pub user_agent: String,
-    /// Which certificates are trusted, and through which proxy the calls go.
-    pub egress: Egress,
-    /// Where the calls are counted.
-    pub meter: Arc<Meter>,
-}
-
-impl Default for Settings {
-    fn default() -> Settings {
-        Settings {
-            request_timeout: Duration::from_secs(30),
-            write_timeout: Duration::from_secs(10),
-            connect_timeout: Duration::from_secs(5),
-            requests_per_second: 20.0,
-            burst: 40,
-            user_agent: concat!("databricks-operator/", env!("CARGO_PKG_VERSION")).to_owned(),
-            egress: Egress::default(),
-            meter: Arc::default(),
-        }
-    }
 }
 
 /// The account API. Clones share token, rate and connections; the credentials never change.

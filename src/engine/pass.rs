@@ -33,3 +33,6 @@ pub use engine::{Engine, Settings};
 pub use hops::reconcile;
 pub use log::span;
 pub use outcome::{Outcome, Pace};
+
+#[cfg(test)]
+mod tests;

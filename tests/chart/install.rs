@@ -304,7 +304,7 @@ fn the_notes_tell_the_next_steps_and_the_risks() {
         "Mind:",
         "image.registry is empty",
         "every Secret of the cluster",
-        "every object of ours",
+        "all our objects",
         "would both act",
         "hostNetwork is true",
         "networkPolicy.enabled is false",

@@ -286,7 +286,7 @@ async fn a_list_that_no_read_shows_yet_counts_for_the_operators_own_access() {
     story.apply(&elsewhere).await;
     story.wait_ready(LIST, "elsewhere").await;
 
-    // With this one gone the other would let nobody in but its own addresses.
+    // With this one gone the other would allow only its own addresses.
     story.delete(LIST, "ours").await;
     let unsure = |object: &Value| {
         let synced = condition(object, "Synced")?;

@@ -7,7 +7,7 @@ use reqwest::header::{ACCEPT, CONTENT_TYPE, DATE, HeaderMap, HeaderName, LOCATIO
 use reqwest::{Method, RequestBuilder, Response, Url};
 use tokio::time::timeout;
 
-use super::Settings;
+use super::settings::Settings;
 use crate::databricks::Error;
 use crate::databricks::host::Host;
 use crate::databricks::reply::Reply;

@@ -13,13 +13,11 @@ use std::time::{Duration, SystemTime};
 use kube::core::DynamicObject;
 use kube::{Client as KubeClient, ResourceExt};
 use serde_json::Value;
-use tokio::sync::OnceCell;
 use tokio::time::Instant;
 
 use super::grants::{self, Admission};
 use super::labels::Namespaces;
 use super::session::{Key, Session};
-use super::snapshot::Snapshots;
 use crate::databricks::{self, Client, Connection, Host, HostPolicy, Settings};
 use crate::engine::crd::{AuthRef, DatabricksAuthSpec, KIND, ObjectName, Reason};
 use crate::engine::error::{Error, Result};
@@ -273,15 +271,7 @@ impl Auths {
             Connection { host, account_id: spec.account_id.clone(), client_id, client_secret: secret };
         let client = Client::new(connection, &self.settings).map_err(auth_error)?;
         client.authenticate().await.map_err(auth_error)?;
-        Ok(Arc::new(Session {
-            client,
-            facts,
-            snapshots: Snapshots::default(),
-            principals: Mutex::default(),
-            own_id: OnceCell::new(),
-            standing: Mutex::default(),
-            key,
-        }))
+        Ok(Arc::new(Session::new(client, facts, key)))
     }
 
     /// A reconcile failed before it had a session: if there never was one, the objects that wait get the error.

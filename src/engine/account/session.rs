@@ -50,6 +50,30 @@ pub struct Key {
 const PRINCIPAL_TTL: Duration = Duration::from_secs(60);
 
 impl Session {
+    pub(super) fn new(client: Client, facts: AuthFacts, key: Key) -> Session {
+        Session {
+            client,
+            facts,
+            snapshots: Snapshots::default(),
+            principals: Mutex::default(),
+            own_id: OnceCell::new(),
+            standing: Mutex::default(),
+            key,
+        }
+    }
+
+    /// A session for the tests of its callers.
+    #[cfg(test)]
+    pub fn of(client: Client) -> Session {
+        let egress = "198.51.100.0/24".parse().into_iter().collect();
+        let facts = AuthFacts { client_id: "client".into(), principal_id: None, egress };
+        let account_id = client.account_id().to_owned();
+        let text = || String::from("test");
+        let secret = (text(), text());
+        let key = Key { auth: text(), secret, host: text(), account_id, client_id: text() };
+        Session::new(client, facts, key)
+    }
+
     /// A call was rejected for its token or its address. [`Session::prove`] checks whether all are.
     pub fn doubt(&self) {
         self.standing().doubted_since.get_or_insert_with(Instant::now);

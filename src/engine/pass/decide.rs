@@ -187,7 +187,10 @@ fn deleting(view: &View<'_>) -> Step {
         // The other object deletes it.
         Found::Held(_) => Step::Release(Released::Retained),
         Found::Replaced(_) => Step::Release(Released::Gone),
-        Found::Interrupted(create) => recover(create),
+        Found::Interrupted(create) => match recover(create) {
+            Step::Refuse { message, .. } => refuse(Reason::ApiRefused, message),
+            step => step,
+        },
         Found::Several(ids) => refuse(
             Reason::ApiRefused,
             format!(
@@ -584,7 +587,14 @@ mod tests {
         for (found, expected) in cases {
             for deleting in [false, true] {
                 for observe in [false, true] {
-                    let view = View { deleting, observe, ..view(Record::Bound, found.clone()) };
+                    let delete_outside = !observe;
+                    let view =
+                        View { deleting, observe, delete_outside, ..view(Record::Bound, found.clone()) };
+                    let expected = match expected {
+                        _ if deleting && observe => "release Retained",
+                        "refuse CreateResultUnknown" if deleting => "refuse ApiRefused",
+                        expected => expected,
+                    };
                     assert!(word(&view).starts_with(expected), "{found:?}: {}", word(&view));
                 }
             }

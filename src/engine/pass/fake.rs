@@ -1,6 +1,8 @@
 //! A kind made by hand for the tests of the hops, and what else they need: a desired state and an account are plain JSON,
 //! no call leaves the process, and each call is recorded.
 
+pub mod cluster;
+
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Mutex;
 use std::time::Duration;
@@ -8,16 +10,17 @@ use std::time::Duration;
 use futures::FutureExt;
 use futures::future::BoxFuture;
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
-use kube::core::ApiResource;
+use kube::core::{ApiResource, GroupVersionKind};
 use serde_json::{Map, Value, json};
 
 use super::engine::Settings;
 use super::outcome::Pace;
 use crate::databricks::{Client, Connection, Host, HostPolicy, Urgency};
+use crate::engine::crd::Reason;
 use crate::engine::error::{Error, Result};
 use crate::engine::kind::{
     About, AuthFacts, Change, Driver, Key, Lifecycle, Need, Ownership, Phase, Power, Reader, Resolved, Seen,
-    Traits, When, Writer,
+    Traits, Wanted, When, Writer,
 };
 
 /// A kind whose objects have a name, and values that differ where they differ. What is in the account is set by a test.
@@ -30,7 +33,15 @@ pub struct Fake {
     pub listed: Mutex<Vec<Seen>>,
     /// The next failure of a read.
     pub fails: Mutex<Option<Error>>,
-    /// The calls, in order: `GET id`, `LIST within`.
+    /// The next write is refused with this error.
+    pub next_write: Mutex<Option<Error>>,
+    /// The next write is carried out, and its response is this failure.
+    pub loses: Mutex<Option<Error>>,
+    /// The phase of what is created.
+    pub phase: Mutex<Phase>,
+    /// The name in the mark on what is created.
+    pub mark: Mutex<String>,
+    /// The calls, in order: `GET id`, `LIST within`, `POST name`, `PATCH id fields`, `DELETE id`.
     pub calls: Mutex<Vec<String>>,
 }
 
@@ -47,13 +58,33 @@ impl Fake {
             guarded_alone: false,
             guarded_among_siblings: false,
         };
-        Box::leak(Box::new(Fake {
+        Box::leak(Box::new(Fake::blank(traits)))
+    }
+
+    fn blank(traits: Traits) -> Fake {
+        Fake {
             traits,
             got: Mutex::default(),
             listed: Mutex::default(),
             fails: Mutex::default(),
+            next_write: Mutex::default(),
+            loses: Mutex::default(),
+            phase: Mutex::new(Phase::Ready),
+            mark: Mutex::new("it".into()),
             calls: Mutex::default(),
-        }))
+        }
+    }
+
+    /// One whose id is its key.
+    pub fn upsert() -> &'static Fake {
+        Fake::new(Lifecycle::Upsert, Ownership::RecordedId)
+    }
+
+    /// One whose guard checks each write.
+    pub fn guarded() -> &'static Fake {
+        let fake = Fake::new(Lifecycle::Object, Ownership::RecordedId);
+        let traits = Traits { guarded_among_siblings: true, ..fake.traits };
+        Box::leak(Box::new(Fake::blank(traits)))
     }
 
     /// Puts an object into the account, in GET and in LIST.
@@ -66,6 +97,28 @@ impl Fake {
     /// The calls since the last time.
     pub fn calls(&self) -> Vec<String> {
         std::mem::take(&mut self.calls.lock().unwrap())
+    }
+
+    /// Removes an object from the account.
+    pub fn take(&self, id: &str) {
+        self.listed.lock().unwrap().retain(|seen| seen.id != id);
+        self.got.lock().unwrap().remove(id);
+    }
+
+    /// Changes an object in the account, without the operator.
+    pub fn edit(&self, id: &str, f: impl FnOnce(&mut Seen)) {
+        let mut seen = self.got.lock().unwrap()[id].clone();
+        f(&mut seen);
+        self.put(seen);
+    }
+
+    fn written(&self, call: String) -> Result<()> {
+        self.calls.lock().unwrap().push(call);
+        self.next_write.lock().unwrap().take().map_or(Ok(()), Err)
+    }
+
+    fn answered<T>(&self, answer: T) -> Result<T> {
+        self.loses.lock().unwrap().take().map_or(Ok(answer), Err)
     }
 
     fn called<T>(&self, call: String, answer: impl FnOnce() -> T) -> Result<T> {
@@ -111,21 +164,26 @@ pub fn settings(read_lag: Duration, quarantine: Duration) -> Settings {
     }
 }
 
-/// A reader of an account that no call reaches.
-pub fn reader() -> Reader {
+/// A client of an account that no call reaches.
+pub fn client(account_id: &str) -> Client {
     let host = Host::parse("https://accounts.cloud.databricks.com", &HostPolicy::default()).unwrap();
     let connection = Connection {
         host,
-        account_id: "account".into(),
+        account_id: account_id.into(),
         client_id: "client".into(),
         client_secret: "secret".to_owned().into(),
     };
-    Reader::new(Client::new(connection, &crate::databricks::Settings::default()).unwrap(), Urgency::Routine)
+    Client::new(connection, &crate::databricks::Settings::default()).unwrap()
+}
+
+/// A reader of an account that no call reaches.
+pub fn reader() -> Reader {
+    Reader::new(client("account"), Urgency::Routine)
 }
 
 impl Driver for Fake {
     fn api_resource(&self) -> ApiResource {
-        unreachable!("a hop that knows nothing of Kubernetes asks for no type")
+        ApiResource::from_gvk(&GroupVersionKind::gvk("databricks-operator.io", "v1alpha1", "Fake"))
     }
 
     fn kind(&self) -> std::borrow::Cow<'static, str> {
@@ -144,12 +202,21 @@ impl Driver for Fake {
         self.traits
     }
 
-    fn needs(&self, _: &Value) -> Result<Vec<Need>> {
-        Ok(vec![])
+    fn needs(&self, spec: &Value) -> Result<Vec<Need>> {
+        let name = spec["parentRef"]["name"].as_str();
+        let what = |name: &str| Wanted::Object { kind: "Fake".into(), name: name.into() };
+        Ok(name.map(|name| Need { field: "parentRef", what: what(name) }).into_iter().collect())
     }
 
-    fn desired(&self, spec: &Value, _: &Resolved) -> Result<Value> {
-        Ok(spec.clone())
+    fn desired(&self, spec: &Value, got: &Resolved) -> Result<Value> {
+        if spec["panic"] == true {
+            panic!("a bug of ours");
+        }
+        let value = match got.ids.get("parentRef") {
+            Some(id) => json!(id),
+            None => spec["value"].clone(),
+        };
+        Ok(json!({"name": spec["name"], "value": value}))
     }
 
     fn key(&self, want: &Value) -> Result<Key> {
@@ -183,8 +250,13 @@ impl Driver for Fake {
         Ok(seen.state["name"] == *key.name)
     }
 
-    fn guard(&self, _: Option<&Value>, _: Option<&Seen>, _: &[Seen], _: &AuthFacts) -> Result<()> {
-        Ok(())
+    fn guard(&self, want: Option<&Value>, _: Option<&Seen>, _: &[Seen], _: &AuthFacts) -> Result<()> {
+        match want {
+            Some(want) if want["value"] == "lock-out" => {
+                Err(Error::terminal(Reason::WouldLockOut, "it would lock the operator out"))
+            }
+            _ => Ok(()),
+        }
     }
 
     fn get<'a>(&'a self, _: &'a Reader, id: &'a str) -> BoxFuture<'a, Result<Option<Seen>>> {
@@ -195,21 +267,46 @@ impl Driver for Fake {
         async move { self.called(format!("LIST {within}"), || self.listed.lock().unwrap().clone()) }.boxed()
     }
 
-    fn create<'a>(&'a self, _: &'a Writer, _: &'a Value) -> BoxFuture<'a, Result<Seen>> {
-        unreachable!("only reads are made by hand so far")
+    fn create<'a>(&'a self, _: &'a Writer, want: &'a Value) -> BoxFuture<'a, Result<Seen>> {
+        async move {
+            let name = want["name"].as_str().unwrap_or_default();
+            self.written(format!("POST {name}"))?;
+            let upsert = self.traits.lifecycle == Lifecycle::Upsert;
+            let id = if upsert { format!("/{name}") } else { format!("id-{name}") };
+            let mark = format!("here/ns/{}", self.mark.lock().unwrap());
+            let marks = self.traits.ownership == Ownership::Marker;
+            let mut seen = seen(&id, name, marks.then_some(mark.as_str()));
+            seen.state["value"] = want["value"].clone();
+            seen.about.phase = self.phase.lock().unwrap().clone();
+            self.put(seen.clone());
+            self.answered(seen)
+        }
+        .boxed()
     }
 
     fn update<'a>(
         &'a self,
         _: &'a Writer,
-        _: &'a Seen,
-        _: &'a Value,
-        _: &'a [&'a str],
+        seen: &'a Seen,
+        want: &'a Value,
+        now: &'a [&'a str],
     ) -> BoxFuture<'a, Result<Seen>> {
-        unreachable!("only reads are made by hand so far")
+        async move {
+            self.written(format!("PATCH {} {}", seen.id, now.join(",")))?;
+            let mut seen = seen.clone();
+            now.iter().for_each(|field| seen.state[*field] = want[*field].clone());
+            self.put(seen.clone());
+            self.answered(seen)
+        }
+        .boxed()
     }
 
-    fn delete<'a>(&'a self, _: &'a Writer, _: &'a str) -> BoxFuture<'a, Result<()>> {
-        unreachable!("only reads are made by hand so far")
+    fn delete<'a>(&'a self, _: &'a Writer, id: &'a str) -> BoxFuture<'a, Result<()>> {
+        async move {
+            self.written(format!("DELETE {id}"))?;
+            self.take(id);
+            Ok(())
+        }
+        .boxed()
     }
 }

@@ -3,8 +3,12 @@
 //! It looks at code only: comments, strings and the tests at the end of a file are left out.
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking, its set-up too")]
 
-use std::collections::BTreeSet;
+mod graph;
+
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
+
+use graph::Graph;
 
 /// One source file of ours.
 struct Source {
@@ -36,7 +40,12 @@ fn code(text: &str) -> String {
 }
 
 fn sources() -> Vec<Source> {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+    sources_of("src")
+}
+
+/// The source files below a folder of the repository.
+fn sources_of(folder: &str) -> Vec<Source> {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join(folder);
     let (mut found, mut folders) = (vec![], vec![root.clone()]);
     while let Some(folder) = folders.pop() {
         for entry in std::fs::read_dir(folder).unwrap() {
@@ -51,7 +60,7 @@ fn sources() -> Vec<Source> {
             }
         }
     }
-    assert!(found.len() > 30, "only {} files", found.len());
+    assert!(found.len() > 10, "only {} files", found.len());
     found
 }
 
@@ -186,6 +195,51 @@ fn settings_and_logs_need_little_of_us() {
             assert!(allowed.iter().any(|a| used.starts_with(a)), "src/config.rs may not use crate::{used}");
         }
     }
+}
+
+/// From below. A file may import what is in its own stratum, without circles, and what is below.
+const STRATA: [&str; 20] = [
+    "databricks",
+    "engine/crd",
+    "engine/error",
+    "engine/kind",
+    "engine/cluster",
+    "engine/memory",
+    "engine/meter",
+    "engine/account",
+    "engine/pass",
+    "engine/run",
+    "engine",
+    "kinds",
+    "port",
+    "telemetry",
+    "config",
+    "metrics",
+    "rbac",
+    "cli",
+    "lib",
+    "main",
+];
+
+fn graph_of(folder: &str, root: &str) -> Graph {
+    let files = sources_of(folder).into_iter().filter(|source| !source.name.ends_with("fake.rs"));
+    let files = files.map(|source| (source.name.trim_end_matches(".rs").to_owned(), source.code));
+    Graph::of(files.collect::<BTreeMap<_, _>>(), root)
+}
+
+#[test]
+fn files_import_each_other_one_way_and_through_doors() {
+    let graph = graph_of("src", "lib");
+    assert_eq!(graph.circles(), [""; 0]);
+    assert_eq!(graph.wrong_ways(&STRATA), [""; 0]);
+    assert_eq!(graph.side_doors(), [""; 0]);
+}
+
+#[test]
+fn the_simulator_has_no_circles_and_no_side_doors() {
+    let graph = graph_of("simulator/src", "lib");
+    assert_eq!(graph.circles(), [""; 0]);
+    assert_eq!(graph.side_doors(), [""; 0]);
 }
 
 /// It is an independent reading of the API: what it shared with the operator, no test could find wrong.
