@@ -53,7 +53,7 @@ enum Command {
     },
 }
 
-/// The command line, for those who describe it.
+/// The command line, for documentation.
 pub fn command() -> clap::Command {
     Cli::command()
 }
@@ -151,9 +151,9 @@ async fn serve(run: &Run) -> Result<(), String> {
     let metrics = Arc::new(Metrics::new(KINDS));
     connect::check_cluster(&client, run).await?;
     let installation = connect::installation(&client, run).await?;
-    // Not before: what keeps us from starting is said once, by us, and not by libraries too.
+    // Not before: an error at the start is printed once, by us, and not by libraries too.
     telemetry::begin(run.log_format, &run.log, run.collector(&egress)?)?;
-    // Not before: what is said once would be said to nobody.
+    // Not before: without logs, a message of the port would be lost.
     if let Some(port) = port {
         let guard = run.metrics_auth.then(|| Guard::new(client.clone()));
         port.serve(metrics::serve::answers(metrics.clone(), guard));
@@ -209,14 +209,14 @@ async fn serve(run: &Run) -> Result<(), String> {
         reason = held => Err(reason),
         () = overtime => Err("calls were still under way when the time to end was over".into()),
     };
-    // Where calls may still be under way the lease has to run out.
+    // If calls may still be in flight, the lease must expire instead.
     if let (Ok(()), Some(lease)) = (&ended, lease) {
         lease.release().await;
     }
     ended
 }
 
-/// Takes the port of the metrics, if there is to be one: what is wrong with it is said before anything else is done.
+/// Binds the port of the metrics, if there is one: an error in it is reported before anything else happens.
 async fn metrics_port(run: &Run) -> Result<Option<Port>, String> {
     let Some(address) = run.metrics_address.0 else { return Ok(None) };
     let tls = match (&run.metrics_tls_cert, &run.metrics_tls_key) {

@@ -151,7 +151,7 @@ pub struct Run {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Interval(pub Option<Duration>);
 
-/// Where something is served; `None` is nowhere.
+/// The address of a listener; `None` is no listener.
 #[derive(Clone, Copy, Debug)]
 pub struct Listen(pub Option<SocketAddr>);
 
@@ -181,7 +181,7 @@ fn interval(text: &str) -> Result<Interval, String> {
 /// What [`is_dns`] asks for.
 const DNS: &str = "write lower-case letters, digits, '-' and '.'";
 
-/// Whether this can be the name of an object of Kubernetes (RFC 1123), with at most so many bytes.
+/// Whether this can be the name of an object of Kubernetes (RFC 1123), with at most this many bytes.
 fn is_dns(name: &str, longest: usize) -> bool {
     let plain = |c: u8| c.is_ascii_lowercase() || c.is_ascii_digit();
     let label = |label: &str| {
@@ -252,7 +252,7 @@ impl Run {
         self.namespaces.iter().filter(|name| *name == namespace).count()
     }
 
-    /// How to hold the lease. `namespace` is where it is when nothing is said.
+    /// How to hold the lease. `namespace` applies if the flag names none.
     pub fn lease(&self, namespace: String) -> LeaseSettings {
         LeaseSettings {
             namespace: self.lease_namespace.clone().unwrap_or(namespace),
@@ -299,11 +299,11 @@ impl Run {
         }
     }
 
-    /// The way out for both clients. Reads the file of `--ca-bundle`.
+    /// The egress of both clients. Reads the file of `--ca-bundle`.
     pub fn egress(&self) -> Result<Egress, String> {
         let roots = |path: &PathBuf| {
             let pem = match std::fs::metadata(path) {
-                // Reading one would wait for ever for whoever writes to it.
+                // A read of a pipe would block until something writes to it.
                 Ok(about) if !about.is_file() => Err("it is not a file".into()),
                 _ => std::fs::read(path).map_err(|e| format!("it cannot be read: {e}")),
             };
@@ -340,7 +340,7 @@ impl Run {
         Ok(Some(url))
     }
 
-    /// Who takes traces, if anybody does. It is reached the same way as Databricks.
+    /// The collector of traces, if there is one. It is reached the same way as Databricks.
     pub fn collector(&self, egress: &Egress) -> Result<Option<Collector>, String> {
         let Some(url) = self.traces()? else { return Ok(None) };
         let http = egress.http(url.as_str()).and_then(|http| http.build());
@@ -348,7 +348,7 @@ impl Run {
         Ok(Some(Collector { url, http, instance: self.identity.clone() }))
     }
 
-    /// Settings of the client, but for the way out.
+    /// Settings of the client, without egress.
     pub fn client(&self) -> ClientSettings {
         ClientSettings {
             request_timeout: self.request_timeout,

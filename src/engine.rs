@@ -5,7 +5,7 @@
 //!
 //! | hop | does | where |
 //! |---|---|---|
-//! | watch | event, resync or wake-up → work queue; one run at a time for each object | [`run`], [`memory`] |
+//! | watch | event, resync or trigger → work queue; one reconcile at a time for each object | [`run`], [`memory`] |
 //! | parse | shared fields and status, each on its own | [`crd`], `pass/subject.rs` |
 //! | admit | the DatabricksAuth's session, if a grant holds; the account is the pinned one | `pass/admit.rs`, [`account`] |
 //! | hold | when deleting: nothing may still refer to this object | `pass/release.rs`, [`memory`] |
@@ -14,7 +14,7 @@
 //! | observe | the shared LIST's row, or a read by id | `pass/observe.rs`, [`account`] |
 //! | decide | all of the above → one step; pure | `pass/decide.rs` |
 //! | act | intent, guard, then at most one call | `pass/act.rs`, [`kind`] |
-//! | conclude | outcome → one status write, events, when to come back; pure plan | `pass/conclude.rs`, `pass/record.rs` |
+//! | conclude | outcome → one status write, events, the next reconcile; pure plan | `pass/conclude.rs`, `pass/record.rs` |
 //!
 //! The folders are strata. A file may use what is below it, and another folder only through its door, the file of the
 //! folder's name; `tests/architecture.rs` holds them to that. From below: [`crd`], [`error`], [`kind`], [`cluster`] and

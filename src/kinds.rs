@@ -1,4 +1,4 @@
-//! The kinds that are kept in a Databricks account: the one table, a line a kind.
+//! The kinds of objects in a Databricks account: the one table, a line a kind.
 
 pub mod credential;
 pub mod ip_access_list;

@@ -1,7 +1,7 @@
 //! What a scrape gets: one registry with all that the client and the engine count, and the text of it.
 //!
-//! Names begin with `databricks_operator_`. What is counted is next to what does it: [`crate::databricks::Meter`],
-//! [`crate::engine::meter`] and [`crate::engine::run`]. How a scrape is answered is in [`serve`].
+//! Names begin with `databricks_operator_`. Each count is next to the code that it counts: [`crate::databricks::Meter`],
+//! [`crate::engine::meter`] and [`crate::engine::run`]. [`serve`] answers a scrape.
 
 pub mod admit;
 pub mod serve;
@@ -23,14 +23,14 @@ pub struct Metrics {
     registry: Registry,
     /// The calls to Databricks.
     pub calls: Arc<databricks::Meter>,
-    /// The passes over objects.
+    /// The reconciles.
     pub engine: Arc<Meter>,
     /// The objects in the caches.
     pub census: Arc<Census>,
 }
 
 impl Metrics {
-    /// Counts for these kinds. All that has a closed set of labels is there at once, with zeros.
+    /// Counts for these kinds. Every series of a closed set of labels exists at once, with a zero.
     pub fn new(kinds: &[&dyn Driver]) -> Metrics {
         let mut registry = Registry::with_prefix("databricks_operator");
         let build: Family<[(&str, &str); 1], Gauge> = Family::default();

@@ -18,6 +18,9 @@ mod kinds;
 #[path = "docs/metrics.rs"]
 mod metrics;
 
+#[path = "docs/prose.rs"]
+mod prose;
+
 #[path = "docs/words.rs"]
 mod words;
 

@@ -1,4 +1,4 @@
-//! A call on its way through the account: what is decided when it arrives, and its effect.
+//! The life of a call in the account: what is decided when it arrives, and its effect.
 
 use crate::faults::Fault;
 use crate::wire::{Content, Reply, Request, add_unknown_fields};

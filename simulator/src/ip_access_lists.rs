@@ -1,9 +1,9 @@
-//! IP access lists of the account: who may reach the console and this API from where.
+//! IP access lists of the account: from which addresses the console and this API can be reached.
 //!
 //! Documented: fields, order of evaluation, quota, the guard against locking out the caller on create and change.
 //! Observed by others: the text a blocked caller sees; that the token endpoint is closed to it as well; that reads are
 //! late, by minutes (`ip_list_lag_ms`); a taken (type, label) is a 400 in workspaces. Assumed: the same conflict in the
-//! account, as 400 or as 409 (`ip_list_taken_statuses`); PUT without addresses empties the list; PUT answers with the
+//! account, as 400 or as 409 (`ip_list_taken_statuses`); PUT without addresses empties the list; PUT returns the
 //! object, PATCH and DELETE with nothing; lists take effect at once.
 
 use std::net::Ipv4Addr;
@@ -129,7 +129,7 @@ fn keep(world: &mut World, id: &str, mut list: Map<String, Value>) -> Result<Val
     Ok(list)
 }
 
-/// A list of this type and label is there already.
+/// The refusal of a second list of this type and label.
 fn duplicate(world: &mut World, list: &Value) -> Reply {
     let message = format!("IP access list of type {} and label {} exists", list["list_type"], list["label"]);
     let statuses = world.settings.ip_list_taken_statuses.clone();
@@ -156,8 +156,8 @@ pub(crate) fn admit(world: &World) -> Result<(), Reply> {
     }
 }
 
-/// The same at the token endpoint. Observed by others: what it answers is JSON, and has none of the fields of an OAuth
-/// error. Assumed: it is what workspaces answer, where the code is a number.
+/// The same at the token endpoint. Observed by others: its response is JSON, and has none of the fields of an OAuth error.
+/// Assumed: it is that of workspaces, where the code is a number.
 pub(crate) fn admit_to_tokens(world: &World) -> Result<(), Reply> {
     match blocked(world) {
         Some(message) => Err(Reply::json(403, json!({"error_code": 403, "message": message}))),
@@ -165,7 +165,7 @@ pub(crate) fn admit_to_tokens(world: &World) -> Result<(), Reply> {
     }
 }
 
-/// What a caller reads whom the lists block, if they do.
+/// What a blocked caller reads, if the lists block it.
 fn blocked(world: &World) -> Option<String> {
     let caller = world.settings.caller_ip?;
     let objects = world.store.list(COLLECTION);
@@ -175,7 +175,7 @@ fn blocked(world: &World) -> Option<String> {
     Some(format!("Source IP address: {caller} is blocked by Databricks IP ACL for account"))
 }
 
-/// A blocking match denies; where there is an enabled list of allowed addresses, one must match; else all may pass.
+/// A blocking match denies; with an enabled list of allowed addresses, one must match; otherwise all are admitted.
 fn admits(lists: &[&Value], caller: Ipv4Addr) -> bool {
     let enabled = |kind: &str| {
         let of_kind =

@@ -1,4 +1,4 @@
-//! The life of a call: arrival, what a fault does to it, its effect, its answer.
+//! The life of a call: arrival, what a fault does to it, its effect, its response.
 //!
 //! A call runs in a task of its own: a client that gives up does not stop what it has set in motion.
 
@@ -22,7 +22,7 @@ use crate::wire::{Content, Reply, Request};
 /// The largest body that is read.
 const LARGEST_BODY: usize = 4 << 20;
 
-/// Serves until told to stop.
+/// Serves until it is stopped.
 pub(crate) async fn serve(shared: Arc<Shared>, listener: tokio::net::TcpListener) -> io::Result<()> {
     let stop = shared.stop.clone();
     let connections = Connections { listener, stop: stop.clone() };

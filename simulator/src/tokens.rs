@@ -1,4 +1,4 @@
-//! Host metadata, OAuth discovery, the token endpoint, who a bearer token belongs to, and how a bad one is answered.
+//! Host metadata, OAuth discovery, the token endpoint, the owner of a bearer token, and the refusals of a bad one.
 
 use axum::http::header;
 use serde_json::json;
@@ -23,8 +23,8 @@ pub(crate) fn authenticate(world: &mut World, request: &Request) -> Result<(), R
     Err(bad_token(world.next_status("bad_token", &statuses).unwrap_or(401)))
 }
 
-/// The answer to a token that is not good. Documented: the 401. Observed by others: the 403, whose code is a number, and
-/// the 400, which is plain text. Assumed: each of them for whatever is wrong with the token.
+/// The response to a token that is not good. Documented: the 401. Observed by others: the 403, whose code is a number, and
+/// the 400, which is plain text. Assumed: each of them for any fault of the token.
 fn bad_token(status: u16) -> Reply {
     match status {
         400 => Reply::text(400, "Invalid Token"),

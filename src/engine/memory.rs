@@ -1,5 +1,5 @@
-//! What the process remembers between reconciles. All of it may be lost: after a restart it is learnt again from the cluster
-//! and the account.
+//! What the process remembers between reconciles. All of it may be lost: after a restart it is learnt again from the
+//! cluster and the account.
 
 mod barrier;
 mod breaker;
@@ -29,7 +29,7 @@ pub struct Memory {
     pub barrier: StartupBarrier,
     /// What is remembered of each object.
     pub objects: Remembered,
-    /// Lets one guarded change at a time through.
+    /// Allows one guarded change at a time.
     pub guards: GuardLocks,
 }
 

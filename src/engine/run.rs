@@ -1,4 +1,4 @@
-//! Watches, work queues, start and end of the process, and what a scrape reads off the caches.
+//! Watches, work queues, start and end of the process, and the gauges that a scrape reads from the caches.
 
 mod census;
 mod controller;

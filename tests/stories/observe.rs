@@ -130,7 +130,7 @@ async fn to_have_observed_is_no_right_to_take_over() {
         (&taken["status"]["externalId"], &taken["status"]["external"]["adopted"]),
         (&id, &json!(true))
     );
-    assert!(story.wait_event(LIST, "office", "Adopted").await.contains("took over"));
+    assert!(story.wait_event(LIST, "office", "Adopted").await.contains("adopted"));
     let methods: Vec<String> = story.account.writes().into_iter().map(|call| call.method).collect();
     assert_eq!(methods, ["PATCH"]);
     story.end().await;

@@ -34,7 +34,7 @@ fn plain(line: &str) -> String {
     plain
 }
 
-/// The lines of a run, each run of lines that tell when an object became Ready in alphabetical order.
+/// The lines of a run, each run of lines that show when an object became Ready in alphabetical order.
 fn lines(text: &str) -> Vec<String> {
     let mut lines: Vec<String> = text.lines().map(plain).collect();
     let is_ready = |line: &String| line.ends_with(" is Ready");

@@ -1,4 +1,4 @@
-//! How the client calls an account: times, limits, and through what.
+//! How the client calls an account: times, limits, and egress.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -9,19 +9,19 @@ use crate::databricks::egress::Egress;
 /// How to call, the same for all connections.
 #[derive(Debug, Clone)]
 pub struct Settings {
-    /// For one try, from the first byte out to the last byte in.
+    /// For one try, from the first byte sent to the last byte received.
     pub request_timeout: Duration,
     /// The same for a call that changes something: shorter than a lease, so that none outlives it.
     pub write_timeout: Duration,
     /// For DNS, TCP and TLS; part of the former.
     pub connect_timeout: Duration,
-    /// In the long run, for each class of endpoints.
+    /// The average, for each class of endpoints.
     pub requests_per_second: f64,
-    /// How many may go out at once after a rest, for each class of endpoints.
+    /// How many may be sent at once after a quiet time, for each class of endpoints.
     pub burst: u32,
     /// Shows in the audit log of the account.
     pub user_agent: String,
-    /// Whose certificates are believed, and through which proxy the calls go.
+    /// Which certificates are trusted, and through which proxy the calls go.
     pub egress: Egress,
     /// Where the calls are counted.
     pub meter: Arc<Meter>,

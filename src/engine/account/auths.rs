@@ -1,8 +1,8 @@
 //! All DatabricksAuths as the kinds see them, and the sessions behind them. A DatabricksAuth itself is reconciled in
 //! `pass/databricks_auth.rs`.
 //!
-//! It is no [`crate::engine::kind::ExternalResource`]: nothing is made in the account. Its `Ready` means that a token was
-//! obtained and nothing contradicts the account id. A session belongs to one version of one Secret, one host and one
+//! It is no [`crate::engine::kind::ExternalResource`]: nothing is created in the account. Its `Ready` means that a token
+//! was obtained and nothing contradicts the account id. A session belongs to one version of one Secret, one host and one
 //! account, so a rotated or repointed credential can never be mixed up with another's; the last good session of a
 //! DatabricksAuth is kept in memory for deletions alone.
 
@@ -34,9 +34,9 @@ pub struct Auths {
     pub namespaces: Namespaces,
     entries: Mutex<HashMap<(String, String), Entry>>,
     pub(super) secrets: Mutex<HashMap<(String, String), Watched>>,
-    /// The versions of Secrets that passes have read, so that their watches need not wake anybody for them.
+    /// The versions of Secrets that reconciles have read, so that their watches need not trigger another one.
     pub(super) read: Arc<Mutex<HashMap<(String, String), String>>>,
-    /// When a DatabricksAuth was last told of trouble.
+    /// When the last trouble of a DatabricksAuth triggered its reconcile.
     told: Mutex<HashMap<ObjectName, Instant>>,
 }
 
@@ -73,8 +73,8 @@ impl Auths {
         }
     }
 
-    /// The session that an object of `kind` in `namespace` may use. When `deleting`, the last good one will do. `known` says
-    /// whether the watch has such a DatabricksAuth.
+    /// The session that an object of `kind` in `namespace` may use. When `deleting`, the last good one is enough. `known`
+    /// says whether the watch has such a DatabricksAuth.
     pub async fn admit(
         &self,
         auth: &AuthRef,
@@ -101,16 +101,17 @@ impl Auths {
         };
         let Some((spec, usable, last_good)) = entry else {
             if known {
-                // Just after a start. It is no news, and it wakes us. A stranger is not told that there is one.
+                // Just after a start: this is no news, and its reconcile triggers ours. Other namespaces do not learn that
+                // it exists.
                 return Err(Error::Conflict(match home == namespace {
-                    true => format!("{KIND} {home}/{} was not looked at yet", auth.name),
+                    true => format!("{KIND} {home}/{} was not reconciled yet", auth.name),
                     false => refused().to_string(),
                 }));
             }
             if home != namespace {
                 return Err(refused());
             }
-            // The namespace of what is being deleted may take nothing new.
+            // The namespace of an object that is being deleted may get no new objects.
             let remedy = match deleting {
                 true => "point spec.authRef to one that does",
                 false => "create it, or correct spec.authRef.name",
@@ -122,7 +123,7 @@ impl Auths {
         let labels = if by_label { self.namespaces.labels(namespace).await? } else { None };
         let grants = match grants::admitting(&spec, home, namespace, kind, labels.as_ref()) {
             Some(grants) => grants,
-            // A stranger is not told why: that would tell that there is one.
+            // Another namespace gets no cause: that would show that the DatabricksAuth exists.
             None if by_label && labels.is_none() && home == namespace => {
                 return Err(Error::waiting(Reason::ReferenceNotPermitted, self.namespaces.not_readable()));
             }
@@ -142,21 +143,21 @@ impl Auths {
         Ok(Admission { session, grants, resync: spec.resync_interval })
     }
 
-    /// Longest time that the account asks us to stay away, if it does.
+    /// The longest delay that the account asks for, if it does.
     pub fn throttled(&self, who: &ObjectName) -> Option<Duration> {
         let entries = self.entries.lock().expect("no panic while held");
         let entry = entries.get(&(who.namespace.clone(), who.name.clone()))?;
         entry.usable.as_ref().ok()?.client.throttled()
     }
 
-    /// When the first of the tokens ends with which calls are made.
+    /// When the first of the tokens in use expires.
     pub fn token_expiry(&self) -> Option<SystemTime> {
         let entries = self.entries.lock().expect("no panic while held");
         let usable = entries.values().filter_map(|entry| entry.usable.as_ref().ok());
         usable.filter_map(|session| session.client.token_expiry()).min()
     }
 
-    /// Stores what a pass found, and wakes those who use it if that is news to them.
+    /// Stores the result of a reconcile, and triggers the users of the DatabricksAuth if that is news to them.
     pub fn store(&self, who: &ObjectName, spec: &DatabricksAuthSpec, usable: Result<Arc<Session>>) {
         let mut entries = self.entries.lock().expect("no panic while held");
         let key = (who.namespace.clone(), who.name.clone());
@@ -176,8 +177,8 @@ impl Auths {
         }
     }
 
-    /// Lets a changed spec count before it is known whether it works: a grant that was taken back is not used again, and
-    /// credentials that are no longer meant are not either.
+    /// Applies a changed spec before it is known whether it works: a revoked grant is not used again, and neither are
+    /// credentials that were replaced.
     pub fn announce(&self, who: &ObjectName, spec: &DatabricksAuthSpec) {
         let mut entries = self.entries.lock().expect("no panic while held");
         let Some(entry) = entries.get_mut(&(who.namespace.clone(), who.name.clone())) else { return };
@@ -200,8 +201,8 @@ impl Auths {
         }
     }
 
-    /// A user of a DatabricksAuth met a rate limit or a refusal: it looks for itself, and shows it for all. Once in a while
-    /// is enough.
+    /// A user of a DatabricksAuth met a rate limit or a refusal: the DatabricksAuth checks for itself, and shows the result
+    /// for all. Once in a while is enough.
     pub fn trouble(&self, who: &ObjectName) {
         let mut told = self.told.lock().expect("no panic while held");
         let now = Instant::now();
@@ -211,7 +212,8 @@ impl Auths {
         }
     }
 
-    /// A user of a DatabricksAuth was turned away for its token or its address: it asks whether all are, and shows it for all.
+    /// A call with a DatabricksAuth was rejected for its token or its address: the DatabricksAuth checks whether all are,
+    /// and shows the result for all.
     pub fn doubt(&self, who: &ObjectName) {
         if let Some(session) = self.session(who) {
             session.doubt();
@@ -219,7 +221,7 @@ impl Auths {
         self.trouble(who);
     }
 
-    /// For how long a DatabricksAuth has been in doubt whether its account lets calls in.
+    /// For how long it has been in doubt whether the account of a DatabricksAuth accepts calls.
     pub fn doubted_for(&self, who: &ObjectName) -> Option<Duration> {
         self.session(who)?.doubted_for()
     }
@@ -239,7 +241,7 @@ impl Auths {
         entry.usable.as_ref().ok().cloned().or_else(|| entry.last_good.clone())
     }
 
-    /// A session for the spec and the Secret as they are now: the one there is if nothing changed.
+    /// A session for the spec and the Secret as they are now: the present one if nothing changed.
     pub async fn connect(
         &self,
         auth: &DynamicObject,
@@ -272,7 +274,7 @@ impl Auths {
         Ok(Arc::new(Session::new(client, facts, key)))
     }
 
-    /// A pass failed before it came to a session: if there never was one, those who wait are told why.
+    /// A reconcile failed before it had a session: if there never was one, the objects that wait get the error.
     pub fn give_up(&self, who: &ObjectName, spec: &Value, error: &Error) {
         let Ok(spec) = serde_json::from_value::<DatabricksAuthSpec>(spec.clone()) else { return };
         let known = {
@@ -300,7 +302,7 @@ impl Auths {
     }
 }
 
-/// How long an account may turn away a token that it has just given, or an address, before a person is asked.
+/// How long an account may reject a token that it has just issued, or an address, before a person must act.
 const TURNED_AWAY: Duration = Duration::from_secs(60);
 
 fn egress(spec: &DatabricksAuthSpec) -> Result<Vec<ipnet::IpNet>> {
@@ -337,8 +339,8 @@ pub fn auth_error(error: impl Into<Error>) -> Error {
     }
 }
 
-/// What a user of an unusable DatabricksAuth is told. A host that cannot be reached for a moment leaves Ready objects Ready, and
-/// so does an account that turns the operator away: it says nothing about them.
+/// The error for a user of an unusable DatabricksAuth. Ready objects stay Ready while the host is unreachable for a moment,
+/// or while the account rejects the operator's calls: neither says anything about them.
 fn unusable(namespace: &str, name: &str, error: Error, deleting: bool) -> Error {
     let message = format!("{KIND} {namespace}/{name} is not usable: {error}");
     match error {

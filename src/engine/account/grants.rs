@@ -1,4 +1,4 @@
-//! ObjectName may use the credentials of a DatabricksAuth, and for what. Pure; checked at each use, not only at admission.
+//! Who may use the credentials of a DatabricksAuth, and for what. Pure; checked at each use, not only at admission.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -8,7 +8,7 @@ use crate::engine::crd::{DatabricksAuthSpec, Grant, GrantFrom, MaxPermission, Re
 use crate::engine::error::{Error, Result};
 use crate::engine::kind::Power;
 
-/// Whether grants let an object do what it is about to do.
+/// Checks that grants allow what an object is about to do.
 pub fn check_power(admission: &Admission, power: &Power, namespace: &str) -> Result<()> {
     if allows(&admission.grants, power) {
         return Ok(());
@@ -16,7 +16,7 @@ pub fn check_power(admission: &Admission, power: &Power, namespace: &str) -> Res
     Err(Error::waiting(
         Reason::ReferenceNotPermitted,
         format!(
-            "no grant of the DatabricksAuth lets objects of namespace {namespace} touch this workspace or give this permission"
+            "no grant of the DatabricksAuth allows objects of namespace {namespace} to touch this workspace or give this permission"
         ),
     ))
 }
@@ -27,7 +27,7 @@ pub struct Admission {
     pub session: Arc<Session>,
     /// The grants that admit the object; `None` is everything.
     pub grants: Option<Vec<Grant>>,
-    /// The DatabricksAuth's word on how often to compare.
+    /// The resync interval of the DatabricksAuth.
     pub resync: Option<ResyncInterval>,
 }
 

@@ -1,6 +1,7 @@
-//! The labels of namespaces, for grants by them. They are read at each use. While a DatabricksAuth grants by labels, those that
-//! an admission rested on are also read now and then: whoever a label lets in or shuts out is woken. A watch would tell at
-//! once, but it needs the right to see all namespaces of the cluster; this one needs no right that the admission does not.
+//! The labels of namespaces, for grants by them. They are read at each use. While a DatabricksAuth grants by labels, those
+//! that an admission rested on are also read periodically, and objects whose admission changes are reconciled. A watch
+//! would be faster, but it needs the right to see all namespaces of the cluster; this needs no right beyond that of the
+//! admission.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::{Arc, Mutex};
@@ -19,12 +20,12 @@ use crate::engine::memory::Wake;
 /// Labels with their values.
 type Labels = BTreeMap<String, String>;
 
-/// How often the labels are read. One that comes or goes counts within a minute, also where a reading fails.
+/// How often the labels are read. A change of a label takes effect within a minute, even if one reading fails.
 const EVERY: Duration = Duration::from_secs(15);
 
 /// What is known of the labels of namespaces.
 pub struct Namespaces {
-    /// Only chosen namespaces are watched: the operator has no right to look at namespaces themselves.
+    /// Only chosen namespaces are watched: the operator has no right to read namespaces themselves.
     chosen: bool,
     shared: Arc<Shared>,
     reading: Mutex<Option<JoinHandle<()>>>,
@@ -35,7 +36,7 @@ struct Shared {
     wake: Arc<Wake>,
     /// The DatabricksAuths that grant by labels.
     auths: Mutex<HashSet<ObjectName>>,
-    /// What admissions rested on; `None` where the labels could not be read.
+    /// What admissions rested on; `None` if the labels could not be read.
     used: Mutex<HashMap<String, Option<Labels>>>,
 }
 
@@ -46,7 +47,7 @@ impl Namespaces {
         Namespaces { chosen, shared: Arc::new(shared), reading: Mutex::default() }
     }
 
-    /// The labels of a namespace; `None` where the operator may not read them.
+    /// The labels of a namespace; `None` if the operator may not read them.
     pub async fn labels(&self, namespace: &str) -> Result<Option<Labels>> {
         if self.chosen {
             return Ok(None);
@@ -67,7 +68,7 @@ impl Namespaces {
         }
     }
 
-    /// Says whether a DatabricksAuth grants by labels.
+    /// Records whether a DatabricksAuth grants by labels.
     pub fn follow(&self, auth: &ObjectName, by_label: bool) {
         let mut auths = self.shared.auths.lock().expect("no panic while held");
         match by_label && !self.chosen {
@@ -94,14 +95,14 @@ impl Shared {
         }
     }
 
-    /// Whoever uses credentials that are granted by labels.
+    /// The users of credentials that are granted by labels.
     fn dependents(&self) -> Vec<ObjectName> {
         let auths = self.auths.lock().expect("no panic while held");
         auths.iter().flat_map(|auth| self.wake.dependents(auth)).collect()
     }
 }
 
-/// Reads the labels of the namespaces in question again and again, and wakes those whose admission rested on others.
+/// Reads the labels of these namespaces periodically, and reconciles the objects whose admission rested on others.
 async fn follow(shared: Arc<Shared>) {
     loop {
         tokio::time::sleep(EVERY).await;

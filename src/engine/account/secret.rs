@@ -18,7 +18,7 @@ use crate::engine::crd::{ObjectName, Reason, SecretKeyRef};
 use crate::engine::error::{Asked, Error, Result, chain};
 use crate::engine::memory::Wake;
 
-/// What to do where a Secret may not be read.
+/// What to do if a Secret may not be read.
 fn unreadable(error: Error) -> Error {
     match error {
         Error::Rejected { reason: Reason::OperatorNotPermitted, message, patience, read } => {
@@ -36,7 +36,7 @@ fn unreadable(error: Error) -> Error {
     }
 }
 
-/// A DatabricksAuth that goes may go with its whole namespace, in which nothing can be created any more.
+/// A DatabricksAuth may be deleted with its whole namespace, in which nothing can be created any more.
 fn absent(secret: &str, at: &SecretKeyRef, leaving: bool) -> String {
     if leaving {
         return format!(
@@ -113,8 +113,8 @@ impl Auths {
     }
 }
 
-/// Wakes the DatabricksAuths that refer to a Secret whenever it changes, comes or goes. A watch from version 0 begins with
-/// the object as it is, so no list is needed; what went unseen between two watches shows in its version.
+/// Triggers the DatabricksAuths that refer to a Secret whenever it is created, changed or deleted. A watch from version 0
+/// begins with the object as it is, so no list is needed; a change between two watches shows in its version.
 async fn watch_secret(
     client: KubeClient,
     key: (String, String),
@@ -147,11 +147,11 @@ async fn watch_secret(
             Ok(())
         };
         if let Err(error) = ended.await {
-            tracing::debug!(secret = %secret, error = chain(&error), "watch of a Secret ended; beginning again");
+            tracing::debug!(secret = %secret, error = chain(&error), "watch of a Secret ended; starting again");
         }
         pause = if began.elapsed() > PATIENCE { Duration::from_secs(1) } else { (pause * 2).min(PATIENCE) };
         tokio::time::sleep(pause).await;
-        // A deletion in between sends no event; the next watch then begins with nothing.
+        // A deletion in between sends no event; the next watch then begins with no object.
         if let Ok(found) = timed(Asked::Read("a Secret"), api.get_metadata_opt(&name)).await {
             let seen = found.and_then(|o| o.metadata.resource_version);
             if version != seen {
@@ -162,5 +162,5 @@ async fn watch_secret(
     }
 }
 
-/// A watch that lasted this long was a good one, and the longest pause after one that was not.
+/// A watch that lasted this long was a good one; the longest pause after one that was not.
 const PATIENCE: Duration = Duration::from_secs(30);

@@ -27,12 +27,12 @@ pub struct Session {
     pub(super) key: Key,
 }
 
-/// What the account makes of the session as a whole.
+/// Whether the account accepts the calls of the session as a whole.
 #[derive(Default)]
 pub struct Standing {
-    /// Since when some call was turned away for its token or its address, and none is known to have been let in after it.
+    /// Since when a call has been rejected for its token or its address, and no later one is known to be accepted.
     doubted_since: Option<Instant>,
-    /// Why the account lets in no call at all.
+    /// Why the account accepts no call at all.
     refusal: Option<Error>,
 }
 
@@ -46,7 +46,7 @@ pub struct Key {
     pub client_id: String,
 }
 
-/// How long the answer to "which id has this name" may be used again.
+/// How long the id of a name may be used again.
 const PRINCIPAL_TTL: Duration = Duration::from_secs(60);
 
 impl Session {
@@ -62,7 +62,7 @@ impl Session {
         }
     }
 
-    /// A session for the tests of those who use one.
+    /// A session for the tests of its callers.
     #[cfg(test)]
     pub fn of(client: Client) -> Session {
         let egress = "198.51.100.0/24".parse().into_iter().collect();
@@ -74,23 +74,23 @@ impl Session {
         Session::new(client, facts, key)
     }
 
-    /// A call was turned away for its token or its address. Whether all are is asked by [`Session::prove`].
+    /// A call was rejected for its token or its address. [`Session::prove`] checks whether all are.
     pub fn doubt(&self) {
         self.standing().doubted_since.get_or_insert_with(Instant::now);
     }
 
-    /// For how long it has been in doubt whether the account lets calls in.
+    /// For how long it has been in doubt whether the account accepts calls.
     pub fn doubted_for(&self) -> Option<Duration> {
         self.standing().doubted_since.map(|since| since.elapsed())
     }
 
-    /// Why the account lets in no call of this session, if it lets in none.
+    /// Why the account accepts no call of this session, if so.
     pub fn refusal(&self) -> Option<Error> {
         self.standing().refusal.clone()
     }
 
-    /// Asks the account whether it lets calls in, by one small read that depends on nobody's spec. Whatever it answers to the
-    /// read itself, a lack of rights say, it has then let it in.
+    /// Checks whether the account accepts calls, by one small read that depends on no spec. Any response to the read
+    /// itself, such as a lack of rights, proves that it does.
     pub async fn prove(&self) -> Result<()> {
         let own = PrincipalName::ServicePrincipal(self.facts.client_id.clone());
         let answer = self.principal(&own, Urgency::Urgent, true).await;
@@ -103,7 +103,7 @@ impl Session {
                 standing.refusal = Some(error.clone());
                 Err(error)
             }
-            // There was no answer: the doubt remains, if there was one.
+            // There was no response: the doubt remains, if there was one.
             Err(error @ Error::Transient { .. }) if standing.doubted_since.is_some() => Err(error),
             _ => {
                 *standing = Standing::default();
@@ -116,7 +116,7 @@ impl Session {
         self.standing.lock().expect("no panic while held")
     }
 
-    /// The id of the operator's own service principal, asked for once. `None` if the account does not tell: some
+    /// The id of the operator's own service principal, requested once. `None` if the account does not return it: some
     /// credentials may manage a workspace's assignments and not read the account's principals.
     pub async fn own_id(&self) -> Result<Option<String>> {
         let ask = || async {
@@ -129,13 +129,13 @@ impl Session {
         self.own_id.get_or_try_init(ask).await.cloned()
     }
 
-    /// Forgets which ids names stand for: one of them turned out to be no longer true.
+    /// Forgets the ids of names: one of them turned out to be stale.
     pub fn forget_principals(&self) {
         self.principals.lock().expect("no panic while held").clear();
     }
 
-    /// The id of a principal, or `None` if the account has none of that name. Answers are kept for a minute unless
-    /// `fresh` is asked for.
+    /// The id of a principal, or `None` if the account has none of that name. Results are kept for a minute unless `fresh`
+    /// is set.
     pub async fn principal(
         &self,
         name: &PrincipalName,
@@ -158,7 +158,7 @@ impl Session {
         ];
         let path = reader.path(&["scim", "v2", collection]);
         let mut found: Vec<Principal> = reader.search(path, query, Pages::Scim).await?;
-        // A host that does not know the filter tells others too.
+        // A host that does not know the filter returns others too.
         found.retain(|one| one.name(attribute).is_some_and(|name| same(name, &value)));
         let id = match found.as_slice() {
             [] => None,

@@ -1,8 +1,8 @@
 //! One LIST for all objects of (session, kind, parent).
 //!
-//! A snapshot owns its rows, is read by whoever first finds it too old while the others wait for that one answer, and
-//! amends itself with the answers of our own writes: dropping it would turn a hundred writes into a hundred LISTs. It has
-//! no timer and wakes nobody: objects come back a resync interval after the *reading* that served them, so that all
+//! A snapshot owns its rows. The first caller that finds it too old reads it, while the others wait for that one response.
+//! It amends itself with the responses to our own writes: dropping it would turn a hundred writes into a hundred LISTs. It
+//! has no timer and triggers nothing: objects are due a resync interval after the *reading* that served them, so that all
 //! objects of one snapshot come due together and the first of them pays for all.
 
 use std::collections::HashMap;
@@ -33,7 +33,7 @@ pub struct Snapshots {
 
 #[derive(Default)]
 struct Snapshot {
-    /// When the reading began; what was written after that is not believed to be in it.
+    /// When the reading began; it is not believed to contain later writes.
     read_at: Option<Instant>,
     /// When the reading was complete.
     ended: Option<Instant>,
@@ -42,11 +42,12 @@ struct Snapshot {
     rows: HashMap<String, Seen>,
     /// Our own writes since the reading began: `None` is a deletion.
     written: HashMap<String, (Instant, Option<Seen>)>,
-    /// The last failure, with when the reading began and ended, so that those who waited for it do not each repeat it.
+    /// The last failure, with when the reading began and ended, so that the callers that waited for it do not each repeat
+    /// it.
     failed: Option<(Instant, Instant, Error)>,
 }
 
-/// The rows of a snapshot, for the length of a look.
+/// The rows of a snapshot, for the length of one read.
 pub struct Rows<'a> {
     /// When the reading began.
     pub read_at: Instant,
@@ -66,7 +67,7 @@ impl Rows<'_> {
 }
 
 impl Snapshots {
-    /// Looks at a reading that began at `not_before` or later; lists if there is none.
+    /// Reads from a snapshot whose reading began at `not_before` or later; lists if there is none.
     pub async fn look<T>(
         &self,
         driver: &dyn Driver,
@@ -79,15 +80,15 @@ impl Snapshots {
         let slot = self.slot(driver, within);
         let mut snapshot = slot.lock().await;
         if snapshot.read_at.is_none_or(|at| at < not_before) {
-            // A reading that began too early is no answer, not even by failing.
+            // A reading that began too early is no result, not even by failing.
             if let Some((began, ended, error)) = &snapshot.failed
                 && *began >= not_before
                 && *ended >= asked
             {
                 return Err(error.clone());
             }
-            // Those who come meanwhile are served by the same reading. A failure from before they came is not theirs: what
-            // caused it may be what they were woken to see corrected.
+            // The same reading serves the callers that come meanwhile. A failure from before they came is not theirs: they
+            // may have been triggered by the fix of its cause.
             if let Some(last) = snapshot.read_at.max(snapshot.failed.as_ref().map(|(_, ended, _)| *ended)) {
                 tokio::time::sleep_until(last + SPACING).await;
             }
@@ -97,7 +98,7 @@ impl Snapshots {
         Ok(f(&Rows { read_at, rows: &snapshot.rows }))
     }
 
-    /// Takes the answer of our own write into the snapshot, if there is one; `None` is a deletion.
+    /// Amends the snapshot with the response to our own write, if there is a snapshot; `None` is a deletion.
     pub async fn amend(&self, driver: &dyn Driver, within: &str, id: &str, seen: Option<&Seen>) {
         let slot = self.slot(driver, within);
         let mut snapshot = slot.lock().await;
@@ -105,8 +106,8 @@ impl Snapshots {
         snapshot.apply(id, seen.cloned());
     }
 
-    /// When the reading has to have begun that a first upsert rests on. A row that somebody made just now must not be taken
-    /// for absent, so it is a moment ago; but objects that come in a burst, one upon the other, share a reading.
+    /// The earliest start of a reading that a first upsert may rest on. A row that another user created just now must not
+    /// count as absent, so it is a moment ago; but objects that come in a burst share a reading.
     pub async fn burst(&self, driver: &dyn Driver, within: &str) -> Instant {
         let slot = self.slot(driver, within);
         let mut snapshot = slot.lock().await;
@@ -116,7 +117,7 @@ impl Snapshots {
         now.checked_sub(if ongoing { BURST } else { GAP }).unwrap_or(now)
     }
 
-    /// Makes the next look list anew.
+    /// Makes the next read list again.
     pub async fn forget(&self, driver: &dyn Driver, within: &str) {
         self.slot(driver, within).lock().await.read_at = None;
     }

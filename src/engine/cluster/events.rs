@@ -1,7 +1,7 @@
 //! Events. They are written on transitions and on writes to the account only, never per retry.
 //!
-//! The recorder of kube puts the whole name of an object into the name of its event, which the API server refuses for long
-//! names. It also goes on patching an event that somebody has deleted. So there is a small one here.
+//! kube's recorder puts the whole name of an object into the name of its event, which the API server refuses for long
+//! names. It also continues to patch an event that a user has deleted. So there is a small one here.
 
 use std::collections::HashMap;
 use std::hash::{DefaultHasher, Hash, Hasher};
@@ -23,10 +23,10 @@ use crate::databricks::plain;
 use crate::engine::crd::{EventReason, Note, shorten};
 use crate::engine::error::chain;
 
-/// No event is worth more of a worker's time.
+/// The longest time that a worker spends on one event.
 const LIMIT: Duration = Duration::from_secs(5);
 
-/// What the API server takes.
+/// The longest action that the API server accepts.
 const LONGEST_ACTION: usize = 128;
 
 /// The longest name of an object in Kubernetes.
@@ -77,13 +77,13 @@ impl Events {
         }
     }
 
-    /// Writes an event, or counts it where it goes on.
+    /// Writes an event, or counts it if it repeats.
     async fn write(&self, about: &ObjectReference, note: &Note) -> kube::Result<()> {
         let events = Api::namespaced(self.client.clone(), about.namespace.as_deref().unwrap_or_default());
         let series = Series { uid: about.uid.clone(), reason: note.reason.name(), action: action(note) };
         if let Some((name, count)) = self.goes_on(&series) {
             match events.patch(&name, &params(), &Patch::Merge(&again(count))).await {
-                // Somebody deleted it.
+                // A user deleted it.
                 Err(kube::Error::Api(status)) if status.is_not_found() => {}
                 counted => return counted.map(|_: Event| ()),
             }
@@ -139,7 +139,7 @@ fn event(about: &ObjectReference, note: &Note, action: &str) -> Event {
     }
 }
 
-/// A name that no other event has: that of the object, as far as there is room, and a number by chance.
+/// A name that no other event has: that of the object, as far as there is room, and a random number.
 fn event_name(object: &str) -> String {
     let unique = format!(".{:016x}", uuid::Uuid::new_v4().as_u64_pair().0);
     // Names are ASCII, and no part between two dots may end in a hyphen or be empty.
@@ -147,8 +147,8 @@ fn event_name(object: &str) -> String {
     room.trim_end_matches(['.', '-']).to_owned() + &unique
 }
 
-/// What makes events one series. Which fields differ, or which object was made, is news of its own; of failures only the
-/// reason is, as their words may change from try to try.
+/// What makes events one series. A difference in other fields, or another created object, is news of its own; failures are
+/// one series by their reason, as their text may change from try to try.
 fn action(note: &Note) -> String {
     match note.reason {
         EventReason::Stalled | EventReason::DeletionBlocked => {
@@ -172,7 +172,7 @@ fn action(note: &Note) -> String {
 mod tests {
     use super::*;
 
-    /// Covers OB-01. The name of an event is one that the API server takes, whatever the object is called, and its own.
+    /// Covers OB-01. The name of an event is unique, and the API server accepts it, however long the object's name is.
     #[test]
     fn an_event_has_a_name_of_its_own_that_is_not_too_long() {
         let long = "a".repeat(LONGEST_NAME);
@@ -186,7 +186,7 @@ mod tests {
         assert!(event_name("office").starts_with("office."));
     }
 
-    /// Covers OB-01. What is told of a second drift is not the first one's fields, however long the lists are.
+    /// Covers OB-01. An event of a second drift does not show the first one's fields, however long the lists are.
     #[test]
     fn events_about_other_fields_are_no_series() {
         let drift =

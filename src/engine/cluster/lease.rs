@@ -1,16 +1,17 @@
 //! Leadership: of several replicas one acts, the one that holds a Lease of the API server.
 //!
-//! Nobody compares clocks. Whoever holds the lease counts from the moment at which its last good renewal was *sent*;
-//! whoever waits counts from the moment at which it *saw* the record change, and both by their own monotonic clock. So the
-//! holder thinks it ends before anybody else thinks so; the times in the record are for people. (A machine that is suspended
-//! as a whole stops its clocks: what such a process sends when it wakes up is late, as with one that was frozen.)
+//! No replica compares clocks. The holder counts from the moment at which it *sent* its last good renewal; a waiting
+//! replica counts from the moment at which it *saw* the record change, and both by their own monotonic clock. So for the
+//! holder the lease ends before it does for any other replica; the times in the record are for people. (A machine that is
+//! suspended as a whole stops its clocks: a request that such a process sends afterwards is late, as with one that was
+//! frozen.)
 //!
-//! A change in the account may be sent only while it would be over, by its own time limit, before the lease is: see
-//! [`Lease::permit`]. What remains is a process that is stopped between that question and the send; the intent that is
-//! written before a create, and that only one of two writers can write, is the fence for it.
+//! A change in the account may be sent only if it would end, by its own time limit, before the lease does: see
+//! [`Lease::permit`]. What remains is a process that is stopped between that check and the send; the intent that is written
+//! before a create, and that only one of two writers can write, is the fence for it.
 //!
-//! Losing the lease ends the process. There is no way back from leading to waiting that could be tested to the end; a new
-//! process is one.
+//! Losing the lease ends the process. A way back from leading to waiting could not be tested completely; a new process is
+//! one.
 
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -26,7 +27,7 @@ use tokio::time::{Instant, sleep, timeout};
 use crate::engine::error::chain;
 use crate::engine::kind::Permit;
 
-/// What is left between the end of the last change's time limit and the end of the lease.
+/// The time between the time limit of the last change and the end of the lease.
 const MARGIN: Duration = Duration::from_secs(1);
 
 /// How to hold a lease.
@@ -36,9 +37,9 @@ pub struct Settings {
     pub namespace: String,
     /// Its name.
     pub name: String,
-    /// ObjectName we are; differs between processes, so that no process takes over from one of the same name that still runs.
+    /// The name of this process; it differs between processes, so that none replaces one of the same name that still runs.
     pub identity: String,
-    /// How long it is held without renewal: whole seconds.
+    /// How long it is valid without renewal: whole seconds.
     pub duration: Duration,
     /// How often it is renewed.
     pub renew: Duration,
@@ -67,7 +68,7 @@ impl Settings {
         Ok(())
     }
 
-    /// How often those who wait look, and how soon a failed renewal is tried again.
+    /// How often waiting replicas read the lease, and how soon a failed renewal is retried.
     fn poll(&self) -> Duration {
         self.renew / 5
     }
@@ -79,11 +80,11 @@ pub struct Lease {
     settings: Settings,
     /// Until when it is ours; `None` when it is not.
     until: Arc<Mutex<Option<Instant>>>,
-    /// What somebody else's record looked like, and when it was first seen so.
+    /// Another replica's record as last read, and when it was first seen so.
     seen: Option<(api::Lease, Instant)>,
     /// Our record as it was last written.
     ours: Option<api::Lease>,
-    /// What was last sent, by the time in it, and when: it may be made though we were not told.
+    /// The last write, by the time in it, and when it was sent: it may have succeeded without a response.
     sent: Option<(MicroTime, Instant)>,
 }
 
@@ -94,7 +95,7 @@ impl Lease {
         Lease { leases, settings, until: Arc::default(), seen: None, ours: None, sent: None }
     }
 
-    /// Holds while a change that begins now is over before the lease is.
+    /// Holds while a change that begins now would end before the lease does.
     pub fn permit(&self) -> Permit {
         let (until, needed) = (self.until.clone(), self.settings.write_timeout + MARGIN);
         Permit::while_valid(move || {
@@ -103,33 +104,34 @@ impl Lease {
         })
     }
 
-    /// Waits for the lease, says so by `leading`, and renews it until it is lost. Returns why it ended, in one line; never
-    /// in good order: that is what dropping the future and [`Lease::release`] are for.
+    /// Waits for the lease, reports that by `leading`, and renews it until it is lost. Returns why it ended, in one line;
+    /// never in good order: that is done by dropping the future and [`Lease::release`].
     pub async fn hold(&mut self, leading: oneshot::Sender<()>) -> String {
         if let Err(reason) = self.acquire().await {
             return reason;
         }
-        tracing::info!(identity = self.settings.identity, lease = self.shown(), "leads");
-        // Nobody listens any more when the process is ending.
+        tracing::info!(identity = self.settings.identity, lease = self.shown(), "became leader");
+        // The receiver is gone when the process is ending.
         let _ = leading.send(());
         self.renew().await
     }
 
-    /// Gives it back if it is ours, so that nobody has to wait for its end. To be called when nothing is under way any more.
+    /// Releases the lease if it is ours, so that no replica waits for it to expire. To be called when no work is in
+    /// progress any more.
     pub async fn release(self) {
-        // From here on nothing is sent, whatever becomes of the release.
+        // From here on nothing is sent, whether or not the release succeeds.
         *self.until.lock().expect("no panic while held") = None;
         match self.try_release().await {
             Ok(true) => tracing::info!(lease = self.shown(), "released"),
             Ok(false) => {}
             Err(error) => {
-                tracing::warn!(lease = self.shown(), error = %chain(&error), "not released; it will run out")
+                tracing::warn!(lease = self.shown(), error = %chain(&error), "not released; the lease will expire")
             }
         }
     }
 
     async fn try_release(&self) -> kube::Result<bool> {
-        // Read again: a renewal that was cut off may have been made.
+        // Read again: a renewal that was cut off may have succeeded.
         let record = self.bounded(self.leases.get_opt(&self.settings.name)).await?;
         let Some(mut record) = record.filter(|record| holder(record) == Some(&self.settings.identity)) else {
             return Ok(false);
@@ -148,8 +150,8 @@ impl Lease {
             match self.try_acquire().await {
                 Ok(true) => return Ok(()),
                 Ok(false) => complained = false,
-                // That somebody was faster, the server is busy, or cannot look up who we are, passes. What else it refuses
-                // it refuses for ever.
+                // A faster replica, a busy server, or one that cannot look up our user, is transient. Every other refusal
+                // is final.
                 Err(kube::Error::Api(status))
                     if (400..500).contains(&status.code) && ![401, 408, 409, 429].contains(&status.code) =>
                 {
@@ -165,7 +167,7 @@ impl Lease {
                         tracing::warn!(
                             lease = self.shown(),
                             error = %chain(&error),
-                            "the lease cannot be looked at; trying on"
+                            "cannot read the lease; retrying"
                         );
                     }
                 }
@@ -174,10 +176,10 @@ impl Lease {
         }
     }
 
-    /// One look, and one attempt if it is free; whether it is ours now.
+    /// One read, and one attempt if the lease is free; returns whether it is ours now.
     async fn try_acquire(&mut self) -> kube::Result<bool> {
         let Some(record) = self.bounded(self.leases.get_opt(&self.settings.name)).await? else {
-            // Whoever held it may not know yet that it was deleted.
+            // The holder may not know yet that it was deleted.
             if self.seen.as_ref().is_some_and(|(record, since)| !over(record, *since, Instant::now())) {
                 return Ok(false);
             }
@@ -211,7 +213,7 @@ impl Lease {
                 if Instant::now() >= until {
                     return format!("lost the lease {}: it could not be renewed: {error}", self.shown());
                 }
-                tracing::warn!(lease = self.shown(), %error, "the lease was not renewed; trying again");
+                tracing::warn!(lease = self.shown(), %error, "the lease was not renewed; retrying");
                 sleep(self.settings.poll()).await;
             }
         }
@@ -220,15 +222,15 @@ impl Lease {
     async fn try_renew(&mut self) -> Result<(), Lost> {
         let error = match self.write(self.ours.clone()).await {
             Ok(true) => return Ok(()),
-            Ok(false) => Lost::Unclear("somebody else wrote to it".into()),
+            Ok(false) => Lost::Unclear("another client wrote to it".into()),
             Err(kube::Error::Api(status)) if status.is_not_found() => {
-                return Err(Lost::Taken("whoever deleted it".into()));
+                return Err(Lost::Taken("the client that deleted it".into()));
             }
             Err(error) => Lost::Unclear(chain(&error)),
         };
         match self.bounded(self.leases.get_opt(&self.settings.name)).await {
             Ok(Some(record)) if holder(&record) == Some(&self.settings.identity) => {
-                // Our own write may have been made although we were not told: it counts like any other.
+                // Our own write may have succeeded without a response: it counts like any other.
                 let made = record.spec.as_ref().and_then(|spec| spec.renew_time.as_ref());
                 let sent = self.sent.as_ref().filter(|(time, _)| Some(time) == made).map(|(_, sent)| *sent);
                 self.ours = Some(record);
@@ -240,16 +242,19 @@ impl Lease {
                     None => Err(error),
                 }
             }
-            Ok(Some(record)) => Err(Lost::Taken(holder(&record).unwrap_or("nobody").to_owned())),
-            Ok(None) => Err(Lost::Taken("whoever deleted it".into())),
+            Ok(Some(record)) => {
+                Err(Lost::Taken(holder(&record).unwrap_or("a record without a holder").to_owned()))
+            }
+            Ok(None) => Err(Lost::Taken("the client that deleted it".into())),
             Err(_) => Err(error),
         }
     }
 
-    /// Writes our name over the record it was read as; whether nobody else was faster. What counts is when this was sent.
+    /// Writes our name over the record as it was read; returns whether no other replica was faster. The time of the send
+    /// counts.
     async fn write(&mut self, record: Option<api::Lease>) -> kube::Result<bool> {
         let fresh = record.is_none();
-        // By the microsecond, as the API server keeps it.
+        // In microseconds, as the API server stores it.
         let now = Timestamp::now();
         let now = MicroTime(Timestamp::from_microsecond(now.as_microsecond()).unwrap_or(now));
         let record = self.signed(record, now.clone());
@@ -272,7 +277,7 @@ impl Lease {
         }
     }
 
-    /// The record as it says that we hold the lease.
+    /// The record with our name as the holder.
     fn signed(&self, record: Option<api::Lease>, now: MicroTime) -> api::Lease {
         let name = Some(self.settings.name.clone());
         let mut record = record.unwrap_or_else(|| api::Lease {
@@ -323,12 +328,12 @@ impl std::fmt::Display for Lost {
     }
 }
 
-/// ObjectName holds the lease by its record.
+/// The holder of the lease by its record.
 fn holder(record: &api::Lease) -> Option<&str> {
     record.spec.as_ref()?.holder_identity.as_deref().filter(|holder| !holder.is_empty())
 }
 
-/// Whether nobody can think that he holds the lease whose record has looked like this `since` then.
+/// Whether the lease has expired, its record being unchanged since `since`.
 fn over(record: &api::Lease, since: Instant, now: Instant) -> bool {
     let seconds = record.spec.as_ref().and_then(|spec| spec.lease_duration_seconds).unwrap_or(0);
     let duration = Duration::from_secs(u64::try_from(seconds).unwrap_or(0));
@@ -357,7 +362,7 @@ mod tests {
         }
     }
 
-    /// An API server with one lease, which takes this long to answer.
+    /// An API server with one lease, which takes this long to respond.
     #[derive(Clone, Default)]
     struct Server {
         record: Arc<Mutex<Option<api::Lease>>>,
@@ -418,7 +423,7 @@ mod tests {
         assert!(!permit.holds());
         server.takes(2);
         assert!(lease.try_acquire().await.unwrap());
-        // 30 s from the send, less the 10 s of a change, its margin of 1 s, and the 2 s that the answer took.
+        // 30 s from the send, less the 10 s of a change, its margin of 1 s, and the 2 s that the response took.
         assert!(ends_in(&permit, 17).await);
     }
 
@@ -448,7 +453,7 @@ mod tests {
             sleep(Duration::from_millis(4_900)).await;
             server.takes(0);
         };
-        // The write is made and given up after 5 s; the look that follows shows what it made.
+        // The write succeeds and is given up after 5 s; the read that follows shows its result.
         let (renewed, ()) = tokio::join!(lease.try_renew(), soon_quick);
         assert!(renewed.is_ok(), "{renewed:?}");
         assert!(ends_in(&permit, 14).await);

@@ -1,9 +1,9 @@
 //! The engine's own reads and writes of Kubernetes objects: status, finalizer, the copy of the id in an annotation.
 //!
-//! Every write names the UID and the resourceVersion it was computed from, so that it fails if the object was changed or
-//! made anew in between; a forced write from a stale view would wipe an intent or an id. What a write returned is
-//! remembered until the watch has caught up, so that no pass works on a view older than our own last write. Only
-//! patches are sent: a replace would drop fields that a newer version of the operator knows.
+//! Every write names the UID and the resourceVersion it was computed from, so that it fails if the object was changed, or
+//! deleted and created again, in between; a forced write from a stale view would wipe an intent or an id. What a write
+//! returned is remembered until the watch has caught up, so that no reconcile works on a view older than our own last
+//! write. Only patches are sent: a replace would drop fields that a newer version of the operator knows.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Mutex;
@@ -20,22 +20,23 @@ use crate::engine::error::{Asked, Error, Result};
 /// The name under which the API server records our fields.
 pub const FIELD_MANAGER: &str = "databricks-operator";
 
-/// How long the API server may take to answer: nothing may wait for it for ever.
+/// How long the API server may take to respond: nothing may wait for it for ever.
 pub const TIMEOUT: Duration = Duration::from_secs(30);
 
-/// What annotations repeat of the record in the status.
+/// The copy of the status' record in annotations.
 #[derive(Clone, Debug)]
 pub struct RecordCopy {
     /// The id.
     pub id: String,
-    /// Our mark, if we created what is there; what was adopted gets none.
+    /// Our mark, if we created the object; an adopted one gets none.
     pub created_by: Option<String>,
-    /// The object was written in this pass anyway. The mark alone is no reason to write one: an upgrade would write them all.
+    /// The object was written in this reconcile anyway. The mark alone is no reason to write one: an upgrade would write
+    /// them all.
     pub written: bool,
 }
 
 impl RecordCopy {
-    /// The annotations that are to be written. `written`: the metadata is written anyway.
+    /// The annotations to write. `written`: the metadata is written anyway.
     fn missing(&self, now: &BTreeMap<String, String>, written: bool) -> Map<String, Value> {
         let differs = |(name, value): &(&str, &String)| now.get(*name) != Some(*value);
         let id = Some((EXTERNAL_ID, &self.id)).filter(differs);
@@ -63,7 +64,7 @@ impl Objects {
         &self.client
     }
 
-    /// The newer of what the watch says and what our own last write returned.
+    /// The newer of the watch's version and the one that our own last write returned.
     pub fn freshest(&self, object: &DynamicObject) -> DynamicObject {
         let uid = object.uid().unwrap_or_default();
         let mut written = self.written.lock().expect("no panic while held");
@@ -77,7 +78,7 @@ impl Objects {
         }
     }
 
-    /// Lets go of what the watch has caught up with.
+    /// Forgets what the watch has caught up with.
     pub fn saw(&self, object: &DynamicObject) {
         let uid = object.uid().unwrap_or_default();
         let mut written = self.written.lock().expect("no panic while held");
@@ -86,12 +87,12 @@ impl Objects {
         }
     }
 
-    /// Lets go of an object that is gone.
+    /// Forgets an object that is gone.
     pub fn forget(&self, object: &DynamicObject) {
         self.written.lock().expect("no panic while held").remove(&object.uid().unwrap_or_default());
     }
 
-    /// The object as it is now; `None` if it is gone or was made anew.
+    /// The object as it is now; `None` if it is gone, or was deleted and created again.
     pub async fn live(&self, kind: &ApiResource, object: &DynamicObject) -> Result<Option<DynamicObject>> {
         let what = shown(kind, object);
         let call = self.api(kind, object);
@@ -101,7 +102,7 @@ impl Objects {
         Ok(found.filter(|o| o.uid() == object.uid()))
     }
 
-    /// Makes the status what `status` says, with the least patch. Writes nothing where nothing differs.
+    /// Makes the stored status equal to `status`, with the least patch. Writes nothing if nothing differs.
     pub async fn write_status(
         &self,
         kind: &ApiResource,
@@ -120,7 +121,7 @@ impl Objects {
         Ok(true)
     }
 
-    /// Adds or removes our finalizer and sets the annotations that repeat the record, where they are not so already.
+    /// Adds or removes our finalizer and sets the annotations with the copy of the record, if they differ.
     pub async fn write_metadata(
         &self,
         kind: &ApiResource,
@@ -160,7 +161,7 @@ impl Objects {
         let mut object = match written {
             Ok(object) => object,
             Err(error) => {
-                // What we remember may be from a history that the API server no longer has.
+                // The remembered version may be from a history that the API server no longer has.
                 self.forget(before);
                 return Err(error.advise(GRANT));
             }
@@ -177,8 +178,8 @@ impl Objects {
     }
 }
 
-/// Bounds a call in time, and says what it was for where it fails. A call that ran out of time may have had its effect,
-/// which the next pass sees.
+/// Limits the time of a call, and names its purpose if it fails. A call that timed out may have taken effect, which the
+/// next reconcile sees.
 pub async fn timed<T>(asked: Asked<'_>, call: impl Future<Output = kube::Result<T>>) -> Result<T> {
     match tokio::time::timeout(TIMEOUT, call).await {
         Ok(result) => result.map_err(|error| Error::kubernetes(asked, &error)),
@@ -186,7 +187,7 @@ pub async fn timed<T>(asked: Asked<'_>, call: impl Future<Output = kube::Result<
     }
 }
 
-/// What to do where a right is missing.
+/// What to do about a missing right.
 const GRANT: &str = "grant it the rules of `databricks-operator rbac`, or let it through the policy";
 
 fn shown(kind: &ApiResource, object: &DynamicObject) -> String {

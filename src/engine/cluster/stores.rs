@@ -1,4 +1,4 @@
-//! What the watches know: the objects of all our kinds as the caches have them, and the types of the kinds.
+//! The caches of the watches: the objects of all our kinds, and the types of the kinds.
 
 use std::collections::HashMap;
 use std::sync::Arc;

@@ -5,10 +5,11 @@ use serde_json::Value;
 
 use super::status::ConditionType;
 
-/// What the outside of an object shows to those who depend on it. Any change of it wakes them.
+/// What an object shows to those that refer to it. Any change of it triggers a reconcile of them.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Summary {
-    /// Whether the object in the account can be used, whatever becomes of its spec; none while it is not known to be there.
+    /// Whether the object in the account is usable, whether or not its spec is carried out; `None` while its
+    /// existence is unknown.
     pub usable: Option<bool>,
     /// Ready for its current generation or an earlier one.
     pub ready: bool,
@@ -26,8 +27,8 @@ pub fn condition(object: &DynamicObject, kind: ConditionType) -> Option<&Value> 
     conditions.iter().find(|condition| condition["type"] == kind.name())
 }
 
-/// Reads the summary of an object. A suspended one that is bound counts as usable: nothing about it is in doubt but how fresh
-/// that is. Where an older version wrote the status, `Ready` has to do.
+/// Reads the summary of an object. A suspended object that is bound counts as usable: only its freshness is in doubt. If an
+/// older version wrote the status, `Ready` decides.
 pub fn summary(object: &DynamicObject) -> Summary {
     let is = |kind| condition(object, kind).is_some_and(|condition| condition["status"] == "True");
     let (ready, suspended) = (is(ConditionType::Ready), is(ConditionType::Suspended));
@@ -42,7 +43,7 @@ pub fn summary(object: &DynamicObject) -> Summary {
     }
 }
 
-/// Whether what an object is bound to was never taken over.
+/// Whether the object is bound to one that it only observes and never adopted.
 pub fn only_observed(object: &DynamicObject) -> bool {
     object.data["status"]["external"]["observed"] == true
 }

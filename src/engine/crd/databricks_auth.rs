@@ -144,7 +144,7 @@ impl JsonSchema for Cidr {
     }
 }
 
-/// Who may use the credentials, and for what. Everything that a grant names has to fit.
+/// Who may use the credentials, and for what. An object must match everything that a grant names.
 #[derive(Serialize, Deserialize, Clone, Debug, PartialEq, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Grant {

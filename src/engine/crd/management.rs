@@ -23,17 +23,17 @@ pub fn resync(
     }
 }
 
-/// What a name of a Kubernetes object looks like, as the API server wants it.
+/// The pattern of a Kubernetes object's name, as the API server requires it.
 pub const OBJECT_NAME: &str = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$";
 
-/// What a name of a namespace looks like.
+/// The pattern of a namespace's name.
 pub const NAMESPACE_NAME: &str = "^[a-z0-9]([-a-z0-9]*[a-z0-9])?$";
 
-/// What text looks like that nothing else is said of; `kind/schema.rs` adds it. What ends a line, or hides or reorders text
-/// where it is shown, would let who writes a spec write lines of their own into messages.
+/// The pattern of all text without a pattern of its own; `kind/schema.rs` adds it. With characters that end a line, or hide or
+/// reorder text, the author of a spec could write lines of their own into messages.
 pub const TEXT: &str = r"^[^\p{C}\p{Zl}\p{Zp}]*$";
 
-/// The rule of a map that its keys look like [`TEXT`]. Those that it had before may stay, as the oldest Kubernetes would
+/// The rule that the keys of a map match [`TEXT`]. Keys that the map had before may stay, as the oldest Kubernetes would
 /// refuse even a status otherwise.
 pub fn plain_keys(field: &str) -> Value {
     json!({

@@ -21,16 +21,16 @@ pub fn camel(path: &str) -> String {
     out + rest
 }
 
-/// Our finalizer: the external object is dealt with before the Kubernetes object may go.
+/// Our finalizer: the operator deletes or releases the external object before the Kubernetes object disappears.
 pub const FINALIZER: &str = "databricks-operator.io/finalizer";
 
 /// A copy of the id, which survives a backup and restore without status.
 pub const EXTERNAL_ID: &str = "databricks-operator.io/external-id";
 
-/// Our mark, on an object that created what it is bound to. It survives together with the id, so that `Delete` stays `Delete`.
+/// Our mark on an object that created what it is bound to. It survives together with the id, so that `Delete` stays `Delete`.
 pub const CREATED_BY: &str = "databricks-operator.io/created-by";
 
-/// Asks for one pass; any new value does.
+/// Triggers one reconcile, with any new value.
 pub const RECONCILE_REQUESTED: &str = "databricks-operator.io/reconcile-requested-at";
 
 /// The kind's name.
@@ -64,7 +64,7 @@ impl std::fmt::Display for ObjectName {
     }
 }
 
-/// Objects in the way, as a message says it: how many, what they still do (`use`, `refer to`) with what, and the first few.
+/// Lists objects that block something, for a message: how many, what they still do (`use`, `refer to`) with what, the first few.
 pub fn still(all: &[ObjectName], verb: &str, what: &str) -> String {
     let names: Vec<String> = all.iter().take(5).map(ObjectName::to_string).collect();
     let more = if all.len() > names.len() { ", …" } else { "" };

@@ -2,12 +2,12 @@
 //!
 //! A closed list, so that users can alert on each. A reason without texts does not compile; `docs/reasons.md` is generated from them.
 
-/// What is said of a reason.
+/// The texts about a reason.
 #[derive(Clone, Copy, Debug)]
 pub struct About {
-    /// What is so.
+    /// What it means.
     pub meaning: &'static str,
-    /// What it usually comes from.
+    /// Its usual cause.
     pub cause: &'static str,
     /// What to do.
     pub remedy: &'static str,
@@ -21,7 +21,7 @@ macro_rules! reasons {
         pub enum $list { $($(#[doc = $meaning])+ $name),+ }
 
         impl $list {
-            /// All of them, with what is said of each.
+            /// All of them, with the texts about each.
             pub const ALL: &[($list, About)] = &[$((
                 $list::$name,
                 About { meaning: concat!($($meaning),+), cause: $cause, remedy: $remedy },
@@ -376,13 +376,13 @@ reasons! {
 }
 
 impl EventReason {
-    /// Says that something was written to the account.
+    /// Whether the event reports a write to the account.
     pub fn is_write(self) -> bool {
         matches!(self, EventReason::Created | EventReason::Updated | EventReason::DriftCorrected)
     }
 }
 
-/// What an event says.
+/// The content of an event.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Note {
     /// Warning or Normal.

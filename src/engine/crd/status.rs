@@ -18,7 +18,7 @@ use crate::databricks::plain;
 /// Status with untyped facts, as the engine handles it.
 pub type AnyStatus = Status<Map<String, Value>>;
 
-/// Status of a managed kind; `F` holds what is particular to it. The engine itself uses it with untyped facts.
+/// Status of a managed kind; `F` holds the facts of one kind. The engine itself uses it with untyped facts.
 #[derive(Serialize, Deserialize, Clone, Debug, PartialEq, JsonSchema)]
 #[serde(rename_all = "camelCase", bound(deserialize = "F: Deserialize<'de> + Default"))]
 #[schemars(description = "What the operator found and did. Written by the operator alone.", extend("default" = {"observedGeneration": -1}))]
@@ -40,7 +40,8 @@ pub struct Status<F = Map<String, Value>> {
     /// State of the object in the account, in its own words.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub state: Option<String>,
-    /// Whether the object in the account was usable when it was last read, whatever the spec asks for: what refers to this object goes by that. Missing while it is not known to be there.
+    /// Whether the object in the account was usable when it was last read, whatever the spec asks for; objects that refer
+    /// to this one depend on it. Missing while the object is not known to exist.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub usable: Option<bool>,
     /// The policies in force, with defaults applied.
@@ -65,7 +66,7 @@ pub struct Status<F = Map<String, Value>> {
     /// The last value of the annotation databricks-operator.io/reconcile-requested-at that was acted on.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub last_handled_reconcile_at: Option<String>,
-    /// What is particular to the kind.
+    /// The facts of this kind.
     #[serde(flatten)]
     pub facts: F,
 }
@@ -109,7 +110,7 @@ pub struct External {
     /// True if the object existed before and was adopted.
     #[serde(default)]
     pub adopted: bool,
-    /// True where it was only ever observed. To manage it, it has to be adopted first.
+    /// True if it was only ever observed. To manage it, adopt it first.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub observed: bool,
     /// When the operator created it; absent if it was adopted. Reads of the account may not show it for a while after that.
@@ -165,7 +166,7 @@ pub struct Intent {
 #[derive(Serialize, Deserialize, Clone, Debug, PartialEq, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Operation {
-    /// The fields that were sent; empty while the object is being made.
+    /// The fields that were sent; empty while the object is being created.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub paths: Vec<String>,
     /// The generation of the spec they came from.
@@ -189,7 +190,7 @@ pub enum ConditionType {
     Stalled,
     /// `spec.suspend` is set.
     Suspended,
-    /// The deletion of the object in the account cannot go on.
+    /// The deletion of the object in the account is blocked.
     DeletionBlocked,
 }
 
@@ -205,7 +206,7 @@ impl ConditionType {
         ConditionType::DeletionBlocked,
     ];
 
-    /// Whether it is there from the first write of the status on; the others are there only while they are True.
+    /// Whether it exists from the first write of the status on; the others exist only while they are True.
     pub fn always_there(self) -> bool {
         matches!(self, ConditionType::Ready | ConditionType::Synced | ConditionType::ReferencesResolved)
     }
@@ -230,7 +231,7 @@ impl<F> Status<F> {
         self.conditions.iter().find(|c| c.type_ == kind.name())
     }
 
-    /// Whether the condition of a type is there and True.
+    /// Whether the condition of a type exists and is True.
     pub fn is_true(&self, kind: ConditionType) -> bool {
         self.condition(kind).is_some_and(|c| c.status == "True")
     }
@@ -319,7 +320,7 @@ pub fn seconds(now: Timestamp) -> Time {
     Time(Timestamp::from_second(now.as_second()).unwrap_or(now))
 }
 
-/// How long ago it was. The clock that wrote the time may be ahead of ours, or ours was set back: that is no age at all.
+/// Time elapsed since `since`; zero if `since` lies in the future (clock skew).
 pub fn age(since: Timestamp, now: Timestamp) -> Duration {
     Duration::try_from(now.duration_since(since)).unwrap_or_default()
 }

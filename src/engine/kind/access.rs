@@ -1,7 +1,7 @@
-//! ObjectName may talk to what, and who may still write.
+//! What a call may reach, and whether a process may still write.
 //!
-//! A [`Writer`] comes only with a [`Permit`], which is asked once more at the last moment before each send: what may not
-//! be sent cannot be written down. Both are bound to one endpoint, so a kind never builds a host or an account path.
+//! A [`Writer`] comes only with a [`Permit`], which is checked once more at the last moment before each send: code without
+//! a permit cannot write. Both are bound to one endpoint, so a kind never builds a host or an account path.
 
 use std::ops::Deref;
 use std::sync::Arc;
@@ -33,12 +33,12 @@ impl Permit {
     }
 }
 
-/// What guards may know of a DatabricksAuth.
+/// What guards know of a DatabricksAuth.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct AuthFacts {
     /// Application id of the operator's own service principal.
     pub client_id: String,
-    /// Numeric id of that service principal in the account, where a guard asks for it and the account tells.
+    /// Numeric id of that service principal in the account, if a guard needs it and the account returns it.
     pub principal_id: Option<String>,
     /// The addresses that the operator calls from.
     pub egress: Vec<IpNet>,
@@ -95,12 +95,12 @@ impl Reader {
     }
 }
 
-/// What a write does, as the audit log has it.
+/// What a write does, for the audit log.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Act {
     /// `create`, `update` or `delete`.
     pub operation: &'static str,
-    /// The fields that are written, as they are called in a spec; never their values.
+    /// The fields that are written, as a spec names them; never their values.
     pub fields: Vec<String>,
 }
 
@@ -140,7 +140,7 @@ impl Writer {
         self.write(Request::put(path, body)).await
     }
 
-    /// PATCH. `mask` names the fields that are sent, where the API wants them named.
+    /// PATCH. `mask` names the fields that are sent, if the API requires that.
     pub async fn patch<T: DeserializeOwned>(
         &self,
         path: String,
@@ -154,7 +154,7 @@ impl Writer {
         self.write(request).await
     }
 
-    /// DELETE. Whatever the answer's body says is ignored: APIs send nothing, `{}` or the object.
+    /// DELETE. The body of the response is ignored: APIs send nothing, `{}` or the object.
     pub async fn delete(&self, path: String) -> Result<(), Error> {
         self.write::<serde::de::IgnoredAny>(Request::delete(path)).await.map(|_| ())
     }
@@ -167,7 +167,7 @@ impl Writer {
         result
     }
 
-    /// The line of the audit log, which every write passes. Which object it is about is in the span of the pass.
+    /// The line of the audit log; every write goes through it. The span of the reconcile names the object.
     fn audit(&self, error: Option<&Error>, trail: &Trail) {
         if error.is_some_and(|error| !error.was_sent()) {
             return;

@@ -1,7 +1,7 @@
 //! What differs between the desired and the observed state. Pure.
 //!
-//! `null` in the desired state means "not managed". JSON cannot tell a struct from a map, hence the rule that states are
-//! serialised whole: a key that only one side has is a map entry that came or went, which is a difference.
+//! `null` in the desired state means "not managed". JSON cannot distinguish a struct from a map, hence the rule that states
+//! are serialised whole: a key that only one side has is a map entry that was added or removed, which is a difference.
 
 use std::fmt::Debug;
 
@@ -56,7 +56,7 @@ pub struct Change {
 pub enum When {
     /// Yes.
     Now,
-    /// Later; the text says what has to happen first.
+    /// Later; the text says what must happen first.
     NotNow(String),
     /// Not at all; the text says why. The engine adds the value that the account has, and what to do instead.
     Never(String),

@@ -1,4 +1,4 @@
-//! [`ExternalResource`] with its types forgotten, so that the engine is compiled once for all kinds.
+//! [`ExternalResource`] with its types erased, so that the engine is compiled once for all kinds.
 //!
 //! The types are erased to JSON values, not to `dyn Any`: no downcasts, and snapshots and plans are plain data. The price
 //! is that states and facts must survive a round trip, which a law checks for every kind.
@@ -45,19 +45,19 @@ pub struct Seen {
 pub struct Traits {
     /// Fields that cannot change after creation.
     pub immutable: &'static [Immutable],
-    /// Fields that the API never tells.
+    /// Fields that the API never returns.
     pub untold: &'static [&'static str],
     /// What proves ownership.
     pub ownership: Ownership,
-    /// How it comes into being.
+    /// How it is created.
     pub lifecycle: Lifecycle,
     /// Whether it holds users' data.
     pub data_bearing: bool,
     /// How long reads may lag behind writes.
     pub read_lag: Duration,
-    /// Whether its guard looks at the act alone, and so asks who the operator is.
+    /// Whether its guard checks the act alone, and so needs the operator's own principal.
     pub guarded_alone: bool,
-    /// Whether its guard looks at all objects of the kind.
+    /// Whether its guard reads all objects of the kind.
     pub guarded_among_siblings: bool,
 }
 
@@ -249,7 +249,7 @@ impl<R: ExternalResource> Driver for Adapter<R> {
                 CallError::Sharpened(
                     error @ (Error::Terminal { .. } | Error::Rejected { .. } | Error::Waiting { .. }),
                 ) => error,
-                // An answer that could not be read says nothing about what happened.
+                // A response that could not be read says nothing about what happened.
                 CallError::Sharpened(error) => Error::Unknown { message: error.to_string() },
             })?;
             erase(made).map_err(|error| Error::Unknown { message: error.to_string() })
@@ -283,7 +283,7 @@ fn fields(state: &Value) -> Vec<String> {
     fields.filter(|(_, value)| !value.is_null()).map(|(field, _)| camel(field)).collect()
 }
 
-/// A create without a trustworthy answer must never be mapped to failure: it may have made the object.
+/// A create without a trustworthy response must never be mapped to failure: it may have created the object.
 fn unless_unknown(error: databricks::Error) -> Error {
     if error.may_have_happened() { Error::Unknown { message: error.to_string() } } else { error.into() }
 }

@@ -1,5 +1,5 @@
 //! What an object needs to know before its spec can be carried out: ids of other objects, and ids of principals that only
-//! the account can tell. Declared by kinds as data; resolved, cached and pinned by the engine.
+//! the account knows. Declared by kinds as data; resolved, cached and pinned by the engine.
 
 use std::collections::BTreeMap;
 
@@ -9,16 +9,16 @@ use serde::{Deserialize, Serialize};
 use crate::engine::crd::Reason;
 use crate::engine::error::{Error, Result};
 
-/// One thing to find out, and the field of the spec that asks for it.
+/// One thing to resolve, and the field of the spec that names it.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Need {
     /// Field of the spec, in camelCase.
     pub field: &'static str,
-    /// What is asked for.
+    /// What is needed.
     pub what: Wanted,
 }
 
-/// What is asked for.
+/// What is needed.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Wanted {
     /// The id of another object of the same namespace.
@@ -76,7 +76,7 @@ impl Need {
     }
 }
 
-/// The answers.
+/// The resolved needs.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Resolved {
     /// Ids by field of the spec.
@@ -93,7 +93,7 @@ impl Resolved {
         })
     }
 
-    /// The id written in the spec, else the one that the reference stands for, else none.
+    /// The id written in the spec, else the one of the reference's target, else none.
     pub fn either(&self, id: Option<&str>, ref_field: &str) -> Option<String> {
         id.or_else(|| self.ids.get(ref_field).map(String::as_str)).map(str::to_owned)
     }

@@ -10,10 +10,10 @@ use crate::engine::crd::Reason;
 use crate::engine::error::Error;
 
 /// How long AWS may take to show a new IAM role, or the new policy of a bucket, everywhere. Minutes are usual (users of
-/// Terraform wait and apply again); ten are kept in hand before a person is asked.
+/// Terraform wait and apply again); this leaves ten before a person must act.
 pub const NEW_IN_AWS: Duration = Duration::from_secs(600);
 
-/// How long the account may take to know everywhere what another object of ours stands for.
+/// How long the account may take to know everywhere the target of a reference to another object of ours.
 pub const NEW_REFERENCE: Duration = Duration::from_secs(600);
 
 /// An id in a create, by which the account finds another of its objects.
@@ -23,12 +23,12 @@ pub struct Reference {
     pub state: &'static str,
     /// The fields of the spec it comes from, in camelCase: the id itself first, then a reference to another object.
     pub spec: &'static [&'static str],
-    /// What the account calls it in its texts, in lower case.
+    /// The account's name for it in texts, in lower case.
     pub words: &'static [&'static str],
 }
 
-/// Databricks tries a role or a bucket before it takes it, and found one not to work. The same answer comes for what is wrong
-/// and for what is new, so it is waited for. `fields` are those of the spec that lead to the role, and to the bucket.
+/// Databricks tests a role or a bucket before it accepts it, and found one not to work. The same response comes for a wrong
+/// and for a new one, so the operator waits. `fields` are those of the spec that lead to the role, and to the bucket.
 pub fn tried_in_aws(error: &databricks::Error, role: &str, bucket: &str) -> Option<Error> {
     let databricks::Error::Api { status: 400 | 403 | 409 | 422, message, .. } = error else { return None };
     let text = message.to_lowercase();
@@ -45,8 +45,8 @@ pub fn tried_in_aws(error: &databricks::Error, role: &str, bucket: &str) -> Opti
     Some(Error::rejected(Reason::ApplyFailed, text).patient(NEW_IN_AWS))
 }
 
-/// What a create refers to does not exist, says the account: which fields of the spec that may be. They are those whose id or
-/// whose name is in the answer; all, if there is none.
+/// The account says that a reference of a create does not exist: finds the fields of the spec that it may mean. They are
+/// those whose id or name is in the response; all, if there is none.
 pub fn refers_to_nothing(error: &databricks::Error, references: &[Reference], want: &Value) -> Option<Error> {
     let databricks::Error::Api { message, .. } = error else { return None };
     if !error.is_absence() {

@@ -1,4 +1,4 @@
-//! What the author of a kind sees: one trait, and the words it is written in.
+//! The contract for the author of a kind: one trait, and its types.
 //!
 //! `needs` and `desired` see the spec and may not do I/O; the async functions see Databricks only. A desired and an
 //! observed object have one type, [`ExternalResource::State`], so that "is it up to date?" is the engine's question, asked
@@ -62,7 +62,7 @@ pub trait ExternalResource:
     + 'static
 {
     /// What the spec controls, in Databricks' field names. `null` in the desired one means: not managed. A key that is
-    /// missing means a map entry that is not there, so `skip_serializing_if` must not be used.
+    /// missing means a map entry that does not exist, so `skip_serializing_if` must not be used.
     type State: Serialize + DeserializeOwned + Send + Sync + 'static;
     /// Databricks' name for the object: enough to get and delete it.
     type Id: Display + FromStr<Err: Display> + Clone + Send + Sync + 'static;
@@ -72,21 +72,21 @@ pub trait ExternalResource:
     /// Fields of `State` that cannot change after creation, each with the fields of the spec that it comes from. The
     /// source of the schema's immutability rules and of [`When::Never`].
     const IMMUTABLE: &'static [Immutable] = &[];
-    /// Fields that the API never tells: the only ones whose absence in an answer is no difference.
+    /// Fields that the API never returns: the only ones whose absence in a response is no difference.
     const UNTOLD: &'static [&'static str] = &[];
-    /// The ids in a create by which the account finds other objects of it: what to correct where it finds none.
+    /// The ids in a create by which the account finds its other objects: what to correct if it finds none.
     const REFERENCES: &'static [Reference] = &[];
     /// What proves that an object in the account is ours.
     const OWNERSHIP: Ownership = Ownership::RecordedId;
-    /// How it comes into being.
+    /// How it is created.
     const LIFECYCLE: Lifecycle = Lifecycle::Object;
-    /// It holds users' data: it is retained by default and, if lost, not made again without a person's decision.
+    /// It holds users' data: it is retained by default and, if lost, not created again without a person's decision.
     const DATA_BEARING: bool = false;
     /// How long reads of the account may lag behind writes. Within that time after its creation an object is not gone,
     /// whatever reads say, and a change that reads do not show is not sent again. The setting `--read-lag` caps it. Zero: a
     /// change is sent again after a while, and an object that was created is not gone within `--quarantine`.
     const READ_LAG: Duration = Duration::ZERO;
-    /// A last look before create, update and delete.
+    /// A last check before create, update and delete.
     const GUARD: Option<Guard<Self>> = None;
 
     /// What must be known first: other objects of ours, and names that only the account can resolve.
@@ -98,8 +98,8 @@ pub trait ExternalResource:
     fn desired(spec: &Self::Spec, got: &Resolved) -> Result<Self::State>;
     /// What a create can be found by later; stored in the intent.
     fn key(state: &Self::State) -> Key;
-    /// The desired state under a key of its own for the moment, which [`Self::recognises`] still knows: two objects that
-    /// exchange their keys need it, where the account allows a key once and lets it be changed.
+    /// The desired state under a temporary key, which [`Self::recognises`] still knows: two objects that exchange their
+    /// keys need it, if the account allows a key once and lets it be changed.
     fn aside(want: Self::State, id: &Self::Id) -> Option<Self::State> {
         let _ = (want, id);
         None
@@ -109,8 +109,8 @@ pub trait ExternalResource:
         let _ = state;
         Power::default()
     }
-    /// Whether an object that a record points to is the one meant: a natural key still matches. Records are input that
-    /// users can edit, so they alone are no proof.
+    /// Whether an object that a record names is the intended one: a natural key still matches. Records are input that users
+    /// can edit, so they alone are no proof.
     fn recognises(want: &Self::State, seen: &Observed<Self>) -> bool {
         Self::key(want) == Self::key(&seen.state)
     }
@@ -123,15 +123,15 @@ pub trait ExternalResource:
     fn get(api: &Reader, id: &Self::Id) -> impl Future<Output = ApiResult<Option<Observed<Self>>>> + Send;
     /// Everything of this kind under one parent (empty: the account).
     fn list(api: &Reader, within: &str) -> impl Future<Output = ApiResult<Vec<Observed<Self>>>> + Send;
-    /// Whether a create with this key could have made this object.
+    /// Whether a create with this key could have created this object.
     fn matches(key: &Key, seen: &Observed<Self>) -> bool {
         Self::key(&seen.state) == *key
     }
-    /// Makes the object with exactly one call, and returns what the API said of it. One call, because an error after the
-    /// object was made would look as if it had not been.
+    /// Creates the object with exactly one call, and returns what the API reported. One call, because an error after the
+    /// object was created would look as if it had not been.
     fn create(api: &Writer, want: &Self::State) -> impl Future<Output = ApiResult<Observed<Self>>> + Send;
-    /// Makes `seen` match `want` in the fields `now`, and returns what the API now says of it. Never called if all fields
-    /// are `IMMUTABLE`.
+    /// Makes `seen` match `want` in the fields `now`, and returns the object as the API now reports it. Never called if all
+    /// fields are `IMMUTABLE`.
     fn update(
         api: &Writer,
         seen: &Observed<Self>,
@@ -142,17 +142,17 @@ pub trait ExternalResource:
         let text = format!("this operator cannot change {}", now.join(", "));
         std::future::ready(Err(Error::terminal(Reason::InternalError, text).into()))
     }
-    /// The fields to send once more, as they are wanted, when somebody asks for another try of what failed
-    /// ([`Phase::Failed`]); none where that is of no use.
+    /// The fields to send once more, with their desired values, when a user requests a retry of what failed
+    /// ([`Phase::Failed`]); none if that is of no use.
     fn again(want: &Self::State, seen: &Observed<Self>) -> Vec<&'static str> {
         let _ = (want, seen);
         vec![]
     }
-    /// Asks for the deletion. Success means that it was accepted, not that the object is gone.
+    /// Requests the deletion. Success means that it was accepted, not that the object is gone.
     fn delete(api: &Writer, id: &Self::Id) -> impl Future<Output = ApiResult<()>> + Send;
 }
 
-/// Result of a call: what the client says, or the kind's sharper word for it.
+/// Result of a call: the client's error, or the kind's more precise one.
 pub type ApiResult<T> = std::result::Result<T, CallError>;
 
 /// An error of a call.
@@ -160,7 +160,7 @@ pub type ApiResult<T> = std::result::Result<T, CallError>;
 pub enum CallError {
     /// As the client reports it; the engine classes it.
     Api(databricks::Error),
-    /// Classed by the kind, where it knows better than the general table.
+    /// Classified by the kind, if it knows better than the general table.
     Sharpened(Error),
 }
 
@@ -190,21 +190,21 @@ impl From<CallError> for Error {
 pub struct Immutable {
     /// Field of `State`.
     pub state: &'static str,
-    /// The fields of the spec it comes from, in camelCase; a field of a required object as a path, `principal.id`. The first
-    /// holds the value itself. Others say it by a reference or a name, and each may take another's place as long as it means
-    /// the same: a field beside it, `workspaceRef`, or the object that holds it, `principal`.
+    /// The fields of the spec it comes from, in camelCase; a field of a required object as a path, `principal.id`. The
+    /// first holds the value itself. Others give it by a reference or a name, and each may replace another as long as it
+    /// means the same: a field beside it, `workspaceRef`, or the object that holds it, `principal`.
     pub spec: &'static [&'static str],
 }
 
 impl Immutable {
-    /// The field of the spec that has the same name as the one of `State`, and that name: `status.observed` shows what the
-    /// account has, and a spec may be corrected to it. None for a reference, which stands for what it is compared with.
+    /// The field of the spec that has the same name as the one of `State`, and that name: `status.observed` shows the
+    /// account's value, and a spec may be corrected to it. None for a reference, whose target is compared.
     pub fn shown(&self) -> Option<(&'static str, &'static str)> {
         let name = |path: &&'static str| path.rsplit('.').next().map(|name| (*path, name));
         self.spec.iter().filter_map(name).find(|(_, name)| *name == camel(self.state))
     }
 
-    /// The field of the spec that a message names: the one that is written, where there are several to choose from.
+    /// The field of the spec that a message names: of several, the one that is written.
     pub fn written(&self, spec: &Value) -> &'static str {
         let written = self.spec.iter().find(|path| !at(spec, path).is_null());
         written.or(self.spec.first()).copied().unwrap_or_default()
@@ -220,10 +220,10 @@ pub enum Ownership {
     RecordedId,
 }
 
-/// How an object comes into being.
+/// How an object is created.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Lifecycle {
-    /// Made by a call that must not be repeated; the account chooses the id.
+    /// Created by a call that must not be repeated; the account chooses the id.
     Object,
     /// Written under a key that we choose: writing twice is harmless, and there is no read of a single one. Its id is
     /// printed as `<within>/<name>` of its key.
@@ -232,20 +232,20 @@ pub enum Lifecycle {
 
 /// A check that may refuse a write. `Err` refuses it.
 pub enum Guard<R: ExternalResource> {
-    /// Looks at the act alone, and knows the operator's own principal.
+    /// Checks the act alone, and knows the operator's own principal.
     Alone(fn(&Act<'_, R>, &AuthFacts) -> Result<()>),
-    /// Looks at all objects of the kind, freshly listed; such acts are done one at a time per account.
+    /// Checks against all objects of the kind, freshly listed; such acts are done one at a time per account.
     Among(AmongSiblings<R>),
 }
 
-/// Looks at an act, at all objects of the kind, and at what is known of the DatabricksAuth.
+/// Checks an act against all objects of the kind and what is known of the DatabricksAuth.
 pub type AmongSiblings<R> = fn(&Act<'_, R>, &[Observed<R>], &AuthFacts) -> Result<()>;
 
 /// A create (`want`), update (both) or delete (`seen`) that is about to be sent.
 pub struct Act<'a, R: ExternalResource> {
-    /// What it is to become.
+    /// The desired state.
     pub want: Option<&'a R::State>,
-    /// What it is now.
+    /// The present state.
     pub seen: Option<&'a Observed<R>>,
 }
 
@@ -270,7 +270,7 @@ pub struct About {
     pub state: Option<String>,
     /// The mark of its owner, where the API can hold one.
     pub owner: Option<String>,
-    /// When it was made, in seconds since 1970, where the API tells.
+    /// When it was created, in seconds since 1970, if the API returns it.
     pub created: Option<i64>,
 }
 
@@ -280,11 +280,11 @@ pub enum Phase {
     /// Usable.
     #[default]
     Ready,
-    /// Being made or changed; the text says how far.
+    /// Being created or changed; the text says how far.
     Pending(String),
-    /// Being removed; asking again would be of no use.
+    /// Being deleted; a repeated request would be of no use.
     Leaving(String),
-    /// It did not work out; the text says why. What to do about it depends on the policies, so the engine adds that.
+    /// It failed; the text says why. What to do about it depends on the policies, so the engine adds that.
     Failed(String),
 }
 

@@ -1,10 +1,10 @@
-//! What every CRD gets on top of what the derive makes of the types: columns, immutability rules, a pattern for text, and a
-//! schema without `nullable`.
+//! What every CRD gets in addition to what the derive makes of the types: columns, immutability rules, a pattern for text,
+//! and a schema without `nullable`.
 //!
 //! Immutability is a rule at the root that reads the status: a field is free until the object exists in the account, and
-//! after that may only keep its value or take the one that the account has (`status.observed`), so that a spec that was
-//! wrong from the start can be corrected. A rule on the field itself would not see it being added or removed. A field may give
-//! way to another that says the same by reference or by name; whether that means the same, only the operator can find out.
+//! after that may only keep its value or get the one that the account has (`status.observed`), so that a spec that was
+//! wrong from the start can be corrected. A rule on the field itself would not see that it is added or removed. A reference
+//! or a name with the same meaning may replace a field; only the operator can check that it means the same.
 
 use std::collections::BTreeSet;
 
@@ -33,7 +33,7 @@ pub fn finish(
     let fixed = immutable.iter().filter_map(Immutable::shown);
     shown.extend(fixed.map(|(path, name)| (name.to_owned(), loose(inside(&spec, path), true))));
     let observed = &mut schema["properties"]["status"]["properties"]["observed"];
-    // The API server drops one that is empty, which would look like a difference for ever.
+    // The API server drops an empty one, which would be a difference for ever.
     if !shown.is_empty() {
         observed.as_object_mut().into_iter().for_each(|o| drop(o.remove("additionalProperties")));
         observed["properties"] = shown.into();
@@ -115,11 +115,11 @@ fn columns() -> Value {
     ])
 }
 
-/// The rule that keeps what an object was created for. Where several fields say the same, each may take the place of another as
-/// long as it means the same. Of an id the API server knows that; of a reference or a name the operator finds out.
+/// The rule that keeps what an object was created for. Of several fields with the same meaning, each may replace another.
+/// The API server compares ids; the operator compares what a reference or a name means.
 fn immutable_rule(spec: &Value, immutable: &Immutable, lifecycle: Lifecycle) -> Value {
     let [value, others @ ..] = immutable.spec else { return Value::Null };
-    // An object that holds the id or a name, one of them, is compared as a whole.
+    // An object that holds either the id or a name is compared as a whole.
     let field =
         others.iter().find(|path| value.strip_prefix(**path).is_some_and(|rest| rest.starts_with('.')));
     let field = field.unwrap_or(value);
@@ -138,7 +138,7 @@ fn immutable_rule(spec: &Value, immutable: &Immutable, lifecycle: Lifecycle) -> 
         ));
         remedy = format!("write the value of status.observed.{name}, ");
     } else if lifecycle == Lifecycle::Upsert {
-        // The id ends with the name. Built the other way round, as text from the field, the API server finds it too dear.
+        // The id ends with the name. A rule that builds text from the field instead costs too much for the API server.
         let name = "self.status.externalId.find('[^/]+$')";
         let name =
             if inside(spec, value)["type"] == "integer" { format!("int({name})") } else { name.into() };
@@ -171,7 +171,7 @@ fn inside<'a>(schema: &'a Value, path: &str) -> &'a Value {
     path.split('.').fold(schema, |schema, field| &schema["properties"][field])
 }
 
-/// A schema that takes any value of the same type: an odd value in the account must not block status writes. `bounded` where
+/// A schema that accepts any value of the same type: an odd value in the account must not block status writes. `bounded` if
 /// a rule compares it.
 fn loose(schema: &Value, bounded: bool) -> Value {
     let mut out = Map::new();

@@ -1,4 +1,4 @@
-//! The startup barrier: after a start, creates and adoptions wait until every object that was there and is bound to nothing
+//! The startup barrier: after a start, creates and adoptions wait until every object that existed and is bound to nothing
 //! was reconciled once. Of two objects that claim the same, the older wins, and the process that just started does not know
 //! yet which one that is.
 
@@ -11,7 +11,7 @@ use tokio::time::Instant;
 
 use crate::engine::crd::ObjectName;
 
-/// An account may ask us to stay away for long: creates wait no longer than this.
+/// An account may ask for a long delay: creates wait no longer than this.
 const LONGEST: Duration = Duration::from_secs(120);
 
 /// Which objects were not reconciled yet since the start. One for the process.
@@ -24,12 +24,12 @@ pub struct StartupBarrier {
 }
 
 impl StartupBarrier {
-    /// The claims of all objects that were there at the start are recorded: from here on, each event adds its own.
+    /// The claims of all objects that existed at the start are recorded: from here on, each event adds its own.
     pub fn record_claims(&self) {
         self.claims_recorded.store(true, Ordering::Release);
     }
 
-    /// Whether the claims of all objects that were there at the start are recorded.
+    /// Whether the claims of all objects that existed at the start are recorded.
     pub fn has_claims(&self) -> bool {
         self.claims_recorded.load(Ordering::Acquire)
     }
@@ -45,12 +45,12 @@ impl StartupBarrier {
         self.began.get().copied()
     }
 
-    /// An object was reconciled; the last one lets the waiting creates go on.
+    /// An object was reconciled; after the last one, the waiting creates continue.
     pub fn reconciled(&self, uid: &str) {
         self.waiting.lock().expect("no panic while held").remove(uid);
     }
 
-    /// Whether an object has to wait for others. `uid_of` is the UID that an object of this name has now.
+    /// Whether an object must wait for others. `uid_of` is the UID that an object of this name has now.
     pub fn holds(&self, uid: &str, uid_of: impl Fn(&ObjectName) -> Option<String>) -> bool {
         let mut waiting = self.waiting.lock().expect("no panic while held");
         if self.began().is_none_or(|began| began.elapsed() > LONGEST) {

@@ -1,10 +1,10 @@
-//! The breaker on mass deletion: a namespace that is deleted, or a GitOps prune gone wrong, must not take a whole account
-//! along before anybody has noticed.
+//! The breaker on mass deletion: a namespace that is deleted, or a GitOps prune gone wrong, must not empty a whole account
+//! before a person notices.
 //!
-//! It counts the objects that are to be deleted in an account within an hour. Once one more than the limit is to go, this
-//! process deletes no further one, also after the hour: a person decides, and starts the operator with a higher limit (or
-//! `deletionPolicy: Retain` lets an object go without its deletion). The count is in memory, so every start and fail-over
-//! begins anew: a brake for accidents that leaves time to look, and no quota.
+//! It counts the objects whose deletion is requested in an account within an hour. At one more than the limit, this process
+//! stops all deletions there, also after the hour: a person decides, and starts the operator with a higher limit (or
+//! `deletionPolicy: Retain` releases an object without its deletion). The count is in memory, so every start and fail-over
+//! resets it: it is a brake for accidents that leaves time to react, and no quota.
 
 use std::collections::HashMap;
 use std::sync::Mutex;
@@ -16,26 +16,26 @@ const WINDOW: Duration = Duration::from_secs(3600);
 
 /// Counts deletions, for each account.
 pub struct Breaker {
-    /// Objects that may go within an hour; 0 is any number.
+    /// Objects that may be deleted within an hour; 0 is any number.
     limit: u32,
     accounts: Mutex<HashMap<String, Account>>,
 }
 
 #[derive(Default)]
 struct Account {
-    /// When each Kubernetes object, by its UID, was first let go; deleting again until it is gone counts once, and one that was
+    /// When each Kubernetes object, by its UID, was first allowed; a repeated deletion counts once, and an object that was
     /// applied again counts again.
     let_go: HashMap<String, Instant>,
     tripped: bool,
 }
 
 impl Breaker {
-    /// Lets `limit` objects of each account go within an hour; 0 is any number.
+    /// Allows the deletion of `limit` objects of each account within an hour; 0 is any number.
     pub fn new(limit: u32) -> Breaker {
         Breaker { limit, accounts: Mutex::default() }
     }
 
-    /// Whether what this Kubernetes object stands for may be deleted; if not, why, and what a person can do.
+    /// Whether a Kubernetes object may delete its object in the account; if not, why, and what a person can do.
     pub fn let_go(&self, account: &str, uid: &str) -> Result<(), String> {
         self.at(Instant::now(), account, uid)
     }
@@ -62,12 +62,16 @@ impl Breaker {
             return Ok(());
         }
         if !std::mem::replace(&mut state.tripped, true) {
-            tracing::error!(account, limit, "mass deletion stopped: nothing more is deleted in this account");
+            tracing::error!(
+                account,
+                limit,
+                "mass deletion stopped: the operator deletes nothing more in this account"
+            );
         }
         let objects = if limit == 1 { "1 object".to_owned() } else { format!("{limit} objects") };
         Err(format!(
             "more than {objects} of account {account} were to be deleted within an hour, so no more are until a person \
-             has looked: if all of it is meant, start the operator with a higher --max-deletions-per-hour; to leave this \
+            has checked: if all of it is intended, start the operator with a higher --max-deletions-per-hour; to leave this \
              object in the account, set spec.deletionPolicy to Retain"
         ))
     }
@@ -86,14 +90,14 @@ mod tests {
         };
         assert!(at(0, "a", "1").is_ok());
         assert!(at(1, "a", "2").is_ok());
-        // Deleting until it is gone is one deletion.
+        // Repeated until it is gone, a deletion is one deletion.
         assert!(at(2, "a", "1").is_ok());
         // The first is more than an hour ago.
         assert!(at(60, "a", "3").is_ok());
         let error = at(60, "a", "4").unwrap_err();
         assert!(error.contains("--max-deletions-per-hour") && error.contains("deletionPolicy"), "{error}");
         assert!(at(60, "b", "4").is_ok());
-        // What was let go may be asked for again, everything else waits for a person, however long.
+        // An allowed deletion may be repeated, everything else waits for a person, however long.
         assert!(at(61, "a", "3").is_ok());
         assert!(at(600, "a", "5").is_err());
     }

@@ -1,9 +1,9 @@
 //! Which Kubernetes object manages which object in the account, so that two never manage one.
 //!
-//! The recorded holder wins, then the older, then the one with the smaller UID. Records are taken from the watch and from
-//! our own writes. What does not exist yet is claimed by its natural key before it is made: first wished for, so that after
-//! a start the older of two is known before either acts, then taken, after which nobody else gets it. ObjectName lost is
-//! remembered, to be woken when the holder lets go.
+//! The recorded holder wins, then the older, then the one with the smaller UID. Records come from the watch and from our
+//! own writes. An object that does not exist yet is claimed by its natural key before its create: first wished for, so that
+//! after a start the older of two is known before either acts, then taken, after which no other object gets it. An object
+//! that lost is remembered, and is triggered when the holder releases the claim.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::Mutex;
@@ -25,7 +25,7 @@ impl Claim {
         Claim { account_id: account_id.into(), kind: kind.into(), what: format!("id:{id}") }
     }
 
-    /// The claim of an object that is to be made.
+    /// The claim of an object before its create.
     pub fn key(account_id: &str, kind: &str, key: &Key) -> Claim {
         Claim {
             account_id: account_id.into(),
@@ -34,7 +34,7 @@ impl Claim {
         }
     }
 
-    /// The claim of an object whose making has begun.
+    /// The claim of an object whose create has begun.
     pub fn intent(kind: &str, intent: &Intent) -> Claim {
         let key = Key { within: intent.within.clone(), name: intent.name.clone() };
         Claim::key(&intent.account_id, kind, &key)
@@ -60,7 +60,7 @@ pub struct Claims {
 struct Table {
     slots: HashMap<Claim, Slot>,
     of: HashMap<ObjectName, HashSet<Claim>>,
-    /// Those whose name is taken in the account, by account and kind.
+    /// The objects whose name is taken in the account, by account and kind.
     without_name: HashMap<(String, String), BTreeMap<ObjectName, Exchange>>,
 }
 
@@ -68,7 +68,7 @@ struct Table {
 struct Exchange {
     /// The key that it has, if it exists.
     has: Option<Key>,
-    /// The key that it wants.
+    /// The key that it needs.
     wants: Key,
 }
 
@@ -80,8 +80,8 @@ struct Slot {
 }
 
 impl Claims {
-    /// An object is recorded as the manager of an id. ObjectName holds it already keeps it, so that nobody can take it away by
-    /// writing a record; at a start, the older of two is recorded first. `Some` is another holder.
+    /// Records an object as the manager of an id. The current holder keeps the claim, so that no record can take it away;
+    /// at a start, the older of two is recorded first. `Some` is another holder.
     pub fn record(&self, claim: &Claim, rank: &Rank, who: &ObjectName) -> Option<ObjectName> {
         self.change(claim, who, |slot| {
             if slot.held.as_ref().is_none_or(|(_, holder)| holder == who) {
@@ -90,7 +90,7 @@ impl Claims {
         })
     }
 
-    /// An object would like to make, or take over, something: the older of two that wish will get it.
+    /// An object wishes to create, or adopt, something: the older of two that wish will get it.
     pub fn wish(&self, claim: &Claim, rank: &Rank, who: &ObjectName) {
         self.change(claim, who, |slot| {
             slot.wished.retain(|_, other| other != who);
@@ -98,7 +98,7 @@ impl Claims {
         });
     }
 
-    /// Takes something for good, unless another holds it or wished for it and is older. `Some` is that other.
+    /// Takes a claim for good, unless another holds it or wished for it and is older. `Some` is that other.
     pub fn take(&self, claim: &Claim, rank: &Rank, who: &ObjectName) -> Option<ObjectName> {
         self.change(claim, who, |slot| {
             let free = slot.held.as_ref().is_none_or(|(_, holder)| holder == who);
@@ -111,7 +111,7 @@ impl Claims {
         })
     }
 
-    /// ObjectName else holds something. The one who asks is woken when that changes.
+    /// The other holder of a claim. The caller's object is triggered when that changes.
     pub fn holder(&self, claim: &Claim, who: &ObjectName) -> Option<ObjectName> {
         let mut table = self.all.lock().expect("no panic while held");
         let slot = table.slots.get_mut(claim)?;
@@ -120,7 +120,7 @@ impl Claims {
         Some(holder)
     }
 
-    /// Drops what an object claimed and no longer means. Returns who may have a chance now.
+    /// Drops the claims that an object no longer needs. Returns the objects that may have a chance now.
     pub fn keep_only(&self, who: &ObjectName, kept: &[Claim]) -> Vec<ObjectName> {
         let mut table = self.all.lock().expect("no panic while held");
         let mine = table.of.remove(who).unwrap_or_default();
@@ -143,7 +143,7 @@ impl Claims {
         freed
     }
 
-    /// ObjectName lost against an object and may have a chance now that it was changed.
+    /// The objects that lost against an object and may have a chance now that it was changed.
     pub fn losers(&self, who: &ObjectName) -> Vec<ObjectName> {
         let mut table = self.all.lock().expect("no panic while held");
         let mine: Vec<Claim> = table.of.get(who).into_iter().flatten().cloned().collect();
@@ -157,8 +157,8 @@ impl Claims {
         losers
     }
 
-    /// Databricks refused the key that an object wants because it is taken. Returns whether those who wait for each other's
-    /// keys form a circle through this object, so that none of them gets on unless one steps aside.
+    /// Databricks refused the key that an object needs because it is taken. Returns whether the objects that wait for each
+    /// other's keys form a circle through this object, so that none can proceed unless one steps aside.
     pub fn name_taken(&self, account_id: &str, who: &ObjectName, has: Option<&Key>, wants: &Key) -> bool {
         let mut table = self.all.lock().expect("no panic while held");
         let slot = (account_id.to_owned(), who.kind.clone());
@@ -185,20 +185,20 @@ impl Claims {
         freed.map(|(other, _)| other).collect()
     }
 
-    /// Whether the name of an object is still taken, the pass that begins now will find out; one that does not get that far
-    /// wants no name for now.
+    /// The reconcile that begins now checks again whether the name of an object is taken; one that ends earlier needs no
+    /// name for now.
     pub fn name_in_doubt(&self, who: &ObjectName) {
         let mut table = self.all.lock().expect("no panic while held");
         table.without_name.values_mut().for_each(|waiting| drop(waiting.remove(who)));
     }
 
-    /// Drops all that an object claimed. Returns who may have a chance now.
+    /// Drops all claims of an object. Returns the objects that may have a chance now.
     pub fn release(&self, who: &ObjectName) -> Vec<ObjectName> {
         self.name_in_doubt(who);
         self.keep_only(who, &[])
     }
 
-    /// Changes a slot; `Some` is a holder other than `who`, who then counts as having lost.
+    /// Changes a slot; `Some` is a holder other than `who`; `who` then counts as having lost.
     fn change(&self, claim: &Claim, who: &ObjectName, f: impl FnOnce(&mut Slot)) -> Option<ObjectName> {
         let mut table = self.all.lock().expect("no panic while held");
         table.of.entry(who.clone()).or_default().insert(claim.clone());
@@ -219,9 +219,9 @@ pub struct Claimant<'a> {
     pub account_id: &'a str,
     /// The object.
     pub who: &'a ObjectName,
-    /// Where it stands among those that claim the same.
+    /// Its rank among those that claim the same.
     pub rank: &'a Rank,
-    /// It only observes: it claims nothing, and takes nothing away from anybody.
+    /// It only observes: it claims nothing, and takes nothing away from others.
     pub observing: bool,
 }
 
@@ -236,7 +236,7 @@ impl Claimant<'_> {
         (!self.observing).then(|| self.claims.holder(&self.claim(id), self.who)).flatten()
     }
 
-    /// Claims the object with this id, which a record says is ours; returns the other that holds it already.
+    /// Claims the object with this id, which a record says is ours; returns another holder.
     pub fn record(&self, id: &str) -> Option<ObjectName> {
         (!self.observing).then(|| self.claims.record(&self.claim(id), self.rank, self.who)).flatten()
     }
@@ -277,7 +277,7 @@ mod tests {
             None,
             "again is no conflict with oneself"
         );
-        assert_eq!(claims.release(&who("newer")), [who("older")], "the loser is woken");
+        assert_eq!(claims.release(&who("newer")), [who("older")], "the loser is triggered");
         assert_eq!(claims.take(&office(), &rank(1), &who("older")), None);
     }
 
@@ -312,7 +312,7 @@ mod tests {
         assert!(taken("first", "c", "a"), "c → a → b → c");
         assert!(
             !claims.name_taken("acc", &who("new"), None, &key("a")),
-            "it has no key that anybody could want"
+            "it has no key that another could need"
         );
         assert_eq!(claims.name_freed("acc", &who("old"), &key("x")), []);
         assert_eq!(claims.name_freed("acc", &who("old"), &key("a")), [who("first"), who("new")]);

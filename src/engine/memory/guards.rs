@@ -1,4 +1,4 @@
-//! One lock for each account and kind whose guard looks at all objects of the kind: two changes must not pass it together.
+//! One lock for each account and kind whose guard reads all objects of the kind: two changes must not pass it together.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
@@ -12,7 +12,7 @@ type Lock = Arc<tokio::sync::Mutex<()>>;
 pub struct GuardLocks(Mutex<HashMap<(String, String), Lock>>);
 
 impl GuardLocks {
-    /// Waits until no other change to objects of this kind is under way in this account.
+    /// Waits until no other change to objects of this kind is in progress in this account.
     pub async fn lock(&self, account_id: &str, kind: &str) -> OwnedMutexGuard<()> {
         let slot = (account_id.to_owned(), kind.to_owned());
         let lock = self.0.lock().expect("no panic while held").entry(slot).or_default().clone();

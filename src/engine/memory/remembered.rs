@@ -19,7 +19,7 @@ pub struct ObjectMemory {
     pub absent_since: Option<Instant>,
     /// When our delete was accepted last.
     pub delete_accepted: Option<Instant>,
-    /// Databricks answered that what we were to create exists already, although no LIST had shown it.
+    /// Databricks refused a create because the object exists already, although no LIST had shown it.
     pub exists: Option<Error>,
     /// When a change was sent last.
     pub sent: Option<Instant>,

@@ -1,5 +1,5 @@
-//! ObjectName depends on whom, and how a change of one object wakes the others: by a reverse index over references, not by a scan
-//! and not by polling.
+//! Which object depends on which, and how a change of one triggers the others: by a reverse index over references, not by a
+//! scan and not by polling.
 
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Mutex;
@@ -10,7 +10,7 @@ use crate::engine::crd::ObjectName;
 
 type Queue = (String, Option<String>);
 
-/// The index and the way into the work queues.
+/// The index and the senders of the work queues.
 #[derive(Default)]
 pub struct Wake {
     /// By kind, and namespace where only chosen ones are watched.
@@ -25,7 +25,7 @@ struct Index {
 }
 
 impl Wake {
-    /// The wake-ups for a kind, in one namespace or in all; to be called once for each.
+    /// The triggers for a kind, in one namespace or in all; to be called once for each.
     pub fn subscribe(&self, kind: &str, namespace: Option<&str>) -> UnboundedReceiver<ObjectName> {
         let (sender, receiver) = unbounded();
         let key = (kind.to_owned(), namespace.map(str::to_owned));
@@ -56,7 +56,7 @@ impl Wake {
         index.dependents.get(of).into_iter().flatten().cloned().collect()
     }
 
-    /// Says what an object refers to now; nothing, if it is gone. Returns what it no longer refers to.
+    /// Records what an object refers to now; nothing, if it is gone. Returns what it no longer refers to.
     pub fn refer(&self, who: &ObjectName, targets: Vec<ObjectName>) -> Vec<ObjectName> {
         let mut index = self.index.lock().expect("no panic while held");
         let old = index.targets.remove(who).unwrap_or_default();

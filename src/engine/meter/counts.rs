@@ -1,7 +1,7 @@
-//! What is counted of the engine's work, for `/metrics`. What a label says is out of a closed set: a kind, or a word of one
-//! of the enums here; never a name, and never more series because there are more objects.
+//! Counts of the engine's work, for `/metrics`. Each label has a closed set of values: a kind, or a word of one of the
+//! enums here; never a name, and never more series because there are more objects.
 //!
-//! Counts only. What can be read off the caches at a scrape is not counted along: see `run/census.rs`.
+//! Counts only. What a scrape can read from the caches is not counted here: see `run/census.rs`.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -60,7 +60,7 @@ impl ReconcileResult {
     }
 }
 
-/// What was changed in the account. Taking an object over changes what is ours there.
+/// What was changed in the account. An adoption changes which objects are ours there.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[expect(missing_docs, reason = "the words say it")]
 pub enum Write {
@@ -98,7 +98,7 @@ pub struct OfKind {
     status_writes: Counter,
     external_writes: Vec<Counter>,
     watch_errors: Counter,
-    /// What waits for a pass.
+    /// What waits for a reconcile.
     pub queue: Queue,
 }
 
@@ -121,25 +121,25 @@ impl Meter {
         self.kinds.iter().map(|(kind, counts)| (kind.as_str(), counts))
     }
 
-    /// A pass panicked.
+    /// A reconcile panicked.
     pub fn panicked(&self) {
         self.panics.inc();
     }
 }
 
 impl OfKind {
-    /// A pass ended.
+    /// A reconcile ended.
     pub fn passed(&self, result: ReconcileResult, took: Duration) {
         self.passes[result as usize].inc();
         self.durations.observe(took.as_secs_f64());
     }
 
-    /// An object that was made at this time is Ready for the first time.
+    /// An object that was created at this time is Ready for the first time.
     pub fn became_ready(&self, made: Timestamp) {
         self.ready.observe(seconds_since(made));
     }
 
-    /// An object was let go whose deletion was asked for at this time.
+    /// An object was released whose deletion was requested at this time.
     pub fn let_go(&self, asked: Timestamp) {
         self.deletions.observe(seconds_since(asked));
     }
@@ -179,7 +179,7 @@ type Labels<const N: usize> = [(&'static str, String); N];
 
 type Histograms = Family<Labels<1>, Histogram, fn() -> Histogram>;
 
-/// What the registry knows; each kind keeps its own part.
+/// The metric families in the registry; each kind keeps its own part.
 struct Families {
     passes: Family<Labels<2>, Counter>,
     durations: Histograms,
@@ -197,7 +197,7 @@ impl Families {
     fn register(to: &mut Registry) -> Families {
         let passes =
             || Histogram::new([0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0]);
-        // From a moment to the hour after which an operation counts as stalled, and what takes days.
+        // From a moment to the hour after which an operation counts as stalled, and days.
         let lives = || {
             Histogram::new([1.0, 2.0, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0, 600.0, 1800.0, 3600.0, 86400.0])
         };

@@ -9,12 +9,12 @@ use tokio::time::Instant;
 
 use crate::engine::cluster::TIMEOUT;
 
-/// A watch that could not be begun, and has not failed again for this long, is taken to work: kube does not tell when it
-/// begins. An attempt that fails does so in time, and the next one comes after half a minute at most.
+/// A watch that could not start, and has not failed again for this long, counts as working: kube does not report when it
+/// starts. An attempt that fails does so in time, and the next one comes after half a minute at most.
 const LULL: Duration = TIMEOUT.saturating_mul(3);
 
-/// What waits for a pass of a kind, and how its watches are. kube's queue cannot be looked at, so what goes into it and
-/// what comes out is written down here.
+/// What waits for a reconcile of a kind, and the state of its watches. kube does not expose its queue, so this type records
+/// what enters and leaves it.
 #[derive(Debug, Default)]
 pub struct Queue {
     /// Namespace and name of what was triggered, and when.
@@ -28,7 +28,7 @@ pub struct Queue {
 struct Failures {
     first: Instant,
     last: Instant,
-    /// It was a LIST that failed last, and if one succeeds that is told.
+    /// The last failure was one of a LIST; a LIST that succeeds is reported.
     listing: bool,
 }
 
@@ -39,7 +39,7 @@ impl Queue {
         waiting.entry((namespace.to_owned(), name.to_owned())).or_insert_with(Instant::now);
     }
 
-    /// Its pass begins, or it is gone and there will be none.
+    /// Its reconcile begins, or the object is gone and there will be none.
     pub fn taken(&self, namespace: &str, name: &str) {
         self.waiting.lock().expect("no panic while held").remove(&(namespace.to_owned(), name.to_owned()));
     }
@@ -49,7 +49,7 @@ impl Queue {
         use watcher::Error;
         let listing = match error {
             Error::WatchFailed(_) => return self.works(namespace),
-            // A new LIST is asked for.
+            // The API server asks for a new LIST.
             Error::WatchError(status) if status.code == 410 => return self.works(namespace),
             Error::WatchStartFailed(_) | Error::WatchError(_) => false,
             Error::InitialListFailed(_) | Error::NoResourceVersion => true,
@@ -71,7 +71,7 @@ impl Queue {
         }
     }
 
-    /// How many wait, and the longest for how long. Nobody waits before passes `began`.
+    /// How many objects wait, and how long the first of them has waited. Nothing waits before reconciles `began`.
     pub fn told(&self, began: Option<Instant>) -> (usize, Duration) {
         let Some(began) = began else { return (0, Duration::ZERO) };
         let waiting = self.waiting.lock().expect("no panic while held");

@@ -1,9 +1,9 @@
-//! What is sent to the account, and what is written down before it is sent.
+//! What is sent to the account, and what is recorded before it is sent.
 //!
-//! A create is announced in the status first, by a write that fails if our view is stale; without that, a crash between
-//! the call and its record would lead to a second object. An upsert is announced too: not because it could be doubled,
-//! but because a row that was there before us must not be taken for ours after a crash. A delete looks at the Kubernetes
-//! object once more. Nothing here retries.
+//! A create is announced in the status first, by a write that fails if our view is stale; without that, a crash between the
+//! call and its record would lead to a second object. An upsert is announced too: not because it could be doubled, but
+//! because after a crash a row that existed before must not count as ours. Before a delete, the operator reads the
+//! Kubernetes object once more. Nothing here retries.
 
 use std::time::Duration;
 
@@ -25,7 +25,7 @@ use crate::engine::memory::{Claim, ObjectMemory};
 use crate::engine::meter::{OfKind, Write};
 
 impl Work<'_> {
-    /// Why an object that is deleted may not be known to the account yet.
+    /// Why the account may not show an object yet whose deletion was requested.
     fn unseen(&self, id: &str) -> Option<Error> {
         let created = self.bound().created_at()?;
         let called = format!("{} {id}", self.subject.who.kind);
@@ -62,7 +62,7 @@ impl Work<'_> {
             self.may_touch(target, seen)?;
             let changes = self.changes(target, look)?;
             self.keep_time(seen, &changes)?;
-            // What is only observed is looked at whatever it looks like. That alone does not make it ours.
+            // An observed object is shown whatever its state. That alone does not make it ours.
             let observing = self.management.policy() == ManagementPolicy::Observe;
             let ours = if observing {
                 self.recognised(target, seen)?
@@ -103,7 +103,7 @@ impl Work<'_> {
         })
     }
 
-    /// What an answer to our own write amounts to.
+    /// What a response to our own write means.
     fn after_write(&mut self, target: &Target, seen: Seen) -> Result<Outcome> {
         let look = Look::from_response(seen);
         self.note_usable(&look)?;
@@ -113,7 +113,7 @@ impl Work<'_> {
         self.report(target, &look, step)
     }
 
-    /// Something that takes time is timed from when it was first seen.
+    /// An operation that takes time is timed from when it was first seen.
     fn keep_time(&mut self, seen: &Seen, changes: &[Change]) -> Result<()> {
         let generation = self.subject.object.metadata.generation.unwrap_or_default();
         let pending = matches!(seen.about.phase, Phase::Pending(_));
@@ -158,7 +158,8 @@ impl Work<'_> {
         };
         self.subject.status_mut()?.intent = Some(intent);
         if let Err(error) = self.subject.write_status(engine).await {
-            // Nothing was sent. If the write was made after all, the next one is stale and the next pass sees it.
+            // Nothing was sent. If the status was written after all, the next write is stale and the next reconcile sees
+            // it.
             self.subject.status_mut()?.intent = None;
             return Err(error);
         }
@@ -174,8 +175,8 @@ impl Work<'_> {
                 }
                 if error.is_rejected(Reason::AlreadyExists) {
                     self.name_taken(target, None, &want)?;
-                    // It may have come into being since the listing that this pass rested on, so a new one is read. If
-                    // that does not show it either, this is the answer, without asking again.
+                    // It may have appeared since the listing that this reconcile rested on, so a new one is read. If that
+                    // does not show it either, this refusal is the result, without another call.
                     target.admission.session.snapshots.forget(self.driver, &key.within).await;
                     let message = error.to_string();
                     self.remember(|m| m.exists = Some(error));
@@ -202,12 +203,16 @@ impl Work<'_> {
         status.external = Some(external);
         self.subject.must_record = true;
         self.made = Some((target.writer.clone(), seen.id.clone()));
-        self.subject.note(false, EventReason::Created, format!("made the object {} in the account", seen.id));
+        self.subject.note(
+            false,
+            EventReason::Created,
+            format!("created the object {} in the account", seen.id),
+        );
         self.after_write(target, seen)
     }
 
-    /// What another object of ours stands for does exist: that the account does not know it everywhere yet is waited for. An id
-    /// that a user wrote may be wrong, and a name may have come to mean another since it was looked up.
+    /// The target of a reference to another object of ours does exist: the operator waits until the account knows it
+    /// everywhere. An id that a user wrote may be wrong, and a name may mean another object since it was resolved.
     fn about_references(&self, error: &Error) -> Error {
         let mut text = error.to_string();
         let needs = self.driver.needs(&self.subject.spec()).unwrap_or_default();
@@ -221,8 +226,8 @@ impl Work<'_> {
         if found { error.patient(NEW_REFERENCE) } else { error }
     }
 
-    /// Before something lost is written again under a name: the name must still mean the same principal. A group that was
-    /// deleted and made again must not inherit what the old one had.
+    /// Before something lost is written again under a name, the name must still mean the same principal. A group that was
+    /// deleted and created again must not inherit the access of the old one.
     async fn same_principals(&mut self, target: &Target) -> Result<()> {
         let status = self.subject.status_mut()?;
         if status.external.is_none() {
@@ -243,7 +248,7 @@ impl Work<'_> {
             };
             if pinned.get(need.field) != Some(&now) {
                 let text = format!(
-                    "{name} now means another principal ({now}) than the one this object was made for: delete this \
+                    "{name} now means another principal ({now}) than the one this object was created for: delete this \
                      object and apply it again if that is meant"
                 );
                 return Err(Error::terminal(Reason::PrincipalChanged, text));
@@ -268,7 +273,7 @@ impl Work<'_> {
         let differs = self.changes(target, &look)?.iter().any(|c| c.when == When::Now);
         let tried_again = matches!(seen.about.phase, Phase::Failed(_)) && !differs;
         let (told, sent) = match self.send_update(target, &seen, &want, &now).await {
-            // It went away, or a replica lags: looking again will tell.
+            // It is gone, or a replica lags: the next read decides.
             Err(Error::Rejected { reason: Reason::ExternalResourceMissing, message, .. }) => {
                 return Err(Error::Conflict(message));
             }
@@ -282,14 +287,14 @@ impl Work<'_> {
         target.admission.session.snapshots.amend(self.driver, &key.within, &told.id, Some(&told)).await;
         let paths: Vec<String> = fields.iter().map(|f| camel(f)).collect();
         let generation = self.subject.object.metadata.generation.unwrap_or_default();
-        // What is sent again has been going on since it was sent first, and is no news.
+        // A change that is sent again has been open since it was sent first, and is no news.
         let again = |o: &Operation| o.generation == generation && o.paths.iter().any(|p| paths.contains(p));
         let before = self.subject.status_mut()?.operation.take().filter(again);
         let news = before.as_ref().is_none_or(|before| before.paths != paths);
         if news {
             let reason = if drifted { EventReason::DriftCorrected } else { EventReason::Updated };
             let text = paths.join(", ");
-            let text = if tried_again { format!("sent again, as asked: {text}") } else { text };
+            let text = if tried_again { format!("sent again, as requested: {text}") } else { text };
             self.subject.note(false, reason, text);
         }
         // It may have given up the name that they want.
@@ -300,11 +305,11 @@ impl Work<'_> {
             .iter()
             .for_each(|who| self.engine.memory.wake.wake(who));
         self.name_freed(target, &seen)?;
-        // A read that shows what was sent is not late, even if more is to be sent.
+        // A read that shows what was sent is not late, even if more remains to be sent.
         let open = self.driver.changes(&sent, &told)?.iter().any(|c| matches!(c.when, When::Now));
         let pending = matches!(told.about.phase, Phase::Pending(_));
         let unbound = self.subject.status_mut()?.external.is_none();
-        // As it was before: our mark on it may be from this very update.
+        // As it was before: our mark on it may come from this very update.
         let bind = unbound.then(|| self.restored(target, &seen)).transpose()?;
         self.subject.sent = true;
         let status = self.subject.status_mut()?;
@@ -314,8 +319,9 @@ impl Work<'_> {
         self.after_write(target, told)
     }
 
-    /// The update itself. Where objects exchange their names, each refused because the other has it, one of them steps aside:
-    /// it gets all that it wants but for its name, under which the next comparison finds it different. Returns what was sent, too.
+    /// The update itself. If objects exchange their names, each refused because another has the name, one of them steps
+    /// aside: it gets everything except its name, under which the next comparison finds it different. Also returns what was
+    /// sent.
     async fn send_update(
         &self,
         target: &Target,
@@ -352,7 +358,7 @@ impl Work<'_> {
         }
         let seen = look.seen().cloned().ok_or_else(missing_observation)?;
         self.may_touch(target, &seen)?;
-        // What a user has just set, a policy say, must not be overruled by an older view.
+        // An older view must not overrule what a user has just set, such as a policy.
         let live = self.engine.cluster.objects.live(&self.subject.resource, &self.subject.object).await?;
         if live.is_none_or(|o| o.metadata.resource_version != self.subject.object.metadata.resource_version) {
             return Err(Error::Conflict("the object was changed meanwhile".into()));
@@ -370,7 +376,7 @@ impl Work<'_> {
                     return Err(wait);
                 }
             }
-            // Most often a dependent in the account: it is waited for.
+            // Most often a dependent in the account: the operator waits for it.
             Err(error) if error.is_rejected(Reason::ApplyFailed) => {
                 return Err(Error::waiting(Reason::ApplyFailed, error.to_string()));
             }
@@ -386,8 +392,8 @@ impl Work<'_> {
         })
     }
 
-    /// Databricks says that the name is taken: whoever holds it may give it up soon, so that is waited for. Returns whether
-    /// that one waits for ours, directly or through others.
+    /// Databricks says that the name is taken: its holder may give it up soon, so this object waits. Returns whether that
+    /// holder waits for our name, directly or through others.
     fn name_taken(&self, target: &Target, seen: Option<&Seen>, want: &Value) -> Result<bool> {
         let account = target.admission.session.client.account_id();
         let has = seen.map(|seen| self.driver.key(&seen.state)).transpose()?;
@@ -395,7 +401,7 @@ impl Work<'_> {
         Ok(self.engine.memory.claims.name_taken(account, &self.subject.who, has.as_ref(), &wants))
     }
 
-    /// A name may be free by now: those who wait for one of this kind try again.
+    /// A name may be free by now: the objects that wait for one of this kind retry.
     fn name_freed(&self, target: &Target, seen: &Seen) -> Result<()> {
         let account = target.admission.session.client.account_id();
         let had = self.driver.key(&seen.state)?;

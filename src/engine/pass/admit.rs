@@ -21,7 +21,7 @@ pub struct Place {
 }
 
 impl Work<'_> {
-    /// Finds out where the object may act.
+    /// Determines where the object may act.
     pub async fn admit(&mut self) -> Result<Place> {
         let who = self.subject.who.clone();
         let auth_ref = &self.management.auth_ref;
@@ -38,7 +38,7 @@ impl Work<'_> {
         Ok(Place { admission, reader, writer, urgency })
     }
 
-    /// An account is pinned with the first record: a name that later means another account stops everything.
+    /// An account is pinned with the first record: a DatabricksAuth that later means another account stops everything.
     fn same_account(&mut self, admission: &Admission) -> Result<()> {
         let account = admission.session.client.account_id().to_owned();
         let auth = &self.management.auth_ref.name;
@@ -60,14 +60,14 @@ impl Work<'_> {
         }
     }
 
-    /// Whether this generation was carried out before: what comes now is routine.
+    /// Whether this generation was carried out before: further calls are routine.
     fn settled(&self) -> Result<bool> {
         let status = self.subject.status.as_ref().map_err(Clone::clone)?;
         let generation = self.subject.object.metadata.generation;
         Ok(status.is_true(ConditionType::Ready) && Some(status.observed_generation) == generation)
     }
 
-    /// Shows the policies in force. Before the DatabricksAuth is known, its word on the interval stays what it was.
+    /// Shows the policies in force. Until the DatabricksAuth is known, its interval stays what it was.
     pub fn show_effective(&mut self, admission: Option<&Admission>) -> Result<()> {
         let auth = admission.and_then(|a| a.resync.as_ref());
         let own = self.management.resync_interval.as_ref();
@@ -78,7 +78,7 @@ impl Work<'_> {
         let shown = self.subject.status_mut()?;
         let before = shown.effective.as_ref().map(|e| e.resync_interval.clone());
         let resync_interval = match before {
-            // What the DatabricksAuth says is not known yet.
+            // The interval of the DatabricksAuth is not known yet.
             Some(before) if admission.is_none() && own.is_none() => before,
             _ => resync.map_or_else(|| "Never".into(), format_duration),
         };

@@ -1,5 +1,5 @@
-//! Binding a Kubernetes object to one in the account: to what an interrupted create made, to what was there already, or to what
-//! a restored record points to. Nothing is sent.
+//! Binding a Kubernetes object to one in the account: to the result of an interrupted create, to one that existed already,
+//! or to the one that a restored record names. Nothing is sent.
 
 use super::decide::managed_by;
 use super::look::Look;
@@ -14,7 +14,7 @@ use crate::engine::memory::named;
 use crate::engine::meter::Write;
 
 impl Work<'_> {
-    /// Binds the object to what an interrupted create made, of which the next reconcile takes care.
+    /// Binds the object to the result of an interrupted create; the next reconcile continues with it.
     pub fn bind(&mut self, target: &Target, id: String) -> Result<Outcome> {
         // An older object that would adopt it may read it before our record of it is written.
         self.claimant(target).record(&id);
@@ -30,13 +30,13 @@ impl Work<'_> {
             created_at: Some(intent.time),
         });
         self.counts().wrote(Write::Create);
-        let text = format!("found the object {id} that an interrupted create made");
+        let text = format!("found the object {id} that an interrupted create had created");
         self.subject.note(false, EventReason::Created, text);
         Ok(Outcome::Again)
     }
 
-    /// The record of an object that was restored without its status. Whether it created what is there, its mark tells, in the
-    /// account or in an annotation beside the id, or its intent; anything else is adopted, and that is reported.
+    /// The record of an object that was restored without its status. Its mark, in the account or in an annotation beside
+    /// the id, or its intent proves that it created what exists; anything else is adopted, and that is reported.
     pub fn restored(&mut self, target: &Target, seen: &Seen) -> Result<External> {
         let marked = {
             let (bound, marker) = (self.bound(), self.marker());
@@ -45,14 +45,14 @@ impl Work<'_> {
         let created_at = self.subject.status_mut()?.intent.as_ref().map(|intent| intent.time.clone());
         let adopted = created_at.is_none() && !marked;
         if self.management.policy() == ManagementPolicy::Observe {
-            // ObjectName only observes takes nothing over, and a record proves nothing by itself.
+            // An object that only observes adopts nothing, and a record proves nothing by itself.
             let observed = adopted || !self.recognised(target, seen)?;
             return Ok(External { created_at, observed, ..self.external(target, seen, adopted) });
         }
         if adopted {
             self.counts().wrote(Write::Adopt);
             let text = format!(
-                "took over the object {}, which the annotation {EXTERNAL_ID} names: the annotation {CREATED_BY} does not say \
+                "adopted the object {}, which the annotation {EXTERNAL_ID} names: the annotation {CREATED_BY} does not say \
                  that it was created as {}, so it stays in the account on deletion unless spec.deletionPolicy is Delete",
                 seen.id,
                 self.marker()
@@ -84,7 +84,7 @@ impl Work<'_> {
                 return Ok(self.conflict(&holder));
             }
         }
-        // ObjectName only observes takes nothing over.
+        // An object that only observes adopts nothing.
         let bind = External { observed: !managed, ..self.external(target, &seen, true) };
         let changes = self.changes(target, &look)?;
         self.show(target, &seen, &changes, Some(bind), true)?;
@@ -94,7 +94,7 @@ impl Work<'_> {
             self.subject.note(
                 false,
                 EventReason::Adopted,
-                format!("took over the object {} that was in the account", seen.id),
+                format!("adopted the object {} that was in the account", seen.id),
             );
         }
         Ok(Outcome::Again)

@@ -1,11 +1,11 @@
-//! What binds a Kubernetes object to one in the account, parsed once: the record in the status, what annotations repeat of it,
-//! and what the spec asks for by id. Values only.
+//! What binds a Kubernetes object to one in the account, parsed once: the record in the status, its copy in annotations,
+//! and the id in the spec. Values only.
 
 use k8s_openapi::jiff::Timestamp;
 
 use crate::engine::crd::{External, Intent};
 
-/// What binds an object, as far as anything is written down.
+/// What binds an object, as far as it is recorded.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Bound {
     /// `status.external`.
@@ -58,15 +58,15 @@ impl Bound {
         self.external.is_none() && self.intent.is_none() && self.annotated.is_some()
     }
 
-    /// Whether the object in the account was there before this one, as far as a record says: then it stays by default.
+    /// Whether the object in the account existed before this one, as far as a record says: then it stays by default.
     pub fn adopted(&self, observing: bool) -> bool {
         // What was only observed until now may still be created.
         let external = self.external.as_ref().filter(|external| observing || !external.observed);
         external.map_or(self.annotated.is_some() && !self.created_here, |external| external.adopted)
     }
 
-    /// When the object in the account was created, if the operator did. An object that was restored without its status does
-    /// not know; but it is younger than what it created.
+    /// When the object in the account was created, if the operator created it. An object that was restored without its
+    /// status lacks that time; but it is younger than what it created.
     pub fn created_at(&self) -> Option<Timestamp> {
         match &self.external {
             Some(external) => external.created_at.as_ref().map(|time| time.0),
@@ -125,7 +125,7 @@ mod tests {
         }
     }
 
-    /// What was there before stays by default when its Kubernetes object is deleted.
+    /// What existed before stays by default when its Kubernetes object is deleted.
     #[test]
     fn what_was_there_before_is_known_as_adopted() {
         let adopted = |observing| cases().map(|(name, bound)| (name, bound.adopted(observing)));

@@ -1,8 +1,9 @@
-//! What a pass amounts to: the conditions, the events, and when to look again. Pure: time and chance are arguments.
+//! What a reconcile results in: the conditions, the events, and the time of the next one. Pure: time and chance are
+//! arguments.
 //!
-//! Every path of the engine ends here, once. A failure that may pass leaves a Ready object Ready: a blip is not news. What
-//! Databricks refuses is shown at once, and is called Stalled only once it was refused again and again: a refusal often
-//! passes by itself, and a Stalled object pages somebody.
+//! Every path of the engine ends here, once. A Ready object stays Ready through a transient failure: a blip is not news. A
+//! refusal by Databricks is shown at once, and is called Stalled only once it was repeated: refusals often resolve by
+//! themselves, and a Stalled object pages a person.
 
 use std::time::Duration;
 
@@ -12,19 +13,19 @@ use crate::engine::crd::{
 };
 use crate::engine::error::Error;
 
-/// What to write and when to come back.
+/// What to write and when to reconcile again.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Conclusion {
     /// The whole status.
     pub status: AnyStatus,
     /// Transitions worth an event.
     pub notes: Vec<Note>,
-    /// When to look again if nothing wakes us; `None` is never.
+    /// When to reconcile again if nothing triggers it earlier; `None` is never.
     pub requeue: Option<Duration>,
 }
 
-/// Concludes a pass. `status` is the old one with the pass's findings already in it (ids, facts, drift); conditions,
-/// `observedGeneration` and the time to come back are decided here.
+/// Concludes a reconcile. `status` is the old one with the findings already in it (ids, facts, drift); conditions,
+/// `observedGeneration` and the time of the next reconcile are decided here.
 pub fn conclude(status: AnyStatus, outcome: &Outcome, pass: &Pass, pace: &Pace) -> Conclusion {
     let old = status.conditions.clone();
     let mut status = status;
@@ -40,8 +41,8 @@ pub fn conclude(status: AnyStatus, outcome: &Outcome, pass: &Pass, pace: &Pace) 
     Conclusion { notes: transitions(&before, &status), requeue, status }
 }
 
-/// `kubectl get` has columns for the reason and the message of `Ready` alone. So where the object is Ready and something is to
-/// be said all the same, `Ready` says it too; and a difference that is left is the reason that people look for.
+/// `kubectl get` has columns for the reason and the message of `Ready` alone. So a Ready object shows other news in `Ready`
+/// too, and a difference that remains is the reason that readers need.
 fn speak_for_synced(verdicts: &mut [Verdict], ready: Reason) {
     let of = |kind, status| move |v: &&Verdict| v.kind == kind && v.status == status;
     let synced = verdicts.iter().find(of(ConditionType::Synced, ConditionStatus::False)).cloned();
@@ -51,8 +52,8 @@ fn speak_for_synced(verdicts: &mut [Verdict], ready: Reason) {
     said.message = synced.message;
 }
 
-/// What an outcome amounts to for this object. A refusal to read says nothing about an object that was Ready and was not
-/// changed since: it is a failure of the moment like any other.
+/// What an outcome means for this object. A refused read says nothing about an object that was Ready and was not changed
+/// since: it is a transient failure like any other.
 pub fn weighed(outcome: Outcome, status: &AnyStatus, generation: i64) -> Outcome {
     let settled = status.is_true(ConditionType::Ready) && status.observed_generation == generation;
     match outcome {
@@ -63,13 +64,13 @@ pub fn weighed(outcome: Outcome, status: &AnyStatus, generation: i64) -> Outcome
     }
 }
 
-/// So many failures in a row are no blip.
+/// This many failures in a row are no blip.
 const LASTING: u32 = 3;
 
-/// The same for all, as how long it lasts changes from try to try.
-const LIMITED: &str = "the account's rate limit holds calls back";
+/// The same text for all, as the wait changes from try to try.
+const LIMITED: &str = "the account's rate limit delays calls";
 
-/// Whether the generation counts as processed: a failure that may pass leaves it open.
+/// Whether the generation counts as processed: a transient failure leaves it open.
 fn processed(outcome: &Outcome, pass: &Pass) -> bool {
     match outcome {
         Outcome::Failed(Error::Rejected { .. }) => pass.confirmed || pass.deleting,
@@ -112,7 +113,7 @@ fn verdicts(status: &AnyStatus, outcome: &Outcome, pass: &Pass) -> Option<Vec<Ve
             vec![v(Ready, true, pass.ready, ""), v(Synced, false, *reason, message), refs]
         }
         Outcome::Suspended => {
-            let text = "spec.suspend is true: no calls are made; the object in the account is left as it is";
+            let text = "spec.suspend is true: no calls are sent; the object in the account stays as it is";
             vec![
                 v(Ready, false, Reason::SuspendedBySpec, text),
                 v(Synced, false, Reason::SuspendedBySpec, text),
@@ -128,7 +129,7 @@ fn verdicts(status: &AnyStatus, outcome: &Outcome, pass: &Pass) -> Option<Vec<Ve
                 v(Reconciling, true, Reason::Progressing, message),
             ]
         }
-        // Neither Reconciling nor Stalled: nothing is under way, and nobody has to do anything.
+        // Neither Reconciling nor Stalled: no work is in progress, and no person needs to act.
         Outcome::Planned { reason, message } => {
             let plan = *reason == Reason::WouldBeCreated;
             let synced = if plan { Reason::DriftDetected } else { *reason };
@@ -168,7 +169,7 @@ fn failed(status: &AnyStatus, error: &Error, pass: &Pass) -> Option<Vec<Verdict>
     }
 }
 
-/// The way out of a deletion that cannot go on, unless the text tells it already.
+/// Adds how to end a blocked deletion, unless the text names a way already.
 fn with_way_out(text: String) -> String {
     if text.contains("deletionPolicy") {
         return text;
@@ -188,8 +189,8 @@ fn transient(status: &AnyStatus, reason: Reason, message: &str, pass: &Pass) -> 
     if !status.is_true(Ready) || !current || pass.deleting {
         return Some(retrying(status, reason, message, pass));
     }
-    // A Ready object stays Ready; only a lasting failure is worth a write. A limit is not, but what was told of a failure before
-    // is not so any more.
+    // A Ready object stays Ready; only a lasting failure is worth a write. A rate limit alone is not worth a write; a stale
+    // `Retrying` message is.
     let limited = reason == Reason::RateLimited;
     let told = status.condition(Synced).is_some_and(|c| c.reason == Reason::Retrying.name());
     let message = if limited { LIMITED } else { message };
@@ -203,7 +204,7 @@ fn transient(status: &AnyStatus, reason: Reason, message: &str, pass: &Pass) -> 
     })
 }
 
-/// The conditions of an object that was taken up and of which nothing can be said yet.
+/// The conditions of an object whose first reconcile has only begun.
 pub fn begun() -> Vec<Verdict> {
     use ConditionStatus::*;
     use ConditionType::*;
@@ -229,7 +230,7 @@ fn about_references(reason: Reason) -> bool {
     about_credentials(reason) || secret.contains(&reason)
 }
 
-/// Whether a failure for this reason says that a reference cannot be used.
+/// Whether a failure for this reason means that a reference is unusable.
 fn of_references(reason: Reason, message: &str) -> Option<Verdict> {
     (about_references(reason) || reason == Reason::AccountMismatch).then(|| Verdict {
         kind: ConditionType::ReferencesResolved,
@@ -239,7 +240,7 @@ fn of_references(reason: Reason, message: &str) -> Option<Verdict> {
     })
 }
 
-/// What the last comparison found, if it was one with this generation; before that, nothing is known.
+/// What the last comparison found, if it was one with this generation; unknown before that.
 fn synced(status: &AnyStatus, reason: Reason, message: &str, pass: &Pass) -> Verdict {
     let compared = status.observed_generation == pass.generation;
     let unknown = || Verdict {
@@ -251,7 +252,7 @@ fn synced(status: &AnyStatus, reason: Reason, message: &str, pass: &Pass) -> Ver
     kept(status, ConditionType::Synced).filter(|_| compared).unwrap_or_else(unknown)
 }
 
-/// What is known of references: that they are there, once a pass has got past them; else what was last found out.
+/// The state of references: resolved, once a reconcile has passed that hop; else the last finding.
 fn references(status: &AnyStatus, pass: &Pass) -> Verdict {
     let verdict = |status: bool, reason| Verdict {
         kind: ConditionType::ReferencesResolved,
@@ -330,8 +331,8 @@ fn transitions(before: &AnyStatus, after: &AnyStatus) -> Vec<Note> {
     let mut notes = vec![];
     let mut note = |warning, reason, text: String| notes.push(Note { warning, reason, text });
     if after.is_true(Ready) && !before.is_true(Ready) {
-        let text = if after.is_true(Synced) { "as the spec says" } else { "usable" };
-        note(false, EventReason::Ready, format!("the object in the account is {text}"));
+        let text = if after.is_true(Synced) { "matches the spec" } else { "is usable" };
+        note(false, EventReason::Ready, format!("the object in the account {text}"));
     }
     let known = facts(before);
     for fact in facts(after) {
@@ -347,16 +348,16 @@ fn transitions(before: &AnyStatus, after: &AnyStatus) -> Vec<Note> {
     notes
 }
 
-/// Something that is worth a Warning, once.
+/// One fact that is worth a Warning, once.
 struct Fact {
     event: EventReason,
-    /// The reason of the condition that says so.
+    /// The reason of the condition that reports it.
     reason: String,
     text: String,
 }
 
 impl Fact {
-    /// That it differs in other fields is another drift. Of other failures the words may change.
+    /// A difference in other fields is another drift. The text of other failures may change.
     fn same(&self, other: &Fact) -> bool {
         self.event == other.event
             && self.reason == other.reason
@@ -364,8 +365,8 @@ impl Fact {
     }
 }
 
-/// What a status has to warn of. Several conditions may say the same: that is one fact. A reason that has an event of its own
-/// is told by that, also where the object is stalled for it.
+/// The facts in a status that need a warning. Several conditions may report the same: that is one fact. A reason with an
+/// event of its own is reported by that event, also if the object is stalled for it.
 fn facts(status: &AnyStatus) -> Vec<Fact> {
     use ConditionType::*;
     use EventReason::{
@@ -397,7 +398,7 @@ fn facts(status: &AnyStatus) -> Vec<Fact> {
     facts
 }
 
-/// When to look again.
+/// When to reconcile again.
 fn requeue(outcome: &Outcome, pass: &Pass, pace: &Pace) -> Option<Duration> {
     let doubled = |min: Duration, max: Duration| {
         min.saturating_mul(2u32.saturating_pow(pass.attempts.min(20))).min(max)
@@ -417,7 +418,7 @@ fn requeue(outcome: &Outcome, pass: &Pass, pace: &Pace) -> Option<Duration> {
         Outcome::Refused { .. } => refused(pace.stalled),
         Outcome::Blocked { .. } | Outcome::Partly { .. } => pace.waiting.mul_f64(1.0 + 0.2 * pass.chance),
         Outcome::Failed(error) => match error {
-            // A right is used soon after it is granted: asking costs the account nothing.
+            // A right is used soon after it is granted: a retry costs the account nothing.
             Error::Rejected { reason: Reason::OperatorNotPermitted, .. } => refused(pace.poll_max),
             Error::Terminal { .. } | Error::Rejected { .. } if pass.deleting => refused(pace.backoff_max),
             Error::Terminal { .. } | Error::Rejected { .. } => refused(pace.stalled),
@@ -605,7 +606,7 @@ mod tests {
         assert_eq!(one.status, two.status);
     }
 
-    /// Covers OB-01. What several conditions say is one Warning, and that nothing more is tried is no second one.
+    /// Covers OB-01. What several conditions say is one Warning, and a stop of the retries is no second one.
     #[test]
     fn one_fact_is_one_warning() {
         let warnings = |from: &AnyStatus, outcome: &Outcome, pass: &Pass| {
@@ -631,7 +632,7 @@ mod tests {
         }
         let (_, waiting) = warnings(&ready(1), &waits(Reason::CredentialsInvalid), &pass(1));
         let stalled = refused(Reason::CredentialsInvalid);
-        assert_eq!(warnings(&waiting, &stalled, &pass(1)).0, [""; 0], "told already");
+        assert_eq!(warnings(&waiting, &stalled, &pass(1)).0, [""; 0], "reported already");
         let deleting = Pass { deleting: true, ..pass(1) };
         let blocked = warnings(&waiting, &waits(Reason::CredentialsInvalid), &deleting).0;
         assert_eq!(blocked, ["DeletionBlocked"], "that the deletion waits is news");

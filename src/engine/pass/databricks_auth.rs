@@ -1,4 +1,4 @@
-//! One pass over a DatabricksAuth: host → Secret → token, then one conclusion. The same conclusions as for the kinds.
+//! One reconcile of a DatabricksAuth: host → Secret → token, then one conclusion. The same conclusions as for the kinds.
 
 use std::sync::Arc;
 
@@ -18,7 +18,7 @@ use crate::engine::crd::{
 };
 use crate::engine::error::{Error, Result};
 
-/// One pass.
+/// One reconcile.
 pub async fn reconcile(object: Arc<DynamicObject>, engine: Arc<Engine>) -> Action {
     let mut subject = Subject::new(&engine, &object, KIND);
     let readable = subject.status.as_ref().map(|_| ()).map_err(Clone::clone);
@@ -32,10 +32,10 @@ pub async fn reconcile(object: Arc<DynamicObject>, engine: Arc<Engine>) -> Actio
     let (well, who) = (matches!(outcome, Ok(Outcome::Rest | Outcome::Suspended)), subject.who.clone());
     let ended = subject.conclude(&engine, outcome, Reason::Authenticated).await;
     match ended {
-        // Many depend on it: what is wrong with it is looked at again soon.
+        // Many objects depend on it: a fault in it is checked again soon.
         Ended::Again(Some(after)) if !well => {
             let pace = &engine.settings.pace;
-            // Where the account turns the operator away: that it no longer does is noticed after half as long again.
+            // While the account rejects the operator: the end of that is noticed after half as long again.
             let doubted = engine.auths.doubted_for(&who).map(|long| (long / 2).max(pace.backoff_min));
             Action::requeue(after.min(doubted.unwrap_or(after)).min(pace.poll_max))
         }
@@ -49,7 +49,7 @@ async fn hops(engine: &Engine, subject: &mut Subject) -> Result<Outcome> {
     if subject.deleting() && dependents.is_empty() {
         return subject.release(engine, None).await;
     }
-    // What serde says of a value it cannot read quotes it, so it is not passed on.
+    // serde quotes a value that it cannot read, so its text is not passed on.
     let spec: DatabricksAuthSpec = serde_json::from_value(subject.spec())
         .map_err(|_| Error::terminal(Reason::InvalidSpec, "spec cannot be read: compare it with the CRD"))?;
     if !subject.deleting() {
@@ -66,9 +66,9 @@ async fn hops(engine: &Engine, subject: &mut Subject) -> Result<Outcome> {
     outcome
 }
 
-/// ObjectName holds a DatabricksAuth that is to go: those of its own namespace, and of others those that have, or are about to
-/// have, something in the account, which only the operator writes down. A reference alone must not be enough, nor a
-/// finalizer, or any tenant could hold any other's.
+/// The objects that hold a DatabricksAuth whose deletion is requested: those of its own namespace, and of other namespaces
+/// those that have, or are about to have, an object in the account, which only the operator records. A reference alone must
+/// not be enough, nor a finalizer, or any tenant could hold another's DatabricksAuth.
 fn dependents(engine: &Engine, who: &ObjectName) -> Vec<ObjectName> {
     let mut all = engine.memory.wake.dependents(who);
     all.retain(|other| {
@@ -137,7 +137,7 @@ async fn connect(
                 observed: false,
                 created_at: None,
             });
-            // That they cannot be read for a moment is no news.
+            // A transient failure to read them is no news.
             let readable = !by_label || !matches!(auths.namespaces.labels(&who.namespace).await, Ok(None));
             let reason = Reason::OperatorNotPermitted;
             match auths.throttled(who) {
@@ -148,7 +148,7 @@ async fn connect(
         }
         Err(error) => Err(error),
     };
-    // An endpoint that cannot be reached, or a Secret that cannot be read, for a moment does not take a working session away.
+    // A working session survives an endpoint that is unreachable, or a Secret that is unreadable, for a moment.
     let read = matches!(&connected, Err(Error::Rejected { reason: Reason::SecretNotReadable, .. }));
     let passing = read || matches!(&connected, Err(Error::Transient { .. } | Error::Conflict(_)));
     let usable = auths.has_usable(who, &subject.object, spec);
@@ -156,7 +156,7 @@ async fn connect(
         auths.store(who, spec, connected);
     }
     match outcome {
-        // Whatever the status says, there is nothing to work with.
+        // Whatever the status says, there is no session to work with.
         Err(Error::Rejected { reason, message, patience, .. }) if read && !usable => {
             Err(Error::Rejected { reason, message, patience, read: false })
         }
@@ -164,8 +164,8 @@ async fn connect(
     }
 }
 
-/// Where a call was turned away, or all were when it was last written down, a token alone proves nothing: the account is asked
-/// whether it lets calls in. Its users are woken if the answer is another than before.
+/// After a rejected call, or while the status says that all are rejected, a token alone proves nothing: the operator asks
+/// the account whether it accepts calls. If the result differs from before, the users of the DatabricksAuth are reconciled.
 async fn prove(engine: &Engine, subject: &mut Subject, session: &Session) -> Result<()> {
     let turned_away = [Reason::CredentialsInvalid, Reason::AddressBlocked].map(Reason::name);
     let ready = subject.status_mut()?.condition(ConditionType::Ready);
@@ -173,7 +173,7 @@ async fn prove(engine: &Engine, subject: &mut Subject, session: &Session) -> Res
     if session.doubted_for().is_none() && !told {
         return Ok(());
     }
-    // What the status says holds until there is an answer.
+    // The status stays valid until there is a response.
     session.doubt();
     let before = session.refusal();
     let proven = session.prove().await;

@@ -1,4 +1,4 @@
-//! What to do, given what is wanted, what is seen and what is recorded. Pure: a table written as code, no clock, no I/O.
+//! What to do, given the desired state, the observed state and the record. Pure: a table written as code, no clock, no I/O.
 
 use std::time::Duration;
 
@@ -12,7 +12,7 @@ use crate::engine::kind::{Change, Immutable, Phase, Seen, When, at};
 /// All that a decision depends on.
 #[derive(Clone, Debug)]
 pub struct View<'a> {
-    /// What is looked for in the account, for people: the kind with the id or the natural name that it is looked for by.
+    /// How messages name the object in the account: the kind with the id or the natural name by which it is found.
     pub called: String,
     /// The object is being deleted.
     pub deleting: bool,
@@ -20,7 +20,7 @@ pub struct View<'a> {
     pub observe: bool,
     /// `adoptionPolicy`, effective.
     pub adoption: AdoptionPolicy,
-    /// `deletionPolicy` is effectively Delete, and neither `Observe` nor `suspend` keeps us from it.
+    /// `deletionPolicy` is effectively Delete, and neither `Observe` nor `suspend` prevents it.
     pub delete_outside: bool,
     /// `deletionProtection`.
     pub protected: bool,
@@ -32,13 +32,13 @@ pub struct View<'a> {
     pub copied: bool,
     /// What was found in the account.
     pub found: &'a Found,
-    /// What differs between what is wanted and what was found.
+    /// What differs between the desired and the observed state.
     pub changes: &'a [Change],
     /// The spec names exactly one object by id.
     pub asked: bool,
-    /// Somebody asks for a pass.
+    /// A user requests a reconcile.
     pub requested: bool,
-    /// The fields to send once more if somebody asks for another try of what failed; empty where that is of no use.
+    /// The fields to send once more if a user requests a retry of what failed; empty if that is of no use.
     pub again: Vec<String>,
     /// The spec, for the names of fields in messages.
     pub spec: &'a Value,
@@ -46,7 +46,8 @@ pub struct View<'a> {
     pub immutable: &'static [Immutable],
     /// A change or a creation that takes time.
     pub operation: Running,
-    /// What was accepted and cannot be seen may be sent again: it was long ago, somebody asks for it, or more differs by now.
+    /// What was accepted and does not show may be sent again: enough time has passed, a user requests it, or more differs
+    /// by now.
     pub resend: bool,
 }
 
@@ -64,42 +65,42 @@ pub enum Running {
 /// The next step.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Step {
-    /// Make it.
+    /// Create it.
     Create,
     /// Bind to what was found.
     Adopt,
     /// Change these fields of `State`.
     Update(Vec<String>),
-    /// Ask for the deletion.
+    /// Request the deletion.
     Delete,
-    /// Let the Kubernetes object go. The word for the event.
+    /// Release the Kubernetes object. The word for the event.
     Release(Released),
-    /// Bind to what an interrupted create made.
+    /// Bind to what an interrupted create created.
     Bind(String),
-    /// An interrupted create made nothing.
+    /// An interrupted create created nothing.
     Forget,
-    /// Too early to say what an interrupted create made.
+    /// Too early to know what an interrupted create created.
     WaitOut {
-        /// For so long.
+        /// For this long.
         after: Duration,
         /// What is waited for.
         message: String,
     },
-    /// Look again later.
+    /// Reconcile again later.
     Wait {
         /// Shown in `Ready`.
         reason: Reason,
         /// What is waited for.
         message: String,
     },
-    /// A person has to decide.
+    /// A person must decide.
     Refuse {
         /// Shown in `Stalled` or `DeletionBlocked`.
         reason: Reason,
         /// What, why, what to write.
         message: String,
     },
-    /// It is not there, and is only observed: say what managing it would do.
+    /// It does not exist, and is only observed: report what managing it would do.
     Plan {
         /// Shown in `Ready`.
         reason: Reason,
@@ -117,7 +118,7 @@ impl Step {
     }
 }
 
-/// Why a Kubernetes object may go.
+/// Why a Kubernetes object may be released.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Released {
     /// There never was an object in the account.
@@ -145,7 +146,7 @@ pub fn decide(view: &View<'_>) -> Step {
     if view.deleting { deleting(view) } else { living(view) }
 }
 
-/// What can be said of a deletion without asking the account: it needs no credentials then.
+/// Decides what needs no response of the account about a deletion: it needs no credentials then.
 pub fn deleting_without_account(view: &View<'_>) -> Option<Step> {
     if view.record == Record::None || view.record == Record::Asked {
         return Some(Step::Release(Released::NeverCreated));
@@ -179,11 +180,11 @@ fn deleting(view: &View<'_>) -> Step {
             Reason::ApiRefused,
             format!(
                 "the object {} in the account no longer looks like the one this object manages, so it is not deleted: \
-                 set spec.deletionPolicy to Retain to let this object go",
+                 set spec.deletionPolicy to Retain to release this object",
                 seen.id
             ),
         ),
-        // It is another's to delete.
+        // The other object deletes it.
         Found::Held(_) => Step::Release(Released::Retained),
         Found::Replaced(_) => Step::Release(Released::Gone),
         Found::Interrupted(create) => match recover(create) {
@@ -193,7 +194,7 @@ fn deleting(view: &View<'_>) -> Step {
         Found::Several(ids) => refuse(
             Reason::ApiRefused,
             format!(
-                "several objects match {} ({}): set spec.deletionPolicy to Retain to let this object go",
+                "several objects match {} ({}): set spec.deletionPolicy to Retain to release this object",
                 view.called,
                 ids.join(", ")
             ),
@@ -208,7 +209,7 @@ fn living(view: &View<'_>) -> Step {
         Found::Several(ids) => refuse(
             Reason::Ambiguous,
             format!(
-                "several objects match {}: {}; set spec.externalId to the one that is meant",
+                "several objects match {}: {}; set spec.externalId to the intended one",
                 view.called,
                 ids.join(", ")
             ),
@@ -238,13 +239,14 @@ fn living(view: &View<'_>) -> Step {
     }
 }
 
-/// A create whose result is not known. What was created at another time may be another's, or ours by a clock that is wrong:
-/// that is for a person to decide.
+/// A create whose result is not known. An object that was created at another time may be another user's, or ours by a wrong
+/// clock: a person must decide.
 fn recover(create: &Interrupted) -> Step {
     match create {
         Interrupted::TooEarly(after) => Step::WaitOut {
             after: *after,
-            message: "a create was interrupted; waiting until the account surely shows what it made".into(),
+            message: "a create was interrupted; waiting until the account certainly shows what it created"
+                .into(),
         },
         Interrupted::Since { hits, in_time, sent } => match hits.as_slice() {
             [] => Step::Forget,
@@ -253,7 +255,7 @@ fn recover(create: &Interrupted) -> Step {
                 Reason::CreateResultUnknown,
                 format!(
                     "a create was interrupted at {sent}, and what is in the account now may or may not be its result ({}): \
-                     delete what is not meant in the account, or delete this object with deletionPolicy Retain and \
+                     delete what is not intended in the account, or delete this object with deletionPolicy Retain and \
                      name the right one with spec.externalId on a new object",
                     several.join(", ")
                 ),
@@ -262,12 +264,12 @@ fn recover(create: &Interrupted) -> Step {
     }
 }
 
-/// Whether what is only observed is known already.
+/// Whether the object is already recorded as only observed.
 fn observes(view: &View<'_>) -> bool {
     view.observe && view.record == Record::Observed
 }
 
-/// Not there, and only observed: that is no failure, and what managing it would do is the plan.
+/// The object does not exist and is only observed: that is no failure, and the plan is what managing it would do.
 fn unseen(view: &View<'_>, settled: bool) -> Step {
     let required = view.adoption == AdoptionPolicy::Required;
     let called = &view.called;
@@ -296,10 +298,10 @@ fn unseen(view: &View<'_>, settled: bool) -> Step {
     }
 }
 
-/// What an object is told whose object in the account another one manages.
+/// The message of an object whose object in the account is managed by another one.
 pub fn managed_by(holder: &str) -> String {
     format!(
-        "the object in the account is managed by {holder}: delete one of the two. To let this one take its place without a gap \
+        "the object in the account is managed by {holder}: delete one of the two. To replace that one by this one without a gap \
          in the account, set spec.deletionPolicy to Retain on that one and spec.adoptionPolicy to IfExists on this one, then \
          delete that one"
     )
@@ -318,7 +320,7 @@ fn absent(view: &View<'_>, settled: bool) -> Step {
         )),
         Record::None => Step::Create,
         Record::Bound | Record::Observed if !settled => {
-            wait(Reason::Progressing, format!("{called} seems to be gone; looking once more to be sure"))
+            wait(Reason::Progressing, format!("{called} seems to be gone; reading once more to be sure"))
         }
         Record::Bound | Record::Observed if view.asked || view.adoption == AdoptionPolicy::Required => {
             missing(format!(
@@ -327,8 +329,8 @@ fn absent(view: &View<'_>, settled: bool) -> Step {
             ))
         }
         Record::Bound | Record::Observed if view.data_bearing => missing(format!(
-            "{called} is gone from the account and holds data, so it is not made again by itself: delete this object \
-             and apply it again to create a new one, or apply it anew with spec.externalId to bind another"
+            "{called} is gone from the account and holds data, so it is not created again by itself: delete this object \
+             and apply it again to create a new one, or apply it with spec.externalId to bind another"
         )),
         Record::Bound | Record::Observed => Step::Create,
     }
@@ -349,7 +351,7 @@ fn foreign(view: &View<'_>, seen: &Seen, marked: bool) -> Step {
             Reason::AlreadyExists,
             format!(
                 "an annotation names the object {}, which carries the mark of another Kubernetes object, so it is left alone: \
-                 if that one is gone and the name is right, set spec.adoptionPolicy to IfExists to take it over",
+                 if that one is gone and the name is right, set spec.adoptionPolicy to IfExists to adopt it",
                 seen.id
             ),
         );
@@ -359,7 +361,7 @@ fn foreign(view: &View<'_>, seen: &Seen, marked: bool) -> Step {
             Reason::AlreadyExists,
             format!(
                 "the object {} in the account no longer looks like the one this object manages, so it is left alone: \
-                 change it back there, or apply this object anew with spec.externalId and spec.adoptionPolicy: IfExists",
+                 change it back there, or apply this object again with spec.externalId and spec.adoptionPolicy: IfExists",
                 seen.id
             ),
         );
@@ -367,7 +369,7 @@ fn foreign(view: &View<'_>, seen: &Seen, marked: bool) -> Step {
     refuse(
         Reason::AlreadyExists,
         format!(
-            "{} is in the account already, with the id {}: set spec.adoptionPolicy to IfExists to take it over, \
+            "{} is in the account already, with the id {}: set spec.adoptionPolicy to IfExists to adopt it, \
              or give this one another name",
             view.called, seen.id
         ),
@@ -392,7 +394,7 @@ fn ours(view: &View<'_>, seen: &Seen) -> Step {
     }
 }
 
-/// It failed, and the spec asks for nothing else than what failed.
+/// It failed, and the spec asks for nothing but what failed.
 fn failed(view: &View<'_>, why: &str) -> Step {
     if view.observe || view.again.is_empty() {
         return refuse(Reason::ProvisioningFailed, why);
@@ -401,7 +403,7 @@ fn failed(view: &View<'_>, why: &str) -> Step {
         return Step::Update(view.again.clone());
     }
     let text = format!(
-        "{why}: correct the cause, then set the annotation {RECONCILE_REQUESTED} to any new value to have it tried again, or \
+        "{why}: correct the cause, then set the annotation {RECONCILE_REQUESTED} to any new value to retry it, or \
          correct the spec ({}); or {}",
         words(&view.again),
         start_over(view)
@@ -409,7 +411,7 @@ fn failed(view: &View<'_>, why: &str) -> Step {
     refuse(Reason::ProvisioningFailed, text)
 }
 
-/// How to begin with another object in the account. Where the one that is there is retained, it would be found again.
+/// How to start over with another object in the account. A retained one would be found again.
 fn start_over(view: &View<'_>) -> String {
     let mut first = vec![];
     if !view.delete_outside {
@@ -437,14 +439,14 @@ fn differs(view: &View<'_>, seen: &Seen) -> Step {
     if !now.is_empty() {
         return match view.operation {
             Running::No => Step::Update(now),
-            // It may also be that somebody changed it back at that moment.
+            // Or a user changed it back at that moment.
             _ if view.resend => Step::Update(now),
             Running::Yes => wait(Reason::Provisioning, format!("Databricks is changing {}", words(&now))),
             Running::Overdue => refuse(
                 Reason::ApplyFailed,
                 format!(
                     "Databricks accepts the change of {} and does not keep it: correct the spec, or find out who else \
-                     changes it in the account; it is tried again now and then",
+                     changes it in the account; the operator retries it from time to time",
                     words(&now)
                 ),
             ),
@@ -467,7 +469,7 @@ fn differs(view: &View<'_>, seen: &Seen) -> Step {
     refuse(Reason::ImmutableFieldChanged, format!("{}; or {}", texts.join("; "), start_over(view)))
 }
 
-/// How the spec gets the value that the account has.
+/// How to write the account's value into the spec.
 fn write_back(field: &str, value: &Value) -> String {
     let text = shorten(&value.to_string(), 200);
     match value {
@@ -562,7 +564,7 @@ mod tests {
         );
         assert_eq!(with(Record::Bound, &|v| v.asked = true), "refuse ExternalResourceMissing");
         let replaced = view(Record::Bound, Found::Replaced(vec!["2".into()]));
-        assert_eq!(word(&replaced), "refuse AlreadyExists", "a second one like it is not made");
+        assert_eq!(word(&replaced), "refuse AlreadyExists", "a second one like it is not created");
         assert_eq!(with(Record::Bound, &|v| v.data_bearing = true), "refuse ExternalResourceMissing");
         let unsure = view(Record::Bound, Found::Nothing { settled: false });
         assert_eq!(word(&unsure), "wait Progressing", "absence is believed only when it lasts");

@@ -1,5 +1,5 @@
-//! Hop 6: what is wanted in the account. A kind computes it from the spec and the ids; here it is checked against the grants, and
-//! the claims follow it.
+//! Hop 6: the desired state. A kind computes it from the spec and the ids; here it is checked against the grants, and the
+//! claims follow it.
 
 use kube::ResourceExt;
 use serde_json::Value;
@@ -14,7 +14,7 @@ use crate::engine::kind::Resolved;
 use crate::engine::memory::Claim;
 
 impl Work<'_> {
-    /// Computes what is wanted. While deleting there may be nothing that can be read.
+    /// Computes the desired state. While deleting, it may be unreadable.
     pub fn desire(&mut self, place: Place, resolved: Option<Resolved>) -> Result<Target> {
         let spec = self.subject.spec();
         let want = match resolved {
@@ -39,7 +39,7 @@ impl Work<'_> {
         })
     }
 
-    /// What this object claimed under a name it no longer has, or now only observes, is free for others.
+    /// Releases what this object claimed under a name that it no longer has, or now only observes.
     fn keep_claims(&mut self, admission: &Admission, want: Option<&Value>) -> Result<()> {
         let account = admission.session.client.account_id();
         let kind = &self.subject.who.kind;
@@ -62,17 +62,17 @@ impl Work<'_> {
         Ok(())
     }
 
-    /// A reading has to be no older than a resync interval; a request for a pass asks for a new one.
+    /// A reading must be no older than a resync interval; a request for a reconcile asks for a new one.
     fn not_before(&mut self) -> Result<Instant> {
         let now = Instant::now();
         if let Some(token) = self.requested().cloned() {
-            // Many that were asked at once share one reading: it need only be newer than when the asking was first seen.
+            // Many requests at once share one reading: it need only be newer than the first sight of the request.
             return Ok(self.remember(|m| match &m.requested {
                 Some((target, at)) if *target == token => *at,
                 _ => m.requested.insert((token, now)).1,
             }));
         }
-        // Without an interval any reading will do; a year is beyond the life of every process.
+        // Without an interval any reading is recent enough; a year is longer than the life of every process.
         let interval = self.subject.resync.unwrap_or(std::time::Duration::from_secs(31_536_000));
         Ok(now.checked_sub(interval).unwrap_or_else(|| now - now.elapsed()))
     }

@@ -19,21 +19,21 @@ use crate::engine::meter::Meter;
 /// Settings of the engine.
 #[derive(Clone, Debug)]
 pub struct Settings {
-    /// How often objects are compared with the account where neither they nor their DatabricksAuth say; `None` is never.
+    /// How often objects are compared with the account if neither they nor their DatabricksAuth say; `None` is never.
     pub resync: Option<Duration>,
-    /// How fast to try again.
+    /// How fast to retry.
     pub pace: Pace,
-    /// How often Databricks has to refuse the same before that is final.
+    /// How often Databricks must refuse the same before that is final.
     pub refusal_tries: u32,
-    /// For how long Databricks has to refuse the same before that is final.
+    /// For how long Databricks must refuse the same before that is final.
     pub refusal_period: Duration,
-    /// After a create whose result is not known: how long until the account surely shows what it made.
+    /// After a create with an unknown result: how long until the account certainly shows the created object.
     pub quarantine: Duration,
     /// How long an object must be missing in the account before it counts as deleted.
     pub absence: Duration,
     /// The longest time for which a kind may say that reads lag behind writes.
     pub read_lag: Duration,
-    /// How long Databricks may take to create or change something before that is called stalled.
+    /// How long Databricks may take to create or change something before the object is stalled.
     pub operation: Duration,
     /// Part of the mark on objects in the account; the same after a re-install or a restore.
     pub installation: String,
@@ -41,7 +41,7 @@ pub struct Settings {
     pub namespaces: Vec<String>,
     /// Watch only objects with these labels; empty is all. In the form of `kubectl --selector`.
     pub selector: String,
-    /// Passes at the same time, for each kind.
+    /// Reconciles at the same time, for each kind.
     pub concurrency: u16,
     /// Objects of one account that may be deleted within an hour; 0 is any number.
     pub max_deletions_per_hour: u32,
@@ -103,9 +103,8 @@ impl Engine {
         format!("{}/{}/{}", self.settings.installation, who.namespace, who.name)
     }
 
-    /// The id of another object of ours that `field` of a spec names, if what it stands for is usable in the account. Whether
-    /// its spec is carried out is another question. For a dependent that was made for that id, `pinned`, it is enough that it
-    /// is there.
+    /// The id of another object of ours that `field` of a spec names, if its object is usable in the account, whether or
+    /// not its spec is carried out. For a dependent that was created for that id, `pinned`, it is enough that it exists.
     pub fn resolve_object(&self, who: &ObjectName, field: &str, pinned: Option<&str>) -> Result<String> {
         let Some(object) = self.cluster.stores.object(who) else {
             return Err(Error::waiting(
@@ -124,7 +123,7 @@ impl Engine {
         }
     }
 
-    /// Whether a create or an adoption has to wait, as the process has just started.
+    /// Whether a create or an adoption must wait, as the process has just started.
     pub fn others_unseen(&self, uid: &str) -> bool {
         let uid_of =
             |who: &ObjectName| self.cluster.stores.object(who).and_then(|object| object.metadata.uid.clone());

@@ -1,5 +1,5 @@
-//! A kind made by hand for the tests of the hops, and what else they need: a desired state and an account are plain JSON, no
-//! call leaves the process, and what was asked of the account is written down.
+//! A kind made by hand for the tests of the hops, and what else they need: a desired state and an account are plain JSON,
+//! no call leaves the process, and each call is recorded.
 
 pub mod cluster;
 
@@ -25,7 +25,7 @@ use crate::engine::kind::{
 
 /// A kind whose objects have a name, and values that differ where they differ. What is in the account is set by a test.
 pub struct Fake {
-    /// How it comes into being, and what proves ownership.
+    /// Its lifecycle, and what proves ownership.
     pub traits: Traits,
     /// What GET shows.
     pub got: Mutex<HashMap<String, Seen>>,
@@ -33,9 +33,9 @@ pub struct Fake {
     pub listed: Mutex<Vec<Seen>>,
     /// The next failure of a read.
     pub fails: Mutex<Option<Error>>,
-    /// The next write is refused so.
+    /// The next write is refused with this error.
     pub next_write: Mutex<Option<Error>>,
-    /// The next write is carried out, and its answer is this failure.
+    /// The next write is carried out, and its response is this failure.
     pub loses: Mutex<Option<Error>>,
     /// The phase of what is created.
     pub phase: Mutex<Phase>,
@@ -80,7 +80,7 @@ impl Fake {
         Fake::new(Lifecycle::Upsert, Ownership::RecordedId)
     }
 
-    /// One whose guard looks at each write.
+    /// One whose guard checks each write.
     pub fn guarded() -> &'static Fake {
         let fake = Fake::new(Lifecycle::Object, Ownership::RecordedId);
         let traits = Traits { guarded_among_siblings: true, ..fake.traits };
@@ -99,13 +99,13 @@ impl Fake {
         std::mem::take(&mut self.calls.lock().unwrap())
     }
 
-    /// Takes an object out of the account.
+    /// Removes an object from the account.
     pub fn take(&self, id: &str) {
         self.listed.lock().unwrap().retain(|seen| seen.id != id);
         self.got.lock().unwrap().remove(id);
     }
 
-    /// Changes an object in the account, past the operator.
+    /// Changes an object in the account, without the operator.
     pub fn edit(&self, id: &str, f: impl FnOnce(&mut Seen)) {
         let mut seen = self.got.lock().unwrap()[id].clone();
         f(&mut seen);
@@ -210,7 +210,7 @@ impl Driver for Fake {
 
     fn desired(&self, spec: &Value, got: &Resolved) -> Result<Value> {
         if spec["panic"] == true {
-            panic!("a mistake of ours");
+            panic!("a bug of ours");
         }
         let value = match got.ids.get("parentRef") {
             Some(id) => json!(id),

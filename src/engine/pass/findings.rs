@@ -1,4 +1,4 @@
-//! What was seen, as the status shows it. Fields go by the names that users write.
+//! What was seen, as the status shows it. Fields have the names that users write.
 
 use std::collections::BTreeSet;
 
@@ -13,8 +13,8 @@ use crate::engine::error::Result;
 use crate::engine::kind::{Change, Immutable, Phase, Seen, Traits, at};
 
 impl Work<'_> {
-    /// Notes whether what refers to this object can use what it stands for. Before anything is decided: a spec that cannot
-    /// be carried out takes nothing away from them. What was not read stays as it was last seen.
+    /// Records whether objects that refer to this one can use it. Before anything is decided: a spec that cannot be carried
+    /// out takes nothing away from them. What was not read stays as it was last seen.
     pub fn note_usable(&mut self, look: &Look) -> Result<()> {
         let record = self.bound().record();
         let usable = match &look.found {
@@ -69,7 +69,7 @@ impl Work<'_> {
         Ok(())
     }
 
-    /// Shows that there is nothing, and with `create` what there would be.
+    /// Shows that nothing exists, and with `create` what would be created.
     pub fn show_plan(&mut self, target: &Target, create: bool) -> Result<()> {
         let traits = self.driver.traits();
         let spec = self.subject.spec();
@@ -96,7 +96,7 @@ fn is_written(immutable: &[Immutable], fields: &BTreeSet<String>, field: &str) -
     immutable.iter().any(|i| i.state == field) || fields.contains(&camel(field))
 }
 
-/// What the account never tells may be a secret, so a plan does not show it either.
+/// A value that the account never returns may be a secret, so a plan does not show it either.
 fn planned(traits: &Traits, fields: &BTreeSet<String>, field: &str) -> bool {
     is_written(traits.immutable, fields, field) && !traits.untold.contains(&field)
 }

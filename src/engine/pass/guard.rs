@@ -13,8 +13,8 @@ use crate::engine::kind::{AuthFacts, Seen};
 use crate::engine::memory::named;
 
 impl Work<'_> {
-    /// A last look before a write. Where it looks at all objects of the kind, the lock that it returns keeps two changes
-    /// from passing it together.
+    /// A last check before a write. If it reads all objects of the kind, the lock that it returns keeps two changes from
+    /// passing it together.
     pub async fn guard(
         &self,
         target: &Target,
@@ -28,7 +28,7 @@ impl Work<'_> {
             let facts = AuthFacts { principal_id, ..facts.clone() };
             return self.driver.guard(want, seen, &[], &facts).map(|()| None);
         }
-        // Such guards are about the operator's own addresses: without any there is nothing to look for.
+        // Such guards are about the operator's own addresses: without any there is nothing to check.
         if !self.driver.traits().guarded_among_siblings || facts.egress.is_empty() {
             return Ok(None);
         }
@@ -39,7 +39,7 @@ impl Work<'_> {
         self.driver.guard(want, seen, &siblings, facts).map(|()| Some(held))
     }
 
-    /// A guard that looks at all objects of the kind must not miss one that was created a moment ago.
+    /// A guard that reads all objects of the kind must not miss one that was created a moment ago.
     fn all_are_shown(&self, target: &Target, shown: &[Seen]) -> Result<()> {
         let account = target.admission.session.client.account_id();
         let (kind, own) = (&self.subject.who.kind, self.subject.uid());

@@ -1,10 +1,10 @@
-//! One pass over a managed object, in ten hops that the function `hops` reads in order:
+//! One reconcile of a managed object, in ten hops that the function `hops` reads in order:
 //!
 //! watch → parse → admit → hold → resolve → desire → observe → decide → act → conclude.
 //!
-//! A pass is told nothing of why it was woken. It makes at most one change in the account, and whatever happens it ends in
-//! one conclusion. What is believed of the account, and how fresh that has to be, is in [`super::observe`]; what is sent,
-//! and what is written down before, in [`super::act`].
+//! A reconcile does not know what triggered it (level-triggered). It sends at most one change to the account, and whatever
+//! happens it ends in one conclusion. [`super::observe`] decides what is believed of the account, and how fresh that must
+//! be; [`super::act`] what is sent, and what is recorded before.
 
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
@@ -28,10 +28,10 @@ use crate::engine::crd::{EXTERNAL_ID, FINALIZER, Management, Reason};
 use crate::engine::error::{Error, Result};
 use crate::engine::kind::Driver;
 
-/// How many failed passes in a row, some half a minute at the usual back-off, count as a look.
+/// After this many failures in a row, about half a minute at the usual back-off, an object counts as reconciled.
 const FAILED_LOOKS: u32 = 5;
 
-/// One pass. A panic in it is caught, shown on the object, and harms no other.
+/// One reconcile. A panic in it is caught, shown on the object, and harms no other.
 pub async fn reconcile(
     object: Arc<DynamicObject>,
     engine: Arc<Engine>,
@@ -59,7 +59,7 @@ pub async fn reconcile(
         Err(_) if subject.deleting() && nothing_outside(&subject) => subject.release(&engine, None).await,
         Err(error) => Err(error),
     };
-    // A pass on a stale view, or into an outage, was no look. One that fails again and again must not hold up everybody else.
+    // A stale view, or an outage, leaves the object open. One that fails again and again must not hold up all others.
     let looked = !matches!(outcome, Err(Error::Conflict(_) | Error::Transient { .. }));
     if looked || engine.memory.objects.attempts(&uid) >= FAILED_LOOKS {
         engine.memory.barrier.reconciled(&uid);
@@ -121,7 +121,7 @@ impl Work<'_> {
     async fn without_account(&mut self) -> Result<Option<Outcome>> {
         self.engine.memory.claims.name_in_doubt(&self.subject.who);
         if self.subject.deleting() && !self.subject.object.finalizers().iter().any(|f| f == FINALIZER) {
-            // We are done with it, or never began; another finalizer keeps it.
+            // The work is done, or never began; another finalizer keeps the object.
             self.subject.released = true;
             return Ok(Some(Outcome::Rest));
         }
@@ -139,7 +139,7 @@ impl Work<'_> {
         }
     }
 
-    /// From here on there may be something in the account.
+    /// From here on there may be an object in the account.
     async fn write_finalizer(&mut self) -> Result<()> {
         if self.observing() || self.subject.deleting() {
             return Ok(());

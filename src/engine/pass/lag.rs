@@ -1,7 +1,7 @@
-//! Reads of the account that lag behind writes. For how long, is a constant of each kind. Within that time an object that
-//! the operator created is not gone, whatever reads say, and a change that reads do not show yet is not sent again.
+//! Reads of the account that lag behind writes. Each kind has a constant for how long. Within that time an object that the
+//! operator created is not gone, whatever reads say, and a change that reads do not show yet is not sent again.
 //!
-//! How old a reading may be that served others is not decided here; see [`super::observe`].
+//! How old a reading may be that served others is decided in [`super::observe`].
 
 use std::time::Duration;
 
@@ -16,17 +16,17 @@ use crate::engine::kind::{Change, When};
 /// How long reads of a kind may lag behind writes, within what the settings allow.
 #[derive(Clone, Copy, Debug)]
 pub struct Lag {
-    /// What the kind says.
+    /// As long as the kind says.
     pub read: Duration,
-    /// Within this time after its creation an object may be missing from reads: as long as the kind says, and at least as long
-    /// as a create with an unknown result is waited for.
+    /// Within this time after its creation an object may be missing from reads: as long as the kind says, and at least as
+    /// long as the operator waits for a create with an unknown result.
     pub shown_within: Duration,
-    /// How often to read again at least and at most, while something is waited for.
+    /// How often to read again at least and at most, while waiting.
     pub poll: (Duration, Duration),
 }
 
 impl Lag {
-    /// For a kind whose reads may lag behind by so much.
+    /// For a kind whose reads may lag behind for this long.
     pub fn new(kind: Duration, settings: &Settings) -> Lag {
         let read = kind.min(settings.read_lag);
         Lag {
@@ -64,8 +64,8 @@ impl Lag {
     }
 }
 
-/// What was sent for an earlier generation and no read has shown since, of the fields that `changes` does not name. A read that
-/// agrees with the present spec may be from before that change, so the present values are sent.
+/// What was sent for an earlier generation and no read has shown since, of the fields that `changes` does not name. A read
+/// that agrees with the present spec may be from before that change, so the present values are sent.
 pub fn unconfirmed(
     want: &Value,
     changes: &[Change],
@@ -158,7 +158,7 @@ mod tests {
         };
         assert_eq!(lag(600, 3_600, 60), (600, 600), "the kind says so");
         assert_eq!(lag(600, 30, 60), (30, 30), "the setting allows less");
-        assert_eq!(lag(0, 600, 60), (0, 60), "at least as long as an unknown create is waited for");
+        assert_eq!(lag(0, 600, 60), (0, 60), "at least as long as the wait for an unknown create");
         assert_eq!(lag(0, 30, 60), (0, 30));
     }
 }

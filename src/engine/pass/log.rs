@@ -1,7 +1,7 @@
-//! What is logged of a pass. All lines of one are within its span, which says what they are about; a trace has the same span.
+//! The log of a reconcile. All its lines are within its span, which names the object; a trace has the same span.
 //!
-//! INFO is for what changed, once: a write to the account (its line is in `kind/access.rs`, which every write passes), a
-//! transition, a state of waiting that is new. WARN is for what failed. A pass that found all as it was is silent.
+//! INFO is for what changed, once: a write to the account (its line is in `kind/access.rs`, which sends every write), a
+//! transition, a new state of waiting. WARN is for what failed. A reconcile that found no change is silent.
 
 use kube::ResourceExt;
 use kube::core::DynamicObject;
@@ -12,10 +12,10 @@ use super::outcome::Outcome;
 use crate::engine::crd::Note;
 use crate::engine::error::Error;
 
-/// The span of a pass over this object.
+/// The span of a reconcile of this object.
 pub fn span(kind: &str, object: &DynamicObject) -> Span {
     let id = uuid::Uuid::new_v4().simple().to_string();
-    // As an error, so that no `--log` takes it away from the lines that are let through.
+    // An error span, so that no `--log` removes it from the lines that are logged.
     tracing::error_span!(
         "reconcile",
         kind,
@@ -28,7 +28,7 @@ pub fn span(kind: &str, object: &DynamicObject) -> Span {
     )
 }
 
-/// What a pass came to. `news` says whether the conditions say something else than before.
+/// Logs how a reconcile ended. `news` says whether the conditions differ from before.
 pub fn outcome(outcome: &Outcome, news: bool) {
     let span = Span::current();
     span.record("result", outcome.result().word());
@@ -63,7 +63,7 @@ pub fn outcome(outcome: &Outcome, news: bool) {
     }
 }
 
-/// What became true, in the words of the event. A warning is in the outcome, and a write in the audit log, already.
+/// What became true, in the words of the event. The outcome has the warnings, and the audit log the writes, already.
 pub fn notes(notes: &[Note]) {
     for note in notes {
         if note.warning || note.reason.is_write() {

@@ -1,4 +1,4 @@
-//! What was read from the account, and how fresh a reading has to be. Values only; [`super::observe`] reads.
+//! What was read from the account, and how fresh a reading must be. Values only; [`super::observe`] reads.
 
 use std::time::Duration;
 
@@ -7,7 +7,7 @@ use tokio::time::Instant;
 
 use crate::engine::kind::Seen;
 
-/// How fresh a reading has to be.
+/// How fresh a reading must be.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Freshness {
     /// As the resync interval says.
@@ -19,7 +19,7 @@ pub enum Freshness {
 /// What was found.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Found {
-    /// Proven absent; `settled` if that was so for long enough that it is not a replica lagging behind.
+    /// Proven absent; `settled` if that lasted long enough not to be a replica that lags behind.
     Nothing {
         /// Absent twice, long enough apart, or after our own delete was accepted.
         settled: bool,
@@ -28,7 +28,7 @@ pub enum Found {
     Ours(Seen),
     /// An object that matches and is not proven to be ours.
     Foreign(Seen),
-    /// Ours is gone, and objects that match it were created by others.
+    /// Ours is gone, and other users created objects that match it.
     Replaced(Vec<String>),
     /// An object that another Kubernetes object manages; the text names it as far as the reader may know.
     Held(String),
@@ -38,12 +38,12 @@ pub enum Found {
     Interrupted(Interrupted),
 }
 
-/// What is known of a create that was interrupted.
+/// What is known of an interrupted create.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Interrupted {
-    /// The account may not show yet what the create made: it does so at the latest after this time.
+    /// The account may not show the result of the create yet: it does so at the latest after this time.
     TooEarly(Duration),
-    /// What there is that was not there before the create.
+    /// The objects that did not exist before the create.
     Since {
         /// Their ids.
         hits: Vec<String>,
@@ -54,16 +54,16 @@ pub enum Interrupted {
     },
 }
 
-/// What was found, with what belongs to it.
+/// What was found, with its circumstances.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Look {
     /// What was found.
     pub found: Found,
-    /// It rests on a shared LIST, so that it has to be read again before a write.
+    /// It rests on a shared LIST, so it must be read again before a write.
     pub may_be_stale: bool,
-    /// Ids that match and are another's, for the intent.
+    /// Ids that match and belong to others, for the intent.
     pub before: Vec<String>,
-    /// When the shared LIST was read that it rests on, if it rests on one that is renewed each resync interval.
+    /// When the shared LIST was read that it rests on, if that is renewed each resync interval.
     pub read_at: Option<Instant>,
 }
 

@@ -1,9 +1,10 @@
-//! Hop 7: what is believed of the account, and how fresh that has to be. It knows nothing of Kubernetes, and writes nothing.
+//! Hop 7: what the account is believed to have, and how fresh that must be. It knows nothing of Kubernetes, and writes
+//! nothing.
 //!
-//! A row of the shared LIST serves for comparing. Before something is written it is read again by its id, unless the
-//! write is an upsert under our own key, for which a recent LIST will do. An object is gone only if a complete LIST and a
-//! proven 404 say so, and still say so a while later; any other failure to read is a failure. Nor is one gone that was created
-//! so short a time ago that reads may not show it yet, see [`super::lag`].
+//! A row of the shared LIST is enough to compare. Before a write the object is read again by its id, unless the write is an
+//! upsert under our own key, for which a recent LIST is enough. An object is gone only if a complete LIST and a proven 404
+//! say so, and still say so a while later; any other failure to read is a failure. An object is not gone either if it was
+//! created so recently that reads may not show it yet, see [`super::lag`].
 
 use std::time::Duration;
 
@@ -21,11 +22,11 @@ use crate::engine::error::{Error, Result};
 use crate::engine::kind::{Driver, Key, Lifecycle, Ownership, Phase, Reader, Seen};
 use crate::engine::memory::{Claimant, Recall, named};
 
-/// How old the LIST may be by which an upsert that is recorded is written again.
+/// The maximum age of the LIST by which a recorded upsert is written again.
 const UPSERT_FRESH: Duration = Duration::from_secs(60);
-/// How old the LIST may be in which a create looks for what is there already.
+/// The maximum age of the LIST in which a create searches for existing objects.
 const CREATE_FRESH: Duration = Duration::from_secs(5);
-/// How far the clocks of the account and of this machine may be apart.
+/// How far the clocks of the account and of this machine may differ.
 const SKEW_SECONDS: i64 = 300;
 
 /// Everything that an observation depends on.
@@ -36,11 +37,11 @@ pub struct Observer<'a> {
     pub reader: &'a Reader,
     /// The LISTs that all objects of the session share.
     pub snapshots: &'a Snapshots,
-    /// What is wanted; while deleting there may be nothing that can be read.
+    /// The desired state; while deleting it may be unreadable.
     pub want: Option<&'a Value>,
     /// What the object is bound to.
     pub bound: &'a Bound,
-    /// What is ours.
+    /// How to recognise what is ours.
     pub recognise: Recognise<'a>,
     /// The claims of this object and of others.
     pub claimant: Claimant<'a>,
@@ -48,22 +49,22 @@ pub struct Observer<'a> {
     pub remembered: Recall<'a>,
     /// The object is being deleted.
     pub deleting: bool,
-    /// A change or a creation is under way, by `status.operation`.
+    /// A change or a creation is in progress, by `status.operation`.
     pub operation: bool,
-    /// How old a reading may be at most.
+    /// The earliest start of a reading.
     pub not_before: Instant,
     /// How long reads may lag behind.
     pub lag: Lag,
-    /// How long after a create with an unknown result the account surely shows what it made.
+    /// How long after a create with an unknown result the account certainly shows its object.
     pub quarantine: Duration,
-    /// How long an object has to be absent before that is believed.
+    /// How long an object must be missing in the account before it counts as deleted.
     pub absence: Duration,
     /// Now.
     pub now: Timestamp,
 }
 
 impl Observer<'_> {
-    /// Reads what there is in the account of this object.
+    /// Reads what the account has for this object.
     pub async fn observe(&self, freshness: Freshness) -> Result<Look> {
         if let Some(intent) = &self.bound.intent
             && (self.lifecycle() == Lifecycle::Object || !self.still_meant(intent)?)
@@ -72,7 +73,7 @@ impl Observer<'_> {
         }
         match self.bound.id() {
             Some(id) => self.by_id(id, freshness).await,
-            // An interrupted create that made nothing.
+            // An interrupted create that created nothing.
             None if self.deleting => Ok(Look::from(Found::Nothing { settled: true })),
             None => self.by_key(freshness).await,
         }
@@ -86,15 +87,15 @@ impl Observer<'_> {
         self.want.map(|want| self.driver.key(want)).transpose()
     }
 
-    /// Whether an upsert that was announced is still what is wanted: then writing it again is all that is needed. Else what it
-    /// may have written has to be found first, or nothing would ever take it away.
+    /// Whether an announced upsert still matches the spec: then it is enough to write it again. Otherwise its row must be
+    /// found first, or it would never be removed.
     fn still_meant(&self, intent: &Intent) -> Result<bool> {
         let key = self.key()?.filter(|_| !self.deleting);
         Ok(key.is_some_and(|key| key.within == intent.within && key.name == intent.name))
     }
 
-    /// What there is that was not there before a create whose result is not known. The key is the intent's, for the spec may
-    /// have been changed since.
+    /// What did not exist before a create whose result is not known. The key is the intent's, for the spec may have been
+    /// changed since.
     async fn interrupted(&self, intent: &Intent) -> Result<Interrupted> {
         let age = age(intent.time.0, self.now);
         let wait = self.quarantine.max(self.lag.read);
@@ -105,7 +106,7 @@ impl Observer<'_> {
         let slack = i64::try_from(self.quarantine.as_secs()).unwrap_or(i64::MAX).saturating_add(SKEW_SECONDS);
         let (mut hits, mut in_time) = (vec![], true);
         for seen in self.driver.list(self.reader, &key.within).await? {
-            // Our own create always puts the mark on.
+            // Our own create always sets the mark.
             let marked = match self.driver.traits().ownership {
                 Ownership::Marker => self.recognise.marked(&seen),
                 Ownership::RecordedId => true,
@@ -127,7 +128,7 @@ impl Observer<'_> {
             return Ok(Look::from(Found::Held(named(self.claimant.who, &holder))));
         }
         let upsert = self.lifecycle() == Lifecycle::Upsert;
-        // An upsert that has come to mean another object is looked for where it was made, not where it would be made now.
+        // An upsert that now means another object is searched where it was created, not where it would be created now.
         let moved = |key: &Key| upsert && format!("{}/{}", key.within, key.name) != id;
         let within = self.key()?.filter(|key| !moved(key)).map(|key| key.within);
         let not_before = match freshness {
@@ -164,7 +165,7 @@ impl Observer<'_> {
     async fn get(&self, id: &str, within: Option<&str>) -> Result<Option<Seen>> {
         let seen = self.driver.get(self.reader, id).await?;
         if let Some(other) = seen.as_ref().filter(|seen| seen.id != id) {
-            return Err(Error::retry(format!("asked for {id}, Databricks answered with {}", other.id)));
+            return Err(Error::retry(format!("asked for {id}, Databricks returned {}", other.id)));
         }
         if let (Some(within), Some(seen)) = (within, &seen) {
             self.snapshots.amend(self.driver, within, id, Some(seen)).await;
@@ -172,25 +173,25 @@ impl Observer<'_> {
         Ok(seen)
     }
 
-    /// What the object is that a record points to.
+    /// Classifies the object that a record names.
     fn of_record(&self, seen: Seen) -> Result<Found> {
         let ours = match self.bound.record() {
             Record::Asked => false,
             // The id is all that an observer needs, as nothing is written.
             _ if self.claimant.observing => true,
-            // What was only observed belongs to nothing yet, unless it carries our mark.
+            // An object that was only observed is not ours yet, unless it carries our mark.
             Record::Observed => self.recognise.marked(&seen),
             Record::Bound | Record::None => self.recognise.is_ours(self.want, &seen)?,
         };
         if !ours {
             return Ok(Found::Foreign(seen));
         }
-        // What only an annotation points to is claimed as soon as it is known to be ours: an older object that would adopt it
-        // may read it before our record of it is written.
+        // An object that only an annotation names is claimed as soon as it is known to be ours: an older object that would
+        // adopt it may read it before our record of it is written.
         Ok(self.unless_held(self.claimant.record(&seen.id), Found::Ours(seen)))
     }
 
-    /// How old the LIST may be that an object is compared with. An upsert that is on its way out needs one that is newer
+    /// The earliest start of the LIST that an object is compared with. An upsert that is being deleted needs one that is newer
     /// than its delete, or at least a recent one.
     fn list_not_before(&self, upsert: bool) -> Instant {
         let not_before = self.not_before;
@@ -200,7 +201,7 @@ impl Observer<'_> {
             Some(accepted) => not_before.max(accepted),
             None if self.deleting => {
                 let recent = not_before.max(recent(UPSERT_FRESH));
-                // That it was absent from one LIST is confirmed by another, not by the same.
+                // A LIST without it is confirmed by another LIST, not by the same.
                 let again = absent.map(|since| since + self.absence);
                 again.filter(|at| *at <= Instant::now()).map_or(recent, |again| again.max(recent))
             }
@@ -209,7 +210,7 @@ impl Observer<'_> {
         }
     }
 
-    /// Not there: believed only if a LIST agrees, and after a while again. Not at all while reads may lag behind the creation.
+    /// Absent: believed only if a LIST agrees, and after a while again. Not at all while reads may lag behind the creation.
     async fn absent(&self, within: Option<&str>, id: &str, may_be_stale: bool) -> Result<Look> {
         let now = Instant::now();
         let (since, accepted) =
@@ -262,10 +263,10 @@ impl Observer<'_> {
         Ok(matching)
     }
 
-    /// No record: is there something that the spec means?
+    /// No record: does something match the spec?
     async fn by_key(&self, freshness: Freshness) -> Result<Look> {
         let key = self.key()?.ok_or_else(|| {
-            Error::terminal(Reason::InternalError, "an object without a record cannot be looked for")
+            Error::terminal(Reason::InternalError, "an object without a record cannot be searched for")
         })?;
         let upsert = self.lifecycle() == Lifecycle::Upsert;
         let fresh = match freshness {
@@ -275,7 +276,7 @@ impl Observer<'_> {
         };
         let mut hits = self.matching(&key, fresh).await?;
         let before: Vec<String> = hits.iter().map(|seen| seen.id.clone()).collect();
-        // What is on its way out is not adopted, and keeps nothing from being created.
+        // An object that is being deleted is not adopted, and prevents no create.
         hits.retain(|seen| !matches!(seen.about.phase, Phase::Leaving(_)));
         if let Some(marked) = hits.iter().position(|seen| self.recognise.marked(seen)) {
             let seen = self.confirmed(hits.swap_remove(marked), freshness).await?;
@@ -311,7 +312,7 @@ impl Observer<'_> {
         self.snapshots.look(self.driver, self.reader, &key.within, not_before, matching).await?
     }
 
-    /// What a LIST shows, as it is now: before it is adopted, it is read by its id.
+    /// An object in a LIST, as it is now: before it is adopted, it is read by its id.
     async fn confirmed(&self, seen: Seen, freshness: Freshness) -> Result<Seen> {
         if self.lifecycle() == Lifecycle::Upsert || freshness == Freshness::Routine {
             return Ok(seen);
@@ -321,7 +322,10 @@ impl Observer<'_> {
             _ => {
                 let within = self.driver.key(&seen.state)?.within;
                 self.snapshots.forget(self.driver, &within).await;
-                Err(Error::retry(format!("{} was there a moment ago and is going; looking again", seen.id)))
+                Err(Error::retry(format!(
+                    "{} existed a moment ago and is being deleted; reading again",
+                    seen.id
+                )))
             }
         }
     }

@@ -1,4 +1,4 @@
-//! How a reconcile ended, and what its conclusion depends on besides. Values only; [`super::conclude`] turns them into a status.
+//! How a reconcile ended, and what else its conclusion depends on. Values only; [`super::conclude`] turns them into a status.
 
 use std::time::Duration;
 
@@ -8,42 +8,42 @@ use crate::engine::crd::Reason;
 use crate::engine::error::Error;
 use crate::engine::meter::ReconcileResult;
 
-/// How a pass ended.
+/// How a reconcile ended.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Outcome {
-    /// The account is as the spec says; or, only observing, it is not (`status.drift` says how).
+    /// The account matches the spec; or, only observing, it does not (`status.drift` shows the difference).
     Rest,
-    /// Databricks is at work, or something has to settle.
+    /// Databricks is working, or something must settle.
     Progress {
         /// Shown in `Ready`.
         reason: Reason,
         /// How far it is.
         message: String,
-        /// Whether what the current generation asks for was sent.
+        /// Whether the change for the current generation was sent.
         sent: bool,
     },
-    /// There is nothing in the account, and nothing is created, as it is only observed.
+    /// The account has no such object, and none is created, as it is only observed.
     Planned {
         /// Shown in `Ready`.
         reason: Reason,
         /// What would be done.
         message: String,
     },
-    /// All is well but for a part of the spec that has no effect.
+    /// Everything is well except a part of the spec that has no effect.
     Partly {
         /// Shown in `Synced`.
         reason: Reason,
         /// Which part, why, what to write.
         message: String,
     },
-    /// A person has to decide.
+    /// A person must decide.
     Refused {
         /// Shown in `Stalled`.
         reason: Reason,
         /// What, why, what to write.
         message: String,
     },
-    /// The external delete cannot go on.
+    /// The external delete is blocked.
     Blocked {
         /// Shown in `DeletionBlocked`.
         reason: Reason,
@@ -54,9 +54,9 @@ pub enum Outcome {
     Failed(Error),
     /// `spec.suspend`.
     Suspended,
-    /// All is well but for the account's rate limit, which holds calls back for this long.
+    /// Everything is well except the account's rate limit, which delays calls for this long.
     Limited(Duration),
-    /// Something was written; look again at once.
+    /// Something was written; reconcile again at once.
     Again,
 }
 
@@ -97,11 +97,11 @@ pub struct Pass {
     pub refusals: u32,
     /// Databricks has refused this often enough, and for long enough, for the refusal to be final.
     pub confirmed: bool,
-    /// The DatabricksAuth and all references were found to be there and ready.
+    /// The DatabricksAuth and all references exist and are ready.
     pub resolved: bool,
     /// The reason of a condition `Ready` that is True.
     pub ready: Reason,
-    /// A change was accepted in this pass, and may show soon.
+    /// A change was accepted in this reconcile, and may show soon.
     pub sent: bool,
     /// How often to compare with the account; `None` is never.
     pub resync: Option<Duration>,
@@ -111,21 +111,21 @@ pub struct Pass {
     pub chance: f64,
 }
 
-/// How fast to try again. Shorter in tests; the defaults are in the command line's help.
+/// How fast to retry. Shorter in tests; the defaults are in the command line's help.
 #[derive(Clone, Debug)]
 pub struct Pace {
     /// First delay after a failure, doubled each time.
     pub backoff_min: Duration,
     /// Longest delay after a failure.
     pub backoff_max: Duration,
-    /// First delay while Databricks is at work.
+    /// First delay while Databricks is working.
     pub poll_min: Duration,
-    /// Longest delay while Databricks is at work.
+    /// Longest delay while Databricks is working.
     pub poll_max: Duration,
-    /// Re-check of what waits for a wake-up.
+    /// Re-check of an object that waits for a trigger.
     pub waiting: Duration,
-    /// First re-check of what was refused, doubled each time.
+    /// First re-check of a refusal, doubled each time.
     pub stalled_min: Duration,
-    /// Longest time between re-checks of what a person has to decide.
+    /// Longest time between re-checks of what a person must decide.
     pub stalled: Duration,
 }

@@ -7,7 +7,7 @@ use crate::engine::crd::{AdoptionPolicy, ObjectName};
 use crate::engine::error::Result;
 use crate::engine::kind::{Driver, Ownership, Seen};
 
-/// What the judgement depends on.
+/// What the decision depends on.
 #[derive(Clone, Copy)]
 pub struct Recognise<'a> {
     /// The kind.
@@ -26,22 +26,22 @@ impl Recognise<'_> {
         seen.about.owner.as_deref() == Some(self.marker)
     }
 
-    /// Whether what a record points to is what we manage. A record is input that users can edit, so it is no proof by itself:
-    /// the mark has to be ours, or the natural name has to be the one that is wanted, or the one we last saw it under. The
-    /// mark of another excludes it, unless it was adopted because a user said so and ours is still to be put on.
+    /// Whether we manage the object that a record names. A record is input that users can edit, so it is no proof by
+    /// itself: the mark must be ours, or the natural name must be the desired one, or the one that we last saw. The mark of
+    /// another excludes it, unless a user allowed its adoption and our mark is still to be set.
     pub fn is_ours(&self, want: Option<&Value>, seen: &Seen) -> Result<bool> {
         let marks = self.driver.traits().ownership == Ownership::Marker;
         if marks && self.marked(seen) {
             return Ok(true);
         }
-        // A record that was copied with its annotations is adopted because a user said so as well.
+        // A record that was copied with its annotations is adopted because a user allowed it as well.
         let said = matches!(self.adoption, AdoptionPolicy::IfExists | AdoptionPolicy::Required);
         let adopted = self.bound.external.as_ref().map_or(said, |external| external.adopted);
         if marks && seen.about.owner.is_some() && !adopted {
             return Ok(false);
         }
         let Some(external) = &self.bound.external else {
-            // Only the annotation says so: it has to be just what is wanted.
+            // Only the annotation names it: it must match the spec exactly.
             return want.map_or(Ok(false), |want| self.driver.matches(&self.driver.key(want)?, seen));
         };
         let remembered = external.name.as_ref() == Some(&self.driver.key(&seen.state)?.name);
@@ -52,7 +52,7 @@ impl Recognise<'_> {
     }
 }
 
-/// What to write where the mark in the account is that of our namespace and name and of another installation: that of
+/// What to write if the mark in the account has our namespace and name, and the name of another installation: that of
 /// another cluster, or ours under an earlier name.
 pub fn marked_elsewhere(own: &str, who: &ObjectName, seen: &Seen) -> Option<String> {
     let other = seen.about.owner.as_ref()?.strip_suffix(&format!("/{}/{}", who.namespace, who.name))?;

@@ -1,5 +1,5 @@
-//! The one place that writes to the Kubernetes object: its status, its finalizer and annotations, its events; and the end of
-//! each reconcile, which concludes once.
+//! The one place that writes to the Kubernetes object: its status, its finalizer and annotations, its events; and the end
+//! of each reconcile, which concludes once.
 
 use std::time::Duration;
 
@@ -21,10 +21,10 @@ use crate::engine::memory::Refusal;
 use crate::engine::meter::ReconcileResult;
 
 impl Subject {
-    /// The finalizer, and what annotations repeat of the record. The status in hand stays what it is.
+    /// Writes the finalizer, and the copy of the record in annotations. The status in memory stays as it is.
     pub async fn write_metadata(&mut self, engine: &Engine, finalizer: bool) -> Result<bool> {
         let external = self.status.as_ref().ok().and_then(|status| status.external.as_ref());
-        // What is only observed is not ours, whatever becomes of the status.
+        // An object that is only observed is not ours, whatever the status says.
         let ours = external.filter(|external| self.annotated && !self.deleting() && !external.observed);
         let copy = ours.map(|external| RecordCopy {
             id: external.id.clone(),
@@ -38,12 +38,12 @@ impl Subject {
             .await
     }
 
-    /// Writes the status as it is in hand, fenced by the resourceVersion: a stale view fails here.
+    /// Writes the status in memory, fenced by the resourceVersion: a stale view fails here.
     pub async fn write_status(&mut self, engine: &Engine) -> Result<()> {
         let generation = self.object.metadata.generation.unwrap_or_default();
         let status = self.status.as_mut().map_err(|e| e.clone())?;
         if status.conditions.is_empty() {
-            // An intent may be the first thing that is written; conditions are there from the first write on.
+            // An intent may be the first thing that is written; conditions exist from the first write on.
             status.conditions = conditions(&[], &begun(), generation, Timestamp::now());
         }
         let value = serde_json::to_value(status)
@@ -55,7 +55,7 @@ impl Subject {
         Ok(())
     }
 
-    /// Lets the Kubernetes object go.
+    /// Releases the Kubernetes object.
     pub async fn release(&mut self, engine: &Engine, note: Option<Note>) -> Result<Outcome> {
         if self.object.finalizers().iter().any(|f| f == FINALIZER) {
             self.write_metadata(engine, false).await?;
@@ -68,7 +68,7 @@ impl Subject {
         Ok(Outcome::Rest)
     }
 
-    /// Ends the pass: one conclusion, at most one status write, events, and when to come back.
+    /// Ends the reconcile: one conclusion, at most one status write, events, and when to reconcile again.
     pub async fn conclude(self, engine: &Engine, outcome: Result<Outcome>, ready: Reason) -> Ended {
         let outcome = outcome.unwrap_or_else(Outcome::Failed);
         let (counts, mut result, begun) = (engine.meter.of(&self.who.kind), outcome.result(), self.begun);
@@ -77,7 +77,7 @@ impl Subject {
         ended
     }
 
-    /// `result` becomes another one where it could not be written down.
+    /// `result` is replaced if it could not be recorded.
     async fn end(
         mut self,
         engine: &Engine,
@@ -112,7 +112,7 @@ impl Subject {
             now: Timestamp::now(),
             chance: chance(),
         };
-        // An unreadable status is not overwritten: it holds the id. The event tells.
+        // An unreadable status is not overwritten: it holds the id. The event reports it.
         let Ok(mut status) = self.status.clone() else {
             log::outcome(&outcome, true);
             if let (Outcome::Failed(error), 0) = (&outcome, pass.attempts) {
@@ -125,10 +125,10 @@ impl Subject {
         let before = status.conditions.clone();
         let mut conclusion = conclude(status, &outcome, &pass, &engine.settings.pace);
         log::outcome(&outcome, conclusion.status.conditions != before);
-        // A pass that was cut off before it did anything has not handled a request.
+        // A reconcile that ended before it did anything has not handled a request.
         let cut_off = match &outcome {
             Outcome::Failed(Error::Conflict(_) | Error::Fenced) => true,
-            // What failed is tried again on request: an outage must not use that up.
+            // A transient failure is retried on request: an outage must not use the request up.
             Outcome::Failed(Error::Transient { .. }) => {
                 conclusion.status.usable == Some(false) && !pass.deleting
             }
@@ -159,13 +159,13 @@ impl Subject {
             Err(Lost::Stale(error)) => {
                 if matches!(error, Error::Conflict(_)) {
                     *result = ReconcileResult::Conflict;
-                    tracing::debug!(%error, "not written; looking again");
+                    tracing::debug!(%error, "not written; reconciling again");
                 } else {
                     *result = ReconcileResult::Transient;
                     tracing::warn!(hop = "conclude", class = error.class(), %error, "the status cannot be written");
                 }
                 let attempts = self.remember_failure(engine, pass.attempts);
-                // Where the status cannot tell, an event does.
+                // If the status cannot report it, an event does.
                 if let (Error::Rejected { reason, .. }, 0) = (&error, attempts) {
                     let (reason, text) = (EventReason::Stalled, format!("{}: {error}", reason.name()));
                     let note = Note { warning: true, reason, text };
@@ -178,18 +178,18 @@ impl Subject {
         }
     }
 
-    /// Only at the end: what is created again within this reconcile was never gone for what refers to it.
+    /// Only at the end: what is created again within this reconcile was never gone for its dependents.
     fn conclude_usable(&self, status: &mut AnyStatus) {
         let Some(usable) = self.usable.filter(|_| status.external.is_some()) else { return };
-        // In a status of an older version, Ready says the same: an upgrade alone writes no object.
+        // In a status of an older version, Ready means the same: an upgrade alone writes no object.
         let said = status.usable.is_none() && usable == Some(true) && status.is_true(ConditionType::Ready);
         if !said {
             status.usable = usable;
         }
     }
 
-    /// Writes the status. One that holds a newly learnt id is written over whatever somebody
-    /// else wrote in between: an id that is lost is an object that nobody will ever delete.
+    /// Writes the status. A newly learnt id is written over any other write in between: a lost id is an object that is
+    /// never deleted.
     async fn record(&mut self, engine: &Engine) -> Result<(), Lost> {
         let mut tries = if self.must_record { 20 } else { 1 };
         loop {
@@ -205,7 +205,7 @@ impl Subject {
             match engine.cluster.objects.live(&self.resource, &self.object).await {
                 Ok(Some(live)) => match live.data["status"]["external"]["id"].as_str() {
                     None => self.object = live,
-                    // Another replica was faster, after a look of its own.
+                    // Another replica was faster, after a read of its own.
                     Some(id) if Some(id) == self.recorded_id() => return Err(Lost::Stale(error)),
                     Some(_) => return Err(Lost::Gone),
                 },
@@ -220,7 +220,7 @@ impl Subject {
         self.status.as_ref().ok()?.external.as_ref().map(|external| external.id.as_str())
     }
 
-    /// Writes what annotations repeat of the record.
+    /// Writes the copy of the record in annotations.
     async fn annotate(&mut self, engine: &Engine) -> Result<()> {
         let finalizer = self.object.finalizers().iter().any(|f| f == FINALIZER);
         self.write_metadata(engine, finalizer).await.map(drop)
@@ -232,7 +232,7 @@ impl Subject {
         attempts
     }
 
-    /// Counts what an object becomes only once, and what is reported in the status only once.
+    /// Counts transitions that an object makes only once, and what the status reports only once.
     fn count_transitions(&self, engine: &Engine, notes: &[Note]) {
         let counts = engine.meter.of(&self.who.kind);
         if notes.iter().any(|note| note.reason == EventReason::DriftDetected) {
@@ -261,7 +261,7 @@ impl Subject {
     }
 
     /// How often in a row this object was refused for this reason before, and whether a refusal by Databricks is final by
-    /// now. What failed for another cause in between neither counts nor clears it. One that the status already shows as
+    /// now. A failure for another cause in between neither counts nor clears it. One that the status already shows as
     /// Stalled stays final, whatever a restart forgot.
     fn count_refusal(&self, engine: &Engine, outcome: &Outcome, generation: i64) -> (u32, bool) {
         let (reason, patience) = match outcome {
@@ -301,22 +301,22 @@ impl Subject {
 
 /// Why a status could not be written.
 enum Lost {
-    /// The object is gone, or belongs to another one in the account by now.
+    /// The object is gone, or is bound to another one in the account by now.
     Gone,
     /// It may work later.
     Stale(Error),
 }
 
-/// How a pass ended.
+/// How a reconcile ended.
 pub enum Ended {
-    /// Look again after this time; `None` is when something wakes us.
+    /// Reconcile again after this time; `None` is when something triggers it.
     Again(Option<Duration>),
-    /// The object vanished before what was learnt could be recorded.
+    /// The object disappeared before its id could be recorded.
     Gone,
 }
 
 impl Ended {
-    /// In the words of the work queue.
+    /// As the work queue expects it.
     pub fn action(self) -> Action {
         match self {
             Ended::Again(Some(after)) => Action::requeue(after),
@@ -325,7 +325,7 @@ impl Ended {
     }
 }
 
-/// A random number in 0..1. UUIDs are the source of chance that is there already.
+/// A random number in 0..1. UUIDs are a source of chance that is available already.
 fn chance() -> f64 {
     let bits = uuid::Uuid::new_v4().as_u64_pair().0 >> 11;
     #[allow(clippy::cast_precision_loss, reason = "53 bits fit")]

@@ -1,4 +1,4 @@
-//! How a Kubernetes object goes: what has to go before it, and what is said when it does.
+//! How a Kubernetes object is released: what must be deleted before it, and what is reported then.
 
 use kube::ResourceExt;
 
@@ -9,7 +9,7 @@ use crate::engine::crd::{EventReason, FINALIZER, ManagementPolicy, Note, Reason,
 use crate::engine::error::{Error, Result};
 
 impl Work<'_> {
-    /// Hop 4: before an object is deleted, what refers to it goes.
+    /// Hop 4: objects that refer to this one are deleted before it.
     pub fn hold(&self) -> Option<Outcome> {
         let dependents = self.engine.memory.wake.dependents(&self.subject.who);
         let them = if dependents.len() == 1 { "it" } else { "them" };
@@ -22,16 +22,16 @@ impl Work<'_> {
         })
     }
 
-    /// Lets the object go, or says why not, without asking the account.
+    /// Releases the object, or reports why not, without a call to the account.
     pub async fn leave(&mut self, step: Step) -> Result<Outcome> {
         match step {
             Step::Refuse { reason, message } => Ok(Outcome::Blocked { reason, message }),
             Step::Release(how) => self.release(how).await,
-            other => Err(Error::terminal(Reason::InternalError, format!("{other:?} is no way to leave"))),
+            other => Err(Error::terminal(Reason::InternalError, format!("unexpected step {other:?}"))),
         }
     }
 
-    /// Removes our finalizer; the event says what became of the object in the account.
+    /// Removes our finalizer; the event reports what happened to the object in the account.
     pub async fn release(&mut self, how: Released) -> Result<Outcome> {
         let id = self.subject.status.as_ref().ok().and_then(|s| s.external.as_ref()).map(|e| e.id.clone());
         let note = match (how, id) {
@@ -42,7 +42,7 @@ impl Work<'_> {
                     warning: true,
                     reason: EventReason::OrphanedOnDelete,
                     text: format!(
-                        "a create of {} was interrupted; what it may have made stays in the account",
+                        "a create of {} was interrupted; what it may have created stays in the account",
                         intent.name
                     ),
                 })
@@ -64,14 +64,16 @@ impl Work<'_> {
         self.subject.release(engine, note).await
     }
 
-    /// A finalizer of somebody else means that the object is still needed.
+    /// A foreign finalizer means that the object is still needed.
     pub fn foreign_finalizer(&self) -> Option<Outcome> {
         let ours = [FINALIZER, "foregroundDeletion", "orphan"];
         let foreign: Vec<&String> =
             self.subject.object.finalizers().iter().filter(|f| !ours.contains(&f.as_str())).collect();
         foreign.first().map(|name| Outcome::Blocked {
             reason: Reason::ForeignFinalizer,
-            message: format!("the finalizer {name} of somebody else is still on this object; it goes first"),
+            message: format!(
+                "the foreign finalizer {name} is still on this object and must be removed first"
+            ),
         })
     }
 }

@@ -1,5 +1,5 @@
-//! Hop 5: the ids that references and names in the spec stand for. What an object was created for is pinned: a name that comes
-//! to mean another thing stops the object.
+//! Hop 5: the ids that references and names in the spec mean. What an object was created for is pinned: if a name later
+//! means something else, the object stops.
 
 use serde_json::Value;
 
@@ -10,9 +10,9 @@ use crate::engine::error::{Error, Result};
 use crate::engine::kind::{Lifecycle, Need, Resolved, Wanted};
 
 impl Work<'_> {
-    /// Finds the ids. While deleting, only what was pinned before is used: references may be gone, and nothing new may be found
-    /// out. An object that was restored without its status has pinned nothing: what its spec means now is what its record is
-    /// checked by, and there may be nothing.
+    /// Resolves the ids. While deleting, only pinned ids are used: references may be gone, and nothing new may be resolved.
+    /// An object that was restored without its status has pinned nothing: its record is checked by what its spec means now,
+    /// which may be nothing.
     pub async fn resolve(&mut self, place: &Place) -> Result<Option<Resolved>> {
         let status = self.subject.status_mut()?;
         let recorded = status.external.is_some() || status.intent.is_some();
@@ -26,7 +26,7 @@ impl Work<'_> {
         }
     }
 
-    /// The ids of all that the spec refers to; all that is missing is named at once.
+    /// The ids of all references in the spec; the error names all that are missing at once.
     async fn references(&mut self, place: &Place) -> Result<Resolved> {
         let spec = self.subject.spec();
         let mut got = Resolved { marker: self.marker(), ..Resolved::default() };
@@ -49,8 +49,8 @@ impl Work<'_> {
         Ok(got)
     }
 
-    /// A reference that an object cannot exist without must not come to mean another one: an object that was deleted and
-    /// made again under its name would otherwise take this one along and leave what it had behind.
+    /// A reference that an object cannot exist without must keep its meaning: otherwise an object that was deleted and
+    /// created again under its name would take this one along and leave its old row behind.
     fn same_parent(&self, need: &Need, id: &str) -> Result<()> {
         let status = self.subject.status.as_ref().map_err(Clone::clone)?;
         let traits = self.driver.traits();
@@ -60,7 +60,7 @@ impl Work<'_> {
         let observed = name.and_then(|name| status.observed.get(name)).map(text);
         let pinned = match status.resolved_refs.get(need.field).cloned().or(observed) {
             Some(pinned) => pinned,
-            // The id of an upsert is made of what it was created for.
+            // The id of an upsert consists of what it was created for.
             None if traits.lifecycle == Lifecycle::Upsert
                 && !external.id.split('/').any(|part| part == id) =>
             {
@@ -75,7 +75,7 @@ impl Work<'_> {
             Reason::ImmutableFieldChanged,
             format!(
                 "spec.{} now means {id}, but this object was created for {pinned}: write what means that again, or delete this \
-                 object and apply it again if the other one is meant",
+                 object and apply it again if the other one is intended",
                 need.field
             ),
         ))
@@ -89,14 +89,14 @@ impl Work<'_> {
                     namespace: self.subject.who.namespace.clone(),
                     name: name.clone(),
                 };
-                // A bound object goes on with what it was made for while that is there, so that access is kept right.
+                // A bound object keeps what it was created for while that exists, so that access stays correct.
                 let status = self.subject.status_mut()?;
                 let pinned = status.resolved_refs.get(need.field).filter(|_| status.external.is_some());
                 self.engine.resolve_object(&who, need.field, pinned.map(String::as_str))
             }
             Wanted::Principal(name) => {
-                // A bound object keeps the principal it was made for; whether the name still means it is asked when it
-                // has to be written again.
+                // A bound object keeps the principal that it was created for; whether the name still means it is checked
+                // when it must be written again.
                 let status = self.subject.status_mut()?;
                 if status.external.is_some()
                     && let Some(pinned) = status.resolved_refs.get(need.field)

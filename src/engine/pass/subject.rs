@@ -1,5 +1,5 @@
-//! The Kubernetes object under work, parsed as far as all kinds share it, with what a reconcile has found so far. What is
-//! written of it, and when, is in [`super::record`].
+//! The Kubernetes object under work, parsed as far as all kinds share it, with the findings of the reconcile so far.
+//! [`super::record`] decides what is written of it, and when.
 
 use std::time::Duration;
 
@@ -26,32 +26,32 @@ pub struct Subject {
     pub notes: Vec<Note>,
     /// How often to compare with the account.
     pub resync: Option<Duration>,
-    /// When the reading that this pass rested on is due to be renewed, if it rested on a shared one.
+    /// When the shared reading that this reconcile rested on is due to be renewed, if there was one.
     pub due: Option<Duration>,
-    /// The DatabricksAuth and all references were found to be there and ready.
+    /// The DatabricksAuth and all references exist and are ready.
     pub resolved: bool,
-    /// It was let go: there is nothing left to write to.
+    /// It was released: there is nothing left to write to.
     pub released: bool,
-    /// A change was accepted in this pass.
+    /// A change was accepted in this reconcile.
     pub sent: bool,
-    /// Whether the object in the account is usable, if it was looked for; none if it is not there.
+    /// Whether the object in the account is usable, if it was read; the inner `None` if it does not exist.
     pub usable: Option<Option<bool>>,
-    /// Annotations repeat its record.
+    /// Annotations hold a copy of its record.
     pub annotated: bool,
-    /// Its status was written in this pass.
+    /// Its status was written in this reconcile.
     pub written: bool,
-    /// The id was just learnt: the status has to be written whatever happens.
+    /// The id was just learnt: the status must be written whatever happens.
     pub must_record: bool,
-    /// Where it stands among those that claim the same.
+    /// Its rank among those that claim the same.
     pub rank: Rank,
     /// It had no status yet.
     pub had_no_status: bool,
-    /// When the pass began.
+    /// When the reconcile began.
     pub begun: tokio::time::Instant,
 }
 
 impl Subject {
-    /// Takes up an object.
+    /// Parses an object.
     pub fn new(engine: &Engine, object: &DynamicObject, kind: &str) -> Subject {
         let object = engine.cluster.objects.freshest(object);
         let status = match object.data.get("status") {

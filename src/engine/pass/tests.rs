@@ -1,5 +1,5 @@
 //! Whole reconciles, against a kind, an account and an API server made by hand: what is sent, what is written, and in which
-//! order. How each hop judges is tested beside it.
+//! order. The tests of each hop are beside it.
 
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -120,7 +120,7 @@ impl World {
         self
     }
 
-    /// An object that is Ready, with what that took forgotten.
+    /// An object that is Ready; the calls until then are forgotten.
     async fn ready(more: Value) -> World {
         let world = world();
         world.apply(more).settle().await;
@@ -139,7 +139,7 @@ impl World {
         self.api.get("it").unwrap().data["status"].clone()
     }
 
-    /// The status and the reason of a condition; empty if it is not there.
+    /// The status and the reason of a condition; empty if it does not exist.
     fn condition(&self, kind: &str) -> String {
         let status = self.status();
         let found = status["conditions"].as_array().into_iter().flatten().find(|c| c["type"] == kind);
@@ -281,7 +281,7 @@ async fn a_lost_answer_to_a_create_never_makes_a_second_object() {
     assert_eq!(world.condition("Ready"), "False Retrying");
     assert!(world.status()["intent"].is_object());
     world.settle().await;
-    assert_eq!(world.changes(), ["POST a"], "it is waited out");
+    assert_eq!(world.changes(), ["POST a"], "it waits");
     assert!(world.message("Ready").contains("a create was interrupted"), "{}", world.message("Ready"));
     let long_ago = Timestamp::now().as_second() - 700;
     world.api.edit("it", |it| {
@@ -323,7 +323,7 @@ async fn nothing_is_sent_whose_announcement_was_not_written() {
     assert_eq!(world.changes(), NOTHING);
     world.settle().await;
     assert_eq!(world.changes(), ["POST a"]);
-    // The announcement was written, and that was not known: the next look finds that nothing was made.
+    // The announcement was written without a response: the next reconcile finds that nothing was created.
     let world = self::world();
     world.apply(json!({})).api.next_write("status", Trouble::Lose);
     world.reconcile().await;
@@ -353,7 +353,7 @@ async fn a_create_whose_object_vanished_meanwhile_is_undone() {
     world.quiet();
     world.fake.fails.lock().unwrap().take();
     let before = world.api.get("it").unwrap();
-    // The announcement passes, and the record finds nothing.
+    // The announcement succeeds, and the record finds no object.
     world.api.next_write("status", Trouble::Pass);
     world.api.next_write("status", Trouble::Vanish);
     reconcile(Arc::new(before), world.engine.clone(), world.fake).await;
@@ -375,7 +375,7 @@ async fn a_refused_create_is_shown_at_once_and_stalled_when_it_is_confirmed() {
         world.reconcile().await;
         assert_eq!(world.condition("Ready"), "False ApiRefused");
         assert_eq!(world.condition("Stalled"), stalled);
-        assert!(world.status()["intent"].is_null(), "nothing was made");
+        assert!(world.status()["intent"].is_null(), "nothing was created");
     }
     world.settle().await;
     assert_eq!(world.condition("Ready"), "True Available");
@@ -700,7 +700,7 @@ async fn a_restored_object_knows_its_own_by_the_annotation() {
     assert_eq!(world.condition("Ready"), "True Available");
     assert_eq!(world.status()["external"]["adopted"], false);
     assert_eq!(world.changes(), NOTHING);
-    // Copied from elsewhere: it was not created as this object, so it stays on deletion.
+    // Copied from another namespace: it was not created as this object, so it stays on deletion.
     let world = World::ready(json!({})).await;
     world.api.edit("it", |it| {
         it["status"] = Value::Null;

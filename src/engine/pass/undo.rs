@@ -10,9 +10,9 @@ use crate::engine::error::Error;
 use crate::engine::kind::{Driver, Writer};
 use crate::engine::meter::Write;
 
-/// The Kubernetes object vanished, finalizer and all, while its object was being made: nobody will ever delete that one,
-/// so it is deleted now. What is being made may refuse that for as long as making it takes, unless somebody applies an
-/// object of that name again: what was made may be his by now.
+/// The Kubernetes object disappeared (finalizer forced off) during its create: deletes the orphan, which no object would
+/// ever delete, unless a new object of that name exists, which may own it. While the account creates the object it may
+/// refuse the deletion, so this is retried for as long.
 pub async fn undo(
     engine: Arc<Engine>,
     driver: &'static dyn Driver,
@@ -21,7 +21,7 @@ pub async fn undo(
     who: ObjectName,
 ) {
     let (since, mut wait) = (Instant::now(), engine.settings.pace.poll_min);
-    // Until then, that it is not there may only mean that the account does not know it everywhere yet.
+    // Until then, a missing object may only mean that the account does not know it everywhere yet.
     let lag = driver.traits().read_lag.min(engine.settings.read_lag);
     loop {
         let gone =
@@ -29,16 +29,16 @@ pub async fn undo(
         let error = match driver.delete(&writer, &id).await {
             Ok(()) => {
                 engine.meter.of(&who.kind).wrote(Write::Delete);
-                tracing::warn!(external_id = id, "deleted what was just made: the object is gone");
+                tracing::warn!(external_id = id, "deleted what was just created: the object is gone");
                 return;
             }
             Err(error) if gone(&error) => {
-                tracing::warn!(external_id = id, "what was just made is gone, as its object is");
+                tracing::warn!(external_id = id, "what was just created is gone, as its object is");
                 return;
             }
             Err(error) => error,
         };
-        tracing::warn!(external_id = id, %error, "what was just made cannot be deleted yet");
+        tracing::warn!(external_id = id, %error, "what was just created cannot be deleted yet");
         tokio::select! {
             () = tokio::time::sleep(wait) => {}
             () = engine.undoing.stop.cancelled() => {}

@@ -34,23 +34,23 @@ pub struct Work<'e> {
     pub subject: Subject,
     /// The spec fields that all kinds share.
     pub management: Management,
-    /// What this pass has made and not recorded yet.
+    /// What this reconcile has created and not recorded yet.
     pub made: Option<(Writer, String)>,
-    /// The DatabricksAuth that admitted the object: what goes wrong with the account after that is its business too.
+    /// The DatabricksAuth that admitted the object: faults of the account after that concern it too.
     pub admitted: Option<ObjectName>,
 }
 
-/// What a pass knows once references are resolved.
+/// What a reconcile knows once references are resolved.
 pub struct Target {
-    /// ObjectName may do what.
+    /// What the object may do.
     pub admission: Admission,
     /// Reads.
     pub reader: Reader,
     /// Writes.
     pub writer: Writer,
-    /// What is wanted; while deleting there may be nothing that can be read.
+    /// The desired state; while deleting it may be unreadable.
     pub want: Option<Value>,
-    /// How fresh a reading has to be at least.
+    /// The earliest start of a reading.
     pub not_before: Instant,
 }
 
@@ -69,12 +69,12 @@ impl Work<'_> {
         }
     }
 
-    /// What is ours in the account.
+    /// How to recognise what is ours in the account.
     pub fn recognise<'a>(&self, bound: &'a Bound, marker: &'a str) -> Recognise<'a> {
         Recognise { driver: self.driver, bound, marker, adoption: self.management.adoption() }
     }
 
-    /// Whether what was read is what we manage.
+    /// Whether we manage what was read.
     pub fn recognised(&self, target: &Target, seen: &Seen) -> Result<bool> {
         self.recognise(&self.bound(), &self.marker()).is_ours(target.want.as_ref(), seen)
     }
@@ -105,7 +105,7 @@ impl Work<'_> {
         self.engine.mark(&self.subject.who)
     }
 
-    /// The request for a pass that was not acted on yet.
+    /// The request for a reconcile that was not handled yet.
     pub fn requested(&self) -> Option<&String> {
         let status = self.subject.status.as_ref().ok();
         let handled = status.and_then(|status| status.last_handled_reconcile_at.as_ref());
@@ -147,7 +147,7 @@ impl Work<'_> {
         self.engine.memory.objects.of(&self.subject.uid(), f)
     }
 
-    /// What is looked for in the account, for people: the kind, with the natural name, else with the id.
+    /// How messages name the object in the account: the kind, with the natural name, else with the id.
     fn called(&self, want: Option<&Value>) -> Result<String> {
         let status = self.subject.status.as_ref().map_err(Clone::clone)?;
         let (kind, bound) = (&self.subject.who.kind, status.external.as_ref());
@@ -159,7 +159,7 @@ impl Work<'_> {
         let key = self.driver.key(want)?;
         let name = bound.and_then(|e| e.name.clone()).unwrap_or(key.name);
         let mut called = format!("{kind} {}", format!("{}/{name}", key.within).trim_matches('/'));
-        // Where the natural name is an id, so that the name in the spec is there too.
+        // If the natural name is an id, so that the name in the spec shows too.
         for need in self.driver.needs(&self.subject.spec())? {
             if let Wanted::Principal(name) = need.what {
                 called += &format!(" ({name})");
@@ -227,11 +227,11 @@ impl Work<'_> {
         }
     }
 
-    /// Whether what was accepted and cannot be seen may be sent again: Databricks gets a moment to show it, or as long as its
-    /// reads may lag behind. What is stalled is looked at rarely, unless something wakes it.
+    /// Whether what was accepted and does not show may be sent again: Databricks gets a moment to show it, or as long as
+    /// its reads may lag behind. A stalled object is reconciled rarely, unless something triggers it.
     fn resend(&self, sent: &Operation, changes: &[Change]) -> bool {
         let more = |c: &Change| c.when == When::Now && !sent.paths.contains(&camel(c.field()));
-        // A start of the operator forgets when it was sent last.
+        // A restart of the operator forgets when it was sent last.
         let last = self
             .remember(|m| m.sent)
             .map_or_else(|| age(sent.since.0, Timestamp::now()), |last| last.elapsed());
@@ -255,7 +255,7 @@ impl Work<'_> {
         Ok(step)
     }
 
-    /// What differs between what is wanted and what is seen.
+    /// What differs between the desired and the observed state.
     pub fn changes(&self, target: &Target, look: &Look) -> Result<Vec<Change>> {
         match (&target.want, look.seen()) {
             (Some(want), Some(seen)) => {
@@ -272,7 +272,7 @@ impl Work<'_> {
         }
     }
 
-    /// What a grant does not let an object give, it may neither take away nor show.
+    /// What a grant does not allow an object to give, the object may neither remove nor show.
     pub fn may_touch(&self, target: &Target, seen: &Seen) -> Result<()> {
         let power = self.driver.power(&seen.state)?;
         check_power(&target.admission, &power, &self.subject.who.namespace)
@@ -281,11 +281,11 @@ impl Work<'_> {
 
 /// Creates and adoptions wait at the startup barrier, see [`crate::engine::memory::StartupBarrier`].
 pub fn others_first() -> Outcome {
-    let message = "waiting until all objects were looked at once".into();
+    let message = "waiting until all objects were reconciled once".into();
     Outcome::Progress { reason: Reason::Progressing, message, sent: false }
 }
 
-/// A step was decided on that needs what was not observed: a mistake of ours.
+/// A decided step needs an observation that is missing: a bug of ours.
 pub fn missing_observation() -> Error {
     Error::terminal(Reason::InternalError, "there is nothing to act on")
 }

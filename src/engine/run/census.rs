@@ -23,8 +23,8 @@ struct Conditions([[u64; 3]; ConditionType::ALL.len()]);
 const STATUSES: [&str; 3] = ["True", "False", "Unknown"];
 
 impl Conditions {
-    /// A condition that is not there counts too, so that the three sum up to the number of objects: as False where it is
-    /// only there while it is true, as Unknown where an object was not looked at yet.
+    /// A missing condition counts too, so that the three sum up to the number of objects: as False if it exists only while
+    /// it is true, as Unknown if the object was not reconciled yet.
     fn add(&mut self, object: &DynamicObject) {
         for (at, kind) in ConditionType::ALL.into_iter().enumerate() {
             let found = condition(object, kind);

@@ -1,9 +1,9 @@
 //! Watches, work queues and shutdown: one `Controller` for each kind, all of the same type.
 //!
-//! Objects are kept as `DynamicObject`, pruned, and decoded at each pass. Decoding once in the watch would save a few
+//! Objects are kept as `DynamicObject`, pruned, and decoded at each reconcile. Decoding once in the watch would save a few
 //! microseconds and 15 % of the memory of 5,000 objects; it would cost a second object type with its own `Resource`
-//! implementation. Kept simple: an object that cannot be decoded is one failing pass, and the watch never notices.
-//! kube's shared streams are not used: they can hang for ever when an object is gone before a subscriber looks.
+//! implementation. Kept simple: an object that cannot be decoded is one failing reconcile, and the watch never notices.
+//! kube's shared streams are not used: they can hang for ever when an object is gone before a subscriber reads it.
 
 use std::convert::Infallible;
 use std::panic::AssertUnwindSafe;
@@ -49,9 +49,9 @@ pub struct Parts {
     pub databricks: databricks::Settings,
     /// The right to write.
     pub permit: Permit,
-    /// Where the work is counted.
+    /// Counts of the work.
     pub meter: Arc<Meter>,
-    /// What a scrape reads off the caches.
+    /// The gauges that a scrape reads from the caches.
     pub census: Arc<Census>,
 }
 
@@ -65,8 +65,8 @@ struct Watch {
     store: Store<DynamicObject>,
 }
 
-/// Runs all controllers until `stop`. `ready` is called once all caches are filled; no pass begins before `leading` too is
-/// over, so that a replica that waits has its caches warm. Fails if a controller ends before.
+/// Runs all controllers until `stop`. `ready` is called once all caches are filled; no reconcile begins before `leading`
+/// has completed too, so that a replica that waits has its caches warm. Fails if a controller ends before.
 pub async fn run(
     parts: Parts,
     stop: CancellationToken,
@@ -77,8 +77,8 @@ pub async fn run(
     let engine = Arc::new(engine(&parts, &watches, stop.clone()));
     parts.census.attach(&engine);
     let (open, gate) = tokio::sync::watch::channel(false);
-    // Each watch drops its end once its cache is filled. `Store::wait_until_ready` would not do: of several tasks that wait
-    // for one store it wakes only the last, and the controller waits too.
+    // Each watch drops its sender once its cache is filled. `Store::wait_until_ready` would not do: of several tasks that
+    // wait for one store it wakes only the last, and the controller waits too.
     let (filling, mut filled) = tokio::sync::mpsc::channel::<()>(1);
     let spawn =
         |watch| tokio::spawn(control(watch, engine.clone(), gate.clone(), stop.clone(), filling.clone()));
@@ -87,7 +87,7 @@ pub async fn run(
     let past = engine.clone();
     let filled = async move {
         while filled.recv().await.is_some() {}
-        // Before any event is taken in: whoever is recorded first holds, also where this process waits for long.
+        // Before any event is handled: the first recorded claim holds, also if this process waits for long.
         startup::record_claims(&past);
         ready();
         leading.await;
@@ -99,7 +99,7 @@ pub async fn run(
         () = filled => {}
         () = stop.cancelled() => {}
     }
-    // A controller that ends by itself would leave its kind alone without anybody noticing.
+    // A controller that ends by itself would leave its kind unmanaged without notice.
     let mut running: FuturesUnordered<_> = running.into_iter().collect();
     while let Some(ended) = running.next().await {
         if ended.is_err() || !stop.is_cancelled() {
@@ -186,14 +186,14 @@ async fn control(
                     let namespace = gone.namespace.as_deref().unwrap_or_default();
                     meter.of(&gone.dyntype.kind).queue.taken(namespace, &gone.name);
                 }
-                Err(error) => tracing::warn!(error = %chain(&error), "watch or queue"),
+                Err(error) => tracing::warn!(error = %chain(&error), "controller error"),
             }
             std::future::ready(())
         })
         .await;
 }
 
-/// One pass over an object whose turn it is.
+/// One reconcile of an object that is due.
 async fn work(
     object: Arc<DynamicObject>,
     engine: Arc<Engine>,
@@ -201,8 +201,8 @@ async fn work(
     driver: Option<&'static dyn Driver>,
     mut gate: tokio::sync::watch::Receiver<bool>,
 ) -> Result<Action, Infallible> {
-    // No pass before all caches are filled: a reference that is not in a cache would look as if it were missing. None
-    // with an object as it was when the waiting began, which may be days ago, either.
+    // No reconcile before all caches are filled: a reference that is not in a cache would seem to be missing. Nor with the
+    // object as it was when the wait began, perhaps days ago.
     if !*gate.borrow() {
         let opened = gate.wait_for(|open| *open).await.is_ok();
         return Ok(if opened { Action::requeue(Duration::ZERO) } else { Action::await_change() });
@@ -227,7 +227,7 @@ async fn survive(pass: impl Future<Output = Action>, meter: &Meter) -> Action {
     })
 }
 
-/// How long a graceful end may take: the calls that are under way, and their records.
+/// How long a graceful end may take: the calls in flight, and their records.
 pub const SHUTDOWN: Duration = Duration::from_secs(40);
 
 #[cfg(test)]
@@ -247,7 +247,7 @@ mod tests {
         };
         assert_eq!(survive(async { Action::await_change() }, &meter).await, Action::await_change());
         assert_eq!(told().as_deref(), Some("panics_total 0"));
-        let action = survive(async { panic!("a mistake of ours") }, &meter).await;
+        let action = survive(async { panic!("a bug of ours") }, &meter).await;
         assert_eq!(action, Action::requeue(Duration::from_secs(60)));
         assert_eq!(told().as_deref(), Some("panics_total 1"));
     }

@@ -1,6 +1,6 @@
-//! For how long objects have been in a state that somebody should look into. Counts do not tell: where objects are made all
-//! the time there is always one that is not Ready yet. Read off the conditions, so that a start of the operator does not
-//! begin the time anew.
+//! How long objects have been in a state that needs attention. Counts cannot show that: while objects are created all the
+//! time, there is always one that is not Ready yet. Read from the conditions, so that a restart of the operator does not
+//! reset the time.
 
 use std::fmt;
 use std::time::Duration;
@@ -33,8 +33,9 @@ fn changed(condition: &Value) -> Option<Timestamp> {
     condition["lastTransitionTime"].as_str()?.parse().ok()
 }
 
-/// `Reconciling` is there while an object is on its way to Ready, and not while it is suspended, stalled or held in its
-/// deletion; with the time of `Ready` those would count too once they go on. What has no condition was never looked at.
+/// `Reconciling` exists while an object is in transition to Ready, and not while it is suspended, stalled or held in its
+/// deletion; the time of `Ready` would count those too once they continue. An object without conditions was never
+/// reconciled.
 fn not_ready_since(object: &DynamicObject) -> Option<Timestamp> {
     match condition(object, ConditionType::Reconciling) {
         Some(condition) => changed(condition),
@@ -45,7 +46,7 @@ fn not_ready_since(object: &DynamicObject) -> Option<Timestamp> {
     }
 }
 
-/// Only what is observed, or may not be changed now, is left different.
+/// A difference remains only if the object is observed, or may not be changed now.
 fn drifted_since(object: &DynamicObject) -> Option<Timestamp> {
     let synced = condition(object, ConditionType::Synced)?;
     let ready = condition(object, ConditionType::Ready)?["status"] == "True";

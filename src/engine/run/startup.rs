@@ -1,4 +1,4 @@
-//! What is learnt from the caches before the first reconcile: which object manages what, and which objects creates have to
+//! What is learnt from the caches before the first reconcile: which object manages what, and which objects creates must
 //! wait for.
 
 use kube::ResourceExt;

@@ -1,5 +1,5 @@
-//! The watch of one kind: fills the cache, keeps the indexes, wakes dependents, and decides which changes of an object are
-//! worth a reconcile.
+//! The watch of one kind: fills the cache, keeps the indexes, triggers dependents, and decides which changes of an object
+//! need a reconcile.
 
 use std::collections::{HashMap, HashSet};
 use std::hash::{DefaultHasher, Hash, Hasher};
@@ -27,12 +27,12 @@ use crate::engine::pass::Engine;
 /// What a watch is for.
 pub struct Source {
     pub kind: String,
-    /// The one that is watched; `None` is all.
+    /// The namespace that is watched; `None` is all.
     pub namespace: Option<String>,
     pub driver: Option<&'static dyn Driver>,
 }
 
-/// The watch of one kind: fills the store, keeps the indexes, wakes dependents, and passes on what is worth a pass.
+/// The watch of one kind: fills the store, keeps the indexes, triggers dependents, and passes on what needs a reconcile.
 pub fn triggers(
     events: impl Stream<Item = watcher::Result<watcher::Event<DynamicObject>>> + Send,
     writer: Writer<DynamicObject>,
@@ -47,14 +47,14 @@ pub fn triggers(
         let Source { kind, namespace, driver } = &source;
         let counts = engine.meter.of(kind);
         let passed = match event {
-            // Passed on, it would hold up the wake-ups too. The watch itself slows down.
+            // Passed on, it would delay the triggers too. The watch itself slows down.
             Err(error) => {
                 tracing::warn!(kind, error = %chain(&error), "watch");
                 counts.watch_failed(namespace.as_deref(), &error);
                 vec![]
             }
             Ok(event) => {
-                // What comes while a LIST is under way tells nothing of whether all of it will.
+                // An event during a LIST does not show whether the whole LIST will arrive.
                 if !matches!(event, watcher::Event::Init | watcher::Event::InitApply(_)) {
                     counts.queue.works(namespace.as_deref());
                     works.store(true, Ordering::Relaxed);
@@ -69,12 +69,12 @@ pub fn triggers(
     })
 }
 
-/// The pauses after failures of a watch: they grow, up to half a minute, and begin anew once it has brought something. kube
-/// would begin anew at each event, even the one that says that a LIST begins: one that is refused would be sent again and
-/// again, with a second between.
+/// The pauses after failures of a watch: they grow, up to half a minute, and start again once it has brought something.
+/// kube would start them again at each event, even at the start of a LIST: a refused LIST would be sent again and again,
+/// every second.
 struct Pauses {
     grown: watcher::DefaultBackoff,
-    /// It has brought something since the last pause.
+    /// It has brought an event since the last pause.
     works: Arc<AtomicBool>,
 }
 
@@ -84,7 +84,7 @@ impl Iterator for Pauses {
         if self.works.swap(false, Ordering::Relaxed) {
             self.grown.reset();
         }
-        // kube makes them longer by chance.
+        // kube adds jitter, which makes them longer.
         self.grown.next().map(|pause| pause.min(LONGEST_PAUSE))
     }
 }
@@ -101,16 +101,16 @@ impl Backoff for Pauses {
 struct SeenBefore {
     summaries: HashMap<ObjectName, Summary>,
     fingerprints: HashMap<ObjectName, Fingerprint>,
-    /// While a new list comes in: what it holds.
+    /// While a new list arrives: its objects.
     listing: Option<HashSet<ObjectName>>,
     /// Held until the first list is complete.
     filling: Option<tokio::sync::mpsc::Sender<()>>,
-    /// While a new list comes in: what of it is worth a pass.
+    /// While a new list arrives: those of its objects that need a reconcile.
     kept_back: Vec<DynamicObject>,
 }
 
 impl SeenBefore {
-    /// Takes in one event; returns the objects that are worth a pass. While a list comes in they are kept back: the store
+    /// Handles one event; returns the objects that need a reconcile. While a list arrives they are kept back: the store
     /// shows it only when it is complete.
     fn take_in(
         &mut self,
@@ -123,7 +123,7 @@ impl SeenBefore {
         match event {
             Event::Init => self.listing = Some(HashSet::new()),
             Event::InitDone => {
-                // What a new list no longer holds went unseen.
+                // Deletions before the new list brought no events.
                 let now = self.listing.take().unwrap_or_default();
                 let gone: Vec<ObjectName> =
                     self.summaries.keys().filter(|w| !now.contains(*w)).cloned().collect();
@@ -147,7 +147,7 @@ impl SeenBefore {
                 }
                 refer(engine, &who, &object, driver);
                 let summary = summary(&object);
-                // A DatabricksAuth speaks for itself: it wakes its users when its session changes.
+                // A DatabricksAuth triggers its users itself, when its session changes.
                 if self.summaries.insert(who.clone(), summary.clone()) != Some(summary) && kind != KIND {
                     engine.memory.wake.wake_dependents(&who);
                 }
@@ -186,7 +186,7 @@ fn gone(engine: &Engine, who: &ObjectName) {
     wake.wake_dependents(who);
 }
 
-/// Keeps the index of which objects refer to which. What is no longer referred to may be waiting for just that.
+/// Keeps the index of which objects refer to which. An object that is no longer referred to may be waiting for just that.
 fn refer(engine: &Engine, who: &ObjectName, object: &DynamicObject, driver: Option<&'static dyn Driver>) {
     let Some(driver) = driver else { return };
     let spec = &object.data["spec"];
@@ -204,11 +204,11 @@ fn refer(engine: &Engine, who: &ObjectName, object: &DynamicObject, driver: Opti
     }
 }
 
-/// What of an object is worth a pass when it changes: not the status, which we write ourselves.
+/// The parts of an object whose change needs a reconcile: not the status, which we write ourselves.
 #[derive(Clone, Copy)]
 struct Fingerprint {
     hash: u64,
-    /// Our finalizer is there.
+    /// Our finalizer is set.
     held: bool,
 }
 
@@ -226,7 +226,7 @@ impl Fingerprint {
         Fingerprint { hash: hasher.finish(), held: object.finalizers().iter().any(|f| f == FINALIZER) }
     }
 
-    /// Our finalizer comes by the very pass that is under way, and goes by somebody else: what was just refused must not
+    /// The reconcile in progress sets our finalizer, and another user may remove it: a call that was just refused must not
     /// be sent once more because of the former.
     fn triggers_reconcile_after(self, before: Fingerprint) -> bool {
         self.hash != before.hash || (before.held && !self.held)

@@ -1,5 +1,5 @@
-//! What users write of a Workspace, what its status shows, and the rules that the API server checks. Which field may change
-//! in which state is decided by [`super`]; the texts here tell users.
+//! What users write of a Workspace, what its status shows, and the rules that the API server checks. [`super`] decides
+//! which field may change in which state; the texts here describe that to users.
 
 use std::collections::BTreeMap;
 

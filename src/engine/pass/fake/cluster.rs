@@ -1,4 +1,4 @@
-//! An API server made by hand: it keeps objects, merges patches, refuses stale ones, and writes down what it was asked.
+//! An API server made by hand: it keeps objects, merges patches, refuses stale ones, and records the requests.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, Mutex};
@@ -19,9 +19,9 @@ pub enum Trouble {
     Pass,
     /// Refuses it with this status.
     Refuse(u16),
-    /// Carries it out, and fails to answer.
+    /// Carries it out, and sends no response.
     Lose,
-    /// The object is gone, finalizers and all, before it comes to that.
+    /// The object disappears, finalizers and all, before the write.
     Vanish,
 }
 
@@ -80,7 +80,7 @@ impl ApiServer {
         }
     }
 
-    /// Changes an object past the operator.
+    /// Changes an object without the operator.
     pub fn edit(&self, name: &str, f: impl FnOnce(&mut Value)) {
         let version = self.next();
         let mut objects = self.objects.lock().unwrap();
@@ -89,7 +89,7 @@ impl ApiServer {
         object["metadata"]["resourceVersion"] = json!(version);
     }
 
-    /// Asks for the deletion of an object.
+    /// Requests the deletion of an object.
     pub fn delete(&self, name: &str) {
         self.edit(name, |object| object["metadata"]["deletionTimestamp"] = json!("2026-02-01T00:00:00Z"));
         let mut objects = self.objects.lock().unwrap();
@@ -98,7 +98,7 @@ impl ApiServer {
         }
     }
 
-    /// An object as it is, if it is there.
+    /// An object as it is, if it exists.
     pub fn get(&self, name: &str) -> Option<DynamicObject> {
         let objects = self.objects.lock().unwrap();
         objects.get(name).map(|object| serde_json::from_value(object.clone()).unwrap())

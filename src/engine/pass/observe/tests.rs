@@ -141,7 +141,7 @@ impl World {
         assert_eq!(self.claims.record(&Claim::id("account", "Fake", id), &older, &who("older")), None);
     }
 
-    /// Time passes for whoever reads the LIST again.
+    /// Time passes until the LIST is read again.
     async fn wait(&self, count: u64) {
         advance(seconds(count)).await;
     }
@@ -201,7 +201,7 @@ async fn absence_is_believed_when_a_list_agrees_and_it_lasts() {
     assert_eq!(world.found().await, Found::Nothing { settled: false });
     world.wait(2).await;
     assert_eq!(world.found().await, Found::Nothing { settled: true });
-    // It is back: the next absence begins from the start.
+    // It exists again: the next absence begins from the start.
     world.fake.put(seen("1", "a", None));
     world.look(Freshness::BeforeWrite).await.unwrap();
     world.fake.got.lock().unwrap().clear();
@@ -217,7 +217,7 @@ async fn a_list_that_shows_what_get_does_not_is_a_contradiction() {
         World { bound: Bound { external: external("1", None), ..Bound::default() }, ..unmarked() };
     world.fake.listed.lock().unwrap().push(seen("1", "a", None));
     assert!(matches!(world.look(Freshness::BeforeWrite).await, Err(Error::Transient { .. })));
-    // On its way out it may be in one and not in the other.
+    // While being deleted it may be in one and not in the other.
     world.fake.listed.lock().unwrap()[0].about.phase = Phase::Leaving("going".into());
     world.snapshots = Snapshots::default();
     assert_eq!(world.look(Freshness::BeforeWrite).await.unwrap().found, Found::Nothing { settled: false });
@@ -297,7 +297,7 @@ async fn what_a_user_said_is_ours_is_ours_although_it_carries_another_mark() {
     let adopted = External { adopted: true, ..external("1", None).unwrap() };
     let world = World { bound: Bound { external: Some(adopted), ..Bound::default() }, ..marked() };
     world.fake.put(seen("1", "a", Some("old/ns/it")));
-    assert!(matches!(world.found().await, Found::Ours(_)), "our mark is still to be put on");
+    assert!(matches!(world.found().await, Found::Ours(_)), "our mark is still to be set");
 }
 
 #[tokio::test(start_paused = true)]
@@ -395,7 +395,7 @@ async fn what_is_found_by_its_name_is_read_by_its_id_before_a_write() {
     assert_eq!((look.found, look.may_be_stale), (Found::Foreign(seen("1", "a", None)), false));
     assert_eq!(look.before, ["1"], "a create must not take it for its result");
     assert_eq!(world.fake.calls(), ["LIST ", "GET 1"]);
-    // It went meanwhile.
+    // It disappeared meanwhile.
     world.fake.got.lock().unwrap().clear();
     assert!(matches!(world.look(Freshness::BeforeWrite).await, Err(Error::Transient { .. })));
 }
@@ -465,7 +465,7 @@ async fn an_interrupted_create_is_waited_out_and_then_searched_for() {
     assert_eq!(early.found().await, Found::Interrupted(Interrupted::TooEarly(seconds(40))));
     assert_eq!(early.fake.calls(), [""; 0]);
     let cases: [(&str, Vec<Seen>, Found); 5] = [
-        ("it made nothing", vec![], since(&[], true)),
+        ("it created nothing", vec![], since(&[], true)),
         ("what was there before is not its result", vec![created("0", None)], since(&[], true)),
         ("one", vec![created("1", Some(NOW - 60))], since(&["1"], true)),
         ("of another time", vec![created("1", Some(NOW - 5_000))], since(&["1"], false)),
@@ -485,7 +485,7 @@ async fn only_what_may_be_the_result_of_an_interrupted_create_is_taken_for_it() 
     boot().await;
     let none = Found::Interrupted(Interrupted::Since { hits: vec![], in_time: true, sent: at(NOW - 61) });
     let interrupted = || Bound { intent: intent(NOW - 61, &[]), ..Bound::default() };
-    // Our own create puts the mark on.
+    // Our own create sets the mark.
     let world = World { bound: interrupted(), ..marked() };
     world.fake.put(seen("1", "a", None));
     assert_eq!(world.found().await, none);
@@ -501,7 +501,7 @@ async fn only_what_may_be_the_result_of_an_interrupted_create_is_taken_for_it() 
     assert!(
         matches!(world.found().await, Found::Interrupted(Interrupted::Since { hits, .. }) if hits == ["1"])
     );
-    // An upsert that is wanted still is written again; one that is not has to be found first.
+    // An upsert that still matches the spec is written again; any other must be found first.
     let world = World { bound: interrupted(), want: Some(json!({"name": "b"})), ..upsert() };
     assert!(matches!(world.found().await, Found::Interrupted(_)));
     let world = World { bound: interrupted(), ..upsert() };
