@@ -70,7 +70,8 @@ pub async fn reconcile(
         (Some(Reason::CredentialsInvalid | Reason::AddressBlocked), Some(auth)) => engine.auths.doubt(&auth),
         _ => {}
     }
-    let ended = subject.conclude(&engine, outcome, Reason::Available).instrument(hop("conclude")).await;
+    // Not within a span of its own: what it concludes is recorded in the span of the reconcile.
+    let ended = subject.conclude(&engine, outcome, Reason::Available).await;
     if let (Ended::Gone, Some((writer, id))) = (&ended, made) {
         let undone = undo(engine.clone(), driver, writer, id, who);
         engine.undoing.tasks.spawn(undone.in_current_span());
@@ -112,7 +113,7 @@ async fn hops(work: &mut Work<'_>) -> Result<Outcome> {
 
 /// What a hop does and logs is within its span.
 fn hop(name: &'static str) -> Span {
-    tracing::debug_span!("hop", hop = name)
+    tracing::debug_span!("hop", hop = name, otel.name = name)
 }
 
 impl Work<'_> {
