@@ -195,7 +195,7 @@ mod tests {
             }
         };
         let app = Router::new().route("/slow", get(slow)).route("/", get(async || "quick"));
-        let app = app.route("/never", get(async || std::future::pending::<()>().await));
+        let app = app.route("/held", get(async || std::future::pending::<()>().await));
         let port = Port::take((Ipv4Addr::LOCALHOST, 0).into(), None).unwrap();
         let address = port.listener.local_addr().unwrap();
         port.serve(app);
@@ -207,7 +207,7 @@ mod tests {
             let mut stream = connect().await;
             // Some send a request, and are not admitted.
             if count % 2 == 0 {
-                stream.write_all(b"GET /never HTTP/1.1\r\nhost: it\r\n\r\n").await.unwrap();
+                stream.write_all(b"GET /held HTTP/1.1\r\nhost: it\r\n\r\n").await.unwrap();
             }
             idle.push(stream);
         }
