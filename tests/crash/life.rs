@@ -87,8 +87,8 @@ impl Subject {
         for (field, value) in self.spec.as_object().unwrap().clone() {
             match field.strip_suffix("Ref").filter(|stem| *stem != "auth") {
                 Some(stem) => {
-                    let made = account.insert(&format!("{stem}s"), json!({})).unwrap();
-                    spec.insert(format!("{stem}Id"), made[format!("{stem}_id")].clone());
+                    let made = account.insert(&collection_of(stem), json!({})).unwrap();
+                    spec.insert(format!("{stem}Id"), made[format!("{}_id", words(stem).join("_"))].clone());
                 }
                 None => {
                     if let Some(id) = value.as_str().filter(|_| field == "credentialsId") {
@@ -101,6 +101,30 @@ impl Subject {
         }
         Value::Object(spec)
     }
+}
+
+/// The words of a name in camel case.
+fn words(name: &str) -> Vec<String> {
+    let mut words = vec![String::new()];
+    for c in name.chars() {
+        if c.is_ascii_uppercase() {
+            words.push(String::new());
+        }
+        words.last_mut().unwrap().push(c.to_ascii_lowercase());
+    }
+    words
+}
+
+/// The collection of the account that `workspaceRef` or `storageConfigurationRef` refers to, by the name without `Ref`.
+fn collection_of(stem: &str) -> String {
+    let name = words(stem).join("-");
+    if name.ends_with('s') { name } else { format!("{name}s") }
+}
+
+#[test]
+fn a_reference_of_several_words_names_its_collection() {
+    let of = ["workspace", "storageConfiguration", "credentials"].map(collection_of);
+    assert_eq!(of, ["workspaces", "storage-configurations", "credentials"]);
 }
 
 /// Lives one life, and fails if it goes wrong anywhere.

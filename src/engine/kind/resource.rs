@@ -230,6 +230,16 @@ pub enum Lifecycle {
     Upsert,
 }
 
+impl Lifecycle {
+    /// Whether writing it again creates no second object. Matched, so that a new lifecycle has to decide.
+    pub fn is_repeatable(self) -> bool {
+        match self {
+            Lifecycle::Object => false,
+            Lifecycle::Upsert => true,
+        }
+    }
+}
+
 /// A check that may refuse a write. `Err` refuses it.
 pub enum Guard<R: ExternalResource> {
     /// Checks the act alone, and knows the operator's own principal.

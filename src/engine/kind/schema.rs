@@ -137,7 +137,7 @@ fn immutable_rule(spec: &Value, immutable: &Immutable, lifecycle: Lifecycle) -> 
             has("self", value)
         ));
         remedy = format!("write the value of status.observed.{name}, ");
-    } else if lifecycle == Lifecycle::Upsert {
+    } else if lifecycle.is_repeatable() {
         // The id ends with the name. A rule that builds text from the field instead costs too much for the API server.
         let name = "self.status.externalId.find('[^/]+$')";
         let name =

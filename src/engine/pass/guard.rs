@@ -34,7 +34,8 @@ impl Work<'_> {
         }
         let account_id = target.admission.session.client.account_id();
         let held = self.engine.memory.guards.lock(account_id, &self.subject.who.kind).await;
-        let siblings = self.driver.list(&target.reader, "").await?;
+        let state = want.or(seen.map(|seen| &seen.state)).unwrap_or(&Value::Null);
+        let siblings = self.driver.list(&target.reader, &self.driver.key(state)?.within).await?;
         self.all_are_shown(target, &siblings)?;
         self.driver.guard(want, seen, &siblings, facts).map(|()| Some(held))
     }

@@ -19,7 +19,7 @@ use super::recognise::Recognise;
 use crate::engine::account::{Rows, Snapshots};
 use crate::engine::crd::{Intent, ObjectName, Reason, age};
 use crate::engine::error::{Error, Result};
-use crate::engine::kind::{Driver, Key, Lifecycle, Ownership, Phase, Reader, Seen};
+use crate::engine::kind::{Driver, Key, Ownership, Phase, Reader, Seen};
 use crate::engine::memory::{Claimant, Recall, named};
 
 /// The maximum age of the LIST by which a recorded upsert is written again.
@@ -67,7 +67,7 @@ impl Observer<'_> {
     /// Reads what the account has for this object.
     pub async fn observe(&self, freshness: Freshness) -> Result<Look> {
         if let Some(intent) = &self.bound.intent
-            && (self.lifecycle() == Lifecycle::Object || !self.still_meant(intent)?)
+            && (!self.repeatable() || !self.still_meant(intent)?)
         {
             return Ok(Look::from(Found::Interrupted(self.interrupted(intent).await?)));
         }
@@ -79,8 +79,9 @@ impl Observer<'_> {
         }
     }
 
-    fn lifecycle(&self) -> Lifecycle {
-        self.driver.traits().lifecycle
+    /// Whether it is an upsert, which repeats nothing but itself.
+    fn repeatable(&self) -> bool {
+        self.driver.traits().lifecycle.is_repeatable()
     }
 
     fn key(&self) -> Result<Option<Key>> {
@@ -105,6 +106,7 @@ impl Observer<'_> {
         let key = Key { within: intent.within.clone(), name: intent.name.clone() };
         let slack = i64::try_from(self.quarantine.as_secs()).unwrap_or(i64::MAX).saturating_add(SKEW_SECONDS);
         let (mut hits, mut in_time) = (vec![], true);
+        // Not the shared LIST: whether that began late enough could only be judged by comparing two clocks.
         for seen in self.driver.list(self.reader, &key.within).await? {
             // Our own create always sets the mark.
             let marked = match self.driver.traits().ownership {
@@ -127,7 +129,7 @@ impl Observer<'_> {
         if let Some(holder) = self.holder_of_record(id) {
             return Ok(Look::from(Found::Held(named(self.claimant.who, &holder))));
         }
-        let upsert = self.lifecycle() == Lifecycle::Upsert;
+        let upsert = self.repeatable();
         // An upsert that now means another object is searched where it was created, not where it would be created now.
         let moved = |key: &Key| upsert && format!("{}/{}", key.within, key.name) != id;
         let within = self.key()?.filter(|key| !moved(key)).map(|key| key.within);
@@ -216,7 +218,7 @@ impl Observer<'_> {
         let (since, accepted) =
             self.remembered.with(|m| (*m.absent_since.get_or_insert(now), m.delete_accepted));
         // An upsert repeats nothing but itself, so it need not wait to be sure before it is written again.
-        let again = self.lifecycle() == Lifecycle::Upsert && !self.deleting;
+        let again = self.repeatable() && !self.deleting;
         if accepted.is_none()
             && !again
             && let Some(created) = self.bound.created_at()
@@ -225,9 +227,11 @@ impl Observer<'_> {
             let unseen = self.lag.may_be_unseen(&called, created, self.now, since.elapsed(), self.deleting);
             unseen.map_or(Ok(()), Err)?;
         }
-        let before = match self.lifecycle() {
-            Lifecycle::Object => self.missing_from_list(within.unwrap_or_default(), id, accepted).await?,
-            Lifecycle::Upsert => vec![],
+        // The LIST was the read of an upsert.
+        let before = if self.repeatable() {
+            vec![]
+        } else {
+            self.missing_from_list(within.unwrap_or_default(), id, accepted).await?
         };
         let settled = accepted.is_some() || since.elapsed() >= self.absence || again;
         if settled && !before.is_empty() && !self.deleting {
@@ -268,7 +272,7 @@ impl Observer<'_> {
         let key = self.key()?.ok_or_else(|| {
             Error::terminal(Reason::InternalError, "an object without a record cannot be searched for")
         })?;
-        let upsert = self.lifecycle() == Lifecycle::Upsert;
+        let upsert = self.repeatable();
         let fresh = match freshness {
             _ if upsert => self.snapshots.burst(self.driver, &key.within).await,
             _ if self.claimant.observing => self.not_before,
@@ -314,7 +318,7 @@ impl Observer<'_> {
 
     /// An object in a LIST, as it is now: before it is adopted, it is read by its id.
     async fn confirmed(&self, seen: Seen, freshness: Freshness) -> Result<Seen> {
-        if self.lifecycle() == Lifecycle::Upsert || freshness == Freshness::Routine {
+        if self.repeatable() || freshness == Freshness::Routine {
             return Ok(seen);
         }
         match self.driver.get(self.reader, &seen.id).await? {

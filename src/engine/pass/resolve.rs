@@ -7,7 +7,7 @@ use super::admit::Place;
 use super::work::Work;
 use crate::engine::crd::{ObjectName, Reason};
 use crate::engine::error::{Error, Result};
-use crate::engine::kind::{Lifecycle, Need, Resolved, Wanted};
+use crate::engine::kind::{Need, Resolved, Wanted};
 
 impl Work<'_> {
     /// Resolves the ids. While deleting, only pinned ids are used: references may be gone, and nothing new may be resolved.
@@ -61,9 +61,7 @@ impl Work<'_> {
         let pinned = match status.resolved_refs.get(need.field).cloned().or(observed) {
             Some(pinned) => pinned,
             // The id of an upsert consists of what it was created for.
-            None if traits.lifecycle == Lifecycle::Upsert
-                && !external.id.split('/').any(|part| part == id) =>
-            {
+            None if traits.lifecycle.is_repeatable() && !external.id.split('/').any(|part| part == id) => {
                 external.id.clone()
             }
             None => return Ok(()),

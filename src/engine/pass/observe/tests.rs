@@ -6,6 +6,7 @@ use tokio::time::advance;
 
 use super::*;
 use crate::engine::crd::{AdoptionPolicy, External};
+use crate::engine::kind::Lifecycle;
 use crate::engine::memory::{Claim, Claims, Rank, Remembered};
 use crate::engine::pass::fake::{Fake, reader, seen};
 
