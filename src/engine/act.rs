@@ -17,7 +17,7 @@ use super::auth;
 use super::claims::Claim;
 use super::cluster::{CREATED_BY, EXTERNAL_ID};
 use super::conclude::Outcome;
-use super::decide::{Record, Step, View, camel, decide, managed_by};
+use super::decide::{Record, Step, View, camel, decide, fields_now, managed_by};
 use super::driver::Seen;
 use super::error::{Error, Result};
 use super::meter::{OfKind, Write};
@@ -383,13 +383,7 @@ impl Work<'_> {
             return Err(refused);
         }
         let Some(aside) = self.driver.aside(want, &seen.id)? else { return Err(refused) };
-        let differs: Vec<String> = self
-            .driver
-            .changes(&aside, seen)?
-            .iter()
-            .filter(|change| change.when == When::Now)
-            .map(|change| change.field().to_owned())
-            .collect();
+        let differs = fields_now(&self.driver.changes(&aside, seen)?);
         let fields: Vec<&str> = differs.iter().map(String::as_str).collect();
         let told = self.driver.update(&known.writer, seen, &aside, &fields).await?;
         Ok((told, aside))

@@ -12,18 +12,24 @@ use serde_json::Value;
 
 use super::cluster::{CREATED_BY, EXTERNAL_ID};
 use super::decide::camel;
-use super::driver::Seen;
+use super::driver::{Driver, Seen};
 use super::error::{Error, Result};
+use super::pass::Settings;
 use super::reconcile::{Known, Work};
 use super::resource::{Change, When};
 use super::spec::ManagementPolicy;
 use super::status::{External, Reason, age};
 use super::wake::Who;
 
+/// How long reads may lag behind writes: what the kind says, within what the setting allows.
+pub fn read_lag(driver: &dyn Driver, settings: &Settings) -> Duration {
+    driver.traits().read_lag.min(settings.read_lag)
+}
+
 impl Work<'_> {
-    /// How long reads may lag behind writes: what the kind says, within what the setting allows.
+    /// The same for the kind of this object.
     pub fn read_lag(&self) -> Duration {
-        self.driver.traits().read_lag.min(self.engine.settings.read_lag)
+        read_lag(self.driver, &self.engine.settings)
     }
 
     /// Within this time after its creation an object may be missing from reads: as long as the kind says, and at least as long as

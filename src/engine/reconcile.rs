@@ -27,6 +27,7 @@ use super::conclude::Outcome;
 use super::decide::{Record, Running, Step, View, camel, decide, deleting_without_account};
 use super::driver::Driver;
 use super::error::{Error, Result};
+use super::lag::read_lag;
 use super::meter::Write;
 use super::needs::Wanted;
 use super::observe::{Freshness, Look};
@@ -124,7 +125,7 @@ pub async fn reconcile(
 async fn undo(engine: Arc<Engine>, driver: &'static dyn Driver, writer: Writer, id: String, who: Who) {
     let (since, mut wait) = (Instant::now(), engine.settings.pace.poll_min);
     // Until then, that it is not there may only mean that the account does not know it everywhere yet.
-    let lag = driver.traits().read_lag.min(engine.settings.read_lag);
+    let lag = read_lag(driver, &engine.settings);
     loop {
         let gone =
             |error: &Error| error.is_rejected(Reason::ExternalResourceMissing) && since.elapsed() >= lag;
