@@ -21,8 +21,12 @@ pub struct ObjectMemory {
     pub delete_accepted: Option<Instant>,
     /// Databricks refused a create because the object exists already, although no LIST had shown it.
     pub exists: Option<Error>,
+    /// A change was answered as if there were no such object, although a read had shown it.
+    pub not_found: bool,
     /// When a change was sent last.
     pub sent: Option<Instant>,
+    /// What was sent last was all that is wanted; otherwise the object stepped aside, see `pass/work.rs`.
+    pub sent_all: bool,
     /// The last request for a reconcile, and when it was first seen.
     pub requested: Option<(String, Instant)>,
     /// It has not been Ready yet since this process saw it without any status.

@@ -11,7 +11,7 @@ use k8s_openapi::jiff::Timestamp;
 use serde_json::Value;
 
 use super::bound::Record;
-use super::decide::{Step, View, decide};
+use super::decide::{Step, View, decide, fields_now, words};
 use super::look::Look;
 use super::outcome::Outcome;
 use super::work::{Target, Work, missing_observation, others_first};
@@ -93,7 +93,7 @@ impl Work<'_> {
             Step::Refuse { reason, message } => Outcome::Refused { reason, message },
             Step::Plan { reason, message } => Outcome::Planned { reason, message },
             Step::Rest => {
-                self.remember(|m| m.drifted = false);
+                self.remember(|m| (m.drifted, m.not_found) = (false, false));
                 let status = self.subject.status_mut()?;
                 status.intent = None;
                 status.operation = None;
@@ -273,12 +273,12 @@ impl Work<'_> {
         let differs = self.changes(target, &look)?.iter().any(|c| c.when == When::Now);
         let tried_again = matches!(seen.about.phase, Phase::Failed(_)) && !differs;
         let (told, sent) = match self.send_update(target, &seen, &want, &now).await {
-            // It is gone, or a replica lags: the next read decides.
-            Err(Error::Rejected { reason: Reason::ExternalResourceMissing, message, .. }) => {
-                return Err(Error::Conflict(message));
+            Err(error) if error.is_rejected(Reason::ExternalResourceMissing) => {
+                return Err(self.not_found(target, &seen, fields, &error).await?);
             }
             told => told?,
         };
+        self.remember(|m| (m.not_found, m.sent_all) = (false, sent == want));
         self.counts().wrote(Write::Update);
         if drifted {
             self.counts().drift_corrected();
@@ -319,6 +319,30 @@ impl Work<'_> {
         self.after_write(target, told)
     }
 
+    /// A change does not find what a read shows. The object is gone, or a replica lags: a new read decides. If that shows it and
+    /// a change still does not find it, this is a refusal like any other. It is not final while reads may lag.
+    async fn not_found(
+        &self,
+        target: &Target,
+        seen: &Seen,
+        fields: &[String],
+        error: &Error,
+    ) -> Result<Error> {
+        let within = self.driver.key(&seen.state)?.within;
+        target.admission.session.snapshots.forget(self.driver, &within).await;
+        if !self.remember(|m| std::mem::replace(&mut m.not_found, true)) {
+            return Ok(Error::Conflict(error.to_string()));
+        }
+        let fields = words(fields);
+        let text = format!(
+            "the account shows the object {}, but answers the change of {fields} as if there were none: {error}; the change is \
+             tried again. If this lasts, check the object in the account console: change it there, or undo the change in the spec, \
+             and ask the support of Databricks",
+            seen.id
+        );
+        Ok(Error::rejected(Reason::ApplyFailed, text).patient(self.lag().read))
+    }
+
     /// The update itself. If objects exchange their names, each refused because another has the name, one of them steps
     /// aside: it gets everything except its name, under which the next comparison finds it different. Also returns what was
     /// sent.
@@ -337,13 +361,7 @@ impl Work<'_> {
             return Err(refused);
         }
         let Some(aside) = self.driver.aside(want, &seen.id)? else { return Err(refused) };
-        let differs: Vec<String> = self
-            .driver
-            .changes(&aside, seen)?
-            .iter()
-            .filter(|change| change.when == When::Now)
-            .map(|change| change.field().to_owned())
-            .collect();
+        let differs = fields_now(&self.driver.changes(&aside, seen)?);
         let fields: Vec<&str> = differs.iter().map(String::as_str).collect();
         let told = self.driver.update(&target.writer, seen, &aside, &fields).await?;
         Ok((told, aside))

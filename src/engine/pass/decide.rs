@@ -429,13 +429,19 @@ fn start_over(view: &View<'_>) -> String {
     )
 }
 
+/// The fields that differ and may be changed now.
+pub fn fields_now(changes: &[Change]) -> Vec<String> {
+    let now = changes.iter().filter(|change| change.when == When::Now);
+    let mut fields: Vec<String> = now.map(|change| change.field().to_owned()).collect();
+    fields.dedup();
+    fields
+}
+
 fn differs(view: &View<'_>, seen: &Seen) -> Step {
     let changes = view.changes;
     let paths =
         |of: &dyn Fn(&When) -> bool| -> Vec<&Change> { changes.iter().filter(|c| of(&c.when)).collect() };
-    let mut now: Vec<String> =
-        paths(&|w| matches!(w, When::Now)).iter().map(|c| c.field().to_owned()).collect();
-    now.dedup();
+    let now = fields_now(changes);
     if !now.is_empty() {
         return match view.operation {
             Running::No => Step::Update(now),
@@ -479,7 +485,8 @@ fn write_back(field: &str, value: &Value) -> String {
     }
 }
 
-fn words(fields: &[String]) -> String {
+/// Fields of the state as users write them.
+pub fn words(fields: &[String]) -> String {
     fields.iter().map(|f| camel(f)).collect::<Vec<_>>().join(", ")
 }
 

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use tokio::time::Instant;
 
 use super::engine::Engine;
+use super::lag::Lag;
 use crate::engine::crd::{ObjectName, Reason};
 use crate::engine::error::Error;
 use crate::engine::kind::{Driver, Writer};
@@ -22,7 +23,7 @@ pub async fn undo(
 ) {
     let (since, mut wait) = (Instant::now(), engine.settings.pace.poll_min);
     // Until then, a missing object may only mean that the account does not know it everywhere yet.
-    let lag = driver.traits().read_lag.min(engine.settings.read_lag);
+    let lag = Lag::new(driver.traits().read_lag, &engine.settings).read;
     loop {
         let gone =
             |error: &Error| error.is_rejected(Reason::ExternalResourceMissing) && since.elapsed() >= lag;

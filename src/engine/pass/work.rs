@@ -7,7 +7,7 @@ use serde_json::Value;
 use tokio::time::Instant;
 
 use super::bound::{Bound, Record};
-use super::decide::{Running, Step, View, decide};
+use super::decide::{Running, Step, View, decide, fields_now};
 use super::engine::Engine;
 use super::lag::{Lag, unconfirmed};
 use super::look::{Freshness, Look};
@@ -240,9 +240,23 @@ impl Work<'_> {
             || last >= self.engine.settings.pace.poll_max.max(self.lag().read)
     }
 
+    /// Whether a read shows an object that stepped aside, and nothing was sent to it since: then no read is late, and the rest
+    /// of what is wanted is still to be sent. A start of the operator forgets what was sent last, so the rest is sent then.
+    fn stepped_aside(&self, target: &Target, look: &Look) -> Result<bool> {
+        let (Some(want), Some(seen)) = (&target.want, look.seen()) else { return Ok(false) };
+        if self.remember(|m| m.sent_all) {
+            return Ok(false);
+        }
+        let Some(aside) = self.driver.aside(want, &seen.id)? else { return Ok(false) };
+        Ok(fields_now(&self.driver.changes(&aside, seen)?).is_empty())
+    }
+
     /// Hop 8: what to do.
     pub fn decide(&mut self, target: &Target, look: &Look) -> Result<Step> {
         self.note_usable(look)?;
+        if self.subject.status_mut()?.operation.is_some() && self.stepped_aside(target, look)? {
+            self.subject.status_mut()?.operation = None;
+        }
         let changes = self.changes(target, look)?;
         let mut step = decide(&self.view(target, look, &changes)?);
         if let Step::Refuse { reason: Reason::AlreadyExists | Reason::ApiRefused, message } = &mut step
