@@ -331,6 +331,7 @@ impl Work<'_> {
             }
             told => told?,
         };
+        self.remember(|m| m.sent_all = sent == want);
         self.counts().wrote(Write::Update);
         if drifted {
             self.counts().drift_corrected();

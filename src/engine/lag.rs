@@ -11,9 +11,10 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use super::cluster::{CREATED_BY, EXTERNAL_ID};
-use super::decide::camel;
+use super::decide::{camel, fields_now};
 use super::driver::{Driver, Seen};
 use super::error::{Error, Result};
+use super::observe::Look;
 use super::pass::Settings;
 use super::reconcile::{Known, Work};
 use super::resource::{Change, When};
@@ -94,6 +95,17 @@ impl Work<'_> {
             sent.paths.contains(&camel(field)) && !changes.iter().any(|change| change.field() == *field)
         });
         Ok(unseen.map(|field| Change { path: field.clone(), when: When::Now }).collect())
+    }
+
+    /// Whether a read shows an object that stepped aside, and nothing was sent to it since: then no read is late, and the rest of
+    /// what is wanted is still to be sent. A start of the operator forgets what was sent last, so the rest is sent then.
+    pub fn stepped_aside(&self, known: &Known, look: &Look) -> Result<bool> {
+        let (Some(want), Some(seen)) = (&known.want, look.seen()) else { return Ok(false) };
+        if self.remember(|m| m.sent_all) {
+            return Ok(false);
+        }
+        let Some(aside) = self.driver.aside(want, &seen.id)? else { return Ok(false) };
+        Ok(fields_now(&self.driver.changes(&aside, seen)?).is_empty())
     }
 
     fn observes(&self) -> bool {

@@ -119,6 +119,8 @@ pub struct Memory {
     pub exists: Option<super::error::Error>,
     /// When a change was sent last.
     pub sent: Option<tokio::time::Instant>,
+    /// What was sent last was all that is wanted; else the object stepped aside, see [`super::lag`].
+    pub sent_all: bool,
     /// The last request for a pass, and when it was first seen.
     pub requested: Option<(String, tokio::time::Instant)>,
     /// It has not been Ready yet since this process saw it without any status.

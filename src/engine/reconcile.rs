@@ -351,6 +351,9 @@ impl Work<'_> {
     /// Hop 8.
     fn step(&mut self, known: &Known, look: &Look) -> Result<Step> {
         self.note_usable(look)?;
+        if self.subject.status_mut()?.operation.is_some() && self.stepped_aside(known, look)? {
+            self.subject.status_mut()?.operation = None;
+        }
         let changes = self.changes(known, look)?;
         let mut step = decide(&self.view(known, look, &changes)?);
         if let Step::Refuse { reason: Reason::AlreadyExists | Reason::ApiRefused, message } = &mut step

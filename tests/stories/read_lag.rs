@@ -328,6 +328,32 @@ async fn labels_are_exchanged_at_once_where_reads_do_not_lag() {
     story.end().await;
 }
 
+/// Covers LC-15, ER-12. The same where reads are late: the list that stepped aside gets its label as soon as a read shows that it
+/// did, and nothing is sent twice while no read shows it.
+#[tokio::test]
+async fn labels_are_exchanged_soon_where_reads_are_late() {
+    let flags = [LAG, ("refusal-tries", "3"), ("refusal-period", "1m")];
+    let story = Story::start_with("lag-exchange-late", &flags).await;
+    for name in ["one", "two"] {
+        story.apply(&list(&story, name)).await;
+        story.wait_ready(LIST, name).await;
+    }
+    story.account.set(|s| s.ip_list_lag_ms = 2_000);
+    for (name, label) in [("one", "two"), ("two", "one")] {
+        story.patch(LIST, name, json!({"spec": {"label": label}})).await;
+    }
+    for (name, label) in [("one", "two"), ("two", "one")] {
+        let ready = story.wait_ready(LIST, name).await;
+        let id = &ready["status"]["externalId"];
+        let there = lists(&story);
+        let there = there.iter().find(|list| list["list_id"] == *id).unwrap();
+        assert_eq!(there["label"], label);
+    }
+    let applied = story.account.writes().into_iter().filter(|call| call.applied).count();
+    assert_eq!(applied, 2 + 3, "two creates; aside, to the free label, and to the label that is free then");
+    story.end().await;
+}
+
 /// Covers LC-15, DL-10. What the API of a kind says nothing about holds for as long as a create with an unknown result is waited
 /// for: no late read makes the operator take for gone what it created, whether it stays or is deleted.
 #[tokio::test]
