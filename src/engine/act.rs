@@ -17,7 +17,7 @@ use super::auth;
 use super::claims::Claim;
 use super::cluster::{CREATED_BY, EXTERNAL_ID};
 use super::conclude::Outcome;
-use super::decide::{Record, Step, View, camel, decide, fields_now, managed_by};
+use super::decide::{Record, Step, View, camel, decide, fields_now, managed_by, words};
 use super::driver::Seen;
 use super::error::{Error, Result};
 use super::meter::{OfKind, Write};
@@ -85,7 +85,7 @@ impl Work<'_> {
             Step::Refuse { reason, message } => Outcome::Refused { reason, message },
             Step::Plan { reason, message } => Outcome::Planned { reason, message },
             Step::Rest => {
-                self.remember(|m| m.drifted = false);
+                self.remember(|m| (m.drifted, m.not_found) = (false, false));
                 let status = self.subject.status_mut()?;
                 status.intent = None;
                 status.operation = None;
@@ -325,12 +325,12 @@ impl Work<'_> {
         let differs = self.changes(known, &look)?.iter().any(|c| c.when == When::Now);
         let tried_again = matches!(seen.about.phase, Phase::Failed(_)) && !differs;
         let (told, sent) = match self.send_update(known, &seen, &want, &now).await {
-            // It went away, or a replica lags: looking again will tell.
-            Err(Error::Rejected { reason: Reason::ExternalResourceMissing, message, .. }) => {
-                return Err(Error::Conflict(message));
+            Err(error) if error.is_rejected(Reason::ExternalResourceMissing) => {
+                return Err(self.not_found(known, &seen, fields, &error).await?);
             }
             told => told?,
         };
+        self.remember(|m| m.not_found = false);
         self.remember(|m| m.sent_all = sent == want);
         self.counts().wrote(Write::Update);
         if drifted {
@@ -365,6 +365,24 @@ impl Work<'_> {
         let since = before.map_or_else(|| seconds(Timestamp::now()), |operation| operation.since);
         status.operation = (open || pending).then_some(Operation { paths, generation, since });
         self.told(known, told)
+    }
+
+    /// A change does not find what a read shows. It went away, or a replica lags: a new read will tell. If that shows it and a
+    /// change still does not find it, this is a refusal like any other. It is no final one while reads may lag.
+    async fn not_found(&self, known: &Known, seen: &Seen, fields: &[String], error: &Error) -> Result<Error> {
+        let within = self.driver.key(&seen.state)?.within;
+        known.admission.session.snapshots.forget(self.driver, &within).await;
+        if !self.remember(|m| std::mem::replace(&mut m.not_found, true)) {
+            return Ok(Error::Conflict(error.to_string()));
+        }
+        let fields = words(fields);
+        let text = format!(
+            "the account shows the object {}, but answers the change of {fields} as if there were none: {error}; the change is \
+             tried again. If this lasts, look at the object in the account console: change it there, or undo the change in the spec, \
+             and ask the support of Databricks",
+            seen.id
+        );
+        Ok(Error::rejected(Reason::ApplyFailed, text).patient(self.read_lag()))
     }
 
     /// The update itself. Where objects exchange their names, each refused because the other has it, one of them steps aside:

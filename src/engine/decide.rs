@@ -467,7 +467,8 @@ fn write_back(field: &str, value: &Value) -> String {
     }
 }
 
-fn words(fields: &[String]) -> String {
+/// Fields of the state as users write them.
+pub fn words(fields: &[String]) -> String {
     fields.iter().map(|f| camel(f)).collect::<Vec<_>>().join(", ")
 }
 

@@ -117,6 +117,8 @@ pub struct Memory {
     pub delete_accepted: Option<tokio::time::Instant>,
     /// Databricks said that what we were to make is there already, although no listing had shown it.
     pub exists: Option<super::error::Error>,
+    /// A change was answered as if there were no such object, although a read had shown it.
+    pub not_found: bool,
     /// When a change was sent last.
     pub sent: Option<tokio::time::Instant>,
     /// What was sent last was all that is wanted; else the object stepped aside, see [`super::lag`].
