@@ -86,9 +86,8 @@ impl Work<'_> {
             Step::Plan { reason, message } => Outcome::Planned { reason, message },
             Step::Rest => {
                 self.remember(|m| (m.drifted, m.not_found) = (false, false));
-                let status = self.subject.status_mut()?;
-                status.intent = None;
-                status.operation = None;
+                self.subject.status_mut()?.intent = None;
+                self.close_operation()?;
                 Outcome::Rest
             }
             _ => Outcome::Again,
@@ -116,7 +115,7 @@ impl Work<'_> {
         }
         let open = |o: &Operation| pending || changes.iter().any(|c| o.paths.contains(&camel(c.field())));
         if !status.operation.as_ref().is_some_and(open) {
-            status.operation = None;
+            self.close_operation()?;
         }
         Ok(())
     }
@@ -321,17 +320,17 @@ impl Work<'_> {
         }
         let _one_at_a_time = self.guard(known, Some(&want), Some(&seen)).await?;
         let now: Vec<&str> = fields.iter().map(String::as_str).collect();
-        self.remember(|m| m.sent = Some(tokio::time::Instant::now()));
+        let sent_before = self.remember(|m| m.sent.replace(tokio::time::Instant::now()));
         let differs = self.changes(known, &look)?.iter().any(|c| c.when == When::Now);
         let tried_again = matches!(seen.about.phase, Phase::Failed(_)) && !differs;
         let (told, sent) = match self.send_update(known, &seen, &want, &now).await {
-            Err(error) if error.is_rejected(Reason::ExternalResourceMissing) => {
-                return Err(self.not_found(known, &seen, fields, &error).await?);
+            Err(error) if refuses(&error) => {
+                self.remember(|m| m.sent = sent_before);
+                return Err(self.not_found(known, &seen, fields, error).await?);
             }
             told => told?,
         };
-        self.remember(|m| m.not_found = false);
-        self.remember(|m| m.sent_all = sent == want);
+        self.remember(|m| (m.not_found, m.sent_all) = (false, sent == want));
         self.counts().wrote(Write::Update);
         if drifted {
             self.counts().drift_corrected();
@@ -363,13 +362,21 @@ impl Work<'_> {
         let status = self.subject.status_mut()?;
         status.external = status.external.take().or(bind);
         let since = before.map_or_else(|| seconds(Timestamp::now()), |operation| operation.since);
-        status.operation = (open || pending).then_some(Operation { paths, generation, since });
+        if open || pending {
+            status.operation = Some(Operation { paths, generation, since });
+        } else {
+            self.close_operation()?;
+        }
         self.told(known, told)
     }
 
     /// A change does not find what a read shows. It went away, or a replica lags: a new read will tell. If that shows it and a
     /// change still does not find it, this is a refusal like any other. It is no final one while reads may lag.
-    async fn not_found(&self, known: &Known, seen: &Seen, fields: &[String], error: &Error) -> Result<Error> {
+    /// Other errors stay what they are.
+    async fn not_found(&self, known: &Known, seen: &Seen, fields: &[String], error: Error) -> Result<Error> {
+        if !error.is_rejected(Reason::ExternalResourceMissing) {
+            return Ok(error);
+        }
         let within = self.driver.key(&seen.state)?.within;
         known.admission.session.snapshots.forget(self.driver, &within).await;
         if !self.remember(|m| std::mem::replace(&mut m.not_found, true)) {
@@ -497,9 +504,19 @@ impl Work<'_> {
         let lock: Arc<_> =
             self.engine.guards.lock().expect("no panic while held").entry(slot).or_default().clone();
         let held = lock.lock_owned().await;
+        self.no_change_is_unseen(known)?;
         let siblings = self.driver.list(&known.reader, "").await?;
         self.all_are_shown(known, &siblings)?;
         self.driver.guard(want, seen, &siblings, facts).map(|()| Some(held))
+    }
+}
+
+/// Whether an update certainly changed nothing. The answer to it is read too, which may fail after it changed something.
+fn refuses(error: &Error) -> bool {
+    match error {
+        Error::Rejected { read, .. } => !read,
+        Error::Waiting { reason, .. } => *reason != Reason::CredentialsInvalid,
+        _ => false,
     }
 }
 

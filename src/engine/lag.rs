@@ -3,10 +3,12 @@
 //!
 //! How old a reading may be that served others is not decided here; see [`super::observe`].
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use k8s_openapi::jiff::Timestamp;
 use kube::ResourceExt;
+use kube::core::DynamicObject;
 use serde::Deserialize;
 use serde_json::Value;
 
@@ -19,7 +21,7 @@ use super::pass::Settings;
 use super::reconcile::{Known, Work};
 use super::resource::{Change, When};
 use super::spec::ManagementPolicy;
-use super::status::{External, Reason, age};
+use super::status::{External, Operation, Reason, age};
 use super::wake::Who;
 
 /// How long reads may lag behind writes: what the kind says, within what the setting allows.
@@ -108,28 +110,70 @@ impl Work<'_> {
         Ok(fields_now(&self.driver.changes(&aside, seen)?).is_empty())
     }
 
+    /// A read has shown what was sent, or nothing was.
+    pub fn close_operation(&mut self) -> Result<()> {
+        self.remember(|m| m.sent = None);
+        self.subject.status_mut()?.operation = None;
+        Ok(())
+    }
+
     fn observes(&self) -> bool {
         self.management.policy() == ManagementPolicy::Observe
     }
 
     /// A guard that looks at all objects of the kind must not miss one that was created a moment ago.
     pub fn all_are_shown(&self, known: &Known, shown: &[Seen]) -> Result<()> {
-        let account = known.admission.session.client.account_id();
-        let (kind, own) = (&self.subject.who.kind, self.subject.uid());
-        let stores = self.engine.stores.iter().filter(|(of, _)| of == kind);
-        for object in
-            stores.flat_map(|(_, store)| store.state()).filter(|object| object.uid().as_ref() != Some(&own))
-        {
-            let Ok(external) = External::deserialize(&object.data["status"]["external"]) else { continue };
+        for (object, external) in self.siblings(known) {
             let young = external.created_at.is_some_and(|at| age(at.0, Timestamp::now()) < self.read_lag());
-            if young && external.account_id == account && !shown.iter().any(|seen| seen.id == external.id) {
-                let name = self.named(&Who::of(kind, &object));
-                return Err(Error::retry(format!(
-                    "the account does not show yet what was just created for {name}: without that it cannot be judged whether \
-                     this change is safe; waiting until a read shows it"
-                )));
+            if young && !shown.iter().any(|seen| seen.id == external.id) {
+                return Err(self.unsure("created for", &object));
             }
         }
         Ok(())
+    }
+
+    /// Nor must it see one as it was before a change or a deletion. Before it reads them: what a read has shown by then, a
+    /// later read shows too.
+    pub fn no_change_is_unseen(&self, known: &Known) -> Result<()> {
+        for (object, _) in self.siblings(known) {
+            let recent = |at: tokio::time::Instant| at.elapsed() < self.read_lag();
+            let (sent, deleted) = {
+                let memory = self.engine.memory.lock().expect("no panic while held");
+                let memory = object.uid().and_then(|uid| memory.get(&uid));
+                memory.map_or((None, None), |m| (m.sent, m.delete_accepted))
+            };
+            if deleted.is_some_and(recent) {
+                return Err(self.unsure("deleted with", &object));
+            }
+            // A start of the operator forgets when something was sent, but not that no read had shown it.
+            let recorded = Operation::deserialize(&object.data["status"]["operation"]).ok();
+            let recorded = recorded.map(|operation| age(operation.since.0, Timestamp::now()));
+            if sent.is_some_and(recent) || recorded.is_some_and(|age| age < self.read_lag()) {
+                return Err(self.unsure("changed for", &object));
+            }
+        }
+        Ok(())
+    }
+
+    /// The other objects of the kind that stand for one in this account.
+    fn siblings(&self, known: &Known) -> Vec<(Arc<DynamicObject>, External)> {
+        let account = known.admission.session.client.account_id();
+        let (kind, own) = (&self.subject.who.kind, self.subject.uid());
+        let stores = self.engine.stores.iter().filter(|(of, _)| of == kind);
+        let others =
+            stores.flat_map(|(_, store)| store.state()).filter(|object| object.uid().as_ref() != Some(&own));
+        let bound = others.filter_map(|object| {
+            let external = External::deserialize(&object.data["status"]["external"]).ok()?;
+            (external.account_id == account).then_some((object, external))
+        });
+        bound.collect()
+    }
+
+    fn unsure(&self, done: &str, object: &DynamicObject) -> Error {
+        let name = self.named(&Who::of(&self.subject.who.kind, object));
+        Error::retry(format!(
+            "the account does not show yet what was just {done} {name}: without that it cannot be judged whether this change is \
+             safe; waiting until a read shows it"
+        ))
     }
 }

@@ -119,7 +119,7 @@ pub struct Memory {
     pub exists: Option<super::error::Error>,
     /// A change was answered as if there were no such object, although a read had shown it.
     pub not_found: bool,
-    /// When a change was sent last.
+    /// When a change was sent last that no read has shown since.
     pub sent: Option<tokio::time::Instant>,
     /// What was sent last was all that is wanted; else the object stepped aside, see [`super::lag`].
     pub sent_all: bool,

@@ -352,7 +352,7 @@ impl Work<'_> {
     fn step(&mut self, known: &Known, look: &Look) -> Result<Step> {
         self.note_usable(look)?;
         if self.subject.status_mut()?.operation.is_some() && self.stepped_aside(known, look)? {
-            self.subject.status_mut()?.operation = None;
+            self.close_operation()?;
         }
         let changes = self.changes(known, look)?;
         let mut step = decide(&self.view(known, look, &changes)?);

@@ -304,6 +304,67 @@ async fn a_list_that_no_read_shows_yet_counts_for_the_operators_own_access() {
     story.end().await;
 }
 
+/// Covers LC-15, ST-11. A change or a deletion that no read shows yet counts as well when it is judged whether another would shut
+/// the operator out, also after a restart.
+#[tokio::test]
+async fn a_change_that_no_read_shows_yet_counts_for_the_operators_own_access() {
+    let mut story = Story::start_with("lag-lockout-change", &[LAG]).await;
+    story.patch("DatabricksAuth", AUTH, json!({"spec": {"egressCidrs": ["203.0.113.7"]}})).await;
+    story.wait_ready("DatabricksAuth", AUTH).await;
+    let elsewhere = json!({"spec": {"ipAddresses": ["198.51.100.0/24"]}});
+    for name in ["one", "two", "three"] {
+        story.apply(&list(&story, name)).await;
+        story.wait_ready(LIST, name).await;
+    }
+    late(&story);
+    story.account.advance_ms(LATE_MS);
+    let unsure = |other: &'static str| {
+        move |object: &Value| {
+            let message = condition(object, "Reconciling")?["message"].as_str()?;
+            (message.contains(&format!("IpAccessList lag-lockout-change/{other}"))
+                && message.contains("whether this change is safe"))
+            .then_some(())
+        }
+    };
+
+    story.patch(LIST, "one", elsewhere.clone()).await;
+    story.wait_condition(LIST, "one", "Ready", "False", "Provisioning").await;
+    story.patch(LIST, "two", elsewhere.clone()).await;
+    story.wait(LIST, "two", "it waits for the change of the first", unsure("one")).await;
+    story.operator.take().unwrap().terminate().await.unwrap();
+    story.start_operator(&[LAG]).await;
+    read(&story, EACH).await;
+    story.wait(LIST, "two", "it still waits", unsure("one")).await;
+    assert_eq!(writes(&story), ["POST", "POST", "POST", "PATCH"]);
+    story.account.advance_ms(LATE_MS);
+    // The third one lets the operator in.
+    story.wait_condition(LIST, "two", "Ready", "False", "Provisioning").await;
+    story.delete(LIST, "three").await;
+    story.wait(LIST, "three", "it waits for the change of the second", unsure("two")).await;
+    story.account.advance_ms(LATE_MS);
+    story.wait_condition(LIST, "three", "DeletionBlocked", "True", "ApiRefused").await;
+    assert_eq!(writes(&story), ["POST", "POST", "POST", "PATCH", "PATCH"]);
+
+    // A list that is deleted and still shown lets nobody in.
+    story.apply(&list(&story, "four")).await;
+    story.wait_ready(LIST, "four").await;
+    story.account.advance_ms(LATE_MS);
+    story.pass(LIST, "three").await;
+    let deleted = eventually("the third is deleted", SOON, async || {
+        if lists(&story).len() == 3 { Ok(()) } else { Err(format!("{:?}", writes(&story))) }
+    });
+    deleted.await.unwrap();
+    story.delete(LIST, "four").await;
+    story.wait(LIST, "four", "it waits for the deletion of the third", unsure("three")).await;
+    story.account.advance_ms(LATE_MS);
+    story.wait_condition(LIST, "four", "DeletionBlocked", "True", "ApiRefused").await;
+    story.wait_gone(LIST, "three").await;
+    story.patch(LIST, "four", json!({"spec": {"deletionPolicy": "Retain"}})).await;
+    story.wait_gone(LIST, "four").await;
+    assert_eq!(lists(&story).len(), 3);
+    story.end().await;
+}
+
 /// Covers LC-15, ER-12. Two lists exchange their labels within seconds where reads do not lag, though they may: a read that
 /// shows what was sent last is taken for what it is.
 #[tokio::test]
