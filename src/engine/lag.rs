@@ -112,8 +112,11 @@ impl Work<'_> {
 
     /// A read has shown what was sent, or nothing was.
     pub fn close_operation(&mut self) -> Result<()> {
-        self.remember(|m| m.sent = None);
-        self.subject.status_mut()?.operation = None;
+        let sent = self.remember(|m| m.sent.take()).is_some();
+        if self.subject.status_mut()?.operation.take().is_some() || sent {
+            // Until now reads showed them what it gave up as its own.
+            self.engine.claims.losers(&self.subject.who).iter().for_each(|who| self.engine.wake.wake(who));
+        }
         Ok(())
     }
 
