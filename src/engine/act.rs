@@ -344,6 +344,8 @@ impl Work<'_> {
         let before = self.subject.status_mut()?.operation.take().filter(again);
         let news = before.as_ref().is_none_or(|before| before.paths != paths);
         if news {
+            // What was waited for before is no reason to look for this change late.
+            self.remember(|m| m.attempts = 0);
             let reason = if drifted { EventReason::DriftCorrected } else { EventReason::Updated };
             let text = paths.join(", ");
             let text = if tried_again { format!("sent again, as asked: {text}") } else { text };
