@@ -21,7 +21,8 @@ pub const INSTALLATION: &str = "default";
 /// The flags with which what takes minutes in a real account takes a moment in the simulated one. `instead` names flags
 /// (without `--`) with another value. The rechecks of what waits for a wake-up keep their minutes, and so do those of
 /// what was refused: with shorter ones no story would notice that a wake-up is missing. A refusal is final at once,
-/// and reads lag behind nothing; the stories of how a refusal is confirmed, and of reads that lag, say otherwise.
+/// and reads may lag behind by half a second; the stories of how a refusal is confirmed, and of reads that are later, say
+/// otherwise.
 pub fn fast(instead: &[(&str, &str)]) -> Vec<String> {
     let mut flags = vec![
         ("resync-interval", "1s"),
@@ -31,7 +32,7 @@ pub fn fast(instead: &[(&str, &str)]) -> Vec<String> {
         ("poll-max", "500ms"),
         ("quarantine", "2s"),
         ("absence", "1s"),
-        ("read-lag", "1ms"),
+        ("read-lag", "500ms"),
         ("operation-timeout", "30s"),
         ("recheck-stalled-min", "30m"),
         ("refusal-tries", "1"),
