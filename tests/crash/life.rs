@@ -261,6 +261,8 @@ impl Life {
             ("quarantine", QUARANTINE),
             ("absence", "300ms"),
             ("poll-max", "200ms"),
+            // Its account shows each change at once.
+            ("read-lag", "1ms"),
         ];
         let started =
             Operator::start_with(Path::new(BINARY), &self.kubeconfig, &cluster().dir, &fast(&flags), &[])

@@ -230,6 +230,7 @@ async fn an_object_that_is_gone_already_counts_as_deleted() {
         .await;
     let made = story.wait_ready(LIST, "removed").await;
     assert!(story.account.remove("ip-access-lists", made["status"]["externalId"].as_str().unwrap()));
+    story.let_reads_catch_up();
     story.delete(LIST, "removed").await;
     story.wait_gone(LIST, "removed").await;
     assert_eq!(story.account.calls("DELETE", LISTS), 1, "there was nothing to delete");

@@ -294,6 +294,7 @@ async fn a_copied_annotation_takes_nothing_over() {
     let story = Story::start("copied-annotation").await;
     let theirs = json!({"label": "theirs", "list_type": "ALLOW", "ip_addresses": ["198.51.100.0/24"]});
     let id = story.account.insert("ip-access-lists", theirs).unwrap()["list_id"].clone();
+    story.let_reads_catch_up();
     let before = lists(&story);
     let mut copy = list(&story, "copy", "mine");
     copy["metadata"]["annotations"] = json!({"databricks-operator.io/external-id": id});
@@ -348,6 +349,7 @@ async fn a_list_made_long_after_a_lost_create_is_not_taken_for_ours() {
     let by_hand = json!({"label": "office", "list_type": "ALLOW", "ip_addresses": ["198.51.100.0/24"],
         "created_at": story.account.now_ms() + 3_600_000});
     let id = story.account.insert("ip-access-lists", by_hand).unwrap()["list_id"].clone();
+    story.let_reads_catch_up();
     let before = story.account.objects("ip-access-lists");
 
     story.start_operator(&[]).await;
@@ -381,6 +383,7 @@ async fn a_list_that_seems_too_old_to_be_ours_is_not_made_twice() {
 
     // A person decides.
     assert!(story.account.remove("ip-access-lists", &id));
+    story.let_reads_catch_up();
     story.pass(LIST, "office").await;
     story.wait_ready(LIST, "office").await;
     assert_eq!((lists(&story).len(), posted(&story)), (1, vec![json!("office"), json!("lab")]));

@@ -20,8 +20,8 @@ pub const INSTALLATION: &str = "default";
 
 /// The flags with which steps that take minutes in a real account take a moment in the simulated one. `instead` names flags
 /// (without `--`) with another value. The rechecks of objects that wait for a trigger keep their minutes, and so do those
-/// of refusals: with shorter ones no story would notice a missing trigger. A refusal is final at once, and reads lag behind
-/// nothing; the stories of how a refusal is confirmed, and of reads that lag, set otherwise.
+/// of refusals: with shorter ones no story would notice a missing trigger. A refusal is final at once, and reads may lag
+/// behind by half a second; the stories of how a refusal is confirmed, and of reads that are later, set otherwise.
 pub fn fast(instead: &[(&str, &str)]) -> Vec<String> {
     let mut flags = vec![
         ("resync-interval", "1s"),
@@ -31,7 +31,7 @@ pub fn fast(instead: &[(&str, &str)]) -> Vec<String> {
         ("poll-max", "500ms"),
         ("quarantine", "2s"),
         ("absence", "1s"),
-        ("read-lag", "1ms"),
+        ("read-lag", "500ms"),
         ("operation-timeout", "30s"),
         ("recheck-stalled-min", "30m"),
         ("refusal-tries", "1"),

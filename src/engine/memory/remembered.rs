@@ -23,7 +23,7 @@ pub struct ObjectMemory {
     pub exists: Option<Error>,
     /// A change was answered as if there were no such object, although a read had shown it.
     pub not_found: bool,
-    /// When a change was sent last.
+    /// When a change was sent last that no read has shown since.
     pub sent: Option<Instant>,
     /// What was sent last was all that is wanted; otherwise the object stepped aside, see `pass/work.rs`.
     pub sent_all: bool,

@@ -94,9 +94,8 @@ impl Work<'_> {
             Step::Plan { reason, message } => Outcome::Planned { reason, message },
             Step::Rest => {
                 self.remember(|m| (m.drifted, m.not_found) = (false, false));
-                let status = self.subject.status_mut()?;
-                status.intent = None;
-                status.operation = None;
+                self.subject.status_mut()?.intent = None;
+                self.close_operation()?;
                 Outcome::Rest
             }
             _ => Outcome::Again,
@@ -124,7 +123,7 @@ impl Work<'_> {
         }
         let open = |o: &Operation| pending || changes.iter().any(|c| o.paths.contains(&camel(c.field())));
         if !status.operation.as_ref().is_some_and(open) {
-            status.operation = None;
+            self.close_operation()?;
         }
         Ok(())
     }
@@ -269,12 +268,13 @@ impl Work<'_> {
         }
         let _one_at_a_time = self.guard(target, Some(&want), Some(&seen)).await?;
         let now: Vec<&str> = fields.iter().map(String::as_str).collect();
-        self.remember(|m| m.sent = Some(tokio::time::Instant::now()));
+        let sent_before = self.remember(|m| m.sent.replace(tokio::time::Instant::now()));
         let differs = self.changes(target, &look)?.iter().any(|c| c.when == When::Now);
         let tried_again = matches!(seen.about.phase, Phase::Failed(_)) && !differs;
         let (told, sent) = match self.send_update(target, &seen, &want, &now).await {
-            Err(error) if error.is_rejected(Reason::ExternalResourceMissing) => {
-                return Err(self.not_found(target, &seen, fields, &error).await?);
+            Err(error) if refuses(&error) => {
+                self.remember(|m| m.sent = sent_before);
+                return Err(self.not_found(target, &seen, fields, error).await?);
             }
             told => told?,
         };
@@ -292,6 +292,8 @@ impl Work<'_> {
         let before = self.subject.status_mut()?.operation.take().filter(again);
         let news = before.as_ref().is_none_or(|before| before.paths != paths);
         if news {
+            // What was waited for before is no reason to read this change late.
+            self.remember(|m| m.attempts = 0);
             let reason = if drifted { EventReason::DriftCorrected } else { EventReason::Updated };
             let text = paths.join(", ");
             let text = if tried_again { format!("sent again, as requested: {text}") } else { text };
@@ -315,19 +317,27 @@ impl Work<'_> {
         let status = self.subject.status_mut()?;
         status.external = status.external.take().or(bind);
         let since = before.map_or_else(|| seconds(Timestamp::now()), |operation| operation.since);
-        status.operation = (open || pending).then_some(Operation { paths, generation, since });
+        if open || pending {
+            status.operation = Some(Operation { paths, generation, since });
+        } else {
+            self.close_operation()?;
+        }
         self.after_write(target, told)
     }
 
     /// A change does not find what a read shows. The object is gone, or a replica lags: a new read decides. If that shows it and
     /// a change still does not find it, this is a refusal like any other. It is not final while reads may lag.
+    /// Other errors stay what they are.
     async fn not_found(
         &self,
         target: &Target,
         seen: &Seen,
         fields: &[String],
-        error: &Error,
+        error: Error,
     ) -> Result<Error> {
+        if !error.is_rejected(Reason::ExternalResourceMissing) {
+            return Ok(error);
+        }
         let within = self.driver.key(&seen.state)?.within;
         target.admission.session.snapshots.forget(self.driver, &within).await;
         if !self.remember(|m| std::mem::replace(&mut m.not_found, true)) {
@@ -438,4 +448,13 @@ impl Work<'_> {
 fn deletion_accepted() -> Outcome {
     let message = "the deletion was accepted; waiting until the object is gone".into();
     Outcome::Progress { reason: Reason::Deleting, message, sent: true }
+}
+
+/// Whether an update certainly changed nothing. The response to it is read too, which may fail after it changed something.
+fn refuses(error: &Error) -> bool {
+    match error {
+        Error::Rejected { read, .. } => !read,
+        Error::Waiting { reason, .. } => *reason != Reason::CredentialsInvalid,
+        _ => false,
+    }
 }

@@ -240,6 +240,17 @@ impl Work<'_> {
             || last >= self.engine.settings.pace.poll_max.max(self.lag().read)
     }
 
+    /// A read has shown what was sent, or nothing was.
+    pub fn close_operation(&mut self) -> Result<()> {
+        let sent = self.remember(|m| m.sent.take()).is_some();
+        if self.subject.status_mut()?.operation.take().is_some() || sent {
+            // Until now reads showed what this object gave up as still its own.
+            let memory = &self.engine.memory;
+            memory.claims.losers(&self.subject.who).iter().for_each(|who| memory.wake.wake(who));
+        }
+        Ok(())
+    }
+
     /// Whether a read shows an object that stepped aside, and nothing was sent to it since: then no read is late, and the rest
     /// of what is wanted is still to be sent. A start of the operator forgets what was sent last, so the rest is sent then.
     fn stepped_aside(&self, target: &Target, look: &Look) -> Result<bool> {
@@ -255,7 +266,7 @@ impl Work<'_> {
     pub fn decide(&mut self, target: &Target, look: &Look) -> Result<Step> {
         self.note_usable(look)?;
         if self.subject.status_mut()?.operation.is_some() && self.stepped_aside(target, look)? {
-            self.subject.status_mut()?.operation = None;
+            self.close_operation()?;
         }
         let changes = self.changes(target, look)?;
         let mut step = decide(&self.view(target, look, &changes)?);
