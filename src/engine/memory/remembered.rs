@@ -62,6 +62,12 @@ impl Remembered {
         }
     }
 
+    /// When a change was sent last that no read has shown since, and when a delete was accepted last.
+    pub fn changed(&self, uid: &str) -> (Option<Instant>, Option<Instant>) {
+        let all = self.0.lock().expect("no panic while held");
+        all.get(uid).map_or((None, None), |memory| (memory.sent, memory.delete_accepted))
+    }
+
     /// Forgets an object that is gone.
     pub fn forget(&self, uid: &str) {
         self.0.lock().expect("no panic while held").remove(uid);

@@ -43,6 +43,7 @@ impl Work<'_> {
             Step::Delete => self.delete(target, look).await,
             Step::Bind(id) => self.bind(target, id),
             Step::Forget => {
+                self.subject.recovered = true;
                 self.subject.status_mut()?.intent = None;
                 Ok(Outcome::Again)
             }
@@ -320,6 +321,8 @@ impl Work<'_> {
         if open || pending {
             status.operation = Some(Operation { paths, generation, since });
         } else {
+            // The response shows it.
+            self.remember(|m| m.sent = None);
             self.close_operation()?;
         }
         self.after_write(target, told)
@@ -453,6 +456,8 @@ fn deletion_accepted() -> Outcome {
 /// Whether an update certainly changed nothing. The response to it is read too, which may fail after it changed something.
 fn refuses(error: &Error) -> bool {
     match error {
+        // Nothing was sent.
+        Error::Fenced => true,
         Error::Rejected { read, .. } => !read,
         Error::Waiting { reason, .. } => *reason != Reason::CredentialsInvalid,
         _ => false,

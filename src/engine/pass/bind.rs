@@ -17,7 +17,10 @@ impl Work<'_> {
     /// Binds the object to the result of an interrupted create; the next reconcile continues with it.
     pub fn bind(&mut self, target: &Target, id: String) -> Result<Outcome> {
         // An older object that would adopt it may read it before our record of it is written.
-        self.claimant(target).record(&id);
+        if let Some(holder) = self.claimant(target).record(&id) {
+            return Ok(self.conflict(&holder));
+        }
+        self.subject.recovered = true;
         let status = self.subject.status_mut()?;
         let intent = status.intent.take().ok_or_else(missing_observation)?;
         status.external_id = Some(id.clone());

@@ -19,7 +19,13 @@ impl Work<'_> {
         let spec = self.subject.spec();
         let want = match resolved {
             None => None,
-            Some(got) if self.subject.deleting() => self.driver.desired(&spec, &got).ok(),
+            Some(got) if self.subject.deleting() => {
+                let want = self.driver.desired(&spec, &got).ok();
+                if want.is_some() {
+                    self.subject.status_mut()?.resolved_refs = got.ids;
+                }
+                want
+            }
             Some(got) => {
                 let want = self.driver.desired(&spec, &got)?;
                 self.subject.status_mut()?.resolved_refs = got.ids;
@@ -68,7 +74,7 @@ impl Work<'_> {
         if let Some(token) = self.requested().cloned() {
             // Many requests at once share one reading: it need only be newer than the first sight of the request.
             return Ok(self.remember(|m| match &m.requested {
-                Some((target, at)) if *target == token => *at,
+                Some((seen, at)) if *seen == token => *at,
                 _ => m.requested.insert((token, now)).1,
             }));
         }

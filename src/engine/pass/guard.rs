@@ -62,7 +62,7 @@ impl Work<'_> {
         for (object, _) in self.siblings(target) {
             let recent = |at: Instant| at.elapsed() < self.lag().read;
             let uid = object.uid().unwrap_or_default();
-            let (sent, deleted) = self.engine.memory.objects.of(&uid, |m| (m.sent, m.delete_accepted));
+            let (sent, deleted) = self.engine.memory.objects.changed(&uid);
             if deleted.is_some_and(recent) {
                 return Err(self.unsure("deleted with", &object));
             }

@@ -128,6 +128,7 @@ impl Subject {
         // A reconcile that ended before it did anything has not handled a request.
         let cut_off = match &outcome {
             Outcome::Failed(Error::Conflict(_) | Error::Fenced) => true,
+            Outcome::Again => self.recovered,
             // A transient failure is retried on request: an outage must not use the request up.
             Outcome::Failed(Error::Transient { .. }) => {
                 conclusion.status.usable == Some(false) && !pass.deleting

@@ -32,6 +32,8 @@ pub struct Subject {
     pub resolved: bool,
     /// It was released: there is nothing left to write to.
     pub released: bool,
+    /// An interrupted create was resolved, and nothing was compared yet.
+    pub recovered: bool,
     /// A change was accepted in this reconcile.
     pub sent: bool,
     /// Whether the object in the account is usable, if it was read; the inner `None` if it does not exist.
@@ -80,6 +82,7 @@ impl Subject {
             resolved: kind == KIND,
             released: false,
             sent: false,
+            recovered: false,
             usable: None,
             annotated: kind != KIND,
             written: false,

@@ -240,10 +240,13 @@ impl Work<'_> {
             || last >= self.engine.settings.pace.poll_max.max(self.lag().read)
     }
 
-    /// A read has shown what was sent, or nothing was.
+    /// A read has shown what was sent, or nothing was. A change whose response was lost has no operation: what is read may be from
+    /// before it, for as long as reads may lag.
     pub fn close_operation(&mut self) -> Result<()> {
-        let sent = self.remember(|m| m.sent.take()).is_some();
-        if self.subject.status_mut()?.operation.take().is_some() || sent {
+        let open = self.subject.status_mut()?.operation.take().is_some();
+        let lag = self.lag().read;
+        let sent = self.remember(|m| m.sent.take_if(|at| open || at.elapsed() >= lag)).is_some();
+        if open || sent {
             // Until now reads showed what this object gave up as still its own.
             let memory = &self.engine.memory;
             memory.claims.losers(&self.subject.who).iter().for_each(|who| memory.wake.wake(who));
