@@ -295,8 +295,11 @@ async fn the_event_of_a_second_drift_has_its_own_fields() {
     let edit = |change: Value| story.account.edit("ip-access-lists", &first, change).unwrap();
     edit(json!({"enabled": false}));
     told("DriftCorrected", &["enabled"]).await;
+    // What is changed while a correction is not shown yet belongs to that correction.
+    story.wait_ready(KIND, "office").await;
     edit(json!({"ip_addresses": ["198.51.100.7"]}));
     told("DriftCorrected", &["enabled", "ipAddresses"]).await;
+    story.wait_ready(KIND, "office").await;
     edit(json!({"enabled": false}));
     story.pass(KIND, "office").await;
     told("DriftCorrected", &["enabled", "ipAddresses"]).await;
