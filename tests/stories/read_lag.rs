@@ -366,6 +366,20 @@ async fn a_change_that_no_read_shows_yet_counts_for_the_operators_own_access() {
     story.end().await;
 }
 
+/// The lists `one` and `two` exchange their labels in one commit, and get them.
+async fn exchange_labels(story: &Story) {
+    for (name, label) in [("one", "two"), ("two", "one")] {
+        story.patch(LIST, name, json!({"spec": {"label": label}})).await;
+    }
+    for (name, label) in [("one", "two"), ("two", "one")] {
+        let ready = story.wait_ready(LIST, name).await;
+        let id = &ready["status"]["externalId"];
+        let there = lists(story);
+        let there = there.iter().find(|list| list["list_id"] == *id).unwrap();
+        assert_eq!(there["label"], label);
+    }
+}
+
 /// Covers LC-15, ER-12. Two lists exchange their labels within seconds where reads do not lag, though they may: a read that
 /// shows what was sent last is taken for what it is.
 #[tokio::test]
@@ -377,16 +391,7 @@ async fn labels_are_exchanged_at_once_where_reads_do_not_lag() {
         story.apply(&list(&story, name)).await;
         story.wait_ready(LIST, name).await;
     }
-    for (name, label) in [("one", "two"), ("two", "one")] {
-        story.patch(LIST, name, json!({"spec": {"label": label}})).await;
-    }
-    for (name, label) in [("one", "two"), ("two", "one")] {
-        let ready = story.wait_ready(LIST, name).await;
-        let id = &ready["status"]["externalId"];
-        let there = lists(&story);
-        let there = there.iter().find(|list| list["list_id"] == *id).unwrap();
-        assert_eq!(there["label"], label);
-    }
+    exchange_labels(&story).await;
     assert_eq!(lists(&story).len(), 2);
     story.end().await;
 }
@@ -402,16 +407,7 @@ async fn labels_are_exchanged_soon_where_reads_are_late() {
         story.wait_ready(LIST, name).await;
     }
     story.account.set(|s| s.ip_list_lag_ms = 2_000);
-    for (name, label) in [("one", "two"), ("two", "one")] {
-        story.patch(LIST, name, json!({"spec": {"label": label}})).await;
-    }
-    for (name, label) in [("one", "two"), ("two", "one")] {
-        let ready = story.wait_ready(LIST, name).await;
-        let id = &ready["status"]["externalId"];
-        let there = lists(&story);
-        let there = there.iter().find(|list| list["list_id"] == *id).unwrap();
-        assert_eq!(there["label"], label);
-    }
+    exchange_labels(&story).await;
     let applied = story.account.writes().into_iter().filter(|call| call.applied).count();
     assert_eq!(applied, 2 + 3, "two creates; aside, to the free label, and to the label that is free then");
     story.end().await;

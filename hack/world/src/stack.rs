@@ -48,7 +48,7 @@ impl Stack {
     }
 
     /// This stack, after what has ended or does not answer was started again. The account is part of this process.
-    pub async fn mended(mut self) -> Result<Stack> {
+    pub async fn repaired(mut self) -> Result<Stack> {
         let well = self.cluster.control_plane.ended().is_none() && self.cluster.answers().await;
         if well && self.operator.ended().is_none() && self.operator.answers().await {
             return Ok(self);

@@ -214,7 +214,7 @@ async fn serve(files: &Files, operator: &Path) -> Result<std::convert::Infallibl
     loop {
         if !files.guide.exists() || stack.has_ended() {
             files.remove_guide()?;
-            stack = stack.mended().await?;
+            stack = stack.repaired().await?;
             write_guide(files, &stack)?;
         }
         tokio::time::sleep(LOOK_EVERY).await;

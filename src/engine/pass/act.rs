@@ -14,11 +14,9 @@ use super::bound::Record;
 use super::decide::{Step, View, decide, fields_now, words};
 use super::look::Look;
 use super::outcome::Outcome;
-use super::work::{Target, Work, missing_observation, others_first};
+use super::work::{Target, Work, missing_observation};
 use crate::databricks::Urgency;
-use crate::engine::crd::{
-    ConditionType, EventReason, External, Intent, ManagementPolicy, Operation, Reason, camel, seconds,
-};
+use crate::engine::crd::{ConditionType, EventReason, External, Intent, Operation, Reason, camel, seconds};
 use crate::engine::error::{Error, Result};
 use crate::engine::kind::{Change, NEW_REFERENCE, Phase, Seen, Wanted, When};
 use crate::engine::memory::{Claim, ObjectMemory};
@@ -38,7 +36,7 @@ impl Work<'_> {
         match step {
             Step::Release(how) => self.release(how).await,
             Step::Create => self.create(target, look).await,
-            Step::Adopt => self.adopt(target, look).await,
+            Step::Adopt => self.adopt(target, look),
             Step::Update(fields) => self.update(target, look, &fields).await,
             Step::Delete => self.delete(target, look).await,
             Step::Bind(id) => self.bind(target, id),
@@ -64,7 +62,7 @@ impl Work<'_> {
             let changes = self.changes(target, look)?;
             self.keep_time(seen, &changes)?;
             // An observed object is shown whatever its state. That alone does not make it ours.
-            let observing = self.management.policy() == ManagementPolicy::Observe;
+            let observing = self.observing();
             let ours = if observing {
                 self.recognised(target, seen)?
             } else {
@@ -134,13 +132,8 @@ impl Work<'_> {
         let key = self.driver.key(&want)?;
         let account_id = target.admission.session.client.account_id().to_owned();
         let claim = Claim::key(&account_id, &self.subject.who.kind, &key);
-        let rank = self.subject.rank.clone();
-        self.engine.memory.claims.wish(&claim, &rank, &self.subject.who);
-        if self.engine.others_unseen(&self.subject.uid()) {
-            return Ok(others_first());
-        }
-        if let Some(holder) = self.engine.memory.claims.take(&claim, &rank, &self.subject.who) {
-            return Ok(self.conflict(&holder));
+        if let Some(lost) = self.claim(&claim) {
+            return Ok(lost);
         }
         if let Some(exists) = self.remember(|m| m.exists.take()) {
             return Err(exists);
@@ -189,11 +182,7 @@ impl Work<'_> {
         target.admission.session.snapshots.amend(self.driver, &key.within, &seen.id, Some(&seen)).await;
         let created_at = Some(seconds(Timestamp::now()));
         let external = External { created_at, ..self.external(target, &seen, false) };
-        self.engine.memory.claims.record(
-            &self.claimant(target).claim(&seen.id),
-            &self.subject.rank,
-            &self.subject.who,
-        );
+        self.claimant(target).record(&seen.id);
         self.remember(|m| {
             *m = ObjectMemory { awaiting_first_ready: m.awaiting_first_ready, ..ObjectMemory::default() }
         });
@@ -301,12 +290,7 @@ impl Work<'_> {
             self.subject.note(false, reason, text);
         }
         // It may have given up the name that they want.
-        self.engine
-            .memory
-            .claims
-            .losers(&self.subject.who)
-            .iter()
-            .for_each(|who| self.engine.memory.wake.wake(who));
+        self.wake_losers();
         self.name_freed(target, &seen)?;
         // A read that shows what was sent is not late, even if more remains to be sent.
         let open = self.driver.changes(&sent, &told)?.iter().any(|c| matches!(c.when, When::Now));

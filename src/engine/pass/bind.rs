@@ -5,12 +5,10 @@ use super::decide::managed_by;
 use super::look::Look;
 use super::outcome::Outcome;
 use super::work::{Target, Work, missing_observation, others_first};
-use crate::engine::crd::{
-    CREATED_BY, EXTERNAL_ID, EventReason, External, ManagementPolicy, ObjectName, Reason,
-};
+use crate::engine::crd::{CREATED_BY, EXTERNAL_ID, EventReason, External, ObjectName, Reason};
 use crate::engine::error::Result;
 use crate::engine::kind::Seen;
-use crate::engine::memory::named;
+use crate::engine::memory::{Claim, named};
 use crate::engine::meter::Write;
 
 impl Work<'_> {
@@ -47,7 +45,7 @@ impl Work<'_> {
         };
         let created_at = self.subject.status_mut()?.intent.as_ref().map(|intent| intent.time.clone());
         let adopted = created_at.is_none() && !marked;
-        if self.management.policy() == ManagementPolicy::Observe {
+        if self.observing() {
             // An object that only observes adopts nothing, and a record proves nothing by itself.
             let observed = adopted || !self.recognised(target, seen)?;
             return Ok(External { created_at, observed, ..self.external(target, seen, adopted) });
@@ -71,20 +69,14 @@ impl Work<'_> {
         External { account_id, id: seen.id.clone(), name, adopted, observed: false, created_at: None }
     }
 
-    pub async fn adopt(&mut self, target: &Target, look: Look) -> Result<Outcome> {
+    pub fn adopt(&mut self, target: &Target, look: Look) -> Result<Outcome> {
         let seen = look.seen().cloned().ok_or_else(missing_observation)?;
         self.may_touch(target, &seen)?;
-        let managed = self.management.policy() == ManagementPolicy::Managed;
+        let managed = !self.observing();
         if managed {
             let claim = self.claimant(target).claim(&seen.id);
-            self.engine.memory.claims.wish(&claim, &self.subject.rank, &self.subject.who);
-            if self.engine.others_unseen(&self.subject.uid()) {
-                return Ok(others_first());
-            }
-            if let Some(holder) =
-                self.engine.memory.claims.take(&claim, &self.subject.rank, &self.subject.who)
-            {
-                return Ok(self.conflict(&holder));
+            if let Some(lost) = self.claim(&claim) {
+                return Ok(lost);
             }
         }
         // An object that only observes adopts nothing.
@@ -103,7 +95,17 @@ impl Work<'_> {
         Ok(Outcome::Again)
     }
 
-    pub fn conflict(&self, holder: &ObjectName) -> Outcome {
+    /// Claims what is to be created or adopted; returns why it may not be, if another object comes first.
+    pub fn claim(&self, claim: &Claim) -> Option<Outcome> {
+        let (claims, rank, who) = (&self.engine.memory.claims, &self.subject.rank, &self.subject.who);
+        claims.wish(claim, rank, who);
+        if self.engine.others_unseen(&self.subject.uid()) {
+            return Some(others_first());
+        }
+        claims.take(claim, rank, who).map(|holder| self.conflict(&holder))
+    }
+
+    fn conflict(&self, holder: &ObjectName) -> Outcome {
         let message = managed_by(&named(&self.subject.who, holder));
         Outcome::Refused { reason: Reason::ManagementConflict, message }
     }

@@ -8,7 +8,7 @@ use tokio::time::Instant;
 use super::admit::Place;
 use super::work::{Target, Work};
 use crate::engine::account::{Admission, check_power};
-use crate::engine::crd::{EXTERNAL_ID, ManagementPolicy};
+use crate::engine::crd::EXTERNAL_ID;
 use crate::engine::error::Result;
 use crate::engine::kind::Resolved;
 use crate::engine::memory::Claim;
@@ -56,8 +56,7 @@ impl Work<'_> {
         let id = status.external.as_ref().map(|e| &e.id).or(annotated).map(|id| Claim::id(account, kind, id));
         // A create that has begun may still have its effect.
         let begun = status.intent.as_ref().map(|intent| Claim::intent(kind, intent));
-        let wanted =
-            key.into_iter().chain(id).filter(|_| self.management.policy() == ManagementPolicy::Managed);
+        let wanted = key.into_iter().chain(id).filter(|_| !self.observing());
         let kept: Vec<Claim> = wanted.chain(begun).collect();
         self.engine
             .memory

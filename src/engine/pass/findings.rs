@@ -8,7 +8,7 @@ use super::bound::Record;
 use super::decide::spec_path;
 use super::look::{Found, Look};
 use super::work::{Target, Work};
-use crate::engine::crd::{Drift, External, ManagementPolicy, camel, shorten};
+use crate::engine::crd::{Drift, External, camel, shorten};
 use crate::engine::error::Result;
 use crate::engine::kind::{Change, Immutable, Phase, Seen, Traits, at};
 
@@ -48,7 +48,7 @@ impl Work<'_> {
             differences.map(|c| drift(traits.immutable, &spec, &c.path, want, &seen.state)).collect()
         });
         let mut observed = fixed(traits.immutable, &seen.state);
-        if self.management.policy() == ManagementPolicy::Observe {
+        if self.observing() {
             observed.extend(all(fields, &seen.state));
         }
         let name = self.driver.key(&seen.state)?.name;

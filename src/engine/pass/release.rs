@@ -5,7 +5,7 @@ use kube::ResourceExt;
 use super::decide::{Released, Step};
 use super::outcome::Outcome;
 use super::work::Work;
-use crate::engine::crd::{EventReason, FINALIZER, ManagementPolicy, Note, Reason, still};
+use crate::engine::crd::{EventReason, FINALIZER, Note, Reason, still};
 use crate::engine::error::{Error, Result};
 
 impl Work<'_> {
@@ -48,8 +48,7 @@ impl Work<'_> {
                 })
             }
             (Released::Retained, Some(id)) => {
-                let left =
-                    self.management.suspended() || self.management.policy() == ManagementPolicy::Observe;
+                let left = self.management.suspended() || self.observing();
                 let reason = if left { EventReason::OrphanedOnDelete } else { EventReason::Retained };
                 Some(Note { warning: left, reason, text: format!("the object {id} stays in the account") })
             }

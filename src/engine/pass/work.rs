@@ -240,6 +240,12 @@ impl Work<'_> {
             || last >= self.engine.settings.pace.poll_max.max(self.lag().read)
     }
 
+    /// Objects that lost against this one try again: it may have given up what they want.
+    pub fn wake_losers(&self) {
+        let memory = &self.engine.memory;
+        memory.claims.losers(&self.subject.who).iter().for_each(|who| memory.wake.wake(who));
+    }
+
     /// A read has shown what was sent, or nothing was. A change whose response was lost has no operation: what is read may be from
     /// before it, for as long as reads may lag.
     pub fn close_operation(&mut self) -> Result<()> {
@@ -248,8 +254,7 @@ impl Work<'_> {
         let sent = self.remember(|m| m.sent.take_if(|at| open || at.elapsed() >= lag)).is_some();
         if open || sent {
             // Until now reads showed what this object gave up as still its own.
-            let memory = &self.engine.memory;
-            memory.claims.losers(&self.subject.who).iter().for_each(|who| memory.wake.wake(who));
+            self.wake_losers();
         }
         Ok(())
     }
