@@ -8,8 +8,8 @@ use serde_json::{Value, json};
 
 use crate::faults::Fault;
 use crate::objects;
-use crate::server::Shared;
 use crate::settings::Settings;
+use crate::shared::Shared;
 use crate::wire::{Answer, Reply, Request};
 use crate::world::World;
 

@@ -12,8 +12,9 @@ use uuid::Uuid;
 use crate::faults::{Fault, Held, glob};
 use crate::journal::Call;
 use crate::objects;
-use crate::server::{self, Shared};
+use crate::server;
 use crate::settings::Settings;
+use crate::shared::Shared;
 use crate::world::World;
 
 /// How long a call that is to be held may take to come.

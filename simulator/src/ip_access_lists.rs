@@ -13,9 +13,8 @@ use serde_json::{Map, Value, json};
 
 use crate::schema::{Field, Kind, check_full, check_partial};
 use crate::wire::{Answer, Reply, Request};
-use crate::world::World;
+use crate::world::{IP_ACCESS_LISTS, World};
 
-pub(crate) const COLLECTION: &str = "ip-access-lists";
 const QUOTA: usize = 1000;
 
 const CREATE: &[Field] = &[
@@ -38,12 +37,12 @@ pub(crate) fn serve(world: &mut World, request: &Request, rest: &[&str]) -> Answ
     }
     match (request.method.as_str(), rest) {
         ("GET", []) => {
-            let lists = world.list(COLLECTION);
+            let lists = world.list(IP_ACCESS_LISTS);
             // Documented: a missing key is an empty list.
             Ok(Reply::json(200, if lists.is_empty() { json!({}) } else { json!({"ip_access_lists": lists}) }))
         }
         ("POST", []) => create(world, request.object()?),
-        ("GET", [id]) => match world.read(COLLECTION, id) {
+        ("GET", [id]) => match world.read(IP_ACCESS_LISTS, id) {
             Some(list) => Ok(Reply::json(200, json!({"ip_access_list": list}))),
             None => Err(unknown(id)),
         },
@@ -69,7 +68,7 @@ fn create(world: &mut World, mut list: Map<String, Value>) -> Answer {
 }
 
 fn change(world: &mut World, verb: &str, id: &str, body: Map<String, Value>) -> Answer {
-    let Some(Value::Object(mut list)) = world.store.get(COLLECTION, id).cloned() else {
+    let Some(Value::Object(mut list)) = world.store.get(IP_ACCESS_LISTS, id).cloned() else {
         return Err(unknown(id));
     };
     if verb == "PUT" {
@@ -84,13 +83,13 @@ fn change(world: &mut World, verb: &str, id: &str, body: Map<String, Value>) -> 
 }
 
 fn delete(world: &mut World, id: &str) -> Answer {
-    if world.store.get(COLLECTION, id).is_none() {
+    if world.store.get(IP_ACCESS_LISTS, id).is_none() {
         return Err(unknown(id));
     }
     if world.settings.guard_ip_list_deletes {
         guard(world, id, None)?;
     }
-    world.remove(COLLECTION, id);
+    world.remove(IP_ACCESS_LISTS, id);
     Ok(Reply::empty(200))
 }
 
@@ -112,7 +111,7 @@ fn keep(world: &mut World, id: &str, mut list: Map<String, Value>) -> Result<Val
     list.insert("updated_at".into(), json!(world.now()));
     list.insert("updated_by".into(), json!(world.caller_id));
     let list = Value::Object(list);
-    let objects = world.store.list(COLLECTION);
+    let objects = world.store.list(IP_ACCESS_LISTS);
     let others: Vec<&Value> =
         objects.iter().filter(|(other, _)| *other != id).map(|(_, value)| *value).collect();
     let same = |other: &&Value| other["label"] == list["label"] && other["list_type"] == list["list_type"];
@@ -126,7 +125,7 @@ fn keep(world: &mut World, id: &str, mut list: Map<String, Value>) -> Result<Val
         return Err(Reply::error(400, "QUOTA_EXCEEDED", message));
     }
     guard(world, id, Some(&list))?;
-    world.put(COLLECTION, id, list.clone());
+    world.put(IP_ACCESS_LISTS, id, list.clone());
     Ok(list)
 }
 
@@ -141,7 +140,7 @@ fn duplicate(world: &mut World, list: &Value) -> Reply {
 /// Refuses what would lock out the caller: list `id` as it would be, or without it.
 fn guard(world: &World, id: &str, list: Option<&Value>) -> Result<(), Reply> {
     let Some(caller) = world.settings.caller_ip else { return Ok(()) };
-    let objects = world.store.list(COLLECTION);
+    let objects = world.store.list(IP_ACCESS_LISTS);
     let others = objects.iter().filter(|(other, _)| *other != id).map(|(_, value)| *value);
     if admits(&others.chain(list).collect::<Vec<_>>(), caller) {
         return Ok(());
@@ -169,7 +168,7 @@ pub(crate) fn admit_to_tokens(world: &World) -> Result<(), Reply> {
 /// What a caller reads whom the lists block, if they do.
 fn blocked(world: &World) -> Option<String> {
     let caller = world.settings.caller_ip?;
-    let objects = world.store.list(COLLECTION);
+    let objects = world.store.list(IP_ACCESS_LISTS);
     if admits(&objects.iter().map(|(_, value)| *value).collect::<Vec<_>>(), caller) {
         return None;
     }

@@ -3,12 +3,14 @@
 //! It shares no type with the operator, so that a misreading of the API has to be made twice to go unnoticed,
 //! and it refuses what the real API refuses or what a client has no business to send. Each behaviour that the
 //! API's documentation does not state is marked `observed by others` or `assumed` where it is implemented.
-//! Not validated against a live account. The map: `api` routes a call; `workspaces`, `ip_access_lists`,
-//! `assignments`, `scim`, `tokens` and the table in `collections` answer it; `store` remembers; `server` puts
-//! faults, holds and delays around it; `control` is the same as [`Simulator`], over HTTP.
+//! Not validated against a live account. The map: `world` is the account, and `store` and `issued` are what it remembers;
+//! `call` carries out a call, `api` routes it; `workspaces`, `ip_access_lists`, `assignments`, `scim`, `tokens` and the
+//! table in `collections` answer it; `server` puts faults, holds and delays around it; `control` is the same as
+//! [`Simulator`], over HTTP.
 
 mod api;
 mod assignments;
+mod call;
 mod clock;
 mod collections;
 mod connection;
@@ -16,6 +18,7 @@ mod control;
 mod faults;
 mod handle;
 mod ip_access_lists;
+mod issued;
 mod journal;
 mod objects;
 mod refusals;
@@ -23,6 +26,7 @@ mod schema;
 mod scim;
 mod server;
 mod settings;
+mod shared;
 mod store;
 mod tokens;
 mod wire;

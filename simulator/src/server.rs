@@ -3,7 +3,7 @@
 //! A call runs in a task of its own: a client that gives up does not stop what it has set in motion.
 
 use std::io;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
@@ -11,39 +11,15 @@ use axum::body::{Body, Bytes, to_bytes};
 use axum::extract::{ConnectInfo, State};
 use axum::http::{HeaderName, HeaderValue, Response, StatusCode, header};
 use futures::stream;
-use tokio::sync::Notify;
-use tokio_util::sync::CancellationToken;
-use tokio_util::task::TaskTracker;
 
 use crate::connection::{Connections, Cut};
-use crate::control;
 use crate::faults::{Fault, Held, When};
+use crate::shared::Shared;
 use crate::wire::{Content, Reply, Request};
-use crate::world::World;
+use crate::{call, control};
 
 /// The largest body that is read.
 const LARGEST_BODY: usize = 4 << 20;
-
-/// What all calls share.
-pub(crate) struct Shared {
-    world: Mutex<World>,
-    /// Some call has begun to be held.
-    pub holding: Notify,
-    pub stop: CancellationToken,
-    pub tasks: TaskTracker,
-}
-
-impl Shared {
-    pub fn new(world: World) -> Arc<Self> {
-        let (stop, tasks) = (CancellationToken::new(), TaskTracker::new());
-        Arc::new(Self { world: Mutex::new(world), holding: Notify::new(), stop, tasks })
-    }
-
-    /// The account, locked. A panic elsewhere leaves it usable: each change is a single insertion.
-    pub fn world(&self) -> MutexGuard<'_, World> {
-        self.world.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
 
 /// Serves until told to stop.
 pub(crate) async fn serve(shared: Arc<Shared>, listener: tokio::net::TcpListener) -> io::Result<()> {
@@ -79,10 +55,10 @@ async fn receive(
 }
 
 async fn process(shared: &Shared, request: &Request, cut: &Cut) -> Response<Body> {
-    let arrival = shared.world().arrive(request);
+    let arrival = call::arrive(&mut shared.world(), request);
     pause(arrival.latency_ms).await;
     let Some((id, fault)) = arrival.fault else {
-        let reply = shared.world().serve(request, arrival.n);
+        let reply = call::serve(&mut shared.world(), request, arrival.n);
         record(shared, arrival.n, reply.status);
         return respond(reply, None);
     };
@@ -90,7 +66,8 @@ async fn process(shared: &Shared, request: &Request, cut: &Cut) -> Response<Body
         wait(shared, request, arrival.n, id, &fault).await;
     }
     let replaced = fault.replaces();
-    let mut reply = if replaced { Reply::empty(200) } else { shared.world().serve(request, arrival.n) };
+    let mut reply =
+        if replaced { Reply::empty(200) } else { call::serve(&mut shared.world(), request, arrival.n) };
     if fault.when == When::After {
         wait(shared, request, arrival.n, id, &fault).await;
     }

@@ -2,56 +2,10 @@
 
 use axum::http::header;
 use serde_json::json;
-use uuid::Uuid;
 
 use crate::ip_access_lists;
 use crate::wire::{Answer, Reply, Request};
 use crate::world::World;
-
-struct Token {
-    value: String,
-    expires_ms: u64,
-    /// The secret it was issued for: it falls with it (assumed).
-    secret: String,
-}
-
-/// Secrets of the one client, and the tokens issued for them.
-pub(crate) struct Tokens {
-    /// A secret, and until when it is good.
-    secrets: Vec<(String, u64)>,
-    issued: Vec<Token>,
-}
-
-impl Tokens {
-    pub fn new(secret: String) -> Self {
-        Self { secrets: vec![(secret, u64::MAX)], issued: Vec::new() }
-    }
-
-    /// Replaces the secret; the earlier ones, and their tokens, are good until `until_ms` at most.
-    pub fn rotate(&mut self, secret: String, until_ms: u64) {
-        for (_, good_until_ms) in &mut self.secrets {
-            *good_until_ms = until_ms.min(*good_until_ms);
-        }
-        self.secrets.push((secret, u64::MAX));
-    }
-
-    pub fn revoke_all(&mut self) {
-        self.issued.clear();
-    }
-
-    fn good_secret(&self, secret: &str, now_ms: u64) -> bool {
-        self.secrets.iter().any(|(known, until_ms)| known == secret && now_ms < *until_ms)
-    }
-
-    /// Whether the request carries a token of the client that is good now.
-    pub fn client_of(&self, request: &Request, now_ms: u64) -> bool {
-        let Some(bearer) = request.header(header::AUTHORIZATION).strip_prefix("Bearer ") else {
-            return false;
-        };
-        let token = self.issued.iter().find(|token| token.value == bearer);
-        token.is_some_and(|token| now_ms < token.expires_ms && self.good_secret(&token.secret, now_ms))
-    }
-}
 
 /// Refuses a call without a good token.
 pub(crate) fn authenticate(world: &mut World, request: &Request) -> Result<(), Reply> {
@@ -168,9 +122,7 @@ fn token(world: &mut World, request: &Request) -> Answer {
         _ => return Err(refused(400, "unsupported_grant_type", "not simulated")),
     }
     let lifetime_ms = world.settings.token_lifetime_ms;
-    let value = format!("sim.{}", Uuid::new_v4().simple());
-    world.tokens.issued.retain(|token| now < token.expires_ms);
-    world.tokens.issued.push(Token { value: value.clone(), expires_ms: now + lifetime_ms, secret });
+    let value = world.tokens.issue(secret, now, lifetime_ms);
     let expires_in = world.settings.announced_expires_in.unwrap_or((lifetime_ms / 1000) as i64);
     let body =
         json!({"access_token": value, "token_type": "Bearer", "expires_in": expires_in, "scope": "all-apis"});

@@ -6,14 +6,15 @@ use serde_json::{Value, json};
 use uuid::Uuid;
 
 use crate::clock::Clock;
-use crate::faults::{Fault, Faults};
+use crate::faults::Faults;
+use crate::issued::Tokens;
 use crate::journal::Journal;
 use crate::settings::Settings;
 use crate::store::{Store, shown};
-use crate::tokens::Tokens;
-use crate::wire::{Content, Reply, Request, add_unknown_fields};
-use crate::{api, ip_access_lists, workspaces};
+use crate::wire::Reply;
 
+/// The collection whose reads may be later than those of all others.
+pub(crate) const IP_ACCESS_LISTS: &str = "ip-access-lists";
 const LARGE_IDS: i64 = (1 << 53) - 1;
 const SMALL_IDS: i64 = 4_000_000_000_000_001;
 
@@ -34,13 +35,6 @@ pub(crate) struct World {
     numbers: i64,
     /// How often each of what is answered in turn was.
     turns: BTreeMap<&'static str, usize>,
-}
-
-/// What is decided when a call comes in, before it is carried out.
-pub(crate) struct Arrival {
-    pub n: u64,
-    pub fault: Option<(u64, Fault)>,
-    pub latency_ms: u64,
 }
 
 impl World {
@@ -96,11 +90,7 @@ impl World {
 
     /// How late reads of a collection are, if they would be `lag_ms` late otherwise.
     fn lag_ms(&self, collection: &str, lag_ms: u64) -> u64 {
-        if collection == ip_access_lists::COLLECTION {
-            lag_ms.max(self.settings.ip_list_lag_ms)
-        } else {
-            lag_ms
-        }
+        if collection == IP_ACCESS_LISTS { lag_ms.max(self.settings.ip_list_lag_ms) } else { lag_ms }
     }
 
     /// A collection as a list call shows it: late, and in any order, if so told.
@@ -130,32 +120,6 @@ impl World {
     pub fn remove(&mut self, collection: &str, id: &str) {
         let now = self.now();
         self.store.remove(collection, id, now);
-    }
-
-    pub fn arrive(&mut self, request: &Request) -> Arrival {
-        let fault = self.faults.hit(&request.method, &request.path);
-        let name = fault.as_ref().map(|(id, fault)| fault.name.clone().unwrap_or(format!("fault-{id}")));
-        let n = self.journal.arrived(request, api::class(&request.path).to_owned(), self.now(), name);
-        Arrival { n, fault, latency_ms: self.settings.latency_ms }
-    }
-
-    /// Carries out call `n`.
-    pub fn serve(&mut self, request: &Request, n: u64) -> Reply {
-        workspaces::settle(self);
-        let caller = self.tokens.client_of(request, self.now()).then(|| self.client_id.clone());
-        let mut reply = match api::serve(self, request) {
-            Ok(reply) | Err(reply) => reply,
-        };
-        if let Some(call) = self.journal.call(n) {
-            call.client_id = caller;
-            call.applied = reply.ok();
-        }
-        if let (true, true, Content::Json(value)) =
-            (self.settings.unknown_fields, reply.ok(), &mut reply.content)
-        {
-            add_unknown_fields(value);
-        }
-        reply
     }
 
     /// Refuses a call that one of the limits on its class has no room for.

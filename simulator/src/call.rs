@@ -1,0 +1,41 @@
+//! A call as the account sees it: it arrives, and it is carried out. What a fault does in between is for `server`.
+
+use crate::faults::Fault;
+use crate::wire::{Content, Reply, Request, add_unknown_fields};
+use crate::world::World;
+use crate::{api, workspaces};
+
+/// What is decided when a call comes in, before it is carried out.
+pub(crate) struct Arrival {
+    pub n: u64,
+    pub fault: Option<(u64, Fault)>,
+    pub latency_ms: u64,
+}
+
+/// Records a call and finds the fault that hits it.
+pub(crate) fn arrive(world: &mut World, request: &Request) -> Arrival {
+    let fault = world.faults.hit(&request.method, &request.path);
+    let name = fault.as_ref().map(|(id, fault)| fault.name.clone().unwrap_or(format!("fault-{id}")));
+    let now = world.now();
+    let n = world.journal.arrived(request, api::class(&request.path).to_owned(), now, name);
+    Arrival { n, fault, latency_ms: world.settings.latency_ms }
+}
+
+/// Carries out call `n`.
+pub(crate) fn serve(world: &mut World, request: &Request, n: u64) -> Reply {
+    workspaces::settle(world);
+    let caller = world.tokens.client_of(request, world.now()).then(|| world.client_id.clone());
+    let mut reply = match api::serve(world, request) {
+        Ok(reply) | Err(reply) => reply,
+    };
+    if let Some(call) = world.journal.call(n) {
+        call.client_id = caller;
+        call.applied = reply.ok();
+    }
+    if let (true, true, Content::Json(value)) =
+        (world.settings.unknown_fields, reply.ok(), &mut reply.content)
+    {
+        add_unknown_fields(value);
+    }
+    reply
+}

@@ -1,0 +1,59 @@
+//! The secrets of the one client and the tokens issued for them: which of them are good, and until when.
+
+use axum::http::header;
+use uuid::Uuid;
+
+use crate::wire::Request;
+
+struct Token {
+    value: String,
+    expires_ms: u64,
+    /// The secret it was issued for: it falls with it (assumed).
+    secret: String,
+}
+
+/// Secrets of the one client, and the tokens issued for them.
+pub(crate) struct Tokens {
+    /// A secret, and until when it is good.
+    secrets: Vec<(String, u64)>,
+    issued: Vec<Token>,
+}
+
+impl Tokens {
+    pub fn new(secret: String) -> Self {
+        Self { secrets: vec![(secret, u64::MAX)], issued: Vec::new() }
+    }
+
+    /// Replaces the secret; the earlier ones, and their tokens, are good until `until_ms` at most.
+    pub fn rotate(&mut self, secret: String, until_ms: u64) {
+        for (_, good_until_ms) in &mut self.secrets {
+            *good_until_ms = until_ms.min(*good_until_ms);
+        }
+        self.secrets.push((secret, u64::MAX));
+    }
+
+    pub fn revoke_all(&mut self) {
+        self.issued.clear();
+    }
+
+    pub fn good_secret(&self, secret: &str, now_ms: u64) -> bool {
+        self.secrets.iter().any(|(known, until_ms)| known == secret && now_ms < *until_ms)
+    }
+
+    /// A new token for a good secret.
+    pub fn issue(&mut self, secret: String, now_ms: u64, lifetime_ms: u64) -> String {
+        let value = format!("sim.{}", Uuid::new_v4().simple());
+        self.issued.retain(|token| now_ms < token.expires_ms);
+        self.issued.push(Token { value: value.clone(), expires_ms: now_ms + lifetime_ms, secret });
+        value
+    }
+
+    /// Whether the request carries a token of the client that is good now.
+    pub fn client_of(&self, request: &Request, now_ms: u64) -> bool {
+        let Some(bearer) = request.header(header::AUTHORIZATION).strip_prefix("Bearer ") else {
+            return false;
+        };
+        let token = self.issued.iter().find(|token| token.value == bearer);
+        token.is_some_and(|token| now_ms < token.expires_ms && self.good_secret(&token.secret, now_ms))
+    }
+}

@@ -1,0 +1,30 @@
+//! What all calls share: the account, and what ends with the simulator.
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use tokio::sync::Notify;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::world::World;
+
+/// The account behind its lock, and how to wait and to stop.
+pub(crate) struct Shared {
+    world: Mutex<World>,
+    /// Some call has begun to be held.
+    pub holding: Notify,
+    pub stop: CancellationToken,
+    pub tasks: TaskTracker,
+}
+
+impl Shared {
+    pub fn new(world: World) -> Arc<Self> {
+        let (stop, tasks) = (CancellationToken::new(), TaskTracker::new());
+        Arc::new(Self { world: Mutex::new(world), holding: Notify::new(), stop, tasks })
+    }
+
+    /// The account, locked. A panic elsewhere leaves it usable: each change is a single insertion.
+    pub fn world(&self) -> MutexGuard<'_, World> {
+        self.world.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
