@@ -17,13 +17,14 @@ mod rate;
 mod refused;
 mod reply;
 mod request;
+mod settings;
 mod shown;
 mod token;
 
 #[cfg(test)]
 mod tests;
 
-pub use client::{Client, Connection, Settings, Trail};
+pub use client::{Client, Trail};
 pub use egress::{Egress, Proxy, roots};
 pub use error::{Error, Optional};
 pub use host::{Host, HostNotAllowed, HostPolicy, default_host};
@@ -31,4 +32,5 @@ pub use int64::Int64;
 pub use meter::{CODES, Meter};
 pub use page::Pages;
 pub use request::{Fence, Method, Request, Urgency, path};
+pub use settings::{Connection, Settings};
 pub use shown::plain;

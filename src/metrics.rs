@@ -1,7 +1,7 @@
 //! What a scrape gets: one registry with all that the client and the engine count, and the text of it.
 //!
 //! Names begin with `databricks_operator_`. What is counted is next to what does it: [`crate::databricks::Meter`],
-//! [`crate::engine::meter`] and [`crate::engine::census`]. How a scrape is answered is in [`serve`].
+//! [`crate::engine::meter`] and [`crate::engine::census`]. How a scrape is answered is in [`answers`].
 
 use std::sync::Arc;
 
@@ -14,8 +14,11 @@ use crate::databricks;
 use crate::engine::driver::Driver;
 use crate::engine::meter::Meter;
 
-pub mod admit;
-pub mod serve;
+mod admit;
+mod serve;
+
+pub use admit::Guard;
+pub use serve::answers;
 
 /// Everything that is counted in this process.
 pub struct Metrics {

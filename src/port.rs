@@ -23,9 +23,9 @@ use tokio::task::AbortHandle;
 use tokio::time::{Instant, sleep, timeout};
 use tower::Service;
 
-use tls::Tls;
+mod tls;
 
-pub mod tls;
+pub use tls::Tls;
 
 /// Few next to the files that a process may have open, which are a thousand at least.
 const PLACES: usize = 128;

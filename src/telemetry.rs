@@ -26,16 +26,8 @@ mod lines;
 mod otlp;
 
 use lines::Lines;
+pub use lines::LogFormat;
 pub use otlp::Collector;
-
-/// How log lines look.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
-pub enum LogFormat {
-    /// For people.
-    Text,
-    /// For machines: one JSON object a line.
-    Json,
-}
 
 /// The span of a pass, by its name. Lines need it whatever `--log` says, as it holds what they are about.
 const PASS: &str = "reconcile";

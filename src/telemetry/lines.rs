@@ -13,11 +13,19 @@ use std::time::Duration;
 
 use tracing_subscriber::fmt::MakeWriter;
 
-use super::LogFormat;
 use crate::databricks::plain;
 
 /// Lines that may wait: some MB.
 const QUEUE: usize = 4096;
+
+/// How log lines look.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub enum LogFormat {
+    /// For people.
+    Text,
+    /// For machines: one JSON object a line.
+    Json,
+}
 
 enum Message {
     Line(Vec<u8>),

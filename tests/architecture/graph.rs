@@ -8,37 +8,17 @@
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
-use crate::words::{is_name, words};
-
-/// The path of a module from the root of its crate.
-type Path = Vec<String>;
-
-/// A module: a file, or `mod x { … }` in one.
-#[derive(Default)]
-struct Module {
-    file: String,
-    /// Items defined here, without the modules.
-    defined: BTreeSet<String>,
-    children: BTreeSet<String>,
-    uses: Vec<Use>,
-    /// Paths in code.
-    paths: Vec<Path>,
-    /// Names in code, apart from fields and methods.
-    said: BTreeSet<String>,
-}
-
-/// One name of a `use` declaration; `*` for all.
-struct Use {
-    path: Path,
-    name: String,
-    public: bool,
-}
+use crate::source::{Module, Path, read};
+use crate::words::words;
 
 /// Where a path leads: to a module, or to an item of one by its name there.
 enum Place {
     Module(Path),
     Item(Path, String),
 }
+
+/// How many steps a search takes at most: a name may lead to itself.
+const FUEL: u8 = 16;
 
 /// By file, by the file that it imports from: the names.
 type Imports = BTreeMap<String, BTreeMap<String, BTreeSet<String>>>;
@@ -73,7 +53,7 @@ impl Graph {
         let mut waiting = vec![(vec![], format!("{root}/lib.rs"))];
         while let Some((path, file)) = waiting.pop() {
             let text = texts.get(&file).unwrap_or_else(|| panic!("{file} is not there"));
-            for child in graph.read(&path, &file, &words(text)) {
+            for child in read(&path, &file, &words(text), &mut graph.modules) {
                 waiting.push((child.clone(), format!("{root}/{}.rs", child.join("/"))));
             }
         }
@@ -96,90 +76,44 @@ impl Graph {
         from.flat_map(|(from, names)| names.iter().map(|name| (name.as_str(), from.as_str())))
     }
 
-    /// Reads a module; returns those of its children that are files.
-    fn read(&mut self, path: &Path, file: &str, words: &[String]) -> Vec<Path> {
-        let (mut module, mut files) = (Module { file: file.to_owned(), ..Module::default() }, vec![]);
-        let word = |at: usize| words.get(at).map_or("", String::as_str);
-        let (mut at, mut depth) = (0, 0);
-        while at < words.len() {
-            let (before, next) = (at.checked_sub(1).map_or("", word), word(at + 1));
-            match word(at) {
-                "use" if is_name(next) || next == "::" || next == "{" => {
-                    at += 1 + uses(
-                        &words[at + 1..],
-                        &mut vec![],
-                        before == "pub" || before == ")",
-                        &mut module.uses,
-                    );
-                }
-                "mod" if is_name(next) => {
-                    let child = [path.as_slice(), &[next.to_owned()]].concat();
-                    module.children.insert(next.to_owned());
-                    at += 2;
-                    if word(at) == "{" {
-                        let length = braces(&words[at..]);
-                        files.extend(self.read(&child, file, &words[at + 1..at + length - 1]));
-                        at += length;
-                    } else {
-                        files.push(child);
-                    }
-                }
-                // pub(in some::module)
-                "in" if before == "(" => at += words[at..].iter().position(|word| word == ")").unwrap_or(1),
-                name if is_name(name) => {
-                    if depth == 0 && defines(&words[..at]) {
-                        module.defined.insert(name.to_owned());
-                    }
-                    let start = at;
-                    while word(at + 1) == "::" && is_name(word(at + 2)) {
-                        at += 2;
-                    }
-                    if !["::", "."].contains(&before) {
-                        let said: Path = words[start..=at].iter().step_by(2).cloned().collect();
-                        if word(at + 1) != ":" && !defines(&words[..start]) {
-                            module.said.insert(said[0].clone());
-                        }
-                        module.paths.extend((said.len() > 1).then_some(said));
-                    }
-                    at += 1;
-                }
-                sign => {
-                    depth += i32::from(["(", "[", "{"].contains(&sign));
-                    depth -= i32::from([")", "]", "}"].contains(&sign));
-                    at += 1;
-                }
-            }
-        }
-        self.modules.insert(path.clone(), module);
-        files
-    }
-
     /// Follows all that is imported to where it is defined.
     fn follow(&mut self) {
         let (mut imports, mut side_doors) = (Imports::new(), vec![]);
         for (at, module) in &self.modules {
+            let mut import = |home: Path, name: String| {
+                let from = &self.modules[&home].file;
+                if *from != module.file {
+                    let imports: &mut BTreeMap<_, BTreeSet<_>> =
+                        imports.entry(module.file.clone()).or_default();
+                    imports.entry(from.clone()).or_default().insert(name);
+                }
+            };
             let uses = module.uses.iter().map(|used| (&used.path, Some(used)));
             for (path, used) in uses.chain(module.paths.iter().map(|path| (path, None))) {
                 let mut entered = vec![];
-                let place = self.find(at, path, &mut entered, 16);
-                let past = entered.into_iter().find(|inner| {
-                    let folder = &inner[..inner.len() - 1];
-                    !folder.is_empty() && !at.starts_with(folder)
-                });
-                if let Some(mut folder) = past {
-                    let inner = folder.pop().expect("an inner module has a name");
-                    side_doors.push(SideDoor { by: module.file.clone(), path: path.clone(), folder, inner });
-                }
-                let Some(Place::Item(home, name)) = place else { continue };
-                // A door to something within; it is an import as well if the module uses the name itself.
-                if used.is_some_and(|used| {
-                    used.public && home.starts_with(at) && !module.said.contains(&used.name)
-                }) {
-                    continue;
-                }
-                let from = self.modules[&home].file.clone();
-                if from != module.file {
-                    imports.entry(module.file.clone()).or_default().entry(from).or_default().insert(name);
+                let place = self.find(at, path, &mut entered, FUEL);
+                side_doors.extend(past_a_door(at, &entered).map(|(folder, inner)| SideDoor {
+                    by: module.file.clone(),
+                    path: path.clone(),
+                    folder,
+                    inner,
+                }));
+                match (place, used) {
+                    // Of all that a module has, the names in the code are imported.
+                    (Some(Place::Module(all)), Some(used)) if used.name == "*" => {
+                        for name in module.said.iter().filter(|name| self.knows(&all, name, FUEL)) {
+                            if let Some(Place::Item(home, name)) =
+                                self.walk(all.clone(), &[name.clone()], &mut vec![], FUEL)
+                            {
+                                import(home, name);
+                            }
+                        }
+                    }
+                    // A door to something within is no import, unless the code uses the name itself.
+                    (Some(Place::Item(home, _)), Some(used))
+                        if used.public && home.starts_with(at) && !module.said.contains(&used.name) => {}
+                    (Some(Place::Item(home, name)), _) => import(home, name),
+                    _ => {}
                 }
             }
         }
@@ -187,7 +121,7 @@ impl Graph {
     }
 
     /// Where a path leads that is written in module `at`: nowhere if it is not of this crate. Notes the modules that the
-    /// path itself enters on the way. `fuel` ends the search for a name that leads to itself.
+    /// path itself enters on the way.
     fn find(&self, at: &Path, path: &[String], entered: &mut Vec<Path>, fuel: u8) -> Option<Place> {
         let fuel = fuel.checked_sub(1)?;
         let (first, rest) = path.split_first()?;
@@ -307,7 +241,7 @@ impl Graph {
     /// Imports against the order of `strata`, the lowest first, and files that are in none of them. A stratum names files
     /// and folders below the root; within a stratum all may import each other.
     pub fn against(&self, strata: &[&[&str]]) -> Vec<String> {
-        let holds = |name: &&&str, file: &str| {
+        let holds = |name: &str, file: &str| {
             let rest = file.strip_prefix(&format!("{}/{name}", self.root));
             rest.is_some_and(|rest| rest == ".rs" || rest.starts_with('/'))
         };
@@ -316,7 +250,13 @@ impl Graph {
             let named = strata.iter().enumerate().flat_map(|(n, row)| row.iter().map(move |name| (n, name)));
             named.filter(|(_, name)| holds(name, file)).max_by_key(|(_, name)| name.len())
         };
-        let mut found = vec![];
+        let gone = strata
+            .iter()
+            .copied()
+            .flatten()
+            .filter(|name| !self.files().iter().any(|file| holds(name, file)));
+        let mut found: Vec<String> =
+            gone.map(|name| format!("there is no {name}: take it out of the list of strata")).collect();
         for by in self.files() {
             let Some((own, own_name)) = of(by) else {
                 found.push(format!("{by} is in no stratum: name it, or its folder, in the list of strata"));
@@ -337,7 +277,7 @@ impl Graph {
         found
     }
 
-    /// Imports from within a folder by a file outside of it. The folders in `open` hold rooms with doors of their own.
+    /// Imports from within a folder by a file outside of it, but for the folders in `open`.
     pub fn side_doors(&self, open: &[&str]) -> Vec<String> {
         let mut found = vec![];
         for SideDoor { by, path, folder, inner } in &self.side_doors {
@@ -355,6 +295,13 @@ impl Graph {
     }
 }
 
+/// The first folder that a module goes into past its door, and what it enters there.
+fn past_a_door(at: &Path, entered: &[Path]) -> Option<(Path, String)> {
+    let parts = entered.iter().filter_map(|path| path.split_last());
+    let mut past = parts.filter(|(_, folder)| !folder.is_empty() && !at.starts_with(folder));
+    past.next().map(|(inner, folder)| (folder.to_vec(), inner.clone()))
+}
+
 /// The way from a file back to itself.
 fn way<'a>(reached: &BTreeMap<&'a str, &'a str>, file: &'a str) -> Vec<&'a str> {
     let mut way = vec![file];
@@ -363,70 +310,4 @@ fn way<'a>(reached: &BTreeMap<&'a str, &'a str>, file: &'a str) -> Vec<&'a str> 
     }
     way.reverse();
     way
-}
-
-/// Whether what follows these words is the name of an item.
-fn defines(before: &[String]) -> bool {
-    let last = |n: usize| before.len().checked_sub(n).map_or("", |at| before[at].as_str());
-    match last(1) {
-        "struct" | "enum" | "union" | "trait" | "type" | "static" | "fn" => true,
-        "const" => last(2) != "*",
-        "!" => last(2) == "macro_rules",
-        _ => false,
-    }
-}
-
-/// How many words there are up to the end of the braces that begin here.
-fn braces(words: &[String]) -> usize {
-    let mut depth = 0;
-    for (at, word) in words.iter().enumerate() {
-        depth += i32::from(word == "{");
-        depth -= i32::from(word == "}");
-        if depth == 0 {
-            return at + 1;
-        }
-    }
-    words.len()
-}
-
-/// Reads one tree of a `use` declaration, that is one below `path`; returns how many words it has.
-fn uses(words: &[String], path: &mut Path, public: bool, found: &mut Vec<Use>) -> usize {
-    let (mut at, above) = (0, path.len());
-    let mut used = |path: &Path, name: &str| {
-        found.push(Use { path: path.clone(), name: name.to_owned(), public });
-    };
-    loop {
-        let word = words.get(at).map_or(";", String::as_str);
-        match word {
-            "," | "}" | ";" => break,
-            "::" => {}
-            "{" => {
-                while words[at] != "}" {
-                    at += 1;
-                    at += uses(&words[at..], path, public, found);
-                }
-                path.truncate(above);
-                return at + 1;
-            }
-            "*" => {
-                used(path, "*");
-                path.truncate(above);
-                return at + 1;
-            }
-            "as" => {
-                used(path, &words[at + 1]);
-                path.truncate(above);
-                return at + 2;
-            }
-            // `a::{self}` is `a`.
-            "self" if above > 0 => {}
-            name => path.push(name.to_owned()),
-        }
-        at += 1;
-    }
-    if let Some(name) = path.last().filter(|_| at > 0).cloned() {
-        used(path, &name);
-    }
-    path.truncate(above);
-    at
 }

@@ -24,13 +24,15 @@ const GOOD: [(&str, &str); 6] = [
     ("high/part", "use crate::low::made; pub type Part = ();"),
 ];
 
+const STRATA: &[&[&str]] = &[&["low"], &["high"]];
+
 /// All that is wrong with the good crate when some of its files are replaced.
 fn wrong(changes: &[(&str, &str)]) -> Vec<String> {
     let files = GOOD.iter().chain(changes);
     let texts: BTreeMap<_, _> =
         files.map(|(name, text)| (format!("src/{name}.rs"), (*text).to_owned())).collect();
     let graph = Graph::new("src", &texts);
-    [graph.circles(), graph.against(&[&["low"], &["high"]]), graph.side_doors(&[])].concat()
+    [graph.circles(), graph.against(STRATA), graph.side_doors(&[])].concat()
 }
 
 #[test]
@@ -114,6 +116,7 @@ fn an_import_upwards_is_refused() {
         "use crate::high::High; pub struct Other;",
         "use super::super::high::{self, High as H}; pub struct Other;",
         "pub struct Other; fn f(x: &crate::high::High) {}",
+        "use crate::high::*; pub struct Other(High);",
     ] {
         let found = wrong(&[high, ("low/other", other)]);
         let message = "an import upwards, by low (stratum 0) from high (stratum 1):
@@ -123,6 +126,8 @@ fn an_import_upwards_is_refused() {
     }
     let found = wrong(&[("lib", "mod low; mod high; mod new;"), ("new", "")]);
     assert_eq!(found, ["src/new.rs is in no stratum: name it, or its folder, in the list of strata"]);
+    let found = wrong(&[("lib", "mod low; use low::made;")]);
+    assert_eq!(found, ["there is no high: take it out of the list of strata"]);
 }
 
 #[test]
@@ -139,7 +144,7 @@ fn a_side_door_is_refused() {
         assert!(found.len() == 1 && found[0].contains(message), "{part}: {found:#?}");
         assert!(found[0].starts_with("a side door: src/high/part.rs imports "), "{found:#?}");
     }
-    // A folder of rooms with doors of their own.
+    // A folder whose files may be imported from directly.
     let texts = GOOD
         .map(|(name, text)| {
             (format!("src/{name}.rs"), text.replace("use part", "use crate::low::inner::Inner"))

@@ -7,11 +7,10 @@ use reqwest::header::{ACCEPT, CONTENT_TYPE, DATE, HeaderMap, HeaderName, LOCATIO
 use reqwest::{Method, RequestBuilder, Response, Url};
 use tokio::time::timeout;
 
-use super::Settings;
-use crate::databricks::Error;
 use crate::databricks::host::Host;
 use crate::databricks::reply::Reply;
 use crate::databricks::shown::clean;
+use crate::databricks::{Error, Settings};
 
 /// Counted after decompression.
 const LONGEST_BODY: usize = 8 << 20;
