@@ -7,6 +7,7 @@
 //! It does not see method calls: a method that lies in another file than its type is hidden from it.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::slice::from_ref;
 
 use crate::source::{Module, Path, read};
 use crate::words::words;
@@ -103,7 +104,7 @@ impl Graph {
                     (Some(Place::Module(all)), Some(used)) if used.name == "*" => {
                         for name in module.said.iter().filter(|name| self.knows(&all, name, FUEL)) {
                             if let Some(Place::Item(home, name)) =
-                                self.walk(all.clone(), &[name.clone()], &mut vec![], FUEL)
+                                self.walk(all.clone(), from_ref(name), &mut vec![], FUEL)
                             {
                                 import(home, name);
                             }
@@ -284,7 +285,7 @@ impl Graph {
             if open.contains(&folder.join("/").as_str()) {
                 continue;
             }
-            let (door, room) = (&self.modules[folder].file, [folder.as_slice(), &[inner.clone()]].concat());
+            let (door, room) = (&self.modules[folder].file, [folder.as_slice(), from_ref(inner)].concat());
             let mut message = format!("a side door: {by} imports {} past {door}\n", path.join("::"));
             let (outer, inside) = (folder.join("::"), room.join("::"));
             message += &format!(" In {door} write `mod {inner};` and `pub use {inner}::…;`.");
