@@ -56,7 +56,7 @@ RUN touch src/lib.rs src/main.rs \
 FROM scratch
 ARG REVISION=unknown
 LABEL org.opencontainers.image.title="databricks-operator" \
-      org.opencontainers.image.description="A Kubernetes operator that keeps a Databricks account as its manifests say" \
+      org.opencontainers.image.description="A Kubernetes operator that manages a Databricks account with custom resources" \
       org.opencontainers.image.version="0.1.0" \
       org.opencontainers.image.revision="${REVISION}" \
       org.opencontainers.image.licenses="Apache-2.0"

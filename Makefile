@@ -5,13 +5,19 @@ WORLD = $${CARGO_TARGET_DIR:-target}/debug/world
 help:
 	@echo 'make demo   see the operator at work, against a simulated account'
 	@echo 'make up     the same to try things out: leaves it running in the background'
-	@echo 'make down   ends what `make up` started'
-	@echo 'make test   all tests but for the next'
+	@echo 'make down   stops what `make up` started'
+	@echo 'make test   all tests but for the next line's'
 	@echo 'make test-argocd   a real Argo CD with the operator and the account; Go takes minutes to build it, once'
-	@echo 'make generate   writes anew what is generated: CRDs, rules of access control, what the chart has of them, the manifest of config/install, config/argocd, tables of tests'
+	@echo 'make generate   writes what is generated: CRDs, rules of access control, what the chart has of them, the manifest of config/install, config/argocd, tables of tests'
+	@echo 'make recording   runs the demo and records what it prints in docs/demo.txt'
 
 demo up down: build
 	@$(WORLD) $@
+
+# README shows parts of it, and a test compares it with a run of the demo.
+recording: build
+	$(WORLD) demo >docs/demo.txt.new
+	mv docs/demo.txt.new docs/demo.txt
 
 # Most of a story is waiting, so there are more of them at a time than cores.
 test: cargo
@@ -34,4 +40,4 @@ build: cargo
 cargo:
 	@command -v cargo >/dev/null || { echo 'cargo is missing: install Rust, https://rustup.rs' >&2; exit 1; }
 
-.PHONY: help demo up down test test-argocd generate build cargo
+.PHONY: help demo up down recording test test-argocd generate build cargo

@@ -1,5 +1,5 @@
-//! Settings of the operator itself: what the command line says, checked. Most of it is the text of `--help`, which is the
-//! README's too.
+//! Settings of the operator itself: the command line, checked. Most of it is the text of `--help`, which is also that of
+//! `docs/configuration.md`.
 
 use std::convert::Infallible;
 use std::net::SocketAddr;
@@ -11,43 +11,42 @@ use secrecy::SecretString;
 use url::Url;
 
 use crate::databricks::{self, Egress, HostPolicy, Proxy, Settings as ClientSettings};
-use crate::engine::conclude::Pace;
-use crate::engine::lease;
-use crate::engine::pass::Settings;
-use crate::engine::spec::parse_duration;
+use crate::engine::cluster::LeaseSettings;
+use crate::engine::crd::parse_duration;
+use crate::engine::pass::{Pace, Settings};
 use crate::telemetry::{Collector, LogFormat};
 
 /// Settings of `databricks-operator run`. Durations are written like `10m` or `1h30m`.
 #[derive(Args, Clone, Debug)]
 pub struct Run {
-    /// Watch only these namespaces, separated by commas; all when left out
+    /// Watch only these namespaces, separated by commas; all by default
     #[arg(long, env = "NAMESPACES", value_delimiter = ',')]
     pub namespaces: Vec<String>,
-    /// Watch only objects with these labels, written as for `kubectl --selector`: no others exist for this operator
+    /// Watch only objects with these labels, written as for `kubectl --selector`; this operator ignores all others, also as references
     #[arg(long, env = "SELECTOR")]
     pub selector: Option<String>,
-    /// Of several replicas, only the holder of the lease acts. `false` only where nothing else can run at the same time
+    /// Of several replicas, only the holder of the lease acts. Set to `false` only if no other replica can run at the same time
     #[arg(long, default_value_t = true, action = clap::ArgAction::Set)]
     pub leader_elect: bool,
-    /// Name of the lease; each operator with objects of its own needs a lease of its own
+    /// Name of the lease; each operator with objects of its own needs its own lease
     #[arg(long, env = "LEASE_NAME", default_value = "databricks-operator")]
     pub lease_name: String,
-    /// Namespace of the lease; when left out, that of the pod or of the kubeconfig
+    /// Namespace of the lease; by default that of the pod or of the kubeconfig
     #[arg(long, env = "POD_NAMESPACE")]
     pub lease_namespace: Option<String>,
-    /// How long the lease is held without renewal: another replica takes over after that from one that died
+    /// How long the lease is valid without a renewal; when it has expired, another replica may acquire it
     #[arg(long, default_value = "30s", value_parser = duration)]
     pub lease_duration: Duration,
-    /// How often the lease is renewed; the others look five times as often
+    /// How often the holder renews the lease; the other replicas read it five times as often
     #[arg(long, default_value = "5s", value_parser = duration)]
     pub lease_renew_interval: Duration,
-    /// How this replica calls itself in the lease; a random part is added
+    /// Name of this replica in the lease; a random part is added
     #[arg(long, env = "POD_NAME", default_value = "databricks-operator", hide_default_value = true)]
     pub identity: String,
-    /// Name of this installation, part of the mark on workspaces. No other cluster with the same account may have it, and it must stay the same after a re-install. When left out, the UID of namespace `kube-system`
+    /// Name of this installation, part of the mark on workspaces. No other cluster with the same account may have the same name, and it must stay the same after a re-install. By default the UID of namespace `kube-system`
     #[arg(long, env = "INSTALLATION")]
     pub installation: Option<String>,
-    /// How often objects are compared with the account where nothing else is said, or `Never`
+    /// How often objects are compared with the account by default, or `Never`
     #[arg(long, default_value = "10m", value_parser = interval)]
     pub resync_interval: Interval,
     /// First delay after a failure; doubled each time
@@ -62,34 +61,34 @@ pub struct Run {
     /// Longest delay while Databricks is creating or changing something
     #[arg(long, default_value = "1m", value_parser = duration)]
     pub poll_max: Duration,
-    /// How often to look again at what waits for another object; a change there wakes it at once
+    /// How often to reconcile an object that waits for another one; a change of that one triggers it at once
     #[arg(long, default_value = "5m", value_parser = duration)]
     pub recheck_waiting: Duration,
-    /// First re-check of what was refused; doubled each time, up to --recheck-stalled
+    /// First delay after a refusal; doubled each time, up to --recheck-stalled
     #[arg(long, default_value = "10s", value_parser = duration)]
     pub recheck_stalled_min: Duration,
-    /// Longest time between re-checks of what a person has to decide
+    /// Longest delay after a refusal, and between retries of a stalled object
     #[arg(long, default_value = "30m", value_parser = duration)]
     pub recheck_stalled: Duration,
-    /// How often Databricks has to refuse the same before an object is called stalled; until then it is tried again. With 1 the first refusal counts
+    /// How often Databricks must refuse the same call before the object is Stalled; until then the operator retries it. With 1 the first refusal counts
     #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u32).range(1..))]
     pub refusal_tries: u32,
-    /// For how long Databricks has to refuse the same before an object is called stalled
+    /// For how long Databricks must refuse the same call before the object is Stalled
     #[arg(long, default_value = "1m", value_parser = duration)]
     pub refusal_period: Duration,
-    /// After a create whose result is not known: how long until the account surely shows what it made
+    /// After a create with an unknown result: how long until the account certainly shows the created object
     #[arg(long, default_value = "2m", value_parser = duration)]
     pub quarantine: Duration,
-    /// How long an object must be absent from the account before that is believed
+    /// How long an object must be missing in the account before the operator treats it as deleted
     #[arg(long, default_value = "15s", value_parser = duration)]
     pub absence: Duration,
-    /// Longest time for which an object that was just created may be missing from reads; within it, a kind asks for what its API needs, and at least for --quarantine
+    /// Upper limit of the time for which a new object may be missing from reads; within it, each kind sets what its API needs, at least --quarantine
     #[arg(long, default_value = "10m", value_parser = duration)]
     pub read_lag: Duration,
-    /// How long Databricks may take to create or change something before it is called stalled
+    /// How long Databricks may take to create or change an object before it is Stalled
     #[arg(long, default_value = "1h", value_parser = duration)]
     pub operation_timeout: Duration,
-    /// Objects of one kind that are worked on at the same time
+    /// Objects of one kind that are reconciled at the same time
     #[arg(long, default_value_t = 8, value_parser = clap::value_parser!(u16).range(1..=256))]
     pub concurrency: u16,
     /// Time limit of one call to Databricks that reads
@@ -98,52 +97,52 @@ pub struct Run {
     /// Time limit of one call to Databricks that changes something; none may outlive the lease
     #[arg(long, default_value = "10s", value_parser = duration)]
     pub write_timeout: Duration,
-    /// Objects of one account that may be deleted within an hour; one more stops all deletions there. 0 is any number
+    /// Objects of one account that may be deleted within an hour; the next one stops all deletions there. 0 means no limit
     #[arg(long, default_value_t = 100)]
     pub max_deletions_per_hour: u32,
-    /// Calls each second to one account and class of endpoints
+    /// Calls per second to one account and class of endpoints
     #[arg(long, default_value_t = 20.0)]
     pub requests_per_second: f64,
-    /// Calls that may be made at once after a quiet time
+    /// Calls that may be sent at once after a quiet time
     #[arg(long, default_value_t = 40)]
     pub burst: u32,
-    /// Further suffixes of hosts that credentials may be sent to, separated by commas, such as `.databricks.example.com`
+    /// Additional suffixes of hosts that credentials may be sent to, separated by commas, such as `.databricks.example.com`
     #[arg(long, env = "ALLOWED_HOST_SUFFIXES", value_delimiter = ',')]
     pub allowed_host_suffixes: Vec<String>,
-    /// Let credentials go to http on this machine. For demos and tests only
+    /// Allow credentials to be sent to http on this machine. For demos and tests only
     #[arg(long)]
     pub allow_insecure_loopback: bool,
-    /// PEM file with certificates of authorities to trust beside those that are trusted anyway, for the API server and for Databricks; read at the start
+    /// PEM file with additional certificate authorities to trust, for the API server and for Databricks; read at the start
     #[arg(long, value_name = "FILE")]
     pub ca_bundle: Option<PathBuf>,
-    /// Proxy for https to the API server and to Databricks, such as `http://proxy.example.com:3128`. None is taken from the environment
+    /// Proxy for https to the API server and to Databricks, such as `http://proxy.example.com:3128`. The environment is not used
     #[arg(long, value_name = "URL", value_parser = secret)]
     pub https_proxy: Option<SecretString>,
-    /// What goes past the proxy, separated by commas: names with all below them, addresses, networks such as `10.0.0.0/8`
+    /// Hosts to call without the proxy, separated by commas: names including their subdomains, addresses, networks such as `10.0.0.0/8`
     #[arg(long, value_name = "LIST", value_delimiter = ',')]
     pub no_proxy: Vec<String>,
-    /// Where health and readiness are served
+    /// Address for health and readiness
     #[arg(long, env = "HEALTH_ADDRESS", default_value = "0.0.0.0:8081")]
     pub health_address: SocketAddr,
-    /// Where metrics are served, or `Off`
+    /// Address for metrics, or `Off`
     #[arg(long, env = "METRICS_ADDRESS", default_value = "0.0.0.0:8080", value_parser = listen)]
     pub metrics_address: Listen,
-    /// PEM file with the certificate for metrics, and those of authorities between; with it they are served over TLS. Read anew when it changes
+    /// PEM file with the certificate for metrics and its intermediate certificates: metrics are then served over TLS. Read again when it changes
     #[arg(long, value_name = "FILE")]
     pub metrics_tls_cert: Option<PathBuf>,
-    /// PEM file with the private key of that certificate. Read anew when it changes
+    /// PEM file with the private key of that certificate. Read again when it changes
     #[arg(long, value_name = "FILE")]
     pub metrics_tls_key: Option<PathBuf>,
     /// Serve metrics only to tokens of the cluster whose user may `get` the nonResourceURL `/metrics`. Needs TLS
     #[arg(long, num_args = 0..=1, default_value_t = false, default_missing_value = "true", require_equals = true, action = clap::ArgAction::Set)]
     pub metrics_auth: bool,
-    /// How log lines look
+    /// Format of the log lines
     #[arg(long, env = "LOG_FORMAT", value_enum, default_value = "json")]
     pub log_format: LogFormat,
     /// What is logged, such as `info` or `databricks_operator=debug`
     #[arg(long, env = "RUST_LOG", default_value = "info,kube_runtime=error,kube_client=warn")]
     pub log: String,
-    /// Collector that traces are sent to (OTLP over HTTP, protobuf), such as `http://collector.example.com:4318`; none when left out
+    /// Collector that traces are sent to (OTLP over HTTP, protobuf), such as `http://collector.example.com:4318`; none by default
     #[arg(long, value_name = "URL")]
     pub otlp_endpoint: Option<String>,
 }
@@ -152,7 +151,7 @@ pub struct Run {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Interval(pub Option<Duration>);
 
-/// Where something is served; `None` is nowhere.
+/// The address of a listener; `None` is no listener.
 #[derive(Clone, Copy, Debug)]
 pub struct Listen(pub Option<SocketAddr>);
 
@@ -182,7 +181,7 @@ fn interval(text: &str) -> Result<Interval, String> {
 /// What [`is_dns`] asks for.
 const DNS: &str = "write lower-case letters, digits, '-' and '.'";
 
-/// Whether this can be the name of an object of Kubernetes (RFC 1123), with at most so many bytes.
+/// Whether this can be the name of an object of Kubernetes (RFC 1123), with at most this many bytes.
 fn is_dns(name: &str, longest: usize) -> bool {
     let plain = |c: u8| c.is_ascii_lowercase() || c.is_ascii_digit();
     let label = |label: &str| {
@@ -253,9 +252,9 @@ impl Run {
         self.namespaces.iter().filter(|name| *name == namespace).count()
     }
 
-    /// How to hold the lease. `namespace` is where it is when nothing is said.
-    pub fn lease(&self, namespace: String) -> lease::Settings {
-        lease::Settings {
+    /// How to hold the lease. `namespace` applies if the flag names none.
+    pub fn lease(&self, namespace: String) -> LeaseSettings {
+        LeaseSettings {
             namespace: self.lease_namespace.clone().unwrap_or(namespace),
             name: self.lease_name.clone(),
             identity: format!("{}_{}", self.identity, uuid::Uuid::new_v4()),
@@ -300,11 +299,11 @@ impl Run {
         }
     }
 
-    /// The way out for both clients. Reads the file of `--ca-bundle`.
+    /// The egress of both clients. Reads the file of `--ca-bundle`.
     pub fn egress(&self) -> Result<Egress, String> {
         let roots = |path: &PathBuf| {
             let pem = match std::fs::metadata(path) {
-                // Reading one would wait for ever for whoever writes to it.
+                // A read of a pipe would block until something writes to it.
                 Ok(about) if !about.is_file() => Err("it is not a file".into()),
                 _ => std::fs::read(path).map_err(|e| format!("it cannot be read: {e}")),
             };
@@ -341,7 +340,7 @@ impl Run {
         Ok(Some(url))
     }
 
-    /// Who takes traces, if anybody does. It is reached the same way as Databricks.
+    /// The collector of traces, if there is one. It is reached the same way as Databricks.
     pub fn collector(&self, egress: &Egress) -> Result<Option<Collector>, String> {
         let Some(url) = self.traces()? else { return Ok(None) };
         let http = egress.http(url.as_str()).and_then(|http| http.build());
@@ -349,7 +348,7 @@ impl Run {
         Ok(Some(Collector { url, http, instance: self.identity.clone() }))
     }
 
-    /// Settings of the client, but for the way out.
+    /// Settings of the client, without egress.
     pub fn client(&self) -> ClientSettings {
         ClientSettings {
             request_timeout: self.request_timeout,

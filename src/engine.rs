@@ -1,53 +1,31 @@
 //! The engine: one reconcile loop for all kinds. It knows neither a kind's fields nor its calls, and kinds know nothing of
 //! Kubernetes.
 //!
-//! A pass over an object takes ten hops (in [`reconcile`]):
+//! A reconcile takes ten hops (`hops` in `pass/hops.rs` reads in this order):
 //!
 //! | hop | does | where |
 //! |---|---|---|
-//! | watch | event, resync or wake-up → work queue; one run at a time for each object | [`controller`], [`wake`] |
-//! | parse | shared fields and status, each on its own | [`spec`], [`status`] |
-//! | admit | the DatabricksAuth's session, if a grant holds; the account is the pinned one | [`know`], [`auth`] |
-//! | hold | when deleting: nothing may still refer to us | [`leave`], [`wake`] |
-//! | resolve | references and names → ids, pinned | [`know`], [`needs`] |
-//! | desire | spec + ids → desired state; pure | a kind |
-//! | observe | the shared LIST's row, or a read by id | [`observe`], [`snapshot`], [`lag`] |
-//! | decide | all of the above → one step; pure | [`decide`], [`changes`] |
-//! | act | intent, guard, then at most one call | [`act`], [`access`], [`refusals`] |
-//! | conclude | outcome → one status write, events, when to come back; pure plan | [`conclude`], [`pass`] |
+//! | watch | event, resync or trigger → work queue; one reconcile at a time for each object | [`run`], [`memory`] |
+//! | parse | shared fields and status, each on its own | [`crd`], `pass/subject.rs` |
+//! | admit | the DatabricksAuth's session, if a grant holds; the account is the pinned one | `pass/admit.rs`, [`account`] |
+//! | hold | when deleting: nothing may still refer to this object | `pass/release.rs`, [`memory`] |
+//! | resolve | references and names → ids, pinned | `pass/resolve.rs`, [`kind`] |
+//! | desire | spec + ids → desired state; pure | `pass/desire.rs`, a kind |
+//! | observe | the shared LIST's row, or a read by id | `pass/observe.rs`, [`account`] |
+//! | decide | all of the above → one step; pure | `pass/decide.rs` |
+//! | act | intent, guard, then at most one call | `pass/act.rs`, [`kind`] |
+//! | conclude | outcome → one status write, events, the next reconcile; pure plan | `pass/conclude.rs`, `pass/record.rs` |
 //!
-//! What all that amounts to in numbers is in [`meter`] and [`census`].
+//! The folders are strata. A file may use what is below it, and another folder only through its door, the file of the
+//! folder's name; `tests/architecture.rs` holds them to that. From below: [`crd`], [`error`], [`kind`], [`cluster`] and
+//! [`memory`], [`meter`], [`account`], [`pass`], [`run`].
 
-pub mod access;
-pub mod act;
-pub mod auth;
-pub mod breaker;
-pub mod census;
-pub mod changes;
-pub mod claims;
+pub mod account;
 pub mod cluster;
-pub mod conclude;
-pub mod controller;
 pub mod crd;
-pub mod decide;
-pub mod driver;
 pub mod error;
-pub mod know;
-pub mod lag;
-pub mod lease;
-pub mod leave;
-pub mod log;
+pub mod kind;
+pub mod memory;
 pub mod meter;
-pub mod needs;
-pub mod observe;
 pub mod pass;
-pub mod reason;
-pub mod reconcile;
-pub mod refusals;
-pub mod report;
-pub mod resource;
-pub mod show;
-pub mod snapshot;
-pub mod spec;
-pub mod status;
-pub mod wake;
+pub mod run;

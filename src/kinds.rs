@@ -1,11 +1,11 @@
-//! The kinds that are kept in a Databricks account: the one table, a line a kind.
-
-use crate::engine::driver::{Driver, of};
+//! The kinds of objects in a Databricks account: the one table, a line a kind.
 
 pub mod credential;
 pub mod ip_access_list;
 pub mod permission_assignment;
 pub mod workspace;
+
+use crate::engine::kind::{Driver, of};
 
 /// All managed kinds.
 pub const KINDS: &[&dyn Driver] = &[

@@ -1,6 +1,6 @@
-//! Keeps a Databricks account as Kubernetes objects say.
+//! Manages a Databricks account with Kubernetes objects.
 //!
-//! A map for those who read on, in this order:
+//! A map for readers, in this order:
 //!
 //! * [`kinds`]: the table of kinds; one file each. Start with `kinds/ip_access_list.rs`.
 //! * [`engine`]: the reconcile loop that all kinds share, in ten hops.

@@ -1,7 +1,10 @@
 //! What a scrape gets: one registry with all that the client and the engine count, and the text of it.
 //!
-//! Names begin with `databricks_operator_`. What is counted is next to what does it: [`crate::databricks::Meter`],
-//! [`crate::engine::meter`] and [`crate::engine::census`]. How a scrape is answered is in [`answers`].
+//! Names begin with `databricks_operator_`. Each count is next to the code that it counts: [`crate::databricks::Meter`],
+//! [`crate::engine::meter`] and [`crate::engine::run`]. [`serve`] answers a scrape.
+
+pub mod admit;
+pub mod serve;
 
 use std::sync::Arc;
 
@@ -11,35 +14,33 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::registry::Registry;
 
 use crate::databricks;
-use crate::engine::driver::Driver;
+use crate::engine::kind::Driver;
 use crate::engine::meter::Meter;
-
-mod admit;
-mod serve;
-
-pub use admit::Guard;
-pub use serve::answers;
+use crate::engine::run::Census;
 
 /// Everything that is counted in this process.
 pub struct Metrics {
     registry: Registry,
     /// The calls to Databricks.
     pub calls: Arc<databricks::Meter>,
-    /// The passes over objects.
+    /// The reconciles.
     pub engine: Arc<Meter>,
+    /// The objects in the caches.
+    pub census: Arc<Census>,
 }
 
 impl Metrics {
-    /// Counts for these kinds. All that has a closed set of labels is there at once, with zeros.
+    /// Counts for these kinds. Every series of a closed set of labels exists at once, with a zero.
     pub fn new(kinds: &[&dyn Driver]) -> Metrics {
         let mut registry = Registry::with_prefix("databricks_operator");
         let build: Family<[(&str, &str); 1], Gauge> = Family::default();
         build.get_or_create(&[("version", env!("CARGO_PKG_VERSION"))]).set(1);
-        registry.register("build_info", "Always 1; the label tells the version", build);
+        registry.register("build_info", "Always 1; the label has the version", build);
         let calls = Arc::new(databricks::Meter::default());
         calls.register(&mut registry);
-        let engine = Meter::register(&mut registry, kinds.iter().map(|kind| kind.api_resource().kind));
-        Metrics { registry, calls, engine }
+        let engine = Meter::register(&mut registry, kinds.iter().map(|kind| kind.kind().into_owned()));
+        let census = Census::register(&mut registry, engine.clone());
+        Metrics { registry, calls, engine, census }
     }
 
     /// All values now, in the text form of OpenMetrics.

@@ -1,11 +1,14 @@
-//! A port of ours for probes or scrapes: what it serves is short, and nobody may hold it up, however many come and whoever
-//! they are.
+//! An HTTP listener for probes or scrapes, with a connection cap: its responses are short, and no client may block others,
+//! however many connect.
 //!
-//! There are so many places, and a connection is one request: it holds a place until it has its answer. Where all are taken
-//! a newcomer gets that of the peer who has kept us waiting longest. A time limit alone would not do: whoever connects faster
-//! than it passes keeps all places, and the queue before them, for himself. So each newcomer is there at once, and has at
-//! least a moment to ask; only whoever takes all places in each moment makes others wait. A peer who waits for us, such as for a
-//! text that is being made, keeps its place, from when it is let in: who it is may have to be found out first.
+//! There is a fixed number of slots, and a connection is one request: it holds a slot until it has its response. When all
+//! are taken, a new connection gets the slot of the one that has been idle longest, which is closed. A time limit alone
+//! would not be enough: a client that connects faster than the limit expires would keep all slots, and the queue before
+//! them. So each new connection is accepted at once, and has at least a moment to send its request; only a client that
+//! takes all slots in each moment makes others wait. A connection that waits for us, such as for a text that is being
+//! rendered, keeps its slot from when it is admitted: the check of its token may have to come first.
+
+pub mod tls;
 
 use std::convert::Infallible;
 use std::net::SocketAddr;
@@ -17,44 +20,42 @@ use axum::extract::Request;
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use hyper_util::server::conn::auto;
 use hyper_util::service::TowerToHyperService;
+use tls::Tls;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::task::AbortHandle;
 use tokio::time::{Instant, sleep, timeout};
 use tower::Service;
 
-mod tls;
-
-pub use tls::Tls;
-
-/// Few next to the files that a process may have open, which are a thousand at least.
+/// Small next to the number of files that a process may have open, which is a thousand at least.
 const PLACES: usize = 128;
-/// Those that are not let in yet, which cost no files. The kernel turns away the first that is too many, and who comes again
-/// comes seconds later; it may have a lower limit.
+/// Connections that are not accepted yet, which cost no files. The kernel refuses the first one beyond that, and its client
+/// retries seconds later; the kernel may have a lower limit.
 const QUEUE: u32 = 4096;
-/// So long a newcomer may keep us waiting in any case. The queue moves on by all places in each. Much less would cut off who
-/// has asked already, where threads of ours do not get their turn on a busy machine.
+/// Each new connection may be idle this long in any case. The queue advances by all slots in each such moment. A much
+/// shorter one would close connections whose request has arrived already, if our threads do not run in time on a busy
+/// machine.
 const MOMENT: Duration = Duration::from_millis(100);
-/// No connection lives for longer.
+/// The longest lifetime of a connection.
 const LONGEST: Duration = Duration::from_secs(30);
 
-/// A port that is ours and answers nobody yet.
+/// A port that is bound and does not respond yet.
 pub struct Port {
     listener: TcpListener,
     tls: Option<Arc<Tls>>,
 }
 
 impl Port {
-    /// Takes the port. Fails if somebody else has it.
+    /// Binds the port. Fails if another process has it.
     pub fn take(address: SocketAddr, tls: Option<Tls>) -> std::io::Result<Port> {
         let socket = if address.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
-        // What an earlier process of ours has left behind is not in the way.
+        // Connections that an earlier process of ours has left behind do not block the port.
         socket.set_reuseaddr(true)?;
         socket.bind(address)?;
         Ok(Port { listener: socket.listen(QUEUE)?, tls: tls.map(Arc::new) })
     }
 
-    /// Answers from now on, until the process ends.
+    /// Responds from now on, until the process ends.
     pub fn serve(self, app: Router) {
         if let Some(tls) = &self.tls {
             tokio::spawn(tls.clone().follow());
@@ -68,8 +69,8 @@ impl Port {
             let stream = match self.listener.accept().await {
                 Ok((stream, _)) => stream,
                 Err(error) => {
-                    // The process has too many files open, or the peer is gone already.
-                    tracing::debug!(%error, "a connection to a port of ours");
+                    // The process has too many files open, or the client is gone already.
+                    tracing::debug!(%error, "connection failed");
                     sleep(Duration::from_millis(100)).await;
                     continue;
                 }
@@ -77,15 +78,14 @@ impl Port {
             places.make_room().await;
             let (peer, app, tls) = (Peer::default(), app.clone(), self.tls.clone());
             let connection = connection(stream, tls, app, peer.clone());
-            // Who does not come to an end is cut off.
+            // Connections live at most `LONGEST`.
             let task = tokio::spawn(async move { drop(timeout(LONGEST, connection).await) });
             places.0.push((task.abort_handle(), peer));
         }
     }
 }
 
-/// The other side of a connection, which each request has among its extensions: since when it has kept us waiting; `None` while
-/// it waits for us.
+/// The client of a connection, in the extensions of each request: since when it has been idle; `None` while it waits for us.
 #[derive(Clone)]
 pub struct Peer(Arc<Mutex<Option<Instant>>>);
 
@@ -96,7 +96,7 @@ impl Default for Peer {
 }
 
 impl Peer {
-    /// It may have what it asks for, and waits for us from now on.
+    /// Its request is admitted, and it waits for us from now on.
     pub fn is_let_in(&self) {
         self.set(None);
     }
@@ -110,12 +110,12 @@ impl Peer {
     }
 }
 
-/// The connections that are there.
+/// The open connections.
 #[derive(Default)]
 struct Places(Vec<(AbortHandle, Peer)>);
 
 impl Places {
-    /// Waits until a place is free, or somebody has kept us waiting for a moment, who is cut off.
+    /// Waits until a slot is free, or a connection has been idle for a moment, which is then closed.
     async fn make_room(&mut self) {
         loop {
             self.0.retain(|(task, _)| !task.is_finished());
@@ -126,7 +126,7 @@ impl Places {
                 self.0.iter().enumerate().filter_map(|(at, (_, peer))| Some((peer.waits_since()?, at)));
             match waiting.min() {
                 Some((since, at)) if since.elapsed() >= MOMENT => self.0.swap_remove(at).0.abort(),
-                // Some end by themselves meanwhile.
+                // Some connections end by themselves meanwhile.
                 _ => sleep(MOMENT / 10).await,
             }
         }
@@ -137,19 +137,19 @@ async fn connection(stream: TcpStream, tls: Option<Arc<Tls>>, app: Router, peer:
     let Some(tls) = tls else { return exchange(stream, app, peer).await };
     match tls.acceptor().accept(stream).await {
         Ok(stream) => exchange(stream, app, peer).await,
-        // Who cannot do TLS has no answer to expect.
-        Err(error) => tracing::debug!(%error, "a connection to a port of ours"),
+        // A client that cannot do TLS gets no response.
+        Err(error) => tracing::debug!(%error, "connection failed"),
     }
 }
 
-/// One request and its answer.
+/// One request and its response.
 async fn exchange(stream: impl AsyncRead + AsyncWrite + Unpin + 'static, app: Router, peer: Peer) {
     let answer = tower::service_fn(move |mut request: Request<_>| {
         request.extensions_mut().insert(peer.clone());
         let (answer, peer) = (app.clone().call(request), peer.clone());
         async move {
             let answer = answer.await;
-            // From here on it is the peer's turn to take it.
+            // From here on the client must read it.
             peer.set(Some(Instant::now()));
             answer as Result<_, Infallible>
         }
@@ -158,7 +158,7 @@ async fn exchange(stream: impl AsyncRead + AsyncWrite + Unpin + 'static, app: Ro
     server.http1().keep_alive(false);
     if let Err(error) = server.serve_connection(TokioIo::new(stream), TowerToHyperService::new(answer)).await
     {
-        tracing::debug!(error, "a connection to a port of ours");
+        tracing::debug!(error, "connection failed");
     }
 }
 
@@ -173,11 +173,11 @@ mod tests {
 
     use super::*;
 
-    /// Asks, and gives the answer, or nothing where there is none.
+    /// Sends a request, and returns the response, or nothing if there is none.
     async fn ask(mut stream: TcpStream, path: &str) -> String {
         let mut answer = String::new();
         stream.write_all(format!("GET {path} HTTP/1.1\r\nhost: it\r\n\r\n").as_bytes()).await.unwrap();
-        // Who was cut off may hear it in another way than by an end.
+        // A closed connection may end in another way than by an end of file.
         let _ = stream.read_to_string(&mut answer).await;
         answer
     }
@@ -195,7 +195,7 @@ mod tests {
             }
         };
         let app = Router::new().route("/slow", get(slow)).route("/", get(async || "quick"));
-        let app = app.route("/stranger", get(async || std::future::pending::<()>().await));
+        let app = app.route("/held", get(async || std::future::pending::<()>().await));
         let port = Port::take((Ipv4Addr::LOCALHOST, 0).into(), None).unwrap();
         let address = port.listener.local_addr().unwrap();
         port.serve(app);
@@ -205,9 +205,9 @@ mod tests {
         let mut idle = vec![];
         for count in 0..2 * PLACES {
             let mut stream = connect().await;
-            // Some ask, and are not let in.
+            // Some send a request, and are not admitted.
             if count % 2 == 0 {
-                stream.write_all(b"GET /stranger HTTP/1.1\r\nhost: it\r\n\r\n").await.unwrap();
+                stream.write_all(b"GET /held HTTP/1.1\r\nhost: it\r\n\r\n").await.unwrap();
             }
             idle.push(stream);
         }

@@ -1,12 +1,12 @@
 //! The rules of access control: what the operator may do, and what its users may.
 //!
-//! Pure, and read off the table of kinds, so that a new kind is in all of them. Where they hold, and how they are narrowed,
-//! is the chart's to say; it reads them from a file.
+//! Pure, and derived from the table of kinds, so that it includes a new kind. The chart decides where the rules apply and
+//! narrows them; it reads them from a file.
 
 use k8s_openapi::api::rbac::v1::PolicyRule;
 use serde::Serialize;
 
-use crate::engine::auth::spec::DatabricksAuth;
+use crate::engine::crd::DatabricksAuth;
 use crate::kinds::KINDS;
 
 /// The rules, by what they are for. The chart knows these names.
@@ -15,24 +15,24 @@ use crate::kinds::KINDS;
 pub struct Rules {
     /// The operator, in each namespace that it watches.
     pub operator: Vec<PolicyRule>,
-    /// The operator, where Secrets are that a DatabricksAuth names. To be narrowed by name or namespace.
+    /// The operator, in the namespaces of Secrets that a DatabricksAuth names. To be narrowed by name or namespace.
     pub secrets: Vec<PolicyRule>,
-    /// The operator, in the whole cluster: the UID of `kube-system`, which is the installation's name where none is given, and
+    /// The operator, in the whole cluster: the UID of `kube-system`, which is the installation's name by default, and
     /// grants by the labels of namespaces.
     pub namespaces: Vec<PolicyRule>,
     /// The operator, in the namespace of its Lease. A creation cannot be narrowed to a name.
     pub lease_create: Vec<PolicyRule>,
     /// The operator, for the one Lease that it holds. To be narrowed to its name.
     pub lease_hold: Vec<PolicyRule>,
-    /// The operator, in the whole cluster, where it lets in only those to metrics who may: it asks the API server about them.
+    /// The operator, in the whole cluster, if it serves metrics only to authorised users: it asks the API server about them.
     pub metrics_auth: Vec<PolicyRule>,
-    /// Who scrapes the metrics then.
+    /// The user that scrapes the metrics then.
     pub metrics_read: Vec<PolicyRule>,
-    /// People who may look.
+    /// People who may read.
     pub view: Vec<PolicyRule>,
     /// People who may change, without power over accounts.
     pub edit: Vec<PolicyRule>,
-    /// People who may change, DatabricksAuth too: it is power over an account.
+    /// People who may change, also DatabricksAuth: it gives power over an account.
     pub admin: Vec<PolicyRule>,
 }
 
@@ -51,7 +51,7 @@ pub fn rules() -> Rules {
     Rules {
         operator: vec![
             rule(&group, all, &["list", "watch", "patch"]),
-            // Before a deletion, what the watch shows must be what is.
+            // Before a deletion, the operator reads the live object, not the watch's copy.
             rule(&group, kinds.clone(), &["get"]),
             rule(&group, status, &["patch"]),
             one("events.k8s.io", "events", &["create", "patch"]),

@@ -1,8 +1,12 @@
-//! Logs, traces, and what probes are answered.
+//! Logs, traces, and the responses to probes.
 //!
-//! Nothing here can stop the operator: lines and spans wait in queues of a fixed size, and what finds its queue full is
-//! dropped, which is said. One span, that of a pass over an object, gives each line about it the object's name; what is a span
-//! and what is written is said where it happens, with the macros of `tracing`.
+//! Nothing here can stop the operator: lines and spans wait in queues of a fixed size, and one that finds its queue full is
+//! dropped, which is logged. One span, that of a reconcile, gives each line about an object the object's name; the code
+//! that does the work decides what is a span and what is logged, with the macros of `tracing`.
+
+mod json;
+mod lines;
+mod otlp;
 
 use std::io::Write;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -12,6 +16,7 @@ use std::time::Duration;
 use axum::Router;
 use axum::http::StatusCode;
 use axum::routing::get;
+use lines::Lines;
 use opentelemetry_sdk::trace::SdkTracerProvider;
 use tracing::Metadata;
 use tracing::level_filters::LevelFilter;
@@ -21,15 +26,10 @@ use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 use tracing_subscriber::{EnvFilter, Layer};
 
-mod json;
-mod lines;
-mod otlp;
-
-use lines::Lines;
 pub use lines::LogFormat;
 pub use otlp::Collector;
 
-/// The span of a pass, by its name. Lines need it whatever `--log` says, as it holds what they are about.
+/// The name of the span of a reconcile. Lines need it whatever `--log` says, as it names their object.
 const PASS: &str = "reconcile";
 /// How long the end of the process waits for what is still in a queue.
 const LAST: Duration = Duration::from_secs(1);
@@ -54,7 +54,7 @@ pub fn begin(format: LogFormat, filter: &str, collector: Option<Collector>) -> R
         otlp::layer(provider).with_filter(ours(LevelFilter::DEBUG, |_| true))
     });
     tracing_subscriber::registry().with(log.with_filter(filter.or(pass))).with(traces).init();
-    // The usual one writes to standard error itself, and would wait there for ever if nobody reads.
+    // The default hook writes to standard error itself, and would block there for ever without a reader.
     std::panic::set_hook(Box::new(|panic| {
         let at = panic.location().map(ToString::to_string);
         tracing::error!(at, "panic: {}", panic.payload_as_str().unwrap_or("without a text"));
@@ -62,7 +62,7 @@ pub fn begin(format: LogFormat, filter: &str, collector: Option<Collector>) -> R
     Ok(())
 }
 
-/// Lets spans of ours through, and no events.
+/// Admits spans of ours, and no events.
 fn ours(level: LevelFilter, which: fn(&str) -> bool) -> FilterFn<impl Fn(&Metadata<'_>) -> bool> {
     let ours = move |metadata: &Metadata<'_>| {
         let crate_name = env!("CARGO_CRATE_NAME");
@@ -71,10 +71,10 @@ fn ours(level: LevelFilter, which: fn(&str) -> bool) -> FilterFn<impl Fn(&Metada
     filter_fn(ours).with_max_level_hint(level)
 }
 
-/// Sends and writes what is still waiting, for two seconds at most. Not to be called in the runtime, which it needs.
+/// Sends and writes what is still queued, for two seconds at most. Not to be called in the runtime, which it needs.
 pub fn end() {
     if let Some(traces) = TRACES.get() {
-        // What cannot be sent in time is lost, as the exporter says.
+        // What cannot be sent in time is lost, as the exporter logs.
         let _ = traces.shutdown_with_timeout(LAST);
     }
     if let Some(lines) = LINES.get() {
@@ -92,7 +92,7 @@ pub fn last_word(line: String) {
     let _ = wait.recv_timeout(LAST);
 }
 
-/// Whether the caches are filled: readiness has to do with neither leadership nor Databricks.
+/// Whether the caches are filled: readiness depends on neither leadership nor Databricks.
 #[derive(Clone, Default)]
 pub struct Readiness(Arc<AtomicBool>);
 
@@ -103,7 +103,7 @@ impl Readiness {
     }
 }
 
-/// Answers `/healthz` (the event loop works) and `/readyz` (the caches are filled).
+/// Responds to `/healthz` (the event loop works) and `/readyz` (the caches are filled).
 pub fn health(ready: Readiness) -> Router {
     let readyz = move || async move {
         if ready.0.load(Ordering::Acquire) {

@@ -8,7 +8,7 @@ use std::time::Duration;
 use databricks_operator::databricks::{
     Client, Connection, Error, Host, HostPolicy, Optional, Pages, Request, Settings, Urgency, path,
 };
-use databricks_operator::engine::access::{Permit, Reader, Writer};
+use databricks_operator::engine::kind::{Permit, Reader, Writer};
 use secrecy::SecretString;
 use serde::de::IgnoredAny;
 use serde_json::{Value, json};

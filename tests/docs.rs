@@ -1,22 +1,28 @@
-//! What the documents say is what the code says: the tables of the README, the skeleton in CONTRIBUTING, and what no file
-//! may have in it. `UPDATE=1 cargo test --test docs` writes the README's table of flags, and
-//! `docs/reasons.md`, anew.
+//! What the documents say is what the code says: the tables of flags, kinds, reasons and metrics, the skeleton in CONTRIBUTING, the
+//! links, and what no file may contain. `UPDATE=1 cargo test --test docs` writes the tables.
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking, its set-up too")]
 
-use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
+use std::sync::Mutex;
 
-use databricks_operator::engine::reason::{About, EventReason, Reason};
-use databricks_operator::engine::resource::Ownership;
-use databricks_operator::kinds::KINDS;
+use databricks_operator::engine::crd::{About, EventReason, Reason};
 use databricks_operator::{cli, databricks, engine};
 
 /// The kind that CONTRIBUTING shows. It is compiled as it stands there: `crate::engine` is the library's.
 #[path = "docs/storage_configuration.rs"]
 mod storage_configuration;
 
+#[path = "docs/kinds.rs"]
+mod kinds;
+
 #[path = "docs/metrics.rs"]
 mod metrics;
+
+#[path = "docs/prose.rs"]
+mod prose;
+
+#[path = "docs/words.rs"]
+mod words;
 
 fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
@@ -42,6 +48,28 @@ fn code(cell: &str) -> &str {
     cell.split('`').nth(1).unwrap_or_else(|| panic!("{cell:?} has nothing in backquotes"))
 }
 
+/// Holds the rows of a document's table against what they have to be; with `UPDATE` it writes them instead.
+fn in_step(document: &str, title: &str, known: &[Vec<String>]) {
+    // Tests run at the same time, and a document may have several tables.
+    static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
+    let _guard = ONE_AT_A_TIME.lock();
+    let text = read(document);
+    if std::env::var_os("UPDATE").is_some() {
+        let head = text.find(&format!("| {title} |")).unwrap();
+        let rows = head + text[head..].match_indices('\n').nth(1).unwrap().0 + 1;
+        let after = rows
+            + text[rows..]
+                .split_inclusive('\n')
+                .take_while(|l| l.starts_with('|'))
+                .map(str::len)
+                .sum::<usize>();
+        let known: String = known.iter().map(|cells| format!("| {} |\n", cells.join(" | "))).collect();
+        std::fs::write(root().join(document), [&text[..rows], &known, &text[after..]].concat()).unwrap();
+        return;
+    }
+    assert_eq!(table(&text, title), known, "UPDATE=1 cargo test --test docs writes {document}");
+}
+
 /// Every file of the repository but what is built, and the lists of checksums.
 fn files() -> Vec<PathBuf> {
     let mut found = vec![];
@@ -63,10 +91,10 @@ fn files() -> Vec<PathBuf> {
 /// What `docs/reasons.md` says before its two tables.
 const REASONS: &str = "# Reasons
 
-Written by `UPDATE=1 cargo test --test docs` from `src/engine/reason.rs`. Do not edit.
+Written by `UPDATE=1 cargo test --test docs` from `src/engine/crd/reason.rs`. Do not edit.
 
 `kubectl get databricks -o wide` shows the reason and the message of `Ready`; `kubectl describe` shows all conditions and the
-events. The message says what is so in this very case, and what to do about it; here it is said in general.
+events. The message describes the specific case, and says what to do; these tables describe each reason in general.
 ";
 
 /// Covers UX-06. Every reason of a condition or an event has its meaning, a cause and a remedy in `docs/reasons.md`.
@@ -90,85 +118,26 @@ fn every_reason_is_documented() {
         std::fs::write(path, known).unwrap();
         return;
     }
-    assert_eq!(
-        std::fs::read_to_string(path).unwrap(),
-        known,
-        "UPDATE=1 cargo test --test docs writes it anew"
-    );
+    assert_eq!(std::fs::read_to_string(path).unwrap(), known, "UPDATE=1 cargo test --test docs writes it");
 }
 
 #[test]
-fn the_readme_has_every_flag_with_its_variable_default_and_meaning() {
+fn every_flag_is_documented_with_its_variable_default_and_meaning() {
     let command = cli::command();
     let run = command.find_subcommand("run").unwrap();
-    let known: Vec<[String; 4]> = run
-        .get_arguments()
-        .filter(|arg| arg.get_id() != "help")
-        .map(|arg| {
-            let quoted = |text: Option<String>| text.map(|t| format!("`{t}`")).unwrap_or_default();
-            let defaults = arg.get_default_values().iter().map(|v| v.to_str().unwrap().to_owned());
-            // A switch has the default `false`, which goes without saying.
-            let default = defaults.reduce(|a, b| a + "," + &b).filter(|d| d != "false");
-            [
-                format!("`--{}`", arg.get_long().unwrap()),
-                quoted(arg.get_env().map(|name| name.to_str().unwrap().to_owned())),
-                quoted(default),
-                arg.get_help().unwrap().to_string(),
-            ]
-        })
-        .collect();
-    let text = read("README.md");
-    let told = table(&text, "flag");
-    if std::env::var_os("UPDATE").is_some() && told != known {
-        let row = |cells: &[String]| format!("| {} |\n", cells.join(" | "));
-        let head = text.find("| flag |").unwrap();
-        let rows = head + text[head..].match_indices('\n').nth(1).unwrap().0 + 1;
-        let after = rows + text[rows..].find("\n\n").map_or(0, |end| end + 1);
-        let known: String = known.iter().map(|cells| row(cells)).collect();
-        std::fs::write(root().join("README.md"), [&text[..rows], &known, &text[after..]].concat()).unwrap();
-        return;
-    }
-    assert_eq!(told, known, "UPDATE=1 cargo test --test docs writes it anew");
-}
-
-#[test]
-fn the_readme_has_every_kind_with_what_deletion_does_and_what_is_proof() {
-    let rows = table(&read("README.md"), "kind");
-    let told: BTreeSet<&str> = rows.iter().map(|row| code(&row[0])).collect();
-    let crds = cli::crds();
-    let known: BTreeSet<&str> = crds.iter().map(|crd| crd.spec.names.kind.as_str()).collect();
-    assert_eq!(told, known);
-    for crd in &crds {
-        let names = &crd.spec.names;
-        let row = rows.iter().find(|row| code(&row[0]) == names.kind).unwrap();
-        let short = &names.short_names.as_ref().unwrap()[0];
-        assert!(row[0].contains(&format!("(`{short}`)")), "{}: its short name is {short}", names.kind);
-        let schema = serde_json::to_value(crd).unwrap();
-        let spec = &schema["spec"]["versions"][0]["schema"]["openAPIV3Schema"]["properties"]["spec"];
-        for field in row[2].split('`').skip(1).step_by(2) {
-            assert!(spec["properties"].get(field).is_some(), "{} has no field {field}", names.kind);
-        }
-    }
-    for driver in KINDS {
-        let kind = driver.api_resource().kind;
-        let row = rows.iter().find(|row| code(&row[0]) == kind).unwrap();
-        let deletion = if driver.traits().data_bearing { "Retain" } else { "Delete" };
-        assert_eq!(row[3], deletion, "{kind}");
-        let marked = driver.traits().ownership == Ownership::Marker;
-        assert_eq!(row[4].contains("<installation>/<namespace>/<name>"), marked, "{kind}: {}", row[4]);
-    }
-}
-
-#[test]
-fn the_fields_that_all_kinds_share_are_in_the_readme() {
-    let told: BTreeSet<String> =
-        table(&read("README.md"), "field").iter().map(|row| code(&row[0]).to_owned()).collect();
-    let properties = |kind: &serde_json::Value| -> BTreeSet<String> {
-        let schema = &kind["spec"]["versions"][0]["schema"]["openAPIV3Schema"];
-        schema["properties"]["spec"]["properties"].as_object().unwrap().keys().cloned().collect()
-    };
-    let all = KINDS.iter().map(|driver| properties(&serde_json::to_value(driver.crd()).unwrap()));
-    assert_eq!(Some(told), all.reduce(|a, b| &a & &b));
+    let rows = run.get_arguments().filter(|arg| arg.get_id() != "help").map(|arg| {
+        let quoted = |text: Option<String>| text.map(|t| format!("`{t}`")).unwrap_or_default();
+        let defaults = arg.get_default_values().iter().map(|v| v.to_str().unwrap().to_owned());
+        // A switch has the default `false`, which goes without saying.
+        let default = defaults.reduce(|a, b| a + "," + &b).filter(|d| d != "false");
+        vec![
+            format!("`--{}`", arg.get_long().unwrap()),
+            quoted(arg.get_env().map(|name| name.to_str().unwrap().to_owned())),
+            quoted(default),
+            arg.get_help().unwrap().to_string(),
+        ]
+    });
+    in_step("docs/configuration.md", "flag", &rows.collect::<Vec<_>>());
 }
 
 #[test]
@@ -179,7 +148,7 @@ fn the_skeleton_of_a_kind_compiles_and_keeps_the_rules() {
         "CONTRIBUTING.md does not show tests/docs/storage_configuration.rs as it is"
     );
     assert!(text.lines().count() <= 150, "longer than it says that a kind may be");
-    let driver = engine::driver::of::<storage_configuration::StorageConfiguration>();
+    let driver = engine::kind::of::<storage_configuration::StorageConfiguration>();
     let crd = serde_json::to_value(driver.crd()).unwrap();
     let schema = &crd["spec"]["versions"][0]["schema"]["openAPIV3Schema"];
     // One rule for each field, and that of externalId.
@@ -198,9 +167,7 @@ fn slug(heading: &str) -> String {
 #[test]
 fn documents_lead_to_files_and_headings_that_exist() {
     let ours = files().into_iter().map(|path| path.strip_prefix(root()).unwrap().display().to_string());
-    let docs = ours.filter(|name| name.starts_with("docs/") && name.ends_with(".md"));
-    let top = ["README.md", "CONTRIBUTING.md", "SECURITY.md", "CHANGELOG.md"].map(str::to_owned);
-    for document in top.into_iter().chain(docs).chain(["charts/databricks-operator/README.md".to_owned()]) {
+    for document in ours.filter(|name| name.ends_with(".md")) {
         let text = read(&document);
         for link in text.split("](").skip(1).filter_map(|rest| rest.split(')').next()) {
             if link.starts_with("http") {

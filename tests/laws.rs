@@ -7,21 +7,18 @@
 
 use std::collections::BTreeSet;
 
-use databricks_operator::engine::access::Writer;
-use databricks_operator::engine::decide::camel;
-use databricks_operator::engine::driver::{Driver, Seen};
+use connect::connect;
+use databricks_operator::engine::crd::{Reason, camel};
 use databricks_operator::engine::error::{Error, Result};
-use databricks_operator::engine::needs::{Need, Resolved, Wanted};
-use databricks_operator::engine::resource::{Change, Key, Lifecycle, Phase, When};
-use databricks_operator::engine::status::Reason;
+use databricks_operator::engine::kind::{
+    Change, Driver, Key, Lifecycle, Need, Phase, Resolved, Seen, Wanted, When, Writer,
+};
 use databricks_operator::kinds::KINDS;
 use serde_json::{Value, json};
 use simulator::{Config, Fault, Simulator};
 
 #[path = "account/connect.rs"]
 mod connect;
-
-use connect::connect;
 
 /// More looks than anything in the simulator takes, a second of its clock apart.
 const LOOKS: usize = 60;

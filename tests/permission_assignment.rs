@@ -2,19 +2,16 @@
 //! and the operator's own access.
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking, its set-up too")]
 
-use databricks_operator::engine::access::{AuthFacts, Writer};
-use databricks_operator::engine::driver::{Driver, Seen, of};
+use connect::connect;
+use databricks_operator::engine::crd::Reason;
 use databricks_operator::engine::error::Error;
-use databricks_operator::engine::resource::Phase;
-use databricks_operator::engine::status::Reason;
+use databricks_operator::engine::kind::{AuthFacts, Driver, Phase, Seen, Writer, of};
 use databricks_operator::kinds::permission_assignment::PermissionAssignment;
 use serde_json::{Value, json};
 use simulator::{Config, Fault, Simulator, When};
 
 #[path = "account/connect.rs"]
 mod connect;
-
-use connect::connect;
 
 const KIND: &dyn Driver = of::<PermissionAssignment>();
 const NOT_YET: &str = "Permission assignment APIs are not available for this workspace.";

@@ -230,7 +230,7 @@ async fn an_installation_that_lacks_something_says_what() {
     let end = run(Some(&nobody), &["run", ANYWHERE, "--namespaces=default,team-b"]).await;
     end.assert_fails_saying(&["may not list databricksauths", "\"team-b\"", "grant it"]);
 
-    // What it may not read cannot tell its cluster apart from others, so somebody has to.
+    // It cannot read what distinguishes its cluster from others, so the flag is required.
     let end = run(Some(&nobody), &["run", ANYWHERE, "--namespaces=default"]).await;
     end.assert_fails_saying(&["namespace kube-system", "cannot get resource", "--installation=NAME"]);
     let named = run(Some(&nobody), &["run", ANYWHERE, "--namespaces=default", "--installation=team-a"]).await;

@@ -14,7 +14,7 @@ use world::{Cluster, Operator, Simulator, eventually, fast, fresh_dir};
 const BINARY: &str = env!("CARGO_BIN_EXE_databricks-operator");
 const SOON: Duration = Duration::from_secs(60);
 
-/// A control plane, and what tells it apart from all others.
+/// A control plane, and what distinguishes it from all others.
 struct Site {
     cluster: Cluster,
     /// The UID of its `kube-system`.

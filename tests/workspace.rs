@@ -1,20 +1,16 @@
 //! Workspaces against the simulated account: what the driver of the kind tells the engine, and what it sends.
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking, its set-up too")]
 
-use databricks_operator::engine::access::{Reader, Writer};
-use databricks_operator::engine::driver::{Driver, Seen, of};
+use connect::connect;
+use databricks_operator::engine::crd::Reason;
 use databricks_operator::engine::error::Error;
-use databricks_operator::engine::needs::Resolved;
-use databricks_operator::engine::resource::{Change, Phase, When};
-use databricks_operator::engine::status::Reason;
+use databricks_operator::engine::kind::{Change, Driver, Phase, Reader, Resolved, Seen, When, Writer, of};
 use databricks_operator::kinds::workspace::Workspace;
 use serde_json::{Value, json};
 use simulator::{Config, Fault, Simulator};
 
 #[path = "account/connect.rs"]
 mod connect;
-
-use connect::connect;
 
 const CREDENTIALS: &str = "7f1c2d3e-4a5b-4c6d-8e9f-0a1b2c3d4e5f";
 const STORAGE: &str = "2b9d1f60-5c44-4f0e-9a53-0c1d2e3f4a5b";

@@ -1,4 +1,4 @@
-//! From a path to the code that answers it. Paths are taken literally: nothing is decoded or tidied up.
+//! From a path to the code that responds to it. Paths are taken literally: nothing is decoded or normalised.
 
 use crate::schema::is_uuid;
 use crate::wire::{Answer, Reply, Request};
@@ -42,7 +42,7 @@ pub(crate) fn serve(world: &mut World, request: &Request) -> Answer {
     if !is_uuid(segments[0]) {
         return Err(Reply::html(405, "HTTP method is not supported by this URL"));
     }
-    // Assumed: the token is looked at before the rest of the path, and limits count refused callers as well.
+    // Assumed: the token is checked before the rest of the path, and limits count refused callers as well.
     world.count(class)?;
     tokens::authenticate(world, request)?;
     tokens::check_account(world, segments[0])?;

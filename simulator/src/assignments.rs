@@ -1,8 +1,8 @@
-//! Permission assignments: who may enter a workspace.
+//! Permission assignments: which principals may enter a workspace.
 //!
 //! Documented: upsert, `{USER, ADMIN}` is ADMIN, unknown levels are ignored, no level removes the principal.
 //! Observed by others: the text of the refusal while a workspace is not (yet) identity-federated. Assumed: its code,
-//! the code for an unknown principal, and that removing who is not there is no error.
+//! the code for an unknown principal, and that removing an absent principal is no error.
 
 use serde_json::{Value, json};
 
@@ -11,7 +11,7 @@ use crate::wire::{Answer, Reply, Request};
 use crate::workspaces;
 use crate::world::World;
 
-/// Documented as an enumeration whose unknown values are passed over, so the values are not checked here.
+/// Documented as an enumeration whose unknown values are ignored, so the values are not checked here.
 const FIELDS: &[Field] = &[Field::new("permissions", Kind::TextList)];
 
 /// Answers calls under `workspaces/{id}/permissionassignments`.

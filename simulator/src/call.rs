@@ -1,4 +1,4 @@
-//! A call as the account sees it: it arrives, and it is carried out. What a fault does in between is for `server`.
+//! The life of a call in the account: what is decided when it arrives, and its effect.
 
 use crate::faults::Fault;
 use crate::wire::{Content, Reply, Request, add_unknown_fields};
@@ -12,7 +12,6 @@ pub(crate) struct Arrival {
     pub latency_ms: u64,
 }
 
-/// Records a call and finds the fault that hits it.
 pub(crate) fn arrive(world: &mut World, request: &Request) -> Arrival {
     let fault = world.faults.hit(&request.method, &request.path);
     let name = fault.as_ref().map(|(id, fault)| fault.name.clone().unwrap_or(format!("fault-{id}")));

@@ -2,7 +2,7 @@
 //!
 //! Documented: the verbs, the fields, that names are unique where it says so, that an object in use cannot be
 //! deleted. Observed by others: the forms of that refusal, and that it outlasts the workspace for a while. Assumed: the code
-//! for a taken name, that an update answers with the object, and that fields which only an answer has are ignored.
+//! for a taken name, that an update returns the object, and that fields which only a response has are ignored.
 
 use serde_json::{Map, Value, json};
 
@@ -107,7 +107,7 @@ pub(crate) fn serve(world: &mut World, collection: &Collection, request: &Reques
     }
 }
 
-/// The body without the fields that only an answer has.
+/// The body without the fields that only a response has.
 fn body(collection: &Collection, request: &Request) -> Result<Map<String, Value>, Reply> {
     let mut body = request.object()?;
     let shown =

@@ -1,6 +1,6 @@
-//! Connections that can be cut at any moment: by a fault that loses an answer, and all of them on shutdown.
+//! Connections that can be cut at any moment: by a fault that loses a response, and all of them on shutdown.
 //!
-//! Without this, a client's kept-alive connections would go on being answered by a simulator that was stopped.
+//! Without this, a simulator that was stopped would still respond on a client's kept-alive connections.
 
 use std::io;
 use std::net::SocketAddr;
@@ -23,7 +23,7 @@ pub(crate) struct Connections {
 pub(crate) struct Connection {
     stream: TcpStream,
     cut: CancellationToken,
-    /// Wakes whoever waits for bytes when the connection is cut.
+    /// Wakes the task that waits for bytes when the connection is cut.
     was_cut: Pin<Box<WaitForCancellationFutureOwned>>,
 }
 

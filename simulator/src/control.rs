@@ -1,5 +1,5 @@
-//! The control API, `/_simulator/...`: the same as the Rust handle, for what is not in this process. No
-//! authentication: whoever reaches the simulator may do anything.
+//! The control API, `/_simulator/...`: the same as the Rust handle, for other processes. No authentication: any client that
+//! reaches the simulator may do anything.
 
 use std::sync::Arc;
 

@@ -18,7 +18,7 @@ pub enum When {
     /// happens afterwards.
     #[default]
     Before,
-    /// The effect happens, then the answer is changed, delayed, held or lost.
+    /// The effect happens, then the response is changed, delayed, held or lost.
     After,
 }
 
@@ -41,17 +41,17 @@ pub struct Fault {
     /// Answers with this status.
     pub status: Option<u16>,
     /// Answers with this body: a string word for word, anything else as JSON. Without `status`, a fault before the
-    /// effect answers 200.
+    /// effect returns 200.
     pub body: Option<Value>,
-    /// The answer's `Content-Type`.
+    /// The `Content-Type` of the response.
     pub content_type: Option<String>,
-    /// Headers added to the answer.
+    /// Headers added to the response.
     pub headers: BTreeMap<String, String>,
-    /// Waits this long (real time) before the effect, or before the answer.
+    /// Waits this long (real time) before the effect, or before the response.
     pub delay_ms: u64,
-    /// Closes the connection without an answer.
+    /// Closes the connection without a response.
     pub drop: bool,
-    /// Waits until released before the effect, or before the answer.
+    /// Waits until released before the effect, or before the response.
     pub hold: bool,
     /// Sends this many bytes of the body, of the length that was announced, and closes the connection.
     pub truncate_bytes: Option<usize>,
@@ -75,7 +75,7 @@ pub struct Held {
 }
 
 impl Fault {
-    /// Whether the fault answers in place of the API.
+    /// Whether the fault responds in place of the API.
     pub(crate) fn replaces(&self) -> bool {
         self.when == When::Before && (self.status.is_some() || self.body.is_some() || self.drop)
     }
@@ -85,7 +85,7 @@ impl Fault {
             && (self.path.is_empty() || glob(&self.path, path))
     }
 
-    /// Makes the answer look as the fault wants it.
+    /// Changes the reply as the fault requires.
     pub(crate) fn disguise(&self, reply: &mut Reply) {
         reply.status = self.status.unwrap_or(reply.status);
         match &self.body {
@@ -150,7 +150,7 @@ impl Faults {
         striking
     }
 
-    /// Registers a held call; it may go on when the receiver resolves.
+    /// Registers a held call; it may continue when the receiver resolves.
     pub fn hold(&mut self, held: Held) -> oneshot::Receiver<()> {
         let (release, released) = oneshot::channel();
         self.held.insert(held.n, (held, release));
@@ -161,7 +161,7 @@ impl Faults {
         self.held.values().map(|(held, _)| held.clone()).collect()
     }
 
-    /// Lets call `n` go on, or all; says how many.
+    /// Releases call `n`, or all; returns how many.
     pub fn release(&mut self, n: Option<u64>) -> usize {
         let all = std::mem::take(&mut self.held);
         let (free, kept): (BTreeMap<_, _>, BTreeMap<_, _>) =
@@ -169,7 +169,7 @@ impl Faults {
         self.held = kept;
         let count = free.len();
         for (_, (_, release)) in free {
-            // The call is gone if the simulator is being stopped: then nobody waits any more.
+            // The call is gone if the simulator is being stopped: then nothing waits any more.
             let _ = release.send(());
         }
         count

@@ -108,7 +108,7 @@ impl Simulator {
         self.shared.world().journal.calls().iter().filter(fits).count()
     }
 
-    /// Calls that wanted to change something, successful or not; not those for a token.
+    /// Calls for a change, successful or not; not those for a token.
     pub fn writes(&self) -> Vec<Call> {
         let writes = |call: &Call| call.method != "GET" && call.class != "token";
         self.journal().into_iter().filter(writes).collect()
@@ -127,7 +127,7 @@ impl Simulator {
     /// Waits until the fault holds a call.
     ///
     /// # Panics
-    /// If it holds none within a minute: whoever is to call has gone elsewhere.
+    /// If it holds none within a minute: the expected caller did not call.
     pub async fn held(&self, fault_id: u64) -> Held {
         let waiting = async {
             loop {
@@ -147,12 +147,12 @@ impl Simulator {
         }
     }
 
-    /// Lets a held call go on, by its number in the journal; says whether there was one.
+    /// Releases a held call, by its number in the journal; returns whether there was one.
     pub fn release(&self, n: u64) -> bool {
         self.shared.world().faults.release(Some(n)) > 0
     }
 
-    /// Lets all held calls go on.
+    /// Releases all held calls.
     pub fn release_all(&self) {
         self.shared.world().faults.release(None);
     }
@@ -190,19 +190,19 @@ impl Simulator {
         objects::list(&mut self.shared.world(), collection)
     }
 
-    /// Makes an object without a call of the API; missing fields are filled in. Fails if there is no such
-    /// collection, or the value is no object.
+    /// Creates an object without a call of the API; missing fields are filled in. Fails if there is no such collection, or
+    /// the value is no object.
     pub fn insert(&self, collection: &str, object: Value) -> Result<Value, String> {
         objects::insert(&mut self.shared.world(), collection, object)
     }
 
-    /// Merges changes into an object without a call of the API; null removes a field. Fails if it is not there. The
-    /// id of an assignment is `<workspace_id>/<principal_id>`.
+    /// Merges changes into an object without a call of the API; null removes a field. Fails if it does not exist. The id of
+    /// an assignment is `<workspace_id>/<principal_id>`.
     pub fn edit(&self, collection: &str, id: &str, changes: Value) -> Result<Value, String> {
         objects::edit(&mut self.shared.world(), collection, id, changes)
     }
 
-    /// Removes an object without a call of the API; says whether it was there.
+    /// Removes an object without a call of the API; returns whether it existed.
     pub fn remove(&self, collection: &str, id: &str) -> bool {
         objects::remove(&mut self.shared.world(), collection, id)
     }

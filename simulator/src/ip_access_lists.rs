@@ -1,9 +1,9 @@
-//! IP access lists of the account: who may reach the console and this API from where.
+//! IP access lists of the account: from which addresses the console and this API can be reached.
 //!
 //! Documented: fields, order of evaluation, quota, the guard against locking out the caller on create and change.
 //! Observed by others: the text a blocked caller sees; that the token endpoint is closed to it as well; that reads are
 //! late, by minutes (`ip_list_lag_ms`); a taken (type, label) is a 400 in workspaces. Assumed: the same conflict in the
-//! account, as 400 or as 409 (`ip_list_taken_statuses`); PUT without addresses empties the list; PUT answers with the
+//! account, as 400 or as 409 (`ip_list_taken_statuses`); PUT without addresses empties the list; PUT returns the
 //! object, PATCH and DELETE with nothing; lists take effect at once.
 
 use std::net::Ipv4Addr;
@@ -13,7 +13,7 @@ use serde_json::{Map, Value, json};
 
 use crate::schema::{Field, Kind, check_full, check_partial};
 use crate::wire::{Answer, Reply, Request};
-use crate::world::{IP_ACCESS_LISTS, World};
+use crate::world::{IP_ACCESS_LISTS as COLLECTION, World};
 
 const QUOTA: usize = 1000;
 
@@ -37,12 +37,12 @@ pub(crate) fn serve(world: &mut World, request: &Request, rest: &[&str]) -> Answ
     }
     match (request.method.as_str(), rest) {
         ("GET", []) => {
-            let lists = world.list(IP_ACCESS_LISTS);
+            let lists = world.list(COLLECTION);
             // Documented: a missing key is an empty list.
             Ok(Reply::json(200, if lists.is_empty() { json!({}) } else { json!({"ip_access_lists": lists}) }))
         }
         ("POST", []) => create(world, request.object()?),
-        ("GET", [id]) => match world.read(IP_ACCESS_LISTS, id) {
+        ("GET", [id]) => match world.read(COLLECTION, id) {
             Some(list) => Ok(Reply::json(200, json!({"ip_access_list": list}))),
             None => Err(unknown(id)),
         },
@@ -68,7 +68,7 @@ fn create(world: &mut World, mut list: Map<String, Value>) -> Answer {
 }
 
 fn change(world: &mut World, verb: &str, id: &str, body: Map<String, Value>) -> Answer {
-    let Some(Value::Object(mut list)) = world.store.get(IP_ACCESS_LISTS, id).cloned() else {
+    let Some(Value::Object(mut list)) = world.store.get(COLLECTION, id).cloned() else {
         return Err(unknown(id));
     };
     if verb == "PUT" {
@@ -83,13 +83,13 @@ fn change(world: &mut World, verb: &str, id: &str, body: Map<String, Value>) -> 
 }
 
 fn delete(world: &mut World, id: &str) -> Answer {
-    if world.store.get(IP_ACCESS_LISTS, id).is_none() {
+    if world.store.get(COLLECTION, id).is_none() {
         return Err(unknown(id));
     }
     if world.settings.guard_ip_list_deletes {
         guard(world, id, None)?;
     }
-    world.remove(IP_ACCESS_LISTS, id);
+    world.remove(COLLECTION, id);
     Ok(Reply::empty(200))
 }
 
@@ -111,7 +111,7 @@ fn keep(world: &mut World, id: &str, mut list: Map<String, Value>) -> Result<Val
     list.insert("updated_at".into(), json!(world.now()));
     list.insert("updated_by".into(), json!(world.caller_id));
     let list = Value::Object(list);
-    let objects = world.store.list(IP_ACCESS_LISTS);
+    let objects = world.store.list(COLLECTION);
     let others: Vec<&Value> =
         objects.iter().filter(|(other, _)| *other != id).map(|(_, value)| *value).collect();
     let same = |other: &&Value| other["label"] == list["label"] && other["list_type"] == list["list_type"];
@@ -125,11 +125,11 @@ fn keep(world: &mut World, id: &str, mut list: Map<String, Value>) -> Result<Val
         return Err(Reply::error(400, "QUOTA_EXCEEDED", message));
     }
     guard(world, id, Some(&list))?;
-    world.put(IP_ACCESS_LISTS, id, list.clone());
+    world.put(COLLECTION, id, list.clone());
     Ok(list)
 }
 
-/// A list of this type and label is there already.
+/// The refusal of a second list of this type and label.
 fn duplicate(world: &mut World, list: &Value) -> Reply {
     let message = format!("IP access list of type {} and label {} exists", list["list_type"], list["label"]);
     let statuses = world.settings.ip_list_taken_statuses.clone();
@@ -140,7 +140,7 @@ fn duplicate(world: &mut World, list: &Value) -> Reply {
 /// Refuses what would lock out the caller: list `id` as it would be, or without it.
 fn guard(world: &World, id: &str, list: Option<&Value>) -> Result<(), Reply> {
     let Some(caller) = world.settings.caller_ip else { return Ok(()) };
-    let objects = world.store.list(IP_ACCESS_LISTS);
+    let objects = world.store.list(COLLECTION);
     let others = objects.iter().filter(|(other, _)| *other != id).map(|(_, value)| *value);
     if admits(&others.chain(list).collect::<Vec<_>>(), caller) {
         return Ok(());
@@ -156,8 +156,8 @@ pub(crate) fn admit(world: &World) -> Result<(), Reply> {
     }
 }
 
-/// The same at the token endpoint. Observed by others: what it answers is JSON, and has none of the fields of an OAuth
-/// error. Assumed: it is what workspaces answer, where the code is a number.
+/// The same at the token endpoint. Observed by others: its response is JSON, and has none of the fields of an OAuth error.
+/// Assumed: it is that of workspaces, where the code is a number.
 pub(crate) fn admit_to_tokens(world: &World) -> Result<(), Reply> {
     match blocked(world) {
         Some(message) => Err(Reply::json(403, json!({"error_code": 403, "message": message}))),
@@ -165,17 +165,17 @@ pub(crate) fn admit_to_tokens(world: &World) -> Result<(), Reply> {
     }
 }
 
-/// What a caller reads whom the lists block, if they do.
+/// What a blocked caller reads, if the lists block it.
 fn blocked(world: &World) -> Option<String> {
     let caller = world.settings.caller_ip?;
-    let objects = world.store.list(IP_ACCESS_LISTS);
+    let objects = world.store.list(COLLECTION);
     if admits(&objects.iter().map(|(_, value)| *value).collect::<Vec<_>>(), caller) {
         return None;
     }
     Some(format!("Source IP address: {caller} is blocked by Databricks IP ACL for account"))
 }
 
-/// A blocking match denies; where there is an enabled list of allowed addresses, one must match; else all may pass.
+/// A blocking match denies; with an enabled list of allowed addresses, one must match; otherwise all are admitted.
 fn admits(lists: &[&Value], caller: Ipv4Addr) -> bool {
     let enabled = |kind: &str| {
         let of_kind =

@@ -1,22 +1,21 @@
-//! The secrets of the one client and the tokens issued for them: which of them are good, and until when.
+//! The secrets of the one client, and the tokens that were issued for them.
 
 use axum::http::header;
-use uuid::Uuid;
 
 use crate::wire::Request;
 
-struct Token {
-    value: String,
-    expires_ms: u64,
+pub(crate) struct Token {
+    pub value: String,
+    pub expires_ms: u64,
     /// The secret it was issued for: it falls with it (assumed).
-    secret: String,
+    pub secret: String,
 }
 
 /// Secrets of the one client, and the tokens issued for them.
 pub(crate) struct Tokens {
     /// A secret, and until when it is good.
     secrets: Vec<(String, u64)>,
-    issued: Vec<Token>,
+    pub issued: Vec<Token>,
 }
 
 impl Tokens {
@@ -38,14 +37,6 @@ impl Tokens {
 
     pub fn good_secret(&self, secret: &str, now_ms: u64) -> bool {
         self.secrets.iter().any(|(known, until_ms)| known == secret && now_ms < *until_ms)
-    }
-
-    /// A new token for a good secret.
-    pub fn issue(&mut self, secret: String, now_ms: u64, lifetime_ms: u64) -> String {
-        let value = format!("sim.{}", Uuid::new_v4().simple());
-        self.issued.retain(|token| now_ms < token.expires_ms);
-        self.issued.push(Token { value: value.clone(), expires_ms: now_ms + lifetime_ms, secret });
-        value
     }
 
     /// Whether the request carries a token of the client that is good now.

@@ -1,4 +1,4 @@
-//! What the simulator was asked, in order of arrival, and what became of it.
+//! The calls that the simulator received, in order of arrival, and their results.
 //!
 //! `Authorization` is never recorded, and secrets in bodies are blanked before they get here.
 
@@ -10,7 +10,7 @@ use crate::wire::Request;
 /// One call of the API or of the token endpoint; control calls are not recorded.
 #[derive(Clone, Debug, Serialize)]
 pub struct Call {
-    /// 1 for the first call; goes on counting when the journal is cleared.
+    /// 1 for the first call; continues when the journal is cleared.
     pub n: u64,
     /// When it arrived: epoch milliseconds on the simulator's clock.
     pub at_ms: u64,
@@ -22,10 +22,10 @@ pub struct Call {
     pub query: Vec<(String, String)>,
     /// The body, if it was JSON or a form, without secrets.
     pub body: Option<Value>,
-    /// The status that was sent back; none while the call is held, or if it was never answered.
+    /// The status that was sent back; none while the call is held, or if there was no response.
     pub status: Option<u16>,
-    /// The class of endpoint: `token`, `metadata`, `scim`, `workspaces`, `permissionassignments`, `other`, or the
-    /// name of a plain collection. Rate limits go by it.
+    /// The class of endpoint: `token`, `metadata`, `scim`, `workspaces`, `permissionassignments`, `other`, or the name of a
+    /// plain collection. Rate limits apply per class.
     pub class: String,
     /// Whether the simulator carried the call out with success, whatever was then sent back.
     pub applied: bool,

@@ -1,12 +1,11 @@
 //! An in-memory reading of the Databricks account API (AWS flavour), for tests and the demo.
 //!
-//! It shares no type with the operator, so that a misreading of the API has to be made twice to go unnoticed,
+//! It shares no type with the operator, so that the same misreading of the API must happen twice to go unnoticed,
 //! and it refuses what the real API refuses or what a client has no business to send. Each behaviour that the
 //! API's documentation does not state is marked `observed by others` or `assumed` where it is implemented.
-//! Not validated against a live account. The map: `world` is the account, and `store` and `issued` are what it remembers;
-//! `call` carries out a call, `api` routes it; `workspaces`, `ip_access_lists`, `assignments`, `scim`, `tokens` and the
-//! table in `collections` answer it; `server` puts faults, holds and delays around it; `control` is the same as
-//! [`Simulator`], over HTTP.
+//! Not validated against a live account. The map: `api` routes a call; `workspaces`, `ip_access_lists`,
+//! `assignments`, `scim`, `tokens` and the table in `collections` respond to it; `store` remembers; `server` puts
+//! faults, holds and delays around it; `control` is the same as [`Simulator`], over HTTP.
 
 mod api;
 mod assignments;

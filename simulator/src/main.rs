@@ -23,7 +23,7 @@ struct Arguments {
     /// The OAuth client's secret.
     #[arg(long, env = "SIMULATOR_CLIENT_SECRET", hide_env_values = true)]
     client_secret: Option<String>,
-    /// Begin with a workspace, credentials and an IP access list that nobody manages.
+    /// Begin with a workspace, credentials and an IP access list that no object manages.
     #[arg(long)]
     seed_demo: bool,
 }

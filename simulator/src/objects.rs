@@ -1,7 +1,7 @@
-//! Objects as a test sees and changes them behind the API's back, and those every account begins with.
+//! Objects as a test sees and changes them behind the API's back, and those that every account begins with.
 //!
-//! No rule of the API applies here; what is not given is filled in so that the object looks as if it had been made
-//! through the API.
+//! No rule of the API applies here; missing fields are filled in so that the object looks as if it had been created through
+//! the API.
 
 use serde_json::{Map, Value, json};
 
@@ -51,7 +51,7 @@ fn with_id(collection: &str, id: &str, value: &Value) -> Value {
     value
 }
 
-/// Makes an object; says how it came out.
+/// Creates an object; returns it, or why it cannot be.
 pub(crate) fn insert(world: &mut World, collection: &str, value: Value) -> Result<Value, String> {
     workspaces::settle(world);
     let Value::Object(mut object) = value else { return Err("an object must be a JSON object".to_owned()) };
@@ -145,7 +145,7 @@ pub(crate) fn edit(world: &mut World, collection: &str, id: &str, changes: Value
     Ok(with_id(collection, id, &value))
 }
 
-/// Removes an object and what depends on it; says whether there was one.
+/// Removes an object and what depends on it; returns whether there was one.
 pub(crate) fn remove(world: &mut World, collection: &str, id: &str) -> bool {
     workspaces::settle(world);
     let there = world.store.get(collection, id).is_some();
@@ -165,7 +165,7 @@ pub(crate) fn remove(world: &mut World, collection: &str, id: &str) -> bool {
     there
 }
 
-/// The principals every account begins with; they were there long ago, whatever lag is set.
+/// The principals that every account begins with; they existed long ago, whatever lag is set.
 pub(crate) fn seed(world: &mut World) {
     let caller = json!({
         "id": world.caller_id.to_string(), "displayName": "operator", "applicationId": world.client_id,
@@ -200,7 +200,7 @@ pub(crate) fn seed(world: &mut World) {
     }
 }
 
-/// What the demo finds in the account: objects nobody manages yet.
+/// What the demo finds in the account: objects that are not managed yet.
 pub(crate) fn seed_demo(world: &mut World) -> Result<(), String> {
     let role = "arn:aws:iam::111122223333:role/databricks-legacy";
     let credentials = json!({

@@ -1,4 +1,4 @@
-//! Refusals that pass by themselves and that the API words in several ways: a client has to know all of them.
+//! Transient refusals that the API words in several ways: a client must know all of them.
 //!
 //! Observed by others: each of the forms, and that they are not bound to a cause. Assumed: the code of the 409 with a body.
 
@@ -8,7 +8,7 @@ use crate::settings::InUse;
 use crate::wire::Reply;
 use crate::world::World;
 
-/// Refuses a role that was made a moment ago, as often as the settings say, in all wordings by turns.
+/// Refuses a role that was created a moment ago, as often as the settings say, in all wordings by turns.
 pub(crate) fn check_role(world: &mut World) -> Result<(), Reply> {
     if world.settings.fail_next_credentials == 0 {
         return Ok(());

@@ -1,7 +1,7 @@
 //! Checks a request body against a list of fields, field by field.
 //!
-//! Refusing a field nobody knows is assumed, and stricter than the real API is thought to be: a misspelt field
-//! that is passed over in silence would hide a client's bug.
+//! The refusal of unknown fields is assumed, and stricter than the real API is thought to be: a misspelt field that is
+//! ignored in silence would hide a client's bug.
 
 use serde_json::{Map, Value};
 

@@ -1,8 +1,8 @@
 //! SCIM, for reading: users, groups and service principals of the account.
 //!
 //! Documented: paging, projection, the filter operators, that lists of groups come without members. Observed by others:
-//! members carry `$ref`, their collection and id. Assumed: an answer has at most 100 items unless `count` asks for more. Writing is not simulated (501): principals are made
-//! and removed through the control API.
+//! members carry `$ref`, their collection and id. Assumed: a response has at most 100 items unless `count` asks for more.
+//! Writing is not simulated (501): the control API creates and removes principals.
 
 mod filter;
 
@@ -81,7 +81,7 @@ fn index(request: &Request, name: &str, default: usize) -> Result<usize, Reply> 
     text.parse().map_err(refused)
 }
 
-/// Where each member of a group is found, unless it says so itself.
+/// The address of each member of a group, unless the member has one itself.
 fn with_refs(world: &World, mut found: Value) -> Value {
     for member in found["members"].as_array_mut().into_iter().flatten() {
         let Some(id) = member["value"].as_str().map(str::to_owned) else { continue };

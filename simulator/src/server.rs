@@ -1,4 +1,4 @@
-//! The life of a call: arrival, what a fault does to it, its effect, its answer.
+//! The life of a call: arrival, what a fault does to it, its effect, its response.
 //!
 //! A call runs in a task of its own: a client that gives up does not stop what it has set in motion.
 
@@ -12,16 +12,17 @@ use axum::extract::{ConnectInfo, State};
 use axum::http::{HeaderName, HeaderValue, Response, StatusCode, header};
 use futures::stream;
 
+use crate::call;
 use crate::connection::{Connections, Cut};
+use crate::control;
 use crate::faults::{Fault, Held, When};
 use crate::shared::Shared;
 use crate::wire::{Content, Reply, Request};
-use crate::{call, control};
 
 /// The largest body that is read.
 const LARGEST_BODY: usize = 4 << 20;
 
-/// Serves until told to stop.
+/// Serves until it is stopped.
 pub(crate) async fn serve(shared: Arc<Shared>, listener: tokio::net::TcpListener) -> io::Result<()> {
     let stop = shared.stop.clone();
     let connections = Connections { listener, stop: stop.clone() };

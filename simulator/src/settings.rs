@@ -1,4 +1,4 @@
-//! What a test or the demo can turn while the simulator runs: times, lags, limits and the answers to open
+//! What a test or the demo can turn while the simulator runs: times, lags, limits and the choices for open
 //! questions about the API. Faults of single requests are in `faults`.
 
 use std::net::Ipv4Addr;
@@ -26,9 +26,9 @@ pub struct Settings {
     /// The statuses that take turns where a token is not good: 401, 403 (the code is a number) and 400 (plain text),
     /// each with a body of its own.
     pub bad_token_statuses: Vec<u16>,
-    /// How an account that is not the token's is answered: 404 by a gateway, or 403 as a lack of rights.
+    /// The response for an account that is not the token's: 404 by a gateway, or 403 as a lack of rights.
     pub other_account_status: u16,
-    /// What `expires_in` of a token answer says (seconds), if not the truth.
+    /// What `expires_in` of a token response says (seconds), if not the truth.
     pub announced_expires_in: Option<i64>,
     /// The address calls seem to come from: IP access lists are enforced, on the token endpoint as well, and guard
     /// against locking it out. Without it the lists have no effect.
@@ -38,7 +38,7 @@ pub struct Settings {
     /// So many of the next POSTs of credentials, and of workspaces with credentials, are refused as if the role were too new,
     /// in all wordings by turns.
     pub fail_next_credentials: usize,
-    /// The next PUT of a permission assignment answers 200 with this `error`, and changes nothing.
+    /// The next PUT of a permission assignment returns 200 with this `error`, and changes nothing.
     pub fail_next_assignment: Option<String>,
     /// The account's prefix for `deployment_name`; without one, naming a deployment is refused.
     pub deployment_prefix: Option<String>,
@@ -50,13 +50,13 @@ pub struct Settings {
     pub ip_list_lag_ms: u64,
     /// Every call takes at least this long (real time).
     pub latency_ms: u64,
-    /// Numeric ids made from now on are below 2^53, for clients that read numbers as floats; else none is.
+    /// New numeric ids are below 2^53, for clients that read numbers as floats; otherwise none is.
     pub small_ids: bool,
     /// Lists come in random order.
     pub shuffle: bool,
-    /// Answers carry a field nobody has heard of.
+    /// Responses carry a field that no client knows.
     pub unknown_fields: bool,
-    /// Limits, all of which a call must pass.
+    /// Limits, all of which apply to a call.
     pub rate_limits: Vec<RateLimit>,
     /// PATCH of a workspace without `update_mask` is refused (observed by others on GCP; AWS takes it).
     pub require_update_mask: bool,
@@ -122,7 +122,7 @@ pub enum InUse {
     Rotate,
 }
 
-/// At most `limit` calls of a class in any `window_ms`; more are answered 429.
+/// At most `limit` calls of a class in any `window_ms`; more get a 429.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct RateLimit {

@@ -1,4 +1,4 @@
-//! What all calls share: the account, and what ends with the simulator.
+//! What all calls share: the account behind its lock, and the end of the simulator.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -8,7 +8,7 @@ use tokio_util::task::TaskTracker;
 
 use crate::world::World;
 
-/// The account behind its lock, and how to wait and to stop.
+/// What all calls share.
 pub(crate) struct Shared {
     world: Mutex<World>,
     /// Some call has begun to be held.

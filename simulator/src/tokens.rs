@@ -1,9 +1,11 @@
-//! Host metadata, OAuth discovery, the token endpoint, who a bearer token belongs to, and how a bad one is answered.
+//! Host metadata, OAuth discovery, the token endpoint, the owner of a bearer token, and the refusals of a bad one.
 
 use axum::http::header;
 use serde_json::json;
+use uuid::Uuid;
 
 use crate::ip_access_lists;
+use crate::issued::Token;
 use crate::wire::{Answer, Reply, Request};
 use crate::world::World;
 
@@ -21,8 +23,8 @@ pub(crate) fn authenticate(world: &mut World, request: &Request) -> Result<(), R
     Err(bad_token(world.next_status("bad_token", &statuses).unwrap_or(401)))
 }
 
-/// The answer to a token that is not good. Documented: the 401. Observed by others: the 403, whose code is a number, and
-/// the 400, which is plain text. Assumed: each of them for whatever is wrong with the token.
+/// The response to a token that is not good. Documented: the 401. Observed by others: the 403, whose code is a number, and
+/// the 400, which is plain text. Assumed: each of them for any fault of the token.
 fn bad_token(status: u16) -> Reply {
     match status {
         400 => Reply::text(400, "Invalid Token"),
@@ -122,7 +124,9 @@ fn token(world: &mut World, request: &Request) -> Answer {
         _ => return Err(refused(400, "unsupported_grant_type", "not simulated")),
     }
     let lifetime_ms = world.settings.token_lifetime_ms;
-    let value = world.tokens.issue(secret, now, lifetime_ms);
+    let value = format!("sim.{}", Uuid::new_v4().simple());
+    world.tokens.issued.retain(|token| now < token.expires_ms);
+    world.tokens.issued.push(Token { value: value.clone(), expires_ms: now + lifetime_ms, secret });
     let expires_in = world.settings.announced_expires_in.unwrap_or((lifetime_ms / 1000) as i64);
     let body =
         json!({"access_token": value, "token_type": "Bearer", "expires_in": expires_in, "scope": "all-apis"});

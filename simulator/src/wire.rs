@@ -1,4 +1,4 @@
-//! What arrives and what is sent back: one request, one reply, and the error shapes of the API.
+//! Requests and replies, and the error shapes of the API.
 //!
 //! Replies keep JSON as a value until the last moment, because extra fields are added to it on the way out.
 
@@ -6,7 +6,7 @@ use axum::body::Bytes;
 use axum::http::{HeaderMap, Uri, header};
 use serde_json::{Map, Value, json};
 
-/// A request whose body has been read.
+/// A request with its whole body.
 pub(crate) struct Request {
     pub method: String,
     /// As sent: neither decoded nor normalised.
@@ -39,7 +39,7 @@ impl Request {
         self.query.iter().find(|(key, _)| key == name).map(|(_, value)| value.as_str())
     }
 
-    /// Assumed, and stricter than the real API is thought to be: a parameter nobody knows is a client's bug.
+    /// Assumed, and stricter than the real API is thought to be: an unknown parameter is a client's bug.
     pub fn only_queries(&self, known: &[&str]) -> Result<(), Reply> {
         for (at, (key, _)) in self.query.iter().enumerate() {
             if !known.contains(&key.as_str()) {
@@ -123,7 +123,7 @@ impl Reply {
         Self::error(404, "RESOURCE_DOES_NOT_EXIST", message)
     }
 
-    /// Also the answer to a known path with a verb it does not have (observed by others).
+    /// Also the reply to a known path with a verb that it does not have (observed by others).
     pub fn no_endpoint(request: &Request) -> Self {
         let message = format!("No API found for '{} {}'", request.method, request.path);
         Self::error(404, "ENDPOINT_NOT_FOUND", message)
@@ -141,7 +141,7 @@ impl Reply {
         Self { content_type: "application/scim+json".to_owned(), ..Self::json(status, body) }
     }
 
-    /// What a gateway in front of the API says when no API is behind the address.
+    /// The page of a gateway in front of the API for an address without an API.
     pub fn html(status: u16, text: &str) -> Self {
         let page =
             format!("<html><head><title>Error {status}</title></head><body><pre>{text}</pre></body></html>");
@@ -154,7 +154,7 @@ impl Reply {
     }
 }
 
-/// Adds a field nobody has heard of to an answer and to the objects it lists: clients must pass over it.
+/// Adds an unknown field to a response and to the objects it lists: clients must ignore it.
 pub(crate) fn add_unknown_fields(value: &mut Value) {
     fn adorn(value: &mut Value) {
         if let Value::Object(object) = value {

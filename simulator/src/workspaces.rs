@@ -2,7 +2,7 @@
 //!
 //! What time does to a workspace is in `lifecycle`, what it refers to in `references`. Documented: fields, states, which
 //! field may change in which state, the mask `*`. Observed by others: a workspace being provisioned cannot be deleted;
-//! its creator becomes its admin; clients send `account_id` and fields that only an answer has, and these are ignored.
+//! its creator becomes its admin; clients send `account_id` and fields that only a response has, and these are ignored.
 //! Assumed: codes of refusals where not marked otherwise; that a masked-out field of a PATCH is left alone (AWS is
 //! reported to ignore the mask); that a value which is there already is no change, but a FAILED workspace is provisioned
 //! again by it; that a repeated DELETE is accepted; which regions there are.
@@ -60,7 +60,7 @@ const REGIONS: &[&str] = &[
     "us-west-2",
 ];
 
-/// Fields that a client may send and that have no effect: those that only an answer has, and leftovers of older versions.
+/// Fields that a client may send and that have no effect: those that only a response has, and leftovers of older versions.
 const IGNORED: &[&str] = &[
     "account_id",
     "azure_workspace_info",

@@ -13,8 +13,9 @@ use crate::settings::Settings;
 use crate::store::{Store, shown};
 use crate::wire::Reply;
 
-/// The collection whose reads may be later than those of all others.
+/// The collection whose reads may be late by themselves.
 pub(crate) const IP_ACCESS_LISTS: &str = "ip-access-lists";
+
 const LARGE_IDS: i64 = (1 << 53) - 1;
 const SMALL_IDS: i64 = 4_000_000_000_000_001;
 
@@ -31,9 +32,9 @@ pub(crate) struct World {
     pub journal: Journal,
     /// Times of the calls that counted, per class of a rate limit.
     counted: BTreeMap<String, VecDeque<u64>>,
-    /// How far ids have been given out.
+    /// The last number of an id.
     numbers: i64,
-    /// How often each of what is answered in turn was.
+    /// How often each reply was sent of those that take turns.
     turns: BTreeMap<&'static str, usize>,
 }
 
@@ -93,7 +94,7 @@ impl World {
         if collection == IP_ACCESS_LISTS { lag_ms.max(self.settings.ip_list_lag_ms) } else { lag_ms }
     }
 
-    /// A collection as a list call shows it: late, and in any order, if so told.
+    /// A collection as a list call shows it: late, and in any order, if the settings say so.
     pub fn list(&self, collection: &str) -> Vec<Value> {
         let lag_ms = self.lag_ms(collection, self.settings.list_lag_ms);
         let as_of_ms = self.now().saturating_sub(lag_ms);
@@ -105,7 +106,7 @@ impl World {
         found
     }
 
-    /// An object as a read of it shows it: late, if so told.
+    /// An object as a read of it shows it: late, if the settings say so.
     pub fn read(&self, collection: &str, id: &str) -> Option<Value> {
         let lag_ms = self.lag_ms(collection, self.settings.get_lag_ms);
         let as_of_ms = self.now().saturating_sub(lag_ms);

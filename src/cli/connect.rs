@@ -1,5 +1,5 @@
-//! The way to the API server: the kubeconfig, or the ServiceAccount of the pod, with what the flags say about certificates
-//! and the proxy on top; and whether the cluster has what the operator needs.
+//! The connection to the API server: the kubeconfig, or the ServiceAccount of the pod, with the flags for certificates and
+//! the proxy on top; and whether the cluster has what the operator needs.
 
 use std::time::Duration;
 
@@ -19,9 +19,10 @@ use crate::databricks::{Egress, Proxy};
 use crate::engine::cluster;
 use crate::engine::error::chain;
 
-/// How long the API server may take for one answer.
+/// How long the API server may take for one response.
 const PATIENCE: Duration = Duration::from_secs(20);
-/// How long an answer that has begun may stop. Longer than a watch lives, which kube lets the API server end after 290 s.
+/// How long a response that has begun may pause. Longer than the lifetime of a watch, which kube lets the API server end
+/// after 290 s.
 const SILENCE: Duration = Duration::from_secs(300);
 /// What to do about a right that is missing.
 const GRANT: &str = "grant it what `databricks-operator rbac` writes";
@@ -49,16 +50,16 @@ pub async fn connect(egress: &Egress) -> Result<Client, String> {
     client(config).map_err(|e| format!("the kubeconfig cannot be used: {e}"))
 }
 
-/// A client that tries once, and not for ever. With kube's defaults a watch that the API server takes and never answers would
-/// look as if it worked.
+/// A client that tries once, with time limits. With kube's defaults, a watch that the API server accepts and never answers
+/// would seem to work.
 fn client(mut config: kube::Config) -> kube::Result<Client> {
     // kube would repeat a POST or PATCH that may have had its effect; the engine tries again by itself.
     config.default_retry = false;
     config.connect_timeout = Some(Duration::from_secs(10));
     config.read_timeout = Some(SILENCE);
-    // Else the time that a connection was not in use would count for the next answer.
+    // Otherwise the idle time of a connection would count for the next response.
     config.reset_reader_on_write = true;
-    // Until the answer begins: that of a watch goes on for minutes.
+    // Until the response begins: that of a watch continues for minutes.
     let begins = TimeoutLayer::new(cluster::TIMEOUT);
     Ok(ClientBuilder::try_from(config)?.with_layer(&begins).build())
 }
@@ -70,7 +71,7 @@ pub async fn check_cluster(client: &Client, run: &Run) -> Result<(), String> {
         scopes.push(None);
     }
     for scope in scopes {
-        for crd in super::artefacts::crds() {
+        for crd in super::crds() {
             check_list(client, run, &crd, scope).await?;
         }
         check_rights(client, scope).await?;
@@ -78,11 +79,11 @@ pub async fn check_cluster(client: &Client, run: &Run) -> Result<(), String> {
     Ok(())
 }
 
-/// The namespace whose UID tells clusters apart: every cluster has it, and the API server does not let it be deleted.
+/// The namespace whose UID distinguishes clusters: every cluster has it, and the API server refuses its deletion.
 const KUBE_SYSTEM: &str = "kube-system";
 
-/// The name of this installation: the given one, else the UID of `kube-system`. Fails with one line if that cannot be read: a
-/// name that two clusters share would let one take over, and delete, what the other has created.
+/// The name of this installation: the given one, else the UID of `kube-system`. Fails with one line if that cannot be read:
+/// with a name that two clusters share, one could adopt, and delete, what the other has created.
 pub async fn installation(client: &Client, run: &Run) -> Result<String, String> {
     match &run.installation {
         Some(name) => Ok(name.clone()),
@@ -127,7 +128,7 @@ async fn check_list(
     let one = kube::api::ListParams::default().limit(1).labels(run.selector.as_deref().unwrap_or_default());
     match tokio::time::timeout(PATIENCE, look(&api, &one)).await {
         Ok(Ok(())) => Ok(()),
-        // By the code: the 404 of a group without any CRD is a plain page, which says no reason.
+        // By the code: the 404 of a group without any CRD is a plain page without a reason.
         Ok(Err(kube::Error::Api(s))) if s.code == 404 => {
             Err(format!("the CRD {plural}.{} is not installed: kubectl apply -f crds/", crd.spec.group))
         }
@@ -139,22 +140,22 @@ async fn check_list(
     }
 }
 
-/// Whether the other rights are there, by the API server's own word. A watch that is refused would fail without end, and an
-/// operator that reads but may not write its status would act blindly.
+/// Whether the API server grants the other rights. A watch that is refused would fail without end, and an operator that
+/// reads but may not write its status would act blindly.
 async fn check_rights(client: &Client, scope: Option<&str>) -> Result<(), String> {
     let spec = SelfSubjectRulesReviewSpec { namespace: Some(scope.unwrap_or("default").to_owned()) };
     let review = SelfSubjectRulesReview { spec, ..SelfSubjectRulesReview::default() };
     let api: kube::Api<SelfSubjectRulesReview> = kube::Api::all(client.clone());
     let params = PostParams::default();
     let asked = api.create(&params, &review);
-    // Whoever may not ask, which all may by default, finds out later.
+    // By default every user may ask. Without that right, the operator finds out later.
     let Ok(Ok(SelfSubjectRulesReview { status: Some(told), .. })) =
         tokio::time::timeout(PATIENCE, asked).await
     else {
         return Ok(());
     };
     let missing = missing(&crate::rbac::rules().operator, &told.resource_rules);
-    // Some authorizers answer questions and write no lists.
+    // Some authorizers decide requests and list no rules.
     if missing.is_empty() || told.incomplete {
         return Ok(());
     }
@@ -162,7 +163,7 @@ async fn check_rights(client: &Client, scope: Option<&str>) -> Result<(), String
     Err(format!("the operator may not {}{place}; {GRANT}", missing.join(", ")))
 }
 
-/// What of these rules is in none of those.
+/// The needed rules that are not granted.
 fn missing(needed: &[PolicyRule], granted: &[ResourceRule]) -> Vec<String> {
     let has = |list: &[String], what: &str| list.iter().any(|one| one == what || one == "*");
     let mut missing = vec![];
@@ -196,14 +197,14 @@ fn trust(config: &mut kube::Config, egress: &Egress) {
         return;
     }
     let mut roots = config.root_cert.take().unwrap_or_else(|| {
-        // A damaged one of the system's would make kube refuse all.
+        // kube would refuse all for one damaged certificate of the system.
         let usable = |cert: &_| rustls::RootCertStore::empty().add(Clone::clone(cert)).is_ok();
         let system = rustls_native_certs::load_native_certs().certs.into_iter().filter(usable);
         system.map(|cert| cert.to_vec()).collect()
     });
     roots.extend(egress.roots.iter().map(|root| root.to_vec()));
     config.root_cert = Some(roots);
-    // The file of the pod, which kube would read again now and then, and prefer.
+    // The file of the pod, which kube would read again at times, and prefer.
     config.root_cert_file = None;
 }
 
@@ -239,7 +240,7 @@ mod tests {
 
     use super::*;
 
-    /// How long a call waits until it fails, where a server takes it and answers with this and no more.
+    /// How long a call waits until it fails, if a server accepts it and sends this and no more.
     async fn waited<T>(
         answer: &'static [u8],
         call: impl AsyncFnOnce(kube::Api<CustomResourceDefinition>) -> kube::Result<T>,
@@ -254,7 +255,7 @@ mod tests {
             // From here on the clock runs on whenever there is nothing to do but wait.
             tokio::time::pause();
             let asked = Instant::now();
-            // Until the caller gives it up.
+            // Until the caller closes it.
             let _ = connection.read_to_end(&mut vec![]).await;
             asked.elapsed()
         };
@@ -280,7 +281,7 @@ mod tests {
         assert!(about(waited, SILENCE), "{waited:?}");
     }
 
-    /// The name that a cluster gives which answers so.
+    /// The name from a cluster with this response.
     async fn named_by(status: &str, body: &str) -> Result<String, String> {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap());

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use opentelemetry::trace::TraceContextExt;
-use secrecy::ExposeSecret;
+use secrecy::{ExposeSecret, SecretString};
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 use tokio::time::Instant;
@@ -18,17 +18,33 @@ use tracing::field::Empty;
 use tracing::{Instrument, Span, debug_span};
 use tracing_opentelemetry::OpenTelemetrySpanExt;
 
+use super::host::Host;
 use super::page::{Broken, Collected, Pages};
 use super::rate::{Class, Rate};
 use super::reply::Reply;
 use super::shown::{clean, collect_secrets, misfit};
 use super::token::Tokens;
-use super::{Connection, Error, Fence, Host, Method, Request, Settings, Urgency};
+use super::{Error, Fence, Method, Request, Urgency};
 
+mod settings;
 mod sign_in;
 mod wire;
 
+pub use settings::Settings;
 use wire::Wire;
+
+/// The account to sign in to, and as which principal.
+#[derive(Debug, Clone)]
+pub struct Connection {
+    /// The host of the account.
+    pub host: Host,
+    /// The account: a UUID.
+    pub account_id: String,
+    /// The application id of the service principal.
+    pub client_id: String,
+    /// Its secret.
+    pub client_secret: SecretString,
+}
 
 /// The account API. Clones share token, rate and connections; the credentials never change.
 #[derive(Clone)]
@@ -44,14 +60,14 @@ struct Inner {
     tokens: Arc<Tokens>,
 }
 
-/// What is written down of a call, whatever came of it.
+/// What the audit log records of a call, whatever its result.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Trail {
     /// Method and path.
     pub call: String,
-    /// The HTTP status, if there was an answer.
+    /// The HTTP status, if there was a response.
     pub status: Option<u16>,
-    /// The id under which Databricks can find the call, if it told one.
+    /// The id under which Databricks can find the call, if the response has one.
     pub request_id: Option<String>,
 }
 
@@ -99,21 +115,21 @@ impl Client {
     /// there is a token.
     ///
     /// # Errors
-    /// [`Error::AccountMismatch`], [`Error::CredentialsRefused`], or what kept the host from answering.
+    /// [`Error::AccountMismatch`], [`Error::CredentialsRefused`], or the reason for a missing response.
     pub async fn authenticate(&self) -> Result<(), Error> {
         self.inner.check_account().await?;
         self.inner.token().await.map(drop)
     }
 
-    /// One call. An empty answer decodes as `null`; use `serde::de::IgnoredAny` where the answer does not matter.
+    /// One call. An empty response decodes as `null`; use `serde::de::IgnoredAny` if the response does not matter.
     ///
     /// # Errors
-    /// Anything of [`Error`]. After [`Error::may_have_happened`] look before trying again.
+    /// Any [`Error`]. After [`Error::may_have_happened`], read before trying again.
     pub async fn send<T: DeserializeOwned>(&self, request: Request) -> Result<T, Error> {
         self.send_for_audit(request).await.0
     }
 
-    /// The same, and what of the answer an audit log has.
+    /// The same, with the trail for an audit log.
     pub async fn send_for_audit<T: DeserializeOwned>(&self, request: Request) -> (Result<T, Error>, Trail) {
         let call = request.call();
         let reply = self.inner.call(&request).await;
@@ -154,13 +170,13 @@ impl Client {
         items.map_err(|error| Error::Decode { call, reason: misfit(&error) })
     }
 
-    /// The longest time for which Databricks has asked to hold back calls of some class.
+    /// The longest time for which Databricks has asked to delay calls of some class.
     pub fn throttled(&self) -> Option<Duration> {
         self.inner.rate.closed_for()
     }
 
-    /// When the token ends that calls are made with. `None` without one, and where one has ended that nobody has asked for
-    /// since; one that could not be renewed is told.
+    /// When the token in use expires. `None` without one, and if it expired and no call has needed one since; a token that
+    /// could not be renewed still counts.
     pub fn token_expiry(&self) -> Option<SystemTime> {
         self.inner.tokens.expiry()
     }
@@ -176,7 +192,7 @@ impl Inner {
     async fn call(self: &Arc<Self>, request: &Request) -> Result<Reply, Error> {
         let first = self.signed(request).await;
         match first {
-            // Not so for a POST: "never twice" needs no exception for a host that acts first and refuses then.
+            // Not so for a POST: "never twice" needs no exception for a host that acts first and then refuses.
             Err(Error::TokenRefused { fresh: false, .. }) if request.method != Method::Post => {}
             other => return other,
         }
@@ -252,7 +268,7 @@ impl Inner {
         outcome
     }
 
-    /// Waits for the rate, asks the fence, sends, and takes note of what the host says about the rate.
+    /// Waits for the rate, checks the fence, sends, and records what the host says about the rate.
     async fn try_once(&self, http: reqwest::RequestBuilder, this: Try<'_>) -> Result<Reply, Error> {
         let call = this.call.to_owned();
         let meter = &self.settings.meter;
@@ -293,7 +309,7 @@ impl Inner {
     }
 }
 
-/// The header by which whoever is called can join the trace (W3C Trace Context), where there is one.
+/// The header by which the called server can join the trace (W3C Trace Context), if there is one.
 fn traceparent() -> Option<String> {
     let context = Span::current().context();
     let span = context.span().span_context().clone();

@@ -1,8 +1,8 @@
-//! How connections leave: whose certificates are believed beside those that the system trusts, and through which proxy.
+//! Egress: which certificates are trusted in addition to the system's, and which proxy is used.
 //!
-//! Both are for whoever runs the operator to say, never for a custom resource or the environment. It is said once for both
-//! clients: the one of the API server asks here too, so that they cannot differ. Only what is https goes through the
-//! proxy, in a tunnel (CONNECT) that ends at the checked host: the proxy sees names and amounts, no contents.
+//! Both are set by the user that runs the operator, never by a custom resource or the environment. They are set once for
+//! both clients: the one of the API server uses them too, so that they cannot differ. Only https goes through the proxy, in
+//! a tunnel (CONNECT) that ends at the checked host: the proxy sees names and amounts, no contents.
 
 use std::net::IpAddr;
 
@@ -14,10 +14,10 @@ use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
 use secrecy::{ExposeSecret, SecretString};
 
-/// The way out, the same for all connections. The default is the system's authorities and no proxy.
+/// The egress, the same for all connections. The default is the system's authorities and no proxy.
 #[derive(Debug, Clone, Default)]
 pub struct Egress {
-    /// Certificates of authorities that are believed beside those that the system trusts.
+    /// Certificates of authorities that are trusted in addition to the system's.
     pub roots: Vec<CertificateDer<'static>>,
     /// The proxy for https, if there is one.
     pub proxy: Option<Proxy>,
@@ -30,14 +30,14 @@ impl Egress {
     /// # Errors
     /// When the roots or the proxy cannot be used.
     pub fn http(&self, origin: &str) -> Result<ClientBuilder, reqwest::Error> {
-        // reqwest panics without a provider. That one is there already is no failure.
+        // reqwest panics without a provider. An existing one is no failure.
         _ = rustls::crypto::ring::default_provider().install_default();
         let roots = self.roots.iter().map(|root| Certificate::from_der(root));
         let http = reqwest::Client::builder()
             .redirect(reqwest::redirect::Policy::none())
             .referer(false)
             .no_proxy()
-            // The default sends again what the server says it did not process; we take nobody's word for that.
+            // The default sends a request again if the server says that it did not process it; that is not proven.
             .retry(reqwest::retry::never())
             .tls_certs_merge(roots.collect::<Result<Vec<_>, _>>()?);
         match self.proxy.as_ref().and_then(|proxy| proxy.url_for(origin)) {
@@ -47,7 +47,7 @@ impl Egress {
     }
 }
 
-/// The certificates of a PEM file, each of which can be that of an authority. Other sections are passed over.
+/// The certificates of a PEM file, each of which can be that of an authority. Other sections are skipped.
 ///
 /// # Errors
 /// In words that fit after the file's name: when there is none, or one of them is damaged.
@@ -100,12 +100,12 @@ impl Proxy {
         }
     }
 
-    /// Lets connections to these go directly: a name (and all below it; a leading dot or `*.` makes no difference), an
-    /// address, a network such as `10.0.0.0/8`, or `*` for all. Names are not resolved to find their network. Empty
-    /// entries are passed over.
+    /// Exempts these from the proxy: a name (and all below it; a leading dot or `*.` makes no difference), an address, a
+    /// network such as `10.0.0.0/8`, or `*` for all. Names are not resolved to find their network. Empty entries are
+    /// skipped.
     ///
     /// # Errors
-    /// The entry that is none of these: it would match nothing, without anybody noticing.
+    /// The entry that is none of these: it would match nothing, without notice.
     pub fn except(mut self, entries: &[String]) -> Result<Proxy, String> {
         for entry in entries.iter().map(|entry| entry.trim()).filter(|entry| !entry.is_empty()) {
             let name = entry.strip_prefix('*').filter(|rest| rest.starts_with('.')).unwrap_or(entry);

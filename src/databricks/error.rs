@@ -1,14 +1,14 @@
 //! What happened to a call: the only error type of this module. What to do about it is the caller's decision.
 //!
 //! The text is written into the status of objects, so it must be the same for the same cause: no request id, time or
-//! counter. It also must not leak: of what the host sent only its own message is shown, cleaned and cut.
+//! counter. It also must not leak: of what the host sent, only its own message is shown, cleaned and cut.
 
 use std::time::Duration;
 
 /// What happened to a call. `call` is the method and path, such as `PUT /api/2.0/accounts/...`.
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
 pub enum Error {
-    /// The API answered with a failure.
+    /// The API responded with a failure.
     #[error("{call}: Databricks answers {status}{}: {message}", code.as_deref().map(|c| format!(" {c}")).unwrap_or_default())]
     Api {
         /// Method and path.
@@ -21,7 +21,7 @@ pub enum Error {
         message: String,
         /// How long the API asks to wait, within 0 s and 10 min.
         retry_after: Option<Duration>,
-        /// For the log only: it differs from try to try.
+        /// For the log only: it differs between tries.
         request_id: Option<String>,
     },
     /// Databricks asked to wait, or the queue for the rate is long: nothing was sent.
@@ -29,7 +29,7 @@ pub enum Error {
     Throttled {
         /// Method and path.
         call: String,
-        /// When to come back.
+        /// When to retry.
         retry_after: Duration,
     },
     /// No connection (DNS, TCP, TLS): nothing was sent.
@@ -40,36 +40,36 @@ pub enum Error {
         /// What failed.
         reason: String,
     },
-    /// The request was sent, or may have been, and there is no answer that can be trusted.
+    /// The request was sent, or may have been, and there is no response that can be trusted.
     #[error("{call}: sent, but there is no usable answer: {reason}")]
     Unknown {
         /// Method and path.
         call: String,
-        /// What is wrong with the answer.
+        /// What is wrong with the response.
         reason: String,
     },
-    /// Something that is not the account API answered.
+    /// The responding server is not the account API.
     #[error("{call}: the host answers {what} ({status}), not as the account API does: is `host` right?")]
     NotTheApi {
         /// Method and path.
         call: String,
         /// The HTTP status.
         status: u16,
-        /// What it answers with, such as a web page.
+        /// What it responds with, such as a web page.
         what: String,
     },
-    /// The API does not take the call's token: it has ended or was revoked. The call was not carried out.
+    /// The API does not accept the call's token: it expired or was revoked. The call was not carried out.
     #[error("{refusal}; {}", if *fresh { REFUSED_AGAIN } else { "the token is replaced, and the call repeated" })]
     TokenRefused {
-        /// The answer, an [`Error::Api`].
+        /// The response, an [`Error::Api`].
         refusal: Box<Error>,
-        /// The token endpoint gave this token just now, in place of one that was refused as well: another would not help.
+        /// The token endpoint issued this token just now, in place of one that was refused as well: another would not help.
         fresh: bool,
     },
-    /// Databricks does not let in the address that the call came from. The call was not carried out.
+    /// Databricks blocks the address that the call came from. The call was not carried out.
     #[error(
-        "{0}; the IP access lists of the account do not let the operator in: add its address to an ALLOW list, or take it \
-         out of the BLOCK list"
+        "{0}; the IP access lists of the account block the operator: add its address to an ALLOW list, or remove it \
+         from the BLOCK list"
     )]
     AddressBlocked(Box<Error>),
     /// The token endpoint knows no such client, or not this secret.
@@ -83,7 +83,7 @@ pub enum Error {
         /// The endpoint's own words.
         message: String,
     },
-    /// No token could be had for another reason than refused credentials; the call itself was not sent.
+    /// There is no token, for another reason than refused credentials; the call itself was not sent.
     #[error("cannot sign in: {0}")]
     NoToken(Box<Error>),
     /// The host says that it serves another account.
@@ -94,13 +94,13 @@ pub enum Error {
         /// The account id in the host's metadata.
         found: String,
     },
-    /// The fence of the request said no: nothing was sent.
+    /// The fence of the request refused it: nothing was sent.
     #[error("{call}: not sent, because this replica may no longer act")]
     Fenced {
         /// Method and path.
         call: String,
     },
-    /// A GET was answered in well-formed JSON of another shape than expected.
+    /// The response to a GET is well-formed JSON of an unexpected shape.
     #[error("{call}: the answer is not as expected: {reason}")]
     Decode {
         /// Method and path.
@@ -111,26 +111,26 @@ pub enum Error {
     /// The request or the settings cannot be turned into a call: nothing was sent.
     #[error("{call}: cannot be sent: {reason}")]
     Invalid {
-        /// Method and path, or what was to be made.
+        /// Method and path, or what was to be created.
         call: String,
         /// What is wrong.
         reason: String,
     },
 }
 
-/// What to do where even a new token is refused.
+/// What to do if even a new token is refused.
 const REFUSED_AGAIN: &str = "a new token is refused as well: check that the service principal is active and belongs to \
                              this account, and whether Databricks has an outage";
 
 impl Error {
-    /// The API itself says that the object does not exist. A missing endpoint, a web page, an empty answer, a lack of
+    /// The API itself says that the object does not exist. A missing endpoint, a web page, an empty response, a lack of
     /// permission or of a feature are not that.
     pub fn is_absence(&self) -> bool {
         let codes = ["RESOURCE_DOES_NOT_EXIST", "NOT_FOUND", "SCIM_404"];
         self.status() == Some(404) && self.code().is_some_and(|code| codes.contains(&code))
     }
 
-    /// A change that was asked for may have taken effect all the same: look before trying again.
+    /// A requested change may have taken effect: read before trying again.
     pub fn may_have_happened(&self) -> bool {
         // The code wins over the status, but only to add doubt: a 5xx with a harmless code may come from a gateway.
         let codes = [
@@ -170,7 +170,7 @@ impl Error {
         }
     }
 
-    /// The request went out, or may have.
+    /// The request was sent, or may have been.
     pub fn was_sent(&self) -> bool {
         matches!(
             self.answer(),
@@ -178,7 +178,7 @@ impl Error {
         )
     }
 
-    /// The answer to this very call, where it was found to be about the caller.
+    /// The response to this very call, if it turned out to be about the caller.
     fn answer(&self) -> &Error {
         match self {
             Error::TokenRefused { refusal, .. } | Error::AddressBlocked(refusal) => refusal,
@@ -186,7 +186,7 @@ impl Error {
         }
     }
 
-    /// Databricks does not let in the address that the call came from, or that wanted to sign in for it.
+    /// Databricks blocks the address that the call came from, or the sign-in for it.
     pub fn is_address_blocked(&self) -> bool {
         match self {
             Error::AddressBlocked(_) => true,
@@ -203,7 +203,7 @@ impl Error {
         }
     }
 
-    /// How long to wait before trying again, if the API said so.
+    /// How long to wait before a retry, if the API said so.
     pub fn retry_after(&self) -> Option<Duration> {
         match self {
             Error::Api { retry_after, .. } => *retry_after,
@@ -213,7 +213,7 @@ impl Error {
         }
     }
 
-    /// The API's own code, of an answer to this very call.
+    /// The API's own code, of a response to this very call.
     pub fn code(&self) -> Option<&str> {
         match self.answer() {
             Error::Api { code, .. } => code.as_deref(),
@@ -221,7 +221,7 @@ impl Error {
         }
     }
 
-    /// The HTTP status of the answer to this very call.
+    /// The HTTP status of the response to this very call.
     pub fn status(&self) -> Option<u16> {
         match self.answer() {
             Error::Api { status, .. } | Error::NotTheApi { status, .. } => Some(*status),
@@ -251,7 +251,7 @@ impl Error {
     }
 }
 
-/// Turns "the API says it does not exist" into an answer.
+/// Turns "the API says that it does not exist" into a value.
 pub trait Optional<T> {
     /// `None` for [`Error::is_absence`].
     ///

@@ -1,8 +1,8 @@
-//! Which hosts may be given a client secret or a token, and how a host may be written.
+//! Which hosts may get a client secret or a token, and how a host may be written.
 //!
-//! The text comes from a custom resource, so it is hostile until shown otherwise. It is not repaired: the few
-//! forms that have one meaning are recognised and the address is built anew from the recognised parts, so no
-//! difference between two URL parsers can matter.
+//! The text comes from a custom resource, so it is hostile until proven otherwise. It is not repaired: the few forms that
+//! have one meaning are recognised and the address is built from the recognised parts, so no difference between two URL
+//! parsers can matter.
 
 use std::fmt;
 
@@ -18,16 +18,16 @@ const SUFFIXES: [&str; 6] = [
 
 const ADVICE: &str = "write it like `https://accounts.cloud.databricks.com`";
 
-/// What the person who runs the operator allows beyond the hosts of Databricks.
+/// What the user that runs the operator allows beyond the hosts of Databricks.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct HostPolicy {
-    /// Further DNS names: the name itself and everything below it. A leading dot is ignored, as are empty entries.
+    /// Additional DNS names: the name itself and everything below it. A leading dot is ignored, as are empty entries.
     pub extra_suffixes: Vec<String>,
     /// Also allow `http://127.0.0.1:PORT`, `http://localhost:PORT` and `http://[::1]:PORT`: for tests only.
     pub allow_loopback_http: bool,
 }
 
-/// A checked host: scheme, name and, for loopback, port. Only [`Host::parse`] makes one.
+/// A checked host: scheme, name and, for loopback, port. Only [`Host::parse`] creates one.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Host {
     origin: String,
@@ -99,7 +99,7 @@ fn read(text: &str, policy: &HostPolicy) -> Result<Host, &'static str> {
     let name = rest.strip_suffix(":443").unwrap_or(rest);
     check_name(name)?;
     if !SUFFIXES.iter().any(|suffix| is_below(name, suffix)) && !policy.allows(name) {
-        return Err("it is not a Databricks host, nor one that the operator was told to allow");
+        return Err("it is neither a Databricks host nor one that the operator's settings allow");
     }
     Ok(Host { origin: format!("https://{name}"), loopback: false })
 }
@@ -121,7 +121,7 @@ fn is_loopback(address: &str) -> bool {
     ["127.0.0.1", "localhost", "[::1]"].contains(&name) && plain && port.parse::<u16>().is_ok()
 }
 
-/// A DNS name in its one plain form; the reasons are ordered so that the most telling one is given.
+/// A DNS name in its one plain form; the reasons are ordered so that the most specific one is returned.
 fn check_name(name: &str) -> Result<(), &'static str> {
     if name.contains(['/', '\\']) {
         return Err("it must be a host name without a path or another scheme");
@@ -153,7 +153,7 @@ fn is_label(label: &str) -> bool {
         && label.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-')
         && !label.starts_with('-')
         && !label.ends_with('-')
-        // An internationalised name may look like one of ours; Databricks has none.
+        // An internationalised name may imitate one of ours; Databricks has none.
         && !label.starts_with("xn--")
 }
 

@@ -1,5 +1,5 @@
-//! What is counted of the calls, for `/metrics`. What a label says is out of a closed set: neither an account nor a path is
-//! in it, and a host that answers with a thousand different statuses makes no thousand series.
+//! Counts of the calls, for `/metrics`. Each label has a closed set of values: none has an account or a path, and a host
+//! that responds with a thousand different statuses creates no thousand series.
 
 use std::time::Duration;
 
@@ -11,8 +11,8 @@ use prometheus_client::registry::Registry;
 use super::Method;
 use super::rate::Class;
 
-/// Values of the label `code`: the statuses that the API is known to give, the classes of all others, and `none` where no
-/// answer came.
+/// Values of the label `code`: the statuses that the API is known to return, the classes of all others, and `none` without
+/// a response.
 pub const CODES: &[&str] = &[
     "200", "201", "202", "204", "400", "401", "403", "404", "409", "412", "422", "429", "500", "501", "502",
     "503", "504", "1xx", "2xx", "3xx", "4xx", "5xx", "none",
@@ -42,7 +42,7 @@ impl Default for Meter {
             waits: Family::new_with_constructor(waits),
             refreshes: Family::default(),
         };
-        // What is there from the start can be compared with what comes.
+        // All series exist from the start, so that a first increase shows.
         for api in Class::ALL {
             for method in Method::ALL {
                 drop(meter.requests.get_or_create(&request(api, method, "200")));
@@ -64,22 +64,22 @@ impl Meter {
         registry.register(
             "api_requests",
             "Calls that were sent to Databricks, by the class of endpoints that share a limit; code is the HTTP status, \
-             the class of an unusual one, or none where no answer came",
+             the class of an unusual one, or none if there was no response",
             self.requests.clone(),
         );
         registry.register(
             "api_request_duration_seconds",
-            "How long Databricks took to answer a call, or until it was given up",
+            "How long Databricks took to respond to a call, or until the call timed out",
             self.durations.clone(),
         );
         registry.register(
             "api_throttled",
-            "Answers that asked for fewer calls (429, or 503 with Retry-After)",
+            "Responses that asked for fewer calls (429, or 503 with Retry-After)",
             self.throttled.clone(),
         );
         registry.register(
             "api_bucket_wait_seconds",
-            "How long calls waited for their turn before they were sent, or were put off",
+            "How long calls waited for the rate limit before they were sent or postponed",
             self.waits.clone(),
         );
         registry.register(
@@ -94,19 +94,19 @@ impl Meter {
         self.waits.get_or_create(&[("api", api.name())]).observe(wait.as_secs_f64());
     }
 
-    /// A call was sent, and answered with this status or not at all.
+    /// A call was sent, and got this status or no response.
     pub(super) fn sent(&self, api: Class, method: Method, status: Option<u16>, took: Duration) {
         self.requests.get_or_create(&request(api, method, code(status))).inc();
         let labels = [("api", api.name()), ("method", method.name())];
         self.durations.get_or_create(&labels).observe(took.as_secs_f64());
     }
 
-    /// An answer asked for fewer calls.
+    /// A response asked for fewer calls.
     pub(super) fn throttled(&self, api: Class) {
         self.throttled.get_or_create(&[("api", api.name())]).inc();
     }
 
-    /// A token was asked for.
+    /// A token was requested.
     pub(super) fn refreshed(&self, success: bool) {
         let result = if success { "success" } else { "failure" };
         self.refreshes.get_or_create(&[("result", result)]).inc();

@@ -6,7 +6,7 @@ use std::collections::HashSet;
 
 use serde_json::Value;
 
-/// How an endpoint hands out a list. The key names the array in the wrapper object.
+/// How an endpoint returns a list. The key names the array in the wrapper object.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Pages {
     /// Everything at once: a bare array; the newest documentation has it wrapped, under a name of its own.
@@ -22,10 +22,10 @@ pub enum Pages {
 /// Pages of a host that never ends a list fill the memory.
 const MOST_PAGES: usize = 1000;
 const MOST_BYTES: usize = 128 << 20;
-/// Small enough for the cap on a body; the libraries ask for 10000, which users with many groups would burst.
+/// Small enough for the limit on a body; the libraries request 10000, which users with many groups would exceed.
 const SCIM_COUNT: usize = 500;
 
-/// A list in the making.
+/// A list as collected so far.
 pub(super) struct Collected {
     style: Pages,
     pub items: Vec<Value>,
@@ -61,7 +61,7 @@ impl Collected {
         }
     }
 
-    /// Takes in a page of `bytes`; returns the query parameter that leads to the next page, if there is one.
+    /// Adds a page of `bytes`; returns the query parameter that leads to the next page, if there is one.
     pub(super) fn add(
         &mut self,
         page: Value,
@@ -139,8 +139,8 @@ impl Collected {
     }
 }
 
-/// The items of a bare array, of the array under `key`, or of the only array there is. With a key, the API leaves out empty
-/// lists; what is no answer about a list must not be taken for one, for absence is concluded from it.
+/// The items of a bare array, of the array under `key`, or of the only array. With a key, the API omits empty lists; a
+/// response that is no list must not count as one, because absence is concluded from it.
 fn unwrap(page: Value, key: Option<&str>) -> Result<Vec<Value>, Broken> {
     let mut page = match page {
         Value::Array(items) => return Ok(items),

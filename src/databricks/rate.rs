@@ -1,4 +1,4 @@
-//! When a call may go out: a token bucket and a gate for each class of endpoints.
+//! When a call may be sent: a token bucket and a gate for each class of endpoints.
 //!
 //! Limits at Databricks differ by endpoint and are mostly unpublished, hence the classes and the gate: after a 429 all
 //! calls of the class wait as long as the host asks. No call waits here for long: a worker is worth more elsewhere.
@@ -12,7 +12,7 @@ use tokio::time::{Instant, sleep};
 
 use super::Urgency;
 
-/// A call that would wait longer than this is sent away instead.
+/// A call that would wait longer than this returns instead.
 const PATIENCE: Duration = Duration::from_secs(5);
 const LONGEST_GATE: Duration = Duration::from_secs(600);
 
@@ -84,7 +84,7 @@ impl Rate {
         Rate { per_second: per_second.max(0.1), burst, lanes: [lane(), lane(), lane(), lane()] }
     }
 
-    /// Waits for this call's turn; `Err` is the time after which it is worth coming back.
+    /// Waits for this call's turn; `Err` is the time after which to retry.
     pub(super) async fn turn(&self, class: Class, urgency: Urgency) -> Result<(), Duration> {
         let place = Place::take(self, class, urgency);
         let deadline = Instant::now() + PATIENCE;
@@ -104,7 +104,7 @@ impl Rate {
     pub(super) fn close(&self, class: Class, asked: Option<Duration>) -> Duration {
         let mut lane = self.lane(class);
         let now = Instant::now();
-        // Answers to calls that were under way when the gate closed are the same event.
+        // Responses to calls that were in flight when the gate closed are the same event.
         if asked.is_none() && lane.closed_until <= now {
             lane.strikes = (lane.strikes + 1).min(7);
         }
@@ -114,7 +114,7 @@ impl Rate {
         pause
     }
 
-    /// A call of this class was answered with something else than a 429.
+    /// The response to a call of this class was something else than a 429.
     pub(super) fn answered(&self, class: Class) {
         self.lane(class).strikes = 0;
     }
@@ -132,7 +132,7 @@ impl Rate {
 }
 
 impl Lane {
-    /// Takes a token if enough are there for everyone ahead too; otherwise says how long that will last.
+    /// Takes a token if there are enough for all waiting calls ahead too; otherwise returns how long that will take.
     fn try_take(&mut self, ticket: (Urgency, u64), rate: &Rate) -> Option<Duration> {
         let now = Instant::now();
         let filled = self.tokens + (now - self.filled_at).as_secs_f64() * rate.per_second;
@@ -150,7 +150,7 @@ impl Lane {
     }
 }
 
-/// A place in the queue, given up when the call goes out, is sent away or is dropped.
+/// A place in the queue, given up when the call is sent, returns or is dropped.
 struct Place<'a> {
     rate: &'a Rate,
     class: Class,

@@ -1,12 +1,12 @@
 //! Whether a refusal is about the caller and not about the call: about its token, or about its address.
 //!
-//! Databricks has no one code for either. A token that has ended or was revoked is answered with 401, 403 or 400, with a code
-//! that is a word, a number or none, as JSON, text or a web page; a lack of rights is a 403 as well. What tells them apart are
-//! the words. Only the first words count: further on, a message may quote what a user wrote.
+//! Databricks has no single code for either. For an expired or revoked token it returns 401, 403 or 400, with a code that is a
+//! word, a number or none, as JSON, text or a web page; a lack of rights is a 403 as well. Only the words distinguish them, and
+//! only the first words count: further on, a message may quote what a user wrote.
 
-/// Words that a refusal begins with: beyond them it may quote names.
+/// Words at the start of a refusal: beyond them it may quote names.
 const FIRST: usize = 12;
-/// Codes that say it all.
+/// Codes that are proof alone.
 const CODES: [&str; 4] = ["UNAUTHENTICATED", "INVALID_TOKEN", "TOKEN_EXPIRED", "InvalidAuthenticationToken"];
 /// Codes of refusals of a spec or of an object: their texts may quote anything.
 const OF_THE_CALL: [&str; 6] = [
@@ -21,7 +21,7 @@ const OF_THE_CALL: [&str; 6] = [
 const BEGINNINGS: [&str; 5] =
     ["failed credential", "failed storage", "permission assignment", "assignment api", "unable to delete"];
 
-/// Databricks takes the token for invalid, expired or revoked.
+/// Databricks considers the token invalid, expired or revoked.
 pub(super) fn token(status: u16, code: Option<&str>, text: &str) -> bool {
     match status {
         401 => true,
@@ -34,7 +34,7 @@ pub(super) fn token(status: u16, code: Option<&str>, text: &str) -> bool {
     }
 }
 
-/// Databricks does not let the address in that the call came from.
+/// Databricks blocks the address that the call came from.
 pub(super) fn address(status: u16, text: &str) -> bool {
     matches!(status, 401 | 403) && of_address(text)
 }

@@ -1,4 +1,4 @@
-//! What came back, and what it says: a value, or which error.
+//! The response to a call, and what it means: a value, or which error.
 //!
 //! Every byte is untrusted. Only the fields named here are copied out of a failure, after `clean`, and a value that
 //! does not fit is described without being shown: it may be a secret.
@@ -14,7 +14,7 @@ use super::{Error, refused};
 const LONGEST_MESSAGE: usize = 512;
 const LONGEST_WAIT: Duration = Duration::from_secs(600);
 
-/// An answer whose body has arrived whole.
+/// A response whose body has arrived whole.
 #[derive(Default)]
 pub(super) struct Reply {
     pub status: u16,
@@ -31,8 +31,8 @@ impl Reply {
         (200..300).contains(&self.status)
     }
 
-    /// The body as `T`; an empty body is `null`. `read_only` is about the call: an unreadable answer to a change
-    /// leaves open what happened.
+    /// The body as `T`; an empty body is `null`. `read_only` is about the call: an unreadable response to a change leaves
+    /// open what happened.
     pub(super) fn decode<T: DeserializeOwned>(&self, call: &str, read_only: bool) -> Result<T, Error> {
         if self.is_html() {
             return Err(self.not_the_api(call));
@@ -47,10 +47,10 @@ impl Reply {
         })
     }
 
-    /// The error that this answer is. `secrets` never appear in it.
+    /// The error that this response means. `secrets` never appear in it.
     pub(super) fn failure(&self, call: &str, secrets: &[String]) -> Error {
         let body: Option<Map<String, Value>> = serde_json::from_slice(&self.body).ok();
-        // Gateways answer these with a page of their own, and mean the status.
+        // Gateways return these with a page of their own, and mean the status.
         let of_gateways = matches!(self.status, 401 | 403 | 408 | 429 | 499 | 500..);
         if self.status < 400 {
             return self.not_the_api(call);
@@ -108,7 +108,7 @@ impl Reply {
         Error::NotTheApi { call: call.to_owned(), status: self.status, what: what.to_owned() }
     }
 
-    /// `Retry-After`: whole seconds or a date, the latter by the host's own clock if it tells it.
+    /// `Retry-After`: whole seconds or a date, the latter by the host's own clock if the response has it.
     fn wait(&self) -> Option<Duration> {
         let text = self.retry_after.as_deref()?.trim();
         if !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit()) {
@@ -121,7 +121,7 @@ impl Reply {
     }
 }
 
-/// What a failure says, from whichever of the API's error forms it comes in.
+/// The content of a failure, in whichever of the API's error forms it comes.
 #[derive(Default)]
 struct Said {
     code: Option<String>,

@@ -1,4 +1,4 @@
-//! What goes out: one request, written so that it can only mean one path on one host.
+//! The request of a call, written so that it can only mean one path on one host.
 
 use std::fmt;
 use std::fmt::Write as _;
@@ -11,10 +11,10 @@ use super::Error;
 use super::host::Host;
 use super::shown::clean;
 
-/// Asked at the very last moment before a request is handed to the connection; `false` keeps it from being sent.
+/// Checked at the very last moment before a request is handed to the connection; `false` keeps it from being sent.
 ///
-/// What remains after the question is connection set-up (bounded by `Settings::connect_timeout`) and flight
-/// (both within `Settings::write_timeout`): a fence that guards a lease must leave that much margin.
+/// What remains after the check is connection set-up (bounded by `Settings::connect_timeout`) and flight (both within
+/// `Settings::write_timeout`): a fence that guards a lease must leave that much margin.
 pub type Fence = Arc<dyn Fn() -> bool + Send + Sync>;
 
 /// The HTTP methods of the account API.
@@ -28,10 +28,10 @@ pub enum Method {
     Delete,
 }
 
-/// Who goes first when calls wait for the rate.
+/// Which calls go first when calls wait for the rate.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Urgency {
-    /// Someone waits for it: a change of a spec, a deletion. Strictly before [`Urgency::Routine`].
+    /// A user waits for it: a change of a spec, a deletion. Strictly before [`Urgency::Routine`].
     Urgent,
     /// Periodic checks.
     Routine,
@@ -42,15 +42,15 @@ pub enum Urgency {
 pub struct Request {
     /// The HTTP method.
     pub method: Method,
-    /// The path, percent-encoded, as made by [`path`].
+    /// The path, percent-encoded, as [`path`] returns it.
     pub path: String,
     /// Query parameters, not yet encoded.
     pub query: Vec<(String, String)>,
     /// The JSON body.
     pub body: Option<Value>,
-    /// Who goes first when calls wait for the rate.
+    /// Which calls go first when calls wait for the rate.
     pub urgency: Urgency,
-    /// Asked just before the request goes out.
+    /// Checked just before the request is sent.
     pub fence: Option<Fence>,
 }
 

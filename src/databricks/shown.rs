@@ -1,8 +1,8 @@
-//! What of the texts of others may be shown, and how: errors end in the status of objects and in logs.
+//! What may be shown of foreign texts, and how: errors end in the status of objects and in logs.
 
 use serde_json::Value;
 
-/// Without the ids that Databricks appends to some messages: they differ from try to try.
+/// Without the ids that Databricks appends to some messages: they differ between tries.
 pub(super) fn steady(message: &str) -> String {
     let mut rest = message.to_owned();
     for mark in ["[TraceId:", "[ReqId:", "[RequestId:"] {
@@ -26,8 +26,8 @@ pub(super) fn clean(text: &str, secrets: &[String], longest: usize) -> String {
     }
 }
 
-/// `text` on one line, and as it reads: what would end the line, or would hide or reorder text on a terminal, is escaped, in
-/// the way of JSON.
+/// `text` on one line, and as it reads: characters that would end the line, or would hide or reorder text on a terminal,
+/// are escaped, as in JSON.
 pub fn plain(text: &str) -> String {
     let mut shown = String::with_capacity(text.len());
     for char in text.chars() {
@@ -54,7 +54,7 @@ fn escaped(char: char) -> String {
     char.encode_utf16(&mut [0; 2]).iter().map(|unit| format!("\\u{unit:04x}")).collect()
 }
 
-/// What serde says without the value it says it about, and without the position, which changes from try to try.
+/// serde's message without the value in it, and without the position, which changes between tries.
 pub(super) fn misfit(error: &serde_json::Error) -> String {
     let text = error.to_string();
     let text = text.rsplit_once(" at line ").map_or(text.as_str(), |(text, _)| text);
@@ -66,7 +66,7 @@ pub(super) fn misfit(error: &serde_json::Error) -> String {
     }
 }
 
-/// The strings of a body that its keys call secret: a host that quotes the body in an error must not get them shown.
+/// The strings of a body whose keys mark them as secret: a host that quotes the body in an error must not get them shown.
 pub(super) fn collect_secrets(body: &Value, secret: bool, found: &mut Vec<String>) {
     let names = ["secret", "token", "password", "private_key"];
     match body {

@@ -111,7 +111,7 @@ fn read_request(reader: &mut impl BufRead) -> Option<Received> {
     Some(Received { call, head, body: String::from_utf8(body).ok()? })
 }
 
-/// Writes an answer with the right length; for use as the end of an `Answer`.
+/// Writes a response with the right length; for use as the end of an `Answer`.
 fn plain(socket: &mut TcpStream, status: u16, headers: &str, body: &[u8]) -> bool {
     let head = format!("HTTP/1.1 {status} X\r\n{headers}content-length: {}\r\n\r\n", body.len());
     socket.write_all(&[head.as_bytes(), body].concat()).is_ok()

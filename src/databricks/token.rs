@@ -1,9 +1,9 @@
 //! The bearer token of one client: kept, renewed ahead of time, fetched by one caller at a time.
 //!
-//! How a token is fetched is the caller's (`client.rs`), so this file has no HTTP and its clock is tokio's.
-//! A fresh token is renewed in the background while it still serves, so no call waits for a slow token endpoint.
-//! One that the API refuses is replaced at once. Where new tokens are refused too, another is asked for in growing steps
-//! only, whatever the number of calls.
+//! The caller fetches the token (`client.rs`), so this file has no HTTP and its clock is tokio's. A fresh token is renewed
+//! in the background while it is still valid, so no call waits for a slow token endpoint. One that the API refuses is
+//! replaced at once. If new tokens are refused too, another is requested in growing steps only, whatever the number of
+//! calls.
 
 use std::future::Future;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -17,10 +17,10 @@ use super::Error;
 
 const RENEWAL: Duration = Duration::from_secs(20 * 60);
 const RENEWAL_BACKOFF: Duration = Duration::from_secs(60);
-/// How long a token is kept at least, although it is refused, where replacing the one before did not help; doubled each time.
+/// The minimum time that a refused token is kept, if the replacement of the one before did not help; doubled each time.
 const SHORTEST_PAUSE: Duration = Duration::from_secs(1);
 const LONGEST_PAUSE: Duration = Duration::from_secs(60);
-/// After so long without a refused token the next one is an event of its own.
+/// After this long without a refused token the next one is an event of its own.
 const QUIET: Duration = Duration::from_secs(120);
 /// Some deployments refuse tokens in their last 30 s.
 const MARGIN: Duration = Duration::from_secs(40);
@@ -28,7 +28,7 @@ const LONGEST_LIFE: Duration = Duration::from_secs(24 * 3600);
 /// For an `expires_in` that says nothing: short, and a 401 would correct it anyway.
 const UNKNOWN_LIFE: Duration = Duration::from_secs(60);
 
-/// A token as the endpoint gave it.
+/// A token as the endpoint issued it.
 #[derive(Clone)]
 pub(super) struct Token {
     value: SecretString,
@@ -60,7 +60,7 @@ impl Token {
 #[derive(Default)]
 pub(super) struct Tokens {
     state: Mutex<State>,
-    /// Held by whoever fetches.
+    /// Held by the caller that fetches.
     flight: Arc<tokio::sync::Mutex<()>>,
 }
 
@@ -68,7 +68,7 @@ pub(super) struct Tokens {
 struct State {
     token: Option<Token>,
     renewal_allowed_at: Option<Instant>,
-    /// Counts finished fetches, so that who waited for a failing one shares its error instead of repeating it.
+    /// Counts finished fetches, so that a caller that waited for a failing one shares its error instead of repeating it.
     fetches: u64,
     failure: Option<Error>,
     /// When a refused token was dropped last, and how long the next one is kept.
@@ -76,10 +76,10 @@ struct State {
 }
 
 impl Tokens {
-    /// A token that is good for a call now.
+    /// A token that is valid for a call now.
     ///
     /// # Errors
-    /// Those of `fetch`, if there is no token that still serves.
+    /// Those of `fetch`, if there is no valid token.
     pub(super) async fn get<F, R>(self: &Arc<Self>, fetch: F) -> Result<Token, Error>
     where
         F: FnOnce() -> R,
@@ -113,7 +113,7 @@ impl Tokens {
         outcome
     }
 
-    /// When the token ends: the one that serves, or the one that could not be renewed in time.
+    /// When the token expires: the valid one, or the one that could not be renewed in time.
     pub(super) fn expiry(&self) -> Option<SystemTime> {
         let state = self.lock();
         let token = state.token.as_ref()?;
@@ -125,7 +125,7 @@ impl Tokens {
         }
     }
 
-    /// The API refused this token. Returns whether there is, or will be, another one to try: not where several in a row were
+    /// The API refused this token. Returns whether there is, or will be, another one to try: not if several in a row were
     /// refused a moment ago.
     pub(super) fn refused(&self, token: &Token) -> bool {
         let mut state = self.lock();
@@ -143,8 +143,8 @@ impl Tokens {
         true
     }
 
-    /// The API took a call with the token that replaced the one it had refused it with: replacing it was right, and may be so
-    /// again soon.
+    /// The API accepted a call with the token that replaced a refused one: the replacement was right, and may be so again
+    /// soon.
     pub(super) fn helped(&self) {
         if let Some((_, pause)) = &mut self.lock().replaced {
             *pause = Duration::ZERO;
@@ -157,7 +157,7 @@ impl Tokens {
     {
         let outcome = fetch.await;
         if let Err(error) = &outcome {
-            tracing::warn!("token not renewed, the old one still serves: {error}");
+            tracing::warn!("token not renewed, the old one is still valid: {error}");
         }
         self.lock().settle(&outcome);
     }

@@ -1,234 +1,25 @@
-//! What every CRD gets on top of what the derive makes of the types: columns, immutability rules, a pattern for text, and a
-//! schema without `nullable`.
-//!
-//! Immutability is a rule at the root that reads the status: a field is free until the object exists in the account, and
-//! after that may only keep its value or take the one that the account has (`status.observed`), so that a spec that was
-//! wrong from the start can be corrected. A rule on the field itself would not see it being added or removed. A field may give
-//! way to another that says the same by reference or by name; whether that means the same, only the operator can find out.
+//! What users write and what the operator writes back: the fields that all kinds share, DatabricksAuth, the status with its
+//! conditions and reasons. Plain data; nothing here does I/O or knows a kind.
 
-use std::collections::BTreeSet;
+mod cached;
+mod databricks_auth;
+mod management;
+mod names;
+mod reason;
+mod status;
 
-use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
-use serde_json::{Map, Value, json};
-
-use super::resource::{Immutable, Lifecycle};
-use super::spec::{Management, TEXT};
-
-/// Finishes a CRD that `kube` derived.
-pub fn finish(
-    crd: CustomResourceDefinition,
-    immutable: &[Immutable],
-    lifecycle: Lifecycle,
-) -> CustomResourceDefinition {
-    let mut value = serde_json::to_value(&crd).expect("a CRD is plain data");
-    strip_nullable(&mut value);
-    let spec = "/spec/versions/0/schema/openAPIV3Schema/properties/spec";
-    value.pointer_mut(spec).into_iter().for_each(plain_text);
-    value["spec"]["versions"][0]["additionalPrinterColumns"] = columns();
-    let schema = &mut value["spec"]["versions"][0]["schema"]["openAPIV3Schema"];
-    let managed = schema["properties"]["spec"]["properties"].get("authRef").is_some();
-    let spec = schema["properties"]["spec"].clone();
-    let mut shown: Map<_, _> =
-        own(&spec).filter(|_| managed).map(|(name, field)| (name.to_owned(), loose(field, false))).collect();
-    let fixed = immutable.iter().filter_map(Immutable::shown);
-    shown.extend(fixed.map(|(path, name)| (name.to_owned(), loose(inside(&spec, path), true))));
-    let observed = &mut schema["properties"]["status"]["properties"]["observed"];
-    // The API server drops one that is empty, which would look like a difference for ever.
-    if !shown.is_empty() {
-        observed.as_object_mut().into_iter().for_each(|o| drop(o.remove("additionalProperties")));
-        observed["properties"] = shown.into();
-    }
-    let mut rules: Vec<Value> = immutable.iter().map(|i| immutable_rule(&spec, i, lifecycle)).collect();
-    if managed {
-        rules.push(external_id_rule());
-    }
-    if !rules.is_empty() {
-        schema["x-kubernetes-validations"] = Value::Array(rules);
-    }
-    serde_json::from_value(value).expect("still a CRD")
-}
-
-/// The fields of a kind's spec that are its own, by name: not those that all kinds share, and no reference, which stands for an
-/// id that has a field.
-fn own(spec: &Value) -> impl Iterator<Item = (&str, &Value)> {
-    let shared = serde_json::to_value(schemars::schema_for!(Management)).unwrap_or_default();
-    let fields = spec["properties"].as_object().into_iter().flatten();
-    fields
-        .filter(move |(name, _)| shared["properties"].get(*name).is_none() && !name.ends_with("Ref"))
-        .map(|(name, field)| (name.as_str(), field))
-}
-
-/// The names of the fields of a kind's spec that are its own.
-pub fn fields(crd: &CustomResourceDefinition) -> BTreeSet<String> {
-    let value = serde_json::to_value(crd).expect("a CRD is plain data");
-    let spec = &value["spec"]["versions"][0]["schema"]["openAPIV3Schema"]["properties"]["spec"];
-    own(spec).map(|(name, _)| name.to_owned()).collect()
-}
-
-/// Finishes the CRD of DatabricksAuth, which the kinds are told to: what a grant may name, and which kinds are in a
-/// workspace. A grant of other workspaces than those of its kinds would let nobody in.
-pub fn grants(
-    auth: CustomResourceDefinition,
-    kinds: &[CustomResourceDefinition],
-) -> CustomResourceDefinition {
-    let mut value = serde_json::to_value(finish(auth, &[], Lifecycle::Object)).expect("a CRD is plain data");
-    let name = |crd: &CustomResourceDefinition| crd.spec.names.kind.clone();
-    let all: Vec<String> = kinds.iter().map(name).collect();
-    let inside: Vec<String> = kinds.iter().filter(|crd| in_workspace(crd)).map(name).collect();
-    let grant = "/spec/versions/0/schema/openAPIV3Schema/properties/spec/properties/grants/items";
-    let grant = value.pointer_mut(grant).expect("a DatabricksAuth has grants");
-    grant["properties"]["kinds"]["items"] = json!({"type": "string", "enum": all});
-    grant["x-kubernetes-validations"] = json!([{
-        "rule": format!(
-            "!has(self.workspaceIds) || !has(self.kinds) || self.kinds.exists(kind, kind in ['{}'])",
-            inside.join("', '")
-        ),
-        "message": format!(
-            "workspaceIds lets in only what belongs to a workspace, and none of kinds does: remove workspaceIds, or add one \
-             of {}",
-            inside.join(", ")
-        ),
-    }]);
-    serde_json::from_value(value).expect("still a CRD")
-}
-
-/// Whether objects of a kind belong to a workspace: their spec says to which.
-fn in_workspace(crd: &CustomResourceDefinition) -> bool {
-    let schema = crd.spec.versions[0].schema.as_ref().and_then(|s| s.open_api_v3_schema.as_ref());
-    let spec = schema.and_then(|s| s.properties.as_ref()?.get("spec")?.properties.as_ref());
-    spec.is_some_and(|fields| fields.contains_key("workspaceId"))
-}
-
-/// The columns of `kubectl get`, the same for every kind.
-fn columns() -> Value {
-    let condition = |kind: &str, of: &str| format!(".status.conditions[?(@.type==\"{kind}\")].{of}");
-    json!([
-        {"name": "Ready", "type": "string", "jsonPath": condition("Ready", "status"), "description": "Whether the object is as the spec says and usable."},
-        {"name": "Synced", "type": "string", "jsonPath": condition("Synced", "status"), "description": "Whether the last comparison with the account found no difference, or corrected it."},
-        {"name": "External-ID", "type": "string", "jsonPath": ".status.externalId", "description": "The id in the Databricks account."},
-        {"name": "Status", "type": "string", "jsonPath": condition("Ready", "reason"), "description": "Why it is ready or not."},
-        {"name": "Age", "type": "date", "jsonPath": ".metadata.creationTimestamp"},
-        {"name": "Auth", "type": "string", "jsonPath": ".spec.authRef.name", "priority": 1},
-        {"name": "Policy", "type": "string", "jsonPath": ".status.effective.managementPolicy", "priority": 1},
-        {"name": "Deletion", "type": "string", "jsonPath": ".status.effective.deletionPolicy", "priority": 1, "description": "What happens to the object in the account when this one is deleted."},
-        {"name": "Message", "type": "string", "jsonPath": condition("Ready", "message"), "priority": 1},
-    ])
-}
-
-/// The rule that keeps what an object was created for. Where several fields say the same, each may take the place of another as
-/// long as it means the same. Of an id the API server knows that; of a reference or a name the operator finds out.
-fn immutable_rule(spec: &Value, immutable: &Immutable, lifecycle: Lifecycle) -> Value {
-    let [value, others @ ..] = immutable.spec else { return Value::Null };
-    // An object that holds the id or a name, one of them, is compared as a whole.
-    let field =
-        others.iter().find(|path| value.strip_prefix(**path).is_some_and(|rest| rest.starts_with('.')));
-    let field = field.unwrap_or(value);
-    let has = |of: &str, path: &str| format!("has({of}.spec.{path})");
-    let mut allowed = vec![format!(
-        "({} == {} && (!{} || self.spec.{field} == oldSelf.spec.{field}))",
-        has("self", field),
-        has("oldSelf", field),
-        has("self", field)
-    )];
-    let mut remedy = String::new();
-    if let Some((_, name)) = immutable.shown() {
-        allowed.push(format!(
-            "({} && has(self.status.observed) && has(self.status.observed.{name}) && self.spec.{value} == self.status.observed.{name})",
-            has("self", value)
-        ));
-        remedy = format!("write the value of status.observed.{name}, ");
-    } else if lifecycle == Lifecycle::Upsert {
-        // The id ends with the name. Built the other way round, as text from the field, the API server finds it too dear.
-        let name = "self.status.externalId.find('[^/]+$')";
-        let name =
-            if inside(spec, value)["type"] == "integer" { format!("int({name})") } else { name.into() };
-        allowed.push(format!("({} && self.spec.{value} == {name})", has("self", value)));
-        remedy = format!("write the id that status.externalId shows in spec.{value}, ");
-    }
-    if !others.is_empty() {
-        allowed.push(format!("({} && !{})", has("oldSelf", value), has("self", value)));
-    }
-    json!({
-        "rule": format!("!has(self.status) || !has(self.status.externalId) || {}", allowed.join(" || ")),
-        "message": format!("spec.{field} cannot be changed, added or removed after the object exists in the account: keep it, {remedy}or to replace the object in the account set spec.deletionPolicy to Delete, delete this object and create a new one"),
-        "fieldPath": format!(".spec.{field}"),
-        "reason": "FieldValueForbidden",
-    })
-}
-
-fn external_id_rule() -> Value {
-    let unchanged = "has(self.spec.externalId) == has(oldSelf.spec.externalId) && (!has(self.spec.externalId) || self.spec.externalId == oldSelf.spec.externalId)";
-    json!({
-        "rule": format!("!has(self.status) || !has(self.status.externalId) || ({unchanged}) || !has(self.spec.externalId) || self.spec.externalId == self.status.externalId"),
-        "message": "spec.externalId cannot be changed once an object is bound: write the id that status.externalId shows, or delete this object and create a new one",
-        "fieldPath": ".spec.externalId",
-        "reason": "FieldValueForbidden",
-    })
-}
-
-/// The schema of a field at a path.
-fn inside<'a>(schema: &'a Value, path: &str) -> &'a Value {
-    path.split('.').fold(schema, |schema, field| &schema["properties"][field])
-}
-
-/// A schema that takes any value of the same type: an odd value in the account must not block status writes. `bounded` where
-/// a rule compares it.
-fn loose(schema: &Value, bounded: bool) -> Value {
-    let mut out = Map::new();
-    for key in ["description", "type", "format", "properties", "items", "additionalProperties"] {
-        match (key, schema.get(key)) {
-            (_, None) => {}
-            ("properties", Some(Value::Object(all))) => {
-                out.insert(
-                    key.into(),
-                    all.iter().map(|(k, v)| (k.clone(), loose(v, bounded))).collect::<Map<_, _>>().into(),
-                );
-            }
-            ("items" | "additionalProperties", Some(inner)) if inner.is_object() => {
-                out.insert(key.into(), loose(inner, bounded));
-            }
-            (_, Some(value)) => {
-                out.insert(key.into(), value.clone());
-            }
-        }
-    }
-    // The API server bounds the cost of a comparison by the sizes that the schema allows.
-    match schema["type"].as_str().filter(|_| bounded) {
-        Some("string") => out.insert("maxLength".into(), 4096.into()),
-        Some("array") => out.insert("maxItems".into(), 1024.into()),
-        _ => None,
-    };
-    out.into()
-}
-
-/// Gives [`TEXT`] to each string in a schema that has no pattern and no list of values.
-fn plain_text(schema: &mut Value) {
-    if schema["type"] == "string" && schema.get("enum").or(schema.get("pattern")).is_none() {
-        schema["pattern"] = TEXT.into();
-    }
-    let Some(schema) = schema.as_object_mut() else { return };
-    for (key, inner) in schema {
-        match (key.as_str(), inner) {
-            ("properties", Value::Object(all)) => all.values_mut().for_each(plain_text),
-            ("items" | "additionalProperties", inner) => plain_text(inner),
-            _ => {}
-        }
-    }
-}
-
-/// `Option` becomes `nullable`, with which a user's `null` would count as "has a value" in rules.
-fn strip_nullable(value: &mut Value) {
-    match value {
-        Value::Object(map) => {
-            if map.get("nullable") == Some(&Value::Bool(true)) {
-                map.remove("nullable");
-                if let Some(Value::Array(allowed)) = map.get_mut("enum") {
-                    allowed.retain(|v| !v.is_null());
-                }
-            }
-            map.values_mut().for_each(strip_nullable);
-        }
-        Value::Array(all) => all.iter_mut().for_each(strip_nullable),
-        _ => {}
-    }
-}
+pub use cached::{Summary, condition, created, only_observed, summary};
+pub use databricks_auth::{
+    AuthStatus, Cidr, DatabricksAuth, DatabricksAuthSpec, Dependents, Grant, GrantFrom, MaxPermission,
+    SecretKeyRef,
+};
+pub use management::{
+    AdoptionPolicy, AuthRef, DeletionPolicy, Management, ManagementPolicy, NameRef, ResyncInterval, TEXT,
+    format_duration, parse_duration, plain_keys, resync,
+};
+pub use names::{CREATED_BY, EXTERNAL_ID, FINALIZER, KIND, ObjectName, RECONCILE_REQUESTED, camel, still};
+pub use reason::{About, EventReason, Note, Reason};
+pub use status::{
+    AnyStatus, ConditionStatus, ConditionType, Drift, Effective, External, Intent, Operation, Status,
+    Verdict, age, conditions, seconds, shorten,
+};

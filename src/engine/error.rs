@@ -1,19 +1,19 @@
-//! What happens next after something failed: the classes of errors, and the one map from the client's errors to them. What
-//! happened is [`crate::databricks::Error`]; this type says what to do about it. Pure: no I/O, no clock.
+//! What happens after a failure: the classes of errors, and the one map from the client's errors to them.
+//! [`crate::databricks::Error`] says what happened; this type says what to do about it. Pure: no I/O, no clock.
 //!
-//! [`Error::Terminal`] is a decision of ours, made from the spec and from what we know: it is final at once.
-//! [`Error::Rejected`] is a refusal by Databricks. Many of those pass by themselves (a role that AWS does not know
+//! [`Error::Terminal`] is a decision of the operator, from the spec and from what it knows: it is final at once.
+//! [`Error::Rejected`] is a refusal by Databricks. Many of those resolve by themselves (a role that AWS does not know
 //! everywhere yet, a replica that lags, a token that was just replaced), so one is final only once it was repeated.
 
 use std::time::Duration;
 
-use super::status::Reason;
 use crate::databricks;
+use crate::engine::crd::Reason;
 
 /// Result of a hop.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
-/// Why a pass ended early, by what has to happen before the next one can do better.
+/// Why a reconcile ended early, by what must happen before a retry can succeed.
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
 pub enum Error {
     /// A person must change the spec, the credentials or the object in the account.
@@ -24,20 +24,19 @@ pub enum Error {
         /// What, why, and what to write to fix it.
         message: String,
     },
-    /// Databricks refused a call. A person has to act if the same refusal comes back; the first may pass by itself.
+    /// Databricks refused a call. A person must act if the same refusal comes back; the first may resolve by itself.
     #[error("{message}")]
     Rejected {
         /// Shown in `Ready` and `Synced`; once confirmed, in `Stalled`.
         reason: Reason,
         /// What was refused, with the words of Databricks, and what to write to fix it.
         message: String,
-        /// For how long the same refusal has to come back before it is final, where the kind knows better than the
-        /// setting.
+        /// How long the same refusal must repeat before it is final, if the kind knows better than the setting.
         patience: Option<Duration>,
         /// The call only reads: its failure says nothing about the object.
         read: bool,
     },
-    /// Another object, or the account, will make it possible; a change there wakes us.
+    /// Another object, or the account, must change first; a change there triggers a reconcile.
     #[error("{message}")]
     Waiting {
         /// Shown in the condition that blocks.
@@ -45,17 +44,17 @@ pub enum Error {
         /// What is waited for.
         message: String,
     },
-    /// Trying again may work.
+    /// A retry may work.
     #[error("{message}")]
     Transient {
-        /// `Retrying`, `RateLimited`, or why the account takes no call at all.
+        /// `Retrying`, `RateLimited`, or why the account accepts no call at all.
         reason: Reason,
         /// What failed.
         message: String,
-        /// How long the API asked us to stay away.
+        /// The delay that the API asked for.
         after: Option<Duration>,
     },
-    /// We acted on a stale read: look again at once.
+    /// The operator acted on a stale read: reconcile again at once.
     #[error("{0}")]
     Conflict(String),
     /// A create was sent and may or may not have happened. The intent stays open.
@@ -98,7 +97,7 @@ impl Error {
         Error::Waiting { reason, message: message.into() }
     }
 
-    /// A [`Error::Transient`] without a wish of the server.
+    /// A [`Error::Transient`] without Retry-After.
     pub fn retry(message: impl Into<String>) -> Error {
         Error::Transient { reason: Reason::Retrying, message: message.into(), after: None }
     }
@@ -128,12 +127,12 @@ impl Error {
     }
 }
 
-/// An error with its causes, on one line. What kube says alone names none: a server that is not there and a certificate
-/// that is not trusted would look alike. Of an answer of the API server only the message is for people.
+/// An error with its causes, on one line. kube's own text names none: a missing server and an untrusted certificate would
+/// seem alike. Of a response of the API server, only the message is for people.
 pub fn chain(error: &(dyn std::error::Error + 'static)) -> String {
     match error.downcast_ref::<kube::Error>() {
         Some(kube::Error::Api(status)) => return words(status),
-        // What serde says of a value that it cannot read quotes the value, which may be a Secret's.
+        // serde quotes a value that it cannot read, which may be a Secret's.
         Some(kube::Error::SerdeError(_)) => return "the answer cannot be read".into(),
         _ => {}
     }
@@ -153,7 +152,7 @@ fn one_line(text: &str) -> String {
     text.split_whitespace().collect::<Vec<_>>().join(" ")
 }
 
-/// What an answer of the API server says, for people.
+/// The message in a response of the API server, for people.
 fn words(status: &kube::core::Status) -> String {
     match (one_line(&status.message), &status.reason) {
         (message, _) if !message.is_empty() => message,
@@ -162,12 +161,12 @@ fn words(status: &kube::core::Status) -> String {
     }
 }
 
-/// What the API server was asked for.
+/// What a call to the API server was for.
 #[derive(Clone, Copy, Debug)]
 pub enum Asked<'a> {
-    /// To let us read this.
+    /// To let the operator read this.
     Read(&'a str),
-    /// To let us write this.
+    /// To let the operator write this.
     Write(&'a str),
 }
 
@@ -180,7 +179,7 @@ impl std::fmt::Display for Asked<'_> {
     }
 }
 
-/// Whether an answer of the API server is the word of an admission webhook or policy.
+/// Whether a response of the API server comes from an admission webhook or policy.
 fn denied(status: &kube::core::Status) -> bool {
     let by_webhook =
         status.message.contains("admission webhook") && status.message.contains("denied the request");
@@ -188,9 +187,8 @@ fn denied(status: &kube::core::Status) -> bool {
 }
 
 impl Error {
-    /// What became of something that the API server was asked for. A 409 is a stale read. What it refuses is for a person,
-    /// but a role may only just have been made, so it is confirmed like a refusal by Databricks. Everything else may work
-    /// later.
+    /// Classifies a failed call to the API server. A 409 is a stale read. A refusal is for a person, but a role may have
+    /// been created a moment ago, so it is confirmed like a refusal by Databricks. Everything else may work later.
     pub fn kubernetes(asked: Asked<'_>, error: &kube::Error) -> Error {
         let read = matches!(asked, Asked::Read(_));
         let refused = |reason, message| Error::Rejected { reason, message, patience: None, read };
@@ -248,14 +246,14 @@ impl From<databricks::Error> for Error {
             databricks::Error::AccountMismatch { .. } => {
                 return Error::terminal(Reason::AccountMismatch, message);
             }
-            // A proxy's page, or a wrong host: it says nothing about what was asked.
+            // A proxy's page, or a wrong host: it says nothing about the object.
             databricks::Error::NotTheApi { .. } => return Error::retry(message),
             _ => {}
         }
         if error.is_throttle() {
             return Error::Transient { reason: Reason::RateLimited, message, after: error.retry_after() };
         }
-        // Which code comes with it differs from kind to kind.
+        // The code of this refusal differs between kinds.
         let exists =
             matches!(error.status(), Some(400 | 409)) && message.to_lowercase().contains("already exists");
         let by_code = match exists {
@@ -267,7 +265,7 @@ impl From<databricks::Error> for Error {
             .unwrap_or(Error::Transient { reason: Reason::Retrying, message, after: error.retry_after() });
         if let Error::Rejected { read, reason, .. } = &mut class {
             *read = error.only_reads();
-            // An object that is gone is an answer and no error; a collection that is not there is something else.
+            // A missing object is a result and no error; a missing collection is an error.
             if *read && *reason == Reason::ExternalResourceMissing {
                 *reason = Reason::NotSupported;
             }
@@ -300,7 +298,7 @@ fn class_of_status(status: u16, message: &str) -> Option<Error> {
         401 => Some(Error::waiting(Reason::CredentialsInvalid, message)),
         403 => Some(Error::rejected(Reason::PermissionDenied, message)),
         404 | 501 => Some(Error::rejected(Reason::NotSupported, message)),
-        // None of our calls says which version it changes: reading again at once would not help.
+        // No call of ours names the version that it changes: an immediate read would not help.
         409 | 412 => Some(Error::rejected(Reason::ApplyFailed, message)),
         _ => None,
     }
@@ -361,7 +359,7 @@ mod tests {
         kube::Error::Api(status.boxed())
     }
 
-    /// Covers ST-09. What people read of an answer of the API server is its message, however deep it is.
+    /// Covers ST-09. What people read of a response of the API server is its message, however deep it is.
     #[test]
     fn an_answer_of_the_api_server_is_told_in_its_own_words() {
         let forbidden = || answer(403, "Forbidden", "secrets \"s\" is forbidden:\n User \"u\" cannot get");

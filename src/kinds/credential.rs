@@ -1,6 +1,6 @@
-//! Credential: the IAM role that Databricks launches compute with in an AWS account. It can only be made and deleted.
-//! Databricks tries the role before it accepts it, and AWS shows a new role everywhere only after a while: it is waited for.
-//! A credential counts as used for a while after its workspace is gone: so is that.
+//! Credential: the IAM role that Databricks launches compute with in an AWS account. It can only be created and deleted.
+//! Databricks tests the role before it accepts it, and AWS shows a new role everywhere only after a while: the operator
+//! waits. A credential counts as used for a while after its workspace is gone: the operator waits for that too.
 
 use kube::CustomResource;
 use schemars::JsonSchema;
@@ -8,13 +8,12 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use crate::databricks::{self, Optional, Pages};
-use crate::engine::access::{Reader, Writer};
+use crate::engine::crd::{Management, Reason, Status};
 use crate::engine::error::{Error, Result};
-use crate::engine::needs::Resolved;
-use crate::engine::refusals::tried_in_aws;
-use crate::engine::resource::{About, ApiResult, CallError, ExternalResource, Immutable, Key, Observed};
-use crate::engine::spec::Management;
-use crate::engine::status::{Reason, Status};
+use crate::engine::kind::{
+    About, ApiResult, CallError, ExternalResource, Immutable, Key, Observed, Reader, Resolved, Writer,
+    tried_in_aws,
+};
 
 /// The IAM role that Databricks launches compute with in an AWS account.
 #[derive(CustomResource, Serialize, Deserialize, Clone, Debug, JsonSchema)]
@@ -54,7 +53,7 @@ pub struct AwsCredentials {
 #[derive(Serialize, Deserialize, Clone, Debug, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct StsRole {
-    /// The ARN of the IAM role, whose trust policy lets Databricks in with the account id as external id. Cannot be changed once the configuration exists. Known on AWS.
+    /// The ARN of the IAM role, whose trust policy must allow Databricks with the account id as external id. Cannot be changed once the configuration exists. Known on AWS.
     #[schemars(length(max = 2048), regex(pattern = r"^arn:aws(-[a-z]+)*:iam::[0-9]{12}:role/[!-~]+$"))]
     pub role_arn: String,
 }
@@ -70,7 +69,7 @@ pub struct CredentialState {
 #[derive(Serialize, Deserialize, Clone, Debug, Default, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct CredentialFacts {
-    /// The external id that the role's trust policy has to ask for, where Databricks tells it: the account id.
+    /// The external id that the role's trust policy must contain, if Databricks returns it: the account id.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub sts_external_id: Option<String>,
 }
@@ -138,7 +137,7 @@ impl ExternalResource for Credential {
 
 const ROLE: &str = "awsCredentials.stsRole.roleArn";
 
-/// What the texts of refusals say better than their codes, which are not documented.
+/// Classifies refusals by their texts, as their codes are not documented.
 fn sharpened(error: databricks::Error) -> CallError {
     if let Some(refused) = tried_in_aws(&error, &format!("spec.{ROLE}"), "the bucket") {
         return refused.into();
@@ -151,8 +150,8 @@ fn sharpened(error: databricks::Error) -> CallError {
     error.into()
 }
 
-/// A deletion is refused because of a workspace, says the API with several codes, and with none: there is no other cause that a
-/// deletion without a body could have.
+/// The API refuses a deletion because of a workspace with several codes, and with none: a deletion without a body can have
+/// no other cause.
 fn in_use(error: databricks::Error) -> CallError {
     let databricks::Error::Api { status: 400 | 409, .. } = &error else { return error.into() };
     let text = format!(

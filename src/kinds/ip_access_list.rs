@@ -1,7 +1,7 @@
 //! IpAccessList: which addresses may, or may not, reach the account console and the account APIs.
 //!
-//! The API makes lists enabled. A list that is wanted disabled is therefore made harmless, as a BLOCK list of nothing, and
-//! gets everything else, `enabled: false` included, by one PATCH: it is never live, not even for a moment.
+//! The API creates lists enabled. A list that the spec disables is therefore created harmless, as a BLOCK list of nothing,
+//! and gets everything else, `enabled: false` included, by one PATCH: it is never live, not even for a moment.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -13,13 +13,11 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use crate::databricks::{Optional, Pages};
-use crate::engine::access::{AuthFacts, Reader, Writer};
-use crate::engine::auth::spec::Cidr;
+use crate::engine::crd::{Cidr, Management, Reason, Status};
 use crate::engine::error::{Error, Result};
-use crate::engine::needs::Resolved;
-use crate::engine::resource::{About, Act, ApiResult, ExternalResource, Guard, Key, Observed};
-use crate::engine::spec::Management;
-use crate::engine::status::{Reason, Status};
+use crate::engine::kind::{
+    About, Act, ApiResult, AuthFacts, ExternalResource, Guard, Key, Observed, Reader, Resolved, Writer,
+};
 
 /// Which addresses may, or may not, reach the account console and the account APIs.
 #[derive(CustomResource, Serialize, Deserialize, Clone, Debug, JsonSchema)]
@@ -48,7 +46,7 @@ pub struct IpAccessListSpec {
     /// IPv4 addresses and CIDRs, in any order. May be changed. Known on all clouds.
     #[schemars(length(max = 1000))]
     pub ip_addresses: Vec<Cidr>,
-    /// Whether the list is in force; true when left out. May be changed. Known on all clouds.
+    /// Whether the list is in force; true by default. May be changed. Known on all clouds.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub enabled: Option<bool>,
 }
@@ -125,7 +123,7 @@ impl From<Remote> for Observed<IpAccessList> {
     }
 }
 
-/// One form for each network: `1.2.3.4` is `1.2.3.4/32`, host bits are cleared. What is no network is kept as it is.
+/// One form for each network: `1.2.3.4` is `1.2.3.4/32`, host bits are cleared. Text that is no network stays as it is.
 fn canonical(text: &str) -> String {
     Cidr(text.into()).network().map_or_else(|| text.to_owned(), |net| net.to_string())
 }
@@ -135,8 +133,8 @@ impl ExternalResource for IpAccessList {
     type Id = String;
     type Facts = IpAccessListFacts;
 
-    /// Terraform's provider gave its resource for the account's IP access lists up, because reads of them showed changes only
-    /// after minutes, and Databricks itself says that they take effect after a few minutes. Ten are kept in hand.
+    /// Terraform's provider dropped its resource for the account's IP access lists, because reads showed changes only after
+    /// minutes, and Databricks itself says that they take effect after a few minutes. This allows ten.
     const READ_LAG: Duration = Duration::from_secs(600);
     const GUARD: Option<Guard<Self>> = Some(Guard::Among(keep_the_operator_in));
 
@@ -153,7 +151,7 @@ impl ExternalResource for IpAccessList {
         Key { within: String::new(), name: format!("{}/{}", state.list_type, state.label) }
     }
 
-    /// Besides the list itself, the harmless beginning of one that is wanted disabled.
+    /// Besides the list itself, the harmless first form of a disabled one.
     fn matches(key: &Key, seen: &Observed<Self>) -> bool {
         let state = &seen.state;
         let beginning = state.list_type == "BLOCK" && state.ip_addresses.is_empty() && state.enabled;
@@ -161,12 +159,12 @@ impl ExternalResource for IpAccessList {
         Self::key(state) == *key || (beginning && label == Some(&state.label))
     }
 
-    /// Either half of the natural key will do, so that each may be changed.
+    /// Either half of the natural key is enough, so that each may be changed.
     fn recognises(want: &IpAccessListState, seen: &Observed<Self>) -> bool {
         want.label == seen.state.label || want.list_type == seen.state.list_type
     }
 
-    /// The list keeps the type that is wanted, so that it is recognised whatever happens before it gets its label.
+    /// The list keeps its desired type, so that it is recognised whatever happens before it gets its label.
     fn aside(want: IpAccessListState, id: &String) -> Option<IpAccessListState> {
         Some(IpAccessListState { label: format!("{} (exchanging labels, {id})", want.label), ..want })
     }
@@ -201,10 +199,11 @@ impl ExternalResource for IpAccessList {
         let body: serde_json::Map<String, Value> =
             now.iter().map(|f| ((*f).to_owned(), all[*f].clone())).collect();
         let path = api.path(&["ip-access-lists", &seen.id]);
-        // The answer may be empty, so what became of it is read.
+        // The response may be empty, so the list is read.
         api.patch::<serde::de::IgnoredAny>(path.clone(), None, body.into()).await?;
         let found: Option<Envelope> = api.get(path).await.optional()?;
-        // A read that lags so far behind that it misses the list tells nothing new: the change was accepted, and is awaited.
+        // A read that lags so far behind that it misses the list shows nothing new: the change was accepted, and will show
+        // later.
         let unchanged = || Observed {
             id: seen.id.clone(),
             state: seen.state.clone(),
@@ -221,11 +220,11 @@ impl ExternalResource for IpAccessList {
 
 fn unwrap(envelope: Envelope) -> ApiResult<Observed<IpAccessList>> {
     let one = envelope.ip_access_list.or_else(|| envelope.ip_access_lists.into_iter().next());
-    Ok(one.ok_or_else(|| Error::retry("the answer of Databricks holds no IP access list"))?.into())
+    Ok(one.ok_or_else(|| Error::retry("the response of Databricks holds no IP access list"))?.into())
 }
 
 /// Refuses what would shut the operator out. Evaluation order of the API: a match in an enabled BLOCK list denies; with at
-/// least one enabled ALLOW list, the address has to be in one; else everything is allowed.
+/// least one enabled ALLOW list, the address must be in one; else everything is allowed.
 fn keep_the_operator_in(
     act: &Act<'_, IpAccessList>,
     siblings: &[Observed<IpAccessList>],
@@ -237,13 +236,13 @@ fn keep_the_operator_in(
     let before: Vec<&IpAccessListState> = siblings.iter().map(|s| &s.state).filter(|s| s.enabled).collect();
     for address in &auth.egress {
         let IpNet::V4(address) = address else { continue };
-        // An operator that is out already is not kept from letting itself in again, nor from unrelated changes.
+        // An operator that is shut out already may give itself access again, and make unrelated changes.
         if !admitted(&after, address) && admitted(&before, address) {
             return Err(Error::terminal(
                 Reason::WouldLockOut,
                 format!(
                     "this would shut the operator out: it calls from {address}, as spec.egressCidrs of the DatabricksAuth \
-                     says, and the resulting lists do not let that in; add it to an ALLOW list, or take it out of the BLOCK list"
+                     says, and the resulting lists block that; add it to an ALLOW list, or remove it from the BLOCK list"
                 ),
             ));
         }

@@ -1,15 +1,15 @@
 //! PermissionAssignment: a principal's access to a workspace, as user or as administrator.
 //!
-//! One PUT makes and changes it; nobody is taken out to be let in otherwise. There is no read of a single one: the list
-//! of a workspace serves. A row of it with an `error` is kept, as failed: left out it would count as absent, so that a
-//! deletion would end while the principal may still have access. A row that grants nothing is no assignment.
+//! One PUT creates and changes it; a change never removes the access in between. There is no read of a single one, so the
+//! list of a workspace is read. A row of it with an `error` is kept, as failed: without the row it would count as absent,
+//! so that a deletion would end while the principal may still have access. A row that grants nothing is no assignment.
 //!
-//! For minutes after a workspace was made, or got its metastore, the API answers as if the workspace could never have
-//! assignments; for seconds after a write it may not know the principal. Both are waited for. That cannot be told from a
-//! workspace without identity federation, which therefore waits too, with the API's words in its conditions.
+//! For minutes after a workspace was created, or got its metastore, the API responds as if the workspace could never have
+//! assignments; for seconds after a write it may not know the principal. The operator waits for both. A workspace without
+//! identity federation looks the same, so it waits too, with the API's text in its conditions.
 //!
-//! Longer than a plain kind: a third is the text of its fields, and the rest what it takes to write under a name, to read
-//! errors inside good answers, and to keep the operator's own access.
+//! Longer than a plain kind: a third is the text of its fields, and the rest is to write under a name, to read errors
+//! inside successful responses, and to keep the operator's own access.
 
 use std::collections::BTreeSet;
 use std::fmt;
@@ -21,16 +21,12 @@ use serde::{Deserialize, Serialize};
 use serde_json::json;
 
 use crate::databricks::{self, Int64, Pages};
-use crate::engine::access::{AuthFacts, Reader, Writer};
+use crate::engine::crd::{Management, NameRef, Reason, Status};
 use crate::engine::error::{Error, Result};
-use crate::engine::needs::{Need, PrincipalName, Resolved};
-use crate::engine::refusals::Reference;
-use crate::engine::resource::{
-    About, Act, ApiResult, CallError, ExternalResource, Guard, Immutable, Key, Lifecycle, Observed, Phase,
-    Power,
+use crate::engine::kind::{
+    About, Act, ApiResult, AuthFacts, CallError, ExternalResource, Guard, Immutable, Key, Lifecycle, Need,
+    Observed, Phase, Power, PrincipalName, Reader, Reference, Resolved, Writer,
 };
-use crate::engine::spec::{Management, NameRef};
-use crate::engine::status::{Reason, Status};
 use crate::kinds::workspace::Workspace;
 
 /// A principal's access to a workspace.
@@ -104,7 +100,7 @@ pub enum Permission {
     ADMIN,
 }
 
-/// What a spec controls. ADMIN contains USER, as the API has it; other levels that are seen are kept as they are.
+/// What a spec controls. ADMIN contains USER, as in the API; other levels are kept as they are.
 #[derive(Serialize, Deserialize, Clone, Debug)]
 pub struct PermissionAssignmentState {
     workspace_id: i64,
@@ -197,7 +193,7 @@ fn observed(
     Observed { id, state, facts, about }
 }
 
-/// ADMIN contains USER; levels that are not known are shown, not hidden.
+/// ADMIN contains USER; unknown levels are shown, not hidden.
 fn normal<'a>(levels: impl IntoIterator<Item = &'a str>) -> BTreeSet<String> {
     let levels: BTreeSet<String> = levels.into_iter().map(str::to_owned).collect();
     if is_admin(&levels) { [ADMIN.to_owned()].into() } else { levels }
@@ -246,7 +242,7 @@ impl ExternalResource for PermissionAssignment {
         let either = |given: Option<i64>, field: &str| match given {
             Some(id) => Ok(id),
             None => got.id(field)?.parse().map_err(|_| {
-                Error::terminal(Reason::InvalidSpec, format!("spec.{field} stands for no numeric id"))
+                Error::terminal(Reason::InvalidSpec, format!("spec.{field} does not resolve to a numeric id"))
             }),
         };
         let levels = spec.permissions.iter().map(|level| match level {
@@ -291,7 +287,7 @@ impl ExternalResource for PermissionAssignment {
         for row in rows {
             let permissions = normal(row.permissions.iter().flatten().map(String::as_str));
             let error = row.error.filter(|text| !text.is_empty());
-            // Whose row it is, is not known: then nobody can be said to have no access.
+            // The principal of this row is unknown: no principal can be reported as without access.
             let principal = row.principal.ok_or_else(unreadable)?;
             if permissions.is_empty() && error.is_none() {
                 continue;
@@ -325,15 +321,15 @@ impl ExternalResource for PermissionAssignment {
 
     async fn delete(api: &Writer, id: &AssignmentId) -> ApiResult<()> {
         api.delete(principal_path(api, id.workspace, id.principal)).await.map_err(|error| {
-            // Who is not in the workspace need not be taken out.
+            // A principal that is not in the workspace need not be removed.
             if error.is_absence() { error.into() } else { sharpened(error) }
         })
     }
 }
 
-/// The API of assignments says that a workspace does not exist. It may lag behind, and it would say the same of an account
-/// that it does not know, so that is believed only if the account lists its workspaces and this is none of them: else access
-/// that somebody has would be taken for gone.
+/// The assignments API says that a workspace does not exist. It may lag behind, and it would say the same of an account
+/// that it does not know, so that is believed only if the account lists its workspaces without this one: otherwise existing
+/// access would count as gone.
 async fn gone(api: &Reader, workspace_id: i64, error: databricks::Error) -> ApiResult<()> {
     let all: Vec<Listed> = api.list(api.path(&["workspaces"]), Pages::Bare).await?;
     if all.iter().any(|listed| listed.workspace_id.0 == workspace_id) {
@@ -352,7 +348,7 @@ fn principal_path(api: &Reader, workspace: i64, principal: i64) -> String {
     api.path(&["workspaces", &workspace, "permissionassignments", "principals", &principal])
 }
 
-/// Older answers tell the permissions and not the principal; `known` is what was known of it before.
+/// Older responses have the permissions and not the principal; `known` is the principal as known before.
 async fn put(
     api: &Writer,
     want: &PermissionAssignmentState,
@@ -371,7 +367,7 @@ async fn put(
     Ok(observed(state, told.principal.map_or(known, Into::into), Phase::Ready))
 }
 
-/// Texts that the API also answers for a while to what will work: there is no code for it.
+/// Texts that the API also returns for a while for what will work: there is no code for it.
 fn passes(text: &str) -> bool {
     let text = text.to_lowercase();
     let unavailable = text.contains("assignment")
@@ -379,7 +375,7 @@ fn passes(text: &str) -> bool {
     unavailable || (text.contains("principal") && text.contains("not in workspace"))
 }
 
-/// A refusal that passes is waited for; whatever may have happened all the same stays as it is.
+/// The operator waits for a transient refusal; an error after which the change may have happened stays as it is.
 fn sharpened(error: databricks::Error) -> CallError {
     let refusal =
         matches!(&error, databricks::Error::Api { status: 400..=499, message, .. } if passes(message));
@@ -389,11 +385,11 @@ fn sharpened(error: databricks::Error) -> CallError {
     error.into()
 }
 
-/// Refuses to take the operator's own access away.
+/// Refuses to remove the operator's own access.
 fn keep_the_operator_in(act: &Act<'_, PermissionAssignment>, auth: &AuthFacts) -> Result<()> {
     let Some(state) = act.want.or(act.seen.map(|seen| &seen.state)) else { return Ok(()) };
     let admin = |state: &PermissionAssignmentState| is_admin(&state.permissions);
-    // What was not there when it was looked for may be there by now.
+    // Access that an earlier read did not show may exist by now.
     let had = act.seen.is_none_or(|seen| admin(&seen.state) || act.want.is_none());
     if !had || act.want.is_some_and(admin) {
         return Ok(());
@@ -411,7 +407,7 @@ fn keep_the_operator_in(act: &Act<'_, PermissionAssignment>, auth: &AuthFacts) -
     if let Some(own) = &auth.principal_id {
         return if *own == state.principal_id.to_string() { Err(refused()) } else { Ok(()) };
     }
-    // The account does not tell our id: the list tells whose access it is.
+    // The account does not return our id: the list shows whose access it is.
     let Some(seen) = act.seen else { return Ok(()) };
     if seen.facts.principal_type.is_none() {
         return Err(Error::retry("it is not known yet whose access this is; the list is read again"));

@@ -1,11 +1,13 @@
 //! Workspace: a Databricks workspace. AWS ones are managed; GCP and Azure ones are only observed, because GCP writes need
-//! Google tokens and Azure makes workspaces through ARM.
+//! Google tokens and Azure creates workspaces through ARM.
 //!
-//! A workspace carries its owner as a custom tag. In [`WorkspaceState`] that tag stands apart from the others, so that
-//! they can be left unmanaged while it is kept; on the wire they are one map, which is only ever sent whole.
+//! A workspace carries its owner as a custom tag. In [`WorkspaceState`] that tag is separate from the others, so that they
+//! can be left unmanaged while it is kept; on the wire they are one map, which is only ever sent whole.
 //!
-//! Longer than a plain kind: what may change in which state is a table of its own, a failure is explained by the messages
-//! of its network, and two clouds can only be looked at. The text of its fields is in `spec`.
+//! Longer than a plain kind: a table says what may change in which state, the messages of its network explain a failure,
+//! and two clouds can only be observed. The text of its fields is in `spec`.
+
+pub mod spec;
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -14,22 +16,17 @@ use std::str::FromStr;
 use serde::de::IgnoredAny;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
+use spec::{OWNER_TAG, TAG_VALUE_MAX};
 
 use crate::databricks::{self, Int64, Optional, Pages};
-use crate::engine::access::{Reader, Writer};
-use crate::engine::changes::{CANNOT_CHANGE, differences};
+use crate::engine::crd::Reason;
 use crate::engine::error::{Error, Result};
-use crate::engine::needs::{Need, Resolved};
-use crate::engine::refusals::{Reference, tried_in_aws};
-use crate::engine::resource::{
-    About, ApiResult, CallError, Change, ExternalResource, Immutable, Key, Observed, Ownership, Phase, When,
+use crate::engine::kind::{
+    About, ApiResult, CANNOT_CHANGE, CallError, Change, ExternalResource, Immutable, Key, Need, Observed,
+    Ownership, Phase, Reader, Reference, Resolved, When, Writer, differences, tried_in_aws,
 };
-use crate::engine::status::Reason;
 use crate::kinds::credential::Credential;
 
-pub mod spec;
-
-use spec::{OWNER_TAG, TAG_VALUE_MAX};
 pub use spec::{Workspace, WorkspaceFacts, WorkspaceSpec};
 
 /// What a spec controls, in the API's fields, but for the tags: `custom_tags` are those that are not ours.
@@ -106,7 +103,7 @@ impl Remote {
         let mut tags = state.custom_tags.take().unwrap_or_default();
         state.owner_tag = tags.remove(OWNER_TAG);
         state.custom_tags = Some(tags);
-        // The case of tiers is not the same everywhere in the API.
+        // The API spells tiers in different cases.
         state.pricing_tier = state.pricing_tier.map(|tier| tier.to_ascii_uppercase());
         let about = About {
             phase: phase(self.workspace_status.as_deref(), self.workspace_status_message.as_deref()),
@@ -122,7 +119,7 @@ impl Remote {
         Observed { id: WorkspaceId(self.workspace_id.0), state, facts, about }
     }
 
-    /// As told, else the deployment's name in place of the account host's first label.
+    /// As the API returns it, else the deployment's name in place of the account host's first label.
     fn url(&self, account_host: &str) -> Option<String> {
         if let Some(told) = self.workspace_url.as_deref().filter(|url| !url.is_empty()) {
             return Some(if told.contains("://") { told.into() } else { format!("https://{told}") });
@@ -132,12 +129,12 @@ impl Remote {
         ["accounts", "accounts-dod"].contains(&label).then(|| format!("https://{name}.{zone}"))
     }
 
-    /// Adds what the network says to a failure: the message of the workspace often only says that there is something.
+    /// Adds the errors of the network to a failure: the message of the workspace often only says that there are some.
     async fn explained(mut self, api: &Reader) -> Remote {
         let (Some("FAILED"), Some(id)) = (self.workspace_status.as_deref(), &self.state.network_id) else {
             return self;
         };
-        // The failure is shown even where its details cannot be read.
+        // The failure is shown even if its details cannot be read.
         let Ok(network) = api.get::<Network>(api.path(&["networks", id])).await else { return self };
         let errors = network.error_messages.iter().map(|e| format!("{}: {}", e.error_type, e.error_message));
         let mut errors: Vec<String> = errors.collect();
@@ -180,7 +177,7 @@ fn may_change(field: &str, status: &str, seen: &WorkspaceState) -> When {
         | "owner_tag" => (true, ""),
         "network_id" => (
             seen.network_id.is_some(),
-            "a running workspace in a network made by Databricks cannot move to another",
+            "a running workspace in a network created by Databricks cannot move to another",
         ),
         "storage_customer_managed_key_id" => (
             seen.storage_customer_managed_key_id.is_none(),
@@ -202,7 +199,7 @@ fn may_change(field: &str, status: &str, seen: &WorkspaceState) -> When {
     }
 }
 
-/// The account's prefix, which Databricks adds, is not known; `EMPTY` asks for nothing but that.
+/// The account's prefix, which Databricks adds, is not known; `EMPTY` asks for the prefix alone.
 fn same_deployment(want: &str, seen: &str) -> bool {
     want == "EMPTY" || seen == want || seen.strip_suffix(want).is_some_and(|prefix| prefix.ends_with('-'))
 }
@@ -219,7 +216,7 @@ const fn named(
     Reference { state, spec, words }
 }
 
-/// Databricks tries role and bucket once more for each workspace.
+/// Databricks tests role and bucket once more for each workspace.
 fn sharpened(error: databricks::Error) -> CallError {
     let role = "spec.credentialsId (or spec.credentialsRef)";
     match tried_in_aws(&error, role, "spec.storageConfigurationId") {
@@ -305,7 +302,7 @@ impl ExternalResource for Workspace {
         Key { within: String::new(), name: format!("{region}/{}", state.workspace_name) }
     }
 
-    /// A key without a region is that of an observed workspace whose region the spec does not tell.
+    /// A key without a region is that of an observed workspace whose spec has no region.
     fn matches(key: &Key, seen: &Observed<Self>) -> bool {
         let any_region = key.name.strip_prefix('/') == Some(&seen.state.workspace_name);
         any_region || Self::key(&seen.state) == *key
@@ -364,14 +361,15 @@ impl ExternalResource for Workspace {
         body.retain(|field, _| sent(field));
         let mask: Vec<&str> = body.keys().map(String::as_str).collect();
         let path = api.path(&["workspaces", &seen.id.to_string()]);
-        // The answer may not be final, so what became of it is read.
+        // The response may not be final, so the workspace is read.
         api.patch::<IgnoredAny>(path, Some(&mask), json!(body)).await?;
         let found = Self::get(api, &seen.id).await?;
         Ok(found.ok_or_else(|| Error::retry("the workspace was gone right after it was changed"))?)
     }
 
-    /// Databricks provisions a FAILED workspace again when it is changed. Assumed: also by the values that it has. The storage
-    /// key is left out, as it is refused once the workspace was RUNNING, and so is what provisioning does not rest on.
+    /// Databricks provisions a FAILED workspace again when it is changed. Assumed: also by the values that it has. The
+    /// storage key is omitted, as it is refused once the workspace was RUNNING, and so are fields that provisioning does
+    /// not depend on.
     fn again(want: &WorkspaceState, seen: &Observed<Self>) -> Vec<&'static str> {
         if seen.about.state.as_deref() != Some("FAILED") {
             return vec![];
@@ -392,7 +390,7 @@ impl ExternalResource for Workspace {
     }
 }
 
-/// The managed fields as they are sent. `kept` are the tags to send where the spec leaves tags alone.
+/// The managed fields as they are sent. `kept` are the tags to send if the spec leaves tags alone.
 fn wire(want: &WorkspaceState, kept: Option<&BTreeMap<String, String>>) -> Map<String, Value> {
     let mut tags = want.custom_tags.as_ref().or(kept).cloned().unwrap_or_default();
     tags.extend(want.owner_tag.clone().map(|owner| (OWNER_TAG.into(), owner)));

@@ -1,8 +1,8 @@
-//! Who may scrape, where not everybody may: whoever has a token of the cluster and the right to `get` the nonResourceURL
-//! `/metrics`. The API server is asked for both, as `kubectl auth` would.
+//! Who may scrape, if not everyone may: a caller with a token of the cluster and the right to `get` the nonResourceURL
+//! `/metrics`. The API server checks both, as for `kubectl auth`.
 //!
-//! A good answer holds for a minute, so that scrapes cost no calls. Unknown tokens are asked about one at a time, and at most
-//! ten a second: a flood of bad ones is no flood of calls, and holds up nobody whose token was good before.
+//! A positive result is valid for a minute, so that scrapes cost no calls. Unknown tokens are checked one at a time, and at
+//! most ten a second: a flood of bad tokens causes no flood of calls, and delays no caller whose token was good before.
 
 use std::collections::HashMap;
 use std::sync::Mutex;
@@ -23,35 +23,35 @@ use crate::engine::error::chain;
 
 const GOOD_FOR: Duration = Duration::from_secs(60);
 const PATIENCE: Duration = Duration::from_secs(5);
-/// How long a token that was good is asked about without waiting in line.
+/// How long a token that was good is checked without waiting in line.
 const KNOWN_FOR: Duration = Duration::from_secs(600);
-/// What a bad token costs those that wait behind it.
+/// How long a bad token delays those that wait behind it.
 const PENALTY: Duration = Duration::from_millis(100);
-/// No token of a cluster is longer; what is sent on is bounded.
+/// No token of a cluster is longer; limits what is sent on.
 const LONGEST_TOKEN: usize = 16 << 10;
 
 /// Asks the API server.
 pub struct Guard {
     client: Client,
-    /// Tokens that were found good, and until when that holds. In memory only; never shown.
+    /// Tokens that were good, and until when that is valid. In memory only; never shown.
     good: Mutex<HashMap<String, Instant>>,
     asking: tokio::sync::Mutex<()>,
     complained: AtomicBool,
 }
 
-/// Why somebody may not scrape.
+/// Why a caller may not scrape.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Refused {
     /// There is no token, or none that is good.
-    Unauthenticated,
-    /// The token's user has not the right.
-    Forbidden,
+    NotAuthenticated,
+    /// The token's user lacks the right.
+    NotPermitted,
     /// The API server cannot be asked.
-    Unknown,
+    NotKnown,
 }
 
 impl Guard {
-    /// One that asks with this client.
+    /// A guard that asks with this client.
     pub fn new(client: Client) -> Guard {
         Guard {
             client,
@@ -63,16 +63,16 @@ impl Guard {
 
     /// Whether the sender of these headers may scrape.
     pub async fn admit(&self, headers: &HeaderMap) -> Result<(), Refused> {
-        let token = bearer(headers).ok_or(Refused::Unauthenticated)?;
+        let token = bearer(headers).ok_or(Refused::NotAuthenticated)?;
         if self.is_good(token) {
             return Ok(());
         }
         let known = self.good.lock().expect("no panic while held").contains_key(token);
         let _in_line = match known {
             true => None,
-            false => Some(timeout(PATIENCE, self.asking.lock()).await.map_err(|_| Refused::Unknown)?),
+            false => Some(timeout(PATIENCE, self.asking.lock()).await.map_err(|_| Refused::NotKnown)?),
         };
-        // Somebody else may have asked about the same meanwhile.
+        // Another scrape may have checked the same token meanwhile.
         if self.is_good(token) {
             return Ok(());
         }
@@ -106,15 +106,15 @@ impl Guard {
         let status = reviews.create(&PostParams::default(), &review).await?.status.unwrap_or_default();
         let user = match status.user {
             Some(user) if status.authenticated == Some(true) => user,
-            _ => return Ok(Err(Refused::Unauthenticated)),
+            _ => return Ok(Err(Refused::NotAuthenticated)),
         };
         let reviews: Api<SubjectAccessReview> = Api::all(self.client.clone());
         let review = SubjectAccessReview { spec: access(user), ..SubjectAccessReview::default() };
         let status = reviews.create(&PostParams::default(), &review).await?.status.unwrap_or_default();
-        Ok(if status.allowed { Ok(()) } else { Err(Refused::Forbidden) })
+        Ok(if status.allowed { Ok(()) } else { Err(Refused::NotPermitted) })
     }
 
-    /// Says it once, until it works again.
+    /// Logs the failure once, until it works again.
     fn complain(&self, error: &str) -> Refused {
         if !self.complained.swap(true, Ordering::Relaxed) {
             tracing::warn!(
@@ -122,7 +122,7 @@ impl Guard {
                  rules metricsAuth of `databricks-operator rbac`"
             );
         }
-        Refused::Unknown
+        Refused::NotKnown
     }
 }
 

@@ -1,7 +1,7 @@
-//! `GET /metrics`, for all or for whom the API server admits.
+//! `GET /metrics`, for every caller or for those that the API server admits.
 //!
-//! A scrape may cost the operator little, however many come and whoever sends them: one text is made at a time, which all who
-//! asked meanwhile share. How many may come at a time is for [`crate::port`] to say.
+//! A scrape must cost the operator little, however many there are and whatever sends them: one text is rendered at a time,
+//! and all scrapes that wait for it share it. [`crate::port`] limits how many connections there are at a time.
 
 use std::sync::Arc;
 
@@ -20,7 +20,7 @@ use crate::port::Peer;
 const OPENMETRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 const PROMETHEUS: &str = "text/plain; version=0.0.4; charset=utf-8";
 
-/// Answers a scrape; with a guard, of those whom it admits.
+/// Answers a scrape; with a guard, that of an admitted caller.
 pub fn answers(metrics: Arc<Metrics>, guard: Option<Guard>) -> Router {
     let source = Arc::new(Source { metrics, guard, last: Mutex::default() });
     let scrape = move |Extension(peer): Extension<Peer>, headers: HeaderMap| async move {
@@ -29,11 +29,11 @@ pub fn answers(metrics: Arc<Metrics>, guard: Option<Guard>) -> Router {
     Router::new().route("/metrics", get(scrape))
 }
 
-/// Where the text comes from, and who may have it.
+/// Where the text comes from, and who may read it.
 struct Source {
     metrics: Arc<Metrics>,
     guard: Option<Guard>,
-    /// The text that was made last, and since when it was being made.
+    /// The last text that was rendered, and when its rendering began.
     last: Mutex<Option<(Instant, Arc<str>)>>,
 }
 
@@ -47,7 +47,7 @@ impl Source {
         peer.is_let_in();
         let text = self.text().await;
         let accepts = headers.get(ACCEPT).and_then(|accept| accept.to_str().ok()).unwrap_or_default();
-        // In the older form for who does not ask.
+        // The older form, for a caller that does not ask for the newer.
         if accepts.contains("application/openmetrics-text") {
             ([(CONTENT_TYPE, OPENMETRICS)], text.to_string()).into_response()
         } else {
@@ -55,7 +55,7 @@ impl Source {
         }
     }
 
-    /// A text whose making began after this was called.
+    /// A text whose rendering began after this call.
     async fn text(&self) -> Arc<str> {
         let asked = Instant::now();
         let mut last = self.last.lock().await;
@@ -65,9 +65,9 @@ impl Source {
             return text.clone();
         }
         let (begun, metrics) = (Instant::now(), self.metrics.clone());
-        // With thousands of objects it takes some milliseconds, in which the calls go on.
+        // With thousands of objects it takes some milliseconds, in which calls continue.
         let made = tokio::task::spawn_blocking(move || Arc::from(metrics.text())).await;
-        let text: Arc<str> = made.expect("making the text does not panic, and the process is not ending");
+        let text: Arc<str> = made.expect("rendering the text does not panic, and the process is not ending");
         *last = Some((begun, text.clone()));
         text
     }
@@ -75,15 +75,15 @@ impl Source {
 
 fn refusal(refused: Refused) -> Response {
     let (status, text) = match refused {
-        Refused::Unauthenticated => {
+        Refused::NotAuthenticated => {
             let told = [(WWW_AUTHENTICATE, "Bearer")];
             let text = "a token of this cluster is needed: Authorization: Bearer TOKEN\n";
             return (StatusCode::UNAUTHORIZED, told, text).into_response();
         }
-        Refused::Forbidden => {
+        Refused::NotPermitted => {
             (StatusCode::FORBIDDEN, "the token's user may not `get` the nonResourceURL /metrics\n")
         }
-        Refused::Unknown => {
+        Refused::NotKnown => {
             (StatusCode::SERVICE_UNAVAILABLE, "the API server cannot be asked about the token now\n")
         }
     };

@@ -1,5 +1,5 @@
-//! The certificate of the metrics port: two files, which are read anew when they have changed, so that a certificate that
-//! was renewed counts without a restart. However long that takes, nobody waits for it.
+//! The certificate of the metrics port: two files, which are read again when they have changed, so that a renewed
+//! certificate takes effect without a restart. However long that takes, no connection waits for it.
 
 use std::io::Read;
 use std::path::{Path, PathBuf};
@@ -13,14 +13,14 @@ use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use tokio::time::{sleep, timeout};
 use tokio_rustls::TlsAcceptor;
 
-/// How often the files are looked at.
+/// How often the files are checked.
 const LOOK: Duration = Duration::from_secs(1);
-/// Files of some kB take no longer, unless they are on a server that is gone, or are no files at all.
+/// Files of some kB take no longer, unless their server is gone, or they are no files at all.
 const PATIENCE: Duration = Duration::from_secs(5);
-/// Of a file that is longer, the rest is not read, in bytes.
+/// The maximum length of a file in bytes; the rest is not read.
 const LONGEST: u64 = 1 << 20;
 
-/// Certificate and key, as they are in files.
+/// Certificate and key in files.
 pub struct Tls {
     files: Files,
     /// What the files held when they were read at the start.
@@ -49,13 +49,13 @@ impl Tls {
         Ok(Tls { files, first, current })
     }
 
-    /// What the next connection is taken with.
+    /// What accepts the next connection.
     pub fn acceptor(&self) -> TlsAcceptor {
         self.current.lock().expect("no panic while held").clone()
     }
 
-    /// Looks at the files from now on. Those that cannot be used, such as a certificate that is there before its key, leave
-    /// it as it was, which is said once.
+    /// Checks the files from now on. If they cannot be used, such as a new certificate before its new key, the certificate
+    /// stays as it was, which is logged once.
     pub async fn follow(self: Arc<Self>) {
         let Files { cert, key } = &self.files;
         let mut last = Ok(self.first.clone());
@@ -66,7 +66,7 @@ impl Tls {
                 Ok(read) => read,
                 Err(_) => {
                     tracing::warn!("{}; the certificate stays as it was", self.files.late());
-                    // Whatever holds it up: a second attempt would hang beside the first.
+                    // Whatever blocks it: a second attempt would hang beside the first.
                     reading.await
                 }
             };
@@ -75,7 +75,7 @@ impl Tls {
             }
             match read.as_ref().map_err(Clone::clone).and_then(|read| read.acceptor(cert, key)) {
                 Ok(acceptor) => {
-                    tracing::info!(cert = %cert.display(), "the certificate for metrics was read anew");
+                    tracing::info!(cert = %cert.display(), "the certificate for metrics was read again");
                     *self.current.lock().expect("no panic while held") = acceptor;
                 }
                 Err(error) => tracing::warn!("{error}; the certificate stays as it was"),
@@ -86,7 +86,7 @@ impl Tls {
 }
 
 impl Files {
-    /// Reads both, on a thread that may block. What is not to be read comes to no end: such as a pipe.
+    /// Reads both, on a thread that may block. Some reads never end: that of a pipe, for example.
     async fn read(&self) -> Result<Pems, String> {
         let Files { cert, key } = self.clone();
         let read = |flag: &str, path: &Path| {
@@ -118,7 +118,7 @@ impl Pems {
         let chain = chain.ok().filter(|chain| !chain.is_empty());
         let chain =
             chain.ok_or_else(|| wrong("--metrics-tls-cert", cert, "it holds no certificate in PEM"))?;
-        // What is said of a key that cannot be read must not show any of it.
+        // An error about a key that cannot be read must not show any of it.
         let private = PrivateKeyDer::from_pem_slice(&self.key);
         let private =
             private.map_err(|_| wrong("--metrics-tls-key", key, "it holds no private key in PEM"))?;

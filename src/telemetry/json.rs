@@ -1,5 +1,5 @@
-//! A log line as one JSON object, flat: time, level, target and message, then what the line says, and around it what it is
-//! about: kind, namespace, name, generation and id of the pass, and the id of its trace, if it is traced.
+//! A log line as one JSON object, flat: time, level, target and message, then the fields of the line, and those of its
+//! reconcile: kind, namespace, name, generation and id, and the id of its trace, if it is traced.
 //!
 //! The formatter of the library puts the latter into a list of spans, which few tools can search.
 

@@ -1,9 +1,8 @@
-//! Log lines on their way out: from a queue, by a thread of its own, so that whoever logs never waits.
+//! Log lines to standard error: from a queue, by a thread of its own, so that a caller that logs never waits.
 //!
-//! A pipe that nobody reads fills up and then blocks its writer for ever. Here that is the thread alone. Lines that find the
-//! queue full are dropped, and so are those that cannot be written, such as to a file on a full disk; the first that gets
-//! through again comes after one that says how many are missing. Where standard error is closed there is nobody to tell, and
-//! all go nowhere.
+//! A pipe without a reader fills up and then blocks its writer for ever. Here that is the thread alone. Lines that find the
+//! queue full are dropped, and so are those that cannot be written, such as to a file on a full disk; the next one that
+//! succeeds follows a line that reports how many are missing. If standard error is closed, all lines are dropped.
 
 use std::io::{self, Write};
 use std::sync::Arc;
@@ -15,10 +14,7 @@ use tracing_subscriber::fmt::MakeWriter;
 
 use crate::databricks::plain;
 
-/// Lines that may wait: some MB.
-const QUEUE: usize = 4096;
-
-/// How log lines look.
+/// The format of log lines.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
 pub enum LogFormat {
     /// For people.
@@ -27,12 +23,15 @@ pub enum LogFormat {
     Json,
 }
 
+/// Lines that may wait: some MB.
+const QUEUE: usize = 4096;
+
 enum Message {
     Line(Vec<u8>),
     Flush(SyncSender<()>),
 }
 
-/// Where lines go. Clones share the queue.
+/// A writer of lines. Clones share the queue.
 #[derive(Clone)]
 pub struct Lines {
     queue: SyncSender<Message>,
@@ -40,7 +39,7 @@ pub struct Lines {
 }
 
 impl Lines {
-    /// Begins to write to `out`. Fails if there can be no further thread.
+    /// Begins to write to `out`. Fails if no thread can be started.
     pub fn to(out: impl Write + Send + 'static, format: LogFormat) -> io::Result<Lines> {
         let (queue, waiting) = sync_channel(QUEUE);
         let lost = Arc::new(AtomicU64::new(0));
@@ -49,10 +48,10 @@ impl Lines {
         Ok(lines)
     }
 
-    /// Waits until all that was logged so far is written, but no longer than this.
+    /// Waits until everything that was logged so far is written, but no longer than this.
     pub fn flush(&self, patience: Duration) {
         let (done, wait) = sync_channel(1);
-        // In a full queue there is no place for the question either: nobody reads.
+        // A full queue has no room for the flush either: nothing reads it.
         if self.queue.try_send(Message::Flush(done)).is_ok() {
             let _ = wait.recv_timeout(patience);
         }
@@ -81,8 +80,8 @@ fn write(mut out: impl Write, waiting: Receiver<Message>, lost: &AtomicU64, form
     }
 }
 
-/// Writes a line; false if not all of it could be written. `partial` says that what was written last has no end yet: it
-/// gets one first.
+/// Writes a line; false if not all of it could be written. `partial` says that the last write did not finish its line: it
+/// is ended first.
 fn put(out: &mut impl Write, line: &[u8], partial: &mut bool) -> bool {
     let end: &[u8] = if *partial { b"\n" } else { b"" };
     for mut rest in [end, line] {
@@ -103,7 +102,7 @@ fn put(out: &mut impl Write, line: &[u8], partial: &mut bool) -> bool {
 
 fn missing(lost: u64, format: LogFormat) -> String {
     let time = super::json::now();
-    let message = "log lines are missing here: nobody read them in time, or there was no room for them";
+    let message = "log lines are missing here: they were not read in time, or there was no room for them";
     match format {
         LogFormat::Text => format!("{time}  WARN {message} lost={lost}\n"),
         LogFormat::Json => {
@@ -112,8 +111,7 @@ fn missing(lost: u64, format: LogFormat) -> String {
     }
 }
 
-/// A line in which nothing but its end is one, and that reads as it is: names and the words of others are in it. The escapes
-/// are also those of JSON.
+/// A text as one line that reads as it is: it may have names and texts of others in it. The escapes are also those of JSON.
 pub fn one_line(line: &[u8]) -> Vec<u8> {
     let line = String::from_utf8_lossy(line);
     (plain(line.trim_end_matches('\n')) + "\n").into_bytes()
@@ -127,8 +125,8 @@ impl<'a> MakeWriter<'a> for Lines {
 }
 
 impl Write for &Lines {
-    /// Takes one whole line, as the formatter hands it over, and keeps it one. Never fails: a failure would be reported to
-    /// standard error.
+    /// Takes one whole line from the formatter, and keeps it one. Never fails: a failure would be reported to standard
+    /// error.
     fn write(&mut self, line: &[u8]) -> io::Result<usize> {
         if self.queue.try_send(Message::Line(one_line(line))).is_err() {
             self.lost.fetch_add(1, Ordering::Relaxed);
@@ -147,7 +145,7 @@ mod tests {
 
     use super::*;
 
-    /// Takes a line when it is let, and says when it has one.
+    /// Takes a line when it is allowed to, and reports when it has one.
     struct Gate {
         has_one: Sender<()>,
         let_go: Receiver<()>,
@@ -178,7 +176,7 @@ mod tests {
         (1..=QUEUE + 10).for_each(line);
         let (waited, patience) = (std::time::Instant::now(), Duration::from_secs(30));
         lines.flush(patience);
-        assert!(waited.elapsed() < patience, "a full queue is not waited for");
+        assert!(waited.elapsed() < patience, "a full queue delays nothing");
         drop((let_go, lines));
         // Until the thread has written all and ended.
         let written: Vec<String> = written.iter().collect();
@@ -186,7 +184,7 @@ mod tests {
         let [told] = told[..] else { panic!("{told:?}") };
         let told: serde_json::Value = serde_json::from_str(told).unwrap();
         assert_eq!(told["lost"], 10);
-        assert_eq!(written.len(), 1 + QUEUE + 1, "the one before, those that had a place, and what says so");
+        assert_eq!(written.len(), 1 + QUEUE + 1, "the one before, those in the queue, and the report");
     }
 
     #[test]

@@ -1,9 +1,9 @@
-//! Traces on their way to a collector: OTLP over HTTP, in protobuf.
+//! Traces to a collector: OTLP over HTTP, in protobuf.
 //!
-//! The SDK's queue and thread, and an exporter of our own: the one of the project brings a second way to say which
-//! certificates and which proxy, settings from the environment, and retries that would hold up the end of the process. A
-//! span that finds the queue full is dropped. A collector that does not take spans, or takes them more slowly than they come, is
-//! named once, and once more when that has been over for a while.
+//! The SDK's queue and thread, and an exporter of our own: the project's exporter brings a second configuration of
+//! certificates and proxy, settings from the environment, and retries that would delay the end of the process. A span that
+//! finds the queue full is dropped. A collector that refuses spans, or accepts them too slowly, is logged once, and once
+//! more when it has recovered for a while.
 
 use std::fmt;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -37,20 +37,20 @@ const DELAY: Duration = Duration::from_secs(1);
 /// For one request.
 const TIMEOUT: Duration = Duration::from_secs(5);
 
-/// How long a trouble must not have come back to be over: some collectors fail every other time.
+/// A trouble must not come back for this long to be over: some collectors fail every other time.
 const CALM: Duration = Duration::from_secs(60);
 
-/// Who takes traces.
+/// The receiver of traces.
 pub struct Collector {
-    /// Where requests are posted to, with the path.
+    /// The address of its requests, with the path.
     pub url: Url,
-    /// How.
+    /// The HTTP client.
     pub http: reqwest::Client,
-    /// Which of several processes this is.
+    /// The name of this process.
     pub instance: String,
 }
 
-/// Sends what is traced to the collector, from now on, by the runtime that this is called in.
+/// Sends traces to the collector, from now on, by the runtime that this is called in.
 pub fn provider(collector: Collector) -> SdkTracerProvider {
     let resource = Resource::builder_empty()
         .with_service_name(env!("CARGO_PKG_NAME"))
@@ -66,7 +66,7 @@ pub fn provider(collector: Collector) -> SdkTracerProvider {
         count: Arc::default(),
         losing: Trouble::default(),
     };
-    // Said, so that it is not looked for in the environment.
+    // Set explicitly, so that OTEL_TRACES_SAMPLER is ignored.
     let sampler = Sampler::AlwaysOn;
     SdkTracerProvider::builder()
         .with_span_processor(processor(exporter, DELAY))
@@ -86,7 +86,7 @@ fn processor(exporter: Exporter, delay: Duration) -> Counted {
     Counted { queue: BatchSpanProcessor::builder(exporter).with_batch_config(queue).build(), count }
 }
 
-/// Makes spans of `tracing` spans of a trace: what they are about, not where in the code they are.
+/// Turns spans of `tracing` into spans of a trace: their content, not their place in the code.
 pub fn layer<S>(provider: &SdkTracerProvider) -> OpenTelemetryLayer<S, Tracer>
 where
     S: tracing::Subscriber + for<'a> tracing_subscriber::registry::LookupSpan<'a>,
@@ -101,14 +101,14 @@ where
         .with_context_activation(false)
 }
 
-/// The queue. It would tell nobody what it drops, so it is given no more than it has places for.
+/// The queue. The SDK's queue does not report what it drops, so it never gets more than it has room for.
 #[derive(Debug)]
 struct Counted {
     queue: BatchSpanProcessor,
     count: Arc<Count>,
 }
 
-/// Spans in the queue, and those that found it full since that was last told.
+/// Spans in the queue, and those that found it full since the last report.
 #[derive(Debug, Default)]
 struct Count {
     waiting: AtomicUsize,
@@ -152,17 +152,17 @@ struct Exporter {
     losing: Trouble,
 }
 
-/// Something that is told when it begins and when it is over, and not in between: when it came last.
+/// Logs the first failure and the recovery, not each repetition: when the trouble came last.
 #[derive(Default)]
 struct Trouble(Mutex<Option<Instant>>);
 
 impl Trouble {
-    /// It is there. True if that is news.
+    /// The trouble exists. True if that is news.
     fn comes(&self) -> bool {
         self.0.lock().expect("no panic while held").replace(Instant::now()).is_none()
     }
 
-    /// It is not there. True if that is news.
+    /// The trouble is over. True if that is news.
     fn is_over(&self) -> bool {
         let mut last = self.0.lock().expect("no panic while held");
         last.take_if(|last| last.elapsed() >= CALM).is_some()
@@ -170,7 +170,7 @@ impl Trouble {
 }
 
 impl Exporter {
-    /// So many have come out of the queue. Says if others found it full, and when that is over.
+    /// This many have left the queue. Logs if others found it full, and when that is over.
     fn came_out(&self, spans: usize) {
         self.count.waiting.fetch_sub(spans, Ordering::Relaxed);
         if self.count.lost.swap(0, Ordering::Relaxed) > 0 {
@@ -202,7 +202,7 @@ impl SpanExporter for Exporter {
         let sent = self.runtime.spawn(async { request.send().await.map(|answer| answer.status()) }).await;
         let result = match sent {
             Ok(Ok(status)) if status.is_success() => Ok(()),
-            // Nor is a redirect followed.
+            // A redirect is not followed either.
             Ok(Ok(status)) => Err(format!("it answers {status}")),
             Ok(Err(error)) => Err(root_cause(error)),
             // The process ends.
@@ -223,7 +223,7 @@ impl SpanExporter for Exporter {
     }
 }
 
-/// The innermost reason, which is the telling one.
+/// The innermost cause, which says most.
 fn root_cause(error: reqwest::Error) -> String {
     let mut cause: &dyn std::error::Error = &error.without_url();
     while let Some(inner) = cause.source() {
@@ -258,7 +258,7 @@ mod tests {
         }
     }
 
-    /// What is logged.
+    /// The captured log.
     #[derive(Clone, Default)]
     struct Log(Arc<Mutex<Vec<u8>>>);
 
@@ -267,7 +267,7 @@ mod tests {
             String::from_utf8_lossy(&self.0.lock().unwrap()).into_owned()
         }
 
-        /// From now on, while what it returns is held, all that this thread logs goes here.
+        /// From now on, while the returned guard is held, all logs of this thread go here.
         fn here(&self) -> tracing::subscriber::DefaultGuard {
             let subscriber = tracing_subscriber::fmt().with_writer(self.clone()).with_ansi(false).finish();
             tracing::subscriber::set_default(subscriber)
@@ -319,7 +319,7 @@ mod tests {
         said(2, 1);
     }
 
-    /// Answers one request, with this status.
+    /// Responds to one request, with this status.
     async fn collector(status: u16) -> String {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("http://{}/v1/traces", listener.local_addr().unwrap());
@@ -351,14 +351,14 @@ mod tests {
         let provider = SdkTracerProvider::builder().with_span_processor(processor).build();
         let tracer = provider.tracer("test");
         let now = || (count.waiting.load(Ordering::Relaxed), count.lost.load(Ordering::Relaxed));
-        // The span that completes a batch wakes the thread of the queue, which takes the batch out whenever it gets its turn. So
-        // there is never a whole batch here, and nothing leaves the queue before the end.
+        // The span that completes a batch wakes the thread of the queue, which takes the batch out at any time. So there is
+        // never a whole batch here, and nothing leaves the queue before the end.
         let own = BATCH - 2;
         for _ in 0..own {
             tracer.start("span").end();
         }
         assert_eq!(now(), (own, 0));
-        // As if others had come, too: there is one place left.
+        // As if others had come, too: there is room for one more.
         let others = QUEUE - 1 - own;
         count.waiting.fetch_add(others, Ordering::Relaxed);
         for _ in 0..3 {
@@ -369,6 +369,6 @@ mod tests {
         // From another thread, as it waits for the runtime.
         let ended = tokio::task::spawn_blocking(move || provider.shutdown_with_timeout(TIMEOUT * 4));
         ended.await.unwrap().unwrap();
-        assert_eq!(count.waiting.load(Ordering::Relaxed), 0, "all have come out");
+        assert_eq!(count.waiting.load(Ordering::Relaxed), 0, "all have left");
     }
 }

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use databricks_operator::databricks::{Client, Connection, Host, HostPolicy, Settings, Urgency};
-use databricks_operator::engine::access::{Permit, Reader, Writer};
+use databricks_operator::engine::kind::{Permit, Reader, Writer};
 use secrecy::SecretString;
 use simulator::Simulator;
 

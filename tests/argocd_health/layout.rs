@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 
-use databricks_operator::engine::cluster::RECONCILE_REQUESTED;
+use databricks_operator::engine::crd::RECONCILE_REQUESTED;
 use serde_json::{Value, json};
 
 /// What Argo CD calls a group is a folder of this name.

@@ -87,8 +87,7 @@ fn a_request_for_a_look_is_new_each_time() {
         written["metadata"]["resourceVersion"] = json!("1001");
         let second = argo_cd.act("reconcile", &written);
         let asked = |object: &Value| {
-            object["metadata"]["annotations"][databricks_operator::engine::cluster::RECONCILE_REQUESTED]
-                .clone()
+            object["metadata"]["annotations"][databricks_operator::engine::crd::RECONCILE_REQUESTED].clone()
         };
         assert!(asked(&first).is_string() && asked(&second).is_string());
         assert_ne!(asked(&first), asked(&second));

@@ -2,7 +2,7 @@
 //! of objects that are new, edited, suspended or being deleted. What the stories see is among them: a story fails when it sees a
 //! condition that is not (`tests/stories/invariants.rs`).
 
-use databricks_operator::engine::status::{ConditionStatus, ConditionType};
+use databricks_operator::engine::crd::{ConditionStatus, ConditionType};
 use serde_json::{Value, json};
 
 use crate::layout::{kinds, reordered};

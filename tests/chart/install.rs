@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use std::process::Command;
 
 use databricks_operator::cli;
-use databricks_operator::engine::auth::spec::DatabricksAuthSpec;
+use databricks_operator::engine::crd::DatabricksAuthSpec;
 use databricks_operator::kinds::KINDS;
 use databricks_operator::kinds::workspace::WorkspaceSpec;
 use serde_json::{Value, json};
@@ -304,7 +304,7 @@ fn the_notes_tell_the_next_steps_and_the_risks() {
         "Mind:",
         "image.registry is empty",
         "every Secret of the cluster",
-        "every object of ours",
+        "all our objects",
         "would both act",
         "hostNetwork is true",
         "networkPolicy.enabled is false",

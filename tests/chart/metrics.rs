@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 
 use crate::helm::{ci, container, flag, of, one, pod, render};
 
-/// Covers H-17: in plain on a port of its own where nothing is said, found by a Service that tells each pod apart.
+/// Covers H-17: in plain on a port of its own where nothing is said, found by a Service that distinguishes the pods.
 #[test]
 fn metrics_have_a_port_and_a_service() {
     let objects = ci("default");

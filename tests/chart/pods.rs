@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use databricks_operator::cli;
-use databricks_operator::engine::controller::SHUTDOWN;
+use databricks_operator::engine::run::SHUTDOWN;
 use serde_json::{Value, json};
 
 use crate::helm::{ALL, args, ci, ci_files, container, flag, in_step, of, one, pod, render, root};

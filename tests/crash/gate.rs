@@ -13,7 +13,7 @@ use axum::body::{Body, Bytes, to_bytes};
 use axum::extract::{Request, State};
 use axum::http::{HeaderMap, Method, StatusCode, header, request};
 use axum::response::{IntoResponse, Response};
-use databricks_operator::engine::cluster::FINALIZER;
+use databricks_operator::engine::crd::FINALIZER;
 use serde_json::Value;
 use simulator::Simulator;
 use tokio::net::TcpListener;

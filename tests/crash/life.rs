@@ -7,9 +7,8 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use axum::http::StatusCode;
-use databricks_operator::engine::cluster::RECONCILE_REQUESTED;
-use databricks_operator::engine::driver::Driver;
-use databricks_operator::engine::resource::Lifecycle;
+use databricks_operator::engine::crd::RECONCILE_REQUESTED;
+use databricks_operator::engine::kind::{Driver, Lifecycle};
 use k8s_openapi::api::core::v1::{Namespace, Secret};
 use kube::api::{Api, DynamicObject, Patch, PatchParams};
 use kube::core::{ApiResource, GroupVersionKind};
@@ -88,8 +87,8 @@ impl Subject {
         for (field, value) in self.spec.as_object().unwrap().clone() {
             match field.strip_suffix("Ref").filter(|stem| *stem != "auth") {
                 Some(stem) => {
-                    let made = account.insert(&format!("{stem}s"), json!({})).unwrap();
-                    spec.insert(format!("{stem}Id"), made[format!("{stem}_id")].clone());
+                    let made = account.insert(&collection_of(stem), json!({})).unwrap();
+                    spec.insert(format!("{stem}Id"), made[format!("{}_id", words(stem).join("_"))].clone());
                 }
                 None => {
                     if let Some(id) = value.as_str().filter(|_| field == "credentialsId") {
@@ -102,6 +101,30 @@ impl Subject {
         }
         Value::Object(spec)
     }
+}
+
+/// The words of a name in camel case.
+fn words(name: &str) -> Vec<String> {
+    let mut words = vec![String::new()];
+    for c in name.chars() {
+        if c.is_ascii_uppercase() {
+            words.push(String::new());
+        }
+        words.last_mut().unwrap().push(c.to_ascii_lowercase());
+    }
+    words
+}
+
+/// The collection of the account that `workspaceRef` or `storageConfigurationRef` refers to, by the name without `Ref`.
+fn collection_of(stem: &str) -> String {
+    let name = words(stem).join("-");
+    if name.ends_with('s') { name } else { format!("{name}s") }
+}
+
+#[test]
+fn a_reference_of_several_words_names_its_collection() {
+    let of = ["workspace", "storageConfiguration", "credentials"].map(collection_of);
+    assert_eq!(of, ["workspaces", "storage-configurations", "credentials"]);
 }
 
 /// Lives one life, and fails if it goes wrong anywhere.
@@ -238,6 +261,8 @@ impl Life {
             ("quarantine", QUARANTINE),
             ("absence", "300ms"),
             ("poll-max", "200ms"),
+            // Its account shows each change at once.
+            ("read-lag", "1ms"),
         ];
         let started =
             Operator::start_with(Path::new(BINARY), &self.kubeconfig, &cluster().dir, &fast(&flags), &[])

@@ -1,5 +1,5 @@
 //! `docs/metrics.md` has every metric that the operator exposes, as it exposes it. `UPDATE=1 cargo test --test docs` writes
-//! its tables anew.
+//! its tables.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -99,7 +99,7 @@ fn metrics_md_has_every_metric_with_its_labels_and_meaning() {
         std::fs::write(root().join(DOCUMENT), [&text[..head], &known].concat()).unwrap();
         return;
     }
-    assert_eq!(&text[head..], known, "UPDATE=1 cargo test --test docs writes it anew");
+    assert_eq!(&text[head..], known, "UPDATE=1 cargo test --test docs writes it");
 }
 
 #[test]

@@ -6,12 +6,11 @@ use serde::{Deserialize, Serialize};
 use serde_json::json;
 
 use crate::databricks::{Optional, Pages};
-use crate::engine::access::{Reader, Writer};
+use crate::engine::crd::{Management, Status};
 use crate::engine::error::Result;
-use crate::engine::needs::Resolved;
-use crate::engine::resource::{About, ApiResult, ExternalResource, Immutable, Key, Observed};
-use crate::engine::spec::Management;
-use crate::engine::status::Status;
+use crate::engine::kind::{
+    About, ApiResult, ExternalResource, Immutable, Key, Observed, Reader, Resolved, Writer,
+};
 
 /// The S3 bucket that workspaces on AWS keep their own files in.
 #[derive(CustomResource, Serialize, Deserialize, Clone, Debug, JsonSchema)]

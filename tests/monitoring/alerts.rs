@@ -256,7 +256,7 @@ const STORIES: &[Story] = &[
     ),
     silent(
         "CredentialsInvalid",
-        "a Secret is written anew, key by key",
+        "a Secret is written again, key by key",
         &[
             (r#"resources{kind="DatabricksAuth",condition="Ready",status="False"}"#, "0x5 1x3 0x30"),
             (r#"resources{kind="DatabricksAuth",condition="Suspended",status="True"}"#, "0x38"),
@@ -454,7 +454,7 @@ fn the_text_of_down_fits_whether_an_operator_is_known_or_not() {
     let test = |name: &str, values: &str, labels: Value, begins: &str| {
         let mut story = promtool::story(name, &[(targeted("build_info"), values.to_owned())], vec![]);
         let mut annotations = alert["annotations"].clone();
-        let rest = "Changes to objects wait, and drift is not corrected. First look whether its pods run, then whether \
+        let rest = "Changes to objects wait, and drift is not corrected. First check whether its pods run, then whether \
                     Prometheus reaches them.";
         annotations["description"] = json!(format!("{begins} {rest}"));
         let mut all = labels;

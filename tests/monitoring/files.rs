@@ -97,7 +97,7 @@ fn every_alert_says_how_bad_it_is_and_what_to_do_and_has_a_runbook() {
     for name in named {
         let page = read(&format!("docs/runbooks/{name}.md"));
         assert!(page.starts_with(&format!("# {name}\n")), "{name}");
-        for part in ["**Noticed by users.**", "## Look", "## Mend", "## Over"] {
+        for part in ["**Noticed by users.**", "## Check", "## Fix", "## Resolved"] {
             assert!(page.contains(part), "docs/runbooks/{name}.md has no {part}");
         }
     }

@@ -143,6 +143,7 @@ async fn argocd_is_tested_with_what_is_not_in_order() {
     let there =
         json!({"list_id": id, "label": "office", "list_type": "ALLOW", "ip_addresses": ["192.0.2.1"]});
     story.account.insert("ip-access-lists", there).unwrap();
+    story.let_reads_catch_up();
     let mut list = sample(&story, kind);
     list["spec"]["authRef"]["name"] = json!(AUTH);
     story.apply(&list).await;

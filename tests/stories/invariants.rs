@@ -8,7 +8,7 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
 
 use databricks_operator::engine::cluster::FIELD_MANAGER;
-use databricks_operator::engine::status::{ConditionType, Reason};
+use databricks_operator::engine::crd::{ConditionType, Reason};
 use futures::StreamExt;
 use kube::Client;
 use kube::api::{Api, DynamicObject, WatchEvent, WatchParams};

@@ -69,7 +69,7 @@ async fn a_label_opens_and_closes_the_door() {
     owner.end().await;
 }
 
-/// Covers RF-04. A grant that can let nobody in is said on the DatabricksAuth, which works for what else it grants.
+/// Covers RF-04. The DatabricksAuth reports a grant that cannot allow any object, and its other grants work.
 #[tokio::test]
 async fn a_grant_by_labels_that_cannot_be_read_is_said() {
     let story = Story::start("labels-blind").await;

@@ -18,7 +18,9 @@ fn list(story: &Story, name: &str, label: &str) -> Value {
 /// The same list as somebody made it in the console; its id.
 fn made_by_hand(story: &Story, label: &str) -> String {
     let list = json!({"label": label, "list_type": "ALLOW", "ip_addresses": ["203.0.113.0/24"]});
-    story.account.insert("ip-access-lists", list).unwrap()["list_id"].as_str().unwrap().to_owned()
+    let made = story.account.insert("ip-access-lists", list).unwrap();
+    story.let_reads_catch_up();
+    made["list_id"].as_str().unwrap().to_owned()
 }
 
 /// Methods of the calls that wanted to change something.

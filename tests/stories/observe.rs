@@ -15,7 +15,9 @@ fn observed(story: &Story, name: &str) -> Value {
 
 fn made_by_hand(story: &Story, label: &str) -> Value {
     let list = json!({"label": label, "list_type": "ALLOW", "ip_addresses": ["198.51.100.7"]});
-    story.account.insert("ip-access-lists", list).unwrap()["list_id"].clone()
+    let made = story.account.insert("ip-access-lists", list).unwrap();
+    story.let_reads_catch_up();
+    made["list_id"].clone()
 }
 
 async fn reasons(story: &Story, kind: &str, name: &str) -> Vec<String> {
@@ -130,7 +132,7 @@ async fn to_have_observed_is_no_right_to_take_over() {
         (&taken["status"]["externalId"], &taken["status"]["external"]["adopted"]),
         (&id, &json!(true))
     );
-    assert!(story.wait_event(LIST, "office", "Adopted").await.contains("took over"));
+    assert!(story.wait_event(LIST, "office", "Adopted").await.contains("adopted"));
     let methods: Vec<String> = story.account.writes().into_iter().map(|call| call.method).collect();
     assert_eq!(methods, ["PATCH"]);
     story.end().await;

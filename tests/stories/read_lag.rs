@@ -209,6 +209,7 @@ async fn a_list_that_was_deleted_outside_is_gone_once_no_read_can_lag() {
         story.apply(&list(&story, name)).await;
         let ready = story.wait_ready(LIST, name).await;
         assert!(story.account.remove("ip-access-lists", ready["status"]["externalId"].as_str().unwrap()));
+        story.let_reads_catch_up();
         if name == "leaving" {
             story.delete(LIST, name).await;
             story.wait_gone(LIST, name).await;
@@ -286,7 +287,7 @@ async fn a_list_that_no_read_shows_yet_counts_for_the_operators_own_access() {
     story.apply(&elsewhere).await;
     story.wait_ready(LIST, "elsewhere").await;
 
-    // With this one gone the other would let nobody in but its own addresses.
+    // With this one gone the other would allow only its own addresses.
     story.delete(LIST, "ours").await;
     let unsure = |object: &Value| {
         let synced = condition(object, "Synced")?;
@@ -304,12 +305,74 @@ async fn a_list_that_no_read_shows_yet_counts_for_the_operators_own_access() {
     story.end().await;
 }
 
+/// Covers LC-15, ST-11. A change or a deletion that no read shows yet counts as well when it is judged whether another would shut
+/// the operator out, also after a restart.
+#[tokio::test]
+async fn a_change_that_no_read_shows_yet_counts_for_the_operators_own_access() {
+    let mut story = Story::start_with("lag-lockout-change", &[LAG]).await;
+    story.patch("DatabricksAuth", AUTH, json!({"spec": {"egressCidrs": ["203.0.113.7"]}})).await;
+    story.wait_ready("DatabricksAuth", AUTH).await;
+    let elsewhere = json!({"spec": {"ipAddresses": ["198.51.100.0/24"]}});
+    for name in ["one", "two", "three"] {
+        story.apply(&list(&story, name)).await;
+        story.wait_ready(LIST, name).await;
+    }
+    late(&story);
+    story.account.advance_ms(LATE_MS);
+    let unsure = |other: &'static str| {
+        move |object: &Value| {
+            let message = condition(object, "Reconciling")?["message"].as_str()?;
+            (message.contains(&format!("IpAccessList lag-lockout-change/{other}"))
+                && message.contains("whether this change is safe"))
+            .then_some(())
+        }
+    };
+
+    story.patch(LIST, "one", elsewhere.clone()).await;
+    story.wait_condition(LIST, "one", "Ready", "False", "Provisioning").await;
+    story.patch(LIST, "two", elsewhere.clone()).await;
+    story.wait(LIST, "two", "it waits for the change of the first", unsure("one")).await;
+    story.operator.take().unwrap().terminate().await.unwrap();
+    story.start_operator(&[LAG]).await;
+    read(&story, EACH).await;
+    story.wait(LIST, "two", "it still waits", unsure("one")).await;
+    assert_eq!(writes(&story), ["POST", "POST", "POST", "PATCH"]);
+    story.account.advance_ms(LATE_MS);
+    // The third one lets the operator in.
+    story.wait_condition(LIST, "two", "Ready", "False", "Provisioning").await;
+    story.delete(LIST, "three").await;
+    story.wait(LIST, "three", "it waits for the change of the second", unsure("two")).await;
+    story.account.advance_ms(LATE_MS);
+    story.wait_condition(LIST, "three", "DeletionBlocked", "True", "ApiRefused").await;
+    assert_eq!(writes(&story), ["POST", "POST", "POST", "PATCH", "PATCH"]);
+
+    // A list that is deleted and still shown lets nobody in.
+    story.apply(&list(&story, "four")).await;
+    story.wait_ready(LIST, "four").await;
+    story.account.advance_ms(LATE_MS);
+    story.pass(LIST, "three").await;
+    let deleted = eventually("the third is deleted", SOON, async || {
+        if lists(&story).len() == 3 { Ok(()) } else { Err(format!("{:?}", writes(&story))) }
+    });
+    deleted.await.unwrap();
+    story.delete(LIST, "four").await;
+    story.wait(LIST, "four", "it waits for the deletion of the third", unsure("three")).await;
+    story.account.advance_ms(LATE_MS);
+    story.wait_condition(LIST, "four", "DeletionBlocked", "True", "ApiRefused").await;
+    story.wait_gone(LIST, "three").await;
+    story.patch(LIST, "four", json!({"spec": {"deletionPolicy": "Retain"}})).await;
+    story.wait_gone(LIST, "four").await;
+    assert_eq!(lists(&story).len(), 3);
+    story.end().await;
+}
+
 /// Covers LC-15, ER-12. Two lists exchange their labels within seconds where reads do not lag, though they may: a read that
 /// shows what was sent last is taken for what it is.
 #[tokio::test]
 async fn labels_are_exchanged_at_once_where_reads_do_not_lag() {
     let flags = [LAG, ("poll-max", "1m"), ("refusal-tries", "3"), ("refusal-period", "1m")];
     let story = Story::start_with("lag-exchange", &flags).await;
+    story.account.set(|s| s.ip_list_lag_ms = 0);
     for name in ["one", "two"] {
         story.apply(&list(&story, name)).await;
         story.wait_ready(LIST, name).await;
@@ -325,6 +388,32 @@ async fn labels_are_exchanged_at_once_where_reads_do_not_lag() {
         assert_eq!(there["label"], label);
     }
     assert_eq!(lists(&story).len(), 2);
+    story.end().await;
+}
+
+/// Covers LC-15, ER-12. The same where reads are late: the list that stepped aside gets its label as soon as a read shows that it
+/// did, and nothing is sent twice while no read shows it.
+#[tokio::test]
+async fn labels_are_exchanged_soon_where_reads_are_late() {
+    let flags = [LAG, ("refusal-tries", "3"), ("refusal-period", "1m")];
+    let story = Story::start_with("lag-exchange-late", &flags).await;
+    for name in ["one", "two"] {
+        story.apply(&list(&story, name)).await;
+        story.wait_ready(LIST, name).await;
+    }
+    story.account.set(|s| s.ip_list_lag_ms = 2_000);
+    for (name, label) in [("one", "two"), ("two", "one")] {
+        story.patch(LIST, name, json!({"spec": {"label": label}})).await;
+    }
+    for (name, label) in [("one", "two"), ("two", "one")] {
+        let ready = story.wait_ready(LIST, name).await;
+        let id = &ready["status"]["externalId"];
+        let there = lists(&story);
+        let there = there.iter().find(|list| list["list_id"] == *id).unwrap();
+        assert_eq!(there["label"], label);
+    }
+    let applied = story.account.writes().into_iter().filter(|call| call.applied).count();
+    assert_eq!(applied, 2 + 3, "two creates; aside, to the free label, and to the label that is free then");
     story.end().await;
 }
 

@@ -312,6 +312,7 @@ async fn no_reference_gets_at_the_credentials_of_another_namespace() {
     let mut bound = list(&tenant, "bound");
     let office = json!({"label": "office", "list_type": "ALLOW", "ip_addresses": ["203.0.113.0/24"]});
     bound["spec"]["externalId"] = owner.account.insert("ip-access-lists", office).unwrap()["list_id"].clone();
+    owner.let_reads_catch_up();
     let me = tenant.namespace.clone();
     let table = [
         // No grants at all, in every kind and every way to read.

@@ -100,6 +100,62 @@ async fn a_refusal_that_stays_is_stalled_and_tried_again_ever_more_slowly() {
     story.end().await;
 }
 
+/// Covers ER-10. A change that the account answers with 404, although it shows the object, is made again after one more read. If it
+/// is answered so again, it is a refusal like any other.
+#[tokio::test]
+async fn a_change_of_an_object_that_is_shown_and_not_found_is_refused() {
+    let pages_nobody = [("recheck-stalled-min", "300ms"), ("refusal-tries", "3"), ("refusal-period", "1m")];
+    let mut story = Story::start_with("refusals-found", &pages_nobody).await;
+    let workspace = story.account.insert("workspaces", json!({})).unwrap()["workspace_id"].clone();
+    let access =
+        json!({"workspaceId": workspace, "principal": {"groupName": "data-eng"}, "permissions": ["USER"]});
+    story.apply(&list(&story, "office", "office", "ALLOW")).await;
+    story.apply(&story.managed("PermissionAssignment", "office", access)).await;
+    let rows = [
+        (LIST, "PATCH", ONE_LIST, "ipAddresses", json!(["192.0.2.0/24"])),
+        ("PermissionAssignment", "PUT", "*/permissionassignments/*", "permissions", json!(["ADMIN"])),
+    ];
+    for (kind, method, path, field, value) in &rows {
+        let before = story.wait_ready(kind, "office").await["spec"][field].clone();
+        let tries = story.account.calls(method, path);
+        let passes = Fault { times: Some(1), ..fault(method, path, 404, "RESOURCE_DOES_NOT_EXIST") };
+        story.account.fault(passes);
+        story.patch(kind, "office", json!({"spec": {*field: value}})).await;
+        story.wait_ready(kind, "office").await;
+        assert_eq!(story.account.calls(method, path), tries + 2, "{kind}: it is made again");
+
+        story.account.fault(fault(method, path, 404, "RESOURCE_DOES_NOT_EXIST"));
+        story.patch(kind, "office", json!({"spec": {*field: before}})).await;
+        let seen = story.wait_condition(kind, "office", "Synced", "False", "ApplyFailed").await;
+        for type_ in ["Ready", "Synced", "Reconciling"] {
+            let message = condition(&seen, type_).unwrap()["message"].as_str().unwrap().to_owned();
+            for part in
+                ["refused with RESOURCE_DOES_NOT_EXIST", field, "is tried again", "in the account console"]
+            {
+                assert!(message.contains(part), "{type_}: {message}");
+            }
+        }
+        assert!(condition(&seen, "Stalled").is_none(), "{seen}");
+        story.account.clear_faults();
+        story.wait_ready(kind, "office").await;
+        assert!(story.events(kind, "office").await.iter().all(|(reason, _)| reason != "Stalled"));
+    }
+
+    story.operator.take().unwrap().terminate().await.unwrap();
+    story
+        .start_operator(&[("recheck-stalled-min", "200ms"), ("refusal-tries", "3"), ("refusal-period", "1s")])
+        .await;
+    for (kind, method, path, field, value) in &rows {
+        story.account.fault(fault(method, path, 404, "RESOURCE_DOES_NOT_EXIST"));
+        story.patch(kind, "office", json!({"spec": {*field: value}})).await;
+        story.wait_condition(kind, "office", "Stalled", "True", "ApplyFailed").await;
+        story.account.clear_faults();
+        story.wait_ready(kind, "office").await;
+    }
+    assert_eq!(story.account.calls("POST", LISTS), 1, "nothing was created again");
+    story.end().await;
+}
+
 /// Covers ER-10. A restart forgets how often something was refused, but not that it was final.
 #[tokio::test]
 async fn what_is_stalled_stays_stalled_over_a_restart() {

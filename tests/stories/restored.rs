@@ -195,6 +195,7 @@ async fn a_forged_record_deletes_nothing_of_others() {
     let mut story = Story::start("restored-forged").await;
     let by_hand = json!({"label": "console", "list_type": "ALLOW", "ip_addresses": ["203.0.113.0/24"]});
     let by_hand = story.account.insert("ip-access-lists", by_hand).unwrap()["list_id"].clone();
+    story.let_reads_catch_up();
     story.apply(&list(&story, "office", "office")).await;
     let managed = story.wait_ready(LIST, "office").await["status"]["externalId"].clone();
     let forged = |name: &str, label: &str, id: &Value| {
@@ -243,6 +244,7 @@ async fn the_mark_comes_with_the_next_write_and_only_on_what_was_created() {
     let mut story = Story::start("restored-mark").await;
     let by_hand = json!({"label": "console", "list_type": "ALLOW", "ip_addresses": ["203.0.113.0/24"]});
     story.account.insert("ip-access-lists", by_hand).unwrap();
+    story.let_reads_catch_up();
     let mut adopted = list(&story, "adopted", "console");
     adopted["spec"]["adoptionPolicy"] = json!("IfExists");
     for manifest in [adopted, list(&story, "office", "office")] {

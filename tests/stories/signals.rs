@@ -401,7 +401,9 @@ async fn a_pass_and_its_calls_are_a_trace() {
     let told = ["api", "method", "status"].map(|key| of(&call, key).unwrap());
     assert_eq!(told, ["other", "POST", "200"]);
 
-    let pass = collector.wait("the span of the pass", |span| span.span_id == call.parent_span_id).await;
+    let hop = collector.wait("the span of the hop", |span| span.span_id == call.parent_span_id).await;
+    assert_eq!((&*hop.name, &hop.trace_id), ("act", &call.trace_id));
+    let pass = collector.wait("the span of the reconcile", |span| span.span_id == hop.parent_span_id).await;
     assert_eq!((&*pass.name, &pass.trace_id), ("reconcile", &call.trace_id));
     let told = ["kind", "namespace", "name", "generation", "result"].map(|key| of(&pass, key).unwrap());
     assert_eq!(told, [KIND, "traced", "office", "1", "done"]);
@@ -415,7 +417,8 @@ async fn a_pass_and_its_calls_are_a_trace() {
         collector.wait("a call that failed", |span| of(span, "status").as_deref() == Some("503")).await;
     assert_eq!(of(&failed, "error").as_deref(), Some("refused"));
     assert_eq!(failed.status.unwrap().code(), StatusCode::Error);
-    let pass = collector.wait("its pass", |span| span.span_id == failed.parent_span_id).await;
+    let hop = collector.wait("its hop", |span| span.span_id == failed.parent_span_id).await;
+    let pass = collector.wait("its reconcile", |span| span.span_id == hop.parent_span_id).await;
     assert_eq!(of(&pass, "result").as_deref(), Some("transient"));
     story.account.clear_faults();
     story.wait_ready(KIND, "office").await;

@@ -10,7 +10,7 @@ use kube::api::{Api, DynamicObject, Patch, PatchParams, ValidationDirective};
 use kube::core::{ApiResource, GroupVersionKind};
 use kube::{Client, ResourceExt};
 use serde_json::{Value, json};
-use simulator::{Config, Simulator};
+use simulator::{Config, Settings, Simulator};
 use world::{Cluster, Operator, Tool, eventually, fast, fresh_dir};
 
 use crate::invariants::Watch;
@@ -22,6 +22,9 @@ pub const SOON: Duration = Duration::from_secs(60);
 /// Within this time shows what something wakes at once. A moment, on a quiet machine; without a wake-up nothing would happen
 /// before the next slow re-check, minutes later.
 pub const WOKEN: Duration = Duration::from_secs(10);
+/// So late are reads of IP access lists in every story, unless it says otherwise: the account's may be late by minutes. It is
+/// well within what [`world::fast`] has for `--read-lag`.
+const IP_LIST_LAG_MS: u64 = 50;
 /// The name of the story's DatabricksAuth.
 pub const AUTH: &str = "account";
 
@@ -87,7 +90,8 @@ impl Story {
     /// The same with no operator yet.
     pub async fn without_operator(name: &str) -> Story {
         let client = cluster().client().await.unwrap();
-        let account = Simulator::start(Config::default()).await.unwrap();
+        let settings = Settings { ip_list_lag_ms: IP_LIST_LAG_MS, ..Settings::default() };
+        let account = Simulator::start(Config { settings, ..Config::default() }).await.unwrap();
         cluster().kubectl(&["create", "namespace", name], "").await.unwrap();
         let mut story = Story {
             watch: Watch::start(&client, name).await,
@@ -203,6 +207,11 @@ impl Story {
     pub async fn patch(&self, kind: &str, name: &str, patch: Value) {
         let params = kube::api::PatchParams { field_manager: Some("tester".into()), ..Default::default() };
         self.api(kind).patch(name, &params, &kube::api::Patch::Merge(patch)).await.unwrap();
+    }
+
+    /// From now on reads of IP access lists show what somebody did in the account until now.
+    pub fn let_reads_catch_up(&self) {
+        self.account.advance_ms(IP_LIST_LAG_MS);
     }
 
     /// Asks for deletion; see [`Story::wait_gone`].

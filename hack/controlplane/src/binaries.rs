@@ -1,7 +1,7 @@
 //! Which programs there are, and of which Go module each is.
 //!
-//! Programs that want other versions of the same dependencies have a module each. Nothing is built before it is asked
-//! for: who only starts the newest control plane pays for nothing else.
+//! Programs that need different versions of the same dependencies have a module each. Nothing is built before it is needed:
+//! a user of the newest control plane alone builds nothing else.
 //!
 //! Of the oldest Kubernetes there is only the API server, as only that one answers clients; etcd, controller manager
 //! and kubectl are the newest. A real cluster may not mix versions so far apart, but the few controllers that run here
@@ -35,7 +35,7 @@ const OLDEST: Module = Module {
     what: "oldest control plane",
     go_mod: include_str!("../go/oldest/go.mod"),
     go_sum: include_str!("../go/oldest/go.sum"),
-    // Nobody knows of which version an API server there is.
+    // The version of an API server in that directory is unknown.
     from_assets: false,
     ..NEWEST
 };
@@ -122,17 +122,17 @@ pub enum Tool {
     /// `argocd-repo-server`; it is the command line `argocd` without. Set `HOME` for that, or it reads and writes the
     /// user's. Its build takes three minutes on two cores. See also [`argo_cd_source`].
     ArgoCd,
-    /// Runs scripts for health and actions as Argo CD does; `go/argocd-lua/main.go` says how it is asked.
+    /// Runs scripts for health and actions as Argo CD does; `go/argocd-lua/main.go` says how to call it.
     ArgoCdLua,
-    /// Says what kstatus makes of objects; `go/kstatus/main.go` says how it is asked.
+    /// Reports how kstatus judges objects; `go/kstatus/main.go` says how to call it.
     Kstatus,
     /// A Redis in memory, for Argo CD. It listens on its one argument, `HOST:PORT`.
     Redis,
 }
 
 impl Tool {
-    /// Finds the program in the cache that [`Binaries::locate`] uses, else builds it there with Go: some minutes,
-    /// with progress on standard error. `PATH` and `KUBEBUILDER_ASSETS` are not looked at, so that everybody has the
+    /// Finds the program in the cache that [`Binaries::locate`] uses, else builds it there with Go: some minutes, with
+    /// progress on standard error. `PATH` and `KUBEBUILDER_ASSETS` are ignored, so that all users have the same version.
     /// same version.
     ///
     /// # Errors
@@ -153,7 +153,7 @@ impl Tool {
 }
 
 /// The folder with the sources of Argo CD, of the version of [`Tool::ArgoCd`], for its manifests. It is in Go's module
-/// cache, so it must not be written to; it is fetched if it is not there any more.
+/// cache, so it must not be written to; it is fetched if it is missing.
 ///
 /// # Errors
 /// As [`Tool::locate`].
@@ -169,7 +169,7 @@ pub struct Binaries {
     pub etcd: PathBuf,
     /// The API server.
     pub kube_apiserver: PathBuf,
-    /// Finalises namespaces, collects garbage, makes default ServiceAccounts.
+    /// Finalises namespaces, collects garbage, creates default ServiceAccounts.
     pub kube_controller_manager: PathBuf,
     /// The command line client.
     pub kubectl: PathBuf,

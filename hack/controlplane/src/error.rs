@@ -76,7 +76,7 @@ pub enum Error {
     /// The API server did not become ready in time.
     #[error("not ready after {seconds} s: {reason}\nthe end of {}:\n{tail}", log.display())]
     NotReady {
-        /// How long it was waited for.
+        /// How long the caller waited.
         seconds: u64,
         /// The last answer of the API server.
         reason: String,
@@ -85,7 +85,7 @@ pub enum Error {
         /// The last lines of the log.
         tail: String,
     },
-    /// A token could not be made, for example because there is no such ServiceAccount.
+    /// A token could not be created, for example because there is no such ServiceAccount.
     #[error("no token for the ServiceAccount {name} in namespace {namespace}: {reason}")]
     Token {
         /// The ServiceAccount's namespace.

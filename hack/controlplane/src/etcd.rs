@@ -1,5 +1,5 @@
-//! The one thing that is asked of etcd itself. Over the JSON form of its API, as a gRPC client would be a large
-//! dependency for it; HTTP/1.0 ends an answer with the connection, so there is nothing to parse.
+//! The one call to etcd itself. Over the JSON form of its API, as a gRPC client would be a large dependency for it;
+//! HTTP/1.0 ends a response with the connection, so there is nothing to parse.
 
 use std::{
     io::{self, Read, Write},

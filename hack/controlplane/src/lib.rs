@@ -56,7 +56,7 @@ impl ControlPlane {
     /// Starts a control plane on free ports of 127.0.0.1 and waits until the API server is ready, namespace `default`
     /// exists and the controllers work. Builds missing programs first, see [`Binaries::locate`].
     ///
-    /// All its files go into the run directory `dir`, which is made if missing. A directory of an earlier run keeps its
+    /// All its files go into the run directory `dir`, which is created if missing. A directory of an earlier run keeps its
     /// Kubernetes objects, certificates and audit log; URL and token are new.
     ///
     /// # Errors
@@ -74,7 +74,7 @@ impl ControlPlane {
         let binaries = Binaries::locate(release)?;
         let dir = path::absolute(dir).map_err(Error::io("resolving", dir))?;
         match Self::launch(&dir, &binaries) {
-            // Another process took the port between our look and the program's: rare enough to try only once more.
+            // Another process took the port after it was chosen: rare enough to try only once more.
             Err(error) if error.is_port_taken() => Self::launch(&dir, &binaries),
             result => result,
         }
@@ -101,10 +101,10 @@ impl ControlPlane {
         &self.certificate
     }
 
-    /// The audit log, a JSON event (level Metadata, no bodies) per line: all requests of ServiceAccounts, and
-    /// everybody's for `databricks-operator.io`, leases, events and secrets. The annotation
-    /// `authorization.k8s.io/decision` is `allow` or `forbid`. The controllers are the same user as the admin; their
-    /// `userAgent` tells them apart. A line may appear shortly after the client has its answer.
+    /// The audit log, a JSON event (level Metadata, no bodies) per line: all requests of ServiceAccounts, and all users'
+    /// requests for `databricks-operator.io`, leases, events and secrets. The annotation `authorization.k8s.io/decision` is
+    /// `allow` or `forbid`. The controllers are the same user as the admin; their `userAgent` distinguishes them. A line
+    /// may appear shortly after the client has its response.
     pub fn audit_log(&self) -> &Path {
         &self.audit_log
     }
@@ -145,8 +145,8 @@ impl ControlPlane {
     /// Kills the API server, as a crash would, starts it again on the same port and waits until it is ready: some
     /// seconds. Its clients lose their connections, what it has confirmed is kept, and tokens stay good.
     ///
-    /// Its memory of past changes starts anew: a watch that wants to go on from before the newest change hears 410
-    /// (Expired), as it does in a real cluster after a longer time.
+    /// Its memory of past changes starts empty: a watch that continues from before the newest change gets 410 (Expired), as
+    /// it does in a real cluster after a longer time.
     ///
     /// # Errors
     /// The API server ends at start (another process may have taken its port meanwhile) or is not ready in 60 s.
@@ -173,7 +173,7 @@ impl ControlPlane {
         self.wait_for_api_server(deadline)
     }
 
-    /// The name of what has ended here though nobody asked for it: a program, or the script that runs them.
+    /// The name of what has ended here unexpectedly: a program, or the script that runs them.
     pub fn ended(&mut self) -> Option<&'static str> {
         if !matches!(self.supervisor.try_wait(), Ok(None)) {
             return Some("supervisor.sh");
@@ -181,7 +181,7 @@ impl ControlPlane {
         PROGRAMS.into_iter().find(|program| self.dir.join(format!("{program}.exit")).exists())
     }
 
-    /// Waits until nothing of an earlier run uses this run directory any more. What nobody else would end is ended here.
+    /// Waits until nothing of an earlier run uses this run directory any more. Left-over processes are ended here.
     ///
     /// # Errors
     /// It is still in use 20 s later.
@@ -189,9 +189,9 @@ impl ControlPlane {
         if dir.exists() { claim(dir).map(drop) } else { Ok(()) }
     }
 
-    /// Discards the history of all objects from etcd, as a cluster does every few minutes. Who asks for the past after
-    /// that, such as for the next page of an old list, hears 410 (Expired), except for what the API server still has in
-    /// its own memory: to forget that too, restart it.
+    /// Discards the history of all objects from etcd, as a cluster does every few minutes. A request for the past after
+    /// that, such as for the next page of an old list, gets 410 (Expired), except for what the API server still has in its
+    /// own memory: to discard that too, restart it.
     ///
     /// # Errors
     /// etcd cannot be reached or refuses.
@@ -199,14 +199,14 @@ impl ControlPlane {
         etcd::compact(self.etcd)
     }
 
-    /// Stops all programs, the API server before etcd, and waits for their end. Dropping does the same but cannot tell
-    /// of a failure.
+    /// Stops all programs, the API server before etcd, and waits for their end. Dropping does the same but cannot report a
+    /// failure.
     ///
     /// # Errors
     /// A program could not be ended.
     pub fn stop(mut self) -> Result<(), Error> {
         let log = self.dir.join("supervisor.log");
-        // Waiting closes the pipe first, which is what tells the supervisor to stop everything.
+        // Waiting closes the pipe first, at which the supervisor stops everything.
         let status = self.supervisor.wait().map_err(Error::io("waiting for the supervisor in", &self.dir))?;
         if status.success() {
             return Ok(());
@@ -250,7 +250,7 @@ impl ControlPlane {
         let deadline = Instant::now() + READY_WITHIN;
         self.wait_for_api_server(deadline)?;
         self.tell("ready")?;
-        // Made by a controller, so it shows that the controllers work.
+        // A controller creates it, so it shows that the controllers work.
         self.wait_for("/api/v1/namespaces/default/serviceaccounts/default", deadline)
     }
 
@@ -263,8 +263,8 @@ impl ControlPlane {
     }
 
     fn tell(&mut self, word: &str) -> Result<(), Error> {
-        let stdin = self.supervisor.stdin.as_mut().expect("stdin is piped and taken by nobody");
-        writeln!(stdin, "{word}").map_err(Error::io("telling the supervisor in", &self.dir))
+        let stdin = self.supervisor.stdin.as_mut().expect("stdin is piped and not taken");
+        writeln!(stdin, "{word}").map_err(Error::io("writing to the supervisor in", &self.dir))
     }
 
     fn wait_for(&self, path: &str, deadline: Instant) -> Result<(), Error> {
@@ -282,7 +282,7 @@ impl ControlPlane {
         }
     }
 
-    /// Fails when a program has ended or the time is over, else waits a moment before the caller looks again.
+    /// Fails when a program has ended or the time is over, else waits a moment before the caller checks again.
     fn check_progress(&self, deadline: Instant, reason: &str) -> Result<(), Error> {
         for program in PROGRAMS {
             if self.dir.join(format!("{program}.exit")).exists() {
@@ -306,8 +306,8 @@ impl ControlPlane {
 
 impl Drop for ControlPlane {
     fn drop(&mut self) {
-        // As in `stop`, whose wait makes this one return at once. Only a process that was reaped by somebody else can
-        // fail here, and that one is gone.
+        // As in `stop`, whose wait makes this one return at once. Only a process that was reaped elsewhere can fail here,
+        // and that one is gone.
         if !self.supervisor.wait().is_ok_and(|status| status.success()) {
             end_leftovers(&self.dir);
         }
@@ -358,7 +358,7 @@ fn is_running(dir: &Path, name: &str, part: &str) -> bool {
 }
 
 fn supervise(dir: &Path, binaries: &Binaries, ports: &[String; 3], log: File) -> Result<Child, Error> {
-    // Those of an earlier run would look like programs that have started or ended already.
+    // Those of an earlier run would be taken for programs that have started or ended already.
     for program in PROGRAMS {
         for kind in ["pid", "exit"] {
             let file = dir.join(format!("{program}.{kind}"));

@@ -18,10 +18,10 @@ use std::{
 
 use crate::error::{Error, tail};
 
-/// A build that says nothing for this long looks hung.
+/// A build without output for this long seems to hang.
 const PROGRESS_EVERY: Duration = Duration::from_secs(15);
 
-/// Where programs are looked for, and what builds those that are missing.
+/// Where programs are searched, and what builds those that are missing.
 pub(crate) struct Sources {
     /// `KUBEBUILDER_ASSETS`.
     pub(crate) assets: Option<PathBuf>,
@@ -53,7 +53,7 @@ pub(crate) struct Module {
     pub(crate) main_go: Option<&'static str>,
     /// The required Go module whose version the programs have.
     pub(crate) version_of: &'static str,
-    /// Linker flags that tell a program its version, with `VERSION`, `MAJOR` and `MINOR` in place of the numbers.
+    /// Linker flags with a program's version, with `VERSION`, `MAJOR` and `MINOR` in place of the numbers.
     pub(crate) stamp: &'static str,
     /// Go's build tags, separated by commas.
     pub(crate) tags: &'static str,
@@ -203,8 +203,8 @@ impl Build<'_> {
         let partial = self.dir.join(format!("{}.partial", self.program));
         let start = Instant::now();
         self.say(&format!("building {}", self.program));
-        // The lock as standard output, where a build writes nothing: it stays locked until `go` ends, even if we are
-        // killed and `go` is not, so nobody else writes the same partial file meanwhile.
+        // The lock as standard output, where a build writes nothing: it stays locked until `go` ends, even if we are killed
+        // and `go` is not, so no other process writes the same partial file meanwhile.
         let held = lock.try_clone().map_err(Error::io("sharing the lock of", self.dir))?;
         let child = Command::new(self.go)
             .args(["build", "-mod=readonly", "-buildvcs=false", "-trimpath", "-ldflags"])

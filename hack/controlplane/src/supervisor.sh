@@ -15,7 +15,7 @@ trap 'stop_all; exit 0' TERM
 run() {
     name=$1
     shift
-    # Those of the one before. The pid first: who sees a new number may take an exit file for the new program's.
+    # Those of the one before. The pid first: a reader of a new number may take an exit file for the new program's.
     rm -f "$name.pid"
     rm -f "$name.exit"
     (

@@ -1,5 +1,5 @@
-//! A control plane from start to end, also the ends nobody planned. The first run on a machine builds the programs,
-//! which takes minutes.
+//! A control plane from start to end, also its unplanned ends. The first run on a machine builds the programs, which takes
+//! minutes.
 
 #![allow(
     clippy::unwrap_used,

@@ -1,10 +1,10 @@
-//! What gives an operator access to a simulated account.
+//! The manifests that give an operator access to a simulated account.
 
 use serde_json::{Value, json};
 use simulator::Simulator;
 
-/// The Secret `databricks` and the DatabricksAuth `account` for an account, without a namespace. They are made of what the account
-/// says: each has ids and a secret of its own, so that nothing that is meant for one can reach another.
+/// The Secret `databricks` and the DatabricksAuth `account` for an account, without a namespace. They come from the account
+/// itself: each has ids and a secret of its own, so that nothing intended for one can reach another.
 pub fn access(account: &Simulator) -> [Value; 2] {
     let secret = json!({
         "apiVersion": "v1", "kind": "Secret", "metadata": {"name": "databricks"},

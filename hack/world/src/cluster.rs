@@ -14,7 +14,7 @@ use crate::{Error, Result, blocking, eventually};
 
 /// A running control plane with our CRDs.
 ///
-/// It holds no `kube::Client`: a client lives in the runtime it was made in, and each test has its own runtime.
+/// It holds no `kube::Client`: a client lives in the runtime it was created in, and each test has its own runtime.
 pub struct Cluster {
     /// The control plane itself, for its audit log and the like.
     pub control_plane: ControlPlane,
@@ -24,8 +24,8 @@ pub struct Cluster {
 
 impl Cluster {
     /// Starts a control plane with its files in `dir` and installs the CRDs that this operator writes, so that the two
-    /// always fit. Blocks for seconds; for minutes where the programs have to be built first. Fails as
-    /// [`ControlPlane::start`], or if the API server refuses a CRD.
+    /// always fit. Blocks for seconds; for minutes if the programs must be built first. Fails as [`ControlPlane::start`],
+    /// or if the API server refuses a CRD.
     pub fn start(dir: &Path, operator: &Path) -> Result<Cluster> {
         let control_plane = ControlPlane::start(dir).map_err(Error::new)?;
         let cluster = Cluster { control_plane, dir: dir.to_owned() };
@@ -42,8 +42,8 @@ impl Cluster {
         Ok(cluster)
     }
 
-    /// Ends what still runs of a cluster of which something has ended, and starts all of it again in the same directory, with the
-    /// objects that it has. Address and token are new. Fails as [`ControlPlane::start`].
+    /// Ends what still runs of a cluster of which a part has ended, and starts all of it again in the same directory, with
+    /// its objects. Address and token are new. Fails as [`ControlPlane::start`].
     pub fn start_again(self) -> Result<Cluster> {
         let Cluster { control_plane, dir } = self;
         drop(control_plane);
@@ -69,7 +69,7 @@ impl Cluster {
         self.control_plane.kubeconfig()
     }
 
-    /// A new client as the admin, for the runtime it is made in.
+    /// A new client as the admin, for the runtime it is created in.
     pub async fn client(&self) -> Result<kube::Client> {
         let kubeconfig = self.kubeconfig();
         let read = Kubeconfig::read_from(kubeconfig).map_err(Error::at(kubeconfig.display()))?;
@@ -100,8 +100,8 @@ impl Cluster {
 const ESTABLISHED: [&str; 5] = ["wait", "crd", "--all", "--for=condition=Established", "--timeout=30s"];
 const SOON: Duration = Duration::from_secs(30);
 
-/// A new directory `PREFIX…` in `parent`, after those of earlier runs that nobody uses any more are removed. What a
-/// killed or failed run left is thus there to be read until the next run.
+/// A new directory `PREFIX…` in `parent`, after unused ones of earlier runs are removed. What a killed or failed run left
+/// can thus be read until the next run.
 pub fn fresh_dir(parent: &Path, prefix: &str) -> Result<PathBuf> {
     let failed = |error| Error::new(format_args!("{}: {error}", parent.display()));
     fs::create_dir_all(parent).map_err(failed)?;

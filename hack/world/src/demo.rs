@@ -98,7 +98,7 @@ async fn manifests_become_true(stack: &Stack) -> Result<()> {
 }
 
 async fn drift_is_corrected(stack: &Stack) -> Result<()> {
-    title("Somebody opens the list to the world in the account console");
+    title("An admin opens the list to the world in the account console");
     let list = || stack.account.objects("ip-access-lists").into_iter().find(|l| l["label"] == "headquarters");
     let before = list().ok_or_else(|| Error::new("expected the list in the account"))?;
     let id = before["list_id"].as_str().unwrap_or_default();
@@ -130,7 +130,7 @@ fn network(address: &str) -> String {
 }
 
 async fn a_permission_changes_in_one_step(stack: &Stack) -> Result<()> {
-    title("data-eng goes from USER to ADMIN, and is never locked out in between");
+    title("data-eng changes from USER to ADMIN in one call, and keeps its access all the time");
     stack.account.clear_journal();
     let patch = r#"{"spec": {"permissions": ["ADMIN"]}}"#;
     let patch = ["patch", "permissionassignment", "data-eng", "--type=merge", "--patch", patch];

@@ -58,8 +58,8 @@ impl fmt::Debug for Error {
 
 impl std::error::Error for Error {}
 
-/// Looks every 50 ms until `look` finds what it looks for. It says with `Err` what it saw instead; the last such text is
-/// in the error when the time is over.
+/// Polls every 50 ms until `look` succeeds. `Err` is what `look` saw instead; the last such text is in the error when the
+/// time is over.
 pub async fn eventually<T>(
     what: impl fmt::Display,
     within: Duration,

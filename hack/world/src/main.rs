@@ -1,6 +1,6 @@
 //! `world demo`, `world up` and `world down`: what `make` calls. Needs the built operator beside it.
 
-/// Prints a line. Perhaps nobody reads any more, as in `make up | head`: what is being done goes on all the same.
+/// Prints a line. The reader may be gone, as in `make up | head`: the work continues.
 macro_rules! say {
     ($($line:tt)*) => {{
         use std::io::Write;
@@ -89,8 +89,8 @@ fn find_operator(given: Option<PathBuf>) -> Result<PathBuf> {
     )))
 }
 
-/// Runs what a signal may interrupt. When this returns all that was started in it has ended, also what was interrupted:
-/// values are dropped then, and each ends what it stands for. `Ok(None)`: a signal came.
+/// Runs what a signal may interrupt. When this returns, everything that was started in it has ended, also if it was
+/// interrupted: values are dropped then, and each ends what it stands for. `Ok(None)`: a signal came.
 fn interruptible<T>(work: impl Future<Output = Result<T>>) -> Result<Option<T>> {
     let runtime = tokio::runtime::Runtime::new().map_err(Error::at("starting"))?;
     runtime.block_on(async {

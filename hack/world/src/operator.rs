@@ -18,10 +18,10 @@ const END_WITHIN: Duration = Duration::from_secs(40);
 /// The name of the installation in stories. Without it an operator reads the UID of its cluster's `kube-system`.
 pub const INSTALLATION: &str = "default";
 
-/// The flags with which what takes minutes in a real account takes a moment in the simulated one. `instead` names flags
-/// (without `--`) with another value. The rechecks of what waits for a wake-up keep their minutes, and so do those of
-/// what was refused: with shorter ones no story would notice that a wake-up is missing. A refusal is final at once,
-/// and reads lag behind nothing; the stories of how a refusal is confirmed, and of reads that lag, say otherwise.
+/// The flags with which steps that take minutes in a real account take a moment in the simulated one. `instead` names flags
+/// (without `--`) with another value. The rechecks of objects that wait for a trigger keep their minutes, and so do those
+/// of refusals: with shorter ones no story would notice a missing trigger. A refusal is final at once, and reads may lag
+/// behind by half a second; the stories of how a refusal is confirmed, and of reads that are later, set otherwise.
 pub fn fast(instead: &[(&str, &str)]) -> Vec<String> {
     let mut flags = vec![
         ("resync-interval", "1s"),
@@ -31,7 +31,7 @@ pub fn fast(instead: &[(&str, &str)]) -> Vec<String> {
         ("poll-max", "500ms"),
         ("quarantine", "2s"),
         ("absence", "1s"),
-        ("read-lag", "1ms"),
+        ("read-lag", "500ms"),
         ("operation-timeout", "30s"),
         ("recheck-stalled-min", "30m"),
         ("refusal-tries", "1"),
@@ -66,8 +66,9 @@ impl Operator {
     }
 
     /// Starts what a pod of a Deployment of ours is: the operator with its arguments, environment and ServiceAccount. It
-    /// may talk http to a simulated account on this machine, and its addresses of health and metrics are other ones: a pod
-    /// has a network of its own, and processes share one. Fails as [`Operator::start`], or if there is no such ServiceAccount.
+    /// may use http to a simulated account on this machine, and its addresses of health and metrics are other ones: a pod
+    /// has a network of its own, and processes share one. Fails as [`Operator::start`], or if there is no such
+    /// ServiceAccount.
     pub async fn start_pod(
         binary: &Path,
         cluster: &Cluster,
@@ -116,7 +117,7 @@ impl Operator {
         env: &[(String, String)],
     ) -> Result<Operator> {
         match Self::launch(binary, kubeconfig, dir, flags, env).await {
-            // Another process took the port between our look and the operator's: rare enough to try only once more.
+            // Another process took the port after it was chosen: rare enough to try only once more.
             Err(error) if error.to_string().contains("cannot be served at") => {
                 Self::launch(binary, kubeconfig, dir, flags, env).await
             }
@@ -150,7 +151,7 @@ impl Operator {
         let health = self.health;
         let ready = eventually("the operator is ready", READY_WITHIN, async || {
             if let Ok(Some(status)) = self.process.try_wait() {
-                // Found, though it is no good: there is nothing to wait for any more.
+                // A result, though not a good one: there is nothing to wait for any more.
                 return Ok(Err(format!("the operator ended: {status}")));
             }
             blocking(move || get(health, "/readyz")).await.map(Ok)
@@ -169,7 +170,7 @@ impl Operator {
         self.process.try_wait().ok().flatten()
     }
 
-    /// Whether it says that it is ready.
+    /// Whether it reports that it is ready.
     pub async fn answers(&self) -> bool {
         let health = self.health;
         blocking(move || get(health, "/readyz")).await.is_ok()
@@ -206,7 +207,7 @@ impl Operator {
         .await
     }
 
-    /// Sends a signal by its short name: `STOP` freezes the process, `CONT` lets it go on.
+    /// Sends a signal by its short name: `STOP` freezes the process, `CONT` lets it continue.
     pub fn signal(&self, name: &str) -> Result<()> {
         let kill = Command::new("kill").args([&format!("-{name}"), &self.pid().to_string()]).status();
         match kill {

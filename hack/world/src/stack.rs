@@ -22,7 +22,7 @@ pub struct Stack {
 }
 
 impl Stack {
-    /// Starts everything. `seed_demo`: the account has a workspace and an IP access list that nobody manages.
+    /// Starts everything. `seed_demo`: the account has a workspace and an IP access list that no object manages.
     pub async fn start(dir: &Path, operator: &Path, seed_demo: bool) -> Result<Stack> {
         let account = Simulator::start(Config { seed_demo, ..Config::default() }).await;
         let account = account.map_err(Error::at("starting the simulated account"))?;

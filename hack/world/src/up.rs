@@ -4,8 +4,8 @@
 //! it lives. The lock, not a number in a file, says whether it runs: it cannot be stale, and a process that got the
 //! number of one that died is never taken for it.
 //!
-//! The holder starts again what ends. `up` on a stack that runs takes the guide away; the holder checks all parts, mends what
-//! does not work, and writes the guide once more.
+//! The holder starts again what ends. `up` on a stack that runs removes the guide; the holder checks all parts, restarts
+//! what does not work, and writes the guide once more.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{Read, Seek, SeekFrom, Write};
@@ -21,7 +21,7 @@ use crate::interruptible;
 use crate::stack::{Stack, is_ready};
 
 const END_WITHIN: Duration = Duration::from_secs(60);
-/// What asks for the lock only to see whether it is taken has it for a moment.
+/// A process that only checks whether the lock is taken has it for a moment.
 const LOCK_WITHIN: Duration = Duration::from_secs(2);
 /// Everything is checked, and perhaps started again.
 const MENDED_WITHIN: Duration = Duration::from_secs(180);
@@ -63,7 +63,7 @@ impl Files {
         Ok(self.try_lock()?.is_none())
     }
 
-    /// Takes the guide away, and says whether there was one.
+    /// Removes the guide; returns whether there was one.
     fn remove_guide(&self) -> Result<bool> {
         match fs::remove_file(&self.guide) {
             Ok(()) => Ok(true),
@@ -93,7 +93,7 @@ pub fn up(cache: &Path, operator: &Path) -> Result<()> {
     let files = Files::new(cache)?;
     if files.held()? {
         say!("It is running already. What has ended is started again.");
-        // Another `up` may be on its way, which can take minutes; what was ready is so again soon.
+        // Another `up` may be in progress, which can take minutes; what was ready is so again soon.
         let within = files.remove_guide()?.then_some(MENDED_WITHIN);
         return print_guide(&files, None, within);
     }
@@ -222,7 +222,7 @@ async fn serve(files: &Files, operator: &Path) -> Result<std::convert::Infallibl
 }
 
 fn write_guide(files: &Files, stack: &Stack) -> Result<()> {
-    // Renamed, so that nobody reads half of it.
+    // Renamed, so that no reader gets half of it.
     let draft = files.guide.with_extension("draft");
     fs::write(&draft, guide(stack)).map_err(Error::at(draft.display()))?;
     fs::rename(&draft, &files.guide).map_err(Error::at(files.guide.display()))

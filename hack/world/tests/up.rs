@@ -1,4 +1,4 @@
-//! `make up` and `make down` as somebody uses them who tries things out, and what becomes of a stack of which parts are killed.
+//! `make up` and `make down` as a person uses them who tries things out, and what happens to a stack of which parts are killed.
 //!
 //! The operator's program is the one beside `world`, as for `make`: `cargo test --workspace` builds both.
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking, its set-up too")]
@@ -16,7 +16,7 @@ const SOON: Duration = Duration::from_secs(60);
 /// What the control plane runs, and what runs it.
 const PROGRAMS: [&str; 4] = ["etcd", "kube-apiserver", "kube-controller-manager", "supervisor"];
 
-/// A user of the machine, with a cache directory of his own in which what is built once is there already.
+/// A user of the machine, with a cache directory of their own in which what is built once exists already.
 struct User {
     cache: PathBuf,
     _dir: tempfile::TempDir,
@@ -131,7 +131,7 @@ impl Guide {
         printed(line, &self.shell(line).output().unwrap())
     }
 
-    /// Runs a line that shows something and goes on.
+    /// Runs a line that shows something and continues.
     fn follow(&self, line: &str) {
         let mut shell = self.shell(line).stdout(Stdio::piped()).spawn().unwrap();
         let mut shown = String::new();
@@ -169,8 +169,9 @@ fn is_running(pid: &str) -> bool {
     !state.trim().is_empty() && !state.starts_with('Z')
 }
 
-/// Covers UX-08. What `up` prints can be typed as it stands, even if nobody reads it to its end, and the demo's manifests fit the
-/// stack. Whatever part of it is killed, `up` starts it again, with the objects and the account of before; `down` leaves nothing.
+/// Covers UX-08. What `up` prints can be typed as it stands, even if it is not read to its end, and the demo's manifests
+/// fit the stack. Whatever part of it is killed, `up` starts it again, with the objects and the account of before; `down`
+/// leaves nothing.
 #[test]
 fn a_stack_outlives_its_parts() {
     let user = User::new("with a space");
@@ -208,7 +209,7 @@ fn a_stack_outlives_its_parts() {
         let left = |pid: &&String| !now.contains(pid) && is_running(pid);
         assert_eq!(before.iter().find(left), None, "{part}: of {before:?} now {now:?}");
     }
-    // Also where nobody asks.
+    // Also without an `up`.
     let operator = user.operator();
     user.kill("operator");
     eventually("the operator is started again", || user.operator() != operator);

@@ -52,7 +52,7 @@ pub(super) fn parse(text: &str) -> Result<Filter, String> {
     }
     words.reverse();
     let filter = either(&mut words)?;
-    words.is_empty().then_some(filter).ok_or_else(|| "the filter goes on after its end".to_owned())
+    words.is_empty().then_some(filter).ok_or_else(|| "the filter continues after its end".to_owned())
 }
 
 #[derive(Debug, PartialEq)]

@@ -1,7 +1,7 @@
 //! What time does to a workspace: provisioning, failure, disappearance.
 //!
-//! There are no timers: it is worked out when somebody looks, each step with the time at which it was due, so that
-//! an advanced clock and lagging reads show what they would have shown.
+//! There are no timers: each read computes the state, each step with the time at which it was due, so that an advanced
+//! clock and lagging reads show what they would have shown.
 
 use serde_json::{Value, json};
 
@@ -46,7 +46,7 @@ fn step(world: &mut World, id: &str, at_ms: u64) {
     world.store.put("workspaces", id, Value::Object(workspace), at_ms);
 }
 
-/// The workspace is gone, and who had access to it with it.
+/// The workspace is gone, and all access to it.
 pub(crate) fn forget(world: &mut World, id: &str, at_ms: u64) {
     world.store.remove("workspaces", id, at_ms);
     let prefix = format!("{id}/");

@@ -2,7 +2,7 @@
 //!
 //! Documented: one network for one workspace. Assumed: the codes of both refusals. Nothing is known about ids of collections
 //! that are not simulated, nor about those of buckets and networks while none is registered, so they are accepted: a story
-//! about something else need not register them. Credentials have to exist.
+//! about something else need not register them. Credentials must exist.
 
 use serde_json::{Map, Value};
 

@@ -1,7 +1,7 @@
 //! Client id and secret for a token (OAuth client credentials), and whether the host is the account's.
 //!
-//! The token endpoint is the documented fixed path on the checked host. A host may also *name* its endpoint in
-//! metadata; that is not followed, because the secret would go to wherever the answer says.
+//! The token endpoint is the documented fixed path on the checked host. A host may also *name* its endpoint in metadata;
+//! that is not followed, because the secret would go to wherever the response says.
 
 use std::sync::Arc;
 
@@ -48,7 +48,7 @@ impl Inner {
         }
     }
 
-    /// A token that serves now.
+    /// A token that is valid now.
     pub(super) async fn token(self: &Arc<Self>) -> Result<Token, Error> {
         self.tokens
             .get(|| {
@@ -76,7 +76,7 @@ impl Inner {
             .basic_auth(&connection.client_id, Some(secret))
             .form(&[("grant_type", "client_credentials"), ("scope", "all-apis")]);
         let mut secrets = vec![secret.to_owned()];
-        // A host may quote the header instead of what is in it.
+        // A host may quote the header instead of its content.
         let built = http.try_clone().and_then(|http| http.build().ok());
         let header = built.as_ref().and_then(|http| http.headers().get(AUTHORIZATION)?.to_str().ok());
         secrets.extend(header.and_then(|value| value.strip_prefix("Basic ")).map(str::to_owned));
@@ -109,10 +109,10 @@ fn read_token(reply: &Reply, call: &str, asked_at: Instant) -> Result<Token, Err
     Ok(Token::new(SecretString::from(granted.access_token), expires_in, asked_at))
 }
 
-/// Keeps a failure to sign in apart from a failure of the call that wanted to sign in: that one did not happen, and
-/// a 404 here says nothing about its object.
+/// Distinguishes a failure to sign in from a failure of the call that needed the token: that call did not happen, and a 404
+/// here says nothing about its object.
 fn apart(error: Error) -> Error {
-    // No token was sent, so that none is bad.
+    // No token was sent, so none is bad.
     let error = match error {
         Error::TokenRefused { refusal, .. } => *refusal,
         error => error,

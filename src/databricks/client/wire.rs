@@ -1,4 +1,4 @@
-//! One HTTP exchange, within bounds of time and memory, that can go nowhere but to the checked host.
+//! One HTTP exchange, within limits of time and memory, that can reach only the checked host.
 
 use std::error::Error as _;
 use std::time::Duration;
@@ -7,10 +7,11 @@ use reqwest::header::{ACCEPT, CONTENT_TYPE, DATE, HeaderMap, HeaderName, LOCATIO
 use reqwest::{Method, RequestBuilder, Response, Url};
 use tokio::time::timeout;
 
+use super::settings::Settings;
+use crate::databricks::Error;
 use crate::databricks::host::Host;
 use crate::databricks::reply::Reply;
 use crate::databricks::shown::clean;
-use crate::databricks::{Error, Settings};
 
 /// Counted after decompression.
 const LONGEST_BODY: usize = 8 << 20;
@@ -33,7 +34,7 @@ impl Wire {
         self.http.request(method, url).header(ACCEPT, "application/json")
     }
 
-    /// Sends once and reads the whole answer, within `limit`. Any status is an answer.
+    /// Sends once and reads the whole response, within `limit`. Any status is a response.
     pub(super) async fn send(
         &self,
         http: RequestBuilder,
@@ -78,7 +79,7 @@ fn client(host: &Host, settings: &Settings) -> Result<reqwest::Client, reqwest::
         .build()
 }
 
-/// The whole answer, or `None` if it is too long.
+/// The whole response, or `None` if it is too long.
 async fn read(mut response: Response) -> Result<Option<Reply>, reqwest::Error> {
     let headers = response.headers();
     let mut reply = Reply {
@@ -104,7 +105,7 @@ fn text(headers: &HeaderMap, name: HeaderName) -> Option<String> {
     headers.get(name).map(|value| String::from_utf8_lossy(value.as_bytes()).into_owned())
 }
 
-/// The innermost reason, which is the telling one, without the URL (its query may hold names) and without times.
+/// The innermost cause, which says most, without the URL (its query may hold names) and without times.
 fn root_cause(error: reqwest::Error) -> String {
     let error = error.without_url();
     let mut text = error.to_string();
@@ -112,7 +113,7 @@ fn root_cause(error: reqwest::Error) -> String {
     while let Some(cause) = source {
         (text, source) = (cause.to_string(), cause.source());
     }
-    // rustls tells when it looked at an expired certificate.
+    // rustls includes the time of the check of an expired certificate.
     let steady = text.split(": verification time").next().unwrap_or_default();
     clean(steady, &[], 200)
 }

@@ -1,4 +1,4 @@
-//! Lists made of pages, well-behaved and not.
+//! Lists of pages, well-behaved and not.
 
 use serde_json::json;
 

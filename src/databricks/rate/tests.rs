@@ -1,4 +1,4 @@
-//! Who goes when, under a stopped clock.
+//! Which call is sent when, under a stopped clock.
 
 use std::sync::Arc;
 

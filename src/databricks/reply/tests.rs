@@ -1,4 +1,4 @@
-//! What an answer means, as tables.
+//! What a response means, as tables.
 
 use serde::Deserialize;
 use serde_json::json;

@@ -1,4 +1,4 @@
-//! What comes back: answers that are wrong, hostile, endless or about the rate.
+//! Responses that are wrong, hostile, endless or about the rate.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
@@ -57,7 +57,7 @@ fn bomb() -> Vec<u8> {
     (0..(64 << 20) / 258).for_each(|_| push("1100010100000"));
     push("0000000");
     let bytes = bits.chunks(8).map(|byte| byte.iter().rev().fold(0, |sum, bit| sum << 1 | u8::from(*bit)));
-    // The last byte may be short, which only shifts what nobody reads.
+    // The last byte may be short, which only shifts bytes that are not read.
     [0x1f, 0x8b, 8, 0, 0, 0, 0, 0, 0, 255].into_iter().chain(bytes).collect()
 }
 
@@ -194,7 +194,7 @@ async fn a_429_holds_back_its_class_only() {
     assert_eq!(
         (error.status(), error.is_throttle()),
         (Some(503), false),
-        "a 503 without a wish closes nothing"
+        "a 503 without Retry-After closes nothing"
     );
     client.send::<IgnoredAny>(Request::get(PATH)).await.unwrap_err();
     assert_eq!(server.count(&format!("GET {PATH}")), 2);

@@ -1,4 +1,4 @@
-//! What goes out: how often, where to, with which credentials.
+//! Requests: how often, where to, with which credentials.
 
 use serde::de::IgnoredAny;
 use serde_json::{Value, json as value};

@@ -58,7 +58,7 @@ async fn a_token_is_renewed_behind_the_calls_before_it_ends() {
     assert_eq!(value(&tokens, &endpoint).await, "t1");
     assert_eq!(endpoint.calls(), 1);
     pass(MINUTE).await;
-    assert_eq!(value(&tokens, &endpoint).await, "t1", "nobody waits for the new one");
+    assert_eq!(value(&tokens, &endpoint).await, "t1", "no caller waits for the new one");
     assert_eq!(value(&tokens, &endpoint).await, "t1");
     pass(MINUTE).await;
     assert_eq!(value(&tokens, &endpoint).await, "t2");
@@ -120,7 +120,7 @@ async fn a_refused_token_is_forgotten_once() {
     assert_eq!(value(&tokens, &endpoint).await, "t2", "the new token is not dropped for the old one's fault");
 }
 
-/// Each call is refused, and a thousand of them are made in ten minutes: new tokens are asked for in growing steps.
+/// A thousand calls in ten minutes are all refused: new tokens are requested in growing steps.
 #[tokio::test(start_paused = true)]
 async fn where_new_tokens_are_refused_too_few_are_asked_for() {
     let (tokens, endpoint) = (Arc::<Tokens>::default(), hour());
@@ -132,7 +132,7 @@ async fn where_new_tokens_are_refused_too_few_are_asked_for() {
     assert!((8..=20).contains(&endpoint.calls()), "{}", endpoint.calls());
 }
 
-/// Tokens last for three seconds, whatever is said of them: each is replaced when it is refused.
+/// Tokens last for three seconds, whatever the endpoint says: each is replaced when it is refused.
 #[tokio::test(start_paused = true)]
 async fn a_token_is_replaced_at_once_where_that_helps() {
     let (tokens, endpoint) = (Arc::<Tokens>::default(), hour());

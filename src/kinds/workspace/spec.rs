@@ -1,5 +1,5 @@
-//! What users write of a Workspace, what its status shows, and the rules that the API server checks. Which field may change
-//! in which state is decided by [`super`]; the texts here tell users.
+//! What users write of a Workspace, what its status shows, and the rules that the API server checks. [`super`] decides
+//! which field may change in which state; the texts here describe that to users.
 
 use std::collections::BTreeMap;
 
@@ -8,8 +8,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-use crate::engine::spec::{Management, NameRef, plain_keys};
-use crate::engine::status::Status;
+use crate::engine::crd::{Management, NameRef, Status, plain_keys};
 
 /// The custom tag that holds the owner.
 pub(super) const OWNER_TAG: &str = "databricks-operator";
@@ -39,7 +38,7 @@ pub struct WorkspaceSpec {
     /// The name that users see. Cannot be changed after creation. Known on all clouds.
     #[schemars(length(min = 1, max = 100))]
     pub workspace_name: String,
-    /// The workspace's part of its host name; Databricks puts the account's prefix before it, and refuses it where the account has none. `EMPTY` means just the prefix. Left out: Databricks makes one up. Cannot be changed after creation. Known on AWS.
+    /// The workspace's part of its host name; Databricks puts the account's prefix before it, and refuses it if the account has none. `EMPTY` means just the prefix. Default: Databricks chooses one. Cannot be changed after creation. Known on AWS.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 64), regex(pattern = "^(EMPTY|[a-z0-9]([-a-z0-9]*[a-z0-9])?)$"))]
     pub deployment_name: Option<String>,
@@ -58,7 +57,7 @@ pub struct WorkspaceSpec {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 64))]
     pub storage_configuration_id: Option<String>,
-    /// The id of the network configuration: your own VPC. Left out: Databricks makes a VPC. Can be changed while FAILED; while RUNNING only if the workspace has its own VPC already; it is never removed. Known on AWS and GCP.
+    /// The id of the network configuration: your own VPC. Default: Databricks creates a VPC. Can be changed while FAILED; while RUNNING only if the workspace has its own VPC already; it is never removed. Known on AWS and GCP.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 64))]
     pub network_id: Option<String>,
@@ -78,7 +77,7 @@ pub struct WorkspaceSpec {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 64))]
     pub network_connectivity_config_id: Option<String>,
-    /// Tags of the workspace and its compute. With this field, tags that it does not list are removed; left out, they are left alone. The operator adds its own tag `databricks-operator` to workspaces that it manages. Can be changed while RUNNING or FAILED; compute shows a change after up to an hour. Known on AWS.
+    /// Tags of the workspace and its compute. With this field, tags that it does not list are removed; without it, existing tags stay. The operator adds its own tag `databricks-operator` to workspaces that it manages. Can be changed while RUNNING or FAILED; compute shows a change after up to an hour. Known on AWS.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(extend(
         "maxProperties" = 50,
@@ -90,17 +89,17 @@ pub struct WorkspaceSpec {
         ],
     ))]
     pub custom_tags: Option<BTreeMap<String, String>>,
-    /// The pricing tier. Left out: the account's, which is not compared. Cannot be changed after creation. Known on AWS.
+    /// The pricing tier. Default: the account's, which is not compared. Cannot be changed after creation. Known on AWS.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub pricing_tier: Option<PricingTier>,
-    /// HYBRID (when left out): classic compute in your cloud account, and serverless. SERVERLESS: serverless compute and default storage only. Cannot be changed after creation. Known on AWS and GCP.
+    /// HYBRID (default): classic compute in your cloud account, and serverless. SERVERLESS: serverless compute and default storage only. Cannot be changed after creation. Known on AWS and GCP.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub compute_mode: Option<ComputeMode>,
     /// The GCP region, such as us-east4. Cannot be changed after creation. Known on GCP.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 64), regex(pattern = "^[-a-z0-9]+$"))]
     pub location: Option<String>,
-    /// Whether compute has no public addresses; true when left out. Takes effect at creation only, cannot be changed afterwards, and Databricks never tells it, so that it is not compared. Known on AWS.
+    /// Whether compute has no public addresses; true by default. Takes effect at creation only, cannot be changed afterwards, and Databricks never returns it, so that it is not compared. Known on AWS.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub is_no_public_ip_enabled: Option<bool>,
 }

@@ -1,10 +1,10 @@
-// Tells what Argo CD makes of objects: their health, and what its actions do to them. It is Argo CD's own code that reads
+// Reports how Argo CD judges objects: their health, and what its actions do to them. It is Argo CD's own code that reads
 // the scripts and runs them; this only asks it, many times in one process.
 //
 //	argocd-lua config FILE    scripts of a ConfigMap argocd-cm
 //	argocd-lua built-in DIR   scripts in the layout of resource_customizations, as if Argo CD were built with them
 //
-// Each line of standard input is an object and perhaps the name of an action, as JSON; each has a line of answer.
+// Each line of standard input is an object and perhaps the name of an action, as JSON; each gets one line in response.
 package main
 
 import (

@@ -1,6 +1,6 @@
-// Tells what kstatus makes of objects: the status that Flux, and Helm where it waits, compute with this same library.
+// Reports how kstatus judges objects: the status that Flux, and Helm where it waits, compute with this same library.
 //
-// Each line of standard input is an object as JSON; each has a line of answer.
+// Each line of standard input is an object as JSON; each gets one line in response.
 package main
 
 import (

@@ -1,6 +1,6 @@
 // A Redis in memory on the address that the first argument names, for Argo CD, which keeps its cache in one. Built with Go
 // like everything else here, so a machine needs no package of its distribution; Argo CD's own command line runs the same
-// library where it has no Redis. That library counts lifetimes down only when told, hence the ticker.
+// library where it has no Redis. That library counts lifetimes down only on a call, hence the ticker.
 package main
 
 import (

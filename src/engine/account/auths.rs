@@ -1,0 +1,358 @@
+//! All DatabricksAuths as the kinds see them, and the sessions behind them. A DatabricksAuth itself is reconciled in
+//! `pass/databricks_auth.rs`.
+//!
+//! It is no [`crate::engine::kind::ExternalResource`]: nothing is created in the account. Its `Ready` means that a token
+//! was obtained and nothing contradicts the account id. A session belongs to one version of one Secret, one host and one
+//! account, so a rotated or repointed credential can never be mixed up with another's; the last good session of a
+//! DatabricksAuth is kept in memory for deletions alone.
+
+use std::collections::{HashMap, HashSet};
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, SystemTime};
+
+use kube::core::DynamicObject;
+use kube::{Client as KubeClient, ResourceExt};
+use serde_json::Value;
+use tokio::time::Instant;
+
+use super::grants::{self, Admission};
+use super::labels::Namespaces;
+use super::session::{Key, Session};
+use crate::databricks::{self, Client, Connection, Host, HostPolicy, Settings};
+use crate::engine::crd::{AuthRef, DatabricksAuthSpec, KIND, ObjectName, Reason};
+use crate::engine::error::{Error, Result};
+use crate::engine::kind::AuthFacts;
+use crate::engine::memory::Wake;
+
+/// All DatabricksAuths as the kinds see them.
+pub struct Auths {
+    pub(super) kube: KubeClient,
+    pub(super) wake: Arc<Wake>,
+    policy: HostPolicy,
+    settings: Settings,
+    /// For grants by their labels.
+    pub namespaces: Namespaces,
+    entries: Mutex<HashMap<(String, String), Entry>>,
+    pub(super) secrets: Mutex<HashMap<(String, String), Watched>>,
+    /// The versions of Secrets that reconciles have read, so that their watches need not trigger another one.
+    pub(super) read: Arc<Mutex<HashMap<(String, String), String>>>,
+    /// When the last trouble of a DatabricksAuth triggered its reconcile.
+    told: Mutex<HashMap<ObjectName, Instant>>,
+}
+
+struct Entry {
+    spec: DatabricksAuthSpec,
+    usable: Result<Arc<Session>>,
+    last_good: Option<Arc<Session>>,
+}
+
+pub struct Watched {
+    pub(super) task: tokio::task::JoinHandle<()>,
+    pub(super) auths: HashSet<ObjectName>,
+}
+
+impl Auths {
+    /// None yet. `chosen` says that only chosen namespaces are watched.
+    pub fn new(
+        kube: KubeClient,
+        wake: Arc<Wake>,
+        policy: HostPolicy,
+        settings: Settings,
+        chosen: bool,
+    ) -> Auths {
+        Auths {
+            namespaces: Namespaces::new(kube.clone(), wake.clone(), chosen),
+            kube,
+            wake,
+            policy,
+            settings,
+            entries: Mutex::default(),
+            secrets: Mutex::default(),
+            read: Arc::default(),
+            told: Mutex::default(),
+        }
+    }
+
+    /// The session that an object of `kind` in `namespace` may use. When `deleting`, the last good one is enough. `known`
+    /// says whether the watch has such a DatabricksAuth.
+    pub async fn admit(
+        &self,
+        auth: &AuthRef,
+        namespace: &str,
+        kind: &str,
+        deleting: bool,
+        known: bool,
+    ) -> Result<Admission> {
+        let home = auth.namespace.as_deref().unwrap_or(namespace);
+        let refused = || {
+            Error::waiting(
+                Reason::ReferenceNotPermitted,
+                format!(
+                    "{KIND} {home}/{} does not exist or has no grant that admits {kind} objects of namespace {namespace}: correct \
+                     spec.authRef, or have a grant added there",
+                    auth.name
+                ),
+            )
+        };
+        let entry = {
+            let entries = self.entries.lock().expect("no panic while held");
+            let found = entries.get(&(home.to_owned(), auth.name.clone()));
+            found.map(|e| (e.spec.clone(), e.usable.clone(), e.last_good.clone()))
+        };
+        let Some((spec, usable, last_good)) = entry else {
+            if known {
+                // Just after a start: this is no news, and its reconcile triggers ours. Other namespaces do not learn that
+                // it exists.
+                return Err(Error::Conflict(match home == namespace {
+                    true => format!("{KIND} {home}/{} was not reconciled yet", auth.name),
+                    false => refused().to_string(),
+                }));
+            }
+            if home != namespace {
+                return Err(refused());
+            }
+            // The namespace of an object that is being deleted may get no new objects.
+            let remedy = match deleting {
+                true => "point spec.authRef to one that does",
+                false => "create it, or correct spec.authRef.name",
+            };
+            let text = format!("{KIND} {home}/{} does not exist: {remedy}", auth.name);
+            return Err(Error::waiting(Reason::ReferenceNotFound, text));
+        };
+        let by_label = grants::asks_for_labels(&spec);
+        let labels = if by_label { self.namespaces.labels(namespace).await? } else { None };
+        let grants = match grants::admitting(&spec, home, namespace, kind, labels.as_ref()) {
+            Some(grants) => grants,
+            // Another namespace gets no cause: that would show that the DatabricksAuth exists.
+            None if by_label && labels.is_none() && home == namespace => {
+                return Err(Error::waiting(Reason::ReferenceNotPermitted, self.namespaces.not_readable()));
+            }
+            None => return Err(refused()),
+        };
+        if let (true, Err(error)) = (spec.suspend == Some(true), &usable) {
+            return Err(unusable(home, &auth.name, error.clone(), deleting));
+        }
+        let session = match (usable, last_good) {
+            (Ok(session), _) => match session.refusal().filter(|_| !deleting) {
+                Some(error) => return Err(unusable(home, &auth.name, error, deleting)),
+                None => session,
+            },
+            (Err(_), Some(session)) if deleting => session,
+            (Err(error), _) => return Err(unusable(home, &auth.name, error, deleting)),
+        };
+        Ok(Admission { session, grants, resync: spec.resync_interval })
+    }
+
+    /// The longest delay that the account asks for, if it does.
+    pub fn throttled(&self, who: &ObjectName) -> Option<Duration> {
+        let entries = self.entries.lock().expect("no panic while held");
+        let entry = entries.get(&(who.namespace.clone(), who.name.clone()))?;
+        entry.usable.as_ref().ok()?.client.throttled()
+    }
+
+    /// When the first of the tokens in use expires.
+    pub fn token_expiry(&self) -> Option<SystemTime> {
+        let entries = self.entries.lock().expect("no panic while held");
+        let usable = entries.values().filter_map(|entry| entry.usable.as_ref().ok());
+        usable.filter_map(|session| session.client.token_expiry()).min()
+    }
+
+    /// Stores the result of a reconcile, and triggers the users of the DatabricksAuth if that is news to them.
+    pub fn store(&self, who: &ObjectName, spec: &DatabricksAuthSpec, usable: Result<Arc<Session>>) {
+        let mut entries = self.entries.lock().expect("no panic while held");
+        let key = (who.namespace.clone(), who.name.clone());
+        let old = entries.get(&key);
+        let same_session = match (old.map(|e| &e.usable), &usable) {
+            (Some(Ok(old)), Ok(new)) => Arc::ptr_eq(old, new),
+            (Some(Err(old)), Err(new)) => old == new,
+            _ => false,
+        };
+        let news = !same_session || old.is_none_or(|e| e.spec != *spec);
+        let good = usable.as_ref().ok().filter(|session| session.refusal().is_none()).cloned();
+        let last_good = good.or_else(|| old.and_then(|e| e.last_good.clone()));
+        entries.insert(key, Entry { spec: spec.clone(), usable, last_good });
+        drop(entries);
+        if news {
+            self.wake.wake_dependents(who);
+        }
+    }
+
+    /// Applies a changed spec before it is known whether it works: a revoked grant is not used again, and neither are
+    /// credentials that were replaced.
+    pub fn announce(&self, who: &ObjectName, spec: &DatabricksAuthSpec) {
+        let mut entries = self.entries.lock().expect("no panic while held");
+        let Some(entry) = entries.get_mut(&(who.namespace.clone(), who.name.clone())) else { return };
+        let same = |a: &DatabricksAuthSpec, b: &DatabricksAuthSpec| {
+            a.host == b.host
+                && a.account_id == b.account_id
+                && a.client_id == b.client_id
+                && a.client_secret_ref == b.client_secret_ref
+                && a.egress_cidrs == b.egress_cidrs
+                && a.cloud == b.cloud
+        };
+        if !same(&entry.spec, spec) {
+            entry.usable = Err(Error::retry("it was changed and is being tried"));
+        }
+        let news = entry.spec != *spec;
+        entry.spec = spec.clone();
+        drop(entries);
+        if news {
+            self.wake.wake_dependents(who);
+        }
+    }
+
+    /// A user of a DatabricksAuth met a rate limit or a refusal: the DatabricksAuth checks for itself, and shows the result
+    /// for all. Once in a while is enough.
+    pub fn trouble(&self, who: &ObjectName) {
+        let mut told = self.told.lock().expect("no panic while held");
+        let now = Instant::now();
+        if told.get(who).is_none_or(|at| now.duration_since(*at) >= Duration::from_secs(1)) {
+            told.insert(who.clone(), now);
+            self.wake.wake(who);
+        }
+    }
+
+    /// A call with a DatabricksAuth was rejected for its token or its address: the DatabricksAuth checks whether all are,
+    /// and shows the result for all.
+    pub fn doubt(&self, who: &ObjectName) {
+        if let Some(session) = self.session(who) {
+            session.doubt();
+        }
+        self.trouble(who);
+    }
+
+    /// For how long it has been in doubt whether the account of a DatabricksAuth accepts calls.
+    pub fn doubted_for(&self, who: &ObjectName) -> Option<Duration> {
+        self.session(who)?.doubted_for()
+    }
+
+    /// Forgets a DatabricksAuth that is gone, its token with it.
+    pub fn forget(&self, who: &ObjectName) {
+        self.entries.lock().expect("no panic while held").remove(&(who.namespace.clone(), who.name.clone()));
+        self.told.lock().expect("no panic while held").remove(who);
+        self.watch_secret(who, None);
+        self.namespaces.follow(who, false);
+        self.wake.wake_dependents(who);
+    }
+
+    fn session(&self, who: &ObjectName) -> Option<Arc<Session>> {
+        let entries = self.entries.lock().expect("no panic while held");
+        let entry = entries.get(&(who.namespace.clone(), who.name.clone()))?;
+        entry.usable.as_ref().ok().cloned().or_else(|| entry.last_good.clone())
+    }
+
+    /// A session for the spec and the Secret as they are now: the present one if nothing changed.
+    pub async fn connect(
+        &self,
+        auth: &DynamicObject,
+        spec: &DatabricksAuthSpec,
+        who: &ObjectName,
+    ) -> Result<Arc<Session>> {
+        let host = self.host(spec)?;
+        let client_id = spec.client_id.clone().unwrap_or_default();
+        let secret_ref = spec.client_secret_ref.as_ref().ok_or_else(|| {
+            Error::terminal(Reason::InvalidSpec, "authType OAUTH_M2M needs clientId and clientSecretRef")
+        })?;
+        let leaving = auth.metadata.deletion_timestamp.is_some();
+        let (secret, version) = self.secret(&who.namespace, secret_ref, leaving).await?;
+        let key = Key {
+            auth: auth.uid().unwrap_or_default(),
+            secret: version,
+            host: host.as_str().into(),
+            account_id: spec.account_id.clone(),
+            client_id: client_id.clone(),
+        };
+        let facts = AuthFacts { client_id: client_id.clone(), principal_id: None, egress: egress(spec)? };
+        if let Some(session) = self.session(who).filter(|s| s.key == key && s.facts == facts) {
+            session.client.authenticate().await.map_err(auth_error)?;
+            return Ok(session);
+        }
+        let connection =
+            Connection { host, account_id: spec.account_id.clone(), client_id, client_secret: secret };
+        let client = Client::new(connection, &self.settings).map_err(auth_error)?;
+        client.authenticate().await.map_err(auth_error)?;
+        Ok(Arc::new(Session::new(client, facts, key)))
+    }
+
+    /// A reconcile failed before it had a session: if there never was one, the objects that wait get the error.
+    pub fn give_up(&self, who: &ObjectName, spec: &Value, error: &Error) {
+        let Ok(spec) = serde_json::from_value::<DatabricksAuthSpec>(spec.clone()) else { return };
+        let known = {
+            let entries = self.entries.lock().expect("no panic while held");
+            entries.contains_key(&(who.namespace.clone(), who.name.clone()))
+        };
+        if !known && !matches!(error, Error::Conflict(_)) {
+            self.store(who, &spec, Err(error.clone()));
+        }
+    }
+
+    /// Whether there is a working session for the DatabricksAuth as it is written now.
+    pub fn has_usable(&self, who: &ObjectName, object: &DynamicObject, spec: &DatabricksAuthSpec) -> bool {
+        let entries = self.entries.lock().expect("no panic while held");
+        entries.get(&(who.namespace.clone(), who.name.clone())).is_some_and(|e| {
+            e.spec == *spec && e.usable.as_ref().is_ok_and(|s| Some(&s.key.auth) == object.uid().as_ref())
+        })
+    }
+
+    fn host(&self, spec: &DatabricksAuthSpec) -> Result<Host> {
+        let text =
+            spec.host.as_deref().or_else(|| databricks::default_host(spec.cloud.name())).unwrap_or_default();
+        Host::parse(text, &self.policy)
+            .map_err(|e| Error::terminal(Reason::HostNotAllowed, format!("spec.host: {e}")))
+    }
+}
+
+/// How long an account may reject a token that it has just issued, or an address, before a person must act.
+const TURNED_AWAY: Duration = Duration::from_secs(60);
+
+fn egress(spec: &DatabricksAuthSpec) -> Result<Vec<ipnet::IpNet>> {
+    let all = spec.egress_cidrs.iter().flatten();
+    all.map(|c| {
+        c.network().map(ipnet::IpNet::from).ok_or_else(|| {
+            Error::terminal(
+                Reason::InvalidSpec,
+                format!("spec.egressCidrs: {:?} is no IPv4 address or CIDR", c.0),
+            )
+        })
+    })
+    .collect()
+}
+
+/// What went wrong, in the words of a DatabricksAuth.
+pub fn auth_error(error: impl Into<Error>) -> Error {
+    match error.into() {
+        Error::Transient { reason: Reason::Retrying, message, after } => {
+            Error::Transient { reason: Reason::EndpointUnreachable, message, after }
+        }
+        Error::Transient {
+            reason: reason @ (Reason::CredentialsInvalid | Reason::AddressBlocked),
+            message,
+            ..
+        } => Error::rejected(reason, message).patient(TURNED_AWAY),
+        Error::Waiting { reason: Reason::CredentialsInvalid, message } => {
+            Error::rejected(Reason::CredentialsInvalid, message)
+        }
+        Error::Rejected { reason: Reason::NotSupported | Reason::InvalidSpec, message, .. } => {
+            Error::rejected(Reason::EndpointUnreachable, message)
+        }
+        other => other,
+    }
+}
+
+/// The error for a user of an unusable DatabricksAuth. Ready objects stay Ready while the host is unreachable for a moment,
+/// or while the account rejects the operator's calls: neither says anything about them.
+fn unusable(namespace: &str, name: &str, error: Error, deleting: bool) -> Error {
+    let message = format!("{KIND} {namespace}/{name} is not usable: {error}");
+    match error {
+        Error::Transient { reason, after, .. } if !deleting => Error::Transient { reason, message, after },
+        Error::Rejected { reason: reason @ Reason::AddressBlocked, .. } if !deleting => {
+            Error::Transient { reason, message, after: None }
+        }
+        Error::Terminal { reason: Reason::CredentialsInvalid, .. }
+        | Error::Waiting { reason: Reason::CredentialsInvalid, .. }
+        | Error::Rejected { reason: Reason::CredentialsInvalid, .. } => {
+            Error::waiting(Reason::CredentialsInvalid, message)
+        }
+        _ => Error::waiting(Reason::CredentialsUnavailable, message),
+    }
+}

@@ -1,0 +1,135 @@
+//! Who may use the credentials of a DatabricksAuth, and for what. Pure; checked at each use, not only at admission.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use super::session::Session;
+use crate::engine::crd::{DatabricksAuthSpec, Grant, GrantFrom, MaxPermission, Reason, ResyncInterval};
+use crate::engine::error::{Error, Result};
+use crate::engine::kind::Power;
+
+/// Checks that grants allow what an object is about to do.
+pub fn check_power(admission: &Admission, power: &Power, namespace: &str) -> Result<()> {
+    if allows(&admission.grants, power) {
+        return Ok(());
+    }
+    Err(Error::waiting(
+        Reason::ReferenceNotPermitted,
+        format!(
+            "no grant of the DatabricksAuth allows objects of namespace {namespace} to touch this workspace or give this permission"
+        ),
+    ))
+}
+
+/// What an object may use.
+pub struct Admission {
+    /// The account.
+    pub session: Arc<Session>,
+    /// The grants that admit the object; `None` is everything.
+    pub grants: Option<Vec<Grant>>,
+    /// The resync interval of the DatabricksAuth.
+    pub resync: Option<ResyncInterval>,
+}
+
+/// Whether the decision needs the labels of the namespace.
+pub fn asks_for_labels(spec: &DatabricksAuthSpec) -> bool {
+    spec.grants.iter().flatten().any(|g| g.namespaces.from == GrantFrom::Selector)
+}
+
+/// The grants that admit objects of `kind` in `namespace`. `None`: not admitted. `Some(None)`: admitted for everything.
+pub fn admitting(
+    spec: &DatabricksAuthSpec,
+    home: &str,
+    namespace: &str,
+    kind: &str,
+    labels: Option<&BTreeMap<String, String>>,
+) -> Option<Option<Vec<Grant>>> {
+    let Some(grants) = &spec.grants else { return (home == namespace).then_some(None) };
+    let fits = |grant: &&Grant| {
+        let from = &grant.namespaces;
+        let namespace_fits = match from.from {
+            GrantFrom::All => true,
+            GrantFrom::Same => home == namespace,
+            GrantFrom::Names => from.names.iter().flatten().any(|n| n == namespace),
+            GrantFrom::Selector => {
+                let wanted = from.selector.iter().flat_map(|s| &s.match_labels);
+                let mut none = true;
+                let all =
+                    wanted.inspect(|_| none = false).all(|(k, v)| labels.and_then(|l| l.get(k)) == Some(v));
+                all && !none
+            }
+        };
+        namespace_fits && grant.kinds.as_ref().is_none_or(|kinds| kinds.iter().any(|k| k == kind))
+    };
+    let fitting: Vec<Grant> = grants.iter().filter(fits).cloned().collect();
+    (!fitting.is_empty()).then_some(Some(fitting))
+}
+
+/// Whether one of the grants allows it.
+pub fn allows(grants: &Option<Vec<Grant>>, power: &Power) -> bool {
+    let Some(grants) = grants else { return true };
+    grants.iter().any(|grant| {
+        let workspace = grant.workspace_ids.as_ref().is_none_or(|ids| {
+            power.workspace_id.as_ref().is_some_and(|w| ids.iter().any(|id| id.to_string() == *w))
+        });
+        workspace && !(power.admin && grant.max_permission == Some(MaxPermission::USER))
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn auth(grants: serde_json::Value) -> DatabricksAuthSpec {
+        let mut spec = json!({"cloud": "AWS", "accountId": "a", "authType": "OAUTH_M2M"});
+        if !grants.is_null() {
+            spec["grants"] = grants;
+        }
+        serde_json::from_value(spec).unwrap()
+    }
+
+    fn admits(grants: serde_json::Value, namespace: &str, kind: &str) -> bool {
+        let labels = BTreeMap::from([("team".to_owned(), "data".to_owned())]);
+        admitting(&auth(grants), "home", namespace, kind, Some(&labels)).is_some()
+    }
+
+    #[test]
+    fn without_grants_only_the_own_namespace_is_admitted() {
+        assert!(admits(json!(null), "home", "Workspace"));
+        assert!(!admits(json!(null), "other", "Workspace"));
+        assert!(!admits(json!([]), "home", "Workspace"), "an empty list grants nothing");
+    }
+
+    #[test]
+    fn a_grant_admits_what_it_names() {
+        let names = json!([{"namespaces": {"from": "Names", "names": ["a"]}, "kinds": ["IpAccessList"]}]);
+        assert!(admits(names.clone(), "a", "IpAccessList"));
+        assert!(!admits(names.clone(), "a", "Workspace"));
+        assert!(!admits(names, "b", "IpAccessList"));
+        assert!(admits(json!([{"namespaces": {"from": "All"}}]), "b", "Workspace"));
+        let selector =
+            |v: &str| json!([{"namespaces": {"from": "Selector", "selector": {"matchLabels": {"team": v}}}}]);
+        assert!(admits(selector("data"), "b", "Workspace"));
+        assert!(!admits(selector("web"), "b", "Workspace"));
+        let empty = json!([{"namespaces": {"from": "Selector", "selector": {"matchLabels": {}}}}]);
+        assert!(!admits(empty, "b", "Workspace"), "an empty selector is no blank cheque");
+    }
+
+    #[test]
+    fn workspaces_and_permissions_are_limited_within_one_grant() {
+        let limited: Vec<Grant> = serde_json::from_value(json!([
+            {"namespaces": {"from": "All"}, "workspaceIds": [7], "maxPermission": "USER"},
+            {"namespaces": {"from": "All"}, "workspaceIds": [8]},
+        ]))
+        .unwrap();
+        let power = |id: &str, admin| Power { workspace_id: Some(id.into()), admin };
+        assert!(allows(&Some(limited.clone()), &power("7", false)));
+        assert!(!allows(&Some(limited.clone()), &power("7", true)));
+        assert!(allows(&Some(limited.clone()), &power("8", true)));
+        assert!(!allows(&Some(limited.clone()), &power("9", false)));
+        assert!(!allows(&Some(limited), &Power::default()), "the account itself is no workspace");
+        assert!(allows(&None, &Power::default()));
+    }
+}

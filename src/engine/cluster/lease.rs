@@ -1,0 +1,510 @@
+//! Leadership: of several replicas one acts, the one that holds a Lease of the API server.
+//!
+//! No replica compares clocks. The holder counts from the moment at which it *sent* its last good renewal; a waiting
+//! replica counts from the moment at which it *saw* the record change, and both by their own monotonic clock. So for the
+//! holder the lease ends before it does for any other replica; the times in the record are for people. (A machine that is
+//! suspended as a whole stops its clocks: a request that such a process sends afterwards is late, as with one that was
+//! frozen.)
+//!
+//! A change in the account may be sent only if it would end, by its own time limit, before the lease does: see
+//! [`Lease::permit`]. What remains is a process that is stopped between that check and the send; the intent that is written
+//! before a create, and that only one of two writers can write, is the fence for it.
+//!
+//! Losing the lease ends the process. A way back from leading to waiting could not be tested completely; a new process is
+//! one.
+
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use k8s_openapi::api::coordination::v1 as api;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::MicroTime;
+use k8s_openapi::jiff::Timestamp;
+use kube::api::{Api, ObjectMeta, PostParams};
+use kube::{Client, ResourceExt};
+use tokio::sync::oneshot;
+use tokio::time::{Instant, sleep, timeout};
+
+use crate::engine::error::chain;
+use crate::engine::kind::Permit;
+
+/// The time between the time limit of the last change and the end of the lease.
+const MARGIN: Duration = Duration::from_secs(1);
+
+/// How to hold a lease.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// Its namespace.
+    pub namespace: String,
+    /// Its name.
+    pub name: String,
+    /// The name of this process; it differs between processes, so that none replaces one of the same name that still runs.
+    pub identity: String,
+    /// How long it is valid without renewal: whole seconds.
+    pub duration: Duration,
+    /// How often it is renewed.
+    pub renew: Duration,
+    /// The time limit of one change in the account.
+    pub write_timeout: Duration,
+}
+
+impl Settings {
+    /// What is wrong with the times together, in the words of the flags. A renewal may fail once, and the lease must still
+    /// be longer than the longest change.
+    pub fn check(&self) -> Result<(), String> {
+        let needed = self.renew * 2 + self.write_timeout + MARGIN;
+        if self.duration.subsec_nanos() != 0 || self.duration.is_zero() {
+            return Err("--lease-duration must be whole seconds".into());
+        }
+        if self.renew.is_zero() || self.write_timeout.is_zero() {
+            return Err("--lease-renew-interval and --write-timeout must be greater than zero".into());
+        }
+        if self.duration < needed {
+            return Err(format!(
+                "--lease-duration ({:?}) must be at least twice --lease-renew-interval ({:?}) plus --write-timeout ({:?}) \
+                 plus {MARGIN:?}: lengthen the former or shorten the latter",
+                self.duration, self.renew, self.write_timeout
+            ));
+        }
+        Ok(())
+    }
+
+    /// How often waiting replicas read the lease, and how soon a failed renewal is retried.
+    fn poll(&self) -> Duration {
+        self.renew / 5
+    }
+}
+
+/// The right to act, as one process sees it.
+pub struct Lease {
+    leases: Api<api::Lease>,
+    settings: Settings,
+    /// Until when it is ours; `None` when it is not.
+    until: Arc<Mutex<Option<Instant>>>,
+    /// Another replica's record as last read, and when it was first seen so.
+    seen: Option<(api::Lease, Instant)>,
+    /// Our record as it was last written.
+    ours: Option<api::Lease>,
+    /// The last write, by the time in it, and when it was sent: it may have succeeded without a response.
+    sent: Option<(MicroTime, Instant)>,
+}
+
+impl Lease {
+    /// A lease that is not held yet.
+    pub fn new(client: Client, settings: Settings) -> Lease {
+        let leases = Api::namespaced(client, &settings.namespace);
+        Lease { leases, settings, until: Arc::default(), seen: None, ours: None, sent: None }
+    }
+
+    /// Holds while a change that begins now would end before the lease does.
+    pub fn permit(&self) -> Permit {
+        let (until, needed) = (self.until.clone(), self.settings.write_timeout + MARGIN);
+        Permit::while_valid(move || {
+            let until = *until.lock().expect("no panic while held");
+            until.is_some_and(|until| until.saturating_duration_since(Instant::now()) > needed)
+        })
+    }
+
+    /// Waits for the lease, reports that by `leading`, and renews it until it is lost. Returns why it ended, in one line;
+    /// never in good order: that is done by dropping the future and [`Lease::release`].
+    pub async fn hold(&mut self, leading: oneshot::Sender<()>) -> String {
+        if let Err(reason) = self.acquire().await {
+            return reason;
+        }
+        tracing::info!(identity = self.settings.identity, lease = self.shown(), "became leader");
+        // The receiver is gone when the process is ending.
+        let _ = leading.send(());
+        self.renew().await
+    }
+
+    /// Releases the lease if it is ours, so that no replica waits for it to expire. To be called when no work is in
+    /// progress any more.
+    pub async fn release(self) {
+        // From here on nothing is sent, whether or not the release succeeds.
+        *self.until.lock().expect("no panic while held") = None;
+        match self.try_release().await {
+            Ok(true) => tracing::info!(lease = self.shown(), "released"),
+            Ok(false) => {}
+            Err(error) => {
+                tracing::warn!(lease = self.shown(), error = %chain(&error), "not released; the lease will expire")
+            }
+        }
+    }
+
+    async fn try_release(&self) -> kube::Result<bool> {
+        // Read again: a renewal that was cut off may have succeeded.
+        let record = self.bounded(self.leases.get_opt(&self.settings.name)).await?;
+        let Some(mut record) = record.filter(|record| holder(record) == Some(&self.settings.identity)) else {
+            return Ok(false);
+        };
+        let spec = record.spec.get_or_insert_default();
+        spec.holder_identity = Some(String::new());
+        spec.lease_duration_seconds = Some(1);
+        spec.renew_time = Some(MicroTime(Timestamp::now()));
+        self.bounded(self.leases.replace(&self.settings.name, &PostParams::default(), &record)).await?;
+        Ok(true)
+    }
+
+    async fn acquire(&mut self) -> Result<(), String> {
+        let mut complained = false;
+        loop {
+            match self.try_acquire().await {
+                Ok(true) => return Ok(()),
+                Ok(false) => complained = false,
+                // A faster replica, a busy server, or one that cannot look up our user, is transient. Every other refusal
+                // is final.
+                Err(kube::Error::Api(status))
+                    if (400..500).contains(&status.code) && ![401, 408, 409, 429].contains(&status.code) =>
+                {
+                    return Err(format!(
+                        "the lease {} cannot be used: {}; grant get, create and update of leases in an existing namespace, \
+                         or say --leader-elect=false if this is the only replica",
+                        self.shown(),
+                        status.message
+                    ));
+                }
+                Err(error) => {
+                    if !std::mem::replace(&mut complained, true) {
+                        tracing::warn!(
+                            lease = self.shown(),
+                            error = %chain(&error),
+                            "cannot read the lease; retrying"
+                        );
+                    }
+                }
+            }
+            sleep(self.settings.poll()).await;
+        }
+    }
+
+    /// One read, and one attempt if the lease is free; returns whether it is ours now.
+    async fn try_acquire(&mut self) -> kube::Result<bool> {
+        let Some(record) = self.bounded(self.leases.get_opt(&self.settings.name)).await? else {
+            // The holder may not know yet that it was deleted.
+            if self.seen.as_ref().is_some_and(|(record, since)| !over(record, *since, Instant::now())) {
+                return Ok(false);
+            }
+            return self.write(None).await;
+        };
+        let changed =
+            self.seen.as_ref().is_none_or(|(seen, _)| seen.resource_version() != record.resource_version());
+        if changed {
+            if holder(&record) != self.seen.as_ref().and_then(|(seen, _)| holder(seen)) {
+                tracing::info!(lease = self.shown(), holder = holder(&record), "waits for the lease");
+            }
+            self.seen = Some((record.clone(), Instant::now()));
+        }
+        let since = self.seen.as_ref().map_or_else(Instant::now, |(_, since)| *since);
+        if !over(&record, since, Instant::now()) {
+            return Ok(false);
+        }
+        self.write(Some(record)).await
+    }
+
+    /// Renews until the lease is lost.
+    async fn renew(&mut self) -> String {
+        loop {
+            sleep(self.settings.renew).await;
+            while let Err(error) = self.try_renew().await {
+                let until = self.until.lock().expect("no panic while held").unwrap_or_else(Instant::now);
+                if let Lost::Taken(by) = &error {
+                    *self.until.lock().expect("no panic while held") = None;
+                    return format!("lost the lease {} to {by}", self.shown());
+                }
+                if Instant::now() >= until {
+                    return format!("lost the lease {}: it could not be renewed: {error}", self.shown());
+                }
+                tracing::warn!(lease = self.shown(), %error, "the lease was not renewed; retrying");
+                sleep(self.settings.poll()).await;
+            }
+        }
+    }
+
+    async fn try_renew(&mut self) -> Result<(), Lost> {
+        let error = match self.write(self.ours.clone()).await {
+            Ok(true) => return Ok(()),
+            Ok(false) => Lost::Unclear("another client wrote to it".into()),
+            Err(kube::Error::Api(status)) if status.is_not_found() => {
+                return Err(Lost::Taken("the client that deleted it".into()));
+            }
+            Err(error) => Lost::Unclear(chain(&error)),
+        };
+        match self.bounded(self.leases.get_opt(&self.settings.name)).await {
+            Ok(Some(record)) if holder(&record) == Some(&self.settings.identity) => {
+                // Our own write may have succeeded without a response: it counts like any other.
+                let made = record.spec.as_ref().and_then(|spec| spec.renew_time.as_ref());
+                let sent = self.sent.as_ref().filter(|(time, _)| Some(time) == made).map(|(_, sent)| *sent);
+                self.ours = Some(record);
+                match sent.map(|sent| sent + self.settings.duration).filter(|until| *until > Instant::now()) {
+                    Some(until) => {
+                        *self.until.lock().expect("no panic while held") = Some(until);
+                        Ok(())
+                    }
+                    None => Err(error),
+                }
+            }
+            Ok(Some(record)) => {
+                Err(Lost::Taken(holder(&record).unwrap_or("a record without a holder").to_owned()))
+            }
+            Ok(None) => Err(Lost::Taken("the client that deleted it".into())),
+            Err(_) => Err(error),
+        }
+    }
+
+    /// Writes our name over the record as it was read; returns whether no other replica was faster. The time of the send
+    /// counts.
+    async fn write(&mut self, record: Option<api::Lease>) -> kube::Result<bool> {
+        let fresh = record.is_none();
+        // In microseconds, as the API server stores it.
+        let now = Timestamp::now();
+        let now = MicroTime(Timestamp::from_microsecond(now.as_microsecond()).unwrap_or(now));
+        let record = self.signed(record, now.clone());
+        let sent = Instant::now();
+        self.sent = Some((now, sent));
+        let (params, name) = (PostParams::default(), &self.settings.name);
+        let written = if fresh {
+            self.bounded(self.leases.create(&params, &record)).await
+        } else {
+            self.bounded(self.leases.replace(name, &params, &record)).await
+        };
+        match written {
+            Ok(record) => {
+                self.ours = Some(record);
+                *self.until.lock().expect("no panic while held") = Some(sent + self.settings.duration);
+                Ok(true)
+            }
+            Err(kube::Error::Api(status)) if status.is_conflict() || status.is_already_exists() => Ok(false),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// The record with our name as the holder.
+    fn signed(&self, record: Option<api::Lease>, now: MicroTime) -> api::Lease {
+        let name = Some(self.settings.name.clone());
+        let mut record = record.unwrap_or_else(|| api::Lease {
+            metadata: ObjectMeta { name, ..ObjectMeta::default() },
+            spec: None,
+        });
+        let mine = holder(&record) == Some(&self.settings.identity);
+        let spec = record.spec.get_or_insert_default();
+        if !mine {
+            spec.holder_identity = Some(self.settings.identity.clone());
+            spec.acquire_time = Some(now.clone());
+            spec.lease_transitions = Some(spec.lease_transitions.map_or(0, |n| n.saturating_add(1)));
+        }
+        spec.lease_duration_seconds =
+            Some(i32::try_from(self.settings.duration.as_secs()).unwrap_or(i32::MAX));
+        spec.renew_time = Some(now);
+        record
+    }
+
+    /// A call to the API server that hangs must not use up the lease.
+    async fn bounded<T>(&self, call: impl Future<Output = kube::Result<T>>) -> kube::Result<T> {
+        let late =
+            || std::io::Error::new(std::io::ErrorKind::TimedOut, "the API server did not answer in time");
+        timeout(self.settings.renew, call)
+            .await
+            .unwrap_or_else(|_| Err(kube::Error::Service(Box::new(late()))))
+    }
+
+    fn shown(&self) -> String {
+        format!("{}/{}", self.settings.namespace, self.settings.name)
+    }
+}
+
+/// Why a lease was not renewed.
+#[derive(Debug)]
+enum Lost {
+    /// It belongs to another.
+    Taken(String),
+    /// It may still be ours.
+    Unclear(String),
+}
+
+impl std::fmt::Display for Lost {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Lost::Taken(text) | Lost::Unclear(text) => f.write_str(text),
+        }
+    }
+}
+
+/// The holder of the lease by its record.
+fn holder(record: &api::Lease) -> Option<&str> {
+    record.spec.as_ref()?.holder_identity.as_deref().filter(|holder| !holder.is_empty())
+}
+
+/// Whether the lease has expired, its record being unchanged since `since`.
+fn over(record: &api::Lease, since: Instant, now: Instant) -> bool {
+    let seconds = record.spec.as_ref().and_then(|spec| spec.lease_duration_seconds).unwrap_or(0);
+    let duration = Duration::from_secs(u64::try_from(seconds).unwrap_or(0));
+    holder(record).is_none() || now.saturating_duration_since(since) >= duration
+}
+
+#[cfg(test)]
+mod tests {
+    use axum::Router;
+    use axum::body::Bytes;
+    use axum::http::{Method, StatusCode};
+    use axum::response::IntoResponse;
+    use serde_json::json;
+    use tokio::time::advance;
+
+    use super::*;
+
+    fn settings(duration: u64, renew: u64, write: u64) -> Settings {
+        Settings {
+            namespace: "ns".into(),
+            name: "lease".into(),
+            identity: "me".into(),
+            duration: Duration::from_secs(duration),
+            renew: Duration::from_secs(renew),
+            write_timeout: Duration::from_secs(write),
+        }
+    }
+
+    /// An API server with one lease, which takes this long to respond.
+    #[derive(Clone, Default)]
+    struct Server {
+        record: Arc<Mutex<Option<api::Lease>>>,
+        delay: Arc<Mutex<Duration>>,
+    }
+
+    impl Server {
+        fn lease(&self, identity: &str) -> Lease {
+            let server = self.clone();
+            let answer = move |method: Method, body: Bytes| server.clone().answer(method, body);
+            let client = Client::new(Router::new().fallback(answer), "ns");
+            Lease::new(client, Settings { identity: identity.into(), ..settings(30, 5, 10) })
+        }
+
+        async fn answer(self, method: Method, body: Bytes) -> axum::response::Response {
+            let kept = || self.record.lock().unwrap().clone();
+            if method != Method::GET {
+                let mut record: api::Lease = serde_json::from_slice(&body).unwrap();
+                let before = kept().and_then(|kept| kept.resource_version());
+                if record.resource_version() != before {
+                    return refusal(409, "Conflict");
+                }
+                let next = before.map_or(1, |version| version.parse::<u32>().unwrap() + 1);
+                record.metadata.resource_version = Some(next.to_string());
+                *self.record.lock().unwrap() = Some(record);
+            }
+            let delay = *self.delay.lock().unwrap();
+            sleep(delay).await;
+            kept().map_or_else(|| refusal(404, "NotFound"), |record| axum::Json(record).into_response())
+        }
+
+        fn takes(&self, seconds: u64) {
+            *self.delay.lock().unwrap() = Duration::from_secs(seconds);
+        }
+    }
+
+    fn refusal(code: u16, reason: &str) -> axum::response::Response {
+        let status = json!({"kind": "Status", "status": "Failure", "code": code, "reason": reason});
+        (StatusCode::from_u16(code).unwrap(), axum::Json(status)).into_response()
+    }
+
+    /// Whether a change may be sent now, and whether it may a moment before and after so many seconds from now.
+    async fn ends_in(permit: &Permit, seconds: u64) -> bool {
+        let moment = Duration::from_millis(100);
+        advance(Duration::from_secs(seconds) - moment).await;
+        let before = permit.holds();
+        advance(moment * 2).await;
+        before && !permit.holds()
+    }
+
+    // The clock of these tests is the runtime's, which they move; no other clock does.
+
+    #[tokio::test(start_paused = true)]
+    async fn the_right_to_write_ends_in_time_by_the_moment_of_the_send() {
+        let server = Server::default();
+        let mut lease = server.lease("me");
+        let permit = lease.permit();
+        assert!(!permit.holds());
+        server.takes(2);
+        assert!(lease.try_acquire().await.unwrap());
+        // 30 s from the send, less the 10 s of a change, its margin of 1 s, and the 2 s that the response took.
+        assert!(ends_in(&permit, 17).await);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_lease_that_is_not_renewed_is_taken_when_it_was_seen_for_its_time() {
+        let server = Server::default();
+        let (mut first, mut second) = (server.lease("first"), server.lease("second"));
+        assert!(first.try_acquire().await.unwrap());
+        assert!(!second.try_acquire().await.unwrap());
+        advance(Duration::from_millis(29_900)).await;
+        assert!(!second.try_acquire().await.unwrap());
+        advance(Duration::from_millis(200)).await;
+        assert!(second.try_acquire().await.unwrap());
+        let Err(Lost::Taken(by)) = first.try_renew().await else { panic!("it renewed what it lost") };
+        assert_eq!(by, "second");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_renewal_whose_answer_is_late_counts_from_its_send() {
+        let server = Server::default();
+        let mut lease = server.lease("me");
+        let permit = lease.permit();
+        assert!(lease.try_acquire().await.unwrap());
+        advance(Duration::from_secs(5)).await;
+        server.takes(60);
+        let soon_quick = async {
+            sleep(Duration::from_millis(4_900)).await;
+            server.takes(0);
+        };
+        // The write succeeds and is given up after 5 s; the read that follows shows its result.
+        let (renewed, ()) = tokio::join!(lease.try_renew(), soon_quick);
+        assert!(renewed.is_ok(), "{renewed:?}");
+        assert!(ends_in(&permit, 14).await);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_the_api_server_refuses_for_good_is_said_at_once() {
+        for (code, reason) in [(400, "BadRequest"), (403, "Forbidden"), (404, "NotFound"), (422, "Invalid")] {
+            let answer = move || async move { refusal(code, reason) };
+            let client = Client::new(Router::new().fallback(answer), "ns");
+            let error = Lease::new(client, settings(30, 5, 10)).acquire().await.unwrap_err();
+            assert!(error.starts_with("the lease ns/lease cannot be used"), "{error}");
+        }
+    }
+
+    #[test]
+    fn times_that_contradict_each_other_are_refused_by_their_names() {
+        assert_eq!(settings(30, 5, 10).check(), Ok(()));
+        assert_eq!(settings(21, 5, 10).check(), Ok(()));
+        for (bad, says) in [
+            (settings(20, 5, 10), "at least twice --lease-renew-interval"),
+            (settings(30, 0, 10), "--lease-renew-interval"),
+            (settings(30, 5, 0), "--write-timeout"),
+            (Settings { duration: Duration::from_millis(30_500), ..settings(0, 5, 10) }, "whole seconds"),
+            (settings(0, 5, 10), "whole seconds"),
+        ] {
+            let error = bad.check().unwrap_err();
+            assert!(error.contains(says), "{error}");
+        }
+    }
+
+    #[test]
+    fn a_record_is_over_when_it_was_seen_unchanged_for_its_own_duration() {
+        let record = |holder: Option<&str>, seconds| api::Lease {
+            metadata: ObjectMeta::default(),
+            spec: Some(api::LeaseSpec {
+                holder_identity: holder.map(str::to_owned),
+                lease_duration_seconds: seconds,
+                // Whatever the holder's clock says.
+                renew_time: Some(MicroTime(Timestamp::UNIX_EPOCH)),
+                ..api::LeaseSpec::default()
+            }),
+        };
+        let since = Instant::now();
+        let after = |seconds| since + Duration::from_secs(seconds);
+        assert!(!over(&record(Some("a"), Some(30)), since, after(29)));
+        assert!(over(&record(Some("a"), Some(30)), since, after(30)));
+        // Ours may be shorter: theirs counts.
+        assert!(!over(&record(Some("a"), Some(300)), since, after(299)));
+        assert!(over(&record(Some(""), Some(30)), since, after(0)));
+        assert!(over(&record(None, Some(30)), since, after(0)));
+        assert!(over(&api::Lease::default(), since, after(0)));
+    }
+}

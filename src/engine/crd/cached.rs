@@ -1,0 +1,80 @@
+//! What is read from an object as the caches have it, without decoding it.
+
+use kube::core::DynamicObject;
+use serde_json::Value;
+
+use super::status::ConditionType;
+
+/// What an object shows to those that refer to it. Any change of it triggers a reconcile of them.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Summary {
+    /// Whether the object in the account is usable, whether or not its spec is carried out; `None` while its
+    /// existence is unknown.
+    pub usable: Option<bool>,
+    /// Ready for its current generation or an earlier one.
+    pub ready: bool,
+    /// Suspended.
+    pub suspended: bool,
+    /// Its id in the account.
+    pub id: Option<String>,
+    /// Being deleted.
+    pub leaving: bool,
+}
+
+/// A condition of an object, as the cache has it.
+pub fn condition(object: &DynamicObject, kind: ConditionType) -> Option<&Value> {
+    let conditions = object.data["status"]["conditions"].as_array()?;
+    conditions.iter().find(|condition| condition["type"] == kind.name())
+}
+
+/// Reads the summary of an object. A suspended object that is bound counts as usable: only its freshness is in doubt. If an
+/// older version wrote the status, `Ready` decides.
+pub fn summary(object: &DynamicObject) -> Summary {
+    let is = |kind| condition(object, kind).is_some_and(|condition| condition["status"] == "True");
+    let (ready, suspended) = (is(ConditionType::Ready), is(ConditionType::Suspended));
+    let status = &object.data["status"];
+    let seen = status["usable"].as_bool().filter(|_| !suspended);
+    Summary {
+        usable: seen.or((ready || suspended).then_some(true)),
+        ready,
+        suspended,
+        id: status["external"]["id"].as_str().map(str::to_owned),
+        leaving: object.metadata.deletion_timestamp.is_some(),
+    }
+}
+
+/// Whether the object is bound to one that it only observes and never adopted.
+pub fn only_observed(object: &DynamicObject) -> bool {
+    object.data["status"]["external"]["observed"] == true
+}
+
+/// When an object was created, in seconds since 1970. One without a time counts as the youngest.
+pub fn created(object: &DynamicObject) -> i64 {
+    object.metadata.creation_timestamp.as_ref().map_or(i64::MAX, |t| t.0.as_second())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Covers RF-07.
+    #[test]
+    fn an_object_shows_whether_it_can_be_used_not_whether_its_spec_is_carried_out() {
+        use serde_json::json;
+        let usable = |conditions: Value, seen: Value| {
+            let status = json!({"external": {"id": "1"}, "usable": seen, "conditions": conditions});
+            summary(&serde_json::from_value(json!({"metadata": {"name": "a"}, "status": status})).unwrap())
+                .usable
+        };
+        let is = |kind: &str, status: &str| json!([{"type": kind, "status": status}]);
+        for seen in [true, false] {
+            assert_eq!(usable(is("Ready", "False"), json!(seen)), Some(seen));
+            assert_eq!(usable(is("Stalled", "True"), json!(seen)), Some(seen));
+        }
+        assert_eq!(usable(is("Suspended", "True"), json!(false)), Some(true), "it was seen long ago");
+        // Written by an older version, or gone.
+        assert_eq!(usable(is("Ready", "True"), Value::Null), Some(true));
+        assert_eq!(usable(is("Suspended", "True"), Value::Null), Some(true));
+        assert_eq!(usable(is("Ready", "False"), Value::Null), None);
+    }
+}

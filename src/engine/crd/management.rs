@@ -1,0 +1,247 @@
+//! The spec fields that every managed kind shares, and the values they may take.
+//!
+//! Policies are typed spec fields, never annotations: an annotation changes no generation and is not validated. No field
+//! has a schema default, so that what is stored is what the user wrote; effective values are shown in `status.effective`.
+
+use std::time::Duration;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+
+use super::names::{KIND, ObjectName};
+
+/// How often objects are compared with the account: the object's own word, else its DatabricksAuth's, else the operator's.
+pub fn resync(
+    own: Option<&ResyncInterval>,
+    auth: Option<&ResyncInterval>,
+    default: Option<Duration>,
+) -> Option<Duration> {
+    match own.or(auth) {
+        Some(interval) => interval.duration(),
+        None => default,
+    }
+}
+
+/// The pattern of a Kubernetes object's name, as the API server requires it.
+pub const OBJECT_NAME: &str = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$";
+
+/// The pattern of a namespace's name.
+pub const NAMESPACE_NAME: &str = "^[a-z0-9]([-a-z0-9]*[a-z0-9])?$";
+
+/// The pattern of all text without a pattern of its own; `kind/schema.rs` adds it. With characters that end a line, or hide or
+/// reorder text, the author of a spec could write lines of their own into messages.
+pub const TEXT: &str = r"^[^\p{C}\p{Zl}\p{Zp}]*$";
+
+/// The rule that the keys of a map match [`TEXT`]. Keys that the map had before may stay, as the oldest Kubernetes would
+/// refuse even a status otherwise.
+pub fn plain_keys(field: &str) -> Value {
+    json!({
+        "rule": format!("self.all(key, key.matches(r'{TEXT}') || (oldSelf.hasValue() && key in oldSelf.value()))"),
+        "optionalOldSelf": true,
+        "message": format!("the keys of {field} must have no control characters"),
+    })
+}
+
+/// The block of fields shared by all managed kinds, flattened into each spec.
+#[derive(Serialize, Deserialize, Clone, Debug, PartialEq, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Management {
+    /// The DatabricksAuth whose account and credentials are used. May be changed, also while the object is being deleted, as long as the account stays the same. Known on all clouds.
+    pub auth_ref: AuthRef,
+    /// `Managed` (default) makes the object in the account match the spec. `Observe` reads, reports the difference in status.drift and the values in the account in status.observed, and writes nothing; it needs no adoptionPolicy. May be changed at any time.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub management_policy: Option<ManagementPolicy>,
+    /// What happens if the object exists in the account already. `Never`: it is not adopted. `IfOwned` (default): it is adopted only if the operator can prove that it created it. `IfExists`: it is adopted, or else created. `Required`: it is adopted, and never created. May be changed at any time.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub adoption_policy: Option<AdoptionPolicy>,
+    /// Adopt exactly the object with this id. Cannot be changed once an object is bound, except to the id that is bound.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 256))]
+    pub external_id: Option<String>,
+    /// What happens to the object in the account when this one is deleted. Default: `Retain` for Workspace and for every adopted object, else `Delete`; status.effective shows it. May be changed at any time, also while the object is being deleted.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub deletion_policy: Option<DeletionPolicy>,
+    /// `true` holds the deletion of the object in the account until it is set to false. May be changed at any time.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub deletion_protection: Option<bool>,
+    /// `true` stops all calls for this object at once. If it is deleted while suspended, the object in the account stays. May be changed at any time.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub suspend: Option<bool>,
+    /// How often the object in the account is compared with the spec: a duration such as `10m`, at least 30s, or `Never`. Default: that of the DatabricksAuth, else that of the operator. May be changed at any time.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub resync_interval: Option<ResyncInterval>,
+}
+
+/// A DatabricksAuth by name.
+#[derive(Serialize, Deserialize, Clone, Debug, PartialEq, Eq, Hash, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct AuthRef {
+    /// Name of the DatabricksAuth.
+    #[schemars(length(min = 1, max = 253), regex(pattern = OBJECT_NAME))]
+    pub name: String,
+    /// Namespace of the DatabricksAuth. Default: this object's namespace. Another one works only where a grant of that DatabricksAuth admits this namespace.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 63), regex(pattern = NAMESPACE_NAME))]
+    pub namespace: Option<String>,
+}
+
+impl AuthRef {
+    /// The DatabricksAuth that an object in `namespace` means.
+    pub fn who(&self, namespace: &str) -> ObjectName {
+        let namespace = self.namespace.as_deref().unwrap_or(namespace).to_owned();
+        ObjectName { kind: KIND.into(), namespace, name: self.name.clone() }
+    }
+}
+
+/// Another object of the same namespace, by name.
+#[derive(Serialize, Deserialize, Clone, Debug, PartialEq, Eq, JsonSchema)]
+pub struct NameRef {
+    /// Name of the object, in the same namespace.
+    #[schemars(length(min = 1, max = 253), regex(pattern = OBJECT_NAME))]
+    pub name: String,
+}
+
+/// Whether the operator writes to the account.
+#[derive(Serialize, Deserialize, Clone, Copy, Debug, Default, PartialEq, Eq, JsonSchema)]
+#[schemars(inline, description = "")]
+pub enum ManagementPolicy {
+    /// Keep the account as the spec says.
+    #[default]
+    Managed,
+    /// Read and report only.
+    Observe,
+}
+
+/// What may happen to an object that exists already.
+#[derive(Serialize, Deserialize, Clone, Copy, Debug, Default, PartialEq, Eq, JsonSchema)]
+#[schemars(inline, description = "")]
+pub enum AdoptionPolicy {
+    /// Do not adopt it.
+    Never,
+    /// Adopt it if it is proven that the operator created it.
+    #[default]
+    IfOwned,
+    /// Adopt it.
+    IfExists,
+    /// Adopt it, and never create one.
+    Required,
+}
+
+/// What happens outside when the Kubernetes object is deleted.
+#[derive(Serialize, Deserialize, Clone, Copy, Debug, PartialEq, Eq, JsonSchema)]
+#[schemars(inline, description = "")]
+pub enum DeletionPolicy {
+    /// The object in the account is deleted first.
+    Delete,
+    /// The object in the account stays.
+    Retain,
+}
+
+/// A duration such as `10m`, or `Never`.
+#[derive(Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
+#[serde(transparent)]
+pub struct ResyncInterval(pub String);
+
+impl ResyncInterval {
+    /// The interval; `None` is `Never`. Text that the schema should have refused counts as `Never`, the quiet choice.
+    pub fn duration(&self) -> Option<Duration> {
+        if self.0 == "Never" { None } else { parse_duration(&self.0) }
+    }
+}
+
+impl JsonSchema for ResyncInterval {
+    fn schema_name() -> std::borrow::Cow<'static, str> {
+        "ResyncInterval".into()
+    }
+
+    fn inline_schema() -> bool {
+        true
+    }
+
+    fn json_schema(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
+        schemars::json_schema!({
+            "type": "string",
+            "maxLength": 32,
+            "pattern": "^(Never|([0-9]{1,5}h)?([0-9]{1,5}m)?([0-9]{1,7}s)?)$",
+            "x-kubernetes-validations": [{
+                "rule": "self == 'Never' || (self.matches('^([0-9]{1,5}h)?([0-9]{1,5}m)?([0-9]{1,7}s)?$') && size(self) > 0 && duration(self) >= duration('30s'))",
+                "message": "resyncInterval must be Never or a duration of at least 30s, for example 10m",
+            }],
+        })
+    }
+}
+
+/// Reads `1h30m`, `45s`, `500ms`. `None` where the text is not of that form.
+pub fn parse_duration(text: &str) -> Option<Duration> {
+    let mut total = Duration::ZERO;
+    let mut rest = text;
+    while !rest.is_empty() {
+        let digits = rest.find(|c: char| !c.is_ascii_digit())?;
+        let number: u64 = rest[..digits].parse().ok()?;
+        let unit_end = rest[digits..].find(|c: char| c.is_ascii_digit()).map_or(rest.len(), |n| digits + n);
+        total = total.checked_add(match &rest[digits..unit_end] {
+            "h" => Duration::from_secs(number.checked_mul(3600)?),
+            "m" => Duration::from_secs(number.checked_mul(60)?),
+            "s" => Duration::from_secs(number),
+            "ms" => Duration::from_millis(number),
+            _ => return None,
+        })?;
+        rest = &rest[unit_end..];
+    }
+    (!text.is_empty()).then_some(total)
+}
+
+/// Writes a duration the way [`parse_duration`] reads it.
+pub fn format_duration(duration: Duration) -> String {
+    let (seconds, millis) = (duration.as_secs(), duration.subsec_millis());
+    if millis != 0 {
+        return format!("{}ms", duration.as_millis());
+    }
+    let parts = [(seconds / 3600, "h"), (seconds / 60 % 60, "m"), (seconds % 60, "s")];
+    let text: String = parts.iter().filter(|(n, _)| *n > 0).map(|(n, unit)| format!("{n}{unit}")).collect();
+    if text.is_empty() { "0s".into() } else { text }
+}
+
+impl Management {
+    /// Whether the operator may write, the default applied.
+    pub fn policy(&self) -> ManagementPolicy {
+        self.management_policy.unwrap_or_default()
+    }
+
+    /// What may happen to an existing object, the default applied.
+    pub fn adoption(&self) -> AdoptionPolicy {
+        self.adoption_policy.unwrap_or_default()
+    }
+
+    /// What happens on deletion: as written, else `Retain` for data-bearing kinds and adopted objects, else `Delete`.
+    pub fn deletion(&self, data_bearing: bool, adopted: bool) -> DeletionPolicy {
+        self.deletion_policy.unwrap_or(if data_bearing || adopted {
+            DeletionPolicy::Retain
+        } else {
+            DeletionPolicy::Delete
+        })
+    }
+
+    /// Whether all calls are stopped.
+    pub fn suspended(&self) -> bool {
+        self.suspend.unwrap_or(false)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn durations_are_read_and_written_as_users_write_them() {
+        for (text, seconds) in [("30s", 30), ("10m", 600), ("1h30m", 5400), ("2h", 7200)] {
+            assert_eq!(parse_duration(text), Some(Duration::from_secs(seconds)));
+            assert_eq!(format_duration(Duration::from_secs(seconds)), text);
+        }
+        for wrong in ["", "10", "m", "10x", "-1s", "99999999999999999999s"] {
+            assert_eq!(parse_duration(wrong), None, "{wrong}");
+        }
+        assert_eq!(parse_duration("250ms"), Some(Duration::from_millis(250)));
+    }
+}

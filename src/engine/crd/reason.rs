@@ -1,0 +1,394 @@
+//! Every reason of a condition and of an event, with its meaning, its usual cause and its remedy.
+//!
+//! A closed list, so that users can alert on each. A reason without texts does not compile; `docs/reasons.md` is generated from them.
+
+/// The texts about a reason.
+#[derive(Clone, Copy, Debug)]
+pub struct About {
+    /// What it means.
+    pub meaning: &'static str,
+    /// Its usual cause.
+    pub cause: &'static str,
+    /// What to do.
+    pub remedy: &'static str,
+}
+
+macro_rules! reasons {
+    ($(#[doc = $doc:literal])+ $list:ident:
+     $($(#[doc = $meaning:literal])+ $name:ident, $cause:literal, $remedy:literal;)+) => {
+        $(#[doc = $doc])+
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        pub enum $list { $($(#[doc = $meaning])+ $name),+ }
+
+        impl $list {
+            /// All of them, with the texts about each.
+            pub const ALL: &[($list, About)] = &[$((
+                $list::$name,
+                About { meaning: concat!($($meaning),+), cause: $cause, remedy: $remedy },
+            )),+];
+
+            /// The word in Kubernetes.
+            pub fn name(self) -> &'static str {
+                match self { $($list::$name => stringify!($name)),+ }
+            }
+        }
+    };
+}
+
+reasons! {
+    /// Every reason that a condition can have.
+    Reason:
+
+    /// The object exists in the account, is usable and matches the spec.
+    Available,
+    "The last reconcile found it so.",
+    "Nothing.";
+
+    /// The account and the spec agree.
+    InSync,
+    "The last comparison found no difference, or corrected it.",
+    "Nothing.";
+
+    /// All references exist and are ready.
+    Resolved,
+    "The last reconcile found them so.",
+    "Nothing.";
+
+    /// Databricks is creating or changing the object.
+    Provisioning,
+    "The object was created or changed a while ago, and Databricks says that it is not finished, or does not show the change yet.",
+    "Wait. A workspace takes minutes. The object is Stalled after `--operation-timeout`.";
+
+    /// The object in the account is being deleted.
+    Deleting,
+    "The Kubernetes object was deleted, and its object in the account is deleted first.",
+    "Wait. If `DeletionBlocked` is there too, do what its message says.";
+
+    /// Work is in progress.
+    Progressing,
+    "The object is new, or something has to settle before the next step.",
+    "Wait. The message says for what.";
+
+    /// A call failed with a transient error; the operator retries it.
+    Retrying,
+    "An outage or a time-out, at Databricks, at the API server or between; an invalid response; an object that was just created and that no read shows yet.",
+    "Wait. If it lasts, the message has the response of Databricks or of the API server.";
+
+    /// The account's rate limit delays the calls.
+    RateLimited,
+    "Databricks responded with 429, or the operator's own rate limit delays the calls.",
+    "Wait. If it lasts, lower `--requests-per-second`, or find out who else calls the account.";
+
+    /// A reference must become ready first.
+    WaitingForReference,
+    "What the spec refers to is missing or not ready.",
+    "See the condition `ReferencesResolved`: its reason and message name what is missing.";
+
+    /// The workspace does not accept permission assignments yet, or not for this principal yet.
+    WaitingForWorkspace,
+    "The workspace is new, has no identity federation, or the principal was created a moment ago.",
+    "Wait for some minutes after the creation of the workspace or its metastore. If it lasts, the workspace has no identity federation: enable that.";
+
+    /// A reference names an object that does not exist.
+    ReferenceNotFound,
+    "It was not applied yet, was deleted, or its name or id is misspelt.",
+    "Create the object that the message names (a DatabricksAuth, a Workspace, a Credential, a principal of the account), or correct the name or id in the field that the message names.";
+
+    /// A referenced object exists and is not ready yet.
+    ReferenceNotReady,
+    "Its object in the account is being created, has failed, or is gone; or the referenced object is being deleted. A spec that cannot be carried out is not a cause.",
+    "See the conditions of the object that the message names.";
+
+    /// The DatabricksAuth's grants do not allow this object.
+    ReferenceNotPermitted,
+    "`spec.authRef` names a DatabricksAuth whose `grants` do not contain this namespace, kind, workspace or permission.",
+    "Add a grant to the DatabricksAuth, or use another one in `spec.authRef`. The reason is the same if the DatabricksAuth is in another namespace and does not exist.";
+
+    /// The DatabricksAuth has no usable credentials.
+    CredentialsUnavailable,
+    "The DatabricksAuth is not Ready, is suspended, or is gone.",
+    "See the conditions of the DatabricksAuth. While deleting: repair it, or set `deletionPolicy: Retain`.";
+
+    /// Databricks refuses the credentials.
+    CredentialsInvalid,
+    "A wrong or expired secret, a wrong client id, or a service principal that belongs to another account or is not active.",
+    "Check `clientId` and the Secret, and that the service principal is active and belongs to this account. The operator uses a new value of the Secret at once, and notices a repair in the account within a minute.";
+
+    /// Databricks blocks the address that the operator calls from.
+    AddressBlocked,
+    "An IP access list of the account: an ALLOW list without the operator's address, or a BLOCK list with it.",
+    "From an allowed address, add the operator's address to an ALLOW list, or remove it from the BLOCK list; the message has the address. Also write it into `egressCidrs`, so that no IpAccessList can shut the operator out.";
+
+    /// The account differs from the spec.
+    DriftDetected,
+    "The object was changed in the account, or with `Observe` the spec wants another value.",
+    "With `Observe`: this is the plan, see `status.drift`. Otherwise the operator corrects it, or another condition says why not.";
+
+    /// Databricks did not accept the change, or did not keep it.
+    ApplyFailed,
+    "The state of the object, or of another one in the account, does not allow the change, or another writer reverts the field each time.",
+    "Read the message. Correct the spec, or the state of the object in the account. If Databricks accepted the change but did not keep it, the operator sends it again.";
+
+    /// Another object manages the same object in the account.
+    ManagementConflict,
+    "Two objects mean the same one: the same natural name, or the same `externalId`.",
+    "Delete one of the two objects. If the other one should replace it, set `deletionPolicy: Retain` on the one that manages the object and `adoptionPolicy: IfExists` on the other, then delete the first: nothing happens in the account.";
+
+    /// The object does not exist in the account, and is only observed: it would be created.
+    WouldBeCreated,
+    "`managementPolicy` is `Observe`: this is the plan, and `status.drift` has its fields.",
+    "Set `managementPolicy` to `Managed` to have it created, or correct the fields by which the operator finds it.";
+
+    /// The object in the account is gone, and the operator does not create it again without your decision.
+    ExternalResourceMissing,
+    "It was deleted in the account, and it holds data, was named by `externalId`, or `adoptionPolicy` is `Required`.",
+    "Decide: delete this object and apply it again to create a new one, or bind another with `externalId`. The message says which applies.";
+
+    /// The spec or the stored object is invalid.
+    InvalidSpec,
+    "Databricks refuses a value, or a field or the status was written in a form that cannot be read.",
+    "Correct the field that the message names.";
+
+    /// The object exists in the account already, and the adoption policy does not allow its adoption.
+    AlreadyExists,
+    "It was created by other means, or it was retained by an earlier Kubernetes object.",
+    "Adopt it with `adoptionPolicy: IfExists`, or give this one another name.";
+
+    /// The credentials lack the right to do this.
+    PermissionDenied,
+    "The service principal lacks a role.",
+    "Give the service principal the right (most calls need the account admin role).";
+
+    /// The cluster does not let the operator read or write an object that it needs.
+    OperatorNotPermitted,
+    "The operator's ServiceAccount lacks a right, or a webhook or policy of the cluster refuses its write. The message has the response of the API server.",
+    "Grant the rules that `databricks-operator rbac` writes, or allow the operator in the policy. The operator then continues automatically.";
+
+    /// A quota of the account is used up.
+    QuotaExceeded,
+    "The account has as many objects of this kind as it may have.",
+    "Delete what is not used, or ask Databricks for more.";
+
+    /// A create may have succeeded or failed, and the operator cannot find out which.
+    CreateResultUnknown,
+    "The response to a create was lost, and several objects, or an object with another creation time, could be its result.",
+    "Delete the wrong ones among the objects that the message lists, in the account; or apply a new object with `externalId`.";
+
+    /// A field that cannot be changed differs from the object in the account.
+    ImmutableFieldChanged,
+    "The spec was written again for an object that was created or adopted with another value.",
+    "Write the value that the message names. To have another object in the account, set `deletionPolicy: Delete`, delete this object, and apply it again: with `Retain` the operator finds the same one again.";
+
+    /// The DatabricksAuth now means another account than the one that the object is bound to.
+    AccountMismatch,
+    "`accountId` or `host` of the DatabricksAuth was changed, or `spec.authRef` points to another one.",
+    "Point `spec.authRef` to a DatabricksAuth for the account that the message names; on a DatabricksAuth, correct `accountId` or `host`.";
+
+    /// The name now means another principal than the one that the assignment was created for.
+    PrincipalChanged,
+    "The principal was deleted and created again, or another principal now has its name.",
+    "Find out who the name means now. To give access to that one, delete this object and apply it again.";
+
+    /// Several objects in the account match.
+    Ambiguous,
+    "Databricks allows several objects of this name, or several principals have this name.",
+    "Set `spec.externalId`, or the principal's id, to the intended one.";
+
+    /// The change would shut the operator out of the account.
+    WouldLockOut,
+    "An address in `egressCidrs` would lose access, or the operator would lose its own ADMIN.",
+    "Add the operator's address to an ALLOW list, or remove it from the BLOCK list. For an assignment: keep ADMIN, or delete with `Retain`.";
+
+    /// Databricks could not provision the object.
+    ProvisioningFailed,
+    "Usually a cause in the cloud: a role, a network, a quota.",
+    "The message has Databricks' response. Correct the cause, then retry with any new value of the annotation `databricks-operator.io/reconcile-requested-at`, or change a field that may change. To start over, set `deletionPolicy: Delete`, delete this object, and apply it again: with `Retain` the operator finds the failed one again.";
+
+    /// The account, cloud or host does not know this kind of object.
+    NotSupported,
+    "A tier, a cloud or a region without this feature, or a host that is not the account's.",
+    "Check `host` and the account's tier and cloud: this API does not exist there.";
+
+    /// The operator itself failed on this object; the log has the details.
+    InternalError,
+    "A bug in the operator.",
+    "Report it with the log of the operator.";
+
+    /// spec.suspend is true.
+    SuspendedBySpec,
+    "It was set in the spec.",
+    "Set `spec.suspend` to false to resume.";
+
+    /// Objects that depend on this one exist.
+    DependencyStillInUse,
+    "The object is being deleted, and others still refer to it.",
+    "First delete the objects that the message names, or change their reference. `deletionPolicy: Retain` releases a managed object.";
+
+    /// spec.deletionProtection is true.
+    DeletionProtected,
+    "The object is being deleted, and its spec forbids that.",
+    "Set `spec.deletionProtection` to false.";
+
+    /// A finalizer of another controller still exists.
+    ForeignFinalizer,
+    "The object is being deleted, and another controller has not finished with it.",
+    "The controller that set the finalizer must remove it; the message names the finalizer.";
+
+    /// Databricks refuses the deletion.
+    ApiRefused,
+    "Something in the account still uses the object, or the service principal may not delete it.",
+    "The message has Databricks' response. Remove the cause, or set `deletionPolicy: Retain`.";
+
+    /// The limit of deletions within an hour is reached.
+    TooManyDeletions,
+    "A namespace, or many objects at once, were deleted, perhaps by mistake.",
+    "Check whether all deletions are intended. If so, start the operator with a higher `--max-deletions-per-hour`; its count starts at zero.";
+
+    /// A token was obtained and nothing contradicts the account id.
+    Authenticated,
+    "The last reconcile found it so.",
+    "Nothing.";
+
+    /// The Secret does not exist.
+    SecretNotFound,
+    "It was not applied yet, was deleted, or `spec.clientSecretRef.name` is misspelt.",
+    "Create the Secret in the namespace of the DatabricksAuth.";
+
+    /// The operator may not read the Secret.
+    SecretNotReadable,
+    "The chart's values `rbac.secretNames` or `rbac.secretNamespaces` do not contain the Secret, or the operator's roles are created by other means.",
+    "If the values are set, add the Secret and its namespace to them; otherwise let the operator `get` and `watch` the Secret. The operator then continues automatically.";
+
+    /// The Secret has no such key.
+    SecretKeyMissing,
+    "The Secret was created with another key, or `spec.clientSecretRef.key` is misspelt.",
+    "Add the key to the Secret, or correct `spec.clientSecretRef.key`.";
+
+    /// The Secret's key has an empty value.
+    SecretValueEmpty,
+    "The Secret was created without a value.",
+    "Write the secret into it.";
+
+    /// The host is not one that credentials may be sent to.
+    HostNotAllowed,
+    "`spec.host` ends in no known suffix, or is http: the credentials would go to an unknown server.",
+    "Write a host of Databricks, or start the operator with `--allowed-host-suffixes`.";
+
+    /// The host cannot be reached.
+    EndpointUnreachable,
+    "DNS, a network policy, a firewall, a proxy, or a host that is misspelt.",
+    "Check `spec.host`, DNS and the network between the operator and Databricks.";
+}
+
+reasons! {
+    /// Every reason that an event can have.
+    EventReason:
+
+    /// The object was created in the account.
+    Created,
+    "There was none, and the spec asks for it.",
+    "Nothing.";
+
+    /// An existing object in the account was adopted.
+    Adopted,
+    "`adoptionPolicy`, `externalId` or the annotation `databricks-operator.io/external-id` allows it, or the operator can prove that it created it.",
+    "Nothing. It stays in the account when this object is deleted, unless `deletionPolicy` says otherwise.";
+
+    /// The fields that the event names were written to the account, as in the spec.
+    Updated,
+    "The spec was changed.",
+    "Nothing.";
+
+    /// The fields that the event names differed in the account and were written again.
+    DriftCorrected,
+    "They were changed there.",
+    "If this was not intended, find out who changed them. To keep the change, write it into the spec.";
+
+    /// The object in the account is usable and matches the spec.
+    Ready,
+    "The work is done, or an obstacle is removed.",
+    "Nothing.";
+
+    /// The object needs a person: retries alone have not helped.
+    Stalled,
+    "The first word of the event is the reason of the condition `Stalled`. `CredentialsInvalid` and `ExternalResourceMissing` are events of their own.",
+    "See that reason above.";
+
+    /// The object is being deleted, and the one in the account cannot be.
+    DeletionBlocked,
+    "The first word of the event is the reason of the condition `DeletionBlocked`.",
+    "See that reason above.";
+
+    /// The operator makes no more calls for this object.
+    Suspended,
+    "`spec.suspend` was set to true.",
+    "Set it to false to resume.";
+
+    /// The operator makes calls for this object again.
+    Resumed,
+    "`spec.suspend` is no longer true.",
+    "Nothing.";
+
+    /// The account differs from the spec in the fields that the event names.
+    DriftDetected,
+    "With `Observe`: the account or the spec was changed.",
+    "See `status.drift`. `managementPolicy: Managed` carries it out.";
+
+    /// The object in the account is gone.
+    ExternalResourceMissing,
+    "It was deleted there.",
+    "See the reason of this name above.";
+
+    /// The account's rate limit delays the calls.
+    RateLimited,
+    "Databricks responded with 429, or the operator sends too many calls at once.",
+    "See the reason of this name above.";
+
+    /// The DatabricksAuth does not, or no longer, allow this object.
+    ReferenceNotPermitted,
+    "Its `grants`.",
+    "See the reason of this name above.";
+
+    /// Databricks refuses the credentials.
+    CredentialsInvalid,
+    "They are wrong, or no longer valid.",
+    "See the reason of this name above.";
+
+    /// Databricks blocks the address that the operator calls from.
+    AddressBlocked,
+    "An IP access list of the account.",
+    "See the reason of this name above.";
+
+    /// The object is gone from the account, and now from the cluster.
+    Deleted,
+    "It was deleted with `deletionPolicy: Delete`.",
+    "Nothing.";
+
+    /// This object is deleted; the one in the account stays.
+    Retained,
+    "It was deleted with `deletionPolicy: Retain`.",
+    "Nothing, or delete the one in the account by hand.";
+
+    /// This object is deleted; the one in the account stays, and no object manages it.
+    OrphanedOnDelete,
+    "It was deleted while suspended, while only observed, or while a create was interrupted.",
+    "Delete the object in the account by hand if it should not stay.";
+}
+
+impl EventReason {
+    /// Whether the event reports a write to the account.
+    pub fn is_write(self) -> bool {
+        matches!(self, EventReason::Created | EventReason::Updated | EventReason::DriftCorrected)
+    }
+}
+
+/// The content of an event.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Note {
+    /// Warning or Normal.
+    pub warning: bool,
+    /// The event's reason.
+    pub reason: EventReason,
+    /// The text.
+    pub text: String,
+}

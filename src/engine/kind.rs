@@ -1,0 +1,21 @@
+//! What the author of a kind sees: the contract [`ExternalResource`], what it may ask for ([`Need`]), how it reads and
+//! writes ([`Reader`], [`Writer`]), and the erased form that the engine drives ([`Driver`]).
+
+mod access;
+mod changes;
+mod driver;
+mod needs;
+mod refusals;
+mod resource;
+mod schema;
+
+pub use access::{AuthFacts, Permit, Reader, Writer};
+pub use changes::{CANNOT_CHANGE, Change, When, at};
+pub use driver::{Driver, Seen, Traits, of};
+pub use needs::{Need, PrincipalName, Resolved, Wanted};
+pub use refusals::{NEW_REFERENCE, Reference, tried_in_aws};
+pub use resource::{
+    About, Act, ApiResult, CallError, ExternalResource, Guard, Immutable, Key, Lifecycle, Observed,
+    Ownership, Phase, Power, differences,
+};
+pub use schema::grants;

@@ -1,0 +1,188 @@
+//! What a call may reach, and whether a process may still write.
+//!
+//! A [`Writer`] comes only with a [`Permit`], which is checked once more at the last moment before each send: code without
+//! a permit cannot write. Both are bound to one endpoint, so a kind never builds a host or an account path.
+
+use std::ops::Deref;
+use std::sync::Arc;
+
+use ipnet::IpNet;
+use serde::de::DeserializeOwned;
+use serde_json::Value;
+
+use crate::databricks::{Client, Error, Pages, Request, Trail, Urgency, path};
+
+/// The right to write. A single process holds a permit that never ends; with several, it ends with the lease.
+#[derive(Clone)]
+pub struct Permit(Arc<dyn Fn() -> bool + Send + Sync>);
+
+impl Permit {
+    /// The permit of a process that runs alone.
+    pub fn sole() -> Permit {
+        Permit(Arc::new(|| true))
+    }
+
+    /// A permit that holds while `valid` says so.
+    pub fn while_valid(valid: impl Fn() -> bool + Send + Sync + 'static) -> Permit {
+        Permit(Arc::new(valid))
+    }
+
+    /// Whether a change may be sent now.
+    pub fn holds(&self) -> bool {
+        (self.0)()
+    }
+}
+
+/// What guards know of a DatabricksAuth.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct AuthFacts {
+    /// Application id of the operator's own service principal.
+    pub client_id: String,
+    /// Numeric id of that service principal in the account, if a guard needs it and the account returns it.
+    pub principal_id: Option<String>,
+    /// The addresses that the operator calls from.
+    pub egress: Vec<IpNet>,
+}
+
+/// Reads from one endpoint: the account of one DatabricksAuth.
+#[derive(Clone)]
+pub struct Reader {
+    client: Client,
+    urgency: Urgency,
+}
+
+impl Reader {
+    /// A reader of the client's account.
+    pub fn new(client: Client, urgency: Urgency) -> Reader {
+        Reader { client, urgency }
+    }
+
+    /// The path of an object of the account.
+    pub fn path(&self, segments: &[&str]) -> String {
+        format!("{}{}", path(&["api", "2.0", "accounts", self.client.account_id()]), path(segments))
+    }
+
+    /// The account's host, for links.
+    pub fn host(&self) -> &str {
+        self.client.host().as_str()
+    }
+
+    /// GET of one object.
+    pub async fn get<T: DeserializeOwned>(&self, path: String) -> Result<T, Error> {
+        self.client.send(self.request(Request::get(path))).await
+    }
+
+    /// GET of a whole collection: complete, or an error.
+    pub async fn list<T: DeserializeOwned>(&self, path: String, pages: Pages) -> Result<Vec<T>, Error> {
+        self.client.list(self.request(Request::get(path)), pages).await
+    }
+
+    /// GET of a whole collection with a query.
+    pub async fn search<T: DeserializeOwned>(
+        &self,
+        path: String,
+        query: Vec<(String, String)>,
+        pages: Pages,
+    ) -> Result<Vec<T>, Error> {
+        let mut request = self.request(Request::get(path));
+        request.query = query;
+        self.client.list(request, pages).await
+    }
+
+    fn request(&self, mut request: Request) -> Request {
+        request.urgency = self.urgency;
+        request
+    }
+}
+
+/// What a write does, for the audit log.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Act {
+    /// `create`, `update` or `delete`.
+    pub operation: &'static str,
+    /// The fields that are written, as a spec names them; never their values.
+    pub fields: Vec<String>,
+}
+
+/// Reads and writes.
+#[derive(Clone)]
+pub struct Writer {
+    reader: Reader,
+    permit: Permit,
+    act: Act,
+}
+
+impl Deref for Writer {
+    type Target = Reader;
+    fn deref(&self) -> &Reader {
+        &self.reader
+    }
+}
+
+impl Writer {
+    /// A writer for as long as the permit holds.
+    pub fn new(reader: Reader, permit: Permit) -> Writer {
+        Writer { reader, permit, act: Act::default() }
+    }
+
+    /// The same, for one act.
+    pub fn to(&self, operation: &'static str, fields: Vec<String>) -> Writer {
+        Writer { act: Act { operation, fields }, ..self.clone() }
+    }
+
+    /// POST. It is sent at most once, whatever happens.
+    pub async fn post<T: DeserializeOwned>(&self, path: String, body: Value) -> Result<T, Error> {
+        self.write(Request::post(path, body)).await
+    }
+
+    /// PUT.
+    pub async fn put<T: DeserializeOwned>(&self, path: String, body: Value) -> Result<T, Error> {
+        self.write(Request::put(path, body)).await
+    }
+
+    /// PATCH. `mask` names the fields that are sent, if the API requires that.
+    pub async fn patch<T: DeserializeOwned>(
+        &self,
+        path: String,
+        mask: Option<&[&str]>,
+        body: Value,
+    ) -> Result<T, Error> {
+        let mut request = Request::patch(path, body);
+        if let Some(mask) = mask {
+            request.query.push(("update_mask".into(), mask.join(",")));
+        }
+        self.write(request).await
+    }
+
+    /// DELETE. The body of the response is ignored: APIs send nothing, `{}` or the object.
+    pub async fn delete(&self, path: String) -> Result<(), Error> {
+        self.write::<serde::de::IgnoredAny>(Request::delete(path)).await.map(|_| ())
+    }
+
+    async fn write<T: DeserializeOwned>(&self, request: Request) -> Result<T, Error> {
+        let mut request = self.reader.request(request);
+        request.fence = Some(self.permit.0.clone());
+        let (result, trail) = self.reader.client.send_for_audit(request).await;
+        self.audit(result.as_ref().err(), &trail);
+        result
+    }
+
+    /// The line of the audit log; every write goes through it. The span of the reconcile names the object.
+    fn audit(&self, error: Option<&Error>, trail: &Trail) {
+        if error.is_some_and(|error| !error.was_sent()) {
+            return;
+        }
+        tracing::info!(
+            target: "databricks_operator::audit",
+            hop = "act",
+            operation = self.act.operation,
+            fields = self.act.fields.join(","),
+            account = self.reader.client.account_id(),
+            call = trail.call,
+            outcome = error.map_or("ok", Error::class),
+            code = trail.status,
+            request_id = trail.request_id,
+            "{} in the account", self.act.operation
+        );
+    }
+}

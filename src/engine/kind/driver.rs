@@ -1,0 +1,289 @@
+//! [`ExternalResource`] with its types erased, so that the engine is compiled once for all kinds.
+//!
+//! The types are erased to JSON values, not to `dyn Any`: no downcasts, and snapshots and plans are plain data. The price
+//! is that states and facts must survive a round trip, which a law checks for every kind.
+
+use std::borrow::Cow;
+use std::collections::BTreeSet;
+use std::marker::PhantomData;
+use std::str::FromStr;
+use std::time::Duration;
+
+use futures::FutureExt;
+use futures::future::BoxFuture;
+use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
+use kube::core::ApiResource;
+use serde_json::{Map, Value};
+
+use super::access::{AuthFacts, Reader, Writer};
+use super::changes::Change;
+use super::needs::{Need, Resolved};
+use super::refusals::refers_to_nothing;
+use super::resource::{
+    About, Act, CallError, ExternalResource, Guard, Immutable, Key, Lifecycle, Observed, Ownership, Power,
+};
+use super::schema;
+use crate::databricks;
+use crate::engine::crd::{Reason, camel};
+use crate::engine::error::{Error, Result};
+
+/// One reading of an object, erased.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Seen {
+    /// Its id.
+    pub id: String,
+    /// What a spec can control, in wire names.
+    pub state: Value,
+    /// What is shown.
+    pub facts: Map<String, Value>,
+    /// What the engine reads of it.
+    pub about: About,
+}
+
+/// The constants of [`ExternalResource`], as data.
+#[derive(Clone, Copy, Debug)]
+pub struct Traits {
+    /// Fields that cannot change after creation.
+    pub immutable: &'static [Immutable],
+    /// Fields that the API never returns.
+    pub untold: &'static [&'static str],
+    /// What proves ownership.
+    pub ownership: Ownership,
+    /// How it is created.
+    pub lifecycle: Lifecycle,
+    /// Whether it holds users' data.
+    pub data_bearing: bool,
+    /// How long reads may lag behind writes.
+    pub read_lag: Duration,
+    /// Whether its guard checks the act alone, and so needs the operator's own principal.
+    pub guarded_alone: bool,
+    /// Whether its guard reads all objects of the kind.
+    pub guarded_among_siblings: bool,
+}
+
+/// A kind, erased. See [`ExternalResource`] for what each function promises.
+#[allow(missing_docs)]
+pub trait Driver: Send + Sync + 'static {
+    fn kind(&self) -> Cow<'static, str>;
+    fn api_resource(&self) -> ApiResource;
+    fn crd(&self) -> CustomResourceDefinition;
+    fn fields(&self) -> BTreeSet<String>;
+    fn traits(&self) -> Traits;
+    fn needs(&self, spec: &Value) -> Result<Vec<Need>>;
+    fn desired(&self, spec: &Value, got: &Resolved) -> Result<Value>;
+    fn key(&self, want: &Value) -> Result<Key>;
+    fn aside(&self, want: &Value, id: &str) -> Result<Option<Value>>;
+    fn power(&self, want: &Value) -> Result<Power>;
+    fn recognises(&self, want: &Value, seen: &Seen) -> Result<bool>;
+    fn changes(&self, want: &Value, seen: &Seen) -> Result<Vec<Change>>;
+    fn again(&self, want: &Value, seen: &Seen) -> Result<Vec<&'static str>>;
+    fn matches(&self, key: &Key, seen: &Seen) -> Result<bool>;
+    fn guard(
+        &self,
+        want: Option<&Value>,
+        seen: Option<&Seen>,
+        siblings: &[Seen],
+        auth: &AuthFacts,
+    ) -> Result<()>;
+    fn get<'a>(&'a self, api: &'a Reader, id: &'a str) -> BoxFuture<'a, Result<Option<Seen>>>;
+    fn list<'a>(&'a self, api: &'a Reader, within: &'a str) -> BoxFuture<'a, Result<Vec<Seen>>>;
+    fn create<'a>(&'a self, api: &'a Writer, want: &'a Value) -> BoxFuture<'a, Result<Seen>>;
+    fn update<'a>(
+        &'a self,
+        api: &'a Writer,
+        seen: &'a Seen,
+        want: &'a Value,
+        now: &'a [&'a str],
+    ) -> BoxFuture<'a, Result<Seen>>;
+    fn delete<'a>(&'a self, api: &'a Writer, id: &'a str) -> BoxFuture<'a, Result<()>>;
+}
+
+/// The registration of a kind.
+pub const fn of<R: ExternalResource>() -> &'static dyn Driver {
+    &Adapter::<R>(PhantomData)
+}
+
+struct Adapter<R>(PhantomData<fn() -> R>);
+
+fn typed<T: serde::de::DeserializeOwned>(value: &Value, what: &str) -> Result<T> {
+    T::deserialize(value)
+        .map_err(|e| Error::terminal(Reason::InvalidSpec, format!("{what} cannot be read: {e}")))
+}
+
+fn erased<T: serde::Serialize>(value: &T) -> Result<Value> {
+    serde_json::to_value(value).map_err(|e| {
+        Error::terminal(Reason::InternalError, format!("a state cannot be written as JSON: {e}"))
+    })
+}
+
+fn parse_id<R: ExternalResource>(id: &str) -> Result<R::Id> {
+    R::Id::from_str(id).map_err(|e| {
+        Error::terminal(Reason::InvalidSpec, format!("{id:?} is not an id of a {}: {e}", R::kind(&())))
+    })
+}
+
+fn erase<R: ExternalResource>(seen: Observed<R>) -> Result<Seen> {
+    let Value::Object(facts) = erased(&seen.facts)? else { unreachable_facts()? };
+    Ok(Seen { id: seen.id.to_string(), state: erased(&seen.state)?, facts, about: seen.about })
+}
+
+fn unreachable_facts<T>() -> Result<T> {
+    Err(Error::terminal(Reason::InternalError, "facts are not an object"))
+}
+
+fn restore<R: ExternalResource>(seen: &Seen) -> Result<Observed<R>> {
+    Ok(Observed {
+        id: parse_id::<R>(&seen.id)?,
+        state: typed(&seen.state, "the observed state")?,
+        facts: typed(&Value::Object(seen.facts.clone()), "the observed facts")?,
+        about: seen.about.clone(),
+    })
+}
+
+impl<R: ExternalResource> Driver for Adapter<R> {
+    fn kind(&self) -> Cow<'static, str> {
+        R::kind(&())
+    }
+
+    fn api_resource(&self) -> ApiResource {
+        ApiResource::erase::<R>(&())
+    }
+
+    fn crd(&self) -> CustomResourceDefinition {
+        schema::finish(R::crd(), R::IMMUTABLE, R::LIFECYCLE)
+    }
+
+    fn fields(&self) -> BTreeSet<String> {
+        schema::fields(&R::crd())
+    }
+
+    fn traits(&self) -> Traits {
+        Traits {
+            immutable: R::IMMUTABLE,
+            untold: R::UNTOLD,
+            ownership: R::OWNERSHIP,
+            lifecycle: R::LIFECYCLE,
+            data_bearing: R::DATA_BEARING,
+            read_lag: R::READ_LAG,
+            guarded_alone: matches!(R::GUARD, Some(Guard::Alone(_))),
+            guarded_among_siblings: matches!(R::GUARD, Some(Guard::Among(_))),
+        }
+    }
+
+    fn needs(&self, spec: &Value) -> Result<Vec<Need>> {
+        Ok(R::needs(&typed(spec, "spec")?))
+    }
+
+    fn desired(&self, spec: &Value, got: &Resolved) -> Result<Value> {
+        erased(&R::desired(&typed(spec, "spec")?, got)?)
+    }
+
+    fn key(&self, want: &Value) -> Result<Key> {
+        Ok(R::key(&typed(want, "the desired state")?))
+    }
+
+    fn aside(&self, want: &Value, id: &str) -> Result<Option<Value>> {
+        R::aside(typed(want, "the desired state")?, &parse_id::<R>(id)?)
+            .map(|state| erased(&state))
+            .transpose()
+    }
+
+    fn power(&self, want: &Value) -> Result<Power> {
+        Ok(R::power(&typed(want, "the desired state")?))
+    }
+
+    fn recognises(&self, want: &Value, seen: &Seen) -> Result<bool> {
+        Ok(R::recognises(&typed(want, "the desired state")?, &restore(seen)?))
+    }
+
+    fn changes(&self, want: &Value, seen: &Seen) -> Result<Vec<Change>> {
+        R::changes(&typed(want, "the desired state")?, &restore(seen)?)
+    }
+
+    fn again(&self, want: &Value, seen: &Seen) -> Result<Vec<&'static str>> {
+        Ok(R::again(&typed(want, "the desired state")?, &restore(seen)?))
+    }
+
+    fn matches(&self, key: &Key, seen: &Seen) -> Result<bool> {
+        Ok(R::matches(key, &restore(seen)?))
+    }
+
+    fn guard(
+        &self,
+        want: Option<&Value>,
+        seen: Option<&Seen>,
+        siblings: &[Seen],
+        auth: &AuthFacts,
+    ) -> Result<()> {
+        let Some(guard) = R::GUARD else { return Ok(()) };
+        let want: Option<R::State> = want.map(|w| typed(w, "the desired state")).transpose()?;
+        let seen = seen.map(restore::<R>).transpose()?;
+        let act = Act { want: want.as_ref(), seen: seen.as_ref() };
+        match guard {
+            Guard::Alone(check) => check(&act, auth),
+            Guard::Among(check) => {
+                let siblings = siblings.iter().map(restore::<R>).collect::<Result<Vec<_>>>()?;
+                check(&act, &siblings, auth)
+            }
+        }
+    }
+
+    fn get<'a>(&'a self, api: &'a Reader, id: &'a str) -> BoxFuture<'a, Result<Option<Seen>>> {
+        async move { R::get(api, &parse_id::<R>(id)?).await?.map(erase::<R>).transpose() }.boxed()
+    }
+
+    fn list<'a>(&'a self, api: &'a Reader, within: &'a str) -> BoxFuture<'a, Result<Vec<Seen>>> {
+        async move { R::list(api, within).await?.into_iter().map(erase::<R>).collect() }.boxed()
+    }
+
+    fn create<'a>(&'a self, api: &'a Writer, want: &'a Value) -> BoxFuture<'a, Result<Seen>> {
+        async move {
+            let (writer, state) = (api.to("create", fields(want)), want);
+            let want = typed(want, "the desired state")?;
+            let made = R::create(&writer, &want).await.map_err(|error| match error {
+                CallError::Api(error) => {
+                    let nothing = refers_to_nothing(&error, R::REFERENCES, state);
+                    nothing.unwrap_or_else(|| unless_unknown(error))
+                }
+                // The kind knows that it was refused.
+                CallError::Sharpened(
+                    error @ (Error::Terminal { .. } | Error::Rejected { .. } | Error::Waiting { .. }),
+                ) => error,
+                // A response that could not be read says nothing about what happened.
+                CallError::Sharpened(error) => Error::Unknown { message: error.to_string() },
+            })?;
+            erase(made).map_err(|error| Error::Unknown { message: error.to_string() })
+        }
+        .boxed()
+    }
+
+    fn update<'a>(
+        &'a self,
+        api: &'a Writer,
+        seen: &'a Seen,
+        want: &'a Value,
+        now: &'a [&'a str],
+    ) -> BoxFuture<'a, Result<Seen>> {
+        async move {
+            let want = typed(want, "the desired state")?;
+            let writer = api.to("update", now.iter().map(|field| camel(field)).collect());
+            erase(R::update(&writer, &restore(seen)?, &want, now).await?)
+        }
+        .boxed()
+    }
+
+    fn delete<'a>(&'a self, api: &'a Writer, id: &'a str) -> BoxFuture<'a, Result<()>> {
+        async move { Ok(R::delete(&api.to("delete", vec![]), &parse_id::<R>(id)?).await?) }.boxed()
+    }
+}
+
+/// The fields of a state that have a value.
+fn fields(state: &Value) -> Vec<String> {
+    let fields = state.as_object().into_iter().flatten();
+    fields.filter(|(_, value)| !value.is_null()).map(|(field, _)| camel(field)).collect()
+}
+
+/// A create without a trustworthy response must never be mapped to failure: it may have created the object.
+fn unless_unknown(error: databricks::Error) -> Error {
+    if error.may_have_happened() { Error::Unknown { message: error.to_string() } } else { error.into() }
+}

@@ -1,0 +1,155 @@
+//! Classifies refusals that several kinds get and that only their text distinguishes, so that a kind need only name the field
+//! of its spec to correct. Pure.
+
+use std::time::Duration;
+
+use serde_json::Value;
+
+use crate::databricks;
+use crate::engine::crd::Reason;
+use crate::engine::error::Error;
+
+/// How long AWS may take to show a new IAM role, or the new policy of a bucket, everywhere. Minutes are usual (users of
+/// Terraform wait and apply again); this leaves ten before a person must act.
+pub const NEW_IN_AWS: Duration = Duration::from_secs(600);
+
+/// How long the account may take to know everywhere the target of a reference to another object of ours.
+pub const NEW_REFERENCE: Duration = Duration::from_secs(600);
+
+/// An id in a create, by which the account finds another of its objects.
+#[derive(Clone, Copy, Debug)]
+pub struct Reference {
+    /// Field of `State` that has the id.
+    pub state: &'static str,
+    /// The fields of the spec it comes from, in camelCase: the id itself first, then a reference to another object.
+    pub spec: &'static [&'static str],
+    /// The account's name for it in texts, in lower case.
+    pub words: &'static [&'static str],
+}
+
+/// Databricks tests a role or a bucket before it accepts it, and found one not to work. The same response comes for a wrong
+/// and for a new one, so the operator waits. `fields` are those of the spec that lead to the role, and to the bucket.
+pub fn tried_in_aws(error: &databricks::Error, role: &str, bucket: &str) -> Option<Error> {
+    let databricks::Error::Api { status: 400 | 403 | 409 | 422, message, .. } = error else { return None };
+    let text = message.to_lowercase();
+    let failed = |what: &str| text.contains(&format!("failed {what}")) && text.contains("validation check");
+    let (what, field) = match (failed("credential"), failed("storage")) {
+        (true, _) => ("role", role),
+        (_, true) => ("bucket", bucket),
+        _ => return None,
+    };
+    let text = format!(
+        "{error}; if the {what} or its policies are new, wait for some minutes; else correct the policies of the {what}, or \
+         {field}"
+    );
+    Some(Error::rejected(Reason::ApplyFailed, text).patient(NEW_IN_AWS))
+}
+
+/// The account says that a reference of a create does not exist: finds the fields of the spec that it may mean. They are
+/// those whose id or name is in the response; all, if there is none.
+pub fn refers_to_nothing(error: &databricks::Error, references: &[Reference], want: &Value) -> Option<Error> {
+    let databricks::Error::Api { message, .. } = error else { return None };
+    if !error.is_absence() {
+        return None;
+    }
+    let text = message.to_lowercase();
+    let id = |reference: &Reference| match &want[reference.state] {
+        Value::Null => None,
+        Value::String(id) => Some(id.to_lowercase()),
+        id => Some(id.to_string()),
+    };
+    let given: Vec<(&Reference, String)> = references.iter().filter_map(|r| Some((r, id(r)?))).collect();
+    let named = |(reference, id): &&(&Reference, String)| {
+        let word = |word: &str| text.contains(word);
+        reference.words.iter().any(|w| word(w)) || text.split(|c: char| !is_of_id(c)).any(|part| part == id)
+    };
+    let mut meant: Vec<&(&Reference, String)> = given.iter().filter(named).collect();
+    if meant.is_empty() {
+        meant = given.iter().collect();
+    }
+    let fields: Vec<String> = meant.iter().map(|(reference, _)| written(reference.spec)).collect();
+    let what = if fields.is_empty() { "what the spec refers to".into() } else { fields.join(" and ") };
+    let text = format!("{error}; correct {what}, or wait if what it stands for is new");
+    Some(Error::rejected(Reason::ReferenceNotFound, text))
+}
+
+fn is_of_id(c: char) -> bool {
+    c.is_ascii_alphanumeric() || c == '-' || c == '_'
+}
+
+/// `spec.workspaceId (or spec.workspaceRef)`.
+fn written(fields: &[&str]) -> String {
+    let mut fields = fields.iter().map(|field| format!("spec.{field}"));
+    let first = fields.next().unwrap_or_default();
+    let others: Vec<String> = fields.collect();
+    if others.is_empty() { first } else { format!("{first} (or {})", others.join(", ")) }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn api(status: u16, code: &str, message: &str) -> databricks::Error {
+        let (call, code, message) = ("POST /42/7".into(), Some(code.to_owned()), message.to_owned());
+        databricks::Error::Api { call, status, code, message, retry_after: None, request_id: None }
+    }
+
+    #[test]
+    fn what_is_new_in_aws_is_waited_for_in_all_wordings() {
+        let class = |text: &str| {
+            let error = api(400, "MALFORMED_REQUEST", text);
+            tried_in_aws(&error, "spec.role", "spec.bucket").map(|error| (error.to_string(), error))
+        };
+        for (text, field) in [
+            ("Failed credential validation checks: please use a valid cross account IAM role", "spec.role"),
+            ("Failed credentials validation checks: Spot Cancellation", "spec.role"),
+            ("MALFORMED_REQUEST: failed credentials validation check: x", "spec.role"),
+            ("Failed storage configuration validation checks: List, Put", "spec.bucket"),
+        ] {
+            let (message, error) = class(text).unwrap();
+            assert!(message.contains(text) && message.contains(field), "{message}");
+            let patient = matches!(error, Error::Rejected { patience: Some(NEW_IN_AWS), .. });
+            assert!(patient && error.is_rejected(Reason::ApplyFailed), "{error:?}");
+        }
+        for text in [
+            "Failed parameter validation checks: Deployment name cannot be used",
+            "the credential is used",
+            "validation checks of credentials",
+        ] {
+            assert!(class(text).is_none(), "{text}");
+        }
+    }
+
+    #[test]
+    fn what_does_not_exist_is_named_by_the_fields_that_the_answer_means() {
+        let references = [
+            Reference {
+                state: "workspace_id",
+                spec: &["workspaceId", "workspaceRef"],
+                words: &["workspace"],
+            },
+            Reference { state: "principal_id", spec: &["principal"], words: &["principal", "group"] },
+            Reference { state: "network_id", spec: &["networkId"], words: &["network"] },
+        ];
+        let want = json!({"workspace_id": 42, "principal_id": 7, "network_id": null});
+        let (workspace, principal) = ("spec.workspaceId (or spec.workspaceRef)", "spec.principal");
+        for (text, named) in [
+            ("Workspace 42 does not exist", vec![workspace]),
+            ("Group 9 does not exist in this account", vec![principal]),
+            ("7 is not there", vec![principal]),
+            ("Principal 7 is not in workspace 42", vec![workspace, principal]),
+            ("not found", vec![workspace, principal]),
+            ("the network", vec![workspace, principal]),
+        ] {
+            let error =
+                refers_to_nothing(&api(404, "RESOURCE_DOES_NOT_EXIST", text), &references, &want).unwrap();
+            assert!(error.is_rejected(Reason::ReferenceNotFound), "{error:?}");
+            let said = error.to_string();
+            assert!(said.contains(&format!("correct {}", named.join(" and "))), "{said}");
+        }
+        let other = api(404, "ENDPOINT_NOT_FOUND", "Workspace 42 does not exist");
+        assert_eq!(refers_to_nothing(&other, &references, &want), None);
+    }
+}

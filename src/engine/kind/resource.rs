@@ -1,0 +1,317 @@
+//! The contract for the author of a kind: one trait, and its types.
+//!
+//! `needs` and `desired` see the spec and may not do I/O; the async functions see Databricks only. A desired and an
+//! observed object have one type, [`ExternalResource::State`], so that "is it up to date?" is the engine's question, asked
+//! by one tested diff, and no kind can forget a field. None of the async functions sees the Kubernetes object: a deletion
+//! works when the spec or a reference is broken.
+
+use std::fmt::{Debug, Display};
+use std::future::Future;
+use std::str::FromStr;
+use std::time::Duration;
+
+use kube::core::NamespaceResourceScope;
+use kube::core::object::HasSpec;
+use kube::{CustomResourceExt, Resource};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use serde_json::Value;
+
+use super::access::{AuthFacts, Reader, Writer};
+use super::changes::{CANNOT_CHANGE, Change, When, at, diff};
+use super::needs::{Need, Resolved};
+use super::refusals::Reference;
+use crate::databricks;
+use crate::engine::crd::{Reason, camel};
+use crate::engine::error::{Error, Result};
+
+/// The default of [`ExternalResource::changes`]: every difference may be corrected now, except in `IMMUTABLE` fields.
+pub fn generic<R: ExternalResource>(want: &R::State, seen: &Observed<R>) -> Result<Vec<Change>> {
+    let never = |field: &str| R::IMMUTABLE.iter().any(|i| i.state == field);
+    Ok(differences::<R>(want, seen)?
+        .into_iter()
+        .map(|path| {
+            let field = path.split('.').next().unwrap_or(&path);
+            let when = if never(field) { When::Never(CANNOT_CHANGE.into()) } else { When::Now };
+            Change { path, when }
+        })
+        .collect())
+}
+
+/// Paths in which a typed pair differs.
+pub fn differences<R: ExternalResource>(want: &R::State, seen: &Observed<R>) -> Result<Vec<String>> {
+    let json = |state: &R::State| {
+        serde_json::to_value(state).map_err(|_| {
+            Error::terminal(Reason::InternalError, "the state of the object cannot be written as JSON")
+        })
+    };
+    let mut paths = vec![];
+    diff("", &json(want)?, &json(&seen.state)?, &mut paths);
+    paths.retain(|p| !R::UNTOLD.contains(&p.as_str()));
+    Ok(paths)
+}
+
+/// One kind of Databricks object and how to make it match a Kubernetes object.
+pub trait ExternalResource:
+    Resource<DynamicType = (), Scope = NamespaceResourceScope>
+    + CustomResourceExt
+    + HasSpec<Spec: DeserializeOwned + Send + Sync>
+    + Send
+    + Sync
+    + Sized
+    + 'static
+{
+    /// What the spec controls, in Databricks' field names. `null` in the desired one means: not managed. A key that is
+    /// missing means a map entry that does not exist, so `skip_serializing_if` must not be used.
+    type State: Serialize + DeserializeOwned + Send + Sync + 'static;
+    /// Databricks' name for the object: enough to get and delete it.
+    type Id: Display + FromStr<Err: Display> + Clone + Send + Sync + 'static;
+    /// Read-only facts worth showing in `status`, in camelCase.
+    type Facts: Serialize + DeserializeOwned + Default + Send + Sync + 'static;
+
+    /// Fields of `State` that cannot change after creation, each with the fields of the spec that it comes from. The
+    /// source of the schema's immutability rules and of [`When::Never`].
+    const IMMUTABLE: &'static [Immutable] = &[];
+    /// Fields that the API never returns: the only ones whose absence in a response is no difference.
+    const UNTOLD: &'static [&'static str] = &[];
+    /// The ids in a create by which the account finds its other objects: what to correct if it finds none.
+    const REFERENCES: &'static [Reference] = &[];
+    /// What proves that an object in the account is ours.
+    const OWNERSHIP: Ownership = Ownership::RecordedId;
+    /// How it is created.
+    const LIFECYCLE: Lifecycle = Lifecycle::Object;
+    /// It holds users' data: it is retained by default and, if lost, not created again without a person's decision.
+    const DATA_BEARING: bool = false;
+    /// How long reads of the account may lag behind writes. Within that time after its creation an object is not gone,
+    /// whatever reads say, and a change that reads do not show is not sent again. The setting `--read-lag` caps it. Zero: a
+    /// change is sent again after a while, and an object that was created is not gone within `--quarantine`.
+    const READ_LAG: Duration = Duration::ZERO;
+    /// A last check before create, update and delete.
+    const GUARD: Option<Guard<Self>> = None;
+
+    /// What must be known first: other objects of ours, and names that only the account can resolve.
+    fn needs(spec: &Self::Spec) -> Vec<Need> {
+        let _ = spec;
+        vec![]
+    }
+    /// The spec, with needs replaced by ids. Pure.
+    fn desired(spec: &Self::Spec, got: &Resolved) -> Result<Self::State>;
+    /// What a create can be found by later; stored in the intent.
+    fn key(state: &Self::State) -> Key;
+    /// The desired state under a temporary key, which [`Self::recognises`] still knows: two objects that exchange their
+    /// keys need it, if the account allows a key once and lets it be changed.
+    fn aside(want: Self::State, id: &Self::Id) -> Option<Self::State> {
+        let _ = (want, id);
+        None
+    }
+    /// What a grant may limit: the workspace that is touched and the permission that is given.
+    fn power(state: &Self::State) -> Power {
+        let _ = state;
+        Power::default()
+    }
+    /// Whether an object that a record names is the intended one: a natural key still matches. Records are input that users
+    /// can edit, so they alone are no proof.
+    fn recognises(want: &Self::State, seen: &Observed<Self>) -> bool {
+        Self::key(want) == Self::key(&seen.state)
+    }
+    /// What differs, and whether it may be changed now.
+    fn changes(want: &Self::State, seen: &Observed<Self>) -> Result<Vec<Change>> {
+        generic::<Self>(want, seen)
+    }
+
+    /// The object called `id`, or `None` once it is proven gone.
+    fn get(api: &Reader, id: &Self::Id) -> impl Future<Output = ApiResult<Option<Observed<Self>>>> + Send;
+    /// Everything of this kind under one parent (empty: the account).
+    fn list(api: &Reader, within: &str) -> impl Future<Output = ApiResult<Vec<Observed<Self>>>> + Send;
+    /// Whether a create with this key could have created this object.
+    fn matches(key: &Key, seen: &Observed<Self>) -> bool {
+        Self::key(&seen.state) == *key
+    }
+    /// Creates the object with exactly one call, and returns what the API reported. One call, because an error after the
+    /// object was created would look as if it had not been.
+    fn create(api: &Writer, want: &Self::State) -> impl Future<Output = ApiResult<Observed<Self>>> + Send;
+    /// Makes `seen` match `want` in the fields `now`, and returns the object as the API now reports it. Never called if all
+    /// fields are `IMMUTABLE`.
+    fn update(
+        api: &Writer,
+        seen: &Observed<Self>,
+        want: &Self::State,
+        now: &[&str],
+    ) -> impl Future<Output = ApiResult<Observed<Self>>> + Send {
+        let _ = (api, seen, want);
+        let text = format!("this operator cannot change {}", now.join(", "));
+        std::future::ready(Err(Error::terminal(Reason::InternalError, text).into()))
+    }
+    /// The fields to send once more, with their desired values, when a user requests a retry of what failed
+    /// ([`Phase::Failed`]); none if that is of no use.
+    fn again(want: &Self::State, seen: &Observed<Self>) -> Vec<&'static str> {
+        let _ = (want, seen);
+        vec![]
+    }
+    /// Requests the deletion. Success means that it was accepted, not that the object is gone.
+    fn delete(api: &Writer, id: &Self::Id) -> impl Future<Output = ApiResult<()>> + Send;
+}
+
+/// Result of a call: the client's error, or the kind's more precise one.
+pub type ApiResult<T> = std::result::Result<T, CallError>;
+
+/// An error of a call.
+#[derive(Debug)]
+pub enum CallError {
+    /// As the client reports it; the engine classes it.
+    Api(databricks::Error),
+    /// Classified by the kind, if it knows better than the general table.
+    Sharpened(Error),
+}
+
+impl From<databricks::Error> for CallError {
+    fn from(error: databricks::Error) -> Self {
+        CallError::Api(error)
+    }
+}
+
+impl From<Error> for CallError {
+    fn from(error: Error) -> Self {
+        CallError::Sharpened(error)
+    }
+}
+
+impl From<CallError> for Error {
+    fn from(error: CallError) -> Self {
+        match error {
+            CallError::Api(error) => error.into(),
+            CallError::Sharpened(error) => error,
+        }
+    }
+}
+
+/// A field that cannot change after creation.
+#[derive(Clone, Copy, Debug)]
+pub struct Immutable {
+    /// Field of `State`.
+    pub state: &'static str,
+    /// The fields of the spec it comes from, in camelCase; a field of a required object as a path, `principal.id`. The
+    /// first holds the value itself. Others give it by a reference or a name, and each may replace another as long as it
+    /// means the same: a field beside it, `workspaceRef`, or the object that holds it, `principal`.
+    pub spec: &'static [&'static str],
+}
+
+impl Immutable {
+    /// The field of the spec that has the same name as the one of `State`, and that name: `status.observed` shows the
+    /// account's value, and a spec may be corrected to it. None for a reference, whose target is compared.
+    pub fn shown(&self) -> Option<(&'static str, &'static str)> {
+        let name = |path: &&'static str| path.rsplit('.').next().map(|name| (*path, name));
+        self.spec.iter().filter_map(name).find(|(_, name)| *name == camel(self.state))
+    }
+
+    /// The field of the spec that a message names: of several, the one that is written.
+    pub fn written(&self, spec: &Value) -> &'static str {
+        let written = self.spec.iter().find(|path| !at(spec, path).is_null());
+        written.or(self.spec.first()).copied().unwrap_or_default()
+    }
+}
+
+/// What proves ownership of an object in the account.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ownership {
+    /// A mark that the object carries.
+    Marker,
+    /// The id that we recorded.
+    RecordedId,
+}
+
+/// How an object is created.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Lifecycle {
+    /// Created by a call that must not be repeated; the account chooses the id.
+    Object,
+    /// Written under a key that we choose: writing twice is harmless, and there is no read of a single one. Its id is
+    /// printed as `<within>/<name>` of its key.
+    Upsert,
+}
+
+impl Lifecycle {
+    /// Whether writing it again creates no second object. Matched, so that a new lifecycle has to decide.
+    pub fn is_repeatable(self) -> bool {
+        match self {
+            Lifecycle::Object => false,
+            Lifecycle::Upsert => true,
+        }
+    }
+}
+
+/// A check that may refuse a write. `Err` refuses it.
+pub enum Guard<R: ExternalResource> {
+    /// Checks the act alone, and knows the operator's own principal.
+    Alone(fn(&Act<'_, R>, &AuthFacts) -> Result<()>),
+    /// Checks against all objects of the kind, freshly listed; such acts are done one at a time per account.
+    Among(AmongSiblings<R>),
+}
+
+/// Checks an act against all objects of the kind and what is known of the DatabricksAuth.
+pub type AmongSiblings<R> = fn(&Act<'_, R>, &[Observed<R>], &AuthFacts) -> Result<()>;
+
+/// A create (`want`), update (both) or delete (`seen`) that is about to be sent.
+pub struct Act<'a, R: ExternalResource> {
+    /// The desired state.
+    pub want: Option<&'a R::State>,
+    /// The present state.
+    pub seen: Option<&'a Observed<R>>,
+}
+
+/// One reading of a Databricks object.
+pub struct Observed<R: ExternalResource> {
+    /// Its id.
+    pub id: R::Id,
+    /// What a spec can control.
+    pub state: R::State,
+    /// What is shown.
+    pub facts: R::Facts,
+    /// What the engine reads of it.
+    pub about: About,
+}
+
+/// What the engine itself reads of an object.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct About {
+    /// Whether it is usable.
+    pub phase: Phase,
+    /// Its state in Databricks' words, for the STATUS column.
+    pub state: Option<String>,
+    /// The mark of its owner, where the API can hold one.
+    pub owner: Option<String>,
+    /// When it was created, in seconds since 1970, if the API returns it.
+    pub created: Option<i64>,
+}
+
+/// Whether an object is usable.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub enum Phase {
+    /// Usable.
+    #[default]
+    Ready,
+    /// Being created or changed; the text says how far.
+    Pending(String),
+    /// Being deleted; a repeated request would be of no use.
+    Leaving(String),
+    /// It failed; the text says why. What to do about it depends on the policies, so the engine adds that.
+    Failed(String),
+}
+
+/// What a created object can be found by.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Key {
+    /// Id of the parent; empty for the account.
+    pub within: String,
+    /// The natural name.
+    pub name: String,
+}
+
+/// What a grant may limit.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Power {
+    /// The workspace that is touched, if it is one.
+    pub workspace_id: Option<String>,
+    /// Whether the highest permission, ADMIN, is given.
+    pub admin: bool,
+}

@@ -1,0 +1,48 @@
+//! What the process remembers between reconciles. All of it may be lost: after a restart it is learnt again from the
+//! cluster and the account.
+
+mod barrier;
+mod breaker;
+mod claims;
+mod guards;
+mod remembered;
+mod wake;
+
+use std::sync::Arc;
+
+pub use barrier::StartupBarrier;
+pub use breaker::Breaker;
+pub use claims::{Claim, Claimant, Claims, Rank, named};
+pub use guards::GuardLocks;
+pub use remembered::{ObjectMemory, Recall, Refusal, Remembered};
+pub use wake::Wake;
+
+/// All that is remembered. One for the process.
+pub struct Memory {
+    /// Which objects refer to which.
+    pub wake: Arc<Wake>,
+    /// Which object manages what.
+    pub claims: Claims,
+    /// Stops mass deletion.
+    pub breaker: Breaker,
+    /// Which objects were not reconciled yet since the start.
+    pub barrier: StartupBarrier,
+    /// What is remembered of each object.
+    pub objects: Remembered,
+    /// Allows one guarded change at a time.
+    pub guards: GuardLocks,
+}
+
+impl Memory {
+    /// Nothing is remembered yet.
+    pub fn new(wake: Arc<Wake>, max_deletions_per_hour: u32) -> Memory {
+        Memory {
+            wake,
+            claims: Claims::default(),
+            breaker: Breaker::new(max_deletions_per_hour),
+            barrier: StartupBarrier::default(),
+            objects: Remembered::default(),
+            guards: GuardLocks::default(),
+        }
+    }
+}

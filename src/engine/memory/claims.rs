@@ -1,0 +1,338 @@
+//! Which Kubernetes object manages which object in the account, so that two never manage one.
+//!
+//! The recorded holder wins, then the older, then the one with the smaller UID. Records come from the watch and from our
+//! own writes. An object that does not exist yet is claimed by its natural key before its create: first wished for, so that
+//! after a start the older of two is known before either acts, then taken, after which no other object gets it. An object
+//! that lost is remembered, and is triggered when the holder releases the claim.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::sync::Mutex;
+
+use crate::engine::crd::{Intent, ObjectName};
+use crate::engine::kind::Key;
+
+/// What can be claimed: an id that exists, or a natural key that is about to be created.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Claim {
+    account_id: String,
+    kind: String,
+    what: String,
+}
+
+impl Claim {
+    /// The claim of an existing object.
+    pub fn id(account_id: &str, kind: &str, id: &str) -> Claim {
+        Claim { account_id: account_id.into(), kind: kind.into(), what: format!("id:{id}") }
+    }
+
+    /// The claim of an object before its create.
+    pub fn key(account_id: &str, kind: &str, key: &Key) -> Claim {
+        Claim {
+            account_id: account_id.into(),
+            kind: kind.into(),
+            what: format!("key:{}/{}", key.within, key.name),
+        }
+    }
+
+    /// The claim of an object whose create has begun.
+    pub fn intent(kind: &str, intent: &Intent) -> Claim {
+        let key = Key { within: intent.within.clone(), name: intent.name.clone() };
+        Claim::key(&intent.account_id, kind, &key)
+    }
+}
+
+/// Age decides among equals: `metadata.creationTimestamp` in seconds, then `metadata.uid`.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Rank {
+    /// Seconds since 1970.
+    pub created: i64,
+    /// `metadata.uid`.
+    pub uid: String,
+}
+
+/// All claims.
+#[derive(Default)]
+pub struct Claims {
+    all: Mutex<Table>,
+}
+
+#[derive(Default)]
+struct Table {
+    slots: HashMap<Claim, Slot>,
+    of: HashMap<ObjectName, HashSet<Claim>>,
+    /// The objects whose name is taken in the account, by account and kind.
+    without_name: HashMap<(String, String), BTreeMap<ObjectName, Exchange>>,
+}
+
+/// An object whose name is taken.
+struct Exchange {
+    /// The key that it has, if it exists.
+    has: Option<Key>,
+    /// The key that it needs.
+    wants: Key,
+}
+
+#[derive(Default)]
+struct Slot {
+    held: Option<(Rank, ObjectName)>,
+    wished: BTreeMap<Rank, ObjectName>,
+    losers: BTreeSet<ObjectName>,
+}
+
+impl Claims {
+    /// Records an object as the manager of an id. The current holder keeps the claim, so that no record can take it away;
+    /// at a start, the older of two is recorded first. `Some` is another holder.
+    pub fn record(&self, claim: &Claim, rank: &Rank, who: &ObjectName) -> Option<ObjectName> {
+        self.change(claim, who, |slot| {
+            if slot.held.as_ref().is_none_or(|(_, holder)| holder == who) {
+                slot.held = Some((rank.clone(), who.clone()));
+            }
+        })
+    }
+
+    /// An object wishes to create, or adopt, something: the older of two that wish will get it.
+    pub fn wish(&self, claim: &Claim, rank: &Rank, who: &ObjectName) {
+        self.change(claim, who, |slot| {
+            slot.wished.retain(|_, other| other != who);
+            slot.wished.insert(rank.clone(), who.clone());
+        });
+    }
+
+    /// Takes a claim for good, unless another holds it or wished for it and is older. `Some` is that other.
+    pub fn take(&self, claim: &Claim, rank: &Rank, who: &ObjectName) -> Option<ObjectName> {
+        self.change(claim, who, |slot| {
+            let free = slot.held.as_ref().is_none_or(|(_, holder)| holder == who);
+            let older = slot.wished.iter().next().filter(|(other, by)| *other < rank && *by != who);
+            match (free, older) {
+                (true, None) => slot.held = Some((rank.clone(), who.clone())),
+                (true, Some((older, by))) => slot.held = Some((older.clone(), by.clone())),
+                (false, _) => {}
+            }
+        })
+    }
+
+    /// The other holder of a claim. The caller's object is triggered when that changes.
+    pub fn holder(&self, claim: &Claim, who: &ObjectName) -> Option<ObjectName> {
+        let mut table = self.all.lock().expect("no panic while held");
+        let slot = table.slots.get_mut(claim)?;
+        let holder = slot.held.as_ref().map(|(_, holder)| holder.clone()).filter(|holder| holder != who)?;
+        slot.losers.insert(who.clone());
+        Some(holder)
+    }
+
+    /// Drops the claims that an object no longer needs. Returns the objects that may have a chance now.
+    pub fn keep_only(&self, who: &ObjectName, kept: &[Claim]) -> Vec<ObjectName> {
+        let mut table = self.all.lock().expect("no panic while held");
+        let mine = table.of.remove(who).unwrap_or_default();
+        let (keep, drop): (HashSet<_>, HashSet<_>) = mine.into_iter().partition(|c| kept.contains(c));
+        let mut freed = vec![];
+        for claim in drop {
+            let Some(slot) = table.slots.get_mut(&claim) else { continue };
+            slot.wished.retain(|_, other| other != who);
+            if slot.held.as_ref().is_some_and(|(_, holder)| holder == who) {
+                slot.held = None;
+                freed.extend(std::mem::take(&mut slot.losers));
+            }
+            if slot.held.is_none() && slot.wished.is_empty() {
+                table.slots.remove(&claim);
+            }
+        }
+        if !keep.is_empty() {
+            table.of.insert(who.clone(), keep);
+        }
+        freed
+    }
+
+    /// The objects that lost against an object and may have a chance now that it was changed.
+    pub fn losers(&self, who: &ObjectName) -> Vec<ObjectName> {
+        let mut table = self.all.lock().expect("no panic while held");
+        let mine: Vec<Claim> = table.of.get(who).into_iter().flatten().cloned().collect();
+        let mut losers = vec![];
+        for claim in mine {
+            let Some(slot) = table.slots.get_mut(&claim) else { continue };
+            if slot.held.as_ref().is_some_and(|(_, holder)| holder == who) {
+                losers.extend(std::mem::take(&mut slot.losers));
+            }
+        }
+        losers
+    }
+
+    /// Databricks refused the key that an object needs because it is taken. Returns whether the objects that wait for each
+    /// other's keys form a circle through this object, so that none can proceed unless one steps aside.
+    pub fn name_taken(&self, account_id: &str, who: &ObjectName, has: Option<&Key>, wants: &Key) -> bool {
+        let mut table = self.all.lock().expect("no panic while held");
+        let slot = (account_id.to_owned(), who.kind.clone());
+        let waiting = table.without_name.entry(slot).or_default();
+        waiting.insert(who.clone(), Exchange { has: has.cloned(), wants: wants.clone() });
+        let Some(has) = has else { return false };
+        let mut next = wants;
+        for _ in 0..waiting.len() {
+            match waiting.values().find(|other| other.has.as_ref() == Some(next)) {
+                Some(holder) if holder.wants == *has => return true,
+                Some(holder) => next = &holder.wants,
+                None => return false,
+            }
+        }
+        false
+    }
+
+    /// An object gave up its key, or may have. Returns the others of its kind that wait for it.
+    pub fn name_freed(&self, account_id: &str, who: &ObjectName, had: &Key) -> Vec<ObjectName> {
+        let mut table = self.all.lock().expect("no panic while held");
+        let slot = (account_id.to_owned(), who.kind.clone());
+        let Some(waiting) = table.without_name.get_mut(&slot) else { return vec![] };
+        let freed = waiting.extract_if(.., |other, exchange| other != who && exchange.wants == *had);
+        freed.map(|(other, _)| other).collect()
+    }
+
+    /// The reconcile that begins now checks again whether the name of an object is taken; one that ends earlier needs no
+    /// name for now.
+    pub fn name_in_doubt(&self, who: &ObjectName) {
+        let mut table = self.all.lock().expect("no panic while held");
+        table.without_name.values_mut().for_each(|waiting| drop(waiting.remove(who)));
+    }
+
+    /// Drops all claims of an object. Returns the objects that may have a chance now.
+    pub fn release(&self, who: &ObjectName) -> Vec<ObjectName> {
+        self.name_in_doubt(who);
+        self.keep_only(who, &[])
+    }
+
+    /// Changes a slot; `Some` is a holder other than `who`; `who` then counts as having lost.
+    fn change(&self, claim: &Claim, who: &ObjectName, f: impl FnOnce(&mut Slot)) -> Option<ObjectName> {
+        let mut table = self.all.lock().expect("no panic while held");
+        table.of.entry(who.clone()).or_default().insert(claim.clone());
+        let slot = table.slots.entry(claim.clone()).or_default();
+        f(slot);
+        let other = slot.held.as_ref().map(|(_, holder)| holder.clone()).filter(|holder| holder != who)?;
+        slot.losers.insert(who.clone());
+        Some(other)
+    }
+}
+
+/// An object as one that claims objects of one account.
+#[derive(Clone, Copy)]
+pub struct Claimant<'a> {
+    /// All claims.
+    pub claims: &'a Claims,
+    /// The account.
+    pub account_id: &'a str,
+    /// The object.
+    pub who: &'a ObjectName,
+    /// Its rank among those that claim the same.
+    pub rank: &'a Rank,
+    /// It only observes: it claims nothing, and takes nothing away from others.
+    pub observing: bool,
+}
+
+impl Claimant<'_> {
+    /// The claim of the object with this id.
+    pub fn claim(&self, id: &str) -> Claim {
+        Claim::id(self.account_id, &self.who.kind, id)
+    }
+
+    /// The other object that manages the one with this id.
+    pub fn holder(&self, id: &str) -> Option<ObjectName> {
+        (!self.observing).then(|| self.claims.holder(&self.claim(id), self.who)).flatten()
+    }
+
+    /// Claims the object with this id, which a record says is ours; returns another holder.
+    pub fn record(&self, id: &str) -> Option<ObjectName> {
+        (!self.observing).then(|| self.claims.record(&self.claim(id), self.rank, self.who)).flatten()
+    }
+}
+
+/// Another object's name in a message to `reader`, as far as its namespace may know it.
+pub fn named(reader: &ObjectName, other: &ObjectName) -> String {
+    if other.namespace == reader.namespace {
+        other.to_string()
+    } else {
+        "an object of another namespace".into()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn who(name: &str) -> ObjectName {
+        ObjectName { kind: "IpAccessList".into(), namespace: "a".into(), name: name.into() }
+    }
+
+    fn rank(created: i64) -> Rank {
+        Rank { created, uid: format!("u{created}") }
+    }
+
+    fn office() -> Claim {
+        Claim::id("acc", "IpAccessList", "1")
+    }
+
+    #[test]
+    fn what_is_taken_stays_taken_whoever_is_older() {
+        let claims = Claims::default();
+        assert_eq!(claims.take(&office(), &rank(2), &who("newer")), None);
+        assert_eq!(claims.take(&office(), &rank(1), &who("older")), Some(who("newer")));
+        assert_eq!(
+            claims.take(&office(), &rank(2), &who("newer")),
+            None,
+            "again is no conflict with oneself"
+        );
+        assert_eq!(claims.release(&who("newer")), [who("older")], "the loser is triggered");
+        assert_eq!(claims.take(&office(), &rank(1), &who("older")), None);
+    }
+
+    #[test]
+    fn of_two_that_wish_the_older_gets_it() {
+        let claims = Claims::default();
+        claims.wish(&office(), &rank(2), &who("newer"));
+        claims.wish(&office(), &rank(1), &who("older"));
+        assert_eq!(claims.take(&office(), &rank(2), &who("newer")), Some(who("older")));
+        assert_eq!(claims.take(&office(), &rank(1), &who("older")), None);
+    }
+
+    #[test]
+    fn a_record_does_not_take_from_who_holds() {
+        let claims = Claims::default();
+        assert_eq!(claims.record(&office(), &rank(2), &who("newer")), None);
+        assert_eq!(claims.record(&office(), &rank(1), &who("forged")), Some(who("newer")));
+        assert_eq!(claims.holder(&office(), &who("third")), Some(who("newer")));
+        let mut freed = claims.release(&who("newer"));
+        freed.sort();
+        assert_eq!(freed, [who("forged"), who("third")]);
+    }
+
+    #[test]
+    fn those_without_a_name_are_woken_once_when_one_is_given_up() {
+        let claims = Claims::default();
+        let key = |name: &str| Key { within: String::new(), name: name.into() };
+        let taken =
+            |name, has: &str, wants| claims.name_taken("acc", &who(name), Some(&key(has)), &key(wants));
+        assert!(!taken("second", "b", "c"));
+        assert!(!taken("third", "a", "b"), "second is not after a");
+        assert!(taken("first", "c", "a"), "c → a → b → c");
+        assert!(
+            !claims.name_taken("acc", &who("new"), None, &key("a")),
+            "it has no key that another could need"
+        );
+        assert_eq!(claims.name_freed("acc", &who("old"), &key("x")), []);
+        assert_eq!(claims.name_freed("acc", &who("old"), &key("a")), [who("first"), who("new")]);
+        claims.name_in_doubt(&who("second"));
+        claims.name_in_doubt(&who("third"));
+        claims.name_taken("acc", &who("fourth"), None, &key("c"));
+        claims.name_in_doubt(&who("fourth"));
+        claims.name_taken("acc", &who("second"), None, &key("c"));
+        claims.name_taken("acc", &who("third"), None, &key("c"));
+        assert_eq!(claims.name_freed("other", &who("first"), &key("c")), []);
+        assert_eq!(claims.name_freed("acc", &who("second"), &key("c")), [who("third")]);
+        assert_eq!(claims.name_freed("acc", &who("first"), &key("c")), [who("second")]);
+    }
+
+    #[test]
+    fn a_renamed_object_lets_go_of_its_old_name() {
+        let claims = Claims::default();
+        let old = Claim::key("acc", "IpAccessList", &Key { within: String::new(), name: "old".into() });
+        assert_eq!(claims.take(&old, &rank(1), &who("one")), None);
+        claims.keep_only(&who("one"), &[office()]);
+        assert_eq!(claims.take(&old, &rank(2), &who("two")), None);
+    }
+}

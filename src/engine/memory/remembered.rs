@@ -1,0 +1,96 @@
+//! What is remembered of each object from one reconcile to the next. All of it may be lost.
+
+use std::collections::HashMap;
+use std::sync::Mutex;
+
+use tokio::time::Instant;
+
+use crate::engine::crd::Reason;
+use crate::engine::error::Error;
+
+/// What is remembered of an object.
+#[derive(Clone, Debug, Default)]
+pub struct ObjectMemory {
+    /// Failures or waits in a row.
+    pub attempts: u32,
+    /// The same refusal, time and again.
+    pub refusal: Option<Refusal>,
+    /// Since when the object in the account has been absent.
+    pub absent_since: Option<Instant>,
+    /// When our delete was accepted last.
+    pub delete_accepted: Option<Instant>,
+    /// Databricks refused a create because the object exists already, although no LIST had shown it.
+    pub exists: Option<Error>,
+    /// A change was answered as if there were no such object, although a read had shown it.
+    pub not_found: bool,
+    /// When a change was sent last that no read has shown since.
+    pub sent: Option<Instant>,
+    /// What was sent last was all that is wanted; otherwise the object stepped aside, see `pass/work.rs`.
+    pub sent_all: bool,
+    /// The last request for a reconcile, and when it was first seen.
+    pub requested: Option<(String, Instant)>,
+    /// It has not been Ready yet since this process saw it without any status.
+    pub awaiting_first_ready: bool,
+    /// Its drift was counted.
+    pub drifted: bool,
+}
+
+/// The same refusal, time and again.
+#[derive(Clone, Copy, Debug)]
+pub struct Refusal {
+    /// Why.
+    pub reason: Reason,
+    /// For which `metadata.generation`.
+    pub generation: i64,
+    /// Since when.
+    pub since: Instant,
+    /// How often.
+    pub tries: u32,
+}
+
+/// What is remembered of all objects, by UID.
+#[derive(Debug, Default)]
+pub struct Remembered(Mutex<HashMap<String, ObjectMemory>>);
+
+impl Remembered {
+    /// Reads or changes what is remembered of an object.
+    pub fn of<T>(&self, uid: &str, f: impl FnOnce(&mut ObjectMemory) -> T) -> T {
+        let mut all = self.0.lock().expect("no panic while held");
+        match all.get_mut(uid) {
+            Some(memory) => f(memory),
+            None => f(all.entry(uid.to_owned()).or_default()),
+        }
+    }
+
+    /// When a change was sent last that no read has shown since, and when a delete was accepted last.
+    pub fn changed(&self, uid: &str) -> (Option<Instant>, Option<Instant>) {
+        let all = self.0.lock().expect("no panic while held");
+        all.get(uid).map_or((None, None), |memory| (memory.sent, memory.delete_accepted))
+    }
+
+    /// Forgets an object that is gone.
+    pub fn forget(&self, uid: &str) {
+        self.0.lock().expect("no panic while held").remove(uid);
+    }
+
+    /// How many reconciles in a row have failed or waited.
+    pub fn attempts(&self, uid: &str) -> u32 {
+        self.0.lock().expect("no panic while held").get(uid).map_or(0, |memory| memory.attempts)
+    }
+}
+
+/// What is remembered of one object.
+#[derive(Clone, Copy)]
+pub struct Recall<'a> {
+    /// What is remembered of all.
+    pub all: &'a Remembered,
+    /// The UID of the object.
+    pub uid: &'a str,
+}
+
+impl Recall<'_> {
+    /// Reads or changes it.
+    pub fn with<T>(&self, f: impl FnOnce(&mut ObjectMemory) -> T) -> T {
+        self.all.of(self.uid, f)
+    }
+}

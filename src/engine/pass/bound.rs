@@ -1,0 +1,155 @@
+//! What binds a Kubernetes object to one in the account, parsed once: the record in the status, its copy in annotations,
+//! and the id in the spec. Values only.
+
+use k8s_openapi::jiff::Timestamp;
+
+use crate::engine::crd::{External, Intent};
+
+/// What binds an object, as far as it is recorded.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Bound {
+    /// `status.external`.
+    pub external: Option<External>,
+    /// `status.intent`: a create whose result is not known.
+    pub intent: Option<Intent>,
+    /// The id in the annotation. Users can edit it: it is no proof by itself.
+    pub annotated: Option<String>,
+    /// An annotation says that this very object created the one in the account. No proof by itself either.
+    pub created_here: bool,
+    /// `spec.externalId`.
+    pub asked: Option<String>,
+    /// When the Kubernetes object was created.
+    pub born: Option<Timestamp>,
+}
+
+/// In which way an object is bound.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Record {
+    /// Not at all.
+    None,
+    /// The spec asks for one object by id.
+    Asked,
+    /// It was only observed: nothing was adopted.
+    Observed,
+    /// The operator created it or adopted it.
+    Bound,
+}
+
+impl Bound {
+    /// In which way the object is bound.
+    pub fn record(&self) -> Record {
+        match &self.external {
+            Some(external) if external.observed => Record::Observed,
+            Some(_) => Record::Bound,
+            None if self.intent.is_some() || self.annotated.is_some() => Record::Bound,
+            None if self.asked.is_some() => Record::Asked,
+            None => Record::None,
+        }
+    }
+
+    /// The id to read by: the recorded one, else the annotated one, else the one that the spec asks for.
+    pub fn id(&self) -> Option<&str> {
+        let recorded = self.external.as_ref().map(|external| &external.id);
+        recorded.or(self.annotated.as_ref()).or(self.asked.as_ref()).map(String::as_str)
+    }
+
+    /// Whether the only record is an annotation, which came with a backup or a copy.
+    pub fn copied(&self) -> bool {
+        self.external.is_none() && self.intent.is_none() && self.annotated.is_some()
+    }
+
+    /// Whether the object in the account existed before this one, as far as a record says: then it stays by default.
+    pub fn adopted(&self, observing: bool) -> bool {
+        // What was only observed until now may still be created.
+        let external = self.external.as_ref().filter(|external| observing || !external.observed);
+        external.map_or(self.annotated.is_some() && !self.created_here, |external| external.adopted)
+    }
+
+    /// When the object in the account was created, if the operator created it. An object that was restored without its
+    /// status lacks that time; but it is younger than what it created.
+    pub fn created_at(&self) -> Option<Timestamp> {
+        match &self.external {
+            Some(external) => external.created_at.as_ref().map(|time| time.0),
+            None => self.born.filter(|_| self.annotated.is_some() && self.created_here),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+
+    use super::*;
+
+    fn external(adopted: bool, observed: bool) -> Option<External> {
+        let created_at = (!adopted && !observed).then(|| Time(Timestamp::from_second(7).unwrap()));
+        Some(External { account_id: "a".into(), id: "1".into(), name: None, adopted, observed, created_at })
+    }
+
+    fn intent() -> Option<Intent> {
+        let time = Time(Timestamp::from_second(9).unwrap());
+        let (account_id, within, name) = ("a".into(), String::new(), "n".into());
+        Some(Intent { account_id, within, name, time, before: vec![] })
+    }
+
+    fn cases() -> [(&'static str, Bound); 8] {
+        let none = Bound { born: Timestamp::from_second(3).ok(), ..Bound::default() };
+        let annotated = Bound { annotated: Some("2".into()), ..none.clone() };
+        [
+            ("created", Bound { external: external(false, false), ..annotated.clone() }),
+            ("adopted", Bound { external: external(true, false), ..none.clone() }),
+            ("observed", Bound { external: external(true, true), ..none.clone() }),
+            ("begun", Bound { intent: intent(), ..none.clone() }),
+            ("copied", annotated.clone()),
+            ("restored", Bound { created_here: true, ..annotated }),
+            ("asked", Bound { asked: Some("3".into()), ..none.clone() }),
+            ("new", none),
+        ]
+    }
+
+    #[test]
+    fn each_record_binds_in_its_way() {
+        let expected = [
+            ("created", Record::Bound, Some("1"), false),
+            ("adopted", Record::Bound, Some("1"), false),
+            ("observed", Record::Observed, Some("1"), false),
+            ("begun", Record::Bound, None, false),
+            ("copied", Record::Bound, Some("2"), true),
+            ("restored", Record::Bound, Some("2"), true),
+            ("asked", Record::Asked, Some("3"), false),
+            ("new", Record::None, None, false),
+        ];
+        for ((name, bound), (expected, record, id, copied)) in cases().into_iter().zip(expected) {
+            assert_eq!(name, expected);
+            assert_eq!((bound.record(), bound.id(), bound.copied()), (record, id, copied), "{name}");
+        }
+    }
+
+    /// What existed before stays by default when its Kubernetes object is deleted.
+    #[test]
+    fn what_was_there_before_is_known_as_adopted() {
+        let adopted = |observing| cases().map(|(name, bound)| (name, bound.adopted(observing)));
+        let expected = |observed| {
+            [
+                ("created", false),
+                ("adopted", true),
+                ("observed", observed),
+                ("begun", false),
+                ("copied", true),
+                ("restored", false),
+                ("asked", false),
+                ("new", false),
+            ]
+        };
+        assert_eq!(adopted(false), expected(false), "what was only observed may still be created");
+        assert_eq!(adopted(true), expected(true));
+    }
+
+    #[test]
+    fn what_the_operator_created_is_as_old_as_its_record_or_older_than_the_restored_object() {
+        let at = |second| Timestamp::from_second(second).ok();
+        let ages = cases().map(|(name, bound)| (name, bound.created_at()));
+        let known = ages.into_iter().filter(|(_, at)| at.is_some()).collect::<Vec<_>>();
+        assert_eq!(known, [("created", at(7)), ("restored", at(3))]);
+    }
+}

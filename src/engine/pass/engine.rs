@@ -1,0 +1,132 @@
+//! What all reconciles share, and the settings. The parts have their own modules; nothing here knows what they do.
+
+use std::collections::{BTreeSet, HashMap};
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use super::outcome::Pace;
+use crate::engine::account::Auths;
+use crate::engine::cluster::Cluster;
+use crate::engine::crd::{ObjectName, Reason, summary};
+use crate::engine::error::{Error, Result};
+use crate::engine::kind::{Driver, Permit};
+use crate::engine::memory::Memory;
+use crate::engine::meter::Meter;
+
+/// Settings of the engine.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// How often objects are compared with the account if neither they nor their DatabricksAuth say; `None` is never.
+    pub resync: Option<Duration>,
+    /// How fast to retry.
+    pub pace: Pace,
+    /// How often Databricks must refuse the same before that is final.
+    pub refusal_tries: u32,
+    /// For how long Databricks must refuse the same before that is final.
+    pub refusal_period: Duration,
+    /// After a create with an unknown result: how long until the account certainly shows the created object.
+    pub quarantine: Duration,
+    /// How long an object must be missing in the account before it counts as deleted.
+    pub absence: Duration,
+    /// The longest time for which a kind may say that reads lag behind writes.
+    pub read_lag: Duration,
+    /// How long Databricks may take to create or change something before the object is stalled.
+    pub operation: Duration,
+    /// Part of the mark on objects in the account; the same after a re-install or a restore.
+    pub installation: String,
+    /// Watch only these namespaces; empty is all.
+    pub namespaces: Vec<String>,
+    /// Watch only objects with these labels; empty is all. In the form of `kubectl --selector`.
+    pub selector: String,
+    /// Reconciles at the same time, for each kind.
+    pub concurrency: u16,
+    /// Objects of one account that may be deleted within an hour; 0 is any number.
+    pub max_deletions_per_hour: u32,
+}
+
+/// What all reconciles share. One for the process.
+pub struct Engine {
+    /// Settings.
+    pub settings: Settings,
+    /// The API server.
+    pub cluster: Cluster,
+    /// The Databricks accounts and the credentials for them.
+    pub auths: Auths,
+    /// What is remembered between reconciles.
+    pub memory: Memory,
+    /// Where the work is counted.
+    pub meter: Arc<Meter>,
+    /// Deletions of what was just created for an object that vanished; the end of the process waits for them.
+    pub undoing: Undoing,
+    permit: Permit,
+    fields: HashMap<String, BTreeSet<String>>,
+}
+
+/// Work that outlives the reconcile that began it.
+#[derive(Default)]
+pub struct Undoing {
+    /// What is under way.
+    pub tasks: TaskTracker,
+    /// The process is ending.
+    pub stop: CancellationToken,
+}
+
+impl Engine {
+    /// Puts the parts together. `permit` is the right to write, `kinds` are the kinds, `stop` ends the process.
+    pub fn new(
+        settings: Settings,
+        (cluster, auths, memory, meter): (Cluster, Auths, Memory, Arc<Meter>),
+        permit: Permit,
+        kinds: &[&dyn Driver],
+        stop: CancellationToken,
+    ) -> Engine {
+        let fields = kinds.iter().map(|driver| (driver.kind().into_owned(), driver.fields())).collect();
+        let undoing = Undoing { tasks: TaskTracker::new(), stop };
+        Engine { settings, cluster, auths, memory, meter, undoing, permit, fields }
+    }
+
+    /// The right to write to an account.
+    pub fn permit(&self) -> &Permit {
+        &self.permit
+    }
+
+    /// The fields of a kind that users write.
+    pub fn fields(&self, kind: &str) -> &BTreeSet<String> {
+        &self.fields[kind]
+    }
+
+    /// The mark of a Kubernetes object.
+    pub fn mark(&self, who: &ObjectName) -> String {
+        format!("{}/{}/{}", self.settings.installation, who.namespace, who.name)
+    }
+
+    /// The id of another object of ours that `field` of a spec names, if its object is usable in the account, whether or
+    /// not its spec is carried out. For a dependent that was created for that id, `pinned`, it is enough that it exists.
+    pub fn resolve_object(&self, who: &ObjectName, field: &str, pinned: Option<&str>) -> Result<String> {
+        let Some(object) = self.cluster.stores.object(who) else {
+            return Err(Error::waiting(
+                Reason::ReferenceNotFound,
+                format!("{who} does not exist: create it, or correct spec.{field}.name"),
+            ));
+        };
+        let not_ready =
+            |why: &str| Error::waiting(Reason::ReferenceNotReady, format!("{who} is not ready: {why}"));
+        let summary = summary(&object);
+        match (summary.id, summary.usable) {
+            (Some(id), Some(_)) if pinned == Some(&id) => Ok(id),
+            _ if summary.leaving => Err(not_ready("it is being deleted")),
+            (Some(id), Some(true)) => Ok(id),
+            _ => Err(not_ready("see its conditions")),
+        }
+    }
+
+    /// Whether a create or an adoption must wait, as the process has just started.
+    pub fn others_unseen(&self, uid: &str) -> bool {
+        let uid_of =
+            |who: &ObjectName| self.cluster.stores.object(who).and_then(|object| object.metadata.uid.clone());
+        self.memory.barrier.holds(uid, uid_of)
+    }
+}

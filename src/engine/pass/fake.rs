@@ -1,0 +1,312 @@
+//! A kind made by hand for the tests of the hops, and what else they need: a desired state and an account are plain JSON,
+//! no call leaves the process, and each call is recorded.
+
+pub mod cluster;
+
+use std::collections::{BTreeSet, HashMap};
+use std::sync::Mutex;
+use std::time::Duration;
+
+use futures::FutureExt;
+use futures::future::BoxFuture;
+use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
+use kube::core::{ApiResource, GroupVersionKind};
+use serde_json::{Map, Value, json};
+
+use super::engine::Settings;
+use super::outcome::Pace;
+use crate::databricks::{Client, Connection, Host, HostPolicy, Urgency};
+use crate::engine::crd::Reason;
+use crate::engine::error::{Error, Result};
+use crate::engine::kind::{
+    About, AuthFacts, Change, Driver, Key, Lifecycle, Need, Ownership, Phase, Power, Reader, Resolved, Seen,
+    Traits, Wanted, When, Writer,
+};
+
+/// A kind whose objects have a name, and values that differ where they differ. What is in the account is set by a test.
+pub struct Fake {
+    /// Its lifecycle, and what proves ownership.
+    pub traits: Traits,
+    /// What GET shows.
+    pub got: Mutex<HashMap<String, Seen>>,
+    /// What LIST shows.
+    pub listed: Mutex<Vec<Seen>>,
+    /// The next failure of a read.
+    pub fails: Mutex<Option<Error>>,
+    /// The next write is refused with this error.
+    pub next_write: Mutex<Option<Error>>,
+    /// The next write is carried out, and its response is this failure.
+    pub loses: Mutex<Option<Error>>,
+    /// The phase of what is created.
+    pub phase: Mutex<Phase>,
+    /// The name in the mark on what is created.
+    pub mark: Mutex<String>,
+    /// The calls, in order: `GET id`, `LIST within`, `POST name`, `PATCH id fields`, `DELETE id`.
+    pub calls: Mutex<Vec<String>>,
+}
+
+impl Fake {
+    /// A kind with an empty account. Leaked, as drivers are static.
+    pub fn new(lifecycle: Lifecycle, ownership: Ownership) -> &'static Fake {
+        let traits = Traits {
+            immutable: &[],
+            untold: &[],
+            ownership,
+            lifecycle,
+            data_bearing: false,
+            read_lag: Duration::ZERO,
+            guarded_alone: false,
+            guarded_among_siblings: false,
+        };
+        Box::leak(Box::new(Fake::blank(traits)))
+    }
+
+    fn blank(traits: Traits) -> Fake {
+        Fake {
+            traits,
+            got: Mutex::default(),
+            listed: Mutex::default(),
+            fails: Mutex::default(),
+            next_write: Mutex::default(),
+            loses: Mutex::default(),
+            phase: Mutex::new(Phase::Ready),
+            mark: Mutex::new("it".into()),
+            calls: Mutex::default(),
+        }
+    }
+
+    /// One whose id is its key.
+    pub fn upsert() -> &'static Fake {
+        Fake::new(Lifecycle::Upsert, Ownership::RecordedId)
+    }
+
+    /// One whose guard checks each write.
+    pub fn guarded() -> &'static Fake {
+        let fake = Fake::new(Lifecycle::Object, Ownership::RecordedId);
+        let traits = Traits { guarded_among_siblings: true, ..fake.traits };
+        Box::leak(Box::new(Fake::blank(traits)))
+    }
+
+    /// Puts an object into the account, in GET and in LIST.
+    pub fn put(&self, seen: Seen) {
+        self.listed.lock().unwrap().retain(|other| other.id != seen.id);
+        self.listed.lock().unwrap().push(seen.clone());
+        self.got.lock().unwrap().insert(seen.id.clone(), seen);
+    }
+
+    /// The calls since the last time.
+    pub fn calls(&self) -> Vec<String> {
+        std::mem::take(&mut self.calls.lock().unwrap())
+    }
+
+    /// Removes an object from the account.
+    pub fn take(&self, id: &str) {
+        self.listed.lock().unwrap().retain(|seen| seen.id != id);
+        self.got.lock().unwrap().remove(id);
+    }
+
+    /// Changes an object in the account, without the operator.
+    pub fn edit(&self, id: &str, f: impl FnOnce(&mut Seen)) {
+        let mut seen = self.got.lock().unwrap()[id].clone();
+        f(&mut seen);
+        self.put(seen);
+    }
+
+    fn written(&self, call: String) -> Result<()> {
+        self.calls.lock().unwrap().push(call);
+        self.next_write.lock().unwrap().take().map_or(Ok(()), Err)
+    }
+
+    fn answered<T>(&self, answer: T) -> Result<T> {
+        self.loses.lock().unwrap().take().map_or(Ok(answer), Err)
+    }
+
+    fn called<T>(&self, call: String, answer: impl FnOnce() -> T) -> Result<T> {
+        self.calls.lock().unwrap().push(call);
+        match self.fails.lock().unwrap().take() {
+            Some(error) => Err(error),
+            None => Ok(answer()),
+        }
+    }
+}
+
+/// An object of the account: Ready, with this name, and the mark of this owner.
+pub fn seen(id: &str, name: &str, owner: Option<&str>) -> Seen {
+    let about = About { phase: Phase::Ready, owner: owner.map(str::to_owned), ..About::default() };
+    Seen { id: id.into(), state: json!({"name": name}), facts: Map::new(), about }
+}
+
+/// The settings of the engine, with these times.
+pub fn settings(read_lag: Duration, quarantine: Duration) -> Settings {
+    let second = Duration::from_secs(1);
+    Settings {
+        resync: Some(600 * second),
+        pace: Pace {
+            backoff_min: second,
+            backoff_max: 300 * second,
+            poll_min: second,
+            poll_max: 30 * second,
+            waiting: 60 * second,
+            stalled_min: 10 * second,
+            stalled: 1_800 * second,
+        },
+        refusal_tries: 3,
+        refusal_period: 60 * second,
+        quarantine,
+        absence: 10 * second,
+        read_lag,
+        operation: 3_600 * second,
+        installation: "here".into(),
+        namespaces: vec![],
+        selector: String::new(),
+        concurrency: 1,
+        max_deletions_per_hour: 0,
+    }
+}
+
+/// A client of an account that no call reaches.
+pub fn client(account_id: &str) -> Client {
+    let host = Host::parse("https://accounts.cloud.databricks.com", &HostPolicy::default()).unwrap();
+    let connection = Connection {
+        host,
+        account_id: account_id.into(),
+        client_id: "client".into(),
+        client_secret: "secret".to_owned().into(),
+    };
+    Client::new(connection, &crate::databricks::Settings::default()).unwrap()
+}
+
+/// A reader of an account that no call reaches.
+pub fn reader() -> Reader {
+    Reader::new(client("account"), Urgency::Routine)
+}
+
+impl Driver for Fake {
+    fn api_resource(&self) -> ApiResource {
+        ApiResource::from_gvk(&GroupVersionKind::gvk("databricks-operator.io", "v1alpha1", "Fake"))
+    }
+
+    fn kind(&self) -> std::borrow::Cow<'static, str> {
+        "Fake".into()
+    }
+
+    fn crd(&self) -> CustomResourceDefinition {
+        unreachable!("no hop reads the CRD")
+    }
+
+    fn fields(&self) -> BTreeSet<String> {
+        BTreeSet::from(["name".into(), "value".into()])
+    }
+
+    fn traits(&self) -> Traits {
+        self.traits
+    }
+
+    fn needs(&self, spec: &Value) -> Result<Vec<Need>> {
+        let name = spec["parentRef"]["name"].as_str();
+        let what = |name: &str| Wanted::Object { kind: "Fake".into(), name: name.into() };
+        Ok(name.map(|name| Need { field: "parentRef", what: what(name) }).into_iter().collect())
+    }
+
+    fn desired(&self, spec: &Value, got: &Resolved) -> Result<Value> {
+        if spec["panic"] == true {
+            panic!("a bug of ours");
+        }
+        let value = match got.ids.get("parentRef") {
+            Some(id) => json!(id),
+            None => spec["value"].clone(),
+        };
+        Ok(json!({"name": spec["name"], "value": value}))
+    }
+
+    fn key(&self, want: &Value) -> Result<Key> {
+        let text = |field: &str| want[field].as_str().unwrap_or_default().to_owned();
+        Ok(Key { within: text("within"), name: text("name") })
+    }
+
+    fn aside(&self, _: &Value, _: &str) -> Result<Option<Value>> {
+        Ok(None)
+    }
+
+    fn power(&self, _: &Value) -> Result<Power> {
+        Ok(Power::default())
+    }
+
+    fn recognises(&self, want: &Value, seen: &Seen) -> Result<bool> {
+        Ok(want["name"] == seen.state["name"])
+    }
+
+    fn changes(&self, want: &Value, seen: &Seen) -> Result<Vec<Change>> {
+        let fields =
+            want.as_object().into_iter().flatten().filter(|(field, value)| seen.state[*field] != **value);
+        Ok(fields.map(|(field, _)| Change { path: field.clone(), when: When::Now }).collect())
+    }
+
+    fn again(&self, _: &Value, _: &Seen) -> Result<Vec<&'static str>> {
+        Ok(vec![])
+    }
+
+    fn matches(&self, key: &Key, seen: &Seen) -> Result<bool> {
+        Ok(seen.state["name"] == *key.name)
+    }
+
+    fn guard(&self, want: Option<&Value>, _: Option<&Seen>, _: &[Seen], _: &AuthFacts) -> Result<()> {
+        match want {
+            Some(want) if want["value"] == "lock-out" => {
+                Err(Error::terminal(Reason::WouldLockOut, "it would lock the operator out"))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn get<'a>(&'a self, _: &'a Reader, id: &'a str) -> BoxFuture<'a, Result<Option<Seen>>> {
+        async move { self.called(format!("GET {id}"), || self.got.lock().unwrap().get(id).cloned()) }.boxed()
+    }
+
+    fn list<'a>(&'a self, _: &'a Reader, within: &'a str) -> BoxFuture<'a, Result<Vec<Seen>>> {
+        async move { self.called(format!("LIST {within}"), || self.listed.lock().unwrap().clone()) }.boxed()
+    }
+
+    fn create<'a>(&'a self, _: &'a Writer, want: &'a Value) -> BoxFuture<'a, Result<Seen>> {
+        async move {
+            let name = want["name"].as_str().unwrap_or_default();
+            self.written(format!("POST {name}"))?;
+            let upsert = self.traits.lifecycle == Lifecycle::Upsert;
+            let id = if upsert { format!("/{name}") } else { format!("id-{name}") };
+            let mark = format!("here/ns/{}", self.mark.lock().unwrap());
+            let marks = self.traits.ownership == Ownership::Marker;
+            let mut seen = seen(&id, name, marks.then_some(mark.as_str()));
+            seen.state["value"] = want["value"].clone();
+            seen.about.phase = self.phase.lock().unwrap().clone();
+            self.put(seen.clone());
+            self.answered(seen)
+        }
+        .boxed()
+    }
+
+    fn update<'a>(
+        &'a self,
+        _: &'a Writer,
+        seen: &'a Seen,
+        want: &'a Value,
+        now: &'a [&'a str],
+    ) -> BoxFuture<'a, Result<Seen>> {
+        async move {
+            self.written(format!("PATCH {} {}", seen.id, now.join(",")))?;
+            let mut seen = seen.clone();
+            now.iter().for_each(|field| seen.state[*field] = want[*field].clone());
+            self.put(seen.clone());
+            self.answered(seen)
+        }
+        .boxed()
+    }
+
+    fn delete<'a>(&'a self, _: &'a Writer, id: &'a str) -> BoxFuture<'a, Result<()>> {
+        async move {
+            self.written(format!("DELETE {id}"))?;
+            self.take(id);
+            Ok(())
+        }
+        .boxed()
+    }
+}

@@ -1,0 +1,224 @@
+//! An API server made by hand: it keeps objects, merges patches, refuses stale ones, and records the requests.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::{Arc, Mutex};
+
+use axum::body::Body;
+use axum::extract::{Request, State};
+use axum::http::{Method, StatusCode};
+use axum::response::{IntoResponse, Response};
+use axum::{Json, Router};
+use kube::Client;
+use kube::core::DynamicObject;
+use serde_json::{Value, json};
+
+/// What an API server does with the next write that fits.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Trouble {
+    /// None: the trouble comes later.
+    Pass,
+    /// Refuses it with this status.
+    Refuse(u16),
+    /// Carries it out, and sends no response.
+    Lose,
+    /// The object disappears, finalizers and all, before the write.
+    Vanish,
+}
+
+/// The objects and the events, and what was written.
+#[derive(Default)]
+pub struct ApiServer {
+    objects: Mutex<BTreeMap<String, Value>>,
+    versions: Mutex<u64>,
+    /// What was written, in order: `status`, `metadata`.
+    writes: Mutex<Vec<&'static str>>,
+    events: Mutex<Vec<String>>,
+    trouble: Mutex<VecDeque<(&'static str, Trouble)>>,
+}
+
+impl ApiServer {
+    /// A server and a client of it.
+    pub fn start() -> (Arc<ApiServer>, Client) {
+        let server = Arc::new(ApiServer::default());
+        let router = Router::new().fallback(serve).with_state(server.clone());
+        (server, Client::new(router, "default"))
+    }
+
+    /// Creates a Secret, or changes its values.
+    pub fn secret(&self, name: &str, data: Value) {
+        let metadata = json!({"name": name, "namespace": "ns", "uid": name, "resourceVersion": self.next()});
+        let secret = json!({"apiVersion": "v1", "kind": "Secret", "metadata": metadata, "data": data});
+        self.objects.lock().unwrap().insert(name.to_owned(), secret);
+    }
+
+    /// The next read of a Secret is refused.
+    pub fn forbid_secrets(&self) {
+        self.trouble.lock().unwrap().push_back(("secret", Trouble::Refuse(403)));
+    }
+
+    /// Creates an object, or changes its spec.
+    pub fn apply(&self, name: &str, spec: Value) {
+        let version = self.next();
+        let mut objects = self.objects.lock().unwrap();
+        match objects.get_mut(name) {
+            Some(object) => {
+                let generation = object["metadata"]["generation"].as_i64().unwrap();
+                object["metadata"]["generation"] = json!(generation + 1);
+                object["metadata"]["resourceVersion"] = json!(version);
+                object["spec"] = spec;
+            }
+            None => {
+                let metadata = json!({
+                    "name": name, "namespace": "ns", "uid": format!("uid-{name}"), "generation": 1,
+                    "resourceVersion": version, "creationTimestamp": "2026-01-01T00:00:00Z",
+                });
+                let object = json!({
+                    "apiVersion": "databricks-operator.io/v1alpha1", "kind": "Fake", "metadata": metadata, "spec": spec,
+                });
+                objects.insert(name.to_owned(), object);
+            }
+        }
+    }
+
+    /// Changes an object without the operator.
+    pub fn edit(&self, name: &str, f: impl FnOnce(&mut Value)) {
+        let version = self.next();
+        let mut objects = self.objects.lock().unwrap();
+        let object = objects.get_mut(name).unwrap();
+        f(object);
+        object["metadata"]["resourceVersion"] = json!(version);
+    }
+
+    /// Requests the deletion of an object.
+    pub fn delete(&self, name: &str) {
+        self.edit(name, |object| object["metadata"]["deletionTimestamp"] = json!("2026-02-01T00:00:00Z"));
+        let mut objects = self.objects.lock().unwrap();
+        if !is_held(&objects[name]) {
+            objects.remove(name);
+        }
+    }
+
+    /// An object as it is, if it exists.
+    pub fn get(&self, name: &str) -> Option<DynamicObject> {
+        let objects = self.objects.lock().unwrap();
+        objects.get(name).map(|object| serde_json::from_value(object.clone()).unwrap())
+    }
+
+    /// What was written since the last time.
+    pub fn writes(&self) -> Vec<&'static str> {
+        std::mem::take(&mut self.writes.lock().unwrap())
+    }
+
+    /// The reasons of events since the last time.
+    pub fn events(&self) -> Vec<String> {
+        std::mem::take(&mut self.events.lock().unwrap())
+    }
+
+    /// The next write of this sort meets trouble.
+    pub fn next_write(&self, what: &'static str, trouble: Trouble) {
+        self.trouble.lock().unwrap().push_back((what, trouble));
+    }
+
+    fn next(&self) -> String {
+        let mut versions = self.versions.lock().unwrap();
+        *versions += 1;
+        versions.to_string()
+    }
+
+    fn trouble(&self, what: &str) -> Option<Trouble> {
+        let mut all = self.trouble.lock().unwrap();
+        let at = all.iter().position(|(of, _)| *of == what);
+        at.and_then(|at| all.remove(at)).map(|(_, trouble)| trouble)
+    }
+
+    fn patch(&self, name: &str, what: &'static str, patch: &Value) -> Response {
+        let trouble = self.trouble(what);
+        match trouble {
+            Some(Trouble::Refuse(status)) => return refused(status),
+            Some(Trouble::Vanish) => drop(self.objects.lock().unwrap().remove(name)),
+            _ => {}
+        }
+        let version = self.next();
+        let mut objects = self.objects.lock().unwrap();
+        let Some(object) = objects.get_mut(name) else { return refused(404) };
+        let metadata = &patch["metadata"];
+        if ["uid", "resourceVersion"].iter().any(|field| metadata[field] != object["metadata"][field]) {
+            return refused(409);
+        }
+        match what {
+            "status" => merge(&mut object["status"], &patch["status"]),
+            _ => merge(&mut object["metadata"], metadata),
+        }
+        object["metadata"]["resourceVersion"] = json!(version);
+        self.writes.lock().unwrap().push(what);
+        let answer = object.clone();
+        if answer["metadata"]["deletionTimestamp"].is_string() && !is_held(&answer) {
+            objects.remove(name);
+        }
+        match trouble {
+            Some(Trouble::Lose) => refused(500),
+            _ => Json(answer).into_response(),
+        }
+    }
+}
+
+/// Whether finalizers hold an object.
+fn is_held(object: &Value) -> bool {
+    object["metadata"]["finalizers"].as_array().is_some_and(|all| !all.is_empty())
+}
+
+async fn serve(State(server): State<Arc<ApiServer>>, request: Request) -> Response {
+    let (method, path) = (request.method().clone(), request.uri().path().to_owned());
+    let body = axum::body::to_bytes(Body::new(request.into_body()), 1 << 20).await.unwrap();
+    let body: Value = serde_json::from_slice(&body).unwrap_or_default();
+    let parts: Vec<&str> = path.trim_matches('/').split('/').collect();
+    match (&method, parts.as_slice()) {
+        (_, [.., "events"] | [.., "events", _]) => {
+            server.events.lock().unwrap().push(body["reason"].as_str().unwrap_or("again").to_owned());
+            let mut event = json!({"apiVersion": "events.k8s.io/v1", "kind": "Event", "eventTime": null});
+            merge(&mut event, &body);
+            Json(event).into_response()
+        }
+        // A watch that ends at once.
+        (&Method::GET, [.., "secrets"]) => Body::empty().into_response(),
+        (&Method::GET, [.., "secrets", _]) if server.trouble("secret") == Some(Trouble::Refuse(403)) => {
+            refused(403)
+        }
+        (&Method::GET, [.., _, name]) => match server.get(name) {
+            Some(object) => Json(object).into_response(),
+            None => refused(404),
+        },
+        (&Method::PATCH, [.., name, "status"]) => server.patch(name, "status", &body),
+        (&Method::PATCH, [.., name]) => server.patch(name, "metadata", &body),
+        _ => refused(404),
+    }
+}
+
+fn refused(code: u16) -> Response {
+    let reason = match code {
+        404 => "NotFound",
+        409 => "Conflict",
+        403 => "Forbidden",
+        _ => "InternalError",
+    };
+    let status = json!({"kind": "Status", "status": "Failure", "code": code, "reason": reason, "message": "made by hand"});
+    (StatusCode::from_u16(code).unwrap(), Json(status)).into_response()
+}
+
+/// A JSON merge patch.
+fn merge(target: &mut Value, patch: &Value) {
+    let Value::Object(patch) = patch else {
+        *target = patch.clone();
+        return;
+    };
+    if !target.is_object() {
+        *target = json!({});
+    }
+    for (key, value) in patch {
+        if value.is_null() {
+            target.as_object_mut().unwrap().remove(key);
+        } else {
+            merge(&mut target[key.as_str()], value);
+        }
+    }
+}

@@ -1,0 +1,150 @@
+//! One reconcile of a managed object, in ten hops that the function `hops` reads in order:
+//!
+//! watch → parse → admit → hold → resolve → desire → observe → decide → act → conclude.
+//!
+//! A reconcile does not know what triggered it (level-triggered). It sends at most one change to the account, and whatever
+//! happens it ends in one conclusion. [`super::observe`] decides what is believed of the account, and how fresh that must
+//! be; [`super::act`] what is sent, and what is recorded before.
+
+use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
+
+use futures::FutureExt;
+use kube::ResourceExt;
+use kube::core::DynamicObject;
+use kube::runtime::controller::Action;
+use serde::Deserialize;
+use tracing::{Instrument, Span};
+
+use super::decide::deleting_without_account;
+use super::engine::Engine;
+use super::look::{Freshness, Look};
+use super::outcome::Outcome;
+use super::record::Ended;
+use super::subject::Subject;
+use super::undo::undo;
+use super::work::Work;
+use crate::engine::crd::{EXTERNAL_ID, FINALIZER, Management, Reason};
+use crate::engine::error::{Error, Result};
+use crate::engine::kind::Driver;
+
+/// After this many failures in a row, about half a minute at the usual back-off, an object counts as reconciled.
+const FAILED_LOOKS: u32 = 5;
+
+/// One reconcile. A panic in it is caught, shown on the object, and harms no other.
+pub async fn reconcile(
+    object: Arc<DynamicObject>,
+    engine: Arc<Engine>,
+    driver: &'static dyn Driver,
+) -> Action {
+    let kind = driver.kind();
+    let mut subject = Subject::new(&engine, &object, &kind);
+    let uid = subject.uid();
+    let (mut made, mut auth) = (None, None);
+    let outcome = match hop("parse").in_scope(|| parse(&subject)) {
+        Ok(management) => {
+            let mut work = Work { engine: &engine, driver, subject, management, made: None, admitted: None };
+            let result = AssertUnwindSafe(hops(&mut work)).catch_unwind().await;
+            subject = work.subject;
+            made = work.made;
+            auth = work.admitted;
+            result.unwrap_or_else(|_| {
+                engine.meter.panicked();
+                Err(Error::terminal(
+                    Reason::InternalError,
+                    "the operator failed on this object; its log has the details",
+                ))
+            })
+        }
+        Err(_) if subject.deleting() && nothing_outside(&subject) => subject.release(&engine, None).await,
+        Err(error) => Err(error),
+    };
+    // A stale view, or an outage, leaves the object open. One that fails again and again must not hold up all others.
+    let looked = !matches!(outcome, Err(Error::Conflict(_) | Error::Transient { .. }));
+    if looked || engine.memory.objects.attempts(&uid) >= FAILED_LOOKS {
+        engine.memory.barrier.reconciled(&uid);
+    }
+    let who = subject.who.clone();
+    match (outcome.as_ref().err().and_then(Error::reason), auth) {
+        (Some(Reason::RateLimited), Some(auth)) => engine.auths.trouble(&auth),
+        (Some(Reason::CredentialsInvalid | Reason::AddressBlocked), Some(auth)) => engine.auths.doubt(&auth),
+        _ => {}
+    }
+    // Not within a span of its own: what it concludes is recorded in the span of the reconcile.
+    let ended = subject.conclude(&engine, outcome, Reason::Available).await;
+    if let (Ended::Gone, Some((writer, id))) = (&ended, made) {
+        let undone = undo(engine.clone(), driver, writer, id, who);
+        engine.undoing.tasks.spawn(undone.in_current_span());
+    }
+    ended.action()
+}
+
+/// Hop 2: the shared block. An unreadable status is an error of its own: it may hold an id.
+fn parse(subject: &Subject) -> Result<Management> {
+    subject.status.as_ref().map_err(Clone::clone)?;
+    Management::deserialize(&subject.spec())
+        .map_err(|e| Error::terminal(Reason::InvalidSpec, format!("spec cannot be read: {e}")))
+}
+
+fn nothing_outside(subject: &Subject) -> bool {
+    let status_empty = subject.status.as_ref().is_ok_and(|s| s.external.is_none() && s.intent.is_none());
+    status_empty && !subject.object.annotations().contains_key(EXTERNAL_ID)
+}
+
+async fn hops(work: &mut Work<'_>) -> Result<Outcome> {
+    if let Some(outcome) = work.without_account().await? {
+        return Ok(outcome);
+    }
+    let place = work.admit().instrument(hop("admit")).await?;
+    if let Some(blocked) = hop("hold").in_scope(|| work.hold()) {
+        return Ok(blocked);
+    }
+    let resolved = work.resolve(&place).instrument(hop("resolve")).await?;
+    let target = hop("desire").in_scope(|| work.desire(place, resolved))?;
+    work.write_finalizer().await?;
+    let mut look = work.observe(&target, Freshness::Routine).instrument(hop("observe")).await?;
+    let mut step = hop("decide").in_scope(|| work.decide(&target, &look))?;
+    if look.may_be_stale && step.writes() {
+        look = work.observe(&target, Freshness::BeforeWrite).instrument(hop("observe")).await?;
+        step = hop("decide").in_scope(|| work.decide(&target, &look))?;
+    }
+    work.act(&target, look, step).instrument(hop("act")).await
+}
+
+/// What a hop does and logs is within its span.
+fn hop(name: &'static str) -> Span {
+    tracing::debug_span!("hop", hop = name, otel.name = name)
+}
+
+impl Work<'_> {
+    /// What needs no account: an object that is suspended, or that is deleted and has nothing there to delete.
+    async fn without_account(&mut self) -> Result<Option<Outcome>> {
+        self.engine.memory.claims.name_in_doubt(&self.subject.who);
+        if self.subject.deleting() && !self.subject.object.finalizers().iter().any(|f| f == FINALIZER) {
+            // The work is done, or never began; another finalizer keeps the object.
+            self.subject.released = true;
+            return Ok(Some(Outcome::Rest));
+        }
+        self.show_effective(None)?;
+        if self.management.suspended() && !self.subject.deleting() {
+            return Ok(Some(Outcome::Suspended));
+        }
+        if !self.subject.deleting() {
+            return Ok(None);
+        }
+        let step = deleting_without_account(&self.view_of(&Look::unknown(), &[], None)?);
+        match step {
+            Some(step) => self.leave(step).await.map(Some),
+            None => Ok(None),
+        }
+    }
+
+    /// From here on there may be an object in the account.
+    async fn write_finalizer(&mut self) -> Result<()> {
+        if self.observing() || self.subject.deleting() {
+            return Ok(());
+        }
+        let engine = self.engine;
+        self.subject.write_metadata(engine, true).await.map(drop)
+    }
+}

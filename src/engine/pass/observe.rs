@@ -1,0 +1,358 @@
+//! Hop 7: what the account is believed to have, and how fresh that must be. It knows nothing of Kubernetes, and writes
+//! nothing.
+//!
+//! A row of the shared LIST is enough to compare. Before a write the object is read again by its id, unless the write is an
+//! upsert under our own key, for which a recent LIST is enough. An object is gone only if a complete LIST and a proven 404
+//! say so, and still say so a while later; any other failure to read is a failure. An object is not gone either if it was
+//! created so recently that reads may not show it yet, see [`super::lag`].
+
+use std::time::Duration;
+
+use k8s_openapi::jiff::Timestamp;
+use serde_json::Value;
+use tokio::time::Instant;
+
+use super::bound::{Bound, Record};
+use super::lag::Lag;
+use super::look::{Found, Freshness, Interrupted, Look};
+use super::recognise::Recognise;
+use crate::engine::account::{Rows, Snapshots};
+use crate::engine::crd::{Intent, ObjectName, Reason, age};
+use crate::engine::error::{Error, Result};
+use crate::engine::kind::{Driver, Key, Ownership, Phase, Reader, Seen};
+use crate::engine::memory::{Claimant, Recall, named};
+
+/// The maximum age of the LIST by which a recorded upsert is written again.
+const UPSERT_FRESH: Duration = Duration::from_secs(60);
+/// The maximum age of the LIST in which a create searches for existing objects.
+const CREATE_FRESH: Duration = Duration::from_secs(5);
+/// How far the clocks of the account and of this machine may differ.
+const SKEW_SECONDS: i64 = 300;
+
+/// Everything that an observation depends on.
+pub struct Observer<'a> {
+    /// The kind.
+    pub driver: &'static dyn Driver,
+    /// Reads.
+    pub reader: &'a Reader,
+    /// The LISTs that all objects of the session share.
+    pub snapshots: &'a Snapshots,
+    /// The desired state; while deleting it may be unreadable.
+    pub want: Option<&'a Value>,
+    /// What the object is bound to.
+    pub bound: &'a Bound,
+    /// How to recognise what is ours.
+    pub recognise: Recognise<'a>,
+    /// The claims of this object and of others.
+    pub claimant: Claimant<'a>,
+    /// What is remembered of the object.
+    pub remembered: Recall<'a>,
+    /// The object is being deleted.
+    pub deleting: bool,
+    /// A change or a creation is in progress, by `status.operation`.
+    pub operation: bool,
+    /// The earliest start of a reading.
+    pub not_before: Instant,
+    /// How long reads may lag behind.
+    pub lag: Lag,
+    /// How long after a create with an unknown result the account certainly shows its object.
+    pub quarantine: Duration,
+    /// How long an object must be missing in the account before it counts as deleted.
+    pub absence: Duration,
+    /// Now.
+    pub now: Timestamp,
+}
+
+impl Observer<'_> {
+    /// Reads what the account has for this object.
+    pub async fn observe(&self, freshness: Freshness) -> Result<Look> {
+        if let Some(intent) = &self.bound.intent
+            && (!self.repeatable() || !self.still_meant(intent)?)
+        {
+            return Ok(Look::from(Found::Interrupted(self.interrupted(intent).await?)));
+        }
+        match self.bound.id() {
+            Some(id) => self.by_id(id, freshness).await,
+            // An interrupted create that created nothing.
+            None if self.deleting => Ok(Look::from(Found::Nothing { settled: true })),
+            None => self.by_key(freshness).await,
+        }
+    }
+
+    /// Whether it is an upsert, which repeats nothing but itself.
+    fn repeatable(&self) -> bool {
+        self.driver.traits().lifecycle.is_repeatable()
+    }
+
+    fn key(&self) -> Result<Option<Key>> {
+        self.want.map(|want| self.driver.key(want)).transpose()
+    }
+
+    /// Whether an announced upsert still matches the spec: then it is enough to write it again. Otherwise its row must be
+    /// found first, or it would never be removed.
+    fn still_meant(&self, intent: &Intent) -> Result<bool> {
+        let key = self.key()?.filter(|_| !self.deleting);
+        Ok(key.is_some_and(|key| key.within == intent.within && key.name == intent.name))
+    }
+
+    /// What did not exist before a create whose result is not known. The key is the intent's, for the spec may have been
+    /// changed since.
+    async fn interrupted(&self, intent: &Intent) -> Result<Interrupted> {
+        let age = age(intent.time.0, self.now);
+        let wait = self.quarantine.max(self.lag.read);
+        if age < wait {
+            return Ok(Interrupted::TooEarly(wait - age));
+        }
+        let key = Key { within: intent.within.clone(), name: intent.name.clone() };
+        let slack = i64::try_from(self.quarantine.as_secs()).unwrap_or(i64::MAX).saturating_add(SKEW_SECONDS);
+        let (mut hits, mut in_time) = (vec![], true);
+        // Not the shared LIST: whether that began late enough could only be judged by comparing two clocks.
+        for seen in self.driver.list(self.reader, &key.within).await? {
+            // Our own create always sets the mark.
+            let marked = match self.driver.traits().ownership {
+                Ownership::Marker => self.recognise.marked(&seen),
+                Ownership::RecordedId => true,
+            };
+            let fits = self.driver.matches(&key, &seen)? && marked && !intent.before.contains(&seen.id);
+            if fits && self.claimant.holder(&seen.id).is_none() {
+                let off = |at: i64| at.saturating_sub(intent.time.0.as_second());
+                in_time &= seen.about.created.is_none_or(|at| (-SKEW_SECONDS..=slack).contains(&off(at)));
+                hits.push(seen.id);
+            }
+        }
+        hits.sort();
+        Ok(Interrupted::Since { hits, in_time, sent: intent.time.0 })
+    }
+
+    /// The object that a record points to.
+    async fn by_id(&self, id: &str, freshness: Freshness) -> Result<Look> {
+        if let Some(holder) = self.holder_of_record(id) {
+            return Ok(Look::from(Found::Held(named(self.claimant.who, &holder))));
+        }
+        let upsert = self.repeatable();
+        // An upsert that now means another object is searched where it was created, not where it would be created now.
+        let moved = |key: &Key| upsert && format!("{}/{}", key.within, key.name) != id;
+        let within = self.key()?.filter(|key| !moved(key)).map(|key| key.within);
+        let not_before = match freshness {
+            Freshness::Routine => Some(self.list_not_before(upsert)),
+            Freshness::BeforeWrite => upsert.then(|| self.list_not_before(upsert).max(recent(UPSERT_FRESH))),
+        };
+        let (row, read_at) = match (&within, not_before) {
+            (Some(within), Some(not_before)) => {
+                let look = |rows: &Rows<'_>| (rows.row(id).cloned(), rows.read_at);
+                let look = self.snapshots.look(self.driver, self.reader, within, not_before, look);
+                let (row, read_at) = look.await?;
+                (row, Some(read_at))
+            }
+            _ => (None, None),
+        };
+        // An object in transition is read by itself, not from the shared LIST.
+        let rests = |seen: &Seen| upsert || (seen.about.phase == Phase::Ready && !self.operation);
+        let from_list = freshness == Freshness::Routine;
+        let (seen, may_be_stale) = match row {
+            Some(seen) if rests(&seen) => (Some(seen), from_list),
+            None if upsert && within.is_some() => (None, from_list),
+            _ => (self.get(id, within.as_deref()).await?, false),
+        };
+        let look = match seen {
+            None => self.absent(within.as_deref(), id, may_be_stale).await?,
+            Some(seen) => {
+                self.remembered.with(|m| m.absent_since = None);
+                Look { may_be_stale, ..Look::from(self.of_record(seen)?) }
+            }
+        };
+        Ok(Look { read_at, ..look })
+    }
+
+    async fn get(&self, id: &str, within: Option<&str>) -> Result<Option<Seen>> {
+        let seen = self.driver.get(self.reader, id).await?;
+        if let Some(other) = seen.as_ref().filter(|seen| seen.id != id) {
+            return Err(Error::retry(format!("asked for {id}, Databricks returned {}", other.id)));
+        }
+        if let (Some(within), Some(seen)) = (within, &seen) {
+            self.snapshots.amend(self.driver, within, id, Some(seen)).await;
+        }
+        Ok(seen)
+    }
+
+    /// Classifies the object that a record names.
+    fn of_record(&self, seen: Seen) -> Result<Found> {
+        let ours = match self.bound.record() {
+            Record::Asked => false,
+            // The id is all that an observer needs, as nothing is written.
+            _ if self.claimant.observing => true,
+            // An object that was only observed is not ours yet, unless it carries our mark.
+            Record::Observed => self.recognise.marked(&seen),
+            Record::Bound | Record::None => self.recognise.is_ours(self.want, &seen)?,
+        };
+        if !ours {
+            return Ok(Found::Foreign(seen));
+        }
+        // An object that only an annotation names is claimed as soon as it is known to be ours: an older object that would
+        // adopt it may read it before our record of it is written.
+        Ok(self.unless_held(self.claimant.record(&seen.id), Found::Ours(seen)))
+    }
+
+    /// The earliest start of the LIST that an object is compared with. An upsert that is being deleted needs one that is newer
+    /// than its delete, or at least a recent one.
+    fn list_not_before(&self, upsert: bool) -> Instant {
+        let not_before = self.not_before;
+        let (accepted, absent) = self.remembered.with(|m| (m.delete_accepted, m.absent_since));
+        match accepted {
+            _ if !upsert => not_before,
+            Some(accepted) => not_before.max(accepted),
+            None if self.deleting => {
+                let recent = not_before.max(recent(UPSERT_FRESH));
+                // A LIST without it is confirmed by another LIST, not by the same.
+                let again = absent.map(|since| since + self.absence);
+                again.filter(|at| *at <= Instant::now()).map_or(recent, |again| again.max(recent))
+            }
+            None if self.operation => not_before.max(recent(self.lag.poll.0)),
+            None => not_before,
+        }
+    }
+
+    /// Absent: believed only if a LIST agrees, and after a while again. Not at all while reads may lag behind the creation.
+    async fn absent(&self, within: Option<&str>, id: &str, may_be_stale: bool) -> Result<Look> {
+        let now = Instant::now();
+        let (since, accepted) =
+            self.remembered.with(|m| (*m.absent_since.get_or_insert(now), m.delete_accepted));
+        // An upsert repeats nothing but itself, so it need not wait to be sure before it is written again.
+        let again = self.repeatable() && !self.deleting;
+        if accepted.is_none()
+            && !again
+            && let Some(created) = self.bound.created_at()
+        {
+            let called = format!("{} {id}", self.claimant.who.kind);
+            let unseen = self.lag.may_be_unseen(&called, created, self.now, since.elapsed(), self.deleting);
+            unseen.map_or(Ok(()), Err)?;
+        }
+        // The LIST was the read of an upsert.
+        let before = if self.repeatable() {
+            vec![]
+        } else {
+            self.missing_from_list(within.unwrap_or_default(), id, accepted).await?
+        };
+        let settled = accepted.is_some() || since.elapsed() >= self.absence || again;
+        if settled && !before.is_empty() && !self.deleting {
+            return Ok(Look::from(Found::Replaced(before)));
+        }
+        Ok(Look { may_be_stale, before, ..Look::from(Found::Nothing { settled }) })
+    }
+
+    /// The second proof of absence: a LIST without this id. Returns the ids in it that match what is wanted.
+    async fn missing_from_list(
+        &self,
+        within: &str,
+        id: &str,
+        accepted: Option<Instant>,
+    ) -> Result<Vec<String>> {
+        let key = self.key()?;
+        let all = |rows: &Rows<'_>| rows.all().cloned().collect::<Vec<Seen>>();
+        let recent = recent(CREATE_FRESH);
+        let fresh = accepted.map_or(recent, |accepted| accepted.max(recent));
+        let mut matching = vec![];
+        for seen in self.snapshots.look(self.driver, self.reader, within, fresh, all).await? {
+            if seen.id == id && !matches!(seen.about.phase, Phase::Leaving(_)) {
+                return Err(Error::retry(
+                    "Databricks says of one object both that it exists and that it does not",
+                ));
+            }
+            if let Some(key) = &key
+                && self.driver.matches(key, &seen)?
+            {
+                matching.push(seen.id);
+            }
+        }
+        Ok(matching)
+    }
+
+    /// No record: does something match the spec?
+    async fn by_key(&self, freshness: Freshness) -> Result<Look> {
+        let key = self.key()?.ok_or_else(|| {
+            Error::terminal(Reason::InternalError, "an object without a record cannot be searched for")
+        })?;
+        let upsert = self.repeatable();
+        let fresh = match freshness {
+            _ if upsert => self.snapshots.burst(self.driver, &key.within).await,
+            _ if self.claimant.observing => self.not_before,
+            Freshness::Routine | Freshness::BeforeWrite => recent(CREATE_FRESH),
+        };
+        let mut hits = self.matching(&key, fresh).await?;
+        let before: Vec<String> = hits.iter().map(|seen| seen.id.clone()).collect();
+        // An object that is being deleted is not adopted, and prevents no create.
+        hits.retain(|seen| !matches!(seen.about.phase, Phase::Leaving(_)));
+        if let Some(marked) = hits.iter().position(|seen| self.recognise.marked(seen)) {
+            let seen = self.confirmed(hits.swap_remove(marked), freshness).await?;
+            let found = self.unless_held(self.holder_of_record(&seen.id), Found::Ours(seen));
+            return Ok(Look { may_be_stale: freshness == Freshness::Routine, ..Look::from(found) });
+        }
+        let found = match hits.len() {
+            0 => Found::Nothing { settled: true },
+            1 => {
+                let seen = self.confirmed(hits.remove(0), freshness).await?;
+                // After a crash between our record and its confirmation an upsert finds its own row.
+                let ours = upsert && self.bound.intent.is_some();
+                let holder = self.holder_of_record(&seen.id);
+                self.unless_held(holder, if ours { Found::Ours(seen) } else { Found::Foreign(seen) })
+            }
+            _ => Found::Several(hits.into_iter().map(|seen| seen.id).collect()),
+        };
+        let may_be_stale = !upsert && !before.is_empty() && freshness == Freshness::Routine;
+        Ok(Look { may_be_stale, before, ..Look::from(found) })
+    }
+
+    async fn matching(&self, key: &Key, not_before: Instant) -> Result<Vec<Seen>> {
+        let matching = |rows: &Rows<'_>| -> Result<Vec<Seen>> {
+            let mut all = vec![];
+            for seen in rows.all() {
+                if self.driver.matches(key, seen)? {
+                    all.push(seen.clone());
+                }
+            }
+            all.sort_by(|a, b| a.id.cmp(&b.id));
+            Ok(all)
+        };
+        self.snapshots.look(self.driver, self.reader, &key.within, not_before, matching).await?
+    }
+
+    /// An object in a LIST, as it is now: before it is adopted, it is read by its id.
+    async fn confirmed(&self, seen: Seen, freshness: Freshness) -> Result<Seen> {
+        if self.repeatable() || freshness == Freshness::Routine {
+            return Ok(seen);
+        }
+        match self.driver.get(self.reader, &seen.id).await? {
+            Some(now) if now.id == seen.id && !matches!(now.about.phase, Phase::Leaving(_)) => Ok(now),
+            _ => {
+                let within = self.driver.key(&seen.state)?.within;
+                self.snapshots.forget(self.driver, &within).await;
+                Err(Error::retry(format!(
+                    "{} existed a moment ago and is being deleted; reading again",
+                    seen.id
+                )))
+            }
+        }
+    }
+
+    fn unless_held(&self, holder: Option<ObjectName>, found: Found) -> Found {
+        holder.map_or(found, |holder| Found::Held(named(self.claimant.who, &holder)))
+    }
+
+    /// The other object that manages the one with this id. An object that is recorded as its manager claims it each time.
+    fn holder_of_record(&self, id: &str) -> Option<ObjectName> {
+        let external = self.bound.external.as_ref();
+        if external.is_some_and(|external| external.id == id && !external.observed) {
+            self.claimant.record(id)
+        } else {
+            self.claimant.holder(id)
+        }
+    }
+}
+
+fn recent(age: Duration) -> Instant {
+    let now = Instant::now();
+    now.checked_sub(age).unwrap_or(now)
+}
+
+#[cfg(test)]
+mod tests;

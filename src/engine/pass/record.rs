@@ -1,0 +1,335 @@
+//! The one place that writes to the Kubernetes object: its status, its finalizer and annotations, its events; and the end
+//! of each reconcile, which concludes once.
+
+use std::time::Duration;
+
+use k8s_openapi::jiff::Timestamp;
+use kube::ResourceExt;
+use kube::runtime::controller::Action;
+
+use super::conclude::{begun, conclude, weighed};
+use super::engine::Engine;
+use super::log;
+use super::outcome::{Outcome, Pass};
+use super::subject::Subject;
+use crate::engine::cluster::RecordCopy;
+use crate::engine::crd::{
+    AnyStatus, ConditionType, EventReason, FINALIZER, Note, RECONCILE_REQUESTED, Reason, conditions,
+};
+use crate::engine::error::{Error, Result};
+use crate::engine::memory::Refusal;
+use crate::engine::meter::ReconcileResult;
+
+impl Subject {
+    /// Writes the finalizer, and the copy of the record in annotations. The status in memory stays as it is.
+    pub async fn write_metadata(&mut self, engine: &Engine, finalizer: bool) -> Result<bool> {
+        let external = self.status.as_ref().ok().and_then(|status| status.external.as_ref());
+        // An object that is only observed is not ours, whatever the status says.
+        let ours = external.filter(|external| self.annotated && !self.deleting() && !external.observed);
+        let copy = ours.map(|external| RecordCopy {
+            id: external.id.clone(),
+            created_by: (!external.adopted).then(|| engine.mark(&self.who)),
+            written: self.written,
+        });
+        engine
+            .cluster
+            .objects
+            .write_metadata(&self.resource, &mut self.object, finalizer, copy.as_ref())
+            .await
+    }
+
+    /// Writes the status in memory, fenced by the resourceVersion: a stale view fails here.
+    pub async fn write_status(&mut self, engine: &Engine) -> Result<()> {
+        let generation = self.object.metadata.generation.unwrap_or_default();
+        let status = self.status.as_mut().map_err(|e| e.clone())?;
+        if status.conditions.is_empty() {
+            // An intent may be the first thing that is written; conditions exist from the first write on.
+            status.conditions = conditions(&[], &begun(), generation, Timestamp::now());
+        }
+        let value = serde_json::to_value(status)
+            .map_err(|_| Error::terminal(Reason::InternalError, "the status cannot be written as JSON"))?;
+        if engine.cluster.objects.write_status(&self.resource, &mut self.object, &value).await? {
+            engine.meter.of(&self.who.kind).status_written();
+            self.written = true;
+        }
+        Ok(())
+    }
+
+    /// Releases the Kubernetes object.
+    pub async fn release(&mut self, engine: &Engine, note: Option<Note>) -> Result<Outcome> {
+        if self.object.finalizers().iter().any(|f| f == FINALIZER) {
+            self.write_metadata(engine, false).await?;
+            if let Some(asked) = &self.object.metadata.deletion_timestamp {
+                engine.meter.of(&self.who.kind).let_go(asked.0);
+            }
+            self.notes.extend(note);
+        }
+        self.released = true;
+        Ok(Outcome::Rest)
+    }
+
+    /// Ends the reconcile: one conclusion, at most one status write, events, and when to reconcile again.
+    pub async fn conclude(self, engine: &Engine, outcome: Result<Outcome>, ready: Reason) -> Ended {
+        let outcome = outcome.unwrap_or_else(Outcome::Failed);
+        let (counts, mut result, begun) = (engine.meter.of(&self.who.kind), outcome.result(), self.begun);
+        let ended = self.end(engine, outcome, ready, &mut result).await;
+        counts.passed(result, begun.elapsed());
+        ended
+    }
+
+    /// `result` is replaced if it could not be recorded.
+    async fn end(
+        mut self,
+        engine: &Engine,
+        outcome: Outcome,
+        ready: Reason,
+        result: &mut ReconcileResult,
+    ) -> Ended {
+        if self.released {
+            log::outcome(&outcome, true);
+            log::notes(&self.notes);
+            engine.cluster.events.publish(&self.object, &self.resource, &self.notes).await;
+            engine.memory.objects.forget(&self.uid());
+            engine.cluster.objects.forget(&self.object);
+            return Ended::Again(None);
+        }
+        let generation = self.object.metadata.generation.unwrap_or_default();
+        let outcome = match &self.status {
+            Ok(status) => weighed(outcome, status, generation),
+            Err(_) => outcome,
+        };
+        let (refusals, confirmed) = self.count_refusal(engine, &outcome, generation);
+        let pass = Pass {
+            generation,
+            deleting: self.deleting(),
+            refusals,
+            confirmed,
+            attempts: self.count(engine, &outcome),
+            ready,
+            sent: self.sent,
+            resolved: self.resolved,
+            resync: self.resync.map(|resync| self.due.unwrap_or(resync)),
+            now: Timestamp::now(),
+            chance: chance(),
+        };
+        // An unreadable status is not overwritten: it holds the id. The event reports it.
+        let Ok(mut status) = self.status.clone() else {
+            log::outcome(&outcome, true);
+            if let (Outcome::Failed(error), 0) = (&outcome, pass.attempts) {
+                self.note(true, EventReason::Stalled, error.to_string());
+                engine.cluster.events.publish(&self.object, &self.resource, &self.notes).await;
+            }
+            return Ended::Again(Some(engine.settings.pace.stalled));
+        };
+        self.conclude_usable(&mut status);
+        let before = status.conditions.clone();
+        let mut conclusion = conclude(status, &outcome, &pass, &engine.settings.pace);
+        log::outcome(&outcome, conclusion.status.conditions != before);
+        // A reconcile that ended before it did anything has not handled a request.
+        let cut_off = match &outcome {
+            Outcome::Failed(Error::Conflict(_) | Error::Fenced) => true,
+            Outcome::Again => self.recovered,
+            // A transient failure is retried on request: an outage must not use the request up.
+            Outcome::Failed(Error::Transient { .. }) => {
+                conclusion.status.usable == Some(false) && !pass.deleting
+            }
+            _ => false,
+        };
+        if let Some(token) = self.object.annotations().get(RECONCILE_REQUESTED).filter(|_| !cut_off) {
+            conclusion.status.last_handled_reconcile_at = Some(token.clone());
+        }
+        self.status = Ok(conclusion.status);
+        let written = self.record(engine).await;
+        if written.is_ok() {
+            self.count_transitions(engine, &conclusion.notes);
+            self.notes.append(&mut conclusion.notes);
+        }
+        log::notes(&self.notes);
+        engine.cluster.events.publish(&self.object, &self.resource, &self.notes).await;
+        let written = match written {
+            Ok(()) => self.annotate(engine).await.map_err(Lost::Stale),
+            lost => lost,
+        };
+        match written {
+            Ok(()) => Ended::Again(conclusion.requeue),
+            Err(Lost::Gone) => {
+                engine.memory.objects.forget(&self.uid());
+                engine.cluster.objects.forget(&self.object);
+                Ended::Gone
+            }
+            Err(Lost::Stale(error)) => {
+                if matches!(error, Error::Conflict(_)) {
+                    *result = ReconcileResult::Conflict;
+                    tracing::debug!(%error, "not written; reconciling again");
+                } else {
+                    *result = ReconcileResult::Transient;
+                    tracing::warn!(hop = "conclude", class = error.class(), %error, "the status cannot be written");
+                }
+                let attempts = self.remember_failure(engine, pass.attempts);
+                // If the status cannot report it, an event does.
+                if let (Error::Rejected { reason, .. }, 0) = (&error, attempts) {
+                    let (reason, text) = (EventReason::Stalled, format!("{}: {error}", reason.name()));
+                    let note = Note { warning: true, reason, text };
+                    engine.cluster.events.publish(&self.object, &self.resource, &[note]).await;
+                }
+                let backoff = engine.settings.pace.backoff_min * 2u32.saturating_pow(attempts.min(20));
+                let wait = backoff.min(engine.settings.pace.backoff_max).mul_f64(pass.chance);
+                Ended::Again(Some(if attempts == 0 { Duration::from_millis(20) } else { wait }))
+            }
+        }
+    }
+
+    /// Only at the end: what is created again within this reconcile was never gone for its dependents.
+    fn conclude_usable(&self, status: &mut AnyStatus) {
+        let Some(usable) = self.usable.filter(|_| status.external.is_some()) else { return };
+        // In a status of an older version, Ready means the same: an upgrade alone writes no object.
+        let said = status.usable.is_none() && usable == Some(true) && status.is_true(ConditionType::Ready);
+        if !said {
+            status.usable = usable;
+        }
+    }
+
+    /// Writes the status. A newly learnt id is written over any other write in between: a lost id is an object that is
+    /// never deleted.
+    async fn record(&mut self, engine: &Engine) -> Result<(), Lost> {
+        let mut tries = if self.must_record { 20 } else { 1 };
+        loop {
+            let error = match self.write_status(engine).await {
+                Ok(()) => break,
+                Err(error) => error,
+            };
+            tries -= 1;
+            if tries == 0 {
+                return Err(Lost::Stale(error));
+            }
+            tracing::warn!(%error, "the id of a new object could not be recorded yet");
+            match engine.cluster.objects.live(&self.resource, &self.object).await {
+                Ok(Some(live)) => match live.data["status"]["external"]["id"].as_str() {
+                    None => self.object = live,
+                    // Another replica was faster, after a read of its own.
+                    Some(id) if Some(id) == self.recorded_id() => return Err(Lost::Stale(error)),
+                    Some(_) => return Err(Lost::Gone),
+                },
+                Ok(None) => return Err(Lost::Gone),
+                Err(_) => tokio::time::sleep(Duration::from_millis(250)).await,
+            }
+        }
+        Ok(())
+    }
+
+    fn recorded_id(&self) -> Option<&str> {
+        self.status.as_ref().ok()?.external.as_ref().map(|external| external.id.as_str())
+    }
+
+    /// Writes the copy of the record in annotations.
+    async fn annotate(&mut self, engine: &Engine) -> Result<()> {
+        let finalizer = self.object.finalizers().iter().any(|f| f == FINALIZER);
+        self.write_metadata(engine, finalizer).await.map(drop)
+    }
+
+    /// A reconcile whose result could not be written counts as failed, whatever its outcome was.
+    fn remember_failure(&self, engine: &Engine, attempts: u32) -> u32 {
+        engine.memory.objects.of(&self.uid(), |memory| memory.attempts = attempts.saturating_add(1));
+        attempts
+    }
+
+    /// Counts transitions that an object makes only once, and what the status reports only once.
+    fn count_transitions(&self, engine: &Engine, notes: &[Note]) {
+        let counts = engine.meter.of(&self.who.kind);
+        if notes.iter().any(|note| note.reason == EventReason::DriftDetected) {
+            counts.drift_detected();
+        }
+        let ready = self.status.as_ref().is_ok_and(|status| status.is_true(ConditionType::Ready));
+        let first = engine.memory.objects.of(&self.uid(), |memory| {
+            memory.awaiting_first_ready |= self.had_no_status;
+            ready && std::mem::take(&mut memory.awaiting_first_ready)
+        });
+        if first {
+            self.object.metadata.creation_timestamp.iter().for_each(|made| counts.became_ready(made.0));
+        }
+    }
+
+    fn count(&self, engine: &Engine, outcome: &Outcome) -> u32 {
+        engine.memory.objects.of(&self.uid(), |memory| {
+            let attempts = memory.attempts;
+            memory.attempts = match outcome {
+                Outcome::Failed(Error::Terminal { .. } | Error::Rejected { .. }) => 0,
+                Outcome::Failed(_) | Outcome::Progress { .. } => attempts.saturating_add(1),
+                _ => 0,
+            };
+            attempts
+        })
+    }
+
+    /// How often in a row this object was refused for this reason before, and whether a refusal by Databricks is final by
+    /// now. A failure for another cause in between neither counts nor clears it. One that the status already shows as
+    /// Stalled stays final, whatever a restart forgot.
+    fn count_refusal(&self, engine: &Engine, outcome: &Outcome, generation: i64) -> (u32, bool) {
+        let (reason, patience) = match outcome {
+            Outcome::Refused { reason, .. } | Outcome::Failed(Error::Terminal { reason, .. }) => {
+                (*reason, None)
+            }
+            Outcome::Failed(Error::Rejected { reason, patience, .. }) => (*reason, *patience),
+            Outcome::Failed(_) | Outcome::Again => return (0, false),
+            _ => {
+                engine.memory.objects.of(&self.uid(), |memory| memory.refusal = None);
+                return (0, false);
+            }
+        };
+        let now = tokio::time::Instant::now();
+        let refusal = engine.memory.objects.of(&self.uid(), |memory| {
+            let same =
+                memory.refusal.filter(|known| known.reason == reason && known.generation == generation);
+            let refusal = same.unwrap_or(Refusal { reason, generation, since: now, tries: 0 });
+            memory.refusal = Some(Refusal { tries: refusal.tries.saturating_add(1), ..refusal });
+            refusal
+        });
+        let settings = &engine.settings;
+        let at_once = settings.refusal_tries == 1;
+        let period = if at_once { Duration::ZERO } else { settings.refusal_period };
+        let long = now.duration_since(refusal.since) >= period.max(patience.unwrap_or_default());
+        let long = long && refusal.tries.saturating_add(1) >= settings.refusal_tries;
+        (refusal.tries, long || self.shown_as_stalled(reason, generation))
+    }
+
+    fn shown_as_stalled(&self, reason: Reason, generation: i64) -> bool {
+        self.status.as_ref().is_ok_and(|status| {
+            let stalled = status.condition(ConditionType::Stalled);
+            status.observed_generation == generation && stalled.is_some_and(|c| c.reason == reason.name())
+        })
+    }
+}
+
+/// Why a status could not be written.
+enum Lost {
+    /// The object is gone, or is bound to another one in the account by now.
+    Gone,
+    /// It may work later.
+    Stale(Error),
+}
+
+/// How a reconcile ended.
+pub enum Ended {
+    /// Reconcile again after this time; `None` is when something triggers it.
+    Again(Option<Duration>),
+    /// The object disappeared before its id could be recorded.
+    Gone,
+}
+
+impl Ended {
+    /// As the work queue expects it.
+    pub fn action(self) -> Action {
+        match self {
+            Ended::Again(Some(after)) => Action::requeue(after),
+            Ended::Again(None) | Ended::Gone => Action::await_change(),
+        }
+    }
+}
+
+/// A random number in 0..1. UUIDs are a source of chance that is available already.
+fn chance() -> f64 {
+    let bits = uuid::Uuid::new_v4().as_u64_pair().0 >> 11;
+    #[allow(clippy::cast_precision_loss, reason = "53 bits fit")]
+    let number = bits as f64;
+    number / 9_007_199_254_740_992.0
+}

@@ -1,0 +1,79 @@
+//! How a Kubernetes object is released: what must be deleted before it, and what is reported then.
+
+use kube::ResourceExt;
+
+use super::decide::{Released, Step};
+use super::outcome::Outcome;
+use super::work::Work;
+use crate::engine::crd::{EventReason, FINALIZER, ManagementPolicy, Note, Reason, still};
+use crate::engine::error::{Error, Result};
+
+impl Work<'_> {
+    /// Hop 4: objects that refer to this one are deleted before it.
+    pub fn hold(&self) -> Option<Outcome> {
+        let dependents = self.engine.memory.wake.dependents(&self.subject.who);
+        let them = if dependents.len() == 1 { "it" } else { "them" };
+        (self.subject.deleting() && !dependents.is_empty()).then(|| Outcome::Blocked {
+            reason: Reason::DependencyStillInUse,
+            message: format!(
+                "{}: delete {them}, or set spec.deletionPolicy to Retain",
+                still(&dependents, "refer to", "this one")
+            ),
+        })
+    }
+
+    /// Releases the object, or reports why not, without a call to the account.
+    pub async fn leave(&mut self, step: Step) -> Result<Outcome> {
+        match step {
+            Step::Refuse { reason, message } => Ok(Outcome::Blocked { reason, message }),
+            Step::Release(how) => self.release(how).await,
+            other => Err(Error::terminal(Reason::InternalError, format!("unexpected step {other:?}"))),
+        }
+    }
+
+    /// Removes our finalizer; the event reports what happened to the object in the account.
+    pub async fn release(&mut self, how: Released) -> Result<Outcome> {
+        let id = self.subject.status.as_ref().ok().and_then(|s| s.external.as_ref()).map(|e| e.id.clone());
+        let note = match (how, id) {
+            (Released::NeverCreated, _) => None,
+            (Released::Retained, None) => {
+                let intent = self.subject.status.as_ref().ok().and_then(|s| s.intent.as_ref());
+                intent.map(|intent| Note {
+                    warning: true,
+                    reason: EventReason::OrphanedOnDelete,
+                    text: format!(
+                        "a create of {} was interrupted; what it may have created stays in the account",
+                        intent.name
+                    ),
+                })
+            }
+            (Released::Retained, Some(id)) => {
+                let left =
+                    self.management.suspended() || self.management.policy() == ManagementPolicy::Observe;
+                let reason = if left { EventReason::OrphanedOnDelete } else { EventReason::Retained };
+                Some(Note { warning: left, reason, text: format!("the object {id} stays in the account") })
+            }
+            (Released::Gone, None) => None,
+            (Released::Gone, Some(id)) => Some(Note {
+                warning: false,
+                reason: EventReason::Deleted,
+                text: format!("the object {} is gone from the account", id),
+            }),
+        };
+        let engine = self.engine;
+        self.subject.release(engine, note).await
+    }
+
+    /// A foreign finalizer means that the object is still needed.
+    pub fn foreign_finalizer(&self) -> Option<Outcome> {
+        let ours = [FINALIZER, "foregroundDeletion", "orphan"];
+        let foreign: Vec<&String> =
+            self.subject.object.finalizers().iter().filter(|f| !ours.contains(&f.as_str())).collect();
+        foreign.first().map(|name| Outcome::Blocked {
+            reason: Reason::ForeignFinalizer,
+            message: format!(
+                "the foreign finalizer {name} is still on this object and must be removed first"
+            ),
+        })
+    }
+}

@@ -1,0 +1,319 @@
+//! The object under work together with its kind: what binds it to an object in the account, and all that a decision depends
+//! on.
+
+use k8s_openapi::jiff::Timestamp;
+use kube::ResourceExt;
+use serde_json::Value;
+use tokio::time::Instant;
+
+use super::bound::{Bound, Record};
+use super::decide::{Running, Step, View, decide, fields_now};
+use super::engine::Engine;
+use super::lag::{Lag, unconfirmed};
+use super::look::{Freshness, Look};
+use super::observe::Observer;
+use super::outcome::Outcome;
+use super::recognise::{Recognise, marked_elsewhere};
+use super::subject::Subject;
+use crate::engine::account::{Admission, check_power};
+use crate::engine::crd::{
+    CREATED_BY, DeletionPolicy, EXTERNAL_ID, Management, ManagementPolicy, ObjectName, Operation,
+    RECONCILE_REQUESTED, Reason, age, camel,
+};
+use crate::engine::error::{Error, Result};
+use crate::engine::kind::{Change, Driver, Phase, Reader, Seen, Wanted, When, Writer};
+use crate::engine::memory::{Claimant, ObjectMemory, Recall};
+
+/// One object of a managed kind under work.
+pub struct Work<'e> {
+    /// The engine.
+    pub engine: &'e Engine,
+    /// The kind.
+    pub driver: &'static dyn Driver,
+    /// The object.
+    pub subject: Subject,
+    /// The spec fields that all kinds share.
+    pub management: Management,
+    /// What this reconcile has created and not recorded yet.
+    pub made: Option<(Writer, String)>,
+    /// The DatabricksAuth that admitted the object: faults of the account after that concern it too.
+    pub admitted: Option<ObjectName>,
+}
+
+/// What a reconcile knows once references are resolved.
+pub struct Target {
+    /// What the object may do.
+    pub admission: Admission,
+    /// Reads.
+    pub reader: Reader,
+    /// Writes.
+    pub writer: Writer,
+    /// The desired state; while deleting it may be unreadable.
+    pub want: Option<Value>,
+    /// The earliest start of a reading.
+    pub not_before: Instant,
+}
+
+impl Work<'_> {
+    /// What binds this object to one in the account.
+    pub fn bound(&self) -> Bound {
+        let status = self.subject.status.as_ref().ok();
+        let annotations = self.subject.object.annotations();
+        Bound {
+            external: status.and_then(|status| status.external.clone()),
+            intent: status.and_then(|status| status.intent.clone()),
+            annotated: annotations.get(EXTERNAL_ID).cloned(),
+            created_here: annotations.get(CREATED_BY) == Some(&self.marker()),
+            asked: self.management.external_id.clone(),
+            born: self.subject.object.metadata.creation_timestamp.as_ref().map(|time| time.0),
+        }
+    }
+
+    /// How to recognise what is ours in the account.
+    pub fn recognise<'a>(&self, bound: &'a Bound, marker: &'a str) -> Recognise<'a> {
+        Recognise { driver: self.driver, bound, marker, adoption: self.management.adoption() }
+    }
+
+    /// Whether we manage what was read.
+    pub fn recognised(&self, target: &Target, seen: &Seen) -> Result<bool> {
+        self.recognise(&self.bound(), &self.marker()).is_ours(target.want.as_ref(), seen)
+    }
+
+    /// Whether nothing is written to the account.
+    pub fn observing(&self) -> bool {
+        self.management.policy() == ManagementPolicy::Observe
+    }
+
+    /// This object as one that claims objects of the account.
+    pub fn claimant<'a>(&'a self, target: &'a Target) -> Claimant<'a> {
+        Claimant {
+            claims: &self.engine.memory.claims,
+            account_id: target.admission.session.client.account_id(),
+            who: &self.subject.who,
+            rank: &self.subject.rank,
+            observing: self.observing(),
+        }
+    }
+
+    /// How long reads may lag behind writes.
+    pub fn lag(&self) -> Lag {
+        Lag::new(self.driver.traits().read_lag, &self.engine.settings)
+    }
+
+    /// The mark on objects of ours.
+    pub fn marker(&self) -> String {
+        self.engine.mark(&self.subject.who)
+    }
+
+    /// The request for a reconcile that was not handled yet.
+    pub fn requested(&self) -> Option<&String> {
+        let status = self.subject.status.as_ref().ok();
+        let handled = status.and_then(|status| status.last_handled_reconcile_at.as_ref());
+        self.subject.object.annotations().get(RECONCILE_REQUESTED).filter(|token| Some(*token) != handled)
+    }
+
+    /// Hop 7.
+    pub async fn observe(&mut self, target: &Target, freshness: Freshness) -> Result<Look> {
+        let (bound, marker, uid) = (self.bound(), self.marker(), self.subject.uid());
+        let operation = self.subject.status.as_ref().is_ok_and(|status| status.operation.is_some());
+        let settings = &self.engine.settings;
+        let observer = Observer {
+            driver: self.driver,
+            reader: &target.reader,
+            snapshots: &target.admission.session.snapshots,
+            want: target.want.as_ref(),
+            bound: &bound,
+            recognise: self.recognise(&bound, &marker),
+            claimant: self.claimant(target),
+            remembered: Recall { all: &self.engine.memory.objects, uid: &uid },
+            deleting: self.subject.deleting(),
+            operation,
+            not_before: target.not_before,
+            lag: self.lag(),
+            quarantine: settings.quarantine,
+            absence: settings.absence,
+            now: Timestamp::now(),
+        };
+        let look = observer.observe(freshness).await?;
+        // Objects come due a resync interval after the reading that served them.
+        if let (Some(resync), Some(read_at)) = (self.subject.resync, look.read_at) {
+            self.subject.due = Some(resync.saturating_sub(read_at.elapsed()));
+        }
+        Ok(look)
+    }
+
+    /// Reads or changes what is remembered of this object.
+    pub fn remember<T>(&self, f: impl FnOnce(&mut ObjectMemory) -> T) -> T {
+        self.engine.memory.objects.of(&self.subject.uid(), f)
+    }
+
+    /// How messages name the object in the account: the kind, with the natural name, else with the id.
+    fn called(&self, want: Option<&Value>) -> Result<String> {
+        let status = self.subject.status.as_ref().map_err(Clone::clone)?;
+        let (kind, bound) = (&self.subject.who.kind, status.external.as_ref());
+        let id = bound.map(|e| &e.id).or(self.management.external_id.as_ref());
+        let asked = self.bound().record() == Record::Asked;
+        let Some(want) = want.filter(|_| !asked) else {
+            return Ok(id.map_or_else(|| kind.clone(), |id| format!("{kind} with the id {id}")));
+        };
+        let key = self.driver.key(want)?;
+        let name = bound.and_then(|e| e.name.clone()).unwrap_or(key.name);
+        let mut called = format!("{kind} {}", format!("{}/{name}", key.within).trim_matches('/'));
+        // If the natural name is an id, so that the name in the spec shows too.
+        for need in self.driver.needs(&self.subject.spec())? {
+            if let Wanted::Principal(name) = need.what {
+                called += &format!(" ({name})");
+            }
+        }
+        Ok(called)
+    }
+
+    /// All that a decision depends on.
+    pub fn view<'a>(&'a self, target: &Target, look: &'a Look, changes: &'a [Change]) -> Result<View<'a>> {
+        let again = match (&target.want, look.seen()) {
+            (Some(want), Some(seen)) if matches!(seen.about.phase, Phase::Failed(_)) => {
+                self.driver.again(want, seen)?.into_iter().map(str::to_owned).collect()
+            }
+            _ => vec![],
+        };
+        Ok(View { again, ..self.view_of(look, changes, target.want.as_ref())? })
+    }
+
+    /// The same before anything is known of the account.
+    pub fn view_of<'a>(
+        &'a self,
+        look: &'a Look,
+        changes: &'a [Change],
+        want: Option<&Value>,
+    ) -> Result<View<'a>> {
+        let status = self.subject.status.as_ref().map_err(Clone::clone)?;
+        let traits = self.driver.traits();
+        let (bound, observe) = (self.bound(), self.observing());
+        let adopted = bound.adopted(observe);
+        let delete = self.management.deletion(traits.data_bearing, adopted) == DeletionPolicy::Delete;
+        Ok(View {
+            called: self.called(want)?,
+            deleting: self.subject.deleting(),
+            observe,
+            adoption: self.management.adoption(),
+            delete_outside: delete && !observe && !self.management.suspended(),
+            protected: self.management.deletion_protection == Some(true),
+            data_bearing: traits.data_bearing,
+            record: bound.record(),
+            copied: bound.copied(),
+            found: &look.found,
+            changes,
+            asked: self.management.external_id.is_some(),
+            requested: self.requested().is_some(),
+            again: vec![],
+            spec: &self.subject.object.data["spec"],
+            immutable: traits.immutable,
+            operation: self.operation(status.operation.as_ref()),
+            resend: status.operation.as_ref().is_some_and(|sent| self.resend(sent, changes)),
+        })
+    }
+
+    fn operation(&self, operation: Option<&Operation>) -> Running {
+        let Some(operation) = operation else { return Running::No };
+        if Some(operation.generation) != self.subject.object.metadata.generation
+            && !operation.paths.is_empty()
+        {
+            return Running::No;
+        }
+        if age(operation.since.0, Timestamp::now()) > self.engine.settings.operation.max(self.lag().read) {
+            Running::Overdue
+        } else {
+            Running::Yes
+        }
+    }
+
+    /// Whether what was accepted and does not show may be sent again: Databricks gets a moment to show it, or as long as
+    /// its reads may lag behind. A stalled object is reconciled rarely, unless something triggers it.
+    fn resend(&self, sent: &Operation, changes: &[Change]) -> bool {
+        let more = |c: &Change| c.when == When::Now && !sent.paths.contains(&camel(c.field()));
+        // A restart of the operator forgets when it was sent last.
+        let last = self
+            .remember(|m| m.sent)
+            .map_or_else(|| age(sent.since.0, Timestamp::now()), |last| last.elapsed());
+        self.requested().is_some()
+            || changes.iter().any(more)
+            || last >= self.engine.settings.pace.poll_max.max(self.lag().read)
+    }
+
+    /// A read has shown what was sent, or nothing was. A change whose response was lost has no operation: what is read may be from
+    /// before it, for as long as reads may lag.
+    pub fn close_operation(&mut self) -> Result<()> {
+        let open = self.subject.status_mut()?.operation.take().is_some();
+        let lag = self.lag().read;
+        let sent = self.remember(|m| m.sent.take_if(|at| open || at.elapsed() >= lag)).is_some();
+        if open || sent {
+            // Until now reads showed what this object gave up as still its own.
+            let memory = &self.engine.memory;
+            memory.claims.losers(&self.subject.who).iter().for_each(|who| memory.wake.wake(who));
+        }
+        Ok(())
+    }
+
+    /// Whether a read shows an object that stepped aside, and nothing was sent to it since: then no read is late, and the rest
+    /// of what is wanted is still to be sent. A start of the operator forgets what was sent last, so the rest is sent then.
+    fn stepped_aside(&self, target: &Target, look: &Look) -> Result<bool> {
+        let (Some(want), Some(seen)) = (&target.want, look.seen()) else { return Ok(false) };
+        if self.remember(|m| m.sent_all) {
+            return Ok(false);
+        }
+        let Some(aside) = self.driver.aside(want, &seen.id)? else { return Ok(false) };
+        Ok(fields_now(&self.driver.changes(&aside, seen)?).is_empty())
+    }
+
+    /// Hop 8: what to do.
+    pub fn decide(&mut self, target: &Target, look: &Look) -> Result<Step> {
+        self.note_usable(look)?;
+        if self.subject.status_mut()?.operation.is_some() && self.stepped_aside(target, look)? {
+            self.close_operation()?;
+        }
+        let changes = self.changes(target, look)?;
+        let mut step = decide(&self.view(target, look, &changes)?);
+        if let Step::Refuse { reason: Reason::AlreadyExists | Reason::ApiRefused, message } = &mut step
+            && let Some(advice) = look.seen().and_then(|seen| {
+                marked_elsewhere(&self.engine.settings.installation, &self.subject.who, seen)
+            })
+        {
+            *message = format!("{message}; {advice}");
+        }
+        Ok(step)
+    }
+
+    /// What differs between the desired and the observed state.
+    pub fn changes(&self, target: &Target, look: &Look) -> Result<Vec<Change>> {
+        match (&target.want, look.seen()) {
+            (Some(want), Some(seen)) => {
+                let mut changes = self.driver.changes(want, seen)?;
+                let status = self.subject.status.as_ref().map_err(Clone::clone)?;
+                if let Some(sent) = status.operation.as_ref().filter(|_| !self.observing()) {
+                    let generation = self.subject.object.metadata.generation.unwrap_or_default();
+                    let now = Timestamp::now();
+                    changes.extend(unconfirmed(want, &changes, sent, generation, self.lag().read, now));
+                }
+                Ok(changes)
+            }
+            _ => Ok(vec![]),
+        }
+    }
+
+    /// What a grant does not allow an object to give, the object may neither remove nor show.
+    pub fn may_touch(&self, target: &Target, seen: &Seen) -> Result<()> {
+        let power = self.driver.power(&seen.state)?;
+        check_power(&target.admission, &power, &self.subject.who.namespace)
+    }
+}
+
+/// Creates and adoptions wait at the startup barrier, see [`crate::engine::memory::StartupBarrier`].
+pub fn others_first() -> Outcome {
+    let message = "waiting until all objects were reconciled once".into();
+    Outcome::Progress { reason: Reason::Progressing, message, sent: false }
+}
+
+/// A decided step needs an observation that is missing: a bug of ours.
+pub fn missing_observation() -> Error {
+    Error::terminal(Reason::InternalError, "there is nothing to act on")
+}

@@ -1,0 +1,10 @@
+//! Watches, work queues, start and end of the process, and the gauges that a scrape reads from the caches.
+
+mod census;
+mod controller;
+mod since;
+mod startup;
+mod watch;
+
+pub use census::Census;
+pub use controller::{Parts, SHUTDOWN, run};

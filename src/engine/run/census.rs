@@ -1,0 +1,161 @@
+//! Gauges computed from the caches at scrape time: the conditions of the objects, what waits for a reconcile, which watches
+//! fail, when tokens end. Nothing here can run out of step with what it reports.
+
+use std::fmt;
+use std::sync::{Arc, OnceLock, Weak};
+use std::time::SystemTime;
+
+use k8s_openapi::jiff::Timestamp;
+use kube::core::DynamicObject;
+use prometheus_client::collector::Collector;
+use prometheus_client::encoding::DescriptorEncoder;
+use prometheus_client::registry::Registry;
+
+use super::since::{self, Longest};
+use crate::engine::crd::{ConditionType, condition};
+use crate::engine::meter::{Meter, gauge};
+use crate::engine::pass::Engine;
+
+/// How often each condition of a kind has each status.
+#[derive(Default)]
+struct Conditions([[u64; 3]; ConditionType::ALL.len()]);
+
+const STATUSES: [&str; 3] = ["True", "False", "Unknown"];
+
+impl Conditions {
+    /// A missing condition counts too, so that the three sum up to the number of objects: as False if it exists only while
+    /// it is true, as Unknown if the object was not reconciled yet.
+    fn add(&mut self, object: &DynamicObject) {
+        for (at, kind) in ConditionType::ALL.into_iter().enumerate() {
+            let found = condition(object, kind);
+            let missing = if kind.always_there() { "Unknown" } else { "False" };
+            let status = found.and_then(|c| c["status"].as_str()).unwrap_or(missing);
+            let which = STATUSES.iter().position(|known| *known == status).unwrap_or(2);
+            self.0[at][which] += 1;
+        }
+    }
+}
+
+/// Gauges computed from the caches at scrape time. One for the process; also before there is an engine.
+#[derive(Debug)]
+pub struct Census {
+    meter: Arc<Meter>,
+    engine: OnceLock<Weak<Engine>>,
+}
+
+impl Census {
+    /// Adds the gauges to a registry.
+    pub fn register(registry: &mut Registry, meter: Arc<Meter>) -> Arc<Census> {
+        let census = Arc::new(Census { meter, engine: OnceLock::new() });
+        registry.register_collector(Box::new(census.clone()));
+        census
+    }
+
+    /// From now on a scrape reads the caches of this engine.
+    pub fn attach(&self, engine: &Arc<Engine>) {
+        // There is one engine in a process; a second would be ignored.
+        let _ = self.engine.set(Arc::downgrade(engine));
+    }
+}
+
+/// One walk over the objects of a kind.
+fn count(engine: &Engine, kind: &str, now: Timestamp) -> Counts {
+    let mut counts = Counts::default();
+    for object in engine.cluster.stores.objects(kind) {
+        counts.conditions.add(&object);
+        counts.longest.add(&object, now);
+    }
+    counts
+}
+
+/// How the objects of a kind are.
+#[derive(Default)]
+struct Counts {
+    conditions: Conditions,
+    longest: Longest,
+}
+
+impl Collector for Census {
+    fn encode(&self, mut to: DescriptorEncoder) -> fmt::Result {
+        let engine = self.engine.get().and_then(Weak::upgrade);
+        let engine = engine.as_deref();
+        let now = Timestamp::now();
+        let count = |kind| engine.map(|engine| count(engine, kind, now)).unwrap_or_default();
+        let kinds: Vec<_> = self.meter.kinds().map(|(kind, _)| (kind, count(kind))).collect();
+        resources(&kinds, &mut to)?;
+        let longest: Vec<_> = kinds.iter().map(|(kind, counts)| (*kind, &counts.longest)).collect();
+        since::encode(&longest, &mut to)?;
+        queues(&self.meter, engine, &mut to)?;
+        let help = "When the first of the tokens in use expires; missing if the operator has none";
+        let mut expiry = gauge(&mut to, "auth_token_expiry_timestamp_seconds", help)?;
+        let ends = engine.and_then(|engine| engine.auths.token_expiry());
+        if let Some(since_epoch) = ends.and_then(|ends| ends.duration_since(SystemTime::UNIX_EPOCH).ok()) {
+            expiry.encode_gauge(&since_epoch.as_secs_f64().round())?;
+        }
+        let help = "Accounts in which the operator deletes nothing more, because they reached the limit of deletions per hour";
+        let stopped = engine.map_or(0, |engine| engine.memory.breaker.tripped());
+        gauge(&mut to, "mass_deletion_stopped", help)?.encode_gauge(&stopped)?;
+        let leads = engine.is_some_and(|engine| engine.permit().holds());
+        let help = "1 while this process holds the lease and acts, else 0";
+        gauge(&mut to, "leader", help)?.encode_gauge(&u64::from(leads))
+    }
+}
+
+fn resources(kinds: &[(&str, Counts)], to: &mut DescriptorEncoder) -> fmt::Result {
+    let help = "Objects in the cluster, by kind and by the status of each condition. A condition that an object does not have \
+                counts as False where it is only there while true, else as Unknown";
+    let mut to = gauge(to, "resources", help)?;
+    for (kind, of_kind) in kinds {
+        for (condition, counts) in ConditionType::ALL.into_iter().zip(of_kind.conditions.0) {
+            for (status, count) in STATUSES.into_iter().zip(counts) {
+                let labels = [("kind", *kind), ("condition", condition.name()), ("status", status)];
+                to.encode_family(&labels)?.encode_gauge(&count)?;
+            }
+        }
+    }
+    Ok(())
+}
+
+fn queues(meter: &Meter, engine: Option<&Engine>, to: &mut DescriptorEncoder) -> fmt::Result {
+    let began = engine.and_then(|engine| engine.memory.barrier.began());
+    let all: Vec<_> = meter.kinds().map(|(kind, of)| ([("kind", kind)], of.queue.told(began))).collect();
+    let help = "Objects that were changed or triggered and wait for their reconcile";
+    let mut depth = gauge(to, "workqueue_depth", help)?;
+    for (kind, (waiting, _)) in &all {
+        depth.encode_family(kind)?.encode_gauge(waiting)?;
+    }
+    let mut oldest = gauge(to, "workqueue_oldest_seconds", "How long the first of them has been waiting")?;
+    for (kind, (_, longest)) in &all {
+        oldest.encode_family(kind)?.encode_gauge(&longest.as_secs_f64())?;
+    }
+    let help = "How long the watch on the API server has been failing, at least; 0 when it works";
+    let mut failing = gauge(to, "watch_failing_seconds", help)?;
+    for (kind, of) in meter.kinds() {
+        failing.encode_family(&[("kind", kind)])?.encode_gauge(&of.queue.failing_for().as_secs_f64())?;
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn the_statuses_of_a_condition_sum_up_to_the_objects() {
+        let object = |conditions: serde_json::Value| -> DynamicObject {
+            let status = json!({"conditions": conditions});
+            serde_json::from_value(json!({"metadata": {"name": "a"}, "status": status})).unwrap()
+        };
+        let mut all = Conditions::default();
+        all.add(&object(json!([])));
+        all.add(&object(json!([{"type": "Ready", "status": "True"}, {"type": "Other", "status": "True"}])));
+        all.add(&object(json!([{"type": "Ready", "status": "odd"}, {"type": "Stalled", "status": "True"}])));
+        let of = |kind: ConditionType| all.0[ConditionType::ALL.iter().position(|k| *k == kind).unwrap()];
+        assert_eq!(of(ConditionType::Ready), [1, 0, 2]);
+        assert_eq!(of(ConditionType::Synced), [0, 0, 3]);
+        assert_eq!(of(ConditionType::Stalled), [1, 2, 0]);
+        assert!(all.0.iter().all(|counts| counts.iter().sum::<u64>() == 3));
+    }
+}

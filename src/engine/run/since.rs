@@ -1,0 +1,138 @@
+//! How long objects have been in a state that needs attention. Counts cannot show that: while objects are created all the
+//! time, there is always one that is not Ready yet. Read from the conditions, so that a restart of the operator does not
+//! reset the time.
+
+use std::fmt;
+use std::time::Duration;
+
+use k8s_openapi::jiff::Timestamp;
+use kube::core::DynamicObject;
+use prometheus_client::encoding::DescriptorEncoder;
+use serde_json::Value;
+
+use crate::engine::crd::{ConditionType, Reason, age, condition};
+use crate::engine::meter::gauge;
+
+/// The longest times of a kind.
+#[derive(Default)]
+pub struct Longest {
+    not_ready: Duration,
+    drift: Duration,
+}
+
+impl Longest {
+    /// Takes one more object into account.
+    pub fn add(&mut self, object: &DynamicObject, now: Timestamp) {
+        let age = |since: Option<Timestamp>| since.map(|since| age(since, now)).unwrap_or_default();
+        self.not_ready = self.not_ready.max(age(not_ready_since(object)));
+        self.drift = self.drift.max(age(drifted_since(object)));
+    }
+}
+
+fn changed(condition: &Value) -> Option<Timestamp> {
+    condition["lastTransitionTime"].as_str()?.parse().ok()
+}
+
+/// `Reconciling` exists while an object is in transition to Ready, and not while it is suspended, stalled or held in its
+/// deletion; the time of `Ready` would count those too once they continue. An object without conditions was never
+/// reconciled.
+fn not_ready_since(object: &DynamicObject) -> Option<Timestamp> {
+    match condition(object, ConditionType::Reconciling) {
+        Some(condition) => changed(condition),
+        None if condition(object, ConditionType::Ready).is_none() => {
+            object.metadata.creation_timestamp.as_ref().map(|time| time.0)
+        }
+        None => None,
+    }
+}
+
+/// A difference remains only if the object is observed, or may not be changed now.
+fn drifted_since(object: &DynamicObject) -> Option<Timestamp> {
+    let synced = condition(object, ConditionType::Synced)?;
+    let ready = condition(object, ConditionType::Ready)?["status"] == "True";
+    let drifted = synced["status"] == "False" && synced["reason"] == Reason::DriftDetected.name();
+    if ready && drifted { changed(synced) } else { None }
+}
+
+/// Writes the gauges.
+pub fn encode(kinds: &[(&str, &Longest)], to: &mut DescriptorEncoder) -> fmt::Result {
+    let help = "Age of the longest-running transition to Ready; without objects that are suspended, stalled or held in their \
+                deletion";
+    let mut not_ready = gauge(to, "not_ready_oldest_seconds", help)?;
+    for (kind, longest) in kinds {
+        not_ready.encode_family(&[("kind", *kind)])?.encode_gauge(&longest.not_ready.as_secs_f64())?;
+    }
+    let help =
+        "Age of the oldest difference between an object and its spec that the operator does not correct";
+    let mut drift = gauge(to, "drift_oldest_seconds", help)?;
+    for (kind, longest) in kinds {
+        drift.encode_family(&[("kind", *kind)])?.encode_gauge(&longest.drift.as_secs_f64())?;
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn object(conditions: Value) -> DynamicObject {
+        let object = json!({
+            "apiVersion": "databricks-operator.io/v1alpha1", "kind": "Workspace",
+            "metadata": {"name": "a", "creationTimestamp": "2026-01-01T00:00:00Z"},
+            "status": {"conditions": conditions},
+        });
+        serde_json::from_value(object).unwrap()
+    }
+
+    fn told(kind: &str, status: &str, reason: &str, minute: u32) -> Value {
+        let time = format!("2026-01-01T01:{minute:02}:00Z");
+        json!({"type": kind, "status": status, "reason": reason, "lastTransitionTime": time})
+    }
+
+    fn at(minute: u32) -> Option<Timestamp> {
+        format!("2026-01-01T01:{minute:02}:00Z").parse().ok()
+    }
+
+    #[test]
+    fn what_is_on_its_way_has_been_so_since_it_set_out() {
+        let fresh = object(json!([]));
+        assert_eq!(not_ready_since(&fresh), "2026-01-01T00:00:00Z".parse().ok());
+        // It was suspended at first.
+        let resumed =
+            json!([told("Ready", "False", "Retrying", 1), told("Reconciling", "True", "Retrying", 9)]);
+        assert_eq!(not_ready_since(&object(resumed)), at(9));
+        for held in ["Suspended", "Stalled", "DeletionBlocked"] {
+            let held = json!([told("Ready", "False", "Any", 1), told(held, "True", "Any", 1)]);
+            assert_eq!(not_ready_since(&object(held)), None);
+        }
+        assert_eq!(not_ready_since(&object(json!([told("Ready", "True", "Available", 1)]))), None);
+    }
+
+    #[test]
+    fn only_a_difference_that_is_left_counts() {
+        let conditions = |ready: &str, reason: &str| {
+            object(json!([told("Ready", ready, "Any", 1), told("Synced", "False", reason, 5)]))
+        };
+        assert_eq!(drifted_since(&conditions("True", "DriftDetected")), at(5));
+        assert_eq!(drifted_since(&conditions("True", "RateLimited")), None);
+        assert_eq!(drifted_since(&conditions("False", "DriftDetected")), None);
+    }
+
+    #[test]
+    fn a_clock_that_is_ahead_makes_no_age() {
+        let now = Timestamp::now();
+        let longest = |conditions: Value| {
+            let mut longest = Longest::default();
+            longest.add(&object(conditions), now);
+            (longest.not_ready, longest.drift)
+        };
+        let not_ready =
+            |at: Timestamp| json!([{"type": "Reconciling", "lastTransitionTime": at.to_string()}]);
+        let (none, minute) = (Duration::ZERO, Duration::from_secs(60));
+        assert_eq!(longest(json!([told("Ready", "True", "Available", 1)])), (none, none));
+        assert_eq!(longest(not_ready(now + minute)), (none, none));
+        assert_eq!(longest(not_ready(now - minute)), (minute, none));
+    }
+}
