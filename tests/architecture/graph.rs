@@ -93,7 +93,7 @@ impl Graph {
             for (path, used) in uses.chain(module.paths.iter().map(|path| (path, None))) {
                 let mut entered = vec![];
                 let place = self.find(at, path, &mut entered, FUEL);
-                side_doors.extend(past_a_door(at, &entered).map(|(folder, inner)| SideDoor {
+                side_doors.extend(past_doors(at, &entered).map(|(folder, inner)| SideDoor {
                     by: module.file.clone(),
                     path: path.clone(),
                     folder,
@@ -296,11 +296,11 @@ impl Graph {
     }
 }
 
-/// The first folder that a module goes into past its door, and what it enters there.
-fn past_a_door(at: &Path, entered: &[Path]) -> Option<(Path, String)> {
+/// The folders that a module goes into past their doors, each with what it enters there.
+fn past_doors(at: &Path, entered: &[Path]) -> impl Iterator<Item = (Path, String)> {
     let parts = entered.iter().filter_map(|path| path.split_last());
-    let mut past = parts.filter(|(_, folder)| !folder.is_empty() && !at.starts_with(folder));
-    past.next().map(|(inner, folder)| (folder.to_vec(), inner.clone()))
+    let past = parts.filter(|(_, folder)| !folder.is_empty() && !at.starts_with(folder));
+    past.map(|(inner, folder)| (folder.to_vec(), inner.clone()))
 }
 
 /// The way from a file back to itself.

@@ -144,12 +144,22 @@ fn a_side_door_is_refused() {
         assert!(found.len() == 1 && found[0].contains(message), "{part}: {found:#?}");
         assert!(found[0].starts_with("a side door: src/high/part.rs imports "), "{found:#?}");
     }
-    // A folder whose files may be imported from directly.
-    let texts = GOOD
-        .map(|(name, text)| {
-            (format!("src/{name}.rs"), text.replace("use part", "use crate::low::inner::Inner"))
-        })
-        .into();
+}
+
+#[test]
+fn an_open_folder_has_rooms_with_doors_of_their_own() {
+    let files = [
+        ("lib", "mod house; mod street;"),
+        ("house", "pub mod room;"),
+        ("house/room", "mod chest; pub use chest::Chest;"),
+        ("house/room/chest", "pub struct Chest;"),
+        ("street", "use crate::house::room::Chest; use crate::house::room::chest::Chest as Stolen;"),
+    ];
+    let texts = files.map(|(name, text)| (format!("src/{name}.rs"), text.to_owned())).into();
     let graph = Graph::new("src", &texts);
-    assert_eq!((graph.side_doors(&[]).len(), graph.side_doors(&["low"]).len()), (1, 0));
+    let found = graph.side_doors(&["house"]);
+    let message =
+        "a side door: src/street.rs imports crate::house::room::chest::Chest past src/house/room.rs\n";
+    assert!(found.len() == 1 && found[0].starts_with(message), "{found:#?}");
+    assert_eq!(graph.side_doors(&[]).len(), 3);
 }
