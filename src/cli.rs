@@ -1,32 +1,18 @@
 //! The commands: run the operator, write the CRDs and the rules of access control.
 
+mod artefacts;
 mod connect;
+mod operate;
 
-use std::io::Write;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::ExitCode;
-use std::sync::Arc;
-use std::time::Duration;
 
 use clap::{CommandFactory, Parser, Subcommand};
-use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
-use kube::CustomResourceExt;
-use serde::Serialize;
-use tokio::sync::oneshot;
-use tokio_util::sync::CancellationToken;
 
 use crate::config::Run;
-use crate::engine::cluster::Lease;
-use crate::engine::crd::DatabricksAuth;
-use crate::engine::kind::{self, Permit};
-use crate::engine::run;
-use crate::kinds::KINDS;
-use crate::metrics::admit::Guard;
-use crate::metrics::{self, Metrics};
-use crate::port::Port;
-use crate::port::tls::Tls;
-use crate::telemetry::{self, Readiness};
-use crate::{databricks, rbac};
+use crate::telemetry;
+
+pub use artefacts::{crd_yaml, crds, rbac_yaml};
 
 #[derive(Parser)]
 #[command(version, about = "Manages a Databricks account with Kubernetes objects")]
@@ -61,9 +47,9 @@ pub fn command() -> clap::Command {
 /// Runs the command line; an error is one line, and a non-zero exit.
 pub fn main() -> ExitCode {
     let result = match Cli::parse().command {
-        Command::Run(run) => operate(&run),
-        Command::Crds { out } => out.iter().try_for_each(|out| write_crds(out)),
-        Command::Rbac { out } => write_rbac(out.as_deref()),
+        Command::Run(run) => operate::operate(&run),
+        Command::Crds { out } => out.iter().try_for_each(|out| artefacts::write_crds(out)),
+        Command::Rbac { out } => artefacts::write_rbac(out.as_deref()),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,
@@ -74,172 +60,4 @@ pub fn main() -> ExitCode {
             ExitCode::FAILURE
         }
     }
-}
-
-/// All CRDs: DatabricksAuth and the kinds.
-pub fn crds() -> Vec<CustomResourceDefinition> {
-    let mut all: Vec<CustomResourceDefinition> = KINDS.iter().map(|kind| kind.crd()).collect();
-    all.insert(0, kind::grants(DatabricksAuth::crd(), &all));
-    all
-}
-
-/// The YAML of a CRD, as it is committed.
-pub fn crd_yaml(crd: &CustomResourceDefinition) -> Result<String, String> {
-    written("crds", crd)
-}
-
-/// The YAML of the rules of access control, as the Helm chart reads it.
-pub fn rbac_yaml() -> Result<String, String> {
-    written("rbac", &rbac::rules())
-}
-
-/// What a command of ours writes, with a line that says so.
-fn written(command: &str, value: &impl Serialize) -> Result<String, String> {
-    let yaml = serde_saphyr::to_string(value)
-        .map_err(|e| format!("what `{command}` writes cannot be put into YAML: {e}"))?;
-    Ok(format!("# Written by `databricks-operator {command}`. Do not edit.\n{}\n", yaml.trim_end()))
-}
-
-fn write(folder: &Path, name: &str, text: &str) -> Result<(), String> {
-    let path = folder.join(name);
-    let written = std::fs::create_dir_all(folder).and_then(|()| std::fs::write(&path, text));
-    written.map_err(|e| format!("{} cannot be written: {e}", path.display()))
-}
-
-fn write_crds(out: &Path) -> Result<(), String> {
-    crds().iter().try_for_each(|crd| write(out, &format!("{}.yaml", crd.spec.names.plural), &crd_yaml(crd)?))
-}
-
-fn write_rbac(out: Option<&Path>) -> Result<(), String> {
-    let text = rbac_yaml()?;
-    match out {
-        Some(folder) => write(folder, "rbac.yaml", &text),
-        None => {
-            std::io::stdout().write_all(text.as_bytes()).map_err(|e| format!("it cannot be printed: {e}"))
-        }
-    }
-}
-
-fn operate(run: &Run) -> Result<(), String> {
-    run.check()?;
-    // Fails only if another provider was installed before, which nothing here does.
-    let _ = rustls::crypto::ring::default_provider().install_default();
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(2)
-        .enable_all()
-        .build()
-        .map_err(|e| format!("the runtime cannot start: {e}"))?;
-    let result = runtime.block_on(serve(run));
-    telemetry::end();
-    match result {
-        Ok(()) => runtime.shutdown_timeout(Duration::from_secs(1)),
-        // The process ends at once. Work that is cut off would only panic about it on the way.
-        Err(_) => std::mem::forget(runtime),
-    }
-    result
-}
-
-async fn serve(run: &Run) -> Result<(), String> {
-    let egress = run.egress()?;
-    let ready = Readiness::default();
-    let health = Port::take(run.health_address, None).map_err(|e| {
-        format!("health cannot be served at {}: {e}; choose another --health-address", run.health_address)
-    })?;
-    health.serve(telemetry::health(ready.clone()));
-    let port = metrics_port(run).await?;
-    let client = connect::connect(&egress).await?;
-    let metrics = Arc::new(Metrics::new(KINDS));
-    connect::check_cluster(&client, run).await?;
-    let installation = connect::installation(&client, run).await?;
-    // Not before: an error at the start is printed once, by us, and not by libraries too.
-    telemetry::begin(run.log_format, &run.log, run.collector(&egress)?)?;
-    // Not before: without logs, a message of the port would be lost.
-    if let Some(port) = port {
-        let guard = run.metrics_auth.then(|| Guard::new(client.clone()));
-        port.serve(metrics::serve::answers(metrics.clone(), guard));
-    }
-    let stop = CancellationToken::new();
-    tokio::spawn(on_signal(stop.clone()));
-    let mut lease = run.leader_elect.then(|| {
-        let settings = run.lease(client.default_namespace().to_owned());
-        Lease::new(client.clone(), settings)
-    });
-    tracing::info!(namespaces = run.namespaces.join(","), installation, "the operator starts");
-    let parts = run::Parts {
-        client,
-        kinds: KINDS,
-        settings: run.engine(installation),
-        hosts: run.hosts(),
-        databricks: databricks::Settings { egress, meter: metrics.calls.clone(), ..run.client() },
-        permit: lease.as_ref().map_or_else(Permit::sole, Lease::permit),
-        meter: metrics.engine.clone(),
-        census: metrics.census.clone(),
-    };
-    let (fill, filled) = oneshot::channel();
-    let ready = move || {
-        ready.set();
-        tracing::info!("caches are filled; the operator is ready");
-        let _ = fill.send(());
-    };
-    let (leads, leading) = oneshot::channel();
-    let held = async {
-        // A replica that cannot read the cluster must not keep one that can from leading.
-        let ready = filled.await.is_ok();
-        match &mut lease {
-            Some(lease) if ready => lease.hold(leads).await,
-            _ => {
-                let _ = leads.send(());
-                std::future::pending().await
-            }
-        }
-    };
-    let leading = async {
-        if leading.await.is_err() {
-            // The lease cannot be had, which ends the process.
-            std::future::pending::<()>().await;
-        }
-    };
-    let running = run::run(parts, stop.clone(), ready, leading);
-    let overtime = async {
-        stop.cancelled().await;
-        tokio::time::sleep(run::SHUTDOWN).await;
-    };
-    let ended = tokio::select! {
-        ended = running => ended,
-        reason = held => Err(reason),
-        () = overtime => Err("calls were still under way when the time to end was over".into()),
-    };
-    // If calls may still be in flight, the lease must expire instead.
-    if let (Ok(()), Some(lease)) = (&ended, lease) {
-        lease.release().await;
-    }
-    ended
-}
-
-/// Binds the port of the metrics, if there is one: an error in it is reported before anything else happens.
-async fn metrics_port(run: &Run) -> Result<Option<Port>, String> {
-    let Some(address) = run.metrics_address.0 else { return Ok(None) };
-    let tls = match (&run.metrics_tls_cert, &run.metrics_tls_key) {
-        (Some(cert), Some(key)) => Some(Tls::open(cert, key).await?),
-        _ => None,
-    };
-    let taken = Port::take(address, tls);
-    taken.map(Some).map_err(|e| {
-        format!("metrics cannot be served at {address}: {e}; choose another --metrics-address, or Off")
-    })
-}
-
-async fn on_signal(stop: CancellationToken) {
-    use tokio::signal::unix::{SignalKind, signal};
-    let (Ok(mut term), Ok(mut int)) = (signal(SignalKind::terminate()), signal(SignalKind::interrupt()))
-    else {
-        tracing::warn!("signals cannot be caught; the process can only be killed");
-        return;
-    };
-    tokio::select! {
-        _ = term.recv() => {}
-        _ = int.recv() => {}
-    }
-    tracing::info!("ending; calls under way are finished first");
-    stop.cancel();
 }

@@ -1,10 +1,10 @@
 //! What a scrape gets: one registry with all that the client and the engine count, and the text of it.
 //!
 //! Names begin with `databricks_operator_`. Each count is next to the code that it counts: [`crate::databricks::Meter`],
-//! [`crate::engine::meter`] and [`crate::engine::run`]. [`serve`] answers a scrape.
+//! [`crate::engine::meter`] and [`crate::engine::run`]. [`answers`] a scrape.
 
-pub mod admit;
-pub mod serve;
+mod admit;
+mod serve;
 
 use std::sync::Arc;
 
@@ -17,6 +17,9 @@ use crate::databricks;
 use crate::engine::kind::Driver;
 use crate::engine::meter::Meter;
 use crate::engine::run::Census;
+
+pub use admit::Guard;
+pub use serve::answers;
 
 /// Everything that is counted in this process.
 pub struct Metrics {

@@ -8,7 +8,7 @@
 //! takes all slots in each moment makes others wait. A connection that waits for us, such as for a text that is being
 //! rendered, keeps its slot from when it is admitted: the check of its token may have to come first.
 
-pub mod tls;
+mod tls;
 
 use std::convert::Infallible;
 use std::net::SocketAddr;
@@ -20,12 +20,13 @@ use axum::extract::Request;
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use hyper_util::server::conn::auto;
 use hyper_util::service::TowerToHyperService;
-use tls::Tls;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::task::AbortHandle;
 use tokio::time::{Instant, sleep, timeout};
 use tower::Service;
+
+pub use tls::Tls;
 
 /// Small next to the number of files that a process may have open, which is a thousand at least.
 const PLACES: usize = 128;

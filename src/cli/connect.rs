@@ -71,7 +71,7 @@ pub async fn check_cluster(client: &Client, run: &Run) -> Result<(), String> {
         scopes.push(None);
     }
     for scope in scopes {
-        for crd in super::crds() {
+        for crd in super::artefacts::crds() {
             check_list(client, run, &crd, scope).await?;
         }
         check_rights(client, scope).await?;

@@ -43,11 +43,11 @@ pub struct Guard {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Refused {
     /// There is no token, or none that is good.
-    NotAuthenticated,
+    Unauthenticated,
     /// The token's user lacks the right.
-    NotPermitted,
+    Forbidden,
     /// The API server cannot be asked.
-    NotKnown,
+    Unknown,
 }
 
 impl Guard {
@@ -63,14 +63,14 @@ impl Guard {
 
     /// Whether the sender of these headers may scrape.
     pub async fn admit(&self, headers: &HeaderMap) -> Result<(), Refused> {
-        let token = bearer(headers).ok_or(Refused::NotAuthenticated)?;
+        let token = bearer(headers).ok_or(Refused::Unauthenticated)?;
         if self.is_good(token) {
             return Ok(());
         }
         let known = self.good.lock().expect("no panic while held").contains_key(token);
         let _in_line = match known {
             true => None,
-            false => Some(timeout(PATIENCE, self.asking.lock()).await.map_err(|_| Refused::NotKnown)?),
+            false => Some(timeout(PATIENCE, self.asking.lock()).await.map_err(|_| Refused::Unknown)?),
         };
         // Another scrape may have checked the same token meanwhile.
         if self.is_good(token) {
@@ -106,12 +106,12 @@ impl Guard {
         let status = reviews.create(&PostParams::default(), &review).await?.status.unwrap_or_default();
         let user = match status.user {
             Some(user) if status.authenticated == Some(true) => user,
-            _ => return Ok(Err(Refused::NotAuthenticated)),
+            _ => return Ok(Err(Refused::Unauthenticated)),
         };
         let reviews: Api<SubjectAccessReview> = Api::all(self.client.clone());
         let review = SubjectAccessReview { spec: access(user), ..SubjectAccessReview::default() };
         let status = reviews.create(&PostParams::default(), &review).await?.status.unwrap_or_default();
-        Ok(if status.allowed { Ok(()) } else { Err(Refused::NotPermitted) })
+        Ok(if status.allowed { Ok(()) } else { Err(Refused::Forbidden) })
     }
 
     /// Logs the failure once, until it works again.
@@ -122,7 +122,7 @@ impl Guard {
                  rules metricsAuth of `databricks-operator rbac`"
             );
         }
-        Refused::NotKnown
+        Refused::Unknown
     }
 }
 

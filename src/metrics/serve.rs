@@ -75,15 +75,15 @@ impl Source {
 
 fn refusal(refused: Refused) -> Response {
     let (status, text) = match refused {
-        Refused::NotAuthenticated => {
+        Refused::Unauthenticated => {
             let told = [(WWW_AUTHENTICATE, "Bearer")];
             let text = "a token of this cluster is needed: Authorization: Bearer TOKEN\n";
             return (StatusCode::UNAUTHORIZED, told, text).into_response();
         }
-        Refused::NotPermitted => {
+        Refused::Forbidden => {
             (StatusCode::FORBIDDEN, "the token's user may not `get` the nonResourceURL /metrics\n")
         }
-        Refused::NotKnown => {
+        Refused::Unknown => {
             (StatusCode::SERVICE_UNAVAILABLE, "the API server cannot be asked about the token now\n")
         }
     };

@@ -1,312 +1,314 @@
-//! Which file imports which: derived from `use` and from paths in the code. A name counts as imported from the file that
-//! defines it, however many doors re-export it on the way.
+//! Which file imports what from which other file, read off `use` declarations and paths.
 //!
-//! A folder's file is its door if it re-exports something: other folders use the door, not the files behind it.
+//! A name is followed to the file that defines it, through re-exports. So a parent may declare and re-export its children
+//! (a door) and its children may import each other through it: only what the parent's own code says is an import of the
+//! parent. What a macro makes counts as defined where it is called. What only tests compile does not count.
+//!
+//! It does not see method calls: a method that lies in another file than its type is hidden from it.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::slice::from_ref;
 
-/// Source files of one crate: the path below its `src` without `.rs`, and the code without comments, strings and tests.
-pub struct Graph {
-    files: BTreeMap<String, String>,
-    /// What each file imports, itself excepted.
-    imports: BTreeMap<String, BTreeSet<String>>,
-    doors: Vec<String>,
+use crate::source::{Module, Path, read};
+use crate::words::words;
+
+/// Where a path leads: to a module, or to an item of one by its name there.
+enum Place {
+    Module(Path),
+    Item(Path, String),
 }
 
-/// A path in the code, such as `crate::a::B`, and whether it only re-exports.
-struct Path {
-    segments: Vec<String>,
-    exports: bool,
+/// How many steps a search takes at most: a name may lead to itself.
+const FUEL: u8 = 16;
+
+/// By file, by the file that it imports from: the names.
+type Imports = BTreeMap<String, BTreeMap<String, BTreeSet<String>>>;
+
+/// A name that was imported from within a folder in place of the folder's own file.
+struct SideDoor {
+    by: String,
+    /// As it is written.
+    path: Path,
+    folder: Path,
+    inner: String,
+}
+
+/// The files of a crate and what they import of each other.
+pub struct Graph {
+    /// The folder of the crate's sources.
+    root: String,
+    modules: BTreeMap<Path, Module>,
+    imports: Imports,
+    side_doors: Vec<SideDoor>,
 }
 
 impl Graph {
-    /// Reads the files. `root` is the file of the crate's root, `lib` or `main`.
-    pub fn of(files: BTreeMap<String, String>, root: &str) -> Graph {
-        let mut graph = Graph { files, imports: BTreeMap::new(), doors: vec![] };
-        for (file, code) in &graph.files {
-            let (mut imports, mut doors) = (BTreeSet::new(), vec![]);
-            for path in paths(code) {
-                let Some(mut way) = graph.way(file, root, &path.segments) else { continue };
-                let Some(end) = way.pop() else { continue };
-                doors.extend(graph.side_door(file, &way, &end));
-                let behind = end.strip_prefix(file.as_str()).is_some_and(|rest| rest.starts_with('/'));
-                if end != *file && !(path.exports && behind) {
-                    imports.insert(end);
-                }
+    /// Reads a crate from its texts by path; `root` is the folder with `lib.rs`. What `lib.rs` does not lead to is left out.
+    pub fn new(root: &str, texts: &BTreeMap<String, String>) -> Self {
+        let mut graph = Self {
+            root: root.to_owned(),
+            modules: BTreeMap::new(),
+            imports: Imports::new(),
+            side_doors: vec![],
+        };
+        let mut waiting = vec![(vec![], format!("{root}/lib.rs"))];
+        while let Some((path, file)) = waiting.pop() {
+            let text = texts.get(&file).unwrap_or_else(|| panic!("{file} is not there"));
+            for child in read(&path, &file, &words(text), &mut graph.modules) {
+                waiting.push((child.clone(), format!("{root}/{}.rs", child.join("/"))));
             }
-            graph.imports.insert(file.clone(), imports);
-            graph.doors.extend(doors);
         }
+        graph.follow();
         graph
     }
 
-    /// The files that a path leads through, the one that defines its name last; none if it leads out of the crate.
-    fn way(&self, file: &str, root: &str, segments: &[String]) -> Option<Vec<String>> {
-        let module = if file == root { "" } else { file };
-        let (mut at, mut rest): (String, &[String]) = match segments.first()?.as_str() {
-            "crate" => (String::new(), &segments[1..]),
-            "self" => (module.to_owned(), &segments[1..]),
-            "super" => (module.to_owned(), segments),
-            first if self.files.contains_key(&join(module, first)) => (module.to_owned(), segments),
-            _ => return None,
-        };
-        while rest.first().is_some_and(|segment| segment == "super") {
-            at = at.rsplit_once('/').map_or(String::new(), |(parent, _)| parent.to_owned());
-            rest = &rest[1..];
+    /// The files but for the crate's root.
+    pub fn files(&self) -> BTreeSet<&str> {
+        let modules = self.modules.iter().filter(|(path, _)| !path.is_empty());
+        modules
+            .map(|(_, module)| module.file.as_str())
+            .filter(|file| *file != self.modules[&vec![]].file)
+            .collect()
+    }
+
+    /// What a file imports, with the file that defines it.
+    pub fn imports_of(&self, file: &str) -> impl Iterator<Item = (&str, &str)> {
+        let from = self.imports.get(file).into_iter().flatten();
+        from.flat_map(|(from, names)| names.iter().map(|name| (name.as_str(), from.as_str())))
+    }
+
+    /// Follows all that is imported to where it is defined.
+    fn follow(&mut self) {
+        let (mut imports, mut side_doors) = (Imports::new(), vec![]);
+        for (at, module) in &self.modules {
+            let mut import = |home: Path, name: String| {
+                let from = &self.modules[&home].file;
+                if *from != module.file {
+                    let imports: &mut BTreeMap<_, BTreeSet<_>> =
+                        imports.entry(module.file.clone()).or_default();
+                    imports.entry(from.clone()).or_default().insert(name);
+                }
+            };
+            let uses = module.uses.iter().map(|used| (&used.path, Some(used)));
+            for (path, used) in uses.chain(module.paths.iter().map(|path| (path, None))) {
+                let mut entered = vec![];
+                let place = self.find(at, path, &mut entered, FUEL);
+                side_doors.extend(past_doors(at, &entered).map(|(folder, inner)| SideDoor {
+                    by: module.file.clone(),
+                    path: path.clone(),
+                    folder,
+                    inner,
+                }));
+                match (place, used) {
+                    // Of all that a module has, the names in the code are imported.
+                    (Some(Place::Module(all)), Some(used)) if used.name == "*" => {
+                        for name in module.said.iter().filter(|name| self.knows(&all, name, FUEL)) {
+                            if let Some(Place::Item(home, name)) =
+                                self.walk(all.clone(), from_ref(name), &mut vec![], FUEL)
+                            {
+                                import(home, name);
+                            }
+                        }
+                    }
+                    // A door to something within is no import, unless the code uses the name itself.
+                    (Some(Place::Item(home, _)), Some(used))
+                        if used.public && home.starts_with(at) && !module.said.contains(&used.name) => {}
+                    (Some(Place::Item(home, name)), _) => import(home, name),
+                    _ => {}
+                }
+            }
         }
-        let file_of = |module: &str| if module.is_empty() { root.to_owned() } else { module.to_owned() };
-        let mut way = vec![];
-        for (index, segment) in rest.iter().enumerate() {
-            let inner = join(&at, segment);
-            if self.files.contains_key(&inner) {
-                at = inner;
-                way.push(at.clone());
+        (self.imports, self.side_doors) = (imports, side_doors);
+    }
+
+    /// Where a path leads that is written in module `at`: nowhere if it is not of this crate. Notes the modules that the
+    /// path itself enters on the way.
+    fn find(&self, at: &Path, path: &[String], entered: &mut Vec<Path>, fuel: u8) -> Option<Place> {
+        let fuel = fuel.checked_sub(1)?;
+        let (first, rest) = path.split_first()?;
+        match first.as_str() {
+            "crate" => self.walk(vec![], rest, entered, fuel),
+            "self" | "super" => self.walk(at.clone(), path, entered, fuel),
+            name if self.knows(at, name, fuel) => self.walk(at.clone(), path, entered, fuel),
+            _ => None,
+        }
+    }
+
+    fn walk(&self, mut at: Path, path: &[String], entered: &mut Vec<Path>, fuel: u8) -> Option<Place> {
+        let Some((name, rest)) = path.split_first() else { return Some(Place::Module(at)) };
+        if name == "self" || name == "super" {
+            at.truncate(at.len() - usize::from(name == "super"));
+            return self.walk(at, rest, entered, fuel);
+        }
+        let module = &self.modules[&at];
+        let used = module.uses.iter().find(|used| used.name == *name && used.path != [name.as_str()]);
+        let is_item = module.defined.contains(name) || used.is_some();
+        if module.children.contains(name) && !(rest.is_empty() && is_item) {
+            at.push(name.clone());
+            entered.push(at.clone());
+            return self.walk(at, rest, entered, fuel);
+        }
+        if module.defined.contains(name) {
+            return Some(Place::Item(at, name.clone()));
+        }
+        if let Some(used) = used {
+            return match self.find(&at, &used.path, &mut vec![], fuel)? {
+                Place::Module(module) => self.walk(module, rest, entered, fuel),
+                item => Some(item),
+            };
+        }
+        match self.all_of(&at, fuel).into_iter().find(|module| self.knows(module, name, fuel)) {
+            Some(module) => self.walk(module, path, &mut vec![], fuel),
+            None => Some(Place::Item(at, name.clone())),
+        }
+    }
+
+    fn knows(&self, at: &Path, name: &str, fuel: u8) -> bool {
+        let module = &self.modules[at];
+        module.children.contains(name)
+            || module.defined.contains(name)
+            || module.uses.iter().any(|used| used.name == name)
+            || self.all_of(at, fuel).iter().any(|module| self.knows(module, name, fuel))
+    }
+
+    /// The modules of which a module imports everything.
+    fn all_of(&self, at: &Path, fuel: u8) -> Vec<Path> {
+        let Some(fuel) = fuel.checked_sub(1) else { return vec![] };
+        let all = self.modules[at].uses.iter().filter(|used| used.name == "*");
+        let places = all.filter_map(|used| self.find(at, &used.path, &mut vec![], fuel));
+        places
+            .filter_map(|place| if let Place::Module(module) = place { Some(module) } else { None })
+            .collect()
+    }
+
+    /// Circles of files that import each other: each whole, with the shortest way around.
+    pub fn circles(&self) -> Vec<String> {
+        let (mut found, mut seen) = (vec![], BTreeSet::new());
+        for file in self.files() {
+            let reached = self.reached(file);
+            if seen.contains(file) || !reached.contains_key(file) {
                 continue;
             }
-            let here = file_of(&at);
-            // A name that is imported here is defined elsewhere.
-            let elsewhere = paths(self.files.get(&here)?)
-                .into_iter()
-                .filter(|path| path.exports && path.segments.last() == Some(segment))
-                .find_map(|path| self.way(&here, root, &path.segments)?.pop());
-            way.push(elsewhere.unwrap_or(here));
-            let _ = index;
-            return Some(way);
+            let circle: BTreeSet<&str> =
+                reached.keys().copied().filter(|other| self.reached(other).contains_key(file)).collect();
+            seen.extend(circle.iter().copied());
+            let ways = circle.iter().map(|start| way(&self.reached(start), start));
+            let shortest = ways.min_by_key(Vec::len).expect("a circle has files");
+            let mut message = format!("a circle of {} files:\n", circle.len());
+            for pair in shortest.windows(2) {
+                message += &self.line(pair[0], pair[1]);
+            }
+            if circle.len() >= shortest.len() {
+                message += " the shortest of several; all imports among these files:\n";
+                for by in &circle {
+                    for from in self.direct(by).filter(|from| circle.contains(from)) {
+                        message += &self.line(by, from);
+                    }
+                }
+            }
+            message += " Move what they need of each other into a file that imports none of them, or pass in a value.";
+            found.push(message);
         }
-        if way.is_empty() {
-            way.push(file_of(&at))
+        found
+    }
+
+    /// The files that a file imports from.
+    fn direct(&self, file: &str) -> impl Iterator<Item = &str> {
+        self.imports.get(file).into_iter().flat_map(|from| from.keys()).map(String::as_str)
+    }
+
+    /// All that a file imports, at first or second hand, each with the file before it on the shortest way.
+    fn reached<'a>(&'a self, file: &'a str) -> BTreeMap<&'a str, &'a str> {
+        let (mut reached, mut waiting) = (BTreeMap::new(), VecDeque::from([file]));
+        while let Some(by) = waiting.pop_front() {
+            for from in self.direct(by) {
+                if !reached.contains_key(from) {
+                    reached.insert(from, by);
+                    waiting.push_back(from);
+                }
+            }
         }
-        Some(way)
+        reached
     }
 
-    /// A file behind a door that is entered past it.
-    fn side_door(&self, file: &str, way: &[String], _: &str) -> Option<String> {
-        let inner = way.last()?;
-        let (folder, _) = inner.rsplit_once('/')?;
-        let within = file == folder || file.starts_with(&format!("{folder}/"));
-        let is_door = paths(self.files.get(folder)?).iter().any(|path| path.exports);
-        (is_door && !within).then(|| {
-            format!("{file}.rs enters {inner}.rs past its door: import it from {folder}.rs, and re-export it there")
-        })
+    fn line(&self, by: &str, from: &str) -> String {
+        format!("  {by} imports {} from {from}\n", self.names(by, from))
     }
 
-    /// Imports past a door.
-    pub fn side_doors(&self) -> &[String] {
-        &self.doors
+    fn names(&self, by: &str, from: &str) -> String {
+        self.imports[by][from].iter().map(String::as_str).collect::<Vec<_>>().join(", ")
     }
 
-    /// Imports from a lower stratum of a higher one. `strata` are files or folders, the lowest first.
-    pub fn wrong_ways(&self, strata: &[&str]) -> Vec<String> {
-        let rank = |file: &str| {
-            let of = |stratum: &&str| file == *stratum || file.starts_with(&format!("{stratum}/"));
-            strata.iter().position(of)
+    /// Imports against the order of `strata`, the lowest first, and files that are in none of them. A stratum names files
+    /// and folders below the root; within a stratum all may import each other.
+    pub fn against(&self, strata: &[&[&str]]) -> Vec<String> {
+        let holds = |name: &str, file: &str| {
+            let rest = file.strip_prefix(&format!("{}/{name}", self.root));
+            rest.is_some_and(|rest| rest == ".rs" || rest.starts_with('/'))
         };
-        let mut wrong = vec![];
-        for (file, imports) in &self.imports {
-            let Some(own) = rank(file) else {
-                wrong.push(format!("{file}.rs is in no stratum: add it to the list"));
+        // Of a folder and a file in it, both named, the longer name counts.
+        let of = |file: &str| {
+            let named = strata.iter().enumerate().flat_map(|(n, row)| row.iter().map(move |name| (n, name)));
+            named.filter(|(_, name)| holds(name, file)).max_by_key(|(_, name)| name.len())
+        };
+        let gone = strata
+            .iter()
+            .copied()
+            .flatten()
+            .filter(|name| !self.files().iter().any(|file| holds(name, file)));
+        let mut found: Vec<String> =
+            gone.map(|name| format!("there is no {name}: take it out of the list of strata")).collect();
+        for by in self.files() {
+            let Some((own, own_name)) = of(by) else {
+                found.push(format!("{by} is in no stratum: name it, or its folder, in the list of strata"));
                 continue;
             };
-            let up = imports.iter().filter(|import| rank(import).is_some_and(|other| other > own));
-            wrong.extend(up.map(|import| {
-                format!("{file}.rs imports {import}.rs, which is above it: move what it needs down")
-            }));
-        }
-        wrong
-    }
-
-    /// Files that import each other, directly or through others: for each file at most one such way.
-    pub fn circles(&self) -> Vec<String> {
-        let mut found: Vec<String> = vec![];
-        let mut seen: BTreeSet<&str> = BTreeSet::new();
-        for file in self.files.keys() {
-            if seen.contains(file.as_str()) {
-                continue;
-            }
-            if let Some(circle) = self.back_to(file) {
-                seen.extend(circle.iter().copied());
-                let names: Vec<String> = circle.iter().map(|file| format!("{file}.rs")).collect();
-                found.push(format!(
-                    "{} -> {file}.rs: move what both need into a third file",
-                    names.join(" -> ")
-                ));
+            for from in self.direct(by) {
+                if let Some((other, other_name)) = of(from).filter(|(other, _)| *other > own) {
+                    let mut message = format!(
+                        "an import upwards, by {own_name} (stratum {own}) from {other_name} (stratum {other}):\n"
+                    );
+                    message += &self.line(by, from);
+                    let names = self.names(by, from);
+                    message += &format!(" Move {names} down to stratum {own} or below, or pass in a value.");
+                    found.push(message);
+                }
             }
         }
         found
     }
 
-    /// The shortest way of imports from a file to itself.
-    fn back_to(&self, start: &str) -> Option<Vec<&str>> {
-        let (start, _) = self.files.get_key_value(start)?;
-        let mut ways: Vec<Vec<&str>> = vec![vec![start]];
-        let mut visited = BTreeSet::new();
-        while !ways.is_empty() {
-            let mut longer = vec![];
-            for way in ways {
-                let Some(imports) = way.last().and_then(|last| self.imports.get(*last)) else { continue };
-                for import in imports {
-                    if import == start {
-                        return Some(way);
-                    }
-                    if visited.insert(import) {
-                        longer.push(way.iter().copied().chain([import.as_str()]).collect());
-                    }
-                }
-            }
-            ways = longer;
-        }
-        None
-    }
-}
-
-fn join(module: &str, name: &str) -> String {
-    if module.is_empty() { name.to_owned() } else { format!("{module}/{name}") }
-}
-
-/// All paths of a file: each leaf of a `use`, and what begins with `crate::`, `super::` or `self::` elsewhere.
-fn paths(code: &str) -> Vec<Path> {
-    let mut all = vec![];
-    let mut rest = String::new();
-    for statement in code.split_inclusive(';') {
-        let at = ["use ", "pub use ", "pub(crate) use ", "pub(super) use "].iter().find_map(|word| {
-            let found = statement.rfind(&format!("\n{word}")).map(|at| (at + 1, *word));
-            found.or_else(|| statement.starts_with(word).then_some((0, *word)))
-        });
-        match at {
-            Some((at, word)) => {
-                rest += &statement[..at];
-                let tree = statement[at + word.len()..].trim_end_matches(';');
-                leaves(tree, &mut vec![], &mut |segments| {
-                    all.push(Path { segments: segments.to_vec(), exports: word.starts_with("pub") });
-                });
-            }
-            None => rest += statement,
-        }
-    }
-    for start in ["crate::", "super::", "self::"] {
-        for (at, _) in rest.match_indices(start) {
-            let before = rest[..at].chars().next_back();
-            if before.is_some_and(|c| c.is_alphanumeric() || c == '_' || c == ':') {
+    /// Imports from within a folder by a file outside of it, but for the folders in `open`.
+    pub fn side_doors(&self, open: &[&str]) -> Vec<String> {
+        let mut found = vec![];
+        for SideDoor { by, path, folder, inner } in &self.side_doors {
+            if open.contains(&folder.join("/").as_str()) {
                 continue;
             }
-            let end = rest[at..]
-                .find(|c: char| !(c.is_alphanumeric() || c == '_' || c == ':'))
-                .unwrap_or(rest.len() - at);
-            let segments =
-                rest[at..at + end].split("::").filter(|s| !s.is_empty()).map(str::to_owned).collect();
-            all.push(Path { segments, exports: false });
+            let (door, room) = (&self.modules[folder].file, [folder.as_slice(), from_ref(inner)].concat());
+            let mut message = format!("a side door: {by} imports {} past {door}\n", path.join("::"));
+            let (outer, inside) = (folder.join("::"), room.join("::"));
+            message += &format!(" In {door} write `mod {inner};` and `pub use {inner}::…;`.");
+            message += &format!(" In {by} import it from {outer} in place of {inside}.");
+            found.push(message);
         }
-    }
-    all
-}
-
-/// The leaves of a `use` tree: `a::{b, c::D}` has `a::b` and `a::c::D`.
-fn leaves(tree: &str, before: &mut Vec<String>, found: &mut impl FnMut(&[String])) {
-    let (mut depth, mut from) = (0, 0);
-    let mut parts = vec![];
-    for (at, c) in tree.char_indices() {
-        match c {
-            '{' => depth += 1,
-            '}' => depth -= 1,
-            ',' if depth == 0 => {
-                parts.push(&tree[from..at]);
-                from = at + 1;
-            }
-            _ => {}
-        }
-    }
-    parts.push(&tree[from..]);
-    for part in parts.into_iter().map(str::trim).filter(|part| !part.is_empty()) {
-        let (path, inner) = part.split_once('{').map_or((part, None), |(path, inner)| (path, Some(inner)));
-        let path = path.split(" as ").next().unwrap_or(path);
-        let length = before.len();
-        before.extend(path.split("::").map(str::trim).filter(|s| !s.is_empty()).map(str::to_owned));
-        match inner {
-            Some(inner) => leaves(inner.trim_end().trim_end_matches('}'), before, found),
-            None => {
-                if before.last().is_some_and(|last| last == "self") {
-                    before.pop();
-                }
-                found(before);
-            }
-        }
-        before.truncate(length);
+        found
     }
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
+/// The folders that a module goes into past their doors, each with what it enters there.
+fn past_doors(at: &Path, entered: &[Path]) -> impl Iterator<Item = (Path, String)> {
+    let parts = entered.iter().filter_map(|path| path.split_last());
+    let past = parts.filter(|(_, folder)| !folder.is_empty() && !at.starts_with(folder));
+    past.map(|(inner, folder)| (folder.to_vec(), inner.clone()))
+}
 
-    fn graph(files: &[(&str, &str)]) -> Graph {
-        let files = files.iter().map(|(file, code)| ((*file).to_owned(), format!("\n{code}\n")));
-        Graph::of(files.chain([("lib".to_owned(), "pub mod a;".to_owned())]).collect(), "lib")
+/// The way from a file back to itself.
+fn way<'a>(reached: &BTreeMap<&'a str, &'a str>, file: &'a str) -> Vec<&'a str> {
+    let mut way = vec![file];
+    while way.len() < 2 || way[way.len() - 1] != file {
+        way.push(reached[way[way.len() - 1]]);
     }
-
-    /// A folder `low` with a door, and a file `high` that uses it as it should.
-    const GOOD: [(&str, &str); 4] = [
-        ("low", "mod one;\nmod two;\npub use one::One;\npub use two::{Two, two};"),
-        ("low/one", "pub struct One;"),
-        ("low/two", "use super::one::One;\npub struct Two(One);\npub fn two() {}"),
-        ("high", "use crate::low::{One, Two};\nfn f() -> Two { crate::low::two() }"),
-    ];
-
-    fn with(more: &[(&str, &str)]) -> Graph {
-        let mut files: BTreeMap<&str, &str> = GOOD.into_iter().collect();
-        files.extend(more.iter().copied());
-        graph(&files.into_iter().collect::<Vec<_>>())
-    }
-
-    const STRATA: [&str; 3] = ["low", "high", "lib"];
-
-    #[test]
-    fn a_good_house_has_no_fault_and_names_count_where_they_are_defined() {
-        let graph = with(&[]);
-        let imports: Vec<&str> = graph.imports["high"].iter().map(String::as_str).collect();
-        assert_eq!(imports, ["low/one", "low/two"]);
-        assert_eq!(graph.imports["low"].len(), 0, "a door imports nothing by re-exporting");
-        assert!(graph.circles().is_empty() && graph.side_doors().is_empty());
-        assert!(graph.wrong_ways(&STRATA).is_empty());
-    }
-
-    #[test]
-    fn a_circle_is_refused_by_all_its_files() {
-        let two = with(&[("low/one", "use super::two::Two;\npub struct One;")]);
-        assert_eq!(two.circles().len(), 1);
-        assert!(
-            two.circles()[0].starts_with("low/one.rs -> low/two.rs -> low/one.rs: "),
-            "{:?}",
-            two.circles()
-        );
-        let through_a_door = with(&[("low/one", "use crate::low::Two;\npub struct One;")]);
-        assert_eq!(through_a_door.circles().len(), 1, "a door hides no circle");
-        let by_a_path = with(&[("low/one", "pub struct One;\nfn f() { super::two::two() }")]);
-        assert_eq!(by_a_path.circles().len(), 1, "without a `use` as well");
-        let with_its_door = with(&[
-            ("low/one", "use super::shared;\npub struct One;"),
-            ("low", "mod one;\nmod two;\nuse one::One;\npub use two::Two;\npub fn shared(_: One) {}"),
-        ]);
-        assert_eq!(with_its_door.circles().len(), 1);
-    }
-
-    #[test]
-    fn an_import_of_a_higher_stratum_is_refused() {
-        let up =
-            with(&[("low/one", "use crate::high::High;\npub struct One;"), ("high", "pub struct High;")]);
-        let wrong = up.wrong_ways(&STRATA);
-        assert_eq!(wrong, ["low/one.rs imports high.rs, which is above it: move what it needs down"]);
-        let lost = with(&[("lost", "")]);
-        assert_eq!(lost.wrong_ways(&STRATA), ["lost.rs is in no stratum: add it to the list"]);
-    }
-
-    #[test]
-    fn a_side_door_is_refused() {
-        let past = with(&[("high", "use crate::low::one::One;")]);
-        assert_eq!(past.side_doors().len(), 1);
-        assert!(
-            past.side_doors()[0].starts_with("high.rs enters low/one.rs past its door"),
-            "{:?}",
-            past.side_doors()
-        );
-    }
+    way.reverse();
+    way
 }
