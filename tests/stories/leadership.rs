@@ -330,7 +330,9 @@ async fn a_leader_that_is_cut_off_stops_before_the_other_begins() {
         let spec = json!({"label": name, "listType": "ALLOW", "ipAddresses": ["203.0.113.1"]});
         story.apply(&story.managed(LIST, name, spec)).await;
     }
-    for round in 0..rounds() {
+    // On a busy machine a leader can be too slow to write anything after the cut: such a round proves nothing and is repeated.
+    let mut proved = 0;
+    for round in 0..4 * rounds() {
         let mut cable = Cable::lay(&format!("leader-cut-off-{round}")).await;
         story.operator = Some(replica_through(&mut story, &cable.kubeconfig).await);
         let before = somebody_leads(&story).await;
@@ -371,7 +373,7 @@ async fn a_leader_that_is_cut_off_stops_before_the_other_begins() {
             by_the_cut_off.iter().all(|at| *at <= last),
             "cut at {cut}, taken at {taken}: {by_the_cut_off:?}"
         );
-        assert!(!by_the_cut_off.is_empty(), "there was nothing to stop");
+        proved += u32::from(!by_the_cut_off.is_empty());
         print(&format!(
             "cut off: {} changes after the cut, the last {} ms after it, {} ms before the other took over",
             by_the_cut_off.len(),
@@ -387,7 +389,11 @@ async fn a_leader_that_is_cut_off_stops_before_the_other_begins() {
         });
         corrected.await.unwrap();
         story.operator.take().unwrap().terminate().await.unwrap();
+        if proved == rounds() {
+            break;
+        }
     }
+    assert_eq!(proved, rounds(), "too few leaders wrote anything after the cut: there was nothing to stop");
     assert_eq!(story.account.objects("ip-access-lists").len(), names.len());
     story.end().await;
 }

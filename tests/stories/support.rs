@@ -23,8 +23,8 @@ pub const SOON: Duration = Duration::from_secs(60);
 /// before the next slow re-check, minutes later.
 pub const WOKEN: Duration = Duration::from_secs(10);
 /// Reads of IP access lists are this late in every story that does not say otherwise; [`Story::let_reads_catch_up`] waits for
-/// them. Zero until every story tolerates late reads in each run; [`world::fast`] has room for them in `--read-lag`.
-const IP_LIST_LAG_MS: u64 = 0;
+/// them. [`world::fast`] has room for them in `--read-lag`.
+const IP_LIST_LAG_MS: u64 = 50;
 /// The name of the story's DatabricksAuth.
 pub const AUTH: &str = "account";
 
