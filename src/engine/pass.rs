@@ -24,6 +24,7 @@ mod recognise;
 mod record;
 mod release;
 mod resolve;
+mod send;
 mod subject;
 mod undo;
 mod work;

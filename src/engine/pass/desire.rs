@@ -15,43 +15,39 @@ use crate::engine::memory::Claim;
 
 impl Work<'_> {
     /// Computes the desired state. While deleting, it may be unreadable.
-    pub fn desire(&mut self, place: Place, resolved: Option<Resolved>) -> Result<Target> {
+    pub fn desire(&self, place: Place, resolved: Option<Resolved>) -> Result<Target> {
         let spec = self.subject.spec();
-        let want = match resolved {
-            None => None,
-            Some(got) if self.subject.deleting() => {
-                let want = self.driver.desired(&spec, &got).ok();
-                if want.is_some() {
-                    self.subject.status_mut()?.resolved_refs = got.ids;
-                }
-                want
-            }
+        let (want, refs) = match resolved {
+            None => (None, None),
+            Some(got) if self.subject.deleting() => match self.driver.desired(&spec, &got) {
+                Ok(want) => (Some(want), Some(got.ids)),
+                Err(_) => (None, None),
+            },
             Some(got) => {
                 let want = self.driver.desired(&spec, &got)?;
-                self.subject.status_mut()?.resolved_refs = got.ids;
                 check_power(&place.admission, &self.driver.power(&want)?, &self.subject.who.namespace)?;
-                Some(want)
+                (Some(want), Some(got.ids))
             }
         };
-        self.subject.resolved = true;
-        let not_before = self.not_before()?;
+        let not_before = self.not_before();
         self.keep_claims(&place.admission, want.as_ref())?;
         Ok(Target {
             admission: place.admission,
             reader: place.reader,
             writer: place.writer,
             want,
+            refs,
             not_before,
         })
     }
 
     /// Releases what this object claimed under a name that it no longer has, or now only observes.
-    fn keep_claims(&mut self, admission: &Admission, want: Option<&Value>) -> Result<()> {
+    fn keep_claims(&self, admission: &Admission, want: Option<&Value>) -> Result<()> {
         let account = admission.session.client.account_id();
         let kind = &self.subject.who.kind;
         let key =
             want.map(|want| self.driver.key(want)).transpose()?.map(|key| Claim::key(account, kind, &key));
-        let status = self.subject.status.as_ref().map_err(Clone::clone)?;
+        let status = self.subject.status()?;
         let annotated = self.subject.object.annotations().get(EXTERNAL_ID);
         let id = status.external.as_ref().map(|e| &e.id).or(annotated).map(|id| Claim::id(account, kind, id));
         // A create that has begun may still have its effect.
@@ -68,17 +64,17 @@ impl Work<'_> {
     }
 
     /// A reading must be no older than a resync interval; a request for a reconcile asks for a new one.
-    fn not_before(&mut self) -> Result<Instant> {
+    fn not_before(&self) -> Instant {
         let now = Instant::now();
         if let Some(token) = self.requested().cloned() {
             // Many requests at once share one reading: it need only be newer than the first sight of the request.
-            return Ok(self.remember(|m| match &m.requested {
+            return self.remember(|m| match &m.requested {
                 Some((seen, at)) if *seen == token => *at,
                 _ => m.requested.insert((token, now)).1,
-            }));
+            });
         }
         // Without an interval any reading is recent enough; a year is longer than the life of every process.
         let interval = self.subject.resync.unwrap_or(std::time::Duration::from_secs(31_536_000));
-        Ok(now.checked_sub(interval).unwrap_or_else(|| now - now.elapsed()))
+        now.checked_sub(interval).unwrap_or_else(|| now - now.elapsed())
     }
 }

@@ -1,4 +1,4 @@
-//! What was seen, as the status shows it. Fields have the names that users write.
+//! What was read, as the status shows it. Fields have the names that users write.
 
 use std::collections::BTreeSet;
 
@@ -7,38 +7,32 @@ use serde_json::{Map, Value};
 use super::bound::Record;
 use super::decide::spec_path;
 use super::look::{Found, Look};
+use super::subject::Shown;
 use super::work::{Target, Work};
-use crate::engine::crd::{Drift, External, camel, shorten};
+use crate::engine::crd::{Drift, camel, shorten};
 use crate::engine::error::Result;
 use crate::engine::kind::{Change, Immutable, Phase, Seen, Traits, at};
 
 impl Work<'_> {
-    /// Records whether objects that refer to this one can use it. Before anything is decided: a spec that cannot be carried
-    /// out takes nothing away from them. What was not read stays as it was last seen.
-    pub fn note_usable(&mut self, look: &Look) -> Result<()> {
+    /// Whether objects that refer to this one can use it: the inner `None` if it does not exist, the outer one if this was
+    /// not read, so that it stays as it was last seen. A spec that cannot be carried out takes nothing away from them.
+    pub fn usable(&self, look: &Look) -> Option<Option<bool>> {
         let record = self.bound().record();
-        let usable = match &look.found {
-            Found::Ours(seen) => Some(seen.about.phase == Phase::Ready),
-            Found::Foreign(seen) if record == Record::Observed => Some(seen.about.phase == Phase::Ready),
-            Found::Nothing { settled: true } | Found::Replaced(_) | Found::Foreign(_) => None,
+        match &look.found {
+            Found::Ours(seen) => Some(Some(seen.about.phase == Phase::Ready)),
+            Found::Foreign(seen) if record == Record::Observed => {
+                Some(Some(seen.about.phase == Phase::Ready))
+            }
+            Found::Nothing { settled: true } | Found::Replaced(_) | Found::Foreign(_) => Some(None),
             Found::Nothing { settled: false }
             | Found::Held(_)
             | Found::Several(_)
-            | Found::Interrupted(_) => return Ok(()),
-        };
-        self.subject.usable = Some(usable);
-        Ok(())
+            | Found::Interrupted(_) => None,
+        }
     }
 
-    /// Puts what was seen into the status.
-    pub fn show(
-        &mut self,
-        target: &Target,
-        seen: &Seen,
-        changes: &[Change],
-        bind: Option<External>,
-        ours: bool,
-    ) -> Result<()> {
+    /// What is shown of what was read. `changes` is what still differs, `ours` whether the object is ours.
+    pub fn shown(&self, target: &Target, seen: &Seen, changes: &[Change], ours: bool) -> Result<Shown> {
         let traits = self.driver.traits();
         let spec = self.subject.spec();
         let fields = self.engine.fields(&self.subject.who.kind);
@@ -51,43 +45,27 @@ impl Work<'_> {
         if self.observing() {
             observed.extend(all(fields, &seen.state));
         }
-        let name = self.driver.key(&seen.state)?.name;
-        let status = self.subject.status_mut()?;
-        if let Some(bind) = bind {
-            let deletion = self.management.deletion(traits.data_bearing, bind.adopted);
-            status.effective.iter_mut().for_each(|effective| effective.deletion_policy = deletion);
-            status.external = Some(bind);
-        }
-        if let Some(external) = status.external.as_mut().filter(|_| ours) {
-            external.name = Some(name);
-        }
-        status.external_id = status.external.as_ref().map(|e| e.id.clone());
-        status.state = seen.about.state.clone();
-        status.facts = seen.facts.clone();
-        status.observed = observed;
-        status.drift = drift.unwrap_or_default();
-        Ok(())
+        Ok(Shown {
+            name: ours.then(|| self.driver.key(&seen.state)).transpose()?.map(|key| key.name),
+            state: seen.about.state.clone(),
+            facts: seen.facts.clone(),
+            observed,
+            drift: drift.unwrap_or_default(),
+        })
     }
 
-    /// Shows that nothing exists, and with `create` what would be created.
-    pub fn show_plan(&mut self, target: &Target, create: bool) -> Result<()> {
+    /// What is shown if nothing exists: what would be created.
+    pub fn planned(&self, want: &Value) -> Shown {
         let traits = self.driver.traits();
         let spec = self.subject.spec();
         let fields = self.engine.fields(&self.subject.who.kind);
-        let want = target.want.as_ref().filter(|_| create);
-        let wanted = want.and_then(Value::as_object).into_iter().flatten();
-        let drift = wanted
-            .filter(|(field, value)| !value.is_null() && planned(&traits, fields, field))
-            .map(|(field, _)| {
-                drift(traits.immutable, &spec, field, want.unwrap_or(&Value::Null), &Value::Null)
-            })
-            .collect();
-        let status = self.subject.status_mut()?;
-        status.state = None;
-        status.facts = Map::new();
-        status.observed = Map::new();
-        status.drift = drift;
-        Ok(())
+        let written = want
+            .as_object()
+            .into_iter()
+            .flatten()
+            .filter(|(field, value)| !value.is_null() && is_planned(&traits, fields, field));
+        let drift = written.map(|(field, _)| drift(traits.immutable, &spec, field, want, &Value::Null));
+        Shown { drift: drift.collect(), ..Shown::default() }
     }
 }
 
@@ -97,7 +75,7 @@ fn is_written(immutable: &[Immutable], fields: &BTreeSet<String>, field: &str) -
 }
 
 /// A value that the account never returns may be a secret, so a plan does not show it either.
-fn planned(traits: &Traits, fields: &BTreeSet<String>, field: &str) -> bool {
+fn is_planned(traits: &Traits, fields: &BTreeSet<String>, field: &str) -> bool {
     is_written(traits.immutable, fields, field) && !traits.untold.contains(&field)
 }
 

@@ -16,7 +16,7 @@ use kube::runtime::controller::Action;
 use serde::Deserialize;
 use tracing::{Instrument, Span};
 
-use super::decide::deleting_without_account;
+use super::decide::{Step, deleting_without_account};
 use super::engine::Engine;
 use super::look::{Freshness, Look};
 use super::outcome::Outcome;
@@ -40,13 +40,12 @@ pub async fn reconcile(
     let kind = driver.kind();
     let mut subject = Subject::new(&engine, &object, &kind);
     let uid = subject.uid();
-    let (mut made, mut auth) = (None, None);
+    let mut auth = None;
     let outcome = match hop("parse").in_scope(|| parse(&subject)) {
         Ok(management) => {
-            let mut work = Work { engine: &engine, driver, subject, management, made: None, admitted: None };
+            let mut work = Work { engine: &engine, driver, subject, management, admitted: None };
             let result = AssertUnwindSafe(hops(&mut work)).catch_unwind().await;
             subject = work.subject;
-            made = work.made;
             auth = work.admitted;
             result.unwrap_or_else(|_| {
                 engine.meter.panicked();
@@ -64,7 +63,7 @@ pub async fn reconcile(
     if looked || engine.memory.objects.attempts(&uid) >= FAILED_LOOKS {
         engine.memory.barrier.reconciled(&uid);
     }
-    let who = subject.who.clone();
+    let (who, made) = (subject.who.clone(), subject.made.take());
     match (outcome.as_ref().err().and_then(Error::reason), auth) {
         (Some(Reason::RateLimited), Some(auth)) => engine.auths.trouble(&auth),
         (Some(Reason::CredentialsInvalid | Reason::AddressBlocked), Some(auth)) => engine.auths.doubt(&auth),
@@ -91,24 +90,35 @@ fn nothing_outside(subject: &Subject) -> bool {
     status_empty && !subject.object.annotations().contains_key(EXTERNAL_ID)
 }
 
+/// The hops only read the object under work; what they return is put on it here, and in [`super::act`].
 async fn hops(work: &mut Work<'_>) -> Result<Outcome> {
     if let Some(outcome) = work.without_account().await? {
         return Ok(outcome);
     }
     let place = work.admit().instrument(hop("admit")).await?;
+    work.admitted = Some(place.auth.clone());
+    work.subject.put_terms(place.terms.clone())?;
     if let Some(blocked) = hop("hold").in_scope(|| work.hold()) {
         return Ok(blocked);
     }
     let resolved = work.resolve(&place).instrument(hop("resolve")).await?;
     let target = hop("desire").in_scope(|| work.desire(place, resolved))?;
+    work.subject.put_references(target.refs.as_ref())?;
     work.write_finalizer().await?;
-    let mut look = work.observe(&target, Freshness::Routine).instrument(hop("observe")).await?;
-    let mut step = hop("decide").in_scope(|| work.decide(&target, &look))?;
-    if look.may_be_stale && step.writes() {
-        look = work.observe(&target, Freshness::BeforeWrite).instrument(hop("observe")).await?;
-        step = hop("decide").in_scope(|| work.decide(&target, &look))?;
-    }
-    work.act(&target, look, step).instrument(hop("act")).await
+    let mut freshness = Freshness::Routine;
+    let (look, decision) = loop {
+        let look = work.observe(&target, freshness).instrument(hop("observe")).await?;
+        work.subject.put_read(&look, work.usable(&look));
+        let decision = hop("decide").in_scope(|| work.decide(&target, &look))?;
+        if decision.aside {
+            work.close_operation()?;
+        }
+        if freshness == Freshness::BeforeWrite || !look.may_be_stale || !decision.step.writes() {
+            break (look, decision);
+        }
+        freshness = Freshness::BeforeWrite;
+    };
+    work.act(&target, look, decision).instrument(hop("act")).await
 }
 
 /// What a hop does and logs is within its span.
@@ -125,16 +135,18 @@ impl Work<'_> {
             self.subject.released = true;
             return Ok(Some(Outcome::Rest));
         }
-        self.show_effective(None)?;
+        self.subject.put_terms(self.terms(None)?)?;
         if self.management.suspended() && !self.subject.deleting() {
             return Ok(Some(Outcome::Suspended));
         }
         if !self.subject.deleting() {
             return Ok(None);
         }
-        let step = deleting_without_account(&self.view_of(&Look::unknown(), &[], None)?);
-        match step {
-            Some(step) => self.leave(step).await.map(Some),
+        let operation = self.subject.status()?.operation.as_ref();
+        match deleting_without_account(&self.view_of(&Look::unknown(), &[], None, operation)?) {
+            Some(Step::Refuse { reason, message }) => Ok(Some(Outcome::Blocked { reason, message })),
+            Some(Step::Release(how)) => self.release(how).await.map(Some),
+            Some(other) => Err(Error::terminal(Reason::InternalError, format!("unexpected step {other:?}"))),
             None => Ok(None),
         }
     }

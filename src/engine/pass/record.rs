@@ -11,14 +11,14 @@ use super::conclude::{begun, conclude, weighed};
 use super::engine::Engine;
 use super::log;
 use super::outcome::{Outcome, Pass};
-use super::subject::Subject;
+use super::subject::{Counted, Subject};
 use crate::engine::cluster::RecordCopy;
 use crate::engine::crd::{
-    AnyStatus, ConditionType, EventReason, FINALIZER, Note, RECONCILE_REQUESTED, Reason, conditions,
+    AnyStatus, ConditionType, EventReason, FINALIZER, Intent, Note, RECONCILE_REQUESTED, Reason, conditions,
 };
 use crate::engine::error::{Error, Result};
 use crate::engine::memory::Refusal;
-use crate::engine::meter::ReconcileResult;
+use crate::engine::meter::{OfKind, ReconcileResult};
 
 impl Subject {
     /// Writes the finalizer, and the copy of the record in annotations. The status in memory stays as it is.
@@ -55,6 +55,17 @@ impl Subject {
         Ok(())
     }
 
+    /// Announces a create before it is sent. If that fails, nothing is sent; if the status was written after all, the next
+    /// write is stale and the next reconcile sees it.
+    pub async fn announce(&mut self, engine: &Engine, intent: Intent) -> Result<()> {
+        self.status_mut()?.intent = Some(intent);
+        let written = self.write_status(engine).await;
+        if written.is_err() {
+            self.status_mut()?.intent = None;
+        }
+        written
+    }
+
     /// Releases the Kubernetes object.
     pub async fn release(&mut self, engine: &Engine, note: Option<Note>) -> Result<Outcome> {
         if self.object.finalizers().iter().any(|f| f == FINALIZER) {
@@ -72,9 +83,20 @@ impl Subject {
     pub async fn conclude(self, engine: &Engine, outcome: Result<Outcome>, ready: Reason) -> Ended {
         let outcome = outcome.unwrap_or_else(Outcome::Failed);
         let (counts, mut result, begun) = (engine.meter.of(&self.who.kind), outcome.result(), self.begun);
+        self.count_changes(counts);
         let ended = self.end(engine, outcome, ready, &mut result).await;
         counts.passed(result, begun.elapsed());
         ended
+    }
+
+    fn count_changes(&self, counts: &OfKind) {
+        for counted in &self.counted {
+            match counted {
+                Counted::Wrote(write) => counts.wrote(*write),
+                Counted::DriftDetected => counts.drift_detected(),
+                Counted::DriftCorrected => counts.drift_corrected(),
+            }
+        }
     }
 
     /// `result` is replaced if it could not be recorded.

@@ -2,11 +2,11 @@
 
 use kube::ResourceExt;
 
-use super::decide::{Released, Step};
+use super::decide::Released;
 use super::outcome::Outcome;
 use super::work::Work;
 use crate::engine::crd::{EventReason, FINALIZER, Note, Reason, still};
-use crate::engine::error::{Error, Result};
+use crate::engine::error::Result;
 
 impl Work<'_> {
     /// Hop 4: objects that refer to this one are deleted before it.
@@ -20,15 +20,6 @@ impl Work<'_> {
                 still(&dependents, "refer to", "this one")
             ),
         })
-    }
-
-    /// Releases the object, or reports why not, without a call to the account.
-    pub async fn leave(&mut self, step: Step) -> Result<Outcome> {
-        match step {
-            Step::Refuse { reason, message } => Ok(Outcome::Blocked { reason, message }),
-            Step::Release(how) => self.release(how).await,
-            other => Err(Error::terminal(Reason::InternalError, format!("unexpected step {other:?}"))),
-        }
     }
 
     /// Removes our finalizer; the event reports what happened to the object in the account.

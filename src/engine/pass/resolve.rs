@@ -13,8 +13,8 @@ impl Work<'_> {
     /// Resolves the ids. While deleting, only pinned ids are used: references may be gone, and nothing new may be resolved.
     /// An object that was restored without its status has pinned nothing: its record is checked by what its spec means now,
     /// which may be nothing.
-    pub async fn resolve(&mut self, place: &Place) -> Result<Option<Resolved>> {
-        let status = self.subject.status_mut()?;
+    pub async fn resolve(&self, place: &Place) -> Result<Option<Resolved>> {
+        let status = self.subject.status()?;
         let recorded = status.external.is_some() || status.intent.is_some();
         let pinned = status.resolved_refs.clone();
         if self.subject.deleting() && recorded {
@@ -27,7 +27,7 @@ impl Work<'_> {
     }
 
     /// The ids of all references in the spec; the error names all that are missing at once.
-    async fn references(&mut self, place: &Place) -> Result<Resolved> {
+    async fn references(&self, place: &Place) -> Result<Resolved> {
         let spec = self.subject.spec();
         let mut got = Resolved { marker: self.marker(), ..Resolved::default() };
         let mut missing: Option<(Reason, Vec<String>)> = None;
@@ -52,7 +52,7 @@ impl Work<'_> {
     /// A reference that an object cannot exist without must keep its meaning: otherwise an object that was deleted and
     /// created again under its name would take this one along and leave its old row behind.
     fn same_parent(&self, need: &Need, id: &str) -> Result<()> {
-        let status = self.subject.status.as_ref().map_err(Clone::clone)?;
+        let status = self.subject.status()?;
         let traits = self.driver.traits();
         let fixed = traits.immutable.iter().find(|i| i.spec.contains(&need.field));
         let (Some(fixed), Some(external)) = (fixed, &status.external) else { return Ok(()) };
@@ -79,7 +79,7 @@ impl Work<'_> {
         ))
     }
 
-    async fn reference(&mut self, need: &Need, place: &Place) -> Result<String> {
+    async fn reference(&self, need: &Need, place: &Place) -> Result<String> {
         match &need.what {
             Wanted::Object { kind, name } => {
                 let who = ObjectName {
@@ -88,14 +88,14 @@ impl Work<'_> {
                     name: name.clone(),
                 };
                 // A bound object keeps what it was created for while that exists, so that access stays correct.
-                let status = self.subject.status_mut()?;
+                let status = self.subject.status()?;
                 let pinned = status.resolved_refs.get(need.field).filter(|_| status.external.is_some());
                 self.engine.resolve_object(&who, need.field, pinned.map(String::as_str))
             }
             Wanted::Principal(name) => {
                 // A bound object keeps the principal that it was created for; whether the name still means it is checked
                 // when it must be written again.
-                let status = self.subject.status_mut()?;
+                let status = self.subject.status()?;
                 if status.external.is_some()
                     && let Some(pinned) = status.resolved_refs.get(need.field)
                 {

@@ -1,16 +1,59 @@
-//! The Kubernetes object under work, parsed as far as all kinds share it, with the findings of the reconcile so far.
-//! [`super::record`] decides what is written of it, and when.
+//! The Kubernetes object under work, parsed as far as all kinds share it, with the findings of the reconcile so far. The hops
+//! return values; [`super::hops`] and [`super::act`] put them in here. Nothing here leaves the process: [`super::record`]
+//! decides what is written, published and counted, and when.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use kube::ResourceExt;
 use kube::core::{ApiResource, DynamicObject};
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
 use super::engine::Engine;
-use crate::engine::crd::{AnyStatus, EventReason, KIND, Note, ObjectName, Reason, created};
+use super::look::Look;
+use crate::engine::crd::{
+    AnyStatus, ConditionType, DeletionPolicy, Drift, Effective, EventReason, External, KIND, Note,
+    ObjectName, Reason, created,
+};
 use crate::engine::error::{Error, Result};
+use crate::engine::kind::Writer;
 use crate::engine::memory::Rank;
+use crate::engine::meter::Write;
+
+/// What is counted of a reconcile when it ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Counted {
+    /// A change in the account, or an object there that was bound.
+    Wrote(Write),
+    /// An object differed from its spec for the first time.
+    DriftDetected,
+    /// It was changed back.
+    DriftCorrected,
+}
+
+/// The policies in force for an object, and how often it is compared with the account.
+#[derive(Clone, Debug)]
+pub struct Terms {
+    /// As the status shows them.
+    pub effective: Effective,
+    /// The interval; `None` is never.
+    pub resync: Option<Duration>,
+}
+
+/// What the status shows of an object in the account.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Shown {
+    /// Its natural name, if the object is ours.
+    pub name: Option<String>,
+    /// The state that the account reports.
+    pub state: Option<String>,
+    /// The facts of the kind.
+    pub facts: Map<String, Value>,
+    /// The values of fields.
+    pub observed: Map<String, Value>,
+    /// What differs from the spec.
+    pub drift: Vec<Drift>,
+}
 
 /// The object under work.
 pub struct Subject {
@@ -24,6 +67,10 @@ pub struct Subject {
     pub status: Result<AnyStatus>,
     /// Events to publish.
     pub notes: Vec<Note>,
+    /// What to count.
+    pub counted: Vec<Counted>,
+    /// What this reconcile has created: deleted again if it cannot be recorded, as the Kubernetes object is gone.
+    pub made: Option<(Writer, String)>,
     /// How often to compare with the account.
     pub resync: Option<Duration>,
     /// When the shared reading that this reconcile rested on is due to be renewed, if there was one.
@@ -77,6 +124,8 @@ impl Subject {
             object,
             status,
             notes: vec![],
+            counted: vec![],
+            made: None,
             resync: engine.settings.resync,
             due: None,
             resolved: kind == KIND,
@@ -112,8 +161,86 @@ impl Subject {
         self.status.as_mut().map_err(|e| e.clone())
     }
 
+    /// The status as far as it is known, to be read.
+    pub fn status(&self) -> Result<&AnyStatus> {
+        self.status.as_ref().map_err(Clone::clone)
+    }
+
+    /// Whether this generation was carried out before, so that nothing is urgent and a difference is drift.
+    pub fn settled(&self) -> Result<bool> {
+        let status = self.status()?;
+        let current = Some(status.observed_generation) == self.object.metadata.generation;
+        Ok(status.is_true(ConditionType::Ready) && current)
+    }
+
     /// Adds an event.
     pub fn note(&mut self, warning: bool, reason: EventReason, text: impl Into<String>) {
         self.notes.push(Note { warning, reason, text: text.into() });
+    }
+
+    /// Takes over the policies and the interval in force.
+    pub fn put_terms(&mut self, terms: Terms) -> Result<()> {
+        self.status_mut()?.effective = Some(terms.effective);
+        self.resync = terms.resync;
+        Ok(())
+    }
+
+    /// Takes over the ids that references mean. From now on they count as resolved.
+    pub fn put_references(&mut self, refs: Option<&BTreeMap<String, String>>) -> Result<()> {
+        if let Some(refs) = refs {
+            self.status_mut()?.resolved_refs = refs.clone();
+        }
+        self.resolved = true;
+        Ok(())
+    }
+
+    /// Takes over what a read says: whether the object in the account is usable, and when the next read is due, which is a
+    /// resync interval after this one.
+    pub fn put_read(&mut self, look: &Look, usable: Option<Option<bool>>) {
+        self.usable = usable.or(self.usable);
+        if let (Some(resync), Some(read_at)) = (self.resync, look.read_at) {
+            self.due = Some(resync.saturating_sub(read_at.elapsed()));
+        }
+    }
+
+    /// Binds the object to one in the account; `deletion` is what then happens to that on deletion.
+    pub fn put_bound(&mut self, external: External, deletion: DeletionPolicy) -> Result<()> {
+        let status = self.status_mut()?;
+        status.effective.iter_mut().for_each(|effective| effective.deletion_policy = deletion);
+        status.external_id = Some(external.id.clone());
+        status.external = Some(external);
+        Ok(())
+    }
+
+    /// Binds the object to what was just created for it, which must be recorded whatever happens.
+    pub fn put_created(
+        &mut self,
+        external: External,
+        writer: Writer,
+        deletion: DeletionPolicy,
+    ) -> Result<()> {
+        let id = external.id.clone();
+        let status = self.status_mut()?;
+        (status.intent, status.operation) = (None, None);
+        self.put_bound(external, deletion)?;
+        self.must_record = true;
+        self.counted.push(Counted::Wrote(Write::Create));
+        self.note(false, EventReason::Created, format!("created the object {id} in the account"));
+        self.made = Some((writer, id));
+        Ok(())
+    }
+
+    /// Takes over what is shown of the object in the account.
+    pub fn put_shown(&mut self, shown: Shown) -> Result<()> {
+        let status = self.status_mut()?;
+        if let (Some(external), Some(name)) = (status.external.as_mut(), shown.name) {
+            external.name = Some(name);
+        }
+        status.external_id = status.external.as_ref().map(|external| external.id.clone());
+        status.state = shown.state;
+        status.facts = shown.facts;
+        status.observed = shown.observed;
+        status.drift = shown.drift;
+        Ok(())
     }
 }

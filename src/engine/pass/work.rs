@@ -1,5 +1,7 @@
-//! The object under work together with its kind: what binds it to an object in the account, and all that a decision depends
-//! on.
+//! The object under work together with its kind, as the hops see it: what binds it to an object in the account, and all that a
+//! decision depends on. The hops only read it, and return values.
+
+use std::collections::BTreeMap;
 
 use k8s_openapi::jiff::Timestamp;
 use kube::ResourceExt;
@@ -34,8 +36,6 @@ pub struct Work<'e> {
     pub subject: Subject,
     /// The spec fields that all kinds share.
     pub management: Management,
-    /// What this reconcile has created and not recorded yet.
-    pub made: Option<(Writer, String)>,
     /// The DatabricksAuth that admitted the object: faults of the account after that concern it too.
     pub admitted: Option<ObjectName>,
 }
@@ -50,8 +50,21 @@ pub struct Target {
     pub writer: Writer,
     /// The desired state; while deleting it may be unreadable.
     pub want: Option<Value>,
+    /// The ids that it was computed with.
+    pub refs: Option<BTreeMap<String, String>>,
     /// The earliest start of a reading.
     pub not_before: Instant,
+}
+
+/// What to do, and what it rests on.
+#[derive(Debug)]
+pub struct Decision {
+    /// The next step.
+    pub step: Step,
+    /// What differs between the desired and the observed state.
+    pub changes: Vec<Change>,
+    /// A read shows that the object stepped aside: the change that `status.operation` records is complete.
+    pub aside: bool,
 }
 
 impl Work<'_> {
@@ -113,7 +126,7 @@ impl Work<'_> {
     }
 
     /// Hop 7.
-    pub async fn observe(&mut self, target: &Target, freshness: Freshness) -> Result<Look> {
+    pub async fn observe(&self, target: &Target, freshness: Freshness) -> Result<Look> {
         let (bound, marker, uid) = (self.bound(), self.marker(), self.subject.uid());
         let operation = self.subject.status.as_ref().is_ok_and(|status| status.operation.is_some());
         let settings = &self.engine.settings;
@@ -134,12 +147,7 @@ impl Work<'_> {
             absence: settings.absence,
             now: Timestamp::now(),
         };
-        let look = observer.observe(freshness).await?;
-        // Objects come due a resync interval after the reading that served them.
-        if let (Some(resync), Some(read_at)) = (self.subject.resync, look.read_at) {
-            self.subject.due = Some(resync.saturating_sub(read_at.elapsed()));
-        }
-        Ok(look)
+        observer.observe(freshness).await
     }
 
     /// Reads or changes what is remembered of this object.
@@ -149,7 +157,7 @@ impl Work<'_> {
 
     /// How messages name the object in the account: the kind, with the natural name, else with the id.
     fn called(&self, want: Option<&Value>) -> Result<String> {
-        let status = self.subject.status.as_ref().map_err(Clone::clone)?;
+        let status = self.subject.status()?;
         let (kind, bound) = (&self.subject.who.kind, status.external.as_ref());
         let id = bound.map(|e| &e.id).or(self.management.external_id.as_ref());
         let asked = self.bound().record() == Record::Asked;
@@ -169,14 +177,20 @@ impl Work<'_> {
     }
 
     /// All that a decision depends on.
-    pub fn view<'a>(&'a self, target: &Target, look: &'a Look, changes: &'a [Change]) -> Result<View<'a>> {
+    fn view<'a>(
+        &'a self,
+        target: &Target,
+        look: &'a Look,
+        changes: &'a [Change],
+        operation: Option<&Operation>,
+    ) -> Result<View<'a>> {
         let again = match (&target.want, look.seen()) {
             (Some(want), Some(seen)) if matches!(seen.about.phase, Phase::Failed(_)) => {
                 self.driver.again(want, seen)?.into_iter().map(str::to_owned).collect()
             }
             _ => vec![],
         };
-        Ok(View { again, ..self.view_of(look, changes, target.want.as_ref())? })
+        Ok(View { again, ..self.view_of(look, changes, target.want.as_ref(), operation)? })
     }
 
     /// The same before anything is known of the account.
@@ -185,12 +199,12 @@ impl Work<'_> {
         look: &'a Look,
         changes: &'a [Change],
         want: Option<&Value>,
+        operation: Option<&Operation>,
     ) -> Result<View<'a>> {
-        let status = self.subject.status.as_ref().map_err(Clone::clone)?;
         let traits = self.driver.traits();
         let (bound, observe) = (self.bound(), self.observing());
         let adopted = bound.adopted(observe);
-        let delete = self.management.deletion(traits.data_bearing, adopted) == DeletionPolicy::Delete;
+        let delete = self.deletion(adopted) == DeletionPolicy::Delete;
         Ok(View {
             called: self.called(want)?,
             deleting: self.subject.deleting(),
@@ -208,12 +222,17 @@ impl Work<'_> {
             again: vec![],
             spec: &self.subject.object.data["spec"],
             immutable: traits.immutable,
-            operation: self.operation(status.operation.as_ref()),
-            resend: status.operation.as_ref().is_some_and(|sent| self.resend(sent, changes)),
+            operation: self.running(operation),
+            resend: operation.is_some_and(|sent| self.resend(sent, changes)),
         })
     }
 
-    fn operation(&self, operation: Option<&Operation>) -> Running {
+    /// What happens to the object in the account on deletion.
+    pub fn deletion(&self, adopted: bool) -> DeletionPolicy {
+        self.management.deletion(self.driver.traits().data_bearing, adopted)
+    }
+
+    fn running(&self, operation: Option<&Operation>) -> Running {
         let Some(operation) = operation else { return Running::No };
         if Some(operation.generation) != self.subject.object.metadata.generation
             && !operation.paths.is_empty()
@@ -240,25 +259,6 @@ impl Work<'_> {
             || last >= self.engine.settings.pace.poll_max.max(self.lag().read)
     }
 
-    /// Objects that lost against this one try again: it may have given up what they want.
-    pub fn wake_losers(&self) {
-        let memory = &self.engine.memory;
-        memory.claims.losers(&self.subject.who).iter().for_each(|who| memory.wake.wake(who));
-    }
-
-    /// A read has shown what was sent, or nothing was. A change whose response was lost has no operation: what is read may be from
-    /// before it, for as long as reads may lag.
-    pub fn close_operation(&mut self) -> Result<()> {
-        let open = self.subject.status_mut()?.operation.take().is_some();
-        let lag = self.lag().read;
-        let sent = self.remember(|m| m.sent.take_if(|at| open || at.elapsed() >= lag)).is_some();
-        if open || sent {
-            // Until now reads showed what this object gave up as still its own.
-            self.wake_losers();
-        }
-        Ok(())
-    }
-
     /// Whether a read shows an object that stepped aside, and nothing was sent to it since: then no read is late, and the rest
     /// of what is wanted is still to be sent. A start of the operator forgets what was sent last, so the rest is sent then.
     fn stepped_aside(&self, target: &Target, look: &Look) -> Result<bool> {
@@ -271,13 +271,12 @@ impl Work<'_> {
     }
 
     /// Hop 8: what to do.
-    pub fn decide(&mut self, target: &Target, look: &Look) -> Result<Step> {
-        self.note_usable(look)?;
-        if self.subject.status_mut()?.operation.is_some() && self.stepped_aside(target, look)? {
-            self.close_operation()?;
-        }
-        let changes = self.changes(target, look)?;
-        let mut step = decide(&self.view(target, look, &changes)?);
+    pub fn decide(&self, target: &Target, look: &Look) -> Result<Decision> {
+        let operation = self.subject.status()?.operation.as_ref();
+        let aside = operation.is_some() && self.stepped_aside(target, look)?;
+        let operation = operation.filter(|_| !aside);
+        let changes = self.changes(target, look, operation)?;
+        let mut step = decide(&self.view(target, look, &changes, operation)?);
         if let Step::Refuse { reason: Reason::AlreadyExists | Reason::ApiRefused, message } = &mut step
             && let Some(advice) = look.seen().and_then(|seen| {
                 marked_elsewhere(&self.engine.settings.installation, &self.subject.who, seen)
@@ -285,24 +284,28 @@ impl Work<'_> {
         {
             *message = format!("{message}; {advice}");
         }
-        Ok(step)
+        Ok(Decision { step, changes, aside })
+    }
+
+    /// Hop 8 for the response to our own change, which is one more reading. It was sent a moment ago, so it is not sent again.
+    pub fn decide_on_response(&self, target: &Target, look: &Look) -> Result<Decision> {
+        let operation = self.subject.status()?.operation.as_ref();
+        let changes = self.changes(target, look, operation)?;
+        let view = self.view(target, look, &changes, operation)?;
+        let step = decide(&View { resend: false, requested: false, ..view });
+        Ok(Decision { step, changes, aside: false })
     }
 
     /// What differs between the desired and the observed state.
-    pub fn changes(&self, target: &Target, look: &Look) -> Result<Vec<Change>> {
-        match (&target.want, look.seen()) {
-            (Some(want), Some(seen)) => {
-                let mut changes = self.driver.changes(want, seen)?;
-                let status = self.subject.status.as_ref().map_err(Clone::clone)?;
-                if let Some(sent) = status.operation.as_ref().filter(|_| !self.observing()) {
-                    let generation = self.subject.object.metadata.generation.unwrap_or_default();
-                    let now = Timestamp::now();
-                    changes.extend(unconfirmed(want, &changes, sent, generation, self.lag().read, now));
-                }
-                Ok(changes)
-            }
-            _ => Ok(vec![]),
+    fn changes(&self, target: &Target, look: &Look, operation: Option<&Operation>) -> Result<Vec<Change>> {
+        let (Some(want), Some(seen)) = (&target.want, look.seen()) else { return Ok(vec![]) };
+        let mut changes = self.driver.changes(want, seen)?;
+        if let Some(sent) = operation.filter(|_| !self.observing()) {
+            let generation = self.subject.object.metadata.generation.unwrap_or_default();
+            let now = Timestamp::now();
+            changes.extend(unconfirmed(want, &changes, sent, generation, self.lag().read, now));
         }
+        Ok(changes)
     }
 
     /// What a grant does not allow an object to give, the object may neither remove nor show.
