@@ -370,6 +370,19 @@ async fn what_may_not_be_read_is_not_taken_for_gone() {
     }
 }
 
+/// When its spec cannot be read any more, an object is still searched, and deleted, where it was created.
+#[tokio::test]
+async fn an_id_says_where_its_object_is_listed() {
+    for driver in KINDS {
+        let bench = Bench::new(*driver).await;
+        let made = bench.create().await;
+        assert_eq!(driver.within(&made.id).unwrap(), bench.key.within, "{}", bench.kind);
+        if driver.traits().lifecycle == Lifecycle::Upsert {
+            assert_eq!(made.id, format!("{}/{}", bench.key.within, bench.key.name), "{}", bench.kind);
+        }
+    }
+}
+
 /// Kinds are compiled once and handed JSON: what is lost on the way would never be compared or shown.
 #[tokio::test]
 async fn states_and_facts_survive_as_json() {

@@ -256,6 +256,10 @@ impl ExternalResource for PermissionAssignment {
         })
     }
 
+    fn within(id: &AssignmentId) -> String {
+        id.workspace.to_string()
+    }
+
     fn key(state: &PermissionAssignmentState) -> Key {
         Key { within: state.workspace_id.to_string(), name: state.principal_id.to_string() }
     }

@@ -72,6 +72,7 @@ pub trait Driver: Send + Sync + 'static {
     fn needs(&self, spec: &Value) -> Result<Vec<Need>>;
     fn desired(&self, spec: &Value, got: &Resolved) -> Result<Value>;
     fn key(&self, want: &Value) -> Result<Key>;
+    fn within(&self, id: &str) -> Result<String>;
     fn aside(&self, want: &Value, id: &str) -> Result<Option<Value>>;
     fn power(&self, want: &Value) -> Result<Power>;
     fn recognises(&self, want: &Value, seen: &Seen) -> Result<bool>;
@@ -180,6 +181,10 @@ impl<R: ExternalResource> Driver for Adapter<R> {
 
     fn key(&self, want: &Value) -> Result<Key> {
         Ok(R::key(&typed(want, "the desired state")?))
+    }
+
+    fn within(&self, id: &str) -> Result<String> {
+        Ok(R::within(&parse_id::<R>(id)?))
     }
 
     fn aside(&self, want: &Value, id: &str) -> Result<Option<Value>> {

@@ -98,6 +98,11 @@ pub trait ExternalResource:
     fn desired(spec: &Self::Spec, got: &Resolved) -> Result<Self::State>;
     /// What a create can be found by later; stored in the intent.
     fn key(state: &Self::State) -> Key;
+    /// The parent of the object with this id: where a LIST shows it, whatever its spec says by now. Empty is the account.
+    fn within(id: &Self::Id) -> String {
+        let _ = id;
+        String::new()
+    }
     /// The desired state under a temporary key, which [`Self::recognises`] still knows: two objects that exchange their
     /// keys need it, if the account allows a key once and lets it be changed.
     fn aside(want: Self::State, id: &Self::Id) -> Option<Self::State> {

@@ -115,38 +115,12 @@ async fn connect(
         return Ok(Outcome::Suspended);
     }
     let connected = auths.connect(&subject.object, spec, who).await;
-    let proven = match &connected {
-        Ok(session) => prove(engine, subject, session).await.map(|()| session),
+    let outcome = match &connected {
+        Ok(session) => match prove(engine, subject, session).await {
+            Ok(()) => show(engine, subject, spec, session, by_label).await,
+            Err(error) => Err(error),
+        },
         Err(error) => Err(error.clone()),
-    };
-    let outcome = match proven {
-        Ok(session) => {
-            let facts = AuthStatus {
-                host: Some(session.client.host().as_str().into()),
-                installation: Some(engine.settings.installation.clone()),
-                dependents: None,
-            };
-            let status = subject.status_mut()?;
-            set_facts(status, &facts);
-            status.external_id = Some(spec.account_id.clone());
-            status.external = Some(External {
-                account_id: spec.account_id.clone(),
-                id: spec.account_id.clone(),
-                name: None,
-                adopted: false,
-                observed: false,
-                created_at: None,
-            });
-            // A transient failure to read them is no news.
-            let readable = !by_label || !matches!(auths.namespaces.labels(&who.namespace).await, Ok(None));
-            let reason = Reason::OperatorNotPermitted;
-            match auths.throttled(who) {
-                Some(after) => Ok(Outcome::Limited(after)),
-                None if readable => Ok(Outcome::Rest),
-                None => Ok(Outcome::Partly { reason, message: auths.namespaces.not_readable().into() }),
-            }
-        }
-        Err(error) => Err(error),
     };
     // A working session survives an endpoint that is unreachable, or a Secret that is unreadable, for a moment.
     let read = matches!(&connected, Err(Error::Rejected { reason: Reason::SecretNotReadable, .. }));
@@ -161,6 +135,41 @@ async fn connect(
             Err(Error::Rejected { reason, message, patience, read: false })
         }
         outcome => outcome,
+    }
+}
+
+/// Shows what is known of a session that works.
+async fn show(
+    engine: &Engine,
+    subject: &mut Subject,
+    spec: &DatabricksAuthSpec,
+    session: &Session,
+    by_label: bool,
+) -> Result<Outcome> {
+    let facts = AuthStatus {
+        host: Some(session.client.host().as_str().into()),
+        installation: Some(engine.settings.installation.clone()),
+        dependents: None,
+    };
+    let status = subject.status_mut()?;
+    set_facts(status, &facts);
+    status.external_id = Some(spec.account_id.clone());
+    status.external = Some(External {
+        account_id: spec.account_id.clone(),
+        id: spec.account_id.clone(),
+        name: None,
+        adopted: false,
+        observed: false,
+        created_at: None,
+    });
+    let (namespaces, who) = (&engine.auths.namespaces, &subject.who);
+    // A transient failure to read them is no news.
+    let readable = !by_label || !matches!(namespaces.labels(&who.namespace).await, Ok(None));
+    let reason = Reason::OperatorNotPermitted;
+    match engine.auths.throttled(who) {
+        Some(after) => Ok(Outcome::Limited(after)),
+        None if readable => Ok(Outcome::Rest),
+        None => Ok(Outcome::Partly { reason, message: namespaces.not_readable().into() }),
     }
 }
 

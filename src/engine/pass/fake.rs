@@ -224,6 +224,10 @@ impl Driver for Fake {
         Ok(Key { within: text("within"), name: text("name") })
     }
 
+    fn within(&self, id: &str) -> Result<String> {
+        Ok(id.rsplit_once('/').map_or(String::new(), |(within, _)| within.to_owned()))
+    }
+
     fn aside(&self, _: &Value, _: &str) -> Result<Option<Value>> {
         Ok(None)
     }

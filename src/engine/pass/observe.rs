@@ -130,32 +130,31 @@ impl Observer<'_> {
             return Ok(Look::from(Found::Held(named(self.claimant.who, &holder))));
         }
         let upsert = self.repeatable();
-        // An upsert that now means another object is searched where it was created, not where it would be created now.
-        let moved = |key: &Key| upsert && format!("{}/{}", key.within, key.name) != id;
-        let within = self.key()?.filter(|key| !moved(key)).map(|key| key.within);
+        // An object is searched where it was created, not where it would be created now.
+        let within = self.driver.within(id)?;
         let not_before = match freshness {
             Freshness::Routine => Some(self.list_not_before(upsert)),
             Freshness::BeforeWrite => upsert.then(|| self.list_not_before(upsert).max(recent(UPSERT_FRESH))),
         };
-        let (row, read_at) = match (&within, not_before) {
-            (Some(within), Some(not_before)) => {
+        let (row, read_at) = match not_before {
+            Some(not_before) => {
                 let look = |rows: &Rows<'_>| (rows.row(id).cloned(), rows.read_at);
-                let look = self.snapshots.look(self.driver, self.reader, within, not_before, look);
+                let look = self.snapshots.look(self.driver, self.reader, &within, not_before, look);
                 let (row, read_at) = look.await?;
                 (row, Some(read_at))
             }
-            _ => (None, None),
+            None => (None, None),
         };
         // An object in transition is read by itself, not from the shared LIST.
         let rests = |seen: &Seen| upsert || (seen.about.phase == Phase::Ready && !self.operation);
         let from_list = freshness == Freshness::Routine;
         let (seen, may_be_stale) = match row {
             Some(seen) if rests(&seen) => (Some(seen), from_list),
-            None if upsert && within.is_some() => (None, from_list),
-            _ => (self.get(id, within.as_deref()).await?, false),
+            None if upsert => (None, from_list),
+            _ => (self.get(id, &within).await?, false),
         };
         let look = match seen {
-            None => self.absent(within.as_deref(), id, may_be_stale).await?,
+            None => self.absent(&within, id, may_be_stale).await?,
             Some(seen) => {
                 self.remembered.with(|m| m.absent_since = None);
                 Look { may_be_stale, ..Look::from(self.of_record(seen)?) }
@@ -164,12 +163,12 @@ impl Observer<'_> {
         Ok(Look { read_at, ..look })
     }
 
-    async fn get(&self, id: &str, within: Option<&str>) -> Result<Option<Seen>> {
+    async fn get(&self, id: &str, within: &str) -> Result<Option<Seen>> {
         let seen = self.driver.get(self.reader, id).await?;
         if let Some(other) = seen.as_ref().filter(|seen| seen.id != id) {
             return Err(Error::retry(format!("asked for {id}, Databricks returned {}", other.id)));
         }
-        if let (Some(within), Some(seen)) = (within, &seen) {
+        if let Some(seen) = &seen {
             self.snapshots.amend(self.driver, within, id, Some(seen)).await;
         }
         Ok(seen)
@@ -213,7 +212,7 @@ impl Observer<'_> {
     }
 
     /// Absent: believed only if a LIST agrees, and after a while again. Not at all while reads may lag behind the creation.
-    async fn absent(&self, within: Option<&str>, id: &str, may_be_stale: bool) -> Result<Look> {
+    async fn absent(&self, within: &str, id: &str, may_be_stale: bool) -> Result<Look> {
         let now = Instant::now();
         let (since, accepted) =
             self.remembered.with(|m| (*m.absent_since.get_or_insert(now), m.delete_accepted));
@@ -228,11 +227,8 @@ impl Observer<'_> {
             unseen.map_or(Ok(()), Err)?;
         }
         // The LIST was the read of an upsert.
-        let before = if self.repeatable() {
-            vec![]
-        } else {
-            self.missing_from_list(within.unwrap_or_default(), id, accepted).await?
-        };
+        let before =
+            if self.repeatable() { vec![] } else { self.missing_from_list(within, id, accepted).await? };
         let settled = accepted.is_some() || since.elapsed() >= self.absence || again;
         if settled && !before.is_empty() && !self.deleting {
             return Ok(Look::from(Found::Replaced(before)));

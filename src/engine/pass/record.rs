@@ -82,10 +82,14 @@ impl Subject {
     /// Ends the reconcile: one conclusion, at most one status write, events, and when to reconcile again.
     pub async fn conclude(self, engine: &Engine, outcome: Result<Outcome>, ready: Reason) -> Ended {
         let outcome = outcome.unwrap_or_else(Outcome::Failed);
-        let (counts, mut result, begun) = (engine.meter.of(&self.who.kind), outcome.result(), self.begun);
+        let (counts, result, begun) = (engine.meter.of(&self.who.kind), outcome.result(), self.begun);
         self.count_changes(counts);
-        let ended = self.end(engine, outcome, ready, &mut result).await;
-        counts.passed(result, begun.elapsed());
+        let (ended, lost) = if self.released {
+            (self.end_released(engine, &outcome).await, None)
+        } else {
+            self.end(engine, outcome, ready).await
+        };
+        counts.passed(lost.unwrap_or(result), begun.elapsed());
         ended
     }
 
@@ -99,65 +103,35 @@ impl Subject {
         }
     }
 
-    /// `result` is replaced if it could not be recorded.
+    async fn end_released(&self, engine: &Engine, outcome: &Outcome) -> Ended {
+        log::outcome(outcome, true);
+        self.publish(engine).await;
+        engine.memory.objects.forget(&self.uid());
+        engine.cluster.objects.forget(&self.object);
+        Ended::Again(None)
+    }
+
+    /// Concludes, and writes what was concluded. If that fails, it returns the result that counts in place of the outcome's.
     async fn end(
         mut self,
         engine: &Engine,
         outcome: Outcome,
         ready: Reason,
-        result: &mut ReconcileResult,
-    ) -> Ended {
-        if self.released {
-            log::outcome(&outcome, true);
-            log::notes(&self.notes);
-            engine.cluster.events.publish(&self.object, &self.resource, &self.notes).await;
-            engine.memory.objects.forget(&self.uid());
-            engine.cluster.objects.forget(&self.object);
-            return Ended::Again(None);
-        }
+    ) -> (Ended, Option<ReconcileResult>) {
         let generation = self.object.metadata.generation.unwrap_or_default();
         let outcome = match &self.status {
             Ok(status) => weighed(outcome, status, generation),
             Err(_) => outcome,
         };
-        let (refusals, confirmed) = self.count_refusal(engine, &outcome, generation);
-        let pass = Pass {
-            generation,
-            deleting: self.deleting(),
-            refusals,
-            confirmed,
-            attempts: self.count(engine, &outcome),
-            ready,
-            sent: self.sent,
-            resolved: self.resolved,
-            resync: self.resync.map(|resync| self.due.unwrap_or(resync)),
-            now: Timestamp::now(),
-            chance: chance(),
+        let pass = self.pass(engine, &outcome, generation, ready);
+        let Ok(status) = self.status.clone() else {
+            return (self.end_unreadable(engine, &outcome, pass.attempts).await, None);
         };
-        // An unreadable status is not overwritten: it holds the id. The event reports it.
-        let Ok(mut status) = self.status.clone() else {
-            log::outcome(&outcome, true);
-            if let (Outcome::Failed(error), 0) = (&outcome, pass.attempts) {
-                self.note(true, EventReason::Stalled, error.to_string());
-                engine.cluster.events.publish(&self.object, &self.resource, &self.notes).await;
-            }
-            return Ended::Again(Some(engine.settings.pace.stalled));
-        };
-        self.conclude_usable(&mut status);
         let before = status.conditions.clone();
-        let mut conclusion = conclude(status, &outcome, &pass, &engine.settings.pace);
+        let mut conclusion = conclude(self.with_usable(status), &outcome, &pass, &engine.settings.pace);
         log::outcome(&outcome, conclusion.status.conditions != before);
-        // A reconcile that ended before it did anything has not handled a request.
-        let cut_off = match &outcome {
-            Outcome::Failed(Error::Conflict(_) | Error::Fenced) => true,
-            Outcome::Again => self.recovered,
-            // A transient failure is retried on request: an outage must not use the request up.
-            Outcome::Failed(Error::Transient { .. }) => {
-                conclusion.status.usable == Some(false) && !pass.deleting
-            }
-            _ => false,
-        };
-        if let Some(token) = self.object.annotations().get(RECONCILE_REQUESTED).filter(|_| !cut_off) {
+        let request = self.object.annotations().get(RECONCILE_REQUESTED);
+        if let Some(token) = request.filter(|_| self.handled(&outcome, &pass, &conclusion.status)) {
             conclusion.status.last_handled_reconcile_at = Some(token.clone());
         }
         self.status = Ok(conclusion.status);
@@ -166,49 +140,100 @@ impl Subject {
             self.count_transitions(engine, &conclusion.notes);
             self.notes.append(&mut conclusion.notes);
         }
-        log::notes(&self.notes);
-        engine.cluster.events.publish(&self.object, &self.resource, &self.notes).await;
+        self.publish(engine).await;
         let written = match written {
             Ok(()) => self.annotate(engine).await.map_err(Lost::Stale),
             lost => lost,
         };
         match written {
-            Ok(()) => Ended::Again(conclusion.requeue),
+            Ok(()) => (Ended::Again(conclusion.requeue), None),
             Err(Lost::Gone) => {
                 engine.memory.objects.forget(&self.uid());
                 engine.cluster.objects.forget(&self.object);
-                Ended::Gone
+                (Ended::Gone, None)
             }
             Err(Lost::Stale(error)) => {
-                if matches!(error, Error::Conflict(_)) {
-                    *result = ReconcileResult::Conflict;
-                    tracing::debug!(%error, "not written; reconciling again");
-                } else {
-                    *result = ReconcileResult::Transient;
-                    tracing::warn!(hop = "conclude", class = error.class(), %error, "the status cannot be written");
-                }
-                let attempts = self.remember_failure(engine, pass.attempts);
-                // If the status cannot report it, an event does.
-                if let (Error::Rejected { reason, .. }, 0) = (&error, attempts) {
-                    let (reason, text) = (EventReason::Stalled, format!("{}: {error}", reason.name()));
-                    let note = Note { warning: true, reason, text };
-                    engine.cluster.events.publish(&self.object, &self.resource, &[note]).await;
-                }
-                let backoff = engine.settings.pace.backoff_min * 2u32.saturating_pow(attempts.min(20));
-                let wait = backoff.min(engine.settings.pace.backoff_max).mul_f64(pass.chance);
-                Ended::Again(Some(if attempts == 0 { Duration::from_millis(20) } else { wait }))
+                let (again, result) = self.not_written(engine, &error, &pass).await;
+                (again, Some(result))
             }
         }
     }
 
+    fn pass(&self, engine: &Engine, outcome: &Outcome, generation: i64, ready: Reason) -> Pass {
+        let (refusals, confirmed) = self.count_refusal(engine, outcome, generation);
+        Pass {
+            generation,
+            deleting: self.deleting(),
+            refusals,
+            confirmed,
+            attempts: self.count(engine, outcome),
+            ready,
+            sent: self.sent,
+            resolved: self.resolved,
+            resync: self.resync.map(|resync| self.due.unwrap_or(resync)),
+            now: Timestamp::now(),
+            chance: chance(),
+        }
+    }
+
+    /// An unreadable status is not overwritten: it holds the id. The event reports it.
+    async fn end_unreadable(&mut self, engine: &Engine, outcome: &Outcome, attempts: u32) -> Ended {
+        log::outcome(outcome, true);
+        if let (Outcome::Failed(error), 0) = (outcome, attempts) {
+            self.note(true, EventReason::Stalled, error.to_string());
+            self.publish(engine).await;
+        }
+        Ended::Again(Some(engine.settings.pace.stalled))
+    }
+
+    /// Whether a request for a reconcile was handled. A reconcile that ended before it did anything has not handled it, and
+    /// an outage must not use it up.
+    fn handled(&self, outcome: &Outcome, pass: &Pass, status: &AnyStatus) -> bool {
+        match outcome {
+            Outcome::Failed(Error::Conflict(_) | Error::Fenced) => false,
+            Outcome::Again => !self.recovered,
+            Outcome::Failed(Error::Transient { .. }) => status.usable != Some(false) || pass.deleting,
+            _ => true,
+        }
+    }
+
+    /// When to try again after the status could not be written, and the result that counts.
+    async fn not_written(&self, engine: &Engine, error: &Error, pass: &Pass) -> (Ended, ReconcileResult) {
+        let stale = matches!(error, Error::Conflict(_));
+        if stale {
+            tracing::debug!(%error, "not written; reconciling again");
+        } else {
+            tracing::warn!(hop = "conclude", class = error.class(), %error, "the status cannot be written");
+        }
+        // A reconcile whose result could not be written counts as failed, whatever its outcome was.
+        let attempts = pass.attempts;
+        engine.memory.objects.of(&self.uid(), |memory| memory.attempts = attempts.saturating_add(1));
+        // If the status cannot report it, an event does.
+        if let (Error::Rejected { reason, .. }, 0) = (error, attempts) {
+            let (reason, text) = (EventReason::Stalled, format!("{}: {error}", reason.name()));
+            let note = Note { warning: true, reason, text };
+            engine.cluster.events.publish(&self.object, &self.resource, &[note]).await;
+        }
+        let backoff = engine.settings.pace.backoff_min * 2u32.saturating_pow(attempts.min(20));
+        let wait = backoff.min(engine.settings.pace.backoff_max).mul_f64(pass.chance);
+        let again = Ended::Again(Some(if attempts == 0 { Duration::from_millis(20) } else { wait }));
+        (again, if stale { ReconcileResult::Conflict } else { ReconcileResult::Transient })
+    }
+
+    async fn publish(&self, engine: &Engine) {
+        log::notes(&self.notes);
+        engine.cluster.events.publish(&self.object, &self.resource, &self.notes).await;
+    }
+
     /// Only at the end: what is created again within this reconcile was never gone for its dependents.
-    fn conclude_usable(&self, status: &mut AnyStatus) {
-        let Some(usable) = self.usable.filter(|_| status.external.is_some()) else { return };
+    fn with_usable(&self, mut status: AnyStatus) -> AnyStatus {
+        let Some(usable) = self.usable.filter(|_| status.external.is_some()) else { return status };
         // In a status of an older version, Ready means the same: an upgrade alone writes no object.
         let said = status.usable.is_none() && usable == Some(true) && status.is_true(ConditionType::Ready);
         if !said {
             status.usable = usable;
         }
+        status
     }
 
     /// Writes the status. A newly learnt id is written over any other write in between: a lost id is an object that is
@@ -247,12 +272,6 @@ impl Subject {
     async fn annotate(&mut self, engine: &Engine) -> Result<()> {
         let finalizer = self.object.finalizers().iter().any(|f| f == FINALIZER);
         self.write_metadata(engine, finalizer).await.map(drop)
-    }
-
-    /// A reconcile whose result could not be written counts as failed, whatever its outcome was.
-    fn remember_failure(&self, engine: &Engine, attempts: u32) -> u32 {
-        engine.memory.objects.of(&self.uid(), |memory| memory.attempts = attempts.saturating_add(1));
-        attempts
     }
 
     /// Counts transitions that an object makes only once, and what the status reports only once.

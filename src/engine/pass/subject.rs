@@ -178,14 +178,14 @@ impl Subject {
         self.notes.push(Note { warning, reason, text: text.into() });
     }
 
-    /// Takes over the policies and the interval in force.
+    /// Puts in the policies and the interval in force.
     pub fn put_terms(&mut self, terms: Terms) -> Result<()> {
         self.status_mut()?.effective = Some(terms.effective);
         self.resync = terms.resync;
         Ok(())
     }
 
-    /// Takes over the ids that references mean. From now on they count as resolved.
+    /// Puts in the ids that references mean. From now on they count as resolved.
     pub fn put_references(&mut self, refs: Option<&BTreeMap<String, String>>) -> Result<()> {
         if let Some(refs) = refs {
             self.status_mut()?.resolved_refs = refs.clone();
@@ -194,7 +194,7 @@ impl Subject {
         Ok(())
     }
 
-    /// Takes over what a read says: whether the object in the account is usable, and when the next read is due, which is a
+    /// Puts in what a read says: whether the object in the account is usable, and when the next read is due, which is a
     /// resync interval after this one.
     pub fn put_read(&mut self, look: &Look, usable: Option<Option<bool>>) {
         self.usable = usable.or(self.usable);
@@ -230,7 +230,7 @@ impl Subject {
         Ok(())
     }
 
-    /// Takes over what is shown of the object in the account.
+    /// Puts in what is shown of the object in the account.
     pub fn put_shown(&mut self, shown: Shown) -> Result<()> {
         let status = self.status_mut()?;
         if let (Some(external), Some(name)) = (status.external.as_mut(), shown.name) {

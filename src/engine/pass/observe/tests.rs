@@ -431,12 +431,25 @@ async fn an_upsert_that_is_missing_is_written_again_at_once_and_gone_only_when_t
 #[tokio::test(start_paused = true)]
 async fn an_upsert_that_means_another_object_now_is_read_where_it_was_made() {
     boot().await;
-    let bound = Bound { external: external("/old", None), ..Bound::default() };
-    let world = World { bound, ..upsert() };
-    world.fake.put(seen("/old", "old", None));
-    let look = world.look(Freshness::Routine).await.unwrap();
-    assert!(!look.may_be_stale && look.seen().is_some(), "{look:?}");
-    assert_eq!(world.fake.calls(), ["GET /old"]);
+    let bound = Bound { external: external("parent/old", None), ..Bound::default() };
+    let mut world = World { bound, ..upsert() };
+    world.fake.put(seen("parent/old", "old", None));
+    assert!(world.look(Freshness::Routine).await.unwrap().seen().is_some());
+    // A spec that cannot be read says nothing about where the object is.
+    (world.want, world.deleting) = (None, true);
+    assert!(world.look(Freshness::BeforeWrite).await.unwrap().seen().is_some());
+    assert_eq!(world.fake.calls(), ["LIST parent"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_child_whose_spec_cannot_be_read_is_gone_when_the_list_of_its_parent_agrees() {
+    boot().await;
+    let bound = Bound { external: external("parent/1", None), ..Bound::default() };
+    let world = World { bound, want: None, deleting: true, ..unmarked() };
+    assert_eq!(world.found().await, Found::Nothing { settled: false });
+    world.wait(11).await;
+    assert_eq!(world.found().await, Found::Nothing { settled: true });
+    assert_eq!(world.fake.calls(), ["LIST parent", "GET parent/1", "GET parent/1", "LIST parent"]);
 }
 
 #[tokio::test(start_paused = true)]
