@@ -4,7 +4,7 @@
 pub mod cluster;
 
 use std::collections::{BTreeSet, HashMap};
-use std::sync::Mutex;
+use std::sync::{LazyLock, Mutex};
 use std::time::Duration;
 
 use futures::FutureExt;
@@ -176,9 +176,15 @@ pub fn client(account_id: &str) -> Client {
     Client::new(connection, &crate::databricks::Settings::default()).unwrap()
 }
 
+/// A client of the account `account`. All tests share it, as it takes long to create one.
+pub fn account() -> Client {
+    static CLIENT: LazyLock<Client> = LazyLock::new(|| client("account"));
+    CLIENT.clone()
+}
+
 /// A reader of an account that no call reaches.
 pub fn reader() -> Reader {
-    Reader::new(client("account"), Urgency::Routine)
+    Reader::new(account(), Urgency::Routine)
 }
 
 impl Driver for Fake {

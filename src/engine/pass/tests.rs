@@ -14,7 +14,7 @@ use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
 
 use super::fake::cluster::{ApiServer, Trouble};
-use super::fake::{Fake, client, seen, settings};
+use super::fake::{Fake, account, client, seen, settings};
 use super::{Engine, Settings, reconcile};
 use crate::databricks::{HostPolicy, Settings as ClientSettings};
 use crate::engine::account::{Auths, Session};
@@ -60,7 +60,7 @@ fn world_of(fake: &'static Fake, change: impl FnOnce(&mut Settings)) -> World {
     let stores = Stores::new([(resource, cache.as_reader()), (auths, no_auths.as_reader())].into_iter());
     let cluster = Cluster { objects: Objects::new(kube.clone()), events: Events::new(kube.clone()), stores };
     let auths = Auths::new(kube, wake.clone(), HostPolicy::default(), ClientSettings::default(), false);
-    auths.store(&auth(), &auth_spec(Value::Null), Ok(Arc::new(Session::of(client("account")))));
+    auths.store(&auth(), &auth_spec(Value::Null), Ok(Arc::new(Session::of(account()))));
     let memory = Memory::new(wake, settings.max_deletions_per_hour);
     memory.barrier.begin(std::iter::empty());
     let meter = Meter::register(&mut Registry::default(), ["Fake".to_owned()].into_iter());
