@@ -106,8 +106,7 @@ impl Observer<'_> {
         let key = Key { within: intent.within.clone(), name: intent.name.clone() };
         let slack = i64::try_from(self.quarantine.as_secs()).unwrap_or(i64::MAX).saturating_add(SKEW_SECONDS);
         let (mut hits, mut in_time) = (vec![], true);
-        // Not the shared LIST: whether that began late enough could only be judged by comparing two clocks.
-        for seen in self.driver.list(self.reader, &key.within).await? {
+        for seen in self.listed_after(&key.within, intent.time.0, wait).await? {
             // Our own create always sets the mark.
             let marked = match self.driver.traits().ownership {
                 Ownership::Marker => self.recognise.marked(&seen),
@@ -122,6 +121,17 @@ impl Observer<'_> {
         }
         hits.sort();
         Ok(Interrupted::Since { hits, in_time, sent: intent.time.0 })
+    }
+
+    /// A LIST that began at least this long after `sent`. Objects whose creates were interrupted together share one.
+    async fn listed_after(&self, within: &str, sent: Timestamp, wait: Duration) -> Result<Vec<Seen>> {
+        let all = |rows: &Rows<'_>| (rows.began, rows.all().cloned().collect());
+        let list = |not_before| self.snapshots.look(self.driver, self.reader, within, not_before, all);
+        let (began, rows) = list(recent(CREATE_FRESH)).await?;
+        if age(sent, began) >= wait {
+            return Ok(rows);
+        }
+        Ok(list(Instant::now()).await?.1)
     }
 
     /// The object that a record points to.

@@ -288,6 +288,7 @@ async fn a_lost_answer_to_a_create_never_makes_a_second_object() {
         it["status"]["intent"]["time"] = json!(Timestamp::from_second(long_ago).unwrap().to_string())
     });
     world.quiet();
+    tokio::time::advance(Duration::from_secs(6)).await;
     assert_eq!(world.reconcile().await, Action::requeue(Duration::ZERO));
     assert_eq!(world.fake.calls(), ["LIST "]);
     assert_eq!(world.status()["externalId"], "id-a");

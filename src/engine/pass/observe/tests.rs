@@ -27,6 +27,7 @@ struct World {
     operation: bool,
     lag: Duration,
     stale: Duration,
+    now: i64,
 }
 
 fn world(lifecycle: Lifecycle, ownership: Ownership) -> World {
@@ -43,6 +44,7 @@ fn world(lifecycle: Lifecycle, ownership: Ownership) -> World {
         operation: false,
         lag: Duration::ZERO,
         stale: seconds(3_600),
+        now: NOW,
     }
 }
 
@@ -126,7 +128,7 @@ impl World {
             lag: Lag { read: self.lag, shown_within: self.lag, poll: (seconds(1), seconds(30)) },
             quarantine: seconds(60),
             absence: seconds(10),
-            now: at(NOW),
+            now: at(self.now),
         };
         observer.observe(freshness).await
     }
@@ -450,6 +452,23 @@ async fn a_child_whose_spec_cannot_be_read_is_gone_when_the_list_of_its_parent_a
     world.wait(11).await;
     assert_eq!(world.found().await, Found::Nothing { settled: true });
     assert_eq!(world.fake.calls(), ["LIST parent", "GET parent/1", "GET parent/1", "LIST parent"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn creates_that_were_interrupted_together_share_a_list_that_began_late_enough() {
+    boot().await;
+    let real = Timestamp::now().as_second();
+    let interrupted = |sent| Bound { intent: intent(sent, &[]), ..Bound::default() };
+    let mut world = World { now: real, bound: interrupted(real - 700), ..unmarked() };
+    for _ in 0..2 {
+        assert!(matches!(world.found().await, Found::Interrupted(Interrupted::Since { .. })));
+    }
+    assert_eq!(world.fake.calls(), ["LIST "], "one for both");
+    // The clock says that this create is old enough by now. The LIST above began before it was.
+    (world.now, world.bound) = (real + 100, interrupted(real));
+    world.wait(1).await;
+    assert!(matches!(world.found().await, Found::Interrupted(Interrupted::Since { .. })));
+    assert_eq!(world.fake.calls(), ["LIST "]);
 }
 
 #[tokio::test(start_paused = true)]
