@@ -57,7 +57,7 @@ impl Work<'_> {
     async fn create(&mut self, target: &Target, look: Look) -> Result<Outcome> {
         let want = target.want.as_ref().ok_or_else(missing_observation)?;
         let key = self.driver.key(want)?;
-        let session = &target.admission.session;
+        let session = &target.place.admission.session;
         let account_id = session.client.account_id().to_owned();
         if let Some(lost) = self.claim(&Claim::key(&account_id, &self.subject.who.kind, &key)) {
             return Ok(lost);
@@ -72,7 +72,7 @@ impl Work<'_> {
         let intent = Intent { account_id, within, name, time, before: look.before };
         let engine = self.engine;
         self.subject.announce(engine, intent).await?;
-        let seen = match self.driver.create(&target.writer, want).await {
+        let seen = match self.driver.create(&target.place.writer, want).await {
             Ok(seen) => seen,
             // It may have been created, so the announcement stays.
             Err(error @ Error::Unknown { .. }) => return Err(error),
@@ -88,7 +88,7 @@ impl Work<'_> {
         });
         let created_at = Some(seconds(Timestamp::now()));
         let external = External { created_at, ..self.external(target, &seen, false) };
-        self.subject.put_created(external, target.writer.clone(), self.deletion(false))?;
+        self.subject.put_created(external, target.place.writer.clone(), self.deletion(false))?;
         self.respond(target, seen)
     }
 
@@ -119,7 +119,7 @@ impl Work<'_> {
         self.remember(|m| (m.not_found, m.sent_all) = (false, sent.state == *want));
         self.subject.counted.push(Counted::Wrote(Write::Update));
         let within = self.driver.key(want)?.within;
-        let snapshots = &target.admission.session.snapshots;
+        let snapshots = &target.place.admission.session.snapshots;
         snapshots.amend(self.driver, &within, &sent.shown.id, Some(&sent.shown)).await;
         let differs = changes.iter().any(|c| c.when == When::Now);
         let tried_again = matches!(seen.about.phase, Phase::Failed(_)) && !differs;
@@ -152,7 +152,7 @@ impl Work<'_> {
             return Err(Error::Conflict("the object was changed meanwhile".into()));
         }
         let _one_at_a_time = self.guard(target, None, Some(seen)).await?;
-        let session = &target.admission.session;
+        let session = &target.place.admission.session;
         let account = session.client.account_id();
         if let Err(message) = self.engine.memory.breaker.let_go(account, &self.subject.uid()) {
             return Ok(Outcome::Blocked { reason: Reason::TooManyDeletions, message });

@@ -5,8 +5,7 @@ use kube::ResourceExt;
 use serde_json::Value;
 use tokio::time::Instant;
 
-use super::admit::Place;
-use super::work::{Target, Work};
+use super::work::{Place, Target, Work};
 use crate::engine::account::{Admission, check_power};
 use crate::engine::crd::EXTERNAL_ID;
 use crate::engine::error::Result;
@@ -31,14 +30,7 @@ impl Work<'_> {
         };
         let not_before = self.not_before();
         self.keep_claims(&place.admission, want.as_ref())?;
-        Ok(Target {
-            admission: place.admission,
-            reader: place.reader,
-            writer: place.writer,
-            want,
-            refs,
-            not_before,
-        })
+        Ok(Target { place, want, refs, not_before })
     }
 
     /// Releases what this object claimed under a name that it no longer has, or now only observes.

@@ -29,7 +29,7 @@ use crate::engine::error::{Error, Result};
 use crate::engine::kind::Driver;
 
 /// After this many failures in a row, about half a minute at the usual back-off, an object counts as reconciled.
-const FAILED_LOOKS: u32 = 5;
+const FAILED_ATTEMPTS: u32 = 5;
 
 /// One reconcile. A panic in it is caught, shown on the object, and harms no other.
 pub async fn reconcile(
@@ -59,8 +59,8 @@ pub async fn reconcile(
         Err(error) => Err(error),
     };
     // A stale view, or an outage, leaves the object open. One that fails again and again must not hold up all others.
-    let looked = !matches!(outcome, Err(Error::Conflict(_) | Error::Transient { .. }));
-    if looked || engine.memory.objects.attempts(&uid) >= FAILED_LOOKS {
+    let settled = !matches!(outcome, Err(Error::Conflict(_) | Error::Transient { .. }));
+    if settled || engine.memory.objects.attempts(&uid) >= FAILED_ATTEMPTS {
         engine.memory.barrier.reconciled(&uid);
     }
     let (who, made) = (subject.who.clone(), subject.made.take());

@@ -16,7 +16,8 @@ use super::look::{Freshness, Look};
 use super::observe::Observer;
 use super::outcome::Outcome;
 use super::recognise::{Recognise, marked_elsewhere};
-use super::subject::Subject;
+use super::subject::{Subject, Terms};
+use crate::databricks::Urgency;
 use crate::engine::account::{Admission, check_power};
 use crate::engine::crd::{
     CREATED_BY, DeletionPolicy, EXTERNAL_ID, Management, ManagementPolicy, ObjectName, Operation,
@@ -40,14 +41,26 @@ pub struct Work<'e> {
     pub admitted: Option<ObjectName>,
 }
 
-/// What a reconcile knows once references are resolved.
-pub struct Target {
-    /// What the object may do.
+/// Where an object may act, and how.
+pub struct Place {
+    /// The DatabricksAuth: faults of the account from now on concern it too.
+    pub auth: ObjectName,
+    /// The policies in force.
+    pub terms: Terms,
+    /// The session, and what its grants allow.
     pub admission: Admission,
     /// Reads.
     pub reader: Reader,
     /// Writes.
     pub writer: Writer,
+    /// How urgent the calls are.
+    pub urgency: Urgency,
+}
+
+/// What a reconcile knows once references are resolved.
+pub struct Target {
+    /// Where the object may act, and how.
+    pub place: Place,
     /// The desired state; while deleting it may be unreadable.
     pub want: Option<Value>,
     /// The ids that it was computed with.
@@ -101,7 +114,7 @@ impl Work<'_> {
     pub fn claimant<'a>(&'a self, target: &'a Target) -> Claimant<'a> {
         Claimant {
             claims: &self.engine.memory.claims,
-            account_id: target.admission.session.client.account_id(),
+            account_id: target.place.admission.session.client.account_id(),
             who: &self.subject.who,
             rank: &self.subject.rank,
             observing: self.observing(),
@@ -132,8 +145,8 @@ impl Work<'_> {
         let settings = &self.engine.settings;
         let observer = Observer {
             driver: self.driver,
-            reader: &target.reader,
-            snapshots: &target.admission.session.snapshots,
+            reader: &target.place.reader,
+            snapshots: &target.place.admission.session.snapshots,
             want: target.want.as_ref(),
             bound: &bound,
             recognise: self.recognise(&bound, &marker),
@@ -311,7 +324,7 @@ impl Work<'_> {
     /// What a grant does not allow an object to give, the object may neither remove nor show.
     pub fn may_touch(&self, target: &Target, seen: &Seen) -> Result<()> {
         let power = self.driver.power(&seen.state)?;
-        check_power(&target.admission, &power, &self.subject.who.namespace)
+        check_power(&target.place.admission, &power, &self.subject.who.namespace)
     }
 }
 
