@@ -1,0 +1,164 @@
+//! Objects that exist: compared, corrected, adopted, only observed.
+
+use super::*;
+
+#[tokio::test(start_paused = true)]
+async fn what_is_as_it_should_be_costs_one_list_and_no_write() {
+    let world = World::ready(json!({})).await;
+    for _ in 0..3 {
+        world.reconcile().await;
+    }
+    assert_eq!(
+        world.fake.calls(),
+        NOTHING,
+        "the LIST of the create serves until the resync interval is over"
+    );
+    assert_eq!(world.api.writes(), NOTHING);
+    assert_eq!(world.api.events(), NOTHING);
+}
+
+#[tokio::test(start_paused = true)]
+async fn drift_is_corrected_after_one_more_read() {
+    let world = World::ready(json!({})).await;
+    world.fake.edit("id-a", |seen| seen.state["value"] = json!("other"));
+    tokio::time::advance(Duration::from_secs(601)).await;
+    world.reconcile().await;
+    assert_eq!(world.fake.calls(), ["LIST ", "GET id-a", "PATCH id-a value"]);
+    assert_eq!(world.api.events(), ["DriftCorrected"]);
+    assert_eq!(world.condition("Ready"), "True Available");
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_edit_of_the_spec_is_an_update_and_no_drift() {
+    let world = World::ready(json!({})).await;
+    world.apply(json!({"value": "new"})).reconcile().await;
+    assert_eq!(world.changes(), ["PATCH id-a value"]);
+    assert_eq!(world.api.events(), ["Updated"]);
+    assert_eq!(world.status()["observedGeneration"], 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_only_observed_is_shown_and_left_alone() {
+    let world = world();
+    world.apply(json!({"managementPolicy": "Observe"})).settle().await;
+    assert_eq!(world.changes(), NOTHING);
+    assert_eq!(world.condition("Ready"), "False WouldBeCreated");
+    assert_eq!(world.status()["drift"][0]["path"], "name");
+    world.fake.put(seen("1", "a", None));
+    tokio::time::advance(Duration::from_secs(601)).await;
+    world.settle().await;
+    assert_eq!(world.changes(), NOTHING);
+    assert_eq!(world.condition("Synced"), "False DriftDetected");
+    assert_eq!(world.status()["external"]["observed"], true);
+    world.api.delete("it");
+    assert!(
+        world.settle().await.api.get("it").is_none(),
+        "it has no finalizer, so nothing has to be released"
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_there_already_is_adopted_only_by_a_users_word_and_stays_on_deletion() {
+    for (policy, ready) in [("IfOwned", false), ("Never", false), ("IfExists", true), ("Required", true)] {
+        let world = world();
+        let mut there = seen("1", "a", None);
+        there.state["value"] = json!("v");
+        world.fake.put(there);
+        world.apply(json!({"adoptionPolicy": policy})).settle().await;
+        assert_eq!(world.changes(), NOTHING, "{policy}");
+        let expected = if ready { "True Available" } else { "False AlreadyExists" };
+        assert_eq!(world.condition("Ready"), expected, "{policy}");
+        assert_eq!(world.api.events().contains(&"Adopted".to_owned()), ready, "{policy}");
+        world.api.delete("it");
+        world.settle().await;
+        assert!(world.api.get("it").is_none(), "{policy}");
+        assert_eq!(world.changes(), NOTHING, "{policy}: what was adopted stays");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_failed_read_leaves_what_is_ready_ready_until_it_lasts() {
+    let world = World::ready(json!({})).await;
+    for attempt in 0..5 {
+        tokio::time::advance(Duration::from_secs(601)).await;
+        world.fails(Error::retry("down")).reconcile().await;
+        assert_eq!(world.condition("Ready"), "True Available", "{attempt}");
+    }
+    assert_eq!(world.condition("Synced"), "False Retrying");
+    tokio::time::advance(Duration::from_secs(601)).await;
+    world.reconcile().await;
+    assert_eq!(world.condition("Synced"), "True InSync");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_suspended_object_costs_nothing_and_is_resumed() {
+    let world = World::ready(json!({})).await;
+    world.apply(json!({"suspend": true})).settle().await;
+    assert_eq!(world.fake.calls(), NOTHING);
+    assert_eq!(world.condition("Suspended"), "True SuspendedBySpec");
+    world.apply(json!({"suspend": false})).settle().await;
+    assert_eq!(world.condition("Ready"), "True Available");
+    assert_eq!(world.condition("Suspended"), "");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_reference_is_waited_for_and_its_id_is_pinned() {
+    let world = world();
+    world.apply(json!({"parentRef": {"name": "parent"}})).reconcile().await;
+    assert_eq!(world.condition("Ready"), "False ReferenceNotFound");
+    world.api.apply("parent", spec("p", json!({})));
+    world.reconcile().await;
+    assert_eq!(world.condition("Ready"), "False ReferenceNotReady");
+    *world.fake.mark.lock().unwrap() = "parent".into();
+    world.reconcile_named("parent").await;
+    *world.fake.mark.lock().unwrap() = "it".into();
+    world.settle().await;
+    assert_eq!(world.condition("Ready"), "True Available");
+    assert_eq!(world.status()["resolvedRefs"]["parentRef"], "id-p");
+    assert_eq!(world.fake.got.lock().unwrap()["id-a"].state["value"], "id-p");
+    // What is being deleted gets no new dependents, and keeps those it has.
+    world.api.delete("parent");
+    world.settle().await;
+    assert_eq!(world.condition("Ready"), "True Available");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_restored_object_knows_its_own_by_the_annotation() {
+    let world = World::ready(json!({})).await;
+    // A backup without the status, restored under the same name.
+    world.api.edit("it", |it| it["status"] = Value::Null);
+    world.settle().await;
+    assert_eq!(world.condition("Ready"), "True Available");
+    assert_eq!(world.status()["external"]["adopted"], false);
+    assert_eq!(world.changes(), NOTHING);
+    // Copied from another namespace: it was not created as this object, so it stays on deletion.
+    let world = World::ready(json!({})).await;
+    world.api.edit("it", |it| {
+        it["status"] = Value::Null;
+        it["metadata"]["annotations"]["databricks-operator.io/created-by"] = json!("there/ns/it");
+    });
+    world.settle().await;
+    assert_eq!(world.status()["external"]["adopted"], true);
+    assert_eq!(
+        world.api.events(),
+        ["Adopted", "again"],
+        "that it is Ready once more is counted on the first event"
+    );
+    world.api.delete("it");
+    world.settle().await;
+    assert_eq!(world.changes(), NOTHING);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_request_for_a_reconcile_reads_again_and_is_noted() {
+    let world = World::ready(json!({})).await;
+    world.api.edit("it", |it| {
+        it["metadata"]["annotations"]["databricks-operator.io/reconcile-requested-at"] = json!("now");
+    });
+    tokio::time::advance(Duration::from_secs(5)).await;
+    world.reconcile().await;
+    assert_eq!(world.fake.calls(), ["LIST "]);
+    assert_eq!(world.status()["lastHandledReconcileAt"], "now");
+    world.reconcile().await;
+    assert_eq!(world.fake.calls(), NOTHING);
+}
