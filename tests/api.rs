@@ -47,7 +47,7 @@ async fn changes(client: &Client, permit: Permit) -> [Result<IgnoredAny, Error>;
     [
         writer.post(at(client, &["credentials"]), json!({})).await,
         writer.put(one(), json!({})).await,
-        writer.patch(one(), None, json!({})).await,
+        writer.patch(one(), json!({})).await,
         writer.delete(one()).await.map(|()| IgnoredAny),
     ]
 }

@@ -325,14 +325,14 @@ async fn what_is_deleted_is_gone_and_may_be_deleted_again() {
         let kind = &bench.kind;
         let made = bench.create().await;
         bench.ready(&made.id).await;
-        driver.delete(&bench.api, &made.id).await.unwrap_or_else(|e| panic!("{kind}: {e}"));
+        driver.delete(&bench.api, &made).await.unwrap_or_else(|e| panic!("{kind}: {e}"));
         let mut looks = 0;
         while let Some(seen) = bench.get(&made.id).await.unwrap() {
             looks += 1;
             assert!(looks < LOOKS, "{kind}: accepted, and still there: {:?}", seen.about);
         }
         assert!(bench.list().await.iter().all(|row| row.id != made.id), "{kind}: gone, and still listed");
-        match driver.delete(&bench.api, &made.id).await {
+        match driver.delete(&bench.api, &made).await {
             Ok(()) | Err(Error::Rejected { reason: Reason::ExternalResourceMissing, .. }) => {}
             Err(error) => panic!("{kind}: deleting what is gone: {error:?}"),
         }

@@ -374,12 +374,12 @@ async fn a_workspace_is_deleted_once_it_is_provisioned_and_then_leaves() {
     let (simulator, api) = start().await;
     let made = driver().create(&api, &want(json!({}))).await.unwrap();
     simulator.advance_ms(1_000);
-    let error = driver().delete(&api, &made.id).await.unwrap_err();
+    let error = driver().delete(&api, &made).await.unwrap_err();
     assert!(matches!(error, Error::Waiting { .. }), "a deletion during provisioning has to wait: {error:?}");
 
     simulator.advance_ms(10_000);
     simulator.set(|settings| settings.deletion_ms = 60_000);
-    driver().delete(&api, &made.id).await.unwrap();
+    driver().delete(&api, &made).await.unwrap();
     assert!(matches!(get(&api, &made.id).await.about.phase, Phase::Leaving(_)));
     simulator.advance_ms(60_000);
     assert_eq!(driver().get(&api, &made.id).await.unwrap(), None);

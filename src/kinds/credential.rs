@@ -130,8 +130,8 @@ impl ExternalResource for Credential {
         Ok(made.into())
     }
 
-    async fn delete(api: &Writer, id: &String) -> ApiResult<()> {
-        api.delete(api.path(&["credentials", id])).await.map_err(in_use)
+    async fn delete(api: &Writer, seen: &Observed<Self>) -> ApiResult<()> {
+        api.delete(api.path(&["credentials", &seen.id])).await.map_err(in_use)
     }
 }
 

@@ -200,7 +200,7 @@ impl ExternalResource for IpAccessList {
             now.iter().map(|f| ((*f).to_owned(), all[*f].clone())).collect();
         let path = api.path(&["ip-access-lists", &seen.id]);
         // The response may be empty, so the list is read.
-        api.patch::<serde::de::IgnoredAny>(path.clone(), None, body.into()).await?;
+        api.patch::<serde::de::IgnoredAny>(path.clone(), body.into()).await?;
         let found: Option<Envelope> = api.get(path).await.optional()?;
         // A read that lags so far behind that it misses the list shows nothing new: the change was accepted, and will show
         // later.
@@ -213,8 +213,8 @@ impl ExternalResource for IpAccessList {
         found.map_or_else(|| Ok(unchanged()), unwrap)
     }
 
-    async fn delete(api: &Writer, id: &String) -> ApiResult<()> {
-        Ok(api.delete(api.path(&["ip-access-lists", id])).await?)
+    async fn delete(api: &Writer, seen: &Observed<Self>) -> ApiResult<()> {
+        Ok(api.delete(api.path(&["ip-access-lists", &seen.id])).await?)
     }
 }
 

@@ -25,7 +25,7 @@ use crate::engine::crd::{Management, NameRef, Reason, Status};
 use crate::engine::error::{Error, Result};
 use crate::engine::kind::{
     About, Act, ApiResult, AuthFacts, CallError, ExternalResource, Guard, Immutable, Key, Lifecycle, Need,
-    Observed, Phase, Power, PrincipalName, Reader, Reference, Resolved, Writer,
+    Observed, Path, Phase, Power, PrincipalName, Reader, Reference, Resolved, Writer,
 };
 use crate::kinds::workspace::Workspace;
 
@@ -323,8 +323,8 @@ impl ExternalResource for PermissionAssignment {
         vec!["permissions"]
     }
 
-    async fn delete(api: &Writer, id: &AssignmentId) -> ApiResult<()> {
-        api.delete(principal_path(api, id.workspace, id.principal)).await.map_err(|error| {
+    async fn delete(api: &Writer, seen: &Observed<Self>) -> ApiResult<()> {
+        api.delete(principal_path(api, seen.id.workspace, seen.id.principal)).await.map_err(|error| {
             // A principal that is not in the workspace need not be removed.
             if error.is_absence() { error.into() } else { sharpened(error) }
         })
@@ -347,7 +347,7 @@ struct Listed {
     workspace_id: Int64,
 }
 
-fn principal_path(api: &Reader, workspace: i64, principal: i64) -> String {
+fn principal_path(api: &Reader, workspace: i64, principal: i64) -> Path {
     let (workspace, principal) = (workspace.to_string(), principal.to_string());
     api.path(&["workspaces", &workspace, "permissionassignments", "principals", &principal])
 }

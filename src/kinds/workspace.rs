@@ -362,7 +362,7 @@ impl ExternalResource for Workspace {
         let mask: Vec<&str> = body.keys().map(String::as_str).collect();
         let path = api.path(&["workspaces", &seen.id.to_string()]);
         // The response may not be final, so the workspace is read.
-        api.patch::<IgnoredAny>(path, Some(&mask), json!(body)).await?;
+        api.patch::<IgnoredAny>(path.with("update_mask", mask.join(",")), json!(body)).await?;
         let found = Self::get(api, &seen.id).await?;
         Ok(found.ok_or_else(|| Error::retry("the workspace was gone right after it was changed"))?)
     }
@@ -385,8 +385,8 @@ impl ExternalResource for Workspace {
         fields.into_iter().filter(|(_, value)| value.is_some()).map(|(field, _)| field).collect()
     }
 
-    async fn delete(api: &Writer, id: &WorkspaceId) -> ApiResult<()> {
-        Ok(api.delete(api.path(&["workspaces", &id.to_string()])).await?)
+    async fn delete(api: &Writer, seen: &Observed<Self>) -> ApiResult<()> {
+        Ok(api.delete(api.path(&["workspaces", &seen.id.to_string()])).await?)
     }
 }
 

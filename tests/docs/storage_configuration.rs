@@ -133,7 +133,7 @@ impl ExternalResource for StorageConfiguration {
         Ok(made.into())
     }
 
-    async fn delete(api: &Writer, id: &String) -> ApiResult<()> {
-        Ok(api.delete(api.path(&["storage-configurations", id])).await?)
+    async fn delete(api: &Writer, seen: &Observed<Self>) -> ApiResult<()> {
+        Ok(api.delete(api.path(&["storage-configurations", &seen.id])).await?)
     }
 }

@@ -152,12 +152,11 @@ impl Session {
         let (collection, attribute, value) = name.search();
         let reader = Reader::new(self.client.clone(), urgency);
         let quoted = value.replace('\\', "\\\\").replace('"', "\\\"");
-        let query = vec![
-            ("filter".into(), format!("{attribute} eq \"{quoted}\"")),
-            ("attributes".into(), format!("id,{attribute}")),
-        ];
-        let path = reader.path(&["scim", "v2", collection]);
-        let mut found: Vec<Principal> = reader.search(path, query, Pages::Scim).await?;
+        let path = reader
+            .path(&["scim", "v2", collection])
+            .with("filter", format!("{attribute} eq \"{quoted}\""))
+            .with("attributes", format!("id,{attribute}"));
+        let mut found: Vec<Principal> = reader.list(path, Pages::Scim).await?;
         // A host that does not know the filter returns others too.
         found.retain(|one| one.name(attribute).is_some_and(|name| same(name, &value)));
         let id = match found.as_slice() {

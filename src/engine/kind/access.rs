@@ -3,6 +3,7 @@
 //! A [`Writer`] comes only with a [`Permit`], which is checked once more at the last moment before each send: code without
 //! a permit cannot write. Both are bound to one endpoint, so a kind never builds a host or an account path.
 
+use std::fmt;
 use std::ops::Deref;
 use std::sync::Arc;
 
@@ -44,6 +45,44 @@ pub struct AuthFacts {
     pub egress: Vec<IpNet>,
 }
 
+/// Which of the account's APIs a path belongs to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Base {
+    /// `/api/2.0/accounts/<id>`: most of them.
+    Account,
+    /// `/api/2.1/accounts/<id>`: budgets.
+    Account21,
+    /// `/api/2.0/preview/accounts/<id>`: access control.
+    Preview,
+}
+
+/// Where a call goes: a path of the account, and a query.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Path {
+    path: String,
+    query: Vec<(String, String)>,
+}
+
+impl Path {
+    /// The same with a parameter in the query.
+    pub fn with(mut self, name: &str, value: impl Into<String>) -> Path {
+        self.query.push((name.into(), value.into()));
+        self
+    }
+
+    fn to(self, request: impl FnOnce(String) -> Request) -> Request {
+        let mut request = request(self.path);
+        request.query = self.query;
+        request
+    }
+}
+
+impl fmt::Display for Path {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.path)
+    }
+}
+
 /// Reads from one endpoint: the account of one DatabricksAuth.
 #[derive(Clone)]
 pub struct Reader {
@@ -58,8 +97,24 @@ impl Reader {
     }
 
     /// The path of an object of the account.
-    pub fn path(&self, segments: &[&str]) -> String {
-        format!("{}{}", path(&["api", "2.0", "accounts", self.client.account_id()]), path(segments))
+    pub fn path(&self, segments: &[&str]) -> Path {
+        self.path_at(Base::Account, segments)
+    }
+
+    /// The same in another of the account's APIs.
+    pub fn path_at(&self, base: Base, segments: &[&str]) -> Path {
+        let account = self.account_id();
+        let base = match base {
+            Base::Account => path(&["api", "2.0", "accounts", account]),
+            Base::Account21 => path(&["api", "2.1", "accounts", account]),
+            Base::Preview => path(&["api", "2.0", "preview", "accounts", account]),
+        };
+        Path { path: format!("{base}{}", path(segments)), query: vec![] }
+    }
+
+    /// The id of the account: part of the name of a rule set.
+    pub fn account_id(&self) -> &str {
+        self.client.account_id()
     }
 
     /// The account's host, for links.
@@ -68,25 +123,13 @@ impl Reader {
     }
 
     /// GET of one object.
-    pub async fn get<T: DeserializeOwned>(&self, path: String) -> Result<T, Error> {
-        self.client.send(self.request(Request::get(path))).await
+    pub async fn get<T: DeserializeOwned>(&self, path: Path) -> Result<T, Error> {
+        self.client.send(self.request(path.to(Request::get))).await
     }
 
     /// GET of a whole collection: complete, or an error.
-    pub async fn list<T: DeserializeOwned>(&self, path: String, pages: Pages) -> Result<Vec<T>, Error> {
-        self.client.list(self.request(Request::get(path)), pages).await
-    }
-
-    /// GET of a whole collection with a query.
-    pub async fn search<T: DeserializeOwned>(
-        &self,
-        path: String,
-        query: Vec<(String, String)>,
-        pages: Pages,
-    ) -> Result<Vec<T>, Error> {
-        let mut request = self.request(Request::get(path));
-        request.query = query;
-        self.client.list(request, pages).await
+    pub async fn list<T: DeserializeOwned>(&self, path: Path, pages: Pages) -> Result<Vec<T>, Error> {
+        self.client.list(self.request(path.to(Request::get)), pages).await
     }
 
     fn request(&self, mut request: Request) -> Request {
@@ -131,32 +174,23 @@ impl Writer {
     }
 
     /// POST. It is sent at most once, whatever happens.
-    pub async fn post<T: DeserializeOwned>(&self, path: String, body: Value) -> Result<T, Error> {
-        self.write(Request::post(path, body)).await
+    pub async fn post<T: DeserializeOwned>(&self, path: Path, body: Value) -> Result<T, Error> {
+        self.write(path.to(|path| Request::post(path, body))).await
     }
 
     /// PUT.
-    pub async fn put<T: DeserializeOwned>(&self, path: String, body: Value) -> Result<T, Error> {
-        self.write(Request::put(path, body)).await
+    pub async fn put<T: DeserializeOwned>(&self, path: Path, body: Value) -> Result<T, Error> {
+        self.write(path.to(|path| Request::put(path, body))).await
     }
 
-    /// PATCH. `mask` names the fields that are sent, if the API requires that.
-    pub async fn patch<T: DeserializeOwned>(
-        &self,
-        path: String,
-        mask: Option<&[&str]>,
-        body: Value,
-    ) -> Result<T, Error> {
-        let mut request = Request::patch(path, body);
-        if let Some(mask) = mask {
-            request.query.push(("update_mask".into(), mask.join(",")));
-        }
-        self.write(request).await
+    /// PATCH. Where the API requires it, `update_mask` in the query names the fields that are sent.
+    pub async fn patch<T: DeserializeOwned>(&self, path: Path, body: Value) -> Result<T, Error> {
+        self.write(path.to(|path| Request::patch(path, body))).await
     }
 
     /// DELETE. The body of the response is ignored: APIs send nothing, `{}` or the object.
-    pub async fn delete(&self, path: String) -> Result<(), Error> {
-        self.write::<serde::de::IgnoredAny>(Request::delete(path)).await.map(|_| ())
+    pub async fn delete(&self, path: Path) -> Result<(), Error> {
+        self.write::<serde::de::IgnoredAny>(path.to(Request::delete)).await.map(|_| ())
     }
 
     async fn write<T: DeserializeOwned>(&self, request: Request) -> Result<T, Error> {

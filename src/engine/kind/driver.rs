@@ -96,7 +96,7 @@ pub trait Driver: Send + Sync + 'static {
         want: &'a Value,
         now: &'a [&'a str],
     ) -> BoxFuture<'a, Result<Seen>>;
-    fn delete<'a>(&'a self, api: &'a Writer, id: &'a str) -> BoxFuture<'a, Result<()>>;
+    fn delete<'a>(&'a self, api: &'a Writer, seen: &'a Seen) -> BoxFuture<'a, Result<()>>;
 }
 
 /// The registration of a kind.
@@ -277,8 +277,8 @@ impl<R: ExternalResource> Driver for Adapter<R> {
         .boxed()
     }
 
-    fn delete<'a>(&'a self, api: &'a Writer, id: &'a str) -> BoxFuture<'a, Result<()>> {
-        async move { Ok(R::delete(&api.to("delete", vec![]), &parse_id::<R>(id)?).await?) }.boxed()
+    fn delete<'a>(&'a self, api: &'a Writer, seen: &'a Seen) -> BoxFuture<'a, Result<()>> {
+        async move { Ok(R::delete(&api.to("delete", vec![]), &restore(seen)?).await?) }.boxed()
     }
 }
 

@@ -153,8 +153,8 @@ pub trait ExternalResource:
         let _ = (want, seen);
         vec![]
     }
-    /// Requests the deletion. Success means that it was accepted, not that the object is gone.
-    fn delete(api: &Writer, id: &Self::Id) -> impl Future<Output = ApiResult<()>> + Send;
+    /// Requests the deletion of an object as it was read. Success means that it was accepted, not that the object is gone.
+    fn delete(api: &Writer, seen: &Observed<Self>) -> impl Future<Output = ApiResult<()>> + Send;
 }
 
 /// Result of a call: the client's error, or the kind's more precise one.

@@ -88,7 +88,8 @@ impl Work<'_> {
         });
         let created_at = Some(seconds(Timestamp::now()));
         let external = External { created_at, ..self.external(target, &seen, false) };
-        self.subject.put_created(external, target.place.writer.clone(), self.deletion(false))?;
+        let made = (target.place.writer.clone(), seen.clone());
+        self.subject.put_created(external, made, self.deletion(false))?;
         self.respond(target, seen)
     }
 
@@ -157,7 +158,7 @@ impl Work<'_> {
         if let Err(message) = self.engine.memory.breaker.let_go(account, &self.subject.uid()) {
             return Ok(Outcome::Blocked { reason: Reason::TooManyDeletions, message });
         }
-        if self.send_delete(target, &seen.id).await? {
+        if self.send_delete(target, seen).await? {
             self.subject.counted.push(Counted::Wrote(Write::Delete));
         }
         let key = self.driver.key(&seen.state)?;

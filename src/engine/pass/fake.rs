@@ -311,10 +311,10 @@ impl Driver for Fake {
         .boxed()
     }
 
-    fn delete<'a>(&'a self, _: &'a Writer, id: &'a str) -> BoxFuture<'a, Result<()>> {
+    fn delete<'a>(&'a self, _: &'a Writer, seen: &'a Seen) -> BoxFuture<'a, Result<()>> {
         async move {
-            self.written(format!("DELETE {id}"))?;
-            self.take(id);
+            self.written(format!("DELETE {}", seen.id))?;
+            self.take(&seen.id);
             Ok(())
         }
         .boxed()

@@ -71,8 +71,8 @@ pub async fn reconcile(
     }
     // Not within a span of its own: what it concludes is recorded in the span of the reconcile.
     let ended = subject.conclude(&engine, outcome, Reason::Available).await;
-    if let (Ended::Gone, Some((writer, id))) = (&ended, made) {
-        let undone = undo(engine.clone(), driver, writer, id, who);
+    if let (Ended::Gone, Some((writer, seen))) = (&ended, made) {
+        let undone = undo(engine.clone(), driver, writer, seen, who);
         engine.undoing.tasks.spawn(undone.in_current_span());
     }
     ended.action()

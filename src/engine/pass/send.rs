@@ -141,12 +141,12 @@ impl Work<'_> {
     }
 
     /// The deletion itself. Returns whether it was accepted; if not, the object is gone already.
-    pub async fn send_delete(&self, target: &Target, id: &str) -> Result<bool> {
-        match self.driver.delete(&target.place.writer, id).await {
+    pub async fn send_delete(&self, target: &Target, seen: &Seen) -> Result<bool> {
+        match self.driver.delete(&target.place.writer, seen).await {
             Ok(()) => Ok(true),
             // A replica that lags behind may not know it yet, and then nothing was deleted.
             Err(error) if error.is_rejected(Reason::ExternalResourceMissing) => {
-                self.unseen(id).map_or(Ok(false), Err)
+                self.unseen(&seen.id).map_or(Ok(false), Err)
             }
             // Most often a dependent in the account: the operator waits for it.
             Err(error) if error.is_rejected(Reason::ApplyFailed) => {

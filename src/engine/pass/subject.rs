@@ -16,7 +16,7 @@ use crate::engine::crd::{
     ObjectName, Reason, created,
 };
 use crate::engine::error::{Error, Result};
-use crate::engine::kind::Writer;
+use crate::engine::kind::{Seen, Writer};
 use crate::engine::memory::Rank;
 use crate::engine::meter::Write;
 
@@ -70,7 +70,7 @@ pub struct Subject {
     /// What to count.
     pub counted: Vec<Counted>,
     /// What this reconcile has created: deleted again if it cannot be recorded, as the Kubernetes object is gone.
-    pub made: Option<(Writer, String)>,
+    pub made: Option<(Writer, Seen)>,
     /// How often to compare with the account.
     pub resync: Option<Duration>,
     /// When the shared reading that this reconcile rested on is due to be renewed, if there was one.
@@ -216,7 +216,7 @@ impl Subject {
     pub fn put_created(
         &mut self,
         external: External,
-        writer: Writer,
+        made: (Writer, Seen),
         deletion: DeletionPolicy,
     ) -> Result<()> {
         let id = external.id.clone();
@@ -226,7 +226,7 @@ impl Subject {
         self.must_record = true;
         self.counted.push(Counted::Wrote(Write::Create));
         self.note(false, EventReason::Created, format!("created the object {id} in the account"));
-        self.made = Some((writer, id));
+        self.made = Some(made);
         Ok(())
     }
 

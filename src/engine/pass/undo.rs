@@ -8,7 +8,7 @@ use super::engine::Engine;
 use super::lag::Lag;
 use crate::engine::crd::{ObjectName, Reason};
 use crate::engine::error::Error;
-use crate::engine::kind::{Driver, Writer};
+use crate::engine::kind::{Driver, Seen, Writer};
 use crate::engine::meter::Write;
 
 /// The Kubernetes object disappeared (finalizer forced off) during its create: deletes the orphan, which no object would
@@ -18,7 +18,7 @@ pub async fn undo(
     engine: Arc<Engine>,
     driver: &'static dyn Driver,
     writer: Writer,
-    id: String,
+    seen: Seen,
     who: ObjectName,
 ) {
     let (since, mut wait) = (Instant::now(), engine.settings.pace.poll_min);
@@ -27,19 +27,19 @@ pub async fn undo(
     loop {
         let gone =
             |error: &Error| error.is_rejected(Reason::ExternalResourceMissing) && since.elapsed() >= lag;
-        let error = match driver.delete(&writer, &id).await {
+        let error = match driver.delete(&writer, &seen).await {
             Ok(()) => {
                 engine.meter.of(&who.kind).wrote(Write::Delete);
-                tracing::warn!(external_id = id, "deleted what was just created: the object is gone");
+                tracing::warn!(external_id = seen.id, "deleted what was just created: the object is gone");
                 return;
             }
             Err(error) if gone(&error) => {
-                tracing::warn!(external_id = id, "what was just created is gone, as its object is");
+                tracing::warn!(external_id = seen.id, "what was just created is gone, as its object is");
                 return;
             }
             Err(error) => error,
         };
-        tracing::warn!(external_id = id, %error, "what was just created cannot be deleted yet");
+        tracing::warn!(external_id = seen.id, %error, "what was just created cannot be deleted yet");
         tokio::select! {
             () = tokio::time::sleep(wait) => {}
             () = engine.undoing.stop.cancelled() => {}
@@ -47,7 +47,7 @@ pub async fn undo(
         wait = (wait * 2).min(engine.settings.pace.poll_max);
         let over = since.elapsed() > engine.settings.operation || engine.undoing.stop.is_cancelled();
         if over || engine.cluster.stores.object(&who).is_some() {
-            tracing::error!(external_id = id, "ORPHAN: delete this object in the account by hand");
+            tracing::error!(external_id = seen.id, "ORPHAN: delete this object in the account by hand");
             return;
         }
     }
