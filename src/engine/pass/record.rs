@@ -119,11 +119,11 @@ impl Subject {
         ready: Reason,
     ) -> (Ended, Option<ReconcileResult>) {
         let generation = self.object.metadata.generation.unwrap_or_default();
-        let outcome = match &self.status {
-            Ok(status) => weighed(outcome, status, generation),
-            Err(_) => outcome,
-        };
-        let pass = self.pass(engine, &outcome, generation, ready);
+        let outcome =
+            self.status.as_ref().map_or(outcome.clone(), |status| weighed(outcome, status, generation));
+        let refusals = self.count_refusal(engine, &outcome, generation);
+        let attempts = self.count_attempt(engine, &outcome);
+        let pass = self.pass(generation, ready, refusals, attempts);
         let Ok(status) = self.status.clone() else {
             return (self.end_unreadable(engine, &outcome, pass.attempts).await, None);
         };
@@ -137,6 +137,10 @@ impl Subject {
         self.status = Ok(conclusion.status);
         let written = self.record(engine).await;
         if written.is_ok() {
+            if let Some((write, note)) = self.binding.take() {
+                engine.meter.of(&self.who.kind).wrote(write);
+                self.notes.push(note);
+            }
             self.count_transitions(engine, &conclusion.notes);
             self.notes.append(&mut conclusion.notes);
         }
@@ -159,14 +163,19 @@ impl Subject {
         }
     }
 
-    fn pass(&self, engine: &Engine, outcome: &Outcome, generation: i64, ready: Reason) -> Pass {
-        let (refusals, confirmed) = self.count_refusal(engine, outcome, generation);
+    fn pass(
+        &self,
+        generation: i64,
+        ready: Reason,
+        (refusals, confirmed): (u32, bool),
+        attempts: u32,
+    ) -> Pass {
         Pass {
             generation,
             deleting: self.deleting(),
             refusals,
             confirmed,
-            attempts: self.count(engine, outcome),
+            attempts,
             ready,
             sent: self.sent,
             resolved: self.resolved,
@@ -290,7 +299,8 @@ impl Subject {
         }
     }
 
-    fn count(&self, engine: &Engine, outcome: &Outcome) -> u32 {
+    /// How often in a row this object has failed or waited before; this time counts from now on.
+    fn count_attempt(&self, engine: &Engine, outcome: &Outcome) -> u32 {
         engine.memory.objects.of(&self.uid(), |memory| {
             let attempts = memory.attempts;
             memory.attempts = match outcome {

@@ -69,6 +69,8 @@ pub struct Subject {
     pub notes: Vec<Note>,
     /// What to count.
     pub counted: Vec<Counted>,
+    /// How the object was bound without a call: counted and reported once that is recorded.
+    pub binding: Option<(Write, Note)>,
     /// What this reconcile has created: deleted again if it cannot be recorded, as the Kubernetes object is gone.
     pub made: Option<(Writer, String)>,
     /// How often to compare with the account.
@@ -125,6 +127,7 @@ impl Subject {
             status,
             notes: vec![],
             counted: vec![],
+            binding: None,
             made: None,
             resync: engine.settings.resync,
             due: None,
@@ -210,6 +213,11 @@ impl Subject {
         status.external_id = Some(external.id.clone());
         status.external = Some(external);
         Ok(())
+    }
+
+    /// Reports, once it is recorded, how the object was bound.
+    pub fn put_binding(&mut self, write: Write, reason: EventReason, text: String) {
+        self.binding = Some((write, Note { warning: false, reason, text }));
     }
 
     /// Binds the object to what was just created for it, which must be recorded whatever happens.
