@@ -115,12 +115,13 @@ impl Subject {
     async fn end(
         mut self,
         engine: &Engine,
-        outcome: Outcome,
+        mut outcome: Outcome,
         ready: Reason,
     ) -> (Ended, Option<ReconcileResult>) {
         let generation = self.object.metadata.generation.unwrap_or_default();
-        let outcome =
-            self.status.as_ref().map_or(outcome.clone(), |status| weighed(outcome, status, generation));
+        if let Ok(status) = &self.status {
+            outcome = weighed(outcome, status, generation);
+        }
         let refusals = self.count_refusal(engine, &outcome, generation);
         let attempts = self.count_attempt(engine, &outcome);
         let pass = self.pass(generation, ready, refusals, attempts);
@@ -130,19 +131,15 @@ impl Subject {
         let before = status.conditions.clone();
         let mut conclusion = conclude(self.with_usable(status), &outcome, &pass, &engine.settings.pace);
         log::outcome(&outcome, conclusion.status.conditions != before);
-        let request = self.object.annotations().get(RECONCILE_REQUESTED);
-        if let Some(token) = request.filter(|_| self.handled(&outcome, &pass, &conclusion.status)) {
+        if let Some(token) = self.object.annotations().get(RECONCILE_REQUESTED)
+            && self.handled(&outcome, &pass, &conclusion.status)
+        {
             conclusion.status.last_handled_reconcile_at = Some(token.clone());
         }
         self.status = Ok(conclusion.status);
         let written = self.record(engine).await;
         if written.is_ok() {
-            if let Some((write, note)) = self.binding.take() {
-                engine.meter.of(&self.who.kind).wrote(write);
-                self.notes.push(note);
-            }
-            self.count_transitions(engine, &conclusion.notes);
-            self.notes.append(&mut conclusion.notes);
+            self.count_recorded(engine, std::mem::take(&mut conclusion.notes));
         }
         self.publish(engine).await;
         let written = match written {
@@ -283,12 +280,17 @@ impl Subject {
         self.write_metadata(engine, finalizer).await.map(drop)
     }
 
-    /// Counts transitions that an object makes only once, and what the status reports only once.
-    fn count_transitions(&self, engine: &Engine, notes: &[Note]) {
+    /// Counts and reports what counts only once it is recorded: a binding, and transitions.
+    fn count_recorded(&mut self, engine: &Engine, transitions: Vec<Note>) {
         let counts = engine.meter.of(&self.who.kind);
-        if notes.iter().any(|note| note.reason == EventReason::DriftDetected) {
+        if let Some((write, note)) = self.binding.take() {
+            counts.wrote(write);
+            self.notes.push(note);
+        }
+        if transitions.iter().any(|note| note.reason == EventReason::DriftDetected) {
             counts.drift_detected();
         }
+        self.notes.extend(transitions);
         let ready = self.status.as_ref().is_ok_and(|status| status.is_true(ConditionType::Ready));
         let first = engine.memory.objects.of(&self.uid(), |memory| {
             memory.awaiting_first_ready |= self.had_no_status;
