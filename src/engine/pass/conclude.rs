@@ -52,8 +52,7 @@ pub fn conclude(status: AnyStatus, outcome: &Outcome, pass: &Pass, pace: &Pace) 
 /// `kubectl get` has columns for the reason and the message of `Ready` alone. So a Ready object shows other news in `Ready`
 /// too, and a difference that remains is the reason that readers need.
 fn speak_for_synced(verdicts: &mut [Verdict], ready: Reason) {
-    let of = |kind, status| move |v: &&Verdict| v.kind == kind && v.status == status;
-    let synced = verdicts.iter().find(of(ConditionType::Synced, ConditionStatus::False)).cloned();
+    let synced = verdicts.iter().find(|v| v.kind == ConditionType::Synced).cloned();
     let found = |v: &&mut Verdict| v.kind == ConditionType::Ready && v.status == ConditionStatus::True;
     let (Some(synced), Some(said)) = (synced, verdicts.iter_mut().find(found)) else { return };
     said.reason = if synced.reason == Reason::DriftDetected { synced.reason } else { ready };

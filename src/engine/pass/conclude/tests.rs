@@ -1,5 +1,8 @@
 //! Every outcome from every status: which conditions, events and delays follow. No clock, no chance.
 
+mod events;
+mod requeue;
+
 use k8s_openapi::jiff::Timestamp;
 
 use super::verdicts::LIMITED;
@@ -151,52 +154,6 @@ fn the_transition_time_moves_only_with_the_status() {
     assert_eq!(two.condition(ConditionType::Ready).unwrap().reason, "InvalidSpec");
 }
 
-#[test]
-fn the_same_failure_again_is_no_news() {
-    let outcome = Outcome::Refused { reason: Reason::AlreadyExists, message: "it is there".into() };
-    let one = after(AnyStatus::default(), &outcome, &pass(1));
-    let two = after(one.status.clone(), &outcome, &Pass { attempts: 9, ..pass(1) });
-    assert_eq!(one.notes.len(), 1);
-    assert!(two.notes.is_empty());
-    assert_eq!(one.status, two.status);
-}
-
-/// Covers OB-01. What several conditions say is one Warning, and a stop of the retries is no second one.
-#[test]
-fn one_fact_is_one_warning() {
-    let warnings = |from: &AnyStatus, outcome: &Outcome, pass: &Pass| {
-        let concluded = after(from.clone(), outcome, pass);
-        let told: Vec<&'static str> =
-            concluded.notes.iter().filter(|n| n.warning).map(|n| n.reason.name()).collect();
-        (told, concluded.status)
-    };
-    let refused = |reason| Outcome::Refused { reason, message: "it is so".into() };
-    let waits = |reason| Outcome::Failed(Error::waiting(reason, "it is so"));
-    for (outcome, told) in [
-        (refused(Reason::ExternalResourceMissing), "ExternalResourceMissing"),
-        (refused(Reason::CredentialsInvalid), "CredentialsInvalid"),
-        (refused(Reason::InvalidSpec), "Stalled"),
-        (waits(Reason::ReferenceNotPermitted), "ReferenceNotPermitted"),
-        (waits(Reason::CredentialsInvalid), "CredentialsInvalid"),
-    ] {
-        for start in [AnyStatus::default(), ready(1)] {
-            let (first, status) = warnings(&start, &outcome, &pass(1));
-            assert_eq!(first, [told], "{outcome:?}");
-            assert_eq!(warnings(&status, &outcome, &pass(2)).0, [""; 0], "{outcome:?}");
-        }
-    }
-    let (_, waiting) = warnings(&ready(1), &waits(Reason::CredentialsInvalid), &pass(1));
-    let stalled = refused(Reason::CredentialsInvalid);
-    assert_eq!(warnings(&waiting, &stalled, &pass(1)).0, [""; 0], "reported already");
-    let deleting = Pass { deleting: true, ..pass(1) };
-    let blocked = warnings(&waiting, &waits(Reason::CredentialsInvalid), &deleting).0;
-    assert_eq!(blocked, ["DeletionBlocked"], "that the deletion waits is news");
-    let (told, _) = warnings(&ready(1), &refused(Reason::PermissionDenied), &pass(1));
-    assert_eq!(told, ["Stalled"]);
-    let (_, one) = warnings(&ready(1), &refused(Reason::PermissionDenied), &pass(1));
-    assert_eq!(warnings(&one, &refused(Reason::InvalidSpec), &pass(1)).0, ["Stalled"], "another reason");
-}
-
 /// Covers ER-10.
 #[test]
 fn a_refusal_by_databricks_is_stalled_only_once_it_is_confirmed() {
@@ -220,18 +177,6 @@ fn a_refusal_by_databricks_is_stalled_only_once_it_is_confirmed() {
     assert!(after(ready(1), &ours, &pass(2)).status.is_true(ConditionType::Stalled), "final at once");
 }
 
-/// Covers ER-10.
-#[test]
-fn what_is_refused_is_tried_again_in_growing_steps() {
-    let delay = |error: Error, refusals| {
-        let pass = Pass { refusals, confirmed: refusals > 2, chance: 0.0, ..pass(1) };
-        after(AnyStatus::default(), &Outcome::Failed(error), &pass).requeue.unwrap().as_secs()
-    };
-    let delays = |error: &dyn Fn() -> Error| [0, 1, 2, 3, 20].map(|n| delay(error(), n));
-    assert_eq!(delays(&|| Error::rejected(Reason::InvalidSpec, "400")), [10, 20, 40, 80, 1800]);
-    assert_eq!(delays(&|| Error::terminal(Reason::InvalidSpec, "no")), [10, 20, 40, 80, 1800]);
-}
-
 /// Covers ER-11.
 #[test]
 fn a_refused_read_says_nothing_about_a_settled_object() {
@@ -246,8 +191,12 @@ fn a_refused_read_says_nothing_about_a_settled_object() {
     assert_eq!(seen(refused(true), &ready(1), 0, 1), ready(1));
     let lasting = seen(refused(true), &ready(1), 9, 1);
     assert!(lasting.is_true(ConditionType::Ready) && !lasting.is_true(ConditionType::Synced));
-    assert!(!seen(refused(true), &ready(1), 0, 2).is_true(ConditionType::Ready), "a new generation");
-    assert!(!seen(refused(false), &ready(1), 0, 1).is_true(ConditionType::Ready), "a refused write");
+    let shown = |status: AnyStatus| status.condition(ConditionType::Ready).unwrap().reason.clone();
+    assert_eq!(shown(seen(refused(true), &ready(1), 0, 2)), "PermissionDenied", "a new generation");
+    assert_eq!(shown(seen(refused(false), &ready(1), 0, 1)), "PermissionDenied", "a refused write");
+    let failed =
+        after(AnyStatus::default(), &Outcome::Failed(Error::terminal(Reason::InvalidSpec, "no")), &pass(1));
+    assert_eq!(shown(seen(refused(true), &failed.status, 0, 1)), "PermissionDenied", "it was not Ready");
 }
 
 /// Covers ST-15.
@@ -305,26 +254,116 @@ fn a_plan_is_neither_work_nor_a_failure() {
     assert!(!missing.is_true(ConditionType::Stalled));
 }
 
+/// The conditions of a status, as `type status reason`.
+fn shown(status: &AnyStatus) -> Vec<String> {
+    status.conditions.iter().map(|c| format!("{} {} {}", c.type_, c.status, c.reason)).collect()
+}
+
+const BEGUN: [&str; 4] = [
+    "Ready False Progressing",
+    "Synced Unknown Progressing",
+    "ReferencesResolved False Progressing",
+    "Reconciling True Progressing",
+];
+
 #[test]
-fn delays_grow_are_bounded_and_obey_the_server() {
-    let delay = |error, attempts| {
-        after(AnyStatus::default(), &Outcome::Failed(error), &Pass { attempts, ..pass(1) }).requeue.unwrap()
+fn a_reconcile_that_only_has_to_be_repeated_is_no_news_but_a_new_object_shows_that_it_began() {
+    for outcome in [Outcome::Again, Outcome::Failed(Error::Conflict("a stale read".into()))] {
+        let fresh = after(AnyStatus::default(), &outcome, &pass(1)).status;
+        assert_eq!(shown(&fresh), BEGUN, "{outcome:?}");
+        assert_eq!(fresh.observed_generation, AnyStatus::default().observed_generation, "not processed");
+        assert_eq!(after(ready(1), &outcome, &pass(2)).status, ready(1), "{outcome:?}");
+    }
+}
+
+#[test]
+fn conflicts_are_shown_once_they_last() {
+    let conflict = Outcome::Failed(Error::Conflict("a stale read".into()));
+    let synced = |start: AnyStatus, attempts, generation| {
+        let status = after(start, &conflict, &Pass { attempts, ..pass(generation) }).status;
+        status.condition(ConditionType::Synced).map(|c| format!("{} {}", c.status, c.reason)).unwrap()
     };
-    let seconds = |s| Duration::from_secs_f64(s);
-    let delays: Vec<Duration> = (0..4).map(|n| delay(Error::retry("x"), n)).collect();
-    assert_eq!(delays, [0.75, 1.5, 3.0, 6.0].map(seconds));
-    assert_eq!(delay(Error::retry("x"), 50), seconds(225.0));
-    let limited = Error::Transient {
-        reason: Reason::RateLimited,
-        message: "429".into(),
-        after: Some(Duration::from_secs(40)),
+    assert_eq!(synced(ready(1), 2, 1), "True InSync");
+    assert_eq!(synced(ready(1), 3, 1), "False Retrying");
+    assert_eq!(synced(ready(1), 2, 2), "True InSync", "an edited object too");
+    assert_eq!(synced(ready(1), 3, 2), "False Retrying");
+    assert_eq!(synced(AnyStatus::default(), 3, 1), "Unknown Progressing", "it has begun, no more");
+}
+
+#[test]
+fn a_deletion_that_the_account_does_not_carry_out_is_blocked_and_says_how_to_end_it() {
+    use Reason::*;
+    let transient = |reason| Error::Transient { reason, message: "no".into(), after: None };
+    for (error, blocked) in [
+        (Error::rejected(OperatorNotPermitted, "no"), Some("OperatorNotPermitted")),
+        (Error::rejected(InvalidSpec, "no"), Some("ApiRefused")),
+        (Error::terminal(OperatorNotPermitted, "no"), Some("ApiRefused")),
+        (Error::waiting(SecretNotFound, "no"), Some("ApiRefused")),
+        (Error::waiting(ReferenceNotFound, "no"), Some("CredentialsUnavailable")),
+        (transient(AddressBlocked), Some("CredentialsUnavailable")),
+        (transient(Retrying), None),
+    ] {
+        let deleting = Pass { deleting: true, ..pass(1) };
+        let status = after(ready(1), &Outcome::Failed(error.clone()), &deleting).status;
+        let condition = status.condition(ConditionType::DeletionBlocked);
+        assert_eq!(condition.map(|c| &*c.reason), blocked, "{error:?}");
+        let way_out = "no; to leave the object in the account, set spec.deletionPolicy to Retain";
+        assert!(condition.is_none_or(|c| c.message == way_out), "{condition:?}");
+        assert_eq!(status.is_true(ConditionType::Reconciling), blocked.is_none(), "{error:?}");
+        assert!(!status.is_true(ConditionType::Ready), "{error:?}");
+    }
+    let named = Outcome::Failed(Error::terminal(DeletionProtected, "set spec.deletionPolicy"));
+    let status = after(ready(1), &named, &Pass { deleting: true, ..pass(1) }).status;
+    let said = &status.condition(ConditionType::DeletionBlocked).unwrap().message;
+    assert_eq!(said, "set spec.deletionPolicy", "it names a way already");
+}
+
+/// Covers ST-15.
+#[test]
+fn references_are_what_the_failure_says_of_them_or_else_what_was_last_found() {
+    use Reason::*;
+    let of = |start: AnyStatus, outcome: &Outcome, resolved| {
+        let status = after(start, outcome, &Pass { resolved, ..pass(1) }).status;
+        status
+            .condition(ConditionType::ReferencesResolved)
+            .map(|c| format!("{} {}", c.status, c.reason))
+            .unwrap()
     };
-    assert!(delay(limited, 0) >= Duration::from_secs(40));
-    assert_eq!(delay(Error::Conflict("x".into()), 0), Duration::ZERO);
-    assert!(delay(Error::Conflict("x".into()), 3) > Duration::ZERO);
-    let refused = Outcome::Refused { reason: Reason::ApplyFailed, message: "x".into() };
-    let refused = |sent| after(AnyStatus::default(), &refused, &Pass { sent, ..pass(1) }).requeue.unwrap();
-    assert!(refused(false) >= PACE.stalled_min && refused(true) == PACE.poll_min, "it may show soon");
-    let never = Pass { resync: None, ..pass(1) };
-    assert_eq!(after(AnyStatus::default(), &Outcome::Rest, &never).requeue, None);
+    let refused = |reason| Outcome::Refused { reason, message: "no".into() };
+    let waits = |reason| Outcome::Failed(Error::waiting(reason, "no"));
+    let rejected = |reason| Outcome::Failed(Error::rejected(reason, "no"));
+    for (outcome, expected) in [
+        (refused(AccountMismatch), "False AccountMismatch"),
+        (refused(CredentialsInvalid), "False CredentialsInvalid"),
+        (refused(SecretNotFound), "False SecretNotFound"),
+        (refused(InvalidSpec), "True Resolved"),
+        (rejected(AccountMismatch), "False AccountMismatch"),
+        (rejected(ReferenceNotFound), "False ReferenceNotFound"),
+        (rejected(InvalidSpec), "True Resolved"),
+        (waits(ReferenceNotReady), "False ReferenceNotReady"),
+        (waits(SecretValueEmpty), "False SecretValueEmpty"),
+        (waits(WaitingForWorkspace), "True Resolved"),
+    ] {
+        assert_eq!(of(AnyStatus::default(), &outcome, true), expected, "{outcome:?}");
+    }
+    let early = refused(InvalidSpec);
+    assert_eq!(of(AnyStatus::default(), &early, false), "False Progressing", "nothing is known yet");
+    assert_eq!(of(ready(1), &early, false), "True Resolved", "they were found");
+    let lost = after(ready(1), &waits(ReferenceNotFound), &pass(1)).status;
+    assert_eq!(of(lost.clone(), &early, false), "False ReferenceNotFound", "they were not");
+    assert_eq!(of(lost, &early, true), "True Resolved", "they are found by now");
+}
+
+#[test]
+fn an_object_that_waits_for_a_reference_says_so_and_any_other_retries() {
+    let reconciling = |reason| {
+        let status = after(ready(1), &Outcome::Failed(Error::waiting(reason, "no")), &pass(1)).status;
+        status.condition(ConditionType::Reconciling).unwrap().reason.clone()
+    };
+    assert_eq!(reconciling(Reason::ReferenceNotReady), "WaitingForReference");
+    assert_eq!(reconciling(Reason::SecretNotFound), "WaitingForReference");
+    assert_eq!(reconciling(Reason::WaitingForWorkspace), "Retrying");
+    let limit = Error::Transient { reason: Reason::RateLimited, message: "429".into(), after: None };
+    let limited = after(ready(1), &Outcome::Failed(limit), &pass(2)).status;
+    assert_eq!(limited.condition(ConditionType::Reconciling).unwrap().reason, "RateLimited");
 }

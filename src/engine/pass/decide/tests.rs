@@ -54,6 +54,14 @@ fn word(view: &View<'_>) -> String {
     }
 }
 
+/// The message of a refusal.
+fn refusal(view: &View<'_>) -> String {
+    match decide(view) {
+        Step::Refuse { message, .. } => message,
+        other => panic!("{other:?}"),
+    }
+}
+
 #[test]
 fn what_is_absent_is_made_unless_a_policy_says_otherwise() {
     let gone = || Found::Nothing { settled: true };
@@ -167,14 +175,10 @@ fn what_failed_is_tried_again_when_somebody_asks_and_says_what_else_helps() {
     assert_eq!(word(&banned), "refuse ProvisioningFailed", "it would be of no use");
     let observed = View { requested: true, observe: true, ..v.clone() };
     assert_eq!(word(&observed), "refuse ProvisioningFailed", "nothing is written");
-    let text = |view: View<'_>| match decide(&view) {
-        Step::Refuse { message, .. } => message,
-        other => panic!("{other:?}"),
-    };
-    let deleted = text(v.clone());
+    let deleted = refusal(&v);
     assert!(deleted.starts_with("no such bucket: ") && deleted.contains(RECONCILE_REQUESTED), "{deleted}");
     assert!(deleted.contains("(awsRegion)") && !deleted.contains("deletionPolicy"), "{deleted}");
-    let retained = text(View { delete_outside: false, protected: true, data_bearing: true, ..v });
+    let retained = refusal(&View { delete_outside: false, protected: true, data_bearing: true, ..v });
     for part in ["set spec.deletionPolicy to Delete", "spec.deletionProtection to false", "all that it holds"]
     {
         assert!(retained.contains(part), "{part}: {retained}");
@@ -190,7 +194,7 @@ fn a_message_about_a_fixed_field_says_the_value_that_the_account_has() {
     let never = |path: &str| change(path, When::Never("it stays".into()));
     let changes = [never("aws_region"), never("network_id"), never("role")];
     let ours = View { changes: &changes, ..view(Record::Bound, Found::Ours(it.clone())) };
-    let Step::Refuse { message, .. } = decide(&View { immutable: FIXED, ..ours }) else { panic!("refused") };
+    let message = refusal(&View { immutable: FIXED, ..ours });
     for part in [
         "spec.awsRegion: it stays: write \"eu-west-1\", as the account has it",
         "spec.networkId: it stays: remove the field",
@@ -288,4 +292,83 @@ fn wire_names_are_shown_as_users_write_them() {
     assert_eq!(camel("ip_addresses"), "ipAddresses");
     assert_eq!(camel("custom_tags.cost_center"), "customTags.cost_center");
     assert_eq!(camel("label"), "label");
+}
+
+#[test]
+fn what_is_not_adopted_names_the_object_and_what_would_allow_it() {
+    let owned = |owner: Option<&str>| {
+        let mut it = seen(Phase::Ready);
+        it.about.owner = owner.map(str::to_owned);
+        Found::Foreign(it)
+    };
+    let cases = [
+        (Record::None, false, None, "Thing a is in the account already, with the id 1"),
+        (Record::None, false, Some("theirs"), "Thing a is in the account already, with the id 1"),
+        (Record::None, true, None, "Thing a is in the account already, with the id 1"),
+        (
+            Record::None,
+            true,
+            Some("theirs"),
+            "an annotation names the object 1, which carries the mark of another",
+        ),
+        (
+            Record::Bound,
+            true,
+            Some("theirs"),
+            "an annotation names the object 1, which carries the mark of another",
+        ),
+        (
+            Record::Bound,
+            true,
+            None,
+            "the object 1 in the account no longer looks like the one this object manages",
+        ),
+        (Record::Bound, false, Some("theirs"), "the object 1 in the account no longer looks like the one"),
+    ];
+    for (record, copied, owner, expected) in cases {
+        let text = refusal(&View { copied, ..view(record, owned(owner)) });
+        assert!(text.starts_with(expected), "{record:?}, copied {copied}, {owner:?}: {text}");
+        assert!(text.contains("spec.adoptionPolicy"), "{text}");
+    }
+}
+
+#[test]
+fn of_two_managers_a_message_names_the_other_and_how_to_replace_it() {
+    let text = refusal(&view(Record::Bound, Found::Held("Thing ns/older".into())));
+    for part in
+        ["managed by Thing ns/older", "spec.deletionPolicy to Retain", "spec.adoptionPolicy to IfExists"]
+    {
+        assert!(text.contains(part), "{part}: {text}");
+    }
+}
+
+#[test]
+fn a_fixed_reference_is_named_by_what_it_must_mean() {
+    const FIXED: &[Immutable] = &[Immutable { state: "network_id", spec: &["networkRef"] }];
+    let mut it = seen(Phase::Ready);
+    it.state = json!({"network_id": "n-1"});
+    let changes = [change("network_id", When::Never("it stays".into()))];
+    let ours = view(Record::Bound, Found::Ours(it));
+    let text = refusal(&View { changes: &changes, immutable: FIXED, ..ours });
+    assert!(text.contains("spec.networkRef: it stays: let it mean \"n-1\", as the account has it"), "{text}");
+}
+
+#[test]
+fn only_a_step_that_writes_to_the_account_or_binds_to_it_needs_a_fresh_read() {
+    let text = String::new;
+    for step in [Step::Create, Step::Adopt, Step::Update(vec!["a".into()]), Step::Delete] {
+        assert!(step.writes(), "{step:?}");
+    }
+    for step in [
+        Step::Release(Released::Gone),
+        Step::Bind("1".into()),
+        Step::Forget,
+        Step::WaitOut { after: Duration::ZERO, message: text() },
+        wait(Reason::Deleting, text()),
+        refuse(Reason::Ambiguous, text()),
+        plan(Reason::WouldBeCreated, text()),
+        Step::Rest,
+    ] {
+        assert!(!step.writes(), "{step:?}");
+    }
 }
