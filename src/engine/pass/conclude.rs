@@ -62,9 +62,8 @@ fn speak_for_synced(verdicts: &mut [Verdict], ready: Reason) {
 /// What an outcome means for this object. A refused read says nothing about an object that was Ready and was not changed
 /// since: it is a transient failure like any other.
 pub fn weighed(outcome: Outcome, status: &AnyStatus, generation: i64) -> Outcome {
-    let settled = status.is_true(ConditionType::Ready) && status.observed_generation == generation;
     match outcome {
-        Outcome::Failed(Error::Rejected { message, read: true, .. }) if settled => {
+        Outcome::Failed(Error::Rejected { message, read: true, .. }) if status.is_settled(generation) => {
             Outcome::Failed(Error::retry(message))
         }
         outcome => outcome,

@@ -111,7 +111,7 @@ pub enum Step {
 }
 
 impl Step {
-    /// Whether something is written to the account, or bound to an object there.
+    /// Whether it changes or adopts an object of the account, which needs a read of its own first.
     pub fn writes(&self) -> bool {
         matches!(self, Step::Create | Step::Adopt | Step::Update(_) | Step::Delete)
     }
