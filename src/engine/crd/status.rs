@@ -231,6 +231,11 @@ impl<F> Status<F> {
         self.conditions.iter().find(|c| c.type_ == kind.name())
     }
 
+    /// Whether this generation was carried out: nothing is urgent any more, and a difference is drift.
+    pub fn is_settled(&self, generation: i64) -> bool {
+        self.is_true(ConditionType::Ready) && self.observed_generation == generation
+    }
+
     /// Whether the condition of a type exists and is True.
     pub fn is_true(&self, kind: ConditionType) -> bool {
         self.condition(kind).is_some_and(|c| c.status == "True")

@@ -1,6 +1,12 @@
 //! Whole reconciles, against a kind, an account and an API server made by hand: what is sent, what is written, and in which
 //! order. The tests of each hop are beside it.
 
+mod auth;
+mod compare;
+mod create;
+mod delete;
+mod refuse;
+
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -24,12 +30,6 @@ use crate::engine::error::Error;
 use crate::engine::kind::{Driver, Lifecycle, Ownership, Permit, Phase};
 use crate::engine::memory::{Memory, Wake};
 use crate::engine::meter::Meter;
-
-mod auth;
-mod compare;
-mod create;
-mod delete;
-mod refuse;
 
 /// One operator, one API server, one account.
 struct World {

@@ -217,3 +217,19 @@ async fn an_upsert_is_written_under_its_key_and_never_doubled() {
     assert_eq!(world.changes(), ["DELETE /a"]);
     assert!(world.api.get("it").is_none());
 }
+
+#[tokio::test(start_paused = true)]
+async fn what_an_interrupted_create_had_created_is_recorded_over_any_other_write_and_reported_once() {
+    let world = world();
+    world.apply(json!({})).loses(unknown()).reconcile().await;
+    let long_ago = Timestamp::from_second(Timestamp::now().as_second() - 700).unwrap().to_string();
+    world.api.edit("it", |it| it["status"]["intent"]["time"] = json!(long_ago));
+    world.quiet();
+    tokio::time::advance(Duration::from_secs(6)).await;
+    world.api.next_write("status", Trouble::Refuse(409));
+    world.reconcile().await;
+    assert_eq!(world.status()["externalId"], "id-a");
+    world.settle().await;
+    assert_eq!(world.api.events().iter().filter(|event| *event == "Created").count(), 1);
+    assert_eq!(world.changes(), NOTHING);
+}
