@@ -43,9 +43,9 @@ fn client(simulator: &Simulator, account_id: &str, secret: &str) -> Client {
 /// One change by each method of a writer, and what became of it.
 async fn changes(client: &Client, permit: Permit) -> [Result<IgnoredAny, Error>; 4] {
     let writer = Writer::new(Reader::new(client.clone(), Urgency::Urgent), permit);
-    let one = || at(client, &["credentials", "1"]);
+    let one = || writer.path(&["credentials", "1"]);
     [
-        writer.post(at(client, &["credentials"]), json!({})).await,
+        writer.post(writer.path(&["credentials"]), json!({})).await,
         writer.put(one(), json!({})).await,
         writer.patch(one(), json!({})).await,
         writer.delete(one()).await.map(|()| IgnoredAny),

@@ -100,7 +100,7 @@ impl Bench {
             simulator.insert("credentials", credentials).unwrap();
         }
         let needs = driver.needs(&spec).unwrap();
-        let ids = needs.iter().map(|need| (need.field.to_owned(), seed(&simulator, need))).collect();
+        let ids = needs.iter().map(|need| (need.field.clone(), seed(&simulator, need))).collect();
         let got = Resolved { ids, marker: "laws/default/sample".into() };
         let want = driver
             .desired(&spec, &got)
@@ -473,7 +473,7 @@ async fn what_is_desired_follows_from_the_spec_and_the_declared_needs() {
         assert_eq!(driver.desired(&bench.spec, &bench.got).unwrap(), bench.want, "{kind}: twice the same");
         for need in &bench.needs {
             let mut less = bench.got.clone();
-            less.ids.remove(need.field);
+            less.ids.remove(&need.field);
             let without = driver.desired(&bench.spec, &less);
             assert_ne!(without.as_ref(), Ok(&bench.want), "{kind}: {} is asked for and not used", need.field);
         }

@@ -12,8 +12,9 @@ use crate::engine::error::{Error, Result};
 /// One thing to resolve, and the field of the spec that names it.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Need {
-    /// Field of the spec, in camelCase.
-    pub field: &'static str,
+    /// Field of the spec, in camelCase. Where one field holds several, what tells them apart follows it, such as
+    /// `vpcEndpoints.restApi/main`: an index would move when the list is sorted.
+    pub field: String,
     /// What is needed.
     pub what: Wanted,
 }
@@ -66,13 +67,13 @@ impl std::fmt::Display for PrincipalName {
 
 impl Need {
     /// The id of another object.
-    pub fn object<K: Resource<DynamicType = ()>>(field: &'static str, name: &str) -> Need {
-        Need { field, what: Wanted::Object { kind: K::kind(&()).into_owned(), name: name.into() } }
+    pub fn object<K: Resource<DynamicType = ()>>(field: impl Into<String>, name: &str) -> Need {
+        Need { field: field.into(), what: Wanted::Object { kind: K::kind(&()).into_owned(), name: name.into() } }
     }
 
     /// The id of a principal.
-    pub fn principal(field: &'static str, name: PrincipalName) -> Need {
-        Need { field, what: Wanted::Principal(name) }
+    pub fn principal(field: impl Into<String>, name: PrincipalName) -> Need {
+        Need { field: field.into(), what: Wanted::Principal(name) }
     }
 }
 

@@ -211,7 +211,7 @@ impl Driver for Fake {
     fn needs(&self, spec: &Value) -> Result<Vec<Need>> {
         let name = spec["parentRef"]["name"].as_str();
         let what = |name: &str| Wanted::Object { kind: "Fake".into(), name: name.into() };
-        Ok(name.map(|name| Need { field: "parentRef", what: what(name) }).into_iter().collect())
+        Ok(name.map(|name| Need { field: "parentRef".into(), what: what(name) }).into_iter().collect())
     }
 
     fn desired(&self, spec: &Value, got: &Resolved) -> Result<Value> {

@@ -34,7 +34,7 @@ impl Work<'_> {
             match self.reference(&need, place).await {
                 Ok(id) => {
                     self.same_parent(&need, &id)?;
-                    got.ids.insert(need.field.into(), id);
+                    got.ids.insert(need.field, id);
                 }
                 Err(Error::Waiting { reason, message }) => {
                     missing.get_or_insert((reason, vec![])).1.push(message);
@@ -53,11 +53,11 @@ impl Work<'_> {
     fn same_parent(&self, need: &Need, id: &str) -> Result<()> {
         let status = self.subject.status()?;
         let traits = self.driver.traits();
-        let fixed = traits.immutable.iter().find(|i| i.spec.contains(&need.field));
+        let fixed = traits.immutable.iter().find(|i| i.spec.iter().any(|field| *field == need.field));
         let (Some(fixed), Some(external)) = (fixed, &status.external) else { return Ok(()) };
         let name = fixed.shown().map(|(_, name)| name);
         let observed = name.and_then(|name| status.observed.get(name)).map(text);
-        let pinned = match status.resolved_refs.get(need.field).cloned().or(observed) {
+        let pinned = match status.resolved_refs.get(&need.field).cloned().or(observed) {
             Some(pinned) => pinned,
             // The id of an upsert consists of what it was created for.
             None if traits.lifecycle.is_repeatable() && !external.id.split('/').any(|part| part == id) => {
@@ -88,15 +88,15 @@ impl Work<'_> {
                 };
                 // A bound object keeps what it was created for while that exists, so that access stays correct.
                 let status = self.subject.status()?;
-                let pinned = status.resolved_refs.get(need.field).filter(|_| status.external.is_some());
-                self.engine.resolve_object(&who, need.field, pinned.map(String::as_str))
+                let pinned = status.resolved_refs.get(&need.field).filter(|_| status.external.is_some());
+                self.engine.resolve_object(&who, &need.field, pinned.map(String::as_str))
             }
             Wanted::Principal(name) => {
                 // A bound object keeps the principal that it was created for; whether the name still means it is checked
                 // when it must be written again.
                 let status = self.subject.status()?;
                 if status.external.is_some()
-                    && let Some(pinned) = status.resolved_refs.get(need.field)
+                    && let Some(pinned) = status.resolved_refs.get(&need.field)
                 {
                     return Ok(pinned.clone());
                 }
