@@ -35,8 +35,6 @@ use crate::kinds::workspace::Workspace;
     group = "databricks-operator.io",
     version = "v1alpha1",
     kind = "PermissionAssignment",
-    plural = "permissionassignments",
-    singular = "permissionassignment",
     shortname = "dbpa",
     category = "databricks",
     namespaced,

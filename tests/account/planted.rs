@@ -1,5 +1,6 @@
 //! A kind with forms that the generic code must handle or refuse, whether or not a kind of ours has them today: fields that
-//! cannot change inside optional objects, and a field of its own with a name that the shared block has.
+//! cannot change inside optional objects, a field of its own with a name that the shared block has, and a name whose plural is
+//! not the name and an s.
 //!
 //! Nothing serves it: its calls all fail.
 
@@ -17,14 +18,12 @@ use serde::{Deserialize, Serialize};
 #[kube(
     group = "planted.example.org",
     version = "v1alpha1",
-    kind = "Planted",
-    plural = "planteds",
-    singular = "planted",
+    kind = "PlantedPolicy",
     namespaced,
-    status = "Status<PlantedFacts>"
+    status = "Status<PlantedPolicyFacts>"
 )]
 #[serde(rename_all = "camelCase")]
-pub struct PlantedSpec {
+pub struct PlantedPolicySpec {
     /// The fields that all managed kinds share.
     #[serde(flatten)]
     pub management: Management,
@@ -64,7 +63,7 @@ pub struct Relay {
 
 /// What a spec controls.
 #[derive(Serialize, Deserialize, Clone, Debug)]
-pub struct PlantedState {
+pub struct PlantedPolicyState {
     external_id: Option<String>,
     rest_api: Option<String>,
     port_name: Option<String>,
@@ -72,32 +71,32 @@ pub struct PlantedState {
 
 /// What is shown.
 #[derive(Serialize, Deserialize, Clone, Debug, Default, JsonSchema)]
-pub struct PlantedFacts {}
+pub struct PlantedPolicyFacts {}
 
 fn unserved<T>() -> ApiResult<T> {
     Err(Error::terminal(Reason::InternalError, "no API serves this kind").into())
 }
 
-impl ExternalResource for Planted {
-    type State = PlantedState;
+impl ExternalResource for PlantedPolicy {
+    type State = PlantedPolicyState;
     type Id = String;
-    type Facts = PlantedFacts;
+    type Facts = PlantedPolicyFacts;
 
     const IMMUTABLE: &'static [Immutable] = &[
         Immutable { state: "rest_api", spec: &["endpoints.restApi"] },
         Immutable { state: "port_name", spec: &["endpoints.relay.portName"] },
     ];
 
-    fn desired(spec: &PlantedSpec, _: &Resolved) -> Result<PlantedState> {
+    fn desired(spec: &PlantedPolicySpec, _: &Resolved) -> Result<PlantedPolicyState> {
         let endpoints = spec.endpoints.as_ref();
-        Ok(PlantedState {
+        Ok(PlantedPolicyState {
             external_id: spec.external_id.clone(),
             rest_api: endpoints.and_then(|e| e.rest_api.clone()),
             port_name: endpoints.and_then(|e| Some(e.relay.as_ref()?.port_name.clone())),
         })
     }
 
-    fn key(_: &PlantedState) -> Key {
+    fn key(_: &PlantedPolicyState) -> Key {
         Key { within: String::new(), name: "planted".into() }
     }
 
@@ -109,7 +108,7 @@ impl ExternalResource for Planted {
         unserved()
     }
 
-    async fn create(_: &Writer, _: &PlantedState) -> ApiResult<Observed<Self>> {
+    async fn create(_: &Writer, _: &PlantedPolicyState) -> ApiResult<Observed<Self>> {
         unserved()
     }
 

@@ -5,7 +5,7 @@ use databricks_operator::engine::kind::of;
 use kube::api::{Api, DynamicObject, Patch, PatchParams};
 use serde_json::{Value, json};
 
-use crate::planted::Planted;
+use crate::planted::PlantedPolicy;
 use crate::support::cluster;
 
 const NAMESPACE: &str = "optional-block";
@@ -17,10 +17,11 @@ struct Server {
 
 impl Server {
     async fn start() -> Server {
-        let driver = of::<Planted>();
+        let driver = of::<PlantedPolicy>();
         let crd = json!(driver.crd()).to_string();
         cluster().kubectl(&["apply", "--server-side", "-f", "-"], &crd).await.unwrap();
-        let established = ["wait", "crd", "planteds.planted.example.org", "--for=condition=Established"];
+        let established =
+            ["wait", "crd", "plantedpolicies.planted.example.org", "--for=condition=Established"];
         cluster().kubectl(&established, "").await.unwrap();
         cluster().kubectl(&["create", "namespace", NAMESPACE], "").await.unwrap();
         let client = cluster().client().await.unwrap();
@@ -34,7 +35,7 @@ impl Server {
             spec["endpoints"] = endpoints;
         }
         let object = json!({
-            "apiVersion": "planted.example.org/v1alpha1", "kind": "Planted", "metadata": {"name": name}, "spec": spec,
+            "apiVersion": "planted.example.org/v1alpha1", "kind": "PlantedPolicy", "metadata": {"name": name}, "spec": spec,
         });
         self.api.create(&Default::default(), &serde_json::from_value(object).unwrap()).await.unwrap();
         // The first write binds it; each later one has to pass the rules as well.
