@@ -8,8 +8,14 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 use databricks_operator::cli;
+use databricks_operator::engine::crd::Management;
+use databricks_operator::engine::kind::of;
+use kube::core::{ApiResource, GroupVersionKind};
 use regex_syntax::hir::{Class, Hir, HirKind, Look};
 use serde_json::{Value, json};
+
+#[path = "account/planted.rs"]
+mod planted;
 
 fn crds() -> Vec<Value> {
     cli::crds().iter().map(|crd| serde_json::to_value(crd).unwrap()).collect()
@@ -173,8 +179,7 @@ fn every_kind_is_named_alike() {
         assert_eq!(spec["group"], "databricks-operator.io", "{kind}");
         assert_eq!(spec["scope"], "Namespaced", "{kind}");
         assert_eq!(spec["conversion"], Value::Null, "{kind}: there is no webhook");
-        assert_eq!(names["plural"], format!("{}s", kind.to_lowercase()), "{kind}");
-        assert_eq!(names["singular"], kind.to_lowercase(), "{kind}");
+        assert_eq!(names["singular"], kind.to_lowercase(), "{kind}: write no `singular`, kube makes it");
         assert_eq!(names["categories"], json!(["databricks"]), "{kind}");
         let [short] = names["shortNames"].as_array().unwrap().as_slice() else {
             panic!("{kind} has not one short name: {names}")
@@ -188,6 +193,19 @@ fn every_kind_is_named_alike() {
         assert_eq!((&version["served"], &version["storage"]), (&json!(true), &json!(true)), "{kind}");
         assert_eq!(version["subresources"], json!({"status": {}}), "{kind}");
     }
+}
+
+/// Covers IM-07: a client that knows only the kind guesses the plural, as kube and `kubectl` do.
+#[test]
+fn every_kind_has_the_plural_that_is_guessed() {
+    let planted = serde_json::to_value(of::<planted::PlantedPolicy>().crd()).unwrap();
+    for crd in crds().into_iter().chain([planted]) {
+        let (group, kind) = (crd["spec"]["group"].as_str().unwrap(), kind(&crd));
+        let guessed = ApiResource::from_gvk(&GroupVersionKind::gvk(group, "v1alpha1", kind)).plural;
+        assert_eq!(crd["spec"]["names"]["plural"], guessed, "{kind}: write no `plural`, kube makes it");
+    }
+    let policies = ApiResource::from_gvk(&GroupVersionKind::gvk("g", "v1", "NetworkPolicy")).plural;
+    assert_eq!(policies, "networkpolicies");
 }
 
 /// Covers IM-07: a grant names kinds that there are.
@@ -266,29 +284,26 @@ fn a_new_object_begins_with_no_generation_observed() {
 /// Covers IM-07: the fields that all managed kinds share are the same in each.
 #[test]
 fn managed_kinds_share_one_block_of_fields() {
-    let shared = [
-        "authRef",
-        "managementPolicy",
-        "adoptionPolicy",
-        "externalId",
-        "deletionPolicy",
-        "deletionProtection",
-        "suspend",
-        "resyncInterval",
-    ];
-    let block =
-        |crd: &Value| shared.map(|field| schema(crd)["properties"]["spec"]["properties"][field].clone());
+    let shared = json!(schemars::schema_for!(Management))["properties"].clone();
+    let shared: Vec<&String> = shared.as_object().unwrap().keys().collect();
+    let block = |crd: &Value, field: &str| schema(crd)["properties"]["spec"]["properties"][field].clone();
     let crds = crds();
     let managed: Vec<&Value> = crds.iter().filter(|crd| kind(crd) != "DatabricksAuth").collect();
     for crd in &managed {
-        for (field, found, first) in shared
-            .iter()
-            .zip(block(crd))
-            .zip(block(managed[0]))
-            .map(|((field, found), first)| (field, found, first))
-        {
-            assert!(found.is_object(), "{} has no {field}", kind(crd));
-            assert_eq!(found, first, "{}: {field} is not that of {}", kind(crd), kind(managed[0]));
+        for field in &shared {
+            let (found, first) = (block(crd, field), block(managed[0], field));
+            assert!(
+                found.is_object(),
+                "{} has no {field}: its spec needs `management`, flattened",
+                kind(crd)
+            );
+            assert_eq!(
+                found,
+                first,
+                "{}: {field} is not that of {}: give the kind's own field another name",
+                kind(crd),
+                kind(managed[0])
+            );
         }
     }
 }

@@ -154,7 +154,7 @@ fn the_skeleton_of_a_kind_compiles_and_keeps_the_rules() {
     // One rule for each field, and that of externalId.
     assert_eq!(schema["x-kubernetes-validations"].as_array().unwrap().len(), 4, "{schema}");
     // What the skeleton imports of the client is public, too.
-    let _: databricks::Pages = databricks::Pages::Whole("storage_configurations");
+    let _: databricks::Pages = databricks::Pages::Bare;
 }
 
 /// The name of a heading in links, as GitHub makes it.

@@ -153,6 +153,14 @@ async fn a_workspace_that_is_gone_has_no_assignments_and_a_lost_endpoint_says_no
     assert_eq!(bench.list().await, []);
     bench.answer("GET", 404, refusal("ENDPOINT_NOT_FOUND", "no such path"));
     assert!(KIND.list(&bench.api, &bench.workspace.to_string()).await.is_err());
+    bench.simulator.fault(Fault {
+        path: "*".into(),
+        status: Some(404),
+        body: Some(refusal("RESOURCE_DOES_NOT_EXIST", "no such account")),
+        ..Fault::default()
+    });
+    let lost = KIND.list(&bench.api, &bench.workspace.to_string()).await;
+    assert!(lost.is_err(), "an account that lists no workspaces proves nothing about one of them: {lost:?}");
 }
 
 #[tokio::test]

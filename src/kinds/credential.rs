@@ -21,8 +21,6 @@ use crate::engine::kind::{
     group = "databricks-operator.io",
     version = "v1alpha1",
     kind = "Credential",
-    plural = "credentials",
-    singular = "credential",
     shortname = "dbcred",
     category = "databricks",
     namespaced,

@@ -25,8 +25,6 @@ use crate::engine::kind::{
     group = "databricks-operator.io",
     version = "v1alpha1",
     kind = "IpAccessList",
-    plural = "ipaccesslists",
-    singular = "ipaccesslist",
     shortname = "dbip",
     category = "databricks",
     namespaced,

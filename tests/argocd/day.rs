@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Instant;
 
+use kube::core::{ApiResource, GroupVersionKind};
 use serde_json::{Value, json};
 use world::eventually;
 
@@ -101,7 +102,7 @@ impl Day {
         let workspace = of("POST", "/workspaces");
         let later = [at("/ip-access-lists"), at("/permissionassignments")];
         assert!(workspace.is_some() && later.iter().all(|it| *it > workspace), "{writes:#?}");
-        self.story.tell("they came in waves: account, credential, workspace, the rest");
+        self.story.tell("they came in waves: each before what refers to it");
     }
 
     pub async fn a_commit_is_carried_out(&mut self) {
@@ -443,8 +444,10 @@ impl Day {
     /// When Argo CD deleted the object of a kind, and when its last finalizer went.
     fn last_days(&self, kind: &str) -> (String, String) {
         let requests = audit::requests(&self.story.site.cluster, &self.story.namespace);
-        let plural = format!("{}s/", kind.to_lowercase());
-        let about = |r: &&Request| r.object.starts_with(&plural) && r.subresource.is_empty();
+        let plural =
+            ApiResource::from_gvk(&GroupVersionKind::gvk("databricks-operator.io", "v1alpha1", kind)).plural;
+        let object = format!("{plural}/");
+        let about = |r: &&Request| r.object.starts_with(&object) && r.subresource.is_empty();
         let about: Vec<&Request> = requests.iter().filter(about).collect();
         let deleted = about.iter().find(|r| r.verb == "delete" && r.user == parts::USER);
         let gone = about.iter().rfind(|r| ["patch", "update", "delete"].contains(&r.verb.as_str()));

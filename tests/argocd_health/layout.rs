@@ -8,6 +8,8 @@ use std::path::{Path, PathBuf};
 use databricks_operator::engine::crd::RECONCILE_REQUESTED;
 use serde_json::{Value, json};
 
+use crate::samples;
+
 /// What Argo CD calls a group is a folder of this name.
 pub const LAYOUT: &str = "resource_customizations";
 const GROUP: &str = "databricks-operator.io";
@@ -144,17 +146,12 @@ fn config_map() -> String {
     text
 }
 
-/// The order in which objects are made; they go in the reverse order.
-pub fn wave(kind: &str) -> u32 {
-    match kind {
-        "DatabricksAuth" => 0,
-        "Credential" => 1,
-        "Workspace" => 2,
-        _ => 3,
-    }
+/// The order in which objects are created; they are deleted in the reverse order.
+fn wave(kind: &str) -> usize {
+    if kind == "DatabricksAuth" { 0 } else { samples::wave(kind) }
 }
 
-fn with_wave(sample: &str, wave: u32) -> String {
+fn with_wave(sample: &str, wave: usize) -> String {
     let head = "# Written by `UPDATE=1 cargo test --test argocd_health` from config/samples. Do not edit.\n";
     let (before, after) = sample.split_once("\nmetadata:\n").unwrap();
     let annotations = format!("  annotations:\n    argocd.argoproj.io/sync-wave: \"{wave}\"\n");

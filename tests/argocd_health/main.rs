@@ -7,6 +7,8 @@
 
 mod layout;
 mod program;
+#[path = "../account/samples.rs"]
+mod samples;
 mod statuses;
 
 use std::path::Path;
@@ -163,6 +165,24 @@ fn the_applications_install_what_is_there_in_an_order_that_works() {
         read(folder().join("account/databricksauth.yaml")).contains("# Its OAuth secret"),
         "comments are lost"
     );
+}
+
+/// Also where a sample has the id in place of a reference: users need not.
+#[test]
+fn a_kind_comes_before_those_that_can_refer_to_it() {
+    let mut references = 0;
+    for driver in databricks_operator::kinds::KINDS {
+        let kind = driver.kind();
+        for (field, other) in samples::references(*driver) {
+            references += 1;
+            let (first, then) = (samples::wave(&other), samples::wave(&kind));
+            assert!(
+                first < then,
+                "{kind} refers to {other} by spec.{field}: wave {then}, and {other} is in {first}"
+            );
+        }
+    }
+    assert!(references > 1, "{references}");
 }
 
 /// The chart takes the values of the Application, and Argo CD is told not to prune the CRDs.

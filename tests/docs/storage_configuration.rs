@@ -18,8 +18,6 @@ use crate::engine::kind::{
     group = "databricks-operator.io",
     version = "v1alpha1",
     kind = "StorageConfiguration",
-    plural = "storageconfigurations",
-    singular = "storageconfiguration",
     shortname = "dbsc",
     category = "databricks",
     namespaced,
@@ -116,8 +114,7 @@ impl ExternalResource for StorageConfiguration {
     }
 
     async fn list(api: &Reader, _: &str) -> ApiResult<Vec<Observed<Self>>> {
-        let path = api.path(&["storage-configurations"]);
-        let all: Vec<Remote> = api.list(path, Pages::Whole("storage_configurations")).await?;
+        let all: Vec<Remote> = api.list(api.path(&["storage-configurations"]), Pages::Bare).await?;
         Ok(all.into_iter().map(Observed::from).collect())
     }
 

@@ -296,7 +296,10 @@ async fn guards(server: &str, site: &Site) {
         one_of_each().iter().map(in_namespace).collect::<Vec<_>>()
     };
     site.apply(&[all("guarded", true), all("unguarded", true)].concat()).await.unwrap();
-    let kind = |manifest: &Value| format!("{}s", manifest["kind"].as_str().unwrap().to_lowercase());
+    let kind = |manifest: &Value| {
+        let kind = manifest["kind"].as_str().unwrap();
+        ApiResource::from_gvk(&GroupVersionKind::gvk("databricks-operator.io", "v1alpha1", kind)).plural
+    };
     let remedy = |manifest: &Value| {
         let name = manifest["metadata"]["name"].as_str().unwrap();
         format!("kubectl -n guarded patch {}.databricks-operator.io {name} --type merge", kind(manifest))

@@ -20,7 +20,10 @@ mod lifecycle;
 mod lifetime;
 mod metrics;
 mod observe;
+mod optional_block;
 mod permission_assignment;
+#[path = "../account/planted.rs"]
+mod planted;
 mod protocol;
 mod provisioning;
 mod read_lag;

@@ -13,8 +13,6 @@ use super::status::Status;
     group = "databricks-operator.io",
     version = "v1alpha1",
     kind = "DatabricksAuth",
-    plural = "databricksauths",
-    singular = "databricksauth",
     shortname = "dbauth",
     category = "databricks",
     namespaced,

@@ -20,7 +20,8 @@ use super::changes::Change;
 use super::needs::{Need, Resolved};
 use super::refusals::refers_to_nothing;
 use super::resource::{
-    About, Act, CallError, ExternalResource, Guard, Immutable, Key, Lifecycle, Observed, Ownership, Power,
+    About, Act, ApiResult, CallError, ExternalResource, Guard, Immutable, Key, Lifecycle, Observed,
+    Ownership, Power,
 };
 use super::schema;
 use crate::databricks;
@@ -234,11 +235,20 @@ impl<R: ExternalResource> Driver for Adapter<R> {
     }
 
     fn get<'a>(&'a self, api: &'a Reader, id: &'a str) -> BoxFuture<'a, Result<Option<Seen>>> {
-        async move { R::get(api, &parse_id::<R>(id)?).await?.map(erase::<R>).transpose() }.boxed()
+        async move {
+            let id = parse_id::<R>(id)?;
+            let found = R::get(api, &id).await;
+            unless_the_parent_is_gone(found, None, &R::within(&id))?.map(erase::<R>).transpose()
+        }
+        .boxed()
     }
 
     fn list<'a>(&'a self, api: &'a Reader, within: &'a str) -> BoxFuture<'a, Result<Vec<Seen>>> {
-        async move { R::list(api, within).await?.into_iter().map(erase::<R>).collect() }.boxed()
+        async move {
+            let listed = unless_the_parent_is_gone(R::list(api, within).await, vec![], within)?;
+            listed.into_iter().map(erase::<R>).collect()
+        }
+        .boxed()
     }
 
     fn create<'a>(&'a self, api: &'a Writer, want: &'a Value) -> BoxFuture<'a, Result<Seen>> {
@@ -282,6 +292,15 @@ impl<R: ExternalResource> Driver for Adapter<R> {
     }
 }
 
+/// What a read in a parent found, or `nothing` if the API reports that the parent does not exist: its children are gone with it,
+/// and can be deleted. The account itself is never absent: that is an error like any other.
+fn unless_the_parent_is_gone<T>(found: ApiResult<T>, nothing: T, within: &str) -> ApiResult<T> {
+    match found {
+        Err(CallError::Api(error)) if !within.is_empty() && error.is_absence() => Ok(nothing),
+        found => found,
+    }
+}
+
 /// The fields of a state that have a value.
 fn fields(state: &Value) -> Vec<String> {
     let fields = state.as_object().into_iter().flatten();
@@ -291,4 +310,35 @@ fn fields(state: &Value) -> Vec<String> {
 /// A create without a trustworthy response must never be mapped to failure: it may have created the object.
 fn unless_unknown(error: databricks::Error) -> Error {
     if error.may_have_happened() { Error::Unknown { message: error.to_string() } } else { error.into() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn refused(status: u16, code: &str) -> ApiResult<Vec<()>> {
+        let (call, code, message) = ("GET children".into(), Some(code.into()), "no".into());
+        let error =
+            databricks::Error::Api { call, status, code, message, retry_after: None, request_id: None };
+        Err(error.into())
+    }
+
+    #[test]
+    fn a_parent_that_is_gone_contains_nothing_and_one_that_cannot_be_read_is_unknown() {
+        let empty = |listed, within| {
+            unless_the_parent_is_gone(listed, vec![], within).map(|rows| rows.is_empty()).map_err(Error::from)
+        };
+        for code in ["RESOURCE_DOES_NOT_EXIST", "NOT_FOUND"] {
+            assert_eq!(empty(refused(404, code), "42"), Ok(true), "{code}");
+            assert!(empty(refused(404, code), "").is_err(), "{code}: the account is no parent");
+        }
+        for (status, code) in
+            [(404, "ENDPOINT_NOT_FOUND"), (404, "FEATURE_DISABLED"), (403, "PERMISSION_DENIED")]
+        {
+            assert!(empty(refused(status, code), "42").is_err(), "{code}");
+        }
+        assert_eq!(empty(Ok(vec![()]), "42"), Ok(false));
+        let sharpened = Error::waiting(Reason::WaitingForWorkspace, "wait");
+        assert_eq!(empty(Err(sharpened.clone().into()), "42"), Err(sharpened));
+    }
 }

@@ -195,7 +195,7 @@ impl From<CallError> for Error {
 pub struct Immutable {
     /// Field of `State`.
     pub state: &'static str,
-    /// The fields of the spec it comes from, in camelCase; a field of a required object as a path, `principal.id`. The
+    /// The fields of the spec it comes from, in camelCase; a field of an object as a path, `principal.id`. The
     /// first holds the value itself. Others give it by a reference or a name, and each may replace another as long as it
     /// means the same: a field beside it, `workspaceRef`, or the object that holds it, `principal`.
     pub spec: &'static [&'static str],

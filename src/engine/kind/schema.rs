@@ -123,7 +123,7 @@ fn immutable_rule(spec: &Value, immutable: &Immutable, lifecycle: Lifecycle) -> 
     let field =
         others.iter().find(|path| value.strip_prefix(**path).is_some_and(|rest| rest.starts_with('.')));
     let field = field.unwrap_or(value);
-    let has = |of: &str, path: &str| format!("has({of}.spec.{path})");
+    let has = |of: &str, path: &str| has(spec, of, path);
     let mut allowed = vec![format!(
         "({} == {} && (!{} || self.spec.{field} == oldSelf.spec.{field}))",
         has("self", field),
@@ -154,6 +154,24 @@ fn immutable_rule(spec: &Value, immutable: &Immutable, lifecycle: Lifecycle) -> 
         "fieldPath": format!(".spec.{field}"),
         "reason": "FieldValueForbidden",
     })
+}
+
+/// The expression that is true if an object has the field at a path of its spec. `has` of a field fails, and with it every write
+/// of the object, where an optional object around the field is missing, so those are checked first.
+fn has(spec: &Value, object: &str, path: &str) -> String {
+    let (mut place, mut schema) = (format!("{object}.spec"), spec);
+    let mut steps = path.split('.').peekable();
+    let mut checks = vec![];
+    while let Some(step) = steps.next() {
+        place = format!("{place}.{step}");
+        let required =
+            schema["required"].as_array().is_some_and(|names| names.iter().any(|name| name == step));
+        if steps.peek().is_none() || !required {
+            checks.push(format!("has({place})"));
+        }
+        schema = &schema["properties"][step];
+    }
+    if checks.len() == 1 { checks.remove(0) } else { format!("({})", checks.join(" && ")) }
 }
 
 fn external_id_rule() -> Value {

@@ -21,8 +21,6 @@ pub(super) const TAG_VALUE_MAX: usize = 255;
     group = "databricks-operator.io",
     version = "v1alpha1",
     kind = "Workspace",
-    plural = "workspaces",
-    singular = "workspace",
     shortname = "dbws",
     category = "databricks",
     namespaced,

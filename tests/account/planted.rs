@@ -1,0 +1,118 @@
+//! A kind with forms that the generic code must handle or refuse, whether or not a kind of ours has them today: fields that
+//! cannot change inside optional objects, a field of its own with a name that the shared block has, and a name whose plural is
+//! not the name and an s.
+//!
+//! Nothing serves it: its calls all fail.
+
+use databricks_operator::engine::crd::{Management, Reason, Status};
+use databricks_operator::engine::error::{Error, Result};
+use databricks_operator::engine::kind::{
+    ApiResult, ExternalResource, Immutable, Key, Observed, Reader, Resolved, Writer,
+};
+use kube::CustomResource;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+/// A kind for tests.
+#[derive(CustomResource, Serialize, Deserialize, Clone, Debug, JsonSchema)]
+#[kube(
+    group = "planted.example.org",
+    version = "v1alpha1",
+    kind = "PlantedPolicy",
+    namespaced,
+    status = "Status<PlantedPolicyFacts>"
+)]
+#[serde(rename_all = "camelCase")]
+pub struct PlantedPolicySpec {
+    /// The fields that all managed kinds share.
+    #[serde(flatten)]
+    pub management: Management,
+    /// Has the name of a field of the shared block.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub external_id: Option<String>,
+    /// An optional object.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub endpoints: Option<Endpoints>,
+}
+
+/// An optional object with a field that cannot change, one that can, and another optional object.
+#[derive(Serialize, Deserialize, Clone, Debug, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Endpoints {
+    /// Cannot be changed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 64))]
+    pub rest_api: Option<String>,
+    /// May be changed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 64))]
+    pub comment: Option<String>,
+    /// An optional object in an optional one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub relay: Option<Relay>,
+}
+
+/// An object with a required field.
+#[derive(Serialize, Deserialize, Clone, Debug, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Relay {
+    /// Cannot be changed.
+    #[schemars(length(max = 64))]
+    pub port_name: String,
+}
+
+/// What a spec controls.
+#[derive(Serialize, Deserialize, Clone, Debug)]
+pub struct PlantedPolicyState {
+    external_id: Option<String>,
+    rest_api: Option<String>,
+    port_name: Option<String>,
+}
+
+/// What is shown.
+#[derive(Serialize, Deserialize, Clone, Debug, Default, JsonSchema)]
+pub struct PlantedPolicyFacts {}
+
+fn unserved<T>() -> ApiResult<T> {
+    Err(Error::terminal(Reason::InternalError, "no API serves this kind").into())
+}
+
+impl ExternalResource for PlantedPolicy {
+    type State = PlantedPolicyState;
+    type Id = String;
+    type Facts = PlantedPolicyFacts;
+
+    const IMMUTABLE: &'static [Immutable] = &[
+        Immutable { state: "rest_api", spec: &["endpoints.restApi"] },
+        Immutable { state: "port_name", spec: &["endpoints.relay.portName"] },
+    ];
+
+    fn desired(spec: &PlantedPolicySpec, _: &Resolved) -> Result<PlantedPolicyState> {
+        let endpoints = spec.endpoints.as_ref();
+        Ok(PlantedPolicyState {
+            external_id: spec.external_id.clone(),
+            rest_api: endpoints.and_then(|e| e.rest_api.clone()),
+            port_name: endpoints.and_then(|e| Some(e.relay.as_ref()?.port_name.clone())),
+        })
+    }
+
+    fn key(_: &PlantedPolicyState) -> Key {
+        Key { within: String::new(), name: "planted".into() }
+    }
+
+    async fn get(_: &Reader, _: &String) -> ApiResult<Option<Observed<Self>>> {
+        unserved()
+    }
+
+    async fn list(_: &Reader, _: &str) -> ApiResult<Vec<Observed<Self>>> {
+        unserved()
+    }
+
+    async fn create(_: &Writer, _: &PlantedPolicyState) -> ApiResult<Observed<Self>> {
+        unserved()
+    }
+
+    async fn delete(_: &Writer, _: &String) -> ApiResult<()> {
+        unserved()
+    }
+}

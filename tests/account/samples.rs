@@ -1,0 +1,97 @@
+//! The samples of the kinds as a graph: the manifest of each kind in `config/samples`, and which kinds its objects refer to.
+//!
+//! What a kind refers to is asked of its own `needs`, so that no test has a table of it.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use databricks_operator::engine::kind::{Driver, Wanted};
+use databricks_operator::kinds::KINDS;
+use serde_json::{Value, json};
+
+/// The manifest of a kind in `config/samples`: its text, and the object.
+pub fn manifest(kind: &str) -> (String, Value) {
+    let path = format!("{}/config/samples/{}.yaml", env!("CARGO_MANIFEST_DIR"), kind.to_lowercase());
+    let text = std::fs::read_to_string(&path).unwrap_or_else(|e| panic!("{kind} has no sample {path}: {e}"));
+    let object = serde_saphyr::from_str(&text).unwrap_or_else(|e| panic!("{path} is no YAML: {e}"));
+    (text, object)
+}
+
+/// The schema of a kind's `spec` or `status`.
+pub fn schema(driver: &dyn Driver, part: &str) -> Value {
+    let crd = serde_json::to_value(driver.crd()).unwrap();
+    crd["spec"]["versions"][0]["schema"]["openAPIV3Schema"]["properties"][part].clone()
+}
+
+/// The kinds that objects of a kind can refer to, by the field of the spec that names the object: those of its sample, and
+/// those of each other reference that its spec has.
+pub fn references(driver: &dyn Driver) -> BTreeMap<String, String> {
+    let kind = driver.kind();
+    let sample = manifest(&kind).1["spec"].clone();
+    let mut found = objects(driver, &sample);
+    for field in named(&schema(driver, "spec")) {
+        let mut spec = sample.clone();
+        let id = field.replace("Ref", "Id");
+        spec.as_object_mut().into_iter().for_each(|spec| drop(spec.remove(&id)));
+        spec[&field] = json!({"name": "other"});
+        found.extend(objects(driver, &spec));
+        assert!(
+            found.contains_key(&field),
+            "{kind}: spec.{field} refers to an object, and `needs` does not return it: if it is set, return \
+             Need::object::<THE KIND>(\"{field}\", …)"
+        );
+    }
+    found
+}
+
+/// The fields of a spec that name an object of the same namespace, but for the credentials.
+fn named(schema: &Value) -> Vec<String> {
+    let fields = schema["properties"].as_object().into_iter().flatten();
+    let only_a_name = |field: &Value| field["properties"].as_object().is_some_and(|f| f.keys().eq(["name"]));
+    let named = fields.filter(|(name, field)| name.ends_with("Ref") && only_a_name(field));
+    named.map(|(name, _)| name.clone()).collect()
+}
+
+/// The objects that a spec needs: their kinds, by field.
+fn objects(driver: &dyn Driver, spec: &Value) -> BTreeMap<String, String> {
+    let needs = driver.needs(spec).unwrap_or_else(|e| panic!("{}: `needs` of {spec}: {e}", driver.kind()));
+    let objects = needs.into_iter().filter_map(|need| match need.what {
+        Wanted::Object { kind, .. } => Some((need.field.to_owned(), kind)),
+        Wanted::Principal(_) => None,
+    });
+    objects.collect()
+}
+
+/// The wave in which objects of a kind are created: before all objects that can refer to them, and as late as that allows. What
+/// no other kind refers to is in the last one, where it holds up none.
+pub fn wave(kind: &str) -> usize {
+    let referrers = referrers();
+    let before = |kind: &str| followers(kind, &referrers, &mut vec![]);
+    let last = KINDS.iter().map(|driver| before(&driver.kind())).max().unwrap_or(0) + 1;
+    last - before(kind)
+}
+
+/// The kinds whose objects can refer to those of a kind, by kind. Objects of one kind that refer to each other have no order that
+/// their kind determines.
+fn referrers() -> BTreeMap<String, BTreeSet<String>> {
+    let mut found: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
+    for driver in KINDS {
+        let kind = driver.kind().into_owned();
+        for other in references(*driver).into_values().filter(|other| *other != kind) {
+            found.entry(other).or_default().insert(kind.clone());
+        }
+    }
+    found
+}
+
+/// The length of the longest chain of kinds that refer to each other and at last to this one.
+fn followers(kind: &str, referrers: &BTreeMap<String, BTreeSet<String>>, path: &mut Vec<String>) -> usize {
+    assert!(
+        !path.iter().any(|other| other == kind),
+        "{kind} and {path:?} refer to each other: none can be first"
+    );
+    path.push(kind.to_owned());
+    let longest =
+        referrers.get(kind).into_iter().flatten().map(|by| followers(by, referrers, path) + 1).max();
+    path.pop();
+    longest.unwrap_or(0)
+}
