@@ -54,6 +54,8 @@ pub struct Settings {
     pub small_ids: bool,
     /// Lists come in random order.
     pub shuffle: bool,
+    /// How many items a list with pages shows in one, unless the client asks for less.
+    pub page_size: usize,
     /// Responses carry a field that no client knows.
     pub unknown_fields: bool,
     /// Limits, all of which apply to a call.
@@ -95,6 +97,7 @@ impl Default for Settings {
             latency_ms: 0,
             small_ids: false,
             shuffle: false,
+            page_size: 100,
             unknown_fields: true,
             rate_limits: Vec::new(),
             require_update_mask: false,
