@@ -10,6 +10,7 @@
 mod all;
 mod provisioning;
 mod read;
+mod references;
 mod remove;
 mod table;
 mod time;
@@ -21,6 +22,7 @@ use crate::wire::{Answer, Reply, Request};
 use crate::world::World;
 
 pub(crate) use all::{Route, find, route};
+pub(crate) use references::check_reference;
 pub(crate) use remove::orphan;
 pub(crate) use table::Under;
 pub(crate) use time::{restart, settle};

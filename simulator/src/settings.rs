@@ -21,6 +21,8 @@ pub struct Settings {
     pub in_use: InUse,
     /// How long after `RUNNING` the permission assignment API still refuses the workspace.
     pub federation_delay_ms: u64,
+    /// How long a new VPC endpoint stays `pendingAcceptance` before it is `available`.
+    pub vpc_endpoint_ms: u64,
     /// How long a token is accepted.
     pub token_lifetime_ms: u64,
     /// The statuses that take turns where a token is not good: 401, 403 (the code is a number) and 400 (plain text),
@@ -82,6 +84,7 @@ impl Default for Settings {
             release_ms: 0,
             in_use: InUse::InvalidState,
             federation_delay_ms: 0,
+            vpc_endpoint_ms: 0,
             token_lifetime_ms: 3_600_000,
             bad_token_statuses: vec![401, 403, 400],
             other_account_status: 404,

@@ -8,6 +8,7 @@ mod control;
 mod credentials;
 mod faults;
 mod ip_access_lists;
+mod provisioning;
 mod refusals;
 mod scim;
 mod workspaces;
