@@ -1,13 +1,14 @@
 //! Plain collections, one line of a table each: list, create, read, update, delete.
 //!
-//! `table` has the columns. The lines are in `provisioning`, which says of each what is documented; `all` puts them
-//! together, and a line there is all that a new collection takes. `read`, `write`, `remove` and `time` act on any of them.
+//! `table` has the columns. The lines are in files by theme (`provisioning`, `networking` ...), each of which says what
+//! is documented; `all` puts them together. A line is all that a new collection takes. `read`, `write`, `remove` and `time` act on any of them.
 //!
 //! Documented: the verbs, the envelopes and pages, that an object in use cannot be deleted. Observed by others: the forms of
 //! that refusal, and that it outlasts the user for a while. Assumed: the code for a taken name, and that fields which only
 //! a response has are ignored.
 
 mod all;
+mod networking;
 mod provisioning;
 mod read;
 mod references;

@@ -23,6 +23,12 @@ pub struct Settings {
     pub federation_delay_ms: u64,
     /// How long a new VPC endpoint stays `pendingAcceptance` before it is `available`.
     pub vpc_endpoint_ms: u64,
+    /// How long a new private endpoint rule stays `CREATING` before it is `PENDING`.
+    pub endpoint_rule_creating_ms: u64,
+    /// After how long the owner of its target approves a rule that is `PENDING`; never, if not set: a test edits the rule.
+    pub endpoint_rule_approval_ms: Option<u64>,
+    /// How long a deactivated rule is still shown.
+    pub endpoint_rule_deactivated_ms: u64,
     /// How long a token is accepted.
     pub token_lifetime_ms: u64,
     /// The statuses that take turns where a token is not good: 401, 403 (the code is a number) and 400 (plain text),
@@ -85,6 +91,9 @@ impl Default for Settings {
             in_use: InUse::InvalidState,
             federation_delay_ms: 0,
             vpc_endpoint_ms: 0,
+            endpoint_rule_creating_ms: 0,
+            endpoint_rule_approval_ms: None,
+            endpoint_rule_deactivated_ms: 24 * 60 * 60 * 1000,
             token_lifetime_ms: 3_600_000,
             bad_token_statuses: vec![401, 403, 400],
             other_account_status: 404,

@@ -1,9 +1,9 @@
 //! All lines of the table, and the search for one.
 
-use super::provisioning;
 use super::table::Collection;
+use super::{networking, provisioning};
 
-const PARTS: &[&[Collection]] = &[provisioning::COLLECTIONS];
+const PARTS: &[&[Collection]] = &[provisioning::COLLECTIONS, networking::COLLECTIONS];
 
 /// All of them.
 pub(crate) fn all() -> impl Iterator<Item = &'static Collection> {

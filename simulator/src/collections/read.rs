@@ -4,6 +4,7 @@ use serde_json::{Map, Value, json};
 
 use super::all::Route;
 use super::table::{Collection, List};
+use crate::store;
 use crate::wire::{Answer, Reply, Request};
 use crate::world::World;
 
@@ -15,9 +16,9 @@ pub(super) fn unknown(collection: &Collection, id: &str) -> Reply {
 }
 
 /// An object as a response shows it.
-pub(super) fn shown(world: &World, collection: &Collection, key: &str, mut value: Value) -> Value {
+pub(super) fn shown(world: &World, collection: &Collection, key: &str, value: &Value) -> Value {
+    let mut value = store::shown(value);
     if let Value::Object(object) = &mut value {
-        object.retain(|name, _| !name.starts_with('_'));
         (collection.seen)(world, key, object);
     }
     value
@@ -31,7 +32,7 @@ pub(super) fn enveloped(collection: &Collection, value: Value) -> Value {
 pub(super) fn one(world: &World, route: &Route, id: &str) -> Answer {
     let (collection, key) = (route.collection, route.key(id));
     let found = world.read(collection.store, &key).ok_or_else(|| unknown(collection, id))?;
-    Ok(Reply::json(200, enveloped(collection, shown(world, collection, &key, found))))
+    Ok(Reply::json(200, enveloped(collection, shown(world, collection, &key, &found))))
 }
 
 /// The query parameters that a list takes.
@@ -47,7 +48,7 @@ pub(super) fn queries(collection: &Collection) -> Vec<&'static str> {
 pub(super) fn list(world: &World, route: &Route, request: &Request) -> Answer {
     let (collection, prefix) = (route.collection, route.prefix());
     let rows = world.rows(collection.store).into_iter().filter(|(key, _)| key.starts_with(&prefix));
-    let rows = rows.map(|(key, value)| shown(world, collection, &key, value));
+    let rows = rows.map(|(key, value)| shown(world, collection, &key, &value));
     let mut rows: Vec<Value> = rows.filter(|row| is_wanted(collection, request, row)).collect();
     match collection.list {
         List::Bare => {

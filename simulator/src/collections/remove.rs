@@ -24,7 +24,7 @@ pub(super) fn delete(world: &mut World, route: &Route, request: &Request, id: &s
         return delete(world, &key);
     }
     let reply = match collection.delete {
-        Delete::Shown => Reply::json(200, shown(world, collection, &key, value)),
+        Delete::Shown => Reply::json(200, shown(world, collection, &key, &value)),
         _ => Reply::empty(200),
     };
     world.remove(collection.store, &key);

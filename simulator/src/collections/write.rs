@@ -9,7 +9,7 @@ use super::all::Route;
 use super::read::{enveloped, shown, unknown};
 use super::table::{Collection, Fill, Update, Write};
 use crate::clock::rfc3339;
-use crate::schema::{check_full, check_partial, whole_number};
+use crate::schema::{check_full, check_partial};
 use crate::wire::{Answer, Reply, Request};
 use crate::world::World;
 
@@ -48,7 +48,7 @@ pub(super) fn create(world: &mut World, route: &Route, request: &Request) -> Ans
     let told = once(world, collection, &key, &mut object);
     world.put(collection.store, &key, Value::Object(object.clone()));
     object.extend(told);
-    let mut answer = shown(world, collection, &key, Value::Object(object.clone()));
+    let mut answer = shown(world, collection, &key, &Value::Object(object.clone()));
     for (name, _) in collection.once {
         answer[*name] = object[*name].clone();
     }
@@ -179,7 +179,7 @@ pub(super) fn update(world: &mut World, route: &Route, request: &Request, id: &s
     if matches!(collection.update, Update::Merge) {
         return Ok(Reply::empty(200));
     }
-    Ok(Reply::json(200, enveloped(collection, shown(world, collection, &key, value))))
+    Ok(Reply::json(200, enveloped(collection, shown(world, collection, &key, &value))))
 }
 
 /// Documented: what may change and is left out is dropped. A field that cannot change may be left out (assumed).
@@ -252,9 +252,4 @@ fn copy(to: &mut Value, from: &Value, name: &str) {
         (None, Value::Object(to)) => drop(to.remove(name)),
         _ => {}
     }
-}
-
-/// The number that a field holds, however it was sent.
-pub(super) fn number(object: &Map<String, Value>, name: &str) -> Option<i64> {
-    object.get(name).and_then(whole_number)
 }
