@@ -1,11 +1,14 @@
 //! From a path to the code that responds to it. Paths are taken literally: nothing is decoded or normalised.
 
 use crate::schema::is_uuid;
-use crate::wire::{Answer, Reply, Request};
+use crate::wire::{Answer, PREVIEW, Reply, Request, V20, V21};
 use crate::world::World;
 use crate::{assignments, collections, ip_access_lists, scim, tokens, workspaces};
 
-const ACCOUNTS: &str = "/api/2.0/accounts/";
+/// The base of a path, and its segments from the id of the account on.
+fn split(path: &str) -> Option<(&'static str, Vec<&str>)> {
+    [V20, V21, PREVIEW].iter().find_map(|base| Some((*base, path.strip_prefix(base)?.split('/').collect())))
+}
 
 /// The class of endpoint a path belongs to.
 pub(crate) fn class(path: &str) -> &'static str {
@@ -15,14 +18,13 @@ pub(crate) fn class(path: &str) -> &'static str {
     if path.starts_with("/oidc/") || path.starts_with("/.well-known/") {
         return "metadata";
     }
-    let segments: Vec<&str> = path.strip_prefix(ACCOUNTS).unwrap_or_default().split('/').collect();
-    match segments.as_slice() {
-        [_, "workspaces", _, "permissionassignments", ..] => "permissionassignments",
-        [_, "workspaces", ..] => "workspaces",
-        [_, "ip-access-lists", ..] => "ip-access-lists",
-        [_, "scim", ..] => "scim",
-        [_, name, ..] => collections::find(name).map_or("other", |collection| collection.path),
-        _ => "other",
+    let Some((base, segments)) = split(path) else { return "other" };
+    match (base, &segments[1..]) {
+        (V20, ["workspaces", _, "permissionassignments", ..]) => "permissionassignments",
+        (V20, ["workspaces", ..]) => "workspaces",
+        (V20, ["ip-access-lists", ..]) => "ip-access-lists",
+        (V20, ["scim", ..]) => "scim",
+        (base, segments) => collections::route(base, segments).map_or("other", |to| to.collection.store),
     }
 }
 
@@ -36,8 +38,7 @@ pub(crate) fn serve(world: &mut World, request: &Request) -> Answer {
         world.count(class)?;
         return tokens::oidc(world, request, &rest.split('/').collect::<Vec<_>>());
     }
-    let Some(rest) = request.path.strip_prefix(ACCOUNTS) else { return Err(Reply::no_endpoint(request)) };
-    let segments: Vec<&str> = rest.split('/').collect();
+    let Some((base, segments)) = split(&request.path) else { return Err(Reply::no_endpoint(request)) };
     // Observed by others: without the account id the path is no API at all.
     if !is_uuid(segments[0]) {
         return Err(Reply::html(405, "HTTP method is not supported by this URL"));
@@ -52,17 +53,16 @@ pub(crate) fn serve(world: &mut World, request: &Request) -> Answer {
     {
         return Err(Reply::no_endpoint(request));
     }
-    match &segments[1..] {
-        ["workspaces", id, "permissionassignments", rest @ ..] => {
+    match (base, &segments[1..]) {
+        (V20, ["workspaces", id, "permissionassignments", rest @ ..]) => {
             assignments::serve(world, request, id, rest)
         }
-        ["workspaces", rest @ ..] => workspaces::serve(world, request, rest),
-        ["ip-access-lists", rest @ ..] => ip_access_lists::serve(world, request, rest),
-        ["scim", "v2", rest @ ..] => scim::serve(world, request, rest),
-        [name, rest @ ..] => match collections::find(name) {
-            Some(collection) => collections::serve(world, collection, request, rest),
+        (V20, ["workspaces", rest @ ..]) => workspaces::serve(world, request, rest),
+        (V20, ["ip-access-lists", rest @ ..]) => ip_access_lists::serve(world, request, rest),
+        (V20, ["scim", "v2", rest @ ..]) => scim::serve(world, request, rest),
+        (base, segments) => match collections::route(base, segments) {
+            Some(route) => collections::serve(world, request, &route),
             None => Err(Reply::no_endpoint(request)),
         },
-        [] => Err(Reply::no_endpoint(request)),
     }
 }

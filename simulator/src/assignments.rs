@@ -6,13 +6,13 @@
 
 use serde_json::{Value, json};
 
-use crate::schema::{Field, Kind, check_partial};
+use crate::schema::{Field, TEXTS, check_partial};
 use crate::wire::{Answer, Reply, Request};
 use crate::workspaces;
 use crate::world::World;
 
 /// Documented as an enumeration whose unknown values are ignored, so the values are not checked here.
-const FIELDS: &[Field] = &[Field::new("permissions", Kind::TextList)];
+const FIELDS: &[Field] = &[Field::new("permissions", TEXTS)];
 
 /// Answers calls under `workspaces/{id}/permissionassignments`.
 pub(crate) fn serve(world: &mut World, request: &Request, workspace: &str, rest: &[&str]) -> Answer {

@@ -11,7 +11,7 @@ use std::net::Ipv4Addr;
 use ipnet::Ipv4Net;
 use serde_json::{Map, Value, json};
 
-use crate::schema::{Field, Kind, check_full, check_partial};
+use crate::schema::{Field, Kind, TEXTS, check_full, check_partial};
 use crate::wire::{Answer, Reply, Request};
 use crate::world::{IP_ACCESS_LISTS as COLLECTION, World};
 
@@ -20,13 +20,13 @@ const QUOTA: usize = 1000;
 const CREATE: &[Field] = &[
     Field::new("label", Kind::Text(1, 1024)).required(),
     Field::new("list_type", Kind::OneOf(&["ALLOW", "BLOCK"])).required(),
-    Field::new("ip_addresses", Kind::TextList),
+    Field::new("ip_addresses", TEXTS),
 ];
 
 const CHANGE: &[Field] = &[
     Field::new("label", Kind::Text(1, 1024)).required(),
     Field::new("list_type", Kind::OneOf(&["ALLOW", "BLOCK"])).required(),
-    Field::new("ip_addresses", Kind::TextList),
+    Field::new("ip_addresses", TEXTS),
     Field::new("enabled", Kind::Bool).required(),
 ];
 

@@ -5,9 +5,10 @@
 
 use serde_json::{Map, Value, json};
 
+use crate::collections::{self, Under};
 use crate::store::shown;
 use crate::world::World;
-use crate::{collections, scim, workspaces};
+use crate::{scim, workspaces};
 
 /// The ids that `config/demo` refers to.
 const DEMO_CREDENTIALS: &str = "11111111-2222-4333-8444-000000000001";
@@ -27,9 +28,15 @@ fn id_field(collection: &str) -> Result<&'static str, String> {
     }
 }
 
+/// Lets everything happen that was due by now.
+pub(crate) fn settle(world: &mut World) {
+    workspaces::settle(world);
+    collections::settle(world);
+}
+
 /// The objects of a collection as they are now.
 pub(crate) fn list(world: &mut World, collection: &str) -> Vec<Value> {
-    workspaces::settle(world);
+    settle(world);
     world.store.list(collection).into_iter().map(|(id, value)| with_id(collection, id, value)).collect()
 }
 
@@ -41,9 +48,12 @@ pub(crate) fn all(world: &mut World) -> Value {
     Value::Object(all)
 }
 
-/// Assignments are stored without the workspace, which is part of their key.
+/// Assignments are stored without the workspace, which is part of their key; other objects may be without their parent.
 fn with_id(collection: &str, id: &str, value: &Value) -> Value {
     let mut value = shown(value);
+    if let Some(under) = parent_of(collection) {
+        value[under.field] = json!(id.split('/').next());
+    }
     if collection == "permissionassignments" {
         value["id"] = json!(id);
         value["workspace_id"] = json!(id.split('/').next().and_then(|number| number.parse::<i64>().ok()));
@@ -51,9 +61,14 @@ fn with_id(collection: &str, id: &str, value: &Value) -> Value {
     value
 }
 
+/// How the objects of a collection have a parent.
+fn parent_of(collection: &str) -> Option<&'static Under> {
+    collections::find(collection).and_then(|found| found.under.as_ref())
+}
+
 /// Creates an object; returns it, or why it cannot be.
 pub(crate) fn insert(world: &mut World, collection: &str, value: Value) -> Result<Value, String> {
-    workspaces::settle(world);
+    settle(world);
     let Value::Object(mut object) = value else { return Err("an object must be a JSON object".to_owned()) };
     let field = id_field(collection)?;
     if collection == "permissionassignments" {
@@ -65,6 +80,9 @@ pub(crate) fn insert(world: &mut World, collection: &str, value: Value) -> Resul
         world.put(collection, &id, Value::Object(object.clone()));
         return Ok(with_id(collection, &id, &Value::Object(object)));
     }
+    if collections::find(collection).is_some() {
+        return insert_plain(world, collection, field, object);
+    }
     let mut whole = defaults(world, collection);
     whole.append(&mut object);
     if collection == "Users" {
@@ -73,13 +91,35 @@ pub(crate) fn insert(world: &mut World, collection: &str, value: Value) -> Resul
     if collection == "ip-access-lists" {
         whole.insert("address_count".into(), json!(whole["ip_addresses"].as_array().map_or(0, Vec::len)));
     }
-    let id = match &whole[field] {
-        Value::String(id) => id.clone(),
-        other => other.to_string(),
-    };
+    let id = text(&whole[field]);
     let value = Value::Object(whole);
     world.put(collection, &id, value.clone());
     Ok(shown(&value))
+}
+
+/// Creates an object of a plain collection, whose parent must be named, but need not exist.
+fn insert_plain(
+    world: &mut World,
+    collection: &str,
+    id_field: &str,
+    mut object: Map<String, Value>,
+) -> Result<Value, String> {
+    let id = object.remove(id_field).map(|id| text(&id)).unwrap_or_else(|| world.new_uuid());
+    let mut key = id;
+    if let Some(under) = parent_of(collection) {
+        let parent = object.remove(under.field);
+        let parent = parent.ok_or_else(|| format!("an object of '{collection}' needs {}", under.field))?;
+        key = format!("{}/{key}", text(&parent));
+    }
+    collections::completed(world, collection, &key, &mut object);
+    let value = Value::Object(object);
+    world.put(collection, &key, value.clone());
+    Ok(with_id(collection, &key, &value))
+}
+
+/// An id, whether it is text or a number.
+fn text(id: &Value) -> String {
+    id.as_str().map_or_else(|| id.to_string(), str::to_owned)
 }
 
 /// Documented: the name is kept in lower case, and what is not given comes from it. Assumed: the rest of the address.
@@ -106,13 +146,7 @@ fn defaults(world: &mut World, collection: &str) -> Map<String, Value> {
         "Users" => json!({"id": number.to_string(), "active": true}),
         "Groups" => json!({"id": number.to_string(), "meta": {"resourceType": "Group"}}),
         "ServicePrincipals" => json!({"id": number.to_string(), "applicationId": uuid, "active": true}),
-        plain => {
-            let (field, name) =
-                collections::find(plain).map_or(("id", "name"), |found| (found.id, found.name));
-            json!({
-                field: uuid, name: format!("{plain}-{uuid}"), "account_id": world.account_id, "creation_time": now,
-            })
-        }
+        _ => json!({}),
     };
     let Value::Object(mut defaults) = value else { return Map::new() };
     if let Some(schema) = collection.strip_suffix('s').filter(|_| scim::COLLECTIONS.contains(&collection)) {
@@ -123,11 +157,12 @@ fn defaults(world: &mut World, collection: &str) -> Map<String, Value> {
 
 /// Merges `changes` into an object; a null removes a field. A status that is set by hand stays.
 pub(crate) fn edit(world: &mut World, collection: &str, id: &str, changes: Value) -> Result<Value, String> {
-    workspaces::settle(world);
+    settle(world);
     let Value::Object(changes) = changes else { return Err("changes must be a JSON object".to_owned()) };
     let Some(Value::Object(mut object)) = world.store.get(collection, id).cloned() else {
         return Err(format!("there is no object {id} in '{collection}'"));
     };
+    let changed: Vec<String> = changes.keys().cloned().collect();
     if let Some(status) = changes.get("workspace_status") {
         object.remove("_due");
         if status == "RUNNING" {
@@ -140,14 +175,15 @@ pub(crate) fn edit(world: &mut World, collection: &str, id: &str, changes: Value
             value => object.insert(name, value),
         };
     }
-    let value = Value::Object(object);
+    let mut value = Value::Object(object);
+    collections::restart(world, collection, &changed, &mut value);
     world.put(collection, id, value.clone());
     Ok(with_id(collection, id, &value))
 }
 
 /// Removes an object and what depends on it; returns whether there was one.
 pub(crate) fn remove(world: &mut World, collection: &str, id: &str) -> bool {
-    workspaces::settle(world);
+    settle(world);
     let there = world.store.get(collection, id).is_some();
     if collection == "workspaces" {
         let now = world.now();
@@ -162,6 +198,7 @@ pub(crate) fn remove(world: &mut World, collection: &str, id: &str) -> bool {
         }
     }
     world.remove(collection, id);
+    collections::orphan(world, collection, id);
     there
 }
 

@@ -26,7 +26,7 @@ pub(crate) fn check_role(world: &mut World) -> Result<(), Reply> {
     })
 }
 
-/// Refuses the deletion of an object that is in use, or was until a moment ago.
+/// Refuses the deletion of an object that is in use, or was until a moment ago; `user` says how, and by which object.
 pub(crate) fn in_use(world: &mut World, what: &str, id: &str, user: &str) -> Reply {
     const FORMS: [InUse; 4] =
         [InUse::InvalidState, InUse::MalformedText, InUse::Conflict, InUse::EmptyConflict];
@@ -34,11 +34,11 @@ pub(crate) fn in_use(world: &mut World, what: &str, id: &str, user: &str) -> Rep
         InUse::Rotate => FORMS[world.next_turn() % FORMS.len()],
         form => form,
     };
-    let message = format!("Unable to delete, {what} {id} is being used by active workspace {user}");
+    let message = format!("Unable to delete, {what} {id} {user}");
     match form {
         InUse::InvalidState | InUse::Rotate => Reply::state(message),
         InUse::MalformedText => {
-            let message = format!("Cannot delete {what} {id} while it is attached to a workspace");
+            let message = format!("Cannot delete, {what} {id} {user}");
             Reply::text(400, format!("MALFORMED_REQUEST: {message}"))
         }
         InUse::Conflict => Reply::json(409, json!({"error_code": "RESOURCE_CONFLICT", "message": message})),

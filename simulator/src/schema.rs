@@ -1,7 +1,7 @@
 //! Checks a request body against a list of fields, field by field.
 //!
 //! The refusal of unknown fields is assumed, and stricter than the real API is thought to be: a misspelt field that is
-//! ignored in silence would hide a client's bug.
+//! ignored in silence would hide a client's bug. Assumed as well: a whole number may also be sent as a string of digits.
 
 use serde_json::{Map, Value};
 
@@ -11,15 +11,28 @@ use crate::wire::Reply;
 pub(crate) enum Kind {
     /// Text of this many characters.
     Text(usize, usize),
-    /// The ARN of an IAM role.
-    RoleArn,
-    Uuid,
+    /// Text of a form: the test, and how the refusal goes on after "Invalid value: ".
+    Form(fn(&str) -> bool, &'static str),
+    /// A whole number of 64 bits.
+    Int,
     Bool,
-    TextList,
+    /// So many items, all of one kind.
+    List(usize, usize, &'static Kind),
     TextMap,
     OneOf(&'static [&'static str]),
     Object(&'static [Field]),
 }
+
+pub(crate) const ROLE_ARN: Kind =
+    Kind::Form(is_role_arn, "must be the ARN of an IAM role, arn:aws:iam::<12 digits>:role/<name>");
+
+pub(crate) const UUID: Kind = Kind::Form(is_uuid, "must be a UUID");
+
+/// Any text.
+pub(crate) const TEXT: Kind = Kind::Text(0, usize::MAX);
+
+/// Any number of texts.
+pub(crate) const TEXTS: Kind = Kind::List(0, usize::MAX, &TEXT);
 
 /// A field of a body.
 pub(crate) struct Field {
@@ -29,11 +42,13 @@ pub(crate) struct Field {
     pub required: bool,
     /// It cannot change once the object exists.
     pub immutable: bool,
+    /// At most one of the fields of a group may be in a body. If it is required, one of them must be.
+    pub group: Option<&'static str>,
 }
 
 impl Field {
     pub const fn new(name: &'static str, kind: Kind) -> Self {
-        Self { name, kind, required: false, immutable: false }
+        Self { name, kind, required: false, immutable: false, group: None }
     }
 
     pub const fn required(self) -> Self {
@@ -43,26 +58,40 @@ impl Field {
     pub const fn immutable(self) -> Self {
         Self { immutable: true, ..self }
     }
+
+    pub const fn one_of(self, group: &'static str) -> Self {
+        Self { group: Some(group), ..self }
+    }
 }
 
 /// Checks a full body: known fields only, each of its type, the required ones present.
 pub(crate) fn check_full(body: &Map<String, Value>, fields: &[Field]) -> Result<(), Reply> {
     check_partial(body, fields)?;
     for field in fields.iter().filter(|field| field.required) {
-        if !body.contains_key(field.name) {
-            return Err(Reply::invalid(format!("Missing required field: {}", field.name)));
+        let alternative = |other: &&Field| other.name == field.name || is_alternative(field, other);
+        let names: Vec<&str> = fields.iter().filter(alternative).map(|other| other.name).collect();
+        if !names.iter().any(|name| body.contains_key(*name)) {
+            return Err(Reply::invalid(format!("Missing required field: {}", names.join(" or "))));
         }
     }
     Ok(())
 }
 
-/// Checks a partial body: known fields only, each of its type.
+fn is_alternative(field: &Field, other: &Field) -> bool {
+    field.group.is_some() && field.group == other.group && field.name != other.name
+}
+
+/// Checks a partial body: known fields only, each of its type, one of a group.
 pub(crate) fn check_partial(body: &Map<String, Value>, fields: &[Field]) -> Result<(), Reply> {
     for (name, value) in body {
         let Some(field) = fields.iter().find(|field| field.name == name) else {
             return Err(Reply::malformed(format!("Could not parse request object: unknown field '{name}'")));
         };
         check_value(name, value, &field.kind)?;
+        let mut others = fields.iter().filter(|other| is_alternative(field, other));
+        if let Some(other) = others.find(|other| body.contains_key(other.name)) {
+            return Err(Reply::invalid(format!("Only one of {name} and {} may be given", other.name)));
+        }
     }
     Ok(())
 }
@@ -75,15 +104,18 @@ fn check_value(name: &str, value: &Value, kind: &Kind) -> Result<(), Reply> {
             length if (*min..=*max).contains(&length) => Ok(()),
             length => bad(&format!("must have {min} to {max} characters, has {length}")),
         },
-        Kind::RoleArn if is_role_arn(text()?) => Ok(()),
-        Kind::RoleArn => bad("must be the ARN of an IAM role, arn:aws:iam::<12 digits>:role/<name>"),
-        Kind::Uuid if is_uuid(text()?) => Ok(()),
-        Kind::Uuid => bad("must be a UUID"),
+        Kind::Form(fits, _) if fits(text()?) => Ok(()),
+        Kind::Form(_, why) => bad(why),
+        Kind::Int if whole_number(value).is_some() => Ok(()),
+        Kind::Int => Err(wrong_type(name, "a whole number")),
         Kind::Bool if value.is_boolean() => Ok(()),
         Kind::Bool => Err(wrong_type(name, "a boolean")),
-        Kind::TextList => match value.as_array() {
-            Some(items) if items.iter().all(Value::is_string) => Ok(()),
-            _ => Err(wrong_type(name, "an array of strings")),
+        Kind::List(min, max, kind) => match value.as_array() {
+            Some(items) if (*min..=*max).contains(&items.len()) => {
+                items.iter().try_for_each(|item| check_value(name, item, kind))
+            }
+            Some(items) => bad(&format!("must have {min} to {max} items, has {}", items.len())),
+            None => Err(wrong_type(name, "an array")),
         },
         Kind::TextMap => match value.as_object() {
             Some(map) if map.values().all(Value::is_string) => Ok(()),
@@ -96,6 +128,12 @@ fn check_value(name: &str, value: &Value, kind: &Kind) -> Result<(), Reply> {
             None => Err(wrong_type(name, "an object")),
         },
     }
+}
+
+/// A whole number, sent as one or as a string of digits.
+pub(crate) fn whole_number(value: &Value) -> Option<i64> {
+    let digits = || value.as_str().and_then(|text| text.parse().ok());
+    value.as_i64().or_else(digits)
 }
 
 fn wrong_type(name: &str, expected: &str) -> Reply {

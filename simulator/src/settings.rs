@@ -21,6 +21,14 @@ pub struct Settings {
     pub in_use: InUse,
     /// How long after `RUNNING` the permission assignment API still refuses the workspace.
     pub federation_delay_ms: u64,
+    /// How long a new VPC endpoint stays `pendingAcceptance` before it is `available`.
+    pub vpc_endpoint_ms: u64,
+    /// How long a new private endpoint rule stays `CREATING` before it is `PENDING`.
+    pub endpoint_rule_creating_ms: u64,
+    /// After how long the owner of its target approves a rule that is `PENDING`; never, if not set: a test edits the rule.
+    pub endpoint_rule_approval_ms: Option<u64>,
+    /// How long a deactivated rule is still shown.
+    pub endpoint_rule_deactivated_ms: u64,
     /// How long a token is accepted.
     pub token_lifetime_ms: u64,
     /// The statuses that take turns where a token is not good: 401, 403 (the code is a number) and 400 (plain text),
@@ -54,6 +62,8 @@ pub struct Settings {
     pub small_ids: bool,
     /// Lists come in random order.
     pub shuffle: bool,
+    /// How many items a list with pages shows in one, unless the client asks for less.
+    pub page_size: usize,
     /// Responses carry a field that no client knows.
     pub unknown_fields: bool,
     /// Limits, all of which apply to a call.
@@ -80,6 +90,10 @@ impl Default for Settings {
             release_ms: 0,
             in_use: InUse::InvalidState,
             federation_delay_ms: 0,
+            vpc_endpoint_ms: 0,
+            endpoint_rule_creating_ms: 0,
+            endpoint_rule_approval_ms: None,
+            endpoint_rule_deactivated_ms: 24 * 60 * 60 * 1000,
             token_lifetime_ms: 3_600_000,
             bad_token_statuses: vec![401, 403, 400],
             other_account_status: 404,
@@ -95,6 +109,7 @@ impl Default for Settings {
             latency_ms: 0,
             small_ids: false,
             shuffle: false,
+            page_size: 100,
             unknown_fields: true,
             rate_limits: Vec::new(),
             require_update_mask: false,

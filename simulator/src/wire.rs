@@ -6,6 +6,11 @@ use axum::body::Bytes;
 use axum::http::{HeaderMap, Uri, header};
 use serde_json::{Map, Value, json};
 
+/// What comes before the id of the account in a path: most of the API, its second version, its preview.
+pub(crate) const V20: &str = "/api/2.0/accounts/";
+pub(crate) const V21: &str = "/api/2.1/accounts/";
+pub(crate) const PREVIEW: &str = "/api/2.0/preview/accounts/";
+
 /// A request with its whole body.
 pub(crate) struct Request {
     pub method: String,
@@ -164,10 +169,12 @@ pub(crate) fn add_unknown_fields(value: &mut Value) {
     match value {
         Value::Array(items) => items.iter_mut().for_each(adorn),
         Value::Object(object) => {
-            for (key, inner) in object.iter_mut() {
+            // A single object within is the content of an envelope.
+            let enveloped = object.len() == 1;
+            for inner in object.values_mut() {
                 match inner {
                     Value::Array(items) => items.iter_mut().for_each(adorn),
-                    inner if key == "ip_access_list" => adorn(inner),
+                    inner if enveloped => adorn(inner),
                     _ => {}
                 }
             }

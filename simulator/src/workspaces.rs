@@ -14,7 +14,7 @@ use serde_json::{Map, Value, json};
 use uuid::Uuid;
 
 use crate::refusals;
-use crate::schema::{Field, Kind, check_full, check_partial};
+use crate::schema::{Field, Kind, UUID, check_full, check_partial};
 use crate::store::shown;
 use crate::wire::{Answer, Reply, Request};
 use crate::world::World;
@@ -25,13 +25,13 @@ const FIELDS: &[Field] = &[
     Field::new("workspace_name", Kind::Text(1, 100)).required().immutable(),
     Field::new("deployment_name", Kind::Text(1, 64)).immutable(),
     Field::new("aws_region", Kind::OneOf(REGIONS)).required(),
-    Field::new("credentials_id", Kind::Uuid),
-    Field::new("storage_configuration_id", Kind::Uuid),
-    Field::new("network_id", Kind::Uuid),
-    Field::new("private_access_settings_id", Kind::Uuid),
-    Field::new("managed_services_customer_managed_key_id", Kind::Uuid),
-    Field::new("storage_customer_managed_key_id", Kind::Uuid),
-    Field::new("network_connectivity_config_id", Kind::Uuid),
+    Field::new("credentials_id", UUID),
+    Field::new("storage_configuration_id", UUID),
+    Field::new("network_id", UUID),
+    Field::new("private_access_settings_id", UUID),
+    Field::new("managed_services_customer_managed_key_id", UUID),
+    Field::new("storage_customer_managed_key_id", UUID),
+    Field::new("network_connectivity_config_id", UUID),
     Field::new("custom_tags", Kind::TextMap),
     Field::new("pricing_tier", Kind::OneOf(TIERS)).immutable(),
     Field::new("compute_mode", Kind::OneOf(&["HYBRID", "SERVERLESS"])).immutable(),

@@ -96,14 +96,24 @@ impl World {
 
     /// A collection as a list call shows it: late, and in any order, if the settings say so.
     pub fn list(&self, collection: &str) -> Vec<Value> {
+        let mut found: Vec<Value> = self.rows(collection).into_iter().map(|(_, value)| value).collect();
+        self.shuffle(&mut found);
+        found
+    }
+
+    /// The same in order of creation, each object with its key.
+    pub fn rows(&self, collection: &str) -> Vec<(String, Value)> {
         let lag_ms = self.lag_ms(collection, self.settings.list_lag_ms);
         let as_of_ms = self.now().saturating_sub(lag_ms);
         let found = self.store.list_at(collection, as_of_ms).into_iter();
-        let mut found: Vec<Value> = found.map(|(_, value)| shown(value)).collect();
+        found.map(|(key, value)| (key.to_owned(), shown(value))).collect()
+    }
+
+    /// Puts a list into any order, if the settings say so.
+    pub fn shuffle<T>(&self, list: &mut [T]) {
         if self.settings.shuffle {
-            found.sort_by_cached_key(|_| Uuid::new_v4());
+            list.sort_by_cached_key(|_| Uuid::new_v4());
         }
-        found
     }
 
     /// An object as a read of it shows it: late, if the settings say so.

@@ -1,8 +1,7 @@
 //! What a workspace refers to: objects that exist, and a network that serves no other workspace.
 //!
-//! Documented: one network for one workspace. Assumed: the codes of both refusals. Nothing is known about ids of collections
-//! that are not simulated, nor about those of buckets and networks while none is registered, so they are accepted: a story
-//! about something else need not register them. Credentials must exist.
+//! Documented: one network for one workspace. Assumed: the codes of both refusals. Ids of collections
+//! of which no object is registered are accepted: a story about something else need not register them. Credentials must exist.
 
 use serde_json::{Map, Value};
 
@@ -25,11 +24,11 @@ const REFERENCES: &[(&str, &str)] = &[
 pub(super) fn check(world: &World, body: &Map<String, Value>, own_id: Option<&str>) -> Result<(), Reply> {
     for (field, collection) in REFERENCES {
         let Some(id) = body.get(*field).and_then(Value::as_str) else { continue };
-        let known = collections::find(collection).is_some()
-            && (*collection == "credentials" || !world.store.list(collection).is_empty());
-        if known && world.store.get(collection, id).is_none() {
+        // Credentials must exist: they are what each story of a workspace registers.
+        if *collection == "credentials" && world.store.get(collection, id).is_none() {
             return Err(Reply::invalid(format!("{field} {id} does not exist in this account")));
         }
+        collections::check_reference(world, field, collection, id)?;
     }
     let Some(network) = body.get("network_id") else { return Ok(()) };
     let workspaces = world.store.list("workspaces").into_iter();

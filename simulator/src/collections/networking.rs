@@ -1,0 +1,222 @@
+//! Networking of serverless compute: network connectivity configs and their private endpoint rules.
+//!
+//! Documented: fields, pages, masks, states, that a rule which was in use is deactivated first and shown until it is gone,
+//! that a config with rules or workspaces cannot be deleted, which rules can be updated. Observed by others: the texts of
+//! those refusals, that `enabled` is ignored at create, that `vpc_endpoint_id` comes late. Assumed: that a twin of a
+//! deactivated rule may be created and one of another rule may not; that name and region of a config are unique together;
+//! that a new rule is `PENDING` at the next read, unless a setting says otherwise; the codes.
+
+use serde_json::{Map, Value, json};
+
+use super::table::{Collection, Delete, Fill, Step, Under, Update, Use, Write};
+use super::time::GONE_AT;
+use crate::schema::{Field, Kind, TEXT, whole_number};
+use crate::settings::Settings;
+use crate::store::shown;
+use crate::wire::{Answer, Reply};
+use crate::world::World;
+
+const CONFIGS: &str = "network-connectivity-configs";
+const RULES: &str = "private-endpoint-rules";
+
+const EGRESS: &str = r#"{"default_rules": {"aws_stable_ip_rule": {"cidr_blocks": ["203.0.113.0/28"]}}}"#;
+
+/// Names; an empty list is not valid (documented).
+const SOME_TEXTS: Kind = Kind::List(1, 100, &TEXT);
+
+pub(super) const COLLECTIONS: &[Collection] = &[
+    Collection {
+        name: "name",
+        unique: &["name", "region"],
+        fields: &[
+            Field::new("name", Kind::Form(is_config_name, "must be 3 to 30 of 0-9, a-z, A-Z, - and _"))
+                .required(),
+            Field::new("region", Kind::Text(1, 64)).required().immutable(),
+            Field::new("billing_workspace_id", Kind::Int),
+        ],
+        made: &[
+            ("account_id", Fill::Account),
+            ("creation_time", Fill::Now),
+            ("egress_config", Fill::Json(EGRESS)),
+        ],
+        touched: &[("updated_time", Fill::Now)],
+        update: Update::Masked { required: false },
+        used_by: &[Use {
+            says: "is attached to one or more workspaces:",
+            ..Use::of_workspace("network_connectivity_config_id")
+        }],
+        rule: billed_to_a_workspace,
+        ..Collection::paged(CONFIGS, "network_connectivity_config_id", "items")
+    },
+    Collection {
+        store: RULES,
+        under: Some(Under {
+            store: CONFIGS,
+            field: "network_connectivity_config_id",
+            numeric: false,
+            shown: true,
+            holds: Some("has one or more private endpoint rules:"),
+        }),
+        fields: &[
+            Field::new("resource_id", TEXT).immutable().one_of("target"),
+            Field::new("endpoint_service", Kind::Form(is_service, "must be com.amazonaws.…"))
+                .immutable()
+                .one_of("target"),
+            Field::new("group_id", TEXT).immutable(),
+            Field::new("domain_names", SOME_TEXTS).one_of("names"),
+            Field::new("resource_names", SOME_TEXTS).one_of("names"),
+            Field::new("enabled", Kind::Bool),
+        ],
+        made: &[
+            ("account_id", Fill::Account),
+            ("creation_time", Fill::Now),
+            ("connection_state", Fill::Text("CREATING")),
+            ("deactivated", Fill::Bool(false)),
+        ],
+        touched: &[("updated_time", Fill::Now)],
+        ignored: &["deactivated_at", "endpoint_name", "vpc_endpoint_id", "error_message"],
+        update: Update::Masked { required: true },
+        delete: Delete::Own(deactivate),
+        steps: &[
+            state("CREATING", "PENDING", |settings| Some(settings.endpoint_rule_creating_ms)),
+            state("PENDING", "ESTABLISHED", |settings| settings.endpoint_rule_approval_ms),
+            state("PENDING", "EXPIRED", |_| Some(14 * DAY_MS)),
+        ],
+        rule: endpoint_rule,
+        seen: late_fields,
+        ..Collection::paged("network-connectivity-configs/*/private-endpoint-rules", "rule_id", "items")
+    },
+];
+
+const DAY_MS: u64 = 24 * 60 * 60 * 1000;
+
+const fn state(from: &'static str, to: &'static str, after_ms: fn(&Settings) -> Option<u64>) -> Step {
+    Step { field: "connection_state", from, to, after_ms }
+}
+
+fn is_config_name(text: &str) -> bool {
+    (3..=30).contains(&text.len())
+        && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_'))
+}
+
+fn is_service(text: &str) -> bool {
+    text.starts_with("com.amazonaws.")
+}
+
+/// Documented: only an update takes it, and the workspace must be attached to the config.
+fn billed_to_a_workspace(world: &mut World, write: &mut Write) -> Result<(), Reply> {
+    let Some(id) = write.after.get("billing_workspace_id").and_then(whole_number) else { return Ok(()) };
+    if write.before.is_none() {
+        return Err(Reply::malformed("Could not parse request object: unknown field 'billing_workspace_id'"));
+    }
+    let workspace = world.store.get("workspaces", &id.to_string());
+    if workspace.is_none_or(|found| found["network_connectivity_config_id"] != write.key) {
+        return Err(Reply::invalid(format!("Workspace {id} is not attached to this configuration")));
+    }
+    write.after.insert("billing_workspace_id".to_owned(), json!(id));
+    Ok(())
+}
+
+/// What a rule leads to: two rules of one config do not lead to the same.
+fn target(rule: &Map<String, Value>) -> [Option<&Value>; 3] {
+    let names = if is_private_link(rule) { None } else { rule.get("resource_names") };
+    [rule.get("resource_id").or_else(|| rule.get("endpoint_service")), rule.get("group_id"), names]
+}
+
+/// A rule to a service of the customer's own.
+fn is_private_link(rule: &Map<String, Value>) -> bool {
+    rule.contains_key("domain_names")
+}
+
+fn endpoint_rule(world: &mut World, write: &mut Write) -> Result<(), Reply> {
+    check_target(write.after)?;
+    let azure = write.after.contains_key("resource_id");
+    let Some(before) = write.before else {
+        // Documented: rules to S3 begin disabled.
+        write.after.remove("enabled");
+        if write.after.contains_key("resource_names") {
+            write.after.insert("enabled".to_owned(), json!(false));
+        }
+        if azure {
+            let name = format!("databricks-{}-pe", write.key.rsplit('/').next().unwrap_or_default());
+            write.after.insert("endpoint_name".to_owned(), json!(name));
+        }
+        return refuse_twin(world, write);
+    };
+    let id = write.key.rsplit('/').next().unwrap_or_default();
+    if before["deactivated"] == true {
+        return Err(Reply::state(format!("Private endpoint rule {id} is deactivated")));
+    }
+    if azure && write.after.get("enabled") != before.get("enabled") {
+        return Err(Reply::invalid(format!(
+            "Updating fields enabled for Azure private endpoint rule {id} is not supported. No updates were attempted."
+        )));
+    }
+    let updatable = is_private_link(before) || before.contains_key("resource_names");
+    if updatable {
+        Ok(())
+    } else {
+        Err(Reply::invalid(format!("Private endpoint rule {id} cannot be updated")))
+    }
+}
+
+fn check_target(rule: &Map<String, Value>) -> Result<(), Reply> {
+    let has = |name: &str| rule.contains_key(name);
+    let fault = if has("resource_id") {
+        let names = has("group_id") || has("domain_names");
+        (!names || has("resource_names")).then_some("resource_id needs group_id or domain_names")
+    } else if has("group_id") {
+        Some("group_id needs resource_id")
+    } else if has("endpoint_service") {
+        (!has("domain_names") && !has("resource_names"))
+            .then_some("endpoint_service needs domain_names or resource_names")
+    } else {
+        (!has("resource_names"))
+            .then_some("one of resource_id, endpoint_service and resource_names is required")
+    };
+    fault.map_or(Ok(()), |fault| Err(Reply::invalid(fault)))
+}
+
+fn refuse_twin(world: &World, write: &Write) -> Result<(), Reply> {
+    let parent = write.key.split('/').next().unwrap_or_default();
+    let rules = world.store.list(RULES).into_iter();
+    let mut siblings = rules.filter(|(key, _)| key.split('/').next() == Some(parent));
+    let twin = siblings.any(|(_, other)| {
+        let same = other.as_object().is_some_and(|other| target(other) == target(write.after));
+        same && other["deactivated"] != true
+    });
+    if twin && world.settings.refuse_duplicates {
+        return Err(Reply::error(
+            409,
+            "ALREADY_EXISTS",
+            "A private endpoint rule to this target already exists",
+        ));
+    }
+    Ok(())
+}
+
+/// The endpoint of AWS is known once it has been created.
+fn late_fields(_: &World, key: &str, rule: &mut Map<String, Value>) {
+    if rule["connection_state"] != "CREATING" && !rule.contains_key("resource_id") {
+        let id: String = key.bytes().rev().filter(u8::is_ascii_hexdigit).take(17).map(char::from).collect();
+        rule.entry("vpc_endpoint_id").or_insert(json!(format!("vpce-{id}")));
+    }
+}
+
+/// Documented: a rule that nobody approved goes at once; another one is deactivated, and gone after a day.
+fn deactivate(world: &mut World, key: &str) -> Answer {
+    let Some(mut rule) = world.store.get(RULES, key).cloned() else {
+        return Err(Reply::missing(format!("Private endpoint rule {key} does not exist")));
+    };
+    if rule["deactivated"] == false {
+        if matches!(rule["connection_state"].as_str(), Some("PENDING" | "EXPIRED")) {
+            world.remove(RULES, key);
+            return Ok(Reply::json(200, shown(&rule)));
+        }
+        rule["deactivated"] = json!(true);
+        rule["deactivated_at"] = json!(world.now());
+        rule[GONE_AT] = json!(world.now() + world.settings.endpoint_rule_deactivated_ms);
+        world.put(RULES, key, rule.clone());
+    }
+    Ok(Reply::json(200, shown(&rule)))
+}

@@ -1,0 +1,255 @@
+//! Creates and updates of an object of a plain collection.
+//!
+//! Assumed: the codes of the refusals; that an update returns the object, unless it is a `PATCH` that merges.
+
+use serde_json::{Map, Value, json};
+use uuid::Uuid;
+
+use super::all::Route;
+use super::read::{enveloped, shown, unknown};
+use super::table::{Collection, Fill, Update, Write};
+use crate::clock::rfc3339;
+use crate::schema::{check_full, check_partial};
+use crate::wire::{Answer, Reply, Request};
+use crate::world::World;
+
+/// The body without its envelope, and without the fields that only a response has.
+fn body(
+    collection: &Collection,
+    request: &Request,
+    envelope: Option<&str>,
+) -> Result<Map<String, Value>, Reply> {
+    let mut body = request.object()?;
+    if let Some(envelope) = envelope {
+        let content = body.remove(envelope);
+        if let Some(surplus) = body.keys().next() {
+            let message = format!("Could not parse request object: unknown field '{surplus}'");
+            return Err(Reply::malformed(message));
+        }
+        body = match content {
+            Some(Value::Object(content)) => content,
+            _ => return Err(Reply::invalid(format!("Missing required field: {envelope}"))),
+        };
+    }
+    body.retain(|name, _| !collection.is_only_shown(name));
+    Ok(body)
+}
+
+pub(super) fn create(world: &mut World, route: &Route, request: &Request) -> Answer {
+    let collection = route.collection;
+    let mut object = body(collection, request, collection.body)?;
+    check_full(&object, collection.fields)?;
+    refuse_taken(world, route, &object, None)?;
+    refuse_surplus(world, route)?;
+    let id = new_id(world, route, request)?;
+    let key = route.key(&id);
+    fill(world, collection, &key, &mut object);
+    (collection.rule)(world, &mut Write { key: &key, before: None, after: &mut object })?;
+    let told = once(world, collection, &key, &mut object);
+    world.put(collection.store, &key, Value::Object(object.clone()));
+    object.extend(told);
+    let mut answer = shown(world, collection, &key, &Value::Object(object.clone()));
+    for (name, _) in collection.once {
+        answer[*name] = object[*name].clone();
+    }
+    Ok(Reply::json(collection.created, enveloped(collection, answer)))
+}
+
+/// What the server sets on a create, also of an object that a test inserts.
+pub(super) fn fill(world: &World, collection: &Collection, key: &str, object: &mut Map<String, Value>) {
+    let (parent, id) = key.rsplit_once('/').unwrap_or(("", key));
+    object.insert(collection.id.to_owned(), json!(id));
+    if let Some(under) = collection.under.as_ref().filter(|under| under.shown) {
+        let number = parent.parse::<i64>().ok().filter(|_| under.numeric);
+        object.insert(under.field.to_owned(), number.map_or_else(|| json!(parent), |number| json!(number)));
+    }
+    for (name, fill) in collection.made.iter().chain(collection.touched) {
+        object.insert((*name).to_owned(), filled(world, collection, key, fill));
+    }
+    for (name, fill) in collection.defaults {
+        object.entry(*name).or_insert_with(|| filled(world, collection, key, fill));
+    }
+    if !collection.steps.is_empty() {
+        object.insert("_since".to_owned(), json!(world.now()));
+    }
+}
+
+/// What only the response to a create shows; the simulator keeps it as a note of its own.
+fn once(
+    world: &World,
+    collection: &Collection,
+    key: &str,
+    object: &mut Map<String, Value>,
+) -> Map<String, Value> {
+    let mut told = Map::new();
+    for (name, fill) in collection.once {
+        let value = filled(world, collection, key, fill);
+        object.insert(format!("_{name}"), value.clone());
+        told.insert((*name).to_owned(), value);
+    }
+    told
+}
+
+fn filled(world: &World, collection: &Collection, key: &str, fill: &Fill) -> Value {
+    match fill {
+        Fill::Account => json!(world.account_id),
+        Fill::Now => json!(world.now()),
+        Fill::NowText => json!(rfc3339(world.now())),
+        Fill::Uuid => json!(world.new_uuid()),
+        Fill::Text(text) => json!(text),
+        Fill::Bool(value) => json!(value),
+        Fill::Json(text) => serde_json::from_str(text).unwrap_or_default(),
+        Fill::Name => {
+            let (parent, id) = key.rsplit_once('/').unwrap_or(("", key));
+            let path = collection.path.replace('*', parent);
+            json!(format!("accounts/{}/{path}/{id}", world.account_id))
+        }
+        Fill::Secret => json!(format!("dose{}", Uuid::new_v4().simple())),
+    }
+}
+
+/// The id of a new object: of the client's choice, where it may choose, or a UUID.
+fn new_id(world: &World, route: &Route, request: &Request) -> Result<String, Reply> {
+    let chosen = route.collection.chosen.and_then(|(query, form)| Some((request.query(query)?, form)));
+    let Some((id, form)) = chosen.filter(|(id, _)| !id.is_empty()) else { return Ok(world.new_uuid()) };
+    form(id)?;
+    if world.store.get(route.collection.store, &route.key(id)).is_some() {
+        let message = format!("{} with id {id} already exists", route.collection.store);
+        return Err(Reply::error(409, "ALREADY_EXISTS", message));
+    }
+    Ok(id.to_owned())
+}
+
+/// Refuses one object more than there may be.
+fn refuse_surplus(world: &World, route: &Route) -> Result<(), Reply> {
+    let Some((most, code, message)) = route.collection.most else { return Ok(()) };
+    let prefix = route.prefix();
+    let objects = world.store.list(route.collection.store).into_iter();
+    let full = objects.filter(|(key, _)| key.starts_with(&prefix)).count() >= most;
+    if full { Err(Reply::error(400, code, message)) } else { Ok(()) }
+}
+
+/// Refuses an object whose name, or what else must be unique, another one has.
+fn refuse_taken(
+    world: &World,
+    route: &Route,
+    object: &Map<String, Value>,
+    own_key: Option<&str>,
+) -> Result<(), Reply> {
+    let (collection, prefix) = (route.collection, route.prefix());
+    if collection.unique.is_empty() || !world.settings.refuse_duplicates {
+        return Ok(());
+    }
+    let objects = world.store.list(collection.store).into_iter();
+    let mut others = objects.filter(|(key, _)| key.starts_with(&prefix) && Some(*key) != own_key);
+    let same = |other: &Value| collection.unique.iter().all(|name| other.get(name) == object.get(*name));
+    if !others.any(|(_, other)| same(other)) {
+        return Ok(());
+    }
+    let values = collection.unique.iter().map(|name| object.get(*name).unwrap_or(&Value::Null).to_string());
+    let values = values.collect::<Vec<_>>().join(", ");
+    let message = format!("{} configuration with name {values} already exists", collection.store);
+    Err(Reply::error(409, "ALREADY_EXISTS", message))
+}
+
+pub(super) fn update(world: &mut World, route: &Route, request: &Request, id: &str) -> Answer {
+    let (collection, key) = (route.collection, route.key(id));
+    let envelope = collection.body.filter(|_| matches!(collection.update, Update::Put));
+    let body = body(collection, request, envelope)?;
+    let Some(Value::Object(before)) = world.store.get(collection.store, &key).cloned() else {
+        return Err(unknown(collection, id));
+    };
+    let mut after = match collection.update {
+        Update::Put => replaced(collection, &before, &body)?,
+        Update::Masked { required } => masked(collection, request, required, &before, &body)?,
+        Update::Merge | Update::Never => merged(collection, &before, &body)?,
+    };
+    for field in collection.fields.iter().filter(|field| field.immutable) {
+        if after.get(field.name) != before.get(field.name) {
+            return Err(Reply::invalid(format!("{} cannot be changed", field.name)));
+        }
+    }
+    refuse_taken(world, route, &after, Some(&key))?;
+    for (name, fill) in collection.touched {
+        after.insert((*name).to_owned(), filled(world, collection, &key, fill));
+    }
+    (collection.rule)(world, &mut Write { key: &key, before: Some(&before), after: &mut after })?;
+    let value = Value::Object(after);
+    world.put(collection.store, &key, value.clone());
+    if matches!(collection.update, Update::Merge) {
+        return Ok(Reply::empty(200));
+    }
+    Ok(Reply::json(200, enveloped(collection, shown(world, collection, &key, &value))))
+}
+
+/// Documented: what may change and is left out is dropped. A field that cannot change may be left out (assumed).
+fn replaced(
+    collection: &Collection,
+    before: &Map<String, Value>,
+    body: &Map<String, Value>,
+) -> Result<Map<String, Value>, Reply> {
+    check_full(body, collection.fields)?;
+    let mut after = before.clone();
+    after.retain(|name, _| collection.fields.iter().all(|field| field.immutable || field.name != name));
+    after.extend(body.clone());
+    Ok(after)
+}
+
+fn merged(
+    collection: &Collection,
+    before: &Map<String, Value>,
+    body: &Map<String, Value>,
+) -> Result<Map<String, Value>, Reply> {
+    check_partial(body, collection.fields)?;
+    let mut after = before.clone();
+    after.extend(body.clone());
+    Ok(after)
+}
+
+/// Documented: what the mask names is replaced as a whole. Assumed: `*` and no mask name all fields of the body; a name
+/// may lead into an object; a name of a field that only a response has is passed over.
+fn masked(
+    collection: &Collection,
+    request: &Request,
+    required: bool,
+    before: &Map<String, Value>,
+    body: &Map<String, Value>,
+) -> Result<Map<String, Value>, Reply> {
+    let mask = match request.query("update_mask") {
+        None | Some("") if required => return Err(Reply::invalid("Update mask must be specified.")),
+        None | Some("") | Some("*") => return merged(collection, before, body),
+        Some(mask) => mask,
+    };
+    check_partial(body, collection.fields)?;
+    let (mut after, body) = (Value::Object(before.clone()), Value::Object(body.clone()));
+    for path in mask.split(',') {
+        let (top, inner) = path.split_once('.').map_or((path, None), |(top, inner)| (top, Some(inner)));
+        if collection.is_only_shown(top) {
+            continue;
+        }
+        let Some(field) = collection.fields.iter().find(|field| field.name == top) else {
+            return Err(Reply::invalid(format!("Update mask names an unknown field '{path}'")));
+        };
+        let to = match inner {
+            Some(inner) => (&mut after[top], &body[top], inner),
+            None => (&mut after, &body, top),
+        };
+        if field.required && inner.is_none() && body.get(top).is_none() {
+            return Err(Reply::invalid(format!("{path} cannot be removed")));
+        }
+        copy(to.0, to.1, to.2);
+    }
+    match after {
+        Value::Object(after) => Ok(after),
+        _ => Ok(before.clone()),
+    }
+}
+
+/// Gives a field the value that it has in another object, or takes it away if it has none.
+fn copy(to: &mut Value, from: &Value, name: &str) {
+    match (from.get(name), to) {
+        (Some(value), to) => to[name] = value.clone(),
+        (None, Value::Object(to)) => drop(to.remove(name)),
+        _ => {}
+    }
+}

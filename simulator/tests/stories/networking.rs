@@ -1,0 +1,179 @@
+//! Network connectivity configs and private endpoint rules: pages, masks, a parent, a person's turn.
+
+use serde_json::{Value, json};
+use simulator::Settings;
+
+use crate::{Account, refused};
+
+const IN_USE: (u16, &str) = (400, "INVALID_STATE");
+const INVALID: (u16, &str) = (400, "INVALID_PARAMETER_VALUE");
+const GONE: (u16, &str) = (404, "RESOURCE_DOES_NOT_EXIST");
+const CONFIGS: &str = "network-connectivity-configs";
+
+/// The path of a new config, and its id.
+async fn config(account: &Account, name: &str) -> (String, String) {
+    let (status, made) = account.send("POST", CONFIGS, json!({"name": name, "region": "eu-west-1"})).await;
+    assert_eq!(status, 200, "{made}");
+    let id = made["network_connectivity_config_id"].as_str().unwrap().to_owned();
+    (format!("{CONFIGS}/{id}"), id)
+}
+
+fn to_bucket(name: &str) -> Value {
+    json!({"endpoint_service": "com.amazonaws.eu-west-1.s3", "resource_names": [name]})
+}
+
+fn to_service(n: u8) -> Value {
+    let service = format!("com.amazonaws.vpce.eu-west-1.vpce-svc-{n}");
+    json!({"endpoint_service": service, "domain_names": ["db.example.com"]})
+}
+
+#[tokio::test]
+async fn configs_come_in_pages_and_change_under_a_mask() {
+    let account = Account::with(Settings { page_size: 2, ..Settings::default() }).await;
+    assert!(account.get(CONFIGS).await.1.get("items").is_none(), "an empty list has no items");
+    let mut paths = vec![];
+    for name in ["one", "two", "three"] {
+        paths.push(config(&account, name).await.0);
+    }
+    let (_, page) = account.get(CONFIGS).await;
+    assert_eq!(page["items"].as_array().map(Vec::len), Some(2));
+    assert!(page["items"][0]["egress_config"]["default_rules"].is_object());
+    let token = page["next_page_token"].as_str().unwrap();
+    let (_, rest) = account.get(&format!("{CONFIGS}?page_token={token}")).await;
+    assert_eq!((rest["items"].as_array().map(Vec::len), rest.get("next_page_token")), (Some(1), None));
+    assert_eq!(refused(&account.get(&format!("{CONFIGS}?page_token=mine")).await), INVALID);
+    assert_eq!(refused(&account.get(&format!("{CONFIGS}?page_size=1")).await), INVALID);
+
+    let body = json!({"name": "renamed", "region": "eu-central-1", "account_id": "x"});
+    let (status, after) =
+        account.send("PATCH", &format!("{}?update_mask=name,account_id", paths[0]), body.clone()).await;
+    assert_eq!((status, &after["name"], &after["region"]), (200, &json!("renamed"), &json!("eu-west-1")));
+    for (mask, body) in [("region", body.clone()), ("colour", body.clone()), ("name", json!({}))] {
+        let answer = account.send("PATCH", &format!("{}?update_mask={mask}", paths[0]), body).await;
+        assert_eq!(refused(&answer), INVALID, "{mask}");
+    }
+    let twin = json!({"name": "two", "region": "eu-west-1"});
+    assert_eq!(refused(&account.send("PATCH", &paths[0], twin).await), (409, "ALREADY_EXISTS"));
+    let billed = account
+        .send("POST", CONFIGS, json!({"name": "four", "region": "r", "billing_workspace_id": 1}))
+        .await;
+    assert_eq!(refused(&billed), (400, "MALFORMED_REQUEST"));
+    assert_eq!(refused(&account.send("POST", CONFIGS, json!({"name": "a b", "region": "r"})).await), INVALID);
+}
+
+#[tokio::test]
+async fn a_config_waits_for_its_rules_and_workspaces() {
+    let account = Account::new().await;
+    let (path, id) = config(&account, "main").await;
+    let rules = format!("{path}/private-endpoint-rules");
+    let (_, rule) = account.send("POST", &rules, to_service(1)).await;
+    assert_eq!(rule["network_connectivity_config_id"], id);
+    let refusal = account.delete(&path).await;
+    assert_eq!(refused(&refusal), IN_USE);
+    assert!(refusal.1["message"].as_str().unwrap().contains("has one or more private endpoint rules"));
+
+    let rule = format!("{rules}/{}", rule["rule_id"].as_str().unwrap());
+    assert_eq!(account.get(&rule).await.1["connection_state"], "PENDING");
+    assert_eq!(account.delete(&rule).await.0, 200);
+    assert_eq!(refused(&account.get(&rule).await), GONE, "nobody had approved it");
+    let user = account.sim.insert("workspaces", json!({"network_connectivity_config_id": id})).unwrap();
+    let refusal = account.delete(&path).await;
+    assert!(
+        refusal.1["message"].as_str().unwrap().contains("attached to one or more workspaces: 9"),
+        "{}",
+        refusal.1
+    );
+    let billed = json!({"billing_workspace_id": user["workspace_id"]});
+    assert_eq!(account.send("PATCH", &path, billed).await.0, 200);
+    account.sim.remove("workspaces", &user["workspace_id"].to_string());
+    assert_eq!(account.delete(&path).await, (200, Value::Null));
+    for path in [path.clone(), rules, rule] {
+        assert_eq!(refused(&account.get(&path).await), GONE, "{path}");
+    }
+}
+
+#[tokio::test]
+async fn a_rule_waits_for_a_person_and_a_deactivated_one_is_gone_after_a_day() {
+    let account =
+        Account::for_years(Settings { endpoint_rule_creating_ms: 60_000, ..Settings::default() }).await;
+    let (path, id) = config(&account, "main").await;
+    let rules = format!("{path}/private-endpoint-rules");
+    let (status, made) = account.send("POST", &rules, to_service(1)).await;
+    assert_eq!(
+        (status, &made["connection_state"], made.get("vpc_endpoint_id")),
+        (200, &json!("CREATING"), None)
+    );
+    let key = format!("{id}/{}", made["rule_id"].as_str().unwrap());
+    let rule = format!("{rules}/{}", made["rule_id"].as_str().unwrap());
+    account.sim.advance_ms(60_001);
+    let (_, pending) = account.get(&rule).await;
+    assert_eq!(pending["connection_state"], "PENDING");
+    assert!(pending["vpc_endpoint_id"].as_str().unwrap().starts_with("vpce-"));
+    account.sim.edit("private-endpoint-rules", &key, json!({"connection_state": "ESTABLISHED"})).unwrap();
+    account.sim.advance_ms(15 * 24 * 60 * 60 * 1000);
+    assert_eq!(refused(&account.send("POST", &rules, to_service(1)).await), (409, "ALREADY_EXISTS"));
+
+    let (status, ended) = account.delete(&rule).await;
+    assert_eq!((status, &ended["deactivated"]), (200, &json!(true)));
+    assert_eq!(account.get(&rules).await.1["items"][0]["deactivated"], true, "a list shows it still");
+    assert_eq!(account.delete(&rule).await.0, 200, "and it can be deleted again");
+    assert_eq!(refused(&account.delete(&path).await), IN_USE, "the config waits for it");
+    let (status, twin) = account.send("POST", &rules, to_service(1)).await;
+    assert_eq!(status, 200);
+    account.delete(&format!("{rules}/{}", twin["rule_id"].as_str().unwrap())).await;
+    account.sim.advance_ms(24 * 60 * 60 * 1000 + 1);
+    assert_eq!(refused(&account.get(&rule).await), GONE);
+    assert_eq!(account.delete(&path).await.0, 200);
+}
+
+#[tokio::test]
+async fn nobody_approves_a_rule_in_a_fortnight_unless_a_setting_says_so() {
+    let account = Account::for_years(Settings::default()).await;
+    let (path, _) = config(&account, "main").await;
+    let rules = format!("{path}/private-endpoint-rules");
+    account.send("POST", &rules, to_service(1)).await;
+    let state = async || account.get(&rules).await.1["items"][0]["connection_state"].clone();
+    account.sim.advance_ms(14 * 24 * 60 * 60 * 1000 + 1);
+    assert_eq!(state().await, "EXPIRED");
+    account.sim.set(|settings| settings.endpoint_rule_approval_ms = Some(1_000));
+    account.send("POST", &rules, to_bucket("b1")).await;
+    account.sim.advance_ms(1_001);
+    assert_eq!(account.get(&rules).await.1["items"][1]["connection_state"], "ESTABLISHED");
+}
+
+#[tokio::test]
+async fn a_rule_changes_under_a_mask_only() {
+    let account = Account::new().await;
+    let (path, _) = config(&account, "main").await;
+    let rules = format!("{path}/private-endpoint-rules");
+    let mut body = to_bucket("b1");
+    body["enabled"] = json!(true);
+    let (_, made) = account.send("POST", &rules, body).await;
+    assert_eq!(made["enabled"], false, "create ignores it");
+    let rule = format!("{rules}/{}", made["rule_id"].as_str().unwrap());
+    let enable = json!({"enabled": true, "resource_names": ["b2"]});
+    let answer = account.send("PATCH", &rule, enable.clone()).await;
+    assert_eq!(answer.1["message"], "Update mask must be specified.");
+    let (status, after) = account.send("PATCH", &format!("{rule}?update_mask=enabled"), enable.clone()).await;
+    assert_eq!((status, &after["enabled"], &after["resource_names"]), (200, &json!(true), &json!(["b1"])));
+    let empty = account
+        .send("PATCH", &format!("{rule}?update_mask=resource_names"), json!({"resource_names": []}))
+        .await;
+    assert_eq!(refused(&empty), INVALID);
+
+    let azure = json!({"resource_id": "/subscriptions/s", "group_id": "blob"});
+    let (_, made) = account.send("POST", &rules, azure).await;
+    let rule = format!("{rules}/{}", made["rule_id"].as_str().unwrap());
+    let answer = account.send("PATCH", &format!("{rule}?update_mask=enabled"), enable).await;
+    assert!(answer.1["message"].as_str().unwrap().contains("No updates were attempted."), "{}", answer.1);
+    for body in [
+        json!({}),
+        json!({"group_id": "blob", "resource_names": ["b"]}),
+        json!({"resource_id": "/s"}),
+        json!({"resource_id": "/s", "endpoint_service": "com.amazonaws.x", "group_id": "g"}),
+        json!({"resource_names": ["b"], "domain_names": ["d"]}),
+        json!({"endpoint_service": "com.amazonaws.vpce.eu-west-1.vpce-svc-1"}),
+    ] {
+        assert_eq!(refused(&account.send("POST", &rules, body.clone()).await), INVALID, "{body}");
+    }
+}
