@@ -102,7 +102,9 @@ impl Bench {
 
     /// Deletes an object of a kind, and waits until it is gone.
     async fn delete(&self, driver: &dyn Driver, id: &str) {
-        self.ok("delete", driver.delete(&self.api, id).await);
+        let seen = self.ok("get before delete", driver.get(&self.api, id).await);
+        let seen = seen.unwrap_or_else(|| panic!("{}: `get` does not return {id}", driver.kind()));
+        self.ok("delete", driver.delete(&self.api, &seen).await);
         for _ in 0..LOOKS {
             self.simulator.advance_ms(LOOK_MS);
             if self.ok("get after delete", driver.get(&self.api, id).await).is_none() {
@@ -378,7 +380,7 @@ async fn what_is_deleted_is_gone_and_may_be_deleted_again() {
         let kind = &bench.kind;
         let made = bench.create().await;
         bench.ready(&made.id).await;
-        bench.delete(*driver, &made).await;
+        bench.delete(*driver, &made.id).await;
         assert!(bench.list().await.iter().all(|row| row.id != made.id), "{kind}: gone, and still listed");
         match driver.delete(&bench.api, &made).await {
             Ok(()) | Err(Error::Rejected { reason: Reason::ExternalResourceMissing, .. }) => {}

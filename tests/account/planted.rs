@@ -112,7 +112,7 @@ impl ExternalResource for PlantedPolicy {
         unserved()
     }
 
-    async fn delete(_: &Writer, _: &String) -> ApiResult<()> {
+    async fn delete(_: &Writer, _: &Observed<Self>) -> ApiResult<()> {
         unserved()
     }
 }
