@@ -32,6 +32,8 @@ use tokio::time::Instant;
 use tracing_opentelemetry::OpenTelemetryLayer;
 use url::Url;
 
+use crate::databricks::root_cause;
+
 /// Spans that may wait: a few MB.
 const QUEUE: usize = 2048;
 /// Spans in one request.
@@ -225,15 +227,6 @@ impl SpanExporter for Exporter {
         }
         result.map_err(OTelSdkError::InternalFailure)
     }
-}
-
-/// The innermost cause, which says most.
-fn root_cause(error: reqwest::Error) -> String {
-    let mut cause: &dyn std::error::Error = &error.without_url();
-    while let Some(inner) = cause.source() {
-        cause = inner;
-    }
-    cause.to_string()
 }
 
 #[cfg(test)]

@@ -17,7 +17,7 @@ use tokio::time::Instant;
 
 use super::grants::{self, Admission};
 use super::labels::Namespaces;
-use super::session::{Key, Session};
+use super::session::{Session, SessionKey};
 use crate::databricks::{self, Client, Connection, Host, HostPolicy, Settings};
 use crate::engine::crd::{AuthRef, DatabricksAuthSpec, KIND, ObjectName, Reason};
 use crate::engine::error::{Error, Result};
@@ -245,7 +245,7 @@ impl Auths {
         })?;
         let leaving = auth.metadata.deletion_timestamp.is_some();
         let (secret, version) = self.secret(&who.namespace, secret_ref, leaving).await?;
-        let key = Key {
+        let key = SessionKey {
             auth: auth.uid().unwrap_or_default(),
             secret: version,
             host: host.as_str().into(),

@@ -13,7 +13,7 @@
 //! Losing the lease ends the process. A way back from leading to waiting could not be tested completely; a new process is
 //! one.
 
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
 use k8s_openapi::api::coordination::v1 as api;
@@ -120,7 +120,7 @@ impl Lease {
     /// progress any more.
     pub async fn release(self) {
         // From here on nothing is sent, whether or not the release succeeds.
-        *self.until.lock().expect("no panic while held") = None;
+        *self.until() = None;
         match self.try_release().await {
             Ok(true) => tracing::info!(lease = self.shown(), "released"),
             Ok(false) => {}
@@ -205,9 +205,9 @@ impl Lease {
         loop {
             sleep(self.settings.renew).await;
             while let Err(error) = self.try_renew().await {
-                let until = self.until.lock().expect("no panic while held").unwrap_or_else(Instant::now);
-                if let Lost::Taken(by) = &error {
-                    *self.until.lock().expect("no panic while held") = None;
+                let until = self.until().unwrap_or_else(Instant::now);
+                if let NotRenewed::Taken(by) = &error {
+                    *self.until() = None;
                     return format!("lost the lease {} to {by}", self.shown());
                 }
                 if Instant::now() >= until {
@@ -219,14 +219,14 @@ impl Lease {
         }
     }
 
-    async fn try_renew(&mut self) -> Result<(), Lost> {
+    async fn try_renew(&mut self) -> Result<(), NotRenewed> {
         let error = match self.write(self.ours.clone()).await {
             Ok(true) => return Ok(()),
-            Ok(false) => Lost::Unclear("another client wrote to it".into()),
+            Ok(false) => NotRenewed::Unclear("another client wrote to it".into()),
             Err(kube::Error::Api(status)) if status.is_not_found() => {
-                return Err(Lost::Taken("the client that deleted it".into()));
+                return Err(NotRenewed::Taken("the client that deleted it".into()));
             }
-            Err(error) => Lost::Unclear(chain(&error)),
+            Err(error) => NotRenewed::Unclear(chain(&error)),
         };
         match self.bounded(self.leases.get_opt(&self.settings.name)).await {
             Ok(Some(record)) if holder(&record) == Some(&self.settings.identity) => {
@@ -236,16 +236,16 @@ impl Lease {
                 self.ours = Some(record);
                 match sent.map(|sent| sent + self.settings.duration).filter(|until| *until > Instant::now()) {
                     Some(until) => {
-                        *self.until.lock().expect("no panic while held") = Some(until);
+                        *self.until() = Some(until);
                         Ok(())
                     }
                     None => Err(error),
                 }
             }
             Ok(Some(record)) => {
-                Err(Lost::Taken(holder(&record).unwrap_or("a record without a holder").to_owned()))
+                Err(NotRenewed::Taken(holder(&record).unwrap_or("a record without a holder").to_owned()))
             }
-            Ok(None) => Err(Lost::Taken("the client that deleted it".into())),
+            Ok(None) => Err(NotRenewed::Taken("the client that deleted it".into())),
             Err(_) => Err(error),
         }
     }
@@ -269,7 +269,7 @@ impl Lease {
         match written {
             Ok(record) => {
                 self.ours = Some(record);
-                *self.until.lock().expect("no panic while held") = Some(sent + self.settings.duration);
+                *self.until() = Some(sent + self.settings.duration);
                 Ok(true)
             }
             Err(kube::Error::Api(status)) if status.is_conflict() || status.is_already_exists() => Ok(false),
@@ -306,6 +306,10 @@ impl Lease {
             .unwrap_or_else(|_| Err(kube::Error::Service(Box::new(late()))))
     }
 
+    fn until(&self) -> MutexGuard<'_, Option<Instant>> {
+        self.until.lock().expect("no panic while held")
+    }
+
     fn shown(&self) -> String {
         format!("{}/{}", self.settings.namespace, self.settings.name)
     }
@@ -313,17 +317,17 @@ impl Lease {
 
 /// Why a lease was not renewed.
 #[derive(Debug)]
-enum Lost {
+enum NotRenewed {
     /// It belongs to another.
     Taken(String),
     /// It may still be ours.
     Unclear(String),
 }
 
-impl std::fmt::Display for Lost {
+impl std::fmt::Display for NotRenewed {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
-            Lost::Taken(text) | Lost::Unclear(text) => f.write_str(text),
+            NotRenewed::Taken(text) | NotRenewed::Unclear(text) => f.write_str(text),
         }
     }
 }

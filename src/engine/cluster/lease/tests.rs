@@ -95,7 +95,7 @@ async fn a_lease_that_is_not_renewed_is_taken_when_it_was_seen_for_its_time() {
     assert!(!second.try_acquire().await.unwrap());
     advance(Duration::from_millis(200)).await;
     assert!(second.try_acquire().await.unwrap());
-    let Err(Lost::Taken(by)) = first.try_renew().await else { panic!("it renewed what it lost") };
+    let Err(NotRenewed::Taken(by)) = first.try_renew().await else { panic!("it renewed what it lost") };
     assert_eq!(by, "second");
 }
 
