@@ -7,6 +7,13 @@
 //! them. So each new connection is accepted at once, and has at least a moment to send its request; only a client that
 //! takes all slots in each moment makes others wait. A connection that waits for us, such as for a text that is being
 //! rendered, keeps its slot from when it is admitted: the check of its token may have to come first.
+//!
+//! Why this is ours: `axum::serve` has no limit on connections, and the limits of `tower` and `tower-http` count requests in
+//! progress, so a client that connects and sends nothing counts for none of them. A semaphore before `accept` caps the
+//! connections, but then a probe waits behind idle ones until they time out. The story `idle_connections_hold_up_nobody` has
+//! more idle connections than the process may open files, each open again as soon as it is closed, and a probe and a scrape
+//! must get their response within five seconds. Only closing the idlest connection keeps that promise. HTTP itself is
+//! `hyper-util`'s.
 
 mod tls;
 

@@ -22,7 +22,7 @@ use tokio::time::{Instant, sleep, timeout};
 use crate::engine::error::chain;
 
 const GOOD_FOR: Duration = Duration::from_secs(60);
-const PATIENCE: Duration = Duration::from_secs(5);
+const REVIEW_TIMEOUT: Duration = Duration::from_secs(5);
 /// How long a token that was good is checked without waiting in line.
 const KNOWN_FOR: Duration = Duration::from_secs(600);
 /// How long a bad token delays those that wait behind it.
@@ -70,13 +70,13 @@ impl Guard {
         let known = self.good.lock().expect("no panic while held").contains_key(token);
         let _in_line = match known {
             true => None,
-            false => Some(timeout(PATIENCE, self.asking.lock()).await.map_err(|_| Refused::Unknown)?),
+            false => Some(timeout(REVIEW_TIMEOUT, self.asking.lock()).await.map_err(|_| Refused::Unknown)?),
         };
         // Another scrape may have checked the same token meanwhile.
         if self.is_good(token) {
             return Ok(());
         }
-        match timeout(PATIENCE, self.ask(token)).await {
+        match timeout(REVIEW_TIMEOUT, self.ask(token)).await {
             Ok(Ok(told)) => {
                 self.complained.store(false, Ordering::Relaxed);
                 if let Err(refused) = told {

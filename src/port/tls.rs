@@ -16,7 +16,7 @@ use tokio_rustls::TlsAcceptor;
 /// How often the files are checked.
 const LOOK: Duration = Duration::from_secs(1);
 /// Files of some kB take no longer, unless their server is gone, or they are no files at all.
-const PATIENCE: Duration = Duration::from_secs(5);
+const READ_TIMEOUT: Duration = Duration::from_secs(5);
 /// The maximum length of a file in bytes; the rest is not read.
 const LONGEST: u64 = 1 << 20;
 
@@ -44,7 +44,7 @@ impl Tls {
     /// Reads both files. Fails with one line if they cannot be used.
     pub async fn open(cert: &Path, key: &Path) -> Result<Tls, String> {
         let files = Files { cert: cert.into(), key: key.into() };
-        let first = timeout(PATIENCE, files.read()).await.map_err(|_| files.late())??;
+        let first = timeout(READ_TIMEOUT, files.read()).await.map_err(|_| files.late())??;
         let current = Mutex::new(first.acceptor(cert, key)?);
         Ok(Tls { files, first, current })
     }
@@ -62,7 +62,7 @@ impl Tls {
         loop {
             sleep(LOOK).await;
             let mut reading = pin!(self.files.read());
-            let read = match timeout(PATIENCE, &mut reading).await {
+            let read = match timeout(READ_TIMEOUT, &mut reading).await {
                 Ok(read) => read,
                 Err(_) => {
                     tracing::warn!("{}; the certificate stays as it was", self.files.late());
@@ -105,7 +105,7 @@ impl Files {
     fn late(&self) -> String {
         let (cert, key) = (self.cert.display(), self.key.display());
         format!(
-            "--metrics-tls-cert {cert} and --metrics-tls-key {key} were not read to the end within {PATIENCE:?}"
+            "--metrics-tls-cert {cert} and --metrics-tls-key {key} were not read to the end within {READ_TIMEOUT:?}"
         )
     }
 }

@@ -1,9 +1,13 @@
 //! Traces to a collector: OTLP over HTTP, in protobuf.
 //!
-//! The SDK's queue and thread, and an exporter of our own: the project's exporter brings a second configuration of
-//! certificates and proxy, settings from the environment, and retries that would delay the end of the process. A span that
-//! finds the queue full is dropped. A collector that refuses spans, or accepts them too slowly, is logged once, and once
-//! more when it has recovered for a while.
+//! The SDK's queue and thread, and an exporter of our own. A span that finds the queue full is dropped. A collector that
+//! refuses spans, or accepts them too slowly, is logged once, and once more when it has recovered for a while.
+//!
+//! Why the exporter is ours: `opentelemetry-otlp` would replace the ten lines here that encode a batch and send it. Its retries
+//! are off by default, and it takes our HTTP client, but it calls the client on the SDK's thread, which has no runtime, so it
+//! needs the same wrapper; it also adds headers from `OTEL_EXPORTER_OTLP_HEADERS`. It logs each batch that fails, and the SDK
+//! logs the first span that it drops and no recovery. The tests `a_collector_that_is_too_slow_is_named_once` and
+//! `only_a_success_is_one` promise one line with the cause when it begins and one when it is over.
 
 use std::fmt;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -27,6 +31,8 @@ use tokio::runtime::Handle;
 use tokio::time::Instant;
 use tracing_opentelemetry::OpenTelemetryLayer;
 use url::Url;
+
+use crate::databricks::root_cause;
 
 /// Spans that may wait: a few MB.
 const QUEUE: usize = 2048;
@@ -221,15 +227,6 @@ impl SpanExporter for Exporter {
         }
         result.map_err(OTelSdkError::InternalFailure)
     }
-}
-
-/// The innermost cause, which says most.
-fn root_cause(error: reqwest::Error) -> String {
-    let mut cause: &dyn std::error::Error = &error.without_url();
-    while let Some(inner) = cause.source() {
-        cause = inner;
-    }
-    cause.to_string()
 }
 
 #[cfg(test)]

@@ -149,7 +149,8 @@ async fn watch_secret(
         if let Err(error) = ended.await {
             tracing::debug!(secret = %secret, error = chain(&error), "watch of a Secret ended; starting again");
         }
-        pause = if began.elapsed() > PATIENCE { Duration::from_secs(1) } else { (pause * 2).min(PATIENCE) };
+        pause =
+            if began.elapsed() > GOOD_WATCH { Duration::from_secs(1) } else { (pause * 2).min(GOOD_WATCH) };
         tokio::time::sleep(pause).await;
         // A deletion in between sends no event; the next watch then begins with no object.
         if let Ok(found) = timed(Asked::Read("a Secret"), api.get_metadata_opt(&name)).await {
@@ -163,4 +164,4 @@ async fn watch_secret(
 }
 
 /// A watch that lasted this long was a good one; the longest pause after one that was not.
-const PATIENCE: Duration = Duration::from_secs(30);
+const GOOD_WATCH: Duration = Duration::from_secs(30);

@@ -124,12 +124,10 @@ fn parse_id<R: ExternalResource>(id: &str) -> Result<R::Id> {
 }
 
 fn erase<R: ExternalResource>(seen: Observed<R>) -> Result<Seen> {
-    let Value::Object(facts) = erased(&seen.facts)? else { unreachable_facts()? };
+    let Value::Object(facts) = erased(&seen.facts)? else {
+        return Err(Error::terminal(Reason::InternalError, "facts are not an object"));
+    };
     Ok(Seen { id: seen.id.to_string(), state: erased(&seen.state)?, facts, about: seen.about })
-}
-
-fn unreachable_facts<T>() -> Result<T> {
-    Err(Error::terminal(Reason::InternalError, "facts are not an object"))
 }
 
 fn restore<R: ExternalResource>(seen: &Seen) -> Result<Observed<R>> {
@@ -251,11 +249,11 @@ impl<R: ExternalResource> Driver for Adapter<R> {
                     nothing.unwrap_or_else(|| unless_unknown(error))
                 }
                 // The kind knows that it was refused.
-                CallError::Sharpened(
+                CallError::Classified(
                     error @ (Error::Terminal { .. } | Error::Rejected { .. } | Error::Waiting { .. }),
                 ) => error,
                 // A response that could not be read says nothing about what happened.
-                CallError::Sharpened(error) => Error::Unknown { message: error.to_string() },
+                CallError::Classified(error) => Error::Unknown { message: error.to_string() },
             })?;
             erase(made).map_err(|error| Error::Unknown { message: error.to_string() })
         }

@@ -1,7 +1,7 @@
 //! What waits for a reconcile, and which watches fail. [`Meter`](super::Meter) keeps one queue for each kind.
 
 use std::collections::HashMap;
-use std::sync::Mutex;
+use std::sync::{Mutex, MutexGuard};
 use std::time::Duration;
 
 use kube::runtime::watcher;
@@ -35,13 +35,13 @@ struct Failures {
 impl Queue {
     /// An object was triggered. What waits already keeps its time.
     pub fn triggered(&self, namespace: &str, name: &str) {
-        let mut waiting = self.waiting.lock().expect("no panic while held");
+        let mut waiting = self.waiting();
         waiting.entry((namespace.to_owned(), name.to_owned())).or_insert_with(Instant::now);
     }
 
     /// Its reconcile begins, or the object is gone and there will be none.
     pub fn taken(&self, namespace: &str, name: &str) {
-        self.waiting.lock().expect("no panic while held").remove(&(namespace.to_owned(), name.to_owned()));
+        self.waiting().remove(&(namespace.to_owned(), name.to_owned()));
     }
 
     /// The watch failed. One that had begun worked until then: it may have been cut off because it was quiet for long.
@@ -54,7 +54,7 @@ impl Queue {
             Error::WatchStartFailed(_) | Error::WatchError(_) => false,
             Error::InitialListFailed(_) | Error::NoResourceVersion => true,
         };
-        let (mut failing, now) = (self.failing.lock().expect("no panic while held"), Instant::now());
+        let (mut failing, now) = (self.failing(), Instant::now());
         let namespace = namespace.map(str::to_owned);
         let same = failing
             .get(&namespace)
@@ -65,7 +65,7 @@ impl Queue {
 
     /// The watch has brought something, so it works.
     pub fn works(&self, namespace: Option<&str>) {
-        let mut failing = self.failing.lock().expect("no panic while held");
+        let mut failing = self.failing();
         if !failing.is_empty() {
             failing.remove(&namespace.map(str::to_owned));
         }
@@ -74,7 +74,7 @@ impl Queue {
     /// How many objects wait, and how long the first of them has waited. Nothing waits before reconciles `began`.
     pub fn told(&self, began: Option<Instant>) -> (usize, Duration) {
         let Some(began) = began else { return (0, Duration::ZERO) };
-        let waiting = self.waiting.lock().expect("no panic while held");
+        let waiting = self.waiting();
         let oldest = waiting.values().min().map(|since| (*since).max(began).elapsed());
         (waiting.len(), oldest.unwrap_or_default())
     }
@@ -82,13 +82,21 @@ impl Queue {
     /// For how long at least a watch has been failing: since its first failure while it cannot list, else the time between
     /// its first failure and its last.
     pub fn failing_for(&self) -> Duration {
-        let failing = self.failing.lock().expect("no panic while held");
+        let failing = self.failing();
         let lasting = failing.values().filter_map(|series| match series.listing {
             true => Some(series.first.elapsed()),
             false if series.last.elapsed() > LULL => None,
             false => Some(series.last.duration_since(series.first)),
         });
         lasting.max().unwrap_or_default()
+    }
+
+    fn waiting(&self) -> MutexGuard<'_, HashMap<(String, String), Instant>> {
+        self.waiting.lock().expect("no panic while held")
+    }
+
+    fn failing(&self) -> MutexGuard<'_, HashMap<Option<String>, Failures>> {
+        self.failing.lock().expect("no panic while held")
     }
 }
 

@@ -137,26 +137,7 @@ impl SeenBefore {
                 self.drop(engine, &ObjectName::of(kind, &object));
             }
             Event::Apply(object) | Event::InitApply(object) => {
-                let who = ObjectName::of(kind, &object);
-                if let Some(listing) = &mut self.listing {
-                    listing.insert(who.clone());
-                }
-                engine.cluster.objects.saw(&object);
-                if engine.memory.barrier.has_claims() {
-                    record_claim(engine, kind, &object);
-                }
-                refer(engine, &who, &object, driver);
-                let summary = summary(&object);
-                // A DatabricksAuth triggers its users itself, when its session changes.
-                if self.summaries.insert(who.clone(), summary.clone()) != Some(summary) && kind != KIND {
-                    engine.memory.wake.wake_dependents(&who);
-                }
-                let fingerprint = Fingerprint::of(&object);
-                if self
-                    .fingerprints
-                    .insert(who, fingerprint)
-                    .is_some_and(|before| !fingerprint.triggers_reconcile_after(before))
-                {
+                if !self.applied(engine, kind, driver, &object) {
                     return vec![];
                 }
                 if self.listing.is_none() {
@@ -166,6 +147,33 @@ impl SeenBefore {
             }
         }
         vec![]
+    }
+
+    /// Keeps the indexes in step with an object as it is now; returns whether it needs a reconcile.
+    fn applied(
+        &mut self,
+        engine: &Engine,
+        kind: &str,
+        driver: Option<&'static dyn Driver>,
+        object: &DynamicObject,
+    ) -> bool {
+        let who = ObjectName::of(kind, object);
+        if let Some(listing) = &mut self.listing {
+            listing.insert(who.clone());
+        }
+        engine.cluster.objects.saw(object);
+        if engine.memory.barrier.has_claims() {
+            record_claim(engine, kind, object);
+        }
+        refer(engine, &who, object, driver);
+        let summary = summary(object);
+        // A DatabricksAuth triggers its users itself, when its session changes.
+        if self.summaries.insert(who.clone(), summary.clone()) != Some(summary) && kind != KIND {
+            engine.memory.wake.wake_dependents(&who);
+        }
+        let fingerprint = Fingerprint::of(object);
+        let before = self.fingerprints.insert(who, fingerprint);
+        before.is_none_or(|before| fingerprint.triggers_reconcile_after(before))
     }
 
     fn drop(&mut self, engine: &Engine, who: &ObjectName) {
