@@ -126,7 +126,7 @@ async fn check_list(
         None => kube::Api::all_with(client.clone(), &resource),
     };
     let one = kube::api::ListParams::default().limit(1).labels(run.selector.as_deref().unwrap_or_default());
-    match tokio::time::timeout(CALL_TIMEOUT, look(&api, &one)).await {
+    match tokio::time::timeout(CALL_TIMEOUT, list_one(&api, &one)).await {
         Ok(Ok(())) => Ok(()),
         // By the code: the 404 of a group without any CRD is a plain page without a reason.
         Ok(Err(kube::Error::Api(s))) if s.code == 404 => {
@@ -222,7 +222,10 @@ fn kubeconfigs_proxy() -> Result<Option<Proxy>, String> {
 }
 
 /// Lists once. A CRD that was installed a moment ago is served, but its objects for some seconds only with a 429.
-async fn look(api: &kube::Api<kube::core::DynamicObject>, which: &kube::api::ListParams) -> kube::Result<()> {
+async fn list_one(
+    api: &kube::Api<kube::core::DynamicObject>,
+    which: &kube::api::ListParams,
+) -> kube::Result<()> {
     loop {
         match api.list_metadata(which).await {
             Err(kube::Error::Api(s)) if s.code == 429 => tokio::time::sleep(Duration::from_millis(500)).await,

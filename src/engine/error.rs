@@ -131,20 +131,20 @@ impl Error {
 /// seem alike. Of a response of the API server, only the message is for people.
 pub fn chain(error: &(dyn std::error::Error + 'static)) -> String {
     match error.downcast_ref::<kube::Error>() {
-        Some(kube::Error::Api(status)) => return words(status),
+        Some(kube::Error::Api(status)) => return message(status),
         // serde quotes a value that it cannot read, which may be a Secret's.
         Some(kube::Error::SerdeError(_)) => return "the answer cannot be read".into(),
         _ => {}
     }
     let text = one_line(&error.to_string());
     let Some(cause) = error.source() else { return text };
-    let (shown, told) = (one_line(&cause.to_string()), chain(cause));
-    if text.contains(&shown) {
-        text.replace(&shown, &told)
-    } else if text.contains(&told) {
+    let (short, whole) = (one_line(&cause.to_string()), chain(cause));
+    if text.contains(&short) {
+        text.replace(&short, &whole)
+    } else if text.contains(&whole) {
         text
     } else {
-        format!("{text}: {told}")
+        format!("{text}: {whole}")
     }
 }
 
@@ -153,7 +153,7 @@ fn one_line(text: &str) -> String {
 }
 
 /// The message in a response of the API server, for people.
-fn words(status: &kube::core::Status) -> String {
+fn message(status: &kube::core::Status) -> String {
     match (one_line(&status.message), &status.reason) {
         (message, _) if !message.is_empty() => message,
         (_, reason) if !reason.is_empty() => format!("{reason} ({})", status.code),
@@ -198,15 +198,15 @@ impl Error {
             }
             kube::Error::Api(status) if denied(status) => {
                 let text =
-                    format!("a policy of the cluster does not let the operator {asked}: {}", words(status));
+                    format!("a policy of the cluster does not let the operator {asked}: {}", message(status));
                 refused(Reason::OperatorNotPermitted, text)
             }
             kube::Error::Api(status) if status.code == 403 => {
-                let text = format!("the cluster does not let the operator {asked}: {}", words(status));
+                let text = format!("the cluster does not let the operator {asked}: {}", message(status));
                 refused(Reason::OperatorNotPermitted, text)
             }
             kube::Error::Api(status) if !read && [400, 413, 415, 422].contains(&status.code) => {
-                let text = format!("the Kubernetes API server does not accept {asked}: {}", words(status));
+                let text = format!("the Kubernetes API server does not accept {asked}: {}", message(status));
                 refused(Reason::InvalidSpec, text.replacen("write ", "", 1))
             }
             _ => Error::retry(format!("the Kubernetes API server did not {asked}: {}", chain(error))),

@@ -243,8 +243,8 @@ impl Auths {
         let secret_ref = spec.client_secret_ref.as_ref().ok_or_else(|| {
             Error::terminal(Reason::InvalidSpec, "authType OAUTH_M2M needs clientId and clientSecretRef")
         })?;
-        let leaving = auth.metadata.deletion_timestamp.is_some();
-        let (secret, version) = self.secret(&who.namespace, secret_ref, leaving).await?;
+        let deleting = auth.metadata.deletion_timestamp.is_some();
+        let (secret, version) = self.secret(&who.namespace, secret_ref, deleting).await?;
         let key = SessionKey {
             auth: auth.uid().unwrap_or_default(),
             secret: version,
@@ -290,7 +290,7 @@ impl Auths {
 }
 
 /// How long an account may reject a token that it has just issued, or an address, before a person must act.
-const TURNED_AWAY: Duration = Duration::from_secs(60);
+const REJECTED_FOR: Duration = Duration::from_secs(60);
 
 /// The error for an object that no grant admits, the same whether or not the DatabricksAuth exists.
 fn not_permitted(home: &str, name: &str, kind: &str, namespace: &str) -> Error {
@@ -334,7 +334,7 @@ pub fn auth_error(error: impl Into<Error>) -> Error {
             reason: reason @ (Reason::CredentialsInvalid | Reason::AddressBlocked),
             message,
             ..
-        } => Error::rejected(reason, message).patient(TURNED_AWAY),
+        } => Error::rejected(reason, message).patient(REJECTED_FOR),
         Error::Waiting { reason: Reason::CredentialsInvalid, message } => {
             Error::rejected(Reason::CredentialsInvalid, message)
         }

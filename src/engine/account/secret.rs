@@ -37,8 +37,8 @@ fn unreadable(error: Error) -> Error {
 }
 
 /// A DatabricksAuth may be deleted with its whole namespace, in which nothing can be created any more.
-fn absent(secret: &str, at: &SecretKeyRef, leaving: bool) -> String {
-    if leaving {
+fn absent(secret: &str, at: &SecretKeyRef, deleting: bool) -> String {
+    if deleting {
         return format!(
             "{secret} does not exist any more, and the DatabricksAuth is being deleted: point spec.authRef to another \
              one, or set spec.deletionPolicy to Retain"
@@ -51,18 +51,18 @@ fn absent(secret: &str, at: &SecretKeyRef, leaving: bool) -> String {
 }
 
 impl Auths {
-    /// The value, with UID and version of the Secret. `leaving` says that the DatabricksAuth is being deleted.
+    /// The value, with UID and version of the Secret. `deleting` says that the DatabricksAuth is being deleted.
     pub async fn secret(
         &self,
         namespace: &str,
         at: &SecretKeyRef,
-        leaving: bool,
+        deleting: bool,
     ) -> Result<(SecretString, (String, String))> {
         let api: Api<Secret> = Api::namespaced(self.kube.clone(), namespace);
         let name = format!("Secret {namespace}/{}", at.name);
         let read = timed(Asked::Read(&name), api.get_opt(&at.name)).await;
         let Some(secret) = read.map_err(unreadable)? else {
-            return Err(Error::waiting(Reason::SecretNotFound, absent(&name, at, leaving)));
+            return Err(Error::waiting(Reason::SecretNotFound, absent(&name, at, deleting)));
         };
         let version = (secret.uid().unwrap_or_default(), secret.resource_version().unwrap_or_default());
         let key = (namespace.to_owned(), at.name.clone());

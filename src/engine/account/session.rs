@@ -93,9 +93,9 @@ impl Session {
     /// itself, such as a lack of rights, proves that it does.
     pub async fn prove(&self) -> Result<()> {
         let own = PrincipalName::ServicePrincipal(self.facts.client_id.clone());
-        let answer = self.principal(&own, Urgency::Urgent, true).await;
+        let result = self.principal(&own, Urgency::Urgent, true).await;
         let mut standing = self.standing();
-        match answer {
+        match result {
             Err(error)
                 if matches!(error.reason(), Some(Reason::CredentialsInvalid | Reason::AddressBlocked)) =>
             {
@@ -123,7 +123,7 @@ impl Session {
             let own = PrincipalName::ServicePrincipal(self.facts.client_id.clone());
             match self.principal(&own, Urgency::Urgent, false).await {
                 Err(error) if error.is_rejected(Reason::PermissionDenied) => Ok(None),
-                told => told,
+                result => result,
             }
         };
         self.own_id.get_or_try_init(ask).await.cloned()

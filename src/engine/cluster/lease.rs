@@ -122,10 +122,10 @@ impl Lease {
         // From here on nothing is sent, whether or not the release succeeds.
         *self.until() = None;
         match self.try_release().await {
-            Ok(true) => tracing::info!(lease = self.shown(), "released"),
+            Ok(true) => tracing::info!(lease = self.shown(), "released the lease"),
             Ok(false) => {}
             Err(error) => {
-                tracing::warn!(lease = self.shown(), error = %chain(&error), "not released; the lease will expire")
+                tracing::warn!(lease = self.shown(), error = %chain(&error), "the lease was not released; it will expire")
             }
         }
     }
@@ -145,11 +145,11 @@ impl Lease {
     }
 
     async fn acquire(&mut self) -> Result<(), String> {
-        let mut complained = false;
+        let mut logged = false;
         loop {
             match self.try_acquire().await {
                 Ok(true) => return Ok(()),
-                Ok(false) => complained = false,
+                Ok(false) => logged = false,
                 // A faster replica, a busy server, or one that cannot look up our user, is transient. Every other refusal
                 // is final.
                 Err(kube::Error::Api(status))
@@ -163,7 +163,7 @@ impl Lease {
                     ));
                 }
                 Err(error) => {
-                    if !std::mem::replace(&mut complained, true) {
+                    if !std::mem::replace(&mut logged, true) {
                         tracing::warn!(
                             lease = self.shown(),
                             error = %chain(&error),
@@ -180,7 +180,7 @@ impl Lease {
     async fn try_acquire(&mut self) -> kube::Result<bool> {
         let Some(record) = self.bounded(self.leases.get_opt(&self.settings.name)).await? else {
             // The holder may not know yet that it was deleted.
-            if self.seen.as_ref().is_some_and(|(record, since)| !over(record, *since, Instant::now())) {
+            if self.seen.as_ref().is_some_and(|(record, since)| !expired(record, *since, Instant::now())) {
                 return Ok(false);
             }
             return self.write(None).await;
@@ -189,12 +189,12 @@ impl Lease {
             self.seen.as_ref().is_none_or(|(seen, _)| seen.resource_version() != record.resource_version());
         if changed {
             if holder(&record) != self.seen.as_ref().and_then(|(seen, _)| holder(seen)) {
-                tracing::info!(lease = self.shown(), holder = holder(&record), "waits for the lease");
+                tracing::info!(lease = self.shown(), holder = holder(&record), "waiting for the lease");
             }
             self.seen = Some((record.clone(), Instant::now()));
         }
         let since = self.seen.as_ref().map_or_else(Instant::now, |(_, since)| *since);
-        if !over(&record, since, Instant::now()) {
+        if !expired(&record, since, Instant::now()) {
             return Ok(false);
         }
         self.write(Some(record)).await
@@ -231,8 +231,9 @@ impl Lease {
         match self.bounded(self.leases.get_opt(&self.settings.name)).await {
             Ok(Some(record)) if holder(&record) == Some(&self.settings.identity) => {
                 // Our own write may have succeeded without a response: it counts like any other.
-                let made = record.spec.as_ref().and_then(|spec| spec.renew_time.as_ref());
-                let sent = self.sent.as_ref().filter(|(time, _)| Some(time) == made).map(|(_, sent)| *sent);
+                let renewed = record.spec.as_ref().and_then(|spec| spec.renew_time.as_ref());
+                let sent =
+                    self.sent.as_ref().filter(|(time, _)| Some(time) == renewed).map(|(_, sent)| *sent);
                 self.ours = Some(record);
                 match sent.map(|sent| sent + self.settings.duration).filter(|until| *until > Instant::now()) {
                     Some(until) => {
@@ -338,7 +339,7 @@ fn holder(record: &api::Lease) -> Option<&str> {
 }
 
 /// Whether the lease has expired, its record being unchanged since `since`.
-fn over(record: &api::Lease, since: Instant, now: Instant) -> bool {
+fn expired(record: &api::Lease, since: Instant, now: Instant) -> bool {
     let seconds = record.spec.as_ref().and_then(|spec| spec.lease_duration_seconds).unwrap_or(0);
     let duration = Duration::from_secs(u64::try_from(seconds).unwrap_or(0));
     holder(record).is_none() || now.saturating_duration_since(since) >= duration

@@ -9,7 +9,7 @@ fn of(status: u16, code: &str, message: &str) -> databricks::Error {
 }
 
 #[test]
-fn what_exists_already_says_so_whatever_its_code() {
+fn an_object_that_exists_already_is_recognised_whatever_the_code() {
     for (status, code) in
         [(400, "INVALID_PARAMETER_VALUE"), (409, ""), (409, "RESOURCE_CONFLICT"), (400, "400")]
     {
@@ -19,7 +19,7 @@ fn what_exists_already_says_so_whatever_its_code() {
 }
 
 #[test]
-fn what_is_about_the_caller_says_nothing_about_the_call() {
+fn a_refusal_of_the_caller_says_nothing_about_the_call() {
     let token =
         |fresh| databricks::Error::TokenRefused { refusal: Box::new(of(403, "403", "Invalid")), fresh };
     assert!(matches!(Error::from(token(false)), Error::Conflict(_)), "the next call has another token");
@@ -43,7 +43,7 @@ fn a_collection_that_is_not_there_is_no_lost_object() {
     assert!(Error::from(list).is_rejected(Reason::NotSupported));
 }
 
-fn answer(code: u16, reason: &str, message: &str) -> kube::Error {
+fn response(code: u16, reason: &str, message: &str) -> kube::Error {
     let status = kube::core::Status {
         code,
         reason: reason.into(),
@@ -55,21 +55,21 @@ fn answer(code: u16, reason: &str, message: &str) -> kube::Error {
 
 /// Covers ST-09. What people read of a response of the API server is its message, however deep it is.
 #[test]
-fn an_answer_of_the_api_server_is_told_in_its_own_words() {
-    let forbidden = || answer(403, "Forbidden", "secrets \"s\" is forbidden:\n User \"u\" cannot get");
+fn a_response_of_the_api_server_is_reported_in_its_own_words() {
+    let forbidden = || response(403, "Forbidden", "secrets \"s\" is forbidden:\n User \"u\" cannot get");
     let words = "secrets \"s\" is forbidden: User \"u\" cannot get";
     assert_eq!(chain(&forbidden()), words);
     let watch = kube::runtime::watcher::Error::WatchStartFailed(forbidden());
     assert_eq!(chain(&watch), format!("failed to start watching object: {words}"));
-    assert_eq!(chain(&answer(404, "NotFound", "")), "NotFound (404)");
-    assert_eq!(chain(&answer(500, "", "")), "status 500");
+    assert_eq!(chain(&response(404, "NotFound", "")), "NotFound (404)");
+    assert_eq!(chain(&response(500, "", "")), "status 500");
     let quoted = serde_json::from_str::<u8>("\"the-secret\"").unwrap_err();
     assert_eq!(chain(&kube::Error::SerdeError(quoted)), "the answer cannot be read");
 }
 
 /// Covers ST-09.
 #[test]
-fn what_the_cluster_refuses_is_for_a_person_and_what_fails_is_tried_again() {
+fn a_refusal_of_the_cluster_is_for_a_person_and_a_failure_is_retried() {
     let webhook = "admission webhook \"w\" denied the request: no finalizers here";
     let policy = "x is forbidden: ValidatingAdmissionPolicy 'p' with binding 'b' denied request: no";
     let invalid = "IpAccessList \"a\" is invalid: spec.label: Required value";
@@ -78,20 +78,20 @@ fn what_the_cluster_refuses_is_for_a_person_and_what_fails_is_tried_again() {
     let right = "rejected OperatorNotPermitted";
     let later = "transient Retrying";
     for (asked, error, class, says) in [
-        (secret, answer(403, "Forbidden", "no"), right, "let the operator read Secret a/b: no"),
-        (finalizer, answer(403, "Forbidden", "no"), right, "let the operator write the finalizer: no"),
-        (finalizer, answer(400, "BadRequest", webhook), right, webhook),
-        (finalizer, answer(422, "Invalid", policy), right, policy),
+        (secret, response(403, "Forbidden", "no"), right, "let the operator read Secret a/b: no"),
+        (finalizer, response(403, "Forbidden", "no"), right, "let the operator write the finalizer: no"),
+        (finalizer, response(400, "BadRequest", webhook), right, webhook),
+        (finalizer, response(422, "Invalid", policy), right, policy),
         (
             finalizer,
-            answer(422, "Invalid", invalid),
+            response(422, "Invalid", invalid),
             "rejected InvalidSpec",
             "does not accept the finalizer: Ip",
         ),
-        (status, answer(409, "Conflict", "no"), "conflict ", "changed while"),
-        (status, answer(404, "NotFound", "no"), later, "did not write the status: no"),
-        (secret, answer(401, "Unauthorized", "no"), later, "did not read Secret a/b: no"),
-        (secret, answer(500, "InternalError", "no"), later, "did not read Secret a/b: no"),
+        (status, response(409, "Conflict", "no"), "conflict ", "changed while"),
+        (status, response(404, "NotFound", "no"), later, "did not write the status: no"),
+        (secret, response(401, "Unauthorized", "no"), later, "did not read Secret a/b: no"),
+        (secret, response(500, "InternalError", "no"), later, "did not read Secret a/b: no"),
     ] {
         let error = Error::kubernetes(asked, &error);
         let reason = error.reason().map_or("", Reason::name);

@@ -243,7 +243,7 @@ impl<R: ExternalResource> Driver for Adapter<R> {
         async move {
             let (writer, state) = (api.to("create", fields(want)), want);
             let want = typed(want, "the desired state")?;
-            let made = R::create(&writer, &want).await.map_err(|error| match error {
+            let created = R::create(&writer, &want).await.map_err(|error| match error {
                 CallError::Api(error) => {
                     let nothing = refers_to_nothing(&error, R::REFERENCES, state);
                     nothing.unwrap_or_else(|| unless_unknown(error))
@@ -255,7 +255,7 @@ impl<R: ExternalResource> Driver for Adapter<R> {
                 // A response that could not be read says nothing about what happened.
                 CallError::Classified(error) => Error::Unknown { message: error.to_string() },
             })?;
-            erase(made).map_err(|error| Error::Unknown { message: error.to_string() })
+            erase(created).map_err(|error| Error::Unknown { message: error.to_string() })
         }
         .boxed()
     }

@@ -272,7 +272,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_taken_stays_taken_whoever_is_older() {
+    fn a_claim_that_is_taken_stays_taken() {
         let claims = Claims::default();
         assert_eq!(claims.take(&office(), &rank(2), &who("newer")), None);
         assert_eq!(claims.take(&office(), &rank(1), &who("older")), Some(who("newer")));
@@ -286,7 +286,7 @@ mod tests {
     }
 
     #[test]
-    fn of_two_that_wish_the_older_gets_it() {
+    fn of_two_wishes_the_older_wins() {
         let claims = Claims::default();
         claims.wish(&office(), &rank(2), &who("newer"));
         claims.wish(&office(), &rank(1), &who("older"));
@@ -295,7 +295,7 @@ mod tests {
     }
 
     #[test]
-    fn a_record_does_not_take_from_who_holds() {
+    fn a_record_does_not_replace_the_holder() {
         let claims = Claims::default();
         assert_eq!(claims.record(&office(), &rank(2), &who("newer")), None);
         assert_eq!(claims.record(&office(), &rank(1), &who("forged")), Some(who("newer")));
@@ -306,7 +306,7 @@ mod tests {
     }
 
     #[test]
-    fn those_without_a_name_are_woken_once_when_one_is_given_up() {
+    fn objects_without_a_name_are_triggered_once_when_one_is_freed() {
         let claims = Claims::default();
         let key = |name: &str| Key { within: String::new(), name: name.into() };
         let taken =
@@ -332,7 +332,7 @@ mod tests {
     }
 
     #[test]
-    fn a_renamed_object_lets_go_of_its_old_name() {
+    fn a_renamed_object_releases_its_old_name() {
         let claims = Claims::default();
         let old = Claim::key("acc", "IpAccessList", &Key { within: String::new(), name: "old".into() });
         assert_eq!(claims.take(&old, &rank(1), &who("one")), None);

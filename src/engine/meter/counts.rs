@@ -302,7 +302,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn each_word_is_at_the_place_that_is_counted() {
+    fn each_word_is_at_the_index_of_its_value() {
         assert!(ReconcileResult::ALL.iter().enumerate().all(|(at, (result, _))| *result as usize == at));
         assert!(Write::ALL.iter().enumerate().all(|(at, (write, _))| *write as usize == at));
     }

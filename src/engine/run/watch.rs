@@ -46,10 +46,10 @@ pub fn triggers(
     events.backoff(pauses).modify(prune).reflect(writer).flat_map(move |event| {
         let Source { kind, namespace, driver } = &source;
         let counts = engine.meter.of(kind);
-        let passed = match event {
+        let due = match event {
             // Passed on, it would delay the triggers too. The watch itself slows down.
             Err(error) => {
-                tracing::warn!(kind, error = %chain(&error), "watch");
+                tracing::warn!(kind, error = %chain(&error), "watch failed");
                 counts.watch_failed(namespace.as_deref(), &error);
                 vec![]
             }
@@ -62,10 +62,10 @@ pub fn triggers(
                 seen.take_in(&engine, kind, *driver, event)
             }
         };
-        for object in &passed {
+        for object in &due {
             counts.queue.triggered(&object.namespace().unwrap_or_default(), &object.name_any());
         }
-        futures::stream::iter(passed.into_iter().map(Ok))
+        futures::stream::iter(due.into_iter().map(Ok))
     })
 }
 

@@ -30,12 +30,12 @@ struct Server {
 impl Server {
     fn lease(&self, identity: &str) -> Lease {
         let server = self.clone();
-        let answer = move |method: Method, body: Bytes| server.clone().answer(method, body);
-        let client = Client::new(Router::new().fallback(answer), "ns");
+        let respond = move |method: Method, body: Bytes| server.clone().respond(method, body);
+        let client = Client::new(Router::new().fallback(respond), "ns");
         Lease::new(client, Settings { identity: identity.into(), ..settings(30, 5, 10) })
     }
 
-    async fn answer(self, method: Method, body: Bytes) -> axum::response::Response {
+    async fn respond(self, method: Method, body: Bytes) -> axum::response::Response {
         let kept = || self.record.lock().unwrap().clone();
         if method != Method::GET {
             let mut record: api::Lease = serde_json::from_slice(&body).unwrap();
@@ -100,7 +100,7 @@ async fn a_lease_that_is_not_renewed_is_taken_when_it_was_seen_for_its_time() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_renewal_whose_answer_is_late_counts_from_its_send() {
+async fn a_renewal_whose_response_is_late_counts_from_its_send() {
     let server = Server::default();
     let mut lease = server.lease("me");
     let permit = lease.permit();
@@ -118,10 +118,10 @@ async fn a_renewal_whose_answer_is_late_counts_from_its_send() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_the_api_server_refuses_for_good_is_said_at_once() {
+async fn a_final_refusal_of_the_api_server_is_reported_at_once() {
     for (code, reason) in [(400, "BadRequest"), (403, "Forbidden"), (404, "NotFound"), (422, "Invalid")] {
-        let answer = move || async move { refusal(code, reason) };
-        let client = Client::new(Router::new().fallback(answer), "ns");
+        let respond = move || async move { refusal(code, reason) };
+        let client = Client::new(Router::new().fallback(respond), "ns");
         let error = Lease::new(client, settings(30, 5, 10)).acquire().await.unwrap_err();
         assert!(error.starts_with("the lease ns/lease cannot be used"), "{error}");
     }
@@ -144,7 +144,7 @@ fn times_that_contradict_each_other_are_refused_by_their_names() {
 }
 
 #[test]
-fn a_record_is_over_when_it_was_seen_unchanged_for_its_own_duration() {
+fn a_record_has_expired_when_it_was_seen_unchanged_for_its_own_duration() {
     let record = |holder: Option<&str>, seconds| api::Lease {
         metadata: ObjectMeta::default(),
         spec: Some(api::LeaseSpec {
@@ -157,11 +157,11 @@ fn a_record_is_over_when_it_was_seen_unchanged_for_its_own_duration() {
     };
     let since = Instant::now();
     let after = |seconds| since + Duration::from_secs(seconds);
-    assert!(!over(&record(Some("a"), Some(30)), since, after(29)));
-    assert!(over(&record(Some("a"), Some(30)), since, after(30)));
+    assert!(!expired(&record(Some("a"), Some(30)), since, after(29)));
+    assert!(expired(&record(Some("a"), Some(30)), since, after(30)));
     // Ours may be shorter: theirs counts.
-    assert!(!over(&record(Some("a"), Some(300)), since, after(299)));
-    assert!(over(&record(Some(""), Some(30)), since, after(0)));
-    assert!(over(&record(None, Some(30)), since, after(0)));
-    assert!(over(&api::Lease::default(), since, after(0)));
+    assert!(!expired(&record(Some("a"), Some(300)), since, after(299)));
+    assert!(expired(&record(Some(""), Some(30)), since, after(0)));
+    assert!(expired(&record(None, Some(30)), since, after(0)));
+    assert!(expired(&api::Lease::default(), since, after(0)));
 }
