@@ -1,20 +1,28 @@
 //! The log of a test.
 
 use std::io::{self, Write};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, LazyLock, Mutex};
 
-use tracing::subscriber::DefaultGuard;
+use tracing::Dispatch;
+use tracing::subscriber::{DefaultGuard, NoSubscriber};
+use tracing_subscriber::EnvFilter;
 use tracing_subscriber::fmt::MakeWriter;
+
+/// While there is only one subscriber, a line that a thread without it reaches first is switched off for all threads. So
+/// there are always two.
+static SECOND: LazyLock<Dispatch> = LazyLock::new(|| Dispatch::new(NoSubscriber::new()));
 
 /// What was logged.
 #[derive(Clone, Default)]
 pub struct Log(Arc<Mutex<Vec<u8>>>);
 
 impl Log {
-    /// While the guard is held, all logs of this thread are kept.
+    /// While the guard is held, the operator's own lines of this thread are kept.
     pub fn keep() -> (Log, DefaultGuard) {
+        LazyLock::force(&SECOND);
         let log = Log::default();
-        let lines = tracing_subscriber::fmt().with_max_level(tracing::Level::TRACE).without_time();
+        let ours = EnvFilter::new("databricks_operator=debug");
+        let lines = tracing_subscriber::fmt().with_env_filter(ours).without_time();
         let subscriber = lines.with_writer(log.clone()).with_ansi(false).finish();
         (log, tracing::subscriber::set_default(subscriber))
     }

@@ -166,6 +166,8 @@ async fn a_request_for_a_reconcile_reads_again_and_is_noted() {
 #[tokio::test(start_paused = true)]
 async fn a_plan_for_what_must_exist_already_creates_nothing() {
     let world = world();
+    world.apply(json!({"managementPolicy": "Observe"})).settle().await;
+    assert_ne!(world.status()["drift"], Value::Null);
     world.apply(json!({"managementPolicy": "Observe", "adoptionPolicy": "Required"})).settle().await;
     assert_eq!(world.condition("Ready"), "False ExternalResourceMissing");
     assert_eq!(world.status()["drift"], Value::Null);
@@ -190,6 +192,19 @@ async fn what_is_only_observed_may_change_and_go_away() {
     assert_eq!(world.condition("Ready"), "False WouldBeCreated");
     assert_eq!(world.status()["usable"], Value::Null);
     assert_eq!(world.changes(), NOTHING);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_was_only_observed_needs_permission_to_be_managed() {
+    let world = world();
+    world.fake.put(seen("1", "a", None));
+    world.apply(json!({"managementPolicy": "Observe"})).settle().await;
+    world.apply(json!({"adoptionPolicy": "Never"})).settle().await;
+    assert_eq!(world.condition("Ready"), "False AlreadyExists");
+    assert_eq!(world.status()["usable"], true, "its dependents lose nothing by that");
+    world.apply(json!({"adoptionPolicy": "IfExists"})).settle().await;
+    assert_eq!(world.condition("Ready"), "True Available");
+    assert_eq!(world.changes(), ["PATCH 1 value"]);
 }
 
 #[tokio::test(start_paused = true)]
@@ -263,6 +278,22 @@ async fn a_restored_object_that_differs_is_corrected_and_bound_again() {
     assert_eq!(world.status()["externalId"], "id-a");
     assert_eq!(world.status()["external"]["adopted"], false);
     assert_eq!(world.condition("Ready"), "True Available");
+}
+
+/// The mark that it gets by that is no proof that it was created as this object.
+#[tokio::test(start_paused = true)]
+async fn what_a_copied_annotation_names_is_adopted_by_the_update_that_marks_it() {
+    let world = world_of(Fake::new(Lifecycle::Object, Ownership::Marker), |_| {});
+    world.fake.put(seen("1", "a", None));
+    world.apply(json!({"adoptionPolicy": "IfExists"}));
+    world.api.edit("it", |it| {
+        it["metadata"]["annotations"] = json!({"databricks-operator.io/external-id": "1"});
+    });
+    world.settle().await;
+    assert_eq!(world.changes(), ["PATCH 1 value"]);
+    assert_eq!(world.fake.got.lock().unwrap()["1"].about.owner.as_deref(), Some("here/ns/it"));
+    assert_eq!(world.status()["external"]["adopted"], true);
+    assert!(world.api.events().contains(&"Adopted".to_owned()));
 }
 
 #[tokio::test(start_paused = true)]

@@ -129,7 +129,7 @@ async fn what_an_interrupted_create_may_have_created_is_named_when_it_stays() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_restored_object_whose_object_is_gone_is_released_without_a_word() {
+async fn a_restored_object_whose_object_is_gone_is_released_without_an_event() {
     let world = World::ready(json!({})).await;
     world.api.edit("it", |it| it["status"] = Value::Null);
     world.fake.take("id-a");

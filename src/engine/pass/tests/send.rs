@@ -9,6 +9,16 @@ fn lagging() -> World {
     world_of(Fake::with(|fake| fake.traits.read_lag = LAG), |_| {})
 }
 
+/// Two objects, `a` and `b` in the account, of which each is to have the name of the other from now on.
+async fn exchanging() -> World {
+    let world = world_of(Fake::with(|fake| fake.steps_aside = true), |_| {});
+    world.apply(json!({})).api.apply("other", spec("b", json!({})));
+    world.settle().await.reconcile_named("other").await;
+    world.quiet();
+    world.apply(json!({"name": "b"})).api.apply("other", spec("a", json!({})));
+    world
+}
+
 impl World {
     /// The change of an object that is Ready is refused with this error.
     async fn refused(&self, error: Error) {
@@ -63,12 +73,8 @@ async fn what_cannot_be_created_again_as_its_parent_is_gone_too_may_be_deleted()
 
 #[tokio::test(start_paused = true)]
 async fn of_two_objects_that_exchange_their_names_one_steps_aside() {
-    let world = world_of(Fake::with(|fake| fake.steps_aside = true), |_| {});
-    world.apply(json!({})).api.apply("other", spec("b", json!({})));
-    world.settle().await.reconcile_named("other").await;
-    world.quiet();
+    let world = exchanging().await;
     let mut woken = world.engine.memory.wake.subscribe("Fake", None);
-    world.apply(json!({"name": "b"})).api.apply("other", spec("a", json!({})));
     world.reconcile().await;
     assert_eq!(world.changes(), ["PATCH id-a name"]);
     assert_eq!(world.condition("Ready"), "False AlreadyExists");
@@ -76,13 +82,29 @@ async fn of_two_objects_that_exchange_their_names_one_steps_aside() {
     assert_eq!(world.reconcile_named("other").await, Action::requeue(Duration::ZERO));
     assert_eq!(world.changes(), ["PATCH id-b name", "PATCH id-b name"]);
     assert_eq!(world.name_of("id-b"), "id-b aside");
-    assert_eq!(woken.try_recv().unwrap(), named("it"), "who waits for the name is woken");
+    assert_eq!(woken.try_recv().unwrap(), named("it"), "the object that waits for the name");
     world.reconcile().await;
     world.reconcile_named("other").await;
     assert_eq!(world.changes(), ["PATCH id-a name", "PATCH id-b name"]);
     assert_eq!((world.name_of("id-a"), world.name_of("id-b")), ("b".into(), "a".into()));
     assert_eq!(world.condition("Ready"), "True Available");
     assert_eq!(condition(&world.api.get("other").unwrap().data["status"], "Ready"), "True Available");
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_object_that_stepped_aside_gets_its_name_as_soon_as_a_read_shows_that() {
+    let world = exchanging().await;
+    world.reconcile().await;
+    *world.fake.late.lock().unwrap() = true;
+    world.reconcile_named("other").await;
+    *world.fake.late.lock().unwrap() = false;
+    world.reconcile_named("other").await;
+    assert_eq!(world.changes(), ["PATCH id-a name", "PATCH id-b name", "PATCH id-b name"], "nothing more");
+    world.fake.edit("id-b", |seen| seen.state["name"] = json!("id-b aside"));
+    world.reconcile().await;
+    world.reconcile_named("other").await;
+    assert_eq!(world.changes(), ["PATCH id-a name", "PATCH id-b name"], "without a pause");
+    assert_eq!((world.name_of("id-a"), world.name_of("id-b")), ("b".into(), "a".into()));
 }
 
 #[tokio::test(start_paused = true)]
@@ -195,17 +217,19 @@ async fn a_deletion_that_does_not_find_a_new_object_waits_until_reads_cannot_lag
 #[tokio::test(start_paused = true)]
 async fn a_deletion_that_is_refused_says_so_and_is_tried_again() {
     let cases = [
-        (Error::rejected(Reason::ApplyFailed, "it is in use"), "True ApiRefused", "it is in use"),
-        (Error::rejected(Reason::PermissionDenied, "not for you"), "True ApiRefused", "not for you"),
-        (Error::retry("no answer"), "", ""),
+        (Error::rejected(Reason::ApplyFailed, "it is in use"), "True ApiRefused", "it is in use", 1),
+        (Error::rejected(Reason::PermissionDenied, "not for you"), "True ApiRefused", "not for you", 0),
+        (Error::retry("no answer"), "", "", 1),
     ];
-    for (error, blocked, message) in cases {
+    for (error, blocked, message, waits) in cases {
         let world = World::ready(json!({})).await;
         world.api.delete("it");
         world.refused(error).await;
         assert_eq!(world.changes(), ["DELETE id-a"]);
         assert_eq!(world.condition("DeletionBlocked"), blocked, "{message}");
         assert!(world.message("DeletionBlocked").starts_with(message));
+        let attempts = world.engine.memory.objects.attempts("uid-it");
+        assert_eq!(attempts, waits, "{message}: what may end by itself is tried again soon");
         world.settle().await;
         assert!(world.api.get("it").is_none(), "{message}");
         assert_eq!(world.changes(), ["DELETE id-a"]);
