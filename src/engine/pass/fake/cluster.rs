@@ -23,6 +23,8 @@ pub enum Trouble {
     Lose,
     /// The object disappears, finalizers and all, before the write.
     Vanish,
+    /// A user labels the object before the write.
+    Label,
     /// Another replica binds the object to another id before the write.
     Rebind,
 }
@@ -138,6 +140,9 @@ impl ApiServer {
         match trouble {
             Some(Trouble::Refuse(status)) => return refused(status),
             Some(Trouble::Vanish) => drop(self.objects.lock().unwrap().remove(name)),
+            Some(Trouble::Label) => {
+                self.edit(name, |object| object["metadata"]["labels"] = json!({"a": "b"}))
+            }
             Some(Trouble::Rebind) => self.edit(name, |object| {
                 let external = json!({"accountId": "account", "id": "another", "adopted": false});
                 merge(&mut object["status"], &json!({"externalId": "another", "external": external}));

@@ -24,8 +24,9 @@ impl World {
 
 #[tokio::test(start_paused = true)]
 async fn the_id_of_a_new_object_is_written_over_what_others_wrote_meanwhile() {
-    let world = World::creates_and_then(Trouble::Refuse(409)).await;
+    let world = World::creates_and_then(Trouble::Label).await;
     world.reconcile().await;
+    assert_eq!(world.api.get("it").unwrap().metadata.labels.unwrap()["a"], "b");
     assert_eq!(world.status()["externalId"], "id-a", "within the same reconcile");
     assert_eq!(world.condition("Ready"), "True Available");
     assert_eq!(world.changes(), ["POST a"]);
