@@ -81,6 +81,7 @@ async fn an_unreadable_status_of_a_databricks_auth_is_left_alone() {
     let world = with_auth(json!({}));
     world.api.edit("account", |auth| auth["status"] = json!({"external": 7}));
     assert_eq!(world.reconcile_auth().await, json!({"external": 7}));
+    assert_eq!(world.api.writes(), NOTHING);
     assert_eq!(world.api.events(), ["Stalled"]);
 }
 

@@ -176,22 +176,27 @@ async fn a_plan_for_what_must_exist_already_creates_nothing() {
 
 #[tokio::test(start_paused = true)]
 async fn what_is_only_observed_may_change_and_go_away() {
-    let world = world();
-    world.fake.put(seen("1", "a", None));
-    world.apply(json!({"managementPolicy": "Observe"})).settle().await;
-    assert_eq!((&world.status()["usable"], &world.status()["observed"]["name"]), (&json!(true), &json!("a")));
-    world.fake.edit("1", |seen| seen.about.phase = Phase::Pending("soon".into()));
-    tokio::time::advance(seconds(601)).await;
-    world.settle().await;
-    assert_eq!(world.status()["usable"], false);
-    world.fake.take("1");
-    for _ in 0..2 {
+    for (policy, gone) in [("IfOwned", "False WouldBeCreated"), ("Required", "False ExternalResourceMissing")]
+    {
+        let world = world();
+        world.fake.put(seen("1", "a", None));
+        world.apply(json!({"managementPolicy": "Observe", "adoptionPolicy": policy})).settle().await;
+        assert_eq!(world.status()["usable"], true);
+        assert_eq!(world.status()["observed"]["name"], "a");
+        world.fake.edit("1", |seen| seen.about.phase = Phase::Pending("soon".into()));
         tokio::time::advance(seconds(601)).await;
         world.settle().await;
+        assert_eq!(world.status()["usable"], false);
+        world.fake.take("1");
+        for _ in 0..2 {
+            tokio::time::advance(seconds(601)).await;
+            world.settle().await;
+        }
+        assert_eq!(world.condition("Ready"), gone);
+        assert_eq!(world.status()["usable"], Value::Null, "{policy}");
+        assert_eq!(world.status()["observed"], Value::Null, "{policy}: nothing is shown of what is gone");
+        assert_eq!(world.changes(), NOTHING);
     }
-    assert_eq!(world.condition("Ready"), "False WouldBeCreated");
-    assert_eq!(world.status()["usable"], Value::Null);
-    assert_eq!(world.changes(), NOTHING);
 }
 
 #[tokio::test(start_paused = true)]
