@@ -18,9 +18,13 @@ pub(super) fn with_auth(more: Value) -> World {
 }
 
 impl World {
-    pub(super) async fn reconcile_auth(&self) -> Value {
+    pub(super) async fn check_auth(&self) -> Action {
         let object = self.api.get("account").unwrap();
-        crate::engine::pass::reconcile_auth(Arc::new(object), self.engine.clone()).await;
+        crate::engine::pass::reconcile_auth(Arc::new(object), self.engine.clone()).await
+    }
+
+    pub(super) async fn reconcile_auth(&self) -> Value {
+        self.check_auth().await;
         self.api.get("account").map_or(Value::Null, |object| object.data["status"].clone())
     }
 }
@@ -70,8 +74,7 @@ async fn a_databricks_auth_that_does_not_work_is_checked_again_soon_however_long
     let world = with_auth(json!({"host": "https://example.com"}));
     let mut last = Action::await_change();
     for _ in 0..5 {
-        let object = Arc::new(world.api.get("account").unwrap());
-        last = crate::engine::pass::reconcile_auth(object, world.engine.clone()).await;
+        last = world.check_auth().await;
     }
     assert_eq!(last, Action::requeue(world.engine.settings.pace.poll_max));
 }
