@@ -346,9 +346,9 @@ mod tests {
 
     #[test]
     fn a_message_is_one_line_that_reads_as_it_is() {
-        let told = "IpAccessList a\nFAKE \u{1b}[31m\u{202e}\u{2028}\u{85} é 日本\u{200d}\u{e0041}";
+        let text = "IpAccessList a\nFAKE \u{1b}[31m\u{202e}\u{2028}\u{85} é 日本\u{200d}\u{e0041}";
         let shown = r"IpAccessList a\nFAKE \u001b[31m\u202e\u2028\u0085 é 日本\u200d\udb40\udc41";
-        assert_eq!(shorten(told, 200), shown);
+        assert_eq!(shorten(text, 200), shown);
         assert_eq!(shorten("日本日本", 7), "日…");
         assert_eq!(shorten("\u{1b}\u{1b}", 9), r"\u001b…");
     }

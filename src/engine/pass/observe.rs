@@ -127,7 +127,7 @@ impl Observer<'_> {
     async fn listed_after(&self, within: &str, sent: Timestamp, wait: Duration) -> Result<Vec<Seen>> {
         let all = |rows: &Rows<'_>| (rows.began, rows.all().cloned().collect());
         let list = |not_before| self.snapshots.look(self.driver, self.reader, within, not_before, all);
-        let (began, rows) = list(recent(CREATE_FRESH)).await?;
+        let (began, rows) = list(self.not_before.max(recent(CREATE_FRESH))).await?;
         if age(sent, began) >= wait {
             return Ok(rows);
         }
