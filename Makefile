@@ -8,7 +8,7 @@ help:
 	@echo 'make down   stops what `make up` started'
 	@echo 'make test   all tests but for the next line's'
 	@echo 'make test-argocd   a real Argo CD with the operator and the account; Go takes minutes to build it, once'
-	@echo 'make generate   writes what is generated: CRDs, rules of access control, what the chart has of them, the manifest of config/install, config/argocd, tables of tests'
+	@echo 'make generate   writes what is generated: CRDs, rules of access control, what the chart has of them, the manifest of config/install, tables of tests and documents, config/argocd'
 	@echo 'make recording   runs the demo and records what it prints in docs/demo.txt'
 
 demo up down: build
@@ -27,11 +27,13 @@ test: cargo
 test-argocd: cargo
 	cargo test --workspace --locked --test argocd -- --nocapture --test-threads=3
 
-# Each kind is in all of these; a test fails while one of them is not in step.
+# Each kind is in all of these; a test fails while one of them is not in step. The last line needs an object of each kind that a
+# story recorded, and says so.
 generate: cargo
 	cargo run --locked --quiet -- crds --out crds --out charts/databricks-operator/files/crds
 	cargo run --locked --quiet -- rbac --out charts/databricks-operator/files
 	UPDATE=1 cargo test --locked --quiet --test ids --test chart
+	UPDATE=1 cargo test --locked --quiet --test docs -- documented metrics_md
 	UPDATE=1 cargo test --locked --quiet --test argocd_health in_step
 
 build: cargo

@@ -21,6 +21,10 @@ mod metrics;
 #[path = "docs/prose.rs"]
 mod prose;
 
+#[path = "account/samples.rs"]
+#[allow(dead_code, reason = "other tests need more of it")]
+mod samples;
+
 #[path = "docs/words.rs"]
 mod words;
 

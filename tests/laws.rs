@@ -68,7 +68,8 @@ impl Bench {
         let kind = driver.kind().into_owned();
         let simulator = Simulator::start(Config::default()).await.unwrap();
         let api = connect(&simulator);
-        let Ground { spec, needs, got, want, key, made } = prepare(driver, &simulator, &api, LOOK_MS).await;
+        let Ground { spec, got, want, key, made } = prepare(driver, &simulator, &api, LOOK_MS).await;
+        let needs = driver.needs(&spec).unwrap_or_else(|e| panic!("{kind}: needs: {e}"));
         simulator.clear_journal();
         Bench { driver, kind, simulator, api, spec, needs, got, want, key, made }
     }

@@ -4,6 +4,8 @@
 //!
 //! Nothing serves it: its calls all fail.
 
+use std::collections::BTreeSet;
+
 use databricks_operator::engine::crd::{Management, Reason, Status};
 use databricks_operator::engine::error::{Error, Result};
 use databricks_operator::engine::kind::{
@@ -35,7 +37,7 @@ pub struct PlantedPolicySpec {
     pub endpoints: Option<Endpoints>,
 }
 
-/// An optional object with a field that cannot change, one that can, and another optional object.
+/// An optional object with fields that cannot change, one that can, and another optional object.
 #[derive(Serialize, Deserialize, Clone, Debug, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Endpoints {
@@ -47,6 +49,10 @@ pub struct Endpoints {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 64))]
     pub comment: Option<String>,
+    /// A list without order, which cannot be changed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 10), inner(length(min = 1, max = 64)), extend("x-kubernetes-list-type" = "set"))]
+    pub groups: Option<Vec<String>>,
     /// An optional object in an optional one.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub relay: Option<Relay>,
@@ -66,6 +72,7 @@ pub struct Relay {
 pub struct PlantedPolicyState {
     external_id: Option<String>,
     rest_api: Option<String>,
+    groups: Option<BTreeSet<String>>,
     port_name: Option<String>,
 }
 
@@ -84,6 +91,7 @@ impl ExternalResource for PlantedPolicy {
 
     const IMMUTABLE: &'static [Immutable] = &[
         Immutable { state: "rest_api", spec: &["endpoints.restApi"] },
+        Immutable { state: "groups", spec: &["endpoints.groups"] },
         Immutable { state: "port_name", spec: &["endpoints.relay.portName"] },
     ];
 
@@ -92,6 +100,7 @@ impl ExternalResource for PlantedPolicy {
         Ok(PlantedPolicyState {
             external_id: spec.external_id.clone(),
             rest_api: endpoints.and_then(|e| e.rest_api.clone()),
+            groups: endpoints.and_then(|e| Some(e.groups.clone()?.into_iter().collect())),
             port_name: endpoints.and_then(|e| Some(e.relay.as_ref()?.port_name.clone())),
         })
     }

@@ -4,7 +4,7 @@
 
 use std::collections::BTreeMap;
 
-use databricks_operator::engine::kind::{Driver, Key, Need, Phase, PrincipalName, Resolved, Wanted, Writer};
+use databricks_operator::engine::kind::{Driver, Key, Phase, PrincipalName, Resolved, Wanted, Writer};
 use databricks_operator::kinds::KINDS;
 use futures::FutureExt;
 use futures::future::BoxFuture;
@@ -20,9 +20,7 @@ const READS: usize = 60;
 pub struct Ground {
     /// The spec of the sample; where that has the id of an object that a kind manages, with the id that the account has.
     pub spec: Value,
-    /// What the spec needs.
-    pub needs: Vec<Need>,
-    /// The needs, resolved.
+    /// What the spec needs, resolved.
     pub got: Resolved,
     /// The desired state.
     pub want: Value,
@@ -75,7 +73,7 @@ impl Account<'_> {
                 want.unwrap_or_else(|e| panic!("{kind}: with all declared needs, `desired` fails: {e}"));
             let key = driver.key(&want).unwrap_or_else(|e| panic!("{kind}: `key` of {want}: {e}"));
             self.path.pop();
-            Ground { spec, needs, got, want, key, made: self.made.clone() }
+            Ground { spec, got, want, key, made: self.made.clone() }
         }
         .boxed()
     }

@@ -15,10 +15,11 @@ use axum::http::{HeaderMap, Method, StatusCode, header, request};
 use axum::response::{IntoResponse, Response};
 use databricks_operator::engine::crd::FINALIZER;
 use serde_json::Value;
-use simulator::Simulator;
 use tokio::net::TcpListener;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
+
+use crate::outside::Outside;
 
 /// A call at which the operator can be killed.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -50,9 +51,7 @@ impl fmt::Display for Kill {
 
 /// What the gates of one life share.
 pub struct Ledger {
-    pub account: Simulator,
-    /// The collection of the account that the life's object belongs to, once that is known.
-    pub collection: Option<String>,
+    outside: Arc<Outside>,
     namespace: String,
     kill: Option<Kill>,
     state: Mutex<Moment>,
@@ -84,12 +83,7 @@ enum Fate {
 }
 
 impl Ledger {
-    pub fn new(
-        account: Simulator,
-        namespace: &str,
-        collection: Option<String>,
-        kill: Option<Kill>,
-    ) -> Arc<Ledger> {
+    pub fn new(outside: &Arc<Outside>, namespace: &str, kill: Option<Kill>) -> Arc<Ledger> {
         let state = Moment {
             phase: None,
             counts: HashMap::new(),
@@ -102,7 +96,7 @@ impl Ledger {
             wrong: vec![],
         };
         let (state, namespace) = (Mutex::new(state), namespace.to_owned());
-        Arc::new(Ledger { account, collection, namespace, kill, state })
+        Arc::new(Ledger { outside: outside.clone(), namespace, kill, state })
     }
 
     fn state(&self) -> MutexGuard<'_, Moment> {
@@ -155,15 +149,12 @@ impl Ledger {
         points.iter().filter(|p| p.phase == phase && !come.contains(p)).collect()
     }
 
-    fn arrive(&self, side: &Side, method: &Method, path: &str, body: &[u8]) -> Fate {
+    fn arrive(&self, side: &Side, method: &Method, path: &str) -> Fate {
         let state = &mut *self.state();
         if state.frozen {
             return Fate::Frozen;
         }
         let Some(phase) = state.phase.filter(|_| side.counts(method, path)) else { return Fate::Passes };
-        if let Some(wrong) = self.released_early(side, body) {
-            state.wrong.push(wrong);
-        }
         state.last_at = Instant::now();
         let call = format!("{side} {method} {}", self.pattern(path));
         // A read that repeats the one just before it is waiting for something, as often as that takes.
@@ -189,23 +180,35 @@ impl Ledger {
     }
 
     /// The finalizer may go only once nothing is left in the account.
-    fn released_early(&self, side: &Side, body: &[u8]) -> Option<String> {
-        let collection = self.collection.as_ref().filter(|_| matches!(side, Side::Cluster { .. }))?;
-        let body: Value = serde_json::from_slice(body).ok()?;
-        let left = body["metadata"]["finalizers"].as_array()?;
-        let there = self.account.objects(collection).len();
-        let early = !left.iter().any(|f| f == FINALIZER) && there > 0;
-        early.then(|| format!("the finalizer is removed while {there} objects are in the account"))
+    async fn check_release(&self, side: &Side, body: &[u8]) {
+        if self.state().phase.is_none() || !matches!(side, Side::Cluster { .. }) || !releases(body) {
+            return;
+        }
+        let there = self.outside.objects().await;
+        if there.as_ref().is_ok_and(Vec::is_empty) {
+            return;
+        }
+        self.state().wrong.push(format!("the finalizer is removed while there are {there:?} in the account"));
     }
 
     /// At no moment are there two.
-    fn look(&self) {
-        let Some(collection) = &self.collection else { return };
-        let there = self.account.objects(collection);
-        if there.len() > 1 {
-            self.state().wrong.push(format!("{} objects at a time: {there:?}", there.len()));
+    async fn check_number(&self) {
+        if self.state().phase.is_none() {
+            return;
         }
+        let there = self.outside.objects().await;
+        if there.as_ref().is_ok_and(|there| there.len() <= 1) {
+            return;
+        }
+        self.state().wrong.push(format!("not one object at a time: {there:?}"));
     }
+}
+
+/// Whether a write takes the operator's finalizer away.
+fn releases(body: &[u8]) -> bool {
+    let body: Value = serde_json::from_slice(body).unwrap_or_default();
+    let left = body["metadata"]["finalizers"].as_array();
+    left.is_some_and(|left| !left.iter().any(|finalizer| finalizer == FINALIZER))
 }
 
 /// What a gate stands in front of.
@@ -262,7 +265,8 @@ pub async fn open(
 async fn pass(State(gate): State<Arc<Gate>>, request: Request) -> Response {
     let (parts, body) = request.into_parts();
     let Ok(body) = to_bytes(body, 4 << 20).await else { return StatusCode::BAD_REQUEST.into_response() };
-    let fate = gate.ledger.arrive(&gate.side, &parts.method, parts.uri.path(), &body);
+    gate.ledger.check_release(&gate.side, &body).await;
+    let fate = gate.ledger.arrive(&gate.side, &parts.method, parts.uri.path());
     if fate == Fate::DiesBefore && matches!(gate.side, Side::Cluster { .. }) {
         gate.ledger.state().late = Some((gate.clone(), parts, body));
         return gate.never(fate).await;
@@ -271,7 +275,7 @@ async fn pass(State(gate): State<Arc<Gate>>, request: Request) -> Response {
         return gate.never(fate).await;
     }
     let answer = gate.forward(parts, body).await;
-    gate.ledger.look();
+    gate.ledger.check_number().await;
     if fate == Fate::DiesAfter {
         return gate.never(fate).await;
     }

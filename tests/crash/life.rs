@@ -2,23 +2,26 @@
 //! most one crash of the operator on the way.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use axum::http::StatusCode;
 use databricks_operator::engine::crd::RECONCILE_REQUESTED;
-use databricks_operator::engine::kind::{Driver, Lifecycle};
+use databricks_operator::engine::kind::{Driver, Lifecycle, Seen};
 use k8s_openapi::api::core::v1::{Namespace, Secret};
 use kube::api::{Api, DynamicObject, Patch, PatchParams};
 use kube::core::{ApiResource, GroupVersionKind};
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 use simulator::{Config, Settings, Simulator};
 use tokio::task::JoinSet;
 use world::{Operator, eventually, fast};
 
+use crate::connect::connect;
 use crate::gate::{Kill, Ledger, Point, Side, open};
 use crate::invariants::Watch;
+use crate::outside::{Outside, shown};
+use crate::referents::prepare;
 use crate::support::{AUTH, BINARY, SOON, cluster, condition};
 
 /// So late LISTs are while the object is made: a create that does not wait until its lost predecessor surely shows makes a
@@ -32,8 +35,6 @@ const QUARANTINE: &str = "5s";
 pub struct Subject {
     pub kind: String,
     driver: &'static dyn Driver,
-    /// The spec of the kind's sample; it refers to nothing that is not in the account.
-    spec: Value,
     /// What is known from the life without a crash.
     pub told: Option<Told>,
 }
@@ -42,38 +43,36 @@ pub struct Subject {
 #[derive(Clone)]
 pub struct Told {
     points: Vec<Point>,
-    collection: String,
+    /// Whether its spec can be changed once the object exists.
+    changes: bool,
     /// The two objects before the deletion, without what differs from life to life.
     end: [Value; 2],
 }
 
 /// A change of the sample that the kind can carry out, if possible of what the object is found by. Its opposite, done in
-/// the account, is the drift. `None`: nothing of the kind can be changed, so it has neither.
-fn edit(kind: &str) -> Option<Value> {
-    Some(match kind {
+/// the account, is the drift. `None`: no field of its state can be changed, so it has neither.
+fn edit(driver: &dyn Driver, want: &Value) -> Option<Value> {
+    let immutable = driver.traits().immutable;
+    let fixed = |field: &String| immutable.iter().any(|fixed| fixed.state == field);
+    if want.as_object().is_some_and(|state| state.keys().all(fixed)) {
+        return None;
+    }
+    Some(match &*driver.kind() {
         "IpAccessList" => json!({"label": "branch", "ipAddresses": ["192.0.2.0/24"]}),
         "PermissionAssignment" => json!({"permissions": ["ADMIN"]}),
         "Workspace" => json!({"customTags": {"team": "science"}}),
-        "Credential" => return None,
-        other => panic!("say here which field of the sample of {other} may be changed, and to what"),
+        other => panic!(
+            "{other}: not all of its State is in IMMUTABLE: add a line to `edit` in tests/crash/life.rs, with a change of the \
+             spec of config/samples/{}.yaml that the kind can make",
+            other.to_lowercase()
+        ),
     })
 }
 
 impl Subject {
-    /// Whether its spec can be changed once the object exists.
-    pub fn changes(&self) -> bool {
-        edit(&self.kind).is_some()
-    }
-
-    /// A kind's sample, as an object that deletes what it made.
+    /// The sample of a kind.
     pub fn sample(driver: &'static dyn Driver) -> Subject {
-        let kind = driver.api_resource().kind;
-        let file = format!("{}/config/samples/{}.yaml", env!("CARGO_MANIFEST_DIR"), kind.to_lowercase());
-        let sample: Value = serde_saphyr::from_str(&std::fs::read_to_string(&file).expect(&file)).unwrap();
-        let mut spec = sample["spec"].clone();
-        spec["authRef"] = json!({"name": AUTH});
-        spec["deletionPolicy"] = json!("Delete");
-        Subject { kind, driver, spec, told: None }
+        Subject { kind: driver.kind().into_owned(), driver, told: None }
     }
 
     /// The calls of a life without a crash, in order.
@@ -81,57 +80,17 @@ impl Subject {
         self.told.as_ref().map_or(&[], |told| &told.points)
     }
 
-    /// The spec with an id from the account in place of each reference: `workspaceRef` becomes `workspaceId`.
-    fn spec_for(&self, account: &Simulator) -> Value {
-        let mut spec = Map::new();
-        for (field, value) in self.spec.as_object().unwrap().clone() {
-            match field.strip_suffix("Ref").filter(|stem| *stem != "auth") {
-                Some(stem) => {
-                    let made = account.insert(&collection_of(stem), json!({})).unwrap();
-                    spec.insert(format!("{stem}Id"), made[format!("{}_id", words(stem).join("_"))].clone());
-                }
-                None => {
-                    if let Some(id) = value.as_str().filter(|_| field == "credentialsId") {
-                        let credentials = json!({"credentials_id": id, "credentials_name": "analytics"});
-                        account.insert("credentials", credentials).unwrap();
-                    }
-                    spec.insert(field, value);
-                }
-            }
-        }
-        Value::Object(spec)
+    /// Whether its spec can be changed once the object exists.
+    pub fn changes(&self) -> bool {
+        self.told.as_ref().is_some_and(|told| told.changes)
     }
-}
-
-/// The words of a name in camel case.
-fn words(name: &str) -> Vec<String> {
-    let mut words = vec![String::new()];
-    for c in name.chars() {
-        if c.is_ascii_uppercase() {
-            words.push(String::new());
-        }
-        words.last_mut().unwrap().push(c.to_ascii_lowercase());
-    }
-    words
-}
-
-/// The collection of the account that `workspaceRef` or `storageConfigurationRef` refers to, by the name without `Ref`.
-fn collection_of(stem: &str) -> String {
-    let name = words(stem).join("-");
-    if name.ends_with('s') { name } else { format!("{name}s") }
-}
-
-#[test]
-fn a_reference_of_several_words_names_its_collection() {
-    let of = ["workspace", "storageConfiguration", "credentials"].map(collection_of);
-    assert_eq!(of, ["workspaces", "storage-configurations", "credentials"]);
 }
 
 /// Lives one life, and fails if it goes wrong anywhere.
 pub async fn live(subject: Arc<Subject>, kill: Option<Kill>) -> Told {
     let mut life = Life::begin(subject, kill).await;
     let made = life.create().await;
-    if life.subject.changes() {
+    if life.edit.is_some() {
         let changed = life.update(&made).await;
         life.drift(&made, &changed).await;
     }
@@ -142,7 +101,7 @@ pub async fn live(subject: Arc<Subject>, kill: Option<Kill>) -> Told {
     life.delete().await;
     life.late().await;
     life.end().await;
-    Told { points: life.ledger.points(), collection: life.collection.get().unwrap().clone(), end }
+    Told { points: life.ledger.points(), changes: life.edit.is_some(), end }
 }
 
 struct Life {
@@ -159,10 +118,16 @@ struct Life {
     watch: Watch,
     /// Of the DatabricksAuth: the gate in front of the account.
     host: String,
+    /// What the account has, as the driver reads it.
+    outside: Arc<Outside>,
+    /// The spec of the sample, with an id of the account in place of each reference.
+    spec: Value,
+    /// The change of the spec, if the kind can be changed.
+    edit: Option<Value>,
+    /// Ids of the account that the object refers to.
+    referents: Vec<String>,
     /// The account's id of the object, once it is known.
     id: String,
-    /// The collection of the account that the object is in, once that is known.
-    collection: OnceLock<String>,
     _gates: JoinSet<std::io::Result<()>>,
 }
 
@@ -174,7 +139,7 @@ fn typed(kind: &str) -> ApiResource {
     ApiResource::from_gvk(&GroupVersionKind::gvk("databricks-operator.io", "v1alpha1", kind))
 }
 
-const HOUR_MS: u64 = 3_600_000;
+pub const HOUR_MS: u64 = 3_600_000;
 
 /// What takes time there takes an hour of a clock that [`Life::time`] sets.
 async fn account() -> Simulator {
@@ -198,8 +163,12 @@ impl Life {
         let namespace = format!("crash-{}", COUNT.fetch_add(1, Ordering::Relaxed));
         let kube = cluster().client().await.unwrap();
         let account = account().await;
-        let collection = subject.told.as_ref().map(|told| told.collection.clone());
-        let ledger = Ledger::new(account.clone(), &namespace, collection.clone(), kill.clone());
+        let api = connect(&account);
+        let ground = prepare(subject.driver, &account, &api, HOUR_MS).await;
+        let outside = Outside::begin(subject.driver, &account, api, &ground.key.within).await;
+        let outside = Arc::new(outside);
+        account.clear_journal();
+        let ledger = Ledger::new(&outside, &namespace, kill.clone());
         let (mut gates, plane) = (JoinSet::new(), &cluster().control_plane);
         let host = open(&ledger, Side::Account, &account.url(), client(), &mut gates).await;
         let side = Side::Cluster { token: plane.token().to_owned() };
@@ -217,7 +186,10 @@ impl Life {
             operator: None,
             logs: vec![],
             id: String::new(),
-            collection: collection.map(OnceLock::from).unwrap_or_default(),
+            spec: ground.with_ids(subject.driver),
+            edit: edit(subject.driver, &ground.want),
+            referents: ground.made.into_values().chain(ground.got.ids.into_values()).collect(),
+            outside,
             _gates: gates,
             subject,
             kill,
@@ -274,49 +246,54 @@ impl Life {
         self.operator = Some(operator);
     }
 
-    async fn create(&mut self) -> Value {
+    async fn create(&mut self) -> Seen {
         self.phase("create");
         self.account.set(|settings| settings.list_lag_ms = LIST_LAG_MS);
-        let spec = self.subject.spec_for(&self.account);
+        let mut spec = self.spec.clone();
+        spec["authRef"] = json!({"name": AUTH});
+        spec["deletionPolicy"] = json!("Delete");
         self.api.create(&Default::default(), &object(&self.subject.kind, "it", spec)).await.unwrap();
         let ready = self.reach("create", async |life| life.ready().await).await;
         self.account.set(|settings| settings.list_lag_ms = 0);
         self.id = ready["status"]["externalId"].as_str().unwrap().to_owned();
-        self.only_one()
+        self.only_one().await
     }
 
-    async fn update(&mut self, made: &Value) -> Value {
+    async fn update(&mut self, made: &Seen) -> Seen {
         self.phase("update");
         self.edit().await;
         self.reach("update", async |life| life.ready().await).await;
-        let changed = self.only_one();
+        let changed = self.only_one().await;
         let edited = self.kill.as_ref().is_some_and(|kill| kill.edited);
-        assert!(edited || *made != changed, "the update has changed nothing: {changed}");
+        assert!(
+            edited || made.state != changed.state,
+            "{}: `edit` in tests/crash/life.rs has changed nothing in the account: {changed:?}",
+            self.subject.kind
+        );
         changed
     }
 
     async fn edit(&self) {
-        let change = edit(&self.subject.kind).expect("asked only of kinds that can be changed");
+        let change = self.edit.as_ref().expect("asked only of kinds that can be changed");
         let patch = Patch::Merge(json!({"spec": change}));
         self.api.patch("it", &params(), &patch).await.unwrap();
     }
 
     /// Somebody undoes the update in the account.
-    async fn drift(&mut self, made: &Value, changed: &Value) {
+    async fn drift(&mut self, made: &Seen, changed: &Seen) {
         self.phase("drift");
-        let undo = differing(changed, made);
-        self.account.edit(self.collection.get().unwrap(), &self.id, Value::Object(undo.clone())).unwrap();
+        self.outside.change(changed, &made.state).await;
         let asked = Patch::Merge(json!({"metadata": {"annotations": {RECONCILE_REQUESTED: "drift"}}}));
         self.api.patch("it", &params(), &asked).await.unwrap();
         self.reach("drift", async |life| {
-            let outside = life.outside()?;
-            let open: Vec<_> = undo.keys().filter(|field| outside[*field] != changed[*field]).collect();
+            let outside = life.outside.get(&life.id).await?.ok_or("nothing there")?;
+            let open = life.outside.differences(&changed.state, &outside);
             let seen = life.ready().await?;
             let handled = seen["status"]["lastHandledReconcileAt"] == "drift";
-            if open.is_empty() && handled { Ok(()) } else { Err(format!("{open:?} of {outside}; {seen}")) }
+            if open.is_empty() && handled { Ok(()) } else { Err(format!("{open:?} of {outside:?}; {seen}")) }
         })
         .await;
-        self.only_one();
+        self.only_one().await;
     }
 
     /// What a dead operator has sent is refused, for the object has changed since.
@@ -329,7 +306,8 @@ impl Life {
     /// The two objects, once they are as without a crash: a new start may show for a moment that it is not yet ready.
     async fn settle(&self) -> [Value; 2] {
         let settled = eventually("the same end as without a crash", SOON, async || {
-            let end = [self.masked(&self.seen().await?), self.masked(&self.only_one())];
+            let outside = shown(&self.only_one().await);
+            let end = [self.masked(&self.seen().await?), self.masked(&outside)];
             match &self.subject.told {
                 Some(told) if told.end != end => Err(format!("{end:?}\ninstead of {:?}", told.end)),
                 _ => Ok(end),
@@ -346,11 +324,11 @@ impl Life {
         self.reach("delete", async |life| {
             let left = life.api.get_opt("it").await.map_err(|e| e.to_string())?;
             let Some(left) = left else { return Ok(()) };
-            life.time(&json!(left));
+            life.time(&json!(left)).await;
             Err(json!(left).to_string())
         })
         .await;
-        let left = self.there();
+        let left = self.outside.objects().await.unwrap();
         assert!(left.is_empty(), "the object is gone, and in the account there are {left:?}");
     }
 
@@ -409,7 +387,7 @@ impl Life {
                 return Ok(());
             }
             let seen = self.seen().await?;
-            self.time(&seen);
+            self.time(&seen).await;
             Err(seen["status"].to_string())
         });
         came.await.unwrap();
@@ -435,11 +413,12 @@ impl Life {
     }
 
     /// An hour passes in the account each time the operator has shown a state: so no state goes unseen, however slow it is.
-    fn time(&self, seen: &Value) {
-        let outside = self.there().into_iter().next().unwrap_or_default();
-        let shown = |value: &Value| value.is_string() && *value == seen["status"]["state"];
+    async fn time(&self, seen: &Value) {
         let ready = condition(seen, "Ready").is_some_and(|c| c["status"] == "True");
-        if !ready && outside.as_object().is_some_and(|fields| fields.values().any(shown)) {
+        let Some(id) = seen["status"]["externalId"].as_str().filter(|_| !ready) else { return };
+        let outside = self.outside.get(id).await.ok().flatten();
+        let state = outside.and_then(|outside| outside.about.state);
+        if state.is_some_and(|state| seen["status"]["state"] == state) {
             self.account.advance_ms(HOUR_MS);
         }
     }
@@ -451,30 +430,12 @@ impl Life {
         if current && holds("Ready") && holds("Synced") {
             return Ok(seen);
         }
-        self.time(&seen);
+        self.time(&seen).await;
         Err(seen["status"].to_string())
     }
 
-    /// The objects of the collection that the object is in. That one is named by the path of the write that made it.
-    fn there(&self) -> Vec<Value> {
-        let objects = |name: &str| self.account.objects(name);
-        if self.collection.get().is_none() {
-            let made = self.account.writes().into_iter().find(|call| call.applied);
-            let path = made.map(|call| call.path).unwrap_or_default();
-            let named = path.split('/').rfind(|name| !objects(name).is_empty());
-            if let Some(name) = named {
-                self.collection.set(name.to_owned()).expect("it was not set");
-            }
-        }
-        self.collection.get().map_or(vec![], |name| objects(name))
-    }
-
-    fn outside(&self) -> std::result::Result<Value, String> {
-        self.there().into_iter().next().ok_or_else(|| "nothing there".into())
-    }
-
-    fn only_one(&self) -> Value {
-        let mut there = self.there();
+    async fn only_one(&self) -> Seen {
+        let mut there = self.outside.objects().await.unwrap();
         assert_eq!(there.len(), 1, "{there:?}");
         there.remove(0)
     }
@@ -488,12 +449,20 @@ impl Life {
             }
             Value::Array(all) => all.iter().map(|value| self.masked(value)).collect(),
             Value::String(text) => {
-                let own = [&self.id, &self.account.account_id, &self.namespace, &self.host];
-                json!(own.iter().fold(text.clone(), |text, own| text.replace(*own, "~")))
+                let own = self.ids().chain([&*self.account.account_id, &*self.namespace, &*self.host]);
+                json!(own.fold(text.clone(), |text, own| text.replace(own, "~")))
             }
-            Value::Number(number) if number.to_string() == self.id => json!("~"),
+            Value::Number(number) if self.ids().any(|id| id == number.to_string()) => json!("~"),
             other => other.clone(),
         }
+    }
+}
+
+impl Life {
+    /// What the account chose: each part of the object's id, and the ids that it refers to.
+    fn ids(&self) -> impl Iterator<Item = &str> {
+        let all = [&self.id].into_iter().chain(&self.referents);
+        all.flat_map(|id| id.split('/')).filter(|part| !part.is_empty())
     }
 }
 
@@ -514,18 +483,8 @@ impl Drop for Life {
 /// Names of what is different at another time.
 fn passing(name: &str) -> bool {
     let ends = ["_at", "_time", "Timestamp", "TransitionTime", "At"];
-    let names = ["managedFields", "resourceVersion", "uid", "deployment_name", "deploymentName"];
+    let names = ["managedFields", "resourceVersion", "uid", "deployment_name", "deploymentName", "etag"];
     ends.iter().any(|end| name.ends_with(end)) || names.contains(&name)
-}
-
-/// The fields of `now` that are not as in `before`.
-fn differing(before: &Value, now: &Value) -> Map<String, Value> {
-    let changed = now
-        .as_object()
-        .unwrap()
-        .iter()
-        .filter(|(name, value)| before[name.as_str()] != **value && !passing(name));
-    changed.map(|(name, value)| (name.clone(), value.clone())).collect()
 }
 
 fn object(kind: &str, name: &str, spec: Value) -> DynamicObject {

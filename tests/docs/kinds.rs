@@ -8,6 +8,7 @@ use databricks_operator::kinds::KINDS;
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use serde_json::Value;
 
+use crate::samples::references;
 use crate::{code, in_step, read, table};
 
 const DOCUMENT: &str = "docs/kinds.md";
@@ -87,6 +88,16 @@ fn every_field_of_a_kind_is_documented() {
 }
 
 #[test]
+fn every_reference_is_documented() {
+    let rows = KINDS.iter().flat_map(|driver| {
+        let of =
+            |(field, kind)| vec![format!("`{}`", driver.kind()), format!("`{field}`"), format!("`{kind}`")];
+        references(*driver).into_iter().map(of)
+    });
+    in_step(DOCUMENT, "references of", &rows.collect::<Vec<_>>());
+}
+
+#[test]
 fn the_fields_that_all_kinds_share_are_documented() {
     let rows = table(&read(DOCUMENT), "field");
     let documented: BTreeSet<String> = rows.iter().map(|row| code(&row[0]).to_owned()).collect();
@@ -97,7 +108,11 @@ fn the_fields_that_all_kinds_share_are_documented() {
 fn every_kind_is_documented_with_its_natural_name() {
     let rows = table(&read(DOCUMENT), "natural name of");
     let documented: BTreeSet<String> = rows.iter().map(|row| code(&row[0]).to_owned()).collect();
-    assert_eq!(documented, KINDS.iter().map(|driver| driver.api_resource().kind).collect());
+    assert_eq!(
+        documented,
+        KINDS.iter().map(|driver| driver.api_resource().kind).collect(),
+        "write what a new kind is found by into {DOCUMENT}, under `natural name of`"
+    );
 }
 
 /// Parses each object of a text.

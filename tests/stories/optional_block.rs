@@ -88,6 +88,9 @@ async fn a_fixed_field_of_an_optional_object_holds_up_no_status_and_stays_as_it_
         server.refuses(name, json!({"relay": {"portName": "p"}}), port).await;
         server.change(name, Value::Null).await.unwrap();
     }
+    server.bound("set", json!({"groups": ["a", "b"]}), Value::Null).await;
+    server.change("set", json!({"groups": ["b", "a"]})).await.unwrap();
+    server.refuses("set", json!({"groups": ["a", "c"]}), "endpoints.groups").await;
     server.refuses("wrong", json!({"restApi": "b"}), api).await;
     server.change("wrong", json!({"restApi": "right"})).await.unwrap();
 }

@@ -59,7 +59,7 @@ pub struct Management {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 256))]
     pub external_id: Option<String>,
-    /// What happens to the object in the account when this one is deleted. Default: `Retain` for Workspace and for every adopted object, else `Delete`; status.effective shows it. May be changed at any time, also while the object is being deleted.
+    /// What happens to the object in the account when this one is deleted. Default: `Retain` for objects that hold users' data, such as a Workspace, and for every adopted object, else `Delete`; status.effective shows it. May be changed at any time, also while the object is being deleted.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub deletion_policy: Option<DeletionPolicy>,
     /// `true` holds the deletion of the object in the account until it is set to false. May be changed at any time.

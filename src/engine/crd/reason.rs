@@ -92,7 +92,7 @@ reasons! {
     /// A reference names an object that does not exist.
     ReferenceNotFound,
     "It was not applied yet, was deleted, or its name or id is misspelt.",
-    "Create the object that the message names (a DatabricksAuth, a Workspace, a Credential, a principal of the account), or correct the name or id in the field that the message names.";
+    "Create the object that the message names (a DatabricksAuth, an object of another kind, a principal of the account), or correct the name or id in the field that the message names.";
 
     /// A referenced object exists and is not ready yet.
     ReferenceNotReady,

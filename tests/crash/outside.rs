@@ -1,0 +1,83 @@
+//! The account as the driver of the kind reads it, past the gates: what is there that was not before, whatever form the API has.
+//!
+//! A LIST of the account may be late, here as for the operator. A second object that is gone before a LIST shows it is found by
+//! its POST at the end of a life.
+
+use std::collections::BTreeSet;
+
+use databricks_operator::engine::kind::{Driver, Phase, Seen, Writer};
+use serde_json::{Value, json};
+use simulator::Simulator;
+
+use crate::life::HOUR_MS;
+
+/// The objects of a kind in an account.
+pub struct Outside {
+    driver: &'static dyn Driver,
+    account: Simulator,
+    api: Writer,
+    within: String,
+    before: BTreeSet<String>,
+}
+
+impl Outside {
+    /// The objects under a parent that come after those that are there now.
+    pub async fn begin(
+        driver: &'static dyn Driver,
+        account: &Simulator,
+        api: Writer,
+        within: &str,
+    ) -> Outside {
+        let account = account.clone();
+        let mut outside = Outside { driver, account, api, within: within.into(), before: BTreeSet::new() };
+        let there = outside.objects().await.unwrap();
+        outside.before.extend(there.into_iter().map(|seen| seen.id));
+        outside
+    }
+
+    /// The objects that were not there before.
+    pub async fn objects(&self) -> Result<Vec<Seen>, String> {
+        let listed = self.driver.list(&self.api, &self.within).await;
+        let listed = listed.map_err(|error| format!("{}: list: {error}", self.driver.kind()))?;
+        Ok(listed.into_iter().filter(|seen| !self.before.contains(&seen.id)).collect())
+    }
+
+    /// One object.
+    pub async fn get(&self, id: &str) -> Result<Option<Seen>, String> {
+        let found = self.driver.get(&self.api, id).await;
+        found.map_err(|error| format!("{}: get {id}: {error}", self.driver.kind()))
+    }
+
+    /// What an object differs in from what is wanted.
+    pub fn differences(&self, want: &Value, seen: &Seen) -> Vec<String> {
+        let changes = self.driver.changes(want, seen);
+        let changes = changes.unwrap_or_else(|e| panic!("{}: changes: {e}", self.driver.kind()));
+        let fields: BTreeSet<String> = changes.iter().map(|change| change.field().to_owned()).collect();
+        fields.into_iter().collect()
+    }
+
+    /// Changes an object as somebody else would, if there is a difference.
+    pub async fn change(&self, seen: &Seen, want: &Value) {
+        let fields = self.differences(want, seen);
+        if fields.is_empty() {
+            return;
+        }
+        let now: Vec<&str> = fields.iter().map(String::as_str).collect();
+        let changed = self.driver.update(&self.api, seen, want, &now).await;
+        let mut changed =
+            changed.unwrap_or_else(|e| panic!("{}: update of {now:?}: {e}", self.driver.kind()));
+        while let Phase::Pending(_) = changed.about.phase {
+            self.account.advance_ms(HOUR_MS);
+            changed = self.get(&seen.id).await.unwrap().unwrap_or_else(|| panic!("{} is gone", seen.id));
+        }
+    }
+}
+
+/// All that is read of an object but its id.
+pub fn shown(seen: &Seen) -> Value {
+    let about = &seen.about;
+    json!({
+        "state": seen.state, "facts": seen.facts, "phase": format!("{:?}", about.phase), "words": about.state,
+        "owner": about.owner,
+    })
+}
