@@ -144,7 +144,7 @@ fn endpoint_rule(world: &mut World, write: &mut Write) -> Result<(), Reply> {
         return refuse_twin(world, write);
     };
     let id = write.key.rsplit('/').next().unwrap_or_default();
-    if before["deactivated"] == true {
+    if before.get("deactivated") == Some(&json!(true)) {
         return Err(Reply::state(format!("Private endpoint rule {id} is deactivated")));
     }
     if azure && write.after.get("enabled") != before.get("enabled") {
@@ -197,7 +197,9 @@ fn refuse_twin(world: &World, write: &Write) -> Result<(), Reply> {
 
 /// The endpoint of AWS is known once it has been created.
 fn late_fields(_: &World, key: &str, rule: &mut Map<String, Value>) {
-    if rule["connection_state"] != "CREATING" && !rule.contains_key("resource_id") {
+    if rule.get("connection_state").is_some_and(|state| state != "CREATING")
+        && !rule.contains_key("resource_id")
+    {
         let id: String = key.bytes().rev().filter(u8::is_ascii_hexdigit).take(17).map(char::from).collect();
         rule.entry("vpc_endpoint_id").or_insert(json!(format!("vpce-{id}")));
     }

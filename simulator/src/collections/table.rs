@@ -143,6 +143,11 @@ impl Use {
         Self { by: "workspaces", field, says: "is being used by active workspace", only: None }
     }
 
+    pub const fn of_log_delivery(field: &'static str) -> Self {
+        let only = Some(("status", "ENABLED"));
+        Self { by: "log-delivery", field, says: "is being used by log delivery", only }
+    }
+
     pub const fn of(by: &'static str, field: &'static str) -> Self {
         Self { by, field, says: "is being used by", only: None }
     }
@@ -182,6 +187,18 @@ pub(crate) struct Write<'a> {
     /// The object so far; none at a create.
     pub before: Option<&'a Map<String, Value>>,
     pub after: &'a mut Map<String, Value>,
+}
+
+impl Write<'_> {
+    /// A field as it would be; null if there is none.
+    pub fn value(&self, name: &str) -> &Value {
+        self.after.get(name).unwrap_or(&Value::Null)
+    }
+
+    /// The same, to be changed.
+    pub fn value_mut(&mut self, name: &str) -> &mut Value {
+        self.after.entry(name).or_insert(Value::Null)
+    }
 }
 
 impl Collection {

@@ -48,10 +48,7 @@ pub(super) fn create(world: &mut World, route: &Route, request: &Request) -> Ans
     let told = once(world, collection, &key, &mut object);
     world.put(collection.store, &key, Value::Object(object.clone()));
     object.extend(told);
-    let mut answer = shown(world, collection, &key, &Value::Object(object.clone()));
-    for (name, _) in collection.once {
-        answer[*name] = object[*name].clone();
-    }
+    let answer = shown(world, collection, &key, &Value::Object(object));
     Ok(Reply::json(collection.created, enveloped(collection, answer)))
 }
 
