@@ -86,7 +86,7 @@ pub(crate) fn insert(world: &mut World, collection: &str, value: Value) -> Resul
     let mut whole = defaults(world, collection);
     whole.append(&mut object);
     if collection == "Users" {
-        fill_user(&mut whole);
+        scim::fill_user(&mut whole);
     }
     if collection == "ip-access-lists" {
         whole.insert("address_count".into(), json!(whole["ip_addresses"].as_array().map_or(0, Vec::len)));
@@ -122,15 +122,10 @@ fn text(id: &Value) -> String {
     id.as_str().map_or_else(|| id.to_string(), str::to_owned)
 }
 
-/// Documented: the name is kept in lower case, and what is not given comes from it. Assumed: the rest of the address.
-fn fill_user(user: &mut Map<String, Value>) {
-    let Some(name) = user.get("userName").and_then(Value::as_str).map(str::to_lowercase) else { return };
-    user.entry("emails").or_insert_with(|| json!([{"value": name, "type": "work", "primary": true}]));
-    user.entry("displayName").or_insert_with(|| json!(name));
-    user.insert("userName".into(), json!(name));
-}
-
 fn defaults(world: &mut World, collection: &str) -> Map<String, Value> {
+    if scim::COLLECTIONS.contains(&collection) {
+        return scim::defaults(world, collection);
+    }
     let (now, number, uuid) = (world.now(), world.new_number(), world.new_uuid());
     let value = match collection {
         "workspaces" => json!({
@@ -143,16 +138,9 @@ fn defaults(world: &mut World, collection: &str) -> Map<String, Value> {
             "list_id": uuid, "label": uuid, "list_type": "ALLOW", "ip_addresses": [], "enabled": true,
             "created_at": now, "updated_at": now, "created_by": number, "updated_by": number,
         }),
-        "Users" => json!({"id": number.to_string(), "active": true}),
-        "Groups" => json!({"id": number.to_string(), "meta": {"resourceType": "Group"}}),
-        "ServicePrincipals" => json!({"id": number.to_string(), "applicationId": uuid, "active": true}),
         _ => json!({}),
     };
-    let Value::Object(mut defaults) = value else { return Map::new() };
-    if let Some(schema) = collection.strip_suffix('s').filter(|_| scim::COLLECTIONS.contains(&collection)) {
-        defaults.insert("schemas".into(), json!([format!("urn:ietf:params:scim:schemas:core:2.0:{schema}")]));
-    }
-    defaults
+    value.as_object().cloned().unwrap_or_default()
 }
 
 /// Merges `changes` into an object; a null removes a field. A status that is set by hand stays.
@@ -189,16 +177,12 @@ pub(crate) fn remove(world: &mut World, collection: &str, id: &str) -> bool {
         let now = world.now();
         workspaces::forget(world, id, now);
     }
-    if scim::COLLECTIONS.contains(&collection) {
-        let suffix = format!("/{id}");
-        let assignments =
-            world.store.list("permissionassignments").into_iter().map(|(key, _)| key.to_owned());
-        for key in assignments.filter(|key| key.ends_with(&suffix)).collect::<Vec<_>>() {
-            world.remove("permissionassignments", &key);
-        }
-    }
     world.remove(collection, id);
-    collections::orphan(world, collection, id);
+    if scim::COLLECTIONS.contains(&collection) {
+        scim::forget(world, collection, id);
+    } else {
+        collections::orphan(world, collection, id);
+    }
     there
 }
 
@@ -223,7 +207,7 @@ pub(crate) fn seed(world: &mut World) {
         let mut whole = defaults(world, collection);
         whole.extend(value.as_object().cloned().unwrap_or_default());
         if collection == "Users" {
-            fill_user(&mut whole);
+            scim::fill_user(&mut whole);
         }
         let id = whole["id"].as_str().unwrap_or_default().to_owned();
         members.push(json!({"value": id, "display": whole["displayName"]}));

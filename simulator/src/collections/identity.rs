@@ -7,8 +7,7 @@
 
 use serde_json::{Value, json};
 
-use super::table::{Collection, Fill, List, Under, Update, Write};
-use super::time::GONE_AT;
+use super::table::{Collection, Fill, GONE_AT, List, Under, Update, Write};
 use crate::clock::rfc3339;
 use crate::schema::{Field, Kind, TEXT, TEXTS};
 use crate::wire::Reply;

@@ -8,8 +8,7 @@
 
 use serde_json::{Map, Value, json};
 
-use super::table::{Collection, Delete, Fill, Step, Under, Update, Use, Write};
-use super::time::GONE_AT;
+use super::table::{Collection, Delete, Fill, GONE_AT, Step, Under, Update, Use, Write};
 use crate::schema::{Field, Kind, TEXT, whole_number};
 use crate::settings::Settings;
 use crate::store::shown;

@@ -162,6 +162,9 @@ pub(crate) struct Step {
     pub after_ms: fn(&Settings) -> Option<u64>,
 }
 
+/// The note of an object that ends by itself: when, in epoch milliseconds.
+pub(super) const GONE_AT: &str = "_gone_at";
+
 /// A value that the server sets.
 pub(crate) enum Fill {
     Account,

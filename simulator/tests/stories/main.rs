@@ -14,6 +14,7 @@ mod networking;
 mod provisioning;
 mod refusals;
 mod scim;
+mod scim_writes;
 mod workspaces;
 
 use reqwest::{Client, Method, RequestBuilder};
