@@ -8,7 +8,7 @@ use serde_json::{Map, Value, json};
 use crate::collections::{self, Under};
 use crate::store::shown;
 use crate::world::World;
-use crate::{scim, workspaces};
+use crate::{account_settings, etags, rule_sets, scim, workspaces};
 
 /// The ids that `config/demo` refers to.
 const DEMO_CREDENTIALS: &str = "11111111-2222-4333-8444-000000000001";
@@ -20,6 +20,9 @@ fn id_field(collection: &str) -> Result<&'static str, String> {
         "workspaces" => Ok("workspace_id"),
         "ip-access-lists" => Ok("list_id"),
         "permissionassignments" => Ok("id"),
+        account_settings::STORE => Ok("setting_type"),
+        rule_sets::STORE => Ok("name"),
+        workspaces::NETWORK_OPTIONS => Ok("workspace_id"),
         _ if scim::COLLECTIONS.contains(&collection) => Ok("id"),
         _ => match collections::find(collection) {
             Some(found) => Ok(found.id),
@@ -42,7 +45,8 @@ pub(crate) fn list(world: &mut World, collection: &str) -> Vec<Value> {
 
 /// Everything there is, by collection.
 pub(crate) fn all(world: &mut World) -> Value {
-    let names: Vec<String> = world.store.collections().map(str::to_owned).collect();
+    let names = world.store.collections().filter(|name| !name.starts_with('_'));
+    let names: Vec<String> = names.map(str::to_owned).collect();
     let all: Map<String, Value> =
         names.into_iter().map(|name| (name.clone(), json!(list(world, &name)))).collect();
     Value::Object(all)
@@ -54,11 +58,27 @@ fn with_id(collection: &str, id: &str, value: &Value) -> Value {
     if let Some(under) = parent_of(collection) {
         value[under.field] = json!(id.split('/').next());
     }
+    if let (true, Ok(field)) = (has_etag(collection), id_field(collection)) {
+        value[field] = json!(id);
+    }
     if collection == "permissionassignments" {
         value["id"] = json!(id);
         value["workspace_id"] = json!(id.split('/').next().and_then(|number| number.parse::<i64>().ok()));
     }
     value
+}
+
+/// Whether the objects of a collection are always there and have an etag.
+fn has_etag(collection: &str) -> bool {
+    matches!(collection, account_settings::STORE | rule_sets::STORE)
+}
+
+/// Stores what a test put there; whoever has read the etag before has an old one.
+fn put(world: &mut World, collection: &str, id: &str, value: Value) {
+    world.put(collection, id, value);
+    if has_etag(collection) {
+        etags::renew(world, collection, id);
+    }
 }
 
 /// How the objects of a collection have a parent.
@@ -93,8 +113,8 @@ pub(crate) fn insert(world: &mut World, collection: &str, value: Value) -> Resul
     }
     let id = text(&whole[field]);
     let value = Value::Object(whole);
-    world.put(collection, &id, value.clone());
-    Ok(shown(&value))
+    put(world, collection, &id, value.clone());
+    Ok(with_id(collection, &id, &value))
 }
 
 /// Creates an object of a plain collection, whose parent must be named, but need not exist.
@@ -165,7 +185,7 @@ pub(crate) fn edit(world: &mut World, collection: &str, id: &str, changes: Value
     }
     let mut value = Value::Object(object);
     collections::restart(world, collection, &changed, &mut value);
-    world.put(collection, id, value.clone());
+    put(world, collection, id, value.clone());
     Ok(with_id(collection, id, &value))
 }
 
@@ -178,6 +198,9 @@ pub(crate) fn remove(world: &mut World, collection: &str, id: &str) -> bool {
         workspaces::forget(world, id, now);
     }
     world.remove(collection, id);
+    if has_etag(collection) {
+        etags::renew(world, collection, id);
+    }
     if scim::COLLECTIONS.contains(&collection) {
         scim::forget(world, collection, id);
     } else {

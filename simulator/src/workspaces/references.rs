@@ -9,6 +9,10 @@ use crate::collections;
 use crate::wire::Reply;
 use crate::world::World;
 
+pub(crate) fn unknown(id: &str) -> Reply {
+    Reply::missing(format!("Workspace {id} does not exist"))
+}
+
 /// Fields that hold the id of an object of a collection.
 const REFERENCES: &[(&str, &str)] = &[
     ("credentials_id", "credentials"),

@@ -15,6 +15,7 @@ mod provisioning;
 mod refusals;
 mod scim;
 mod scim_writes;
+mod standing;
 mod workspaces;
 
 use reqwest::{Client, Method, RequestBuilder};
