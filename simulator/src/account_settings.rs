@@ -1,4 +1,4 @@
-//! Settings of the account, one line of [`SETTINGS`] each. They are always there: nobody creates one, some can be reset.
+//! Settings of the account, one line of [`SETTINGS`] each. They are always there: none is created, some can be reset.
 //!
 //! Documented: paths, the form of a change, that a write needs the freshest etag, which settings can be reset. Observed by
 //! others: the refusal of another etag carries the fresh one; a setting that was never set is a 404 with its etag, or shows

@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use crate::world::World;
 
-/// Kept beside the objects: what nobody has set yet has an etag too.
+/// Kept beside the objects: what was never set has an etag too.
 const STORE: &str = "_etags";
 
 /// The etag of an object now.

@@ -73,7 +73,7 @@ fn has_etag(collection: &str) -> bool {
     matches!(collection, account_settings::STORE | rule_sets::STORE)
 }
 
-/// Stores what a test put there; whoever has read the etag before has an old one.
+/// Stores what a test set; an etag that was read before is stale then.
 fn put(world: &mut World, collection: &str, id: &str, value: Value) {
     world.put(collection, id, value);
     if has_etag(collection) {

@@ -3,7 +3,7 @@
 //! Documented: paths, names, roles, that both query parameters of a read must be there, that a write replaces all rules and
 //! names the freshest etag. Observed by others: the refusal of a principal without a name. Assumed: the code for a principal
 //! that does not exist, which is checked for new grants only; that targets of budget and tag policies exist; that a refused
-//! write does not tell the etag.
+//! write does not return the etag.
 
 use serde_json::{Map, Value, json};
 
@@ -126,7 +126,7 @@ fn put(world: &mut World, body: Map<String, Value>) -> Answer {
         for principal in principals.clone() {
             check_principal(world, principal, had(&before, &rule["role"], principal))?;
         }
-        // Assumed: a rule for nobody is none.
+        // Assumed: a rule without principals is dropped.
         if principals.clone().next().is_some() {
             rules.push(json!({"role": rule["role"], "principals": principals.collect::<Vec<_>>()}));
         }

@@ -76,12 +76,12 @@ pub(super) const COLLECTIONS: &[Collection] = &[
             Field::new("workspace_ids_filter", IDS).immutable(),
             Field::new("status", Kind::OneOf(&["ENABLED", "DISABLED"])),
         ],
-        made: &[
+        on_create: &[
             ("account_id", Fill::Account),
             ("creation_time", Fill::Now),
             ("log_delivery_status", Fill::Json(r#"{"status": "CREATED", "message": "No delivery yet."}"#)),
         ],
-        touched: &[("update_time", Fill::Now)],
+        on_write: &[("update_time", Fill::Now)],
         defaults: &[("status", Fill::Text("ENABLED")), ("config_name", Fill::Text(""))],
         update: Update::Merge,
         delete: Delete::Never,
@@ -99,8 +99,8 @@ pub(super) const COLLECTIONS: &[Collection] = &[
             Field::new("resource_type", Kind::OneOf(&[ALL, GATEWAY])),
             Field::new("include_external_spend", Kind::Bool).immutable(),
         ],
-        made: &[("account_id", Fill::Account), ("create_time", Fill::Now)],
-        touched: &[("update_time", Fill::Now)],
+        on_create: &[("account_id", Fill::Account), ("create_time", Fill::Now)],
+        on_write: &[("update_time", Fill::Now)],
         update: Update::Put,
         rule: budget,
         ..Collection::paged("budgets", "budget_configuration_id", "budgets")

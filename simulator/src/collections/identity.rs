@@ -37,8 +37,8 @@ const POLICY: Collection = Collection {
     chosen: Some(("policy_id", check_policy_id)),
     most: Some((20, "QUOTA_EXCEEDED", "There may be 20 federation policies")),
     fields: &[Field::new("description", TEXT), Field::new("oidc_policy", Kind::Object(OIDC)).required()],
-    made: &[("uid", Fill::Uuid), ("create_time", Fill::NowText), ("name", Fill::Name)],
-    touched: &[("update_time", Fill::NowText)],
+    on_create: &[("uid", Fill::Uuid), ("create_time", Fill::NowText), ("name", Fill::Name)],
+    on_write: &[("update_time", Fill::NowText)],
     update: Update::Masked { required: false },
     ..Collection::paged("federationPolicies", "policy_id", "policies")
 };
@@ -61,14 +61,14 @@ pub(super) const COLLECTIONS: &[Collection] = &[
             Field::new("lifetime", Kind::Form(is_lifetime, "must be 1s to 63072000s")),
             Field::new("scopes", TEXTS),
         ],
-        made: &[
+        on_create: &[
             ("create_time", Fill::NowText),
             ("secret_hash", Fill::Uuid),
             ("status", Fill::Text("ACTIVE")),
         ],
-        touched: &[("update_time", Fill::NowText)],
+        on_write: &[("update_time", Fill::NowText)],
         ignored: &["expire_time"],
-        once: &[("secret", Fill::Secret)],
+        shown_once: &[("secret", Fill::Secret)],
         readable: false,
         rule: ending,
         ..Collection::paged("servicePrincipals/*/credentials/secrets", "id", "secrets")

@@ -33,12 +33,12 @@ pub(super) const COLLECTIONS: &[Collection] = &[
             Field::new("region", Kind::Text(1, 64)).required().immutable(),
             Field::new("billing_workspace_id", Kind::Int),
         ],
-        made: &[
+        on_create: &[
             ("account_id", Fill::Account),
             ("creation_time", Fill::Now),
             ("egress_config", Fill::Json(EGRESS)),
         ],
-        touched: &[("updated_time", Fill::Now)],
+        on_write: &[("updated_time", Fill::Now)],
         update: Update::Masked { required: false },
         used_by: &[Use {
             says: "is attached to one or more workspaces:",
@@ -66,13 +66,13 @@ pub(super) const COLLECTIONS: &[Collection] = &[
             Field::new("resource_names", SOME_TEXTS).one_of("names"),
             Field::new("enabled", Kind::Bool),
         ],
-        made: &[
+        on_create: &[
             ("account_id", Fill::Account),
             ("creation_time", Fill::Now),
             ("connection_state", Fill::Text("CREATING")),
             ("deactivated", Fill::Bool(false)),
         ],
-        touched: &[("updated_time", Fill::Now)],
+        on_write: &[("updated_time", Fill::Now)],
         ignored: &["deactivated_at", "endpoint_name", "vpc_endpoint_id", "error_message"],
         update: Update::Masked { required: true },
         delete: Delete::Own(deactivate),
@@ -82,7 +82,7 @@ pub(super) const COLLECTIONS: &[Collection] = &[
             state("PENDING", "EXPIRED", |_| Some(14 * DAY_MS)),
         ],
         rule: endpoint_rule,
-        seen: late_fields,
+        on_read: late_fields,
         ..Collection::paged("network-connectivity-configs/*/private-endpoint-rules", "rule_id", "items")
     },
 ];
@@ -204,7 +204,7 @@ fn late_fields(_: &World, key: &str, rule: &mut Map<String, Value>) {
     }
 }
 
-/// Documented: a rule that nobody approved goes at once; another one is deactivated, and gone after a day.
+/// Documented: a rule that was not approved goes at once; another one is deactivated, and gone after a day.
 fn deactivate(world: &mut World, key: &str) -> Answer {
     let Some(mut rule) = world.store.get(RULES, key).cloned() else {
         return Err(Reply::missing(format!("Private endpoint rule {key} does not exist")));

@@ -80,7 +80,7 @@ pub(super) const COLLECTIONS: &[Collection] = &[
         ignored: &["workspace_id", "vpc_status", "error_messages", "warning_messages"],
         used_by: &[Use::of_workspace("network_id")],
         rule: unshared_network,
-        seen: health,
+        on_read: health,
         ..Collection::at("networks", "network_id")
     },
     Collection {
@@ -93,7 +93,7 @@ pub(super) const COLLECTIONS: &[Collection] = &[
                 .immutable(),
             Field::new("region", Kind::Text(1, 64)).required().immutable(),
         ],
-        made: &[
+        on_create: &[
             ("account_id", Fill::Account),
             ("aws_account_id", Fill::Text("111122223333")),
             (
@@ -126,7 +126,7 @@ pub(super) const COLLECTIONS: &[Collection] = &[
             Field::new("private_access_level", Kind::OneOf(&["ACCOUNT", "ENDPOINT"])),
             Field::new("allowed_vpc_endpoint_ids", TEXTS),
         ],
-        made: UNDATED,
+        on_create: UNDATED,
         update: Update::Put,
         used_by: &[Use::of_workspace("private_access_settings_id")],
         rule: private_access,

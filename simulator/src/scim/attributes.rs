@@ -35,7 +35,7 @@ const NAME: Kind = Kind::Object(&[Field::new("givenName", TEXT), Field::new("fam
 
 const SCHEMAS: Field = Field::new("schemas", crate::schema::TEXTS);
 
-/// Attributes that only a response has, or that are kept for nobody.
+/// Attributes that only a response has.
 const IGNORED: &[&str] = &["id", "meta", "groups", "account_id"];
 
 pub(super) const GROUPS: Principals = Principals {

@@ -11,7 +11,7 @@ fn home(world: &World, id: &str) -> Option<&'static str> {
 }
 
 /// The members that exist, each once. Observed by others: one that does not is left out without an error. Assumed: this also
-/// holds for a number that is nobody's.
+/// holds for a number that is the id of no principal.
 pub(super) fn known_members(world: &World, members: Vec<Value>) -> Vec<Value> {
     let mut known: Vec<Value> = Vec::new();
     for member in members {

@@ -1,7 +1,7 @@
 //! PATCH of a principal: operations that add, remove and replace.
 //!
 //! Documented: the shapes of operations, `members[value eq "1"]` and the like, that a member which is plain text is a
-//! syntax error. Observed by others: adding a member that is nobody is answered with 200 and adds nothing; the name of a
+//! syntax error. Observed by others: adding a member that does not exist returns 200 and adds nothing; the name of a
 //! user never changes. Assumed: all operations or none; a path without a value of a filter names the whole list; an
 //! operation without a path carries an object of attributes; `active` may be text; the response is empty.
 

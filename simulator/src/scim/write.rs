@@ -40,7 +40,7 @@ pub(super) fn create(world: &mut World, kind: &Principals, request: &Request) ->
     Ok(Reply::json(201, Value::Object(object)))
 }
 
-/// Fills in a user, and leaves out members that are nobody.
+/// Fills in a user, and leaves out members that do not exist.
 fn complete(world: &World, kind: &Principals, object: &mut Map<String, Value>) {
     if kind.collection == "Users" {
         fill_user(object);

@@ -56,7 +56,7 @@ async fn members_come_and_go_by_patch() {
 }
 
 #[tokio::test]
-async fn a_member_that_is_nobody_is_added_without_an_error_and_is_not_there() {
+async fn a_member_that_does_not_exist_is_no_error_and_not_there() {
     let account = Account::new().await;
     let people = people(&account);
     let (path, _) =
@@ -71,7 +71,7 @@ async fn a_member_that_is_nobody_is_added_without_an_error_and_is_not_there() {
         assert_eq!((status, &refusal["scimType"]), (400, &json!("invalidSyntax")), "{value}");
     }
     assert_eq!(account.delete(&format!("scim/v2/Users/{}", people[0])).await.0, 204);
-    assert!(members(&account, &path).await.is_empty(), "who is gone is no member");
+    assert!(members(&account, &path).await.is_empty(), "a principal that is gone is no member");
 }
 
 #[tokio::test]

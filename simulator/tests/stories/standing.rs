@@ -1,4 +1,4 @@
-//! What is always there: settings of the account, rule sets, the network policy of a workspace. Nobody creates them.
+//! What is always there: settings of the account, rule sets, the network policy of a workspace. None is created.
 
 use serde_json::{Value, json};
 use simulator::Settings;
@@ -21,31 +21,31 @@ fn legacy(value: bool, etag: Option<&str>) -> Value {
 }
 
 /// The fresh etag in a refusal.
-fn told(refusal: &Answer) -> &str {
+fn fresh_etag(refusal: &Answer) -> &str {
     assert_eq!(refusal.1["details"][0]["@type"], "type.googleapis.com/google.rpc.ErrorInfo", "{}", refusal.1);
     refusal.1["details"][0]["metadata"]["etag"].as_str().unwrap()
 }
 
 #[tokio::test]
-async fn a_setting_changes_with_the_etag_that_the_refusal_tells() {
+async fn a_setting_changes_with_the_etag_of_the_refusal() {
     let account = Account::new().await;
     let unset = account.get(LEGACY).await;
     assert_eq!(refused(&unset), (404, "NOT_FOUND"));
     let first = account.send("PATCH", LEGACY, legacy(true, None)).await;
-    assert_eq!((refused(&first), told(&first)), ((404, "NOT_FOUND"), told(&unset)));
+    assert_eq!((refused(&first), fresh_etag(&first)), ((404, "NOT_FOUND"), fresh_etag(&unset)));
     let stale = account.send("PATCH", LEGACY, legacy(true, Some("old"))).await;
-    assert_eq!((refused(&stale), told(&stale)), (CONFLICT, told(&unset)));
-    let (status, set) = account.send("PATCH", LEGACY, legacy(true, Some(told(&unset)))).await;
+    assert_eq!((refused(&stale), fresh_etag(&stale)), (CONFLICT, fresh_etag(&unset)));
+    let (status, set) = account.send("PATCH", LEGACY, legacy(true, Some(fresh_etag(&unset)))).await;
     assert_eq!((status, &set["disable_legacy_features"]["value"]), (200, &json!(true)));
-    let again = account.send("PATCH", LEGACY, legacy(false, Some(told(&unset)))).await;
-    assert_eq!((refused(&again), told(&again)), (CONFLICT, set["etag"].as_str().unwrap()));
+    let again = account.send("PATCH", LEGACY, legacy(false, Some(fresh_etag(&unset)))).await;
+    assert_eq!((refused(&again), fresh_etag(&again)), (CONFLICT, set["etag"].as_str().unwrap()));
     assert_eq!(account.get(LEGACY).await.1["etag"], set["etag"]);
 
     let other = json!({"disable_legacy_features": {"value": false}});
     account.sim.edit("settings", "disable_legacy_features", other).unwrap();
     let late = account.delete(&format!("{LEGACY}?etag={}", set["etag"].as_str().unwrap())).await;
-    assert_eq!(refused(&late), CONFLICT, "somebody else changed it");
-    let (status, reset) = account.delete(&format!("{LEGACY}?etag={}", told(&late))).await;
+    assert_eq!(refused(&late), CONFLICT, "another client changed it");
+    let (status, reset) = account.delete(&format!("{LEGACY}?etag={}", fresh_etag(&late))).await;
     assert_eq!((status, reset["etag"].is_string()), (200, true));
     assert_eq!(refused(&account.get(LEGACY).await), (404, "NOT_FOUND"));
     account.sim.set(|settings| settings.unset_setting_status = 200);
@@ -151,7 +151,7 @@ async fn a_rule_set_is_written_with_the_freshest_etag() {
         account.sim.objects("Groups").into_iter().find(|group| group["displayName"] == "data-eng").unwrap();
     account.sim.remove("Groups", group["id"].as_str().unwrap());
     let (status, kept) = rule_sets(&account, "rule-sets", rules(&name, &set["etag"], user)).await;
-    assert_eq!(status, 200, "a grant that was there may stay, whoever is gone");
+    assert_eq!(status, 200, "a grant that was there may stay, though its group is gone");
     let (_, dropped) = rule_sets(&account, "rule-sets", rules(&name, &kept["etag"], json!([]))).await;
     assert_eq!(dropped.get("grant_rules"), None);
 
