@@ -13,7 +13,9 @@ use prometheus_client::registry::Registry;
 use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
 
+use super::fake::account::HttpAccount;
 use super::fake::cluster::{ApiServer, Trouble};
+use super::fake::log::Log;
 use super::fake::{Fake, account, client, seen, settings};
 use super::{Engine, Settings, reconcile};
 use crate::databricks::{HostPolicy, Settings as ClientSettings};
@@ -27,9 +29,15 @@ use crate::engine::meter::Meter;
 
 mod auth;
 mod compare;
+mod connect;
 mod create;
 mod delete;
+mod guard;
+mod record;
 mod refuse;
+mod resolve;
+mod send;
+mod undo;
 
 /// One operator, one API server, one account.
 struct World {
@@ -65,7 +73,8 @@ fn world_of(fake: &'static Fake, change: impl FnOnce(&mut Settings)) -> World {
     let no_auths = Writer::new(auths.clone());
     let stores = Stores::new([(resource, cache.as_reader()), (auths, no_auths.as_reader())].into_iter());
     let cluster = Cluster { objects: Objects::new(kube.clone()), events: Events::new(kube.clone()), stores };
-    let auths = Auths::new(kube, wake.clone(), HostPolicy::default(), ClientSettings::default(), false);
+    let policy = HostPolicy { allow_loopback_http: true, ..HostPolicy::default() };
+    let auths = Auths::new(kube, wake.clone(), policy, ClientSettings::default(), false);
     auths.store(&auth(), &auth_spec(Value::Null), Ok(Arc::new(Session::of(account()))));
     let memory = Memory::new(wake, settings.max_deletions_per_hour);
     memory.barrier.begin(std::iter::empty());
@@ -74,6 +83,15 @@ fn world_of(fake: &'static Fake, change: impl FnOnce(&mut Settings)) -> World {
     let shared = (cluster, auths, memory, meter);
     let engine = Arc::new(Engine::new(settings, shared, Permit::sole(), &kinds, CancellationToken::new()));
     World { fake, api, engine, cache: Mutex::new(cache), cached: Mutex::default() }
+}
+
+/// One that reads at each reconcile, and in which what is missing once is gone: no test of it has to advance the clock.
+fn eager(fake: &'static Fake) -> World {
+    world_of(fake, |settings| (settings.resync, settings.absence) = (Some(Duration::ZERO), Duration::ZERO))
+}
+
+fn named(name: &str) -> ObjectName {
+    ObjectName { kind: "Fake".into(), namespace: "ns".into(), name: name.into() }
 }
 
 /// The spec of a managed object with this name in the account and this value.
@@ -141,17 +159,20 @@ impl World {
         self.api.events();
     }
 
+    /// From now on the objects use this account, over HTTP, of which nothing was read yet.
+    fn connect(&self, account: &HttpAccount) -> &World {
+        let session = Arc::new(Session::of(account.client.clone()));
+        self.engine.auths.store(&auth(), &auth_spec(Value::Null), Ok(session));
+        self
+    }
+
     fn status(&self) -> Value {
         self.api.get("it").unwrap().data["status"].clone()
     }
 
     /// The status and the reason of a condition; empty if it does not exist.
     fn condition(&self, kind: &str) -> String {
-        let status = self.status();
-        let found = status["conditions"].as_array().into_iter().flatten().find(|c| c["type"] == kind);
-        found.map_or(String::new(), |c| {
-            format!("{} {}", c["status"].as_str().unwrap(), c["reason"].as_str().unwrap())
-        })
+        condition(&self.status(), kind)
     }
 
     fn message(&self, kind: &str) -> String {
@@ -179,6 +200,18 @@ impl World {
         *self.fake.loses.lock().unwrap() = Some(error);
         self
     }
+}
+
+/// The status and the reason of a condition; empty if it does not exist.
+fn condition(status: &Value, kind: &str) -> String {
+    let found = status["conditions"].as_array().into_iter().flatten().find(|c| c["type"] == kind);
+    found.map_or(String::new(), |c| {
+        format!("{} {}", c["status"].as_str().unwrap(), c["reason"].as_str().unwrap())
+    })
+}
+
+fn seconds(count: u64) -> Duration {
+    Duration::from_secs(count)
 }
 
 fn unknown() -> Error {

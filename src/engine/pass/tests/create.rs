@@ -119,7 +119,7 @@ async fn a_refused_create_is_shown_at_once_and_stalled_when_it_is_confirmed() {
     for stalled in ["", "", "True ApiRefused"] {
         world.fake.put(seen("0", "unrelated", None));
         tokio::time::advance(Duration::from_secs(40)).await;
-        world.fake.next_write.lock().unwrap().replace(refusal());
+        world.fake.refuse(refusal());
         world.reconcile().await;
         assert_eq!(world.condition("Ready"), "False ApiRefused");
         assert_eq!(world.condition("Stalled"), stalled);
@@ -134,7 +134,7 @@ async fn what_exists_although_no_list_shows_it_is_read_again_before_that_is_said
     let world = world();
     world.apply(json!({}));
     let exists = Error::rejected(Reason::AlreadyExists, "a exists already");
-    world.fake.next_write.lock().unwrap().replace(exists);
+    world.fake.refuse(exists);
     world.reconcile().await;
     assert_eq!(world.changes(), ["POST a"]);
     world.reconcile().await;
@@ -216,4 +216,34 @@ async fn an_upsert_is_written_under_its_key_and_never_doubled() {
     }
     assert_eq!(world.changes(), ["DELETE /a"]);
     assert!(world.api.get("it").is_none());
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_an_interrupted_create_had_created_is_recorded_over_any_other_write_and_reported_once() {
+    let world = world();
+    world.apply(json!({})).loses(unknown()).reconcile().await;
+    let long_ago = Timestamp::from_second(Timestamp::now().as_second() - 700).unwrap().to_string();
+    world.api.edit("it", |it| it["status"]["intent"]["time"] = json!(long_ago));
+    world.quiet();
+    tokio::time::advance(Duration::from_secs(6)).await;
+    world.api.next_write("status", Trouble::Refuse(409));
+    world.reconcile().await;
+    assert_eq!(world.status()["externalId"], "id-a");
+    world.settle().await;
+    assert_eq!(world.api.events().iter().filter(|event| *event == "Created").count(), 1);
+    assert_eq!(world.changes(), NOTHING);
+}
+
+#[tokio::test(start_paused = true)]
+async fn of_two_objects_with_one_name_the_second_waits_for_the_create_of_the_first() {
+    let world = world_of(Fake::with(|_| {}), |settings| settings.quarantine = seconds(60));
+    world.apply(json!({})).loses(unknown()).reconcile().await;
+    world.fake.listed.lock().unwrap().clear();
+    world.api.apply("other", spec("a", json!({})));
+    world.quiet();
+    world.reconcile_named("other").await;
+    let other = world.api.get("other").unwrap().data["status"].clone();
+    assert_eq!(condition(&other, "Stalled"), "True ManagementConflict");
+    assert!(other.to_string().contains("managed by Fake ns/it"), "{other}");
+    assert_eq!(world.changes(), NOTHING);
 }

@@ -95,3 +95,61 @@ async fn mass_deletion_is_stopped() {
     assert_eq!(world.condition("DeletionBlocked"), "True TooManyDeletions");
     assert_eq!(world.changes(), NOTHING);
 }
+
+#[tokio::test(start_paused = true)]
+async fn an_accepted_deletion_is_not_sent_again_while_reads_may_lag() {
+    let world = world_of(Fake::with(|fake| fake.traits.read_lag = seconds(600)), |_| {});
+    world.apply(json!({})).settle().await;
+    world.quiet();
+    *world.fake.late.lock().unwrap() = true;
+    world.api.delete("it");
+    world.settle().await;
+    assert_eq!(world.changes(), ["DELETE id-a"]);
+    assert_eq!(world.condition("Ready"), "False Deleting");
+    assert!(world.message("Ready").contains("the deletion was accepted; waiting"));
+    tokio::time::advance(seconds(600)).await;
+    world.reconcile().await;
+    assert_eq!(world.changes(), ["DELETE id-a"], "it had no effect");
+    assert_eq!(world.condition("Ready"), "False Deleting");
+    world.fake.take("id-a");
+    world.settle().await;
+    assert!(world.api.get("it").is_none());
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_an_interrupted_create_may_have_created_is_named_when_it_stays() {
+    let world = world();
+    world.apply(json!({})).loses(unknown()).reconcile().await;
+    world.apply(json!({"deletionPolicy": "Retain"})).quiet();
+    world.api.delete("it");
+    world.settle().await;
+    assert!(world.api.get("it").is_none());
+    assert_eq!(world.api.events(), ["OrphanedOnDelete"]);
+    assert_eq!(world.fake.calls(), NOTHING);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_restored_object_whose_object_is_gone_is_released_without_an_event() {
+    let world = World::ready(json!({})).await;
+    world.api.edit("it", |it| it["status"] = Value::Null);
+    world.fake.take("id-a");
+    world.api.delete("it");
+    for _ in 0..2 {
+        tokio::time::advance(seconds(11)).await;
+        world.settle().await;
+    }
+    assert!(world.api.get("it").is_none());
+    assert_eq!(world.api.events(), NOTHING, "it never said what it managed");
+    assert_eq!(world.changes(), NOTHING);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_object_that_only_others_hold_is_left_to_them() {
+    let world = World::ready(json!({})).await;
+    world.api.edit("it", |it| it["metadata"]["finalizers"] = json!(["x/y"]));
+    world.api.delete("it");
+    world.settle().await;
+    assert_eq!(world.fake.calls(), NOTHING);
+    assert_eq!(world.api.writes(), NOTHING);
+    assert!(world.api.get("it").is_some());
+}
