@@ -3,7 +3,9 @@
 use crate::schema::is_uuid;
 use crate::wire::{Answer, PREVIEW, Reply, Request, V20, V21};
 use crate::world::World;
-use crate::{assignments, collections, ip_access_lists, scim, tokens, workspaces};
+use crate::{
+    account_settings, assignments, collections, ip_access_lists, rule_sets, scim, tokens, workspaces,
+};
 
 /// The base of a path, and its segments from the id of the account on.
 fn split(path: &str) -> Option<(&'static str, Vec<&str>)> {
@@ -21,7 +23,10 @@ pub(crate) fn class(path: &str) -> &'static str {
     let Some((base, segments)) = split(path) else { return "other" };
     match (base, &segments[1..]) {
         (V20, ["workspaces", _, "permissionassignments", ..]) => "permissionassignments",
+        (V20, ["workspaces", _, "network"]) => workspaces::NETWORK_OPTIONS,
         (V20, ["workspaces", ..]) => "workspaces",
+        (V20, ["settings", ..]) => account_settings::STORE,
+        (PREVIEW, ["access-control", ..]) => rule_sets::STORE,
         (V20, ["ip-access-lists", ..]) => "ip-access-lists",
         (V20, ["scim", ..]) => "scim",
         (base, segments) => collections::route(base, segments).map_or("other", |to| to.collection.store),
@@ -59,6 +64,8 @@ pub(crate) fn serve(world: &mut World, request: &Request) -> Answer {
         }
         (V20, ["workspaces", rest @ ..]) => workspaces::serve(world, request, rest),
         (V20, ["ip-access-lists", rest @ ..]) => ip_access_lists::serve(world, request, rest),
+        (V20, ["settings", "types", rest @ ..]) => account_settings::serve(world, request, rest),
+        (PREVIEW, ["access-control", rest @ ..]) => rule_sets::serve(world, request, rest),
         (V20, ["scim", "v2", rest @ ..]) => scim::serve(world, request, rest),
         (base, segments) => match collections::route(base, segments) {
             Some(route) => collections::serve(world, request, &route),

@@ -3,7 +3,7 @@
 use crate::faults::Fault;
 use crate::wire::{Content, Reply, Request, add_unknown_fields};
 use crate::world::World;
-use crate::{api, objects};
+use crate::{api, objects, tokens};
 
 /// What is decided when a call comes in, before it is carried out.
 pub(crate) struct Arrival {
@@ -23,7 +23,7 @@ pub(crate) fn arrive(world: &mut World, request: &Request) -> Arrival {
 /// Carries out call `n`.
 pub(crate) fn serve(world: &mut World, request: &Request, n: u64) -> Reply {
     objects::settle(world);
-    let caller = world.tokens.client_of(request, world.now()).then(|| world.client_id.clone());
+    let caller = tokens::caller(world, request);
     let mut reply = match api::serve(world, request) {
         Ok(reply) | Err(reply) => reply,
     };

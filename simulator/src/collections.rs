@@ -1,6 +1,6 @@
 //! Plain collections, one line of a table each: list, create, read, update, delete.
 //!
-//! `table` has the columns. The lines are in files by theme (`provisioning`, `networking` ...), each of which says what
+//! `table` has the columns. The lines are in files by theme (`provisioning`, `networking`, `identity`, `billing`), each of which says what
 //! is documented; `all` puts them together. A line is all that a new collection takes. `read`, `write`, `remove` and `time` act on any of them.
 //!
 //! Documented: the verbs, the envelopes and pages, that an object in use cannot be deleted. Observed by others: the forms of
@@ -8,6 +8,8 @@
 //! a response has are ignored.
 
 mod all;
+mod billing;
+mod identity;
 mod networking;
 mod provisioning;
 mod read;

@@ -185,7 +185,8 @@ impl Simulator {
     }
 
     /// The objects of a collection as they are now, whatever lag is set: `credentials`, `workspaces`,
-    /// `ip-access-lists`, `permissionassignments`, `Users`, `Groups`, `ServicePrincipals`.
+    /// `ip-access-lists`, `permissionassignments`, `Users`, `Groups`, `ServicePrincipals`, `settings`, `rule-sets` and those
+    /// of the table in `collections`.
     pub fn objects(&self, collection: &str) -> Vec<Value> {
         objects::list(&mut self.shared.world(), collection)
     }
@@ -197,7 +198,7 @@ impl Simulator {
     }
 
     /// Merges changes into an object without a call of the API; null removes a field. Fails if it does not exist. The id of
-    /// an assignment is `<workspace_id>/<principal_id>`.
+    /// an assignment is `<workspace_id>/<principal_id>`, that of any object with a parent `<parent>/<id>`.
     pub fn edit(&self, collection: &str, id: &str, changes: Value) -> Result<Value, String> {
         objects::edit(&mut self.shared.world(), collection, id, changes)
     }

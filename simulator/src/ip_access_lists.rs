@@ -139,7 +139,7 @@ fn duplicate(world: &mut World, list: &Value) -> Reply {
 
 /// Refuses what would lock out the caller: list `id` as it would be, or without it.
 fn guard(world: &World, id: &str, list: Option<&Value>) -> Result<(), Reply> {
-    let Some(caller) = world.settings.caller_ip else { return Ok(()) };
+    let Some(caller) = world.settings.caller_ip.filter(|_| enforced(world)) else { return Ok(()) };
     let objects = world.store.list(COLLECTION);
     let others = objects.iter().filter(|(other, _)| *other != id).map(|(_, value)| *value);
     if admits(&others.chain(list).collect::<Vec<_>>(), caller) {
@@ -165,9 +165,15 @@ pub(crate) fn admit_to_tokens(world: &World) -> Result<(), Reply> {
     }
 }
 
+/// Whether the account heeds its lists at all. Assumed: it does unless the setting says no; the guard is off with them.
+fn enforced(world: &World) -> bool {
+    let switch = world.store.get("settings", "acct_ip_acl_enable");
+    switch.is_none_or(|switch| switch["acct_ip_acl_enable"]["value"] != false)
+}
+
 /// What a blocked caller reads, if the lists block it.
 fn blocked(world: &World) -> Option<String> {
-    let caller = world.settings.caller_ip?;
+    let caller = world.settings.caller_ip.filter(|_| enforced(world))?;
     let objects = world.store.list(COLLECTION);
     if admits(&objects.iter().map(|(_, value)| *value).collect::<Vec<_>>(), caller) {
         return None;

@@ -1,4 +1,4 @@
-//! The secrets of the one client, and the tokens that were issued for them.
+//! The secrets of the first client, and the tokens that were issued, to it and to others.
 
 use axum::http::header;
 
@@ -7,11 +7,12 @@ use crate::wire::Request;
 pub(crate) struct Token {
     pub value: String,
     pub expires_ms: u64,
+    pub client_id: String,
     /// The secret it was issued for: it falls with it (assumed).
     pub secret: String,
 }
 
-/// Secrets of the one client, and the tokens issued for them.
+/// Secrets of the first client, and all tokens.
 pub(crate) struct Tokens {
     /// A secret, and until when it is good.
     secrets: Vec<(String, u64)>,
@@ -39,12 +40,9 @@ impl Tokens {
         self.secrets.iter().any(|(known, until_ms)| known == secret && now_ms < *until_ms)
     }
 
-    /// Whether the request carries a token of the client that is good now.
-    pub fn client_of(&self, request: &Request, now_ms: u64) -> bool {
-        let Some(bearer) = request.header(header::AUTHORIZATION).strip_prefix("Bearer ") else {
-            return false;
-        };
-        let token = self.issued.iter().find(|token| token.value == bearer);
-        token.is_some_and(|token| now_ms < token.expires_ms && self.good_secret(&token.secret, now_ms))
+    /// The token that a request carries, unless its time is over.
+    pub fn of(&self, request: &Request, now_ms: u64) -> Option<&Token> {
+        let bearer = request.header(header::AUTHORIZATION).strip_prefix("Bearer ")?;
+        self.issued.iter().find(|token| token.value == bearer && now_ms < token.expires_ms)
     }
 }

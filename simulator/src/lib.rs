@@ -3,10 +3,11 @@
 //! It shares no type with the operator, so that the same misreading of the API must happen twice to go unnoticed,
 //! and it refuses what the real API refuses or what a client has no business to send. Each behaviour that the
 //! API's documentation does not state is marked `observed by others` or `assumed` where it is implemented.
-//! Not validated against a live account. The map: `api` routes a call; `workspaces`, `ip_access_lists`,
-//! `assignments`, `scim`, `tokens` and the table in `collections` respond to it; `store` remembers; `server` puts
+//! Not validated against a live account. The map: `api` routes a call; the table in `collections`, that in `account_settings`,
+//! `workspaces`, `ip_access_lists`, `assignments`, `scim`, `rule_sets` and `tokens` respond to it; `store` remembers; `server` puts
 //! faults, holds and delays around it; `control` is the same as [`Simulator`], over HTTP.
 
+mod account_settings;
 mod api;
 mod assignments;
 mod call;
@@ -14,6 +15,7 @@ mod clock;
 mod collections;
 mod connection;
 mod control;
+mod etags;
 mod faults;
 mod handle;
 mod ip_access_lists;
@@ -21,6 +23,7 @@ mod issued;
 mod journal;
 mod objects;
 mod refusals;
+mod rule_sets;
 mod schema;
 mod scim;
 mod server;

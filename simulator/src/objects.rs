@@ -8,7 +8,7 @@ use serde_json::{Map, Value, json};
 use crate::collections::{self, Under};
 use crate::store::shown;
 use crate::world::World;
-use crate::{scim, workspaces};
+use crate::{account_settings, etags, rule_sets, scim, workspaces};
 
 /// The ids that `config/demo` refers to.
 const DEMO_CREDENTIALS: &str = "11111111-2222-4333-8444-000000000001";
@@ -20,6 +20,9 @@ fn id_field(collection: &str) -> Result<&'static str, String> {
         "workspaces" => Ok("workspace_id"),
         "ip-access-lists" => Ok("list_id"),
         "permissionassignments" => Ok("id"),
+        account_settings::STORE => Ok("setting_type"),
+        rule_sets::STORE => Ok("name"),
+        workspaces::NETWORK_OPTIONS => Ok("workspace_id"),
         _ if scim::COLLECTIONS.contains(&collection) => Ok("id"),
         _ => match collections::find(collection) {
             Some(found) => Ok(found.id),
@@ -42,7 +45,8 @@ pub(crate) fn list(world: &mut World, collection: &str) -> Vec<Value> {
 
 /// Everything there is, by collection.
 pub(crate) fn all(world: &mut World) -> Value {
-    let names: Vec<String> = world.store.collections().map(str::to_owned).collect();
+    let names = world.store.collections().filter(|name| !name.starts_with('_'));
+    let names: Vec<String> = names.map(str::to_owned).collect();
     let all: Map<String, Value> =
         names.into_iter().map(|name| (name.clone(), json!(list(world, &name)))).collect();
     Value::Object(all)
@@ -54,11 +58,27 @@ fn with_id(collection: &str, id: &str, value: &Value) -> Value {
     if let Some(under) = parent_of(collection) {
         value[under.field] = json!(id.split('/').next());
     }
+    if let (true, Ok(field)) = (has_etag(collection), id_field(collection)) {
+        value[field] = json!(id);
+    }
     if collection == "permissionassignments" {
         value["id"] = json!(id);
         value["workspace_id"] = json!(id.split('/').next().and_then(|number| number.parse::<i64>().ok()));
     }
     value
+}
+
+/// Whether the objects of a collection are always there and have an etag.
+fn has_etag(collection: &str) -> bool {
+    matches!(collection, account_settings::STORE | rule_sets::STORE)
+}
+
+/// Stores what a test set; an etag that was read before is stale then.
+fn put(world: &mut World, collection: &str, id: &str, value: Value) {
+    world.put(collection, id, value);
+    if has_etag(collection) {
+        etags::renew(world, collection, id);
+    }
 }
 
 /// How the objects of a collection have a parent.
@@ -86,15 +106,15 @@ pub(crate) fn insert(world: &mut World, collection: &str, value: Value) -> Resul
     let mut whole = defaults(world, collection);
     whole.append(&mut object);
     if collection == "Users" {
-        fill_user(&mut whole);
+        scim::fill_user(&mut whole);
     }
     if collection == "ip-access-lists" {
         whole.insert("address_count".into(), json!(whole["ip_addresses"].as_array().map_or(0, Vec::len)));
     }
     let id = text(&whole[field]);
     let value = Value::Object(whole);
-    world.put(collection, &id, value.clone());
-    Ok(shown(&value))
+    put(world, collection, &id, value.clone());
+    Ok(with_id(collection, &id, &value))
 }
 
 /// Creates an object of a plain collection, whose parent must be named, but need not exist.
@@ -122,15 +142,10 @@ fn text(id: &Value) -> String {
     id.as_str().map_or_else(|| id.to_string(), str::to_owned)
 }
 
-/// Documented: the name is kept in lower case, and what is not given comes from it. Assumed: the rest of the address.
-fn fill_user(user: &mut Map<String, Value>) {
-    let Some(name) = user.get("userName").and_then(Value::as_str).map(str::to_lowercase) else { return };
-    user.entry("emails").or_insert_with(|| json!([{"value": name, "type": "work", "primary": true}]));
-    user.entry("displayName").or_insert_with(|| json!(name));
-    user.insert("userName".into(), json!(name));
-}
-
 fn defaults(world: &mut World, collection: &str) -> Map<String, Value> {
+    if scim::COLLECTIONS.contains(&collection) {
+        return scim::defaults(world, collection);
+    }
     let (now, number, uuid) = (world.now(), world.new_number(), world.new_uuid());
     let value = match collection {
         "workspaces" => json!({
@@ -143,16 +158,9 @@ fn defaults(world: &mut World, collection: &str) -> Map<String, Value> {
             "list_id": uuid, "label": uuid, "list_type": "ALLOW", "ip_addresses": [], "enabled": true,
             "created_at": now, "updated_at": now, "created_by": number, "updated_by": number,
         }),
-        "Users" => json!({"id": number.to_string(), "active": true}),
-        "Groups" => json!({"id": number.to_string(), "meta": {"resourceType": "Group"}}),
-        "ServicePrincipals" => json!({"id": number.to_string(), "applicationId": uuid, "active": true}),
         _ => json!({}),
     };
-    let Value::Object(mut defaults) = value else { return Map::new() };
-    if let Some(schema) = collection.strip_suffix('s').filter(|_| scim::COLLECTIONS.contains(&collection)) {
-        defaults.insert("schemas".into(), json!([format!("urn:ietf:params:scim:schemas:core:2.0:{schema}")]));
-    }
-    defaults
+    value.as_object().cloned().unwrap_or_default()
 }
 
 /// Merges `changes` into an object; a null removes a field. A status that is set by hand stays.
@@ -177,7 +185,7 @@ pub(crate) fn edit(world: &mut World, collection: &str, id: &str, changes: Value
     }
     let mut value = Value::Object(object);
     collections::restart(world, collection, &changed, &mut value);
-    world.put(collection, id, value.clone());
+    put(world, collection, id, value.clone());
     Ok(with_id(collection, id, &value))
 }
 
@@ -189,16 +197,15 @@ pub(crate) fn remove(world: &mut World, collection: &str, id: &str) -> bool {
         let now = world.now();
         workspaces::forget(world, id, now);
     }
-    if scim::COLLECTIONS.contains(&collection) {
-        let suffix = format!("/{id}");
-        let assignments =
-            world.store.list("permissionassignments").into_iter().map(|(key, _)| key.to_owned());
-        for key in assignments.filter(|key| key.ends_with(&suffix)).collect::<Vec<_>>() {
-            world.remove("permissionassignments", &key);
-        }
-    }
     world.remove(collection, id);
-    collections::orphan(world, collection, id);
+    if has_etag(collection) {
+        etags::renew(world, collection, id);
+    }
+    if scim::COLLECTIONS.contains(&collection) {
+        scim::forget(world, collection, id);
+    } else {
+        collections::orphan(world, collection, id);
+    }
     there
 }
 
@@ -223,7 +230,7 @@ pub(crate) fn seed(world: &mut World) {
         let mut whole = defaults(world, collection);
         whole.extend(value.as_object().cloned().unwrap_or_default());
         if collection == "Users" {
-            fill_user(&mut whole);
+            scim::fill_user(&mut whole);
         }
         let id = whole["id"].as_str().unwrap_or_default().to_owned();
         members.push(json!({"value": id, "display": whole["displayName"]}));

@@ -11,7 +11,7 @@ use crate::wire::Reply;
 pub(crate) enum Kind {
     /// Text of this many characters.
     Text(usize, usize),
-    /// Text of a form: the test, and how the refusal goes on after "Invalid value: ".
+    /// Text of a form: the test, and how the refusal continues after "Invalid value: ".
     Form(fn(&str) -> bool, &'static str),
     /// A whole number of 64 bits.
     Int,

@@ -1,42 +1,54 @@
-//! SCIM, for reading: users, groups and service principals of the account.
+//! SCIM: users, groups and service principals of the account.
 //!
 //! Documented: paging, projection, the filter operators, that lists of groups come without members. Observed by others:
 //! members carry `$ref`, their collection and id. Assumed: a response has at most 100 items unless `count` asks for more.
-//! Writing is not simulated (501): the control API creates and removes principals.
+//! `write` and `patch` change principals.
 
+mod attributes;
+mod body;
 mod filter;
+mod members;
+mod patch;
+mod principals;
+mod write;
 
 use serde_json::{Value, json};
 
-use crate::wire::{Answer, Reply, Request};
+use crate::wire::{Answer, Content, Reply, Request};
 use crate::world::World;
+use attributes::Principals;
+use principals::unknown;
 
-pub(crate) const COLLECTIONS: &[&str] = &["Users", "Groups", "ServicePrincipals"];
+pub(crate) use attributes::{defaults, fill_user};
+pub(crate) use principals::COLLECTIONS;
+pub(crate) use write::forget;
 
 const QUERIES: &[&str] =
     &["filter", "attributes", "excludedAttributes", "startIndex", "count", "sortBy", "sortOrder"];
 
-pub(crate) fn serve(world: &World, request: &Request, rest: &[&str]) -> Answer {
-    let Some(kind) = rest.first().filter(|kind| COLLECTIONS.contains(kind)) else {
+pub(crate) fn serve(world: &mut World, request: &Request, rest: &[&str]) -> Answer {
+    let Some(kind) = rest.first().and_then(|name| Principals::of(name)) else {
         return Err(Reply::no_endpoint(request));
     };
-    match (request.method.as_str(), rest) {
-        ("GET", [_] | [_, _]) => {}
-        ("POST", [_]) | ("PUT" | "PATCH" | "DELETE", [_, _]) => {
-            return Err(Reply::scim_error(501, None, "the simulator does not simulate SCIM writes"));
-        }
-        _ => return Err(Reply::no_endpoint(request)),
+    request.only_queries(if request.method == "GET" { QUERIES } else { &[] })?;
+    if matches!(request.method.as_str(), "GET" | "DELETE") {
+        request.no_body()?;
     }
-    request.only_queries(QUERIES)?;
-    request.no_body()?;
-    let mut reply = match rest {
-        [_, id] => match world.read(kind, id) {
-            Some(found) => Reply::json(200, project(request, with_refs(world, found))),
-            None => return Err(Reply::scim_error(404, None, format!("{kind} with id {id} not found"))),
+    let mut reply = match (request.method.as_str(), rest) {
+        ("GET", [_]) => list(world, request, kind.collection)?,
+        ("GET", [_, id]) => match world.read(kind.collection, id) {
+            Some(found) => Reply::json(200, project(request, members::with_refs(world, found))),
+            None => return Err(unknown(kind.collection, id)),
         },
-        _ => list(world, request, kind)?,
+        ("POST", [_]) => write::create(world, kind, request)?,
+        ("PUT", [_, id]) => write::replace(world, kind, request, id)?,
+        ("PATCH", [_, id]) => patch::patch(world, kind, request, id)?,
+        ("DELETE", [_, id]) => write::delete(world, kind, id)?,
+        _ => return Err(Reply::no_endpoint(request)),
     };
-    reply.content_type = "application/scim+json".to_owned();
+    if matches!(reply.content, Content::Json(_)) {
+        reply.content_type = "application/scim+json".to_owned();
+    }
     Ok(reply)
 }
 
@@ -79,18 +91,6 @@ fn index(request: &Request, name: &str, default: usize) -> Result<usize, Reply> 
     let Some(text) = request.query(name) else { return Ok(default) };
     let refused = |_| Reply::scim_error(400, Some("invalidValue"), format!("{name} must be a whole number"));
     text.parse().map_err(refused)
-}
-
-/// The address of each member of a group, unless the member has one itself.
-fn with_refs(world: &World, mut found: Value) -> Value {
-    for member in found["members"].as_array_mut().into_iter().flatten() {
-        let Some(id) = member["value"].as_str().map(str::to_owned) else { continue };
-        let home = COLLECTIONS.iter().find(|kind| world.store.get(kind, &id).is_some());
-        if let (Some(home), Value::Object(member)) = (home, member) {
-            member.entry("$ref").or_insert_with(|| json!(format!("{home}/{id}")));
-        }
-    }
-    found
 }
 
 /// Only the attributes asked for; the id always.

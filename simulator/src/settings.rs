@@ -56,6 +56,10 @@ pub struct Settings {
     pub get_lag_ms: u64,
     /// Reads of IP access lists, of one and of all, show at best the state of this long ago.
     pub ip_list_lag_ms: u64,
+    /// What a read of a setting that was never set is: 404 with its etag, or 200 with the default.
+    pub unset_setting_status: u16,
+    /// The identity provider manages the account: principals with an `externalId` are neither created nor changed.
+    pub identity_managed: bool,
     /// Every call takes at least this long (real time).
     pub latency_ms: u64,
     /// New numeric ids are below 2^53, for clients that read numbers as floats; otherwise none is.
@@ -106,6 +110,8 @@ impl Default for Settings {
             list_lag_ms: 0,
             get_lag_ms: 0,
             ip_list_lag_ms: 0,
+            unset_setting_status: 404,
+            identity_managed: false,
             latency_ms: 0,
             small_ids: false,
             shuffle: false,

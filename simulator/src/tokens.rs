@@ -1,4 +1,7 @@
 //! Host metadata, OAuth discovery, the token endpoint, the owner of a bearer token, and the refusals of a bad one.
+//!
+//! The first client is the service principal `operator`. Any other one logs in with a secret that it got through the API.
+//! Documented: only an account admin may call. Assumed: the role `account_admin` is all that it takes, and the code.
 
 use axum::http::header;
 use serde_json::json;
@@ -11,8 +14,10 @@ use crate::world::World;
 
 /// Refuses a call without a good token.
 pub(crate) fn authenticate(world: &mut World, request: &Request) -> Result<(), Reply> {
-    if world.tokens.client_of(request, world.now()) {
-        return Ok(());
+    if let Some(client) = caller(world, request) {
+        let message = "This API can be called by account admins only";
+        let refusal = || Reply::error(403, "PERMISSION_DENIED", message);
+        return if is_admin(world, &client) { Ok(()) } else { Err(refusal()) };
     }
     if !request.header(header::AUTHORIZATION).starts_with("Bearer ") {
         // Observed by others: the code is a number here.
@@ -21,6 +26,38 @@ pub(crate) fn authenticate(world: &mut World, request: &Request) -> Result<(), R
     }
     let statuses = world.settings.bad_token_statuses.clone();
     Err(bad_token(world.next_status("bad_token", &statuses).unwrap_or(401)))
+}
+
+/// The client whose good token a request carries.
+pub(crate) fn caller(world: &World, request: &Request) -> Option<String> {
+    let token = world.tokens.of(request, world.now())?;
+    is_good(world, &token.client_id, &token.secret).then(|| token.client_id.clone())
+}
+
+/// Whether a client may log in with this secret.
+fn is_good(world: &World, client_id: &str, secret: &str) -> bool {
+    if client_id == world.client_id && world.tokens.good_secret(secret, world.now()) {
+        return true;
+    }
+    let principals = world.store.list("ServicePrincipals").into_iter();
+    let mut own =
+        principals.filter(|(_, found)| found["applicationId"] == client_id && found["active"] != false);
+    own.any(|(id, _)| {
+        let prefix = format!("{id}/");
+        let secrets = world.store.list("service-principal-secrets").into_iter();
+        secrets.filter(|(key, _)| key.starts_with(&prefix)).any(|(_, found)| found["_secret"] == secret)
+    })
+}
+
+fn is_admin(world: &World, client_id: &str) -> bool {
+    let principals = world.store.list("ServicePrincipals").into_iter();
+    let mut own = principals.filter(|(_, found)| found["applicationId"] == client_id);
+    let has_role = own.any(|(_, found)| {
+        found["roles"]
+            .as_array()
+            .is_some_and(|roles| roles.iter().any(|role| role["value"] == "account_admin"))
+    });
+    has_role || client_id == world.client_id
 }
 
 /// The response to a token that is not good. Documented: the 401. Observed by others: the 403, whose code is a number, and
@@ -102,7 +139,7 @@ fn token(world: &mut World, request: &Request) -> Answer {
     let now = world.now();
     let failed = || refused(401, "invalid_client", "Client authentication failed");
     let (client, secret) = basic(request.header(header::AUTHORIZATION)).ok_or_else(failed)?;
-    if client != world.client_id || !world.tokens.good_secret(&secret, now) {
+    if !is_good(world, &client, &secret) {
         return Err(failed());
     }
     let mut grant_type = None;
@@ -126,7 +163,8 @@ fn token(world: &mut World, request: &Request) -> Answer {
     let lifetime_ms = world.settings.token_lifetime_ms;
     let value = format!("sim.{}", Uuid::new_v4().simple());
     world.tokens.issued.retain(|token| now < token.expires_ms);
-    world.tokens.issued.push(Token { value: value.clone(), expires_ms: now + lifetime_ms, secret });
+    let expires_ms = now + lifetime_ms;
+    world.tokens.issued.push(Token { value: value.clone(), expires_ms, client_id: client, secret });
     let expires_in = world.settings.announced_expires_in.unwrap_or((lifetime_ms / 1000) as i64);
     let body =
         json!({"access_token": value, "token_type": "Bearer", "expires_in": expires_in, "scope": "all-apis"});

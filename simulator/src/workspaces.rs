@@ -1,6 +1,6 @@
 //! Workspaces of an AWS account: provisioning takes time, updates depend on the state, deletion is not at once.
 //!
-//! What time does to a workspace is in `lifecycle`, what it refers to in `references`. Documented: fields, states, which
+//! What time does to a workspace is in `lifecycle`, what it refers to in `references`, its network policy in `network`. Documented: fields, states, which
 //! field may change in which state, the mask `*`. Observed by others: a workspace being provisioned cannot be deleted;
 //! its creator becomes its admin; clients send `account_id` and fields that only a response has, and these are ignored.
 //! Assumed: codes of refusals where not marked otherwise; that a masked-out field of a PATCH is left alone (AWS is
@@ -8,6 +8,7 @@
 //! again by it; that a repeated DELETE is accepted; which regions there are.
 
 mod lifecycle;
+mod network;
 mod references;
 
 use serde_json::{Map, Value, json};
@@ -20,6 +21,8 @@ use crate::wire::{Answer, Reply, Request};
 use crate::world::World;
 
 pub(crate) use lifecycle::{forget, settle};
+pub(crate) use network::STORE as NETWORK_OPTIONS;
+pub(crate) use references::unknown;
 
 const FIELDS: &[Field] = &[
     Field::new("workspace_name", Kind::Text(1, 100)).required().immutable(),
@@ -82,6 +85,9 @@ const DISRUPTIVE: &[&str] =
     &["credentials_id", "private_access_settings_id", "storage_customer_managed_key_id"];
 
 pub(crate) fn serve(world: &mut World, request: &Request, rest: &[&str]) -> Answer {
+    if let [id, "network"] = rest {
+        return network::serve(world, request, id);
+    }
     request.only_queries(if request.method == "PATCH" { &["update_mask"] } else { &[] })?;
     if matches!(request.method.as_str(), "GET" | "DELETE") {
         request.no_body()?;
@@ -96,10 +102,6 @@ pub(crate) fn serve(world: &mut World, request: &Request, rest: &[&str]) -> Answ
         ("DELETE", [id]) => delete(world, id),
         _ => Err(Reply::no_endpoint(request)),
     }
-}
-
-pub(crate) fn unknown(id: &str) -> Reply {
-    Reply::missing(format!("Workspace {id} does not exist"))
 }
 
 /// The body without what is ignored.

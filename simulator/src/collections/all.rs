@@ -1,9 +1,10 @@
 //! All lines of the table, and the search for one.
 
 use super::table::Collection;
-use super::{networking, provisioning};
+use super::{billing, identity, networking, provisioning};
 
-const PARTS: &[&[Collection]] = &[provisioning::COLLECTIONS, networking::COLLECTIONS];
+const PARTS: &[&[Collection]] =
+    &[provisioning::COLLECTIONS, networking::COLLECTIONS, identity::COLLECTIONS, billing::COLLECTIONS];
 
 /// All of them.
 pub(crate) fn all() -> impl Iterator<Item = &'static Collection> {

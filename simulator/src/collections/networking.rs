@@ -8,8 +8,7 @@
 
 use serde_json::{Map, Value, json};
 
-use super::table::{Collection, Delete, Fill, Step, Under, Update, Use, Write};
-use super::time::GONE_AT;
+use super::table::{Collection, Delete, Fill, GONE_AT, Step, Under, Update, Use, Write};
 use crate::schema::{Field, Kind, TEXT, whole_number};
 use crate::settings::Settings;
 use crate::store::shown;
@@ -34,12 +33,12 @@ pub(super) const COLLECTIONS: &[Collection] = &[
             Field::new("region", Kind::Text(1, 64)).required().immutable(),
             Field::new("billing_workspace_id", Kind::Int),
         ],
-        made: &[
+        on_create: &[
             ("account_id", Fill::Account),
             ("creation_time", Fill::Now),
             ("egress_config", Fill::Json(EGRESS)),
         ],
-        touched: &[("updated_time", Fill::Now)],
+        on_write: &[("updated_time", Fill::Now)],
         update: Update::Masked { required: false },
         used_by: &[Use {
             says: "is attached to one or more workspaces:",
@@ -67,13 +66,13 @@ pub(super) const COLLECTIONS: &[Collection] = &[
             Field::new("resource_names", SOME_TEXTS).one_of("names"),
             Field::new("enabled", Kind::Bool),
         ],
-        made: &[
+        on_create: &[
             ("account_id", Fill::Account),
             ("creation_time", Fill::Now),
             ("connection_state", Fill::Text("CREATING")),
             ("deactivated", Fill::Bool(false)),
         ],
-        touched: &[("updated_time", Fill::Now)],
+        on_write: &[("updated_time", Fill::Now)],
         ignored: &["deactivated_at", "endpoint_name", "vpc_endpoint_id", "error_message"],
         update: Update::Masked { required: true },
         delete: Delete::Own(deactivate),
@@ -83,7 +82,7 @@ pub(super) const COLLECTIONS: &[Collection] = &[
             state("PENDING", "EXPIRED", |_| Some(14 * DAY_MS)),
         ],
         rule: endpoint_rule,
-        seen: late_fields,
+        on_read: late_fields,
         ..Collection::paged("network-connectivity-configs/*/private-endpoint-rules", "rule_id", "items")
     },
 ];
@@ -144,7 +143,7 @@ fn endpoint_rule(world: &mut World, write: &mut Write) -> Result<(), Reply> {
         return refuse_twin(world, write);
     };
     let id = write.key.rsplit('/').next().unwrap_or_default();
-    if before["deactivated"] == true {
+    if before.get("deactivated") == Some(&json!(true)) {
         return Err(Reply::state(format!("Private endpoint rule {id} is deactivated")));
     }
     if azure && write.after.get("enabled") != before.get("enabled") {
@@ -197,13 +196,15 @@ fn refuse_twin(world: &World, write: &Write) -> Result<(), Reply> {
 
 /// The endpoint of AWS is known once it has been created.
 fn late_fields(_: &World, key: &str, rule: &mut Map<String, Value>) {
-    if rule["connection_state"] != "CREATING" && !rule.contains_key("resource_id") {
+    if rule.get("connection_state").is_some_and(|state| state != "CREATING")
+        && !rule.contains_key("resource_id")
+    {
         let id: String = key.bytes().rev().filter(u8::is_ascii_hexdigit).take(17).map(char::from).collect();
         rule.entry("vpc_endpoint_id").or_insert(json!(format!("vpce-{id}")));
     }
 }
 
-/// Documented: a rule that nobody approved goes at once; another one is deactivated, and gone after a day.
+/// Documented: a rule that was not approved goes at once; another one is deactivated, and gone after a day.
 fn deactivate(world: &mut World, key: &str) -> Answer {
     let Some(mut rule) = world.store.get(RULES, key).cloned() else {
         return Err(Reply::missing(format!("Private endpoint rule {key} does not exist")));

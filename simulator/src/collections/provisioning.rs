@@ -44,7 +44,7 @@ pub(super) const COLLECTIONS: &[Collection] = &[
             Field::new("credentials_name", Kind::Text(4, 256)).required().immutable(),
             Field::new("aws_credentials", Kind::Object(AWS_ROLE)).required().immutable(),
         ],
-        used_by: &[Use::of_workspace("credentials_id")],
+        used_by: &[Use::of_workspace("credentials_id"), Use::of_log_delivery("credentials_id")],
         rule: usable_role,
         ..Collection::at("credentials", "credentials_id")
     },
@@ -61,7 +61,10 @@ pub(super) const COLLECTIONS: &[Collection] = &[
             "INVALID_STATE",
             "Storage configuration limit exceeded, only 50 storage configurations are allowed",
         )),
-        used_by: &[Use::of_workspace("storage_configuration_id")],
+        used_by: &[
+            Use::of_workspace("storage_configuration_id"),
+            Use::of_log_delivery("storage_configuration_id"),
+        ],
         ..Collection::at("storage-configurations", "storage_configuration_id")
     },
     Collection {
@@ -77,7 +80,7 @@ pub(super) const COLLECTIONS: &[Collection] = &[
         ignored: &["workspace_id", "vpc_status", "error_messages", "warning_messages"],
         used_by: &[Use::of_workspace("network_id")],
         rule: unshared_network,
-        seen: health,
+        on_read: health,
         ..Collection::at("networks", "network_id")
     },
     Collection {
@@ -90,7 +93,7 @@ pub(super) const COLLECTIONS: &[Collection] = &[
                 .immutable(),
             Field::new("region", Kind::Text(1, 64)).required().immutable(),
         ],
-        made: &[
+        on_create: &[
             ("account_id", Fill::Account),
             ("aws_account_id", Fill::Text("111122223333")),
             (
@@ -123,7 +126,7 @@ pub(super) const COLLECTIONS: &[Collection] = &[
             Field::new("private_access_level", Kind::OneOf(&["ACCOUNT", "ENDPOINT"])),
             Field::new("allowed_vpc_endpoint_ids", TEXTS),
         ],
-        made: UNDATED,
+        on_create: UNDATED,
         update: Update::Put,
         used_by: &[Use::of_workspace("private_access_settings_id")],
         rule: private_access,
@@ -199,7 +202,7 @@ fn private_access(world: &mut World, write: &mut Write) -> Result<(), Reply> {
         check_reference(world, "allowed_vpc_endpoint_ids", "vpc-endpoints", id)?;
     }
     let some = !ids(settings, "allowed_vpc_endpoint_ids").is_empty();
-    match (settings["private_access_level"] == "ENDPOINT", some) {
+    match (*write.value("private_access_level") == "ENDPOINT", some) {
         (true, false) => Err(Reply::invalid("Missing required field: allowed_vpc_endpoint_ids")),
         (false, true) => Err(Reply::invalid("allowed_vpc_endpoint_ids needs private_access_level ENDPOINT")),
         _ => Ok(()),
@@ -207,8 +210,8 @@ fn private_access(world: &mut World, write: &mut Write) -> Result<(), Reply> {
 }
 
 fn complete_key(_: &mut World, write: &mut Write) -> Result<(), Reply> {
-    let storage = write.after["use_cases"].as_array().is_some_and(|cases| cases.contains(&json!("STORAGE")));
-    let key = &mut write.after["aws_key_info"];
+    let storage = write.value("use_cases").as_array().is_some_and(|cases| cases.contains(&json!("STORAGE")));
+    let key = write.value_mut("aws_key_info");
     let region = key["key_arn"].as_str().and_then(|arn| arn.split(':').nth(3)).unwrap_or_default().to_owned();
     if key.get("key_region").is_some_and(|given| *given != region) {
         return Err(Reply::invalid("key_region is not the region of key_arn"));

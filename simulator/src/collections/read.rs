@@ -19,7 +19,7 @@ pub(super) fn unknown(collection: &Collection, id: &str) -> Reply {
 pub(super) fn shown(world: &World, collection: &Collection, key: &str, value: &Value) -> Value {
     let mut value = store::shown(value);
     if let Value::Object(object) = &mut value {
-        (collection.seen)(world, key, object);
+        (collection.on_read)(world, key, object);
     }
     value
 }

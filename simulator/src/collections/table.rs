@@ -36,17 +36,17 @@ pub(crate) struct Collection {
     /// What a client may send.
     pub fields: &'static [Field],
     /// What the server sets on create. A client may send it, to no effect.
-    pub made: &'static [(&'static str, Fill)],
+    pub on_create: &'static [(&'static str, Fill)],
     /// What the server sets on each write. A client may send it, to no effect.
-    pub touched: &'static [(&'static str, Fill)],
+    pub on_write: &'static [(&'static str, Fill)],
     /// What the server sets where a create leaves it out.
     pub defaults: &'static [(&'static str, Fill)],
     /// What only the response to a create shows.
-    pub once: &'static [(&'static str, Fill)],
+    pub shown_once: &'static [(&'static str, Fill)],
     /// More that only a response has. A client may send it, to no effect.
     pub ignored: &'static [&'static str],
     /// The status of the response to a create.
-    pub created: u16,
+    pub create_status: u16,
     /// Whether one object can be read.
     pub readable: bool,
     pub update: Update,
@@ -58,7 +58,7 @@ pub(crate) struct Collection {
     /// What this collection alone demands or fills in, on create and on update.
     pub rule: fn(&mut World, &mut Write) -> Result<(), Reply>,
     /// What a read adds to an object, by its key.
-    pub seen: fn(&World, &str, &mut Map<String, Value>),
+    pub on_read: fn(&World, &str, &mut Map<String, Value>),
 }
 
 /// The test of an id that a client chose; the refusal, if it fails.
@@ -132,7 +132,7 @@ pub(crate) struct Use {
     pub by: &'static str,
     /// The field that holds the id, or a list of ids; a dot leads into an object.
     pub field: &'static str,
-    /// How the refusal goes on after the object, before the id of the user.
+    /// How the refusal continues after the object, before the id of the user.
     pub says: &'static str,
     /// A field and the only value of it with which a user counts.
     pub only: Option<(&'static str, &'static str)>,
@@ -141,6 +141,11 @@ pub(crate) struct Use {
 impl Use {
     pub const fn of_workspace(field: &'static str) -> Self {
         Self { by: "workspaces", field, says: "is being used by active workspace", only: None }
+    }
+
+    pub const fn of_log_delivery(field: &'static str) -> Self {
+        let only = Some(("status", "ENABLED"));
+        Self { by: "log-delivery", field, says: "is being used by log delivery", only }
     }
 
     pub const fn of(by: &'static str, field: &'static str) -> Self {
@@ -157,6 +162,9 @@ pub(crate) struct Step {
     pub after_ms: fn(&Settings) -> Option<u64>,
 }
 
+/// The note of an object that ends by itself: when, in epoch milliseconds.
+pub(super) const GONE_AT: &str = "_gone_at";
+
 /// A value that the server sets.
 pub(crate) enum Fill {
     Account,
@@ -171,7 +179,7 @@ pub(crate) enum Fill {
     Json(&'static str),
     /// `accounts/<account>/<path>/<id>`
     Name,
-    /// What nobody can guess.
+    /// Random, and long.
     Secret,
 }
 
@@ -182,6 +190,18 @@ pub(crate) struct Write<'a> {
     /// The object so far; none at a create.
     pub before: Option<&'a Map<String, Value>>,
     pub after: &'a mut Map<String, Value>,
+}
+
+impl Write<'_> {
+    /// A field as it would be; null if there is none.
+    pub fn value(&self, name: &str) -> &Value {
+        self.after.get(name).unwrap_or(&Value::Null)
+    }
+
+    /// The same, to be changed.
+    pub fn value_mut(&mut self, name: &str) -> &mut Value {
+        self.after.entry(name).or_insert(Value::Null)
+    }
 }
 
 impl Collection {
@@ -201,25 +221,25 @@ impl Collection {
             unique: &[],
             most: None,
             fields: &[],
-            made: &[("account_id", Fill::Account), ("creation_time", Fill::Now)],
-            touched: &[],
+            on_create: &[("account_id", Fill::Account), ("creation_time", Fill::Now)],
+            on_write: &[],
             defaults: &[],
-            once: &[],
+            shown_once: &[],
             ignored: &[],
-            created: 201,
+            create_status: 201,
             readable: true,
             update: Update::Never,
             delete: Delete::Shown,
             used_by: &[],
             steps: &[],
             rule: |_, _| Ok(()),
-            seen: |_, _, _| {},
+            on_read: |_, _, _| {},
         }
     }
 
     /// A collection in the style of the newer ones: pages, creates with 200, deletes without a body.
     pub const fn paged(path: &'static str, id: &'static str, items: &'static str) -> Self {
-        Self { list: List::Pages(items), created: 200, delete: Delete::Silent, ..Self::at(path, id) }
+        Self { list: List::Pages(items), create_status: 200, delete: Delete::Silent, ..Self::at(path, id) }
     }
 
     /// The key of an object in the store.
@@ -229,7 +249,7 @@ impl Collection {
 
     /// Whether a field is one that only a response has.
     pub fn is_only_shown(&self, name: &str) -> bool {
-        let filled = self.made.iter().chain(self.touched).chain(self.once);
+        let filled = self.on_create.iter().chain(self.on_write).chain(self.shown_once);
         let parent = self.under.as_ref().is_some_and(|under| under.field == name);
         name == self.id
             || parent

@@ -5,11 +5,8 @@
 use serde_json::{Value, json};
 
 use super::all::all;
-use super::table::Collection;
+use super::table::{Collection, GONE_AT};
 use crate::world::World;
-
-/// The note of an object that ends by itself: when, in epoch milliseconds.
-pub(super) const GONE_AT: &str = "_gone_at";
 
 /// Lets everything happen that was due by now.
 pub(crate) fn settle(world: &mut World) {

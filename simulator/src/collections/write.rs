@@ -45,14 +45,11 @@ pub(super) fn create(world: &mut World, route: &Route, request: &Request) -> Ans
     let key = route.key(&id);
     fill(world, collection, &key, &mut object);
     (collection.rule)(world, &mut Write { key: &key, before: None, after: &mut object })?;
-    let told = once(world, collection, &key, &mut object);
+    let secrets = secrets(world, collection, &key, &mut object);
     world.put(collection.store, &key, Value::Object(object.clone()));
-    object.extend(told);
-    let mut answer = shown(world, collection, &key, &Value::Object(object.clone()));
-    for (name, _) in collection.once {
-        answer[*name] = object[*name].clone();
-    }
-    Ok(Reply::json(collection.created, enveloped(collection, answer)))
+    object.extend(secrets);
+    let answer = shown(world, collection, &key, &Value::Object(object));
+    Ok(Reply::json(collection.create_status, enveloped(collection, answer)))
 }
 
 /// What the server sets on a create, also of an object that a test inserts.
@@ -63,7 +60,7 @@ pub(super) fn fill(world: &World, collection: &Collection, key: &str, object: &m
         let number = parent.parse::<i64>().ok().filter(|_| under.numeric);
         object.insert(under.field.to_owned(), number.map_or_else(|| json!(parent), |number| json!(number)));
     }
-    for (name, fill) in collection.made.iter().chain(collection.touched) {
+    for (name, fill) in collection.on_create.iter().chain(collection.on_write) {
         object.insert((*name).to_owned(), filled(world, collection, key, fill));
     }
     for (name, fill) in collection.defaults {
@@ -75,19 +72,19 @@ pub(super) fn fill(world: &World, collection: &Collection, key: &str, object: &m
 }
 
 /// What only the response to a create shows; the simulator keeps it as a note of its own.
-fn once(
+fn secrets(
     world: &World,
     collection: &Collection,
     key: &str,
     object: &mut Map<String, Value>,
 ) -> Map<String, Value> {
-    let mut told = Map::new();
-    for (name, fill) in collection.once {
+    let mut secrets = Map::new();
+    for (name, fill) in collection.shown_once {
         let value = filled(world, collection, key, fill);
         object.insert(format!("_{name}"), value.clone());
-        told.insert((*name).to_owned(), value);
+        secrets.insert((*name).to_owned(), value);
     }
-    told
+    secrets
 }
 
 fn filled(world: &World, collection: &Collection, key: &str, fill: &Fill) -> Value {
@@ -170,7 +167,7 @@ pub(super) fn update(world: &mut World, route: &Route, request: &Request, id: &s
         }
     }
     refuse_taken(world, route, &after, Some(&key))?;
-    for (name, fill) in collection.touched {
+    for (name, fill) in collection.on_write {
         after.insert((*name).to_owned(), filled(world, collection, &key, fill));
     }
     (collection.rule)(world, &mut Write { key: &key, before: Some(&before), after: &mut after })?;

@@ -5,6 +5,7 @@
 
 use serde_json::{Value, json};
 
+use super::network;
 use crate::world::World;
 
 /// Lets everything happen that was due by now, each at its own time.
@@ -49,6 +50,7 @@ fn step(world: &mut World, id: &str, at_ms: u64) {
 /// The workspace is gone, and all access to it.
 pub(crate) fn forget(world: &mut World, id: &str, at_ms: u64) {
     world.store.remove("workspaces", id, at_ms);
+    world.store.remove(network::STORE, id, at_ms);
     let prefix = format!("{id}/");
     let assignments = world.store.list("permissionassignments").into_iter();
     let keys: Vec<String> =

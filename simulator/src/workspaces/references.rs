@@ -9,6 +9,10 @@ use crate::collections;
 use crate::wire::Reply;
 use crate::world::World;
 
+pub(crate) fn unknown(id: &str) -> Reply {
+    Reply::missing(format!("Workspace {id} does not exist"))
+}
+
 /// Fields that hold the id of an object of a collection.
 const REFERENCES: &[(&str, &str)] = &[
     ("credentials_id", "credentials"),
@@ -30,6 +34,7 @@ pub(super) fn check(world: &World, body: &Map<String, Value>, own_id: Option<&st
         }
         collections::check_reference(world, field, collection, id)?;
     }
+    check_use_cases(world, body)?;
     let Some(network) = body.get("network_id") else { return Ok(()) };
     let workspaces = world.store.list("workspaces").into_iter();
     let mut others = workspaces.filter(|(id, _)| Some(*id) != own_id);
@@ -37,4 +42,20 @@ pub(super) fn check(world: &World, body: &Map<String, Value>, own_id: Option<&st
         Some((user, _)) => Err(Reply::state(format!("Network {network} is being used by workspace {user}"))),
         None => Ok(()),
     }
+}
+
+/// Documented: a key must be registered for what the workspace uses it for.
+fn check_use_cases(world: &World, body: &Map<String, Value>) -> Result<(), Reply> {
+    for (field, case) in [
+        ("managed_services_customer_managed_key_id", "MANAGED_SERVICES"),
+        ("storage_customer_managed_key_id", "STORAGE"),
+    ] {
+        let id = body.get(field).and_then(Value::as_str).unwrap_or_default();
+        let Some(key) = world.store.get("customer-managed-keys", id) else { continue };
+        let cases = key["use_cases"].as_array();
+        if cases.is_some_and(|cases| cases.iter().all(|one| one != case)) {
+            return Err(Reply::invalid(format!("The key {id} is not registered for {case}")));
+        }
+    }
+    Ok(())
 }

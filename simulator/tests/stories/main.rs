@@ -4,14 +4,18 @@
 
 mod assignments;
 mod auth;
+mod billing;
 mod control;
 mod credentials;
 mod faults;
+mod identity;
 mod ip_access_lists;
 mod networking;
 mod provisioning;
 mod refusals;
 mod scim;
+mod scim_writes;
+mod standing;
 mod workspaces;
 
 use reqwest::{Client, Method, RequestBuilder};
@@ -55,9 +59,13 @@ impl Account {
     }
 
     pub(crate) async fn ask_token(&self, secret: &str) -> Answer {
+        self.login(&self.sim.client_id, secret).await
+    }
+
+    pub(crate) async fn login(&self, client_id: &str, secret: &str) -> Answer {
         let url = format!("{}/oidc/accounts/{}/v1/token", self.sim.url(), self.sim.account_id);
         let form = [("grant_type", "client_credentials"), ("scope", "all-apis")];
-        answer(self.http.post(url).basic_auth(&self.sim.client_id, Some(secret)).form(&form)).await
+        answer(self.http.post(url).basic_auth(client_id, Some(secret)).form(&form)).await
     }
 
     /// A path below the account.

@@ -75,7 +75,7 @@ async fn a_config_waits_for_its_rules_and_workspaces() {
     let rule = format!("{rules}/{}", rule["rule_id"].as_str().unwrap());
     assert_eq!(account.get(&rule).await.1["connection_state"], "PENDING");
     assert_eq!(account.delete(&rule).await.0, 200);
-    assert_eq!(refused(&account.get(&rule).await), GONE, "nobody had approved it");
+    assert_eq!(refused(&account.get(&rule).await), GONE, "it was not approved");
     let user = account.sim.insert("workspaces", json!({"network_connectivity_config_id": id})).unwrap();
     let refusal = account.delete(&path).await;
     assert!(
@@ -127,7 +127,7 @@ async fn a_rule_waits_for_a_person_and_a_deactivated_one_is_gone_after_a_day() {
 }
 
 #[tokio::test]
-async fn nobody_approves_a_rule_in_a_fortnight_unless_a_setting_says_so() {
+async fn a_rule_that_is_not_approved_expires_after_a_fortnight() {
     let account = Account::for_years(Settings::default()).await;
     let (path, _) = config(&account, "main").await;
     let rules = format!("{path}/private-endpoint-rules");

@@ -146,6 +146,10 @@ async fn the_server_completes_a_key() {
         );
     }
     let path = format!("customer-managed-keys/{}", id(&made, "customer_managed_key_id"));
+    let other = account.sim.insert("workspaces", json!({})).unwrap()["workspace_id"].clone();
+    let services = json!({"managed_services_customer_managed_key_id": made["customer_managed_key_id"]});
+    let answer = account.send("PATCH", &format!("workspaces/{other}"), services).await;
+    assert_eq!(refused(&answer), INVALID, "it is registered for storage only");
     let user = json!({"storage_customer_managed_key_id": made["customer_managed_key_id"]});
     let user = account.sim.insert("workspaces", user).unwrap();
     assert_eq!(refused(&account.delete(&path).await), IN_USE);
