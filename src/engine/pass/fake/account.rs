@@ -1,4 +1,4 @@
-//! An account made by hand that is reached over HTTP on loopback: it issues tokens and knows principals. For what the client
+//! A small account that is reached over HTTP on loopback: it issues tokens and knows principals. For what the client
 //! itself takes part in; all other calls of the [`super::Fake`] stay in the process. Its tests need the real clock.
 
 use std::sync::{Arc, Mutex};

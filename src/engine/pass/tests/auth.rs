@@ -80,6 +80,16 @@ async fn a_databricks_auth_that_does_not_work_is_checked_again_soon_however_long
 }
 
 #[tokio::test(start_paused = true)]
+async fn the_longer_an_account_rejects_the_operator_the_more_rarely_that_is_checked() {
+    let world = with_auth(json!({"host": "https://example.com"}));
+    world.engine.auths.doubt(&auth());
+    for (doubted, again) in [(1, 1), (5, 3), (12, 9)] {
+        tokio::time::advance(seconds(doubted)).await;
+        assert_eq!(world.check_auth().await, Action::requeue(seconds(again)), "half of the time until now");
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn an_unreadable_status_of_a_databricks_auth_is_left_alone() {
     let world = with_auth(json!({}));
     world.api.edit("account", |auth| auth["status"] = json!({"external": 7}));
