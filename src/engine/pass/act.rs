@@ -31,7 +31,10 @@ impl Work<'_> {
     /// Carries out a step.
     pub async fn act(&mut self, target: &Target, look: Look, decision: Decision) -> Result<Outcome> {
         match &decision.step {
-            Step::Release(how) => self.release(*how).await,
+            Step::Release(how) => {
+                let (engine, note) = (self.engine, self.released(*how));
+                self.subject.release(engine, note).await
+            }
             Step::Create => self.create(target, look).await,
             Step::Adopt => self.adopt(target, &look, &decision.changes),
             Step::Update(fields) => self.update(target, &look, fields, &decision.changes).await,
@@ -185,8 +188,7 @@ impl Work<'_> {
         self.subject.must_record = true;
         if managed {
             let text = format!("adopted the object {} that was in the account", seen.id);
-            self.subject.counted.push(Counted::Wrote(Write::Adopt));
-            self.subject.note(false, EventReason::Adopted, text);
+            self.subject.put_binding(Write::Adopt, EventReason::Adopted, text);
         }
         Ok(Outcome::Again)
     }
@@ -200,9 +202,9 @@ impl Work<'_> {
         self.subject.recovered = true;
         let intent = self.subject.status_mut()?.intent.take().ok_or_else(missing_observation)?;
         self.subject.put_bound(of_intent(intent, id), self.deletion(false))?;
-        self.subject.counted.push(Counted::Wrote(Write::Create));
+        self.subject.must_record = true;
         let text = format!("found the object {id} that an interrupted create had created");
-        self.subject.note(false, EventReason::Created, text);
+        self.subject.put_binding(Write::Create, EventReason::Created, text);
         Ok(Outcome::Again)
     }
 
@@ -211,8 +213,7 @@ impl Work<'_> {
         let external = self.restored(target, seen)?;
         if external.adopted && !self.observing() {
             let text = self.adopted_by_annotation(&seen.id);
-            self.subject.counted.push(Counted::Wrote(Write::Adopt));
-            self.subject.note(false, EventReason::Adopted, text);
+            self.subject.put_binding(Write::Adopt, EventReason::Adopted, text);
         }
         let deletion = self.deletion(external.adopted);
         self.subject.put_bound(external, deletion)

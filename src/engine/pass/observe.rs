@@ -127,7 +127,7 @@ impl Observer<'_> {
     async fn listed_after(&self, within: &str, sent: Timestamp, wait: Duration) -> Result<Vec<Seen>> {
         let all = |rows: &Rows<'_>| (rows.began, rows.all().cloned().collect());
         let list = |not_before| self.snapshots.look(self.driver, self.reader, within, not_before, all);
-        let (began, rows) = list(recent(CREATE_FRESH)).await?;
+        let (began, rows) = list(self.not_before.max(recent(CREATE_FRESH))).await?;
         if age(sent, began) >= wait {
             return Ok(rows);
         }
@@ -237,13 +237,13 @@ impl Observer<'_> {
             unseen.map_or(Ok(()), Err)?;
         }
         // The LIST was the read of an upsert.
-        let before =
+        let others =
             if self.repeatable() { vec![] } else { self.missing_from_list(within, id, accepted).await? };
         let settled = accepted.is_some() || since.elapsed() >= self.absence || again;
-        if settled && !before.is_empty() && !self.deleting {
-            return Ok(Look::from(Found::Replaced(before)));
+        if settled && !others.is_empty() && !self.deleting {
+            return Ok(Look::from(Found::Replaced(others)));
         }
-        Ok(Look { may_be_stale, before, ..Look::from(Found::Nothing { settled }) })
+        Ok(Look { may_be_stale, ..Look::from(Found::Nothing { settled }) })
     }
 
     /// The second proof of absence: a LIST without this id. Returns the ids in it that match what is wanted.
@@ -290,7 +290,7 @@ impl Observer<'_> {
         hits.retain(|seen| !matches!(seen.about.phase, Phase::Leaving(_)));
         if let Some(marked) = hits.iter().position(|seen| self.recognise.marked(seen)) {
             let seen = self.confirmed(hits.swap_remove(marked), freshness).await?;
-            let found = self.unless_held(self.holder_of_record(&seen.id), Found::Ours(seen));
+            let found = self.unless_held(self.claimant.holder(&seen.id), Found::Ours(seen));
             return Ok(Look { may_be_stale: freshness == Freshness::Routine, ..Look::from(found) });
         }
         let found = match hits.len() {
@@ -299,7 +299,7 @@ impl Observer<'_> {
                 let seen = self.confirmed(hits.remove(0), freshness).await?;
                 // After a crash between our record and its confirmation an upsert finds its own row.
                 let ours = upsert && self.bound.intent.is_some();
-                let holder = self.holder_of_record(&seen.id);
+                let holder = self.claimant.holder(&seen.id);
                 self.unless_held(holder, if ours { Found::Ours(seen) } else { Found::Foreign(seen) })
             }
             _ => Found::Several(hits.into_iter().map(|seen| seen.id).collect()),
@@ -344,10 +344,10 @@ impl Observer<'_> {
         holder.map_or(found, |holder| Found::Held(named(self.claimant.who, &holder)))
     }
 
-    /// The other object that manages the one with this id. An object that is recorded as its manager claims it each time.
+    /// The other object that manages the one that the record names. An object that is recorded as its manager claims it each
+    /// time.
     fn holder_of_record(&self, id: &str) -> Option<ObjectName> {
-        let external = self.bound.external.as_ref();
-        if external.is_some_and(|external| external.id == id && !external.observed) {
+        if self.bound.external.as_ref().is_some_and(|external| !external.observed) {
             self.claimant.record(id)
         } else {
             self.claimant.holder(id)

@@ -2,6 +2,7 @@
 //! decision depends on. The hops only read it, and return values.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use k8s_openapi::jiff::Timestamp;
 use kube::ResourceExt;
@@ -25,7 +26,7 @@ use crate::engine::crd::{
 };
 use crate::engine::error::{Error, Result};
 use crate::engine::kind::{Change, Driver, Phase, Reader, Seen, Wanted, When, Writer};
-use crate::engine::memory::{Claimant, ObjectMemory, Recall};
+use crate::engine::memory::{Claim, Claimant, ObjectMemory, Recall};
 
 /// One object of a managed kind under work.
 pub struct Work<'e> {
@@ -65,8 +66,8 @@ pub struct Target {
     pub want: Option<Value>,
     /// The ids that it was computed with.
     pub refs: Option<BTreeMap<String, String>>,
-    /// The earliest start of a reading.
-    pub not_before: Instant,
+    /// What the object claims.
+    pub claims: Vec<Claim>,
 }
 
 /// What to do, and what it rests on.
@@ -154,13 +155,28 @@ impl Work<'_> {
             remembered: Recall { all: &self.engine.memory.objects, uid: &uid },
             deleting: self.subject.deleting(),
             operation,
-            not_before: target.not_before,
+            not_before: self.not_before(),
             lag: self.lag(),
             quarantine: settings.quarantine,
             absence: settings.absence,
             now: Timestamp::now(),
         };
         observer.observe(freshness).await
+    }
+
+    /// A reading must be no older than a resync interval; a request for a reconcile asks for a new one.
+    fn not_before(&self) -> Instant {
+        let now = Instant::now();
+        if let Some(token) = self.requested().cloned() {
+            // Many requests at once share one reading: it need only be newer than the first sight of the request.
+            return self.remember(|m| match &m.requested {
+                Some((seen, at)) if *seen == token => *at,
+                _ => m.requested.insert((token, now)).1,
+            });
+        }
+        // Without an interval any reading is recent enough; a year is longer than the life of every process.
+        let interval = self.subject.resync.unwrap_or(Duration::from_secs(31_536_000));
+        now.checked_sub(interval).unwrap_or_else(|| now - now.elapsed())
     }
 
     /// Reads or changes what is remembered of this object.

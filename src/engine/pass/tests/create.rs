@@ -219,6 +219,22 @@ async fn an_upsert_is_written_under_its_key_and_never_doubled() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn what_an_interrupted_create_had_created_is_recorded_over_any_other_write_and_reported_once() {
+    let world = world();
+    world.apply(json!({})).loses(unknown()).reconcile().await;
+    let long_ago = Timestamp::from_second(Timestamp::now().as_second() - 700).unwrap().to_string();
+    world.api.edit("it", |it| it["status"]["intent"]["time"] = json!(long_ago));
+    world.quiet();
+    tokio::time::advance(Duration::from_secs(6)).await;
+    world.api.next_write("status", Trouble::Refuse(409));
+    world.reconcile().await;
+    assert_eq!(world.status()["externalId"], "id-a");
+    world.settle().await;
+    assert_eq!(world.api.events().iter().filter(|event| *event == "Created").count(), 1);
+    assert_eq!(world.changes(), NOTHING);
+}
+
+#[tokio::test(start_paused = true)]
 async fn of_two_objects_with_one_name_the_second_waits_for_the_create_of_the_first() {
     let world = world_of(Fake::with(|_| {}), |settings| settings.quarantine = seconds(60));
     world.apply(json!({})).loses(unknown()).reconcile().await;
