@@ -68,7 +68,10 @@ impl std::fmt::Display for PrincipalName {
 impl Need {
     /// The id of another object.
     pub fn object<K: Resource<DynamicType = ()>>(field: impl Into<String>, name: &str) -> Need {
-        Need { field: field.into(), what: Wanted::Object { kind: K::kind(&()).into_owned(), name: name.into() } }
+        Need {
+            field: field.into(),
+            what: Wanted::Object { kind: K::kind(&()).into_owned(), name: name.into() },
+        }
     }
 
     /// The id of a principal.

@@ -376,9 +376,9 @@ impl Driver for Fake {
 
     fn delete<'a>(&'a self, _: &'a Writer, seen: &'a Seen) -> BoxFuture<'a, Result<()>> {
         async move {
-            self.written(format!("DELETE {id}"))?;
+            self.written(format!("DELETE {}", seen.id))?;
             if !*self.late.lock().unwrap() {
-                self.take(id);
+                self.take(&seen.id);
             }
             Ok(())
         }
