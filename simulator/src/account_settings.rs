@@ -136,31 +136,9 @@ fn check_etag(world: &mut World, setting: &Setting, given: Option<&str>) -> Resu
     Err(refusal(409, "RESOURCE_CONFLICT", message, &fresh))
 }
 
-fn patch(world: &mut World, setting: &Setting, mut outer: Map<String, Value>) -> Answer {
-    const BODY: &[Field] = &[
-        Field::new("allow_missing", Kind::Bool).required(),
-        Field::new("field_mask", Kind::Text(1, 1000)).required(),
-    ];
-    let Some(Value::Object(mut sent)) = outer.remove("setting") else {
-        return Err(Reply::invalid("Missing required field: setting"));
-    };
-    check_full(&outer, BODY)?;
-    if outer.get("allow_missing") != Some(&json!(true)) {
-        return Err(Reply::invalid("allow_missing must be true"));
-    }
-    sent.remove("setting_name");
-    let etag = sent.remove("etag");
-    let value = sent.remove(setting.key).unwrap_or_else(|| json!({}));
-    check_partial(&sent, &[])?;
-    let Value::Object(value) = value else {
-        return Err(Reply::malformed(format!(
-            "Could not parse request object: expected an object at '{}'",
-            setting.key
-        )));
-    };
-    check_partial(&value, setting.fields)?;
-    let mask = outer.get("field_mask").and_then(Value::as_str).unwrap_or_default();
-    let names = masked(setting, mask)?;
+fn patch(world: &mut World, setting: &Setting, body: Map<String, Value>) -> Answer {
+    let Change { etag, mask, value } = change(setting, body)?;
+    let names = masked(setting, &mask)?;
     let stored = world.store.get(STORE, setting.kind).cloned();
     if stored.is_none() && etag.is_none() && world.settings.unset_setting_status != 200 {
         let fresh = etags::current(world, STORE, setting.kind);
@@ -177,6 +155,39 @@ fn patch(world: &mut World, setting: &Setting, mut outer: Map<String, Value>) ->
     world.put(STORE, setting.kind, json!({setting.key: after[setting.key]}));
     let etag = etags::renew(world, STORE, setting.kind);
     Ok(Reply::json(200, whole(setting, Some(after), &etag)))
+}
+
+/// What the body of a PATCH says.
+struct Change {
+    etag: Option<Value>,
+    mask: String,
+    value: Map<String, Value>,
+}
+
+/// Checks the body of a PATCH.
+fn change(setting: &Setting, mut body: Map<String, Value>) -> Result<Change, Reply> {
+    const BODY: &[Field] = &[
+        Field::new("allow_missing", Kind::Bool).required(),
+        Field::new("field_mask", Kind::Text(1, 1000)).required(),
+    ];
+    let Some(Value::Object(mut sent)) = body.remove("setting") else {
+        return Err(Reply::invalid("Missing required field: setting"));
+    };
+    check_full(&body, BODY)?;
+    if body.get("allow_missing") != Some(&json!(true)) {
+        return Err(Reply::invalid("allow_missing must be true"));
+    }
+    sent.remove("setting_name");
+    let etag = sent.remove("etag");
+    let value = sent.remove(setting.key).unwrap_or_else(|| json!({}));
+    check_partial(&sent, &[])?;
+    let Value::Object(value) = value else {
+        let message = format!("Could not parse request object: expected an object at '{}'", setting.key);
+        return Err(Reply::malformed(message));
+    };
+    check_partial(&value, setting.fields)?;
+    let mask = body.get("field_mask").and_then(Value::as_str).unwrap_or_default().to_owned();
+    Ok(Change { etag, mask, value })
 }
 
 /// The fields of the value that a mask names: `key.field`, or `key` for all.

@@ -25,8 +25,10 @@ use crate::wire::{Answer, Reply, Request};
 use crate::world::World;
 
 pub(crate) use all::{Route, find, route};
+pub(crate) use networking::seed;
 pub(crate) use references::check_reference;
 pub(crate) use remove::orphan;
+use table::Chosen;
 pub(crate) use table::Under;
 pub(crate) use time::{restart, settle};
 
@@ -56,7 +58,10 @@ fn queries(route: &Route, method: &str) -> Vec<&'static str> {
     let collection = route.collection;
     match (method, route.rest) {
         ("GET", []) => read::queries(collection),
-        ("POST", []) => collection.chosen.iter().map(|(query, _)| *query).collect(),
+        ("POST", []) => match collection.chosen {
+            Chosen::InQuery(query, _) => vec![query],
+            Chosen::ByServer | Chosen::InBody(_) => vec![],
+        },
         ("PATCH", [_]) if collection.update.is_masked() => vec!["update_mask"],
         _ => vec![],
     }

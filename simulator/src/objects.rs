@@ -209,8 +209,9 @@ pub(crate) fn remove(world: &mut World, collection: &str, id: &str) -> bool {
     there
 }
 
-/// The principals that every account begins with; they existed long ago, whatever lag is set.
+/// What every account begins with; it existed long ago, whatever lag is set.
 pub(crate) fn seed(world: &mut World) {
+    collections::seed(world);
     let caller = json!({
         "id": world.caller_id.to_string(), "displayName": "operator", "applicationId": world.client_id,
         "active": true, "roles": [{"value": "account_admin"}],

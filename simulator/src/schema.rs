@@ -21,6 +21,8 @@ pub(crate) enum Kind {
     TextMap,
     OneOf(&'static [&'static str]),
     Object(&'static [Field]),
+    /// An object whose fields are not checked.
+    Opaque,
 }
 
 pub(crate) const ROLE_ARN: Kind =
@@ -127,6 +129,8 @@ fn check_value(name: &str, value: &Value, kind: &Kind) -> Result<(), Reply> {
             Some(object) => check_full(object, fields),
             None => Err(wrong_type(name, "an object")),
         },
+        Kind::Opaque if value.is_object() => Ok(()),
+        Kind::Opaque => Err(wrong_type(name, "an object")),
     }
 }
 

@@ -26,6 +26,9 @@ pub(crate) use write::forget;
 const QUERIES: &[&str] =
     &["filter", "attributes", "excludedAttributes", "startIndex", "count", "sortBy", "sortOrder"];
 
+/// What a list shows at least.
+const LEAN: &[&str] = &["id", "schemas", "displayName", "userName", "applicationId"];
+
 pub(crate) fn serve(world: &mut World, request: &Request, rest: &[&str]) -> Answer {
     let Some(kind) = rest.first().and_then(|name| Principals::of(name)) else {
         return Err(Reply::no_endpoint(request));
@@ -69,9 +72,10 @@ fn list(world: &World, request: &Request, kind: &str) -> Answer {
     let start = index(request, "startIndex", 1)?.max(1);
     let count = index(request, "count", 100)?;
     let mut page: Vec<Value> = found.into_iter().skip(start - 1).take(count).collect();
+    let lean = world.settings.lean_scim_lists && request.query("attributes").is_none();
     for item in &mut page {
         if let Value::Object(item) = item {
-            item.remove("members");
+            item.retain(|name, _| name != "members" && (!lean || LEAN.contains(&name.as_str())));
         }
         *item = project(request, item.take());
     }

@@ -56,6 +56,8 @@ pub struct Settings {
     pub get_lag_ms: u64,
     /// Reads of IP access lists, of one and of all, show at best the state of this long ago.
     pub ip_list_lag_ms: u64,
+    /// SCIM lists show ids and names only, unless the client asks for attributes (observed by others on some accounts).
+    pub lean_scim_lists: bool,
     /// What a read of a setting that was never set is: 404 with its etag, or 200 with the default.
     pub unset_setting_status: u16,
     /// The identity provider manages the account: principals with an `externalId` are neither created nor changed.
@@ -110,6 +112,7 @@ impl Default for Settings {
             list_lag_ms: 0,
             get_lag_ms: 0,
             ip_list_lag_ms: 0,
+            lean_scim_lists: false,
             unset_setting_status: 404,
             identity_managed: false,
             latency_ms: 0,

@@ -7,7 +7,7 @@
 
 use serde_json::{Value, json};
 
-use super::table::{Collection, Fill, GONE_AT, List, Under, Update, Write};
+use super::table::{Chosen, Collection, Fill, GONE_AT, List, Under, Update, Write};
 use crate::clock::rfc3339;
 use crate::schema::{Field, Kind, TEXT, TEXTS};
 use crate::wire::Reply;
@@ -34,7 +34,7 @@ const OF_SERVICE_PRINCIPAL: Under = Under {
 
 const POLICY: Collection = Collection {
     list: List::SizedPages("policies"),
-    chosen: Some(("policy_id", check_policy_id)),
+    chosen: Chosen::InQuery("policy_id", check_policy_id),
     most: Some((20, "QUOTA_EXCEEDED", "There may be 20 federation policies")),
     fields: &[Field::new("description", TEXT), Field::new("oidc_policy", Kind::Object(OIDC)).required()],
     on_create: &[("uid", Fill::Uuid), ("create_time", Fill::NowText), ("name", Fill::Name)],

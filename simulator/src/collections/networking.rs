@@ -1,6 +1,7 @@
-//! Networking of serverless compute: network connectivity configs and their private endpoint rules.
+//! Networking of serverless compute: network connectivity configs, their private endpoint rules, and network policies.
 //!
-//! Documented: fields, pages, masks, states, that a rule which was in use is deactivated first and shown until it is gone,
+//! Documented: `default-policy` is always there, and cannot be deleted; a policy is replaced as a whole. Observed by others: a
+//! policy of a workspace cannot be deleted. The fields of `ingress` are not checked. Of configs and rules: documented: fields, pages, masks, states, that a rule which was in use is deactivated first and shown until it is gone,
 //! that a config with rules or workspaces cannot be deleted, which rules can be updated. Observed by others: the texts of
 //! those refusals, that `enabled` is ignored at create, that `vpc_endpoint_id` comes late. Assumed: that a twin of a
 //! deactivated rule may be created and one of another rule may not; that name and region of a config are unique together;
@@ -8,7 +9,7 @@
 
 use serde_json::{Map, Value, json};
 
-use super::table::{Collection, Delete, Fill, GONE_AT, Step, Under, Update, Use, Write};
+use super::table::{Chosen, Collection, Delete, Fill, GONE_AT, Step, Under, Update, Use, Write};
 use crate::schema::{Field, Kind, TEXT, whole_number};
 use crate::settings::Settings;
 use crate::store::shown;
@@ -17,6 +18,8 @@ use crate::world::World;
 
 const CONFIGS: &str = "network-connectivity-configs";
 const RULES: &str = "private-endpoint-rules";
+
+const POLICIES: &str = "network-policies";
 
 const EGRESS: &str = r#"{"default_rules": {"aws_stable_ip_rule": {"cidr_blocks": ["203.0.113.0/28"]}}}"#;
 
@@ -85,7 +88,56 @@ pub(super) const COLLECTIONS: &[Collection] = &[
         on_read: late_fields,
         ..Collection::paged("network-connectivity-configs/*/private-endpoint-rules", "rule_id", "items")
     },
+    Collection {
+        chosen: Chosen::InBody(check_policy_id),
+        fields: &[
+            Field::new("egress", Kind::Object(&[Field::new("network_access", NETWORK_ACCESS)])),
+            Field::new("ingress", Kind::Opaque),
+            Field::new("ingress_dry_run", Kind::Opaque),
+        ],
+        on_create: &[("account_id", Fill::Account)],
+        update: Update::Put,
+        delete: Delete::Own(delete_policy),
+        used_by: &[Use {
+            by: "workspace-network-options",
+            field: "network_policy_id",
+            says: "is attached to workspace",
+            only: None,
+        }],
+        ..Collection::paged(POLICIES, "network_policy_id", "items")
+    },
 ];
+
+/// The policy of every workspace without another one.
+const DEFAULT_POLICY: &str = "default-policy";
+
+const DESTINATION: Kind = Kind::Object(&[
+    Field::new("destination", TEXT).required(),
+    Field::new("internet_destination_type", Kind::OneOf(&["DNS_NAME"])).required(),
+]);
+
+const STORAGE: Kind = Kind::Object(&[
+    Field::new("storage_destination_type", Kind::OneOf(&["AWS_S3", "AZURE_STORAGE", "GOOGLE_CLOUD_STORAGE"]))
+        .required(),
+    Field::new("bucket_name", TEXT),
+    Field::new("region", TEXT),
+    Field::new("azure_storage_account", TEXT),
+    Field::new("azure_storage_service", TEXT),
+]);
+
+const ENFORCEMENT: Kind = Kind::Object(&[
+    Field::new("enforcement_mode", Kind::OneOf(&["ENFORCED", "DRY_RUN"])),
+    Field::new("dry_run_mode_product_filter", Kind::List(0, 2, &Kind::OneOf(&["DBSQL", "ML_SERVING"]))),
+]);
+
+const NETWORK_ACCESS: Kind = Kind::Object(&[
+    Field::new("restriction_mode", Kind::OneOf(&["FULL_ACCESS", "RESTRICTED_ACCESS"])).required(),
+    Field::new("allowed_internet_destinations", Kind::List(0, 1000, &DESTINATION)),
+    Field::new("blocked_internet_destinations", Kind::List(0, 1000, &DESTINATION)),
+    Field::new("allowed_storage_destinations", Kind::List(0, 1000, &STORAGE)),
+    Field::new("allowed_databricks_destinations", Kind::List(0, 1000, &Kind::Opaque)),
+    Field::new("policy_enforcement", ENFORCEMENT),
+]);
 
 const DAY_MS: u64 = 24 * 60 * 60 * 1000;
 
@@ -220,4 +272,28 @@ fn deactivate(world: &mut World, key: &str) -> Answer {
         world.put(RULES, key, rule.clone());
     }
     Ok(Reply::json(200, shown(&rule)))
+}
+
+fn check_policy_id(id: &str) -> Result<(), Reply> {
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'.' | b'-');
+    if (1..=32).contains(&id.len()) && id.bytes().all(plain) {
+        return Ok(());
+    }
+    Err(Reply::invalid("network_policy_id must be 1 to 32 of a-z, A-Z, 0-9, _, . and -"))
+}
+
+fn delete_policy(world: &mut World, key: &str) -> Answer {
+    if key == DEFAULT_POLICY {
+        return Err(Reply::invalid("default-policy cannot be deleted"));
+    }
+    world.remove(POLICIES, key);
+    Ok(Reply::empty(200))
+}
+
+/// The policy that every account begins with.
+pub(crate) fn seed(world: &mut World) {
+    let egress = json!({"network_access": {"restriction_mode": "FULL_ACCESS"}});
+    let account_id = &world.account_id;
+    let policy = json!({"network_policy_id": DEFAULT_POLICY, "account_id": account_id, "egress": egress});
+    world.store.put(POLICIES, DEFAULT_POLICY, policy, 0);
 }

@@ -25,8 +25,7 @@ pub(crate) struct Collection {
     pub body: Option<&'static str>,
     /// The field that holds the id.
     pub id: &'static str,
-    /// The query parameter of POST by which a client may choose the id, and the form it must have.
-    pub chosen: Option<(&'static str, IdForm)>,
+    pub chosen: Chosen,
     /// The field that holds the name, if there is one: objects that a test inserts get one.
     pub name: &'static str,
     /// Fields whose values together occur once in the collection (within the parent).
@@ -61,7 +60,16 @@ pub(crate) struct Collection {
     pub on_read: fn(&World, &str, &mut Map<String, Value>),
 }
 
-/// The test of an id that a client chose; the refusal, if it fails.
+/// Where the id of a new object comes from. An id of the client's choice has a test, which returns the refusal.
+#[derive(Clone, Copy)]
+pub(crate) enum Chosen {
+    ByServer,
+    /// A client may choose it by a query parameter of POST.
+    InQuery(&'static str, IdForm),
+    /// A client must choose it, in the body of POST.
+    InBody(IdForm),
+}
+
 pub(crate) type IdForm = fn(&str) -> Result<(), Reply>;
 
 /// The parent of a collection.
@@ -216,7 +224,7 @@ impl Collection {
             filters: &[],
             body: None,
             id,
-            chosen: None,
+            chosen: Chosen::ByServer,
             name: "",
             unique: &[],
             most: None,

@@ -11,9 +11,9 @@ use crate::world::World;
 /// Lets everything happen that was due by now.
 pub(crate) fn settle(world: &mut World) {
     for collection in all() {
-        let keys: Vec<String> =
-            world.store.list(collection.store).into_iter().map(|(key, _)| key.to_owned()).collect();
-        for key in keys {
+        let ages = |value: &Value| !collection.steps.is_empty() || value.get(GONE_AT).is_some();
+        let objects = world.store.list(collection.store).into_iter().filter(|(_, value)| ages(value));
+        for key in objects.map(|(key, _)| key.to_owned()).collect::<Vec<_>>() {
             while step(world, collection, &key) {}
         }
     }

@@ -7,7 +7,7 @@ use uuid::Uuid;
 
 use super::all::Route;
 use super::read::{enveloped, shown, unknown};
-use super::table::{Collection, Fill, Update, Write};
+use super::table::{Chosen, Collection, Fill, Update, Write};
 use crate::clock::rfc3339;
 use crate::schema::{check_full, check_partial};
 use crate::wire::{Answer, Reply, Request};
@@ -107,14 +107,24 @@ fn filled(world: &World, collection: &Collection, key: &str, fill: &Fill) -> Val
 
 /// The id of a new object: of the client's choice, where it may choose, or a UUID.
 fn new_id(world: &World, route: &Route, request: &Request) -> Result<String, Reply> {
-    let chosen = route.collection.chosen.and_then(|(query, form)| Some((request.query(query)?, form)));
-    let Some((id, form)) = chosen.filter(|(id, _)| !id.is_empty()) else { return Ok(world.new_uuid()) };
-    form(id)?;
-    if world.store.get(route.collection.store, &route.key(id)).is_some() {
+    let field = route.collection.id;
+    let (id, form) = match route.collection.chosen {
+        Chosen::ByServer => return Ok(world.new_uuid()),
+        Chosen::InQuery(query, form) => match request.query(query).filter(|id| !id.is_empty()) {
+            Some(id) => (id.to_owned(), form),
+            None => return Ok(world.new_uuid()),
+        },
+        Chosen::InBody(form) => match request.object()?.remove(field) {
+            Some(Value::String(id)) => (id, form),
+            _ => return Err(Reply::invalid(format!("Missing required field: {field}"))),
+        },
+    };
+    form(&id)?;
+    if world.store.get(route.collection.store, &route.key(&id)).is_some() {
         let message = format!("{} with id {id} already exists", route.collection.store);
         return Err(Reply::error(409, "ALREADY_EXISTS", message));
     }
-    Ok(id.to_owned())
+    Ok(id)
 }
 
 /// Refuses one object more than there may be.

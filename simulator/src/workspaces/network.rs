@@ -1,7 +1,7 @@
 //! The network policy of a workspace. It always has one: `default-policy`, until another one is set.
 //!
 //! Documented: paths and fields. Observed by others: the response to a change lacks `workspace_id`. Assumed: the code of a
-//! policy that does not exist, which is known only while one is registered.
+//! policy that does not exist.
 
 use serde_json::{Value, json};
 
@@ -44,9 +44,7 @@ fn put(world: &mut World, request: &Request, id: &str, number: &Value) -> Answer
         return Err(Reply::invalid("workspace_id is not the one of the path"));
     }
     let policy = body.get("network_policy_id").and_then(Value::as_str).unwrap_or_default();
-    if policy != DEFAULT {
-        check_reference(world, "network_policy_id", "network-policies", policy)?;
-    }
+    check_reference(world, "network_policy_id", "network-policies", policy)?;
     world.put(STORE, id, json!({"workspace_id": number, "network_policy_id": policy}));
     Ok(Reply::json(200, json!({"network_policy_id": policy})))
 }

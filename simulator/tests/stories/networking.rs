@@ -177,3 +177,33 @@ async fn a_rule_changes_under_a_mask_only() {
         assert_eq!(refused(&account.send("POST", &rules, body.clone()).await), INVALID, "{body}");
     }
 }
+
+#[tokio::test]
+async fn a_network_policy_has_the_id_that_the_client_chose_and_one_is_always_there() {
+    let account = Account::new().await;
+    let access = |mode: &str| json!({"network_access": {"restriction_mode": mode}});
+    let body =
+        json!({"network_policy_id": "strict", "egress": access("RESTRICTED_ACCESS"), "ingress": {"any": 1}});
+    let (status, made) = account.send("POST", "network-policies", body.clone()).await;
+    assert_eq!((status, &made["network_policy_id"]), (200, &json!("strict")), "{made}");
+    assert_eq!(
+        refused(&account.send("POST", "network-policies", body.clone()).await),
+        (409, "ALREADY_EXISTS")
+    );
+    let (_, list) = account.get("network-policies").await;
+    assert_eq!(list["items"][0]["network_policy_id"], "default-policy");
+    let whole = json!({"network_policy_id": "strict", "egress": access("FULL_ACCESS")});
+    let (status, after) = account.send("PUT", "network-policies/strict", whole).await;
+    assert_eq!((status, after.get("ingress")), (200, None), "a replacement drops what it leaves out");
+    let egress = json!({"egress": access("FULL_ACCESS")});
+    for body in [
+        egress.clone(),
+        json!({"network_policy_id": "a b", "egress": access("FULL_ACCESS")}),
+        json!({"network_policy_id": "other", "egress": access("SOME")}),
+    ] {
+        assert_eq!(refused(&account.send("POST", "network-policies", body.clone()).await), INVALID, "{body}");
+    }
+    assert_eq!(account.send("PUT", "network-policies/default-policy", egress).await.0, 200);
+    assert_eq!(refused(&account.delete("network-policies/default-policy").await), INVALID);
+    assert_eq!(account.delete("network-policies/strict").await, (200, Value::Null));
+}

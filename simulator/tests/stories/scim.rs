@@ -113,3 +113,16 @@ async fn a_user_has_what_the_account_fills_in() {
         (&json!(4), &json!(5), &json!(0))
     );
 }
+
+#[tokio::test]
+async fn some_accounts_list_names_only() {
+    let account = Account::new().await;
+    account.sim.set(|settings| settings.lean_scim_lists = true);
+    let (_, users) = account.get("scim/v2/Users").await;
+    assert_eq!(
+        (users["Resources"][0].get("active"), &users["Resources"][0]["displayName"]),
+        (None, &json!("ada"))
+    );
+    let (_, users) = account.get("scim/v2/Users?attributes=id,active").await;
+    assert_eq!(users["Resources"][0]["active"], true, "the client asked for it");
+}

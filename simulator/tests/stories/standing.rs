@@ -179,12 +179,20 @@ async fn a_workspace_has_one_network_policy_at_any_time() {
         (&workspace, &json!("default-policy"))
     );
     let strict = json!({"workspace_id": workspace, "network_policy_id": "strict"});
+    assert_eq!(
+        refused(&account.send("PUT", &path, strict.clone()).await),
+        INVALID,
+        "there is no such policy yet"
+    );
+    account.sim.insert("network-policies", json!({"network_policy_id": "strict"})).unwrap();
     let (status, after) = account.send("PUT", &path, strict).await;
     assert_eq!(
         (status, after.get("workspace_id"), &after["network_policy_id"]),
         (200, None, &json!("strict"))
     );
     assert_eq!(account.get(&path).await.1["network_policy_id"], "strict");
+    let held = account.delete("network-policies/strict").await;
+    assert_eq!(refused(&held), (400, "INVALID_STATE"), "{}", held.1);
     let other = json!({"workspace_id": 7, "network_policy_id": "strict"});
     assert_eq!(refused(&account.send("PUT", &path, other).await), INVALID);
     assert_eq!(refused(&account.send("PUT", &path, json!({})).await), INVALID);
