@@ -12,7 +12,7 @@ use crate::engine::error::{Error, Result};
 /// One thing to resolve, and the field of the spec that names it.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Need {
-    /// Field of the spec, in camelCase. Where one field holds several, what tells them apart follows it, such as
+    /// Field of the spec, in camelCase. Where one field holds several, what distinguishes them follows it, such as
     /// `vpcEndpoints.restApi/main`: an index would move when the list is sorted.
     pub field: String,
     /// What is needed.
