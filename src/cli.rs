@@ -56,7 +56,7 @@ pub fn main() -> ExitCode {
         Err(message) => {
             // A parser's message may show the place in lines of its own.
             let line = message.split_whitespace().collect::<Vec<_>>().join(" ");
-            telemetry::last_word(format!("databricks-operator: {line}"));
+            telemetry::print_line(format!("databricks-operator: {line}"));
             ExitCode::FAILURE
         }
     }

@@ -31,4 +31,4 @@ pub use int64::Int64;
 pub use meter::{CODES, Meter};
 pub use page::Pages;
 pub use request::{Fence, Method, Request, Urgency, path};
-pub use shown::plain;
+pub use shown::{plain, root_cause};

@@ -11,13 +11,13 @@
 //! | hold | when deleting: nothing may still refer to this object | `pass/release.rs`, [`memory`] |
 //! | resolve | references and names → ids, pinned | `pass/resolve.rs`, [`kind`] |
 //! | desire | spec + ids → desired state; pure | `pass/desire.rs`, a kind |
-//! | observe | the shared LIST's row, or a read by id | `pass/observe.rs`, [`account`] |
-//! | decide | all of the above → one step; pure | `pass/decide.rs` |
-//! | act | intent, guard, then at most one call | `pass/act.rs`, [`kind`] |
+//! | observe | the shared LIST's row, or a read by id | `pass/observe.rs` with the inputs that `pass/work.rs` gathers, [`account`] |
+//! | decide | all of the above → one step; pure | `pass/decide.rs` with the view that `pass/work.rs` gathers |
+//! | act | intent, guard, then at most one call | `pass/act.rs`, `pass/send.rs`, [`kind`] |
 //! | conclude | outcome → one status write, events, the next reconcile; pure plan | `pass/conclude.rs`, `pass/record.rs` |
 //!
 //! The folders are strata. A file may use what is below it, and another folder only through its door, the file of the
-//! folder's name; `tests/architecture.rs` holds them to that. From below: [`crd`], [`error`], [`kind`], [`cluster`] and
+//! folder's name; `tests/architecture` holds them to that. From below: [`crd`], [`error`], [`kind`], [`cluster`] and
 //! [`memory`], [`meter`], [`account`], [`pass`], [`run`].
 
 pub mod account;

@@ -1,7 +1,7 @@
 //! What a scrape gets: one registry with all that the client and the engine count, and the text of it.
 //!
 //! Names begin with `databricks_operator_`. Each count is next to the code that it counts: [`crate::databricks::Meter`],
-//! [`crate::engine::meter`] and [`crate::engine::run`]. [`answers`] a scrape.
+//! [`crate::engine::meter`] and [`crate::engine::run`]. [`router`] responds to scrapes.
 
 mod admit;
 mod serve;
@@ -18,8 +18,8 @@ use crate::engine::kind::Driver;
 use crate::engine::meter::Meter;
 use crate::engine::run::Census;
 
-pub use admit::Guard;
-pub use serve::answers;
+pub use admit::Authorizer;
+pub use serve::router;
 
 /// Everything that is counted in this process.
 pub struct Metrics {

@@ -7,6 +7,13 @@
 //! them. So each new connection is accepted at once, and has at least a moment to send its request; only a client that
 //! takes all slots in each moment makes others wait. A connection that waits for us, such as for a text that is being
 //! rendered, keeps its slot from when it is admitted: the check of its token may have to come first.
+//!
+//! Why this is ours: `axum::serve` has no limit on connections, and the limits of `tower` and `tower-http` count requests in
+//! progress, so a client that connects and sends nothing counts for none of them. A semaphore before `accept` caps the
+//! connections, but then a probe waits behind idle ones until they time out. The story `idle_connections_hold_up_nobody` has
+//! more idle connections than the process may open files, each open again as soon as it is closed, and a probe and a scrape
+//! must get their response within five seconds. Only closing the idlest connection keeps that promise. HTTP itself is
+//! `hyper-util`'s.
 
 mod tls;
 
@@ -29,16 +36,16 @@ use tower::Service;
 pub use tls::Tls;
 
 /// Small next to the number of files that a process may have open, which is a thousand at least.
-const PLACES: usize = 128;
+const SLOTS: usize = 128;
 /// Connections that are not accepted yet, which cost no files. The kernel refuses the first one beyond that, and its client
 /// retries seconds later; the kernel may have a lower limit.
 const QUEUE: u32 = 4096;
 /// Each new connection may be idle this long in any case. The queue advances by all slots in each such moment. A much
 /// shorter one would close connections whose request has arrived already, if our threads do not run in time on a busy
 /// machine.
-const MOMENT: Duration = Duration::from_millis(100);
+const MIN_IDLE: Duration = Duration::from_millis(100);
 /// The longest lifetime of a connection.
-const LONGEST: Duration = Duration::from_secs(30);
+const MAX_LIFETIME: Duration = Duration::from_secs(30);
 
 /// A port that is bound and does not respond yet.
 pub struct Port {
@@ -48,7 +55,7 @@ pub struct Port {
 
 impl Port {
     /// Binds the port. Fails if another process has it.
-    pub fn take(address: SocketAddr, tls: Option<Tls>) -> std::io::Result<Port> {
+    pub fn bind(address: SocketAddr, tls: Option<Tls>) -> std::io::Result<Port> {
         let socket = if address.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
         // Connections that an earlier process of ours has left behind do not block the port.
         socket.set_reuseaddr(true)?;
@@ -59,13 +66,13 @@ impl Port {
     /// Responds from now on, until the process ends.
     pub fn serve(self, app: Router) {
         if let Some(tls) = &self.tls {
-            tokio::spawn(tls.clone().follow());
+            tokio::spawn(tls.clone().watch());
         }
         tokio::spawn(self.accept(app));
     }
 
     async fn accept(self, app: Router) {
-        let mut places = Places::default();
+        let mut slots = Slots::default();
         loop {
             let stream = match self.listener.accept().await {
                 Ok((stream, _)) => stream,
@@ -76,88 +83,95 @@ impl Port {
                     continue;
                 }
             };
-            places.make_room().await;
-            let (peer, app, tls) = (Peer::default(), app.clone(), self.tls.clone());
-            let connection = connection(stream, tls, app, peer.clone());
-            // Connections live at most `LONGEST`.
-            let task = tokio::spawn(async move { drop(timeout(LONGEST, connection).await) });
-            places.0.push((task.abort_handle(), peer));
+            slots.make_room().await;
+            let (connection, app, tls) = (Connection::default(), app.clone(), self.tls.clone());
+            let handled = handle(stream, tls, app, connection.clone());
+            // Connections live at most `MAX_LIFETIME`.
+            let task = tokio::spawn(async move { drop(timeout(MAX_LIFETIME, handled).await) });
+            slots.0.push((task.abort_handle(), connection));
         }
     }
 }
 
-/// The client of a connection, in the extensions of each request: since when it has been idle; `None` while it waits for us.
+/// A connection, in the extensions of each request: since when its client has been idle; `None` while the client waits for us.
 #[derive(Clone)]
-pub struct Peer(Arc<Mutex<Option<Instant>>>);
+pub struct Connection(Arc<Mutex<Option<Instant>>>);
 
-impl Default for Peer {
-    fn default() -> Peer {
-        Peer(Arc::new(Mutex::new(Some(Instant::now()))))
+impl Default for Connection {
+    fn default() -> Connection {
+        Connection(Arc::new(Mutex::new(Some(Instant::now()))))
     }
 }
 
-impl Peer {
-    /// Its request is admitted, and it waits for us from now on.
-    pub fn is_let_in(&self) {
+impl Connection {
+    /// The request is admitted: from now on the client waits for us.
+    pub fn admitted(&self) {
         self.set(None);
     }
 
-    fn set(&self, waits_since: Option<Instant>) {
-        *self.0.lock().expect("no panic while held") = waits_since;
+    fn set(&self, idle_since: Option<Instant>) {
+        *self.0.lock().expect("no panic while held") = idle_since;
     }
 
-    fn waits_since(&self) -> Option<Instant> {
+    fn idle_since(&self) -> Option<Instant> {
         *self.0.lock().expect("no panic while held")
     }
 }
 
 /// The open connections.
 #[derive(Default)]
-struct Places(Vec<(AbortHandle, Peer)>);
+struct Slots(Vec<(AbortHandle, Connection)>);
 
-impl Places {
+impl Slots {
     /// Waits until a slot is free, or a connection has been idle for a moment, which is then closed.
     async fn make_room(&mut self) {
         loop {
             self.0.retain(|(task, _)| !task.is_finished());
-            if self.0.len() < PLACES {
+            if self.0.len() < SLOTS {
                 return;
             }
-            let waiting =
-                self.0.iter().enumerate().filter_map(|(at, (_, peer))| Some((peer.waits_since()?, at)));
+            let waiting = self
+                .0
+                .iter()
+                .enumerate()
+                .filter_map(|(at, (_, connection))| Some((connection.idle_since()?, at)));
             match waiting.min() {
-                Some((since, at)) if since.elapsed() >= MOMENT => self.0.swap_remove(at).0.abort(),
+                Some((since, at)) if since.elapsed() >= MIN_IDLE => self.0.swap_remove(at).0.abort(),
                 // Some connections end by themselves meanwhile.
-                _ => sleep(MOMENT / 10).await,
+                _ => sleep(MIN_IDLE / 10).await,
             }
         }
     }
 }
 
-async fn connection(stream: TcpStream, tls: Option<Arc<Tls>>, app: Router, peer: Peer) {
-    let Some(tls) = tls else { return exchange(stream, app, peer).await };
+async fn handle(stream: TcpStream, tls: Option<Arc<Tls>>, app: Router, connection: Connection) {
+    let Some(tls) = tls else { return exchange(stream, app, connection).await };
     match tls.acceptor().accept(stream).await {
-        Ok(stream) => exchange(stream, app, peer).await,
+        Ok(stream) => exchange(stream, app, connection).await,
         // A client that cannot do TLS gets no response.
         Err(error) => tracing::debug!(%error, "connection failed"),
     }
 }
 
 /// One request and its response.
-async fn exchange(stream: impl AsyncRead + AsyncWrite + Unpin + 'static, app: Router, peer: Peer) {
-    let answer = tower::service_fn(move |mut request: Request<_>| {
-        request.extensions_mut().insert(peer.clone());
-        let (answer, peer) = (app.clone().call(request), peer.clone());
+async fn exchange(
+    stream: impl AsyncRead + AsyncWrite + Unpin + 'static,
+    app: Router,
+    connection: Connection,
+) {
+    let service = tower::service_fn(move |mut request: Request<_>| {
+        request.extensions_mut().insert(connection.clone());
+        let (response, connection) = (app.clone().call(request), connection.clone());
         async move {
-            let answer = answer.await;
+            let response = response.await;
             // From here on the client must read it.
-            peer.set(Some(Instant::now()));
-            answer as Result<_, Infallible>
+            connection.set(Some(Instant::now()));
+            response as Result<_, Infallible>
         }
     });
     let mut server = auto::Builder::new(TokioExecutor::new()).http1_only();
     server.http1().keep_alive(false);
-    if let Err(error) = server.serve_connection(TokioIo::new(stream), TowerToHyperService::new(answer)).await
+    if let Err(error) = server.serve_connection(TokioIo::new(stream), TowerToHyperService::new(service)).await
     {
         tracing::debug!(error, "connection failed");
     }
@@ -175,36 +189,36 @@ mod tests {
     use super::*;
 
     /// Sends a request, and returns the response, or nothing if there is none.
-    async fn ask(mut stream: TcpStream, path: &str) -> String {
-        let mut answer = String::new();
+    async fn request(mut stream: TcpStream, path: &str) -> String {
+        let mut response = String::new();
         stream.write_all(format!("GET {path} HTTP/1.1\r\nhost: it\r\n\r\n").as_bytes()).await.unwrap();
         // A closed connection may end in another way than by an end of file.
-        let _ = stream.read_to_string(&mut answer).await;
-        answer
+        let _ = stream.read_to_string(&mut response).await;
+        response
     }
 
     #[tokio::test]
-    async fn who_keeps_us_waiting_makes_room_and_who_waits_for_us_does_not() {
-        let (asked, ready) = (Arc::new(Notify::new()), Arc::new(Notify::new()));
+    async fn an_idle_connection_makes_room_and_one_that_waits_for_its_response_does_not() {
+        let (requested, ready) = (Arc::new(Notify::new()), Arc::new(Notify::new()));
         let slow = {
-            let (asked, ready) = (asked.clone(), ready.clone());
-            async move |Extension(peer): Extension<Peer>| {
-                peer.is_let_in();
-                asked.notify_one();
+            let (requested, ready) = (requested.clone(), ready.clone());
+            async move |Extension(connection): Extension<Connection>| {
+                connection.admitted();
+                requested.notify_one();
                 ready.notified().await;
                 "slow"
             }
         };
         let app = Router::new().route("/slow", get(slow)).route("/", get(async || "quick"));
         let app = app.route("/held", get(async || std::future::pending::<()>().await));
-        let port = Port::take((Ipv4Addr::LOCALHOST, 0).into(), None).unwrap();
+        let port = Port::bind((Ipv4Addr::LOCALHOST, 0).into(), None).unwrap();
         let address = port.listener.local_addr().unwrap();
         port.serve(app);
         let connect = async || TcpStream::connect(address).await.unwrap();
-        let waiting = tokio::spawn(ask(connect().await, "/slow"));
-        asked.notified().await;
+        let waiting = tokio::spawn(request(connect().await, "/slow"));
+        requested.notified().await;
         let mut idle = vec![];
-        for count in 0..2 * PLACES {
+        for count in 0..2 * SLOTS {
             let mut stream = connect().await;
             // Some send a request, and are not admitted.
             if count % 2 == 0 {
@@ -213,10 +227,10 @@ mod tests {
             idle.push(stream);
         }
         // The older ones make room for the younger.
-        for stream in &mut idle[..=PLACES] {
+        for stream in &mut idle[..=SLOTS] {
             assert!(matches!(stream.read(&mut [0]).await, Ok(0) | Err(_)));
         }
-        assert!(ask(connect().await, "/").await.ends_with("quick"));
+        assert!(request(connect().await, "/").await.ends_with("quick"));
         ready.notify_one();
         assert!(waiting.await.unwrap().ends_with("slow"));
     }

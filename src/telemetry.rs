@@ -30,18 +30,18 @@ pub use lines::LogFormat;
 pub use otlp::Collector;
 
 /// The name of the span of a reconcile. Lines need it whatever `--log` says, as it names their object.
-const PASS: &str = "reconcile";
+const RECONCILE: &str = "reconcile";
 /// How long the end of the process waits for what is still in a queue.
-const LAST: Duration = Duration::from_secs(1);
+const LONGEST_WAIT: Duration = Duration::from_secs(1);
 
 static LINES: OnceLock<Lines> = OnceLock::new();
 static TRACES: OnceLock<SdkTracerProvider> = OnceLock::new();
 
-/// Begins to log to standard error, and to send traces if there is a collector for them. `filter` is in the form of
+/// Starts to log to standard error, and to send traces if there is a collector for them. `filter` is in the form of
 /// `RUST_LOG`; one that cannot be read is an error. Called once, in the runtime.
-pub fn begin(format: LogFormat, filter: &str, collector: Option<Collector>) -> Result<(), String> {
+pub fn init(format: LogFormat, filter: &str, collector: Option<Collector>) -> Result<(), String> {
     let filter = EnvFilter::try_new(filter).map_err(|e| format!("--log cannot be read: {e}"))?;
-    let pass = ours(LevelFilter::ERROR, |name| name == PASS);
+    let reconcile = ours(LevelFilter::ERROR, |name| name == RECONCILE);
     let lines = Lines::to(std::io::stderr(), format).map_err(|e| format!("nothing can be logged: {e}"))?;
     let lines = LINES.get_or_init(|| lines);
     let layer = tracing_subscriber::fmt::layer().with_writer(lines.clone()).with_ansi(false);
@@ -53,7 +53,7 @@ pub fn begin(format: LogFormat, filter: &str, collector: Option<Collector>) -> R
         let provider = TRACES.get_or_init(|| otlp::provider(collector));
         otlp::layer(provider).with_filter(ours(LevelFilter::DEBUG, |_| true))
     });
-    tracing_subscriber::registry().with(log.with_filter(filter.or(pass))).with(traces).init();
+    tracing_subscriber::registry().with(log.with_filter(filter.or(reconcile))).with(traces).init();
     // The default hook writes to standard error itself, and would block there for ever without a reader.
     std::panic::set_hook(Box::new(|panic| {
         let at = panic.location().map(ToString::to_string);
@@ -72,24 +72,24 @@ fn ours(level: LevelFilter, which: fn(&str) -> bool) -> FilterFn<impl Fn(&Metada
 }
 
 /// Sends and writes what is still queued, for two seconds at most. Not to be called in the runtime, which it needs.
-pub fn end() {
+pub fn shut_down() {
     if let Some(traces) = TRACES.get() {
         // What cannot be sent in time is lost, as the exporter logs.
-        let _ = traces.shutdown_with_timeout(LAST);
+        let _ = traces.shutdown_with_timeout(LONGEST_WAIT);
     }
     if let Some(lines) = LINES.get() {
-        lines.flush(LAST);
+        lines.flush(LONGEST_WAIT);
     }
 }
 
 /// Writes one line to standard error, unless that is closed or takes longer than a second.
-pub fn last_word(line: String) {
+pub fn print_line(line: String) {
     let (done, wait) = mpsc::sync_channel(1);
     std::thread::spawn(move || {
         let written = std::io::stderr().write_all(&lines::one_line(line.as_bytes()));
         done.send(written)
     });
-    let _ = wait.recv_timeout(LAST);
+    let _ = wait.recv_timeout(LONGEST_WAIT);
 }
 
 /// Whether the caches are filled: readiness depends on neither leadership nor Databricks.

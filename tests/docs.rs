@@ -5,7 +5,7 @@
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 
-use databricks_operator::engine::crd::{About, EventReason, Reason};
+use databricks_operator::engine::crd::{EventReason, Reason, ReasonTexts};
 use databricks_operator::{cli, databricks, engine};
 
 /// The kind that CONTRIBUTING shows. It is compiled as it stands there: `crate::engine` is the library's.
@@ -104,7 +104,7 @@ events. The message describes the specific case, and says what to do; these tabl
 /// Covers UX-06. Every reason of a condition or an event has its meaning, a cause and a remedy in `docs/reasons.md`.
 #[test]
 fn every_reason_is_documented() {
-    let row = |(name, about): (&str, &About)| {
+    let row = |(name, about): (&str, &ReasonTexts)| {
         for text in [about.meaning, about.cause, about.remedy] {
             let text = text.trim();
             assert!(text.ends_with('.') && !text.contains('|'), "{name}: {text:?} is no sentence of a table");

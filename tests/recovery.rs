@@ -118,7 +118,7 @@ async fn an_api_server_that_forgets_the_past_is_read_anew() {
 
     // Whatever kept it from connecting meanwhile, the line that names the kind says why.
     let text = operator.text();
-    let of_watch: Vec<&str> = text.lines().filter(|line| line.contains(" watch kind=")).collect();
+    let of_watch: Vec<&str> = text.lines().filter(|line| line.contains(" watch failed kind=")).collect();
     assert!(!of_watch.is_empty(), "{text}");
     assert!(of_watch.iter().all(|line| !line.ends_with("client error (Connect)")), "{text}");
 

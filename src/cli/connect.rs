@@ -20,7 +20,7 @@ use crate::engine::cluster;
 use crate::engine::error::chain;
 
 /// How long the API server may take for one response.
-const PATIENCE: Duration = Duration::from_secs(20);
+const CALL_TIMEOUT: Duration = Duration::from_secs(20);
 /// How long a response that has begun may pause. Longer than the lifetime of a watch, which kube lets the API server end
 /// after 290 s.
 const SILENCE: Duration = Duration::from_secs(300);
@@ -99,7 +99,7 @@ pub async fn installation(client: &Client, run: &Run) -> Result<String, String> 
 
 async fn uid_of_cluster(client: &Client) -> Result<String, String> {
     let api: kube::Api<Namespace> = kube::Api::all(client.clone());
-    match tokio::time::timeout(PATIENCE, api.get_metadata_opt(KUBE_SYSTEM)).await {
+    match tokio::time::timeout(CALL_TIMEOUT, api.get_metadata_opt(KUBE_SYSTEM)).await {
         Ok(Ok(Some(namespace))) => {
             let uid = namespace.metadata.uid.filter(|uid| is_installation(uid));
             uid.ok_or_else(|| "it has no UID that could be a name".into())
@@ -126,7 +126,7 @@ async fn check_list(
         None => kube::Api::all_with(client.clone(), &resource),
     };
     let one = kube::api::ListParams::default().limit(1).labels(run.selector.as_deref().unwrap_or_default());
-    match tokio::time::timeout(PATIENCE, look(&api, &one)).await {
+    match tokio::time::timeout(CALL_TIMEOUT, list_one(&api, &one)).await {
         Ok(Ok(())) => Ok(()),
         // By the code: the 404 of a group without any CRD is a plain page without a reason.
         Ok(Err(kube::Error::Api(s))) if s.code == 404 => {
@@ -150,7 +150,7 @@ async fn check_rights(client: &Client, scope: Option<&str>) -> Result<(), String
     let asked = api.create(&params, &review);
     // By default every user may ask. Without that right, the operator finds out later.
     let Ok(Ok(SelfSubjectRulesReview { status: Some(told), .. })) =
-        tokio::time::timeout(PATIENCE, asked).await
+        tokio::time::timeout(CALL_TIMEOUT, asked).await
     else {
         return Ok(());
     };
@@ -222,7 +222,10 @@ fn kubeconfigs_proxy() -> Result<Option<Proxy>, String> {
 }
 
 /// Lists once. A CRD that was installed a moment ago is served, but its objects for some seconds only with a 429.
-async fn look(api: &kube::Api<kube::core::DynamicObject>, which: &kube::api::ListParams) -> kube::Result<()> {
+async fn list_one(
+    api: &kube::Api<kube::core::DynamicObject>,
+    which: &kube::api::ListParams,
+) -> kube::Result<()> {
     loop {
         match api.list_metadata(which).await {
             Err(kube::Error::Api(s)) if s.code == 429 => tokio::time::sleep(Duration::from_millis(500)).await,

@@ -13,7 +13,7 @@ use crate::engine::cluster::Lease;
 use crate::engine::kind::Permit;
 use crate::engine::run;
 use crate::kinds::KINDS;
-use crate::metrics::{self, Guard, Metrics};
+use crate::metrics::{self, Authorizer, Metrics};
 use crate::port::{Port, Tls};
 use crate::telemetry::{self, Readiness};
 
@@ -28,7 +28,7 @@ pub(super) fn operate(run: &Run) -> Result<(), String> {
         .build()
         .map_err(|e| format!("the runtime cannot start: {e}"))?;
     let result = runtime.block_on(serve(run));
-    telemetry::end();
+    telemetry::shut_down();
     match result {
         Ok(()) => runtime.shutdown_timeout(Duration::from_secs(1)),
         // The process ends at once. Work that is cut off would only panic about it on the way.
@@ -40,7 +40,7 @@ pub(super) fn operate(run: &Run) -> Result<(), String> {
 async fn serve(run: &Run) -> Result<(), String> {
     let egress = run.egress()?;
     let ready = Readiness::default();
-    let health = Port::take(run.health_address, None).map_err(|e| {
+    let health = Port::bind(run.health_address, None).map_err(|e| {
         format!("health cannot be served at {}: {e}; choose another --health-address", run.health_address)
     })?;
     health.serve(telemetry::health(ready.clone()));
@@ -50,11 +50,11 @@ async fn serve(run: &Run) -> Result<(), String> {
     connect::check_cluster(&client, run).await?;
     let installation = connect::installation(&client, run).await?;
     // Not before: an error at the start is printed once, by us, and not by libraries too.
-    telemetry::begin(run.log_format, &run.log, run.collector(&egress)?)?;
+    telemetry::init(run.log_format, &run.log, run.collector(&egress)?)?;
     // Not before: without logs, a message of the port would be lost.
     if let Some(port) = port {
-        let guard = run.metrics_auth.then(|| Guard::new(client.clone()));
-        port.serve(metrics::answers(metrics.clone(), guard));
+        let authorizer = run.metrics_auth.then(|| Authorizer::new(client.clone()));
+        port.serve(metrics::router(metrics.clone(), authorizer));
     }
     let stop = CancellationToken::new();
     tokio::spawn(on_signal(stop.clone()));
@@ -121,8 +121,8 @@ async fn metrics_port(run: &Run) -> Result<Option<Port>, String> {
         (Some(cert), Some(key)) => Some(Tls::open(cert, key).await?),
         _ => None,
     };
-    let taken = Port::take(address, tls);
-    taken.map(Some).map_err(|e| {
+    let bound = Port::bind(address, tls);
+    bound.map(Some).map_err(|e| {
         format!("metrics cannot be served at {address}: {e}; choose another --metrics-address, or Off")
     })
 }

@@ -130,15 +130,15 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_status_is_told_exactly_by_its_class_or_as_missing() {
-        for (status, told) in [
+    fn a_status_is_counted_exactly_by_its_class_or_as_missing() {
+        for (status, label) in [
             (Some(200), "200"),
             (Some(429), "429"),
             (Some(418), "4xx"),
             (Some(599), "5xx"),
             (Some(999), "5xx"),
         ] {
-            assert_eq!(code(status), told);
+            assert_eq!(code(status), label);
         }
         assert_eq!(code(None), "none");
     }

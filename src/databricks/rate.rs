@@ -13,7 +13,7 @@ use tokio::time::{Instant, sleep};
 use super::Urgency;
 
 /// A call that would wait longer than this returns instead.
-const PATIENCE: Duration = Duration::from_secs(5);
+const LONGEST_TURN: Duration = Duration::from_secs(5);
 const LONGEST_GATE: Duration = Duration::from_secs(600);
 
 /// Endpoints that share a limit.
@@ -87,7 +87,7 @@ impl Rate {
     /// Waits for this call's turn; `Err` is the time after which to retry.
     pub(super) async fn turn(&self, class: Class, urgency: Urgency) -> Result<(), Duration> {
         let place = Place::take(self, class, urgency);
-        let deadline = Instant::now() + PATIENCE;
+        let deadline = Instant::now() + LONGEST_TURN;
         loop {
             let wait = match self.lane(class).try_take(place.ticket, self) {
                 None => return Ok(()),

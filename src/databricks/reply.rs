@@ -218,24 +218,10 @@ fn inside(html: &str, tag: &str) -> Option<String> {
     Some(html[start..end].trim().to_owned())
 }
 
-/// Seconds since 1970 of `Sun, 06 Nov 1994 08:49:37 GMT`, the one form that is still to be sent (RFC 9110, 5.6.7).
+/// Seconds since 1970 of a date in one of the forms of RFC 9110, such as `Sun, 06 Nov 1994 08:49:37 GMT`.
 fn http_date(text: &str) -> Option<u64> {
-    let months = ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
-    let [_, day, month, year, time, "GMT"] = text.split_whitespace().collect::<Vec<_>>()[..] else {
-        return None;
-    };
-    let day = day.parse::<u64>().ok().filter(|day| (1..=31).contains(day))?;
-    let month = months.iter().position(|name| *name == month)? as u64 + 1;
-    let year = year.parse::<u64>().ok().filter(|year| (1970..=9999).contains(year))?;
-    let clock: Vec<u64> = time.split(':').map(|part| part.parse().ok()).collect::<Option<_>>()?;
-    let [hour, minute, second] = clock[..] else { return None };
-    if hour > 23 || minute > 59 || second > 60 {
-        return None;
-    }
-    // Count from March on, so that the leap day is the last of its year; 719468 days lie before 1970.
-    let (y, m) = if month > 2 { (year, month - 3) } else { (year - 1, month + 9) };
-    let days = y * 365 + y / 4 - y / 100 + y / 400 + (153 * m + 2) / 5 + day - 1 - 719_468;
-    Some(days * 86_400 + hour * 3600 + minute * 60 + second)
+    let date = httpdate::parse_http_date(text).ok()?;
+    Some(date.duration_since(UNIX_EPOCH).ok()?.as_secs())
 }
 
 #[cfg(test)]

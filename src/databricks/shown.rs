@@ -1,5 +1,7 @@
 //! What may be shown of foreign texts, and how: errors end in the status of objects and in logs.
 
+use std::error::Error as _;
+
 use serde_json::Value;
 
 /// Without the ids that Databricks appends to some messages: they differ between tries.
@@ -24,6 +26,19 @@ pub(super) fn clean(text: &str, secrets: &[String], longest: usize) -> String {
         Some((end, _)) => plain(&text[..end]) + "…",
         None => plain(&text),
     }
+}
+
+/// The innermost cause, which says most, without the URL (its query may hold names) and without times.
+pub fn root_cause(error: reqwest::Error) -> String {
+    let error = error.without_url();
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        (text, source) = (cause.to_string(), cause.source());
+    }
+    // rustls includes the time of the check of an expired certificate.
+    let steady = text.split(": verification time").next().unwrap_or_default();
+    clean(steady, &[], 200)
 }
 
 /// `text` on one line, and as it reads: characters that would end the line, or would hide or reorder text on a terminal,

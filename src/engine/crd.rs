@@ -18,7 +18,7 @@ pub use management::{
     format_duration, parse_duration, plain_keys, resync,
 };
 pub use names::{CREATED_BY, EXTERNAL_ID, FINALIZER, KIND, ObjectName, RECONCILE_REQUESTED, camel, still};
-pub use reason::{About, EventReason, Note, Reason};
+pub use reason::{EventReason, Note, Reason, ReasonTexts};
 pub use status::{
     AnyStatus, ConditionStatus, ConditionType, Drift, Effective, External, Intent, Operation, Status,
     Verdict, age, conditions, seconds, shorten,

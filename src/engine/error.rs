@@ -131,20 +131,20 @@ impl Error {
 /// seem alike. Of a response of the API server, only the message is for people.
 pub fn chain(error: &(dyn std::error::Error + 'static)) -> String {
     match error.downcast_ref::<kube::Error>() {
-        Some(kube::Error::Api(status)) => return words(status),
+        Some(kube::Error::Api(status)) => return message(status),
         // serde quotes a value that it cannot read, which may be a Secret's.
         Some(kube::Error::SerdeError(_)) => return "the answer cannot be read".into(),
         _ => {}
     }
     let text = one_line(&error.to_string());
     let Some(cause) = error.source() else { return text };
-    let (shown, told) = (one_line(&cause.to_string()), chain(cause));
-    if text.contains(&shown) {
-        text.replace(&shown, &told)
-    } else if text.contains(&told) {
+    let (short, whole) = (one_line(&cause.to_string()), chain(cause));
+    if text.contains(&short) {
+        text.replace(&short, &whole)
+    } else if text.contains(&whole) {
         text
     } else {
-        format!("{text}: {told}")
+        format!("{text}: {whole}")
     }
 }
 
@@ -153,7 +153,7 @@ fn one_line(text: &str) -> String {
 }
 
 /// The message in a response of the API server, for people.
-fn words(status: &kube::core::Status) -> String {
+fn message(status: &kube::core::Status) -> String {
     match (one_line(&status.message), &status.reason) {
         (message, _) if !message.is_empty() => message,
         (_, reason) if !reason.is_empty() => format!("{reason} ({})", status.code),
@@ -198,15 +198,15 @@ impl Error {
             }
             kube::Error::Api(status) if denied(status) => {
                 let text =
-                    format!("a policy of the cluster does not let the operator {asked}: {}", words(status));
+                    format!("a policy of the cluster does not let the operator {asked}: {}", message(status));
                 refused(Reason::OperatorNotPermitted, text)
             }
             kube::Error::Api(status) if status.code == 403 => {
-                let text = format!("the cluster does not let the operator {asked}: {}", words(status));
+                let text = format!("the cluster does not let the operator {asked}: {}", message(status));
                 refused(Reason::OperatorNotPermitted, text)
             }
             kube::Error::Api(status) if !read && [400, 413, 415, 422].contains(&status.code) => {
-                let text = format!("the Kubernetes API server does not accept {asked}: {}", words(status));
+                let text = format!("the Kubernetes API server does not accept {asked}: {}", message(status));
                 refused(Reason::InvalidSpec, text.replacen("write ", "", 1))
             }
             _ => Error::retry(format!("the Kubernetes API server did not {asked}: {}", chain(error))),
@@ -305,179 +305,4 @@ fn class_of_status(status: u16, message: &str) -> Option<Error> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn of(status: u16, code: &str, message: &str) -> databricks::Error {
-        let (call, message) = ("POST /x".into(), message.into());
-        let code = Some(code.to_owned()).filter(|code| !code.is_empty());
-        databricks::Error::Api { call, status, code, message, retry_after: None, request_id: None }
-    }
-
-    #[test]
-    fn what_exists_already_says_so_whatever_its_code() {
-        for (status, code) in
-            [(400, "INVALID_PARAMETER_VALUE"), (409, ""), (409, "RESOURCE_CONFLICT"), (400, "400")]
-        {
-            let error = Error::from(of(status, code, "A list of this name Already Exists"));
-            assert!(error.is_rejected(Reason::AlreadyExists), "{status} {code}: {error:?}");
-        }
-    }
-
-    #[test]
-    fn what_is_about_the_caller_says_nothing_about_the_call() {
-        let token =
-            |fresh| databricks::Error::TokenRefused { refusal: Box::new(of(403, "403", "Invalid")), fresh };
-        assert!(matches!(Error::from(token(false)), Error::Conflict(_)), "the next call has another token");
-        let reason = |error: databricks::Error| match Error::from(error) {
-            Error::Transient { reason, .. } => Some(reason),
-            _ => None,
-        };
-        assert_eq!(reason(token(true)), Some(Reason::CredentialsInvalid));
-        let blocked = databricks::Error::AddressBlocked(Box::new(of(403, "PERMISSION_DENIED", "blocked")));
-        assert!(Error::from(blocked.clone()).to_string().contains("spec.egressCidrs"));
-        assert_eq!(reason(blocked.clone()), Some(Reason::AddressBlocked));
-        assert_eq!(reason(databricks::Error::NoToken(Box::new(blocked))), Some(Reason::AddressBlocked));
-    }
-
-    #[test]
-    fn a_collection_that_is_not_there_is_no_lost_object() {
-        let mut list = of(404, "RESOURCE_DOES_NOT_EXIST", "Account does not exist");
-        if let databricks::Error::Api { call, .. } = &mut list {
-            *call = "GET /x".into();
-        }
-        assert!(Error::from(list).is_rejected(Reason::NotSupported));
-    }
-
-    fn answer(code: u16, reason: &str, message: &str) -> kube::Error {
-        let status = kube::core::Status {
-            code,
-            reason: reason.into(),
-            message: message.into(),
-            ..kube::core::Status::default()
-        };
-        kube::Error::Api(status.boxed())
-    }
-
-    /// Covers ST-09. What people read of a response of the API server is its message, however deep it is.
-    #[test]
-    fn an_answer_of_the_api_server_is_told_in_its_own_words() {
-        let forbidden = || answer(403, "Forbidden", "secrets \"s\" is forbidden:\n User \"u\" cannot get");
-        let words = "secrets \"s\" is forbidden: User \"u\" cannot get";
-        assert_eq!(chain(&forbidden()), words);
-        let watch = kube::runtime::watcher::Error::WatchStartFailed(forbidden());
-        assert_eq!(chain(&watch), format!("failed to start watching object: {words}"));
-        assert_eq!(chain(&answer(404, "NotFound", "")), "NotFound (404)");
-        assert_eq!(chain(&answer(500, "", "")), "status 500");
-        let quoted = serde_json::from_str::<u8>("\"the-secret\"").unwrap_err();
-        assert_eq!(chain(&kube::Error::SerdeError(quoted)), "the answer cannot be read");
-    }
-
-    /// Covers ST-09.
-    #[test]
-    fn what_the_cluster_refuses_is_for_a_person_and_what_fails_is_tried_again() {
-        let webhook = "admission webhook \"w\" denied the request: no finalizers here";
-        let policy = "x is forbidden: ValidatingAdmissionPolicy 'p' with binding 'b' denied request: no";
-        let invalid = "IpAccessList \"a\" is invalid: spec.label: Required value";
-        for (asked, error, class, reason, says) in [
-            (
-                Asked::Read("Secret a/b"),
-                answer(403, "Forbidden", "no"),
-                "rejected",
-                "OperatorNotPermitted",
-                "let the operator read Secret a/b: no",
-            ),
-            (
-                Asked::Write("the finalizer"),
-                answer(403, "Forbidden", "no"),
-                "rejected",
-                "OperatorNotPermitted",
-                "let the operator write the finalizer: no",
-            ),
-            (
-                Asked::Write("the finalizer"),
-                answer(400, "BadRequest", webhook),
-                "rejected",
-                "OperatorNotPermitted",
-                webhook,
-            ),
-            (
-                Asked::Write("the finalizer"),
-                answer(422, "Invalid", policy),
-                "rejected",
-                "OperatorNotPermitted",
-                policy,
-            ),
-            (
-                Asked::Write("the finalizer"),
-                answer(422, "Invalid", invalid),
-                "rejected",
-                "InvalidSpec",
-                "does not accept the finalizer: IpAccessList",
-            ),
-            (Asked::Write("the status"), answer(409, "Conflict", "no"), "conflict", "", "changed while"),
-            (
-                Asked::Write("the status"),
-                answer(404, "NotFound", "no"),
-                "transient",
-                "Retrying",
-                "did not write the status: no",
-            ),
-            (
-                Asked::Read("Secret a/b"),
-                answer(401, "Unauthorized", "no"),
-                "transient",
-                "Retrying",
-                "did not read Secret a/b: no",
-            ),
-            (
-                Asked::Read("Secret a/b"),
-                answer(500, "InternalError", "no"),
-                "transient",
-                "Retrying",
-                "did not read Secret a/b: no",
-            ),
-        ] {
-            let error = Error::kubernetes(asked, &error);
-            let shown = error.reason().map_or("", Reason::name);
-            assert_eq!((error.class(), shown), (class, reason), "{error}");
-            assert!(error.to_string().contains(says), "{error}");
-            assert!(!error.to_string().contains("did not accept a write"), "{error}");
-        }
-    }
-
-    #[test]
-    fn the_code_wins_over_the_status_and_nothing_unknown_is_final() {
-        let class = |status, code: &str| {
-            let code = Some(code).filter(|c| !c.is_empty());
-            let by_code = code.and_then(|c| class_of_code(c, "m"));
-            match by_code.or_else(|| class_of_status(status, "m")) {
-                Some(Error::Rejected { reason, .. }) => format!("rejected {}", reason.name()),
-                Some(other) => other.class().to_owned(),
-                None => "transient".into(),
-            }
-        };
-        for (status, code, expected) in [
-            (400, "INVALID_PARAMETER_VALUE", "rejected InvalidSpec"),
-            (400, "INVALID_STATE", "waiting"),
-            (400, "QUOTA_EXCEEDED", "rejected QuotaExceeded"),
-            (400, "RESOURCE_ALREADY_EXISTS", "rejected AlreadyExists"),
-            (409, "ALREADY_EXISTS", "rejected AlreadyExists"),
-            (409, "RESOURCE_CONFLICT", "rejected ApplyFailed"),
-            (409, "", "rejected ApplyFailed"),
-            (401, "UNAUTHENTICATED", "waiting"),
-            (401, "", "waiting"),
-            (403, "PERMISSION_DENIED", "rejected PermissionDenied"),
-            (403, "", "rejected PermissionDenied"),
-            (404, "RESOURCE_DOES_NOT_EXIST", "rejected ExternalResourceMissing"),
-            (404, "ENDPOINT_NOT_FOUND", "rejected NotSupported"),
-            (404, "", "rejected NotSupported"),
-            (500, "INTERNAL_ERROR", "transient"),
-            (503, "TEMPORARILY_UNAVAILABLE", "transient"),
-            (504, "", "transient"),
-            (418, "SOMETHING_NEW", "transient"),
-        ] {
-            assert_eq!(class(status, code), expected, "{status} {code}");
-        }
-    }
-}
+mod tests;

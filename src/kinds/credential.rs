@@ -124,7 +124,7 @@ impl ExternalResource for Credential {
     async fn create(api: &Writer, want: &CredentialState) -> ApiResult<Observed<Self>> {
         let role = json!({"sts_role": {"role_arn": want.role_arn}});
         let body = json!({"credentials_name": want.credentials_name, "aws_credentials": role});
-        let made: Remote = api.post(api.path(&["credentials"]), body).await.map_err(sharpened)?;
+        let made: Remote = api.post(api.path(&["credentials"]), body).await.map_err(classify)?;
         Ok(made.into())
     }
 
@@ -136,7 +136,7 @@ impl ExternalResource for Credential {
 const ROLE: &str = "awsCredentials.stsRole.roleArn";
 
 /// Classifies refusals by their texts, as their codes are not documented.
-fn sharpened(error: databricks::Error) -> CallError {
+fn classify(error: databricks::Error) -> CallError {
     if let Some(refused) = tried_in_aws(&error, &format!("spec.{ROLE}"), "the bucket") {
         return refused.into();
     }
@@ -172,7 +172,7 @@ mod tests {
     #[test]
     fn refusals_are_told_apart_by_their_text() {
         let class =
-            |status, message: &str| Error::from(sharpened(refused(status, "MALFORMED_REQUEST", message)));
+            |status, message: &str| Error::from(classify(refused(status, "MALFORMED_REQUEST", message)));
         let new = class(400, "Failed credentials validation checks: please use a valid IAM role");
         assert!(
             matches!(new, Error::Rejected { reason: Reason::ApplyFailed, patience: Some(_), .. }),

@@ -277,7 +277,7 @@ impl ExternalResource for PermissionAssignment {
         let path = api.path(&["workspaces", within, "permissionassignments"]);
         let rows: Vec<Row> = match api.list(path, Pages::Whole("permission_assignments")).await {
             Ok(rows) => rows,
-            Err(error) => match sharpened(error) {
+            Err(error) => match classify(error) {
                 CallError::Api(error) if error.is_absence() => {
                     gone(api, workspace_id, error).await?;
                     vec![]
@@ -324,7 +324,7 @@ impl ExternalResource for PermissionAssignment {
     async fn delete(api: &Writer, id: &AssignmentId) -> ApiResult<()> {
         api.delete(principal_path(api, id.workspace, id.principal)).await.map_err(|error| {
             // A principal that is not in the workspace need not be removed.
-            if error.is_absence() { error.into() } else { sharpened(error) }
+            if error.is_absence() { error.into() } else { classify(error) }
         })
     }
 }
@@ -358,7 +358,7 @@ async fn put(
 ) -> ApiResult<Observed<PermissionAssignment>> {
     let path = principal_path(api, want.workspace_id, want.principal_id);
     let told: Row =
-        api.put(path.clone(), json!({"permissions": want.permissions})).await.map_err(sharpened)?;
+        api.put(path.clone(), json!({"permissions": want.permissions})).await.map_err(classify)?;
     if let Some(text) = told.error.filter(|text| !text.is_empty()) {
         let reason = if passes(&text) { Reason::WaitingForWorkspace } else { Reason::ApplyFailed };
         return Err(Error::waiting(reason, format!("PUT {path}: Databricks did not do it: {text}")).into());
@@ -378,7 +378,7 @@ fn passes(text: &str) -> bool {
 }
 
 /// The operator waits for a transient refusal; an error after which the change may have happened stays as it is.
-fn sharpened(error: databricks::Error) -> CallError {
+fn classify(error: databricks::Error) -> CallError {
     let refusal =
         matches!(&error, databricks::Error::Api { status: 400..=499, message, .. } if passes(message));
     if refusal && !error.may_have_happened() && !error.is_throttle() {

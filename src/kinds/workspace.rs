@@ -217,7 +217,7 @@ const fn named(
 }
 
 /// Databricks tests role and bucket once more for each workspace.
-fn sharpened(error: databricks::Error) -> CallError {
+fn classify(error: databricks::Error) -> CallError {
     let role = "spec.credentialsId (or spec.credentialsRef)";
     match tried_in_aws(&error, role, "spec.storageConfigurationId") {
         Some(refused) => refused.into(),
@@ -344,7 +344,7 @@ impl ExternalResource for Workspace {
         // Attached by an update once the workspace runs: the documented POST does not name it.
         body.remove("network_connectivity_config_id");
         let made: Result<Remote, _> = api.post(api.path(&["workspaces"]), body.into()).await;
-        Ok(made.map_err(sharpened)?.observed(api.host()))
+        Ok(made.map_err(classify)?.observed(api.host()))
     }
 
     async fn update(

@@ -22,7 +22,7 @@ use tokio::time::{Instant, sleep, timeout};
 use crate::engine::error::chain;
 
 const GOOD_FOR: Duration = Duration::from_secs(60);
-const PATIENCE: Duration = Duration::from_secs(5);
+const REVIEW_TIMEOUT: Duration = Duration::from_secs(5);
 /// How long a token that was good is checked without waiting in line.
 const KNOWN_FOR: Duration = Duration::from_secs(600);
 /// How long a bad token delays those that wait behind it.
@@ -31,12 +31,12 @@ const PENALTY: Duration = Duration::from_millis(100);
 const LONGEST_TOKEN: usize = 16 << 10;
 
 /// Asks the API server.
-pub struct Guard {
+pub struct Authorizer {
     client: Client,
     /// Tokens that were good, and until when that is valid. In memory only; never shown.
     good: Mutex<HashMap<String, Instant>>,
-    asking: tokio::sync::Mutex<()>,
-    complained: AtomicBool,
+    reviewing: tokio::sync::Mutex<()>,
+    logged: AtomicBool,
 }
 
 /// Why a caller may not scrape.
@@ -50,14 +50,14 @@ pub enum Refused {
     Unknown,
 }
 
-impl Guard {
-    /// A guard that asks with this client.
-    pub fn new(client: Client) -> Guard {
-        Guard {
+impl Authorizer {
+    /// An authorizer that asks the API server with this client.
+    pub fn new(client: Client) -> Authorizer {
+        Authorizer {
             client,
             good: Mutex::default(),
-            asking: tokio::sync::Mutex::default(),
-            complained: AtomicBool::default(),
+            reviewing: tokio::sync::Mutex::default(),
+            logged: AtomicBool::default(),
         }
     }
 
@@ -70,23 +70,25 @@ impl Guard {
         let known = self.good.lock().expect("no panic while held").contains_key(token);
         let _in_line = match known {
             true => None,
-            false => Some(timeout(PATIENCE, self.asking.lock()).await.map_err(|_| Refused::Unknown)?),
+            false => {
+                Some(timeout(REVIEW_TIMEOUT, self.reviewing.lock()).await.map_err(|_| Refused::Unknown)?)
+            }
         };
         // Another scrape may have checked the same token meanwhile.
         if self.is_good(token) {
             return Ok(());
         }
-        match timeout(PATIENCE, self.ask(token)).await {
-            Ok(Ok(told)) => {
-                self.complained.store(false, Ordering::Relaxed);
-                if let Err(refused) = told {
+        match timeout(REVIEW_TIMEOUT, self.review(token)).await {
+            Ok(Ok(result)) => {
+                self.logged.store(false, Ordering::Relaxed);
+                if let Err(refused) = result {
                     self.good.lock().expect("no panic while held").remove(token);
                     sleep(PENALTY).await;
                     return Err(refused);
                 }
             }
-            Ok(Err(error)) => return Err(self.complain(&chain(&error))),
-            Err(_) => return Err(self.complain("it did not answer in time")),
+            Ok(Err(error)) => return Err(self.log_failure(&chain(&error))),
+            Err(_) => return Err(self.log_failure("it did not answer in time")),
         }
         let (now, mut good) = (Instant::now(), self.good.lock().expect("no panic while held"));
         good.retain(|_, until| *until + KNOWN_FOR > now);
@@ -99,7 +101,7 @@ impl Guard {
         good.get(token).is_some_and(|until| *until > Instant::now())
     }
 
-    async fn ask(&self, token: &str) -> kube::Result<Result<(), Refused>> {
+    async fn review(&self, token: &str) -> kube::Result<Result<(), Refused>> {
         let reviews: Api<TokenReview> = Api::all(self.client.clone());
         let spec = TokenReviewSpec { token: Some(token.to_owned()), audiences: None };
         let review = TokenReview { spec, ..TokenReview::default() };
@@ -115,8 +117,8 @@ impl Guard {
     }
 
     /// Logs the failure once, until it works again.
-    fn complain(&self, error: &str) -> Refused {
-        if !self.complained.swap(true, Ordering::Relaxed) {
+    fn log_failure(&self, error: &str) -> Refused {
+        if !self.logged.swap(true, Ordering::Relaxed) {
             tracing::warn!(
                 "the API server cannot be asked who may scrape metrics: {error}; if it refuses, grant the operator the \
                  rules metricsAuth of `databricks-operator rbac`"

@@ -13,18 +13,18 @@ use axum::{Extension, Router};
 use tokio::sync::Mutex;
 use tokio::time::Instant;
 
-use super::admit::{Guard, Refused};
+use super::admit::{Authorizer, Refused};
 use super::{Metrics, plain};
-use crate::port::Peer;
+use crate::port::Connection;
 
 const OPENMETRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 const PROMETHEUS: &str = "text/plain; version=0.0.4; charset=utf-8";
 
-/// Answers a scrape; with a guard, that of an admitted caller.
-pub fn answers(metrics: Arc<Metrics>, guard: Option<Guard>) -> Router {
-    let source = Arc::new(Source { metrics, guard, last: Mutex::default() });
-    let scrape = move |Extension(peer): Extension<Peer>, headers: HeaderMap| async move {
-        source.answer(&peer, &headers).await
+/// Answers a scrape; with an authorizer, that of an admitted caller.
+pub fn router(metrics: Arc<Metrics>, authorizer: Option<Authorizer>) -> Router {
+    let source = Arc::new(Source { metrics, authorizer, last: Mutex::default() });
+    let scrape = move |Extension(connection): Extension<Connection>, headers: HeaderMap| async move {
+        source.respond(&connection, &headers).await
     };
     Router::new().route("/metrics", get(scrape))
 }
@@ -32,19 +32,19 @@ pub fn answers(metrics: Arc<Metrics>, guard: Option<Guard>) -> Router {
 /// Where the text comes from, and who may read it.
 struct Source {
     metrics: Arc<Metrics>,
-    guard: Option<Guard>,
+    authorizer: Option<Authorizer>,
     /// The last text that was rendered, and when its rendering began.
     last: Mutex<Option<(Instant, Arc<str>)>>,
 }
 
 impl Source {
-    async fn answer(&self, peer: &Peer, headers: &HeaderMap) -> Response {
-        if let Some(guard) = &self.guard
-            && let Err(refused) = guard.admit(headers).await
+    async fn respond(&self, connection: &Connection, headers: &HeaderMap) -> Response {
+        if let Some(authorizer) = &self.authorizer
+            && let Err(refused) = authorizer.admit(headers).await
         {
             return refusal(refused);
         }
-        peer.is_let_in();
+        connection.admitted();
         let text = self.text().await;
         let accepts = headers.get(ACCEPT).and_then(|accept| accept.to_str().ok()).unwrap_or_default();
         // The older form, for a caller that does not ask for the newer.
@@ -57,17 +57,18 @@ impl Source {
 
     /// A text whose rendering began after this call.
     async fn text(&self) -> Arc<str> {
-        let asked = Instant::now();
+        let requested = Instant::now();
         let mut last = self.last.lock().await;
         if let Some((begun, text)) = &*last
-            && *begun >= asked
+            && *begun >= requested
         {
             return text.clone();
         }
         let (begun, metrics) = (Instant::now(), self.metrics.clone());
         // With thousands of objects it takes some milliseconds, in which calls continue.
-        let made = tokio::task::spawn_blocking(move || Arc::from(metrics.text())).await;
-        let text: Arc<str> = made.expect("rendering the text does not panic, and the process is not ending");
+        let rendered = tokio::task::spawn_blocking(move || Arc::from(metrics.text())).await;
+        let text: Arc<str> =
+            rendered.expect("rendering the text does not panic, and the process is not ending");
         *last = Some((begun, text.clone()));
         text
     }
@@ -76,9 +77,9 @@ impl Source {
 fn refusal(refused: Refused) -> Response {
     let (status, text) = match refused {
         Refused::Unauthenticated => {
-            let told = [(WWW_AUTHENTICATE, "Bearer")];
+            let header = [(WWW_AUTHENTICATE, "Bearer")];
             let text = "a token of this cluster is needed: Authorization: Bearer TOKEN\n";
-            return (StatusCode::UNAUTHORIZED, told, text).into_response();
+            return (StatusCode::UNAUTHORIZED, header, text).into_response();
         }
         Refused::Forbidden => {
             (StatusCode::FORBIDDEN, "the token's user may not `get` the nonResourceURL /metrics\n")

@@ -14,11 +14,11 @@ use tokio::time::{sleep, timeout};
 use tokio_rustls::TlsAcceptor;
 
 /// How often the files are checked.
-const LOOK: Duration = Duration::from_secs(1);
+const CHECK_INTERVAL: Duration = Duration::from_secs(1);
 /// Files of some kB take no longer, unless their server is gone, or they are no files at all.
-const PATIENCE: Duration = Duration::from_secs(5);
+const READ_TIMEOUT: Duration = Duration::from_secs(5);
 /// The maximum length of a file in bytes; the rest is not read.
-const LONGEST: u64 = 1 << 20;
+const MAX_LENGTH: u64 = 1 << 20;
 
 /// Certificate and key in files.
 pub struct Tls {
@@ -44,7 +44,7 @@ impl Tls {
     /// Reads both files. Fails with one line if they cannot be used.
     pub async fn open(cert: &Path, key: &Path) -> Result<Tls, String> {
         let files = Files { cert: cert.into(), key: key.into() };
-        let first = timeout(PATIENCE, files.read()).await.map_err(|_| files.late())??;
+        let first = timeout(READ_TIMEOUT, files.read()).await.map_err(|_| files.late())??;
         let current = Mutex::new(first.acceptor(cert, key)?);
         Ok(Tls { files, first, current })
     }
@@ -56,13 +56,13 @@ impl Tls {
 
     /// Checks the files from now on. If they cannot be used, such as a new certificate before its new key, the certificate
     /// stays as it was, which is logged once.
-    pub async fn follow(self: Arc<Self>) {
+    pub async fn watch(self: Arc<Self>) {
         let Files { cert, key } = &self.files;
         let mut last = Ok(self.first.clone());
         loop {
-            sleep(LOOK).await;
+            sleep(CHECK_INTERVAL).await;
             let mut reading = pin!(self.files.read());
-            let read = match timeout(PATIENCE, &mut reading).await {
+            let read = match timeout(READ_TIMEOUT, &mut reading).await {
                 Ok(read) => read,
                 Err(_) => {
                     tracing::warn!("{}; the certificate stays as it was", self.files.late());
@@ -91,7 +91,8 @@ impl Files {
         let Files { cert, key } = self.clone();
         let read = |flag: &str, path: &Path| {
             let mut text = vec![];
-            let read = std::fs::File::open(path).and_then(|file| file.take(LONGEST).read_to_end(&mut text));
+            let read =
+                std::fs::File::open(path).and_then(|file| file.take(MAX_LENGTH).read_to_end(&mut text));
             read.map(|_| text).map_err(|e| format!("{flag} {} cannot be read: {e}", path.display()))
         };
         let both = move || {
@@ -105,7 +106,7 @@ impl Files {
     fn late(&self) -> String {
         let (cert, key) = (self.cert.display(), self.key.display());
         format!(
-            "--metrics-tls-cert {cert} and --metrics-tls-key {key} were not read to the end within {PATIENCE:?}"
+            "--metrics-tls-cert {cert} and --metrics-tls-key {key} were not read to the end within {READ_TIMEOUT:?}"
         )
     }
 }

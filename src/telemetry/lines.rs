@@ -3,6 +3,11 @@
 //! A pipe without a reader fills up and then blocks its writer for ever. Here that is the thread alone. Lines that find the
 //! queue full are dropped, and so are those that cannot be written, such as to a file on a full disk; the next one that
 //! succeeds follows a line that reports how many are missing. If standard error is closed, all lines are dropped.
+//!
+//! Why this is ours: the non-blocking writer of `tracing-appender` has such a queue and such a thread, but its thread ignores a
+//! write that fails, and does not end a line that was written in part. Its count of the lines that found the queue full is for
+//! the program to read; the log itself shows no gap. Two tests here promise otherwise: a full queue and a full disk each leave
+//! one line with the number of those missing, and the next line stands alone. So all but the queue would remain ours.
 
 use std::io::{self, Write};
 use std::sync::Arc;
@@ -49,11 +54,11 @@ impl Lines {
     }
 
     /// Waits until everything that was logged so far is written, but no longer than this.
-    pub fn flush(&self, patience: Duration) {
+    pub fn flush(&self, longest: Duration) {
         let (done, wait) = sync_channel(1);
         // A full queue has no room for the flush either: nothing reads it.
         if self.queue.try_send(Message::Flush(done)).is_ok() {
-            let _ = wait.recv_timeout(patience);
+            let _ = wait.recv_timeout(longest);
         }
     }
 }
@@ -64,11 +69,12 @@ fn write(mut out: impl Write, waiting: Receiver<Message>, lost: &AtomicU64, form
         match message {
             Message::Line(line) => {
                 let missed = lost.swap(0, Ordering::Relaxed);
-                let told = missed == 0 || put(&mut out, missing(missed, format).as_bytes(), &mut partial);
-                if !told {
+                let reported =
+                    missed == 0 || write_line(&mut out, missing(missed, format).as_bytes(), &mut partial);
+                if !reported {
                     lost.fetch_add(missed, Ordering::Relaxed);
                 }
-                if !told || !put(&mut out, &line, &mut partial) {
+                if !reported || !write_line(&mut out, &line, &mut partial) {
                     lost.fetch_add(1, Ordering::Relaxed);
                 }
             }
@@ -82,7 +88,7 @@ fn write(mut out: impl Write, waiting: Receiver<Message>, lost: &AtomicU64, form
 
 /// Writes a line; false if not all of it could be written. `partial` says that the last write did not finish its line: it
 /// is ended first.
-fn put(out: &mut impl Write, line: &[u8], partial: &mut bool) -> bool {
+fn write_line(out: &mut impl Write, line: &[u8], partial: &mut bool) -> bool {
     let end: &[u8] = if *partial { b"\n" } else { b"" };
     for mut rest in [end, line] {
         while !rest.is_empty() {
@@ -147,15 +153,15 @@ mod tests {
 
     /// Takes a line when it is allowed to, and reports when it has one.
     struct Gate {
-        has_one: Sender<()>,
-        let_go: Receiver<()>,
+        has_line: Sender<()>,
+        release: Receiver<()>,
         written: Sender<String>,
     }
 
     impl Write for Gate {
         fn write(&mut self, line: &[u8]) -> io::Result<usize> {
-            let _ = self.has_one.send(());
-            let _ = self.let_go.recv();
+            let _ = self.has_line.send(());
+            let _ = self.release.recv();
             let _ = self.written.send(String::from_utf8_lossy(line).into_owned());
             Ok(line.len())
         }
@@ -165,9 +171,9 @@ mod tests {
     }
 
     #[test]
-    fn what_finds_no_place_is_counted_and_told_once_there_is_some() {
-        let ((has_one, taken), (let_go, gate), (out, written)) = (channel(), channel(), channel());
-        let gate = Gate { has_one, let_go: gate, written: out };
+    fn lines_that_find_the_queue_full_are_counted_and_reported_once_there_is_room() {
+        let ((has_line, taken), (release, gate), (out, written)) = (channel(), channel(), channel());
+        let gate = Gate { has_line, release: gate, written: out };
         let lines = Lines::to(gate, LogFormat::Json).unwrap();
         let line = |n: usize| (&lines).write_all(format!("line {n}\n").as_bytes()).unwrap();
         line(0);
@@ -177,20 +183,20 @@ mod tests {
         let (waited, patience) = (std::time::Instant::now(), Duration::from_secs(30));
         lines.flush(patience);
         assert!(waited.elapsed() < patience, "a full queue delays nothing");
-        drop((let_go, lines));
+        drop((release, lines));
         // Until the thread has written all and ended.
         let written: Vec<String> = written.iter().collect();
-        let told: Vec<&String> = written.iter().filter(|line| line.contains("lost")).collect();
-        let [told] = told[..] else { panic!("{told:?}") };
-        let told: serde_json::Value = serde_json::from_str(told).unwrap();
-        assert_eq!(told["lost"], 10);
+        let reports: Vec<&String> = written.iter().filter(|line| line.contains("lost")).collect();
+        let [report] = reports[..] else { panic!("{reports:?}") };
+        let report: serde_json::Value = serde_json::from_str(report).unwrap();
+        assert_eq!(report["lost"], 10);
         assert_eq!(written.len(), 1 + QUEUE + 1, "the one before, those in the queue, and the report");
     }
 
     #[test]
-    fn what_a_line_says_is_neither_a_line_nor_hidden() {
-        let ((has_one, _), (_, let_go), (out, written)) = (channel(), channel(), channel());
-        let gate = Gate { has_one, let_go, written: out };
+    fn text_in_a_line_makes_no_other_line_and_hides_nothing() {
+        let ((has_line, _), (_, release), (out, written)) = (channel(), channel(), channel());
+        let gate = Gate { has_line, release, written: out };
         let lines = Lines::to(gate, LogFormat::Text).unwrap();
         let hostile = "WARN \"a\nFAKE\r\u{1b}[2K\u{85}\u{2028}\u{202e}\u{2066}\" é 日本";
         (&lines).write_all(format!("{hostile}\n").as_bytes()).unwrap();
@@ -231,7 +237,7 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_be_written_is_counted_and_the_next_line_stands_alone() {
+    fn lines_that_cannot_be_written_are_counted_and_the_next_one_stands_alone() {
         let (out, written) = channel();
         let disk = Disk { room: 12, refusals: 3, written: out };
         let lines = Lines::to(disk, LogFormat::Json).unwrap();
@@ -240,11 +246,11 @@ mod tests {
         }
         drop(lines);
         let written = String::from_utf8(written.iter().flatten().collect()).unwrap();
-        let [first, part, told, rest @ ..] = &written.lines().collect::<Vec<_>>()[..] else {
+        let [first, part, report, rest @ ..] = &written.lines().collect::<Vec<_>>()[..] else {
             panic!("{written}")
         };
         assert_eq!((*first, *part, rest), ("first", "a part", &["d", "e"][..]), "{written}");
-        let told: serde_json::Value = serde_json::from_str(told).unwrap();
-        assert_eq!(told["lost"], 3, "the part, b and c: {written}");
+        let report: serde_json::Value = serde_json::from_str(report).unwrap();
+        assert_eq!(report["lost"], 3, "the part, b and c: {written}");
     }
 }

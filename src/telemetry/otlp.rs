@@ -1,9 +1,13 @@
 //! Traces to a collector: OTLP over HTTP, in protobuf.
 //!
-//! The SDK's queue and thread, and an exporter of our own: the project's exporter brings a second configuration of
-//! certificates and proxy, settings from the environment, and retries that would delay the end of the process. A span that
-//! finds the queue full is dropped. A collector that refuses spans, or accepts them too slowly, is logged once, and once
-//! more when it has recovered for a while.
+//! The SDK's queue and thread, and an exporter of our own. A span that finds the queue full is dropped. A collector that
+//! refuses spans, or accepts them too slowly, is logged once, and once more when it has recovered for a while.
+//!
+//! Why the exporter is ours: `opentelemetry-otlp` would replace the ten lines here that encode a batch and send it. Its retries
+//! are off by default, and it takes our HTTP client, but it calls the client on the SDK's thread, which has no runtime, so it
+//! needs the same wrapper; it also adds headers from `OTEL_EXPORTER_OTLP_HEADERS`. It logs each batch that fails, and the SDK
+//! logs the first span that it drops and no recovery. The tests `a_collector_that_is_too_slow_is_named_once` and
+//! `only_a_success_is_one` promise one line with the cause when it begins and one when it is over.
 
 use std::fmt;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -28,6 +32,8 @@ use tokio::time::Instant;
 use tracing_opentelemetry::OpenTelemetryLayer;
 use url::Url;
 
+use crate::databricks::root_cause;
+
 /// Spans that may wait: a few MB.
 const QUEUE: usize = 2048;
 /// Spans in one request.
@@ -37,8 +43,8 @@ const DELAY: Duration = Duration::from_secs(1);
 /// For one request.
 const TIMEOUT: Duration = Duration::from_secs(5);
 
-/// A trouble must not come back for this long to be over: some collectors fail every other time.
-const CALM: Duration = Duration::from_secs(60);
+/// An outage has ended once nothing has failed for this long: some collectors fail every other time.
+const RECOVERED: Duration = Duration::from_secs(60);
 
 /// The receiver of traces.
 pub struct Collector {
@@ -62,9 +68,9 @@ pub fn provider(collector: Collector) -> SdkTracerProvider {
         http: collector.http,
         runtime: Handle::current(),
         resource: (&resource).into(),
-        failing: Trouble::default(),
+        failing: Outage::default(),
         count: Arc::default(),
-        losing: Trouble::default(),
+        losing: Outage::default(),
     };
     // Set explicitly, so that OTEL_TRACES_SAMPLER is ignored.
     let sampler = Sampler::AlwaysOn;
@@ -147,40 +153,40 @@ struct Exporter {
     /// Called from a thread of the SDK, which has no runtime.
     runtime: Handle,
     resource: ResourceAttributesWithSchema,
-    failing: Trouble,
+    failing: Outage,
     count: Arc<Count>,
-    losing: Trouble,
+    losing: Outage,
 }
 
-/// Logs the first failure and the recovery, not each repetition: when the trouble came last.
+/// When something failed last. It logs the first failure and the recovery, not each repetition.
 #[derive(Default)]
-struct Trouble(Mutex<Option<Instant>>);
+struct Outage(Mutex<Option<Instant>>);
 
-impl Trouble {
-    /// The trouble exists. True if that is news.
-    fn comes(&self) -> bool {
+impl Outage {
+    /// A failure; true for the first one of an outage.
+    fn started(&self) -> bool {
         self.0.lock().expect("no panic while held").replace(Instant::now()).is_none()
     }
 
-    /// The trouble is over. True if that is news.
-    fn is_over(&self) -> bool {
+    /// A success; true for the one that ends an outage.
+    fn ended(&self) -> bool {
         let mut last = self.0.lock().expect("no panic while held");
-        last.take_if(|last| last.elapsed() >= CALM).is_some()
+        last.take_if(|last| last.elapsed() >= RECOVERED).is_some()
     }
 }
 
 impl Exporter {
-    /// This many have left the queue. Logs if others found it full, and when that is over.
-    fn came_out(&self, spans: usize) {
+    /// This many spans have left the queue. Logs when others begin to find it full, and when none has for a while.
+    fn left_queue(&self, spans: usize) {
         self.count.waiting.fetch_sub(spans, Ordering::Relaxed);
         if self.count.lost.swap(0, Ordering::Relaxed) > 0 {
-            if self.losing.comes() {
+            if self.losing.started() {
                 tracing::warn!(
                     collector = self.url.authority(),
                     "traces come faster than they can be sent, and some are dropped"
                 );
             }
-        } else if self.losing.is_over() {
+        } else if self.losing.ended() {
             tracing::info!(collector = self.url.authority(), "all traces can be sent again");
         }
     }
@@ -194,12 +200,12 @@ impl fmt::Debug for Exporter {
 
 impl SpanExporter for Exporter {
     async fn export(&self, batch: Vec<SpanData>) -> OTelSdkResult {
-        self.came_out(batch.len());
+        self.left_queue(batch.len());
         let resource_spans = group_spans_by_resource_and_scope(batch, &self.resource);
         let body = ExportTraceServiceRequest { resource_spans }.encode_to_vec();
         let request = self.http.post(self.url.clone()).header(CONTENT_TYPE, "application/x-protobuf");
         let request = request.timeout(TIMEOUT).body(body);
-        let sent = self.runtime.spawn(async { request.send().await.map(|answer| answer.status()) }).await;
+        let sent = self.runtime.spawn(async { request.send().await.map(|response| response.status()) }).await;
         let result = match sent {
             Ok(Ok(status)) if status.is_success() => Ok(()),
             // A redirect is not followed either.
@@ -209,27 +215,18 @@ impl SpanExporter for Exporter {
             Err(error) => return Err(OTelSdkError::InternalFailure(error.to_string())),
         };
         match &result {
-            Err(error) if self.failing.comes() => tracing::warn!(
+            Err(error) if self.failing.started() => tracing::warn!(
                 collector = self.url.authority(),
                 error,
                 "traces cannot be sent and are dropped until they can; is --otlp-endpoint right?"
             ),
-            Ok(()) if self.failing.is_over() => {
+            Ok(()) if self.failing.ended() => {
                 tracing::info!(collector = self.url.authority(), "traces are sent again");
             }
             _ => {}
         }
         result.map_err(OTelSdkError::InternalFailure)
     }
-}
-
-/// The innermost cause, which says most.
-fn root_cause(error: reqwest::Error) -> String {
-    let mut cause: &dyn std::error::Error = &error.without_url();
-    while let Some(inner) = cause.source() {
-        cause = inner;
-    }
-    cause.to_string()
 }
 
 #[cfg(test)]
@@ -252,9 +249,9 @@ mod tests {
             http: reqwest::Client::builder().redirect(reqwest::redirect::Policy::none()).build().unwrap(),
             runtime: Handle::current(),
             resource: ResourceAttributesWithSchema::default(),
-            failing: Trouble::default(),
+            failing: Outage::default(),
             count: Arc::default(),
-            losing: Trouble::default(),
+            losing: Outage::default(),
         }
     }
 
@@ -295,28 +292,28 @@ mod tests {
     async fn a_collector_that_is_too_slow_is_named_once() {
         let (exporter, log) = (exporter("http://127.0.0.1:9/"), Log::default());
         let _here = log.here();
-        let said = |slow, over| {
+        let logged = |slow, recovered| {
             let count = |what: &str| log.text().matches(what).count();
             let both = ("traces come faster than they can be sent", "all traces can be sent again");
-            assert_eq!((count(both.0), count(both.1)), (slow, over), "{}", log.text());
+            assert_eq!((count(both.0), count(both.1)), (slow, recovered), "{}", log.text());
         };
         let round = |lost: usize| {
             exporter.count.waiting.fetch_add(BATCH, Ordering::Relaxed);
             exporter.count.lost.fetch_add(lost, Ordering::Relaxed);
-            exporter.came_out(BATCH);
+            exporter.left_queue(BATCH);
         };
         round(0);
-        said(0, 0);
+        logged(0, 0);
         for _ in 0..3 {
             round(7);
             round(0);
-            said(1, 0);
+            logged(1, 0);
         }
-        advance(CALM).await;
+        advance(RECOVERED).await;
         round(0);
-        said(1, 1);
+        logged(1, 1);
         round(1);
-        said(2, 1);
+        logged(2, 1);
     }
 
     /// Responds to one request, with this status.
@@ -326,25 +323,25 @@ mod tests {
         tokio::spawn(async move {
             let (mut connection, _) = listener.accept().await.unwrap();
             connection.read_buf(&mut vec![]).await.unwrap();
-            let answer = format!("HTTP/1.1 {status} X\r\nLocation: /\r\nContent-Length: 0\r\n\r\n");
-            connection.write_all(answer.as_bytes()).await.unwrap();
+            let response = format!("HTTP/1.1 {status} X\r\nLocation: /\r\nContent-Length: 0\r\n\r\n");
+            connection.write_all(response.as_bytes()).await.unwrap();
         });
         url
     }
 
     #[tokio::test]
     async fn only_a_success_is_one() {
-        for (status, told) in [(200, ""), (202, ""), (302, "it answers 302"), (429, "it answers 429")] {
+        for (status, logged) in [(200, ""), (202, ""), (302, "it answers 302"), (429, "it answers 429")] {
             let (exporter, log) = (exporter(&collector(status).await), Log::default());
             let _here = log.here();
-            assert_eq!(exporter.export(vec![]).await.is_ok(), told.is_empty(), "{status}");
+            assert_eq!(exporter.export(vec![]).await.is_ok(), logged.is_empty(), "{status}");
             let text = log.text();
-            assert!(text.contains(told) && text.is_empty() == told.is_empty(), "{status}: {text}");
+            assert!(text.contains(logged) && text.is_empty() == logged.is_empty(), "{status}: {text}");
         }
     }
 
     #[tokio::test]
-    async fn the_queue_is_given_no_more_than_it_has_places_for() {
+    async fn the_queue_never_gets_more_than_it_has_room_for() {
         let exporter = exporter(&collector(200).await);
         let count = exporter.count.clone();
         let processor = processor(exporter, Duration::from_secs(3600));

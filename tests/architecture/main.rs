@@ -166,7 +166,7 @@ fn settings_and_logs_need_little_of_us() {
         for (name, from) in graph.imports_of(file).filter(|(_, from)| !from.starts_with(&own)) {
             let allowed = match part {
                 "port" => false,
-                "telemetry" => name == "plain",
+                "telemetry" => ["plain", "root_cause"].contains(&name),
                 "metrics" => {
                     ["src/engine/", "src/databricks/", "src/port"].iter().any(|below| from.starts_with(below))
                 }

@@ -94,6 +94,8 @@ pub async fn live(subject: Arc<Subject>, kill: Option<Kill>) -> Told {
         let changed = life.update(&made).await;
         life.drift(&made, &changed).await;
     }
+    // Once the new operator has done its work, so that there is something that the late write is refused for.
+    life.settle().await;
     life.late().await;
     let end = life.settle().await;
     life.delete().await;

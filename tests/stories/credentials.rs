@@ -298,6 +298,7 @@ async fn a_redirect_is_not_followed() {
     assert!(message(&seen).contains("with a redirect"), "{}", message(&seen));
     story.account.clear_faults();
     story.wait_ready(LIST, "office").await;
+    story.let_reads_catch_up();
     story.account.fault(redirect("PATCH", "*/ip-access-lists/*", 308));
     story.patch(LIST, "office", json!({"spec": {"ipAddresses": ["198.51.100.0/24"]}})).await;
     let seen = story.wait_condition(LIST, "office", "Ready", "False", "Retrying").await;

@@ -80,6 +80,9 @@ async fn every_write_is_one_line_and_a_look_is_none() {
     story.account.edit("ip-access-lists", &id, json!({"enabled": false, "list_type": "BLOCK"})).unwrap();
     story.wait_event(KIND, "office", "DriftCorrected").await;
     audited(operator, 3).await;
+    // Until a read shows a correction, it is sent again with the next change.
+    story.let_reads_catch_up();
+    story.pass(KIND, "office").await;
 
     let refusal = json!({"error_code": "INVALID_PARAMETER_VALUE", "message": "no"});
     let headers = [("x-request-id".to_owned(), "11111111-2222".to_owned())];

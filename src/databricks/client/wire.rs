@@ -1,6 +1,5 @@
 //! One HTTP exchange, within limits of time and memory, that can reach only the checked host.
 
-use std::error::Error as _;
 use std::time::Duration;
 
 use reqwest::header::{ACCEPT, CONTENT_TYPE, DATE, HeaderMap, HeaderName, LOCATION, RETRY_AFTER};
@@ -11,7 +10,7 @@ use super::settings::Settings;
 use crate::databricks::Error;
 use crate::databricks::host::Host;
 use crate::databricks::reply::Reply;
-use crate::databricks::shown::clean;
+use crate::databricks::shown::root_cause;
 
 /// Counted after decompression.
 const LONGEST_BODY: usize = 8 << 20;
@@ -103,17 +102,4 @@ async fn read(mut response: Response) -> Result<Option<Reply>, reqwest::Error> {
 /// A header as text; one that is not ASCII counts as garbage, not as absent.
 fn text(headers: &HeaderMap, name: HeaderName) -> Option<String> {
     headers.get(name).map(|value| String::from_utf8_lossy(value.as_bytes()).into_owned())
-}
-
-/// The innermost cause, which says most, without the URL (its query may hold names) and without times.
-fn root_cause(error: reqwest::Error) -> String {
-    let error = error.without_url();
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        (text, source) = (cause.to_string(), cause.source());
-    }
-    // rustls includes the time of the check of an expired certificate.
-    let steady = text.split(": verification time").next().unwrap_or_default();
-    clean(steady, &[], 200)
 }

@@ -7,7 +7,7 @@
 //! DatabricksAuth is kept in memory for deletions alone.
 
 use std::collections::{HashMap, HashSet};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::{Duration, SystemTime};
 
 use kube::core::DynamicObject;
@@ -17,7 +17,7 @@ use tokio::time::Instant;
 
 use super::grants::{self, Admission};
 use super::labels::Namespaces;
-use super::session::{Key, Session};
+use super::session::{Session, SessionKey};
 use crate::databricks::{self, Client, Connection, Host, HostPolicy, Settings};
 use crate::engine::crd::{AuthRef, DatabricksAuthSpec, KIND, ObjectName, Reason};
 use crate::engine::error::{Error, Result};
@@ -37,13 +37,29 @@ pub struct Auths {
     /// The versions of Secrets that reconciles have read, so that their watches need not trigger another one.
     pub(super) read: Arc<Mutex<HashMap<(String, String), String>>>,
     /// When the last trouble of a DatabricksAuth triggered its reconcile.
-    told: Mutex<HashMap<ObjectName, Instant>>,
+    reported: Mutex<HashMap<ObjectName, Instant>>,
 }
 
+#[derive(Clone)]
 struct Entry {
     spec: DatabricksAuthSpec,
     usable: Result<Arc<Session>>,
     last_good: Option<Arc<Session>>,
+}
+
+impl Entry {
+    /// The session for an object, or why there is none. A deletion may use a session that the account refuses, or the last
+    /// good one unless the DatabricksAuth is suspended.
+    fn session(&self, deleting: bool) -> Result<Arc<Session>> {
+        match (&self.usable, &self.last_good) {
+            (Ok(session), _) => match session.refusal().filter(|_| !deleting) {
+                Some(error) => Err(error),
+                None => Ok(session.clone()),
+            },
+            (Err(_), Some(session)) if deleting && self.spec.suspend != Some(true) => Ok(session.clone()),
+            (Err(error), _) => Err(error.clone()),
+        }
+    }
 }
 
 pub struct Watched {
@@ -69,7 +85,7 @@ impl Auths {
             entries: Mutex::default(),
             secrets: Mutex::default(),
             read: Arc::default(),
-            told: Mutex::default(),
+            reported: Mutex::default(),
         }
     }
 
@@ -84,44 +100,23 @@ impl Auths {
         known: bool,
     ) -> Result<Admission> {
         let home = auth.namespace.as_deref().unwrap_or(namespace);
-        let refused = || {
-            Error::waiting(
-                Reason::ReferenceNotPermitted,
-                format!(
-                    "{KIND} {home}/{} does not exist or has no grant that admits {kind} objects of namespace {namespace}: correct \
-                     spec.authRef, or have a grant added there",
-                    auth.name
-                ),
-            )
+        let refused = || not_permitted(home, &auth.name, kind, namespace);
+        let entry = self.entries().get(&(home.to_owned(), auth.name.clone())).cloned();
+        let Some(entry) = entry else {
+            return Err(match (known, home == namespace) {
+                // Just after a start: this is no news, and its reconcile triggers ours.
+                (true, true) => {
+                    Error::Conflict(format!("{KIND} {home}/{} was not reconciled yet", auth.name))
+                }
+                // Other namespaces do not learn that it exists.
+                (true, false) => Error::Conflict(refused().to_string()),
+                (false, false) => refused(),
+                (false, true) => not_found(home, &auth.name, deleting),
+            });
         };
-        let entry = {
-            let entries = self.entries.lock().expect("no panic while held");
-            let found = entries.get(&(home.to_owned(), auth.name.clone()));
-            found.map(|e| (e.spec.clone(), e.usable.clone(), e.last_good.clone()))
-        };
-        let Some((spec, usable, last_good)) = entry else {
-            if known {
-                // Just after a start: this is no news, and its reconcile triggers ours. Other namespaces do not learn that
-                // it exists.
-                return Err(Error::Conflict(match home == namespace {
-                    true => format!("{KIND} {home}/{} was not reconciled yet", auth.name),
-                    false => refused().to_string(),
-                }));
-            }
-            if home != namespace {
-                return Err(refused());
-            }
-            // The namespace of an object that is being deleted may get no new objects.
-            let remedy = match deleting {
-                true => "point spec.authRef to one that does",
-                false => "create it, or correct spec.authRef.name",
-            };
-            let text = format!("{KIND} {home}/{} does not exist: {remedy}", auth.name);
-            return Err(Error::waiting(Reason::ReferenceNotFound, text));
-        };
-        let by_label = grants::asks_for_labels(&spec);
+        let by_label = grants::asks_for_labels(&entry.spec);
         let labels = if by_label { self.namespaces.labels(namespace).await? } else { None };
-        let grants = match grants::admitting(&spec, home, namespace, kind, labels.as_ref()) {
+        let grants = match grants::admitting(&entry.spec, home, namespace, kind, labels.as_ref()) {
             Some(grants) => grants,
             // Another namespace gets no cause: that would show that the DatabricksAuth exists.
             None if by_label && labels.is_none() && home == namespace => {
@@ -129,37 +124,28 @@ impl Auths {
             }
             None => return Err(refused()),
         };
-        if let (true, Err(error)) = (spec.suspend == Some(true), &usable) {
-            return Err(unusable(home, &auth.name, error.clone(), deleting));
-        }
-        let session = match (usable, last_good) {
-            (Ok(session), _) => match session.refusal().filter(|_| !deleting) {
-                Some(error) => return Err(unusable(home, &auth.name, error, deleting)),
-                None => session,
-            },
-            (Err(_), Some(session)) if deleting => session,
-            (Err(error), _) => return Err(unusable(home, &auth.name, error, deleting)),
-        };
-        Ok(Admission { session, grants, resync: spec.resync_interval })
+        let session = entry.session(deleting);
+        let session = session.map_err(|error| unusable(home, &auth.name, error, deleting))?;
+        Ok(Admission { session, grants, resync: entry.spec.resync_interval })
     }
 
     /// The longest delay that the account asks for, if it does.
     pub fn throttled(&self, who: &ObjectName) -> Option<Duration> {
-        let entries = self.entries.lock().expect("no panic while held");
+        let entries = self.entries();
         let entry = entries.get(&(who.namespace.clone(), who.name.clone()))?;
         entry.usable.as_ref().ok()?.client.throttled()
     }
 
     /// When the first of the tokens in use expires.
     pub fn token_expiry(&self) -> Option<SystemTime> {
-        let entries = self.entries.lock().expect("no panic while held");
+        let entries = self.entries();
         let usable = entries.values().filter_map(|entry| entry.usable.as_ref().ok());
         usable.filter_map(|session| session.client.token_expiry()).min()
     }
 
     /// Stores the result of a reconcile, and triggers the users of the DatabricksAuth if that is news to them.
     pub fn store(&self, who: &ObjectName, spec: &DatabricksAuthSpec, usable: Result<Arc<Session>>) {
-        let mut entries = self.entries.lock().expect("no panic while held");
+        let mut entries = self.entries();
         let key = (who.namespace.clone(), who.name.clone());
         let old = entries.get(&key);
         let same_session = match (old.map(|e| &e.usable), &usable) {
@@ -180,7 +166,7 @@ impl Auths {
     /// Applies a changed spec before it is known whether it works: a revoked grant is not used again, and neither are
     /// credentials that were replaced.
     pub fn announce(&self, who: &ObjectName, spec: &DatabricksAuthSpec) {
-        let mut entries = self.entries.lock().expect("no panic while held");
+        let mut entries = self.entries();
         let Some(entry) = entries.get_mut(&(who.namespace.clone(), who.name.clone())) else { return };
         let same = |a: &DatabricksAuthSpec, b: &DatabricksAuthSpec| {
             a.host == b.host
@@ -204,10 +190,10 @@ impl Auths {
     /// A user of a DatabricksAuth met a rate limit or a refusal: the DatabricksAuth checks for itself, and shows the result
     /// for all. Once in a while is enough.
     pub fn trouble(&self, who: &ObjectName) {
-        let mut told = self.told.lock().expect("no panic while held");
+        let mut reported = self.reported.lock().expect("no panic while held");
         let now = Instant::now();
-        if told.get(who).is_none_or(|at| now.duration_since(*at) >= Duration::from_secs(1)) {
-            told.insert(who.clone(), now);
+        if reported.get(who).is_none_or(|at| now.duration_since(*at) >= Duration::from_secs(1)) {
+            reported.insert(who.clone(), now);
             self.wake.wake(who);
         }
     }
@@ -228,15 +214,19 @@ impl Auths {
 
     /// Forgets a DatabricksAuth that is gone, its token with it.
     pub fn forget(&self, who: &ObjectName) {
-        self.entries.lock().expect("no panic while held").remove(&(who.namespace.clone(), who.name.clone()));
-        self.told.lock().expect("no panic while held").remove(who);
+        self.entries().remove(&(who.namespace.clone(), who.name.clone()));
+        self.reported.lock().expect("no panic while held").remove(who);
         self.watch_secret(who, None);
         self.namespaces.follow(who, false);
         self.wake.wake_dependents(who);
     }
 
+    fn entries(&self) -> MutexGuard<'_, HashMap<(String, String), Entry>> {
+        self.entries.lock().expect("no panic while held")
+    }
+
     fn session(&self, who: &ObjectName) -> Option<Arc<Session>> {
-        let entries = self.entries.lock().expect("no panic while held");
+        let entries = self.entries();
         let entry = entries.get(&(who.namespace.clone(), who.name.clone()))?;
         entry.usable.as_ref().ok().cloned().or_else(|| entry.last_good.clone())
     }
@@ -253,9 +243,9 @@ impl Auths {
         let secret_ref = spec.client_secret_ref.as_ref().ok_or_else(|| {
             Error::terminal(Reason::InvalidSpec, "authType OAUTH_M2M needs clientId and clientSecretRef")
         })?;
-        let leaving = auth.metadata.deletion_timestamp.is_some();
-        let (secret, version) = self.secret(&who.namespace, secret_ref, leaving).await?;
-        let key = Key {
+        let deleting = auth.metadata.deletion_timestamp.is_some();
+        let (secret, version) = self.secret(&who.namespace, secret_ref, deleting).await?;
+        let key = SessionKey {
             auth: auth.uid().unwrap_or_default(),
             secret: version,
             host: host.as_str().into(),
@@ -277,10 +267,7 @@ impl Auths {
     /// A reconcile failed before it had a session: if there never was one, the objects that wait get the error.
     pub fn give_up(&self, who: &ObjectName, spec: &Value, error: &Error) {
         let Ok(spec) = serde_json::from_value::<DatabricksAuthSpec>(spec.clone()) else { return };
-        let known = {
-            let entries = self.entries.lock().expect("no panic while held");
-            entries.contains_key(&(who.namespace.clone(), who.name.clone()))
-        };
+        let known = self.entries().contains_key(&(who.namespace.clone(), who.name.clone()));
         if !known && !matches!(error, Error::Conflict(_)) {
             self.store(who, &spec, Err(error.clone()));
         }
@@ -288,7 +275,7 @@ impl Auths {
 
     /// Whether there is a working session for the DatabricksAuth as it is written now.
     pub fn has_usable(&self, who: &ObjectName, object: &DynamicObject, spec: &DatabricksAuthSpec) -> bool {
-        let entries = self.entries.lock().expect("no panic while held");
+        let entries = self.entries();
         entries.get(&(who.namespace.clone(), who.name.clone())).is_some_and(|e| {
             e.spec == *spec && e.usable.as_ref().is_ok_and(|s| Some(&s.key.auth) == object.uid().as_ref())
         })
@@ -303,7 +290,26 @@ impl Auths {
 }
 
 /// How long an account may reject a token that it has just issued, or an address, before a person must act.
-const TURNED_AWAY: Duration = Duration::from_secs(60);
+const REJECTED_FOR: Duration = Duration::from_secs(60);
+
+/// The error for an object that no grant admits, the same whether or not the DatabricksAuth exists.
+fn not_permitted(home: &str, name: &str, kind: &str, namespace: &str) -> Error {
+    let text = format!(
+        "{KIND} {home}/{name} does not exist or has no grant that admits {kind} objects of namespace {namespace}: correct \
+         spec.authRef, or have a grant added there"
+    );
+    Error::waiting(Reason::ReferenceNotPermitted, text)
+}
+
+/// The error for an object whose own namespace has no such DatabricksAuth.
+fn not_found(home: &str, name: &str, deleting: bool) -> Error {
+    // The namespace of an object that is being deleted may get no new objects.
+    let remedy = match deleting {
+        true => "point spec.authRef to one that does",
+        false => "create it, or correct spec.authRef.name",
+    };
+    Error::waiting(Reason::ReferenceNotFound, format!("{KIND} {home}/{name} does not exist: {remedy}"))
+}
 
 fn egress(spec: &DatabricksAuthSpec) -> Result<Vec<ipnet::IpNet>> {
     let all = spec.egress_cidrs.iter().flatten();
@@ -328,7 +334,7 @@ pub fn auth_error(error: impl Into<Error>) -> Error {
             reason: reason @ (Reason::CredentialsInvalid | Reason::AddressBlocked),
             message,
             ..
-        } => Error::rejected(reason, message).patient(TURNED_AWAY),
+        } => Error::rejected(reason, message).patient(REJECTED_FOR),
         Error::Waiting { reason: Reason::CredentialsInvalid, message } => {
             Error::rejected(Reason::CredentialsInvalid, message)
         }

@@ -21,7 +21,7 @@ use crate::engine::memory::Wake;
 type Labels = BTreeMap<String, String>;
 
 /// How often the labels are read. A change of a label takes effect within a minute, even if one reading fails.
-const EVERY: Duration = Duration::from_secs(15);
+const READ_INTERVAL: Duration = Duration::from_secs(15);
 
 /// What is known of the labels of namespaces.
 pub struct Namespaces {
@@ -105,7 +105,7 @@ impl Shared {
 /// Reads the labels of these namespaces periodically, and reconciles the objects whose admission rested on others.
 async fn follow(shared: Arc<Shared>) {
     loop {
-        tokio::time::sleep(EVERY).await;
+        tokio::time::sleep(READ_INTERVAL).await;
         let dependents = shared.dependents();
         let namespaces: BTreeSet<&str> = dependents.iter().map(|who| who.namespace.as_str()).collect();
         shared.used.lock().expect("no panic while held").retain(|one, _| namespaces.contains(one.as_str()));

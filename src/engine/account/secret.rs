@@ -37,8 +37,8 @@ fn unreadable(error: Error) -> Error {
 }
 
 /// A DatabricksAuth may be deleted with its whole namespace, in which nothing can be created any more.
-fn absent(secret: &str, at: &SecretKeyRef, leaving: bool) -> String {
-    if leaving {
+fn absent(secret: &str, at: &SecretKeyRef, deleting: bool) -> String {
+    if deleting {
         return format!(
             "{secret} does not exist any more, and the DatabricksAuth is being deleted: point spec.authRef to another \
              one, or set spec.deletionPolicy to Retain"
@@ -51,18 +51,18 @@ fn absent(secret: &str, at: &SecretKeyRef, leaving: bool) -> String {
 }
 
 impl Auths {
-    /// The value, with UID and version of the Secret. `leaving` says that the DatabricksAuth is being deleted.
+    /// The value, with UID and version of the Secret. `deleting` says that the DatabricksAuth is being deleted.
     pub async fn secret(
         &self,
         namespace: &str,
         at: &SecretKeyRef,
-        leaving: bool,
+        deleting: bool,
     ) -> Result<(SecretString, (String, String))> {
         let api: Api<Secret> = Api::namespaced(self.kube.clone(), namespace);
         let name = format!("Secret {namespace}/{}", at.name);
         let read = timed(Asked::Read(&name), api.get_opt(&at.name)).await;
         let Some(secret) = read.map_err(unreadable)? else {
-            return Err(Error::waiting(Reason::SecretNotFound, absent(&name, at, leaving)));
+            return Err(Error::waiting(Reason::SecretNotFound, absent(&name, at, deleting)));
         };
         let version = (secret.uid().unwrap_or_default(), secret.resource_version().unwrap_or_default());
         let key = (namespace.to_owned(), at.name.clone());
@@ -149,7 +149,8 @@ async fn watch_secret(
         if let Err(error) = ended.await {
             tracing::debug!(secret = %secret, error = chain(&error), "watch of a Secret ended; starting again");
         }
-        pause = if began.elapsed() > PATIENCE { Duration::from_secs(1) } else { (pause * 2).min(PATIENCE) };
+        pause =
+            if began.elapsed() > GOOD_WATCH { Duration::from_secs(1) } else { (pause * 2).min(GOOD_WATCH) };
         tokio::time::sleep(pause).await;
         // A deletion in between sends no event; the next watch then begins with no object.
         if let Ok(found) = timed(Asked::Read("a Secret"), api.get_metadata_opt(&name)).await {
@@ -163,4 +164,4 @@ async fn watch_secret(
 }
 
 /// A watch that lasted this long was a good one; the longest pause after one that was not.
-const PATIENCE: Duration = Duration::from_secs(30);
+const GOOD_WATCH: Duration = Duration::from_secs(30);

@@ -24,7 +24,7 @@ pub struct Session {
     pub(super) principals: Mutex<HashMap<PrincipalName, (Instant, Option<String>)>>,
     pub(super) own_id: OnceCell<Option<String>>,
     pub(super) standing: Mutex<Standing>,
-    pub(super) key: Key,
+    pub(super) key: SessionKey,
 }
 
 /// Whether the account accepts the calls of the session as a whole.
@@ -38,7 +38,7 @@ pub struct Standing {
 
 /// What a session belongs to.
 #[derive(Clone, PartialEq, Eq)]
-pub struct Key {
+pub struct SessionKey {
     pub auth: String,
     pub secret: (String, String),
     pub host: String,
@@ -50,7 +50,7 @@ pub struct Key {
 const PRINCIPAL_TTL: Duration = Duration::from_secs(60);
 
 impl Session {
-    pub(super) fn new(client: Client, facts: AuthFacts, key: Key) -> Session {
+    pub(super) fn new(client: Client, facts: AuthFacts, key: SessionKey) -> Session {
         Session {
             client,
             facts,
@@ -70,7 +70,7 @@ impl Session {
         let account_id = client.account_id().to_owned();
         let text = || String::from("test");
         let secret = (text(), text());
-        let key = Key { auth: text(), secret, host: text(), account_id, client_id: text() };
+        let key = SessionKey { auth: text(), secret, host: text(), account_id, client_id: text() };
         Session::new(client, facts, key)
     }
 
@@ -93,9 +93,9 @@ impl Session {
     /// itself, such as a lack of rights, proves that it does.
     pub async fn prove(&self) -> Result<()> {
         let own = PrincipalName::ServicePrincipal(self.facts.client_id.clone());
-        let answer = self.principal(&own, Urgency::Urgent, true).await;
+        let result = self.principal(&own, Urgency::Urgent, true).await;
         let mut standing = self.standing();
-        match answer {
+        match result {
             Err(error)
                 if matches!(error.reason(), Some(Reason::CredentialsInvalid | Reason::AddressBlocked)) =>
             {
@@ -123,7 +123,7 @@ impl Session {
             let own = PrincipalName::ServicePrincipal(self.facts.client_id.clone());
             match self.principal(&own, Urgency::Urgent, false).await {
                 Err(error) if error.is_rejected(Reason::PermissionDenied) => Ok(None),
-                told => told,
+                result => result,
             }
         };
         self.own_id.get_or_try_init(ask).await.cloned()

@@ -8,6 +8,7 @@
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
 
+use k8s_openapi::jiff::Timestamp;
 use tokio::time::Instant;
 
 use crate::engine::error::{Error, Result};
@@ -35,6 +36,8 @@ pub struct Snapshots {
 struct Snapshot {
     /// When the reading began; it is not believed to contain later writes.
     read_at: Option<Instant>,
+    /// The same by the clock that records use.
+    began: Timestamp,
     /// When the reading was complete.
     ended: Option<Instant>,
     /// When a first upsert last rested on it.
@@ -51,6 +54,8 @@ struct Snapshot {
 pub struct Rows<'a> {
     /// When the reading began.
     pub read_at: Instant,
+    /// The same by the clock that records use. A machine that is suspended stops the other one.
+    pub began: Timestamp,
     rows: &'a HashMap<String, Seen>,
 }
 
@@ -95,7 +100,7 @@ impl Snapshots {
             snapshot.refresh(driver, api, within).await?;
         }
         let read_at = snapshot.read_at.expect("set by refresh");
-        Ok(f(&Rows { read_at, rows: &snapshot.rows }))
+        Ok(f(&Rows { read_at, began: snapshot.began, rows: &snapshot.rows }))
     }
 
     /// Amends the snapshot with the response to our own write, if there is a snapshot; `None` is a deletion.
@@ -130,7 +135,7 @@ impl Snapshots {
 
 impl Snapshot {
     async fn refresh(&mut self, driver: &dyn Driver, api: &Reader, within: &str) -> Result<()> {
-        let began = Instant::now();
+        let (began, time) = (Instant::now(), Timestamp::now());
         let rows = match driver.list(api, within).await {
             Ok(rows) => rows,
             Err(error) => {
@@ -139,7 +144,7 @@ impl Snapshot {
             }
         };
         self.rows = rows.into_iter().map(|seen| (seen.id.clone(), seen)).collect();
-        self.read_at = Some(began);
+        (self.read_at, self.began) = (Some(began), time);
         self.ended = Some(Instant::now());
         self.failed = None;
         self.written.retain(|_, (at, _)| *at >= began);

@@ -81,7 +81,7 @@ impl Events {
     async fn write(&self, about: &ObjectReference, note: &Note) -> kube::Result<()> {
         let events = Api::namespaced(self.client.clone(), about.namespace.as_deref().unwrap_or_default());
         let series = Series { uid: about.uid.clone(), reason: note.reason.name(), action: action(note) };
-        if let Some((name, count)) = self.goes_on(&series) {
+        if let Some((name, count)) = self.continued(&series) {
             match events.patch(&name, &params(), &Patch::Merge(&again(count))).await {
                 // A user deleted it.
                 Err(kube::Error::Api(status)) if status.is_not_found() => {}
@@ -101,7 +101,7 @@ impl Events {
     }
 
     /// The event that this one continues, with its new count.
-    fn goes_on(&self, series: &Series) -> Option<(String, i32)> {
+    fn continued(&self, series: &Series) -> Option<(String, i32)> {
         let mut written = self.written.lock().expect("no panic while held");
         written.retain(|_, event| event.last.elapsed() < SERIES);
         let event = written.get_mut(series)?;

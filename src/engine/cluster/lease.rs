@@ -13,7 +13,7 @@
 //! Losing the lease ends the process. A way back from leading to waiting could not be tested completely; a new process is
 //! one.
 
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
 use k8s_openapi::api::coordination::v1 as api;
@@ -120,12 +120,12 @@ impl Lease {
     /// progress any more.
     pub async fn release(self) {
         // From here on nothing is sent, whether or not the release succeeds.
-        *self.until.lock().expect("no panic while held") = None;
+        *self.until() = None;
         match self.try_release().await {
-            Ok(true) => tracing::info!(lease = self.shown(), "released"),
+            Ok(true) => tracing::info!(lease = self.shown(), "released the lease"),
             Ok(false) => {}
             Err(error) => {
-                tracing::warn!(lease = self.shown(), error = %chain(&error), "not released; the lease will expire")
+                tracing::warn!(lease = self.shown(), error = %chain(&error), "the lease was not released; it will expire")
             }
         }
     }
@@ -145,11 +145,11 @@ impl Lease {
     }
 
     async fn acquire(&mut self) -> Result<(), String> {
-        let mut complained = false;
+        let mut logged = false;
         loop {
             match self.try_acquire().await {
                 Ok(true) => return Ok(()),
-                Ok(false) => complained = false,
+                Ok(false) => logged = false,
                 // A faster replica, a busy server, or one that cannot look up our user, is transient. Every other refusal
                 // is final.
                 Err(kube::Error::Api(status))
@@ -163,7 +163,7 @@ impl Lease {
                     ));
                 }
                 Err(error) => {
-                    if !std::mem::replace(&mut complained, true) {
+                    if !std::mem::replace(&mut logged, true) {
                         tracing::warn!(
                             lease = self.shown(),
                             error = %chain(&error),
@@ -180,7 +180,7 @@ impl Lease {
     async fn try_acquire(&mut self) -> kube::Result<bool> {
         let Some(record) = self.bounded(self.leases.get_opt(&self.settings.name)).await? else {
             // The holder may not know yet that it was deleted.
-            if self.seen.as_ref().is_some_and(|(record, since)| !over(record, *since, Instant::now())) {
+            if self.seen.as_ref().is_some_and(|(record, since)| !expired(record, *since, Instant::now())) {
                 return Ok(false);
             }
             return self.write(None).await;
@@ -189,12 +189,12 @@ impl Lease {
             self.seen.as_ref().is_none_or(|(seen, _)| seen.resource_version() != record.resource_version());
         if changed {
             if holder(&record) != self.seen.as_ref().and_then(|(seen, _)| holder(seen)) {
-                tracing::info!(lease = self.shown(), holder = holder(&record), "waits for the lease");
+                tracing::info!(lease = self.shown(), holder = holder(&record), "waiting for the lease");
             }
             self.seen = Some((record.clone(), Instant::now()));
         }
         let since = self.seen.as_ref().map_or_else(Instant::now, |(_, since)| *since);
-        if !over(&record, since, Instant::now()) {
+        if !expired(&record, since, Instant::now()) {
             return Ok(false);
         }
         self.write(Some(record)).await
@@ -205,9 +205,9 @@ impl Lease {
         loop {
             sleep(self.settings.renew).await;
             while let Err(error) = self.try_renew().await {
-                let until = self.until.lock().expect("no panic while held").unwrap_or_else(Instant::now);
-                if let Lost::Taken(by) = &error {
-                    *self.until.lock().expect("no panic while held") = None;
+                let until = self.until().unwrap_or_else(Instant::now);
+                if let NotRenewed::Taken(by) = &error {
+                    *self.until() = None;
                     return format!("lost the lease {} to {by}", self.shown());
                 }
                 if Instant::now() >= until {
@@ -219,33 +219,34 @@ impl Lease {
         }
     }
 
-    async fn try_renew(&mut self) -> Result<(), Lost> {
+    async fn try_renew(&mut self) -> Result<(), NotRenewed> {
         let error = match self.write(self.ours.clone()).await {
             Ok(true) => return Ok(()),
-            Ok(false) => Lost::Unclear("another client wrote to it".into()),
+            Ok(false) => NotRenewed::Unclear("another client wrote to it".into()),
             Err(kube::Error::Api(status)) if status.is_not_found() => {
-                return Err(Lost::Taken("the client that deleted it".into()));
+                return Err(NotRenewed::Taken("the client that deleted it".into()));
             }
-            Err(error) => Lost::Unclear(chain(&error)),
+            Err(error) => NotRenewed::Unclear(chain(&error)),
         };
         match self.bounded(self.leases.get_opt(&self.settings.name)).await {
             Ok(Some(record)) if holder(&record) == Some(&self.settings.identity) => {
                 // Our own write may have succeeded without a response: it counts like any other.
-                let made = record.spec.as_ref().and_then(|spec| spec.renew_time.as_ref());
-                let sent = self.sent.as_ref().filter(|(time, _)| Some(time) == made).map(|(_, sent)| *sent);
+                let renewed = record.spec.as_ref().and_then(|spec| spec.renew_time.as_ref());
+                let sent =
+                    self.sent.as_ref().filter(|(time, _)| Some(time) == renewed).map(|(_, sent)| *sent);
                 self.ours = Some(record);
                 match sent.map(|sent| sent + self.settings.duration).filter(|until| *until > Instant::now()) {
                     Some(until) => {
-                        *self.until.lock().expect("no panic while held") = Some(until);
+                        *self.until() = Some(until);
                         Ok(())
                     }
                     None => Err(error),
                 }
             }
             Ok(Some(record)) => {
-                Err(Lost::Taken(holder(&record).unwrap_or("a record without a holder").to_owned()))
+                Err(NotRenewed::Taken(holder(&record).unwrap_or("a record without a holder").to_owned()))
             }
-            Ok(None) => Err(Lost::Taken("the client that deleted it".into())),
+            Ok(None) => Err(NotRenewed::Taken("the client that deleted it".into())),
             Err(_) => Err(error),
         }
     }
@@ -269,7 +270,7 @@ impl Lease {
         match written {
             Ok(record) => {
                 self.ours = Some(record);
-                *self.until.lock().expect("no panic while held") = Some(sent + self.settings.duration);
+                *self.until() = Some(sent + self.settings.duration);
                 Ok(true)
             }
             Err(kube::Error::Api(status)) if status.is_conflict() || status.is_already_exists() => Ok(false),
@@ -306,6 +307,10 @@ impl Lease {
             .unwrap_or_else(|_| Err(kube::Error::Service(Box::new(late()))))
     }
 
+    fn until(&self) -> MutexGuard<'_, Option<Instant>> {
+        self.until.lock().expect("no panic while held")
+    }
+
     fn shown(&self) -> String {
         format!("{}/{}", self.settings.namespace, self.settings.name)
     }
@@ -313,17 +318,17 @@ impl Lease {
 
 /// Why a lease was not renewed.
 #[derive(Debug)]
-enum Lost {
+enum NotRenewed {
     /// It belongs to another.
     Taken(String),
     /// It may still be ours.
     Unclear(String),
 }
 
-impl std::fmt::Display for Lost {
+impl std::fmt::Display for NotRenewed {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
-            Lost::Taken(text) | Lost::Unclear(text) => f.write_str(text),
+            NotRenewed::Taken(text) | NotRenewed::Unclear(text) => f.write_str(text),
         }
     }
 }
@@ -334,177 +339,11 @@ fn holder(record: &api::Lease) -> Option<&str> {
 }
 
 /// Whether the lease has expired, its record being unchanged since `since`.
-fn over(record: &api::Lease, since: Instant, now: Instant) -> bool {
+fn expired(record: &api::Lease, since: Instant, now: Instant) -> bool {
     let seconds = record.spec.as_ref().and_then(|spec| spec.lease_duration_seconds).unwrap_or(0);
     let duration = Duration::from_secs(u64::try_from(seconds).unwrap_or(0));
     holder(record).is_none() || now.saturating_duration_since(since) >= duration
 }
 
 #[cfg(test)]
-mod tests {
-    use axum::Router;
-    use axum::body::Bytes;
-    use axum::http::{Method, StatusCode};
-    use axum::response::IntoResponse;
-    use serde_json::json;
-    use tokio::time::advance;
-
-    use super::*;
-
-    fn settings(duration: u64, renew: u64, write: u64) -> Settings {
-        Settings {
-            namespace: "ns".into(),
-            name: "lease".into(),
-            identity: "me".into(),
-            duration: Duration::from_secs(duration),
-            renew: Duration::from_secs(renew),
-            write_timeout: Duration::from_secs(write),
-        }
-    }
-
-    /// An API server with one lease, which takes this long to respond.
-    #[derive(Clone, Default)]
-    struct Server {
-        record: Arc<Mutex<Option<api::Lease>>>,
-        delay: Arc<Mutex<Duration>>,
-    }
-
-    impl Server {
-        fn lease(&self, identity: &str) -> Lease {
-            let server = self.clone();
-            let answer = move |method: Method, body: Bytes| server.clone().answer(method, body);
-            let client = Client::new(Router::new().fallback(answer), "ns");
-            Lease::new(client, Settings { identity: identity.into(), ..settings(30, 5, 10) })
-        }
-
-        async fn answer(self, method: Method, body: Bytes) -> axum::response::Response {
-            let kept = || self.record.lock().unwrap().clone();
-            if method != Method::GET {
-                let mut record: api::Lease = serde_json::from_slice(&body).unwrap();
-                let before = kept().and_then(|kept| kept.resource_version());
-                if record.resource_version() != before {
-                    return refusal(409, "Conflict");
-                }
-                let next = before.map_or(1, |version| version.parse::<u32>().unwrap() + 1);
-                record.metadata.resource_version = Some(next.to_string());
-                *self.record.lock().unwrap() = Some(record);
-            }
-            let delay = *self.delay.lock().unwrap();
-            sleep(delay).await;
-            kept().map_or_else(|| refusal(404, "NotFound"), |record| axum::Json(record).into_response())
-        }
-
-        fn takes(&self, seconds: u64) {
-            *self.delay.lock().unwrap() = Duration::from_secs(seconds);
-        }
-    }
-
-    fn refusal(code: u16, reason: &str) -> axum::response::Response {
-        let status = json!({"kind": "Status", "status": "Failure", "code": code, "reason": reason});
-        (StatusCode::from_u16(code).unwrap(), axum::Json(status)).into_response()
-    }
-
-    /// Whether a change may be sent now, and whether it may a moment before and after so many seconds from now.
-    async fn ends_in(permit: &Permit, seconds: u64) -> bool {
-        let moment = Duration::from_millis(100);
-        advance(Duration::from_secs(seconds) - moment).await;
-        let before = permit.holds();
-        advance(moment * 2).await;
-        before && !permit.holds()
-    }
-
-    // The clock of these tests is the runtime's, which they move; no other clock does.
-
-    #[tokio::test(start_paused = true)]
-    async fn the_right_to_write_ends_in_time_by_the_moment_of_the_send() {
-        let server = Server::default();
-        let mut lease = server.lease("me");
-        let permit = lease.permit();
-        assert!(!permit.holds());
-        server.takes(2);
-        assert!(lease.try_acquire().await.unwrap());
-        // 30 s from the send, less the 10 s of a change, its margin of 1 s, and the 2 s that the response took.
-        assert!(ends_in(&permit, 17).await);
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn a_lease_that_is_not_renewed_is_taken_when_it_was_seen_for_its_time() {
-        let server = Server::default();
-        let (mut first, mut second) = (server.lease("first"), server.lease("second"));
-        assert!(first.try_acquire().await.unwrap());
-        assert!(!second.try_acquire().await.unwrap());
-        advance(Duration::from_millis(29_900)).await;
-        assert!(!second.try_acquire().await.unwrap());
-        advance(Duration::from_millis(200)).await;
-        assert!(second.try_acquire().await.unwrap());
-        let Err(Lost::Taken(by)) = first.try_renew().await else { panic!("it renewed what it lost") };
-        assert_eq!(by, "second");
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn a_renewal_whose_answer_is_late_counts_from_its_send() {
-        let server = Server::default();
-        let mut lease = server.lease("me");
-        let permit = lease.permit();
-        assert!(lease.try_acquire().await.unwrap());
-        advance(Duration::from_secs(5)).await;
-        server.takes(60);
-        let soon_quick = async {
-            sleep(Duration::from_millis(4_900)).await;
-            server.takes(0);
-        };
-        // The write succeeds and is given up after 5 s; the read that follows shows its result.
-        let (renewed, ()) = tokio::join!(lease.try_renew(), soon_quick);
-        assert!(renewed.is_ok(), "{renewed:?}");
-        assert!(ends_in(&permit, 14).await);
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn what_the_api_server_refuses_for_good_is_said_at_once() {
-        for (code, reason) in [(400, "BadRequest"), (403, "Forbidden"), (404, "NotFound"), (422, "Invalid")] {
-            let answer = move || async move { refusal(code, reason) };
-            let client = Client::new(Router::new().fallback(answer), "ns");
-            let error = Lease::new(client, settings(30, 5, 10)).acquire().await.unwrap_err();
-            assert!(error.starts_with("the lease ns/lease cannot be used"), "{error}");
-        }
-    }
-
-    #[test]
-    fn times_that_contradict_each_other_are_refused_by_their_names() {
-        assert_eq!(settings(30, 5, 10).check(), Ok(()));
-        assert_eq!(settings(21, 5, 10).check(), Ok(()));
-        for (bad, says) in [
-            (settings(20, 5, 10), "at least twice --lease-renew-interval"),
-            (settings(30, 0, 10), "--lease-renew-interval"),
-            (settings(30, 5, 0), "--write-timeout"),
-            (Settings { duration: Duration::from_millis(30_500), ..settings(0, 5, 10) }, "whole seconds"),
-            (settings(0, 5, 10), "whole seconds"),
-        ] {
-            let error = bad.check().unwrap_err();
-            assert!(error.contains(says), "{error}");
-        }
-    }
-
-    #[test]
-    fn a_record_is_over_when_it_was_seen_unchanged_for_its_own_duration() {
-        let record = |holder: Option<&str>, seconds| api::Lease {
-            metadata: ObjectMeta::default(),
-            spec: Some(api::LeaseSpec {
-                holder_identity: holder.map(str::to_owned),
-                lease_duration_seconds: seconds,
-                // Whatever the holder's clock says.
-                renew_time: Some(MicroTime(Timestamp::UNIX_EPOCH)),
-                ..api::LeaseSpec::default()
-            }),
-        };
-        let since = Instant::now();
-        let after = |seconds| since + Duration::from_secs(seconds);
-        assert!(!over(&record(Some("a"), Some(30)), since, after(29)));
-        assert!(over(&record(Some("a"), Some(30)), since, after(30)));
-        // Ours may be shorter: theirs counts.
-        assert!(!over(&record(Some("a"), Some(300)), since, after(299)));
-        assert!(over(&record(Some(""), Some(30)), since, after(0)));
-        assert!(over(&record(None, Some(30)), since, after(0)));
-        assert!(over(&api::Lease::default(), since, after(0)));
-    }
-}
+mod tests;

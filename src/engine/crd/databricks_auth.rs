@@ -149,7 +149,7 @@ pub struct Grant {
     /// The namespaces that may use the credentials.
     pub namespaces: GrantNamespaces,
     /// The kinds of objects they may be used for. Default: all.
-    // Which kinds there are is added to the schema by `crd::grants`.
+    // Which kinds there are is added to the schema by `kind::grants`.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 64))]
     pub kinds: Option<Vec<String>>,

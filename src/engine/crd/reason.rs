@@ -4,7 +4,7 @@
 
 /// The texts about a reason.
 #[derive(Clone, Copy, Debug)]
-pub struct About {
+pub struct ReasonTexts {
     /// What it means.
     pub meaning: &'static str,
     /// Its usual cause.
@@ -22,9 +22,9 @@ macro_rules! reasons {
 
         impl $list {
             /// All of them, with the texts about each.
-            pub const ALL: &[($list, About)] = &[$((
+            pub const ALL: &[($list, ReasonTexts)] = &[$((
                 $list::$name,
-                About { meaning: concat!($($meaning),+), cause: $cause, remedy: $remedy },
+                ReasonTexts { meaning: concat!($($meaning),+), cause: $cause, remedy: $remedy },
             )),+];
 
             /// The word in Kubernetes.

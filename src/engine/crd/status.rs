@@ -231,6 +231,11 @@ impl<F> Status<F> {
         self.conditions.iter().find(|c| c.type_ == kind.name())
     }
 
+    /// Whether this generation was carried out: nothing is urgent any more, and a difference is drift.
+    pub fn is_settled(&self, generation: i64) -> bool {
+        self.is_true(ConditionType::Ready) && self.observed_generation == generation
+    }
+
     /// Whether the condition of a type exists and is True.
     pub fn is_true(&self, kind: ConditionType) -> bool {
         self.condition(kind).is_some_and(|c| c.status == "True")
@@ -341,9 +346,9 @@ mod tests {
 
     #[test]
     fn a_message_is_one_line_that_reads_as_it_is() {
-        let told = "IpAccessList a\nFAKE \u{1b}[31m\u{202e}\u{2028}\u{85} é 日本\u{200d}\u{e0041}";
+        let text = "IpAccessList a\nFAKE \u{1b}[31m\u{202e}\u{2028}\u{85} é 日本\u{200d}\u{e0041}";
         let shown = r"IpAccessList a\nFAKE \u001b[31m\u202e\u2028\u0085 é 日本\u200d\udb40\udc41";
-        assert_eq!(shorten(told, 200), shown);
+        assert_eq!(shorten(text, 200), shown);
         assert_eq!(shorten("日本日本", 7), "日…");
         assert_eq!(shorten("\u{1b}\u{1b}", 9), r"\u001b…");
     }

@@ -102,7 +102,7 @@ impl Reader {
 
 /// What a write does, for the audit log.
 #[derive(Clone, Debug, Default, PartialEq)]
-pub struct Act {
+pub struct AuditEntry {
     /// `create`, `update` or `delete`.
     pub operation: &'static str,
     /// The fields that are written, as a spec names them; never their values.
@@ -114,7 +114,7 @@ pub struct Act {
 pub struct Writer {
     reader: Reader,
     permit: Permit,
-    act: Act,
+    audit: AuditEntry,
 }
 
 impl Deref for Writer {
@@ -127,12 +127,12 @@ impl Deref for Writer {
 impl Writer {
     /// A writer for as long as the permit holds.
     pub fn new(reader: Reader, permit: Permit) -> Writer {
-        Writer { reader, permit, act: Act::default() }
+        Writer { reader, permit, audit: AuditEntry::default() }
     }
 
     /// The same, for one act.
     pub fn to(&self, operation: &'static str, fields: Vec<String>) -> Writer {
-        Writer { act: Act { operation, fields }, ..self.clone() }
+        Writer { audit: AuditEntry { operation, fields }, ..self.clone() }
     }
 
     /// POST. It is sent at most once, whatever happens.
@@ -180,14 +180,14 @@ impl Writer {
         tracing::info!(
             target: "databricks_operator::audit",
             hop = "act",
-            operation = self.act.operation,
-            fields = self.act.fields.join(","),
+            operation = self.audit.operation,
+            fields = self.audit.fields.join(","),
             account = self.reader.client.account_id(),
             call = trail.call,
             outcome = error.map_or("ok", Error::class),
             code = trail.status,
             request_id = trail.request_id,
-            "{} in the account", self.act.operation
+            "{} in the account", self.audit.operation
         );
     }
 }

@@ -124,12 +124,10 @@ fn parse_id<R: ExternalResource>(id: &str) -> Result<R::Id> {
 }
 
 fn erase<R: ExternalResource>(seen: Observed<R>) -> Result<Seen> {
-    let Value::Object(facts) = erased(&seen.facts)? else { unreachable_facts()? };
+    let Value::Object(facts) = erased(&seen.facts)? else {
+        return Err(Error::terminal(Reason::InternalError, "facts are not an object"));
+    };
     Ok(Seen { id: seen.id.to_string(), state: erased(&seen.state)?, facts, about: seen.about })
-}
-
-fn unreachable_facts<T>() -> Result<T> {
-    Err(Error::terminal(Reason::InternalError, "facts are not an object"))
 }
 
 fn restore<R: ExternalResource>(seen: &Seen) -> Result<Observed<R>> {
@@ -238,7 +236,8 @@ impl<R: ExternalResource> Driver for Adapter<R> {
             let id = parse_id::<R>(id)?;
             match R::get(api, &id).await {
                 Err(error) if misses_parent(&error, &R::within(&id)) => {
-                    Ok(api.find_account().await.map(|()| None)?)
+                    api.find_account().await?;
+                    Ok(None)
                 }
                 found => found?.map(erase::<R>).transpose(),
             }
@@ -250,7 +249,8 @@ impl<R: ExternalResource> Driver for Adapter<R> {
         async move {
             match R::list(api, within).await {
                 Err(error) if misses_parent(&error, within) => {
-                    Ok(api.find_account().await.map(|()| vec![])?)
+                    api.find_account().await?;
+                    Ok(vec![])
                 }
                 listed => listed?.into_iter().map(erase::<R>).collect(),
             }
@@ -262,19 +262,19 @@ impl<R: ExternalResource> Driver for Adapter<R> {
         async move {
             let (writer, state) = (api.to("create", fields(want)), want);
             let want = typed(want, "the desired state")?;
-            let made = R::create(&writer, &want).await.map_err(|error| match error {
+            let created = R::create(&writer, &want).await.map_err(|error| match error {
                 CallError::Api(error) => {
                     let nothing = refers_to_nothing(&error, R::REFERENCES, state);
                     nothing.unwrap_or_else(|| unless_unknown(error))
                 }
                 // The kind knows that it was refused.
-                CallError::Sharpened(
+                CallError::Classified(
                     error @ (Error::Terminal { .. } | Error::Rejected { .. } | Error::Waiting { .. }),
                 ) => error,
                 // A response that could not be read says nothing about what happened.
-                CallError::Sharpened(error) => Error::Unknown { message: error.to_string() },
+                CallError::Classified(error) => Error::Unknown { message: error.to_string() },
             })?;
-            erase(made).map_err(|error| Error::Unknown { message: error.to_string() })
+            erase(created).map_err(|error| Error::Unknown { message: error.to_string() })
         }
         .boxed()
     }

@@ -63,11 +63,11 @@ pub fn refers_to_nothing(error: &databricks::Error, references: &[Reference], wa
         let word = |word: &str| text.contains(word);
         reference.words.iter().any(|w| word(w)) || text.split(|c: char| !is_of_id(c)).any(|part| part == id)
     };
-    let mut meant: Vec<&(&Reference, String)> = given.iter().filter(named).collect();
-    if meant.is_empty() {
-        meant = given.iter().collect();
+    let mut intended: Vec<&(&Reference, String)> = given.iter().filter(named).collect();
+    if intended.is_empty() {
+        intended = given.iter().collect();
     }
-    let fields: Vec<String> = meant.iter().map(|(reference, _)| written(reference.spec)).collect();
+    let fields: Vec<String> = intended.iter().map(|(reference, _)| written(reference.spec)).collect();
     let what = if fields.is_empty() { "what the spec refers to".into() } else { fields.join(" and ") };
     let text = format!("{error}; correct {what}, or wait if what it stands for is new");
     Some(Error::rejected(Reason::ReferenceNotFound, text))
@@ -97,7 +97,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_new_in_aws_is_waited_for_in_all_wordings() {
+    fn a_new_role_or_bucket_is_waited_for_in_all_wordings() {
         let class = |text: &str| {
             let error = api(400, "MALFORMED_REQUEST", text);
             tried_in_aws(&error, "spec.role", "spec.bucket").map(|error| (error.to_string(), error))
@@ -123,7 +123,7 @@ mod tests {
     }
 
     #[test]
-    fn what_does_not_exist_is_named_by_the_fields_that_the_answer_means() {
+    fn what_does_not_exist_is_named_by_the_fields_that_the_response_means() {
         let references = [
             Reference {
                 state: "workspace_id",
@@ -146,8 +146,8 @@ mod tests {
             let error =
                 refers_to_nothing(&api(404, "RESOURCE_DOES_NOT_EXIST", text), &references, &want).unwrap();
             assert!(error.is_rejected(Reason::ReferenceNotFound), "{error:?}");
-            let said = error.to_string();
-            assert!(said.contains(&format!("correct {}", named.join(" and "))), "{said}");
+            let message = error.to_string();
+            assert!(message.contains(&format!("correct {}", named.join(" and "))), "{message}");
         }
         let other = api(404, "ENDPOINT_NOT_FOUND", "Workspace 42 does not exist");
         assert_eq!(refers_to_nothing(&other, &references, &want), None);

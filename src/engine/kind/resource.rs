@@ -166,7 +166,7 @@ pub enum CallError {
     /// As the client reports it; the engine classes it.
     Api(databricks::Error),
     /// Classified by the kind, if it knows better than the general table.
-    Sharpened(Error),
+    Classified(Error),
 }
 
 impl From<databricks::Error> for CallError {
@@ -177,7 +177,7 @@ impl From<databricks::Error> for CallError {
 
 impl From<Error> for CallError {
     fn from(error: Error) -> Self {
-        CallError::Sharpened(error)
+        CallError::Classified(error)
     }
 }
 
@@ -185,7 +185,7 @@ impl From<CallError> for Error {
     fn from(error: CallError) -> Self {
         match error {
             CallError::Api(error) => error.into(),
-            CallError::Sharpened(error) => error,
+            CallError::Classified(error) => error,
         }
     }
 }

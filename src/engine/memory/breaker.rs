@@ -4,7 +4,7 @@
 //! It counts the objects whose deletion is requested in an account within an hour. At one more than the limit, this process
 //! stops all deletions there, also after the hour: a person decides, and starts the operator with a higher limit (or
 //! `deletionPolicy: Retain` releases an object without its deletion). The count is in memory, so every start and fail-over
-//! resets it: it is a brake for accidents that leaves time to react, and no quota.
+//! resets it: it limits the harm of an accident and leaves time to react; it is no quota.
 
 use std::collections::HashMap;
 use std::sync::Mutex;
@@ -25,7 +25,7 @@ pub struct Breaker {
 struct Account {
     /// When each Kubernetes object, by its UID, was first allowed; a repeated deletion counts once, and an object that was
     /// applied again counts again.
-    let_go: HashMap<String, Instant>,
+    allowed: HashMap<String, Instant>,
     tripped: bool,
 }
 
@@ -52,13 +52,13 @@ impl Breaker {
         }
         let mut accounts = self.accounts.lock().expect("no panic while held");
         let state = accounts.entry(account.to_owned()).or_default();
-        if state.let_go.contains_key(uid) {
+        if state.allowed.contains_key(uid) {
             return Ok(());
         }
-        state.let_go.retain(|_, at| now.saturating_duration_since(*at) < WINDOW);
+        state.allowed.retain(|_, at| now.saturating_duration_since(*at) < WINDOW);
         let limit = usize::try_from(self.limit).unwrap_or(usize::MAX);
-        if !state.tripped && state.let_go.len() < limit {
-            state.let_go.insert(uid.to_owned(), now);
+        if !state.tripped && state.allowed.len() < limit {
+            state.allowed.insert(uid.to_owned(), now);
             return Ok(());
         }
         if !std::mem::replace(&mut state.tripped, true) {
@@ -82,7 +82,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_too_much_stays_stopped_and_other_accounts_go_on() {
+    fn a_stopped_account_stays_stopped_and_others_continue() {
         let breaker = Breaker::new(2);
         let start = Instant::now();
         let at = |minutes: u64, account: &str, uid: &str| {

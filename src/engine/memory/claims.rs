@@ -6,7 +6,7 @@
 //! that lost is remembered, and is triggered when the holder releases the claim.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
-use std::sync::Mutex;
+use std::sync::{Mutex, MutexGuard};
 
 use crate::engine::crd::{Intent, ObjectName};
 use crate::engine::kind::Key;
@@ -113,7 +113,7 @@ impl Claims {
 
     /// The other holder of a claim. The caller's object is triggered when that changes.
     pub fn holder(&self, claim: &Claim, who: &ObjectName) -> Option<ObjectName> {
-        let mut table = self.all.lock().expect("no panic while held");
+        let mut table = self.table();
         let slot = table.slots.get_mut(claim)?;
         let holder = slot.held.as_ref().map(|(_, holder)| holder.clone()).filter(|holder| holder != who)?;
         slot.losers.insert(who.clone());
@@ -122,7 +122,7 @@ impl Claims {
 
     /// Drops the claims that an object no longer needs. Returns the objects that may have a chance now.
     pub fn keep_only(&self, who: &ObjectName, kept: &[Claim]) -> Vec<ObjectName> {
-        let mut table = self.all.lock().expect("no panic while held");
+        let mut table = self.table();
         let mine = table.of.remove(who).unwrap_or_default();
         let (keep, drop): (HashSet<_>, HashSet<_>) = mine.into_iter().partition(|c| kept.contains(c));
         let mut freed = vec![];
@@ -145,7 +145,7 @@ impl Claims {
 
     /// The objects that lost against an object and may have a chance now that it was changed.
     pub fn losers(&self, who: &ObjectName) -> Vec<ObjectName> {
-        let mut table = self.all.lock().expect("no panic while held");
+        let mut table = self.table();
         let mine: Vec<Claim> = table.of.get(who).into_iter().flatten().cloned().collect();
         let mut losers = vec![];
         for claim in mine {
@@ -160,7 +160,7 @@ impl Claims {
     /// Databricks refused the key that an object needs because it is taken. Returns whether the objects that wait for each
     /// other's keys form a circle through this object, so that none can proceed unless one steps aside.
     pub fn name_taken(&self, account_id: &str, who: &ObjectName, has: Option<&Key>, wants: &Key) -> bool {
-        let mut table = self.all.lock().expect("no panic while held");
+        let mut table = self.table();
         let slot = (account_id.to_owned(), who.kind.clone());
         let waiting = table.without_name.entry(slot).or_default();
         waiting.insert(who.clone(), Exchange { has: has.cloned(), wants: wants.clone() });
@@ -178,7 +178,7 @@ impl Claims {
 
     /// An object gave up its key, or may have. Returns the others of its kind that wait for it.
     pub fn name_freed(&self, account_id: &str, who: &ObjectName, had: &Key) -> Vec<ObjectName> {
-        let mut table = self.all.lock().expect("no panic while held");
+        let mut table = self.table();
         let slot = (account_id.to_owned(), who.kind.clone());
         let Some(waiting) = table.without_name.get_mut(&slot) else { return vec![] };
         let freed = waiting.extract_if(.., |other, exchange| other != who && exchange.wants == *had);
@@ -188,7 +188,7 @@ impl Claims {
     /// The reconcile that begins now checks again whether the name of an object is taken; one that ends earlier needs no
     /// name for now.
     pub fn name_in_doubt(&self, who: &ObjectName) {
-        let mut table = self.all.lock().expect("no panic while held");
+        let mut table = self.table();
         table.without_name.values_mut().for_each(|waiting| drop(waiting.remove(who)));
     }
 
@@ -198,9 +198,13 @@ impl Claims {
         self.keep_only(who, &[])
     }
 
+    fn table(&self) -> MutexGuard<'_, Table> {
+        self.all.lock().expect("no panic while held")
+    }
+
     /// Changes a slot; `Some` is a holder other than `who`; `who` then counts as having lost.
     fn change(&self, claim: &Claim, who: &ObjectName, f: impl FnOnce(&mut Slot)) -> Option<ObjectName> {
-        let mut table = self.all.lock().expect("no panic while held");
+        let mut table = self.table();
         table.of.entry(who.clone()).or_default().insert(claim.clone());
         let slot = table.slots.entry(claim.clone()).or_default();
         f(slot);
@@ -268,7 +272,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_taken_stays_taken_whoever_is_older() {
+    fn a_claim_that_is_taken_stays_taken() {
         let claims = Claims::default();
         assert_eq!(claims.take(&office(), &rank(2), &who("newer")), None);
         assert_eq!(claims.take(&office(), &rank(1), &who("older")), Some(who("newer")));
@@ -282,7 +286,7 @@ mod tests {
     }
 
     #[test]
-    fn of_two_that_wish_the_older_gets_it() {
+    fn of_two_wishes_the_older_wins() {
         let claims = Claims::default();
         claims.wish(&office(), &rank(2), &who("newer"));
         claims.wish(&office(), &rank(1), &who("older"));
@@ -291,7 +295,7 @@ mod tests {
     }
 
     #[test]
-    fn a_record_does_not_take_from_who_holds() {
+    fn a_record_does_not_replace_the_holder() {
         let claims = Claims::default();
         assert_eq!(claims.record(&office(), &rank(2), &who("newer")), None);
         assert_eq!(claims.record(&office(), &rank(1), &who("forged")), Some(who("newer")));
@@ -302,7 +306,7 @@ mod tests {
     }
 
     #[test]
-    fn those_without_a_name_are_woken_once_when_one_is_given_up() {
+    fn objects_without_a_name_are_triggered_once_when_one_is_freed() {
         let claims = Claims::default();
         let key = |name: &str| Key { within: String::new(), name: name.into() };
         let taken =
@@ -328,7 +332,7 @@ mod tests {
     }
 
     #[test]
-    fn a_renamed_object_lets_go_of_its_old_name() {
+    fn a_renamed_object_releases_its_old_name() {
         let claims = Claims::default();
         let old = Claim::key("acc", "IpAccessList", &Key { within: String::new(), name: "old".into() });
         assert_eq!(claims.take(&old, &rank(1), &who("one")), None);

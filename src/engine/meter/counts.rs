@@ -77,6 +77,10 @@ impl Write {
         (Write::Update, "update"),
         (Write::Delete, "delete"),
     ];
+
+    fn word(self) -> &'static str {
+        Write::ALL[self as usize].1
+    }
 }
 
 /// All counts of the engine. One for the process; also before there is an engine.
@@ -89,15 +93,8 @@ pub struct Meter {
 /// The counts of one kind.
 #[derive(Debug)]
 pub struct OfKind {
-    passes: Vec<Counter>,
-    durations: Histogram,
-    ready: Histogram,
-    deletions: Histogram,
-    drift_detected: Counter,
-    drift_corrected: Counter,
-    status_writes: Counter,
-    external_writes: Vec<Counter>,
-    watch_errors: Counter,
+    kind: String,
+    metrics: Arc<Metrics>,
     /// What waits for a reconcile.
     pub queue: Queue,
 }
@@ -105,10 +102,14 @@ pub struct OfKind {
 impl Meter {
     /// Counts for these kinds and DatabricksAuth, under their names in a registry.
     pub fn register(registry: &mut Registry, kinds: impl Iterator<Item = String>) -> Arc<Meter> {
-        let families = Families::register(registry);
-        let kinds = kinds.chain([KIND.to_owned()]);
-        let kinds = kinds.map(|kind| (kind.clone(), families.of(&kind))).collect();
-        Arc::new(Meter { kinds, panics: families.panics })
+        let kinds: Vec<String> = kinds.chain([KIND.to_owned()]).collect();
+        let metrics = Arc::new(Metrics::register(&mut Registration { registry, kinds: &kinds }));
+        let of = |kind: String| OfKind { kind, metrics: metrics.clone(), queue: Queue::default() };
+        let kinds = kinds.into_iter().map(|kind| (kind.clone(), of(kind))).collect();
+        let panics = Counter::default();
+        let help = "Reconciliations that panicked because of a bug in the operator; the log has the details";
+        registry.register("panics", help, panics.clone());
+        Arc::new(Meter { kinds, panics })
     }
 
     /// The counts of a kind.
@@ -130,43 +131,43 @@ impl Meter {
 impl OfKind {
     /// A reconcile ended.
     pub fn passed(&self, result: ReconcileResult, took: Duration) {
-        self.passes[result as usize].inc();
-        self.durations.observe(took.as_secs_f64());
+        self.metrics.reconciles.get_or_create(&two(&self.kind, "result", result.word())).inc();
+        self.metrics.durations.get_or_create(&one(&self.kind)).observe(took.as_secs_f64());
     }
 
     /// An object that was created at this time is Ready for the first time.
-    pub fn became_ready(&self, made: Timestamp) {
-        self.ready.observe(seconds_since(made));
+    pub fn became_ready(&self, created: Timestamp) {
+        self.metrics.ready.get_or_create(&one(&self.kind)).observe(seconds_since(created));
     }
 
     /// An object was released whose deletion was requested at this time.
     pub fn let_go(&self, asked: Timestamp) {
-        self.deletions.observe(seconds_since(asked));
+        self.metrics.deletions.get_or_create(&one(&self.kind)).observe(seconds_since(asked));
     }
 
     /// A settled object was found to differ from its spec.
     pub fn drift_detected(&self) {
-        self.drift_detected.inc();
+        self.metrics.drift_detected.get_or_create(&one(&self.kind)).inc();
     }
 
     /// That difference was corrected.
     pub fn drift_corrected(&self) {
-        self.drift_corrected.inc();
+        self.metrics.drift_corrected.get_or_create(&one(&self.kind)).inc();
     }
 
     /// A status was written.
     pub fn status_written(&self) {
-        self.status_writes.inc();
+        self.metrics.status_writes.get_or_create(&one(&self.kind)).inc();
     }
 
     /// Something was changed in the account.
     pub fn wrote(&self, write: Write) {
-        self.external_writes[write as usize].inc();
+        self.metrics.external_writes.get_or_create(&two(&self.kind, "operation", write.word())).inc();
     }
 
     /// The watch failed, in this namespace or in all.
     pub fn watch_failed(&self, namespace: Option<&str>, error: &watcher::Error) {
-        self.watch_errors.inc();
+        self.metrics.watch_errors.get_or_create(&one(&self.kind)).inc();
         self.queue.failed(namespace, error);
     }
 }
@@ -177,109 +178,113 @@ fn seconds_since(then: Timestamp) -> f64 {
 
 type Labels<const N: usize> = [(&'static str, String); N];
 
+fn one(kind: &str) -> Labels<1> {
+    [("kind", kind.to_owned())]
+}
+
+fn two(kind: &str, label: &'static str, value: &str) -> Labels<2> {
+    [("kind", kind.to_owned()), (label, value.to_owned())]
+}
+
+type Counters<const N: usize> = Family<Labels<N>, Counter>;
 type Histograms = Family<Labels<1>, Histogram, fn() -> Histogram>;
 
-/// The metric families in the registry; each kind keeps its own part.
-struct Families {
-    passes: Family<Labels<2>, Counter>,
+/// The metrics of all kinds.
+#[derive(Debug)]
+struct Metrics {
+    reconciles: Counters<2>,
     durations: Histograms,
     ready: Histograms,
     deletions: Histograms,
-    drift_detected: Family<Labels<1>, Counter>,
-    drift_corrected: Family<Labels<1>, Counter>,
-    status_writes: Family<Labels<1>, Counter>,
-    external_writes: Family<Labels<2>, Counter>,
-    watch_errors: Family<Labels<1>, Counter>,
-    panics: Counter,
+    drift_detected: Counters<1>,
+    drift_corrected: Counters<1>,
+    status_writes: Counters<1>,
+    external_writes: Counters<2>,
+    watch_errors: Counters<1>,
 }
 
-impl Families {
-    fn register(to: &mut Registry) -> Families {
-        let passes =
-            || Histogram::new([0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0]);
-        // From a moment to the hour after which an operation counts as stalled, and days.
-        let lives = || {
-            Histogram::new([1.0, 2.0, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0, 600.0, 1800.0, 3600.0, 86400.0])
-        };
-        let all = Families {
-            passes: Family::default(),
-            durations: Family::new_with_constructor(passes),
-            ready: Family::new_with_constructor(lives),
-            deletions: Family::new_with_constructor(lives),
-            drift_detected: Family::default(),
-            drift_corrected: Family::default(),
-            status_writes: Family::default(),
-            external_writes: Family::default(),
-            watch_errors: Family::default(),
-            panics: Counter::default(),
-        };
-        to.register(
-            "reconcile",
-            "Reconciliations by result: done, again (something was written, another reconcile follows), progress (Databricks is \
-             working), waiting (for another object), limited (by the rate limit), transient (retried), conflict (a stale view, read \
-             again), refused (needs a person), blocked (a deletion that is blocked), unknown (a create without a response), fenced \
-             (the lease was lost), suspended",
-            all.passes.clone(),
-        );
-        to.register("reconcile_duration_seconds", "How long reconciliations took", all.durations.clone());
-        to.register(
-            "time_to_ready_seconds",
-            "From the creation of an object to the first time that it was Ready; not if the operator was restarted in between",
-            all.ready.clone(),
-        );
-        to.register(
-            "deletion_duration_seconds",
-            "From the request to delete an object until the operator removed its finalizer",
-            all.deletions.clone(),
-        );
-        to.register(
-            "drift_detected",
-            "Objects that matched their spec and were found changed in the account, and differences found with Observe",
-            all.drift_detected.clone(),
-        );
-        to.register(
-            "drift_corrected",
-            "Objects changed in the account that the operator corrected to match their spec",
-            all.drift_corrected.clone(),
-        );
-        to.register("status_writes", "Writes of the status of objects", all.status_writes.clone());
-        to.register(
-            "external_writes",
-            "Changes in the account that were accepted; adopt is the adoption of an existing object",
-            all.external_writes.clone(),
-        );
-        to.register("watch_errors", "Errors of the watch on the API server", all.watch_errors.clone());
-        to.register(
-            "panics",
-            "Reconciliations that panicked because of a bug in the operator; the log has the details",
-            all.panics.clone(),
-        );
-        all
+impl Metrics {
+    fn register(to: &mut Registration<'_>) -> Metrics {
+        Metrics {
+            reconciles: to.counter_by(
+                "reconcile",
+                "Reconciliations by result: done, again (something was written, another reconcile follows), progress (Databricks is \
+                 working), waiting (for another object), limited (by the rate limit), transient (retried), conflict (a stale view, \
+                 read again), refused (needs a person), blocked (a deletion that is blocked), unknown (a create without a response), \
+                 fenced (the lease was lost), suspended",
+                "result",
+                &ReconcileResult::ALL.map(|(_, word)| word),
+            ),
+            durations: to.histogram("reconcile_duration_seconds", "How long reconciliations took", short),
+            ready: to.histogram(
+                "time_to_ready_seconds",
+                "From the creation of an object to the first time that it was Ready; not if the operator was restarted in between",
+                long,
+            ),
+            deletions: to.histogram(
+                "deletion_duration_seconds",
+                "From the request to delete an object until the operator removed its finalizer",
+                long,
+            ),
+            drift_detected: to.counter(
+                "drift_detected",
+                "Objects that matched their spec and were found changed in the account, and differences found with Observe",
+            ),
+            drift_corrected: to.counter(
+                "drift_corrected",
+                "Objects changed in the account that the operator corrected to match their spec",
+            ),
+            status_writes: to.counter("status_writes", "Writes of the status of objects"),
+            external_writes: to.counter_by(
+                "external_writes",
+                "Changes in the account that were accepted; adopt is the adoption of an existing object",
+                "operation",
+                &Write::ALL.map(|(_, word)| word),
+            ),
+            watch_errors: to.counter("watch_errors", "Errors of the watch on the API server"),
+        }
+    }
+}
+
+/// The buckets of reconciles.
+fn short() -> Histogram {
+    Histogram::new([0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0])
+}
+
+/// The buckets of lives of objects: from a moment to the hour after which an operation counts as stalled, and days.
+fn long() -> Histogram {
+    Histogram::new([1.0, 2.0, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0, 600.0, 1800.0, 3600.0, 86400.0])
+}
+
+/// Creates metrics in a registry. Every series of these kinds exists at once, with a zero.
+struct Registration<'a> {
+    registry: &'a mut Registry,
+    kinds: &'a [String],
+}
+
+impl Registration<'_> {
+    fn counter(&mut self, name: &str, help: &str) -> Counters<1> {
+        let family = Counters::default();
+        self.kinds.iter().for_each(|kind| drop(family.get_or_create(&one(kind))));
+        self.registry.register(name, help, family.clone());
+        family
     }
 
-    /// The part of a kind, with a zero for everything.
-    fn of(&self, kind: &str) -> OfKind {
-        let kind = ("kind", kind.to_owned());
-        let one = [kind.clone()];
-        let two = |key, value: &str| [kind.clone(), (key, value.to_owned())];
-        let passes = ReconcileResult::ALL
-            .iter()
-            .map(|(_, word)| self.passes.get_or_create_owned(&two("result", word)));
-        let writes = Write::ALL
-            .iter()
-            .map(|(_, word)| self.external_writes.get_or_create_owned(&two("operation", word)));
-        OfKind {
-            passes: passes.collect(),
-            durations: self.durations.get_or_create_owned(&one),
-            ready: self.ready.get_or_create_owned(&one),
-            deletions: self.deletions.get_or_create_owned(&one),
-            drift_detected: self.drift_detected.get_or_create_owned(&one),
-            drift_corrected: self.drift_corrected.get_or_create_owned(&one),
-            status_writes: self.status_writes.get_or_create_owned(&one),
-            external_writes: writes.collect(),
-            watch_errors: self.watch_errors.get_or_create_owned(&one),
-            queue: Queue::default(),
+    /// A counter with one more label, which has these values.
+    fn counter_by(&mut self, name: &str, help: &str, label: &'static str, values: &[&str]) -> Counters<2> {
+        let family = Counters::default();
+        for kind in self.kinds {
+            values.iter().for_each(|value| drop(family.get_or_create(&two(kind, label, value))));
         }
+        self.registry.register(name, help, family.clone());
+        family
+    }
+
+    fn histogram(&mut self, name: &str, help: &str, new: fn() -> Histogram) -> Histograms {
+        let family = Histograms::new_with_constructor(new);
+        self.kinds.iter().for_each(|kind| drop(family.get_or_create(&one(kind))));
+        self.registry.register(name, help, family.clone());
+        family
     }
 }
 
@@ -297,7 +302,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn each_word_is_at_the_place_that_is_counted() {
+    fn each_word_is_at_the_index_of_its_value() {
         assert!(ReconcileResult::ALL.iter().enumerate().all(|(at, (result, _))| *result as usize == at));
         assert!(Write::ALL.iter().enumerate().all(|(at, (write, _))| *write as usize == at));
     }

@@ -1,7 +1,7 @@
 //! What waits for a reconcile, and which watches fail. [`Meter`](super::Meter) keeps one queue for each kind.
 
 use std::collections::HashMap;
-use std::sync::Mutex;
+use std::sync::{Mutex, MutexGuard};
 use std::time::Duration;
 
 use kube::runtime::watcher;
@@ -11,7 +11,7 @@ use crate::engine::cluster::TIMEOUT;
 
 /// A watch that could not start, and has not failed again for this long, counts as working: kube does not report when it
 /// starts. An attempt that fails does so in time, and the next one comes after half a minute at most.
-const LULL: Duration = TIMEOUT.saturating_mul(3);
+const QUIET: Duration = TIMEOUT.saturating_mul(3);
 
 /// What waits for a reconcile of a kind, and the state of its watches. kube does not expose its queue, so this type records
 /// what enters and leaves it.
@@ -35,13 +35,13 @@ struct Failures {
 impl Queue {
     /// An object was triggered. What waits already keeps its time.
     pub fn triggered(&self, namespace: &str, name: &str) {
-        let mut waiting = self.waiting.lock().expect("no panic while held");
+        let mut waiting = self.waiting();
         waiting.entry((namespace.to_owned(), name.to_owned())).or_insert_with(Instant::now);
     }
 
     /// Its reconcile begins, or the object is gone and there will be none.
     pub fn taken(&self, namespace: &str, name: &str) {
-        self.waiting.lock().expect("no panic while held").remove(&(namespace.to_owned(), name.to_owned()));
+        self.waiting().remove(&(namespace.to_owned(), name.to_owned()));
     }
 
     /// The watch failed. One that had begun worked until then: it may have been cut off because it was quiet for long.
@@ -54,27 +54,27 @@ impl Queue {
             Error::WatchStartFailed(_) | Error::WatchError(_) => false,
             Error::InitialListFailed(_) | Error::NoResourceVersion => true,
         };
-        let (mut failing, now) = (self.failing.lock().expect("no panic while held"), Instant::now());
+        let (mut failing, now) = (self.failing(), Instant::now());
         let namespace = namespace.map(str::to_owned);
         let same = failing
             .get(&namespace)
-            .filter(|series| series.listing || now.duration_since(series.last) <= LULL);
+            .filter(|series| series.listing || now.duration_since(series.last) <= QUIET);
         let first = same.map_or(now, |series| series.first);
         failing.insert(namespace, Failures { first, last: now, listing });
     }
 
     /// The watch has brought something, so it works.
     pub fn works(&self, namespace: Option<&str>) {
-        let mut failing = self.failing.lock().expect("no panic while held");
+        let mut failing = self.failing();
         if !failing.is_empty() {
             failing.remove(&namespace.map(str::to_owned));
         }
     }
 
     /// How many objects wait, and how long the first of them has waited. Nothing waits before reconciles `began`.
-    pub fn told(&self, began: Option<Instant>) -> (usize, Duration) {
+    pub fn depth(&self, began: Option<Instant>) -> (usize, Duration) {
         let Some(began) = began else { return (0, Duration::ZERO) };
-        let waiting = self.waiting.lock().expect("no panic while held");
+        let waiting = self.waiting();
         let oldest = waiting.values().min().map(|since| (*since).max(began).elapsed());
         (waiting.len(), oldest.unwrap_or_default())
     }
@@ -82,13 +82,21 @@ impl Queue {
     /// For how long at least a watch has been failing: since its first failure while it cannot list, else the time between
     /// its first failure and its last.
     pub fn failing_for(&self) -> Duration {
-        let failing = self.failing.lock().expect("no panic while held");
+        let failing = self.failing();
         let lasting = failing.values().filter_map(|series| match series.listing {
             true => Some(series.first.elapsed()),
-            false if series.last.elapsed() > LULL => None,
+            false if series.last.elapsed() > QUIET => None,
             false => Some(series.last.duration_since(series.first)),
         });
         lasting.max().unwrap_or_default()
+    }
+
+    fn waiting(&self) -> MutexGuard<'_, HashMap<(String, String), Instant>> {
+        self.waiting.lock().expect("no panic while held")
+    }
+
+    fn failing(&self) -> MutexGuard<'_, HashMap<Option<String>, Failures>> {
+        self.failing.lock().expect("no panic while held")
     }
 }
 
@@ -103,21 +111,21 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn what_was_triggered_waits_until_its_pass_begins() {
+    async fn an_object_that_was_triggered_waits_until_its_reconcile_begins() {
         let (queue, began) = (Queue::default(), Instant::now());
         queue.triggered("ns", "a");
         advance(seconds(3)).await;
         queue.triggered("ns", "b");
         queue.triggered("ns", "a");
         advance(seconds(2)).await;
-        assert_eq!(queue.told(Some(began)), (2, seconds(5)));
-        assert_eq!(queue.told(None), (0, Duration::ZERO), "a replica that waits is not late");
-        assert_eq!(queue.told(Some(Instant::now())), (2, Duration::ZERO), "nor was it before it led");
+        assert_eq!(queue.depth(Some(began)), (2, seconds(5)));
+        assert_eq!(queue.depth(None), (0, Duration::ZERO), "a replica that waits is not late");
+        assert_eq!(queue.depth(Some(Instant::now())), (2, Duration::ZERO), "nor was it before it led");
         queue.taken("ns", "a");
-        assert_eq!(queue.told(Some(began)), (1, seconds(2)));
+        assert_eq!(queue.depth(Some(began)), (1, seconds(2)));
         queue.taken("ns", "b");
         queue.taken("ns", "unknown");
-        assert_eq!(queue.told(Some(began)), (0, Duration::ZERO));
+        assert_eq!(queue.depth(Some(began)), (0, Duration::ZERO));
     }
 
     fn cut() -> kube::Error {
@@ -150,7 +158,7 @@ mod tests {
         }
         queue.works(Some("b"));
         assert_eq!(queue.failing_for(), seconds(20));
-        advance(LULL).await;
+        advance(QUIET).await;
         assert_eq!(queue.failing_for(), Duration::ZERO);
         queue.failed(Some("a"), &start());
         assert_eq!(queue.failing_for(), Duration::ZERO, "a new series");

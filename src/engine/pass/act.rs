@@ -31,7 +31,10 @@ impl Work<'_> {
     /// Carries out a step.
     pub async fn act(&mut self, target: &Target, look: Look, decision: Decision) -> Result<Outcome> {
         match &decision.step {
-            Step::Release(how) => self.release(*how).await,
+            Step::Release(how) => {
+                let (engine, note) = (self.engine, self.released(*how));
+                self.subject.release(engine, note).await
+            }
             Step::Create => self.create(target, look).await,
             Step::Adopt => self.adopt(target, &look, &decision.changes),
             Step::Update(fields) => self.update(target, &look, fields, &decision.changes).await,
@@ -57,7 +60,7 @@ impl Work<'_> {
     async fn create(&mut self, target: &Target, look: Look) -> Result<Outcome> {
         let want = target.want.as_ref().ok_or_else(missing_observation)?;
         let key = self.driver.key(want)?;
-        let session = &target.admission.session;
+        let session = &target.place.admission.session;
         let account_id = session.client.account_id().to_owned();
         if let Some(lost) = self.claim(&Claim::key(&account_id, &self.subject.who.kind, &key)) {
             return Ok(lost);
@@ -72,7 +75,7 @@ impl Work<'_> {
         let intent = Intent { account_id, within, name, time, before: look.before };
         let engine = self.engine;
         self.subject.announce(engine, intent).await?;
-        let seen = match self.driver.create(&target.writer, want).await {
+        let seen = match self.driver.create(&target.place.writer, want).await {
             Ok(seen) => seen,
             // It may have been created, so the announcement stays.
             Err(error @ Error::Unknown { .. }) => return Err(error),
@@ -88,7 +91,7 @@ impl Work<'_> {
         });
         let created_at = Some(seconds(Timestamp::now()));
         let external = External { created_at, ..self.external(target, &seen, false) };
-        self.subject.put_created(external, target.writer.clone(), self.deletion(false))?;
+        self.subject.put_created(external, target.place.writer.clone(), self.deletion(false))?;
         self.respond(target, seen)
     }
 
@@ -119,7 +122,7 @@ impl Work<'_> {
         self.remember(|m| (m.not_found, m.sent_all) = (false, sent.state == *want));
         self.subject.counted.push(Counted::Wrote(Write::Update));
         let within = self.driver.key(want)?.within;
-        let snapshots = &target.admission.session.snapshots;
+        let snapshots = &target.place.admission.session.snapshots;
         snapshots.amend(self.driver, &within, &sent.shown.id, Some(&sent.shown)).await;
         let differs = changes.iter().any(|c| c.when == When::Now);
         let tried_again = matches!(seen.about.phase, Phase::Failed(_)) && !differs;
@@ -152,7 +155,7 @@ impl Work<'_> {
             return Err(Error::Conflict("the object was changed meanwhile".into()));
         }
         let _one_at_a_time = self.guard(target, None, Some(seen)).await?;
-        let session = &target.admission.session;
+        let session = &target.place.admission.session;
         let account = session.client.account_id();
         if let Err(message) = self.engine.memory.breaker.let_go(account, &self.subject.uid()) {
             return Ok(Outcome::Blocked { reason: Reason::TooManyDeletions, message });
@@ -185,8 +188,7 @@ impl Work<'_> {
         self.subject.must_record = true;
         if managed {
             let text = format!("adopted the object {} that was in the account", seen.id);
-            self.subject.counted.push(Counted::Wrote(Write::Adopt));
-            self.subject.note(false, EventReason::Adopted, text);
+            self.subject.put_binding(Write::Adopt, EventReason::Adopted, text);
         }
         Ok(Outcome::Again)
     }
@@ -200,9 +202,9 @@ impl Work<'_> {
         self.subject.recovered = true;
         let intent = self.subject.status_mut()?.intent.take().ok_or_else(missing_observation)?;
         self.subject.put_bound(of_intent(intent, id), self.deletion(false))?;
-        self.subject.counted.push(Counted::Wrote(Write::Create));
+        self.subject.must_record = true;
         let text = format!("found the object {id} that an interrupted create had created");
-        self.subject.note(false, EventReason::Created, text);
+        self.subject.put_binding(Write::Create, EventReason::Created, text);
         Ok(Outcome::Again)
     }
 
@@ -211,8 +213,7 @@ impl Work<'_> {
         let external = self.restored(target, seen)?;
         if external.adopted && !self.observing() {
             let text = self.adopted_by_annotation(&seen.id);
-            self.subject.counted.push(Counted::Wrote(Write::Adopt));
-            self.subject.note(false, EventReason::Adopted, text);
+            self.subject.put_binding(Write::Adopt, EventReason::Adopted, text);
         }
         let deletion = self.deletion(external.adopted);
         self.subject.put_bound(external, deletion)

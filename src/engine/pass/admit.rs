@@ -2,28 +2,12 @@
 //! is pinned with the first record.
 
 use super::subject::Terms;
-use super::work::Work;
+use super::work::{Place, Work};
 use crate::databricks::Urgency;
 use crate::engine::account::Admission;
-use crate::engine::crd::{Effective, ObjectName, Reason, format_duration, resync};
+use crate::engine::crd::{Effective, Reason, format_duration, resync};
 use crate::engine::error::{Error, Result};
 use crate::engine::kind::{Reader, Writer};
-
-/// Where an object may act, and how.
-pub struct Place {
-    /// The DatabricksAuth: faults of the account from now on concern it too.
-    pub auth: ObjectName,
-    /// The policies in force.
-    pub terms: Terms,
-    /// The session, and what its grants allow.
-    pub admission: Admission,
-    /// Reads.
-    pub reader: Reader,
-    /// Writes.
-    pub writer: Writer,
-    /// How urgent the calls are.
-    pub urgency: Urgency,
-}
 
 impl Work<'_> {
     /// Determines where the object may act.

@@ -34,7 +34,7 @@ impl Work<'_> {
 
     /// The record of an object in the account.
     pub fn external(&self, target: &Target, seen: &Seen, adopted: bool) -> External {
-        let account_id = target.admission.session.client.account_id().to_owned();
+        let account_id = target.place.admission.session.client.account_id().to_owned();
         let name = self.driver.key(&seen.state).ok().map(|key| key.name);
         External { account_id, id: seen.id.clone(), name, adopted, observed: false, created_at: None }
     }

@@ -175,9 +175,9 @@ async fn show(
 
 /// After a rejected call, or while the status says that all are rejected, a token alone proves nothing: the operator asks
 /// the account whether it accepts calls. If the result differs from before, the users of the DatabricksAuth are reconciled.
-async fn prove(engine: &Engine, subject: &mut Subject, session: &Session) -> Result<()> {
+async fn prove(engine: &Engine, subject: &Subject, session: &Session) -> Result<()> {
     let turned_away = [Reason::CredentialsInvalid, Reason::AddressBlocked].map(Reason::name);
-    let ready = subject.status_mut()?.condition(ConditionType::Ready);
+    let ready = subject.status()?.condition(ConditionType::Ready);
     let told = ready.is_some_and(|ready| turned_away.contains(&ready.reason.as_str()));
     if session.doubted_for().is_none() && !told {
         return Ok(());

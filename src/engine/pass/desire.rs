@@ -1,12 +1,10 @@
-//! Hop 6: the desired state. A kind computes it from the spec and the ids; here it is checked against the grants, and the
-//! claims follow it.
+//! Hop 6: the desired state, and what is claimed with it. A kind computes it from the spec and the ids; here it is checked
+//! against the grants. Pure.
 
 use kube::ResourceExt;
 use serde_json::Value;
-use tokio::time::Instant;
 
-use super::admit::Place;
-use super::work::{Target, Work};
+use super::work::{Place, Target, Work};
 use crate::engine::account::{Admission, check_power};
 use crate::engine::crd::EXTERNAL_ID;
 use crate::engine::error::Result;
@@ -29,20 +27,12 @@ impl Work<'_> {
                 (Some(want), Some(got.ids))
             }
         };
-        let not_before = self.not_before();
-        self.keep_claims(&place.admission, want.as_ref())?;
-        Ok(Target {
-            admission: place.admission,
-            reader: place.reader,
-            writer: place.writer,
-            want,
-            refs,
-            not_before,
-        })
+        let claims = self.claims(&place.admission, want.as_ref())?;
+        Ok(Target { place, want, refs, claims })
     }
 
-    /// Releases what this object claimed under a name that it no longer has, or now only observes.
-    fn keep_claims(&self, admission: &Admission, want: Option<&Value>) -> Result<()> {
+    /// What this object claims: not what it claimed under a name that it no longer has, nor what it only observes.
+    fn claims(&self, admission: &Admission, want: Option<&Value>) -> Result<Vec<Claim>> {
         let account = admission.session.client.account_id();
         let kind = &self.subject.who.kind;
         let key =
@@ -53,28 +43,6 @@ impl Work<'_> {
         // A create that has begun may still have its effect.
         let begun = status.intent.as_ref().map(|intent| Claim::intent(kind, intent));
         let wanted = key.into_iter().chain(id).filter(|_| !self.observing());
-        let kept: Vec<Claim> = wanted.chain(begun).collect();
-        self.engine
-            .memory
-            .claims
-            .keep_only(&self.subject.who, &kept)
-            .iter()
-            .for_each(|who| self.engine.memory.wake.wake(who));
-        Ok(())
-    }
-
-    /// A reading must be no older than a resync interval; a request for a reconcile asks for a new one.
-    fn not_before(&self) -> Instant {
-        let now = Instant::now();
-        if let Some(token) = self.requested().cloned() {
-            // Many requests at once share one reading: it need only be newer than the first sight of the request.
-            return self.remember(|m| match &m.requested {
-                Some((seen, at)) if *seen == token => *at,
-                _ => m.requested.insert((token, now)).1,
-            });
-        }
-        // Without an interval any reading is recent enough; a year is longer than the life of every process.
-        let interval = self.subject.resync.unwrap_or(std::time::Duration::from_secs(31_536_000));
-        now.checked_sub(interval).unwrap_or_else(|| now - now.elapsed())
+        Ok(wanted.chain(begun).collect())
     }
 }

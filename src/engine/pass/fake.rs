@@ -1,9 +1,11 @@
 //! A kind made by hand for the tests of the hops, and what else they need: a desired state and an account are plain JSON,
 //! no call leaves the process, and each call is recorded.
 
+pub mod account;
 pub mod cluster;
+pub mod log;
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::sync::{LazyLock, Mutex};
 use std::time::Duration;
 
@@ -19,60 +21,76 @@ use crate::databricks::{Client, Connection, Host, HostPolicy, Urgency};
 use crate::engine::crd::Reason;
 use crate::engine::error::{Error, Result};
 use crate::engine::kind::{
-    About, AuthFacts, Change, Driver, Key, Lifecycle, Need, Ownership, Phase, Power, Reader, Resolved, Seen,
-    Traits, Wanted, When, Writer,
+    About, AuthFacts, Change, Driver, Key, Lifecycle, Need, Ownership, Phase, Power, PrincipalName, Reader,
+    Resolved, Seen, Traits, Wanted, When, Writer,
 };
 
-/// A kind whose objects have a name, and values that differ where they differ. What is in the account is set by a test.
+/// A kind whose objects have a name, which no update gives to two of them, and values that differ where they differ. What is
+/// in the account is set by a test.
 pub struct Fake {
     /// Its lifecycle, and what proves ownership.
     pub traits: Traits,
+    /// It has a temporary name for an object that exchanges its name with another.
+    pub steps_aside: bool,
     /// What GET shows.
     pub got: Mutex<HashMap<String, Seen>>,
     /// What LIST shows.
     pub listed: Mutex<Vec<Seen>>,
     /// The next failure of a read.
     pub fails: Mutex<Option<Error>>,
-    /// The next write is refused with this error.
-    pub next_write: Mutex<Option<Error>>,
+    /// The next writes are refused with these errors.
+    pub refuses: Mutex<VecDeque<Error>>,
+    /// Updates and deletions are accepted, and have no effect yet.
+    pub late: Mutex<bool>,
+    /// A create leaves the value out: an update sets it.
+    pub partial: Mutex<bool>,
     /// The next write is carried out, and its response is this failure.
     pub loses: Mutex<Option<Error>>,
     /// The phase of what is created.
     pub phase: Mutex<Phase>,
-    /// The name in the mark on what is created.
+    /// The name in the mark on what is written.
     pub mark: Mutex<String>,
     /// The calls, in order: `GET id`, `LIST within`, `POST name`, `PATCH id fields`, `DELETE id`.
     pub calls: Mutex<Vec<String>>,
+    /// What the guard was asked to judge by: the operator's own principal, and the ids of the siblings.
+    pub judged: Mutex<Vec<(Option<String>, Vec<String>)>>,
 }
 
 impl Fake {
-    /// A kind with an empty account. Leaked, as drivers are static.
+    /// A kind with an empty account.
     pub fn new(lifecycle: Lifecycle, ownership: Ownership) -> &'static Fake {
+        Fake::with(|fake| (fake.traits.lifecycle, fake.traits.ownership) = (lifecycle, ownership))
+    }
+
+    /// A kind without a mark that differs in this from others. Leaked, as drivers are static.
+    pub fn with(change: impl FnOnce(&mut Fake)) -> &'static Fake {
         let traits = Traits {
             immutable: &[],
             untold: &[],
-            ownership,
-            lifecycle,
+            ownership: Ownership::RecordedId,
+            lifecycle: Lifecycle::Object,
             data_bearing: false,
             read_lag: Duration::ZERO,
             guarded_alone: false,
             guarded_among_siblings: false,
         };
-        Box::leak(Box::new(Fake::blank(traits)))
-    }
-
-    fn blank(traits: Traits) -> Fake {
-        Fake {
+        let mut fake = Fake {
             traits,
+            steps_aside: false,
             got: Mutex::default(),
             listed: Mutex::default(),
             fails: Mutex::default(),
-            next_write: Mutex::default(),
+            refuses: Mutex::default(),
+            late: Mutex::default(),
+            partial: Mutex::default(),
             loses: Mutex::default(),
             phase: Mutex::new(Phase::Ready),
             mark: Mutex::new("it".into()),
             calls: Mutex::default(),
-        }
+            judged: Mutex::default(),
+        };
+        change(&mut fake);
+        Box::leak(Box::new(fake))
     }
 
     /// One whose id is its key.
@@ -82,9 +100,7 @@ impl Fake {
 
     /// One whose guard checks each write.
     pub fn guarded() -> &'static Fake {
-        let fake = Fake::new(Lifecycle::Object, Ownership::RecordedId);
-        let traits = Traits { guarded_among_siblings: true, ..fake.traits };
-        Box::leak(Box::new(Fake::blank(traits)))
+        Fake::with(|fake| fake.traits.guarded_among_siblings = true)
     }
 
     /// Puts an object into the account, in GET and in LIST.
@@ -112,9 +128,25 @@ impl Fake {
         self.put(seen);
     }
 
+    /// The next write that is not refused yet is refused.
+    pub fn refuse(&self, error: Error) {
+        self.refuses.lock().unwrap().push_back(error);
+    }
+
     fn written(&self, call: String) -> Result<()> {
         self.calls.lock().unwrap().push(call);
-        self.next_write.lock().unwrap().take().map_or(Ok(()), Err)
+        self.refuses.lock().unwrap().pop_front().map_or(Ok(()), Err)
+    }
+
+    /// The mark on what is written, if the kind has one.
+    fn mark(&self) -> Option<String> {
+        let marks = self.traits.ownership == Ownership::Marker;
+        marks.then(|| format!("here/ns/{}", self.mark.lock().unwrap()))
+    }
+
+    /// Whether another object has this name.
+    fn is_taken(&self, id: &str, name: &Value) -> bool {
+        self.got.lock().unwrap().values().any(|other| other.id != id && other.state["name"] == *name)
     }
 
     fn answered<T>(&self, answer: T) -> Result<T> {
@@ -209,16 +241,23 @@ impl Driver for Fake {
     }
 
     fn needs(&self, spec: &Value) -> Result<Vec<Need>> {
-        let name = spec["parentRef"]["name"].as_str();
-        let what = |name: &str| Wanted::Object { kind: "Fake".into(), name: name.into() };
-        Ok(name.map(|name| Need { field: "parentRef", what: what(name) }).into_iter().collect())
+        let object = |field: &'static str| {
+            let name = spec[field]["name"].as_str()?.into();
+            Some(Need { field, what: Wanted::Object { kind: "Fake".into(), name } })
+        };
+        let group = spec["group"].as_str().map(|name| PrincipalName::Group(name.into()));
+        let group = group.map(|group| Need::principal("group", group));
+        Ok(object("parentRef").into_iter().chain(object("otherRef")).chain(group).collect())
     }
 
     fn desired(&self, spec: &Value, got: &Resolved) -> Result<Value> {
         if spec["panic"] == true {
             panic!("a bug of ours");
         }
-        let value = match got.ids.get("parentRef") {
+        if !spec["name"].is_string() {
+            return Err(Error::terminal(Reason::InvalidSpec, "spec.name is missing"));
+        }
+        let value = match got.ids.get("parentRef").or(got.ids.get("group")) {
             Some(id) => json!(id),
             None => spec["value"].clone(),
         };
@@ -234,8 +273,9 @@ impl Driver for Fake {
         Ok(id.rsplit_once('/').map_or(String::new(), |(within, _)| within.to_owned()))
     }
 
-    fn aside(&self, _: &Value, _: &str) -> Result<Option<Value>> {
-        Ok(None)
+    fn aside(&self, want: &Value, id: &str) -> Result<Option<Value>> {
+        let name = format!("{id} aside");
+        Ok(self.steps_aside.then(|| json!({"name": name, "value": want["value"]})))
     }
 
     fn power(&self, _: &Value) -> Result<Power> {
@@ -243,12 +283,17 @@ impl Driver for Fake {
     }
 
     fn recognises(&self, want: &Value, seen: &Seen) -> Result<bool> {
-        Ok(want["name"] == seen.state["name"])
+        let aside = self.aside(want, &seen.id)?;
+        Ok([Some(want), aside.as_ref()].iter().flatten().any(|want| want["name"] == seen.state["name"]))
     }
 
     fn changes(&self, want: &Value, seen: &Seen) -> Result<Vec<Change>> {
-        let fields =
-            want.as_object().into_iter().flatten().filter(|(field, value)| seen.state[*field] != **value);
+        let fixed = |field: &str| self.traits.immutable.iter().any(|fixed| fixed.state == field);
+        let fields = want
+            .as_object()
+            .into_iter()
+            .flatten()
+            .filter(|(field, value)| seen.state[*field] != **value && !fixed(field));
         Ok(fields.map(|(field, _)| Change { path: field.clone(), when: When::Now }).collect())
     }
 
@@ -260,7 +305,15 @@ impl Driver for Fake {
         Ok(seen.state["name"] == *key.name)
     }
 
-    fn guard(&self, want: Option<&Value>, _: Option<&Seen>, _: &[Seen], _: &AuthFacts) -> Result<()> {
+    fn guard(
+        &self,
+        want: Option<&Value>,
+        _: Option<&Seen>,
+        siblings: &[Seen],
+        auth: &AuthFacts,
+    ) -> Result<()> {
+        let siblings = siblings.iter().map(|seen| seen.id.clone()).collect();
+        self.judged.lock().unwrap().push((auth.principal_id.clone(), siblings));
         match want {
             Some(want) if want["value"] == "lock-out" => {
                 Err(Error::terminal(Reason::WouldLockOut, "it would lock the operator out"))
@@ -283,10 +336,10 @@ impl Driver for Fake {
             self.written(format!("POST {name}"))?;
             let upsert = self.traits.lifecycle == Lifecycle::Upsert;
             let id = if upsert { format!("/{name}") } else { format!("id-{name}") };
-            let mark = format!("here/ns/{}", self.mark.lock().unwrap());
-            let marks = self.traits.ownership == Ownership::Marker;
-            let mut seen = seen(&id, name, marks.then_some(mark.as_str()));
-            seen.state["value"] = want["value"].clone();
+            let mut seen = seen(&id, name, self.mark().as_deref());
+            if !*self.partial.lock().unwrap() {
+                seen.state["value"] = want["value"].clone();
+            }
             seen.about.phase = self.phase.lock().unwrap().clone();
             self.put(seen.clone());
             self.answered(seen)
@@ -303,8 +356,18 @@ impl Driver for Fake {
     ) -> BoxFuture<'a, Result<Seen>> {
         async move {
             self.written(format!("PATCH {} {}", seen.id, now.join(",")))?;
+            if now.contains(&"name") && self.is_taken(&seen.id, &want["name"]) {
+                let text = format!("{} exists already", want["name"]);
+                return Err(Error::rejected(Reason::AlreadyExists, text));
+            }
             let mut seen = seen.clone();
+            if *self.late.lock().unwrap() {
+                return self.answered(seen);
+            }
             now.iter().for_each(|field| seen.state[*field] = want[*field].clone());
+            if let Some(mark) = self.mark() {
+                seen.about.owner = Some(mark);
+            }
             self.put(seen.clone());
             self.answered(seen)
         }
@@ -314,7 +377,9 @@ impl Driver for Fake {
     fn delete<'a>(&'a self, _: &'a Writer, id: &'a str) -> BoxFuture<'a, Result<()>> {
         async move {
             self.written(format!("DELETE {id}"))?;
-            self.take(id);
+            if !*self.late.lock().unwrap() {
+                self.take(id);
+            }
             Ok(())
         }
         .boxed()

@@ -25,7 +25,7 @@ impl Work<'_> {
         want: Option<&Value>,
         seen: Option<&Seen>,
     ) -> Result<Option<OwnedMutexGuard<()>>> {
-        let session = &target.admission.session;
+        let session = &target.place.admission.session;
         let facts = &session.facts;
         if self.driver.traits().guarded_alone {
             let principal_id = session.own_id().await?;
@@ -36,11 +36,11 @@ impl Work<'_> {
         if !self.driver.traits().guarded_among_siblings || facts.egress.is_empty() {
             return Ok(None);
         }
-        let account_id = target.admission.session.client.account_id();
+        let account_id = target.place.admission.session.client.account_id();
         let held = self.engine.memory.guards.lock(account_id, &self.subject.who.kind).await;
         self.no_change_is_unseen(target)?;
         let state = want.or(seen.map(|seen| &seen.state)).unwrap_or(&Value::Null);
-        let siblings = self.driver.list(&target.reader, &self.driver.key(state)?.within).await?;
+        let siblings = self.driver.list(&target.place.reader, &self.driver.key(state)?.within).await?;
         self.all_are_shown(target, &siblings)?;
         self.driver.guard(want, seen, &siblings, facts).map(|()| Some(held))
     }
@@ -78,7 +78,7 @@ impl Work<'_> {
 
     /// The other objects of the kind that stand for one in this account.
     fn siblings(&self, target: &Target) -> Vec<(Arc<DynamicObject>, External)> {
-        let account = target.admission.session.client.account_id();
+        let account = target.place.admission.session.client.account_id();
         let own = self.subject.uid();
         let objects = self.engine.cluster.stores.objects(&self.subject.who.kind);
         let others = objects.filter(|object| object.uid().as_ref() != Some(&own));

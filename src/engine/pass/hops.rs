@@ -27,9 +27,10 @@ use super::work::Work;
 use crate::engine::crd::{EXTERNAL_ID, FINALIZER, Management, Reason};
 use crate::engine::error::{Error, Result};
 use crate::engine::kind::Driver;
+use crate::engine::memory::Claim;
 
 /// After this many failures in a row, about half a minute at the usual back-off, an object counts as reconciled.
-const FAILED_LOOKS: u32 = 5;
+const FAILED_ATTEMPTS: u32 = 5;
 
 /// One reconcile. A panic in it is caught, shown on the object, and harms no other.
 pub async fn reconcile(
@@ -59,8 +60,8 @@ pub async fn reconcile(
         Err(error) => Err(error),
     };
     // A stale view, or an outage, leaves the object open. One that fails again and again must not hold up all others.
-    let looked = !matches!(outcome, Err(Error::Conflict(_) | Error::Transient { .. }));
-    if looked || engine.memory.objects.attempts(&uid) >= FAILED_LOOKS {
+    let settled = !matches!(outcome, Err(Error::Conflict(_) | Error::Transient { .. }));
+    if settled || engine.memory.objects.attempts(&uid) >= FAILED_ATTEMPTS {
         engine.memory.barrier.reconciled(&uid);
     }
     let (who, made) = (subject.who.clone(), subject.made.take());
@@ -104,6 +105,7 @@ async fn hops(work: &mut Work<'_>) -> Result<Outcome> {
     let resolved = work.resolve(&place).instrument(hop("resolve")).await?;
     let target = hop("desire").in_scope(|| work.desire(place, resolved))?;
     work.subject.put_references(target.refs.as_ref())?;
+    work.keep_only(&target.claims);
     work.write_finalizer().await?;
     let mut freshness = Freshness::Routine;
     let (look, decision) = loop {
@@ -145,10 +147,19 @@ impl Work<'_> {
         let operation = self.subject.status()?.operation.as_ref();
         match deleting_without_account(&self.view_of(&Look::unknown(), &[], None, operation)?) {
             Some(Step::Refuse { reason, message }) => Ok(Some(Outcome::Blocked { reason, message })),
-            Some(Step::Release(how)) => self.release(how).await.map(Some),
+            Some(Step::Release(how)) => {
+                let (engine, note) = (self.engine, self.released(how));
+                self.subject.release(engine, note).await.map(Some)
+            }
             Some(other) => Err(Error::terminal(Reason::InternalError, format!("unexpected step {other:?}"))),
             None => Ok(None),
         }
+    }
+
+    /// Releases what this object claimed before; others may want it.
+    fn keep_only(&self, claims: &[Claim]) {
+        let memory = &self.engine.memory;
+        memory.claims.keep_only(&self.subject.who, claims).iter().for_each(|who| memory.wake.wake(who));
     }
 
     /// From here on there may be an object in the account.

@@ -106,8 +106,7 @@ impl Observer<'_> {
         let key = Key { within: intent.within.clone(), name: intent.name.clone() };
         let slack = i64::try_from(self.quarantine.as_secs()).unwrap_or(i64::MAX).saturating_add(SKEW_SECONDS);
         let (mut hits, mut in_time) = (vec![], true);
-        // Not the shared LIST: whether that began late enough could only be judged by comparing two clocks.
-        for seen in self.driver.list(self.reader, &key.within).await? {
+        for seen in self.listed_after(&key.within, intent.time.0, wait).await? {
             // Our own create always sets the mark.
             let marked = match self.driver.traits().ownership {
                 Ownership::Marker => self.recognise.marked(&seen),
@@ -122,6 +121,17 @@ impl Observer<'_> {
         }
         hits.sort();
         Ok(Interrupted::Since { hits, in_time, sent: intent.time.0 })
+    }
+
+    /// A LIST that began at least this long after `sent`. Objects whose creates were interrupted together share one.
+    async fn listed_after(&self, within: &str, sent: Timestamp, wait: Duration) -> Result<Vec<Seen>> {
+        let all = |rows: &Rows<'_>| (rows.began, rows.all().cloned().collect());
+        let list = |not_before| self.snapshots.look(self.driver, self.reader, within, not_before, all);
+        let (began, rows) = list(self.not_before.max(recent(CREATE_FRESH))).await?;
+        if age(sent, began) >= wait {
+            return Ok(rows);
+        }
+        Ok(list(Instant::now()).await?.1)
     }
 
     /// The object that a record points to.
@@ -227,13 +237,13 @@ impl Observer<'_> {
             unseen.map_or(Ok(()), Err)?;
         }
         // The LIST was the read of an upsert.
-        let before =
+        let others =
             if self.repeatable() { vec![] } else { self.missing_from_list(within, id, accepted).await? };
         let settled = accepted.is_some() || since.elapsed() >= self.absence || again;
-        if settled && !before.is_empty() && !self.deleting {
-            return Ok(Look::from(Found::Replaced(before)));
+        if settled && !others.is_empty() && !self.deleting {
+            return Ok(Look::from(Found::Replaced(others)));
         }
-        Ok(Look { may_be_stale, before, ..Look::from(Found::Nothing { settled }) })
+        Ok(Look { may_be_stale, ..Look::from(Found::Nothing { settled }) })
     }
 
     /// The second proof of absence: a LIST without this id. Returns the ids in it that match what is wanted.
@@ -280,7 +290,7 @@ impl Observer<'_> {
         hits.retain(|seen| !matches!(seen.about.phase, Phase::Leaving(_)));
         if let Some(marked) = hits.iter().position(|seen| self.recognise.marked(seen)) {
             let seen = self.confirmed(hits.swap_remove(marked), freshness).await?;
-            let found = self.unless_held(self.holder_of_record(&seen.id), Found::Ours(seen));
+            let found = self.unless_held(self.claimant.holder(&seen.id), Found::Ours(seen));
             return Ok(Look { may_be_stale: freshness == Freshness::Routine, ..Look::from(found) });
         }
         let found = match hits.len() {
@@ -289,7 +299,7 @@ impl Observer<'_> {
                 let seen = self.confirmed(hits.remove(0), freshness).await?;
                 // After a crash between our record and its confirmation an upsert finds its own row.
                 let ours = upsert && self.bound.intent.is_some();
-                let holder = self.holder_of_record(&seen.id);
+                let holder = self.claimant.holder(&seen.id);
                 self.unless_held(holder, if ours { Found::Ours(seen) } else { Found::Foreign(seen) })
             }
             _ => Found::Several(hits.into_iter().map(|seen| seen.id).collect()),
@@ -334,10 +344,10 @@ impl Observer<'_> {
         holder.map_or(found, |holder| Found::Held(named(self.claimant.who, &holder)))
     }
 
-    /// The other object that manages the one with this id. An object that is recorded as its manager claims it each time.
+    /// The other object that manages the one that the record names. An object that is recorded as its manager claims it each
+    /// time.
     fn holder_of_record(&self, id: &str) -> Option<ObjectName> {
-        let external = self.bound.external.as_ref();
-        if external.is_some_and(|external| external.id == id && !external.observed) {
+        if self.bound.external.as_ref().is_some_and(|external| !external.observed) {
             self.claimant.record(id)
         } else {
             self.claimant.holder(id)

@@ -129,3 +129,36 @@ pub struct Pace {
     /// Longest time between re-checks of what a person must decide.
     pub stalled: Duration,
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_outcome_has_a_word() {
+        let (reason, message) = (Reason::ApplyFailed, String::new());
+        let transient =
+            |reason| Outcome::Failed(Error::Transient { reason, message: String::new(), after: None });
+        for (outcome, word) in [
+            (Outcome::Rest, "done"),
+            (Outcome::Planned { reason, message: message.clone() }, "done"),
+            (Outcome::Partly { reason, message: message.clone() }, "done"),
+            (Outcome::Again, "again"),
+            (Outcome::Progress { reason, message: message.clone(), sent: true }, "progress"),
+            (Outcome::Suspended, "suspended"),
+            (Outcome::Limited(Duration::ZERO), "limited"),
+            (transient(Reason::RateLimited), "limited"),
+            (transient(Reason::Retrying), "transient"),
+            (Outcome::Refused { reason, message: message.clone() }, "refused"),
+            (Outcome::Failed(Error::terminal(reason, "")), "refused"),
+            (Outcome::Failed(Error::rejected(reason, "")), "refused"),
+            (Outcome::Blocked { reason, message }, "blocked"),
+            (Outcome::Failed(Error::waiting(reason, "")), "waiting"),
+            (Outcome::Failed(Error::Conflict(String::new())), "conflict"),
+            (Outcome::Failed(Error::Unknown { message: String::new() }), "unknown"),
+            (Outcome::Failed(Error::Fenced), "fenced"),
+        ] {
+            assert_eq!(outcome.result().word(), word, "{outcome:?}");
+        }
+    }
+}

@@ -115,30 +115,31 @@ impl Subject {
     async fn end(
         mut self,
         engine: &Engine,
-        outcome: Outcome,
+        mut outcome: Outcome,
         ready: Reason,
     ) -> (Ended, Option<ReconcileResult>) {
         let generation = self.object.metadata.generation.unwrap_or_default();
-        let outcome = match &self.status {
-            Ok(status) => weighed(outcome, status, generation),
-            Err(_) => outcome,
-        };
-        let pass = self.pass(engine, &outcome, generation, ready);
+        if let Ok(status) = &self.status {
+            outcome = weighed(outcome, status, generation);
+        }
+        let refusals = self.count_refusal(engine, &outcome, generation);
+        let attempts = self.count_attempt(engine, &outcome);
+        let pass = self.pass(generation, ready, refusals, attempts);
         let Ok(status) = self.status.clone() else {
             return (self.end_unreadable(engine, &outcome, pass.attempts).await, None);
         };
         let before = status.conditions.clone();
         let mut conclusion = conclude(self.with_usable(status), &outcome, &pass, &engine.settings.pace);
         log::outcome(&outcome, conclusion.status.conditions != before);
-        let request = self.object.annotations().get(RECONCILE_REQUESTED);
-        if let Some(token) = request.filter(|_| self.handled(&outcome, &pass, &conclusion.status)) {
+        if let Some(token) = self.object.annotations().get(RECONCILE_REQUESTED)
+            && self.handled(&outcome, &pass, &conclusion.status)
+        {
             conclusion.status.last_handled_reconcile_at = Some(token.clone());
         }
         self.status = Ok(conclusion.status);
         let written = self.record(engine).await;
         if written.is_ok() {
-            self.count_transitions(engine, &conclusion.notes);
-            self.notes.append(&mut conclusion.notes);
+            self.count_recorded(engine, std::mem::take(&mut conclusion.notes));
         }
         self.publish(engine).await;
         let written = match written {
@@ -159,14 +160,19 @@ impl Subject {
         }
     }
 
-    fn pass(&self, engine: &Engine, outcome: &Outcome, generation: i64, ready: Reason) -> Pass {
-        let (refusals, confirmed) = self.count_refusal(engine, outcome, generation);
+    fn pass(
+        &self,
+        generation: i64,
+        ready: Reason,
+        (refusals, confirmed): (u32, bool),
+        attempts: u32,
+    ) -> Pass {
         Pass {
             generation,
             deleting: self.deleting(),
             refusals,
             confirmed,
-            attempts: self.count(engine, outcome),
+            attempts,
             ready,
             sent: self.sent,
             resolved: self.resolved,
@@ -274,12 +280,17 @@ impl Subject {
         self.write_metadata(engine, finalizer).await.map(drop)
     }
 
-    /// Counts transitions that an object makes only once, and what the status reports only once.
-    fn count_transitions(&self, engine: &Engine, notes: &[Note]) {
+    /// Counts and reports what counts only once it is recorded: a binding, and transitions.
+    fn count_recorded(&mut self, engine: &Engine, transitions: Vec<Note>) {
         let counts = engine.meter.of(&self.who.kind);
-        if notes.iter().any(|note| note.reason == EventReason::DriftDetected) {
+        if let Some((write, note)) = self.binding.take() {
+            counts.wrote(write);
+            self.notes.push(note);
+        }
+        if transitions.iter().any(|note| note.reason == EventReason::DriftDetected) {
             counts.drift_detected();
         }
+        self.notes.extend(transitions);
         let ready = self.status.as_ref().is_ok_and(|status| status.is_true(ConditionType::Ready));
         let first = engine.memory.objects.of(&self.uid(), |memory| {
             memory.awaiting_first_ready |= self.had_no_status;
@@ -290,7 +301,8 @@ impl Subject {
         }
     }
 
-    fn count(&self, engine: &Engine, outcome: &Outcome) -> u32 {
+    /// How often in a row this object has failed or waited before; this time counts from now on.
+    fn count_attempt(&self, engine: &Engine, outcome: &Outcome) -> u32 {
         engine.memory.objects.of(&self.uid(), |memory| {
             let attempts = memory.attempts;
             memory.attempts = match outcome {

@@ -6,7 +6,6 @@ use super::decide::Released;
 use super::outcome::Outcome;
 use super::work::Work;
 use crate::engine::crd::{EventReason, FINALIZER, Note, Reason, still};
-use crate::engine::error::Result;
 
 impl Work<'_> {
     /// Hop 4: objects that refer to this one are deleted before it.
@@ -22,10 +21,10 @@ impl Work<'_> {
         })
     }
 
-    /// Removes our finalizer; the event reports what happened to the object in the account.
-    pub async fn release(&mut self, how: Released) -> Result<Outcome> {
+    /// What the event reports of the object in the account when its Kubernetes object is released.
+    pub fn released(&self, how: Released) -> Option<Note> {
         let id = self.subject.status.as_ref().ok().and_then(|s| s.external.as_ref()).map(|e| e.id.clone());
-        let note = match (how, id) {
+        match (how, id) {
             (Released::NeverCreated, _) => None,
             (Released::Retained, None) => {
                 let intent = self.subject.status.as_ref().ok().and_then(|s| s.intent.as_ref());
@@ -49,9 +48,7 @@ impl Work<'_> {
                 reason: EventReason::Deleted,
                 text: format!("the object {} is gone from the account", id),
             }),
-        };
-        let engine = self.engine;
-        self.subject.release(engine, note).await
+        }
     }
 
     /// A foreign finalizer means that the object is still needed.

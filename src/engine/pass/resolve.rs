@@ -3,8 +3,7 @@
 
 use serde_json::Value;
 
-use super::admit::Place;
-use super::work::Work;
+use super::work::{Place, Work};
 use crate::engine::crd::{ObjectName, Reason};
 use crate::engine::error::{Error, Result};
 use crate::engine::kind::{Need, Resolved, Wanted};

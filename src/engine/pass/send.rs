@@ -27,7 +27,7 @@ impl Work<'_> {
     pub async fn not_created(&self, target: &Target, want: &Value, error: Error) -> Result<Error> {
         if error.is_rejected(Reason::ReferenceNotFound) {
             // A principal that was created again has another id.
-            target.admission.session.forget_principals();
+            target.place.admission.session.forget_principals();
             return Ok(self.about_references(&error));
         }
         if !error.is_rejected(Reason::AlreadyExists) {
@@ -36,7 +36,7 @@ impl Work<'_> {
         self.name_taken(target, None, want)?;
         // It may have appeared since the listing that this reconcile rested on, so a new one is read. If that does not show it
         // either, this refusal is the result, without another call.
-        target.admission.session.snapshots.forget(self.driver, &self.driver.key(want)?.within).await;
+        target.place.admission.session.snapshots.forget(self.driver, &self.driver.key(want)?.within).await;
         let message = error.to_string();
         self.remember(|m| m.exists = Some(error));
         Ok(Error::Conflict(message))
@@ -67,7 +67,7 @@ impl Work<'_> {
         let pinned = &status.resolved_refs;
         for need in self.driver.needs(&self.subject.spec())? {
             let Wanted::Principal(name) = &need.what else { continue };
-            let now = target.admission.session.principal(name, Urgency::Urgent, true).await?;
+            let now = target.place.admission.session.principal(name, Urgency::Urgent, true).await?;
             let Some(now) = now else {
                 return Err(Error::waiting(
                     Reason::ReferenceNotFound,
@@ -102,7 +102,7 @@ impl Work<'_> {
             return Ok(error);
         }
         let within = self.driver.key(&seen.state)?.within;
-        target.admission.session.snapshots.forget(self.driver, &within).await;
+        target.place.admission.session.snapshots.forget(self.driver, &within).await;
         if !self.remember(|m| std::mem::replace(&mut m.not_found, true)) {
             return Ok(Error::Conflict(error.to_string()));
         }
@@ -126,7 +126,7 @@ impl Work<'_> {
         fields: &[String],
     ) -> Result<Sent> {
         let now: Vec<&str> = fields.iter().map(String::as_str).collect();
-        let refused = match self.driver.update(&target.writer, seen, want, &now).await {
+        let refused = match self.driver.update(&target.place.writer, seen, want, &now).await {
             Err(error) if error.is_rejected(Reason::AlreadyExists) => error,
             updated => return updated.map(|shown| Sent { shown, state: want.clone() }),
         };
@@ -136,13 +136,13 @@ impl Work<'_> {
         let Some(aside) = self.driver.aside(want, &seen.id)? else { return Err(refused) };
         let differs = fields_now(&self.driver.changes(&aside, seen)?);
         let fields: Vec<&str> = differs.iter().map(String::as_str).collect();
-        let shown = self.driver.update(&target.writer, seen, &aside, &fields).await?;
+        let shown = self.driver.update(&target.place.writer, seen, &aside, &fields).await?;
         Ok(Sent { shown, state: aside })
     }
 
     /// The deletion itself. Returns whether it was accepted; if not, the object is gone already.
     pub async fn send_delete(&self, target: &Target, id: &str) -> Result<bool> {
-        match self.driver.delete(&target.writer, id).await {
+        match self.driver.delete(&target.place.writer, id).await {
             Ok(()) => Ok(true),
             // A replica that lags behind may not know it yet, and then nothing was deleted.
             Err(error) if error.is_rejected(Reason::ExternalResourceMissing) => {
@@ -167,7 +167,7 @@ impl Work<'_> {
     /// Databricks says that the name is taken: its holder may give it up soon, so this object waits. Returns whether that
     /// holder waits for our name, directly or through others.
     fn name_taken(&self, target: &Target, seen: Option<&Seen>, want: &Value) -> Result<bool> {
-        let account = target.admission.session.client.account_id();
+        let account = target.place.admission.session.client.account_id();
         let has = seen.map(|seen| self.driver.key(&seen.state)).transpose()?;
         let wants = self.driver.key(want)?;
         Ok(self.engine.memory.claims.name_taken(account, &self.subject.who, has.as_ref(), &wants))
@@ -181,7 +181,7 @@ impl Work<'_> {
 
     /// A name may be free by now: the objects that wait for one of this kind retry.
     pub fn name_freed(&self, target: &Target, seen: &Seen) -> Result<()> {
-        let account = target.admission.session.client.account_id();
+        let account = target.place.admission.session.client.account_id();
         let had = self.driver.key(&seen.state)?;
         let waiting = self.engine.memory.claims.name_freed(account, &self.subject.who, &had);
         waiting.iter().for_each(|who| self.engine.memory.wake.wake(who));

@@ -12,8 +12,8 @@ use serde_json::{Map, Value, json};
 use super::engine::Engine;
 use super::look::Look;
 use crate::engine::crd::{
-    AnyStatus, ConditionType, DeletionPolicy, Drift, Effective, EventReason, External, KIND, Note,
-    ObjectName, Reason, created,
+    AnyStatus, DeletionPolicy, Drift, Effective, EventReason, External, KIND, Note, ObjectName, Reason,
+    created,
 };
 use crate::engine::error::{Error, Result};
 use crate::engine::kind::Writer;
@@ -69,6 +69,8 @@ pub struct Subject {
     pub notes: Vec<Note>,
     /// What to count.
     pub counted: Vec<Counted>,
+    /// How the object was bound without a call: counted and reported once that is recorded.
+    pub binding: Option<(Write, Note)>,
     /// What this reconcile has created: deleted again if it cannot be recorded, as the Kubernetes object is gone.
     pub made: Option<(Writer, String)>,
     /// How often to compare with the account.
@@ -115,16 +117,13 @@ impl Subject {
         let rank = Rank { created: created(&object), uid: object.uid().unwrap_or_default() };
         Subject {
             had_no_status: status.as_ref().is_ok_and(|status: &AnyStatus| status.conditions.is_empty()),
-            who: ObjectName {
-                kind: kind.into(),
-                namespace: object.namespace().unwrap_or_default(),
-                name: object.name_any(),
-            },
+            who: ObjectName::of(kind, &object),
             resource: engine.cluster.stores.resource(kind),
             object,
             status,
             notes: vec![],
             counted: vec![],
+            binding: None,
             made: None,
             resync: engine.settings.resync,
             due: None,
@@ -166,11 +165,10 @@ impl Subject {
         self.status.as_ref().map_err(Clone::clone)
     }
 
-    /// Whether this generation was carried out before, so that nothing is urgent and a difference is drift.
+    /// Whether this generation was carried out before.
     pub fn settled(&self) -> Result<bool> {
-        let status = self.status()?;
-        let current = Some(status.observed_generation) == self.object.metadata.generation;
-        Ok(status.is_true(ConditionType::Ready) && current)
+        let generation = self.object.metadata.generation.unwrap_or_default();
+        Ok(self.status()?.is_settled(generation))
     }
 
     /// Adds an event.
@@ -210,6 +208,11 @@ impl Subject {
         status.external_id = Some(external.id.clone());
         status.external = Some(external);
         Ok(())
+    }
+
+    /// Reports, once it is recorded, how the object was bound.
+    pub fn put_binding(&mut self, write: Write, reason: EventReason, text: String) {
+        self.binding = Some((write, Note { warning: false, reason, text }));
     }
 
     /// Binds the object to what was just created for it, which must be recorded whatever happens.

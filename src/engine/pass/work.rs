@@ -2,6 +2,7 @@
 //! decision depends on. The hops only read it, and return values.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use k8s_openapi::jiff::Timestamp;
 use kube::ResourceExt;
@@ -16,7 +17,8 @@ use super::look::{Freshness, Look};
 use super::observe::Observer;
 use super::outcome::Outcome;
 use super::recognise::{Recognise, marked_elsewhere};
-use super::subject::Subject;
+use super::subject::{Subject, Terms};
+use crate::databricks::Urgency;
 use crate::engine::account::{Admission, check_power};
 use crate::engine::crd::{
     CREATED_BY, DeletionPolicy, EXTERNAL_ID, Management, ManagementPolicy, ObjectName, Operation,
@@ -24,7 +26,7 @@ use crate::engine::crd::{
 };
 use crate::engine::error::{Error, Result};
 use crate::engine::kind::{Change, Driver, Phase, Reader, Seen, Wanted, When, Writer};
-use crate::engine::memory::{Claimant, ObjectMemory, Recall};
+use crate::engine::memory::{Claim, Claimant, ObjectMemory, Recall};
 
 /// One object of a managed kind under work.
 pub struct Work<'e> {
@@ -40,20 +42,32 @@ pub struct Work<'e> {
     pub admitted: Option<ObjectName>,
 }
 
-/// What a reconcile knows once references are resolved.
-pub struct Target {
-    /// What the object may do.
+/// Where an object may act, and how.
+pub struct Place {
+    /// The DatabricksAuth: faults of the account from now on concern it too.
+    pub auth: ObjectName,
+    /// The policies in force.
+    pub terms: Terms,
+    /// The session, and what its grants allow.
     pub admission: Admission,
     /// Reads.
     pub reader: Reader,
     /// Writes.
     pub writer: Writer,
+    /// How urgent the calls are.
+    pub urgency: Urgency,
+}
+
+/// What a reconcile knows once references are resolved.
+pub struct Target {
+    /// Where the object may act, and how.
+    pub place: Place,
     /// The desired state; while deleting it may be unreadable.
     pub want: Option<Value>,
     /// The ids that it was computed with.
     pub refs: Option<BTreeMap<String, String>>,
-    /// The earliest start of a reading.
-    pub not_before: Instant,
+    /// What the object claims.
+    pub claims: Vec<Claim>,
 }
 
 /// What to do, and what it rests on.
@@ -101,7 +115,7 @@ impl Work<'_> {
     pub fn claimant<'a>(&'a self, target: &'a Target) -> Claimant<'a> {
         Claimant {
             claims: &self.engine.memory.claims,
-            account_id: target.admission.session.client.account_id(),
+            account_id: target.place.admission.session.client.account_id(),
             who: &self.subject.who,
             rank: &self.subject.rank,
             observing: self.observing(),
@@ -132,8 +146,8 @@ impl Work<'_> {
         let settings = &self.engine.settings;
         let observer = Observer {
             driver: self.driver,
-            reader: &target.reader,
-            snapshots: &target.admission.session.snapshots,
+            reader: &target.place.reader,
+            snapshots: &target.place.admission.session.snapshots,
             want: target.want.as_ref(),
             bound: &bound,
             recognise: self.recognise(&bound, &marker),
@@ -141,13 +155,28 @@ impl Work<'_> {
             remembered: Recall { all: &self.engine.memory.objects, uid: &uid },
             deleting: self.subject.deleting(),
             operation,
-            not_before: target.not_before,
+            not_before: self.not_before(),
             lag: self.lag(),
             quarantine: settings.quarantine,
             absence: settings.absence,
             now: Timestamp::now(),
         };
         observer.observe(freshness).await
+    }
+
+    /// A reading must be no older than a resync interval; a request for a reconcile asks for a new one.
+    fn not_before(&self) -> Instant {
+        let now = Instant::now();
+        if let Some(token) = self.requested().cloned() {
+            // Many requests at once share one reading: it need only be newer than the first sight of the request.
+            return self.remember(|m| match &m.requested {
+                Some((seen, at)) if *seen == token => *at,
+                _ => m.requested.insert((token, now)).1,
+            });
+        }
+        // Without an interval any reading is recent enough; a year is longer than the life of every process.
+        let interval = self.subject.resync.unwrap_or(Duration::from_secs(31_536_000));
+        now.checked_sub(interval).unwrap_or_else(|| now - now.elapsed())
     }
 
     /// Reads or changes what is remembered of this object.
@@ -311,7 +340,7 @@ impl Work<'_> {
     /// What a grant does not allow an object to give, the object may neither remove nor show.
     pub fn may_touch(&self, target: &Target, seen: &Seen) -> Result<()> {
         let power = self.driver.power(&seen.state)?;
-        check_power(&target.admission, &power, &self.subject.who.namespace)
+        check_power(&target.place.admission, &power, &self.subject.who.namespace)
     }
 }
 

@@ -118,7 +118,7 @@ fn resources(kinds: &[(&str, Counts)], to: &mut DescriptorEncoder) -> fmt::Resul
 
 fn queues(meter: &Meter, engine: Option<&Engine>, to: &mut DescriptorEncoder) -> fmt::Result {
     let began = engine.and_then(|engine| engine.memory.barrier.began());
-    let all: Vec<_> = meter.kinds().map(|(kind, of)| ([("kind", kind)], of.queue.told(began))).collect();
+    let all: Vec<_> = meter.kinds().map(|(kind, of)| ([("kind", kind)], of.queue.depth(began))).collect();
     let help = "Objects that were changed or triggered and wait for their reconcile";
     let mut depth = gauge(to, "workqueue_depth", help)?;
     for (kind, (waiting, _)) in &all {

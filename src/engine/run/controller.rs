@@ -158,10 +158,10 @@ async fn control(
     stop: CancellationToken,
     filling: tokio::sync::mpsc::Sender<()>,
 ) {
-    let wakes = engine.memory.wake.subscribe(&watch.resource.kind, watch.namespace.as_deref());
-    let (resource, driver, woken) = (watch.resource.clone(), watch.driver, engine.clone());
-    let wakes = wakes.map(move |who| {
-        woken.meter.of(&who.kind).queue.triggered(&who.namespace, &who.name);
+    let triggered = engine.memory.wake.subscribe(&watch.resource.kind, watch.namespace.as_deref());
+    let (resource, driver, counted) = (watch.resource.clone(), watch.driver, engine.clone());
+    let triggered = triggered.map(move |who| {
+        counted.meter.of(&who.kind).queue.triggered(&who.namespace, &who.name);
         ObjectRef::new_with(&who.name, resource.clone()).within(&who.namespace)
     });
     let selector = engine.settings.selector.clone();
@@ -172,10 +172,10 @@ async fn control(
     let (kind, meter) = (watch.resource.kind.clone(), engine.meter.clone());
     Controller::for_stream_with(triggers, watch.store, watch.resource)
         .with_config(config)
-        .reconcile_on(wakes)
+        .reconcile_on(triggered)
         .graceful_shutdown_on(stop.cancelled_owned())
         .run(
-            move |object, engine| work(object, engine, kind.clone(), driver, gate.clone()),
+            move |object, engine| reconcile(object, engine, kind.clone(), driver, gate.clone()),
             |_, error: &Infallible, _| match *error {},
             engine,
         )
@@ -194,7 +194,7 @@ async fn control(
 }
 
 /// One reconcile of an object that is due.
-async fn work(
+async fn reconcile(
     object: Arc<DynamicObject>,
     engine: Arc<Engine>,
     kind: String,
@@ -210,18 +210,18 @@ async fn work(
     let (who, meter) = (ObjectName::of(&kind, &object), engine.meter.clone());
     meter.of(&kind).queue.taken(&who.namespace, &who.name);
     let span = pass::span(&kind, &object);
-    let pass = async {
+    let reconcile = async {
         match driver {
             Some(driver) => pass::reconcile(object, engine, driver).await,
             None => pass::reconcile_auth(object, engine).await,
         }
     };
-    Ok(survive(pass.instrument(span), &meter).await)
+    Ok(survive(reconcile.instrument(span), &meter).await)
 }
 
 /// A panic that got further would end the whole controller. The log has it.
-async fn survive(pass: impl Future<Output = Action>, meter: &Meter) -> Action {
-    AssertUnwindSafe(pass).catch_unwind().await.unwrap_or_else(|_| {
+async fn survive(reconcile: impl Future<Output = Action>, meter: &Meter) -> Action {
+    AssertUnwindSafe(reconcile).catch_unwind().await.unwrap_or_else(|_| {
         meter.panicked();
         Action::requeue(Duration::from_secs(60))
     })
@@ -237,18 +237,18 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn a_pass_that_panics_is_counted_and_tried_again() {
+    async fn a_reconcile_that_panics_is_counted_and_retried() {
         let mut registry = Registry::default();
         let meter = Meter::register(&mut registry, std::iter::empty());
-        let told = || {
+        let counted = || {
             let mut text = String::new();
             prometheus_client::encoding::text::encode(&mut text, &registry).unwrap();
             text.lines().find(|line| line.starts_with("panics_total ")).map(str::to_owned)
         };
         assert_eq!(survive(async { Action::await_change() }, &meter).await, Action::await_change());
-        assert_eq!(told().as_deref(), Some("panics_total 0"));
+        assert_eq!(counted().as_deref(), Some("panics_total 0"));
         let action = survive(async { panic!("a bug of ours") }, &meter).await;
         assert_eq!(action, Action::requeue(Duration::from_secs(60)));
-        assert_eq!(told().as_deref(), Some("panics_total 1"));
+        assert_eq!(counted().as_deref(), Some("panics_total 1"));
     }
 }

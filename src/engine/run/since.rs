@@ -86,7 +86,7 @@ mod tests {
         serde_json::from_value(object).unwrap()
     }
 
-    fn told(kind: &str, status: &str, reason: &str, minute: u32) -> Value {
+    fn entry(kind: &str, status: &str, reason: &str, minute: u32) -> Value {
         let time = format!("2026-01-01T01:{minute:02}:00Z");
         json!({"type": kind, "status": status, "reason": reason, "lastTransitionTime": time})
     }
@@ -96,24 +96,24 @@ mod tests {
     }
 
     #[test]
-    fn what_is_on_its_way_has_been_so_since_it_set_out() {
+    fn a_transition_lasts_from_its_own_beginning() {
         let fresh = object(json!([]));
         assert_eq!(not_ready_since(&fresh), "2026-01-01T00:00:00Z".parse().ok());
         // It was suspended at first.
         let resumed =
-            json!([told("Ready", "False", "Retrying", 1), told("Reconciling", "True", "Retrying", 9)]);
+            json!([entry("Ready", "False", "Retrying", 1), entry("Reconciling", "True", "Retrying", 9)]);
         assert_eq!(not_ready_since(&object(resumed)), at(9));
         for held in ["Suspended", "Stalled", "DeletionBlocked"] {
-            let held = json!([told("Ready", "False", "Any", 1), told(held, "True", "Any", 1)]);
+            let held = json!([entry("Ready", "False", "Any", 1), entry(held, "True", "Any", 1)]);
             assert_eq!(not_ready_since(&object(held)), None);
         }
-        assert_eq!(not_ready_since(&object(json!([told("Ready", "True", "Available", 1)]))), None);
+        assert_eq!(not_ready_since(&object(json!([entry("Ready", "True", "Available", 1)]))), None);
     }
 
     #[test]
-    fn only_a_difference_that_is_left_counts() {
+    fn only_a_difference_that_is_not_corrected_counts() {
         let conditions = |ready: &str, reason: &str| {
-            object(json!([told("Ready", ready, "Any", 1), told("Synced", "False", reason, 5)]))
+            object(json!([entry("Ready", ready, "Any", 1), entry("Synced", "False", reason, 5)]))
         };
         assert_eq!(drifted_since(&conditions("True", "DriftDetected")), at(5));
         assert_eq!(drifted_since(&conditions("True", "RateLimited")), None);
@@ -131,7 +131,7 @@ mod tests {
         let not_ready =
             |at: Timestamp| json!([{"type": "Reconciling", "lastTransitionTime": at.to_string()}]);
         let (none, minute) = (Duration::ZERO, Duration::from_secs(60));
-        assert_eq!(longest(json!([told("Ready", "True", "Available", 1)])), (none, none));
+        assert_eq!(longest(json!([entry("Ready", "True", "Available", 1)])), (none, none));
         assert_eq!(longest(not_ready(now + minute)), (none, none));
         assert_eq!(longest(not_ready(now - minute)), (minute, none));
     }

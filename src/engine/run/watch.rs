@@ -46,10 +46,10 @@ pub fn triggers(
     events.backoff(pauses).modify(prune).reflect(writer).flat_map(move |event| {
         let Source { kind, namespace, driver } = &source;
         let counts = engine.meter.of(kind);
-        let passed = match event {
+        let due = match event {
             // Passed on, it would delay the triggers too. The watch itself slows down.
             Err(error) => {
-                tracing::warn!(kind, error = %chain(&error), "watch");
+                tracing::warn!(kind, error = %chain(&error), "watch failed");
                 counts.watch_failed(namespace.as_deref(), &error);
                 vec![]
             }
@@ -62,10 +62,10 @@ pub fn triggers(
                 seen.take_in(&engine, kind, *driver, event)
             }
         };
-        for object in &passed {
+        for object in &due {
             counts.queue.triggered(&object.namespace().unwrap_or_default(), &object.name_any());
         }
-        futures::stream::iter(passed.into_iter().map(Ok))
+        futures::stream::iter(due.into_iter().map(Ok))
     })
 }
 
@@ -137,26 +137,7 @@ impl SeenBefore {
                 self.drop(engine, &ObjectName::of(kind, &object));
             }
             Event::Apply(object) | Event::InitApply(object) => {
-                let who = ObjectName::of(kind, &object);
-                if let Some(listing) = &mut self.listing {
-                    listing.insert(who.clone());
-                }
-                engine.cluster.objects.saw(&object);
-                if engine.memory.barrier.has_claims() {
-                    record_claim(engine, kind, &object);
-                }
-                refer(engine, &who, &object, driver);
-                let summary = summary(&object);
-                // A DatabricksAuth triggers its users itself, when its session changes.
-                if self.summaries.insert(who.clone(), summary.clone()) != Some(summary) && kind != KIND {
-                    engine.memory.wake.wake_dependents(&who);
-                }
-                let fingerprint = Fingerprint::of(&object);
-                if self
-                    .fingerprints
-                    .insert(who, fingerprint)
-                    .is_some_and(|before| !fingerprint.triggers_reconcile_after(before))
-                {
+                if !self.applied(engine, kind, driver, &object) {
                     return vec![];
                 }
                 if self.listing.is_none() {
@@ -166,6 +147,33 @@ impl SeenBefore {
             }
         }
         vec![]
+    }
+
+    /// Keeps the indexes in step with an object as it is now; returns whether it needs a reconcile.
+    fn applied(
+        &mut self,
+        engine: &Engine,
+        kind: &str,
+        driver: Option<&'static dyn Driver>,
+        object: &DynamicObject,
+    ) -> bool {
+        let who = ObjectName::of(kind, object);
+        if let Some(listing) = &mut self.listing {
+            listing.insert(who.clone());
+        }
+        engine.cluster.objects.saw(object);
+        if engine.memory.barrier.has_claims() {
+            record_claim(engine, kind, object);
+        }
+        refer(engine, &who, object, driver);
+        let summary = summary(object);
+        // A DatabricksAuth triggers its users itself, when its session changes.
+        if self.summaries.insert(who.clone(), summary.clone()) != Some(summary) && kind != KIND {
+            engine.memory.wake.wake_dependents(&who);
+        }
+        let fingerprint = Fingerprint::of(object);
+        let before = self.fingerprints.insert(who, fingerprint);
+        before.is_none_or(|before| fingerprint.triggers_reconcile_after(before))
     }
 
     fn drop(&mut self, engine: &Engine, who: &ObjectName) {

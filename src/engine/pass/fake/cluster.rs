@@ -12,7 +12,7 @@ use kube::Client;
 use kube::core::DynamicObject;
 use serde_json::{Value, json};
 
-/// What an API server does with the next write that fits.
+/// What an API server does with the next call that fits.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub enum Trouble {
     /// None: the trouble comes later.
@@ -23,6 +23,10 @@ pub enum Trouble {
     Lose,
     /// The object disappears, finalizers and all, before the write.
     Vanish,
+    /// A user labels the object before the write.
+    Label,
+    /// Another replica binds the object to another id before the write.
+    Rebind,
 }
 
 /// The objects and the events, and what was written.
@@ -51,9 +55,9 @@ impl ApiServer {
         self.objects.lock().unwrap().insert(name.to_owned(), secret);
     }
 
-    /// The next read of a Secret is refused.
-    pub fn forbid_secrets(&self) {
-        self.trouble.lock().unwrap().push_back(("secret", Trouble::Refuse(403)));
+    /// The next read of this sort is refused with this status: `secret`, `namespace`, `object`.
+    pub fn next_read(&self, what: &'static str, status: u16) {
+        self.trouble.lock().unwrap().push_back((what, Trouble::Refuse(status)));
     }
 
     /// Creates an object, or changes its spec.
@@ -136,6 +140,13 @@ impl ApiServer {
         match trouble {
             Some(Trouble::Refuse(status)) => return refused(status),
             Some(Trouble::Vanish) => drop(self.objects.lock().unwrap().remove(name)),
+            Some(Trouble::Label) => {
+                self.edit(name, |object| object["metadata"]["labels"] = json!({"a": "b"}))
+            }
+            Some(Trouble::Rebind) => self.edit(name, |object| {
+                let external = json!({"accountId": "account", "id": "another", "adopted": false});
+                merge(&mut object["status"], &json!({"externalId": "another", "external": external}));
+            }),
             _ => {}
         }
         let version = self.next();
@@ -181,13 +192,18 @@ async fn serve(State(server): State<Arc<ApiServer>>, request: Request) -> Respon
         }
         // A watch that ends at once.
         (&Method::GET, [.., "secrets"]) => Body::empty().into_response(),
-        (&Method::GET, [.., "secrets", _]) if server.trouble("secret") == Some(Trouble::Refuse(403)) => {
-            refused(403)
+        (&Method::GET, [.., sort, name]) => {
+            let what = match *sort {
+                "secrets" => "secret",
+                "namespaces" => "namespace",
+                _ => "object",
+            };
+            match (server.trouble(what), server.get(name)) {
+                (Some(Trouble::Refuse(status)), _) => refused(status),
+                (_, Some(object)) => Json(object).into_response(),
+                (_, None) => refused(404),
+            }
         }
-        (&Method::GET, [.., _, name]) => match server.get(name) {
-            Some(object) => Json(object).into_response(),
-            None => refused(404),
-        },
         (&Method::PATCH, [.., name, "status"]) => server.patch(name, "status", &body),
         (&Method::PATCH, [.., name]) => server.patch(name, "metadata", &body),
         _ => refused(404),

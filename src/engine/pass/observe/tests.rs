@@ -1,5 +1,11 @@
 //! Each way in which an object can be found, or not, against a kind and an account made by hand.
 
+mod absent;
+mod fresh;
+mod interrupted;
+mod ownership;
+mod search;
+
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use serde_json::json;
 use tokio::time::advance;
@@ -27,6 +33,7 @@ struct World {
     operation: bool,
     lag: Duration,
     stale: Duration,
+    now: i64,
 }
 
 fn world(lifecycle: Lifecycle, ownership: Ownership) -> World {
@@ -43,6 +50,7 @@ fn world(lifecycle: Lifecycle, ownership: Ownership) -> World {
         operation: false,
         lag: Duration::ZERO,
         stale: seconds(3_600),
+        now: NOW,
     }
 }
 
@@ -86,6 +94,11 @@ fn external(id: &str, created: Option<i64>) -> Option<External> {
     })
 }
 
+/// The record of an object with this id.
+fn bound(id: &str) -> Bound {
+    Bound { external: external(id, None), ..Bound::default() }
+}
+
 fn intent(sent: i64, before: &[&str]) -> Option<Intent> {
     let before = before.iter().map(|id| (*id).to_owned()).collect();
     Some(Intent {
@@ -126,7 +139,7 @@ impl World {
             lag: Lag { read: self.lag, shown_within: self.lag, poll: (seconds(1), seconds(30)) },
             quarantine: seconds(60),
             absence: seconds(10),
-            now: at(NOW),
+            now: at(self.now),
         };
         observer.observe(freshness).await
     }
@@ -156,7 +169,7 @@ async fn boot() {
 #[tokio::test(start_paused = true)]
 async fn a_bound_object_is_compared_with_its_row_of_the_list_and_read_before_a_write() {
     boot().await;
-    let world = World { bound: Bound { external: external("1", None), ..Bound::default() }, ..unmarked() };
+    let world = World { bound: bound("1"), ..unmarked() };
     world.fake.put(seen("1", "a", None));
     let look = world.look(Freshness::Routine).await.unwrap();
     assert_eq!((look.found, look.may_be_stale), (Found::Ours(seen("1", "a", None)), true));
@@ -171,7 +184,7 @@ async fn a_bound_object_is_compared_with_its_row_of_the_list_and_read_before_a_w
 #[tokio::test(start_paused = true)]
 async fn an_object_in_transition_is_read_by_itself() {
     boot().await;
-    let bound = Bound { external: external("1", None), ..Bound::default() };
+    let bound = bound("1");
     let mut world = World { bound, ..unmarked() };
     let mut pending = seen("1", "a", None);
     pending.about.phase = Phase::Pending("soon".into());
@@ -187,349 +200,15 @@ async fn an_object_in_transition_is_read_by_itself() {
 #[tokio::test(start_paused = true)]
 async fn an_answer_about_another_id_is_a_failure() {
     boot().await;
-    let world = World { bound: Bound { external: external("1", None), ..Bound::default() }, ..unmarked() };
+    let world = World { bound: bound("1"), ..unmarked() };
     world.fake.got.lock().unwrap().insert("1".into(), seen("2", "a", None));
     assert!(matches!(world.look(Freshness::BeforeWrite).await, Err(Error::Transient { .. })));
 }
 
 #[tokio::test(start_paused = true)]
-async fn absence_is_believed_when_a_list_agrees_and_it_lasts() {
-    boot().await;
-    let world = World { bound: Bound { external: external("1", None), ..Bound::default() }, ..unmarked() };
-    assert_eq!(world.found().await, Found::Nothing { settled: false });
-    assert_eq!(world.fake.calls(), ["LIST ", "GET 1"], "the LIST of this moment serves as the second proof");
-    world.wait(9).await;
-    assert_eq!(world.found().await, Found::Nothing { settled: false });
-    world.wait(2).await;
-    assert_eq!(world.found().await, Found::Nothing { settled: true });
-    // It exists again: the next absence begins from the start.
-    world.fake.put(seen("1", "a", None));
-    world.look(Freshness::BeforeWrite).await.unwrap();
-    world.fake.got.lock().unwrap().clear();
-    world.fake.listed.lock().unwrap().clear();
-    world.wait(6).await;
-    assert_eq!(world.look(Freshness::BeforeWrite).await.unwrap().found, Found::Nothing { settled: false });
-}
-
-#[tokio::test(start_paused = true)]
-async fn a_list_that_shows_what_get_does_not_is_a_contradiction() {
-    boot().await;
-    let mut world =
-        World { bound: Bound { external: external("1", None), ..Bound::default() }, ..unmarked() };
-    world.fake.listed.lock().unwrap().push(seen("1", "a", None));
-    assert!(matches!(world.look(Freshness::BeforeWrite).await, Err(Error::Transient { .. })));
-    // While being deleted it may be in one and not in the other.
-    world.fake.listed.lock().unwrap()[0].about.phase = Phase::Leaving("going".into());
-    world.snapshots = Snapshots::default();
-    assert_eq!(world.look(Freshness::BeforeWrite).await.unwrap().found, Found::Nothing { settled: false });
-}
-
-#[tokio::test(start_paused = true)]
-async fn what_was_just_created_is_not_gone() {
-    boot().await;
-    let bound = |created| Bound { external: external("1", Some(created)), ..Bound::default() };
-    let mut world = World { bound: bound(NOW - 30), lag: seconds(60), ..unmarked() };
-    let Err(Error::Transient { message, after, .. }) = world.look(Freshness::Routine).await else { panic!() };
-    assert!(message.contains("reads may lag behind until"), "{message}");
-    assert_eq!(after, Some(seconds(1)));
-    world.bound = bound(NOW - 61);
-    world.wait(11).await;
-    assert_eq!(world.found().await, Found::Nothing { settled: true });
-}
-
-#[tokio::test(start_paused = true)]
-async fn after_our_own_delete_absence_needs_no_second_proof_in_time_and_a_newer_list() {
-    boot().await;
-    let bound = Bound { external: external("1", Some(NOW)), ..Bound::default() };
-    let world = World { bound, deleting: true, lag: seconds(60), ..unmarked() };
-    world.fake.put(seen("1", "a", None));
-    world.found().await;
-    world.wait(1).await;
-    world.remembered.of("uid", |memory| memory.delete_accepted = Some(Instant::now()));
-    world.fake.got.lock().unwrap().clear();
-    world.fake.listed.lock().unwrap().clear();
-    world.fake.calls();
-    assert_eq!(world.look(Freshness::BeforeWrite).await.unwrap().found, Found::Nothing { settled: true });
-    assert_eq!(world.fake.calls(), ["GET 1", "LIST "], "the LIST from before the delete proves nothing");
-}
-
-#[tokio::test(start_paused = true)]
-async fn objects_like_a_lost_one_were_created_by_others() {
-    boot().await;
-    let mut world =
-        World { bound: Bound { external: external("1", None), ..Bound::default() }, ..unmarked() };
-    world.fake.put(seen("2", "a", None));
-    assert_eq!(world.found().await, Found::Nothing { settled: false }, "at first it may be back");
-    world.wait(11).await;
-    assert_eq!(world.found().await, Found::Replaced(vec!["2".into()]));
-    world.deleting = true;
-    assert_eq!(world.found().await, Found::Nothing { settled: true }, "they are not ours to delete");
-}
-
-#[tokio::test(start_paused = true)]
-async fn a_record_alone_proves_nothing() {
-    boot().await;
-    let annotated = || Bound { annotated: Some("1".into()), ..Bound::default() };
-    let cases = [
-        ("our mark", Some(MARK), "a", true),
-        ("our mark under another name", Some(MARK), "b", true),
-        ("no mark, the natural name", None, "a", true),
-        ("no mark, another name", None, "b", false),
-        ("the mark of another", Some("here/ns/other"), "a", false),
-    ];
-    for (case, owner, name, ours) in cases {
-        let world = World { bound: annotated(), ..marked() };
-        world.fake.put(seen("1", name, owner));
-        let found = world.found().await;
-        assert_eq!(matches!(found, Found::Ours(_)), ours, "{case}: {found:?}");
-        assert_eq!(matches!(found, Found::Foreign(_)), !ours, "{case}: {found:?}");
-    }
-}
-
-#[tokio::test(start_paused = true)]
-async fn what_a_user_said_is_ours_is_ours_although_it_carries_another_mark() {
-    boot().await;
-    for (adoption, ours) in [(AdoptionPolicy::IfOwned, false), (AdoptionPolicy::IfExists, true)] {
-        let bound = Bound { annotated: Some("1".into()), ..Bound::default() };
-        let world = World { bound, adoption, ..marked() };
-        world.fake.put(seen("1", "a", Some("old/ns/it")));
-        assert_eq!(matches!(world.found().await, Found::Ours(_)), ours, "{adoption:?}");
-    }
-    let adopted = External { adopted: true, ..external("1", None).unwrap() };
-    let world = World { bound: Bound { external: Some(adopted), ..Bound::default() }, ..marked() };
-    world.fake.put(seen("1", "a", Some("old/ns/it")));
-    assert!(matches!(world.found().await, Found::Ours(_)), "our mark is still to be set");
-}
-
-#[tokio::test(start_paused = true)]
-async fn the_name_that_was_last_seen_is_recognised_and_any_other_is_not() {
-    boot().await;
-    let renamed = || World {
-        bound: Bound { external: external("1", None), ..Bound::default() },
-        want: Some(json!({"name": "new"})),
-        ..unmarked()
-    };
-    for (name, ours) in [("a", true), ("new", true), ("other", false)] {
-        let world = renamed();
-        world.fake.put(seen("1", name, None));
-        assert_eq!(matches!(world.found().await, Found::Ours(_)), ours, "{name}");
-    }
-    // While deleting, the spec may be unreadable.
-    for (name, ours) in [("a", true), ("other", false)] {
-        let world = World { want: None, deleting: true, ..renamed() };
-        world.fake.put(seen("1", name, None));
-        assert_eq!(matches!(world.found().await, Found::Ours(_)), ours, "{name}");
-    }
-}
-
-#[tokio::test(start_paused = true)]
-async fn what_the_spec_names_by_id_is_foreign_until_it_is_adopted() {
-    boot().await;
-    let world = World { bound: Bound { asked: Some("1".into()), ..Bound::default() }, ..marked() };
-    world.fake.put(seen("1", "a", Some(MARK)));
-    assert!(matches!(world.found().await, Found::Foreign(_)));
-}
-
-#[tokio::test(start_paused = true)]
-async fn an_observer_needs_only_the_id_and_claims_nothing() {
-    boot().await;
-    let bound = Bound { external: external("1", None), ..Bound::default() };
-    let world = World { bound, observing: true, ..marked() };
-    world.held("1");
-    world.fake.put(seen("1", "b", Some("here/ns/older")));
-    assert!(matches!(world.found().await, Found::Ours(_)));
-    // Managed again, what was only observed is ours only by its mark.
-    let observed = External { observed: true, adopted: true, ..external("1", None).unwrap() };
-    for (owner, ours) in [(Some(MARK), true), (None, false)] {
-        let world =
-            World { bound: Bound { external: Some(observed.clone()), ..Bound::default() }, ..marked() };
-        world.fake.put(seen("1", "a", owner));
-        assert_eq!(matches!(world.found().await, Found::Ours(_)), ours, "{owner:?}");
-    }
-}
-
-#[tokio::test(start_paused = true)]
-async fn what_another_object_manages_is_held_and_costs_no_call() {
-    boot().await;
-    let world = World { bound: Bound { external: external("1", None), ..Bound::default() }, ..unmarked() };
-    world.held("1");
-    assert_eq!(world.found().await, Found::Held("Fake ns/older".into()));
-    assert_eq!(world.fake.calls(), [""; 0]);
-    let world = unmarked();
-    world.held("1");
-    world.fake.put(seen("1", "a", None));
-    assert_eq!(world.found().await, Found::Held("Fake ns/older".into()), "found by its name");
-}
-
-#[tokio::test(start_paused = true)]
-async fn without_a_record_the_account_is_searched_for_what_the_spec_means() {
-    boot().await;
-    type There<'a> = &'a [(&'a str, &'a str, Option<&'a str>)];
-    let cases: [(&str, There<'_>, Found); 6] = [
-        ("empty", &[], Found::Nothing { settled: true }),
-        ("others", &[("1", "b", None)], Found::Nothing { settled: true }),
-        ("one", &[("1", "a", None)], Found::Foreign(seen("1", "a", None))),
-        ("two", &[("2", "a", None), ("1", "a", None)], Found::Several(vec!["1".into(), "2".into()])),
-        ("ours", &[("1", "a", Some(MARK))], Found::Ours(seen("1", "a", Some(MARK)))),
-        (
-            "ours among two",
-            &[("1", "a", None), ("2", "a", Some(MARK))],
-            Found::Ours(seen("2", "a", Some(MARK))),
-        ),
-    ];
-    for (case, there, found) in cases {
-        let world = marked();
-        there.iter().for_each(|(id, name, owner)| world.fake.put(seen(id, name, *owner)));
-        let look = world.look(Freshness::Routine).await.unwrap();
-        assert_eq!(look.found, found, "{case}");
-        assert_eq!(look.may_be_stale, !matches!(found, Found::Nothing { .. }), "{case}");
-        assert_eq!(world.fake.calls(), ["LIST "], "{case}");
-    }
-}
-
-#[tokio::test(start_paused = true)]
-async fn what_is_found_by_its_name_is_read_by_its_id_before_a_write() {
-    boot().await;
-    let world = unmarked();
-    world.fake.put(seen("1", "a", None));
-    let look = world.look(Freshness::BeforeWrite).await.unwrap();
-    assert_eq!((look.found, look.may_be_stale), (Found::Foreign(seen("1", "a", None)), false));
-    assert_eq!(look.before, ["1"], "a create must not take it for its result");
-    assert_eq!(world.fake.calls(), ["LIST ", "GET 1"]);
-    // It disappeared meanwhile.
-    world.fake.got.lock().unwrap().clear();
-    assert!(matches!(world.look(Freshness::BeforeWrite).await, Err(Error::Transient { .. })));
-}
-
-#[tokio::test(start_paused = true)]
-async fn what_is_on_its_way_out_keeps_nothing_from_being_created() {
-    boot().await;
-    let world = unmarked();
-    let mut leaving = seen("1", "a", None);
-    leaving.about.phase = Phase::Leaving("going".into());
-    world.fake.put(leaving);
-    let look = world.look(Freshness::Routine).await.unwrap();
-    assert_eq!(look.found, Found::Nothing { settled: true });
-    assert_eq!(look.before, ["1"], "nor is it the result of that create");
-}
-
-#[tokio::test(start_paused = true)]
-async fn an_upsert_that_is_missing_is_written_again_at_once_and_gone_only_when_two_lists_agree() {
-    boot().await;
-    let bound = Bound { external: external("/a", Some(NOW)), ..Bound::default() };
-    let mut world = World { bound, lag: seconds(60), ..upsert() };
-    assert_eq!(world.found().await, Found::Nothing { settled: true }, "that repeats nothing but itself");
-    assert_eq!(world.fake.calls(), ["LIST "], "and its LIST is the read");
-    world.deleting = true;
-    world.lag = Duration::ZERO;
-    assert_eq!(world.found().await, Found::Nothing { settled: false });
-    world.wait(11).await;
-    assert_eq!(world.found().await, Found::Nothing { settled: true });
-    assert_eq!(world.fake.calls(), ["LIST "], "another LIST than the one before");
-}
-
-#[tokio::test(start_paused = true)]
-async fn an_upsert_that_means_another_object_now_is_read_where_it_was_made() {
-    boot().await;
-    let bound = Bound { external: external("parent/old", None), ..Bound::default() };
-    let mut world = World { bound, ..upsert() };
-    world.fake.put(seen("parent/old", "old", None));
-    assert!(world.look(Freshness::Routine).await.unwrap().seen().is_some());
-    // A spec that cannot be read says nothing about where the object is.
-    (world.want, world.deleting) = (None, true);
-    assert!(world.look(Freshness::BeforeWrite).await.unwrap().seen().is_some());
-    assert_eq!(world.fake.calls(), ["LIST parent"]);
-}
-
-#[tokio::test(start_paused = true)]
-async fn a_child_whose_spec_cannot_be_read_is_gone_when_the_list_of_its_parent_agrees() {
-    boot().await;
-    let bound = Bound { external: external("parent/1", None), ..Bound::default() };
-    let world = World { bound, want: None, deleting: true, ..unmarked() };
-    assert_eq!(world.found().await, Found::Nothing { settled: false });
-    world.wait(11).await;
-    assert_eq!(world.found().await, Found::Nothing { settled: true });
-    assert_eq!(world.fake.calls(), ["LIST parent", "GET parent/1", "GET parent/1", "LIST parent"]);
-}
-
-#[tokio::test(start_paused = true)]
-async fn an_announced_upsert_finds_its_own_row_after_a_crash() {
-    boot().await;
-    let world = World { bound: Bound { intent: intent(NOW - 5, &[]), ..Bound::default() }, ..upsert() };
-    world.fake.put(seen("/a", "a", None));
-    assert!(matches!(world.found().await, Found::Ours(_)));
-    let world = upsert();
-    world.fake.put(seen("/a", "a", None));
-    assert!(matches!(world.found().await, Found::Foreign(_)), "one that was there before is not");
-}
-
-#[tokio::test(start_paused = true)]
-async fn an_interrupted_create_is_waited_out_and_then_searched_for() {
-    boot().await;
-    let created = |id: &str, at: Option<i64>| {
-        let mut seen = seen(id, "a", None);
-        seen.about.created = at;
-        seen
-    };
-    let since = |hits: &[&str], in_time| {
-        let hits = hits.iter().map(|id| (*id).to_owned()).collect();
-        Found::Interrupted(Interrupted::Since { hits, in_time, sent: at(NOW - 61) })
-    };
-    let early = World { bound: Bound { intent: intent(NOW - 20, &[]), ..Bound::default() }, ..unmarked() };
-    assert_eq!(early.found().await, Found::Interrupted(Interrupted::TooEarly(seconds(40))));
-    assert_eq!(early.fake.calls(), [""; 0]);
-    let cases: [(&str, Vec<Seen>, Found); 5] = [
-        ("it created nothing", vec![], since(&[], true)),
-        ("what was there before is not its result", vec![created("0", None)], since(&[], true)),
-        ("one", vec![created("1", Some(NOW - 60))], since(&["1"], true)),
-        ("of another time", vec![created("1", Some(NOW - 5_000))], since(&["1"], false)),
-        ("two", vec![created("2", None), created("1", None)], since(&["1", "2"], true)),
-    ];
-    for (case, there, found) in cases {
-        let world =
-            World { bound: Bound { intent: intent(NOW - 61, &["0"]), ..Bound::default() }, ..unmarked() };
-        there.into_iter().for_each(|seen| world.fake.put(seen));
-        assert_eq!(world.found().await, found, "{case}");
-        assert_eq!(world.fake.calls(), ["LIST "], "{case}");
-    }
-}
-
-#[tokio::test(start_paused = true)]
-async fn only_what_may_be_the_result_of_an_interrupted_create_is_taken_for_it() {
-    boot().await;
-    let none = Found::Interrupted(Interrupted::Since { hits: vec![], in_time: true, sent: at(NOW - 61) });
-    let interrupted = || Bound { intent: intent(NOW - 61, &[]), ..Bound::default() };
-    // Our own create sets the mark.
-    let world = World { bound: interrupted(), ..marked() };
-    world.fake.put(seen("1", "a", None));
-    assert_eq!(world.found().await, none);
-    // Another object manages it.
-    let world = World { bound: interrupted(), ..unmarked() };
-    world.held("1");
-    world.fake.put(seen("1", "a", None));
-    assert_eq!(world.found().await, none);
-    // The spec may have been changed since: the name is the one that was sent.
-    let world = World { bound: interrupted(), want: Some(json!({"name": "b"})), ..unmarked() };
-    world.fake.put(seen("1", "a", None));
-    world.fake.put(seen("2", "b", None));
-    assert!(
-        matches!(world.found().await, Found::Interrupted(Interrupted::Since { hits, .. }) if hits == ["1"])
-    );
-    // An upsert that still matches the spec is written again; any other must be found first.
-    let world = World { bound: interrupted(), want: Some(json!({"name": "b"})), ..upsert() };
-    assert!(matches!(world.found().await, Found::Interrupted(_)));
-    let world = World { bound: interrupted(), ..upsert() };
-    assert_eq!(world.found().await, Found::Nothing { settled: true });
-}
-
-#[tokio::test(start_paused = true)]
 async fn a_failed_read_is_a_failure_and_no_absence() {
     boot().await;
-    let bound = [
-        Bound { external: external("1", None), ..Bound::default() },
-        Bound { intent: intent(NOW - 61, &[]), ..Bound::default() },
-        Bound::default(),
-    ];
+    let bound = [bound("1"), Bound { intent: intent(NOW - 61, &[]), ..Bound::default() }, Bound::default()];
     for bound in bound {
         for freshness in [Freshness::Routine, Freshness::BeforeWrite] {
             let world = World { bound: bound.clone(), ..unmarked() };
@@ -539,12 +218,4 @@ async fn a_failed_read_is_a_failure_and_no_absence() {
             assert_eq!(absent, None);
         }
     }
-}
-
-#[tokio::test(start_paused = true)]
-async fn a_deleted_object_without_a_record_made_nothing() {
-    boot().await;
-    let world = World { deleting: true, ..unmarked() };
-    assert_eq!(world.found().await, Found::Nothing { settled: true });
-    assert_eq!(world.fake.calls(), [""; 0]);
 }

@@ -1,0 +1,235 @@
+//! The conditions that an outcome gives an object: a table written as code. It does not decide on events, nor on the time of the
+//! next reconcile.
+
+use crate::engine::crd::{AnyStatus, ConditionStatus, ConditionType, Reason, Verdict};
+use crate::engine::error::Error;
+use crate::engine::pass::outcome::{Outcome, Pass};
+
+/// This many failures in a row are no blip.
+const LASTING: u32 = 3;
+
+/// The same text for all, as the wait changes from try to try.
+pub const LIMITED: &str = "the account's rate limit delays calls";
+
+fn verdict(kind: ConditionType, status: impl Into<ConditionStatus>, reason: Reason, text: &str) -> Verdict {
+    Verdict { kind, status: status.into(), reason, message: text.into() }
+}
+
+/// The conditions of an outcome; `None` leaves them as they are.
+pub fn verdicts(status: &AnyStatus, outcome: &Outcome, pass: &Pass) -> Option<Vec<Verdict>> {
+    use ConditionType::*;
+    let refs = verdict(ReferencesResolved, true, Reason::Resolved, "");
+    Some(match outcome {
+        Outcome::Again if !status.conditions.is_empty() => return None,
+        Outcome::Again => begun(),
+        Outcome::Rest => vec![verdict(Ready, true, pass.ready, ""), compared(status), refs],
+        Outcome::Limited(_) => {
+            vec![
+                verdict(Ready, true, pass.ready, ""),
+                verdict(Synced, false, Reason::RateLimited, LIMITED),
+                refs,
+            ]
+        }
+        Outcome::Partly { reason, message } => {
+            vec![verdict(Ready, true, pass.ready, ""), verdict(Synced, false, *reason, message), refs]
+        }
+        Outcome::Suspended => {
+            let text = "spec.suspend is true: no calls are sent; the object in the account stays as it is";
+            vec![
+                verdict(Ready, false, Reason::SuspendedBySpec, text),
+                verdict(Synced, false, Reason::SuspendedBySpec, text),
+                references(status, pass),
+                verdict(Suspended, true, Reason::SuspendedBySpec, text),
+            ]
+        }
+        Outcome::Progress { reason, message, .. } => {
+            vec![
+                verdict(Ready, false, *reason, message),
+                synced(status, *reason, message, pass),
+                refs,
+                verdict(Reconciling, true, Reason::Progressing, message),
+            ]
+        }
+        // Neither Reconciling nor Stalled: no work is in progress, and no person needs to act.
+        Outcome::Planned { reason, message } => {
+            let plan = *reason == Reason::WouldBeCreated;
+            let synced = if plan { Reason::DriftDetected } else { *reason };
+            vec![verdict(Ready, false, *reason, message), verdict(Synced, false, synced, message), refs]
+        }
+        Outcome::Refused { reason, message } => stalled(status, *reason, message, pass),
+        Outcome::Blocked { reason, message } => blocked(status, *reason, message, pass),
+        Outcome::Failed(error) => return failed(status, error, pass),
+    })
+}
+
+/// Whether the account matches the spec, by the comparison of this reconcile.
+fn compared(status: &AnyStatus) -> Verdict {
+    if status.drift.is_empty() {
+        return verdict(ConditionType::Synced, true, Reason::InSync, "");
+    }
+    let fields: Vec<&str> = status.drift.iter().map(|d| d.path.as_str()).collect();
+    let text = format!("differs in {}", fields.join(", "));
+    verdict(ConditionType::Synced, false, Reason::DriftDetected, &text)
+}
+
+fn failed(status: &AnyStatus, error: &Error, pass: &Pass) -> Option<Vec<Verdict>> {
+    let blocked = |reason| blocked(status, reason, &with_way_out(error.to_string()), pass);
+    match error {
+        Error::Fenced => None,
+        Error::Conflict(_) if pass.attempts < LASTING && !status.conditions.is_empty() => None,
+        Error::Conflict(_) if status.conditions.is_empty() => Some(begun()),
+        Error::Conflict(message) => transient(status, Reason::Retrying, message, pass),
+        Error::Rejected { reason: Reason::OperatorNotPermitted, .. } if pass.deleting => {
+            Some(blocked(Reason::OperatorNotPermitted))
+        }
+        Error::Terminal { .. } | Error::Rejected { .. } if pass.deleting => Some(blocked(Reason::ApiRefused)),
+        Error::Waiting { reason, .. } | Error::Transient { reason, .. }
+            if pass.deleting && about_credentials(*reason) =>
+        {
+            Some(blocked(Reason::CredentialsUnavailable))
+        }
+        Error::Waiting { .. } if pass.deleting => Some(blocked(Reason::ApiRefused)),
+        Error::Terminal { reason, message } => Some(stalled(status, *reason, message, pass)),
+        Error::Rejected { reason, message, .. } if pass.confirmed => {
+            Some(stalled(status, *reason, message, pass))
+        }
+        Error::Rejected { reason, message, .. } => Some(retrying(status, *reason, message, pass)),
+        Error::Waiting { reason, message } => Some(waiting(status, *reason, message, pass)),
+        Error::Unknown { message } => Some(retrying(status, Reason::Retrying, message, pass)),
+        Error::Transient { reason, message, .. } => transient(status, *reason, message, pass),
+    }
+}
+
+/// Adds how to end a blocked deletion, unless the text names a way already.
+fn with_way_out(text: String) -> String {
+    if text.contains("deletionPolicy") {
+        return text;
+    }
+    format!("{text}; to leave the object in the account, set spec.deletionPolicy to Retain")
+}
+
+fn transient(status: &AnyStatus, reason: Reason, message: &str, pass: &Pass) -> Option<Vec<Verdict>> {
+    use ConditionType::*;
+    let current = status.observed_generation == pass.generation;
+    if !status.is_true(Ready) || !current || pass.deleting {
+        return Some(retrying(status, reason, message, pass));
+    }
+    // A Ready object stays Ready; only a lasting failure is worth a write. A rate limit alone is not worth a write; a stale
+    // `Retrying` message is.
+    let limited = reason == Reason::RateLimited;
+    let told = status.condition(Synced).is_some_and(|c| c.reason == Reason::Retrying.name());
+    let message = if limited { LIMITED } else { message };
+    let worth = pass.attempts >= LASTING && (!limited || told);
+    worth.then(|| {
+        vec![
+            kept(status, Ready).unwrap_or_else(|| verdict(Ready, true, pass.ready, "")),
+            verdict(Synced, false, reason, message),
+            verdict(ReferencesResolved, true, Reason::Resolved, ""),
+        ]
+    })
+}
+
+/// The conditions of an object whose first reconcile has only begun.
+pub fn begun() -> Vec<Verdict> {
+    use ConditionStatus::*;
+    use ConditionType::*;
+    let v = |kind, status| verdict(kind, status, Reason::Progressing, "begun");
+    vec![v(Ready, False), v(Synced, Unknown), v(ReferencesResolved, False), v(Reconciling, True)]
+}
+
+fn about_credentials(reason: Reason) -> bool {
+    matches!(
+        reason,
+        Reason::CredentialsInvalid
+            | Reason::AddressBlocked
+            | Reason::CredentialsUnavailable
+            | Reason::ReferenceNotFound
+            | Reason::ReferenceNotReady
+            | Reason::ReferenceNotPermitted
+    )
+}
+
+/// Whether an object fails for this reason because something that it refers to is unusable.
+pub fn about_references(reason: Reason) -> bool {
+    use Reason::{SecretKeyMissing, SecretNotFound, SecretNotReadable, SecretValueEmpty};
+    let secret = [SecretNotFound, SecretNotReadable, SecretKeyMissing, SecretValueEmpty];
+    about_credentials(reason) || secret.contains(&reason)
+}
+
+/// Whether a failure for this reason means that a reference is unusable.
+fn of_references(reason: Reason, message: &str) -> Option<Verdict> {
+    (about_references(reason) || reason == Reason::AccountMismatch)
+        .then(|| verdict(ConditionType::ReferencesResolved, false, reason, message))
+}
+
+/// What the last comparison found, if it was one with this generation; unknown before that.
+fn synced(status: &AnyStatus, reason: Reason, message: &str, pass: &Pass) -> Verdict {
+    let compared = status.observed_generation == pass.generation;
+    let unknown = || verdict(ConditionType::Synced, ConditionStatus::Unknown, reason, message);
+    kept(status, ConditionType::Synced).filter(|_| compared).unwrap_or_else(unknown)
+}
+
+/// The state of references: resolved, once a reconcile has passed that hop; else the last finding.
+fn references(status: &AnyStatus, pass: &Pass) -> Verdict {
+    let kind = ConditionType::ReferencesResolved;
+    match kept(status, kind) {
+        _ if pass.resolved => verdict(kind, true, Reason::Resolved, ""),
+        Some(known) => known,
+        None => verdict(kind, false, Reason::Progressing, ""),
+    }
+}
+
+fn kept(status: &AnyStatus, kind: ConditionType) -> Option<Verdict> {
+    let old = status.condition(kind)?;
+    let reason = Reason::ALL.iter().map(|(r, _)| *r).find(|r| r.name() == old.reason)?;
+    let status = ConditionStatus::read(&old.status);
+    Some(Verdict { kind, status, reason, message: old.message.clone() })
+}
+
+fn blocked(status: &AnyStatus, reason: Reason, message: &str, pass: &Pass) -> Vec<Verdict> {
+    use ConditionType::*;
+    let v = |kind, status: bool, reason| verdict(kind, status, reason, message);
+    vec![
+        v(Ready, false, Reason::Deleting),
+        synced(status, Reason::Deleting, message, pass),
+        references(status, pass),
+        v(DeletionBlocked, true, reason),
+    ]
+}
+
+fn stalled(status: &AnyStatus, reason: Reason, message: &str, pass: &Pass) -> Vec<Verdict> {
+    use ConditionType::*;
+    let v = |kind, status: bool| verdict(kind, status, reason, message);
+    let refs = of_references(reason, message).unwrap_or_else(|| references(status, pass));
+    vec![v(Ready, false), v(Synced, false), refs, v(Stalled, true)]
+}
+
+fn waiting(status: &AnyStatus, reason: Reason, message: &str, pass: &Pass) -> Vec<Verdict> {
+    use ConditionType::*;
+    let v = |kind, status: bool, reason| verdict(kind, status, reason, message);
+    if about_references(reason) {
+        vec![
+            v(Ready, false, reason),
+            synced(status, Reason::WaitingForReference, message, pass),
+            v(ReferencesResolved, false, reason),
+            v(Reconciling, true, Reason::WaitingForReference),
+        ]
+    } else {
+        retrying(status, reason, message, pass)
+    }
+}
+
+fn retrying(status: &AnyStatus, reason: Reason, message: &str, pass: &Pass) -> Vec<Verdict> {
+    use ConditionType::*;
+    let v = |kind, status: bool, reason| verdict(kind, status, reason, message);
+    vec![
+        v(Ready, false, reason),
+        v(Synced, false, reason),
+        of_references(reason, message).unwrap_or_else(|| references(status, pass)),
+        v(
+            Reconciling,
+            true,
+            if reason == Reason::RateLimited { Reason::RateLimited } else { Reason::Retrying },
+        ),
+    ]
+}

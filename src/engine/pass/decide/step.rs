@@ -1,0 +1,144 @@
+//! What a decision depends on, and what it can be. Values only; [`super::decide`] decides.
+
+use std::time::Duration;
+
+use serde_json::Value;
+
+use crate::engine::crd::{AdoptionPolicy, Reason};
+use crate::engine::kind::{Change, Immutable};
+use crate::engine::pass::bound::Record;
+use crate::engine::pass::look::Found;
+
+#[derive(Clone, Debug)]
+pub struct View<'a> {
+    /// How messages name the object in the account: the kind with the id or the natural name by which it is found.
+    pub called: String,
+    /// The object is being deleted.
+    pub deleting: bool,
+    /// `managementPolicy: Observe`.
+    pub observe: bool,
+    /// `adoptionPolicy`, effective.
+    pub adoption: AdoptionPolicy,
+    /// `deletionPolicy` is effectively Delete, and neither `Observe` nor `suspend` prevents it.
+    pub delete_outside: bool,
+    /// `deletionProtection`.
+    pub protected: bool,
+    /// The kind holds users' data.
+    pub data_bearing: bool,
+    /// What binds this object to one in the account.
+    pub record: Record,
+    /// That record is an annotation alone, which came with a backup or a copy.
+    pub copied: bool,
+    /// What was found in the account.
+    pub found: &'a Found,
+    /// What differs between the desired and the observed state.
+    pub changes: &'a [Change],
+    /// The spec names exactly one object by id.
+    pub asked: bool,
+    /// A user requests a reconcile.
+    pub requested: bool,
+    /// The fields to send once more if a user requests a retry of what failed; empty if that is of no use.
+    pub again: Vec<String>,
+    /// The spec, for the names of fields in messages.
+    pub spec: &'a Value,
+    /// The fields that cannot change, for the same.
+    pub immutable: &'static [Immutable],
+    /// A change or a creation that takes time.
+    pub operation: Running,
+    /// What was accepted and does not show may be sent again: enough time has passed, a user requests it, or more differs
+    /// by now.
+    pub resend: bool,
+}
+
+/// A change or creation that takes time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Running {
+    /// None.
+    No,
+    /// Within its bound.
+    Yes,
+    /// Longer than its bound, for the current generation of the spec.
+    Overdue,
+}
+
+/// The next step.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Step {
+    /// Create it.
+    Create,
+    /// Bind to what was found.
+    Adopt,
+    /// Change these fields of `State`.
+    Update(Vec<String>),
+    /// Request the deletion.
+    Delete,
+    /// Release the Kubernetes object. The word for the event.
+    Release(Released),
+    /// Bind to what an interrupted create created.
+    Bind(String),
+    /// An interrupted create created nothing.
+    Forget,
+    /// Too early to know what an interrupted create created.
+    WaitOut {
+        /// For this long.
+        after: Duration,
+        /// What is waited for.
+        message: String,
+    },
+    /// Reconcile again later.
+    Wait {
+        /// Shown in `Ready`.
+        reason: Reason,
+        /// What is waited for.
+        message: String,
+    },
+    /// A person must decide.
+    Refuse {
+        /// Shown in `Stalled` or `DeletionBlocked`.
+        reason: Reason,
+        /// What, why, what to write.
+        message: String,
+    },
+    /// It does not exist, and is only observed: report what managing it would do.
+    Plan {
+        /// Shown in `Ready`.
+        reason: Reason,
+        /// What would be done.
+        message: String,
+    },
+    /// Nothing to do.
+    Rest,
+}
+
+impl Step {
+    /// Whether it changes or adopts an object of the account, which needs a read of its own first.
+    pub fn writes(&self) -> bool {
+        matches!(self, Step::Create | Step::Adopt | Step::Update(_) | Step::Delete)
+    }
+}
+
+/// Why a Kubernetes object may be released.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Released {
+    /// There never was an object in the account.
+    NeverCreated,
+    /// It stays in the account.
+    Retained,
+    /// It is gone from the account.
+    Gone,
+}
+
+/// A person must decide.
+pub fn refuse(reason: Reason, message: impl Into<String>) -> Step {
+    Step::Refuse { reason, message: message.into() }
+}
+
+/// Reconcile again later.
+pub fn wait(reason: Reason, message: impl Into<String>) -> Step {
+    Step::Wait { reason, message: message.into() }
+}
+
+/// Only report what managing it would do.
+pub fn plan(reason: Reason, message: impl Into<String>) -> Step {
+    Step::Plan { reason, message: message.into() }
+}

@@ -1,0 +1,374 @@
+//! Each decision as a row: what is known of an object, and the step that follows. No I/O, no clock.
+
+use std::time::Duration;
+
+use k8s_openapi::jiff::Timestamp;
+use serde_json::{Map, Value, json};
+
+use super::*;
+use crate::engine::crd::camel;
+use crate::engine::kind::{About, Immutable};
+
+fn seen(phase: Phase) -> Seen {
+    let about = About { phase, ..About::default() };
+    Seen { id: "1".into(), state: json!({}), facts: Map::new(), about }
+}
+
+fn change(path: &str, when: When) -> Change {
+    Change { path: path.into(), when }
+}
+
+/// What was found is leaked, so that views need no owner.
+fn view<'a>(record: Record, found: Found) -> View<'a> {
+    View {
+        called: "Thing a".into(),
+        deleting: false,
+        observe: false,
+        adoption: AdoptionPolicy::IfOwned,
+        delete_outside: true,
+        protected: false,
+        data_bearing: false,
+        record,
+        copied: false,
+        found: Box::leak(Box::new(found)),
+        changes: &[],
+        asked: false,
+        requested: false,
+        again: vec![],
+        spec: &Value::Null,
+        immutable: &[],
+        operation: Running::No,
+        resend: false,
+    }
+}
+
+/// The reason of a refusal or wait, else the step's name.
+fn word(view: &View<'_>) -> String {
+    match decide(view) {
+        Step::Refuse { reason, .. } => format!("refuse {}", reason.name()),
+        Step::Plan { reason, .. } => format!("plan {}", reason.name()),
+        Step::Wait { reason, .. } => format!("wait {}", reason.name()),
+        Step::Update(fields) => format!("update {}", fields.join(",")),
+        Step::Release(how) => format!("release {how:?}"),
+        other => format!("{other:?}").to_lowercase(),
+    }
+}
+
+/// The message of a refusal.
+fn refusal(view: &View<'_>) -> String {
+    match decide(view) {
+        Step::Refuse { message, .. } => message,
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn what_is_absent_is_made_unless_a_policy_says_otherwise() {
+    let gone = || Found::Nothing { settled: true };
+    let with = |record, f: &dyn Fn(&mut View<'_>)| {
+        let mut v = view(record, gone());
+        f(&mut v);
+        word(&v)
+    };
+    assert_eq!(with(Record::None, &|_| {}), "create");
+    assert_eq!(
+        with(Record::None, &|v| v.adoption = AdoptionPolicy::Required),
+        "refuse ExternalResourceMissing"
+    );
+    assert_eq!(with(Record::Asked, &|_| {}), "refuse ExternalResourceMissing");
+    assert_eq!(with(Record::Bound, &|_| {}), "create");
+    assert_eq!(
+        with(Record::Bound, &|v| v.adoption = AdoptionPolicy::Required),
+        "refuse ExternalResourceMissing"
+    );
+    assert_eq!(with(Record::Bound, &|v| v.asked = true), "refuse ExternalResourceMissing");
+    let replaced = view(Record::Bound, Found::Replaced(vec!["2".into()]));
+    assert_eq!(word(&replaced), "refuse AlreadyExists", "a second one like it is not created");
+    assert_eq!(with(Record::Bound, &|v| v.data_bearing = true), "refuse ExternalResourceMissing");
+    let unsure = view(Record::Bound, Found::Nothing { settled: false });
+    assert_eq!(word(&unsure), "wait Progressing", "absence is believed only when it lasts");
+}
+
+/// Covers LC-01.
+#[test]
+fn an_interrupted_create_is_waited_out_and_then_bound_or_forgotten_or_shown_to_a_person() {
+    let since = |hits: &[&str], in_time| {
+        let hits = hits.iter().map(|id| (*id).to_owned()).collect();
+        Found::Interrupted(Interrupted::Since { hits, in_time, sent: Timestamp::UNIX_EPOCH })
+    };
+    let cases = [
+        (Found::Interrupted(Interrupted::TooEarly(Duration::from_secs(7))), "waitout"),
+        (since(&[], true), "forget"),
+        (since(&["1"], true), "bind"),
+        (since(&["1"], false), "refuse CreateResultUnknown"),
+        (since(&["1", "2"], true), "refuse CreateResultUnknown"),
+    ];
+    for (found, expected) in cases {
+        for deleting in [false, true] {
+            for observe in [false, true] {
+                let delete_outside = !observe;
+                let view = View { deleting, observe, delete_outside, ..view(Record::Bound, found.clone()) };
+                let expected = match expected {
+                    _ if deleting && observe => "release Retained",
+                    "refuse CreateResultUnknown" if deleting => "refuse ApiRefused",
+                    expected => expected,
+                };
+                assert!(word(&view).starts_with(expected), "{found:?}: {}", word(&view));
+            }
+        }
+        let retained = View { deleting: true, delete_outside: false, ..view(Record::Bound, found) };
+        assert_eq!(word(&retained), "release Retained", "nothing is asked of the account");
+    }
+}
+
+/// Covers LC-18.
+#[test]
+fn what_is_absent_and_only_observed_is_a_plan() {
+    let with = |record, f: &dyn Fn(&mut View<'_>)| {
+        let mut v = View { observe: true, ..view(record, Found::Nothing { settled: true }) };
+        f(&mut v);
+        word(&v)
+    };
+    for record in [Record::None, Record::Observed, Record::Bound] {
+        assert_eq!(with(record, &|_| {}), "plan WouldBeCreated", "{record:?}");
+        let required = with(record, &|v| v.adoption = AdoptionPolicy::Required);
+        assert_eq!(required, "plan ExternalResourceMissing", "{record:?}");
+    }
+    assert_eq!(with(Record::Asked, &|_| {}), "plan ExternalResourceMissing");
+    for record in [Record::Observed, Record::Bound] {
+        assert_eq!(with(record, &|v| v.data_bearing = true), "plan ExternalResourceMissing");
+        assert_eq!(with(record, &|v| v.found = &Found::Nothing { settled: false }), "wait Progressing");
+        assert_eq!(
+            with(record, &|v| v.found = Box::leak(Box::new(Found::Replaced(vec!["2".into()])))),
+            "plan ExternalResourceMissing"
+        );
+    }
+}
+
+/// Covers LC-03, LC-18.
+#[test]
+fn who_observes_needs_no_permission_and_gets_none_by_it() {
+    let it = seen(Phase::Ready);
+    for adoption in [AdoptionPolicy::Never, AdoptionPolicy::IfOwned, AdoptionPolicy::IfExists] {
+        let observe = |record| View { observe: true, adoption, ..view(record, Found::Foreign(it.clone())) };
+        assert_eq!(word(&observe(Record::None)), "adopt", "{adoption:?}");
+        let managed = word(&View { observe: false, ..observe(Record::Observed) });
+        let allowed = adoption == AdoptionPolicy::IfExists;
+        assert_eq!(managed, if allowed { "adopt" } else { "refuse AlreadyExists" }, "{adoption:?}");
+    }
+    let asked = View { asked: true, ..view(Record::Observed, Found::Foreign(it.clone())) };
+    assert_eq!(word(&asked), "adopt");
+    let marked = view(Record::Observed, Found::Ours(it.clone()));
+    assert_eq!(word(&marked), "adopt");
+    assert_eq!(word(&View { observe: true, ..marked.clone() }), "rest");
+    assert_eq!(word(&View { deleting: true, ..marked }), "release Retained");
+}
+
+/// Covers LC-19.
+#[test]
+fn what_failed_is_tried_again_when_somebody_asks_and_says_what_else_helps() {
+    let failed = seen(Phase::Failed("no such bucket".into()));
+    let again = || vec!["aws_region".to_owned()];
+    let v = View { again: again(), ..view(Record::Bound, Found::Ours(failed.clone())) };
+    assert_eq!(word(&View { requested: true, ..v.clone() }), "update aws_region");
+    let banned = View { requested: true, again: vec![], ..v.clone() };
+    assert_eq!(word(&banned), "refuse ProvisioningFailed", "it would be of no use");
+    let observed = View { requested: true, observe: true, ..v.clone() };
+    assert_eq!(word(&observed), "refuse ProvisioningFailed", "nothing is written");
+    let deleted = refusal(&v);
+    assert!(deleted.starts_with("no such bucket: ") && deleted.contains(RECONCILE_REQUESTED), "{deleted}");
+    assert!(deleted.contains("(awsRegion)") && !deleted.contains("deletionPolicy"), "{deleted}");
+    let retained = refusal(&View { delete_outside: false, protected: true, data_bearing: true, ..v });
+    for part in ["set spec.deletionPolicy to Delete", "spec.deletionProtection to false", "all that it holds"]
+    {
+        assert!(retained.contains(part), "{part}: {retained}");
+    }
+}
+
+/// Covers IM-09.
+#[test]
+fn a_message_about_a_fixed_field_says_the_value_that_the_account_has() {
+    const FIXED: &[Immutable] = &[Immutable { state: "role", spec: &["outer.role"] }];
+    let mut it = seen(Phase::Ready);
+    it.state = json!({"aws_region": "eu-west-1", "role": "theirs"});
+    let never = |path: &str| change(path, When::Never("it stays".into()));
+    let changes = [never("aws_region"), never("network_id"), never("role")];
+    let ours = View { changes: &changes, ..view(Record::Bound, Found::Ours(it.clone())) };
+    let message = refusal(&View { immutable: FIXED, ..ours });
+    for part in [
+        "spec.awsRegion: it stays: write \"eu-west-1\", as the account has it",
+        "spec.networkId: it stays: remove the field",
+        "spec.outer.role: it stays: write \"theirs\"",
+        "to start over, delete this object",
+    ] {
+        assert!(message.contains(part), "{part}: {message}");
+    }
+}
+
+#[test]
+fn a_strangers_object_is_taken_over_only_by_permission() {
+    let it = seen(Phase::Ready);
+    for (adoption, stranger, marked, asked) in [
+        (AdoptionPolicy::Never, "refuse AlreadyExists", "refuse AlreadyExists", "refuse AlreadyExists"),
+        (AdoptionPolicy::IfOwned, "refuse AlreadyExists", "adopt", "adopt"),
+        (AdoptionPolicy::IfExists, "adopt", "adopt", "adopt"),
+        (AdoptionPolicy::Required, "adopt", "adopt", "adopt"),
+    ] {
+        let with = |record, found| word(&View { adoption, ..view(record, found) });
+        assert_eq!(with(Record::None, Found::Foreign(it.clone())), stranger, "{adoption:?}");
+        assert_eq!(with(Record::None, Found::Ours(it.clone())), marked, "{adoption:?}");
+        assert_eq!(with(Record::Asked, Found::Foreign(it.clone())), asked, "{adoption:?}");
+        assert_eq!(with(Record::Bound, Found::Foreign(it.clone())), "refuse AlreadyExists", "{adoption:?}");
+    }
+    assert_eq!(word(&view(Record::Bound, Found::Held("x".into()))), "refuse ManagementConflict");
+    assert_eq!(word(&view(Record::None, Found::Several(vec!["1".into()]))), "refuse Ambiguous");
+}
+
+#[test]
+fn what_is_ours_is_changed_where_it_may_be() {
+    let ready = seen(Phase::Ready);
+    let now = [change("a.x", When::Now), change("a.y", When::Now), change("b", When::Never("no".into()))];
+    let never = [change("b", When::Never("no".into()))];
+    let later = [change("c", When::NotNow("stop it first".into()))];
+    let ours = |changes| View { changes, ..view(Record::Bound, Found::Ours(ready.clone())) };
+    assert_eq!(word(&ours(&[])), "rest");
+    assert_eq!(word(&ours(&now)), "update a");
+    assert_eq!(word(&ours(&never)), "refuse ImmutableFieldChanged");
+    assert_eq!(word(&ours(&later)), "wait Progressing");
+    assert_eq!(word(&View { observe: true, ..ours(&now) }), "rest");
+    assert_eq!(word(&View { operation: Running::Yes, ..ours(&now) }), "wait Provisioning");
+    assert_eq!(word(&View { operation: Running::Overdue, ..ours(&now) }), "refuse ApplyFailed");
+    for operation in [Running::No, Running::Yes, Running::Overdue] {
+        assert_eq!(word(&View { operation, resend: true, ..ours(&now) }), "update a", "{operation:?}");
+        assert_eq!(word(&View { operation, resend: true, observe: true, ..ours(&now) }), "rest");
+    }
+}
+
+#[test]
+fn phases_wait_fail_or_are_repaired() {
+    let now = [change("a", When::Now)];
+    let with = |phase, changes: &[Change]| {
+        let it = seen(phase);
+        word(&View { changes, ..view(Record::Bound, Found::Ours(it.clone())) })
+    };
+    assert_eq!(
+        with(Phase::Pending("p".into()), &now),
+        "wait Provisioning",
+        "nothing is compared while pending"
+    );
+    assert_eq!(with(Phase::Failed("f".into()), &[]), "refuse ProvisioningFailed");
+    assert_eq!(with(Phase::Failed("f".into()), &now), "update a", "a failed one may be repaired");
+    assert_eq!(with(Phase::Leaving("l".into()), &[]), "wait Deleting");
+    let late = seen(Phase::Pending("p".into()));
+    let late = View { operation: Running::Overdue, ..view(Record::Bound, Found::Ours(late.clone())) };
+    assert_eq!(word(&late), "refuse ProvisioningFailed");
+    assert_eq!(word(&View { resend: true, ..late }), "refuse ProvisioningFailed", "nothing is sent to it");
+}
+
+#[test]
+fn a_deletion_deletes_only_what_is_proven_ours_and_releases_only_what_is_proven_gone() {
+    let it = seen(Phase::Ready);
+    let leaving = seen(Phase::Leaving("l".into()));
+    let with = |record, found, f: &dyn Fn(&mut View<'_>)| {
+        let mut v = View { deleting: true, ..view(record, found) };
+        f(&mut v);
+        word(&v)
+    };
+    let ours = || Found::Ours(it.clone());
+    assert_eq!(with(Record::Bound, ours(), &|_| {}), "delete");
+    assert_eq!(with(Record::Bound, Found::Ours(leaving.clone()), &|_| {}), "wait Deleting");
+    assert_eq!(with(Record::Bound, Found::Foreign(it.clone()), &|_| {}), "refuse ApiRefused");
+    assert_eq!(with(Record::Bound, Found::Held("x".into()), &|_| {}), "release Retained");
+    assert_eq!(with(Record::Bound, Found::Nothing { settled: false }, &|_| {}), "wait Deleting");
+    assert_eq!(with(Record::Bound, Found::Nothing { settled: true }, &|_| {}), "release Gone");
+    assert_eq!(with(Record::Bound, ours(), &|v| v.delete_outside = false), "release Retained");
+    assert_eq!(with(Record::Bound, ours(), &|v| v.protected = true), "refuse DeletionProtected");
+    assert_eq!(with(Record::None, ours(), &|_| {}), "release NeverCreated");
+    assert_eq!(with(Record::Asked, ours(), &|_| {}), "release NeverCreated");
+}
+
+#[test]
+fn wire_names_are_shown_as_users_write_them() {
+    assert_eq!(camel("ip_addresses"), "ipAddresses");
+    assert_eq!(camel("custom_tags.cost_center"), "customTags.cost_center");
+    assert_eq!(camel("label"), "label");
+}
+
+#[test]
+fn what_is_not_adopted_names_the_object_and_what_would_allow_it() {
+    let owned = |owner: Option<&str>| {
+        let mut it = seen(Phase::Ready);
+        it.about.owner = owner.map(str::to_owned);
+        Found::Foreign(it)
+    };
+    let cases = [
+        (Record::None, false, None, "Thing a is in the account already, with the id 1"),
+        (Record::None, false, Some("theirs"), "Thing a is in the account already, with the id 1"),
+        (Record::None, true, None, "Thing a is in the account already, with the id 1"),
+        (
+            Record::None,
+            true,
+            Some("theirs"),
+            "an annotation names the object 1, which carries the mark of another",
+        ),
+        (
+            Record::Bound,
+            true,
+            Some("theirs"),
+            "an annotation names the object 1, which carries the mark of another",
+        ),
+        (
+            Record::Bound,
+            true,
+            None,
+            "the object 1 in the account no longer looks like the one this object manages",
+        ),
+        (Record::Bound, false, Some("theirs"), "the object 1 in the account no longer looks like the one"),
+    ];
+    for (record, copied, owner, expected) in cases {
+        let text = refusal(&View { copied, ..view(record, owned(owner)) });
+        assert!(text.starts_with(expected), "{record:?}, copied {copied}, {owner:?}: {text}");
+        assert!(text.contains("spec.adoptionPolicy"), "{text}");
+    }
+}
+
+#[test]
+fn of_two_managers_a_message_names_the_other_and_how_to_replace_it() {
+    let text = refusal(&view(Record::Bound, Found::Held("Thing ns/older".into())));
+    for part in
+        ["managed by Thing ns/older", "spec.deletionPolicy to Retain", "spec.adoptionPolicy to IfExists"]
+    {
+        assert!(text.contains(part), "{part}: {text}");
+    }
+}
+
+#[test]
+fn a_fixed_reference_is_named_by_what_it_must_mean() {
+    const FIXED: &[Immutable] = &[Immutable { state: "network_id", spec: &["networkRef"] }];
+    let mut it = seen(Phase::Ready);
+    it.state = json!({"network_id": "n-1"});
+    let changes = [change("network_id", When::Never("it stays".into()))];
+    let ours = view(Record::Bound, Found::Ours(it));
+    let text = refusal(&View { changes: &changes, immutable: FIXED, ..ours });
+    assert!(text.contains("spec.networkRef: it stays: let it mean \"n-1\", as the account has it"), "{text}");
+}
+
+#[test]
+fn only_a_step_that_writes_to_the_account_or_binds_to_it_needs_a_fresh_read() {
+    let text = String::new;
+    for step in [Step::Create, Step::Adopt, Step::Update(vec!["a".into()]), Step::Delete] {
+        assert!(step.writes(), "{step:?}");
+    }
+    for step in [
+        Step::Release(Released::Gone),
+        Step::Bind("1".into()),
+        Step::Forget,
+        Step::WaitOut { after: Duration::ZERO, message: text() },
+        wait(Reason::Deleting, text()),
+        refuse(Reason::Ambiguous, text()),
+        plan(Reason::WouldBeCreated, text()),
+        Step::Rest,
+    ] {
+        assert!(!step.writes(), "{step:?}");
+    }
+}

@@ -1,0 +1,57 @@
+//! How messages name fields, values and other objects, and what they say to do. Texts only; [`super::decide`] chooses
+//! between them.
+
+use serde_json::Value;
+
+use super::step::View;
+use crate::engine::crd::{camel, shorten};
+use crate::engine::kind::Immutable;
+
+/// The message of an object whose object in the account is managed by another one.
+pub fn managed_by(holder: &str) -> String {
+    format!(
+        "the object in the account is managed by {holder}: delete one of the two. To replace that one by this one without a gap \
+         in the account, set spec.deletionPolicy to Retain on that one and spec.adoptionPolicy to IfExists on this one, then \
+         delete that one"
+    )
+}
+
+/// How to start over with another object in the account. A retained one would be found again.
+pub fn start_over(view: &View<'_>) -> String {
+    let mut first = vec![];
+    if !view.delete_outside {
+        first.push(
+            "spec.deletionPolicy to Delete (with Retain the one in the account stays, and is found again)",
+        );
+    }
+    if view.protected {
+        first.push("spec.deletionProtection to false");
+    }
+    let set = if first.is_empty() { String::new() } else { format!("set {}, ", first.join(" and ")) };
+    let lost = if view.data_bearing { " with all that it holds" } else { "" };
+    format!(
+        "to start over, {set}delete this object, which deletes the one in the account{lost}, and apply it again"
+    )
+}
+
+/// How to write the account's value into the spec.
+pub fn write_back(field: &str, value: &Value) -> String {
+    let text = shorten(&value.to_string(), 200);
+    match value {
+        Value::Null => "remove the field, as the account has no value for it".into(),
+        _ if field.ends_with("Ref") => format!("let it mean {text}, as the account has it"),
+        _ => format!("write {text}, as the account has it"),
+    }
+}
+
+/// Fields of the state as users write them.
+pub fn words(fields: &[String]) -> String {
+    fields.iter().map(|f| camel(f)).collect::<Vec<_>>().join(", ")
+}
+
+/// A path of the state as the field of the spec that it comes from.
+pub fn spec_path(immutable: &[Immutable], spec: &Value, path: &str) -> String {
+    let field = path.split('.').next().unwrap_or(path);
+    let fixed = immutable.iter().find(|i| i.state == field);
+    fixed.map_or_else(|| camel(path), |i| format!("{}{}", i.written(spec), &path[field.len()..]))
+}

@@ -1,0 +1,101 @@
+//! How old a shared LIST may be that an observation rests on.
+
+use super::*;
+
+/// The calls of a second observation this long after the first.
+async fn again(world: &World, freshness: Freshness, after: u64) -> Vec<String> {
+    world.look(freshness).await.unwrap();
+    world.fake.calls();
+    world.wait(after).await;
+    world.look(freshness).await.unwrap();
+    world.fake.calls()
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_bound_object_rests_on_a_list_for_as_long_as_its_state_allows() {
+    boot().await;
+    let object = || World { bound: bound("1"), ..unmarked() };
+    let upsert = || World { bound: bound("/a"), ..upsert() };
+    let (list, none) = (&["LIST "][..], &[""; 0][..]);
+    let cases: [(&str, World, u64, &[&str]); 10] = [
+        ("within the resync interval", object(), 3_600, none),
+        ("after it", object(), 3_601, list),
+        ("its delete is proven by reading it", World { deleting: true, ..object() }, 3_600, none),
+        ("its operation as well", World { operation: true, ..object() }, 3_600, &["GET 1"]),
+        ("an upsert, within the resync interval", upsert(), 3_600, none),
+        ("after it", upsert(), 3_601, list),
+        ("being deleted", World { deleting: true, ..upsert() }, 60, none),
+        ("being deleted, a minute ago", World { deleting: true, ..upsert() }, 61, list),
+        ("in an operation", World { operation: true, ..upsert() }, 1, none),
+        ("in an operation, at the next poll", World { operation: true, ..upsert() }, 2, list),
+    ];
+    for (case, world, after, calls) in cases {
+        world.fake.put(seen("1", "a", None));
+        world.fake.put(seen("/a", "a", None));
+        assert_eq!(again(&world, Freshness::Routine, after).await, calls, "{case}, {after} s");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_upsert_is_written_by_a_list_of_the_last_minute() {
+    boot().await;
+    for (after, calls) in [(60, &[][..]), (61, &["LIST "][..])] {
+        let world = World { bound: bound("/a"), ..upsert() };
+        world.fake.put(seen("/a", "a", None));
+        assert_eq!(again(&world, Freshness::BeforeWrite, after).await, *calls, "{after} s");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_upsert_whose_delete_was_accepted_is_compared_with_a_later_list() {
+    boot().await;
+    let world = World { bound: bound("/a"), deleting: true, ..upsert() };
+    world.fake.put(seen("/a", "a", None));
+    world.found().await;
+    world.wait(1).await;
+    world.remembered.of("uid", |memory| memory.delete_accepted = Some(Instant::now()));
+    world.fake.take("/a");
+    world.fake.calls();
+    assert_eq!(world.found().await, Found::Nothing { settled: true });
+    assert_eq!(world.fake.calls(), ["LIST "]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_object_that_is_not_bound_is_searched_for_in_a_list_of_this_moment() {
+    boot().await;
+    let observer = || World { observing: true, ..unmarked() };
+    let list = &["LIST "][..];
+    let cases: [(&str, World, u64, &[&str]); 7] = [
+        ("an object", unmarked(), 5, &[]),
+        ("an object", unmarked(), 6, list),
+        ("an observer creates nothing", observer(), 3_600, &[]),
+        ("an observer", observer(), 3_601, list),
+        ("upserts in a burst", upsert(), 1, &[]),
+        ("the burst is over", upsert(), 3, list),
+        ("an observer of an upsert", World { observing: true, ..upsert() }, 3, list),
+    ];
+    for (case, world, after, calls) in cases {
+        assert_eq!(again(&world, Freshness::Routine, after).await, calls, "{case}, {after} s");
+    }
+    let world = upsert();
+    world.found().await;
+    for _ in 0..20 {
+        world.wait(1).await;
+        world.found().await;
+    }
+    assert_eq!(world.fake.calls(), ["LIST "], "one LIST serves a long burst");
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_was_read_by_its_id_is_shown_by_the_list_that_others_rest_on() {
+    boot().await;
+    let world = World { bound: bound("1"), ..unmarked() };
+    let mut pending = seen("1", "a", None);
+    pending.about.phase = Phase::Pending("soon".into());
+    world.fake.listed.lock().unwrap().push(pending);
+    world.fake.got.lock().unwrap().insert("1".into(), seen("1", "a", None));
+    world.found().await;
+    assert_eq!(world.fake.calls(), ["LIST ", "GET 1"]);
+    assert_eq!(world.found().await, Found::Ours(seen("1", "a", None)));
+    assert_eq!(world.fake.calls(), [""; 0]);
+}

@@ -1,0 +1,126 @@
+//! A create whose result is not known: when it is searched for, and what may be its result.
+
+use super::*;
+
+#[tokio::test(start_paused = true)]
+async fn an_interrupted_create_is_waited_out_and_then_searched_for() {
+    boot().await;
+    let created = |id: &str, at: Option<i64>| {
+        let mut seen = seen(id, "a", None);
+        seen.about.created = at;
+        seen
+    };
+    let since = |hits: &[&str], in_time| {
+        let hits = hits.iter().map(|id| (*id).to_owned()).collect();
+        Found::Interrupted(Interrupted::Since { hits, in_time, sent: at(NOW - 61) })
+    };
+    let early = World { bound: Bound { intent: intent(NOW - 20, &[]), ..Bound::default() }, ..unmarked() };
+    assert_eq!(early.found().await, Found::Interrupted(Interrupted::TooEarly(seconds(40))));
+    assert_eq!(early.fake.calls(), [""; 0]);
+    let cases: [(&str, Vec<Seen>, Found); 5] = [
+        ("it created nothing", vec![], since(&[], true)),
+        ("what was there before is not its result", vec![created("0", None)], since(&[], true)),
+        ("one", vec![created("1", Some(NOW - 60))], since(&["1"], true)),
+        ("of another time", vec![created("1", Some(NOW - 5_000))], since(&["1"], false)),
+        ("two", vec![created("2", None), created("1", None)], since(&["1", "2"], true)),
+    ];
+    for (case, there, found) in cases {
+        let world =
+            World { bound: Bound { intent: intent(NOW - 61, &["0"]), ..Bound::default() }, ..unmarked() };
+        there.into_iter().for_each(|seen| world.fake.put(seen));
+        assert_eq!(world.found().await, found, "{case}");
+        assert_eq!(world.fake.calls(), ["LIST "], "{case}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn only_what_may_be_the_result_of_an_interrupted_create_is_taken_for_it() {
+    boot().await;
+    let none = Found::Interrupted(Interrupted::Since { hits: vec![], in_time: true, sent: at(NOW - 61) });
+    let interrupted = || Bound { intent: intent(NOW - 61, &[]), ..Bound::default() };
+    // Our own create sets the mark.
+    let world = World { bound: interrupted(), ..marked() };
+    world.fake.put(seen("1", "a", None));
+    assert_eq!(world.found().await, none);
+    // Another object manages it.
+    let world = World { bound: interrupted(), ..unmarked() };
+    world.held("1");
+    world.fake.put(seen("1", "a", None));
+    assert_eq!(world.found().await, none);
+    // The spec may have been changed since: the name is the one that was sent.
+    let world = World { bound: interrupted(), want: Some(json!({"name": "b"})), ..unmarked() };
+    world.fake.put(seen("1", "a", None));
+    world.fake.put(seen("2", "b", None));
+    assert!(
+        matches!(world.found().await, Found::Interrupted(Interrupted::Since { hits, .. }) if hits == ["1"])
+    );
+    // An upsert that still matches the spec is written again; any other must be found first.
+    let world = World { bound: interrupted(), want: Some(json!({"name": "b"})), ..upsert() };
+    assert!(matches!(world.found().await, Found::Interrupted(_)));
+    let world = World { bound: interrupted(), ..upsert() };
+    assert_eq!(world.found().await, Found::Nothing { settled: true });
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_interrupted_create_is_searched_for_as_soon_as_the_account_certainly_shows_it() {
+    boot().await;
+    for (sent, lag, early) in [(59, 0, Some(1)), (60, 0, None), (60, 90, Some(30)), (90, 90, None)] {
+        let bound = Bound { intent: intent(NOW - sent, &[]), ..Bound::default() };
+        let world = World { bound, lag: seconds(lag), ..unmarked() };
+        let waits = match world.found().await {
+            Found::Interrupted(Interrupted::TooEarly(left)) => Some(left.as_secs()),
+            _ => None,
+        };
+        assert_eq!(waits, early, "sent {sent} s ago, reads lag {lag} s");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_result_of_an_interrupted_create_is_as_old_as_the_create_within_what_clocks_may_differ() {
+    boot().await;
+    let sent = NOW - 61;
+    for (created, expected) in
+        [(sent - 301, false), (sent - 300, true), (sent, true), (sent + 360, true), (sent + 361, false)]
+    {
+        let world = World { bound: Bound { intent: intent(sent, &[]), ..Bound::default() }, ..unmarked() };
+        let mut result = seen("1", "a", None);
+        result.about.created = Some(created);
+        world.fake.put(result);
+        let Found::Interrupted(Interrupted::Since { in_time, .. }) = world.found().await else { panic!() };
+        assert_eq!(in_time, expected, "{} s after the create", created - sent);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_upsert_that_was_announced_is_searched_for_before_it_is_deleted() {
+    boot().await;
+    let bound = Bound { intent: intent(NOW - 61, &[]), ..Bound::default() };
+    let world = World { bound, deleting: true, ..upsert() };
+    world.fake.put(seen("/a", "a", None));
+    assert!(
+        matches!(world.found().await, Found::Interrupted(Interrupted::Since { hits, .. }) if hits == ["/a"])
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn creates_that_were_interrupted_together_share_a_list_that_began_late_enough() {
+    boot().await;
+    let real = Timestamp::now().as_second();
+    let interrupted = |sent| Bound { intent: intent(sent, &[]), ..Bound::default() };
+    let mut world = World { now: real, bound: interrupted(real - 700), ..unmarked() };
+    for _ in 0..2 {
+        assert!(matches!(world.found().await, Found::Interrupted(Interrupted::Since { .. })));
+    }
+    assert_eq!(world.fake.calls(), ["LIST "], "one for both");
+    // A person has decided, and requests a reconcile.
+    world.wait(1).await;
+    world.stale = Duration::ZERO;
+    assert!(matches!(world.found().await, Found::Interrupted(Interrupted::Since { .. })));
+    assert_eq!(world.fake.calls(), ["LIST "]);
+    world.stale = seconds(3_600);
+    // The clock says that this create is old enough by now. The LIST above began before it was.
+    (world.now, world.bound) = (real + 100, interrupted(real));
+    world.wait(1).await;
+    assert!(matches!(world.found().await, Found::Interrupted(Interrupted::Since { .. })));
+    assert_eq!(world.fake.calls(), ["LIST "]);
+}

@@ -1,0 +1,93 @@
+//! What is found without a record: by the key, in the LIST.
+
+use super::*;
+
+#[tokio::test(start_paused = true)]
+async fn without_a_record_the_account_is_searched_for_what_the_spec_means() {
+    boot().await;
+    type There<'a> = &'a [(&'a str, &'a str, Option<&'a str>)];
+    let cases: [(&str, There<'_>, Found); 6] = [
+        ("empty", &[], Found::Nothing { settled: true }),
+        ("others", &[("1", "b", None)], Found::Nothing { settled: true }),
+        ("one", &[("1", "a", None)], Found::Foreign(seen("1", "a", None))),
+        ("two", &[("2", "a", None), ("1", "a", None)], Found::Several(vec!["1".into(), "2".into()])),
+        ("ours", &[("1", "a", Some(MARK))], Found::Ours(seen("1", "a", Some(MARK)))),
+        (
+            "ours among two",
+            &[("1", "a", None), ("2", "a", Some(MARK))],
+            Found::Ours(seen("2", "a", Some(MARK))),
+        ),
+    ];
+    for (case, there, found) in cases {
+        let world = marked();
+        there.iter().for_each(|(id, name, owner)| world.fake.put(seen(id, name, *owner)));
+        let look = world.look(Freshness::Routine).await.unwrap();
+        assert_eq!(look.found, found, "{case}");
+        assert_eq!(look.may_be_stale, !matches!(found, Found::Nothing { .. }), "{case}");
+        assert_eq!(world.fake.calls(), ["LIST "], "{case}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_found_by_its_name_is_read_by_its_id_before_a_write() {
+    boot().await;
+    let world = unmarked();
+    world.fake.put(seen("1", "a", None));
+    let look = world.look(Freshness::BeforeWrite).await.unwrap();
+    assert_eq!((look.found, look.may_be_stale), (Found::Foreign(seen("1", "a", None)), false));
+    assert_eq!(look.before, ["1"], "a create must not take it for its result");
+    assert_eq!(world.fake.calls(), ["LIST ", "GET 1"]);
+    // It disappeared meanwhile.
+    world.fake.got.lock().unwrap().clear();
+    assert!(matches!(world.look(Freshness::BeforeWrite).await, Err(Error::Transient { .. })));
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_on_its_way_out_keeps_nothing_from_being_created() {
+    boot().await;
+    let world = unmarked();
+    let mut leaving = seen("1", "a", None);
+    leaving.about.phase = Phase::Leaving("going".into());
+    world.fake.put(leaving);
+    let look = world.look(Freshness::Routine).await.unwrap();
+    assert_eq!(look.found, Found::Nothing { settled: true });
+    assert_eq!(look.before, ["1"], "nor is it the result of that create");
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_announced_upsert_finds_its_own_row_after_a_crash() {
+    boot().await;
+    let world = World { bound: Bound { intent: intent(NOW - 5, &[]), ..Bound::default() }, ..upsert() };
+    world.fake.put(seen("/a", "a", None));
+    assert!(matches!(world.found().await, Found::Ours(_)));
+    let world = upsert();
+    world.fake.put(seen("/a", "a", None));
+    assert!(matches!(world.found().await, Found::Foreign(_)), "one that was there before is not");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_deleted_object_without_a_record_made_nothing() {
+    boot().await;
+    let world = World { deleting: true, ..unmarked() };
+    assert_eq!(world.found().await, Found::Nothing { settled: true });
+    assert_eq!(world.fake.calls(), [""; 0]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_get_does_not_confirm_is_not_adopted_and_the_list_is_read_again() {
+    boot().await;
+    let mut leaving = seen("1", "a", None);
+    leaving.about.phase = Phase::Leaving("going".into());
+    for (case, got) in [("it is being deleted", leaving), ("it is another one", seen("2", "a", None))] {
+        let world = unmarked();
+        world.fake.put(seen("1", "a", None));
+        world.fake.got.lock().unwrap().insert("1".into(), got);
+        let Err(Error::Transient { message, .. }) = world.look(Freshness::BeforeWrite).await else {
+            panic!("{case}")
+        };
+        assert!(message.starts_with("1 existed a moment ago"), "{message}");
+        assert_eq!(world.fake.calls(), ["LIST ", "GET 1"], "{case}");
+        world.found().await;
+        assert_eq!(world.fake.calls(), ["LIST "], "{case}");
+    }
+}

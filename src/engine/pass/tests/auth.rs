@@ -1,0 +1,151 @@
+//! Reconciles of a DatabricksAuth.
+
+use super::*;
+use crate::engine::crd::FINALIZER;
+
+/// A DatabricksAuth named `account`, which the watch has brought.
+pub(super) fn with_auth(more: Value) -> World {
+    let world = world();
+    let mut spec = json!({
+        "cloud": "AWS", "accountId": "account", "authType": "OAUTH_M2M", "clientId": "client",
+        "clientSecretRef": {"name": "databricks", "key": "secret"},
+    });
+    for (key, value) in more.as_object().unwrap() {
+        spec[key] = value.clone();
+    }
+    world.api.apply("account", spec);
+    world
+}
+
+impl World {
+    pub(super) async fn check_auth(&self) -> Action {
+        let object = self.api.get("account").unwrap();
+        crate::engine::pass::reconcile_auth(Arc::new(object), self.engine.clone()).await
+    }
+
+    pub(super) async fn reconcile_auth(&self) -> Value {
+        self.check_auth().await;
+        self.api.get("account").map_or(Value::Null, |object| object.data["status"].clone())
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_databricks_auth_says_what_its_secret_lacks() {
+    type Prepare = fn(&World);
+    let cases: [(&str, Prepare, &str); 5] = [
+        ("no secret", |_| {}, "SecretNotFound"),
+        ("no key", |w| w.api.secret("databricks", json!({"other": "eA=="})), "SecretKeyMissing"),
+        ("empty", |w| w.api.secret("databricks", json!({"secret": "Cg=="})), "SecretValueEmpty"),
+        ("not text", |w| w.api.secret("databricks", json!({"secret": "//8="})), "CredentialsInvalid"),
+        ("forbidden", |w| w.api.next_read("secret", 403), "SecretNotReadable"),
+    ];
+    for (case, prepare, reason) in cases {
+        let world = with_auth(json!({}));
+        prepare(&world);
+        let status = world.reconcile_auth().await;
+        assert_eq!(condition(&status, "Ready"), format!("False {reason}"), "{case}");
+        assert_eq!(
+            condition(&status, "ReferencesResolved").split(' ').next(),
+            Some("False"),
+            "{case}: {status}"
+        );
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_databricks_auth_that_cannot_work_is_for_a_person() {
+    let cases = [
+        (json!({"host": "https://example.com"}), "HostNotAllowed"),
+        (json!({"clientSecretRef": null}), "InvalidSpec"),
+        (json!({"egressCidrs": ["nonsense"]}), "InvalidSpec"),
+        (json!({"cloud": "nonsense"}), "InvalidSpec"),
+    ];
+    for (more, reason) in cases {
+        let world = with_auth(more.clone());
+        world.api.secret("databricks", json!({"secret": "eA=="}));
+        let status = world.reconcile_auth().await;
+        assert_eq!(condition(&status, "Stalled"), format!("True {reason}"), "{more}");
+    }
+}
+
+/// Many objects depend on it.
+#[tokio::test(start_paused = true)]
+async fn a_databricks_auth_that_does_not_work_is_checked_again_soon_however_long_that_lasts() {
+    let world = with_auth(json!({"host": "https://example.com"}));
+    let mut last = Action::await_change();
+    for _ in 0..5 {
+        last = world.check_auth().await;
+    }
+    assert_eq!(last, Action::requeue(world.engine.settings.pace.poll_max));
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_longer_an_account_rejects_the_operator_the_more_rarely_that_is_checked() {
+    let world = with_auth(json!({"host": "https://example.com"}));
+    world.engine.auths.doubt(&auth());
+    for (doubted, again) in [(1, 1), (5, 3), (12, 9)] {
+        tokio::time::advance(seconds(doubted)).await;
+        assert_eq!(world.check_auth().await, Action::requeue(seconds(again)), "half of the time until now");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_unreadable_status_of_a_databricks_auth_is_left_alone() {
+    let world = with_auth(json!({}));
+    world.api.edit("account", |auth| auth["status"] = json!({"external": 7}));
+    assert_eq!(world.reconcile_auth().await, json!({"external": 7}));
+    assert_eq!(world.api.writes(), NOTHING);
+    assert_eq!(world.api.events(), ["Stalled"]);
+}
+
+/// A reference alone must not be enough, or any tenant could hold another's DatabricksAuth.
+#[tokio::test(start_paused = true)]
+async fn an_object_of_another_namespace_holds_a_databricks_auth_only_with_an_object_in_the_account() {
+    let cases = [
+        ("a reference", json!({}), json!([]), false),
+        ("a finalizer", json!({}), json!([FINALIZER]), false),
+        ("a record", json!({"external": {"id": "1"}}), json!([]), false),
+        ("a record and a finalizer", json!({"external": {"id": "1"}}), json!([FINALIZER]), true),
+        ("a create that began", json!({"intent": {"name": "a"}}), json!([FINALIZER]), true),
+    ];
+    for (case, status, finalizers, holds) in cases {
+        let world = with_auth(json!({}));
+        world.reconcile_auth().await;
+        let there = ObjectName { namespace: "there".into(), ..named("it") };
+        world.engine.memory.wake.refer(&there, vec![auth()]);
+        world.apply(json!({})).api.edit("it", |it| {
+            it["metadata"]["namespace"] = json!("there");
+            it["metadata"]["finalizers"] = finalizers;
+            it["status"] = status;
+        });
+        world.watch();
+        world.api.delete("account");
+        world.reconcile_auth().await;
+        assert_eq!(world.api.get("account").is_some(), holds, "{case}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_suspended_databricks_auth_stops_those_who_use_it() {
+    let world = with_auth(json!({"suspend": true}));
+    let status = world.reconcile_auth().await;
+    assert_eq!(condition(&status, "Suspended"), "True SuspendedBySpec");
+    world.apply(json!({})).reconcile().await;
+    assert_eq!(world.condition("Ready"), "False CredentialsUnavailable");
+    assert_eq!(world.fake.calls(), NOTHING);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_databricks_auth_is_released_when_nothing_uses_it() {
+    let world = with_auth(json!({}));
+    world.reconcile_auth().await;
+    let it = ObjectName { kind: "Fake".into(), namespace: "ns".into(), name: "it".into() };
+    world.engine.memory.wake.refer(&it, vec![auth()]);
+    world.api.delete("account");
+    let status = world.reconcile_auth().await;
+    assert_eq!(condition(&status, "DeletionBlocked"), "True DependencyStillInUse");
+    assert_eq!(status["dependents"]["count"], 1);
+    world.engine.memory.wake.refer(&it, vec![]);
+    world.reconcile_auth().await;
+    assert!(world.api.get("account").is_none());
+}

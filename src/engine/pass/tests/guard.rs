@@ -1,0 +1,155 @@
+//! The last check before a write: what a guard gets to know, and what it must not miss.
+
+use super::*;
+
+const LAG: Duration = Duration::from_secs(600);
+
+/// Two objects of a kind whose guard reads all of them: `other` is Ready.
+async fn siblings() -> World {
+    let fake = Fake::with(|fake| {
+        fake.traits.guarded_among_siblings = true;
+        fake.traits.read_lag = LAG;
+    });
+    let world = eager(fake);
+    world.api.apply("other", spec("b", json!({})));
+    world.reconcile_named("other").await;
+    world.api.edit("other", |other| {
+        other["status"]["external"]["createdAt"] = json!("2026-01-01T00:00:00Z");
+    });
+    world.quiet();
+    fake.judged.lock().unwrap().clear();
+    world.apply(json!({}));
+    world
+}
+
+impl World {
+    fn judged(&self) -> Vec<(Option<String>, Vec<String>)> {
+        std::mem::take(&mut self.fake.judged.lock().unwrap())
+    }
+
+    async fn other_gets_a_new_value(&self) {
+        self.api.apply("other", spec("b", json!({"value": "new"})));
+        self.reconcile_named("other").await;
+        assert_eq!(self.changes(), ["PATCH id-b value"]);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_guard_judges_by_all_objects_of_its_kind() {
+    let world = siblings().await;
+    world.fake.put(seen("1", "of another user", None));
+    world.reconcile().await;
+    assert_eq!(world.judged(), [(None, vec!["id-b".to_owned(), "1".to_owned()])]);
+    assert_eq!(world.changes(), ["POST a"]);
+}
+
+/// A guard that misses a change of a moment ago could let both pass, which together shut the operator out.
+#[tokio::test(start_paused = true)]
+async fn a_guard_waits_until_reads_show_what_was_just_done_to_others() {
+    type Happens = for<'a> fn(&'a World) -> futures::future::BoxFuture<'a, ()>;
+    let cases: [(&str, Happens); 5] = [
+        ("created for Fake ns/other", |world| {
+            Box::pin(async {
+                let now = Timestamp::now().to_string();
+                world.api.edit("other", |other| other["status"]["external"]["createdAt"] = json!(now));
+                world.fake.listed.lock().unwrap().clear();
+            })
+        }),
+        ("changed for Fake ns/other", |world| {
+            Box::pin(async {
+                *world.fake.late.lock().unwrap() = true;
+                world.other_gets_a_new_value().await;
+            })
+        }),
+        // After a start of the operator, only the status says it.
+        ("changed for Fake ns/other", |world| {
+            Box::pin(async {
+                *world.fake.late.lock().unwrap() = true;
+                world.other_gets_a_new_value().await;
+                world.engine.memory.objects.forget("uid-other");
+            })
+        }),
+        // Its response was lost, so no status says it.
+        ("changed for Fake ns/other", |world| {
+            Box::pin(async {
+                world.loses(Error::retry("no answer")).other_gets_a_new_value().await;
+                let other = world.api.get("other").unwrap();
+                assert!(other.data["status"]["operation"].is_null());
+            })
+        }),
+        ("deleted with Fake ns/other", |world| {
+            Box::pin(async {
+                *world.fake.late.lock().unwrap() = true;
+                world.api.delete("other");
+                world.reconcile_named("other").await;
+                assert_eq!(world.changes(), ["DELETE id-b"]);
+            })
+        }),
+    ];
+    for (at, (done, happens)) in cases.into_iter().enumerate() {
+        let world = siblings().await;
+        happens(&world).await;
+        world.judged();
+        world.reconcile().await;
+        assert_eq!(world.changes(), NOTHING, "{at} {done}");
+        assert_eq!(world.judged(), [], "{at} {done}");
+        let message = world.message("Ready");
+        let says = format!("the account does not show yet what was just {done}: ");
+        assert!(message.starts_with(&says), "{at} {done}: {message}");
+        // When reads cannot lag any longer, whatever they show is true.
+        tokio::time::advance(LAG).await;
+        world.api.edit("other", |other| {
+            let status = &mut other["status"];
+            for (block, field) in [("external", "createdAt"), ("operation", "since")] {
+                if status[block].is_object() {
+                    status[block][field] = json!("2026-01-01T00:00:00Z");
+                }
+            }
+        });
+        world.reconcile().await;
+        assert_eq!(world.changes(), ["POST a"], "{at} {done}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_guard_does_not_wait_for_what_is_new_in_another_account() {
+    let world = siblings().await;
+    world.api.edit("other", |other| {
+        other["status"]["external"]["createdAt"] = json!(Timestamp::now().to_string());
+        other["status"]["external"]["accountId"] = json!("another");
+    });
+    world.fake.listed.lock().unwrap().clear();
+    world.reconcile().await;
+    assert_eq!(world.changes(), ["POST a"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_guard_of_addresses_has_nothing_to_check_if_none_are_known() {
+    let world = siblings().await;
+    let mut session = Session::of(account());
+    session.facts.egress.clear();
+    world.engine.auths.store(&auth(), &auth_spec(Value::Null), Ok(Arc::new(session)));
+    world.apply(json!({"value": "lock-out"})).reconcile().await;
+    assert_eq!(world.judged(), []);
+    assert_eq!(world.changes(), ["POST a"]);
+}
+
+#[tokio::test]
+async fn a_guard_knows_the_operators_own_principal_if_the_account_returns_it() {
+    let account = HttpAccount::start().await;
+    account.name("client", Some("7"));
+    for (allowed, own_id) in [(true, Some("7".to_owned())), (false, None)] {
+        if !allowed {
+            account.refuse(403, "PERMISSION_DENIED", "not for you");
+        }
+        let world = world_of(Fake::with(|fake| fake.traits.guarded_alone = true), |_| {});
+        world.connect(&account).apply(json!({})).reconcile().await;
+        world.apply(json!({"value": "new"})).reconcile().await;
+        assert_eq!(world.changes(), ["POST a", "PATCH id-a value"]);
+        assert_eq!(world.judged(), [(own_id.clone(), vec![]), (own_id.clone(), vec![])], "{allowed}");
+        assert_eq!(account.searches(), ["client"], "it is searched for once");
+        world.apply(json!({"value": "lock-out"})).reconcile().await;
+        assert_eq!(world.condition("Stalled"), "True WouldLockOut");
+        assert_eq!(world.changes(), NOTHING);
+    }
+}

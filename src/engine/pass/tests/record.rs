@@ -1,0 +1,139 @@
+//! What is written to the Kubernetes object, and what follows if that fails.
+
+use super::*;
+
+impl World {
+    /// An object that is about to be created; the write of its id meets this trouble.
+    async fn creates_and_then(trouble: Trouble) -> World {
+        let world = world();
+        world.apply(json!({})).api.next_write("status", Trouble::Pass);
+        world.api.next_write("status", trouble);
+        world
+    }
+
+    fn request(&self, token: &str) {
+        self.api.edit("it", |it| {
+            it["metadata"]["annotations"]["databricks-operator.io/reconcile-requested-at"] = json!(token);
+        });
+    }
+
+    fn handled(&self, token: &str) -> bool {
+        self.status()["lastHandledReconcileAt"] == token
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_id_of_a_new_object_is_written_over_what_others_wrote_meanwhile() {
+    let world = World::creates_and_then(Trouble::Label).await;
+    world.reconcile().await;
+    assert_eq!(world.api.get("it").unwrap().metadata.labels.unwrap()["a"], "b");
+    assert_eq!(world.status()["externalId"], "id-a", "within the same reconcile");
+    assert_eq!(world.condition("Ready"), "True Available");
+    assert_eq!(world.changes(), ["POST a"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_id_of_a_new_object_is_written_as_soon_as_the_api_server_responds_again() {
+    let world = World::creates_and_then(Trouble::Refuse(500)).await;
+    (0..3).for_each(|_| world.api.next_read("object", 500));
+    (0..3).for_each(|_| world.api.next_write("status", Trouble::Refuse(500)));
+    let began = tokio::time::Instant::now();
+    world.reconcile().await;
+    assert_eq!(began.elapsed(), 3 * Duration::from_millis(250));
+    assert_eq!(world.status()["externalId"], "id-a");
+    assert_eq!(world.changes(), ["POST a"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_id_that_was_written_although_no_response_came_is_not_written_twice() {
+    let world = World::creates_and_then(Trouble::Lose).await;
+    assert_eq!(world.reconcile().await, Action::requeue(Duration::from_millis(20)));
+    assert_eq!(world.status()["externalId"], "id-a");
+    world.settle().await;
+    assert_eq!(world.changes(), ["POST a"]);
+    assert_eq!(world.condition("Ready"), "True Available");
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_was_created_for_an_object_that_another_replica_bound_meanwhile_is_deleted() {
+    let world = World::creates_and_then(Trouble::Rebind).await;
+    world.reconcile().await;
+    world.engine.undoing.tasks.close();
+    // A Kubernetes object of that name exists, and may own it.
+    world.fake.refuse(Error::retry("no answer"));
+    world.engine.undoing.tasks.wait().await;
+    assert_eq!(world.status()["externalId"], "another");
+    assert_eq!(world.changes(), ["POST a", "DELETE id-a"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_status_that_the_cluster_does_not_accept_is_reported_by_an_event() {
+    let world = World::ready(json!({})).await;
+    let (log, _kept) = Log::keep();
+    let mut waits = vec![];
+    world.apply(json!({"suspend": true}));
+    for _ in 0..3 {
+        world.api.next_write("status", Trouble::Refuse(403));
+        waits.push(world.reconcile().await);
+    }
+    assert_eq!(world.condition("Ready"), "True Available", "nothing was written");
+    assert_eq!(world.api.events(), ["Stalled"], "nor is what was not written reported");
+    assert_eq!(waits[0], Action::requeue(Duration::from_millis(20)));
+    assert_ne!(waits[2], waits[0], "it is not tried without a pause");
+    let lines = log.lines();
+    let warnings = lines.iter().filter(|line| line.contains("WARN"));
+    assert!(
+        warnings
+            .clone()
+            .all(|line| line.contains("does not let the operator write the status of Fake ns/it"))
+    );
+    assert_eq!(warnings.count(), 3, "{lines:?}");
+    world.reconcile().await;
+    assert_eq!(world.condition("Suspended"), "True SuspendedBySpec");
+}
+
+/// A reconcile that ended before it did anything does not use a request up.
+#[tokio::test(start_paused = true)]
+async fn a_request_for_a_reconcile_is_handled_once_something_was_done() {
+    let world = World::ready(json!({})).await;
+    world.request("1");
+    tokio::time::advance(seconds(5)).await;
+    world.fails(Error::retry("down")).reconcile().await;
+    assert!(world.handled("1"), "what is Ready was to be read, and will be");
+
+    // A change that has to be sent again.
+    world.apply(json!({"value": "new"})).request("2");
+    tokio::time::advance(seconds(5)).await;
+    world.fake.refuse(Error::rejected(Reason::ExternalResourceMissing, "there is no such object"));
+    world.reconcile().await;
+    assert!(!world.handled("2"));
+    world.reconcile().await;
+    assert!(world.handled("2"));
+
+    // What failed in the account is to be retried, and an outage prevents that.
+    world.fake.edit("id-a", |seen| seen.about.phase = Phase::Failed("no quota".into()));
+    tokio::time::advance(seconds(601)).await;
+    world.reconcile().await;
+    assert_eq!(world.condition("Stalled"), "True ProvisioningFailed");
+    world.request("3");
+    tokio::time::advance(seconds(5)).await;
+    world.fails(Error::retry("down")).reconcile().await;
+    assert!(!world.handled("3"));
+    tokio::time::advance(seconds(5)).await;
+    world.reconcile().await;
+    assert!(world.handled("3"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_request_for_a_reconcile_survives_the_end_of_an_interrupted_create() {
+    let world = world();
+    world.apply(json!({})).loses(unknown()).reconcile().await;
+    world.request("1");
+    world.api.edit("it", |it| it["status"]["intent"]["time"] = json!("2026-01-01T00:00:00Z"));
+    tokio::time::advance(seconds(6)).await;
+    assert_eq!(world.reconcile().await, Action::requeue(Duration::ZERO));
+    assert_eq!(world.status()["externalId"], "id-a");
+    assert!(!world.handled("1"), "nothing was compared yet");
+    world.reconcile().await;
+    assert!(world.handled("1"));
+}
