@@ -435,6 +435,23 @@ async fn in_a_parent_that_is_gone_is_nothing() {
     assert!(parents > 0, "no kind belongs to another one");
 }
 
+/// Covers DL-06. Its kind needs no code for that. An account that the API does not know proves nothing.
+#[tokio::test]
+async fn a_parent_is_gone_only_in_an_account_that_is_there() {
+    let simulator = Simulator::start(Config::default()).await.unwrap();
+    let (api, planted) = (connect(&simulator), of::<planted::PlantedPolicy>());
+    assert_eq!(planted.list(&api, "42").await, Ok(vec![]));
+    assert_eq!(planted.get(&api, "42/7").await, Ok(None));
+    for driver in KINDS.iter().copied().chain([planted]) {
+        let body = json!({"error_code": "RESOURCE_DOES_NOT_EXIST", "message": "no such account"});
+        let everything = Fault { path: "*".into(), status: Some(404), body: Some(body), ..Fault::default() };
+        simulator.fault(everything);
+        let listed = driver.list(&api, "42").await;
+        assert!(listed.is_err(), "{}: {listed:?}", driver.kind());
+        simulator.clear_faults();
+    }
+}
+
 /// When its spec cannot be read any more, an object is still searched, and deleted, where it was created.
 #[tokio::test]
 async fn an_id_says_where_its_object_is_listed() {

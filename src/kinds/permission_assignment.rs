@@ -333,12 +333,7 @@ impl ExternalResource for PermissionAssignment {
 /// that it does not know, so that is believed only if the account lists its workspaces without this one: otherwise existing
 /// access would count as gone.
 async fn gone(api: &Reader, workspace_id: i64, error: databricks::Error) -> ApiResult<()> {
-    let listed = api.list(api.path(&["workspaces"]), Pages::Bare).await;
-    // An account without a list of workspaces proves nothing about one of them.
-    let all: Vec<Listed> = listed.map_err(|error| match error.is_absence() {
-        true => Error::retry(error.to_string()).into(),
-        false => CallError::Api(error),
-    })?;
+    let all: Vec<Listed> = api.list(api.path(&["workspaces"]), Pages::Bare).await?;
     if all.iter().any(|listed| listed.workspace_id.0 == workspace_id) {
         return Err(Error::retry(format!("{error}; the account lists it, so it is read again")).into());
     }

@@ -8,7 +8,7 @@ use std::ops::Deref;
 use std::sync::Arc;
 
 use ipnet::IpNet;
-use serde::de::DeserializeOwned;
+use serde::de::{DeserializeOwned, IgnoredAny};
 use serde_json::Value;
 
 use crate::databricks::{Client, Error, Pages, Request, Trail, Urgency, path};
@@ -132,6 +132,11 @@ impl Reader {
         self.client.list(self.request(path.to(Request::get)), pages).await
     }
 
+    /// Fails unless the API knows the account: it lists the workspaces.
+    pub async fn find_account(&self) -> Result<(), Error> {
+        self.list::<IgnoredAny>(self.path(&["workspaces"]), Pages::Bare).await.map(|_| ())
+    }
+
     fn request(&self, mut request: Request) -> Request {
         request.urgency = self.urgency;
         request
@@ -190,7 +195,7 @@ impl Writer {
 
     /// DELETE. The body of the response is ignored: APIs send nothing, `{}` or the object.
     pub async fn delete(&self, path: Path) -> Result<(), Error> {
-        self.write::<serde::de::IgnoredAny>(path.to(Request::delete)).await.map(|_| ())
+        self.write::<IgnoredAny>(path.to(Request::delete)).await.map(|_| ())
     }
 
     async fn write<T: DeserializeOwned>(&self, request: Request) -> Result<T, Error> {

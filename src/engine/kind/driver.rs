@@ -20,8 +20,7 @@ use super::changes::Change;
 use super::needs::{Need, Resolved};
 use super::refusals::refers_to_nothing;
 use super::resource::{
-    About, Act, ApiResult, CallError, ExternalResource, Guard, Immutable, Key, Lifecycle, Observed,
-    Ownership, Power,
+    About, Act, CallError, ExternalResource, Guard, Immutable, Key, Lifecycle, Observed, Ownership, Power,
 };
 use super::schema;
 use crate::databricks;
@@ -235,16 +234,26 @@ impl<R: ExternalResource> Driver for Adapter<R> {
     fn get<'a>(&'a self, api: &'a Reader, id: &'a str) -> BoxFuture<'a, Result<Option<Seen>>> {
         async move {
             let id = parse_id::<R>(id)?;
-            let found = R::get(api, &id).await;
-            unless_the_parent_is_gone(found, None, &R::within(&id))?.map(erase::<R>).transpose()
+            match R::get(api, &id).await {
+                Err(error) if misses_parent(&error, &R::within(&id)) => {
+                    api.find_account().await?;
+                    Ok(None)
+                }
+                found => found?.map(erase::<R>).transpose(),
+            }
         }
         .boxed()
     }
 
     fn list<'a>(&'a self, api: &'a Reader, within: &'a str) -> BoxFuture<'a, Result<Vec<Seen>>> {
         async move {
-            let listed = unless_the_parent_is_gone(R::list(api, within).await, vec![], within)?;
-            listed.into_iter().map(erase::<R>).collect()
+            match R::list(api, within).await {
+                Err(error) if misses_parent(&error, within) => {
+                    api.find_account().await?;
+                    Ok(vec![])
+                }
+                listed => listed?.into_iter().map(erase::<R>).collect(),
+            }
         }
         .boxed()
     }
@@ -290,13 +299,10 @@ impl<R: ExternalResource> Driver for Adapter<R> {
     }
 }
 
-/// What a read in a parent found, or `nothing` if the API reports that the parent does not exist: its children are gone with it,
-/// and can be deleted. The account itself is never absent: that is an error like any other.
-fn unless_the_parent_is_gone<T>(found: ApiResult<T>, nothing: T, within: &str) -> ApiResult<T> {
-    match found {
-        Err(CallError::Api(error)) if !within.is_empty() && error.is_absence() => Ok(nothing),
-        found => found,
-    }
+/// Whether the API reports that a parent does not exist: its children are gone with it, and can be deleted, if the account
+/// itself is found. An account that the API does not know misses each of its objects, and proves nothing.
+fn misses_parent(error: &CallError, within: &str) -> bool {
+    !within.is_empty() && matches!(error, CallError::Api(error) if error.is_absence())
 }
 
 /// The fields of a state that have a value.
@@ -314,29 +320,24 @@ fn unless_unknown(error: databricks::Error) -> Error {
 mod tests {
     use super::*;
 
-    fn refused(status: u16, code: &str) -> ApiResult<Vec<()>> {
-        let (call, code, message) = ("GET children".into(), Some(code.into()), "no".into());
-        let error =
-            databricks::Error::Api { call, status, code, message, retry_after: None, request_id: None };
-        Err(error.into())
-    }
-
     #[test]
-    fn a_parent_that_is_gone_contains_nothing_and_one_that_cannot_be_read_is_unknown() {
-        let empty = |listed, within| {
-            unless_the_parent_is_gone(listed, vec![], within).map(|rows| rows.is_empty()).map_err(Error::from)
+    fn only_a_report_that_the_parent_does_not_exist_says_so() {
+        let missing = |status, code: &str, within| {
+            let (call, code, message) = ("GET children".into(), Some(code.into()), "no".into());
+            let error =
+                databricks::Error::Api { call, status, code, message, retry_after: None, request_id: None };
+            misses_parent(&error.into(), within)
         };
         for code in ["RESOURCE_DOES_NOT_EXIST", "NOT_FOUND"] {
-            assert_eq!(empty(refused(404, code), "42"), Ok(true), "{code}");
-            assert!(empty(refused(404, code), "").is_err(), "{code}: the account is no parent");
+            assert!(missing(404, code, "42"), "{code}");
+            assert!(!missing(404, code, ""), "{code}: the account is no parent");
         }
         for (status, code) in
             [(404, "ENDPOINT_NOT_FOUND"), (404, "FEATURE_DISABLED"), (403, "PERMISSION_DENIED")]
         {
-            assert!(empty(refused(status, code), "42").is_err(), "{code}");
+            assert!(!missing(status, code, "42"), "{code}");
         }
-        assert_eq!(empty(Ok(vec![()]), "42"), Ok(false));
         let sharpened = Error::waiting(Reason::WaitingForWorkspace, "wait");
-        assert_eq!(empty(Err(sharpened.clone().into()), "42"), Err(sharpened));
+        assert!(!misses_parent(&sharpened.into(), "42"), "the kind knows better");
     }
 }
