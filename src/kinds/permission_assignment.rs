@@ -333,7 +333,9 @@ impl ExternalResource for PermissionAssignment {
 /// that it does not know, so that is believed only if the account lists its workspaces without this one: otherwise existing
 /// access would count as gone.
 async fn gone(api: &Reader, workspace_id: i64, error: databricks::Error) -> ApiResult<()> {
-    let all: Vec<Listed> = api.list(api.path(&["workspaces"]), Pages::Bare).await?;
+    // Its failure is final: it must not count as one more report that the parent does not exist.
+    let listed = api.list(api.path(&["workspaces"]), Pages::Bare).await;
+    let all: Vec<Listed> = listed.map_err(Error::from)?;
     if all.iter().any(|listed| listed.workspace_id.0 == workspace_id) {
         return Err(Error::retry(format!("{error}; the account lists it, so it is read again")).into());
     }

@@ -40,11 +40,7 @@ impl Work<'_> {
             Step::Update(fields) => self.update(target, &look, fields, &decision.changes).await,
             Step::Delete => self.delete(target, &look).await,
             Step::Bind(id) => self.bind(target, id),
-            Step::Forget => {
-                self.subject.recovered = true;
-                self.subject.status_mut()?.intent = None;
-                Ok(Outcome::Again)
-            }
+            Step::Forget => self.forget(target).await,
             Step::WaitOut { after, message } => Err(Error::Transient {
                 reason: Reason::Retrying,
                 message: message.clone(),
@@ -184,8 +180,9 @@ impl Work<'_> {
         }
         // An object that only observes adopts nothing.
         let bind = External { observed: !managed, ..self.external(target, seen, true) };
+        let shown = self.shown(target, seen, changes, true)?;
         self.subject.put_bound(bind, self.deletion(true))?;
-        self.subject.put_shown(self.shown(target, seen, changes, true)?)?;
+        self.subject.put_shown(shown)?;
         self.subject.must_record = true;
         if managed {
             let text = format!("adopted the object {} that was in the account", seen.id);
@@ -202,10 +199,20 @@ impl Work<'_> {
         }
         self.subject.recovered = true;
         let intent = self.subject.status_mut()?.intent.take().ok_or_else(missing_observation)?;
+        // Not written over any other write, as the id of a create is: the intent stays until this is recorded, and a newer one
+        // must not be lost.
         self.subject.put_bound(of_intent(intent, id), self.deletion(false))?;
-        self.subject.must_record = true;
         let text = format!("found the object {id} that an interrupted create had created");
         self.subject.put_binding(Write::Create, EventReason::Created, text);
+        Ok(Outcome::Again)
+    }
+
+    /// An interrupted create created nothing. What comes next rests on another LIST than this.
+    async fn forget(&mut self, target: &Target) -> Result<Outcome> {
+        let intent = self.subject.status_mut()?.intent.take();
+        let within = intent.ok_or_else(missing_observation)?.within;
+        target.place.admission.session.snapshots.forget(self.driver, &within).await;
+        self.subject.recovered = true;
         Ok(Outcome::Again)
     }
 

@@ -138,6 +138,7 @@ impl Subject {
         }
         self.status = Ok(conclusion.status);
         let written = self.record(engine).await;
+        self.count_binding(engine, &written);
         if written.is_ok() {
             self.count_recorded(engine, std::mem::take(&mut conclusion.notes));
         }
@@ -280,13 +281,20 @@ impl Subject {
         self.write_metadata(engine, finalizer).await.map(drop)
     }
 
-    /// Counts and reports what counts only once it is recorded: a binding, and transitions.
-    fn count_recorded(&mut self, engine: &Engine, transitions: Vec<Note>) {
-        let counts = engine.meter.of(&self.who.kind);
+    /// Counts and reports a binding, unless it was certainly not recorded: a write without a response may have been carried out.
+    fn count_binding(&mut self, engine: &Engine, written: &Result<(), Lost>) {
+        if matches!(written, Err(Lost::Gone | Lost::Stale(Error::Conflict(_)))) {
+            return;
+        }
         if let Some((write, note)) = self.binding.take() {
-            counts.wrote(write);
+            engine.meter.of(&self.who.kind).wrote(write);
             self.notes.push(note);
         }
+    }
+
+    /// Counts and reports the transitions that are recorded.
+    fn count_recorded(&mut self, engine: &Engine, transitions: Vec<Note>) {
+        let counts = engine.meter.of(&self.who.kind);
         if transitions.iter().any(|note| note.reason == EventReason::DriftDetected) {
             counts.drift_detected();
         }

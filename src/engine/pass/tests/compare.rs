@@ -335,3 +335,15 @@ async fn a_rate_limit_and_a_rejected_token_are_shown_to_the_databricks_auth() {
         assert_eq!(world.condition("Ready"), "True Available", "it says nothing about the object");
     }
 }
+
+#[tokio::test(start_paused = true)]
+async fn an_adoption_is_reported_even_if_its_record_gets_no_response() {
+    let world = world();
+    let mut there = seen("1", "a", None);
+    there.state["value"] = json!("v");
+    world.fake.put(there);
+    world.apply(json!({"adoptionPolicy": "IfExists"})).api.next_write("status", Trouble::Lose);
+    world.settle().await;
+    assert_eq!(world.status()["externalId"], "1");
+    assert_eq!(world.api.events().iter().filter(|event| *event == "Adopted").count(), 1);
+}
