@@ -78,10 +78,7 @@ const PROMISES: &[(&str, &str)] = &[
         "LC-17",
         "an object takes another's place, or says the same in another way, and nothing changes in the account",
     ),
-    (
-        "LC-18",
-        "what is only observed is taken over by nobody, and what is not there is a plan, not a failure",
-    ),
+    ("LC-18", "an object that is only observed is not adopted, and a missing one is a plan, not a failure"),
     ("LC-19", "what failed is tried again when somebody asks, and the message names ways that work"),
     ("DL-01", "`Retain` lets an object go without a call"),
     ("DL-02", "an object that never made anything goes at once, without credentials"),

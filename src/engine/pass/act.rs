@@ -15,7 +15,7 @@ use tokio::time::Instant;
 
 use super::bind::of_intent;
 use super::bound::Record;
-use super::decide::Step;
+use super::decide::{Released, Step};
 use super::look::Look;
 use super::outcome::Outcome;
 use super::send::{Sent, refuses};
@@ -31,10 +31,7 @@ impl Work<'_> {
     /// Carries out a step.
     pub async fn act(&mut self, target: &Target, look: Look, decision: Decision) -> Result<Outcome> {
         match &decision.step {
-            Step::Release(how) => {
-                let (engine, note) = (self.engine, self.released(*how));
-                self.subject.release(engine, note).await
-            }
+            Step::Release(how) => self.release(*how).await,
             Step::Create => self.create(target, look).await,
             Step::Adopt => self.adopt(target, &look, &decision.changes),
             Step::Update(fields) => self.update(target, &look, fields, &decision.changes).await,
@@ -50,6 +47,12 @@ impl Work<'_> {
                 self.report(target, &look, decision)
             }
         }
+    }
+
+    /// Releases the Kubernetes object, with the event for it.
+    pub async fn release(&mut self, how: Released) -> Result<Outcome> {
+        let (engine, note) = (self.engine, self.released(how));
+        self.subject.release(engine, note).await
     }
 
     /// Claims the name · asks the guard · announces · sends · binds.

@@ -106,9 +106,14 @@ impl Subject {
     async fn end_released(&self, engine: &Engine, outcome: &Outcome) -> Ended {
         log::outcome(outcome, true);
         self.publish(engine).await;
+        self.forget(engine);
+        Ended::Again(None)
+    }
+
+    /// The object is gone: nothing needs to be remembered of it.
+    fn forget(&self, engine: &Engine) {
         engine.memory.objects.forget(&self.uid());
         engine.cluster.objects.forget(&self.object);
-        Ended::Again(None)
     }
 
     /// Concludes, and writes what was concluded. If that fails, it returns the result that counts in place of the outcome's.
@@ -150,8 +155,7 @@ impl Subject {
         match written {
             Ok(()) => (Ended::Again(conclusion.requeue), None),
             Err(Lost::Gone) => {
-                engine.memory.objects.forget(&self.uid());
-                engine.cluster.objects.forget(&self.object);
+                self.forget(engine);
                 (Ended::Gone, None)
             }
             Err(Lost::Stale(error)) => {

@@ -79,16 +79,13 @@ fn whatever_happens_the_conditions_keep_their_promises() {
                 let fresh = start.conditions.is_empty();
                 let status = after(start.clone(), &outcome, &pass).status;
                 let is = |kind| status.is_true(kind);
-                let told = |kind| status.condition(kind).is_some();
+                let has = |kind| status.condition(kind).is_some();
                 use ConditionType::*;
                 assert!(!(is(Reconciling) && is(Stalled)), "{outcome:?}");
-                assert!(!is(Ready) || !(told(Reconciling) || told(Stalled)), "{outcome:?}");
+                assert!(!is(Ready) || !(has(Reconciling) || has(Stalled)), "{outcome:?}");
                 assert!(status.observed_generation <= 2, "{outcome:?}");
                 let untouched = fresh && status.conditions.is_empty();
-                assert!(
-                    untouched || (told(Ready) && told(Synced) && told(ReferencesResolved)),
-                    "{outcome:?}"
-                );
+                assert!(untouched || (has(Ready) && has(Synced) && has(ReferencesResolved)), "{outcome:?}");
                 assert!(status.conditions.iter().all(|c| c.observed_generation <= Some(2)), "{outcome:?}");
                 if is(Ready) {
                     let same = |c: &k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition| {
@@ -96,7 +93,7 @@ fn whatever_happens_the_conditions_keep_their_promises() {
                     };
                     assert!(status.conditions.iter().all(same), "{outcome:?} from {start:?}: {status:?}");
                 }
-                assert!(!told(DeletionBlocked) || deleting || matches!(outcome, Outcome::Blocked { .. }));
+                assert!(!has(DeletionBlocked) || deleting || matches!(outcome, Outcome::Blocked { .. }));
             }
         }
     }
@@ -118,10 +115,10 @@ fn a_blip_leaves_a_ready_object_ready_and_a_new_generation_open() {
     let limit = Outcome::Failed(limit);
     let limited = |status| after(status, &limit, &Pass { attempts: 9, ..pass(1) }).status;
     assert_eq!(limited(ready(1)), ready(1), "a limit alone is not worth a write");
-    let told = limited(lasting);
-    let synced = told.condition(ConditionType::Synced).unwrap();
+    let shown = limited(lasting);
+    let synced = shown.condition(ConditionType::Synced).unwrap();
     assert_eq!((&*synced.reason, &*synced.message), ("RateLimited", LIMITED));
-    assert_eq!(limited(told.clone()), told);
+    assert_eq!(limited(shown.clone()), shown);
 }
 
 #[test]
@@ -220,14 +217,14 @@ fn drift_that_is_only_observed_is_shown_and_ready() {
     assert!(
         concluded.status.is_true(ConditionType::Ready) && !concluded.status.is_true(ConditionType::Synced)
     );
-    let told = concluded.status.condition(ConditionType::Ready).unwrap();
-    assert_eq!((&*told.reason, &*told.message), ("DriftDetected", "differs in label"));
+    let ready = concluded.status.condition(ConditionType::Ready).unwrap();
+    assert_eq!((&*ready.reason, &*ready.message), ("DriftDetected", "differs in label"));
     let again = after(concluded.status.clone(), &Outcome::Rest, &pass(1));
     assert_eq!((again.status, again.notes), (concluded.status.clone(), vec![]));
     let corrected = AnyStatus { drift: vec![], ..concluded.status.clone() };
     let corrected = after(corrected, &Outcome::Rest, &pass(1));
-    let told = corrected.status.condition(ConditionType::Ready).unwrap();
-    assert_eq!((&*told.reason, &*told.message), ("Available", ""));
+    let ready = corrected.status.condition(ConditionType::Ready).unwrap();
+    assert_eq!((&*ready.reason, &*ready.message), ("Available", ""));
     assert_eq!(corrected.notes, [], "it was Ready all the time");
     assert!(
         concluded.notes.iter().any(|n| n.reason == EventReason::DriftDetected && n.text.contains("label"))

@@ -117,9 +117,9 @@ fn transient(status: &AnyStatus, reason: Reason, message: &str, pass: &Pass) -> 
     // A Ready object stays Ready; only a lasting failure is worth a write. A rate limit alone is not worth a write; a stale
     // `Retrying` message is.
     let limited = reason == Reason::RateLimited;
-    let told = status.condition(Synced).is_some_and(|c| c.reason == Reason::Retrying.name());
+    let stale = status.condition(Synced).is_some_and(|c| c.reason == Reason::Retrying.name());
     let message = if limited { LIMITED } else { message };
-    let worth = pass.attempts >= LASTING && (!limited || told);
+    let worth = pass.attempts >= LASTING && (!limited || stale);
     worth.then(|| {
         vec![
             kept(status, Ready).unwrap_or_else(|| verdict(Ready, true, pass.ready, "")),

@@ -17,13 +17,13 @@ fn the_same_failure_again_is_no_news() {
 fn one_fact_is_one_warning() {
     let warnings = |from: &AnyStatus, outcome: &Outcome, pass: &Pass| {
         let concluded = after(from.clone(), outcome, pass);
-        let told: Vec<&'static str> =
+        let events: Vec<&'static str> =
             concluded.notes.iter().filter(|n| n.warning).map(|n| n.reason.name()).collect();
-        (told, concluded.status)
+        (events, concluded.status)
     };
     let refused = |reason| Outcome::Refused { reason, message: "it is so".into() };
     let waits = |reason| Outcome::Failed(Error::waiting(reason, "it is so"));
-    for (outcome, told) in [
+    for (outcome, event) in [
         (refused(Reason::ExternalResourceMissing), "ExternalResourceMissing"),
         (refused(Reason::CredentialsInvalid), "CredentialsInvalid"),
         (refused(Reason::InvalidSpec), "Stalled"),
@@ -32,7 +32,7 @@ fn one_fact_is_one_warning() {
     ] {
         for start in [AnyStatus::default(), ready(1)] {
             let (first, status) = warnings(&start, &outcome, &pass(1));
-            assert_eq!(first, [told], "{outcome:?}");
+            assert_eq!(first, [event], "{outcome:?}");
             assert_eq!(warnings(&status, &outcome, &pass(2)).0, [""; 0], "{outcome:?}");
         }
     }
@@ -42,8 +42,8 @@ fn one_fact_is_one_warning() {
     let deleting = Pass { deleting: true, ..pass(1) };
     let blocked = warnings(&waiting, &waits(Reason::CredentialsInvalid), &deleting).0;
     assert_eq!(blocked, ["DeletionBlocked"], "that the deletion waits is news");
-    let (told, _) = warnings(&ready(1), &refused(Reason::PermissionDenied), &pass(1));
-    assert_eq!(told, ["Stalled"]);
+    let (events, _) = warnings(&ready(1), &refused(Reason::PermissionDenied), &pass(1));
+    assert_eq!(events, ["Stalled"]);
     let (_, one) = warnings(&ready(1), &refused(Reason::PermissionDenied), &pass(1));
     assert_eq!(warnings(&one, &refused(Reason::InvalidSpec), &pass(1)).0, ["Stalled"], "another reason");
 }
