@@ -45,17 +45,6 @@ pub struct AuthFacts {
     pub egress: Vec<IpNet>,
 }
 
-/// Which of the account's APIs a path belongs to.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Base {
-    /// `/api/2.0/accounts/<id>`: most of them.
-    Account,
-    /// `/api/2.1/accounts/<id>`: budgets.
-    Account21,
-    /// `/api/2.0/preview/accounts/<id>`: access control.
-    Preview,
-}
-
 /// Where a call goes: a path of the account, and a query.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Path {
@@ -98,23 +87,8 @@ impl Reader {
 
     /// The path of an object of the account.
     pub fn path(&self, segments: &[&str]) -> Path {
-        self.path_at(Base::Account, segments)
-    }
-
-    /// The same in another of the account's APIs.
-    pub fn path_at(&self, base: Base, segments: &[&str]) -> Path {
-        let account = self.account_id();
-        let base = match base {
-            Base::Account => path(&["api", "2.0", "accounts", account]),
-            Base::Account21 => path(&["api", "2.1", "accounts", account]),
-            Base::Preview => path(&["api", "2.0", "preview", "accounts", account]),
-        };
-        Path { path: format!("{base}{}", path(segments)), query: vec![] }
-    }
-
-    /// The id of the account: part of the name of a rule set.
-    pub fn account_id(&self) -> &str {
-        self.client.account_id()
+        let account = path(&["api", "2.0", "accounts", self.client.account_id()]);
+        Path { path: format!("{account}{}", path(segments)), query: vec![] }
     }
 
     /// The account's host, for links.
