@@ -156,7 +156,10 @@ fn others_of(value: &Value, schema: &Value, sent: Option<&Value>) -> Vec<Value> 
             let Some(first) = items.first() else { return vec![json!(["other"])] };
             for other in others_of(first, &schema["items"], sent.and_then(|sent| sent.get(0))) {
                 all.push([std::slice::from_ref(&other), &items[1..]].concat().into());
-                all.push([items.as_slice(), std::slice::from_ref(&other)].concat().into());
+                // As a second one of the same it would mean the same where the order does not count.
+                if !items.contains(&other) {
+                    all.push([items.as_slice(), std::slice::from_ref(&other)].concat().into());
+                }
             }
             all.extend((items.len() > 1).then(|| items[1..].into()));
             all

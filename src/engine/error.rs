@@ -280,6 +280,10 @@ fn class_of_code(code: &str, message: &str) -> Option<Error> {
         "INVALID_PARAMETER_VALUE" | "MALFORMED_REQUEST" | "BAD_REQUEST" | "INVALID_REQUEST" => {
             rejected(Reason::InvalidSpec)
         }
+        // A full account gets room only if a user makes some; any other state changes by itself.
+        "INVALID_STATE" if message.to_lowercase().contains("limit exceeded") => {
+            rejected(Reason::QuotaExceeded)
+        }
         "INVALID_STATE" => Some(Error::waiting(Reason::ApplyFailed, message)),
         "QUOTA_EXCEEDED" => rejected(Reason::QuotaExceeded),
         "RESOURCE_ALREADY_EXISTS" | "ALREADY_EXISTS" | "SCIM_409" => rejected(Reason::AlreadyExists),

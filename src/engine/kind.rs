@@ -2,6 +2,7 @@
 //! writes ([`Reader`], [`Writer`]), and the erased form that the engine drives ([`Driver`]).
 
 mod access;
+mod body;
 mod changes;
 mod driver;
 mod needs;
@@ -10,10 +11,11 @@ mod resource;
 mod schema;
 
 pub use access::{AuthFacts, Path, Permit, Reader, Writer};
+pub use body::given;
 pub use changes::{CANNOT_CHANGE, Change, When, at};
 pub use driver::{Driver, Seen, Traits, of};
 pub use needs::{Need, PrincipalName, Resolved, Wanted};
-pub use refusals::{NEW_REFERENCE, Reference, tried_in_aws};
+pub use refusals::{NEW_REFERENCE, Reference, in_use, tried_in_aws};
 pub use resource::{
     About, Act, ApiResult, CallError, ExternalResource, Guard, Immutable, Key, Lifecycle, Observed,
     Ownership, Phase, Power, differences,

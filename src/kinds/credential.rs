@@ -12,7 +12,7 @@ use crate::engine::crd::{Management, Reason, Status};
 use crate::engine::error::{Error, Result};
 use crate::engine::kind::{
     About, ApiResult, CallError, ExternalResource, Immutable, Key, Observed, Reader, Resolved, Writer,
-    tried_in_aws,
+    in_use, tried_in_aws,
 };
 
 /// The IAM role that Databricks launches compute with in an AWS account.
@@ -129,7 +129,8 @@ impl ExternalResource for Credential {
     }
 
     async fn delete(api: &Writer, seen: &Observed<Self>) -> ApiResult<()> {
-        api.delete(api.path(&["credentials", &seen.id])).await.map_err(in_use)
+        let deleted = api.delete(api.path(&["credentials", &seen.id])).await;
+        Ok(deleted.map_err(|error| in_use(error, "a workspace"))?)
     }
 }
 
@@ -146,17 +147,6 @@ fn classify(error: databricks::Error) -> CallError {
         return Error::rejected(Reason::AlreadyExists, text).into();
     }
     error.into()
-}
-
-/// The API refuses a deletion because of a workspace with several codes, and with none: a deletion without a body can have
-/// no other cause.
-fn in_use(error: databricks::Error) -> CallError {
-    let databricks::Error::Api { status: 400 | 409, .. } = &error else { return error.into() };
-    let text = format!(
-        "{error}; a workspace uses this credential, or did until some minutes ago: wait, or delete the workspace, or give it \
-         another credentialsId; or leave the credential in the account by spec.deletionPolicy Retain"
-    );
-    Error::waiting(Reason::ApplyFailed, text).into()
 }
 
 #[cfg(test)]
@@ -184,18 +174,5 @@ mod tests {
         }
         let other = class(400, "credentials_name is missing");
         assert!(other.is_rejected(Reason::InvalidSpec), "{other:?}");
-    }
-
-    #[test]
-    fn a_credential_in_use_is_waited_for_and_one_that_is_gone_is_gone() {
-        for (status, code) in [(400, "INVALID_STATE"), (400, "MALFORMED_REQUEST"), (409, "RESOURCE_CONFLICT")]
-        {
-            let held = Error::from(in_use(refused(status, code, "used by workspace 42")));
-            assert!(matches!(held, Error::Waiting { reason: Reason::ApplyFailed, .. }), "{held:?}");
-        }
-        let gone = Error::from(in_use(refused(404, "RESOURCE_DOES_NOT_EXIST", "no such")));
-        assert!(gone.is_rejected(Reason::ExternalResourceMissing), "{gone:?}");
-        let denied = Error::from(in_use(refused(403, "PERMISSION_DENIED", "no")));
-        assert!(denied.is_rejected(Reason::PermissionDenied), "{denied:?}");
     }
 }

@@ -43,6 +43,53 @@ pub fn plain_keys(field: &str) -> Value {
     })
 }
 
+/// CEL: nothing is written for this spec.
+pub const OBSERVES: &str = "(has(self.managementPolicy) && self.managementPolicy == 'Observe')";
+
+/// CEL: nothing is ever created for this spec, so that it may lack what only a create needs.
+pub const NEVER_CREATES: &str = "((has(self.managementPolicy) && self.managementPolicy == 'Observe') || has(self.externalId) || \
+    (has(self.adoptionPolicy) && self.adoptionPolicy == 'Required'))";
+
+/// A rule over a spec, about one of its fields.
+pub fn rule(field: &str, rule: &str, message: &str) -> Value {
+    json!({"rule": rule, "message": message, "fieldPath": format!(".{field}")})
+}
+
+/// The rules of a kind that AWS and GCP describe by fields of their own: on AWS it can be managed, and on GCP observed.
+pub fn aws_or_gcp(what: &str, aws: &[&str], gcp: &str) -> Value {
+    let each = |form: &dyn Fn(&str) -> String, sign: &str| {
+        aws.iter().map(|field| form(field)).collect::<Vec<_>>().join(sign)
+    };
+    let (all, any) =
+        (each(&|f| format!("has(self.{f})"), " && "), each(&|f| format!("!has(self.{f})"), " && "));
+    let (names, is) = match aws {
+        [one] => ((*one).to_owned(), "is"),
+        [many @ .., last] => (format!("{} and {last}", many.join(", ")), "are"),
+        [] => Default::default(),
+    };
+    json!([
+        rule(
+            gcp,
+            &format!("!has(self.{gcp}) || {OBSERVES}"),
+            &format!(
+                "a {what} on GCP can only be observed for now, as writing there needs Google tokens: set managementPolicy to Observe"
+            ),
+        ),
+        rule(
+            gcp,
+            &format!("!has(self.{gcp}) || ({any})"),
+            &format!("{names} {is} for AWS and {gcp} is for GCP: remove one of them"),
+        ),
+        rule(
+            aws.first().copied().unwrap_or_default(),
+            &format!("({all}) || has(self.{gcp}) || {NEVER_CREATES}"),
+            &format!(
+                "{names} {is} needed to create a {what}: set what is missing; it can be left out where nothing is created: with externalId, adoptionPolicy Required or managementPolicy Observe"
+            ),
+        ),
+    ])
+}
+
 /// The block of fields shared by all managed kinds, flattened into each spec.
 #[derive(Serialize, Deserialize, Clone, Debug, PartialEq, JsonSchema)]
 #[serde(rename_all = "camelCase")]

@@ -45,6 +45,17 @@ pub fn tried_in_aws(error: &databricks::Error, role: &str, bucket: &str) -> Opti
     Some(Error::rejected(Reason::ApplyFailed, text).patient(NEW_IN_AWS))
 }
 
+/// The account refuses a deletion because of a user of the object with several codes, and with none: a deletion without a body can
+/// have no other cause. Users in the account may not be in the cluster, and some count as users for minutes after they are gone.
+pub fn in_use(error: databricks::Error, users: &str) -> Error {
+    let databricks::Error::Api { status: 400 | 409, .. } = &error else { return error.into() };
+    let text = format!(
+        "{error}; {users} in the account still uses it, or did until some minutes ago: wait, or delete the user, or let it use \
+         another one; or leave this one in the account by spec.deletionPolicy Retain"
+    );
+    Error::waiting(Reason::ApplyFailed, text)
+}
+
 /// The account says that a reference of a create does not exist: finds the fields of the spec that it may mean. They are
 /// those whose id or name is in the response; all, if there is none.
 pub fn refers_to_nothing(error: &databricks::Error, references: &[Reference], want: &Value) -> Option<Error> {
@@ -120,6 +131,22 @@ mod tests {
         ] {
             assert!(class(text).is_none(), "{text}");
         }
+    }
+
+    /// Covers DL-05.
+    #[test]
+    fn the_operator_waits_for_the_users_of_what_it_deletes_and_for_nothing_else() {
+        for (status, code) in
+            [(400, "INVALID_STATE"), (400, "MALFORMED_REQUEST"), (409, "RESOURCE_CONFLICT"), (409, "")]
+        {
+            let held = in_use(api(status, code, "used by workspace 42"), "a workspace");
+            assert!(matches!(held, Error::Waiting { reason: Reason::ApplyFailed, .. }), "{held:?}");
+            assert!(held.to_string().contains("a workspace in the account"), "{held}");
+        }
+        let gone = in_use(api(404, "RESOURCE_DOES_NOT_EXIST", "no such"), "a workspace");
+        assert!(gone.is_rejected(Reason::ExternalResourceMissing), "{gone:?}");
+        let denied = in_use(api(403, "PERMISSION_DENIED", "no"), "a workspace");
+        assert!(denied.is_rejected(Reason::PermissionDenied), "{denied:?}");
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! StorageConfiguration: the S3 bucket that workspaces on AWS keep their own files in. It can only be made and deleted.
+//! StorageConfiguration: the S3 bucket in which workspaces on AWS keep their own files. It can only be created and deleted.
 
 use kube::CustomResource;
 use schemars::JsonSchema;
@@ -6,13 +6,13 @@ use serde::{Deserialize, Serialize};
 use serde_json::json;
 
 use crate::databricks::{Optional, Pages};
-use crate::engine::crd::{Management, Status};
+use crate::engine::crd::{Management, NoFacts, Status};
 use crate::engine::error::Result;
 use crate::engine::kind::{
-    About, ApiResult, ExternalResource, Immutable, Key, Observed, Reader, Resolved, Writer,
+    About, ApiResult, ExternalResource, Immutable, Key, Observed, Reader, Resolved, Writer, given, in_use,
 };
 
-/// The S3 bucket that workspaces on AWS keep their own files in.
+/// The S3 bucket in which workspaces on AWS keep their own files.
 #[derive(CustomResource, Serialize, Deserialize, Clone, Debug, JsonSchema)]
 #[kube(
     group = "databricks-operator.io",
@@ -21,8 +21,8 @@ use crate::engine::kind::{
     shortname = "dbsc",
     category = "databricks",
     namespaced,
-    status = "Status<StorageConfigurationFacts>",
-    doc = "The S3 bucket that workspaces on AWS keep their own files in."
+    status = "Status<NoFacts>",
+    doc = "The S3 bucket in which workspaces on AWS keep their own files."
 )]
 #[serde(rename_all = "camelCase")]
 pub struct StorageConfigurationSpec {
@@ -35,13 +35,13 @@ pub struct StorageConfigurationSpec {
     /// The name of the S3 bucket, in the region of the workspaces. Cannot be changed once the configuration exists. Known on AWS.
     #[schemars(length(min = 3, max = 63))]
     pub bucket_name: String,
-    /// The IAM role for the catalog of workspaces that are made with this configuration. Cannot be changed, added or removed once it exists. Known on AWS.
+    /// The IAM role for the catalog of workspaces that are created with this configuration. Cannot be changed, added or removed once it exists. Known on AWS.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 2048))]
     pub role_arn: Option<String>,
 }
 
-/// What a spec controls; `None` in what is wanted means: not managed.
+/// What a spec controls; `None` in the desired state means: not managed.
 #[derive(Serialize, Deserialize, Clone, Debug)]
 pub struct StorageConfigurationState {
     storage_configuration_name: String,
@@ -49,12 +49,7 @@ pub struct StorageConfigurationState {
     role_arn: Option<String>,
 }
 
-/// What is shown.
-#[derive(Serialize, Deserialize, Clone, Debug, Default, JsonSchema)]
-#[serde(rename_all = "camelCase")]
-pub struct StorageConfigurationFacts {}
-
-/// An answer. What may be missing has a default: an answer that cannot be read blocks the object.
+/// A response. What may be missing has a default: a response that cannot be read blocks the object.
 #[derive(Deserialize)]
 struct Remote {
     storage_configuration_id: String,
@@ -80,15 +75,14 @@ impl From<Remote> for Observed<StorageConfiguration> {
         };
         // `About::default()` is a usable object.
         let about = About { created: remote.creation_time.map(|ms| ms / 1000), ..About::default() };
-        let facts = StorageConfigurationFacts {};
-        Observed { id: remote.storage_configuration_id, state, facts, about }
+        Observed { id: remote.storage_configuration_id, state, facts: NoFacts {}, about }
     }
 }
 
 impl ExternalResource for StorageConfiguration {
     type State = StorageConfigurationState;
     type Id = String;
-    type Facts = StorageConfigurationFacts;
+    type Facts = NoFacts;
 
     const IMMUTABLE: &'static [Immutable] = &[
         Immutable { state: "storage_configuration_name", spec: &["storageConfigurationName"] },
@@ -119,18 +113,18 @@ impl ExternalResource for StorageConfiguration {
     }
 
     async fn create(api: &Writer, want: &StorageConfigurationState) -> ApiResult<Observed<Self>> {
-        let mut body = json!({
+        // `given` drops what the spec does not manage.
+        let body = given(json!({
             "storage_configuration_name": want.storage_configuration_name,
             "root_bucket_info": {"bucket_name": want.bucket_name},
-        });
-        if let Some(role) = &want.role_arn {
-            body["role_arn"] = json!(role);
-        }
-        let made: Remote = api.post(api.path(&["storage-configurations"]), body).await?;
-        Ok(made.into())
+            "role_arn": want.role_arn,
+        }));
+        let created: Remote = api.post(api.path(&["storage-configurations"]), body).await?;
+        Ok(created.into())
     }
 
     async fn delete(api: &Writer, seen: &Observed<Self>) -> ApiResult<()> {
-        Ok(api.delete(api.path(&["storage-configurations", &seen.id])).await?)
+        let deleted = api.delete(api.path(&["storage-configurations", &seen.id])).await;
+        Ok(deleted.map_err(|error| in_use(error, "a workspace"))?)
     }
 }
