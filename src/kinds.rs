@@ -3,6 +3,7 @@
 pub mod credential;
 pub mod customer_managed_key;
 pub mod ip_access_list;
+pub mod network;
 pub mod permission_assignment;
 pub mod storage_configuration;
 pub mod vpc_endpoint;
@@ -19,4 +20,5 @@ pub const KINDS: &[&dyn Driver] = &[
     of::<storage_configuration::StorageConfiguration>(),
     of::<customer_managed_key::CustomerManagedKey>(),
     of::<vpc_endpoint::VpcEndpoint>(),
+    of::<network::Network>(),
 ];

@@ -6,6 +6,7 @@ mod body;
 mod changes;
 mod driver;
 mod needs;
+mod references;
 mod refusals;
 mod resource;
 mod schema;
@@ -15,7 +16,8 @@ pub use body::given;
 pub use changes::{CANNOT_CHANGE, Change, When, at};
 pub use driver::{Driver, Seen, Traits, of};
 pub use needs::{Need, PrincipalName, Resolved, Wanted};
-pub use refusals::{NEW_REFERENCE, Reference, in_use, tried_in_aws};
+pub use references::Reference;
+pub use refusals::{NEW_REFERENCE, in_use, tried_in_aws};
 pub use resource::{
     About, Act, ApiResult, CallError, ExternalResource, Guard, Immutable, Key, Lifecycle, Observed,
     Ownership, Phase, Power, differences,

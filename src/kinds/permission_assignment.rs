@@ -42,10 +42,6 @@ use crate::kinds::workspace::Workspace;
     doc = "A principal's access to a workspace."
 )]
 #[serde(rename_all = "camelCase")]
-#[schemars(extend("x-kubernetes-validations" = [
-    {"rule": "has(self.workspaceRef) != has(self.workspaceId)",
-     "message": "exactly one of workspaceRef and workspaceId is needed: write workspaceRef for a Workspace of this namespace, else workspaceId"},
-]))]
 pub struct PermissionAssignmentSpec {
     /// The fields that all managed kinds share.
     #[serde(flatten)]
@@ -212,44 +208,41 @@ impl ExternalResource for PermissionAssignment {
     type Id = AssignmentId;
     type Facts = PermissionAssignmentFacts;
 
-    const IMMUTABLE: &'static [Immutable] = &[
-        Immutable { state: "workspace_id", spec: &["workspaceId", "workspaceRef"] },
-        Immutable { state: "principal_id", spec: &["principal.id", "principal"] },
-    ];
+    const IMMUTABLE: &'static [Immutable] =
+        &[Immutable { state: "principal_id", spec: &["principal.id", "principal"] }];
     const REFERENCES: &'static [Reference] = &[
-        Reference { state: "workspace_id", spec: &["workspaceId", "workspaceRef"], words: &["workspace"] },
-        Reference { state: "principal_id", spec: &["principal"], words: &["principal", "user", "group"] },
+        Reference::to::<Workspace>("workspace_id", &["workspaceId", "workspaceRef"], &["workspace"])
+            .required()
+            .fixed(),
+        Reference::id("principal_id", &["principal"], &["principal", "user", "group"]),
     ];
     const LIFECYCLE: Lifecycle = Lifecycle::Upsert;
     const GUARD: Option<Guard<Self>> = Some(Guard::Alone(keep_the_operator_in));
 
     fn needs(spec: &PermissionAssignmentSpec) -> Vec<Need> {
         let who = &spec.principal;
-        let workspace =
-            spec.workspace_ref.as_ref().map(|r| Need::object::<Workspace>("workspaceRef", &r.name));
         let names = [
             who.user_name.clone().map(PrincipalName::User),
             who.group_name.clone().map(PrincipalName::Group),
             who.service_principal_name.clone().map(PrincipalName::ServicePrincipal),
         ];
-        let principal = names.into_iter().flatten().next().map(|name| Need::principal("principal", name));
-        workspace.into_iter().chain(principal).collect()
+        names
+            .into_iter()
+            .flatten()
+            .next()
+            .map(|name| Need::principal("principal", name))
+            .into_iter()
+            .collect()
     }
 
     fn desired(spec: &PermissionAssignmentSpec, got: &Resolved) -> Result<PermissionAssignmentState> {
-        let either = |given: Option<i64>, field: &str| match given {
-            Some(id) => Ok(id),
-            None => got.id(field)?.parse().map_err(|_| {
-                Error::terminal(Reason::InvalidSpec, format!("spec.{field} does not resolve to a numeric id"))
-            }),
-        };
         let levels = spec.permissions.iter().map(|level| match level {
             Permission::USER => "USER",
             Permission::ADMIN => ADMIN,
         });
         Ok(PermissionAssignmentState {
-            workspace_id: either(spec.workspace_id, "workspaceRef")?,
-            principal_id: either(spec.principal.id, "principal")?,
+            workspace_id: got.number("workspace_id")?,
+            principal_id: spec.principal.id.map_or_else(|| got.number("principal"), Ok)?,
             permissions: normal(levels),
         })
     }

@@ -53,10 +53,10 @@ impl Account<'_> {
             self.path.push(kind.clone());
             let mut spec = manifest(&kind).1["spec"].clone();
             for (field, other) in references(driver) {
-                let id_field = field.replace("Ref", "Id");
-                if spec.get(&id_field).is_some() {
+                let id_field = id_field(&field);
+                if spec.pointer(&pointer(&id_field)).is_some() {
                     let id = self.object(&other, None).await;
-                    spec[&id_field] = as_field(driver, &id_field, &id);
+                    *spec.pointer_mut(&pointer(&id_field)).unwrap() = as_field(driver, &id_field, &id);
                 }
             }
             let needs = driver.needs(&spec).unwrap_or_else(|e| panic!("{kind}: `needs` of its sample: {e}"));
@@ -120,10 +120,11 @@ impl Ground {
     pub fn with_ids(&self, driver: &dyn Driver) -> Value {
         let mut spec = self.spec.clone();
         for (field, kind) in references(driver) {
-            let fields = spec.as_object_mut().expect("a spec is an object");
-            if fields.remove(&field).is_some() {
-                let id_field = field.replace("Ref", "Id");
-                spec[&id_field] = as_field(driver, &id_field, &self.made[&kind]);
+            let (within, name) = field.rsplit_once('.').unwrap_or(("", &field));
+            let within = if within.is_empty() { Some(&mut spec) } else { spec.pointer_mut(&pointer(within)) };
+            let Some(fields) = within.and_then(Value::as_object_mut) else { continue };
+            if fields.remove(name).is_some() {
+                fields.insert(id_field(name), as_field(driver, &id_field(&field), &self.made[&kind]));
             }
         }
         spec
@@ -136,10 +137,22 @@ pub fn driver_of(kind: &str) -> &'static dyn Driver {
     found.unwrap_or_else(|| panic!("a kind refers to {kind}, which is none of KINDS"))
 }
 
-/// An id as a field of the spec has it: text, or a number.
+/// The field beside a reference that has the id in place of the name.
+fn id_field(reference: &str) -> String {
+    reference.replace("Ref", "Id")
+}
+
+/// The part of an object at a path such as `vpcEndpoints.restApiRefs`.
+fn pointer(path: &str) -> String {
+    format!("/{}", path.replace('.', "/"))
+}
+
+/// An id as a field of the spec has it: text, a number, or a list of one.
 fn as_field(driver: &dyn Driver, field: &str, id: &str) -> Value {
-    let schema = &schema(driver, "spec")["properties"][field];
+    let schema = schema(driver, "spec");
+    let schema = field.split('.').fold(&schema, |at, name| &at["properties"][name]);
     match schema["type"].as_str() {
+        Some("array") => json!([id]),
         Some("integer") => json!(id.parse::<i64>().unwrap_or_else(|e| panic!("spec.{field} {id}: {e}"))),
         Some(_) => json!(id),
         None => panic!("{}: there is no spec.{field} beside the reference: add it", driver.kind()),

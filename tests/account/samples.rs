@@ -1,12 +1,12 @@
 //! The samples of the kinds as a graph: the manifest of each kind in `config/samples`, and which kinds its objects refer to.
 //!
-//! What a kind refers to is asked of its own `needs`, so that no test has a table of it.
+//! What a kind refers to is in its own table, `REFERENCES`, so that no test has one.
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use databricks_operator::engine::kind::{Driver, Wanted};
+use databricks_operator::engine::kind::Driver;
 use databricks_operator::kinds::KINDS;
-use serde_json::{Value, json};
+use serde_json::Value;
 
 /// The manifest of a kind in `config/samples`: its text, and the object.
 pub fn manifest(kind: &str) -> (String, Value) {
@@ -22,43 +22,37 @@ pub fn schema(driver: &dyn Driver, part: &str) -> Value {
     crd["spec"]["versions"][0]["schema"]["openAPIV3Schema"]["properties"][part].clone()
 }
 
-/// The kinds that objects of a kind can refer to, by the field of the spec that names the object: those of its sample, and
-/// those of each other reference that its spec has.
+/// The kinds that objects of a kind can refer to, by the field of the spec that names the object, or several. What the spec could
+/// name and the table of the kind has not is a reference that no object waits for.
 pub fn references(driver: &dyn Driver) -> BTreeMap<String, String> {
-    let kind = driver.kind();
-    let sample = manifest(&kind).1["spec"].clone();
-    let mut found = objects(driver, &sample);
-    for field in named(&schema(driver, "spec")) {
-        let mut spec = sample.clone();
-        let id = field.replace("Ref", "Id");
-        spec.as_object_mut().into_iter().for_each(|spec| drop(spec.remove(&id)));
-        spec[&field] = json!({"name": "other"});
-        found.extend(objects(driver, &spec));
+    let named = driver.traits().references.iter().filter_map(|reference| reference.named());
+    let found: BTreeMap<String, String> = named.map(|(field, kind)| (field.to_owned(), kind)).collect();
+    let mut fields = vec![];
+    names(&schema(driver, "spec"), "", &mut fields);
+    for field in fields {
         assert!(
             found.contains_key(&field),
-            "{kind}: spec.{field} refers to an object, and `needs` does not return it: if it is set, return \
-             Need::object::<THE KIND>(\"{field}\", …)"
+            "{}: spec.{field} names an object, and REFERENCES does not have it: add Reference::to::<THE KIND>(…), or \
+             Reference::list::<THE KIND>(…) for a list",
+            driver.kind()
         );
     }
     found
 }
 
-/// The fields of a spec that name an object of the same namespace, but for the credentials.
-fn named(schema: &Value) -> Vec<String> {
-    let fields = schema["properties"].as_object().into_iter().flatten();
+/// The fields of a spec, and of the objects in it, that name objects of the same namespace, but for the credentials.
+fn names(schema: &Value, place: &str, found: &mut Vec<String>) {
     let only_a_name = |field: &Value| field["properties"].as_object().is_some_and(|f| f.keys().eq(["name"]));
-    let named = fields.filter(|(name, field)| name.ends_with("Ref") && only_a_name(field));
-    named.map(|(name, _)| name.clone()).collect()
-}
-
-/// The objects that a spec needs: their kinds, by field.
-fn objects(driver: &dyn Driver, spec: &Value) -> BTreeMap<String, String> {
-    let needs = driver.needs(spec).unwrap_or_else(|e| panic!("{}: `needs` of {spec}: {e}", driver.kind()));
-    let objects = needs.into_iter().filter_map(|need| match need.what {
-        Wanted::Object { kind, .. } => Some((need.field.to_owned(), kind)),
-        Wanted::Principal(_) => None,
-    });
-    objects.collect()
+    for (name, field) in schema["properties"].as_object().into_iter().flatten() {
+        let path = if place.is_empty() { name.clone() } else { format!("{place}.{name}") };
+        if (name.ends_with("Ref") && only_a_name(field))
+            || (name.ends_with("Refs") && only_a_name(&field["items"]))
+        {
+            found.push(path);
+        } else {
+            names(field, &path, found);
+        }
+    }
 }
 
 /// The wave in which objects of a kind are created: before all objects that can refer to them, and as late as that allows. What

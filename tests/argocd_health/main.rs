@@ -8,6 +8,7 @@
 mod layout;
 mod program;
 #[path = "../account/samples.rs"]
+#[allow(dead_code, reason = "other tests need more of it")]
 mod samples;
 mod statuses;
 

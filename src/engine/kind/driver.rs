@@ -18,6 +18,7 @@ use serde_json::{Map, Value};
 use super::access::{AuthFacts, Reader, Writer};
 use super::changes::Change;
 use super::needs::{Need, Resolved};
+use super::references::Reference;
 use super::refusals::refers_to_nothing;
 use super::resource::{
     About, Act, CallError, ExternalResource, Guard, Immutable, Key, Lifecycle, Observed, Ownership, Power,
@@ -43,8 +44,10 @@ pub struct Seen {
 /// The constants of [`ExternalResource`], as data.
 #[derive(Clone, Copy, Debug)]
 pub struct Traits {
-    /// Fields that cannot change after creation.
+    /// Fields that cannot change after creation, references among them.
     pub immutable: &'static [Immutable],
+    /// The other objects of the account that one refers to.
+    pub references: &'static [Reference],
     /// Fields that the API never returns.
     pub untold: &'static [&'static str],
     /// What proves ownership.
@@ -139,6 +142,32 @@ fn restore<R: ExternalResource>(seen: &Seen) -> Result<Observed<R>> {
     })
 }
 
+/// More fields of a kind than this cannot be fixed: a constant has a size.
+const MOST_FIXED: usize = 32;
+
+impl<R: ExternalResource> Adapter<R> {
+    /// What never changes: the kind's own fields, and references.
+    const FIXED: &'static [Immutable] = Self::ALL_FIXED.0.split_at(Self::ALL_FIXED.1).0;
+
+    const ALL_FIXED: &'static ([Immutable; MOST_FIXED], usize) = &{
+        let mut all = [Immutable { state: "", spec: &[] }; MOST_FIXED];
+        let (mut count, mut at) = (0, 0);
+        while count < R::IMMUTABLE.len() {
+            all[count] = R::IMMUTABLE[count];
+            count += 1;
+        }
+        while at < R::REFERENCES.len() {
+            let Reference { state, spec, fixed, .. } = R::REFERENCES[at];
+            if fixed {
+                all[count] = Immutable { state, spec };
+                count += 1;
+            }
+            at += 1;
+        }
+        (all, count)
+    };
+}
+
 impl<R: ExternalResource> Driver for Adapter<R> {
     fn kind(&self) -> Cow<'static, str> {
         R::kind(&())
@@ -149,7 +178,7 @@ impl<R: ExternalResource> Driver for Adapter<R> {
     }
 
     fn crd(&self) -> CustomResourceDefinition {
-        schema::finish(R::crd(), R::IMMUTABLE, R::LIFECYCLE)
+        schema::finish(R::crd(), Self::FIXED, R::REFERENCES, R::LIFECYCLE)
     }
 
     fn fields(&self) -> BTreeSet<String> {
@@ -158,7 +187,8 @@ impl<R: ExternalResource> Driver for Adapter<R> {
 
     fn traits(&self) -> Traits {
         Traits {
-            immutable: R::IMMUTABLE,
+            immutable: Self::FIXED,
+            references: R::REFERENCES,
             untold: R::UNTOLD,
             ownership: R::OWNERSHIP,
             lifecycle: R::LIFECYCLE,
@@ -170,11 +200,13 @@ impl<R: ExternalResource> Driver for Adapter<R> {
     }
 
     fn needs(&self, spec: &Value) -> Result<Vec<Need>> {
-        Ok(R::needs(&typed(spec, "spec")?))
+        let own = R::needs(&typed(spec, "spec")?);
+        Ok(R::REFERENCES.iter().flat_map(|reference| reference.needs(spec)).chain(own).collect())
     }
 
     fn desired(&self, spec: &Value, got: &Resolved) -> Result<Value> {
-        erased(&R::desired(&typed(spec, "spec")?, got)?)
+        let targets = R::REFERENCES.iter().filter_map(|r| Some((r.state, r.ids(spec, &got.ids)?))).collect();
+        erased(&R::desired(&typed(spec, "spec")?, &Resolved { targets, ..got.clone() })?)
     }
 
     fn key(&self, want: &Value) -> Result<Key> {

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use serde_json::Value;
 
+use super::references::Reference;
 use crate::databricks;
 use crate::engine::crd::Reason;
 use crate::engine::error::Error;
@@ -15,17 +16,6 @@ pub const NEW_IN_AWS: Duration = Duration::from_secs(600);
 
 /// How long the account may take to know everywhere the target of a reference to another object of ours.
 pub const NEW_REFERENCE: Duration = Duration::from_secs(600);
-
-/// An id in a create, by which the account finds another of its objects.
-#[derive(Clone, Copy, Debug)]
-pub struct Reference {
-    /// Field of `State` that has the id.
-    pub state: &'static str,
-    /// The fields of the spec it comes from, in camelCase: the id itself first, then a reference to another object.
-    pub spec: &'static [&'static str],
-    /// The account's name for it in texts, in lower case.
-    pub words: &'static [&'static str],
-}
 
 /// Databricks tests a role or a bucket before it accepts it, and found one not to work. The same response comes for a wrong
 /// and for a new one, so the operator waits. `fields` are those of the spec that lead to the role, and to the bucket.
@@ -64,17 +54,20 @@ pub fn refers_to_nothing(error: &databricks::Error, references: &[Reference], wa
         return None;
     }
     let text = message.to_lowercase();
-    let id = |reference: &Reference| match &want[reference.state] {
+    let ids = |reference: &Reference| match &want[reference.state] {
         Value::Null => None,
-        Value::String(id) => Some(id.to_lowercase()),
-        id => Some(id.to_string()),
+        Value::String(id) => Some(vec![id.to_lowercase()]),
+        Value::Array(ids) => Some(ids.iter().filter_map(|id| Some(id.as_str()?.to_lowercase())).collect()),
+        id => Some(vec![id.to_string()]),
     };
-    let given: Vec<(&Reference, String)> = references.iter().filter_map(|r| Some((r, id(r)?))).collect();
-    let named = |(reference, id): &&(&Reference, String)| {
+    let given: Vec<(&Reference, Vec<String>)> =
+        references.iter().filter_map(|r| Some((r, ids(r)?))).filter(|(_, ids)| !ids.is_empty()).collect();
+    let named = |(reference, ids): &&(&Reference, Vec<String>)| {
         let word = |word: &str| text.contains(word);
-        reference.words.iter().any(|w| word(w)) || text.split(|c: char| !is_of_id(c)).any(|part| part == id)
+        let is_id = |part: &str| ids.iter().any(|id| id == part);
+        reference.words.iter().any(|w| word(w)) || text.split(|c: char| !is_of_id(c)).any(is_id)
     };
-    let mut intended: Vec<&(&Reference, String)> = given.iter().filter(named).collect();
+    let mut intended: Vec<&(&Reference, Vec<String>)> = given.iter().filter(named).collect();
     if intended.is_empty() {
         intended = given.iter().collect();
     }
@@ -152,23 +145,23 @@ mod tests {
     #[test]
     fn what_does_not_exist_is_named_by_the_fields_that_the_response_means() {
         let references = [
-            Reference {
-                state: "workspace_id",
-                spec: &["workspaceId", "workspaceRef"],
-                words: &["workspace"],
-            },
-            Reference { state: "principal_id", spec: &["principal"], words: &["principal", "group"] },
-            Reference { state: "network_id", spec: &["networkId"], words: &["network"] },
+            Reference::id("workspace_id", &["workspaceId", "workspaceRef"], &["workspace"]),
+            Reference::id("principal_id", &["principal"], &["principal", "group"]),
+            Reference::id("network_id", &["networkId"], &["network"]),
+            Reference::id("endpoints", &["endpointIds"], &["endpoint"]),
         ];
-        let want = json!({"workspace_id": 42, "principal_id": 7, "network_id": null});
+        let want =
+            json!({"workspace_id": 42, "principal_id": 7, "network_id": null, "endpoints": ["ab-1", "ab-2"]});
         let (workspace, principal) = ("spec.workspaceId (or spec.workspaceRef)", "spec.principal");
+        let endpoints = "spec.endpointIds";
         for (text, named) in [
             ("Workspace 42 does not exist", vec![workspace]),
             ("Group 9 does not exist in this account", vec![principal]),
             ("7 is not there", vec![principal]),
             ("Principal 7 is not in workspace 42", vec![workspace, principal]),
-            ("not found", vec![workspace, principal]),
-            ("the network", vec![workspace, principal]),
+            ("AB-2 is not registered", vec![endpoints]),
+            ("not found", vec![workspace, principal, endpoints]),
+            ("the network", vec![workspace, principal, endpoints]),
         ] {
             let error =
                 refers_to_nothing(&api(404, "RESOURCE_DOES_NOT_EXIST", text), &references, &want).unwrap();

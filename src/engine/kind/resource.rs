@@ -20,14 +20,18 @@ use serde_json::Value;
 use super::access::{AuthFacts, Reader, Writer};
 use super::changes::{CANNOT_CHANGE, Change, When, at, diff};
 use super::needs::{Need, Resolved};
-use super::refusals::Reference;
+use super::references::Reference;
 use crate::databricks;
 use crate::engine::crd::{Reason, camel};
 use crate::engine::error::{Error, Result};
 
-/// The default of [`ExternalResource::changes`]: every difference may be corrected now, except in `IMMUTABLE` fields.
+/// The default of [`ExternalResource::changes`]: every difference may be corrected now, except in `IMMUTABLE` fields
+/// and fixed references.
 pub fn generic<R: ExternalResource>(want: &R::State, seen: &Observed<R>) -> Result<Vec<Change>> {
-    let never = |field: &str| R::IMMUTABLE.iter().any(|i| i.state == field);
+    let never = |field: &str| {
+        let refers = || R::REFERENCES.iter().any(|r| r.fixed && r.state == field);
+        R::IMMUTABLE.iter().any(|i| i.state == field) || refers()
+    };
     Ok(differences::<R>(want, seen)?
         .into_iter()
         .map(|path| {
@@ -69,12 +73,12 @@ pub trait ExternalResource:
     /// Read-only facts worth showing in `status`, in camelCase.
     type Facts: Serialize + DeserializeOwned + Default + Send + Sync + 'static;
 
-    /// Fields of `State` that cannot change after creation, each with the fields of the spec that it comes from. The
-    /// source of the schema's immutability rules and of [`When::Never`].
+    /// Fields of `State` that cannot change after creation, each with the fields of the spec that it comes from; a reference says
+    /// so itself, in [`Self::REFERENCES`]. The source of the schema's immutability rules and of [`When::Never`].
     const IMMUTABLE: &'static [Immutable] = &[];
     /// Fields that the API never returns: the only ones whose absence in a response is no difference.
     const UNTOLD: &'static [&'static str] = &[];
-    /// The ids in a create by which the account finds its other objects: what to correct if it finds none.
+    /// The other objects of the account that this one refers to, by id or by a reference to a Kubernetes object.
     const REFERENCES: &'static [Reference] = &[];
     /// What proves that an object in the account is ours.
     const OWNERSHIP: Ownership = Ownership::RecordedId;
@@ -89,7 +93,7 @@ pub trait ExternalResource:
     /// A last check before create, update and delete.
     const GUARD: Option<Guard<Self>> = None;
 
-    /// What must be known first: other objects of ours, and names that only the account can resolve.
+    /// What must be known first besides [`Self::REFERENCES`]: names that only the account can resolve.
     fn needs(spec: &Self::Spec) -> Vec<Need> {
         let _ = spec;
         vec![]

@@ -11,6 +11,7 @@ use std::collections::BTreeSet;
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use serde_json::{Map, Value, json};
 
+use super::references::Reference;
 use super::resource::{Immutable, Lifecycle};
 use crate::engine::crd::{Management, TEXT};
 
@@ -18,6 +19,7 @@ use crate::engine::crd::{Management, TEXT};
 pub fn finish(
     crd: CustomResourceDefinition,
     immutable: &[Immutable],
+    references: &[Reference],
     lifecycle: Lifecycle,
 ) -> CustomResourceDefinition {
     let mut value = serde_json::to_value(&crd).expect("a CRD is plain data");
@@ -26,6 +28,7 @@ pub fn finish(
     value.pointer_mut(spec).into_iter().for_each(plain_text);
     value["spec"]["versions"][0]["additionalPrinterColumns"] = columns();
     let schema = &mut value["spec"]["versions"][0]["schema"]["openAPIV3Schema"];
+    refer(&mut schema["properties"]["spec"], references);
     let managed = schema["properties"]["spec"]["properties"].get("authRef").is_some();
     let spec = schema["properties"]["spec"].clone();
     let mut shown: Map<_, _> =
@@ -71,7 +74,8 @@ pub fn grants(
     auth: CustomResourceDefinition,
     kinds: &[CustomResourceDefinition],
 ) -> CustomResourceDefinition {
-    let mut value = serde_json::to_value(finish(auth, &[], Lifecycle::Object)).expect("a CRD is plain data");
+    let mut value =
+        serde_json::to_value(finish(auth, &[], &[], Lifecycle::Object)).expect("a CRD is plain data");
     let name = |crd: &CustomResourceDefinition| crd.spec.names.kind.clone();
     let all: Vec<String> = kinds.iter().map(name).collect();
     let inside: Vec<String> = kinds.iter().filter(|crd| in_workspace(crd)).map(name).collect();
@@ -115,6 +119,31 @@ fn columns() -> Value {
     ])
 }
 
+/// Adds a rule for each object that is given by its id or by a reference.
+fn refer(spec: &mut Value, references: &[Reference]) {
+    let rules = references.iter().filter(|reference| !reference.many).filter_map(|reference| {
+        let (by_name, kind) = reference.named()?;
+        let id = reference.spec.first()?;
+        let (has_name, has_id) = (has(spec, "self", by_name), has(spec, "self", id));
+        let (rule, says) = match reference.required {
+            true => {
+                (format!("{has_name} != {has_id}"), format!("exactly one of {by_name} and {id} is needed"))
+            }
+            false => (format!("!{has_name} || !{has_id}"), format!("{by_name} and {id} exclude each other")),
+        };
+        let message = format!("{says}: write {by_name} for a {kind} of this namespace, else {id}");
+        Some(json!({"rule": rule, "message": message, "fieldPath": format!(".{by_name}")}))
+    });
+    let rules: Vec<Value> = rules.collect();
+    if rules.is_empty() {
+        return;
+    }
+    match &mut spec["x-kubernetes-validations"] {
+        Value::Array(own) => own.extend(rules),
+        none => *none = rules.into(),
+    }
+}
+
 /// The rule that keeps what an object was created for. Of several fields with the same meaning, each may replace another.
 /// The API server compares ids; the operator compares what a reference or a name means.
 fn immutable_rule(spec: &Value, immutable: &Immutable, lifecycle: Lifecycle) -> Value {
@@ -123,7 +152,7 @@ fn immutable_rule(spec: &Value, immutable: &Immutable, lifecycle: Lifecycle) -> 
     let field =
         others.iter().find(|path| value.strip_prefix(**path).is_some_and(|rest| rest.starts_with('.')));
     let field = field.unwrap_or(value);
-    let has = |of: &str, path: &str| has(spec, of, path);
+    let has = |of: &str, path: &str| has(spec, &format!("{of}.spec"), path);
     let mut allowed = vec![format!(
         "({} == {} && (!{} || self.spec.{field} == oldSelf.spec.{field}))",
         has("self", field),
@@ -156,10 +185,10 @@ fn immutable_rule(spec: &Value, immutable: &Immutable, lifecycle: Lifecycle) -> 
     })
 }
 
-/// The expression that is true if an object has the field at a path of its spec. `has` of a field fails, and with it every write
+/// The expression that is true if a spec has the field at a path. `has` of a field fails, and with it every write
 /// of the object, where an optional object around the field is missing, so those are checked first.
-fn has(spec: &Value, object: &str, path: &str) -> String {
-    let (mut place, mut schema) = (format!("{object}.spec"), spec);
+fn has(spec: &Value, called: &str, path: &str) -> String {
+    let (mut place, mut schema) = (called.to_owned(), spec);
     let mut steps = path.split('.').peekable();
     let mut checks = vec![];
     while let Some(step) = steps.next() {

@@ -304,7 +304,7 @@ fn differs(view: &View<'_>, seen: &Seen) -> Step {
             ),
         };
     }
-    let named = |c: &Change| spec_path(view.immutable, view.spec, &c.path);
+    let named = |c: &Change| spec_path(view.immutable, view.references, view.spec, &c.path);
     let told = |c: &Change| match &c.when {
         When::NotNow(why) => format!("{}: {why}", named(c)),
         When::Never(why) => {

@@ -66,6 +66,7 @@ impl Fake {
     pub fn with(change: impl FnOnce(&mut Fake)) -> &'static Fake {
         let traits = Traits {
             immutable: &[],
+            references: &[],
             untold: &[],
             ownership: Ownership::RecordedId,
             lifecycle: Lifecycle::Object,

@@ -38,9 +38,10 @@ impl Work<'_> {
         let fields = self.engine.fields(&self.subject.who.kind);
         let differences =
             changes.iter().filter(|change| is_written(traits.immutable, fields, change.field()));
-        let drift = target.want.as_ref().map(|want| {
-            differences.map(|c| drift(traits.immutable, &spec, &c.path, want, &seen.state)).collect()
-        });
+        let drift = target
+            .want
+            .as_ref()
+            .map(|want| differences.map(|c| drift(&traits, &spec, &c.path, want, &seen.state)).collect());
         let mut observed = fixed(traits.immutable, &seen.state);
         if self.observing() {
             observed.extend(all(fields, &seen.state));
@@ -64,7 +65,7 @@ impl Work<'_> {
             .into_iter()
             .flatten()
             .filter(|(field, value)| !value.is_null() && is_planned(&traits, fields, field));
-        let drift = written.map(|(field, _)| drift(traits.immutable, &spec, field, want, &Value::Null));
+        let drift = written.map(|(field, _)| drift(&traits, &spec, field, want, &Value::Null));
         Shown { drift: drift.collect(), ..Shown::default() }
     }
 
@@ -128,10 +129,10 @@ fn all<'a>(
     told.map(|(field, value)| (camel(field), value.clone())).filter(|(name, _)| fields.contains(name))
 }
 
-fn drift(immutable: &[Immutable], spec: &Value, path: &str, want: &Value, seen: &Value) -> Drift {
+fn drift(traits: &Traits, spec: &Value, path: &str, want: &Value, seen: &Value) -> Drift {
     let text = |v: &Value| shorten(&v.to_string(), 512);
     Drift {
-        path: crate::databricks::plain(&spec_path(immutable, spec, path)),
+        path: crate::databricks::plain(&spec_path(traits.immutable, traits.references, spec, path)),
         want: text(at(want, path)),
         seen: text(at(seen, path)),
     }

@@ -99,7 +99,7 @@ impl Work<'_> {
         let recorded = status.external.is_some() || status.intent.is_some();
         let pinned = status.resolved_refs.clone();
         if self.subject.deleting() && recorded {
-            return Ok(Some(Resolved { ids: pinned, marker: self.marker() }));
+            return Ok(Some(Resolved { ids: pinned, marker: self.marker(), ..Resolved::default() }));
         }
         match self.references(place).await {
             Err(Error::Waiting { .. } | Error::Terminal { .. }) if self.subject.deleting() => Ok(None),
@@ -171,7 +171,7 @@ impl Work<'_> {
                 // A bound object keeps what it was created for while that exists, so that access stays correct.
                 let status = self.subject.status()?;
                 let pinned = status.resolved_refs.get(&need.field).filter(|_| status.external.is_some());
-                self.engine.resolve_object(&who, &need.field, pinned.map(String::as_str))
+                self.engine.resolve_object(&who, need, pinned.map(String::as_str))
             }
             Wanted::Principal(name) => {
                 // A bound object keeps the principal that it was created for; whether the name still means it is checked
@@ -184,8 +184,10 @@ impl Work<'_> {
                 }
                 let found = place.admission.session.principal(name, place.urgency, false).await?;
                 found.ok_or_else(|| {
-                    let text =
-                        format!("the account has no {name}: create it there, or correct spec.{}", need.field);
+                    let text = format!(
+                        "the account has no {name}: create it there, or correct spec.{}",
+                        need.place()
+                    );
                     Error::waiting(Reason::ReferenceNotFound, text)
                 })
             }

@@ -149,7 +149,7 @@ impl Work<'_> {
         let mut text = error.to_string();
         let needs = self.driver.needs(&self.subject.spec()).unwrap_or_default();
         let found = needs.iter().any(|need| {
-            matches!(need.what, Wanted::Object { .. }) && text.contains(&format!("spec.{}", need.field))
+            matches!(need.what, Wanted::Object { .. }) && text.contains(&format!("spec.{}", need.place()))
         });
         if self.bound().record() == Record::Bound {
             text += ", or delete this object if that was deleted in the account";

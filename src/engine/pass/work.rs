@@ -250,6 +250,7 @@ impl Work<'_> {
             again: vec![],
             spec: &self.subject.object.data["spec"],
             immutable: traits.immutable,
+            references: traits.references,
             operation: self.running(operation),
             resend: operation.is_some_and(|sent| self.resend(sent, changes)),
         })

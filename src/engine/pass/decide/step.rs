@@ -5,7 +5,7 @@ use std::time::Duration;
 use serde_json::Value;
 
 use crate::engine::crd::{AdoptionPolicy, Reason};
-use crate::engine::kind::{Change, Immutable};
+use crate::engine::kind::{Change, Immutable, Reference};
 use crate::engine::pass::bound::Record;
 use crate::engine::pass::look::Found;
 
@@ -43,6 +43,8 @@ pub struct View<'a> {
     pub spec: &'a Value,
     /// The fields that cannot change, for the same.
     pub immutable: &'static [Immutable],
+    /// The references, for the same.
+    pub references: &'static [Reference],
     /// A change or a creation that takes time.
     pub operation: Running,
     /// What was accepted and does not show may be sent again: enough time has passed, a user requests it, or more differs
