@@ -5,6 +5,7 @@ pub mod customer_managed_key;
 pub mod ip_access_list;
 pub mod network;
 pub mod permission_assignment;
+pub mod private_access_settings;
 pub mod storage_configuration;
 pub mod vpc_endpoint;
 pub mod workspace;
@@ -21,4 +22,5 @@ pub const KINDS: &[&dyn Driver] = &[
     of::<customer_managed_key::CustomerManagedKey>(),
     of::<vpc_endpoint::VpcEndpoint>(),
     of::<network::Network>(),
+    of::<private_access_settings::PrivateAccessSettings>(),
 ];

@@ -80,6 +80,7 @@ const PROMISES: &[(&str, &str)] = &[
     ),
     ("LC-18", "an object that is only observed is not adopted, and a missing one is a plan, not a failure"),
     ("LC-19", "what failed is tried again when somebody asks, and the message names ways that work"),
+    ("LC-24", "what would cut off the users of workspaces is done only if the spec allows it"),
     ("DL-01", "`Retain` lets an object go without a call"),
     ("DL-02", "an object that never made anything goes at once, without credentials"),
     ("DL-03", "a deletion without credentials says so, and `Retain` is the way out"),
@@ -107,6 +108,10 @@ const PROMISES: &[(&str, &str)] = &[
         "what refers to an object needs it to be usable in the account, not its spec to be carried out",
     ),
     ("RF-08", "an id in the spec that the account does not know is named with its field"),
+    (
+        "RF-11",
+        "an object refers to others by id or by name, alone or in a list, and moves from one to another by one call",
+    ),
     ("ER-01", "what is refused for good is not tried again by itself, but for a slow re-check"),
     ("ER-02", "a change of spec, credentials, referent or trigger ends Stalled at once"),
     ("ER-03", "a 429 stops its class of calls for as long as the account asks, and nothing else"),

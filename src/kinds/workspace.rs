@@ -28,6 +28,7 @@ use crate::engine::kind::{
 use crate::kinds::credential::Credential;
 use crate::kinds::customer_managed_key::CustomerManagedKey;
 use crate::kinds::network::Network;
+use crate::kinds::private_access_settings::PrivateAccessSettings;
 use crate::kinds::storage_configuration::StorageConfiguration;
 
 pub use spec::{Workspace, WorkspaceFacts, WorkspaceSpec};
@@ -242,7 +243,11 @@ impl ExternalResource for Workspace {
             &["storage"],
         ),
         Reference::to::<Network>("network_id", &["networkId", "networkRef"], &["network"]),
-        Reference::id("private_access_settings_id", &["privateAccessSettingsId"], &["private access"]),
+        Reference::to::<PrivateAccessSettings>(
+            "private_access_settings_id",
+            &["privateAccessSettingsId", "privateAccessSettingsRef"],
+            &["private access"],
+        ),
         Reference::to::<CustomerManagedKey>(
             "managed_services_customer_managed_key_id",
             &["managedServicesCustomerManagedKeyId", "managedServicesCustomerManagedKeyRef"],

@@ -5,7 +5,6 @@ use std::time::{Duration, Instant};
 
 use kube::Client;
 use kube::api::{Api, DynamicObject, Patch, PatchParams};
-use kube::core::{ApiResource, GroupVersionKind};
 use serde_json::{Value, json};
 use simulator::{Config, Simulator};
 use tokio::sync::OnceCell;
@@ -14,6 +13,7 @@ use world::{Cluster, Operator, Tool, eventually, fast, fresh_dir};
 use crate::application::{Application, SOON, View};
 use crate::git::Repository;
 use crate::parts::ArgoCd;
+use crate::resource::resource;
 
 const BINARY: &str = env!("CARGO_BIN_EXE_databricks-operator");
 const ROOT: &str = env!("CARGO_MANIFEST_DIR");
@@ -165,8 +165,7 @@ impl Story {
 
     /// The objects of one of our kinds.
     pub fn api(&self, kind: &str) -> Api<DynamicObject> {
-        let gvk = GroupVersionKind::gvk("databricks-operator.io", "v1alpha1", kind);
-        Api::namespaced_with(self.client.clone(), &self.namespace, &ApiResource::from_gvk(&gvk))
+        Api::namespaced_with(self.client.clone(), &self.namespace, &resource(kind))
     }
 
     /// An object as it is now.

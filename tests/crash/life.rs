@@ -11,7 +11,6 @@ use databricks_operator::engine::crd::RECONCILE_REQUESTED;
 use databricks_operator::engine::kind::{Driver, Lifecycle, Seen};
 use k8s_openapi::api::core::v1::{Namespace, Secret};
 use kube::api::{Api, DynamicObject, Patch, PatchParams};
-use kube::core::{ApiResource, GroupVersionKind};
 use serde_json::{Value, json};
 use simulator::{Config, Settings, Simulator};
 use tokio::task::JoinSet;
@@ -22,7 +21,7 @@ use crate::gate::{Kill, Ledger, Point, Side, open};
 use crate::invariants::Watch;
 use crate::outside::{Outside, shown};
 use crate::referents::prepare;
-use crate::support::{AUTH, BINARY, SOON, cluster, condition};
+use crate::support::{AUTH, BINARY, SOON, cluster, condition, resource};
 
 /// So late LISTs are while the object is made: a create that does not wait until its lost predecessor surely shows makes a
 /// second object. A new start of the operator takes less than that.
@@ -61,6 +60,7 @@ fn edit(driver: &dyn Driver, want: &Value) -> Option<Value> {
         "IpAccessList" => json!({"label": "branch", "ipAddresses": ["192.0.2.0/24"]}),
         "PermissionAssignment" => json!({"permissions": ["ADMIN"]}),
         "Workspace" => json!({"customTags": {"team": "science"}}),
+        "PrivateAccessSettings" => json!({"privateAccessSettingsName": "branch"}),
         other => panic!(
             "{other}: not all of its State is in IMMUTABLE: add a line to `edit` in tests/crash/life.rs, with a change of the \
              spec of config/samples/{}.yaml that the kind can make",
@@ -135,10 +135,6 @@ fn params() -> PatchParams {
     PatchParams { field_manager: Some("tester".into()), ..PatchParams::default() }
 }
 
-fn typed(kind: &str) -> ApiResource {
-    ApiResource::from_gvk(&GroupVersionKind::gvk("databricks-operator.io", "v1alpha1", kind))
-}
-
 pub const HOUR_MS: u64 = 3_600_000;
 
 /// What takes time there takes an hour of a clock that [`Life::time`] sets.
@@ -181,8 +177,8 @@ impl Life {
         namespaces.create(&Default::default(), &made).await.unwrap();
         let mut life = Life {
             watch: Watch::start(&kube, &namespace).await,
-            api: Api::namespaced_with(kube.clone(), &namespace, &typed(&subject.kind)),
-            auths: Api::namespaced_with(kube.clone(), &namespace, &typed("DatabricksAuth")),
+            api: Api::namespaced_with(kube.clone(), &namespace, &resource(&subject.kind)),
+            auths: Api::namespaced_with(kube.clone(), &namespace, &resource("DatabricksAuth")),
             operator: None,
             logs: vec![],
             id: String::new(),

@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 use tokio::sync::OnceCell;
 use world::eventually;
 
+use crate::resource::resource;
 use crate::site::{Site, chart, newest, objects, oldest};
 use crate::stage::{SOON, one_of_each, sample};
 
@@ -108,8 +109,8 @@ async fn a_restricted_namespace_takes_every_pod() {
 
 /// Access to the objects of a manifest's kind in a namespace.
 async fn api(site: &Site, namespace: &str, manifest: &Value) -> Api<DynamicObject> {
-    let gvk = GroupVersionKind::gvk("databricks-operator.io", "v1alpha1", manifest["kind"].as_str().unwrap());
-    Api::namespaced_with(site.cluster.client().await.unwrap(), namespace, &ApiResource::from_gvk(&gvk))
+    let kind = resource(manifest["kind"].as_str().unwrap());
+    Api::namespaced_with(site.cluster.client().await.unwrap(), namespace, &kind)
 }
 
 /// A manifest with some fields of its spec changed; null takes one away.
@@ -296,10 +297,7 @@ async fn guards(server: &str, site: &Site) {
         one_of_each().iter().map(in_namespace).collect::<Vec<_>>()
     };
     site.apply(&[all("guarded", true), all("unguarded", true)].concat()).await.unwrap();
-    let kind = |manifest: &Value| {
-        let kind = manifest["kind"].as_str().unwrap();
-        ApiResource::from_gvk(&GroupVersionKind::gvk("databricks-operator.io", "v1alpha1", kind)).plural
-    };
+    let kind = |manifest: &Value| resource(manifest["kind"].as_str().unwrap()).plural;
     let remedy = |manifest: &Value| {
         let name = manifest["metadata"]["name"].as_str().unwrap();
         format!("kubectl -n guarded patch {}.databricks-operator.io {name} --type merge", kind(manifest))

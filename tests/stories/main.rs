@@ -19,6 +19,7 @@ mod leadership;
 mod lifecycle;
 mod lifetime;
 mod metrics;
+mod network;
 mod observe;
 mod optional_block;
 mod permission_assignment;

@@ -58,7 +58,7 @@ pub struct Traits {
     pub data_bearing: bool,
     /// How long reads may lag behind writes.
     pub read_lag: Duration,
-    /// Whether its guard checks the act alone, and so needs the operator's own principal.
+    /// Whether its guard needs the operator's own principal.
     pub guarded_alone: bool,
     /// Whether its guard reads all objects of the kind.
     pub guarded_among_siblings: bool,
@@ -255,6 +255,7 @@ impl<R: ExternalResource> Driver for Adapter<R> {
         let seen = seen.map(restore::<R>).transpose()?;
         let act = Act { want: want.as_ref(), seen: seen.as_ref() };
         match guard {
+            Guard::Act(check) => check(&act),
             Guard::Alone(check) => check(&act, auth),
             Guard::Among(check) => {
                 let siblings = siblings.iter().map(restore::<R>).collect::<Result<Vec<_>>>()?;

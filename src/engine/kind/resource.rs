@@ -251,7 +251,9 @@ impl Lifecycle {
 
 /// A check that may refuse a write. `Err` refuses it.
 pub enum Guard<R: ExternalResource> {
-    /// Checks the act alone, and knows the operator's own principal.
+    /// Checks the act alone, by what it changes.
+    Act(fn(&Act<'_, R>) -> Result<()>),
+    /// The same, and knows the operator's own principal.
     Alone(fn(&Act<'_, R>, &AuthFacts) -> Result<()>),
     /// Checks against all objects of the kind, freshly listed; such acts are done one at a time per account.
     Among(AmongSiblings<R>),

@@ -53,14 +53,14 @@ impl Work<'_> {
         seen: Option<&Seen>,
     ) -> Result<Option<OwnedMutexGuard<()>>> {
         let session = &target.place.admission.session;
-        let facts = &session.facts;
-        if self.driver.traits().guarded_alone {
-            let principal_id = session.own_id().await?;
+        let (traits, facts) = (self.driver.traits(), &session.facts);
+        if !traits.guarded_among_siblings {
+            let principal_id = if traits.guarded_alone { session.own_id().await? } else { None };
             let facts = AuthFacts { principal_id, ..facts.clone() };
             return self.driver.guard(want, seen, &[], &facts).map(|()| None);
         }
         // Such guards are about the operator's own addresses: without any there is nothing to check.
-        if !self.driver.traits().guarded_among_siblings || facts.egress.is_empty() {
+        if facts.egress.is_empty() {
             return Ok(None);
         }
         let account_id = target.place.admission.session.client.account_id();

@@ -65,7 +65,10 @@ pub struct WorkspaceSpec {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 64))]
     pub network_id: Option<String>,
-    /// The id of the private access settings, for PrivateLink. Can be added or changed while RUNNING or FAILED; never removed. Known on AWS and GCP.
+    /// The PrivateAccessSettings of this namespace, for PrivateLink. Can be added or changed while RUNNING or FAILED; never removed. Known on AWS and GCP.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub private_access_settings_ref: Option<NameRef>,
+    /// The id of the private access settings, for PrivateLink, where no PrivateAccessSettings of this namespace stands for them. Can be added or changed while RUNNING or FAILED; never removed. Known on AWS and GCP.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 64))]
     pub private_access_settings_id: Option<String>,

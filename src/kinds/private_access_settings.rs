@@ -1,0 +1,281 @@
+//! PrivateAccessSettings: from where the workspaces that use them can be reached, for PrivateLink.
+//!
+//! One PUT replaces them as a whole, so what the spec does not manage is sent as it was read. The name may be changed too: a
+//! renamed object is recognised by its region, which cannot change, beside the recorded id.
+//!
+//! A change applies to all workspaces that use the settings. To set `publicAccessEnabled` from true to false cuts off all users
+//! without a private connection, so it is refused unless `allowPublicAccessRemoval` is true. That is a field and no annotation, so
+//! that it is reviewed with the change; and it is a permission rather than an order, so that it may stay for what comes later, such
+//! as the correction of a change in the console. Without it, the operator does not undo what a person opened in an emergency. A
+//! create needs no such permission: no workspace uses the settings yet.
+
+use std::collections::BTreeSet;
+
+use kube::CustomResource;
+use schemars::JsonSchema;
+use serde::de::IgnoredAny;
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+
+use crate::databricks::{Optional, Pages};
+use crate::engine::crd::{Management, NameRef, NoFacts, Reason, Status, rule};
+use crate::engine::error::{Error, Result};
+use crate::engine::kind::{
+    About, Act, ApiResult, ExternalResource, Guard, Immutable, Key, Observed, Reader, Reference, Resolved,
+    Writer, given, in_use,
+};
+use crate::kinds::vpc_endpoint::VpcEndpoint;
+
+/// From where workspaces can be reached, for PrivateLink.
+#[derive(CustomResource, Serialize, Deserialize, Clone, Debug, JsonSchema)]
+#[kube(
+    group = "databricks-operator.io",
+    version = "v1alpha1",
+    kind = "PrivateAccessSettings",
+    plural = "privateaccesssettings",
+    shortname = "dbpas",
+    category = "databricks",
+    namespaced,
+    status = "Status<NoFacts>",
+    doc = "From where workspaces can be reached, for PrivateLink."
+)]
+#[serde(rename_all = "camelCase")]
+#[schemars(extend("x-kubernetes-validations" = rules()))]
+pub struct PrivateAccessSettingsSpec {
+    /// The fields that all managed kinds share.
+    #[serde(flatten)]
+    pub management: Management,
+    /// The name of the settings, 4 to 256 characters. May be changed. Known on AWS and GCP.
+    #[schemars(length(min = 4, max = 256))]
+    pub private_access_settings_name: String,
+    /// The region of the workspaces, such as eu-west-1. Cannot be changed once the settings exist. Known on AWS and GCP.
+    #[schemars(length(min = 1, max = 64), regex(pattern = "^[-a-z0-9]+$"))]
+    pub region: String,
+    /// Whether the workspaces can also be reached from the internet, as far as their IP access lists allow. A change from true to false needs allowPublicAccessRemoval. May be changed; it takes minutes, and applies to all workspaces that use the settings. Known on AWS and GCP.
+    pub public_access_enabled: bool,
+    /// Allows a change of publicAccessEnabled from true to false, which cuts off all users without a private connection. It may be true before, and stay. May be changed at any time. Known on AWS and GCP.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub allow_public_access_removal: Option<bool>,
+    /// ACCOUNT (default): all VPC endpoints of the account may be used. ENDPOINT: only those of allowedVpcEndpointRefs and allowedVpcEndpointIds. May be changed, with the same effect on all workspaces. Known on AWS and GCP.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub private_access_level: Option<PrivateAccessLevel>,
+    /// The VpcEndpoints of this namespace that may be used, with the level ENDPOINT. They and allowedVpcEndpointIds add up. May be changed. Known on AWS and GCP.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 100))]
+    pub allowed_vpc_endpoint_refs: Option<Vec<NameRef>>,
+    /// The ids that Databricks gave to endpoints that may be used, with the level ENDPOINT, where no VpcEndpoint of this namespace stands for them. May be changed. Known on AWS and GCP.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 100), inner(length(min = 1, max = 64)), extend("x-kubernetes-list-type" = "set"))]
+    pub allowed_vpc_endpoint_ids: Option<Vec<String>>,
+}
+
+/// Which VPC endpoints may be used.
+#[derive(Serialize, Deserialize, Clone, Copy, Debug, PartialEq, Eq, JsonSchema)]
+#[allow(clippy::upper_case_acronyms, missing_docs)]
+pub enum PrivateAccessLevel {
+    ACCOUNT,
+    ENDPOINT,
+}
+
+/// The rules that the API server checks before it accepts a spec.
+fn rules() -> Value {
+    let some = |field: &str| format!("(has(self.{field}) && size(self.{field}) > 0)");
+    let listed = format!("({} || {})", some("allowedVpcEndpointRefs"), some("allowedVpcEndpointIds"));
+    let level = "has(self.privateAccessLevel) && self.privateAccessLevel == 'ENDPOINT'";
+    json!([rule(
+        "privateAccessLevel",
+        &format!("{listed} == ({level})"),
+        "privateAccessLevel ENDPOINT and a list of endpoints belong together: set it with allowedVpcEndpointRefs or allowedVpcEndpointIds, and remove them with another level",
+    )])
+}
+
+/// What a spec controls. The permission is in no response, and not sent.
+#[derive(Serialize, Deserialize, Clone, Debug)]
+pub struct PrivateAccessSettingsState {
+    private_access_settings_name: String,
+    region: String,
+    public_access_enabled: bool,
+    private_access_level: Option<String>,
+    allowed_vpc_endpoint_ids: Option<BTreeSet<String>>,
+    allow_public_access_removal: Option<bool>,
+}
+
+#[derive(Deserialize)]
+struct Remote {
+    private_access_settings_id: String,
+    private_access_settings_name: String,
+    #[serde(default)]
+    region: String,
+    // An API may leave out what is false.
+    public_access_enabled: Option<bool>,
+    private_access_level: Option<String>,
+    allowed_vpc_endpoint_ids: Option<BTreeSet<String>>,
+}
+
+impl From<Remote> for Observed<PrivateAccessSettings> {
+    fn from(remote: Remote) -> Self {
+        let state = PrivateAccessSettingsState {
+            private_access_settings_name: remote.private_access_settings_name,
+            region: remote.region,
+            public_access_enabled: remote.public_access_enabled.unwrap_or_default(),
+            private_access_level: remote.private_access_level,
+            allowed_vpc_endpoint_ids: Some(remote.allowed_vpc_endpoint_ids.unwrap_or_default()),
+            allow_public_access_removal: None,
+        };
+        Observed { id: remote.private_access_settings_id, state, facts: NoFacts {}, about: About::default() }
+    }
+}
+
+/// The body of a create, and of the PUT that replaces what was seen.
+fn body(want: &PrivateAccessSettingsState, seen: Option<&PrivateAccessSettingsState>) -> Value {
+    let level = want.private_access_level.as_ref().or(seen.and_then(|s| s.private_access_level.as_ref()));
+    let kept = seen.and_then(|seen| seen.allowed_vpc_endpoint_ids.as_ref());
+    // A list is refused with another level.
+    let listed =
+        want.allowed_vpc_endpoint_ids.as_ref().or(kept).filter(|_| level.is_some_and(|l| l == "ENDPOINT"));
+    given(json!({
+        "private_access_settings_name": want.private_access_settings_name,
+        "region": want.region,
+        "public_access_enabled": want.public_access_enabled,
+        "private_access_level": level,
+        "allowed_vpc_endpoint_ids": listed,
+    }))
+}
+
+impl ExternalResource for PrivateAccessSettings {
+    type State = PrivateAccessSettingsState;
+    type Id = String;
+    type Facts = NoFacts;
+
+    const IMMUTABLE: &'static [Immutable] = &[Immutable { state: "region", spec: &["region"] }];
+    const UNTOLD: &'static [&'static str] = &["allow_public_access_removal"];
+    const REFERENCES: &'static [Reference] = &[Reference::list::<VpcEndpoint>(
+        "allowed_vpc_endpoint_ids",
+        &["allowedVpcEndpointIds", "allowedVpcEndpointRefs"],
+        &["endpoint"],
+    )];
+    const GUARD: Option<Guard<Self>> = Some(Guard::Act(keep_users_in));
+
+    fn desired(spec: &PrivateAccessSettingsSpec, got: &Resolved) -> Result<PrivateAccessSettingsState> {
+        Ok(PrivateAccessSettingsState {
+            private_access_settings_name: spec.private_access_settings_name.clone(),
+            region: spec.region.clone(),
+            public_access_enabled: spec.public_access_enabled,
+            private_access_level: spec.private_access_level.map(|level| format!("{level:?}")),
+            allowed_vpc_endpoint_ids: got.all("allowed_vpc_endpoint_ids"),
+            allow_public_access_removal: spec.allow_public_access_removal,
+        })
+    }
+
+    fn key(state: &PrivateAccessSettingsState) -> Key {
+        Key { within: String::new(), name: state.private_access_settings_name.clone() }
+    }
+
+    /// Either is enough, so that the name may be changed, and a wrong region in the spec is named.
+    fn recognises(want: &PrivateAccessSettingsState, seen: &Observed<Self>) -> bool {
+        want.region == seen.state.region || Self::key(want) == Self::key(&seen.state)
+    }
+
+    async fn get(api: &Reader, id: &String) -> ApiResult<Option<Observed<Self>>> {
+        let found: Option<Remote> = api.get(api.path(&["private-access-settings", id])).await.optional()?;
+        Ok(found.map(Observed::from))
+    }
+
+    async fn list(api: &Reader, _: &str) -> ApiResult<Vec<Observed<Self>>> {
+        let all: Vec<Remote> = api.list(api.path(&["private-access-settings"]), Pages::Bare).await?;
+        Ok(all.into_iter().map(Observed::from).collect())
+    }
+
+    async fn create(api: &Writer, want: &PrivateAccessSettingsState) -> ApiResult<Observed<Self>> {
+        let created: Remote = api.post(api.path(&["private-access-settings"]), body(want, None)).await?;
+        Ok(created.into())
+    }
+
+    async fn update(
+        api: &Writer,
+        seen: &Observed<Self>,
+        want: &PrivateAccessSettingsState,
+        _: &[&str],
+    ) -> ApiResult<Observed<Self>> {
+        let gone = || Error::retry("the settings are gone, or a read does not show them yet");
+        // The PUT overwrites what changed since the last read, public access as well, so they are read immediately before.
+        let now = Self::get(api, &seen.id).await?.ok_or_else(gone)?;
+        keep_users_in(&Act { want: Some(want), seen: Some(&now) })?;
+        let path = api.path(&["private-access-settings", &seen.id]);
+        // The response may be empty, so they are read again.
+        api.put::<IgnoredAny>(path, body(want, Some(&now.state))).await?;
+        Ok(Self::get(api, &seen.id).await?.ok_or_else(gone)?)
+    }
+
+    async fn delete(api: &Writer, seen: &Observed<Self>) -> ApiResult<()> {
+        let deleted = api.delete(api.path(&["private-access-settings", &seen.id])).await;
+        Ok(deleted.map_err(|error| in_use(error, "a workspace"))?)
+    }
+}
+
+/// Refuses to cut off all users who come from the internet, unless the spec allows it.
+fn keep_users_in(act: &Act<'_, PrivateAccessSettings>) -> Result<()> {
+    let (Some(want), Some(seen)) = (act.want, act.seen) else { return Ok(()) };
+    let removed = seen.state.public_access_enabled && !want.public_access_enabled;
+    if !removed || want.allow_public_access_removal == Some(true) {
+        return Ok(());
+    }
+    Err(Error::terminal(
+        Reason::WouldLockOut,
+        "publicAccessEnabled is true in the account, and false would cut off all users of the workspaces with these settings who have \
+         no private connection: set spec.allowPublicAccessRemoval to true to allow that, or spec.publicAccessEnabled to true",
+    ))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn state(public: bool, more: Value) -> PrivateAccessSettingsState {
+        let mut state =
+            json!({"private_access_settings_name": "main", "region": "r", "public_access_enabled": public});
+        state.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        serde_json::from_value(state).unwrap()
+    }
+
+    fn seen(state: PrivateAccessSettingsState) -> Observed<PrivateAccessSettings> {
+        Observed { id: "p".into(), state, facts: NoFacts {}, about: About::default() }
+    }
+
+    #[test]
+    fn only_the_removal_of_public_access_needs_a_permission() {
+        let allowed = |want: &PrivateAccessSettingsState, before: Option<bool>| {
+            let before = before.map(|public| seen(state(public, json!({}))));
+            keep_users_in(&Act { want: Some(want), seen: before.as_ref() })
+        };
+        let (open, closed) = (state(true, json!({})), state(false, json!({})));
+        let refused = allowed(&closed, Some(true)).unwrap_err();
+        assert!(refused.to_string().contains("spec.allowPublicAccessRemoval"), "{refused}");
+        assert_eq!(refused.reason(), Some(Reason::WouldLockOut));
+        let permitted = state(false, json!({"allow_public_access_removal": true}));
+        let forbidden = state(false, json!({"allow_public_access_removal": false}));
+        assert!(allowed(&forbidden, Some(true)).is_err());
+        for (want, before) in [
+            (&permitted, Some(true)),
+            (&closed, Some(false)),
+            (&closed, None),
+            (&open, Some(true)),
+            (&open, Some(false)),
+        ] {
+            assert_eq!(allowed(want, before), Ok(()), "{want:?} after {before:?}");
+        }
+    }
+
+    #[test]
+    fn a_put_keeps_what_the_spec_does_not_manage_and_sends_no_permission() {
+        let before =
+            state(true, json!({"private_access_level": "ENDPOINT", "allowed_vpc_endpoint_ids": ["a"]}));
+        let unmanaged = state(true, json!({"allow_public_access_removal": true}));
+        let sent = body(&unmanaged, Some(&before));
+        assert_eq!(sent["private_access_level"], "ENDPOINT");
+        assert_eq!(sent["allowed_vpc_endpoint_ids"], json!(["a"]));
+        assert_eq!(sent.get("allow_public_access_removal"), None);
+        let all = state(true, json!({"private_access_level": "ACCOUNT"}));
+        assert_eq!(body(&all, Some(&before)).get("allowed_vpc_endpoint_ids"), None, "it goes with the level");
+    }
+}
