@@ -194,10 +194,10 @@ reasons! {
     "Databricks allows several objects of this name, or several principals have this name.",
     "Set `spec.externalId`, or the principal's id, to the intended one.";
 
-    /// The change would shut the operator out of the account.
+    /// The change would shut the operator out of the account, or users out of workspaces.
     WouldLockOut,
-    "An address in `egressCidrs` would lose access, or the operator would lose its own ADMIN.",
-    "Add the operator's address to an ALLOW list, or remove it from the BLOCK list. For an assignment: keep ADMIN, or delete with `Retain`.";
+    "An address in `egressCidrs` would lose access, or the operator would lose its own ADMIN, or private access settings would no longer let users in from the internet.",
+    "Add the operator's address to an ALLOW list, or remove it from the BLOCK list. For an assignment: keep ADMIN, or delete with `Retain`. For private access settings: set `allowPublicAccessRemoval: true`.";
 
     /// Databricks could not provision the object.
     ProvisioningFailed,
