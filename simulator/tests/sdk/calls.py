@@ -230,8 +230,8 @@ def network_policies(account, sim):
     api = account.network_policies
     for name in ("first", "second"):
         api.create_network_policy_rpc(network_policy(name))
-    listed = in_pages(sim, "network-policies", api.list_network_policies_rpc())
-    assert [one.network_policy_id for one in listed] == ["default-policy", "first", "second"]
+    listed = [one.network_policy_id for one in in_pages(sim, "network-policies", api.list_network_policies_rpc())]
+    assert listed[0] == "default-policy" and listed[-2:] == ["first", "second"]
     api.update_network_policy_rpc("first", network_policy("first", "FULL_ACCESS"))
     assert api.get_network_policy_rpc("first").egress.network_access.restriction_mode.value == "FULL_ACCESS"
     refused(errors.AlreadyExists, api.create_network_policy_rpc, network_policy("first"))
@@ -283,6 +283,7 @@ def permissionassignments(account, sim):
 def groups(account, sim):
     for api in (account.groups, account.groups_v2):
         robot = account.service_principals_v2.create(display_name="robot").id
+        before = len(list(api.list()))
         made = api.create(display_name="ops", members=[iam.ComplexValue(value=robot)])
         assert [one.value for one in api.get(made.id).members] == [robot]
         add = iam.Patch(op=iam.PatchOp.ADD, path="members", value=[{"value": "17"}])
@@ -291,7 +292,7 @@ def groups(account, sim):
         assert not api.get(made.id).members, "17 does not exist, and that is no error"
         api.update(made.id, display_name="operations")
         assert [one.id for one in api.list(filter='displayName sw "oper"')] == [made.id]
-        assert len(in_pages(sim, "Groups", api.list(count=1))) == 3, "also data-eng and analysts"
+        assert len(in_pages(sim, "Groups", api.list(count=1))) == before + 1
         refused(errors.ResourceConflict, api.create, display_name="operations")
         api.delete(made.id)
         refused(errors.NotFound, api.get, made.id)
@@ -299,6 +300,7 @@ def groups(account, sim):
 
 def users(account, sim):
     for api in (account.users, account.users_v2):
+        before = len(list(api.list()))
         made = api.create(user_name="Bob@example.com", display_name="Bob", name=iam.Name(given_name="Bob"))
         assert made.user_name == "bob@example.com" and made.active
         # The SDK does not send `False`.
@@ -308,14 +310,15 @@ def users(account, sim):
         refused(errors.ResourceConflict, api.create, user_name="bob@example.com")
         api.update(made.id, user_name="bob@example.com", display_name="Robert", active=True)
         assert [one.display_name for one in api.list(filter='userName eq "bob@example.com"')] == ["Robert"]
-        assert len(in_pages(sim, "Users", api.list(count=2))) == 4
-        assert [one.display_name for one in api.list(attributes="userName", filter="active eq true")] == [None] * 4
+        assert len(in_pages(sim, "Users", api.list(count=2))) == before + 1
+        assert {one.display_name for one in api.list(attributes="userName", filter="active eq true")} == {None}
         api.delete(made.id)
         refused(errors.NotFound, api.get, made.id)
 
 
 def serviceprincipals(account, sim):
     for api in (account.service_principals, account.service_principals_v2):
+        before = len(list(api.list()))
         made = api.create(display_name="robot")
         assert made.application_id and made.active
         admin = iam.Patch(op=iam.PatchOp.ADD, path="roles", value=[{"value": "account_admin"}])
@@ -323,7 +326,7 @@ def serviceprincipals(account, sim):
         assert [one.value for one in api.get(made.id).roles] == ["account_admin"]
         api.update(made.id, display_name="robots", active=True)
         assert [one.display_name for one in api.list(filter=f'applicationId eq "{made.application_id}"')] == ["robots"]
-        assert len(in_pages(sim, "ServicePrincipals", api.list(count=1))) == 3
+        assert len(in_pages(sim, "ServicePrincipals", api.list(count=1))) == before + 1
         refused(errors.BadRequest, api.list, filter="displayName")
         api.delete(made.id)
         refused(errors.NotFound, api.delete, made.id)
@@ -579,7 +582,8 @@ def story_a_client_waits_as_long_as_it_is_asked(account, sim):
     lifting.start()
     assert list(account.credentials.list()) == []
     lifting.join()
-    assert sim.calls("credentials") == [("GET", False), ("GET", True)]
+    made = sim.calls("credentials")
+    assert made[0] == ("GET", False) and made[-1] == ("GET", True)
 
 
 def story_an_outage_is_survived(account, sim):

@@ -5,6 +5,7 @@
 Needs what is in requirements.txt. The variable names the simulator's program.
 """
 
+import inspect
 import json
 import os
 import re
@@ -69,8 +70,8 @@ def function_of(collection):
 
 def attempt(name, served):
     """Runs one function; returns what is wrong."""
-    sim = Simulator()
     signal.alarm(SECONDS)
+    sim = Simulator()
     try:
         getattr(calls, name)(sim.client(), sim)
         if served is None:
@@ -94,10 +95,11 @@ def main(wanted):
     sim = Simulator()
     collections = {function_of(served["name"]): served for served in sim.control("GET", "collections")}
     sim.stop()
-    stories = {name: None for name in dir(calls) if name.startswith("story_")}
-    wrong = [f"{served['name']}: calls.py has no function {name}" for name, served in collections.items() if not hasattr(calls, name)]
+    functions = [name for name, _ in inspect.getmembers(calls, inspect.isfunction)]
+    stories = {name: None for name in functions if name.startswith("story_")}
+    wrong = [f"{served['name']}: calls.py has no function {name}" for name, served in collections.items() if name not in functions]
     for name, served in {**collections, **stories}.items():
-        if (wanted and name not in wanted) or not hasattr(calls, name):
+        if (wanted and name not in wanted) or name not in functions:
             continue
         begin = time.monotonic()
         problem = attempt(name, served)
