@@ -28,6 +28,8 @@ use crate::engine::kind::{
     category = "databricks",
     namespaced,
     status = "Status<CustomerManagedKeyFacts>",
+    printcolumn = r#"{"name": "Use", "type": "string", "jsonPath": ".status.observed.useCases", "description": "What the key encrypts."}"#,
+    printcolumn = r#"{"name": "Key", "type": "string", "jsonPath": ".status.observed.keyArn", "description": "The ARN of the key in AWS.", "priority": 1}"#,
     doc = "A key of your cloud account, with which workspaces encrypt. Those on AWS can be managed, those on GCP observed."
 )]
 #[serde(rename_all = "camelCase")]
@@ -37,8 +39,9 @@ pub struct CustomerManagedKeySpec {
     #[serde(flatten)]
     pub management: Management,
     /// What the key encrypts. MANAGED_SERVICES: notebooks, queries and secrets. STORAGE: the root bucket, and the disks of clusters. Cannot be changed once the registration exists. Known on AWS and GCP.
+    #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 2), extend("x-kubernetes-list-type" = "set"))]
-    pub use_cases: Vec<UseCase>,
+    pub use_cases: Option<Vec<UseCase>>,
     /// The key in AWS. Needed to create a registration. Cannot be changed, added or removed once it exists. Known on AWS.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub aws_key_info: Option<AwsKey>,
@@ -91,7 +94,7 @@ pub struct GcpKey {
 fn rules() -> Value {
     let storage = rule(
         "awsKeyInfo",
-        "!has(self.awsKeyInfo) || !has(self.awsKeyInfo.reuseKeyForClusterVolumes) || self.useCases.exists(one, one == 'STORAGE')",
+        "!has(self.awsKeyInfo) || !has(self.awsKeyInfo.reuseKeyForClusterVolumes) || !has(self.useCases) || self.useCases.exists(one, one == 'STORAGE')",
         "awsKeyInfo.reuseKeyForClusterVolumes is only for the use case STORAGE: remove it, or add STORAGE to useCases",
     );
     let found = rule(
@@ -106,7 +109,7 @@ fn rules() -> Value {
 /// What a spec controls.
 #[derive(Serialize, Deserialize, Clone, Debug)]
 pub struct CustomerManagedKeyState {
-    use_cases: BTreeSet<String>,
+    use_cases: Option<BTreeSet<String>>,
     key_arn: Option<String>,
     key_alias: Option<String>,
     key_region: Option<String>,
@@ -126,8 +129,7 @@ pub struct CustomerManagedKeyFacts {
 #[derive(Deserialize)]
 struct Remote {
     customer_managed_key_id: String,
-    #[serde(default)]
-    use_cases: BTreeSet<String>,
+    use_cases: Option<BTreeSet<String>>,
     aws_key_info: Option<RemoteAws>,
     #[serde(default)]
     gcp_key_info: Value,
@@ -179,11 +181,15 @@ impl ExternalResource for CustomerManagedKey {
         Immutable { state: "reuse_key_for_cluster_volumes", spec: &["awsKeyInfo.reuseKeyForClusterVolumes"] },
         Immutable { state: "kms_key_id", spec: &["gcpKeyInfo.kmsKeyId"] },
     ];
+    const NAME: &'static [&'static str] = &["useCases"];
 
     fn desired(spec: &CustomerManagedKeySpec, _: &Resolved) -> Result<CustomerManagedKeyState> {
         let aws = spec.aws_key_info.as_ref();
         Ok(CustomerManagedKeyState {
-            use_cases: spec.use_cases.iter().map(|case| format!("{case:?}")).collect(),
+            use_cases: spec
+                .use_cases
+                .as_ref()
+                .map(|all| all.iter().map(|case| format!("{case:?}")).collect()),
             key_arn: aws.map(|key| key.key_arn.clone()),
             key_alias: aws.and_then(|key| key.key_alias.clone()),
             key_region: aws.and_then(|key| key.key_region.clone()),
@@ -193,12 +199,13 @@ impl ExternalResource for CustomerManagedKey {
     }
 
     fn key(state: &CustomerManagedKeyState) -> Key {
-        let cases: Vec<&str> = state.use_cases.iter().map(String::as_str).collect();
+        let cases: Vec<&str> = state.use_cases.iter().flatten().map(String::as_str).collect();
         let name = format!("{} {}", cases.join(","), in_cloud(state).unwrap_or_default());
-        Key { within: String::new(), name }
+        Key { within: String::new(), name: name.trim().to_owned() }
     }
 
     fn recognises(want: &CustomerManagedKeyState, seen: &Observed<Self>) -> bool {
+        // A spec without the key asks for the object by its id.
         in_cloud(want).is_none() || Self::key(want) == Self::key(&seen.state)
     }
 

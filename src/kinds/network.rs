@@ -35,6 +35,9 @@ use crate::kinds::vpc_endpoint::VpcEndpoint;
     category = "databricks",
     namespaced,
     status = "Status<NetworkFacts>",
+    printcolumn = r#"{"name": "VPC", "type": "string", "jsonPath": ".status.observed.vpcId", "description": "The id of the VPC."}"#,
+    printcolumn = r#"{"name": "Checked", "type": "string", "jsonPath": ".status.vpcStatus", "description": "What Databricks found when it checked the network."}"#,
+    printcolumn = r#"{"name": "Workspace", "type": "integer", "jsonPath": ".status.workspaceId", "description": "The id of the workspace that uses the network."}"#,
     doc = "The VPC in which a workspace launches compute. Those on AWS can be managed, those on GCP observed."
 )]
 #[serde(rename_all = "camelCase")]
@@ -44,8 +47,9 @@ pub struct NetworkSpec {
     #[serde(flatten)]
     pub management: Management,
     /// The name of the network configuration, 4 to 256 characters. Cannot be changed once it exists. Known on AWS and GCP.
+    #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 4, max = 256))]
-    pub network_name: String,
+    pub network_name: Option<String>,
     /// The id of the VPC. Needed to create a network. Cannot be changed, added or removed once it exists. Known on AWS.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 64), regex(pattern = "^vpc-[0-9a-f]+$"))]
@@ -109,7 +113,7 @@ pub struct GcpNetwork {
 /// What a spec controls. A list without order is a set.
 #[derive(Serialize, Deserialize, Clone, Debug)]
 pub struct NetworkState {
-    network_name: String,
+    network_name: Option<String>,
     vpc_id: Option<String>,
     subnet_ids: Option<BTreeSet<String>>,
     security_group_ids: Option<BTreeSet<String>>,
@@ -142,7 +146,7 @@ pub struct NetworkFacts {
 #[derive(Deserialize)]
 struct Remote {
     network_id: String,
-    network_name: String,
+    network_name: Option<String>,
     vpc_id: Option<String>,
     subnet_ids: Option<BTreeSet<String>>,
     security_group_ids: Option<BTreeSet<String>>,
@@ -244,6 +248,7 @@ impl ExternalResource for Network {
         Immutable { state: "subnet_id", spec: &["gcpNetworkInfo.subnetId"] },
         Immutable { state: "subnet_region", spec: &["gcpNetworkInfo.subnetRegion"] },
     ];
+    const NAME: &'static [&'static str] = &["networkName"];
     const REFERENCES: &'static [Reference] = &[
         Reference::list::<VpcEndpoint>(
             "rest_api_ids",
@@ -276,7 +281,7 @@ impl ExternalResource for Network {
     }
 
     fn key(state: &NetworkState) -> Key {
-        Key { within: String::new(), name: state.network_name.clone() }
+        Key { within: String::new(), name: state.network_name.clone().unwrap_or_default() }
     }
 
     async fn get(api: &Reader, id: &String) -> ApiResult<Option<Observed<Self>>> {

@@ -37,6 +37,9 @@ use crate::kinds::vpc_endpoint::VpcEndpoint;
     category = "databricks",
     namespaced,
     status = "Status<NoFacts>",
+    printcolumn = r#"{"name": "Region", "type": "string", "jsonPath": ".status.observed.region", "description": "The region of the workspaces."}"#,
+    printcolumn = r#"{"name": "Public", "type": "boolean", "jsonPath": ".status.observed.publicAccessEnabled", "description": "Whether the workspaces can be reached from the internet."}"#,
+    printcolumn = r#"{"name": "Level", "type": "string", "jsonPath": ".status.observed.privateAccessLevel", "description": "Which VPC endpoints may be used."}"#,
     doc = "From where workspaces can be reached, for PrivateLink."
 )]
 #[serde(rename_all = "camelCase")]
@@ -46,13 +49,16 @@ pub struct PrivateAccessSettingsSpec {
     #[serde(flatten)]
     pub management: Management,
     /// The name of the settings, 4 to 256 characters. May be changed. Known on AWS and GCP.
+    #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 4, max = 256))]
-    pub private_access_settings_name: String,
+    pub private_access_settings_name: Option<String>,
     /// The region of the workspaces, such as eu-west-1. Cannot be changed once the settings exist. Known on AWS and GCP.
+    #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 64), regex(pattern = "^[-a-z0-9]+$"))]
-    pub region: String,
+    pub region: Option<String>,
     /// Whether the workspaces can also be reached from the internet, as far as their IP access lists allow. A change from true to false needs allowPublicAccessRemoval. May be changed; it takes minutes, and applies to all workspaces that use the settings. Known on AWS and GCP.
-    pub public_access_enabled: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub public_access_enabled: Option<bool>,
     /// Allows a change of publicAccessEnabled from true to false, which cuts off all users without a private connection. It may be true before, and stay. May be changed at any time. Known on AWS and GCP.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub allow_public_access_removal: Option<bool>,
@@ -92,9 +98,9 @@ fn rules() -> Value {
 /// What a spec controls. The permission is in no response, and not sent.
 #[derive(Serialize, Deserialize, Clone, Debug)]
 pub struct PrivateAccessSettingsState {
-    private_access_settings_name: String,
-    region: String,
-    public_access_enabled: bool,
+    private_access_settings_name: Option<String>,
+    region: Option<String>,
+    public_access_enabled: Option<bool>,
     private_access_level: Option<String>,
     allowed_vpc_endpoint_ids: Option<BTreeSet<String>>,
     allow_public_access_removal: Option<bool>,
@@ -103,9 +109,8 @@ pub struct PrivateAccessSettingsState {
 #[derive(Deserialize)]
 struct Remote {
     private_access_settings_id: String,
-    private_access_settings_name: String,
-    #[serde(default)]
-    region: String,
+    private_access_settings_name: Option<String>,
+    region: Option<String>,
     // An API may leave out what is false.
     public_access_enabled: Option<bool>,
     private_access_level: Option<String>,
@@ -117,7 +122,7 @@ impl From<Remote> for Observed<PrivateAccessSettings> {
         let state = PrivateAccessSettingsState {
             private_access_settings_name: remote.private_access_settings_name,
             region: remote.region,
-            public_access_enabled: remote.public_access_enabled.unwrap_or_default(),
+            public_access_enabled: Some(remote.public_access_enabled.unwrap_or_default()),
             private_access_level: remote.private_access_level,
             allowed_vpc_endpoint_ids: Some(remote.allowed_vpc_endpoint_ids.unwrap_or_default()),
             allow_public_access_removal: None,
@@ -129,14 +134,15 @@ impl From<Remote> for Observed<PrivateAccessSettings> {
 /// The body of a create, and of the PUT that replaces what was seen.
 fn body(want: &PrivateAccessSettingsState, seen: Option<&PrivateAccessSettingsState>) -> Value {
     let level = want.private_access_level.as_ref().or(seen.and_then(|s| s.private_access_level.as_ref()));
+    let name = want.private_access_settings_name.as_ref();
     let kept = seen.and_then(|seen| seen.allowed_vpc_endpoint_ids.as_ref());
     // A list is refused with another level.
     let listed =
         want.allowed_vpc_endpoint_ids.as_ref().or(kept).filter(|_| level.is_some_and(|l| l == "ENDPOINT"));
     given(json!({
-        "private_access_settings_name": want.private_access_settings_name,
-        "region": want.region,
-        "public_access_enabled": want.public_access_enabled,
+        "private_access_settings_name": name.or(seen.and_then(|s| s.private_access_settings_name.as_ref())),
+        "region": want.region.as_ref().or(seen.and_then(|s| s.region.as_ref())),
+        "public_access_enabled": want.public_access_enabled.or(seen.and_then(|s| s.public_access_enabled)),
         "private_access_level": level,
         "allowed_vpc_endpoint_ids": listed,
     }))
@@ -149,6 +155,8 @@ impl ExternalResource for PrivateAccessSettings {
 
     const IMMUTABLE: &'static [Immutable] = &[Immutable { state: "region", spec: &["region"] }];
     const UNTOLD: &'static [&'static str] = &["allow_public_access_removal"];
+    const NAME: &'static [&'static str] = &["privateAccessSettingsName"];
+    const REQUIRED: &'static [&'static str] = &["region", "publicAccessEnabled"];
     const REFERENCES: &'static [Reference] = &[Reference::list::<VpcEndpoint>(
         "allowed_vpc_endpoint_ids",
         &["allowedVpcEndpointIds", "allowedVpcEndpointRefs"],
@@ -168,12 +176,13 @@ impl ExternalResource for PrivateAccessSettings {
     }
 
     fn key(state: &PrivateAccessSettingsState) -> Key {
-        Key { within: String::new(), name: state.private_access_settings_name.clone() }
+        Key { within: String::new(), name: state.private_access_settings_name.clone().unwrap_or_default() }
     }
 
     /// Either is enough, so that the name may be changed, and a wrong region in the spec is named.
     fn recognises(want: &PrivateAccessSettingsState, seen: &Observed<Self>) -> bool {
-        want.region == seen.state.region || Self::key(want) == Self::key(&seen.state)
+        let key = Self::key(want);
+        key.name.is_empty() || want.region == seen.state.region || key == Self::key(&seen.state)
     }
 
     async fn get(api: &Reader, id: &String) -> ApiResult<Option<Observed<Self>>> {
@@ -216,7 +225,7 @@ impl ExternalResource for PrivateAccessSettings {
 /// Refuses to cut off all users who come from the internet, unless the spec allows it.
 fn keep_users_in(act: &Act<'_, PrivateAccessSettings>) -> Result<()> {
     let (Some(want), Some(seen)) = (act.want, act.seen) else { return Ok(()) };
-    let removed = seen.state.public_access_enabled && !want.public_access_enabled;
+    let removed = seen.state.public_access_enabled == Some(true) && want.public_access_enabled == Some(false);
     if !removed || want.allow_public_access_removal == Some(true) {
         return Ok(());
     }

@@ -22,6 +22,7 @@ use crate::engine::kind::{
     category = "databricks",
     namespaced,
     status = "Status<NoFacts>",
+    printcolumn = r#"{"name": "Bucket", "type": "string", "jsonPath": ".status.observed.bucketName", "description": "The name of the S3 bucket."}"#,
     doc = "The S3 bucket in which workspaces on AWS keep their own files."
 )]
 #[serde(rename_all = "camelCase")]
@@ -30,11 +31,13 @@ pub struct StorageConfigurationSpec {
     #[serde(flatten)]
     pub management: Management,
     /// The name of the configuration, 4 to 256 characters. Cannot be changed once it exists. Known on AWS.
+    #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 4, max = 256))]
-    pub storage_configuration_name: String,
+    pub storage_configuration_name: Option<String>,
     /// The name of the S3 bucket, in the region of the workspaces. Cannot be changed once the configuration exists. Known on AWS.
+    #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 3, max = 63))]
-    pub bucket_name: String,
+    pub bucket_name: Option<String>,
     /// The IAM role for the catalog of workspaces that are created with this configuration. Cannot be changed, added or removed once it exists. Known on AWS.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 2048))]
@@ -44,33 +47,31 @@ pub struct StorageConfigurationSpec {
 /// What a spec controls; `None` in the desired state means: not managed.
 #[derive(Serialize, Deserialize, Clone, Debug)]
 pub struct StorageConfigurationState {
-    storage_configuration_name: String,
-    bucket_name: String,
+    storage_configuration_name: Option<String>,
+    bucket_name: Option<String>,
     role_arn: Option<String>,
 }
 
-/// A response. What may be missing has a default: a response that cannot be read blocks the object.
+/// A response. What may be missing is an `Option`: a response that cannot be read blocks the object.
 #[derive(Deserialize)]
 struct Remote {
     storage_configuration_id: String,
-    storage_configuration_name: String,
-    #[serde(default)]
-    root_bucket_info: Bucket,
+    storage_configuration_name: Option<String>,
+    root_bucket_info: Option<Bucket>,
     role_arn: Option<String>,
     creation_time: Option<i64>,
 }
 
-#[derive(Deserialize, Default)]
+#[derive(Deserialize)]
 struct Bucket {
-    #[serde(default)]
-    bucket_name: String,
+    bucket_name: Option<String>,
 }
 
 impl From<Remote> for Observed<StorageConfiguration> {
     fn from(remote: Remote) -> Self {
         let state = StorageConfigurationState {
             storage_configuration_name: remote.storage_configuration_name,
-            bucket_name: remote.root_bucket_info.bucket_name,
+            bucket_name: remote.root_bucket_info.and_then(|bucket| bucket.bucket_name),
             role_arn: remote.role_arn,
         };
         // `About::default()` is a usable object.
@@ -89,6 +90,8 @@ impl ExternalResource for StorageConfiguration {
         Immutable { state: "bucket_name", spec: &["bucketName"] },
         Immutable { state: "role_arn", spec: &["roleArn"] },
     ];
+    const NAME: &'static [&'static str] = &["storageConfigurationName"];
+    const REQUIRED: &'static [&'static str] = &["bucketName"];
 
     fn desired(spec: &StorageConfigurationSpec, _: &Resolved) -> Result<StorageConfigurationState> {
         Ok(StorageConfigurationState {
@@ -99,7 +102,7 @@ impl ExternalResource for StorageConfiguration {
     }
 
     fn key(state: &StorageConfigurationState) -> Key {
-        Key { within: String::new(), name: state.storage_configuration_name.clone() }
+        Key { within: String::new(), name: state.storage_configuration_name.clone().unwrap_or_default() }
     }
 
     async fn get(api: &Reader, id: &String) -> ApiResult<Option<Observed<Self>>> {

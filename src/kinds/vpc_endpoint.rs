@@ -27,6 +27,9 @@ use crate::engine::kind::{
     category = "databricks",
     namespaced,
     status = "Status<VpcEndpointFacts>",
+    printcolumn = r#"{"name": "State", "type": "string", "jsonPath": ".status.state", "description": "The state of the endpoint in AWS."}"#,
+    printcolumn = r#"{"name": "Endpoint", "type": "string", "jsonPath": ".status.observed.awsVpcEndpointId", "description": "The id of the endpoint in AWS."}"#,
+    printcolumn = r#"{"name": "Use", "type": "string", "jsonPath": ".status.useCase", "description": "What the endpoint is for."}"#,
     doc = "An endpoint of your VPC, for PrivateLink. Those on AWS can be managed, those on GCP observed."
 )]
 #[serde(rename_all = "camelCase")]
@@ -36,8 +39,9 @@ pub struct VpcEndpointSpec {
     #[serde(flatten)]
     pub management: Management,
     /// The name of the registration, 4 to 256 characters. Cannot be changed once it exists. Known on AWS and GCP.
+    #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 4, max = 256))]
-    pub vpc_endpoint_name: String,
+    pub vpc_endpoint_name: Option<String>,
     /// The id of the endpoint in AWS, which must exist there. Needed to create a registration. Cannot be changed, added or removed once it exists. Known on AWS.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 64), regex(pattern = "^vpce-[0-9a-f]+$"))]
@@ -69,7 +73,7 @@ pub struct GcpEndpoint {
 /// What a spec controls.
 #[derive(Serialize, Deserialize, Clone, Debug)]
 pub struct VpcEndpointState {
-    vpc_endpoint_name: String,
+    vpc_endpoint_name: Option<String>,
     aws_vpc_endpoint_id: Option<String>,
     region: Option<String>,
     project_id: Option<String>,
@@ -101,7 +105,7 @@ pub struct VpcEndpointFacts {
 #[derive(Deserialize)]
 struct Remote {
     vpc_endpoint_id: String,
-    vpc_endpoint_name: String,
+    vpc_endpoint_name: Option<String>,
     aws_vpc_endpoint_id: Option<String>,
     region: Option<String>,
     state: Option<String>,
@@ -184,6 +188,7 @@ impl ExternalResource for VpcEndpoint {
         Immutable { state: "psc_endpoint_name", spec: &["gcpVpcEndpointInfo.pscEndpointName"] },
         Immutable { state: "endpoint_region", spec: &["gcpVpcEndpointInfo.endpointRegion"] },
     ];
+    const NAME: &'static [&'static str] = &["vpcEndpointName"];
 
     fn desired(spec: &VpcEndpointSpec, _: &Resolved) -> Result<VpcEndpointState> {
         let gcp = spec.gcp_vpc_endpoint_info.as_ref();
@@ -198,16 +203,19 @@ impl ExternalResource for VpcEndpoint {
     }
 
     fn key(state: &VpcEndpointState) -> Key {
-        let named = || format!("{NAMED}{}", state.vpc_endpoint_name);
-        Key { within: String::new(), name: in_cloud(state).unwrap_or_else(named) }
+        let named = || Some(format!("{NAMED}{}", state.vpc_endpoint_name.as_ref()?));
+        Key { within: String::new(), name: in_cloud(state).or_else(named).unwrap_or_default() }
     }
 
     fn matches(key: &Key, seen: &Observed<Self>) -> bool {
-        Self::key(&seen.state) == *key || key.name.strip_prefix(NAMED) == Some(&seen.state.vpc_endpoint_name)
+        let named = key.name.strip_prefix(NAMED);
+        Self::key(&seen.state) == *key
+            || (named.is_some() && named == seen.state.vpc_endpoint_name.as_deref())
     }
 
     fn recognises(want: &VpcEndpointState, seen: &Observed<Self>) -> bool {
-        Self::matches(&Self::key(want), seen)
+        let key = Self::key(want);
+        key.name.is_empty() || Self::matches(&key, seen)
     }
 
     async fn get(api: &Reader, id: &String) -> ApiResult<Option<Observed<Self>>> {

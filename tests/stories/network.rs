@@ -100,7 +100,8 @@ async fn a_network_is_swapped_under_a_running_workspace() {
     story.delete(WORKSPACE, "analytics").await;
     story.wait_gone(WORKSPACE, "analytics").await;
     story.delete(NETWORK, "second").await;
-    let held = story.wait_condition(NETWORK, "second", "DeletionBlocked", "True", "ApiRefused").await;
+    let held =
+        story.wait_condition(NETWORK, "second", "DeletionBlocked", "True", "DependencyStillInUse").await;
     let says = message(&held, "DeletionBlocked");
     assert!(says.contains("a workspace in the account") && says.contains("deletionPolicy"), "{says}");
     assert!(story.account.remove("workspaces", &theirs["workspace_id"].to_string()));

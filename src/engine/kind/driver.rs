@@ -23,7 +23,7 @@ use super::refusals::refers_to_nothing;
 use super::resource::{
     About, Act, CallError, ExternalResource, Guard, Immutable, Key, Lifecycle, Observed, Ownership, Power,
 };
-use super::schema;
+use super::schema::{self, Rules};
 use crate::databricks;
 use crate::engine::crd::{Reason, camel};
 use crate::engine::error::{Error, Result};
@@ -178,7 +178,14 @@ impl<R: ExternalResource> Driver for Adapter<R> {
     }
 
     fn crd(&self) -> CustomResourceDefinition {
-        schema::finish(R::crd(), Self::FIXED, R::REFERENCES, R::LIFECYCLE)
+        let rules = Rules {
+            immutable: Self::FIXED,
+            references: R::REFERENCES,
+            lifecycle: R::LIFECYCLE,
+            name: R::NAME,
+            required: R::REQUIRED,
+        };
+        schema::finish(R::crd(), &rules)
     }
 
     fn fields(&self) -> BTreeSet<String> {

@@ -43,7 +43,7 @@ pub fn in_use(error: databricks::Error, users: &str) -> Error {
         "{error}; {users} in the account still uses it, or did until some minutes ago: wait, or delete the user, or let it use \
          another one; or leave this one in the account by spec.deletionPolicy Retain"
     );
-    Error::waiting(Reason::ApplyFailed, text)
+    Error::waiting(Reason::DependencyStillInUse, text)
 }
 
 /// The account says that a reference of a create does not exist: finds the fields of the spec that it may mean. They are
@@ -133,7 +133,7 @@ mod tests {
             [(400, "INVALID_STATE"), (400, "MALFORMED_REQUEST"), (409, "RESOURCE_CONFLICT"), (409, "")]
         {
             let held = in_use(api(status, code, "used by workspace 42"), "a workspace");
-            assert!(matches!(held, Error::Waiting { reason: Reason::ApplyFailed, .. }), "{held:?}");
+            assert!(matches!(held, Error::Waiting { reason: Reason::DependencyStillInUse, .. }), "{held:?}");
             assert!(held.to_string().contains("a workspace in the account"), "{held}");
         }
         let gone = in_use(api(404, "RESOURCE_DOES_NOT_EXIST", "no such"), "a workspace");
