@@ -297,6 +297,9 @@ pub enum Phase {
     Ready,
     /// Being created or changed; the text says how far.
     Pending(String),
+    /// A person has to act outside of Databricks, and may take days; the text says what to do and where. It may be changed
+    /// meanwhile.
+    Awaiting(String),
     /// Being deleted; a repeated request would be of no use.
     Leaving(String),
     /// It failed; the text says why. What to do about it depends on the policies, so the engine adds that.

@@ -43,7 +43,7 @@ impl Work<'_> {
                 message: message.clone(),
                 after: Some(*after),
             }),
-            Step::Rest | Step::Wait { .. } | Step::Refuse { .. } | Step::Plan { .. } => {
+            Step::Rest | Step::Await(_) | Step::Wait { .. } | Step::Refuse { .. } | Step::Plan { .. } => {
                 self.report(target, &look, decision)
             }
         }
@@ -274,6 +274,7 @@ impl Work<'_> {
                 let sent = operation.is_some_and(|o| Some(o.generation) == generation);
                 Outcome::Progress { reason, message, sent }
             }
+            Step::Await(message) => Outcome::Awaiting(message),
             Step::Refuse { reason, message } if self.subject.deleting() => {
                 Outcome::Blocked { reason, message }
             }

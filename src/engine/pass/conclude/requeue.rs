@@ -27,7 +27,7 @@ pub fn requeue(outcome: &Outcome, pass: &Pass, pace: &Pace) -> Option<Duration> 
         Outcome::Progress { .. } => up_to(doubled(pace.poll_min, pace.poll_max)),
         Outcome::Refused { .. } if pass.sent => pace.poll_min,
         Outcome::Refused { .. } => refused(pace.stalled),
-        Outcome::Blocked { .. } | Outcome::Partly { .. } => later(pace.waiting),
+        Outcome::Awaiting(_) | Outcome::Blocked { .. } | Outcome::Partly { .. } => later(pace.waiting),
         Outcome::Failed(error) => match error {
             // A right is used soon after it is granted: a retry costs the account nothing.
             Error::Rejected { reason: Reason::OperatorNotPermitted, .. } => refused(pace.poll_max),
