@@ -153,6 +153,9 @@ impl ExternalResource for PrivateEndpointRule {
         words: &["network connectivity", "network-connectivity"],
     }];
 
+    /// Users of Terraform found that the API times out if some ten rules of a config are created at once, though it creates them.
+    const CREATES_IN_TURN: bool = true;
+
     fn needs(spec: &PrivateEndpointRuleSpec) -> Vec<Need> {
         let config = spec.network_connectivity_config_ref.iter();
         config
