@@ -249,7 +249,7 @@ mod tests {
             "egress": {"network_access": {
                 "restriction_mode": "FULL_ACCESS", "new_field": 1,
                 "allowed_internet_destinations": [
-                    {"destination": "pypi.org", "internet_destination_type": "DNS_NAME", "note": "kept"},
+                    {"destination": "packages.example.com", "internet_destination_type": "DNS_NAME", "note": "kept"},
                     {"destination": "old.example", "internet_destination_type": "DNS_NAME"},
                 ],
             }},
@@ -257,12 +257,12 @@ mod tests {
         let host = |name: &str| json!({"destination": name, "internet_destination_type": "DNS_NAME"});
         let want = json!({"egress": {"network_access": {
             "restriction_mode": "RESTRICTED_ACCESS", "blocked_internet_destinations": null,
-            "allowed_internet_destinations": [host("pypi.org"), host("crates.io")],
+            "allowed_internet_destinations": [host("packages.example.com"), host("git.example.com")],
         }}});
         let mut expected = has.clone();
         let access = &mut expected["egress"]["network_access"];
         access["restriction_mode"] = json!("RESTRICTED_ACCESS");
-        access["allowed_internet_destinations"][1] = host("crates.io");
+        access["allowed_internet_destinations"][1] = host("git.example.com");
         assert_eq!(merged(has, &want), expected);
         let created = merged(Value::Null, &want);
         assert_eq!(created["egress"]["network_access"].get("blocked_internet_destinations"), None);

@@ -59,7 +59,7 @@ fn edit(driver: &dyn Driver, want: &Value) -> Option<Value> {
     }
     Some(match &*driver.kind() {
         "AccountNetworkPolicy" => {
-            let host = json!({"destination": "crates.io", "internetDestinationType": "DNS_NAME"});
+            let host = json!({"destination": "git.example.com", "internetDestinationType": "DNS_NAME"});
             json!({"egress": {"networkAccess": {"allowedInternetDestinations": [host]}}})
         }
         "IpAccessList" => json!({"label": "branch", "ipAddresses": ["192.0.2.0/24"]}),

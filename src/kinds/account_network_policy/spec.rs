@@ -74,7 +74,7 @@ pub struct NetworkAccess {
 #[derive(Serialize, Deserialize, Clone, Debug, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct InternetDestination {
-    /// The name of the host, such as pypi.org. May be changed. Known on AWS and Azure.
+    /// The name of the host, such as packages.example.com. May be changed. Known on AWS and Azure.
     #[schemars(length(min = 1, max = 253))]
     pub destination: String,
     /// DNS_NAME. May be changed. Known on AWS and Azure.
