@@ -43,7 +43,7 @@ impl Work<'_> {
                 message: message.clone(),
                 after: Some(*after),
             }),
-            Step::Rest | Step::Await(_) | Step::Wait { .. } | Step::Refuse { .. } | Step::Plan { .. } => {
+            Step::Rest | Step::Wait { .. } | Step::Refuse { .. } | Step::Plan { .. } => {
                 self.report(target, &look, decision)
             }
         }
@@ -272,9 +272,10 @@ impl Work<'_> {
                 let generation = self.subject.object.metadata.generation;
                 let operation = self.subject.status()?.operation.as_ref();
                 let sent = operation.is_some_and(|o| Some(o.generation) == generation);
+                // What waits for a person alone has nothing left to send.
+                let sent = sent || (reason == Reason::AwaitingApproval && changes.is_empty());
                 Outcome::Progress { reason, message, sent }
             }
-            Step::Await(message) => Outcome::Awaiting(message),
             Step::Refuse { reason, message } if self.subject.deleting() => {
                 Outcome::Blocked { reason, message }
             }

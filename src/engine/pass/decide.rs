@@ -252,7 +252,7 @@ fn ours(view: &View<'_>, seen: &Seen) -> Step {
         Phase::Awaiting(what)
             if view.observe || changes.iter().all(|c| matches!(c.when, When::NotNow(_))) =>
         {
-            Step::Await(what.clone())
+            wait(Reason::AwaitingApproval, what.clone())
         }
         Phase::Leaving(why) => wait(Reason::Deleting, format!("it is being deleted outside: {why}")),
         Phase::Failed(why) if view.observe || !changes.iter().any(|c| c.when == When::Now) => {

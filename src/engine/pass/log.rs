@@ -9,7 +9,7 @@ use tracing::Span;
 use tracing::field::Empty;
 
 use super::outcome::Outcome;
-use crate::engine::crd::{Note, Reason};
+use crate::engine::crd::Note;
 use crate::engine::error::Error;
 
 /// The span of a reconcile of this object.
@@ -50,14 +50,10 @@ pub fn outcome(outcome: &Outcome, news: bool) {
         Outcome::Progress { reason, message, .. } | Outcome::Planned { reason, message } => {
             tracing::debug!(hop = "conclude", reason = reason.name(), "{message}");
         }
-        Outcome::Awaiting(message) if news => {
-            tracing::info!(hop = "conclude", reason = Reason::AwaitingApproval.name(), "{message}");
-        }
         Outcome::Partly { reason, message } if news => {
             tracing::warn!(hop = "conclude", reason = reason.name(), "{message}");
         }
         Outcome::Partly { .. }
-        | Outcome::Awaiting(_)
         | Outcome::Rest
         | Outcome::Again
         | Outcome::Suspended

@@ -22,8 +22,6 @@ pub enum Outcome {
         /// Whether the change for the current generation was sent.
         sent: bool,
     },
-    /// A person has to act outside of Databricks, and may take days; the text says what to do.
-    Awaiting(String),
     /// The account has no such object, and none is created, as it is only observed.
     Planned {
         /// Shown in `Ready`.
@@ -68,7 +66,7 @@ impl Outcome {
         match self {
             Outcome::Rest | Outcome::Planned { .. } | Outcome::Partly { .. } => ReconcileResult::Done,
             Outcome::Again => ReconcileResult::Again,
-            Outcome::Progress { .. } | Outcome::Awaiting(_) => ReconcileResult::Progress,
+            Outcome::Progress { .. } => ReconcileResult::Progress,
             Outcome::Suspended => ReconcileResult::Suspended,
             Outcome::Limited(_) | Outcome::Failed(Error::Transient { reason: Reason::RateLimited, .. }) => {
                 ReconcileResult::Limited
@@ -147,7 +145,6 @@ mod tests {
             (Outcome::Partly { reason, message: message.clone() }, "done"),
             (Outcome::Again, "again"),
             (Outcome::Progress { reason, message: message.clone(), sent: true }, "progress"),
-            (Outcome::Awaiting(message.clone()), "progress"),
             (Outcome::Suspended, "suspended"),
             (Outcome::Limited(Duration::ZERO), "limited"),
             (transient(Reason::RateLimited), "limited"),

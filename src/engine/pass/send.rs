@@ -62,7 +62,8 @@ impl Work<'_> {
         let traits = self.driver.traits();
         // Such guards are about the operator's own addresses: without any there is nothing to check.
         let checked = traits.guarded_among_siblings && !facts.egress.is_empty();
-        if !checked && !(traits.creates_in_turn && seen.is_none()) {
+        let in_turn = traits.creates_in_turn && seen.is_none();
+        if !(checked || in_turn) {
             return Ok(None);
         }
         let state = want.or(seen.map(|seen| &seen.state)).unwrap_or(&Value::Null);

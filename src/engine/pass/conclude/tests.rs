@@ -49,7 +49,6 @@ fn every_outcome() -> Vec<Outcome> {
     let mut all = vec![
         Outcome::Rest,
         Outcome::Suspended,
-        Outcome::Awaiting(text()),
         Outcome::Again,
         Outcome::Limited(Duration::from_secs(5)),
         Outcome::Failed(Error::Conflict(text())),
@@ -98,24 +97,6 @@ fn whatever_happens_the_conditions_keep_their_promises() {
             }
         }
     }
-}
-
-/// What waits for a person outside is processed and in step with the account; it is neither usable nor a failure.
-#[test]
-fn what_awaits_a_person_says_so_and_is_no_failure() {
-    use ConditionType::*;
-    let awaiting = Outcome::Awaiting("approve it".into());
-    let status = after(AnyStatus::default(), &awaiting, &pass(2)).status;
-    let reason = |kind| status.condition(kind).map(|c| c.reason.as_str());
-    assert_eq!((reason(Ready), reason(Reconciling)), (Some("AwaitingApproval"), Some("AwaitingApproval")));
-    assert_eq!(reason(Synced), Some("InSync"));
-    assert_eq!((reason(Stalled), status.observed_generation), (None, 2));
-    let drift = Drift { path: "enabled".into(), want: "true".into(), seen: "false".into() };
-    let open = AnyStatus { drift: vec![drift], ..AnyStatus::default() };
-    let open = after(open, &awaiting, &pass(2));
-    let synced = open.status.condition(Synced).unwrap();
-    assert_eq!((&*synced.status, &*synced.reason), ("False", "AwaitingApproval"));
-    assert_eq!(open.notes, [], "it is no drift");
 }
 
 #[test]

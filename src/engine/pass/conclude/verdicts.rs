@@ -50,19 +50,6 @@ pub fn verdicts(status: &AnyStatus, outcome: &Outcome, pass: &Pass) -> Option<Ve
                 verdict(Reconciling, true, Reason::Progressing, message),
             ]
         }
-        Outcome::Awaiting(message) => {
-            let reason = Reason::AwaitingApproval;
-            let synced = match status.drift.is_empty() {
-                true => compared(status),
-                false => verdict(Synced, false, reason, message),
-            };
-            vec![
-                verdict(Ready, false, reason, message),
-                synced,
-                refs,
-                verdict(Reconciling, true, reason, message),
-            ]
-        }
         // Neither Reconciling nor Stalled: no work is in progress, and no person needs to act.
         Outcome::Planned { reason, message } => {
             let plan = *reason == Reason::WouldBeCreated;

@@ -92,8 +92,6 @@ pub enum Step {
         /// What is waited for.
         message: String,
     },
-    /// A person has to act outside of Databricks; the text says what to do.
-    Await(String),
     /// A person must decide.
     Refuse {
         /// Shown in `Stalled` or `DeletionBlocked`.

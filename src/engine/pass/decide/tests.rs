@@ -275,7 +275,7 @@ fn what_awaits_a_person_is_not_timed_and_may_be_changed() {
         f(&mut v);
         word(&v)
     };
-    let awaits = r#"await("approve it")"#;
+    let awaits = "wait AwaitingApproval";
     assert_eq!(with(&[], &|_| {}), awaits);
     assert_eq!(with(&[], &|v| v.operation = Running::Overdue), awaits);
     assert_eq!(with(&changes(When::NotNow("later".into())), &|_| {}), awaits);
@@ -385,7 +385,6 @@ fn only_a_step_that_writes_to_the_account_or_binds_to_it_needs_a_fresh_read() {
         Step::Forget,
         Step::WaitOut { after: Duration::ZERO, message: text() },
         wait(Reason::Deleting, text()),
-        Step::Await(text()),
         refuse(Reason::Ambiguous, text()),
         plan(Reason::WouldBeCreated, text()),
         Step::Rest,
