@@ -1,11 +1,14 @@
 //! The kinds of objects in a Databricks account: the one table, a line a kind.
 
+pub mod account_network_policy;
 pub mod credential;
 pub mod customer_managed_key;
 pub mod ip_access_list;
 pub mod network;
+pub mod network_connectivity_config;
 pub mod permission_assignment;
 pub mod private_access_settings;
+pub mod private_endpoint_rule;
 pub mod storage_configuration;
 pub mod vpc_endpoint;
 pub mod workspace;
@@ -23,4 +26,7 @@ pub const KINDS: &[&dyn Driver] = &[
     of::<vpc_endpoint::VpcEndpoint>(),
     of::<network::Network>(),
     of::<private_access_settings::PrivateAccessSettings>(),
+    of::<network_connectivity_config::NetworkConnectivityConfig>(),
+    of::<private_endpoint_rule::PrivateEndpointRule>(),
+    of::<account_network_policy::AccountNetworkPolicy>(),
 ];

@@ -28,6 +28,7 @@ use crate::engine::kind::{
 use crate::kinds::credential::Credential;
 use crate::kinds::customer_managed_key::CustomerManagedKey;
 use crate::kinds::network::Network;
+use crate::kinds::network_connectivity_config::NetworkConnectivityConfig;
 use crate::kinds::private_access_settings::PrivateAccessSettings;
 use crate::kinds::storage_configuration::StorageConfiguration;
 
@@ -258,9 +259,9 @@ impl ExternalResource for Workspace {
             &["storageCustomerManagedKeyId", "storageCustomerManagedKeyRef"],
             &["managed key", "encryption key"],
         ),
-        Reference::id(
+        Reference::to::<NetworkConnectivityConfig>(
             "network_connectivity_config_id",
-            &["networkConnectivityConfigId"],
+            &["networkConnectivityConfigId", "networkConnectivityConfigRef"],
             &["network connectivity"],
         ),
     ];

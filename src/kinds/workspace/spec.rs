@@ -90,7 +90,10 @@ pub struct WorkspaceSpec {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 64))]
     pub storage_customer_managed_key_id: Option<String>,
-    /// The id of the network connectivity configuration of serverless compute, in the same region. Attached once the workspace is RUNNING. Can be set or changed while RUNNING or FAILED; never removed. Known on AWS and Azure.
+    /// The NetworkConnectivityConfig of this namespace, for serverless compute, in the same region. Attached once the workspace is RUNNING. Can be set or changed while RUNNING or FAILED; never removed. Known on AWS and Azure.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub network_connectivity_config_ref: Option<NameRef>,
+    /// The id of the network connectivity configuration of serverless compute, in the same region, where no NetworkConnectivityConfig of this namespace stands for it. Attached once the workspace is RUNNING. Can be set or changed while RUNNING or FAILED; never removed. Known on AWS and Azure.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 64))]
     pub network_connectivity_config_id: Option<String>,
