@@ -2,18 +2,7 @@
 //! Databricks tests the role before it accepts it, and AWS shows a new role everywhere only after a while: the operator
 //! waits. A credential counts as used for a while after its workspace is gone: the operator waits for that too.
 
-use kube::CustomResource;
-use schemars::JsonSchema;
-use serde::{Deserialize, Serialize};
-use serde_json::{Value, json};
-
-use crate::databricks::{self, Optional, Pages};
-use crate::engine::crd::{Management, Reason, Status};
-use crate::engine::error::{Error, Result};
-use crate::engine::kind::{
-    About, ApiResult, CallError, ExternalResource, Immutable, Key, Observed, Reader, Resolved, Writer,
-    in_use, tried_in_aws,
-};
+use crate::engine::prelude::*;
 
 /// The IAM role that Databricks launches compute with in an AWS account.
 #[derive(CustomResource, Serialize, Deserialize, Clone, Debug, JsonSchema)]

@@ -6,17 +6,7 @@
 
 use std::collections::BTreeSet;
 
-use kube::CustomResource;
-use schemars::JsonSchema;
-use serde::{Deserialize, Serialize};
-use serde_json::{Value, json};
-
-use crate::databricks::{Optional, Pages};
-use crate::engine::crd::{Management, Status, aws_or_gcp, rule};
-use crate::engine::error::Result;
-use crate::engine::kind::{
-    About, ApiResult, ExternalResource, Immutable, Key, Observed, Reader, Resolved, Writer, given, in_use,
-};
+use crate::engine::prelude::*;
 
 /// A key of your cloud account, with which workspaces encrypt. Those on AWS can be managed, those on GCP observed.
 #[derive(CustomResource, Serialize, Deserialize, Clone, Debug, JsonSchema)]

@@ -1,16 +1,6 @@
 //! StorageConfiguration: the S3 bucket in which workspaces on AWS keep their own files. It can only be created and deleted.
 
-use kube::CustomResource;
-use schemars::JsonSchema;
-use serde::{Deserialize, Serialize};
-use serde_json::json;
-
-use crate::databricks::{Optional, Pages};
-use crate::engine::crd::{Management, NoFacts, Status};
-use crate::engine::error::Result;
-use crate::engine::kind::{
-    About, ApiResult, ExternalResource, Immutable, Key, Observed, Reader, Resolved, Writer, given, in_use,
-};
+use crate::engine::prelude::*;
 
 /// The S3 bucket in which workspaces on AWS keep their own files.
 #[derive(CustomResource, Serialize, Deserialize, Clone, Debug, JsonSchema)]

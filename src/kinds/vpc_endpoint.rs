@@ -3,19 +3,10 @@
 //!
 //! On AWS, Databricks accepts the connection by itself after a while; what becomes of the endpoint in AWS later shows here as well.
 //! On GCP it can only be observed, as a create needs Google tokens.
+//!
+//! Longer than a plain kind: a third is the text of its fields and facts, which two clouds have.
 
-use kube::CustomResource;
-use schemars::JsonSchema;
-use serde::{Deserialize, Serialize};
-use serde_json::json;
-
-use crate::databricks::{Optional, Pages};
-use crate::engine::crd::{Management, Status, aws_or_gcp};
-use crate::engine::error::Result;
-use crate::engine::kind::{
-    About, ApiResult, ExternalResource, Immutable, Key, Observed, Phase, Reader, Resolved, Writer, given,
-    in_use,
-};
+use crate::engine::prelude::*;
 
 /// An endpoint of your VPC, for PrivateLink. Those on AWS can be managed, those on GCP observed.
 #[derive(CustomResource, Serialize, Deserialize, Clone, Debug, JsonSchema)]

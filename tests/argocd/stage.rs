@@ -155,6 +155,10 @@ impl Story {
                     let id = &sample["spec"]["credentialsId"];
                     let credentials = json!({"credentials_id": id, "credentials_name": "analytics"});
                     self.account.insert("credentials", credentials).unwrap();
+                    let id = &sample["spec"]["storageConfigurationId"];
+                    let storage =
+                        json!({"storage_configuration_id": id, "storage_configuration_name": "analytics"});
+                    self.account.insert("storage-configurations", storage).unwrap();
                 }
                 _ => {}
             }

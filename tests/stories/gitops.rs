@@ -41,6 +41,10 @@ pub fn samples(story: &Story) -> Vec<Value> {
                 let id = &sample["spec"]["credentialsId"];
                 let credentials = json!({"credentials_id": id, "credentials_name": "analytics"});
                 story.account.insert("credentials", credentials).unwrap();
+                let id = &sample["spec"]["storageConfigurationId"];
+                let storage =
+                    json!({"storage_configuration_id": id, "storage_configuration_name": "analytics"});
+                story.account.insert("storage-configurations", storage).unwrap();
             }
             _ => {}
         }

@@ -220,3 +220,67 @@ async fn public_access_is_removed_only_with_a_permission() {
     none.await.unwrap();
     story.end().await;
 }
+
+/// What the API server says to a manifest that it refuses.
+async fn refused(story: &Story, kind: &str, spec: Value) -> String {
+    story.try_apply(&story.managed(kind, "refused", spec)).await.unwrap_err().to_string()
+}
+
+/// Covers IM-07. A spec that could not be carried out is refused with what to write: fields that are missing, of two clouds at once, or
+/// for a cloud that can only be observed.
+#[tokio::test]
+async fn a_spec_that_no_cloud_could_carry_out_is_refused() {
+    let story = Story::start("cloud-rules").await;
+    let gcp = json!({"networkProjectId": "p", "vpcId": "v", "subnetId": "s", "subnetRegion": "us-east4"});
+    let arn = "arn:aws:kms:eu-west-1:123456789012:key/11111111-2222-4333-8444-000000000007";
+    let access = |more: Value| {
+        let mut spec =
+            json!({"privateAccessSettingsName": "main", "region": "r", "publicAccessEnabled": true});
+        spec.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        spec
+    };
+    for (kind, spec, says) in [
+        (
+            NETWORK,
+            json!({"networkName": "main", "vpcId": "vpc-1"}),
+            "subnetIds and securityGroupIds are needed",
+        ),
+        (NETWORK, json!({"networkName": "main", "gcpNetworkInfo": gcp}), "set managementPolicy to Observe"),
+        (
+            NETWORK,
+            json!({"networkName": "main", "vpcId": "vpc-1", "gcpNetworkInfo": gcp, "managementPolicy": "Observe"}),
+            "gcpNetworkInfo is for GCP: remove one of them",
+        ),
+        (ENDPOINT, json!({"vpcEndpointName": "main", "awsVpcEndpointId": "vpce-1"}), "region are needed"),
+        (
+            KEY,
+            json!({"useCases": ["STORAGE"], "managementPolicy": "Observe"}),
+            "set awsKeyInfo or externalId",
+        ),
+        (
+            KEY,
+            json!({"useCases": ["MANAGED_SERVICES"], "awsKeyInfo": {"keyArn": arn, "reuseKeyForClusterVolumes": true}}),
+            "only for the use case STORAGE",
+        ),
+        (ACCESS, access(json!({"privateAccessLevel": "ENDPOINT"})), "belong together"),
+        (ACCESS, access(json!({"allowedVpcEndpointIds": ["e"]})), "belong together"),
+        (
+            ACCESS,
+            access(json!({"privateAccessLevel": "ACCOUNT", "allowedVpcEndpointIds": ["e"]})),
+            "belong together",
+        ),
+    ] {
+        let refusal = refused(&story, kind, spec).await;
+        assert!(refusal.contains(says), "{kind}: {refusal}");
+    }
+    // A network on GCP is observed by its name.
+    let remote =
+        json!({"network_project_id": "p", "vpc_id": "v", "subnet_id": "s", "subnet_region": "us-east4"});
+    story.account.insert("networks", json!({"network_name": "main", "gcp_network_info": remote})).unwrap();
+    let observed = json!({"networkName": "main", "gcpNetworkInfo": gcp, "managementPolicy": "Observe"});
+    story.apply(&story.managed(NETWORK, "observed", observed)).await;
+    let seen = story.wait_ready(NETWORK, "observed").await;
+    assert_eq!(seen["status"].get("drift"), None, "{seen}");
+    assert_eq!(story.account.writes().len(), 0);
+    story.end().await;
+}
