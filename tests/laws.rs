@@ -559,6 +559,42 @@ fn observed_schema(driver: &dyn Driver) -> Value {
     schema(driver, "status")["properties"]["observed"].clone()
 }
 
+/// A row of REFERENCES that names a field which does not exist is a reference that no object waits for.
+#[tokio::test]
+async fn references_name_fields_that_exist_in_pairs() {
+    let mut pairs = 0;
+    for driver in KINDS {
+        let bench = Bench::new(*driver).await;
+        let (kind, schema) = (&bench.kind, schema(*driver, "spec"));
+        for reference in driver.traits().references {
+            let state = reference.state;
+            assert!(
+                bench.want.get(state).is_some(),
+                "{kind}: REFERENCES has {state}, which is no field of State"
+            );
+            assert!(
+                !reference.words.is_empty(),
+                "{kind}: {state}: say what the account calls the other object"
+            );
+            for path in reference.spec {
+                let field = path.split('.').fold(&schema, |at, name| &at["properties"][name]);
+                assert!(
+                    field.is_object(),
+                    "{kind}: {state} comes from spec.{path}, which does not exist: correct the path"
+                );
+            }
+            let Some((by_name, _)) = reference.named() else { continue };
+            pairs += 1;
+            assert_eq!(
+                reference.spec[0],
+                by_name.replace("Ref", "Id"),
+                "{kind}: the field beside spec.{by_name} has the same name, but for Id in place of Ref"
+            );
+        }
+    }
+    assert!(pairs > 5, "only {pairs} references");
+}
+
 /// A grant can limit a kind to workspaces where its spec says to which one an object belongs: the CRD of DatabricksAuth is made by that.
 #[tokio::test]
 async fn what_gives_power_over_a_workspace_names_it_in_its_spec() {

@@ -59,6 +59,10 @@ fn known(story: &Story, object: &Value) -> Vec<(String, String)> {
         let other = if id.contains('-') { "9d3c1f7e-2a4b-4c5d-8e6f-7a8b9c0d1e2f" } else { number };
         known.push((id.to_owned(), other.to_owned()));
     }
+    let refers = object["status"]["resolvedRefs"].as_object().into_iter().flatten();
+    let others = refers.map(|(_, id)| text(id)).filter(|id| id.contains('-'));
+    known.extend(others.map(|id| (id, "8c2b0e6d-1f3a-4b4c-9d5e-5f6a7b8c9d0e".to_owned())));
+    known.push((text(&object["status"]["vpcEndpointId"]), "vpce-0123456789abcdef0".into()));
     known.retain(|(ours, _)| !ours.is_empty());
     known
 }
