@@ -1,13 +1,14 @@
 //! Upgrade, rollback, uninstall and a new installation, with objects in the cluster all the time.
 //!
-//! The chart before is a fixture. There is no binary of before, so it is today's that runs with the arguments of both.
+//! The chart before is a fixture. There is no binary of before, so it is today's that runs with the arguments of both. It needs the
+//! CRDs of all kinds and rights to them, so those that are newer than the fixture are there from the beginning.
 
 use std::collections::BTreeMap;
 
 use serde_json::{Value, json};
 use world::{Operator, Release};
 
-use crate::site::{BASE, Site, chart, root};
+use crate::site::{BASE, Site, chart, full_name, root};
 use crate::stage::{AUTH, Stage, demo, sample};
 
 const BEFORE: &str = "tests/install/fixture/databricks-operator-0.1.0-0.tgz";
@@ -30,6 +31,30 @@ async fn crds(site: &Site) -> BTreeMap<String, i64> {
         (metadata["name"].as_str().unwrap().to_owned(), metadata["generation"].as_i64().unwrap())
     };
     all.iter().map(generation).collect()
+}
+
+/// What today's binary needs besides the chart before: the CRDs of newer kinds, which an upgrade takes into the release, and rights.
+async fn newer(site: &Site, known: &BTreeMap<String, i64>) {
+    let folder = std::fs::read_dir(chart().join("files/crds")).unwrap();
+    let texts = folder.map(|entry| std::fs::read_to_string(entry.unwrap().path()).unwrap());
+    let crds = texts.flat_map(|text| crate::site::objects(&text));
+    let mut all: Vec<Value> =
+        crds.filter(|crd| !known.contains_key(crd["metadata"]["name"].as_str().unwrap())).collect();
+    for crd in &mut all {
+        crd["metadata"]["labels"] = json!({"app.kubernetes.io/managed-by": "Helm"});
+        crd["metadata"]["annotations"] =
+            json!({"meta.helm.sh/release-name": BASE, "meta.helm.sh/release-namespace": BASE});
+    }
+    let (api, group) = ("rbac.authorization.k8s.io/v1", "rbac.authorization.k8s.io");
+    let metadata = json!({"name": "newer-kinds"});
+    let rules = json!([{"apiGroups": ["databricks-operator.io"], "resources": ["*"], "verbs": ["*"]}]);
+    let subject = json!({"kind": "ServiceAccount", "name": full_name(BASE), "namespace": BASE});
+    all.push(json!({"apiVersion": api, "kind": "ClusterRole", "metadata": metadata, "rules": rules}));
+    all.push(
+        json!({"apiVersion": api, "kind": "ClusterRoleBinding", "metadata": metadata, "subjects": [subject],
+        "roleRef": {"apiGroup": group, "kind": "ClusterRole", "name": "newer-kinds"}}),
+    );
+    site.apply(&all).await.unwrap();
 }
 
 /// An object is made and deleted in the account, by whoever leads now.
@@ -104,6 +129,8 @@ async fn objects_outlive_upgrade_rollback_and_a_new_installation() {
     // What the chart before had as its default: docs/upgrade.md has one write it.
     let values = json!({"installation": "default", "operator": {"resyncInterval": "Never"}});
     site.helm(&["install", BASE, before, "--create-namespace"], BASE, &values).await.unwrap();
+    let known = crds(site).await;
+    newer(site, &known).await;
     site.established().await;
     let operator = site.pod(BASE, "first").await;
     let stage = Stage::start(site, "kept", json!({})).await;
@@ -119,7 +146,10 @@ async fn objects_outlive_upgrade_rollback_and_a_new_installation() {
 
     site.helm(&["upgrade", BASE, now], BASE, &values).await.unwrap();
     let upgraded = crds(site).await;
-    assert!(first.iter().all(|(name, generation)| upgraded[name] > *generation), "{first:?} {upgraded:?}");
+    let changed = |from: &BTreeMap<String, i64>, to: &BTreeMap<String, i64>| {
+        known.keys().all(|name| to[name] > from[name])
+    };
+    assert!(changed(&first, &upgraded), "{first:?} {upgraded:?}");
     works(&stage).await;
     for path in ["*/workspaces*", "*/credentials*", "*/permissionassignments*"] {
         assert_eq!(stage.account.calls("GET", path), 0, "{path}");
@@ -131,7 +161,7 @@ async fn objects_outlive_upgrade_rollback_and_a_new_installation() {
 
     site.plain_helm(&["rollback", BASE, "1"], BASE).await.unwrap();
     let back = crds(site).await;
-    assert!(upgraded.iter().all(|(name, generation)| back[name] > *generation), "{upgraded:?} {back:?}");
+    assert!(changed(&upgraded, &back), "{upgraded:?} {back:?}");
     let operator = rolled(site, operator, "back").await;
     works(&stage).await;
     nothing_else_happened(&stage, &kept, "rollback").await;

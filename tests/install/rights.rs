@@ -5,7 +5,7 @@ use world::{Operator, eventually};
 
 use crate::audit::{granted, nothing_was_forbidden, requests, unused};
 use crate::site::{BASE, Site, full_name, newest, oldest};
-use crate::stage::{AUTH, SOON, Stage, demo, sample};
+use crate::stage::{AUTH, SOON, Stage, demo, one_of_each};
 
 /// Who holds the Lease of a release.
 async fn holder(site: &Site, release: &str) -> String {
@@ -28,7 +28,7 @@ async fn hand_over(site: &Site, release: &str, replicas: [(&str, Operator); 2]) 
     standby
 }
 
-/// The demo, a Credential, and an object of another namespace that is let in by its labels.
+/// The demo, an object of each kind that it does not have, and an object of another namespace that is let in by its labels.
 async fn everything(stage: &Stage<'_>) -> Vec<Value> {
     let guest = format!("{}-guest", stage.namespace);
     stage.site.namespace(&guest, &json!({"team": "guest"})).await;
@@ -39,7 +39,8 @@ async fn everything(stage: &Stage<'_>) -> Vec<Value> {
     let patch = json!({"spec": {"grants": by_label}}).to_string();
     stage.kubectl(&["patch", "databricksauth", AUTH, "--type=merge", "--patch", &patch]).await.unwrap();
     let mut all = ["ip-access-list", "permission-assignments", "workspace"].map(demo).concat();
-    all.extend(sample("credential"));
+    let shown = all.iter().map(|manifest| manifest["kind"].clone()).collect::<Vec<_>>();
+    all.extend(one_of_each().into_iter().filter(|manifest| !shown.contains(&manifest["kind"])));
     let mut branch = demo("ip-access-list").remove(0);
     branch["metadata"] = json!({"name": "branch", "namespace": guest});
     branch["spec"]["label"] = json!("branch");

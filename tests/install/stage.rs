@@ -26,6 +26,11 @@ impl<'a> Stage<'a> {
     /// Makes the namespace, with a DatabricksAuth and its Secret in it.
     pub async fn start(site: &'a Site, namespace: &str, labels: Value) -> Stage<'a> {
         let account = Simulator::start(Config::default()).await.unwrap();
+        // Private endpoints are approved at once, and gone at once.
+        account.set(|settings| {
+            settings.endpoint_rule_approval_ms = Some(0);
+            settings.endpoint_rule_deactivated_ms = 0;
+        });
         // The workspace of the demo refers to them.
         let credentials =
             json!({"credentials_id": "11111111-2222-4333-8444-000000000001", "credentials_name": "legacy"});
