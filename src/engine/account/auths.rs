@@ -19,7 +19,7 @@ use super::grants::{self, Admission};
 use super::labels::Namespaces;
 use super::session::{Session, SessionKey};
 use crate::databricks::{self, Client, Connection, Host, HostPolicy, Settings};
-use crate::engine::crd::{AuthRef, DatabricksAuthSpec, KIND, ObjectName, Reason};
+use crate::engine::crd::{AUTH_KIND, AuthRef, DatabricksAuthSpec, ObjectName, Reason};
 use crate::engine::error::{Error, Result};
 use crate::engine::kind::AuthFacts;
 use crate::engine::memory::Wake;
@@ -106,7 +106,7 @@ impl Auths {
             return Err(match (known, home == namespace) {
                 // Just after a start: this is no news, and its reconcile triggers ours.
                 (true, true) => {
-                    Error::Conflict(format!("{KIND} {home}/{} was not reconciled yet", auth.name))
+                    Error::Conflict(format!("{AUTH_KIND} {home}/{} was not reconciled yet", auth.name))
                 }
                 // Other namespaces do not learn that it exists.
                 (true, false) => Error::Conflict(refused().to_string()),
@@ -295,7 +295,7 @@ const REJECTED_FOR: Duration = Duration::from_secs(60);
 /// The error for an object that no grant admits, the same whether or not the DatabricksAuth exists.
 fn not_permitted(home: &str, name: &str, kind: &str, namespace: &str) -> Error {
     let text = format!(
-        "{KIND} {home}/{name} does not exist or has no grant that admits {kind} objects of namespace {namespace}: correct \
+        "{AUTH_KIND} {home}/{name} does not exist or has no grant that admits {kind} objects of namespace {namespace}: correct \
          spec.authRef, or have a grant added there"
     );
     Error::waiting(Reason::ReferenceNotPermitted, text)
@@ -308,7 +308,7 @@ fn not_found(home: &str, name: &str, deleting: bool) -> Error {
         true => "point spec.authRef to one that does",
         false => "create it, or correct spec.authRef.name",
     };
-    Error::waiting(Reason::ReferenceNotFound, format!("{KIND} {home}/{name} does not exist: {remedy}"))
+    Error::waiting(Reason::ReferenceNotFound, format!("{AUTH_KIND} {home}/{name} does not exist: {remedy}"))
 }
 
 fn egress(spec: &DatabricksAuthSpec) -> Result<Vec<ipnet::IpNet>> {
@@ -348,7 +348,7 @@ pub fn auth_error(error: impl Into<Error>) -> Error {
 /// The error for a user of an unusable DatabricksAuth. Ready objects stay Ready while the host is unreachable for a moment,
 /// or while the account rejects the operator's calls: neither says anything about them.
 fn unusable(namespace: &str, name: &str, error: Error, deleting: bool) -> Error {
-    let message = format!("{KIND} {namespace}/{name} is not usable: {error}");
+    let message = format!("{AUTH_KIND} {namespace}/{name} is not usable: {error}");
     match error {
         Error::Transient { reason, after, .. } if !deleting => Error::Transient { reason, message, after },
         Error::Rejected { reason: reason @ Reason::AddressBlocked, .. } if !deleting => {

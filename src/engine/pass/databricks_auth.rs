@@ -13,14 +13,14 @@ use super::record::Ended;
 use super::subject::Subject;
 use crate::engine::account::{Auths, Session, asks_for_labels, auth_error};
 use crate::engine::crd::{
-    AnyStatus, AuthStatus, ConditionType, DatabricksAuthSpec, Dependents, External, FINALIZER, KIND,
+    AUTH_KIND, AnyStatus, AuthStatus, ConditionType, DatabricksAuthSpec, Dependents, External, FINALIZER,
     ObjectName, Reason, still,
 };
 use crate::engine::error::{Error, Result};
 
 /// One reconcile.
 pub async fn reconcile(object: Arc<DynamicObject>, engine: Arc<Engine>) -> Action {
-    let mut subject = Subject::new(&engine, &object, KIND);
+    let mut subject = Subject::new(&engine, &object, AUTH_KIND);
     let readable = subject.status.as_ref().map(|_| ()).map_err(Clone::clone);
     let outcome = match readable {
         Ok(()) => hops(&engine, &mut subject).await,
@@ -87,7 +87,7 @@ fn still_used(dependents: &[ObjectName]) -> String {
     let (them, their) = if dependents.len() == 1 { ("it", "its") } else { ("them", "their") };
     format!(
         "{}: delete {them}, or point {their} spec.authRef to another one",
-        still(dependents, "use", &format!("this {KIND}"))
+        still(dependents, "use", &format!("this {AUTH_KIND}"))
     )
 }
 
