@@ -29,6 +29,11 @@ pub async fn reconcile(object: Arc<DynamicObject>, engine: Arc<Engine>) -> Actio
     if let Err(error) = &outcome {
         engine.auths.give_up(&subject.who, &subject.spec(), error);
     }
+    // The watch makes the operator forget one that disappears, but not what a reconcile stores after that.
+    let cached = engine.cluster.stores.object(&subject.who);
+    if cached.is_none_or(|cached| cached.uid() != object.uid()) {
+        engine.auths.forget(&subject.who);
+    }
     let (well, who) = (matches!(outcome, Ok(Outcome::Rest | Outcome::Suspended)), subject.who.clone());
     let ended = subject.conclude(&engine, outcome, Reason::Authenticated).await;
     match ended {

@@ -93,6 +93,20 @@ async fn a_databricks_auth_stays_usable_while_its_secret_cannot_be_read_for_a_mo
     }
 }
 
+/// While the account is slow, a user removes the finalizer, or the label by which operators share their work.
+#[tokio::test]
+async fn a_databricks_auth_that_disappears_during_its_reconcile_admits_nothing() {
+    let account = HttpAccount::start().await;
+    let world = connected(&account, json!({})).await;
+    let object = world.api.get("account").unwrap();
+    world.auths.lock().unwrap().apply_watcher_event(&Event::Delete(object.clone()));
+    world.engine.auths.forget(&auth());
+    crate::engine::pass::reconcile_auth(Arc::new(object), world.engine.clone()).await;
+    world.apply(json!({})).reconcile().await;
+    assert_eq!(world.condition("Ready"), "False ReferenceNotFound");
+    assert_eq!(world.fake.calls(), NOTHING);
+}
+
 #[tokio::test]
 async fn a_databricks_auth_says_if_the_labels_that_it_grants_by_cannot_be_read() {
     let account = HttpAccount::start().await;
