@@ -1,4 +1,5 @@
-//! One reconcile of a DatabricksAuth: host → Secret → token, then one conclusion. The same conclusions as for the kinds.
+//! One reconcile of a DatabricksAuth, then one conclusion, the same as for the kinds. `Auths::renew` in `account/auths.rs` has the
+//! order from the Secret to the session that the users get.
 
 use std::sync::Arc;
 
