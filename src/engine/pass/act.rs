@@ -278,6 +278,8 @@ impl Work<'_> {
                 let generation = self.subject.object.metadata.generation;
                 let operation = self.subject.status()?.operation.as_ref();
                 let sent = operation.is_some_and(|o| Some(o.generation) == generation);
+                // What waits for a person alone has nothing left to send.
+                let sent = sent || (reason == Reason::AwaitingApproval && changes.is_empty());
                 Outcome::Progress { reason, message, sent }
             }
             Step::Refuse { reason, message } if self.subject.deleting() => {
