@@ -8,7 +8,7 @@ mod secret;
 mod session;
 mod snapshot;
 
-pub use auths::{Auths, auth_error};
-pub use grants::{Admission, asks_for_labels, check_power};
+pub use auths::{Auths, Renewed};
+pub use grants::{Admission, check_power};
 pub use session::Session;
 pub use snapshot::{Rows, Snapshots};

@@ -9,7 +9,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-use super::names::{KIND, ObjectName};
+use super::names::{AUTH_KIND, ObjectName};
 
 /// How often objects are compared with the account: the object's own word, else its DatabricksAuth's, else the operator's.
 pub fn resync(
@@ -137,7 +137,7 @@ impl AuthRef {
     /// The DatabricksAuth that an object in `namespace` means.
     pub fn who(&self, namespace: &str) -> ObjectName {
         let namespace = self.namespace.as_deref().unwrap_or(namespace).to_owned();
-        ObjectName { kind: KIND.into(), namespace, name: self.name.clone() }
+        ObjectName { kind: AUTH_KIND.into(), namespace, name: self.name.clone() }
     }
 }
 

@@ -12,7 +12,7 @@ use serde_json::{Map, Value, json};
 use super::engine::Engine;
 use super::look::Look;
 use crate::engine::crd::{
-    AnyStatus, DeletionPolicy, Drift, Effective, EventReason, External, KIND, Note, ObjectName, Reason,
+    AUTH_KIND, AnyStatus, DeletionPolicy, Drift, Effective, EventReason, External, Note, ObjectName, Reason,
     created,
 };
 use crate::engine::error::{Error, Result};
@@ -127,12 +127,12 @@ impl Subject {
             made: None,
             resync: engine.settings.resync,
             due: None,
-            resolved: kind == KIND,
+            resolved: kind == AUTH_KIND,
             released: false,
             sent: false,
             recovered: false,
             usable: None,
-            annotated: kind != KIND,
+            annotated: kind != AUTH_KIND,
             written: false,
             must_record: false,
             rank,

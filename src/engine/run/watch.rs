@@ -18,7 +18,7 @@ use serde::Deserialize;
 use super::startup::record_claim;
 use crate::engine::cluster::prune;
 use crate::engine::crd::{
-    EXTERNAL_ID, FINALIZER, KIND, Management, ObjectName, RECONCILE_REQUESTED, Summary, summary,
+    AUTH_KIND, EXTERNAL_ID, FINALIZER, Management, ObjectName, RECONCILE_REQUESTED, Summary, summary,
 };
 use crate::engine::error::chain;
 use crate::engine::kind::{Driver, Wanted};
@@ -168,7 +168,7 @@ impl SeenBefore {
         refer(engine, &who, object, driver);
         let summary = summary(object);
         // A DatabricksAuth triggers its users itself, when its session changes.
-        if self.summaries.insert(who.clone(), summary.clone()) != Some(summary) && kind != KIND {
+        if self.summaries.insert(who.clone(), summary.clone()) != Some(summary) && kind != AUTH_KIND {
             engine.memory.wake.wake_dependents(&who);
         }
         let fingerprint = Fingerprint::of(object);
@@ -188,7 +188,7 @@ fn gone(engine: &Engine, who: &ObjectName) {
     let wake = &engine.memory.wake;
     let held = wake.refer(who, vec![]);
     engine.memory.claims.release(who).iter().chain(&held).for_each(|other| wake.wake(other));
-    if who.kind == KIND {
+    if who.kind == AUTH_KIND {
         engine.auths.forget(who);
     }
     wake.wake_dependents(who);
