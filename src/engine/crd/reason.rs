@@ -226,7 +226,7 @@ reasons! {
 
     /// Objects that depend on this one exist.
     DependencyStillInUse,
-    "The object is being deleted, and others still refer to it.",
+    "The object is being deleted, and others still refer to it, or something in the account uses it.",
     "First delete the objects that the message names, or change their reference. `deletionPolicy: Retain` releases a managed object.";
 
     /// spec.deletionProtection is true.

@@ -22,6 +22,10 @@ use crate::engine::error::{Error, Result};
 use crate::engine::kind::{AuthFacts, NEW_REFERENCE, Seen, Wanted};
 use crate::engine::memory::named;
 
+/// How long a workspace that is being deleted may count as a user of what it was built from: its deletion takes up to a quarter of
+/// an hour (Terraform's provider waits that long), and some minutes more.
+const USED_FOR: Duration = Duration::from_secs(1200);
+
 /// A change that was accepted.
 pub struct Sent {
     /// The object in the response.
@@ -263,6 +267,14 @@ impl Work<'_> {
             }
             Err(error) => Err(error),
         }
+    }
+
+    /// Whether something in the account uses the object and will continue to: the account has refused the deletion for long.
+    /// What uses it may stay on purpose, and then waiting would never end. A written policy says to wait.
+    pub fn stays_in_use(&self, error: &Error) -> bool {
+        let used = matches!(error, Error::Waiting { reason: Reason::DependencyStillInUse, .. });
+        let since = self.remember(|m| used.then(|| *m.in_use_since.get_or_insert_with(Instant::now)));
+        self.management.deletion_policy.is_none() && since.is_some_and(|since| since.elapsed() >= USED_FOR)
     }
 
     /// Why the account may not show an object yet whose deletion was requested.
