@@ -235,7 +235,7 @@ fn in_use(error: databricks::Error) -> CallError {
         "{error}; give the workspaces that have this policy another one, such as default-policy; the deletion is retried. To leave \
          the policy in the account, set spec.deletionPolicy to Retain"
     );
-    Error::waiting(Reason::ApplyFailed, text).into()
+    Error::waiting(Reason::DependencyStillInUse, text).into()
 }
 
 #[cfg(test)]

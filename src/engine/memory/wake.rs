@@ -125,7 +125,7 @@ mod tests {
         wake.refer(&user, vec![used.clone()]);
         assert_eq!(wake.keepers(&used), [], "its Kubernetes object is not gone yet");
         wake.refer(&user, vec![]);
-        assert_eq!(wake.keepers(&used), [user.clone()]);
+        assert_eq!(wake.keepers(&used), std::slice::from_ref(&user));
 
         wake.refer(&user, vec![used.clone()]);
         assert_eq!(wake.keepers(&used), [], "it is managed again");
