@@ -160,48 +160,59 @@ fn not_billed(error: databricks::Error, now: &[&str]) -> CallError {
     }
     let text = format!(
         "{error}; the workspace of spec.billingWorkspaceId must be running and attached to this configuration: attach it by its \
-         networkConnectivityConfigId, or correct spec.billingWorkspaceId"
+         networkConnectivityConfigRef, or correct spec.billingWorkspaceId"
     );
     Error::waiting(Reason::ApplyFailed, text).into()
 }
 
-/// The API refuses a deletion because of rules, also deactivated ones, or of workspaces. It uses several codes for that.
+/// The API refuses a deletion because of rules, also deactivated ones, or of workspaces; only its text says which. Rules go, so
+/// the operator waits for that however long it takes; a workspace may stay for good.
 fn in_use(error: databricks::Error) -> CallError {
-    let databricks::Error::Api { status: 400 | 409, .. } = &error else { return error.into() };
+    let databricks::Error::Api { status: 400 | 409, message, .. } = &error else { return error.into() };
+    let text = message.to_lowercase();
+    let by_workspace = text.contains("workspace") && !text.contains("endpoint rule");
+    let reason = if by_workspace { Reason::DependencyStillInUse } else { Reason::ApplyFailed };
     let text = format!(
         "{error}; the deletion is retried: Databricks keeps a deleted private endpoint rule for some days, and a workspace keeps its \
-         configuration until it gets another one by its networkConnectivityConfigId. To leave this one in the account, set \
+         configuration until it gets another one by its networkConnectivityConfigRef. To leave this one in the account, set \
          spec.deletionPolicy to Retain"
     );
-    Error::waiting(Reason::ApplyFailed, text).into()
+    Error::waiting(reason, text).into()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn refused(status: u16, code: &str) -> databricks::Error {
-        let (call, code, message) = ("PATCH config".into(), Some(code.to_owned()), "no".into());
+    fn refused(status: u16, code: &str, message: &str) -> databricks::Error {
+        let (call, code, message) = ("PATCH config".into(), Some(code.to_owned()), message.into());
         databricks::Error::Api { call, status, code, message, retry_after: None, request_id: None }
     }
 
     #[test]
     fn what_still_uses_it_is_waited_for_in_every_form_of_the_refusal() {
+        let rules = "config x has one or more private endpoint rules: r";
+        let workspaces = "config x is attached to one or more workspaces: 42";
         for (status, code) in [(400, "INVALID_STATE"), (400, "MALFORMED_REQUEST"), (409, "RESOURCE_CONFLICT")]
         {
-            let held = Error::from(in_use(refused(status, code)));
-            assert!(
-                matches!(&held, Error::Waiting { message, .. } if message.contains("Retain")),
-                "{held:?}"
-            );
+            for (text, expected) in [
+                (rules, Reason::ApplyFailed),
+                (workspaces, Reason::DependencyStillInUse),
+                ("", Reason::ApplyFailed),
+            ] {
+                let held = Error::from(in_use(refused(status, code, text)));
+                let Error::Waiting { reason, message } = held else { panic!("{held:?}") };
+                assert!(reason == expected && message.contains("Retain"), "{reason:?}: {message}");
+            }
         }
-        let denied = Error::from(in_use(refused(403, "PERMISSION_DENIED")));
+        let denied = Error::from(in_use(refused(403, "PERMISSION_DENIED", "no")));
         assert!(denied.is_rejected(Reason::PermissionDenied), "{denied:?}");
     }
 
     #[test]
     fn a_workspace_that_cannot_be_billed_yet_is_waited_for() {
-        let class = |now: &[&str]| Error::from(not_billed(refused(400, "INVALID_PARAMETER_VALUE"), now));
+        let class =
+            |now: &[&str]| Error::from(not_billed(refused(400, "INVALID_PARAMETER_VALUE", "no"), now));
         let waits = class(&["billing_workspace_id"]);
         assert!(
             matches!(&waits, Error::Waiting { message, .. } if message.contains("spec.billingWorkspaceId")),

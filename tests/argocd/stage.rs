@@ -92,8 +92,12 @@ impl Story {
         let site = site().await;
         let cluster = &site.cluster;
         let account = Simulator::start(Config::default()).await.unwrap();
-        // Longer than Argo CD pauses between waves anyway.
-        account.set(|settings| settings.provisioning_ms = 5_000);
+        account.set(|settings| {
+            // Longer than Argo CD pauses between waves anyway.
+            settings.provisioning_ms = 5_000;
+            settings.endpoint_rule_approval_ms = Some(0);
+            settings.endpoint_rule_deactivated_ms = 0;
+        });
         cluster.kubectl(&["create", "namespace", namespace], "").await.unwrap();
         let secret = json!({
             "apiVersion": "v1", "kind": "Secret", "metadata": {"name": "databricks", "namespace": namespace},

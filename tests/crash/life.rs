@@ -493,7 +493,15 @@ impl Drop for Life {
 /// Names of what is different at another time.
 fn passing(name: &str) -> bool {
     let ends = ["_at", "_time", "Timestamp", "TransitionTime", "At"];
-    let names = ["managedFields", "resourceVersion", "uid", "deployment_name", "deploymentName", "etag"];
+    let names = [
+        "managedFields",
+        "resourceVersion",
+        "uid",
+        "deployment_name",
+        "deploymentName",
+        "etag",
+        "vpcEndpointId",
+    ];
     ends.iter().any(|end| name.ends_with(end)) || names.contains(&name)
 }
 

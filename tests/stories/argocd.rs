@@ -29,6 +29,7 @@ fn settled(value: &mut Value, known: &[(String, String)]) {
                         *inner = json!(TIME)
                     }
                     "resourceVersion" => *inner = json!("1000"),
+                    "vpcEndpointId" => *inner = json!("vpce-0123456789abcdef0"),
                     "resyncInterval" => *inner = json!("10m"),
                     _ => settled(inner, known),
                 }
