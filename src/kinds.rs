@@ -1,8 +1,11 @@
 //! The kinds of objects in a Databricks account: the one table, a line a kind.
 
 pub mod credential;
+pub mod group;
 pub mod ip_access_list;
 pub mod permission_assignment;
+pub mod service_principal;
+pub mod user;
 pub mod workspace;
 
 use crate::engine::kind::{Driver, of};
@@ -13,4 +16,7 @@ pub const KINDS: &[&dyn Driver] = &[
     of::<credential::Credential>(),
     of::<ip_access_list::IpAccessList>(),
     of::<permission_assignment::PermissionAssignment>(),
+    of::<group::Group>(),
+    of::<user::User>(),
+    of::<service_principal::ServicePrincipal>(),
 ];

@@ -13,7 +13,7 @@ pub use access::{AuthFacts, Path, Permit, Reader, Writer};
 pub use changes::{CANNOT_CHANGE, Change, When, at};
 pub use driver::{Driver, Seen, Traits, of};
 pub use needs::{Need, PrincipalName, Resolved, Wanted};
-pub use refusals::{NEW_REFERENCE, Reference, tried_in_aws};
+pub use refusals::{NEW_REFERENCE, Reference, of_identity_provider, tried_in_aws};
 pub use resource::{
     About, Act, ApiResult, CallError, ExternalResource, Guard, Immutable, Key, Lifecycle, Observed,
     Ownership, Phase, Power, differences,

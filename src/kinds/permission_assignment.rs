@@ -263,7 +263,8 @@ impl ExternalResource for PermissionAssignment {
     }
 
     fn power(state: &PermissionAssignmentState) -> Power {
-        Power { workspace_id: Some(state.workspace_id.to_string()), admin: is_admin(&state.permissions) }
+        let workspace_id = Some(state.workspace_id.to_string());
+        Power { workspace_id, admin: is_admin(&state.permissions), ..Power::default() }
     }
 
     async fn get(api: &Reader, id: &AssignmentId) -> ApiResult<Option<Observed<Self>>> {

@@ -47,6 +47,8 @@ pub struct Traits {
     pub immutable: &'static [Immutable],
     /// Fields that the API never returns.
     pub untold: &'static [&'static str],
+    /// Fields that a LIST leaves out.
+    pub unlisted: &'static [&'static str],
     /// What proves ownership.
     pub ownership: Ownership,
     /// How it is created.
@@ -96,6 +98,13 @@ pub trait Driver: Send + Sync + 'static {
         want: &'a Value,
         now: &'a [&'a str],
     ) -> BoxFuture<'a, Result<Seen>>;
+    fn left_behind(&self, want: Option<&Value>, seen: &Seen) -> Result<Option<&'static str>>;
+    fn retire<'a>(
+        &'a self,
+        api: &'a Writer,
+        seen: &'a Seen,
+        want: Option<&'a Value>,
+    ) -> BoxFuture<'a, Result<()>>;
     fn delete<'a>(&'a self, api: &'a Writer, seen: &'a Seen) -> BoxFuture<'a, Result<()>>;
 }
 
@@ -160,6 +169,7 @@ impl<R: ExternalResource> Driver for Adapter<R> {
         Traits {
             immutable: R::IMMUTABLE,
             untold: R::UNTOLD,
+            unlisted: R::UNLISTED,
             ownership: R::OWNERSHIP,
             lifecycle: R::LIFECYCLE,
             data_bearing: R::DATA_BEARING,
@@ -290,6 +300,24 @@ impl<R: ExternalResource> Driver for Adapter<R> {
             let want = typed(want, "the desired state")?;
             let writer = api.to("update", now.iter().map(|field| camel(field)).collect());
             erase(R::update(&writer, &restore(seen)?, &want, now).await?)
+        }
+        .boxed()
+    }
+
+    fn left_behind(&self, want: Option<&Value>, seen: &Seen) -> Result<Option<&'static str>> {
+        let want: Option<R::State> = want.map(|w| typed(w, "the desired state")).transpose()?;
+        Ok(R::left_behind(want.as_ref(), &restore(seen)?))
+    }
+
+    fn retire<'a>(
+        &'a self,
+        api: &'a Writer,
+        seen: &'a Seen,
+        want: Option<&'a Value>,
+    ) -> BoxFuture<'a, Result<()>> {
+        async move {
+            let want: Option<R::State> = want.map(|w| typed(w, "the desired state")).transpose()?;
+            Ok(R::retire(&api.to("delete", vec![]), &restore(seen)?, want.as_ref()).await?)
         }
         .boxed()
     }
