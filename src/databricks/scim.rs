@@ -58,9 +58,7 @@ impl ScimPatch {
 
     /// The bodies of the requests: one, unless there are very many operations.
     pub fn bodies(&self) -> Vec<Value> {
-        let body = |operations: &[Value]| {
-            json!({"schemas": ["urn:ietf:params:scim:api:messages:2.0:PatchOp"], "Operations": operations})
-        };
+        let body = |operations: &[Value]| json!({"schemas": ["urn:ietf:params:scim:api:messages:2.0:PatchOp"], "Operations": operations});
         self.0.chunks(MOST_OPERATIONS).map(body).collect()
     }
 }
@@ -97,8 +95,9 @@ mod tests {
         let many: BTreeSet<String> = (0..250).map(|n| n.to_string()).collect();
         let mut patch = ScimPatch::default();
         patch.set("members", &many, &BTreeSet::new());
-        let sizes = patch.bodies().iter().map(|body| body["Operations"].as_array().unwrap().len()).collect();
-        assert_eq!(sizes, vec![100, 100, 50]);
+        let sizes: Vec<usize> =
+            patch.bodies().iter().map(|body| body["Operations"].as_array().unwrap().len()).collect();
+        assert_eq!(sizes, [100, 100, 50]);
     }
 
     #[test]

@@ -136,7 +136,9 @@ impl ExternalResource for Group {
     fn desired(spec: &GroupSpec, got: &Resolved) -> Result<GroupState> {
         let id = |member: &Member| {
             let written = member.id.map(|id| id.to_string());
-            written.or_else(|| got.ids.get(&need(member)?.field).cloned()).map(|id| MemberId::from(id.as_str()))
+            written
+                .or_else(|| got.ids.get(&need(member)?.field).cloned())
+                .map(|id| MemberId::from(id.as_str()))
         };
         Ok(GroupState {
             display_name: spec.display_name.clone(),
@@ -165,7 +167,8 @@ impl ExternalResource for Group {
     }
 
     async fn list(api: &Reader, _: &str) -> ApiResult<Vec<Observed<Self>>> {
-        let path = api.path(&["scim", "v2", "Groups"]).with("attributes", "id,displayName,externalId,roles,meta");
+        let path =
+            api.path(&["scim", "v2", "Groups"]).with("attributes", "id,displayName,externalId,roles,meta");
         let all: Vec<Remote> = api.list(path, Pages::Scim).await?;
         let of_the_account = all.into_iter().filter(|remote| !remote.is_of_a_workspace());
         Ok(of_the_account.map(|remote| remote.observed(false)).collect())
@@ -207,7 +210,8 @@ impl ExternalResource for Group {
             sent.map_err(|error| of_identity_provider(error, seen.state.scim_external_id.is_some()))?;
         }
         let changed = Self::get(api, &seen.id).await?;
-        let changed = changed.ok_or_else(|| Error::retry(format!("group {} is gone since its change", seen.id)))?;
+        let changed =
+            changed.ok_or_else(|| Error::retry(format!("group {} is gone since its change", seen.id)))?;
         let there = changed.state.member_ids();
         let left_out: Vec<&String> = members.difference(&have).filter(|id| !there.contains(*id)).collect();
         if now.contains(&"members") && !left_out.is_empty() {

@@ -117,7 +117,10 @@ impl From<Remote> for Observed<ServicePrincipal> {
                 application_id: remote.application_id,
                 scim_external_id: remote.external_id.filter(|id| !id.is_empty()),
             },
-            about: About { state: Some(if active { "ACTIVE" } else { "INACTIVE" }.into()), ..About::default() },
+            about: About {
+                state: Some(if active { "ACTIVE" } else { "INACTIVE" }.into()),
+                ..About::default()
+            },
         }
     }
 }
@@ -243,7 +246,8 @@ async fn send(api: &Writer, seen: &Observed<ServicePrincipal>, patch: &ScimPatch
 fn keep_the_operator_in(act: &Act<'_, ServicePrincipal>, auth: &AuthFacts) -> Result<()> {
     let Some(seen) = act.seen else { return Ok(()) };
     let named = |id: &String| id.eq_ignore_ascii_case(&auth.client_id);
-    let own = auth.principal_id.as_ref() == Some(&seen.id) || seen.state.application_id.as_ref().is_some_and(named);
+    let own =
+        auth.principal_id.as_ref() == Some(&seen.id) || seen.state.application_id.as_ref().is_some_and(named);
     let demotes = |want: &ServicePrincipalState| {
         !want.active || (want.roles.is_some() && seen.state.is_admin() && !want.is_admin())
     };

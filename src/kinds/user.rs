@@ -119,7 +119,10 @@ impl From<Remote> for Observed<User> {
                 purge: None,
             },
             facts: UserFacts { scim_external_id: remote.external_id.filter(|id| !id.is_empty()) },
-            about: About { state: Some(if active { "ACTIVE" } else { "INACTIVE" }.into()), ..About::default() },
+            about: About {
+                state: Some(if active { "ACTIVE" } else { "INACTIVE" }.into()),
+                ..About::default()
+            },
         }
     }
 }

@@ -121,12 +121,23 @@ impl Ground {
         let mut spec = self.spec.clone();
         for (field, kind) in references(driver) {
             let fields = spec.as_object_mut().expect("a spec is an object");
-            if fields.remove(&field).is_some() {
+            if let Some((list, member)) = field.split_once('.') {
+                name_by_id(&mut fields[list], member, &self.made[&kind]);
+            } else if fields.remove(&field).is_some() {
                 let id_field = field.replace("Ref", "Id");
                 spec[&id_field] = as_field(driver, &id_field, &self.made[&kind]);
             }
         }
         spec
+    }
+}
+
+/// Replaces the items of a list that are a reference, `userRef lin`, by items with an id.
+fn name_by_id(list: &mut Value, reference: &str, id: &str) {
+    let (field, name) = reference.split_once(' ').unwrap_or((reference, ""));
+    let id: i64 = id.parse().unwrap_or_else(|e| panic!("{reference}: {id}: {e}"));
+    for item in list.as_array_mut().into_iter().flatten().filter(|item| item[field]["name"] == name) {
+        *item = json!({"id": id});
     }
 }
 

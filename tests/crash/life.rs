@@ -58,6 +58,9 @@ fn edit(driver: &dyn Driver, want: &Value) -> Option<Value> {
         return None;
     }
     Some(match &*driver.kind() {
+        "Group" => json!({"displayName": "finance", "members": [{"userName": "ada@example.com"}]}),
+        "User" => json!({"displayName": "Lin", "name": {"givenName": "Linnea"}}),
+        "ServicePrincipal" => json!({"displayName": "etl nightly"}),
         "IpAccessList" => json!({"label": "branch", "ipAddresses": ["192.0.2.0/24"]}),
         "PermissionAssignment" => json!({"permissions": ["ADMIN"]}),
         "Workspace" => json!({"customTags": {"team": "science"}}),

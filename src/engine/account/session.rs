@@ -8,7 +8,7 @@ use tokio::sync::OnceCell;
 use tokio::time::Instant;
 
 use super::snapshot::Snapshots;
-use crate::databricks::{Client, Pages, Urgency};
+use crate::databricks::{Client, Optional, Pages, Urgency};
 use crate::engine::crd::Reason;
 use crate::engine::error::{Error, Result};
 use crate::engine::kind::{AuthFacts, PrincipalName, Reader};
@@ -166,8 +166,18 @@ impl Session {
             let results = self.search(together, urgency).await?;
             found.extend(together.iter().copied().zip(results));
         }
-        let result = |name: &&PrincipalName| found.get(*name).cloned().unwrap_or_else(|| Ok(self.known(name)));
+        let result =
+            |name: &&PrincipalName| found.get(*name).cloned().unwrap_or_else(|| Ok(self.known(name)));
         Ok(names.iter().map(result).collect())
+    }
+
+    /// Whether a principal still has a name, by a read of its id.
+    pub async fn is_still(&self, name: &PrincipalName, id: &str, urgency: Urgency) -> Result<bool> {
+        let (collection, attribute, value) = name.search();
+        let reader = Reader::new(self.client.clone(), urgency);
+        let found: Option<Principal> =
+            reader.get(reader.path(&["scim", "v2", collection, id])).await.optional()?;
+        Ok(found.is_some_and(|one| one.name(attribute).is_some_and(|name| same(name, &value))))
     }
 
     /// The id of a name that was found a moment ago.
@@ -182,7 +192,9 @@ impl Session {
         names: &[&PrincipalName],
         urgency: Urgency,
     ) -> Result<Vec<Result<Option<String>>>> {
-        let Some((collection, attribute, _)) = names.first().map(|name| name.search()) else { return Ok(vec![]) };
+        let Some((collection, attribute, _)) = names.first().map(|name| name.search()) else {
+            return Ok(vec![]);
+        };
         let filter: Vec<String> = names.iter().map(|name| equals(attribute, &name.search().2)).collect();
         let reader = Reader::new(self.client.clone(), urgency);
         let path = reader
@@ -218,7 +230,10 @@ fn one_of(found: &[Principal], attribute: &str, name: &PrincipalName) -> Result<
         [one] => Ok(Some((*one).to_owned())),
         several => Err(Error::terminal(
             Reason::Ambiguous,
-            format!("the account has several principals called {name}: {}; give the id instead", several.join(", ")),
+            format!(
+                "the account has several principals called {name}: {}; give the id instead",
+                several.join(", ")
+            ),
         )),
     }
 }

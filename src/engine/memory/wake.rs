@@ -20,7 +20,7 @@ pub struct Wake {
 
 /// What an object refers to.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Target {
+pub struct RefersTo {
     /// The other object.
     pub who: ObjectName,
     /// It may be deleted while it is referred to.
@@ -31,7 +31,7 @@ pub struct Target {
 struct Index {
     /// By target, with whether the reference is soft.
     dependents: HashMap<ObjectName, BTreeMap<ObjectName, bool>>,
-    targets: HashMap<ObjectName, Vec<Target>>,
+    targets: HashMap<ObjectName, Vec<RefersTo>>,
 }
 
 impl Wake {
@@ -56,7 +56,8 @@ impl Wake {
     /// Puts everything that refers to an object into the work queues.
     pub fn wake_dependents(&self, of: &ObjectName) {
         let index = self.index.lock().expect("no panic while held");
-        let all: Vec<ObjectName> = index.dependents.get(of).into_iter().flat_map(|all| all.keys().cloned()).collect();
+        let all: Vec<ObjectName> =
+            index.dependents.get(of).into_iter().flat_map(|all| all.keys().cloned()).collect();
         drop(index);
         all.iter().for_each(|who| self.wake(who));
     }
@@ -71,11 +72,11 @@ impl Wake {
     /// Records what an object refers to now, and cannot be without; nothing, if it is gone. Returns what it no longer refers
     /// to.
     pub fn refer(&self, who: &ObjectName, targets: Vec<ObjectName>) -> Vec<ObjectName> {
-        self.refer_to(who, targets.into_iter().map(|who| Target { who, soft: false }).collect())
+        self.refer_to(who, targets.into_iter().map(|who| RefersTo { who, soft: false }).collect())
     }
 
     /// The same, with soft references among them.
-    pub fn refer_to(&self, who: &ObjectName, targets: Vec<Target>) -> Vec<ObjectName> {
+    pub fn refer_to(&self, who: &ObjectName, targets: Vec<RefersTo>) -> Vec<ObjectName> {
         let mut index = self.index.lock().expect("no panic while held");
         let old = index.targets.remove(who).unwrap_or_default();
         for target in &old {
@@ -113,7 +114,7 @@ mod tests {
         let wake = Wake::default();
         let mut queue = wake.subscribe("Group", None);
         let (team, ada) = (named("team"), named("ada"));
-        let target = |soft| Target { who: ada.clone(), soft };
+        let target = |soft| RefersTo { who: ada.clone(), soft };
         wake.refer_to(&team, vec![target(true)]);
         assert_eq!(wake.dependents(&ada), []);
         wake.wake_dependents(&ada);

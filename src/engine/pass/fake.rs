@@ -67,6 +67,7 @@ impl Fake {
         let traits = Traits {
             immutable: &[],
             untold: &[],
+            unlisted: &[],
             ownership: Ownership::RecordedId,
             lifecycle: Lifecycle::Object,
             data_bearing: false,
@@ -243,7 +244,11 @@ impl Driver for Fake {
     fn needs(&self, spec: &Value) -> Result<Vec<Need>> {
         let object = |field: &'static str| {
             let name = spec[field]["name"].as_str()?.into();
-            Some(Need { field: field.into(), what: Wanted::Object { kind: "Fake".into(), name } })
+            Some(Need {
+                field: field.into(),
+                what: Wanted::Object { kind: "Fake".into(), name },
+                soft: false,
+            })
         };
         let group = spec["group"].as_str().map(|name| PrincipalName::Group(name.into()));
         let group = group.map(|group| Need::principal("group", group));
@@ -372,6 +377,19 @@ impl Driver for Fake {
             self.answered(seen)
         }
         .boxed()
+    }
+
+    fn left_behind(&self, _: Option<&Value>, seen: &Seen) -> Result<Option<&'static str>> {
+        Ok((seen.state["value"] == "off").then_some("switched off"))
+    }
+
+    fn retire<'a>(
+        &'a self,
+        api: &'a Writer,
+        seen: &'a Seen,
+        _: Option<&'a Value>,
+    ) -> BoxFuture<'a, Result<()>> {
+        self.delete(api, seen)
     }
 
     fn delete<'a>(&'a self, _: &'a Writer, seen: &'a Seen) -> BoxFuture<'a, Result<()>> {

@@ -22,7 +22,7 @@ use crate::engine::crd::{
 };
 use crate::engine::error::chain;
 use crate::engine::kind::{Driver, Wanted};
-use crate::engine::memory::Target;
+use crate::engine::memory::RefersTo;
 use crate::engine::pass::Engine;
 
 /// What a watch is for.
@@ -201,12 +201,12 @@ fn refer(engine: &Engine, who: &ObjectName, object: &DynamicObject, driver: Opti
     let spec = &object.data["spec"];
     let mut targets = vec![];
     if let Ok(management) = Management::deserialize(spec) {
-        targets.push(Target { who: management.auth_ref.who(&who.namespace), soft: false });
+        targets.push(RefersTo { who: management.auth_ref.who(&who.namespace), soft: false });
     }
     for need in driver.needs(spec).unwrap_or_default() {
         if let Wanted::Object { kind, name } = need.what {
             let who = ObjectName { kind, namespace: who.namespace.clone(), name };
-            targets.push(Target { who, soft: need.soft });
+            targets.push(RefersTo { who, soft: need.soft });
         }
     }
     for freed in engine.memory.wake.refer_to(who, targets) {

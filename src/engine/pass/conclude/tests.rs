@@ -27,6 +27,7 @@ fn pass(generation: i64) -> Pass {
         refusals: 0,
         confirmed: false,
         resolved: true,
+        unresolved: None,
         ready: Reason::Available,
         sent: false,
         resync: Some(Duration::from_secs(600)),

@@ -62,6 +62,20 @@ pub fn verdicts(status: &AnyStatus, outcome: &Outcome, pass: &Pass) -> Option<Ve
     })
 }
 
+/// Something that the spec names is left out, and the rest is carried out: the object is not Ready, whatever else was found.
+pub fn incomplete(verdicts: &mut Vec<Verdict>, reason: Reason, message: &str) {
+    use ConditionType::*;
+    let unready = |v: &Verdict| v.kind == Ready && v.status == ConditionStatus::True;
+    for found in verdicts.iter_mut() {
+        if found.kind == ReferencesResolved || unready(found) {
+            *found = verdict(found.kind, false, reason, message);
+        }
+    }
+    if !verdicts.iter().any(|v| matches!(v.kind, Reconciling | Stalled | DeletionBlocked)) {
+        verdicts.push(verdict(Reconciling, true, Reason::WaitingForReference, message));
+    }
+}
+
 /// Whether the account matches the spec, by the comparison of this reconcile.
 fn compared(status: &AnyStatus) -> Verdict {
     if status.drift.is_empty() {
