@@ -122,7 +122,7 @@ impl Ground {
         for (field, kind) in references(driver) {
             let fields = spec.as_object_mut().expect("a spec is an object");
             if let Some((list, member)) = field.split_once('.') {
-                name_by_id(&mut fields[list], member, &self.made[&kind]);
+                self.made.get(&kind).into_iter().for_each(|id| name_by_id(&mut fields[list], member, id));
             } else if fields.remove(&field).is_some() {
                 let id_field = field.replace("Ref", "Id");
                 spec[&id_field] = as_field(driver, &id_field, &self.made[&kind]);

@@ -40,7 +40,24 @@ pub fn references(driver: &dyn Driver) -> BTreeMap<String, String> {
              Need::object::<THE KIND>(\"{field}\", …)"
         );
     }
+    for (list, field) in named_in_lists(&schema(driver, "spec")) {
+        let mut spec = sample.clone();
+        spec[&list] = json!([{&field: {"name": "other"}}]);
+        let of_item = objects(driver, &spec);
+        assert!(
+            of_item.keys().any(|need| need.starts_with(&format!("{list}.{field} "))),
+            "{kind}: an item of spec.{list} refers to an object by {field}, and `needs` does not return it: return \
+             Need::object::<THE KIND>(\"{list}.{field} THE NAME\", …)"
+        );
+        found.extend(of_item);
+    }
     found
+}
+
+/// The fields in items of lists of a spec that name an object of the same namespace, with the list.
+fn named_in_lists(schema: &Value) -> Vec<(String, String)> {
+    let lists = schema["properties"].as_object().into_iter().flatten();
+    lists.flat_map(|(list, of)| named(&of["items"]).into_iter().map(|field| (list.clone(), field))).collect()
 }
 
 /// The fields of a spec that name an object of the same namespace, but for the credentials.

@@ -31,7 +31,7 @@ pub struct GroupSpec {
     pub display_name: String,
     /// The members. With this field, members that it does not list are removed; an empty list removes all. Left out, members are not managed. A member that cannot be resolved keeps no other one in the group. May be changed. Known on all clouds.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[schemars(length(max = 1000), extend("x-kubernetes-list-type" = "set"))]
+    #[schemars(length(max = 1000))]
     pub members: Option<Vec<Member>>,
     /// `account_admin` makes each member an administrator of the account. Needs a grant with maxPermission ACCOUNT_ADMIN in the DatabricksAuth. With this field, roles that it does not list are removed. May be changed. Known on all clouds.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -49,7 +49,7 @@ pub struct GroupSpec {
 /// A user, service principal or group that is in the group.
 #[derive(Serialize, Deserialize, Clone, Debug, JsonSchema)]
 #[serde(rename_all = "camelCase")]
-#[schemars(extend("x-kubernetes-map-type" = "atomic", "x-kubernetes-validations" = [
+#[schemars(extend("x-kubernetes-validations" = [
     {"rule": "[has(self.id), has(self.userName), has(self.groupName), has(self.servicePrincipalName), has(self.userRef), has(self.groupRef), has(self.servicePrincipalRef)].exists_one(given, given)",
      "message": "a member needs exactly one of id, userName, groupName, servicePrincipalName, userRef, groupRef and servicePrincipalRef: write an entry of its own for each member"},
 ]))]

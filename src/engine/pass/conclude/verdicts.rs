@@ -62,13 +62,17 @@ pub fn verdicts(status: &AnyStatus, outcome: &Outcome, pass: &Pass) -> Option<Ve
     })
 }
 
-/// Something that the spec names is left out, and the rest is carried out: the object is not Ready, whatever else was found.
+/// Something that the spec names is left out, and the rest is carried out: the account does not match the whole spec, so the object
+/// is neither Ready nor Synced, whatever else was found.
 pub fn incomplete(verdicts: &mut Vec<Verdict>, reason: Reason, message: &str) {
     use ConditionType::*;
-    let unready = |v: &Verdict| v.kind == Ready && v.status == ConditionStatus::True;
     for found in verdicts.iter_mut() {
-        if found.kind == ReferencesResolved || unready(found) {
-            *found = verdict(found.kind, false, reason, message);
+        let holds = found.status == ConditionStatus::True;
+        match found.kind {
+            ReferencesResolved => *found = verdict(found.kind, false, reason, message),
+            Ready if holds => *found = verdict(found.kind, false, reason, message),
+            Synced if holds => *found = verdict(found.kind, false, Reason::WaitingForReference, message),
+            _ => {}
         }
     }
     if !verdicts.iter().any(|v| matches!(v.kind, Reconciling | Stalled | DeletionBlocked)) {
