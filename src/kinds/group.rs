@@ -26,7 +26,7 @@ pub use spec::{Group, GroupFacts, GroupSpec, Member, MemberId};
 /// What a spec controls.
 #[derive(Serialize, Deserialize, Clone, Debug)]
 pub struct GroupState {
-    display_name: String,
+    display_name: Option<String>,
     members: Option<BTreeSet<MemberId>>,
     roles: Option<BTreeSet<String>>,
     scim_external_id: Option<String>,
@@ -49,7 +49,7 @@ const ADMIN: &str = "account_admin";
 #[serde(rename_all = "camelCase")]
 struct Remote {
     id: String,
-    display_name: String,
+    display_name: Option<String>,
     members: Option<Vec<ScimEntry>>,
     roles: Option<Vec<ScimEntry>>,
     external_id: Option<String>,
@@ -126,6 +126,7 @@ impl ExternalResource for Group {
 
     const IMMUTABLE: &'static [Immutable] =
         &[Immutable { state: "scim_external_id", spec: &["scimExternalId"] }];
+    const NAME: &'static [&'static str] = &["displayName"];
     const UNLISTED: &'static [&'static str] = &["members"];
     const GUARD: Option<Guard<Self>> = Some(Guard::Alone(keep_the_operator_in));
 
@@ -149,7 +150,7 @@ impl ExternalResource for Group {
     }
 
     fn key(state: &GroupState) -> Key {
-        Key { within: String::new(), name: state.display_name.to_lowercase() }
+        Key { within: String::new(), name: state.display_name.as_deref().unwrap_or_default().to_lowercase() }
     }
 
     fn power(state: &GroupState) -> Power {

@@ -30,6 +30,9 @@ use crate::engine::kind::{
     category = "databricks",
     namespaced,
     status = "Status<ServicePrincipalFacts>",
+    printcolumn = r#"{"name": "Name", "type": "string", "jsonPath": ".status.observed.displayName", "description": "The name that people see."}"#,
+    printcolumn = r#"{"name": "Application-ID", "type": "string", "jsonPath": ".status.applicationId", "description": "The client id with which it signs in."}"#,
+    printcolumn = r#"{"name": "State", "type": "string", "jsonPath": ".status.state", "description": "ACTIVE, or INACTIVE if it cannot sign in."}"#,
     doc = "An identity for programs in the account."
 )]
 #[serde(rename_all = "camelCase")]
@@ -38,8 +41,9 @@ pub struct ServicePrincipalSpec {
     #[serde(flatten)]
     pub management: Management,
     /// The name that people see; several may have the same in the account. May be changed. Known on all clouds.
+    #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 255))]
-    pub display_name: String,
+    pub display_name: Option<String>,
     /// The application id, a UUID, of one that Microsoft Entra ID manages. Default: Databricks chooses one. Cannot be changed, added or removed once the service principal exists. Known on Azure.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(
@@ -65,7 +69,7 @@ pub struct ServicePrincipalSpec {
 /// What a spec controls.
 #[derive(Serialize, Deserialize, Clone, Debug)]
 pub struct ServicePrincipalState {
-    display_name: String,
+    display_name: Option<String>,
     application_id: Option<String>,
     active: bool,
     roles: Option<BTreeSet<String>>,
@@ -107,7 +111,7 @@ impl From<Remote> for Observed<ServicePrincipal> {
         Observed {
             id: remote.id,
             state: ServicePrincipalState {
-                display_name: remote.display_name.unwrap_or_default(),
+                display_name: remote.display_name,
                 application_id: remote.application_id.clone(),
                 active,
                 roles: Some(ScimEntry::values(remote.roles)),
@@ -132,6 +136,7 @@ impl ExternalResource for ServicePrincipal {
 
     const IMMUTABLE: &'static [Immutable] =
         &[Immutable { state: "application_id", spec: &["applicationId"] }];
+    const NAME: &'static [&'static str] = &["displayName"];
     const UNTOLD: &'static [&'static str] = &["purge"];
     const GUARD: Option<Guard<Self>> = Some(Guard::Alone(keep_the_operator_in));
 
@@ -146,7 +151,7 @@ impl ExternalResource for ServicePrincipal {
     }
 
     fn key(state: &ServicePrincipalState) -> Key {
-        Key { within: String::new(), name: state.display_name.clone() }
+        Key { within: String::new(), name: state.display_name.clone().unwrap_or_default() }
     }
 
     fn power(state: &ServicePrincipalState) -> Power {

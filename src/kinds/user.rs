@@ -29,6 +29,8 @@ use crate::engine::kind::{
     category = "databricks",
     namespaced,
     status = "Status<UserFacts>",
+    printcolumn = r#"{"name": "User", "type": "string", "jsonPath": ".status.observed.userName", "description": "The e-mail address."}"#,
+    printcolumn = r#"{"name": "State", "type": "string", "jsonPath": ".status.state", "description": "ACTIVE, or INACTIVE if the user cannot sign in."}"#,
     doc = "A person in the account, by e-mail address."
 )]
 #[serde(rename_all = "camelCase")]
@@ -37,8 +39,9 @@ pub struct UserSpec {
     #[serde(flatten)]
     pub management: Management,
     /// The e-mail address, in any case: Databricks keeps it in lower case. Cannot be changed once the user exists. Known on all clouds.
+    #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 3, max = 256))]
-    pub user_name: String,
+    pub user_name: Option<String>,
     /// The name that people see. Default: Databricks derives it from the address. May be changed. Known on all clouds.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 256))]
@@ -76,7 +79,7 @@ pub struct UserFullName {
 /// What a spec controls.
 #[derive(Serialize, Deserialize, Clone, Debug)]
 pub struct UserState {
-    user_name: String,
+    user_name: Option<String>,
     display_name: Option<String>,
     name: Option<UserFullName>,
     active: bool,
@@ -97,7 +100,7 @@ pub struct UserFacts {
 #[serde(rename_all = "camelCase")]
 struct Remote {
     id: String,
-    user_name: String,
+    user_name: Option<String>,
     display_name: Option<String>,
     name: Option<UserFullName>,
     active: Option<bool>,
@@ -111,7 +114,7 @@ impl From<Remote> for Observed<User> {
         Observed {
             id: remote.id,
             state: UserState {
-                user_name: remote.user_name.to_lowercase(),
+                user_name: remote.user_name.map(|name| name.to_lowercase()),
                 display_name: remote.display_name,
                 name: Some(remote.name.unwrap_or_default()),
                 active,
@@ -133,11 +136,12 @@ impl ExternalResource for User {
     type Facts = UserFacts;
 
     const IMMUTABLE: &'static [Immutable] = &[Immutable { state: "user_name", spec: &["userName"] }];
+    const NAME: &'static [&'static str] = &["userName"];
     const UNTOLD: &'static [&'static str] = &["purge"];
 
     fn desired(spec: &UserSpec, _: &Resolved) -> Result<UserState> {
         Ok(UserState {
-            user_name: spec.user_name.to_lowercase(),
+            user_name: spec.user_name.as_ref().map(|name| name.to_lowercase()),
             display_name: spec.display_name.clone(),
             name: spec.name.clone(),
             active: spec.active.unwrap_or(true),
@@ -147,7 +151,7 @@ impl ExternalResource for User {
     }
 
     fn key(state: &UserState) -> Key {
-        Key { within: String::new(), name: state.user_name.clone() }
+        Key { within: String::new(), name: state.user_name.clone().unwrap_or_default() }
     }
 
     fn power(state: &UserState) -> Power {

@@ -19,6 +19,8 @@ use crate::engine::kind::PrincipalName;
     category = "databricks",
     namespaced,
     status = "Status<GroupFacts>",
+    printcolumn = r#"{"name": "Name", "type": "string", "jsonPath": ".status.observed.displayName", "description": "The name of the group in the account."}"#,
+    printcolumn = r#"{"name": "Members", "type": "integer", "jsonPath": ".status.memberCount", "description": "How many direct members the group has."}"#,
     doc = "A group of the account: who is in it."
 )]
 #[serde(rename_all = "camelCase")]
@@ -27,8 +29,9 @@ pub struct GroupSpec {
     #[serde(flatten)]
     pub management: Management,
     /// The name of the group, unique in the account whatever its case. May be changed; rule sets and grants of data refer to a group by this name, and do not follow. Known on all clouds.
+    #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 255))]
-    pub display_name: String,
+    pub display_name: Option<String>,
     /// The members. With this field, members that it does not list are removed; an empty list removes all. Left out, members are not managed. A member that cannot be resolved keeps no other one in the group. May be changed. Known on all clouds.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 1000))]
