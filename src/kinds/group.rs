@@ -4,11 +4,11 @@
 //! removes: what is in no entry of it stays. Databricks accepts members that no principal has the id of, and adds nothing;
 //! only reading shows that. Not here: what becomes of a member that cannot be resolved, which the engine decides.
 
+mod members;
 pub mod spec;
 
 use std::collections::BTreeSet;
 
-use serde::de::IgnoredAny;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
@@ -19,9 +19,9 @@ use crate::engine::kind::{
     About, Act, ApiResult, AuthFacts, ExternalResource, Guard, Immutable, Key, Need, Observed, Phase, Power,
     Reader, Resolved, Writer, of_identity_provider,
 };
-use crate::kinds::service_principal::ServicePrincipal;
-use crate::kinds::user::User;
-pub use spec::{Group, GroupFacts, GroupSpec, Member, MemberId};
+pub use members::MemberId;
+use members::need;
+pub use spec::{Group, GroupFacts, GroupSpec, Member};
 
 /// What a spec controls.
 #[derive(Serialize, Deserialize, Clone, Debug)]
@@ -91,32 +91,6 @@ impl Remote {
             about: About { phase, ..About::default() },
         }
     }
-}
-
-/// How needs name a member: by the field, and by what is in it.
-fn entry(field: &str, name: impl std::fmt::Display) -> String {
-    format!("members.{field} {name}")
-}
-
-/// The object that a member names, if it names one.
-fn object(member: &Member) -> Option<Need> {
-    let user = member.user_ref.as_ref();
-    let service = member.service_principal_ref.as_ref();
-    let group = member.group_ref.as_ref();
-    user.map(|r| Need::object::<User>(entry("userRef", &r.name), &r.name))
-        .or_else(|| {
-            service.map(|r| Need::object::<ServicePrincipal>(entry("servicePrincipalRef", &r.name), &r.name))
-        })
-        .or_else(|| group.map(|r| Need::object::<Group>(entry("groupRef", &r.name), &r.name)))
-}
-
-/// What must be known to know a member; nothing, if its id is written.
-fn need(member: &Member) -> Option<Need> {
-    let named = member.principal().map(|(field, name)| {
-        let value = name.search().2;
-        Need::principal(entry(field, value), name)
-    });
-    named.or_else(|| object(member)).map(Need::soft)
 }
 
 impl ExternalResource for Group {
@@ -206,10 +180,8 @@ impl ExternalResource for Group {
             }
         }
         let path = api.path(&["scim", "v2", "Groups", &seen.id]);
-        for body in patch.bodies() {
-            let sent = api.patch::<IgnoredAny>(path.clone(), body).await;
-            sent.map_err(|error| of_identity_provider(error, seen.state.scim_external_id.is_some()))?;
-        }
+        let sent = api.patch_scim(&path, &patch).await;
+        sent.map_err(|error| of_identity_provider(error, seen.state.scim_external_id.is_some()))?;
         let changed = Self::get(api, &seen.id).await?;
         let changed =
             changed.ok_or_else(|| Error::retry(format!("group {} is gone since its change", seen.id)))?;
@@ -231,7 +203,7 @@ fn not_added(ids: &[&String]) -> Error {
     let ids: Vec<&str> = ids.iter().map(|id| id.as_str()).collect();
     let text = format!(
         "Databricks accepted the change of the group and did not add these members: {}; no principal of the account has such an id, \
-         or it is new: correct spec.members",
+         or it is new, or reads lag behind: correct spec.members if this lasts",
         ids.join(", ")
     );
     Error::rejected(Reason::ReferenceNotFound, text)

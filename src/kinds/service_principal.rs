@@ -4,67 +4,21 @@
 //! account with automatic identity management. So it is ours by the recorded id, and one of the same name is a foreign object. A
 //! deletion deactivates it, as what runs as it would stop for good; the word for erasing it is `purge`.
 
+pub mod spec;
+
 use std::collections::BTreeSet;
 
-use kube::CustomResource;
-use schemars::JsonSchema;
-use serde::de::IgnoredAny;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
 use crate::databricks::{Optional, Pages, ScimEntry, ScimPatch, scim_schemas};
-use crate::engine::crd::{Management, Reason, Status};
+use crate::engine::crd::Reason;
 use crate::engine::error::{Error, Result};
 use crate::engine::kind::{
     About, Act, ApiResult, AuthFacts, ExternalResource, Guard, Immutable, Key, Observed, Power, Reader,
     Resolved, Writer, of_identity_provider,
 };
-
-/// An identity for programs in the account.
-#[derive(CustomResource, Serialize, Deserialize, Clone, Debug, JsonSchema)]
-#[kube(
-    group = "databricks-operator.io",
-    version = "v1alpha1",
-    kind = "ServicePrincipal",
-    shortname = "dbsp",
-    category = "databricks",
-    namespaced,
-    status = "Status<ServicePrincipalFacts>",
-    printcolumn = r#"{"name": "Name", "type": "string", "jsonPath": ".status.observed.displayName", "description": "The name that people see."}"#,
-    printcolumn = r#"{"name": "Application-ID", "type": "string", "jsonPath": ".status.applicationId", "description": "The client id with which it signs in."}"#,
-    printcolumn = r#"{"name": "State", "type": "string", "jsonPath": ".status.state", "description": "ACTIVE, or INACTIVE if it cannot sign in."}"#,
-    doc = "An identity for programs in the account."
-)]
-#[serde(rename_all = "camelCase")]
-pub struct ServicePrincipalSpec {
-    /// The fields that all managed kinds share.
-    #[serde(flatten)]
-    pub management: Management,
-    /// The name that people see; several may have the same in the account. May be changed. Known on all clouds.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    #[schemars(length(min = 1, max = 255))]
-    pub display_name: Option<String>,
-    /// The application id, a UUID, of one that Microsoft Entra ID manages. Default: Databricks chooses one. Cannot be changed, added or removed once the service principal exists. Known on Azure.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    #[schemars(
-        length(max = 36),
-        regex(pattern = "^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$")
-    )]
-    pub application_id: Option<String>,
-    /// Whether it can sign in; true by default. May be changed. Known on all clouds.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub active: Option<bool>,
-    /// `account_admin` makes it an administrator of the account. Needs a grant with maxPermission ACCOUNT_ADMIN in the DatabricksAuth. With this field, roles that it does not list are removed. May be changed. Known on all clouds.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    #[schemars(length(max = 1), extend(
-        "items" = {"type": "string", "enum": ["account_admin"]},
-        "x-kubernetes-list-type" = "set",
-    ))]
-    pub roles: Option<Vec<String>>,
-    /// `true` erases the service principal when this object is deleted with deletionPolicy Delete: its secrets and access go with it, and what runs as it stops, for good. By default it is deactivated. May be changed at any time, also while the object is being deleted. Known on all clouds.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub purge: Option<bool>,
-}
+pub use spec::{ServicePrincipal, ServicePrincipalFacts, ServicePrincipalSpec};
 
 /// What a spec controls.
 #[derive(Serialize, Deserialize, Clone, Debug)]
@@ -80,18 +34,6 @@ impl ServicePrincipalState {
     fn is_admin(&self) -> bool {
         self.roles.iter().flatten().any(|role| role == "account_admin")
     }
-}
-
-/// What is shown.
-#[derive(Serialize, Deserialize, Clone, Debug, Default, JsonSchema)]
-#[serde(rename_all = "camelCase")]
-pub struct ServicePrincipalFacts {
-    /// The application id: the client id with which it signs in, and its name in workspaces. Its other id is externalId.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub application_id: Option<String>,
-    /// The id that an identity provider knows it by. With automatic identity management only that can change it.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub scim_external_id: Option<String>,
 }
 
 #[derive(Deserialize)]
@@ -239,12 +181,8 @@ fn purges(want: Option<&ServicePrincipalState>) -> bool {
 }
 
 async fn send(api: &Writer, seen: &Observed<ServicePrincipal>, patch: &ScimPatch) -> ApiResult<()> {
-    for body in patch.bodies() {
-        let path = api.path(&["scim", "v2", "ServicePrincipals", &seen.id]);
-        let sent = api.patch::<IgnoredAny>(path, body).await;
-        sent.map_err(|error| of_identity_provider(error, seen.facts.scim_external_id.is_some()))?;
-    }
-    Ok(())
+    let sent = api.patch_scim(&api.path(&["scim", "v2", "ServicePrincipals", &seen.id]), patch).await;
+    Ok(sent.map_err(|error| of_identity_provider(error, seen.facts.scim_external_id.is_some()))?)
 }
 
 /// Refuses to take the operator's own sign-in, or its own role of an account administrator, away.

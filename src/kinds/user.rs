@@ -3,78 +3,20 @@
 //! To delete a user would take the home folder, tokens and ownership along for good, so a deletion deactivates it; the word for
 //! erasing it is `purge`. A deactivated user keeps its name, which no second user can have, so it is adopted and activated.
 
+pub mod spec;
+
 use std::collections::BTreeSet;
 
-use kube::CustomResource;
-use schemars::JsonSchema;
-use serde::de::IgnoredAny;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
 use crate::databricks::{Optional, Pages, ScimEntry, ScimPatch, scim_schemas};
-use crate::engine::crd::{Management, Status};
 use crate::engine::error::{Error, Result};
 use crate::engine::kind::{
     About, ApiResult, ExternalResource, Immutable, Key, Observed, Power, Reader, Resolved, Writer,
     of_identity_provider,
 };
-
-/// A person in the account, by e-mail address.
-#[derive(CustomResource, Serialize, Deserialize, Clone, Debug, JsonSchema)]
-#[kube(
-    group = "databricks-operator.io",
-    version = "v1alpha1",
-    kind = "User",
-    shortname = "dbuser",
-    category = "databricks",
-    namespaced,
-    status = "Status<UserFacts>",
-    printcolumn = r#"{"name": "User", "type": "string", "jsonPath": ".status.observed.userName", "description": "The e-mail address."}"#,
-    printcolumn = r#"{"name": "State", "type": "string", "jsonPath": ".status.state", "description": "ACTIVE, or INACTIVE if the user cannot sign in."}"#,
-    doc = "A person in the account, by e-mail address."
-)]
-#[serde(rename_all = "camelCase")]
-pub struct UserSpec {
-    /// The fields that all managed kinds share.
-    #[serde(flatten)]
-    pub management: Management,
-    /// The e-mail address, in any case: Databricks keeps it in lower case. Cannot be changed once the user exists. Known on all clouds.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    #[schemars(length(min = 3, max = 256))]
-    pub user_name: Option<String>,
-    /// The name that people see. Default: Databricks derives it from the address. May be changed. Known on all clouds.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    #[schemars(length(min = 1, max = 256))]
-    pub display_name: Option<String>,
-    /// The parts of the person's name. May be changed. Known on all clouds.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub name: Option<UserFullName>,
-    /// Whether the user can sign in; true by default. May be changed. Known on all clouds.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub active: Option<bool>,
-    /// `account_admin` makes the user an administrator of the account. Needs a grant with maxPermission ACCOUNT_ADMIN in the DatabricksAuth. With this field, roles that it does not list are removed. May be changed. Known on all clouds.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    #[schemars(length(max = 1), extend(
-        "items" = {"type": "string", "enum": ["account_admin"]},
-        "x-kubernetes-list-type" = "set",
-    ))]
-    pub roles: Option<Vec<String>>,
-    /// `true` erases the user when this object is deleted with deletionPolicy Delete: home folder, tokens and ownership go with it, for good. By default the user is deactivated. May be changed at any time, also while the object is being deleted. Known on all clouds.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub purge: Option<bool>,
-}
-
-/// The parts of a person's name, in a spec and in a response.
-#[derive(Serialize, Deserialize, Clone, Debug, Default, JsonSchema)]
-#[serde(rename_all = "camelCase")]
-pub struct UserFullName {
-    /// The given name. May be changed. Known on all clouds.
-    #[schemars(length(min = 1, max = 256))]
-    pub given_name: Option<String>,
-    /// The family name. May be changed. Known on all clouds.
-    #[schemars(length(min = 1, max = 256))]
-    pub family_name: Option<String>,
-}
+pub use spec::{User, UserFacts, UserFullName, UserSpec};
 
 /// What a spec controls.
 #[derive(Serialize, Deserialize, Clone, Debug)]
@@ -85,15 +27,6 @@ pub struct UserState {
     active: bool,
     roles: Option<BTreeSet<String>>,
     purge: Option<bool>,
-}
-
-/// What is shown.
-#[derive(Serialize, Deserialize, Clone, Debug, Default, JsonSchema)]
-#[serde(rename_all = "camelCase")]
-pub struct UserFacts {
-    /// The id that an identity provider knows the user by. With automatic identity management only that can change the user.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub scim_external_id: Option<String>,
 }
 
 #[derive(Deserialize)]
@@ -242,9 +175,6 @@ fn parts(name: &UserFullName) -> impl Iterator<Item = (&'static str, &String)> {
 }
 
 async fn send(api: &Writer, seen: &Observed<User>, patch: &ScimPatch) -> ApiResult<()> {
-    for body in patch.bodies() {
-        let sent = api.patch::<IgnoredAny>(api.path(&["scim", "v2", "Users", &seen.id]), body).await;
-        sent.map_err(|error| of_identity_provider(error, seen.facts.scim_external_id.is_some()))?;
-    }
-    Ok(())
+    let sent = api.patch_scim(&api.path(&["scim", "v2", "Users", &seen.id]), patch).await;
+    Ok(sent.map_err(|error| of_identity_provider(error, seen.facts.scim_external_id.is_some()))?)
 }

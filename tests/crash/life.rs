@@ -486,7 +486,10 @@ impl Drop for Life {
 /// Names of what is different at another time.
 fn passing(name: &str) -> bool {
     let ends = ["_at", "_time", "Timestamp", "TransitionTime", "At"];
-    let names = ["managedFields", "resourceVersion", "uid", "deployment_name", "deploymentName", "etag"];
+    let of_cluster = ["managedFields", "resourceVersion", "uid"];
+    // What the account chooses besides the id.
+    let of_account = ["deployment_name", "deploymentName", "etag", "application_id", "applicationId"];
+    let names = [&of_cluster[..], &of_account].concat();
     ends.iter().any(|end| name.ends_with(end)) || names.contains(&name)
 }
 

@@ -1,7 +1,5 @@
 //! What users write of a Group, and what its status shows. [`super`] says how the account has it.
 
-use std::fmt;
-
 use kube::CustomResource;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -94,36 +92,6 @@ impl Member {
             Some(("servicePrincipalName", PrincipalName::ServicePrincipal(name)))
         };
         user.or_else(group).or_else(service)
-    }
-}
-
-/// A member in the account, in the form that a spec has.
-#[derive(Serialize, Deserialize, Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct MemberId {
-    id: Id,
-}
-
-/// A number; an id that is none must be read and shown.
-#[derive(Serialize, Deserialize, Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-#[serde(untagged)]
-enum Id {
-    Number(i64),
-    Text(String),
-}
-
-impl From<&str> for MemberId {
-    fn from(text: &str) -> MemberId {
-        let number = text.parse::<i64>().ok().filter(|number| number.to_string() == text);
-        MemberId { id: number.map_or_else(|| Id::Text(text.to_owned()), Id::Number) }
-    }
-}
-
-impl fmt::Display for MemberId {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match &self.id {
-            Id::Number(number) => number.fmt(f),
-            Id::Text(text) => text.fmt(f),
-        }
     }
 }
 
