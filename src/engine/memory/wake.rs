@@ -1,7 +1,7 @@
 //! Which object depends on which, and how a change of one triggers the others: by a reverse index over references, not by a
 //! scan and not by polling.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Mutex;
 
 use futures::channel::mpsc::{UnboundedReceiver, UnboundedSender, unbounded};
@@ -32,6 +32,10 @@ struct Index {
     /// By target, with whether the reference is soft.
     dependents: HashMap<ObjectName, BTreeMap<ObjectName, bool>>,
     targets: HashMap<ObjectName, Vec<RefersTo>>,
+    /// Objects that are being released, and whose object in the account stays.
+    retained: BTreeSet<ObjectName>,
+    /// What objects referred to that are gone, and whose object in the account stays.
+    keeps: HashMap<ObjectName, Vec<ObjectName>>,
 }
 
 impl Wake {
@@ -79,6 +83,16 @@ impl Wake {
     pub fn refer_to(&self, who: &ObjectName, targets: Vec<RefersTo>) -> Vec<ObjectName> {
         let mut index = self.index.lock().expect("no panic while held");
         let old = index.targets.remove(who).unwrap_or_default();
+        index.keeps.remove(who);
+        if targets.is_empty() {
+            index.keeps.values_mut().for_each(|kept| kept.retain(|target| target != who));
+            index.keeps.retain(|_, kept| !kept.is_empty());
+            if index.retained.remove(who) {
+                let kept =
+                    old.iter().filter(|target| !target.soft).map(|target| target.who.clone()).collect();
+                index.keeps.insert(who.clone(), kept);
+            }
+        }
         for target in &old {
             if let Some(all) = index.dependents.get_mut(&target.who) {
                 all.remove(who);
@@ -98,6 +112,20 @@ impl Wake {
         }
         lost
     }
+
+    /// An object is released, and its object in the account stays: what it refers to stays in use there.
+    pub fn retain(&self, who: &ObjectName) {
+        self.index.lock().expect("no panic while held").retained.insert(who.clone());
+    }
+
+    /// Objects that are gone, whose object in the account stays and uses that of this one. A start of the process forgets them.
+    pub fn keepers(&self, of: &ObjectName) -> Vec<ObjectName> {
+        let index = self.index.lock().expect("no panic while held");
+        let keepers = index.keeps.iter().filter(|(_, kept)| kept.contains(of));
+        let mut keepers: Vec<ObjectName> = keepers.map(|(who, _)| who.clone()).collect();
+        keepers.sort();
+        keepers
+    }
 }
 
 #[cfg(test)]
@@ -105,14 +133,36 @@ mod tests {
     use super::*;
 
     fn named(name: &str) -> ObjectName {
-        ObjectName { kind: "Group".into(), namespace: "ns".into(), name: name.into() }
+        ObjectName { kind: "Fake".into(), namespace: "ns".into(), name: name.into() }
+    }
+
+    #[test]
+    fn what_stays_in_the_account_keeps_what_it_uses_until_it_is_managed_again() {
+        let (wake, user, used) = (Wake::default(), named("user"), named("used"));
+        wake.refer(&user, vec![used.clone()]);
+        wake.refer(&user, vec![]);
+        assert_eq!(wake.keepers(&used), [], "it was deleted in the account");
+
+        wake.refer(&user, vec![used.clone()]);
+        wake.retain(&user);
+        wake.refer(&user, vec![used.clone()]);
+        assert_eq!(wake.keepers(&used), [], "its Kubernetes object is not gone yet");
+        wake.refer(&user, vec![]);
+        assert_eq!(wake.keepers(&used), [user.clone()]);
+
+        wake.refer(&user, vec![used.clone()]);
+        assert_eq!(wake.keepers(&used), [], "it is managed again");
+        wake.retain(&user);
+        wake.refer(&user, vec![]);
+        wake.refer(&used, vec![]);
+        assert_eq!(wake.keepers(&used), [], "an object of the same name is another one");
     }
 
     /// Covers RF-13.
     #[test]
     fn a_soft_reference_triggers_and_does_not_hold() {
         let wake = Wake::default();
-        let mut queue = wake.subscribe("Group", None);
+        let mut queue = wake.subscribe("Fake", None);
         let (team, ada) = (named("team"), named("ada"));
         let target = |soft| RefersTo { who: ada.clone(), soft };
         wake.refer_to(&team, vec![target(true)]);
