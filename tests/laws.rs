@@ -208,7 +208,7 @@ async fn a_create_is_one_call_and_is_found_again_by_id_and_by_key() {
         let listed = bench.list().await;
         let matches = |row: &&Seen| bench.ok("matches", driver.matches(&bench.key, row));
         let hits: Vec<Seen> = listed.iter().filter(matches).map(|row| whole(row, &seen, *driver)).collect();
-        assert_eq!(hits, [seen.clone()], "{kind}: the list's rows that match the key, and get");
+        assert_eq!(hits, std::slice::from_ref(&seen), "{kind}: the list's rows that match the key, and get");
         assert_eq!(
             bench.ok("key", driver.key(&seen.state)),
             bench.key,

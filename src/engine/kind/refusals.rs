@@ -50,7 +50,8 @@ pub fn tried_in_aws(error: &databricks::Error, role: &str, bucket: &str) -> Opti
 pub fn of_identity_provider(error: databricks::Error, external: bool) -> Error {
     let databricks::Error::Api { status, message, .. } = &error else { return error.into() };
     let said = matches!(status, 400 | 403) && message.to_lowercase().contains("identity provider");
-    if !said && !(external && *status == 403) {
+    let by_id = external && *status == 403;
+    if !(said || by_id) {
         return error.into();
     }
     let text = format!(

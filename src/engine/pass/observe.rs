@@ -83,7 +83,7 @@ impl Observer<'_> {
     fn unlisted(&self) -> bool {
         let managed = |field: &&str| self.want.is_some_and(|want| !want[*field].is_null());
         let fields = self.driver.traits().unlisted;
-        fields.iter().any(|field| self.claimant.observing || managed(&field))
+        fields.iter().any(|field| self.claimant.observing || managed(field))
     }
 
     /// Whether it is an upsert, which repeats nothing but itself.
