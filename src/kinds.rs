@@ -3,13 +3,16 @@
 pub mod account_network_policy;
 pub mod credential;
 pub mod customer_managed_key;
+pub mod group;
 pub mod ip_access_list;
 pub mod network;
 pub mod network_connectivity_config;
 pub mod permission_assignment;
 pub mod private_access_settings;
 pub mod private_endpoint_rule;
+pub mod service_principal;
 pub mod storage_configuration;
+pub mod user;
 pub mod vpc_endpoint;
 pub mod workspace;
 
@@ -29,4 +32,7 @@ pub const KINDS: &[&dyn Driver] = &[
     of::<network_connectivity_config::NetworkConnectivityConfig>(),
     of::<private_endpoint_rule::PrivateEndpointRule>(),
     of::<account_network_policy::AccountNetworkPolicy>(),
+    of::<group::Group>(),
+    of::<user::User>(),
+    of::<service_principal::ServicePrincipal>(),
 ];

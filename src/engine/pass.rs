@@ -20,7 +20,9 @@ mod outcome;
 mod prepare;
 mod record;
 mod send;
+mod soft;
 mod subject;
+mod unresolved;
 mod work;
 
 pub use databricks_auth::reconcile as reconcile_auth;

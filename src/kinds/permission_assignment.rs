@@ -236,6 +236,7 @@ impl ExternalResource for PermissionAssignment {
         Power {
             workspace_id: Some(state.workspace_id.to_string()),
             admin: state.permissions.as_ref().is_some_and(is_admin),
+            ..Power::default()
         }
     }
 

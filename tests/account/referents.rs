@@ -120,6 +120,10 @@ impl Ground {
     pub fn with_ids(&self, driver: &dyn Driver) -> Value {
         let mut spec = self.spec.clone();
         for (field, kind) in references(driver) {
+            if let Some((list, member)) = field.split_once('.').filter(|_| field.contains('/')) {
+                self.made.get(&kind).into_iter().for_each(|id| name_by_id(&mut spec[list], member, id));
+                continue;
+            }
             let (within, name) = field.rsplit_once('.').unwrap_or(("", &field));
             let within = if within.is_empty() { Some(&mut spec) } else { spec.pointer_mut(&pointer(within)) };
             let Some(fields) = within.and_then(Value::as_object_mut) else { continue };
@@ -128,6 +132,15 @@ impl Ground {
             }
         }
         spec
+    }
+}
+
+/// Replaces the items of a list that are a reference, `userRef/lin`, by items with an id.
+fn name_by_id(list: &mut Value, reference: &str, id: &str) {
+    let (field, name) = reference.split_once('/').unwrap_or((reference, ""));
+    let id: i64 = id.parse().unwrap_or_else(|e| panic!("{reference}: {id}: {e}"));
+    for item in list.as_array_mut().into_iter().flatten().filter(|item| item[field]["name"] == name) {
+        *item = json!({"id": id});
     }
 }
 

@@ -4,9 +4,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use databricks_operator::engine::kind::Driver;
+use databricks_operator::engine::kind::{Driver, Wanted};
 use databricks_operator::kinds::KINDS;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 /// The manifest of a kind in `config/samples`: its text, and the object.
 pub fn manifest(kind: &str) -> (String, Value) {
@@ -26,7 +26,7 @@ pub fn schema(driver: &dyn Driver, part: &str) -> Value {
 /// name and the table of the kind has not is a reference that no object waits for.
 pub fn references(driver: &dyn Driver) -> BTreeMap<String, String> {
     let named = driver.traits().references.iter().filter_map(|reference| reference.named());
-    let found: BTreeMap<String, String> = named.map(|(field, kind)| (field.to_owned(), kind)).collect();
+    let mut found: BTreeMap<String, String> = named.map(|(field, kind)| (field.to_owned(), kind)).collect();
     let mut fields = vec![];
     names(&schema(driver, "spec"), "", &mut fields);
     for field in fields {
@@ -37,7 +37,40 @@ pub fn references(driver: &dyn Driver) -> BTreeMap<String, String> {
             driver.kind()
         );
     }
+    let (kind, sample) = (driver.kind(), manifest(&driver.kind()).1["spec"].clone());
+    for (list, field) in named_in_lists(&schema(driver, "spec")) {
+        let mut spec = sample.clone();
+        spec[&list] = json!([{&field: {"name": "other"}}]);
+        let of_item = objects(driver, &spec);
+        assert!(
+            of_item.keys().any(|need| need.starts_with(&format!("{list}.{field}/"))),
+            "{kind}: an item of spec.{list} refers to an object by {field}, and `needs` does not return it: return \
+             Need::object::<THE KIND>(\"{list}.{field}/THE NAME\", …)"
+        );
+        found.extend(of_item);
+    }
     found
+}
+
+/// The fields in items of lists of a spec that name an object of the same namespace, with the list.
+fn named_in_lists(schema: &Value) -> Vec<(String, String)> {
+    let mut found = vec![];
+    for (list, of) in schema["properties"].as_object().into_iter().flatten() {
+        let mut fields = vec![];
+        names(&of["items"], "", &mut fields);
+        found.extend(fields.into_iter().map(|field| (list.clone(), field)));
+    }
+    found
+}
+
+/// The objects that a spec needs: their kinds, by field.
+fn objects(driver: &dyn Driver, spec: &Value) -> BTreeMap<String, String> {
+    let needs = driver.needs(spec).unwrap_or_else(|e| panic!("{}: `needs` of {spec}: {e}", driver.kind()));
+    let objects = needs.into_iter().filter_map(|need| match need.what {
+        Wanted::Object { kind, .. } => Some((need.field, kind)),
+        Wanted::Principal(_) => None,
+    });
+    objects.collect()
 }
 
 /// The fields of a spec, and of the objects in it, that name objects of the same namespace, but for the credentials.

@@ -134,7 +134,8 @@ fn a_kind_knows_of_other_kinds_only_the_types_it_refers_to() {
             }
             let refers = count(&words, &format!("kinds::{other}::{name};"))
                 + count(&words, &format!("Reference::to::<{name}>"))
-                + count(&words, &format!("Reference::list::<{name}>"));
+                + count(&words, &format!("Reference::list::<{name}>"))
+                + count(&words, &format!("Need::object::<{name}>"));
             assert_eq!(
                 refers,
                 count(&words, name),

@@ -61,6 +61,9 @@ fn edit(driver: &dyn Driver, want: &Value) -> Option<Value> {
             let host = json!({"destination": "git.example.com", "internetDestinationType": "DNS_NAME"});
             json!({"egress": {"networkAccess": {"allowedInternetDestinations": [host]}}})
         }
+        "Group" => json!({"displayName": "finance", "members": [{"userName": "ada@example.com"}]}),
+        "User" => json!({"displayName": "Lin", "name": {"givenName": "Linnea"}}),
+        "ServicePrincipal" => json!({"displayName": "etl nightly"}),
         "IpAccessList" => json!({"label": "branch", "ipAddresses": ["192.0.2.0/24"]}),
         "NetworkConnectivityConfig" => json!({"name": "branch"}),
         "PermissionAssignment" => json!({"permissions": ["ADMIN"]}),
@@ -493,15 +496,11 @@ impl Drop for Life {
 /// Names of what is different at another time.
 fn passing(name: &str) -> bool {
     let ends = ["_at", "_time", "Timestamp", "TransitionTime", "At"];
-    let names = [
-        "managedFields",
-        "resourceVersion",
-        "uid",
-        "deployment_name",
-        "deploymentName",
-        "etag",
-        "vpcEndpointId",
-    ];
+    let of_cluster = ["managedFields", "resourceVersion", "uid"];
+    // What the account chooses besides the id.
+    let of_account =
+        ["deployment_name", "deploymentName", "etag", "application_id", "applicationId", "vpcEndpointId"];
+    let names = [&of_cluster[..], &of_account].concat();
     ends.iter().any(|end| name.ends_with(end)) || names.contains(&name)
 }
 

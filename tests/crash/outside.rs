@@ -35,11 +35,12 @@ impl Outside {
         outside
     }
 
-    /// The objects that were not there before.
+    /// The objects that were not there before, but for what a deletion leaves behind.
     pub async fn objects(&self) -> Result<Vec<Seen>, String> {
         let listed = self.driver.list(&self.api, &self.within).await;
         let listed = listed.map_err(|error| format!("{}: list: {error}", self.driver.kind()))?;
-        Ok(listed.into_iter().filter(|seen| !self.before.contains(&seen.id)).collect())
+        let left = |seen: &Seen| self.driver.left_behind(None, seen).is_ok_and(|word| word.is_some());
+        Ok(listed.into_iter().filter(|seen| !self.before.contains(&seen.id) && !left(seen)).collect())
     }
 
     /// One object.

@@ -12,6 +12,7 @@ mod deletion;
 mod errors;
 mod gitops;
 mod guards;
+mod identity;
 mod invariants;
 mod ip_access_list;
 mod labels;

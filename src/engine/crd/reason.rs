@@ -124,6 +124,11 @@ reasons! {
     "An IP access list of the account: an ALLOW list without the operator's address, or a BLOCK list with it.",
     "From an allowed address, add the operator's address to an ALLOW list, or remove it from the BLOCK list; the message has the address. Also write it into `egressCidrs`, so that no IpAccessList can shut the operator out.";
 
+    /// The identity provider of the account owns the object.
+    ManagedByIdentityProvider,
+    "The user, group or service principal has an external id, and the account lets only its identity provider change it.",
+    "Change it in the identity provider, and set `managementPolicy: Observe` here.";
+
     /// The account differs from the spec.
     DriftDetected,
     "The object was changed in the account, or with `Observe` the spec wants another value.",

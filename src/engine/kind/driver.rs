@@ -50,6 +50,8 @@ pub struct Traits {
     pub references: &'static [Reference],
     /// Fields that the API never returns.
     pub untold: &'static [&'static str],
+    /// Fields that a LIST leaves out.
+    pub unlisted: &'static [&'static str],
     /// What proves ownership.
     pub ownership: Ownership,
     /// How it is created.
@@ -101,6 +103,13 @@ pub trait Driver: Send + Sync + 'static {
         want: &'a Value,
         now: &'a [&'a str],
     ) -> BoxFuture<'a, Result<Seen>>;
+    fn left_behind(&self, want: Option<&Value>, seen: &Seen) -> Result<Option<&'static str>>;
+    fn retire<'a>(
+        &'a self,
+        api: &'a Writer,
+        seen: &'a Seen,
+        want: Option<&'a Value>,
+    ) -> BoxFuture<'a, Result<()>>;
     fn delete<'a>(&'a self, api: &'a Writer, seen: &'a Seen) -> BoxFuture<'a, Result<()>>;
 }
 
@@ -199,6 +208,7 @@ impl<R: ExternalResource> Driver for Adapter<R> {
             immutable: Self::FIXED,
             references: R::REFERENCES,
             untold: R::UNTOLD,
+            unlisted: R::UNLISTED,
             ownership: R::OWNERSHIP,
             lifecycle: R::LIFECYCLE,
             data_bearing: R::DATA_BEARING,
@@ -333,6 +343,24 @@ impl<R: ExternalResource> Driver for Adapter<R> {
             let want = typed(want, "the desired state")?;
             let writer = api.to("update", now.iter().map(|field| camel(field)).collect());
             erase(R::update(&writer, &restore(seen)?, &want, now).await?)
+        }
+        .boxed()
+    }
+
+    fn left_behind(&self, want: Option<&Value>, seen: &Seen) -> Result<Option<&'static str>> {
+        let want: Option<R::State> = want.map(|w| typed(w, "the desired state")).transpose()?;
+        Ok(R::left_behind(want.as_ref(), &restore(seen)?))
+    }
+
+    fn retire<'a>(
+        &'a self,
+        api: &'a Writer,
+        seen: &'a Seen,
+        want: Option<&'a Value>,
+    ) -> BoxFuture<'a, Result<()>> {
+        async move {
+            let want: Option<R::State> = want.map(|w| typed(w, "the desired state")).transpose()?;
+            Ok(R::retire(&api.to("delete", vec![]), &restore(seen)?, want.as_ref()).await?)
         }
         .boxed()
     }

@@ -17,6 +17,9 @@ pub struct Need {
     pub field: String,
     /// What is needed.
     pub what: Wanted,
+    /// The rest of the spec is carried out without it. What it names is left out until it is known, it may be deleted before, and
+    /// a name means what it means now.
+    pub soft: bool,
 }
 
 /// What is needed.
@@ -68,10 +71,8 @@ impl std::fmt::Display for PrincipalName {
 impl Need {
     /// The id of another object.
     pub fn object<K: Resource<DynamicType = ()>>(field: impl Into<String>, name: &str) -> Need {
-        Need {
-            field: field.into(),
-            what: Wanted::Object { kind: K::kind(&()).into_owned(), name: name.into() },
-        }
+        let what = Wanted::Object { kind: K::kind(&()).into_owned(), name: name.into() };
+        Need { field: field.into(), what, soft: false }
     }
 
     /// The field of the spec, without what distinguishes one of several.
@@ -81,7 +82,17 @@ impl Need {
 
     /// The id of a principal.
     pub fn principal(field: impl Into<String>, name: PrincipalName) -> Need {
-        Need { field: field.into(), what: Wanted::Principal(name) }
+        Need { field: field.into(), what: Wanted::Principal(name), soft: false }
+    }
+
+    /// The same, as one that holds up nothing else.
+    pub fn soft(self) -> Need {
+        Need { soft: true, ..self }
+    }
+
+    /// The field of the spec in whose list or object it is.
+    pub fn root(&self) -> &str {
+        self.field.split(['.', '/']).next().unwrap_or(&self.field)
     }
 }
 

@@ -87,6 +87,7 @@ impl Reference {
         let need = |name: &str| Need {
             field: if self.many { format!("{field}/{name}") } else { field.to_owned() },
             what: Wanted::Object { kind: kind.clone(), name: name.to_owned() },
+            soft: false,
         };
         names.map(need).collect()
     }

@@ -46,6 +46,21 @@ pub fn in_use(error: databricks::Error, users: &str) -> Error {
     Error::waiting(Reason::DependencyStillInUse, text)
 }
 
+/// Why a change of a user, a group or a service principal failed. An identity provider may own it, and then the account refuses
+/// changes by others; `external` says that it has an id of such a provider.
+pub fn of_identity_provider(error: databricks::Error, external: bool) -> Error {
+    let databricks::Error::Api { status, message, .. } = &error else { return error.into() };
+    let said = matches!(status, 400 | 403) && message.to_lowercase().contains("identity provider");
+    let by_id = external && *status == 403;
+    if !(said || by_id) {
+        return error.into();
+    }
+    let text = format!(
+        "{error}; the identity provider of the account owns this object: change it there, and set spec.managementPolicy to Observe"
+    );
+    Error::rejected(Reason::ManagedByIdentityProvider, text)
+}
+
 /// The account says that a reference of a create does not exist: finds the fields of the spec that it may mean. They are
 /// those whose id or name is in the response; all, if there is none.
 pub fn refers_to_nothing(error: &databricks::Error, references: &[Reference], want: &Value) -> Option<Error> {
@@ -140,6 +155,20 @@ mod tests {
         assert!(gone.is_rejected(Reason::ExternalResourceMissing), "{gone:?}");
         let denied = in_use(api(403, "PERMISSION_DENIED", "no"), "a workspace");
         assert!(denied.is_rejected(Reason::PermissionDenied), "{denied:?}");
+    }
+
+    #[test]
+    fn what_an_identity_provider_owns_is_recognised_by_its_id_or_by_the_text() {
+        let is_owned = |status, text: &str, external| {
+            let error = of_identity_provider(api(status, &format!("SCIM_{status}"), text), external);
+            error.is_rejected(Reason::ManagedByIdentityProvider)
+        };
+        assert!(is_owned(403, "This object is managed by the Identity Provider.", false));
+        assert!(is_owned(400, "externalId is managed by the identity provider", false));
+        assert!(is_owned(403, "Forbidden", true));
+        assert!(!is_owned(403, "Forbidden", false), "a lack of rights");
+        assert!(!is_owned(400, "invalidValue: displayName", true), "a wrong value");
+        assert!(!is_owned(503, "the identity provider is down", true));
     }
 
     #[test]

@@ -82,6 +82,9 @@ pub trait ExternalResource:
     const REQUIRED: &'static [&'static str] = &[];
     /// Fields that the API never returns: the only ones whose absence in a response is no difference.
     const UNTOLD: &'static [&'static str] = &[];
+    /// Fields that a LIST leaves out, though a read by id has them: `null` in its rows. An object with one of them in its spec is
+    /// compared by a read of its own.
+    const UNLISTED: &'static [&'static str] = &[];
     /// The other objects of the account that this one refers to, by id or by a reference to a Kubernetes object.
     const REFERENCES: &'static [Reference] = &[];
     /// What proves that an object in the account is ours.
@@ -163,6 +166,22 @@ pub trait ExternalResource:
     fn again(want: &Self::State, seen: &Observed<Self>) -> Vec<&'static str> {
         let _ = (want, seen);
         vec![]
+    }
+    /// What a deletion leaves behind, in a word such as `deactivated`, if that is what was read. It counts as gone once its
+    /// Kubernetes object is deleted. `want` is the desired state, if the spec can still be read.
+    fn left_behind(want: Option<&Self::State>, seen: &Observed<Self>) -> Option<&'static str> {
+        let _ = (want, seen);
+        None
+    }
+    /// Does what `deletionPolicy: Delete` means: deletes, unless the kind keeps what a user may need again, see
+    /// [`Self::left_behind`]. What was created a moment ago, and could not be recorded, is deleted in any case.
+    fn retire(
+        api: &Writer,
+        seen: &Observed<Self>,
+        want: Option<&Self::State>,
+    ) -> impl Future<Output = ApiResult<()>> + Send {
+        let _ = want;
+        Self::delete(api, seen)
     }
     /// Requests the deletion of an object as it was read. Success means that it was accepted, not that the object is gone.
     fn delete(api: &Writer, seen: &Observed<Self>) -> impl Future<Output = ApiResult<()>> + Send;
@@ -333,6 +352,8 @@ pub struct Key {
 pub struct Power {
     /// The workspace that is touched, if it is one.
     pub workspace_id: Option<String>,
-    /// Whether the highest permission, ADMIN, is given.
+    /// Whether the highest permission in a workspace, ADMIN, is given.
     pub admin: bool,
+    /// Whether the role of an administrator of the account is given.
+    pub account_admin: bool,
 }

@@ -47,7 +47,7 @@ fn deleting(view: &View<'_>) -> Step {
         }
         Found::Ours(seen) => match &seen.about.phase {
             Phase::Leaving(why) => wait(Reason::Deleting, why.clone()),
-            _ => Step::Delete,
+            _ => view.left_behind.map_or(Step::Delete, |word| Step::Release(Released::Left(word))),
         },
         Found::Foreign(seen) => refuse(
             Reason::ApiRefused,

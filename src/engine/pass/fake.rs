@@ -68,6 +68,7 @@ impl Fake {
             immutable: &[],
             references: &[],
             untold: &[],
+            unlisted: &[],
             ownership: Ownership::RecordedId,
             lifecycle: Lifecycle::Object,
             data_bearing: false,
@@ -245,7 +246,11 @@ impl Driver for Fake {
     fn needs(&self, spec: &Value) -> Result<Vec<Need>> {
         let object = |field: &'static str| {
             let name = spec[field]["name"].as_str()?.into();
-            Some(Need { field: field.into(), what: Wanted::Object { kind: "Fake".into(), name } })
+            Some(Need {
+                field: field.into(),
+                what: Wanted::Object { kind: "Fake".into(), name },
+                soft: false,
+            })
         };
         let group = spec["group"].as_str().map(|name| PrincipalName::Group(name.into()));
         let group = group.map(|group| Need::principal("group", group));
@@ -374,6 +379,19 @@ impl Driver for Fake {
             self.answered(seen)
         }
         .boxed()
+    }
+
+    fn left_behind(&self, _: Option<&Value>, seen: &Seen) -> Result<Option<&'static str>> {
+        Ok((seen.state["value"] == "off").then_some("switched off"))
+    }
+
+    fn retire<'a>(
+        &'a self,
+        api: &'a Writer,
+        seen: &'a Seen,
+        _: Option<&'a Value>,
+    ) -> BoxFuture<'a, Result<()>> {
+        self.delete(api, seen)
     }
 
     fn delete<'a>(&'a self, _: &'a Writer, seen: &'a Seen) -> BoxFuture<'a, Result<()>> {

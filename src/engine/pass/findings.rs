@@ -96,7 +96,12 @@ impl Work<'_> {
                 let reason = if left { EventReason::OrphanedOnDelete } else { EventReason::Retained };
                 Some(Note { warning: left, reason, text: format!("the object {id} stays in the account") })
             }
-            (Released::Gone, None) => None,
+            (Released::Gone | Released::Left(_), None) => None,
+            (Released::Left(word), Some(id)) => Some(Note {
+                warning: false,
+                reason: EventReason::Deleted,
+                text: format!("the object {id} is {word} in the account"),
+            }),
             (Released::Gone, Some(id)) => Some(Note {
                 warning: false,
                 reason: EventReason::Deleted,

@@ -79,6 +79,13 @@ impl Observer<'_> {
         }
     }
 
+    /// Whether a row of a LIST is not enough to compare.
+    fn unlisted(&self) -> bool {
+        let managed = |field: &&str| self.want.is_some_and(|want| !want[*field].is_null());
+        let fields = self.driver.traits().unlisted;
+        fields.iter().any(|field| self.claimant.observing || managed(field))
+    }
+
     /// Whether it is an upsert, which repeats nothing but itself.
     fn repeatable(&self) -> bool {
         self.driver.traits().lifecycle.is_repeatable()
@@ -156,7 +163,8 @@ impl Observer<'_> {
             None => (None, None),
         };
         // An object in transition is read by itself, not from the shared LIST.
-        let rests = |seen: &Seen| upsert || (seen.about.phase == Phase::Ready && !self.operation);
+        let rests =
+            |seen: &Seen| upsert || (seen.about.phase == Phase::Ready && !self.operation && !self.unlisted());
         let from_list = freshness == Freshness::Routine;
         let (seen, may_be_stale) = match row {
             Some(seen) if rests(&seen) => (Some(seen), from_list),
@@ -322,9 +330,9 @@ impl Observer<'_> {
         self.snapshots.look(self.driver, self.reader, &key.within, not_before, matching).await?
     }
 
-    /// An object in a LIST, as it is now: before it is adopted, it is read by its id.
+    /// An object in a LIST, as it is now: before it is adopted, it is read by its id. So is one that a row does not show whole.
     async fn confirmed(&self, seen: Seen, freshness: Freshness) -> Result<Seen> {
-        if self.repeatable() || freshness == Freshness::Routine {
+        if self.repeatable() || (freshness == Freshness::Routine && !self.unlisted()) {
             return Ok(seen);
         }
         match self.driver.get(self.reader, &seen.id).await? {

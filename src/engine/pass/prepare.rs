@@ -11,6 +11,7 @@ use serde_json::Value;
 
 use super::outcome::Outcome;
 use super::subject::Terms;
+use super::unresolved::Unresolved;
 use super::work::{Place, Target, Work};
 use crate::databricks::Urgency;
 use crate::engine::account::{Admission, check_power};
@@ -94,12 +95,13 @@ impl Work<'_> {
     /// Hop 5: resolves the ids. While deleting, only pinned ids are used: references may be gone, and nothing new may be resolved.
     /// An object that was restored without its status has pinned nothing: its record is checked by what its spec means now,
     /// which may be nothing.
-    pub async fn resolve(&self, place: &Place) -> Result<Option<Resolved>> {
+    pub async fn resolve(&self, place: &Place) -> Result<Option<(Resolved, Unresolved)>> {
         let status = self.subject.status()?;
         let recorded = status.external.is_some() || status.intent.is_some();
         let pinned = status.resolved_refs.clone();
         if self.subject.deleting() && recorded {
-            return Ok(Some(Resolved { ids: pinned, marker: self.marker(), ..Resolved::default() }));
+            let got = Resolved { ids: pinned, marker: self.marker(), ..Resolved::default() };
+            return Ok(Some((got, Unresolved::default())));
         }
         match self.references(place).await {
             Err(Error::Waiting { .. } | Error::Terminal { .. }) if self.subject.deleting() => Ok(None),
@@ -107,16 +109,17 @@ impl Work<'_> {
         }
     }
 
-    /// The ids of all references in the spec; the error names all that are missing at once.
-    async fn references(&self, place: &Place) -> Result<Resolved> {
+    /// The ids of all references in the spec; the error names all at once that are missing and that the object cannot be without.
+    async fn references(&self, place: &Place) -> Result<(Resolved, Unresolved)> {
         let spec = self.subject.spec();
         let mut got = Resolved { marker: self.marker(), ..Resolved::default() };
         let mut missing: Option<(Reason, Vec<String>)> = None;
-        for need in self.driver.needs(&spec)? {
-            match self.reference(&need, place).await {
+        let needs = self.driver.needs(&spec)?;
+        for need in needs.iter().filter(|need| !need.soft) {
+            match self.reference(need, place).await {
                 Ok(id) => {
-                    self.same_parent(&need, &id)?;
-                    got.ids.insert(need.field, id);
+                    self.same_parent(need, &id)?;
+                    got.ids.insert(need.field.clone(), id);
                 }
                 Err(Error::Waiting { reason, message }) => {
                     missing.get_or_insert((reason, vec![])).1.push(message);
@@ -127,7 +130,8 @@ impl Work<'_> {
         if let Some((reason, messages)) = missing {
             return Err(Error::waiting(reason, messages.join("; ")));
         }
-        Ok(got)
+        let unresolved = self.resolve_soft(&needs, place, &mut got.ids).await?;
+        Ok((got, unresolved))
     }
 
     /// A reference that an object cannot exist without must keep its meaning: otherwise an object that was deleted and
@@ -195,8 +199,9 @@ impl Work<'_> {
     }
 
     /// Hop 6: computes the desired state. While deleting, it may be unreadable.
-    pub fn desire(&self, place: Place, resolved: Option<Resolved>) -> Result<Target> {
+    pub fn desire(&self, place: Place, resolved: Option<(Resolved, Unresolved)>) -> Result<Target> {
         let spec = self.subject.spec();
+        let (resolved, unresolved) = resolved.unzip();
         let (want, refs) = match resolved {
             None => (None, None),
             Some(got) if self.subject.deleting() => match self.driver.desired(&spec, &got) {
@@ -210,7 +215,7 @@ impl Work<'_> {
             }
         };
         let claims = self.claims(&place.admission, want.as_ref())?;
-        Ok(Target { place, want, refs, claims })
+        Ok(Target { place, want, refs, claims, unresolved: unresolved.unwrap_or_default() })
     }
 
     /// What this object claims: not what it claimed under a name that it no longer has, nor what it only observes.

@@ -181,6 +181,7 @@ impl Subject {
             ready,
             sent: self.sent,
             resolved: self.resolved,
+            unresolved: self.unresolved.clone(),
             resync: self.resync.map(|resync| self.due.unwrap_or(resync)),
             now: Timestamp::now(),
             chance: chance(),

@@ -178,7 +178,7 @@ impl Work<'_> {
         }
         let pinned = &status.resolved_refs;
         for need in self.driver.needs(&self.subject.spec())? {
-            let Wanted::Principal(name) = &need.what else { continue };
+            let (Wanted::Principal(name), false) = (&need.what, need.soft) else { continue };
             let now = target.place.admission.session.principal(name, Urgency::Urgent, true).await?;
             let Some(now) = now else {
                 return Err(Error::waiting(
@@ -254,7 +254,7 @@ impl Work<'_> {
 
     /// The deletion itself. Returns whether it was accepted; if not, the object is gone already.
     pub async fn send_delete(&self, target: &Target, seen: &Seen) -> Result<bool> {
-        match self.driver.delete(&target.place.writer, seen).await {
+        match self.driver.retire(&target.place.writer, seen, target.want.as_ref()).await {
             Ok(()) => Ok(true),
             // A replica that lags behind may not know it yet, and then nothing was deleted.
             Err(error) if error.is_rejected(Reason::ExternalResourceMissing) => {

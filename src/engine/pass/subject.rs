@@ -77,8 +77,10 @@ pub struct Subject {
     pub resync: Option<Duration>,
     /// When the shared reading that this reconcile rested on is due to be renewed, if there was one.
     pub due: Option<Duration>,
-    /// The DatabricksAuth and all references exist and are ready.
+    /// The DatabricksAuth and all references that the object cannot be without exist and are ready.
     pub resolved: bool,
+    /// Why a reference that it can be without is left out.
+    pub unresolved: Option<(Reason, String)>,
     /// It was released: there is nothing left to write to.
     pub released: bool,
     /// An interrupted create was resolved, and nothing was compared yet.
@@ -128,6 +130,7 @@ impl Subject {
             resync: engine.settings.resync,
             due: None,
             resolved: kind == AUTH_KIND,
+            unresolved: None,
             released: false,
             sent: false,
             recovered: false,
@@ -183,12 +186,16 @@ impl Subject {
         Ok(())
     }
 
-    /// Puts in the ids that references mean. From now on they count as resolved.
-    pub fn put_references(&mut self, refs: Option<&BTreeMap<String, String>>) -> Result<()> {
+    /// Puts in the ids that references mean. From now on they count as resolved, but for those that are left out.
+    pub fn put_references(
+        &mut self,
+        refs: Option<&BTreeMap<String, String>>,
+        unresolved: Option<(Reason, String)>,
+    ) -> Result<()> {
         if let Some(refs) = refs {
             self.status_mut()?.resolved_refs = refs.clone();
         }
-        self.resolved = true;
+        (self.resolved, self.unresolved) = (true, unresolved);
         Ok(())
     }
 

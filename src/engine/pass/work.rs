@@ -17,6 +17,7 @@ use super::look::{Freshness, Look};
 use super::observe::Observer;
 use super::outcome::Outcome;
 use super::subject::{Subject, Terms};
+use super::unresolved::Unresolved;
 use crate::databricks::Urgency;
 use crate::engine::account::{Admission, check_power};
 use crate::engine::crd::{
@@ -67,6 +68,8 @@ pub struct Target {
     pub refs: Option<BTreeMap<String, String>>,
     /// What the object claims.
     pub claims: Vec<Claim>,
+    /// What its spec names, is not known, and is left out.
+    pub unresolved: Unresolved,
 }
 
 /// What to do, and what it rests on.
@@ -197,7 +200,7 @@ impl Work<'_> {
         let mut called = format!("{kind} {}", format!("{}/{name}", key.within).trim_matches('/'));
         // If the natural name is an id, so that the name in the spec shows too.
         for need in self.driver.needs(&self.subject.spec())? {
-            if let Wanted::Principal(name) = need.what {
+            if let (Wanted::Principal(name), false) = (need.what, need.soft) {
                 called += &format!(" ({name})");
             }
         }
@@ -251,6 +254,7 @@ impl Work<'_> {
             spec: &self.subject.object.data["spec"],
             immutable: traits.immutable,
             references: traits.references,
+            left_behind: look.seen().map(|seen| self.driver.left_behind(want, seen)).transpose()?.flatten(),
             operation: self.running(operation),
             resend: operation.is_some_and(|sent| self.resend(sent, changes)),
         })

@@ -22,6 +22,7 @@ use crate::engine::crd::{
 };
 use crate::engine::error::chain;
 use crate::engine::kind::{Driver, Wanted};
+use crate::engine::memory::RefersTo;
 use crate::engine::pass::Engine;
 
 /// What a watch is for.
@@ -200,14 +201,15 @@ fn refer(engine: &Engine, who: &ObjectName, object: &DynamicObject, driver: Opti
     let spec = &object.data["spec"];
     let mut targets = vec![];
     if let Ok(management) = Management::deserialize(spec) {
-        targets.push(management.auth_ref.who(&who.namespace));
+        targets.push(RefersTo { who: management.auth_ref.who(&who.namespace), soft: false });
     }
     for need in driver.needs(spec).unwrap_or_default() {
         if let Wanted::Object { kind, name } = need.what {
-            targets.push(ObjectName { kind, namespace: who.namespace.clone(), name });
+            let who = ObjectName { kind, namespace: who.namespace.clone(), name };
+            targets.push(RefersTo { who, soft: need.soft });
         }
     }
-    for freed in engine.memory.wake.refer(who, targets) {
+    for freed in engine.memory.wake.refer_to(who, targets) {
         engine.memory.wake.wake(&freed);
     }
 }

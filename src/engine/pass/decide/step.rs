@@ -45,6 +45,8 @@ pub struct View<'a> {
     pub immutable: &'static [Immutable],
     /// The references, for the same.
     pub references: &'static [Reference],
+    /// What was read is what a deletion leaves behind, in this word.
+    pub left_behind: Option<&'static str>,
     /// A change or a creation that takes time.
     pub operation: Running,
     /// What was accepted and does not show may be sent again: enough time has passed, a user requests it, or more differs
@@ -113,9 +115,10 @@ pub enum Step {
 }
 
 impl Step {
-    /// Whether it changes or adopts an object of the account, which needs a read of its own first.
+    /// Whether it changes or adopts an object of the account, or leaves one behind: that needs a read of its own first.
     pub fn writes(&self) -> bool {
-        matches!(self, Step::Create | Step::Adopt | Step::Update(_) | Step::Delete)
+        let leaves = matches!(self, Step::Release(Released::Left(_)));
+        leaves || matches!(self, Step::Create | Step::Adopt | Step::Update(_) | Step::Delete)
     }
 }
 
@@ -130,6 +133,8 @@ pub enum Released {
     InUse,
     /// It is gone from the account.
     Gone,
+    /// It is in the account, in the state that a deletion leaves it in.
+    Left(&'static str),
 }
 
 /// A person must decide.

@@ -38,6 +38,7 @@ fn view<'a>(record: Record, found: Found) -> View<'a> {
         spec: &Value::Null,
         immutable: &[],
         references: &[],
+        left_behind: None,
         operation: Running::No,
         resend: false,
     }
@@ -375,9 +376,23 @@ fn a_fixed_reference_is_named_by_what_it_must_mean() {
 }
 
 #[test]
+fn what_a_deletion_leaves_behind_is_the_end_of_it() {
+    let step = |left_behind| {
+        let found = Found::Ours(seen(Phase::Ready));
+        decide(&View { deleting: true, left_behind, ..view(Record::Bound, found) })
+    };
+    assert_eq!(step(None), Step::Delete);
+    assert_eq!(step(Some("deactivated")), Step::Release(Released::Left("deactivated")));
+    let living =
+        View { left_behind: Some("deactivated"), ..view(Record::Bound, Found::Ours(seen(Phase::Ready))) };
+    assert_eq!(decide(&living), Step::Rest, "it may be wanted so");
+}
+
+#[test]
 fn only_a_step_that_writes_to_the_account_or_binds_to_it_needs_a_fresh_read() {
     let text = String::new;
-    for step in [Step::Create, Step::Adopt, Step::Update(vec!["a".into()]), Step::Delete] {
+    let left = Step::Release(Released::Left("deactivated"));
+    for step in [Step::Create, Step::Adopt, Step::Update(vec!["a".into()]), Step::Delete, left] {
         assert!(step.writes(), "{step:?}");
     }
     for step in [
