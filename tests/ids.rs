@@ -80,6 +80,11 @@ const PROMISES: &[(&str, &str)] = &[
     ),
     ("LC-18", "an object that is only observed is not adopted, and a missing one is a plan, not a failure"),
     ("LC-19", "what failed is tried again when somebody asks, and the message names ways that work"),
+    (
+        "LC-20",
+        "what is always in the account is managed by changing it, is left alone if others set it, and is put back when it is deleted",
+    ),
+    ("LC-21", "a change that another one overtook is not sent over it: the object is read again"),
     ("DL-01", "`Retain` lets an object go without a call"),
     ("DL-02", "an object that never made anything goes at once, without credentials"),
     ("DL-03", "a deletion without credentials says so, and `Retain` is the way out"),

@@ -16,6 +16,6 @@ pub use needs::{Need, PrincipalName, Resolved, Wanted};
 pub use refusals::{NEW_REFERENCE, Reference, tried_in_aws};
 pub use resource::{
     About, Act, ApiResult, CallError, ExternalResource, Guard, Immutable, Key, Lifecycle, Observed,
-    Ownership, Phase, Power, differences,
+    Ownership, Phase, Power, differences, stale,
 };
 pub use schema::grants;

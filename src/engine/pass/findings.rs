@@ -19,10 +19,8 @@ impl Work<'_> {
     pub fn usable(&self, look: &Look) -> Option<Option<bool>> {
         let record = self.bound().record();
         match &look.found {
-            Found::Ours(seen) => Some(Some(seen.about.phase == Phase::Ready)),
-            Found::Foreign(seen) if record == Record::Observed => {
-                Some(Some(seen.about.phase == Phase::Ready))
-            }
+            Found::Ours(seen) => Some(Some(is_usable(seen))),
+            Found::Foreign(seen) if record == Record::Observed => Some(Some(is_usable(seen))),
             Found::Nothing { settled: true } | Found::Replaced(_) | Found::Foreign(_) => Some(None),
             Found::Nothing { settled: false }
             | Found::Held(_)
@@ -67,7 +65,7 @@ impl Work<'_> {
     }
 
     /// What the event reports of the object in the account when its Kubernetes object is released.
-    pub fn released(&self, how: Released) -> Option<Note> {
+    pub fn released(&self, how: Released, seen: Option<&Seen>) -> Option<Note> {
         let id = self.subject.status.as_ref().ok().and_then(|s| s.external.as_ref()).map(|e| e.id.clone());
         match (how, id) {
             (Released::NeverCreated, _) => None,
@@ -87,6 +85,12 @@ impl Work<'_> {
                 let reason = if left { EventReason::OrphanedOnDelete } else { EventReason::Retained };
                 Some(Note { warning: left, reason, text: format!("the object {id} stays in the account") })
             }
+            (Released::Vacant, id) => id.map(|id| {
+                let state = seen.and_then(|seen| seen.about.state.as_deref()).unwrap_or("its default");
+                let text =
+                    format!("the object {id} cannot be removed from the account: it stays there as {state}");
+                Note { warning: false, reason: EventReason::Deleted, text }
+            }),
             (Released::Gone, None) => None,
             (Released::Gone, Some(id)) => Some(Note {
                 warning: false,
@@ -95,6 +99,10 @@ impl Work<'_> {
             }),
         }
     }
+}
+
+fn is_usable(seen: &Seen) -> bool {
+    matches!(seen.about.phase, Phase::Ready | Phase::Vacant)
 }
 
 /// Whether a field of the state is one that a user writes: our own mark is not.

@@ -25,6 +25,8 @@ pub struct View<'a> {
     pub protected: bool,
     /// The kind holds users' data.
     pub data_bearing: bool,
+    /// The kind's objects are always there, or as long as their parent is.
+    pub standing: bool,
     /// What binds this object to one in the account.
     pub record: Record,
     /// That record is an annotation alone, which came with a backup or a copy.
@@ -68,6 +70,8 @@ pub enum Step {
     Create,
     /// Bind to what was found.
     Adopt,
+    /// Bind to what was found and is not managed by anything, and change it: it takes the place of a create.
+    TakeUp,
     /// Change these fields of `State`.
     Update(Vec<String>),
     /// Request the deletion.
@@ -111,9 +115,11 @@ pub enum Step {
 }
 
 impl Step {
-    /// Whether it changes or adopts an object of the account, which needs a read of its own first.
+    /// Whether it changes or adopts an object of the account, or leaves one there as not managed: that needs a read of its own
+    /// first.
     pub fn writes(&self) -> bool {
-        matches!(self, Step::Create | Step::Adopt | Step::Update(_) | Step::Delete)
+        let changes = matches!(self, Step::Create | Step::TakeUp | Step::Update(_) | Step::Delete);
+        changes || matches!(self, Step::Adopt | Step::Release(Released::Vacant))
     }
 }
 
@@ -126,6 +132,8 @@ pub enum Released {
     Retained,
     /// It is gone from the account.
     Gone,
+    /// It cannot go from the account, and is in the state that it has when nothing manages it.
+    Vacant,
 }
 
 /// A person must decide.
