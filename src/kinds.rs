@@ -1,9 +1,13 @@
 //! The kinds of objects in a Databricks account: the one table, a line a kind.
 
 pub mod credential;
+pub mod csp_enablement_setting;
+pub mod disable_legacy_features_setting;
+pub mod esm_enablement_setting;
 pub mod ip_access_list;
 pub mod permission_assignment;
 pub mod workspace;
+pub mod workspace_network_option;
 
 use crate::engine::kind::{Driver, of};
 
@@ -13,4 +17,8 @@ pub const KINDS: &[&dyn Driver] = &[
     of::<credential::Credential>(),
     of::<ip_access_list::IpAccessList>(),
     of::<permission_assignment::PermissionAssignment>(),
+    of::<disable_legacy_features_setting::DisableLegacyFeaturesSetting>(),
+    of::<csp_enablement_setting::CspEnablementSetting>(),
+    of::<esm_enablement_setting::EsmEnablementSetting>(),
+    of::<workspace_network_option::WorkspaceNetworkOption>(),
 ];

@@ -34,6 +34,7 @@ mod restart;
 mod restored;
 mod rights;
 mod signals;
+mod standing;
 mod status;
 mod support;
 mod tokens;
