@@ -1,11 +1,14 @@
 //! The kinds of objects in a Databricks account: the one table, a line a kind.
 
+pub mod account_network_policy;
 pub mod credential;
 pub mod csp_enablement_setting;
 pub mod disable_legacy_features_setting;
 pub mod esm_enablement_setting;
 pub mod ip_access_list;
+pub mod network_connectivity_config;
 pub mod permission_assignment;
+pub mod private_endpoint_rule;
 pub mod workspace;
 pub mod workspace_network_option;
 
@@ -21,4 +24,7 @@ pub const KINDS: &[&dyn Driver] = &[
     of::<csp_enablement_setting::CspEnablementSetting>(),
     of::<esm_enablement_setting::EsmEnablementSetting>(),
     of::<workspace_network_option::WorkspaceNetworkOption>(),
+    of::<network_connectivity_config::NetworkConnectivityConfig>(),
+    of::<private_endpoint_rule::PrivateEndpointRule>(),
+    of::<account_network_policy::AccountNetworkPolicy>(),
 ];

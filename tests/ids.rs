@@ -85,6 +85,10 @@ const PROMISES: &[(&str, &str)] = &[
         "what is always in the account is managed by changing it, is left alone if others set it, and is put back when it is deleted",
     ),
     ("LC-21", "a change that another one overtook is not sent over it: the object is read again"),
+    (
+        "LC-22",
+        "what waits for a person outside says what to do and where, has no limit of time, and can be changed and deleted",
+    ),
     ("DL-01", "`Retain` lets an object go without a call"),
     ("DL-02", "an object that never made anything goes at once, without credentials"),
     ("DL-03", "a deletion without credentials says so, and `Retain` is the way out"),
@@ -96,6 +100,7 @@ const PROMISES: &[(&str, &str)] = &[
     ("DL-09", "`deletionProtection` keeps the object in the account and says how to lift it"),
     ("DL-10", "a deletion during a creation leaves nothing in the account"),
     ("DL-11", "finalizers of others are kept and waited for"),
+    ("DL-13", "a deletion that the account holds up for days says why, and `Retain` is the way out"),
     ("CR-01", "a changed Secret is used at once"),
     ("CR-03", "each mistake in credentials has a reason of its own"),
     ("CR-07", "an account is pinned: nothing is written once it would be another"),

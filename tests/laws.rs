@@ -18,7 +18,7 @@ use databricks_operator::kinds::KINDS;
 use referents::{Ground, bring_about, driver_of, prepare, text};
 use samples::{manifest, schema};
 use serde_json::{Value, json};
-use simulator::{Call, Config, Fault, Simulator};
+use simulator::{Call, Config, Fault, Settings, Simulator};
 
 #[path = "account/connect.rs"]
 mod connect;
@@ -66,7 +66,8 @@ fn fields(changes: &[Change]) -> BTreeSet<String> {
 impl Bench {
     async fn new(driver: &'static dyn Driver) -> Bench {
         let kind = driver.kind().into_owned();
-        let simulator = Simulator::start(Config::default()).await.unwrap();
+        let settings = Settings { endpoint_rule_approval_ms: Some(LOOK_MS), ..Settings::default() };
+        let simulator = Simulator::start(Config { settings, ..Config::default() }).await.unwrap();
         let api = connect(&simulator);
         let Ground { spec, got, want, key, made } = prepare(driver, &simulator, &api, LOOK_MS).await;
         let needs = driver.needs(&spec).unwrap_or_else(|e| panic!("{kind}: needs: {e}"));
@@ -93,7 +94,7 @@ impl Bench {
         for _ in 0..LOOKS {
             let seen = self.ok("get", self.get(id).await);
             let seen = seen.unwrap_or_else(|| panic!("{}: no {id}", self.kind));
-            if !matches!(seen.about.phase, Phase::Pending(_)) {
+            if !matches!(seen.about.phase, Phase::Pending(_) | Phase::Awaiting(_)) {
                 assert_eq!(seen.about.phase, Phase::Ready, "{}", self.kind);
                 return seen;
             }
@@ -266,7 +267,10 @@ async fn what_is_changed_outside_is_seen_and_what_may_be_changed_is_put_right() 
 /// Where the simulated account keeps an object, whatever of it the API shows.
 struct Store {
     collection: String,
+    /// A value that only this object has in one of its fields.
     id: String,
+    /// What the simulator calls it: its id after that of its parent.
+    key: String,
 }
 
 /// The fields that a create sends, whatever is around them; of two with one name the outer one.
@@ -283,8 +287,8 @@ fn sent_in(create: &Call) -> BTreeMap<String, &Value> {
 }
 
 impl Store {
-    /// The collection is the last part of the path of the create that is one, or else any other; the object has its id, or the last
-    /// part of it, and something that the create sent.
+    /// The collection is the one that the simulator names, or the last part of the path of the create that is one, or else any other;
+    /// the object has its id, or the last part of it, and something that the create sent.
     fn of(bench: &Bench, create: &Call, id: &str) -> Store {
         let own = [id, id.rsplit('/').next().unwrap_or(id)];
         let sent = sent_in(create);
@@ -292,14 +296,15 @@ impl Store {
             let mut fields = object.as_object().into_iter().flatten();
             holds(object, own) && fields.any(|(name, value)| sent.contains_key(name) && !names(id, value))
         };
-        let named = create.path.split('/').rev().map(str::to_owned);
+        let named = std::iter::once(&*create.class).chain(create.path.split('/').rev()).map(str::to_owned);
         let served = bench.simulator.served().into_iter().map(|served| served.name);
-        let stores = named.chain(served).filter_map(|collection| {
+        let mut stores = named.chain(served).filter_map(|collection| {
             let objects = bench.simulator.objects(&collection);
-            let id = own.into_iter().find(|own| objects.iter().any(|object| is_it(object, own)))?;
-            Some(Store { collection, id: id.to_owned() })
+            let known = |own: &&str| bench.simulator.edit(&collection, own, json!({})).is_ok();
+            let found = own.into_iter().find(|own| objects.iter().any(|object| is_it(object, own)))?;
+            let key = own.into_iter().find(known)?;
+            Some(Store { collection: collection.clone(), id: found.to_owned(), key: key.to_owned() })
         });
-        let mut stores = stores.fuse();
         stores.next().unwrap_or_else(|| panic!("{}: no object {own:?} of {}", bench.kind, create.path))
     }
 }
@@ -329,8 +334,8 @@ impl Outside<'_> {
     }
 
     fn set(&self, value: &Value) {
-        let Store { collection, id } = self.store;
-        self.bench.simulator.edit(collection, id, json!({self.key: value})).unwrap();
+        let Store { collection, key, .. } = self.store;
+        self.bench.simulator.edit(collection, key, json!({self.key: value})).unwrap();
     }
 
     /// Gives the field every other value; returns how often the kind could put it right by itself. A field in which no other value

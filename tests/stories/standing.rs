@@ -132,10 +132,10 @@ async fn a_workspace_is_put_under_a_network_policy_and_back() {
     let option = |name: &str, policy: &str| {
         story.managed(OPTION, name, json!({"workspaceId": workspace, "networkPolicyId": policy}))
     };
-    story.apply(&option("strict", "restricted")).await;
+    story.apply(&option("strict", "sealed")).await;
     let ready = story.wait_ready(OPTION, "strict").await;
     assert_eq!(ready["status"]["externalId"], json!(workspace.to_string()));
-    assert_eq!(policy().as_deref(), Some("restricted"));
+    assert_eq!(policy().as_deref(), Some("sealed"));
 
     // Two for one workspace: the older one manages it.
     story.wait_older(OPTION, "strict").await;
@@ -143,7 +143,7 @@ async fn a_workspace_is_put_under_a_network_policy_and_back() {
     story.wait_condition(OPTION, "other", "Ready", "False", "ManagementConflict").await;
     story.delete(OPTION, "other").await;
     story.wait_gone(OPTION, "other").await;
-    assert_eq!(policy().as_deref(), Some("restricted"));
+    assert_eq!(policy().as_deref(), Some("sealed"));
 
     let id = workspace.to_string();
     story.account.edit("workspace-network-options", &id, json!({"network_policy_id": "open"})).unwrap();
@@ -154,7 +154,7 @@ async fn a_workspace_is_put_under_a_network_policy_and_back() {
     assert_eq!(policy().as_deref(), Some("default-policy"));
 
     // Its workspace is deleted in the account: there is nothing left to put back.
-    story.apply(&option("strict", "restricted")).await;
+    story.apply(&option("strict", "sealed")).await;
     story.wait_ready(OPTION, "strict").await;
     assert!(story.account.remove("workspaces", &id));
     story.wait_condition(OPTION, "strict", "Stalled", "True", "ExternalResourceMissing").await;

@@ -296,7 +296,7 @@ fn delete_policy(world: &mut World, key: &str) -> Answer {
 
 /// The policies that every account begins with: the documented one, and one more, for what refers to a policy.
 pub(crate) fn seed(world: &mut World) {
-    for (id, mode) in [(DEFAULT_POLICY, "FULL_ACCESS"), ("restricted", "RESTRICTED_ACCESS")] {
+    for (id, mode) in [(DEFAULT_POLICY, "FULL_ACCESS"), ("sealed", "RESTRICTED_ACCESS")] {
         let egress = json!({"network_access": {"restriction_mode": mode}});
         let policy = json!({"network_policy_id": id, "account_id": world.account_id, "egress": egress});
         world.store.put(POLICIES, id, policy, 0);

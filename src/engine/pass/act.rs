@@ -53,6 +53,9 @@ impl Work<'_> {
     /// Releases the Kubernetes object, with the event for it.
     pub async fn release(&mut self, how: Released, seen: Option<&Seen>) -> Result<Outcome> {
         let (engine, note) = (self.engine, self.released(how, seen));
+        if matches!(how, Released::Retained | Released::InUse) {
+            engine.memory.wake.retain(&self.subject.who);
+        }
         self.subject.release(engine, note).await
     }
 
@@ -203,6 +206,7 @@ impl Work<'_> {
         match self.send_delete(target, seen).await {
             Ok(true) => self.subject.counted.push(Counted::Wrote(Write::Delete)),
             Ok(false) => {}
+            Err(error) if self.stays_in_use(&error) => return self.release(Released::InUse, None).await,
             Err(error) => return Err(self.overtaken(target, seen, error).await?),
         }
         let key = self.driver.key(&seen.state)?;
@@ -314,6 +318,8 @@ impl Work<'_> {
                 let generation = self.subject.object.metadata.generation;
                 let operation = self.subject.status()?.operation.as_ref();
                 let sent = operation.is_some_and(|o| Some(o.generation) == generation);
+                // What waits for a person alone has nothing left to send.
+                let sent = sent || (reason == Reason::AwaitingApproval && changes.is_empty());
                 Outcome::Progress { reason, message, sent }
             }
             Step::Refuse { reason, message } if self.subject.deleting() => {

@@ -130,6 +130,8 @@ pub enum Released {
     NeverCreated,
     /// It stays in the account.
     Retained,
+    /// It stays in the account, as something there uses it, and no policy is written.
+    InUse,
     /// It is gone from the account.
     Gone,
     /// It cannot go from the account, and is in the state that it has when nothing manages it.
