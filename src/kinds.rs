@@ -2,7 +2,10 @@
 
 pub mod account_network_policy;
 pub mod credential;
+pub mod csp_enablement_setting;
 pub mod customer_managed_key;
+pub mod disable_legacy_features_setting;
+pub mod esm_enablement_setting;
 pub mod group;
 pub mod ip_access_list;
 pub mod network;
@@ -15,6 +18,7 @@ pub mod storage_configuration;
 pub mod user;
 pub mod vpc_endpoint;
 pub mod workspace;
+pub mod workspace_network_option;
 
 use crate::engine::kind::{Driver, of};
 
@@ -29,6 +33,10 @@ pub const KINDS: &[&dyn Driver] = &[
     of::<vpc_endpoint::VpcEndpoint>(),
     of::<network::Network>(),
     of::<private_access_settings::PrivateAccessSettings>(),
+    of::<disable_legacy_features_setting::DisableLegacyFeaturesSetting>(),
+    of::<csp_enablement_setting::CspEnablementSetting>(),
+    of::<esm_enablement_setting::EsmEnablementSetting>(),
+    of::<workspace_network_option::WorkspaceNetworkOption>(),
     of::<network_connectivity_config::NetworkConnectivityConfig>(),
     of::<private_endpoint_rule::PrivateEndpointRule>(),
     of::<account_network_policy::AccountNetworkPolicy>(),

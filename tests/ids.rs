@@ -82,6 +82,11 @@ const PROMISES: &[(&str, &str)] = &[
     ("LC-19", "what failed is tried again when somebody asks, and the message names ways that work"),
     ("LC-24", "what would cut off the users of workspaces is done only if the spec allows it"),
     (
+        "LC-20",
+        "what is always in the account is managed by changing it, is left alone if others set it, and is put back when it is deleted",
+    ),
+    ("LC-21", "a change that another one overtook is not sent over it: the object is read again"),
+    (
         "LC-22",
         "what waits for a person outside says what to do and where, has no limit of time, and can be changed and deleted",
     ),

@@ -302,7 +302,7 @@ fn class_of_status(status: u16, message: &str) -> Option<Error> {
         401 => Some(Error::waiting(Reason::CredentialsInvalid, message)),
         403 => Some(Error::rejected(Reason::PermissionDenied, message)),
         404 | 501 => Some(Error::rejected(Reason::NotSupported, message)),
-        // No call of ours names the version that it changes: an immediate read would not help.
+        // The call names no version that it changes, or its kind would have classified it: an immediate read would not help.
         409 | 412 => Some(Error::rejected(Reason::ApplyFailed, message)),
         _ => None,
     }

@@ -22,6 +22,6 @@ pub use references::Reference;
 pub use refusals::{NEW_REFERENCE, in_use, of_identity_provider, tried_in_aws};
 pub use resource::{
     About, Act, ApiResult, CallError, ExternalResource, Guard, Immutable, Key, Lifecycle, Observed,
-    Ownership, Phase, Power, differences,
+    Ownership, Phase, Power, differences, stale,
 };
 pub use schema::grants;

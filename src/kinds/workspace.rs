@@ -115,6 +115,7 @@ impl Remote {
             state: self.workspace_status.clone(),
             owner: state.owner_tag.clone(),
             created: self.creation_time.map(|ms| ms / 1000),
+            ..About::default()
         };
         let facts = WorkspaceFacts {
             workspace_url,

@@ -4,7 +4,8 @@
 
 use std::collections::BTreeMap;
 
-use databricks_operator::engine::kind::{Driver, Key, Phase, PrincipalName, Resolved, Wanted, Writer};
+use databricks_operator::engine::error::Result;
+use databricks_operator::engine::kind::{Driver, Key, Phase, PrincipalName, Resolved, Seen, Wanted, Writer};
 use databricks_operator::kinds::KINDS;
 use futures::FutureExt;
 use futures::future::BoxFuture;
@@ -92,7 +93,7 @@ impl Account<'_> {
             return id.clone();
         }
         let want = self.prepare(driver).await.want;
-        let made = driver.create(self.api, &want).await;
+        let made = bring_about(driver, self.api, &want).await;
         let id = made
             .unwrap_or_else(|e| panic!("{by} refers to {kind}, which its sample does not create: {e}"))
             .id;
@@ -142,6 +143,19 @@ fn name_by_id(list: &mut Value, reference: &str, id: &str) {
     for item in list.as_array_mut().into_iter().flatten().filter(|item| item[field]["name"] == name) {
         *item = json!({"id": id});
     }
+}
+
+/// Does what the operator does for a new object: changes what is in the account and not managed, or else creates it.
+pub async fn bring_about(driver: &dyn Driver, api: &Writer, want: &Value) -> Result<Seen> {
+    let key = driver.key(want)?;
+    for seen in driver.list(api, &key.within).await? {
+        if seen.about.phase == Phase::Vacant && driver.matches(&key, &seen)? {
+            let changes = driver.changes(want, &seen)?;
+            let now: Vec<&str> = changes.iter().map(|change| change.field()).collect();
+            return driver.update(api, &seen, want, &now).await;
+        }
+    }
+    driver.create(api, want).await
 }
 
 /// The driver of a kind.

@@ -26,6 +26,7 @@ const SRC: &[&[&str]] = &[
     &["engine/pass"],
     &["engine/run"],
     &["engine"],
+    &["apis"],
     &["kinds"],
     &["port"],
     &["telemetry"],

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use axum::http::StatusCode;
 use databricks_operator::engine::crd::RECONCILE_REQUESTED;
-use databricks_operator::engine::kind::{Driver, Lifecycle, Seen};
+use databricks_operator::engine::kind::{Driver, Lifecycle, Phase, Seen};
 use k8s_openapi::api::core::v1::{Namespace, Secret};
 use kube::api::{Api, DynamicObject, Patch, PatchParams};
 use serde_json::{Value, json};
@@ -67,6 +67,10 @@ fn edit(driver: &dyn Driver, want: &Value) -> Option<Value> {
         "IpAccessList" => json!({"label": "branch", "ipAddresses": ["192.0.2.0/24"]}),
         "NetworkConnectivityConfig" => json!({"name": "branch"}),
         "PermissionAssignment" => json!({"permissions": ["ADMIN"]}),
+        "DisableLegacyFeaturesSetting" => json!({"value": false}),
+        "CspEnablementSetting" => json!({"isEnforced": false, "complianceStandards": ["HIPAA", "PCI_DSS"]}),
+        "EsmEnablementSetting" => json!({"isEnforced": false}),
+        "WorkspaceNetworkOption" => json!({"networkPolicyId": "default-policy"}),
         "PrivateEndpointRule" => json!({"domainNames": ["orders.example.com"]}),
         "Workspace" => json!({"customTags": {"team": "science"}}),
         "PrivateAccessSettings" => json!({"privateAccessSettingsName": "branch"}),
@@ -102,6 +106,9 @@ pub async fn live(subject: Arc<Subject>, kill: Option<Kill>) -> Told {
     if life.edit.is_some() {
         let changed = life.update(&made).await;
         life.drift(&made, &changed).await;
+        if changed.about.phase == Phase::Vacant {
+            life.back().await;
+        }
     }
     // Once the new operator has done its work, so that there is something that the late write is refused for.
     life.settle().await;
@@ -264,7 +271,9 @@ impl Life {
         self.account.set(|settings| settings.list_lag_ms = LIST_LAG_MS);
         let mut spec = self.spec.clone();
         spec["authRef"] = json!({"name": AUTH});
-        spec["deletionPolicy"] = json!("Delete");
+        if self.outside.removable() {
+            spec["deletionPolicy"] = json!("Delete");
+        }
         self.api.create(&Default::default(), &object(&self.subject.kind, "it", spec)).await.unwrap();
         let ready = self.reach("create", async |life| life.ready().await).await;
         self.account.set(|settings| settings.list_lag_ms = 0);
@@ -309,6 +318,17 @@ impl Life {
         self.only_one().await;
     }
 
+    /// The update left nothing to delete, so it is undone.
+    async fn back(&mut self) {
+        self.phase("back");
+        let edited = self.edit.as_ref().and_then(Value::as_object).into_iter().flatten();
+        let before: serde_json::Map<_, _> =
+            edited.map(|(field, _)| (field.clone(), self.spec[field].clone())).collect();
+        self.api.patch("it", &params(), &Patch::Merge(json!({"spec": before}))).await.unwrap();
+        self.reach("back", async |life| life.ready().await).await;
+        self.only_one().await;
+    }
+
     /// What a dead operator has sent is refused, for the object has changed since.
     async fn late(&self) {
         let refused = [None, Some(StatusCode::CONFLICT), Some(StatusCode::NOT_FOUND)];
@@ -332,6 +352,7 @@ impl Life {
     async fn delete(&mut self) {
         let early: Vec<_> = self.account.journal().into_iter().filter(|c| c.method == "DELETE").collect();
         assert!(early.is_empty(), "a DELETE was sent before the object was deleted: {early:?}");
+        let end = self.only_one().await;
         self.phase("delete");
         self.api.delete("it", &Default::default()).await.unwrap();
         self.reach("delete", async |life| {
@@ -341,7 +362,7 @@ impl Life {
             Err(json!(left).to_string())
         })
         .await;
-        let left = self.outside.objects().await.unwrap();
+        let left = self.outside.left(&end).await.unwrap();
         assert!(left.is_empty(), "the object is gone, and in the account there are {left:?}");
     }
 

@@ -47,6 +47,7 @@ fn proof(driver: &dyn Driver) -> &'static str {
         (Ownership::RecordedId, Lifecycle::Upsert) => {
             "the record that the operator wrote it; the natural name is the id"
         }
+        (Ownership::RecordedId, Lifecycle::Standing) => "the record that it manages what is always there",
     }
 }
 
@@ -55,6 +56,7 @@ fn every_kind_is_documented_with_what_deletion_does_and_what_is_proof() {
     let rows = cli::crds().into_iter().map(|crd| {
         let names = &crd.spec.names;
         let (deletion, proof) = match driver(&crd) {
+            Some(driver) if !driver.traits().removable => ("Retain, always", proof(driver)),
             Some(driver) if driver.traits().data_bearing => ("Retain", proof(driver)),
             Some(driver) => ("Delete", proof(driver)),
             None => ("nothing is in the account", "–"),

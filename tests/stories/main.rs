@@ -37,6 +37,7 @@ mod restart;
 mod restored;
 mod rights;
 mod signals;
+mod standing;
 mod status;
 mod support;
 mod tokens;

@@ -58,6 +58,8 @@ pub struct Traits {
     pub lifecycle: Lifecycle,
     /// Whether it holds users' data.
     pub data_bearing: bool,
+    /// Whether the API can take it away.
+    pub removable: bool,
     /// How long reads may lag behind writes.
     pub read_lag: Duration,
     /// Whether its guard needs the operator's own principal.
@@ -195,6 +197,7 @@ impl<R: ExternalResource> Driver for Adapter<R> {
             lifecycle: R::LIFECYCLE,
             name: R::NAME,
             required: R::REQUIRED,
+            removable: R::REMOVABLE,
         };
         schema::finish(R::crd(), &rules)
     }
@@ -212,6 +215,7 @@ impl<R: ExternalResource> Driver for Adapter<R> {
             ownership: R::OWNERSHIP,
             lifecycle: R::LIFECYCLE,
             data_bearing: R::DATA_BEARING,
+            removable: R::REMOVABLE,
             read_lag: R::READ_LAG,
             guarded_alone: matches!(R::GUARD, Some(Guard::Alone(_))),
             guarded_among_siblings: matches!(R::GUARD, Some(Guard::Among(_))),

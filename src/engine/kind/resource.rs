@@ -97,6 +97,9 @@ pub trait ExternalResource:
     /// whatever reads say, and a change that reads do not show is not sent again. The setting `--read-lag` caps it. Zero: a
     /// change is sent again after a while, and an object that was created is not gone within `--quarantine`.
     const READ_LAG: Duration = Duration::ZERO;
+    /// Whether the API can take it away, or put it back to the state that it has when nothing manages it. If not, it always stays
+    /// in the account as it is, and the schema refuses `deletionPolicy: Delete`.
+    const REMOVABLE: bool = true;
     /// Creates under one parent are sent one at a time, as the API is slow with several at once or refuses them.
     const CREATES_IN_TURN: bool = false;
     /// A last check before create, update and delete.
@@ -147,10 +150,15 @@ pub trait ExternalResource:
         Self::key(&seen.state) == *key
     }
     /// Creates the object with exactly one call, and returns what the API reported. One call, because an error after the
-    /// object was created would look as if it had not been.
-    fn create(api: &Writer, want: &Self::State) -> impl Future<Output = ApiResult<Observed<Self>>> + Send;
+    /// object was created would look as if it had not been. Never called for [`Lifecycle::Standing`].
+    fn create(api: &Writer, want: &Self::State) -> impl Future<Output = ApiResult<Observed<Self>>> + Send {
+        let _ = (api, want);
+        std::future::ready(Err(
+            Error::terminal(Reason::InternalError, "this operator cannot create this").into()
+        ))
+    }
     /// Makes `seen` match `want` in the fields `now`, and returns the object as the API now reports it. Never called if all
-    /// fields are `IMMUTABLE`.
+    /// fields are `IMMUTABLE`. If an object can be [`Phase::Vacant`], only the first call may change something.
     fn update(
         api: &Writer,
         seen: &Observed<Self>,
@@ -183,8 +191,14 @@ pub trait ExternalResource:
         let _ = want;
         Self::delete(api, seen)
     }
-    /// Requests the deletion of an object as it was read. Success means that it was accepted, not that the object is gone.
-    fn delete(api: &Writer, seen: &Observed<Self>) -> impl Future<Output = ApiResult<()>> + Send;
+    /// Requests the deletion of an object as it was read; puts one that can be [`Phase::Vacant`] back to that state. Success
+    /// means that it was accepted, not that the object is gone. Never called unless it is [`Self::REMOVABLE`].
+    fn delete(api: &Writer, seen: &Observed<Self>) -> impl Future<Output = ApiResult<()>> + Send {
+        let _ = (api, seen);
+        std::future::ready(Err(
+            Error::terminal(Reason::InternalError, "this operator cannot delete this").into()
+        ))
+    }
 }
 
 /// Result of a call: the client's error, or the kind's more precise one.
@@ -263,13 +277,17 @@ pub enum Lifecycle {
     /// Written under a key that we choose: writing twice is harmless, and there is no read of a single one. Its id is
     /// printed as `<within>/<name>` of its key.
     Upsert,
+    /// Always there, or as long as its parent is: never created and never gone, but [`Phase::Vacant`] until it is managed. It
+    /// is one of its kind under its key, and `list` reads it alone. Its id is that of its key, without the empty part.
+    Standing,
 }
 
 impl Lifecycle {
     /// Whether writing it again creates no second object. Matched, so that a new lifecycle has to decide.
     pub fn is_repeatable(self) -> bool {
         match self {
-            Lifecycle::Object => false,
+            // What is always there is never created.
+            Lifecycle::Object | Lifecycle::Standing => false,
             Lifecycle::Upsert => true,
         }
     }
@@ -319,6 +337,19 @@ pub struct About {
     pub owner: Option<String>,
     /// When it was created, in seconds since 1970, if the API returns it.
     pub created: Option<i64>,
+    /// The version that was read, where a write must name it. A write that names another one is refused, see [`stale`].
+    pub etag: Option<String>,
+}
+
+/// Classifies a failed write that named the version of the object that it changes: the account has another version by now, so
+/// the object is read again. Other errors stay what they are.
+pub fn stale(error: databricks::Error) -> CallError {
+    let conflict = matches!(error.code(), Some("RESOURCE_CONFLICT" | "ABORTED")) || error.etag().is_some();
+    if conflict && !error.may_have_happened() && !error.is_throttle() {
+        return Error::Conflict(format!("{error}; it was changed since it was read, so it is read again"))
+            .into();
+    }
+    error.into()
 }
 
 /// Whether an object is usable.
@@ -327,6 +358,9 @@ pub enum Phase {
     /// Usable.
     #[default]
     Ready,
+    /// In the state that it has in an account where nothing manages it, such as a setting that was never set: as good as
+    /// missing. It is managed by changing it, and deleted by putting it back.
+    Vacant,
     /// Being created or changed; the text says how far.
     Pending(String),
     /// A person has to act outside of Databricks, and may take days; the text says what to do and where. It may be changed

@@ -27,6 +27,8 @@ pub struct Rules {
     pub name: &'static [&'static str],
     /// Other fields that a create needs.
     pub required: &'static [&'static str],
+    /// Whether the API can take it away.
+    pub removable: bool,
 }
 
 /// Finishes a CRD that `kube` derived.
@@ -55,6 +57,9 @@ pub fn finish(crd: CustomResourceDefinition, of: &Rules) -> CustomResourceDefini
     rules.extend(of.required.iter().map(|field| required_rule(field)));
     if managed {
         rules.push(external_id_rule());
+    }
+    if !of.removable {
+        rules.push(retain_rule());
     }
     if !rules.is_empty() {
         schema["x-kubernetes-validations"] = Value::Array(rules);
@@ -107,8 +112,14 @@ pub fn grants(
 }
 
 /// A DatabricksAuth is no object of the account.
-const NOTHING: Rules =
-    Rules { immutable: &[], references: &[], lifecycle: Lifecycle::Object, name: &[], required: &[] };
+const NOTHING: Rules = Rules {
+    immutable: &[],
+    references: &[],
+    lifecycle: Lifecycle::Object,
+    name: &[],
+    required: &[],
+    removable: true,
+};
 
 /// Whether objects of a kind belong to a workspace: their spec says to which.
 fn in_workspace(crd: &CustomResourceDefinition) -> bool {
@@ -252,6 +263,16 @@ fn external_id_rule() -> Value {
         "rule": format!("!has(self.status) || !has(self.status.externalId) || ({unchanged}) || !has(self.spec.externalId) || self.spec.externalId == self.status.externalId"),
         "message": "spec.externalId cannot be changed once an object is bound: write the id that status.externalId shows, or delete this object and create a new one",
         "fieldPath": ".spec.externalId",
+        "reason": "FieldValueForbidden",
+    })
+}
+
+/// The rule of a kind that the API cannot take away.
+fn retain_rule() -> Value {
+    json!({
+        "rule": "!has(self.spec.deletionPolicy) || self.spec.deletionPolicy != 'Delete'",
+        "message": "spec.deletionPolicy cannot be Delete: the API of Databricks cannot take this away, so it stays in the account as it is; remove the field or write Retain, and to change what stays, change the spec before you delete this object",
+        "fieldPath": ".spec.deletionPolicy",
         "reason": "FieldValueForbidden",
     })
 }

@@ -15,7 +15,7 @@ use tokio::time::Instant;
 
 use super::bind::of_intent;
 use super::bound::Record;
-use super::decide::{Released, Step};
+use super::decide::{Released, Step, fields_now};
 use super::look::Look;
 use super::outcome::Outcome;
 use super::send::{Sent, refuses};
@@ -31,9 +31,10 @@ impl Work<'_> {
     /// Carries out a step.
     pub async fn act(&mut self, target: &Target, look: Look, decision: Decision) -> Result<Outcome> {
         match &decision.step {
-            Step::Release(how) => self.release(*how).await,
+            Step::Release(how) => self.release(*how, look.seen()).await,
             Step::Create => self.create(target, look).await,
             Step::Adopt => self.adopt(target, &look, &decision.changes),
+            Step::TakeUp => self.take_up(target, &look, &decision.changes).await,
             Step::Update(fields) => self.update(target, &look, fields, &decision.changes).await,
             Step::Delete => self.delete(target, &look).await,
             Step::Bind(id) => self.bind(target, id),
@@ -50,8 +51,8 @@ impl Work<'_> {
     }
 
     /// Releases the Kubernetes object, with the event for it.
-    pub async fn release(&mut self, how: Released) -> Result<Outcome> {
-        let (engine, note) = (self.engine, self.released(how));
+    pub async fn release(&mut self, how: Released, seen: Option<&Seen>) -> Result<Outcome> {
+        let (engine, note) = (self.engine, self.released(how, seen));
         if matches!(how, Released::Retained | Released::InUse) {
             engine.memory.wake.retain(&self.subject.who);
         }
@@ -98,6 +99,44 @@ impl Work<'_> {
         self.respond(target, seen)
     }
 
+    /// Claims the object · asks the guard · binds · sends. Nothing is created that could be doubled, but an object that others set
+    /// before must not count as ours after a crash: so it is bound first, and no longer once the change is certainly refused.
+    async fn take_up(&mut self, target: &Target, look: &Look, changes: &[Change]) -> Result<Outcome> {
+        let want = target.want.as_ref().ok_or_else(missing_observation)?;
+        let seen = look.seen().ok_or_else(missing_observation)?;
+        self.may_touch(target, seen)?;
+        let claim = self.claimant(target).claim(&seen.id);
+        if let Some(lost) = self.claim(&claim) {
+            return Ok(lost);
+        }
+        self.guard(target, Some(want), Some(seen)).await?;
+        let before = self.subject.status()?.external.clone();
+        let (engine, bind) = (self.engine, self.external(target, seen, false));
+        self.subject.put_bound(bind, self.deletion(false))?;
+        if let Err(error) = self.subject.write_status(engine).await {
+            self.subject.put_unbound(before)?;
+            return Err(error);
+        }
+        let fields = fields_now(changes);
+        let done = if fields.is_empty() {
+            self.respond(target, seen.clone())
+        } else {
+            self.update(target, look, &fields, changes).await
+        };
+        match &done {
+            Err(error) if refuses(error) || matches!(error, Error::Conflict(_)) => {
+                self.subject.put_unbound(before)?;
+            }
+            Err(_) => {}
+            Ok(_) => {
+                let text =
+                    format!("manages the object {}, which was in the account and not managed", seen.id);
+                self.subject.note(false, EventReason::Created, text);
+            }
+        }
+        done
+    }
+
     /// Checks what may be touched · asks the guard · sends · records what no read shows yet.
     async fn update(
         &mut self,
@@ -120,7 +159,8 @@ impl Work<'_> {
                 self.remember(|m| m.sent = sent_before);
                 return Err(self.not_found(target, seen, fields, error).await?);
             }
-            sent => sent?,
+            Err(error) => return Err(self.overtaken(target, seen, error).await?),
+            Ok(sent) => sent,
         };
         self.remember(|m| (m.not_found, m.sent_all) = (false, sent.state == *want));
         self.subject.counted.push(Counted::Wrote(Write::Update));
@@ -166,8 +206,8 @@ impl Work<'_> {
         match self.send_delete(target, seen).await {
             Ok(true) => self.subject.counted.push(Counted::Wrote(Write::Delete)),
             Ok(false) => {}
-            Err(error) if self.stays_in_use(&error) => return self.release(Released::InUse).await,
-            Err(error) => return Err(error),
+            Err(error) if self.stays_in_use(&error) => return self.release(Released::InUse, None).await,
+            Err(error) => return Err(self.overtaken(target, seen, error).await?),
         }
         let key = self.driver.key(&seen.state)?;
         session.snapshots.amend(self.driver, &key.within, &seen.id, None).await;

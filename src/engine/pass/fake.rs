@@ -72,6 +72,7 @@ impl Fake {
             ownership: Ownership::RecordedId,
             lifecycle: Lifecycle::Object,
             data_bearing: false,
+            removable: true,
             read_lag: Duration::ZERO,
             guarded_alone: false,
             guarded_among_siblings: false,
@@ -169,6 +170,13 @@ impl Fake {
 pub fn seen(id: &str, name: &str, owner: Option<&str>) -> Seen {
     let about = About { phase: Phase::Ready, owner: owner.map(str::to_owned), ..About::default() };
     Seen { id: id.into(), state: json!({"name": name}), facts: Map::new(), about }
+}
+
+/// An object of the account that nothing manages. Its id is its name.
+pub fn vacant(name: &str) -> Seen {
+    let mut seen = seen(name, name, None);
+    (seen.about.phase, seen.about.state) = (Phase::Vacant, Some("OFF".into()));
+    seen
 }
 
 /// The settings of the engine, with these times.
@@ -372,6 +380,9 @@ impl Driver for Fake {
                 return self.answered(seen);
             }
             now.iter().for_each(|field| seen.state[*field] = want[*field].clone());
+            if seen.about.phase == Phase::Vacant {
+                seen.about.phase = Phase::Ready;
+            }
             if let Some(mark) = self.mark() {
                 seen.about.owner = Some(mark);
             }
@@ -397,8 +408,10 @@ impl Driver for Fake {
     fn delete<'a>(&'a self, _: &'a Writer, seen: &'a Seen) -> BoxFuture<'a, Result<()>> {
         async move {
             self.written(format!("DELETE {}", seen.id))?;
-            if !*self.late.lock().unwrap() {
-                self.take(&seen.id);
+            match *self.late.lock().unwrap() {
+                true => {}
+                false if self.traits.lifecycle == Lifecycle::Standing => self.put(vacant(&seen.id)),
+                false => self.take(&seen.id),
             }
             Ok(())
         }

@@ -19,10 +19,8 @@ impl Work<'_> {
     pub fn usable(&self, look: &Look) -> Option<Option<bool>> {
         let record = self.bound().record();
         match &look.found {
-            Found::Ours(seen) => Some(Some(seen.about.phase == Phase::Ready)),
-            Found::Foreign(seen) if record == Record::Observed => {
-                Some(Some(seen.about.phase == Phase::Ready))
-            }
+            Found::Ours(seen) => Some(Some(is_usable(seen))),
+            Found::Foreign(seen) if record == Record::Observed => Some(Some(is_usable(seen))),
             Found::Nothing { settled: true } | Found::Replaced(_) | Found::Foreign(_) => Some(None),
             Found::Nothing { settled: false }
             | Found::Held(_)
@@ -68,7 +66,7 @@ impl Work<'_> {
     }
 
     /// What the event reports of the object in the account when its Kubernetes object is released.
-    pub fn released(&self, how: Released) -> Option<Note> {
+    pub fn released(&self, how: Released, seen: Option<&Seen>) -> Option<Note> {
         let id = self.subject.status.as_ref().ok().and_then(|s| s.external.as_ref()).map(|e| e.id.clone());
         let keepers = self.engine.memory.wake.keepers(&self.subject.who);
         match (how, id) {
@@ -96,6 +94,12 @@ impl Work<'_> {
                 let reason = if left { EventReason::OrphanedOnDelete } else { EventReason::Retained };
                 Some(Note { warning: left, reason, text: format!("the object {id} stays in the account") })
             }
+            (Released::Vacant, id) => id.map(|id| {
+                let state = seen.and_then(|seen| seen.about.state.as_deref()).unwrap_or("its default");
+                let text =
+                    format!("the object {id} cannot be removed from the account: it stays there as {state}");
+                Note { warning: false, reason: EventReason::Deleted, text }
+            }),
             (Released::Gone | Released::Left(_), None) => None,
             (Released::Left(word), Some(id)) => Some(Note {
                 warning: false,
@@ -109,6 +113,10 @@ impl Work<'_> {
             }),
         }
     }
+}
+
+fn is_usable(seen: &Seen) -> bool {
+    matches!(seen.about.phase, Phase::Ready | Phase::Vacant)
 }
 
 /// The note for an object that stays because it is used. A warning: no object of the cluster deletes it any more.

@@ -150,7 +150,7 @@ impl Work<'_> {
         let operation = self.subject.status()?.operation.as_ref();
         match deleting_without_account(&self.view_of(&Look::unknown(), &[], None, operation)?) {
             Some(Step::Refuse { reason, message }) => Ok(Some(Outcome::Blocked { reason, message })),
-            Some(Step::Release(how)) => self.release(how).await.map(Some),
+            Some(Step::Release(how)) => self.release(how, None).await.map(Some),
             Some(other) => Err(Error::terminal(Reason::InternalError, format!("unexpected step {other:?}"))),
             None => Ok(None),
         }

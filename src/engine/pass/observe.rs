@@ -163,8 +163,8 @@ impl Observer<'_> {
             None => (None, None),
         };
         // An object in transition is read by itself, not from the shared LIST.
-        let rests =
-            |seen: &Seen| upsert || (seen.about.phase == Phase::Ready && !self.operation && !self.unlisted());
+        let steady = |seen: &Seen| matches!(seen.about.phase, Phase::Ready | Phase::Vacant);
+        let rests = |seen: &Seen| upsert || (steady(seen) && !self.operation && !self.unlisted());
         let from_list = freshness == Freshness::Routine;
         let (seen, may_be_stale) = match row {
             Some(seen) if rests(&seen) => (Some(seen), from_list),
@@ -296,6 +296,7 @@ impl Observer<'_> {
         let before: Vec<String> = hits.iter().map(|seen| seen.id.clone()).collect();
         // An object that is being deleted is not adopted, and prevents no create.
         hits.retain(|seen| !matches!(seen.about.phase, Phase::Leaving(_)));
+        only_one_vacant(&mut hits);
         if let Some(marked) = hits.iter().position(|seen| self.recognise.marked(seen)) {
             let seen = self.confirmed(hits.swap_remove(marked), freshness).await?;
             let found = self.unless_held(self.claimant.holder(&seen.id), Found::Ours(seen));
@@ -360,6 +361,16 @@ impl Observer<'_> {
         } else {
             self.claimant.holder(id)
         }
+    }
+}
+
+/// Of objects that nothing manages any is as good as another, and none is as good as one that something manages.
+fn only_one_vacant(hits: &mut Vec<Seen>) {
+    let vacant = |seen: &Seen| seen.about.phase == Phase::Vacant;
+    if hits.iter().all(vacant) {
+        hits.truncate(1);
+    } else {
+        hits.retain(|seen| !vacant(seen));
     }
 }
 

@@ -228,6 +228,16 @@ impl Work<'_> {
         Ok(Error::rejected(Reason::ApplyFailed, text).patient(self.lag().read))
     }
 
+    /// A write that named the version that was read was refused for a later one: what was read no longer serves. Other errors stay
+    /// what they are.
+    pub async fn overtaken(&self, target: &Target, seen: &Seen, error: Error) -> Result<Error> {
+        if matches!(error, Error::Conflict(_)) {
+            let within = self.driver.key(&seen.state)?.within;
+            target.place.admission.session.snapshots.forget(self.driver, &within).await;
+        }
+        Ok(error)
+    }
+
     /// The update itself. If objects exchange their names, each refused because another has the name, one of them steps
     /// aside: it gets everything except its name, under which the next comparison finds it different.
     pub async fn send_update(

@@ -217,6 +217,14 @@ impl Subject {
         Ok(())
     }
 
+    /// Binds the object to what it was bound to before.
+    pub fn put_unbound(&mut self, before: Option<External>) -> Result<()> {
+        let status = self.status_mut()?;
+        status.external_id = before.as_ref().map(|external| external.id.clone());
+        status.external = before;
+        Ok(())
+    }
+
     /// Reports, once it is recorded, how the object was bound.
     pub fn put_binding(&mut self, write: Write, reason: EventReason, text: String) {
         self.binding = Some((write, Note { warning: false, reason, text }));

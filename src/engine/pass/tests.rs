@@ -16,14 +16,14 @@ use tokio_util::sync::CancellationToken;
 use super::fake::account::HttpAccount;
 use super::fake::cluster::{ApiServer, Trouble};
 use super::fake::log::Log;
-use super::fake::{Fake, account, client, seen, settings};
+use super::fake::{Fake, account, client, seen, settings, vacant};
 use super::{Engine, Settings, reconcile};
 use crate::databricks::{HostPolicy, Settings as ClientSettings};
 use crate::engine::account::{Auths, Session};
 use crate::engine::cluster::{Cluster, Events, Objects, Stores};
 use crate::engine::crd::{DatabricksAuthSpec, ObjectName, Reason};
 use crate::engine::error::Error;
-use crate::engine::kind::{Driver, Lifecycle, Ownership, Permit, Phase};
+use crate::engine::kind::{About, Driver, Lifecycle, Ownership, Permit, Phase, Seen};
 use crate::engine::memory::{Memory, Wake};
 use crate::engine::meter::Meter;
 
@@ -37,6 +37,7 @@ mod record;
 mod refuse;
 mod resolve;
 mod send;
+mod standing;
 mod undo;
 
 /// One operator, one API server, one account.

@@ -25,7 +25,7 @@ use crate::engine::crd::{
     RECONCILE_REQUESTED, Reason, age, camel,
 };
 use crate::engine::error::{Error, Result};
-use crate::engine::kind::{Change, Driver, Phase, Reader, Seen, Wanted, When, Writer};
+use crate::engine::kind::{Change, Driver, Lifecycle, Phase, Reader, Seen, Wanted, When, Writer};
 use crate::engine::memory::{Claim, Claimant, ObjectMemory, Recall};
 
 /// One object of a managed kind under work.
@@ -244,6 +244,7 @@ impl Work<'_> {
             delete_outside: delete && !observe && !self.management.suspended(),
             protected: self.management.deletion_protection == Some(true),
             data_bearing: traits.data_bearing,
+            standing: traits.lifecycle == Lifecycle::Standing,
             record: bound.record(),
             copied: bound.copied(),
             found: &look.found,
@@ -262,6 +263,9 @@ impl Work<'_> {
 
     /// What happens to the object in the account on deletion. What another one there uses that stays, stays too.
     pub fn deletion(&self, adopted: bool) -> DeletionPolicy {
+        if !self.driver.traits().removable {
+            return DeletionPolicy::Retain;
+        }
         let kept = || !self.engine.memory.wake.keepers(&self.subject.who).is_empty();
         let stays = self.driver.traits().data_bearing || (self.subject.deleting() && kept());
         self.management.deletion(stays, adopted)
