@@ -16,6 +16,7 @@ mod lag;
 mod log;
 mod look;
 mod observe;
+mod operation;
 mod outcome;
 mod prepare;
 mod record;

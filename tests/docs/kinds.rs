@@ -77,8 +77,14 @@ fn every_field_of_a_kind_is_documented() {
     let shared = shared();
     let rows = cli::crds().into_iter().map(|crd| {
         let required = schema(&crd, "/properties/spec/required");
-        let is_required =
-            |name: &String| required.as_array().is_some_and(|all| all.contains(&Value::from(&**name)));
+        let rules = schema(&crd, "/x-kubernetes-validations");
+        let is_required = |name: &String| {
+            let always = required.as_array().is_some_and(|all| all.contains(&Value::from(&**name)));
+            let asked = |rule: &Value| {
+                rule["reason"] == "FieldValueRequired" && rule["fieldPath"] == format!(".spec.{name}")
+            };
+            always || rules.as_array().into_iter().flatten().any(asked)
+        };
         let own = fields(&crd).into_iter().filter(|name| driver(&crd).is_none() || !shared.contains(name));
         let (required, optional): (Vec<_>, Vec<_>) = own.partition(is_required);
         let fixed = driver(&crd).map(|driver| driver.traits().immutable).unwrap_or_default();

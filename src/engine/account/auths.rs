@@ -17,6 +17,7 @@ use tokio::time::Instant;
 
 use super::grants::{self, Admission};
 use super::labels::Namespaces;
+use super::refusals::{auth_error, not_found, not_permitted, unusable};
 use super::secret::Secrets;
 use super::session::{Session, SessionKey};
 use crate::databricks::{self, Client, Connection, Host, HostPolicy, Settings};
@@ -368,28 +369,6 @@ impl Auths {
     }
 }
 
-/// How long an account may reject a token that it has just issued, or an address, before a person must act.
-const REJECTED_FOR: Duration = Duration::from_secs(60);
-
-/// The error for an object that no grant admits, the same whether or not the DatabricksAuth exists.
-fn not_permitted(home: &str, name: &str, kind: &str, namespace: &str) -> Error {
-    let text = format!(
-        "{AUTH_KIND} {home}/{name} does not exist or has no grant that admits {kind} objects of namespace {namespace}: correct \
-         spec.authRef, or have a grant added there"
-    );
-    Error::waiting(Reason::ReferenceNotPermitted, text)
-}
-
-/// The error for an object whose own namespace has no such DatabricksAuth.
-fn not_found(home: &str, name: &str, deleting: bool) -> Error {
-    // The namespace of an object that is being deleted may get no new objects.
-    let remedy = match deleting {
-        true => "point spec.authRef to one that does",
-        false => "create it, or correct spec.authRef.name",
-    };
-    Error::waiting(Reason::ReferenceNotFound, format!("{AUTH_KIND} {home}/{name} does not exist: {remedy}"))
-}
-
 fn egress(spec: &DatabricksAuthSpec) -> Result<Vec<ipnet::IpNet>> {
     let all = spec.egress_cidrs.iter().flatten();
     all.map(|c| {
@@ -401,43 +380,4 @@ fn egress(spec: &DatabricksAuthSpec) -> Result<Vec<ipnet::IpNet>> {
         })
     })
     .collect()
-}
-
-/// What went wrong, in the words of a DatabricksAuth.
-fn auth_error(error: impl Into<Error>) -> Error {
-    match error.into() {
-        Error::Transient { reason: Reason::Retrying, message, after } => {
-            Error::Transient { reason: Reason::EndpointUnreachable, message, after }
-        }
-        Error::Transient {
-            reason: reason @ (Reason::CredentialsInvalid | Reason::AddressBlocked),
-            message,
-            ..
-        } => Error::rejected(reason, message).patient(REJECTED_FOR),
-        Error::Waiting { reason: Reason::CredentialsInvalid, message } => {
-            Error::rejected(Reason::CredentialsInvalid, message)
-        }
-        Error::Rejected { reason: Reason::NotSupported | Reason::InvalidSpec, message, .. } => {
-            Error::rejected(Reason::EndpointUnreachable, message)
-        }
-        other => other,
-    }
-}
-
-/// The error for a user of an unusable DatabricksAuth. Ready objects stay Ready while the host is unreachable for a moment,
-/// or while the account rejects the operator's calls: neither says anything about them.
-fn unusable(namespace: &str, name: &str, error: Error, deleting: bool) -> Error {
-    let message = format!("{AUTH_KIND} {namespace}/{name} is not usable: {error}");
-    match error {
-        Error::Transient { reason, after, .. } if !deleting => Error::Transient { reason, message, after },
-        Error::Rejected { reason: reason @ Reason::AddressBlocked, .. } if !deleting => {
-            Error::Transient { reason, message, after: None }
-        }
-        Error::Terminal { reason: Reason::CredentialsInvalid, .. }
-        | Error::Waiting { reason: Reason::CredentialsInvalid, .. }
-        | Error::Rejected { reason: Reason::CredentialsInvalid, .. } => {
-            Error::waiting(Reason::CredentialsInvalid, message)
-        }
-        _ => Error::waiting(Reason::CredentialsUnavailable, message),
-    }
 }

@@ -1,6 +1,7 @@
 //! Every reason of a condition and of an event, with its meaning, its usual cause and its remedy.
 //!
 //! A closed list, so that users can alert on each. A reason without texts does not compile; `docs/reasons.md` is generated from them.
+//! Longer than other files, as it is one table.
 
 /// The texts about a reason.
 #[derive(Clone, Copy, Debug)]

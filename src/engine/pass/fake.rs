@@ -1,5 +1,6 @@
 //! A kind made by hand for the tests of the hops, and what else they need: a desired state and an account are plain JSON,
-//! no call leaves the process, and each call is recorded.
+//! no call leaves the process, and each call is recorded. Longer than other files, as a kind
+//! has that many functions.
 
 pub mod account;
 pub mod cluster;

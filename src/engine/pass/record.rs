@@ -276,10 +276,6 @@ impl Subject {
         Ok(())
     }
 
-    fn recorded_id(&self) -> Option<&str> {
-        self.status.as_ref().ok()?.external.as_ref().map(|external| external.id.as_str())
-    }
-
     /// Writes the copy of the record in annotations.
     async fn annotate(&mut self, engine: &Engine) -> Result<()> {
         let finalizer = self.object.finalizers().iter().any(|f| f == FINALIZER);

@@ -168,6 +168,11 @@ impl Subject {
         self.status.as_ref().map_err(Clone::clone)
     }
 
+    /// The recorded id of the object in the account.
+    pub fn recorded_id(&self) -> Option<&str> {
+        self.status.as_ref().ok()?.external.as_ref().map(|external| external.id.as_str())
+    }
+
     /// Whether this generation was carried out before.
     pub fn settled(&self) -> Result<bool> {
         let generation = self.object.metadata.generation.unwrap_or_default();
