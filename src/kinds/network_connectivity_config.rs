@@ -35,11 +35,13 @@ pub struct NetworkConnectivityConfigSpec {
     #[serde(flatten)]
     pub management: Management,
     /// The name of the configuration: 3 to 30 letters, digits, `-` and `_`. May be changed. Known on AWS and Azure.
+    #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 3, max = 30), regex(pattern = "^[0-9a-zA-Z_-]+$"))]
-    pub name: String,
+    pub name: Option<String>,
     /// The region of the workspaces that use the configuration, such as eu-west-1. Cannot be changed once it exists. Known on AWS and Azure.
+    #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 64), regex(pattern = "^[-a-z0-9]+$"))]
-    pub region: String,
+    pub region: Option<String>,
     /// The id of the workspace that is billed for the configuration. It must be running and attached to this configuration already. May be changed, not removed. Known on AWS and Azure.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1))]
@@ -49,8 +51,8 @@ pub struct NetworkConnectivityConfigSpec {
 /// What a spec controls.
 #[derive(Serialize, Deserialize, Clone, Debug)]
 pub struct NetworkConnectivityConfigState {
-    name: String,
-    region: String,
+    name: Option<String>,
+    region: Option<String>,
     billing_workspace_id: Option<Int64>,
 }
 
@@ -97,6 +99,7 @@ impl ExternalResource for NetworkConnectivityConfig {
     type Facts = NetworkConnectivityConfigFacts;
 
     const IMMUTABLE: &'static [Immutable] = &[Immutable { state: "region", spec: &["region"] }];
+    const NAME: &'static [&'static str] = &["name", "region"];
 
     fn desired(spec: &NetworkConnectivityConfigSpec, _: &Resolved) -> Result<NetworkConnectivityConfigState> {
         Ok(NetworkConnectivityConfigState {
@@ -107,12 +110,14 @@ impl ExternalResource for NetworkConnectivityConfig {
     }
 
     fn key(state: &NetworkConnectivityConfigState) -> Key {
-        Key { within: String::new(), name: format!("{}/{}", state.region, state.name) }
+        let name =
+            state.region.as_ref().zip(state.name.as_ref()).map(|(region, name)| format!("{region}/{name}"));
+        Key { within: String::new(), name: name.unwrap_or_default() }
     }
 
     /// The name may be changed, here and in the account.
     fn recognises(want: &NetworkConnectivityConfigState, seen: &Observed<Self>) -> bool {
-        want.region == seen.state.region
+        want.region.is_none() || want.region == seen.state.region
     }
 
     async fn get(api: &Reader, id: &String) -> ApiResult<Option<Observed<Self>>> {
