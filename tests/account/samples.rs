@@ -47,7 +47,9 @@ pub fn references(driver: &dyn Driver) -> BTreeMap<String, String> {
             "{kind}: an item of spec.{list} refers to an object by {field}, and `needs` does not return it: return \
              Need::object::<THE KIND>(\"{list}.{field}/THE NAME\", …)"
         );
-        found.extend(of_item);
+        let of_sample = objects(driver, &sample);
+        let in_list = of_sample.into_iter().filter(|(need, _)| need.starts_with(&format!("{list}.{field}/")));
+        found.extend(of_item.into_iter().chain(in_list));
     }
     found
 }

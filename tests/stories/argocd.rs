@@ -64,6 +64,7 @@ fn known(story: &Story, object: &Value) -> Vec<(String, String)> {
     let others = refers.map(|(_, id)| text(id)).filter(|id| id.contains('-'));
     known.extend(others.map(|id| (id, "8c2b0e6d-1f3a-4b4c-9d5e-5f6a7b8c9d0e".to_owned())));
     known.push((text(&object["status"]["vpcEndpointId"]), "vpce-0123456789abcdef0".into()));
+    known.push((text(&object["status"]["applicationId"]), "7e6d5c4b-3a2f-4e1d-8c9b-0a1f2e3d4c5b".into()));
     known.retain(|(ours, _)| !ours.is_empty());
     known
 }
