@@ -188,7 +188,8 @@ async fn what_a_policy_has_besides_its_spec_stays() {
     );
     let after = policies().update(&api, &seen, &want, &["egress"]).await.unwrap();
     assert_eq!(policies().changes(&want, &after).unwrap(), []);
-    let stored = simulator.objects("network-policies").pop().unwrap();
+    let stored = simulator.objects("network-policies");
+    let stored = stored.iter().find(|policy| policy["network_policy_id"] == "default-policy").unwrap();
     assert_eq!((&stored["ingress"], &stored["ingress_dry_run"]), (&ingress, &ingress));
     let kept = &stored["egress"]["network_access"];
     assert_eq!(kept["allowed_storage_destinations"], storage);
