@@ -147,6 +147,7 @@ impl Work<'_> {
         let want = target.want.as_ref().ok_or_else(missing_observation)?;
         let seen = look.seen().ok_or_else(missing_observation)?;
         self.may_touch(target, seen)?;
+        self.same_place(want, seen)?;
         let drifted = self.subject.settled()?;
         if drifted && !self.remember(|m| std::mem::replace(&mut m.drifted, true)) {
             self.subject.counted.push(Counted::DriftDetected);

@@ -19,7 +19,7 @@ use super::work::{Target, Work};
 use crate::databricks::Urgency;
 use crate::engine::crd::{External, FINALIZER, ObjectName, Operation, Reason, age};
 use crate::engine::error::{Error, Result};
-use crate::engine::kind::{AuthFacts, NEW_REFERENCE, Seen, Wanted};
+use crate::engine::kind::{AuthFacts, Lifecycle, NEW_REFERENCE, Seen, Wanted};
 use crate::engine::memory::named;
 
 /// How long a workspace that is being deleted may count as a user of what it was built from: its deletion takes up to a quarter of
@@ -133,6 +133,23 @@ impl Work<'_> {
             "the account does not show yet what was just {done} {name}: without that it cannot be judged whether this change is \
              safe; waiting until a read shows it"
         ))
+    }
+
+    /// The object that is bound and the one that the spec means are the same: where the key is the id, or names a parent, an update is
+    /// sent to what the spec means. An id in `spec.externalId` may be that of another one.
+    pub fn same_place(&self, want: &Value, seen: &Seen) -> Result<()> {
+        let (wanted, bound) = (self.driver.key(want)?, self.driver.key(&seen.state)?);
+        let object = self.driver.traits().lifecycle == Lifecycle::Object;
+        if wanted.within == bound.within && (object || wanted.name == bound.name) {
+            return Ok(());
+        }
+        let text = format!(
+            "this object is bound to {}, and its spec means another one ({}): correct the spec or spec.externalId, or delete this \
+             object and apply it again",
+            seen.id,
+            format!("{}/{}", wanted.within, wanted.name).trim_matches('/')
+        );
+        Err(Error::terminal(Reason::ImmutableFieldChanged, text))
     }
 
     /// Why a create failed. Whether it was carried out is known: it was not.
