@@ -76,10 +76,6 @@ impl ExternalResource for EsmEnablementSetting {
         Key { within: String::new(), name: SETTING.kind.into() }
     }
 
-    async fn get(api: &Reader, id: &String) -> ApiResult<Option<Observed<Self>>> {
-        Ok(Self::list(api, "").await?.into_iter().find(|seen| seen.id == *id))
-    }
-
     async fn list(api: &Reader, _: &str) -> ApiResult<Vec<Observed<Self>>> {
         Ok(vec![SETTING.read(api).await?.into()])
     }

@@ -240,11 +240,6 @@ impl ExternalResource for PermissionAssignment {
         }
     }
 
-    async fn get(api: &Reader, id: &Inside<i64, i64>) -> ApiResult<Option<Observed<Self>>> {
-        let all = Self::list(api, &id.within.to_string()).await?;
-        Ok(all.into_iter().find(|seen| seen.id == *id))
-    }
-
     async fn list(api: &Reader, within: &str) -> ApiResult<Vec<Observed<Self>>> {
         let unreadable = || Error::retry("Databricks lists an assignment without its workspace or principal");
         let workspace_id: i64 = within.parse().map_err(|_| unreadable())?;
@@ -337,15 +332,15 @@ async fn put(
         return Err(Error::terminal(Reason::InvalidSpec, "spec.permissions is needed to give access").into());
     };
     let path = principal_path(api, want.workspace_id, want.principal_id);
-    let told: Row = api.put(path.clone(), json!({"permissions": wanted})).await.map_err(classify)?;
-    if let Some(text) = told.error.filter(|text| !text.is_empty()) {
+    let response: Row = api.put(path.clone(), json!({"permissions": wanted})).await.map_err(classify)?;
+    if let Some(text) = response.error.filter(|text| !text.is_empty()) {
         let reason = if passes(&text) { Reason::WaitingForWorkspace } else { Reason::ApplyFailed };
         return Err(Error::waiting(reason, format!("{text} (PUT {path}, which changed nothing)")).into());
     }
-    let levels = told.permissions.as_ref().map(|all| normal(all.iter().map(String::as_str)));
+    let levels = response.permissions.as_ref().map(|all| normal(all.iter().map(String::as_str)));
     let permissions = levels.unwrap_or_else(|| wanted.clone());
     let state = PermissionAssignmentState { permissions: Some(permissions), ..want.clone() };
-    Ok(observed(state, told.principal.map_or(known, Into::into), Phase::Ready))
+    Ok(observed(state, response.principal.map_or(known, Into::into), Phase::Ready))
 }
 
 /// Texts that the API also returns for a while for what will work: there is no code for it.

@@ -141,8 +141,13 @@ pub trait ExternalResource:
         generic::<Self>(want, seen)
     }
 
-    /// The object called `id`, or `None` once it is proven gone.
-    fn get(api: &Reader, id: &Self::Id) -> impl Future<Output = ApiResult<Option<Observed<Self>>>> + Send;
+    /// The object called `id`, or `None` once it is proven gone: by default the one of the list, where the API reads no single one.
+    fn get(api: &Reader, id: &Self::Id) -> impl Future<Output = ApiResult<Option<Observed<Self>>>> + Send {
+        async move {
+            let (all, id) = (Self::list(api, &Self::within(id)).await?, id.to_string());
+            Ok(all.into_iter().find(|seen| seen.id.to_string() == id))
+        }
+    }
     /// Everything of this kind under one parent (empty: the account).
     fn list(api: &Reader, within: &str) -> impl Future<Output = ApiResult<Vec<Observed<Self>>>> + Send;
     /// Whether a create with this key could have created this object.
