@@ -79,7 +79,7 @@ const PROMISES: &[(&str, &str)] = &[
         "an object takes another's place, or says the same in another way, and nothing changes in the account",
     ),
     ("LC-18", "an object that is only observed is not adopted, and a missing one is a plan, not a failure"),
-    ("LC-19", "what failed is tried again when somebody asks, and the message names ways that work"),
+    ("LC-19", "what failed is retried when a user requests it, and the message names ways that work"),
     ("LC-24", "what would cut off the users of workspaces is done only if the spec allows it"),
     (
         "LC-20",

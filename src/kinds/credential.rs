@@ -74,9 +74,9 @@ struct Remote {
 
 impl From<Remote> for Observed<Credential> {
     fn from(remote: Remote) -> Self {
-        let told = |field: &str| remote.aws_credentials["sts_role"][field].as_str().map(str::to_owned);
-        let role_arn = told("role_arn");
-        let facts = CredentialFacts { sts_external_id: told("external_id") };
+        let shown = |field: &str| remote.aws_credentials["sts_role"][field].as_str().map(str::to_owned);
+        let role_arn = shown("role_arn");
+        let facts = CredentialFacts { sts_external_id: shown("external_id") };
         let about = About { created: remote.creation_time.map(|ms| ms / 1000), ..About::default() };
         let state = CredentialState { credentials_name: remote.credentials_name, role_arn };
         Observed { id: remote.credentials_id, state, facts, about }

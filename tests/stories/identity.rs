@@ -90,7 +90,7 @@ async fn members_drift_and_are_repaired_by_one_patch() {
     story.end().await;
 }
 
-/// Covers RF-12, RF-13. Who is no longer in the spec goes, though another name in it means nobody.
+/// Covers RF-12, RF-13. A member that is no longer in the spec is removed, although the spec also names one that the account does not have.
 #[tokio::test]
 async fn one_unknown_member_keeps_nobody_in_who_should_be_out() {
     let story = Story::start("group-unknown").await;

@@ -17,7 +17,7 @@ fn endpoint(story: &Story, name: &str, id: &str) -> Value {
     story.managed(ENDPOINT, name, spec)
 }
 
-/// A network with subnets and a security group of its own, told apart by a digit.
+/// A network with subnets and a security group of its own, distinguished by a digit.
 fn network(story: &Story, name: &str, digit: u8, more: Value) -> Value {
     let subnets = [format!("subnet-{digit}a"), format!("subnet-{digit}b")];
     let mut spec = json!({"networkName": name, "vpcId": "vpc-1", "subnetIds": subnets,

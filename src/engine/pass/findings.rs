@@ -122,7 +122,8 @@ fn is_usable(seen: &Seen) -> bool {
 /// The note for an object that stays because it is used. A warning: no object of the cluster deletes it any more.
 fn kept(id: &str, user: &str) -> Note {
     let text = format!(
-        "the object {id} stays in the account: {user} still uses it, and spec.deletionPolicy is not set. With Delete, the operator would wait until it can be deleted"
+        "the object {id} stays in the account: {user} still uses it, and spec.deletionPolicy is not set. With Delete, the operator \
+         would wait until it can be deleted"
     );
     Note { warning: true, reason: EventReason::Retained, text }
 }

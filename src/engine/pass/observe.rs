@@ -12,8 +12,7 @@ use k8s_openapi::jiff::Timestamp;
 use serde_json::Value;
 use tokio::time::Instant;
 
-use super::bound::Recognise;
-use super::bound::{Bound, Record};
+use super::bound::{Bound, Recognise, Record};
 use super::lag::Lag;
 use super::look::{Found, Freshness, Interrupted, Look};
 use crate::engine::account::{Rows, Snapshots};
