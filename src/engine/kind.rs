@@ -12,7 +12,7 @@ mod refusals;
 mod resource;
 mod schema;
 
-pub use access::{AuthFacts, Path, Permit, Reader, Writer};
+pub use access::{AuthFacts, Base, Path, Permit, Reader, Writer};
 pub use body::given;
 pub use changes::{CANNOT_CHANGE, Change, When, at};
 pub use driver::{Driver, Seen, Traits, of};

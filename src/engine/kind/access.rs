@@ -45,6 +45,17 @@ pub struct AuthFacts {
     pub egress: Vec<IpNet>,
 }
 
+/// Where the account API serves a collection. Source: the paths of Databricks' API reference.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Base {
+    /// `/api/2.0/accounts/{account}`, of nearly all collections.
+    V20,
+    /// `/api/2.1/accounts/{account}`, of budgets.
+    V21,
+    /// `/api/2.0/preview/accounts/{account}`, of rule sets.
+    Preview,
+}
+
 /// Where a call goes: a path of the account, and a query.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Path {
@@ -87,8 +98,23 @@ impl Reader {
 
     /// The path of an object of the account.
     pub fn path(&self, segments: &[&str]) -> Path {
-        let account = path(&["api", "2.0", "accounts", self.client.account_id()]);
-        Path { path: format!("{account}{}", path(segments)), query: vec![] }
+        self.path_at(Base::V20, segments)
+    }
+
+    /// The path of an object of the account in an API that stands elsewhere than most.
+    pub fn path_at(&self, base: Base, segments: &[&str]) -> Path {
+        let api = match base {
+            Base::V20 => path(&["api", "2.0"]),
+            Base::V21 => path(&["api", "2.1"]),
+            Base::Preview => path(&["api", "2.0", "preview"]),
+        };
+        let account = path(&["accounts", self.client.account_id()]);
+        Path { path: format!("{api}{account}{}", path(segments)), query: vec![] }
+    }
+
+    /// The id of the account, for names that contain it.
+    pub fn account_id(&self) -> &str {
+        self.client.account_id()
     }
 
     /// The account's host, for links.
