@@ -1,6 +1,7 @@
 //! The kinds of objects in a Databricks account: the one table, a line a kind.
 
 pub mod credential;
+pub mod federation_policy;
 pub mod ip_access_list;
 pub mod permission_assignment;
 pub mod workspace;
@@ -13,4 +14,6 @@ pub const KINDS: &[&dyn Driver] = &[
     of::<credential::Credential>(),
     of::<ip_access_list::IpAccessList>(),
     of::<permission_assignment::PermissionAssignment>(),
+    of::<federation_policy::AccountFederationPolicy>(),
+    of::<federation_policy::ServicePrincipalFederationPolicy>(),
 ];

@@ -141,6 +141,8 @@ const PROMISES: &[(&str, &str)] = &[
     ("SE-02", "where namespaces are chosen, nothing of the operator reaches beyond them"),
     ("SE-03", "a namespace that enforces Pod Security `restricted` takes its pods"),
     ("SE-04", "credentials are sent to allowed hosts only"),
+    ("SE-05", "what gives control of the account is allowed only by a grant that names its kind"),
+    ("SE-06", "the operator does not take away its own way into the account"),
     ("UX-04", "an upgrade writes no object and calls nothing in the account"),
     ("UX-05", "`helm upgrade` changes the CRDs, `helm rollback` too, `helm uninstall` keeps them"),
     ("UX-06", "each reason of a condition or an event is documented, with a cause and a remedy"),

@@ -256,21 +256,29 @@ async fn what_is_changed_outside_is_seen_and_what_may_be_changed_is_put_right() 
 /// Where the simulated account keeps an object, whatever of it the API shows.
 struct Store {
     collection: String,
+    /// A value that only this object has in one of its fields.
     id: String,
+    /// What the simulator calls it: its id after that of its parent.
+    key: String,
 }
 
 impl Store {
-    /// The collection is the last part of the path of the create that is one; the object has its id, or the last part of it.
+    /// The collection is the one that the simulator names, or the last part of the path of the create that is one; the object has
+    /// its id, or the last part of it.
     fn of(bench: &Bench, create: &Call, id: &str) -> Store {
         let objects = |name: &str| bench.simulator.objects(name);
-        let collection = create.path.split('/').rfind(|name| !objects(name).is_empty());
+        let mut names = [&*create.class].into_iter().chain(create.path.split('/').rev());
+        let collection = names.find(|name| !objects(name).is_empty());
         let collection =
             collection.unwrap_or_else(|| panic!("{}: no collection in {}", bench.kind, create.path));
         let own = [id, id.rsplit('/').next().unwrap_or(id)];
-        let has = |id: &str| objects(collection).iter().any(|object| holds(object, id));
-        let id = own.into_iter().find(|id| has(id));
-        let id = id.unwrap_or_else(|| panic!("{}: {collection} has no object {own:?}", bench.kind));
-        Store { collection: collection.into(), id: id.into() }
+        let has = |id: &&str| objects(collection).iter().any(|object| holds(object, id));
+        let known = |id: &&str| bench.simulator.edit(collection, id, json!({})).is_ok();
+        let (found, key) = (own.into_iter().find(has), own.into_iter().find(known));
+        let (Some(found), Some(key)) = (found, key) else {
+            panic!("{}: {collection} has no object {own:?}", bench.kind)
+        };
+        Store { collection: collection.into(), id: found.into(), key: key.into() }
     }
 }
 
@@ -299,8 +307,8 @@ impl Outside<'_> {
     }
 
     fn set(&self, value: &Value) {
-        let Store { collection, id } = self.store;
-        self.bench.simulator.edit(collection, id, json!({self.key: value})).unwrap();
+        let Store { collection, key, .. } = self.store;
+        self.bench.simulator.edit(collection, key, json!({self.key: value})).unwrap();
     }
 
     /// Gives the field every other value; returns how often the kind could put it right by itself. A field in which no other value

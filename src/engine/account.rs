@@ -9,6 +9,6 @@ mod session;
 mod snapshot;
 
 pub use auths::{Auths, auth_error};
-pub use grants::{Admission, asks_for_labels, check_power};
+pub use grants::{Admission, Applicant, asks_for_labels, check_power};
 pub use session::Session;
 pub use snapshot::{Rows, Snapshots};

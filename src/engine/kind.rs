@@ -9,13 +9,13 @@ mod refusals;
 mod resource;
 mod schema;
 
-pub use access::{AuthFacts, Path, Permit, Reader, Writer};
+pub use access::{AuthFacts, FederatedToken, Path, Permit, Reader, Writer};
 pub use changes::{CANNOT_CHANGE, Change, When, at};
 pub use driver::{Driver, Seen, Traits, of};
 pub use needs::{Need, PrincipalName, Resolved, Wanted};
 pub use refusals::{NEW_REFERENCE, Reference, tried_in_aws};
 pub use resource::{
     About, Act, ApiResult, CallError, ExternalResource, Guard, Immutable, Key, Lifecycle, Observed,
-    Ownership, Phase, Power, differences,
+    Ownership, Phase, Power, differences, seconds_of,
 };
 pub use schema::grants;

@@ -239,9 +239,7 @@ impl ExternalResource for PermissionAssignment {
     fn desired(spec: &PermissionAssignmentSpec, got: &Resolved) -> Result<PermissionAssignmentState> {
         let either = |given: Option<i64>, field: &str| match given {
             Some(id) => Ok(id),
-            None => got.id(field)?.parse().map_err(|_| {
-                Error::terminal(Reason::InvalidSpec, format!("spec.{field} does not resolve to a numeric id"))
-            }),
+            None => got.number(field),
         };
         let levels = spec.permissions.iter().map(|level| match level {
             Permission::USER => "USER",

@@ -58,6 +58,7 @@ fn edit(driver: &dyn Driver, want: &Value) -> Option<Value> {
         return None;
     }
     Some(match &*driver.kind() {
+        "AccountFederationPolicy" | "ServicePrincipalFederationPolicy" => json!({"description": "moved"}),
         "IpAccessList" => json!({"label": "branch", "ipAddresses": ["192.0.2.0/24"]}),
         "PermissionAssignment" => json!({"permissions": ["ADMIN"]}),
         "Workspace" => json!({"customTags": {"team": "science"}}),
@@ -215,6 +216,7 @@ impl Life {
             json!({
                 "cloud": "AWS", "accountId": self.account.account_id, "host": self.host, "authType": "OAUTH_M2M",
                 "clientId": self.account.client_id, "clientSecretRef": {"name": "databricks", "key": "secret"},
+                "grants": [{"namespaces": {"from": "Same"}, "kinds": [self.subject.kind]}],
             }),
         );
         self.auths.create(&Default::default(), &auth).await.unwrap();

@@ -53,6 +53,8 @@ pub struct Traits {
     pub lifecycle: Lifecycle,
     /// Whether it holds users' data.
     pub data_bearing: bool,
+    /// Whether a grant must name the kind to allow it.
+    pub granted_by_name: bool,
     /// How long reads may lag behind writes.
     pub read_lag: Duration,
     /// Whether its guard checks the act alone, and so needs the operator's own principal.
@@ -163,6 +165,7 @@ impl<R: ExternalResource> Driver for Adapter<R> {
             ownership: R::OWNERSHIP,
             lifecycle: R::LIFECYCLE,
             data_bearing: R::DATA_BEARING,
+            granted_by_name: R::GRANTED_BY_NAME,
             read_lag: R::READ_LAG,
             guarded_alone: matches!(R::GUARD, Some(Guard::Alone(_))),
             guarded_among_siblings: matches!(R::GUARD, Some(Guard::Among(_))),

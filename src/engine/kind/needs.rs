@@ -97,6 +97,13 @@ impl Resolved {
         })
     }
 
+    /// The same, where the API has a number.
+    pub fn number(&self, field: &str) -> Result<i64> {
+        self.id(field)?.parse().map_err(|_| {
+            Error::terminal(Reason::InvalidSpec, format!("spec.{field} does not resolve to a numeric id"))
+        })
+    }
+
     /// The id written in the spec, else the one of the reference's target, else none.
     pub fn either(&self, id: Option<&str>, ref_field: &str) -> Option<String> {
         id.or_else(|| self.ids.get(ref_field).map(String::as_str)).map(str::to_owned)

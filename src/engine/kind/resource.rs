@@ -10,6 +10,7 @@ use std::future::Future;
 use std::str::FromStr;
 use std::time::Duration;
 
+use k8s_openapi::jiff::Timestamp;
 use kube::core::NamespaceResourceScope;
 use kube::core::object::HasSpec;
 use kube::{CustomResourceExt, Resource};
@@ -82,6 +83,9 @@ pub trait ExternalResource:
     const LIFECYCLE: Lifecycle = Lifecycle::Object;
     /// It holds users' data: it is retained by default and, if lost, not created again without a person's decision.
     const DATA_BEARING: bool = false;
+    /// A DatabricksAuth allows it only by a grant that names the kind: not without grants, and not by a grant for all kinds. For
+    /// kinds with which a user gets the rights of other principals of the account.
+    const GRANTED_BY_NAME: bool = false;
     /// How long reads of the account may lag behind writes. Within that time after its creation an object is not gone,
     /// whatever reads say, and a change that reads do not show is not sent again. The setting `--read-lag` caps it. Zero: a
     /// change is sent again after a while, and an object that was created is not gone within `--quarantine`.
@@ -287,6 +291,11 @@ pub struct About {
     pub owner: Option<String>,
     /// When it was created, in seconds since 1970, if the API returns it.
     pub created: Option<i64>,
+}
+
+/// Seconds since 1970 of a time as the newer APIs write it, RFC 3339.
+pub fn seconds_of(time: &str) -> Option<i64> {
+    time.parse::<Timestamp>().ok().map(Timestamp::as_second)
 }
 
 /// Whether an object is usable.

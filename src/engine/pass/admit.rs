@@ -4,7 +4,7 @@
 use super::subject::Terms;
 use super::work::{Place, Work};
 use crate::databricks::Urgency;
-use crate::engine::account::Admission;
+use crate::engine::account::{Admission, Applicant};
 use crate::engine::crd::{Effective, Reason, format_duration, resync};
 use crate::engine::error::{Error, Result};
 use crate::engine::kind::{Reader, Writer};
@@ -17,7 +17,9 @@ impl Work<'_> {
         let auth = auth_ref.who(&who.namespace);
         let known = self.engine.cluster.stores.object(&auth).is_some();
         let deleting = self.subject.deleting();
-        let admission = self.engine.auths.admit(auth_ref, &who.namespace, &who.kind, deleting, known).await?;
+        let by_name = self.driver.traits().granted_by_name;
+        let applicant = Applicant { namespace: &who.namespace, kind: &who.kind, by_name };
+        let admission = self.engine.auths.admit(auth_ref, applicant, deleting, known).await?;
         self.same_account(&admission)?;
         let urgency = if self.subject.settled()? { Urgency::Routine } else { Urgency::Urgent };
         let reader = Reader::new(admission.session.client.clone(), urgency);

@@ -70,6 +70,7 @@ impl Fake {
             ownership: Ownership::RecordedId,
             lifecycle: Lifecycle::Object,
             data_bearing: false,
+            granted_by_name: false,
             read_lag: Duration::ZERO,
             guarded_alone: false,
             guarded_among_siblings: false,
