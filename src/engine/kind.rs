@@ -4,6 +4,7 @@
 mod access;
 mod changes;
 mod driver;
+mod inside;
 mod needs;
 mod refusals;
 mod resource;
@@ -12,6 +13,7 @@ mod schema;
 pub use access::{AuthFacts, FederatedToken, Path, Permit, Reader, Writer};
 pub use changes::{CANNOT_CHANGE, Change, When, at};
 pub use driver::{Driver, Seen, Traits, of};
+pub use inside::Inside;
 pub use needs::{Need, PrincipalName, Resolved, Wanted};
 pub use refusals::{NEW_REFERENCE, Reference, tried_in_aws};
 pub use resource::{

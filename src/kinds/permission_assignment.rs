@@ -12,8 +12,6 @@
 //! inside successful responses, and to keep the operator's own access.
 
 use std::collections::BTreeSet;
-use std::fmt;
-use std::str::FromStr;
 
 use kube::CustomResource;
 use schemars::JsonSchema;
@@ -24,7 +22,7 @@ use crate::databricks::{self, Int64, Pages};
 use crate::engine::crd::{Management, NameRef, Reason, Status};
 use crate::engine::error::{Error, Result};
 use crate::engine::kind::{
-    About, Act, ApiResult, AuthFacts, CallError, ExternalResource, Guard, Immutable, Key, Lifecycle, Need,
+    About, Act, ApiResult, AuthFacts, CallError, ExternalResource, Guard, Immutable, Inside, Key, Lifecycle, Need,
     Observed, Path, Phase, Power, PrincipalName, Reader, Reference, Resolved, Writer,
 };
 use crate::kinds::workspace::Workspace;
@@ -121,33 +119,6 @@ pub struct PermissionAssignmentFacts {
     pub display_name: Option<String>,
 }
 
-/// `<workspace id>/<principal id>`.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct AssignmentId {
-    workspace: i64,
-    principal: i64,
-}
-
-impl fmt::Display for AssignmentId {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}/{}", self.workspace, self.principal)
-    }
-}
-
-impl FromStr for AssignmentId {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<AssignmentId, String> {
-        let parsed = text.split_once('/').and_then(|(workspace, principal)| {
-            Some(AssignmentId { workspace: workspace.parse().ok()?, principal: principal.parse().ok()? })
-        });
-        // One spelling for each: ids are compared as text elsewhere.
-        parsed
-            .filter(|id| id.to_string() == text)
-            .ok_or_else(|| "write <workspace id>/<principal id>, such as 1234567890123456/987654".to_owned())
-    }
-}
-
 #[derive(Deserialize)]
 struct Row {
     principal: Option<RowPrincipal>,
@@ -186,7 +157,7 @@ fn observed(
     facts: PermissionAssignmentFacts,
     phase: Phase,
 ) -> Observed<PermissionAssignment> {
-    let id = AssignmentId { workspace: state.workspace_id, principal: state.principal_id };
+    let id = Inside { within: state.workspace_id, own: state.principal_id };
     let about = About { phase, state: Some(words(&state.permissions)), ..About::default() };
     Observed { id, state, facts, about }
 }
@@ -209,7 +180,8 @@ fn words(levels: &BTreeSet<String>) -> String {
 
 impl ExternalResource for PermissionAssignment {
     type State = PermissionAssignmentState;
-    type Id = AssignmentId;
+    /// The workspace and the principal.
+    type Id = Inside<i64, i64>;
     type Facts = PermissionAssignmentFacts;
 
     const IMMUTABLE: &'static [Immutable] = &[
@@ -252,8 +224,8 @@ impl ExternalResource for PermissionAssignment {
         })
     }
 
-    fn within(id: &AssignmentId) -> String {
-        id.workspace.to_string()
+    fn within(id: &Inside<i64, i64>) -> String {
+        id.within.to_string()
     }
 
     fn key(state: &PermissionAssignmentState) -> Key {
@@ -264,8 +236,8 @@ impl ExternalResource for PermissionAssignment {
         Power { workspace_id: Some(state.workspace_id.to_string()), admin: is_admin(&state.permissions) }
     }
 
-    async fn get(api: &Reader, id: &AssignmentId) -> ApiResult<Option<Observed<Self>>> {
-        let all = Self::list(api, &id.workspace.to_string()).await?;
+    async fn get(api: &Reader, id: &Inside<i64, i64>) -> ApiResult<Option<Observed<Self>>> {
+        let all = Self::list(api, &id.within.to_string()).await?;
         Ok(all.into_iter().find(|seen| seen.id == *id))
     }
 
@@ -320,7 +292,7 @@ impl ExternalResource for PermissionAssignment {
     }
 
     async fn delete(api: &Writer, seen: &Observed<Self>) -> ApiResult<()> {
-        api.delete(principal_path(api, seen.id.workspace, seen.id.principal)).await.map_err(|error| {
+        api.delete(principal_path(api, seen.id.within, seen.id.own)).await.map_err(|error| {
             // A principal that is not in the workspace need not be removed.
             if error.is_absence() { error.into() } else { classify(error) }
         })
