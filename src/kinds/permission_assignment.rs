@@ -22,8 +22,8 @@ use crate::databricks::{self, Int64, Pages};
 use crate::engine::crd::{Management, NameRef, Reason, Status};
 use crate::engine::error::{Error, Result};
 use crate::engine::kind::{
-    About, Act, ApiResult, AuthFacts, CallError, ExternalResource, Guard, Immutable, Inside, Key, Lifecycle, Need,
-    Observed, Path, Phase, Power, PrincipalName, Reader, Reference, Resolved, Writer,
+    About, Act, ApiResult, AuthFacts, CallError, ExternalResource, Guard, Immutable, Inside, Key, Lifecycle,
+    Need, Observed, Path, Phase, Power, PrincipalName, Reader, Reference, Resolved, Writer,
 };
 use crate::kinds::workspace::Workspace;
 

@@ -24,8 +24,8 @@ impl<W: FromStr + fmt::Display, O: FromStr + fmt::Display> FromStr for Inside<W,
     /// Reads only the form that is written: ids are compared as text elsewhere.
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         let parts = text.split_once('/').filter(|(within, own)| is_one(within) && is_one(own));
-        let id =
-            parts.and_then(|(within, own)| Some(Inside { within: within.parse().ok()?, own: own.parse().ok()? }));
+        let id = parts
+            .and_then(|(within, own)| Some(Inside { within: within.parse().ok()?, own: own.parse().ok()? }));
         id.filter(|id| id.to_string() == text)
             .ok_or("write <id of the parent>/<id of the object in it>, as status.externalId shows it")
     }

@@ -12,8 +12,8 @@ use crate::databricks::{Int64, Optional, Pages};
 use crate::engine::crd::{Management, Reason, Status};
 use crate::engine::error::{Error, Result};
 use crate::engine::kind::{
-    Act, ApiResult, AuthFacts, ExternalResource, Guard, Immutable, Key, Need, Observed, Path, PrincipalName,
-    Reader, Reference, Resolved, Writer,
+    Act, ApiResult, AuthFacts, ExternalResource, Guard, Immutable, Inside, Key, Need, Observed, Path,
+    PrincipalName, Reader, Reference, Resolved, Writer,
 };
 
 /// Tokens of another issuer that Databricks accepts for one service principal.
@@ -109,20 +109,9 @@ impl Remote {
             description: Some(self.description.unwrap_or_default()),
             oidc_policy: self.oidc_policy.into(),
         };
-        let id = format!("{}/{}", state.service_principal_id, state.policy_id);
+        let id = Inside { within: state.service_principal_id, own: state.policy_id.clone() };
         Observed { id, state, facts: ServicePrincipalFederationPolicyFacts { uid: self.uid }, about }
     }
-}
-
-/// The service principal and the policy of an id.
-fn parts(id: &str) -> Result<(i64, &str)> {
-    let parts = id.split_once('/').and_then(|(principal, policy)| Some((principal.parse().ok()?, policy)));
-    parts.filter(|(_, policy)| !policy.is_empty()).ok_or_else(|| {
-        let text = format!(
-            "{id:?} is no id of a policy: write <service principal id>/<policy id>, such as 987654/ci"
-        );
-        Error::terminal(Reason::InvalidSpec, text)
-    })
 }
 
 fn path(api: &Reader, principal: i64, policy: &[&str]) -> Path {
@@ -132,7 +121,7 @@ fn path(api: &Reader, principal: i64, policy: &[&str]) -> Path {
 
 impl ExternalResource for ServicePrincipalFederationPolicy {
     type State = ServicePrincipalFederationPolicyState;
-    type Id = String;
+    type Id = Inside<i64, String>;
     type Facts = ServicePrincipalFederationPolicyFacts;
 
     const IMMUTABLE: &'static [Immutable] = &[
@@ -168,22 +157,23 @@ impl ExternalResource for ServicePrincipalFederationPolicy {
         })
     }
 
-    fn within(id: &String) -> String {
-        id.split('/').next().unwrap_or_default().to_owned()
+    fn within(id: &Self::Id) -> String {
+        id.within.to_string()
     }
 
     fn key(state: &ServicePrincipalFederationPolicyState) -> Key {
         Key { within: state.service_principal_id.to_string(), name: state.policy_id.clone() }
     }
 
-    async fn get(api: &Reader, id: &String) -> ApiResult<Option<Observed<Self>>> {
-        let (principal, policy) = parts(id)?;
-        let found: Option<Remote> = api.get(path(api, principal, &[policy])).await.optional()?;
-        Ok(found.map(|remote| remote.of(principal)))
+    async fn get(api: &Reader, id: &Self::Id) -> ApiResult<Option<Observed<Self>>> {
+        let found: Option<Remote> = api.get(path(api, id.within, &[&id.own])).await.optional()?;
+        Ok(found.map(|remote| remote.of(id.within)))
     }
 
     async fn list(api: &Reader, within: &str) -> ApiResult<Vec<Observed<Self>>> {
-        let (principal, _) = parts(&format!("{within}/all"))?;
+        let principal = within.parse().map_err(|_| {
+            Error::terminal(Reason::InvalidSpec, format!("{within:?} is no id of a service principal"))
+        })?;
         let all: Vec<Remote> = api.list(path(api, principal, &[]), Pages::Token("policies")).await?;
         Ok(all.into_iter().map(|remote| remote.of(principal)).collect())
     }
@@ -211,14 +201,14 @@ impl ExternalResource for ServicePrincipalFederationPolicy {
                 _ => json!(want)[*field].clone(),
             };
         }
-        let path = path(api, seen.state.service_principal_id, &[&seen.state.policy_id]);
+        let path = path(api, seen.id.within, &[&seen.id.own]);
         api.patch::<IgnoredAny>(path.with("update_mask", now.join(",")), body).await?;
         let now = Self::get(api, &seen.id).await?;
         Ok(now.ok_or_else(|| Error::retry("the policy that was changed is not shown; reading again"))?)
     }
 
     async fn delete(api: &Writer, seen: &Observed<Self>) -> ApiResult<()> {
-        Ok(api.delete(path(api, seen.state.service_principal_id, &[&seen.state.policy_id])).await?)
+        Ok(api.delete(path(api, seen.id.within, &[&seen.id.own])).await?)
     }
 }
 
