@@ -7,10 +7,10 @@
 //! |---|---|---|
 //! | watch | event, resync or trigger → work queue; one reconcile at a time for each object | [`run`], [`memory`] |
 //! | parse | shared fields and status, each on its own | [`crd`], `pass/subject.rs` |
-//! | admit | the DatabricksAuth's session, if a grant holds; the account is the pinned one | `pass/admit.rs`, [`account`] |
-//! | hold | when deleting: nothing may still refer to this object | `pass/release.rs`, [`memory`] |
-//! | resolve | references and names → ids, pinned | `pass/resolve.rs`, [`kind`] |
-//! | desire | spec + ids → desired state; pure | `pass/desire.rs`, a kind |
+//! | admit | the DatabricksAuth's session, if a grant holds; the account is the pinned one | `pass/prepare.rs`, [`account`] |
+//! | hold | when deleting: nothing may still refer to this object | `pass/prepare.rs`, [`memory`] |
+//! | resolve | references and names → ids, pinned | `pass/prepare.rs`, [`kind`] |
+//! | desire | spec + ids → desired state; pure | `pass/prepare.rs`, a kind |
 //! | observe | the shared LIST's row, or a read by id | `pass/observe.rs` with the inputs that `pass/work.rs` gathers, [`account`] |
 //! | decide | all of the above → one step; pure | `pass/decide.rs` with the view that `pass/work.rs` gathers |
 //! | act | intent, guard, then at most one call | `pass/act.rs`, `pass/send.rs`, [`kind`] |

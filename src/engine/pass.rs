@@ -2,31 +2,25 @@
 //! [`reconcile_auth`] for DatabricksAuth.
 
 mod act;
-mod admit;
 mod bind;
 mod bound;
 mod conclude;
 mod databricks_auth;
 mod decide;
-mod desire;
 mod engine;
 #[cfg(test)]
 mod fake;
 mod findings;
-mod guard;
 mod hops;
 mod lag;
 mod log;
 mod look;
 mod observe;
 mod outcome;
-mod recognise;
+mod prepare;
 mod record;
-mod release;
-mod resolve;
 mod send;
 mod subject;
-mod undo;
 mod work;
 
 pub use databricks_auth::reconcile as reconcile_auth;

@@ -106,7 +106,8 @@ async fn a_start_with_two_thousand_objects_reads_once_and_serves_at_once() {
          {looked:.1?}, {lists} LIST"
     )
     .unwrap();
-    assert!(written < Duration::from_secs(5).max(looked / 2), "a user waited for {written:?}");
+    // How fast depends on the machine. On any, a change does not wait until all others were reconciled.
+    assert!(written < Duration::from_secs(5).max(looked), "a user waited for {written:?} of {looked:?}");
     assert_eq!(story.account.writes().len(), 1);
     assert_eq!(lists, 1);
     let after: Vec<_> = versions(&story).await.into_iter().filter(|(name, _)| name != "user-7").collect();

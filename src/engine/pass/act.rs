@@ -6,7 +6,7 @@
 //! Kubernetes object once more. Nothing here retries.
 //!
 //! Each function below is one order of effects, and that order is what makes the change safe. The effects themselves are values
-//! or calls from [`super::send`], [`super::bind`], [`super::guard`] and [`super::findings`]; they are put on the object here.
+//! or calls from [`super::send`], [`super::bind`] and [`super::findings`]; they are put on the object here.
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use k8s_openapi::jiff::Timestamp;

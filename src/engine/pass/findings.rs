@@ -1,15 +1,15 @@
-//! What was read, as the status shows it. Fields have the names that users write.
+//! What was read, as the status and events show it. Fields have the names that users write.
 
 use std::collections::BTreeSet;
 
 use serde_json::{Map, Value};
 
 use super::bound::Record;
-use super::decide::spec_path;
+use super::decide::{Released, spec_path};
 use super::look::{Found, Look};
 use super::subject::Shown;
 use super::work::{Target, Work};
-use crate::engine::crd::{Drift, camel, shorten};
+use crate::engine::crd::{Drift, EventReason, Note, camel, shorten};
 use crate::engine::error::Result;
 use crate::engine::kind::{Change, Immutable, Phase, Seen, Traits, at};
 
@@ -66,6 +66,36 @@ impl Work<'_> {
             .filter(|(field, value)| !value.is_null() && is_planned(&traits, fields, field));
         let drift = written.map(|(field, _)| drift(traits.immutable, &spec, field, want, &Value::Null));
         Shown { drift: drift.collect(), ..Shown::default() }
+    }
+
+    /// What the event reports of the object in the account when its Kubernetes object is released.
+    pub fn released(&self, how: Released) -> Option<Note> {
+        let id = self.subject.status.as_ref().ok().and_then(|s| s.external.as_ref()).map(|e| e.id.clone());
+        match (how, id) {
+            (Released::NeverCreated, _) => None,
+            (Released::Retained, None) => {
+                let intent = self.subject.status.as_ref().ok().and_then(|s| s.intent.as_ref());
+                intent.map(|intent| Note {
+                    warning: true,
+                    reason: EventReason::OrphanedOnDelete,
+                    text: format!(
+                        "a create of {} was interrupted; what it may have created stays in the account",
+                        intent.name
+                    ),
+                })
+            }
+            (Released::Retained, Some(id)) => {
+                let left = self.management.suspended() || self.observing();
+                let reason = if left { EventReason::OrphanedOnDelete } else { EventReason::Retained };
+                Some(Note { warning: left, reason, text: format!("the object {id} stays in the account") })
+            }
+            (Released::Gone, None) => None,
+            (Released::Gone, Some(id)) => Some(Note {
+                warning: false,
+                reason: EventReason::Deleted,
+                text: format!("the object {} is gone from the account", id),
+            }),
+        }
     }
 }
 

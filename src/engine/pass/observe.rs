@@ -12,10 +12,10 @@ use k8s_openapi::jiff::Timestamp;
 use serde_json::Value;
 use tokio::time::Instant;
 
+use super::bound::Recognise;
 use super::bound::{Bound, Record};
 use super::lag::Lag;
 use super::look::{Found, Freshness, Interrupted, Look};
-use super::recognise::Recognise;
 use crate::engine::account::{Rows, Snapshots};
 use crate::engine::crd::{Intent, ObjectName, Reason, age};
 use crate::engine::error::{Error, Result};

@@ -9,14 +9,13 @@ use kube::ResourceExt;
 use serde_json::Value;
 use tokio::time::Instant;
 
-use super::bound::{Bound, Record};
+use super::bound::{Bound, Recognise, Record, marked_elsewhere};
 use super::decide::{Running, Step, View, decide, fields_now};
 use super::engine::Engine;
 use super::lag::{Lag, unconfirmed};
 use super::look::{Freshness, Look};
 use super::observe::Observer;
 use super::outcome::Outcome;
-use super::recognise::{Recognise, marked_elsewhere};
 use super::subject::{Subject, Terms};
 use crate::databricks::Urgency;
 use crate::engine::account::{Admission, check_power};
