@@ -80,7 +80,11 @@ impl Bench {
     }
 
     async fn create(&self) -> Seen {
-        self.ok("create", self.driver.create(&self.api, &self.want).await)
+        let created = self.ok("create", self.driver.create(&self.api, &self.want).await);
+        match created.seen {
+            Some(seen) => seen,
+            None => self.ready(&created.id).await,
+        }
     }
 
     async fn get(&self, id: &str) -> Result<Option<Seen>> {

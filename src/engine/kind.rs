@@ -6,18 +6,20 @@ mod changes;
 mod driver;
 mod inside;
 mod needs;
+mod output;
 mod refusals;
 mod resource;
 mod schema;
 
 pub use access::{AuthFacts, FederatedToken, Path, Permit, Reader, Writer};
 pub use changes::{CANNOT_CHANGE, Change, When, at};
-pub use driver::{Driver, Seen, Traits, of};
+pub use driver::{Driver, New, Seen, Traits, of};
 pub use inside::Inside;
 pub use needs::{Need, PrincipalName, Resolved, Wanted};
+pub use output::Output;
 pub use refusals::{NEW_REFERENCE, Reference, tried_in_aws};
 pub use resource::{
-    About, Act, ApiResult, CallError, ExternalResource, Guard, Immutable, Key, Lifecycle, Observed,
+    About, Act, ApiResult, CallError, Created, ExternalResource, Guard, Immutable, Key, Lifecycle, Observed,
     Ownership, Phase, Power, differences, seconds_of,
 };
 pub use schema::grants;

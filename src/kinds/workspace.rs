@@ -22,8 +22,8 @@ use crate::databricks::{self, Int64, Optional, Pages};
 use crate::engine::crd::Reason;
 use crate::engine::error::{Error, Result};
 use crate::engine::kind::{
-    About, ApiResult, CANNOT_CHANGE, CallError, Change, ExternalResource, Immutable, Key, Need, Observed,
-    Ownership, Phase, Reader, Reference, Resolved, When, Writer, differences, tried_in_aws,
+    About, ApiResult, CANNOT_CHANGE, CallError, Change, Created, ExternalResource, Immutable, Key, Need,
+    Observed, Ownership, Phase, Reader, Reference, Resolved, When, Writer, differences, tried_in_aws,
 };
 use crate::kinds::credential::Credential;
 
@@ -110,6 +110,7 @@ impl Remote {
             state: self.workspace_status.clone(),
             owner: state.owner_tag.clone(),
             created: self.creation_time.map(|ms| ms / 1000),
+            ..About::default()
         };
         let facts = WorkspaceFacts {
             workspace_url,
@@ -339,12 +340,12 @@ impl ExternalResource for Workspace {
         Ok(seen)
     }
 
-    async fn create(api: &Writer, want: &WorkspaceState) -> ApiResult<Observed<Self>> {
+    async fn create(api: &Writer, want: &WorkspaceState) -> ApiResult<Created<Self>> {
         let mut body = wire(want, None);
         // Attached by an update once the workspace runs: the documented POST does not name it.
         body.remove("network_connectivity_config_id");
         let made: Result<Remote, _> = api.post(api.path(&["workspaces"]), body.into()).await;
-        Ok(made.map_err(classify)?.observed(api.host()))
+        Ok(made.map_err(classify)?.observed(api.host()).into())
     }
 
     async fn update(

@@ -14,6 +14,7 @@ use k8s_openapi::jiff::Timestamp;
 use kube::core::NamespaceResourceScope;
 use kube::core::object::HasSpec;
 use kube::{CustomResourceExt, Resource};
+use secrecy::SecretString;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
@@ -21,6 +22,7 @@ use serde_json::Value;
 use super::access::{AuthFacts, Reader, Writer};
 use super::changes::{CANNOT_CHANGE, Change, When, at, diff};
 use super::needs::{Need, Resolved};
+use super::output::Output;
 use super::refusals::Reference;
 use crate::databricks;
 use crate::engine::crd::{Reason, camel};
@@ -86,6 +88,9 @@ pub trait ExternalResource:
     /// A DatabricksAuth allows it only by a grant that names the kind: not without grants, and not by a grant for all kinds. For
     /// kinds with which a user gets the rights of other principals of the account.
     const GRANTED_BY_NAME: bool = false;
+    /// Its create returns a secret that no read shows later. It goes to a Kubernetes Secret, see [`Self::output`]. No object of
+    /// another user is found by its key or adopted, as its secret is not known.
+    const ISSUES: bool = false;
     /// How long reads of the account may lag behind writes. Within that time after its creation an object is not gone,
     /// whatever reads say, and a change that reads do not show is not sent again. The setting `--read-lag` caps it. Zero: a
     /// change is sent again after a while, and an object that was created is not gone within `--quarantine`.
@@ -97,6 +102,11 @@ pub trait ExternalResource:
     fn needs(spec: &Self::Spec) -> Vec<Need> {
         let _ = spec;
         vec![]
+    }
+    /// Where the secret goes that a create returns, and when it is replaced; for a kind with [`Self::ISSUES`]. Pure.
+    fn output(spec: &Self::Spec) -> Option<Output> {
+        let _ = spec;
+        None
     }
     /// The spec, with needs replaced by ids. Pure.
     fn desired(spec: &Self::Spec, got: &Resolved) -> Result<Self::State>;
@@ -136,9 +146,9 @@ pub trait ExternalResource:
     fn matches(key: &Key, seen: &Observed<Self>) -> bool {
         Self::key(&seen.state) == *key
     }
-    /// Creates the object with exactly one call, and returns what the API reported. One call, because an error after the
-    /// object was created would look as if it had not been.
-    fn create(api: &Writer, want: &Self::State) -> impl Future<Output = ApiResult<Observed<Self>>> + Send;
+    /// Creates the object with exactly one call, and returns what the API reported, which may be the id alone. One call, because
+    /// an error after the object was created would look as if it had not been.
+    fn create(api: &Writer, want: &Self::State) -> impl Future<Output = ApiResult<Created<Self>>> + Send;
     /// Makes `seen` match `want` in the fields `now`, and returns the object as the API now reports it. Never called if all
     /// fields are `IMMUTABLE`.
     fn update(
@@ -280,6 +290,29 @@ pub struct Observed<R: ExternalResource> {
     pub about: About,
 }
 
+/// What a create returned.
+pub struct Created<R: ExternalResource> {
+    /// The id of the new object.
+    pub id: R::Id,
+    /// The object, if the response shows it. Otherwise the engine records the id, and reads.
+    pub seen: Option<Observed<R>>,
+    /// A secret that no later read shows, for a kind with [`ExternalResource::ISSUES`].
+    pub secret: Option<SecretString>,
+}
+
+impl<R: ExternalResource> From<Observed<R>> for Created<R> {
+    fn from(seen: Observed<R>) -> Self {
+        Created { id: seen.id.clone(), seen: Some(seen), secret: None }
+    }
+}
+
+impl<R: ExternalResource> Created<R> {
+    /// An object of which the response shows only the id.
+    pub fn of(id: R::Id) -> Self {
+        Created { id, seen: None, secret: None }
+    }
+}
+
 /// What the engine itself reads of an object.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct About {
@@ -291,6 +324,8 @@ pub struct About {
     pub owner: Option<String>,
     /// When it was created, in seconds since 1970, if the API returns it.
     pub created: Option<i64>,
+    /// When it ends by itself, in seconds since 1970, if it does.
+    pub expires: Option<i64>,
 }
 
 /// Seconds since 1970 of a time as the newer APIs write it, RFC 3339.

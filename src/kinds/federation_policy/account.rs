@@ -11,7 +11,8 @@ use crate::databricks::{Optional, Pages};
 use crate::engine::crd::{Management, Status};
 use crate::engine::error::{Error, Result};
 use crate::engine::kind::{
-    Act, ApiResult, AuthFacts, ExternalResource, Guard, Immutable, Key, Observed, Reader, Resolved, Writer,
+    Act, ApiResult, AuthFacts, Created, ExternalResource, Guard, Immutable, Key, Observed, Reader, Resolved,
+    Writer,
 };
 
 /// Tokens of another issuer that Databricks accepts for any user or service principal of the account.
@@ -117,14 +118,14 @@ impl ExternalResource for AccountFederationPolicy {
         Ok(all.into_iter().map(Observed::from).collect())
     }
 
-    async fn create(api: &Writer, want: &AccountFederationPolicyState) -> ApiResult<Observed<Self>> {
+    async fn create(api: &Writer, want: &AccountFederationPolicyState) -> ApiResult<Created<Self>> {
         let path = api.path(&["federationPolicies"]).with("policy_id", &want.policy_id);
         let mut body = json!({"oidc_policy": want.oidc_policy.body()});
         if let Some(description) = &want.description {
             body["description"] = json!(description);
         }
         let created: Remote = api.post(path, body).await?;
-        Ok(created.into())
+        Ok(Observed::from(created).into())
     }
 
     async fn update(

@@ -12,8 +12,8 @@ use crate::databricks::{Int64, Optional, Pages};
 use crate::engine::crd::{Management, Reason, Status};
 use crate::engine::error::{Error, Result};
 use crate::engine::kind::{
-    Act, ApiResult, AuthFacts, ExternalResource, Guard, Immutable, Inside, Key, Need, Observed, Path,
-    PrincipalName, Reader, Reference, Resolved, Writer,
+    Act, ApiResult, AuthFacts, Created, ExternalResource, Guard, Immutable, Inside, Key, Need, Observed,
+    Path, PrincipalName, Reader, Reference, Resolved, Writer,
 };
 
 /// Tokens of another issuer that Databricks accepts for one service principal.
@@ -178,14 +178,14 @@ impl ExternalResource for ServicePrincipalFederationPolicy {
         Ok(all.into_iter().map(|remote| remote.of(principal)).collect())
     }
 
-    async fn create(api: &Writer, want: &ServicePrincipalFederationPolicyState) -> ApiResult<Observed<Self>> {
+    async fn create(api: &Writer, want: &ServicePrincipalFederationPolicyState) -> ApiResult<Created<Self>> {
         let path = path(api, want.service_principal_id, &[]).with("policy_id", &want.policy_id);
         let mut body = json!({"oidc_policy": want.oidc_policy.body()});
         if let Some(description) = &want.description {
             body["description"] = json!(description);
         }
         let created: Remote = api.post(path, body).await?;
-        Ok(created.of(want.service_principal_id))
+        Ok(created.of(want.service_principal_id).into())
     }
 
     async fn update(
