@@ -1,4 +1,4 @@
-# What is needed: a Rust toolchain (rustup), and Go once, to build the programs of the API server.
+# What is needed: a Rust toolchain (rustup), and Go once, to build the programs of the API server; for the tests also Python 3.10.
 # Everything runs on this machine; files go to target/ and to ~/.cache/databricks-operator.
 WORLD = $${CARGO_TARGET_DIR:-target}/debug/world
 

@@ -112,7 +112,7 @@ async fn a_refusal_says_what_the_account_says() {
     client.send::<IgnoredAny>(create(&client, "first")).await.unwrap();
     let error = client.send::<IgnoredAny>(create(&client, "first")).await.unwrap_err();
     assert!(error.code().is_some() && !error.may_have_happened(), "{error:?}");
-    assert!(error.to_string().starts_with("POST /api/2.0/accounts/"), "{error}");
+    assert!(error.to_string().contains("already exists (POST /api/2.0/accounts/"), "{error}");
     assert_eq!(simulator.objects("credentials").len(), 1);
 
     let nowhere = client.send::<Value>(Request::get(at(&client, &["no-such-thing"]))).await.unwrap_err();

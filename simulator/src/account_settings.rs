@@ -69,6 +69,14 @@ const SETTINGS: &[Setting] = &[
     },
 ];
 
+/// The type of each setting, and the methods of its API.
+pub(crate) fn methods() -> impl Iterator<Item = (&'static str, Vec<&'static str>)> {
+    SETTINGS.iter().map(|setting| {
+        let reset = Some("DELETE").filter(|_| setting.resettable);
+        (setting.kind, ["GET", "PATCH"].into_iter().chain(reset).collect())
+    })
+}
+
 /// Answers calls under `settings/types`.
 pub(crate) fn serve(world: &mut World, request: &Request, rest: &[&str]) -> Answer {
     let setting = match rest {
@@ -190,18 +198,19 @@ fn change(setting: &Setting, mut body: Map<String, Value>) -> Result<Change, Rep
     Ok(Change { etag, mask, value })
 }
 
-/// The fields of the value that a mask names: `key.field`, or `key` for all.
+/// The fields of the value that a mask names: `key.field`, or `key` for all. Observed by others: clients also name `key.value`
+/// of a setting that has no such field, and it changes. Assumed: that stands for all.
 fn masked<'a>(setting: &'a Setting, mask: &'a str) -> Result<Vec<&'a str>, Reply> {
     let mut names = Vec::new();
     for path in mask.split(',') {
         let (key, field) = path.split_once('.').map_or((path, None), |(key, field)| (key, Some(field)));
         let known = |name: &str| setting.fields.iter().any(|field| field.name == name);
-        if key != setting.key || field.is_some_and(|field| !known(field)) {
-            return Err(Reply::invalid(format!("field_mask names an unknown field '{path}'")));
-        }
         match field {
-            Some(field) => names.push(field),
-            None => names.extend(setting.fields.iter().map(|field| field.name)),
+            Some(field) if key == setting.key && known(field) => names.push(field),
+            None | Some("value") if key == setting.key => {
+                names.extend(setting.fields.iter().map(|field| field.name));
+            }
+            _ => return Err(Reply::invalid(format!("field_mask names an unknown field '{path}'"))),
         }
     }
     Ok(names)

@@ -24,7 +24,7 @@ use serde_json::{Map, Value};
 use crate::wire::{Answer, Reply, Request};
 use crate::world::World;
 
-pub(crate) use all::{Route, find, route};
+pub(crate) use all::{Route, all, find, route};
 pub(crate) use networking::seed;
 pub(crate) use references::check_reference;
 pub(crate) use remove::orphan;

@@ -41,6 +41,7 @@ pub(crate) fn answer(shared: &Arc<Shared>, request: &Request, path: &str) -> Ans
             let n = if request.body.is_empty() { None } else { body::<Value>(request)?["n"].as_u64() };
             Ok(Reply::json(200, json!({"released": world.faults.release(n)})))
         }
+        ("GET", "collections") => Ok(Reply::json(200, json!(objects::served()))),
         ("GET", "settings") => Ok(Reply::json(200, json!(world.settings))),
         ("POST", "settings") => {
             set(world, body(request)?).map_err(Reply::invalid)?;

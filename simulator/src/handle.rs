@@ -11,7 +11,7 @@ use uuid::Uuid;
 
 use crate::faults::{Fault, Held, glob};
 use crate::journal::Call;
-use crate::objects;
+use crate::objects::{self, Served};
 use crate::server;
 use crate::settings::Settings;
 use crate::shared::Shared;
@@ -182,6 +182,11 @@ impl Simulator {
     /// Makes all tokens issued so far invalid.
     pub fn revoke_tokens(&self) {
         self.shared.world().tokens.revoke_all();
+    }
+
+    /// The collections that the simulator serves, each with the methods of its API.
+    pub fn served(&self) -> Vec<Served> {
+        objects::served()
     }
 
     /// The objects of a collection as they are now, whatever lag is set: `credentials`, `workspaces`,

@@ -38,4 +38,5 @@ mod world;
 pub use faults::{Fault, Held, When};
 pub use handle::{Config, Simulator};
 pub use journal::Call;
+pub use objects::Served;
 pub use settings::{InUse, RateLimit, Settings};

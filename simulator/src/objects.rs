@@ -3,6 +3,7 @@
 //! No rule of the API applies here; missing fields are filled in so that the object looks as if it had been created through
 //! the API.
 
+use serde::Serialize;
 use serde_json::{Map, Value, json};
 
 use crate::collections::{self, Under};
@@ -14,21 +15,55 @@ use crate::{account_settings, etags, rule_sets, scim, workspaces};
 const DEMO_CREDENTIALS: &str = "11111111-2222-4333-8444-000000000001";
 const DEMO_STORAGE: &str = "11111111-2222-4333-8444-000000000002";
 
+/// A collection that is not in the table in `collections`.
+struct Own {
+    name: &'static str,
+    /// The field that holds the id of its objects.
+    id: &'static str,
+    /// The methods of its API.
+    methods: &'static [&'static str],
+}
+
+const OWN: &[Own] = &[
+    Own { name: "workspaces", id: "workspace_id", methods: &["GET", "POST", "PATCH", "DELETE"] },
+    Own { name: "ip-access-lists", id: "list_id", methods: &["GET", "POST", "PUT", "PATCH", "DELETE"] },
+    Own { name: "permissionassignments", id: "id", methods: &["GET", "PUT", "DELETE"] },
+    // `account_settings` says which methods each setting has.
+    Own { name: account_settings::STORE, id: "setting_type", methods: &[] },
+    Own { name: rule_sets::STORE, id: "name", methods: &["GET", "PUT"] },
+    Own { name: workspaces::NETWORK_OPTIONS, id: "workspace_id", methods: &["GET", "PUT"] },
+];
+
+const SCIM_METHODS: &[&str] = &["GET", "POST", "PUT", "PATCH", "DELETE"];
+
+/// A collection of the account that the simulator serves.
+#[derive(Clone, Debug, Serialize)]
+pub struct Served {
+    /// Its name, as for [`crate::Simulator::objects`]. Each setting of the account is one of its own: `settings/<type>`.
+    pub name: String,
+    /// The methods of its API.
+    pub methods: Vec<&'static str>,
+}
+
+/// All collections that the simulator serves.
+pub(crate) fn served() -> Vec<Served> {
+    let own = OWN.iter().filter(|own| !own.methods.is_empty()).map(|own| (own.name, own.methods.to_vec()));
+    let scim = scim::COLLECTIONS.iter().map(|name| (*name, SCIM_METHODS.to_vec()));
+    let plain = collections::all().map(|collection| (collection.store, collection.methods()));
+    let named = own.chain(scim).chain(plain).map(|(name, methods)| (name.to_owned(), methods));
+    let settings = account_settings::methods()
+        .map(|(kind, methods)| (format!("{}/{kind}", account_settings::STORE), methods));
+    named.chain(settings).map(|(name, methods)| Served { name, methods }).collect()
+}
+
 /// The field that holds the id of a collection's objects.
 fn id_field(collection: &str) -> Result<&'static str, String> {
-    match collection {
-        "workspaces" => Ok("workspace_id"),
-        "ip-access-lists" => Ok("list_id"),
-        "permissionassignments" => Ok("id"),
-        account_settings::STORE => Ok("setting_type"),
-        rule_sets::STORE => Ok("name"),
-        workspaces::NETWORK_OPTIONS => Ok("workspace_id"),
-        _ if scim::COLLECTIONS.contains(&collection) => Ok("id"),
-        _ => match collections::find(collection) {
-            Some(found) => Ok(found.id),
-            None => Err(format!("there is no collection '{collection}'")),
-        },
+    if scim::COLLECTIONS.contains(&collection) {
+        return Ok("id");
     }
+    let own = OWN.iter().find(|own| own.name == collection).map(|own| own.id);
+    let found = own.or_else(|| collections::find(collection).map(|found| found.id));
+    found.ok_or_else(|| format!("there is no collection '{collection}'"))
 }
 
 /// Lets everything happen that was due by now.

@@ -9,7 +9,7 @@ use std::time::Duration;
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
 pub enum Error {
     /// The API responded with a failure.
-    #[error("{call}: Databricks answers {status}{}: {message}", code.as_deref().map(|c| format!(" {c}")).unwrap_or_default())]
+    #[error("{message} ({call}: {status}{})", code.as_deref().map(|c| format!(" {c}")).unwrap_or_default())]
     Api {
         /// Method and path.
         call: String,
@@ -25,7 +25,7 @@ pub enum Error {
         request_id: Option<String>,
     },
     /// Databricks asked to wait, or the queue for the rate is long: nothing was sent.
-    #[error("{call}: waits, because Databricks limits the rate of calls")]
+    #[error("Databricks limits the rate of calls ({call})")]
     Throttled {
         /// Method and path.
         call: String,
@@ -33,7 +33,7 @@ pub enum Error {
         retry_after: Duration,
     },
     /// No connection (DNS, TCP, TLS): nothing was sent.
-    #[error("{call}: the host cannot be reached: {reason}; check `host` and the network")]
+    #[error("the host cannot be reached: {reason}; check `host` and the network ({call})")]
     Unreachable {
         /// Method and path.
         call: String,
@@ -41,7 +41,7 @@ pub enum Error {
         reason: String,
     },
     /// The request was sent, or may have been, and there is no response that can be trusted.
-    #[error("{call}: sent, but there is no usable answer: {reason}")]
+    #[error("there is no usable response: {reason} ({call}, which was sent)")]
     Unknown {
         /// Method and path.
         call: String,
@@ -49,7 +49,7 @@ pub enum Error {
         reason: String,
     },
     /// The responding server is not the account API.
-    #[error("{call}: the host answers {what} ({status}), not as the account API does: is `host` right?")]
+    #[error("the host responds {what} ({status}), not as the account API does: is `host` right? ({call})")]
     NotTheApi {
         /// Method and path.
         call: String,
@@ -95,13 +95,13 @@ pub enum Error {
         found: String,
     },
     /// The fence of the request refused it: nothing was sent.
-    #[error("{call}: not sent, because this replica may no longer act")]
+    #[error("not sent, because this replica may no longer act ({call})")]
     Fenced {
         /// Method and path.
         call: String,
     },
     /// The response to a GET is well-formed JSON of an unexpected shape.
-    #[error("{call}: the answer is not as expected: {reason}")]
+    #[error("the response is not as expected: {reason} ({call})")]
     Decode {
         /// Method and path.
         call: String,
@@ -109,7 +109,7 @@ pub enum Error {
         reason: String,
     },
     /// The request or the settings cannot be turned into a call: nothing was sent.
-    #[error("{call}: cannot be sent: {reason}")]
+    #[error("the call cannot be sent: {reason} ({call})")]
     Invalid {
         /// Method and path, or what was to be created.
         call: String,

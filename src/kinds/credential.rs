@@ -33,10 +33,12 @@ pub struct CredentialSpec {
     #[serde(flatten)]
     pub management: Management,
     /// The name of the configuration, 4 to 256 characters, unique in the account. Cannot be changed once it exists. Known on AWS.
+    #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 4, max = 256))]
-    pub credentials_name: String,
+    pub credentials_name: Option<String>,
     /// How Databricks gets into your AWS account. Cannot be changed once the configuration exists. Known on AWS.
-    pub aws_credentials: AwsCredentials,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub aws_credentials: Option<AwsCredentials>,
 }
 
 /// How Databricks gets into an AWS account.
@@ -59,8 +61,8 @@ pub struct StsRole {
 /// What a spec controls.
 #[derive(Serialize, Deserialize, Clone, Debug)]
 pub struct CredentialState {
-    credentials_name: String,
-    role_arn: String,
+    credentials_name: Option<String>,
+    role_arn: Option<String>,
 }
 
 /// What is shown.
@@ -75,7 +77,7 @@ pub struct CredentialFacts {
 #[derive(Deserialize)]
 struct Remote {
     credentials_id: String,
-    credentials_name: String,
+    credentials_name: Option<String>,
     #[serde(default)]
     aws_credentials: Value,
     creation_time: Option<i64>,
@@ -84,7 +86,7 @@ struct Remote {
 impl From<Remote> for Observed<Credential> {
     fn from(remote: Remote) -> Self {
         let told = |field: &str| remote.aws_credentials["sts_role"][field].as_str().map(str::to_owned);
-        let role_arn = told("role_arn").unwrap_or_default();
+        let role_arn = told("role_arn");
         let facts = CredentialFacts { sts_external_id: told("external_id") };
         let about = About { created: remote.creation_time.map(|ms| ms / 1000), ..About::default() };
         let state = CredentialState { credentials_name: remote.credentials_name, role_arn };
@@ -102,13 +104,16 @@ impl ExternalResource for Credential {
         Immutable { state: "role_arn", spec: &["awsCredentials.stsRole.roleArn"] },
     ];
 
+    const NAME: &'static [&'static str] = &["credentialsName"];
+    const REQUIRED: &'static [&'static str] = &["awsCredentials"];
+
     fn desired(spec: &CredentialSpec, _: &Resolved) -> Result<CredentialState> {
-        let role_arn = spec.aws_credentials.sts_role.role_arn.clone();
+        let role_arn = spec.aws_credentials.as_ref().map(|aws| aws.sts_role.role_arn.clone());
         Ok(CredentialState { credentials_name: spec.credentials_name.clone(), role_arn })
     }
 
     fn key(state: &CredentialState) -> Key {
-        Key { within: String::new(), name: state.credentials_name.clone() }
+        Key { within: String::new(), name: state.credentials_name.clone().unwrap_or_default() }
     }
 
     async fn get(api: &Reader, id: &String) -> ApiResult<Option<Observed<Self>>> {

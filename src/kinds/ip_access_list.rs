@@ -30,6 +30,8 @@ use crate::engine::kind::{
     category = "databricks",
     namespaced,
     status = "Status<IpAccessListFacts>",
+    printcolumn = r#"{"name": "Type", "type": "string", "jsonPath": ".status.observed.listType", "description": "ALLOW or BLOCK."}"#,
+    printcolumn = r#"{"name": "Addresses", "type": "integer", "jsonPath": ".status.addressCount", "description": "How many addresses the list has."}"#,
     doc = "Which addresses may, or may not, reach the account console and the account APIs."
 )]
 #[serde(rename_all = "camelCase")]
@@ -38,13 +40,16 @@ pub struct IpAccessListSpec {
     #[serde(flatten)]
     pub management: Management,
     /// The name of the list in the account console. May be changed. Known on all clouds.
+    #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 256))]
-    pub label: String,
+    pub label: Option<String>,
     /// ALLOW: only the addresses of the ALLOW lists have access. BLOCK: these addresses have none, whatever else allows them. May be changed. Known on all clouds.
-    pub list_type: ListType,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub list_type: Option<ListType>,
     /// IPv4 addresses and CIDRs, in any order. May be changed. Known on all clouds.
+    #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 1000))]
-    pub ip_addresses: Vec<Cidr>,
+    pub ip_addresses: Option<Vec<Cidr>>,
     /// Whether the list is in force; true by default. May be changed. Known on all clouds.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub enabled: Option<bool>,
@@ -61,9 +66,9 @@ pub enum ListType {
 /// What a spec controls. Addresses are a set of networks in canonical form.
 #[derive(Serialize, Deserialize, Clone, Debug)]
 pub struct IpAccessListState {
-    label: String,
-    list_type: String,
-    ip_addresses: BTreeSet<String>,
+    label: Option<String>,
+    list_type: Option<String>,
+    ip_addresses: Option<BTreeSet<String>>,
     enabled: bool,
 }
 
@@ -79,8 +84,8 @@ pub struct IpAccessListFacts {
 #[derive(Deserialize)]
 struct Remote {
     list_id: String,
-    label: String,
-    list_type: String,
+    label: Option<String>,
+    list_type: Option<String>,
     #[serde(default)]
     ip_addresses: Vec<String>,
     #[serde(default = "on")]
@@ -113,7 +118,7 @@ impl From<Remote> for Observed<IpAccessList> {
             state: IpAccessListState {
                 label: remote.label,
                 list_type: remote.list_type,
-                ip_addresses: remote.ip_addresses.iter().map(|a| canonical(a)).collect(),
+                ip_addresses: Some(remote.ip_addresses.iter().map(|a| canonical(a)).collect()),
                 enabled: remote.enabled,
             },
             facts: IpAccessListFacts { address_count: remote.address_count },
@@ -135,37 +140,43 @@ impl ExternalResource for IpAccessList {
     /// Terraform's provider dropped its resource for the account's IP access lists, because reads showed changes only after
     /// minutes, and Databricks itself says that they take effect after a few minutes. This allows ten.
     const READ_LAG: Duration = Duration::from_secs(600);
+    const NAME: &'static [&'static str] = &["label", "listType"];
+    const REQUIRED: &'static [&'static str] = &["ipAddresses"];
     const GUARD: Option<Guard<Self>> = Some(Guard::Among(keep_the_operator_in));
 
     fn desired(spec: &IpAccessListSpec, _: &Resolved) -> Result<IpAccessListState> {
         Ok(IpAccessListState {
             label: spec.label.clone(),
-            list_type: format!("{:?}", spec.list_type),
-            ip_addresses: spec.ip_addresses.iter().map(|a| canonical(&a.0)).collect(),
+            list_type: spec.list_type.map(|list_type| format!("{list_type:?}")),
+            ip_addresses: spec.ip_addresses.as_ref().map(|all| all.iter().map(|a| canonical(&a.0)).collect()),
             enabled: spec.enabled.unwrap_or(true),
         })
     }
 
     fn key(state: &IpAccessListState) -> Key {
-        Key { within: String::new(), name: format!("{}/{}", state.list_type, state.label) }
+        let part = |part: &Option<String>| part.clone().unwrap_or_default();
+        Key { within: String::new(), name: format!("{}/{}", part(&state.list_type), part(&state.label)) }
     }
 
     /// Besides the list itself, the harmless first form of a disabled one.
     fn matches(key: &Key, seen: &Observed<Self>) -> bool {
         let state = &seen.state;
-        let beginning = state.list_type == "BLOCK" && state.ip_addresses.is_empty() && state.enabled;
+        let empty = state.ip_addresses.as_ref().is_none_or(BTreeSet::is_empty);
+        let beginning = state.list_type.as_deref() == Some("BLOCK") && empty && state.enabled;
         let label = key.name.split_once('/').map(|(_, label)| label);
-        Self::key(state) == *key || (beginning && label == Some(&state.label))
+        Self::key(state) == *key || (beginning && label == state.label.as_deref())
     }
 
     /// Either half of the natural key is enough, so that each may be changed.
     fn recognises(want: &IpAccessListState, seen: &Observed<Self>) -> bool {
-        want.label == seen.state.label || want.list_type == seen.state.list_type
+        let named = want.label.is_some() || want.list_type.is_some();
+        !named || want.label == seen.state.label || want.list_type == seen.state.list_type
     }
 
     /// The list keeps its desired type, so that it is recognised whatever happens before it gets its label.
     fn aside(want: IpAccessListState, id: &String) -> Option<IpAccessListState> {
-        Some(IpAccessListState { label: format!("{} (exchanging labels, {id})", want.label), ..want })
+        let label = Some(format!("{} (exchanging labels, {id})", want.label.as_deref()?));
+        Some(IpAccessListState { label, ..want })
     }
 
     async fn get(api: &Reader, id: &String) -> ApiResult<Option<Observed<Self>>> {
@@ -251,14 +262,14 @@ fn keep_the_operator_in(
 
 fn admitted(lists: &[&IpAccessListState], address: &Ipv4Net) -> bool {
     let networks = |kind: &str| -> Vec<Ipv4Net> {
-        let of_kind = lists.iter().filter(|l| l.list_type == kind).flat_map(|l| &l.ip_addresses);
-        of_kind.filter_map(|a| a.parse().ok()).collect()
+        let of_kind = lists.iter().filter(|l| l.list_type.as_deref() == Some(kind));
+        of_kind.flat_map(|l| l.ip_addresses.iter().flatten()).filter_map(|a| a.parse().ok()).collect()
     };
     let overlaps = |net: &Ipv4Net| net.contains(address) || address.contains(net);
     if networks("BLOCK").iter().any(overlaps) {
         return false;
     }
-    if !lists.iter().any(|l| l.list_type == "ALLOW") {
+    if !lists.iter().any(|l| l.list_type.as_deref() == Some("ALLOW")) {
         return true;
     }
     let allowed = Ipv4Net::aggregate(&networks("ALLOW"));

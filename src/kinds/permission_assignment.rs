@@ -37,6 +37,9 @@ use crate::kinds::workspace::Workspace;
     category = "databricks",
     namespaced,
     status = "Status<PermissionAssignmentFacts>",
+    printcolumn = r#"{"name": "Principal", "type": "string", "jsonPath": ".status.principalName", "description": "The user, group or service principal."}"#,
+    printcolumn = r#"{"name": "Permission", "type": "string", "jsonPath": ".status.state", "description": "What it may do."}"#,
+    printcolumn = r#"{"name": "Workspace", "type": "string", "jsonPath": ".status.observed.workspaceId", "description": "The id of the workspace."}"#,
     doc = "A principal's access to a workspace."
 )]
 #[serde(rename_all = "camelCase")]
@@ -58,8 +61,9 @@ pub struct PermissionAssignmentSpec {
     /// Who gets access. Once the assignment exists, it can be changed only from the id to the name of the same principal, or from a name to its id. Known on all clouds.
     pub principal: Principal,
     /// USER: may use the workspace. ADMIN: may administer it; with it USER says nothing more. May be changed. Known on all clouds.
+    #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 2), extend("x-kubernetes-list-type" = "set"))]
-    pub permissions: Vec<Permission>,
+    pub permissions: Option<Vec<Permission>>,
 }
 
 /// A user, group or service principal of the account.
@@ -101,7 +105,7 @@ pub enum Permission {
 pub struct PermissionAssignmentState {
     workspace_id: i64,
     principal_id: i64,
-    permissions: BTreeSet<String>,
+    permissions: Option<BTreeSet<String>>,
 }
 
 /// What is shown.
@@ -158,7 +162,7 @@ fn observed(
     phase: Phase,
 ) -> Observed<PermissionAssignment> {
     let id = Inside { within: state.workspace_id, own: state.principal_id };
-    let about = About { phase, state: Some(words(&state.permissions)), ..About::default() };
+    let about = About { phase, state: state.permissions.as_ref().map(words), ..About::default() };
     Observed { id, state, facts, about }
 }
 
@@ -192,6 +196,7 @@ impl ExternalResource for PermissionAssignment {
         Reference { state: "workspace_id", spec: &["workspaceId", "workspaceRef"], words: &["workspace"] },
         Reference { state: "principal_id", spec: &["principal"], words: &["principal", "user", "group"] },
     ];
+    const REQUIRED: &'static [&'static str] = &["permissions"];
     const LIFECYCLE: Lifecycle = Lifecycle::Upsert;
     const GUARD: Option<Guard<Self>> = Some(Guard::Alone(keep_the_operator_in));
 
@@ -213,14 +218,14 @@ impl ExternalResource for PermissionAssignment {
             Some(id) => Ok(id),
             None => got.number(field),
         };
-        let levels = spec.permissions.iter().map(|level| match level {
+        let level = |level: &Permission| match level {
             Permission::USER => "USER",
             Permission::ADMIN => ADMIN,
-        });
+        };
         Ok(PermissionAssignmentState {
             workspace_id: either(spec.workspace_id, "workspaceRef")?,
             principal_id: either(spec.principal.id, "principal")?,
-            permissions: normal(levels),
+            permissions: spec.permissions.as_ref().map(|levels| normal(levels.iter().map(level))),
         })
     }
 
@@ -233,7 +238,10 @@ impl ExternalResource for PermissionAssignment {
     }
 
     fn power(state: &PermissionAssignmentState) -> Power {
-        Power { workspace_id: Some(state.workspace_id.to_string()), admin: is_admin(&state.permissions) }
+        Power {
+            workspace_id: Some(state.workspace_id.to_string()),
+            admin: state.permissions.as_ref().is_some_and(is_admin),
+        }
     }
 
     async fn get(api: &Reader, id: &Inside<i64, i64>) -> ApiResult<Option<Observed<Self>>> {
@@ -267,7 +275,7 @@ impl ExternalResource for PermissionAssignment {
             let state = PermissionAssignmentState {
                 workspace_id,
                 principal_id: principal.principal_id.0,
-                permissions,
+                permissions: Some(permissions),
             };
             all.push(observed(state, principal.into(), error.map_or(Phase::Ready, Phase::Failed)));
         }
@@ -328,16 +336,19 @@ async fn put(
     want: &PermissionAssignmentState,
     known: PermissionAssignmentFacts,
 ) -> ApiResult<Observed<PermissionAssignment>> {
+    // A PUT without permissions would remove the access.
+    let Some(wanted) = &want.permissions else {
+        return Err(Error::terminal(Reason::InvalidSpec, "spec.permissions is needed to give access").into());
+    };
     let path = principal_path(api, want.workspace_id, want.principal_id);
-    let told: Row =
-        api.put(path.clone(), json!({"permissions": want.permissions})).await.map_err(classify)?;
+    let told: Row = api.put(path.clone(), json!({"permissions": wanted})).await.map_err(classify)?;
     if let Some(text) = told.error.filter(|text| !text.is_empty()) {
         let reason = if passes(&text) { Reason::WaitingForWorkspace } else { Reason::ApplyFailed };
-        return Err(Error::waiting(reason, format!("PUT {path}: Databricks did not do it: {text}")).into());
+        return Err(Error::waiting(reason, format!("{text} (PUT {path}, which changed nothing)")).into());
     }
     let levels = told.permissions.as_ref().map(|all| normal(all.iter().map(String::as_str)));
-    let permissions = levels.unwrap_or_else(|| want.permissions.clone());
-    let state = PermissionAssignmentState { permissions, ..want.clone() };
+    let permissions = levels.unwrap_or_else(|| wanted.clone());
+    let state = PermissionAssignmentState { permissions: Some(permissions), ..want.clone() };
     Ok(observed(state, told.principal.map_or(known, Into::into), Phase::Ready))
 }
 
@@ -362,7 +373,7 @@ fn classify(error: databricks::Error) -> CallError {
 /// Refuses to remove the operator's own access.
 fn keep_the_operator_in(act: &Act<'_, PermissionAssignment>, auth: &AuthFacts) -> Result<()> {
     let Some(state) = act.want.or(act.seen.map(|seen| &seen.state)) else { return Ok(()) };
-    let admin = |state: &PermissionAssignmentState| is_admin(&state.permissions);
+    let admin = |state: &PermissionAssignmentState| state.permissions.as_ref().is_some_and(is_admin);
     // Access that an earlier read did not show may exist by now.
     let had = act.seen.is_none_or(|seen| admin(&seen.state) || act.want.is_none());
     if !had || act.want.is_some_and(admin) {

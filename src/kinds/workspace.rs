@@ -32,7 +32,7 @@ pub use spec::{Workspace, WorkspaceFacts, WorkspaceSpec};
 /// What a spec controls, in the API's fields, but for the tags: `custom_tags` are those that are not ours.
 #[derive(Serialize, Deserialize, Clone, Debug)]
 pub struct WorkspaceState {
-    workspace_name: String,
+    workspace_name: Option<String>,
     deployment_name: Option<String>,
     aws_region: Option<String>,
     credentials_id: Option<String>,
@@ -256,6 +256,7 @@ impl ExternalResource for Workspace {
             &["managed key", "encryption key"],
         ),
     ];
+    const NAME: &'static [&'static str] = &["workspaceName"];
     const OWNERSHIP: Ownership = Ownership::Marker;
     const DATA_BEARING: bool = true;
 
@@ -300,12 +301,14 @@ impl ExternalResource for Workspace {
     fn key(state: &WorkspaceState) -> Key {
         let region = state.aws_region.as_ref().or(state.location.as_ref());
         let region = region.map(String::as_str).unwrap_or_default();
-        Key { within: String::new(), name: format!("{region}/{}", state.workspace_name) }
+        let name = state.workspace_name.as_ref().map(|name| format!("{region}/{name}"));
+        Key { within: String::new(), name: name.unwrap_or_default() }
     }
 
     /// A key without a region is that of an observed workspace whose spec has no region.
     fn matches(key: &Key, seen: &Observed<Self>) -> bool {
-        let any_region = key.name.strip_prefix('/') == Some(&seen.state.workspace_name);
+        let any_region =
+            key.name.strip_prefix('/').is_some_and(|name| seen.state.workspace_name.as_deref() == Some(name));
         any_region || Self::key(&seen.state) == *key
     }
 

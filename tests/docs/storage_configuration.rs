@@ -9,7 +9,7 @@ use crate::databricks::{Optional, Pages};
 use crate::engine::crd::{Management, Status};
 use crate::engine::error::Result;
 use crate::engine::kind::{
-    About, ApiResult, ExternalResource, Immutable, Key, Observed, Reader, Resolved, Writer,
+    About, ApiResult, Created, ExternalResource, Immutable, Key, Observed, Reader, Resolved, Writer,
 };
 
 /// The S3 bucket that workspaces on AWS keep their own files in.
@@ -118,7 +118,7 @@ impl ExternalResource for StorageConfiguration {
         Ok(all.into_iter().map(Observed::from).collect())
     }
 
-    async fn create(api: &Writer, want: &StorageConfigurationState) -> ApiResult<Observed<Self>> {
+    async fn create(api: &Writer, want: &StorageConfigurationState) -> ApiResult<Created<Self>> {
         let mut body = json!({
             "storage_configuration_name": want.storage_configuration_name,
             "root_bucket_info": {"bucket_name": want.bucket_name},
@@ -127,7 +127,7 @@ impl ExternalResource for StorageConfiguration {
             body["role_arn"] = json!(role);
         }
         let made: Remote = api.post(api.path(&["storage-configurations"]), body).await?;
-        Ok(made.into())
+        Ok(Observed::from(made).into())
     }
 
     async fn delete(api: &Writer, seen: &Observed<Self>) -> ApiResult<()> {

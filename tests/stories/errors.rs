@@ -293,7 +293,8 @@ async fn outages_are_retried_in_growing_steps() {
     let tries = wait_calls(&story, "GET", 6).await;
     let seen = story.wait_condition(LIST, "office", "Reconciling", "True", "Retrying").await;
     assert!(
-        message(&seen, "Ready").contains("503 TEMPORARILY_UNAVAILABLE: down"),
+        message(&seen, "Ready").starts_with("down (GET ")
+            && message(&seen, "Ready").contains(": 503 TEMPORARILY_UNAVAILABLE)"),
         "{}",
         message(&seen, "Ready")
     );
@@ -353,20 +354,20 @@ fn oddities() -> Vec<(&'static str, Fault, &'static str)> {
             "ENDPOINT_NOT_FOUND",
         ),
         ("bare-404", Fault { status: Some(404), body: Some(json!("")), ..fault() }, "404"),
-        ("garbage", text("\u{1}\u{2}{{{"), "no usable answer"),
-        ("cut-json", text("{\"ip_access_list\": {\"list_id\": \"a"), "no usable answer"),
+        ("garbage", text("\u{1}\u{2}{{{"), "no usable response"),
+        ("cut-json", text("{\"ip_access_list\": {\"list_id\": \"a"), "no usable response"),
         ("shape", text("{\"ip_access_list\": 7, \"ip_access_lists\": 7}"), "not as expected"),
         ("array", text("[]"), ""),
         (
             "truncated",
             Fault { truncate_bytes: Some(9), when: simulator::When::After, ..fault() },
-            "no usable answer",
+            "no usable response",
         ),
-        ("huge", text(&" ".repeat((8 << 20) + 1)), "no usable answer"),
+        ("huge", text(&" ".repeat((8 << 20) + 1)), "no usable response"),
         (
             "slow",
             Fault { slow_ms_per_byte: Some(200), when: simulator::When::After, ..fault() },
-            "no usable answer",
+            "no usable response",
         ),
         ("silent", Fault { drop: true, ..fault() }, ""),
         (

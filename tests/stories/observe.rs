@@ -254,3 +254,66 @@ async fn a_forged_record_gains_nothing_by_observing() {
     assert_eq!(story.account.writes().len(), 0, "{:?}", story.account.writes());
     story.end().await;
 }
+
+/// Covers LC-18. To read what is in the account, its name or its id is enough. The status then shows all that a spec can control, and a
+/// spec that is written from it is managed without a change.
+#[tokio::test]
+async fn a_name_or_an_id_is_enough_to_read_and_the_status_has_the_rest() {
+    let story = Story::start("observe-import").await;
+    let list = made_by_hand(&story, "office");
+    let role = "arn:aws:iam::123456789012:role/databricks";
+    let credential =
+        json!({"credentials_name": "by-hand", "aws_credentials": {"sts_role": {"role_arn": role}}});
+    let credential = story.account.insert("credentials", credential).unwrap()["credentials_id"].clone();
+    let workspace = json!({"workspace_name": "by-hand", "aws_region": "eu-west-1"});
+    let workspace = story.account.insert("workspaces", workspace).unwrap()["workspace_id"].to_string();
+    for (kind, name, spec) in [
+        (LIST, "by-name", json!({"label": "office", "listType": "ALLOW"})),
+        (LIST, "by-id", json!({"externalId": list})),
+        ("Credential", "by-name", json!({"credentialsName": "by-hand"})),
+        ("Credential", "by-id", json!({"externalId": credential})),
+        ("Workspace", "by-name", json!({"workspaceName": "by-hand"})),
+        ("Workspace", "by-id", json!({"externalId": workspace})),
+    ] {
+        let mut spec = spec;
+        spec["managementPolicy"] = json!("Observe");
+        story.apply(&story.managed(kind, name, spec)).await;
+    }
+    for (kind, id, observed) in [
+        (
+            LIST,
+            list.as_str().unwrap(),
+            json!({"label": "office", "listType": "ALLOW", "enabled": true,
+            "ipAddresses": ["198.51.100.7/32"]}),
+        ),
+        ("Credential", credential.as_str().unwrap(), json!({"credentialsName": "by-hand", "roleArn": role})),
+        ("Workspace", &workspace, json!({"workspaceName": "by-hand", "awsRegion": "eu-west-1"})),
+    ] {
+        for name in ["by-name", "by-id"] {
+            let seen = story.wait_ready(kind, name).await["status"].clone();
+            assert_eq!(
+                (&seen["externalId"], &seen["drift"]),
+                (&json!(id), &Value::Null),
+                "{kind} {name}: {seen}"
+            );
+            for (field, value) in observed.as_object().unwrap() {
+                assert_eq!(seen["observed"][field], *value, "{kind} {name}: {field} in {seen}");
+            }
+        }
+    }
+    assert_eq!(story.account.writes().len(), 0, "{:?}", story.account.writes());
+
+    let spec = story.get(LIST, "by-id").await["status"]["observed"].clone();
+    story.patch(LIST, "by-id", json!({"spec": {"managementPolicy": "Managed"}})).await;
+    story.patch(LIST, "by-id", json!({"spec": spec})).await;
+    story.wait_condition(LIST, "by-id", "Ready", "True", "Available").await;
+    assert_eq!(story.account.writes().len(), 0, "{:?}", story.account.writes());
+
+    let nothing = story.managed(LIST, "nothing", json!({"managementPolicy": "Observe"}));
+    let refused = story.try_apply(&nothing).await.unwrap_err().to_string();
+    assert!(refused.contains("spec.label is needed to find or create the object"), "{refused}");
+    let half = story.managed(LIST, "half", json!({"label": "half", "listType": "BLOCK"}));
+    let refused = story.try_apply(&half).await.unwrap_err().to_string();
+    assert!(refused.contains("spec.ipAddresses is needed to create the object"), "{refused}");
+    story.end().await;
+}

@@ -28,7 +28,7 @@ async fn a_group_gets_into_a_new_workspace_is_promoted_and_goes() {
     let group = story.account.objects("Groups").into_iter().find(|g| g["displayName"] == "data-eng").unwrap();
     let id = format!("{workspace}/{}", group["id"].as_str().unwrap());
     assert_eq!((&ready["status"]["externalId"], &ready["status"]["state"]), (&json!(id), &json!("USER")));
-    assert_eq!(ready["status"]["observed"], json!({"workspaceId": workspace}));
+    assert_eq!(ready["status"]["observed"], json!({"workspaceId": workspace, "permissions": ["USER"]}));
     assert_eq!(ready["status"]["principalName"], "data-eng");
 
     // Somebody else's access is another object.

@@ -565,7 +565,8 @@ async fn no_edit_is_lost_while_the_operator_writes() {
     story.end().await;
 }
 
-/// Covers ST-14. `kubectl get databricks` lists all kinds in the same columns; `kubectl explain` explains.
+/// Covers ST-14. `kubectl get databricks` lists all kinds in the same columns, with what a person needs of each; `kubectl explain`
+/// explains.
 #[tokio::test]
 async fn kubectl_shows_what_matters_in_columns() {
     let story = Story::start("columns").await;
@@ -586,31 +587,38 @@ async fn kubectl_shows_what_matters_in_columns() {
         let one_space = |line: &str| line.split_whitespace().collect::<Vec<_>>().join(" ");
         text.lines().filter(|line| !line.is_empty()).map(one_space).collect::<Vec<_>>()
     };
-    let header = "NAME READY SYNCED EXTERNAL-ID STATUS AGE";
+    let header = |own: &str| format!("NAME READY SYNCED EXTERNAL-ID {own}STATUS AGE");
+    let (any, lists) = (header(""), header("TYPE ADDRESSES "));
+    let (assignments, workspaces) = (header("PRINCIPAL PERMISSION WORKSPACE "), header("REGION STATE URL "));
+    let in_workspace = ids[2].split_once('/').unwrap().0;
     let (account, group) = (&story.account.account_id, "databricks-operator.io");
     let expected = [
-        header,
-        &format!("databricksauth.{group}/account True True {account} Authenticated"),
-        header,
-        &format!("ipaccesslist.{group}/office True True {} Available", ids[0]),
+        any.clone(),
+        format!("databricksauth.{group}/account True True {account} Authenticated"),
+        lists,
+        format!("ipaccesslist.{group}/office True True {} BLOCK 1 Available", ids[0]),
         // No id, which is an empty column.
-        &format!("ipaccesslist.{group}/refused False False PermissionDenied"),
-        header,
-        &format!("permissionassignment.{group}/analysts True True {} Available", ids[2]),
-        header,
-        &format!("workspace.{group}/analytics True True {} Available", ids[1]),
+        format!("ipaccesslist.{group}/refused False False PermissionDenied"),
+        assignments,
+        format!(
+            "permissionassignment.{group}/analysts True True {} analysts USER {in_workspace} Available",
+            ids[2]
+        ),
+        workspaces.clone(),
+        // The simulated account has no address for it.
+        format!("workspace.{group}/analytics True True {} eu-west-1 RUNNING Available", ids[1]),
     ];
     let table = get(&["databricks"]).await;
     let without_age = |line: &String| match line.rsplit_once(' ') {
-        Some((rest, _)) if line != header => rest.to_owned(),
+        Some((rest, _)) if !line.starts_with("NAME ") => rest.to_owned(),
         _ => line.clone(),
     };
     assert_eq!(table.iter().map(without_age).collect::<Vec<_>>(), expected);
     let wide = get(&["dbws", "-o", "wide"]).await;
-    assert_eq!(wide[0], format!("{header} AUTH POLICY DELETION MESSAGE"));
+    assert_eq!(wide[0], format!("{workspaces} AUTH POLICY DELETION MESSAGE"));
     assert!(wide[1].ends_with(&format!(" {AUTH} Managed Retain")), "{wide:?}");
     let everywhere = get(&["databricks", "--all-namespaces"]).await;
-    assert!(everywhere.contains(&format!("NAMESPACE {header}")), "{everywhere:?}");
+    assert!(everywhere.contains(&format!("NAMESPACE {any}")), "{everywhere:?}");
 
     // What is Ready and differs all the same says so, though Ready is the only condition with these columns.
     story.account.clear_faults();
@@ -619,7 +627,7 @@ async fn kubectl_shows_what_matters_in_columns() {
     story.account.edit("ip-access-lists", id, json!({"enabled": false})).unwrap();
     story.wait_condition(KIND, "office", "Ready", "True", "DriftDetected").await;
     let observed = get(&["dbip", "office", "-o", "wide"]).await.remove(1);
-    assert!(observed.starts_with(&format!("office True False {id} DriftDetected ")), "{observed}");
+    assert!(observed.starts_with(&format!("office True False {id} BLOCK 1 DriftDetected ")), "{observed}");
     assert!(observed.ends_with(&format!(" {AUTH} Observe Delete differs in enabled")), "{observed}");
 
     let text = story.kubectl(&["explain", "ipaccesslist.spec.listType"]).await.unwrap();

@@ -182,6 +182,10 @@ fn is_private_link(rule: &Map<String, Value>) -> bool {
 fn endpoint_rule(world: &mut World, write: &mut Write) -> Result<(), Reply> {
     check_target(write.after)?;
     let azure = write.after.contains_key("resource_id");
+    // Assumed: a mask that names `enabled` without a value switches the rule off.
+    if write.before.is_some_and(|before| before.contains_key("enabled")) {
+        write.after.entry("enabled").or_insert(json!(false));
+    }
     let Some(before) = write.before else {
         // Documented: rules to S3 begin disabled.
         write.after.remove("enabled");

@@ -255,6 +255,12 @@ impl Collection {
         parent.map_or_else(|| id.to_owned(), |parent| format!("{parent}/{id}"))
     }
 
+    /// The methods of its API.
+    pub fn methods(&self) -> Vec<&'static str> {
+        let delete = Some("DELETE").filter(|_| !matches!(self.delete, Delete::Never));
+        ["GET", "POST"].into_iter().chain(self.update.verb()).chain(delete).collect()
+    }
+
     /// Whether a field is one that only a response has.
     pub fn is_only_shown(&self, name: &str) -> bool {
         let filled = self.on_create.iter().chain(self.on_write).chain(self.shown_once);

@@ -1,7 +1,8 @@
 //! What a principal consists of, and what the account fills in.
 //!
 //! Documented: the fields, that a user's name is kept in lower case, that emails and the name come from it. Assumed: the
-//! rest of the address; that fields which only a response has are ignored in a body.
+//! rest of the address; that fields which only a response has are ignored in a body. Observed by others: clients send one
+//! empty entry for no entitlements.
 
 use serde_json::{Map, Value, json};
 
@@ -115,6 +116,9 @@ pub(super) fn stripped(kind: &Principals, mut body: Map<String, Value>) -> Map<S
     body.retain(|name, _| !IGNORED.contains(&name.as_str()));
     if kind.collection == "Users" {
         body.retain(|name, _| name != "emails" && name != "externalId");
+    }
+    if body.get("entitlements") == Some(&json!([{}])) {
+        body.remove("entitlements");
     }
     body
 }

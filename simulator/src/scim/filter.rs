@@ -1,4 +1,4 @@
-//! SCIM filters: `eq`, `ne`, `co`, `sw`, `and`, `or` and parentheses. Assumed: text is compared without regard to
+//! SCIM filters: `eq`, `ne`, `co`, `sw`, `and`, `or` and parentheses. Observed by others: text in single quotes. Assumed: text is compared without regard to
 //! case, as the protocol does by default.
 
 use serde_json::Value;
@@ -68,11 +68,11 @@ fn words(text: &str) -> Result<Vec<Word>, String> {
         match first {
             ' ' => {}
             '(' | ')' => words.push(Word::Plain(first.to_string())),
-            '"' => {
+            '"' | '\'' => {
                 let mut quoted = String::new();
                 loop {
                     match rest.next().ok_or("a quote is not closed")? {
-                        '"' => break,
+                        last if last == first => break,
                         '\\' => quoted.push(rest.next().ok_or("nothing follows a backslash")?),
                         other => quoted.push(other),
                     }

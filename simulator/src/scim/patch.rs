@@ -2,7 +2,7 @@
 //!
 //! Documented: the shapes of operations, `members[value eq "1"]` and the like, that a member which is plain text is a
 //! syntax error. Observed by others: adding a member that does not exist returns 200 and adds nothing; the name of a
-//! user never changes. Assumed: all operations or none; a path without a value of a filter names the whole list; an
+//! user never changes; the one value of an attribute may come as a list of one entry. Assumed: all operations or none; a path without a value of a filter names the whole list; an
 //! operation without a path carries an object of attributes; `active` may be text; the response is empty.
 
 use serde_json::{Map, Value, json};
@@ -156,6 +156,10 @@ fn change_plain(
     if kind.collection == "Users" && matches!(attribute, "userName" | "emails" | "externalId") {
         return Ok(());
     }
+    let value = match value.as_array().map(Vec::as_slice) {
+        Some([entry]) if entry.get("value").is_some() => &entry["value"],
+        _ => value,
+    };
     let value = match (attribute, value.as_str()) {
         ("active", Some("true" | "True")) => json!(true),
         ("active", Some("false" | "False")) => json!(false),

@@ -16,6 +16,7 @@ mod refusals;
 mod scim;
 mod scim_writes;
 mod standing;
+mod terraform;
 mod workspaces;
 
 use reqwest::{Client, Method, RequestBuilder};

@@ -192,7 +192,7 @@ fn the_text_of_an_error_is_the_same_for_each_try() {
     };
     let (one, two) = (failure(400, body("11111111")), failure(400, body("22222222")));
     assert_eq!(one.to_string(), two.to_string());
-    assert_eq!(one.to_string(), "GET /x: Databricks answers 400 X: cannot  (request …)");
+    assert_eq!(one.to_string(), "cannot  (request …) (GET /x: 400 X)");
     assert_eq!(one.request_id(), Some("11111111"));
 }
 

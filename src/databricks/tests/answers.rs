@@ -24,7 +24,7 @@ async fn a_login_page_is_not_the_api() {
     assert_eq!(
         error.to_string(),
         format!(
-            "GET {PATH}: the host answers with a web page (200), not as the account API does: is `host` right?"
+            "the host responds with a web page (200), not as the account API does: is `host` right? (GET {PATH})"
         )
     );
 }

@@ -24,7 +24,7 @@ use super::refusals::refers_to_nothing;
 use super::resource::{
     About, Act, CallError, ExternalResource, Guard, Immutable, Key, Lifecycle, Observed, Ownership, Power,
 };
-use super::schema;
+use super::schema::{self, Rules};
 use crate::databricks;
 use crate::engine::crd::{Reason, camel};
 use crate::engine::error::{Error, Result};
@@ -173,7 +173,9 @@ impl<R: ExternalResource> Driver for Adapter<R> {
     }
 
     fn crd(&self) -> CustomResourceDefinition {
-        schema::finish(R::crd(), R::IMMUTABLE, R::LIFECYCLE)
+        let rules =
+            Rules { immutable: R::IMMUTABLE, lifecycle: R::LIFECYCLE, name: R::NAME, required: R::REQUIRED };
+        schema::finish(R::crd(), &rules)
     }
 
     fn fields(&self) -> BTreeSet<String> {

@@ -75,6 +75,10 @@ pub trait ExternalResource:
     /// Fields of `State` that cannot change after creation, each with the fields of the spec that it comes from. The
     /// source of the schema's immutability rules and of [`When::Never`].
     const IMMUTABLE: &'static [Immutable] = &[];
+    /// Fields of the spec, in camelCase, that name the object: they are needed unless `externalId` does.
+    const NAME: &'static [&'static str] = &[];
+    /// Other fields of the spec, in camelCase, that a create needs. Where nothing is created, they may be left out.
+    const REQUIRED: &'static [&'static str] = &[];
     /// Fields that the API never returns: the only ones whose absence in a response is no difference.
     const UNTOLD: &'static [&'static str] = &[];
     /// The ids in a create by which the account finds its other objects: what to correct if it finds none.
@@ -129,9 +133,10 @@ pub trait ExternalResource:
         Power::default()
     }
     /// Whether an object that a record names is the intended one: a natural key still matches. Records are input that users
-    /// can edit, so they alone are no proof.
+    /// can edit, so they alone are no proof. A spec without the name asks for the object by its id.
     fn recognises(want: &Self::State, seen: &Observed<Self>) -> bool {
-        Self::key(want) == Self::key(&seen.state)
+        let key = Self::key(want);
+        key.name.is_empty() || key == Self::key(&seen.state)
     }
     /// What differs, and whether it may be changed now.
     fn changes(want: &Self::State, seen: &Observed<Self>) -> Result<Vec<Change>> {

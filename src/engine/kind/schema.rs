@@ -14,23 +14,31 @@ use serde_json::{Map, Value, json};
 use super::resource::{Immutable, Lifecycle};
 use crate::engine::crd::{Management, TEXT};
 
+/// What a kind states of the fields of its spec; see the constants of the same names of [`super::ExternalResource`].
+pub struct Rules {
+    /// Fields that cannot change after creation.
+    pub immutable: &'static [Immutable],
+    /// How the object is created.
+    pub lifecycle: Lifecycle,
+    /// Fields that name the object.
+    pub name: &'static [&'static str],
+    /// Other fields that a create needs.
+    pub required: &'static [&'static str],
+}
+
 /// Finishes a CRD that `kube` derived.
-pub fn finish(
-    crd: CustomResourceDefinition,
-    immutable: &[Immutable],
-    lifecycle: Lifecycle,
-) -> CustomResourceDefinition {
+pub fn finish(crd: CustomResourceDefinition, of: &Rules) -> CustomResourceDefinition {
     let mut value = serde_json::to_value(&crd).expect("a CRD is plain data");
     strip_nullable(&mut value);
     let spec = "/spec/versions/0/schema/openAPIV3Schema/properties/spec";
     value.pointer_mut(spec).into_iter().for_each(plain_text);
-    value["spec"]["versions"][0]["additionalPrinterColumns"] = columns();
+    value["spec"]["versions"][0]["additionalPrinterColumns"] = columns(&crd).into();
     let schema = &mut value["spec"]["versions"][0]["schema"]["openAPIV3Schema"];
     let managed = schema["properties"]["spec"]["properties"].get("authRef").is_some();
     let spec = schema["properties"]["spec"].clone();
     let mut shown: Map<_, _> =
         own(&spec).filter(|_| managed).map(|(name, field)| (name.to_owned(), loose(field, false))).collect();
-    let fixed = immutable.iter().filter_map(Immutable::shown);
+    let fixed = of.immutable.iter().filter_map(Immutable::shown);
     shown.extend(fixed.map(|(path, name)| (name.to_owned(), loose(inside(&spec, path), true))));
     let observed = &mut schema["properties"]["status"]["properties"]["observed"];
     // The API server drops an empty one, which would be a difference for ever.
@@ -38,7 +46,9 @@ pub fn finish(
         observed.as_object_mut().into_iter().for_each(|o| drop(o.remove("additionalProperties")));
         observed["properties"] = shown.into();
     }
-    let mut rules: Vec<Value> = immutable.iter().map(|i| immutable_rule(&spec, i, lifecycle)).collect();
+    let mut rules: Vec<Value> = of.immutable.iter().map(|i| immutable_rule(&spec, i, of.lifecycle)).collect();
+    rules.extend(of.name.iter().map(|field| name_rule(field)));
+    rules.extend(of.required.iter().map(|field| required_rule(field)));
     if managed {
         rules.push(external_id_rule());
     }
@@ -72,7 +82,7 @@ pub fn grants(
     kinds: &[CustomResourceDefinition],
     by_name: &[String],
 ) -> CustomResourceDefinition {
-    let mut value = serde_json::to_value(finish(auth, &[], Lifecycle::Object)).expect("a CRD is plain data");
+    let mut value = serde_json::to_value(finish(auth, &NOTHING)).expect("a CRD is plain data");
     let name = |crd: &CustomResourceDefinition| crd.spec.names.kind.clone();
     let all: Vec<String> = kinds.iter().map(name).collect();
     let inside: Vec<String> = kinds.iter().filter(|crd| in_workspace(crd)).map(name).collect();
@@ -100,6 +110,9 @@ pub fn grants(
     serde_json::from_value(value).expect("still a CRD")
 }
 
+/// A DatabricksAuth is no object of the account.
+const NOTHING: Rules = Rules { immutable: &[], lifecycle: Lifecycle::Object, name: &[], required: &[] };
+
 /// Whether objects of a kind belong to a workspace: their spec says to which.
 fn in_workspace(crd: &CustomResourceDefinition) -> bool {
     let schema = crd.spec.versions[0].schema.as_ref().and_then(|s| s.open_api_v3_schema.as_ref());
@@ -107,20 +120,26 @@ fn in_workspace(crd: &CustomResourceDefinition) -> bool {
     spec.is_some_and(|fields| fields.contains_key("workspaceId"))
 }
 
-/// The columns of `kubectl get`, the same for every kind.
-fn columns() -> Value {
+/// The columns of `kubectl get`: those of the kind between those that all kinds have.
+fn columns(crd: &CustomResourceDefinition) -> Vec<Value> {
+    let own = json!(crd.spec.versions[0].additional_printer_columns);
+    let own = own.as_array().into_iter().flatten().cloned();
     let condition = |kind: &str, of: &str| format!(".status.conditions[?(@.type==\"{kind}\")].{of}");
-    json!([
+    let before = json!([
         {"name": "Ready", "type": "string", "jsonPath": condition("Ready", "status"), "description": "Whether the object is as the spec says and usable."},
         {"name": "Synced", "type": "string", "jsonPath": condition("Synced", "status"), "description": "Whether the last comparison with the account found no difference, or corrected it."},
         {"name": "External-ID", "type": "string", "jsonPath": ".status.externalId", "description": "The id in the Databricks account."},
+    ]);
+    let after = json!([
         {"name": "Status", "type": "string", "jsonPath": condition("Ready", "reason"), "description": "Why it is ready or not."},
         {"name": "Age", "type": "date", "jsonPath": ".metadata.creationTimestamp"},
         {"name": "Auth", "type": "string", "jsonPath": ".spec.authRef.name", "priority": 1},
         {"name": "Policy", "type": "string", "jsonPath": ".status.effective.managementPolicy", "priority": 1},
         {"name": "Deletion", "type": "string", "jsonPath": ".status.effective.deletionPolicy", "priority": 1, "description": "What happens to the object in the account when this one is deleted."},
         {"name": "Message", "type": "string", "jsonPath": condition("Ready", "message"), "priority": 1},
-    ])
+    ]);
+    let shared = |columns: Value| columns.as_array().cloned().unwrap_or_default();
+    shared(before).into_iter().chain(own).chain(shared(after)).collect()
 }
 
 /// The rule that keeps what an object was created for. Of several fields with the same meaning, each may replace another.
@@ -180,6 +199,29 @@ fn has(spec: &Value, object: &str, path: &str) -> String {
         schema = &schema["properties"][step];
     }
     if checks.len() == 1 { checks.remove(0) } else { format!("({})", checks.join(" && ")) }
+}
+
+/// The rule that an object has a name or an id.
+fn name_rule(field: &str) -> Value {
+    json!({
+        "rule": format!("has(self.spec.{field}) || has(self.spec.externalId)"),
+        "message": format!("spec.{field} is needed to find or create the object: set it, or set spec.externalId to the id of an object in the account"),
+        "fieldPath": format!(".spec.{field}"),
+        "reason": "FieldValueRequired",
+    })
+}
+
+/// The rule that a create has what it needs.
+fn required_rule(field: &str) -> Value {
+    let is =
+        |policy: &str, value: &str| format!("(has(self.spec.{policy}) && self.spec.{policy} == '{value}')");
+    let (observes, required) = (is("managementPolicy", "Observe"), is("adoptionPolicy", "Required"));
+    json!({
+        "rule": format!("has(self.spec.{field}) || has(self.spec.externalId) || {observes} || {required}"),
+        "message": format!("spec.{field} is needed to create the object: set it. It can be left out where nothing is created: with externalId, managementPolicy Observe or adoptionPolicy Required"),
+        "fieldPath": format!(".spec.{field}"),
+        "reason": "FieldValueRequired",
+    })
 }
 
 fn external_id_rule() -> Value {

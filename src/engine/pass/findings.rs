@@ -42,9 +42,7 @@ impl Work<'_> {
             differences.map(|c| drift(traits.immutable, &spec, &c.path, want, &seen.state)).collect()
         });
         let mut observed = fixed(traits.immutable, &seen.state);
-        if self.observing() {
-            observed.extend(all(fields, &seen.state));
-        }
+        observed.extend(all(fields, &seen.state));
         Ok(Shown {
             name: ours.then(|| self.driver.key(&seen.state)).transpose()?.map(|key| key.name),
             state: seen.about.state.clone(),

@@ -25,6 +25,9 @@ pub(super) const TAG_VALUE_MAX: usize = 255;
     category = "databricks",
     namespaced,
     status = "Status<WorkspaceFacts>",
+    printcolumn = r#"{"name": "Region", "type": "string", "jsonPath": ".status.observed.awsRegion", "description": "The AWS region."}"#,
+    printcolumn = r#"{"name": "State", "type": "string", "jsonPath": ".status.workspaceStatus", "description": "The workspace's state in Databricks."}"#,
+    printcolumn = r#"{"name": "URL", "type": "string", "jsonPath": ".status.workspaceUrl", "description": "The workspace's address."}"#,
     doc = "A Databricks workspace. Those on AWS can be managed, those on GCP and Azure observed."
 )]
 #[serde(rename_all = "camelCase")]
@@ -34,8 +37,9 @@ pub struct WorkspaceSpec {
     #[serde(flatten)]
     pub management: Management,
     /// The name that users see. Cannot be changed after creation. Known on all clouds.
+    #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 100))]
-    pub workspace_name: String,
+    pub workspace_name: Option<String>,
     /// The workspace's part of its host name; Databricks puts the account's prefix before it, and refuses it if the account has none. `EMPTY` means just the prefix. Default: Databricks chooses one. Cannot be changed after creation. Known on AWS.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 64), regex(pattern = "^(EMPTY|[a-z0-9]([-a-z0-9]*[a-z0-9])?)$"))]
