@@ -80,6 +80,10 @@ const PROMISES: &[(&str, &str)] = &[
     ),
     ("LC-18", "an object that is only observed is not adopted, and a missing one is a plan, not a failure"),
     ("LC-19", "what failed is tried again when somebody asks, and the message names ways that work"),
+    (
+        "LC-22",
+        "what waits for a person outside says what to do and where, has no limit of time, and can be changed and deleted",
+    ),
     ("DL-01", "`Retain` lets an object go without a call"),
     ("DL-02", "an object that never made anything goes at once, without credentials"),
     ("DL-03", "a deletion without credentials says so, and `Retain` is the way out"),
@@ -91,6 +95,7 @@ const PROMISES: &[(&str, &str)] = &[
     ("DL-09", "`deletionProtection` keeps the object in the account and says how to lift it"),
     ("DL-10", "a deletion during a creation leaves nothing in the account"),
     ("DL-11", "finalizers of others are kept and waited for"),
+    ("DL-13", "a deletion that the account holds up for days says why, and `Retain` is the way out"),
     ("CR-01", "a changed Secret is used at once"),
     ("CR-03", "each mistake in credentials has a reason of its own"),
     ("CR-07", "an account is pinned: nothing is written once it would be another"),

@@ -18,7 +18,7 @@ use databricks_operator::kinds::KINDS;
 use referents::{Ground, driver_of, prepare, text};
 use samples::{manifest, schema};
 use serde_json::{Value, json};
-use simulator::{Call, Config, Fault, Simulator};
+use simulator::{Call, Config, Fault, Settings, Simulator};
 
 #[path = "account/connect.rs"]
 mod connect;
@@ -66,7 +66,8 @@ fn fields(changes: &[Change]) -> BTreeSet<String> {
 impl Bench {
     async fn new(driver: &'static dyn Driver) -> Bench {
         let kind = driver.kind().into_owned();
-        let simulator = Simulator::start(Config::default()).await.unwrap();
+        let settings = Settings { endpoint_rule_approval_ms: Some(LOOK_MS), ..Settings::default() };
+        let simulator = Simulator::start(Config { settings, ..Config::default() }).await.unwrap();
         let api = connect(&simulator);
         let Ground { spec, got, want, key, made } = prepare(driver, &simulator, &api, LOOK_MS).await;
         let needs = driver.needs(&spec).unwrap_or_else(|e| panic!("{kind}: needs: {e}"));
@@ -97,7 +98,7 @@ impl Bench {
         for _ in 0..LOOKS {
             let seen = self.ok("get", self.get(id).await);
             let seen = seen.unwrap_or_else(|| panic!("{}: no {id}", self.kind));
-            if !matches!(seen.about.phase, Phase::Pending(_)) {
+            if !matches!(seen.about.phase, Phase::Pending(_) | Phase::Awaiting(_)) {
                 assert_eq!(seen.about.phase, Phase::Ready, "{}", self.kind);
                 return seen;
             }

@@ -58,9 +58,15 @@ fn edit(driver: &dyn Driver, want: &Value) -> Option<Value> {
         return None;
     }
     Some(match &*driver.kind() {
+        "AccountNetworkPolicy" => {
+            let host = json!({"destination": "git.example.com", "internetDestinationType": "DNS_NAME"});
+            json!({"egress": {"networkAccess": {"allowedInternetDestinations": [host]}}})
+        }
         "AccountFederationPolicy" | "ServicePrincipalFederationPolicy" => json!({"description": "moved"}),
         "IpAccessList" => json!({"label": "branch", "ipAddresses": ["192.0.2.0/24"]}),
+        "NetworkConnectivityConfig" => json!({"name": "branch"}),
         "PermissionAssignment" => json!({"permissions": ["ADMIN"]}),
+        "PrivateEndpointRule" => json!({"domainNames": ["orders.example.com"]}),
         "Workspace" => json!({"customTags": {"team": "science"}}),
         other => panic!(
             "{other}: not all of its State is in IMMUTABLE: add a line to `edit` in tests/crash/life.rs, with a change of the \
@@ -145,8 +151,15 @@ pub const HOUR_MS: u64 = 3_600_000;
 /// What takes time there takes an hour of a clock that [`Life::time`] sets.
 async fn account() -> Simulator {
     let (hour, days) = (HOUR_MS, 100 * HOUR_MS);
-    let times = Settings { start_ms: hour, provisioning_ms: hour, deletion_ms: hour, ..Settings::default() };
-    let settings = Settings { token_lifetime_ms: days, ..times };
+    let settings = Settings {
+        start_ms: hour,
+        provisioning_ms: hour,
+        deletion_ms: hour,
+        endpoint_rule_creating_ms: hour,
+        endpoint_rule_approval_ms: Some(hour),
+        token_lifetime_ms: days,
+        ..Settings::default()
+    };
     Simulator::start(Config { settings, ..Config::default() }).await.unwrap()
 }
 
@@ -237,6 +250,7 @@ impl Life {
             ("quarantine", QUARANTINE),
             ("absence", "300ms"),
             ("poll-max", "200ms"),
+            ("recheck-waiting", "200ms"),
             // Its account shows each change at once.
             ("read-lag", "1ms"),
         ];

@@ -25,6 +25,7 @@ mod optional_block;
 mod permission_assignment;
 #[path = "../account/planted.rs"]
 mod planted;
+mod private_endpoint_rule;
 mod protocol;
 mod provisioning;
 mod read_lag;

@@ -90,7 +90,12 @@ impl Story {
     /// The same with no operator yet.
     pub async fn without_operator(name: &str) -> Story {
         let client = cluster().client().await.unwrap();
-        let settings = Settings { ip_list_lag_ms: IP_LIST_LAG_MS, ..Settings::default() };
+        let settings = Settings {
+            ip_list_lag_ms: IP_LIST_LAG_MS,
+            endpoint_rule_approval_ms: Some(0),
+            endpoint_rule_deactivated_ms: 0,
+            ..Settings::default()
+        };
         let account = Simulator::start(Config { settings, ..Config::default() }).await.unwrap();
         cluster().kubectl(&["create", "namespace", name], "").await.unwrap();
         let mut story = Story {

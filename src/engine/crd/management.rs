@@ -214,9 +214,10 @@ impl Management {
         self.adoption_policy.unwrap_or_default()
     }
 
-    /// What happens on deletion: as written, else `Retain` for data-bearing kinds and adopted objects, else `Delete`.
-    pub fn deletion(&self, data_bearing: bool, adopted: bool) -> DeletionPolicy {
-        self.deletion_policy.unwrap_or(if data_bearing || adopted {
+    /// What happens on deletion: as written, else `Retain` for what holds data or is used by what stays, and for adopted objects,
+    /// else `Delete`.
+    pub fn deletion(&self, stays: bool, adopted: bool) -> DeletionPolicy {
+        self.deletion_policy.unwrap_or(if stays || adopted {
             DeletionPolicy::Retain
         } else {
             DeletionPolicy::Delete

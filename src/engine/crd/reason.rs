@@ -59,6 +59,11 @@ reasons! {
     "The object was created or changed a while ago, and Databricks says that it is not finished, or does not show the change yet.",
     "Wait. A workspace takes minutes. The object is Stalled after `--operation-timeout`.";
 
+    /// A person has to act outside of Databricks before the object is usable.
+    AwaitingApproval,
+    "The owner of the target of a private endpoint has not approved the endpoint yet. Databricks waits 14 days for that.",
+    "Do what the message says, or ask the owner of the target to do it. The operator then continues automatically; `--operation-timeout` does not apply.";
+
     /// The object in the account is being deleted.
     Deleting,
     "The Kubernetes object was deleted, and its object in the account is deleted first.",
@@ -221,7 +226,7 @@ reasons! {
 
     /// Objects that depend on this one exist.
     DependencyStillInUse,
-    "The object is being deleted, and others still refer to it.",
+    "The object is being deleted, and others still refer to it, or something in the account uses it.",
     "First delete the objects that the message names, or change their reference. `deletionPolicy: Retain` releases a managed object.";
 
     /// spec.deletionProtection is true.

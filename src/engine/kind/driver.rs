@@ -82,6 +82,8 @@ pub struct Traits {
     pub guarded_alone: bool,
     /// Whether its guard reads all objects of the kind.
     pub guarded_among_siblings: bool,
+    /// Whether creates under one parent are sent one at a time.
+    pub creates_in_turn: bool,
 }
 
 /// A kind, erased. See [`ExternalResource`] for what each function promises.
@@ -194,6 +196,7 @@ impl<R: ExternalResource> Driver for Adapter<R> {
             read_lag: R::READ_LAG,
             guarded_alone: matches!(R::GUARD, Some(Guard::Alone(_))),
             guarded_among_siblings: matches!(R::GUARD, Some(Guard::Among(_))),
+            creates_in_turn: R::CREATES_IN_TURN,
         }
     }
 

@@ -99,6 +99,8 @@ pub trait ExternalResource:
     /// whatever reads say, and a change that reads do not show is not sent again. The setting `--read-lag` caps it. Zero: a
     /// change is sent again after a while, and an object that was created is not gone within `--quarantine`.
     const READ_LAG: Duration = Duration::ZERO;
+    /// Creates under one parent are sent one at a time, as the API is slow with several at once or refuses them.
+    const CREATES_IN_TURN: bool = false;
     /// A last check before create, update and delete.
     const GUARD: Option<Guard<Self>> = None;
 
@@ -268,11 +270,11 @@ impl Lifecycle {
 pub enum Guard<R: ExternalResource> {
     /// Checks the act alone, and knows the operator's own principal.
     Alone(fn(&Act<'_, R>, &AuthFacts) -> Result<()>),
-    /// Checks against all objects of the kind, freshly listed; such acts are done one at a time per account.
+    /// Checks against all objects of the kind under the same parent, freshly listed; such acts are done one at a time per parent.
     Among(AmongSiblings<R>),
 }
 
-/// Checks an act against all objects of the kind and what is known of the DatabricksAuth.
+/// Checks an act against all its siblings and what is known of the DatabricksAuth.
 pub type AmongSiblings<R> = fn(&Act<'_, R>, &[Observed<R>], &AuthFacts) -> Result<()>;
 
 /// A create (`want`), update (both) or delete (`seen`) that is about to be sent.
@@ -346,6 +348,9 @@ pub enum Phase {
     Ready,
     /// Being created or changed; the text says how far.
     Pending(String),
+    /// A person has to act outside of Databricks, and may take days; the text says what to do and where. It may be changed
+    /// meanwhile.
+    Awaiting(String),
     /// Being deleted; a repeated request would be of no use.
     Leaving(String),
     /// It failed; the text says why. What to do about it depends on the policies, so the engine adds that.

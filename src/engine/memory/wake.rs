@@ -22,6 +22,10 @@ pub struct Wake {
 struct Index {
     dependents: HashMap<ObjectName, BTreeSet<ObjectName>>,
     targets: HashMap<ObjectName, Vec<ObjectName>>,
+    /// Objects that are being released, and whose object in the account stays.
+    retained: BTreeSet<ObjectName>,
+    /// What objects referred to that are gone, and whose object in the account stays.
+    keeps: HashMap<ObjectName, Vec<ObjectName>>,
 }
 
 impl Wake {
@@ -60,6 +64,14 @@ impl Wake {
     pub fn refer(&self, who: &ObjectName, targets: Vec<ObjectName>) -> Vec<ObjectName> {
         let mut index = self.index.lock().expect("no panic while held");
         let old = index.targets.remove(who).unwrap_or_default();
+        index.keeps.remove(who);
+        if targets.is_empty() {
+            index.keeps.values_mut().for_each(|kept| kept.retain(|target| target != who));
+            index.keeps.retain(|_, kept| !kept.is_empty());
+            if index.retained.remove(who) {
+                index.keeps.insert(who.clone(), old.clone());
+            }
+        }
         for target in &old {
             if let Some(set) = index.dependents.get_mut(target) {
                 set.remove(who);
@@ -76,5 +88,50 @@ impl Wake {
             index.targets.insert(who.clone(), targets);
         }
         lost
+    }
+
+    /// An object is released, and its object in the account stays: what it refers to stays in use there.
+    pub fn retain(&self, who: &ObjectName) {
+        self.index.lock().expect("no panic while held").retained.insert(who.clone());
+    }
+
+    /// Objects that are gone, whose object in the account stays and uses that of this one. A start of the process forgets them.
+    pub fn keepers(&self, of: &ObjectName) -> Vec<ObjectName> {
+        let index = self.index.lock().expect("no panic while held");
+        let keepers = index.keeps.iter().filter(|(_, kept)| kept.contains(of));
+        let mut keepers: Vec<ObjectName> = keepers.map(|(who, _)| who.clone()).collect();
+        keepers.sort();
+        keepers
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn named(name: &str) -> ObjectName {
+        ObjectName { kind: "Fake".into(), namespace: "ns".into(), name: name.into() }
+    }
+
+    #[test]
+    fn what_stays_in_the_account_keeps_what_it_uses_until_it_is_managed_again() {
+        let (wake, user, used) = (Wake::default(), named("user"), named("used"));
+        wake.refer(&user, vec![used.clone()]);
+        wake.refer(&user, vec![]);
+        assert_eq!(wake.keepers(&used), [], "it was deleted in the account");
+
+        wake.refer(&user, vec![used.clone()]);
+        wake.retain(&user);
+        wake.refer(&user, vec![used.clone()]);
+        assert_eq!(wake.keepers(&used), [], "its Kubernetes object is not gone yet");
+        wake.refer(&user, vec![]);
+        assert_eq!(wake.keepers(&used), [user.clone()]);
+
+        wake.refer(&user, vec![used.clone()]);
+        assert_eq!(wake.keepers(&used), [], "it is managed again");
+        wake.retain(&user);
+        wake.refer(&user, vec![]);
+        wake.refer(&used, vec![]);
+        assert_eq!(wake.keepers(&used), [], "an object of the same name is another one");
     }
 }

@@ -52,6 +52,9 @@ impl Work<'_> {
     /// Releases the Kubernetes object, with the event for it.
     pub async fn release(&mut self, how: Released) -> Result<Outcome> {
         let (engine, note) = (self.engine, self.released(how));
+        if matches!(how, Released::Retained | Released::InUse) {
+            engine.memory.wake.retain(&self.subject.who);
+        }
         self.subject.release(engine, note).await
     }
 
@@ -175,8 +178,11 @@ impl Work<'_> {
         if let Err(message) = self.engine.memory.breaker.let_go(account, &self.subject.uid()) {
             return Ok(Outcome::Blocked { reason: Reason::TooManyDeletions, message });
         }
-        if self.send_delete(target, seen).await? {
-            self.subject.counted.push(Counted::Wrote(Write::Delete));
+        match self.send_delete(target, seen).await {
+            Ok(true) => self.subject.counted.push(Counted::Wrote(Write::Delete)),
+            Ok(false) => {}
+            Err(error) if self.stays_in_use(&error) => return self.release(Released::InUse).await,
+            Err(error) => return Err(error),
         }
         let key = self.driver.key(&seen.state)?;
         session.snapshots.amend(self.driver, &key.within, &seen.id, None).await;
@@ -287,6 +293,8 @@ impl Work<'_> {
                 let generation = self.subject.object.metadata.generation;
                 let operation = self.subject.status()?.operation.as_ref();
                 let sent = operation.is_some_and(|o| Some(o.generation) == generation);
+                // What waits for a person alone has nothing left to send.
+                let sent = sent || (reason == Reason::AwaitingApproval && changes.is_empty());
                 Outcome::Progress { reason, message, sent }
             }
             Step::Refuse { reason, message } if self.subject.deleting() => {

@@ -249,6 +249,11 @@ fn ours(view: &View<'_>, seen: &Seen) -> Step {
             refuse(Reason::ProvisioningFailed, text)
         }
         Phase::Pending(why) => wait(Reason::Provisioning, why.clone()),
+        Phase::Awaiting(what)
+            if view.observe || changes.iter().all(|c| matches!(c.when, When::NotNow(_))) =>
+        {
+            wait(Reason::AwaitingApproval, what.clone())
+        }
         Phase::Leaving(why) => wait(Reason::Deleting, format!("it is being deleted outside: {why}")),
         Phase::Failed(why) if view.observe || !changes.iter().any(|c| c.when == When::Now) => {
             failed(view, why)

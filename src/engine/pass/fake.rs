@@ -78,6 +78,7 @@ impl Fake {
             read_lag: Duration::ZERO,
             guarded_alone: false,
             guarded_among_siblings: false,
+            creates_in_turn: false,
         };
         let mut fake = Fake {
             traits,

@@ -9,7 +9,7 @@ use super::decide::{Released, spec_path};
 use super::look::{Found, Look};
 use super::subject::Shown;
 use super::work::{Target, Work};
-use crate::engine::crd::{Drift, EventReason, Note, camel, shorten};
+use crate::engine::crd::{Drift, EventReason, Note, ObjectName, camel, shorten};
 use crate::engine::error::Result;
 use crate::engine::kind::{Change, Immutable, Phase, Seen, Traits, at};
 
@@ -69,8 +69,16 @@ impl Work<'_> {
     /// What the event reports of the object in the account when its Kubernetes object is released.
     pub fn released(&self, how: Released) -> Option<Note> {
         let id = self.subject.status.as_ref().ok().and_then(|s| s.external.as_ref()).map(|e| e.id.clone());
+        let keepers = self.engine.memory.wake.keepers(&self.subject.who);
         match (how, id) {
-            (Released::NeverCreated, _) => None,
+            (Released::NeverCreated, _) | (Released::InUse, None) => None,
+            (Released::InUse, Some(id)) => Some(kept(&id, "something in the account")),
+            (Released::Retained, Some(id))
+                if self.management.deletion_policy.is_none() && !keepers.is_empty() =>
+            {
+                let names: Vec<String> = keepers.iter().map(ObjectName::to_string).collect();
+                Some(kept(&id, &format!("what {} managed", names.join(" and "))))
+            }
             (Released::Retained, None) => {
                 let intent = self.subject.status.as_ref().ok().and_then(|s| s.intent.as_ref());
                 intent.map(|intent| Note {
@@ -95,6 +103,14 @@ impl Work<'_> {
             }),
         }
     }
+}
+
+/// The note for an object that stays because it is used. A warning: no object of the cluster deletes it any more.
+fn kept(id: &str, user: &str) -> Note {
+    let text = format!(
+        "the object {id} stays in the account: {user} still uses it, and spec.deletionPolicy is not set. With Delete, the operator          would wait until it can be deleted"
+    );
+    Note { warning: true, reason: EventReason::Retained, text }
 }
 
 /// Whether a field of the state is one that a user writes: our own mark is not.

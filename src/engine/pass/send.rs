@@ -22,6 +22,10 @@ use crate::engine::error::{Error, Result};
 use crate::engine::kind::{AuthFacts, NEW_REFERENCE, Seen, Wanted};
 use crate::engine::memory::named;
 
+/// How long a workspace that is being deleted may count as a user of what it was built from: its deletion takes up to a quarter of
+/// an hour (Terraform's provider waits that long), and some minutes more.
+const USED_FOR: Duration = Duration::from_secs(1200);
+
 /// A change that was accepted.
 pub struct Sent {
     /// The object in the response.
@@ -44,8 +48,8 @@ impl Work<'_> {
         })
     }
 
-    /// A last check before a write. If it reads all objects of the kind, the lock that it returns keeps two changes from
-    /// passing it together.
+    /// A last check before a write. The lock that it returns keeps two changes from passing a check of all siblings together, and
+    /// two creates from being sent at once where the API does not take that.
     pub async fn guard(
         &self,
         target: &Target,
@@ -59,22 +63,29 @@ impl Work<'_> {
             let facts = AuthFacts { principal_id, ..facts.clone() };
             return self.driver.guard(want, seen, &[], &facts).map(|()| None);
         }
+        let traits = self.driver.traits();
         // Such guards are about the operator's own addresses: without any there is nothing to check.
-        if !self.driver.traits().guarded_among_siblings || facts.egress.is_empty() {
+        let checked = traits.guarded_among_siblings && !facts.egress.is_empty();
+        let in_turn = traits.creates_in_turn && seen.is_none();
+        if !(checked || in_turn) {
             return Ok(None);
         }
-        let account_id = target.place.admission.session.client.account_id();
-        let held = self.engine.memory.guards.lock(account_id, &self.subject.who.kind).await;
-        self.no_change_is_unseen(target)?;
         let state = want.or(seen.map(|seen| &seen.state)).unwrap_or(&Value::Null);
-        let siblings = self.driver.list(&target.place.reader, &self.driver.key(state)?.within).await?;
-        self.all_are_shown(target, &siblings)?;
+        let within = self.driver.key(state)?.within;
+        let locks = &self.engine.memory.guards;
+        let held = locks.lock(session.client.account_id(), &self.subject.who.kind, &within).await;
+        if !checked {
+            return Ok(Some(held));
+        }
+        self.no_change_is_unseen(target, &within)?;
+        let siblings = self.driver.list(&target.place.reader, &within).await?;
+        self.all_are_shown(target, &within, &siblings)?;
         self.driver.guard(want, seen, &siblings, facts).map(|()| Some(held))
     }
 
     /// A guard that reads all objects of the kind must not miss one that was created a moment ago.
-    fn all_are_shown(&self, target: &Target, shown: &[Seen]) -> Result<()> {
-        for (object, external) in self.siblings(target) {
+    fn all_are_shown(&self, target: &Target, within: &str, shown: &[Seen]) -> Result<()> {
+        for (object, external) in self.siblings(target, within) {
             let young = external.created_at.is_some_and(|at| age(at.0, Timestamp::now()) < self.lag().read);
             if young && !shown.iter().any(|seen| seen.id == external.id) {
                 return Err(self.unsure("created for", &object));
@@ -85,8 +96,8 @@ impl Work<'_> {
 
     /// Nor must it see one as it was before a change or a deletion. Called before it reads them: what a read has shown by then,
     /// a later read shows too.
-    fn no_change_is_unseen(&self, target: &Target) -> Result<()> {
-        for (object, _) in self.siblings(target) {
+    fn no_change_is_unseen(&self, target: &Target, within: &str) -> Result<()> {
+        for (object, _) in self.siblings(target, within) {
             let recent = |at: Instant| at.elapsed() < self.lag().read;
             let uid = object.uid().unwrap_or_default();
             let (sent, deleted) = self.engine.memory.objects.changed(&uid);
@@ -103,15 +114,16 @@ impl Work<'_> {
         Ok(())
     }
 
-    /// The other objects of the kind that stand for one in this account.
-    fn siblings(&self, target: &Target) -> Vec<(Arc<DynamicObject>, External)> {
+    /// The other objects of the kind that stand for one under this parent in this account.
+    fn siblings(&self, target: &Target, within: &str) -> Vec<(Arc<DynamicObject>, External)> {
         let account = target.place.admission.session.client.account_id();
         let own = self.subject.uid();
         let objects = self.engine.cluster.stores.objects(&self.subject.who.kind);
         let others = objects.filter(|object| object.uid().as_ref() != Some(&own));
         let bound = others.filter_map(|object| {
             let external = External::deserialize(&object.data["status"]["external"]).ok()?;
-            (external.account_id == account).then_some((object, external))
+            let here = self.driver.within(&external.id).map_or(true, |parent| parent == within);
+            (external.account_id == account && here).then_some((object, external))
         });
         bound.collect()
     }
@@ -255,6 +267,14 @@ impl Work<'_> {
             }
             Err(error) => Err(error),
         }
+    }
+
+    /// Whether something in the account uses the object and will continue to: the account has refused the deletion for long.
+    /// What uses it may stay on purpose, and then waiting would never end. A written policy says to wait.
+    pub fn stays_in_use(&self, error: &Error) -> bool {
+        let used = matches!(error, Error::Waiting { reason: Reason::DependencyStillInUse, .. });
+        let since = self.remember(|m| used.then(|| *m.in_use_since.get_or_insert_with(Instant::now)));
+        self.management.deletion_policy.is_none() && since.is_some_and(|since| since.elapsed() >= USED_FOR)
     }
 
     /// Why the account may not show an object yet whose deletion was requested.

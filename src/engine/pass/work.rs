@@ -255,9 +255,11 @@ impl Work<'_> {
         })
     }
 
-    /// What happens to the object in the account on deletion.
+    /// What happens to the object in the account on deletion. What another one there uses that stays, stays too.
     pub fn deletion(&self, adopted: bool) -> DeletionPolicy {
-        self.management.deletion(self.driver.traits().data_bearing, adopted)
+        let kept = || !self.engine.memory.wake.keepers(&self.subject.who).is_empty();
+        let stays = self.driver.traits().data_bearing || (self.subject.deleting() && kept());
+        self.management.deletion(stays, adopted)
     }
 
     fn running(&self, operation: Option<&Operation>) -> Running {

@@ -24,6 +24,8 @@ pub fn requeue(outcome: &Outcome, pass: &Pass, pace: &Pace) -> Option<Duration> 
         Outcome::Suspended => return None,
         Outcome::Again => Duration::ZERO,
         Outcome::Limited(after) => *after,
+        // A person may take days.
+        Outcome::Progress { reason: Reason::AwaitingApproval, .. } => later(pace.waiting),
         Outcome::Progress { .. } => up_to(doubled(pace.poll_min, pace.poll_max)),
         Outcome::Refused { .. } if pass.sent => pace.poll_min,
         Outcome::Refused { .. } => refused(pace.stalled),

@@ -296,6 +296,7 @@ fn a_deletion_that_the_account_does_not_carry_out_is_blocked_and_says_how_to_end
         (Error::rejected(InvalidSpec, "no"), Some("ApiRefused")),
         (Error::terminal(OperatorNotPermitted, "no"), Some("ApiRefused")),
         (Error::waiting(SecretNotFound, "no"), Some("ApiRefused")),
+        (Error::waiting(DependencyStillInUse, "no"), Some("DependencyStillInUse")),
         (Error::waiting(ReferenceNotFound, "no"), Some("CredentialsUnavailable")),
         (transient(AddressBlocked), Some("CredentialsUnavailable")),
         (transient(Retrying), None),

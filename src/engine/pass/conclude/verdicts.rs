@@ -88,6 +88,9 @@ fn failed(status: &AnyStatus, error: &Error, pass: &Pass) -> Option<Vec<Verdict>
         {
             Some(blocked(Reason::CredentialsUnavailable))
         }
+        Error::Waiting { reason: Reason::DependencyStillInUse, .. } if pass.deleting => {
+            Some(blocked(Reason::DependencyStillInUse))
+        }
         Error::Waiting { .. } if pass.deleting => Some(blocked(Reason::ApiRefused)),
         Error::Terminal { reason, message } => Some(stalled(status, *reason, message, pass)),
         Error::Rejected { reason, message, .. } if pass.confirmed => {

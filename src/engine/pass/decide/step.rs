@@ -124,6 +124,8 @@ pub enum Released {
     NeverCreated,
     /// It stays in the account.
     Retained,
+    /// It stays in the account, as something there uses it, and no policy is written.
+    InUse,
     /// It is gone from the account.
     Gone,
 }

@@ -265,6 +265,26 @@ fn phases_wait_fail_or_are_repaired() {
     assert_eq!(word(&View { resend: true, ..late }), "refuse ProvisioningFailed", "nothing is sent to it");
 }
 
+/// What waits for a person outside has no limit of time, and may be changed and deleted meanwhile.
+#[test]
+fn what_awaits_a_person_is_not_timed_and_may_be_changed() {
+    let changes = |when| [change("a", when)];
+    let with = |changes: &[Change], f: &dyn Fn(&mut View<'_>)| {
+        let it = seen(Phase::Awaiting("approve it".into()));
+        let mut v = View { changes, ..view(Record::Bound, Found::Ours(it)) };
+        f(&mut v);
+        word(&v)
+    };
+    let awaits = "wait AwaitingApproval";
+    assert_eq!(with(&[], &|_| {}), awaits);
+    assert_eq!(with(&[], &|v| v.operation = Running::Overdue), awaits);
+    assert_eq!(with(&changes(When::NotNow("later".into())), &|_| {}), awaits);
+    assert_eq!(with(&changes(When::Now), &|_| {}), "update a");
+    assert_eq!(with(&changes(When::Now), &|v| v.observe = true), awaits);
+    assert_eq!(with(&changes(When::Never("no".into())), &|_| {}), "refuse ImmutableFieldChanged");
+    assert_eq!(with(&[], &|v| v.deleting = true), "delete");
+}
+
 #[test]
 fn a_deletion_deletes_only_what_is_proven_ours_and_releases_only_what_is_proven_gone() {
     let it = seen(Phase::Ready);
