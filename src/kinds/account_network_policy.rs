@@ -5,10 +5,9 @@
 //! no spec of ours names, such as ingress.
 
 pub mod spec;
+mod state;
 
-use std::collections::BTreeSet;
-
-use serde::{Deserialize, Serialize};
+use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
 use crate::databricks::{self, Optional, Pages};
@@ -19,74 +18,10 @@ use crate::engine::kind::{
     Writer,
 };
 
+use state::{Egress, Enforcement, enforced};
+
 pub use spec::{AccountNetworkPolicy, AccountNetworkPolicyFacts, AccountNetworkPolicySpec};
-
-/// What a spec controls. Within `egress` the names are those of the spec, as `status.observed` shows it.
-#[derive(Serialize, Deserialize, Clone, Debug)]
-pub struct AccountNetworkPolicyState {
-    network_policy_id: String,
-    egress: Option<Egress>,
-}
-
-#[derive(Serialize, Deserialize, Clone, Debug)]
-#[serde(rename_all = "camelCase")]
-struct Egress {
-    #[serde(default)]
-    network_access: Access,
-}
-
-#[derive(Serialize, Deserialize, Clone, Debug, Default)]
-#[serde(rename_all = "camelCase")]
-struct Access {
-    #[serde(default)]
-    restriction_mode: String,
-    allowed_internet_destinations: Option<BTreeSet<Host>>,
-    blocked_internet_destinations: Option<BTreeSet<Host>>,
-    allowed_storage_destinations: Option<BTreeSet<Storage>>,
-    policy_enforcement: Option<Enforcement>,
-}
-
-/// An item is compared as a whole, so what it lacks needs no `null`.
-#[derive(Serialize, Deserialize, Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-#[serde(rename_all = "camelCase")]
-struct Host {
-    #[serde(deserialize_with = "lower")]
-    destination: String,
-    #[serde(default)]
-    internet_destination_type: String,
-}
-
-#[derive(Serialize, Deserialize, Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-#[serde(rename_all = "camelCase")]
-struct Storage {
-    #[serde(default)]
-    storage_destination_type: String,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    bucket_name: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    region: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    azure_storage_account: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    azure_storage_service: Option<String>,
-}
-
-#[derive(Serialize, Deserialize, Clone, Debug)]
-#[serde(rename_all = "camelCase")]
-struct Enforcement {
-    #[serde(default = "enforced")]
-    enforcement_mode: String,
-    dry_run_mode_product_filter: Option<BTreeSet<String>>,
-}
-
-fn enforced() -> String {
-    "ENFORCED".into()
-}
-
-/// Names of hosts have no case.
-fn lower<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<String, D::Error> {
-    String::deserialize(deserializer).map(|text| text.to_lowercase())
-}
+pub use state::AccountNetworkPolicyState;
 
 #[derive(Deserialize)]
 struct Remote {
@@ -236,7 +171,7 @@ fn in_use(error: databricks::Error) -> CallError {
         "{error}; give the workspaces that have this policy another one, such as default-policy; the deletion is retried. To leave \
          the policy in the account, set spec.deletionPolicy to Retain"
     );
-    Error::waiting(Reason::ApplyFailed, text).into()
+    Error::waiting(Reason::DependencyStillInUse, text).into()
 }
 
 #[cfg(test)]

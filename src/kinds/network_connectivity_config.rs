@@ -36,11 +36,13 @@ pub struct NetworkConnectivityConfigSpec {
     #[serde(flatten)]
     pub management: Management,
     /// The name of the configuration: 3 to 30 letters, digits, `-` and `_`. May be changed. Known on AWS and Azure.
+    #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 3, max = 30), regex(pattern = "^[0-9a-zA-Z_-]+$"))]
-    pub name: String,
+    pub name: Option<String>,
     /// The region of the workspaces that use the configuration, such as eu-west-1. Cannot be changed once it exists. Known on AWS and Azure.
+    #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 64), regex(pattern = "^[-a-z0-9]+$"))]
-    pub region: String,
+    pub region: Option<String>,
     /// The id of the workspace that is billed for the configuration. It must be running and attached to this configuration already. May be changed, not removed. Known on AWS and Azure.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1))]
@@ -50,8 +52,8 @@ pub struct NetworkConnectivityConfigSpec {
 /// What a spec controls.
 #[derive(Serialize, Deserialize, Clone, Debug)]
 pub struct NetworkConnectivityConfigState {
-    name: String,
-    region: String,
+    name: Option<String>,
+    region: Option<String>,
     billing_workspace_id: Option<Int64>,
 }
 
@@ -98,6 +100,7 @@ impl ExternalResource for NetworkConnectivityConfig {
     type Facts = NetworkConnectivityConfigFacts;
 
     const IMMUTABLE: &'static [Immutable] = &[Immutable { state: "region", spec: &["region"] }];
+    const NAME: &'static [&'static str] = &["name", "region"];
 
     fn desired(spec: &NetworkConnectivityConfigSpec, _: &Resolved) -> Result<NetworkConnectivityConfigState> {
         Ok(NetworkConnectivityConfigState {
@@ -108,12 +111,14 @@ impl ExternalResource for NetworkConnectivityConfig {
     }
 
     fn key(state: &NetworkConnectivityConfigState) -> Key {
-        Key { within: String::new(), name: format!("{}/{}", state.region, state.name) }
+        let name =
+            state.region.as_ref().zip(state.name.as_ref()).map(|(region, name)| format!("{region}/{name}"));
+        Key { within: String::new(), name: name.unwrap_or_default() }
     }
 
     /// The name may be changed, here and in the account.
     fn recognises(want: &NetworkConnectivityConfigState, seen: &Observed<Self>) -> bool {
-        want.region == seen.state.region
+        want.region.is_none() || want.region == seen.state.region
     }
 
     async fn get(api: &Reader, id: &String) -> ApiResult<Option<Observed<Self>>> {
@@ -161,48 +166,59 @@ fn not_billed(error: databricks::Error, now: &[&str]) -> CallError {
     }
     let text = format!(
         "{error}; the workspace of spec.billingWorkspaceId must be running and attached to this configuration: attach it by its \
-         networkConnectivityConfigId, or correct spec.billingWorkspaceId"
+         networkConnectivityConfigRef, or correct spec.billingWorkspaceId"
     );
     Error::waiting(Reason::ApplyFailed, text).into()
 }
 
-/// The API refuses a deletion because of rules, also deactivated ones, or of workspaces. It uses several codes for that.
+/// The API refuses a deletion because of rules, also deactivated ones, or of workspaces; only its text says which. Rules go, so
+/// the operator waits for that however long it takes; a workspace may stay for good.
 fn in_use(error: databricks::Error) -> CallError {
-    let databricks::Error::Api { status: 400 | 409, .. } = &error else { return error.into() };
+    let databricks::Error::Api { status: 400 | 409, message, .. } = &error else { return error.into() };
+    let text = message.to_lowercase();
+    let by_workspace = text.contains("workspace") && !text.contains("endpoint rule");
+    let reason = if by_workspace { Reason::DependencyStillInUse } else { Reason::ApplyFailed };
     let text = format!(
         "{error}; the deletion is retried: Databricks keeps a deleted private endpoint rule for some days, and a workspace keeps its \
-         configuration until it gets another one by its networkConnectivityConfigId. To leave this one in the account, set \
+         configuration until it gets another one by its networkConnectivityConfigRef. To leave this one in the account, set \
          spec.deletionPolicy to Retain"
     );
-    Error::waiting(Reason::ApplyFailed, text).into()
+    Error::waiting(reason, text).into()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn refused(status: u16, code: &str) -> databricks::Error {
-        let (call, code, message) = ("PATCH config".into(), Some(code.to_owned()), "no".into());
+    fn refused(status: u16, code: &str, message: &str) -> databricks::Error {
+        let (call, code, message) = ("PATCH config".into(), Some(code.to_owned()), message.into());
         databricks::Error::Api { call, status, code, message, retry_after: None, request_id: None }
     }
 
     #[test]
     fn what_still_uses_it_is_waited_for_in_every_form_of_the_refusal() {
+        let rules = "config x has one or more private endpoint rules: r";
+        let workspaces = "config x is attached to one or more workspaces: 42";
         for (status, code) in [(400, "INVALID_STATE"), (400, "MALFORMED_REQUEST"), (409, "RESOURCE_CONFLICT")]
         {
-            let held = Error::from(in_use(refused(status, code)));
-            assert!(
-                matches!(&held, Error::Waiting { message, .. } if message.contains("Retain")),
-                "{held:?}"
-            );
+            for (text, expected) in [
+                (rules, Reason::ApplyFailed),
+                (workspaces, Reason::DependencyStillInUse),
+                ("", Reason::ApplyFailed),
+            ] {
+                let held = Error::from(in_use(refused(status, code, text)));
+                let Error::Waiting { reason, message } = held else { panic!("{held:?}") };
+                assert!(reason == expected && message.contains("Retain"), "{reason:?}: {message}");
+            }
         }
-        let denied = Error::from(in_use(refused(403, "PERMISSION_DENIED")));
+        let denied = Error::from(in_use(refused(403, "PERMISSION_DENIED", "no")));
         assert!(denied.is_rejected(Reason::PermissionDenied), "{denied:?}");
     }
 
     #[test]
     fn a_workspace_that_cannot_be_billed_yet_is_waited_for() {
-        let class = |now: &[&str]| Error::from(not_billed(refused(400, "INVALID_PARAMETER_VALUE"), now));
+        let class =
+            |now: &[&str]| Error::from(not_billed(refused(400, "INVALID_PARAMETER_VALUE", "no"), now));
         let waits = class(&["billing_workspace_id"]);
         assert!(
             matches!(&waits, Error::Waiting { message, .. } if message.contains("spec.billingWorkspaceId")),

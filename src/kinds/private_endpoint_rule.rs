@@ -6,10 +6,11 @@
 //! The API creates rules to S3 disabled, and can enable them once they are established.
 
 pub mod spec;
+mod state;
 
 use std::collections::BTreeSet;
 
-use serde::{Deserialize, Serialize};
+use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
 use crate::databricks::{self, Optional, Pages};
@@ -17,24 +18,14 @@ use crate::engine::crd::Reason;
 use crate::engine::error::{Error, Result};
 use crate::engine::kind::{
     About, ApiResult, CANNOT_CHANGE, CallError, Change, Created, ExternalResource, Immutable, Inside, Key,
-    Need, Observed, Path, Phase, Reader, Reference, Resolved, When, Writer, differences,
+    Observed, Path, Reader, Reference, Resolved, When, Writer, differences,
 };
 use crate::kinds::network_connectivity_config::NetworkConnectivityConfig;
 
-pub use spec::{PrivateEndpointRule, PrivateEndpointRuleFacts, PrivateEndpointRuleSpec};
+use state::{ESTABLISHED, lower, phase, target};
 
-/// What a spec controls. Domain names are in lower case.
-#[derive(Serialize, Deserialize, Clone, Debug)]
-pub struct PrivateEndpointRuleState {
-    #[serde(default)]
-    network_connectivity_config_id: String,
-    resource_id: Option<String>,
-    group_id: Option<String>,
-    endpoint_service: Option<String>,
-    domain_names: Option<BTreeSet<String>>,
-    resource_names: Option<BTreeSet<String>>,
-    enabled: Option<bool>,
-}
+pub use spec::{PrivateEndpointRule, PrivateEndpointRuleFacts, PrivateEndpointRuleSpec};
+pub use state::PrivateEndpointRuleState;
 
 #[derive(Deserialize)]
 struct Remote {
@@ -75,66 +66,6 @@ impl Remote {
     }
 }
 
-fn lower(names: impl IntoIterator<Item = String>) -> BTreeSet<String> {
-    names.into_iter().map(|name| name.to_lowercase()).collect()
-}
-
-const ESTABLISHED: &str = "ESTABLISHED";
-
-fn phase(
-    connection: Option<&str>,
-    state: &PrivateEndpointRuleState,
-    facts: &PrivateEndpointRuleFacts,
-) -> Phase {
-    let owner = format!("the owner of {}", called(state));
-    let over = |what: String| {
-        Phase::Failed(format!(
-            "{what}; Databricks does not ask again for this rule: to have another one, delete this object, with \
-             spec.deletionPolicy Delete, and apply it again"
-        ))
-    };
-    match connection.unwrap_or("no state") {
-        ESTABLISHED => Phase::Ready,
-        "CREATING" => Phase::Pending("Databricks is creating the private endpoint".into()),
-        "PENDING" | "INIT" => {
-            Phase::Awaiting(format!("{owner} has to approve it within 14 days: {}", approval(state, facts)))
-        }
-        "REJECTED" => over(format!("{owner} rejected the private endpoint")),
-        "DISCONNECTED" => over(format!("{owner} removed the private endpoint")),
-        "EXPIRED" => over(format!("{owner} did not approve the private endpoint within 14 days")),
-        "CREATE_FAILED" => {
-            let why = facts.error_message.as_deref().unwrap_or("Databricks gives no reason");
-            over(format!("Databricks could not create the private endpoint ({why})"))
-        }
-        other => Phase::Pending(format!("the rule is in a state unknown to this operator, {other}")),
-    }
-}
-
-/// The target as people call it.
-fn called(state: &PrivateEndpointRuleState) -> &str {
-    state.resource_id.as_deref().or(state.endpoint_service.as_deref()).unwrap_or("the buckets of S3")
-}
-
-/// What the owner of the target has to do, and where.
-fn approval(state: &PrivateEndpointRuleState, facts: &PrivateEndpointRuleFacts) -> String {
-    if state.resource_id.is_some() {
-        let name = facts.endpoint_name.as_deref().unwrap_or("the one of Databricks");
-        return format!("in the Azure portal, open its Private endpoint connections and approve {name}");
-    }
-    let id = facts.vpc_endpoint_id.as_deref().unwrap_or("the one of Databricks");
-    format!("in the AWS console, open VPC, Endpoint services, Endpoint connections, and accept {id}")
-}
-
-/// What a rule leads to, without what may be changed: all rules to S3 are alike in that. Azure ignores the case of ids.
-fn target(state: &PrivateEndpointRuleState) -> String {
-    match (&state.resource_id, &state.group_id, &state.endpoint_service) {
-        _ if state.resource_names.is_some() => "s3".into(),
-        (Some(id), Some(group), _) => format!("{id}/{group}").to_lowercase(),
-        (Some(id), None, _) => id.to_lowercase(),
-        (None, _, service) => service.clone().unwrap_or_default(),
-    }
-}
-
 impl ExternalResource for PrivateEndpointRule {
     type State = PrivateEndpointRuleState;
     /// The config and the rule.
@@ -142,34 +73,24 @@ impl ExternalResource for PrivateEndpointRule {
     type Facts = PrivateEndpointRuleFacts;
 
     const IMMUTABLE: &'static [Immutable] = &[
-        Immutable { state: PARENT, spec: &["networkConnectivityConfigId", "networkConnectivityConfigRef"] },
         Immutable { state: "resource_id", spec: &["resourceId"] },
         Immutable { state: "group_id", spec: &["groupId"] },
         Immutable { state: "endpoint_service", spec: &["endpointService"] },
     ];
-    const REFERENCES: &'static [Reference] = &[Reference {
-        state: PARENT,
-        spec: &["networkConnectivityConfigId", "networkConnectivityConfigRef"],
-        words: &["network connectivity", "network-connectivity"],
-    }];
+    const REFERENCES: &'static [Reference] = &[Reference::to::<NetworkConnectivityConfig>(
+        PARENT,
+        &["networkConnectivityConfigId", "networkConnectivityConfigRef"],
+        &["network connectivity", "network-connectivity"],
+    )
+    .required()
+    .fixed()];
 
     /// Users of Terraform found that the API times out if some ten rules of a config are created at once, though it creates them.
     const CREATES_IN_TURN: bool = true;
 
-    fn needs(spec: &PrivateEndpointRuleSpec) -> Vec<Need> {
-        let config = spec.network_connectivity_config_ref.iter();
-        config
-            .map(|r| Need::object::<NetworkConnectivityConfig>("networkConnectivityConfigRef", &r.name))
-            .collect()
-    }
-
     fn desired(spec: &PrivateEndpointRuleSpec, got: &Resolved) -> Result<PrivateEndpointRuleState> {
-        let config = match &spec.network_connectivity_config_id {
-            Some(id) => id.clone(),
-            None => got.id("networkConnectivityConfigRef")?.to_owned(),
-        };
         Ok(PrivateEndpointRuleState {
-            network_connectivity_config_id: config,
+            network_connectivity_config_id: got.id(PARENT)?.to_owned(),
             resource_id: spec.resource_id.clone(),
             group_id: spec.group_id.clone(),
             endpoint_service: spec.endpoint_service.clone(),

@@ -184,8 +184,8 @@ impl Ledger {
         if self.state().phase.is_none() || !matches!(side, Side::Cluster { .. }) || !releases(body) {
             return;
         }
-        let there = self.outside.objects().await;
-        if there.as_ref().is_ok_and(Vec::is_empty) {
+        let there = self.outside.managed().await;
+        if !self.outside.removable() || there.as_ref().is_ok_and(Vec::is_empty) {
             return;
         }
         self.state().wrong.push(format!("the finalizer is removed while there are {there:?} in the account"));

@@ -8,10 +8,9 @@ use std::time::Duration;
 
 use axum::http::StatusCode;
 use databricks_operator::engine::crd::RECONCILE_REQUESTED;
-use databricks_operator::engine::kind::{Driver, Lifecycle, Seen};
+use databricks_operator::engine::kind::{Driver, Lifecycle, Phase, Seen};
 use k8s_openapi::api::core::v1::{Namespace, Secret};
 use kube::api::{Api, DynamicObject, Patch, PatchParams};
-use kube::core::{ApiResource, GroupVersionKind};
 use serde_json::{Value, json};
 use simulator::{Config, Settings, Simulator};
 use tokio::task::JoinSet;
@@ -22,7 +21,7 @@ use crate::gate::{Kill, Ledger, Point, Side, open};
 use crate::invariants::Watch;
 use crate::outside::{Outside, shown};
 use crate::referents::prepare;
-use crate::support::{AUTH, BINARY, SOON, cluster, condition};
+use crate::support::{AUTH, BINARY, SOON, cluster, condition, resource};
 
 /// So late LISTs are while the object is made: a create that does not wait until its lost predecessor surely shows makes a
 /// second object. A new start of the operator takes less than that.
@@ -63,11 +62,19 @@ fn edit(driver: &dyn Driver, want: &Value) -> Option<Value> {
             json!({"egress": {"networkAccess": {"allowedInternetDestinations": [host]}}})
         }
         "AccountFederationPolicy" | "ServicePrincipalFederationPolicy" => json!({"description": "moved"}),
+        "Group" => json!({"displayName": "finance", "members": [{"userName": "ada@example.com"}]}),
+        "User" => json!({"displayName": "Lin", "name": {"givenName": "Linnea"}}),
+        "ServicePrincipal" => json!({"displayName": "etl nightly"}),
         "IpAccessList" => json!({"label": "branch", "ipAddresses": ["192.0.2.0/24"]}),
         "NetworkConnectivityConfig" => json!({"name": "branch"}),
         "PermissionAssignment" => json!({"permissions": ["ADMIN"]}),
+        "DisableLegacyFeaturesSetting" => json!({"value": false}),
+        "CspEnablementSetting" => json!({"isEnforced": false, "complianceStandards": ["HIPAA", "PCI_DSS"]}),
+        "EsmEnablementSetting" => json!({"isEnforced": false}),
+        "WorkspaceNetworkOption" => json!({"networkPolicyId": "default-policy"}),
         "PrivateEndpointRule" => json!({"domainNames": ["orders.example.com"]}),
         "Workspace" => json!({"customTags": {"team": "science"}}),
+        "PrivateAccessSettings" => json!({"privateAccessSettingsName": "branch"}),
         other => panic!(
             "{other}: not all of its State is in IMMUTABLE: add a line to `edit` in tests/crash/life.rs, with a change of the \
              spec of config/samples/{}.yaml that the kind can make",
@@ -100,6 +107,9 @@ pub async fn live(subject: Arc<Subject>, kill: Option<Kill>) -> Told {
     if life.edit.is_some() {
         let changed = life.update(&made).await;
         life.drift(&made, &changed).await;
+        if changed.about.phase == Phase::Vacant {
+            life.back().await;
+        }
     }
     // Once the new operator has done its work, so that there is something that the late write is refused for.
     life.settle().await;
@@ -140,10 +150,6 @@ struct Life {
 
 fn params() -> PatchParams {
     PatchParams { field_manager: Some("tester".into()), ..PatchParams::default() }
-}
-
-fn typed(kind: &str) -> ApiResource {
-    ApiResource::from_gvk(&GroupVersionKind::gvk("databricks-operator.io", "v1alpha1", kind))
 }
 
 pub const HOUR_MS: u64 = 3_600_000;
@@ -195,8 +201,8 @@ impl Life {
         namespaces.create(&Default::default(), &made).await.unwrap();
         let mut life = Life {
             watch: Watch::start(&kube, &namespace).await,
-            api: Api::namespaced_with(kube.clone(), &namespace, &typed(&subject.kind)),
-            auths: Api::namespaced_with(kube.clone(), &namespace, &typed("DatabricksAuth")),
+            api: Api::namespaced_with(kube.clone(), &namespace, &resource(&subject.kind)),
+            auths: Api::namespaced_with(kube.clone(), &namespace, &resource("DatabricksAuth")),
             operator: None,
             logs: vec![],
             id: String::new(),
@@ -267,7 +273,9 @@ impl Life {
         self.account.set(|settings| settings.list_lag_ms = LIST_LAG_MS);
         let mut spec = self.spec.clone();
         spec["authRef"] = json!({"name": AUTH});
-        spec["deletionPolicy"] = json!("Delete");
+        if self.outside.removable() {
+            spec["deletionPolicy"] = json!("Delete");
+        }
         self.api.create(&Default::default(), &object(&self.subject.kind, "it", spec)).await.unwrap();
         let ready = self.reach("create", async |life| life.ready().await).await;
         self.account.set(|settings| settings.list_lag_ms = 0);
@@ -312,6 +320,17 @@ impl Life {
         self.only_one().await;
     }
 
+    /// The update left nothing to delete, so it is undone.
+    async fn back(&mut self) {
+        self.phase("back");
+        let edited = self.edit.as_ref().and_then(Value::as_object).into_iter().flatten();
+        let before: serde_json::Map<_, _> =
+            edited.map(|(field, _)| (field.clone(), self.spec[field].clone())).collect();
+        self.api.patch("it", &params(), &Patch::Merge(json!({"spec": before}))).await.unwrap();
+        self.reach("back", async |life| life.ready().await).await;
+        self.only_one().await;
+    }
+
     /// What a dead operator has sent is refused, for the object has changed since.
     async fn late(&self) {
         let refused = [None, Some(StatusCode::CONFLICT), Some(StatusCode::NOT_FOUND)];
@@ -335,6 +354,7 @@ impl Life {
     async fn delete(&mut self) {
         let early: Vec<_> = self.account.journal().into_iter().filter(|c| c.method == "DELETE").collect();
         assert!(early.is_empty(), "a DELETE was sent before the object was deleted: {early:?}");
+        let end = self.only_one().await;
         self.phase("delete");
         self.api.delete("it", &Default::default()).await.unwrap();
         self.reach("delete", async |life| {
@@ -344,7 +364,7 @@ impl Life {
             Err(json!(left).to_string())
         })
         .await;
-        let left = self.outside.objects().await.unwrap();
+        let left = self.outside.left(&end).await.unwrap();
         assert!(left.is_empty(), "the object is gone, and in the account there are {left:?}");
     }
 
@@ -499,7 +519,11 @@ impl Drop for Life {
 /// Names of what is different at another time.
 fn passing(name: &str) -> bool {
     let ends = ["_at", "_time", "Timestamp", "TransitionTime", "At"];
-    let names = ["managedFields", "resourceVersion", "uid", "deployment_name", "deploymentName", "etag"];
+    let of_cluster = ["managedFields", "resourceVersion", "uid"];
+    // What the account chooses besides the id.
+    let of_account =
+        ["deployment_name", "deploymentName", "etag", "application_id", "applicationId", "vpcEndpointId"];
+    let names = [&of_cluster[..], &of_account].concat();
     ends.iter().any(|end| name.ends_with(end)) || names.contains(&name)
 }
 

@@ -5,7 +5,7 @@
 
 use std::collections::BTreeSet;
 
-use databricks_operator::engine::kind::{Driver, Phase, Seen, Writer};
+use databricks_operator::engine::kind::{Driver, Lifecycle, Phase, Seen, Writer};
 use serde_json::{Value, json};
 use simulator::Simulator;
 
@@ -18,6 +18,8 @@ pub struct Outside {
     api: Writer,
     within: String,
     before: BTreeSet<String>,
+    /// What is always there is one object, whatever state it is in.
+    standing: bool,
 }
 
 impl Outside {
@@ -29,17 +31,49 @@ impl Outside {
         within: &str,
     ) -> Outside {
         let account = account.clone();
-        let mut outside = Outside { driver, account, api, within: within.into(), before: BTreeSet::new() };
-        let there = outside.objects().await.unwrap();
-        outside.before.extend(there.into_iter().map(|seen| seen.id));
+        let standing = driver.traits().lifecycle == Lifecycle::Standing;
+        let before = BTreeSet::new();
+        let mut outside = Outside { driver, account, api, within: within.into(), before, standing };
+        let managed = outside.managed().await.unwrap();
+        outside.before.extend(managed.into_iter().map(|seen| seen.id));
         outside
     }
 
-    /// The objects that were not there before.
+    /// The objects that were not there before, of those that something manages, but for what a deletion leaves behind; and what is
+    /// always there.
     pub async fn objects(&self) -> Result<Vec<Seen>, String> {
+        let mut listed = self.listed().await?;
+        listed.retain(|seen| self.standing || seen.about.phase != Phase::Vacant);
+        Ok(listed)
+    }
+
+    /// The objects that were not there before, of those that something manages.
+    pub async fn managed(&self) -> Result<Vec<Seen>, String> {
+        let mut listed = self.listed().await?;
+        listed.retain(|seen| seen.about.phase != Phase::Vacant);
+        Ok(listed)
+    }
+
+    /// Whether the deletion of the object in Kubernetes may take it away here.
+    pub fn removable(&self) -> bool {
+        self.driver.traits().removable
+    }
+
+    /// What is wrong after the deletion of the object, which looked like this before.
+    pub async fn left(&self, end: &Seen) -> Result<Vec<Seen>, String> {
+        let left = self.managed().await?;
+        if self.removable() {
+            return Ok(left);
+        }
+        // It stays as it was.
+        Ok(left.into_iter().filter(|left| left.state != end.state).collect())
+    }
+
+    async fn listed(&self) -> Result<Vec<Seen>, String> {
         let listed = self.driver.list(&self.api, &self.within).await;
         let listed = listed.map_err(|error| format!("{}: list: {error}", self.driver.kind()))?;
-        Ok(listed.into_iter().filter(|seen| !self.before.contains(&seen.id)).collect())
+        let left = |seen: &Seen| self.driver.left_behind(None, seen).is_ok_and(|word| word.is_some());
+        Ok(listed.into_iter().filter(|seen| !self.before.contains(&seen.id) && !left(seen)).collect())
     }
 
     /// One object.

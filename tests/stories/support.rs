@@ -7,13 +7,18 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use kube::api::{Api, DynamicObject, Patch, PatchParams, ValidationDirective};
-use kube::core::{ApiResource, GroupVersionKind};
+use kube::core::ApiResource;
 use kube::{Client, ResourceExt};
 use serde_json::{Value, json};
 use simulator::{Config, Settings, Simulator};
 use world::{Cluster, Operator, Tool, eventually, fast, fresh_dir};
 
 use crate::invariants::Watch;
+
+pub use resource::resource;
+
+#[path = "../account/resource.rs"]
+mod resource;
 
 /// The built operator.
 pub const BINARY: &str = env!("CARGO_BIN_EXE_databricks-operator");
@@ -181,7 +186,9 @@ impl Story {
     pub async fn try_apply(&self, manifest: &Value) -> kube::Result<DynamicObject> {
         let object: DynamicObject = serde_json::from_value(manifest.clone()).unwrap();
         let types = object.types.as_ref().unwrap();
-        let resource = ApiResource::from_gvk(&types.try_into().unwrap());
+        let ours = types.api_version.starts_with("databricks-operator.io/");
+        let resource =
+            if ours { resource(&types.kind) } else { ApiResource::from_gvk(&types.try_into().unwrap()) };
         let api: Api<DynamicObject> =
             Api::namespaced_with(self.client.clone(), object.metadata.namespace.as_ref().unwrap(), &resource);
         let params = PatchParams {
@@ -199,8 +206,7 @@ impl Story {
 
     /// The objects of one of our kinds.
     pub fn api(&self, kind: &str) -> Api<DynamicObject> {
-        let gvk = GroupVersionKind::gvk("databricks-operator.io", "v1alpha1", kind);
-        Api::namespaced_with(self.client.clone(), &self.namespace, &ApiResource::from_gvk(&gvk))
+        Api::namespaced_with(self.client.clone(), &self.namespace, &resource(kind))
     }
 
     /// An object as it is now.

@@ -33,8 +33,8 @@ pub const CREATED_BY: &str = "databricks-operator.io/created-by";
 /// Triggers one reconcile, with any new value.
 pub const RECONCILE_REQUESTED: &str = "databricks-operator.io/reconcile-requested-at";
 
-/// The kind's name.
-pub const KIND: &str = "DatabricksAuth";
+/// The kind `DatabricksAuth`.
+pub const AUTH_KIND: &str = "DatabricksAuth";
 
 /// A Kubernetes object of one of our kinds.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]

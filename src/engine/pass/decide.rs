@@ -47,7 +47,8 @@ fn deleting(view: &View<'_>) -> Step {
         }
         Found::Ours(seen) => match &seen.about.phase {
             Phase::Leaving(why) => wait(Reason::Deleting, why.clone()),
-            _ => Step::Delete,
+            Phase::Vacant => Step::Release(Released::Vacant),
+            _ => view.left_behind.map_or(Step::Delete, |word| Step::Release(Released::Left(word))),
         },
         Found::Foreign(seen) => refuse(
             Reason::ApiRefused,
@@ -77,6 +78,7 @@ fn deleting(view: &View<'_>) -> Step {
 
 fn living(view: &View<'_>) -> Step {
     match view.found {
+        Found::Nothing { settled } if view.standing => without_parent(view, *settled),
         Found::Nothing { settled } if view.observe => unseen(view, *settled),
         Found::Nothing { settled } => absent(view, *settled),
         Found::Several(ids) => refuse(
@@ -171,6 +173,22 @@ fn unseen(view: &View<'_>, settled: bool) -> Step {
     }
 }
 
+/// What is always there is missing only with what it belongs to, and cannot be created.
+fn without_parent(view: &View<'_>, settled: bool) -> Step {
+    if !settled {
+        return absent(view, false);
+    }
+    let text = format!(
+        "the account has no {}, which is there as long as what it belongs to: correct the spec, or delete this object",
+        view.called
+    );
+    if view.observe {
+        plan(Reason::ExternalResourceMissing, text)
+    } else {
+        refuse(Reason::ExternalResourceMissing, text)
+    }
+}
+
 fn absent(view: &View<'_>, settled: bool) -> Step {
     let called = &view.called;
     let missing = |text: String| refuse(Reason::ExternalResourceMissing, text);
@@ -206,6 +224,11 @@ fn foreign(view: &View<'_>, seen: &Seen, marked: bool) -> Step {
         AdoptionPolicy::IfOwned => marked || view.asked || view.record == Record::Asked,
         AdoptionPolicy::Never => false,
     };
+    // Nothing manages it, so no permission is needed either: it is as good as missing.
+    let vacant = seen.about.phase == Phase::Vacant && matches!(view.record, Record::None | Record::Observed);
+    if vacant && !allowed && !view.observe {
+        return Step::TakeUp;
+    }
     // Nothing is written to what is only observed, so that needs no permission.
     if (allowed || view.observe) && view.record != Record::Bound {
         return Step::Adopt;
@@ -309,7 +332,7 @@ fn differs(view: &View<'_>, seen: &Seen) -> Step {
             ),
         };
     }
-    let named = |c: &Change| spec_path(view.immutable, view.spec, &c.path);
+    let named = |c: &Change| spec_path(view.immutable, view.references, view.spec, &c.path);
     let told = |c: &Change| match &c.when {
         When::NotNow(why) => format!("{}: {why}", named(c)),
         When::Never(why) => {

@@ -12,7 +12,7 @@ use crate::engine::account::Auths;
 use crate::engine::cluster::Cluster;
 use crate::engine::crd::{ObjectName, Reason, summary};
 use crate::engine::error::{Error, Result};
-use crate::engine::kind::{Driver, Permit};
+use crate::engine::kind::{Driver, Need, Permit};
 use crate::engine::memory::Memory;
 use crate::engine::meter::Meter;
 
@@ -103,13 +103,13 @@ impl Engine {
         format!("{}/{}/{}", self.settings.installation, who.namespace, who.name)
     }
 
-    /// The id of another object of ours that `field` of a spec names, if its object is usable in the account, whether or
+    /// The id of another object of ours that a spec needs, if its object is usable in the account, whether or
     /// not its spec is carried out. For a dependent that was created for that id, `pinned`, it is enough that it exists.
-    pub fn resolve_object(&self, who: &ObjectName, field: &str, pinned: Option<&str>) -> Result<String> {
+    pub fn resolve_object(&self, who: &ObjectName, need: &Need, pinned: Option<&str>) -> Result<String> {
         let Some(object) = self.cluster.stores.object(who) else {
             return Err(Error::waiting(
                 Reason::ReferenceNotFound,
-                format!("{who} does not exist: create it, or correct spec.{field}.name"),
+                format!("{who} does not exist: create it, or correct spec.{}", named_in(need)),
             ));
         };
         let not_ready =
@@ -129,4 +129,10 @@ impl Engine {
             |who: &ObjectName| self.cluster.stores.object(who).and_then(|object| object.metadata.uid.clone());
         self.memory.barrier.holds(uid, uid_of)
     }
+}
+
+/// The field in which a spec names an object: in a list it is one of several.
+fn named_in(need: &Need) -> String {
+    let place = need.place();
+    if place == need.field { format!("{place}.name") } else { place.to_owned() }
 }

@@ -1,5 +1,6 @@
 //! A kind made by hand for the tests of the hops, and what else they need: a desired state and an account are plain JSON,
-//! no call leaves the process, and each call is recorded.
+//! no call leaves the process, and each call is recorded. Longer than other files, as a kind
+//! has that many functions.
 
 pub mod account;
 pub mod cluster;
@@ -69,12 +70,15 @@ impl Fake {
     pub fn with(change: impl FnOnce(&mut Fake)) -> &'static Fake {
         let traits = Traits {
             immutable: &[],
+            references: &[],
             untold: &[],
+            unlisted: &[],
             ownership: Ownership::RecordedId,
             lifecycle: Lifecycle::Object,
             data_bearing: false,
             issues: false,
             granted_by_name: false,
+            removable: true,
             read_lag: Duration::ZERO,
             guarded_alone: false,
             guarded_among_siblings: false,
@@ -175,6 +179,13 @@ pub fn seen(id: &str, name: &str, owner: Option<&str>) -> Seen {
     Seen { id: id.into(), state: json!({"name": name}), facts: Map::new(), about }
 }
 
+/// An object of the account that nothing manages. Its id is its name.
+pub fn vacant(name: &str) -> Seen {
+    let mut seen = seen(name, name, None);
+    (seen.about.phase, seen.about.state) = (Phase::Vacant, Some("OFF".into()));
+    seen
+}
+
 /// The settings of the engine, with these times.
 pub fn settings(read_lag: Duration, quarantine: Duration) -> Settings {
     let second = Duration::from_secs(1);
@@ -250,7 +261,11 @@ impl Driver for Fake {
     fn needs(&self, spec: &Value) -> Result<Vec<Need>> {
         let object = |field: &'static str| {
             let name = spec[field]["name"].as_str()?.into();
-            Some(Need { field: field.into(), what: Wanted::Object { kind: "Fake".into(), name } })
+            Some(Need {
+                field: field.into(),
+                what: Wanted::Object { kind: "Fake".into(), name },
+                soft: false,
+            })
         };
         let group = spec["group"].as_str().map(|name| PrincipalName::Group(name.into()));
         let group = group.map(|group| Need::principal("group", group));
@@ -381,6 +396,9 @@ impl Driver for Fake {
                 return self.answered(seen);
             }
             now.iter().for_each(|field| seen.state[*field] = want[*field].clone());
+            if seen.about.phase == Phase::Vacant {
+                seen.about.phase = Phase::Ready;
+            }
             if let Some(mark) = self.mark() {
                 seen.about.owner = Some(mark);
             }
@@ -390,11 +408,26 @@ impl Driver for Fake {
         .boxed()
     }
 
+    fn left_behind(&self, _: Option<&Value>, seen: &Seen) -> Result<Option<&'static str>> {
+        Ok((seen.state["value"] == "off").then_some("switched off"))
+    }
+
+    fn retire<'a>(
+        &'a self,
+        api: &'a Writer,
+        seen: &'a Seen,
+        _: Option<&'a Value>,
+    ) -> BoxFuture<'a, Result<()>> {
+        self.delete(api, seen)
+    }
+
     fn delete<'a>(&'a self, _: &'a Writer, seen: &'a Seen) -> BoxFuture<'a, Result<()>> {
         async move {
             self.written(format!("DELETE {}", seen.id))?;
-            if !*self.late.lock().unwrap() {
-                self.take(&seen.id);
+            match *self.late.lock().unwrap() {
+                true => {}
+                false if self.traits.lifecycle == Lifecycle::Standing => self.put(vacant(&seen.id)),
+                false => self.take(&seen.id),
             }
             Ok(())
         }

@@ -181,6 +181,7 @@ impl Subject {
             ready,
             sent: self.sent,
             resolved: self.resolved,
+            unresolved: self.unresolved.clone(),
             resync: self.resync.map(|resync| self.due.unwrap_or(resync)),
             now: Timestamp::now(),
             chance: chance(),
@@ -273,10 +274,6 @@ impl Subject {
             }
         }
         Ok(())
-    }
-
-    fn recorded_id(&self) -> Option<&str> {
-        self.status.as_ref().ok()?.external.as_ref().map(|external| external.id.as_str())
     }
 
     /// Writes the copy of the record in annotations.

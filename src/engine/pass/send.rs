@@ -19,7 +19,7 @@ use super::work::{Target, Work};
 use crate::databricks::Urgency;
 use crate::engine::crd::{External, FINALIZER, ObjectName, Operation, Reason, age};
 use crate::engine::error::{Error, Result};
-use crate::engine::kind::{AuthFacts, NEW_REFERENCE, Seen, Wanted};
+use crate::engine::kind::{AuthFacts, Lifecycle, NEW_REFERENCE, Seen, Wanted};
 use crate::engine::memory::named;
 
 /// How long a workspace that is being deleted may count as a user of what it was built from: its deletion takes up to a quarter of
@@ -57,14 +57,13 @@ impl Work<'_> {
         seen: Option<&Seen>,
     ) -> Result<Option<OwnedMutexGuard<()>>> {
         let session = &target.place.admission.session;
-        let facts = &session.facts;
-        if self.driver.traits().guarded_alone {
-            let principal_id = session.own_id().await?;
+        let (traits, facts) = (self.driver.traits(), &session.facts);
+        if !traits.guarded_among_siblings {
+            let principal_id = if traits.guarded_alone { session.own_id().await? } else { None };
             let facts = AuthFacts { principal_id, ..facts.clone() };
-            return self.driver.guard(want, seen, &[], &facts).map(|()| None);
+            self.driver.guard(want, seen, &[], &facts)?;
         }
-        let traits = self.driver.traits();
-        // Such guards are about the operator's own addresses: without any there is nothing to check.
+        // Guards that read all objects are about the operator's own addresses: without any there is nothing to check.
         let checked = traits.guarded_among_siblings && !facts.egress.is_empty();
         let in_turn = traits.creates_in_turn && seen.is_none();
         if !(checked || in_turn) {
@@ -136,6 +135,23 @@ impl Work<'_> {
         ))
     }
 
+    /// The object that is bound and the one that the spec means are the same: where the key is the id, or names a parent, an update is
+    /// sent to what the spec means. An id in `spec.externalId` may be that of another one.
+    pub fn same_place(&self, want: &Value, seen: &Seen) -> Result<()> {
+        let (wanted, bound) = (self.driver.key(want)?, self.driver.key(&seen.state)?);
+        let object = self.driver.traits().lifecycle == Lifecycle::Object;
+        if wanted.within == bound.within && (object || wanted.name == bound.name) {
+            return Ok(());
+        }
+        let text = format!(
+            "this object is bound to {}, and its spec means another one ({}): correct the spec or spec.externalId, or delete this \
+             object and apply it again",
+            seen.id,
+            format!("{}/{}", wanted.within, wanted.name).trim_matches('/')
+        );
+        Err(Error::terminal(Reason::ImmutableFieldChanged, text))
+    }
+
     /// Why a create failed. Whether it was carried out is known: it was not.
     pub async fn not_created(&self, target: &Target, want: &Value, error: Error) -> Result<Error> {
         if error.is_rejected(Reason::ReferenceNotFound) {
@@ -161,7 +177,7 @@ impl Work<'_> {
         let mut text = error.to_string();
         let needs = self.driver.needs(&self.subject.spec()).unwrap_or_default();
         let found = needs.iter().any(|need| {
-            matches!(need.what, Wanted::Object { .. }) && text.contains(&format!("spec.{}", need.field))
+            matches!(need.what, Wanted::Object { .. }) && text.contains(&format!("spec.{}", need.place()))
         });
         if self.bound().record() == Record::Bound {
             text += ", or delete this object if that was deleted in the account";
@@ -179,7 +195,7 @@ impl Work<'_> {
         }
         let pinned = &status.resolved_refs;
         for need in self.driver.needs(&self.subject.spec())? {
-            let Wanted::Principal(name) = &need.what else { continue };
+            let (Wanted::Principal(name), false) = (&need.what, need.soft) else { continue };
             let now = target.place.admission.session.principal(name, Urgency::Urgent, true).await?;
             let Some(now) = now else {
                 return Err(Error::waiting(
@@ -229,6 +245,16 @@ impl Work<'_> {
         Ok(Error::rejected(Reason::ApplyFailed, text).patient(self.lag().read))
     }
 
+    /// A write that named the version that was read was refused for a later one: what was read no longer serves. Other errors stay
+    /// what they are.
+    pub async fn overtaken(&self, target: &Target, seen: &Seen, error: Error) -> Result<Error> {
+        if matches!(error, Error::Conflict(_)) {
+            let within = self.driver.key(&seen.state)?.within;
+            target.place.admission.session.snapshots.forget(self.driver, &within).await;
+        }
+        Ok(error)
+    }
+
     /// The update itself. If objects exchange their names, each refused because another has the name, one of them steps
     /// aside: it gets everything except its name, under which the next comparison finds it different.
     pub async fn send_update(
@@ -255,7 +281,7 @@ impl Work<'_> {
 
     /// The deletion itself. Returns whether it was accepted; if not, the object is gone already.
     pub async fn send_delete(&self, target: &Target, seen: &Seen) -> Result<bool> {
-        match self.driver.delete(&target.place.writer, seen).await {
+        match self.driver.retire(&target.place.writer, seen, target.want.as_ref()).await {
             Ok(()) => Ok(true),
             // A replica that lags behind may not know it yet, and then nothing was deleted.
             Err(error) if error.is_rejected(Reason::ExternalResourceMissing) => {

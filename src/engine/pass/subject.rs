@@ -12,7 +12,7 @@ use serde_json::{Map, Value, json};
 use super::engine::Engine;
 use super::look::Look;
 use crate::engine::crd::{
-    AnyStatus, DeletionPolicy, Drift, Effective, EventReason, External, KIND, Note, ObjectName, Reason,
+    AUTH_KIND, AnyStatus, DeletionPolicy, Drift, Effective, EventReason, External, Note, ObjectName, Reason,
     created,
 };
 use crate::engine::error::{Error, Result};
@@ -77,8 +77,10 @@ pub struct Subject {
     pub resync: Option<Duration>,
     /// When the shared reading that this reconcile rested on is due to be renewed, if there was one.
     pub due: Option<Duration>,
-    /// The DatabricksAuth and all references exist and are ready.
+    /// The DatabricksAuth and all references that the object cannot be without exist and are ready.
     pub resolved: bool,
+    /// Why a reference that it can be without is left out.
+    pub unresolved: Option<(Reason, String)>,
     /// It was released: there is nothing left to write to.
     pub released: bool,
     /// An interrupted create was resolved, and nothing was compared yet.
@@ -127,12 +129,13 @@ impl Subject {
             made: None,
             resync: engine.settings.resync,
             due: None,
-            resolved: kind == KIND,
+            resolved: kind == AUTH_KIND,
+            unresolved: None,
             released: false,
             sent: false,
             recovered: false,
             usable: None,
-            annotated: kind != KIND,
+            annotated: kind != AUTH_KIND,
             written: false,
             must_record: false,
             rank,
@@ -165,6 +168,11 @@ impl Subject {
         self.status.as_ref().map_err(Clone::clone)
     }
 
+    /// The recorded id of the object in the account.
+    pub fn recorded_id(&self) -> Option<&str> {
+        self.status.as_ref().ok()?.external.as_ref().map(|external| external.id.as_str())
+    }
+
     /// Whether this generation was carried out before.
     pub fn settled(&self) -> Result<bool> {
         let generation = self.object.metadata.generation.unwrap_or_default();
@@ -183,12 +191,16 @@ impl Subject {
         Ok(())
     }
 
-    /// Puts in the ids that references mean. From now on they count as resolved.
-    pub fn put_references(&mut self, refs: Option<&BTreeMap<String, String>>) -> Result<()> {
+    /// Puts in the ids that references mean. From now on they count as resolved, but for those that are left out.
+    pub fn put_references(
+        &mut self,
+        refs: Option<&BTreeMap<String, String>>,
+        unresolved: Option<(Reason, String)>,
+    ) -> Result<()> {
         if let Some(refs) = refs {
             self.status_mut()?.resolved_refs = refs.clone();
         }
-        self.resolved = true;
+        (self.resolved, self.unresolved) = (true, unresolved);
         Ok(())
     }
 
@@ -207,6 +219,14 @@ impl Subject {
         status.effective.iter_mut().for_each(|effective| effective.deletion_policy = deletion);
         status.external_id = Some(external.id.clone());
         status.external = Some(external);
+        Ok(())
+    }
+
+    /// Binds the object to what it was bound to before.
+    pub fn put_unbound(&mut self, before: Option<External>) -> Result<()> {
+        let status = self.status_mut()?;
+        status.external_id = before.as_ref().map(|external| external.id.clone());
+        status.external = before;
         Ok(())
     }
 

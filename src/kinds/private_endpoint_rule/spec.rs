@@ -20,9 +20,7 @@ use crate::engine::crd::{Management, NameRef, Status};
 )]
 #[serde(rename_all = "camelCase")]
 #[schemars(extend("x-kubernetes-validations" = [
-    {"rule": "has(self.networkConnectivityConfigRef) != has(self.networkConnectivityConfigId)",
-     "message": "exactly one of networkConnectivityConfigRef and networkConnectivityConfigId is needed: write networkConnectivityConfigRef for a NetworkConnectivityConfig of this namespace, else networkConnectivityConfigId"},
-    {"rule": "has(self.resourceId) || has(self.endpointService) || has(self.resourceNames)",
+    {"rule": "has(self.resourceId) || has(self.endpointService) || has(self.resourceNames) || has(self.externalId)",
      "message": "the target is missing: write resourceId on Azure; on AWS endpointService for a service of your own, or resourceNames for buckets of S3"},
     {"rule": "!has(self.resourceId) || !(has(self.endpointService) || has(self.resourceNames) || has(self.enabled))",
      "message": "resourceId is a target on Azure: remove it, or remove endpointService, resourceNames and enabled, which are for AWS"},

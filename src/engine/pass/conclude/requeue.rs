@@ -20,6 +20,10 @@ pub fn requeue(outcome: &Outcome, pass: &Pass, pace: &Pace) -> Option<Duration> 
     };
     let backoff = up_to(doubled(pace.backoff_min, pace.backoff_max));
     Some(match outcome {
+        // Nothing triggers a reconcile when the account has what was left out.
+        Outcome::Rest | Outcome::Planned { .. } if pass.unresolved.is_some() => {
+            pass.resync.map_or(pace.waiting, |resync| later(resync).min(pace.waiting))
+        }
         Outcome::Rest | Outcome::Planned { .. } => later(pass.resync?),
         Outcome::Suspended => return None,
         Outcome::Again => Duration::ZERO,
