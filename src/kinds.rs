@@ -6,6 +6,7 @@ pub mod csp_enablement_setting;
 pub mod customer_managed_key;
 pub mod disable_legacy_features_setting;
 pub mod esm_enablement_setting;
+pub mod federation_policy;
 pub mod group;
 pub mod ip_access_list;
 pub mod network;
@@ -43,4 +44,6 @@ pub const KINDS: &[&dyn Driver] = &[
     of::<group::Group>(),
     of::<user::User>(),
     of::<service_principal::ServicePrincipal>(),
+    of::<federation_policy::AccountFederationPolicy>(),
+    of::<federation_policy::ServicePrincipalFederationPolicy>(),
 ];

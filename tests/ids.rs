@@ -158,6 +158,8 @@ const PROMISES: &[(&str, &str)] = &[
     ("SE-02", "where namespaces are chosen, nothing of the operator reaches beyond them"),
     ("SE-03", "a namespace that enforces Pod Security `restricted` takes its pods"),
     ("SE-04", "credentials are sent to allowed hosts only"),
+    ("SE-05", "what gives control of the account is allowed only by a grant that names its kind"),
+    ("SE-06", "the operator does not take away its own way into the account"),
     ("SE-07", "the operator keeps its own service principal active, and an administrator of the account"),
     ("SE-08", "the role of an administrator of the account is given only where a grant says so in words"),
     ("UX-04", "an upgrade writes no object and calls nothing in the account"),

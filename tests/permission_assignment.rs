@@ -171,7 +171,7 @@ async fn admin_contains_user_and_unknown_levels_are_differences() {
     assert_eq!(want, bench.want(ada, json!(["ADMIN"])));
     let power = KIND.power(&want).unwrap();
     assert_eq!((power.workspace_id, power.admin), (Some(bench.workspace.to_string()), true));
-    let made = KIND.create(&bench.api, &want).await.unwrap();
+    let made = KIND.create(&bench.api, &want).await.unwrap().seen.unwrap();
     assert_eq!(KIND.changes(&want, &made).unwrap(), []);
     assert_eq!(
         made.facts,
@@ -190,13 +190,13 @@ async fn admin_contains_user_and_unknown_levels_are_differences() {
 async fn an_answer_with_permissions_alone_is_enough() {
     let bench = start().await;
     let ada = bench.principal("Users", "ada");
-    let user = KIND.create(&bench.api, &bench.want(ada, json!(["USER"]))).await.unwrap();
+    let user = KIND.create(&bench.api, &bench.want(ada, json!(["USER"]))).await.unwrap().seen.unwrap();
     let want = bench.want(ada, json!(["ADMIN"]));
     bench.answer("PUT", 200, json!({"permissions": ["ADMIN"]}));
     let told = KIND.update(&bench.api, &user, &want, &["permission"]).await.unwrap();
     assert_eq!((&told.id, &told.state, &told.facts), (&user.id, &want, &user.facts));
     bench.answer("PUT", 200, json!({"permissions": ["ADMIN"]}));
-    let told = KIND.create(&bench.api, &want).await.unwrap();
+    let told = KIND.create(&bench.api, &want).await.unwrap().seen.unwrap();
     assert_eq!((&told.id, &told.state), (&user.id, &want));
     // Whose access it is was not told, so it is not taken away before that is known.
     let auth = AuthFacts { client_id: bench.simulator.client_id.clone(), ..AuthFacts::default() };

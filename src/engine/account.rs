@@ -10,6 +10,6 @@ mod session;
 mod snapshot;
 
 pub use auths::{Auths, Renewed};
-pub use grants::{Admission, check_power};
+pub use grants::{Admission, Applicant, check_power};
 pub use session::Session;
 pub use snapshot::{Rows, Snapshots};

@@ -16,8 +16,8 @@ use crate::databricks::{Optional, Pages, ScimEntry, ScimPatch, scim_schemas};
 use crate::engine::crd::Reason;
 use crate::engine::error::{Error, Result};
 use crate::engine::kind::{
-    About, Act, ApiResult, AuthFacts, ExternalResource, Guard, Immutable, Key, Need, Observed, Phase, Power,
-    Reader, Resolved, Writer, of_identity_provider,
+    About, Act, ApiResult, AuthFacts, Created, ExternalResource, Guard, Immutable, Key, Need, Observed,
+    Phase, Power, Reader, Resolved, Writer, of_identity_provider,
 };
 pub use members::MemberId;
 use members::need;
@@ -149,7 +149,7 @@ impl ExternalResource for Group {
         Ok(of_the_account.map(|remote| remote.observed(false)).collect())
     }
 
-    async fn create(api: &Writer, want: &GroupState) -> ApiResult<Observed<Self>> {
+    async fn create(api: &Writer, want: &GroupState) -> ApiResult<Created<Self>> {
         let mut body = json!({"schemas": scim_schemas("Group"), "displayName": want.display_name});
         for (name, values) in [("members", Some(want.member_ids())), ("roles", want.roles.clone())] {
             if let Some(values) = values.filter(|values| !values.is_empty()) {
@@ -160,7 +160,7 @@ impl ExternalResource for Group {
             body["externalId"] = json!(id);
         }
         let made: Remote = api.post(api.path(&["scim", "v2", "Groups"]), body).await?;
-        Ok(made.observed(true))
+        Ok(made.observed(true).into())
     }
 
     async fn update(

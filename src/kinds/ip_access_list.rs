@@ -16,7 +16,8 @@ use crate::databricks::{Optional, Pages};
 use crate::engine::crd::{Cidr, Management, Reason, Status};
 use crate::engine::error::{Error, Result};
 use crate::engine::kind::{
-    About, Act, ApiResult, AuthFacts, ExternalResource, Guard, Key, Observed, Reader, Resolved, Writer,
+    About, Act, ApiResult, AuthFacts, Created, ExternalResource, Guard, Key, Observed, Reader, Resolved,
+    Writer,
 };
 
 /// Which addresses may, or may not, reach the account console and the account APIs.
@@ -189,13 +190,13 @@ impl ExternalResource for IpAccessList {
         Ok(all.into_iter().map(Observed::from).collect())
     }
 
-    async fn create(api: &Writer, want: &IpAccessListState) -> ApiResult<Observed<Self>> {
+    async fn create(api: &Writer, want: &IpAccessListState) -> ApiResult<Created<Self>> {
         let body = if want.enabled {
             json!({"label": want.label, "list_type": want.list_type, "ip_addresses": want.ip_addresses})
         } else {
             json!({"label": want.label, "list_type": "BLOCK", "ip_addresses": []})
         };
-        unwrap(api.post(api.path(&["ip-access-lists"]), body).await?)
+        Ok(unwrap(api.post(api.path(&["ip-access-lists"]), body).await?)?.into())
     }
 
     async fn update(

@@ -15,8 +15,8 @@ use crate::databricks::{Optional, Pages, ScimEntry, ScimPatch, scim_schemas};
 use crate::engine::crd::Reason;
 use crate::engine::error::{Error, Result};
 use crate::engine::kind::{
-    About, Act, ApiResult, AuthFacts, ExternalResource, Guard, Immutable, Key, Observed, Power, Reader,
-    Resolved, Writer, of_identity_provider,
+    About, Act, ApiResult, AuthFacts, Created, ExternalResource, Guard, Immutable, Key, Observed, Power,
+    Reader, Resolved, Writer, of_identity_provider,
 };
 pub use spec::{ServicePrincipal, ServicePrincipalFacts, ServicePrincipalSpec};
 
@@ -118,7 +118,7 @@ impl ExternalResource for ServicePrincipal {
         Ok(all.into_iter().map(Observed::from).collect())
     }
 
-    async fn create(api: &Writer, want: &ServicePrincipalState) -> ApiResult<Observed<Self>> {
+    async fn create(api: &Writer, want: &ServicePrincipalState) -> ApiResult<Created<Self>> {
         let mut body = json!({
             "schemas": scim_schemas("ServicePrincipal"), "displayName": want.display_name, "active": want.active,
         });
@@ -129,7 +129,7 @@ impl ExternalResource for ServicePrincipal {
             body["roles"] = ScimEntry::with(roles);
         }
         let made: Remote = api.post(api.path(&["scim", "v2", "ServicePrincipals"]), body).await?;
-        Ok(made.into())
+        Ok(Observed::from(made).into())
     }
 
     async fn update(

@@ -13,7 +13,7 @@ use serde_json::json;
 use crate::databricks::{Optional, Pages, ScimEntry, ScimPatch, scim_schemas};
 use crate::engine::error::{Error, Result};
 use crate::engine::kind::{
-    About, ApiResult, ExternalResource, Immutable, Key, Observed, Power, Reader, Resolved, Writer,
+    About, ApiResult, Created, ExternalResource, Immutable, Key, Observed, Power, Reader, Resolved, Writer,
     of_identity_provider,
 };
 pub use spec::{User, UserFacts, UserFullName, UserSpec};
@@ -104,7 +104,7 @@ impl ExternalResource for User {
         Ok(all.into_iter().map(Observed::from).collect())
     }
 
-    async fn create(api: &Writer, want: &UserState) -> ApiResult<Observed<Self>> {
+    async fn create(api: &Writer, want: &UserState) -> ApiResult<Created<Self>> {
         let mut body =
             json!({"schemas": scim_schemas("User"), "userName": want.user_name, "active": want.active});
         if let Some(name) = &want.display_name {
@@ -117,7 +117,7 @@ impl ExternalResource for User {
             body["roles"] = ScimEntry::with(roles);
         }
         let made: Remote = api.post(api.path(&["scim", "v2", "Users"]), body).await?;
-        Ok(made.into())
+        Ok(Observed::from(made).into())
     }
 
     async fn update(

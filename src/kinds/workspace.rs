@@ -22,7 +22,7 @@ use crate::databricks::{self, Int64, Optional, Pages};
 use crate::engine::crd::Reason;
 use crate::engine::error::{Error, Result};
 use crate::engine::kind::{
-    About, ApiResult, CANNOT_CHANGE, CallError, Change, ExternalResource, Immutable, Key, Observed,
+    About, ApiResult, CANNOT_CHANGE, CallError, Change, Created, ExternalResource, Immutable, Key, Observed,
     Ownership, Phase, Reader, Reference, Resolved, When, Writer, differences, tried_in_aws,
 };
 use crate::kinds::credential::Credential;
@@ -348,12 +348,12 @@ impl ExternalResource for Workspace {
         Ok(seen)
     }
 
-    async fn create(api: &Writer, want: &WorkspaceState) -> ApiResult<Observed<Self>> {
+    async fn create(api: &Writer, want: &WorkspaceState) -> ApiResult<Created<Self>> {
         let mut body = wire(want, None);
         // Attached by an update once the workspace runs: the documented POST does not name it.
         body.remove("network_connectivity_config_id");
         let made: Result<Remote, _> = api.post(api.path(&["workspaces"]), body.into()).await;
-        Ok(made.map_err(classify)?.observed(api.host()))
+        Ok(made.map_err(classify)?.observed(api.host()).into())
     }
 
     async fn update(

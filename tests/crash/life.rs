@@ -61,6 +61,7 @@ fn edit(driver: &dyn Driver, want: &Value) -> Option<Value> {
             let host = json!({"destination": "git.example.com", "internetDestinationType": "DNS_NAME"});
             json!({"egress": {"networkAccess": {"allowedInternetDestinations": [host]}}})
         }
+        "AccountFederationPolicy" | "ServicePrincipalFederationPolicy" => json!({"description": "moved"}),
         "Group" => json!({"displayName": "finance", "members": [{"userName": "ada@example.com"}]}),
         "User" => json!({"displayName": "Lin", "name": {"givenName": "Linnea"}}),
         "ServicePrincipal" => json!({"displayName": "etl nightly"}),
@@ -234,6 +235,7 @@ impl Life {
             json!({
                 "cloud": "AWS", "accountId": self.account.account_id, "host": self.host, "authType": "OAUTH_M2M",
                 "clientId": self.account.client_id, "clientSecretRef": {"name": "databricks", "key": "secret"},
+                "grants": [{"namespaces": {"from": "Same"}, "kinds": [self.subject.kind]}],
             }),
         );
         self.auths.create(&Default::default(), &auth).await.unwrap();

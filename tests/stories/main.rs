@@ -10,6 +10,7 @@ mod credential;
 mod credentials;
 mod deletion;
 mod errors;
+mod federation_policy;
 mod gitops;
 mod guards;
 mod identity;

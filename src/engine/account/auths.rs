@@ -15,7 +15,7 @@ use kube::{Client as KubeClient, ResourceExt};
 use serde_json::Value;
 use tokio::time::Instant;
 
-use super::grants::{self, Admission};
+use super::grants::{self, Admission, Applicant};
 use super::labels::Namespaces;
 use super::refusals::{auth_error, not_found, not_permitted, unusable};
 use super::secret::Secrets;
@@ -98,18 +98,18 @@ impl Auths {
         }
     }
 
-    /// The session that an object of `kind` in `namespace` may use. When `deleting`, the last good one is enough. `known`
-    /// says whether the watch has such a DatabricksAuth.
+    /// The session that an object may use. When `deleting`, the last good one is enough. `known` says whether the watch has
+    /// such a DatabricksAuth.
     pub async fn admit(
         &self,
         auth: &AuthRef,
-        namespace: &str,
-        kind: &str,
+        applicant: Applicant<'_>,
         deleting: bool,
         known: bool,
     ) -> Result<Admission> {
+        let namespace = applicant.namespace;
         let home = auth.namespace.as_deref().unwrap_or(namespace);
-        let refused = || not_permitted(home, &auth.name, kind, namespace);
+        let refused = || not_permitted(home, &auth.name, applicant);
         let entry = self.entries().get(&(home.to_owned(), auth.name.clone())).cloned();
         let Some(entry) = entry else {
             return Err(match (known, home == namespace) {
@@ -125,7 +125,7 @@ impl Auths {
         };
         let by_label = grants::asks_for_labels(&entry.spec);
         let labels = if by_label { self.namespaces.labels(namespace).await? } else { None };
-        let grants = match grants::admitting(&entry.spec, home, namespace, kind, labels.as_ref()) {
+        let grants = match grants::admitting(&entry.spec, home, applicant, labels.as_ref()) {
             Some(grants) => grants,
             // Another namespace gets no cause: that would show that the DatabricksAuth exists.
             None if by_label && labels.is_none() && home == namespace => {
@@ -302,7 +302,7 @@ impl Auths {
             account_id: spec.account_id.clone(),
             client_id: client_id.clone(),
         };
-        let facts = AuthFacts { client_id: client_id.clone(), principal_id: None, egress: egress(spec)? };
+        let facts = AuthFacts { client_id: client_id.clone(), egress: egress(spec)?, ..AuthFacts::default() };
         if let Some(session) = self.session(who).filter(|s| s.key == key && s.facts == facts) {
             session.client.authenticate().await.map_err(auth_error)?;
             return Ok(session);

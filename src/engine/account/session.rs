@@ -69,7 +69,7 @@ impl Session {
     #[cfg(test)]
     pub fn of(client: Client) -> Session {
         let egress = "198.51.100.0/24".parse().into_iter().collect();
-        let facts = AuthFacts { client_id: "client".into(), principal_id: None, egress };
+        let facts = AuthFacts { client_id: "client".into(), egress, ..AuthFacts::default() };
         let account_id = client.account_id().to_owned();
         let text = || String::from("test");
         let secret = (text(), text());

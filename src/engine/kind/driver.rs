@@ -13,11 +13,13 @@ use futures::FutureExt;
 use futures::future::BoxFuture;
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use kube::core::ApiResource;
+use secrecy::SecretString;
 use serde_json::{Map, Value};
 
 use super::access::{AuthFacts, Reader, Writer};
 use super::changes::Change;
 use super::needs::{Need, Resolved};
+use super::output::Output;
 use super::references::Reference;
 use super::refusals::refers_to_nothing;
 use super::resource::{
@@ -41,6 +43,23 @@ pub struct Seen {
     pub about: About,
 }
 
+/// What a create returned, erased. Its Debug shows no secret.
+#[derive(Clone, Debug)]
+pub struct New {
+    /// The id.
+    pub id: String,
+    /// The object, if the response shows it.
+    pub seen: Option<Seen>,
+    /// The secret that no later read shows.
+    pub secret: Option<SecretString>,
+}
+
+impl From<Seen> for New {
+    fn from(seen: Seen) -> New {
+        New { id: seen.id.clone(), seen: Some(seen), secret: None }
+    }
+}
+
 /// The constants of [`ExternalResource`], as data.
 #[derive(Clone, Copy, Debug)]
 pub struct Traits {
@@ -58,6 +77,10 @@ pub struct Traits {
     pub lifecycle: Lifecycle,
     /// Whether it holds users' data.
     pub data_bearing: bool,
+    /// Whether its create returns a secret that no read shows.
+    pub issues: bool,
+    /// Whether a grant must name the kind to allow it.
+    pub granted_by_name: bool,
     /// Whether the API can take it away.
     pub removable: bool,
     /// How long reads may lag behind writes.
@@ -79,6 +102,7 @@ pub trait Driver: Send + Sync + 'static {
     fn fields(&self) -> BTreeSet<String>;
     fn traits(&self) -> Traits;
     fn needs(&self, spec: &Value) -> Result<Vec<Need>>;
+    fn output(&self, spec: &Value) -> Result<Option<Output>>;
     fn desired(&self, spec: &Value, got: &Resolved) -> Result<Value>;
     fn key(&self, want: &Value) -> Result<Key>;
     fn within(&self, id: &str) -> Result<String>;
@@ -97,7 +121,7 @@ pub trait Driver: Send + Sync + 'static {
     ) -> Result<()>;
     fn get<'a>(&'a self, api: &'a Reader, id: &'a str) -> BoxFuture<'a, Result<Option<Seen>>>;
     fn list<'a>(&'a self, api: &'a Reader, within: &'a str) -> BoxFuture<'a, Result<Vec<Seen>>>;
-    fn create<'a>(&'a self, api: &'a Writer, want: &'a Value) -> BoxFuture<'a, Result<Seen>>;
+    fn create<'a>(&'a self, api: &'a Writer, want: &'a Value) -> BoxFuture<'a, Result<New>>;
     fn update<'a>(
         &'a self,
         api: &'a Writer,
@@ -216,6 +240,8 @@ impl<R: ExternalResource> Driver for Adapter<R> {
             lifecycle: R::LIFECYCLE,
             data_bearing: R::DATA_BEARING,
             removable: R::REMOVABLE,
+            issues: R::ISSUES,
+            granted_by_name: R::GRANTED_BY_NAME,
             read_lag: R::READ_LAG,
             guarded_alone: matches!(R::GUARD, Some(Guard::Alone(_))),
             guarded_among_siblings: matches!(R::GUARD, Some(Guard::Among(_))),
@@ -226,6 +252,10 @@ impl<R: ExternalResource> Driver for Adapter<R> {
     fn needs(&self, spec: &Value) -> Result<Vec<Need>> {
         let own = R::needs(&typed(spec, "spec")?);
         Ok(R::REFERENCES.iter().flat_map(|reference| reference.needs(spec)).chain(own).collect())
+    }
+
+    fn output(&self, spec: &Value) -> Result<Option<Output>> {
+        Ok(R::output(&typed(spec, "spec")?))
     }
 
     fn desired(&self, spec: &Value, got: &Resolved) -> Result<Value> {
@@ -315,7 +345,7 @@ impl<R: ExternalResource> Driver for Adapter<R> {
         .boxed()
     }
 
-    fn create<'a>(&'a self, api: &'a Writer, want: &'a Value) -> BoxFuture<'a, Result<Seen>> {
+    fn create<'a>(&'a self, api: &'a Writer, want: &'a Value) -> BoxFuture<'a, Result<New>> {
         async move {
             let (writer, state) = (api.to("create", fields(want)), want);
             let want = typed(want, "the desired state")?;
@@ -331,7 +361,9 @@ impl<R: ExternalResource> Driver for Adapter<R> {
                 // A response that could not be read says nothing about what happened.
                 CallError::Classified(error) => Error::Unknown { message: error.to_string() },
             })?;
-            erase(created).map_err(|error| Error::Unknown { message: error.to_string() })
+            let seen = created.seen.map(erase::<R>).transpose();
+            let seen = seen.map_err(|error| Error::Unknown { message: error.to_string() })?;
+            Ok(New { id: created.id.to_string(), seen, secret: created.secret })
         }
         .boxed()
     }

@@ -10,9 +10,11 @@ use std::future::Future;
 use std::str::FromStr;
 use std::time::Duration;
 
+use k8s_openapi::jiff::Timestamp;
 use kube::core::NamespaceResourceScope;
 use kube::core::object::HasSpec;
 use kube::{CustomResourceExt, Resource};
+use secrecy::SecretString;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
@@ -20,6 +22,7 @@ use serde_json::Value;
 use super::access::{AuthFacts, Reader, Writer};
 use super::changes::{CANNOT_CHANGE, Change, When, at, diff};
 use super::needs::{Need, Resolved};
+use super::output::Output;
 use super::references::Reference;
 use crate::databricks;
 use crate::engine::crd::{Reason, camel};
@@ -93,6 +96,12 @@ pub trait ExternalResource:
     const LIFECYCLE: Lifecycle = Lifecycle::Object;
     /// It holds users' data: it is retained by default and, if lost, not created again without a person's decision.
     const DATA_BEARING: bool = false;
+    /// A DatabricksAuth allows it only by a grant that names the kind: not without grants, and not by a grant for all kinds. For
+    /// kinds with which a user gets the rights of other principals of the account.
+    const GRANTED_BY_NAME: bool = false;
+    /// Its create returns a secret that no read shows later. It goes to a Kubernetes Secret, see [`Self::output`]. No object of
+    /// another user is found by its key or adopted, as its secret is not known.
+    const ISSUES: bool = false;
     /// How long reads of the account may lag behind writes. Within that time after its creation an object is not gone,
     /// whatever reads say, and a change that reads do not show is not sent again. The setting `--read-lag` caps it. Zero: a
     /// change is sent again after a while, and an object that was created is not gone within `--quarantine`.
@@ -109,6 +118,11 @@ pub trait ExternalResource:
     fn needs(spec: &Self::Spec) -> Vec<Need> {
         let _ = spec;
         vec![]
+    }
+    /// Where the secret goes that a create returns, and when it is replaced; for a kind with [`Self::ISSUES`]. Pure.
+    fn output(spec: &Self::Spec) -> Option<Output> {
+        let _ = spec;
+        None
     }
     /// The spec, with needs replaced by ids. Pure.
     fn desired(spec: &Self::Spec, got: &Resolved) -> Result<Self::State>;
@@ -154,9 +168,9 @@ pub trait ExternalResource:
     fn matches(key: &Key, seen: &Observed<Self>) -> bool {
         Self::key(&seen.state) == *key
     }
-    /// Creates the object with exactly one call, and returns what the API reported. One call, because an error after the
-    /// object was created would look as if it had not been. Never called for [`Lifecycle::Standing`].
-    fn create(api: &Writer, want: &Self::State) -> impl Future<Output = ApiResult<Observed<Self>>> + Send {
+    /// Creates the object with exactly one call, and returns what the API reported, which may be the id alone. One call, because
+    /// an error after the object was created would look as if it had not been. Never called for [`Lifecycle::Standing`].
+    fn create(api: &Writer, want: &Self::State) -> impl Future<Output = ApiResult<Created<Self>>> + Send {
         let _ = (api, want);
         std::future::ready(Err(
             Error::terminal(Reason::InternalError, "this operator cannot create this").into()
@@ -331,6 +345,29 @@ pub struct Observed<R: ExternalResource> {
     pub about: About,
 }
 
+/// What a create returned.
+pub struct Created<R: ExternalResource> {
+    /// The id of the new object.
+    pub id: R::Id,
+    /// The object, if the response shows it. Otherwise the engine records the id, and reads.
+    pub seen: Option<Observed<R>>,
+    /// A secret that no later read shows, for a kind with [`ExternalResource::ISSUES`].
+    pub secret: Option<SecretString>,
+}
+
+impl<R: ExternalResource> From<Observed<R>> for Created<R> {
+    fn from(seen: Observed<R>) -> Self {
+        Created { id: seen.id.clone(), seen: Some(seen), secret: None }
+    }
+}
+
+impl<R: ExternalResource> Created<R> {
+    /// An object of which the response shows only the id.
+    pub fn of(id: R::Id) -> Self {
+        Created { id, seen: None, secret: None }
+    }
+}
+
 /// What the engine itself reads of an object.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct About {
@@ -342,8 +379,15 @@ pub struct About {
     pub owner: Option<String>,
     /// When it was created, in seconds since 1970, if the API returns it.
     pub created: Option<i64>,
+    /// When it ends by itself, in seconds since 1970, if it does.
+    pub expires: Option<i64>,
     /// The version that was read, where a write must name it. A write that names another one is refused, see [`stale`].
     pub etag: Option<String>,
+}
+
+/// Seconds since 1970 of a time as the newer APIs write it, RFC 3339.
+pub fn seconds_of(time: &str) -> Option<i64> {
+    time.parse::<Timestamp>().ok().map(Timestamp::as_second)
 }
 
 /// Classifies a failed write that named the version of the object that it changes: the account has another version by now, so

@@ -22,7 +22,7 @@ use super::subject::Counted;
 use super::work::{Decision, Target, Work, missing_observation};
 use crate::engine::crd::{EventReason, External, Intent, Reason, seconds};
 use crate::engine::error::{Error, Result};
-use crate::engine::kind::{Change, Phase, Seen, When};
+use crate::engine::kind::{Change, Key, New, Phase, Seen, When};
 use crate::engine::memory::{Claim, ObjectMemory};
 use crate::engine::meter::Write;
 
@@ -73,12 +73,12 @@ impl Work<'_> {
         self.same_principals(target).await?;
         let _one_at_a_time = self.guard(target, Some(want), None).await?;
         let time = seconds(Timestamp::now());
-        let (within, name) = (key.within.clone(), key.name);
+        let (within, name) = (key.within.clone(), key.name.clone());
         let intent = Intent { account_id, within, name, time, before: look.before };
         let engine = self.engine;
         self.subject.announce(engine, intent).await?;
-        let seen = match self.driver.create(&target.place.writer, want).await {
-            Ok(seen) => seen,
+        let new = match self.driver.create(&target.place.writer, want).await {
+            Ok(new) => new,
             // It may have been created, so the announcement stays.
             Err(error @ Error::Unknown { .. }) => return Err(error),
             Err(error) => {
@@ -86,16 +86,31 @@ impl Work<'_> {
                 return Err(self.not_created(target, want, error).await?);
             }
         };
-        session.snapshots.amend(self.driver, &key.within, &seen.id, Some(&seen)).await;
-        self.claimant(target).record(&seen.id);
+        self.created(target, key, new).await
+    }
+
+    /// Records what was just created, and reads the response, or the account if that shows only the id.
+    async fn created(&mut self, target: &Target, key: Key, new: New) -> Result<Outcome> {
+        let snapshots = &target.place.admission.session.snapshots;
+        match &new.seen {
+            Some(seen) => snapshots.amend(self.driver, &key.within, &new.id, Some(seen)).await,
+            None => snapshots.forget(self.driver, &key.within).await,
+        }
+        self.claimant(target).record(&new.id);
         self.remember(|m| {
             *m = ObjectMemory { awaiting_first_ready: m.awaiting_first_ready, ..ObjectMemory::default() }
         });
         let created_at = Some(seconds(Timestamp::now()));
-        let external = External { created_at, ..self.external(target, &seen, false) };
-        let made = (target.place.writer.clone(), seen.clone());
+        let account_id = target.place.admission.session.client.account_id().to_owned();
+        let shown = new.seen.as_ref().and_then(|seen| self.driver.key(&seen.state).ok());
+        let (id, name) = (new.id.clone(), Some(shown.unwrap_or(key).name));
+        let external = External { account_id, id, name, adopted: false, observed: false, created_at };
+        let made = (target.place.writer.clone(), new.clone());
         self.subject.put_created(external, made, self.deletion(false))?;
-        self.respond(target, seen)
+        match new.seen {
+            Some(seen) => self.respond(target, seen),
+            None => Ok(Outcome::Again),
+        }
     }
 
     /// Claims the object · asks the guard · binds · sends. Nothing is created that could be doubled, but an object that others set

@@ -14,6 +14,7 @@ use futures::FutureExt;
 use futures::future::BoxFuture;
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use kube::core::{ApiResource, GroupVersionKind};
+use secrecy::SecretString;
 use serde_json::{Map, Value, json};
 
 use super::engine::Settings;
@@ -22,8 +23,8 @@ use crate::databricks::{Client, Connection, Host, HostPolicy, Urgency};
 use crate::engine::crd::Reason;
 use crate::engine::error::{Error, Result};
 use crate::engine::kind::{
-    About, AuthFacts, Change, Driver, Key, Lifecycle, Need, Ownership, Phase, Power, PrincipalName, Reader,
-    Resolved, Seen, Traits, Wanted, When, Writer,
+    About, AuthFacts, Change, Driver, Key, Lifecycle, Need, New, Output, Ownership, Phase, Power,
+    PrincipalName, Reader, Resolved, Seen, Traits, Wanted, When, Writer,
 };
 
 /// A kind whose objects have a name, which no update gives to two of them, and values that differ where they differ. What is
@@ -45,6 +46,8 @@ pub struct Fake {
     pub late: Mutex<bool>,
     /// A create leaves the value out: an update sets it.
     pub partial: Mutex<bool>,
+    /// The response to a create shows only the id.
+    pub silent: Mutex<bool>,
     /// The next write is carried out, and its response is this failure.
     pub loses: Mutex<Option<Error>>,
     /// The phase of what is created.
@@ -73,6 +76,8 @@ impl Fake {
             ownership: Ownership::RecordedId,
             lifecycle: Lifecycle::Object,
             data_bearing: false,
+            issues: false,
+            granted_by_name: false,
             removable: true,
             read_lag: Duration::ZERO,
             guarded_alone: false,
@@ -88,6 +93,7 @@ impl Fake {
             refuses: Mutex::default(),
             late: Mutex::default(),
             partial: Mutex::default(),
+            silent: Mutex::default(),
             loses: Mutex::default(),
             phase: Mutex::new(Phase::Ready),
             mark: Mutex::new("it".into()),
@@ -294,6 +300,10 @@ impl Driver for Fake {
         Ok(self.steps_aside.then(|| json!({"name": name, "value": want["value"]})))
     }
 
+    fn output(&self, _: &Value) -> Result<Option<Output>> {
+        Ok(None)
+    }
+
     fn power(&self, _: &Value) -> Result<Power> {
         Ok(Power::default())
     }
@@ -346,7 +356,7 @@ impl Driver for Fake {
         async move { self.called(format!("LIST {within}"), || self.listed.lock().unwrap().clone()) }.boxed()
     }
 
-    fn create<'a>(&'a self, _: &'a Writer, want: &'a Value) -> BoxFuture<'a, Result<Seen>> {
+    fn create<'a>(&'a self, _: &'a Writer, want: &'a Value) -> BoxFuture<'a, Result<New>> {
         async move {
             let name = want["name"].as_str().unwrap_or_default();
             self.written(format!("POST {name}"))?;
@@ -358,7 +368,12 @@ impl Driver for Fake {
             }
             seen.about.phase = self.phase.lock().unwrap().clone();
             self.put(seen.clone());
-            self.answered(seen)
+            let mut new = New::from(self.answered(seen)?);
+            if *self.silent.lock().unwrap() {
+                new.seen = None;
+            }
+            new.secret = self.traits.issues.then(|| SecretString::from(format!("secret of {}", new.id)));
+            Ok(new)
         }
         .boxed()
     }

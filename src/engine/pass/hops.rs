@@ -27,7 +27,7 @@ use super::subject::Subject;
 use super::work::Work;
 use crate::engine::crd::{EXTERNAL_ID, FINALIZER, Management, ObjectName, Reason};
 use crate::engine::error::{Error, Result};
-use crate::engine::kind::{Driver, Seen, Writer};
+use crate::engine::kind::{Driver, New, Writer};
 use crate::engine::memory::Claim;
 use crate::engine::meter::Write;
 
@@ -74,8 +74,8 @@ pub async fn reconcile(
     }
     // Not within a span of its own: what it concludes is recorded in the span of the reconcile.
     let ended = subject.conclude(&engine, outcome, Reason::Available).await;
-    if let (Ended::Gone, Some((writer, seen))) = (&ended, made) {
-        let undone = undo(engine.clone(), driver, writer, seen, who);
+    if let (Ended::Gone, Some((writer, new))) = (&ended, made) {
+        let undone = undo(engine.clone(), driver, writer, new, who);
         engine.undoing.tasks.spawn(undone.in_current_span());
     }
     ended.action()
@@ -179,7 +179,7 @@ pub async fn undo(
     engine: Arc<Engine>,
     driver: &'static dyn Driver,
     writer: Writer,
-    seen: Seen,
+    new: New,
     who: ObjectName,
 ) {
     let (since, mut wait) = (Instant::now(), engine.settings.pace.poll_min);
@@ -188,19 +188,19 @@ pub async fn undo(
     loop {
         let gone =
             |error: &Error| error.is_rejected(Reason::ExternalResourceMissing) && since.elapsed() >= lag;
-        let error = match driver.delete(&writer, &seen).await {
+        let error = match take_back(driver, &writer, &new).await {
             Ok(()) => {
                 engine.meter.of(&who.kind).wrote(Write::Delete);
-                tracing::warn!(external_id = seen.id, "deleted what was just created: the object is gone");
+                tracing::warn!(external_id = new.id, "deleted what was just created: the object is gone");
                 return;
             }
             Err(error) if gone(&error) => {
-                tracing::warn!(external_id = seen.id, "what was just created is gone, as its object is");
+                tracing::warn!(external_id = new.id, "what was just created is gone, as its object is");
                 return;
             }
             Err(error) => error,
         };
-        tracing::warn!(external_id = seen.id, %error, "what was just created cannot be deleted yet");
+        tracing::warn!(external_id = new.id, %error, "what was just created cannot be deleted yet");
         tokio::select! {
             () = tokio::time::sleep(wait) => {}
             () = engine.undoing.stop.cancelled() => {}
@@ -208,8 +208,19 @@ pub async fn undo(
         wait = (wait * 2).min(engine.settings.pace.poll_max);
         let over = since.elapsed() > engine.settings.operation || engine.undoing.stop.is_cancelled();
         if over || engine.cluster.stores.object(&who).is_some() {
-            tracing::error!(external_id = seen.id, "ORPHAN: delete this object in the account by hand");
+            tracing::error!(external_id = new.id, "ORPHAN: delete this object in the account by hand");
             return;
         }
     }
+}
+
+async fn take_back(driver: &'static dyn Driver, writer: &Writer, new: &New) -> Result<()> {
+    let read = match &new.seen {
+        Some(_) => None,
+        None => driver.get(writer, &new.id).await?,
+    };
+    let Some(seen) = new.seen.as_ref().or(read.as_ref()) else {
+        return Err(Error::rejected(Reason::ExternalResourceMissing, "the account does not show it"));
+    };
+    driver.delete(writer, seen).await
 }

@@ -16,7 +16,7 @@ use crate::engine::crd::{
     created,
 };
 use crate::engine::error::{Error, Result};
-use crate::engine::kind::{Seen, Writer};
+use crate::engine::kind::{New, Writer};
 use crate::engine::memory::Rank;
 use crate::engine::meter::Write;
 
@@ -72,7 +72,7 @@ pub struct Subject {
     /// How the object was bound without a call: counted and reported once that is recorded.
     pub binding: Option<(Write, Note)>,
     /// What this reconcile has created: deleted again if it cannot be recorded, as the Kubernetes object is gone.
-    pub made: Option<(Writer, Seen)>,
+    pub made: Option<(Writer, New)>,
     /// How often to compare with the account.
     pub resync: Option<Duration>,
     /// When the shared reading that this reconcile rested on is due to be renewed, if there was one.
@@ -239,7 +239,7 @@ impl Subject {
     pub fn put_created(
         &mut self,
         external: External,
-        made: (Writer, Seen),
+        made: (Writer, New),
         deletion: DeletionPolicy,
     ) -> Result<()> {
         let id = external.id.clone();

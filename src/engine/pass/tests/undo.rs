@@ -24,7 +24,7 @@ impl World {
         let (log, _kept) = Log::keep();
         let writer = Writer::new(Reader::new(account(), Urgency::Urgent), self.engine.permit().clone());
         let began = Instant::now();
-        undo(self.engine.clone(), self.fake, writer, seen("id-a", "a", None), named("it")).await;
+        undo(self.engine.clone(), self.fake, writer, seen("id-a", "a", None).into(), named("it")).await;
         (began.elapsed(), log.lines().pop().unwrap())
     }
 }
