@@ -1,8 +1,9 @@
 //! A create whose result is not known: when it is searched for, and what proves that an object is its result.
 //!
 //! The proof is our mark, where the kind has one, or the time at which the object was created. Where the API does not say that
-//! time, the object must have been there soon after the create, as nobody else will have created one of that name in so short a
-//! time. Later, an id or a name that the spec chose proves nothing: a person who creates by hand what is missing chooses the same.
+//! time, the object must have been there soon after the create, as another user will hardly have created one of that name in so
+//! short a time. Later, an id or a name that the spec chose proves nothing: a person who creates by hand what is missing chooses
+//! the same.
 
 use std::time::Duration;
 

@@ -252,7 +252,7 @@ async fn what_is_revoked_or_stopped_while_a_write_waits_is_not_sent() {
     }
 }
 
-/// It waits for its turn, its credentials are replaced, and it goes on with the new ones.
+/// It waits for its turn, its credentials are replaced, and it is sent with the new ones.
 #[tokio::test(start_paused = true)]
 async fn a_write_whose_credentials_were_replaced_is_sent_with_the_new_ones() {
     let world = eager(Fake::with(|fake| fake.traits.creates_in_turn = true));

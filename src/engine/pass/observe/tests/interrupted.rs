@@ -164,7 +164,7 @@ async fn without_a_creation_time_only_what_is_there_soon_after_the_create_is_its
     }
 }
 
-/// Covers LC-01, LC-03. The row of an upsert is where our own would be, whoever set it.
+/// Covers LC-01, LC-03. The row that another user set looks like our own.
 #[tokio::test(start_paused = true)]
 async fn the_row_of_an_announced_upsert_is_ours_only_soon_after_that() {
     boot().await;
