@@ -182,8 +182,8 @@ reasons! {
 
     /// A create may have succeeded or failed, and the operator cannot find out which.
     CreateResultUnknown,
-    "The response to a create was lost, and several objects, or an object with another creation time, could be its result.",
-    "Delete the wrong ones among the objects that the message lists, in the account; or apply a new object with `externalId`.";
+    "The response to a create was lost, and several objects could be its result, or one with another creation time. Or the operator was down for long after a create, and the API does not say when the object that it found was created.",
+    "Set `externalId` to the id of the right one among the objects that the message lists: it is adopted, and so retained by default. Or delete the wrong ones in the account.";
 
     /// A field that cannot be changed differs from the object in the account.
     ImmutableFieldChanged,

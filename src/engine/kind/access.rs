@@ -185,6 +185,12 @@ impl Writer {
         Writer { reader, permit, audit: AuditEntry::default() }
     }
 
+    /// Whether a change would be sent now.
+    #[cfg(test)]
+    pub fn may_write(&self) -> bool {
+        self.permit.holds()
+    }
+
     /// The same, for one act.
     pub fn to(&self, operation: &'static str, fields: Vec<String>) -> Writer {
         Writer { audit: AuditEntry { operation, fields }, ..self.clone() }

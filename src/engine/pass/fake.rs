@@ -144,7 +144,10 @@ impl Fake {
         self.refuses.lock().unwrap().push_back(error);
     }
 
-    fn written(&self, call: String) -> Result<()> {
+    fn written(&self, writer: &Writer, call: String) -> Result<()> {
+        if !writer.may_write() {
+            return Err(Error::Fenced);
+        }
         self.calls.lock().unwrap().push(call);
         self.refuses.lock().unwrap().pop_front().map_or(Ok(()), Err)
     }
@@ -356,10 +359,10 @@ impl Driver for Fake {
         async move { self.called(format!("LIST {within}"), || self.listed.lock().unwrap().clone()) }.boxed()
     }
 
-    fn create<'a>(&'a self, _: &'a Writer, want: &'a Value) -> BoxFuture<'a, Result<New>> {
+    fn create<'a>(&'a self, api: &'a Writer, want: &'a Value) -> BoxFuture<'a, Result<New>> {
         async move {
             let name = want["name"].as_str().unwrap_or_default();
-            self.written(format!("POST {name}"))?;
+            self.written(api, format!("POST {name}"))?;
             let upsert = self.traits.lifecycle == Lifecycle::Upsert;
             let id = if upsert { format!("/{name}") } else { format!("id-{name}") };
             let mut seen = seen(&id, name, self.mark().as_deref());
@@ -380,13 +383,13 @@ impl Driver for Fake {
 
     fn update<'a>(
         &'a self,
-        _: &'a Writer,
+        api: &'a Writer,
         seen: &'a Seen,
         want: &'a Value,
         now: &'a [&'a str],
     ) -> BoxFuture<'a, Result<Seen>> {
         async move {
-            self.written(format!("PATCH {} {}", seen.id, now.join(",")))?;
+            self.written(api, format!("PATCH {} {}", seen.id, now.join(",")))?;
             if now.contains(&"name") && self.is_taken(&seen.id, &want["name"]) {
                 let text = format!("{} exists already", want["name"]);
                 return Err(Error::rejected(Reason::AlreadyExists, text));
@@ -421,9 +424,9 @@ impl Driver for Fake {
         self.delete(api, seen)
     }
 
-    fn delete<'a>(&'a self, _: &'a Writer, seen: &'a Seen) -> BoxFuture<'a, Result<()>> {
+    fn delete<'a>(&'a self, api: &'a Writer, seen: &'a Seen) -> BoxFuture<'a, Result<()>> {
         async move {
-            self.written(format!("DELETE {}", seen.id))?;
+            self.written(api, format!("DELETE {}", seen.id))?;
             match *self.late.lock().unwrap() {
                 true => {}
                 false if self.traits.lifecycle == Lifecycle::Standing => self.put(vacant(&seen.id)),

@@ -19,7 +19,7 @@ use super::work::{Target, Work};
 use crate::databricks::Urgency;
 use crate::engine::crd::{External, FINALIZER, ObjectName, Operation, Reason, age};
 use crate::engine::error::{Error, Result};
-use crate::engine::kind::{AuthFacts, Lifecycle, NEW_REFERENCE, Seen, Wanted};
+use crate::engine::kind::{AuthFacts, Key, Lifecycle, NEW_REFERENCE, Seen, Wanted};
 use crate::engine::memory::named;
 
 /// How long a workspace that is being deleted may count as a user of what it was built from: its deletion takes up to a quarter of
@@ -49,12 +49,14 @@ impl Work<'_> {
     }
 
     /// A last check before a write. The lock that it returns keeps two changes from passing a check of all siblings together, and
-    /// two creates from being sent at once where the API does not take that.
+    /// two creates from being sent at once where the API does not take that. `before` are the ids that match a create and belong to
+    /// others.
     pub async fn guard(
         &self,
         target: &Target,
         want: Option<&Value>,
         seen: Option<&Seen>,
+        before: &[String],
     ) -> Result<Option<OwnedMutexGuard<()>>> {
         let session = &target.place.admission.session;
         let (traits, facts) = (self.driver.traits(), &session.facts);
@@ -70,16 +72,45 @@ impl Work<'_> {
             return Ok(None);
         }
         let state = want.or(seen.map(|seen| &seen.state)).unwrap_or(&Value::Null);
-        let within = self.driver.key(state)?.within;
+        let key = self.driver.key(state)?;
         let locks = &self.engine.memory.guards;
-        let held = locks.lock(session.client.account_id(), &self.subject.who.kind, &within).await;
-        if !checked {
+        let lock = locks.lock(session.client.account_id(), &self.subject.who.kind, &key.within);
+        let (held, waited) = lock.await;
+        if !(checked || waited) {
             return Ok(Some(held));
         }
-        self.no_change_is_unseen(target, &within)?;
-        let siblings = self.driver.list(&target.place.reader, &within).await?;
-        self.all_are_shown(target, &within, &siblings)?;
-        self.driver.guard(want, seen, &siblings, facts).map(|()| Some(held))
+        if checked {
+            self.no_change_is_unseen(target, &key.within)?;
+        }
+        let siblings = self.driver.list(&target.place.reader, &key.within).await?;
+        if in_turn && waited {
+            self.still_absent(target, &key, before, &siblings).await?;
+        }
+        if checked {
+            self.all_are_shown(target, &key.within, &siblings)?;
+            self.driver.guard(want, seen, &siblings, facts)?;
+        }
+        Ok(Some(held))
+    }
+
+    /// A create that waited for its turn was decided on a read from before that. What appeared since may be the result of another
+    /// create, or another user's.
+    async fn still_absent(
+        &self,
+        target: &Target,
+        key: &Key,
+        before: &[String],
+        shown: &[Seen],
+    ) -> Result<()> {
+        for seen in shown.iter().filter(|seen| !before.contains(&seen.id)) {
+            if self.driver.matches(key, seen)? {
+                target.place.admission.session.snapshots.forget(self.driver, &key.within).await;
+                let text =
+                    format!("{} appeared while this object waited for its turn; reading again", seen.id);
+                return Err(Error::Conflict(text));
+            }
+        }
+        Ok(())
     }
 
     /// A guard that reads all objects of the kind must not miss one that was created a moment ago.
@@ -135,21 +166,34 @@ impl Work<'_> {
         ))
     }
 
-    /// The object that is bound and the one that the spec means are the same: where the key is the id, or names a parent, an update is
-    /// sent to what the spec means. An id in `spec.externalId` may be that of another one.
+    /// The object that was read and the one that the spec means are the same. Where the key is the id, or names a parent, an update
+    /// is sent to what the spec means, and an id in `spec.externalId`, or in a restored status, may be that of another one.
     pub fn same_place(&self, want: &Value, seen: &Seen) -> Result<()> {
-        let (wanted, bound) = (self.driver.key(want)?, self.driver.key(&seen.state)?);
+        let (wanted, read) = (self.driver.key(want)?, self.driver.key(&seen.state)?);
         let object = self.driver.traits().lifecycle == Lifecycle::Object;
-        if wanted.within == bound.within && (object || wanted.name == bound.name) {
+        if wanted.within == read.within && (object || wanted.name == read.name) {
             return Ok(());
         }
-        let text = format!(
-            "this object is bound to {}, and its spec means another one ({}): correct the spec or spec.externalId, or delete this \
-             object and apply it again",
-            seen.id,
-            format!("{}/{}", wanted.within, wanted.name).trim_matches('/')
-        );
+        let means = format!("{}/{}", wanted.within, wanted.name);
+        let (id, means) = (&seen.id, means.trim_matches('/'));
+        let bound = self.bound().record() == Record::Bound;
+        let text = match self.management.external_id.as_ref().filter(|_| !bound) {
+            Some(_) => format!(
+                "spec.externalId names {id}, and the rest of the spec means another one ({means}): correct spec.externalId or the rest"
+            ),
+            None => format!(
+                "this object is bound to {id}, and its spec means another one ({means}): correct the spec or spec.externalId, or \
+                 delete this object and apply it again"
+            ),
+        };
         Err(Error::terminal(Reason::ImmutableFieldChanged, text))
+    }
+
+    /// The same for a deletion. What the operator has created goes with its record, even if the spec was changed while the result
+    /// of the create was not known.
+    pub fn same_place_if_adopted(&self, want: Option<&Value>, seen: &Seen) -> Result<()> {
+        let adopted = self.bound().adopted(self.observing());
+        want.filter(|_| adopted).map_or(Ok(()), |want| self.same_place(want, seen))
     }
 
     /// Why a create failed. Whether it was carried out is known: it was not.
@@ -295,12 +339,15 @@ impl Work<'_> {
         }
     }
 
-    /// Whether something in the account uses the object and will continue to: the account has refused the deletion for long.
-    /// What uses it may stay on purpose, and then waiting would never end. A written policy says to wait.
+    /// Whether something in the account uses the object and will continue to: what is known to stay there uses it, or the account
+    /// has refused the deletion for long. What uses it may stay on purpose, and then waiting would never end. A written policy says
+    /// to wait.
     pub fn stays_in_use(&self, error: &Error) -> bool {
         let used = matches!(error, Error::Waiting { reason: Reason::DependencyStillInUse, .. });
         let since = self.remember(|m| used.then(|| *m.in_use_since.get_or_insert_with(Instant::now)));
-        self.management.deletion_policy.is_none() && since.is_some_and(|since| since.elapsed() >= USED_FOR)
+        let kept = || !self.engine.memory.wake.keepers(&self.subject.who).is_empty();
+        let lasts = since.is_some_and(|since| since.elapsed() >= USED_FOR || kept());
+        self.management.deletion_policy.is_none() && lasts
     }
 
     /// Why the account may not show an object yet whose deletion was requested.
