@@ -19,9 +19,9 @@ pub use driver::{Driver, Seen, Traits, of};
 pub use inside::Inside;
 pub use needs::{Need, PrincipalName, Resolved, Wanted};
 pub use references::Reference;
-pub use refusals::{NEW_REFERENCE, in_use, of_identity_provider, tried_in_aws};
+pub use refusals::{NEW_REFERENCE, in_use, of_identity_provider, stale, tried_in_aws};
 pub use resource::{
     About, Act, ApiResult, CallError, ExternalResource, Guard, Immutable, Key, Lifecycle, Observed,
-    Ownership, Phase, Power, differences, stale,
+    Ownership, Phase, Power, ReadingGuard, differences,
 };
 pub use schema::grants;
