@@ -207,8 +207,8 @@ reasons! {
 
     /// The change would shut the operator out of the account, or users out of workspaces.
     WouldLockOut,
-    "An address in `egressCidrs` would lose access, or the operator would lose its own ADMIN, or private access settings would no longer let users in from the internet.",
-    "Add the operator's address to an ALLOW list, or remove it from the BLOCK list. For an assignment: keep ADMIN, or delete with `Retain`. For private access settings: set `allowPublicAccessRemoval: true`.";
+    "An address in `egressCidrs` would lose access, or the operator would lose its own ADMIN or `account_admin`, also through groups in groups, or private access settings would no longer let users in from the internet.",
+    "Add the operator's address to an ALLOW list, or remove it from the BLOCK list. For an assignment: keep ADMIN, or delete with `Retain`. For a group or service principal: keep the role and the members that lead to it, add what replaces them first, or delete with `Retain`. For private access settings: set `allowPublicAccessRemoval: true`.";
 
     /// Databricks could not provision the object.
     ProvisioningFailed,

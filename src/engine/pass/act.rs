@@ -14,7 +14,7 @@ use tokio::time::Instant;
 
 use super::bind::of_intent;
 use super::bound::Record;
-use super::decide::{Released, Step, fields_now};
+use super::decide::{Released, Step, fields_now, words};
 use super::look::Look;
 use super::outcome::Outcome;
 use super::send::refuses;
@@ -190,7 +190,7 @@ impl Work<'_> {
         let seen = look.seen().ok_or_else(missing_observation)?;
         let drifted = self.subject.settled()?;
         let sent_before = self.remember(|m| m.sent.replace(Instant::now()));
-        let sent = match self.send_update(target, seen, want, fields).await {
+        let mut sent = match self.send_update(target, seen, want, fields).await {
             Err(error) if refuses(&error) => {
                 self.remember(|m| m.sent = sent_before);
                 return Err(self.not_found(target, seen, fields, error).await?);
@@ -198,6 +198,13 @@ impl Work<'_> {
             Err(error) => return Err(self.overtaken(target, seen, error).await?),
             Ok(sent) => sent,
         };
+        if let Some(error) = sent.shown.about.refused.take() {
+            if sent.shown.state == seen.state {
+                self.remember(|m| m.sent = sent_before);
+            }
+            self.in_part(target, seen, fields, &sent.shown).await?;
+            return Err(self.not_found(target, seen, fields, error).await?);
+        }
         self.remember(|m| (m.not_found, m.sent_all) = (false, sent.state == *want));
         self.subject.counted.push(Counted::Wrote(Write::Update));
         let within = self.driver.key(want)?.within;
@@ -215,6 +222,25 @@ impl Work<'_> {
             self.restore(target, seen)?;
         }
         self.respond(target, sent.shown)
+    }
+
+    /// The account refused a part of an update, or all of it: shows what it has now, and what is missing.
+    async fn in_part(&mut self, target: &Target, seen: &Seen, fields: &[String], now: &Seen) -> Result<()> {
+        let within = self.driver.key(&now.state)?.within;
+        target.place.admission.session.snapshots.amend(self.driver, &within, &now.id, Some(now)).await;
+        self.may_touch(target, now)?;
+        if now.state != seen.state {
+            self.subject.counted.push(Counted::Wrote(Write::Update));
+            let text = format!("{}, in part: the account refused the rest", words(fields));
+            self.subject.note(false, EventReason::Updated, text);
+            self.wake_losers();
+            self.name_freed(target, seen)?;
+        }
+        let changes = match &target.want {
+            Some(want) => self.driver.changes(want, now)?,
+            None => vec![],
+        };
+        self.subject.put_shown(self.shown(target, now, &changes, true)?)
     }
 
     /// Checks who still needs it and what may be touched · reads the Kubernetes object again · asks the guard · sends.

@@ -48,6 +48,8 @@ pub struct Fake {
     pub partial: Mutex<bool>,
     /// The response to a create shows only the id.
     pub silent: Mutex<bool>,
+    /// Updates carry out the value alone, and their responses say that the account refused the rest for this.
+    pub in_part: Mutex<Option<Error>>,
     /// The next write is carried out, and its response is this failure.
     pub loses: Mutex<Option<Error>>,
     /// The phase of what is created.
@@ -94,6 +96,7 @@ impl Fake {
             late: Mutex::default(),
             partial: Mutex::default(),
             silent: Mutex::default(),
+            in_part: Mutex::default(),
             loses: Mutex::default(),
             phase: Mutex::new(Phase::Ready),
             mark: Mutex::new("it".into()),
@@ -334,21 +337,19 @@ impl Driver for Fake {
         Ok(seen.state["name"] == *key.name)
     }
 
-    fn guard(
-        &self,
-        want: Option<&Value>,
-        _: Option<&Seen>,
-        siblings: &[Seen],
-        auth: &AuthFacts,
-    ) -> Result<()> {
+    fn guard<'a>(
+        &'a self,
+        _: &'a Reader,
+        want: Option<&'a Value>,
+        _: Option<&'a Seen>,
+        siblings: &'a [Seen],
+        auth: &'a AuthFacts,
+    ) -> BoxFuture<'a, Result<()>> {
         let siblings = siblings.iter().map(|seen| seen.id.clone()).collect();
         self.judged.lock().unwrap().push((auth.principal_id.clone(), siblings));
-        match want {
-            Some(want) if want["value"] == "lock-out" => {
-                Err(Error::terminal(Reason::WouldLockOut, "it would lock the operator out"))
-            }
-            _ => Ok(()),
-        }
+        let locks_out = want.is_some_and(|want| want["value"] == "lock-out");
+        let refused = || Error::terminal(Reason::WouldLockOut, "it would lock the operator out");
+        std::future::ready(if locks_out { Err(refused()) } else { Ok(()) }).boxed()
     }
 
     fn get<'a>(&'a self, _: &'a Reader, id: &'a str) -> BoxFuture<'a, Result<Option<Seen>>> {
@@ -398,7 +399,9 @@ impl Driver for Fake {
             if *self.late.lock().unwrap() {
                 return self.answered(seen);
             }
-            now.iter().for_each(|field| seen.state[*field] = want[*field].clone());
+            let in_part = self.in_part.lock().unwrap().clone();
+            let carried_out = now.iter().filter(|field| in_part.is_none() || **field == "value");
+            carried_out.for_each(|field| seen.state[*field] = want[*field].clone());
             if seen.about.phase == Phase::Vacant {
                 seen.about.phase = Phase::Ready;
             }
@@ -406,6 +409,7 @@ impl Driver for Fake {
                 seen.about.owner = Some(mark);
             }
             self.put(seen.clone());
+            seen.about.refused = in_part;
             self.answered(seen)
         }
         .boxed()

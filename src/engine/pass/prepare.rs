@@ -202,7 +202,7 @@ impl Work<'_> {
                 {
                     return Ok(pinned.clone());
                 }
-                let found = place.admission.session.principal(name, place.urgency, false).await?;
+                let found = place.admission.session.directory.principal(name, place.urgency, false).await?;
                 found.ok_or_else(|| {
                     let text = format!(
                         "the account has no {name}: create it there, or correct spec.{}",
