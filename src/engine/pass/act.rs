@@ -112,7 +112,7 @@ impl Work<'_> {
         let (id, name) = (new.id.clone(), Some(shown.unwrap_or(key).name));
         let external = External { account_id, id, name, adopted: false, observed: false, created_at };
         // It is deleted again if it cannot be recorded, whatever was changed meanwhile.
-        let made = (Writer::new(target.place.reader.clone(), engine.permit().clone()), new.clone());
+        let made = (Writer::new(target.place.reader.clone(), self.engine.permit().clone()), new.clone());
         self.subject.put_created(external, made, self.deletion(false))?;
         match new.seen {
             Some(seen) => self.respond(target, seen),
