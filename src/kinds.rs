@@ -13,6 +13,7 @@ pub mod network_connectivity_config;
 pub mod permission_assignment;
 pub mod private_access_settings;
 pub mod private_endpoint_rule;
+pub mod role_grant;
 pub mod service_principal;
 pub mod storage_configuration;
 pub mod user;
@@ -43,4 +44,5 @@ pub const KINDS: &[&dyn Driver] = &[
     of::<group::Group>(),
     of::<user::User>(),
     of::<service_principal::ServicePrincipal>(),
+    of::<role_grant::RoleGrant>(),
 ];

@@ -36,6 +36,7 @@ mod rename;
 mod restart;
 mod restored;
 mod rights;
+mod role_grant;
 mod signals;
 mod standing;
 mod status;

@@ -49,7 +49,7 @@ impl Work<'_> {
     }
 
     /// A last check before a write. The lock that it returns keeps two changes from passing a check of all siblings together, and
-    /// two creates from being sent at once where the API does not take that.
+    /// two creates, or two writes, from being sent at once where the API does not take that.
     pub async fn guard(
         &self,
         target: &Target,
@@ -65,7 +65,7 @@ impl Work<'_> {
         }
         // Guards that read all objects are about the operator's own addresses: without any there is nothing to check.
         let checked = traits.guarded_among_siblings && !facts.egress.is_empty();
-        let in_turn = traits.creates_in_turn && seen.is_none();
+        let in_turn = traits.writes_in_turn || (traits.creates_in_turn && seen.is_none());
         if !(checked || in_turn) {
             return Ok(None);
         }
@@ -158,6 +158,10 @@ impl Work<'_> {
             // A principal that was created again has another id.
             target.place.admission.session.forget_principals();
             return Ok(self.about_references(&error));
+        }
+        if matches!(error, Error::Conflict(_)) {
+            let within = self.driver.key(want)?.within;
+            target.place.admission.session.snapshots.forget(self.driver, &within).await;
         }
         if !error.is_rejected(Reason::AlreadyExists) {
             return Ok(error);
