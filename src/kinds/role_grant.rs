@@ -1,7 +1,7 @@
 //! RoleGrant: one role for one principal in a rule set of the account, such as `roles/billing.admin` for a group.
 //!
 //! **Why not a kind for a whole rule set.** The API only knows whole sets: a PUT revokes each grant that it does not contain. A set
-//! has many owners: the console, Databricks itself (whoever creates a service principal becomes its manager), Terraform, several
+//! has many owners: the console, Databricks itself (the creator of a service principal becomes its manager), Terraform, several
 //! teams. A kind for a set with a merge mode would have to remember which of its grants it wrote, one status for many grants, and a
 //! mode is one wrong word away from revoking the rest. A grant is the smallest thing that has one owner. So each grant is an
 //! object, with the record, the adoption, the deletion and the conflict of an object; nothing in the spec can mean "and no others".

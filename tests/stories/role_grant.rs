@@ -65,7 +65,7 @@ async fn a_rule_set_keeps_a_grant_of_the_console_and_two_writers_converge() {
     story.wait_gone(KIND, "ada").await;
     assert_eq!(billing(&story), all, "{foreign}");
 
-    // One that is revoked in the console is given again. All objects share one read of the set.
+    // One that is revoked in the console is given again.
     in_the_console(&story, &["users/grace@example.com"]);
     story.account.clear_journal();
     for name in ["one", "two"] {
