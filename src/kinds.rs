@@ -14,6 +14,7 @@ pub mod network_connectivity_config;
 pub mod permission_assignment;
 pub mod private_access_settings;
 pub mod private_endpoint_rule;
+pub mod role_grant;
 pub mod service_principal;
 pub mod storage_configuration;
 pub mod user;
@@ -46,4 +47,5 @@ pub const KINDS: &[&dyn Driver] = &[
     of::<service_principal::ServicePrincipal>(),
     of::<federation_policy::AccountFederationPolicy>(),
     of::<federation_policy::ServicePrincipalFederationPolicy>(),
+    of::<role_grant::RoleGrant>(),
 ];

@@ -84,6 +84,10 @@ const PROMISES: &[(&str, &str)] = &[
     ),
     ("LC-18", "an object that is only observed is not adopted, and a missing one is a plan, not a failure"),
     ("LC-19", "what failed is retried when a user requests it, and the message names ways that work"),
+    (
+        "LC-25",
+        "a write that replaces a whole keeps all in it that others wrote, also what the operator does not know",
+    ),
     ("LC-24", "what would cut off the users of workspaces is done only if the spec allows it"),
     (
         "LC-20",
@@ -128,6 +132,7 @@ const PROMISES: &[(&str, &str)] = &[
     ),
     ("RF-12", "what a list names and the account does not have keeps nothing in the list that should be out"),
     ("RF-13", "what an object can be without triggers it, and is deleted without waiting for it"),
+    ("RF-14", "a reference means the name of the other object where the account knows it by name"),
     ("ER-01", "what is refused for good is not tried again by itself, but for a slow re-check"),
     ("ER-02", "a change of spec, credentials, referent or trigger ends Stalled at once"),
     ("ER-03", "a 429 stops its class of calls for as long as the account asks, and nothing else"),

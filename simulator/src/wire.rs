@@ -159,11 +159,14 @@ impl Reply {
     }
 }
 
+/// The field that no client can know.
+pub(crate) const UNKNOWN: &str = "x_unknown";
+
 /// Adds an unknown field to a response and to the objects it lists: clients must ignore it.
 pub(crate) fn add_unknown_fields(value: &mut Value) {
     fn adorn(value: &mut Value) {
         if let Value::Object(object) = value {
-            object.insert("x_unknown".to_owned(), json!({"since": "tomorrow"}));
+            object.insert(UNKNOWN.to_owned(), json!({"since": "tomorrow"}));
         }
     }
     match value {

@@ -37,6 +37,7 @@ mod rename;
 mod restart;
 mod restored;
 mod rights;
+mod role_grant;
 mod signals;
 mod standing;
 mod status;

@@ -91,6 +91,8 @@ pub struct Traits {
     pub guarded_among_siblings: bool,
     /// Whether creates under one parent are sent one at a time.
     pub creates_in_turn: bool,
+    /// Whether all writes under one parent are sent one at a time.
+    pub writes_in_turn: bool,
 }
 
 /// A kind, erased. See [`ExternalResource`] for what each function promises.
@@ -247,6 +249,7 @@ impl<R: ExternalResource> Driver for Adapter<R> {
             guarded_alone: matches!(R::GUARD, Some(Guard::Alone(_) | Guard::Reading(_))),
             guarded_among_siblings: matches!(R::GUARD, Some(Guard::Among(_))),
             creates_in_turn: R::CREATES_IN_TURN,
+            writes_in_turn: R::WRITES_IN_TURN,
         }
     }
 
@@ -362,7 +365,10 @@ impl<R: ExternalResource> Driver for Adapter<R> {
                 }
                 // The kind knows that it was refused.
                 CallError::Classified(
-                    error @ (Error::Terminal { .. } | Error::Rejected { .. } | Error::Waiting { .. }),
+                    error @ (Error::Terminal { .. }
+                    | Error::Rejected { .. }
+                    | Error::Waiting { .. }
+                    | Error::Conflict(_)),
                 ) => error,
                 // A response that could not be read says nothing about what happened.
                 CallError::Classified(error) => Error::Unknown { message: error.to_string() },

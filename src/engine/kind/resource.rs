@@ -112,6 +112,8 @@ pub trait ExternalResource:
     const REMOVABLE: bool = true;
     /// Creates under one parent are sent one at a time, as the API is slow with several at once or refuses them.
     const CREATES_IN_TURN: bool = false;
+    /// All writes under one parent are sent one at a time, as each replaces what the others wrote as well.
+    const WRITES_IN_TURN: bool = false;
     /// A last check before create, update and delete.
     const GUARD: Option<Guard<Self>> = None;
 

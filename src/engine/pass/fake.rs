@@ -32,6 +32,8 @@ use crate::engine::kind::{
 pub struct Fake {
     /// Its lifecycle, and what proves ownership.
     pub traits: Traits,
+    /// A reference means this fact of the other object instead of its id.
+    pub fact: Option<&'static str>,
     /// It has a temporary name for an object that exchanges its name with another.
     pub steps_aside: bool,
     /// What GET shows.
@@ -85,9 +87,11 @@ impl Fake {
             guarded_alone: false,
             guarded_among_siblings: false,
             creates_in_turn: false,
+            writes_in_turn: false,
         };
         let mut fake = Fake {
             traits,
+            fact: None,
             steps_aside: false,
             got: Mutex::default(),
             listed: Mutex::default(),
@@ -270,6 +274,7 @@ impl Driver for Fake {
             Some(Need {
                 field: field.into(),
                 what: Wanted::Object { kind: "Fake".into(), name },
+                fact: self.fact,
                 soft: false,
             })
         };

@@ -53,8 +53,8 @@ impl Work<'_> {
     }
 
     /// A last check before a write. The lock that it returns keeps two changes from passing a check of all siblings together, and
-    /// two creates from being sent at once where the API does not take that. `before` are the ids that match a create and belong to
-    /// others.
+    /// two creates, or two writes, from being sent at once where the API does not take that. `before` are the ids that match a create
+    /// and belong to others.
     pub async fn guard(
         &self,
         target: &Target,
@@ -80,8 +80,8 @@ impl Work<'_> {
         let facts = AuthFacts { egress: egress.into_iter().collect(), ..session.facts.clone() };
         // Guards that read all objects are about the operator's own addresses: without any there is nothing to check.
         let checked = traits.guarded_among_siblings && !facts.egress.is_empty();
-        let in_turn = traits.creates_in_turn && seen.is_none();
-        if !(checked || in_turn) {
+        let creates_in_turn = traits.creates_in_turn && seen.is_none();
+        if !(checked || creates_in_turn || traits.writes_in_turn) {
             return Ok(None);
         }
         let state = want.or(seen.map(|seen| &seen.state)).unwrap_or(&Value::Null);
@@ -89,14 +89,15 @@ impl Work<'_> {
         let locks = &self.engine.memory.guards;
         let lock = locks.lock(session.client.account_id(), &self.subject.who.kind, &key.within);
         let (held, waited) = lock.await;
-        if !(checked || waited) {
+        let late = creates_in_turn && waited;
+        if !(checked || late) {
             return Ok(Some(held));
         }
         if checked {
             self.no_change_is_unseen(target, &key.within)?;
         }
         let siblings = self.driver.list(&place.reader, &key.within).await?;
-        if in_turn && waited {
+        if late {
             self.still_absent(target, &key, before, &siblings).await?;
         }
         if checked {
@@ -233,6 +234,10 @@ impl Work<'_> {
             // A principal that was created again has another id.
             target.place.admission.session.directory.forget();
             return Ok(self.about_references(&error));
+        }
+        if matches!(error, Error::Conflict(_)) {
+            let within = self.driver.key(want)?.within;
+            target.place.admission.session.snapshots.forget(self.driver, &within).await;
         }
         if !error.is_rejected(Reason::AlreadyExists) {
             return Ok(error);

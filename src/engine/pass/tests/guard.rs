@@ -153,6 +153,28 @@ async fn creates_under_one_parent_are_sent_one_at_a_time_where_the_kind_needs_it
     }
 }
 
+/// Each write of a rule set replaces what the others wrote.
+#[tokio::test(start_paused = true)]
+async fn all_writes_under_one_parent_are_sent_one_at_a_time_where_the_kind_needs_it() {
+    let world = eager(Fake::with(|fake| fake.traits.writes_in_turn = true));
+    let lock = async |within: &str| world.engine.memory.guards.lock("account", "Fake", within).await;
+    for (change, call) in [(json!({}), "POST a"), (json!({"value": "new"}), "PATCH id-a value")] {
+        world.apply(change);
+        let another = lock("").await;
+        assert!(tokio::time::timeout(seconds(5), world.reconcile()).await.is_err(), "{call} waits");
+        drop(another);
+        let _elsewhere = lock("elsewhere").await;
+        world.reconcile().await;
+        assert_eq!(world.changes(), [call]);
+    }
+    world.api.delete("it");
+    let another = lock("").await;
+    assert!(tokio::time::timeout(seconds(5), world.reconcile()).await.is_err(), "a deletion waits");
+    drop(another);
+    world.reconcile().await;
+    assert_eq!(world.changes(), ["DELETE id-a"]);
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_guard_of_addresses_has_nothing_to_check_if_none_are_known() {
     let world = siblings().await;
