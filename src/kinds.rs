@@ -1,6 +1,7 @@
 //! The kinds of objects in a Databricks account: the one table, a line a kind.
 
 pub mod account_network_policy;
+pub mod budget;
 pub mod credential;
 pub mod csp_enablement_setting;
 pub mod customer_managed_key;
@@ -43,4 +44,5 @@ pub const KINDS: &[&dyn Driver] = &[
     of::<group::Group>(),
     of::<user::User>(),
     of::<service_principal::ServicePrincipal>(),
+    of::<budget::Budget>(),
 ];

@@ -61,6 +61,7 @@ fn edit(driver: &dyn Driver, want: &Value) -> Option<Value> {
             let host = json!({"destination": "git.example.com", "internetDestinationType": "DNS_NAME"});
             json!({"egress": {"networkAccess": {"allowedInternetDestinations": [host]}}})
         }
+        "Budget" => json!({"displayName": "team-b", "filter": {"tags": []}}),
         "Group" => json!({"displayName": "finance", "members": [{"userName": "ada@example.com"}]}),
         "User" => json!({"displayName": "Lin", "name": {"givenName": "Linnea"}}),
         "ServicePrincipal" => json!({"displayName": "etl nightly"}),
