@@ -398,7 +398,8 @@ impl Outside<'_> {
             let updated = bench.driver.update(&bench.api, seen, &bench.want, &now).await;
             updated.unwrap_or_else(|e| {
                 let returned = e.to_string().contains("x_unknown");
-                let hint = "; x_unknown is in responses only: send back just the fields that a request may have";
+                let hint =
+                    "; x_unknown is in responses only: send back just the fields that a request may have";
                 panic!("{what}, and the update of {now:?} fails: {e}{}", if returned { hint } else { "" })
             });
         } else {
