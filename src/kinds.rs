@@ -1,6 +1,7 @@
 //! The kinds of objects in a Databricks account: the one table, a line a kind.
 
 pub mod account_network_policy;
+pub mod budget;
 pub mod credential;
 pub mod csp_enablement_setting;
 pub mod customer_managed_key;
@@ -48,4 +49,5 @@ pub const KINDS: &[&dyn Driver] = &[
     of::<federation_policy::AccountFederationPolicy>(),
     of::<federation_policy::ServicePrincipalFederationPolicy>(),
     of::<role_grant::RoleGrant>(),
+    of::<budget::Budget>(),
 ];

@@ -400,7 +400,12 @@ impl Outside<'_> {
             let now = fields(changes);
             let now: Vec<&str> = now.iter().map(String::as_str).collect();
             let updated = bench.driver.update(&bench.api, seen, &bench.want, &now).await;
-            updated.unwrap_or_else(|e| panic!("{what}, and the update of {now:?} fails: {e}"));
+            updated.unwrap_or_else(|e| {
+                let returned = e.to_string().contains("x_unknown");
+                let hint =
+                    "; x_unknown is in responses only: send back just the fields that a request may have";
+                panic!("{what}, and the update of {now:?} fails: {e}{}", if returned { hint } else { "" })
+            });
         } else {
             self.set(right);
         }

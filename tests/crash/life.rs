@@ -62,6 +62,7 @@ fn edit(driver: &dyn Driver, want: &Value) -> Option<Value> {
             json!({"egress": {"networkAccess": {"allowedInternetDestinations": [host]}}})
         }
         "AccountFederationPolicy" | "ServicePrincipalFederationPolicy" => json!({"description": "moved"}),
+        "Budget" => json!({"displayName": "team-b", "filter": {"tags": []}}),
         "Group" => json!({"displayName": "finance", "members": [{"userName": "ada@example.com"}]}),
         "User" => json!({"displayName": "Lin", "name": {"givenName": "Linnea"}}),
         "ServicePrincipal" => json!({"displayName": "etl nightly"}),

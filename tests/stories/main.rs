@@ -5,6 +5,7 @@
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking, its set-up too")]
 
 mod argocd;
+mod budget;
 mod burst;
 mod credential;
 mod credentials;
