@@ -18,6 +18,7 @@ pub mod storage_configuration;
 pub mod user;
 pub mod vpc_endpoint;
 pub mod workspace;
+pub mod workspace_ip_access_list;
 pub mod workspace_network_option;
 
 use crate::engine::kind::{Driver, of};
@@ -43,4 +44,5 @@ pub const KINDS: &[&dyn Driver] = &[
     of::<group::Group>(),
     of::<user::User>(),
     of::<service_principal::ServicePrincipal>(),
+    of::<workspace_ip_access_list::WorkspaceIpAccessList>(),
 ];

@@ -41,3 +41,4 @@ mod standing;
 mod status;
 mod support;
 mod tokens;
+mod workspace_ip_access_list;

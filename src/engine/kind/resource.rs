@@ -17,7 +17,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
-use super::access::{AuthFacts, Reader, Writer};
+use super::access::{AuthFacts, Home, Reader, Writer};
 use super::changes::{CANNOT_CHANGE, Change, When, at, diff};
 use super::needs::{Need, Resolved};
 use super::references::Reference;
@@ -87,6 +87,9 @@ pub trait ExternalResource:
     const UNLISTED: &'static [&'static str] = &[];
     /// The other objects of the account that this one refers to, by id or by a reference to a Kubernetes object.
     const REFERENCES: &'static [Reference] = &[];
+    /// Where the objects are. In workspaces, `within` of an id and of a key is the id of the workspace, all readers and writers are
+    /// those of its host, and each use needs a grant for it.
+    const HOME: Home = Home::Account;
     /// What proves that an object in the account is ours.
     const OWNERSHIP: Ownership = Ownership::RecordedId;
     /// How it is created.
@@ -342,19 +345,10 @@ pub struct About {
     pub owner: Option<String>,
     /// When it was created, in seconds since 1970, if the API returns it.
     pub created: Option<i64>,
-    /// The version that was read, where a write must name it. A write that names another one is refused, see [`stale`].
+    /// The version that was read, where a write must name it. A write that names another one is refused, see [`super::stale`].
     pub etag: Option<String>,
-}
-
-/// Classifies a failed write that named the version of the object that it changes: the account has another version by now, so
-/// the object is read again. Other errors stay what they are.
-pub fn stale(error: databricks::Error) -> CallError {
-    let conflict = matches!(error.code(), Some("RESOURCE_CONFLICT" | "ABORTED")) || error.etag().is_some();
-    if conflict && !error.may_have_happened() && !error.is_throttle() {
-        return Error::Conflict(format!("{error}; it was changed since it was read, so it is read again"))
-            .into();
-    }
-    error.into()
+    /// What a user has to know of an object that is usable and matches its spec, such as that it has no effect, and what to write.
+    pub remark: Option<String>,
 }
 
 /// Whether an object is usable.

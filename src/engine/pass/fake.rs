@@ -22,8 +22,8 @@ use crate::databricks::{Client, Connection, Host, HostPolicy, Urgency};
 use crate::engine::crd::Reason;
 use crate::engine::error::{Error, Result};
 use crate::engine::kind::{
-    About, AuthFacts, Change, Driver, Key, Lifecycle, Need, Ownership, Phase, Power, PrincipalName, Reader,
-    Resolved, Seen, Traits, Wanted, When, Writer,
+    About, AuthFacts, Change, Driver, Home, Key, Lifecycle, Need, Ownership, Phase, Power, PrincipalName,
+    Reader, Resolved, Seen, Traits, Wanted, When, Writer,
 };
 
 /// A kind whose objects have a name, which no update gives to two of them, and values that differ where they differ. What is
@@ -70,6 +70,7 @@ impl Fake {
             references: &[],
             untold: &[],
             unlisted: &[],
+            home: Home::Account,
             ownership: Ownership::RecordedId,
             lifecycle: Lifecycle::Object,
             data_bearing: false,

@@ -53,6 +53,8 @@ pub struct Shown {
     pub observed: Map<String, Value>,
     /// What differs from the spec.
     pub drift: Vec<Drift>,
+    /// What a user has to know of it.
+    pub remark: Option<String>,
 }
 
 /// The object under work.
@@ -81,6 +83,8 @@ pub struct Subject {
     pub resolved: bool,
     /// Why a reference that it can be without is left out.
     pub unresolved: Option<(Reason, String)>,
+    /// What a user has to know of the object in the account.
+    pub remark: Option<String>,
     /// It was released: there is nothing left to write to.
     pub released: bool,
     /// An interrupted create was resolved, and nothing was compared yet.
@@ -131,6 +135,7 @@ impl Subject {
             due: None,
             resolved: kind == AUTH_KIND,
             unresolved: None,
+            remark: None,
             released: false,
             sent: false,
             recovered: false,
@@ -264,6 +269,7 @@ impl Subject {
         status.facts = shown.facts;
         status.observed = shown.observed;
         status.drift = shown.drift;
+        self.remark = shown.remark;
         Ok(())
     }
 }
