@@ -86,7 +86,8 @@ async fn a_list_and_its_workspace_are_deleted_together_though_the_workspace_does
     let (story, workspace) = start("workspace-list-both").await;
     let id = workspace.to_string();
     story.account.edit("workspaces", &id, json!({"workspace_name": "acme"})).unwrap();
-    let spec = json!({"workspaceName": "acme", "adoptionPolicy": "IfExists", "deletionPolicy": "Delete"});
+    let spec = json!({"workspaceName": "acme", "awsRegion": "eu-west-1", "adoptionPolicy": "Required",
+        "deletionPolicy": "Delete"});
     story.apply(&story.managed("Workspace", "acme", spec)).await;
     let mut office = office(&workspace);
     office.as_object_mut().unwrap().remove("workspaceId");
