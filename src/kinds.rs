@@ -21,6 +21,7 @@ pub mod storage_configuration;
 pub mod user;
 pub mod vpc_endpoint;
 pub mod workspace;
+pub mod workspace_ip_access_list;
 pub mod workspace_network_option;
 
 use crate::engine::kind::{Driver, of};
@@ -50,4 +51,5 @@ pub const KINDS: &[&dyn Driver] = &[
     of::<federation_policy::ServicePrincipalFederationPolicy>(),
     of::<role_grant::RoleGrant>(),
     of::<budget::Budget>(),
+    of::<workspace_ip_access_list::WorkspaceIpAccessList>(),
 ];

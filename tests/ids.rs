@@ -98,6 +98,11 @@ const PROMISES: &[(&str, &str)] = &[
         "LC-22",
         "what waits for a person outside says what to do and where, has no limit of time, and can be changed and deleted",
     ),
+    (
+        "LC-25",
+        "what is in a workspace is managed at its host, and waits while the workspace does not run or cannot be reached",
+    ),
+    ("LC-26", "what is in the account and has no effect is Ready, and says what to write so that it has"),
     ("DL-01", "`Retain` lets an object go without a call"),
     ("DL-02", "an object that never made anything goes at once, without credentials"),
     ("DL-03", "a deletion without credentials says so, and `Retain` is the way out"),
@@ -110,6 +115,10 @@ const PROMISES: &[(&str, &str)] = &[
     ("DL-10", "a deletion during a creation leaves nothing in the account"),
     ("DL-11", "finalizers of others are kept and waited for"),
     ("DL-13", "a deletion that the account holds up for days says why, and `Retain` is the way out"),
+    (
+        "DL-14",
+        "what is in a workspace is gone with it, once the account says so; until then a deletion says what it waits for",
+    ),
     ("CR-01", "a changed Secret is used at once"),
     ("CR-03", "each mistake in credentials has a reason of its own"),
     ("CR-07", "an account is pinned: nothing is written once it would be another"),

@@ -35,6 +35,12 @@ impl Request {
         self.headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default()
     }
 
+    /// The deployment whose host was called, `<deployment>.localhost`; none if it is the account's.
+    pub fn deployment(&self) -> Option<&str> {
+        let host = self.header(header::HOST);
+        host.split(':').next().and_then(|name| name.strip_suffix(".localhost"))
+    }
+
     /// The media type without its parameters.
     pub fn media_type(&self) -> &str {
         self.header(header::CONTENT_TYPE).split(';').next().unwrap_or_default().trim()

@@ -44,3 +44,4 @@ mod standing;
 mod status;
 mod support;
 mod tokens;
+mod workspace_ip_access_list;

@@ -16,17 +16,16 @@ use kube::core::ApiResource;
 use secrecy::SecretString;
 use serde_json::{Map, Value};
 
-use super::access::{AuthFacts, Reader, Writer};
+use super::access::{AuthFacts, Home, Reader, Writer};
 use super::changes::Change;
 use super::needs::{Need, Resolved};
 use super::output::Output;
 use super::references::Reference;
-use super::refusals::refers_to_nothing;
+use super::refusals::{refers_to_nothing, unless_unknown};
 use super::resource::{
     About, Act, CallError, ExternalResource, Guard, Immutable, Key, Lifecycle, Observed, Ownership, Power,
 };
 use super::schema::{self, Rules};
-use crate::databricks;
 use crate::engine::crd::{Reason, camel};
 use crate::engine::error::{Error, Result};
 
@@ -71,6 +70,8 @@ pub struct Traits {
     pub untold: &'static [&'static str],
     /// Fields that a LIST leaves out.
     pub unlisted: &'static [&'static str],
+    /// Where the objects are.
+    pub home: Home,
     /// What proves ownership.
     pub ownership: Ownership,
     /// How it is created.
@@ -182,6 +183,13 @@ fn restore<R: ExternalResource>(seen: &Seen) -> Result<Observed<R>> {
     })
 }
 
+/// What a change of an object needs: a writer for where the object is, the object, and its parent.
+async fn at_home<R: ExternalResource>(api: &Writer, seen: &Seen) -> Result<(Writer, Observed<R>, String)> {
+    let seen = restore::<R>(seen)?;
+    let within = R::within(&seen.id);
+    Ok((R::HOME.writer(api, &within).await?, seen, within))
+}
+
 /// More fields of a kind than this cannot be fixed: a constant has a size.
 const MOST_FIXED: usize = 32;
 
@@ -239,6 +247,7 @@ impl<R: ExternalResource> Driver for Adapter<R> {
             references: R::REFERENCES,
             untold: R::UNTOLD,
             unlisted: R::UNLISTED,
+            home: R::HOME,
             ownership: R::OWNERSHIP,
             lifecycle: R::LIFECYCLE,
             data_bearing: R::DATA_BEARING,
@@ -282,7 +291,9 @@ impl<R: ExternalResource> Driver for Adapter<R> {
     }
 
     fn power(&self, want: &Value) -> Result<Power> {
-        Ok(R::power(&typed(want, "the desired state")?))
+        let want = typed(want, "the desired state")?;
+        let (own, workspace) = (R::power(&want), R::HOME.workspace(R::key(&want).within));
+        Ok(Power { workspace_id: workspace.or(own.workspace_id), ..own })
     }
 
     fn recognises(&self, want: &Value, seen: &Seen) -> Result<bool> {
@@ -330,37 +341,33 @@ impl<R: ExternalResource> Driver for Adapter<R> {
     fn get<'a>(&'a self, api: &'a Reader, id: &'a str) -> BoxFuture<'a, Result<Option<Seen>>> {
         async move {
             let id = parse_id::<R>(id)?;
-            match R::get(api, &id).await {
-                Err(error) if misses_parent(&error, &R::within(&id)) => {
-                    api.find_account().await?;
-                    Ok(None)
-                }
-                found => found?.map(erase::<R>).transpose(),
-            }
+            let within = R::within(&id);
+            let Some(home) = R::HOME.reader(api, &within).await? else { return Ok(None) };
+            let found = R::HOME.settle(api, &within, R::get(&home, &id).await).await?;
+            found.flatten().map(erase::<R>).transpose()
         }
         .boxed()
     }
 
     fn list<'a>(&'a self, api: &'a Reader, within: &'a str) -> BoxFuture<'a, Result<Vec<Seen>>> {
         async move {
-            match R::list(api, within).await {
-                Err(error) if misses_parent(&error, within) => {
-                    api.find_account().await?;
-                    Ok(vec![])
-                }
-                listed => listed?.into_iter().map(erase::<R>).collect(),
-            }
+            let Some(home) = R::HOME.reader(api, within).await? else { return Ok(vec![]) };
+            let listed = R::HOME.settle(api, within, R::list(&home, within).await).await?;
+            listed.unwrap_or_default().into_iter().map(erase::<R>).collect()
         }
         .boxed()
     }
 
     fn create<'a>(&'a self, api: &'a Writer, want: &'a Value) -> BoxFuture<'a, Result<New>> {
         async move {
-            let (writer, state) = (api.to("create", fields(want)), want);
+            let state = want;
             let want = typed(want, "the desired state")?;
+            let within = R::key(&want).within;
+            let writer = R::HOME.writer(&api.to("create", fields(state)), &within).await?;
             let created = R::create(&writer, &want).await.map_err(|error| match error {
                 CallError::Api(error) => {
-                    let nothing = refers_to_nothing(&error, R::REFERENCES, state);
+                    let nothing = R::HOME.of_workspace(&error, &within);
+                    let nothing = nothing.or_else(|| refers_to_nothing(&error, R::REFERENCES, state));
                     nothing.unwrap_or_else(|| unless_unknown(error))
                 }
                 // The kind knows that it was refused.
@@ -390,7 +397,9 @@ impl<R: ExternalResource> Driver for Adapter<R> {
         async move {
             let want = typed(want, "the desired state")?;
             let writer = api.to("update", now.iter().map(|field| camel(field)).collect());
-            erase(R::update(&writer, &restore(seen)?, &want, now).await?)
+            let (writer, seen, within) = at_home::<R>(&writer, seen).await?;
+            let updated = R::update(&writer, &seen, &want, now).await;
+            erase(updated.map_err(|error| R::HOME.error(error, &within))?)
         }
         .boxed()
     }
@@ -408,20 +417,19 @@ impl<R: ExternalResource> Driver for Adapter<R> {
     ) -> BoxFuture<'a, Result<()>> {
         async move {
             let want: Option<R::State> = want.map(|w| typed(w, "the desired state")).transpose()?;
-            Ok(R::retire(&api.to("delete", vec![]), &restore(seen)?, want.as_ref()).await?)
+            let (writer, seen, within) = at_home::<R>(&api.to("delete", vec![]), seen).await?;
+            R::retire(&writer, &seen, want.as_ref()).await.map_err(|error| R::HOME.error(error, &within))
         }
         .boxed()
     }
 
     fn delete<'a>(&'a self, api: &'a Writer, seen: &'a Seen) -> BoxFuture<'a, Result<()>> {
-        async move { Ok(R::delete(&api.to("delete", vec![]), &restore(seen)?).await?) }.boxed()
+        async move {
+            let (writer, seen, within) = at_home::<R>(&api.to("delete", vec![]), seen).await?;
+            R::delete(&writer, &seen).await.map_err(|error| R::HOME.error(error, &within))
+        }
+        .boxed()
     }
-}
-
-/// Whether the API reports that a parent does not exist: its children are gone with it, and can be deleted, if the account
-/// itself is found. An account that the API does not know misses each of its objects, and proves nothing.
-fn misses_parent(error: &CallError, within: &str) -> bool {
-    !within.is_empty() && matches!(error, CallError::Api(error) if error.is_absence())
 }
 
 /// The fields of a state that have a value.
@@ -429,11 +437,3 @@ fn fields(state: &Value) -> Vec<String> {
     let fields = state.as_object().into_iter().flatten();
     fields.filter(|(_, value)| !value.is_null()).map(|(field, _)| camel(field)).collect()
 }
-
-/// A create without a trustworthy response must never be mapped to failure: it may have created the object.
-fn unless_unknown(error: databricks::Error) -> Error {
-    if error.may_have_happened() { Error::Unknown { message: error.to_string() } } else { error.into() }
-}
-
-#[cfg(test)]
-mod tests;

@@ -20,7 +20,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
-use super::access::{AuthFacts, Reader, Writer};
+use super::access::{AuthFacts, Home, Reader, Writer};
 use super::changes::{CANNOT_CHANGE, Change, When, at, diff};
 use super::needs::{Need, Resolved};
 use super::output::Output;
@@ -91,6 +91,9 @@ pub trait ExternalResource:
     const UNLISTED: &'static [&'static str] = &[];
     /// The other objects of the account that this one refers to, by id or by a reference to a Kubernetes object.
     const REFERENCES: &'static [Reference] = &[];
+    /// Where the objects are. In workspaces, `within` of an id and of a key is the id of the workspace, all readers and writers are
+    /// those of its host, and each use needs a grant for it.
+    const HOME: Home = Home::Account;
     /// What proves that an object in the account is ours.
     const OWNERSHIP: Ownership = Ownership::RecordedId;
     /// How it is created.
@@ -399,6 +402,8 @@ pub struct About {
     pub expires: Option<i64>,
     /// The version that was read, where a write must name it. A write that names another one is refused, see [`super::stale`].
     pub etag: Option<String>,
+    /// What a user has to know of an object that is usable and matches its spec, such as that it has no effect, and what to write.
+    pub remark: Option<String>,
     /// In the response to an update alone: why the account carried out a part of it at most. What it has now is what was read.
     pub refused: Option<Error>,
 }

@@ -23,7 +23,7 @@ use crate::databricks::{Client, Connection, Host, HostPolicy, Urgency};
 use crate::engine::crd::Reason;
 use crate::engine::error::{Error, Result};
 use crate::engine::kind::{
-    About, AuthFacts, Change, Driver, Key, Lifecycle, Need, New, Output, Ownership, Phase, Power,
+    About, AuthFacts, Change, Driver, Home, Key, Lifecycle, Need, New, Output, Ownership, Phase, Power,
     PrincipalName, Reader, Resolved, Seen, Traits, Wanted, When, Writer,
 };
 
@@ -77,6 +77,7 @@ impl Fake {
             references: &[],
             untold: &[],
             unlisted: &[],
+            home: Home::Account,
             ownership: Ownership::RecordedId,
             lifecycle: Lifecycle::Object,
             data_bearing: false,

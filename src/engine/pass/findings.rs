@@ -53,6 +53,7 @@ impl Work<'_> {
             observed,
             counts,
             drift: drift.unwrap_or_default(),
+            remark: seen.about.remark.clone(),
         })
     }
 

@@ -17,7 +17,7 @@ use serde::Deserialize;
 use tokio::time::Instant;
 use tracing::{Instrument, Span};
 
-use super::decide::{Step, deleting_without_account};
+use super::decide::{Released, Step, deleting_without_account};
 use super::engine::Engine;
 use super::lag::Lag;
 use super::look::{Freshness, Look};
@@ -108,10 +108,16 @@ async fn hops(work: &mut Work<'_>) -> Result<Outcome> {
     let mut target = hop("desire").in_scope(|| work.desire(place, resolved))?;
     work.subject.put_references(target.refs.as_ref(), target.unresolved.shown())?;
     work.keep_only(&target.claims);
+    work.find_home(&target).instrument(hop("desire")).await?;
     work.write_finalizer().await?;
     let (wanted, mut freshness) = (target.want.clone(), Freshness::Routine);
     let (look, decision) = loop {
-        let look = work.observe(&target, freshness).instrument(hop("observe")).await?;
+        let look = match work.observe(&target, freshness).instrument(hop("observe")).await {
+            Err(error) if work.goes_with_workspace(&error)? => {
+                return work.release(Released::Left("left to the deletion of its workspace"), None).await;
+            }
+            look => look?,
+        };
         work.subject.put_read(&look, work.usable(&look));
         target.want = target.unresolved.keep(wanted.as_ref(), look.seen());
         let decision = hop("decide").in_scope(|| work.decide(&target, &look))?;

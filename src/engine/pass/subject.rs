@@ -55,6 +55,8 @@ pub struct Shown {
     pub counts: BTreeMap<String, i64>,
     /// What differs from the spec.
     pub drift: Vec<Drift>,
+    /// What a user has to know of it.
+    pub remark: Option<String>,
 }
 
 /// The object under work.
@@ -83,6 +85,8 @@ pub struct Subject {
     pub resolved: bool,
     /// Why a reference that it can be without is left out.
     pub unresolved: Option<(Reason, String)>,
+    /// What a user has to know of the object in the account.
+    pub remark: Option<String>,
     /// It was released: there is nothing left to write to.
     pub released: bool,
     /// An interrupted create was resolved, and nothing was compared yet.
@@ -133,6 +137,7 @@ impl Subject {
             due: None,
             resolved: kind == AUTH_KIND,
             unresolved: None,
+            remark: None,
             released: false,
             sent: false,
             recovered: false,
@@ -266,6 +271,7 @@ impl Subject {
         status.facts = shown.facts;
         (status.observed, status.observed_counts) = (shown.observed, shown.counts);
         status.drift = shown.drift;
+        self.remark = shown.remark;
         Ok(())
     }
 }
