@@ -4,8 +4,9 @@
 use connect::connect;
 use databricks_operator::engine::crd::Reason;
 use databricks_operator::engine::error::Error;
-use databricks_operator::engine::kind::{AuthFacts, Driver, Resolved, Seen, When, Writer, of};
+use databricks_operator::engine::kind::{Acting, AuthFacts, Driver, Resolved, Seen, When, Writer, of};
 use databricks_operator::kinds::workspace_ip_access_list::WorkspaceIpAccessList;
+use futures::FutureExt;
 use serde_json::{Value, json};
 use simulator::{Config, Fault, Simulator};
 
@@ -59,7 +60,7 @@ impl Bench {
     }
 
     async fn create(&self, want: &Value) -> Seen {
-        LISTS.create(&self.api, want).await.unwrap()
+        LISTS.create(&self.api, want).await.unwrap().seen.unwrap()
     }
 
     /// Does what differs, and returns what.
@@ -246,8 +247,8 @@ async fn lists_that_count_do_not_shut_the_operator_out() {
     let bench = Bench::new().await;
     let auth = AuthFacts { egress: vec!["198.51.100.7/32".parse().unwrap()], ..AuthFacts::default() };
     let guard = |want: Option<&Value>, seen: Option<&Seen>, siblings: &[Seen]| {
-        let checked = LISTS.guard(want, seen, siblings, &auth);
-        match checked {
+        let checked = LISTS.guard(Acting { want, seen, siblings, auth: &auth }, &bench.api);
+        match checked.now_or_never().unwrap() {
             Ok(()) => true,
             Err(Error::Terminal { reason: Reason::WouldLockOut, .. }) => false,
             Err(other) => panic!("{other:?}"),

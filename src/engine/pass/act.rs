@@ -202,7 +202,7 @@ impl Work<'_> {
             if sent.shown.state == seen.state {
                 self.remember(|m| m.sent = sent_before);
             }
-            self.in_part(target, seen, fields, &sent.shown).await?;
+            self.in_part(target, seen, fields, sent.shown).await?;
             return Err(self.not_found(target, seen, fields, error).await?);
         }
         self.remember(|m| (m.not_found, m.sent_all) = (false, sent.state == *want));
@@ -225,9 +225,9 @@ impl Work<'_> {
     }
 
     /// The account refused a part of an update, or all of it: shows what it has now, and what is missing.
-    async fn in_part(&mut self, target: &Target, seen: &Seen, fields: &[String], now: &Seen) -> Result<()> {
+    async fn in_part(&mut self, target: &Target, seen: &Seen, fields: &[String], now: Seen) -> Result<()> {
         let within = self.driver.key(&now.state)?.within;
-        target.place.admission.session.snapshots.amend(self.driver, &within, &now.id, Some(now)).await;
+        let now = &target.place.admission.session.snapshots.amend(self.driver, &within, now).await;
         self.may_touch(target, now)?;
         if now.state != seen.state {
             self.subject.counted.push(Counted::Wrote(Write::Update));
