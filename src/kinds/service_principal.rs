@@ -5,54 +5,15 @@
 //! deletion deactivates it, as what runs as it would stop for good; the word for erasing it is `purge`.
 
 pub mod spec;
+mod state;
 
-use std::collections::BTreeSet;
-
-use crate::apis::{Principal, Principals, entries, is_admin, left_behind, power};
+use crate::apis::{entries, is_admin, left_behind, power};
 use crate::databricks::ScimPatch;
 use crate::engine::kind::Power;
 use crate::engine::prelude::*;
 pub use spec::{ServicePrincipal, ServicePrincipalFacts, ServicePrincipalSpec};
-
-const PRINCIPALS: Principals = Principals {
-    collection: "ServicePrincipals",
-    listed: "id,applicationId,displayName,active,externalId,roles",
-};
-
-/// What a spec controls.
-#[derive(Serialize, Deserialize, Clone, Debug)]
-pub struct ServicePrincipalState {
-    display_name: Option<String>,
-    application_id: Option<String>,
-    active: bool,
-    roles: Option<BTreeSet<String>>,
-    purge: Option<bool>,
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct Remote {
-    #[serde(flatten)]
-    principal: Principal,
-    application_id: Option<String>,
-}
-
-impl From<Remote> for Observed<ServicePrincipal> {
-    fn from(Remote { principal, application_id }: Remote) -> Self {
-        Observed {
-            about: principal.about(),
-            id: principal.id,
-            state: ServicePrincipalState {
-                display_name: principal.display_name,
-                application_id: application_id.clone(),
-                active: principal.active,
-                roles: Some(principal.roles),
-                purge: None,
-            },
-            facts: ServicePrincipalFacts { application_id, scim_external_id: principal.scim_external_id },
-        }
-    }
-}
+pub use state::ServicePrincipalState;
+use state::{PRINCIPALS, Remote};
 
 impl ExternalResource for ServicePrincipal {
     type State = ServicePrincipalState;

@@ -2,9 +2,10 @@
 //!
 //! Documented: the shapes of operations, `members[value eq "1"]` and the like, that a member which is plain text is a
 //! syntax error. Observed by others: adding a member that does not exist returns 200 and adds nothing; the name of a
-//! user never changes; the one value of an attribute may come as a list of one entry. Assumed: all operations or none, or, by a setting, those
-//! before the refused one; by another setting, a refusal of a member that does not exist; a path without a value of a filter names the whole list; an
-//! operation without a path carries an object of attributes; `active` may be text; the response is empty.
+//! user never changes; the one value of an attribute may come as a list of one entry. Assumed: all operations or none; a
+//! path without a value of a filter names the whole list; an operation without a path carries an object of attributes;
+//! `active` may be text; the response is empty; by settings, that an unknown member is refused, and that what came before a
+//! refused operation stays.
 
 use serde_json::{Map, Value, json};
 
