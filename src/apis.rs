@@ -6,5 +6,5 @@
 mod ip_lists;
 mod setting;
 
-pub use ip_lists::{IpList, ListType, ShownIpList, keep_the_operator_in};
+pub use ip_lists::{ENFORCEMENT, Enforcement, IpList, LISTS, ListType, ShownIpList, keep_the_operator_in};
 pub use setting::{Setting, Version};

@@ -8,6 +8,8 @@ pub mod disable_legacy_features_setting;
 pub mod esm_enablement_setting;
 pub mod group;
 pub mod ip_access_list;
+pub mod ip_access_list_enforcement;
+pub mod log_delivery;
 pub mod network;
 pub mod network_connectivity_config;
 pub mod permission_assignment;
@@ -43,4 +45,6 @@ pub const KINDS: &[&dyn Driver] = &[
     of::<group::Group>(),
     of::<user::User>(),
     of::<service_principal::ServicePrincipal>(),
+    of::<log_delivery::LogDelivery>(),
+    of::<ip_access_list_enforcement::IpAccessListEnforcement>(),
 ];

@@ -26,6 +26,7 @@ const PROMISES: &[(&str, &str)] = &[
     ("ST-12", "the status says which object it is and which policies apply, and holds no secret"),
     ("ST-14", "`kubectl get` has the same columns for all kinds, `kubectl explain` a text for each field"),
     ("ST-15", "`Synced` is True only for a generation that was compared with the account"),
+    ("ST-16", "what is in the account as desired and has no effect is Ready, and says why and what to do"),
     ("GO-01", "server-side apply shows no difference after the operator has worked"),
     ("GO-02", "client-side apply shows none either"),
     (
@@ -80,6 +81,14 @@ const PROMISES: &[(&str, &str)] = &[
     ),
     ("LC-18", "an object that is only observed is not adopted, and a missing one is a plan, not a failure"),
     ("LC-19", "what failed is retried when a user requests it, and the message names ways that work"),
+    (
+        "LC-25",
+        "what the API cannot remove is disabled, which the event says, and is enabled again when it is applied again",
+    ),
+    (
+        "LC-26",
+        "IP access lists come into force only if they let the operator in, and stay in force when the object is deleted",
+    ),
     ("LC-24", "what would cut off the users of workspaces is done only if the spec allows it"),
     (
         "LC-20",

@@ -1,6 +1,7 @@
 //! What the author of a kind sees: the contract [`ExternalResource`], what it may ask for ([`Need`]), how it reads and
 //! writes ([`Reader`], [`Writer`]), and the erased form that the engine drives ([`Driver`]).
 
+mod about;
 mod access;
 mod body;
 mod changes;
@@ -11,17 +12,20 @@ mod references;
 mod refusals;
 mod resource;
 mod schema;
+mod seen;
 
+pub use about::{About, Phase};
 pub use access::{AuthFacts, Base, Path, Permit, Reader, Writer};
 pub use body::given;
 pub use changes::{CANNOT_CHANGE, Change, When, at};
-pub use driver::{Driver, Seen, Traits, of};
+pub use driver::{Driver, Traits, of};
 pub use inside::Inside;
 pub use needs::{Need, PrincipalName, Resolved, Wanted};
 pub use references::Reference;
 pub use refusals::{NEW_REFERENCE, in_use, of_identity_provider, tried_in_aws};
 pub use resource::{
-    About, Act, ApiResult, CallError, ExternalResource, Guard, Immutable, Key, Lifecycle, Observed,
-    Ownership, Phase, Power, differences, stale,
+    Act, ApiResult, CallError, ExternalResource, Guard, Immutable, Key, Lifecycle, Observed, Ownership,
+    Power, differences, stale,
 };
 pub use schema::grants;
+pub use seen::{Acting, Seen};

@@ -1,8 +1,11 @@
 //! IpAccessList: which addresses may, or may not, reach the account console and the account APIs.
+//!
+//! A setting of the account says whether it heeds its lists: see `ip_access_list_enforcement.rs`. It is read with each LIST. Where it
+//! cannot be read, that changes nothing.
 
 use std::time::Duration;
 
-use crate::apis::{self, IpList, ListType, ShownIpList};
+use crate::apis::{self, ENFORCEMENT, Enforcement, IpList, LISTS, ListType, ShownIpList};
 use crate::engine::crd::Cidr;
 use crate::engine::prelude::*;
 
@@ -17,6 +20,7 @@ use crate::engine::prelude::*;
     namespaced,
     status = "Status<IpAccessListFacts>",
     printcolumn = r#"{"name": "Type", "type": "string", "jsonPath": ".status.observed.listType", "description": "ALLOW or BLOCK."}"#,
+    printcolumn = r#"{"name": "Enforced", "type": "boolean", "jsonPath": ".status.enforced", "description": "Whether the account heeds its IP access lists."}"#,
     printcolumn = r#"{"name": "Addresses", "type": "integer", "jsonPath": ".status.addressCount", "description": "How many addresses the list has."}"#,
     doc = "Which addresses may, or may not, reach the account console and the account APIs."
 )]
@@ -48,11 +52,14 @@ pub struct IpAccessListFacts {
     /// How many addresses the list has in the account.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub address_count: Option<i64>,
+    /// Whether the account heeds its IP access lists, if it says so. If not, this list has no effect: an IpAccessListEnforcement changes that.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub enforced: Option<bool>,
 }
 
 impl From<ShownIpList> for Observed<IpAccessList> {
     fn from(shown: ShownIpList) -> Self {
-        let facts = IpAccessListFacts { address_count: shown.address_count };
+        let facts = IpAccessListFacts { address_count: shown.address_count, enforced: None };
         Observed { id: shown.id, state: shown.list, facts, about: shown.about }
     }
 }
@@ -99,6 +106,20 @@ impl ExternalResource for IpAccessList {
         Ok(all.into_iter().map(Observed::from).collect())
     }
 
+    async fn shared_facts(api: &Reader, _: &str) -> ApiResult<Map<String, Value>> {
+        let known: Option<Enforcement> = ENFORCEMENT.known(api).await?;
+        let enforced = known.and_then(|known| known.value);
+        Ok(enforced.map(|enforced| ("enforced".to_owned(), json!(enforced))).into_iter().collect())
+    }
+
+    fn no_effect(seen: &Observed<Self>) -> Option<String> {
+        let ignored = seen.state.enabled && seen.facts.enforced == Some(false);
+        ignored.then(|| {
+            "the account ignores its IP access lists, so this one has no effect: apply an IpAccessListEnforcement with spec.value true to              put all of them in force"
+                .into()
+        })
+    }
+
     async fn create(api: &Writer, want: &IpList) -> ApiResult<Observed<Self>> {
         Ok(ShownIpList::create(api, api.path(&[LISTS]), want).await?.into())
     }
@@ -123,8 +144,6 @@ impl ExternalResource for IpAccessList {
         Ok(api.delete(api.path(&[LISTS, &seen.id])).await?)
     }
 }
-
-const LISTS: &str = "ip-access-lists";
 
 fn keep_the_operator_in(
     act: &Act<'_, IpAccessList>,

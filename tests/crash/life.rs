@@ -65,6 +65,8 @@ fn edit(driver: &dyn Driver, want: &Value) -> Option<Value> {
         "User" => json!({"displayName": "Lin", "name": {"givenName": "Linnea"}}),
         "ServicePrincipal" => json!({"displayName": "etl nightly"}),
         "IpAccessList" => json!({"label": "branch", "ipAddresses": ["192.0.2.0/24"]}),
+        "IpAccessListEnforcement" => json!({"value": false}),
+        "LogDelivery" => json!({"status": "DISABLED"}),
         "NetworkConnectivityConfig" => json!({"name": "branch"}),
         "PermissionAssignment" => json!({"permissions": ["ADMIN"]}),
         "DisableLegacyFeaturesSetting" => json!({"value": false}),

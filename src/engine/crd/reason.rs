@@ -45,6 +45,11 @@ reasons! {
     "The last reconcile found it so.",
     "Nothing.";
 
+    /// The object exists in the account and matches the spec, and something else keeps it from having an effect.
+    NoEffect,
+    "The account ignores all IP access lists, or cannot write to the bucket of a log delivery.",
+    "The message says what to change, and where. The operator shows the result at the next reading of the account.";
+
     /// The account and the spec agree.
     InSync,
     "The last comparison found no difference, or corrected it.",
@@ -207,7 +212,7 @@ reasons! {
 
     /// The change would shut the operator out of the account, or users out of workspaces.
     WouldLockOut,
-    "An address in `egressCidrs` would lose access, or the operator would lose its own ADMIN, or private access settings would no longer let users in from the internet.",
+    "An address in `egressCidrs` would lose access, by an IP access list or by an IpAccessListEnforcement that puts the lists in force, or the operator would lose its own ADMIN, or private access settings would no longer let users in from the internet.",
     "Add the operator's address to an ALLOW list, or remove it from the BLOCK list. For an assignment: keep ADMIN, or delete with `Retain`. For private access settings: set `allowPublicAccessRemoval: true`.";
 
     /// Databricks could not provision the object.
@@ -345,6 +350,11 @@ reasons! {
     "With `Observe`: the account or the spec was changed.",
     "See `status.drift`. `managementPolicy: Managed` carries it out.";
 
+    /// The object in the account matches the spec and has no effect.
+    NoEffect,
+    "Something else in the account or in the cloud.",
+    "See the reason of this name above.";
+
     /// The object in the account is gone.
     ExternalResourceMissing,
     "It was deleted there.",
@@ -372,7 +382,7 @@ reasons! {
 
     /// The object is gone from the account, and now from the cluster.
     Deleted,
-    "It was deleted with `deletionPolicy: Delete`.",
+    "It was deleted with `deletionPolicy: Delete`. What the API cannot remove stays in the account, in the state that the event names.",
     "Nothing.";
 
     /// This object is deleted; the one in the account stays.

@@ -15,31 +15,19 @@ use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomRe
 use kube::core::ApiResource;
 use serde_json::{Map, Value};
 
-use super::access::{AuthFacts, Reader, Writer};
+use super::access::{Reader, Writer};
 use super::changes::Change;
 use super::needs::{Need, Resolved};
 use super::references::Reference;
 use super::refusals::refers_to_nothing;
 use super::resource::{
-    About, Act, CallError, ExternalResource, Guard, Immutable, Key, Lifecycle, Observed, Ownership, Power,
+    Act, CallError, ExternalResource, Guard, Immutable, Key, Lifecycle, Observed, Ownership, Power,
 };
 use super::schema::{self, Rules};
+use super::seen::{Acting, Seen};
 use crate::databricks;
 use crate::engine::crd::{Reason, camel};
 use crate::engine::error::{Error, Result};
-
-/// One reading of an object, erased.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Seen {
-    /// Its id.
-    pub id: String,
-    /// What a spec can control, in wire names.
-    pub state: Value,
-    /// What is shown.
-    pub facts: Map<String, Value>,
-    /// What the engine reads of it.
-    pub about: About,
-}
 
 /// The constants of [`ExternalResource`], as data.
 #[derive(Clone, Copy, Debug)]
@@ -88,13 +76,13 @@ pub trait Driver: Send + Sync + 'static {
     fn changes(&self, want: &Value, seen: &Seen) -> Result<Vec<Change>>;
     fn again(&self, want: &Value, seen: &Seen) -> Result<Vec<&'static str>>;
     fn matches(&self, key: &Key, seen: &Seen) -> Result<bool>;
-    fn guard(
-        &self,
-        want: Option<&Value>,
-        seen: Option<&Seen>,
-        siblings: &[Seen],
-        auth: &AuthFacts,
-    ) -> Result<()>;
+    fn guard<'a>(&'a self, act: Acting<'a>, api: &'a Reader) -> BoxFuture<'a, Result<()>>;
+    fn shared_facts<'a>(
+        &'a self,
+        api: &'a Reader,
+        within: &'a str,
+    ) -> BoxFuture<'a, Result<Map<String, Value>>>;
+    fn no_effect(&self, seen: &Seen) -> Result<Option<String>>;
     fn get<'a>(&'a self, api: &'a Reader, id: &'a str) -> BoxFuture<'a, Result<Option<Seen>>>;
     fn list<'a>(&'a self, api: &'a Reader, within: &'a str) -> BoxFuture<'a, Result<Vec<Seen>>>;
     fn create<'a>(&'a self, api: &'a Writer, want: &'a Value) -> BoxFuture<'a, Result<Seen>>;
@@ -267,25 +255,26 @@ impl<R: ExternalResource> Driver for Adapter<R> {
         Ok(R::matches(key, &restore(seen)?))
     }
 
-    fn guard(
-        &self,
-        want: Option<&Value>,
-        seen: Option<&Seen>,
-        siblings: &[Seen],
-        auth: &AuthFacts,
-    ) -> Result<()> {
-        let Some(guard) = R::GUARD else { return Ok(()) };
-        let want: Option<R::State> = want.map(|w| typed(w, "the desired state")).transpose()?;
-        let seen = seen.map(restore::<R>).transpose()?;
-        let act = Act { want: want.as_ref(), seen: seen.as_ref() };
-        match guard {
-            Guard::Act(check) => check(&act),
-            Guard::Alone(check) => check(&act, auth),
-            Guard::Among(check) => {
-                let siblings = siblings.iter().map(restore::<R>).collect::<Result<Vec<_>>>()?;
-                check(&act, &siblings, auth)
-            }
+    fn guard<'a>(&'a self, act: Acting<'a>, api: &'a Reader) -> BoxFuture<'a, Result<()>> {
+        async move {
+            let want: Option<R::State> = act.want.map(|w| typed(w, "the desired state")).transpose()?;
+            let seen = act.seen.map(restore::<R>).transpose()?;
+            let siblings = act.siblings.iter().map(restore::<R>).collect::<Result<Vec<_>>>()?;
+            Act { want: want.as_ref(), seen: seen.as_ref() }.check(api, &siblings, act.auth).await
         }
+        .boxed()
+    }
+
+    fn shared_facts<'a>(
+        &'a self,
+        api: &'a Reader,
+        within: &'a str,
+    ) -> BoxFuture<'a, Result<Map<String, Value>>> {
+        async move { Ok(R::shared_facts(api, within).await?) }.boxed()
+    }
+
+    fn no_effect(&self, seen: &Seen) -> Result<Option<String>> {
+        Ok(R::no_effect(&restore(seen)?))
     }
 
     fn get<'a>(&'a self, api: &'a Reader, id: &'a str) -> BoxFuture<'a, Result<Option<Seen>>> {

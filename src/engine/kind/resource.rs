@@ -10,13 +10,15 @@ use std::future::Future;
 use std::str::FromStr;
 use std::time::Duration;
 
+use futures::future::BoxFuture;
 use kube::core::NamespaceResourceScope;
 use kube::core::object::HasSpec;
 use kube::{CustomResourceExt, Resource};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
-use serde_json::Value;
+use serde_json::{Map, Value};
 
+use super::about::About;
 use super::access::{AuthFacts, Reader, Writer};
 use super::changes::{CANNOT_CHANGE, Change, When, at, diff};
 use super::needs::{Need, Resolved};
@@ -150,6 +152,20 @@ pub trait ExternalResource:
     }
     /// Everything of this kind under one parent (empty: the account).
     fn list(api: &Reader, within: &str) -> impl Future<Output = ApiResult<Vec<Observed<Self>>>> + Send;
+    /// Facts that all objects under one parent share and that no response about a single one has, such as whether the account heeds
+    /// them: read once with each LIST, for all its rows. What cannot be read is left out; an error leaves the facts as they were.
+    fn shared_facts(
+        api: &Reader,
+        within: &str,
+    ) -> impl Future<Output = ApiResult<Map<String, Value>>> + Send {
+        let _ = (api, within);
+        std::future::ready(Ok(Map::new()))
+    }
+    /// Why an object that is usable and as desired has no effect, and what to do about it.
+    fn no_effect(seen: &Observed<Self>) -> Option<String> {
+        let _ = seen;
+        None
+    }
     /// Whether a create with this key could have created this object.
     fn matches(key: &Key, seen: &Observed<Self>) -> bool {
         Self::key(&seen.state) == *key
@@ -163,7 +179,7 @@ pub trait ExternalResource:
         ))
     }
     /// Makes `seen` match `want` in the fields `now`, and returns the object as the API now reports it. Never called if all
-    /// fields are `IMMUTABLE`. If an object can be [`Phase::Vacant`], only the first call may change something.
+    /// fields are `IMMUTABLE`. If an object can be [`super::Phase::Vacant`], only the first call may change something.
     fn update(
         api: &Writer,
         seen: &Observed<Self>,
@@ -175,7 +191,7 @@ pub trait ExternalResource:
         std::future::ready(Err(Error::terminal(Reason::InternalError, text).into()))
     }
     /// The fields to send once more, with their desired values, when a user requests a retry of what failed
-    /// ([`Phase::Failed`]); none if that is of no use.
+    /// ([`super::Phase::Failed`]); none if that is of no use.
     fn again(want: &Self::State, seen: &Observed<Self>) -> Vec<&'static str> {
         let _ = (want, seen);
         vec![]
@@ -196,7 +212,7 @@ pub trait ExternalResource:
         let _ = want;
         Self::delete(api, seen)
     }
-    /// Requests the deletion of an object as it was read; puts one that can be [`Phase::Vacant`] back to that state. Success
+    /// Requests the deletion of an object as it was read; puts one that can be [`super::Phase::Vacant`] back to that state. Success
     /// means that it was accepted, not that the object is gone. Never called unless it is [`Self::REMOVABLE`].
     fn delete(api: &Writer, seen: &Observed<Self>) -> impl Future<Output = ApiResult<()>> + Send {
         let _ = (api, seen);
@@ -282,7 +298,7 @@ pub enum Lifecycle {
     /// Written under a key that we choose: writing twice is harmless, and there is no read of a single one. Its id is
     /// printed as `<within>/<name>` of its key.
     Upsert,
-    /// Always there, or as long as its parent is: never created and never gone, but [`Phase::Vacant`] until it is managed. It
+    /// Always there, or as long as its parent is: never created and never gone, but [`super::Phase::Vacant`] until it is managed. It
     /// is one of its kind under its key, and `list` reads it alone. Its id is that of its key, without the empty part.
     Standing,
 }
@@ -306,10 +322,15 @@ pub enum Guard<R: ExternalResource> {
     Alone(fn(&Act<'_, R>, &AuthFacts) -> Result<()>),
     /// Checks against all objects of the kind under the same parent, freshly listed; such acts are done one at a time per parent.
     Among(AmongSiblings<R>),
+    /// Checks against what else it reads in the account.
+    Reading(WithReads<R>),
 }
 
 /// Checks an act against all its siblings and what is known of the DatabricksAuth.
 pub type AmongSiblings<R> = fn(&Act<'_, R>, &[Observed<R>], &AuthFacts) -> Result<()>;
+
+/// Checks an act against what it reads and what is known of the DatabricksAuth.
+pub type WithReads<R> = for<'a> fn(&'a Act<'a, R>, &'a Reader, &'a AuthFacts) -> BoxFuture<'a, ApiResult<()>>;
 
 /// A create (`want`), update (both) or delete (`seen`) that is about to be sent.
 pub struct Act<'a, R: ExternalResource> {
@@ -317,6 +338,19 @@ pub struct Act<'a, R: ExternalResource> {
     pub want: Option<&'a R::State>,
     /// The present state.
     pub seen: Option<&'a Observed<R>>,
+}
+
+impl<R: ExternalResource> Act<'_, R> {
+    /// Whether the guard of the kind allows it.
+    pub async fn check(&self, api: &Reader, siblings: &[Observed<R>], auth: &AuthFacts) -> Result<()> {
+        match R::GUARD {
+            None => Ok(()),
+            Some(Guard::Act(check)) => check(self),
+            Some(Guard::Alone(check)) => check(self, auth),
+            Some(Guard::Among(check)) => check(self, siblings, auth),
+            Some(Guard::Reading(check)) => Ok(check(self, api, auth).await?),
+        }
+    }
 }
 
 /// One reading of a Databricks object.
@@ -331,21 +365,6 @@ pub struct Observed<R: ExternalResource> {
     pub about: About,
 }
 
-/// What the engine itself reads of an object.
-#[derive(Clone, Debug, Default, PartialEq)]
-pub struct About {
-    /// Whether it is usable.
-    pub phase: Phase,
-    /// Its state in Databricks' words, for the STATUS column.
-    pub state: Option<String>,
-    /// The mark of its owner, where the API can hold one.
-    pub owner: Option<String>,
-    /// When it was created, in seconds since 1970, if the API returns it.
-    pub created: Option<i64>,
-    /// The version that was read, where a write must name it. A write that names another one is refused, see [`stale`].
-    pub etag: Option<String>,
-}
-
 /// Classifies a failed write that named the version of the object that it changes: the account has another version by now, so
 /// the object is read again. Other errors stay what they are.
 pub fn stale(error: databricks::Error) -> CallError {
@@ -355,26 +374,6 @@ pub fn stale(error: databricks::Error) -> CallError {
             .into();
     }
     error.into()
-}
-
-/// Whether an object is usable.
-#[derive(Clone, Debug, Default, PartialEq)]
-pub enum Phase {
-    /// Usable.
-    #[default]
-    Ready,
-    /// In the state that it has in an account where nothing manages it, such as a setting that was never set: as good as
-    /// missing. It is managed by changing it, and deleted by putting it back.
-    Vacant,
-    /// Being created or changed; the text says how far.
-    Pending(String),
-    /// A person has to act outside of Databricks, and may take days; the text says what to do and where. It may be changed
-    /// meanwhile.
-    Awaiting(String),
-    /// Being deleted; a repeated request would be of no use.
-    Leaving(String),
-    /// It failed; the text says why. What to do about it depends on the policies, so the engine adds that.
-    Failed(String),
 }
 
 /// What a created object can be found by.

@@ -86,7 +86,7 @@ impl Work<'_> {
                 return Err(self.not_created(target, want, error).await?);
             }
         };
-        session.snapshots.amend(self.driver, &key.within, &seen.id, Some(&seen)).await;
+        let seen = session.snapshots.amend(self.driver, &key.within, seen).await;
         self.claimant(target).record(&seen.id);
         self.remember(|m| {
             *m = ObjectMemory { awaiting_first_ready: m.awaiting_first_ready, ..ObjectMemory::default() }
@@ -154,7 +154,7 @@ impl Work<'_> {
         }
         let _one_at_a_time = self.guard(target, Some(want), Some(seen)).await?;
         let sent_before = self.remember(|m| m.sent.replace(Instant::now()));
-        let sent = match self.send_update(target, seen, want, fields).await {
+        let mut sent = match self.send_update(target, seen, want, fields).await {
             Err(error) if refuses(&error) => {
                 self.remember(|m| m.sent = sent_before);
                 return Err(self.not_found(target, seen, fields, error).await?);
@@ -166,7 +166,7 @@ impl Work<'_> {
         self.subject.counted.push(Counted::Wrote(Write::Update));
         let within = self.driver.key(want)?.within;
         let snapshots = &target.place.admission.session.snapshots;
-        snapshots.amend(self.driver, &within, &sent.shown.id, Some(&sent.shown)).await;
+        sent.shown = snapshots.amend(self.driver, &within, sent.shown).await;
         let differs = changes.iter().any(|c| c.when == When::Now);
         let tried_again = matches!(seen.about.phase, Phase::Failed(_)) && !differs;
         let since = self.announce_update(fields, drifted, tried_again)?;
@@ -210,7 +210,7 @@ impl Work<'_> {
             Err(error) => return Err(self.overtaken(target, seen, error).await?),
         }
         let key = self.driver.key(&seen.state)?;
-        session.snapshots.amend(self.driver, &key.within, &seen.id, None).await;
+        session.snapshots.remove(self.driver, &key.within, &seen.id).await;
         self.name_freed(target, seen)?;
         let before = self.remember(|m| m.delete_accepted.replace(Instant::now()));
         Ok(before.map_or(Outcome::Again, |_| deletion_accepted()))
@@ -331,6 +331,9 @@ impl Work<'_> {
                 self.remember(|m| (m.drifted, m.not_found) = (false, false));
                 self.subject.status_mut()?.intent = None;
                 self.close_operation()?;
+                let seen = look.seen();
+                let no_effect = seen.map(|seen| self.driver.no_effect(seen)).transpose()?.flatten();
+                self.subject.put_no_effect(no_effect);
                 Outcome::Rest
             }
             _ => Outcome::Again,

@@ -38,7 +38,7 @@ pub fn conclude(status: AnyStatus, outcome: &Outcome, pass: &Pass, pace: &Pace) 
     let old = status.conditions.clone();
     let mut status = status;
     if let Some(mut verdicts) = verdicts(&status, outcome, pass) {
-        speak_for_synced(&mut verdicts, pass.ready);
+        speak_for_synced(&mut verdicts, pass);
         if let Some((reason, message)) = &pass.unresolved {
             incomplete(&mut verdicts, *reason, message);
         }
@@ -54,12 +54,15 @@ pub fn conclude(status: AnyStatus, outcome: &Outcome, pass: &Pass, pace: &Pace) 
 
 /// `kubectl get` has columns for the reason and the message of `Ready` alone. So a Ready object shows other news in `Ready`
 /// too, and a difference that remains is the reason that readers need.
-fn speak_for_synced(verdicts: &mut [Verdict], ready: Reason) {
+fn speak_for_synced(verdicts: &mut [Verdict], pass: &Pass) {
     let synced = verdicts.iter().find(|v| v.kind == ConditionType::Synced).cloned();
     let found = |v: &&mut Verdict| v.kind == ConditionType::Ready && v.status == ConditionStatus::True;
     let (Some(synced), Some(said)) = (synced, verdicts.iter_mut().find(found)) else { return };
-    said.reason = if synced.reason == Reason::DriftDetected { synced.reason } else { ready };
-    said.message = synced.message;
+    (said.reason, said.message) = match (&pass.no_effect, synced.reason) {
+        (_, Reason::DriftDetected) => (synced.reason, synced.message),
+        (Some(why), _) if synced.message.is_empty() => (Reason::NoEffect, why.clone()),
+        _ => (pass.ready, synced.message),
+    };
 }
 
 /// What an outcome means for this object. A refused read says nothing about an object that was Ready and was not changed

@@ -22,7 +22,7 @@ use crate::databricks::{Client, Connection, Host, HostPolicy, Urgency};
 use crate::engine::crd::Reason;
 use crate::engine::error::{Error, Result};
 use crate::engine::kind::{
-    About, AuthFacts, Change, Driver, Key, Lifecycle, Need, Ownership, Phase, Power, PrincipalName, Reader,
+    About, Acting, Change, Driver, Key, Lifecycle, Need, Ownership, Phase, Power, PrincipalName, Reader,
     Resolved, Seen, Traits, Wanted, When, Writer,
 };
 
@@ -55,6 +55,8 @@ pub struct Fake {
     pub calls: Mutex<Vec<String>>,
     /// What the guard was asked to judge by: the operator's own principal, and the ids of the siblings.
     pub judged: Mutex<Vec<(Option<String>, Vec<String>)>>,
+    /// The facts that all objects share, or why they cannot be read.
+    pub shared: Mutex<Result<Map<String, Value>>>,
 }
 
 impl Fake {
@@ -93,6 +95,7 @@ impl Fake {
             mark: Mutex::new("it".into()),
             calls: Mutex::default(),
             judged: Mutex::default(),
+            shared: Mutex::new(Ok(Map::new())),
         };
         change(&mut fake);
         Box::leak(Box::new(fake))
@@ -321,21 +324,20 @@ impl Driver for Fake {
         Ok(seen.state["name"] == *key.name)
     }
 
-    fn guard(
-        &self,
-        want: Option<&Value>,
-        _: Option<&Seen>,
-        siblings: &[Seen],
-        auth: &AuthFacts,
-    ) -> Result<()> {
-        let siblings = siblings.iter().map(|seen| seen.id.clone()).collect();
-        self.judged.lock().unwrap().push((auth.principal_id.clone(), siblings));
-        match want {
-            Some(want) if want["value"] == "lock-out" => {
-                Err(Error::terminal(Reason::WouldLockOut, "it would lock the operator out"))
-            }
-            _ => Ok(()),
-        }
+    fn guard<'a>(&'a self, act: Acting<'a>, _: &'a Reader) -> BoxFuture<'a, Result<()>> {
+        let siblings = act.siblings.iter().map(|seen| seen.id.clone()).collect();
+        self.judged.lock().unwrap().push((act.auth.principal_id.clone(), siblings));
+        let refused = act.want.is_some_and(|want| want["value"] == "lock-out");
+        let refusal = Error::terminal(Reason::WouldLockOut, "it would lock the operator out");
+        std::future::ready(if refused { Err(refusal) } else { Ok(()) }).boxed()
+    }
+
+    fn shared_facts<'a>(&'a self, _: &'a Reader, _: &'a str) -> BoxFuture<'a, Result<Map<String, Value>>> {
+        async move { self.shared.lock().unwrap().clone() }.boxed()
+    }
+
+    fn no_effect(&self, seen: &Seen) -> Result<Option<String>> {
+        Ok(seen.facts.get("heeded").filter(|heeded| **heeded == false).map(|_| "nothing heeds it".into()))
     }
 
     fn get<'a>(&'a self, _: &'a Reader, id: &'a str) -> BoxFuture<'a, Result<Option<Seen>>> {

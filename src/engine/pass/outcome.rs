@@ -101,6 +101,8 @@ pub struct Pass {
     pub resolved: bool,
     /// Why a reference that it can be without is left out.
     pub unresolved: Option<(Reason, String)>,
+    /// Why what the account has, as the spec says, has no effect.
+    pub no_effect: Option<String>,
     /// The reason of a condition `Ready` that is True.
     pub ready: Reason,
     /// A change was accepted in this reconcile, and may show soon.

@@ -182,6 +182,7 @@ impl Subject {
             sent: self.sent,
             resolved: self.resolved,
             unresolved: self.unresolved.clone(),
+            no_effect: self.no_effect.clone(),
             resync: self.resync.map(|resync| self.due.unwrap_or(resync)),
             now: Timestamp::now(),
             chance: chance(),

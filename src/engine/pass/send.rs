@@ -19,7 +19,7 @@ use super::work::{Target, Work};
 use crate::databricks::Urgency;
 use crate::engine::crd::{External, FINALIZER, ObjectName, Operation, Reason, age};
 use crate::engine::error::{Error, Result};
-use crate::engine::kind::{AuthFacts, Lifecycle, NEW_REFERENCE, Seen, Wanted};
+use crate::engine::kind::{Acting, AuthFacts, Lifecycle, NEW_REFERENCE, Seen, Wanted};
 use crate::engine::memory::named;
 
 /// How long a workspace that is being deleted may count as a user of what it was built from: its deletion takes up to a quarter of
@@ -61,7 +61,8 @@ impl Work<'_> {
         if !traits.guarded_among_siblings {
             let principal_id = if traits.guarded_alone { session.own_id().await? } else { None };
             let facts = AuthFacts { principal_id, ..facts.clone() };
-            self.driver.guard(want, seen, &[], &facts)?;
+            let act = Acting { want, seen, siblings: &[], auth: &facts };
+            self.driver.guard(act, &target.place.reader).await?;
         }
         // Guards that read all objects are about the operator's own addresses: without any there is nothing to check.
         let checked = traits.guarded_among_siblings && !facts.egress.is_empty();
@@ -79,7 +80,8 @@ impl Work<'_> {
         self.no_change_is_unseen(target, &within)?;
         let siblings = self.driver.list(&target.place.reader, &within).await?;
         self.all_are_shown(target, &within, &siblings)?;
-        self.driver.guard(want, seen, &siblings, facts).map(|()| Some(held))
+        let act = Acting { want, seen, siblings: &siblings, auth: facts };
+        self.driver.guard(act, &target.place.reader).await.map(|()| Some(held))
     }
 
     /// A guard that reads all objects of the kind must not miss one that was created a moment ago.

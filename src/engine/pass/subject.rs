@@ -81,6 +81,8 @@ pub struct Subject {
     pub resolved: bool,
     /// Why a reference that it can be without is left out.
     pub unresolved: Option<(Reason, String)>,
+    /// Why what the account has, as the spec says, has no effect.
+    pub no_effect: Option<String>,
     /// It was released: there is nothing left to write to.
     pub released: bool,
     /// An interrupted create was resolved, and nothing was compared yet.
@@ -131,6 +133,7 @@ impl Subject {
             due: None,
             resolved: kind == AUTH_KIND,
             unresolved: None,
+            no_effect: None,
             released: false,
             sent: false,
             recovered: false,
@@ -202,6 +205,11 @@ impl Subject {
         }
         (self.resolved, self.unresolved) = (true, unresolved);
         Ok(())
+    }
+
+    /// Puts in why what the account has has no effect.
+    pub fn put_no_effect(&mut self, why: Option<String>) {
+        self.no_effect = why;
     }
 
     /// Puts in what a read says: whether the object in the account is usable, and when the next read is due, which is a

@@ -1,5 +1,7 @@
 //! Objects that exist: compared, corrected, adopted, only observed.
 
+use serde_json::Map;
+
 use super::*;
 
 #[tokio::test(start_paused = true)]
@@ -346,4 +348,34 @@ async fn an_adoption_is_reported_even_if_its_record_gets_no_response() {
     world.settle().await;
     assert_eq!(world.status()["externalId"], "1");
     assert_eq!(world.api.events().iter().filter(|event| *event == "Adopted").count(), 1);
+}
+
+/// What no response about one object has is shown whatever was read last, and an outage does not take it away.
+#[tokio::test(start_paused = true)]
+async fn facts_that_all_objects_share_are_read_once_for_a_list_and_kept() {
+    let heeds = |heeded: bool| Ok(Map::from_iter([("heeded".to_owned(), json!(heeded))]));
+    let world = world();
+    *world.fake.shared.lock().unwrap() = heeds(false);
+    world.apply(json!({})).settle().await;
+    assert_eq!(world.condition("Ready"), "True NoEffect", "the response to the create does not show it");
+    assert_eq!(world.api.events(), ["Created", "Ready", "NoEffect"]);
+    *world.fake.shared.lock().unwrap() = Err(Error::retry("down"));
+    world.apply(json!({"value": "new"})).settle().await;
+    tokio::time::advance(Duration::from_secs(601)).await;
+    world.settle().await;
+    assert_eq!(
+        (world.condition("Ready"), &world.status()["heeded"]),
+        ("True NoEffect".into(), &json!(false))
+    );
+    assert_eq!(world.api.events(), ["Updated"]);
+    *world.fake.shared.lock().unwrap() = heeds(true);
+    tokio::time::advance(Duration::from_secs(601)).await;
+    world.settle().await;
+    assert_eq!(world.condition("Ready"), "True Available");
+    *world.fake.shared.lock().unwrap() = Ok(Map::new());
+    // The fake account keeps what the update sent.
+    world.fake.edit("id-a", |seen| seen.facts.clear());
+    tokio::time::advance(Duration::from_secs(601)).await;
+    world.settle().await;
+    assert_eq!(world.status().get("heeded"), None, "it is not known any more");
 }
