@@ -26,7 +26,7 @@ const PROMISES: &[(&str, &str)] = &[
     ("ST-12", "the status says which object it is and which policies apply, and holds no secret"),
     ("ST-14", "`kubectl get` has the same columns for all kinds, `kubectl explain` a text for each field"),
     ("ST-15", "`Synced` is True only for a generation that was compared with the account"),
-    ("ST-16", "what is in the account as desired and has no effect is Ready, and says why and what to do"),
+    ("LC-26", "an object that is there and has no effect is Ready, and says why and what to write"),
     ("GO-01", "server-side apply shows no difference after the operator has worked"),
     ("GO-02", "client-side apply shows none either"),
     (
@@ -86,7 +86,7 @@ const PROMISES: &[(&str, &str)] = &[
         "what the API cannot remove is disabled, which the event says, and is enabled again when it is applied again",
     ),
     (
-        "LC-26",
+        "LC-27",
         "IP access lists come into force only if they let the operator in, and stay in force when the object is deleted",
     ),
     ("LC-24", "what would cut off the users of workspaces is done only if the spec allows it"),

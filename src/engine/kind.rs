@@ -14,7 +14,7 @@ mod resource;
 mod schema;
 mod seen;
 
-pub use about::{About, Phase};
+pub use about::{About, Phase, Shared};
 pub use access::{AuthFacts, Base, Path, Permit, Reader, Writer};
 pub use body::given;
 pub use changes::{CANNOT_CHANGE, Change, When, at};

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use crate::apis::{self, ENFORCEMENT, Enforcement, IpList, LISTS, ListType, ShownIpList};
 use crate::engine::crd::Cidr;
+use crate::engine::kind::Shared;
 use crate::engine::prelude::*;
 
 /// Which addresses may, or may not, reach the account console and the account APIs.
@@ -106,18 +107,15 @@ impl ExternalResource for IpAccessList {
         Ok(all.into_iter().map(Observed::from).collect())
     }
 
-    async fn shared_facts(api: &Reader, _: &str) -> ApiResult<Map<String, Value>> {
+    async fn shared(api: &Reader, _: &str) -> ApiResult<Shared> {
         let known: Option<Enforcement> = ENFORCEMENT.known(api).await?;
-        let enforced = known.and_then(|known| known.value);
-        Ok(enforced.map(|enforced| ("enforced".to_owned(), json!(enforced))).into_iter().collect())
-    }
-
-    fn no_effect(seen: &Observed<Self>) -> Option<String> {
-        let ignored = seen.state.enabled && seen.facts.enforced == Some(false);
-        ignored.then(|| {
-            "the account ignores its IP access lists, so this one has no effect: apply an IpAccessListEnforcement with spec.value true to              put all of them in force"
+        let Some(enforced) = known.and_then(|known| known.value) else { return Ok(Shared::default()) };
+        let remark = (!enforced).then(|| {
+            "the account ignores its IP access lists, so this one has no effect: apply an IpAccessListEnforcement with spec.value true to \
+             put all of them in force"
                 .into()
-        })
+        });
+        Ok(Shared { facts: Map::from_iter([("enforced".to_owned(), json!(enforced))]), remark })
     }
 
     async fn create(api: &Writer, want: &IpList) -> ApiResult<Observed<Self>> {

@@ -79,15 +79,31 @@ impl From<Remote> for Observed<LogDelivery> {
         };
         let last = remote.log_delivery_status.map(LastDelivery::from);
         let facts = LogDeliveryFacts { log_delivery_status: last };
-        let about = about(&state.status, remote.creation_time.map(|ms| ms / 1000));
+        let about = about(&state, &facts, remote.creation_time.map(|ms| ms / 1000));
         Observed { id: remote.config_id, state, facts, about }
     }
 }
 
 /// A disabled delivery is as good as none, until it is enabled again.
-fn about(status: &str, created: Option<i64>) -> About {
-    let phase = if status == DISABLED { Phase::Vacant } else { Phase::Ready };
-    About { phase, state: Some(status.into()), created, ..About::default() }
+fn about(state: &LogDeliveryState, facts: &LogDeliveryFacts, created: Option<i64>) -> About {
+    let phase = if state.status == DISABLED { Phase::Vacant } else { Phase::Ready };
+    let (remark, state) = (failure(state, facts), Some(state.status.clone()));
+    About { phase, state, created, remark, ..About::default() }
+}
+
+/// Why nothing is delivered, and what to do.
+fn failure(state: &LogDeliveryState, facts: &LogDeliveryFacts) -> Option<String> {
+    let last = facts.log_delivery_status.as_ref()?;
+    let failed = state.status == ENABLED && last.status.as_deref() == Some("USER_FAILURE");
+    failed.then(|| {
+        let why = last.message.as_deref().unwrap_or("Databricks gives no reason");
+        format!(
+            "the last delivery failed because of the bucket or the role ({why}): let the role of the credential configuration {} write to \
+             the bucket of the storage configuration {}; Databricks tries the next delivery some hours later",
+            state.credentials_id.as_deref().unwrap_or_default(),
+            state.storage_configuration_id.as_deref().unwrap_or_default()
+        )
+    })
 }
 
 impl ExternalResource for LogDelivery {
@@ -156,20 +172,6 @@ impl ExternalResource for LogDelivery {
         Ok(all.into_iter().map(Observed::from).collect())
     }
 
-    fn no_effect(seen: &Observed<Self>) -> Option<String> {
-        let last = seen.facts.log_delivery_status.as_ref()?;
-        let failed = seen.state.status == ENABLED && last.status.as_deref() == Some("USER_FAILURE");
-        failed.then(|| {
-            let why = last.message.as_deref().unwrap_or("Databricks gives no reason");
-            format!(
-                "the last delivery failed because of the bucket or the role ({why}): let the role of the credential configuration {} write \
-                 to the bucket of the storage configuration {}; Databricks tries the next delivery some hours later",
-                seen.state.credentials_id.as_deref().unwrap_or_default(),
-                seen.state.storage_configuration_id.as_deref().unwrap_or_default()
-            )
-        })
-    }
-
     async fn create(api: &Writer, want: &LogDeliveryState) -> ApiResult<Observed<Self>> {
         let delivery = given(json!({
             "log_type": want.log_type,
@@ -196,7 +198,7 @@ impl ExternalResource for LogDelivery {
         set(api, seen, &want.status).await?;
         // Nothing else can change, so it need not be read.
         let state = LogDeliveryState { status: want.status.clone(), ..seen.state.clone() };
-        let about = about(&state.status, seen.about.created);
+        let about = about(&state, &seen.facts, seen.about.created);
         Ok(Observed { id: seen.id.clone(), state, facts: seen.facts.clone(), about })
     }
 

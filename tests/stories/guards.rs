@@ -86,7 +86,7 @@ async fn no_list_shuts_the_operator_out() {
     story.end().await;
 }
 
-/// Covers LC-26, ST-16. Lists that the account ignores say so. They come into force together, and only once they let the operator in.
+/// Covers LC-27, LC-26. Lists that the account ignores say so. They come into force together, and only once they let the operator in.
 #[tokio::test]
 async fn lists_that_the_account_ignores_come_into_force_only_if_they_let_the_operator_in() {
     const SWITCH: &str = "IpAccessListEnforcement";
@@ -98,10 +98,9 @@ async fn lists_that_the_account_ignores_come_into_force_only_if_they_let_the_ope
     let theirs = json!({"label": "console", "list_type": "BLOCK", "ip_addresses": ["203.0.113.0/24"]});
     let theirs = story.account.insert("ip-access-lists", theirs).unwrap()["list_id"].clone();
     story.apply(&list(&story, "allow", "ALLOW", &[OURS])).await;
-    let ignored = story.wait_condition(LIST, "allow", "Ready", "True", "NoEffect").await;
+    let ignored = story.wait_ready(LIST, "allow").await;
     assert_eq!(ignored["status"]["enforced"], false);
     assert!(message(&ignored, "Ready").contains("apply an IpAccessListEnforcement"), "{ignored}");
-    story.wait_event(LIST, "allow", "NoEffect").await;
     let asked = story.account.calls("GET", "*/settings/types/acct_ip_acl_enable/*");
     let lists = story.account.calls("GET", "*/ip-access-lists");
     assert!(asked <= lists, "{asked} reads of the setting for {lists} of the lists");
@@ -121,8 +120,8 @@ async fn lists_that_the_account_ignores_come_into_force_only_if_they_let_the_ope
     story.wait_ready(SWITCH, "switch").await;
     assert_eq!(value(&story), true);
     story.pass(LIST, "allow").await;
-    let heeded = story.wait_condition(LIST, "allow", "Ready", "True", "Available").await;
-    assert_eq!(heeded["status"]["enforced"], true);
+    let heeded = story.wait_ready(LIST, "allow").await;
+    assert_eq!((&heeded["status"]["enforced"], message(&heeded, "Ready")), (&json!(true), String::new()));
 
     let delete = story.try_apply(&on(json!({"deletionPolicy": "Delete"}))).await.unwrap_err().to_string();
     assert!(delete.contains("cannot take this away"), "{delete}");

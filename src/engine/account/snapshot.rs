@@ -9,11 +9,10 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
 
 use k8s_openapi::jiff::Timestamp;
-use serde_json::{Map, Value};
 use tokio::time::Instant;
 
 use crate::engine::error::{Error, Result};
-use crate::engine::kind::{Driver, Reader, Seen};
+use crate::engine::kind::{Driver, Reader, Seen, Shared};
 
 /// Readings of one snapshot begin at least this far apart, so that objects that each need one newer than their own last
 /// write share it.
@@ -44,8 +43,8 @@ struct Snapshot {
     /// When a first upsert last rested on it.
     used: Option<Instant>,
     rows: HashMap<String, Seen>,
-    /// Facts that all rows share.
-    shared: Map<String, Value>,
+    /// What all rows share.
+    shared: Shared,
     /// Our own writes since the reading began: `None` is a deletion.
     written: HashMap<String, (Instant, Option<Seen>)>,
     /// The last failure, with when the reading began and ended, so that the callers that waited for it do not each repeat
@@ -106,8 +105,7 @@ impl Snapshots {
         Ok(f(&Rows { read_at, began: snapshot.began, rows: &snapshot.rows }))
     }
 
-    /// Amends the snapshot with a response about one object, if there is a snapshot. Returns the object with the facts that all rows
-    /// share.
+    /// Amends the snapshot with a response about one object, if there is a snapshot. Returns the object with what all rows share.
     pub async fn amend(&self, driver: &dyn Driver, within: &str, seen: Seen) -> Seen {
         let slot = self.slot(driver, within);
         let mut snapshot = slot.lock().await;
@@ -158,7 +156,7 @@ impl Snapshot {
             }
         };
         // If they cannot be read, the last ones stay: the rows serve without them.
-        if let Ok(shared) = driver.shared_facts(api, within).await {
+        if let Ok(shared) = driver.shared(api, within).await {
             self.shared = shared;
         }
         self.rows = rows.into_iter().map(|seen| (seen.id.clone(), self.with_shared(seen))).collect();
@@ -173,7 +171,8 @@ impl Snapshot {
     }
 
     fn with_shared(&self, mut seen: Seen) -> Seen {
-        seen.facts.extend(self.shared.clone());
+        seen.facts.extend(self.shared.facts.clone());
+        seen.about.remark = seen.about.remark.or_else(|| self.shared.remark.clone());
         seen
     }
 

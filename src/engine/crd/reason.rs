@@ -45,11 +45,6 @@ reasons! {
     "The last reconcile found it so.",
     "Nothing.";
 
-    /// The object exists in the account and matches the spec, and something else keeps it from having an effect.
-    NoEffect,
-    "The account ignores all IP access lists, or cannot write to the bucket of a log delivery.",
-    "The message says what to change, and where. The operator shows the result at the next reading of the account.";
-
     /// The account and the spec agree.
     InSync,
     "The last comparison found no difference, or corrected it.",
@@ -349,11 +344,6 @@ reasons! {
     DriftDetected,
     "With `Observe`: the account or the spec was changed.",
     "See `status.drift`. `managementPolicy: Managed` carries it out.";
-
-    /// The object in the account matches the spec and has no effect.
-    NoEffect,
-    "Something else in the account or in the cloud.",
-    "See the reason of this name above.";
 
     /// The object in the account is gone.
     ExternalResourceMissing,

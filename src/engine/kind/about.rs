@@ -1,5 +1,7 @@
 //! What the engine itself reads of an object of the account, whatever its kind. Values only.
 
+use serde_json::{Map, Value};
+
 /// What the engine itself reads of an object.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct About {
@@ -13,6 +15,17 @@ pub struct About {
     pub created: Option<i64>,
     /// The version that was read, where a write must name it. A write that names another one is refused, see [`super::stale`].
     pub etag: Option<String>,
+    /// What a user has to know of an object that is usable and matches its spec, such as that it has no effect, and what to write.
+    pub remark: Option<String>,
+}
+
+/// What all objects of a kind under one parent share, such as whether the account heeds them.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Shared {
+    /// Facts that are shown on each of them.
+    pub facts: Map<String, Value>,
+    /// What a user has to know of each of them, see [`About`].
+    pub remark: Option<String>,
 }
 
 /// Whether an object is usable.

@@ -13,8 +13,9 @@ use futures::FutureExt;
 use futures::future::BoxFuture;
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use kube::core::ApiResource;
-use serde_json::{Map, Value};
+use serde_json::Value;
 
+use super::about::Shared;
 use super::access::{Reader, Writer};
 use super::changes::Change;
 use super::needs::{Need, Resolved};
@@ -77,12 +78,7 @@ pub trait Driver: Send + Sync + 'static {
     fn again(&self, want: &Value, seen: &Seen) -> Result<Vec<&'static str>>;
     fn matches(&self, key: &Key, seen: &Seen) -> Result<bool>;
     fn guard<'a>(&'a self, act: Acting<'a>, api: &'a Reader) -> BoxFuture<'a, Result<()>>;
-    fn shared_facts<'a>(
-        &'a self,
-        api: &'a Reader,
-        within: &'a str,
-    ) -> BoxFuture<'a, Result<Map<String, Value>>>;
-    fn no_effect(&self, seen: &Seen) -> Result<Option<String>>;
+    fn shared<'a>(&'a self, api: &'a Reader, within: &'a str) -> BoxFuture<'a, Result<Shared>>;
     fn get<'a>(&'a self, api: &'a Reader, id: &'a str) -> BoxFuture<'a, Result<Option<Seen>>>;
     fn list<'a>(&'a self, api: &'a Reader, within: &'a str) -> BoxFuture<'a, Result<Vec<Seen>>>;
     fn create<'a>(&'a self, api: &'a Writer, want: &'a Value) -> BoxFuture<'a, Result<Seen>>;
@@ -265,16 +261,8 @@ impl<R: ExternalResource> Driver for Adapter<R> {
         .boxed()
     }
 
-    fn shared_facts<'a>(
-        &'a self,
-        api: &'a Reader,
-        within: &'a str,
-    ) -> BoxFuture<'a, Result<Map<String, Value>>> {
-        async move { Ok(R::shared_facts(api, within).await?) }.boxed()
-    }
-
-    fn no_effect(&self, seen: &Seen) -> Result<Option<String>> {
-        Ok(R::no_effect(&restore(seen)?))
+    fn shared<'a>(&'a self, api: &'a Reader, within: &'a str) -> BoxFuture<'a, Result<Shared>> {
+        async move { Ok(R::shared(api, within).await?) }.boxed()
     }
 
     fn get<'a>(&'a self, api: &'a Reader, id: &'a str) -> BoxFuture<'a, Result<Option<Seen>>> {

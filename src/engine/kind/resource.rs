@@ -16,9 +16,9 @@ use kube::core::object::HasSpec;
 use kube::{CustomResourceExt, Resource};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
-use serde_json::{Map, Value};
+use serde_json::Value;
 
-use super::about::About;
+use super::about::{About, Shared};
 use super::access::{AuthFacts, Reader, Writer};
 use super::changes::{CANNOT_CHANGE, Change, When, at, diff};
 use super::needs::{Need, Resolved};
@@ -152,19 +152,11 @@ pub trait ExternalResource:
     }
     /// Everything of this kind under one parent (empty: the account).
     fn list(api: &Reader, within: &str) -> impl Future<Output = ApiResult<Vec<Observed<Self>>>> + Send;
-    /// Facts that all objects under one parent share and that no response about a single one has, such as whether the account heeds
-    /// them: read once with each LIST, for all its rows. What cannot be read is left out; an error leaves the facts as they were.
-    fn shared_facts(
-        api: &Reader,
-        within: &str,
-    ) -> impl Future<Output = ApiResult<Map<String, Value>>> + Send {
+    /// What all objects under one parent share and no response about a single one has: read once with each LIST, for all its rows. What
+    /// cannot be known is left out; an error leaves it as it was.
+    fn shared(api: &Reader, within: &str) -> impl Future<Output = ApiResult<Shared>> + Send {
         let _ = (api, within);
-        std::future::ready(Ok(Map::new()))
-    }
-    /// Why an object that is usable and as desired has no effect, and what to do about it.
-    fn no_effect(seen: &Observed<Self>) -> Option<String> {
-        let _ = seen;
-        None
+        std::future::ready(Ok(Shared::default()))
     }
     /// Whether a create with this key could have created this object.
     fn matches(key: &Key, seen: &Observed<Self>) -> bool {

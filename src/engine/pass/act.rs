@@ -331,9 +331,6 @@ impl Work<'_> {
                 self.remember(|m| (m.drifted, m.not_found) = (false, false));
                 self.subject.status_mut()?.intent = None;
                 self.close_operation()?;
-                let seen = look.seen();
-                let no_effect = seen.map(|seen| self.driver.no_effect(seen)).transpose()?.flatten();
-                self.subject.put_no_effect(no_effect);
                 Outcome::Rest
             }
             _ => Outcome::Again,

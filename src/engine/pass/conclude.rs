@@ -38,7 +38,8 @@ pub fn conclude(status: AnyStatus, outcome: &Outcome, pass: &Pass, pace: &Pace) 
     let old = status.conditions.clone();
     let mut status = status;
     if let Some(mut verdicts) = verdicts(&status, outcome, pass) {
-        speak_for_synced(&mut verdicts, pass);
+        speak_for_synced(&mut verdicts, pass.ready);
+        remark(&mut verdicts, pass.remark.as_deref());
         if let Some((reason, message)) = &pass.unresolved {
             incomplete(&mut verdicts, *reason, message);
         }
@@ -54,15 +55,22 @@ pub fn conclude(status: AnyStatus, outcome: &Outcome, pass: &Pass, pace: &Pace) 
 
 /// `kubectl get` has columns for the reason and the message of `Ready` alone. So a Ready object shows other news in `Ready`
 /// too, and a difference that remains is the reason that readers need.
-fn speak_for_synced(verdicts: &mut [Verdict], pass: &Pass) {
+fn speak_for_synced(verdicts: &mut [Verdict], ready: Reason) {
     let synced = verdicts.iter().find(|v| v.kind == ConditionType::Synced).cloned();
     let found = |v: &&mut Verdict| v.kind == ConditionType::Ready && v.status == ConditionStatus::True;
     let (Some(synced), Some(said)) = (synced, verdicts.iter_mut().find(found)) else { return };
-    (said.reason, said.message) = match (&pass.no_effect, synced.reason) {
-        (_, Reason::DriftDetected) => (synced.reason, synced.message),
-        (Some(why), _) if synced.message.is_empty() => (Reason::NoEffect, why.clone()),
-        _ => (pass.ready, synced.message),
+    said.reason = if synced.reason == Reason::DriftDetected { synced.reason } else { ready };
+    said.message = synced.message;
+}
+
+/// What a user has to know of a Ready object is the message of `Ready`, if nothing else is.
+fn remark(verdicts: &mut [Verdict], remark: Option<&str>) {
+    let silent = |v: &&mut Verdict| {
+        v.kind == ConditionType::Ready && v.status == ConditionStatus::True && v.message.is_empty()
     };
+    if let (Some(remark), Some(ready)) = (remark, verdicts.iter_mut().find(silent)) {
+        ready.message = remark.to_owned();
+    }
 }
 
 /// What an outcome means for this object. A refused read says nothing about an object that was Ready and was not changed

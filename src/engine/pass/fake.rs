@@ -23,7 +23,7 @@ use crate::engine::crd::Reason;
 use crate::engine::error::{Error, Result};
 use crate::engine::kind::{
     About, Acting, Change, Driver, Key, Lifecycle, Need, Ownership, Phase, Power, PrincipalName, Reader,
-    Resolved, Seen, Traits, Wanted, When, Writer,
+    Resolved, Seen, Shared, Traits, Wanted, When, Writer,
 };
 
 /// A kind whose objects have a name, which no update gives to two of them, and values that differ where they differ. What is
@@ -55,8 +55,8 @@ pub struct Fake {
     pub calls: Mutex<Vec<String>>,
     /// What the guard was asked to judge by: the operator's own principal, and the ids of the siblings.
     pub judged: Mutex<Vec<(Option<String>, Vec<String>)>>,
-    /// The facts that all objects share, or why they cannot be read.
-    pub shared: Mutex<Result<Map<String, Value>>>,
+    /// What all objects share, or why that cannot be read.
+    pub shared: Mutex<Result<Shared>>,
 }
 
 impl Fake {
@@ -95,7 +95,7 @@ impl Fake {
             mark: Mutex::new("it".into()),
             calls: Mutex::default(),
             judged: Mutex::default(),
-            shared: Mutex::new(Ok(Map::new())),
+            shared: Mutex::new(Ok(Shared::default())),
         };
         change(&mut fake);
         Box::leak(Box::new(fake))
@@ -332,12 +332,8 @@ impl Driver for Fake {
         std::future::ready(if refused { Err(refusal) } else { Ok(()) }).boxed()
     }
 
-    fn shared_facts<'a>(&'a self, _: &'a Reader, _: &'a str) -> BoxFuture<'a, Result<Map<String, Value>>> {
+    fn shared<'a>(&'a self, _: &'a Reader, _: &'a str) -> BoxFuture<'a, Result<Shared>> {
         async move { self.shared.lock().unwrap().clone() }.boxed()
-    }
-
-    fn no_effect(&self, seen: &Seen) -> Result<Option<String>> {
-        Ok(seen.facts.get("heeded").filter(|heeded| **heeded == false).map(|_| "nothing heeds it".into()))
     }
 
     fn get<'a>(&'a self, _: &'a Reader, id: &'a str) -> BoxFuture<'a, Result<Option<Seen>>> {

@@ -48,6 +48,7 @@ impl Work<'_> {
             facts: seen.facts.clone(),
             observed,
             drift: drift.unwrap_or_default(),
+            remark: seen.about.remark.clone(),
         })
     }
 

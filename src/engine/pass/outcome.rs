@@ -101,10 +101,10 @@ pub struct Pass {
     pub resolved: bool,
     /// Why a reference that it can be without is left out.
     pub unresolved: Option<(Reason, String)>,
-    /// Why what the account has, as the spec says, has no effect.
-    pub no_effect: Option<String>,
     /// The reason of a condition `Ready` that is True.
     pub ready: Reason,
+    /// What the message of such a condition says, if nothing else has to be said.
+    pub remark: Option<String>,
     /// A change was accepted in this reconcile, and may show soon.
     pub sent: bool,
     /// How often to compare with the account; `None` is never.

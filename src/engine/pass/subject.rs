@@ -53,6 +53,8 @@ pub struct Shown {
     pub observed: Map<String, Value>,
     /// What differs from the spec.
     pub drift: Vec<Drift>,
+    /// What a user has to know of it.
+    pub remark: Option<String>,
 }
 
 /// The object under work.
@@ -81,8 +83,8 @@ pub struct Subject {
     pub resolved: bool,
     /// Why a reference that it can be without is left out.
     pub unresolved: Option<(Reason, String)>,
-    /// Why what the account has, as the spec says, has no effect.
-    pub no_effect: Option<String>,
+    /// What a user has to know of the object in the account.
+    pub remark: Option<String>,
     /// It was released: there is nothing left to write to.
     pub released: bool,
     /// An interrupted create was resolved, and nothing was compared yet.
@@ -133,7 +135,7 @@ impl Subject {
             due: None,
             resolved: kind == AUTH_KIND,
             unresolved: None,
-            no_effect: None,
+            remark: None,
             released: false,
             sent: false,
             recovered: false,
@@ -207,11 +209,6 @@ impl Subject {
         Ok(())
     }
 
-    /// Puts in why what the account has has no effect.
-    pub fn put_no_effect(&mut self, why: Option<String>) {
-        self.no_effect = why;
-    }
-
     /// Puts in what a read says: whether the object in the account is usable, and when the next read is due, which is a
     /// resync interval after this one.
     pub fn put_read(&mut self, look: &Look, usable: Option<Option<bool>>) {
@@ -272,6 +269,7 @@ impl Subject {
         status.facts = shown.facts;
         status.observed = shown.observed;
         status.drift = shown.drift;
+        self.remark = shown.remark;
         Ok(())
     }
 }

@@ -47,7 +47,7 @@ impl Fact {
 fn facts(status: &AnyStatus) -> Vec<Fact> {
     use ConditionType::*;
     use EventReason::{
-        AddressBlocked, CredentialsInvalid, DriftDetected, ExternalResourceMissing, NoEffect, RateLimited,
+        AddressBlocked, CredentialsInvalid, DriftDetected, ExternalResourceMissing, RateLimited,
         ReferenceNotPermitted,
     };
     let mut facts: Vec<Fact> = vec![];
@@ -60,7 +60,6 @@ fn facts(status: &AnyStatus) -> Vec<Fact> {
             Some(EventReason::Stalled),
         ),
         (ReferencesResolved, "False", &[ReferenceNotPermitted, CredentialsInvalid, AddressBlocked][..], None),
-        (Ready, "True", &[NoEffect], None),
         (Synced, "False", &[DriftDetected, ExternalResourceMissing, RateLimited][..], None),
     ] {
         let Some(now) = status.condition(kind).filter(|c| c.status == worth) else { continue };

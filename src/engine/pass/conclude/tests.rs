@@ -28,8 +28,8 @@ fn pass(generation: i64) -> Pass {
         confirmed: false,
         resolved: true,
         unresolved: None,
-        no_effect: None,
         ready: Reason::Available,
+        remark: None,
         sent: false,
         resync: Some(Duration::from_secs(600)),
         now: Timestamp::from_second(1_000).unwrap(),
@@ -100,6 +100,23 @@ fn whatever_happens_the_conditions_keep_their_promises() {
             }
         }
     }
+}
+
+/// Covers LC-26.
+#[test]
+fn what_a_user_has_to_know_of_a_ready_object_is_the_message_of_ready() {
+    let message = |start: AnyStatus, outcome: &Outcome, remark: Option<&str>| {
+        let pass = Pass { remark: remark.map(str::to_owned), ..pass(1) };
+        let status = after(start, outcome, &pass).status;
+        status.condition(ConditionType::Ready).unwrap().message.clone()
+    };
+    let no_effect = Some("it has no effect");
+    assert_eq!(message(AnyStatus::default(), &Outcome::Rest, no_effect), "it has no effect");
+    assert_eq!(message(ready(1), &Outcome::Rest, None), "");
+    let refused = Outcome::Refused { reason: Reason::AlreadyExists, message: "taken".into() };
+    assert_eq!(message(ready(1), &refused, no_effect), "taken", "what stops it comes first");
+    let partly = Outcome::Partly { reason: Reason::SecretNotReadable, message: "one field".into() };
+    assert_eq!(message(ready(1), &partly, no_effect), "one field");
 }
 
 /// Covers RF-12.
@@ -266,28 +283,6 @@ fn drift_that_is_only_observed_is_shown_and_ready() {
     assert!(
         concluded.notes.iter().any(|n| n.reason == EventReason::DriftDetected && n.text.contains("label"))
     );
-}
-
-/// Covers ST-16.
-#[test]
-fn what_has_no_effect_is_ready_and_says_why() {
-    let idle = Pass { no_effect: Some("nothing heeds it".into()), ..pass(1) };
-    let one = after(ready(1), &Outcome::Rest, &idle);
-    let said = |status: &AnyStatus| {
-        let ready = status.condition(ConditionType::Ready).unwrap();
-        format!("{} {} {}", ready.status, ready.reason, ready.message)
-    };
-    assert_eq!(said(&one.status), "True NoEffect nothing heeds it");
-    assert!(one.status.is_true(ConditionType::Synced));
-    let warnings = |of: &Conclusion| of.notes.iter().filter(|note| note.warning).count();
-    assert_eq!(warnings(&one), 1);
-    let again = after(one.status.clone(), &Outcome::Rest, &idle);
-    assert_eq!((&again.status, warnings(&again)), (&one.status, 0));
-    assert_eq!(said(&after(one.status.clone(), &Outcome::Rest, &pass(1)).status), "True Available ");
-    // A difference is what to read first.
-    let drift = Drift { path: "label".into(), want: "1".into(), seen: "2".into() };
-    let drifted = AnyStatus { drift: vec![drift], ..AnyStatus::default() };
-    assert_eq!(said(&after(drifted, &Outcome::Rest, &idle).status), "True DriftDetected differs in label");
 }
 
 /// Covers LC-18.
