@@ -340,7 +340,8 @@ pub struct About {
     pub state: Option<String>,
     /// The mark of its owner, where the API can hold one.
     pub owner: Option<String>,
-    /// When it was created, in seconds since 1970, if the API returns it.
+    /// When it was created, in seconds since 1970, if the API returns it. Without it and without a mark, what is found long after an
+    /// interrupted create is for a person.
     pub created: Option<i64>,
     /// The version that was read, where a write must name it. A write that names another one is refused, see [`stale`].
     pub etag: Option<String>,
