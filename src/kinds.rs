@@ -1,11 +1,13 @@
 //! The kinds of objects in a Databricks account: the one table, a line a kind.
 
 pub mod account_network_policy;
+pub mod budget;
 pub mod credential;
 pub mod csp_enablement_setting;
 pub mod customer_managed_key;
 pub mod disable_legacy_features_setting;
 pub mod esm_enablement_setting;
+pub mod federation_policy;
 pub mod group;
 pub mod ip_access_list;
 pub mod network;
@@ -13,11 +15,13 @@ pub mod network_connectivity_config;
 pub mod permission_assignment;
 pub mod private_access_settings;
 pub mod private_endpoint_rule;
+pub mod role_grant;
 pub mod service_principal;
 pub mod storage_configuration;
 pub mod user;
 pub mod vpc_endpoint;
 pub mod workspace;
+pub mod workspace_ip_access_list;
 pub mod workspace_network_option;
 
 use crate::engine::kind::{Driver, of};
@@ -43,4 +47,9 @@ pub const KINDS: &[&dyn Driver] = &[
     of::<group::Group>(),
     of::<user::User>(),
     of::<service_principal::ServicePrincipal>(),
+    of::<federation_policy::AccountFederationPolicy>(),
+    of::<federation_policy::ServicePrincipalFederationPolicy>(),
+    of::<role_grant::RoleGrant>(),
+    of::<budget::Budget>(),
+    of::<workspace_ip_access_list::WorkspaceIpAccessList>(),
 ];

@@ -26,6 +26,10 @@ const PROMISES: &[(&str, &str)] = &[
     ("ST-12", "the status says which object it is and which policies apply, and holds no secret"),
     ("ST-14", "`kubectl get` has the same columns for all kinds, `kubectl explain` a text for each field"),
     ("ST-15", "`Synced` is True only for a generation that was compared with the account"),
+    (
+        "ST-16",
+        "what the account has of a list is shown up to a limit, whatever its length, and compared whole",
+    ),
     ("GO-01", "server-side apply shows no difference after the operator has worked"),
     ("GO-02", "client-side apply shows none either"),
     (
@@ -80,6 +84,10 @@ const PROMISES: &[(&str, &str)] = &[
     ),
     ("LC-18", "an object that is only observed is not adopted, and a missing one is a plan, not a failure"),
     ("LC-19", "what failed is retried when a user requests it, and the message names ways that work"),
+    (
+        "LC-25",
+        "a write that replaces a whole keeps all in it that others wrote, also what the operator does not know",
+    ),
     ("LC-24", "what would cut off the users of workspaces is done only if the spec allows it"),
     (
         "LC-20",
@@ -90,6 +98,11 @@ const PROMISES: &[(&str, &str)] = &[
         "LC-22",
         "what waits for a person outside says what to do and where, has no limit of time, and can be changed and deleted",
     ),
+    (
+        "LC-25",
+        "what is in a workspace is managed at its host, and waits while the workspace does not run or cannot be reached",
+    ),
+    ("LC-26", "what is in the account and has no effect is Ready, and says what to write so that it has"),
     ("DL-01", "`Retain` lets an object go without a call"),
     ("DL-02", "an object that never made anything goes at once, without credentials"),
     ("DL-03", "a deletion without credentials says so, and `Retain` is the way out"),
@@ -102,6 +115,10 @@ const PROMISES: &[(&str, &str)] = &[
     ("DL-10", "a deletion during a creation leaves nothing in the account"),
     ("DL-11", "finalizers of others are kept and waited for"),
     ("DL-13", "a deletion that the account holds up for days says why, and `Retain` is the way out"),
+    (
+        "DL-14",
+        "what is in a workspace is gone with it, once the account says so; until then a deletion says what it waits for",
+    ),
     ("CR-01", "a changed Secret is used at once"),
     ("CR-03", "each mistake in credentials has a reason of its own"),
     ("CR-07", "an account is pinned: nothing is written once it would be another"),
@@ -124,6 +141,7 @@ const PROMISES: &[(&str, &str)] = &[
     ),
     ("RF-12", "what a list names and the account does not have keeps nothing in the list that should be out"),
     ("RF-13", "what an object can be without triggers it, and is deleted without waiting for it"),
+    ("RF-14", "a reference means the name of the other object where the account knows it by name"),
     ("ER-01", "what is refused for good is not tried again by itself, but for a slow re-check"),
     ("ER-02", "a change of spec, credentials, referent or trigger ends Stalled at once"),
     ("ER-03", "a 429 stops its class of calls for as long as the account asks, and nothing else"),
@@ -158,6 +176,8 @@ const PROMISES: &[(&str, &str)] = &[
     ("SE-02", "where namespaces are chosen, nothing of the operator reaches beyond them"),
     ("SE-03", "a namespace that enforces Pod Security `restricted` takes its pods"),
     ("SE-04", "credentials are sent to allowed hosts only"),
+    ("SE-05", "what gives control of the account is allowed only by a grant that names its kind"),
+    ("SE-06", "the operator does not take away its own way into the account"),
     ("SE-07", "the operator keeps its own service principal active, and an administrator of the account"),
     ("SE-08", "the role of an administrator of the account is given only where a grant says so in words"),
     ("UX-04", "an upgrade writes no object and calls nothing in the account"),

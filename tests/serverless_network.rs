@@ -56,7 +56,7 @@ fn when(want: &Value, seen: &Seen) -> Vec<(String, When)> {
 #[tokio::test]
 async fn each_state_of_a_rule_says_what_to_do() {
     let (simulator, api, want) = start(json!({"resourceId": RESOURCE, "groupId": "blob"})).await;
-    let created = rules().create(&api, &want).await.unwrap();
+    let created = rules().create(&api, &want).await.unwrap().seen.unwrap();
     assert!(matches!(created.about.phase, Phase::Pending(_)), "{created:?}");
     for (state, parts) in [
         ("PENDING", vec![RESOURCE, "14 days", "Azure portal", "databricks-"]),
@@ -205,7 +205,7 @@ async fn the_default_policy_is_never_deleted() {
     let refused = policies().delete(&api, &seen).await.unwrap_err();
     assert!(refused.to_string().contains("Retain"), "{refused}");
     assert_eq!(simulator.writes().len(), 0);
-    let created = policies().create(&api, &policy("strict")).await.unwrap();
+    let created = policies().create(&api, &policy("strict")).await.unwrap().seen.unwrap();
     policies().delete(&api, &created).await.unwrap();
     assert_eq!(policies().get(&api, "strict").await.unwrap(), None);
 }

@@ -48,7 +48,7 @@ async fn get(api: &Reader, id: &str) -> Seen {
 
 /// A workspace of ours that runs.
 async fn running(simulator: &Simulator, api: &Writer, want: &Value) -> Seen {
-    let made = driver().create(api, want).await.unwrap();
+    let made = driver().create(api, want).await.unwrap().seen.unwrap();
     simulator.advance_ms(10_000);
     let seen = get(api, &made.id).await;
     assert_eq!(seen.about.phase, Phase::Ready);
@@ -77,7 +77,7 @@ async fn a_workspace_is_made_by_one_call_and_runs_after_a_while() {
     let want = want(json!({
         "customTags": {"team": "data"}, "networkConnectivityConfigId": OTHER, "isNoPublicIpEnabled": true,
     }));
-    let made = driver().create(&api, &want).await.unwrap();
+    let made = driver().create(&api, &want).await.unwrap().seen.unwrap();
     assert_eq!(simulator.writes().len(), 1);
     assert_eq!(simulator.calls("GET", "*/workspaces*"), 0);
     assert_eq!(
@@ -169,7 +169,7 @@ async fn a_failure_says_why_and_a_correction_is_tried() {
     let (simulator, api) = start().await;
     simulator.set(|settings| settings.fail_next_workspace = Some("the bucket does not exist".into()));
     let first = want(json!({"networkId": OTHER}));
-    let made = driver().create(&api, &first).await.unwrap();
+    let made = driver().create(&api, &first).await.unwrap().seen.unwrap();
     simulator.advance_ms(10_000);
     let failure = |seen: &Seen| match &seen.about.phase {
         Phase::Failed(why) => why.clone(),
@@ -372,7 +372,7 @@ async fn a_marker_that_fits_no_tag_is_refused_before_anything_is_sent() {
 #[tokio::test]
 async fn a_workspace_is_deleted_once_it_is_provisioned_and_then_leaves() {
     let (simulator, api) = start().await;
-    let made = driver().create(&api, &want(json!({}))).await.unwrap();
+    let made = driver().create(&api, &want(json!({}))).await.unwrap().seen.unwrap();
     simulator.advance_ms(1_000);
     let error = driver().delete(&api, &made).await.unwrap_err();
     assert!(matches!(error, Error::Waiting { .. }), "a deletion during provisioning has to wait: {error:?}");

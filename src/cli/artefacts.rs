@@ -15,7 +15,9 @@ use crate::rbac;
 /// All CRDs: DatabricksAuth and the kinds.
 pub fn crds() -> Vec<CustomResourceDefinition> {
     let mut all: Vec<CustomResourceDefinition> = KINDS.iter().map(|kind| kind.crd()).collect();
-    all.insert(0, kind::grants(DatabricksAuth::crd(), &all));
+    let by_name = KINDS.iter().filter(|kind| kind.traits().granted_by_name);
+    let by_name: Vec<String> = by_name.map(|kind| kind.kind().into_owned()).collect();
+    all.insert(0, kind::grants(DatabricksAuth::crd(), &all, &by_name));
     all
 }
 

@@ -4,12 +4,13 @@
 mod auths;
 mod grants;
 mod labels;
+mod principals;
 mod refusals;
 mod secret;
 mod session;
 mod snapshot;
 
 pub use auths::{Auths, Renewed};
-pub use grants::{Admission, check_power};
+pub use grants::{Admission, Applicant, check_power};
 pub use session::Session;
 pub use snapshot::{Rows, Snapshots};

@@ -5,23 +5,27 @@ mod access;
 mod body;
 mod changes;
 mod driver;
+mod home;
 mod inside;
 mod needs;
+mod output;
 mod references;
 mod refusals;
 mod resource;
 mod schema;
 
-pub use access::{AuthFacts, Base, Path, Permit, Reader, Writer};
+pub use access::{AuthFacts, Base, FederatedToken, Home, Path, Permit, Reader, Writer};
 pub use body::given;
 pub use changes::{CANNOT_CHANGE, Change, When, at};
-pub use driver::{Driver, Seen, Traits, of};
+pub use driver::{Driver, New, Seen, Traits, of};
+pub use home::no_workspace;
 pub use inside::Inside;
 pub use needs::{Need, PrincipalName, Resolved, Wanted};
+pub use output::Output;
 pub use references::Reference;
-pub use refusals::{NEW_REFERENCE, in_use, of_identity_provider, tried_in_aws};
+pub use refusals::{NEW_REFERENCE, in_use, of_identity_provider, stale, tried_in_aws};
 pub use resource::{
-    About, Act, ApiResult, CallError, ExternalResource, Guard, Immutable, Key, Lifecycle, Observed,
-    Ownership, Phase, Power, differences, stale,
+    About, Act, ApiResult, CallError, Created, ExternalResource, Guard, Immutable, Key, Lifecycle, Observed,
+    Ownership, Phase, Power, ReadingGuard, differences, seconds_of,
 };
 pub use schema::grants;

@@ -11,7 +11,7 @@ pub use crate::databricks::{self, Int64, Optional, Pages};
 pub use crate::engine::crd::{Management, NameRef, NoFacts, Reason, Status, aws_or_gcp, rule};
 pub use crate::engine::error::{Error, Result};
 pub use crate::engine::kind::{
-    About, Act, ApiResult, AuthFacts, CANNOT_CHANGE, CallError, Change, ExternalResource, Guard, Immutable,
-    Inside, Key, Observed, Path, Phase, Reader, Reference, Resolved, When, Writer, differences, given,
-    in_use, tried_in_aws,
+    About, Act, ApiResult, AuthFacts, CANNOT_CHANGE, CallError, Change, Created, ExternalResource, Guard,
+    Immutable, Inside, Key, Observed, Path, Phase, Reader, Reference, Resolved, When, Writer, differences,
+    given, in_use, tried_in_aws,
 };

@@ -14,7 +14,8 @@ use crate::databricks::{self, Optional, Pages};
 use crate::engine::crd::{Reason, camel};
 use crate::engine::error::{Error, Result};
 use crate::engine::kind::{
-    About, ApiResult, CallError, ExternalResource, Immutable, Key, Observed, Reader, Resolved, Writer,
+    About, ApiResult, CallError, Created, ExternalResource, Immutable, Key, Observed, Reader, Resolved,
+    Writer,
 };
 
 use state::{Egress, Enforcement, enforced};
@@ -83,9 +84,9 @@ impl ExternalResource for AccountNetworkPolicy {
         Ok(all.into_iter().map(Remote::observed).collect::<Result<_>>()?)
     }
 
-    async fn create(api: &Writer, want: &AccountNetworkPolicyState) -> ApiResult<Observed<Self>> {
+    async fn create(api: &Writer, want: &AccountNetworkPolicyState) -> ApiResult<Created<Self>> {
         let created: Remote = api.post(api.path(&[POLICIES]), merged(Value::Null, &wire(want))).await?;
-        Ok(created.observed()?)
+        Ok(created.observed()?.into())
     }
 
     async fn update(

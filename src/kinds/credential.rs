@@ -115,11 +115,11 @@ impl ExternalResource for Credential {
         Ok(all.into_iter().map(Observed::from).collect())
     }
 
-    async fn create(api: &Writer, want: &CredentialState) -> ApiResult<Observed<Self>> {
+    async fn create(api: &Writer, want: &CredentialState) -> ApiResult<Created<Self>> {
         let role = json!({"sts_role": {"role_arn": want.role_arn}});
         let body = json!({"credentials_name": want.credentials_name, "aws_credentials": role});
         let made: Remote = api.post(api.path(&["credentials"]), body).await.map_err(classify)?;
-        Ok(made.into())
+        Ok(Observed::from(made).into())
     }
 
     async fn delete(api: &Writer, seen: &Observed<Self>) -> ApiResult<()> {

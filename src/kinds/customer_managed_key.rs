@@ -209,7 +209,7 @@ impl ExternalResource for CustomerManagedKey {
         Ok(all.into_iter().map(Observed::from).collect())
     }
 
-    async fn create(api: &Writer, want: &CustomerManagedKeyState) -> ApiResult<Observed<Self>> {
+    async fn create(api: &Writer, want: &CustomerManagedKeyState) -> ApiResult<Created<Self>> {
         let body = given(json!({"use_cases": want.use_cases, "aws_key_info": {
             "key_arn": want.key_arn,
             "key_alias": want.key_alias,
@@ -217,7 +217,7 @@ impl ExternalResource for CustomerManagedKey {
             "reuse_key_for_cluster_volumes": want.reuse_key_for_cluster_volumes,
         }}));
         let created: Remote = api.post(api.path(&["customer-managed-keys"]), body).await?;
-        Ok(created.into())
+        Ok(Observed::from(created).into())
     }
 
     async fn delete(api: &Writer, seen: &Observed<Self>) -> ApiResult<()> {

@@ -182,7 +182,7 @@ impl ExternalResource for Network {
         Ok(all.into_iter().map(Observed::from).collect())
     }
 
-    async fn create(api: &Writer, want: &NetworkState) -> ApiResult<Observed<Self>> {
+    async fn create(api: &Writer, want: &NetworkState) -> ApiResult<Created<Self>> {
         let some = |ids: &Option<BTreeSet<String>>| ids.clone().filter(|ids| !ids.is_empty());
         let body = given(json!({
             "network_name": want.network_name,
@@ -195,7 +195,7 @@ impl ExternalResource for Network {
             },
         }));
         let created: Remote = api.post(api.path(&["networks"]), body).await?;
-        Ok(created.into())
+        Ok(Observed::from(created).into())
     }
 
     async fn delete(api: &Writer, seen: &Observed<Self>) -> ApiResult<()> {

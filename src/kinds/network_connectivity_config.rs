@@ -14,7 +14,8 @@ use crate::databricks::{self, Int64, Optional, Pages};
 use crate::engine::crd::{Management, Reason, Status};
 use crate::engine::error::{Error, Result};
 use crate::engine::kind::{
-    About, ApiResult, CallError, ExternalResource, Immutable, Key, Observed, Reader, Resolved, Writer,
+    About, ApiResult, CallError, Created, ExternalResource, Immutable, Key, Observed, Reader, Resolved,
+    Writer,
 };
 
 /// How the serverless compute of workspaces in one region reaches your network.
@@ -130,10 +131,10 @@ impl ExternalResource for NetworkConnectivityConfig {
         Ok(all.into_iter().map(Observed::from).collect())
     }
 
-    async fn create(api: &Writer, want: &NetworkConnectivityConfigState) -> ApiResult<Observed<Self>> {
+    async fn create(api: &Writer, want: &NetworkConnectivityConfigState) -> ApiResult<Created<Self>> {
         let body = json!({"name": want.name, "region": want.region});
         let created: Remote = api.post(api.path(&[CONFIGS]), body).await?;
-        Ok(created.into())
+        Ok(Observed::from(created).into())
     }
 
     async fn update(

@@ -22,8 +22,8 @@ use crate::databricks::{self, Int64, Pages};
 use crate::engine::crd::{Management, NameRef, Reason, Status};
 use crate::engine::error::{Error, Result};
 use crate::engine::kind::{
-    About, Act, ApiResult, AuthFacts, CallError, ExternalResource, Guard, Immutable, Inside, Key, Lifecycle,
-    Need, Observed, Path, Phase, Power, PrincipalName, Reader, Reference, Resolved, Writer,
+    About, Act, ApiResult, AuthFacts, CallError, Created, ExternalResource, Guard, Immutable, Inside, Key,
+    Lifecycle, Need, Observed, Path, Phase, Power, PrincipalName, Reader, Reference, Resolved, Writer,
 };
 use crate::kinds::workspace::Workspace;
 
@@ -273,8 +273,8 @@ impl ExternalResource for PermissionAssignment {
         Ok(all)
     }
 
-    async fn create(api: &Writer, want: &PermissionAssignmentState) -> ApiResult<Observed<Self>> {
-        put(api, want, PermissionAssignmentFacts::default()).await
+    async fn create(api: &Writer, want: &PermissionAssignmentState) -> ApiResult<Created<Self>> {
+        Ok(put(api, want, PermissionAssignmentFacts::default()).await?.into())
     }
 
     async fn update(

@@ -118,9 +118,9 @@ impl ExternalResource for PrivateAccessSettings {
         Ok(all.into_iter().map(Observed::from).collect())
     }
 
-    async fn create(api: &Writer, want: &PrivateAccessSettingsState) -> ApiResult<Observed<Self>> {
+    async fn create(api: &Writer, want: &PrivateAccessSettingsState) -> ApiResult<Created<Self>> {
         let created: Remote = api.post(api.path(&["private-access-settings"]), body(want, None)).await?;
-        Ok(created.into())
+        Ok(Observed::from(created).into())
     }
 
     async fn update(

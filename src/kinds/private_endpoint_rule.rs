@@ -17,8 +17,8 @@ use crate::databricks::{self, Optional, Pages};
 use crate::engine::crd::Reason;
 use crate::engine::error::{Error, Result};
 use crate::engine::kind::{
-    About, ApiResult, CANNOT_CHANGE, CallError, Change, ExternalResource, Immutable, Inside, Key, Observed,
-    Path, Reader, Reference, Resolved, When, Writer, differences,
+    About, ApiResult, CANNOT_CHANGE, CallError, Change, Created, ExternalResource, Immutable, Inside, Key,
+    Observed, Path, Reader, Reference, Resolved, When, Writer, differences,
 };
 use crate::kinds::network_connectivity_config::NetworkConnectivityConfig;
 
@@ -142,13 +142,13 @@ impl ExternalResource for PrivateEndpointRule {
         Ok(all.into_iter().filter_map(|rule| rule.observed(within)).collect())
     }
 
-    async fn create(api: &Writer, want: &PrivateEndpointRuleState) -> ApiResult<Observed<Self>> {
+    async fn create(api: &Writer, want: &PrivateEndpointRuleState) -> ApiResult<Created<Self>> {
         let Value::Object(mut body) = json!(want) else { return Err(unreadable().into()) };
         // Where the rule belongs to is in the path, and `enabled` has no effect before it is ESTABLISHED.
         body.retain(|field, value| field != PARENT && field != "enabled" && !value.is_null());
         let within = &want.network_connectivity_config_id;
         let created: Remote = api.post(path(api, within, None), body.into()).await.map_err(not_created)?;
-        Ok(created.observed(within).ok_or_else(unreadable)?)
+        Ok(created.observed(within).ok_or_else(unreadable)?.into())
     }
 
     async fn update(

@@ -105,7 +105,7 @@ impl ExternalResource for StorageConfiguration {
         Ok(all.into_iter().map(Observed::from).collect())
     }
 
-    async fn create(api: &Writer, want: &StorageConfigurationState) -> ApiResult<Observed<Self>> {
+    async fn create(api: &Writer, want: &StorageConfigurationState) -> ApiResult<Created<Self>> {
         // `given` drops what the spec does not manage.
         let body = given(json!({
             "storage_configuration_name": want.storage_configuration_name,
@@ -113,7 +113,7 @@ impl ExternalResource for StorageConfiguration {
             "role_arn": want.role_arn,
         }));
         let created: Remote = api.post(api.path(&["storage-configurations"]), body).await?;
-        Ok(created.into())
+        Ok(Observed::from(created).into())
     }
 
     async fn delete(api: &Writer, seen: &Observed<Self>) -> ApiResult<()> {

@@ -219,14 +219,14 @@ impl ExternalResource for VpcEndpoint {
         Ok(all.into_iter().map(Observed::from).collect())
     }
 
-    async fn create(api: &Writer, want: &VpcEndpointState) -> ApiResult<Observed<Self>> {
+    async fn create(api: &Writer, want: &VpcEndpointState) -> ApiResult<Created<Self>> {
         let body = given(json!({
             "vpc_endpoint_name": want.vpc_endpoint_name,
             "aws_vpc_endpoint_id": want.aws_vpc_endpoint_id,
             "region": want.region,
         }));
         let created: Remote = api.post(api.path(&["vpc-endpoints"]), body).await?;
-        Ok(created.into())
+        Ok(Observed::from(created).into())
     }
 
     async fn delete(api: &Writer, seen: &Observed<Self>) -> ApiResult<()> {

@@ -10,7 +10,7 @@ use databricks_operator::databricks::Pages;
 use databricks_operator::engine::crd::{Management, Reason, Status};
 use databricks_operator::engine::error::{Error, Result};
 use databricks_operator::engine::kind::{
-    ApiResult, ExternalResource, Immutable, Key, Observed, Reader, Resolved, Writer,
+    ApiResult, Created, ExternalResource, Immutable, Key, Observed, Reader, Resolved, Writer,
 };
 use kube::CustomResource;
 use schemars::JsonSchema;
@@ -125,7 +125,7 @@ impl ExternalResource for PlantedPolicy {
         Ok(vec![])
     }
 
-    async fn create(_: &Writer, _: &PlantedPolicyState) -> ApiResult<Observed<Self>> {
+    async fn create(_: &Writer, _: &PlantedPolicyState) -> ApiResult<Created<Self>> {
         unserved()
     }
 

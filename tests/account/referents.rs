@@ -155,7 +155,11 @@ pub async fn bring_about(driver: &dyn Driver, api: &Writer, want: &Value) -> Res
             return driver.update(api, &seen, want, &now).await;
         }
     }
-    driver.create(api, want).await
+    let created = driver.create(api, want).await?;
+    match created.seen {
+        Some(seen) => Ok(seen),
+        None => Ok(driver.get(api, &created.id).await?.expect("what was created is shown")),
+    }
 }
 
 /// The driver of a kind.

@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
+use databricks_operator::kinds::KINDS;
 use kube::Client;
 use kube::api::{Api, DynamicObject, Patch, PatchParams};
 use serde_json::{Value, json};
@@ -154,6 +155,8 @@ impl Story {
                     sample["spec"]["clientId"] = json!(self.account.client_id);
                     sample["spec"]["host"] = json!(self.account.url());
                     sample["spec"]["egressCidrs"] = json!(["203.0.113.7/32"]);
+                    let kinds: Vec<_> = KINDS.iter().map(|kind| kind.kind().into_owned()).collect();
+                    sample["spec"]["grants"] = json!([{"namespaces": {"from": "Same"}, "kinds": kinds}]);
                 }
                 "Workspace" => {
                     let id = &sample["spec"]["credentialsId"];

@@ -61,10 +61,15 @@ fn edit(driver: &dyn Driver, want: &Value) -> Option<Value> {
             let host = json!({"destination": "git.example.com", "internetDestinationType": "DNS_NAME"});
             json!({"egress": {"networkAccess": {"allowedInternetDestinations": [host]}}})
         }
+        "AccountFederationPolicy" | "ServicePrincipalFederationPolicy" => json!({"description": "moved"}),
+        "Budget" => json!({"displayName": "team-b", "filter": {"tags": []}}),
         "Group" => json!({"displayName": "finance", "members": [{"userName": "ada@example.com"}]}),
         "User" => json!({"displayName": "Lin", "name": {"givenName": "Linnea"}}),
         "ServicePrincipal" => json!({"displayName": "etl nightly"}),
         "IpAccessList" => json!({"label": "branch", "ipAddresses": ["192.0.2.0/24"]}),
+        "WorkspaceIpAccessList" => {
+            json!({"label": "branch", "ipAddresses": ["192.0.2.0/24"], "enforce": true})
+        }
         "NetworkConnectivityConfig" => json!({"name": "branch"}),
         "PermissionAssignment" => json!({"permissions": ["ADMIN"]}),
         "DisableLegacyFeaturesSetting" => json!({"value": false}),
@@ -234,6 +239,7 @@ impl Life {
             json!({
                 "cloud": "AWS", "accountId": self.account.account_id, "host": self.host, "authType": "OAUTH_M2M",
                 "clientId": self.account.client_id, "clientSecretRef": {"name": "databricks", "key": "secret"},
+                "grants": [{"namespaces": {"from": "Same"}, "kinds": [self.subject.kind]}],
             }),
         );
         self.auths.create(&Default::default(), &auth).await.unwrap();

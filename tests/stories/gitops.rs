@@ -4,6 +4,7 @@
 use std::path::Path;
 
 use databricks_operator::engine::cluster::FIELD_MANAGER;
+use databricks_operator::kinds::KINDS;
 use kube::api::{Patch, PatchParams};
 use serde_json::{Value, json};
 use world::eventually;
@@ -36,6 +37,7 @@ pub fn samples(story: &Story) -> Vec<Value> {
                 sample["spec"]["accountId"] = json!(story.account.account_id);
                 sample["spec"]["clientId"] = json!(story.account.client_id);
                 sample["spec"]["host"] = json!(story.account.url());
+                sample["spec"]["grants"] = json!([{"namespaces": {"from": "Same"}, "kinds": of_account()}]);
             }
             "Workspace" => {
                 let id = &sample["spec"]["credentialsId"];
@@ -50,6 +52,11 @@ pub fn samples(story: &Story) -> Vec<Value> {
         }
     }
     samples
+}
+
+/// The kinds of which objects use credentials, those included that a grant must name.
+fn of_account() -> Vec<String> {
+    KINDS.iter().map(|kind| kind.kind().into_owned()).collect()
 }
 
 fn name_of(object: &Value) -> (&str, &str) {

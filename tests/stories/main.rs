@@ -5,11 +5,13 @@
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking, its set-up too")]
 
 mod argocd;
+mod budget;
 mod burst;
 mod credential;
 mod credentials;
 mod deletion;
 mod errors;
+mod federation_policy;
 mod gitops;
 mod guards;
 mod identity;
@@ -36,8 +38,10 @@ mod rename;
 mod restart;
 mod restored;
 mod rights;
+mod role_grant;
 mod signals;
 mod standing;
 mod status;
 mod support;
 mod tokens;
+mod workspace_ip_access_list;

@@ -15,7 +15,7 @@ use kube::{Client as KubeClient, ResourceExt};
 use serde_json::Value;
 use tokio::time::Instant;
 
-use super::grants::{self, Admission};
+use super::grants::{self, Admission, Applicant};
 use super::labels::Namespaces;
 use super::refusals::{auth_error, not_found, not_permitted, unusable};
 use super::secret::Secrets;
@@ -31,7 +31,6 @@ use crate::engine::memory::Wake;
 /// All DatabricksAuths as the kinds see them.
 pub struct Auths {
     wake: Arc<Wake>,
-    policy: HostPolicy,
     settings: Settings,
     /// For grants by their labels.
     namespaces: Namespaces,
@@ -83,7 +82,7 @@ impl Auths {
     pub fn new(
         kube: KubeClient,
         wake: Arc<Wake>,
-        policy: HostPolicy,
+        hosts: HostPolicy,
         settings: Settings,
         chosen: bool,
     ) -> Auths {
@@ -91,25 +90,24 @@ impl Auths {
             namespaces: Namespaces::new(kube.clone(), wake.clone(), chosen),
             secrets: Secrets::new(kube, wake.clone()),
             wake,
-            policy,
-            settings,
+            settings: Settings { hosts, ..settings },
             entries: Mutex::default(),
             reported: Mutex::default(),
         }
     }
 
-    /// The session that an object of `kind` in `namespace` may use. When `deleting`, the last good one is enough. `known`
-    /// says whether the watch has such a DatabricksAuth.
+    /// The session that an object may use. When `deleting`, the last good one is enough. `known` says whether the watch has
+    /// such a DatabricksAuth.
     pub async fn admit(
         &self,
         auth: &AuthRef,
-        namespace: &str,
-        kind: &str,
+        applicant: Applicant<'_>,
         deleting: bool,
         known: bool,
     ) -> Result<Admission> {
+        let namespace = applicant.namespace;
         let home = auth.namespace.as_deref().unwrap_or(namespace);
-        let refused = || not_permitted(home, &auth.name, kind, namespace);
+        let refused = || not_permitted(home, &auth.name, applicant);
         let entry = self.entries().get(&(home.to_owned(), auth.name.clone())).cloned();
         let Some(entry) = entry else {
             return Err(match (known, home == namespace) {
@@ -125,7 +123,7 @@ impl Auths {
         };
         let by_label = grants::asks_for_labels(&entry.spec);
         let labels = if by_label { self.namespaces.labels(namespace).await? } else { None };
-        let grants = match grants::admitting(&entry.spec, home, namespace, kind, labels.as_ref()) {
+        let grants = match grants::admitting(&entry.spec, home, applicant, labels.as_ref()) {
             Some(grants) => grants,
             // Another namespace gets no cause: that would show that the DatabricksAuth exists.
             None if by_label && labels.is_none() && home == namespace => {
@@ -311,7 +309,7 @@ impl Auths {
             account_id: spec.account_id.clone(),
             client_id: client_id.clone(),
         };
-        let facts = AuthFacts { client_id: client_id.clone(), principal_id: None, egress: egress(spec)? };
+        let facts = AuthFacts { client_id: client_id.clone(), egress: egress(spec)?, ..AuthFacts::default() };
         if let Some(session) = self.session(who).filter(|s| s.key == key && s.facts == facts) {
             session.client.authenticate().await.map_err(auth_error)?;
             return Ok(session);
@@ -373,7 +371,7 @@ impl Auths {
     fn host(&self, spec: &DatabricksAuthSpec) -> Result<Host> {
         let text =
             spec.host.as_deref().or_else(|| databricks::default_host(spec.cloud.name())).unwrap_or_default();
-        Host::parse(text, &self.policy)
+        Host::parse(text, &self.settings.hosts)
             .map_err(|e| Error::terminal(Reason::HostNotAllowed, format!("spec.host: {e}")))
     }
 }

@@ -17,8 +17,9 @@ pub fn check_power(admission: &Admission, power: &Power, namespace: &str) -> Res
         return Err(Error::waiting(
             Reason::ReferenceNotPermitted,
             format!(
-                "the role account_admin is in the spec or in the account, and no grant of the DatabricksAuth with maxPermission \
-                 ACCOUNT_ADMIN admits objects of namespace {namespace}: have one added there, or leave the role out"
+                "the spec or the account has the role account_admin, or a role to manage or to act as another principal, and no \
+                 grant of the DatabricksAuth with maxPermission ACCOUNT_ADMIN admits objects of namespace {namespace}: have one \
+                 added there, or leave the role out"
             ),
         ));
     }
@@ -48,15 +49,26 @@ pub fn asks_for_labels(spec: &DatabricksAuthSpec) -> bool {
     spec.grants.iter().flatten().any(|g| g.namespaces.from == GrantFrom::Selector)
 }
 
-/// The grants that admit objects of `kind` in `namespace`. `None`: not admitted. `Some(None)`: admitted for everything.
+/// The objects that ask for admission.
+#[derive(Clone, Copy)]
+pub struct Applicant<'a> {
+    /// Their namespace.
+    pub namespace: &'a str,
+    /// Their kind.
+    pub kind: &'a str,
+    /// Only a grant that names the kind allows it.
+    pub by_name: bool,
+}
+
+/// The grants that admit objects of a kind in a namespace. `None`: not admitted. `Some(None)`: admitted for everything.
 pub fn admitting(
     spec: &DatabricksAuthSpec,
     home: &str,
-    namespace: &str,
-    kind: &str,
+    applicant: Applicant<'_>,
     labels: Option<&BTreeMap<String, String>>,
 ) -> Option<Option<Vec<Grant>>> {
-    let Some(grants) = &spec.grants else { return (home == namespace).then_some(None) };
+    let Applicant { namespace, kind, by_name } = applicant;
+    let Some(grants) = &spec.grants else { return (home == namespace && !by_name).then_some(None) };
     let fits = |grant: &&Grant| {
         let from = &grant.namespaces;
         let namespace_fits = match from.from {
@@ -71,7 +83,7 @@ pub fn admitting(
                 all && !none
             }
         };
-        namespace_fits && grant.kinds.as_ref().is_none_or(|kinds| kinds.iter().any(|k| k == kind))
+        namespace_fits && grant.kinds.as_ref().map_or(!by_name, |kinds| kinds.iter().any(|k| k == kind))
     };
     let fitting: Vec<Grant> = grants.iter().filter(fits).cloned().collect();
     (!fitting.is_empty()).then_some(Some(fitting))
@@ -104,8 +116,26 @@ mod tests {
     }
 
     fn admits(grants: serde_json::Value, namespace: &str, kind: &str) -> bool {
+        admits_by(false, grants, namespace, kind)
+    }
+
+    fn admits_by(by_name: bool, grants: serde_json::Value, namespace: &str, kind: &str) -> bool {
         let labels = BTreeMap::from([("team".to_owned(), "data".to_owned())]);
-        admitting(&auth(grants), "home", namespace, kind, Some(&labels)).is_some()
+        admitting(&auth(grants), "home", Applicant { namespace, kind, by_name }, Some(&labels)).is_some()
+    }
+
+    /// Covers SE-05. A policy for tokens of another issuer, or a secret of a service principal, gives control of the account.
+    #[test]
+    fn what_gives_control_of_the_account_is_allowed_only_by_a_grant_that_names_it() {
+        let admits = |grants, kind| admits_by(true, grants, "home", kind);
+        let kind = "AccountFederationPolicy";
+        assert!(!admits(json!(null), kind), "no grants: everything else");
+        assert!(!admits(json!([{"namespaces": {"from": "Same"}}]), kind));
+        assert!(!admits(json!([{"namespaces": {"from": "All"}, "kinds": ["Workspace"]}]), kind));
+        let named =
+            json!([{"namespaces": {"from": "Same"}}, {"namespaces": {"from": "Same"}, "kinds": [kind]}]);
+        assert!(admits(named.clone(), kind));
+        assert!(!admits_by(true, named, "other", kind), "by name, and from another namespace");
     }
 
     #[test]

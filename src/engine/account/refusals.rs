@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use super::grants::Applicant;
 use crate::engine::crd::{AUTH_KIND, Reason};
 use crate::engine::error::Error;
 
@@ -9,10 +10,16 @@ use crate::engine::error::Error;
 const REJECTED_FOR: Duration = Duration::from_secs(60);
 
 /// The error for an object that no grant admits, the same whether or not the DatabricksAuth exists.
-pub fn not_permitted(home: &str, name: &str, kind: &str, namespace: &str) -> Error {
+pub fn not_permitted(home: &str, name: &str, applicant: Applicant<'_>) -> Error {
+    let Applicant { namespace, kind, by_name } = applicant;
+    let named = if by_name {
+        format!(" whose kinds name {kind}, as no other grant allows it")
+    } else {
+        String::new()
+    };
     let text = format!(
         "{AUTH_KIND} {home}/{name} does not exist or has no grant that admits {kind} objects of namespace {namespace}: correct \
-         spec.authRef, or have a grant added there"
+         spec.authRef, or have a grant added there{named}"
     );
     Error::waiting(Reason::ReferenceNotPermitted, text)
 }

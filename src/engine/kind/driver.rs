@@ -13,18 +13,19 @@ use futures::FutureExt;
 use futures::future::BoxFuture;
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use kube::core::ApiResource;
+use secrecy::SecretString;
 use serde_json::{Map, Value};
 
-use super::access::{AuthFacts, Reader, Writer};
+use super::access::{AuthFacts, Home, Reader, Writer};
 use super::changes::Change;
 use super::needs::{Need, Resolved};
+use super::output::Output;
 use super::references::Reference;
-use super::refusals::refers_to_nothing;
+use super::refusals::{refers_to_nothing, unless_unknown};
 use super::resource::{
     About, Act, CallError, ExternalResource, Guard, Immutable, Key, Lifecycle, Observed, Ownership, Power,
 };
 use super::schema::{self, Rules};
-use crate::databricks;
 use crate::engine::crd::{Reason, camel};
 use crate::engine::error::{Error, Result};
 
@@ -41,6 +42,23 @@ pub struct Seen {
     pub about: About,
 }
 
+/// What a create returned, erased. Its Debug shows no secret.
+#[derive(Clone, Debug)]
+pub struct New {
+    /// The id.
+    pub id: String,
+    /// The object, if the response shows it.
+    pub seen: Option<Seen>,
+    /// The secret that no later read shows.
+    pub secret: Option<SecretString>,
+}
+
+impl From<Seen> for New {
+    fn from(seen: Seen) -> New {
+        New { id: seen.id.clone(), seen: Some(seen), secret: None }
+    }
+}
+
 /// The constants of [`ExternalResource`], as data.
 #[derive(Clone, Copy, Debug)]
 pub struct Traits {
@@ -52,12 +70,18 @@ pub struct Traits {
     pub untold: &'static [&'static str],
     /// Fields that a LIST leaves out.
     pub unlisted: &'static [&'static str],
+    /// Where the objects are.
+    pub home: Home,
     /// What proves ownership.
     pub ownership: Ownership,
     /// How it is created.
     pub lifecycle: Lifecycle,
     /// Whether it holds users' data.
     pub data_bearing: bool,
+    /// Whether its create returns a secret that no read shows.
+    pub issues: bool,
+    /// Whether a grant must name the kind to allow it.
+    pub granted_by_name: bool,
     /// Whether the API can take it away.
     pub removable: bool,
     /// How long reads may lag behind writes.
@@ -68,6 +92,8 @@ pub struct Traits {
     pub guarded_among_siblings: bool,
     /// Whether creates under one parent are sent one at a time.
     pub creates_in_turn: bool,
+    /// Whether all writes under one parent are sent one at a time.
+    pub writes_in_turn: bool,
 }
 
 /// A kind, erased. See [`ExternalResource`] for what each function promises.
@@ -79,6 +105,7 @@ pub trait Driver: Send + Sync + 'static {
     fn fields(&self) -> BTreeSet<String>;
     fn traits(&self) -> Traits;
     fn needs(&self, spec: &Value) -> Result<Vec<Need>>;
+    fn output(&self, spec: &Value) -> Result<Option<Output>>;
     fn desired(&self, spec: &Value, got: &Resolved) -> Result<Value>;
     fn key(&self, want: &Value) -> Result<Key>;
     fn within(&self, id: &str) -> Result<String>;
@@ -88,16 +115,17 @@ pub trait Driver: Send + Sync + 'static {
     fn changes(&self, want: &Value, seen: &Seen) -> Result<Vec<Change>>;
     fn again(&self, want: &Value, seen: &Seen) -> Result<Vec<&'static str>>;
     fn matches(&self, key: &Key, seen: &Seen) -> Result<bool>;
-    fn guard(
-        &self,
-        want: Option<&Value>,
-        seen: Option<&Seen>,
-        siblings: &[Seen],
-        auth: &AuthFacts,
-    ) -> Result<()>;
+    fn guard<'a>(
+        &'a self,
+        api: &'a Reader,
+        want: Option<&'a Value>,
+        seen: Option<&'a Seen>,
+        siblings: &'a [Seen],
+        auth: &'a AuthFacts,
+    ) -> BoxFuture<'a, Result<()>>;
     fn get<'a>(&'a self, api: &'a Reader, id: &'a str) -> BoxFuture<'a, Result<Option<Seen>>>;
     fn list<'a>(&'a self, api: &'a Reader, within: &'a str) -> BoxFuture<'a, Result<Vec<Seen>>>;
-    fn create<'a>(&'a self, api: &'a Writer, want: &'a Value) -> BoxFuture<'a, Result<Seen>>;
+    fn create<'a>(&'a self, api: &'a Writer, want: &'a Value) -> BoxFuture<'a, Result<New>>;
     fn update<'a>(
         &'a self,
         api: &'a Writer,
@@ -153,6 +181,13 @@ fn restore<R: ExternalResource>(seen: &Seen) -> Result<Observed<R>> {
         facts: typed(&Value::Object(seen.facts.clone()), "the observed facts")?,
         about: seen.about.clone(),
     })
+}
+
+/// What a change of an object needs: a writer for where the object is, the object, and its parent.
+async fn at_home<R: ExternalResource>(api: &Writer, seen: &Seen) -> Result<(Writer, Observed<R>, String)> {
+    let seen = restore::<R>(seen)?;
+    let within = R::within(&seen.id);
+    Ok((R::HOME.writer(api, &within).await?, seen, within))
 }
 
 /// More fields of a kind than this cannot be fixed: a constant has a size.
@@ -212,20 +247,28 @@ impl<R: ExternalResource> Driver for Adapter<R> {
             references: R::REFERENCES,
             untold: R::UNTOLD,
             unlisted: R::UNLISTED,
+            home: R::HOME,
             ownership: R::OWNERSHIP,
             lifecycle: R::LIFECYCLE,
             data_bearing: R::DATA_BEARING,
             removable: R::REMOVABLE,
+            issues: R::ISSUES,
+            granted_by_name: R::GRANTED_BY_NAME,
             read_lag: R::READ_LAG,
-            guarded_alone: matches!(R::GUARD, Some(Guard::Alone(_))),
+            guarded_alone: matches!(R::GUARD, Some(Guard::Alone(_) | Guard::Reading(_))),
             guarded_among_siblings: matches!(R::GUARD, Some(Guard::Among(_))),
             creates_in_turn: R::CREATES_IN_TURN,
+            writes_in_turn: R::WRITES_IN_TURN,
         }
     }
 
     fn needs(&self, spec: &Value) -> Result<Vec<Need>> {
         let own = R::needs(&typed(spec, "spec")?);
         Ok(R::REFERENCES.iter().flat_map(|reference| reference.needs(spec)).chain(own).collect())
+    }
+
+    fn output(&self, spec: &Value) -> Result<Option<Output>> {
+        Ok(R::output(&typed(spec, "spec")?))
     }
 
     fn desired(&self, spec: &Value, got: &Resolved) -> Result<Value> {
@@ -248,7 +291,9 @@ impl<R: ExternalResource> Driver for Adapter<R> {
     }
 
     fn power(&self, want: &Value) -> Result<Power> {
-        Ok(R::power(&typed(want, "the desired state")?))
+        let want = typed(want, "the desired state")?;
+        let (own, workspace) = (R::power(&want), R::HOME.workspace(R::key(&want).within));
+        Ok(Power { workspace_id: workspace.or(own.workspace_id), ..own })
     }
 
     fn recognises(&self, want: &Value, seen: &Seen) -> Result<bool> {
@@ -267,71 +312,77 @@ impl<R: ExternalResource> Driver for Adapter<R> {
         Ok(R::matches(key, &restore(seen)?))
     }
 
-    fn guard(
-        &self,
-        want: Option<&Value>,
-        seen: Option<&Seen>,
-        siblings: &[Seen],
-        auth: &AuthFacts,
-    ) -> Result<()> {
-        let Some(guard) = R::GUARD else { return Ok(()) };
-        let want: Option<R::State> = want.map(|w| typed(w, "the desired state")).transpose()?;
-        let seen = seen.map(restore::<R>).transpose()?;
-        let act = Act { want: want.as_ref(), seen: seen.as_ref() };
-        match guard {
-            Guard::Act(check) => check(&act),
-            Guard::Alone(check) => check(&act, auth),
-            Guard::Among(check) => {
-                let siblings = siblings.iter().map(restore::<R>).collect::<Result<Vec<_>>>()?;
-                check(&act, &siblings, auth)
+    fn guard<'a>(
+        &'a self,
+        api: &'a Reader,
+        want: Option<&'a Value>,
+        seen: Option<&'a Seen>,
+        siblings: &'a [Seen],
+        auth: &'a AuthFacts,
+    ) -> BoxFuture<'a, Result<()>> {
+        async move {
+            let Some(guard) = R::GUARD else { return Ok(()) };
+            let want: Option<R::State> = want.map(|w| typed(w, "the desired state")).transpose()?;
+            let seen = seen.map(restore::<R>).transpose()?;
+            let act = Act { want: want.as_ref(), seen: seen.as_ref() };
+            match guard {
+                Guard::Act(check) => check(&act),
+                Guard::Alone(check) => check(&act, auth),
+                Guard::Reading(check) => check(&act, auth, api).await,
+                Guard::Among(check) => {
+                    let siblings = siblings.iter().map(restore::<R>).collect::<Result<Vec<_>>>()?;
+                    check(&act, &siblings, auth)
+                }
             }
         }
+        .boxed()
     }
 
     fn get<'a>(&'a self, api: &'a Reader, id: &'a str) -> BoxFuture<'a, Result<Option<Seen>>> {
         async move {
             let id = parse_id::<R>(id)?;
-            match R::get(api, &id).await {
-                Err(error) if misses_parent(&error, &R::within(&id)) => {
-                    api.find_account().await?;
-                    Ok(None)
-                }
-                found => found?.map(erase::<R>).transpose(),
-            }
+            let within = R::within(&id);
+            let Some(home) = R::HOME.reader(api, &within).await? else { return Ok(None) };
+            let found = R::HOME.settle(api, &within, R::get(&home, &id).await).await?;
+            found.flatten().map(erase::<R>).transpose()
         }
         .boxed()
     }
 
     fn list<'a>(&'a self, api: &'a Reader, within: &'a str) -> BoxFuture<'a, Result<Vec<Seen>>> {
         async move {
-            match R::list(api, within).await {
-                Err(error) if misses_parent(&error, within) => {
-                    api.find_account().await?;
-                    Ok(vec![])
-                }
-                listed => listed?.into_iter().map(erase::<R>).collect(),
-            }
+            let Some(home) = R::HOME.reader(api, within).await? else { return Ok(vec![]) };
+            let listed = R::HOME.settle(api, within, R::list(&home, within).await).await?;
+            listed.unwrap_or_default().into_iter().map(erase::<R>).collect()
         }
         .boxed()
     }
 
-    fn create<'a>(&'a self, api: &'a Writer, want: &'a Value) -> BoxFuture<'a, Result<Seen>> {
+    fn create<'a>(&'a self, api: &'a Writer, want: &'a Value) -> BoxFuture<'a, Result<New>> {
         async move {
-            let (writer, state) = (api.to("create", fields(want)), want);
+            let state = want;
             let want = typed(want, "the desired state")?;
+            let within = R::key(&want).within;
+            let writer = R::HOME.writer(&api.to("create", fields(state)), &within).await?;
             let created = R::create(&writer, &want).await.map_err(|error| match error {
                 CallError::Api(error) => {
-                    let nothing = refers_to_nothing(&error, R::REFERENCES, state);
+                    let nothing = R::HOME.of_workspace(&error, &within);
+                    let nothing = nothing.or_else(|| refers_to_nothing(&error, R::REFERENCES, state));
                     nothing.unwrap_or_else(|| unless_unknown(error))
                 }
                 // The kind knows that it was refused.
                 CallError::Classified(
-                    error @ (Error::Terminal { .. } | Error::Rejected { .. } | Error::Waiting { .. }),
+                    error @ (Error::Terminal { .. }
+                    | Error::Rejected { .. }
+                    | Error::Waiting { .. }
+                    | Error::Conflict(_)),
                 ) => error,
                 // A response that could not be read says nothing about what happened.
                 CallError::Classified(error) => Error::Unknown { message: error.to_string() },
             })?;
-            erase(created).map_err(|error| Error::Unknown { message: error.to_string() })
+            let seen = created.seen.map(erase::<R>).transpose();
+            let seen = seen.map_err(|error| Error::Unknown { message: error.to_string() })?;
+            Ok(New { id: created.id.to_string(), seen, secret: created.secret })
         }
         .boxed()
     }
@@ -346,7 +397,9 @@ impl<R: ExternalResource> Driver for Adapter<R> {
         async move {
             let want = typed(want, "the desired state")?;
             let writer = api.to("update", now.iter().map(|field| camel(field)).collect());
-            erase(R::update(&writer, &restore(seen)?, &want, now).await?)
+            let (writer, seen, within) = at_home::<R>(&writer, seen).await?;
+            let updated = R::update(&writer, &seen, &want, now).await;
+            erase(updated.map_err(|error| R::HOME.error(error, &within))?)
         }
         .boxed()
     }
@@ -364,20 +417,19 @@ impl<R: ExternalResource> Driver for Adapter<R> {
     ) -> BoxFuture<'a, Result<()>> {
         async move {
             let want: Option<R::State> = want.map(|w| typed(w, "the desired state")).transpose()?;
-            Ok(R::retire(&api.to("delete", vec![]), &restore(seen)?, want.as_ref()).await?)
+            let (writer, seen, within) = at_home::<R>(&api.to("delete", vec![]), seen).await?;
+            R::retire(&writer, &seen, want.as_ref()).await.map_err(|error| R::HOME.error(error, &within))
         }
         .boxed()
     }
 
     fn delete<'a>(&'a self, api: &'a Writer, seen: &'a Seen) -> BoxFuture<'a, Result<()>> {
-        async move { Ok(R::delete(&api.to("delete", vec![]), &restore(seen)?).await?) }.boxed()
+        async move {
+            let (writer, seen, within) = at_home::<R>(&api.to("delete", vec![]), seen).await?;
+            R::delete(&writer, &seen).await.map_err(|error| R::HOME.error(error, &within))
+        }
+        .boxed()
     }
-}
-
-/// Whether the API reports that a parent does not exist: its children are gone with it, and can be deleted, if the account
-/// itself is found. An account that the API does not know misses each of its objects, and proves nothing.
-fn misses_parent(error: &CallError, within: &str) -> bool {
-    !within.is_empty() && matches!(error, CallError::Api(error) if error.is_absence())
 }
 
 /// The fields of a state that have a value.
@@ -385,11 +437,3 @@ fn fields(state: &Value) -> Vec<String> {
     let fields = state.as_object().into_iter().flatten();
     fields.filter(|(_, value)| !value.is_null()).map(|(field, _)| camel(field)).collect()
 }
-
-/// A create without a trustworthy response must never be mapped to failure: it may have created the object.
-fn unless_unknown(error: databricks::Error) -> Error {
-    if error.may_have_happened() { Error::Unknown { message: error.to_string() } } else { error.into() }
-}
-
-#[cfg(test)]
-mod tests;

@@ -10,16 +10,20 @@ use std::future::Future;
 use std::str::FromStr;
 use std::time::Duration;
 
+use futures::future::BoxFuture;
+use k8s_openapi::jiff::Timestamp;
 use kube::core::NamespaceResourceScope;
 use kube::core::object::HasSpec;
 use kube::{CustomResourceExt, Resource};
+use secrecy::SecretString;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
-use super::access::{AuthFacts, Reader, Writer};
+use super::access::{AuthFacts, Home, Reader, Writer};
 use super::changes::{CANNOT_CHANGE, Change, When, at, diff};
 use super::needs::{Need, Resolved};
+use super::output::Output;
 use super::references::Reference;
 use crate::databricks;
 use crate::engine::crd::{Reason, camel};
@@ -87,12 +91,21 @@ pub trait ExternalResource:
     const UNLISTED: &'static [&'static str] = &[];
     /// The other objects of the account that this one refers to, by id or by a reference to a Kubernetes object.
     const REFERENCES: &'static [Reference] = &[];
+    /// Where the objects are. In workspaces, `within` of an id and of a key is the id of the workspace, all readers and writers are
+    /// those of its host, and each use needs a grant for it.
+    const HOME: Home = Home::Account;
     /// What proves that an object in the account is ours.
     const OWNERSHIP: Ownership = Ownership::RecordedId;
     /// How it is created.
     const LIFECYCLE: Lifecycle = Lifecycle::Object;
     /// It holds users' data: it is retained by default and, if lost, not created again without a person's decision.
     const DATA_BEARING: bool = false;
+    /// A DatabricksAuth allows it only by a grant that names the kind: not without grants, and not by a grant for all kinds. For
+    /// kinds with which a user gets the rights of other principals of the account.
+    const GRANTED_BY_NAME: bool = false;
+    /// Its create returns a secret that no read shows later. It goes to a Kubernetes Secret, see [`Self::output`]. No object of
+    /// another user is found by its key or adopted, as its secret is not known.
+    const ISSUES: bool = false;
     /// How long reads of the account may lag behind writes. Within that time after its creation an object is not gone,
     /// whatever reads say, and a change that reads do not show is not sent again. The setting `--read-lag` caps it. Zero: a
     /// change is sent again after a while, and an object that was created is not gone within `--quarantine`.
@@ -102,6 +115,8 @@ pub trait ExternalResource:
     const REMOVABLE: bool = true;
     /// Creates under one parent are sent one at a time, as the API is slow with several at once or refuses them.
     const CREATES_IN_TURN: bool = false;
+    /// All writes under one parent are sent one at a time, as each replaces what the others wrote as well.
+    const WRITES_IN_TURN: bool = false;
     /// A last check before create, update and delete.
     const GUARD: Option<Guard<Self>> = None;
 
@@ -109,6 +124,11 @@ pub trait ExternalResource:
     fn needs(spec: &Self::Spec) -> Vec<Need> {
         let _ = spec;
         vec![]
+    }
+    /// Where the secret goes that a create returns, and when it is replaced; for a kind with [`Self::ISSUES`]. Pure.
+    fn output(spec: &Self::Spec) -> Option<Output> {
+        let _ = spec;
+        None
     }
     /// The spec, with needs replaced by ids. Pure.
     fn desired(spec: &Self::Spec, got: &Resolved) -> Result<Self::State>;
@@ -154,9 +174,9 @@ pub trait ExternalResource:
     fn matches(key: &Key, seen: &Observed<Self>) -> bool {
         Self::key(&seen.state) == *key
     }
-    /// Creates the object with exactly one call, and returns what the API reported. One call, because an error after the
-    /// object was created would look as if it had not been. Never called for [`Lifecycle::Standing`].
-    fn create(api: &Writer, want: &Self::State) -> impl Future<Output = ApiResult<Observed<Self>>> + Send {
+    /// Creates the object with exactly one call, and returns what the API reported, which may be the id alone. One call, because
+    /// an error after the object was created would look as if it had not been. Never called for [`Lifecycle::Standing`].
+    fn create(api: &Writer, want: &Self::State) -> impl Future<Output = ApiResult<Created<Self>>> + Send {
         let _ = (api, want);
         std::future::ready(Err(
             Error::terminal(Reason::InternalError, "this operator cannot create this").into()
@@ -304,12 +324,17 @@ pub enum Guard<R: ExternalResource> {
     Act(fn(&Act<'_, R>) -> Result<()>),
     /// The same, and knows the operator's own principal.
     Alone(fn(&Act<'_, R>, &AuthFacts) -> Result<()>),
+    /// The same, and reads what else in the account it depends on.
+    Reading(ReadingGuard<R>),
     /// Checks against all objects of the kind under the same parent, freshly listed; such acts are done one at a time per parent.
     Among(AmongSiblings<R>),
 }
 
 /// Checks an act against all its siblings and what is known of the DatabricksAuth.
 pub type AmongSiblings<R> = fn(&Act<'_, R>, &[Observed<R>], &AuthFacts) -> Result<()>;
+
+/// Checks an act and what it reads itself.
+pub type ReadingGuard<R> = for<'a> fn(&'a Act<'a, R>, &'a AuthFacts, &'a Reader) -> BoxFuture<'a, Result<()>>;
 
 /// A create (`want`), update (both) or delete (`seen`) that is about to be sent.
 pub struct Act<'a, R: ExternalResource> {
@@ -331,6 +356,37 @@ pub struct Observed<R: ExternalResource> {
     pub about: About,
 }
 
+/// What a create returned.
+pub struct Created<R: ExternalResource> {
+    /// The id of the new object.
+    pub id: R::Id,
+    /// The object, if the response shows it. Otherwise the engine records the id, and reads.
+    pub seen: Option<Observed<R>>,
+    /// A secret that no later read shows, for a kind with [`ExternalResource::ISSUES`].
+    pub secret: Option<SecretString>,
+}
+
+impl<R: ExternalResource> From<Observed<R>> for Created<R> {
+    fn from(seen: Observed<R>) -> Self {
+        Created { id: seen.id.clone(), seen: Some(seen), secret: None }
+    }
+}
+
+impl<R: ExternalResource> Created<R> {
+    /// An object of which the response shows only the id.
+    pub fn of(id: R::Id) -> Self {
+        Created { id, seen: None, secret: None }
+    }
+}
+
+impl<R: ExternalResource> Observed<R> {
+    /// The same as the response to an update that was refused in part.
+    pub fn refused(mut self, refused: Option<Error>) -> Self {
+        self.about.refused = refused;
+        self
+    }
+}
+
 /// What the engine itself reads of an object.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct About {
@@ -343,19 +399,19 @@ pub struct About {
     /// When it was created, in seconds since 1970, if the API returns it. Without it and without a mark, what is found long after an
     /// interrupted create is for a person.
     pub created: Option<i64>,
-    /// The version that was read, where a write must name it. A write that names another one is refused, see [`stale`].
+    /// When it ends by itself, in seconds since 1970, if it does.
+    pub expires: Option<i64>,
+    /// The version that was read, where a write must name it. A write that names another one is refused, see [`super::stale`].
     pub etag: Option<String>,
+    /// What a user has to know of an object that is usable and matches its spec, such as that it has no effect, and what to write.
+    pub remark: Option<String>,
+    /// In the response to an update alone: why the account carried out a part of it at most. What it has now is what was read.
+    pub refused: Option<Error>,
 }
 
-/// Classifies a failed write that named the version of the object that it changes: the account has another version by now, so
-/// the object is read again. Other errors stay what they are.
-pub fn stale(error: databricks::Error) -> CallError {
-    let conflict = matches!(error.code(), Some("RESOURCE_CONFLICT" | "ABORTED")) || error.etag().is_some();
-    if conflict && !error.may_have_happened() && !error.is_throttle() {
-        return Error::Conflict(format!("{error}; it was changed since it was read, so it is read again"))
-            .into();
-    }
-    error.into()
+/// Seconds since 1970 of a time as the newer APIs write it, RFC 3339.
+pub fn seconds_of(time: &str) -> Option<i64> {
+    time.parse::<Timestamp>().ok().map(Timestamp::as_second)
 }
 
 /// Whether an object is usable.

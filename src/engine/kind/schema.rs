@@ -84,11 +84,12 @@ pub fn fields(crd: &CustomResourceDefinition) -> BTreeSet<String> {
     own(spec).map(|(name, _)| name.to_owned()).collect()
 }
 
-/// Finishes the CRD of DatabricksAuth with the names of all kinds: which kinds a grant may name, and which of them are in a
-/// workspace. A grant with workspaceIds and without such a kind would allow no object.
+/// Finishes the CRD of DatabricksAuth with the names of all kinds: which kinds a grant may name, which of them it must name to
+/// allow them, and which of them are in a workspace. A grant with workspaceIds and without such a kind would allow no object.
 pub fn grants(
     auth: CustomResourceDefinition,
     kinds: &[CustomResourceDefinition],
+    by_name: &[String],
 ) -> CustomResourceDefinition {
     let mut value = serde_json::to_value(finish(auth, &NOTHING)).expect("a CRD is plain data");
     let name = |crd: &CustomResourceDefinition| crd.spec.names.kind.clone();
@@ -97,6 +98,13 @@ pub fn grants(
     let grant = "/spec/versions/0/schema/openAPIV3Schema/properties/spec/properties/grants/items";
     let grant = value.pointer_mut(grant).expect("a DatabricksAuth has grants");
     grant["properties"]["kinds"]["items"] = json!({"type": "string", "enum": all});
+    if !by_name.is_empty() {
+        grant["properties"]["kinds"]["description"] = json!(format!(
+            "The kinds of objects they may be used for. Default: all but those that only a grant that names them allows, as they \
+             can give control of the account: {}.",
+            by_name.join(", ")
+        ));
+    }
     grant["x-kubernetes-validations"] = json!([{
         "rule": format!(
             "!has(self.workspaceIds) || !has(self.kinds) || self.kinds.exists(kind, kind in ['{}'])",

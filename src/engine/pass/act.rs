@@ -14,7 +14,7 @@ use tokio::time::Instant;
 
 use super::bind::of_intent;
 use super::bound::Record;
-use super::decide::{Released, Step, fields_now};
+use super::decide::{Released, Step, fields_now, words};
 use super::look::Look;
 use super::outcome::Outcome;
 use super::send::refuses;
@@ -22,7 +22,7 @@ use super::subject::Counted;
 use super::work::{Decision, Target, Work, missing_observation};
 use crate::engine::crd::{EventReason, External, Intent, Reason, seconds};
 use crate::engine::error::{Error, Result};
-use crate::engine::kind::{Change, Phase, Seen, When, Writer};
+use crate::engine::kind::{Change, Key, New, Phase, Seen, When, Writer};
 use crate::engine::memory::{Claim, ObjectMemory};
 use crate::engine::meter::Write;
 
@@ -79,12 +79,12 @@ impl Work<'_> {
         self.same_principals(target).await?;
         let _one_at_a_time = self.guard(target, Some(want), None, &look.before).await?;
         let time = seconds(Timestamp::now());
-        let (within, name) = (key.within.clone(), key.name);
+        let (within, name) = (key.within.clone(), key.name.clone());
         let intent = Intent { account_id, within, name, time, before: look.before };
         let engine = self.engine;
         self.subject.announce(engine, intent).await?;
-        let seen = match self.driver.create(&target.place.writer, want).await {
-            Ok(seen) => seen,
+        let new = match self.driver.create(&target.place.writer, want).await {
+            Ok(new) => new,
             // It may have been created, so the announcement stays.
             Err(error @ Error::Unknown { .. }) => return Err(error),
             Err(error) => {
@@ -92,17 +92,32 @@ impl Work<'_> {
                 return Err(self.not_created(target, want, error).await?);
             }
         };
-        session.snapshots.amend(self.driver, &key.within, &seen.id, Some(&seen)).await;
-        self.claimant(target).record(&seen.id);
+        self.created(target, key, new).await
+    }
+
+    /// Records what was just created, and reads the response, or the account if that shows only the id.
+    async fn created(&mut self, target: &Target, key: Key, new: New) -> Result<Outcome> {
+        let snapshots = &target.place.admission.session.snapshots;
+        match &new.seen {
+            Some(seen) => snapshots.amend(self.driver, &key.within, &new.id, Some(seen)).await,
+            None => snapshots.forget(self.driver, &key.within).await,
+        }
+        self.claimant(target).record(&new.id);
         self.remember(|m| {
             *m = ObjectMemory { awaiting_first_ready: m.awaiting_first_ready, ..ObjectMemory::default() }
         });
         let created_at = Some(seconds(Timestamp::now()));
-        let external = External { created_at, ..self.external(target, &seen, false) };
+        let account_id = target.place.admission.session.client.account_id().to_owned();
+        let shown = new.seen.as_ref().and_then(|seen| self.driver.key(&seen.state).ok());
+        let (id, name) = (new.id.clone(), Some(shown.unwrap_or(key).name));
+        let external = External { account_id, id, name, adopted: false, observed: false, created_at };
         // It is deleted again if it cannot be recorded, whatever was changed meanwhile.
-        let made = (Writer::new(target.place.reader.clone(), engine.permit().clone()), seen.clone());
+        let made = (Writer::new(target.place.reader.clone(), self.engine.permit().clone()), new.clone());
         self.subject.put_created(external, made, self.deletion(false))?;
-        self.respond(target, seen)
+        match new.seen {
+            Some(seen) => self.respond(target, seen),
+            None => Ok(Outcome::Again),
+        }
     }
 
     /// Claims the object · asks the guard · binds · sends. Nothing is created that could be doubled, but an object that others set
@@ -175,7 +190,7 @@ impl Work<'_> {
         let seen = look.seen().ok_or_else(missing_observation)?;
         let drifted = self.subject.settled()?;
         let sent_before = self.remember(|m| m.sent.replace(Instant::now()));
-        let sent = match self.send_update(target, seen, want, fields).await {
+        let mut sent = match self.send_update(target, seen, want, fields).await {
             Err(error) if refuses(&error) => {
                 self.remember(|m| m.sent = sent_before);
                 return Err(self.not_found(target, seen, fields, error).await?);
@@ -183,6 +198,13 @@ impl Work<'_> {
             Err(error) => return Err(self.overtaken(target, seen, error).await?),
             Ok(sent) => sent,
         };
+        if let Some(error) = sent.shown.about.refused.take() {
+            if sent.shown.state == seen.state {
+                self.remember(|m| m.sent = sent_before);
+            }
+            self.in_part(target, seen, fields, &sent.shown).await?;
+            return Err(self.not_found(target, seen, fields, error).await?);
+        }
         self.remember(|m| (m.not_found, m.sent_all) = (false, sent.state == *want));
         self.subject.counted.push(Counted::Wrote(Write::Update));
         let within = self.driver.key(want)?.within;
@@ -200,6 +222,25 @@ impl Work<'_> {
             self.restore(target, seen)?;
         }
         self.respond(target, sent.shown)
+    }
+
+    /// The account refused a part of an update, or all of it: shows what it has now, and what is missing.
+    async fn in_part(&mut self, target: &Target, seen: &Seen, fields: &[String], now: &Seen) -> Result<()> {
+        let within = self.driver.key(&now.state)?.within;
+        target.place.admission.session.snapshots.amend(self.driver, &within, &now.id, Some(now)).await;
+        self.may_touch(target, now)?;
+        if now.state != seen.state {
+            self.subject.counted.push(Counted::Wrote(Write::Update));
+            let text = format!("{}, in part: the account refused the rest", words(fields));
+            self.subject.note(false, EventReason::Updated, text);
+            self.wake_losers();
+            self.name_freed(target, seen)?;
+        }
+        let changes = match &target.want {
+            Some(want) => self.driver.changes(want, now)?,
+            None => vec![],
+        };
+        self.subject.put_shown(self.shown(target, now, &changes, true)?)
     }
 
     /// Checks who still needs it and what may be touched · reads the Kubernetes object again · asks the guard · sends.

@@ -115,10 +115,11 @@ impl Engine {
         let not_ready =
             |why: &str| Error::waiting(Reason::ReferenceNotReady, format!("{who} is not ready: {why}"));
         let summary = summary(&object);
-        match (summary.id, summary.usable) {
-            (Some(id), Some(_)) if pinned == Some(&id) => Ok(id),
+        let value = summary.id.and_then(|id| need.value(&id, &object.data["status"]));
+        match (value, summary.usable) {
+            (Some(value), Some(_)) if pinned == Some(&value) => Ok(value),
             _ if summary.leaving => Err(not_ready("it is being deleted")),
-            (Some(id), Some(true)) => Ok(id),
+            (Some(value), Some(true)) => Ok(value),
             _ => Err(not_ready("see its conditions")),
         }
     }

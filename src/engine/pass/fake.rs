@@ -14,6 +14,7 @@ use futures::FutureExt;
 use futures::future::BoxFuture;
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use kube::core::{ApiResource, GroupVersionKind};
+use secrecy::SecretString;
 use serde_json::{Map, Value, json};
 
 use super::engine::Settings;
@@ -22,8 +23,8 @@ use crate::databricks::{Client, Connection, Host, HostPolicy, Urgency};
 use crate::engine::crd::Reason;
 use crate::engine::error::{Error, Result};
 use crate::engine::kind::{
-    About, AuthFacts, Change, Driver, Key, Lifecycle, Need, Ownership, Phase, Power, PrincipalName, Reader,
-    Resolved, Seen, Traits, Wanted, When, Writer,
+    About, AuthFacts, Change, Driver, Home, Key, Lifecycle, Need, New, Output, Ownership, Phase, Power,
+    PrincipalName, Reader, Resolved, Seen, Traits, Wanted, When, Writer,
 };
 
 /// A kind whose objects have a name, which no update gives to two of them, and values that differ where they differ. What is
@@ -31,6 +32,8 @@ use crate::engine::kind::{
 pub struct Fake {
     /// Its lifecycle, and what proves ownership.
     pub traits: Traits,
+    /// A reference means this fact of the other object instead of its id.
+    pub fact: Option<&'static str>,
     /// It has a temporary name for an object that exchanges its name with another.
     pub steps_aside: bool,
     /// What GET shows.
@@ -45,6 +48,10 @@ pub struct Fake {
     pub late: Mutex<bool>,
     /// A create leaves the value out: an update sets it.
     pub partial: Mutex<bool>,
+    /// The response to a create shows only the id.
+    pub silent: Mutex<bool>,
+    /// Updates carry out the value alone, and their responses say that the account refused the rest for this.
+    pub in_part: Mutex<Option<Error>>,
     /// The next write is carried out, and its response is this failure.
     pub loses: Mutex<Option<Error>>,
     /// The phase of what is created.
@@ -70,17 +77,22 @@ impl Fake {
             references: &[],
             untold: &[],
             unlisted: &[],
+            home: Home::Account,
             ownership: Ownership::RecordedId,
             lifecycle: Lifecycle::Object,
             data_bearing: false,
+            issues: false,
+            granted_by_name: false,
             removable: true,
             read_lag: Duration::ZERO,
             guarded_alone: false,
             guarded_among_siblings: false,
             creates_in_turn: false,
+            writes_in_turn: false,
         };
         let mut fake = Fake {
             traits,
+            fact: None,
             steps_aside: false,
             got: Mutex::default(),
             listed: Mutex::default(),
@@ -88,6 +100,8 @@ impl Fake {
             refuses: Mutex::default(),
             late: Mutex::default(),
             partial: Mutex::default(),
+            silent: Mutex::default(),
+            in_part: Mutex::default(),
             loses: Mutex::default(),
             phase: Mutex::new(Phase::Ready),
             mark: Mutex::new("it".into()),
@@ -261,6 +275,7 @@ impl Driver for Fake {
             Some(Need {
                 field: field.into(),
                 what: Wanted::Object { kind: "Fake".into(), name },
+                fact: self.fact,
                 soft: false,
             })
         };
@@ -297,6 +312,10 @@ impl Driver for Fake {
         Ok(self.steps_aside.then(|| json!({"name": name, "value": want["value"]})))
     }
 
+    fn output(&self, _: &Value) -> Result<Option<Output>> {
+        Ok(None)
+    }
+
     fn power(&self, _: &Value) -> Result<Power> {
         Ok(Power::default())
     }
@@ -324,21 +343,19 @@ impl Driver for Fake {
         Ok(seen.state["name"] == *key.name)
     }
 
-    fn guard(
-        &self,
-        want: Option<&Value>,
-        _: Option<&Seen>,
-        siblings: &[Seen],
-        auth: &AuthFacts,
-    ) -> Result<()> {
+    fn guard<'a>(
+        &'a self,
+        _: &'a Reader,
+        want: Option<&'a Value>,
+        _: Option<&'a Seen>,
+        siblings: &'a [Seen],
+        auth: &'a AuthFacts,
+    ) -> BoxFuture<'a, Result<()>> {
         let siblings = siblings.iter().map(|seen| seen.id.clone()).collect();
         self.judged.lock().unwrap().push((auth.principal_id.clone(), siblings));
-        match want {
-            Some(want) if want["value"] == "lock-out" => {
-                Err(Error::terminal(Reason::WouldLockOut, "it would lock the operator out"))
-            }
-            _ => Ok(()),
-        }
+        let locks_out = want.is_some_and(|want| want["value"] == "lock-out");
+        let refused = || Error::terminal(Reason::WouldLockOut, "it would lock the operator out");
+        std::future::ready(if locks_out { Err(refused()) } else { Ok(()) }).boxed()
     }
 
     fn get<'a>(&'a self, _: &'a Reader, id: &'a str) -> BoxFuture<'a, Result<Option<Seen>>> {
@@ -349,7 +366,7 @@ impl Driver for Fake {
         async move { self.called(format!("LIST {within}"), || self.listed.lock().unwrap().clone()) }.boxed()
     }
 
-    fn create<'a>(&'a self, api: &'a Writer, want: &'a Value) -> BoxFuture<'a, Result<Seen>> {
+    fn create<'a>(&'a self, api: &'a Writer, want: &'a Value) -> BoxFuture<'a, Result<New>> {
         async move {
             let name = want["name"].as_str().unwrap_or_default();
             self.written(api, format!("POST {name}"))?;
@@ -361,7 +378,12 @@ impl Driver for Fake {
             }
             seen.about.phase = self.phase.lock().unwrap().clone();
             self.put(seen.clone());
-            self.answered(seen)
+            let mut new = New::from(self.answered(seen)?);
+            if *self.silent.lock().unwrap() {
+                new.seen = None;
+            }
+            new.secret = self.traits.issues.then(|| SecretString::from(format!("secret of {}", new.id)));
+            Ok(new)
         }
         .boxed()
     }
@@ -383,7 +405,9 @@ impl Driver for Fake {
             if *self.late.lock().unwrap() {
                 return self.answered(seen);
             }
-            now.iter().for_each(|field| seen.state[*field] = want[*field].clone());
+            let in_part = self.in_part.lock().unwrap().clone();
+            let carried_out = now.iter().filter(|field| in_part.is_none() || **field == "value");
+            carried_out.for_each(|field| seen.state[*field] = want[*field].clone());
             if seen.about.phase == Phase::Vacant {
                 seen.about.phase = Phase::Ready;
             }
@@ -391,6 +415,7 @@ impl Driver for Fake {
                 seen.about.owner = Some(mark);
             }
             self.put(seen.clone());
+            seen.about.refused = in_part;
             self.answered(seen)
         }
         .boxed()

@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use serde_json::{Map, Value};
 
 use super::bound::Record;
+use super::cut::{Left, cut};
 use super::decide::{Released, spec_path};
 use super::look::{Found, Look};
 use super::subject::Shown;
@@ -42,12 +43,17 @@ impl Work<'_> {
             .map(|want| differences.map(|c| drift(&traits, &spec, &c.path, want, &seen.state)).collect());
         let mut observed = fixed(traits.immutable, &seen.state);
         observed.extend(all(fields, &seen.state));
+        let (mut facts, mut left) = (seen.facts.clone(), Left::default());
+        let mut counts = cut(&mut observed, &mut left);
+        counts.extend(cut(&mut facts, &mut left));
         Ok(Shown {
             name: ours.then(|| self.driver.key(&seen.state)).transpose()?.map(|key| key.name),
             state: seen.about.state.clone(),
-            facts: seen.facts.clone(),
+            facts,
             observed,
+            counts,
             drift: drift.unwrap_or_default(),
+            remark: seen.about.remark.clone(),
         })
     }
 

@@ -17,7 +17,7 @@ use serde::Deserialize;
 use tokio::time::Instant;
 use tracing::{Instrument, Span};
 
-use super::decide::{Step, deleting_without_account};
+use super::decide::{Released, Step, deleting_without_account};
 use super::engine::Engine;
 use super::lag::Lag;
 use super::look::{Freshness, Look};
@@ -27,7 +27,7 @@ use super::subject::Subject;
 use super::work::Work;
 use crate::engine::crd::{EXTERNAL_ID, FINALIZER, Management, ObjectName, Reason};
 use crate::engine::error::{Error, Result};
-use crate::engine::kind::{Driver, Seen, Writer};
+use crate::engine::kind::{Driver, New, Writer};
 use crate::engine::memory::Claim;
 use crate::engine::meter::Write;
 
@@ -74,8 +74,8 @@ pub async fn reconcile(
     }
     // Not within a span of its own: what it concludes is recorded in the span of the reconcile.
     let ended = subject.conclude(&engine, outcome, Reason::Available).await;
-    if let (Ended::Gone, Some((writer, seen))) = (&ended, made) {
-        let undone = undo(engine.clone(), driver, writer, seen, (who, uid));
+    if let (Ended::Gone, Some((writer, new))) = (&ended, made) {
+        let undone = undo(engine.clone(), driver, writer, new, (who, uid));
         engine.undoing.tasks.spawn(undone.in_current_span());
     }
     ended.action()
@@ -108,10 +108,16 @@ async fn hops(work: &mut Work<'_>) -> Result<Outcome> {
     let mut target = hop("desire").in_scope(|| work.desire(place, resolved))?;
     work.subject.put_references(target.refs.as_ref(), target.unresolved.shown())?;
     work.keep_only(&target.claims);
+    work.find_home(&target).instrument(hop("desire")).await?;
     work.write_finalizer().await?;
     let (wanted, mut freshness) = (target.want.clone(), Freshness::Routine);
     let (look, decision) = loop {
-        let look = work.observe(&target, freshness).instrument(hop("observe")).await?;
+        let look = match work.observe(&target, freshness).instrument(hop("observe")).await {
+            Err(error) if work.goes_with_workspace(&error)? => {
+                return work.release(Released::Left("left to the deletion of its workspace"), None).await;
+            }
+            look => look?,
+        };
         work.subject.put_read(&look, work.usable(&look));
         target.want = target.unresolved.keep(wanted.as_ref(), look.seen());
         let decision = hop("decide").in_scope(|| work.decide(&target, &look))?;
@@ -187,7 +193,7 @@ pub async fn undo(
     engine: Arc<Engine>,
     driver: &'static dyn Driver,
     writer: Writer,
-    seen: Seen,
+    new: New,
     (who, uid): (ObjectName, String),
 ) {
     let (since, mut wait) = (Instant::now(), engine.settings.pace.poll_min);
@@ -197,23 +203,23 @@ pub async fn undo(
         // A new object of that name may have found it by its mark, or adopted it.
         let now = engine.cluster.stores.object(&who).and_then(|object| object.uid());
         if now.is_some_and(|now| now != uid) {
-            return orphaned(&seen);
+            return orphaned(&new);
         }
         let gone =
             |error: &Error| error.is_rejected(Reason::ExternalResourceMissing) && since.elapsed() >= lag;
-        let error = match driver.delete(&writer, &seen).await {
+        let error = match take_back(driver, &writer, &new).await {
             Ok(()) => {
                 engine.meter.of(&who.kind).wrote(Write::Delete);
-                tracing::warn!(external_id = seen.id, "deleted what was just created: the object is gone");
+                tracing::warn!(external_id = new.id, "deleted what was just created: the object is gone");
                 return;
             }
             Err(error) if gone(&error) => {
-                tracing::warn!(external_id = seen.id, "what was just created is gone, as its object is");
+                tracing::warn!(external_id = new.id, "what was just created is gone, as its object is");
                 return;
             }
             Err(error) => error,
         };
-        tracing::warn!(external_id = seen.id, %error, "what was just created cannot be deleted yet");
+        tracing::warn!(external_id = new.id, %error, "what was just created cannot be deleted yet");
         tokio::select! {
             () = tokio::time::sleep(wait) => {}
             () = engine.undoing.stop.cancelled() => {}
@@ -221,12 +227,23 @@ pub async fn undo(
         wait = (wait * 2).min(engine.settings.pace.poll_max);
         let over = since.elapsed() > engine.settings.operation || engine.undoing.stop.is_cancelled();
         if over || engine.cluster.stores.object(&who).is_some() {
-            return orphaned(&seen);
+            return orphaned(&new);
         }
     }
 }
 
+async fn take_back(driver: &'static dyn Driver, writer: &Writer, new: &New) -> Result<()> {
+    let read = match &new.seen {
+        Some(_) => None,
+        None => driver.get(writer, &new.id).await?,
+    };
+    let Some(seen) = new.seen.as_ref().or(read.as_ref()) else {
+        return Err(Error::rejected(Reason::ExternalResourceMissing, "the account does not show it"));
+    };
+    driver.delete(writer, seen).await
+}
+
 /// Reports what is left to a person.
-fn orphaned(seen: &Seen) {
-    tracing::error!(external_id = seen.id, "ORPHAN: delete this object in the account by hand");
+fn orphaned(new: &New) {
+    tracing::error!(external_id = new.id, "ORPHAN: delete this object in the account by hand");
 }

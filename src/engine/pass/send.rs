@@ -1,9 +1,11 @@
 //! One change in the account: the last checks before it, the call, and what its failure means. Reads the object under work;
 //! [`super::act`] puts what comes of it on the object.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
+use ipnet::IpNet;
 use k8s_openapi::jiff::Timestamp;
 use kube::ResourceExt;
 use kube::core::DynamicObject;
@@ -17,7 +19,9 @@ use super::decide::{fields_now, words};
 use super::outcome::Outcome;
 use super::work::{Target, Work};
 use crate::databricks::Urgency;
-use crate::engine::crd::{External, FINALIZER, ObjectName, Operation, Reason, age};
+use crate::engine::crd::{
+    AUTH_KIND, DatabricksAuthSpec, External, FINALIZER, ObjectName, Operation, Reason, age,
+};
 use crate::engine::error::{Error, Result};
 use crate::engine::kind::{AuthFacts, Key, Lifecycle, NEW_REFERENCE, Seen, Wanted};
 use crate::engine::memory::named;
@@ -49,8 +53,8 @@ impl Work<'_> {
     }
 
     /// A last check before a write. The lock that it returns keeps two changes from passing a check of all siblings together, and
-    /// two creates from being sent at once where the API does not take that. `before` are the ids that match a create and belong to
-    /// others.
+    /// two creates, or two writes, from being sent at once where the API does not take that. `before` are the ids that match a create
+    /// and belong to others.
     pub async fn guard(
         &self,
         target: &Target,
@@ -58,17 +62,26 @@ impl Work<'_> {
         seen: Option<&Seen>,
         before: &[String],
     ) -> Result<Option<OwnedMutexGuard<()>>> {
-        let session = &target.place.admission.session;
-        let (traits, facts) = (self.driver.traits(), &session.facts);
+        let place = &target.place;
+        let (session, traits) = (&place.admission.session, self.driver.traits());
+        let identities = self.identities(target);
         if !traits.guarded_among_siblings {
-            let principal_id = if traits.guarded_alone { session.own_id().await? } else { None };
-            let facts = AuthFacts { principal_id, ..facts.clone() };
-            self.driver.guard(want, seen, &[], &facts)?;
+            for (at, identity) in identities.iter().enumerate() {
+                let own_id = session.directory.own_id(&identity.client_id);
+                let principal_id = if traits.guarded_alone { own_id.await? } else { None };
+                // What the account does not have needs no guard; whether it has the session's own may be unknown.
+                if at == 0 || principal_id.is_some() {
+                    let facts = AuthFacts { principal_id, ..identity.clone() };
+                    self.driver.guard(&place.reader, want, seen, &[], &facts).await?;
+                }
+            }
         }
+        let egress: BTreeSet<IpNet> = identities.into_iter().flat_map(|identity| identity.egress).collect();
+        let facts = AuthFacts { egress: egress.into_iter().collect(), ..session.facts.clone() };
         // Guards that read all objects are about the operator's own addresses: without any there is nothing to check.
         let checked = traits.guarded_among_siblings && !facts.egress.is_empty();
-        let in_turn = traits.creates_in_turn && seen.is_none();
-        if !(checked || in_turn) {
+        let creates_in_turn = traits.creates_in_turn && seen.is_none();
+        if !(checked || creates_in_turn || traits.writes_in_turn) {
             return Ok(None);
         }
         let state = want.or(seen.map(|seen| &seen.state)).unwrap_or(&Value::Null);
@@ -76,19 +89,20 @@ impl Work<'_> {
         let locks = &self.engine.memory.guards;
         let lock = locks.lock(session.client.account_id(), &self.subject.who.kind, &key.within);
         let (held, waited) = lock.await;
-        if !(checked || waited) {
+        let late = creates_in_turn && waited;
+        if !(checked || late) {
             return Ok(Some(held));
         }
         if checked {
             self.no_change_is_unseen(target, &key.within)?;
         }
-        let siblings = self.driver.list(&target.place.reader, &key.within).await?;
-        if in_turn && waited {
+        let siblings = self.driver.list(&place.reader, &key.within).await?;
+        if late {
             self.still_absent(target, &key, before, &siblings).await?;
         }
         if checked {
             self.all_are_shown(target, &key.within, &siblings)?;
-            self.driver.guard(want, seen, &siblings, facts)?;
+            self.driver.guard(&place.reader, want, seen, &siblings, &facts).await?;
         }
         Ok(Some(held))
     }
@@ -111,6 +125,24 @@ impl Work<'_> {
             }
         }
         Ok(())
+    }
+
+    /// What guards know of each identity that the operator uses for this account, that of the session first: of the DatabricksAuths
+    /// in the namespace of the one in use. Others do not count: a namespace must not keep what another one manages from changing.
+    fn identities(&self, target: &Target) -> Vec<AuthFacts> {
+        let (session, home) = (&target.place.admission.session, &target.place.auth.namespace);
+        let mut identities = vec![session.facts.clone()];
+        let auths = self.engine.cluster.stores.objects(AUTH_KIND);
+        for auth in auths.filter(|auth| auth.namespace().as_ref() == Some(home)) {
+            let Ok(spec) = DatabricksAuthSpec::deserialize(&auth.data["spec"]) else { continue };
+            let egress = spec.egress_cidrs.iter().flatten().filter_map(|cidr| cidr.network());
+            let (egress, client_id) = (egress.map(IpNet::from).collect(), spec.client_id.unwrap_or_default());
+            let known = |known: &AuthFacts| known.client_id == client_id && known.egress == egress;
+            if spec.account_id == session.client.account_id() && !identities.iter().any(known) {
+                identities.push(AuthFacts { client_id, egress, ..AuthFacts::default() });
+            }
+        }
+        identities
     }
 
     /// A guard that reads all objects of the kind must not miss one that was created a moment ago.
@@ -200,8 +232,12 @@ impl Work<'_> {
     pub async fn not_created(&self, target: &Target, want: &Value, error: Error) -> Result<Error> {
         if error.is_rejected(Reason::ReferenceNotFound) {
             // A principal that was created again has another id.
-            target.place.admission.session.forget_principals();
+            target.place.admission.session.directory.forget();
             return Ok(self.about_references(&error));
+        }
+        if matches!(error, Error::Conflict(_)) {
+            let within = self.driver.key(want)?.within;
+            target.place.admission.session.snapshots.forget(self.driver, &within).await;
         }
         if !error.is_rejected(Reason::AlreadyExists) {
             return Ok(error);
@@ -240,7 +276,7 @@ impl Work<'_> {
         let pinned = &status.resolved_refs;
         for need in self.driver.needs(&self.subject.spec())? {
             let (Wanted::Principal(name), false) = (&need.what, need.soft) else { continue };
-            let now = target.place.admission.session.principal(name, Urgency::Urgent, true).await?;
+            let now = target.place.admission.session.directory.principal(name, Urgency::Urgent, true).await?;
             let Some(now) = now else {
                 return Err(Error::waiting(
                     Reason::ReferenceNotFound,
@@ -309,14 +345,17 @@ impl Work<'_> {
         fields: &[String],
     ) -> Result<Sent> {
         let now: Vec<&str> = fields.iter().map(String::as_str).collect();
-        let refused = match self.driver.update(&target.place.writer, seen, want, &now).await {
-            Err(error) if error.is_rejected(Reason::AlreadyExists) => error,
-            updated => return updated.map(|shown| Sent { shown, state: want.clone() }),
+        let updated = self.driver.update(&target.place.writer, seen, want, &now).await;
+        let refusal = match &updated {
+            Ok(shown) => shown.about.refused.as_ref(),
+            Err(error) => Some(error),
         };
-        if !self.name_taken(target, Some(seen), want)? {
-            return Err(refused);
+        let taken = refusal.is_some_and(|error| error.is_rejected(Reason::AlreadyExists));
+        let sent = updated.map(|shown| Sent { shown, state: want.clone() });
+        if !taken || !self.name_taken(target, Some(seen), want)? {
+            return sent;
         }
-        let Some(aside) = self.driver.aside(want, &seen.id)? else { return Err(refused) };
+        let Some(aside) = self.driver.aside(want, &seen.id)? else { return sent };
         let differs = fields_now(&self.driver.changes(&aside, seen)?);
         let fields: Vec<&str> = differs.iter().map(String::as_str).collect();
         let shown = self.driver.update(&target.place.writer, seen, &aside, &fields).await?;

@@ -16,7 +16,7 @@ use crate::engine::crd::{
     created,
 };
 use crate::engine::error::{Error, Result};
-use crate::engine::kind::{Seen, Writer};
+use crate::engine::kind::{New, Writer};
 use crate::engine::memory::Rank;
 use crate::engine::meter::Write;
 
@@ -51,8 +51,12 @@ pub struct Shown {
     pub facts: Map<String, Value>,
     /// The values of fields.
     pub observed: Map<String, Value>,
+    /// How many entries lists have that are cut.
+    pub counts: BTreeMap<String, i64>,
     /// What differs from the spec.
     pub drift: Vec<Drift>,
+    /// What a user has to know of it.
+    pub remark: Option<String>,
 }
 
 /// The object under work.
@@ -72,7 +76,7 @@ pub struct Subject {
     /// How the object was bound without a call: counted and reported once that is recorded.
     pub binding: Option<(Write, Note)>,
     /// What this reconcile has created: deleted again if it cannot be recorded, as the Kubernetes object is gone.
-    pub made: Option<(Writer, Seen)>,
+    pub made: Option<(Writer, New)>,
     /// How often to compare with the account.
     pub resync: Option<Duration>,
     /// When the shared reading that this reconcile rested on is due to be renewed, if there was one.
@@ -81,6 +85,8 @@ pub struct Subject {
     pub resolved: bool,
     /// Why a reference that it can be without is left out.
     pub unresolved: Option<(Reason, String)>,
+    /// What a user has to know of the object in the account.
+    pub remark: Option<String>,
     /// It was released: there is nothing left to write to.
     pub released: bool,
     /// An interrupted create was resolved, and nothing was compared yet.
@@ -131,6 +137,7 @@ impl Subject {
             due: None,
             resolved: kind == AUTH_KIND,
             unresolved: None,
+            remark: None,
             released: false,
             sent: false,
             recovered: false,
@@ -239,7 +246,7 @@ impl Subject {
     pub fn put_created(
         &mut self,
         external: External,
-        made: (Writer, Seen),
+        made: (Writer, New),
         deletion: DeletionPolicy,
     ) -> Result<()> {
         let id = external.id.clone();
@@ -262,8 +269,9 @@ impl Subject {
         status.external_id = status.external.as_ref().map(|external| external.id.clone());
         status.state = shown.state;
         status.facts = shown.facts;
-        status.observed = shown.observed;
+        (status.observed, status.observed_counts) = (shown.observed, shown.counts);
         status.drift = shown.drift;
+        self.remark = shown.remark;
         Ok(())
     }
 }

@@ -27,6 +27,41 @@ async fn a_create_is_announced_sent_and_recorded() {
     assert_eq!(world.condition("Synced"), "True InSync");
 }
 
+/// Some APIs return the id of what they created, and no more.
+#[tokio::test(start_paused = true)]
+async fn a_create_whose_response_shows_only_the_id_is_recorded_and_then_read() {
+    let world = world();
+    *world.fake.silent.lock().unwrap() = true;
+    assert_eq!(world.apply(json!({})).reconcile().await, Action::requeue(Duration::ZERO));
+    assert_eq!(world.fake.calls(), ["LIST ", "POST a"]);
+    let external = world.status()["external"].clone();
+    assert_eq!(
+        (&external["id"], &external["name"]),
+        (&json!("id-a"), &json!("a")),
+        "recorded before it is read"
+    );
+    assert_eq!(world.condition("Ready"), "False Progressing");
+    world.quiet();
+    world.settle().await;
+    assert_eq!(world.fake.calls(), ["LIST "], "not the LIST from before the create");
+    assert_eq!(world.condition("Ready"), "True Available");
+    assert_eq!(world.condition("Synced"), "True InSync");
+}
+
+/// The finalizer was removed by hand during such a create.
+#[tokio::test(start_paused = true)]
+async fn an_orphan_of_which_only_the_id_is_known_is_read_and_deleted() {
+    let world = world();
+    *world.fake.silent.lock().unwrap() = true;
+    world.apply(json!({})).watch();
+    world.api.next_write("status", Trouble::Pass);
+    world.api.next_write("status", Trouble::Vanish);
+    world.reconcile().await;
+    world.engine.undoing.tasks.close();
+    world.engine.undoing.tasks.wait().await;
+    assert_eq!(world.fake.calls(), ["LIST ", "POST a", "GET id-a", "DELETE id-a"]);
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_lost_answer_to_a_create_never_makes_a_second_object() {
     let world = world_of(Fake::new(Lifecycle::Object, Ownership::RecordedId), |s| {

@@ -153,6 +153,28 @@ async fn creates_under_one_parent_are_sent_one_at_a_time_where_the_kind_needs_it
     }
 }
 
+/// Each write of a rule set replaces what the others wrote.
+#[tokio::test(start_paused = true)]
+async fn all_writes_under_one_parent_are_sent_one_at_a_time_where_the_kind_needs_it() {
+    let world = eager(Fake::with(|fake| fake.traits.writes_in_turn = true));
+    let lock = async |within: &str| world.engine.memory.guards.lock("account", "Fake", within).await;
+    for (change, call) in [(json!({}), "POST a"), (json!({"value": "new"}), "PATCH id-a value")] {
+        world.apply(change);
+        let another = lock("").await;
+        assert!(tokio::time::timeout(seconds(5), world.reconcile()).await.is_err(), "{call} waits");
+        drop(another);
+        let _elsewhere = lock("elsewhere").await;
+        world.reconcile().await;
+        assert_eq!(world.changes(), [call]);
+    }
+    world.api.delete("it");
+    let another = lock("").await;
+    assert!(tokio::time::timeout(seconds(5), world.reconcile()).await.is_err(), "a deletion waits");
+    drop(another);
+    world.reconcile().await;
+    assert_eq!(world.changes(), ["DELETE id-a"]);
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_guard_of_addresses_has_nothing_to_check_if_none_are_known() {
     let world = siblings().await;
@@ -269,4 +291,55 @@ async fn a_write_whose_credentials_were_replaced_is_sent_with_the_new_ones() {
     world.settle().await;
     assert_eq!(world.changes(), ["POST a"]);
     assert_eq!(world.condition("Ready"), "True Available");
+}
+
+impl World {
+    /// The watch brings another DatabricksAuth for the account, or a change of it.
+    fn another_auth(&self, namespace: &str, account_id: &str, client_id: &str, cidr: &str) {
+        let auth = json!({
+            "apiVersion": "databricks-operator.io/v1alpha1", "kind": "DatabricksAuth",
+            "metadata": {"name": "another", "namespace": namespace, "uid": "another"},
+            "spec": {
+                "cloud": "AWS", "accountId": account_id, "authType": "OAUTH_M2M", "clientId": client_id, "egressCidrs": [cidr],
+            },
+        });
+        let auth: DynamicObject = serde_json::from_value(auth).unwrap();
+        self.auths.lock().unwrap().apply_watcher_event(&Event::Apply(auth));
+    }
+}
+
+/// Covers SE-07. Two DatabricksAuths of one account may sign in as two service principals: a change through one of them must not shut
+/// the other one out. What another namespace signs in as is not kept: its owners could keep it from being removed.
+#[tokio::test]
+async fn a_guard_keeps_every_identity_that_the_namespace_uses_for_the_account() {
+    let account = HttpAccount::start().await;
+    account.name("client", Some("7"));
+    account.name("second", Some("8"));
+    let own = || (Some("7".to_owned()), vec![]);
+    for (namespace, account_id, client_id, judged) in [
+        ("ns", "account", "second", vec![own(), (Some("8".to_owned()), vec![])]),
+        ("elsewhere", "account", "second", vec![own()]),
+        ("ns", "another", "second", vec![own()]),
+        ("ns", "account", "unknown", vec![own()]),
+    ] {
+        let world = world_of(Fake::with(|fake| fake.traits.guarded_alone = true), |_| {});
+        world.connect(&account).another_auth(namespace, account_id, client_id, "203.0.113.0/24");
+        world.apply(json!({})).reconcile().await;
+        assert_eq!(world.judged(), judged, "{namespace} {account_id} {client_id}");
+        assert_eq!(world.changes(), ["POST a"]);
+    }
+}
+
+/// The addresses are those of one operator, whichever DatabricksAuth names them.
+#[tokio::test(start_paused = true)]
+async fn a_guard_of_addresses_knows_those_of_all_its_databricks_auths() {
+    for (namespace, checks) in [("ns", true), ("elsewhere", false)] {
+        let world = siblings().await;
+        let mut session = Session::of(account());
+        session.facts.egress.clear();
+        world.engine.auths.store(&auth(), &auth_spec(Value::Null), Ok(Arc::new(session)));
+        world.another_auth(namespace, "account", "client", "203.0.113.0/24");
+        world.reconcile().await;
+        assert_eq!(world.judged().len(), usize::from(checks), "{namespace}");
+    }
 }

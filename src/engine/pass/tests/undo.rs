@@ -24,7 +24,7 @@ impl World {
         let (log, _kept) = Log::keep();
         let writer = Writer::new(Reader::new(account(), Urgency::Urgent), self.engine.permit().clone());
         let (began, gone) = (Instant::now(), (named("it"), "uid-of-the-gone".into()));
-        undo(self.engine.clone(), self.fake, writer, seen("id-a", "a", None), gone).await;
+        undo(self.engine.clone(), self.fake, writer, seen("id-a", "a", None).into(), gone).await;
         (began.elapsed(), log.lines().pop().unwrap())
     }
 }
