@@ -10,6 +10,8 @@ pub mod esm_enablement_setting;
 pub mod federation_policy;
 pub mod group;
 pub mod ip_access_list;
+pub mod ip_access_list_enforcement;
+pub mod log_delivery;
 pub mod network;
 pub mod network_connectivity_config;
 pub mod permission_assignment;
@@ -52,4 +54,6 @@ pub const KINDS: &[&dyn Driver] = &[
     of::<role_grant::RoleGrant>(),
     of::<budget::Budget>(),
     of::<workspace_ip_access_list::WorkspaceIpAccessList>(),
+    of::<log_delivery::LogDelivery>(),
+    of::<ip_access_list_enforcement::IpAccessListEnforcement>(),
 ];

@@ -88,6 +88,14 @@ const PROMISES: &[(&str, &str)] = &[
         "LC-25",
         "a write that replaces a whole keeps all in it that others wrote, also what the operator does not know",
     ),
+    (
+        "LC-29",
+        "what the API cannot remove is disabled, which the event says, and is enabled again when it is applied again",
+    ),
+    (
+        "LC-27",
+        "IP access lists come into force only if they let the operator in, and stay in force when the object is deleted",
+    ),
     ("LC-24", "what would cut off the users of workspaces is done only if the spec allows it"),
     (
         "LC-20",
@@ -99,7 +107,7 @@ const PROMISES: &[(&str, &str)] = &[
         "what waits for a person outside says what to do and where, has no limit of time, and can be changed and deleted",
     ),
     (
-        "LC-25",
+        "LC-28",
         "what is in a workspace is managed at its host, and waits while the workspace does not run or cannot be reached",
     ),
     ("LC-26", "what is in the account and has no effect is Ready, and says what to write so that it has"),

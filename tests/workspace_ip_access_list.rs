@@ -125,7 +125,7 @@ async fn no_call_goes_to_a_host_that_is_not_allowed() {
     }
 }
 
-/// Covers LC-25.
+/// Covers LC-28.
 #[tokio::test]
 async fn a_workspace_that_does_not_run_or_cannot_be_reached_is_waited_for() {
     for (edit, part) in [

@@ -15,10 +15,24 @@ use serde::de::IgnoredAny;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
+use super::setting::Setting;
 use crate::databricks::{Optional, Pages};
 use crate::engine::crd::{Cidr, Reason};
 use crate::engine::error::{Error, Result};
 use crate::engine::kind::{About, ApiResult, AuthFacts, Path, Reader, Writer};
+
+/// Whether the account heeds its lists. Workspaces have a switch of their own.
+pub const ENFORCEMENT: Setting = Setting { kind: "acct_ip_acl_enable", key: "acct_ip_acl_enable" };
+
+/// The value of [`ENFORCEMENT`].
+#[derive(Serialize, Deserialize, Clone, Debug, Default)]
+pub struct Enforcement {
+    /// `None` if it was never set. The account heeds its lists then, as far as is known.
+    pub value: Option<bool>,
+}
+
+/// The path of the lists of the account.
+pub const LISTS: &str = "ip-access-lists";
 
 /// The effect of a list.
 #[derive(Serialize, Deserialize, Clone, Copy, Debug, PartialEq, Eq, JsonSchema)]

@@ -1,9 +1,13 @@
 //! IpAccessList: which addresses may, or may not, reach the account console and the account APIs.
+//!
+//! A setting of the account says whether it heeds its lists: see `ip_access_list_enforcement.rs`. It is read with each LIST. Where it
+//! cannot be read, that changes nothing.
 
 use std::time::Duration;
 
-use crate::apis::{self, IpList, ListType, ShownIpList};
+use crate::apis::{self, ENFORCEMENT, Enforcement, IpList, LISTS, ListType, ShownIpList};
 use crate::engine::crd::Cidr;
+use crate::engine::kind::Shared;
 use crate::engine::prelude::*;
 
 /// Which addresses may, or may not, reach the account console and the account APIs.
@@ -17,6 +21,7 @@ use crate::engine::prelude::*;
     namespaced,
     status = "Status<IpAccessListFacts>",
     printcolumn = r#"{"name": "Type", "type": "string", "jsonPath": ".status.observed.listType", "description": "ALLOW or BLOCK."}"#,
+    printcolumn = r#"{"name": "Enforced", "type": "boolean", "jsonPath": ".status.enforced", "description": "Whether the account heeds its IP access lists."}"#,
     printcolumn = r#"{"name": "Addresses", "type": "integer", "jsonPath": ".status.addressCount", "description": "How many addresses the list has."}"#,
     doc = "Which addresses may, or may not, reach the account console and the account APIs."
 )]
@@ -48,11 +53,14 @@ pub struct IpAccessListFacts {
     /// How many addresses the list has in the account.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub address_count: Option<i64>,
+    /// Whether the account heeds its IP access lists, if it says so. If not, this list has no effect: an IpAccessListEnforcement changes that.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub enforced: Option<bool>,
 }
 
 impl From<ShownIpList> for Observed<IpAccessList> {
     fn from(shown: ShownIpList) -> Self {
-        let facts = IpAccessListFacts { address_count: shown.address_count };
+        let facts = IpAccessListFacts { address_count: shown.address_count, enforced: None };
         Observed { id: shown.id, state: shown.list, facts, about: shown.about }
     }
 }
@@ -99,6 +107,17 @@ impl ExternalResource for IpAccessList {
         Ok(all.into_iter().map(Observed::from).collect())
     }
 
+    async fn shared(api: &Reader, _: &str) -> ApiResult<Shared> {
+        let known: Option<Enforcement> = ENFORCEMENT.known(api).await?;
+        let Some(enforced) = known.and_then(|known| known.value) else { return Ok(Shared::default()) };
+        let remark = (!enforced).then(|| {
+            "the account ignores its IP access lists, so this one has no effect: apply an IpAccessListEnforcement with spec.value true to \
+             put all of them in force"
+                .into()
+        });
+        Ok(Shared { facts: Map::from_iter([("enforced".to_owned(), json!(enforced))]), remark })
+    }
+
     async fn create(api: &Writer, want: &IpList) -> ApiResult<Created<Self>> {
         Ok(Observed::from(ShownIpList::create(api, api.path(&[LISTS]), want).await?).into())
     }
@@ -123,8 +142,6 @@ impl ExternalResource for IpAccessList {
         Ok(api.delete(api.path(&[LISTS, &seen.id])).await?)
     }
 }
-
-const LISTS: &str = "ip-access-lists";
 
 fn keep_the_operator_in(
     act: &Act<'_, IpAccessList>,

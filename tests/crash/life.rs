@@ -70,6 +70,8 @@ fn edit(driver: &dyn Driver, want: &Value) -> Option<Value> {
         "WorkspaceIpAccessList" => {
             json!({"label": "branch", "ipAddresses": ["192.0.2.0/24"], "enforce": true})
         }
+        "IpAccessListEnforcement" => json!({"value": false}),
+        "LogDelivery" => json!({"status": "DISABLED"}),
         "NetworkConnectivityConfig" => json!({"name": "branch"}),
         "PermissionAssignment" => json!({"permissions": ["ADMIN"]}),
         "DisableLegacyFeaturesSetting" => json!({"value": false}),

@@ -18,8 +18,6 @@ pub struct Outside {
     api: Writer,
     within: String,
     before: BTreeSet<String>,
-    /// What is always there is one object, whatever state it is in.
-    standing: bool,
 }
 
 impl Outside {
@@ -31,20 +29,19 @@ impl Outside {
         within: &str,
     ) -> Outside {
         let account = account.clone();
-        let standing = driver.traits().lifecycle == Lifecycle::Standing;
         let before = BTreeSet::new();
-        let mut outside = Outside { driver, account, api, within: within.into(), before, standing };
-        let managed = outside.managed().await.unwrap();
-        outside.before.extend(managed.into_iter().map(|seen| seen.id));
+        let mut outside = Outside { driver, account, api, within: within.into(), before };
+        // What is always there is the object of the life, in whatever state it is.
+        if driver.traits().lifecycle != Lifecycle::Standing {
+            let listed = outside.listed().await.unwrap();
+            outside.before.extend(listed.into_iter().map(|seen| seen.id));
+        }
         outside
     }
 
-    /// The objects that were not there before, of those that something manages, but for what a deletion leaves behind; and what is
-    /// always there.
+    /// The objects that were not there before, but for what a deletion leaves behind; and what is always there.
     pub async fn objects(&self) -> Result<Vec<Seen>, String> {
-        let mut listed = self.listed().await?;
-        listed.retain(|seen| self.standing || seen.about.phase != Phase::Vacant);
-        Ok(listed)
+        self.listed().await
     }
 
     /// The objects that were not there before, of those that something manages.

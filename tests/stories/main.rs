@@ -21,6 +21,7 @@ mod labels;
 mod leadership;
 mod lifecycle;
 mod lifetime;
+mod log_delivery;
 mod metrics;
 mod network;
 mod observe;

@@ -23,7 +23,7 @@ fn ready_message(object: &Value) -> Option<&str> {
     condition(object, "Ready")?["message"].as_str()
 }
 
-/// Covers LC-25, LC-26, DL-14. The workspace heeds the list once `enforce` says so. It falls asleep, cannot be reached, comes back,
+/// Covers LC-28, LC-26, DL-14. The workspace heeds the list once `enforce` says so. It falls asleep, cannot be reached, comes back,
 /// and is deleted while the list is.
 #[tokio::test]
 async fn a_list_is_kept_with_the_workspace_asleep_unreachable_and_gone() {

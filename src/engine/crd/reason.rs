@@ -207,7 +207,7 @@ reasons! {
 
     /// The change would shut the operator out of the account or of a workspace, or users out of workspaces.
     WouldLockOut,
-    "An address in `egressCidrs` would lose access, or the operator would lose its own ADMIN or `account_admin`, also through groups in groups, or private access settings would no longer let users in from the internet.",
+    "An address in `egressCidrs` would lose access, by an IP access list or by an IpAccessListEnforcement that puts the lists in force, or the operator would lose its own ADMIN or `account_admin`, also through groups in groups, or private access settings would no longer let users in from the internet.",
     "Add the operator's address to an ALLOW list, or remove it from the BLOCK list. For an assignment: keep ADMIN, or delete with `Retain`. For a group or service principal: keep the role and the members that lead to it, add what replaces them first, or delete with `Retain`. For private access settings: set `allowPublicAccessRemoval: true`.";
 
     /// Databricks could not provision the object.
@@ -372,7 +372,7 @@ reasons! {
 
     /// The object is gone from the account, and now from the cluster.
     Deleted,
-    "It was deleted with `deletionPolicy: Delete`.",
+    "It was deleted with `deletionPolicy: Delete`. What the API cannot remove stays in the account, in the state that the event names.",
     "Nothing.";
 
     /// This object is deleted; the one in the account stays.

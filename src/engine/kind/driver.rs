@@ -13,51 +13,22 @@ use futures::FutureExt;
 use futures::future::BoxFuture;
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use kube::core::ApiResource;
-use secrecy::SecretString;
-use serde_json::{Map, Value};
+use serde_json::Value;
 
-use super::access::{AuthFacts, Home, Reader, Writer};
+use super::about::Shared;
+use super::access::{Home, Reader, Writer};
 use super::changes::Change;
 use super::needs::{Need, Resolved};
 use super::output::Output;
 use super::references::Reference;
 use super::refusals::{refers_to_nothing, unless_unknown};
 use super::resource::{
-    About, Act, CallError, ExternalResource, Guard, Immutable, Key, Lifecycle, Observed, Ownership, Power,
+    Act, CallError, ExternalResource, Guard, Immutable, Key, Lifecycle, Observed, Ownership, Power,
 };
 use super::schema::{self, Rules};
+use super::seen::{Acting, New, Seen};
 use crate::engine::crd::{Reason, camel};
 use crate::engine::error::{Error, Result};
-
-/// One reading of an object, erased.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Seen {
-    /// Its id.
-    pub id: String,
-    /// What a spec can control, in wire names.
-    pub state: Value,
-    /// What is shown.
-    pub facts: Map<String, Value>,
-    /// What the engine reads of it.
-    pub about: About,
-}
-
-/// What a create returned, erased. Its Debug shows no secret.
-#[derive(Clone, Debug)]
-pub struct New {
-    /// The id.
-    pub id: String,
-    /// The object, if the response shows it.
-    pub seen: Option<Seen>,
-    /// The secret that no later read shows.
-    pub secret: Option<SecretString>,
-}
-
-impl From<Seen> for New {
-    fn from(seen: Seen) -> New {
-        New { id: seen.id.clone(), seen: Some(seen), secret: None }
-    }
-}
 
 /// The constants of [`ExternalResource`], as data.
 #[derive(Clone, Copy, Debug)]
@@ -115,14 +86,8 @@ pub trait Driver: Send + Sync + 'static {
     fn changes(&self, want: &Value, seen: &Seen) -> Result<Vec<Change>>;
     fn again(&self, want: &Value, seen: &Seen) -> Result<Vec<&'static str>>;
     fn matches(&self, key: &Key, seen: &Seen) -> Result<bool>;
-    fn guard<'a>(
-        &'a self,
-        api: &'a Reader,
-        want: Option<&'a Value>,
-        seen: Option<&'a Seen>,
-        siblings: &'a [Seen],
-        auth: &'a AuthFacts,
-    ) -> BoxFuture<'a, Result<()>>;
+    fn guard<'a>(&'a self, act: Acting<'a>, api: &'a Reader) -> BoxFuture<'a, Result<()>>;
+    fn shared<'a>(&'a self, api: &'a Reader, within: &'a str) -> BoxFuture<'a, Result<Shared>>;
     fn get<'a>(&'a self, api: &'a Reader, id: &'a str) -> BoxFuture<'a, Result<Option<Seen>>>;
     fn list<'a>(&'a self, api: &'a Reader, within: &'a str) -> BoxFuture<'a, Result<Vec<Seen>>>;
     fn create<'a>(&'a self, api: &'a Writer, want: &'a Value) -> BoxFuture<'a, Result<New>>;
@@ -312,30 +277,18 @@ impl<R: ExternalResource> Driver for Adapter<R> {
         Ok(R::matches(key, &restore(seen)?))
     }
 
-    fn guard<'a>(
-        &'a self,
-        api: &'a Reader,
-        want: Option<&'a Value>,
-        seen: Option<&'a Seen>,
-        siblings: &'a [Seen],
-        auth: &'a AuthFacts,
-    ) -> BoxFuture<'a, Result<()>> {
+    fn guard<'a>(&'a self, act: Acting<'a>, api: &'a Reader) -> BoxFuture<'a, Result<()>> {
         async move {
-            let Some(guard) = R::GUARD else { return Ok(()) };
-            let want: Option<R::State> = want.map(|w| typed(w, "the desired state")).transpose()?;
-            let seen = seen.map(restore::<R>).transpose()?;
-            let act = Act { want: want.as_ref(), seen: seen.as_ref() };
-            match guard {
-                Guard::Act(check) => check(&act),
-                Guard::Alone(check) => check(&act, auth),
-                Guard::Reading(check) => check(&act, auth, api).await,
-                Guard::Among(check) => {
-                    let siblings = siblings.iter().map(restore::<R>).collect::<Result<Vec<_>>>()?;
-                    check(&act, &siblings, auth)
-                }
-            }
+            let want: Option<R::State> = act.want.map(|w| typed(w, "the desired state")).transpose()?;
+            let seen = act.seen.map(restore::<R>).transpose()?;
+            let siblings = act.siblings.iter().map(restore::<R>).collect::<Result<Vec<_>>>()?;
+            Act { want: want.as_ref(), seen: seen.as_ref() }.check(api, &siblings, act.auth).await
         }
         .boxed()
+    }
+
+    fn shared<'a>(&'a self, api: &'a Reader, within: &'a str) -> BoxFuture<'a, Result<Shared>> {
+        async move { Ok(R::shared(api, within).await?) }.boxed()
     }
 
     fn get<'a>(&'a self, api: &'a Reader, id: &'a str) -> BoxFuture<'a, Result<Option<Seen>>> {

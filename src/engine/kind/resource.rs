@@ -11,7 +11,6 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use futures::future::BoxFuture;
-use k8s_openapi::jiff::Timestamp;
 use kube::core::NamespaceResourceScope;
 use kube::core::object::HasSpec;
 use kube::{CustomResourceExt, Resource};
@@ -20,6 +19,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
+use super::about::{About, Shared};
 use super::access::{AuthFacts, Home, Reader, Writer};
 use super::changes::{CANNOT_CHANGE, Change, When, at, diff};
 use super::needs::{Need, Resolved};
@@ -170,6 +170,12 @@ pub trait ExternalResource:
     }
     /// Everything of this kind under one parent (empty: the account).
     fn list(api: &Reader, within: &str) -> impl Future<Output = ApiResult<Vec<Observed<Self>>>> + Send;
+    /// What all objects under one parent share and no response about a single one has: read once with each LIST, for all its rows. What
+    /// cannot be known is left out; an error leaves it as it was.
+    fn shared(api: &Reader, within: &str) -> impl Future<Output = ApiResult<Shared>> + Send {
+        let _ = (api, within);
+        std::future::ready(Ok(Shared::default()))
+    }
     /// Whether a create with this key could have created this object.
     fn matches(key: &Key, seen: &Observed<Self>) -> bool {
         Self::key(&seen.state) == *key
@@ -183,7 +189,7 @@ pub trait ExternalResource:
         ))
     }
     /// Makes `seen` match `want` in the fields `now`, and returns the object as the API now reports it. Never called if all
-    /// fields are `IMMUTABLE`. If an object can be [`Phase::Vacant`], only the first call may change something.
+    /// fields are `IMMUTABLE`. If an object can be [`super::Phase::Vacant`], only the first call may change something.
     fn update(
         api: &Writer,
         seen: &Observed<Self>,
@@ -195,7 +201,7 @@ pub trait ExternalResource:
         std::future::ready(Err(Error::terminal(Reason::InternalError, text).into()))
     }
     /// The fields to send once more, with their desired values, when a user requests a retry of what failed
-    /// ([`Phase::Failed`]); none if that is of no use.
+    /// ([`super::Phase::Failed`]); none if that is of no use.
     fn again(want: &Self::State, seen: &Observed<Self>) -> Vec<&'static str> {
         let _ = (want, seen);
         vec![]
@@ -216,7 +222,7 @@ pub trait ExternalResource:
         let _ = want;
         Self::delete(api, seen)
     }
-    /// Requests the deletion of an object as it was read; puts one that can be [`Phase::Vacant`] back to that state. Success
+    /// Requests the deletion of an object as it was read; puts one that can be [`super::Phase::Vacant`] back to that state. Success
     /// means that it was accepted, not that the object is gone. Never called unless it is [`Self::REMOVABLE`].
     fn delete(api: &Writer, seen: &Observed<Self>) -> impl Future<Output = ApiResult<()>> + Send {
         let _ = (api, seen);
@@ -302,7 +308,7 @@ pub enum Lifecycle {
     /// Written under a key that we choose: writing twice is harmless, and there is no read of a single one. Its id is
     /// printed as `<within>/<name>` of its key.
     Upsert,
-    /// Always there, or as long as its parent is: never created and never gone, but [`Phase::Vacant`] until it is managed. It
+    /// Always there, or as long as its parent is: never created and never gone, but [`super::Phase::Vacant`] until it is managed. It
     /// is one of its kind under its key, and `list` reads it alone. Its id is that of its key, without the empty part.
     Standing,
 }
@@ -342,6 +348,19 @@ pub struct Act<'a, R: ExternalResource> {
     pub want: Option<&'a R::State>,
     /// The present state.
     pub seen: Option<&'a Observed<R>>,
+}
+
+impl<R: ExternalResource> Act<'_, R> {
+    /// Whether the guard of the kind allows it.
+    pub async fn check(&self, api: &Reader, siblings: &[Observed<R>], auth: &AuthFacts) -> Result<()> {
+        match R::GUARD {
+            None => Ok(()),
+            Some(Guard::Act(check)) => check(self),
+            Some(Guard::Alone(check)) => check(self, auth),
+            Some(Guard::Among(check)) => check(self, siblings, auth),
+            Some(Guard::Reading(check)) => check(self, auth, api).await,
+        }
+    }
 }
 
 /// One reading of a Databricks object.
@@ -385,53 +404,6 @@ impl<R: ExternalResource> Observed<R> {
         self.about.refused = refused;
         self
     }
-}
-
-/// What the engine itself reads of an object.
-#[derive(Clone, Debug, Default, PartialEq)]
-pub struct About {
-    /// Whether it is usable.
-    pub phase: Phase,
-    /// Its state in Databricks' words, for the STATUS column.
-    pub state: Option<String>,
-    /// The mark of its owner, where the API can hold one.
-    pub owner: Option<String>,
-    /// When it was created, in seconds since 1970, if the API returns it. Without it and without a mark, what is found long after an
-    /// interrupted create is for a person.
-    pub created: Option<i64>,
-    /// When it ends by itself, in seconds since 1970, if it does.
-    pub expires: Option<i64>,
-    /// The version that was read, where a write must name it. A write that names another one is refused, see [`super::stale`].
-    pub etag: Option<String>,
-    /// What a user has to know of an object that is usable and matches its spec, such as that it has no effect, and what to write.
-    pub remark: Option<String>,
-    /// In the response to an update alone: why the account carried out a part of it at most. What it has now is what was read.
-    pub refused: Option<Error>,
-}
-
-/// Seconds since 1970 of a time as the newer APIs write it, RFC 3339.
-pub fn seconds_of(time: &str) -> Option<i64> {
-    time.parse::<Timestamp>().ok().map(Timestamp::as_second)
-}
-
-/// Whether an object is usable.
-#[derive(Clone, Debug, Default, PartialEq)]
-pub enum Phase {
-    /// Usable.
-    #[default]
-    Ready,
-    /// In the state that it has in an account where nothing manages it, such as a setting that was never set: as good as
-    /// missing. It is managed by changing it, and deleted by putting it back.
-    Vacant,
-    /// Being created or changed; the text says how far.
-    Pending(String),
-    /// A person has to act outside of Databricks, and may take days; the text says what to do and where. It may be changed
-    /// meanwhile.
-    Awaiting(String),
-    /// Being deleted; a repeated request would be of no use.
-    Leaving(String),
-    /// It failed; the text says why. What to do about it depends on the policies, so the engine adds that.
-    Failed(String),
 }
 
 /// What a created object can be found by.

@@ -96,10 +96,10 @@ impl Work<'_> {
     }
 
     /// Records what was just created, and reads the response, or the account if that shows only the id.
-    async fn created(&mut self, target: &Target, key: Key, new: New) -> Result<Outcome> {
+    async fn created(&mut self, target: &Target, key: Key, mut new: New) -> Result<Outcome> {
         let snapshots = &target.place.admission.session.snapshots;
-        match &new.seen {
-            Some(seen) => snapshots.amend(self.driver, &key.within, &new.id, Some(seen)).await,
+        match new.seen.take() {
+            Some(seen) => new.seen = Some(snapshots.amend(self.driver, &key.within, seen).await),
             None => snapshots.forget(self.driver, &key.within).await,
         }
         self.claimant(target).record(&new.id);
@@ -209,7 +209,7 @@ impl Work<'_> {
         self.subject.counted.push(Counted::Wrote(Write::Update));
         let within = self.driver.key(want)?.within;
         let snapshots = &target.place.admission.session.snapshots;
-        snapshots.amend(self.driver, &within, &sent.shown.id, Some(&sent.shown)).await;
+        sent.shown = snapshots.amend(self.driver, &within, sent.shown).await;
         let differs = changes.iter().any(|c| c.when == When::Now);
         let tried_again = matches!(seen.about.phase, Phase::Failed(_)) && !differs;
         let since = self.announce_update(fields, drifted, tried_again)?;
@@ -273,7 +273,7 @@ impl Work<'_> {
             Err(error) => return Err(self.overtaken(target, seen, error).await?),
         }
         let key = self.driver.key(&seen.state)?;
-        session.snapshots.amend(self.driver, &key.within, &seen.id, None).await;
+        session.snapshots.remove(self.driver, &key.within, &seen.id).await;
         self.name_freed(target, seen)?;
         let before = self.remember(|m| m.delete_accepted.replace(Instant::now()));
         Ok(before.map_or(Outcome::Again, |_| deletion_accepted()))

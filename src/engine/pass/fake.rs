@@ -23,8 +23,8 @@ use crate::databricks::{Client, Connection, Host, HostPolicy, Urgency};
 use crate::engine::crd::Reason;
 use crate::engine::error::{Error, Result};
 use crate::engine::kind::{
-    About, AuthFacts, Change, Driver, Home, Key, Lifecycle, Need, New, Output, Ownership, Phase, Power,
-    PrincipalName, Reader, Resolved, Seen, Traits, Wanted, When, Writer,
+    About, Acting, Change, Driver, Home, Key, Lifecycle, Need, New, Output, Ownership, Phase, Power,
+    PrincipalName, Reader, Resolved, Seen, Shared, Traits, Wanted, When, Writer,
 };
 
 /// A kind whose objects have a name, which no update gives to two of them, and values that differ where they differ. What is
@@ -62,6 +62,8 @@ pub struct Fake {
     pub calls: Mutex<Vec<String>>,
     /// What the guard was asked to judge by: the operator's own principal, and the ids of the siblings.
     pub judged: Mutex<Vec<(Option<String>, Vec<String>)>>,
+    /// What all objects share, or why that cannot be read.
+    pub shared: Mutex<Result<Shared>>,
 }
 
 impl Fake {
@@ -107,6 +109,7 @@ impl Fake {
             mark: Mutex::new("it".into()),
             calls: Mutex::default(),
             judged: Mutex::default(),
+            shared: Mutex::new(Ok(Shared::default())),
         };
         change(&mut fake);
         Box::leak(Box::new(fake))
@@ -343,19 +346,16 @@ impl Driver for Fake {
         Ok(seen.state["name"] == *key.name)
     }
 
-    fn guard<'a>(
-        &'a self,
-        _: &'a Reader,
-        want: Option<&'a Value>,
-        _: Option<&'a Seen>,
-        siblings: &'a [Seen],
-        auth: &'a AuthFacts,
-    ) -> BoxFuture<'a, Result<()>> {
-        let siblings = siblings.iter().map(|seen| seen.id.clone()).collect();
-        self.judged.lock().unwrap().push((auth.principal_id.clone(), siblings));
-        let locks_out = want.is_some_and(|want| want["value"] == "lock-out");
-        let refused = || Error::terminal(Reason::WouldLockOut, "it would lock the operator out");
-        std::future::ready(if locks_out { Err(refused()) } else { Ok(()) }).boxed()
+    fn guard<'a>(&'a self, act: Acting<'a>, _: &'a Reader) -> BoxFuture<'a, Result<()>> {
+        let siblings = act.siblings.iter().map(|seen| seen.id.clone()).collect();
+        self.judged.lock().unwrap().push((act.auth.principal_id.clone(), siblings));
+        let refused = act.want.is_some_and(|want| want["value"] == "lock-out");
+        let refusal = Error::terminal(Reason::WouldLockOut, "it would lock the operator out");
+        std::future::ready(if refused { Err(refusal) } else { Ok(()) }).boxed()
+    }
+
+    fn shared<'a>(&'a self, _: &'a Reader, _: &'a str) -> BoxFuture<'a, Result<Shared>> {
+        async move { self.shared.lock().unwrap().clone() }.boxed()
     }
 
     fn get<'a>(&'a self, _: &'a Reader, id: &'a str) -> BoxFuture<'a, Result<Option<Seen>>> {

@@ -114,7 +114,7 @@ async fn hops(work: &mut Work<'_>) -> Result<Outcome> {
     let (look, decision) = loop {
         let look = match work.observe(&target, freshness).instrument(hop("observe")).await {
             Err(error) if work.goes_with_workspace(&error)? => {
-                return work.release(Released::Left("left to the deletion of its workspace"), None).await;
+                return work.release(Released::Left("left to the deletion of its workspace".into())).await;
             }
             look => look?,
         };

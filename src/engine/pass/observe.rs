@@ -146,10 +146,8 @@ impl Observer<'_> {
         if let Some(other) = seen.as_ref().filter(|seen| seen.id != id) {
             return Err(Error::retry(format!("asked for {id}, Databricks returned {}", other.id)));
         }
-        if let Some(seen) = &seen {
-            self.snapshots.amend(self.driver, within, id, Some(seen)).await;
-        }
-        Ok(seen)
+        let Some(seen) = seen else { return Ok(None) };
+        Ok(Some(self.snapshots.amend(self.driver, within, seen).await))
     }
 
     /// Classifies the object that a record names.
@@ -299,10 +297,12 @@ impl Observer<'_> {
         if self.repeatable() || (freshness == Freshness::Routine && !self.unlisted()) {
             return Ok(seen);
         }
+        let within = self.driver.key(&seen.state)?.within;
         match self.driver.get(self.reader, &seen.id).await? {
-            Some(now) if now.id == seen.id && !matches!(now.about.phase, Phase::Leaving(_)) => Ok(now),
+            Some(now) if now.id == seen.id && !matches!(now.about.phase, Phase::Leaving(_)) => {
+                Ok(self.snapshots.amend(self.driver, &within, now).await)
+            }
             _ => {
-                let within = self.driver.key(&seen.state)?.within;
                 self.snapshots.forget(self.driver, &within).await;
                 Err(Error::retry(format!(
                     "{} existed a moment ago and is being deleted; reading again",

@@ -23,7 +23,7 @@ use crate::engine::crd::{
     AUTH_KIND, DatabricksAuthSpec, External, FINALIZER, ObjectName, Operation, Reason, age,
 };
 use crate::engine::error::{Error, Result};
-use crate::engine::kind::{AuthFacts, Key, Lifecycle, NEW_REFERENCE, Seen, Wanted};
+use crate::engine::kind::{Acting, AuthFacts, Key, Lifecycle, NEW_REFERENCE, Seen, Wanted};
 use crate::engine::memory::named;
 
 /// How long a workspace that is being deleted may count as a user of what it was built from: its deletion takes up to a quarter of
@@ -72,7 +72,8 @@ impl Work<'_> {
                 // What the account does not have needs no guard; whether it has the session's own may be unknown.
                 if at == 0 || principal_id.is_some() {
                     let facts = AuthFacts { principal_id, ..identity.clone() };
-                    self.driver.guard(&place.reader, want, seen, &[], &facts).await?;
+                    let act = Acting { want, seen, siblings: &[], auth: &facts };
+                    self.driver.guard(act, &place.reader).await?;
                 }
             }
         }
@@ -102,7 +103,8 @@ impl Work<'_> {
         }
         if checked {
             self.all_are_shown(target, &key.within, &siblings)?;
-            self.driver.guard(&place.reader, want, seen, &siblings, &facts).await?;
+            let act = Acting { want, seen, siblings: &siblings, auth: &facts };
+            self.driver.guard(act, &place.reader).await?;
         }
         Ok(Some(held))
     }

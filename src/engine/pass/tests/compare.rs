@@ -1,6 +1,9 @@
 //! Objects that exist: compared, corrected, adopted, only observed.
 
+use serde_json::Map;
+
 use super::*;
+use crate::engine::kind::Shared;
 
 #[tokio::test(start_paused = true)]
 async fn what_is_as_it_should_be_costs_one_list_and_no_write() {
@@ -394,4 +397,37 @@ async fn a_list_of_any_length_is_compared_whole_and_shown_in_part() {
     world.apply(json!({"value": ids(10)})).settle().await;
     assert_eq!(world.status()["observed"]["value"], ids(10));
     assert_eq!(world.status()["observedCounts"], Value::Null);
+}
+
+/// What no response about one object has is shown whatever was read last, and an outage does not take it away.
+#[tokio::test(start_paused = true)]
+async fn what_all_objects_share_is_read_once_for_a_list_and_kept() {
+    let heeds = |heeded: bool| {
+        let remark = (!heeded).then(|| "nothing heeds it".to_owned());
+        Ok(Shared { facts: Map::from_iter([("heeded".to_owned(), json!(heeded))]), remark })
+    };
+    let message = |world: &World| {
+        let conditions = world.status()["conditions"].as_array().unwrap().clone();
+        let ready = conditions.into_iter().find(|condition| condition["type"] == "Ready").unwrap();
+        format!("{} {}", ready["status"].as_str().unwrap(), ready["message"].as_str().unwrap())
+    };
+    let world = world();
+    *world.fake.shared.lock().unwrap() = heeds(false);
+    world.apply(json!({})).settle().await;
+    assert_eq!(message(&world), "True nothing heeds it", "the response to the create does not show it");
+    *world.fake.shared.lock().unwrap() = Err(Error::retry("down"));
+    world.apply(json!({"value": "new"})).settle().await;
+    tokio::time::advance(Duration::from_secs(601)).await;
+    world.settle().await;
+    assert_eq!((message(&world), &world.status()["heeded"]), ("True nothing heeds it".into(), &json!(false)));
+    // The fake account keeps what the update sent.
+    world.fake.edit("id-a", |seen| (seen.facts, seen.about.remark) = (Map::new(), None));
+    *world.fake.shared.lock().unwrap() = heeds(true);
+    tokio::time::advance(Duration::from_secs(601)).await;
+    world.settle().await;
+    assert_eq!((message(&world), &world.status()["heeded"]), ("True ".into(), &json!(true)));
+    *world.fake.shared.lock().unwrap() = Ok(Shared::default());
+    tokio::time::advance(Duration::from_secs(601)).await;
+    world.settle().await;
+    assert_eq!(world.status().get("heeded"), None, "it is not known any more");
 }
