@@ -14,7 +14,8 @@ pub struct About {
     pub state: Option<String>,
     /// The mark of its owner, where the API can hold one.
     pub owner: Option<String>,
-    /// When it was created, in seconds since 1970, if the API returns it.
+    /// When it was created, in seconds since 1970, if the API returns it. Without it and without a mark, what is found long after an
+    /// interrupted create is for a person.
     pub created: Option<i64>,
     /// When it ends by itself, in seconds since 1970, if it does.
     pub expires: Option<i64>,

@@ -89,11 +89,15 @@ impl Work<'_> {
     pub fn bound(&self) -> Bound {
         let status = self.subject.status.as_ref().ok();
         let annotations = self.subject.object.annotations();
+        let created_here = annotations.get(CREATED_BY) == Some(&self.marker());
+        // What is always there has the same id in every account, so an annotation that came with a copy says nothing.
+        let standing = self.driver.traits().lifecycle == Lifecycle::Standing;
+        let annotated = annotations.get(EXTERNAL_ID).filter(|_| created_here || !standing);
         Bound {
             external: status.and_then(|status| status.external.clone()),
             intent: status.and_then(|status| status.intent.clone()),
-            annotated: annotations.get(EXTERNAL_ID).cloned(),
-            created_here: annotations.get(CREATED_BY) == Some(&self.marker()),
+            annotated: annotated.cloned(),
+            created_here,
             asked: self.management.external_id.clone(),
             born: self.subject.object.metadata.creation_timestamp.as_ref().map(|time| time.0),
         }

@@ -213,3 +213,28 @@ async fn without_what_it_belongs_to_it_is_neither_created_nor_held() {
     assert!(world.api.get("it").is_none());
     assert_eq!(world.changes(), NOTHING);
 }
+
+/// Covers LC-16, LC-20. A manifest that was exported from one cluster is applied in another, for another account.
+#[tokio::test(start_paused = true)]
+async fn a_copied_annotation_is_no_permission_to_change_what_others_set() {
+    for (mark, ours) in [(json!("elsewhere/ns/it"), false), (Value::Null, false), (json!("here/ns/it"), true)]
+    {
+        let world = standing();
+        world.theirs("x");
+        world.apply(json!({})).api.edit("it", |it| {
+            it["metadata"]["annotations"] = json!({"databricks-operator.io/external-id": "a"});
+            if mark.is_string() {
+                it["metadata"]["annotations"]["databricks-operator.io/created-by"] = mark.clone();
+            }
+        });
+        world.settle().await;
+        let expected = if ours { "True Available" } else { "False AlreadyExists" };
+        assert_eq!(world.condition("Ready"), expected, "{mark}");
+        assert_eq!(world.value(), if ours { "v" } else { "x" }, "{mark}");
+        world.quiet();
+        world.api.delete("it");
+        world.settle().await;
+        assert!(world.api.get("it").is_none(), "{mark}");
+        assert_eq!(world.changes().is_empty(), !ours, "{mark}: only its own is put back");
+    }
+}
