@@ -3,6 +3,8 @@
 //! A layer of its own, below the kinds and above the engine: kinds do not import each other, the client in [`crate::databricks`]
 //! knows neither an etag nor the right to write, and the engine knows no API. Nothing here knows a kind or its fields.
 
+mod principals;
 mod setting;
 
+pub use principals::{Changed, Principal, Principals, entries, is_admin, left_behind, power};
 pub use setting::{Setting, Version};

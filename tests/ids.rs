@@ -26,6 +26,10 @@ const PROMISES: &[(&str, &str)] = &[
     ("ST-12", "the status says which object it is and which policies apply, and holds no secret"),
     ("ST-14", "`kubectl get` has the same columns for all kinds, `kubectl explain` a text for each field"),
     ("ST-15", "`Synced` is True only for a generation that was compared with the account"),
+    (
+        "ST-16",
+        "what the account has of a list is shown up to a limit, whatever its length, and compared whole",
+    ),
     ("GO-01", "server-side apply shows no difference after the operator has worked"),
     ("GO-02", "client-side apply shows none either"),
     (

@@ -21,9 +21,9 @@ pub use inside::Inside;
 pub use needs::{Need, PrincipalName, Resolved, Wanted};
 pub use output::Output;
 pub use references::Reference;
-pub use refusals::{NEW_REFERENCE, in_use, of_identity_provider, tried_in_aws};
+pub use refusals::{NEW_REFERENCE, in_use, of_identity_provider, stale, tried_in_aws};
 pub use resource::{
     About, Act, ApiResult, CallError, Created, ExternalResource, Guard, Immutable, Key, Lifecycle, Observed,
-    Ownership, Phase, Power, differences, seconds_of, stale,
+    Ownership, Phase, Power, ReadingGuard, differences, seconds_of,
 };
 pub use schema::grants;

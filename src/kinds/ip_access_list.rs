@@ -251,8 +251,8 @@ fn keep_the_operator_in(
             return Err(Error::terminal(
                 Reason::WouldLockOut,
                 format!(
-                    "this would shut the operator out: it calls from {address}, as spec.egressCidrs of the DatabricksAuth \
-                     says, and the resulting lists block that; add it to an ALLOW list, or remove it from the BLOCK list"
+                    "this would shut the operator out: it calls from {address}, as spec.egressCidrs of a DatabricksAuth \
+                     for the account says, and the resulting lists block that; add it to an ALLOW list, or remove it from the BLOCK list"
                 ),
             ));
         }

@@ -135,7 +135,16 @@ impl Auths {
         };
         let session = entry.session(deleting);
         let session = session.map_err(|error| unusable(home, &auth.name, error, deleting))?;
-        Ok(Admission { session, grants, resync: entry.spec.resync_interval })
+        Ok(Admission { session, grants, written: entry.spec.grants, resync: entry.spec.resync_interval })
+    }
+
+    /// Whether an admission still holds: neither the grants nor the session were changed since. Labels are not read again.
+    pub fn still_admits(&self, auth: &ObjectName, admission: &Admission, deleting: bool) -> bool {
+        let entries = self.entries();
+        let entry = entries.get(&(auth.namespace.clone(), auth.name.clone()));
+        entry.filter(|entry| entry.spec.grants == admission.written).is_some_and(|entry| {
+            entry.session(deleting).is_ok_and(|session| Arc::ptr_eq(&session, &admission.session))
+        })
     }
 
     /// The longest delay that the account asks for, if it does.

@@ -31,11 +31,14 @@ pub fn check_power(admission: &Admission, power: &Power, namespace: &str) -> Res
 }
 
 /// What an object may use.
+#[derive(Clone)]
 pub struct Admission {
     /// The account.
     pub session: Arc<Session>,
     /// The grants that admit the object; `None` is everything.
     pub grants: Option<Vec<Grant>>,
+    /// All grants as they were written then.
+    pub written: Option<Vec<Grant>>,
     /// The resync interval of the DatabricksAuth.
     pub resync: Option<ResyncInterval>,
 }

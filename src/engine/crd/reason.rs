@@ -182,8 +182,8 @@ reasons! {
 
     /// A create may have succeeded or failed, and the operator cannot find out which.
     CreateResultUnknown,
-    "The response to a create was lost, and several objects, or an object with another creation time, could be its result.",
-    "Delete the wrong ones among the objects that the message lists, in the account; or apply a new object with `externalId`.";
+    "The response to a create was lost, and several objects could be its result, or one with another creation time. Or the operator was down for long after a create, and the API does not say when the object that it found was created.",
+    "Set `externalId` to the id of the right one among the objects that the message lists: it is adopted, and so retained by default. Or delete the wrong ones in the account.";
 
     /// A field that cannot be changed differs from the object in the account.
     ImmutableFieldChanged,
@@ -207,8 +207,8 @@ reasons! {
 
     /// The change would shut the operator out of the account, or users out of workspaces.
     WouldLockOut,
-    "An address in `egressCidrs` would lose access, or the operator would lose its own ADMIN, or private access settings would no longer let users in from the internet.",
-    "Add the operator's address to an ALLOW list, or remove it from the BLOCK list. For an assignment: keep ADMIN, or delete with `Retain`. For private access settings: set `allowPublicAccessRemoval: true`.";
+    "An address in `egressCidrs` would lose access, or the operator would lose its own ADMIN or `account_admin`, also through groups in groups, or private access settings would no longer let users in from the internet.",
+    "Add the operator's address to an ALLOW list, or remove it from the BLOCK list. For an assignment: keep ADMIN, or delete with `Retain`. For a group or service principal: keep the role and the members that lead to it, add what replaces them first, or delete with `Retain`. For private access settings: set `allowPublicAccessRemoval: true`.";
 
     /// Databricks could not provision the object.
     ProvisioningFailed,

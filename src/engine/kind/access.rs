@@ -11,7 +11,7 @@ use ipnet::IpNet;
 use serde::de::{DeserializeOwned, IgnoredAny};
 use serde_json::{Map, Value};
 
-use crate::databricks::{Client, Error, Pages, Request, ScimPatch, Trail, Urgency, path};
+use crate::databricks::{Client, Error, Pages, Request, Trail, Urgency, path};
 
 /// The right to write. A single process holds a permit that never ends; with several, it ends with the lease.
 #[derive(Clone)]
@@ -185,6 +185,12 @@ impl Writer {
         Writer { reader, permit, audit: AuditEntry::default() }
     }
 
+    /// Whether a change would be sent now.
+    #[cfg(test)]
+    pub fn may_write(&self) -> bool {
+        self.permit.holds()
+    }
+
     /// The same, for one act.
     pub fn to(&self, operation: &'static str, fields: Vec<String>) -> Writer {
         Writer { audit: AuditEntry { operation, fields }, ..self.clone() }
@@ -203,14 +209,6 @@ impl Writer {
     /// PATCH. Where the API requires it, `update_mask` in the query names the fields that are sent.
     pub async fn patch<T: DeserializeOwned>(&self, path: Path, body: Value) -> Result<T, Error> {
         self.write(path.to(|path| Request::patch(path, body))).await
-    }
-
-    /// PATCH of a user, a group or a service principal. What the response shows is not defined, so it is read afterwards.
-    pub async fn patch_scim(&self, path: &Path, patch: &ScimPatch) -> Result<(), Error> {
-        for body in patch.bodies() {
-            self.patch::<IgnoredAny>(path.clone(), body).await?;
-        }
-        Ok(())
     }
 
     /// DELETE. The body of the response is ignored: APIs send nothing, `{}` or the object.

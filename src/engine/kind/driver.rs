@@ -112,13 +112,14 @@ pub trait Driver: Send + Sync + 'static {
     fn changes(&self, want: &Value, seen: &Seen) -> Result<Vec<Change>>;
     fn again(&self, want: &Value, seen: &Seen) -> Result<Vec<&'static str>>;
     fn matches(&self, key: &Key, seen: &Seen) -> Result<bool>;
-    fn guard(
-        &self,
-        want: Option<&Value>,
-        seen: Option<&Seen>,
-        siblings: &[Seen],
-        auth: &AuthFacts,
-    ) -> Result<()>;
+    fn guard<'a>(
+        &'a self,
+        api: &'a Reader,
+        want: Option<&'a Value>,
+        seen: Option<&'a Seen>,
+        siblings: &'a [Seen],
+        auth: &'a AuthFacts,
+    ) -> BoxFuture<'a, Result<()>>;
     fn get<'a>(&'a self, api: &'a Reader, id: &'a str) -> BoxFuture<'a, Result<Option<Seen>>>;
     fn list<'a>(&'a self, api: &'a Reader, within: &'a str) -> BoxFuture<'a, Result<Vec<Seen>>>;
     fn create<'a>(&'a self, api: &'a Writer, want: &'a Value) -> BoxFuture<'a, Result<New>>;
@@ -243,7 +244,7 @@ impl<R: ExternalResource> Driver for Adapter<R> {
             issues: R::ISSUES,
             granted_by_name: R::GRANTED_BY_NAME,
             read_lag: R::READ_LAG,
-            guarded_alone: matches!(R::GUARD, Some(Guard::Alone(_))),
+            guarded_alone: matches!(R::GUARD, Some(Guard::Alone(_) | Guard::Reading(_))),
             guarded_among_siblings: matches!(R::GUARD, Some(Guard::Among(_))),
             creates_in_turn: R::CREATES_IN_TURN,
         }
@@ -297,25 +298,30 @@ impl<R: ExternalResource> Driver for Adapter<R> {
         Ok(R::matches(key, &restore(seen)?))
     }
 
-    fn guard(
-        &self,
-        want: Option<&Value>,
-        seen: Option<&Seen>,
-        siblings: &[Seen],
-        auth: &AuthFacts,
-    ) -> Result<()> {
-        let Some(guard) = R::GUARD else { return Ok(()) };
-        let want: Option<R::State> = want.map(|w| typed(w, "the desired state")).transpose()?;
-        let seen = seen.map(restore::<R>).transpose()?;
-        let act = Act { want: want.as_ref(), seen: seen.as_ref() };
-        match guard {
-            Guard::Act(check) => check(&act),
-            Guard::Alone(check) => check(&act, auth),
-            Guard::Among(check) => {
-                let siblings = siblings.iter().map(restore::<R>).collect::<Result<Vec<_>>>()?;
-                check(&act, &siblings, auth)
+    fn guard<'a>(
+        &'a self,
+        api: &'a Reader,
+        want: Option<&'a Value>,
+        seen: Option<&'a Seen>,
+        siblings: &'a [Seen],
+        auth: &'a AuthFacts,
+    ) -> BoxFuture<'a, Result<()>> {
+        async move {
+            let Some(guard) = R::GUARD else { return Ok(()) };
+            let want: Option<R::State> = want.map(|w| typed(w, "the desired state")).transpose()?;
+            let seen = seen.map(restore::<R>).transpose()?;
+            let act = Act { want: want.as_ref(), seen: seen.as_ref() };
+            match guard {
+                Guard::Act(check) => check(&act),
+                Guard::Alone(check) => check(&act, auth),
+                Guard::Reading(check) => check(&act, auth, api).await,
+                Guard::Among(check) => {
+                    let siblings = siblings.iter().map(restore::<R>).collect::<Result<Vec<_>>>()?;
+                    check(&act, &siblings, auth)
+                }
             }
         }
+        .boxed()
     }
 
     fn get<'a>(&'a self, api: &'a Reader, id: &'a str) -> BoxFuture<'a, Result<Option<Seen>>> {

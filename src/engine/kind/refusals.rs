@@ -6,6 +6,7 @@ use std::time::Duration;
 use serde_json::Value;
 
 use super::references::Reference;
+use super::resource::CallError;
 use crate::databricks;
 use crate::engine::crd::Reason;
 use crate::engine::error::Error;
@@ -33,6 +34,17 @@ pub fn tried_in_aws(error: &databricks::Error, role: &str, bucket: &str) -> Opti
          {field}"
     );
     Some(Error::rejected(Reason::ApplyFailed, text).patient(NEW_IN_AWS))
+}
+
+/// Classifies a failed write that named the version of the object that it changes: the account has another version by now, so
+/// the object is read again. Other errors stay what they are.
+pub fn stale(error: databricks::Error) -> CallError {
+    let conflict = matches!(error.code(), Some("RESOURCE_CONFLICT" | "ABORTED")) || error.etag().is_some();
+    if conflict && !error.may_have_happened() && !error.is_throttle() {
+        return Error::Conflict(format!("{error}; it was changed since it was read, so it is read again"))
+            .into();
+    }
+    error.into()
 }
 
 /// The account refuses a deletion because of a user of the object with several codes, and with none: a deletion without a body can

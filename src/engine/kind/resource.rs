@@ -10,6 +10,7 @@ use std::future::Future;
 use std::str::FromStr;
 use std::time::Duration;
 
+use futures::future::BoxFuture;
 use k8s_openapi::jiff::Timestamp;
 use kube::core::NamespaceResourceScope;
 use kube::core::object::HasSpec;
@@ -318,12 +319,17 @@ pub enum Guard<R: ExternalResource> {
     Act(fn(&Act<'_, R>) -> Result<()>),
     /// The same, and knows the operator's own principal.
     Alone(fn(&Act<'_, R>, &AuthFacts) -> Result<()>),
+    /// The same, and reads what else in the account it depends on.
+    Reading(ReadingGuard<R>),
     /// Checks against all objects of the kind under the same parent, freshly listed; such acts are done one at a time per parent.
     Among(AmongSiblings<R>),
 }
 
 /// Checks an act against all its siblings and what is known of the DatabricksAuth.
 pub type AmongSiblings<R> = fn(&Act<'_, R>, &[Observed<R>], &AuthFacts) -> Result<()>;
+
+/// Checks an act and what it reads itself.
+pub type ReadingGuard<R> = for<'a> fn(&'a Act<'a, R>, &'a AuthFacts, &'a Reader) -> BoxFuture<'a, Result<()>>;
 
 /// A create (`want`), update (both) or delete (`seen`) that is about to be sent.
 pub struct Act<'a, R: ExternalResource> {
@@ -368,6 +374,14 @@ impl<R: ExternalResource> Created<R> {
     }
 }
 
+impl<R: ExternalResource> Observed<R> {
+    /// The same as the response to an update that was refused in part.
+    pub fn refused(mut self, refused: Option<Error>) -> Self {
+        self.about.refused = refused;
+        self
+    }
+}
+
 /// What the engine itself reads of an object.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct About {
@@ -381,24 +395,15 @@ pub struct About {
     pub created: Option<i64>,
     /// When it ends by itself, in seconds since 1970, if it does.
     pub expires: Option<i64>,
-    /// The version that was read, where a write must name it. A write that names another one is refused, see [`stale`].
+    /// The version that was read, where a write must name it. A write that names another one is refused, see [`super::stale`].
     pub etag: Option<String>,
+    /// In the response to an update alone: why the account carried out a part of it at most. What it has now is what was read.
+    pub refused: Option<Error>,
 }
 
 /// Seconds since 1970 of a time as the newer APIs write it, RFC 3339.
 pub fn seconds_of(time: &str) -> Option<i64> {
     time.parse::<Timestamp>().ok().map(Timestamp::as_second)
-}
-
-/// Classifies a failed write that named the version of the object that it changes: the account has another version by now, so
-/// the object is read again. Other errors stay what they are.
-pub fn stale(error: databricks::Error) -> CallError {
-    let conflict = matches!(error.code(), Some("RESOURCE_CONFLICT" | "ABORTED")) || error.etag().is_some();
-    if conflict && !error.may_have_happened() && !error.is_throttle() {
-        return Error::Conflict(format!("{error}; it was changed since it was read, so it is read again"))
-            .into();
-    }
-    error.into()
 }
 
 /// Whether an object is usable.

@@ -123,6 +123,17 @@ impl Engine {
         }
     }
 
+    /// Whether an object still asks for what a reconcile decided: it exists, and neither `suspend` nor `Observe` stops writes. With
+    /// `generation`, no later one is known either.
+    pub fn still_asks(&self, who: &ObjectName, uid: &str, generation: Option<i64>) -> bool {
+        self.cluster.stores.object(who).is_some_and(|object| {
+            let (metadata, spec) = (&object.metadata, &object.data["spec"]);
+            let later = generation.is_some() && metadata.generation > generation;
+            let stopped = spec["suspend"] == true || spec["managementPolicy"] == "Observe";
+            metadata.uid.as_deref() == Some(uid) && !later && !stopped
+        })
+    }
+
     /// Whether a create or an adoption must wait, as the process has just started.
     pub fn others_unseen(&self, uid: &str) -> bool {
         let uid_of =

@@ -48,6 +48,8 @@ pub struct Fake {
     pub partial: Mutex<bool>,
     /// The response to a create shows only the id.
     pub silent: Mutex<bool>,
+    /// Updates carry out the value alone, and their responses say that the account refused the rest for this.
+    pub in_part: Mutex<Option<Error>>,
     /// The next write is carried out, and its response is this failure.
     pub loses: Mutex<Option<Error>>,
     /// The phase of what is created.
@@ -94,6 +96,7 @@ impl Fake {
             late: Mutex::default(),
             partial: Mutex::default(),
             silent: Mutex::default(),
+            in_part: Mutex::default(),
             loses: Mutex::default(),
             phase: Mutex::new(Phase::Ready),
             mark: Mutex::new("it".into()),
@@ -144,7 +147,10 @@ impl Fake {
         self.refuses.lock().unwrap().push_back(error);
     }
 
-    fn written(&self, call: String) -> Result<()> {
+    fn written(&self, writer: &Writer, call: String) -> Result<()> {
+        if !writer.may_write() {
+            return Err(Error::Fenced);
+        }
         self.calls.lock().unwrap().push(call);
         self.refuses.lock().unwrap().pop_front().map_or(Ok(()), Err)
     }
@@ -331,21 +337,19 @@ impl Driver for Fake {
         Ok(seen.state["name"] == *key.name)
     }
 
-    fn guard(
-        &self,
-        want: Option<&Value>,
-        _: Option<&Seen>,
-        siblings: &[Seen],
-        auth: &AuthFacts,
-    ) -> Result<()> {
+    fn guard<'a>(
+        &'a self,
+        _: &'a Reader,
+        want: Option<&'a Value>,
+        _: Option<&'a Seen>,
+        siblings: &'a [Seen],
+        auth: &'a AuthFacts,
+    ) -> BoxFuture<'a, Result<()>> {
         let siblings = siblings.iter().map(|seen| seen.id.clone()).collect();
         self.judged.lock().unwrap().push((auth.principal_id.clone(), siblings));
-        match want {
-            Some(want) if want["value"] == "lock-out" => {
-                Err(Error::terminal(Reason::WouldLockOut, "it would lock the operator out"))
-            }
-            _ => Ok(()),
-        }
+        let locks_out = want.is_some_and(|want| want["value"] == "lock-out");
+        let refused = || Error::terminal(Reason::WouldLockOut, "it would lock the operator out");
+        std::future::ready(if locks_out { Err(refused()) } else { Ok(()) }).boxed()
     }
 
     fn get<'a>(&'a self, _: &'a Reader, id: &'a str) -> BoxFuture<'a, Result<Option<Seen>>> {
@@ -356,10 +360,10 @@ impl Driver for Fake {
         async move { self.called(format!("LIST {within}"), || self.listed.lock().unwrap().clone()) }.boxed()
     }
 
-    fn create<'a>(&'a self, _: &'a Writer, want: &'a Value) -> BoxFuture<'a, Result<New>> {
+    fn create<'a>(&'a self, api: &'a Writer, want: &'a Value) -> BoxFuture<'a, Result<New>> {
         async move {
             let name = want["name"].as_str().unwrap_or_default();
-            self.written(format!("POST {name}"))?;
+            self.written(api, format!("POST {name}"))?;
             let upsert = self.traits.lifecycle == Lifecycle::Upsert;
             let id = if upsert { format!("/{name}") } else { format!("id-{name}") };
             let mut seen = seen(&id, name, self.mark().as_deref());
@@ -380,13 +384,13 @@ impl Driver for Fake {
 
     fn update<'a>(
         &'a self,
-        _: &'a Writer,
+        api: &'a Writer,
         seen: &'a Seen,
         want: &'a Value,
         now: &'a [&'a str],
     ) -> BoxFuture<'a, Result<Seen>> {
         async move {
-            self.written(format!("PATCH {} {}", seen.id, now.join(",")))?;
+            self.written(api, format!("PATCH {} {}", seen.id, now.join(",")))?;
             if now.contains(&"name") && self.is_taken(&seen.id, &want["name"]) {
                 let text = format!("{} exists already", want["name"]);
                 return Err(Error::rejected(Reason::AlreadyExists, text));
@@ -395,7 +399,9 @@ impl Driver for Fake {
             if *self.late.lock().unwrap() {
                 return self.answered(seen);
             }
-            now.iter().for_each(|field| seen.state[*field] = want[*field].clone());
+            let in_part = self.in_part.lock().unwrap().clone();
+            let carried_out = now.iter().filter(|field| in_part.is_none() || **field == "value");
+            carried_out.for_each(|field| seen.state[*field] = want[*field].clone());
             if seen.about.phase == Phase::Vacant {
                 seen.about.phase = Phase::Ready;
             }
@@ -403,6 +409,7 @@ impl Driver for Fake {
                 seen.about.owner = Some(mark);
             }
             self.put(seen.clone());
+            seen.about.refused = in_part;
             self.answered(seen)
         }
         .boxed()
@@ -421,9 +428,9 @@ impl Driver for Fake {
         self.delete(api, seen)
     }
 
-    fn delete<'a>(&'a self, _: &'a Writer, seen: &'a Seen) -> BoxFuture<'a, Result<()>> {
+    fn delete<'a>(&'a self, api: &'a Writer, seen: &'a Seen) -> BoxFuture<'a, Result<()>> {
         async move {
-            self.written(format!("DELETE {}", seen.id))?;
+            self.written(api, format!("DELETE {}", seen.id))?;
             match *self.late.lock().unwrap() {
                 true => {}
                 false if self.traits.lifecycle == Lifecycle::Standing => self.put(vacant(&seen.id)),

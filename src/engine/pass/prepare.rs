@@ -17,7 +17,7 @@ use crate::databricks::Urgency;
 use crate::engine::account::{Admission, Applicant, check_power};
 use crate::engine::crd::{EXTERNAL_ID, Effective, ObjectName, Reason, format_duration, resync, still};
 use crate::engine::error::{Error, Result};
-use crate::engine::kind::{Need, Reader, Resolved, Wanted, Writer};
+use crate::engine::kind::{Need, Permit, Reader, Resolved, Wanted, Writer};
 use crate::engine::memory::Claim;
 
 impl Work<'_> {
@@ -34,8 +34,22 @@ impl Work<'_> {
         self.same_account(&admission)?;
         let urgency = if self.subject.settled()? { Urgency::Routine } else { Urgency::Urgent };
         let reader = Reader::new(admission.session.client.clone(), urgency);
-        let writer = Writer::new(reader.clone(), self.engine.permit().clone());
+        let writer = Writer::new(reader.clone(), self.permit(&auth, &admission));
         Ok(Place { auth, terms: self.terms(Some(&admission))?, admission, reader, writer, urgency })
+    }
+
+    /// The right to write in this reconcile, which may wait for the account or for its turn: what was revoked, stopped or changed
+    /// meanwhile is not sent. A create that was announced is not stopped by a mere change of the spec.
+    fn permit(&self, auth: &ObjectName, admission: &Admission) -> Permit {
+        let (engine, auth, admission) = (self.engine.clone(), auth.clone(), admission.clone());
+        let (who, uid, deleting) = (self.subject.who.clone(), self.subject.uid(), self.subject.deleting());
+        let creates = self.subject.recorded_id().is_none() && !deleting;
+        let generation = self.subject.object.metadata.generation.filter(|_| !creates);
+        Permit::while_valid(move || {
+            engine.permit().holds()
+                && engine.auths.still_admits(&auth, &admission, deleting)
+                && engine.still_asks(&who, &uid, generation)
+        })
     }
 
     /// An account is pinned with the first record: a DatabricksAuth that later means another account stops everything.
@@ -188,7 +202,7 @@ impl Work<'_> {
                 {
                     return Ok(pinned.clone());
                 }
-                let found = place.admission.session.principal(name, place.urgency, false).await?;
+                let found = place.admission.session.directory.principal(name, place.urgency, false).await?;
                 found.ok_or_else(|| {
                     let text = format!(
                         "the account has no {name}: create it there, or correct spec.{}",

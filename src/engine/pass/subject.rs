@@ -51,6 +51,8 @@ pub struct Shown {
     pub facts: Map<String, Value>,
     /// The values of fields.
     pub observed: Map<String, Value>,
+    /// How many entries lists have that are cut.
+    pub counts: BTreeMap<String, i64>,
     /// What differs from the spec.
     pub drift: Vec<Drift>,
 }
@@ -262,7 +264,7 @@ impl Subject {
         status.external_id = status.external.as_ref().map(|external| external.id.clone());
         status.state = shown.state;
         status.facts = shown.facts;
-        status.observed = shown.observed;
+        (status.observed, status.observed_counts) = (shown.observed, shown.counts);
         status.drift = shown.drift;
         Ok(())
     }
