@@ -54,7 +54,7 @@ fn differ(want: &Value, seen: &Seen) -> Vec<String> {
 async fn amounts_that_come_back_padded_are_no_drift() {
     let (simulator, api) = start(Settings::default()).await;
     let want = want("team-a", &[alert("500", "a@example.com"), alert("99.50", "b@example.com")], json!({}));
-    let created = budgets().create(&api, &want).await.unwrap();
+    let created = budgets().create(&api, &want).await.unwrap().seen.unwrap();
     let call = simulator.writes().pop().unwrap();
     assert!(call.path.starts_with("/api/2.1/accounts/") && call.body.unwrap()["budget"].is_object());
     let stored = simulator.objects(BUDGETS).remove(0);
@@ -80,7 +80,7 @@ async fn amounts_that_come_back_padded_are_no_drift() {
 async fn alerts_keep_their_ids_when_a_budget_is_changed() {
     let (simulator, api) = start(Settings::default()).await;
     let before = [alert("500", "a@example.com"), alert("800", "b@example.com")];
-    let created = budgets().create(&api, &want("team-a", &before, json!({}))).await.unwrap();
+    let created = budgets().create(&api, &want("team-a", &before, json!({}))).await.unwrap().seen.unwrap();
     let ids = |field: &str| {
         let stored = simulator.objects(BUDGETS).remove(0);
         let alerts = stored["alert_configurations"].as_array().unwrap().clone();
@@ -117,8 +117,12 @@ async fn what_a_budget_has_besides_its_spec_stays() {
     let tags = json!([{"key": "team", "value": {"operator": "IN", "values": ["a"]}}]);
     let filter = json!({"workspaceId": {"operator": "IN", "values": [42]}, "tags": tags});
     let more = json!({"filter": filter, "includeExternalSpend": true});
-    let created =
-        budgets().create(&api, &want("team-a", &[alert("1", "a@example.com")], more)).await.unwrap();
+    let created = budgets()
+        .create(&api, &want("team-a", &[alert("1", "a@example.com")], more))
+        .await
+        .unwrap()
+        .seen
+        .unwrap();
     let less = json!({"filter": {"workspaceId": {"operator": "IN", "values": [42, 7]}}});
     let less = want("team-a", &[alert("1", "a@example.com")], less);
     let seen = get(&api, &created.id).await;
@@ -142,7 +146,7 @@ async fn what_a_budget_has_besides_its_spec_stays() {
 async fn a_change_returns_the_id_that_the_budget_has_then() {
     let (simulator, api) = start(Settings::default()).await;
     let want = want("team-a", &[alert("1", "a@example.com")], json!({}));
-    let created = budgets().create(&api, &want).await.unwrap();
+    let created = budgets().create(&api, &want).await.unwrap().seen.unwrap();
     let mut moved = simulator.objects(BUDGETS).remove(0);
     moved.as_object_mut().unwrap().remove("budget_configuration_id");
     let moved = simulator.insert(BUDGETS, moved).unwrap();
@@ -180,7 +184,7 @@ async fn a_list_is_read_to_its_last_page() {
 async fn each_call_names_the_role_that_it_lacks() {
     let (simulator, api) = start(Settings::default()).await;
     let want = want("team-a", &[alert("1", "a@example.com")], json!({}));
-    let created = budgets().create(&api, &want).await.unwrap();
+    let created = budgets().create(&api, &want).await.unwrap().seen.unwrap();
     let refuse = |method: Option<&str>| {
         simulator.clear_faults();
         let text = "You are not allowed to call this API, consider getting billing.admin role for : account";
@@ -225,7 +229,7 @@ async fn a_budget_of_ai_gateways_can_end_usage() {
         json!([{"principalId": 1_234_567_890_123_456_i64, "overrideThreshold": "75.0"}]);
     let more = json!({"resourceType": "BUDGET_RESOURCE_TYPE_UNITY_AI_GATEWAY"});
     let gateway = want("gateway", &[block, each.clone()], more.clone());
-    let created = budgets().create(&api, &gateway).await.unwrap();
+    let created = budgets().create(&api, &gateway).await.unwrap().seen.unwrap();
     let seen = get(&api, &created.id).await;
     assert!(differ(&gateway, &seen).is_empty(), "{seen:?}");
     each["principalOverrides"] = json!([]);

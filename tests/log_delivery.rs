@@ -45,7 +45,7 @@ impl Bench {
 
     /// Creates what a spec wants, and returns it as the account lists it, with this status.
     async fn listed(&self, want: &Value, status: &str) -> Seen {
-        let created = KIND.create(&self.api, want).await.unwrap();
+        let created = KIND.create(&self.api, want).await.unwrap().seen.unwrap();
         self.account.edit(COLLECTION, &created.id, json!({"status": status})).unwrap();
         let all = KIND.list(&self.api, "").await.unwrap();
         all.into_iter().find(|seen| seen.id == created.id).unwrap()
@@ -95,7 +95,7 @@ async fn a_disabled_delivery_is_enabled_again_if_it_is_equal() {
 #[tokio::test]
 async fn each_change_is_one_call() {
     let bench = Bench::new().await;
-    let created = KIND.create(&bench.api, &bench.want(json!({}))).await.unwrap();
+    let created = KIND.create(&bench.api, &bench.want(json!({}))).await.unwrap().seen.unwrap();
     bench.account.clear_journal();
     let off = bench.want(json!({"status": "DISABLED"}));
     let disabled = KIND.update(&bench.api, &created, &off, &["status"]).await.unwrap();

@@ -5,7 +5,7 @@
 use connect::connect;
 use databricks_operator::engine::crd::Reason;
 use databricks_operator::engine::error::{Error, Result};
-use databricks_operator::engine::kind::{AuthFacts, Driver, Seen, Writer, of};
+use databricks_operator::engine::kind::{Acting, AuthFacts, Driver, Seen, Writer, of};
 use databricks_operator::kinds::group::Group;
 use databricks_operator::kinds::user::User;
 use serde_json::{Value, json};
@@ -88,7 +88,8 @@ impl Bench {
         let principal_id = Some(self.own.clone());
         let client_id = self.simulator.client_id.clone();
         let auth = AuthFacts { client_id, principal_id, ..AuthFacts::default() };
-        GROUP.guard(&self.api, want, Some(&self.seen(id).await), &[], &auth).await
+        let seen = self.seen(id).await;
+        GROUP.guard(Acting { want, seen: Some(&seen), siblings: &[], auth: &auth }, &self.api).await
     }
 
     async fn refuses(&self, id: &str, want: Option<&Value>) {
@@ -188,7 +189,8 @@ async fn a_change_that_takes_nothing_away_costs_no_read() {
     for (members, lists) in [(vec![&*ada, &*grace], 0), (vec![&*grace], 1)] {
         bench.simulator.clear_journal();
         let want = bench.with_members(&members);
-        assert_eq!(GROUP.guard(&bench.api, Some(&want), Some(&seen), &[], &auth).await, Ok(()));
+        let act = Acting { want: Some(&want), seen: Some(&seen), siblings: &[], auth: &auth };
+        assert_eq!(GROUP.guard(act, &bench.api).await, Ok(()));
         assert_eq!(bench.simulator.calls("GET", "*"), lists, "{members:?}");
     }
 }

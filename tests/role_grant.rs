@@ -4,7 +4,7 @@
 use connect::connect;
 use databricks_operator::engine::crd::Reason;
 use databricks_operator::engine::error::Error;
-use databricks_operator::engine::kind::{AuthFacts, Driver, Resolved, Seen, Writer, of};
+use databricks_operator::engine::kind::{Acting, AuthFacts, Driver, Resolved, Seen, Writer, of};
 use databricks_operator::kinds::role_grant::RoleGrant;
 use serde_json::{Value, json};
 use simulator::{Config, Fault, Simulator};
@@ -86,7 +86,7 @@ fn reason(error: &Error) -> Option<Reason> {
 async fn a_grant_comes_and_goes_and_all_others_stay() {
     let bench = start().await;
     let others = bench.others();
-    let created = KIND.create(&bench.api, &billing("data-eng")).await.unwrap();
+    let created = KIND.create(&bench.api, &billing("data-eng")).await.unwrap().seen.unwrap();
     assert_eq!(created.id, "account/roles/billing.admin/groups/data-eng");
     let mut expected = others.clone();
     expected.as_array_mut().unwrap().push(json!({"role": BILLING, "principals": ["groups/data-eng"]}));
@@ -110,7 +110,7 @@ async fn a_grant_comes_and_goes_and_all_others_stay() {
 #[tokio::test]
 async fn a_write_that_another_client_overtakes_changes_nothing() {
     let bench = start().await;
-    let created = KIND.create(&bench.api, &billing("data-eng")).await.unwrap();
+    let created = KIND.create(&bench.api, &billing("data-eng")).await.unwrap().seen.unwrap();
     let (api, removed) = (bench.api.clone(), created.clone());
     let after = overtake(&bench, async move { KIND.delete(&api, &removed).await }).await;
     assert_eq!(bench.rules(), after, "the grant of the console is there, and ours too");
@@ -193,7 +193,7 @@ async fn each_target_has_a_set_of_its_own() {
             (json!({"servicePrincipalName": robot}), format!("servicePrincipals/{robot_id}")),
         ] {
             let want = want(target.clone(), role, principal);
-            let created = KIND.create(&bench.api, &want).await.unwrap();
+            let created = KIND.create(&bench.api, &want).await.unwrap().seen.unwrap();
             assert_eq!(created.id, format!("{set}/{role}/{name}"));
             let seen = KIND.get(&bench.api, &created.id).await.unwrap().unwrap();
             assert_eq!(KIND.changes(&want, &seen), Ok(vec![]), "{seen:?}");
@@ -211,7 +211,7 @@ async fn each_target_has_a_set_of_its_own() {
 async fn a_group_is_the_same_in_any_case() {
     let bench = start().await;
     bench.simulator.insert("Groups", json!({"displayName": "FinOps"})).unwrap();
-    let created = KIND.create(&bench.api, &billing("FinOps")).await.unwrap();
+    let created = KIND.create(&bench.api, &billing("FinOps")).await.unwrap().seen.unwrap();
     assert_eq!(bench.rules(), json!([{"role": BILLING, "principals": ["groups/FinOps"]}]));
     let want = billing("finops");
     assert_eq!(KIND.changes(&want, &created), Ok(vec![]));
@@ -229,7 +229,7 @@ async fn with_its_target_a_grant_is_gone() {
     let number: i64 = id.parse().unwrap();
     let want =
         want(json!({"groupId": number}), "roles/group.manager", json!({"userName": "ada@example.com"}));
-    let created = KIND.create(&bench.api, &want).await.unwrap();
+    let created = KIND.create(&bench.api, &want).await.unwrap().seen.unwrap();
     assert!(bench.simulator.remove("Groups", id));
     assert_eq!(bench.list(&format!("groups/{id}")).await, []);
     KIND.delete(&bench.api, &created).await.unwrap();
@@ -302,16 +302,19 @@ async fn the_operator_keeps_its_own_roles_of_an_administrator() {
     let facts = AuthFacts { client_id: own.to_uppercase(), ..AuthFacts::default() };
     let created = async |role: &str, principal: Value| {
         let state = want(json!({"applicationId": own}), role, principal);
-        KIND.create(&bench.api, &state).await.unwrap()
+        KIND.create(&bench.api, &state).await.unwrap().seen.unwrap()
     };
     let manager = created("roles/servicePrincipal.manager", json!({"servicePrincipalName": own})).await;
     let user = created("roles/servicePrincipal.user", json!({"servicePrincipalName": own})).await;
     let other = created("roles/servicePrincipal.manager", json!({"groupName": "data-eng"})).await;
-    let error = KIND.guard(None, Some(&manager), &[], &facts).unwrap_err();
+    let guard =
+        |seen| KIND.guard(Acting { want: None, seen: Some(seen), siblings: &[], auth: &facts }, &bench.api);
+    let error = guard(&manager).await.unwrap_err();
     assert!(matches!(error, Error::Terminal { reason: Reason::WouldLockOut, .. }), "{error:?}");
     assert!(error.to_string().contains("deletionPolicy"), "{error}");
     for allowed in [&user, &other] {
-        assert_eq!(KIND.guard(None, Some(allowed), &[], &facts), Ok(()), "{}", allowed.id);
+        assert_eq!(guard(allowed).await, Ok(()), "{}", allowed.id);
     }
-    assert_eq!(KIND.guard(Some(&manager.state), None, &[], &facts), Ok(()), "it may get it");
+    let grants = Acting { want: Some(&manager.state), seen: None, siblings: &[], auth: &facts };
+    assert_eq!(KIND.guard(grants, &bench.api).await, Ok(()), "it may get it");
 }
