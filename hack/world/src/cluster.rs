@@ -54,7 +54,16 @@ impl Cluster {
     /// Waits until the API server serves all CRDs that it has.
     pub async fn established(&self) -> Result<()> {
         let wait = async || self.kubectl(&ESTABLISHED, "").await.map_err(|e| e.to_string());
-        eventually("the CRDs are established", SOON, wait).await.map(drop)
+        eventually("the CRDs are established", SOON, wait).await?;
+        let names = self.kubectl(&["get", "crd", "-o", "jsonpath={.items[*].metadata.name}"], "").await?;
+        // The API server publishes them somewhat later, and kubectl keeps for hours what it has read of that.
+        eventually("kubectl knows the CRDs", SOON, async || {
+            let asked = self.kubectl(&["api-resources", "--cached=false", "-o", "name"], "").await;
+            let known = asked.map_err(|e| e.to_string())?;
+            let missing = names.split(' ').find(|name| !known.lines().any(|line| line == *name));
+            missing.map_or(Ok(()), |name| Err(format!("it does not know {name}")))
+        })
+        .await
     }
 
     /// Whether the API server and its storage work.
