@@ -23,6 +23,8 @@ fn settled(value: &mut Value, known: &[(String, String)]) {
     match value {
         Value::Object(map) => {
             map.remove("managedFields");
+            // A list shows it from the first LIST after the sample of the setting was applied.
+            map.remove("enforced");
             for (key, inner) in map {
                 match key.as_str() {
                     "creationTimestamp" | "lastTransitionTime" | "time" | "since" | "createdAt" => {
