@@ -11,10 +11,10 @@ use kube::core::DynamicObject;
 use serde::Deserialize;
 use serde_json::Value;
 use tokio::sync::OwnedMutexGuard;
+use tokio::time::Instant;
 
-use super::bound::Record;
 use super::work::{Target, Work};
-use crate::engine::crd::{AUTH_KIND, DatabricksAuthSpec, External, ObjectName, Reason, age};
+use crate::engine::crd::{AUTH_KIND, DatabricksAuthSpec, External, ObjectName, Operation, age};
 use crate::engine::error::{Error, Result};
 use crate::engine::kind::{Acting, AuthFacts, Key, Seen};
 use crate::engine::memory::named;

@@ -1,17 +1,11 @@
 //! One change in the account: the last checks before it, the call, and what its failure means. Reads the object under work;
 //! [`super::act`] puts what comes of it on the object.
 
-use std::collections::BTreeSet;
-use std::sync::Arc;
 use std::time::Duration;
 
-use ipnet::IpNet;
 use k8s_openapi::jiff::Timestamp;
 use kube::ResourceExt;
-use kube::core::DynamicObject;
-use serde::Deserialize;
 use serde_json::Value;
-use tokio::sync::OwnedMutexGuard;
 use tokio::time::Instant;
 
 use super::bound::Record;
@@ -19,12 +13,9 @@ use super::decide::{fields_now, words};
 use super::outcome::Outcome;
 use super::work::{Target, Work};
 use crate::databricks::Urgency;
-use crate::engine::crd::{
-    AUTH_KIND, DatabricksAuthSpec, External, FINALIZER, ObjectName, Operation, Reason, age,
-};
+use crate::engine::crd::{FINALIZER, Reason};
 use crate::engine::error::{Error, Result};
-use crate::engine::kind::{Acting, AuthFacts, Key, Lifecycle, NEW_REFERENCE, Seen, Wanted};
-use crate::engine::memory::named;
+use crate::engine::kind::{Lifecycle, NEW_REFERENCE, Seen, Wanted};
 
 /// How long a workspace that is being deleted may count as a user of what it was built from: its deletion takes up to a quarter of
 /// an hour (Terraform's provider waits that long), and some minutes more.
