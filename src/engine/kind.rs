@@ -18,7 +18,7 @@ mod schema;
 mod seen;
 
 pub use about::{About, Phase, Shared, seconds_of};
-pub use access::{AuthFacts, Base, FederatedToken, Home, Path, Permit, Reader, Writer};
+pub use access::{AuthFacts, Base, Home, Path, Permit, Reader, Writer};
 pub use body::given;
 pub use changes::{CANNOT_CHANGE, Change, When, at};
 pub use driver::{Driver, Traits, of};
