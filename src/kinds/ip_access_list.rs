@@ -103,9 +103,6 @@ fn keep_the_operator_in(
     siblings: &[Observed<IpAccessList>],
     auth: &AuthFacts,
 ) -> Result<()> {
-    let own = act.seen.map(|seen| &seen.id);
-    let others = siblings.iter().filter(|sibling| Some(&sibling.id) != own).map(|sibling| &sibling.state);
-    let before: Vec<&IpList> = siblings.iter().map(|sibling| &sibling.state).collect();
-    let after: Vec<&IpList> = others.chain(act.want).collect();
+    let (before, after) = apis::before_and_after(act, siblings, |list| list);
     apis::keep_the_operator_in(&before, &after, auth)
 }
