@@ -27,6 +27,7 @@ use crate::engine::kind::{About, Driver, Lifecycle, Ownership, Permit, Phase, Se
 use crate::engine::memory::{Memory, Wake};
 use crate::engine::meter::Meter;
 
+mod adopt;
 mod auth;
 mod compare;
 mod connect;
