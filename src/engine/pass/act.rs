@@ -213,6 +213,11 @@ impl Work<'_> {
         let differs = changes.iter().any(|c| c.when == When::Now);
         let tried_again = matches!(seen.about.phase, Phase::Failed(_)) && !differs;
         let since = self.announce_update(fields, drifted, tried_again)?;
+        if sent.shown.id != seen.id
+            && let Some(lost) = self.follow(target, seen, &sent.shown).await?
+        {
+            return Ok(lost);
+        }
         // It may have given up the name that they want.
         self.wake_losers();
         self.name_freed(target, seen)?;

@@ -1,6 +1,8 @@
 //! What binds a Kubernetes object to one in the account, and which of several objects may bind itself to it. Nothing here
 //! changes the account.
 
+use k8s_openapi::jiff::Timestamp;
+
 use super::decide::managed_by;
 use super::look::Look;
 use super::outcome::Outcome;
@@ -8,7 +10,7 @@ use super::work::{Target, Work, missing_observation, others_first};
 use crate::engine::crd::{
     CREATED_BY, EXTERNAL_ID, EventReason, External, Intent, ObjectName, Reason, seconds,
 };
-use crate::engine::error::Result;
+use crate::engine::error::{Error, Result};
 use crate::engine::kind::{Change, Seen};
 use crate::engine::memory::{Claim, named};
 use crate::engine::meter::Write;
@@ -53,6 +55,31 @@ impl Work<'_> {
         let text = format!("found the object {id} that an interrupted create had created");
         self.subject.put_binding(Write::Create, EventReason::Created, text);
         Ok(Outcome::Again)
+    }
+
+    /// Binds the object to the one that an update has put in place of the old one, as its response shows by another id. The old one
+    /// must be proven gone: otherwise no object would ever delete it. Returns why it is not bound, if another object comes first.
+    pub async fn follow(&mut self, target: &Target, old: &Seen, new: &Seen) -> Result<Option<Outcome>> {
+        let within = self.driver.key(&old.state)?.within;
+        target.place.admission.session.snapshots.forget(self.driver, &within).await;
+        if self.driver.get(&target.place.reader, &old.id).await?.is_some() {
+            return Err(Error::retry(format!(
+                "Databricks reported another object, {}, in response to the change of {}, which still exists: reading again; if both \
+                 stay, delete in the account console the one that is not intended",
+                new.id, old.id
+            )));
+        }
+        if let Some(holder) = self.claimant(target).record(&new.id) {
+            return Ok(Some(self.conflict(&holder)));
+        }
+        let adopted = self.bound().adopted(self.observing());
+        let created_at = Some(seconds(Timestamp::now()));
+        let external = External { created_at, ..self.external(target, new, adopted) };
+        self.subject.put_bound(external, self.deletion(adopted))?;
+        self.subject.must_record = true;
+        let text = format!("the account replaced the object {} by {}", old.id, new.id);
+        self.subject.note(false, EventReason::Updated, text);
+        Ok(None)
     }
 
     /// Binds an object that was restored without its status to what its annotation names.

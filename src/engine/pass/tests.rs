@@ -36,6 +36,7 @@ mod delete;
 mod guard;
 mod record;
 mod refuse;
+mod replace;
 mod resolve;
 mod send;
 mod standing;
