@@ -57,11 +57,19 @@ impl Work<'_> {
         Ok(Outcome::Again)
     }
 
-    /// Binds the object to the one that an update has put in place of the old one, as its response shows by another id. The old one
-    /// must be proven gone: otherwise no object would ever delete it. Returns why it is not bound, if another object comes first.
+    /// Binds the object to the one that an update has put in place of the old one, as its response shows by another id. It must have
+    /// the name that the object wants: otherwise the response is about a foreign object. The old one must be proven gone: otherwise no
+    /// object would ever delete it. Returns why it is not bound, if another object comes first.
     pub async fn follow(&mut self, target: &Target, old: &Seen, new: &Seen) -> Result<Option<Outcome>> {
-        let within = self.driver.key(&old.state)?.within;
-        target.place.admission.session.snapshots.forget(self.driver, &within).await;
+        let key = self.driver.key(&new.state)?;
+        target.place.admission.session.snapshots.forget(self.driver, &key.within).await;
+        let wanted = target.want.as_ref().map(|want| self.driver.key(want)).transpose()?;
+        if wanted.is_some_and(|wanted| wanted != key) {
+            return Err(Error::retry(format!(
+                "Databricks reported an object of another name, {}, in response to the change of {}: reading again",
+                new.id, old.id
+            )));
+        }
         if self.driver.get(&target.place.reader, &old.id).await?.is_some() {
             return Err(Error::retry(format!(
                 "Databricks reported another object, {}, in response to the change of {}, which still exists: reading again; if both \

@@ -75,6 +75,8 @@ pub enum Old {
     Gone,
     /// It is gone, but the next read fails.
     Unreadable,
+    /// It is gone, and what the response shows has another name.
+    Elsewhere,
     /// It stays.
     Stays,
 }
@@ -434,6 +436,9 @@ impl Driver for Fake {
                 }
                 if old == Old::Unreadable {
                     *self.fails.lock().unwrap() = Some(Error::retry("no response"));
+                }
+                if old == Old::Elsewhere {
+                    seen.state["name"] = json!("elsewhere");
                 }
                 seen.id = id.to_owned();
             }

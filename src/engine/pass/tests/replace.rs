@@ -78,6 +78,16 @@ async fn if_the_old_object_cannot_be_read_it_stays_bound() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_response_about_an_object_of_another_name_binds_nothing() {
+    let world = World::replaced_by("id-foreign", Old::Elsewhere).await;
+    world.reconcile().await;
+    assert_eq!(world.status()["externalId"], "id-a");
+    assert_eq!(world.condition("Ready"), "False Retrying");
+    let text = world.message("Ready");
+    assert!(text.contains("id-a") && text.contains("id-foreign"), "{text}");
+}
+
+#[tokio::test(start_paused = true)]
 async fn what_another_object_manages_is_not_bound_instead() {
     let world = World::ready(json!({})).await;
     world.api.apply("other", spec("b", json!({})));
