@@ -4,6 +4,7 @@ pub mod credential;
 pub mod federation_policy;
 pub mod ip_access_list;
 pub mod permission_assignment;
+pub mod service_principal_secret;
 pub mod workspace;
 
 use crate::engine::kind::{Driver, of};
@@ -16,4 +17,5 @@ pub const KINDS: &[&dyn Driver] = &[
     of::<permission_assignment::PermissionAssignment>(),
     of::<federation_policy::AccountFederationPolicy>(),
     of::<federation_policy::ServicePrincipalFederationPolicy>(),
+    of::<service_principal_secret::ServicePrincipalSecret>(),
 ];

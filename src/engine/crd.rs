@@ -17,9 +17,11 @@ pub use management::{
     AdoptionPolicy, AuthRef, DeletionPolicy, Management, ManagementPolicy, NameRef, ResyncInterval, TEXT,
     format_duration, parse_duration, plain_keys, resync,
 };
-pub use names::{CREATED_BY, EXTERNAL_ID, FINALIZER, KIND, ObjectName, RECONCILE_REQUESTED, camel, still};
+pub use names::{
+    CREATED_BY, EXTERNAL_ID, FINALIZER, KIND, ObjectName, RECONCILE_REQUESTED, RENEWAL, camel, still,
+};
 pub use reason::{EventReason, Note, Reason, ReasonTexts};
 pub use status::{
-    AnyStatus, ConditionStatus, ConditionType, Drift, Effective, External, Intent, Operation, Status,
-    Verdict, age, conditions, seconds, shorten,
+    AnyStatus, ConditionStatus, ConditionType, Drift, Effective, External, Intent, Operation, Retired,
+    Status, Verdict, age, conditions, seconds, shorten,
 };

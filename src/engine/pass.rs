@@ -17,6 +17,7 @@ mod log;
 mod look;
 mod observe;
 mod outcome;
+mod output;
 mod prepare;
 mod record;
 mod send;

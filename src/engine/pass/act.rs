@@ -15,7 +15,7 @@ use tokio::time::Instant;
 
 use super::bind::of_intent;
 use super::bound::Record;
-use super::decide::{Released, Step};
+use super::decide::{Released, Step, next_due};
 use super::look::Look;
 use super::outcome::Outcome;
 use super::send::{Sent, refuses};
@@ -32,7 +32,9 @@ impl Work<'_> {
     pub async fn act(&mut self, target: &Target, look: Look, decision: Decision) -> Result<Outcome> {
         match &decision.step {
             Step::Release(how) => self.release(*how).await,
-            Step::Create => self.create(target, look).await,
+            Step::Create => self.create(target, look, false).await,
+            Step::Replace => self.create(target, look, true).await,
+            Step::Discard(id) => self.discard(target, id).await,
             Step::Adopt => self.adopt(target, &look, &decision.changes),
             Step::Update(fields) => self.update(target, &look, fields, &decision.changes).await,
             Step::Delete => self.delete(target, &look).await,
@@ -55,13 +57,16 @@ impl Work<'_> {
         self.subject.release(engine, note).await
     }
 
-    /// Claims the name · asks the guard · announces · sends · binds.
-    async fn create(&mut self, target: &Target, look: Look) -> Result<Outcome> {
+    /// Claims the name · asks the guard · reserves the place of a secret · announces · sends · keeps the secret · binds. What it
+    /// replaces is retired then.
+    async fn create(&mut self, target: &Target, look: Look, replaces: bool) -> Result<Outcome> {
         let want = target.want.as_ref().ok_or_else(missing_observation)?;
         let key = self.driver.key(want)?;
         let session = &target.place.admission.session;
         let account_id = session.client.account_id().to_owned();
-        if let Some(lost) = self.claim(&Claim::key(&account_id, &self.subject.who.kind, &key)) {
+        let issues = self.driver.traits().issues;
+        let claim = Claim::key(&account_id, &self.subject.who.kind, &key);
+        if let Some(lost) = (!issues).then(|| self.claim(&claim)).flatten() {
             return Ok(lost);
         }
         if let Some(exists) = self.remember(|m| m.exists.take()) {
@@ -71,10 +76,12 @@ impl Work<'_> {
         let _one_at_a_time = self.guard(target, Some(want), None).await?;
         let time = seconds(Timestamp::now());
         let (within, name) = (key.within.clone(), key.name.clone());
-        let intent = Intent { account_id, within, name, time, before: look.before };
+        let reserved = self.reserve().await?;
+        let before = if issues { self.all_within(target, &within).await? } else { look.before };
+        let intent = Intent { account_id, within, name, time, before };
         let engine = self.engine;
         self.subject.announce(engine, intent).await?;
-        let new = match self.driver.create(&target.place.writer, want).await {
+        let mut new = match self.driver.create(&target.place.writer, want).await {
             Ok(new) => new,
             // It may have been created, so the announcement stays.
             Err(error @ Error::Unknown { .. }) => return Err(error),
@@ -83,11 +90,14 @@ impl Work<'_> {
                 return Err(self.not_created(target, want, error).await?);
             }
         };
-        self.created(target, key, new).await
+        if let Some(reserved) = reserved {
+            self.keep_secret(target, reserved, &mut new).await?;
+        }
+        self.created(target, key, new, replaces).await
     }
 
     /// Records what was just created, and reads the response, or the account if that shows only the id.
-    async fn created(&mut self, target: &Target, key: Key, new: New) -> Result<Outcome> {
+    async fn created(&mut self, target: &Target, key: Key, new: New, replaces: bool) -> Result<Outcome> {
         let snapshots = &target.place.admission.session.snapshots;
         match &new.seen {
             Some(seen) => snapshots.amend(self.driver, &key.within, &new.id, Some(seen)).await,
@@ -103,7 +113,7 @@ impl Work<'_> {
         let (id, name) = (new.id.clone(), Some(shown.unwrap_or(key).name));
         let external = External { account_id, id, name, adopted: false, observed: false, created_at };
         let made = (target.place.writer.clone(), new.clone());
-        self.subject.put_created(external, made, self.deletion(false))?;
+        self.subject.put_created(external, made, self.deletion(false), replaces)?;
         match new.seen {
             Some(seen) => self.respond(target, seen),
             None => Ok(Outcome::Again),
@@ -217,11 +227,31 @@ impl Work<'_> {
         }
         self.subject.recovered = true;
         let intent = self.subject.status_mut()?.intent.take().ok_or_else(missing_observation)?;
+        self.subject.retire(id)?;
         // Not written over any other write, as the id of a create is: the intent stays until this is recorded, and a newer one
         // must not be lost.
         self.subject.put_bound(of_intent(intent, id), self.deletion(false))?;
         let text = format!("found the object {id} that an interrupted create had created");
         self.subject.put_binding(Write::Create, EventReason::Created, text);
+        Ok(Outcome::Again)
+    }
+
+    /// Deletes a secret that was replaced, or whose value was lost: never the one that is recorded.
+    async fn discard(&mut self, target: &Target, id: &str) -> Result<Outcome> {
+        if self.subject.status()?.external.as_ref().is_some_and(|external| external.id == id) {
+            return Err(Error::terminal(Reason::InternalError, "the present secret would be discarded"));
+        }
+        if let Some(seen) = self.driver.get(&target.place.reader, id).await?
+            && self.send_delete(target, &seen).await?
+        {
+            self.subject.counted.push(Counted::Wrote(Write::Delete));
+            let text = format!("deleted the secret {id}, which was replaced or whose value was lost");
+            self.subject.note(false, EventReason::Deleted, text);
+        }
+        let within = self.driver.within(id)?;
+        target.place.admission.session.snapshots.amend(self.driver, &within, id, None).await;
+        self.subject.status_mut()?.retired.retain(|one| one.id != id);
+        self.subject.recovered = true;
         Ok(Outcome::Again)
     }
 
@@ -256,6 +286,7 @@ impl Work<'_> {
     /// Shows what was read, without sending anything.
     fn report(&mut self, target: &Target, look: &Look, decision: Decision) -> Result<Outcome> {
         let Decision { step, changes, .. } = decision;
+        self.subject.act_in = self.issue(look)?.and_then(|issue| next_due(&issue, look.seen()));
         if let Some(seen) = look.seen() {
             self.may_touch(target, seen)?;
             self.keep_time(seen, &changes)?;

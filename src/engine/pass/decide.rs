@@ -1,8 +1,10 @@
 //! What to do, given the desired state, the observed state and the record. Pure: a table written as code, no clock, no I/O.
 
+mod issue;
 mod step;
 mod words;
 
+pub use issue::{Issue, next_due};
 pub use step::{Released, Running, Step, View};
 pub use words::{managed_by, spec_path, words};
 
@@ -40,6 +42,10 @@ fn deleting(view: &View<'_>) -> Step {
     if let Some(step) = deleting_without_account(view) {
         return step;
     }
+    let retired = view.issue.as_ref().and_then(|issue| issue.retired.first());
+    if let (Some(retired), false) = (retired, matches!(view.found, Found::Interrupted(_))) {
+        return Step::Discard(retired.id.clone());
+    }
     match view.found {
         Found::Nothing { settled: true } => Step::Release(Released::Gone),
         Found::Nothing { settled: false } => {
@@ -60,7 +66,7 @@ fn deleting(view: &View<'_>) -> Step {
         // The other object deletes it.
         Found::Held(_) => Step::Release(Released::Retained),
         Found::Replaced(_) => Step::Release(Released::Gone),
-        Found::Interrupted(create) => match recover(create) {
+        Found::Interrupted(create) => match recover(create, view.issue.as_ref()) {
             Step::Refuse { message, .. } => refuse(Reason::ApiRefused, message),
             step => step,
         },
@@ -105,16 +111,19 @@ fn living(view: &View<'_>) -> Step {
                 ids.join(", ")
             ),
         ),
-        Found::Interrupted(create) => recover(create),
+        Found::Interrupted(create) => recover(create, view.issue.as_ref()),
         Found::Foreign(seen) => foreign(view, seen, false),
-        Found::Ours(seen) if view.record == Record::Bound || observes(view) => ours(view, seen),
+        Found::Ours(seen) if view.record == Record::Bound || observes(view) => {
+            let issue = view.issue.as_ref().filter(|_| !view.observe);
+            issue.and_then(|issue| issue.step(seen)).unwrap_or_else(|| ours(view, seen))
+        }
         Found::Ours(seen) => foreign(view, seen, true),
     }
 }
 
 /// A create whose result is not known. An object that was created at another time may be another user's, or ours by a wrong
 /// clock: a person must decide.
-fn recover(create: &Interrupted) -> Step {
+fn recover(create: &Interrupted, issue: Option<&Issue>) -> Step {
     match create {
         Interrupted::TooEarly(after) => Step::WaitOut {
             after: *after,
@@ -123,6 +132,12 @@ fn recover(create: &Interrupted) -> Step {
         },
         Interrupted::Since { hits, in_time, sent } => match hits.as_slice() {
             [] => Step::Forget,
+            // The Kubernetes Secret holds it: only the status does not say so yet.
+            hits if let Some(id) = issue.and_then(|issue| hits.iter().find(|id| issue.holds(id))) => {
+                Step::Bind(id.clone())
+            }
+            // Its secret is lost.
+            [id] if *in_time && issue.is_some() => Step::Discard(id.clone()),
             [id] if *in_time => Step::Bind(id.clone()),
             several => refuse(
                 Reason::CreateResultUnknown,

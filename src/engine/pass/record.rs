@@ -181,10 +181,17 @@ impl Subject {
             ready,
             sent: self.sent,
             resolved: self.resolved,
-            resync: self.resync.map(|resync| self.due.unwrap_or(resync)),
+            resync: self.next(),
             now: Timestamp::now(),
             chance: chance(),
         }
+    }
+
+    /// When to compare again, or to act: at the latest in a day, as timers of years do not exist.
+    fn next(&self) -> Option<Duration> {
+        const DAY: Duration = Duration::from_secs(86_400);
+        let compare = self.resync.map(|resync| self.due.unwrap_or(resync));
+        compare.into_iter().chain(self.act_in.map(|wait| wait.min(DAY))).min()
     }
 
     /// An unreadable status is not overwritten: it holds the id. The event reports it.
@@ -264,6 +271,7 @@ impl Subject {
             match engine.cluster.objects.live(&self.resource, &self.object).await {
                 Ok(Some(live)) => match live.data["status"]["external"]["id"].as_str() {
                     None => self.object = live,
+                    Some(id) if Some(id) == self.replaced.as_deref() => self.object = live,
                     // Another replica was faster, after a read of its own.
                     Some(id) if Some(id) == self.recorded_id() => return Err(Lost::Stale(error)),
                     Some(_) => return Err(Lost::Gone),

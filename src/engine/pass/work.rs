@@ -160,7 +160,8 @@ impl Work<'_> {
             absence: settings.absence,
             now: Timestamp::now(),
         };
-        observer.observe(freshness).await
+        let look = observer.observe(freshness).await?;
+        Ok(Look { held: self.held().await?, ..look })
     }
 
     /// A reading must be no older than a resync interval; a request for a reconcile asks for a new one.
@@ -250,6 +251,7 @@ impl Work<'_> {
             again: vec![],
             spec: &self.subject.object.data["spec"],
             immutable: traits.immutable,
+            issue: self.issue(look)?,
             operation: self.running(operation),
             resend: operation.is_some_and(|sent| self.resend(sent, changes)),
         })

@@ -4,6 +4,8 @@ use std::time::Duration;
 
 use serde_json::Value;
 
+use super::issue::Issue;
+
 use crate::engine::crd::{AdoptionPolicy, Reason};
 use crate::engine::kind::{Change, Immutable};
 use crate::engine::pass::bound::Record;
@@ -43,6 +45,8 @@ pub struct View<'a> {
     pub spec: &'a Value,
     /// The fields that cannot change, for the same.
     pub immutable: &'static [Immutable],
+    /// What is issued, for a kind whose creates return a secret.
+    pub issue: Option<Issue>,
     /// A change or a creation that takes time.
     pub operation: Running,
     /// What was accepted and does not show may be sent again: enough time has passed, a user requests it, or more differs
@@ -74,6 +78,10 @@ pub enum Step {
     Delete,
     /// Release the Kubernetes object. The word for the event.
     Release(Released),
+    /// Create its successor. It stays valid until that has been in the Kubernetes Secret for a while.
+    Replace,
+    /// Delete a secret in the account whose value is not needed any more, or was lost.
+    Discard(String),
     /// Bind to what an interrupted create created.
     Bind(String),
     /// An interrupted create created nothing.
@@ -113,7 +121,7 @@ pub enum Step {
 impl Step {
     /// Whether it changes or adopts an object of the account, which needs a read of its own first.
     pub fn writes(&self) -> bool {
-        matches!(self, Step::Create | Step::Adopt | Step::Update(_) | Step::Delete)
+        matches!(self, Step::Create | Step::Adopt | Step::Update(_) | Step::Delete | Step::Replace)
     }
 }
 

@@ -37,6 +37,7 @@ fn view<'a>(record: Record, found: Found) -> View<'a> {
         again: vec![],
         spec: &Value::Null,
         immutable: &[],
+        issue: None,
         operation: Running::No,
         resend: false,
     }
