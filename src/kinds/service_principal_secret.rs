@@ -6,88 +6,24 @@
 //!
 //! The API has no GET of one, so the list of the service principal is read. Expired secrets are not in it.
 
-use kube::CustomResource;
-use schemars::JsonSchema;
+pub mod spec;
+
+use std::time::Duration;
+
 use secrecy::SecretString;
-use serde::{Deserialize, Serialize};
-use serde_json::json;
 
-use crate::databricks::{self, Pages};
-use crate::engine::crd::{Management, Reason, Status, parse_duration};
-use crate::engine::error::{Error, Result};
-use crate::engine::kind::{
-    About, Act, ApiResult, AuthFacts, CANNOT_CHANGE, CallError, Change, Created, ExternalResource, Guard,
-    Immutable, Inside, Key, Need, Observed, Output, Path, PrincipalName, Reader, Reference, Resolved, When,
-    Writer, differences, seconds_of,
-};
+use crate::engine::crd::parse_duration;
+use crate::engine::kind::{Created, Output, seconds_of};
+use crate::engine::prelude::*;
+use crate::kinds::service_principal::ServicePrincipal;
 
-/// An OAuth secret of a service principal, written to a Kubernetes Secret and replaced in time.
-#[derive(CustomResource, Serialize, Deserialize, Clone, Debug, JsonSchema)]
-#[kube(
-    group = "databricks-operator.io",
-    version = "v1alpha1",
-    kind = "ServicePrincipalSecret",
-    shortname = "dbspsec",
-    category = "databricks",
-    namespaced,
-    status = "Status<ServicePrincipalSecretFacts>",
-    doc = "An OAuth secret of a service principal, written to a Kubernetes Secret and replaced in time. Only a grant that names this kind allows it."
-)]
-#[serde(rename_all = "camelCase")]
-#[schemars(extend("x-kubernetes-validations" = [
-    {"rule": "has(self.servicePrincipalId) != has(self.servicePrincipalName)",
-     "message": "exactly one of servicePrincipalId and servicePrincipalName is needed: keep one and remove the other"},
-    {"rule": "!has(self.externalId) || (has(self.managementPolicy) && self.managementPolicy == 'Observe')",
-     "message": "a secret that exists cannot be adopted, as its value is not known: remove externalId, or write managementPolicy Observe"},
-]))]
-pub struct ServicePrincipalSecretSpec {
-    /// The fields that all managed kinds share.
-    #[serde(flatten)]
-    pub management: Management,
-    /// The numeric id of the service principal in the account. Give this or servicePrincipalName. Once the secret exists, it can be changed only to what means the same service principal. Known on all clouds.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    #[schemars(range(min = 1))]
-    pub service_principal_id: Option<i64>,
-    /// The application id of the service principal. Give this or servicePrincipalId. Once the secret exists, it can be changed only to what means the same service principal. Known on all clouds.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    #[schemars(length(min = 1, max = 256))]
-    pub service_principal_name: Option<String>,
-    /// The name of the Kubernetes Secret in this namespace that the secret is written to, under the key `client-secret`. The operator creates it and deletes it with this object, and writes to no other. May be changed: the secret is then replaced. Known on all clouds.
-    #[schemars(length(min = 1, max = 253), regex(pattern = "^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$"))]
-    pub secret_name: String,
-    /// How long a secret lives, in seconds such as `7776000s`, from an hour to two years. The operator shortens it by up to a day, by which it recognises its own secrets, and replaces a secret after two thirds of its life. Default: two years. Cannot be changed once the secret exists. Known on all clouds.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    #[schemars(
-        length(max = 9),
-        regex(
-            pattern = "^(3[6-9][0-9]{2}|[4-9][0-9]{3}|[1-9][0-9]{4,6}|[1-5][0-9]{7}|6[0-2][0-9]{6}|630[0-6][0-9]{4}|6307[01][0-9]{3}|63072000)s$"
-        )
-    )]
-    pub lifetime: Option<String>,
-    /// How long a secret stays valid after its successor is in the Kubernetes Secret, such as `1h`; users of it have to read the new one within this time. Default: 24h. May be changed. Known on all clouds.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    #[schemars(length(min = 1, max = 32), regex(pattern = "^([0-9]+(h|m|s))+$"))]
-    pub overlap: Option<String>,
-    /// Any new value, such as a date, replaces the secret now. May be changed. Known on all clouds.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    #[schemars(length(min = 1, max = 64), regex(pattern = "^[!-~]+$"))]
-    pub renewal: Option<String>,
-}
+pub use spec::{ServicePrincipalSecret, ServicePrincipalSecretFacts, ServicePrincipalSecretSpec};
 
 /// What a spec controls. The lifetime is the exact one.
 #[derive(Serialize, Deserialize, Clone, Debug)]
 pub struct ServicePrincipalSecretState {
     service_principal_id: i64,
     lifetime: Option<String>,
-}
-
-/// What is shown.
-#[derive(Serialize, Deserialize, Clone, Debug, Default, JsonSchema)]
-#[serde(rename_all = "camelCase")]
-pub struct ServicePrincipalSecretFacts {
-    /// When the secret ends, as Databricks says; missing if it does not.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub expire_time: Option<String>,
 }
 
 /// What a list shows of a secret, and the response to a create. It has no Debug, as it may hold the secret.
@@ -101,7 +37,7 @@ struct Remote {
     expire_time: Option<String>,
 }
 
-fn hidden<'de, D: serde::Deserializer<'de>>(text: D) -> Result<Option<SecretString>, D::Error> {
+fn hidden<'de, D: serde::Deserializer<'de>>(text: D) -> std::result::Result<Option<SecretString>, D::Error> {
     Ok(Option::<String>::deserialize(text)?.map(SecretString::from))
 }
 
@@ -124,6 +60,8 @@ const LONGEST_S: u64 = 63_072_000;
 const MOST_SHORTER_S: u64 = 86_400;
 /// How much a time of the account may be rounded.
 const ROUNDED_S: u64 = 5;
+/// Users that read the Kubernetes Secret once a day find the successor in time.
+const DEFAULT_OVERLAP: Duration = Duration::from_secs(86_400);
 
 fn seconds(lifetime: &str) -> Option<u64> {
     lifetime.strip_suffix('s')?.parse().ok()
@@ -156,35 +94,32 @@ fn path(api: &Reader, principal: i64, secret: &[&str]) -> Path {
     api.path(&[&["servicePrincipals", &principal, "credentials", "secrets"], secret].concat())
 }
 
+const PRINCIPAL: &str = "service_principal_id";
+
 impl ExternalResource for ServicePrincipalSecret {
     type State = ServicePrincipalSecretState;
+    /// The service principal and the secret.
     type Id = Inside<i64, String>;
     type Facts = ServicePrincipalSecretFacts;
 
-    const IMMUTABLE: &'static [Immutable] = &[
-        Immutable { state: "service_principal_id", spec: &["servicePrincipalId", "servicePrincipalName"] },
-        Immutable { state: "lifetime", spec: &["lifetime"] },
-    ];
-    const REFERENCES: &'static [Reference] = &[Reference {
-        state: "service_principal_id",
-        spec: &["servicePrincipalId", "servicePrincipalName"],
-        words: &["principal"],
-    }];
+    const IMMUTABLE: &'static [Immutable] = &[Immutable { state: "lifetime", spec: &["lifetime"] }];
+    const REFERENCES: &'static [Reference] = &[Reference::to::<ServicePrincipal>(
+        PRINCIPAL,
+        &["servicePrincipalId", "servicePrincipalRef"],
+        &["principal"],
+    )
+    .required()
+    .fixed()];
+    const REQUIRED: &'static [&'static str] = &["secretName"];
     const GRANTED_BY_NAME: bool = true;
     const ISSUES: bool = true;
     const GUARD: Option<Guard<Self>> = Some(Guard::Alone(not_the_operators_own));
 
-    fn needs(spec: &ServicePrincipalSecretSpec) -> Vec<Need> {
-        let name = spec.service_principal_name.clone().map(PrincipalName::ServicePrincipal);
-        name.map(|name| Need::principal("servicePrincipalName", name)).into_iter().collect()
-    }
-
     fn output(spec: &ServicePrincipalSecretSpec) -> Option<Output> {
-        let overlap = spec.overlap.as_deref().and_then(parse_duration);
         Some(Output {
-            secret_name: spec.secret_name.clone(),
+            secret_name: spec.secret_name.clone()?,
             key: "client-secret",
-            overlap: overlap.unwrap_or(std::time::Duration::from_secs(86_400)),
+            overlap: spec.overlap.as_deref().and_then(parse_duration).unwrap_or(DEFAULT_OVERLAP),
             renewal: spec.renewal.clone(),
         })
     }
@@ -192,10 +127,7 @@ impl ExternalResource for ServicePrincipalSecret {
     fn desired(spec: &ServicePrincipalSecretSpec, got: &Resolved) -> Result<ServicePrincipalSecretState> {
         let lifetime = spec.lifetime.as_deref().and_then(seconds).unwrap_or(LONGEST_S).min(LONGEST_S);
         Ok(ServicePrincipalSecretState {
-            service_principal_id: match spec.service_principal_id {
-                Some(id) => id,
-                None => got.number("servicePrincipalName")?,
-            },
+            service_principal_id: got.number(PRINCIPAL)?,
             lifetime: Some(format!("{}s", marked(lifetime, &got.marker))),
         })
     }
@@ -216,17 +148,16 @@ impl ExternalResource for ServicePrincipalSecret {
             && !differ(Some(&key.name), lifetime, |_| ROUNDED_S)
     }
 
+    fn recognises(want: &ServicePrincipalSecretState, seen: &Observed<Self>) -> bool {
+        Self::matches(&Self::key(want), seen)
+    }
+
     fn changes(want: &ServicePrincipalSecretState, seen: &Observed<Self>) -> Result<Vec<Change>> {
         let (wanted, lifetime) = (want.lifetime.as_deref(), seen.state.lifetime.as_deref());
         let lives_otherwise = differ(wanted, lifetime, |lifetime| range(lifetime) + ROUNDED_S);
         let paths = differences::<Self>(want, seen)?.into_iter();
         let paths = paths.filter(|path| path != "lifetime" || lives_otherwise);
         Ok(paths.map(|path| Change { path, when: When::Never(CANNOT_CHANGE.into()) }).collect())
-    }
-
-    async fn get(api: &Reader, id: &Self::Id) -> ApiResult<Option<Observed<Self>>> {
-        let all = Self::list(api, &id.within.to_string()).await?;
-        Ok(all.into_iter().find(|seen| seen.id == *id))
     }
 
     async fn list(api: &Reader, within: &str) -> ApiResult<Vec<Observed<Self>>> {
@@ -262,11 +193,16 @@ fn classify(error: databricks::Error) -> CallError {
     Error::rejected(Reason::QuotaExceeded, text).into()
 }
 
-/// A secret of the operator's own service principal would give a tenant the rights of the operator, and its deletion could shut
-/// the operator out.
+/// A secret of the operator's own service principal would give a team the rights of the operator, and its deletion could shut
+/// the operator out. So nothing is created either while the operator cannot find out which one is its own.
 fn not_the_operators_own(act: &Act<'_, ServicePrincipalSecret>, auth: &AuthFacts) -> Result<()> {
     let state = act.want.or(act.seen.map(|seen| &seen.state));
     let principal = state.map(|state| state.service_principal_id.to_string());
+    if auth.principal_id.is_none() && act.want.is_some() {
+        let text = "the operator cannot find its own service principal in the account, so it cannot exclude that this is it: let \
+                    the service principal of the DatabricksAuth read the account's service principals";
+        return Err(Error::terminal(Reason::WouldLockOut, text));
+    }
     if auth.principal_id.is_none() || auth.principal_id != principal {
         return Ok(());
     }
@@ -293,21 +229,36 @@ mod tests {
         }
     }
 
+    fn row(lives: Option<i64>) -> Observed<ServicePrincipalSecret> {
+        let time = |at: i64| k8s_openapi::jiff::Timestamp::from_second(at).ok().map(|at| at.to_string());
+        let (create_time, expire_time) = (time(1_000), lives.and_then(|lives| time(1_000 + lives)));
+        Remote { id: "s".into(), secret: None, status: None, create_time, expire_time }.of(7)
+    }
+
     #[test]
     fn a_secret_of_another_user_does_not_match() {
-        let row = |seconds: i64| {
-            let time = |at: i64| k8s_openapi::jiff::Timestamp::from_second(at).ok().map(|at| at.to_string());
-            let (create_time, expire_time) = (time(1_000), time(1_000 + seconds));
-            Remote { id: "s".into(), secret: None, status: None, create_time, expire_time }.of(7)
-        };
         let key = Key { within: "7".into(), name: "7775123s".into() };
-        assert!(ServicePrincipalSecret::matches(&key, &row(7_775_123)));
-        assert!(ServicePrincipalSecret::matches(&key, &row(7_775_122)), "rounded");
-        assert!(!ServicePrincipalSecret::matches(&key, &row(7_776_000)), "as others write it");
+        assert!(ServicePrincipalSecret::matches(&key, &row(Some(7_775_123))));
+        assert!(ServicePrincipalSecret::matches(&key, &row(Some(7_775_122))), "rounded");
+        assert!(!ServicePrincipalSecret::matches(&key, &row(Some(7_776_000))), "as others write it");
         let elsewhere = Key { within: "8".into(), ..key.clone() };
-        assert!(!ServicePrincipalSecret::matches(&elsewhere, &row(7_775_123)));
-        let endless =
-            Remote { id: "s".into(), secret: None, status: None, create_time: None, expire_time: None };
-        assert!(!ServicePrincipalSecret::matches(&key, &endless.of(7)));
+        assert!(!ServicePrincipalSecret::matches(&elsewhere, &row(Some(7_775_123))));
+        assert!(!ServicePrincipalSecret::matches(&key, &row(None)), "it may be anybody's");
+    }
+
+    #[test]
+    fn the_operators_own_service_principal_gets_no_secret() {
+        let want = ServicePrincipalSecretState { service_principal_id: 7, lifetime: None };
+        let seen = row(Some(7_775_123));
+        let auth = |id: Option<&str>| AuthFacts { principal_id: id.map(str::to_owned), ..AuthFacts::default() };
+        let refused = |want, seen, auth| {
+            let reason = not_the_operators_own(&Act { want, seen }, &auth).err().and_then(|e| e.reason());
+            assert!(matches!(reason, None | Some(Reason::WouldLockOut)), "{reason:?}");
+            reason.is_some()
+        };
+        assert!(refused(Some(&want), None, auth(Some("7"))) && refused(None, Some(&seen), auth(Some("7"))));
+        assert!(!refused(Some(&want), None, auth(Some("8"))) && !refused(None, Some(&seen), auth(Some("8"))));
+        assert!(refused(Some(&want), None, auth(None)), "it may be the operator's own");
+        assert!(!refused(None, Some(&seen), auth(None)), "what it created is not its own");
     }
 }

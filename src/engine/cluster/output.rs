@@ -2,8 +2,11 @@
 //! secret, and filled before the status records it. It names the id whose secret it holds, so it is the record of a create
 //! whose status was not written.
 //!
-//! Nothing is written to a Secret that another owner has, and every write names the version that it rests on: of two operators,
-//! the later one finds what the other wrote. No error here repeats what was sent.
+//! Nothing is written to a Secret that is not the object's own, and every write names the version that it rests on: of two
+//! operators, the later one finds what the other wrote. No error here repeats what was sent.
+//!
+//! A Secret is the object's own if its controller has the object's kind and name. If it was an earlier object of that name, or the
+//! one of a backup, what the Secret holds does not count, and the cluster may be about to delete it.
 
 use std::time::Duration;
 
@@ -33,7 +36,9 @@ pub enum Held {
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Reserved {
     /// Its version; none if it does not exist.
-    version: Option<String>,
+    pub version: Option<String>,
+    /// Its owner is this very object, not an earlier one of its name.
+    owned: bool,
     /// Whose secret it holds; none if it holds none.
     pub id: Option<String>,
     /// The renewal that it was written for.
@@ -83,7 +88,8 @@ impl OutputSecret<'_> {
         Ok(found.map_err(|error| self.permitted(error))?.map_or(Held::Absent, |secret| self.held(secret)))
     }
 
-    /// Creates the Secret without a value, unless it exists.
+    /// Creates the Secret without a value, unless it exists, and checks that a value can be written: a secret that the account
+    /// creates in vain is lost.
     pub async fn reserve(&self) -> Result<Reserved> {
         let held = match self.read().await? {
             Held::Absent => match self.create(None).await {
@@ -94,19 +100,27 @@ impl OutputSecret<'_> {
             known => known,
         };
         match held {
-            Held::Own(reserved) => Ok(reserved),
+            Held::Own(reserved) => {
+                let nothing = Content { id: "", renewal: None, secret: &SecretString::from("none") };
+                self.write(&reserved, &nothing, true).await?;
+                Ok(reserved)
+            }
             Held::Foreign => Err(foreign(self.name)),
             Held::Absent => Err(Error::retry(format!("the {} was deleted just now", self.called()))),
         }
     }
 
-    /// Writes a secret into the Secret that was reserved for it.
-    pub async fn fill(&self, mut reserved: Reserved, content: &Content<'_>) -> Result<(), NotFilled> {
+    /// Writes a secret into the Secret that was reserved for it. Returns the version that this gave it, if that is known.
+    pub async fn fill(
+        &self,
+        mut reserved: Reserved,
+        content: &Content<'_>,
+    ) -> Result<Option<String>, NotFilled> {
         let before = reserved.id.clone();
         let mut tries = 0;
         loop {
-            let error = match self.write(&reserved, content).await {
-                Ok(()) => return Ok(()),
+            let error = match self.write(&reserved, content, false).await {
+                Ok(version) => return Ok(version),
                 Err(error) => error,
             };
             tries += 1;
@@ -118,7 +132,7 @@ impl OutputSecret<'_> {
             }
             // It may have been written without a response, changed, or deleted.
             match self.read().await {
-                Ok(Held::Own(now)) if now.id.as_deref() == Some(content.id) => return Ok(()),
+                Ok(Held::Own(now)) if now.id.as_deref() == Some(content.id) => return Ok(now.version),
                 Ok(Held::Own(now)) if now.id == before || now.id.is_none() => reserved = now,
                 Ok(Held::Own(_)) => return Err(NotFilled::Overtaken),
                 Ok(Held::Absent) => reserved = Reserved::default(),
@@ -128,15 +142,25 @@ impl OutputSecret<'_> {
         }
     }
 
-    async fn write(&self, reserved: &Reserved, content: &Content<'_>) -> Result<()> {
-        let Some(version) = &reserved.version else { return self.create(Some(content)).await.map(drop) };
+    /// `dry`: only checks that it could be written.
+    async fn write(&self, reserved: &Reserved, content: &Content<'_>, dry: bool) -> Result<Option<String>> {
+        let Some(version) = &reserved.version else {
+            let created = self.create(Some(content)).await.map_err(|error| self.unquoted(error))?;
+            return Ok(created.metadata.resource_version);
+        };
         let mut patch = self.manifest(Some(content));
         patch["metadata"]["resourceVersion"] = json!(version);
-        let params = PatchParams { field_manager: Some(FIELD_MANAGER.into()), ..PatchParams::default() };
+        if let (true, Some(metadata)) = (reserved.owned, patch["metadata"].as_object_mut()) {
+            // There may be other owners beside it.
+            metadata.remove("ownerReferences");
+        }
+        let manager = Some(FIELD_MANAGER.into());
+        let params = PatchParams { field_manager: manager, dry_run: dry, ..PatchParams::default() };
         let patch = Patch::Merge(&patch);
         let (api, what) = (self.api(), self.called());
         let written = timed(Asked::Write(&what), api.patch_metadata(self.name, &params, &patch)).await;
-        written.map(drop).map_err(|error| self.permitted(error))
+        let version = written.map(|written| written.metadata.resource_version);
+        version.map_err(|error| if dry { self.permitted(error) } else { self.unquoted(error) })
     }
 
     async fn create(&self, content: Option<&Content<'_>>) -> Result<Secret> {
@@ -176,22 +200,40 @@ impl OutputSecret<'_> {
 
     /// A Secret without a value holds nothing, whatever its annotations say.
     fn held(&self, secret: Secret) -> Held {
-        let uid = self.owner.uid();
         let mut owners = secret.metadata.owner_references.iter().flatten();
-        if !owners.any(|owner| Some(&owner.uid) == uid.as_ref() && owner.controller == Some(true)) {
+        let Some(owner) = owners.find(|owner| owner.controller == Some(true)) else { return Held::Foreign };
+        let group = |version: &str| version.split_once('/').map(|(group, _)| group.to_owned());
+        let same_kind =
+            owner.kind == self.resource.kind && group(&owner.api_version).as_ref() == Some(&self.resource.group);
+        if !same_kind || owner.name != self.owner.name_any() {
             return Held::Foreign;
         }
+        let owned = Some(&owner.uid) == self.owner.uid().as_ref();
         let value = secret.data.as_ref().and_then(|data| data.get(self.key));
         let filled = value.is_some_and(|value| !value.0.is_empty());
         let note = |name| secret.metadata.annotations.as_ref()?.get(name).cloned();
         Held::Own(Reserved {
             version: secret.metadata.resource_version.clone(),
-            id: note(EXTERNAL_ID).filter(|_| filled),
+            owned,
+            id: note(EXTERNAL_ID).filter(|_| filled && owned),
             renewal: note(RENEWAL),
         })
     }
 
-    /// What to do about a missing right. The API server may quote what it does not accept, so that is not repeated.
+    /// Why a secret was not written: the API server, or a policy of the cluster, may quote what it does not accept, so nothing
+    /// that it says is repeated.
+    fn unquoted(&self, error: Error) -> Error {
+        let what = self.called();
+        match error {
+            Error::Rejected { reason, .. } => {
+                Error::rejected(reason, format!("the cluster did not let the operator write the value of the {what}"))
+            }
+            Error::Conflict(_) => error,
+            _ => Error::retry(format!("the Kubernetes API server did not write the value of the {what}")),
+        }
+    }
+
+    /// What to do about a missing right.
     fn permitted(&self, error: Error) -> Error {
         match error {
             Error::Rejected { reason: Reason::OperatorNotPermitted, message, .. } => {
@@ -204,7 +246,11 @@ impl OutputSecret<'_> {
             }
             Error::Rejected { reason: reason @ Reason::InvalidSpec, .. } => Error::rejected(
                 reason,
-                format!("the Kubernetes API server does not accept the {}", self.called()),
+                format!(
+                    "the Kubernetes API server does not accept the {}: if it is immutable, delete it; otherwise a policy of the \
+                     cluster may refuse it",
+                    self.called()
+                ),
             ),
             error => error,
         }

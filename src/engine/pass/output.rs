@@ -7,10 +7,14 @@ use k8s_openapi::jiff::Timestamp;
 use super::decide::Issue;
 use super::hops::take_back;
 use super::look::Look;
+use super::outcome::Outcome;
+use super::subject::Counted;
 use super::work::{Target, Work};
 use crate::engine::cluster::{Content, Held, NotFilled, OutputSecret, Reserved};
+use crate::engine::crd::{EventReason, Reason};
 use crate::engine::error::{Error, Result};
-use crate::engine::kind::{New, Output};
+use crate::engine::kind::{New, Output, Seen};
+use crate::engine::meter::Write;
 
 impl Work<'_> {
     /// Where the secret goes; none for a kind without one.
@@ -18,7 +22,7 @@ impl Work<'_> {
         if self.driver.traits().issues { self.driver.output(&self.subject.spec()) } else { Ok(None) }
     }
 
-    fn place<'a>(&'a self, output: &'a Output) -> OutputSecret<'a> {
+    fn at<'a>(&'a self, output: &'a Output) -> OutputSecret<'a> {
         OutputSecret {
             client: self.engine.cluster.objects.client(),
             resource: &self.subject.resource,
@@ -28,22 +32,31 @@ impl Work<'_> {
         }
     }
 
-    /// The Kubernetes Secret as it is now, if what is to be done depends on it.
+    /// The Kubernetes Secret as it is now, if what is to be done depends on it. From now on a change of it triggers the object.
     pub async fn held(&self) -> Result<Option<Held>> {
-        if self.subject.deleting() || self.observing() {
+        if !self.driver.traits().issues {
             return Ok(None);
         }
-        match self.output()? {
-            Some(output) => self.place(&output).read().await.map(Some),
-            None => Ok(None),
+        let needed = !self.subject.deleting() && !self.observing();
+        let output = if needed { self.output()? } else { None };
+        let name = output.as_ref().map(|output| output.secret_name.as_str());
+        let (watches, who) = (&self.engine.outputs, &self.subject.who);
+        watches.watch(who, name);
+        let Some(output) = output else { return Ok(None) };
+        let held = self.at(&output).read().await?;
+        if let Held::Own(reserved) = &held {
+            watches.knows(who, &output.secret_name, reserved.version.clone());
         }
+        Ok(Some(held))
     }
 
     /// What is known of the secret, for a kind with one. While deleting, the spec may be unreadable.
     pub fn issue(&self, look: &Look) -> Result<Option<Issue>> {
+        if !self.driver.traits().issues {
+            return Ok(None);
+        }
         let output = match self.output() {
-            Ok(None) => return Ok(None),
-            Ok(Some(output)) => output,
+            Ok(output) => output.unwrap_or_default(),
             Err(_) if self.subject.deleting() => Output::default(),
             Err(error) => return Err(error),
         };
@@ -56,12 +69,16 @@ impl Work<'_> {
         }))
     }
 
-    /// Reserves the Kubernetes Secret: before anything is created, it is there, and ours.
+    /// Reserves the Kubernetes Secret: before anything is created, it is there, and the object's own.
     pub async fn reserve(&self) -> Result<Option<Reserved>> {
-        match self.output()? {
-            Some(output) => self.place(&output).reserve().await.map(Some),
-            None => Ok(None),
+        if !self.driver.traits().issues {
+            return Ok(None);
         }
+        let Some(output) = self.output()? else {
+            let text = "spec.secretName is needed to create the secret: set it";
+            return Err(Error::terminal(Reason::InvalidSpec, text));
+        };
+        self.at(&output).reserve().await.map(Some)
     }
 
     /// The ids of all objects of the parent, of whatever user: none of them is the result of a create that follows.
@@ -79,8 +96,11 @@ impl Work<'_> {
             Some(secret) => {
                 let renewal = output.renewal.as_deref();
                 let content = Content { id: &new.id, renewal, secret: &secret };
-                match self.place(&output).fill(reserved, &content).await {
-                    Ok(()) => return Ok(()),
+                match self.at(&output).fill(reserved, &content).await {
+                    Ok(version) => {
+                        self.engine.outputs.knows(&self.subject.who, &output.secret_name, version);
+                        return Ok(());
+                    }
                     Err(NotFilled::Overtaken) => Error::Conflict("another operator wrote the Secret".into()),
                     Err(NotFilled::Failed(error)) => error,
                 }
@@ -89,6 +109,7 @@ impl Work<'_> {
         tracing::warn!(external_id = new.id, error = %failed, "a secret could not be kept; deleting it in the account");
         match take_back(self.driver, &target.place.writer, new).await {
             Ok(()) => {
+                self.engine.meter.of(&self.subject.who.kind).wrote(Write::Delete);
                 self.subject.status_mut()?.intent = None;
                 Err(failed)
             }
@@ -99,5 +120,50 @@ impl Work<'_> {
                 ),
             }),
         }
+    }
+
+    /// Deletes a secret that was replaced, or whose value was lost: never the present one.
+    pub async fn discard(&mut self, target: &Target, id: &str) -> Result<Outcome> {
+        if self.subject.recorded_id() == Some(id) {
+            return Err(Error::terminal(Reason::InternalError, "the present secret would be deleted"));
+        }
+        let within = self.driver.within(id)?;
+        if let Some(seen) = self.driver.get(&target.place.reader, id).await? {
+            self.discard_seen(target, &seen).await?;
+        }
+        target.place.admission.session.snapshots.amend(self.driver, &within, id, None).await;
+        self.subject.status_mut()?.retired.retain(|one| one.id != id);
+        self.subject.recovered = true;
+        Ok(Outcome::Again)
+    }
+
+    async fn discard_seen(&mut self, target: &Target, seen: &Seen) -> Result<()> {
+        let id = &seen.id;
+        let lost = self.subject.status()?.intent.is_some();
+        if !lost && !self.was_ours(target, seen)? {
+            let text = format!(
+                "the secret {id} in the account does not look like one of this object, so it is left there: delete it if it is not \
+                 needed"
+            );
+            self.subject.note(true, EventReason::Retained, text);
+            return Ok(());
+        }
+        let _one_at_a_time = self.guard(target, None, Some(seen)).await?;
+        if self.send_delete(target, seen).await? {
+            self.subject.counted.push(Counted::Wrote(Write::Delete));
+            let why = if lost { "whose value was lost" } else { "which was replaced" };
+            self.subject.note(false, EventReason::Deleted, format!("deleted the secret {id}, {why}"));
+        } else if lost {
+            return Err(Error::retry(format!("waiting until the account no longer shows the secret {id}")));
+        }
+        Ok(())
+    }
+
+    /// Whether a former secret is one of this object: a record is no proof by itself. It has the mark, and the parent of the present
+    /// one.
+    fn was_ours(&self, target: &Target, seen: &Seen) -> Result<bool> {
+        let present = self.subject.recorded_id().map(|id| self.driver.within(id)).transpose()?;
+        let beside = present.is_none_or(|parent| self.driver.within(&seen.id).is_ok_and(|own| own == parent));
+        Ok(beside && self.recognised(target, seen)?)
     }
 }

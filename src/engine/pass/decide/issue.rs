@@ -7,10 +7,8 @@ use std::time::Duration;
 
 use k8s_openapi::jiff::Timestamp;
 
-use super::Step;
-use super::step::wait;
 use crate::engine::cluster::Held;
-use crate::engine::crd::{Reason, Retired, age};
+use crate::engine::crd::{Retired, age};
 use crate::engine::kind::{Output, Seen};
 
 /// What is known of a secret and of the Kubernetes Secret that it is in.
@@ -28,7 +26,20 @@ pub struct Issue {
     pub now: Timestamp,
 }
 
-/// No more secrets than this are valid at once: the present one, and its predecessor. The account has room for five of all users.
+/// What is to be done about a secret that exists.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Task {
+    /// Nothing.
+    None,
+    /// Create its successor.
+    Replace,
+    /// Delete this former one.
+    Discard(String),
+    /// Create its successor once this former one may be deleted, after this time.
+    Later(String, Duration),
+}
+
+/// No more secrets than this are valid beside the present one. The account has room for five of all users.
 const MOST_RETIRED: usize = 1;
 
 impl Issue {
@@ -37,34 +48,29 @@ impl Issue {
         matches!(&self.held, Some(Held::Own(held)) if held.id.as_deref() == Some(id))
     }
 
-    /// What is to be done about a secret that exists; none if nothing is.
-    pub fn step(&self, seen: &Seen) -> Option<Step> {
-        let renewed = match &self.held {
-            Some(Held::Own(held)) => held.renewal != self.output.renewal && self.output.renewal.is_some(),
-            _ => false,
-        };
+    /// What is to be done about a secret that exists.
+    pub fn task(&self, seen: &Seen) -> Task {
         let lost = self.held.is_some() && !self.holds(&seen.id);
-        let over = self.retired.iter().find(|one| self.left(one).is_zero());
         let full = self.retired.len() >= MOST_RETIRED;
-        match over {
-            _ if lost && !full => Some(Step::Replace),
-            // The oldest makes room, unless its value is what users still find.
-            _ if lost => Some(match self.retired.iter().find(|one| !self.holds(&one.id)) {
-                Some(retired) => Step::Discard(retired.id.clone()),
-                None if self.retired.len() > MOST_RETIRED => {
-                    wait(Reason::Progressing, "waiting until a former secret may be deleted")
-                }
-                None => Step::Replace,
-            }),
-            Some(retired) => Some(Step::Discard(retired.id.clone())),
-            None if (renewed || self.is_due(seen)) && !full => Some(Step::Replace),
-            None => None,
+        if lost || self.due_in(seen).is_some_and(|left| left.is_zero()) {
+            // A former one makes room, unless its value is the one that users still find.
+            let unused = self.retired.iter().find(|one| full && !self.holds(&one.id));
+            return unused.map_or(Task::Replace, |one| Task::Discard(one.id.clone()));
+        }
+        if let Some(over) = self.retired.iter().find(|one| self.left(one).is_zero()) {
+            return Task::Discard(over.id.clone());
+        }
+        match self.retired.iter().filter(|_| full).min_by_key(|one| self.left(one)) {
+            _ if !self.is_renewed() => Task::None,
+            Some(next) => Task::Later(next.id.clone(), self.left(next)),
+            None => Task::Replace,
         }
     }
 
-    /// Whether two thirds of its life are over.
-    fn is_due(&self, seen: &Seen) -> bool {
-        self.due_in(seen).is_some_and(|left| left.is_zero())
+    /// Whether a user requests a new secret.
+    fn is_renewed(&self) -> bool {
+        let Some(Held::Own(held)) = &self.held else { return false };
+        self.output.renewal.is_some() && held.renewal != self.output.renewal
     }
 
     /// How long until two thirds of its life are over; none if it does not end, or is not known.
@@ -78,12 +84,94 @@ impl Issue {
     fn left(&self, retired: &Retired) -> Duration {
         self.output.overlap.saturating_sub(age(retired.since.0, self.now))
     }
+
+    /// How long until something is to be done that nothing else triggers; none if nothing is.
+    pub fn next_due(&self, seen: Option<&Seen>) -> Option<Duration> {
+        let retired = self.retired.iter().map(|one| self.left(one));
+        retired.chain(seen.and_then(|seen| self.due_in(seen))).min()
+    }
 }
 
-/// How long until something is to be done that nothing else triggers; none if nothing is.
-pub fn next_due(issue: &Issue, seen: Option<&Seen>) -> Option<Duration> {
-    let retired = issue.retired.iter().map(|one| issue.left(one));
-    // What waits for its predecessor is looked at when that is deleted.
-    let due = seen.and_then(|seen| issue.due_in(seen)).filter(|_| issue.retired.len() < MOST_RETIRED);
-    retired.chain(due).min()
+#[cfg(test)]
+mod tests {
+    use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+    use serde_json::{Map, Value};
+
+    use super::*;
+    use crate::engine::cluster::Reserved;
+    use crate::engine::kind::About;
+
+    const LIFE: i64 = 9_000;
+    const OVERLAP: i64 = 600;
+
+    fn at(second: i64) -> Timestamp {
+        Timestamp::from_second(second).unwrap()
+    }
+
+    /// The present secret `now`, created at 0 by the account's clock, which is an hour ahead of ours.
+    fn seen() -> Seen {
+        let about = About { created: Some(3_600), expires: Some(3_600 + LIFE), ..About::default() };
+        Seen { id: "now".into(), state: Value::Null, facts: Map::new(), about }
+    }
+
+    fn holding(id: &str, renewal: Option<&str>) -> Option<Held> {
+        let (id, renewal) = (Some(id.to_owned()), renewal.map(str::to_owned));
+        Some(Held::Own(Reserved { id, renewal, ..Reserved::default() }))
+    }
+
+    fn issue(now: i64, held: Option<Held>, retired: &[(&str, i64)]) -> Issue {
+        let retired = retired.iter().map(|(id, since)| Retired { id: (*id).into(), since: Time(at(*since)) });
+        let overlap = Duration::from_secs(OVERLAP.unsigned_abs());
+        let output = Output { overlap, renewal: Some("a".into()), ..Output::default() };
+        Issue { output, held, retired: retired.collect(), created: Some(at(0)), now: at(now) }
+    }
+
+    fn task(now: i64, held: Option<Held>, retired: &[(&str, i64)]) -> Task {
+        issue(now, held, retired).task(&seen())
+    }
+
+    #[test]
+    fn a_secret_is_replaced_when_two_thirds_of_its_life_are_over() {
+        let held = || holding("now", Some("a"));
+        assert_eq!(task(5_999, held(), &[]), Task::None);
+        assert_eq!(task(6_000, held(), &[]), Task::Replace);
+        assert_eq!(issue(5_000, held(), &[]).next_due(Some(&seen())), Some(Duration::from_secs(1_000)));
+        let endless = Seen { about: About::default(), ..seen() };
+        assert_eq!(issue(1_000_000, held(), &[]).task(&endless), Task::None);
+        // One that outlives its successor makes room: it was replaced two thirds of a life ago.
+        assert_eq!(task(6_000, held(), &[("old", 5_900)]), Task::Discard("old".into()));
+    }
+
+    #[test]
+    fn a_lost_kubernetes_secret_is_filled_with_a_new_secret_at_once() {
+        for held in [Held::Absent, Held::Foreign, Held::Own(Reserved::default())] {
+            assert_eq!(task(1, Some(held.clone()), &[]), Task::Replace, "{held:?}");
+            assert_eq!(task(1, Some(held), &[("old", 0)]), Task::Discard("old".into()), "it makes room");
+        }
+        assert_eq!(task(1, holding("another", Some("a")), &[]), Task::Replace);
+        // Restored from a backup: users find it, so it is not deleted before they find another one.
+        assert_eq!(task(1, holding("old", Some("a")), &[("old", 0)]), Task::Replace);
+        assert_eq!(task(OVERLAP, holding("old", Some("a")), &[("old", 0)]), Task::Replace);
+        assert_eq!(task(1, None, &[]), Task::None, "it was not read");
+    }
+
+    #[test]
+    fn a_former_secret_is_deleted_after_the_overlap() {
+        let held = || holding("now", Some("a"));
+        assert_eq!(task(OVERLAP + 99, held(), &[("old", 100)]), Task::None);
+        assert_eq!(task(OVERLAP + 100, held(), &[("old", 100)]), Task::Discard("old".into()));
+        let left = issue(OVERLAP, held(), &[("old", 100)]).next_due(Some(&seen()));
+        assert_eq!(left, Some(Duration::from_secs(100)));
+    }
+
+    #[test]
+    fn a_new_value_of_renewal_replaces_a_secret_as_soon_as_its_predecessor_may_go() {
+        assert_eq!(task(1, holding("now", None), &[]), Task::Replace);
+        assert_eq!(task(1, holding("now", Some("b")), &[]), Task::Replace);
+        let left = Duration::from_secs(OVERLAP.unsigned_abs() - 1);
+        assert_eq!(task(1, holding("now", Some("b")), &[("old", 0)]), Task::Later("old".into(), left));
+        let mut removed = issue(1, holding("now", Some("b")), &[]);
+        removed.output.renewal = None;
+        assert_eq!(removed.task(&seen()), Task::None, "a value that is removed requests nothing");
+    }
 }
