@@ -4,7 +4,7 @@
 //! The order of one call is `Client::send` in `client.rs`; each other file answers one question: which hosts (`host`),
 //! which egress (`egress`), what is sent (`request`), with which token (`token`), when (`rate`), what is the response
 //! (`reply`), is it about the caller (`refused`), what went wrong (`error`), what of it may be shown (`shown`), is a list
-//! complete (`page`), how many calls were there (`meter`).
+//! complete (`page`), what does a SCIM request consist of (`scim`), how many calls were there (`meter`).
 
 mod client;
 mod egress;
@@ -17,6 +17,7 @@ mod rate;
 mod refused;
 mod reply;
 mod request;
+mod scim;
 mod shown;
 mod token;
 
@@ -31,4 +32,5 @@ pub use int64::Int64;
 pub use meter::{CODES, Meter};
 pub use page::Pages;
 pub use request::{Fence, Method, Request, Urgency, path};
+pub use scim::{ScimEntry, ScimPatch, scim_schemas};
 pub use shown::{plain, root_cause};

@@ -18,7 +18,7 @@
 //!
 //! The folders are strata. A file may use what is below it, and another folder only through its door, the file of the
 //! folder's name; `tests/architecture` holds them to that. From below: [`crd`], [`error`], [`kind`], [`cluster`] and
-//! [`memory`], [`meter`], [`account`], [`pass`], [`run`].
+//! [`memory`], [`meter`], [`account`], [`pass`], [`run`]. Kinds import [`prelude`].
 
 pub mod account;
 pub mod cluster;
@@ -28,4 +28,5 @@ pub mod kind;
 pub mod memory;
 pub mod meter;
 pub mod pass;
+pub mod prelude;
 pub mod run;

@@ -1,11 +1,26 @@
 //! The kinds of objects in a Databricks account: the one table, a line a kind.
 
+pub mod account_network_policy;
 pub mod credential;
+pub mod csp_enablement_setting;
+pub mod customer_managed_key;
+pub mod disable_legacy_features_setting;
+pub mod esm_enablement_setting;
 pub mod federation_policy;
+pub mod group;
 pub mod ip_access_list;
+pub mod network;
+pub mod network_connectivity_config;
 pub mod permission_assignment;
+pub mod private_access_settings;
+pub mod private_endpoint_rule;
+pub mod service_principal;
 pub mod service_principal_secret;
+pub mod storage_configuration;
+pub mod user;
+pub mod vpc_endpoint;
 pub mod workspace;
+pub mod workspace_network_option;
 
 use crate::engine::kind::{Driver, of};
 
@@ -15,6 +30,21 @@ pub const KINDS: &[&dyn Driver] = &[
     of::<credential::Credential>(),
     of::<ip_access_list::IpAccessList>(),
     of::<permission_assignment::PermissionAssignment>(),
+    of::<storage_configuration::StorageConfiguration>(),
+    of::<customer_managed_key::CustomerManagedKey>(),
+    of::<vpc_endpoint::VpcEndpoint>(),
+    of::<network::Network>(),
+    of::<private_access_settings::PrivateAccessSettings>(),
+    of::<disable_legacy_features_setting::DisableLegacyFeaturesSetting>(),
+    of::<csp_enablement_setting::CspEnablementSetting>(),
+    of::<esm_enablement_setting::EsmEnablementSetting>(),
+    of::<workspace_network_option::WorkspaceNetworkOption>(),
+    of::<network_connectivity_config::NetworkConnectivityConfig>(),
+    of::<private_endpoint_rule::PrivateEndpointRule>(),
+    of::<account_network_policy::AccountNetworkPolicy>(),
+    of::<group::Group>(),
+    of::<user::User>(),
+    of::<service_principal::ServicePrincipal>(),
     of::<federation_policy::AccountFederationPolicy>(),
     of::<federation_policy::ServicePrincipalFederationPolicy>(),
     of::<service_principal_secret::ServicePrincipalSecret>(),

@@ -3,10 +3,12 @@
 //! A map for readers, in this order:
 //!
 //! * [`kinds`]: the table of kinds; one file each. Start with `kinds/ip_access_list.rs`.
+//! * [`apis`]: APIs of the account that several kinds speak.
 //! * [`engine`]: the reconcile loop that all kinds share, in ten hops.
 //! * [`databricks`]: the account API over HTTP. Knows nothing of Kubernetes.
 //! * [`cli`], [`config`], [`telemetry`], [`metrics`], [`port`], [`rbac`]: the process, and what it may do.
 
+pub mod apis;
 pub mod cli;
 pub mod config;
 pub mod databricks;

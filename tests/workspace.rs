@@ -263,7 +263,7 @@ async fn states_are_told_in_the_words_of_the_engine() {
             Phase::Failed(why) => status == "BANNED" && why.contains("suspended"),
             Phase::Leaving(_) => status.starts_with("CANCELL"),
             Phase::Pending(why) => status == "HIBERNATING" && why.contains(status),
-            Phase::Ready => false,
+            Phase::Ready | Phase::Vacant | Phase::Awaiting(_) => false,
         };
         assert!(fits, "{status}: {:?}", seen.about.phase);
     }

@@ -225,7 +225,7 @@ impl Inner {
                 Try {
                     call: &call,
                     method: request.method,
-                    class: Class::of(&request.path),
+                    class: Class::of(request.method, &request.path),
                     urgency: request.urgency,
                     fence: request.fence.as_ref(),
                     limit: match request.method {

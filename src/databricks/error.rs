@@ -72,6 +72,14 @@ pub enum Error {
          from the BLOCK list"
     )]
     AddressBlocked(Box<Error>),
+    /// The API refuses the call, or has nothing yet, and says which version (etag) a change must name.
+    #[error("{refusal}")]
+    OtherEtag {
+        /// The response, an [`Error::Api`].
+        refusal: Box<Error>,
+        /// The version that the account has.
+        etag: Box<str>,
+    },
     /// The token endpoint knows no such client, or not this secret.
     #[error(
         "{call}: Databricks refuses the client id and secret: {message}; \
@@ -142,6 +150,7 @@ impl Error {
             "TEMPORARILY_UNAVAILABLE",
         ];
         match self {
+            Error::OtherEtag { refusal, .. } => refusal.may_have_happened(),
             Error::Unknown { .. } => true,
             Error::Api { status, code, .. } => {
                 matches!(status, 408 | 499 | 500..) || code.as_deref().is_some_and(|c| codes.contains(&c))
@@ -154,7 +163,7 @@ impl Error {
     /// The kind of failure in one word, for logs and traces.
     pub fn class(&self) -> &'static str {
         match self {
-            Error::Api { .. } => "refused",
+            Error::Api { .. } | Error::OtherEtag { .. } => "refused",
             Error::Throttled { .. } => "throttled",
             Error::Unreachable { .. } => "unreachable",
             Error::Unknown { .. } => "unknown",
@@ -181,7 +190,9 @@ impl Error {
     /// The response to this very call, if it turned out to be about the caller.
     fn answer(&self) -> &Error {
         match self {
-            Error::TokenRefused { refusal, .. } | Error::AddressBlocked(refusal) => refusal,
+            Error::TokenRefused { refusal, .. }
+            | Error::AddressBlocked(refusal)
+            | Error::OtherEtag { refusal, .. } => refusal,
             other => other,
         }
     }
@@ -208,7 +219,7 @@ impl Error {
         match self {
             Error::Api { retry_after, .. } => *retry_after,
             Error::Throttled { retry_after, .. } => Some(*retry_after),
-            Error::NoToken(source) => source.retry_after(),
+            Error::NoToken(source) | Error::OtherEtag { refusal: source, .. } => source.retry_after(),
             _ => None,
         }
     }
@@ -217,6 +228,14 @@ impl Error {
     pub fn code(&self) -> Option<&str> {
         match self.answer() {
             Error::Api { code, .. } => code.as_deref(),
+            _ => None,
+        }
+    }
+
+    /// The version (etag) that a change must name, of a response to this very call.
+    pub fn etag(&self) -> Option<&str> {
+        match self {
+            Error::OtherEtag { etag, .. } => Some(etag),
             _ => None,
         }
     }
@@ -245,7 +264,7 @@ impl Error {
             Error::Api { status: 429, .. } => true,
             Error::Api { status: 503, retry_after, .. } => retry_after.is_some(),
             Error::Api { code, .. } => code.as_deref() == Some("REQUEST_LIMIT_EXCEEDED"),
-            Error::NoToken(source) => source.is_throttle(),
+            Error::NoToken(source) | Error::OtherEtag { refusal: source, .. } => source.is_throttle(),
             _ => false,
         }
     }

@@ -1,6 +1,7 @@
 //! The ids of workspaces and principals: 64 bits, more than a JSON number read as a float can hold.
 
 use std::fmt;
+use std::str::FromStr;
 
 use serde::de::{self, Deserialize, Deserializer, Visitor};
 use serde::{Serialize, Serializer};
@@ -12,6 +13,16 @@ pub struct Int64(pub i64);
 impl fmt::Display for Int64 {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.0.fmt(f)
+    }
+}
+
+impl FromStr for Int64 {
+    type Err = &'static str;
+
+    /// Reads only the form that is written, so that an id has one spelling.
+    fn from_str(text: &str) -> Result<Int64, Self::Err> {
+        let number = text.parse().ok().map(Int64).filter(|number| number.to_string() == text);
+        number.ok_or("it must be a 64-bit number in plain digits")
     }
 }
 
@@ -67,6 +78,14 @@ mod tests {
             ["9223372036854775808", "1.5", "1e3", "\"\"", "\" 1\"", "\"+1\"", "\"1x\"", "null", "true"]
         {
             assert!(serde_json::from_str::<Int64>(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn an_id_has_one_spelling() {
+        assert_eq!("9007199254740993".parse(), Ok(Int64(9_007_199_254_740_993)));
+        for text in ["", "+1", "01", " 1", "1 ", "1.0", "x", "9223372036854775808"] {
+            assert!(text.parse::<Int64>().is_err(), "{text}");
         }
     }
 }

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use tokio::time::{Instant, sleep};
 
-use super::Urgency;
+use super::{Method, Urgency};
 
 /// A call that would wait longer than this returns instead.
 const LONGEST_TURN: Duration = Duration::from_secs(5);
@@ -21,41 +21,54 @@ const LONGEST_GATE: Duration = Duration::from_secs(600);
 pub(super) enum Class {
     Token,
     Scim,
+    ScimWrites,
     Workspaces,
     Other,
 }
 
 impl Class {
-    pub(super) const ALL: [Class; 4] = [Class::Token, Class::Scim, Class::Workspaces, Class::Other];
+    pub(super) const ALL: [Class; 5] =
+        [Class::Token, Class::Scim, Class::ScimWrites, Class::Workspaces, Class::Other];
 
     /// The word in metrics and traces.
     pub(super) fn name(self) -> &'static str {
         match self {
             Class::Token => "token",
             Class::Scim => "scim",
+            Class::ScimWrites => "scim_writes",
             Class::Workspaces => "workspaces",
             Class::Other => "other",
         }
     }
 
-    pub(super) fn of(path: &str) -> Class {
+    pub(super) fn of(method: Method, path: &str) -> Class {
         let mut segments = path.split('/').skip(1);
         match (segments.next(), segments.nth(3), path) {
             (Some("oidc" | ".well-known"), ..) => Class::Token,
+            (_, Some("scim"), _) if method != Method::Get => Class::ScimWrites,
             (_, Some("scim"), _) => Class::Scim,
             (_, Some("workspaces"), _) => Class::Workspaces,
             _ => Class::Other,
         }
     }
+
+    /// Of how many calls of another class one may be sent. Databricks publishes 2 to 5 changes of principals where it allows 20
+    /// reads of one.
+    fn share(self) -> f64 {
+        match self {
+            Class::ScimWrites => 10.0,
+            Class::Token | Class::Scim | Class::Workspaces | Class::Other => 1.0,
+        }
+    }
 }
 
 pub(super) struct Rate {
-    per_second: f64,
-    burst: f64,
-    lanes: [Mutex<Lane>; 4],
+    lanes: [Mutex<Lane>; Class::ALL.len()],
 }
 
 struct Lane {
+    per_second: f64,
+    burst: f64,
     /// What was in the bucket at `filled_at`.
     tokens: f64,
     filled_at: Instant,
@@ -69,10 +82,12 @@ struct Lane {
 
 impl Rate {
     pub(super) fn new(per_second: f64, burst: u32) -> Rate {
-        let burst = f64::from(burst.max(1));
-        let lane = || {
+        let lane = |class: Class| {
             let now = Instant::now();
+            let burst = (f64::from(burst) / class.share()).max(1.0);
             Mutex::new(Lane {
+                per_second: per_second.max(0.1) / class.share(),
+                burst,
                 tokens: burst,
                 filled_at: now,
                 closed_until: now,
@@ -81,7 +96,7 @@ impl Rate {
                 next_ticket: 0,
             })
         };
-        Rate { per_second: per_second.max(0.1), burst, lanes: [lane(), lane(), lane(), lane()] }
+        Rate { lanes: Class::ALL.map(lane) }
     }
 
     /// Waits for this call's turn; `Err` is the time after which to retry.
@@ -89,7 +104,7 @@ impl Rate {
         let place = Place::take(self, class, urgency);
         let deadline = Instant::now() + LONGEST_TURN;
         loop {
-            let wait = match self.lane(class).try_take(place.ticket, self) {
+            let wait = match self.lane(class).try_take(place.ticket) {
                 None => return Ok(()),
                 Some(wait) => wait,
             };
@@ -133,10 +148,10 @@ impl Rate {
 
 impl Lane {
     /// Takes a token if there are enough for all waiting calls ahead too; otherwise returns how long that will take.
-    fn try_take(&mut self, ticket: (Urgency, u64), rate: &Rate) -> Option<Duration> {
+    fn try_take(&mut self, ticket: (Urgency, u64)) -> Option<Duration> {
         let now = Instant::now();
-        let filled = self.tokens + (now - self.filled_at).as_secs_f64() * rate.per_second;
-        (self.tokens, self.filled_at) = (filled.min(rate.burst), now);
+        let filled = self.tokens + (now - self.filled_at).as_secs_f64() * self.per_second;
+        (self.tokens, self.filled_at) = (filled.min(self.burst), now);
 
         let needed = 1.0 + self.waiting.range(..ticket).count() as f64;
         let gate = self.closed_until.saturating_duration_since(now);
@@ -144,7 +159,7 @@ impl Lane {
             self.tokens -= 1.0;
             return None;
         }
-        let missing = ((needed - self.tokens) / rate.per_second).max(0.0);
+        let missing = ((needed - self.tokens) / self.per_second).max(0.0);
         // A millisecond is the timer's resolution: less would make this a busy loop.
         Some(gate.max(Duration::from_secs_f64(missing)).max(Duration::from_millis(1)))
     }

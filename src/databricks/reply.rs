@@ -12,6 +12,7 @@ use super::shown::{clean, misfit, steady};
 use super::{Error, refused};
 
 const LONGEST_MESSAGE: usize = 512;
+const LONGEST_ETAG: usize = 1024;
 const LONGEST_WAIT: Duration = Duration::from_secs(600);
 
 /// A response whose body has arrived whole.
@@ -61,13 +62,16 @@ impl Reply {
             None => Said::of_text(&text),
         };
         let words = said.message.as_deref().unwrap_or(&text).to_owned();
-        let code = said.code.clone();
+        let (code, etag) = (said.code.clone(), said.etag.clone());
         let refusal = self.refusal(call, said, secrets);
         if refused::address(self.status, &words) {
             return Error::AddressBlocked(Box::new(refusal));
         }
         if refused::token(self.status, code.as_deref(), &words) {
             return Error::TokenRefused { refusal: Box::new(refusal), fresh: false };
+        }
+        if let (Some(etag), 404 | 409 | 412) = (etag, self.status) {
+            return Error::OtherEtag { refusal: Box::new(refusal), etag: etag.into() };
         }
         if self.is_html() && !of_gateways { self.not_the_api(call) } else { refusal }
     }
@@ -128,6 +132,8 @@ struct Said {
     message: Option<String>,
     request_id: Option<String>,
     retry_after: Option<Duration>,
+    /// The version of the object that a change must name.
+    etag: Option<String>,
 }
 
 impl Said {
@@ -180,6 +186,10 @@ impl Said {
                     let seconds = delay.and_then(|delay| delay.strip_suffix('s')?.parse::<f64>().ok());
                     self.retry_after = seconds.and_then(|s| Duration::try_from_secs_f64(s).ok());
                 }
+                Some("ErrorInfo") => {
+                    let etag = detail.pointer("/metadata/etag").and_then(Value::as_str);
+                    self.etag = etag.filter(|etag| is_etag(etag)).map(str::to_owned);
+                }
                 Some("RequestInfo") => self.request_id = text("request_id").map(str::to_owned),
                 _ => {}
             }
@@ -202,6 +212,11 @@ impl Said {
         }
         Said { message: ["pre", "title"].iter().find_map(|tag| inside(text, tag)), ..Said::default() }
     }
+}
+
+/// Whether a text can be sent as a version: it is not cleaned as what is shown is.
+fn is_etag(text: &str) -> bool {
+    (1..=LONGEST_ETAG).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_graphic())
 }
 
 fn code_and_message(text: &str) -> Option<(&str, &str)> {

@@ -4,11 +4,13 @@
 mod auths;
 mod grants;
 mod labels;
+mod refusals;
 mod secret;
 mod session;
 mod snapshot;
 
-pub use auths::{Auths, auth_error};
-pub use grants::{Admission, Applicant, asks_for_labels, check_power};
+pub use auths::{Auths, Renewed};
+pub use grants::{Admission, Applicant, check_power};
+pub use secret::Secrets;
 pub use session::Session;
 pub use snapshot::{Rows, Snapshots};

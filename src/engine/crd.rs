@@ -14,14 +14,14 @@ pub use databricks_auth::{
     SecretKeyRef,
 };
 pub use management::{
-    AdoptionPolicy, AuthRef, DeletionPolicy, Management, ManagementPolicy, NameRef, ResyncInterval, TEXT,
-    format_duration, parse_duration, plain_keys, resync,
+    AdoptionPolicy, AuthRef, DeletionPolicy, Management, ManagementPolicy, NEVER_CREATES, NameRef, OBSERVES,
+    ResyncInterval, TEXT, aws_or_gcp, format_duration, parse_duration, plain_keys, resync, rule,
 };
 pub use names::{
-    CREATED_BY, EXTERNAL_ID, FINALIZER, KIND, ObjectName, RECONCILE_REQUESTED, RENEWAL, camel, still,
+    AUTH_KIND, CREATED_BY, EXTERNAL_ID, FINALIZER, ObjectName, RECONCILE_REQUESTED, RENEWAL, camel, still,
 };
 pub use reason::{EventReason, Note, Reason, ReasonTexts};
 pub use status::{
-    AnyStatus, ConditionStatus, ConditionType, Drift, Effective, External, Intent, Operation, Retired,
-    Status, Verdict, age, conditions, seconds, shorten,
+    AnyStatus, ConditionStatus, ConditionType, Drift, Effective, External, Intent, NoFacts, Operation,
+    Retired, Status, Verdict, age, conditions, seconds, shorten,
 };

@@ -280,6 +280,10 @@ fn class_of_code(code: &str, message: &str) -> Option<Error> {
         "INVALID_PARAMETER_VALUE" | "MALFORMED_REQUEST" | "BAD_REQUEST" | "INVALID_REQUEST" => {
             rejected(Reason::InvalidSpec)
         }
+        // A full account gets room only if a user makes some; any other state changes by itself.
+        "INVALID_STATE" if message.to_lowercase().contains("limit exceeded") => {
+            rejected(Reason::QuotaExceeded)
+        }
         "INVALID_STATE" => Some(Error::waiting(Reason::ApplyFailed, message)),
         "QUOTA_EXCEEDED" => rejected(Reason::QuotaExceeded),
         "RESOURCE_ALREADY_EXISTS" | "ALREADY_EXISTS" | "SCIM_409" => rejected(Reason::AlreadyExists),
@@ -298,7 +302,7 @@ fn class_of_status(status: u16, message: &str) -> Option<Error> {
         401 => Some(Error::waiting(Reason::CredentialsInvalid, message)),
         403 => Some(Error::rejected(Reason::PermissionDenied, message)),
         404 | 501 => Some(Error::rejected(Reason::NotSupported, message)),
-        // No call of ours names the version that it changes: an immediate read would not help.
+        // The call names no version that it changes, or its kind would have classified it: an immediate read would not help.
         409 | 412 => Some(Error::rejected(Reason::ApplyFailed, message)),
         _ => None,
     }

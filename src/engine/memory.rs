@@ -15,7 +15,7 @@ pub use breaker::Breaker;
 pub use claims::{Claim, Claimant, Claims, Rank, named};
 pub use guards::GuardLocks;
 pub use remembered::{ObjectMemory, Recall, Refusal, Remembered};
-pub use wake::Wake;
+pub use wake::{RefersTo, Wake};
 
 /// All that is remembered. One for the process.
 pub struct Memory {

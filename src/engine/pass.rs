@@ -16,12 +16,15 @@ mod lag;
 mod log;
 mod look;
 mod observe;
+mod operation;
 mod outcome;
 mod output;
 mod prepare;
 mod record;
 mod send;
+mod soft;
 mod subject;
+mod unresolved;
 mod work;
 
 pub use databricks_auth::reconcile as reconcile_auth;

@@ -2,18 +2,7 @@
 //! Databricks tests the role before it accepts it, and AWS shows a new role everywhere only after a while: the operator
 //! waits. A credential counts as used for a while after its workspace is gone: the operator waits for that too.
 
-use kube::CustomResource;
-use schemars::JsonSchema;
-use serde::{Deserialize, Serialize};
-use serde_json::{Value, json};
-
-use crate::databricks::{self, Optional, Pages};
-use crate::engine::crd::{Management, Reason, Status};
-use crate::engine::error::{Error, Result};
-use crate::engine::kind::{
-    About, ApiResult, CallError, Created, ExternalResource, Immutable, Key, Observed, Reader, Resolved,
-    Writer, tried_in_aws,
-};
+use crate::engine::prelude::*;
 
 /// The IAM role that Databricks launches compute with in an AWS account.
 #[derive(CustomResource, Serialize, Deserialize, Clone, Debug, JsonSchema)]
@@ -85,9 +74,9 @@ struct Remote {
 
 impl From<Remote> for Observed<Credential> {
     fn from(remote: Remote) -> Self {
-        let told = |field: &str| remote.aws_credentials["sts_role"][field].as_str().map(str::to_owned);
-        let role_arn = told("role_arn");
-        let facts = CredentialFacts { sts_external_id: told("external_id") };
+        let shown = |field: &str| remote.aws_credentials["sts_role"][field].as_str().map(str::to_owned);
+        let role_arn = shown("role_arn");
+        let facts = CredentialFacts { sts_external_id: shown("external_id") };
         let about = About { created: remote.creation_time.map(|ms| ms / 1000), ..About::default() };
         let state = CredentialState { credentials_name: remote.credentials_name, role_arn };
         Observed { id: remote.credentials_id, state, facts, about }
@@ -134,7 +123,8 @@ impl ExternalResource for Credential {
     }
 
     async fn delete(api: &Writer, seen: &Observed<Self>) -> ApiResult<()> {
-        api.delete(api.path(&["credentials", &seen.id])).await.map_err(in_use)
+        let deleted = api.delete(api.path(&["credentials", &seen.id])).await;
+        Ok(deleted.map_err(|error| in_use(error, "a workspace"))?)
     }
 }
 
@@ -151,17 +141,6 @@ fn classify(error: databricks::Error) -> CallError {
         return Error::rejected(Reason::AlreadyExists, text).into();
     }
     error.into()
-}
-
-/// The API refuses a deletion because of a workspace with several codes, and with none: a deletion without a body can have
-/// no other cause.
-fn in_use(error: databricks::Error) -> CallError {
-    let databricks::Error::Api { status: 400 | 409, .. } = &error else { return error.into() };
-    let text = format!(
-        "{error}; a workspace uses this credential, or did until some minutes ago: wait, or delete the workspace, or give it \
-         another credentialsId; or leave the credential in the account by spec.deletionPolicy Retain"
-    );
-    Error::waiting(Reason::ApplyFailed, text).into()
 }
 
 #[cfg(test)]
@@ -189,18 +168,5 @@ mod tests {
         }
         let other = class(400, "credentials_name is missing");
         assert!(other.is_rejected(Reason::InvalidSpec), "{other:?}");
-    }
-
-    #[test]
-    fn a_credential_in_use_is_waited_for_and_one_that_is_gone_is_gone() {
-        for (status, code) in [(400, "INVALID_STATE"), (400, "MALFORMED_REQUEST"), (409, "RESOURCE_CONFLICT")]
-        {
-            let held = Error::from(in_use(refused(status, code, "used by workspace 42")));
-            assert!(matches!(held, Error::Waiting { reason: Reason::ApplyFailed, .. }), "{held:?}");
-        }
-        let gone = Error::from(in_use(refused(404, "RESOURCE_DOES_NOT_EXIST", "no such")));
-        assert!(gone.is_rejected(Reason::ExternalResourceMissing), "{gone:?}");
-        let denied = Error::from(in_use(refused(403, "PERMISSION_DENIED", "no")));
-        assert!(denied.is_rejected(Reason::PermissionDenied), "{denied:?}");
     }
 }

@@ -10,20 +10,20 @@ mod service_principal;
 
 use std::collections::BTreeSet;
 
-use schemars::JsonSchema;
-use serde::{Deserialize, Serialize};
-use serde_json::{Value, json};
+use crate::engine::kind::{FederatedToken, seconds_of};
+use crate::engine::prelude::*;
 
 pub use account::AccountFederationPolicy;
 pub use service_principal::ServicePrincipalFederationPolicy;
 
-use crate::engine::crd::Reason;
-use crate::engine::error::{Error, Result};
-use crate::engine::kind::{About, AuthFacts, FederatedToken, seconds_of};
-
 /// Which tokens are accepted.
 #[derive(Serialize, Deserialize, Clone, Debug, JsonSchema)]
 #[serde(rename_all = "camelCase")]
+#[schemars(extend("x-kubernetes-validations" = [rule(
+    "jwksUri",
+    "!has(self.jwksJson) || !has(self.jwksUri)",
+    "the keys come from one place: keep one of jwksJson and jwksUri, or neither, and remove the other",
+)]))]
 pub struct OidcPolicy {
     /// The issuer of the tokens, an https address: exactly their claim `iss`. A user who controls it can sign in as any subject. May be changed. Known on all clouds.
     #[schemars(length(min = 9, max = 2048), regex(pattern = "^https://[!-~]+$"))]
@@ -115,15 +115,14 @@ impl Oidc {
 
     /// As the API wants it.
     fn body(&self) -> Value {
-        let fields = [
-            ("issuer", json!(self.issuer)),
-            ("audiences", json!(self.audiences)),
-            ("subject", json!(self.subject)),
-            ("subject_claim", json!(self.subject_claim)),
-            ("jwks_json", json!(self.jwks_json)),
-            ("jwks_uri", json!(self.jwks_uri)),
-        ];
-        fields.into_iter().filter(|(_, value)| !value.is_null()).collect()
+        given(json!({
+            "issuer": self.issuer,
+            "audiences": self.audiences,
+            "subject": self.subject,
+            "subject_claim": self.subject_claim,
+            "jwks_json": self.jwks_json,
+            "jwks_uri": self.jwks_uri,
+        }))
     }
 
     /// Whether Databricks accepts this token of `subject` by this policy, as far as the operator can know. `None`: of any.
@@ -148,6 +147,21 @@ impl Oidc {
     }
 }
 
+/// The body of a create.
+fn created_with(description: Option<&str>, oidc: Option<&Oidc>) -> Value {
+    given(json!({"description": description, "oidc_policy": oidc.map(Oidc::body)}))
+}
+
+/// The body of a change of the fields `now`.
+fn changed_to(description: Option<&str>, oidc: Option<&Oidc>, seen: Option<&Oidc>, now: &[&str]) -> Value {
+    let after = oidc.map(|want| seen.map_or_else(|| want.clone(), |seen| want.after(seen)));
+    let value = |field: &str| match field {
+        "oidc_policy" => json!(after.as_ref().map(Oidc::body)),
+        _ => json!(description),
+    };
+    now.iter().map(|field| ((*field).to_owned(), value(field))).collect()
+}
+
 /// One text for each document of keys.
 fn canonical(keys: &str) -> String {
     serde_json::from_str::<Value>(keys).map_or_else(|_| keys.to_owned(), |keys| keys.to_string())
@@ -166,16 +180,17 @@ fn about(create_time: Option<&str>) -> About {
 }
 
 /// Refuses to delete the policy by which Databricks accepts the operator's own token, and to change it so that it does not. What
-/// Databricks does not accept already may be changed and deleted.
+/// Databricks does not accept already may be changed and deleted. `want` is none for a deletion, and holds none if the spec leaves
+/// the policy as it is.
 fn keep_the_operator_in(
     seen: Option<&Oidc>,
-    want: Option<&Oidc>,
+    want: Option<Option<&Oidc>>,
     subject: impl Fn(&Oidc) -> Option<String>,
     auth: &AuthFacts,
 ) -> Result<()> {
     let (Some(token), Some(before)) = (&auth.federated, seen) else { return Ok(()) };
     let accepts = |policy: &Oidc| policy.accepts(token, subject(policy).as_deref());
-    let after = want.map(|want| want.after(before));
+    let after = want.map(|want| want.map_or_else(|| before.clone(), |want| want.after(before)));
     let stays = after.as_ref().is_some_and(|after| accepts(after) && after.keeps_keys(before));
     if !accepts(before) || stays {
         return Ok(());
@@ -215,8 +230,10 @@ mod tests {
     fn refused(before: &Oidc, want: Option<&Oidc>) -> bool {
         let auth = AuthFacts { federated: Some(token()), ..AuthFacts::default() };
         let subject = |policy: &Oidc| policy.subject.clone();
+        let want = want.map(Some);
         let result = keep_the_operator_in(Some(before), want, subject, &auth);
         assert!(keep_the_operator_in(Some(before), want, subject, &AuthFacts::default()).is_ok(), "a secret");
+        assert!(keep_the_operator_in(Some(before), Some(None), subject, &auth).is_ok(), "left as it is");
         result.is_err()
     }
 

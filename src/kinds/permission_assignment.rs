@@ -43,10 +43,6 @@ use crate::kinds::workspace::Workspace;
     doc = "A principal's access to a workspace."
 )]
 #[serde(rename_all = "camelCase")]
-#[schemars(extend("x-kubernetes-validations" = [
-    {"rule": "has(self.workspaceRef) != has(self.workspaceId)",
-     "message": "exactly one of workspaceRef and workspaceId is needed: write workspaceRef for a Workspace of this namespace, else workspaceId"},
-]))]
 pub struct PermissionAssignmentSpec {
     /// The fields that all managed kinds share.
     #[serde(flatten)]
@@ -188,13 +184,13 @@ impl ExternalResource for PermissionAssignment {
     type Id = Inside<i64, i64>;
     type Facts = PermissionAssignmentFacts;
 
-    const IMMUTABLE: &'static [Immutable] = &[
-        Immutable { state: "workspace_id", spec: &["workspaceId", "workspaceRef"] },
-        Immutable { state: "principal_id", spec: &["principal.id", "principal"] },
-    ];
+    const IMMUTABLE: &'static [Immutable] =
+        &[Immutable { state: "principal_id", spec: &["principal.id", "principal"] }];
     const REFERENCES: &'static [Reference] = &[
-        Reference { state: "workspace_id", spec: &["workspaceId", "workspaceRef"], words: &["workspace"] },
-        Reference { state: "principal_id", spec: &["principal"], words: &["principal", "user", "group"] },
+        Reference::to::<Workspace>("workspace_id", &["workspaceId", "workspaceRef"], &["workspace"])
+            .required()
+            .fixed(),
+        Reference::id("principal_id", &["principal"], &["principal", "user", "group"]),
     ];
     const REQUIRED: &'static [&'static str] = &["permissions"];
     const LIFECYCLE: Lifecycle = Lifecycle::Upsert;
@@ -202,29 +198,28 @@ impl ExternalResource for PermissionAssignment {
 
     fn needs(spec: &PermissionAssignmentSpec) -> Vec<Need> {
         let who = &spec.principal;
-        let workspace =
-            spec.workspace_ref.as_ref().map(|r| Need::object::<Workspace>("workspaceRef", &r.name));
         let names = [
             who.user_name.clone().map(PrincipalName::User),
             who.group_name.clone().map(PrincipalName::Group),
             who.service_principal_name.clone().map(PrincipalName::ServicePrincipal),
         ];
-        let principal = names.into_iter().flatten().next().map(|name| Need::principal("principal", name));
-        workspace.into_iter().chain(principal).collect()
+        names
+            .into_iter()
+            .flatten()
+            .next()
+            .map(|name| Need::principal("principal", name))
+            .into_iter()
+            .collect()
     }
 
     fn desired(spec: &PermissionAssignmentSpec, got: &Resolved) -> Result<PermissionAssignmentState> {
-        let either = |given: Option<i64>, field: &str| match given {
-            Some(id) => Ok(id),
-            None => got.number(field),
-        };
         let level = |level: &Permission| match level {
             Permission::USER => "USER",
             Permission::ADMIN => ADMIN,
         };
         Ok(PermissionAssignmentState {
-            workspace_id: either(spec.workspace_id, "workspaceRef")?,
-            principal_id: either(spec.principal.id, "principal")?,
+            workspace_id: got.number("workspace_id")?,
+            principal_id: spec.principal.id.map_or_else(|| got.number("principal"), Ok)?,
             permissions: spec.permissions.as_ref().map(|levels| normal(levels.iter().map(level))),
         })
     }
@@ -241,12 +236,8 @@ impl ExternalResource for PermissionAssignment {
         Power {
             workspace_id: Some(state.workspace_id.to_string()),
             admin: state.permissions.as_ref().is_some_and(is_admin),
+            ..Power::default()
         }
-    }
-
-    async fn get(api: &Reader, id: &Inside<i64, i64>) -> ApiResult<Option<Observed<Self>>> {
-        let all = Self::list(api, &id.within.to_string()).await?;
-        Ok(all.into_iter().find(|seen| seen.id == *id))
     }
 
     async fn list(api: &Reader, within: &str) -> ApiResult<Vec<Observed<Self>>> {
@@ -341,15 +332,15 @@ async fn put(
         return Err(Error::terminal(Reason::InvalidSpec, "spec.permissions is needed to give access").into());
     };
     let path = principal_path(api, want.workspace_id, want.principal_id);
-    let told: Row = api.put(path.clone(), json!({"permissions": wanted})).await.map_err(classify)?;
-    if let Some(text) = told.error.filter(|text| !text.is_empty()) {
+    let response: Row = api.put(path.clone(), json!({"permissions": wanted})).await.map_err(classify)?;
+    if let Some(text) = response.error.filter(|text| !text.is_empty()) {
         let reason = if passes(&text) { Reason::WaitingForWorkspace } else { Reason::ApplyFailed };
         return Err(Error::waiting(reason, format!("{text} (PUT {path}, which changed nothing)")).into());
     }
-    let levels = told.permissions.as_ref().map(|all| normal(all.iter().map(String::as_str)));
+    let levels = response.permissions.as_ref().map(|all| normal(all.iter().map(String::as_str)));
     let permissions = levels.unwrap_or_else(|| wanted.clone());
     let state = PermissionAssignmentState { permissions: Some(permissions), ..want.clone() };
-    Ok(observed(state, told.principal.map_or(known, Into::into), Phase::Ready))
+    Ok(observed(state, response.principal.map_or(known, Into::into), Phase::Ready))
 }
 
 /// Texts that the API also returns for a while for what will work: there is no code for it.

@@ -13,7 +13,7 @@ use std::time::Duration;
 use secrecy::SecretString;
 
 use crate::engine::crd::parse_duration;
-use crate::engine::kind::{Created, Output, seconds_of};
+use crate::engine::kind::{Output, seconds_of};
 use crate::engine::prelude::*;
 use crate::kinds::service_principal::ServicePrincipal;
 
@@ -250,7 +250,8 @@ mod tests {
     fn the_operators_own_service_principal_gets_no_secret() {
         let want = ServicePrincipalSecretState { service_principal_id: 7, lifetime: None };
         let seen = row(Some(7_775_123));
-        let auth = |id: Option<&str>| AuthFacts { principal_id: id.map(str::to_owned), ..AuthFacts::default() };
+        let auth =
+            |id: Option<&str>| AuthFacts { principal_id: id.map(str::to_owned), ..AuthFacts::default() };
         let refused = |want, seen, auth| {
             let reason = not_the_operators_own(&Act { want, seen }, &auth).err().and_then(|e| e.reason());
             assert!(matches!(reason, None | Some(Reason::WouldLockOut)), "{reason:?}");

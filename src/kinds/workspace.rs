@@ -22,10 +22,15 @@ use crate::databricks::{self, Int64, Optional, Pages};
 use crate::engine::crd::Reason;
 use crate::engine::error::{Error, Result};
 use crate::engine::kind::{
-    About, ApiResult, CANNOT_CHANGE, CallError, Change, Created, ExternalResource, Immutable, Key, Need,
-    Observed, Ownership, Phase, Reader, Reference, Resolved, When, Writer, differences, tried_in_aws,
+    About, ApiResult, CANNOT_CHANGE, CallError, Change, Created, ExternalResource, Immutable, Key, Observed,
+    Ownership, Phase, Reader, Reference, Resolved, When, Writer, differences, tried_in_aws,
 };
 use crate::kinds::credential::Credential;
+use crate::kinds::customer_managed_key::CustomerManagedKey;
+use crate::kinds::network::Network;
+use crate::kinds::network_connectivity_config::NetworkConnectivityConfig;
+use crate::kinds::private_access_settings::PrivateAccessSettings;
+use crate::kinds::storage_configuration::StorageConfiguration;
 
 pub use spec::{Workspace, WorkspaceFacts, WorkspaceSpec};
 
@@ -83,7 +88,7 @@ struct Remote {
 }
 
 #[derive(Deserialize)]
-struct Network {
+struct NetworkHealth {
     #[serde(default)]
     error_messages: Vec<NetworkError>,
 }
@@ -136,7 +141,7 @@ impl Remote {
             return self;
         };
         // The failure is shown even if its details cannot be read.
-        let Ok(network) = api.get::<Network>(api.path(&["networks", id])).await else { return self };
+        let Ok(network) = api.get::<NetworkHealth>(api.path(&["networks", id])).await else { return self };
         let errors = network.error_messages.iter().map(|e| format!("{}: {}", e.error_type, e.error_message));
         let mut errors: Vec<String> = errors.collect();
         errors.sort();
@@ -209,18 +214,10 @@ const fn fixed(state: &'static str, spec: &'static [&'static str]) -> Immutable 
     Immutable { state, spec }
 }
 
-const fn named(
-    state: &'static str,
-    spec: &'static [&'static str],
-    words: &'static [&'static str],
-) -> Reference {
-    Reference { state, spec, words }
-}
-
 /// Databricks tests role and bucket once more for each workspace.
 fn classify(error: databricks::Error) -> CallError {
     let role = "spec.credentialsId (or spec.credentialsRef)";
-    match tried_in_aws(&error, role, "spec.storageConfigurationId") {
+    match tried_in_aws(&error, role, "spec.storageConfigurationId (or spec.storageConfigurationRef)") {
         Some(refused) => refused.into(),
         None => error.into(),
     }
@@ -241,29 +238,37 @@ impl ExternalResource for Workspace {
     ];
     const UNTOLD: &'static [&'static str] = &["is_no_public_ip_enabled"];
     const REFERENCES: &'static [Reference] = &[
-        named("credentials_id", &["credentialsId", "credentialsRef"], &["credential"]),
-        named("storage_configuration_id", &["storageConfigurationId"], &["storage"]),
-        named("network_id", &["networkId"], &["network"]),
-        named("private_access_settings_id", &["privateAccessSettingsId"], &["private access"]),
-        named(
+        Reference::to::<Credential>("credentials_id", &["credentialsId", "credentialsRef"], &["credential"]),
+        Reference::to::<StorageConfiguration>(
+            "storage_configuration_id",
+            &["storageConfigurationId", "storageConfigurationRef"],
+            &["storage"],
+        ),
+        Reference::to::<Network>("network_id", &["networkId", "networkRef"], &["network"]),
+        Reference::to::<PrivateAccessSettings>(
+            "private_access_settings_id",
+            &["privateAccessSettingsId", "privateAccessSettingsRef"],
+            &["private access"],
+        ),
+        Reference::to::<CustomerManagedKey>(
             "managed_services_customer_managed_key_id",
-            &["managedServicesCustomerManagedKeyId"],
+            &["managedServicesCustomerManagedKeyId", "managedServicesCustomerManagedKeyRef"],
             &["managed key", "encryption key"],
         ),
-        named(
+        Reference::to::<CustomerManagedKey>(
             "storage_customer_managed_key_id",
-            &["storageCustomerManagedKeyId"],
+            &["storageCustomerManagedKeyId", "storageCustomerManagedKeyRef"],
             &["managed key", "encryption key"],
+        ),
+        Reference::to::<NetworkConnectivityConfig>(
+            "network_connectivity_config_id",
+            &["networkConnectivityConfigId", "networkConnectivityConfigRef"],
+            &["network connectivity"],
         ),
     ];
     const NAME: &'static [&'static str] = &["workspaceName"];
     const OWNERSHIP: Ownership = Ownership::Marker;
     const DATA_BEARING: bool = true;
-
-    fn needs(spec: &WorkspaceSpec) -> Vec<Need> {
-        let credentials = spec.credentials_ref.iter();
-        credentials.map(|r| Need::object::<Credential>("credentialsRef", &r.name)).collect()
-    }
 
     fn desired(spec: &WorkspaceSpec, got: &Resolved) -> Result<WorkspaceState> {
         // Only AWS has tags that could hold the marker.
@@ -282,13 +287,13 @@ impl ExternalResource for Workspace {
             workspace_name: spec.workspace_name.clone(),
             deployment_name: spec.deployment_name.clone(),
             aws_region: spec.aws_region.clone(),
-            credentials_id: got.either(spec.credentials_id.as_deref(), "credentialsRef"),
-            storage_configuration_id: spec.storage_configuration_id.clone(),
-            network_id: spec.network_id.clone(),
-            private_access_settings_id: spec.private_access_settings_id.clone(),
-            managed_services_customer_managed_key_id: spec.managed_services_customer_managed_key_id.clone(),
-            storage_customer_managed_key_id: spec.storage_customer_managed_key_id.clone(),
-            network_connectivity_config_id: spec.network_connectivity_config_id.clone(),
+            credentials_id: got.maybe("credentials_id"),
+            storage_configuration_id: got.maybe("storage_configuration_id"),
+            network_id: got.maybe("network_id"),
+            private_access_settings_id: got.maybe("private_access_settings_id"),
+            managed_services_customer_managed_key_id: got.maybe("managed_services_customer_managed_key_id"),
+            storage_customer_managed_key_id: got.maybe("storage_customer_managed_key_id"),
+            network_connectivity_config_id: got.maybe("network_connectivity_config_id"),
             custom_tags: spec.custom_tags.clone(),
             owner_tag,
             pricing_tier: spec.pricing_tier.map(|tier| format!("{tier:?}")),

@@ -4,7 +4,8 @@
 
 use std::collections::BTreeMap;
 
-use databricks_operator::engine::kind::{Driver, Key, Phase, PrincipalName, Resolved, Wanted, Writer};
+use databricks_operator::engine::error::Result;
+use databricks_operator::engine::kind::{Driver, Key, Phase, PrincipalName, Resolved, Seen, Wanted, Writer};
 use databricks_operator::kinds::KINDS;
 use futures::FutureExt;
 use futures::future::BoxFuture;
@@ -53,10 +54,10 @@ impl Account<'_> {
             self.path.push(kind.clone());
             let mut spec = manifest(&kind).1["spec"].clone();
             for (field, other) in references(driver) {
-                let id_field = field.replace("Ref", "Id");
-                if spec.get(&id_field).is_some() {
+                let id_field = id_field(&field);
+                if spec.pointer(&pointer(&id_field)).is_some() {
                     let id = self.object(&other, None).await;
-                    spec[&id_field] = as_field(driver, &id_field, &id);
+                    *spec.pointer_mut(&pointer(&id_field)).unwrap() = as_field(driver, &id_field, &id);
                 }
             }
             let needs = driver.needs(&spec).unwrap_or_else(|e| panic!("{kind}: `needs` of its sample: {e}"));
@@ -92,7 +93,7 @@ impl Account<'_> {
             return id.clone();
         }
         let want = self.prepare(driver).await.want;
-        let made = driver.create(self.api, &want).await;
+        let made = bring_about(driver, self.api, &want).await;
         let id = made
             .unwrap_or_else(|e| panic!("{by} refers to {kind}, which its sample does not create: {e}"))
             .id;
@@ -120,13 +121,44 @@ impl Ground {
     pub fn with_ids(&self, driver: &dyn Driver) -> Value {
         let mut spec = self.spec.clone();
         for (field, kind) in references(driver) {
-            let fields = spec.as_object_mut().expect("a spec is an object");
-            if fields.remove(&field).is_some() {
-                let id_field = field.replace("Ref", "Id");
-                spec[&id_field] = as_field(driver, &id_field, &self.made[&kind]);
+            if let Some((list, member)) = field.split_once('.').filter(|_| field.contains('/')) {
+                self.made.get(&kind).into_iter().for_each(|id| name_by_id(&mut spec[list], member, id));
+                continue;
+            }
+            let (within, name) = field.rsplit_once('.').unwrap_or(("", &field));
+            let within = if within.is_empty() { Some(&mut spec) } else { spec.pointer_mut(&pointer(within)) };
+            let Some(fields) = within.and_then(Value::as_object_mut) else { continue };
+            if fields.remove(name).is_some() {
+                fields.insert(id_field(name), as_field(driver, &id_field(&field), &self.made[&kind]));
             }
         }
         spec
+    }
+}
+
+/// Replaces the items of a list that are a reference, `userRef/lin`, by items with an id.
+fn name_by_id(list: &mut Value, reference: &str, id: &str) {
+    let (field, name) = reference.split_once('/').unwrap_or((reference, ""));
+    let id: i64 = id.parse().unwrap_or_else(|e| panic!("{reference}: {id}: {e}"));
+    for item in list.as_array_mut().into_iter().flatten().filter(|item| item[field]["name"] == name) {
+        *item = json!({"id": id});
+    }
+}
+
+/// Does what the operator does for a new object: changes what is in the account and not managed, or else creates it.
+pub async fn bring_about(driver: &dyn Driver, api: &Writer, want: &Value) -> Result<Seen> {
+    let key = driver.key(want)?;
+    for seen in driver.list(api, &key.within).await? {
+        if seen.about.phase == Phase::Vacant && driver.matches(&key, &seen)? {
+            let changes = driver.changes(want, &seen)?;
+            let now: Vec<&str> = changes.iter().map(|change| change.field()).collect();
+            return driver.update(api, &seen, want, &now).await;
+        }
+    }
+    let created = driver.create(api, want).await?;
+    match created.seen {
+        Some(seen) => Ok(seen),
+        None => Ok(driver.get(api, &created.id).await?.expect("what was created is shown")),
     }
 }
 
@@ -136,10 +168,22 @@ pub fn driver_of(kind: &str) -> &'static dyn Driver {
     found.unwrap_or_else(|| panic!("a kind refers to {kind}, which is none of KINDS"))
 }
 
-/// An id as a field of the spec has it: text, or a number.
+/// The field beside a reference that has the id in place of the name.
+fn id_field(reference: &str) -> String {
+    reference.replace("Ref", "Id")
+}
+
+/// The part of an object at a path such as `vpcEndpoints.restApiRefs`.
+fn pointer(path: &str) -> String {
+    format!("/{}", path.replace('.', "/"))
+}
+
+/// An id as a field of the spec has it: text, a number, or a list of one.
 fn as_field(driver: &dyn Driver, field: &str, id: &str) -> Value {
-    let schema = &schema(driver, "spec")["properties"][field];
+    let schema = schema(driver, "spec");
+    let schema = field.split('.').fold(&schema, |at, name| &at["properties"][name]);
     match schema["type"].as_str() {
+        Some("array") => json!([id]),
         Some("integer") => json!(id.parse::<i64>().unwrap_or_else(|e| panic!("spec.{field} {id}: {e}"))),
         Some(_) => json!(id),
         None => panic!("{}: there is no spec.{field} beside the reference: add it", driver.kind()),

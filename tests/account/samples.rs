@@ -1,6 +1,6 @@
 //! The samples of the kinds as a graph: the manifest of each kind in `config/samples`, and which kinds its objects refer to.
 //!
-//! What a kind refers to is asked of its own `needs`, so that no test has a table of it.
+//! What a kind refers to is in its own table, `REFERENCES`, so that no test has one.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -22,43 +22,72 @@ pub fn schema(driver: &dyn Driver, part: &str) -> Value {
     crd["spec"]["versions"][0]["schema"]["openAPIV3Schema"]["properties"][part].clone()
 }
 
-/// The kinds that objects of a kind can refer to, by the field of the spec that names the object: those of its sample, and
-/// those of each other reference that its spec has.
+/// The kinds that objects of a kind can refer to, by the field of the spec that names the object, or several. What the spec could
+/// name and the table of the kind has not is a reference that no object waits for.
 pub fn references(driver: &dyn Driver) -> BTreeMap<String, String> {
-    let kind = driver.kind();
-    let sample = manifest(&kind).1["spec"].clone();
-    let mut found = objects(driver, &sample);
-    for field in named(&schema(driver, "spec")) {
-        let mut spec = sample.clone();
-        let id = field.replace("Ref", "Id");
-        spec.as_object_mut().into_iter().for_each(|spec| drop(spec.remove(&id)));
-        spec[&field] = json!({"name": "other"});
-        found.extend(objects(driver, &spec));
+    let named = driver.traits().references.iter().filter_map(|reference| reference.named());
+    let mut found: BTreeMap<String, String> = named.map(|(field, kind)| (field.to_owned(), kind)).collect();
+    let mut fields = vec![];
+    names(&schema(driver, "spec"), "", &mut fields);
+    for field in fields {
         assert!(
             found.contains_key(&field),
-            "{kind}: spec.{field} refers to an object, and `needs` does not return it: if it is set, return \
-             Need::object::<THE KIND>(\"{field}\", …)"
+            "{}: spec.{field} names an object, and REFERENCES does not have it: add Reference::to::<THE KIND>(…), or \
+             Reference::list::<THE KIND>(…) for a list",
+            driver.kind()
         );
+    }
+    let (kind, sample) = (driver.kind(), manifest(&driver.kind()).1["spec"].clone());
+    for (list, field) in named_in_lists(&schema(driver, "spec")) {
+        let mut spec = sample.clone();
+        spec[&list] = json!([{&field: {"name": "other"}}]);
+        let of_item = objects(driver, &spec);
+        assert!(
+            of_item.keys().any(|need| need.starts_with(&format!("{list}.{field}/"))),
+            "{kind}: an item of spec.{list} refers to an object by {field}, and `needs` does not return it: return \
+             Need::object::<THE KIND>(\"{list}.{field}/THE NAME\", …)"
+        );
+        let of_sample = objects(driver, &sample);
+        let in_list = of_sample.into_iter().filter(|(need, _)| need.starts_with(&format!("{list}.{field}/")));
+        found.extend(of_item.into_iter().chain(in_list));
     }
     found
 }
 
-/// The fields of a spec that name an object of the same namespace, but for the credentials.
-fn named(schema: &Value) -> Vec<String> {
-    let fields = schema["properties"].as_object().into_iter().flatten();
-    let only_a_name = |field: &Value| field["properties"].as_object().is_some_and(|f| f.keys().eq(["name"]));
-    let named = fields.filter(|(name, field)| name.ends_with("Ref") && only_a_name(field));
-    named.map(|(name, _)| name.clone()).collect()
+/// The fields in items of lists of a spec that name an object of the same namespace, with the list.
+fn named_in_lists(schema: &Value) -> Vec<(String, String)> {
+    let mut found = vec![];
+    for (list, of) in schema["properties"].as_object().into_iter().flatten() {
+        let mut fields = vec![];
+        names(&of["items"], "", &mut fields);
+        found.extend(fields.into_iter().map(|field| (list.clone(), field)));
+    }
+    found
 }
 
 /// The objects that a spec needs: their kinds, by field.
 fn objects(driver: &dyn Driver, spec: &Value) -> BTreeMap<String, String> {
     let needs = driver.needs(spec).unwrap_or_else(|e| panic!("{}: `needs` of {spec}: {e}", driver.kind()));
     let objects = needs.into_iter().filter_map(|need| match need.what {
-        Wanted::Object { kind, .. } => Some((need.field.to_owned(), kind)),
+        Wanted::Object { kind, .. } => Some((need.field, kind)),
         Wanted::Principal(_) => None,
     });
     objects.collect()
+}
+
+/// The fields of a spec, and of the objects in it, that name objects of the same namespace, but for the credentials.
+fn names(schema: &Value, place: &str, found: &mut Vec<String>) {
+    let only_a_name = |field: &Value| field["properties"].as_object().is_some_and(|f| f.keys().eq(["name"]));
+    for (name, field) in schema["properties"].as_object().into_iter().flatten() {
+        let path = if place.is_empty() { name.clone() } else { format!("{place}.{name}") };
+        if (name.ends_with("Ref") && only_a_name(field))
+            || (name.ends_with("Refs") && only_a_name(&field["items"]))
+        {
+            found.push(path);
+        } else {
+            names(field, &path, found);
+        }
+    }
 }
 
 /// The wave in which objects of a kind are created: before all objects that can refer to them, and as late as that allows. What

@@ -26,6 +26,7 @@ const SRC: &[&[&str]] = &[
     &["engine/pass"],
     &["engine/run"],
     &["engine"],
+    &["apis"],
     &["kinds"],
     &["port"],
     &["telemetry"],
@@ -133,11 +134,13 @@ fn a_kind_knows_of_other_kinds_only_the_types_it_refers_to() {
                 continue;
             }
             let refers = count(&words, &format!("kinds::{other}::{name};"))
+                + count(&words, &format!("Reference::to::<{name}>"))
+                + count(&words, &format!("Reference::list::<{name}>"))
                 + count(&words, &format!("Need::object::<{name}>"));
             assert_eq!(
                 refers,
                 count(&words, name),
-                "{file} may use {name} to refer to it, Need::object::<{name}>, and for nothing else"
+                "{file} may use {name} to refer to it, Reference::to::<{name}>, and for nothing else"
             );
         }
     }

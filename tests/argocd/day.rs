@@ -3,13 +3,13 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Instant;
 
-use kube::core::{ApiResource, GroupVersionKind};
 use serde_json::{Value, json};
 use world::eventually;
 
 use crate::application::{Application, View};
 use crate::audit::{self, Request};
 use crate::parts;
+use crate::resource::resource;
 use crate::stage::{IDLE, OPERATOR, Story};
 
 const OFFICE: &str = "IpAccessList/office";
@@ -444,8 +444,7 @@ impl Day {
     /// When Argo CD deleted the object of a kind, and when its last finalizer went.
     fn last_days(&self, kind: &str) -> (String, String) {
         let requests = audit::requests(&self.story.site.cluster, &self.story.namespace);
-        let plural =
-            ApiResource::from_gvk(&GroupVersionKind::gvk("databricks-operator.io", "v1alpha1", kind)).plural;
+        let plural = resource(kind).plural;
         let object = format!("{plural}/");
         let about = |r: &&Request| r.object.starts_with(&object) && r.subresource.is_empty();
         let about: Vec<&Request> = requests.iter().filter(about).collect();

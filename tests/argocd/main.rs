@@ -11,6 +11,8 @@ mod audit;
 mod day;
 mod git;
 mod parts;
+#[path = "../account/resource.rs"]
+mod resource;
 mod stage;
 
 use application::{Application, View};

@@ -6,7 +6,6 @@ use std::time::{Duration, Instant};
 use databricks_operator::kinds::KINDS;
 use kube::Client;
 use kube::api::{Api, DynamicObject, Patch, PatchParams};
-use kube::core::{ApiResource, GroupVersionKind};
 use serde_json::{Value, json};
 use simulator::{Config, Simulator};
 use tokio::sync::OnceCell;
@@ -15,6 +14,7 @@ use world::{Cluster, Operator, Tool, eventually, fast, fresh_dir};
 use crate::application::{Application, SOON, View};
 use crate::git::Repository;
 use crate::parts::ArgoCd;
+use crate::resource::resource;
 
 const BINARY: &str = env!("CARGO_BIN_EXE_databricks-operator");
 const ROOT: &str = env!("CARGO_MANIFEST_DIR");
@@ -93,8 +93,12 @@ impl Story {
         let site = site().await;
         let cluster = &site.cluster;
         let account = Simulator::start(Config::default()).await.unwrap();
-        // Longer than Argo CD pauses between waves anyway.
-        account.set(|settings| settings.provisioning_ms = 5_000);
+        account.set(|settings| {
+            // Longer than Argo CD pauses between waves anyway.
+            settings.provisioning_ms = 5_000;
+            settings.endpoint_rule_approval_ms = Some(0);
+            settings.endpoint_rule_deactivated_ms = 0;
+        });
         cluster.kubectl(&["create", "namespace", namespace], "").await.unwrap();
         let secret = json!({
             "apiVersion": "v1", "kind": "Secret", "metadata": {"name": "databricks", "namespace": namespace},
@@ -158,14 +162,12 @@ impl Story {
                     let id = &sample["spec"]["credentialsId"];
                     let credentials = json!({"credentials_id": id, "credentials_name": "analytics"});
                     self.account.insert("credentials", credentials).unwrap();
+                    let id = &sample["spec"]["storageConfigurationId"];
+                    let storage =
+                        json!({"storage_configuration_id": id, "storage_configuration_name": "analytics"});
+                    self.account.insert("storage-configurations", storage).unwrap();
                 }
                 _ => {}
-            }
-            if let Some(name) = sample["spec"].get("servicePrincipalName") {
-                let known = self.account.objects("ServicePrincipals");
-                if !known.iter().any(|principal| principal["applicationId"] == *name) {
-                    self.account.insert("ServicePrincipals", json!({"applicationId": name})).unwrap();
-                }
             }
             samples.push(sample);
         }
@@ -174,8 +176,7 @@ impl Story {
 
     /// The objects of one of our kinds.
     pub fn api(&self, kind: &str) -> Api<DynamicObject> {
-        let gvk = GroupVersionKind::gvk("databricks-operator.io", "v1alpha1", kind);
-        Api::namespaced_with(self.client.clone(), &self.namespace, &ApiResource::from_gvk(&gvk))
+        Api::namespaced_with(self.client.clone(), &self.namespace, &resource(kind))
     }
 
     /// An object as it is now.

@@ -8,6 +8,7 @@
 mod layout;
 mod program;
 #[path = "../account/samples.rs"]
+#[allow(dead_code, reason = "other tests need more of it")]
 mod samples;
 mod statuses;
 
@@ -173,7 +174,8 @@ fn a_kind_comes_before_those_that_can_refer_to_it() {
     let mut references = 0;
     for driver in databricks_operator::kinds::KINDS {
         let kind = driver.kind();
-        for (field, other) in samples::references(*driver) {
+        // Objects of one kind that refer to each other are applied together: those that wait become ready with the others.
+        for (field, other) in samples::references(*driver).into_iter().filter(|(_, other)| *other != kind) {
             references += 1;
             let (first, then) = (samples::wave(&other), samples::wave(&kind));
             assert!(

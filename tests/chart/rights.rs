@@ -187,7 +187,8 @@ fn the_right_to_write_secrets_is_asked_for_and_narrowed() {
     let rights = |values: &[&str]| {
         let objects = render(values);
         let all = rights_of(&objects, "dbx-databricks-operator");
-        let written = |right: &Right| right.resource == "secrets" && !["get", "watch"].contains(&&*right.verb);
+        let written =
+            |right: &Right| right.resource == "secrets" && !["get", "watch"].contains(&&*right.verb);
         all.into_iter().filter(written).collect::<BTreeSet<Right>>()
     };
     let writes = |namespace| ["create", "patch"].map(|verb| right(namespace, "", "secrets", verb, None));

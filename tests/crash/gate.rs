@@ -184,20 +184,24 @@ impl Ledger {
         if self.state().phase.is_none() || !matches!(side, Side::Cluster { .. }) || !releases(body) {
             return;
         }
-        let there = self.outside.objects().await;
-        if there.as_ref().is_ok_and(Vec::is_empty) {
+        let there = self.outside.managed().await;
+        if !self.outside.removable() || there.as_ref().is_ok_and(Vec::is_empty) {
             return;
         }
         self.state().wrong.push(format!("the finalizer is removed while there are {there:?} in the account"));
     }
 
-    /// At no moment are there two.
+    /// At no moment are there two; and at each one the secret that users find is valid, if the kind has one.
     async fn check_number(&self) {
         if self.state().phase.is_none() {
             return;
         }
+        if let Err(wrong) = self.outside.held().await {
+            let last = self.state().last.clone();
+            self.state().wrong.push(format!("after {last}: {wrong}"));
+        }
         let there = self.outside.objects().await;
-        if there.as_ref().is_ok_and(|there| there.len() <= 1) {
+        if there.as_ref().is_ok_and(|there| there.len() <= self.outside.most()) {
             return;
         }
         self.state().wrong.push(format!("not one object at a time: {there:?}"));

@@ -1,5 +1,6 @@
 //! One object's life: it is made, its spec is changed, somebody changes the object in the account, it is deleted; with at
-//! most one crash of the operator on the way.
+//! most one crash of the operator on the way. A secret is replaced instead: as its spec requests, and as its Kubernetes Secret is
+//! lost.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -8,10 +9,9 @@ use std::time::Duration;
 
 use axum::http::StatusCode;
 use databricks_operator::engine::crd::RECONCILE_REQUESTED;
-use databricks_operator::engine::kind::{Driver, Lifecycle, Seen};
+use databricks_operator::engine::kind::{Driver, Lifecycle, Phase, Seen};
 use k8s_openapi::api::core::v1::{Namespace, Secret};
 use kube::api::{Api, DynamicObject, Patch, PatchParams};
-use kube::core::{ApiResource, GroupVersionKind};
 use serde_json::{Value, json};
 use simulator::{Config, Settings, Simulator};
 use tokio::task::JoinSet;
@@ -22,7 +22,7 @@ use crate::gate::{Kill, Ledger, Point, Side, open};
 use crate::invariants::Watch;
 use crate::outside::{Outside, shown};
 use crate::referents::prepare;
-use crate::support::{AUTH, BINARY, SOON, cluster, condition};
+use crate::support::{AUTH, BINARY, SOON, cluster, condition, resource};
 
 /// So late LISTs are while the object is made: a create that does not wait until its lost predecessor surely shows makes a
 /// second object. A new start of the operator takes less than that.
@@ -52,16 +52,33 @@ pub struct Told {
 /// A change of the sample that the kind can carry out, if possible of what the object is found by. Its opposite, done in
 /// the account, is the drift. `None`: no field of its state can be changed, so it has neither.
 fn edit(driver: &dyn Driver, want: &Value) -> Option<Value> {
+    if driver.traits().issues {
+        return Some(json!({"renewal": "now", "overlap": "1s"}));
+    }
     let immutable = driver.traits().immutable;
     let fixed = |field: &String| immutable.iter().any(|fixed| fixed.state == field);
     if want.as_object().is_some_and(|state| state.keys().all(fixed)) {
         return None;
     }
     Some(match &*driver.kind() {
+        "AccountNetworkPolicy" => {
+            let host = json!({"destination": "git.example.com", "internetDestinationType": "DNS_NAME"});
+            json!({"egress": {"networkAccess": {"allowedInternetDestinations": [host]}}})
+        }
         "AccountFederationPolicy" | "ServicePrincipalFederationPolicy" => json!({"description": "moved"}),
+        "Group" => json!({"displayName": "finance", "members": [{"userName": "ada@example.com"}]}),
+        "User" => json!({"displayName": "Lin", "name": {"givenName": "Linnea"}}),
+        "ServicePrincipal" => json!({"displayName": "etl nightly"}),
         "IpAccessList" => json!({"label": "branch", "ipAddresses": ["192.0.2.0/24"]}),
+        "NetworkConnectivityConfig" => json!({"name": "branch"}),
         "PermissionAssignment" => json!({"permissions": ["ADMIN"]}),
+        "DisableLegacyFeaturesSetting" => json!({"value": false}),
+        "CspEnablementSetting" => json!({"isEnforced": false, "complianceStandards": ["HIPAA", "PCI_DSS"]}),
+        "EsmEnablementSetting" => json!({"isEnforced": false}),
+        "WorkspaceNetworkOption" => json!({"networkPolicyId": "default-policy"}),
+        "PrivateEndpointRule" => json!({"domainNames": ["orders.example.com"]}),
         "Workspace" => json!({"customTags": {"team": "science"}}),
+        "PrivateAccessSettings" => json!({"privateAccessSettingsName": "branch"}),
         other => panic!(
             "{other}: not all of its State is in IMMUTABLE: add a line to `edit` in tests/crash/life.rs, with a change of the \
              spec of config/samples/{}.yaml that the kind can make",
@@ -93,7 +110,14 @@ pub async fn live(subject: Arc<Subject>, kill: Option<Kill>) -> Told {
     let made = life.create().await;
     if life.edit.is_some() {
         let changed = life.update(&made).await;
-        life.drift(&made, &changed).await;
+        if life.subject.driver.traits().issues {
+            life.lose(&changed).await;
+        } else {
+            life.drift(&made, &changed).await;
+        }
+        if changed.about.phase == Phase::Vacant {
+            life.back().await;
+        }
     }
     // Once the new operator has done its work, so that there is something that the late write is refused for.
     life.settle().await;
@@ -129,6 +153,8 @@ struct Life {
     referents: Vec<String>,
     /// The account's id of the object, once it is known.
     id: String,
+    /// The mark of a secret, which follows from the namespace.
+    mark: String,
     _gates: JoinSet<std::io::Result<()>>,
 }
 
@@ -136,17 +162,20 @@ fn params() -> PatchParams {
     PatchParams { field_manager: Some("tester".into()), ..PatchParams::default() }
 }
 
-fn typed(kind: &str) -> ApiResource {
-    ApiResource::from_gvk(&GroupVersionKind::gvk("databricks-operator.io", "v1alpha1", kind))
-}
-
 pub const HOUR_MS: u64 = 3_600_000;
 
 /// What takes time there takes an hour of a clock that [`Life::time`] sets.
 async fn account() -> Simulator {
     let (hour, days) = (HOUR_MS, 100 * HOUR_MS);
-    let times = Settings { start_ms: hour, provisioning_ms: hour, deletion_ms: hour, ..Settings::default() };
-    let settings = Settings { token_lifetime_ms: days, ..times };
+    let settings = Settings {
+        start_ms: hour,
+        provisioning_ms: hour,
+        deletion_ms: hour,
+        endpoint_rule_creating_ms: hour,
+        endpoint_rule_approval_ms: Some(hour),
+        token_lifetime_ms: days,
+        ..Settings::default()
+    };
     Simulator::start(Config { settings, ..Config::default() }).await.unwrap()
 }
 
@@ -166,7 +195,10 @@ impl Life {
         let account = account().await;
         let api = connect(&account);
         let ground = prepare(subject.driver, &account, &api, HOUR_MS).await;
-        let outside = Outside::begin(subject.driver, &account, api, &ground.key.within).await;
+        let mut outside = Outside::begin(subject.driver, &account, api, &ground.key.within).await;
+        if let Some(name) = ground.spec["secretName"].as_str().filter(|_| subject.driver.traits().issues) {
+            outside.holds_in(Api::namespaced(kube.clone(), &namespace), name);
+        }
         let outside = Arc::new(outside);
         account.clear_journal();
         let ledger = Ledger::new(&outside, &namespace, kill.clone());
@@ -182,11 +214,12 @@ impl Life {
         namespaces.create(&Default::default(), &made).await.unwrap();
         let mut life = Life {
             watch: Watch::start(&kube, &namespace).await,
-            api: Api::namespaced_with(kube.clone(), &namespace, &typed(&subject.kind)),
-            auths: Api::namespaced_with(kube.clone(), &namespace, &typed("DatabricksAuth")),
+            api: Api::namespaced_with(kube.clone(), &namespace, &resource(&subject.kind)),
+            auths: Api::namespaced_with(kube.clone(), &namespace, &resource("DatabricksAuth")),
             operator: None,
             logs: vec![],
             id: String::new(),
+            mark: String::new(),
             spec: ground.with_ids(subject.driver),
             edit: edit(subject.driver, &ground.want),
             referents: ground.made.into_values().chain(ground.got.ids.into_values()).collect(),
@@ -237,6 +270,7 @@ impl Life {
             ("quarantine", QUARANTINE),
             ("absence", "300ms"),
             ("poll-max", "200ms"),
+            ("recheck-waiting", "200ms"),
             // Its account shows each change at once.
             ("read-lag", "1ms"),
         ];
@@ -253,22 +287,33 @@ impl Life {
         self.account.set(|settings| settings.list_lag_ms = LIST_LAG_MS);
         let mut spec = self.spec.clone();
         spec["authRef"] = json!({"name": AUTH});
-        spec["deletionPolicy"] = json!("Delete");
+        if self.outside.removable() {
+            spec["deletionPolicy"] = json!("Delete");
+        }
         self.api.create(&Default::default(), &object(&self.subject.kind, "it", spec)).await.unwrap();
         let ready = self.reach("create", async |life| life.ready().await).await;
         self.account.set(|settings| settings.list_lag_ms = 0);
-        self.id = ready["status"]["externalId"].as_str().unwrap().to_owned();
+        self.know(&ready);
         self.only_one().await
+    }
+
+    /// What differs from life to life.
+    fn know(&mut self, ready: &Value) {
+        self.id = ready["status"]["externalId"].as_str().unwrap().to_owned();
+        if self.subject.driver.traits().issues {
+            self.mark = ready["status"]["external"]["name"].as_str().unwrap().to_owned();
+        }
     }
 
     async fn update(&mut self, made: &Seen) -> Seen {
         self.phase("update");
         self.edit().await;
-        self.reach("update", async |life| life.ready().await).await;
+        let ready = self.reach("update", async |life| life.ready().await).await;
+        self.know(&ready);
         let changed = self.only_one().await;
         let edited = self.kill.as_ref().is_some_and(|kill| kill.edited);
         assert!(
-            edited || made.state != changed.state,
+            edited || made.state != changed.state || made.id != changed.id,
             "{}: `edit` in tests/crash/life.rs has changed nothing in the account: {changed:?}",
             self.subject.kind
         );
@@ -298,6 +343,32 @@ impl Life {
         self.only_one().await;
     }
 
+    /// Somebody deletes the Kubernetes Secret.
+    async fn lose(&mut self, before: &Seen) {
+        self.phase("lose");
+        let (secrets, name) = self.outside.output();
+        secrets.delete(name, &Default::default()).await.unwrap();
+        let ready = self.reach("lose", async |life| {
+            let seen = life.ready().await?;
+            let other = seen["status"]["externalId"] != json!(before.id);
+            if other { Ok(seen) } else { Err(seen["status"].to_string()) }
+        });
+        let ready = ready.await;
+        self.know(&ready);
+        self.only_one().await;
+    }
+
+    /// The update left nothing to delete, so it is undone.
+    async fn back(&mut self) {
+        self.phase("back");
+        let edited = self.edit.as_ref().and_then(Value::as_object).into_iter().flatten();
+        let before: serde_json::Map<_, _> =
+            edited.map(|(field, _)| (field.clone(), self.spec[field].clone())).collect();
+        self.api.patch("it", &params(), &Patch::Merge(json!({"spec": before}))).await.unwrap();
+        self.reach("back", async |life| life.ready().await).await;
+        self.only_one().await;
+    }
+
     /// What a dead operator has sent is refused, for the object has changed since.
     async fn late(&self) {
         let refused = [None, Some(StatusCode::CONFLICT), Some(StatusCode::NOT_FOUND)];
@@ -320,7 +391,12 @@ impl Life {
 
     async fn delete(&mut self) {
         let early: Vec<_> = self.account.journal().into_iter().filter(|c| c.method == "DELETE").collect();
-        assert!(early.is_empty(), "a DELETE was sent before the object was deleted: {early:?}");
+        let early_is_wrong = !self.subject.driver.traits().issues;
+        assert!(
+            !early_is_wrong || early.is_empty(),
+            "a DELETE was sent before the object was deleted: {early:?}"
+        );
+        let end = self.only_one().await;
         self.phase("delete");
         self.api.delete("it", &Default::default()).await.unwrap();
         self.reach("delete", async |life| {
@@ -330,7 +406,7 @@ impl Life {
             Err(json!(left).to_string())
         })
         .await;
-        let left = self.outside.objects().await.unwrap();
+        let left = self.outside.left(&end).await.unwrap();
         assert!(left.is_empty(), "the object is gone, and in the account there are {left:?}");
     }
 
@@ -339,7 +415,9 @@ impl Life {
             operator.kill().unwrap();
         }
         assert_eq!(self.ledger.wrong(), [] as [String; 0]);
-        if self.subject.driver.traits().lifecycle == Lifecycle::Object {
+        let traits = self.subject.driver.traits();
+        // A secret whose value was lost is created once more, and the lost one is deleted: which the end has shown.
+        if traits.lifecycle == Lifecycle::Object && !traits.issues {
             let creates: Vec<_> = self.account.writes();
             let creates: Vec<_> = creates.iter().filter(|c| c.method == "POST" && c.applied).collect();
             assert_eq!(creates.len(), 1, "{creates:?}");
@@ -429,7 +507,8 @@ impl Life {
         let seen = self.seen().await?;
         let current = seen["status"]["observedGeneration"] == seen["metadata"]["generation"];
         let holds = |type_| condition(&seen, type_).is_some_and(|c| c["status"] == "True");
-        if current && holds("Ready") && holds("Synced") {
+        // A replaced secret is deleted a while later.
+        if current && holds("Ready") && holds("Synced") && seen["status"]["retired"].is_null() {
             return Ok(seen);
         }
         self.time(&seen).await;
@@ -463,7 +542,7 @@ impl Life {
 impl Life {
     /// What the account chose: each part of the object's id, and the ids that it refers to.
     fn ids(&self) -> impl Iterator<Item = &str> {
-        let all = [&self.id].into_iter().chain(&self.referents);
+        let all = [&self.id, &self.mark].into_iter().chain(&self.referents);
         all.flat_map(|id| id.split('/')).filter(|part| !part.is_empty())
     }
 }
@@ -484,8 +563,12 @@ impl Drop for Life {
 
 /// Names of what is different at another time.
 fn passing(name: &str) -> bool {
-    let ends = ["_at", "_time", "Timestamp", "TransitionTime", "At"];
-    let names = ["managedFields", "resourceVersion", "uid", "deployment_name", "deploymentName", "etag"];
+    let ends = ["_at", "_time", "expireTime", "Timestamp", "TransitionTime", "At"];
+    let of_cluster = ["managedFields", "resourceVersion", "uid"];
+    // What the account chooses besides the id.
+    let of_account =
+        ["deployment_name", "deploymentName", "etag", "application_id", "applicationId", "vpcEndpointId"];
+    let names = [&of_cluster[..], &of_account].concat();
     ends.iter().any(|end| name.ends_with(end)) || names.contains(&name)
 }
 

@@ -5,7 +5,9 @@
 
 use std::collections::BTreeSet;
 
-use databricks_operator::engine::kind::{Driver, Phase, Seen, Writer};
+use databricks_operator::engine::kind::{Driver, Lifecycle, Phase, Seen, Writer};
+use k8s_openapi::api::core::v1::Secret;
+use kube::api::Api;
 use serde_json::{Value, json};
 use simulator::Simulator;
 
@@ -18,6 +20,10 @@ pub struct Outside {
     api: Writer,
     within: String,
     before: BTreeSet<String>,
+    /// What is always there is one object, whatever state it is in.
+    standing: bool,
+    /// The Kubernetes Secret that the secret goes to, if the kind has one.
+    output: Option<(Api<Secret>, String)>,
 }
 
 impl Outside {
@@ -29,17 +35,99 @@ impl Outside {
         within: &str,
     ) -> Outside {
         let account = account.clone();
-        let mut outside = Outside { driver, account, api, within: within.into(), before: BTreeSet::new() };
-        let there = outside.objects().await.unwrap();
-        outside.before.extend(there.into_iter().map(|seen| seen.id));
+        let standing = driver.traits().lifecycle == Lifecycle::Standing;
+        let before = BTreeSet::new();
+        let (within, output) = (within.to_owned(), None);
+        let mut outside = Outside { driver, account, api, within, before, standing, output };
+        let managed = outside.managed().await.unwrap();
+        outside.before.extend(managed.into_iter().map(|seen| seen.id));
         outside
     }
 
-    /// The objects that were not there before.
+    /// From now on this Kubernetes Secret holds the secret.
+    pub fn holds_in(&mut self, secrets: Api<Secret>, name: &str) {
+        self.output = Some((secrets, name.to_owned()));
+    }
+
+    /// The Kubernetes Secret that the secret goes to.
+    pub fn output(&self) -> (&Api<Secret>, &str) {
+        let (secrets, name) = self.output.as_ref().expect("asked only of kinds with a secret");
+        (secrets, name)
+    }
+
+    /// So many objects may be there at a time: a secret and its successor.
+    pub fn most(&self) -> usize {
+        if self.output.is_some() { 2 } else { 1 }
+    }
+
+    /// What is wrong with the secret that users find in the Kubernetes Secret: the service principal can sign in with it at every
+    /// moment.
+    pub async fn held(&self) -> Result<(), String> {
+        let Some((secrets, name)) = &self.output else { return Ok(()) };
+        let read = async || {
+            let secret = secrets.get_opt(name).await.map_err(|e| e.to_string())?;
+            let value = secret.and_then(|secret| secret.data?.remove("client-secret"));
+            Ok::<_, String>(value.map(|value| String::from_utf8(value.0).unwrap()))
+        };
+        // While it is tried, the operator may replace it.
+        let mut tried = None;
+        while let Some(value) = read().await? {
+            if self.signs_in(&value).await {
+                return Ok(());
+            }
+            if tried.as_ref() == Some(&value) {
+                return Err("the secret in the Kubernetes Secret is not valid".into());
+            }
+            tried = Some(value);
+        }
+        Ok(())
+    }
+
+    async fn signs_in(&self, secret: &str) -> bool {
+        let principals = self.account.objects("ServicePrincipals");
+        let own = principals.into_iter().find(|found| found["id"] == json!(self.within)).unwrap();
+        let url = format!("{}/oidc/accounts/{}/v1/token", self.account.url(), self.account.account_id);
+        let form = [("grant_type", "client_credentials"), ("scope", "all-apis")];
+        let client = reqwest::Client::builder().no_proxy().build().unwrap();
+        let call = client.post(url).basic_auth(own["applicationId"].as_str().unwrap(), Some(secret));
+        call.form(&form).send().await.is_ok_and(|answer| answer.status().is_success())
+    }
+
+    /// The objects that were not there before, of those that something manages, but for what a deletion leaves behind; and what is
+    /// always there.
     pub async fn objects(&self) -> Result<Vec<Seen>, String> {
+        let mut listed = self.listed().await?;
+        listed.retain(|seen| self.standing || seen.about.phase != Phase::Vacant);
+        Ok(listed)
+    }
+
+    /// The objects that were not there before, of those that something manages.
+    pub async fn managed(&self) -> Result<Vec<Seen>, String> {
+        let mut listed = self.listed().await?;
+        listed.retain(|seen| seen.about.phase != Phase::Vacant);
+        Ok(listed)
+    }
+
+    /// Whether the deletion of the object in Kubernetes may take it away here.
+    pub fn removable(&self) -> bool {
+        self.driver.traits().removable
+    }
+
+    /// What is wrong after the deletion of the object, which looked like this before.
+    pub async fn left(&self, end: &Seen) -> Result<Vec<Seen>, String> {
+        let left = self.managed().await?;
+        if self.removable() {
+            return Ok(left);
+        }
+        // It stays as it was.
+        Ok(left.into_iter().filter(|left| left.state != end.state).collect())
+    }
+
+    async fn listed(&self) -> Result<Vec<Seen>, String> {
         let listed = self.driver.list(&self.api, &self.within).await;
         let listed = listed.map_err(|error| format!("{}: list: {error}", self.driver.kind()))?;
-        Ok(listed.into_iter().filter(|seen| !self.before.contains(&seen.id)).collect())
+        let left = |seen: &Seen| self.driver.left_behind(None, seen).is_ok_and(|word| word.is_some());
+        Ok(listed.into_iter().filter(|seen| !self.before.contains(&seen.id) && !left(seen)).collect())
     }
 
     /// One object.

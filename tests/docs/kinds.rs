@@ -47,6 +47,7 @@ fn proof(driver: &dyn Driver) -> &'static str {
         (Ownership::RecordedId, Lifecycle::Upsert) => {
             "the record that the operator wrote it; the natural name is the id"
         }
+        (Ownership::RecordedId, Lifecycle::Standing) => "the record that it manages what is always there",
     }
 }
 
@@ -55,6 +56,7 @@ fn every_kind_is_documented_with_what_deletion_does_and_what_is_proof() {
     let rows = cli::crds().into_iter().map(|crd| {
         let names = &crd.spec.names;
         let (deletion, proof) = match driver(&crd) {
+            Some(driver) if !driver.traits().removable => ("Retain, always", proof(driver)),
             Some(driver) if driver.traits().data_bearing => ("Retain", proof(driver)),
             Some(driver) => ("Delete", proof(driver)),
             None => ("nothing is in the account", "–"),
@@ -75,8 +77,14 @@ fn every_field_of_a_kind_is_documented() {
     let shared = shared();
     let rows = cli::crds().into_iter().map(|crd| {
         let required = schema(&crd, "/properties/spec/required");
-        let is_required =
-            |name: &String| required.as_array().is_some_and(|all| all.contains(&Value::from(&**name)));
+        let rules = schema(&crd, "/x-kubernetes-validations");
+        let is_required = |name: &String| {
+            let always = required.as_array().is_some_and(|all| all.contains(&Value::from(&**name)));
+            let asked = |rule: &Value| {
+                rule["reason"] == "FieldValueRequired" && rule["fieldPath"] == format!(".spec.{name}")
+            };
+            always || rules.as_array().into_iter().flatten().any(asked)
+        };
         let own = fields(&crd).into_iter().filter(|name| driver(&crd).is_none() || !shared.contains(name));
         let (required, optional): (Vec<_>, Vec<_>) = own.partition(is_required);
         let fixed = driver(&crd).map(|driver| driver.traits().immutable).unwrap_or_default();
@@ -90,9 +98,11 @@ fn every_field_of_a_kind_is_documented() {
 #[test]
 fn every_reference_is_documented() {
     let rows = KINDS.iter().flat_map(|driver| {
-        let of =
-            |(field, kind)| vec![format!("`{}`", driver.kind()), format!("`{field}`"), format!("`{kind}`")];
-        references(*driver).into_iter().map(of)
+        let of = |(field, kind): (String, String)| {
+            let field = field.split('/').next().unwrap_or_default();
+            vec![format!("`{}`", driver.kind()), format!("`{field}`"), format!("`{kind}`")]
+        };
+        references(*driver).into_iter().map(of).collect::<BTreeSet<_>>()
     });
     in_step(DOCUMENT, "references of", &rows.collect::<Vec<_>>());
 }

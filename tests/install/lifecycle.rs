@@ -1,13 +1,14 @@
 //! Upgrade, rollback, uninstall and a new installation, with objects in the cluster all the time.
 //!
-//! The chart before is a fixture. There is no binary of before, so it is today's that runs with the arguments of both.
+//! The chart before is a fixture. There is no binary of before, so it is today's that runs with the arguments of both. It needs the
+//! CRDs of all kinds and rights to them, so those that are newer than the fixture are there from the beginning.
 
 use std::collections::BTreeMap;
 
 use serde_json::{Value, json};
 use world::{Operator, Release};
 
-use crate::site::{BASE, Site, chart, root};
+use crate::site::{BASE, Site, chart, full_name, root};
 use crate::stage::{AUTH, Stage, demo, sample};
 
 const BEFORE: &str = "tests/install/fixture/databricks-operator-0.1.0-0.tgz";
@@ -32,6 +33,30 @@ async fn crds(site: &Site) -> BTreeMap<String, i64> {
     all.iter().map(generation).collect()
 }
 
+/// What today's binary needs besides the chart before: the CRDs of newer kinds, which an upgrade takes into the release, and rights.
+async fn newer(site: &Site, known: &BTreeMap<String, i64>) {
+    let folder = std::fs::read_dir(chart().join("files/crds")).unwrap();
+    let texts = folder.map(|entry| std::fs::read_to_string(entry.unwrap().path()).unwrap());
+    let crds = texts.flat_map(|text| crate::site::objects(&text));
+    let mut all: Vec<Value> =
+        crds.filter(|crd| !known.contains_key(crd["metadata"]["name"].as_str().unwrap())).collect();
+    for crd in &mut all {
+        crd["metadata"]["labels"] = json!({"app.kubernetes.io/managed-by": "Helm"});
+        crd["metadata"]["annotations"] =
+            json!({"meta.helm.sh/release-name": BASE, "meta.helm.sh/release-namespace": BASE});
+    }
+    let (api, group) = ("rbac.authorization.k8s.io/v1", "rbac.authorization.k8s.io");
+    let metadata = json!({"name": "newer-kinds"});
+    let rules = json!([{"apiGroups": ["databricks-operator.io"], "resources": ["*"], "verbs": ["*"]}]);
+    let subject = json!({"kind": "ServiceAccount", "name": full_name(BASE), "namespace": BASE});
+    all.push(json!({"apiVersion": api, "kind": "ClusterRole", "metadata": metadata, "rules": rules}));
+    all.push(
+        json!({"apiVersion": api, "kind": "ClusterRoleBinding", "metadata": metadata, "subjects": [subject],
+        "roleRef": {"apiGroup": group, "kind": "ClusterRole", "name": "newer-kinds"}}),
+    );
+    site.apply(&all).await.unwrap();
+}
+
 /// An object is made and deleted in the account, by whoever leads now.
 async fn works(stage: &Stage<'_>) {
     let mut list = demo("ip-access-list");
@@ -42,13 +67,38 @@ async fn works(stage: &Stage<'_>) {
     stage.kubectl(&["delete", "ipaccesslist", "sign-of-life", "--timeout=60s"]).await.unwrap();
 }
 
+/// Without what the CRDs of a version show of the account: the API server drops what older CRDs do not have, and the operator writes
+/// once what newer ones have.
+fn but_for_observed(mut objects: BTreeMap<String, Value>) -> BTreeMap<String, Value> {
+    for object in objects.values_mut() {
+        object["status"].as_object_mut().into_iter().for_each(|status| drop(status.remove("observed")));
+        let metadata = object["metadata"].as_object_mut().unwrap();
+        metadata.retain(|name, _| !["resourceVersion", "managedFields"].contains(&name.as_str()));
+    }
+    objects
+}
+
 /// Fails if anything but the sign of life was done since the last time, to an object or in the account.
 async fn nothing_else_happened(stage: &Stage<'_>, before: &BTreeMap<String, Value>, what: &str) {
+    same(before, &objects(stage.site).await, what);
+    nothing_else_was_sent(stage, what);
+}
+
+/// The same for a pod that is the first one with its CRDs.
+async fn nothing_but_observed_changed(stage: &Stage<'_>, before: &BTreeMap<String, Value>, what: &str) {
     let now = objects(stage.site).await;
+    same(&but_for_observed(before.clone()), &but_for_observed(now), what);
+    nothing_else_was_sent(stage, what);
+}
+
+fn same(before: &BTreeMap<String, Value>, now: &BTreeMap<String, Value>, what: &str) {
     for (name, object) in before {
         assert_eq!(now.get(name), Some(object), "{what}: {name}");
     }
     assert_eq!(now.len(), before.len(), "{what}");
+}
+
+fn nothing_else_was_sent(stage: &Stage<'_>, what: &str) {
     let writes = stage.account.writes();
     let methods: Vec<&str> = writes.iter().map(|call| call.method.as_str()).collect();
     assert_eq!(methods, ["POST", "DELETE"], "{what}: {writes:#?}");
@@ -104,6 +154,8 @@ async fn objects_outlive_upgrade_rollback_and_a_new_installation() {
     // What the chart before had as its default: docs/upgrade.md has one write it.
     let values = json!({"installation": "default", "operator": {"resyncInterval": "Never"}});
     site.helm(&["install", BASE, before, "--create-namespace"], BASE, &values).await.unwrap();
+    let known = crds(site).await;
+    newer(site, &known).await;
     site.established().await;
     let operator = site.pod(BASE, "first").await;
     let stage = Stage::start(site, "kept", json!({})).await;
@@ -119,7 +171,10 @@ async fn objects_outlive_upgrade_rollback_and_a_new_installation() {
 
     site.helm(&["upgrade", BASE, now], BASE, &values).await.unwrap();
     let upgraded = crds(site).await;
-    assert!(first.iter().all(|(name, generation)| upgraded[name] > *generation), "{first:?} {upgraded:?}");
+    let changed = |from: &BTreeMap<String, i64>, to: &BTreeMap<String, i64>| {
+        known.keys().all(|name| to[name] > from[name])
+    };
+    assert!(changed(&first, &upgraded), "{first:?} {upgraded:?}");
     works(&stage).await;
     for path in ["*/workspaces*", "*/credentials*", "*/permissionassignments*"] {
         assert_eq!(stage.account.calls("GET", path), 0, "{path}");
@@ -127,14 +182,14 @@ async fn objects_outlive_upgrade_rollback_and_a_new_installation() {
     nothing_else_happened(&stage, &kept, "upgrade, old pod").await;
     let operator = rolled(site, operator, "upgraded").await;
     works(&stage).await;
-    nothing_else_happened(&stage, &kept, "upgrade, new pod").await;
+    nothing_but_observed_changed(&stage, &kept, "upgrade, new pod").await;
 
     site.plain_helm(&["rollback", BASE, "1"], BASE).await.unwrap();
     let back = crds(site).await;
-    assert!(upgraded.iter().all(|(name, generation)| back[name] > *generation), "{upgraded:?} {back:?}");
+    assert!(changed(&upgraded, &back), "{upgraded:?} {back:?}");
     let operator = rolled(site, operator, "back").await;
     works(&stage).await;
-    nothing_else_happened(&stage, &kept, "rollback").await;
+    nothing_but_observed_changed(&stage, &kept, "rollback").await;
 
     // What is removed is the chart of now.
     site.helm(&["upgrade", BASE, now], BASE, &values).await.unwrap();
@@ -146,11 +201,11 @@ async fn objects_outlive_upgrade_rollback_and_a_new_installation() {
         "serviceaccounts,deployments,roles,rolebindings,clusterroles,clusterrolebindings,networkpolicies";
     let ours = format!("app.kubernetes.io/instance={BASE}");
     assert_eq!(site.list(&[gone, "--all-namespaces", "--selector", &ours]).await, [] as [Value; 0]);
-    assert_eq!(objects(site).await, kept);
+    assert_eq!(but_for_observed(objects(site).await), but_for_observed(kept.clone()));
 
     site.helm(&["install", BASE, now], BASE, &values).await.unwrap();
     let operator = site.pod(BASE, "again").await;
     works(&stage).await;
-    nothing_else_happened(&stage, &kept, "new installation").await;
+    nothing_but_observed_changed(&stage, &kept, "new installation").await;
     assert!(operator.terminate().await.unwrap().success());
 }

@@ -9,6 +9,8 @@
 mod audit;
 mod lifecycle;
 mod people;
+#[path = "../account/resource.rs"]
+mod resource;
 mod rights;
 mod servers;
 mod site;

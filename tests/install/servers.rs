@@ -7,8 +7,9 @@ use serde_json::{Value, json};
 use tokio::sync::OnceCell;
 use world::eventually;
 
+use crate::resource::resource;
 use crate::site::{Site, chart, newest, objects, oldest};
-use crate::stage::{SOON, one_of_each, sample};
+use crate::stage::{SOON, one_of, one_of_each, sample};
 
 async fn both() -> [(&'static str, &'static Site); 2] {
     [("oldest", oldest().await), ("newest", newest().await)]
@@ -108,8 +109,8 @@ async fn a_restricted_namespace_takes_every_pod() {
 
 /// Access to the objects of a manifest's kind in a namespace.
 async fn api(site: &Site, namespace: &str, manifest: &Value) -> Api<DynamicObject> {
-    let gvk = GroupVersionKind::gvk("databricks-operator.io", "v1alpha1", manifest["kind"].as_str().unwrap());
-    Api::namespaced_with(site.cluster.client().await.unwrap(), namespace, &ApiResource::from_gvk(&gvk))
+    let kind = resource(manifest["kind"].as_str().unwrap());
+    Api::namespaced_with(site.cluster.client().await.unwrap(), namespace, &kind)
 }
 
 /// A manifest with some fields of its spec changed; null takes one away.
@@ -126,7 +127,8 @@ fn changed(manifest: &Value, fields: &Value) -> Value {
 
 /// Manifests with a slip, and what of the answer tells it: each by a rule over fields, of which a schema says nothing.
 fn slips() -> Vec<(Value, &'static str)> {
-    let [credential, list, assignment, workspace] = one_of_each().try_into().unwrap();
+    let [credential, list, assignment, workspace] =
+        ["Credential", "IpAccessList", "PermissionAssignment", "Workspace"].map(one_of);
     let auth = sample("databricksauth").remove(0);
     let grants = |from: Value| json!({"grants": [{"namespaces": from}]});
     let outside = json!({"namespaces": {"from": "All"}, "kinds": ["Credential"], "workspaceIds": [7]});
@@ -174,8 +176,8 @@ async fn the_rules_of_the_crds_behave_on_both_servers() {
 
 /// The workspace of an assignment may be changed until the account has it.
 async fn what_is_fixed_stays(server: &str, site: &Site) {
-    let [_, _, assignment, _] = one_of_each().try_into().unwrap();
-    let assignment = changed(&assignment, &json!({"workspaceRef": null, "workspaceId": 7}));
+    let assignment =
+        changed(&one_of("PermissionAssignment"), &json!({"workspaceRef": null, "workspaceId": 7}));
     let api = api(site, "rules", &assignment).await;
     let name = assignment["metadata"]["name"].as_str().unwrap();
     api.create(&PostParams::default(), &serde_json::from_value(assignment.clone()).unwrap()).await.unwrap();
@@ -219,7 +221,7 @@ async fn what_was_stored_before_it_was_refused_stays_usable_on_both_servers() {
         "authRef": {"name": "a\nb"}, "credentialsRef": {"name": "a\u{1b}b"}, "workspaceName": "a\u{202e}b",
         "awsRegion": "eu-west-1", "storageConfigurationId": "a\u{2028}", "customTags": {"a\nb": "c\nd"},
     });
-    let [_, _, _, mut workspace] = one_of_each().try_into().unwrap();
+    let mut workspace = one_of("Workspace");
     workspace["apiVersion"] = json!("stored.example.com/v1alpha1");
     workspace["metadata"] = json!({"name": "old"});
     workspace["spec"] = bad;
@@ -296,10 +298,7 @@ async fn guards(server: &str, site: &Site) {
         one_of_each().iter().map(in_namespace).collect::<Vec<_>>()
     };
     site.apply(&[all("guarded", true), all("unguarded", true)].concat()).await.unwrap();
-    let kind = |manifest: &Value| {
-        let kind = manifest["kind"].as_str().unwrap();
-        ApiResource::from_gvk(&GroupVersionKind::gvk("databricks-operator.io", "v1alpha1", kind)).plural
-    };
+    let kind = |manifest: &Value| resource(manifest["kind"].as_str().unwrap()).plural;
     let remedy = |manifest: &Value| {
         let name = manifest["metadata"]["name"].as_str().unwrap();
         format!("kubectl -n guarded patch {}.databricks-operator.io {name} --type merge", kind(manifest))

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use databricks_operator::kinds::KINDS;
 use serde_json::{Value, json};
 use simulator::{Config, Simulator};
 use world::{access, eventually};
@@ -25,6 +26,11 @@ impl<'a> Stage<'a> {
     /// Makes the namespace, with a DatabricksAuth and its Secret in it.
     pub async fn start(site: &'a Site, namespace: &str, labels: Value) -> Stage<'a> {
         let account = Simulator::start(Config::default()).await.unwrap();
+        // Private endpoints are approved at once, and gone at once.
+        account.set(|settings| {
+            settings.endpoint_rule_approval_ms = Some(0);
+            settings.endpoint_rule_deactivated_ms = 0;
+        });
         // The workspace of the demo refers to them.
         let credentials =
             json!({"credentials_id": "11111111-2222-4333-8444-000000000001", "credentials_name": "legacy"});
@@ -111,14 +117,16 @@ pub fn demo(file: &str) -> Vec<Value> {
     manifests(&format!("config/demo/{file}.yaml"))
 }
 
-/// One object of each kind but DatabricksAuth, for the account of the demo, in the order of the files.
+/// One object of each kind but DatabricksAuth, for the account of the demo.
 pub fn one_of_each() -> Vec<Value> {
-    let files = ["credential", "ipaccesslist", "permissionassignment", "workspace"];
-    let mut all: Vec<Value> = files.iter().flat_map(|file| sample(file)).collect();
-    all.iter_mut().for_each(|manifest| manifest["spec"]["authRef"] = json!({"name": AUTH}));
-    let kinds = databricks_operator::kinds::KINDS.len();
-    assert_eq!(all.len(), kinds, "a kind has no sample here: add it");
-    all
+    KINDS.iter().map(|driver| one_of(&driver.kind())).collect()
+}
+
+/// The object of [`one_of_each`] of a kind.
+pub fn one_of(kind: &str) -> Value {
+    let mut manifest = sample(&kind.to_lowercase()).remove(0);
+    manifest["spec"]["authRef"] = json!({"name": AUTH});
+    manifest
 }
 
 /// Manifests of a file of `config/samples`.

@@ -29,12 +29,25 @@ fn settled(value: &mut Value, known: &[(String, String)]) {
                         *inner = json!(TIME)
                     }
                     "resourceVersion" => *inner = json!("1000"),
+                    "vpcEndpointId" => *inner = json!("vpce-0123456789abcdef0"),
                     "resyncInterval" => *inner = json!("10m"),
                     _ => settled(inner, known),
                 }
             }
         }
-        Value::Array(list) => list.iter_mut().for_each(|inner| settled(inner, known)),
+        Value::Array(list) => {
+            list.iter_mut().for_each(|inner| settled(inner, known));
+            // A list in the order of ids is in the order of other ids.
+            if list.iter().all(|item| item["id"].is_number()) {
+                list.sort_by_key(|item| item["id"].as_i64());
+            }
+        }
+        Value::Number(number) => {
+            let other = known.iter().find(|(ours, _)| *ours == number.to_string());
+            if let Some(other) = other.and_then(|(_, other)| other.parse::<i64>().ok()) {
+                *value = json!(other);
+            }
+        }
         Value::String(text) => {
             *text = known.iter().fold(text.clone(), |text, (ours, other)| text.replace(ours, other));
         }
@@ -59,6 +72,13 @@ fn known(story: &Story, object: &Value) -> Vec<(String, String)> {
         let other = if id.contains('-') { "9d3c1f7e-2a4b-4c5d-8e6f-7a8b9c0d1e2f" } else { number };
         known.push((id.to_owned(), other.to_owned()));
     }
+    let refers = object["status"]["resolvedRefs"].as_object().into_iter().flatten();
+    let numbers = refers.clone().map(|(_, id)| text(id)).filter(|id| id.parse::<i64>().is_ok());
+    known.extend(numbers.zip(3_456_789_012_345_678_i64..).map(|(id, other)| (id, other.to_string())));
+    let others = refers.map(|(_, id)| text(id)).filter(|id| id.contains('-'));
+    known.extend(others.map(|id| (id, "8c2b0e6d-1f3a-4b4c-9d5e-5f6a7b8c9d0e".to_owned())));
+    known.push((text(&object["status"]["vpcEndpointId"]), "vpce-0123456789abcdef0".into()));
+    known.push((text(&object["status"]["applicationId"]), "7e6d5c4b-3a2f-4e1d-8c9b-0a1f2e3d4c5b".into()));
     known.retain(|(ours, _)| !ours.is_empty());
     known
 }

@@ -229,7 +229,7 @@ async fn a_credential_in_use_outside_the_cluster_is_deleted_once_it_is_free() {
     let user = json!({"credentials_id": ready["status"]["externalId"]});
     let user = story.account.insert("workspaces", user).unwrap();
     story.delete(KIND, "compute").await;
-    let held = story.wait_condition(KIND, "compute", "DeletionBlocked", "True", "ApiRefused").await;
+    let held = story.wait_condition(KIND, "compute", "DeletionBlocked", "True", "DependencyStillInUse").await;
     let told = message(&held, "DeletionBlocked");
     assert!(told.contains(&user["workspace_id"].to_string()), "{told}");
     assert!(story.account.remove("workspaces", &user["workspace_id"].to_string()));
@@ -263,9 +263,9 @@ async fn a_credential_that_still_counts_as_used_is_deleted_later() {
             ..Fault::default()
         });
         story.delete(KIND, &name).await;
-        let held = story.wait_condition(KIND, &name, "DeletionBlocked", "True", "ApiRefused").await;
+        let held = story.wait_condition(KIND, &name, "DeletionBlocked", "True", "DependencyStillInUse").await;
         let told = message(&held, "DeletionBlocked");
-        for part in ["workspace", "credentialsId", "deletionPolicy"] {
+        for part in ["a workspace in the account", "deletionPolicy"] {
             assert!(told.contains(part), "{status} {body}: {part} is missing in {told}");
         }
         let again = eventually("it is tried again", SOON, async || {

@@ -55,8 +55,8 @@ async fn keys_that_another_user_adds_to_a_policy_are_removed() {
     let principal = principals.iter().find(|found| found["displayName"] == "pipeline").unwrap();
     let oidc =
         json!({"issuer": "https://oidc.example.com", "subject": "system:serviceaccount:data:pipeline"});
-    let spec =
-        json!({"servicePrincipalName": principal["applicationId"], "policyId": "k8s", "oidcPolicy": oidc});
+    let number: i64 = principal["id"].as_str().unwrap().parse().unwrap();
+    let spec = json!({"servicePrincipalId": number, "policyId": "k8s", "oidcPolicy": oidc});
     story.apply(&story.managed(CHILD, "pipeline", spec)).await;
     let ready = story.wait_ready(CHILD, "pipeline").await;
     let id = format!("{}/k8s", principal["id"].as_str().unwrap());

@@ -43,14 +43,12 @@ pub fn samples(story: &Story) -> Vec<Value> {
                 let id = &sample["spec"]["credentialsId"];
                 let credentials = json!({"credentials_id": id, "credentials_name": "analytics"});
                 story.account.insert("credentials", credentials).unwrap();
+                let id = &sample["spec"]["storageConfigurationId"];
+                let storage =
+                    json!({"storage_configuration_id": id, "storage_configuration_name": "analytics"});
+                story.account.insert("storage-configurations", storage).unwrap();
             }
             _ => {}
-        }
-        if let Some(name) = sample["spec"].get("servicePrincipalName") {
-            let known = story.account.objects("ServicePrincipals");
-            if !known.iter().any(|principal| principal["applicationId"] == *name) {
-                story.account.insert("ServicePrincipals", json!({"applicationId": name})).unwrap();
-            }
         }
     }
     samples

@@ -12,12 +12,11 @@ use databricks_operator::engine::crd::{ConditionType, Reason};
 use futures::StreamExt;
 use kube::Client;
 use kube::api::{Api, DynamicObject, WatchEvent, WatchParams};
-use kube::core::{ApiResource, GroupVersionKind};
 use serde_json::{Map, Value, json};
 use tokio::task::JoinSet;
 use world::eventually;
 
-use crate::support::{SOON, condition, kinds};
+use crate::support::{SOON, condition, kinds, resource};
 
 /// Watches a namespace until it is dropped.
 pub struct Watch {
@@ -40,9 +39,7 @@ impl Watch {
         let seen = Arc::new(Mutex::new(Seen::default()));
         let (mut tasks, mut apis) = (JoinSet::new(), vec![]);
         for kind in kinds() {
-            let resource =
-                ApiResource::from_gvk(&GroupVersionKind::gvk("databricks-operator.io", "v1alpha1", &kind));
-            let api: Api<DynamicObject> = Api::namespaced_with(client.clone(), namespace, &resource);
+            let api: Api<DynamicObject> = Api::namespaced_with(client.clone(), namespace, &resource(&kind));
             let list = api.list(&Default::default()).await.unwrap();
             assert!(list.items.is_empty(), "{kind} objects are there before the story begins");
             let from = list.metadata.resource_version.unwrap();

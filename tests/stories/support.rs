@@ -7,13 +7,18 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use kube::api::{Api, DynamicObject, Patch, PatchParams, ValidationDirective};
-use kube::core::{ApiResource, GroupVersionKind};
+use kube::core::ApiResource;
 use kube::{Client, ResourceExt};
 use serde_json::{Value, json};
 use simulator::{Config, Settings, Simulator};
 use world::{Cluster, Operator, Tool, eventually, fast, fresh_dir};
 
 use crate::invariants::Watch;
+
+pub use resource::resource;
+
+#[path = "../account/resource.rs"]
+mod resource;
 
 /// The built operator.
 pub const BINARY: &str = env!("CARGO_BIN_EXE_databricks-operator");
@@ -65,6 +70,7 @@ pub fn kubeconfig() -> &'static Path {
         helm.args(["install", "databricks-operator", chart, "--namespace=operators", "--create-namespace"]);
         // The CRDs are there already; what protected metrics need is for the story of them.
         helm.args(["--set=crds.enabled=false", "--set=metrics.auth=true,metrics.tls.secretName=metrics"])
+            .arg("--set=rbac.outputSecrets.enabled=true")
             .env("KUBECONFIG", cluster.kubeconfig())
             .env("HOME", &cluster.dir);
         let output = helm.output().unwrap();
@@ -90,7 +96,12 @@ impl Story {
     /// The same with no operator yet.
     pub async fn without_operator(name: &str) -> Story {
         let client = cluster().client().await.unwrap();
-        let settings = Settings { ip_list_lag_ms: IP_LIST_LAG_MS, ..Settings::default() };
+        let settings = Settings {
+            ip_list_lag_ms: IP_LIST_LAG_MS,
+            endpoint_rule_approval_ms: Some(0),
+            endpoint_rule_deactivated_ms: 0,
+            ..Settings::default()
+        };
         let account = Simulator::start(Config { settings, ..Config::default() }).await.unwrap();
         cluster().kubectl(&["create", "namespace", name], "").await.unwrap();
         let mut story = Story {
@@ -176,7 +187,9 @@ impl Story {
     pub async fn try_apply(&self, manifest: &Value) -> kube::Result<DynamicObject> {
         let object: DynamicObject = serde_json::from_value(manifest.clone()).unwrap();
         let types = object.types.as_ref().unwrap();
-        let resource = ApiResource::from_gvk(&types.try_into().unwrap());
+        let ours = types.api_version.starts_with("databricks-operator.io/");
+        let resource =
+            if ours { resource(&types.kind) } else { ApiResource::from_gvk(&types.try_into().unwrap()) };
         let api: Api<DynamicObject> =
             Api::namespaced_with(self.client.clone(), object.metadata.namespace.as_ref().unwrap(), &resource);
         let params = PatchParams {
@@ -194,8 +207,7 @@ impl Story {
 
     /// The objects of one of our kinds.
     pub fn api(&self, kind: &str) -> Api<DynamicObject> {
-        let gvk = GroupVersionKind::gvk("databricks-operator.io", "v1alpha1", kind);
-        Api::namespaced_with(self.client.clone(), &self.namespace, &ApiResource::from_gvk(&gvk))
+        Api::namespaced_with(self.client.clone(), &self.namespace, &resource(kind))
     }
 
     /// An object as it is now.

@@ -294,10 +294,11 @@ fn delete_policy(world: &mut World, key: &str) -> Answer {
     Ok(Reply::empty(200))
 }
 
-/// The policy that every account begins with.
+/// The policies that every account begins with: the documented one, and one more, for what refers to a policy.
 pub(crate) fn seed(world: &mut World) {
-    let egress = json!({"network_access": {"restriction_mode": "FULL_ACCESS"}});
-    let account_id = &world.account_id;
-    let policy = json!({"network_policy_id": DEFAULT_POLICY, "account_id": account_id, "egress": egress});
-    world.store.put(POLICIES, DEFAULT_POLICY, policy, 0);
+    for (id, mode) in [(DEFAULT_POLICY, "FULL_ACCESS"), ("sealed", "RESTRICTED_ACCESS")] {
+        let egress = json!({"network_access": {"restriction_mode": mode}});
+        let policy = json!({"network_policy_id": id, "account_id": world.account_id, "egress": egress});
+        world.store.put(POLICIES, id, policy, 0);
+    }
 }

@@ -19,7 +19,11 @@ fn endpoints_have_their_classes() {
         ("/api/2.0/accounts/scim/networks", Class::Other),
         ("/", Class::Other),
     ] {
-        assert_eq!(Class::of(path), class, "{path}");
+        assert_eq!(Class::of(Method::Get, path), class, "{path}");
+    }
+    for method in [Method::Post, Method::Put, Method::Patch, Method::Delete] {
+        assert_eq!(Class::of(method, "/api/2.0/accounts/a/scim/v2/Groups/1"), Class::ScimWrites);
+        assert_eq!(Class::of(method, "/api/2.0/accounts/a/workspaces/1"), Class::Workspaces);
     }
 }
 
@@ -119,4 +123,22 @@ async fn senseless_settings_still_let_calls_through() {
         let wait = rate.turn(Class::Other, Urgency::Routine).await.unwrap_err();
         assert_eq!(wait, seconds(10.0));
     }
+}
+
+/// Changes of principals have the tightest limits of the API.
+#[tokio::test(start_paused = true)]
+async fn changes_of_principals_go_at_a_tenth_of_the_rate_and_hold_up_no_read() {
+    let rate = Rate::new(20.0, 40);
+    let start = Instant::now();
+    for _ in 0..4 {
+        rate.turn(Class::ScimWrites, Urgency::Urgent).await.unwrap();
+    }
+    assert_eq!(start.elapsed(), Duration::ZERO, "a burst");
+    for _ in 0..6 {
+        rate.turn(Class::ScimWrites, Urgency::Urgent).await.unwrap();
+    }
+    let took = start.elapsed();
+    assert!((seconds(2.99)..seconds(3.02)).contains(&took), "{took:?}");
+    rate.turn(Class::Scim, Urgency::Routine).await.unwrap();
+    assert_eq!(start.elapsed(), took, "a read need not wait");
 }

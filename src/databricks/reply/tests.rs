@@ -26,6 +26,33 @@ fn api(status: u16, body: impl Into<Vec<u8>>) -> (Option<String>, String) {
 }
 
 #[test]
+fn a_refusal_says_which_version_a_change_must_name() {
+    let info = |etag: serde_json::Value| {
+        let kind = "type.googleapis.com/google.rpc.ErrorInfo";
+        let info = json!({"@type": kind, "reason": "CONFLICT", "metadata": {"etag": etag}});
+        json!({"error_code": "RESOURCE_CONFLICT", "message": "stale", "details": [info]}).to_string()
+    };
+    for (status, etag, read) in [
+        (409, json!("AAAC=="), Some("AAAC==")),
+        (404, json!("e-1"), Some("e-1")),
+        (400, json!("e-1"), None),
+        (503, json!("e-1"), None),
+        (409, json!(""), None),
+        (409, json!("a b"), None),
+        (409, json!("line\nbreak"), None),
+        (409, json!("x".repeat(2000)), None),
+        (409, json!(7), None),
+    ] {
+        let error = failure(status, info(etag.clone()));
+        assert_eq!(error.etag(), read, "{status} {etag}");
+        assert_eq!((error.status(), error.code()), (Some(status), Some("RESOURCE_CONFLICT")), "{error:?}");
+        assert!(error.to_string().contains("stale") && !error.to_string().contains("e-1"), "{error}");
+    }
+    let unset = info(json!("e-1")).replace("RESOURCE_CONFLICT", "NOT_FOUND");
+    assert!(failure(404, unset).is_absence(), "what was never set has a version too");
+}
+
+#[test]
 fn each_form_of_error_gives_its_code_and_message() {
     let scim = |detail: &str, kind: Option<&str>| {
         let schemas = ["urn:ietf:params:scim:api:messages:2.0:Error"];

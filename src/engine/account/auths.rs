@@ -1,12 +1,12 @@
-//! All DatabricksAuths as the kinds see them, and the sessions behind them. A DatabricksAuth itself is reconciled in
-//! `pass/databricks_auth.rs`.
+//! All DatabricksAuths as the kinds see them, and the sessions behind them: [`Auths::renew`] obtains a session,
+//! [`Auths::admit`] gives it to objects. A DatabricksAuth itself is reconciled in `pass/databricks_auth.rs`.
 //!
 //! It is no [`crate::engine::kind::ExternalResource`]: nothing is created in the account. Its `Ready` means that a token
 //! was obtained and nothing contradicts the account id. A session belongs to one version of one Secret, one host and one
 //! account, so a rotated or repointed credential can never be mixed up with another's; the last good session of a
 //! DatabricksAuth is kept in memory for deletions alone.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::{Duration, SystemTime};
 
@@ -17,25 +17,26 @@ use tokio::time::Instant;
 
 use super::grants::{self, Admission, Applicant};
 use super::labels::Namespaces;
+use super::refusals::{auth_error, not_found, not_permitted, unusable};
+use super::secret::Secrets;
 use super::session::{Session, SessionKey};
 use crate::databricks::{self, Client, Connection, Host, HostPolicy, Settings};
-use crate::engine::crd::{AuthRef, DatabricksAuthSpec, KIND, ObjectName, Reason};
+use crate::engine::crd::{
+    AUTH_KIND, AuthRef, ConditionType, DatabricksAuthSpec, ObjectName, Reason, condition,
+};
 use crate::engine::error::{Error, Result};
 use crate::engine::kind::AuthFacts;
 use crate::engine::memory::Wake;
 
 /// All DatabricksAuths as the kinds see them.
 pub struct Auths {
-    pub(super) kube: KubeClient,
-    pub(super) wake: Arc<Wake>,
+    wake: Arc<Wake>,
     policy: HostPolicy,
     settings: Settings,
     /// For grants by their labels.
-    pub namespaces: Namespaces,
+    namespaces: Namespaces,
+    secrets: Secrets,
     entries: Mutex<HashMap<(String, String), Entry>>,
-    pub(super) secrets: Mutex<HashMap<(String, String), Watched>>,
-    /// The versions of Secrets that reconciles have read, so that their watches need not trigger another one.
-    pub(super) read: Arc<Mutex<HashMap<(String, String), String>>>,
     /// When the last trouble of a DatabricksAuth triggered its reconcile.
     reported: Mutex<HashMap<ObjectName, Instant>>,
 }
@@ -62,9 +63,19 @@ impl Entry {
     }
 }
 
-pub struct Watched {
-    pub(super) task: tokio::task::JoinHandle<()>,
-    pub(super) auths: HashSet<ObjectName>,
+/// What a renewal resulted in, if it did not fail.
+pub enum Renewed {
+    /// `spec.suspend` is true: there is no session.
+    Suspended,
+    /// There is a session, and the account is not known to reject its calls.
+    Works {
+        /// The host of the session.
+        host: String,
+        /// The longest delay that the account asks for, if it does.
+        throttled: Option<Duration>,
+        /// Why grants by labels have no effect, and what to write, if they have none.
+        unreadable: Option<&'static str>,
+    },
 }
 
 impl Auths {
@@ -78,13 +89,11 @@ impl Auths {
     ) -> Auths {
         Auths {
             namespaces: Namespaces::new(kube.clone(), wake.clone(), chosen),
-            kube,
+            secrets: Secrets::new(kube, wake.clone()),
             wake,
             policy,
             settings,
             entries: Mutex::default(),
-            secrets: Mutex::default(),
-            read: Arc::default(),
             reported: Mutex::default(),
         }
     }
@@ -106,7 +115,7 @@ impl Auths {
             return Err(match (known, home == namespace) {
                 // Just after a start: this is no news, and its reconcile triggers ours.
                 (true, true) => {
-                    Error::Conflict(format!("{KIND} {home}/{} was not reconciled yet", auth.name))
+                    Error::Conflict(format!("{AUTH_KIND} {home}/{} was not reconciled yet", auth.name))
                 }
                 // Other namespaces do not learn that it exists.
                 (true, false) => Error::Conflict(refused().to_string()),
@@ -130,7 +139,7 @@ impl Auths {
     }
 
     /// The longest delay that the account asks for, if it does.
-    pub fn throttled(&self, who: &ObjectName) -> Option<Duration> {
+    fn throttled(&self, who: &ObjectName) -> Option<Duration> {
         let entries = self.entries();
         let entry = entries.get(&(who.namespace.clone(), who.name.clone()))?;
         entry.usable.as_ref().ok()?.client.throttled()
@@ -165,7 +174,7 @@ impl Auths {
 
     /// Applies a changed spec before it is known whether it works: a revoked grant is not used again, and neither are
     /// credentials that were replaced.
-    pub fn announce(&self, who: &ObjectName, spec: &DatabricksAuthSpec) {
+    fn announce(&self, who: &ObjectName, spec: &DatabricksAuthSpec) {
         let mut entries = self.entries();
         let Some(entry) = entries.get_mut(&(who.namespace.clone(), who.name.clone())) else { return };
         let same = |a: &DatabricksAuthSpec, b: &DatabricksAuthSpec| {
@@ -216,7 +225,7 @@ impl Auths {
     pub fn forget(&self, who: &ObjectName) {
         self.entries().remove(&(who.namespace.clone(), who.name.clone()));
         self.reported.lock().expect("no panic while held").remove(who);
-        self.watch_secret(who, None);
+        self.secrets.watch(who, None);
         self.namespaces.follow(who, false);
         self.wake.wake_dependents(who);
     }
@@ -231,22 +240,63 @@ impl Auths {
         entry.usable.as_ref().ok().cloned().or_else(|| entry.last_good.clone())
     }
 
-    /// A session for the spec and the Secret as they are now: the present one if nothing changed.
-    pub async fn connect(
+    /// Obtains a session for a DatabricksAuth as it is written now, and triggers its users if that is news to them. Only its
+    /// reconciles call this, and there is one at a time.
+    pub async fn renew(
         &self,
-        auth: &DynamicObject,
-        spec: &DatabricksAuthSpec,
         who: &ObjectName,
+        object: &DynamicObject,
+        spec: &DatabricksAuthSpec,
+    ) -> Result<Renewed> {
+        // Before anything is read, so that a change in between triggers the next reconcile.
+        self.secrets.watch(who, spec.client_secret_ref.as_ref().map(|secret| secret.name.as_str()));
+        self.namespaces.follow(who, grants::asks_for_labels(spec));
+        self.announce(who, spec);
+        if spec.suspend == Some(true) {
+            let suspended = Error::waiting(Reason::CredentialsUnavailable, "spec.suspend is true");
+            self.store(who, spec, Err(suspended));
+            return Ok(Renewed::Suspended);
+        }
+        let connected = self.connect(who, object, spec).await;
+        let renewed = match &connected {
+            Ok(session) => match self.prove(who, object, session).await {
+                Ok(()) => Ok(self.works(who, spec, session).await),
+                Err(error) => Err(error),
+            },
+            Err(error) => Err(error.clone()),
+        };
+        // A working session survives an endpoint that is unreachable, or a Secret that is unreadable, for a moment.
+        let unread = matches!(&connected, Err(Error::Rejected { reason: Reason::SecretNotReadable, .. }));
+        let passing = unread || matches!(&connected, Err(Error::Transient { .. } | Error::Conflict(_)));
+        let usable = self.has_usable(who, object, spec);
+        if !(passing && usable) {
+            self.store(who, spec, connected);
+        }
+        match renewed {
+            // Whatever the status says, there is no session to work with.
+            Err(Error::Rejected { reason, message, patience, .. }) if unread && !usable => {
+                Err(Error::Rejected { reason, message, patience, read: false })
+            }
+            renewed => renewed,
+        }
+    }
+
+    /// A session for the spec and the Secret as they are now: the present one if nothing changed.
+    async fn connect(
+        &self,
+        who: &ObjectName,
+        object: &DynamicObject,
+        spec: &DatabricksAuthSpec,
     ) -> Result<Arc<Session>> {
         let host = self.host(spec)?;
         let client_id = spec.client_id.clone().unwrap_or_default();
         let secret_ref = spec.client_secret_ref.as_ref().ok_or_else(|| {
             Error::terminal(Reason::InvalidSpec, "authType OAUTH_M2M needs clientId and clientSecretRef")
         })?;
-        let deleting = auth.metadata.deletion_timestamp.is_some();
-        let (secret, version) = self.secret(&who.namespace, secret_ref, deleting).await?;
+        let deleting = object.metadata.deletion_timestamp.is_some();
+        let (secret, version) = self.secrets.read(who, secret_ref, deleting).await?;
         let key = SessionKey {
-            auth: auth.uid().unwrap_or_default(),
+            auth: object.uid().unwrap_or_default(),
             secret: version,
             host: host.as_str().into(),
             account_id: spec.account_id.clone(),
@@ -264,6 +314,36 @@ impl Auths {
         Ok(Arc::new(Session::new(client, facts, key)))
     }
 
+    /// After a rejected call, or while the status says that all are rejected, a token alone proves nothing: the operator asks
+    /// the account whether it accepts calls. If the result differs from before, the users of the DatabricksAuth are reconciled.
+    async fn prove(&self, who: &ObjectName, object: &DynamicObject, session: &Session) -> Result<()> {
+        let rejected = [Reason::CredentialsInvalid, Reason::AddressBlocked].map(Reason::name);
+        let shown = condition(object, ConditionType::Ready).and_then(|ready| ready["reason"].as_str());
+        if session.doubted_for().is_none() && !shown.is_some_and(|reason| rejected.contains(&reason)) {
+            return Ok(());
+        }
+        // The status stays valid until there is a response.
+        session.doubt();
+        let before = session.refusal();
+        let proven = session.prove().await;
+        if session.refusal() != before {
+            self.wake.wake_dependents(who);
+        }
+        proven.map_err(auth_error)
+    }
+
+    /// What is known of a session that works.
+    async fn works(&self, who: &ObjectName, spec: &DatabricksAuthSpec, session: &Session) -> Renewed {
+        let by_label = grants::asks_for_labels(spec);
+        // A transient failure to read them is no news.
+        let unreadable = by_label && matches!(self.namespaces.labels(&who.namespace).await, Ok(None));
+        Renewed::Works {
+            host: session.client.host().as_str().into(),
+            throttled: self.throttled(who),
+            unreadable: unreadable.then(|| self.namespaces.not_readable()),
+        }
+    }
+
     /// A reconcile failed before it had a session: if there never was one, the objects that wait get the error.
     pub fn give_up(&self, who: &ObjectName, spec: &Value, error: &Error) {
         let Ok(spec) = serde_json::from_value::<DatabricksAuthSpec>(spec.clone()) else { return };
@@ -274,7 +354,7 @@ impl Auths {
     }
 
     /// Whether there is a working session for the DatabricksAuth as it is written now.
-    pub fn has_usable(&self, who: &ObjectName, object: &DynamicObject, spec: &DatabricksAuthSpec) -> bool {
+    fn has_usable(&self, who: &ObjectName, object: &DynamicObject, spec: &DatabricksAuthSpec) -> bool {
         let entries = self.entries();
         entries.get(&(who.namespace.clone(), who.name.clone())).is_some_and(|e| {
             e.spec == *spec && e.usable.as_ref().is_ok_and(|s| Some(&s.key.auth) == object.uid().as_ref())
@@ -289,34 +369,6 @@ impl Auths {
     }
 }
 
-/// How long an account may reject a token that it has just issued, or an address, before a person must act.
-const REJECTED_FOR: Duration = Duration::from_secs(60);
-
-/// The error for an object that no grant admits, the same whether or not the DatabricksAuth exists.
-fn not_permitted(home: &str, name: &str, applicant: Applicant<'_>) -> Error {
-    let Applicant { namespace, kind, by_name } = applicant;
-    let named = if by_name {
-        format!(" whose kinds name {kind}, as no other grant allows it")
-    } else {
-        String::new()
-    };
-    let text = format!(
-        "{KIND} {home}/{name} does not exist or has no grant that admits {kind} objects of namespace {namespace}: correct \
-         spec.authRef, or have a grant added there{named}"
-    );
-    Error::waiting(Reason::ReferenceNotPermitted, text)
-}
-
-/// The error for an object whose own namespace has no such DatabricksAuth.
-fn not_found(home: &str, name: &str, deleting: bool) -> Error {
-    // The namespace of an object that is being deleted may get no new objects.
-    let remedy = match deleting {
-        true => "point spec.authRef to one that does",
-        false => "create it, or correct spec.authRef.name",
-    };
-    Error::waiting(Reason::ReferenceNotFound, format!("{KIND} {home}/{name} does not exist: {remedy}"))
-}
-
 fn egress(spec: &DatabricksAuthSpec) -> Result<Vec<ipnet::IpNet>> {
     let all = spec.egress_cidrs.iter().flatten();
     all.map(|c| {
@@ -328,43 +380,4 @@ fn egress(spec: &DatabricksAuthSpec) -> Result<Vec<ipnet::IpNet>> {
         })
     })
     .collect()
-}
-
-/// What went wrong, in the words of a DatabricksAuth.
-pub fn auth_error(error: impl Into<Error>) -> Error {
-    match error.into() {
-        Error::Transient { reason: Reason::Retrying, message, after } => {
-            Error::Transient { reason: Reason::EndpointUnreachable, message, after }
-        }
-        Error::Transient {
-            reason: reason @ (Reason::CredentialsInvalid | Reason::AddressBlocked),
-            message,
-            ..
-        } => Error::rejected(reason, message).patient(REJECTED_FOR),
-        Error::Waiting { reason: Reason::CredentialsInvalid, message } => {
-            Error::rejected(Reason::CredentialsInvalid, message)
-        }
-        Error::Rejected { reason: Reason::NotSupported | Reason::InvalidSpec, message, .. } => {
-            Error::rejected(Reason::EndpointUnreachable, message)
-        }
-        other => other,
-    }
-}
-
-/// The error for a user of an unusable DatabricksAuth. Ready objects stay Ready while the host is unreachable for a moment,
-/// or while the account rejects the operator's calls: neither says anything about them.
-fn unusable(namespace: &str, name: &str, error: Error, deleting: bool) -> Error {
-    let message = format!("{KIND} {namespace}/{name} is not usable: {error}");
-    match error {
-        Error::Transient { reason, after, .. } if !deleting => Error::Transient { reason, message, after },
-        Error::Rejected { reason: reason @ Reason::AddressBlocked, .. } if !deleting => {
-            Error::Transient { reason, message, after: None }
-        }
-        Error::Terminal { reason: Reason::CredentialsInvalid, .. }
-        | Error::Waiting { reason: Reason::CredentialsInvalid, .. }
-        | Error::Rejected { reason: Reason::CredentialsInvalid, .. } => {
-            Error::waiting(Reason::CredentialsInvalid, message)
-        }
-        _ => Error::waiting(Reason::CredentialsUnavailable, message),
-    }
 }

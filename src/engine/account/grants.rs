@@ -13,6 +13,15 @@ pub fn check_power(admission: &Admission, power: &Power, namespace: &str) -> Res
     if allows(&admission.grants, power) {
         return Ok(());
     }
+    if power.account_admin {
+        return Err(Error::waiting(
+            Reason::ReferenceNotPermitted,
+            format!(
+                "the role account_admin is in the spec or in the account, and no grant of the DatabricksAuth with maxPermission \
+                 ACCOUNT_ADMIN admits objects of namespace {namespace}: have one added there, or leave the role out"
+            ),
+        ));
+    }
     Err(Error::waiting(
         Reason::ReferenceNotPermitted,
         format!(
@@ -78,12 +87,13 @@ pub fn admitting(
 
 /// Whether one of the grants allows it.
 pub fn allows(grants: &Option<Vec<Grant>>, power: &Power) -> bool {
-    let Some(grants) = grants else { return true };
+    let Some(grants) = grants else { return !power.account_admin };
     grants.iter().any(|grant| {
         let workspace = grant.workspace_ids.as_ref().is_none_or(|ids| {
             power.workspace_id.as_ref().is_some_and(|w| ids.iter().any(|id| id.to_string() == *w))
         });
-        workspace && !(power.admin && grant.max_permission == Some(MaxPermission::USER))
+        let account = !power.account_admin || grant.max_permission == Some(MaxPermission::ACCOUNT_ADMIN);
+        workspace && account && !(power.admin && grant.max_permission == Some(MaxPermission::USER))
     })
 }
 
@@ -153,12 +163,29 @@ mod tests {
             {"namespaces": {"from": "All"}, "workspaceIds": [8]},
         ]))
         .unwrap();
-        let power = |id: &str, admin| Power { workspace_id: Some(id.into()), admin };
+        let power = |id: &str, admin| Power { workspace_id: Some(id.into()), admin, ..Power::default() };
         assert!(allows(&Some(limited.clone()), &power("7", false)));
         assert!(!allows(&Some(limited.clone()), &power("7", true)));
         assert!(allows(&Some(limited.clone()), &power("8", true)));
         assert!(!allows(&Some(limited.clone()), &power("9", false)));
         assert!(!allows(&Some(limited), &Power::default()), "the account itself is no workspace");
         assert!(allows(&None, &Power::default()));
+    }
+
+    /// Covers SE-08. The role of an account administrator is worth everything else, so no default gives it.
+    #[test]
+    fn only_a_written_grant_allows_the_role_of_an_account_administrator() {
+        let grants = |max: serde_json::Value| -> Option<Vec<Grant>> {
+            serde_json::from_value(json!([{"namespaces": {"from": "Same"}, "maxPermission": max}])).unwrap()
+        };
+        let power = Power { account_admin: true, ..Power::default() };
+        assert!(!allows(&None, &power), "not even in the namespace of the DatabricksAuth");
+        for (max, expected) in [(json!(null), false), (json!("USER"), false), (json!("ADMIN"), false)]
+            .into_iter()
+            .chain([(json!("ACCOUNT_ADMIN"), true)])
+        {
+            assert_eq!(allows(&grants(max.clone()), &power), expected, "{max}");
+        }
+        assert!(allows(&grants(json!("ACCOUNT_ADMIN")), &Power { admin: true, ..Power::default() }));
     }
 }

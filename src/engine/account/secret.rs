@@ -1,7 +1,7 @@
-//! The Secret that a DatabricksAuth names: read by name, watched by name, never listed.
+//! The Secrets that objects name: each is watched by name, never listed. Those of DatabricksAuths are read here too.
 
-use std::collections::{HashMap, HashSet};
-use std::sync::{Arc, Mutex};
+use std::collections::{BTreeMap, HashMap};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
 use futures::TryStreamExt;
@@ -10,63 +10,133 @@ use kube::api::{Api, WatchParams};
 use kube::core::WatchEvent;
 use kube::{Client as KubeClient, ResourceExt};
 use secrecy::SecretString;
+use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
-use super::auths::{Auths, Watched};
 use crate::engine::cluster::timed;
 use crate::engine::crd::{ObjectName, Reason, SecretKeyRef};
 use crate::engine::error::{Asked, Error, Result, chain};
 use crate::engine::memory::Wake;
 
-/// What to do if a Secret may not be read.
-fn unreadable(error: Error) -> Error {
-    match error {
-        Error::Rejected { reason: Reason::OperatorNotPermitted, message, patience, read } => {
-            Error::Rejected {
-                reason: Reason::SecretNotReadable,
-                message: format!(
-                    "{message}; where the chart's values rbac.secretNames and rbac.secretNamespaces are set, name the Secret \
-                 and its namespace there"
-                ),
-                patience,
-                read,
+/// The Secrets that objects name. A clone shares the watches.
+#[derive(Clone)]
+pub struct Secrets {
+    kube: KubeClient,
+    wake: Arc<Wake>,
+    watched: Arc<Mutex<HashMap<ObjectName, Watched>>>,
+}
+
+struct Watched {
+    task: JoinHandle<()>,
+    /// The objects that name the Secret, each with the version that its last reconcile has read or written. A watch need not
+    /// trigger another reconcile of one for that version.
+    users: BTreeMap<ObjectName, Option<String>>,
+}
+
+impl Secrets {
+    /// None is watched yet.
+    pub fn new(kube: KubeClient, wake: Arc<Wake>) -> Secrets {
+        Secrets { kube, wake, watched: Arc::default() }
+    }
+
+    /// Watches the one Secret that an object names now; none, if it names none or is gone. From then on a change of the Secret
+    /// triggers a reconcile of the object.
+    pub fn watch(&self, user: &ObjectName, secret: Option<&str>) {
+        let wanted = secret.map(|secret| named(user, secret));
+        let mut watched = self.watched();
+        watched.retain(|secret, watched| {
+            if Some(secret) != wanted.as_ref() {
+                watched.users.remove(user);
+            }
+            if watched.users.is_empty() {
+                watched.task.abort();
+            }
+            !watched.users.is_empty()
+        });
+        let Some(secret) = wanted else { return };
+        let watched = watched.entry(secret).or_insert_with_key(|secret| Watched {
+            task: tokio::spawn(self.clone().follow(secret.clone())),
+            users: BTreeMap::new(),
+        });
+        watched.users.entry(user.clone()).or_default();
+    }
+
+    /// An object has read or written this version of the Secret that it names.
+    pub fn knows(&self, user: &ObjectName, secret: &str, version: Option<String>) {
+        let name = named(user, secret);
+        if let Some(known) = self.watched().get_mut(&name).and_then(|watched| watched.users.get_mut(user)) {
+            *known = version;
+        }
+    }
+
+    /// Triggers the objects that name a Secret whenever it is created, changed or deleted. A watch from version 0
+    /// begins with the object as it is, so no list is needed; a change between two watches shows in its version.
+    async fn follow(self, secret: ObjectName) {
+        let api: Api<Secret> = Api::namespaced(self.kube.clone(), &secret.namespace);
+        let params = WatchParams::default().fields(&format!("metadata.name={}", secret.name)).timeout(240);
+        let mut version = None;
+        let mut pause = Duration::from_secs(1);
+        loop {
+            let began = Instant::now();
+            let ended = async {
+                let mut events = std::pin::pin!(api.watch_metadata(&params, "0").await?);
+                while let Some(event) = events.try_next().await? {
+                    let seen = match event {
+                        WatchEvent::Added(o) | WatchEvent::Modified(o) => o.metadata.resource_version,
+                        WatchEvent::Deleted(_) => None,
+                        WatchEvent::Bookmark(_) => continue,
+                        WatchEvent::Error(status) => return Err(kube::Error::Api(status)),
+                    };
+                    self.saw(&secret, &mut version, seen);
+                }
+                Ok(())
+            };
+            if let Err(error) = ended.await {
+                tracing::debug!(secret = %secret, error = chain(&error), "watch of a Secret ended; starting again");
+            }
+            pause = if began.elapsed() > GOOD_WATCH {
+                Duration::from_secs(1)
+            } else {
+                (pause * 2).min(GOOD_WATCH)
+            };
+            tokio::time::sleep(pause).await;
+            // A deletion in between sends no event; the next watch then begins with no object.
+            if let Ok(found) = timed(Asked::Read("a Secret"), api.get_metadata_opt(&secret.name)).await {
+                self.saw(&secret, &mut version, found.and_then(|o| o.metadata.resource_version));
             }
         }
-        error => error,
     }
-}
 
-/// A DatabricksAuth may be deleted with its whole namespace, in which nothing can be created any more.
-fn absent(secret: &str, at: &SecretKeyRef, deleting: bool) -> String {
-    if deleting {
-        return format!(
-            "{secret} does not exist any more, and the DatabricksAuth is being deleted: point spec.authRef to another \
-             one, or set spec.deletionPolicy to Retain"
-        );
+    /// The watch of a Secret has seen this version, or that it does not exist. If that is a change, it triggers the objects that do
+    /// not know this version yet.
+    fn saw(&self, secret: &ObjectName, version: &mut Option<String>, seen: Option<String>) {
+        if *version == seen {
+            return;
+        }
+        let watched = self.watched();
+        let users = watched.get(secret).into_iter().flat_map(|watched| &watched.users);
+        users
+            .filter(|(_, known)| seen.is_none() || **known != seen)
+            .for_each(|(user, _)| self.wake.wake(user));
+        *version = seen;
     }
-    format!(
-        "{secret} does not exist: create it with the key {}, or correct spec.clientSecretRef.name",
-        at.key
-    )
-}
 
-impl Auths {
-    /// The value, with UID and version of the Secret. `deleting` says that the DatabricksAuth is being deleted.
-    pub async fn secret(
+    /// The value under a key of the Secret that a DatabricksAuth names, with UID and version of the Secret. `deleting` says
+    /// that the DatabricksAuth is being deleted.
+    pub async fn read(
         &self,
-        namespace: &str,
+        auth: &ObjectName,
         at: &SecretKeyRef,
         deleting: bool,
     ) -> Result<(SecretString, (String, String))> {
-        let api: Api<Secret> = Api::namespaced(self.kube.clone(), namespace);
-        let name = format!("Secret {namespace}/{}", at.name);
-        let read = timed(Asked::Read(&name), api.get_opt(&at.name)).await;
+        let name = named(auth, &at.name);
+        let api: Api<Secret> = Api::namespaced(self.kube.clone(), &name.namespace);
+        let read = timed(Asked::Read(&name.to_string()), api.get_opt(&at.name)).await;
         let Some(secret) = read.map_err(unreadable)? else {
             return Err(Error::waiting(Reason::SecretNotFound, absent(&name, at, deleting)));
         };
         let version = (secret.uid().unwrap_or_default(), secret.resource_version().unwrap_or_default());
-        let key = (namespace.to_owned(), at.name.clone());
-        self.read.lock().expect("no panic while held").insert(key, version.1.clone());
+        self.knows(auth, &at.name, Some(version.1.clone()));
         let Some(value) = secret.data.and_then(|mut d| d.remove(&at.key)) else {
             let text = format!("{name} has no key {}: add it, or correct spec.clientSecretRef.key", at.key);
             return Err(Error::waiting(Reason::SecretKeyMissing, text));
@@ -90,78 +160,149 @@ impl Auths {
         }
     }
 
-    /// Watches the one Secret that a DatabricksAuth names, by name: the operator never lists Secrets.
-    pub fn watch_secret(&self, who: &ObjectName, secret: Option<&str>) {
-        let mut watched = self.secrets.lock().expect("no panic while held");
-        let wanted = secret.map(|name| (who.namespace.clone(), name.to_owned()));
-        watched.retain(|key, w| {
-            if Some(key) != wanted.as_ref() {
-                w.auths.remove(who);
-            }
-            if w.auths.is_empty() {
-                w.task.abort();
-                self.read.lock().expect("no panic while held").remove(key);
-            }
-            !w.auths.is_empty()
-        });
-        let Some(key) = wanted else { return };
-        let watch = watched.entry(key.clone()).or_insert_with(|| Watched {
-            task: tokio::spawn(watch_secret(self.kube.clone(), key, self.wake.clone(), self.read.clone())),
-            auths: HashSet::new(),
-        });
-        watch.auths.insert(who.clone());
-    }
-}
-
-/// Triggers the DatabricksAuths that refer to a Secret whenever it is created, changed or deleted. A watch from version 0
-/// begins with the object as it is, so no list is needed; a change between two watches shows in its version.
-async fn watch_secret(
-    client: KubeClient,
-    key: (String, String),
-    wake: Arc<Wake>,
-    read: Arc<Mutex<HashMap<(String, String), String>>>,
-) {
-    let (namespace, name) = key.clone();
-    let api: Api<Secret> = Api::namespaced(client, &namespace);
-    let params = WatchParams::default().fields(&format!("metadata.name={name}")).timeout(240);
-    let secret = ObjectName { kind: "Secret".into(), namespace: namespace.clone(), name: name.clone() };
-    let mut version = None;
-    let mut pause = Duration::from_secs(1);
-    loop {
-        let began = Instant::now();
-        let ended = async {
-            let mut events = std::pin::pin!(api.watch_metadata(&params, "0").await?);
-            while let Some(event) = events.try_next().await? {
-                let seen = match event {
-                    WatchEvent::Added(o) | WatchEvent::Modified(o) => o.metadata.resource_version,
-                    WatchEvent::Deleted(_) => None,
-                    WatchEvent::Bookmark(_) => continue,
-                    WatchEvent::Error(status) => return Err(kube::Error::Api(status)),
-                };
-                let known = read.lock().expect("no panic while held").get(&key).cloned();
-                if version != seen && (seen.is_none() || known != seen) {
-                    wake.wake_dependents(&secret);
-                }
-                version = seen;
-            }
-            Ok(())
-        };
-        if let Err(error) = ended.await {
-            tracing::debug!(secret = %secret, error = chain(&error), "watch of a Secret ended; starting again");
-        }
-        pause =
-            if began.elapsed() > GOOD_WATCH { Duration::from_secs(1) } else { (pause * 2).min(GOOD_WATCH) };
-        tokio::time::sleep(pause).await;
-        // A deletion in between sends no event; the next watch then begins with no object.
-        if let Ok(found) = timed(Asked::Read("a Secret"), api.get_metadata_opt(&name)).await {
-            let seen = found.and_then(|o| o.metadata.resource_version);
-            if version != seen {
-                version = seen;
-                wake.wake_dependents(&secret);
-            }
-        }
+    fn watched(&self) -> MutexGuard<'_, HashMap<ObjectName, Watched>> {
+        self.watched.lock().expect("no panic while held")
     }
 }
 
 /// A watch that lasted this long was a good one; the longest pause after one that was not.
 const GOOD_WATCH: Duration = Duration::from_secs(30);
+
+/// The Secret of this name that an object means: the one in its own namespace.
+fn named(user: &ObjectName, secret: &str) -> ObjectName {
+    ObjectName { kind: "Secret".into(), namespace: user.namespace.clone(), name: secret.into() }
+}
+
+/// What to do if a Secret may not be read.
+fn unreadable(error: Error) -> Error {
+    match error {
+        Error::Rejected { reason: Reason::OperatorNotPermitted, message, patience, read } => {
+            Error::Rejected {
+                reason: Reason::SecretNotReadable,
+                message: format!(
+                    "{message}; where the chart's values rbac.secretNames and rbac.secretNamespaces are set, name the Secret \
+                 and its namespace there"
+                ),
+                patience,
+                read,
+            }
+        }
+        error => error,
+    }
+}
+
+/// A DatabricksAuth may be deleted with its whole namespace, in which nothing can be created any more.
+fn absent(secret: &ObjectName, at: &SecretKeyRef, deleting: bool) -> String {
+    if deleting {
+        return format!(
+            "{secret} does not exist any more, and the DatabricksAuth is being deleted: point spec.authRef to another \
+             one, or set spec.deletionPolicy to Retain"
+        );
+    }
+    format!(
+        "{secret} does not exist: create it with the key {}, or correct spec.clientSecretRef.name",
+        at.key
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use std::convert::Infallible;
+    use std::sync::atomic::{AtomicU32, Ordering};
+
+    use axum::Json;
+    use axum::body::Body;
+    use axum::extract::Request;
+    use axum::response::IntoResponse;
+    use futures::StreamExt;
+    use futures::channel::mpsc::{UnboundedReceiver, UnboundedSender, unbounded};
+    use serde_json::{Value, json};
+
+    use super::*;
+    use crate::engine::crd::AUTH_KIND;
+
+    const TOO_LONG: Duration = Duration::from_secs(20);
+
+    /// An API server whose Secrets all have this version. Returns the senders of events of the watches that begin.
+    fn api_server(version: &Arc<AtomicU32>) -> (KubeClient, UnboundedReceiver<UnboundedSender<String>>) {
+        let (began, watches) = unbounded();
+        let version = version.clone();
+        let serve = move |request: Request| {
+            let (began, version) = (began.clone(), version.load(Ordering::SeqCst));
+            async move {
+                if request.uri().path().ends_with("/secrets") {
+                    let (events, body) = unbounded::<String>();
+                    began.unbounded_send(events).unwrap();
+                    return Body::from_stream(body.map(Ok::<_, Infallible>)).into_response();
+                }
+                let (metadata, data) = (metadata(version), json!({"key": "eA=="}));
+                Json(json!({"apiVersion": "v1", "kind": "Secret", "metadata": metadata, "data": data}))
+                    .into_response()
+            }
+        };
+        (KubeClient::new(axum::Router::new().fallback(serve), "default"), watches)
+    }
+
+    fn metadata(version: u32) -> Value {
+        json!({"name": "databricks", "namespace": "ns", "uid": "uid", "resourceVersion": version.to_string()})
+    }
+
+    fn event(what: &str, version: u32) -> String {
+        let object = json!({
+            "apiVersion": "meta.k8s.io/v1", "kind": "PartialObjectMetadata", "metadata": metadata(version),
+        });
+        format!("{}\n", json!({"type": what, "object": object}))
+    }
+
+    fn auth(name: &str) -> ObjectName {
+        ObjectName { kind: AUTH_KIND.into(), namespace: "ns".into(), name: name.into() }
+    }
+
+    /// One of them is reconciled for another cause just after the change, and reads the new value before the watch shows it.
+    #[tokio::test]
+    async fn a_changed_secret_triggers_each_databricks_auth_that_has_not_read_it() {
+        let version = Arc::new(AtomicU32::new(1));
+        let (kube, mut watches) = api_server(&version);
+        let wake = Arc::new(Wake::default());
+        let triggered = wake.subscribe(AUTH_KIND, None);
+        let secrets = Secrets::new(kube, wake);
+        let at = SecretKeyRef { name: "databricks".into(), key: "key".into() };
+        let (early, late, other) = (auth("early"), auth("late"), auth("other"));
+        for auth in [&early, &late] {
+            secrets.watch(auth, Some("databricks"));
+            secrets.read(auth, &at, false).await.unwrap();
+        }
+        let events = watches.next().await.unwrap();
+        secrets.watch(&other, Some("another"));
+        version.store(2, Ordering::SeqCst);
+        let (_, read) = secrets.read(&early, &at, false).await.unwrap();
+        assert_eq!(read, ("uid".into(), "2".into()));
+        for (what, version) in [("MODIFIED", 2), ("MODIFIED", 2), ("DELETED", 2), ("ADDED", 3)] {
+            events.unbounded_send(event(what, version)).unwrap();
+        }
+        let triggered = tokio::time::timeout(TOO_LONG, triggered.take(5).collect::<Vec<_>>()).await;
+        assert_eq!(triggered.unwrap(), [&late, &early, &late, &early, &late].map(Clone::clone));
+    }
+
+    #[tokio::test]
+    async fn a_secret_is_watched_while_a_databricks_auth_names_it() {
+        let (kube, mut watches) = api_server(&Arc::default());
+        let secrets = Secrets::new(kube, Arc::default());
+        secrets.watch(&auth("one"), Some("databricks"));
+        let events = watches.next().await.unwrap();
+        secrets.watch(&auth("two"), Some("databricks"));
+        secrets.watch(&auth("one"), None);
+        secrets.watch(&auth("three"), Some("another"));
+        let more = watches.next().await.unwrap();
+        assert!(!events.is_closed(), "one DatabricksAuth still names it");
+        secrets.watch(&auth("two"), Some("another"));
+        let closed = async {
+            while !events.is_closed() {
+                tokio::task::yield_now().await;
+            }
+        };
+        tokio::time::timeout(TOO_LONG, closed).await.unwrap();
+        assert!(!more.is_closed());
+        assert!(watches.try_recv().is_err(), "both name the same Secret now");
+    }
+}

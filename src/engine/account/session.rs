@@ -1,6 +1,6 @@
 //! One account, one set of credentials, and what was read with them.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::{Mutex, MutexGuard};
 use std::time::Duration;
 
@@ -8,7 +8,7 @@ use tokio::sync::OnceCell;
 use tokio::time::Instant;
 
 use super::snapshot::Snapshots;
-use crate::databricks::{Client, Pages, Urgency};
+use crate::databricks::{Client, Optional, Pages, Urgency};
 use crate::engine::crd::Reason;
 use crate::engine::error::{Error, Result};
 use crate::engine::kind::{AuthFacts, PrincipalName, Reader};
@@ -48,6 +48,9 @@ pub struct SessionKey {
 
 /// How long the id of a name may be used again.
 const PRINCIPAL_TTL: Duration = Duration::from_secs(60);
+
+/// Names in one search. Databricks documents at most 200 nodes in a filter; names are long, and so are addresses with many.
+const NAMES_AT_ONCE: usize = 40;
 
 impl Session {
     pub(super) fn new(client: Client, facts: AuthFacts, key: SessionKey) -> Session {
@@ -142,42 +145,96 @@ impl Session {
         urgency: Urgency,
         fresh: bool,
     ) -> Result<Option<String>> {
-        let known = self.principals.lock().expect("no panic while held").get(name).cloned();
-        if let Some((at, Some(id))) = known
-            && !fresh
-            && at.elapsed() < PRINCIPAL_TTL
-        {
+        if let Some(id) = self.known(name).filter(|_| !fresh) {
             return Ok(Some(id));
         }
+        self.search(&[name], urgency).await?.swap_remove(0)
+    }
+
+    /// The same for many names, with few calls. A name that several principals have is an error of its own.
+    pub async fn principals(
+        &self,
+        names: &[&PrincipalName],
+        urgency: Urgency,
+    ) -> Result<Vec<Result<Option<String>>>> {
+        let mut unknown: BTreeMap<&str, Vec<&PrincipalName>> = BTreeMap::new();
+        for name in names.iter().filter(|name| self.known(name).is_none()) {
+            unknown.entry(name.search().0).or_default().push(name);
+        }
+        let mut found: HashMap<&PrincipalName, Result<Option<String>>> = HashMap::new();
+        for together in unknown.values().flat_map(|names| names.chunks(NAMES_AT_ONCE)) {
+            let results = self.search(together, urgency).await?;
+            found.extend(together.iter().copied().zip(results));
+        }
+        let result =
+            |name: &&PrincipalName| found.get(*name).cloned().unwrap_or_else(|| Ok(self.known(name)));
+        Ok(names.iter().map(result).collect())
+    }
+
+    /// Whether a principal still has a name, by a read of its id.
+    pub async fn is_still(&self, name: &PrincipalName, id: &str, urgency: Urgency) -> Result<bool> {
         let (collection, attribute, value) = name.search();
         let reader = Reader::new(self.client.clone(), urgency);
-        let quoted = value.replace('\\', "\\\\").replace('"', "\\\"");
+        let found: Option<Principal> =
+            reader.get(reader.path(&["scim", "v2", collection, id])).await.optional()?;
+        Ok(found.is_some_and(|one| one.name(attribute).is_some_and(|name| same(name, &value))))
+    }
+
+    /// The id of a name that was found a moment ago.
+    fn known(&self, name: &PrincipalName) -> Option<String> {
+        let known = self.principals.lock().expect("no panic while held").get(name).cloned();
+        known.filter(|(at, _)| at.elapsed() < PRINCIPAL_TTL).and_then(|(_, id)| id)
+    }
+
+    /// Searches principals of one collection by name; a result for each name.
+    async fn search(
+        &self,
+        names: &[&PrincipalName],
+        urgency: Urgency,
+    ) -> Result<Vec<Result<Option<String>>>> {
+        let Some((collection, attribute, _)) = names.first().map(|name| name.search()) else {
+            return Ok(vec![]);
+        };
+        let filter: Vec<String> = names.iter().map(|name| equals(attribute, &name.search().2)).collect();
+        let reader = Reader::new(self.client.clone(), urgency);
         let path = reader
             .path(&["scim", "v2", collection])
-            .with("filter", format!("{attribute} eq \"{quoted}\""))
+            .with("filter", filter.join(" or "))
             .with("attributes", format!("id,{attribute}"));
-        let mut found: Vec<Principal> = reader.list(path, Pages::Scim).await?;
-        // A host that does not know the filter returns others too.
-        found.retain(|one| one.name(attribute).is_some_and(|name| same(name, &value)));
-        let id = match found.as_slice() {
-            [] => None,
-            [one] => Some(one.id.clone()),
-            several => {
-                let ids: Vec<&str> = several.iter().map(|p| p.id.as_str()).collect();
-                return Err(Error::terminal(
-                    Reason::Ambiguous,
-                    format!(
-                        "the account has several principals called {name}: {}; give the id instead",
-                        ids.join(", ")
-                    ),
-                ));
+        let found: Vec<Principal> = reader.list(path, Pages::Scim).await?;
+        let now = Instant::now();
+        let results: Vec<_> = names.iter().map(|name| one_of(&found, attribute, name)).collect();
+        let mut known = self.principals.lock().expect("no panic while held");
+        for (name, result) in names.iter().zip(&results) {
+            if let Ok(id) = result {
+                known.insert((*name).clone(), (now, id.clone()));
             }
-        };
-        self.principals
-            .lock()
-            .expect("no panic while held")
-            .insert(name.clone(), (Instant::now(), id.clone()));
-        Ok(id)
+        }
+        Ok(results)
+    }
+}
+
+/// The filter for one name.
+fn equals(attribute: &str, value: &str) -> String {
+    let quoted = value.replace('\\', "\\\\").replace('"', "\\\"");
+    format!("{attribute} eq \"{quoted}\"")
+}
+
+/// The principal of a name among those found: a host that does not know the filter returns others too.
+fn one_of(found: &[Principal], attribute: &str, name: &PrincipalName) -> Result<Option<String>> {
+    let value = name.search().2;
+    let of_name = |one: &&Principal| one.name(attribute).is_some_and(|name| same(name, &value));
+    let ids: Vec<&str> = found.iter().filter(of_name).map(|one| one.id.as_str()).collect();
+    match ids.as_slice() {
+        [] => Ok(None),
+        [one] => Ok(Some((*one).to_owned())),
+        several => Err(Error::terminal(
+            Reason::Ambiguous,
+            format!(
+                "the account has several principals called {name}: {}; give the id instead",
+                several.join(", ")
+            ),
+        )),
     }
 }
 

@@ -38,7 +38,7 @@ pub struct Reserved {
     /// Its version; none if it does not exist.
     pub version: Option<String>,
     /// Its owner is this very object, not an earlier one of its name.
-    owned: bool,
+    pub owned: bool,
     /// Whose secret it holds; none if it holds none.
     pub id: Option<String>,
     /// The renewal that it was written for.
@@ -203,8 +203,8 @@ impl OutputSecret<'_> {
         let mut owners = secret.metadata.owner_references.iter().flatten();
         let Some(owner) = owners.find(|owner| owner.controller == Some(true)) else { return Held::Foreign };
         let group = |version: &str| version.split_once('/').map(|(group, _)| group.to_owned());
-        let same_kind =
-            owner.kind == self.resource.kind && group(&owner.api_version).as_ref() == Some(&self.resource.group);
+        let same_kind = owner.kind == self.resource.kind
+            && group(&owner.api_version).as_ref() == Some(&self.resource.group);
         if !same_kind || owner.name != self.owner.name_any() {
             return Held::Foreign;
         }
@@ -225,9 +225,10 @@ impl OutputSecret<'_> {
     fn unquoted(&self, error: Error) -> Error {
         let what = self.called();
         match error {
-            Error::Rejected { reason, .. } => {
-                Error::rejected(reason, format!("the cluster did not let the operator write the value of the {what}"))
-            }
+            Error::Rejected { reason, .. } => Error::rejected(
+                reason,
+                format!("the cluster did not let the operator write the value of the {what}"),
+            ),
             Error::Conflict(_) => error,
             _ => Error::retry(format!("the Kubernetes API server did not write the value of the {what}")),
         }

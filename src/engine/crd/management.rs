@@ -9,7 +9,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-use super::names::{KIND, ObjectName};
+use super::names::{AUTH_KIND, ObjectName};
 
 /// How often objects are compared with the account: the object's own word, else its DatabricksAuth's, else the operator's.
 pub fn resync(
@@ -41,6 +41,53 @@ pub fn plain_keys(field: &str) -> Value {
         "optionalOldSelf": true,
         "message": format!("the keys of {field} must have no control characters"),
     })
+}
+
+/// CEL: nothing is written for this spec.
+pub const OBSERVES: &str = "(has(self.managementPolicy) && self.managementPolicy == 'Observe')";
+
+/// CEL: nothing is ever created for this spec, so that it may lack what only a create needs.
+pub const NEVER_CREATES: &str = "((has(self.managementPolicy) && self.managementPolicy == 'Observe') || has(self.externalId) || \
+    (has(self.adoptionPolicy) && self.adoptionPolicy == 'Required'))";
+
+/// A rule over a spec, about one of its fields.
+pub fn rule(field: &str, rule: &str, message: &str) -> Value {
+    json!({"rule": rule, "message": message, "fieldPath": format!(".{field}")})
+}
+
+/// The rules of a kind that AWS and GCP describe by fields of their own: on AWS it can be managed, and on GCP observed.
+pub fn aws_or_gcp(what: &str, aws: &[&str], gcp: &str) -> Value {
+    let each = |form: &dyn Fn(&str) -> String, sign: &str| {
+        aws.iter().map(|field| form(field)).collect::<Vec<_>>().join(sign)
+    };
+    let (all, any) =
+        (each(&|f| format!("has(self.{f})"), " && "), each(&|f| format!("!has(self.{f})"), " && "));
+    let (names, is) = match aws {
+        [one] => ((*one).to_owned(), "is"),
+        [many @ .., last] => (format!("{} and {last}", many.join(", ")), "are"),
+        [] => Default::default(),
+    };
+    json!([
+        rule(
+            gcp,
+            &format!("!has(self.{gcp}) || {OBSERVES}"),
+            &format!(
+                "a {what} on GCP can only be observed for now, as writing there needs Google tokens: set managementPolicy to Observe"
+            ),
+        ),
+        rule(
+            gcp,
+            &format!("!has(self.{gcp}) || ({any})"),
+            &format!("{names} {is} for AWS and {gcp} is for GCP: remove one of them"),
+        ),
+        rule(
+            aws.first().copied().unwrap_or_default(),
+            &format!("({all}) || has(self.{gcp}) || {NEVER_CREATES}"),
+            &format!(
+                "{names} {is} needed to create a {what}: set what is missing; it can be left out where nothing is created: with externalId, adoptionPolicy Required or managementPolicy Observe"
+            ),
+        ),
+    ])
 }
 
 /// The block of fields shared by all managed kinds, flattened into each spec.
@@ -90,7 +137,7 @@ impl AuthRef {
     /// The DatabricksAuth that an object in `namespace` means.
     pub fn who(&self, namespace: &str) -> ObjectName {
         let namespace = self.namespace.as_deref().unwrap_or(namespace).to_owned();
-        ObjectName { kind: KIND.into(), namespace, name: self.name.clone() }
+        ObjectName { kind: AUTH_KIND.into(), namespace, name: self.name.clone() }
     }
 }
 
@@ -214,9 +261,10 @@ impl Management {
         self.adoption_policy.unwrap_or_default()
     }
 
-    /// What happens on deletion: as written, else `Retain` for data-bearing kinds and adopted objects, else `Delete`.
-    pub fn deletion(&self, data_bearing: bool, adopted: bool) -> DeletionPolicy {
-        self.deletion_policy.unwrap_or(if data_bearing || adopted {
+    /// What happens on deletion: as written, else `Retain` for what holds data or is used by what stays, and for adopted objects,
+    /// else `Delete`.
+    pub fn deletion(&self, stays: bool, adopted: bool) -> DeletionPolicy {
+        self.deletion_policy.unwrap_or(if stays || adopted {
             DeletionPolicy::Retain
         } else {
             DeletionPolicy::Delete

@@ -36,8 +36,8 @@ pub const RENEWAL: &str = "databricks-operator.io/renewal";
 /// Triggers one reconcile, with any new value.
 pub const RECONCILE_REQUESTED: &str = "databricks-operator.io/reconcile-requested-at";
 
-/// The kind's name.
-pub const KIND: &str = "DatabricksAuth";
+/// The kind `DatabricksAuth`.
+pub const AUTH_KIND: &str = "DatabricksAuth";
 
 /// A Kubernetes object of one of our kinds.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]

@@ -1,6 +1,7 @@
 //! Every reason of a condition and of an event, with its meaning, its usual cause and its remedy.
 //!
 //! A closed list, so that users can alert on each. A reason without texts does not compile; `docs/reasons.md` is generated from them.
+//! Longer than other files, as it is one table.
 
 /// The texts about a reason.
 #[derive(Clone, Copy, Debug)]
@@ -58,6 +59,11 @@ reasons! {
     Provisioning,
     "The object was created or changed a while ago, and Databricks says that it is not finished, or does not show the change yet.",
     "Wait. A workspace takes minutes. The object is Stalled after `--operation-timeout`.";
+
+    /// A person has to act outside of Databricks before the object is usable.
+    AwaitingApproval,
+    "The owner of the target of a private endpoint has not approved the endpoint yet. Databricks waits 14 days for that.",
+    "Do what the message says, or ask the owner of the target to do it. The operator then continues automatically; `--operation-timeout` does not apply.";
 
     /// The object in the account is being deleted.
     Deleting,
@@ -118,6 +124,11 @@ reasons! {
     AddressBlocked,
     "An IP access list of the account: an ALLOW list without the operator's address, or a BLOCK list with it.",
     "From an allowed address, add the operator's address to an ALLOW list, or remove it from the BLOCK list; the message has the address. Also write it into `egressCidrs`, so that no IpAccessList can shut the operator out.";
+
+    /// The identity provider of the account owns the object.
+    ManagedByIdentityProvider,
+    "The user, group or service principal has an external id, and the account lets only its identity provider change it.",
+    "Change it in the identity provider, and set `managementPolicy: Observe` here.";
 
     /// The account differs from the spec.
     DriftDetected,
@@ -194,10 +205,10 @@ reasons! {
     "Databricks allows several objects of this name, or several principals have this name.",
     "Set `spec.externalId`, or the principal's id, to the intended one.";
 
-    /// The change would shut the operator out of the account.
+    /// The change would shut the operator out of the account, or users out of workspaces.
     WouldLockOut,
-    "An address in `egressCidrs` would lose access, or the operator would lose its own ADMIN.",
-    "Add the operator's address to an ALLOW list, or remove it from the BLOCK list. For an assignment: keep ADMIN, or delete with `Retain`.";
+    "An address in `egressCidrs` would lose access, or the operator would lose its own ADMIN, or private access settings would no longer let users in from the internet.",
+    "Add the operator's address to an ALLOW list, or remove it from the BLOCK list. For an assignment: keep ADMIN, or delete with `Retain`. For private access settings: set `allowPublicAccessRemoval: true`.";
 
     /// Databricks could not provision the object.
     ProvisioningFailed,
@@ -221,7 +232,7 @@ reasons! {
 
     /// Objects that depend on this one exist.
     DependencyStillInUse,
-    "The object is being deleted, and others still refer to it.",
+    "The object is being deleted, and others still refer to it, or something in the account uses it.",
     "First delete the objects that the message names, or change their reference. `deletionPolicy: Retain` releases a managed object.";
 
     /// spec.deletionProtection is true.

@@ -74,6 +74,10 @@ pub struct Status<F = Map<String, Value>> {
     pub facts: F,
 }
 
+/// The facts of a kind that has none.
+#[derive(Serialize, Deserialize, Clone, Debug, Default, PartialEq, JsonSchema)]
+pub struct NoFacts {}
+
 fn never() -> i64 {
     -1
 }

@@ -18,6 +18,16 @@ fn an_object_that_exists_already_is_recognised_whatever_the_code() {
     }
 }
 
+/// A quota that comes with the code of a state is no state that changes by itself.
+#[test]
+fn a_full_account_is_a_quota_whatever_the_code() {
+    let full = "Storage configuration limit exceeded, only 50 storage configurations are allowed";
+    let error = Error::from(of(400, "INVALID_STATE", full));
+    assert!(error.is_rejected(Reason::QuotaExceeded), "{error:?}");
+    let used = Error::from(of(400, "INVALID_STATE", "Unable to delete, it is being used"));
+    assert!(matches!(used, Error::Waiting { .. }), "{used:?}");
+}
+
 #[test]
 fn a_refusal_of_the_caller_says_nothing_about_the_call() {
     let token =

@@ -11,7 +11,7 @@ use ipnet::IpNet;
 use serde::de::{DeserializeOwned, IgnoredAny};
 use serde_json::{Map, Value};
 
-use crate::databricks::{Client, Error, Pages, Request, Trail, Urgency, path};
+use crate::databricks::{Client, Error, Pages, Request, ScimPatch, Trail, Urgency, path};
 
 /// The right to write. A single process holds a permit that never ends; with several, it ends with the lease.
 #[derive(Clone)]
@@ -57,6 +57,17 @@ pub struct FederatedToken {
     pub key_id: Option<String>,
 }
 
+/// Where the account API serves a collection. Source: the paths of Databricks' API reference.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Base {
+    /// `/api/2.0/accounts/{account}`, of nearly all collections.
+    V20,
+    /// `/api/2.1/accounts/{account}`, of budgets.
+    V21,
+    /// `/api/2.0/preview/accounts/{account}`, of rule sets.
+    Preview,
+}
+
 /// Where a call goes: a path of the account, and a query.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Path {
@@ -99,8 +110,23 @@ impl Reader {
 
     /// The path of an object of the account.
     pub fn path(&self, segments: &[&str]) -> Path {
-        let account = path(&["api", "2.0", "accounts", self.client.account_id()]);
-        Path { path: format!("{account}{}", path(segments)), query: vec![] }
+        self.path_at(Base::V20, segments)
+    }
+
+    /// The path of an object of the account in an API that stands elsewhere than most.
+    pub fn path_at(&self, base: Base, segments: &[&str]) -> Path {
+        let api = match base {
+            Base::V20 => path(&["api", "2.0"]),
+            Base::V21 => path(&["api", "2.1"]),
+            Base::Preview => path(&["api", "2.0", "preview"]),
+        };
+        let account = path(&["accounts", self.client.account_id()]);
+        Path { path: format!("{api}{account}{}", path(segments)), query: vec![] }
+    }
+
+    /// The id of the account, for names that contain it.
+    pub fn account_id(&self) -> &str {
+        self.client.account_id()
     }
 
     /// The account's host, for links.
@@ -177,6 +203,14 @@ impl Writer {
     /// PATCH. Where the API requires it, `update_mask` in the query names the fields that are sent.
     pub async fn patch<T: DeserializeOwned>(&self, path: Path, body: Value) -> Result<T, Error> {
         self.write(path.to(|path| Request::patch(path, body))).await
+    }
+
+    /// PATCH of a user, a group or a service principal. What the response shows is not defined, so it is read afterwards.
+    pub async fn patch_scim(&self, path: &Path, patch: &ScimPatch) -> Result<(), Error> {
+        for body in patch.bodies() {
+            self.patch::<IgnoredAny>(path.clone(), body).await?;
+        }
+        Ok(())
     }
 
     /// DELETE. The body of the response is ignored: APIs send nothing, `{}` or the object.

@@ -20,6 +20,7 @@ use super::access::{AuthFacts, Reader, Writer};
 use super::changes::Change;
 use super::needs::{Need, Resolved};
 use super::output::Output;
+use super::references::Reference;
 use super::refusals::refers_to_nothing;
 use super::resource::{
     About, Act, CallError, ExternalResource, Guard, Immutable, Key, Lifecycle, Observed, Ownership, Power,
@@ -62,10 +63,14 @@ impl From<Seen> for New {
 /// The constants of [`ExternalResource`], as data.
 #[derive(Clone, Copy, Debug)]
 pub struct Traits {
-    /// Fields that cannot change after creation.
+    /// Fields that cannot change after creation, references among them.
     pub immutable: &'static [Immutable],
+    /// The other objects of the account that one refers to.
+    pub references: &'static [Reference],
     /// Fields that the API never returns.
     pub untold: &'static [&'static str],
+    /// Fields that a LIST leaves out.
+    pub unlisted: &'static [&'static str],
     /// What proves ownership.
     pub ownership: Ownership,
     /// How it is created.
@@ -76,12 +81,16 @@ pub struct Traits {
     pub issues: bool,
     /// Whether a grant must name the kind to allow it.
     pub granted_by_name: bool,
+    /// Whether the API can take it away.
+    pub removable: bool,
     /// How long reads may lag behind writes.
     pub read_lag: Duration,
-    /// Whether its guard checks the act alone, and so needs the operator's own principal.
+    /// Whether its guard needs the operator's own principal.
     pub guarded_alone: bool,
     /// Whether its guard reads all objects of the kind.
     pub guarded_among_siblings: bool,
+    /// Whether creates under one parent are sent one at a time.
+    pub creates_in_turn: bool,
 }
 
 /// A kind, erased. See [`ExternalResource`] for what each function promises.
@@ -120,6 +129,13 @@ pub trait Driver: Send + Sync + 'static {
         want: &'a Value,
         now: &'a [&'a str],
     ) -> BoxFuture<'a, Result<Seen>>;
+    fn left_behind(&self, want: Option<&Value>, seen: &Seen) -> Result<Option<&'static str>>;
+    fn retire<'a>(
+        &'a self,
+        api: &'a Writer,
+        seen: &'a Seen,
+        want: Option<&'a Value>,
+    ) -> BoxFuture<'a, Result<()>>;
     fn delete<'a>(&'a self, api: &'a Writer, seen: &'a Seen) -> BoxFuture<'a, Result<()>>;
 }
 
@@ -163,6 +179,32 @@ fn restore<R: ExternalResource>(seen: &Seen) -> Result<Observed<R>> {
     })
 }
 
+/// More fields of a kind than this cannot be fixed: a constant has a size.
+const MOST_FIXED: usize = 32;
+
+impl<R: ExternalResource> Adapter<R> {
+    /// What never changes: the kind's own fields, and references.
+    const FIXED: &'static [Immutable] = Self::ALL_FIXED.0.split_at(Self::ALL_FIXED.1).0;
+
+    const ALL_FIXED: &'static ([Immutable; MOST_FIXED], usize) = &{
+        let mut all = [Immutable { state: "", spec: &[] }; MOST_FIXED];
+        let (mut count, mut at) = (0, 0);
+        while count < R::IMMUTABLE.len() {
+            all[count] = R::IMMUTABLE[count];
+            count += 1;
+        }
+        while at < R::REFERENCES.len() {
+            let Reference { state, spec, fixed, .. } = R::REFERENCES[at];
+            if fixed {
+                all[count] = Immutable { state, spec };
+                count += 1;
+            }
+            at += 1;
+        }
+        (all, count)
+    };
+}
+
 impl<R: ExternalResource> Driver for Adapter<R> {
     fn kind(&self) -> Cow<'static, str> {
         R::kind(&())
@@ -173,8 +215,14 @@ impl<R: ExternalResource> Driver for Adapter<R> {
     }
 
     fn crd(&self) -> CustomResourceDefinition {
-        let rules =
-            Rules { immutable: R::IMMUTABLE, lifecycle: R::LIFECYCLE, name: R::NAME, required: R::REQUIRED };
+        let rules = Rules {
+            immutable: Self::FIXED,
+            references: R::REFERENCES,
+            lifecycle: R::LIFECYCLE,
+            name: R::NAME,
+            required: R::REQUIRED,
+            removable: R::REMOVABLE,
+        };
         schema::finish(R::crd(), &rules)
     }
 
@@ -184,21 +232,26 @@ impl<R: ExternalResource> Driver for Adapter<R> {
 
     fn traits(&self) -> Traits {
         Traits {
-            immutable: R::IMMUTABLE,
+            immutable: Self::FIXED,
+            references: R::REFERENCES,
             untold: R::UNTOLD,
+            unlisted: R::UNLISTED,
             ownership: R::OWNERSHIP,
             lifecycle: R::LIFECYCLE,
             data_bearing: R::DATA_BEARING,
+            removable: R::REMOVABLE,
             issues: R::ISSUES,
             granted_by_name: R::GRANTED_BY_NAME,
             read_lag: R::READ_LAG,
             guarded_alone: matches!(R::GUARD, Some(Guard::Alone(_))),
             guarded_among_siblings: matches!(R::GUARD, Some(Guard::Among(_))),
+            creates_in_turn: R::CREATES_IN_TURN,
         }
     }
 
     fn needs(&self, spec: &Value) -> Result<Vec<Need>> {
-        Ok(R::needs(&typed(spec, "spec")?))
+        let own = R::needs(&typed(spec, "spec")?);
+        Ok(R::REFERENCES.iter().flat_map(|reference| reference.needs(spec)).chain(own).collect())
     }
 
     fn output(&self, spec: &Value) -> Result<Option<Output>> {
@@ -206,7 +259,8 @@ impl<R: ExternalResource> Driver for Adapter<R> {
     }
 
     fn desired(&self, spec: &Value, got: &Resolved) -> Result<Value> {
-        erased(&R::desired(&typed(spec, "spec")?, got)?)
+        let targets = R::REFERENCES.iter().filter_map(|r| Some((r.state, r.ids(spec, &got.ids)?))).collect();
+        erased(&R::desired(&typed(spec, "spec")?, &Resolved { targets, ..got.clone() })?)
     }
 
     fn key(&self, want: &Value) -> Result<Key> {
@@ -255,6 +309,7 @@ impl<R: ExternalResource> Driver for Adapter<R> {
         let seen = seen.map(restore::<R>).transpose()?;
         let act = Act { want: want.as_ref(), seen: seen.as_ref() };
         match guard {
+            Guard::Act(check) => check(&act),
             Guard::Alone(check) => check(&act, auth),
             Guard::Among(check) => {
                 let siblings = siblings.iter().map(restore::<R>).collect::<Result<Vec<_>>>()?;
@@ -328,6 +383,24 @@ impl<R: ExternalResource> Driver for Adapter<R> {
         .boxed()
     }
 
+    fn left_behind(&self, want: Option<&Value>, seen: &Seen) -> Result<Option<&'static str>> {
+        let want: Option<R::State> = want.map(|w| typed(w, "the desired state")).transpose()?;
+        Ok(R::left_behind(want.as_ref(), &restore(seen)?))
+    }
+
+    fn retire<'a>(
+        &'a self,
+        api: &'a Writer,
+        seen: &'a Seen,
+        want: Option<&'a Value>,
+    ) -> BoxFuture<'a, Result<()>> {
+        async move {
+            let want: Option<R::State> = want.map(|w| typed(w, "the desired state")).transpose()?;
+            Ok(R::retire(&api.to("delete", vec![]), &restore(seen)?, want.as_ref()).await?)
+        }
+        .boxed()
+    }
+
     fn delete<'a>(&'a self, api: &'a Writer, seen: &'a Seen) -> BoxFuture<'a, Result<()>> {
         async move { Ok(R::delete(&api.to("delete", vec![]), &restore(seen)?).await?) }.boxed()
     }
@@ -351,27 +424,4 @@ fn unless_unknown(error: databricks::Error) -> Error {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn only_a_report_that_the_parent_does_not_exist_says_so() {
-        let missing = |status, code: &str, within| {
-            let (call, code, message) = ("GET children".into(), Some(code.into()), "no".into());
-            let error =
-                databricks::Error::Api { call, status, code, message, retry_after: None, request_id: None };
-            misses_parent(&error.into(), within)
-        };
-        for code in ["RESOURCE_DOES_NOT_EXIST", "NOT_FOUND"] {
-            assert!(missing(404, code, "42"), "{code}");
-            assert!(!missing(404, code, ""), "{code}: the account is no parent");
-        }
-        for (status, code) in
-            [(404, "ENDPOINT_NOT_FOUND"), (404, "FEATURE_DISABLED"), (403, "PERMISSION_DENIED")]
-        {
-            assert!(!missing(status, code, "42"), "{code}");
-        }
-        let sharpened = Error::waiting(Reason::WaitingForWorkspace, "wait");
-        assert!(!misses_parent(&sharpened.into(), "42"), "the kind knows better");
-    }
-}
+mod tests;

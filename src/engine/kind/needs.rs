@@ -1,7 +1,7 @@
 //! What an object needs to know before its spec can be carried out: ids of other objects, and ids of principals that only
 //! the account knows. Declared by kinds as data; resolved, cached and pinned by the engine.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use kube::Resource;
 use serde::{Deserialize, Serialize};
@@ -17,6 +17,9 @@ pub struct Need {
     pub field: String,
     /// What is needed.
     pub what: Wanted,
+    /// The rest of the spec is carried out without it. What it names is left out until it is known, it may be deleted before, and
+    /// a name means what it means now.
+    pub soft: bool,
 }
 
 /// What is needed.
@@ -68,15 +71,28 @@ impl std::fmt::Display for PrincipalName {
 impl Need {
     /// The id of another object.
     pub fn object<K: Resource<DynamicType = ()>>(field: impl Into<String>, name: &str) -> Need {
-        Need {
-            field: field.into(),
-            what: Wanted::Object { kind: K::kind(&()).into_owned(), name: name.into() },
-        }
+        let what = Wanted::Object { kind: K::kind(&()).into_owned(), name: name.into() };
+        Need { field: field.into(), what, soft: false }
+    }
+
+    /// The field of the spec, without what distinguishes one of several.
+    pub fn place(&self) -> &str {
+        self.field.split_once('/').map_or(&*self.field, |(field, _)| field)
     }
 
     /// The id of a principal.
     pub fn principal(field: impl Into<String>, name: PrincipalName) -> Need {
-        Need { field: field.into(), what: Wanted::Principal(name) }
+        Need { field: field.into(), what: Wanted::Principal(name), soft: false }
+    }
+
+    /// The same, as one that holds up nothing else.
+    pub fn soft(self) -> Need {
+        Need { soft: true, ..self }
+    }
+
+    /// The field of the spec in whose list or object it is.
+    pub fn root(&self) -> &str {
+        self.field.split(['.', '/']).next().unwrap_or(&self.field)
     }
 }
 
@@ -85,27 +101,39 @@ impl Need {
 pub struct Resolved {
     /// Ids by field of the spec.
     pub ids: BTreeMap<String, String>,
+    /// The ids that the kind's references mean, whether written or named, by field of `State`: for its `desired` alone.
+    pub targets: BTreeMap<&'static str, Vec<String>>,
     /// The mark that an object of ours carries: `<installation>/<namespace>/<name>`.
     pub marker: String,
 }
 
 impl Resolved {
-    /// The id for a field that was declared as a need.
+    /// The id of a reference, by its field of `State`, or of a need, by its field of the spec.
     pub fn id(&self, field: &str) -> Result<&str> {
-        self.ids.get(field).map(String::as_str).ok_or_else(|| {
+        let known = self.first(field).or_else(|| self.ids.get(field));
+        known.map(String::as_str).ok_or_else(|| {
             Error::terminal(Reason::InternalError, format!("{field} was used without having been asked for"))
         })
     }
 
-    /// The same, where the API has a number.
+    /// The same as a number.
     pub fn number(&self, field: &str) -> Result<i64> {
         self.id(field)?.parse().map_err(|_| {
-            Error::terminal(Reason::InvalidSpec, format!("spec.{field} does not resolve to a numeric id"))
+            Error::terminal(Reason::InvalidSpec, format!("{field} does not resolve to a numeric id"))
         })
     }
 
-    /// The id written in the spec, else the one of the reference's target, else none.
-    pub fn either(&self, id: Option<&str>, ref_field: &str) -> Option<String> {
-        id.or_else(|| self.ids.get(ref_field).map(String::as_str)).map(str::to_owned)
+    /// The id of a reference that a spec may leave out.
+    pub fn maybe(&self, state: &str) -> Option<String> {
+        self.first(state).cloned()
+    }
+
+    /// The ids of a list of references; none if the spec leaves it out.
+    pub fn all(&self, state: &str) -> Option<BTreeSet<String>> {
+        Some(self.targets.get(state)?.iter().cloned().collect())
+    }
+
+    fn first(&self, state: &str) -> Option<&String> {
+        self.targets.get(state)?.first()
     }
 }

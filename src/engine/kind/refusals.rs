@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use serde_json::Value;
 
+use super::references::Reference;
 use crate::databricks;
 use crate::engine::crd::Reason;
 use crate::engine::error::Error;
@@ -15,17 +16,6 @@ pub const NEW_IN_AWS: Duration = Duration::from_secs(600);
 
 /// How long the account may take to know everywhere the target of a reference to another object of ours.
 pub const NEW_REFERENCE: Duration = Duration::from_secs(600);
-
-/// An id in a create, by which the account finds another of its objects.
-#[derive(Clone, Copy, Debug)]
-pub struct Reference {
-    /// Field of `State` that has the id.
-    pub state: &'static str,
-    /// The fields of the spec it comes from, in camelCase: the id itself first, then a reference to another object.
-    pub spec: &'static [&'static str],
-    /// The account's name for it in texts, in lower case.
-    pub words: &'static [&'static str],
-}
 
 /// Databricks tests a role or a bucket before it accepts it, and found one not to work. The same response comes for a wrong
 /// and for a new one, so the operator waits. `fields` are those of the spec that lead to the role, and to the bucket.
@@ -45,6 +35,32 @@ pub fn tried_in_aws(error: &databricks::Error, role: &str, bucket: &str) -> Opti
     Some(Error::rejected(Reason::ApplyFailed, text).patient(NEW_IN_AWS))
 }
 
+/// The account refuses a deletion because of a user of the object with several codes, and with none: a deletion without a body can
+/// have no other cause. Users in the account may not be in the cluster, and some count as users for minutes after they are gone.
+pub fn in_use(error: databricks::Error, users: &str) -> Error {
+    let databricks::Error::Api { status: 400 | 409, .. } = &error else { return error.into() };
+    let text = format!(
+        "{error}; {users} in the account still uses it, or did until some minutes ago: wait, or delete the user, or let it use \
+         another one; or leave this one in the account by spec.deletionPolicy Retain"
+    );
+    Error::waiting(Reason::DependencyStillInUse, text)
+}
+
+/// Why a change of a user, a group or a service principal failed. An identity provider may own it, and then the account refuses
+/// changes by others; `external` says that it has an id of such a provider.
+pub fn of_identity_provider(error: databricks::Error, external: bool) -> Error {
+    let databricks::Error::Api { status, message, .. } = &error else { return error.into() };
+    let said = matches!(status, 400 | 403) && message.to_lowercase().contains("identity provider");
+    let by_id = external && *status == 403;
+    if !(said || by_id) {
+        return error.into();
+    }
+    let text = format!(
+        "{error}; the identity provider of the account owns this object: change it there, and set spec.managementPolicy to Observe"
+    );
+    Error::rejected(Reason::ManagedByIdentityProvider, text)
+}
+
 /// The account says that a reference of a create does not exist: finds the fields of the spec that it may mean. They are
 /// those whose id or name is in the response; all, if there is none.
 pub fn refers_to_nothing(error: &databricks::Error, references: &[Reference], want: &Value) -> Option<Error> {
@@ -53,17 +69,20 @@ pub fn refers_to_nothing(error: &databricks::Error, references: &[Reference], wa
         return None;
     }
     let text = message.to_lowercase();
-    let id = |reference: &Reference| match &want[reference.state] {
+    let ids = |reference: &Reference| match &want[reference.state] {
         Value::Null => None,
-        Value::String(id) => Some(id.to_lowercase()),
-        id => Some(id.to_string()),
+        Value::String(id) => Some(vec![id.to_lowercase()]),
+        Value::Array(ids) => Some(ids.iter().filter_map(|id| Some(id.as_str()?.to_lowercase())).collect()),
+        id => Some(vec![id.to_string()]),
     };
-    let given: Vec<(&Reference, String)> = references.iter().filter_map(|r| Some((r, id(r)?))).collect();
-    let named = |(reference, id): &&(&Reference, String)| {
+    let given: Vec<(&Reference, Vec<String>)> =
+        references.iter().filter_map(|r| Some((r, ids(r)?))).filter(|(_, ids)| !ids.is_empty()).collect();
+    let named = |(reference, ids): &&(&Reference, Vec<String>)| {
         let word = |word: &str| text.contains(word);
-        reference.words.iter().any(|w| word(w)) || text.split(|c: char| !is_of_id(c)).any(|part| part == id)
+        let is_id = |part: &str| ids.iter().any(|id| id == part);
+        reference.words.iter().any(|w| word(w)) || text.split(|c: char| !is_of_id(c)).any(is_id)
     };
-    let mut intended: Vec<&(&Reference, String)> = given.iter().filter(named).collect();
+    let mut intended: Vec<&(&Reference, Vec<String>)> = given.iter().filter(named).collect();
     if intended.is_empty() {
         intended = given.iter().collect();
     }
@@ -122,26 +141,56 @@ mod tests {
         }
     }
 
+    /// Covers DL-05.
+    #[test]
+    fn the_operator_waits_for_the_users_of_what_it_deletes_and_for_nothing_else() {
+        for (status, code) in
+            [(400, "INVALID_STATE"), (400, "MALFORMED_REQUEST"), (409, "RESOURCE_CONFLICT"), (409, "")]
+        {
+            let held = in_use(api(status, code, "used by workspace 42"), "a workspace");
+            assert!(matches!(held, Error::Waiting { reason: Reason::DependencyStillInUse, .. }), "{held:?}");
+            assert!(held.to_string().contains("a workspace in the account"), "{held}");
+        }
+        let gone = in_use(api(404, "RESOURCE_DOES_NOT_EXIST", "no such"), "a workspace");
+        assert!(gone.is_rejected(Reason::ExternalResourceMissing), "{gone:?}");
+        let denied = in_use(api(403, "PERMISSION_DENIED", "no"), "a workspace");
+        assert!(denied.is_rejected(Reason::PermissionDenied), "{denied:?}");
+    }
+
+    #[test]
+    fn what_an_identity_provider_owns_is_recognised_by_its_id_or_by_the_text() {
+        let is_owned = |status, text: &str, external| {
+            let error = of_identity_provider(api(status, &format!("SCIM_{status}"), text), external);
+            error.is_rejected(Reason::ManagedByIdentityProvider)
+        };
+        assert!(is_owned(403, "This object is managed by the Identity Provider.", false));
+        assert!(is_owned(400, "externalId is managed by the identity provider", false));
+        assert!(is_owned(403, "Forbidden", true));
+        assert!(!is_owned(403, "Forbidden", false), "a lack of rights");
+        assert!(!is_owned(400, "invalidValue: displayName", true), "a wrong value");
+        assert!(!is_owned(503, "the identity provider is down", true));
+    }
+
     #[test]
     fn what_does_not_exist_is_named_by_the_fields_that_the_response_means() {
         let references = [
-            Reference {
-                state: "workspace_id",
-                spec: &["workspaceId", "workspaceRef"],
-                words: &["workspace"],
-            },
-            Reference { state: "principal_id", spec: &["principal"], words: &["principal", "group"] },
-            Reference { state: "network_id", spec: &["networkId"], words: &["network"] },
+            Reference::id("workspace_id", &["workspaceId", "workspaceRef"], &["workspace"]),
+            Reference::id("principal_id", &["principal"], &["principal", "group"]),
+            Reference::id("network_id", &["networkId"], &["network"]),
+            Reference::id("endpoints", &["endpointIds"], &["endpoint"]),
         ];
-        let want = json!({"workspace_id": 42, "principal_id": 7, "network_id": null});
+        let want =
+            json!({"workspace_id": 42, "principal_id": 7, "network_id": null, "endpoints": ["ab-1", "ab-2"]});
         let (workspace, principal) = ("spec.workspaceId (or spec.workspaceRef)", "spec.principal");
+        let endpoints = "spec.endpointIds";
         for (text, named) in [
             ("Workspace 42 does not exist", vec![workspace]),
             ("Group 9 does not exist in this account", vec![principal]),
             ("7 is not there", vec![principal]),
             ("Principal 7 is not in workspace 42", vec![workspace, principal]),
-            ("not found", vec![workspace, principal]),
-            ("the network", vec![workspace, principal]),
+            ("AB-2 is not registered", vec![endpoints]),
+            ("not found", vec![workspace, principal, endpoints]),
+            ("the network", vec![workspace, principal, endpoints]),
         ] {
             let error =
                 refers_to_nothing(&api(404, "RESOURCE_DOES_NOT_EXIST", text), &references, &want).unwrap();

@@ -23,14 +23,18 @@ use super::access::{AuthFacts, Reader, Writer};
 use super::changes::{CANNOT_CHANGE, Change, When, at, diff};
 use super::needs::{Need, Resolved};
 use super::output::Output;
-use super::refusals::Reference;
+use super::references::Reference;
 use crate::databricks;
 use crate::engine::crd::{Reason, camel};
 use crate::engine::error::{Error, Result};
 
-/// The default of [`ExternalResource::changes`]: every difference may be corrected now, except in `IMMUTABLE` fields.
+/// The default of [`ExternalResource::changes`]: every difference may be corrected now, except in `IMMUTABLE` fields
+/// and fixed references.
 pub fn generic<R: ExternalResource>(want: &R::State, seen: &Observed<R>) -> Result<Vec<Change>> {
-    let never = |field: &str| R::IMMUTABLE.iter().any(|i| i.state == field);
+    let never = |field: &str| {
+        let refers = || R::REFERENCES.iter().any(|r| r.fixed && r.state == field);
+        R::IMMUTABLE.iter().any(|i| i.state == field) || refers()
+    };
     Ok(differences::<R>(want, seen)?
         .into_iter()
         .map(|path| {
@@ -72,8 +76,8 @@ pub trait ExternalResource:
     /// Read-only facts worth showing in `status`, in camelCase.
     type Facts: Serialize + DeserializeOwned + Default + Send + Sync + 'static;
 
-    /// Fields of `State` that cannot change after creation, each with the fields of the spec that it comes from. The
-    /// source of the schema's immutability rules and of [`When::Never`].
+    /// Fields of `State` that cannot change after creation, each with the fields of the spec that it comes from; a reference says
+    /// so itself, in [`Self::REFERENCES`]. The source of the schema's immutability rules and of [`When::Never`].
     const IMMUTABLE: &'static [Immutable] = &[];
     /// Fields of the spec, in camelCase, that name the object: they are needed unless `externalId` does.
     const NAME: &'static [&'static str] = &[];
@@ -81,7 +85,10 @@ pub trait ExternalResource:
     const REQUIRED: &'static [&'static str] = &[];
     /// Fields that the API never returns: the only ones whose absence in a response is no difference.
     const UNTOLD: &'static [&'static str] = &[];
-    /// The ids in a create by which the account finds its other objects: what to correct if it finds none.
+    /// Fields that a LIST leaves out, though a read by id has them: `null` in its rows. An object with one of them in its spec is
+    /// compared by a read of its own.
+    const UNLISTED: &'static [&'static str] = &[];
+    /// The other objects of the account that this one refers to, by id or by a reference to a Kubernetes object.
     const REFERENCES: &'static [Reference] = &[];
     /// What proves that an object in the account is ours.
     const OWNERSHIP: Ownership = Ownership::RecordedId;
@@ -99,10 +106,15 @@ pub trait ExternalResource:
     /// whatever reads say, and a change that reads do not show is not sent again. The setting `--read-lag` caps it. Zero: a
     /// change is sent again after a while, and an object that was created is not gone within `--quarantine`.
     const READ_LAG: Duration = Duration::ZERO;
+    /// Whether the API can take it away, or put it back to the state that it has when nothing manages it. If not, it always stays
+    /// in the account as it is, and the schema refuses `deletionPolicy: Delete`.
+    const REMOVABLE: bool = true;
+    /// Creates under one parent are sent one at a time, as the API is slow with several at once or refuses them.
+    const CREATES_IN_TURN: bool = false;
     /// A last check before create, update and delete.
     const GUARD: Option<Guard<Self>> = None;
 
-    /// What must be known first: other objects of ours, and names that only the account can resolve.
+    /// What must be known first besides [`Self::REFERENCES`]: names that only the account can resolve.
     fn needs(spec: &Self::Spec) -> Vec<Need> {
         let _ = spec;
         vec![]
@@ -143,8 +155,13 @@ pub trait ExternalResource:
         generic::<Self>(want, seen)
     }
 
-    /// The object called `id`, or `None` once it is proven gone.
-    fn get(api: &Reader, id: &Self::Id) -> impl Future<Output = ApiResult<Option<Observed<Self>>>> + Send;
+    /// The object called `id`, or `None` once it is proven gone: by default the one of the list, where the API reads no single one.
+    fn get(api: &Reader, id: &Self::Id) -> impl Future<Output = ApiResult<Option<Observed<Self>>>> + Send {
+        async move {
+            let (all, id) = (Self::list(api, &Self::within(id)).await?, id.to_string());
+            Ok(all.into_iter().find(|seen| seen.id.to_string() == id))
+        }
+    }
     /// Everything of this kind under one parent (empty: the account).
     fn list(api: &Reader, within: &str) -> impl Future<Output = ApiResult<Vec<Observed<Self>>>> + Send;
     /// Whether a create with this key could have created this object.
@@ -152,10 +169,15 @@ pub trait ExternalResource:
         Self::key(&seen.state) == *key
     }
     /// Creates the object with exactly one call, and returns what the API reported, which may be the id alone. One call, because
-    /// an error after the object was created would look as if it had not been.
-    fn create(api: &Writer, want: &Self::State) -> impl Future<Output = ApiResult<Created<Self>>> + Send;
+    /// an error after the object was created would look as if it had not been. Never called for [`Lifecycle::Standing`].
+    fn create(api: &Writer, want: &Self::State) -> impl Future<Output = ApiResult<Created<Self>>> + Send {
+        let _ = (api, want);
+        std::future::ready(Err(
+            Error::terminal(Reason::InternalError, "this operator cannot create this").into()
+        ))
+    }
     /// Makes `seen` match `want` in the fields `now`, and returns the object as the API now reports it. Never called if all
-    /// fields are `IMMUTABLE`.
+    /// fields are `IMMUTABLE`. If an object can be [`Phase::Vacant`], only the first call may change something.
     fn update(
         api: &Writer,
         seen: &Observed<Self>,
@@ -172,8 +194,30 @@ pub trait ExternalResource:
         let _ = (want, seen);
         vec![]
     }
-    /// Requests the deletion of an object as it was read. Success means that it was accepted, not that the object is gone.
-    fn delete(api: &Writer, seen: &Observed<Self>) -> impl Future<Output = ApiResult<()>> + Send;
+    /// What a deletion leaves behind, in a word such as `deactivated`, if that is what was read. It counts as gone once its
+    /// Kubernetes object is deleted. `want` is the desired state, if the spec can still be read.
+    fn left_behind(want: Option<&Self::State>, seen: &Observed<Self>) -> Option<&'static str> {
+        let _ = (want, seen);
+        None
+    }
+    /// Does what `deletionPolicy: Delete` means: deletes, unless the kind keeps what a user may need again, see
+    /// [`Self::left_behind`]. What was created a moment ago, and could not be recorded, is deleted in any case.
+    fn retire(
+        api: &Writer,
+        seen: &Observed<Self>,
+        want: Option<&Self::State>,
+    ) -> impl Future<Output = ApiResult<()>> + Send {
+        let _ = want;
+        Self::delete(api, seen)
+    }
+    /// Requests the deletion of an object as it was read; puts one that can be [`Phase::Vacant`] back to that state. Success
+    /// means that it was accepted, not that the object is gone. Never called unless it is [`Self::REMOVABLE`].
+    fn delete(api: &Writer, seen: &Observed<Self>) -> impl Future<Output = ApiResult<()>> + Send {
+        let _ = (api, seen);
+        std::future::ready(Err(
+            Error::terminal(Reason::InternalError, "this operator cannot delete this").into()
+        ))
+    }
 }
 
 /// Result of a call: the client's error, or the kind's more precise one.
@@ -252,13 +296,17 @@ pub enum Lifecycle {
     /// Written under a key that we choose: writing twice is harmless, and there is no read of a single one. Its id is
     /// printed as `<within>/<name>` of its key.
     Upsert,
+    /// Always there, or as long as its parent is: never created and never gone, but [`Phase::Vacant`] until it is managed. It
+    /// is one of its kind under its key, and `list` reads it alone. Its id is that of its key, without the empty part.
+    Standing,
 }
 
 impl Lifecycle {
     /// Whether writing it again creates no second object. Matched, so that a new lifecycle has to decide.
     pub fn is_repeatable(self) -> bool {
         match self {
-            Lifecycle::Object => false,
+            // What is always there is never created.
+            Lifecycle::Object | Lifecycle::Standing => false,
             Lifecycle::Upsert => true,
         }
     }
@@ -266,13 +314,15 @@ impl Lifecycle {
 
 /// A check that may refuse a write. `Err` refuses it.
 pub enum Guard<R: ExternalResource> {
-    /// Checks the act alone, and knows the operator's own principal.
+    /// Checks the act alone, by what it changes.
+    Act(fn(&Act<'_, R>) -> Result<()>),
+    /// The same, and knows the operator's own principal.
     Alone(fn(&Act<'_, R>, &AuthFacts) -> Result<()>),
-    /// Checks against all objects of the kind, freshly listed; such acts are done one at a time per account.
+    /// Checks against all objects of the kind under the same parent, freshly listed; such acts are done one at a time per parent.
     Among(AmongSiblings<R>),
 }
 
-/// Checks an act against all objects of the kind and what is known of the DatabricksAuth.
+/// Checks an act against all its siblings and what is known of the DatabricksAuth.
 pub type AmongSiblings<R> = fn(&Act<'_, R>, &[Observed<R>], &AuthFacts) -> Result<()>;
 
 /// A create (`want`), update (both) or delete (`seen`) that is about to be sent.
@@ -331,11 +381,24 @@ pub struct About {
     pub created: Option<i64>,
     /// When it ends by itself, in seconds since 1970, if it does.
     pub expires: Option<i64>,
+    /// The version that was read, where a write must name it. A write that names another one is refused, see [`stale`].
+    pub etag: Option<String>,
 }
 
 /// Seconds since 1970 of a time as the newer APIs write it, RFC 3339.
 pub fn seconds_of(time: &str) -> Option<i64> {
     time.parse::<Timestamp>().ok().map(Timestamp::as_second)
+}
+
+/// Classifies a failed write that named the version of the object that it changes: the account has another version by now, so
+/// the object is read again. Other errors stay what they are.
+pub fn stale(error: databricks::Error) -> CallError {
+    let conflict = matches!(error.code(), Some("RESOURCE_CONFLICT" | "ABORTED")) || error.etag().is_some();
+    if conflict && !error.may_have_happened() && !error.is_throttle() {
+        return Error::Conflict(format!("{error}; it was changed since it was read, so it is read again"))
+            .into();
+    }
+    error.into()
 }
 
 /// Whether an object is usable.
@@ -344,8 +407,14 @@ pub enum Phase {
     /// Usable.
     #[default]
     Ready,
+    /// In the state that it has in an account where nothing manages it, such as a setting that was never set: as good as
+    /// missing. It is managed by changing it, and deleted by putting it back.
+    Vacant,
     /// Being created or changed; the text says how far.
     Pending(String),
+    /// A person has to act outside of Databricks, and may take days; the text says what to do and where. It may be changed
+    /// meanwhile.
+    Awaiting(String),
     /// Being deleted; a repeated request would be of no use.
     Leaving(String),
     /// It failed; the text says why. What to do about it depends on the policies, so the engine adds that.
@@ -366,6 +435,8 @@ pub struct Key {
 pub struct Power {
     /// The workspace that is touched, if it is one.
     pub workspace_id: Option<String>,
-    /// Whether the highest permission, ADMIN, is given.
+    /// Whether the highest permission in a workspace, ADMIN, is given.
     pub admin: bool,
+    /// Whether the role of an administrator of the account is given.
+    pub account_admin: bool,
 }

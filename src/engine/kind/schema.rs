@@ -11,6 +11,7 @@ use std::collections::BTreeSet;
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use serde_json::{Map, Value, json};
 
+use super::references::Reference;
 use super::resource::{Immutable, Lifecycle};
 use crate::engine::crd::{Management, TEXT};
 
@@ -18,12 +19,16 @@ use crate::engine::crd::{Management, TEXT};
 pub struct Rules {
     /// Fields that cannot change after creation.
     pub immutable: &'static [Immutable],
+    /// The other objects that it refers to.
+    pub references: &'static [Reference],
     /// How the object is created.
     pub lifecycle: Lifecycle,
     /// Fields that name the object.
     pub name: &'static [&'static str],
     /// Other fields that a create needs.
     pub required: &'static [&'static str],
+    /// Whether the API can take it away.
+    pub removable: bool,
 }
 
 /// Finishes a CRD that `kube` derived.
@@ -34,6 +39,7 @@ pub fn finish(crd: CustomResourceDefinition, of: &Rules) -> CustomResourceDefini
     value.pointer_mut(spec).into_iter().for_each(plain_text);
     value["spec"]["versions"][0]["additionalPrinterColumns"] = columns(&crd).into();
     let schema = &mut value["spec"]["versions"][0]["schema"]["openAPIV3Schema"];
+    refer(&mut schema["properties"]["spec"], of.references);
     let managed = schema["properties"]["spec"]["properties"].get("authRef").is_some();
     let spec = schema["properties"]["spec"].clone();
     let mut shown: Map<_, _> =
@@ -51,6 +57,9 @@ pub fn finish(crd: CustomResourceDefinition, of: &Rules) -> CustomResourceDefini
     rules.extend(of.required.iter().map(|field| required_rule(field)));
     if managed {
         rules.push(external_id_rule());
+    }
+    if !of.removable {
+        rules.push(retain_rule());
     }
     if !rules.is_empty() {
         schema["x-kubernetes-validations"] = Value::Array(rules);
@@ -111,7 +120,14 @@ pub fn grants(
 }
 
 /// A DatabricksAuth is no object of the account.
-const NOTHING: Rules = Rules { immutable: &[], lifecycle: Lifecycle::Object, name: &[], required: &[] };
+const NOTHING: Rules = Rules {
+    immutable: &[],
+    references: &[],
+    lifecycle: Lifecycle::Object,
+    name: &[],
+    required: &[],
+    removable: true,
+};
 
 /// Whether objects of a kind belong to a workspace: their spec says to which.
 fn in_workspace(crd: &CustomResourceDefinition) -> bool {
@@ -142,6 +158,31 @@ fn columns(crd: &CustomResourceDefinition) -> Vec<Value> {
     shared(before).into_iter().chain(own).chain(shared(after)).collect()
 }
 
+/// Adds a rule for each object that is given by its id or by a reference.
+fn refer(spec: &mut Value, references: &[Reference]) {
+    let rules = references.iter().filter(|reference| !reference.many).filter_map(|reference| {
+        let (by_name, kind) = reference.named()?;
+        let id = reference.spec.first()?;
+        let (has_name, has_id) = (has(spec, "self", by_name), has(spec, "self", id));
+        let (rule, says) = match reference.required {
+            true => {
+                (format!("{has_name} != {has_id}"), format!("exactly one of {by_name} and {id} is needed"))
+            }
+            false => (format!("!{has_name} || !{has_id}"), format!("{by_name} and {id} exclude each other")),
+        };
+        let message = format!("{says}: write {by_name} for a {kind} of this namespace, else {id}");
+        Some(json!({"rule": rule, "message": message, "fieldPath": format!(".{by_name}")}))
+    });
+    let rules: Vec<Value> = rules.collect();
+    if rules.is_empty() {
+        return;
+    }
+    match &mut spec["x-kubernetes-validations"] {
+        Value::Array(own) => own.extend(rules),
+        none => *none = rules.into(),
+    }
+}
+
 /// The rule that keeps what an object was created for. Of several fields with the same meaning, each may replace another.
 /// The API server compares ids; the operator compares what a reference or a name means.
 fn immutable_rule(spec: &Value, immutable: &Immutable, lifecycle: Lifecycle) -> Value {
@@ -150,7 +191,7 @@ fn immutable_rule(spec: &Value, immutable: &Immutable, lifecycle: Lifecycle) -> 
     let field =
         others.iter().find(|path| value.strip_prefix(**path).is_some_and(|rest| rest.starts_with('.')));
     let field = field.unwrap_or(value);
-    let has = |of: &str, path: &str| has(spec, of, path);
+    let has = |of: &str, path: &str| has(spec, &format!("{of}.spec"), path);
     let mut allowed = vec![format!(
         "({} == {} && (!{} || self.spec.{field} == oldSelf.spec.{field}))",
         has("self", field),
@@ -183,10 +224,10 @@ fn immutable_rule(spec: &Value, immutable: &Immutable, lifecycle: Lifecycle) -> 
     })
 }
 
-/// The expression that is true if an object has the field at a path of its spec. `has` of a field fails, and with it every write
+/// The expression that is true if a spec has the field at a path. `has` of a field fails, and with it every write
 /// of the object, where an optional object around the field is missing, so those are checked first.
-fn has(spec: &Value, object: &str, path: &str) -> String {
-    let (mut place, mut schema) = (format!("{object}.spec"), spec);
+fn has(spec: &Value, called: &str, path: &str) -> String {
+    let (mut place, mut schema) = (called.to_owned(), spec);
     let mut steps = path.split('.').peekable();
     let mut checks = vec![];
     while let Some(step) = steps.next() {
@@ -230,6 +271,16 @@ fn external_id_rule() -> Value {
         "rule": format!("!has(self.status) || !has(self.status.externalId) || ({unchanged}) || !has(self.spec.externalId) || self.spec.externalId == self.status.externalId"),
         "message": "spec.externalId cannot be changed once an object is bound: write the id that status.externalId shows, or delete this object and create a new one",
         "fieldPath": ".spec.externalId",
+        "reason": "FieldValueForbidden",
+    })
+}
+
+/// The rule of a kind that the API cannot take away.
+fn retain_rule() -> Value {
+    json!({
+        "rule": "!has(self.spec.deletionPolicy) || self.spec.deletionPolicy != 'Delete'",
+        "message": "spec.deletionPolicy cannot be Delete: the API of Databricks cannot take this away, so it stays in the account as it is; remove the field or write Retain, and to change what stays, change the spec before you delete this object",
+        "fieldPath": ".spec.deletionPolicy",
         "reason": "FieldValueForbidden",
     })
 }

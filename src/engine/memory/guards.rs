@@ -1,4 +1,5 @@
-//! One lock for each account and kind whose guard reads all objects of the kind: two changes must not pass it together.
+//! One lock for each parent of objects of a kind: a guard that reads all its siblings must not let two changes pass together, and
+//! some APIs take only one create at a time.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
@@ -7,14 +8,14 @@ use tokio::sync::OwnedMutexGuard;
 
 type Lock = Arc<tokio::sync::Mutex<()>>;
 
-/// The locks, by account and kind. One for the process.
+/// The locks, by account, kind and parent. One for the process.
 #[derive(Debug, Default)]
-pub struct GuardLocks(Mutex<HashMap<(String, String), Lock>>);
+pub struct GuardLocks(Mutex<HashMap<(String, String, String), Lock>>);
 
 impl GuardLocks {
-    /// Waits until no other change to objects of this kind is in progress in this account.
-    pub async fn lock(&self, account_id: &str, kind: &str) -> OwnedMutexGuard<()> {
-        let slot = (account_id.to_owned(), kind.to_owned());
+    /// Waits until no other change that needs the lock is in progress under this parent; an empty one is the account.
+    pub async fn lock(&self, account_id: &str, kind: &str, within: &str) -> OwnedMutexGuard<()> {
+        let slot = (account_id.to_owned(), kind.to_owned(), within.to_owned());
         let lock = self.0.lock().expect("no panic while held").entry(slot).or_default().clone();
         lock.lock_owned().await
     }

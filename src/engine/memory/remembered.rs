@@ -19,6 +19,8 @@ pub struct ObjectMemory {
     pub absent_since: Option<Instant>,
     /// When our delete was accepted last.
     pub delete_accepted: Option<Instant>,
+    /// Since when the account refuses its deletion, as something there uses it.
+    pub in_use_since: Option<Instant>,
     /// Databricks refused a create because the object exists already, although no LIST had shown it.
     pub exists: Option<Error>,
     /// A change was answered as if there were no such object, although a read had shown it.

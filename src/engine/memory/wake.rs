@@ -1,7 +1,7 @@
 //! Which object depends on which, and how a change of one triggers the others: by a reverse index over references, not by a
 //! scan and not by polling.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Mutex;
 
 use futures::channel::mpsc::{UnboundedReceiver, UnboundedSender, unbounded};
@@ -18,10 +18,24 @@ pub struct Wake {
     index: Mutex<Index>,
 }
 
+/// What an object refers to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RefersTo {
+    /// The other object.
+    pub who: ObjectName,
+    /// It may be deleted while it is referred to.
+    pub soft: bool,
+}
+
 #[derive(Default)]
 struct Index {
-    dependents: HashMap<ObjectName, BTreeSet<ObjectName>>,
-    targets: HashMap<ObjectName, Vec<ObjectName>>,
+    /// By target, with whether the reference is soft.
+    dependents: HashMap<ObjectName, BTreeMap<ObjectName, bool>>,
+    targets: HashMap<ObjectName, Vec<RefersTo>>,
+    /// Objects that are being released, and whose object in the account stays.
+    retained: BTreeSet<ObjectName>,
+    /// What objects referred to that are gone, and whose object in the account stays.
+    keeps: HashMap<ObjectName, Vec<ObjectName>>,
 }
 
 impl Wake {
@@ -45,36 +59,120 @@ impl Wake {
 
     /// Puts everything that refers to an object into the work queues.
     pub fn wake_dependents(&self, of: &ObjectName) {
-        for who in self.dependents(of) {
-            self.wake(&who);
-        }
+        let index = self.index.lock().expect("no panic while held");
+        let all: Vec<ObjectName> =
+            index.dependents.get(of).into_iter().flat_map(|all| all.keys().cloned()).collect();
+        drop(index);
+        all.iter().for_each(|who| self.wake(who));
     }
 
-    /// What refers to an object, in a stable order.
+    /// What refers to an object and cannot be without it, in a stable order.
     pub fn dependents(&self, of: &ObjectName) -> Vec<ObjectName> {
         let index = self.index.lock().expect("no panic while held");
-        index.dependents.get(of).into_iter().flatten().cloned().collect()
+        let all = index.dependents.get(of).into_iter().flatten();
+        all.filter(|(_, soft)| !**soft).map(|(who, _)| who.clone()).collect()
     }
 
-    /// Records what an object refers to now; nothing, if it is gone. Returns what it no longer refers to.
+    /// Records what an object refers to now, and cannot be without; nothing, if it is gone. Returns what it no longer refers
+    /// to.
     pub fn refer(&self, who: &ObjectName, targets: Vec<ObjectName>) -> Vec<ObjectName> {
+        self.refer_to(who, targets.into_iter().map(|who| RefersTo { who, soft: false }).collect())
+    }
+
+    /// The same, with soft references among them.
+    pub fn refer_to(&self, who: &ObjectName, targets: Vec<RefersTo>) -> Vec<ObjectName> {
         let mut index = self.index.lock().expect("no panic while held");
         let old = index.targets.remove(who).unwrap_or_default();
+        index.keeps.remove(who);
+        if targets.is_empty() {
+            index.keeps.values_mut().for_each(|kept| kept.retain(|target| target != who));
+            index.keeps.retain(|_, kept| !kept.is_empty());
+            if index.retained.remove(who) {
+                let kept =
+                    old.iter().filter(|target| !target.soft).map(|target| target.who.clone()).collect();
+                index.keeps.insert(who.clone(), kept);
+            }
+        }
         for target in &old {
-            if let Some(set) = index.dependents.get_mut(target) {
-                set.remove(who);
-                if set.is_empty() {
-                    index.dependents.remove(target);
+            if let Some(all) = index.dependents.get_mut(&target.who) {
+                all.remove(who);
+                if all.is_empty() {
+                    index.dependents.remove(&target.who);
                 }
             }
         }
         for target in &targets {
-            index.dependents.entry(target.clone()).or_default().insert(who.clone());
+            let all = index.dependents.entry(target.who.clone()).or_default();
+            // Of several references to one object, one that is not soft decides.
+            *all.entry(who.clone()).or_insert(true) &= target.soft;
         }
-        let lost = old.into_iter().filter(|t| !targets.contains(t)).collect();
+        let lost = old.into_iter().filter(|old| !targets.contains(old)).map(|old| old.who).collect();
         if !targets.is_empty() {
             index.targets.insert(who.clone(), targets);
         }
         lost
+    }
+
+    /// An object is released, and its object in the account stays: what it refers to stays in use there.
+    pub fn retain(&self, who: &ObjectName) {
+        self.index.lock().expect("no panic while held").retained.insert(who.clone());
+    }
+
+    /// Objects that are gone, whose object in the account stays and uses that of this one. A start of the process forgets them.
+    pub fn keepers(&self, of: &ObjectName) -> Vec<ObjectName> {
+        let index = self.index.lock().expect("no panic while held");
+        let keepers = index.keeps.iter().filter(|(_, kept)| kept.contains(of));
+        let mut keepers: Vec<ObjectName> = keepers.map(|(who, _)| who.clone()).collect();
+        keepers.sort();
+        keepers
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn named(name: &str) -> ObjectName {
+        ObjectName { kind: "Fake".into(), namespace: "ns".into(), name: name.into() }
+    }
+
+    #[test]
+    fn what_stays_in_the_account_keeps_what_it_uses_until_it_is_managed_again() {
+        let (wake, user, used) = (Wake::default(), named("user"), named("used"));
+        wake.refer(&user, vec![used.clone()]);
+        wake.refer(&user, vec![]);
+        assert_eq!(wake.keepers(&used), [], "it was deleted in the account");
+
+        wake.refer(&user, vec![used.clone()]);
+        wake.retain(&user);
+        wake.refer(&user, vec![used.clone()]);
+        assert_eq!(wake.keepers(&used), [], "its Kubernetes object is not gone yet");
+        wake.refer(&user, vec![]);
+        assert_eq!(wake.keepers(&used), std::slice::from_ref(&user));
+
+        wake.refer(&user, vec![used.clone()]);
+        assert_eq!(wake.keepers(&used), [], "it is managed again");
+        wake.retain(&user);
+        wake.refer(&user, vec![]);
+        wake.refer(&used, vec![]);
+        assert_eq!(wake.keepers(&used), [], "an object of the same name is another one");
+    }
+
+    /// Covers RF-13.
+    #[test]
+    fn a_soft_reference_triggers_and_does_not_hold() {
+        let wake = Wake::default();
+        let mut queue = wake.subscribe("Fake", None);
+        let (team, ada) = (named("team"), named("ada"));
+        let target = |soft| RefersTo { who: ada.clone(), soft };
+        wake.refer_to(&team, vec![target(true)]);
+        assert_eq!(wake.dependents(&ada), []);
+        wake.wake_dependents(&ada);
+        assert_eq!(queue.try_recv().ok(), Some(team.clone()));
+
+        assert_eq!(wake.refer_to(&team, vec![target(true), target(false)]), []);
+        assert_eq!(wake.dependents(&ada), std::slice::from_ref(&team), "one of the two needs it");
+        assert_eq!(wake.refer(&team, vec![]), [ada.clone(), ada.clone()], "what waits for that is triggered");
+        assert_eq!(wake.dependents(&ada), []);
     }
 }

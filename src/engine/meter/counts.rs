@@ -18,7 +18,7 @@ use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::Registry;
 
 use super::queue::Queue;
-use crate::engine::crd::{KIND, age};
+use crate::engine::crd::{AUTH_KIND, age};
 
 /// How a reconcile ended, in one word.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -102,7 +102,7 @@ pub struct OfKind {
 impl Meter {
     /// Counts for these kinds and DatabricksAuth, under their names in a registry.
     pub fn register(registry: &mut Registry, kinds: impl Iterator<Item = String>) -> Arc<Meter> {
-        let kinds: Vec<String> = kinds.chain([KIND.to_owned()]).collect();
+        let kinds: Vec<String> = kinds.chain([AUTH_KIND.to_owned()]).collect();
         let metrics = Arc::new(Metrics::register(&mut Registration { registry, kinds: &kinds }));
         let of = |kind: String| OfKind { kind, metrics: metrics.clone(), queue: Queue::default() };
         let kinds = kinds.into_iter().map(|kind| (kind.clone(), of(kind))).collect();

@@ -8,20 +8,19 @@
 //! Each function below is one order of effects, and that order is what makes the change safe. The effects themselves are values
 //! or calls from [`super::send`], [`super::bind`] and [`super::findings`]; they are put on the object here.
 
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use k8s_openapi::jiff::Timestamp;
 use kube::ResourceExt;
 use tokio::time::Instant;
 
 use super::bind::of_intent;
 use super::bound::Record;
-use super::decide::{Released, Step, next_due};
+use super::decide::{Released, Step, fields_now};
 use super::look::Look;
 use super::outcome::Outcome;
-use super::send::{Sent, refuses};
+use super::send::refuses;
 use super::subject::Counted;
 use super::work::{Decision, Target, Work, missing_observation};
-use crate::engine::crd::{EventReason, External, Intent, Operation, Reason, camel, seconds};
+use crate::engine::crd::{EventReason, External, Intent, Reason, seconds};
 use crate::engine::error::{Error, Result};
 use crate::engine::kind::{Change, Key, New, Phase, Seen, When};
 use crate::engine::memory::{Claim, ObjectMemory};
@@ -31,11 +30,11 @@ impl Work<'_> {
     /// Carries out a step.
     pub async fn act(&mut self, target: &Target, look: Look, decision: Decision) -> Result<Outcome> {
         match &decision.step {
-            Step::Release(how) => self.release(*how).await,
-            Step::Create => self.create(target, look, false).await,
-            Step::Replace => self.create(target, look, true).await,
+            Step::Release(how) => self.release(*how, look.seen()).await,
+            Step::Create | Step::Replace => self.create(target, look).await,
             Step::Discard(id) => self.discard(target, id).await,
             Step::Adopt => self.adopt(target, &look, &decision.changes),
+            Step::TakeUp => self.take_up(target, &look, &decision.changes).await,
             Step::Update(fields) => self.update(target, &look, fields, &decision.changes).await,
             Step::Delete => self.delete(target, &look).await,
             Step::Bind(id) => self.bind(target, id),
@@ -52,14 +51,17 @@ impl Work<'_> {
     }
 
     /// Releases the Kubernetes object, with the event for it.
-    pub async fn release(&mut self, how: Released) -> Result<Outcome> {
-        let (engine, note) = (self.engine, self.released(how));
+    pub async fn release(&mut self, how: Released, seen: Option<&Seen>) -> Result<Outcome> {
+        let (engine, note) = (self.engine, self.released(how, seen));
+        if matches!(how, Released::Retained | Released::InUse) {
+            engine.memory.wake.retain(&self.subject.who);
+        }
         self.subject.release(engine, note).await
     }
 
-    /// Claims the name · asks the guard · reserves the place of a secret · announces · sends · keeps the secret · binds. What it
-    /// replaces is retired then.
-    async fn create(&mut self, target: &Target, look: Look, replaces: bool) -> Result<Outcome> {
+    /// Claims the name · asks the guard · reserves the Kubernetes Secret, if the kind has one · announces · sends · fills the
+    /// Kubernetes Secret · binds. A secret that was bound before is retired then: it stays valid for a while.
+    async fn create(&mut self, target: &Target, look: Look) -> Result<Outcome> {
         let want = target.want.as_ref().ok_or_else(missing_observation)?;
         let key = self.driver.key(want)?;
         let session = &target.place.admission.session;
@@ -93,11 +95,11 @@ impl Work<'_> {
         if let Some(reserved) = reserved {
             self.keep_secret(target, reserved, &mut new).await?;
         }
-        self.created(target, key, new, replaces).await
+        self.created(target, key, new).await
     }
 
     /// Records what was just created, and reads the response, or the account if that shows only the id.
-    async fn created(&mut self, target: &Target, key: Key, new: New, replaces: bool) -> Result<Outcome> {
+    async fn created(&mut self, target: &Target, key: Key, new: New) -> Result<Outcome> {
         let snapshots = &target.place.admission.session.snapshots;
         match &new.seen {
             Some(seen) => snapshots.amend(self.driver, &key.within, &new.id, Some(seen)).await,
@@ -113,11 +115,49 @@ impl Work<'_> {
         let (id, name) = (new.id.clone(), Some(shown.unwrap_or(key).name));
         let external = External { account_id, id, name, adopted: false, observed: false, created_at };
         let made = (target.place.writer.clone(), new.clone());
-        self.subject.put_created(external, made, self.deletion(false), replaces)?;
+        self.subject.put_created(external, made, self.deletion(false), self.driver.traits().issues)?;
         match new.seen {
             Some(seen) => self.respond(target, seen),
             None => Ok(Outcome::Again),
         }
+    }
+
+    /// Claims the object · asks the guard · binds · sends. Nothing is created that could be doubled, but an object that others set
+    /// before must not count as ours after a crash: so it is bound first, and no longer once the change is certainly refused.
+    async fn take_up(&mut self, target: &Target, look: &Look, changes: &[Change]) -> Result<Outcome> {
+        let want = target.want.as_ref().ok_or_else(missing_observation)?;
+        let seen = look.seen().ok_or_else(missing_observation)?;
+        self.may_touch(target, seen)?;
+        let claim = self.claimant(target).claim(&seen.id);
+        if let Some(lost) = self.claim(&claim) {
+            return Ok(lost);
+        }
+        self.guard(target, Some(want), Some(seen)).await?;
+        let before = self.subject.status()?.external.clone();
+        let (engine, bind) = (self.engine, self.external(target, seen, false));
+        self.subject.put_bound(bind, self.deletion(false))?;
+        if let Err(error) = self.subject.write_status(engine).await {
+            self.subject.put_unbound(before)?;
+            return Err(error);
+        }
+        let fields = fields_now(changes);
+        let done = if fields.is_empty() {
+            self.respond(target, seen.clone())
+        } else {
+            self.update(target, look, &fields, changes).await
+        };
+        match &done {
+            Err(error) if refuses(error) || matches!(error, Error::Conflict(_)) => {
+                self.subject.put_unbound(before)?;
+            }
+            Err(_) => {}
+            Ok(_) => {
+                let text =
+                    format!("manages the object {}, which was in the account and not managed", seen.id);
+                self.subject.note(false, EventReason::Created, text);
+            }
+        }
+        done
     }
 
     /// Checks what may be touched · asks the guard · sends · records what no read shows yet.
@@ -131,6 +171,7 @@ impl Work<'_> {
         let want = target.want.as_ref().ok_or_else(missing_observation)?;
         let seen = look.seen().ok_or_else(missing_observation)?;
         self.may_touch(target, seen)?;
+        self.same_place(want, seen)?;
         let drifted = self.subject.settled()?;
         if drifted && !self.remember(|m| std::mem::replace(&mut m.drifted, true)) {
             self.subject.counted.push(Counted::DriftDetected);
@@ -142,7 +183,8 @@ impl Work<'_> {
                 self.remember(|m| m.sent = sent_before);
                 return Err(self.not_found(target, seen, fields, error).await?);
             }
-            sent => sent?,
+            Err(error) => return Err(self.overtaken(target, seen, error).await?),
+            Ok(sent) => sent,
         };
         self.remember(|m| (m.not_found, m.sent_all) = (false, sent.state == *want));
         self.subject.counted.push(Counted::Wrote(Write::Update));
@@ -185,8 +227,11 @@ impl Work<'_> {
         if let Err(message) = self.engine.memory.breaker.let_go(account, &self.subject.uid()) {
             return Ok(Outcome::Blocked { reason: Reason::TooManyDeletions, message });
         }
-        if self.send_delete(target, seen).await? {
-            self.subject.counted.push(Counted::Wrote(Write::Delete));
+        match self.send_delete(target, seen).await {
+            Ok(true) => self.subject.counted.push(Counted::Wrote(Write::Delete)),
+            Ok(false) => {}
+            Err(error) if self.stays_in_use(&error) => return self.release(Released::InUse, None).await,
+            Err(error) => return Err(self.overtaken(target, seen, error).await?),
         }
         let key = self.driver.key(&seen.state)?;
         session.snapshots.amend(self.driver, &key.within, &seen.id, None).await;
@@ -227,31 +272,14 @@ impl Work<'_> {
         }
         self.subject.recovered = true;
         let intent = self.subject.status_mut()?.intent.take().ok_or_else(missing_observation)?;
-        self.subject.retire(id)?;
+        if self.driver.traits().issues {
+            self.subject.retire(id)?;
+        }
         // Not written over any other write, as the id of a create is: the intent stays until this is recorded, and a newer one
         // must not be lost.
         self.subject.put_bound(of_intent(intent, id), self.deletion(false))?;
         let text = format!("found the object {id} that an interrupted create had created");
         self.subject.put_binding(Write::Create, EventReason::Created, text);
-        Ok(Outcome::Again)
-    }
-
-    /// Deletes a secret that was replaced, or whose value was lost: never the one that is recorded.
-    async fn discard(&mut self, target: &Target, id: &str) -> Result<Outcome> {
-        if self.subject.status()?.external.as_ref().is_some_and(|external| external.id == id) {
-            return Err(Error::terminal(Reason::InternalError, "the present secret would be discarded"));
-        }
-        if let Some(seen) = self.driver.get(&target.place.reader, id).await?
-            && self.send_delete(target, &seen).await?
-        {
-            self.subject.counted.push(Counted::Wrote(Write::Delete));
-            let text = format!("deleted the secret {id}, which was replaced or whose value was lost");
-            self.subject.note(false, EventReason::Deleted, text);
-        }
-        let within = self.driver.within(id)?;
-        target.place.admission.session.snapshots.amend(self.driver, &within, id, None).await;
-        self.subject.status_mut()?.retired.retain(|one| one.id != id);
-        self.subject.recovered = true;
         Ok(Outcome::Again)
     }
 
@@ -286,7 +314,7 @@ impl Work<'_> {
     /// Shows what was read, without sending anything.
     fn report(&mut self, target: &Target, look: &Look, decision: Decision) -> Result<Outcome> {
         let Decision { step, changes, .. } = decision;
-        self.subject.act_in = self.issue(look)?.and_then(|issue| next_due(&issue, look.seen()));
+        self.subject.act_in = self.issue(look)?.and_then(|issue| issue.next_due(look.seen()));
         if let Some(seen) = look.seen() {
             self.may_touch(target, seen)?;
             self.keep_time(seen, &changes)?;
@@ -318,6 +346,8 @@ impl Work<'_> {
                 let generation = self.subject.object.metadata.generation;
                 let operation = self.subject.status()?.operation.as_ref();
                 let sent = operation.is_some_and(|o| Some(o.generation) == generation);
+                // What waits for a person alone has nothing left to send.
+                let sent = sent || (reason == Reason::AwaitingApproval && changes.is_empty());
                 Outcome::Progress { reason, message, sent }
             }
             Step::Refuse { reason, message } if self.subject.deleting() => {
@@ -333,74 +363,6 @@ impl Work<'_> {
             }
             _ => Outcome::Again,
         })
-    }
-
-    /// Adds the event of an accepted change. Returns since when it is open: a change that is sent again has been open since it
-    /// was sent first, and is no news.
-    fn announce_update(&mut self, fields: &[String], drifted: bool, tried_again: bool) -> Result<Time> {
-        let paths: Vec<String> = fields.iter().map(|f| camel(f)).collect();
-        let generation = self.subject.object.metadata.generation.unwrap_or_default();
-        let again = |o: &Operation| o.generation == generation && o.paths.iter().any(|p| paths.contains(p));
-        let before = self.subject.status()?.operation.as_ref().filter(|operation| again(operation));
-        let since = before.map_or_else(|| seconds(Timestamp::now()), |before| before.since.clone());
-        if before.is_none_or(|before| before.paths != paths) {
-            // What was waited for before is no reason to read this change late.
-            self.remember(|m| m.attempts = 0);
-            let reason = if drifted { EventReason::DriftCorrected } else { EventReason::Updated };
-            let text = paths.join(", ");
-            let text = if tried_again { format!("sent again, as requested: {text}") } else { text };
-            self.subject.note(false, reason, text);
-        }
-        if drifted {
-            self.subject.counted.push(Counted::DriftCorrected);
-        }
-        self.subject.sent = true;
-        Ok(since)
-    }
-
-    /// Records which change is open, until a read shows it. A read that shows what was sent is not late, even if more remains
-    /// to be sent.
-    fn keep_open(&mut self, fields: &[String], since: Time, sent: &Sent) -> Result<()> {
-        let open = self.driver.changes(&sent.state, &sent.shown)?.iter().any(|c| c.when == When::Now);
-        self.subject.status_mut()?.operation = None;
-        if open || matches!(sent.shown.about.phase, Phase::Pending(_)) {
-            let generation = self.subject.object.metadata.generation.unwrap_or_default();
-            let paths = fields.iter().map(|f| camel(f)).collect();
-            self.subject.status_mut()?.operation = Some(Operation { paths, generation, since });
-            return Ok(());
-        }
-        // The response shows it.
-        self.remember(|m| m.sent = None);
-        self.close_operation()
-    }
-
-    /// An operation that takes time is timed from when it was first seen.
-    fn keep_time(&mut self, seen: &Seen, changes: &[Change]) -> Result<()> {
-        let generation = self.subject.object.metadata.generation.unwrap_or_default();
-        let pending = matches!(seen.about.phase, Phase::Pending(_));
-        let status = self.subject.status_mut()?;
-        if pending && status.operation.is_none() {
-            status.operation =
-                Some(Operation { paths: vec![], generation, since: seconds(Timestamp::now()) });
-        }
-        let open = |o: &Operation| pending || changes.iter().any(|c| o.paths.contains(&camel(c.field())));
-        if !status.operation.as_ref().is_some_and(open) {
-            self.close_operation()?;
-        }
-        Ok(())
-    }
-
-    /// A read has shown what was sent, or nothing was. A change whose response was lost has no operation: what is read may be
-    /// from before it, for as long as reads may lag.
-    pub fn close_operation(&mut self) -> Result<()> {
-        let open = self.subject.status_mut()?.operation.take().is_some();
-        let lag = self.lag().read;
-        let sent = self.remember(|m| m.sent.take_if(|at| open || at.elapsed() >= lag)).is_some();
-        if open || sent {
-            // Until now reads showed what this object gave up as still its own.
-            self.wake_losers();
-        }
-        Ok(())
     }
 }
 

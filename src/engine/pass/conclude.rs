@@ -15,7 +15,7 @@ pub use verdicts::begun;
 
 use events::transitions;
 use requeue::requeue;
-use verdicts::verdicts;
+use verdicts::{incomplete, verdicts};
 
 use super::outcome::{Outcome, Pace, Pass};
 use crate::engine::crd::{AnyStatus, ConditionStatus, ConditionType, Note, Reason, Verdict, conditions};
@@ -39,6 +39,9 @@ pub fn conclude(status: AnyStatus, outcome: &Outcome, pass: &Pass, pace: &Pace) 
     let mut status = status;
     if let Some(mut verdicts) = verdicts(&status, outcome, pass) {
         speak_for_synced(&mut verdicts, pass.ready);
+        if let Some((reason, message)) = &pass.unresolved {
+            incomplete(&mut verdicts, *reason, message);
+        }
         status.conditions = conditions(&old, &verdicts, pass.generation, pass.now);
         if processed(outcome, pass) {
             status.observed_generation = pass.generation;

@@ -1,4 +1,5 @@
-//! One reconcile of a DatabricksAuth: host → Secret → token, then one conclusion. The same conclusions as for the kinds.
+//! One reconcile of a DatabricksAuth, then one conclusion, the same as for the kinds. `Auths::renew` in `account/auths.rs` has the
+//! order from the Secret to the session that the users get.
 
 use std::sync::Arc;
 
@@ -11,16 +12,16 @@ use super::engine::Engine;
 use super::outcome::Outcome;
 use super::record::Ended;
 use super::subject::Subject;
-use crate::engine::account::{Auths, Session, asks_for_labels, auth_error};
+use crate::engine::account::Renewed;
 use crate::engine::crd::{
-    AnyStatus, AuthStatus, ConditionType, DatabricksAuthSpec, Dependents, External, FINALIZER, KIND,
-    ObjectName, Reason, still,
+    AUTH_KIND, AnyStatus, AuthStatus, DatabricksAuthSpec, Dependents, External, FINALIZER, ObjectName,
+    Reason, still,
 };
 use crate::engine::error::{Error, Result};
 
 /// One reconcile.
 pub async fn reconcile(object: Arc<DynamicObject>, engine: Arc<Engine>) -> Action {
-    let mut subject = Subject::new(&engine, &object, KIND);
+    let mut subject = Subject::new(&engine, &object, AUTH_KIND);
     let readable = subject.status.as_ref().map(|_| ()).map_err(Clone::clone);
     let outcome = match readable {
         Ok(()) => hops(&engine, &mut subject).await,
@@ -28,6 +29,11 @@ pub async fn reconcile(object: Arc<DynamicObject>, engine: Arc<Engine>) -> Actio
     };
     if let Err(error) = &outcome {
         engine.auths.give_up(&subject.who, &subject.spec(), error);
+    }
+    // The watch makes the operator forget one that disappears, but not what a reconcile stores after that.
+    let cached = engine.cluster.stores.object(&subject.who);
+    if cached.is_none_or(|cached| cached.uid() != object.uid()) {
+        engine.auths.forget(&subject.who);
     }
     let (well, who) = (matches!(outcome, Ok(Outcome::Rest | Outcome::Suspended)), subject.who.clone());
     let ended = subject.conclude(&engine, outcome, Reason::Authenticated).await;
@@ -55,7 +61,8 @@ async fn hops(engine: &Engine, subject: &mut Subject) -> Result<Outcome> {
     if !subject.deleting() {
         subject.write_metadata(engine, true).await?;
     }
-    let outcome = connect(engine, subject, &spec, &who).await;
+    let renewed = engine.auths.renew(&who, &subject.object, &spec).await;
+    let outcome = renewed.and_then(|renewed| show(engine, subject, &spec.account_id, renewed));
     if subject.deleting() {
         let message = still_used(&dependents);
         let first = dependents.iter().take(5).map(ObjectName::to_string).collect();
@@ -87,109 +94,32 @@ fn still_used(dependents: &[ObjectName]) -> String {
     let (them, their) = if dependents.len() == 1 { ("it", "its") } else { ("them", "their") };
     format!(
         "{}: delete {them}, or point {their} spec.authRef to another one",
-        still(dependents, "use", &format!("this {KIND}"))
+        still(dependents, "use", &format!("this {AUTH_KIND}"))
     )
 }
 
-async fn connect(
-    engine: &Engine,
-    subject: &mut Subject,
-    spec: &DatabricksAuthSpec,
-    who: &ObjectName,
-) -> Result<Outcome> {
-    let auths: &Auths = &engine.auths;
-    let secret = spec.client_secret_ref.as_ref().map(|r| r.name.as_str());
-    auths.watch_secret(who, secret);
-    let targets = secret.map(|name| ObjectName {
-        kind: "Secret".into(),
-        namespace: who.namespace.clone(),
-        name: name.into(),
-    });
-    engine.memory.wake.refer(who, targets.into_iter().collect());
-    let by_label = asks_for_labels(spec);
-    auths.namespaces.follow(who, by_label);
-    auths.announce(who, spec);
-    if spec.suspend == Some(true) {
-        let error = Error::waiting(Reason::CredentialsUnavailable, "spec.suspend is true");
-        auths.store(who, spec, Err(error));
-        return Ok(Outcome::Suspended);
-    }
-    let connected = auths.connect(&subject.object, spec, who).await;
-    let outcome = match &connected {
-        Ok(session) => match prove(engine, subject, session).await {
-            Ok(()) => show(engine, subject, spec, session, by_label).await,
-            Err(error) => Err(error),
-        },
-        Err(error) => Err(error.clone()),
-    };
-    // A working session survives an endpoint that is unreachable, or a Secret that is unreadable, for a moment.
-    let read = matches!(&connected, Err(Error::Rejected { reason: Reason::SecretNotReadable, .. }));
-    let passing = read || matches!(&connected, Err(Error::Transient { .. } | Error::Conflict(_)));
-    let usable = auths.has_usable(who, &subject.object, spec);
-    if !(passing && usable) {
-        auths.store(who, spec, connected);
-    }
-    match outcome {
-        // Whatever the status says, there is no session to work with.
-        Err(Error::Rejected { reason, message, patience, .. }) if read && !usable => {
-            Err(Error::Rejected { reason, message, patience, read: false })
-        }
-        outcome => outcome,
-    }
-}
-
-/// Shows what is known of a session that works.
-async fn show(
-    engine: &Engine,
-    subject: &mut Subject,
-    spec: &DatabricksAuthSpec,
-    session: &Session,
-    by_label: bool,
-) -> Result<Outcome> {
-    let facts = AuthStatus {
-        host: Some(session.client.host().as_str().into()),
-        installation: Some(engine.settings.installation.clone()),
-        dependents: None,
-    };
+/// Shows what a renewal resulted in.
+fn show(engine: &Engine, subject: &mut Subject, account_id: &str, renewed: Renewed) -> Result<Outcome> {
+    let Renewed::Works { host, throttled, unreadable } = renewed else { return Ok(Outcome::Suspended) };
+    let installation = Some(engine.settings.installation.clone());
+    let facts = AuthStatus { host: Some(host), installation, dependents: None };
     let status = subject.status_mut()?;
     set_facts(status, &facts);
-    status.external_id = Some(spec.account_id.clone());
+    status.external_id = Some(account_id.to_owned());
     status.external = Some(External {
-        account_id: spec.account_id.clone(),
-        id: spec.account_id.clone(),
+        account_id: account_id.to_owned(),
+        id: account_id.to_owned(),
         name: None,
         adopted: false,
         observed: false,
         created_at: None,
     });
-    let (namespaces, who) = (&engine.auths.namespaces, &subject.who);
-    // A transient failure to read them is no news.
-    let readable = !by_label || !matches!(namespaces.labels(&who.namespace).await, Ok(None));
     let reason = Reason::OperatorNotPermitted;
-    match engine.auths.throttled(who) {
-        Some(after) => Ok(Outcome::Limited(after)),
-        None if readable => Ok(Outcome::Rest),
-        None => Ok(Outcome::Partly { reason, message: namespaces.not_readable().into() }),
-    }
-}
-
-/// After a rejected call, or while the status says that all are rejected, a token alone proves nothing: the operator asks
-/// the account whether it accepts calls. If the result differs from before, the users of the DatabricksAuth are reconciled.
-async fn prove(engine: &Engine, subject: &Subject, session: &Session) -> Result<()> {
-    let turned_away = [Reason::CredentialsInvalid, Reason::AddressBlocked].map(Reason::name);
-    let ready = subject.status()?.condition(ConditionType::Ready);
-    let told = ready.is_some_and(|ready| turned_away.contains(&ready.reason.as_str()));
-    if session.doubted_for().is_none() && !told {
-        return Ok(());
-    }
-    // The status stays valid until there is a response.
-    session.doubt();
-    let before = session.refusal();
-    let proven = session.prove().await;
-    if session.refusal() != before {
-        engine.memory.wake.wake_dependents(&subject.who);
-    }
-    proven.map_err(auth_error)
+    Ok(match (throttled, unreadable) {
+        (Some(after), _) => Outcome::Limited(after),
+        (None, Some(message)) => Outcome::Partly { reason, message: message.into() },
+        (None, None) => Outcome::Rest,
+    })
 }
 
 fn set_facts(status: &mut AnyStatus, facts: &AuthStatus) {

@@ -4,12 +4,15 @@ mod issue;
 mod step;
 mod words;
 
-pub use issue::{Issue, next_due};
+pub use issue::Issue;
 pub use step::{Released, Running, Step, View};
 pub use words::{managed_by, spec_path, words};
 
+use issue::Task;
 use step::{plan, refuse, wait};
 use words::{start_over, write_back};
+
+use std::time::Duration;
 
 use super::bound::Record;
 use super::look::{Found, Interrupted};
@@ -53,7 +56,8 @@ fn deleting(view: &View<'_>) -> Step {
         }
         Found::Ours(seen) => match &seen.about.phase {
             Phase::Leaving(why) => wait(Reason::Deleting, why.clone()),
-            _ => Step::Delete,
+            Phase::Vacant => Step::Release(Released::Vacant),
+            _ => view.left_behind.map_or(Step::Delete, |word| Step::Release(Released::Left(word))),
         },
         Found::Foreign(seen) => refuse(
             Reason::ApiRefused,
@@ -83,6 +87,7 @@ fn deleting(view: &View<'_>) -> Step {
 
 fn living(view: &View<'_>) -> Step {
     match view.found {
+        Found::Nothing { settled } if view.standing => without_parent(view, *settled),
         Found::Nothing { settled } if view.observe => unseen(view, *settled),
         Found::Nothing { settled } => absent(view, *settled),
         Found::Several(ids) => refuse(
@@ -115,9 +120,26 @@ fn living(view: &View<'_>) -> Step {
         Found::Foreign(seen) => foreign(view, seen, false),
         Found::Ours(seen) if view.record == Record::Bound || observes(view) => {
             let issue = view.issue.as_ref().filter(|_| !view.observe);
-            issue.and_then(|issue| issue.step(seen)).unwrap_or_else(|| ours(view, seen))
+            issue.and_then(|issue| issued(issue, seen)).unwrap_or_else(|| ours(view, seen))
         }
         Found::Ours(seen) => foreign(view, seen, true),
+    }
+}
+
+/// What is to be done about a secret that exists; none if nothing is.
+fn issued(issue: &Issue, seen: &Seen) -> Option<Step> {
+    const DAY: Duration = Duration::from_secs(86_400);
+    match issue.task(seen) {
+        Task::None => None,
+        Task::Replace => Some(Step::Replace),
+        Task::Discard(id) => Some(Step::Discard(id)),
+        Task::Later(id, after) => Some(Step::WaitOut {
+            after: after.min(DAY),
+            message: format!(
+                "spec.renewal requests a new secret: it is created once the former one, {id}, may be deleted; a shorter \
+                 spec.overlap makes that sooner"
+            ),
+        }),
     }
 }
 
@@ -186,6 +208,22 @@ fn unseen(view: &View<'_>, settled: bool) -> Step {
     }
 }
 
+/// What is always there is missing only with what it belongs to, and cannot be created.
+fn without_parent(view: &View<'_>, settled: bool) -> Step {
+    if !settled {
+        return absent(view, false);
+    }
+    let text = format!(
+        "the account has no {}, which is there as long as what it belongs to: correct the spec, or delete this object",
+        view.called
+    );
+    if view.observe {
+        plan(Reason::ExternalResourceMissing, text)
+    } else {
+        refuse(Reason::ExternalResourceMissing, text)
+    }
+}
+
 fn absent(view: &View<'_>, settled: bool) -> Step {
     let called = &view.called;
     let missing = |text: String| refuse(Reason::ExternalResourceMissing, text);
@@ -221,6 +259,11 @@ fn foreign(view: &View<'_>, seen: &Seen, marked: bool) -> Step {
         AdoptionPolicy::IfOwned => marked || view.asked || view.record == Record::Asked,
         AdoptionPolicy::Never => false,
     };
+    // Nothing manages it, so no permission is needed either: it is as good as missing.
+    let vacant = seen.about.phase == Phase::Vacant && matches!(view.record, Record::None | Record::Observed);
+    if vacant && !allowed && !view.observe {
+        return Step::TakeUp;
+    }
     // Nothing is written to what is only observed, so that needs no permission.
     if (allowed || view.observe) && view.record != Record::Bound {
         return Step::Adopt;
@@ -264,6 +307,11 @@ fn ours(view: &View<'_>, seen: &Seen) -> Step {
             refuse(Reason::ProvisioningFailed, text)
         }
         Phase::Pending(why) => wait(Reason::Provisioning, why.clone()),
+        Phase::Awaiting(what)
+            if view.observe || changes.iter().all(|c| matches!(c.when, When::NotNow(_))) =>
+        {
+            wait(Reason::AwaitingApproval, what.clone())
+        }
         Phase::Leaving(why) => wait(Reason::Deleting, format!("it is being deleted outside: {why}")),
         Phase::Failed(why) if view.observe || !changes.iter().any(|c| c.when == When::Now) => {
             failed(view, why)
@@ -319,7 +367,7 @@ fn differs(view: &View<'_>, seen: &Seen) -> Step {
             ),
         };
     }
-    let named = |c: &Change| spec_path(view.immutable, view.spec, &c.path);
+    let named = |c: &Change| spec_path(view.immutable, view.references, view.spec, &c.path);
     let told = |c: &Change| match &c.when {
         When::NotNow(why) => format!("{}: {why}", named(c)),
         When::Never(why) => {

@@ -8,11 +8,11 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::outcome::Pace;
-use crate::engine::account::Auths;
+use crate::engine::account::{Auths, Secrets};
 use crate::engine::cluster::Cluster;
 use crate::engine::crd::{ObjectName, Reason, summary};
 use crate::engine::error::{Error, Result};
-use crate::engine::kind::{Driver, Permit};
+use crate::engine::kind::{Driver, Need, Permit};
 use crate::engine::memory::Memory;
 use crate::engine::meter::Meter;
 
@@ -55,6 +55,8 @@ pub struct Engine {
     pub cluster: Cluster,
     /// The Databricks accounts and the credentials for them.
     pub auths: Auths,
+    /// The Secrets that objects write what the account issues to.
+    pub outputs: Secrets,
     /// What is remembered between reconciles.
     pub memory: Memory,
     /// Where the work is counted.
@@ -85,7 +87,8 @@ impl Engine {
     ) -> Engine {
         let fields = kinds.iter().map(|driver| (driver.kind().into_owned(), driver.fields())).collect();
         let undoing = Undoing { tasks: TaskTracker::new(), stop };
-        Engine { settings, cluster, auths, memory, meter, undoing, permit, fields }
+        let outputs = Secrets::new(cluster.objects.client().clone(), memory.wake.clone());
+        Engine { settings, cluster, auths, outputs, memory, meter, undoing, permit, fields }
     }
 
     /// The right to write to an account.
@@ -103,13 +106,13 @@ impl Engine {
         format!("{}/{}/{}", self.settings.installation, who.namespace, who.name)
     }
 
-    /// The id of another object of ours that `field` of a spec names, if its object is usable in the account, whether or
+    /// The id of another object of ours that a spec needs, if its object is usable in the account, whether or
     /// not its spec is carried out. For a dependent that was created for that id, `pinned`, it is enough that it exists.
-    pub fn resolve_object(&self, who: &ObjectName, field: &str, pinned: Option<&str>) -> Result<String> {
+    pub fn resolve_object(&self, who: &ObjectName, need: &Need, pinned: Option<&str>) -> Result<String> {
         let Some(object) = self.cluster.stores.object(who) else {
             return Err(Error::waiting(
                 Reason::ReferenceNotFound,
-                format!("{who} does not exist: create it, or correct spec.{field}.name"),
+                format!("{who} does not exist: create it, or correct spec.{}", named_in(need)),
             ));
         };
         let not_ready =
@@ -129,4 +132,10 @@ impl Engine {
             |who: &ObjectName| self.cluster.stores.object(who).and_then(|object| object.metadata.uid.clone());
         self.memory.barrier.holds(uid, uid_of)
     }
+}
+
+/// The field in which a spec names an object: in a list it is one of several.
+fn named_in(need: &Need) -> String {
+    let place = need.place();
+    if place == need.field { format!("{place}.name") } else { place.to_owned() }
 }

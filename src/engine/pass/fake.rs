@@ -1,5 +1,6 @@
 //! A kind made by hand for the tests of the hops, and what else they need: a desired state and an account are plain JSON,
-//! no call leaves the process, and each call is recorded.
+//! no call leaves the process, and each call is recorded. Longer than other files, as a kind
+//! has that many functions.
 
 pub mod account;
 pub mod cluster;
@@ -47,6 +48,8 @@ pub struct Fake {
     pub partial: Mutex<bool>,
     /// The response to a create shows only the id.
     pub silent: Mutex<bool>,
+    /// So many secrets were issued.
+    pub issued: Mutex<u32>,
     /// The next write is carried out, and its response is this failure.
     pub loses: Mutex<Option<Error>>,
     /// The phase of what is created.
@@ -69,15 +72,19 @@ impl Fake {
     pub fn with(change: impl FnOnce(&mut Fake)) -> &'static Fake {
         let traits = Traits {
             immutable: &[],
+            references: &[],
             untold: &[],
+            unlisted: &[],
             ownership: Ownership::RecordedId,
             lifecycle: Lifecycle::Object,
             data_bearing: false,
             issues: false,
             granted_by_name: false,
+            removable: true,
             read_lag: Duration::ZERO,
             guarded_alone: false,
             guarded_among_siblings: false,
+            creates_in_turn: false,
         };
         let mut fake = Fake {
             traits,
@@ -89,6 +96,7 @@ impl Fake {
             late: Mutex::default(),
             partial: Mutex::default(),
             silent: Mutex::default(),
+            issued: Mutex::default(),
             loses: Mutex::default(),
             phase: Mutex::new(Phase::Ready),
             mark: Mutex::new("it".into()),
@@ -155,6 +163,13 @@ impl Fake {
         self.got.lock().unwrap().values().any(|other| other.id != id && other.state["name"] == *name)
     }
 
+    /// An id that no other object has had.
+    fn next_id(&self) -> String {
+        let mut issued = self.issued.lock().unwrap();
+        *issued += 1;
+        format!("id-{issued}")
+    }
+
     fn answered<T>(&self, answer: T) -> Result<T> {
         self.loses.lock().unwrap().take().map_or(Ok(answer), Err)
     }
@@ -172,6 +187,13 @@ impl Fake {
 pub fn seen(id: &str, name: &str, owner: Option<&str>) -> Seen {
     let about = About { phase: Phase::Ready, owner: owner.map(str::to_owned), ..About::default() };
     Seen { id: id.into(), state: json!({"name": name}), facts: Map::new(), about }
+}
+
+/// An object of the account that nothing manages. Its id is its name.
+pub fn vacant(name: &str) -> Seen {
+    let mut seen = seen(name, name, None);
+    (seen.about.phase, seen.about.state) = (Phase::Vacant, Some("OFF".into()));
+    seen
 }
 
 /// The settings of the engine, with these times.
@@ -249,7 +271,11 @@ impl Driver for Fake {
     fn needs(&self, spec: &Value) -> Result<Vec<Need>> {
         let object = |field: &'static str| {
             let name = spec[field]["name"].as_str()?.into();
-            Some(Need { field: field.into(), what: Wanted::Object { kind: "Fake".into(), name } })
+            Some(Need {
+                field: field.into(),
+                what: Wanted::Object { kind: "Fake".into(), name },
+                soft: false,
+            })
         };
         let group = spec["group"].as_str().map(|name| PrincipalName::Group(name.into()));
         let group = group.map(|group| Need::principal("group", group));
@@ -284,8 +310,13 @@ impl Driver for Fake {
         Ok(self.steps_aside.then(|| json!({"name": name, "value": want["value"]})))
     }
 
-    fn output(&self, _: &Value) -> Result<Option<Output>> {
-        Ok(None)
+    fn output(&self, spec: &Value) -> Result<Option<Output>> {
+        Ok(spec["secretName"].as_str().filter(|_| self.traits.issues).map(|name| Output {
+            secret_name: name.to_owned(),
+            key: "key",
+            overlap: Duration::from_secs(spec["overlap"].as_u64().unwrap_or(600)),
+            renewal: spec["renewal"].as_str().map(str::to_owned),
+        }))
     }
 
     fn power(&self, _: &Value) -> Result<Power> {
@@ -345,8 +376,16 @@ impl Driver for Fake {
             let name = want["name"].as_str().unwrap_or_default();
             self.written(format!("POST {name}"))?;
             let upsert = self.traits.lifecycle == Lifecycle::Upsert;
-            let id = if upsert { format!("/{name}") } else { format!("id-{name}") };
+            let id = match upsert {
+                true => format!("/{name}"),
+                false if self.traits.issues => self.next_id(),
+                false => format!("id-{name}"),
+            };
             let mut seen = seen(&id, name, self.mark().as_deref());
+            if self.traits.issues {
+                let now = k8s_openapi::jiff::Timestamp::now().as_second();
+                (seen.about.created, seen.about.expires) = (Some(now), Some(now + 9_000));
+            }
             if !*self.partial.lock().unwrap() {
                 seen.state["value"] = want["value"].clone();
             }
@@ -380,6 +419,9 @@ impl Driver for Fake {
                 return self.answered(seen);
             }
             now.iter().for_each(|field| seen.state[*field] = want[*field].clone());
+            if seen.about.phase == Phase::Vacant {
+                seen.about.phase = Phase::Ready;
+            }
             if let Some(mark) = self.mark() {
                 seen.about.owner = Some(mark);
             }
@@ -389,11 +431,26 @@ impl Driver for Fake {
         .boxed()
     }
 
+    fn left_behind(&self, _: Option<&Value>, seen: &Seen) -> Result<Option<&'static str>> {
+        Ok((seen.state["value"] == "off").then_some("switched off"))
+    }
+
+    fn retire<'a>(
+        &'a self,
+        api: &'a Writer,
+        seen: &'a Seen,
+        _: Option<&'a Value>,
+    ) -> BoxFuture<'a, Result<()>> {
+        self.delete(api, seen)
+    }
+
     fn delete<'a>(&'a self, _: &'a Writer, seen: &'a Seen) -> BoxFuture<'a, Result<()>> {
         async move {
             self.written(format!("DELETE {}", seen.id))?;
-            if !*self.late.lock().unwrap() {
-                self.take(&seen.id);
+            match *self.late.lock().unwrap() {
+                true => {}
+                false if self.traits.lifecycle == Lifecycle::Standing => self.put(vacant(&seen.id)),
+                false => self.take(&seen.id),
             }
             Ok(())
         }

@@ -105,14 +105,15 @@ async fn hops(work: &mut Work<'_>) -> Result<Outcome> {
         return Ok(blocked);
     }
     let resolved = work.resolve(&place).instrument(hop("resolve")).await?;
-    let target = hop("desire").in_scope(|| work.desire(place, resolved))?;
-    work.subject.put_references(target.refs.as_ref())?;
+    let mut target = hop("desire").in_scope(|| work.desire(place, resolved))?;
+    work.subject.put_references(target.refs.as_ref(), target.unresolved.shown())?;
     work.keep_only(&target.claims);
     work.write_finalizer().await?;
-    let mut freshness = Freshness::Routine;
+    let (wanted, mut freshness) = (target.want.clone(), Freshness::Routine);
     let (look, decision) = loop {
         let look = work.observe(&target, freshness).instrument(hop("observe")).await?;
         work.subject.put_read(&look, work.usable(&look));
+        target.want = target.unresolved.keep(wanted.as_ref(), look.seen());
         let decision = hop("decide").in_scope(|| work.decide(&target, &look))?;
         if decision.aside {
             work.close_operation()?;
@@ -149,7 +150,7 @@ impl Work<'_> {
         let operation = self.subject.status()?.operation.as_ref();
         match deleting_without_account(&self.view_of(&Look::unknown(), &[], None, operation)?) {
             Some(Step::Refuse { reason, message }) => Ok(Some(Outcome::Blocked { reason, message })),
-            Some(Step::Release(how)) => self.release(how).await.map(Some),
+            Some(Step::Release(how)) => self.release(how, None).await.map(Some),
             Some(other) => Err(Error::terminal(Reason::InternalError, format!("unexpected step {other:?}"))),
             None => Ok(None),
         }

@@ -12,8 +12,7 @@ use k8s_openapi::jiff::Timestamp;
 use serde_json::Value;
 use tokio::time::Instant;
 
-use super::bound::Recognise;
-use super::bound::{Bound, Record};
+use super::bound::{Bound, Recognise, Record};
 use super::lag::Lag;
 use super::look::{Found, Freshness, Interrupted, Look};
 use crate::engine::account::{Rows, Snapshots};
@@ -79,6 +78,13 @@ impl Observer<'_> {
         }
     }
 
+    /// Whether a row of a LIST is not enough to compare.
+    fn unlisted(&self) -> bool {
+        let managed = |field: &&str| self.want.is_some_and(|want| !want[*field].is_null());
+        let fields = self.driver.traits().unlisted;
+        fields.iter().any(|field| self.claimant.observing || managed(field))
+    }
+
     /// Whether it is an upsert, which repeats nothing but itself.
     fn repeatable(&self) -> bool {
         self.driver.traits().lifecycle.is_repeatable()
@@ -106,15 +112,20 @@ impl Observer<'_> {
         let key = Key { within: intent.within.clone(), name: intent.name.clone() };
         let slack = i64::try_from(self.quarantine.as_secs()).unwrap_or(i64::MAX).saturating_add(SKEW_SECONDS);
         let (mut hits, mut in_time) = (vec![], true);
+        let issues = self.driver.traits().issues;
         for seen in self.listed_after(&key.within, intent.time.0, wait).await? {
             // Our own create always sets the mark.
             let marked = match self.driver.traits().ownership {
                 Ownership::Marker => self.recognise.marked(&seen),
                 Ownership::RecordedId => true,
             };
-            let fits = self.driver.matches(&key, &seen)? && marked && !intent.before.contains(&seen.id);
+            // A secret is recognised by its times. Where those are not shown, it may be the result, and nothing proves it.
+            let unproven = issues && (seen.about.created.is_none() || seen.about.expires.is_none());
+            let fits = (self.driver.matches(&key, &seen)? || unproven) && marked;
+            let fits = fits && !intent.before.contains(&seen.id);
             if fits && self.claimant.holder(&seen.id).is_none() {
                 let off = |at: i64| at.saturating_sub(intent.time.0.as_second());
+                in_time &= !unproven;
                 in_time &= seen.about.created.is_none_or(|at| (-SKEW_SECONDS..=slack).contains(&off(at)));
                 hits.push(seen.id);
             }
@@ -156,7 +167,8 @@ impl Observer<'_> {
             None => (None, None),
         };
         // An object in transition is read by itself, not from the shared LIST.
-        let rests = |seen: &Seen| upsert || (seen.about.phase == Phase::Ready && !self.operation);
+        let steady = |seen: &Seen| matches!(seen.about.phase, Phase::Ready | Phase::Vacant);
+        let rests = |seen: &Seen| upsert || (steady(seen) && !self.operation && !self.unlisted());
         let from_list = freshness == Freshness::Routine;
         let (seen, may_be_stale) = match row {
             Some(seen) if rests(&seen) => (Some(seen), from_list),
@@ -293,6 +305,7 @@ impl Observer<'_> {
         let before: Vec<String> = hits.iter().map(|seen| seen.id.clone()).collect();
         // An object that is being deleted is not adopted, and prevents no create.
         hits.retain(|seen| !matches!(seen.about.phase, Phase::Leaving(_)));
+        only_one_vacant(&mut hits);
         if let Some(marked) = hits.iter().position(|seen| self.recognise.marked(seen)) {
             let seen = self.confirmed(hits.swap_remove(marked), freshness).await?;
             let found = self.unless_held(self.claimant.holder(&seen.id), Found::Ours(seen));
@@ -327,9 +340,9 @@ impl Observer<'_> {
         self.snapshots.look(self.driver, self.reader, &key.within, not_before, matching).await?
     }
 
-    /// An object in a LIST, as it is now: before it is adopted, it is read by its id.
+    /// An object in a LIST, as it is now: before it is adopted, it is read by its id. So is one that a row does not show whole.
     async fn confirmed(&self, seen: Seen, freshness: Freshness) -> Result<Seen> {
-        if self.repeatable() || freshness == Freshness::Routine {
+        if self.repeatable() || (freshness == Freshness::Routine && !self.unlisted()) {
             return Ok(seen);
         }
         match self.driver.get(self.reader, &seen.id).await? {
@@ -357,6 +370,16 @@ impl Observer<'_> {
         } else {
             self.claimant.holder(id)
         }
+    }
+}
+
+/// Of objects that nothing manages any is as good as another, and none is as good as one that something manages.
+fn only_one_vacant(hits: &mut Vec<Seen>) {
+    let vacant = |seen: &Seen| seen.about.phase == Phase::Vacant;
+    if hits.iter().all(vacant) {
+        hits.truncate(1);
+    } else {
+        hits.retain(|seen| !vacant(seen));
     }
 }
 

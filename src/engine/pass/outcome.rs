@@ -97,8 +97,10 @@ pub struct Pass {
     pub refusals: u32,
     /// Databricks has refused this often enough, and for long enough, for the refusal to be final.
     pub confirmed: bool,
-    /// The DatabricksAuth and all references exist and are ready.
+    /// The DatabricksAuth and all references that the object cannot be without exist and are ready.
     pub resolved: bool,
+    /// Why a reference that it can be without is left out.
+    pub unresolved: Option<(Reason, String)>,
     /// The reason of a condition `Ready` that is True.
     pub ready: Reason,
     /// A change was accepted in this reconcile, and may show soon.

@@ -11,6 +11,7 @@ use serde_json::Value;
 
 use super::outcome::Outcome;
 use super::subject::Terms;
+use super::unresolved::Unresolved;
 use super::work::{Place, Target, Work};
 use crate::databricks::Urgency;
 use crate::engine::account::{Admission, Applicant, check_power};
@@ -96,12 +97,13 @@ impl Work<'_> {
     /// Hop 5: resolves the ids. While deleting, only pinned ids are used: references may be gone, and nothing new may be resolved.
     /// An object that was restored without its status has pinned nothing: its record is checked by what its spec means now,
     /// which may be nothing.
-    pub async fn resolve(&self, place: &Place) -> Result<Option<Resolved>> {
+    pub async fn resolve(&self, place: &Place) -> Result<Option<(Resolved, Unresolved)>> {
         let status = self.subject.status()?;
         let recorded = status.external.is_some() || status.intent.is_some();
         let pinned = status.resolved_refs.clone();
         if self.subject.deleting() && recorded {
-            return Ok(Some(Resolved { ids: pinned, marker: self.marker() }));
+            let got = Resolved { ids: pinned, marker: self.marker(), ..Resolved::default() };
+            return Ok(Some((got, Unresolved::default())));
         }
         match self.references(place).await {
             Err(Error::Waiting { .. } | Error::Terminal { .. }) if self.subject.deleting() => Ok(None),
@@ -109,16 +111,17 @@ impl Work<'_> {
         }
     }
 
-    /// The ids of all references in the spec; the error names all that are missing at once.
-    async fn references(&self, place: &Place) -> Result<Resolved> {
+    /// The ids of all references in the spec; the error names all at once that are missing and that the object cannot be without.
+    async fn references(&self, place: &Place) -> Result<(Resolved, Unresolved)> {
         let spec = self.subject.spec();
         let mut got = Resolved { marker: self.marker(), ..Resolved::default() };
         let mut missing: Option<(Reason, Vec<String>)> = None;
-        for need in self.driver.needs(&spec)? {
-            match self.reference(&need, place).await {
+        let needs = self.driver.needs(&spec)?;
+        for need in needs.iter().filter(|need| !need.soft) {
+            match self.reference(need, place).await {
                 Ok(id) => {
-                    self.same_parent(&need, &id)?;
-                    got.ids.insert(need.field, id);
+                    self.same_parent(need, &id)?;
+                    got.ids.insert(need.field.clone(), id);
                 }
                 Err(Error::Waiting { reason, message }) => {
                     missing.get_or_insert((reason, vec![])).1.push(message);
@@ -129,7 +132,8 @@ impl Work<'_> {
         if let Some((reason, messages)) = missing {
             return Err(Error::waiting(reason, messages.join("; ")));
         }
-        Ok(got)
+        let unresolved = self.resolve_soft(&needs, place, &mut got.ids).await?;
+        Ok((got, unresolved))
     }
 
     /// A reference that an object cannot exist without must keep its meaning: otherwise an object that was deleted and
@@ -173,7 +177,7 @@ impl Work<'_> {
                 // A bound object keeps what it was created for while that exists, so that access stays correct.
                 let status = self.subject.status()?;
                 let pinned = status.resolved_refs.get(&need.field).filter(|_| status.external.is_some());
-                self.engine.resolve_object(&who, &need.field, pinned.map(String::as_str))
+                self.engine.resolve_object(&who, need, pinned.map(String::as_str))
             }
             Wanted::Principal(name) => {
                 // A bound object keeps the principal that it was created for; whether the name still means it is checked
@@ -186,8 +190,10 @@ impl Work<'_> {
                 }
                 let found = place.admission.session.principal(name, place.urgency, false).await?;
                 found.ok_or_else(|| {
-                    let text =
-                        format!("the account has no {name}: create it there, or correct spec.{}", need.field);
+                    let text = format!(
+                        "the account has no {name}: create it there, or correct spec.{}",
+                        need.place()
+                    );
                     Error::waiting(Reason::ReferenceNotFound, text)
                 })
             }
@@ -195,8 +201,9 @@ impl Work<'_> {
     }
 
     /// Hop 6: computes the desired state. While deleting, it may be unreadable.
-    pub fn desire(&self, place: Place, resolved: Option<Resolved>) -> Result<Target> {
+    pub fn desire(&self, place: Place, resolved: Option<(Resolved, Unresolved)>) -> Result<Target> {
         let spec = self.subject.spec();
+        let (resolved, unresolved) = resolved.unzip();
         let (want, refs) = match resolved {
             None => (None, None),
             Some(got) if self.subject.deleting() => match self.driver.desired(&spec, &got) {
@@ -210,7 +217,7 @@ impl Work<'_> {
             }
         };
         let claims = self.claims(&place.admission, want.as_ref())?;
-        Ok(Target { place, want, refs, claims })
+        Ok(Target { place, want, refs, claims, unresolved: unresolved.unwrap_or_default() })
     }
 
     /// What this object claims: not what it claimed under a name that it no longer has, nor what it only observes.

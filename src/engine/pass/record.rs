@@ -181,17 +181,11 @@ impl Subject {
             ready,
             sent: self.sent,
             resolved: self.resolved,
+            unresolved: self.unresolved.clone(),
             resync: self.next(),
             now: Timestamp::now(),
             chance: chance(),
         }
-    }
-
-    /// When to compare again, or to act: at the latest in a day, as timers of years do not exist.
-    fn next(&self) -> Option<Duration> {
-        const DAY: Duration = Duration::from_secs(86_400);
-        let compare = self.resync.map(|resync| self.due.unwrap_or(resync));
-        compare.into_iter().chain(self.act_in.map(|wait| wait.min(DAY))).min()
     }
 
     /// An unreadable status is not overwritten: it holds the id. The event reports it.
@@ -281,10 +275,6 @@ impl Subject {
             }
         }
         Ok(())
-    }
-
-    fn recorded_id(&self) -> Option<&str> {
-        self.status.as_ref().ok()?.external.as_ref().map(|external| external.id.as_str())
     }
 
     /// Writes the copy of the record in annotations.

@@ -19,8 +19,12 @@ use super::work::{Target, Work};
 use crate::databricks::Urgency;
 use crate::engine::crd::{External, FINALIZER, ObjectName, Operation, Reason, age};
 use crate::engine::error::{Error, Result};
-use crate::engine::kind::{AuthFacts, NEW_REFERENCE, Seen, Wanted};
+use crate::engine::kind::{AuthFacts, Lifecycle, NEW_REFERENCE, Seen, Wanted};
 use crate::engine::memory::named;
+
+/// How long a workspace that is being deleted may count as a user of what it was built from: its deletion takes up to a quarter of
+/// an hour (Terraform's provider waits that long), and some minutes more.
+const USED_FOR: Duration = Duration::from_secs(1200);
 
 /// A change that was accepted.
 pub struct Sent {
@@ -44,8 +48,8 @@ impl Work<'_> {
         })
     }
 
-    /// A last check before a write. If it reads all objects of the kind, the lock that it returns keeps two changes from
-    /// passing it together.
+    /// A last check before a write. The lock that it returns keeps two changes from passing a check of all siblings together, and
+    /// two creates from being sent at once where the API does not take that.
     pub async fn guard(
         &self,
         target: &Target,
@@ -53,28 +57,34 @@ impl Work<'_> {
         seen: Option<&Seen>,
     ) -> Result<Option<OwnedMutexGuard<()>>> {
         let session = &target.place.admission.session;
-        let facts = &session.facts;
-        if self.driver.traits().guarded_alone {
-            let principal_id = session.own_id().await?;
+        let (traits, facts) = (self.driver.traits(), &session.facts);
+        if !traits.guarded_among_siblings {
+            let principal_id = if traits.guarded_alone { session.own_id().await? } else { None };
             let facts = AuthFacts { principal_id, ..facts.clone() };
-            return self.driver.guard(want, seen, &[], &facts).map(|()| None);
+            self.driver.guard(want, seen, &[], &facts)?;
         }
-        // Such guards are about the operator's own addresses: without any there is nothing to check.
-        if !self.driver.traits().guarded_among_siblings || facts.egress.is_empty() {
+        // Guards that read all objects are about the operator's own addresses: without any there is nothing to check.
+        let checked = traits.guarded_among_siblings && !facts.egress.is_empty();
+        let in_turn = traits.creates_in_turn && seen.is_none();
+        if !(checked || in_turn) {
             return Ok(None);
         }
-        let account_id = target.place.admission.session.client.account_id();
-        let held = self.engine.memory.guards.lock(account_id, &self.subject.who.kind).await;
-        self.no_change_is_unseen(target)?;
         let state = want.or(seen.map(|seen| &seen.state)).unwrap_or(&Value::Null);
-        let siblings = self.driver.list(&target.place.reader, &self.driver.key(state)?.within).await?;
-        self.all_are_shown(target, &siblings)?;
+        let within = self.driver.key(state)?.within;
+        let locks = &self.engine.memory.guards;
+        let held = locks.lock(session.client.account_id(), &self.subject.who.kind, &within).await;
+        if !checked {
+            return Ok(Some(held));
+        }
+        self.no_change_is_unseen(target, &within)?;
+        let siblings = self.driver.list(&target.place.reader, &within).await?;
+        self.all_are_shown(target, &within, &siblings)?;
         self.driver.guard(want, seen, &siblings, facts).map(|()| Some(held))
     }
 
     /// A guard that reads all objects of the kind must not miss one that was created a moment ago.
-    fn all_are_shown(&self, target: &Target, shown: &[Seen]) -> Result<()> {
-        for (object, external) in self.siblings(target) {
+    fn all_are_shown(&self, target: &Target, within: &str, shown: &[Seen]) -> Result<()> {
+        for (object, external) in self.siblings(target, within) {
             let young = external.created_at.is_some_and(|at| age(at.0, Timestamp::now()) < self.lag().read);
             if young && !shown.iter().any(|seen| seen.id == external.id) {
                 return Err(self.unsure("created for", &object));
@@ -85,8 +95,8 @@ impl Work<'_> {
 
     /// Nor must it see one as it was before a change or a deletion. Called before it reads them: what a read has shown by then,
     /// a later read shows too.
-    fn no_change_is_unseen(&self, target: &Target) -> Result<()> {
-        for (object, _) in self.siblings(target) {
+    fn no_change_is_unseen(&self, target: &Target, within: &str) -> Result<()> {
+        for (object, _) in self.siblings(target, within) {
             let recent = |at: Instant| at.elapsed() < self.lag().read;
             let uid = object.uid().unwrap_or_default();
             let (sent, deleted) = self.engine.memory.objects.changed(&uid);
@@ -103,15 +113,16 @@ impl Work<'_> {
         Ok(())
     }
 
-    /// The other objects of the kind that stand for one in this account.
-    fn siblings(&self, target: &Target) -> Vec<(Arc<DynamicObject>, External)> {
+    /// The other objects of the kind that stand for one under this parent in this account.
+    fn siblings(&self, target: &Target, within: &str) -> Vec<(Arc<DynamicObject>, External)> {
         let account = target.place.admission.session.client.account_id();
         let own = self.subject.uid();
         let objects = self.engine.cluster.stores.objects(&self.subject.who.kind);
         let others = objects.filter(|object| object.uid().as_ref() != Some(&own));
         let bound = others.filter_map(|object| {
             let external = External::deserialize(&object.data["status"]["external"]).ok()?;
-            (external.account_id == account).then_some((object, external))
+            let here = self.driver.within(&external.id).map_or(true, |parent| parent == within);
+            (external.account_id == account && here).then_some((object, external))
         });
         bound.collect()
     }
@@ -122,6 +133,23 @@ impl Work<'_> {
             "the account does not show yet what was just {done} {name}: without that it cannot be judged whether this change is \
              safe; waiting until a read shows it"
         ))
+    }
+
+    /// The object that is bound and the one that the spec means are the same: where the key is the id, or names a parent, an update is
+    /// sent to what the spec means. An id in `spec.externalId` may be that of another one.
+    pub fn same_place(&self, want: &Value, seen: &Seen) -> Result<()> {
+        let (wanted, bound) = (self.driver.key(want)?, self.driver.key(&seen.state)?);
+        let object = self.driver.traits().lifecycle == Lifecycle::Object;
+        if wanted.within == bound.within && (object || wanted.name == bound.name) {
+            return Ok(());
+        }
+        let text = format!(
+            "this object is bound to {}, and its spec means another one ({}): correct the spec or spec.externalId, or delete this \
+             object and apply it again",
+            seen.id,
+            format!("{}/{}", wanted.within, wanted.name).trim_matches('/')
+        );
+        Err(Error::terminal(Reason::ImmutableFieldChanged, text))
     }
 
     /// Why a create failed. Whether it was carried out is known: it was not.
@@ -149,7 +177,7 @@ impl Work<'_> {
         let mut text = error.to_string();
         let needs = self.driver.needs(&self.subject.spec()).unwrap_or_default();
         let found = needs.iter().any(|need| {
-            matches!(need.what, Wanted::Object { .. }) && text.contains(&format!("spec.{}", need.field))
+            matches!(need.what, Wanted::Object { .. }) && text.contains(&format!("spec.{}", need.place()))
         });
         if self.bound().record() == Record::Bound {
             text += ", or delete this object if that was deleted in the account";
@@ -167,7 +195,7 @@ impl Work<'_> {
         }
         let pinned = &status.resolved_refs;
         for need in self.driver.needs(&self.subject.spec())? {
-            let Wanted::Principal(name) = &need.what else { continue };
+            let (Wanted::Principal(name), false) = (&need.what, need.soft) else { continue };
             let now = target.place.admission.session.principal(name, Urgency::Urgent, true).await?;
             let Some(now) = now else {
                 return Err(Error::waiting(
@@ -217,6 +245,16 @@ impl Work<'_> {
         Ok(Error::rejected(Reason::ApplyFailed, text).patient(self.lag().read))
     }
 
+    /// A write that named the version that was read was refused for a later one: what was read no longer serves. Other errors stay
+    /// what they are.
+    pub async fn overtaken(&self, target: &Target, seen: &Seen, error: Error) -> Result<Error> {
+        if matches!(error, Error::Conflict(_)) {
+            let within = self.driver.key(&seen.state)?.within;
+            target.place.admission.session.snapshots.forget(self.driver, &within).await;
+        }
+        Ok(error)
+    }
+
     /// The update itself. If objects exchange their names, each refused because another has the name, one of them steps
     /// aside: it gets everything except its name, under which the next comparison finds it different.
     pub async fn send_update(
@@ -243,7 +281,7 @@ impl Work<'_> {
 
     /// The deletion itself. Returns whether it was accepted; if not, the object is gone already.
     pub async fn send_delete(&self, target: &Target, seen: &Seen) -> Result<bool> {
-        match self.driver.delete(&target.place.writer, seen).await {
+        match self.driver.retire(&target.place.writer, seen, target.want.as_ref()).await {
             Ok(()) => Ok(true),
             // A replica that lags behind may not know it yet, and then nothing was deleted.
             Err(error) if error.is_rejected(Reason::ExternalResourceMissing) => {
@@ -255,6 +293,14 @@ impl Work<'_> {
             }
             Err(error) => Err(error),
         }
+    }
+
+    /// Whether something in the account uses the object and will continue to: the account has refused the deletion for long.
+    /// What uses it may stay on purpose, and then waiting would never end. A written policy says to wait.
+    pub fn stays_in_use(&self, error: &Error) -> bool {
+        let used = matches!(error, Error::Waiting { reason: Reason::DependencyStillInUse, .. });
+        let since = self.remember(|m| used.then(|| *m.in_use_since.get_or_insert_with(Instant::now)));
+        self.management.deletion_policy.is_none() && since.is_some_and(|since| since.elapsed() >= USED_FOR)
     }
 
     /// Why the account may not show an object yet whose deletion was requested.

@@ -13,7 +13,7 @@ use serde_json::{Map, Value, json};
 use super::engine::Engine;
 use super::look::Look;
 use crate::engine::crd::{
-    AnyStatus, DeletionPolicy, Drift, Effective, EventReason, External, KIND, Note, ObjectName, Reason,
+    AUTH_KIND, AnyStatus, DeletionPolicy, Drift, Effective, EventReason, External, Note, ObjectName, Reason,
     Retired, created, seconds,
 };
 use crate::engine::error::{Error, Result};
@@ -82,8 +82,10 @@ pub struct Subject {
     pub replaced: Option<String>,
     /// When the shared reading that this reconcile rested on is due to be renewed, if there was one.
     pub due: Option<Duration>,
-    /// The DatabricksAuth and all references exist and are ready.
+    /// The DatabricksAuth and all references that the object cannot be without exist and are ready.
     pub resolved: bool,
+    /// Why a reference that it can be without is left out.
+    pub unresolved: Option<(Reason, String)>,
     /// It was released: there is nothing left to write to.
     pub released: bool,
     /// An interrupted create was resolved, and nothing was compared yet.
@@ -134,12 +136,13 @@ impl Subject {
             due: None,
             act_in: None,
             replaced: None,
-            resolved: kind == KIND,
+            resolved: kind == AUTH_KIND,
+            unresolved: None,
             released: false,
             sent: false,
             recovered: false,
             usable: None,
-            annotated: kind != KIND,
+            annotated: kind != AUTH_KIND,
             written: false,
             must_record: false,
             rank,
@@ -172,6 +175,11 @@ impl Subject {
         self.status.as_ref().map_err(Clone::clone)
     }
 
+    /// The recorded id of the object in the account.
+    pub fn recorded_id(&self) -> Option<&str> {
+        self.status.as_ref().ok()?.external.as_ref().map(|external| external.id.as_str())
+    }
+
     /// Whether this generation was carried out before.
     pub fn settled(&self) -> Result<bool> {
         let generation = self.object.metadata.generation.unwrap_or_default();
@@ -190,12 +198,16 @@ impl Subject {
         Ok(())
     }
 
-    /// Puts in the ids that references mean. From now on they count as resolved.
-    pub fn put_references(&mut self, refs: Option<&BTreeMap<String, String>>) -> Result<()> {
+    /// Puts in the ids that references mean. From now on they count as resolved, but for those that are left out.
+    pub fn put_references(
+        &mut self,
+        refs: Option<&BTreeMap<String, String>>,
+        unresolved: Option<(Reason, String)>,
+    ) -> Result<()> {
         if let Some(refs) = refs {
             self.status_mut()?.resolved_refs = refs.clone();
         }
-        self.resolved = true;
+        (self.resolved, self.unresolved) = (true, unresolved);
         Ok(())
     }
 
@@ -217,6 +229,14 @@ impl Subject {
         Ok(())
     }
 
+    /// Binds the object to what it was bound to before.
+    pub fn put_unbound(&mut self, before: Option<External>) -> Result<()> {
+        let status = self.status_mut()?;
+        status.external_id = before.as_ref().map(|external| external.id.clone());
+        status.external = before;
+        Ok(())
+    }
+
     /// Reports, once it is recorded, how the object was bound.
     pub fn put_binding(&mut self, write: Write, reason: EventReason, text: String) {
         self.binding = Some((write, Note { warning: false, reason, text }));
@@ -228,12 +248,14 @@ impl Subject {
         external: External,
         made: (Writer, New),
         deletion: DeletionPolicy,
-        retire: bool,
+        retires: bool,
     ) -> Result<()> {
         let id = external.id.clone();
         let status = self.status_mut()?;
         (status.intent, status.operation) = (None, None);
-        self.replaced = retire.then(|| self.retire(&id)).transpose()?.flatten();
+        if retires {
+            self.replaced = self.retire(&id)?;
+        }
         self.put_bound(external, deletion)?;
         self.must_record = true;
         self.counted.push(Counted::Wrote(Write::Create));
@@ -242,7 +264,7 @@ impl Subject {
         Ok(())
     }
 
-    /// Records that the present secret has a successor. Only what the operator created is deleted later. Returns its id.
+    /// Records that the bound secret has a successor, and returns its id. Only what the operator created is deleted later.
     pub fn retire(&mut self, successor: &str) -> Result<Option<String>> {
         let since = seconds(Timestamp::now());
         let status = self.status_mut()?;
@@ -250,10 +272,17 @@ impl Subject {
             return Ok(None);
         };
         let id = former.id.clone();
-        if !former.adopted {
+        if !former.adopted && !former.observed {
             status.retired.push(Retired { id: id.clone(), since });
         }
         Ok(Some(id))
+    }
+
+    /// When to compare again, or to act: at the latest in a day, as timers of years do not exist.
+    pub fn next(&self) -> Option<Duration> {
+        const DAY: Duration = Duration::from_secs(86_400);
+        let compare = self.resync.map(|resync| self.due.unwrap_or(resync));
+        compare.into_iter().chain(self.act_in.map(|wait| wait.min(DAY))).min()
     }
 
     /// Puts in what is shown of the object in the account.

@@ -16,14 +16,14 @@ use tokio_util::sync::CancellationToken;
 use super::fake::account::HttpAccount;
 use super::fake::cluster::{ApiServer, Trouble};
 use super::fake::log::Log;
-use super::fake::{Fake, account, client, seen, settings};
+use super::fake::{Fake, account, client, seen, settings, vacant};
 use super::{Engine, Settings, reconcile};
 use crate::databricks::{HostPolicy, Settings as ClientSettings};
 use crate::engine::account::{Auths, Session};
 use crate::engine::cluster::{Cluster, Events, Objects, Stores};
 use crate::engine::crd::{DatabricksAuthSpec, ObjectName, Reason};
 use crate::engine::error::Error;
-use crate::engine::kind::{Driver, Lifecycle, Ownership, Permit, Phase};
+use crate::engine::kind::{About, Driver, Lifecycle, Ownership, Permit, Phase, Seen};
 use crate::engine::memory::{Memory, Wake};
 use crate::engine::meter::Meter;
 
@@ -33,10 +33,12 @@ mod connect;
 mod create;
 mod delete;
 mod guard;
+mod issue;
 mod record;
 mod refuse;
 mod resolve;
 mod send;
+mod standing;
 mod undo;
 
 /// One operator, one API server, one account.
@@ -46,6 +48,8 @@ struct World {
     engine: Arc<Engine>,
     cache: Mutex<Writer<DynamicObject>>,
     cached: Mutex<Vec<DynamicObject>>,
+    /// The cache of DatabricksAuths.
+    auths: Mutex<Writer<DynamicObject>>,
 }
 
 fn auth() -> ObjectName {
@@ -70,8 +74,8 @@ fn world_of(fake: &'static Fake, change: impl FnOnce(&mut Settings)) -> World {
     let cache = Writer::new(resource.clone());
     let auths =
         ApiResource::from_gvk(&GroupVersionKind::gvk("databricks-operator.io", "v1alpha1", "DatabricksAuth"));
-    let no_auths = Writer::new(auths.clone());
-    let stores = Stores::new([(resource, cache.as_reader()), (auths, no_auths.as_reader())].into_iter());
+    let cached_auths = Writer::new(auths.clone());
+    let stores = Stores::new([(resource, cache.as_reader()), (auths, cached_auths.as_reader())].into_iter());
     let cluster = Cluster { objects: Objects::new(kube.clone()), events: Events::new(kube.clone()), stores };
     let policy = HostPolicy { allow_loopback_http: true, ..HostPolicy::default() };
     let auths = Auths::new(kube, wake.clone(), policy, ClientSettings::default(), false);
@@ -82,7 +86,8 @@ fn world_of(fake: &'static Fake, change: impl FnOnce(&mut Settings)) -> World {
     let kinds: [&dyn Driver; 1] = [fake];
     let shared = (cluster, auths, memory, meter);
     let engine = Arc::new(Engine::new(settings, shared, Permit::sole(), &kinds, CancellationToken::new()));
-    World { fake, api, engine, cache: Mutex::new(cache), cached: Mutex::default() }
+    let (cache, auths) = (Mutex::new(cache), Mutex::new(cached_auths));
+    World { fake, api, engine, cache, cached: Mutex::default(), auths }
 }
 
 /// One that reads at each reconcile, and in which what is missing once is gone: no test of it has to advance the clock.

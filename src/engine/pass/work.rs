@@ -17,6 +17,7 @@ use super::look::{Freshness, Look};
 use super::observe::Observer;
 use super::outcome::Outcome;
 use super::subject::{Subject, Terms};
+use super::unresolved::Unresolved;
 use crate::databricks::Urgency;
 use crate::engine::account::{Admission, check_power};
 use crate::engine::crd::{
@@ -24,7 +25,7 @@ use crate::engine::crd::{
     RECONCILE_REQUESTED, Reason, age, camel,
 };
 use crate::engine::error::{Error, Result};
-use crate::engine::kind::{Change, Driver, Phase, Reader, Seen, Wanted, When, Writer};
+use crate::engine::kind::{Change, Driver, Lifecycle, Phase, Reader, Seen, Wanted, When, Writer};
 use crate::engine::memory::{Claim, Claimant, ObjectMemory, Recall};
 
 /// One object of a managed kind under work.
@@ -67,6 +68,8 @@ pub struct Target {
     pub refs: Option<BTreeMap<String, String>>,
     /// What the object claims.
     pub claims: Vec<Claim>,
+    /// What its spec names, is not known, and is left out.
+    pub unresolved: Unresolved,
 }
 
 /// What to do, and what it rests on.
@@ -198,7 +201,7 @@ impl Work<'_> {
         let mut called = format!("{kind} {}", format!("{}/{name}", key.within).trim_matches('/'));
         // If the natural name is an id, so that the name in the spec shows too.
         for need in self.driver.needs(&self.subject.spec())? {
-            if let Wanted::Principal(name) = need.what {
+            if let (Wanted::Principal(name), false) = (need.what, need.soft) {
                 called += &format!(" ({name})");
             }
         }
@@ -242,6 +245,7 @@ impl Work<'_> {
             delete_outside: delete && !observe && !self.management.suspended(),
             protected: self.management.deletion_protection == Some(true),
             data_bearing: traits.data_bearing,
+            standing: traits.lifecycle == Lifecycle::Standing,
             record: bound.record(),
             copied: bound.copied(),
             found: &look.found,
@@ -251,15 +255,22 @@ impl Work<'_> {
             again: vec![],
             spec: &self.subject.object.data["spec"],
             immutable: traits.immutable,
+            references: traits.references,
+            left_behind: look.seen().map(|seen| self.driver.left_behind(want, seen)).transpose()?.flatten(),
             issue: self.issue(look)?,
             operation: self.running(operation),
             resend: operation.is_some_and(|sent| self.resend(sent, changes)),
         })
     }
 
-    /// What happens to the object in the account on deletion.
+    /// What happens to the object in the account on deletion. What another one there uses that stays, stays too.
     pub fn deletion(&self, adopted: bool) -> DeletionPolicy {
-        self.management.deletion(self.driver.traits().data_bearing, adopted)
+        if !self.driver.traits().removable {
+            return DeletionPolicy::Retain;
+        }
+        let kept = || !self.engine.memory.wake.keepers(&self.subject.who).is_empty();
+        let stays = self.driver.traits().data_bearing || (self.subject.deleting() && kept());
+        self.management.deletion(stays, adopted)
     }
 
     fn running(&self, operation: Option<&Operation>) -> Running {

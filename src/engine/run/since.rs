@@ -35,13 +35,15 @@ fn changed(condition: &Value) -> Option<Timestamp> {
 
 /// `Reconciling` exists while an object is in transition to Ready, and not while it is suspended, stalled or held in its
 /// deletion; the time of `Ready` would count those too once they continue. An object without conditions was never
-/// reconciled.
+/// reconciled. One that waits for a person outside may do so for days, and nothing is wrong with it.
 fn not_ready_since(object: &DynamicObject) -> Option<Timestamp> {
+    let ready = condition(object, ConditionType::Ready);
+    if ready.is_some_and(|ready| ready["reason"] == Reason::AwaitingApproval.name()) {
+        return None;
+    }
     match condition(object, ConditionType::Reconciling) {
         Some(condition) => changed(condition),
-        None if condition(object, ConditionType::Ready).is_none() => {
-            object.metadata.creation_timestamp.as_ref().map(|time| time.0)
-        }
+        None if ready.is_none() => object.metadata.creation_timestamp.as_ref().map(|time| time.0),
         None => None,
     }
 }
@@ -56,8 +58,8 @@ fn drifted_since(object: &DynamicObject) -> Option<Timestamp> {
 
 /// Writes the gauges.
 pub fn encode(kinds: &[(&str, &Longest)], to: &mut DescriptorEncoder) -> fmt::Result {
-    let help = "Age of the longest-running transition to Ready; without objects that are suspended, stalled or held in their \
-                deletion";
+    let help = "Age of the longest-running transition to Ready; without objects that are suspended, stalled, held in their \
+                deletion or waiting for an approval";
     let mut not_ready = gauge(to, "not_ready_oldest_seconds", help)?;
     for (kind, longest) in kinds {
         not_ready.encode_family(&[("kind", *kind)])?.encode_gauge(&longest.not_ready.as_secs_f64())?;
@@ -108,6 +110,9 @@ mod tests {
             assert_eq!(not_ready_since(&object(held)), None);
         }
         assert_eq!(not_ready_since(&object(json!([entry("Ready", "True", "Available", 1)]))), None);
+        let awaiting = [("Ready", "False", "AwaitingApproval", 1), ("Reconciling", "True", "Progressing", 1)];
+        let awaiting = awaiting.map(|(kind, status, reason, minute)| entry(kind, status, reason, minute));
+        assert_eq!(not_ready_since(&object(json!(awaiting))), None, "it may take days");
     }
 
     #[test]

@@ -5,7 +5,7 @@ use kube::ResourceExt;
 use kube::core::DynamicObject;
 use serde::Deserialize;
 
-use crate::engine::crd::{Intent, KIND, ObjectName, created, only_observed};
+use crate::engine::crd::{AUTH_KIND, Intent, ObjectName, created, only_observed};
 use crate::engine::memory::{Claim, Rank};
 use crate::engine::pass::Engine;
 
@@ -39,7 +39,7 @@ pub fn record_claim(engine: &Engine, kind: &str, object: &DynamicObject) {
 
 /// Reconciles begin: creates wait until each object that is bound to nothing was reconciled once.
 pub fn begin(engine: &Engine) {
-    let kinds = engine.cluster.stores.kinds().filter(|kind| *kind != KIND);
+    let kinds = engine.cluster.stores.kinds().filter(|kind| *kind != AUTH_KIND);
     let all = kinds.flat_map(|kind| engine.cluster.stores.objects(kind).map(move |object| (kind, object)));
     let unbound = all.filter(|(_, object)| {
         let status = &object.data["status"];

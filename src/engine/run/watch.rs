@@ -18,10 +18,11 @@ use serde::Deserialize;
 use super::startup::record_claim;
 use crate::engine::cluster::prune;
 use crate::engine::crd::{
-    EXTERNAL_ID, FINALIZER, KIND, Management, ObjectName, RECONCILE_REQUESTED, Summary, summary,
+    AUTH_KIND, EXTERNAL_ID, FINALIZER, Management, ObjectName, RECONCILE_REQUESTED, Summary, summary,
 };
 use crate::engine::error::chain;
 use crate::engine::kind::{Driver, Wanted};
+use crate::engine::memory::RefersTo;
 use crate::engine::pass::Engine;
 
 /// What a watch is for.
@@ -168,7 +169,7 @@ impl SeenBefore {
         refer(engine, &who, object, driver);
         let summary = summary(object);
         // A DatabricksAuth triggers its users itself, when its session changes.
-        if self.summaries.insert(who.clone(), summary.clone()) != Some(summary) && kind != KIND {
+        if self.summaries.insert(who.clone(), summary.clone()) != Some(summary) && kind != AUTH_KIND {
             engine.memory.wake.wake_dependents(&who);
         }
         let fingerprint = Fingerprint::of(object);
@@ -188,9 +189,10 @@ fn gone(engine: &Engine, who: &ObjectName) {
     let wake = &engine.memory.wake;
     let held = wake.refer(who, vec![]);
     engine.memory.claims.release(who).iter().chain(&held).for_each(|other| wake.wake(other));
-    if who.kind == KIND {
+    if who.kind == AUTH_KIND {
         engine.auths.forget(who);
     }
+    engine.outputs.watch(who, None);
     wake.wake_dependents(who);
 }
 
@@ -200,14 +202,15 @@ fn refer(engine: &Engine, who: &ObjectName, object: &DynamicObject, driver: Opti
     let spec = &object.data["spec"];
     let mut targets = vec![];
     if let Ok(management) = Management::deserialize(spec) {
-        targets.push(management.auth_ref.who(&who.namespace));
+        targets.push(RefersTo { who: management.auth_ref.who(&who.namespace), soft: false });
     }
     for need in driver.needs(spec).unwrap_or_default() {
         if let Wanted::Object { kind, name } = need.what {
-            targets.push(ObjectName { kind, namespace: who.namespace.clone(), name });
+            let who = ObjectName { kind, namespace: who.namespace.clone(), name };
+            targets.push(RefersTo { who, soft: need.soft });
         }
     }
-    for freed in engine.memory.wake.refer(who, targets) {
+    for freed in engine.memory.wake.refer_to(who, targets) {
         engine.memory.wake.wake(&freed);
     }
 }

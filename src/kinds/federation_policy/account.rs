@@ -1,19 +1,7 @@
 //! AccountFederationPolicy: tokens of which issuer Databricks accepts for any user or service principal of the account.
 
-use kube::CustomResource;
-use schemars::JsonSchema;
-use serde::de::IgnoredAny;
-use serde::{Deserialize, Serialize};
-use serde_json::json;
-
-use super::{Oidc, OidcPolicy, RemoteOidc, about, keep_the_operator_in};
-use crate::databricks::{Optional, Pages};
-use crate::engine::crd::{Management, Status};
-use crate::engine::error::{Error, Result};
-use crate::engine::kind::{
-    Act, ApiResult, AuthFacts, Created, ExternalResource, Guard, Immutable, Key, Observed, Reader, Resolved,
-    Writer,
-};
+use super::{Oidc, OidcPolicy, RemoteOidc, about, changed_to, created_with, keep_the_operator_in};
+use crate::engine::prelude::*;
 
 /// Tokens of another issuer that Databricks accepts for any user or service principal of the account.
 #[derive(CustomResource, Serialize, Deserialize, Clone, Debug, JsonSchema)]
@@ -25,34 +13,33 @@ use crate::engine::kind::{
     category = "databricks",
     namespaced,
     status = "Status<AccountFederationPolicyFacts>",
+    printcolumn = r#"{"name": "Issuer", "type": "string", "jsonPath": ".status.observed.oidcPolicy.issuer", "description": "The issuer of the tokens."}"#,
     doc = "Tokens of another issuer that Databricks accepts for any user or service principal of the account. Only a grant that names this kind allows it."
 )]
 #[serde(rename_all = "camelCase")]
-#[schemars(extend("x-kubernetes-validations" = [
-    {"rule": "!has(self.oidcPolicy.jwksJson) || !has(self.oidcPolicy.jwksUri)",
-     "message": "keys come from one place: keep one of oidcPolicy.jwksJson and oidcPolicy.jwksUri"},
-]))]
 pub struct AccountFederationPolicySpec {
     /// The fields that all managed kinds share.
     #[serde(flatten)]
     pub management: Management,
     /// The id of the policy, unique in the account, of 0-9, a-z and hyphens. Cannot be changed once the policy exists. Known on all clouds.
+    #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 63), regex(pattern = "^[0-9a-z-]+$"))]
-    pub policy_id: String,
+    pub policy_id: Option<String>,
     /// What the policy is for. May be changed. Known on all clouds.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 1024))]
     pub description: Option<String>,
-    /// Which tokens are accepted. A user who controls the issuer can sign in as any user or service principal of the account. May be changed. Known on all clouds.
-    pub oidc_policy: OidcPolicy,
+    /// Which tokens are accepted. A user who controls the issuer can sign in as any user or service principal of the account. Needed to create a policy. May be changed. Known on all clouds.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub oidc_policy: Option<OidcPolicy>,
 }
 
 /// What a spec controls.
 #[derive(Serialize, Deserialize, Clone, Debug)]
 pub struct AccountFederationPolicyState {
-    policy_id: String,
+    policy_id: Option<String>,
     description: Option<String>,
-    oidc_policy: Oidc,
+    oidc_policy: Option<Oidc>,
 }
 
 /// What is shown.
@@ -78,9 +65,9 @@ impl From<Remote> for Observed<AccountFederationPolicy> {
     fn from(remote: Remote) -> Self {
         let about = about(remote.create_time.as_deref());
         let state = AccountFederationPolicyState {
-            policy_id: remote.policy_id.clone(),
+            policy_id: Some(remote.policy_id.clone()),
             description: Some(remote.description.unwrap_or_default()),
-            oidc_policy: remote.oidc_policy.into(),
+            oidc_policy: Some(remote.oidc_policy.into()),
         };
         let facts = AccountFederationPolicyFacts { uid: remote.uid };
         Observed { id: remote.policy_id, state, facts, about }
@@ -93,6 +80,8 @@ impl ExternalResource for AccountFederationPolicy {
     type Facts = AccountFederationPolicyFacts;
 
     const IMMUTABLE: &'static [Immutable] = &[Immutable { state: "policy_id", spec: &["policyId"] }];
+    const NAME: &'static [&'static str] = &["policyId"];
+    const REQUIRED: &'static [&'static str] = &["oidcPolicy"];
     const GRANTED_BY_NAME: bool = true;
     const GUARD: Option<Guard<Self>> = Some(Guard::Alone(guard));
 
@@ -100,12 +89,12 @@ impl ExternalResource for AccountFederationPolicy {
         Ok(AccountFederationPolicyState {
             policy_id: spec.policy_id.clone(),
             description: spec.description.clone(),
-            oidc_policy: Oidc::desired(&spec.oidc_policy, None),
+            oidc_policy: spec.oidc_policy.as_ref().map(|oidc| Oidc::desired(oidc, None)),
         })
     }
 
     fn key(state: &AccountFederationPolicyState) -> Key {
-        Key { within: String::new(), name: state.policy_id.clone() }
+        Key { within: String::new(), name: state.policy_id.clone().unwrap_or_default() }
     }
 
     async fn get(api: &Reader, id: &String) -> ApiResult<Option<Observed<Self>>> {
@@ -119,11 +108,8 @@ impl ExternalResource for AccountFederationPolicy {
     }
 
     async fn create(api: &Writer, want: &AccountFederationPolicyState) -> ApiResult<Created<Self>> {
-        let path = api.path(&["federationPolicies"]).with("policy_id", &want.policy_id);
-        let mut body = json!({"oidc_policy": want.oidc_policy.body()});
-        if let Some(description) = &want.description {
-            body["description"] = json!(description);
-        }
+        let path = api.path(&["federationPolicies"]).with("policy_id", Self::key(want).name);
+        let body = created_with(want.description.as_deref(), want.oidc_policy.as_ref());
         let created: Remote = api.post(path, body).await?;
         Ok(Observed::from(created).into())
     }
@@ -134,15 +120,9 @@ impl ExternalResource for AccountFederationPolicy {
         want: &AccountFederationPolicyState,
         now: &[&str],
     ) -> ApiResult<Observed<Self>> {
-        let mut body = json!({});
-        for field in now {
-            body[*field] = match *field {
-                "oidc_policy" => want.oidc_policy.after(&seen.state.oidc_policy).body(),
-                _ => json!(want)[*field].clone(),
-            };
-        }
-        let path = api.path(&["federationPolicies", &seen.id]);
-        api.patch::<IgnoredAny>(path.with("update_mask", now.join(",")), body).await?;
+        let path = api.path(&["federationPolicies", &seen.id]).with("update_mask", now.join(","));
+        let (oidc, before) = (want.oidc_policy.as_ref(), seen.state.oidc_policy.as_ref());
+        api.patch::<IgnoredAny>(path, changed_to(want.description.as_deref(), oidc, before, now)).await?;
         let now = Self::get(api, &seen.id).await?;
         Ok(now.ok_or_else(|| Error::retry("the policy that was changed is not shown; reading again"))?)
     }
@@ -155,6 +135,6 @@ impl ExternalResource for AccountFederationPolicy {
 /// Of a policy for all principals, the claim names the principal: ours is the operator's own, if that is known.
 fn guard(act: &Act<'_, AccountFederationPolicy>, auth: &AuthFacts) -> Result<()> {
     let own = (!auth.client_id.is_empty()).then(|| auth.client_id.clone());
-    let (seen, want) = (act.seen.map(|seen| &seen.state.oidc_policy), act.want.map(|want| &want.oidc_policy));
-    keep_the_operator_in(seen, want, |_| own.clone(), auth)
+    let seen = act.seen.and_then(|seen| seen.state.oidc_policy.as_ref());
+    keep_the_operator_in(seen, act.want.map(|want| want.oidc_policy.as_ref()), |_| own.clone(), auth)
 }

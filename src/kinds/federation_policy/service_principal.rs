@@ -1,20 +1,9 @@
 //! ServicePrincipalFederationPolicy: tokens of which issuer and subject Databricks accepts for one service principal: a workload
 //! signs in without a secret. It belongs to its service principal, and goes with it.
 
-use kube::CustomResource;
-use schemars::JsonSchema;
-use serde::de::IgnoredAny;
-use serde::{Deserialize, Serialize};
-use serde_json::json;
-
-use super::{Oidc, OidcPolicy, RemoteOidc, about, keep_the_operator_in};
-use crate::databricks::{Int64, Optional, Pages};
-use crate::engine::crd::{Management, Reason, Status};
-use crate::engine::error::{Error, Result};
-use crate::engine::kind::{
-    Act, ApiResult, AuthFacts, Created, ExternalResource, Guard, Immutable, Inside, Key, Need, Observed,
-    Path, PrincipalName, Reader, Reference, Resolved, Writer,
-};
+use super::{Oidc, OidcPolicy, RemoteOidc, about, changed_to, created_with, keep_the_operator_in};
+use crate::engine::prelude::*;
+use crate::kinds::service_principal::ServicePrincipal;
 
 /// Tokens of another issuer that Databricks accepts for one service principal.
 #[derive(CustomResource, Serialize, Deserialize, Clone, Debug, JsonSchema)]
@@ -26,36 +15,33 @@ use crate::engine::kind::{
     category = "databricks",
     namespaced,
     status = "Status<ServicePrincipalFederationPolicyFacts>",
+    printcolumn = r#"{"name": "Issuer", "type": "string", "jsonPath": ".status.observed.oidcPolicy.issuer", "description": "The issuer of the tokens."}"#,
+    printcolumn = r#"{"name": "Subject", "type": "string", "jsonPath": ".status.observed.oidcPolicy.subject", "description": "Whose tokens are accepted."}"#,
     doc = "Tokens of another issuer that Databricks accepts for one service principal. Only a grant that names this kind allows it."
 )]
 #[serde(rename_all = "camelCase")]
-#[schemars(extend("x-kubernetes-validations" = [
-    {"rule": "has(self.servicePrincipalId) != has(self.servicePrincipalName)",
-     "message": "exactly one of servicePrincipalId and servicePrincipalName is needed: keep one and remove the other"},
-    {"rule": "!has(self.oidcPolicy.jwksJson) || !has(self.oidcPolicy.jwksUri)",
-     "message": "keys come from one place: keep one of oidcPolicy.jwksJson and oidcPolicy.jwksUri"},
-]))]
 pub struct ServicePrincipalFederationPolicySpec {
     /// The fields that all managed kinds share.
     #[serde(flatten)]
     pub management: Management,
-    /// The numeric id of the service principal in the account. Give this or servicePrincipalName. Once the policy exists, it can be changed only to what means the same service principal. Known on all clouds.
+    /// The numeric id of the service principal in the account. Give this or servicePrincipalRef. Once the policy exists, it can be changed only to what means the same service principal. Known on all clouds.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1))]
     pub service_principal_id: Option<i64>,
-    /// The application id of the service principal. Give this or servicePrincipalId. Once the policy exists, it can be changed only to what means the same service principal. Known on all clouds.
+    /// The ServicePrincipal of this namespace. Give this or servicePrincipalId. Once the policy exists, it can be changed only to what means the same service principal. Known on all clouds.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[schemars(length(min = 1, max = 256))]
-    pub service_principal_name: Option<String>,
+    pub service_principal_ref: Option<NameRef>,
     /// The id of the policy, unique for the service principal, of 0-9, a-z and hyphens. Cannot be changed once the policy exists. Known on all clouds.
+    #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 63), regex(pattern = "^[0-9a-z-]+$"))]
-    pub policy_id: String,
+    pub policy_id: Option<String>,
     /// What the policy is for. May be changed. Known on all clouds.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 1024))]
     pub description: Option<String>,
-    /// Which tokens are accepted. May be changed. Known on all clouds.
-    pub oidc_policy: SubjectPolicy,
+    /// Which tokens are accepted. Needed to create a policy. May be changed. Known on all clouds.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub oidc_policy: Option<SubjectPolicy>,
 }
 
 /// Which tokens are accepted for a service principal.
@@ -74,9 +60,9 @@ pub struct SubjectPolicy {
 #[derive(Serialize, Deserialize, Clone, Debug)]
 pub struct ServicePrincipalFederationPolicyState {
     service_principal_id: i64,
-    policy_id: String,
+    policy_id: Option<String>,
     description: Option<String>,
-    oidc_policy: Oidc,
+    oidc_policy: Option<Oidc>,
 }
 
 /// What is shown.
@@ -88,10 +74,10 @@ pub struct ServicePrincipalFederationPolicyFacts {
     pub uid: Option<String>,
 }
 
+/// Whose policy it is, is in the path: the id in the response, if any, is that of the call.
 #[derive(Deserialize)]
 struct Remote {
     policy_id: String,
-    service_principal_id: Option<Int64>,
     description: Option<String>,
     #[serde(default)]
     oidc_policy: RemoteOidc,
@@ -100,19 +86,20 @@ struct Remote {
 }
 
 impl Remote {
-    /// The service principal is that of the call, if the response names none.
     fn of(self, principal: i64) -> Observed<ServicePrincipalFederationPolicy> {
         let about = about(self.create_time.as_deref());
+        let id = Inside { within: principal, own: self.policy_id.clone() };
         let state = ServicePrincipalFederationPolicyState {
-            service_principal_id: self.service_principal_id.map_or(principal, |id| id.0),
-            policy_id: self.policy_id,
+            service_principal_id: principal,
+            policy_id: Some(self.policy_id),
             description: Some(self.description.unwrap_or_default()),
-            oidc_policy: self.oidc_policy.into(),
+            oidc_policy: Some(self.oidc_policy.into()),
         };
-        let id = Inside { within: state.service_principal_id, own: state.policy_id.clone() };
         Observed { id, state, facts: ServicePrincipalFederationPolicyFacts { uid: self.uid }, about }
     }
 }
+
+const PARENT: &str = "service_principal_id";
 
 fn path(api: &Reader, principal: i64, policy: &[&str]) -> Path {
     let principal = principal.to_string();
@@ -121,39 +108,33 @@ fn path(api: &Reader, principal: i64, policy: &[&str]) -> Path {
 
 impl ExternalResource for ServicePrincipalFederationPolicy {
     type State = ServicePrincipalFederationPolicyState;
+    /// The service principal and the policy.
     type Id = Inside<i64, String>;
     type Facts = ServicePrincipalFederationPolicyFacts;
 
-    const IMMUTABLE: &'static [Immutable] = &[
-        Immutable { state: "service_principal_id", spec: &["servicePrincipalId", "servicePrincipalName"] },
-        Immutable { state: "policy_id", spec: &["policyId"] },
-    ];
-    const REFERENCES: &'static [Reference] = &[Reference {
-        state: "service_principal_id",
-        spec: &["servicePrincipalId", "servicePrincipalName"],
-        words: &["principal"],
-    }];
+    const IMMUTABLE: &'static [Immutable] = &[Immutable { state: "policy_id", spec: &["policyId"] }];
+    const REFERENCES: &'static [Reference] = &[Reference::to::<ServicePrincipal>(
+        PARENT,
+        &["servicePrincipalId", "servicePrincipalRef"],
+        &["principal"],
+    )
+    .required()
+    .fixed()];
+    const NAME: &'static [&'static str] = &["policyId"];
+    const REQUIRED: &'static [&'static str] = &["oidcPolicy"];
     const GRANTED_BY_NAME: bool = true;
     const GUARD: Option<Guard<Self>> = Some(Guard::Alone(guard));
-
-    fn needs(spec: &ServicePrincipalFederationPolicySpec) -> Vec<Need> {
-        let name = spec.service_principal_name.clone().map(PrincipalName::ServicePrincipal);
-        name.map(|name| Need::principal("servicePrincipalName", name)).into_iter().collect()
-    }
 
     fn desired(
         spec: &ServicePrincipalFederationPolicySpec,
         got: &Resolved,
     ) -> Result<ServicePrincipalFederationPolicyState> {
-        let oidc = &spec.oidc_policy;
+        let oidc = spec.oidc_policy.as_ref();
         Ok(ServicePrincipalFederationPolicyState {
-            service_principal_id: match spec.service_principal_id {
-                Some(id) => id,
-                None => got.number("servicePrincipalName")?,
-            },
+            service_principal_id: got.number(PARENT)?,
             policy_id: spec.policy_id.clone(),
             description: spec.description.clone(),
-            oidc_policy: Oidc::desired(&oidc.policy, Some(&oidc.subject)),
+            oidc_policy: oidc.map(|oidc| Oidc::desired(&oidc.policy, Some(&oidc.subject))),
         })
     }
 
@@ -162,7 +143,14 @@ impl ExternalResource for ServicePrincipalFederationPolicy {
     }
 
     fn key(state: &ServicePrincipalFederationPolicyState) -> Key {
-        Key { within: state.service_principal_id.to_string(), name: state.policy_id.clone() }
+        let name = state.policy_id.clone().unwrap_or_default();
+        Key { within: state.service_principal_id.to_string(), name }
+    }
+
+    /// A policy of another service principal is another policy, whatever its id.
+    fn recognises(want: &ServicePrincipalFederationPolicyState, seen: &Observed<Self>) -> bool {
+        want.service_principal_id == seen.id.within
+            && want.policy_id.as_ref().is_none_or(|id| *id == seen.id.own)
     }
 
     async fn get(api: &Reader, id: &Self::Id) -> ApiResult<Option<Observed<Self>>> {
@@ -179,11 +167,8 @@ impl ExternalResource for ServicePrincipalFederationPolicy {
     }
 
     async fn create(api: &Writer, want: &ServicePrincipalFederationPolicyState) -> ApiResult<Created<Self>> {
-        let path = path(api, want.service_principal_id, &[]).with("policy_id", &want.policy_id);
-        let mut body = json!({"oidc_policy": want.oidc_policy.body()});
-        if let Some(description) = &want.description {
-            body["description"] = json!(description);
-        }
+        let path = path(api, want.service_principal_id, &[]).with("policy_id", Self::key(want).name);
+        let body = created_with(want.description.as_deref(), want.oidc_policy.as_ref());
         let created: Remote = api.post(path, body).await?;
         Ok(created.of(want.service_principal_id).into())
     }
@@ -194,15 +179,9 @@ impl ExternalResource for ServicePrincipalFederationPolicy {
         want: &ServicePrincipalFederationPolicyState,
         now: &[&str],
     ) -> ApiResult<Observed<Self>> {
-        let mut body = json!({});
-        for field in now {
-            body[*field] = match *field {
-                "oidc_policy" => want.oidc_policy.after(&seen.state.oidc_policy).body(),
-                _ => json!(want)[*field].clone(),
-            };
-        }
-        let path = path(api, seen.id.within, &[&seen.id.own]);
-        api.patch::<IgnoredAny>(path.with("update_mask", now.join(",")), body).await?;
+        let path = path(api, seen.id.within, &[&seen.id.own]).with("update_mask", now.join(","));
+        let (oidc, before) = (want.oidc_policy.as_ref(), seen.state.oidc_policy.as_ref());
+        api.patch::<IgnoredAny>(path, changed_to(want.description.as_deref(), oidc, before, now)).await?;
         let now = Self::get(api, &seen.id).await?;
         Ok(now.ok_or_else(|| Error::retry("the policy that was changed is not shown; reading again"))?)
     }
@@ -214,10 +193,11 @@ impl ExternalResource for ServicePrincipalFederationPolicy {
 
 /// A policy of another service principal is not the one that the operator signs in by.
 fn guard(act: &Act<'_, ServicePrincipalFederationPolicy>, auth: &AuthFacts) -> Result<()> {
-    let principal = act.seen.map(|seen| seen.state.service_principal_id.to_string());
+    let principal = act.seen.map(|seen| seen.id.within.to_string());
     if auth.principal_id.is_some() && auth.principal_id != principal {
         return Ok(());
     }
-    let (seen, want) = (act.seen.map(|seen| &seen.state.oidc_policy), act.want.map(|want| &want.oidc_policy));
+    let seen = act.seen.and_then(|seen| seen.state.oidc_policy.as_ref());
+    let want = act.want.map(|want| want.oidc_policy.as_ref());
     keep_the_operator_in(seen, want, |policy| policy.subject.clone(), auth)
 }

@@ -6,9 +6,9 @@ use std::collections::BTreeMap;
 use kube::CustomResource;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use serde_json::{Value, json};
+use serde_json::Value;
 
-use crate::engine::crd::{Management, NameRef, Status, plain_keys};
+use crate::engine::crd::{Management, NEVER_CREATES, NameRef, OBSERVES, Status, plain_keys, rule};
 
 /// The custom tag that holds the owner.
 pub(super) const OWNER_TAG: &str = "databricks-operator";
@@ -55,27 +55,45 @@ pub struct WorkspaceSpec {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 64))]
     pub credentials_id: Option<String>,
-    /// The id of the storage configuration: the root bucket. Needed to create a workspace, except with computeMode SERVERLESS, which forbids it. Can be changed while FAILED, not once it is RUNNING. Known on AWS.
+    /// The StorageConfiguration of this namespace: the root bucket. This or storageConfigurationId is needed to create a workspace, except with computeMode SERVERLESS, which forbids both. Can be changed while FAILED, not once it is RUNNING. Known on AWS.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub storage_configuration_ref: Option<NameRef>,
+    /// The id of the storage configuration, where no StorageConfiguration of this namespace stands for it. This or storageConfigurationRef is needed to create a workspace, except with computeMode SERVERLESS, which forbids both. Can be changed while FAILED, not once it is RUNNING. Known on AWS.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 64))]
     pub storage_configuration_id: Option<String>,
-    /// The id of the network configuration: your own VPC. Default: Databricks creates a VPC. Can be changed while FAILED; while RUNNING only if the workspace has its own VPC already; it is never removed. Known on AWS and GCP.
+    /// The Network of this namespace: your own VPC. Default: Databricks creates a VPC. Can be changed while FAILED; while RUNNING only if the workspace has its own VPC already; it is never removed. Known on AWS and GCP.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub network_ref: Option<NameRef>,
+    /// The id of the network configuration, where no Network of this namespace stands for it. Default: Databricks creates a VPC. Can be changed while FAILED; while RUNNING only if the workspace has its own VPC already; it is never removed. Known on AWS and GCP.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 64))]
     pub network_id: Option<String>,
-    /// The id of the private access settings, for PrivateLink. Can be added or changed while RUNNING or FAILED; never removed. Known on AWS and GCP.
+    /// The PrivateAccessSettings of this namespace, for PrivateLink. Can be added or changed while RUNNING or FAILED; never removed. Known on AWS and GCP.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub private_access_settings_ref: Option<NameRef>,
+    /// The id of the private access settings, for PrivateLink, where no PrivateAccessSettings of this namespace stands for them. Can be added or changed while RUNNING or FAILED; never removed. Known on AWS and GCP.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 64))]
     pub private_access_settings_id: Option<String>,
-    /// The id of the key that encrypts notebooks, queries and secrets; its use case is MANAGED_SERVICES. Can be added or changed while RUNNING or FAILED; never removed. Known on AWS and GCP.
+    /// The CustomerManagedKey of this namespace that encrypts notebooks, queries and secrets; its use case is MANAGED_SERVICES. Can be added or changed while RUNNING or FAILED; never removed. Known on AWS and GCP.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub managed_services_customer_managed_key_ref: Option<NameRef>,
+    /// The id of the key that encrypts notebooks, queries and secrets, where no CustomerManagedKey of this namespace stands for it; its use case is MANAGED_SERVICES. Can be added or changed while RUNNING or FAILED; never removed. Known on AWS and GCP.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 64))]
     pub managed_services_customer_managed_key_id: Option<String>,
-    /// The id of the key that encrypts the root bucket and the disks of clusters; its use case is STORAGE. Can be added while RUNNING if there is none yet, and changed while FAILED if the workspace was never RUNNING; never removed. Known on AWS and GCP.
+    /// The CustomerManagedKey of this namespace that encrypts the root bucket and the disks of clusters; its use case is STORAGE. Can be added while RUNNING if there is none yet, and changed while FAILED if the workspace was never RUNNING; never removed. Known on AWS and GCP.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub storage_customer_managed_key_ref: Option<NameRef>,
+    /// The id of the key that encrypts the root bucket and the disks of clusters, where no CustomerManagedKey of this namespace stands for it; its use case is STORAGE. Can be added while RUNNING if there is none yet, and changed while FAILED if the workspace was never RUNNING; never removed. Known on AWS and GCP.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 64))]
     pub storage_customer_managed_key_id: Option<String>,
-    /// The id of the network connectivity configuration of serverless compute, in the same region. Attached once the workspace is RUNNING. Can be set or changed while RUNNING or FAILED; never removed. Known on AWS and Azure.
+    /// The NetworkConnectivityConfig of this namespace, for serverless compute, in the same region. Attached once the workspace is RUNNING. Can be set or changed while RUNNING or FAILED; never removed. Known on AWS and Azure.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub network_connectivity_config_ref: Option<NameRef>,
+    /// The id of the network connectivity configuration of serverless compute, in the same region, where no NetworkConnectivityConfig of this namespace stands for it. Attached once the workspace is RUNNING. Can be set or changed while RUNNING or FAILED; never removed. Known on AWS and Azure.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 64))]
     pub network_connectivity_config_id: Option<String>,
@@ -142,16 +160,11 @@ pub struct WorkspaceFacts {
 
 /// The rules that the API server checks before it accepts a spec.
 fn rules() -> Value {
-    let rule = |field: &str, rule: &str, message: &str| json!({"rule": rule, "message": message, "fieldPath": format!(".{field}")});
-    let observe = "(has(self.managementPolicy) && self.managementPolicy == 'Observe')";
     let serverless = "(has(self.computeMode) && self.computeMode == 'SERVERLESS')";
-    let never_created = format!(
-        "{observe} || has(self.externalId) || (has(self.adoptionPolicy) && self.adoptionPolicy == 'Required')"
-    );
     let mut rules = vec![
         rule(
             "managementPolicy",
-            &format!("has(self.awsRegion) || {observe}"),
+            &format!("has(self.awsRegion) || {OBSERVES}"),
             "only workspaces on AWS can be managed for now: set awsRegion, or set managementPolicy to Observe for a workspace on GCP (writing there needs Google tokens) or Azure (which creates workspaces through ARM)",
         ),
         rule(
@@ -165,18 +178,16 @@ fn rules() -> Value {
             "externalId must be the id of a workspace, a number such as 1234567890123456",
         ),
     ];
-    rules.push(rule(
-        "credentialsRef",
-        "!has(self.credentialsRef) || !has(self.credentialsId)",
-        "credentialsRef and credentialsId exclude each other: write credentialsRef for a Credential of this namespace, else credentialsId",
-    ));
     let credentials = ("credentialsRef or credentialsId", &["credentialsRef", "credentialsId"][..]);
-    let storage = ("storageConfigurationId", &["storageConfigurationId"][..]);
+    let storage = (
+        "storageConfigurationRef or storageConfigurationId",
+        &["storageConfigurationRef", "storageConfigurationId"][..],
+    );
     for (one_of, fields) in [credentials, storage] {
         let given = fields.iter().map(|field| format!("has(self.{field})")).collect::<Vec<_>>().join(" || ");
         rules.push(rule(
             fields[fields.len() - 1],
-            &format!("!has(self.awsRegion) || {given} || {serverless} || {never_created}"),
+            &format!("!has(self.awsRegion) || {given} || {serverless} || {NEVER_CREATES}"),
             &format!("{one_of} is needed to create a workspace on AWS: set it, or set computeMode to SERVERLESS; it can be left out where nothing is created: with externalId, adoptionPolicy Required or managementPolicy Observe"),
         ));
         for field in fields {

@@ -20,10 +20,16 @@ pub fn requeue(outcome: &Outcome, pass: &Pass, pace: &Pace) -> Option<Duration> 
     };
     let backoff = up_to(doubled(pace.backoff_min, pace.backoff_max));
     Some(match outcome {
+        // Nothing triggers a reconcile when the account has what was left out.
+        Outcome::Rest | Outcome::Planned { .. } if pass.unresolved.is_some() => {
+            pass.resync.map_or(pace.waiting, |resync| later(resync).min(pace.waiting))
+        }
         Outcome::Rest | Outcome::Planned { .. } => later(pass.resync?),
         Outcome::Suspended => return None,
         Outcome::Again => Duration::ZERO,
         Outcome::Limited(after) => *after,
+        // A person may take days.
+        Outcome::Progress { reason: Reason::AwaitingApproval, .. } => later(pace.waiting),
         Outcome::Progress { .. } => up_to(doubled(pace.poll_min, pace.poll_max)),
         Outcome::Refused { .. } if pass.sent => pace.poll_min,
         Outcome::Refused { .. } => refused(pace.stalled),

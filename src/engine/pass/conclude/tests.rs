@@ -27,6 +27,7 @@ fn pass(generation: i64) -> Pass {
         refusals: 0,
         confirmed: false,
         resolved: true,
+        unresolved: None,
         ready: Reason::Available,
         sent: false,
         resync: Some(Duration::from_secs(600)),
@@ -74,8 +75,9 @@ fn every_outcome() -> Vec<Outcome> {
 fn whatever_happens_the_conditions_keep_their_promises() {
     for outcome in every_outcome() {
         for start in [AnyStatus::default(), ready(1), ready(2)] {
-            for deleting in [false, true] {
-                let pass = Pass { deleting, attempts: 5, ..pass(2) };
+            for (deleting, unresolved) in [(false, false), (false, true), (true, false)] {
+                let unresolved = unresolved.then(|| (Reason::ReferenceNotFound, "no ghost".to_owned()));
+                let pass = Pass { deleting, unresolved, attempts: 5, ..pass(2) };
                 let fresh = start.conditions.is_empty();
                 let status = after(start.clone(), &outcome, &pass).status;
                 let is = |kind| status.is_true(kind);
@@ -97,6 +99,40 @@ fn whatever_happens_the_conditions_keep_their_promises() {
             }
         }
     }
+}
+
+/// Covers RF-12.
+#[test]
+fn what_is_left_out_is_named_whatever_else_was_found() {
+    use ConditionType::*;
+    let unresolved = Some((Reason::ReferenceNotFound, "no user ghost".to_owned()));
+    let pass = Pass { unresolved, ..pass(2) };
+    let Conclusion { status, requeue, .. } = after(AnyStatus::default(), &Outcome::Rest, &pass);
+    let is = |kind, is: &str, reason: &str, text: &str| {
+        let found = status.condition(kind).unwrap();
+        assert_eq!((&*found.status, &*found.reason, &*found.message), (is, reason, text), "{kind:?}");
+    };
+    is(Ready, "False", "ReferenceNotFound", "no user ghost");
+    is(ReferencesResolved, "False", "ReferenceNotFound", "no user ghost");
+    is(Reconciling, "True", "WaitingForReference", "no user ghost");
+    is(Synced, "False", "WaitingForReference", "no user ghost");
+    assert_eq!(
+        (status.observed_generation, requeue),
+        (2, Some(PACE.waiting)),
+        "carried out, and not forgotten"
+    );
+    let never = after(AnyStatus::default(), &Outcome::Rest, &Pass { resync: None, ..pass.clone() });
+    assert_eq!(never.requeue, Some(PACE.waiting));
+
+    let refused = Outcome::Refused { reason: Reason::AlreadyExists, message: "taken".into() };
+    let status = after(AnyStatus::default(), &refused, &pass).status;
+    let ready = status.condition(Ready).unwrap();
+    assert_eq!(
+        (&*ready.reason, status.is_true(Stalled)),
+        ("AlreadyExists", true),
+        "what stops it comes first"
+    );
+    assert!(!status.is_true(ReferencesResolved) && !status.is_true(Reconciling));
 }
 
 #[test]
@@ -296,6 +332,7 @@ fn a_deletion_that_the_account_does_not_carry_out_is_blocked_and_says_how_to_end
         (Error::rejected(InvalidSpec, "no"), Some("ApiRefused")),
         (Error::terminal(OperatorNotPermitted, "no"), Some("ApiRefused")),
         (Error::waiting(SecretNotFound, "no"), Some("ApiRefused")),
+        (Error::waiting(DependencyStillInUse, "no"), Some("DependencyStillInUse")),
         (Error::waiting(ReferenceNotFound, "no"), Some("CredentialsUnavailable")),
         (transient(AddressBlocked), Some("CredentialsUnavailable")),
         (transient(Retrying), None),

@@ -62,6 +62,24 @@ pub fn verdicts(status: &AnyStatus, outcome: &Outcome, pass: &Pass) -> Option<Ve
     })
 }
 
+/// Something that the spec names is left out, and the rest is carried out: the account does not match the whole spec, so the object
+/// is neither Ready nor Synced, whatever else was found.
+pub fn incomplete(verdicts: &mut Vec<Verdict>, reason: Reason, message: &str) {
+    use ConditionType::*;
+    for found in verdicts.iter_mut() {
+        let holds = found.status == ConditionStatus::True;
+        match found.kind {
+            ReferencesResolved => *found = verdict(found.kind, false, reason, message),
+            Ready if holds => *found = verdict(found.kind, false, reason, message),
+            Synced if holds => *found = verdict(found.kind, false, Reason::WaitingForReference, message),
+            _ => {}
+        }
+    }
+    if !verdicts.iter().any(|v| matches!(v.kind, Reconciling | Stalled | DeletionBlocked)) {
+        verdicts.push(verdict(Reconciling, true, Reason::WaitingForReference, message));
+    }
+}
+
 /// Whether the account matches the spec, by the comparison of this reconcile.
 fn compared(status: &AnyStatus) -> Verdict {
     if status.drift.is_empty() {
@@ -87,6 +105,9 @@ fn failed(status: &AnyStatus, error: &Error, pass: &Pass) -> Option<Vec<Verdict>
             if pass.deleting && about_credentials(*reason) =>
         {
             Some(blocked(Reason::CredentialsUnavailable))
+        }
+        Error::Waiting { reason: Reason::DependencyStillInUse, .. } if pass.deleting => {
+            Some(blocked(Reason::DependencyStillInUse))
         }
         Error::Waiting { .. } if pass.deleting => Some(blocked(Reason::ApiRefused)),
         Error::Terminal { reason, message } => Some(stalled(status, *reason, message, pass)),

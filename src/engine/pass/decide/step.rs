@@ -7,7 +7,7 @@ use serde_json::Value;
 use super::issue::Issue;
 
 use crate::engine::crd::{AdoptionPolicy, Reason};
-use crate::engine::kind::{Change, Immutable};
+use crate::engine::kind::{Change, Immutable, Reference};
 use crate::engine::pass::bound::Record;
 use crate::engine::pass::look::Found;
 
@@ -27,6 +27,8 @@ pub struct View<'a> {
     pub protected: bool,
     /// The kind holds users' data.
     pub data_bearing: bool,
+    /// The kind's objects are always there, or as long as their parent is.
+    pub standing: bool,
     /// What binds this object to one in the account.
     pub record: Record,
     /// That record is an annotation alone, which came with a backup or a copy.
@@ -45,6 +47,10 @@ pub struct View<'a> {
     pub spec: &'a Value,
     /// The fields that cannot change, for the same.
     pub immutable: &'static [Immutable],
+    /// The references, for the same.
+    pub references: &'static [Reference],
+    /// What was read is what a deletion leaves behind, in this word.
+    pub left_behind: Option<&'static str>,
     /// What is issued, for a kind whose creates return a secret.
     pub issue: Option<Issue>,
     /// A change or a creation that takes time.
@@ -72,6 +78,8 @@ pub enum Step {
     Create,
     /// Bind to what was found.
     Adopt,
+    /// Bind to what was found and is not managed by anything, and change it: it takes the place of a create.
+    TakeUp,
     /// Change these fields of `State`.
     Update(Vec<String>),
     /// Request the deletion.
@@ -119,9 +127,13 @@ pub enum Step {
 }
 
 impl Step {
-    /// Whether it changes or adopts an object of the account, which needs a read of its own first.
+    /// Whether it changes or adopts an object of the account, or leaves one there as not managed: that needs a read of its own
+    /// first.
     pub fn writes(&self) -> bool {
-        matches!(self, Step::Create | Step::Adopt | Step::Update(_) | Step::Delete | Step::Replace)
+        let changes =
+            matches!(self, Step::Create | Step::Replace | Step::TakeUp | Step::Update(_) | Step::Delete);
+        let leaves = matches!(self, Step::Release(Released::Vacant | Released::Left(_)));
+        changes || leaves || matches!(self, Step::Adopt)
     }
 }
 
@@ -132,8 +144,14 @@ pub enum Released {
     NeverCreated,
     /// It stays in the account.
     Retained,
+    /// It stays in the account, as something there uses it, and no policy is written.
+    InUse,
     /// It is gone from the account.
     Gone,
+    /// It is in the account, in the state that a deletion leaves it in.
+    Left(&'static str),
+    /// It cannot go from the account, and is in the state that it has when nothing manages it.
+    Vacant,
 }
 
 /// A person must decide.

@@ -28,6 +28,7 @@ fn view<'a>(record: Record, found: Found) -> View<'a> {
         delete_outside: true,
         protected: false,
         data_bearing: false,
+        standing: false,
         record,
         copied: false,
         found: Box::leak(Box::new(found)),
@@ -37,6 +38,8 @@ fn view<'a>(record: Record, found: Found) -> View<'a> {
         again: vec![],
         spec: &Value::Null,
         immutable: &[],
+        references: &[],
+        left_behind: None,
         issue: None,
         operation: Running::No,
         resend: false,
@@ -266,6 +269,86 @@ fn phases_wait_fail_or_are_repaired() {
     assert_eq!(word(&View { resend: true, ..late }), "refuse ProvisioningFailed", "nothing is sent to it");
 }
 
+/// Covers LC-20. A setting, or a log delivery that is disabled.
+#[test]
+fn what_nothing_manages_is_taken_up_without_permission_and_what_is_set_is_not() {
+    let (vacant, set) = (seen(Phase::Vacant), seen(Phase::Ready));
+    for standing in [true, false] {
+        for (adoption, of_vacant, of_set) in [
+            (AdoptionPolicy::Never, "takeup", "refuse AlreadyExists"),
+            (AdoptionPolicy::IfOwned, "takeup", "refuse AlreadyExists"),
+            (AdoptionPolicy::IfExists, "adopt", "adopt"),
+            (AdoptionPolicy::Required, "adopt", "adopt"),
+        ] {
+            for record in [Record::None, Record::Observed] {
+                let with =
+                    |seen: &Seen| View { standing, adoption, ..view(record, Found::Foreign(seen.clone())) };
+                assert_eq!(word(&with(&vacant)), of_vacant, "{adoption:?} {record:?}");
+                assert_eq!(word(&with(&set)), of_set, "{adoption:?} {record:?}");
+                let observed = View { observe: true, ..with(&vacant) };
+                assert_eq!(word(&observed), "adopt", "{adoption:?} {record:?}");
+            }
+        }
+        let asked =
+            |adoption| View { standing, adoption, ..view(Record::Asked, Found::Foreign(vacant.clone())) };
+        assert_eq!(word(&asked(AdoptionPolicy::IfOwned)), "adopt", "the spec names it");
+        assert_eq!(word(&asked(AdoptionPolicy::Never)), "refuse AlreadyExists");
+        let unlike = View { standing, ..view(Record::Bound, Found::Foreign(vacant.clone())) };
+        assert_eq!(word(&unlike), "refuse AlreadyExists", "it is not the one that is managed");
+    }
+}
+
+/// Covers LC-20. It may be wanted as it is when nothing manages it.
+#[test]
+fn what_is_always_there_is_compared_in_each_state_and_deleted_by_being_put_back() {
+    let now = [change("value", When::Now)];
+    for phase in [Phase::Vacant, Phase::Ready] {
+        let bound = View { standing: true, ..view(Record::Bound, Found::Ours(seen(phase.clone()))) };
+        assert_eq!(word(&bound), "rest", "{phase:?}");
+        assert_eq!(word(&View { changes: &now, ..bound.clone() }), "update value", "{phase:?}");
+        assert_eq!(word(&View { changes: &now, observe: true, ..bound.clone() }), "rest", "{phase:?}");
+        let expected = if phase == Phase::Vacant { "release Vacant" } else { "delete" };
+        assert_eq!(word(&View { deleting: true, ..bound.clone() }), expected);
+        let retained = View { deleting: true, delete_outside: false, ..bound };
+        assert_eq!(word(&retained), "release Retained", "{phase:?}");
+    }
+}
+
+#[test]
+fn what_is_always_there_is_missing_only_with_what_it_belongs_to() {
+    for record in [Record::None, Record::Asked, Record::Observed, Record::Bound] {
+        let gone = View { standing: true, ..view(record, Found::Nothing { settled: true }) };
+        assert_eq!(word(&gone), "refuse ExternalResourceMissing", "{record:?}");
+        assert!(refusal(&gone).contains("what it belongs to"), "{}", refusal(&gone));
+        assert_eq!(word(&View { observe: true, ..gone }), "plan ExternalResourceMissing", "{record:?}");
+    }
+    let unsure = View { standing: true, ..view(Record::Bound, Found::Nothing { settled: false }) };
+    assert_eq!(word(&unsure), "wait Progressing");
+    let deleted =
+        View { standing: true, deleting: true, ..view(Record::Bound, Found::Nothing { settled: true }) };
+    assert_eq!(word(&deleted), "release Gone");
+}
+
+/// What waits for a person outside has no limit of time, and may be changed and deleted meanwhile.
+#[test]
+fn what_awaits_a_person_is_not_timed_and_may_be_changed() {
+    let changes = |when| [change("a", when)];
+    let with = |changes: &[Change], f: &dyn Fn(&mut View<'_>)| {
+        let it = seen(Phase::Awaiting("approve it".into()));
+        let mut v = View { changes, ..view(Record::Bound, Found::Ours(it)) };
+        f(&mut v);
+        word(&v)
+    };
+    let awaits = "wait AwaitingApproval";
+    assert_eq!(with(&[], &|_| {}), awaits);
+    assert_eq!(with(&[], &|v| v.operation = Running::Overdue), awaits);
+    assert_eq!(with(&changes(When::NotNow("later".into())), &|_| {}), awaits);
+    assert_eq!(with(&changes(When::Now), &|_| {}), "update a");
+    assert_eq!(with(&changes(When::Now), &|v| v.observe = true), awaits);
+    assert_eq!(with(&changes(When::Never("no".into())), &|_| {}), "refuse ImmutableFieldChanged");
+    assert_eq!(with(&[], &|v| v.deleting = true), "delete");
+}
+
 #[test]
 fn a_deletion_deletes_only_what_is_proven_ours_and_releases_only_what_is_proven_gone() {
     let it = seen(Phase::Ready);
@@ -355,9 +438,25 @@ fn a_fixed_reference_is_named_by_what_it_must_mean() {
 }
 
 #[test]
+fn what_a_deletion_leaves_behind_is_the_end_of_it() {
+    let step = |left_behind| {
+        let found = Found::Ours(seen(Phase::Ready));
+        decide(&View { deleting: true, left_behind, ..view(Record::Bound, found) })
+    };
+    assert_eq!(step(None), Step::Delete);
+    assert_eq!(step(Some("deactivated")), Step::Release(Released::Left("deactivated")));
+    let living =
+        View { left_behind: Some("deactivated"), ..view(Record::Bound, Found::Ours(seen(Phase::Ready))) };
+    assert_eq!(decide(&living), Step::Rest, "it may be wanted so");
+}
+
+#[test]
 fn only_a_step_that_writes_to_the_account_or_binds_to_it_needs_a_fresh_read() {
     let text = String::new;
-    for step in [Step::Create, Step::Adopt, Step::Update(vec!["a".into()]), Step::Delete] {
+    let vacant = Step::Release(Released::Vacant);
+    let left = Step::Release(Released::Left("deactivated"));
+    let update = Step::Update(vec!["a".into()]);
+    for step in [Step::Create, Step::Adopt, Step::TakeUp, update, Step::Delete, vacant, left] {
         assert!(step.writes(), "{step:?}");
     }
     for step in [

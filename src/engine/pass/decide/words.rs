@@ -5,7 +5,7 @@ use serde_json::Value;
 
 use super::step::View;
 use crate::engine::crd::{camel, shorten};
-use crate::engine::kind::Immutable;
+use crate::engine::kind::{Immutable, Reference};
 
 /// The message of an object whose object in the account is managed by another one.
 pub fn managed_by(holder: &str) -> String {
@@ -39,7 +39,9 @@ pub fn write_back(field: &str, value: &Value) -> String {
     let text = shorten(&value.to_string(), 200);
     match value {
         Value::Null => "remove the field, as the account has no value for it".into(),
-        _ if field.ends_with("Ref") => format!("let it mean {text}, as the account has it"),
+        _ if field.ends_with("Ref") || field.ends_with("Refs") => {
+            format!("let it mean {text}, as the account has it")
+        }
         _ => format!("write {text}, as the account has it"),
     }
 }
@@ -50,8 +52,10 @@ pub fn words(fields: &[String]) -> String {
 }
 
 /// A path of the state as the field of the spec that it comes from.
-pub fn spec_path(immutable: &[Immutable], spec: &Value, path: &str) -> String {
+pub fn spec_path(immutable: &[Immutable], references: &[Reference], spec: &Value, path: &str) -> String {
     let field = path.split('.').next().unwrap_or(path);
-    let fixed = immutable.iter().find(|i| i.state == field);
-    fixed.map_or_else(|| camel(path), |i| format!("{}{}", i.written(spec), &path[field.len()..]))
+    let fixed = immutable.iter().find(|i| i.state == field).map(|i| i.written(spec));
+    let refers = || references.iter().find(|r| r.state == field).map(|r| r.written(spec));
+    let written = fixed.or_else(refers);
+    written.map_or_else(|| camel(path), |name| format!("{name}{}", &path[field.len()..]))
 }

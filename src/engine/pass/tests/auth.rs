@@ -20,6 +20,7 @@ pub(super) fn with_auth(more: Value) -> World {
 impl World {
     pub(super) async fn check_auth(&self) -> Action {
         let object = self.api.get("account").unwrap();
+        self.auths.lock().unwrap().apply_watcher_event(&Event::Apply(object.clone()));
         crate::engine::pass::reconcile_auth(Arc::new(object), self.engine.clone()).await
     }
 

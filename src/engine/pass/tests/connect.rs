@@ -93,6 +93,20 @@ async fn a_databricks_auth_stays_usable_while_its_secret_cannot_be_read_for_a_mo
     }
 }
 
+/// While the account is slow, a user removes the finalizer, or the label by which operators share their work.
+#[tokio::test]
+async fn a_databricks_auth_that_disappears_during_its_reconcile_admits_nothing() {
+    let account = HttpAccount::start().await;
+    let world = connected(&account, json!({})).await;
+    let object = world.api.get("account").unwrap();
+    world.auths.lock().unwrap().apply_watcher_event(&Event::Delete(object.clone()));
+    world.engine.auths.forget(&auth());
+    crate::engine::pass::reconcile_auth(Arc::new(object), world.engine.clone()).await;
+    world.apply(json!({})).reconcile().await;
+    assert_eq!(world.condition("Ready"), "False ReferenceNotFound");
+    assert_eq!(world.fake.calls(), NOTHING);
+}
+
 #[tokio::test]
 async fn a_databricks_auth_says_if_the_labels_that_it_grants_by_cannot_be_read() {
     let account = HttpAccount::start().await;
@@ -106,4 +120,70 @@ async fn a_databricks_auth_says_if_the_labels_that_it_grants_by_cannot_be_read()
     world.api.next_read("namespace", 500);
     let status = world.reconcile_auth().await;
     assert_eq!(condition(&status, "Synced"), "True InSync");
+}
+
+#[tokio::test]
+async fn a_rotated_secret_is_used_at_once_and_triggers_the_users_of_its_databricks_auth() {
+    let account = HttpAccount::start().await;
+    let world = connected(&account, json!({})).await;
+    let mut users = world.engine.memory.wake.subscribe("Fake", None);
+    world.engine.memory.wake.refer(&named("it"), vec![auth()]);
+    world.reconcile_auth().await;
+    assert!(users.try_recv().is_err(), "nothing has changed");
+    world.api.secret("databricks", json!({"secret": "YW5vdGhlcg=="}));
+    let status = world.reconcile_auth().await;
+    assert_eq!(condition(&status, "Ready"), "True Authenticated");
+    assert_eq!(users.try_recv().unwrap(), named("it"));
+    assert!(users.try_recv().is_err(), "once");
+    world.apply(json!({})).settle().await;
+    assert_eq!(world.condition("Ready"), "True Available");
+}
+
+/// What was created with the credentials can be deleted with them, unless a person has stopped that.
+#[tokio::test]
+async fn deletions_use_the_last_good_credentials_after_a_rotation_to_wrong_ones() {
+    for suspended in [false, true] {
+        let account = HttpAccount::start().await;
+        let world = connected(&account, json!({})).await;
+        world.apply(json!({})).settle().await;
+        assert_eq!(world.condition("Ready"), "True Available");
+        world.api.secret("databricks", json!({"secret": "Cg=="}));
+        let status = world.reconcile_auth().await;
+        assert_eq!(condition(&status, "Ready"), "False SecretValueEmpty");
+        world.apply(json!({"value": "new"})).reconcile().await;
+        assert_eq!(world.condition("Ready"), "False CredentialsUnavailable", "other changes wait");
+        if suspended {
+            world.api.edit("account", |auth| {
+                auth["spec"]["suspend"] = json!(true);
+                auth["metadata"]["generation"] = json!(2);
+            });
+            let status = world.reconcile_auth().await;
+            assert_eq!(condition(&status, "Suspended"), "True SuspendedBySpec");
+        }
+        world.api.delete("it");
+        world.settle().await;
+        assert_eq!(world.api.get("it").is_some(), suspended);
+    }
+}
+
+/// No object uses the former credentials while the new ones have not worked yet.
+#[tokio::test]
+async fn a_changed_databricks_auth_admits_nothing_until_its_new_credentials_work() {
+    let account = HttpAccount::start().await;
+    let world = connected(&account, json!({})).await;
+    world.apply(json!({})).settle().await;
+    world.fake.calls();
+    world.api.edit("account", |auth| {
+        auth["spec"]["clientId"] = json!("another");
+        auth["metadata"]["generation"] = json!(2);
+    });
+    world.api.next_read("secret", 500);
+    let status = world.reconcile_auth().await;
+    assert_eq!(condition(&status, "Synced"), "False Retrying");
+    world.apply(json!({"value": "new"})).reconcile().await;
+    assert_eq!(world.condition("Synced"), "False Retrying");
+    assert_eq!(world.changes(), NOTHING, "the former credentials are not used any more");
+    world.reconcile_auth().await;
+    world.settle().await;
+    assert_eq!(world.condition("Ready"), "True Available");
 }

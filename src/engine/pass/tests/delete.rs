@@ -53,6 +53,46 @@ async fn a_deletion_is_held_by_whatever_says_so() {
     }
 }
 
+/// A Workspace that stays uses what it was built from: without a policy, that stays too, and a deletion of all ends.
+#[tokio::test(start_paused = true)]
+async fn what_an_object_uses_that_stays_in_the_account_stays_too_unless_a_policy_says_otherwise() {
+    for (more, events, calls) in [
+        (json!({}), &["Retained"][..], &[][..]),
+        (json!({"deletionPolicy": "Delete"}), &[], &["GET id-a", "DELETE id-a"]),
+    ] {
+        let world = World::ready(json!({})).await;
+        let wake = &world.engine.memory.wake;
+        wake.refer(&named("user"), vec![named("it")]);
+        wake.retain(&named("user"));
+        wake.refer(&named("user"), vec![]);
+        world.apply(more.clone()).api.delete("it");
+        world.reconcile().await;
+        assert_eq!(world.fake.calls(), calls, "{more}");
+        assert_eq!(world.api.events(), events, "{more}");
+    }
+}
+
+/// What uses it may be unknown to this cluster. The operator waits as long as that may be a deletion under way.
+#[tokio::test(start_paused = true)]
+async fn what_stays_in_use_in_the_account_is_left_there_unless_a_policy_says_otherwise() {
+    for (more, released) in [(json!({}), true), (json!({"deletionPolicy": "Delete"}), false)] {
+        let world = World::ready(more.clone()).await;
+        for _ in 0..20 {
+            world.fake.refuse(Error::waiting(Reason::DependencyStillInUse, "a workspace uses it"));
+        }
+        world.api.delete("it");
+        tokio::time::advance(Duration::from_secs(601)).await;
+        world.settle().await;
+        assert_eq!(world.condition("DeletionBlocked"), "True DependencyStillInUse", "{more}");
+        assert!(world.message("DeletionBlocked").contains("a workspace uses it"), "{more}");
+        tokio::time::advance(Duration::from_secs(1201)).await;
+        world.settle().await;
+        assert_eq!(world.api.get("it").is_none(), released, "{more}");
+        assert_eq!(world.api.events().contains(&"Retained".to_owned()), released, "{more}");
+        assert!(world.fake.got.lock().unwrap().contains_key("id-a"), "it is still in the account");
+    }
+}
+
 #[tokio::test(start_paused = true)]
 async fn what_is_retained_is_released_without_a_call() {
     for (more, event) in [

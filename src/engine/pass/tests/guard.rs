@@ -124,6 +124,36 @@ async fn a_guard_does_not_wait_for_what_is_new_in_another_account() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_guard_does_not_wait_for_what_is_new_under_another_parent() {
+    let world = siblings().await;
+    world.api.edit("other", |other| {
+        other["status"]["external"]["createdAt"] = json!(Timestamp::now().to_string());
+        other["status"]["external"]["id"] = json!("elsewhere/id-b");
+    });
+    world.fake.listed.lock().unwrap().clear();
+    world.reconcile().await;
+    assert_eq!(world.changes(), ["POST a"]);
+}
+
+/// Several creates at once are refused by some APIs, or time out although they are carried out.
+#[tokio::test(start_paused = true)]
+async fn creates_under_one_parent_are_sent_one_at_a_time_where_the_kind_needs_it() {
+    for (in_turn, within, waits) in [(true, "", true), (true, "elsewhere", false), (false, "", false)] {
+        let world = eager(Fake::with(|fake| fake.traits.creates_in_turn = in_turn));
+        world.apply(json!({}));
+        let another = world.engine.memory.guards.lock("account", "Fake", within).await;
+        let waited = tokio::time::timeout(seconds(5), world.reconcile()).await.is_err();
+        assert_eq!(waited, waits, "{in_turn} {within}");
+        drop(another);
+        world.reconcile().await;
+        assert_eq!(world.changes(), ["POST a"], "{in_turn} {within}");
+        let _another = world.engine.memory.guards.lock("account", "Fake", within).await;
+        world.apply(json!({"value": "new"})).reconcile().await;
+        assert_eq!(world.changes(), ["PATCH id-a value"], "a change waits for no create");
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_guard_of_addresses_has_nothing_to_check_if_none_are_known() {
     let world = siblings().await;
     let mut session = Session::of(account());

@@ -54,6 +54,7 @@ fn each_outcome_is_reconciled_again_between_two_times() {
         (Outcome::Again, calm(), 0.0, 0.0),
         (Outcome::Limited(seconds(7.0)), calm(), 7.0, 7.0),
         (Outcome::Progress { reason: Provisioning, message: text(), sent: true }, calm(), 2.5, 5.0),
+        (Outcome::Progress { reason: AwaitingApproval, message: text(), sent: true }, calm(), 300.0, 360.0),
         (refused(), calm(), 10.0, 12.0),
         (refused(), Pass { refusals: 20, ..calm() }, 1_800.0, 2_160.0),
         (refused(), Pass { sent: true, ..calm() }, 5.0, 5.0),

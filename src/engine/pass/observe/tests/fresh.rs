@@ -99,3 +99,27 @@ async fn what_was_read_by_its_id_is_shown_by_the_list_that_others_rest_on() {
     assert_eq!(world.found().await, Found::Ours(seen("1", "a", None)));
     assert_eq!(world.fake.calls(), [""; 0]);
 }
+
+/// A field that no row shows would seem to differ, or to be as it is wanted.
+#[tokio::test(start_paused = true)]
+async fn what_a_list_leaves_out_is_read_by_its_id_where_it_matters() {
+    boot().await;
+    let fake = || Fake::with(|fake| fake.traits.unlisted = &["value"]);
+    let wants =
+        |value: Value| World { fake: fake(), want: Some(json!({"name": "a", "value": value})), ..unmarked() };
+    let bound = |world| World { bound: bound("1"), ..world };
+    for (case, world, calls) in [
+        ("managed", bound(wants(json!("x"))), &["LIST ", "GET 1"][..]),
+        ("not managed", bound(wants(Value::Null)), &["LIST "]),
+        ("observed", bound(World { observing: true, ..wants(Value::Null) }), &["LIST ", "GET 1"]),
+        ("found by its name", wants(json!("x")), &["LIST ", "GET 1"]),
+        ("only named", wants(Value::Null), &["LIST "]),
+    ] {
+        world.fake.put(seen("1", "a", None));
+        world.fake.got.lock().unwrap().get_mut("1").unwrap().state["value"] = json!("whole");
+        let look = world.look(Freshness::Routine).await.unwrap();
+        assert_eq!(world.fake.calls(), calls, "{case}");
+        let is_whole = look.seen().unwrap().state["value"] == "whole";
+        assert_eq!(is_whole, calls.len() == 2, "{case}");
+    }
+}

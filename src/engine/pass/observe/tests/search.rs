@@ -28,6 +28,46 @@ async fn without_a_record_the_account_is_searched_for_what_the_spec_means() {
     }
 }
 
+/// Covers LC-20. A disabled twin, or a setting that was never set.
+#[tokio::test(start_paused = true)]
+async fn of_what_nothing_manages_one_is_found_unless_something_manages_another() {
+    boot().await;
+    let vacant = |id: &str| {
+        let mut seen = seen(id, "a", None);
+        seen.about.phase = Phase::Vacant;
+        seen
+    };
+    for (there, found) in [
+        (vec![vacant("2"), vacant("1")], Found::Foreign(vacant("1"))),
+        (vec![vacant("1"), seen("2", "a", None)], Found::Foreign(seen("2", "a", None))),
+        (
+            vec![vacant("1"), seen("2", "a", None), seen("3", "a", None)],
+            Found::Several(vec!["2".into(), "3".into()]),
+        ),
+    ] {
+        let world = unmarked();
+        there.into_iter().for_each(|seen| world.fake.put(seen));
+        assert_eq!(world.found().await, found);
+    }
+}
+
+/// Covers LC-20. The shared LIST may be older than what another user set.
+#[tokio::test(start_paused = true)]
+async fn what_is_always_there_is_taken_up_after_a_read_of_its_own() {
+    boot().await;
+    let world = world(Lifecycle::Standing, Ownership::RecordedId);
+    let mut vacant = seen("a", "a", None);
+    vacant.about.phase = Phase::Vacant;
+    world.fake.put(vacant.clone());
+    let look = world.look(Freshness::Routine).await.unwrap();
+    assert_eq!((look.found, look.may_be_stale), (Found::Foreign(vacant.clone()), true));
+    // Another user set it meanwhile, and the LIST does not show that yet.
+    world.fake.got.lock().unwrap().insert("a".into(), seen("a", "a", None));
+    let look = world.look(Freshness::BeforeWrite).await.unwrap();
+    assert_eq!((look.found, look.may_be_stale), (Found::Foreign(seen("a", "a", None)), false));
+    assert_eq!(world.fake.calls(), ["LIST ", "GET a"]);
+}
+
 #[tokio::test(start_paused = true)]
 async fn what_is_found_by_its_name_is_read_by_its_id_before_a_write() {
     boot().await;

@@ -1,18 +1,8 @@
-//! StorageConfiguration: the S3 bucket that workspaces on AWS keep their own files in. It can only be made and deleted.
+//! StorageConfiguration: the S3 bucket in which workspaces on AWS keep their own files. It can only be created and deleted.
 
-use kube::CustomResource;
-use schemars::JsonSchema;
-use serde::{Deserialize, Serialize};
-use serde_json::json;
+use crate::engine::prelude::*;
 
-use crate::databricks::{Optional, Pages};
-use crate::engine::crd::{Management, Status};
-use crate::engine::error::Result;
-use crate::engine::kind::{
-    About, ApiResult, Created, ExternalResource, Immutable, Key, Observed, Reader, Resolved, Writer,
-};
-
-/// The S3 bucket that workspaces on AWS keep their own files in.
+/// The S3 bucket in which workspaces on AWS keep their own files.
 #[derive(CustomResource, Serialize, Deserialize, Clone, Debug, JsonSchema)]
 #[kube(
     group = "databricks-operator.io",
@@ -21,8 +11,9 @@ use crate::engine::kind::{
     shortname = "dbsc",
     category = "databricks",
     namespaced,
-    status = "Status<StorageConfigurationFacts>",
-    doc = "The S3 bucket that workspaces on AWS keep their own files in."
+    status = "Status<NoFacts>",
+    printcolumn = r#"{"name": "Bucket", "type": "string", "jsonPath": ".status.observed.bucketName", "description": "The name of the S3 bucket."}"#,
+    doc = "The S3 bucket in which workspaces on AWS keep their own files."
 )]
 #[serde(rename_all = "camelCase")]
 pub struct StorageConfigurationSpec {
@@ -30,71 +21,67 @@ pub struct StorageConfigurationSpec {
     #[serde(flatten)]
     pub management: Management,
     /// The name of the configuration, 4 to 256 characters. Cannot be changed once it exists. Known on AWS.
+    #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 4, max = 256))]
-    pub storage_configuration_name: String,
+    pub storage_configuration_name: Option<String>,
     /// The name of the S3 bucket, in the region of the workspaces. Cannot be changed once the configuration exists. Known on AWS.
+    #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 3, max = 63))]
-    pub bucket_name: String,
-    /// The IAM role for the catalog of workspaces that are made with this configuration. Cannot be changed, added or removed once it exists. Known on AWS.
+    pub bucket_name: Option<String>,
+    /// The IAM role for the catalog of workspaces that are created with this configuration. Cannot be changed, added or removed once it exists. Known on AWS.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 2048))]
     pub role_arn: Option<String>,
 }
 
-/// What a spec controls; `None` in what is wanted means: not managed.
+/// What a spec controls; `None` in the desired state means: not managed.
 #[derive(Serialize, Deserialize, Clone, Debug)]
 pub struct StorageConfigurationState {
-    storage_configuration_name: String,
-    bucket_name: String,
+    storage_configuration_name: Option<String>,
+    bucket_name: Option<String>,
     role_arn: Option<String>,
 }
 
-/// What is shown.
-#[derive(Serialize, Deserialize, Clone, Debug, Default, JsonSchema)]
-#[serde(rename_all = "camelCase")]
-pub struct StorageConfigurationFacts {}
-
-/// An answer. What may be missing has a default: an answer that cannot be read blocks the object.
+/// A response. What may be missing is an `Option`: a response that cannot be read blocks the object.
 #[derive(Deserialize)]
 struct Remote {
     storage_configuration_id: String,
-    storage_configuration_name: String,
-    #[serde(default)]
-    root_bucket_info: Bucket,
+    storage_configuration_name: Option<String>,
+    root_bucket_info: Option<Bucket>,
     role_arn: Option<String>,
     creation_time: Option<i64>,
 }
 
-#[derive(Deserialize, Default)]
+#[derive(Deserialize)]
 struct Bucket {
-    #[serde(default)]
-    bucket_name: String,
+    bucket_name: Option<String>,
 }
 
 impl From<Remote> for Observed<StorageConfiguration> {
     fn from(remote: Remote) -> Self {
         let state = StorageConfigurationState {
             storage_configuration_name: remote.storage_configuration_name,
-            bucket_name: remote.root_bucket_info.bucket_name,
+            bucket_name: remote.root_bucket_info.and_then(|bucket| bucket.bucket_name),
             role_arn: remote.role_arn,
         };
         // `About::default()` is a usable object.
         let about = About { created: remote.creation_time.map(|ms| ms / 1000), ..About::default() };
-        let facts = StorageConfigurationFacts {};
-        Observed { id: remote.storage_configuration_id, state, facts, about }
+        Observed { id: remote.storage_configuration_id, state, facts: NoFacts {}, about }
     }
 }
 
 impl ExternalResource for StorageConfiguration {
     type State = StorageConfigurationState;
     type Id = String;
-    type Facts = StorageConfigurationFacts;
+    type Facts = NoFacts;
 
     const IMMUTABLE: &'static [Immutable] = &[
         Immutable { state: "storage_configuration_name", spec: &["storageConfigurationName"] },
         Immutable { state: "bucket_name", spec: &["bucketName"] },
         Immutable { state: "role_arn", spec: &["roleArn"] },
     ];
+    const NAME: &'static [&'static str] = &["storageConfigurationName"];
+    const REQUIRED: &'static [&'static str] = &["bucketName"];
 
     fn desired(spec: &StorageConfigurationSpec, _: &Resolved) -> Result<StorageConfigurationState> {
         Ok(StorageConfigurationState {
@@ -105,7 +92,7 @@ impl ExternalResource for StorageConfiguration {
     }
 
     fn key(state: &StorageConfigurationState) -> Key {
-        Key { within: String::new(), name: state.storage_configuration_name.clone() }
+        Key { within: String::new(), name: state.storage_configuration_name.clone().unwrap_or_default() }
     }
 
     async fn get(api: &Reader, id: &String) -> ApiResult<Option<Observed<Self>>> {
@@ -119,18 +106,18 @@ impl ExternalResource for StorageConfiguration {
     }
 
     async fn create(api: &Writer, want: &StorageConfigurationState) -> ApiResult<Created<Self>> {
-        let mut body = json!({
+        // `given` drops what the spec does not manage.
+        let body = given(json!({
             "storage_configuration_name": want.storage_configuration_name,
             "root_bucket_info": {"bucket_name": want.bucket_name},
-        });
-        if let Some(role) = &want.role_arn {
-            body["role_arn"] = json!(role);
-        }
-        let made: Remote = api.post(api.path(&["storage-configurations"]), body).await?;
-        Ok(Observed::from(made).into())
+            "role_arn": want.role_arn,
+        }));
+        let created: Remote = api.post(api.path(&["storage-configurations"]), body).await?;
+        Ok(Observed::from(created).into())
     }
 
     async fn delete(api: &Writer, seen: &Observed<Self>) -> ApiResult<()> {
-        Ok(api.delete(api.path(&["storage-configurations", &seen.id])).await?)
+        let deleted = api.delete(api.path(&["storage-configurations", &seen.id])).await;
+        Ok(deleted.map_err(|error| in_use(error, "a workspace"))?)
     }
 }

@@ -1,0 +1,119 @@
+//! Settings of the account: one value each, which is always there. None is created; some can be put back.
+//!
+//! A setting that was never set is reported as missing, with the etag that its first change must name, or shows its default; both
+//! are the default here. A change names the version that was read. If another client changed the setting since then, nothing is
+//! changed, and the object is read again.
+
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value, json};
+
+use crate::databricks;
+use crate::engine::error::Error;
+use crate::engine::kind::{ApiResult, Path, Reader, Writer, stale};
+
+/// A setting of the account.
+pub struct Setting {
+    /// The segment of its path; also its id.
+    pub kind: &'static str,
+    /// The field of a body that holds its value.
+    pub key: &'static str,
+}
+
+/// A value with the version that a change must name.
+pub struct Version<V> {
+    /// The value; the default if it was never set.
+    pub value: V,
+    /// The version, as far as a response names it.
+    pub etag: Option<String>,
+}
+
+#[derive(Deserialize)]
+struct Remote {
+    etag: Option<String>,
+    #[serde(flatten)]
+    fields: Map<String, Value>,
+}
+
+impl Setting {
+    fn path(&self, api: &Reader) -> Path {
+        api.path(&["settings", "types", self.kind, "names", "default"])
+    }
+
+    /// The value in the account.
+    pub async fn read<V: DeserializeOwned + Default>(&self, api: &Reader) -> ApiResult<Version<V>> {
+        match api.get(self.path(api)).await {
+            Ok(remote) => self.shown(remote),
+            Err(error) if error.is_absence() => {
+                let etag = error.etag().map(str::to_owned);
+                // Without an etag the response may be about the account.
+                if etag.is_none() {
+                    api.find_account().await?;
+                }
+                Ok(Version { value: V::default(), etag })
+            }
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// Sets the fields of `want` that are not null, and no others, if `etag` still is the version in the account.
+    pub async fn write<V: Serialize + DeserializeOwned + Default>(
+        &self,
+        api: &Writer,
+        etag: Option<&str>,
+        want: &V,
+    ) -> ApiResult<Version<V>> {
+        let mut value = json!(want);
+        value.as_object_mut().into_iter().for_each(|fields| fields.retain(|_, field| !field.is_null()));
+        let sent = match self.patch(api, etag, &value).await {
+            // Only the refusal of a first change names the version.
+            Err(error) if etag.is_none() && error.etag().is_some() => {
+                self.patch(api, error.etag(), &value).await
+            }
+            sent => sent,
+        };
+        self.shown(sent.map_err(stale)?)
+    }
+
+    /// Puts the setting back to its default, if `etag` still is the version in the account.
+    pub async fn reset(&self, api: &Writer, etag: Option<&str>) -> ApiResult<()> {
+        let path = |etag: &str| self.path(api).with("etag", etag);
+        let sent = match etag {
+            Some(etag) => api.delete(path(etag)).await,
+            None => match api.delete(self.path(api)).await {
+                Err(error) if error.etag().is_some() => {
+                    api.delete(path(error.etag().unwrap_or_default())).await
+                }
+                sent => sent,
+            },
+        };
+        sent.map_err(stale)
+    }
+
+    async fn patch(
+        &self,
+        api: &Writer,
+        etag: Option<&str>,
+        value: &Value,
+    ) -> Result<Remote, databricks::Error> {
+        let fields = value.as_object().into_iter().flatten();
+        let mask: Vec<String> = fields.map(|(field, _)| format!("{}.{field}", self.key)).collect();
+        let mut setting = json!({"setting_name": "default", self.key: value});
+        if let Some(etag) = etag {
+            setting["etag"] = json!(etag);
+        }
+        let body = json!({"allow_missing": true, "field_mask": mask.join(","), "setting": setting});
+        api.patch(self.path(api), body).await
+    }
+
+    fn shown<V: DeserializeOwned + Default>(&self, remote: Remote) -> ApiResult<Version<V>> {
+        let value = match remote.fields.get(self.key) {
+            None | Some(Value::Null) => V::default(),
+            // The error would quote the value.
+            Some(value) => V::deserialize(value).map_err(|_| {
+                Error::retry(format!("Databricks returns the setting {} in an unexpected form", self.kind))
+            })?,
+        };
+        Ok(Version { value, etag: remote.etag.filter(|etag| !etag.is_empty()) })
+    }
+}

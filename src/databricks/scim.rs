@@ -1,0 +1,109 @@
+//! SCIM, as the account's API for users, groups and service principals has it: the operations of a PATCH, and the entries of
+//! attributes that are lists. Values only; a kind sends them.
+//!
+//! A PUT would remove members and roles that it does not send, so nothing here builds one.
+
+use std::collections::BTreeSet;
+
+use serde::Deserialize;
+use serde_json::{Value, json};
+
+/// The schema of a body that creates an object of `what`: `Group`, `User` or `ServicePrincipal`.
+pub fn scim_schemas(what: &str) -> Value {
+    json!([format!("urn:ietf:params:scim:schemas:core:2.0:{what}")])
+}
+
+/// Operations in one PATCH; how many the API accepts is not documented.
+const MOST_OPERATIONS: usize = 100;
+
+/// An entry of a list, such as a member or a role.
+#[derive(Debug, Deserialize)]
+pub struct ScimEntry {
+    /// The id of a member, the name of a role.
+    pub value: Option<String>,
+}
+
+impl ScimEntry {
+    /// The values of the entries; an attribute that a response leaves out has none.
+    pub fn values(entries: Option<Vec<ScimEntry>>) -> BTreeSet<String> {
+        entries.into_iter().flatten().filter_map(|entry| entry.value).collect()
+    }
+
+    /// Entries with these values, as a body has them.
+    pub fn with<'a>(values: impl IntoIterator<Item = &'a String>) -> Value {
+        values.into_iter().map(|value| json!({"value": value})).collect()
+    }
+}
+
+/// What a PATCH does.
+#[derive(Debug, Default)]
+pub struct ScimPatch(Vec<Value>);
+
+impl ScimPatch {
+    /// Sets an attribute, or one within another: `name.givenName`.
+    pub fn replace(&mut self, path: &str, value: Value) {
+        self.0.push(json!({"op": "replace", "path": path, "value": value}));
+    }
+
+    /// Makes a list consist of `want`. An entry that is in both is left alone.
+    pub fn set(&mut self, list: &str, have: &BTreeSet<String>, want: &BTreeSet<String>) {
+        let added: Vec<&String> = want.difference(have).collect();
+        if !added.is_empty() {
+            self.0.push(json!({"op": "add", "path": list, "value": ScimEntry::with(added)}));
+        }
+        for value in have.difference(want) {
+            self.0.push(json!({"op": "remove", "path": format!("{list}[value eq {}]", json!(value))}));
+        }
+    }
+
+    /// The bodies of the requests: one, unless there are very many operations.
+    pub fn bodies(&self) -> Vec<Value> {
+        let body = |operations: &[Value]| json!({"schemas": ["urn:ietf:params:scim:api:messages:2.0:PatchOp"], "Operations": operations});
+        self.0.chunks(MOST_OPERATIONS).map(body).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn set(values: &[&str]) -> BTreeSet<String> {
+        values.iter().map(|value| (*value).to_owned()).collect()
+    }
+
+    #[test]
+    fn additions_and_removals_are_one_request() {
+        let mut patch = ScimPatch::default();
+        patch.replace("displayName", json!("team"));
+        patch.set("members", &set(&["1", "2", "3\"]"]), &set(&["2", "4", "5"]));
+        patch.set("roles", &set(&["account_admin"]), &set(&["account_admin"]));
+        let [body] = patch.bodies().try_into().unwrap();
+        assert_eq!(
+            body["Operations"],
+            json!([
+                {"op": "replace", "path": "displayName", "value": "team"},
+                {"op": "add", "path": "members", "value": [{"value": "4"}, {"value": "5"}]},
+                {"op": "remove", "path": "members[value eq \"1\"]"},
+                {"op": "remove", "path": "members[value eq \"3\\\"]\"]"},
+            ])
+        );
+        assert_eq!(ScimPatch::default().bodies(), [Value::Null; 0], "nothing to do is no request");
+    }
+
+    #[test]
+    fn no_request_has_more_operations_than_any_account_accepts() {
+        let many: BTreeSet<String> = (0..250).map(|n| n.to_string()).collect();
+        let mut patch = ScimPatch::default();
+        patch.set("members", &many, &BTreeSet::new());
+        let sizes: Vec<usize> =
+            patch.bodies().iter().map(|body| body["Operations"].as_array().unwrap().len()).collect();
+        assert_eq!(sizes, [100, 100, 50]);
+    }
+
+    #[test]
+    fn what_a_response_leaves_out_is_empty() {
+        let entries = serde_json::from_value(json!([{"value": "1", "display": "ada"}, {}])).unwrap();
+        assert_eq!(ScimEntry::values(Some(entries)), set(&["1"]));
+        assert_eq!(ScimEntry::values(None), set(&[]));
+    }
+}

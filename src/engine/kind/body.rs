@@ -1,0 +1,28 @@
+//! Bodies of requests, for the authors of kinds. Pure.
+
+use serde_json::Value;
+
+/// A body without what is `null`, and without objects that hold nothing else: what a spec does not manage is not sent.
+pub fn given(body: Value) -> Value {
+    let Value::Object(fields) = body else { return body };
+    let kept = fields.into_iter().map(|(name, value)| {
+        let (was_object, value) = (value.is_object(), given(value));
+        let empty =
+            value.is_null() || (was_object && value.as_object().is_some_and(|inner| inner.is_empty()));
+        (name, Some(value).filter(|_| !empty))
+    });
+    Value::Object(kept.filter_map(|(name, value)| Some((name, value?))).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn what_is_not_managed_is_not_sent_and_what_is_empty_is() {
+        let body = json!({"a": null, "b": false, "c": [], "d": {"e": null, "f": {"g": null}}, "h": {"i": null, "j": ""}});
+        assert_eq!(given(body), json!({"b": false, "c": [], "h": {"j": ""}}));
+    }
+}

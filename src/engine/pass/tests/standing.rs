@@ -1,0 +1,214 @@
+//! What is always in the account: how it is taken up, changed when others change it too, and put back.
+
+use super::*;
+
+/// A kind that is always there, of which nothing manages `a`.
+fn standing() -> World {
+    let fake = Fake::new(Lifecycle::Standing, Ownership::RecordedId);
+    fake.put(vacant("a"));
+    eager(fake)
+}
+
+fn overtaken() -> Error {
+    Error::Conflict("PATCH a: another version".into())
+}
+
+impl World {
+    /// Another user sets the value.
+    fn theirs(&self, value: &str) {
+        self.fake.edit("a", |seen| {
+            (seen.state["value"], seen.about.phase) = (json!(value), Phase::Ready);
+        });
+    }
+
+    fn value(&self) -> Value {
+        self.fake.got.lock().unwrap()["a"].state["value"].clone()
+    }
+}
+
+/// Covers LC-20.
+#[tokio::test(start_paused = true)]
+async fn what_nothing_manages_is_bound_and_then_changed() {
+    let world = standing();
+    world.apply(json!({})).reconcile().await;
+    assert_eq!(world.fake.calls(), ["LIST ", "GET a", "PATCH a value"]);
+    assert_eq!(world.api.writes(), ["metadata", "status", "status", "metadata"], "bound, then sent");
+    assert_eq!(world.api.events(), ["Updated", "Created", "Ready"]);
+    let external = world.status()["external"].clone();
+    assert_eq!((&external["id"], &external["adopted"]), (&json!("a"), &json!(false)), "it is put back later");
+    assert_eq!(world.condition("Ready"), "True Available");
+    world.quiet();
+    world.settle().await;
+    assert_eq!(world.changes(), NOTHING);
+}
+
+/// Covers LC-20.
+#[tokio::test(start_paused = true)]
+async fn what_is_wanted_as_it_is_when_nothing_manages_it_is_bound_without_a_call() {
+    let world = standing();
+    world.fake.edit("a", |seen| seen.state["value"] = json!("v"));
+    world.apply(json!({})).reconcile().await;
+    assert_eq!(world.changes(), NOTHING);
+    assert_eq!(world.condition("Ready"), "True Available");
+    assert_eq!(world.status()["externalId"], "a");
+}
+
+/// Covers LC-20.
+#[tokio::test(start_paused = true)]
+async fn what_others_set_is_left_alone() {
+    let world = standing();
+    world.theirs("x");
+    world.apply(json!({})).settle().await;
+    assert_eq!((world.changes(), world.value()), (vec![], json!("x")));
+    assert_eq!(world.condition("Ready"), "False AlreadyExists");
+    // With permission it is adopted, and so it is retained.
+    world.apply(json!({"adoptionPolicy": "IfExists"})).settle().await;
+    assert_eq!(world.value(), "v");
+    assert_eq!(world.status()["effective"]["deletionPolicy"], "Retain");
+    world.api.delete("it");
+    world.settle().await;
+    assert!(world.api.get("it").is_none());
+    assert_eq!((world.changes(), world.value()), (vec!["PATCH a value".to_owned()], json!("v")));
+}
+
+/// Covers LC-20, LC-21. Another user sets it between the read and the change, which the account refuses for its version.
+#[tokio::test(start_paused = true)]
+async fn what_others_set_at_the_same_moment_is_left_alone_too() {
+    let world = standing();
+    world.fake.refuse(overtaken());
+    world.apply(json!({})).reconcile().await;
+    assert_eq!(world.changes(), ["PATCH a value"]);
+    assert_eq!(world.status()["external"], Value::Null, "it is not ours");
+    assert_eq!(world.status()["externalId"], Value::Null);
+    assert!(!world.api.events().contains(&"Created".to_owned()));
+    world.theirs("x");
+    world.settle().await;
+    assert_eq!((world.changes(), world.value()), (vec![], json!("x")));
+    assert_eq!(world.condition("Ready"), "False AlreadyExists");
+    assert!(world.api.get("it").unwrap().metadata.annotations.unwrap_or_default().is_empty());
+}
+
+/// Covers LC-21.
+#[tokio::test(start_paused = true)]
+async fn a_change_that_another_overtook_is_sent_once_more_after_a_read() {
+    let world = standing();
+    world.apply(json!({})).settle().await;
+    world.theirs("x");
+    world.quiet();
+    tokio::time::advance(seconds(1)).await;
+    world.fake.refuse(overtaken());
+    assert_eq!(world.reconcile().await, Action::requeue(Duration::ZERO));
+    assert_eq!(world.fake.calls(), ["LIST ", "GET a", "PATCH a value"]);
+    assert_eq!(world.condition("Ready"), "True Available", "it resolves by itself");
+    world.reconcile().await;
+    assert_eq!(world.fake.calls(), ["LIST ", "GET a", "PATCH a value"], "no row from before is used");
+    assert_eq!(world.value(), "v");
+    world.settle().await;
+    assert_eq!(world.changes(), NOTHING, "one value, without a loop");
+}
+
+/// Covers LC-20. What a crash, or a write without a response, leaves behind.
+#[tokio::test(start_paused = true)]
+async fn what_was_bound_and_not_changed_yet_is_changed_later_or_put_back() {
+    for deleted in [false, true] {
+        let world = standing();
+        world.apply(json!({})).api.next_write("status", Trouble::Lose);
+        world.reconcile().await;
+        assert_eq!(world.changes(), NOTHING, "nothing is sent whose record may be missing");
+        assert_eq!(world.status()["externalId"], "a");
+        if deleted {
+            world.api.delete("it");
+        }
+        world.settle().await;
+        assert_eq!(world.api.get("it").is_none(), deleted);
+        let expected: &[&str] = if deleted { &[] } else { &["PATCH a value"] };
+        assert_eq!(world.changes(), expected);
+    }
+    // The change was carried out, and its response was lost.
+    let world = standing();
+    world.apply(json!({})).loses(Error::retry("no answer")).reconcile().await;
+    assert_eq!((world.changes(), world.value()), (vec!["PATCH a value".to_owned()], json!("v")));
+    world.settle().await;
+    assert_eq!(world.condition("Ready"), "True Available");
+    assert_eq!(world.status()["external"]["adopted"], false);
+    assert_eq!(world.changes(), NOTHING);
+}
+
+/// Covers LC-20.
+#[tokio::test(start_paused = true)]
+async fn a_deletion_puts_it_back_and_says_what_stays() {
+    let world = standing();
+    world.apply(json!({})).settle().await;
+    world.quiet();
+    world.api.delete("it");
+    world.settle().await;
+    assert!(world.api.get("it").is_none());
+    assert_eq!(world.fake.calls(), ["GET a", "DELETE a", "GET a"]);
+    assert_eq!(world.fake.got.lock().unwrap()["a"].about.phase, Phase::Vacant);
+    assert_eq!(world.api.events(), ["Deleted"]);
+}
+
+/// Covers LC-21. What another user changed since it was read is not put back unseen.
+#[tokio::test(start_paused = true)]
+async fn a_deletion_that_another_change_overtook_is_sent_once_more_after_a_read() {
+    let world = standing();
+    world.apply(json!({})).settle().await;
+    world.quiet();
+    world.api.delete("it");
+    world.fake.refuse(overtaken());
+    world.reconcile().await;
+    assert!(world.api.get("it").is_some());
+    assert_eq!(world.fake.calls(), ["GET a", "DELETE a"]);
+    world.settle().await;
+    assert!(world.api.get("it").is_none());
+    assert_eq!(world.changes(), ["DELETE a"]);
+}
+
+/// Covers LC-20. The shared LIST may be from before another user set the value.
+#[tokio::test(start_paused = true)]
+async fn it_counts_as_put_back_only_by_a_read_of_its_own() {
+    let world = world_of(standing().fake, |_| {});
+    world.fake.edit("a", |seen| seen.state["value"] = json!("v"));
+    world.apply(json!({})).settle().await;
+    let set = Seen { about: About::default(), ..vacant("a") };
+    world.fake.got.lock().unwrap().insert("a".into(), set);
+    world.quiet();
+    world.api.delete("it");
+    world.settle().await;
+    assert_eq!(world.changes(), ["DELETE a"]);
+}
+
+/// Covers LC-20. The API has no way to take it away.
+#[tokio::test(start_paused = true)]
+async fn what_cannot_be_taken_away_stays_as_it_is() {
+    let fake =
+        Fake::with(|fake| (fake.traits.lifecycle, fake.traits.removable) = (Lifecycle::Standing, false));
+    fake.put(vacant("a"));
+    let world = eager(fake);
+    // The schema refuses this; an object may be older than the schema.
+    world.apply(json!({"deletionPolicy": "Delete"})).settle().await;
+    assert_eq!(world.status()["effective"]["deletionPolicy"], "Retain");
+    world.quiet();
+    world.api.delete("it");
+    world.settle().await;
+    assert!(world.api.get("it").is_none());
+    assert_eq!((world.changes(), world.value()), (vec![], json!("v")));
+    assert_eq!(world.api.events(), ["Retained"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn without_what_it_belongs_to_it_is_neither_created_nor_held() {
+    let world = standing();
+    world.apply(json!({})).settle().await;
+    world.fake.take("a");
+    world.quiet();
+    tokio::time::advance(seconds(6)).await;
+    world.settle().await;
+    assert_eq!(world.condition("Ready"), "False ExternalResourceMissing");
+    assert_eq!(world.changes(), NOTHING);
+    world.api.delete("it");
+    tokio::time::advance(seconds(6)).await;
+    world.settle().await;
+    assert!(world.api.get("it").is_none());
+    assert_eq!(world.changes(), NOTHING);
+}

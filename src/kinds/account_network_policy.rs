@@ -1,0 +1,206 @@
+//! AccountNetworkPolicy: which destinations the serverless compute of workspaces may reach. The name has the account in it because
+//! Kubernetes has network policies of its own.
+//!
+//! The API replaces a policy as a whole. The operator manages its egress: it reads the policy before each change, and keeps what
+//! no spec of ours names, such as ingress.
+
+pub mod spec;
+mod state;
+
+use serde::Deserialize;
+use serde_json::{Map, Value, json};
+
+use crate::databricks::{self, Optional, Pages};
+use crate::engine::crd::{Reason, camel};
+use crate::engine::error::{Error, Result};
+use crate::engine::kind::{
+    About, ApiResult, CallError, Created, ExternalResource, Immutable, Key, Observed, Reader, Resolved,
+    Writer,
+};
+
+use state::{Egress, Enforcement, enforced};
+
+pub use spec::{AccountNetworkPolicy, AccountNetworkPolicyFacts, AccountNetworkPolicySpec};
+pub use state::AccountNetworkPolicyState;
+
+#[derive(Deserialize)]
+struct Remote {
+    network_policy_id: String,
+    egress: Option<Value>,
+}
+
+impl Remote {
+    fn observed(self) -> Result<Observed<AccountNetworkPolicy>> {
+        let egress = self.egress.map(|egress| typed(renamed(egress, &camel))).transpose();
+        let mut egress: Option<Egress> = egress.map_err(|e| {
+            Error::retry(format!("the egress of {} cannot be read: {e}", self.network_policy_id))
+        })?;
+        // Databricks leaves out empty lists, and the default of the enforcement.
+        if let Some(Egress { network_access: access }) = &mut egress {
+            access.allowed_internet_destinations.get_or_insert_default();
+            access.blocked_internet_destinations.get_or_insert_default();
+            access.allowed_storage_destinations.get_or_insert_default();
+            let default = || Enforcement { enforcement_mode: enforced(), dry_run_mode_product_filter: None };
+            let enforcement = access.policy_enforcement.get_or_insert_with(default);
+            enforcement.dry_run_mode_product_filter.get_or_insert_default();
+        }
+        let id = self.network_policy_id;
+        let state = AccountNetworkPolicyState { network_policy_id: id.clone(), egress };
+        Ok(Observed { id, state, facts: AccountNetworkPolicyFacts {}, about: About::default() })
+    }
+}
+
+/// The egress of a spec or of the account. `null` is the same as nothing.
+fn typed(egress: Value) -> serde_json::Result<Egress> {
+    serde_json::from_value(egress)
+}
+
+impl ExternalResource for AccountNetworkPolicy {
+    type State = AccountNetworkPolicyState;
+    type Id = String;
+    type Facts = AccountNetworkPolicyFacts;
+
+    const IMMUTABLE: &'static [Immutable] =
+        &[Immutable { state: "network_policy_id", spec: &["networkPolicyId"] }];
+
+    fn desired(spec: &AccountNetworkPolicySpec, _: &Resolved) -> Result<AccountNetworkPolicyState> {
+        let egress = spec.egress.as_ref().map(|egress| typed(json!(egress))).transpose();
+        let egress = egress
+            .map_err(|e| Error::terminal(Reason::InvalidSpec, format!("spec.egress cannot be read: {e}")))?;
+        Ok(AccountNetworkPolicyState { network_policy_id: spec.network_policy_id.clone(), egress })
+    }
+
+    fn key(state: &AccountNetworkPolicyState) -> Key {
+        Key { within: String::new(), name: state.network_policy_id.clone() }
+    }
+
+    async fn get(api: &Reader, id: &String) -> ApiResult<Option<Observed<Self>>> {
+        let found: Option<Remote> = api.get(api.path(&[POLICIES, id])).await.optional()?;
+        Ok(found.map(Remote::observed).transpose()?)
+    }
+
+    async fn list(api: &Reader, _: &str) -> ApiResult<Vec<Observed<Self>>> {
+        let all: Vec<Remote> = api.list(api.path(&[POLICIES]), Pages::Token("items")).await?;
+        Ok(all.into_iter().map(Remote::observed).collect::<Result<_>>()?)
+    }
+
+    async fn create(api: &Writer, want: &AccountNetworkPolicyState) -> ApiResult<Created<Self>> {
+        let created: Remote = api.post(api.path(&[POLICIES]), merged(Value::Null, &wire(want))).await?;
+        Ok(created.observed()?.into())
+    }
+
+    async fn update(
+        api: &Writer,
+        seen: &Observed<Self>,
+        want: &AccountNetworkPolicyState,
+        _: &[&str],
+    ) -> ApiResult<Observed<Self>> {
+        let path = api.path(&[POLICIES, &seen.id]);
+        let mut whole: Map<String, Value> = api.get(path.clone()).await?;
+        whole.retain(|field, _| PARTS.contains(&field.as_str()));
+        let changed: Remote = api.put(path, merged(whole.into(), &wire(want))).await?;
+        Ok(changed.observed()?)
+    }
+
+    async fn delete(api: &Writer, seen: &Observed<Self>) -> ApiResult<()> {
+        if seen.id == DEFAULT {
+            let text = "default-policy cannot be deleted: set spec.deletionPolicy to Retain";
+            return Err(Error::terminal(Reason::ApiRefused, text).into());
+        }
+        api.delete(api.path(&[POLICIES, &seen.id])).await.map_err(in_use)
+    }
+}
+
+const POLICIES: &str = "network-policies";
+/// What a policy consists of. The API refuses other fields in a request, such as those that only its responses have.
+const PARTS: [&str; 4] = ["network_policy_id", "egress", "ingress", "ingress_dry_run"];
+/// The policy of every workspace without another one.
+const DEFAULT: &str = "default-policy";
+
+/// A state as the API has it.
+fn wire(state: &AccountNetworkPolicyState) -> Value {
+    renamed(json!(state), &|name| {
+        let part =
+            |c: char| if c.is_ascii_uppercase() { format!("_{}", c.to_ascii_lowercase()) } else { c.into() };
+        name.chars().map(part).collect()
+    })
+}
+
+/// The same with other names of fields.
+fn renamed(value: Value, name: &dyn Fn(&str) -> String) -> Value {
+    match value {
+        Value::Object(map) => map
+            .into_iter()
+            .map(|(key, value)| (name(&key), renamed(value, name)))
+            .collect::<Map<_, _>>()
+            .into(),
+        Value::Array(list) => list.into_iter().map(|item| renamed(item, name)).collect(),
+        other => other,
+    }
+}
+
+/// What the account has, with what is wanted in it; what is wanted and `null` is not managed. An item of a list that has all that
+/// is wanted of it stays as it is.
+fn merged(has: Value, want: &Value) -> Value {
+    match (has, want) {
+        (has, Value::Null) => has,
+        (Value::Object(mut has), Value::Object(want)) => {
+            for (key, value) in want.iter().filter(|(_, value)| !value.is_null()) {
+                let before = has.remove(key).unwrap_or_default();
+                has.insert(key.clone(), merged(before, value));
+            }
+            has.into()
+        }
+        (Value::Array(has), Value::Array(want)) => {
+            let item = |want: &Value| {
+                let same = has.iter().find(|has| merged((*has).clone(), want) == **has);
+                same.cloned().unwrap_or_else(|| merged(Value::Null, want))
+            };
+            want.iter().map(item).collect()
+        }
+        (_, Value::Object(_)) => merged(json!({}), want),
+        (_, Value::Array(_)) => merged(json!([]), want),
+        (_, want) => want.clone(),
+    }
+}
+
+/// The API refuses the deletion of a policy that workspaces have.
+fn in_use(error: databricks::Error) -> CallError {
+    let databricks::Error::Api { status: 400 | 409, .. } = &error else { return error.into() };
+    let text = format!(
+        "{error}; give the workspaces that have this policy another one, such as default-policy; the deletion is retried. To leave \
+         the policy in the account, set spec.deletionPolicy to Retain"
+    );
+    Error::waiting(Reason::DependencyStillInUse, text).into()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_not_managed_stays_in_the_whole_that_is_written() {
+        let has = json!({
+            "ingress": {"public_access": {"restriction_mode": "FULL_ACCESS"}},
+            "egress": {"network_access": {
+                "restriction_mode": "FULL_ACCESS", "new_field": 1,
+                "allowed_internet_destinations": [
+                    {"destination": "packages.example.com", "internet_destination_type": "DNS_NAME", "note": "kept"},
+                    {"destination": "old.example", "internet_destination_type": "DNS_NAME"},
+                ],
+            }},
+        });
+        let host = |name: &str| json!({"destination": name, "internet_destination_type": "DNS_NAME"});
+        let want = json!({"egress": {"network_access": {
+            "restriction_mode": "RESTRICTED_ACCESS", "blocked_internet_destinations": null,
+            "allowed_internet_destinations": [host("packages.example.com"), host("git.example.com")],
+        }}});
+        let mut expected = has.clone();
+        let access = &mut expected["egress"]["network_access"];
+        access["restriction_mode"] = json!("RESTRICTED_ACCESS");
+        access["allowed_internet_destinations"][1] = host("git.example.com");
+        assert_eq!(merged(has, &want), expected);
+        let created = merged(Value::Null, &want);
+        assert_eq!(created["egress"]["network_access"].get("blocked_internet_destinations"), None);
+    }
+}

@@ -1,0 +1,141 @@
+//! CspEnablementSetting: the compliance security profile of new workspaces of the account. Always there; the API cannot put it
+//! back, so it stays as it is when its Kubernetes object is deleted.
+//!
+//! The setting itself can be changed at any time, but a workspace that was created under it keeps the profile for ever, and costs
+//! more: its fields say so.
+
+use std::collections::BTreeSet;
+
+use kube::CustomResource;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::apis::{Setting, Version};
+use crate::engine::crd::{Management, Reason, Status};
+use crate::engine::error::{Error, Result};
+use crate::engine::kind::{
+    About, ApiResult, ExternalResource, Key, Lifecycle, Observed, Phase, Reader, Resolved, Writer,
+};
+
+/// The compliance security profile of new workspaces of the account.
+#[derive(CustomResource, Serialize, Deserialize, Clone, Debug, JsonSchema)]
+#[kube(
+    group = "databricks-operator.io",
+    version = "v1alpha1",
+    kind = "CspEnablementSetting",
+    shortname = "dbcsp",
+    category = "databricks",
+    namespaced,
+    status = "Status<CspEnablementSettingFacts>",
+    printcolumn = r#"{"name": "Profile", "type": "string", "jsonPath": ".status.state", "description": "Whether new workspaces have the compliance security profile: always (ENFORCED), by default, or not."}"#,
+    printcolumn = r#"{"name": "Standards", "type": "string", "jsonPath": ".status.observed.complianceStandards", "description": "The compliance standards of new workspaces."}"#,
+    doc = "The compliance security profile of new workspaces of the account."
+)]
+#[serde(rename_all = "camelCase")]
+pub struct CspEnablementSettingSpec {
+    /// The fields that all managed kinds share.
+    #[serde(flatten)]
+    pub management: Management,
+    /// `true`: workspaces that are created from now on have the compliance security profile and cannot opt out. It can never be removed from such a workspace, which also costs more. Existing workspaces do not change. May be changed; deleting this object leaves it as it is. Known on AWS and Azure.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub is_enforced: Option<bool>,
+    /// The compliance standards of workspaces that are created from now on, which such a workspace keeps. Left out, they are not managed. May be changed; deleting this object leaves them as they are. Known on AWS and Azure.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 100), extend("x-kubernetes-list-type" = "set"))]
+    pub compliance_standards: Option<Vec<ComplianceStandard>>,
+}
+
+/// A compliance standard.
+#[derive(Serialize, Deserialize, Clone, Copy, Debug, PartialEq, Eq, JsonSchema)]
+#[allow(clippy::upper_case_acronyms, non_camel_case_types, missing_docs)]
+pub enum ComplianceStandard {
+    NONE,
+    HIPAA,
+    PCI_DSS,
+    HITRUST,
+    FEDRAMP_MODERATE,
+    FEDRAMP_HIGH,
+    FEDRAMP_IL5,
+    ITAR_EAR,
+    IRAP_PROTECTED,
+    CYBER_ESSENTIAL_PLUS,
+    CANADA_PROTECTED_B,
+    ISMAP,
+    K_FSI,
+    GERMANY_C5,
+    GERMANY_TISAX,
+    KSA_ECC_CCC_DCC,
+}
+
+/// What a spec controls. Standards that this operator does not know are kept.
+#[derive(Serialize, Deserialize, Clone, Debug, Default)]
+pub struct CspEnablementSettingState {
+    is_enforced: Option<bool>,
+    compliance_standards: Option<BTreeSet<String>>,
+}
+
+/// What is shown.
+#[derive(Serialize, Deserialize, Clone, Debug, Default, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct CspEnablementSettingFacts {}
+
+const SETTING: Setting = Setting { kind: "shield_csp_enablement_ac", key: "csp_enablement_account" };
+
+impl From<Version<CspEnablementSettingState>> for Observed<CspEnablementSetting> {
+    fn from(read: Version<CspEnablementSettingState>) -> Self {
+        let mut state = read.value;
+        let enforced = *state.is_enforced.get_or_insert(false);
+        // The API leaves an empty list out.
+        let standards = state.compliance_standards.get_or_insert_default();
+        let shown = match (enforced, standards.iter().all(|standard| standard == "NONE")) {
+            (false, true) => "NOT_ENFORCED",
+            (false, false) => "DEFAULT",
+            (true, _) => "ENFORCED",
+        };
+        let phase = if shown == "NOT_ENFORCED" { Phase::Vacant } else { Phase::Ready };
+        let about = About { phase, state: Some(shown.into()), etag: read.etag, ..About::default() };
+        Observed { id: SETTING.kind.into(), state, facts: CspEnablementSettingFacts {}, about }
+    }
+}
+
+/// The name of a standard in the API.
+fn name(standard: ComplianceStandard) -> Result<String> {
+    match serde_json::to_value(standard) {
+        Ok(serde_json::Value::String(name)) => Ok(name),
+        _ => Err(Error::terminal(Reason::InternalError, "a compliance standard has no name")),
+    }
+}
+
+impl ExternalResource for CspEnablementSetting {
+    type State = CspEnablementSettingState;
+    type Id = String;
+    type Facts = CspEnablementSettingFacts;
+
+    const REQUIRED: &'static [&'static str] = &["isEnforced"];
+    const LIFECYCLE: Lifecycle = Lifecycle::Standing;
+    const REMOVABLE: bool = false;
+
+    fn desired(spec: &CspEnablementSettingSpec, _: &Resolved) -> Result<Self::State> {
+        let standards = spec.compliance_standards.as_ref();
+        let compliance_standards =
+            standards.map(|all| all.iter().copied().map(name).collect::<Result<_>>()).transpose()?;
+        Ok(CspEnablementSettingState { is_enforced: spec.is_enforced, compliance_standards })
+    }
+
+    fn key(_: &Self::State) -> Key {
+        Key { within: String::new(), name: SETTING.kind.into() }
+    }
+
+    async fn list(api: &Reader, _: &str) -> ApiResult<Vec<Observed<Self>>> {
+        Ok(vec![SETTING.read(api).await?.into()])
+    }
+
+    async fn update(
+        api: &Writer,
+        seen: &Observed<Self>,
+        want: &Self::State,
+        _: &[&str],
+    ) -> ApiResult<Observed<Self>> {
+        Ok(SETTING.write(api, seen.about.etag.as_deref(), want).await?.into())
+    }
+}

@@ -1,0 +1,229 @@
+//! NetworkConnectivityConfig: how serverless compute reaches your network. Its private endpoint rules are a kind of their own.
+//!
+//! A workspace refers to its configuration. The configuration refers back to the workspace that it bills only by id: that workspace
+//! must be attached first, so a reference in both directions could never be resolved.
+
+use std::collections::BTreeSet;
+
+use kube::CustomResource;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value, json};
+
+use crate::databricks::{self, Int64, Optional, Pages};
+use crate::engine::crd::{Management, Reason, Status};
+use crate::engine::error::{Error, Result};
+use crate::engine::kind::{
+    About, ApiResult, CallError, Created, ExternalResource, Immutable, Key, Observed, Reader, Resolved,
+    Writer,
+};
+
+/// How the serverless compute of workspaces in one region reaches your network.
+#[derive(CustomResource, Serialize, Deserialize, Clone, Debug, JsonSchema)]
+#[kube(
+    group = "databricks-operator.io",
+    version = "v1alpha1",
+    kind = "NetworkConnectivityConfig",
+    shortname = "dbncc",
+    category = "databricks",
+    namespaced,
+    status = "Status<NetworkConnectivityConfigFacts>",
+    doc = "How the serverless compute of workspaces in one region reaches your network."
+)]
+#[serde(rename_all = "camelCase")]
+pub struct NetworkConnectivityConfigSpec {
+    /// The fields that all managed kinds share.
+    #[serde(flatten)]
+    pub management: Management,
+    /// The name of the configuration: 3 to 30 letters, digits, `-` and `_`. May be changed. Known on AWS and Azure.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 3, max = 30), regex(pattern = "^[0-9a-zA-Z_-]+$"))]
+    pub name: Option<String>,
+    /// The region of the workspaces that use the configuration, such as eu-west-1. Cannot be changed once it exists. Known on AWS and Azure.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 64), regex(pattern = "^[-a-z0-9]+$"))]
+    pub region: Option<String>,
+    /// The id of the workspace that is billed for the configuration. It must be running and attached to this configuration already. May be changed, not removed. Known on AWS and Azure.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1))]
+    pub billing_workspace_id: Option<i64>,
+}
+
+/// What a spec controls.
+#[derive(Serialize, Deserialize, Clone, Debug)]
+pub struct NetworkConnectivityConfigState {
+    name: Option<String>,
+    region: Option<String>,
+    billing_workspace_id: Option<Int64>,
+}
+
+/// What is shown. Databricks changes it without a change of the spec.
+#[derive(Serialize, Deserialize, Clone, Debug, Default, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct NetworkConnectivityConfigFacts {
+    /// On AWS, the addresses that serverless compute calls from: allow them in your firewalls.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub egress_cidr_blocks: BTreeSet<String>,
+    /// On Azure, the subnets that serverless compute calls from: allow them in your storage accounts.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub egress_subnets: BTreeSet<String>,
+}
+
+#[derive(Deserialize)]
+struct Remote {
+    network_connectivity_config_id: String,
+    #[serde(flatten)]
+    state: NetworkConnectivityConfigState,
+    egress_config: Option<Value>,
+    creation_time: Option<i64>,
+}
+
+impl From<Remote> for Observed<NetworkConnectivityConfig> {
+    fn from(remote: Remote) -> Self {
+        let egress = remote.egress_config.unwrap_or_default();
+        let texts = |pointer: &str| {
+            let list = egress.pointer(pointer).and_then(Value::as_array).into_iter().flatten();
+            list.filter_map(Value::as_str).map(str::to_owned).collect()
+        };
+        let facts = NetworkConnectivityConfigFacts {
+            egress_cidr_blocks: texts("/default_rules/aws_stable_ip_rule/cidr_blocks"),
+            egress_subnets: texts("/default_rules/azure_service_endpoint_rule/subnets"),
+        };
+        let about = About { created: remote.creation_time.map(|ms| ms / 1000), ..About::default() };
+        Observed { id: remote.network_connectivity_config_id, state: remote.state, facts, about }
+    }
+}
+
+impl ExternalResource for NetworkConnectivityConfig {
+    type State = NetworkConnectivityConfigState;
+    type Id = String;
+    type Facts = NetworkConnectivityConfigFacts;
+
+    const IMMUTABLE: &'static [Immutable] = &[Immutable { state: "region", spec: &["region"] }];
+    const NAME: &'static [&'static str] = &["name", "region"];
+
+    fn desired(spec: &NetworkConnectivityConfigSpec, _: &Resolved) -> Result<NetworkConnectivityConfigState> {
+        Ok(NetworkConnectivityConfigState {
+            name: spec.name.clone(),
+            region: spec.region.clone(),
+            billing_workspace_id: spec.billing_workspace_id.map(Int64),
+        })
+    }
+
+    fn key(state: &NetworkConnectivityConfigState) -> Key {
+        let name =
+            state.region.as_ref().zip(state.name.as_ref()).map(|(region, name)| format!("{region}/{name}"));
+        Key { within: String::new(), name: name.unwrap_or_default() }
+    }
+
+    /// The name may be changed, here and in the account.
+    fn recognises(want: &NetworkConnectivityConfigState, seen: &Observed<Self>) -> bool {
+        want.region.is_none() || want.region == seen.state.region
+    }
+
+    async fn get(api: &Reader, id: &String) -> ApiResult<Option<Observed<Self>>> {
+        let found: Option<Remote> = api.get(api.path(&[CONFIGS, id])).await.optional()?;
+        Ok(found.map(Observed::from))
+    }
+
+    async fn list(api: &Reader, _: &str) -> ApiResult<Vec<Observed<Self>>> {
+        let all: Vec<Remote> = api.list(api.path(&[CONFIGS]), Pages::Token("items")).await?;
+        Ok(all.into_iter().map(Observed::from).collect())
+    }
+
+    async fn create(api: &Writer, want: &NetworkConnectivityConfigState) -> ApiResult<Created<Self>> {
+        let body = json!({"name": want.name, "region": want.region});
+        let created: Remote = api.post(api.path(&[CONFIGS]), body).await?;
+        Ok(Observed::from(created).into())
+    }
+
+    async fn update(
+        api: &Writer,
+        seen: &Observed<Self>,
+        want: &NetworkConnectivityConfigState,
+        now: &[&str],
+    ) -> ApiResult<Observed<Self>> {
+        let all = json!(want);
+        let body: Map<String, Value> = now.iter().map(|f| ((*f).to_owned(), all[*f].clone())).collect();
+        let path = api.path(&[CONFIGS, &seen.id]).with("update_mask", now.join(","));
+        let changed: Remote = api.patch(path, body.into()).await.map_err(|error| not_billed(error, now))?;
+        Ok(changed.into())
+    }
+
+    async fn delete(api: &Writer, seen: &Observed<Self>) -> ApiResult<()> {
+        api.delete(api.path(&[CONFIGS, &seen.id])).await.map_err(in_use)
+    }
+}
+
+/// The collection in the API.
+const CONFIGS: &str = "network-connectivity-configs";
+
+/// A workspace can be billed only once it is attached and runs.
+fn not_billed(error: databricks::Error, now: &[&str]) -> CallError {
+    let databricks::Error::Api { status: 400, .. } = &error else { return error.into() };
+    if !now.contains(&"billing_workspace_id") {
+        return error.into();
+    }
+    let text = format!(
+        "{error}; the workspace of spec.billingWorkspaceId must be running and attached to this configuration: attach it by its \
+         networkConnectivityConfigRef, or correct spec.billingWorkspaceId"
+    );
+    Error::waiting(Reason::ApplyFailed, text).into()
+}
+
+/// The API refuses a deletion because of rules, also deactivated ones, or of workspaces; only its text says which. Rules go, so
+/// the operator waits for that however long it takes; a workspace may stay for good.
+fn in_use(error: databricks::Error) -> CallError {
+    let databricks::Error::Api { status: 400 | 409, message, .. } = &error else { return error.into() };
+    let text = message.to_lowercase();
+    let by_workspace = text.contains("workspace") && !text.contains("endpoint rule");
+    let reason = if by_workspace { Reason::DependencyStillInUse } else { Reason::ApplyFailed };
+    let text = format!(
+        "{error}; the deletion is retried: Databricks keeps a deleted private endpoint rule for some days, and a workspace keeps its \
+         configuration until it gets another one by its networkConnectivityConfigRef. To leave this one in the account, set \
+         spec.deletionPolicy to Retain"
+    );
+    Error::waiting(reason, text).into()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn refused(status: u16, code: &str, message: &str) -> databricks::Error {
+        let (call, code, message) = ("PATCH config".into(), Some(code.to_owned()), message.into());
+        databricks::Error::Api { call, status, code, message, retry_after: None, request_id: None }
+    }
+
+    #[test]
+    fn what_still_uses_it_is_waited_for_in_every_form_of_the_refusal() {
+        let rules = "config x has one or more private endpoint rules: r";
+        let workspaces = "config x is attached to one or more workspaces: 42";
+        for (status, code) in [(400, "INVALID_STATE"), (400, "MALFORMED_REQUEST"), (409, "RESOURCE_CONFLICT")]
+        {
+            for (text, expected) in [
+                (rules, Reason::ApplyFailed),
+                (workspaces, Reason::DependencyStillInUse),
+                ("", Reason::ApplyFailed),
+            ] {
+                let held = Error::from(in_use(refused(status, code, text)));
+                let Error::Waiting { reason, message } = held else { panic!("{held:?}") };
+                assert!(reason == expected && message.contains("Retain"), "{reason:?}: {message}");
+            }
+        }
+        let denied = Error::from(in_use(refused(403, "PERMISSION_DENIED", "no")));
+        assert!(denied.is_rejected(Reason::PermissionDenied), "{denied:?}");
+    }
+
+    #[test]
+    fn a_workspace_that_cannot_be_billed_yet_is_waited_for() {
+        let class =
+            |now: &[&str]| Error::from(not_billed(refused(400, "INVALID_PARAMETER_VALUE", "no"), now));
+        let waits = class(&["billing_workspace_id"]);
+        assert!(
+            matches!(&waits, Error::Waiting { message, .. } if message.contains("spec.billingWorkspaceId")),
+            "{waits:?}"
+        );
+        assert!(class(&["name"]).is_rejected(Reason::InvalidSpec));
+    }
+}

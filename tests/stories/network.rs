@@ -1,0 +1,286 @@
+//! What a workspace is built from: networks and their endpoints, keys, private access; and how they change under a workspace.
+
+use serde_json::{Value, json};
+use simulator::InUse;
+use world::eventually;
+
+use crate::support::{SOON, Story, condition};
+
+const WORKSPACE: &str = "Workspace";
+const NETWORK: &str = "Network";
+const ENDPOINT: &str = "VpcEndpoint";
+const ACCESS: &str = "PrivateAccessSettings";
+const KEY: &str = "CustomerManagedKey";
+
+fn endpoint(story: &Story, name: &str, id: &str) -> Value {
+    let spec = json!({"vpcEndpointName": name, "awsVpcEndpointId": id, "region": "eu-west-1"});
+    story.managed(ENDPOINT, name, spec)
+}
+
+/// A network with subnets and a security group of its own, distinguished by a digit.
+fn network(story: &Story, name: &str, digit: u8, more: Value) -> Value {
+    let subnets = [format!("subnet-{digit}a"), format!("subnet-{digit}b")];
+    let mut spec = json!({"networkName": name, "vpcId": "vpc-1", "subnetIds": subnets,
+        "securityGroupIds": [format!("sg-{digit}")]});
+    spec.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+    story.managed(NETWORK, name, spec)
+}
+
+/// What a workspace needs on AWS, and a workspace that refers to it.
+async fn workspace(story: &Story, more: Value) {
+    story.account.set(|s| (s.start_ms, s.provisioning_ms, s.deletion_ms) = (50, 100, 100));
+    let mut spec = json!({"workspaceName": "analytics", "awsRegion": "eu-west-1", "deletionPolicy": "Delete",
+        "credentialsRef": {"name": "compute"}, "storageConfigurationRef": {"name": "root"}});
+    spec.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+    story.apply(&story.managed(WORKSPACE, "analytics", spec)).await;
+    let bucket = json!({"storageConfigurationName": "root", "bucketName": "root-bucket"});
+    story.apply(&story.managed("StorageConfiguration", "root", bucket)).await;
+    let role = json!({"stsRole": {"roleArn": "arn:aws:iam::123456789012:role/compute"}});
+    let credential = json!({"credentialsName": "compute", "awsCredentials": role});
+    story.apply(&story.managed("Credential", "compute", credential)).await;
+}
+
+/// The bodies of the changes of workspaces that the account carried out.
+fn patches(story: &Story) -> Vec<Value> {
+    let writes = story.account.writes().into_iter();
+    let patches = writes.filter(|call| call.applied && call.method == "PATCH" && call.class == "workspaces");
+    patches.map(|call| call.body.unwrap()).collect()
+}
+
+fn message(object: &Value, type_: &str) -> String {
+    condition(object, type_).unwrap()["message"].as_str().unwrap().to_owned()
+}
+
+fn id(object: &Value) -> Value {
+    object["status"]["externalId"].clone()
+}
+
+/// Covers RF-01, RF-02, RF-06, RF-11, GO-08. A workspace in a network with two endpoints, applied in the wrong order. Then the network is
+/// replaced under the running workspace: one change of the workspace, and the old network goes once it is free.
+#[tokio::test]
+async fn a_network_is_swapped_under_a_running_workspace() {
+    let story = Story::start("network-swap").await;
+    story.account.set(|s| s.in_use = InUse::EmptyConflict);
+    workspace(&story, json!({"networkRef": {"name": "first"}})).await;
+    let endpoints = json!({"restApiRefs": [{"name": "rest-api"}], "dataplaneRelayRefs": [{"name": "relay"}]});
+    story.apply(&network(&story, "first", 1, json!({"vpcEndpoints": endpoints}))).await;
+    story.apply(&endpoint(&story, "rest-api", "vpce-1")).await;
+    let waiting =
+        story.wait_condition(NETWORK, "first", "ReferencesResolved", "False", "ReferenceNotFound").await;
+    let says = message(&waiting, "ReferencesResolved");
+    let expected = "VpcEndpoint network-swap/relay does not exist: create it, or correct spec.vpcEndpoints.dataplaneRelayRefs";
+    assert!(says.contains(expected) && !says.contains("dataplaneRelayRefs."), "{says}");
+    story.apply(&endpoint(&story, "relay", "vpce-2")).await;
+    let first = story.wait_ready(NETWORK, "first").await;
+    let (api, relay) = (id(&story.get(ENDPOINT, "rest-api").await), id(&story.get(ENDPOINT, "relay").await));
+    let refs = &first["status"]["resolvedRefs"];
+    assert_eq!(refs["vpcEndpoints.restApiRefs/rest-api"], api);
+    let made = story.account.objects("networks").remove(0);
+    assert_eq!(made["vpc_endpoints"], json!({"rest_api": [api], "dataplane_relay": [relay]}));
+    let running = story.wait_ready(WORKSPACE, "analytics").await;
+    assert_eq!(story.account.objects("workspaces")[0]["network_id"], id(&first));
+
+    // Neither the network nor its endpoints go while they are used.
+    for (kind, name) in [(NETWORK, "first"), (ENDPOINT, "relay")] {
+        story.delete(kind, name).await;
+        story.wait_condition(kind, name, "DeletionBlocked", "True", "DependencyStillInUse").await;
+    }
+    story.apply(&network(&story, "second", 2, json!({}))).await;
+    let second = story.wait_ready(NETWORK, "second").await;
+    story.patch(WORKSPACE, "analytics", json!({"spec": {"networkRef": {"name": "second"}}})).await;
+    let moved = story.wait_ready(WORKSPACE, "analytics").await;
+    assert_eq!(id(&moved), id(&running));
+    assert_eq!(patches(&story), [json!({"network_id": id(&second)})]);
+    story.wait_gone(NETWORK, "first").await;
+    story.wait_gone(ENDPOINT, "relay").await;
+    assert_eq!(story.account.objects("networks").len(), 1);
+
+    // A workspace that the cluster does not know uses it as well: the account refuses, without a word.
+    let theirs = story.account.insert("workspaces", json!({"network_id": id(&second)})).unwrap();
+    story.delete(WORKSPACE, "analytics").await;
+    story.wait_gone(WORKSPACE, "analytics").await;
+    story.delete(NETWORK, "second").await;
+    let held =
+        story.wait_condition(NETWORK, "second", "DeletionBlocked", "True", "DependencyStillInUse").await;
+    let says = message(&held, "DeletionBlocked");
+    assert!(says.contains("a workspace in the account") && says.contains("deletionPolicy"), "{says}");
+    assert!(story.account.remove("workspaces", &theirs["workspace_id"].to_string()));
+    story.wait_gone(NETWORK, "second").await;
+    story.end().await;
+}
+
+/// Covers RF-07. Databricks finds a network broken: it says so, and the workspace in it is still corrected.
+#[tokio::test]
+async fn a_workspace_in_a_broken_network_is_still_corrected() {
+    let story = Story::start("network-broken").await;
+    workspace(&story, json!({"networkRef": {"name": "main"}, "customTags": {"team": "data"}})).await;
+    story.apply(&network(&story, "main", 1, json!({}))).await;
+    story.wait_ready(WORKSPACE, "analytics").await;
+    let checked = story.pass(NETWORK, "main").await;
+    assert_eq!(checked["status"]["vpcStatus"], "VALID");
+    let errors = json!([{"error_type": "subnet", "error_message": "too small"}]);
+    let network = id(&checked);
+    let broken = json!({"vpc_status": "BROKEN", "error_messages": errors});
+    story.account.edit("networks", network.as_str().unwrap(), broken).unwrap();
+    story.pass(NETWORK, "main").await;
+    let seen = story.wait_condition(NETWORK, "main", "Stalled", "True", "ProvisioningFailed").await;
+    assert!(message(&seen, "Stalled").contains("subnet: too small"), "{seen}");
+    assert_eq!(seen["status"]["errorMessages"], json!(["subnet: too small"]));
+
+    let workspace = story.account.objects("workspaces").remove(0)["workspace_id"].to_string();
+    story.account.edit("workspaces", &workspace, json!({"custom_tags": {"team": "theirs"}})).unwrap();
+    story.pass(WORKSPACE, "analytics").await;
+    story.wait_event(WORKSPACE, "analytics", "DriftCorrected").await;
+    story.wait_ready(WORKSPACE, "analytics").await;
+    assert_eq!(story.account.objects("workspaces")[0]["custom_tags"]["team"], "data");
+    story.end().await;
+}
+
+/// Covers RF-02, RF-11. A key and private access are added to a workspace that runs, by name, before they exist: one change of the
+/// workspace carries both.
+#[tokio::test]
+async fn a_key_and_private_access_are_added_in_one_patch() {
+    let story = Story::start("key-and-access").await;
+    workspace(&story, json!({})).await;
+    story.wait_ready(WORKSPACE, "analytics").await;
+    let both = json!({"managedServicesCustomerManagedKeyRef": {"name": "data"},
+        "privateAccessSettingsRef": {"name": "private"}});
+    let twice =
+        json!({"privateAccessSettingsRef": {"name": "private"}, "privateAccessSettingsId": "7f1c2d3e"});
+    let mut manifest = story.get(WORKSPACE, "analytics").await;
+    manifest["metadata"] = json!({"name": "analytics", "namespace": story.namespace});
+    manifest.as_object_mut().unwrap().remove("status");
+    manifest["spec"].as_object_mut().unwrap().extend(twice.as_object().unwrap().clone());
+    let refused = story.try_apply(&manifest).await.unwrap_err().to_string();
+    let says = "privateAccessSettingsRef and privateAccessSettingsId exclude each other: write privateAccessSettingsRef for a \
+                PrivateAccessSettings of this namespace, else privateAccessSettingsId";
+    assert!(refused.contains(says), "{refused}");
+
+    story.patch(WORKSPACE, "analytics", json!({"spec": both})).await;
+    story.wait_condition(WORKSPACE, "analytics", "ReferencesResolved", "False", "ReferenceNotFound").await;
+    let arn = "arn:aws:kms:eu-west-1:123456789012:key/11111111-2222-4333-8444-000000000007";
+    let key = json!({"useCases": ["MANAGED_SERVICES"], "awsKeyInfo": {"keyArn": arn}});
+    story.apply(&story.managed(KEY, "data", key)).await;
+    story.wait_ready(KEY, "data").await;
+    assert_eq!(patches(&story), [] as [Value; 0], "the other one is missing");
+    let access =
+        json!({"privateAccessSettingsName": "private", "region": "eu-west-1", "publicAccessEnabled": true});
+    story.apply(&story.managed(ACCESS, "private", access)).await;
+    story.wait_ready(WORKSPACE, "analytics").await;
+    let (key, access) = (id(&story.get(KEY, "data").await), id(&story.get(ACCESS, "private").await));
+    let expected =
+        json!({"managed_services_customer_managed_key_id": key, "private_access_settings_id": access});
+    assert_eq!(patches(&story), [expected]);
+    story.end().await;
+}
+
+/// Covers LC-24. Users are cut off only if the spec allows it: not by an edit, and not by the correction of what was opened in the
+/// console. The settings are renamed, and recognised afterwards.
+#[tokio::test]
+async fn public_access_is_removed_only_with_a_permission() {
+    let story = Story::start("public-access").await;
+    let spec =
+        json!({"privateAccessSettingsName": "private", "region": "eu-west-1", "publicAccessEnabled": true});
+    story.apply(&story.managed(ACCESS, "private", spec)).await;
+    let ready = story.wait_ready(ACCESS, "private").await;
+    let settings = || story.account.objects("private-access-settings").remove(0);
+    let name = "privateAccessSettingsName";
+    story.patch(ACCESS, "private", json!({"spec": {"publicAccessEnabled": false, name: "closed"}})).await;
+    let refused = story.wait_condition(ACCESS, "private", "Stalled", "True", "WouldLockOut").await;
+    assert!(message(&refused, "Stalled").contains("spec.allowPublicAccessRemoval"), "{refused}");
+    assert_eq!(settings()["private_access_settings_name"], "private", "nothing of it is sent");
+
+    story.patch(ACCESS, "private", json!({"spec": {"allowPublicAccessRemoval": true}})).await;
+    story.wait_ready(ACCESS, "private").await;
+    let closed = settings();
+    assert_eq!(closed["public_access_enabled"], false);
+    assert_eq!(closed["private_access_settings_name"], "closed");
+    assert_eq!(
+        (closed.get("allow_public_access_removal"), &closed["private_access_settings_id"]),
+        (None, &id(&ready))
+    );
+
+    // In an emergency a person opens it and gives it another name, and the permission is gone from the spec.
+    story.patch(ACCESS, "private", json!({"spec": {"allowPublicAccessRemoval": null}})).await;
+    let key = id(&ready);
+    let opened = json!({"public_access_enabled": true, "private_access_settings_name": "emergency"});
+    story.account.edit("private-access-settings", key.as_str().unwrap(), opened).unwrap();
+    story.pass(ACCESS, "private").await;
+    story.wait_condition(ACCESS, "private", "Stalled", "True", "WouldLockOut").await;
+    assert_eq!(settings()["public_access_enabled"], true);
+    story.patch(ACCESS, "private", json!({"spec": {"publicAccessEnabled": true}})).await;
+    story.wait_ready(ACCESS, "private").await;
+    assert_eq!(settings()["private_access_settings_name"], "closed");
+    story.delete(ACCESS, "private").await;
+    story.wait_gone(ACCESS, "private").await;
+    let none = eventually("the settings are gone", SOON, async || {
+        let left = story.account.objects("private-access-settings").len();
+        if left == 0 { Ok(()) } else { Err(format!("{left} left")) }
+    });
+    none.await.unwrap();
+    story.end().await;
+}
+
+/// What the API server says to a manifest that it refuses.
+async fn refused(story: &Story, kind: &str, spec: Value) -> String {
+    story.try_apply(&story.managed(kind, "refused", spec)).await.unwrap_err().to_string()
+}
+
+/// Covers IM-07. A spec that could not be carried out is refused with what to write: fields that are missing, of two clouds at once, or
+/// for a cloud that can only be observed.
+#[tokio::test]
+async fn a_spec_that_no_cloud_could_carry_out_is_refused() {
+    let story = Story::start("cloud-rules").await;
+    let gcp = json!({"networkProjectId": "p", "vpcId": "v", "subnetId": "s", "subnetRegion": "us-east4"});
+    let arn = "arn:aws:kms:eu-west-1:123456789012:key/11111111-2222-4333-8444-000000000007";
+    let access = |more: Value| {
+        let mut spec =
+            json!({"privateAccessSettingsName": "main", "region": "r", "publicAccessEnabled": true});
+        spec.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        spec
+    };
+    for (kind, spec, says) in [
+        (
+            NETWORK,
+            json!({"networkName": "main", "vpcId": "vpc-1"}),
+            "subnetIds and securityGroupIds are needed",
+        ),
+        (NETWORK, json!({"networkName": "main", "gcpNetworkInfo": gcp}), "set managementPolicy to Observe"),
+        (
+            NETWORK,
+            json!({"networkName": "main", "vpcId": "vpc-1", "gcpNetworkInfo": gcp, "managementPolicy": "Observe"}),
+            "gcpNetworkInfo is for GCP: remove one of them",
+        ),
+        (ENDPOINT, json!({"vpcEndpointName": "main", "awsVpcEndpointId": "vpce-1"}), "region are needed"),
+        (
+            KEY,
+            json!({"useCases": ["STORAGE"], "managementPolicy": "Observe"}),
+            "set awsKeyInfo or externalId",
+        ),
+        (
+            KEY,
+            json!({"useCases": ["MANAGED_SERVICES"], "awsKeyInfo": {"keyArn": arn, "reuseKeyForClusterVolumes": true}}),
+            "only for the use case STORAGE",
+        ),
+        (ACCESS, access(json!({"privateAccessLevel": "ENDPOINT"})), "belong together"),
+        (ACCESS, access(json!({"allowedVpcEndpointIds": ["e"]})), "belong together"),
+        (
+            ACCESS,
+            access(json!({"privateAccessLevel": "ACCOUNT", "allowedVpcEndpointIds": ["e"]})),
+            "belong together",
+        ),
+    ] {
+        let refusal = refused(&story, kind, spec).await;
+        assert!(refusal.contains(says), "{kind}: {refusal}");
+    }
+    // A network on GCP is observed by its name.
+    let remote =
+        json!({"network_project_id": "p", "vpc_id": "v", "subnet_id": "s", "subnet_region": "us-east4"});
+    story.account.insert("networks", json!({"network_name": "main", "gcp_network_info": remote})).unwrap();
+    let observed = json!({"networkName": "main", "gcpNetworkInfo": gcp, "managementPolicy": "Observe"});
+    story.apply(&story.managed(NETWORK, "observed", observed)).await;
+    let seen = story.wait_ready(NETWORK, "observed").await;
+    assert_eq!(seen["status"].get("drift"), None, "{seen}");
+    assert_eq!(story.account.writes().len(), 0);
+    story.end().await;
+}
