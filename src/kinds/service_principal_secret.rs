@@ -6,6 +6,7 @@
 //!
 //! The API has no GET of one, so the list of the service principal is read. Expired secrets are not in it.
 
+mod lifetime;
 pub mod spec;
 
 use std::time::Duration;
@@ -16,6 +17,8 @@ use crate::engine::crd::parse_duration;
 use crate::engine::kind::{Output, seconds_of};
 use crate::engine::prelude::*;
 use crate::kinds::service_principal::ServicePrincipal;
+
+use lifetime::{LONGEST_S, ROUNDED_S, differ, marked, range, seconds};
 
 pub use spec::{ServicePrincipalSecret, ServicePrincipalSecretFacts, ServicePrincipalSecretSpec};
 
@@ -54,40 +57,8 @@ impl Remote {
     }
 }
 
-/// The longest life, which is also the default of the API.
-const LONGEST_S: u64 = 63_072_000;
-/// A day: lifetimes are shortened by less.
-const MOST_SHORTER_S: u64 = 86_400;
-/// How much a time of the account may be rounded.
-const ROUNDED_S: u64 = 5;
 /// Users that read the Kubernetes Secret once a day find the successor in time.
 const DEFAULT_OVERLAP: Duration = Duration::from_secs(86_400);
-
-fn seconds(lifetime: &str) -> Option<u64> {
-    lifetime.strip_suffix('s')?.parse().ok()
-}
-
-/// By how much lifetimes of this length are shortened at most.
-fn range(lifetime: u64) -> u64 {
-    (lifetime / 20).clamp(1, MOST_SHORTER_S)
-}
-
-/// The lifetime that marks the secrets of one Kubernetes object: the same each time (FNV-1a).
-fn marked(lifetime: u64, marker: &str) -> u64 {
-    let hash = marker.bytes().fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
-        (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
-    });
-    lifetime - hash % range(lifetime)
-}
-
-fn differ(one: Option<&str>, other: Option<&str>, at_most: impl Fn(u64) -> u64) -> bool {
-    match (one.map(seconds), other.map(seconds)) {
-        (Some(Some(one)), Some(Some(other))) => one.abs_diff(other) > at_most(one),
-        // What does not end by itself does no harm.
-        (None, _) | (_, None) => false,
-        _ => one != other,
-    }
-}
 
 fn path(api: &Reader, principal: i64, secret: &[&str]) -> Path {
     let principal = principal.to_string();
@@ -214,20 +185,6 @@ fn not_the_operators_own(act: &Act<'_, ServicePrincipalSecret>, auth: &AuthFacts
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn the_lifetime_marks_the_secrets_of_one_object() {
-        let one = marked(LONGEST_S, "a/b/c");
-        assert_eq!(one, marked(LONGEST_S, "a/b/c"), "each time");
-        assert_ne!(one, marked(LONGEST_S, "a/b/d"));
-        for lifetime in [3600, 86_400, 7_776_000, LONGEST_S] {
-            let marked = marked(lifetime, "installation/namespace/name");
-            assert!(
-                marked <= lifetime && marked > lifetime - lifetime / 20 - 1,
-                "{lifetime} became {marked}"
-            );
-        }
-    }
 
     fn row(lives: Option<i64>) -> Observed<ServicePrincipalSecret> {
         let time = |at: i64| k8s_openapi::jiff::Timestamp::from_second(at).ok().map(|at| at.to_string());

@@ -62,6 +62,10 @@ fn contradictions_are_refused_by_name() {
         ("metrics.port=8081", &["metrics.port is that of operator.healthAddress"]),
         ("serviceAccount.create=false", &["serviceAccount.name is needed"]),
         ("extraArgs={--burst=3}", &["extraArgs has --burst"]),
+        (
+            "rbac.outputSecrets.namespaces={c}",
+            &["rbac.outputSecrets.namespaces has c, which is not in scope.watchNamespaces"],
+        ),
         ("storageMigration.enabled=true", &["storageMigration.image is needed"]),
         ("helmTest.enabled=true", &["helmTest.image is needed", "helmTest.authName is needed"]),
         (

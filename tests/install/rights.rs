@@ -34,8 +34,11 @@ async fn hand_over(site: &Site, release: &str, replicas: [(&str, Operator); 2]) 
 async fn everything(stage: &Stage<'_>) -> Vec<Value> {
     let guest = format!("{}-guest", stage.namespace);
     stage.site.namespace(&guest, &json!({"team": "guest"})).await;
+    let named = KINDS.iter().filter(|driver| driver.traits().granted_by_name);
+    let named: Vec<String> = named.map(|driver| driver.kind().into_owned()).collect();
     let by_label = json!([
         {"namespaces": {"from": "Same"}},
+        {"namespaces": {"from": "Same"}, "kinds": named},
         {"namespaces": {"from": "Selector", "selector": {"matchLabels": {"team": "guest"}}}},
     ]);
     let patch = json!({"spec": {"grants": by_label}}).to_string();
