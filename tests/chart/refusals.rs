@@ -62,10 +62,6 @@ fn contradictions_are_refused_by_name() {
         ("metrics.port=8081", &["metrics.port is that of operator.healthAddress"]),
         ("serviceAccount.create=false", &["serviceAccount.name is needed"]),
         ("extraArgs={--burst=3}", &["extraArgs has --burst"]),
-        (
-            "rbac.outputSecrets.namespaces={c}",
-            &["rbac.outputSecrets.namespaces has c, which is not in scope.watchNamespaces"],
-        ),
         ("storageMigration.enabled=true", &["storageMigration.image is needed"]),
         ("helmTest.enabled=true", &["helmTest.image is needed", "helmTest.authName is needed"]),
         (
@@ -101,6 +97,10 @@ fn what_chosen_namespaces_cannot_have_is_refused_by_name() {
         (
             "rbac.secretNamespaces={b}",
             &["rbac.secretNamespaces has b, which is not in scope.watchNamespaces"],
+        ),
+        (
+            "rbac.outputSecrets.namespaces={c}",
+            &["rbac.outputSecrets.namespaces has c, which is not in scope.watchNamespaces"],
         ),
         ("storageMigration.enabled=true", &["storageMigration.enabled needs scope.mode cluster"]),
         ("metrics.auth=true,metrics.tls.secretName=a", &["metrics.auth needs scope.mode cluster"]),
