@@ -271,8 +271,8 @@ impl Life {
             ("absence", "300ms"),
             ("poll-max", "200ms"),
             ("recheck-waiting", "200ms"),
-            // Its account shows each change at once.
-            ("read-lag", "1ms"),
+            // Its account shows each change at once. But a kind that is read by its LIST alone has to wait for that.
+            ("read-lag", if self.subject.driver.traits().issues { QUARANTINE } else { "1ms" }),
         ];
         let started =
             Operator::start_with(Path::new(BINARY), &self.kubeconfig, &cluster().dir, &fast(&flags), &[])

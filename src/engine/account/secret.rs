@@ -28,9 +28,9 @@ pub struct Secrets {
 
 struct Watched {
     task: JoinHandle<()>,
-    /// The objects that name the Secret, each with the version that its last reconcile has read or written. A watch need not
-    /// trigger another reconcile of one for that version.
-    users: BTreeMap<ObjectName, Option<String>>,
+    /// The objects that name the Secret, each with the versions that its last reconciles have read or written. A watch need not
+    /// trigger another reconcile of one for those.
+    users: BTreeMap<ObjectName, Vec<String>>,
 }
 
 impl Secrets {
@@ -65,7 +65,8 @@ impl Secrets {
     pub fn knows(&self, user: &ObjectName, secret: &str, version: Option<String>) {
         let name = named(user, secret);
         if let Some(known) = self.watched().get_mut(&name).and_then(|watched| watched.users.get_mut(user)) {
-            *known = version;
+            known.extend(version);
+            known.drain(..known.len().saturating_sub(KNOWN));
         }
     }
 
@@ -115,9 +116,8 @@ impl Secrets {
         }
         let watched = self.watched();
         let users = watched.get(secret).into_iter().flat_map(|watched| &watched.users);
-        users
-            .filter(|(_, known)| seen.is_none() || **known != seen)
-            .for_each(|(user, _)| self.wake.wake(user));
+        let unknown = |known: &Vec<String>| seen.as_ref().is_none_or(|seen| !known.contains(seen));
+        users.filter(|(_, known)| unknown(known)).for_each(|(user, _)| self.wake.wake(user));
         *version = seen;
     }
 
@@ -164,6 +164,9 @@ impl Secrets {
         self.watched.lock().expect("no panic while held")
     }
 }
+
+/// So many versions a reconcile reads and writes at most: as it was, reserved, filled.
+const KNOWN: usize = 3;
 
 /// A watch that lasted this long was a good one; the longest pause after one that was not.
 const GOOD_WATCH: Duration = Duration::from_secs(30);

@@ -3,6 +3,7 @@
 //! No secret is in what is logged, shown or remembered here: it goes from the response into the Secret, and is dropped.
 
 use k8s_openapi::jiff::Timestamp;
+use tokio::time::Instant;
 
 use super::decide::Issue;
 use super::hops::take_back;
@@ -10,6 +11,7 @@ use super::look::Look;
 use super::outcome::Outcome;
 use super::subject::Counted;
 use super::work::{Target, Work};
+use crate::engine::account::Rows;
 use crate::engine::cluster::{Content, Held, NotFilled, OutputSecret, Reserved};
 use crate::engine::crd::{EventReason, Reason};
 use crate::engine::error::{Error, Result};
@@ -78,13 +80,16 @@ impl Work<'_> {
             let text = "spec.secretName is needed to create the secret: set it";
             return Err(Error::terminal(Reason::InvalidSpec, text));
         };
-        self.at(&output).reserve().await.map(Some)
+        let reserved = self.at(&output).reserve().await?;
+        self.engine.outputs.knows(&self.subject.who, &output.secret_name, reserved.version.clone());
+        Ok(Some(reserved))
     }
 
-    /// The ids of all objects of the parent, of whatever user: none of them is the result of a create that follows.
+    /// The ids of all objects of the parent, of whatever user, read now: none of them is the result of a create that follows.
     pub async fn all_within(&self, target: &Target, within: &str) -> Result<Vec<String>> {
-        let all = self.driver.list(&target.place.reader, within).await?;
-        Ok(all.into_iter().map(|seen| seen.id).collect())
+        let snapshots = &target.place.admission.session.snapshots;
+        let ids = |rows: &Rows<'_>| rows.all().map(|seen| seen.id.clone()).collect();
+        snapshots.look(self.driver, &target.place.reader, within, Instant::now(), ids).await
     }
 
     /// Puts the secret of a response into the Kubernetes Secret. If that fails the secret is lost, so what was created is deleted
