@@ -1,4 +1,4 @@
-//! The secret that a create returns, on its way to a Kubernetes Secret. [`super::decide`] says when; [`super::act`] in which order.
+//! The secret that a create returns: from the response into a Kubernetes Secret. [`super::decide`] says when; [`super::act`] in which order.
 //!
 //! No secret is in what is logged, shown or remembered here: it goes from the response into the Secret, and is dropped.
 

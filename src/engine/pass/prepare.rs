@@ -231,7 +231,7 @@ impl Work<'_> {
         let id = status.external.as_ref().map(|e| &e.id).or(annotated).map(|id| Claim::id(account, kind, id));
         // A create that has begun may still have its effect.
         let begun = status.intent.as_ref().map(|intent| Claim::intent(kind, intent));
-        // Nobody else finds it by its key.
+        // No other object finds it by its key.
         let key = key.filter(|_| !self.driver.traits().issues);
         let wanted = key.into_iter().chain(id).filter(|_| !self.observing());
         Ok(wanted.chain(begun).collect())

@@ -153,9 +153,9 @@ async fn a_lost_kubernetes_secret_gets_a_new_secret() {
     assert_eq!(held(&world), Some("id-3".into()));
 }
 
-/// The Kubernetes Secret of an earlier object of this name, or of a backup: it is taken over, and what it holds does not count.
+/// The Kubernetes Secret of an earlier object of this name, or of a backup: it is used again, and what it holds does not count.
 #[tokio::test(start_paused = true)]
-async fn a_kubernetes_secret_of_an_earlier_object_of_the_name_is_taken_over() {
+async fn a_kubernetes_secret_of_an_earlier_object_of_the_name_is_filled_again() {
     let world = issued(json!({})).await;
     world.api.edit(OUT, |secret| secret["metadata"]["ownerReferences"][0]["uid"] = json!("earlier"));
     world.settle().await;
