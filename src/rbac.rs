@@ -18,7 +18,7 @@ pub struct Rules {
     /// The operator, in the namespaces of Secrets that a DatabricksAuth names. To be narrowed by name or namespace.
     pub secrets: Vec<PolicyRule>,
     /// The operator, in the namespaces of objects that write a secret of the account to a Secret. Only if asked for: a creation
-    /// cannot be narrowed to a name, and no one knows the names in advance.
+    /// cannot be narrowed to a name, and the names are not known in advance.
     pub output_secrets: Vec<PolicyRule>,
     /// The operator, in the whole cluster: the UID of `kube-system`, which is the installation's name by default, and
     /// grants by the labels of namespaces.
