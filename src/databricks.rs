@@ -24,10 +24,10 @@ mod token;
 #[cfg(test)]
 mod tests;
 
-pub use client::{Client, Connection, Settings, Trail};
+pub use client::{Client, Connection, Settings, Trail, WorkspaceHost};
 pub use egress::{Egress, Proxy, roots};
 pub use error::{Error, Optional};
-pub use host::{Host, HostNotAllowed, HostPolicy, default_host};
+pub use host::{Host, HostNotAllowed, HostPolicy, default_host, workspace_url};
 pub use int64::Int64;
 pub use meter::{CODES, Meter};
 pub use page::Pages;

@@ -1,6 +1,7 @@
 //! The kinds of objects in a Databricks account: the one table, a line a kind.
 
 pub mod account_network_policy;
+pub mod budget;
 pub mod credential;
 pub mod csp_enablement_setting;
 pub mod customer_managed_key;
@@ -9,17 +10,21 @@ pub mod esm_enablement_setting;
 pub mod federation_policy;
 pub mod group;
 pub mod ip_access_list;
+pub mod ip_access_list_enforcement;
+pub mod log_delivery;
 pub mod network;
 pub mod network_connectivity_config;
 pub mod permission_assignment;
 pub mod private_access_settings;
 pub mod private_endpoint_rule;
+pub mod role_grant;
 pub mod service_principal;
 pub mod service_principal_secret;
 pub mod storage_configuration;
 pub mod user;
 pub mod vpc_endpoint;
 pub mod workspace;
+pub mod workspace_ip_access_list;
 pub mod workspace_network_option;
 
 use crate::engine::kind::{Driver, of};
@@ -48,4 +53,9 @@ pub const KINDS: &[&dyn Driver] = &[
     of::<federation_policy::AccountFederationPolicy>(),
     of::<federation_policy::ServicePrincipalFederationPolicy>(),
     of::<service_principal_secret::ServicePrincipalSecret>(),
+    of::<role_grant::RoleGrant>(),
+    of::<budget::Budget>(),
+    of::<workspace_ip_access_list::WorkspaceIpAccessList>(),
+    of::<log_delivery::LogDelivery>(),
+    of::<ip_access_list_enforcement::IpAccessListEnforcement>(),
 ];

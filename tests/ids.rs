@@ -26,6 +26,10 @@ const PROMISES: &[(&str, &str)] = &[
     ("ST-12", "the status says which object it is and which policies apply, and holds no secret"),
     ("ST-14", "`kubectl get` has the same columns for all kinds, `kubectl explain` a text for each field"),
     ("ST-15", "`Synced` is True only for a generation that was compared with the account"),
+    (
+        "ST-16",
+        "what the account has of a list is shown up to a limit, whatever its length, and compared whole",
+    ),
     ("GO-01", "server-side apply shows no difference after the operator has worked"),
     ("GO-02", "client-side apply shows none either"),
     (
@@ -80,6 +84,18 @@ const PROMISES: &[(&str, &str)] = &[
     ),
     ("LC-18", "an object that is only observed is not adopted, and a missing one is a plan, not a failure"),
     ("LC-19", "what failed is retried when a user requests it, and the message names ways that work"),
+    (
+        "LC-25",
+        "a write that replaces a whole keeps all in it that others wrote, also what the operator does not know",
+    ),
+    (
+        "LC-29",
+        "what the API cannot remove is disabled, which the event says, and is enabled again when it is applied again",
+    ),
+    (
+        "LC-27",
+        "IP access lists come into force only if they let the operator in, and stay in force when the object is deleted",
+    ),
     ("LC-24", "what would cut off the users of workspaces is done only if the spec allows it"),
     (
         "LC-20",
@@ -91,7 +107,12 @@ const PROMISES: &[(&str, &str)] = &[
         "what waits for a person outside says what to do and where, has no limit of time, and can be changed and deleted",
     ),
     (
-        "LC-25",
+        "LC-28",
+        "what is in a workspace is managed at its host, and waits while the workspace does not run or cannot be reached",
+    ),
+    ("LC-26", "what is in the account and has no effect is Ready, and says what to write so that it has"),
+    (
+        "LC-30",
         "a secret is replaced with a valid one in its Kubernetes Secret at every moment, and none is left behind",
     ),
     ("DL-01", "`Retain` lets an object go without a call"),
@@ -106,6 +127,10 @@ const PROMISES: &[(&str, &str)] = &[
     ("DL-10", "a deletion during a creation leaves nothing in the account"),
     ("DL-11", "finalizers of others are kept and waited for"),
     ("DL-13", "a deletion that the account holds up for days says why, and `Retain` is the way out"),
+    (
+        "DL-14",
+        "what is in a workspace is gone with it, once the account says so; until then a deletion says what it waits for",
+    ),
     ("CR-01", "a changed Secret is used at once"),
     ("CR-03", "each mistake in credentials has a reason of its own"),
     ("CR-07", "an account is pinned: nothing is written once it would be another"),
@@ -128,6 +153,7 @@ const PROMISES: &[(&str, &str)] = &[
     ),
     ("RF-12", "what a list names and the account does not have keeps nothing in the list that should be out"),
     ("RF-13", "what an object can be without triggers it, and is deleted without waiting for it"),
+    ("RF-14", "a reference means the name of the other object where the account knows it by name"),
     ("ER-01", "what is refused for good is not tried again by itself, but for a slow re-check"),
     ("ER-02", "a change of spec, credentials, referent or trigger ends Stalled at once"),
     ("ER-03", "a 429 stops its class of calls for as long as the account asks, and nothing else"),

@@ -5,7 +5,7 @@
 use connect::connect;
 use databricks_operator::engine::crd::Reason;
 use databricks_operator::engine::error::Error;
-use databricks_operator::engine::kind::{AuthFacts, Driver, Phase, Seen, Writer, of};
+use databricks_operator::engine::kind::{Acting, AuthFacts, Driver, Phase, Seen, Writer, of};
 use databricks_operator::kinds::permission_assignment::PermissionAssignment;
 use serde_json::{Value, json};
 use simulator::{Config, Fault, Simulator, When};
@@ -57,6 +57,10 @@ impl Bench {
             ..Fault::default()
         };
         self.simulator.fault(fault);
+    }
+
+    async fn guard(&self, want: Option<&Value>, seen: Option<&Seen>, auth: &AuthFacts) -> Result<(), Error> {
+        KIND.guard(Acting { want, seen, siblings: &[], auth }, &self.api).await
     }
 
     async fn list(&self) -> Vec<Seen> {
@@ -200,7 +204,7 @@ async fn an_answer_with_permissions_alone_is_enough() {
     assert_eq!((&told.id, &told.state), (&user.id, &want));
     // Whose access it is was not told, so it is not taken away before that is known.
     let auth = AuthFacts { client_id: bench.simulator.client_id.clone(), ..AuthFacts::default() };
-    let error = KIND.guard(None, Some(&told), &[], &auth).unwrap_err();
+    let error = bench.guard(None, Some(&told), &auth).await.unwrap_err();
     assert!(matches!(error, Error::Transient { .. }), "{error:?}");
 }
 
@@ -214,15 +218,15 @@ async fn the_operator_keeps_its_own_access() {
         let (user, admin) = (bench.want(who, json!(["USER"])), bench.want(who, json!(["ADMIN"])));
         // It may be there by now, whatever the list said; who the operator is may not be told by the account.
         let knowing = AuthFacts { principal_id: Some(own.to_string()), ..auth.clone() };
-        assert_eq!(KIND.guard(Some(&user), None, &[], &knowing).is_err(), refused);
-        assert_eq!(KIND.guard(Some(&admin), None, &[], &knowing), Ok(()));
-        assert_eq!(KIND.guard(Some(&user), None, &[], &auth), Ok(()));
+        assert_eq!(bench.guard(Some(&user), None, &knowing).await.is_err(), refused);
+        assert_eq!(bench.guard(Some(&admin), None, &knowing).await, Ok(()));
+        assert_eq!(bench.guard(Some(&user), None, &auth).await, Ok(()));
         KIND.create(&bench.api, &admin).await.unwrap();
         let id = format!("{}/{who}", bench.workspace);
         let seen = KIND.get(&bench.api, &id).await.unwrap().unwrap();
-        assert_eq!(KIND.guard(Some(&admin), Some(&seen), &[], &auth), Ok(()));
+        assert_eq!(bench.guard(Some(&admin), Some(&seen), &auth).await, Ok(()));
         for act in [None, Some(&user)] {
-            let verdict = KIND.guard(act, Some(&seen), &[], &auth);
+            let verdict = bench.guard(act, Some(&seen), &auth).await;
             assert_eq!(verdict.is_err(), refused, "{act:?}: {verdict:?}");
             if let Err(error) = verdict {
                 assert_eq!(reason(&error), Some(Reason::WouldLockOut));

@@ -2,10 +2,15 @@
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking, its set-up too")]
 
 use connect::connect;
+use databricks_operator::engine::crd::Reason;
 use databricks_operator::engine::error::Error;
-use databricks_operator::engine::kind::{Driver, Phase, Resolved, Seen, Writer, of};
+use databricks_operator::engine::kind::{
+    Acting, AuthFacts, Driver, Phase, Resolved, Seen, Shared, Writer, of,
+};
 use databricks_operator::kinds::csp_enablement_setting::CspEnablementSetting;
 use databricks_operator::kinds::disable_legacy_features_setting::DisableLegacyFeaturesSetting;
+use databricks_operator::kinds::ip_access_list::IpAccessList;
+use databricks_operator::kinds::ip_access_list_enforcement::IpAccessListEnforcement;
 use serde_json::{Value, json};
 use simulator::{Config, Fault, Settings, Simulator};
 
@@ -14,6 +19,8 @@ mod connect;
 
 const LEGACY: &dyn Driver = of::<DisableLegacyFeaturesSetting>();
 const CSP: &dyn Driver = of::<CspEnablementSetting>();
+const ENFORCEMENT: &dyn Driver = of::<IpAccessListEnforcement>();
+const LIST: &dyn Driver = of::<IpAccessList>();
 
 struct Bench {
     driver: &'static dyn Driver,
@@ -141,5 +148,92 @@ async fn standards_that_are_not_managed_or_not_known_are_kept() {
     for names in [&[][..], &["NONE"]] {
         bench.account.insert("settings", standards(names)).unwrap();
         assert_eq!(bench.read().await.about.phase, Phase::Vacant, "{names:?}");
+    }
+}
+
+/// An account that enforces its lists, or not.
+fn enforcement(value: bool) -> Value {
+    json!({"setting_type": "acct_ip_acl_enable", "acct_ip_acl_enable": {"value": value}})
+}
+
+/// Covers LC-27. All stored lists come into force at once, also those that others created; what is in force already locks out no one
+/// that it did not before.
+#[tokio::test]
+async fn lists_come_into_force_only_if_they_let_the_operator_in() {
+    let bench = Bench::new(ENFORCEMENT, 404).await;
+    let auth = AuthFacts { egress: vec!["203.0.113.7/32".parse().unwrap()], ..AuthFacts::default() };
+    let allows = async |seen: &Seen, value: bool, auth: &AuthFacts| {
+        let want = bench.want(json!({"value": value}));
+        let act = Acting { want: Some(&want), seen: Some(seen), siblings: &[], auth };
+        bench.driver.guard(act, &bench.api).await
+    };
+    let unset = bench.read().await;
+    assert_eq!(unset.about.phase, Phase::Vacant);
+    assert_eq!(allows(&unset, true, &auth).await, Ok(()), "without lists every address has access");
+    let office = json!({"label": "office", "list_type": "ALLOW", "ip_addresses": ["198.51.100.0/24"]});
+    let id = bench.account.insert("ip-access-lists", office).unwrap()["list_id"].clone();
+    bench.account.insert("settings", enforcement(false)).unwrap();
+    let ignored = bench.read().await;
+    assert_eq!((&ignored.about.phase, ignored.about.state.as_deref()), (&Phase::Ready, Some("IGNORED")));
+    for seen in [&unset, &ignored] {
+        let refused = allows(seen, true, &auth).await.unwrap_err();
+        assert_eq!(refused.reason(), Some(Reason::WouldLockOut));
+        assert!(refused.to_string().contains("203.0.113.7"), "{refused}");
+        assert_eq!(allows(seen, false, &auth).await, Ok(()));
+        assert_eq!(
+            allows(seen, true, &AuthFacts::default()).await,
+            Ok(()),
+            "nothing says where it calls from"
+        );
+    }
+    bench.account.insert("settings", enforcement(true)).unwrap();
+    assert_eq!(allows(&bench.read().await, true, &auth).await, Ok(()), "they are in force already");
+    let disabled = json!({"enabled": false});
+    bench.account.edit("ip-access-lists", id.as_str().unwrap(), disabled).unwrap();
+    assert_eq!(allows(&ignored, true, &auth).await, Ok(()));
+
+    // What cannot be read is not taken for no lists.
+    let fault = Fault { method: Some("GET".into()), path: "*/ip-access-lists".into(), ..Fault::default() };
+    bench.account.fault(Fault { status: Some(403), ..fault });
+    assert!(allows(&ignored, true, &auth).await.is_err());
+}
+
+/// Covers LC-27. What an account does that never set it is not known for sure, so the desired value is written.
+#[tokio::test]
+async fn an_enforcement_that_was_never_set_is_written() {
+    let bench = Bench::new(ENFORCEMENT, 404).await;
+    let unset = bench.read().await;
+    for value in [true, false] {
+        let want = bench.want(json!({"value": value}));
+        assert_eq!(bench.driver.changes(&want, &unset).unwrap().len(), 1, "{value}");
+    }
+    let set = bench.update(&unset, &bench.want(json!({"value": true}))).await.unwrap();
+    assert_eq!((&set.about.phase, set.about.state.as_deref()), (&Phase::Ready, Some("ENFORCED")));
+    assert_eq!(bench.sent()[0]["field_mask"], "acct_ip_acl_enable.value");
+}
+
+/// Covers LC-26. The setting is a private preview: an account may not have it, or not let it be read.
+#[tokio::test]
+async fn a_list_says_whether_the_account_heeds_it_if_that_is_known() {
+    let bench = Bench::new(LIST, 404).await;
+    let shared = async || LIST.shared(&bench.api, "").await;
+    assert_eq!(shared().await.unwrap(), Shared::default(), "it was never set");
+    for value in [false, true] {
+        bench.account.insert("settings", enforcement(value)).unwrap();
+        let Shared { facts, remark } = shared().await.unwrap();
+        assert_eq!(json!(facts), json!({"enforced": value}));
+        let advised = remark.as_ref().is_some_and(|remark| remark.contains("IpAccessListEnforcement"));
+        assert_eq!(advised, !value, "{remark:?}");
+    }
+    let fault = Fault { method: Some("GET".into()), path: "*/settings/*".into(), ..Fault::default() };
+    for (status, known) in [(403, true), (404, true), (501, true), (500, false)] {
+        let body = json!({"error_code": "X", "message": "no"});
+        bench.account.clear_faults();
+        bench.account.fault(Fault { status: Some(status), body: Some(body), ..fault.clone() });
+        assert_eq!(
+            shared().await.ok(),
+            known.then(Shared::default),
+            "{status}: what is not known changes nothing"
+        );
     }
 }

@@ -1,10 +1,12 @@
 //! From a path to the code that responds to it. Paths are taken literally: nothing is decoded or normalised.
 
+use crate::ip_access_lists::Lists;
 use crate::schema::is_uuid;
 use crate::wire::{Answer, PREVIEW, Reply, Request, V20, V21};
 use crate::world::World;
 use crate::{
-    account_settings, assignments, collections, ip_access_lists, rule_sets, scim, tokens, workspaces,
+    account_settings, assignments, collections, ip_access_lists, rule_sets, scim, tokens, workspace_hosts,
+    workspaces,
 };
 
 /// The base of a path, and its segments from the id of the account on.
@@ -20,7 +22,7 @@ pub(crate) fn class(path: &str) -> &'static str {
     if path.starts_with("/oidc/") || path.starts_with("/.well-known/") {
         return "metadata";
     }
-    let Some((base, segments)) = split(path) else { return "other" };
+    let Some((base, segments)) = split(path) else { return workspace_hosts::class(path) };
     match (base, &segments[1..]) {
         (V20, ["workspaces", _, "permissionassignments", ..]) => "permissionassignments",
         (V20, ["workspaces", _, "network"]) => workspaces::NETWORK_OPTIONS,
@@ -36,6 +38,10 @@ pub(crate) fn class(path: &str) -> &'static str {
 /// Answers a call, or refuses it.
 pub(crate) fn serve(world: &mut World, request: &Request) -> Answer {
     let class = class(&request.path);
+    if let Some(deployment) = request.deployment() {
+        world.count(class)?;
+        return workspace_hosts::serve(world, request, deployment);
+    }
     if request.path == "/.well-known/databricks-config" {
         return tokens::metadata(world, request);
     }
@@ -52,7 +58,7 @@ pub(crate) fn serve(world: &mut World, request: &Request) -> Answer {
     world.count(class)?;
     tokens::authenticate(world, request)?;
     tokens::check_account(world, segments[0])?;
-    ip_access_lists::admit(world)?;
+    ip_access_lists::admit(world, None)?;
     // Assumed: an escaped, empty or relative segment is no path of the API, even where its decoded form is one.
     if segments.iter().any(|segment| segment.is_empty() || segment.contains('%') || segment.starts_with('.'))
     {
@@ -63,7 +69,7 @@ pub(crate) fn serve(world: &mut World, request: &Request) -> Answer {
             assignments::serve(world, request, id, rest)
         }
         (V20, ["workspaces", rest @ ..]) => workspaces::serve(world, request, rest),
-        (V20, ["ip-access-lists", rest @ ..]) => ip_access_lists::serve(world, request, rest),
+        (V20, ["ip-access-lists", rest @ ..]) => ip_access_lists::serve(world, request, Lists(None), rest),
         (V20, ["settings", "types", rest @ ..]) => account_settings::serve(world, request, rest),
         (PREVIEW, ["access-control", rest @ ..]) => rule_sets::serve(world, request, rest),
         (V20, ["scim", "v2", rest @ ..]) => scim::serve(world, request, rest),

@@ -10,6 +10,8 @@ pub(crate) struct Token {
     pub client_id: String,
     /// The secret it was issued for: it falls with it (assumed).
     pub secret: String,
+    /// The deployment whose host issued it, and which alone takes it; none for one of the account.
+    pub deployment: Option<String>,
 }
 
 /// Secrets of the first client, and all tokens.
@@ -40,9 +42,10 @@ impl Tokens {
         self.secrets.iter().any(|(known, until_ms)| known == secret && now_ms < *until_ms)
     }
 
-    /// The token that a request carries, unless its time is over.
+    /// The token that a request carries, unless its time is over, or it is one of another host.
     pub fn of(&self, request: &Request, now_ms: u64) -> Option<&Token> {
         let bearer = request.header(header::AUTHORIZATION).strip_prefix("Bearer ")?;
-        self.issued.iter().find(|token| token.value == bearer && now_ms < token.expires_ms)
+        let here = |token: &&Token| token.deployment.as_deref() == request.deployment();
+        self.issued.iter().find(|token| token.value == bearer && now_ms < token.expires_ms).filter(here)
     }
 }

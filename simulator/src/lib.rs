@@ -4,7 +4,8 @@
 //! and it refuses what the real API refuses or what a client has no business to send. Each behaviour that the
 //! API's documentation does not state is marked `observed by others` or `assumed` where it is implemented.
 //! Not validated against a live account. The map: `api` routes a call; the table in `collections`, that in `account_settings`,
-//! `workspaces`, `ip_access_lists`, `assignments`, `scim`, `rule_sets` and `tokens` respond to it; `store` remembers; `server` puts
+//! `workspaces`, `ip_access_lists`, `assignments`, `scim`, `rule_sets` and `tokens` respond to it, `workspace_hosts` to calls of a
+//! workspace; `store` remembers; `server` puts
 //! faults, holds and delays around it; `control` is the same as [`Simulator`], over HTTP.
 
 mod account_settings;
@@ -32,6 +33,7 @@ mod shared;
 mod store;
 mod tokens;
 mod wire;
+mod workspace_hosts;
 mod workspaces;
 mod world;
 

@@ -7,8 +7,9 @@ use serde::Serialize;
 use serde_json::{Map, Value, json};
 
 use crate::collections::{self, Under};
+use crate::ip_access_lists::SWITCHES;
 use crate::store::shown;
-use crate::world::World;
+use crate::world::{IP_ACCESS_LISTS, WORKSPACE_IP_ACCESS_LISTS, World};
 use crate::{account_settings, etags, rule_sets, scim, workspaces};
 
 /// The ids that `config/demo` refers to.
@@ -27,6 +28,12 @@ struct Own {
 const OWN: &[Own] = &[
     Own { name: "workspaces", id: "workspace_id", methods: &["GET", "POST", "PATCH", "DELETE"] },
     Own { name: "ip-access-lists", id: "list_id", methods: &["GET", "POST", "PUT", "PATCH", "DELETE"] },
+    Own {
+        name: WORKSPACE_IP_ACCESS_LISTS,
+        id: "list_id",
+        methods: &["GET", "POST", "PUT", "PATCH", "DELETE"],
+    },
+    Own { name: SWITCHES, id: "workspace_id", methods: &["GET", "PATCH"] },
     Own { name: "permissionassignments", id: "id", methods: &["GET", "PUT", "DELETE"] },
     // `account_settings` says which methods each setting has.
     Own { name: account_settings::STORE, id: "setting_type", methods: &[] },
@@ -138,15 +145,23 @@ pub(crate) fn insert(world: &mut World, collection: &str, value: Value) -> Resul
     if collections::find(collection).is_some() {
         return insert_plain(world, collection, field, object);
     }
+    let within = match collection {
+        WORKSPACE_IP_ACCESS_LISTS => {
+            let workspace =
+                object.remove("workspace_id").ok_or("a list of a workspace needs workspace_id")?;
+            format!("{}/", text(&workspace))
+        }
+        _ => String::new(),
+    };
     let mut whole = defaults(world, collection);
     whole.append(&mut object);
     if collection == "Users" {
         scim::fill_user(&mut whole);
     }
-    if collection == "ip-access-lists" {
+    if [IP_ACCESS_LISTS, WORKSPACE_IP_ACCESS_LISTS].contains(&collection) {
         whole.insert("address_count".into(), json!(whole["ip_addresses"].as_array().map_or(0, Vec::len)));
     }
-    let id = text(&whole[field]);
+    let id = format!("{within}{}", text(&whole[field]));
     let value = Value::Object(whole);
     put(world, collection, &id, value.clone());
     Ok(with_id(collection, &id, &value))
@@ -189,7 +204,7 @@ fn defaults(world: &mut World, collection: &str) -> Map<String, Value> {
             "pricing_tier": "PREMIUM", "compute_mode": "HYBRID", "storage_mode": "CUSTOMER_HOSTED",
             "workspace_status": "RUNNING", "workspace_status_message": "Workspace is running.", "_ran": now,
         }),
-        "ip-access-lists" => json!({
+        IP_ACCESS_LISTS | WORKSPACE_IP_ACCESS_LISTS => json!({
             "list_id": uuid, "label": uuid, "list_type": "ALLOW", "ip_addresses": [], "enabled": true,
             "created_at": now, "updated_at": now, "created_by": number, "updated_by": number,
         }),

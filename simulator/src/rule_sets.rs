@@ -3,19 +3,22 @@
 //! Documented: paths, names, roles, that both query parameters of a read must be there, that a write replaces all rules and
 //! names the freshest etag. Observed by others: the refusal of a principal without a name. Assumed: the code for a principal
 //! that does not exist, which is checked for new grants only; that targets of budget and tag policies exist; that a refused
-//! write does not return the etag.
+//! write does not return the etag; that a write keeps fields of a set or of a rule that are not known here, as a client must send
+//! back what it does not understand.
 
 use serde_json::{Map, Value, json};
 
 use crate::etags;
 use crate::schema::{Field, Kind, TEXT, TEXTS, check_full};
-use crate::wire::{Answer, Reply, Request};
+use crate::wire::{Answer, Reply, Request, UNKNOWN};
 use crate::world::World;
 
 /// The name in the store; the key is the name of the set.
 pub(crate) const STORE: &str = "rule-sets";
 
-const RULE: Kind = Kind::Object(&[Field::new("role", TEXT).required(), Field::new("principals", TEXTS)]);
+const RULE_FIELDS: &[Field] = &[Field::new("role", TEXT).required(), Field::new("principals", TEXTS)];
+
+const RULE: Kind = Kind::Object(RULE_FIELDS);
 
 const RULE_SET: &[Field] = &[
     Field::new("name", TEXT).required(),
@@ -105,7 +108,7 @@ fn roles(world: &World, resource: &str) -> Result<&'static [&'static str], Reply
 }
 
 fn put(world: &mut World, body: Map<String, Value>) -> Answer {
-    check_full(&body, BODY)?;
+    check_full(&known(&body), BODY)?;
     let (name, set) = (&body["name"], &body["rule_set"]);
     let (Some(name), true) = (name.as_str(), *name == set["name"]) else {
         return Err(Reply::invalid("name and rule_set.name must be the same"));
@@ -127,14 +130,36 @@ fn put(world: &mut World, body: Map<String, Value>) -> Answer {
             check_principal(world, principal, had(&before, &rule["role"], principal))?;
         }
         // Assumed: a rule without principals is dropped.
-        if principals.clone().next().is_some() {
-            rules.push(json!({"role": rule["role"], "principals": principals.collect::<Vec<_>>()}));
-        }
+        rules.extend((principals.count() > 0).then(|| without(rule, &[UNKNOWN])));
     }
-    let after = if rules.is_empty() { json!({}) } else { json!({"grant_rules": rules}) };
+    let mut after = without(set, &["name", "etag", "grant_rules", UNKNOWN]);
+    if !rules.is_empty() {
+        after["grant_rules"] = json!(rules);
+    }
     world.put(STORE, name, after.clone());
     let etag = etags::renew(world, STORE, name);
     Ok(Reply::json(200, whole(name, Some(after), &etag)))
+}
+
+/// A body without the fields of the set and of its rules that are not known here.
+fn known(body: &Map<String, Value>) -> Map<String, Value> {
+    fn only(value: &mut Value, fields: &[Field]) {
+        let known = |name: &String| fields.iter().any(|field| field.name == name);
+        value.as_object_mut().into_iter().for_each(|object| object.retain(|name, _| known(name)));
+    }
+    let mut body = body.clone();
+    if let Some(set) = body.get_mut("rule_set") {
+        only(set, RULE_SET);
+        let rules = set.get_mut("grant_rules").and_then(Value::as_array_mut);
+        rules.into_iter().flatten().for_each(|rule| only(rule, RULE_FIELDS));
+    }
+    body
+}
+
+/// An object without some of its fields.
+fn without(object: &Value, fields: &[&str]) -> Value {
+    let kept = object.as_object().into_iter().flatten().filter(|(name, _)| !fields.contains(&name.as_str()));
+    Value::Object(kept.map(|(name, value)| (name.clone(), value.clone())).collect())
 }
 
 /// Whether a set has a grant already.

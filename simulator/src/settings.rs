@@ -62,6 +62,10 @@ pub struct Settings {
     pub unset_setting_status: u16,
     /// The identity provider manages the account: principals with an `externalId` are neither created nor changed.
     pub identity_managed: bool,
+    /// With which status a PATCH that adds an unknown member to a group is refused; if not set, it is accepted and adds nothing.
+    pub unknown_member_status: Option<u16>,
+    /// A PATCH of a principal that is refused keeps what its operations before the refused one did.
+    pub patches_in_part: bool,
     /// Every call takes at least this long (real time).
     pub latency_ms: u64,
     /// New numeric ids are below 2^53, for clients that read numbers as floats; otherwise none is.
@@ -115,6 +119,8 @@ impl Default for Settings {
             lean_scim_lists: false,
             unset_setting_status: 404,
             identity_managed: false,
+            unknown_member_status: None,
+            patches_in_part: false,
             latency_ms: 0,
             small_ids: false,
             shuffle: false,

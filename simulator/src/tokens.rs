@@ -1,7 +1,8 @@
 //! Host metadata, OAuth discovery, the token endpoint, the owner of a bearer token, and the refusals of a bad one.
 //!
 //! The first client is the service principal `operator`. Any other one logs in with a secret that it got through the API.
-//! Documented: only an account admin may call. Assumed: the role `account_admin` is all that it takes, and the code.
+//! Documented: only an account admin may call. Assumed: the role `account_admin` is all that it takes, and the code; that an account
+//! admin may call any workspace.
 
 use axum::http::header;
 use serde_json::json;
@@ -123,7 +124,7 @@ pub(crate) fn oidc(world: &mut World, request: &Request, rest: &[&str]) -> Answe
         }
         ("POST", [_, "v1", "token"]) => {
             // Assumed: the address is checked before the secret.
-            ip_access_lists::admit_to_tokens(world)?;
+            ip_access_lists::admit_to_tokens(world, None)?;
             token(world, request)
         }
         ("GET" | "POST", _) => Err(Reply::html(404, "Not Found")),
@@ -131,7 +132,8 @@ pub(crate) fn oidc(world: &mut World, request: &Request, rest: &[&str]) -> Answe
     }
 }
 
-fn token(world: &mut World, request: &Request) -> Answer {
+/// The token endpoint, of the account or of a workspace.
+pub(crate) fn token(world: &mut World, request: &Request) -> Answer {
     request.only_queries(&[])?;
     if request.media_type() != "application/x-www-form-urlencoded" {
         return Err(refused(400, "invalid_request", "the body must be a form"));
@@ -164,7 +166,14 @@ fn token(world: &mut World, request: &Request) -> Answer {
     let value = format!("sim.{}", Uuid::new_v4().simple());
     world.tokens.issued.retain(|token| now < token.expires_ms);
     let expires_ms = now + lifetime_ms;
-    world.tokens.issued.push(Token { value: value.clone(), expires_ms, client_id: client, secret });
+    let deployment = request.deployment().map(str::to_owned);
+    world.tokens.issued.push(Token {
+        value: value.clone(),
+        expires_ms,
+        client_id: client,
+        secret,
+        deployment,
+    });
     let expires_in = world.settings.announced_expires_in.unwrap_or((lifetime_ms / 1000) as i64);
     let body =
         json!({"access_token": value, "token_type": "Bearer", "expires_in": expires_in, "scope": "all-apis"});
@@ -176,7 +185,7 @@ fn refused(status: u16, error: &str, description: &str) -> Reply {
 }
 
 /// The address the client knows this server by.
-fn base_url(request: &Request) -> String {
+pub(crate) fn base_url(request: &Request) -> String {
     format!("http://{}", request.header(header::HOST))
 }
 

@@ -35,6 +35,12 @@ impl Request {
         self.headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default()
     }
 
+    /// The deployment whose host was called, `<deployment>.localhost`; none if it is the account's.
+    pub fn deployment(&self) -> Option<&str> {
+        let host = self.header(header::HOST);
+        host.split(':').next().and_then(|name| name.strip_suffix(".localhost"))
+    }
+
     /// The media type without its parameters.
     pub fn media_type(&self) -> &str {
         self.header(header::CONTENT_TYPE).split(';').next().unwrap_or_default().trim()
@@ -159,11 +165,14 @@ impl Reply {
     }
 }
 
+/// The field that no client can know.
+pub(crate) const UNKNOWN: &str = "x_unknown";
+
 /// Adds an unknown field to a response and to the objects it lists: clients must ignore it.
 pub(crate) fn add_unknown_fields(value: &mut Value) {
     fn adorn(value: &mut Value) {
         if let Value::Object(object) = value {
-            object.insert("x_unknown".to_owned(), json!({"since": "tomorrow"}));
+            object.insert(UNKNOWN.to_owned(), json!({"since": "tomorrow"}));
         }
     }
     match value {

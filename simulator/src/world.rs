@@ -16,6 +16,9 @@ use crate::wire::Reply;
 /// The collection whose reads may be late by themselves.
 pub(crate) const IP_ACCESS_LISTS: &str = "ip-access-lists";
 
+/// The lists of workspaces; the key is `<workspace>/<list>`.
+pub(crate) const WORKSPACE_IP_ACCESS_LISTS: &str = "workspace-ip-access-lists";
+
 const LARGE_IDS: i64 = (1 << 53) - 1;
 const SMALL_IDS: i64 = 4_000_000_000_000_001;
 

@@ -56,6 +56,16 @@ impl Setting {
         }
     }
 
+    /// The value, if it was set and the account shows it: none if the account has no such setting, or does not let it be read. For a
+    /// caller that can go without.
+    pub async fn known<V: DeserializeOwned + Default>(&self, api: &Reader) -> ApiResult<Option<V>> {
+        match api.get(self.path(api)).await {
+            Ok(remote) => Ok(Some(self.shown(remote)?.value)),
+            Err(error) if matches!(error.status(), Some(400 | 403 | 404 | 501)) => Ok(None),
+            Err(error) => Err(error.into()),
+        }
+    }
+
     /// Sets the fields of `want` that are not null, and no others, if `etag` still is the version in the account.
     pub async fn write<V: Serialize + DeserializeOwned + Default>(
         &self,

@@ -5,8 +5,9 @@
 //! The connection can do nothing but HTTPS to the checked host: no redirects, no proxy but that of the settings, no way
 //! to relax certificate checks.
 
+use std::collections::HashMap;
 use std::fmt;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, SystemTime};
 
 use opentelemetry::trace::TraceContextExt;
@@ -18,7 +19,7 @@ use tracing::field::Empty;
 use tracing::{Instrument, Span, debug_span};
 use tracing_opentelemetry::OpenTelemetrySpanExt;
 
-use super::host::Host;
+use super::host::{Host, HostNotAllowed};
 use super::page::{Broken, Collected, Pages};
 use super::rate::{Class, Rate};
 use super::reply::Reply;
@@ -29,6 +30,7 @@ use super::{Error, Fence, Method, Request, Urgency};
 mod settings;
 mod sign_in;
 mod wire;
+mod workspace;
 
 pub use settings::Settings;
 use wire::Wire;
@@ -58,6 +60,10 @@ struct Inner {
     wire: Wire,
     rate: Rate,
     tokens: Arc<Tokens>,
+    /// The workspace whose host is called, if it is not the account's.
+    workspace: Option<String>,
+    /// The workspaces of the account that were called.
+    known: Mutex<Known>,
 }
 
 /// What the audit log records of a call, whatever its result.
@@ -70,6 +76,21 @@ pub struct Trail {
     /// The id under which Databricks can find the call, if the response has one.
     pub request_id: Option<String>,
 }
+
+/// Where a workspace is.
+pub enum WorkspaceHost {
+    /// It runs, and this client calls it.
+    Runs(Client),
+    /// It exists, and cannot be called for now; the text says why.
+    Waits(String),
+    /// The account names a host that credentials must not be sent to.
+    NotAllowed(HostNotAllowed),
+    /// The account certainly has no such workspace.
+    Gone,
+}
+
+/// The clients of workspaces by id, and when the account last said that the workspace runs.
+type Known = HashMap<String, (Option<Instant>, Client)>;
 
 /// One try: what to send and under which rules.
 struct Try<'a> {
@@ -90,10 +111,15 @@ impl Client {
     /// # Errors
     /// [`Error::Invalid`] when the settings or the system's certificates cannot be used.
     pub fn new(connection: Connection, settings: &Settings) -> Result<Client, Error> {
+        Client::at(connection, settings, None)
+    }
+
+    /// The same for the account, or for a workspace whose host is that of the connection.
+    fn at(connection: Connection, settings: &Settings, workspace: Option<String>) -> Result<Client, Error> {
         let wire = Wire::new(&connection.host, settings)?;
         let rate = Rate::new(settings.requests_per_second, settings.burst);
-        let settings = settings.clone();
-        Ok(Client { inner: Arc::new(Inner { connection, settings, wire, rate, tokens: Arc::default() }) })
+        let (settings, tokens, known) = (settings.clone(), Arc::default(), Mutex::default());
+        Ok(Client { inner: Arc::new(Inner { connection, settings, wire, rate, tokens, workspace, known }) })
     }
 
     /// The account that this client is for.
@@ -104,6 +130,11 @@ impl Client {
     /// The service principal that this client signs in as.
     pub fn client_id(&self) -> &str {
         &self.inner.connection.client_id
+    }
+
+    /// The workspace that this client calls; none if it calls the account.
+    pub fn workspace_id(&self) -> Option<&str> {
+        self.inner.workspace.as_deref()
     }
 
     /// Where the calls go.

@@ -23,7 +23,8 @@ const ADVICE: &str = "write it like `https://accounts.cloud.databricks.com`";
 pub struct HostPolicy {
     /// Additional DNS names: the name itself and everything below it. A leading dot is ignored, as are empty entries.
     pub extra_suffixes: Vec<String>,
-    /// Also allow `http://127.0.0.1:PORT`, `http://localhost:PORT` and `http://[::1]:PORT`: for tests only.
+    /// Also allow `http://127.0.0.1:PORT`, `http://localhost:PORT`, `http://[::1]:PORT` and `http://NAME.localhost:PORT`, which is
+    /// always this machine: for tests only.
     pub allow_loopback_http: bool,
 }
 
@@ -57,6 +58,18 @@ impl Host {
         &self.origin
     }
 
+    /// The name below `localhost`, which is this machine whatever DNS says (RFC 6761).
+    pub(super) fn below_localhost(&self) -> Option<&str> {
+        let (name, _) = self.origin.strip_prefix("http://").filter(|_| self.loopback)?.rsplit_once(':')?;
+        name.ends_with(".localhost").then_some(name)
+    }
+
+    /// The host of a workspace's deployment, where that of the account is on this machine.
+    pub(super) fn on_this_machine(&self, deployment: &str) -> Option<String> {
+        let (_, port) = self.origin.rsplit_once(':').filter(|_| self.loopback)?;
+        Some(format!("http://{deployment}.localhost:{port}"))
+    }
+
     /// Whether this is plain HTTP to this very machine.
     pub(super) fn is_loopback(&self) -> bool {
         self.loopback
@@ -77,6 +90,17 @@ pub fn default_host(cloud: &str) -> Option<&'static str> {
         "GCP" => Some("https://accounts.gcp.databricks.com"),
         _ => None,
     }
+}
+
+/// The address of a workspace: as the API returns it, else the name of its deployment in place of the first label of the account's
+/// host. It is no more than text: only [`Host::parse`] says whether something may be sent there.
+pub fn workspace_url(account_host: &str, returned: Option<&str>, deployment: Option<&str>) -> Option<String> {
+    if let Some(url) = returned.filter(|url| !url.is_empty()) {
+        return Some(if url.contains("://") { url.into() } else { format!("https://{url}") });
+    }
+    let (label, zone) = account_host.strip_prefix("https://")?.split_once('.')?;
+    let name = deployment.filter(|_| ["accounts", "accounts-dod"].contains(&label))?;
+    Some(format!("https://{name}.{zone}"))
 }
 
 fn read(text: &str, policy: &HostPolicy) -> Result<Host, &'static str> {
@@ -118,7 +142,8 @@ fn is_below(name: &str, suffix: &str) -> bool {
 fn is_loopback(address: &str) -> bool {
     let Some((name, port)) = address.rsplit_once(':') else { return false };
     let plain = port.bytes().all(|b| b.is_ascii_digit()) && !port.starts_with('0');
-    ["127.0.0.1", "localhost", "[::1]"].contains(&name) && plain && port.parse::<u16>().is_ok()
+    let below = name.strip_suffix(".localhost").is_some_and(is_label);
+    (["127.0.0.1", "localhost", "[::1]"].contains(&name) || below) && plain && port.parse::<u16>().is_ok()
 }
 
 /// A DNS name in its one plain form; the reasons are ordered so that the most specific one is returned.

@@ -36,7 +36,7 @@ impl ScimEntry {
 }
 
 /// What a PATCH does.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, PartialEq)]
 pub struct ScimPatch(Vec<Value>);
 
 impl ScimPatch {
@@ -56,10 +56,31 @@ impl ScimPatch {
         }
     }
 
-    /// The bodies of the requests: one, unless there are very many operations.
-    pub fn bodies(&self) -> Vec<Value> {
-        let body = |operations: &[Value]| json!({"schemas": ["urn:ietf:params:scim:api:messages:2.0:PatchOp"], "Operations": operations});
-        self.0.chunks(MOST_OPERATIONS).map(body).collect()
+    /// The patch as requests can carry it: one, unless there are very many operations. Nothing to do is no request.
+    pub fn parts(self) -> Vec<ScimPatch> {
+        self.0.chunks(MOST_OPERATIONS).map(|part| ScimPatch(part.to_vec())).collect()
+    }
+
+    /// Two patches that do the same together; `None` if it does one thing only. An operation that adds several entries is divided too.
+    pub fn halves(&self) -> Option<(ScimPatch, ScimPatch)> {
+        if self.0.len() > 1 {
+            let (first, second) = self.0.split_at(self.0.len() / 2);
+            return Some((ScimPatch(first.to_vec()), ScimPatch(second.to_vec())));
+        }
+        let operation = self.0.first()?;
+        let entries = operation["value"].as_array().filter(|entries| entries.len() > 1)?;
+        let (first, second) = entries.split_at(entries.len() / 2);
+        let with = |entries: &[Value]| {
+            let mut operation = operation.clone();
+            operation["value"] = json!(entries);
+            ScimPatch(vec![operation])
+        };
+        Some((with(first), with(second)))
+    }
+
+    /// The body of the request.
+    pub fn body(&self) -> Value {
+        json!({"schemas": ["urn:ietf:params:scim:api:messages:2.0:PatchOp"], "Operations": self.0})
     }
 }
 
@@ -77,7 +98,8 @@ mod tests {
         patch.replace("displayName", json!("team"));
         patch.set("members", &set(&["1", "2", "3\"]"]), &set(&["2", "4", "5"]));
         patch.set("roles", &set(&["account_admin"]), &set(&["account_admin"]));
-        let [body] = patch.bodies().try_into().unwrap();
+        let [part] = patch.parts().try_into().unwrap();
+        let body = part.body();
         assert_eq!(
             body["Operations"],
             json!([
@@ -87,7 +109,31 @@ mod tests {
                 {"op": "remove", "path": "members[value eq \"3\\\"]\"]"},
             ])
         );
-        assert_eq!(ScimPatch::default().bodies(), [Value::Null; 0], "nothing to do is no request");
+        assert_eq!(ScimPatch::default().parts(), [], "nothing to do is no request");
+    }
+
+    #[test]
+    fn a_patch_is_divided_until_each_part_does_one_thing() {
+        let mut patch = ScimPatch::default();
+        patch.replace("displayName", json!("team"));
+        patch.set("members", &set(&["1"]), &set(&["2", "3"]));
+        let (mut open, mut alone) = (vec![patch], vec![]);
+        while let Some(part) = open.pop() {
+            match part.halves() {
+                Some((first, second)) => open.extend([second, first]),
+                None => alone.push(part.body()["Operations"][0].clone()),
+            }
+        }
+        assert_eq!(
+            alone,
+            [
+                json!({"op": "replace", "path": "displayName", "value": "team"}),
+                json!({"op": "add", "path": "members", "value": [{"value": "2"}]}),
+                json!({"op": "add", "path": "members", "value": [{"value": "3"}]}),
+                json!({"op": "remove", "path": "members[value eq \"1\"]"}),
+            ]
+        );
+        assert_eq!(ScimPatch::default().halves(), None);
     }
 
     #[test]
@@ -95,8 +141,8 @@ mod tests {
         let many: BTreeSet<String> = (0..250).map(|n| n.to_string()).collect();
         let mut patch = ScimPatch::default();
         patch.set("members", &many, &BTreeSet::new());
-        let sizes: Vec<usize> =
-            patch.bodies().iter().map(|body| body["Operations"].as_array().unwrap().len()).collect();
+        let parts = patch.parts().into_iter().map(|part| part.body());
+        let sizes: Vec<usize> = parts.map(|body| body["Operations"].as_array().unwrap().len()).collect();
         assert_eq!(sizes, [100, 100, 50]);
     }
 

@@ -4,6 +4,7 @@
 mod auths;
 mod grants;
 mod labels;
+mod principals;
 mod refusals;
 mod secret;
 mod session;

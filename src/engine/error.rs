@@ -87,6 +87,14 @@ impl Error {
         self
     }
 
+    /// The same refusal with more to say about it. Does nothing to other errors.
+    pub fn adding(mut self, text: &str) -> Error {
+        if let Error::Rejected { message, .. } | Error::Waiting { message, .. } = &mut self {
+            *message = format!("{message}; {text}");
+        }
+        self
+    }
+
     /// Whether Databricks refused a call for this reason.
     pub fn is_rejected(&self, why: Reason) -> bool {
         matches!(self, Error::Rejected { reason, .. } if *reason == why)

@@ -1,10 +1,12 @@
 //! What the author of a kind sees: the contract [`ExternalResource`], what it may ask for ([`Need`]), how it reads and
 //! writes ([`Reader`], [`Writer`]), and the erased form that the engine drives ([`Driver`]).
 
+mod about;
 mod access;
 mod body;
 mod changes;
 mod driver;
+mod home;
 mod inside;
 mod needs;
 mod output;
@@ -12,18 +14,22 @@ mod references;
 mod refusals;
 mod resource;
 mod schema;
+mod seen;
 
-pub use access::{AuthFacts, Base, FederatedToken, Path, Permit, Reader, Writer};
+pub use about::{About, Phase, Shared, seconds_of};
+pub use access::{AuthFacts, Base, FederatedToken, Home, Path, Permit, Reader, Writer};
 pub use body::given;
 pub use changes::{CANNOT_CHANGE, Change, When, at};
-pub use driver::{Driver, New, Seen, Traits, of};
+pub use driver::{Driver, Traits, of};
+pub use home::no_workspace;
 pub use inside::Inside;
 pub use needs::{Need, PrincipalName, Resolved, Wanted};
 pub use output::Output;
 pub use references::Reference;
-pub use refusals::{NEW_REFERENCE, in_use, of_identity_provider, tried_in_aws};
+pub use refusals::{NEW_REFERENCE, in_use, of_identity_provider, stale, tried_in_aws};
 pub use resource::{
-    About, Act, ApiResult, CallError, Created, ExternalResource, Guard, Immutable, Key, Lifecycle, Observed,
-    Ownership, Phase, Power, differences, seconds_of, stale,
+    Act, ApiResult, CallError, Created, ExternalResource, Guard, Immutable, Key, Lifecycle, Observed,
+    Ownership, Power, ReadingGuard, differences,
 };
 pub use schema::grants;
+pub use seen::{Acting, New, Seen};

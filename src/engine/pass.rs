@@ -5,6 +5,7 @@ mod act;
 mod bind;
 mod bound;
 mod conclude;
+mod cut;
 mod databricks_auth;
 mod decide;
 mod engine;

@@ -124,7 +124,7 @@ impl ExternalResource for Credential {
 
     async fn delete(api: &Writer, seen: &Observed<Self>) -> ApiResult<()> {
         let deleted = api.delete(api.path(&["credentials", &seen.id])).await;
-        Ok(deleted.map_err(|error| in_use(error, "a workspace"))?)
+        Ok(deleted.map_err(|error| in_use(error, "a workspace or a log delivery"))?)
     }
 }
 

@@ -1,24 +1,14 @@
 //! IpAccessList: which addresses may, or may not, reach the account console and the account APIs.
 //!
-//! The API creates lists enabled. A list that the spec disables is therefore created harmless, as a BLOCK list of nothing,
-//! and gets everything else, `enabled: false` included, by one PATCH: it is never live, not even for a moment.
+//! A setting of the account says whether it heeds its lists: see `ip_access_list_enforcement.rs`. It is read with each LIST. Where it
+//! cannot be read, that changes nothing.
 
-use std::collections::BTreeSet;
 use std::time::Duration;
 
-use ipnet::{IpNet, Ipv4Net};
-use kube::CustomResource;
-use schemars::JsonSchema;
-use serde::{Deserialize, Serialize};
-use serde_json::{Value, json};
-
-use crate::databricks::{Optional, Pages};
-use crate::engine::crd::{Cidr, Management, Reason, Status};
-use crate::engine::error::{Error, Result};
-use crate::engine::kind::{
-    About, Act, ApiResult, AuthFacts, Created, ExternalResource, Guard, Key, Observed, Reader, Resolved,
-    Writer,
-};
+use crate::apis::{self, ENFORCEMENT, Enforcement, IpList, LISTS, ListType, ShownIpList};
+use crate::engine::crd::Cidr;
+use crate::engine::kind::Shared;
+use crate::engine::prelude::*;
 
 /// Which addresses may, or may not, reach the account console and the account APIs.
 #[derive(CustomResource, Serialize, Deserialize, Clone, Debug, JsonSchema)]
@@ -31,6 +21,7 @@ use crate::engine::kind::{
     namespaced,
     status = "Status<IpAccessListFacts>",
     printcolumn = r#"{"name": "Type", "type": "string", "jsonPath": ".status.observed.listType", "description": "ALLOW or BLOCK."}"#,
+    printcolumn = r#"{"name": "Enforced", "type": "boolean", "jsonPath": ".status.enforced", "description": "Whether the account heeds its IP access lists."}"#,
     printcolumn = r#"{"name": "Addresses", "type": "integer", "jsonPath": ".status.addressCount", "description": "How many addresses the list has."}"#,
     doc = "Which addresses may, or may not, reach the account console and the account APIs."
 )]
@@ -55,23 +46,6 @@ pub struct IpAccessListSpec {
     pub enabled: Option<bool>,
 }
 
-/// The effect of a list.
-#[derive(Serialize, Deserialize, Clone, Copy, Debug, PartialEq, Eq, JsonSchema)]
-#[allow(clippy::upper_case_acronyms, missing_docs)]
-pub enum ListType {
-    ALLOW,
-    BLOCK,
-}
-
-/// What a spec controls. Addresses are a set of networks in canonical form.
-#[derive(Serialize, Deserialize, Clone, Debug)]
-pub struct IpAccessListState {
-    label: Option<String>,
-    list_type: Option<String>,
-    ip_addresses: Option<BTreeSet<String>>,
-    enabled: bool,
-}
-
 /// What is shown.
 #[derive(Serialize, Deserialize, Clone, Debug, Default, JsonSchema)]
 #[serde(rename_all = "camelCase")]
@@ -79,61 +53,20 @@ pub struct IpAccessListFacts {
     /// How many addresses the list has in the account.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub address_count: Option<i64>,
+    /// Whether the account heeds its IP access lists, if it says so. If not, this list has no effect: an IpAccessListEnforcement changes that.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub enforced: Option<bool>,
 }
 
-#[derive(Deserialize)]
-struct Remote {
-    list_id: String,
-    label: Option<String>,
-    list_type: Option<String>,
-    #[serde(default)]
-    ip_addresses: Vec<String>,
-    #[serde(default = "on")]
-    enabled: bool,
-    address_count: Option<i64>,
-    created_at: Option<i64>,
-}
-
-fn on() -> bool {
-    true
-}
-
-/// `{"ip_access_list": {…}}`; schemas of 2023 declare a list of one under the plural.
-#[derive(Deserialize)]
-struct Envelope {
-    ip_access_list: Option<Remote>,
-    #[serde(default)]
-    ip_access_lists: Vec<Remote>,
-}
-
-impl From<Remote> for Observed<IpAccessList> {
-    fn from(remote: Remote) -> Self {
-        let about = About {
-            state: Some(if remote.enabled { "ENABLED" } else { "DISABLED" }.into()),
-            created: remote.created_at.map(|ms| ms / 1000),
-            ..About::default()
-        };
-        Observed {
-            id: remote.list_id,
-            state: IpAccessListState {
-                label: remote.label,
-                list_type: remote.list_type,
-                ip_addresses: Some(remote.ip_addresses.iter().map(|a| canonical(a)).collect()),
-                enabled: remote.enabled,
-            },
-            facts: IpAccessListFacts { address_count: remote.address_count },
-            about,
-        }
+impl From<ShownIpList> for Observed<IpAccessList> {
+    fn from(shown: ShownIpList) -> Self {
+        let facts = IpAccessListFacts { address_count: shown.address_count, enforced: None };
+        Observed { id: shown.id, state: shown.list, facts, about: shown.about }
     }
 }
 
-/// One form for each network: `1.2.3.4` is `1.2.3.4/32`, host bits are cleared. Text that is no network stays as it is.
-fn canonical(text: &str) -> String {
-    Cidr(text.into()).network().map_or_else(|| text.to_owned(), |net| net.to_string())
-}
-
 impl ExternalResource for IpAccessList {
-    type State = IpAccessListState;
+    type State = IpList;
     type Id = String;
     type Facts = IpAccessListFacts;
 
@@ -144,134 +77,80 @@ impl ExternalResource for IpAccessList {
     const REQUIRED: &'static [&'static str] = &["ipAddresses"];
     const GUARD: Option<Guard<Self>> = Some(Guard::Among(keep_the_operator_in));
 
-    fn desired(spec: &IpAccessListSpec, _: &Resolved) -> Result<IpAccessListState> {
-        Ok(IpAccessListState {
-            label: spec.label.clone(),
-            list_type: spec.list_type.map(|list_type| format!("{list_type:?}")),
-            ip_addresses: spec.ip_addresses.as_ref().map(|all| all.iter().map(|a| canonical(&a.0)).collect()),
-            enabled: spec.enabled.unwrap_or(true),
-        })
+    fn desired(spec: &IpAccessListSpec, _: &Resolved) -> Result<IpList> {
+        let (label, addresses) = (spec.label.as_ref(), spec.ip_addresses.as_ref());
+        Ok(IpList::new(label, spec.list_type, addresses, spec.enabled))
     }
 
-    fn key(state: &IpAccessListState) -> Key {
-        let part = |part: &Option<String>| part.clone().unwrap_or_default();
-        Key { within: String::new(), name: format!("{}/{}", part(&state.list_type), part(&state.label)) }
+    fn key(state: &IpList) -> Key {
+        Key { within: String::new(), name: state.name() }
     }
 
-    /// Besides the list itself, the harmless first form of a disabled one.
     fn matches(key: &Key, seen: &Observed<Self>) -> bool {
-        let state = &seen.state;
-        let empty = state.ip_addresses.as_ref().is_none_or(BTreeSet::is_empty);
-        let beginning = state.list_type.as_deref() == Some("BLOCK") && empty && state.enabled;
-        let label = key.name.split_once('/').map(|(_, label)| label);
-        Self::key(state) == *key || (beginning && label == state.label.as_deref())
+        seen.state.could_be(&key.name)
     }
 
-    /// Either half of the natural key is enough, so that each may be changed.
-    fn recognises(want: &IpAccessListState, seen: &Observed<Self>) -> bool {
-        let named = want.label.is_some() || want.list_type.is_some();
-        !named || want.label == seen.state.label || want.list_type == seen.state.list_type
+    fn recognises(want: &IpList, seen: &Observed<Self>) -> bool {
+        want.recognises(&seen.state)
     }
 
-    /// The list keeps its desired type, so that it is recognised whatever happens before it gets its label.
-    fn aside(want: IpAccessListState, id: &String) -> Option<IpAccessListState> {
-        let label = Some(format!("{} (exchanging labels, {id})", want.label.as_deref()?));
-        Some(IpAccessListState { label, ..want })
+    fn aside(want: IpList, id: &String) -> Option<IpList> {
+        want.aside(id)
     }
 
     async fn get(api: &Reader, id: &String) -> ApiResult<Option<Observed<Self>>> {
-        let found: Option<Envelope> = api.get(api.path(&["ip-access-lists", id])).await.optional()?;
-        found.map(unwrap).transpose()
+        Ok(ShownIpList::read(api, api.path(&[LISTS, id])).await?.map(Observed::from))
     }
 
     async fn list(api: &Reader, _: &str) -> ApiResult<Vec<Observed<Self>>> {
-        let all: Vec<Remote> =
-            api.list(api.path(&["ip-access-lists"]), Pages::Whole("ip_access_lists")).await?;
+        let all = ShownIpList::read_all(api, api.path(&[LISTS])).await?;
         Ok(all.into_iter().map(Observed::from).collect())
     }
 
-    async fn create(api: &Writer, want: &IpAccessListState) -> ApiResult<Created<Self>> {
-        let body = if want.enabled {
-            json!({"label": want.label, "list_type": want.list_type, "ip_addresses": want.ip_addresses})
-        } else {
-            json!({"label": want.label, "list_type": "BLOCK", "ip_addresses": []})
-        };
-        Ok(unwrap(api.post(api.path(&["ip-access-lists"]), body).await?)?.into())
+    async fn shared(api: &Reader, _: &str) -> ApiResult<Shared> {
+        let known: Option<Enforcement> = ENFORCEMENT.known(api).await?;
+        let Some(enforced) = known.and_then(|known| known.value) else { return Ok(Shared::default()) };
+        let remark = (!enforced).then(|| {
+            "the account ignores its IP access lists, so this one has no effect: apply an IpAccessListEnforcement with spec.value true to \
+             put all of them in force"
+                .into()
+        });
+        Ok(Shared { facts: Map::from_iter([("enforced".to_owned(), json!(enforced))]), remark })
+    }
+
+    async fn create(api: &Writer, want: &IpList) -> ApiResult<Created<Self>> {
+        Ok(Observed::from(ShownIpList::create(api, api.path(&[LISTS]), want).await?).into())
     }
 
     async fn update(
         api: &Writer,
         seen: &Observed<Self>,
-        want: &IpAccessListState,
+        want: &IpList,
         now: &[&str],
     ) -> ApiResult<Observed<Self>> {
-        let all = json!(want);
-        let body: serde_json::Map<String, Value> =
-            now.iter().map(|f| ((*f).to_owned(), all[*f].clone())).collect();
-        let path = api.path(&["ip-access-lists", &seen.id]);
-        // The response may be empty, so the list is read.
-        api.patch::<serde::de::IgnoredAny>(path.clone(), body.into()).await?;
-        let found: Option<Envelope> = api.get(path).await.optional()?;
-        // A read that lags so far behind that it misses the list shows nothing new: the change was accepted, and will show
-        // later.
+        let changed = ShownIpList::change(api, api.path(&[LISTS, &seen.id]), want, now).await?;
         let unchanged = || Observed {
             id: seen.id.clone(),
             state: seen.state.clone(),
             facts: seen.facts.clone(),
             about: seen.about.clone(),
         };
-        found.map_or_else(|| Ok(unchanged()), unwrap)
+        Ok(changed.map_or_else(unchanged, Observed::from))
     }
 
     async fn delete(api: &Writer, seen: &Observed<Self>) -> ApiResult<()> {
-        Ok(api.delete(api.path(&["ip-access-lists", &seen.id])).await?)
+        Ok(api.delete(api.path(&[LISTS, &seen.id])).await?)
     }
 }
 
-fn unwrap(envelope: Envelope) -> ApiResult<Observed<IpAccessList>> {
-    let one = envelope.ip_access_list.or_else(|| envelope.ip_access_lists.into_iter().next());
-    Ok(one.ok_or_else(|| Error::retry("the response of Databricks holds no IP access list"))?.into())
-}
-
-/// Refuses what would shut the operator out. Evaluation order of the API: a match in an enabled BLOCK list denies; with at
-/// least one enabled ALLOW list, the address must be in one; else everything is allowed.
 fn keep_the_operator_in(
     act: &Act<'_, IpAccessList>,
     siblings: &[Observed<IpAccessList>],
     auth: &AuthFacts,
 ) -> Result<()> {
-    let own = act.seen.map(|s| &s.id);
-    let others = siblings.iter().filter(|s| Some(&s.id) != own).map(|s| &s.state);
-    let after: Vec<&IpAccessListState> = others.chain(act.want).filter(|s| s.enabled).collect();
-    let before: Vec<&IpAccessListState> = siblings.iter().map(|s| &s.state).filter(|s| s.enabled).collect();
-    for address in &auth.egress {
-        let IpNet::V4(address) = address else { continue };
-        // An operator that is shut out already may give itself access again, and make unrelated changes.
-        if !admitted(&after, address) && admitted(&before, address) {
-            return Err(Error::terminal(
-                Reason::WouldLockOut,
-                format!(
-                    "this would shut the operator out: it calls from {address}, as spec.egressCidrs of the DatabricksAuth \
-                     says, and the resulting lists block that; add it to an ALLOW list, or remove it from the BLOCK list"
-                ),
-            ));
-        }
-    }
-    Ok(())
-}
-
-fn admitted(lists: &[&IpAccessListState], address: &Ipv4Net) -> bool {
-    let networks = |kind: &str| -> Vec<Ipv4Net> {
-        let of_kind = lists.iter().filter(|l| l.list_type.as_deref() == Some(kind));
-        of_kind.flat_map(|l| l.ip_addresses.iter().flatten()).filter_map(|a| a.parse().ok()).collect()
-    };
-    let overlaps = |net: &Ipv4Net| net.contains(address) || address.contains(net);
-    if networks("BLOCK").iter().any(overlaps) {
-        return false;
-    }
-    if !lists.iter().any(|l| l.list_type.as_deref() == Some("ALLOW")) {
-        return true;
-    }
-    let allowed = Ipv4Net::aggregate(&networks("ALLOW"));
-    allowed.iter().any(|net| net.contains(address))
+    let own = act.seen.map(|seen| &seen.id);
+    let others = siblings.iter().filter(|sibling| Some(&sibling.id) != own).map(|sibling| &sibling.state);
+    let before: Vec<&IpList> = siblings.iter().map(|sibling| &sibling.state).collect();
+    let after: Vec<&IpList> = others.chain(act.want).collect();
+    apis::keep_the_operator_in(&before, &after, auth)
 }

@@ -5,71 +5,15 @@
 //! deletion deactivates it, as what runs as it would stop for good; the word for erasing it is `purge`.
 
 pub mod spec;
+mod state;
 
-use std::collections::BTreeSet;
-
-use serde::{Deserialize, Serialize};
-use serde_json::json;
-
-use crate::databricks::{Optional, Pages, ScimEntry, ScimPatch, scim_schemas};
-use crate::engine::crd::Reason;
-use crate::engine::error::{Error, Result};
-use crate::engine::kind::{
-    About, Act, ApiResult, AuthFacts, Created, ExternalResource, Guard, Immutable, Key, Observed, Power,
-    Reader, Resolved, Writer, of_identity_provider,
-};
+use crate::apis::{entries, is_admin, left_behind, power};
+use crate::databricks::ScimPatch;
+use crate::engine::kind::Power;
+use crate::engine::prelude::*;
 pub use spec::{ServicePrincipal, ServicePrincipalFacts, ServicePrincipalSpec};
-
-/// What a spec controls.
-#[derive(Serialize, Deserialize, Clone, Debug)]
-pub struct ServicePrincipalState {
-    display_name: Option<String>,
-    application_id: Option<String>,
-    active: bool,
-    roles: Option<BTreeSet<String>>,
-    purge: Option<bool>,
-}
-
-impl ServicePrincipalState {
-    fn is_admin(&self) -> bool {
-        self.roles.iter().flatten().any(|role| role == "account_admin")
-    }
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct Remote {
-    id: String,
-    display_name: Option<String>,
-    application_id: Option<String>,
-    active: Option<bool>,
-    roles: Option<Vec<ScimEntry>>,
-    external_id: Option<String>,
-}
-
-impl From<Remote> for Observed<ServicePrincipal> {
-    fn from(remote: Remote) -> Self {
-        let active = remote.active.unwrap_or(true);
-        Observed {
-            id: remote.id,
-            state: ServicePrincipalState {
-                display_name: remote.display_name,
-                application_id: remote.application_id.clone(),
-                active,
-                roles: Some(ScimEntry::values(remote.roles)),
-                purge: None,
-            },
-            facts: ServicePrincipalFacts {
-                application_id: remote.application_id,
-                scim_external_id: remote.external_id.filter(|id| !id.is_empty()),
-            },
-            about: About {
-                state: Some(if active { "ACTIVE" } else { "INACTIVE" }.into()),
-                ..About::default()
-            },
-        }
-    }
-}
+pub use state::ServicePrincipalState;
+use state::{PRINCIPALS, Remote};
 
 impl ExternalResource for ServicePrincipal {
     type State = ServicePrincipalState;
@@ -97,7 +41,7 @@ impl ExternalResource for ServicePrincipal {
     }
 
     fn power(state: &ServicePrincipalState) -> Power {
-        Power { account_admin: state.is_admin(), ..Power::default() }
+        power(state.roles.as_ref())
     }
 
     /// The account chose the id, and others may change the name.
@@ -106,30 +50,19 @@ impl ExternalResource for ServicePrincipal {
     }
 
     async fn get(api: &Reader, id: &String) -> ApiResult<Option<Observed<Self>>> {
-        let path = api.path(&["scim", "v2", "ServicePrincipals", id]);
-        let found: Option<Remote> = api.get(path).await.optional()?;
-        Ok(found.map(Observed::from))
+        Ok(PRINCIPALS.get::<Remote>(api, id).await?.map(Observed::from))
     }
 
     async fn list(api: &Reader, _: &str) -> ApiResult<Vec<Observed<Self>>> {
-        let shown = "id,applicationId,displayName,active,externalId,roles";
-        let path = api.path(&["scim", "v2", "ServicePrincipals"]).with("attributes", shown);
-        let all: Vec<Remote> = api.list(path, Pages::Scim).await?;
-        Ok(all.into_iter().map(Observed::from).collect())
+        Ok(PRINCIPALS.list::<Remote>(api).await?.into_iter().map(Observed::from).collect())
     }
 
     async fn create(api: &Writer, want: &ServicePrincipalState) -> ApiResult<Created<Self>> {
-        let mut body = json!({
-            "schemas": scim_schemas("ServicePrincipal"), "displayName": want.display_name, "active": want.active,
+        let body = json!({
+            "displayName": want.display_name, "applicationId": want.application_id, "active": want.active,
+            "roles": entries(want.roles.as_ref()),
         });
-        if let Some(id) = &want.application_id {
-            body["applicationId"] = json!(id);
-        }
-        if let Some(roles) = want.roles.as_ref().filter(|roles| !roles.is_empty()) {
-            body["roles"] = ScimEntry::with(roles);
-        }
-        let made: Remote = api.post(api.path(&["scim", "v2", "ServicePrincipals"]), body).await?;
-        Ok(Observed::from(made).into())
+        Ok(Observed::from(PRINCIPALS.create::<Remote>(api, body).await?).into())
     }
 
     async fn update(
@@ -147,14 +80,13 @@ impl ExternalResource for ServicePrincipal {
                 _ => {}
             }
         }
-        send(api, seen, &patch).await?;
-        let changed = Self::get(api, &seen.id).await?;
-        let gone = || Error::retry(format!("service principal {} is gone since its change", seen.id));
-        Ok(changed.ok_or_else(gone)?)
+        let changed =
+            PRINCIPALS.change::<Remote>(api, &seen.id, seen.facts.scim_external_id.is_some(), patch).await?;
+        Ok(Observed::from(changed.now).refused(changed.refused))
     }
 
     fn left_behind(want: Option<&ServicePrincipalState>, seen: &Observed<Self>) -> Option<&'static str> {
-        (!seen.state.active && !purges(want)).then_some("deactivated")
+        left_behind(seen.state.active, want.and_then(|want| want.purge))
     }
 
     async fn retire(
@@ -162,27 +94,14 @@ impl ExternalResource for ServicePrincipal {
         seen: &Observed<Self>,
         want: Option<&ServicePrincipalState>,
     ) -> ApiResult<()> {
-        if purges(want) {
-            return Self::delete(api, seen).await;
-        }
-        let mut patch = ScimPatch::default();
-        patch.replace("active", json!(false));
-        send(api, seen, &patch).await
+        PRINCIPALS
+            .retire(api, &seen.id, seen.facts.scim_external_id.is_some(), want.and_then(|want| want.purge))
+            .await
     }
 
     async fn delete(api: &Writer, seen: &Observed<Self>) -> ApiResult<()> {
-        let deleted = api.delete(api.path(&["scim", "v2", "ServicePrincipals", &seen.id])).await;
-        Ok(deleted.map_err(|error| of_identity_provider(error, seen.facts.scim_external_id.is_some()))?)
+        PRINCIPALS.delete(api, &seen.id, seen.facts.scim_external_id.is_some()).await
     }
-}
-
-fn purges(want: Option<&ServicePrincipalState>) -> bool {
-    want.is_some_and(|want| want.purge == Some(true))
-}
-
-async fn send(api: &Writer, seen: &Observed<ServicePrincipal>, patch: &ScimPatch) -> ApiResult<()> {
-    let sent = api.patch_scim(&api.path(&["scim", "v2", "ServicePrincipals", &seen.id]), patch).await;
-    Ok(sent.map_err(|error| of_identity_provider(error, seen.facts.scim_external_id.is_some()))?)
 }
 
 /// Refuses to take the operator's own sign-in, or its own role of an account administrator, away.
@@ -191,8 +110,9 @@ fn keep_the_operator_in(act: &Act<'_, ServicePrincipal>, auth: &AuthFacts) -> Re
     let named = |id: &String| id.eq_ignore_ascii_case(&auth.client_id);
     let own =
         auth.principal_id.as_ref() == Some(&seen.id) || seen.state.application_id.as_ref().is_some_and(named);
+    let admin = |state: &ServicePrincipalState| is_admin(state.roles.as_ref());
     let demotes = |want: &ServicePrincipalState| {
-        !want.active || (want.roles.is_some() && seen.state.is_admin() && !want.is_admin())
+        !want.active || (want.roles.is_some() && admin(&seen.state) && !admin(want))
     };
     if !own || !act.want.is_none_or(demotes) {
         return Ok(());

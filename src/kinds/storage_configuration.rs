@@ -118,6 +118,6 @@ impl ExternalResource for StorageConfiguration {
 
     async fn delete(api: &Writer, seen: &Observed<Self>) -> ApiResult<()> {
         let deleted = api.delete(api.path(&["storage-configurations", &seen.id])).await;
-        Ok(deleted.map_err(|error| in_use(error, "a workspace"))?)
+        Ok(deleted.map_err(|error| in_use(error, "a workspace or a log delivery"))?)
     }
 }

@@ -7,16 +7,14 @@ pub mod spec;
 
 use std::collections::BTreeSet;
 
-use serde::{Deserialize, Serialize};
-use serde_json::json;
-
-use crate::databricks::{Optional, Pages, ScimEntry, ScimPatch, scim_schemas};
-use crate::engine::error::{Error, Result};
-use crate::engine::kind::{
-    About, ApiResult, Created, ExternalResource, Immutable, Key, Observed, Power, Reader, Resolved, Writer,
-    of_identity_provider,
-};
+use crate::apis::{Principal, Principals, entries, left_behind, power};
+use crate::databricks::ScimPatch;
+use crate::engine::kind::Power;
+use crate::engine::prelude::*;
 pub use spec::{User, UserFacts, UserFullName, UserSpec};
+
+const USERS: Principals =
+    Principals { collection: "Users", listed: "id,userName,displayName,name,active,externalId,roles" };
 
 /// What a spec controls.
 #[derive(Serialize, Deserialize, Clone, Debug)]
@@ -32,33 +30,26 @@ pub struct UserState {
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct Remote {
-    id: String,
+    #[serde(flatten)]
+    principal: Principal,
     user_name: Option<String>,
-    display_name: Option<String>,
     name: Option<UserFullName>,
-    active: Option<bool>,
-    roles: Option<Vec<ScimEntry>>,
-    external_id: Option<String>,
 }
 
 impl From<Remote> for Observed<User> {
-    fn from(remote: Remote) -> Self {
-        let active = remote.active.unwrap_or(true);
+    fn from(Remote { principal, user_name, name }: Remote) -> Self {
         Observed {
-            id: remote.id,
+            about: principal.about(),
+            id: principal.id,
             state: UserState {
-                user_name: remote.user_name.map(|name| name.to_lowercase()),
-                display_name: remote.display_name,
-                name: Some(remote.name.unwrap_or_default()),
-                active,
-                roles: Some(ScimEntry::values(remote.roles)),
+                user_name: user_name.map(|name| name.to_lowercase()),
+                display_name: principal.display_name,
+                name: Some(name.unwrap_or_default()),
+                active: principal.active,
+                roles: Some(principal.roles),
                 purge: None,
             },
-            facts: UserFacts { scim_external_id: remote.external_id.filter(|id| !id.is_empty()) },
-            about: About {
-                state: Some(if active { "ACTIVE" } else { "INACTIVE" }.into()),
-                ..About::default()
-            },
+            facts: UserFacts { scim_external_id: principal.scim_external_id },
         }
     }
 }
@@ -88,36 +79,23 @@ impl ExternalResource for User {
     }
 
     fn power(state: &UserState) -> Power {
-        let account_admin = state.roles.iter().flatten().any(|role| role == "account_admin");
-        Power { account_admin, ..Power::default() }
+        power(state.roles.as_ref())
     }
 
     async fn get(api: &Reader, id: &String) -> ApiResult<Option<Observed<Self>>> {
-        let found: Option<Remote> = api.get(api.path(&["scim", "v2", "Users", id])).await.optional()?;
-        Ok(found.map(Observed::from))
+        Ok(USERS.get::<Remote>(api, id).await?.map(Observed::from))
     }
 
     async fn list(api: &Reader, _: &str) -> ApiResult<Vec<Observed<Self>>> {
-        let shown = "id,userName,displayName,name,active,externalId,roles";
-        let path = api.path(&["scim", "v2", "Users"]).with("attributes", shown);
-        let all: Vec<Remote> = api.list(path, Pages::Scim).await?;
-        Ok(all.into_iter().map(Observed::from).collect())
+        Ok(USERS.list::<Remote>(api).await?.into_iter().map(Observed::from).collect())
     }
 
     async fn create(api: &Writer, want: &UserState) -> ApiResult<Created<Self>> {
-        let mut body =
-            json!({"schemas": scim_schemas("User"), "userName": want.user_name, "active": want.active});
-        if let Some(name) = &want.display_name {
-            body["displayName"] = json!(name);
-        }
-        for (part, value) in want.name.iter().flat_map(parts) {
-            body["name"][part] = json!(value);
-        }
-        if let Some(roles) = want.roles.as_ref().filter(|roles| !roles.is_empty()) {
-            body["roles"] = ScimEntry::with(roles);
-        }
-        let made: Remote = api.post(api.path(&["scim", "v2", "Users"]), body).await?;
-        Ok(Observed::from(made).into())
+        let body = json!({
+            "userName": want.user_name, "displayName": want.display_name, "name": want.name, "active": want.active,
+            "roles": entries(want.roles.as_ref()),
+        });
+        Ok(Observed::from(USERS.create::<Remote>(api, body).await?).into())
     }
 
     async fn update(
@@ -140,41 +118,28 @@ impl ExternalResource for User {
                 _ => {}
             }
         }
-        send(api, seen, &patch).await?;
-        let changed = Self::get(api, &seen.id).await?;
-        Ok(changed.ok_or_else(|| Error::retry(format!("user {} is gone since its change", seen.id)))?)
+        let changed =
+            USERS.change::<Remote>(api, &seen.id, seen.facts.scim_external_id.is_some(), patch).await?;
+        Ok(Observed::from(changed.now).refused(changed.refused))
     }
 
     fn left_behind(want: Option<&UserState>, seen: &Observed<Self>) -> Option<&'static str> {
-        (!seen.state.active && !purges(want)).then_some("deactivated")
+        left_behind(seen.state.active, want.and_then(|want| want.purge))
     }
 
     async fn retire(api: &Writer, seen: &Observed<Self>, want: Option<&UserState>) -> ApiResult<()> {
-        if purges(want) {
-            return Self::delete(api, seen).await;
-        }
-        let mut patch = ScimPatch::default();
-        patch.replace("active", json!(false));
-        send(api, seen, &patch).await
+        USERS
+            .retire(api, &seen.id, seen.facts.scim_external_id.is_some(), want.and_then(|want| want.purge))
+            .await
     }
 
     async fn delete(api: &Writer, seen: &Observed<Self>) -> ApiResult<()> {
-        let deleted = api.delete(api.path(&["scim", "v2", "Users", &seen.id])).await;
-        Ok(deleted.map_err(|error| of_identity_provider(error, seen.facts.scim_external_id.is_some()))?)
+        USERS.delete(api, &seen.id, seen.facts.scim_external_id.is_some()).await
     }
-}
-
-fn purges(want: Option<&UserState>) -> bool {
-    want.is_some_and(|want| want.purge == Some(true))
 }
 
 /// The parts of a name that are wanted, in the API's names.
 fn parts(name: &UserFullName) -> impl Iterator<Item = (&'static str, &String)> {
     let parts = [("givenName", &name.given_name), ("familyName", &name.family_name)];
     parts.into_iter().filter_map(|(part, value)| Some((part, value.as_ref()?)))
-}
-
-async fn send(api: &Writer, seen: &Observed<User>, patch: &ScimPatch) -> ApiResult<()> {
-    let sent = api.patch_scim(&api.path(&["scim", "v2", "Users", &seen.id]), patch).await;
-    Ok(sent.map_err(|error| of_identity_provider(error, seen.facts.scim_external_id.is_some()))?)
 }

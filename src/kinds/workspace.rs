@@ -18,7 +18,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 use spec::{OWNER_TAG, TAG_VALUE_MAX};
 
-use crate::databricks::{self, Int64, Optional, Pages};
+use crate::databricks::{self, Int64, Optional, Pages, workspace_url};
 use crate::engine::crd::Reason;
 use crate::engine::error::{Error, Result};
 use crate::engine::kind::{
@@ -103,7 +103,8 @@ struct NetworkError {
 
 impl Remote {
     fn observed(self, account_host: &str) -> Observed<Workspace> {
-        let workspace_url = self.url(account_host);
+        let deployment = self.state.deployment_name.as_deref();
+        let workspace_url = workspace_url(account_host, self.workspace_url.as_deref(), deployment);
         let mut state = self.state;
         let mut tags = state.custom_tags.take().unwrap_or_default();
         state.owner_tag = tags.remove(OWNER_TAG);
@@ -123,16 +124,6 @@ impl Remote {
             storage_mode: self.storage_mode,
         };
         Observed { id: WorkspaceId(self.workspace_id.0), state, facts, about }
-    }
-
-    /// As the API returns it, else the deployment's name in place of the account host's first label.
-    fn url(&self, account_host: &str) -> Option<String> {
-        if let Some(told) = self.workspace_url.as_deref().filter(|url| !url.is_empty()) {
-            return Some(if told.contains("://") { told.into() } else { format!("https://{told}") });
-        }
-        let (label, zone) = account_host.strip_prefix("https://")?.split_once('.')?;
-        let name = self.state.deployment_name.as_ref()?;
-        ["accounts", "accounts-dod"].contains(&label).then(|| format!("https://{name}.{zone}"))
     }
 
     /// Adds the errors of the network to a failure: the message of the workspace often only says that there are some.
@@ -413,25 +404,6 @@ fn wire(want: &WorkspaceState, kept: Option<&BTreeMap<String, String>>) -> Map<S
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn the_address_is_the_one_told_else_made_of_the_account_host() {
-        let url = |host: &str, told: Option<&str>| {
-            let remote = json!({"workspace_id": 1, "workspace_name": "w", "deployment_name": "acme-w", "workspace_url": told});
-            serde_json::from_value::<Remote>(remote).unwrap().url(host)
-        };
-        let account = "https://accounts.cloud.databricks.com";
-        assert_eq!(url(account, None).as_deref(), Some("https://acme-w.cloud.databricks.com"));
-        assert_eq!(
-            url("https://accounts-dod.cloud.databricks.us", None).as_deref(),
-            Some("https://acme-w.cloud.databricks.us")
-        );
-        assert_eq!(
-            url(account, Some("adb-1.2.azuredatabricks.net")).as_deref(),
-            Some("https://adb-1.2.azuredatabricks.net")
-        );
-        assert_eq!(url("http://127.0.0.1:8080", None), None);
-    }
 
     #[test]
     fn every_field_either_may_change_or_is_known_to_be_fixed() {

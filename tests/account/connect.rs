@@ -20,6 +20,7 @@ pub fn connect(simulator: &Simulator) -> Writer {
         request_timeout: Duration::from_secs(5),
         requests_per_second: 1e4,
         burst: 1000,
+        hosts: policy,
         ..Settings::default()
     };
     let client = Client::new(connection, &settings).unwrap();

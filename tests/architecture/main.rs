@@ -44,6 +44,7 @@ const SIMULATOR: &[&[&str]] = &[
     &["refusals", "etags"],
     &["collections", "workspaces", "ip_access_lists", "account_settings", "rule_sets"],
     &["assignments", "scim", "tokens"],
+    &["workspace_hosts"],
     &["api"],
     &["call", "objects"],
     &["shared"],

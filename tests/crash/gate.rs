@@ -300,7 +300,12 @@ impl Gate {
     async fn forward(&self, parts: request::Parts, body: Bytes) -> Response {
         let path = parts.uri.path_and_query().map_or("/", |path| path.as_str());
         let mut call = self.client.request(parts.method, format!("{}{path}", self.behind)).body(body);
+        // The account knows by it which workspace is called.
+        let host = parts.headers.get(header::HOST).cloned().filter(|_| matches!(self.side, Side::Account));
         call = call.headers(passed_on(parts.headers));
+        if let Some(host) = host {
+            call = call.header(header::HOST, host);
+        }
         if let Side::Cluster { token } = &self.side {
             call = call.bearer_auth(token);
         }

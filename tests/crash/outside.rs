@@ -20,8 +20,6 @@ pub struct Outside {
     api: Writer,
     within: String,
     before: BTreeSet<String>,
-    /// What is always there is one object, whatever state it is in.
-    standing: bool,
     /// The Kubernetes Secret that the secret goes to, if the kind has one.
     output: Option<(Api<Secret>, String)>,
 }
@@ -35,12 +33,14 @@ impl Outside {
         within: &str,
     ) -> Outside {
         let account = account.clone();
-        let standing = driver.traits().lifecycle == Lifecycle::Standing;
         let before = BTreeSet::new();
-        let (within, output) = (within.to_owned(), None);
-        let mut outside = Outside { driver, account, api, within, before, standing, output };
-        let managed = outside.managed().await.unwrap();
-        outside.before.extend(managed.into_iter().map(|seen| seen.id));
+        let (within, output) = (within.into(), None);
+        let mut outside = Outside { driver, account, api, within, before, output };
+        // What is always there is the object of the life, in whatever state it is.
+        if driver.traits().lifecycle != Lifecycle::Standing {
+            let listed = outside.listed().await.unwrap();
+            outside.before.extend(listed.into_iter().map(|seen| seen.id));
+        }
         outside
     }
 
@@ -93,12 +93,9 @@ impl Outside {
         call.form(&form).send().await.is_ok_and(|answer| answer.status().is_success())
     }
 
-    /// The objects that were not there before, of those that something manages, but for what a deletion leaves behind; and what is
-    /// always there.
+    /// The objects that were not there before, but for what a deletion leaves behind; and what is always there.
     pub async fn objects(&self) -> Result<Vec<Seen>, String> {
-        let mut listed = self.listed().await?;
-        listed.retain(|seen| self.standing || seen.about.phase != Phase::Vacant);
-        Ok(listed)
+        self.listed().await
     }
 
     /// The objects that were not there before, of those that something manages.

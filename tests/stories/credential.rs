@@ -265,7 +265,7 @@ async fn a_credential_that_still_counts_as_used_is_deleted_later() {
         story.delete(KIND, &name).await;
         let held = story.wait_condition(KIND, &name, "DeletionBlocked", "True", "DependencyStillInUse").await;
         let told = message(&held, "DeletionBlocked");
-        for part in ["a workspace in the account", "deletionPolicy"] {
+        for part in ["a workspace or a log delivery in the account", "deletionPolicy"] {
             assert!(told.contains(part), "{status} {body}: {part} is missing in {told}");
         }
         let again = eventually("it is tried again", SOON, async || {

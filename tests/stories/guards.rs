@@ -86,6 +86,51 @@ async fn no_list_shuts_the_operator_out() {
     story.end().await;
 }
 
+/// Covers LC-27, LC-26. Lists that the account ignores say so. They come into force together, and only once they let the operator in.
+#[tokio::test]
+async fn lists_that_the_account_ignores_come_into_force_only_if_they_let_the_operator_in() {
+    const SWITCH: &str = "IpAccessListEnforcement";
+    let story = guarded("guards-enforcement").await;
+    let value = |story: &Story| story.account.objects("settings")[0]["acct_ip_acl_enable"]["value"].clone();
+    let off = json!({"setting_type": "acct_ip_acl_enable", "acct_ip_acl_enable": {"value": false}});
+    story.account.insert("settings", off).unwrap();
+    // Created in the console, and of no effect so far.
+    let theirs = json!({"label": "console", "list_type": "BLOCK", "ip_addresses": ["203.0.113.0/24"]});
+    let theirs = story.account.insert("ip-access-lists", theirs).unwrap()["list_id"].clone();
+    story.apply(&list(&story, "allow", "ALLOW", &[OURS])).await;
+    let ignored = story.wait_ready(LIST, "allow").await;
+    assert_eq!(ignored["status"]["enforced"], false);
+    assert!(message(&ignored, "Ready").contains("apply an IpAccessListEnforcement"), "{ignored}");
+    let asked = story.account.calls("GET", "*/settings/types/acct_ip_acl_enable/*");
+    let lists = story.account.calls("GET", "*/ip-access-lists");
+    assert!(asked <= lists, "{asked} reads of the setting for {lists} of the lists");
+
+    let on = |more: Value| {
+        let mut spec = json!({"value": true, "adoptionPolicy": "IfExists"});
+        more.as_object().unwrap().iter().for_each(|(field, value)| spec[field] = value.clone());
+        story.managed(SWITCH, "switch", spec)
+    };
+    story.apply(&on(json!({}))).await;
+    let refused = story.wait_condition(SWITCH, "switch", "Stalled", "True", "WouldLockOut").await;
+    assert!(message(&refused, "Stalled").contains(OURS), "{refused}");
+    assert_eq!(value(&story), false);
+
+    assert!(story.account.remove("ip-access-lists", theirs.as_str().unwrap()));
+    story.pass(SWITCH, "switch").await;
+    story.wait_ready(SWITCH, "switch").await;
+    assert_eq!(value(&story), true);
+    story.pass(LIST, "allow").await;
+    let heeded = story.wait_ready(LIST, "allow").await;
+    assert_eq!((&heeded["status"]["enforced"], message(&heeded, "Ready")), (&json!(true), String::new()));
+
+    let delete = story.try_apply(&on(json!({"deletionPolicy": "Delete"}))).await.unwrap_err().to_string();
+    assert!(delete.contains("cannot take this away"), "{delete}");
+    story.delete(SWITCH, "switch").await;
+    story.wait_gone(SWITCH, "switch").await;
+    assert_eq!(value(&story), true, "the account stays closed");
+    story.end().await;
+}
+
 /// Covers ST-11. Of two lists that each may change alone, but not both, only one is changed, however close in time: the
 /// second is judged by what the first left.
 #[tokio::test]

@@ -251,6 +251,81 @@ async fn the_operator_takes_nothing_from_its_own_service_principal() {
     story.end().await;
 }
 
+/// Covers SE-07. The role reaches the operator through a group in a group, and a second DatabricksAuth of the namespace signs in as
+/// another service principal, which has the role through a group too.
+#[tokio::test]
+async fn a_role_that_comes_through_groups_is_kept_for_all_identities() {
+    let story = Story::start("nested-admins").await;
+    allow_admins(&story).await;
+    let own = principal(&story, "ServicePrincipals", "applicationId", &story.account.client_id);
+    let group = |name: &str, members: &[&Value], roles: Value| {
+        let members: Value = members.iter().map(|id| json!({"value": id})).collect();
+        let group = json!({"displayName": name, "members": members, "roles": roles});
+        story.account.insert("Groups", group).unwrap()["id"].clone()
+    };
+    let (ada, admin) = (json!(id_of(&story, "ada")), json!([{"value": "account_admin"}]));
+    let team = group("team", &[&own["id"], &ada], json!([]));
+    let client = "0f9e8d7c-6b5a-4c3d-8e2f-1a0b9c8d7e6f";
+    let second = json!({"displayName": "second", "applicationId": client});
+    let second = story.account.insert("ServicePrincipals", second).unwrap()["id"].clone();
+    group("chiefs", &[&team, &second], admin);
+    let mut auth = story.auth("second");
+    auth["spec"]["clientId"] = json!(client);
+    story.apply(&auth).await;
+
+    let managed = |name: &str, members: Value| {
+        let spec = json!({"displayName": name, "members": members, "adoptionPolicy": "IfExists", "deletionPolicy": "Delete"});
+        story.managed(GROUP, name, spec)
+    };
+    story.apply(&managed("team", json!([{"userName": "ada@example.com"}]))).await;
+    let refused = story.wait_condition(GROUP, "team", "Stalled", "True", "WouldLockOut").await;
+    assert!(message(&refused, "Ready").contains(&story.account.client_id), "{refused}");
+    story.delete(GROUP, "team").await;
+    story.wait_condition(GROUP, "team", "DeletionBlocked", "True", "ApiRefused").await;
+    story.apply(&managed("chiefs", json!([{"groupName": "team"}]))).await;
+    let refused = story.wait_condition(GROUP, "chiefs", "Stalled", "True", "WouldLockOut").await;
+    assert!(message(&refused, "Ready").contains(client), "{refused}");
+    assert_eq!(story.account.writes().len(), 0, "{:?}", story.account.writes());
+
+    // Nothing signs in as it any more.
+    story.delete("DatabricksAuth", "second").await;
+    story.wait_gone("DatabricksAuth", "second").await;
+    story.pass(GROUP, "chiefs").await;
+    story.wait_ready(GROUP, "chiefs").await;
+    assert_eq!(members(&story, "chiefs"), [team.as_str().unwrap()]);
+    story.patch(GROUP, "team", json!({"spec": {"deletionPolicy": "Retain"}})).await;
+    story.wait_gone(GROUP, "team").await;
+    story.end().await;
+}
+
+/// Covers RF-12. An account that refuses a member that it does not know carries out the rest of the change, and the status says what it
+/// did not.
+#[tokio::test]
+async fn a_member_that_the_account_refuses_holds_up_no_other() {
+    let story = Story::start("group-refused").await;
+    story.account.set(|settings| settings.unknown_member_status = Some(400));
+    let spec = json!({"displayName": "crew", "members": [{"userName": "ada@example.com"}, {"userName": "edsger@example.com"}]});
+    story.apply(&story.managed(GROUP, "crew", spec)).await;
+    story.wait_ready(GROUP, "crew").await;
+    let wanted = json!([{"id": 4242}, {"userName": "ada@example.com"}, {"userName": "grace@example.com"}]);
+    story.patch(GROUP, "crew", json!({"spec": {"members": wanted}})).await;
+    let seen = story
+        .wait(GROUP, "crew", "the refusal is shown", |crew| {
+            message(crew, "Ready").contains("not added yet: 4242").then(|| crew.clone())
+        })
+        .await;
+    assert_eq!(members(&story, "crew"), ids(&story, &["ada", "grace"]));
+    let shown = seen["status"]["observed"]["members"].as_array().unwrap().iter();
+    let shown: Vec<String> = shown.map(|member| member["id"].to_string()).collect();
+    assert_eq!(shown, ids(&story, &["ada", "grace"]));
+    assert_eq!(seen["status"]["memberCount"], 2);
+    assert_eq!(seen["status"]["drift"][0]["path"], "members", "{seen}");
+    story.patch(GROUP, "crew", json!({"spec": {"members": [{"userName": "ada@example.com"}]}})).await;
+    story.wait_ready(GROUP, "crew").await;
+    assert_eq!(members(&story, "crew"), ids(&story, &["ada"]));
+    story.end().await;
+}
+
 /// What an identity provider owns is refused with that cause, and can be observed.
 #[tokio::test]
 async fn what_an_identity_provider_owns_is_observed_only() {

@@ -5,6 +5,7 @@
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking, its set-up too")]
 
 mod argocd;
+mod budget;
 mod burst;
 mod credential;
 mod credentials;
@@ -20,6 +21,7 @@ mod labels;
 mod leadership;
 mod lifecycle;
 mod lifetime;
+mod log_delivery;
 mod metrics;
 mod network;
 mod observe;
@@ -37,9 +39,11 @@ mod rename;
 mod restart;
 mod restored;
 mod rights;
+mod role_grant;
 mod service_principal_secret;
 mod signals;
 mod standing;
 mod status;
 mod support;
 mod tokens;
+mod workspace_ip_access_list;

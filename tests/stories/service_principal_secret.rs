@@ -47,7 +47,7 @@ async fn signs_in(story: &Story, secret: &str) -> bool {
     client.post(url).basic_auth(id, Some(secret)).form(&form).send().await.unwrap().status().is_success()
 }
 
-/// Covers LC-25, ST-12. A user asks for a new secret: both are valid for the overlap, and then only the new one is. A Kubernetes
+/// Covers LC-30, ST-12. A user asks for a new secret: both are valid for the overlap, and then only the new one is. A Kubernetes
 /// Secret that somebody deletes is there again within moments, with a secret that is valid. With the object everything goes.
 #[tokio::test]
 async fn a_secret_is_replaced_without_a_gap_and_a_lost_one_comes_back() {

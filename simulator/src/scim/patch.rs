@@ -2,8 +2,10 @@
 //!
 //! Documented: the shapes of operations, `members[value eq "1"]` and the like, that a member which is plain text is a
 //! syntax error. Observed by others: adding a member that does not exist returns 200 and adds nothing; the name of a
-//! user never changes; the one value of an attribute may come as a list of one entry. Assumed: all operations or none; a path without a value of a filter names the whole list; an
-//! operation without a path carries an object of attributes; `active` may be text; the response is empty.
+//! user never changes; the one value of an attribute may come as a list of one entry. Assumed: all operations or none; a
+//! path without a value of a filter names the whole list; an operation without a path carries an object of attributes;
+//! `active` may be text; the response is empty; by settings, that an unknown member is refused, and that what came before a
+//! refused operation stays.
 
 use serde_json::{Map, Value, json};
 
@@ -32,7 +34,12 @@ pub(super) fn patch(world: &mut World, kind: &Principals, request: &Request, id:
     }
     let mut after = before.clone();
     for operation in &operations {
-        apply(world, kind, &mut after, operation)?;
+        if let Err(refusal) = apply(world, kind, &mut after, operation) {
+            if world.settings.patches_in_part {
+                world.put(kind.collection, id, Value::Object(after));
+            }
+            return Err(refusal);
+        }
     }
     refuse_twin(world, kind, &after, id)?;
     principals::keep_admin(world, kind, id, &before, &after)?;
@@ -110,6 +117,9 @@ fn change_list(
 ) -> Result<(), Reply> {
     let mut list = object.get(attribute).and_then(Value::as_array).cloned().unwrap_or_default();
     let given = if value.is_null() || filter.is_some() { vec![] } else { entries(value)? };
+    if let Some(status) = world.settings.unknown_member_status.filter(|_| attribute == "members") {
+        refuse_unknown(world, &given, status)?;
+    }
     match (op, filter) {
         ("add", None) => list.extend(given),
         ("replace", None) => list = given,
@@ -132,6 +142,14 @@ fn change_list(
         false => object.insert(attribute.to_owned(), json!(list)),
     };
     Ok(())
+}
+
+/// Refuses members that no principal is.
+fn refuse_unknown(world: &World, given: &[Value], status: u16) -> Result<(), Reply> {
+    let unknown = given.iter().find(|member| known_members(world, vec![(*member).clone()]).is_empty());
+    unknown.map_or(Ok(()), |member| {
+        Err(Reply::scim_error(status, None, format!("there is no member with id {}", member["value"])))
+    })
 }
 
 /// The entries in the value of an operation.

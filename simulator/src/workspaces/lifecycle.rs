@@ -6,7 +6,8 @@
 use serde_json::{Value, json};
 
 use super::network;
-use crate::world::World;
+use crate::ip_access_lists::SWITCHES;
+use crate::world::{WORKSPACE_IP_ACCESS_LISTS, World};
 
 /// Lets everything happen that was due by now, each at its own time.
 pub(crate) fn settle(world: &mut World) {
@@ -47,15 +48,18 @@ fn step(world: &mut World, id: &str, at_ms: u64) {
     world.store.put("workspaces", id, Value::Object(workspace), at_ms);
 }
 
-/// The workspace is gone, and all access to it.
+/// The workspace is gone, and with it all access to it, its lists and its switches.
 pub(crate) fn forget(world: &mut World, id: &str, at_ms: u64) {
-    world.store.remove("workspaces", id, at_ms);
-    world.store.remove(network::STORE, id, at_ms);
+    for collection in ["workspaces", network::STORE, SWITCHES] {
+        world.store.remove(collection, id, at_ms);
+    }
     let prefix = format!("{id}/");
-    let assignments = world.store.list("permissionassignments").into_iter();
-    let keys: Vec<String> =
-        assignments.map(|(key, _)| key.to_owned()).filter(|key| key.starts_with(&prefix)).collect();
-    for key in keys {
-        world.store.remove("permissionassignments", &key, at_ms);
+    for collection in ["permissionassignments", WORKSPACE_IP_ACCESS_LISTS] {
+        let all = world.store.list(collection).into_iter();
+        let keys: Vec<String> =
+            all.map(|(key, _)| key.to_owned()).filter(|key| key.starts_with(&prefix)).collect();
+        for key in keys {
+            world.store.remove(collection, &key, at_ms);
+        }
     }
 }

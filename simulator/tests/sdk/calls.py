@@ -268,6 +268,29 @@ def ip_access_lists(account, sim):
     refused(errors.NotFound, api.get, office.list_id)
 
 
+def workspace_ip_access_lists(account, sim):
+    api = sim.workspace(create_workspace(account).deployment_name).ip_access_lists
+    office = api.create("office", settings.ListType.ALLOW, ip_addresses=["203.0.113.0/24"]).ip_access_list
+    api.create("abuse", settings.ListType.BLOCK, ip_addresses=["198.51.100.7"])
+    assert [(one.label, one.address_count) for one in api.list()] == [("office", 1), ("abuse", 1)]
+    assert list(account.ip_access_lists.list()) == [], "the account has lists of its own"
+    api.update(office.list_id, ip_addresses=["203.0.113.0/24", "192.0.2.1"])
+    assert api.get(office.list_id).ip_access_list.address_count == 2
+    api.replace(office.list_id, "offices", settings.ListType.ALLOW, False, ip_addresses=["203.0.113.0/24"])
+    api.delete(office.list_id)
+    refused(errors.NotFound, api.get, office.list_id)
+
+
+def workspace_conf(account, sim):
+    workspace = sim.workspace(create_workspace(account).deployment_name)
+    key = "enableIpAccessLists"
+    assert workspace.workspace_conf.get_status(key)[key] is None
+    workspace.workspace_conf.set_status({key: "true"})
+    assert workspace.workspace_conf.get_status(key)[key] == "true"
+    sim.set(caller_ip="192.0.2.1")
+    refused(errors.BadRequest, workspace.ip_access_lists.create, "office", settings.ListType.ALLOW, ip_addresses=["203.0.113.0/24"])
+
+
 def permissionassignments(account, sim):
     api, workspace = account.workspace_assignment, create_workspace(account).workspace_id
     group = int(account.groups_v2.create(display_name="people").id)

@@ -10,18 +10,23 @@ import json
 import os
 import re
 import signal
+import socket
 import subprocess
 import sys
 import time
 import traceback
 import urllib.request
 
-from databricks.sdk import AccountClient
+from databricks.sdk import AccountClient, WorkspaceClient
 
 import calls
 
 # A function that takes longer hangs.
 SECONDS = 60
+
+
+resolve = socket.getaddrinfo
+socket.getaddrinfo = lambda host, *more, **named: resolve("127.0.0.1" if str(host).endswith(".localhost") else host, *more, **named)
 
 
 class Simulator:
@@ -40,6 +45,12 @@ class Simulator:
         """The SDK as anyone would create it."""
         started = {"host": self.started["url"], **{name: self.started[name] for name in ("account_id", "client_id", "client_secret")}}
         return AccountClient(**{**started, **other})
+
+    def workspace(self, deployment):
+        """The SDK for a workspace. Not every system knows that names below `localhost` are this machine."""
+        port = self.started["url"].rsplit(":", 1)[1]
+        login = {name: self.started[name] for name in ("client_id", "client_secret")}
+        return WorkspaceClient(host=f"http://{deployment}.localhost:{port}", **login)
 
     def control(self, method, path, body=None):
         """A call of the control API, which the README of the simulator describes."""

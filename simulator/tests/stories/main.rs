@@ -17,6 +17,7 @@ mod scim;
 mod scim_writes;
 mod standing;
 mod terraform;
+mod workspace_hosts;
 mod workspaces;
 
 use reqwest::{Client, Method, RequestBuilder};

@@ -193,3 +193,19 @@ async fn what_the_identity_provider_owns_is_left_to_it() {
     assert_eq!(patch(&account, &path, release).await.0, 200);
     assert_eq!(patch(&account, &path, rename).await.0, 200);
 }
+
+#[tokio::test]
+async fn an_unknown_member_is_refused_where_a_setting_says_so() {
+    let account = Account::new().await;
+    let (_, ada) = create(&account, "Users", json!({"userName": "lin@example.com"})).await;
+    let (path, _) = create(&account, "Groups", json!({"displayName": "crew"})).await;
+    account.sim.set(|settings| settings.unknown_member_status = Some(404));
+    let known = json!({"op": "add", "path": "members", "value": [{"value": ada["id"]}]});
+    let unknown = json!({"op": "add", "path": "members", "value": [{"value": "4242"}]});
+    for in_part in [false, true] {
+        account.sim.set(|settings| settings.patches_in_part = in_part);
+        let refused = patch(&account, &path, json!([known, unknown])).await;
+        assert_eq!(refused.0, 404);
+        assert_eq!(members(&account, &path).await.len(), usize::from(in_part), "all operations or none");
+    }
+}

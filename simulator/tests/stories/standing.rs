@@ -152,6 +152,10 @@ async fn a_rule_set_is_written_with_the_freshest_etag() {
     account.sim.remove("Groups", group["id"].as_str().unwrap());
     let (status, kept) = rule_sets(&account, "rule-sets", rules(&name, &set["etag"], user)).await;
     assert_eq!(status, 200, "a grant that was there may stay, though its group is gone");
+    let odd = json!([{"role": "roles/servicePrincipal.user", "principals": ["groups/data-eng"], "condition": {"hours": "night"}}]);
+    let (status, odd) = rule_sets(&account, "rule-sets", rules(&name, &kept["etag"], odd)).await;
+    assert_eq!((status, &odd["grant_rules"][0]["condition"]["hours"]), (200, &json!("night")), "{odd}");
+    let kept = odd;
     let (_, dropped) = rule_sets(&account, "rule-sets", rules(&name, &kept["etag"], json!([]))).await;
     assert_eq!(dropped.get("grant_rules"), None);
 

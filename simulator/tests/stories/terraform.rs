@@ -24,6 +24,7 @@ const IDS: &[(&str, &str)] = &[
     ("group", "4002"),
     ("robot", "4003"),
     ("workspace", "5001"),
+    ("workspace-list", "11111111-0000-4000-8000-00000000000c"),
 ];
 
 /// Changes for which the provider has no resource.
@@ -32,6 +33,7 @@ const NO_RESOURCE: &[(&str, &str)] = &[
     ("ip-access-lists", "PUT"),
     ("ip-access-lists", "PATCH"),
     ("network-connectivity-configs", "PATCH"),
+    ("workspace-ip-access-lists", "PATCH"),
     ("settings/dcp_acct_enable", "PATCH"),
     ("settings/acct_ip_acl_enable", "PATCH"),
 ];
@@ -94,8 +96,9 @@ async fn account_with_objects() -> Account {
         (
             "workspaces",
             r#"{"workspace_id": {workspace}, "credentials_id": "{credentials}", "network_id": "{network}",
-                "storage_configuration_id": "{storage}", "storage_customer_managed_key_id": "{key}"}"#,
+                "storage_configuration_id": "{storage}", "storage_customer_managed_key_id": "{key}", "deployment_name": "tf"}"#,
         ),
+        ("workspace-ip-access-lists", r#"{"workspace_id": {workspace}, "list_id": "{workspace-list}"}"#),
     ] {
         let object = serde_json::from_str(&with_ids(&account, object)).unwrap();
         account.sim.insert(collection, object).unwrap();
@@ -103,14 +106,28 @@ async fn account_with_objects() -> Account {
     account
 }
 
-/// Sends a body; SCIM has a media type of its own.
+/// Sends a body, to the workspace if it is not for the account; SCIM has a media type of its own.
 async fn send(account: &Account, sent: &Sent, body: String) -> Answer {
     let url = format!("{}/api/{}", account.sim.url(), with_ids(account, sent.path));
+    let (host, token) = host_of(account, sent).await;
     let is_scim = sent.path.contains("/scim/");
     let kind = if is_scim { "application/scim+json; charset=utf-8" } else { "application/json" };
     let method = Method::from_bytes(sent.method.as_bytes()).unwrap();
-    let request = account.http.request(method, url).bearer_auth(&account.token);
+    let request = account.http.request(method, url).header("Host", host).bearer_auth(token);
     answer(request.header("Content-Type", kind).body(body)).await
+}
+
+/// The host that serves a path, and a token of it.
+async fn host_of(account: &Account, sent: &Sent) -> (String, String) {
+    let own = account.sim.url().replace("http://", "");
+    if sent.path.contains("accounts/") {
+        return (own, account.token.clone());
+    }
+    let (host, sim) = (own.replace("127.0.0.1", "tf.localhost"), &account.sim);
+    let form = [("grant_type", "client_credentials"), ("scope", "all-apis")];
+    let request = account.http.post(sim.url() + "/oidc/v1/token").header("Host", &host).form(&form);
+    let (_, body) = answer(request.basic_auth(&sim.client_id, Some(&sim.client_secret))).await;
+    (host, body["access_token"].as_str().unwrap().to_owned())
 }
 
 /// The body of a row. The provider reads the etag of a rule set first, and takes that of a setting from the refusal of a first try.

@@ -3,8 +3,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::databricks::Meter;
 use crate::databricks::egress::Egress;
+use crate::databricks::{HostPolicy, Meter};
 
 /// How to call, the same for all connections.
 #[derive(Debug, Clone)]
@@ -23,6 +23,8 @@ pub struct Settings {
     pub user_agent: String,
     /// Which certificates are trusted, and through which proxy the calls go.
     pub egress: Egress,
+    /// Which hosts of workspaces may be called; the host of the account was checked before.
+    pub hosts: HostPolicy,
     /// Where the calls are counted.
     pub meter: Arc<Meter>,
 }
@@ -37,6 +39,7 @@ impl Default for Settings {
             burst: 40,
             user_agent: concat!("databricks-operator/", env!("CARGO_PKG_VERSION")).to_owned(),
             egress: Egress::default(),
+            hosts: HostPolicy::default(),
             meter: Arc::default(),
         }
     }

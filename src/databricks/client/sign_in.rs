@@ -1,6 +1,6 @@
 //! Client id and secret for a token (OAuth client credentials), and whether the host is the account's.
 //!
-//! The token endpoint is the documented fixed path on the checked host. A host may also *name* its endpoint in metadata;
+//! The token endpoint is the documented fixed path on the checked host, one for the account and one for a workspace. A host may also *name* its endpoint in metadata;
 //! that is not followed, because the secret would go to wherever the response says.
 
 use std::sync::Arc;
@@ -66,8 +66,11 @@ impl Inner {
 
     async fn ask_for_token(&self) -> Result<Token, Error> {
         let connection = &self.connection;
-        let request =
-            Request::post(path(&["oidc", "accounts", &connection.account_id, "v1", "token"]), Value::Null);
+        let endpoint = match self.workspace {
+            Some(_) => path(&["oidc", "v1", "token"]),
+            None => path(&["oidc", "accounts", &connection.account_id, "v1", "token"]),
+        };
+        let request = Request::post(endpoint, Value::Null);
         let call = request.call();
         let secret = connection.client_secret.expose_secret();
         let http = self

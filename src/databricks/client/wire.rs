@@ -1,5 +1,6 @@
 //! One HTTP exchange, within limits of time and memory, that can reach only the checked host.
 
+use std::net::Ipv4Addr;
 use std::time::Duration;
 
 use reqwest::header::{ACCEPT, CONTENT_TYPE, DATE, HeaderMap, HeaderName, LOCATION, RETRY_AFTER};
@@ -65,10 +66,12 @@ impl Wire {
 }
 
 fn client(host: &Host, settings: &Settings) -> Result<reqwest::Client, reqwest::Error> {
-    settings
-        .egress
-        .http(host.as_str())?
-        .user_agent(&settings.user_agent)
+    let http = settings.egress.http(host.as_str())?;
+    let http = match host.below_localhost() {
+        Some(name) => http.resolve(name, (Ipv4Addr::LOCALHOST, 0).into()),
+        None => http,
+    };
+    http.user_agent(&settings.user_agent)
         .https_only(!host.is_loopback())
         .connect_timeout(settings.connect_timeout)
         // Shorter than the idle limits of usual load balancers, so that few calls meet a closed connection.

@@ -47,6 +47,7 @@ fn the_operator_may_allow_more() {
         ("http://127.0.0.1:8080", "http://127.0.0.1:8080"),
         ("http://localhost:1/", "http://localhost:1"),
         ("http://[::1]:65535", "http://[::1]:65535"),
+        ("http://acme-1.localhost:80", "http://acme-1.localhost:80"),
     ] {
         assert_eq!(Host::parse(text, &loose()).unwrap().as_str(), origin);
         Host::parse(text, &strict()).unwrap_err();
@@ -148,6 +149,13 @@ const HOSTILE: &[&str] = &[
     "http://[0:0:0:0:0:0:0:1]:80",
     "http://localhost.:80",
     "http://localhost.evil.example:80",
+    "http://acme.localhost.:80",
+    "http://a.acme.localhost:80",
+    "http://.localhost:80",
+    "http://acme.localhost",
+    "http://evil.example/acme.localhost:80",
+    "http://evil.example#.localhost:80",
+    "http://acmelocalhost:80",
     "http://127.0.0.1:80@evil.example",
     "http://evil.example@127.0.0.1:80",
     "http://evil.example#127.0.0.1:80",
@@ -166,6 +174,28 @@ fn hostile_hosts_are_refused_with_a_reason_and_advice() {
             assert!(error.chars().count() < 300, "{error}");
         }
     }
+}
+
+#[test]
+fn the_address_of_a_workspace_is_the_returned_one_or_derived_from_the_host_of_the_account() {
+    let url = |host: &str, returned: Option<&str>| workspace_url(host, returned, Some("acme-w"));
+    let account = "https://accounts.cloud.databricks.com";
+    assert_eq!(url(account, None).as_deref(), Some("https://acme-w.cloud.databricks.com"));
+    assert_eq!(
+        url("https://accounts-dod.cloud.databricks.us", None).as_deref(),
+        Some("https://acme-w.cloud.databricks.us")
+    );
+    assert_eq!(
+        url(account, Some("adb-1.2.azuredatabricks.net")).as_deref(),
+        Some("https://adb-1.2.azuredatabricks.net")
+    );
+    assert_eq!(url("http://127.0.0.1:8080", None), None);
+    let local = Host::parse("http://127.0.0.1:8080", &loose()).unwrap();
+    assert_eq!(local.on_this_machine("acme").as_deref(), Some("http://acme.localhost:8080"));
+    assert_eq!(Host::parse(account, &strict()).unwrap().on_this_machine("acme"), None);
+    // A name that is none is no part of another address.
+    let hostile = workspace_url(account, None, Some("evil.example/x")).unwrap();
+    Host::parse(&hostile, &strict()).unwrap_err();
 }
 
 #[test]

@@ -31,7 +31,6 @@ use crate::engine::memory::Wake;
 /// All DatabricksAuths as the kinds see them.
 pub struct Auths {
     wake: Arc<Wake>,
-    policy: HostPolicy,
     settings: Settings,
     /// For grants by their labels.
     namespaces: Namespaces,
@@ -83,7 +82,7 @@ impl Auths {
     pub fn new(
         kube: KubeClient,
         wake: Arc<Wake>,
-        policy: HostPolicy,
+        hosts: HostPolicy,
         settings: Settings,
         chosen: bool,
     ) -> Auths {
@@ -91,8 +90,7 @@ impl Auths {
             namespaces: Namespaces::new(kube.clone(), wake.clone(), chosen),
             secrets: Secrets::new(kube, wake.clone()),
             wake,
-            policy,
-            settings,
+            settings: Settings { hosts, ..settings },
             entries: Mutex::default(),
             reported: Mutex::default(),
         }
@@ -135,7 +133,16 @@ impl Auths {
         };
         let session = entry.session(deleting);
         let session = session.map_err(|error| unusable(home, &auth.name, error, deleting))?;
-        Ok(Admission { session, grants, resync: entry.spec.resync_interval })
+        Ok(Admission { session, grants, written: entry.spec.grants, resync: entry.spec.resync_interval })
+    }
+
+    /// Whether an admission still holds: neither the grants nor the session were changed since. Labels are not read again.
+    pub fn still_admits(&self, auth: &ObjectName, admission: &Admission, deleting: bool) -> bool {
+        let entries = self.entries();
+        let entry = entries.get(&(auth.namespace.clone(), auth.name.clone()));
+        entry.filter(|entry| entry.spec.grants == admission.written).is_some_and(|entry| {
+            entry.session(deleting).is_ok_and(|session| Arc::ptr_eq(&session, &admission.session))
+        })
     }
 
     /// The longest delay that the account asks for, if it does.
@@ -364,7 +371,7 @@ impl Auths {
     fn host(&self, spec: &DatabricksAuthSpec) -> Result<Host> {
         let text =
             spec.host.as_deref().or_else(|| databricks::default_host(spec.cloud.name())).unwrap_or_default();
-        Host::parse(text, &self.policy)
+        Host::parse(text, &self.settings.hosts)
             .map_err(|e| Error::terminal(Reason::HostNotAllowed, format!("spec.host: {e}")))
     }
 }

@@ -17,8 +17,9 @@ pub fn check_power(admission: &Admission, power: &Power, namespace: &str) -> Res
         return Err(Error::waiting(
             Reason::ReferenceNotPermitted,
             format!(
-                "the role account_admin is in the spec or in the account, and no grant of the DatabricksAuth with maxPermission \
-                 ACCOUNT_ADMIN admits objects of namespace {namespace}: have one added there, or leave the role out"
+                "the spec or the account has the role account_admin, or a role to manage or to act as another principal, and no \
+                 grant of the DatabricksAuth with maxPermission ACCOUNT_ADMIN admits objects of namespace {namespace}: have one \
+                 added there, or leave the role out"
             ),
         ));
     }
@@ -31,11 +32,14 @@ pub fn check_power(admission: &Admission, power: &Power, namespace: &str) -> Res
 }
 
 /// What an object may use.
+#[derive(Clone)]
 pub struct Admission {
     /// The account.
     pub session: Arc<Session>,
     /// The grants that admit the object; `None` is everything.
     pub grants: Option<Vec<Grant>>,
+    /// All grants as they were written then.
+    pub written: Option<Vec<Grant>>,
     /// The resync interval of the DatabricksAuth.
     pub resync: Option<ResyncInterval>,
 }

@@ -12,7 +12,7 @@ use k8s_openapi::jiff::Timestamp;
 use tokio::time::Instant;
 
 use crate::engine::error::{Error, Result};
-use crate::engine::kind::{Driver, Reader, Seen};
+use crate::engine::kind::{Driver, Reader, Seen, Shared};
 
 /// Readings of one snapshot begin at least this far apart, so that objects that each need one newer than their own last
 /// write share it.
@@ -43,6 +43,8 @@ struct Snapshot {
     /// When a first upsert last rested on it.
     used: Option<Instant>,
     rows: HashMap<String, Seen>,
+    /// What all rows share.
+    shared: Shared,
     /// Our own writes since the reading began: `None` is a deletion.
     written: HashMap<String, (Instant, Option<Seen>)>,
     /// The last failure, with when the reading began and ended, so that the callers that waited for it do not each repeat
@@ -103,12 +105,22 @@ impl Snapshots {
         Ok(f(&Rows { read_at, began: snapshot.began, rows: &snapshot.rows }))
     }
 
-    /// Amends the snapshot with the response to our own write, if there is a snapshot; `None` is a deletion.
-    pub async fn amend(&self, driver: &dyn Driver, within: &str, id: &str, seen: Option<&Seen>) {
+    /// Amends the snapshot with a response about one object, if there is a snapshot. Returns the object with what all rows share.
+    pub async fn amend(&self, driver: &dyn Driver, within: &str, seen: Seen) -> Seen {
         let slot = self.slot(driver, within);
         let mut snapshot = slot.lock().await;
-        snapshot.written.insert(id.to_owned(), (Instant::now(), seen.cloned()));
-        snapshot.apply(id, seen.cloned());
+        let seen = snapshot.with_shared(seen);
+        snapshot.written.insert(seen.id.clone(), (Instant::now(), Some(seen.clone())));
+        snapshot.apply(&seen.id, Some(seen.clone()));
+        seen
+    }
+
+    /// Amends the snapshot with our own deletion of an object.
+    pub async fn remove(&self, driver: &dyn Driver, within: &str, id: &str) {
+        let slot = self.slot(driver, within);
+        let mut snapshot = slot.lock().await;
+        snapshot.written.insert(id.to_owned(), (Instant::now(), None));
+        snapshot.apply(id, None);
     }
 
     /// The earliest start of a reading that a first upsert may rest on. A row that another user created just now must not
@@ -143,7 +155,11 @@ impl Snapshot {
                 return Err(error);
             }
         };
-        self.rows = rows.into_iter().map(|seen| (seen.id.clone(), seen)).collect();
+        // If they cannot be read, the last ones stay: the rows serve without them.
+        if let Ok(shared) = driver.shared(api, within).await {
+            self.shared = shared;
+        }
+        self.rows = rows.into_iter().map(|seen| (seen.id.clone(), self.with_shared(seen))).collect();
         (self.read_at, self.began) = (Some(began), time);
         self.ended = Some(Instant::now());
         self.failed = None;
@@ -152,6 +168,12 @@ impl Snapshot {
             self.apply(&id, seen);
         }
         Ok(())
+    }
+
+    fn with_shared(&self, mut seen: Seen) -> Seen {
+        seen.facts.extend(self.shared.facts.clone());
+        seen.about.remark = seen.about.remark.or_else(|| self.shared.remark.clone());
+        seen
     }
 
     fn apply(&mut self, id: &str, seen: Option<Seen>) {

@@ -102,7 +102,8 @@ impl Objects {
         Ok(found.filter(|o| o.uid() == object.uid()))
     }
 
-    /// Makes the stored status equal to `status`, with the least patch. Writes nothing if nothing differs.
+    /// Makes the stored status equal to `status`, with the least patch. Writes nothing if nothing differs. Returns whether the
+    /// object was changed: an API server whose CRDs are older drops what they do not have, and then there may be no change.
     pub async fn write_status(
         &self,
         kind: &ApiResource,
@@ -117,8 +118,9 @@ impl Objects {
         let what = format!("the status of {}", shown(kind, object));
         let written =
             timed(Asked::Write(&what), call.patch_status(&name, &params(), &Patch::Merge(&body))).await;
+        let before = object.resource_version();
         *object = self.remember(object, written)?;
-        Ok(true)
+        Ok(object.resource_version() != before)
     }
 
     /// Adds or removes our finalizer and sets the annotations with the copy of the record, if they differ.

@@ -157,7 +157,7 @@ pub struct Grant {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 256), inner(range(min = 1)))]
     pub workspace_ids: Option<Vec<i64>>,
-    /// The highest permission that may be given. USER and ADMIN are those in a workspace. ACCOUNT_ADMIN also allows the role account_admin, and changes of what has that role; it must be written, also for objects of the own namespace. Default: ADMIN.
+    /// The highest permission that may be given. USER and ADMIN are those in a workspace. ACCOUNT_ADMIN also allows the role account_admin, changes of what has that role, and roles on groups and service principals; it must be written, also for objects of the own namespace. Default: ADMIN.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub max_permission: Option<MaxPermission>,
 }

@@ -90,10 +90,10 @@ reasons! {
     "What the spec refers to is missing or not ready.",
     "See the condition `ReferencesResolved`: its reason and message name what is missing.";
 
-    /// The workspace does not accept permission assignments yet, or not for this principal yet.
+    /// The workspace does not accept permission assignments yet, or not for this principal yet; or its host cannot be called.
     WaitingForWorkspace,
-    "The workspace is new, has no identity federation, or the principal was created a moment ago.",
-    "Wait for some minutes after the creation of the workspace or its metastore. If it lasts, the workspace has no identity federation: enable that.";
+    "The workspace is new, has no identity federation, or the principal was created a moment ago. Or the workspace does not run, its host cannot be reached, or its own IP access lists block the operator.",
+    "The message says which. Wait for some minutes after the creation of the workspace or its metastore. If it lasts: a workspace without identity federation needs that; a workspace that does not run, or a network between it and the operator, must be repaired. While deleting: the object is gone with its workspace, or set `deletionPolicy: Retain`.";
 
     /// A reference names an object that does not exist.
     ReferenceNotFound,
@@ -182,8 +182,8 @@ reasons! {
 
     /// A create may have succeeded or failed, and the operator cannot find out which.
     CreateResultUnknown,
-    "The response to a create was lost, and several objects, or an object with another creation time, could be its result.",
-    "Delete the wrong ones among the objects that the message lists, in the account; or apply a new object with `externalId`.";
+    "The response to a create was lost, and several objects could be its result, or one with another creation time. Or the operator was down for long after a create, and the API does not say when the object that it found was created.",
+    "Set `externalId` to the id of the right one among the objects that the message lists: it is adopted, and so retained by default. Or delete the wrong ones in the account.";
 
     /// A field that cannot be changed differs from the object in the account.
     ImmutableFieldChanged,
@@ -205,10 +205,10 @@ reasons! {
     "Databricks allows several objects of this name, or several principals have this name.",
     "Set `spec.externalId`, or the principal's id, to the intended one.";
 
-    /// The change would shut the operator out of the account, or users out of workspaces.
+    /// The change would shut the operator out of the account or of a workspace, or users out of workspaces.
     WouldLockOut,
-    "An address in `egressCidrs` would lose access, or the operator would lose its own ADMIN, or private access settings would no longer let users in from the internet.",
-    "Add the operator's address to an ALLOW list, or remove it from the BLOCK list. For an assignment: keep ADMIN, or delete with `Retain`. For private access settings: set `allowPublicAccessRemoval: true`.";
+    "An address in `egressCidrs` would lose access, by an IP access list or by an IpAccessListEnforcement that puts the lists in force, or the operator would lose its own ADMIN or `account_admin`, also through groups in groups, or private access settings would no longer let users in from the internet.",
+    "Add the operator's address to an ALLOW list, or remove it from the BLOCK list. For an assignment: keep ADMIN, or delete with `Retain`. For a group or service principal: keep the role and the members that lead to it, add what replaces them first, or delete with `Retain`. For private access settings: set `allowPublicAccessRemoval: true`.";
 
     /// Databricks could not provision the object.
     ProvisioningFailed,
@@ -292,7 +292,7 @@ reasons! {
 
     /// The host is not one that credentials may be sent to.
     HostNotAllowed,
-    "`spec.host` ends in no known suffix, or is http: the credentials would go to an unknown server.",
+    "`spec.host`, or the host of a workspace as the account names it, ends in no known suffix, or is http: the credentials would go to an unknown server.",
     "Write a host of Databricks, or start the operator with `--allowed-host-suffixes`.";
 
     /// The host cannot be reached.
@@ -382,7 +382,7 @@ reasons! {
 
     /// The object is gone from the account, and now from the cluster.
     Deleted,
-    "It was deleted with `deletionPolicy: Delete`.",
+    "It was deleted with `deletionPolicy: Delete`. What the API cannot remove stays in the account, in the state that the event names.",
     "Nothing.";
 
     /// This object is deleted; the one in the account stays.

@@ -50,10 +50,13 @@ pub struct Status<F = Map<String, Value>> {
     /// Ids that references and names in the spec were resolved to, by field.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub resolved_refs: BTreeMap<String, String>,
-    /// What was last seen in the account of the fields that cannot be changed, and with `Observe` of all fields of the spec.
+    /// The values that were last read in the account, by field of the spec. A list has its first 1000 entries at most, fewer if they are long; `observedCounts` then says how many there are.
     #[serde(default, skip_serializing_if = "Map::is_empty")]
     #[schemars(with = "BTreeMap<String, String>")]
     pub observed: Map<String, Value>,
+    /// How many entries a list has in the account of which the status shows only the first, by field.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub observed_counts: BTreeMap<String, i64>,
     /// What differs between the spec and the account and has not been corrected.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub drift: Vec<Drift>,
@@ -94,6 +97,7 @@ impl<F: Default> Default for Status<F> {
             effective: None,
             resolved_refs: BTreeMap::new(),
             observed: Map::new(),
+            observed_counts: BTreeMap::new(),
             drift: vec![],
             intent: None,
             operation: None,

@@ -1,7 +1,8 @@
 //! What a call may reach, and whether a process may still write.
 //!
 //! A [`Writer`] comes only with a [`Permit`], which is checked once more at the last moment before each send: code without
-//! a permit cannot write. Both are bound to one endpoint, so a kind never builds a host or an account path.
+//! a permit cannot write. Both are bound to one endpoint, the account or a workspace of it, so a kind never builds a host or an account
+//! path.
 
 use std::fmt;
 use std::ops::Deref;
@@ -11,7 +12,7 @@ use ipnet::IpNet;
 use serde::de::{DeserializeOwned, IgnoredAny};
 use serde_json::{Map, Value};
 
-use crate::databricks::{Client, Error, Pages, Request, ScimPatch, Trail, Urgency, path};
+use crate::databricks::{Client, Error, Pages, Request, Trail, Urgency, WorkspaceHost, path};
 
 /// The right to write. A single process holds a permit that never ends; with several, it ends with the lease.
 #[derive(Clone)]
@@ -68,7 +69,16 @@ pub enum Base {
     Preview,
 }
 
-/// Where a call goes: a path of the account, and a query.
+/// Where the objects of a kind are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Home {
+    /// In the account.
+    Account,
+    /// In workspaces: the parent of each object is the workspace whose host is called.
+    InWorkspace,
+}
+
+/// Where a call goes: a path of the account or of the workspace that is called, and a query.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Path {
     path: String,
@@ -95,7 +105,7 @@ impl fmt::Display for Path {
     }
 }
 
-/// Reads from one endpoint: the account of one DatabricksAuth.
+/// Reads from one endpoint: the account of one DatabricksAuth, or a workspace of it.
 #[derive(Clone)]
 pub struct Reader {
     client: Client,
@@ -108,7 +118,7 @@ impl Reader {
         Reader { client, urgency }
     }
 
-    /// The path of an object of the account.
+    /// The path of an object of the account, or of the workspace that is called: `/api/2.0/…` there.
     pub fn path(&self, segments: &[&str]) -> Path {
         self.path_at(Base::V20, segments)
     }
@@ -120,8 +130,11 @@ impl Reader {
             Base::V21 => path(&["api", "2.1"]),
             Base::Preview => path(&["api", "2.0", "preview"]),
         };
-        let account = path(&["accounts", self.client.account_id()]);
-        Path { path: format!("{api}{account}{}", path(segments)), query: vec![] }
+        let place = match self.client.workspace_id() {
+            Some(_) => String::new(),
+            None => path(&["accounts", self.client.account_id()]),
+        };
+        Path { path: format!("{api}{place}{}", path(segments)), query: vec![] }
     }
 
     /// The id of the account, for names that contain it.
@@ -147,6 +160,21 @@ impl Reader {
     /// Fails unless the API knows the account: it lists the workspaces.
     pub async fn find_account(&self) -> Result<(), Error> {
         self.list::<IgnoredAny>(self.path(&["workspaces"]), Pages::Bare).await.map(|_| ())
+    }
+
+    /// Where a workspace of the account is; see [`Home`].
+    pub(super) async fn find_workspace(&self, id: &str) -> Result<WorkspaceHost, Error> {
+        self.client.workspace(id, self.urgency).await
+    }
+
+    /// Makes the next read find the workspace again.
+    pub(super) fn forget_workspace(&self, id: &str) {
+        self.client.forget_workspace(id);
+    }
+
+    /// The same at another endpoint.
+    pub(super) fn at(&self, client: Client) -> Reader {
+        Reader { client, urgency: self.urgency }
     }
 
     fn request(&self, mut request: Request) -> Request {
@@ -185,9 +213,20 @@ impl Writer {
         Writer { reader, permit, audit: AuditEntry::default() }
     }
 
+    /// Whether a change would be sent now.
+    #[cfg(test)]
+    pub fn may_write(&self) -> bool {
+        self.permit.holds()
+    }
+
     /// The same, for one act.
     pub fn to(&self, operation: &'static str, fields: Vec<String>) -> Writer {
         Writer { audit: AuditEntry { operation, fields }, ..self.clone() }
+    }
+
+    /// The same at another endpoint.
+    pub(super) fn at(&self, reader: Reader) -> Writer {
+        Writer { reader, ..self.clone() }
     }
 
     /// POST. It is sent at most once, whatever happens.
@@ -203,14 +242,6 @@ impl Writer {
     /// PATCH. Where the API requires it, `update_mask` in the query names the fields that are sent.
     pub async fn patch<T: DeserializeOwned>(&self, path: Path, body: Value) -> Result<T, Error> {
         self.write(path.to(|path| Request::patch(path, body))).await
-    }
-
-    /// PATCH of a user, a group or a service principal. What the response shows is not defined, so it is read afterwards.
-    pub async fn patch_scim(&self, path: &Path, patch: &ScimPatch) -> Result<(), Error> {
-        for body in patch.bodies() {
-            self.patch::<IgnoredAny>(path.clone(), body).await?;
-        }
-        Ok(())
     }
 
     /// DELETE. The body of the response is ignored: APIs send nothing, `{}` or the object.
@@ -237,6 +268,7 @@ impl Writer {
             operation = self.audit.operation,
             fields = self.audit.fields.join(","),
             account = self.reader.client.account_id(),
+            workspace = self.reader.client.workspace_id(),
             call = trail.call,
             outcome = error.map_or("ok", Error::class),
             code = trail.status,

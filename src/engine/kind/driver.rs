@@ -13,52 +13,22 @@ use futures::FutureExt;
 use futures::future::BoxFuture;
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use kube::core::ApiResource;
-use secrecy::SecretString;
-use serde_json::{Map, Value};
+use serde_json::Value;
 
-use super::access::{AuthFacts, Reader, Writer};
+use super::about::Shared;
+use super::access::{Home, Reader, Writer};
 use super::changes::Change;
 use super::needs::{Need, Resolved};
 use super::output::Output;
 use super::references::Reference;
-use super::refusals::refers_to_nothing;
+use super::refusals::{refers_to_nothing, unless_unknown};
 use super::resource::{
-    About, Act, CallError, ExternalResource, Guard, Immutable, Key, Lifecycle, Observed, Ownership, Power,
+    Act, CallError, ExternalResource, Guard, Immutable, Key, Lifecycle, Observed, Ownership, Power,
 };
 use super::schema::{self, Rules};
-use crate::databricks;
+use super::seen::{Acting, New, Seen};
 use crate::engine::crd::{Reason, camel};
 use crate::engine::error::{Error, Result};
-
-/// One reading of an object, erased.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Seen {
-    /// Its id.
-    pub id: String,
-    /// What a spec can control, in wire names.
-    pub state: Value,
-    /// What is shown.
-    pub facts: Map<String, Value>,
-    /// What the engine reads of it.
-    pub about: About,
-}
-
-/// What a create returned, erased. Its Debug shows no secret.
-#[derive(Clone, Debug)]
-pub struct New {
-    /// The id.
-    pub id: String,
-    /// The object, if the response shows it.
-    pub seen: Option<Seen>,
-    /// The secret that no later read shows.
-    pub secret: Option<SecretString>,
-}
-
-impl From<Seen> for New {
-    fn from(seen: Seen) -> New {
-        New { id: seen.id.clone(), seen: Some(seen), secret: None }
-    }
-}
 
 /// The constants of [`ExternalResource`], as data.
 #[derive(Clone, Copy, Debug)]
@@ -71,6 +41,8 @@ pub struct Traits {
     pub untold: &'static [&'static str],
     /// Fields that a LIST leaves out.
     pub unlisted: &'static [&'static str],
+    /// Where the objects are.
+    pub home: Home,
     /// What proves ownership.
     pub ownership: Ownership,
     /// How it is created.
@@ -91,6 +63,8 @@ pub struct Traits {
     pub guarded_among_siblings: bool,
     /// Whether creates under one parent are sent one at a time.
     pub creates_in_turn: bool,
+    /// Whether all writes under one parent are sent one at a time.
+    pub writes_in_turn: bool,
 }
 
 /// A kind, erased. See [`ExternalResource`] for what each function promises.
@@ -112,13 +86,8 @@ pub trait Driver: Send + Sync + 'static {
     fn changes(&self, want: &Value, seen: &Seen) -> Result<Vec<Change>>;
     fn again(&self, want: &Value, seen: &Seen) -> Result<Vec<&'static str>>;
     fn matches(&self, key: &Key, seen: &Seen) -> Result<bool>;
-    fn guard(
-        &self,
-        want: Option<&Value>,
-        seen: Option<&Seen>,
-        siblings: &[Seen],
-        auth: &AuthFacts,
-    ) -> Result<()>;
+    fn guard<'a>(&'a self, act: Acting<'a>, api: &'a Reader) -> BoxFuture<'a, Result<()>>;
+    fn shared<'a>(&'a self, api: &'a Reader, within: &'a str) -> BoxFuture<'a, Result<Shared>>;
     fn get<'a>(&'a self, api: &'a Reader, id: &'a str) -> BoxFuture<'a, Result<Option<Seen>>>;
     fn list<'a>(&'a self, api: &'a Reader, within: &'a str) -> BoxFuture<'a, Result<Vec<Seen>>>;
     fn create<'a>(&'a self, api: &'a Writer, want: &'a Value) -> BoxFuture<'a, Result<New>>;
@@ -179,6 +148,13 @@ fn restore<R: ExternalResource>(seen: &Seen) -> Result<Observed<R>> {
     })
 }
 
+/// What a change of an object needs: a writer for where the object is, the object, and its parent.
+async fn at_home<R: ExternalResource>(api: &Writer, seen: &Seen) -> Result<(Writer, Observed<R>, String)> {
+    let seen = restore::<R>(seen)?;
+    let within = R::within(&seen.id);
+    Ok((R::HOME.writer(api, &within).await?, seen, within))
+}
+
 /// More fields of a kind than this cannot be fixed: a constant has a size.
 const MOST_FIXED: usize = 32;
 
@@ -237,6 +213,7 @@ impl<R: ExternalResource> Driver for Adapter<R> {
             references: R::REFERENCES,
             untold: R::UNTOLD,
             unlisted: R::UNLISTED,
+            home: R::HOME,
             ownership: R::OWNERSHIP,
             lifecycle: R::LIFECYCLE,
             data_bearing: R::DATA_BEARING,
@@ -244,9 +221,10 @@ impl<R: ExternalResource> Driver for Adapter<R> {
             issues: R::ISSUES,
             granted_by_name: R::GRANTED_BY_NAME,
             read_lag: R::READ_LAG,
-            guarded_alone: matches!(R::GUARD, Some(Guard::Alone(_))),
+            guarded_alone: matches!(R::GUARD, Some(Guard::Alone(_) | Guard::Reading(_))),
             guarded_among_siblings: matches!(R::GUARD, Some(Guard::Among(_))),
             creates_in_turn: R::CREATES_IN_TURN,
+            writes_in_turn: R::WRITES_IN_TURN,
         }
     }
 
@@ -279,7 +257,9 @@ impl<R: ExternalResource> Driver for Adapter<R> {
     }
 
     fn power(&self, want: &Value) -> Result<Power> {
-        Ok(R::power(&typed(want, "the desired state")?))
+        let want = typed(want, "the desired state")?;
+        let (own, workspace) = (R::power(&want), R::HOME.workspace(R::key(&want).within));
+        Ok(Power { workspace_id: workspace.or(own.workspace_id), ..own })
     }
 
     fn recognises(&self, want: &Value, seen: &Seen) -> Result<bool> {
@@ -298,66 +278,58 @@ impl<R: ExternalResource> Driver for Adapter<R> {
         Ok(R::matches(key, &restore(seen)?))
     }
 
-    fn guard(
-        &self,
-        want: Option<&Value>,
-        seen: Option<&Seen>,
-        siblings: &[Seen],
-        auth: &AuthFacts,
-    ) -> Result<()> {
-        let Some(guard) = R::GUARD else { return Ok(()) };
-        let want: Option<R::State> = want.map(|w| typed(w, "the desired state")).transpose()?;
-        let seen = seen.map(restore::<R>).transpose()?;
-        let act = Act { want: want.as_ref(), seen: seen.as_ref() };
-        match guard {
-            Guard::Act(check) => check(&act),
-            Guard::Alone(check) => check(&act, auth),
-            Guard::Among(check) => {
-                let siblings = siblings.iter().map(restore::<R>).collect::<Result<Vec<_>>>()?;
-                check(&act, &siblings, auth)
-            }
+    fn guard<'a>(&'a self, act: Acting<'a>, api: &'a Reader) -> BoxFuture<'a, Result<()>> {
+        async move {
+            let want: Option<R::State> = act.want.map(|w| typed(w, "the desired state")).transpose()?;
+            let seen = act.seen.map(restore::<R>).transpose()?;
+            let siblings = act.siblings.iter().map(restore::<R>).collect::<Result<Vec<_>>>()?;
+            Act { want: want.as_ref(), seen: seen.as_ref() }.check(api, &siblings, act.auth).await
         }
+        .boxed()
+    }
+
+    fn shared<'a>(&'a self, api: &'a Reader, within: &'a str) -> BoxFuture<'a, Result<Shared>> {
+        async move { Ok(R::shared(api, within).await?) }.boxed()
     }
 
     fn get<'a>(&'a self, api: &'a Reader, id: &'a str) -> BoxFuture<'a, Result<Option<Seen>>> {
         async move {
             let id = parse_id::<R>(id)?;
-            match R::get(api, &id).await {
-                Err(error) if misses_parent(&error, &R::within(&id)) => {
-                    api.find_account().await?;
-                    Ok(None)
-                }
-                found => found?.map(erase::<R>).transpose(),
-            }
+            let within = R::within(&id);
+            let Some(home) = R::HOME.reader(api, &within).await? else { return Ok(None) };
+            let found = R::HOME.settle(api, &within, R::get(&home, &id).await).await?;
+            found.flatten().map(erase::<R>).transpose()
         }
         .boxed()
     }
 
     fn list<'a>(&'a self, api: &'a Reader, within: &'a str) -> BoxFuture<'a, Result<Vec<Seen>>> {
         async move {
-            match R::list(api, within).await {
-                Err(error) if misses_parent(&error, within) => {
-                    api.find_account().await?;
-                    Ok(vec![])
-                }
-                listed => listed?.into_iter().map(erase::<R>).collect(),
-            }
+            let Some(home) = R::HOME.reader(api, within).await? else { return Ok(vec![]) };
+            let listed = R::HOME.settle(api, within, R::list(&home, within).await).await?;
+            listed.unwrap_or_default().into_iter().map(erase::<R>).collect()
         }
         .boxed()
     }
 
     fn create<'a>(&'a self, api: &'a Writer, want: &'a Value) -> BoxFuture<'a, Result<New>> {
         async move {
-            let (writer, state) = (api.to("create", fields(want)), want);
+            let state = want;
             let want = typed(want, "the desired state")?;
+            let within = R::key(&want).within;
+            let writer = R::HOME.writer(&api.to("create", fields(state)), &within).await?;
             let created = R::create(&writer, &want).await.map_err(|error| match error {
                 CallError::Api(error) => {
-                    let nothing = refers_to_nothing(&error, R::REFERENCES, state);
+                    let nothing = R::HOME.of_workspace(&error, &within);
+                    let nothing = nothing.or_else(|| refers_to_nothing(&error, R::REFERENCES, state));
                     nothing.unwrap_or_else(|| unless_unknown(error))
                 }
                 // The kind knows that it was refused.
                 CallError::Classified(
-                    error @ (Error::Terminal { .. } | Error::Rejected { .. } | Error::Waiting { .. }),
+                    error @ (Error::Terminal { .. }
+                    | Error::Rejected { .. }
+                    | Error::Waiting { .. }
+                    | Error::Conflict(_)),
                 ) => error,
                 // A response that could not be read says nothing about what happened.
                 CallError::Classified(error) => Error::Unknown { message: error.to_string() },
@@ -379,7 +351,9 @@ impl<R: ExternalResource> Driver for Adapter<R> {
         async move {
             let want = typed(want, "the desired state")?;
             let writer = api.to("update", now.iter().map(|field| camel(field)).collect());
-            erase(R::update(&writer, &restore(seen)?, &want, now).await?)
+            let (writer, seen, within) = at_home::<R>(&writer, seen).await?;
+            let updated = R::update(&writer, &seen, &want, now).await;
+            erase(updated.map_err(|error| R::HOME.error(error, &within))?)
         }
         .boxed()
     }
@@ -397,20 +371,19 @@ impl<R: ExternalResource> Driver for Adapter<R> {
     ) -> BoxFuture<'a, Result<()>> {
         async move {
             let want: Option<R::State> = want.map(|w| typed(w, "the desired state")).transpose()?;
-            Ok(R::retire(&api.to("delete", vec![]), &restore(seen)?, want.as_ref()).await?)
+            let (writer, seen, within) = at_home::<R>(&api.to("delete", vec![]), seen).await?;
+            R::retire(&writer, &seen, want.as_ref()).await.map_err(|error| R::HOME.error(error, &within))
         }
         .boxed()
     }
 
     fn delete<'a>(&'a self, api: &'a Writer, seen: &'a Seen) -> BoxFuture<'a, Result<()>> {
-        async move { Ok(R::delete(&api.to("delete", vec![]), &restore(seen)?).await?) }.boxed()
+        async move {
+            let (writer, seen, within) = at_home::<R>(&api.to("delete", vec![]), seen).await?;
+            R::delete(&writer, &seen).await.map_err(|error| R::HOME.error(error, &within))
+        }
+        .boxed()
     }
-}
-
-/// Whether the API reports that a parent does not exist: its children are gone with it, and can be deleted, if the account
-/// itself is found. An account that the API does not know misses each of its objects, and proves nothing.
-fn misses_parent(error: &CallError, within: &str) -> bool {
-    !within.is_empty() && matches!(error, CallError::Api(error) if error.is_absence())
 }
 
 /// The fields of a state that have a value.
@@ -418,11 +391,3 @@ fn fields(state: &Value) -> Vec<String> {
     let fields = state.as_object().into_iter().flatten();
     fields.filter(|(_, value)| !value.is_null()).map(|(field, _)| camel(field)).collect()
 }
-
-/// A create without a trustworthy response must never be mapped to failure: it may have created the object.
-fn unless_unknown(error: databricks::Error) -> Error {
-    if error.may_have_happened() { Error::Unknown { message: error.to_string() } } else { error.into() }
-}
-
-#[cfg(test)]
-mod tests;

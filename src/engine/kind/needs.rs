@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use kube::Resource;
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
 use crate::engine::crd::Reason;
 use crate::engine::error::{Error, Result};
@@ -17,6 +18,8 @@ pub struct Need {
     pub field: String,
     /// What is needed.
     pub what: Wanted,
+    /// The fact of an object that is needed in place of its id, by its name in the status of that object.
+    pub fact: Option<&'static str>,
     /// The rest of the spec is carried out without it. What it names is left out until it is known, it may be deleted before, and
     /// a name means what it means now.
     pub soft: bool,
@@ -72,7 +75,7 @@ impl Need {
     /// The id of another object.
     pub fn object<K: Resource<DynamicType = ()>>(field: impl Into<String>, name: &str) -> Need {
         let what = Wanted::Object { kind: K::kind(&()).into_owned(), name: name.into() };
-        Need { field: field.into(), what, soft: false }
+        Need { field: field.into(), what, fact: None, soft: false }
     }
 
     /// The field of the spec, without what distinguishes one of several.
@@ -82,12 +85,19 @@ impl Need {
 
     /// The id of a principal.
     pub fn principal(field: impl Into<String>, name: PrincipalName) -> Need {
-        Need { field: field.into(), what: Wanted::Principal(name), soft: false }
+        Need { field: field.into(), what: Wanted::Principal(name), fact: None, soft: false }
     }
 
     /// The same, as one that holds up nothing else.
     pub fn soft(self) -> Need {
         Need { soft: true, ..self }
+    }
+
+    /// What stands for an object with this id and status: the id, or the fact that is needed, if the status shows it.
+    pub fn value(&self, id: &str, status: &Value) -> Option<String> {
+        let Some(fact) = self.fact else { return Some(id.to_owned()) };
+        let shown = [&status[fact], &status["observed"][fact]];
+        shown.into_iter().find_map(Value::as_str).filter(|text| !text.is_empty()).map(str::to_owned)
     }
 
     /// The field of the spec in whose list or object it is.
@@ -99,7 +109,7 @@ impl Need {
 /// The resolved needs.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Resolved {
-    /// Ids by field of the spec.
+    /// Ids by field of the spec; for a reference by a fact, that fact.
     pub ids: BTreeMap<String, String>,
     /// The ids that the kind's references mean, whether written or named, by field of `State`: for its `desired` alone.
     pub targets: BTreeMap<&'static str, Vec<String>>,

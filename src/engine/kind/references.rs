@@ -1,6 +1,9 @@
 //! References to other objects of the account, as data: a table on the kind says which field of its spec has the id of the other
 //! object, and which one names a Kubernetes object in its place. Pure.
 //!
+//! Some APIs know the other object by a fact instead of its id: a rule set knows a group by its name. Then the row names the fact,
+//! and everything that is said of an id here holds for that fact.
+//!
 //! Everything about a reference follows from its row: the needs, the id that is used, the rules of the CRD, the fields that a
 //! message names, the waves of Argo CD and the table in the documents. Only `desired` says what the id is for.
 //!
@@ -34,6 +37,8 @@ pub struct Reference {
     pub fixed: bool,
     /// It is a list.
     pub many: bool,
+    /// The fact of the other object that the API takes in place of its id, by its name in the status of that object.
+    pub fact: Option<&'static str>,
     kind: Option<fn() -> Cow<'static, str>>,
 }
 
@@ -44,7 +49,7 @@ impl Reference {
         spec: &'static [&'static str],
         words: &'static [&'static str],
     ) -> Reference {
-        Reference { state, spec, words, required: false, fixed: false, many: false, kind: None }
+        Reference { state, spec, words, required: false, fixed: false, many: false, fact: None, kind: None }
     }
 
     /// One object of the kind `K`: the fields of the spec for its id and for a reference.
@@ -75,6 +80,11 @@ impl Reference {
         Reference { fixed: true, ..self }
     }
 
+    /// The same, and the API knows the other object by this fact instead of its id. The first field of the spec has that fact.
+    pub const fn by(self, fact: &'static str) -> Reference {
+        Reference { fact: Some(fact), ..self }
+    }
+
     /// The field of the spec that names objects of a kind, and that kind; none if it has only ids.
     pub fn named(&self) -> Option<(&'static str, String)> {
         Some((*self.spec.get(1)?, self.kind?().into_owned()))
@@ -87,6 +97,7 @@ impl Reference {
         let need = |name: &str| Need {
             field: if self.many { format!("{field}/{name}") } else { field.to_owned() },
             what: Wanted::Object { kind: kind.clone(), name: name.to_owned() },
+            fact: self.fact,
             soft: false,
         };
         names.map(need).collect()

@@ -6,9 +6,26 @@ use std::time::Duration;
 use serde_json::Value;
 
 use super::references::Reference;
+use super::resource::CallError;
 use crate::databricks;
 use crate::engine::crd::Reason;
 use crate::engine::error::Error;
+
+/// Classifies a failed write that named the version of the object that it changes: the account has another version by now, so
+/// the object is read again. Other errors stay what they are.
+pub fn stale(error: databricks::Error) -> CallError {
+    let conflict = matches!(error.code(), Some("RESOURCE_CONFLICT" | "ABORTED")) || error.etag().is_some();
+    if conflict && !error.may_have_happened() && !error.is_throttle() {
+        return Error::Conflict(format!("{error}; it was changed since it was read, so it is read again"))
+            .into();
+    }
+    error.into()
+}
+
+/// A create without a trustworthy response must never be mapped to failure: it may have created the object.
+pub fn unless_unknown(error: databricks::Error) -> Error {
+    if error.may_have_happened() { Error::Unknown { message: error.to_string() } } else { error.into() }
+}
 
 /// How long AWS may take to show a new IAM role, or the new policy of a bucket, everywhere. Minutes are usual (users of
 /// Terraform wait and apply again); this leaves ten before a person must act.

@@ -10,7 +10,7 @@ use std::future::Future;
 use std::str::FromStr;
 use std::time::Duration;
 
-use k8s_openapi::jiff::Timestamp;
+use futures::future::BoxFuture;
 use kube::core::NamespaceResourceScope;
 use kube::core::object::HasSpec;
 use kube::{CustomResourceExt, Resource};
@@ -19,7 +19,8 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
-use super::access::{AuthFacts, Reader, Writer};
+use super::about::{About, Shared};
+use super::access::{AuthFacts, Home, Reader, Writer};
 use super::changes::{CANNOT_CHANGE, Change, When, at, diff};
 use super::needs::{Need, Resolved};
 use super::output::Output;
@@ -90,6 +91,9 @@ pub trait ExternalResource:
     const UNLISTED: &'static [&'static str] = &[];
     /// The other objects of the account that this one refers to, by id or by a reference to a Kubernetes object.
     const REFERENCES: &'static [Reference] = &[];
+    /// Where the objects are. In workspaces, `within` of an id and of a key is the id of the workspace, all readers and writers are
+    /// those of its host, and each use needs a grant for it.
+    const HOME: Home = Home::Account;
     /// What proves that an object in the account is ours.
     const OWNERSHIP: Ownership = Ownership::RecordedId;
     /// How it is created.
@@ -111,6 +115,8 @@ pub trait ExternalResource:
     const REMOVABLE: bool = true;
     /// Creates under one parent are sent one at a time, as the API is slow with several at once or refuses them.
     const CREATES_IN_TURN: bool = false;
+    /// All writes under one parent are sent one at a time, as each replaces what the others wrote as well.
+    const WRITES_IN_TURN: bool = false;
     /// A last check before create, update and delete.
     const GUARD: Option<Guard<Self>> = None;
 
@@ -164,6 +170,12 @@ pub trait ExternalResource:
     }
     /// Everything of this kind under one parent (empty: the account).
     fn list(api: &Reader, within: &str) -> impl Future<Output = ApiResult<Vec<Observed<Self>>>> + Send;
+    /// What all objects under one parent share and no response about a single one has: read once with each LIST, for all its rows. What
+    /// cannot be known is left out; an error leaves it as it was.
+    fn shared(api: &Reader, within: &str) -> impl Future<Output = ApiResult<Shared>> + Send {
+        let _ = (api, within);
+        std::future::ready(Ok(Shared::default()))
+    }
     /// Whether a create with this key could have created this object.
     fn matches(key: &Key, seen: &Observed<Self>) -> bool {
         Self::key(&seen.state) == *key
@@ -177,7 +189,7 @@ pub trait ExternalResource:
         ))
     }
     /// Makes `seen` match `want` in the fields `now`, and returns the object as the API now reports it. Never called if all
-    /// fields are `IMMUTABLE`. If an object can be [`Phase::Vacant`], only the first call may change something.
+    /// fields are `IMMUTABLE`. If an object can be [`super::Phase::Vacant`], only the first call may change something.
     fn update(
         api: &Writer,
         seen: &Observed<Self>,
@@ -189,7 +201,7 @@ pub trait ExternalResource:
         std::future::ready(Err(Error::terminal(Reason::InternalError, text).into()))
     }
     /// The fields to send once more, with their desired values, when a user requests a retry of what failed
-    /// ([`Phase::Failed`]); none if that is of no use.
+    /// ([`super::Phase::Failed`]); none if that is of no use.
     fn again(want: &Self::State, seen: &Observed<Self>) -> Vec<&'static str> {
         let _ = (want, seen);
         vec![]
@@ -210,7 +222,7 @@ pub trait ExternalResource:
         let _ = want;
         Self::delete(api, seen)
     }
-    /// Requests the deletion of an object as it was read; puts one that can be [`Phase::Vacant`] back to that state. Success
+    /// Requests the deletion of an object as it was read; puts one that can be [`super::Phase::Vacant`] back to that state. Success
     /// means that it was accepted, not that the object is gone. Never called unless it is [`Self::REMOVABLE`].
     fn delete(api: &Writer, seen: &Observed<Self>) -> impl Future<Output = ApiResult<()>> + Send {
         let _ = (api, seen);
@@ -296,7 +308,7 @@ pub enum Lifecycle {
     /// Written under a key that we choose: writing twice is harmless, and there is no read of a single one. Its id is
     /// printed as `<within>/<name>` of its key.
     Upsert,
-    /// Always there, or as long as its parent is: never created and never gone, but [`Phase::Vacant`] until it is managed. It
+    /// Always there, or as long as its parent is: never created and never gone, but [`super::Phase::Vacant`] until it is managed. It
     /// is one of its kind under its key, and `list` reads it alone. Its id is that of its key, without the empty part.
     Standing,
 }
@@ -318,6 +330,8 @@ pub enum Guard<R: ExternalResource> {
     Act(fn(&Act<'_, R>) -> Result<()>),
     /// The same, and knows the operator's own principal.
     Alone(fn(&Act<'_, R>, &AuthFacts) -> Result<()>),
+    /// The same, and reads what else in the account it depends on.
+    Reading(ReadingGuard<R>),
     /// Checks against all objects of the kind under the same parent, freshly listed; such acts are done one at a time per parent.
     Among(AmongSiblings<R>),
 }
@@ -325,12 +339,28 @@ pub enum Guard<R: ExternalResource> {
 /// Checks an act against all its siblings and what is known of the DatabricksAuth.
 pub type AmongSiblings<R> = fn(&Act<'_, R>, &[Observed<R>], &AuthFacts) -> Result<()>;
 
+/// Checks an act and what it reads itself.
+pub type ReadingGuard<R> = for<'a> fn(&'a Act<'a, R>, &'a AuthFacts, &'a Reader) -> BoxFuture<'a, Result<()>>;
+
 /// A create (`want`), update (both) or delete (`seen`) that is about to be sent.
 pub struct Act<'a, R: ExternalResource> {
     /// The desired state.
     pub want: Option<&'a R::State>,
     /// The present state.
     pub seen: Option<&'a Observed<R>>,
+}
+
+impl<R: ExternalResource> Act<'_, R> {
+    /// Whether the guard of the kind allows it.
+    pub async fn check(&self, api: &Reader, siblings: &[Observed<R>], auth: &AuthFacts) -> Result<()> {
+        match R::GUARD {
+            None => Ok(()),
+            Some(Guard::Act(check)) => check(self),
+            Some(Guard::Alone(check)) => check(self, auth),
+            Some(Guard::Among(check)) => check(self, siblings, auth),
+            Some(Guard::Reading(check)) => check(self, auth, api).await,
+        }
+    }
 }
 
 /// One reading of a Databricks object.
@@ -368,57 +398,12 @@ impl<R: ExternalResource> Created<R> {
     }
 }
 
-/// What the engine itself reads of an object.
-#[derive(Clone, Debug, Default, PartialEq)]
-pub struct About {
-    /// Whether it is usable.
-    pub phase: Phase,
-    /// Its state in Databricks' words, for the STATUS column.
-    pub state: Option<String>,
-    /// The mark of its owner, where the API can hold one.
-    pub owner: Option<String>,
-    /// When it was created, in seconds since 1970, if the API returns it.
-    pub created: Option<i64>,
-    /// When it ends by itself, in seconds since 1970, if it does.
-    pub expires: Option<i64>,
-    /// The version that was read, where a write must name it. A write that names another one is refused, see [`stale`].
-    pub etag: Option<String>,
-}
-
-/// Seconds since 1970 of a time as the newer APIs write it, RFC 3339.
-pub fn seconds_of(time: &str) -> Option<i64> {
-    time.parse::<Timestamp>().ok().map(Timestamp::as_second)
-}
-
-/// Classifies a failed write that named the version of the object that it changes: the account has another version by now, so
-/// the object is read again. Other errors stay what they are.
-pub fn stale(error: databricks::Error) -> CallError {
-    let conflict = matches!(error.code(), Some("RESOURCE_CONFLICT" | "ABORTED")) || error.etag().is_some();
-    if conflict && !error.may_have_happened() && !error.is_throttle() {
-        return Error::Conflict(format!("{error}; it was changed since it was read, so it is read again"))
-            .into();
+impl<R: ExternalResource> Observed<R> {
+    /// The same as the response to an update that was refused in part.
+    pub fn refused(mut self, refused: Option<Error>) -> Self {
+        self.about.refused = refused;
+        self
     }
-    error.into()
-}
-
-/// Whether an object is usable.
-#[derive(Clone, Debug, Default, PartialEq)]
-pub enum Phase {
-    /// Usable.
-    #[default]
-    Ready,
-    /// In the state that it has in an account where nothing manages it, such as a setting that was never set: as good as
-    /// missing. It is managed by changing it, and deleted by putting it back.
-    Vacant,
-    /// Being created or changed; the text says how far.
-    Pending(String),
-    /// A person has to act outside of Databricks, and may take days; the text says what to do and where. It may be changed
-    /// meanwhile.
-    Awaiting(String),
-    /// Being deleted; a repeated request would be of no use.
-    Leaving(String),
-    /// It failed; the text says why. What to do about it depends on the policies, so the engine adds that.
-    Failed(String),
 }
 
 /// What a created object can be found by.

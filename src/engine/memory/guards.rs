@@ -13,10 +13,14 @@ type Lock = Arc<tokio::sync::Mutex<()>>;
 pub struct GuardLocks(Mutex<HashMap<(String, String, String), Lock>>);
 
 impl GuardLocks {
-    /// Waits until no other change that needs the lock is in progress under this parent; an empty one is the account.
-    pub async fn lock(&self, account_id: &str, kind: &str, within: &str) -> OwnedMutexGuard<()> {
+    /// Waits until no other change that needs the lock is in progress under this parent; an empty one is the account. Returns
+    /// whether it had to wait as well: then what was read before is old.
+    pub async fn lock(&self, account_id: &str, kind: &str, within: &str) -> (OwnedMutexGuard<()>, bool) {
         let slot = (account_id.to_owned(), kind.to_owned(), within.to_owned());
         let lock = self.0.lock().expect("no panic while held").entry(slot).or_default().clone();
-        lock.lock_owned().await
+        match lock.clone().try_lock_owned() {
+            Ok(held) => (held, false),
+            Err(_) => (lock.lock_owned().await, true),
+        }
     }
 }

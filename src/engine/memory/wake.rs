@@ -1,7 +1,7 @@
 //! Which object depends on which, and how a change of one triggers the others: by a reverse index over references, not by a
 //! scan and not by polling.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Mutex;
 
 use futures::channel::mpsc::{UnboundedReceiver, UnboundedSender, unbounded};
@@ -32,9 +32,7 @@ struct Index {
     /// By target, with whether the reference is soft.
     dependents: HashMap<ObjectName, BTreeMap<ObjectName, bool>>,
     targets: HashMap<ObjectName, Vec<RefersTo>>,
-    /// Objects that are being released, and whose object in the account stays.
-    retained: BTreeSet<ObjectName>,
-    /// What objects referred to that are gone, and whose object in the account stays.
+    /// What objects referred to that were released, and whose object in the account stays.
     keeps: HashMap<ObjectName, Vec<ObjectName>>,
 }
 
@@ -83,15 +81,13 @@ impl Wake {
     pub fn refer_to(&self, who: &ObjectName, targets: Vec<RefersTo>) -> Vec<ObjectName> {
         let mut index = self.index.lock().expect("no panic while held");
         let old = index.targets.remove(who).unwrap_or_default();
-        index.keeps.remove(who);
         if targets.is_empty() {
+            // An object of the same name is another one.
             index.keeps.values_mut().for_each(|kept| kept.retain(|target| target != who));
             index.keeps.retain(|_, kept| !kept.is_empty());
-            if index.retained.remove(who) {
-                let kept =
-                    old.iter().filter(|target| !target.soft).map(|target| target.who.clone()).collect();
-                index.keeps.insert(who.clone(), kept);
-            }
+        } else if old.is_empty() {
+            // It was applied again, and is managed again.
+            index.keeps.remove(who);
         }
         for target in &old {
             if let Some(all) = index.dependents.get_mut(&target.who) {
@@ -113,12 +109,21 @@ impl Wake {
         lost
     }
 
-    /// An object is released, and its object in the account stays: what it refers to stays in use there.
-    pub fn retain(&self, who: &ObjectName) {
-        self.index.lock().expect("no panic while held").retained.insert(who.clone());
+    /// What an object refers to, and cannot be without.
+    pub fn uses(&self, who: &ObjectName) -> Vec<ObjectName> {
+        let index = self.index.lock().expect("no panic while held");
+        let all = index.targets.get(who).into_iter().flatten();
+        all.filter(|target| !target.soft).map(|target| target.who.clone()).collect()
     }
 
-    /// Objects that are gone, whose object in the account stays and uses that of this one. A start of the process forgets them.
+    /// An object was released, and its object in the account stays: what it used until then stays in use there. The watch may have
+    /// shown already that it is gone.
+    pub fn retain(&self, who: &ObjectName, used: Vec<ObjectName>) {
+        self.index.lock().expect("no panic while held").keeps.insert(who.clone(), used);
+    }
+
+    /// Objects that were released, whose object in the account stays and may use that of this one. A start of the process forgets
+    /// them, and another user may have deleted what they left: only the account knows whether something is in use.
     pub fn keepers(&self, of: &ObjectName) -> Vec<ObjectName> {
         let index = self.index.lock().expect("no panic while held");
         let keepers = index.keeps.iter().filter(|(_, kept)| kept.contains(of));
@@ -143,17 +148,23 @@ mod tests {
         wake.refer(&user, vec![]);
         assert_eq!(wake.keepers(&used), [], "it was deleted in the account");
 
-        wake.refer(&user, vec![used.clone()]);
-        wake.retain(&user);
-        wake.refer(&user, vec![used.clone()]);
-        assert_eq!(wake.keepers(&used), [], "its Kubernetes object is not gone yet");
-        wake.refer(&user, vec![]);
-        assert_eq!(wake.keepers(&used), std::slice::from_ref(&user));
-
-        wake.refer(&user, vec![used.clone()]);
-        assert_eq!(wake.keepers(&used), [], "it is managed again");
-        wake.retain(&user);
-        wake.refer(&user, vec![]);
+        // The watch may show that it is gone before or after its release is known here, and another finalizer may hold it.
+        for (before, held) in [(true, false), (false, false), (false, true)] {
+            wake.refer(&user, vec![used.clone()]);
+            assert_eq!(wake.keepers(&used), [], "it is managed again");
+            let uses = wake.uses(&user);
+            if before {
+                wake.refer(&user, vec![]);
+            }
+            wake.retain(&user, uses);
+            if held {
+                wake.refer(&user, vec![used.clone()]);
+            }
+            if !before {
+                wake.refer(&user, vec![]);
+            }
+            assert_eq!(wake.keepers(&used), std::slice::from_ref(&user), "{before} {held}");
+        }
         wake.refer(&used, vec![]);
         assert_eq!(wake.keepers(&used), [], "an object of the same name is another one");
     }

@@ -14,7 +14,7 @@ use tokio::time::Instant;
 
 use super::bind::of_intent;
 use super::bound::Record;
-use super::decide::{Released, Step, fields_now};
+use super::decide::{Released, Step, fields_now, words};
 use super::look::Look;
 use super::outcome::Outcome;
 use super::send::refuses;
@@ -22,7 +22,7 @@ use super::subject::Counted;
 use super::work::{Decision, Target, Work, missing_observation};
 use crate::engine::crd::{EventReason, External, Intent, Reason, seconds};
 use crate::engine::error::{Error, Result};
-use crate::engine::kind::{Change, Key, New, Phase, Seen, When};
+use crate::engine::kind::{Change, Key, New, Phase, Seen, When, Writer};
 use crate::engine::memory::{Claim, ObjectMemory};
 use crate::engine::meter::Write;
 
@@ -30,7 +30,7 @@ impl Work<'_> {
     /// Carries out a step.
     pub async fn act(&mut self, target: &Target, look: Look, decision: Decision) -> Result<Outcome> {
         match &decision.step {
-            Step::Release(how) => self.release(*how, look.seen()).await,
+            Step::Release(how) => self.release(how.clone()).await,
             Step::Create | Step::Replace => self.create(target, look).await,
             Step::Discard(id) => self.discard(target, id).await,
             Step::Adopt => self.adopt(target, &look, &decision.changes),
@@ -50,13 +50,19 @@ impl Work<'_> {
         }
     }
 
-    /// Releases the Kubernetes object, with the event for it.
-    pub async fn release(&mut self, how: Released, seen: Option<&Seen>) -> Result<Outcome> {
-        let (engine, note) = (self.engine, self.released(how, seen));
-        if matches!(how, Released::Retained | Released::InUse) {
-            engine.memory.wake.retain(&self.subject.who);
+    /// Releases the Kubernetes object, with the event for it. What it managed stays in the account and uses what it used, if it was
+    /// managed at all.
+    pub async fn release(&mut self, how: Released) -> Result<Outcome> {
+        let (engine, note) = (self.engine, self.released(&how));
+        let managed = !self.observing() && self.bound().record() == Record::Bound;
+        let stays = managed && matches!(how, Released::Retained | Released::InUse);
+        let (wake, who) = (&engine.memory.wake, self.subject.who.clone());
+        let used = wake.uses(&who);
+        let released = self.subject.release(engine, note).await?;
+        if stays {
+            wake.retain(&who, used);
         }
-        self.subject.release(engine, note).await
+        Ok(released)
     }
 
     /// Claims the name · asks the guard · reserves the Kubernetes Secret, if the kind has one · announces · sends · fills the
@@ -75,7 +81,7 @@ impl Work<'_> {
             return Err(exists);
         }
         self.same_principals(target).await?;
-        let _one_at_a_time = self.guard(target, Some(want), None).await?;
+        let _one_at_a_time = self.guard(target, Some(want), None, &look.before).await?;
         let time = seconds(Timestamp::now());
         let (within, name) = (key.within.clone(), key.name.clone());
         let reserved = self.reserve().await?;
@@ -99,10 +105,10 @@ impl Work<'_> {
     }
 
     /// Records what was just created, and reads the response, or the account if that shows only the id.
-    async fn created(&mut self, target: &Target, key: Key, new: New) -> Result<Outcome> {
+    async fn created(&mut self, target: &Target, key: Key, mut new: New) -> Result<Outcome> {
         let snapshots = &target.place.admission.session.snapshots;
-        match &new.seen {
-            Some(seen) => snapshots.amend(self.driver, &key.within, &new.id, Some(seen)).await,
+        match new.seen.take() {
+            Some(seen) => new.seen = Some(snapshots.amend(self.driver, &key.within, seen).await),
             None => snapshots.forget(self.driver, &key.within).await,
         }
         self.claimant(target).record(&new.id);
@@ -114,12 +120,18 @@ impl Work<'_> {
         let shown = new.seen.as_ref().and_then(|seen| self.driver.key(&seen.state).ok());
         let (id, name) = (new.id.clone(), Some(shown.unwrap_or(key).name));
         let external = External { account_id, id, name, adopted: false, observed: false, created_at };
-        let made = (target.place.writer.clone(), new.clone());
+        // It is deleted again if it cannot be recorded, whatever was changed meanwhile.
+        let made = (self.own_writer(target), new.clone());
         self.subject.put_created(external, made, self.deletion(false), self.driver.traits().issues)?;
         match new.seen {
             Some(seen) => self.respond(target, seen),
             None => Ok(Outcome::Again),
         }
+    }
+
+    /// Deletes what was created and is of no use, whatever was changed meanwhile.
+    pub fn own_writer(&self, target: &Target) -> Writer {
+        Writer::new(target.place.reader.clone(), self.engine.permit().clone())
     }
 
     /// Claims the object · asks the guard · binds · sends. Nothing is created that could be doubled, but an object that others set
@@ -128,11 +140,12 @@ impl Work<'_> {
         let want = target.want.as_ref().ok_or_else(missing_observation)?;
         let seen = look.seen().ok_or_else(missing_observation)?;
         self.may_touch(target, seen)?;
+        self.same_place(want, seen)?;
         let claim = self.claimant(target).claim(&seen.id);
         if let Some(lost) = self.claim(&claim) {
             return Ok(lost);
         }
-        self.guard(target, Some(want), Some(seen)).await?;
+        let _one_at_a_time = self.guard(target, Some(want), Some(seen), &[]).await?;
         let before = self.subject.status()?.external.clone();
         let (engine, bind) = (self.engine, self.external(target, seen, false));
         self.subject.put_bound(bind, self.deletion(false))?;
@@ -144,7 +157,7 @@ impl Work<'_> {
         let done = if fields.is_empty() {
             self.respond(target, seen.clone())
         } else {
-            self.update(target, look, &fields, changes).await
+            self.change(target, look, &fields, changes).await
         };
         match &done {
             Err(error) if refuses(error) || matches!(error, Error::Conflict(_)) => {
@@ -160,7 +173,7 @@ impl Work<'_> {
         done
     }
 
-    /// Checks what may be touched · asks the guard · sends · records what no read shows yet.
+    /// Checks what may be touched · asks the guard · sends.
     async fn update(
         &mut self,
         target: &Target,
@@ -172,13 +185,26 @@ impl Work<'_> {
         let seen = look.seen().ok_or_else(missing_observation)?;
         self.may_touch(target, seen)?;
         self.same_place(want, seen)?;
-        let drifted = self.subject.settled()?;
-        if drifted && !self.remember(|m| std::mem::replace(&mut m.drifted, true)) {
+        if self.subject.settled()? && !self.remember(|m| std::mem::replace(&mut m.drifted, true)) {
             self.subject.counted.push(Counted::DriftDetected);
         }
-        let _one_at_a_time = self.guard(target, Some(want), Some(seen)).await?;
+        let _one_at_a_time = self.guard(target, Some(want), Some(seen), &[]).await?;
+        self.change(target, look, fields, changes).await
+    }
+
+    /// Sends an update that was checked · records what no read shows yet.
+    async fn change(
+        &mut self,
+        target: &Target,
+        look: &Look,
+        fields: &[String],
+        changes: &[Change],
+    ) -> Result<Outcome> {
+        let want = target.want.as_ref().ok_or_else(missing_observation)?;
+        let seen = look.seen().ok_or_else(missing_observation)?;
+        let drifted = self.subject.settled()?;
         let sent_before = self.remember(|m| m.sent.replace(Instant::now()));
-        let sent = match self.send_update(target, seen, want, fields).await {
+        let mut sent = match self.send_update(target, seen, want, fields).await {
             Err(error) if refuses(&error) => {
                 self.remember(|m| m.sent = sent_before);
                 return Err(self.not_found(target, seen, fields, error).await?);
@@ -186,11 +212,18 @@ impl Work<'_> {
             Err(error) => return Err(self.overtaken(target, seen, error).await?),
             Ok(sent) => sent,
         };
+        if let Some(error) = sent.shown.about.refused.take() {
+            if sent.shown.state == seen.state {
+                self.remember(|m| m.sent = sent_before);
+            }
+            self.in_part(target, seen, fields, sent.shown).await?;
+            return Err(self.not_found(target, seen, fields, error).await?);
+        }
         self.remember(|m| (m.not_found, m.sent_all) = (false, sent.state == *want));
         self.subject.counted.push(Counted::Wrote(Write::Update));
         let within = self.driver.key(want)?.within;
         let snapshots = &target.place.admission.session.snapshots;
-        snapshots.amend(self.driver, &within, &sent.shown.id, Some(&sent.shown)).await;
+        sent.shown = snapshots.amend(self.driver, &within, sent.shown).await;
         let differs = changes.iter().any(|c| c.when == When::Now);
         let tried_again = matches!(seen.about.phase, Phase::Failed(_)) && !differs;
         let since = self.announce_update(fields, drifted, tried_again)?;
@@ -205,6 +238,25 @@ impl Work<'_> {
         self.respond(target, sent.shown)
     }
 
+    /// The account refused a part of an update, or all of it: shows what it has now, and what is missing.
+    async fn in_part(&mut self, target: &Target, seen: &Seen, fields: &[String], now: Seen) -> Result<()> {
+        let within = self.driver.key(&now.state)?.within;
+        let now = &target.place.admission.session.snapshots.amend(self.driver, &within, now).await;
+        self.may_touch(target, now)?;
+        if now.state != seen.state {
+            self.subject.counted.push(Counted::Wrote(Write::Update));
+            let text = format!("{}, in part: the account refused the rest", words(fields));
+            self.subject.note(false, EventReason::Updated, text);
+            self.wake_losers();
+            self.name_freed(target, seen)?;
+        }
+        let changes = match &target.want {
+            Some(want) => self.driver.changes(want, now)?,
+            None => vec![],
+        };
+        self.subject.put_shown(self.shown(target, now, &changes, true)?)
+    }
+
     /// Checks who still needs it and what may be touched · reads the Kubernetes object again · asks the guard · sends.
     async fn delete(&mut self, target: &Target, look: &Look) -> Result<Outcome> {
         if let Some(blocked) = self.foreign_finalizer() {
@@ -215,13 +267,14 @@ impl Work<'_> {
         }
         let seen = look.seen().ok_or_else(missing_observation)?;
         self.may_touch(target, seen)?;
+        self.same_place_if_adopted(target.want.as_ref(), seen)?;
         // An older view must not overrule what a user has just set, such as a policy.
         let object = &self.subject.object;
         let live = self.engine.cluster.objects.live(&self.subject.resource, object).await?;
         if live.is_none_or(|live| live.resource_version() != object.resource_version()) {
             return Err(Error::Conflict("the object was changed meanwhile".into()));
         }
-        let _one_at_a_time = self.guard(target, None, Some(seen)).await?;
+        let _one_at_a_time = self.guard(target, None, Some(seen), &[]).await?;
         let session = &target.place.admission.session;
         let account = session.client.account_id();
         if let Err(message) = self.engine.memory.breaker.let_go(account, &self.subject.uid()) {
@@ -230,11 +283,11 @@ impl Work<'_> {
         match self.send_delete(target, seen).await {
             Ok(true) => self.subject.counted.push(Counted::Wrote(Write::Delete)),
             Ok(false) => {}
-            Err(error) if self.stays_in_use(&error) => return self.release(Released::InUse, None).await,
+            Err(error) if self.stays_in_use(&error) => return self.release(Released::InUse).await,
             Err(error) => return Err(self.overtaken(target, seen, error).await?),
         }
         let key = self.driver.key(&seen.state)?;
-        session.snapshots.amend(self.driver, &key.within, &seen.id, None).await;
+        session.snapshots.remove(self.driver, &key.within, &seen.id).await;
         self.name_freed(target, seen)?;
         let before = self.remember(|m| m.delete_accepted.replace(Instant::now()));
         Ok(before.map_or(Outcome::Again, |_| deletion_accepted()))
@@ -246,6 +299,7 @@ impl Work<'_> {
         self.may_touch(target, seen)?;
         let managed = !self.observing();
         if managed {
+            target.want.as_ref().map_or(Ok(()), |want| self.same_place(want, seen))?;
             let claim = self.claimant(target).claim(&seen.id);
             if let Some(lost) = self.claim(&claim) {
                 return Ok(lost);

@@ -39,6 +39,7 @@ pub fn conclude(status: AnyStatus, outcome: &Outcome, pass: &Pass, pace: &Pace) 
     let mut status = status;
     if let Some(mut verdicts) = verdicts(&status, outcome, pass) {
         speak_for_synced(&mut verdicts, pass.ready);
+        remark(&mut verdicts, pass.remark.as_deref());
         if let Some((reason, message)) = &pass.unresolved {
             incomplete(&mut verdicts, *reason, message);
         }
@@ -60,6 +61,16 @@ fn speak_for_synced(verdicts: &mut [Verdict], ready: Reason) {
     let (Some(synced), Some(said)) = (synced, verdicts.iter_mut().find(found)) else { return };
     said.reason = if synced.reason == Reason::DriftDetected { synced.reason } else { ready };
     said.message = synced.message;
+}
+
+/// What a user has to know of a Ready object is the message of `Ready`, if nothing else is.
+fn remark(verdicts: &mut [Verdict], remark: Option<&str>) {
+    let silent = |v: &&mut Verdict| {
+        v.kind == ConditionType::Ready && v.status == ConditionStatus::True && v.message.is_empty()
+    };
+    if let (Some(remark), Some(ready)) = (remark, verdicts.iter_mut().find(silent)) {
+        ready.message = remark.to_owned();
+    }
 }
 
 /// What an outcome means for this object. A refused read says nothing about an object that was Ready and was not changed

@@ -54,10 +54,10 @@ fn deleting(view: &View<'_>) -> Step {
         Found::Nothing { settled: false } => {
             wait(Reason::Deleting, "checking once more that the object is gone")
         }
-        Found::Ours(seen) => match &seen.about.phase {
-            Phase::Leaving(why) => wait(Reason::Deleting, why.clone()),
-            Phase::Vacant => Step::Release(Released::Vacant),
-            _ => view.left_behind.map_or(Step::Delete, |word| Step::Release(Released::Left(word))),
+        Found::Ours(seen) => match (&seen.about.phase, &view.left_behind) {
+            (Phase::Leaving(why), _) => wait(Reason::Deleting, why.clone()),
+            (_, Some(word)) => Step::Release(Released::Left(word.clone())),
+            (_, None) => Step::Delete,
         },
         Found::Foreign(seen) => refuse(
             Reason::ApiRefused,
@@ -68,12 +68,9 @@ fn deleting(view: &View<'_>) -> Step {
             ),
         ),
         // The other object deletes it.
-        Found::Held(_) => Step::Release(Released::Retained),
+        Found::Held(_) => Step::Release(Released::Held),
         Found::Replaced(_) => Step::Release(Released::Gone),
-        Found::Interrupted(create) => match recover(create, view.issue.as_ref()) {
-            Step::Refuse { message, .. } => refuse(Reason::ApiRefused, message),
-            step => step,
-        },
+        Found::Interrupted(create) => recover(view, create),
         Found::Several(ids) => refuse(
             Reason::ApiRefused,
             format!(
@@ -116,7 +113,7 @@ fn living(view: &View<'_>) -> Step {
                 ids.join(", ")
             ),
         ),
-        Found::Interrupted(create) => recover(create, view.issue.as_ref()),
+        Found::Interrupted(create) => recover(view, create),
         Found::Foreign(seen) => foreign(view, seen, false),
         Found::Ours(seen) if view.record == Record::Bound || observes(view) => {
             let issue = view.issue.as_ref().filter(|_| !view.observe);
@@ -144,33 +141,45 @@ fn issued(issue: &Issue, seen: &Seen) -> Option<Step> {
 }
 
 /// A create whose result is not known. An object that was created at another time may be another user's, or ours by a wrong
-/// clock: a person must decide.
-fn recover(create: &Interrupted, issue: Option<&Issue>) -> Step {
-    match create {
-        Interrupted::TooEarly(after) => Step::WaitOut {
-            after: *after,
-            message: "a create was interrupted; waiting until the account certainly shows what it created"
-                .into(),
-        },
-        Interrupted::Since { hits, in_time, sent } => match hits.as_slice() {
-            [] => Step::Forget,
-            // The Kubernetes Secret holds it: only the status does not say so yet.
-            hits if let Some(id) = issue.and_then(|issue| hits.iter().find(|id| issue.holds(id))) => {
-                Step::Bind(id.clone())
+/// clock, and so may one whose time is not known: a person must decide. Once the spec names one of them, that one is adopted, if
+/// the policy allows it. A secret that no Kubernetes Secret holds is lost, so it is deleted instead of bound.
+fn recover(view: &View<'_>, create: &Interrupted) -> Step {
+    let (hits, in_time, sent) = match create {
+        Interrupted::TooEarly(after) => {
+            let message =
+                "a create was interrupted; waiting until the account certainly shows what it created";
+            return Step::WaitOut { after: *after, message: message.into() };
+        }
+        Interrupted::Since { hits, in_time, sent } => (hits, *in_time, sent),
+    };
+    let issue = view.issue.as_ref();
+    let decided = view.asked.is_some_and(|id| hits.iter().any(|hit| hit == id)) && !view.deleting;
+    match hits.as_slice() {
+        [] => Step::Forget,
+        // The Kubernetes Secret holds it: only the status does not say so yet.
+        hits if let Some(id) = issue.and_then(|issue| hits.iter().find(|id| issue.holds(id))) => {
+            Step::Bind(id.clone())
+        }
+        [id] if in_time && issue.is_none() => Step::Bind(id.clone()),
+        [id] if in_time && !view.observe => Step::Discard(id.clone()),
+        _ if decided => Step::Forget,
+        several => {
+            let text = format!(
+                "a create was interrupted at {sent}, and what is in the account now may or may not be its result ({})",
+                several.join(", ")
+            );
+            let delete = "delete in the account what is not intended";
+            if view.deleting {
+                let retain = "or set spec.deletionPolicy to Retain to leave it there";
+                return refuse(Reason::ApiRefused, format!("{text}: {delete}, {retain}"));
             }
-            // Its secret is lost.
-            [id] if *in_time && issue.is_some() => Step::Discard(id.clone()),
-            [id] if *in_time => Step::Bind(id.clone()),
-            several => refuse(
-                Reason::CreateResultUnknown,
-                format!(
-                    "a create was interrupted at {sent}, and what is in the account now may or may not be its result ({}): \
-                     delete what is not intended in the account, or delete this object with deletionPolicy Retain and \
-                     name the right one with spec.externalId on a new object",
-                    several.join(", ")
-                ),
-            ),
-        },
+            if issue.is_some() {
+                // No policy adopts it.
+                return refuse(Reason::CreateResultUnknown, format!("{text}: {delete}"));
+            }
+            let adopt = "set spec.externalId to the id of the right one to adopt it";
+            refuse(Reason::CreateResultUnknown, format!("{text}: {adopt}, or {delete}"))
+        }
     }
 }
 
@@ -197,10 +206,12 @@ fn unseen(view: &View<'_>, settled: bool) -> Step {
             Reason::WouldBeCreated,
             format!("the account has no {called}: it would be created; {create}"),
         ),
-        Record::Bound | Record::Observed if view.asked || required || view.data_bearing => missing(format!(
-            "{called} is gone from the account, and would not be created again by itself: to have a new one, delete this \
+        Record::Bound | Record::Observed if view.asked.is_some() || required || view.data_bearing => {
+            missing(format!(
+                "{called} is gone from the account, and would not be created again by itself: to have a new one, delete this \
              object and apply it again without spec.externalId and spec.adoptionPolicy: Required"
-        )),
+            ))
+        }
         Record::Bound | Record::Observed => plan(
             Reason::WouldBeCreated,
             format!("{called} is gone from the account: it would be created again; {create}"),
@@ -239,7 +250,9 @@ fn absent(view: &View<'_>, settled: bool) -> Step {
         Record::Bound | Record::Observed if !settled => {
             wait(Reason::Progressing, format!("{called} seems to be gone; reading once more to be sure"))
         }
-        Record::Bound | Record::Observed if view.asked || view.adoption == AdoptionPolicy::Required => {
+        Record::Bound | Record::Observed
+            if view.asked.is_some() || view.adoption == AdoptionPolicy::Required =>
+        {
             missing(format!(
                 "{called} is gone from the account, and the spec asks for that one: delete this object, and apply it again \
                  without spec.externalId and spec.adoptionPolicy: Required to create a new one"
@@ -256,7 +269,7 @@ fn absent(view: &View<'_>, settled: bool) -> Step {
 fn foreign(view: &View<'_>, seen: &Seen, marked: bool) -> Step {
     let allowed = match view.adoption {
         AdoptionPolicy::IfExists | AdoptionPolicy::Required => true,
-        AdoptionPolicy::IfOwned => marked || view.asked || view.record == Record::Asked,
+        AdoptionPolicy::IfOwned => marked || view.asked.is_some() || view.record == Record::Asked,
         AdoptionPolicy::Never => false,
     };
     // Nothing manages it, so no permission is needed either: it is as good as missing.

@@ -118,12 +118,24 @@ impl Engine {
         let not_ready =
             |why: &str| Error::waiting(Reason::ReferenceNotReady, format!("{who} is not ready: {why}"));
         let summary = summary(&object);
-        match (summary.id, summary.usable) {
-            (Some(id), Some(_)) if pinned == Some(&id) => Ok(id),
+        let value = summary.id.and_then(|id| need.value(&id, &object.data["status"]));
+        match (value, summary.usable) {
+            (Some(value), Some(_)) if pinned == Some(&value) => Ok(value),
             _ if summary.leaving => Err(not_ready("it is being deleted")),
-            (Some(id), Some(true)) => Ok(id),
+            (Some(value), Some(true)) => Ok(value),
             _ => Err(not_ready("see its conditions")),
         }
+    }
+
+    /// Whether an object still asks for what a reconcile decided: it exists, and neither `suspend` nor `Observe` stops writes. With
+    /// `generation`, no later one is known either.
+    pub fn still_asks(&self, who: &ObjectName, uid: &str, generation: Option<i64>) -> bool {
+        self.cluster.stores.object(who).is_some_and(|object| {
+            let (metadata, spec) = (&object.metadata, &object.data["spec"]);
+            let later = generation.is_some() && metadata.generation > generation;
+            let stopped = spec["suspend"] == true || spec["managementPolicy"] == "Observe";
+            metadata.uid.as_deref() == Some(uid) && !later && !stopped
+        })
     }
 
     /// Whether a create or an adoption must wait, as the process has just started.

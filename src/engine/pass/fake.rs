@@ -23,8 +23,8 @@ use crate::databricks::{Client, Connection, Host, HostPolicy, Urgency};
 use crate::engine::crd::Reason;
 use crate::engine::error::{Error, Result};
 use crate::engine::kind::{
-    About, AuthFacts, Change, Driver, Key, Lifecycle, Need, New, Output, Ownership, Phase, Power,
-    PrincipalName, Reader, Resolved, Seen, Traits, Wanted, When, Writer,
+    About, Acting, Change, Driver, Home, Key, Lifecycle, Need, New, Output, Ownership, Phase, Power,
+    PrincipalName, Reader, Resolved, Seen, Shared, Traits, Wanted, When, Writer,
 };
 
 /// A kind whose objects have a name, which no update gives to two of them, and values that differ where they differ. What is
@@ -32,6 +32,8 @@ use crate::engine::kind::{
 pub struct Fake {
     /// Its lifecycle, and what proves ownership.
     pub traits: Traits,
+    /// A reference means this fact of the other object instead of its id.
+    pub fact: Option<&'static str>,
     /// It has a temporary name for an object that exchanges its name with another.
     pub steps_aside: bool,
     /// What GET shows.
@@ -48,6 +50,8 @@ pub struct Fake {
     pub partial: Mutex<bool>,
     /// The response to a create shows only the id.
     pub silent: Mutex<bool>,
+    /// Updates carry out the value alone, and their responses say that the account refused the rest for this.
+    pub in_part: Mutex<Option<Error>>,
     /// So many secrets were issued.
     pub issued: Mutex<u32>,
     /// The next write is carried out, and its response is this failure.
@@ -60,6 +64,8 @@ pub struct Fake {
     pub calls: Mutex<Vec<String>>,
     /// What the guard was asked to judge by: the operator's own principal, and the ids of the siblings.
     pub judged: Mutex<Vec<(Option<String>, Vec<String>)>>,
+    /// What all objects share, or why that cannot be read.
+    pub shared: Mutex<Result<Shared>>,
 }
 
 impl Fake {
@@ -75,6 +81,7 @@ impl Fake {
             references: &[],
             untold: &[],
             unlisted: &[],
+            home: Home::Account,
             ownership: Ownership::RecordedId,
             lifecycle: Lifecycle::Object,
             data_bearing: false,
@@ -85,9 +92,11 @@ impl Fake {
             guarded_alone: false,
             guarded_among_siblings: false,
             creates_in_turn: false,
+            writes_in_turn: false,
         };
         let mut fake = Fake {
             traits,
+            fact: None,
             steps_aside: false,
             got: Mutex::default(),
             listed: Mutex::default(),
@@ -96,12 +105,14 @@ impl Fake {
             late: Mutex::default(),
             partial: Mutex::default(),
             silent: Mutex::default(),
+            in_part: Mutex::default(),
             issued: Mutex::default(),
             loses: Mutex::default(),
             phase: Mutex::new(Phase::Ready),
             mark: Mutex::new("it".into()),
             calls: Mutex::default(),
             judged: Mutex::default(),
+            shared: Mutex::new(Ok(Shared::default())),
         };
         change(&mut fake);
         Box::leak(Box::new(fake))
@@ -147,7 +158,10 @@ impl Fake {
         self.refuses.lock().unwrap().push_back(error);
     }
 
-    fn written(&self, call: String) -> Result<()> {
+    fn written(&self, writer: &Writer, call: String) -> Result<()> {
+        if !writer.may_write() {
+            return Err(Error::Fenced);
+        }
         self.calls.lock().unwrap().push(call);
         self.refuses.lock().unwrap().pop_front().map_or(Ok(()), Err)
     }
@@ -274,6 +288,7 @@ impl Driver for Fake {
             Some(Need {
                 field: field.into(),
                 what: Wanted::Object { kind: "Fake".into(), name },
+                fact: self.fact,
                 soft: false,
             })
         };
@@ -346,21 +361,16 @@ impl Driver for Fake {
         Ok(seen.state["name"] == *key.name)
     }
 
-    fn guard(
-        &self,
-        want: Option<&Value>,
-        _: Option<&Seen>,
-        siblings: &[Seen],
-        auth: &AuthFacts,
-    ) -> Result<()> {
-        let siblings = siblings.iter().map(|seen| seen.id.clone()).collect();
-        self.judged.lock().unwrap().push((auth.principal_id.clone(), siblings));
-        match want {
-            Some(want) if want["value"] == "lock-out" => {
-                Err(Error::terminal(Reason::WouldLockOut, "it would lock the operator out"))
-            }
-            _ => Ok(()),
-        }
+    fn guard<'a>(&'a self, act: Acting<'a>, _: &'a Reader) -> BoxFuture<'a, Result<()>> {
+        let siblings = act.siblings.iter().map(|seen| seen.id.clone()).collect();
+        self.judged.lock().unwrap().push((act.auth.principal_id.clone(), siblings));
+        let refused = act.want.is_some_and(|want| want["value"] == "lock-out");
+        let refusal = Error::terminal(Reason::WouldLockOut, "it would lock the operator out");
+        std::future::ready(if refused { Err(refusal) } else { Ok(()) }).boxed()
+    }
+
+    fn shared<'a>(&'a self, _: &'a Reader, _: &'a str) -> BoxFuture<'a, Result<Shared>> {
+        async move { self.shared.lock().unwrap().clone() }.boxed()
     }
 
     fn get<'a>(&'a self, _: &'a Reader, id: &'a str) -> BoxFuture<'a, Result<Option<Seen>>> {
@@ -371,10 +381,10 @@ impl Driver for Fake {
         async move { self.called(format!("LIST {within}"), || self.listed.lock().unwrap().clone()) }.boxed()
     }
 
-    fn create<'a>(&'a self, _: &'a Writer, want: &'a Value) -> BoxFuture<'a, Result<New>> {
+    fn create<'a>(&'a self, api: &'a Writer, want: &'a Value) -> BoxFuture<'a, Result<New>> {
         async move {
             let name = want["name"].as_str().unwrap_or_default();
-            self.written(format!("POST {name}"))?;
+            self.written(api, format!("POST {name}"))?;
             let upsert = self.traits.lifecycle == Lifecycle::Upsert;
             let id = match upsert {
                 true => format!("/{name}"),
@@ -403,13 +413,13 @@ impl Driver for Fake {
 
     fn update<'a>(
         &'a self,
-        _: &'a Writer,
+        api: &'a Writer,
         seen: &'a Seen,
         want: &'a Value,
         now: &'a [&'a str],
     ) -> BoxFuture<'a, Result<Seen>> {
         async move {
-            self.written(format!("PATCH {} {}", seen.id, now.join(",")))?;
+            self.written(api, format!("PATCH {} {}", seen.id, now.join(",")))?;
             if now.contains(&"name") && self.is_taken(&seen.id, &want["name"]) {
                 let text = format!("{} exists already", want["name"]);
                 return Err(Error::rejected(Reason::AlreadyExists, text));
@@ -418,7 +428,9 @@ impl Driver for Fake {
             if *self.late.lock().unwrap() {
                 return self.answered(seen);
             }
-            now.iter().for_each(|field| seen.state[*field] = want[*field].clone());
+            let in_part = self.in_part.lock().unwrap().clone();
+            let carried_out = now.iter().filter(|field| in_part.is_none() || **field == "value");
+            carried_out.for_each(|field| seen.state[*field] = want[*field].clone());
             if seen.about.phase == Phase::Vacant {
                 seen.about.phase = Phase::Ready;
             }
@@ -426,6 +438,7 @@ impl Driver for Fake {
                 seen.about.owner = Some(mark);
             }
             self.put(seen.clone());
+            seen.about.refused = in_part;
             self.answered(seen)
         }
         .boxed()
@@ -444,9 +457,9 @@ impl Driver for Fake {
         self.delete(api, seen)
     }
 
-    fn delete<'a>(&'a self, _: &'a Writer, seen: &'a Seen) -> BoxFuture<'a, Result<()>> {
+    fn delete<'a>(&'a self, api: &'a Writer, seen: &'a Seen) -> BoxFuture<'a, Result<()>> {
         async move {
-            self.written(format!("DELETE {}", seen.id))?;
+            self.written(api, format!("DELETE {}", seen.id))?;
             match *self.late.lock().unwrap() {
                 true => {}
                 false if self.traits.lifecycle == Lifecycle::Standing => self.put(vacant(&seen.id)),

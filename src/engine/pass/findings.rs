@@ -5,11 +5,12 @@ use std::collections::BTreeSet;
 use serde_json::{Map, Value};
 
 use super::bound::Record;
+use super::cut::{Left, cut};
 use super::decide::{Released, spec_path};
 use super::look::{Found, Look};
 use super::subject::Shown;
 use super::work::{Target, Work};
-use crate::engine::crd::{Drift, EventReason, Note, ObjectName, camel, shorten};
+use crate::engine::crd::{Drift, EventReason, Intent, Note, ObjectName, camel, shorten};
 use crate::engine::error::Result;
 use crate::engine::kind::{Change, Immutable, Phase, Seen, Traits, at};
 
@@ -42,12 +43,17 @@ impl Work<'_> {
             .map(|want| differences.map(|c| drift(&traits, &spec, &c.path, want, &seen.state)).collect());
         let mut observed = fixed(traits.immutable, &seen.state);
         observed.extend(all(fields, &seen.state));
+        let (mut facts, mut left) = (seen.facts.clone(), Left::default());
+        let mut counts = cut(&mut observed, &mut left);
+        counts.extend(cut(&mut facts, &mut left));
         Ok(Shown {
             name: ours.then(|| self.driver.key(&seen.state)).transpose()?.map(|key| key.name),
             state: seen.about.state.clone(),
-            facts: seen.facts.clone(),
+            facts,
             observed,
+            counts,
             drift: drift.unwrap_or_default(),
+            remark: seen.about.remark.clone(),
         })
     }
 
@@ -65,73 +71,71 @@ impl Work<'_> {
         Shown { drift: drift.collect(), ..Shown::default() }
     }
 
-    /// What the event reports of the object in the account when its Kubernetes object is released.
-    pub fn released(&self, how: Released, seen: Option<&Seen>) -> Option<Note> {
-        let id = self.subject.status.as_ref().ok().and_then(|s| s.external.as_ref()).map(|e| e.id.clone());
-        let keepers = self.engine.memory.wake.keepers(&self.subject.who);
-        match (how, id) {
-            (Released::NeverCreated, _) | (Released::InUse, None) => None,
-            (Released::InUse, Some(id)) => Some(kept(&id, "something in the account")),
-            (Released::Retained, Some(id))
-                if self.management.deletion_policy.is_none() && !keepers.is_empty() =>
-            {
-                let names: Vec<String> = keepers.iter().map(ObjectName::to_string).collect();
-                Some(kept(&id, &format!("what {} managed", names.join(" and "))))
-            }
-            (Released::Retained, None) => {
-                let intent = self.subject.status.as_ref().ok().and_then(|s| s.intent.as_ref());
-                intent.map(|intent| Note {
-                    warning: true,
-                    reason: EventReason::OrphanedOnDelete,
-                    text: format!(
-                        "a create of {} was interrupted; what it may have created stays in the account",
-                        intent.name
-                    ),
-                })
-            }
-            (Released::Retained, Some(id)) => {
-                let left = self.management.suspended() || self.observing();
-                let reason = if left { EventReason::OrphanedOnDelete } else { EventReason::Retained };
-                let mut text = format!("the object {id} stays in the account");
-                let former = self.subject.status().map_or_else(|_| vec![], |status| status.retired.clone());
-                let former: Vec<&str> = former.iter().map(|one| one.id.as_str()).collect();
-                if !former.is_empty() {
-                    text += &format!(", and so do its predecessors: {}", former.join(", "));
+    /// What the event reports of the object in the account when its Kubernetes object is released. One that is deleted before the
+    /// first reconcile after a restore without its status says by its annotation what stays.
+    pub fn released(&self, how: &Released) -> Option<Note> {
+        let bound = self.bound();
+        let recorded = bound.external.as_ref().map(|external| external.id.as_str());
+        let note = |warning, reason, text| Some(Note { warning, reason, text });
+        // While a create is in doubt, the annotation names what was there before it.
+        let copied = bound.annotated.as_deref().filter(|_| bound.copied());
+        let (stays, gone) = (recorded.or(copied), recorded);
+        match how {
+            Released::NeverCreated => None,
+            Released::Retained => match stays {
+                Some(id) => {
+                    let left = self.management.suspended() || self.observing();
+                    let reason = if left { EventReason::OrphanedOnDelete } else { EventReason::Retained };
+                    let mut text = format!("the object {id} stays in the account");
+                    let former = self.subject.status.iter().flat_map(|status| &status.retired);
+                    let former: Vec<&str> = former.map(|one| one.id.as_str()).collect();
+                    if !former.is_empty() {
+                        text += &format!(", and so do its predecessors: {}", former.join(", "));
+                    }
+                    note(left, reason, text)
                 }
-                Some(Note { warning: left, reason, text })
+                None => note(true, EventReason::OrphanedOnDelete, interrupted(bound.intent.as_ref()?)),
+            },
+            Released::Held => note(
+                false,
+                EventReason::Retained,
+                format!("the object {} stays in the account, as another object manages it", stays?),
+            ),
+            Released::InUse => note(true, EventReason::Retained, self.in_use(stays?)),
+            Released::Left(word) => note(
+                false,
+                EventReason::Deleted,
+                format!("the object {} is not removed from the account: it stays there as {word}", gone?),
+            ),
+            Released::Gone => {
+                note(false, EventReason::Deleted, format!("the object {} is gone from the account", gone?))
             }
-            (Released::Vacant, id) => id.map(|id| {
-                let state = seen.and_then(|seen| seen.about.state.as_deref()).unwrap_or("its default");
-                let text =
-                    format!("the object {id} cannot be removed from the account: it stays there as {state}");
-                Note { warning: false, reason: EventReason::Deleted, text }
-            }),
-            (Released::Gone | Released::Left(_), None) => None,
-            (Released::Left(word), Some(id)) => Some(Note {
-                warning: false,
-                reason: EventReason::Deleted,
-                text: format!("the object {id} is {word} in the account"),
-            }),
-            (Released::Gone, Some(id)) => Some(Note {
-                warning: false,
-                reason: EventReason::Deleted,
-                text: format!("the object {} is gone from the account", id),
-            }),
         }
     }
+
+    /// The text for an object that stays because it is used. No object of the cluster deletes it any more.
+    fn in_use(&self, id: &str) -> String {
+        let keepers = self.engine.memory.wake.keepers(&self.subject.who);
+        let names: Vec<String> = keepers.iter().map(ObjectName::to_string).collect();
+        let user = if names.is_empty() {
+            "something in the account".to_owned()
+        } else {
+            format!("what {} managed, or something else in the account,", names.join(" and "))
+        };
+        format!(
+            "the object {id} stays in the account: {user} still uses it, and spec.deletionPolicy is not set. With Delete, the \
+             operator would wait until it can be deleted"
+        )
+    }
+}
+
+/// The text for what a create may have created.
+fn interrupted(intent: &Intent) -> String {
+    format!("a create of {} was interrupted; what it may have created stays in the account", intent.name)
 }
 
 fn is_usable(seen: &Seen) -> bool {
     matches!(seen.about.phase, Phase::Ready | Phase::Vacant)
-}
-
-/// The note for an object that stays because it is used. A warning: no object of the cluster deletes it any more.
-fn kept(id: &str, user: &str) -> Note {
-    let text = format!(
-        "the object {id} stays in the account: {user} still uses it, and spec.deletionPolicy is not set. With Delete, the operator \
-         would wait until it can be deleted"
-    );
-    Note { warning: true, reason: EventReason::Retained, text }
 }
 
 /// Whether a field of the state is one that a user writes: our own mark is not.

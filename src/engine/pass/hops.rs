@@ -17,7 +17,7 @@ use serde::Deserialize;
 use tokio::time::Instant;
 use tracing::{Instrument, Span};
 
-use super::decide::{Step, deleting_without_account};
+use super::decide::{Released, Step, deleting_without_account};
 use super::engine::Engine;
 use super::lag::Lag;
 use super::look::{Freshness, Look};
@@ -75,7 +75,7 @@ pub async fn reconcile(
     // Not within a span of its own: what it concludes is recorded in the span of the reconcile.
     let ended = subject.conclude(&engine, outcome, Reason::Available).await;
     if let (Ended::Gone, Some((writer, new))) = (&ended, made) {
-        let undone = undo(engine.clone(), driver, writer, new, who);
+        let undone = undo(engine.clone(), driver, writer, new, (who, uid));
         engine.undoing.tasks.spawn(undone.in_current_span());
     }
     ended.action()
@@ -108,10 +108,16 @@ async fn hops(work: &mut Work<'_>) -> Result<Outcome> {
     let mut target = hop("desire").in_scope(|| work.desire(place, resolved))?;
     work.subject.put_references(target.refs.as_ref(), target.unresolved.shown())?;
     work.keep_only(&target.claims);
+    work.find_home(&target).instrument(hop("desire")).await?;
     work.write_finalizer().await?;
     let (wanted, mut freshness) = (target.want.clone(), Freshness::Routine);
     let (look, decision) = loop {
-        let look = work.observe(&target, freshness).instrument(hop("observe")).await?;
+        let look = match work.observe(&target, freshness).instrument(hop("observe")).await {
+            Err(error) if work.goes_with_workspace(&error)? => {
+                return work.release(Released::Left("left to the deletion of its workspace".into())).await;
+            }
+            look => look?,
+        };
         work.subject.put_read(&look, work.usable(&look));
         target.want = target.unresolved.keep(wanted.as_ref(), look.seen());
         let decision = hop("decide").in_scope(|| work.decide(&target, &look))?;
@@ -123,7 +129,15 @@ async fn hops(work: &mut Work<'_>) -> Result<Outcome> {
         }
         freshness = Freshness::BeforeWrite;
     };
-    work.act(&target, look, decision).instrument(hop("act")).await
+    let done = work.act(&target, look, decision).instrument(hop("act")).await;
+    match done {
+        // The lease is held, so something else forbids the write.
+        Err(Error::Fenced) if work.engine.permit().holds() => Err(Error::Conflict(
+            "this object or its DatabricksAuth was changed while this reconcile waited; nothing was sent"
+                .into(),
+        )),
+        done => done,
+    }
 }
 
 /// What a hop does and logs is within its span.
@@ -150,7 +164,7 @@ impl Work<'_> {
         let operation = self.subject.status()?.operation.as_ref();
         match deleting_without_account(&self.view_of(&Look::unknown(), &[], None, operation)?) {
             Some(Step::Refuse { reason, message }) => Ok(Some(Outcome::Blocked { reason, message })),
-            Some(Step::Release(how)) => self.release(how, None).await.map(Some),
+            Some(Step::Release(how)) => self.release(how).await.map(Some),
             Some(other) => Err(Error::terminal(Reason::InternalError, format!("unexpected step {other:?}"))),
             None => Ok(None),
         }
@@ -180,12 +194,17 @@ pub async fn undo(
     driver: &'static dyn Driver,
     writer: Writer,
     new: New,
-    who: ObjectName,
+    (who, uid): (ObjectName, String),
 ) {
     let (since, mut wait) = (Instant::now(), engine.settings.pace.poll_min);
     // Until then, a missing object may only mean that the account does not know it everywhere yet.
     let lag = Lag::new(driver.traits().read_lag, &engine.settings).read;
     loop {
+        // A new object of that name may have found it by its mark, or adopted it.
+        let now = engine.cluster.stores.object(&who).and_then(|object| object.uid());
+        if now.is_some_and(|now| now != uid) {
+            return orphaned(&new);
+        }
         let gone =
             |error: &Error| error.is_rejected(Reason::ExternalResourceMissing) && since.elapsed() >= lag;
         let error = match take_back(driver, &writer, &new).await {
@@ -208,8 +227,7 @@ pub async fn undo(
         wait = (wait * 2).min(engine.settings.pace.poll_max);
         let over = since.elapsed() > engine.settings.operation || engine.undoing.stop.is_cancelled();
         if over || engine.cluster.stores.object(&who).is_some() {
-            tracing::error!(external_id = new.id, "ORPHAN: delete this object in the account by hand");
-            return;
+            return orphaned(&new);
         }
     }
 }
@@ -224,4 +242,9 @@ pub async fn take_back(driver: &'static dyn Driver, writer: &Writer, new: &New) 
         return Err(Error::rejected(Reason::ExternalResourceMissing, "the account does not show it"));
     };
     driver.delete(writer, seen).await
+}
+
+/// Reports what is left to a person.
+fn orphaned(new: &New) {
+    tracing::error!(external_id = new.id, "ORPHAN: delete this object in the account by hand");
 }

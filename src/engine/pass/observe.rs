@@ -6,6 +6,8 @@
 //! say so, and still say so a while later; any other failure to read is a failure. An object is not gone either if it was
 //! created so recently that reads may not show it yet, see [`super::lag`].
 
+mod interrupted;
+
 use std::time::Duration;
 
 use k8s_openapi::jiff::Timestamp;
@@ -14,19 +16,17 @@ use tokio::time::Instant;
 
 use super::bound::{Bound, Recognise, Record};
 use super::lag::Lag;
-use super::look::{Found, Freshness, Interrupted, Look};
+use super::look::{Found, Freshness, Look};
 use crate::engine::account::{Rows, Snapshots};
-use crate::engine::crd::{Intent, ObjectName, Reason, age};
+use crate::engine::crd::{Intent, ObjectName, Reason};
 use crate::engine::error::{Error, Result};
-use crate::engine::kind::{Driver, Key, Ownership, Phase, Reader, Seen};
+use crate::engine::kind::{Driver, Key, Phase, Reader, Seen};
 use crate::engine::memory::{Claimant, Recall, named};
 
 /// The maximum age of the LIST by which a recorded upsert is written again.
 const UPSERT_FRESH: Duration = Duration::from_secs(60);
 /// The maximum age of the LIST in which a create searches for existing objects.
 const CREATE_FRESH: Duration = Duration::from_secs(5);
-/// How far the clocks of the account and of this machine may differ.
-const SKEW_SECONDS: i64 = 300;
 
 /// Everything that an observation depends on.
 pub struct Observer<'a> {
@@ -101,50 +101,6 @@ impl Observer<'_> {
         Ok(key.is_some_and(|key| key.within == intent.within && key.name == intent.name))
     }
 
-    /// What did not exist before a create whose result is not known. The key is the intent's, for the spec may have been
-    /// changed since.
-    async fn interrupted(&self, intent: &Intent) -> Result<Interrupted> {
-        let age = age(intent.time.0, self.now);
-        let wait = self.quarantine.max(self.lag.read);
-        if age < wait {
-            return Ok(Interrupted::TooEarly(wait - age));
-        }
-        let key = Key { within: intent.within.clone(), name: intent.name.clone() };
-        let slack = i64::try_from(self.quarantine.as_secs()).unwrap_or(i64::MAX).saturating_add(SKEW_SECONDS);
-        let (mut hits, mut in_time) = (vec![], true);
-        let issues = self.driver.traits().issues;
-        for seen in self.listed_after(&key.within, intent.time.0, wait).await? {
-            // Our own create always sets the mark.
-            let marked = match self.driver.traits().ownership {
-                Ownership::Marker => self.recognise.marked(&seen),
-                Ownership::RecordedId => true,
-            };
-            // A secret is recognised by its times. Where those are not shown, it may be the result, and nothing proves it.
-            let unproven = issues && (seen.about.created.is_none() || seen.about.expires.is_none());
-            let fits = (self.driver.matches(&key, &seen)? || unproven) && marked;
-            let fits = fits && !intent.before.contains(&seen.id);
-            if fits && self.claimant.holder(&seen.id).is_none() {
-                let off = |at: i64| at.saturating_sub(intent.time.0.as_second());
-                in_time &= !unproven;
-                in_time &= seen.about.created.is_none_or(|at| (-SKEW_SECONDS..=slack).contains(&off(at)));
-                hits.push(seen.id);
-            }
-        }
-        hits.sort();
-        Ok(Interrupted::Since { hits, in_time, sent: intent.time.0 })
-    }
-
-    /// A LIST that began at least this long after `sent`. Objects whose creates were interrupted together share one.
-    async fn listed_after(&self, within: &str, sent: Timestamp, wait: Duration) -> Result<Vec<Seen>> {
-        let all = |rows: &Rows<'_>| (rows.began, rows.all().cloned().collect());
-        let list = |not_before| self.snapshots.look(self.driver, self.reader, within, not_before, all);
-        let (began, rows) = list(self.not_before.max(recent(CREATE_FRESH))).await?;
-        if age(sent, began) >= wait {
-            return Ok(rows);
-        }
-        Ok(list(Instant::now()).await?.1)
-    }
-
     /// The object that a record points to.
     async fn by_id(&self, id: &str, freshness: Freshness) -> Result<Look> {
         if let Some(holder) = self.holder_of_record(id) {
@@ -190,10 +146,8 @@ impl Observer<'_> {
         if let Some(other) = seen.as_ref().filter(|seen| seen.id != id) {
             return Err(Error::retry(format!("asked for {id}, Databricks returned {}", other.id)));
         }
-        if let Some(seen) = &seen {
-            self.snapshots.amend(self.driver, within, id, Some(seen)).await;
-        }
-        Ok(seen)
+        let Some(seen) = seen else { return Ok(None) };
+        Ok(Some(self.snapshots.amend(self.driver, within, seen).await))
     }
 
     /// Classifies the object that a record names.
@@ -315,10 +269,13 @@ impl Observer<'_> {
             0 => Found::Nothing { settled: true },
             1 => {
                 let seen = self.confirmed(hits.remove(0), freshness).await?;
-                // After a crash between our record and its confirmation an upsert finds its own row.
-                let ours = upsert && self.bound.intent.is_some();
                 let holder = self.claimant.holder(&seen.id);
-                self.unless_held(holder, if ours { Found::Ours(seen) } else { Found::Foreign(seen) })
+                let found = match &self.bound.intent {
+                    // After a crash between our record and its confirmation an upsert finds its own row.
+                    Some(intent) if upsert => self.of_announced(intent, seen),
+                    _ => Found::Foreign(seen),
+                };
+                self.unless_held(holder, found)
             }
             _ => Found::Several(hits.into_iter().map(|seen| seen.id).collect()),
         };
@@ -345,10 +302,12 @@ impl Observer<'_> {
         if self.repeatable() || (freshness == Freshness::Routine && !self.unlisted()) {
             return Ok(seen);
         }
+        let within = self.driver.key(&seen.state)?.within;
         match self.driver.get(self.reader, &seen.id).await? {
-            Some(now) if now.id == seen.id && !matches!(now.about.phase, Phase::Leaving(_)) => Ok(now),
+            Some(now) if now.id == seen.id && !matches!(now.about.phase, Phase::Leaving(_)) => {
+                Ok(self.snapshots.amend(self.driver, &within, now).await)
+            }
             _ => {
-                let within = self.driver.key(&seen.state)?.within;
                 self.snapshots.forget(self.driver, &within).await;
                 Err(Error::retry(format!(
                     "{} existed a moment ago and is being deleted; reading again",

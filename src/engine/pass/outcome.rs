@@ -103,6 +103,8 @@ pub struct Pass {
     pub unresolved: Option<(Reason, String)>,
     /// The reason of a condition `Ready` that is True.
     pub ready: Reason,
+    /// What the message of such a condition says, if nothing else has to be said.
+    pub remark: Option<String>,
     /// A change was accepted in this reconcile, and may show soon.
     pub sent: bool,
     /// How often to compare with the account; `None` is never.

@@ -39,7 +39,9 @@ impl Work<'_> {
         if !self.driver.traits().issues {
             return Ok(None);
         }
-        let needed = !self.subject.deleting() && !self.observing();
+        // One that only observes binds what an interrupted create has put there.
+        let manages = !self.observing() || self.bound().intent.is_some();
+        let needed = !self.subject.deleting() && manages;
         let output = if needed { self.output()? } else { None };
         let name = output.as_ref().map(|output| output.secret_name.as_str());
         let (watches, who) = (&self.engine.outputs, &self.subject.who);
@@ -112,7 +114,7 @@ impl Work<'_> {
             }
         };
         tracing::warn!(external_id = new.id, error = %failed, "a secret could not be kept; deleting it in the account");
-        match take_back(self.driver, &target.place.writer, new).await {
+        match take_back(self.driver, &self.own_writer(target), new).await {
             Ok(()) => {
                 self.engine.meter.of(&self.subject.who.kind).wrote(Write::Delete);
                 self.subject.status_mut()?.intent = None;
@@ -136,7 +138,7 @@ impl Work<'_> {
         if let Some(seen) = self.driver.get(&target.place.reader, id).await? {
             self.discard_seen(target, &seen).await?;
         }
-        target.place.admission.session.snapshots.amend(self.driver, &within, id, None).await;
+        target.place.admission.session.snapshots.remove(self.driver, &within, id).await;
         self.subject.status_mut()?.retired.retain(|one| one.id != id);
         self.subject.recovered = true;
         Ok(Outcome::Again)
@@ -153,7 +155,7 @@ impl Work<'_> {
             self.subject.note(true, EventReason::Retained, text);
             return Ok(());
         }
-        let _one_at_a_time = self.guard(target, None, Some(seen)).await?;
+        let _one_at_a_time = self.guard(target, None, Some(seen), &[]).await?;
         if self.send_delete(target, seen).await? {
             self.subject.counted.push(Counted::Wrote(Write::Delete));
             let why = if lost { "whose value was lost" } else { "which was replaced" };

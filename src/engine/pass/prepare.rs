@@ -17,7 +17,7 @@ use crate::databricks::Urgency;
 use crate::engine::account::{Admission, Applicant, check_power};
 use crate::engine::crd::{EXTERNAL_ID, Effective, ObjectName, Reason, format_duration, resync, still};
 use crate::engine::error::{Error, Result};
-use crate::engine::kind::{Need, Reader, Resolved, Wanted, Writer};
+use crate::engine::kind::{Home, Need, Permit, Power, Reader, Resolved, Wanted, Writer, no_workspace};
 use crate::engine::memory::Claim;
 
 impl Work<'_> {
@@ -34,8 +34,22 @@ impl Work<'_> {
         self.same_account(&admission)?;
         let urgency = if self.subject.settled()? { Urgency::Routine } else { Urgency::Urgent };
         let reader = Reader::new(admission.session.client.clone(), urgency);
-        let writer = Writer::new(reader.clone(), self.engine.permit().clone());
+        let writer = Writer::new(reader.clone(), self.permit(&auth, &admission));
         Ok(Place { auth, terms: self.terms(Some(&admission))?, admission, reader, writer, urgency })
+    }
+
+    /// The right to write in this reconcile, which may wait for the account or for its turn: what was revoked, stopped or changed
+    /// meanwhile is not sent. A create that was announced is not stopped by a mere change of the spec.
+    fn permit(&self, auth: &ObjectName, admission: &Admission) -> Permit {
+        let (engine, auth, admission) = (self.engine.clone(), auth.clone(), admission.clone());
+        let (who, uid, deleting) = (self.subject.who.clone(), self.subject.uid(), self.subject.deleting());
+        let creates = self.subject.recorded_id().is_none() && !deleting;
+        let generation = self.subject.object.metadata.generation.filter(|_| !creates);
+        Permit::while_valid(move || {
+            engine.permit().holds()
+                && engine.auths.still_admits(&auth, &admission, deleting)
+                && engine.still_asks(&who, &uid, generation)
+        })
     }
 
     /// An account is pinned with the first record: a DatabricksAuth that later means another account stops everything.
@@ -188,7 +202,7 @@ impl Work<'_> {
                 {
                     return Ok(pinned.clone());
                 }
-                let found = place.admission.session.principal(name, place.urgency, false).await?;
+                let found = place.admission.session.directory.principal(name, place.urgency, false).await?;
                 found.ok_or_else(|| {
                     let text = format!(
                         "the account has no {name}: create it there, or correct spec.{}",
@@ -218,6 +232,49 @@ impl Work<'_> {
         };
         let claims = self.claims(&place.admission, want.as_ref())?;
         Ok(Target { place, want, refs, claims, unresolved: unresolved.unwrap_or_default() })
+    }
+
+    /// What is in a workspace needs a grant for it, also for one that only a record names, as each is called at its own host. It waits
+    /// for its workspace, unless it is being deleted: then it is gone with that.
+    pub async fn find_home(&self, target: &Target) -> Result<()> {
+        if self.driver.traits().home == Home::Account {
+            return Ok(());
+        }
+        let bound = self.bound();
+        let wanted = target.want.as_ref().map(|want| self.driver.key(want)).transpose()?;
+        let recorded = bound.id().map(|id| self.driver.within(id)).transpose()?;
+        let begun = bound.intent.as_ref().map(|intent| intent.within.clone());
+        let wanted = wanted.map(|key| key.within);
+        for workspace in wanted.iter().cloned().chain(recorded).chain(begun) {
+            let power = Power { workspace_id: Some(workspace), ..Power::default() };
+            check_power(&target.place.admission, &power, &self.subject.who.namespace)?;
+        }
+        let Some(workspace) = wanted.filter(|_| !self.subject.deleting()) else { return Ok(()) };
+        match Home::InWorkspace.reader(&target.place.reader, &workspace).await? {
+            Some(_) => Ok(()),
+            None => Err(Error::waiting(Reason::ReferenceNotFound, no_workspace(&workspace))),
+        }
+    }
+
+    /// Whether a deletion waits for a workspace whose own object is being deleted, and waits for this one: what is in the workspace is
+    /// left to its deletion, or both would wait for ever.
+    pub fn goes_with_workspace(&self, error: &Error) -> Result<bool> {
+        let waits = matches!(error, Error::Transient { reason: Reason::WaitingForWorkspace, .. });
+        let bound = self.bound();
+        let Some(id) = bound.id().filter(|_| waits && self.subject.deleting()) else { return Ok(false) };
+        let (workspace, known) = (self.driver.within(id)?, &self.subject.status()?.resolved_refs);
+        let namespace = &self.subject.who.namespace;
+        let mut needs = self.driver.needs(&self.subject.spec())?.into_iter();
+        Ok(needs.any(|need| match need.what {
+            Wanted::Object { kind, name } if known.get(&need.field) == Some(&workspace) => {
+                let who = ObjectName { kind, namespace: namespace.clone(), name };
+                self.engine.cluster.stores.object(&who).is_some_and(|object| {
+                    let policy = &object.data["status"]["effective"]["deletionPolicy"];
+                    object.metadata.deletion_timestamp.is_some() && policy == "Delete"
+                })
+            }
+            _ => false,
+        }))
     }
 
     /// What this object claims: not what it claimed under a name that it no longer has, nor what it only observes.

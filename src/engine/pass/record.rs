@@ -179,6 +179,7 @@ impl Subject {
             confirmed,
             attempts,
             ready,
+            remark: self.remark.clone(),
             sent: self.sent,
             resolved: self.resolved,
             unresolved: self.unresolved.clone(),

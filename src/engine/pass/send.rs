@@ -1,9 +1,11 @@
 //! One change in the account: the last checks before it, the call, and what its failure means. Reads the object under work;
 //! [`super::act`] puts what comes of it on the object.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
+use ipnet::IpNet;
 use k8s_openapi::jiff::Timestamp;
 use kube::ResourceExt;
 use kube::core::DynamicObject;
@@ -17,9 +19,11 @@ use super::decide::{fields_now, words};
 use super::outcome::Outcome;
 use super::work::{Target, Work};
 use crate::databricks::Urgency;
-use crate::engine::crd::{External, FINALIZER, ObjectName, Operation, Reason, age};
+use crate::engine::crd::{
+    AUTH_KIND, DatabricksAuthSpec, External, FINALIZER, ObjectName, Operation, Reason, age,
+};
 use crate::engine::error::{Error, Result};
-use crate::engine::kind::{AuthFacts, Lifecycle, NEW_REFERENCE, Seen, Wanted};
+use crate::engine::kind::{Acting, AuthFacts, Key, Lifecycle, NEW_REFERENCE, Seen, Wanted};
 use crate::engine::memory::named;
 
 /// How long a workspace that is being deleted may count as a user of what it was built from: its deletion takes up to a quarter of
@@ -49,37 +53,98 @@ impl Work<'_> {
     }
 
     /// A last check before a write. The lock that it returns keeps two changes from passing a check of all siblings together, and
-    /// two creates from being sent at once where the API does not take that.
+    /// two creates, or two writes, from being sent at once where the API does not take that. `before` are the ids that match a create
+    /// and belong to others.
     pub async fn guard(
         &self,
         target: &Target,
         want: Option<&Value>,
         seen: Option<&Seen>,
+        before: &[String],
     ) -> Result<Option<OwnedMutexGuard<()>>> {
-        let session = &target.place.admission.session;
-        let (traits, facts) = (self.driver.traits(), &session.facts);
+        let place = &target.place;
+        let (session, traits) = (&place.admission.session, self.driver.traits());
+        let identities = self.identities(target);
         if !traits.guarded_among_siblings {
-            let principal_id = if traits.guarded_alone { session.own_id().await? } else { None };
-            let facts = AuthFacts { principal_id, ..facts.clone() };
-            self.driver.guard(want, seen, &[], &facts)?;
+            for (at, identity) in identities.iter().enumerate() {
+                let own_id = session.directory.own_id(&identity.client_id);
+                let principal_id = if traits.guarded_alone { own_id.await? } else { None };
+                // What the account does not have needs no guard; whether it has the session's own may be unknown.
+                if at == 0 || principal_id.is_some() {
+                    let facts = AuthFacts { principal_id, ..identity.clone() };
+                    let act = Acting { want, seen, siblings: &[], auth: &facts };
+                    self.driver.guard(act, &place.reader).await?;
+                }
+            }
         }
+        let egress: BTreeSet<IpNet> = identities.into_iter().flat_map(|identity| identity.egress).collect();
+        let facts = AuthFacts { egress: egress.into_iter().collect(), ..session.facts.clone() };
         // Guards that read all objects are about the operator's own addresses: without any there is nothing to check.
         let checked = traits.guarded_among_siblings && !facts.egress.is_empty();
-        let in_turn = traits.creates_in_turn && seen.is_none();
-        if !(checked || in_turn) {
+        let creates_in_turn = traits.creates_in_turn && seen.is_none();
+        if !(checked || creates_in_turn || traits.writes_in_turn) {
             return Ok(None);
         }
         let state = want.or(seen.map(|seen| &seen.state)).unwrap_or(&Value::Null);
-        let within = self.driver.key(state)?.within;
+        let key = self.driver.key(state)?;
         let locks = &self.engine.memory.guards;
-        let held = locks.lock(session.client.account_id(), &self.subject.who.kind, &within).await;
-        if !checked {
+        let lock = locks.lock(session.client.account_id(), &self.subject.who.kind, &key.within);
+        let (held, waited) = lock.await;
+        let late = creates_in_turn && waited;
+        if !(checked || late) {
             return Ok(Some(held));
         }
-        self.no_change_is_unseen(target, &within)?;
-        let siblings = self.driver.list(&target.place.reader, &within).await?;
-        self.all_are_shown(target, &within, &siblings)?;
-        self.driver.guard(want, seen, &siblings, facts).map(|()| Some(held))
+        if checked {
+            self.no_change_is_unseen(target, &key.within)?;
+        }
+        let siblings = self.driver.list(&place.reader, &key.within).await?;
+        if late {
+            self.still_absent(target, &key, before, &siblings).await?;
+        }
+        if checked {
+            self.all_are_shown(target, &key.within, &siblings)?;
+            let act = Acting { want, seen, siblings: &siblings, auth: &facts };
+            self.driver.guard(act, &place.reader).await?;
+        }
+        Ok(Some(held))
+    }
+
+    /// A create that waited for its turn was decided on a read from before that. What appeared since may be the result of another
+    /// create, or another user's.
+    async fn still_absent(
+        &self,
+        target: &Target,
+        key: &Key,
+        before: &[String],
+        shown: &[Seen],
+    ) -> Result<()> {
+        for seen in shown.iter().filter(|seen| !before.contains(&seen.id)) {
+            if self.driver.matches(key, seen)? {
+                target.place.admission.session.snapshots.forget(self.driver, &key.within).await;
+                let text =
+                    format!("{} appeared while this object waited for its turn; reading again", seen.id);
+                return Err(Error::Conflict(text));
+            }
+        }
+        Ok(())
+    }
+
+    /// What guards know of each identity that the operator uses for this account, that of the session first: of the DatabricksAuths
+    /// in the namespace of the one in use. Others do not count: a namespace must not keep what another one manages from changing.
+    fn identities(&self, target: &Target) -> Vec<AuthFacts> {
+        let (session, home) = (&target.place.admission.session, &target.place.auth.namespace);
+        let mut identities = vec![session.facts.clone()];
+        let auths = self.engine.cluster.stores.objects(AUTH_KIND);
+        for auth in auths.filter(|auth| auth.namespace().as_ref() == Some(home)) {
+            let Ok(spec) = DatabricksAuthSpec::deserialize(&auth.data["spec"]) else { continue };
+            let egress = spec.egress_cidrs.iter().flatten().filter_map(|cidr| cidr.network());
+            let (egress, client_id) = (egress.map(IpNet::from).collect(), spec.client_id.unwrap_or_default());
+            let known = |known: &AuthFacts| known.client_id == client_id && known.egress == egress;
+            if spec.account_id == session.client.account_id() && !identities.iter().any(known) {
+                identities.push(AuthFacts { client_id, egress, ..AuthFacts::default() });
+            }
+        }
+        identities
     }
 
     /// A guard that reads all objects of the kind must not miss one that was created a moment ago.
@@ -135,29 +200,46 @@ impl Work<'_> {
         ))
     }
 
-    /// The object that is bound and the one that the spec means are the same: where the key is the id, or names a parent, an update is
-    /// sent to what the spec means. An id in `spec.externalId` may be that of another one.
+    /// The object that was read and the one that the spec means are the same. Where the key is the id, or names a parent, an update
+    /// is sent to what the spec means, and an id in `spec.externalId`, or in a restored status, may be that of another one.
     pub fn same_place(&self, want: &Value, seen: &Seen) -> Result<()> {
-        let (wanted, bound) = (self.driver.key(want)?, self.driver.key(&seen.state)?);
+        let (wanted, read) = (self.driver.key(want)?, self.driver.key(&seen.state)?);
         let object = self.driver.traits().lifecycle == Lifecycle::Object;
-        if wanted.within == bound.within && (object || wanted.name == bound.name) {
+        if wanted.within == read.within && (object || wanted.name == read.name) {
             return Ok(());
         }
-        let text = format!(
-            "this object is bound to {}, and its spec means another one ({}): correct the spec or spec.externalId, or delete this \
-             object and apply it again",
-            seen.id,
-            format!("{}/{}", wanted.within, wanted.name).trim_matches('/')
-        );
+        let means = format!("{}/{}", wanted.within, wanted.name);
+        let (id, means) = (&seen.id, means.trim_matches('/'));
+        let bound = self.bound().record() == Record::Bound;
+        let text = match self.management.external_id.as_ref().filter(|_| !bound) {
+            Some(_) => format!(
+                "spec.externalId names {id}, and the rest of the spec means another one ({means}): correct spec.externalId or the rest"
+            ),
+            None => format!(
+                "this object is bound to {id}, and its spec means another one ({means}): correct the spec or spec.externalId, or \
+                 delete this object and apply it again"
+            ),
+        };
         Err(Error::terminal(Reason::ImmutableFieldChanged, text))
+    }
+
+    /// The same for a deletion. What the operator has created goes with its record, even if the spec was changed while the result
+    /// of the create was not known.
+    pub fn same_place_if_adopted(&self, want: Option<&Value>, seen: &Seen) -> Result<()> {
+        let adopted = self.bound().adopted(self.observing());
+        want.filter(|_| adopted).map_or(Ok(()), |want| self.same_place(want, seen))
     }
 
     /// Why a create failed. Whether it was carried out is known: it was not.
     pub async fn not_created(&self, target: &Target, want: &Value, error: Error) -> Result<Error> {
         if error.is_rejected(Reason::ReferenceNotFound) {
             // A principal that was created again has another id.
-            target.place.admission.session.forget_principals();
+            target.place.admission.session.directory.forget();
             return Ok(self.about_references(&error));
+        }
+        if matches!(error, Error::Conflict(_)) {
+            let within = self.driver.key(want)?.within;
+            target.place.admission.session.snapshots.forget(self.driver, &within).await;
         }
         if !error.is_rejected(Reason::AlreadyExists) {
             return Ok(error);
@@ -196,7 +278,7 @@ impl Work<'_> {
         let pinned = &status.resolved_refs;
         for need in self.driver.needs(&self.subject.spec())? {
             let (Wanted::Principal(name), false) = (&need.what, need.soft) else { continue };
-            let now = target.place.admission.session.principal(name, Urgency::Urgent, true).await?;
+            let now = target.place.admission.session.directory.principal(name, Urgency::Urgent, true).await?;
             let Some(now) = now else {
                 return Err(Error::waiting(
                     Reason::ReferenceNotFound,
@@ -265,14 +347,17 @@ impl Work<'_> {
         fields: &[String],
     ) -> Result<Sent> {
         let now: Vec<&str> = fields.iter().map(String::as_str).collect();
-        let refused = match self.driver.update(&target.place.writer, seen, want, &now).await {
-            Err(error) if error.is_rejected(Reason::AlreadyExists) => error,
-            updated => return updated.map(|shown| Sent { shown, state: want.clone() }),
+        let updated = self.driver.update(&target.place.writer, seen, want, &now).await;
+        let refusal = match &updated {
+            Ok(shown) => shown.about.refused.as_ref(),
+            Err(error) => Some(error),
         };
-        if !self.name_taken(target, Some(seen), want)? {
-            return Err(refused);
+        let taken = refusal.is_some_and(|error| error.is_rejected(Reason::AlreadyExists));
+        let sent = updated.map(|shown| Sent { shown, state: want.clone() });
+        if !taken || !self.name_taken(target, Some(seen), want)? {
+            return sent;
         }
-        let Some(aside) = self.driver.aside(want, &seen.id)? else { return Err(refused) };
+        let Some(aside) = self.driver.aside(want, &seen.id)? else { return sent };
         let differs = fields_now(&self.driver.changes(&aside, seen)?);
         let fields: Vec<&str> = differs.iter().map(String::as_str).collect();
         let shown = self.driver.update(&target.place.writer, seen, &aside, &fields).await?;
@@ -295,12 +380,15 @@ impl Work<'_> {
         }
     }
 
-    /// Whether something in the account uses the object and will continue to: the account has refused the deletion for long.
-    /// What uses it may stay on purpose, and then waiting would never end. A written policy says to wait.
+    /// Whether something in the account uses the object and will continue to: what is known to stay there uses it, or the account
+    /// has refused the deletion for long. What uses it may stay on purpose, and then waiting would never end. A written policy says
+    /// to wait.
     pub fn stays_in_use(&self, error: &Error) -> bool {
         let used = matches!(error, Error::Waiting { reason: Reason::DependencyStillInUse, .. });
         let since = self.remember(|m| used.then(|| *m.in_use_since.get_or_insert_with(Instant::now)));
-        self.management.deletion_policy.is_none() && since.is_some_and(|since| since.elapsed() >= USED_FOR)
+        let kept = || !self.engine.memory.wake.keepers(&self.subject.who).is_empty();
+        let lasts = since.is_some_and(|since| since.elapsed() >= USED_FOR || kept());
+        self.management.deletion_policy.is_none() && lasts
     }
 
     /// Why the account may not show an object yet whose deletion was requested.

@@ -32,7 +32,7 @@ impl Work<'_> {
             }
         }
         let searched: Vec<&PrincipalName> = names.iter().map(|(_, name)| *name).collect();
-        let found = place.admission.session.principals(&searched, place.urgency).await?;
+        let found = place.admission.session.directory.principals(&searched, place.urgency).await?;
         for ((need, name), found) in names.into_iter().zip(found) {
             let id = self.soft_name(need, name, found, place, &mut unresolved).await?;
             ids.extend(id.map(|id| (need.field.clone(), id)));
@@ -82,7 +82,7 @@ impl Work<'_> {
             // A search may lag behind, and that must not remove what is there.
             Ok(None) => {
                 if let Some(id) = self.known_before(need)?
-                    && place.admission.session.is_still(name, &id, place.urgency).await?
+                    && place.admission.session.directory.is_still(name, &id, place.urgency).await?
                 {
                     return Ok(Some(id));
                 }

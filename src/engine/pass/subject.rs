@@ -52,8 +52,12 @@ pub struct Shown {
     pub facts: Map<String, Value>,
     /// The values of fields.
     pub observed: Map<String, Value>,
+    /// How many entries lists have that are cut.
+    pub counts: BTreeMap<String, i64>,
     /// What differs from the spec.
     pub drift: Vec<Drift>,
+    /// What a user has to know of it.
+    pub remark: Option<String>,
 }
 
 /// The object under work.
@@ -86,6 +90,8 @@ pub struct Subject {
     pub resolved: bool,
     /// Why a reference that it can be without is left out.
     pub unresolved: Option<(Reason, String)>,
+    /// What a user has to know of the object in the account.
+    pub remark: Option<String>,
     /// It was released: there is nothing left to write to.
     pub released: bool,
     /// An interrupted create was resolved, and nothing was compared yet.
@@ -138,6 +144,7 @@ impl Subject {
             replaced: None,
             resolved: kind == AUTH_KIND,
             unresolved: None,
+            remark: None,
             released: false,
             sent: false,
             recovered: false,
@@ -294,8 +301,9 @@ impl Subject {
         status.external_id = status.external.as_ref().map(|external| external.id.clone());
         status.state = shown.state;
         status.facts = shown.facts;
-        status.observed = shown.observed;
+        (status.observed, status.observed_counts) = (shown.observed, shown.counts);
         status.drift = shown.drift;
+        self.remark = shown.remark;
         Ok(())
     }
 }

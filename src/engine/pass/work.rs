@@ -2,6 +2,7 @@
 //! decision depends on. The hops only read it, and return values.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 use k8s_openapi::jiff::Timestamp;
@@ -31,7 +32,7 @@ use crate::engine::memory::{Claim, Claimant, ObjectMemory, Recall};
 /// One object of a managed kind under work.
 pub struct Work<'e> {
     /// The engine.
-    pub engine: &'e Engine,
+    pub engine: &'e Arc<Engine>,
     /// The kind.
     pub driver: &'static dyn Driver,
     /// The object.
@@ -88,11 +89,15 @@ impl Work<'_> {
     pub fn bound(&self) -> Bound {
         let status = self.subject.status.as_ref().ok();
         let annotations = self.subject.object.annotations();
+        let created_here = annotations.get(CREATED_BY) == Some(&self.marker());
+        // What is always there has the same id in every account, so an annotation that came with a copy says nothing.
+        let standing = self.driver.traits().lifecycle == Lifecycle::Standing;
+        let annotated = annotations.get(EXTERNAL_ID).filter(|_| created_here || !standing);
         Bound {
             external: status.and_then(|status| status.external.clone()),
             intent: status.and_then(|status| status.intent.clone()),
-            annotated: annotations.get(EXTERNAL_ID).cloned(),
-            created_here: annotations.get(CREATED_BY) == Some(&self.marker()),
+            annotated: annotated.cloned(),
+            created_here,
             asked: self.management.external_id.clone(),
             born: self.subject.object.metadata.creation_timestamp.as_ref().map(|time| time.0),
         }
@@ -250,27 +255,32 @@ impl Work<'_> {
             copied: bound.copied(),
             found: &look.found,
             changes,
-            asked: self.management.external_id.is_some(),
+            asked: self.management.external_id.as_deref(),
             requested: self.requested().is_some(),
             again: vec![],
             spec: &self.subject.object.data["spec"],
             immutable: traits.immutable,
             references: traits.references,
-            left_behind: look.seen().map(|seen| self.driver.left_behind(want, seen)).transpose()?.flatten(),
+            left_behind: look.seen().map(|seen| self.left_behind(want, seen)).transpose()?.flatten(),
             issue: self.issue(look)?,
             operation: self.running(operation),
             resend: operation.is_some_and(|sent| self.resend(sent, changes)),
         })
     }
 
-    /// What happens to the object in the account on deletion. What another one there uses that stays, stays too.
+    /// The word for what was read, if it is what a deletion leaves behind.
+    fn left_behind(&self, want: Option<&Value>, seen: &Seen) -> Result<Option<String>> {
+        let word = self.driver.left_behind(want, seen)?.map(str::to_owned);
+        let vacant = || seen.about.state.clone().unwrap_or_else(|| "its default".into());
+        Ok(word.or_else(|| (seen.about.phase == Phase::Vacant).then(vacant)))
+    }
+
+    /// What happens to the object in the account on deletion.
     pub fn deletion(&self, adopted: bool) -> DeletionPolicy {
         if !self.driver.traits().removable {
             return DeletionPolicy::Retain;
         }
-        let kept = || !self.engine.memory.wake.keepers(&self.subject.who).is_empty();
-        let stays = self.driver.traits().data_bearing || (self.subject.deleting() && kept());
-        self.management.deletion(stays, adopted)
+        self.management.deletion(self.driver.traits().data_bearing, adopted)
     }
 
     fn running(&self, operation: Option<&Operation>) -> Running {

@@ -1,10 +1,13 @@
-//! The members of a group: what a spec needs to know of each, and how the account has them.
+//! The members of a group: what a spec needs to know of each, how the account has them, and which it did not take.
 
+use std::collections::BTreeSet;
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
 use super::spec::{Group, Member};
+use crate::engine::crd::Reason;
+use crate::engine::error::Error;
 use crate::engine::kind::Need;
 use crate::kinds::service_principal::ServicePrincipal;
 use crate::kinds::user::User;
@@ -62,5 +65,43 @@ impl fmt::Display for MemberId {
             Id::Number(number) => number.fmt(f),
             Id::Text(text) => text.fmt(f),
         }
+    }
+}
+
+/// Why the account does not have the members that it was sent, if a change of `have` into `want` left it with `there`.
+pub(super) fn unlike(
+    have: &BTreeSet<String>,
+    want: &BTreeSet<String>,
+    there: &BTreeSet<String>,
+    refused: Option<Error>,
+) -> Option<Error> {
+    let out: Vec<&str> =
+        want.difference(have).filter(|id| !there.contains(*id)).map(String::as_str).collect();
+    let kept: Vec<&str> =
+        have.difference(want).filter(|id| there.contains(*id)).map(String::as_str).collect();
+    let Some(mut refused) = refused else { return (!out.is_empty()).then(|| not_added(&out)) };
+    for (ids, what) in [(out, "not added yet"), (kept, "not removed yet")] {
+        if !ids.is_empty() {
+            refused = refused.adding(&format!("members {what}: {}", few(&ids)));
+        }
+    }
+    Some(refused)
+}
+
+fn not_added(ids: &[&str]) -> Error {
+    let text = format!(
+        "Databricks accepted the change of the group and did not add these members: {}; no principal of the account has such an id, \
+         or it is new, or reads lag behind: correct spec.members if this lasts",
+        few(ids)
+    );
+    Error::rejected(Reason::ReferenceNotFound, text)
+}
+
+/// The first ids, as many as a message has room for.
+fn few(ids: &[&str]) -> String {
+    let first = ids.iter().take(10).copied().collect::<Vec<_>>().join(", ");
+    match ids.len() {
+        0..=10 => first,
+        more => format!("{first} and {} more", more - 10),
     }
 }

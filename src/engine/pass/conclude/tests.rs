@@ -29,6 +29,7 @@ fn pass(generation: i64) -> Pass {
         resolved: true,
         unresolved: None,
         ready: Reason::Available,
+        remark: None,
         sent: false,
         resync: Some(Duration::from_secs(600)),
         now: Timestamp::from_second(1_000).unwrap(),
@@ -99,6 +100,23 @@ fn whatever_happens_the_conditions_keep_their_promises() {
             }
         }
     }
+}
+
+/// Covers LC-26.
+#[test]
+fn what_a_user_has_to_know_of_a_ready_object_is_the_message_of_ready() {
+    let message = |start: AnyStatus, outcome: &Outcome, remark: Option<&str>| {
+        let pass = Pass { remark: remark.map(str::to_owned), ..pass(1) };
+        let status = after(start, outcome, &pass).status;
+        status.condition(ConditionType::Ready).unwrap().message.clone()
+    };
+    let no_effect = Some("it has no effect");
+    assert_eq!(message(AnyStatus::default(), &Outcome::Rest, no_effect), "it has no effect");
+    assert_eq!(message(ready(1), &Outcome::Rest, None), "");
+    let refused = Outcome::Refused { reason: Reason::AlreadyExists, message: "taken".into() };
+    assert_eq!(message(ready(1), &refused, no_effect), "taken", "what stops it comes first");
+    let partly = Outcome::Partly { reason: Reason::SecretNotReadable, message: "one field".into() };
+    assert_eq!(message(ready(1), &partly, no_effect), "one field");
 }
 
 /// Covers RF-12.
@@ -335,6 +353,7 @@ fn a_deletion_that_the_account_does_not_carry_out_is_blocked_and_says_how_to_end
         (Error::waiting(DependencyStillInUse, "no"), Some("DependencyStillInUse")),
         (Error::waiting(ReferenceNotFound, "no"), Some("CredentialsUnavailable")),
         (transient(AddressBlocked), Some("CredentialsUnavailable")),
+        (transient(WaitingForWorkspace), Some("WaitingForWorkspace")),
         (transient(Retrying), None),
     ] {
         let deleting = Pass { deleting: true, ..pass(1) };

@@ -106,6 +106,10 @@ fn failed(status: &AnyStatus, error: &Error, pass: &Pass) -> Option<Vec<Verdict>
         {
             Some(blocked(Reason::CredentialsUnavailable))
         }
+        // What is in a workspace may be gone with it, and until then only the workspace can delete it.
+        Error::Transient { reason: reason @ Reason::WaitingForWorkspace, .. } if pass.deleting => {
+            Some(blocked(*reason))
+        }
         Error::Waiting { reason: Reason::DependencyStillInUse, .. } if pass.deleting => {
             Some(blocked(Reason::DependencyStillInUse))
         }

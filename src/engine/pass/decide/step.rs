@@ -37,8 +37,8 @@ pub struct View<'a> {
     pub found: &'a Found,
     /// What differs between the desired and the observed state.
     pub changes: &'a [Change],
-    /// The spec names exactly one object by id.
-    pub asked: bool,
+    /// The id of the one object that the spec names.
+    pub asked: Option<&'a str>,
     /// A user requests a reconcile.
     pub requested: bool,
     /// The fields to send once more if a user requests a retry of what failed; empty if that is of no use.
@@ -49,8 +49,8 @@ pub struct View<'a> {
     pub immutable: &'static [Immutable],
     /// The references, for the same.
     pub references: &'static [Reference],
-    /// What was read is what a deletion leaves behind, in this word.
-    pub left_behind: Option<&'static str>,
+    /// What was read is what a deletion leaves behind, in this word: a deactivated user, or what cannot go and nothing manages.
+    pub left_behind: Option<String>,
     /// What is issued, for a kind whose creates return a secret.
     pub issue: Option<Issue>,
     /// A change or a creation that takes time.
@@ -132,26 +132,26 @@ impl Step {
     pub fn writes(&self) -> bool {
         let changes =
             matches!(self, Step::Create | Step::Replace | Step::TakeUp | Step::Update(_) | Step::Delete);
-        let leaves = matches!(self, Step::Release(Released::Vacant | Released::Left(_)));
+        let leaves = matches!(self, Step::Release(Released::Left(_)));
         changes || leaves || matches!(self, Step::Adopt)
     }
 }
 
 /// Why a Kubernetes object may be released.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Released {
     /// There never was an object in the account.
     NeverCreated,
     /// It stays in the account.
     Retained,
+    /// It stays in the account, as another Kubernetes object manages it.
+    Held,
     /// It stays in the account, as something there uses it, and no policy is written.
     InUse,
     /// It is gone from the account.
     Gone,
     /// It is in the account, in the state that a deletion leaves it in.
-    Left(&'static str),
-    /// It cannot go from the account, and is in the state that it has when nothing manages it.
-    Vacant,
+    Left(String),
 }
 
 /// A person must decide.

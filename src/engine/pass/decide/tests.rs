@@ -33,7 +33,7 @@ fn view<'a>(record: Record, found: Found) -> View<'a> {
         copied: false,
         found: Box::leak(Box::new(found)),
         changes: &[],
-        asked: false,
+        asked: None,
         requested: false,
         again: vec![],
         spec: &Value::Null,
@@ -85,7 +85,7 @@ fn what_is_absent_is_made_unless_a_policy_says_otherwise() {
         with(Record::Bound, &|v| v.adoption = AdoptionPolicy::Required),
         "refuse ExternalResourceMissing"
     );
-    assert_eq!(with(Record::Bound, &|v| v.asked = true), "refuse ExternalResourceMissing");
+    assert_eq!(with(Record::Bound, &|v| v.asked = Some("1")), "refuse ExternalResourceMissing");
     let replaced = view(Record::Bound, Found::Replaced(vec!["2".into()]));
     assert_eq!(word(&replaced), "refuse AlreadyExists", "a second one like it is not created");
     assert_eq!(with(Record::Bound, &|v| v.data_bearing = true), "refuse ExternalResourceMissing");
@@ -125,6 +125,23 @@ fn an_interrupted_create_is_waited_out_and_then_bound_or_forgotten_or_shown_to_a
     }
 }
 
+/// Covers LC-01.
+#[test]
+fn a_person_decides_which_object_an_interrupted_create_had_created() {
+    let found = Found::Interrupted(Interrupted::Since {
+        hits: vec!["1".into(), "2".into()],
+        in_time: true,
+        sent: Timestamp::UNIX_EPOCH,
+    });
+    let with = |asked| View { asked, ..view(Record::Bound, found.clone()) };
+    assert_eq!(word(&with(None)), "refuse CreateResultUnknown");
+    assert_eq!(word(&with(Some("2"))), "forget", "what the spec names is adopted next");
+    assert_eq!(word(&with(Some("3"))), "refuse CreateResultUnknown", "it is none of them");
+    let deleting = View { deleting: true, ..with(Some("2")) };
+    assert_eq!(word(&deleting), "refuse ApiRefused", "nothing is left there unseen");
+    assert!(refusal(&deleting).contains("spec.deletionPolicy to Retain"));
+}
+
 /// Covers LC-18.
 #[test]
 fn what_is_absent_and_only_observed_is_a_plan() {
@@ -160,7 +177,7 @@ fn who_observes_needs_no_permission_and_gets_none_by_it() {
         let allowed = adoption == AdoptionPolicy::IfExists;
         assert_eq!(managed, if allowed { "adopt" } else { "refuse AlreadyExists" }, "{adoption:?}");
     }
-    let asked = View { asked: true, ..view(Record::Observed, Found::Foreign(it.clone())) };
+    let asked = View { asked: Some("1"), ..view(Record::Observed, Found::Foreign(it.clone())) };
     assert_eq!(word(&asked), "adopt");
     let marked = view(Record::Observed, Found::Ours(it.clone()));
     assert_eq!(word(&marked), "adopt");
@@ -307,8 +324,9 @@ fn what_is_always_there_is_compared_in_each_state_and_deleted_by_being_put_back(
         assert_eq!(word(&bound), "rest", "{phase:?}");
         assert_eq!(word(&View { changes: &now, ..bound.clone() }), "update value", "{phase:?}");
         assert_eq!(word(&View { changes: &now, observe: true, ..bound.clone() }), "rest", "{phase:?}");
-        let expected = if phase == Phase::Vacant { "release Vacant" } else { "delete" };
-        assert_eq!(word(&View { deleting: true, ..bound.clone() }), expected);
+        let left_behind = (phase == Phase::Vacant).then(|| "default".to_owned());
+        let expected = if phase == Phase::Vacant { "release Left(\"default\")" } else { "delete" };
+        assert_eq!(word(&View { deleting: true, left_behind, ..bound.clone() }), expected);
         let retained = View { deleting: true, delete_outside: false, ..bound };
         assert_eq!(word(&retained), "release Retained", "{phase:?}");
     }
@@ -362,7 +380,7 @@ fn a_deletion_deletes_only_what_is_proven_ours_and_releases_only_what_is_proven_
     assert_eq!(with(Record::Bound, ours(), &|_| {}), "delete");
     assert_eq!(with(Record::Bound, Found::Ours(leaving.clone()), &|_| {}), "wait Deleting");
     assert_eq!(with(Record::Bound, Found::Foreign(it.clone()), &|_| {}), "refuse ApiRefused");
-    assert_eq!(with(Record::Bound, Found::Held("x".into()), &|_| {}), "release Retained");
+    assert_eq!(with(Record::Bound, Found::Held("x".into()), &|_| {}), "release Held");
     assert_eq!(with(Record::Bound, Found::Nothing { settled: false }, &|_| {}), "wait Deleting");
     assert_eq!(with(Record::Bound, Found::Nothing { settled: true }, &|_| {}), "release Gone");
     assert_eq!(with(Record::Bound, ours(), &|v| v.delete_outside = false), "release Retained");
@@ -439,24 +457,22 @@ fn a_fixed_reference_is_named_by_what_it_must_mean() {
 
 #[test]
 fn what_a_deletion_leaves_behind_is_the_end_of_it() {
-    let step = |left_behind| {
-        let found = Found::Ours(seen(Phase::Ready));
-        decide(&View { deleting: true, left_behind, ..view(Record::Bound, found) })
+    let view = |left_behind: Option<&str>| View {
+        left_behind: left_behind.map(str::to_owned),
+        ..view(Record::Bound, Found::Ours(seen(Phase::Ready)))
     };
+    let step = |left_behind| decide(&View { deleting: true, ..view(left_behind) });
     assert_eq!(step(None), Step::Delete);
-    assert_eq!(step(Some("deactivated")), Step::Release(Released::Left("deactivated")));
-    let living =
-        View { left_behind: Some("deactivated"), ..view(Record::Bound, Found::Ours(seen(Phase::Ready))) };
-    assert_eq!(decide(&living), Step::Rest, "it may be wanted so");
+    assert_eq!(step(Some("deactivated")), Step::Release(Released::Left("deactivated".into())));
+    assert_eq!(decide(&view(Some("deactivated"))), Step::Rest, "it may be wanted so");
 }
 
 #[test]
 fn only_a_step_that_writes_to_the_account_or_binds_to_it_needs_a_fresh_read() {
     let text = String::new;
-    let vacant = Step::Release(Released::Vacant);
-    let left = Step::Release(Released::Left("deactivated"));
+    let left = Step::Release(Released::Left("deactivated".into()));
     let update = Step::Update(vec!["a".into()]);
-    for step in [Step::Create, Step::Adopt, Step::TakeUp, update, Step::Delete, vacant, left] {
+    for step in [Step::Create, Step::Adopt, Step::TakeUp, update, Step::Delete, left] {
         assert!(step.writes(), "{step:?}");
     }
     for step in [

@@ -38,6 +38,8 @@ pub struct ApiServer {
     writes: Mutex<Vec<&'static str>>,
     events: Mutex<Vec<String>>,
     trouble: Mutex<VecDeque<(&'static str, Trouble)>>,
+    /// The field of the status that its CRD does not have.
+    dropped: Mutex<Option<&'static str>>,
 }
 
 impl ApiServer {
@@ -123,6 +125,11 @@ impl ApiServer {
         self.trouble.lock().unwrap().push_back((what, trouble));
     }
 
+    /// From now on this field of a status is dropped, as the CRD does not have it.
+    pub fn drops(&self, field: &'static str) {
+        *self.dropped.lock().unwrap() = Some(field);
+    }
+
     fn next(&self) -> String {
         let mut versions = self.versions.lock().unwrap();
         *versions += 1;
@@ -156,11 +163,18 @@ impl ApiServer {
         if ["uid", "resourceVersion"].iter().any(|field| metadata[field] != object["metadata"][field]) {
             return refused(409);
         }
+        let before = object.clone();
         match what {
             "status" => merge(&mut object["status"], &patch["status"]),
             _ => merge(&mut object["metadata"], metadata),
         }
-        object["metadata"]["resourceVersion"] = json!(version);
+        if let Some(field) = *self.dropped.lock().unwrap() {
+            object["status"].as_object_mut().map(|status| status.remove(field));
+        }
+        // A write that changes nothing gives no new version.
+        if *object != before {
+            object["metadata"]["resourceVersion"] = json!(version);
+        }
         self.writes.lock().unwrap().push(what);
         let answer = object.clone();
         if answer["metadata"]["deletionTimestamp"].is_string() && !is_held(&answer) {

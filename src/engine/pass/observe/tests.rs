@@ -12,9 +12,10 @@ use tokio::time::advance;
 
 use super::*;
 use crate::engine::crd::{AdoptionPolicy, External};
-use crate::engine::kind::Lifecycle;
+use crate::engine::kind::{Lifecycle, Ownership};
 use crate::engine::memory::{Claim, Claims, Rank, Remembered};
 use crate::engine::pass::fake::{Fake, reader, seen};
+use crate::engine::pass::look::Interrupted;
 
 const MARK: &str = "here/ns/it";
 const NOW: i64 = 1_000_000;

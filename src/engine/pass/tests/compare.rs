@@ -1,6 +1,9 @@
 //! Objects that exist: compared, corrected, adopted, only observed.
 
+use serde_json::Map;
+
 use super::*;
+use crate::engine::kind::Shared;
 
 #[tokio::test(start_paused = true)]
 async fn what_is_as_it_should_be_costs_one_list_and_no_write() {
@@ -346,4 +349,85 @@ async fn an_adoption_is_reported_even_if_its_record_gets_no_response() {
     world.settle().await;
     assert_eq!(world.status()["externalId"], "1");
     assert_eq!(world.api.events().iter().filter(|event| *event == "Adopted").count(), 1);
+}
+
+/// A change that the account refuses in part is no change that was refused: the status shows what was carried out and what was not, and
+/// only the rest is sent again.
+#[tokio::test(start_paused = true)]
+async fn a_change_that_is_refused_in_part_is_shown_as_far_as_it_was_carried_out() {
+    let world = World::ready(json!({})).await;
+    *world.fake.in_part.lock().unwrap() = Some(Error::rejected(Reason::InvalidSpec, "no such name"));
+    world.apply(json!({"name": "b", "value": "new"})).reconcile().await;
+    assert_eq!(world.changes(), ["PATCH id-a name,value"]);
+    let status = world.status();
+    assert_eq!(status["observed"], json!({"name": "a", "value": "new"}));
+    assert_eq!(status["drift"], json!([{"path": "name", "want": "\"b\"", "seen": "\"a\""}]));
+    assert!(world.message("Ready").contains("no such name"), "{}", world.message("Ready"));
+    assert_eq!(world.condition("Synced").split(' ').next(), Some("False"), "{status}");
+    assert_eq!(status["operation"], Value::Null, "what was refused is not waited for");
+    assert!(world.api.events().contains(&"Updated".to_owned()));
+
+    // Nothing is left to carry out but what is refused: that is no event.
+    world.reconcile().await;
+    assert_eq!(world.changes(), ["PATCH id-a name"]);
+    assert!(!world.api.events().contains(&"Updated".to_owned()));
+    *world.fake.in_part.lock().unwrap() = None;
+    world.reconcile().await;
+    assert_eq!(world.changes(), ["PATCH id-a name"]);
+    assert_eq!(world.condition("Ready"), "True Available");
+    assert_eq!(world.status()["drift"], Value::Null);
+}
+
+/// Covers ST-16. Whatever the account has, the object can be stored.
+#[tokio::test(start_paused = true)]
+async fn a_list_of_any_length_is_compared_whole_and_shown_in_part() {
+    let (world, ids) = (world(), |count: i64| json!((0..count).collect::<Vec<_>>()));
+    world.apply(json!({"value": ids(10_000)})).settle().await;
+    assert_eq!(world.condition("Ready"), "True Available");
+    assert_eq!(world.status()["observed"]["value"], ids(1_000));
+    assert_eq!(world.status()["observedCounts"], json!({"value": 10_000}));
+    world.quiet();
+
+    // What differs beyond what is shown is a difference.
+    world.fake.edit("id-a", |seen| seen.state["value"] = ids(9_999));
+    tokio::time::advance(Duration::from_secs(601)).await;
+    world.settle().await;
+    assert_eq!(world.changes(), ["PATCH id-a value"]);
+    world.fake.edit("id-a", |seen| seen.state["value"] = ids(10));
+    world.apply(json!({"value": ids(10)})).settle().await;
+    assert_eq!(world.status()["observed"]["value"], ids(10));
+    assert_eq!(world.status()["observedCounts"], Value::Null);
+}
+
+/// What no response about one object has is shown whatever was read last, and an outage does not take it away.
+#[tokio::test(start_paused = true)]
+async fn what_all_objects_share_is_read_once_for_a_list_and_kept() {
+    let heeds = |heeded: bool| {
+        let remark = (!heeded).then(|| "nothing heeds it".to_owned());
+        Ok(Shared { facts: Map::from_iter([("heeded".to_owned(), json!(heeded))]), remark })
+    };
+    let message = |world: &World| {
+        let conditions = world.status()["conditions"].as_array().unwrap().clone();
+        let ready = conditions.into_iter().find(|condition| condition["type"] == "Ready").unwrap();
+        format!("{} {}", ready["status"].as_str().unwrap(), ready["message"].as_str().unwrap())
+    };
+    let world = world();
+    *world.fake.shared.lock().unwrap() = heeds(false);
+    world.apply(json!({})).settle().await;
+    assert_eq!(message(&world), "True nothing heeds it", "the response to the create does not show it");
+    *world.fake.shared.lock().unwrap() = Err(Error::retry("down"));
+    world.apply(json!({"value": "new"})).settle().await;
+    tokio::time::advance(Duration::from_secs(601)).await;
+    world.settle().await;
+    assert_eq!((message(&world), &world.status()["heeded"]), ("True nothing heeds it".into(), &json!(false)));
+    // The fake account keeps what the update sent.
+    world.fake.edit("id-a", |seen| (seen.facts, seen.about.remark) = (Map::new(), None));
+    *world.fake.shared.lock().unwrap() = heeds(true);
+    tokio::time::advance(Duration::from_secs(601)).await;
+    world.settle().await;
+    assert_eq!((message(&world), &world.status()["heeded"]), ("True ".into(), &json!(true)));
+    *world.fake.shared.lock().unwrap() = Ok(Shared::default());
+    tokio::time::advance(Duration::from_secs(601)).await;
+    world.settle().await;
+    assert_eq!(world.status().get("heeded"), None, "it is not known any more");
 }

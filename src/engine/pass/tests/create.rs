@@ -2,6 +2,14 @@
 
 use super::*;
 
+impl World {
+    /// The create that was announced was sent this many seconds ago.
+    pub(super) fn sent_ago(&self, count: i64) {
+        let time = Timestamp::from_second(Timestamp::now().as_second() - count).unwrap().to_string();
+        self.api.edit("it", |it| it["status"]["intent"]["time"] = json!(time));
+    }
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_create_is_announced_sent_and_recorded() {
     let world = world();
@@ -65,10 +73,7 @@ async fn a_lost_answer_to_a_create_never_makes_a_second_object() {
     world.settle().await;
     assert_eq!(world.changes(), ["POST a"], "it waits");
     assert!(world.message("Ready").contains("a create was interrupted"), "{}", world.message("Ready"));
-    let long_ago = Timestamp::now().as_second() - 700;
-    world.api.edit("it", |it| {
-        it["status"]["intent"]["time"] = json!(Timestamp::from_second(long_ago).unwrap().to_string())
-    });
+    world.sent_ago(61);
     world.quiet();
     tokio::time::advance(Duration::from_secs(6)).await;
     assert_eq!(world.reconcile().await, Action::requeue(Duration::ZERO));
@@ -261,8 +266,7 @@ async fn an_upsert_is_written_under_its_key_and_never_doubled() {
 async fn what_an_interrupted_create_had_created_is_reported_once_it_is_recorded() {
     let world = world();
     world.apply(json!({})).loses(unknown()).reconcile().await;
-    let long_ago = Timestamp::from_second(Timestamp::now().as_second() - 700).unwrap().to_string();
-    world.api.edit("it", |it| it["status"]["intent"]["time"] = json!(long_ago));
+    world.sent_ago(61);
     world.quiet();
     tokio::time::advance(Duration::from_secs(6)).await;
     // Another write came first, and may have announced another create.
@@ -288,4 +292,46 @@ async fn of_two_objects_with_one_name_the_second_waits_for_the_create_of_the_fir
     assert_eq!(condition(&other, "Stalled"), "True ManagementConflict");
     assert!(other.to_string().contains("managed by Fake ns/it"), "{other}");
     assert_eq!(world.changes(), NOTHING);
+}
+
+/// Covers LC-01, LC-03. A create was sent, and the operator was down for a day. What it finds then may be another user's, as
+/// the API does not say when it was created.
+#[tokio::test(start_paused = true)]
+async fn what_is_found_long_after_an_interrupted_create_is_for_a_person() {
+    let world = world();
+    world.apply(json!({})).loses(unknown()).reconcile().await;
+    world.sent_ago(86_400);
+    world.quiet();
+    tokio::time::advance(Duration::from_secs(6)).await;
+    world.settle().await;
+    assert_eq!(world.condition("Stalled"), "True CreateResultUnknown");
+    let message = world.message("Ready");
+    assert!(message.contains("id-a") && message.contains("set spec.externalId to"), "{message}");
+    assert!(world.status()["external"].is_null() && world.status()["intent"].is_object());
+    assert_eq!(world.changes(), NOTHING);
+
+    // A person says which one is meant. As its author is not known, it is adopted, and so it is retained.
+    world.apply(json!({"externalId": "id-a"})).settle().await;
+    assert_eq!(world.condition("Ready"), "True Available");
+    assert_eq!(world.status()["external"]["adopted"], true);
+    assert_eq!(world.status()["effective"]["deletionPolicy"], "Retain");
+    assert!(world.status()["intent"].is_null());
+    assert_eq!(world.changes(), NOTHING);
+}
+
+/// A person removed what was found: nothing is left of the create, and there is one object in the end.
+#[tokio::test(start_paused = true)]
+async fn an_interrupted_create_whose_result_a_person_removed_is_sent_again() {
+    let world = world();
+    world.apply(json!({})).loses(unknown()).reconcile().await;
+    world.sent_ago(86_400);
+    tokio::time::advance(Duration::from_secs(6)).await;
+    world.settle().await;
+    assert_eq!(world.condition("Stalled"), "True CreateResultUnknown");
+    world.fake.take("id-a");
+    world.quiet();
+    tokio::time::advance(Duration::from_secs(6)).await;
+    world.settle().await;
+    assert_eq!(world.condition("Ready"), "True Available");
+    assert_eq!(world.changes(), ["POST a"]);
 }

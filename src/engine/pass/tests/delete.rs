@@ -2,6 +2,16 @@
 
 use super::*;
 
+impl World {
+    /// An object that used another one was deleted, and stays in the account.
+    fn stays_and_uses(&self, user: &str, used: &str) {
+        let wake = &self.engine.memory.wake;
+        wake.refer(&named(user), vec![named(used)]);
+        wake.retain(&named(user), vec![named(used)]);
+        wake.refer(&named(user), vec![]);
+    }
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_deletion_deletes_waits_until_it_is_gone_and_releases() {
     let world = World::ready(json!({})).await;
@@ -53,22 +63,89 @@ async fn a_deletion_is_held_by_whatever_says_so() {
     }
 }
 
-/// A Workspace that stays uses what it was built from: without a policy, that stays too, and a deletion of all ends.
+/// A Workspace that stays uses what it was built from. The account knows whether it does: the deletion is tried, and if it is
+/// refused, that stays too, at once and not after twenty minutes.
 #[tokio::test(start_paused = true)]
-async fn what_an_object_uses_that_stays_in_the_account_stays_too_unless_a_policy_says_otherwise() {
-    for (more, events, calls) in [
-        (json!({}), &["Retained"][..], &[][..]),
-        (json!({"deletionPolicy": "Delete"}), &[], &["GET id-a", "DELETE id-a"]),
+async fn what_an_object_uses_that_stays_in_the_account_stays_too_if_the_account_refuses_its_deletion() {
+    let delete = json!({"deletionPolicy": "Delete"});
+    for (more, in_use, events, gone) in [
+        (json!({}), true, &["Retained"][..], true),
+        (json!({}), false, &[], false),
+        (delete.clone(), true, &["DeletionBlocked"], false),
+        (delete, false, &[], false),
     ] {
         let world = World::ready(json!({})).await;
-        let wake = &world.engine.memory.wake;
-        wake.refer(&named("user"), vec![named("it")]);
-        wake.retain(&named("user"));
-        wake.refer(&named("user"), vec![]);
+        world.stays_and_uses("user", "it");
+        if in_use {
+            world.fake.refuse(Error::waiting(Reason::DependencyStillInUse, "a workspace uses it"));
+        }
         world.apply(more.clone()).api.delete("it");
         world.reconcile().await;
-        assert_eq!(world.fake.calls(), calls, "{more}");
-        assert_eq!(world.api.events(), events, "{more}");
+        assert_eq!(world.fake.calls(), ["GET id-a", "DELETE id-a"], "{more} {in_use}");
+        assert_eq!(world.api.events(), events, "{more} {in_use}");
+        assert_eq!(world.api.get("it").is_none(), gone, "{more} {in_use}");
+    }
+}
+
+/// Nothing manages what was suspended or only observed, whatever else is known of it: that is a warning of its own.
+#[tokio::test(start_paused = true)]
+async fn what_is_not_managed_when_it_is_deleted_is_reported_as_such_even_if_it_is_used() {
+    for more in [json!({"suspend": true}), json!({"managementPolicy": "Observe"})] {
+        let world = World::ready(json!({})).await;
+        world.stays_and_uses("user", "it");
+        world.apply(more.clone()).api.delete("it");
+        world.reconcile().await;
+        assert!(world.api.get("it").is_none(), "{more}");
+        assert_eq!(world.api.events(), ["OrphanedOnDelete"], "{more}");
+        assert_eq!(world.fake.calls(), NOTHING, "{more}");
+    }
+}
+
+/// Only what was released, and stays, keeps what it uses.
+#[tokio::test(start_paused = true)]
+async fn an_object_keeps_what_it_uses_once_it_was_released_and_stays() {
+    type Happens = for<'a> fn(&'a World) -> futures::future::BoxFuture<'a, ()>;
+    let cases: [(&str, Happens, bool); 5] = [
+        ("retained", |w| Box::pin(async { _ = w.apply(json!({"deletionPolicy": "Retain"})) }), true),
+        ("suspended", |w| Box::pin(async { _ = w.apply(json!({"suspend": true})) }), true),
+        ("observed", |w| Box::pin(async { _ = w.apply(json!({"managementPolicy": "Observe"})) }), false),
+        (
+            "another manages it",
+            |w| {
+                Box::pin(async {
+                    w.engine.memory.claims.release(&named("it"));
+                    let claim = crate::engine::memory::Claim::id("account", "Fake", "id-a");
+                    let rank = crate::engine::memory::Rank { created: 1, uid: "older".into() };
+                    w.engine.memory.claims.record(&claim, &rank, &named("other"));
+                })
+            },
+            false,
+        ),
+        (
+            "the release failed, and it was deleted in the account after all",
+            |w| {
+                Box::pin(async {
+                    w.apply(json!({"deletionPolicy": "Retain"})).api.delete("it");
+                    w.api.next_write("metadata", Trouble::Refuse(409));
+                    w.reconcile().await;
+                    w.apply(json!({"deletionPolicy": "Delete"}));
+                })
+            },
+            false,
+        ),
+    ];
+    for (case, happens, keeps) in cases {
+        let world = World::ready(json!({})).await;
+        let wake = &world.engine.memory.wake;
+        wake.refer(&named("it"), vec![named("parent")]);
+        happens(&world).await;
+        if world.api.get("it").unwrap().metadata.deletion_timestamp.is_none() {
+            world.api.delete("it");
+        }
+        world.settle().await;
+        assert!(world.api.get("it").is_none(), "{case}");
+        wake.refer(&named("it"), vec![]);
+        assert_eq!(!wake.keepers(&named("parent")).is_empty(), keeps, "{case}");
     }
 }
 
@@ -181,6 +258,32 @@ async fn a_restored_object_whose_object_is_gone_is_released_without_an_event() {
     assert!(world.api.get("it").is_none());
     assert_eq!(world.api.events(), NOTHING, "it never said what it managed");
     assert_eq!(world.changes(), NOTHING);
+}
+
+/// It was restored by a backup tool, and deleted before its first reconcile. The annotation names what stays.
+#[tokio::test(start_paused = true)]
+async fn a_restored_object_that_is_released_at_once_says_what_stays() {
+    for (more, refused, event) in [
+        (json!({"deletionPolicy": "Retain"}), false, "Retained"),
+        (json!({"suspend": true}), false, "OrphanedOnDelete"),
+        (json!({}), true, "Retained"),
+    ] {
+        let world = World::ready(json!({})).await;
+        world.stays_and_uses("user", "it");
+        world.api.edit("it", |it| it["status"] = Value::Null);
+        if refused {
+            world.fake.refuse(Error::waiting(Reason::DependencyStillInUse, "a workspace uses it"));
+        }
+        world.apply(more.clone()).api.delete("it");
+        let (log, _kept) = Log::keep();
+        world.settle().await;
+        assert!(world.api.get("it").is_none(), "{more}");
+        assert_eq!(world.api.events().last().map(String::as_str), Some(event), "{more}");
+        assert!(
+            log.lines().iter().any(|line| line.contains("the object id-a stays in the account")),
+            "{more}"
+        );
+    }
 }
 
 #[tokio::test(start_paused = true)]

@@ -141,16 +141,38 @@ async fn creates_under_one_parent_are_sent_one_at_a_time_where_the_kind_needs_it
     for (in_turn, within, waits) in [(true, "", true), (true, "elsewhere", false), (false, "", false)] {
         let world = eager(Fake::with(|fake| fake.traits.creates_in_turn = in_turn));
         world.apply(json!({}));
-        let another = world.engine.memory.guards.lock("account", "Fake", within).await;
+        let (another, _) = world.engine.memory.guards.lock("account", "Fake", within).await;
         let waited = tokio::time::timeout(seconds(5), world.reconcile()).await.is_err();
         assert_eq!(waited, waits, "{in_turn} {within}");
         drop(another);
         world.reconcile().await;
         assert_eq!(world.changes(), ["POST a"], "{in_turn} {within}");
-        let _another = world.engine.memory.guards.lock("account", "Fake", within).await;
+        let (_another, _) = world.engine.memory.guards.lock("account", "Fake", within).await;
         world.apply(json!({"value": "new"})).reconcile().await;
         assert_eq!(world.changes(), ["PATCH id-a value"], "a change waits for no create");
     }
+}
+
+/// Each write of a rule set replaces what the others wrote.
+#[tokio::test(start_paused = true)]
+async fn all_writes_under_one_parent_are_sent_one_at_a_time_where_the_kind_needs_it() {
+    let world = eager(Fake::with(|fake| fake.traits.writes_in_turn = true));
+    let lock = async |within: &str| world.engine.memory.guards.lock("account", "Fake", within).await;
+    for (change, call) in [(json!({}), "POST a"), (json!({"value": "new"}), "PATCH id-a value")] {
+        world.apply(change);
+        let another = lock("").await;
+        assert!(tokio::time::timeout(seconds(5), world.reconcile()).await.is_err(), "{call} waits");
+        drop(another);
+        let _elsewhere = lock("elsewhere").await;
+        world.reconcile().await;
+        assert_eq!(world.changes(), [call]);
+    }
+    world.api.delete("it");
+    let another = lock("").await;
+    assert!(tokio::time::timeout(seconds(5), world.reconcile()).await.is_err(), "a deletion waits");
+    drop(another);
+    world.reconcile().await;
+    assert_eq!(world.changes(), ["DELETE id-a"]);
 }
 
 #[tokio::test(start_paused = true)]
@@ -181,5 +203,143 @@ async fn a_guard_knows_the_operators_own_principal_if_the_account_returns_it() {
         world.apply(json!({"value": "lock-out"})).reconcile().await;
         assert_eq!(world.condition("Stalled"), "True WouldLockOut");
         assert_eq!(world.changes(), NOTHING);
+    }
+}
+
+/// Another user, or a create whose response was lost, may be faster while an object waits for its turn.
+#[tokio::test(start_paused = true)]
+async fn a_create_that_waited_for_its_turn_reads_again_before_it_is_sent() {
+    for overtaken in [false, true] {
+        let world = eager(Fake::with(|fake| fake.traits.creates_in_turn = true));
+        world.apply(json!({}));
+        let (another, _) = world.engine.memory.guards.lock("account", "Fake", "").await;
+        let frees = async {
+            tokio::time::sleep(seconds(5)).await;
+            if overtaken {
+                world.fake.put(seen("1", "a", None));
+            }
+            drop(another);
+        };
+        tokio::join!(world.reconcile(), frees);
+        let sent: &[&str] = if overtaken { &[] } else { &["POST a"] };
+        assert_eq!(world.changes(), sent, "{overtaken}");
+        world.settle().await;
+        let expected = if overtaken { "False AlreadyExists" } else { "True Available" };
+        assert_eq!(world.condition("Ready"), expected);
+        assert_eq!(world.changes(), NOTHING);
+    }
+}
+
+/// While an object waits for the account or for its turn, a person takes the right away, or stops it.
+#[tokio::test(start_paused = true)]
+async fn what_is_revoked_or_stopped_while_a_write_waits_is_not_sent() {
+    type Happens = fn(&World);
+    let revoke: Happens = |w| {
+        let session = Arc::new(Session::of(account()));
+        w.engine.auths.store(&auth(), &auth_spec(json!([])), Ok(session));
+    };
+    let suspend: Happens = |w| _ = w.apply(json!({"suspend": true, "value": "new"}));
+    let observe: Happens = |w| _ = w.apply(json!({"managementPolicy": "Observe", "value": "new"}));
+    let vanish: Happens = |w| {
+        w.api.edit("it", |it| it["metadata"]["finalizers"] = json!([]));
+        w.api.delete("it");
+    };
+    let edit: Happens = |w| _ = w.apply(json!({"value": "newer"}));
+    for (case, happens) in [
+        ("revoked", revoke),
+        ("suspended", suspend),
+        ("observed", observe),
+        ("gone", vanish),
+        ("edited", edit),
+    ] {
+        for exists in [false, true] {
+            let fake = Fake::with(|fake| {
+                (fake.traits.creates_in_turn, fake.traits.guarded_among_siblings) = (true, true);
+            });
+            let world = eager(fake);
+            if exists {
+                world.apply(json!({})).settle().await;
+            }
+            world.apply(json!({"value": "new"})).quiet();
+            let (another, _) = world.engine.memory.guards.lock("account", "Fake", "").await;
+            let meanwhile = async {
+                tokio::time::sleep(seconds(5)).await;
+                happens(&world);
+                world.watch();
+                drop(another);
+            };
+            tokio::join!(world.reconcile(), meanwhile);
+            assert_eq!(world.changes(), NOTHING, "{case} {exists}");
+        }
+    }
+}
+
+/// It waits for its turn, its credentials are replaced, and it is sent with the new ones.
+#[tokio::test(start_paused = true)]
+async fn a_write_whose_credentials_were_replaced_is_sent_with_the_new_ones() {
+    let world = eager(Fake::with(|fake| fake.traits.creates_in_turn = true));
+    world.apply(json!({}));
+    let (another, _) = world.engine.memory.guards.lock("account", "Fake", "").await;
+    let meanwhile = async {
+        tokio::time::sleep(seconds(5)).await;
+        let session = Arc::new(Session::of(account()));
+        world.engine.auths.store(&auth(), &auth_spec(Value::Null), Ok(session));
+        drop(another);
+    };
+    let (action, ()) = tokio::join!(world.reconcile(), meanwhile);
+    assert_eq!((world.changes(), action), (vec![], Action::requeue(Duration::ZERO)));
+    world.settle().await;
+    assert_eq!(world.changes(), ["POST a"]);
+    assert_eq!(world.condition("Ready"), "True Available");
+}
+
+impl World {
+    /// The watch brings another DatabricksAuth for the account, or a change of it.
+    fn another_auth(&self, namespace: &str, account_id: &str, client_id: &str, cidr: &str) {
+        let auth = json!({
+            "apiVersion": "databricks-operator.io/v1alpha1", "kind": "DatabricksAuth",
+            "metadata": {"name": "another", "namespace": namespace, "uid": "another"},
+            "spec": {
+                "cloud": "AWS", "accountId": account_id, "authType": "OAUTH_M2M", "clientId": client_id, "egressCidrs": [cidr],
+            },
+        });
+        let auth: DynamicObject = serde_json::from_value(auth).unwrap();
+        self.auths.lock().unwrap().apply_watcher_event(&Event::Apply(auth));
+    }
+}
+
+/// Covers SE-07. Two DatabricksAuths of one account may sign in as two service principals: a change through one of them must not shut
+/// the other one out. What another namespace signs in as is not kept: its owners could keep it from being removed.
+#[tokio::test]
+async fn a_guard_keeps_every_identity_that_the_namespace_uses_for_the_account() {
+    let account = HttpAccount::start().await;
+    account.name("client", Some("7"));
+    account.name("second", Some("8"));
+    let own = || (Some("7".to_owned()), vec![]);
+    for (namespace, account_id, client_id, judged) in [
+        ("ns", "account", "second", vec![own(), (Some("8".to_owned()), vec![])]),
+        ("elsewhere", "account", "second", vec![own()]),
+        ("ns", "another", "second", vec![own()]),
+        ("ns", "account", "unknown", vec![own()]),
+    ] {
+        let world = world_of(Fake::with(|fake| fake.traits.guarded_alone = true), |_| {});
+        world.connect(&account).another_auth(namespace, account_id, client_id, "203.0.113.0/24");
+        world.apply(json!({})).reconcile().await;
+        assert_eq!(world.judged(), judged, "{namespace} {account_id} {client_id}");
+        assert_eq!(world.changes(), ["POST a"]);
+    }
+}
+
+/// The addresses are those of one operator, whichever DatabricksAuth names them.
+#[tokio::test(start_paused = true)]
+async fn a_guard_of_addresses_knows_those_of_all_its_databricks_auths() {
+    for (namespace, checks) in [("ns", true), ("elsewhere", false)] {
+        let world = siblings().await;
+        let mut session = Session::of(account());
+        session.facts.egress.clear();
+        world.engine.auths.store(&auth(), &auth_spec(Value::Null), Ok(Arc::new(session)));
+        world.another_auth(namespace, "account", "client", "203.0.113.0/24");
+        world.reconcile().await;
+        assert_eq!(world.judged().len(), usize::from(checks), "{namespace}");
     }
 }

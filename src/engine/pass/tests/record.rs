@@ -129,11 +129,46 @@ async fn a_request_for_a_reconcile_survives_the_end_of_an_interrupted_create() {
     let world = world();
     world.apply(json!({})).loses(unknown()).reconcile().await;
     world.request("1");
-    world.api.edit("it", |it| it["status"]["intent"]["time"] = json!("2026-01-01T00:00:00Z"));
+    world.sent_ago(61);
     tokio::time::advance(seconds(6)).await;
     assert_eq!(world.reconcile().await, Action::requeue(Duration::ZERO));
     assert_eq!(world.status()["externalId"], "id-a");
     assert!(!world.handled("1"), "nothing was compared yet");
     world.reconcile().await;
     assert!(world.handled("1"));
+}
+
+/// Covers UX-04. An operator that is newer than its CRDs writes fields that the API server drops. That is no reason to write or
+/// to reconcile again and again.
+#[tokio::test(start_paused = true)]
+async fn what_the_api_server_drops_from_a_status_is_no_endless_loop() {
+    let world = world();
+    world.api.drops("observed");
+    world.apply(json!({})).settle().await;
+    assert_eq!(world.condition("Ready"), "True Available");
+    assert!(world.status()["observed"].is_null());
+    world.quiet();
+    let version = world.api.get("it").unwrap().metadata.resource_version;
+    for _ in 0..3 {
+        tokio::time::advance(seconds(601)).await;
+        let again = world.reconcile().await;
+        for at_once in [Duration::ZERO, Duration::from_millis(20)] {
+            assert_ne!(again, Action::requeue(at_once));
+        }
+    }
+    assert_eq!(
+        world.api.get("it").unwrap().metadata.resource_version,
+        version,
+        "so no watch shows anything new"
+    );
+    assert_eq!(world.api.writes(), ["status"; 3], "one attempt for each comparison with the account");
+    assert_eq!(world.api.events(), NOTHING);
+    assert_eq!(world.changes(), NOTHING);
+    // A write that changed nothing is no reason to write the annotations.
+    world.api.edit("it", |it| {
+        it["metadata"]["annotations"].as_object_mut().unwrap().remove("databricks-operator.io/created-by");
+    });
+    tokio::time::advance(seconds(601)).await;
+    world.reconcile().await;
+    assert_eq!(world.api.writes(), ["status"]);
 }

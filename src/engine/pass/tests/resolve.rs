@@ -54,6 +54,37 @@ async fn a_child_does_not_move_to_a_parent_that_was_created_again() {
     assert_eq!(world.fake.calls(), NOTHING);
 }
 
+/// A rule set knows a group by its name: the reference means what the status of the other object shows.
+#[tokio::test(start_paused = true)]
+async fn a_reference_by_a_fact_means_that_fact_as_long_as_it_stays_the_same() {
+    let world = eager(Fake::with(|fake| {
+        (fake.traits.immutable, fake.fact) = (VALUE, Some("label"));
+    }));
+    world.api.apply("parent", spec("p", json!({})));
+    world.reconcile_named("parent").await;
+    world.quiet();
+    world.apply(json!({"parentRef": {"name": "parent"}})).reconcile().await;
+    assert_eq!(world.condition("Ready"), "False ReferenceNotReady", "its status does not show it");
+    assert_eq!(world.changes(), NOTHING);
+    for (at, label) in [("observed", "named"), ("facts", "shown")] {
+        world.api.edit("parent", |parent| match at {
+            "observed" => parent["status"]["observed"]["label"] = json!(label),
+            _ => parent["status"]["label"] = json!(label),
+        });
+        world.settle().await;
+        if at == "observed" {
+            assert_eq!(world.status()["resolvedRefs"], json!({"parentRef": "named"}));
+            assert_eq!(world.changes(), ["POST a"]);
+            continue;
+        }
+        assert_eq!(world.condition("Stalled"), "True ImmutableFieldChanged");
+        let message = world.message("Ready");
+        let text = "spec.parentRef now means shown, but this object was created for named: ";
+        assert!(message.starts_with(text), "{message}");
+        assert_eq!(world.changes(), NOTHING);
+    }
+}
+
 /// What an object was created for is known from the pinned reference, from what was read, or from the id of an upsert.
 #[tokio::test(start_paused = true)]
 async fn a_reference_is_compared_with_whatever_is_known_of_the_object() {

@@ -262,3 +262,87 @@ async fn an_update_counts_as_sent_unless_it_was_certainly_refused() {
         assert_eq!(remembered.is_some(), sent, "{error:?}");
     }
 }
+
+/// A row of the account that another user set, with another value than the spec's.
+fn row(id: &str, name: &str) -> Seen {
+    let mut row = seen(id, name, None);
+    row.state["value"] = json!("x");
+    row
+}
+
+/// Covers IM-01. The id in `spec.externalId` is that of one object, and the rest of the spec means another.
+#[tokio::test(start_paused = true)]
+async fn an_id_of_one_object_and_the_spec_of_another_bind_and_change_neither() {
+    let upsert = Fake::upsert();
+    upsert.put(row("/b", "b"));
+    let standing = Fake::new(Lifecycle::Standing, Ownership::RecordedId);
+    standing.put(Seen { about: About::default(), ..row("b", "b") });
+    let elsewhere = Fake::with(|_| {});
+    let mut child = row("there/b", "a");
+    child.state["within"] = json!("there");
+    elsewhere.put(child);
+    for (case, fake, id) in [
+        ("an upsert", upsert, "/b"),
+        ("what is always there", standing, "b"),
+        ("an object under another parent", elsewhere, "there/b"),
+    ] {
+        let world = eager(fake);
+        let before = fake.got.lock().unwrap().clone();
+        world.apply(json!({"externalId": id})).settle().await;
+        assert_eq!(world.condition("Stalled"), "True ImmutableFieldChanged", "{case}: {}", world.status());
+        assert!(world.message("Ready").contains(&format!("spec.externalId names {id}")), "{case}");
+        assert!(world.status()["external"].is_null(), "{case}: it can still be corrected");
+        assert_eq!((world.changes(), fake.got.lock().unwrap().clone()), (vec![], before), "{case}");
+        world.api.delete("it");
+        world.settle().await;
+        assert!(world.api.get("it").is_none(), "{case}");
+        assert_eq!(world.changes(), NOTHING, "{case}");
+    }
+}
+
+/// Covers IM-01. A backup tool may restore the status of an object beside the spec of another.
+#[tokio::test(start_paused = true)]
+async fn a_restored_record_of_one_object_changes_nothing_for_the_spec_of_another() {
+    for adopted in [false, true] {
+        let world = eager(Fake::upsert());
+        world.apply(json!({"deletionPolicy": "Delete"})).settle().await;
+        world.fake.put(row("/b", "b"));
+        world.api.edit("it", |it| {
+            let external = &mut it["status"]["external"];
+            (external["id"], external["name"]) = (json!("/b"), json!("b"));
+            external["adopted"] = json!(adopted);
+            it["status"]["externalId"] = json!("/b");
+        });
+        world.quiet();
+        tokio::time::advance(seconds(61)).await;
+        world.settle().await;
+        assert_eq!(world.condition("Stalled"), "True ImmutableFieldChanged");
+        assert!(world.message("Ready").starts_with("this object is bound to /b, and its spec means "));
+        assert_eq!(world.changes(), NOTHING);
+        // What the operator has created goes with its record. What it only adopted must be what the spec means.
+        world.api.delete("it");
+        tokio::time::advance(seconds(61)).await;
+        world.settle().await;
+        let deleted: &[&str] = if adopted { &[] } else { &["DELETE /b"] };
+        assert_eq!(world.changes(), deleted, "{adopted}");
+        if adopted {
+            assert_eq!(world.condition("DeletionBlocked"), "True ApiRefused");
+            world.apply(json!({"deletionPolicy": "Retain"})).settle().await;
+            assert!(world.api.get("it").is_none());
+            assert_eq!(world.changes(), NOTHING);
+        }
+    }
+}
+
+/// Covers IM-01, LC-20. It was only observed under that id, and is to be managed now.
+#[tokio::test(start_paused = true)]
+async fn what_nothing_manages_is_not_taken_up_for_the_spec_of_another() {
+    let fake = Fake::new(Lifecycle::Standing, Ownership::RecordedId);
+    fake.put(vacant("b"));
+    let world = eager(fake);
+    world.apply(json!({"externalId": "b", "managementPolicy": "Observe"})).settle().await;
+    world.apply(json!({"externalId": "b", "adoptionPolicy": "Never"})).settle().await;
+    assert_eq!(world.condition("Stalled"), "True ImmutableFieldChanged", "{}", world.status());
+    assert_eq!(world.status()["external"]["observed"], true);
+    assert_eq!(world.changes(), NOTHING);
+}

@@ -34,6 +34,7 @@ async fn what_nothing_manages_is_bound_and_then_changed() {
     assert_eq!(world.fake.calls(), ["LIST ", "GET a", "PATCH a value"]);
     assert_eq!(world.api.writes(), ["metadata", "status", "status", "metadata"], "bound, then sent");
     assert_eq!(world.api.events(), ["Updated", "Created", "Ready"]);
+    assert_eq!(world.fake.judged.lock().unwrap().len(), 1, "its guard is asked once");
     let external = world.status()["external"].clone();
     assert_eq!((&external["id"], &external["adopted"]), (&json!("a"), &json!(false)), "it is put back later");
     assert_eq!(world.condition("Ready"), "True Available");
@@ -211,4 +212,29 @@ async fn without_what_it_belongs_to_it_is_neither_created_nor_held() {
     world.settle().await;
     assert!(world.api.get("it").is_none());
     assert_eq!(world.changes(), NOTHING);
+}
+
+/// Covers LC-16, LC-20. A manifest that was exported from one cluster is applied in another, for another account.
+#[tokio::test(start_paused = true)]
+async fn a_copied_annotation_is_no_permission_to_change_what_others_set() {
+    for (mark, ours) in [(json!("elsewhere/ns/it"), false), (Value::Null, false), (json!("here/ns/it"), true)]
+    {
+        let world = standing();
+        world.theirs("x");
+        world.apply(json!({})).api.edit("it", |it| {
+            it["metadata"]["annotations"] = json!({"databricks-operator.io/external-id": "a"});
+            if mark.is_string() {
+                it["metadata"]["annotations"]["databricks-operator.io/created-by"] = mark.clone();
+            }
+        });
+        world.settle().await;
+        let expected = if ours { "True Available" } else { "False AlreadyExists" };
+        assert_eq!(world.condition("Ready"), expected, "{mark}");
+        assert_eq!(world.value(), if ours { "v" } else { "x" }, "{mark}");
+        world.quiet();
+        world.api.delete("it");
+        world.settle().await;
+        assert!(world.api.get("it").is_none(), "{mark}");
+        assert_eq!(world.changes().is_empty(), !ours, "{mark}: only its own is put back");
+    }
 }

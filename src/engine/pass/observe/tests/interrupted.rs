@@ -1,6 +1,7 @@
 //! A create whose result is not known: when it is searched for, and what may be its result.
 
 use super::*;
+use crate::engine::kind::About;
 
 #[tokio::test(start_paused = true)]
 async fn an_interrupted_create_is_waited_out_and_then_searched_for() {
@@ -123,4 +124,56 @@ async fn creates_that_were_interrupted_together_share_a_list_that_began_late_eno
     world.wait(1).await;
     assert!(matches!(world.found().await, Found::Interrupted(Interrupted::Since { .. })));
     assert_eq!(world.fake.calls(), ["LIST "]);
+}
+
+/// Covers LC-01, LC-03. Groups, users, endpoints: their API does not say when they were created. The operator may have been down
+/// for a day, and another user may have created an object of that name meanwhile.
+#[tokio::test(start_paused = true)]
+async fn without_a_creation_time_only_what_is_there_soon_after_the_create_is_its_result() {
+    boot().await;
+    let created = |at| About { created: at, ..About::default() };
+    let ours = || About { owner: Some(MARK.into()), ..About::default() };
+    let in_a_day = 86_400;
+    type Case = (&'static str, World, About, i64, u64, bool);
+    let cases: [Case; 9] = [
+        ("as soon as it is searched for", unmarked(), created(None), 60, 0, true),
+        ("after a restart", unmarked(), created(None), 660, 0, true),
+        ("after more than that", unmarked(), created(None), 661, 0, false),
+        ("after a day", unmarked(), created(None), in_a_day, 0, false),
+        ("reads lag for longer", unmarked(), created(None), 1_500, 900, true),
+        ("and after more than that", unmarked(), created(None), 1_501, 900, false),
+        ("its time is known", unmarked(), created(Some(NOW - in_a_day)), in_a_day, 0, true),
+        ("it carries our mark", marked(), ours(), in_a_day, 0, true),
+        (
+            "its time contradicts the mark",
+            marked(),
+            About { created: Some(NOW), ..ours() },
+            in_a_day,
+            0,
+            false,
+        ),
+    ];
+    for (case, world, about, ago, lag, expected) in cases {
+        let bound = Bound { intent: intent(NOW - ago, &[]), ..Bound::default() };
+        let world = World { bound, lag: seconds(lag), ..world };
+        world.fake.put(Seen { about, ..seen("1", "a", None) });
+        let Found::Interrupted(Interrupted::Since { in_time, hits, .. }) = world.found().await else {
+            panic!()
+        };
+        assert_eq!((hits, in_time), (vec!["1".to_owned()], expected), "{case}");
+    }
+}
+
+/// Covers LC-01, LC-03. The row that another user set looks like our own.
+#[tokio::test(start_paused = true)]
+async fn the_row_of_an_announced_upsert_is_ours_only_soon_after_that() {
+    boot().await;
+    for (ago, ours) in [(0, true), (660, true), (661, false), (86_400, false)] {
+        let bound = Bound { intent: intent(NOW - ago, &[]), ..Bound::default() };
+        let world = World { bound, ..upsert() };
+        world.fake.put(seen("/a", "a", None));
+        let unknown = Interrupted::Since { hits: vec!["/a".into()], in_time: false, sent: at(NOW - ago) };
+        let expected = if ours { Found::Ours(seen("/a", "a", None)) } else { Found::Interrupted(unknown) };
+        assert_eq!(world.found().await, expected, "{ago} s ago");
+    }
 }

@@ -1,0 +1,240 @@
+//! Lists of addresses that may, or may not, call an endpoint. The account has such lists, and so has each workspace: with the same
+//! verbs, bodies and order of evaluation, so a kind says only where its lists are.
+//!
+//! Here: what a spec controls of a list, its calls, and the check that no change shuts the operator out. Not here: whether the account or
+//! the workspace heeds its lists.
+//!
+//! The API creates lists enabled. A list that the spec disables is therefore created harmless, as a BLOCK list of nothing,
+//! and gets everything else, `enabled: false` included, by one PATCH: it is never live, not even for a moment.
+
+use std::collections::BTreeSet;
+
+use ipnet::{IpNet, Ipv4Net};
+use schemars::JsonSchema;
+use serde::de::IgnoredAny;
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value, json};
+
+use super::setting::Setting;
+use crate::databricks::{Optional, Pages};
+use crate::engine::crd::{Cidr, Reason};
+use crate::engine::error::{Error, Result};
+use crate::engine::kind::{About, ApiResult, AuthFacts, Path, Reader, Writer};
+
+/// Whether the account heeds its lists. Workspaces have a switch of their own.
+pub const ENFORCEMENT: Setting = Setting { kind: "acct_ip_acl_enable", key: "acct_ip_acl_enable" };
+
+/// The value of [`ENFORCEMENT`].
+#[derive(Serialize, Deserialize, Clone, Debug, Default)]
+pub struct Enforcement {
+    /// `None` if it was never set. The account heeds its lists then, as far as is known.
+    pub value: Option<bool>,
+}
+
+/// The path of the lists of the account.
+pub const LISTS: &str = "ip-access-lists";
+
+/// The effect of a list.
+#[derive(Serialize, Deserialize, Clone, Copy, Debug, PartialEq, Eq, JsonSchema)]
+#[allow(clippy::upper_case_acronyms, missing_docs)]
+pub enum ListType {
+    ALLOW,
+    BLOCK,
+}
+
+/// What a spec controls. Addresses are a set of networks in canonical form.
+#[derive(Serialize, Deserialize, Clone, Debug, PartialEq)]
+pub struct IpList {
+    /// The name in the console.
+    pub label: Option<String>,
+    /// ALLOW or BLOCK.
+    pub list_type: Option<String>,
+    /// The networks.
+    pub ip_addresses: Option<BTreeSet<String>>,
+    /// Whether the list takes part in the evaluation.
+    pub enabled: bool,
+}
+
+/// A list as the API shows it.
+pub struct ShownIpList {
+    /// Its id.
+    pub id: String,
+    /// What a spec controls.
+    pub list: IpList,
+    /// How many addresses it has.
+    pub address_count: Option<i64>,
+    /// Its state, and when it was created.
+    pub about: About,
+}
+
+#[derive(Deserialize)]
+struct Remote {
+    list_id: String,
+    label: Option<String>,
+    list_type: Option<String>,
+    #[serde(default)]
+    ip_addresses: Vec<String>,
+    #[serde(default = "on")]
+    enabled: bool,
+    address_count: Option<i64>,
+    created_at: Option<i64>,
+}
+
+fn on() -> bool {
+    true
+}
+
+/// `{"ip_access_list": {…}}`; schemas of 2023 declare a list of one under the plural.
+#[derive(Deserialize)]
+struct Envelope {
+    ip_access_list: Option<Remote>,
+    #[serde(default)]
+    ip_access_lists: Vec<Remote>,
+}
+
+impl From<Remote> for ShownIpList {
+    fn from(remote: Remote) -> Self {
+        let about = About {
+            state: Some(if remote.enabled { "ENABLED" } else { "DISABLED" }.into()),
+            created: remote.created_at.map(|ms| ms / 1000),
+            ..About::default()
+        };
+        let list = IpList {
+            label: remote.label,
+            list_type: remote.list_type,
+            ip_addresses: Some(remote.ip_addresses.iter().map(|address| canonical(address)).collect()),
+            enabled: remote.enabled,
+        };
+        ShownIpList { id: remote.list_id, list, address_count: remote.address_count, about }
+    }
+}
+
+/// One form for each network: `1.2.3.4` is `1.2.3.4/32`, host bits are cleared. Text that is no network stays as it is.
+fn canonical(text: &str) -> String {
+    Cidr(text.into()).network().map_or_else(|| text.to_owned(), |net| net.to_string())
+}
+
+fn unwrap(envelope: Envelope) -> ApiResult<ShownIpList> {
+    let one = envelope.ip_access_list.or_else(|| envelope.ip_access_lists.into_iter().next());
+    Ok(one.ok_or_else(|| Error::retry("the response of Databricks holds no IP access list"))?.into())
+}
+
+impl IpList {
+    /// The list that the fields of a spec mean; it is enabled by default.
+    pub fn new(
+        label: Option<&String>,
+        list_type: Option<ListType>,
+        addresses: Option<&Vec<Cidr>>,
+        enabled: Option<bool>,
+    ) -> IpList {
+        IpList {
+            label: label.cloned(),
+            list_type: list_type.map(|list_type| format!("{list_type:?}")),
+            ip_addresses: addresses.map(|all| all.iter().map(|address| canonical(&address.0)).collect()),
+            enabled: enabled.unwrap_or(true),
+        }
+    }
+
+    /// Its natural name: type and label.
+    pub fn name(&self) -> String {
+        let part = |part: &Option<String>| part.clone().unwrap_or_default();
+        format!("{}/{}", part(&self.list_type), part(&self.label))
+    }
+
+    /// Whether a create of a list with this natural name could have created this one: besides the list itself, the harmless first
+    /// form of a disabled one.
+    pub fn could_be(&self, name: &str) -> bool {
+        let empty = self.ip_addresses.as_ref().is_none_or(BTreeSet::is_empty);
+        let beginning = self.list_type.as_deref() == Some("BLOCK") && empty && self.enabled;
+        let label = name.split_once('/').map(|(_, label)| label);
+        self.name() == name || (beginning && label == self.label.as_deref())
+    }
+
+    /// Whether `seen` is the desired list. Either half of the natural name is enough, so that each may be changed.
+    pub fn recognises(&self, seen: &IpList) -> bool {
+        let named = self.label.is_some() || self.list_type.is_some();
+        !named || self.label == seen.label || self.list_type == seen.list_type
+    }
+
+    /// The list under a temporary label. It keeps its desired type, so that it is recognised whatever happens before it gets
+    /// its label.
+    pub fn aside(self, id: &str) -> Option<IpList> {
+        let label = Some(format!("{} (exchanging labels, {id})", self.label.as_deref()?));
+        Some(IpList { label, ..self })
+    }
+}
+
+impl ShownIpList {
+    /// The list at this path, or `None` once it is proven gone.
+    pub async fn read(api: &Reader, path: Path) -> ApiResult<Option<ShownIpList>> {
+        let found: Option<Envelope> = api.get(path).await.optional()?;
+        found.map(unwrap).transpose()
+    }
+
+    /// All lists of the collection at this path.
+    pub async fn read_all(api: &Reader, path: Path) -> ApiResult<Vec<ShownIpList>> {
+        let all: Vec<Remote> = api.list(path, Pages::Whole("ip_access_lists")).await?;
+        Ok(all.into_iter().map(ShownIpList::from).collect())
+    }
+
+    /// Creates a list in the collection at this path.
+    pub async fn create(api: &Writer, path: Path, want: &IpList) -> ApiResult<ShownIpList> {
+        let body = if want.enabled {
+            json!({"label": want.label, "list_type": want.list_type, "ip_addresses": want.ip_addresses})
+        } else {
+            json!({"label": want.label, "list_type": "BLOCK", "ip_addresses": []})
+        };
+        unwrap(api.post(path, body).await?)
+    }
+
+    /// Changes these fields of the list at this path, and reads it: the response may be empty. `None` if a read lags so far behind
+    /// that it misses the list: the change was accepted, and will show later.
+    pub async fn change(
+        api: &Writer,
+        path: Path,
+        want: &IpList,
+        fields: &[&str],
+    ) -> ApiResult<Option<ShownIpList>> {
+        let all = json!(want);
+        let body: Map<String, Value> = fields.iter().map(|f| ((*f).to_owned(), all[*f].clone())).collect();
+        api.patch::<IgnoredAny>(path.clone(), body.into()).await?;
+        ShownIpList::read(api, path).await
+    }
+}
+
+/// Refuses a change that would shut the operator out: `before` and `after` are the lists that are heeded before and after it.
+/// Evaluation order of the API: a match in an enabled BLOCK list denies; with at least one enabled ALLOW list, the address must be in
+/// one; else everything is allowed.
+pub fn keep_the_operator_in(before: &[&IpList], after: &[&IpList], auth: &AuthFacts) -> Result<()> {
+    for address in &auth.egress {
+        let IpNet::V4(address) = address else { continue };
+        // An operator that is shut out already may give itself access again, and make unrelated changes.
+        if !admitted(after, address) && admitted(before, address) {
+            return Err(Error::terminal(
+                Reason::WouldLockOut,
+                format!(
+                    "this would shut the operator out: it calls from {address}, as spec.egressCidrs of the DatabricksAuth \
+                     says, and the resulting lists block that; add it to an ALLOW list, or remove it from the BLOCK list"
+                ),
+            ));
+        }
+    }
+    Ok(())
+}
+
+fn admitted(lists: &[&IpList], address: &Ipv4Net) -> bool {
+    let enabled = || lists.iter().filter(|list| list.enabled);
+    let networks = |kind: &str| -> Vec<Ipv4Net> {
+        let of_kind = enabled().filter(|list| list.list_type.as_deref() == Some(kind));
+        of_kind.flat_map(|list| list.ip_addresses.iter().flatten()).filter_map(|a| a.parse().ok()).collect()
+    };
+    let overlaps = |net: &Ipv4Net| net.contains(address) || address.contains(net);
+    if networks("BLOCK").iter().any(overlaps) {
+        return false;
+    }
+    if !enabled().any(|list| list.list_type.as_deref() == Some("ALLOW")) {
+        return true;
+    }
+    let allowed = Ipv4Net::aggregate(&networks("ALLOW"));
+    allowed.iter().any(|net| net.contains(address))
+}

@@ -1,0 +1,62 @@
+//! What the engine itself reads of an object of the account, whatever its kind. Values only.
+
+use k8s_openapi::jiff::Timestamp;
+use serde_json::{Map, Value};
+
+use crate::engine::error::Error;
+
+/// What the engine itself reads of an object.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct About {
+    /// Whether it is usable.
+    pub phase: Phase,
+    /// Its state in Databricks' words, for the STATUS column.
+    pub state: Option<String>,
+    /// The mark of its owner, where the API can hold one.
+    pub owner: Option<String>,
+    /// When it was created, in seconds since 1970, if the API returns it. Without it and without a mark, what is found long after an
+    /// interrupted create is for a person.
+    pub created: Option<i64>,
+    /// When it ends by itself, in seconds since 1970, if it does.
+    pub expires: Option<i64>,
+    /// The version that was read, where a write must name it. A write that names another one is refused, see [`super::stale`].
+    pub etag: Option<String>,
+    /// What a user has to know of an object that is usable and matches its spec, such as that it has no effect, and what to write.
+    pub remark: Option<String>,
+    /// In the response to an update alone: why the account carried out a part of it at most. What it has now is what was read.
+    pub refused: Option<Error>,
+}
+
+/// Seconds since 1970 of a time as the newer APIs write it, RFC 3339.
+pub fn seconds_of(time: &str) -> Option<i64> {
+    time.parse::<Timestamp>().ok().map(Timestamp::as_second)
+}
+
+/// What all objects of a kind under one parent share, such as whether the account heeds them.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Shared {
+    /// Facts that are shown on each of them.
+    pub facts: Map<String, Value>,
+    /// What a user has to know of each of them, see [`About`].
+    pub remark: Option<String>,
+}
+
+/// Whether an object is usable.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub enum Phase {
+    /// Usable.
+    #[default]
+    Ready,
+    /// In the state that it has in an account where nothing manages it, such as a setting that was never set: as good as
+    /// missing. It is managed by changing it, and deleted by putting it back.
+    Vacant,
+    /// Being created or changed; the text says how far.
+    Pending(String),
+    /// A person has to act outside of Databricks, and may take days; the text says what to do and where. It may be changed
+    /// meanwhile.
+    Awaiting(String),
+    /// Being deleted; a repeated request would be of no use.
+    Leaving(String),
+    /// It failed; the text says why. What to do about it depends on the policies, so the engine adds that.
+    Failed(String),
+}

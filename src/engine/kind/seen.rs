@@ -1,0 +1,51 @@
+//! What a kind reads and a guard checks, with its types erased: the values that the engine carries between the functions of a
+//! [`super::Driver`].
+
+use secrecy::SecretString;
+use serde_json::{Map, Value};
+
+use super::about::About;
+use super::access::AuthFacts;
+
+/// One reading of an object, erased.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Seen {
+    /// Its id.
+    pub id: String,
+    /// What a spec can control, in wire names.
+    pub state: Value,
+    /// What is shown.
+    pub facts: Map<String, Value>,
+    /// What the engine reads of it.
+    pub about: About,
+}
+
+/// What a create returned, erased. Its Debug shows no secret.
+#[derive(Clone, Debug)]
+pub struct New {
+    /// The id.
+    pub id: String,
+    /// The object, if the response shows it.
+    pub seen: Option<Seen>,
+    /// The secret that no later read shows.
+    pub secret: Option<SecretString>,
+}
+
+impl From<Seen> for New {
+    fn from(seen: Seen) -> New {
+        New { id: seen.id.clone(), seen: Some(seen), secret: None }
+    }
+}
+
+/// A write that a guard checks, erased.
+#[derive(Clone, Copy)]
+pub struct Acting<'a> {
+    /// The desired state.
+    pub want: Option<&'a Value>,
+    /// The present state.
+    pub seen: Option<&'a Seen>,
+    /// All objects of the kind under the same parent, if the guard needs them.
+    pub siblings: &'a [Seen],
+    /// What is known of the DatabricksAuth.
+    pub auth: &'a AuthFacts,
+}

@@ -1,0 +1,96 @@
+//! IpAccessListEnforcement: whether the account heeds its IP access lists. Always there. To switch it on puts all lists that are stored in
+//! force at once, and to switch it off opens the account, so it stays as it is when its Kubernetes object is deleted.
+//!
+//! What an account does that never set it is not documented for sure, so a desired value is always written.
+
+use futures::FutureExt;
+use futures::future::BoxFuture;
+
+use crate::apis::{ENFORCEMENT, Enforcement, IpList, LISTS, ShownIpList, Version, keep_the_operator_in};
+use crate::engine::kind::Lifecycle;
+use crate::engine::prelude::*;
+
+/// Whether the account heeds its IP access lists.
+#[derive(CustomResource, Serialize, Deserialize, Clone, Debug, JsonSchema)]
+#[kube(
+    group = "databricks-operator.io",
+    version = "v1alpha1",
+    kind = "IpAccessListEnforcement",
+    shortname = "dbipe",
+    category = "databricks",
+    namespaced,
+    status = "Status<NoFacts>",
+    printcolumn = r#"{"name": "Lists", "type": "string", "jsonPath": ".status.state", "description": "Whether the account heeds its IP access lists: ENFORCED or IGNORED."}"#,
+    doc = "Whether the account heeds its IP access lists."
+)]
+#[serde(rename_all = "camelCase")]
+pub struct IpAccessListEnforcementSpec {
+    /// The fields that all managed kinds share.
+    #[serde(flatten)]
+    pub management: Management,
+    /// `true`: all IP access lists of the account that are enabled come into force at once, also those that no IpAccessList stands for. The operator refuses that if they would shut it out. `false`: the account ignores them, and can be reached from everywhere. May be changed; deleting this object leaves it as it is. Known on all clouds, as a private preview.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub value: Option<bool>,
+}
+
+impl From<Version<Enforcement>> for Observed<IpAccessListEnforcement> {
+    fn from(read: Version<Enforcement>) -> Self {
+        let (phase, shown) = match read.value.value {
+            None => (Phase::Vacant, None),
+            Some(true) => (Phase::Ready, Some("ENFORCED".to_owned())),
+            Some(false) => (Phase::Ready, Some("IGNORED".to_owned())),
+        };
+        let about = About { phase, state: shown, etag: read.etag, ..About::default() };
+        Observed { id: ENFORCEMENT.kind.into(), state: read.value, facts: NoFacts {}, about }
+    }
+}
+
+impl ExternalResource for IpAccessListEnforcement {
+    type State = Enforcement;
+    type Id = String;
+    type Facts = NoFacts;
+
+    const REQUIRED: &'static [&'static str] = &["value"];
+    const LIFECYCLE: Lifecycle = Lifecycle::Standing;
+    const REMOVABLE: bool = false;
+    const GUARD: Option<Guard<Self>> = Some(Guard::Reading(heed_no_list_that_shuts_the_operator_out));
+
+    fn desired(spec: &IpAccessListEnforcementSpec, _: &Resolved) -> Result<Enforcement> {
+        Ok(Enforcement { value: spec.value })
+    }
+
+    fn key(_: &Enforcement) -> Key {
+        Key { within: String::new(), name: ENFORCEMENT.kind.into() }
+    }
+
+    async fn list(api: &Reader, _: &str) -> ApiResult<Vec<Observed<Self>>> {
+        Ok(vec![ENFORCEMENT.read(api).await?.into()])
+    }
+
+    async fn update(
+        api: &Writer,
+        seen: &Observed<Self>,
+        want: &Enforcement,
+        _: &[&str],
+    ) -> ApiResult<Observed<Self>> {
+        Ok(ENFORCEMENT.write(api, seen.about.etag.as_deref(), want).await?.into())
+    }
+}
+
+fn heed_no_list_that_shuts_the_operator_out<'a>(
+    act: &'a Act<'a, IpAccessListEnforcement>,
+    auth: &'a AuthFacts,
+    api: &'a Reader,
+) -> BoxFuture<'a, Result<()>> {
+    let on = |state: Option<&Enforcement>| state.is_some_and(|state| state.value == Some(true));
+    let (before, after) = (on(act.seen.map(|seen| &seen.state)), on(act.want));
+    async move {
+        if before || !after || auth.egress.is_empty() {
+            return Ok(());
+        }
+        let lists = ShownIpList::read_all(api, api.path(&[LISTS])).await?;
+        let lists: Vec<&IpList> = lists.iter().map(|shown| &shown.list).collect();
+        keep_the_operator_in(&[], &lists, auth)
+    }
+    .boxed()
+}

@@ -1,0 +1,49 @@
+//! A service principal in the account: what of it a spec controls, and what a response shows.
+
+use std::collections::BTreeSet;
+
+use super::spec::{ServicePrincipal, ServicePrincipalFacts};
+use crate::apis::{Principal, Principals};
+use crate::engine::prelude::*;
+
+/// The service principals of the account.
+pub(super) const PRINCIPALS: Principals = Principals {
+    collection: "ServicePrincipals",
+    listed: "id,applicationId,displayName,active,externalId,roles",
+};
+
+/// What a spec controls.
+#[derive(Serialize, Deserialize, Clone, Debug)]
+pub struct ServicePrincipalState {
+    pub(super) display_name: Option<String>,
+    pub(super) application_id: Option<String>,
+    pub(super) active: bool,
+    pub(super) roles: Option<BTreeSet<String>>,
+    pub(super) purge: Option<bool>,
+}
+
+/// A response.
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct Remote {
+    #[serde(flatten)]
+    principal: Principal,
+    application_id: Option<String>,
+}
+
+impl From<Remote> for Observed<ServicePrincipal> {
+    fn from(Remote { principal, application_id }: Remote) -> Self {
+        Observed {
+            about: principal.about(),
+            id: principal.id,
+            state: ServicePrincipalState {
+                display_name: principal.display_name,
+                application_id: application_id.clone(),
+                active: principal.active,
+                roles: Some(principal.roles),
+                purge: None,
+            },
+            facts: ServicePrincipalFacts { application_id, scim_external_id: principal.scim_external_id },
+        }
+    }
+}

@@ -1,0 +1,283 @@
+//! What is particular to users, groups and service principals: changes that the account carries out in part, and the role of an
+//! administrator that the operator has through groups.
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking, its set-up too")]
+
+use connect::connect;
+use databricks_operator::engine::crd::Reason;
+use databricks_operator::engine::error::{Error, Result};
+use databricks_operator::engine::kind::{Acting, AuthFacts, Driver, Seen, Writer, of};
+use databricks_operator::kinds::group::Group;
+use databricks_operator::kinds::user::User;
+use serde_json::{Value, json};
+use simulator::{Config, Fault, Simulator};
+
+#[path = "account/connect.rs"]
+mod connect;
+
+const GROUP: &dyn Driver = of::<Group>();
+const USER: &dyn Driver = of::<User>();
+const ADMIN: &[&str] = &["account_admin"];
+
+struct Bench {
+    simulator: Simulator,
+    api: Writer,
+    /// The id of the operator's own service principal.
+    own: String,
+}
+
+async fn start() -> Bench {
+    let simulator = Simulator::start(Config::default()).await.unwrap();
+    let api = connect(&simulator);
+    let all = simulator.objects("ServicePrincipals");
+    let own = all.iter().find(|one| one["applicationId"] == simulator.client_id.as_str()).unwrap();
+    let own = own["id"].as_str().unwrap().to_owned();
+    Bench { simulator, api, own }
+}
+
+fn entries(values: &[&str]) -> Value {
+    values.iter().map(|value| json!({"value": value})).collect()
+}
+
+/// The body of a refusal.
+fn refusal_body(status: u16, detail: &str) -> Value {
+    let schema = "urn:ietf:params:scim:api:messages:2.0:Error";
+    json!({"schemas": [schema], "detail": detail, "status": status.to_string()})
+}
+
+impl Bench {
+    /// The id of a user of the account.
+    fn user(&self, name: &str) -> String {
+        let all = self.simulator.objects("Users");
+        all.iter().find(|user| user["displayName"] == name).unwrap()["id"].as_str().unwrap().to_owned()
+    }
+
+    /// Puts a group into the account; returns its id.
+    fn group(&self, name: &str, members: &[&str], roles: &[&str]) -> String {
+        let group = json!({"displayName": name, "members": entries(members), "roles": entries(roles)});
+        let stored = self.simulator.insert("Groups", group).unwrap();
+        stored["id"].as_str().unwrap().to_owned()
+    }
+
+    fn members(&self, id: &str) -> Vec<String> {
+        let all = self.simulator.objects("Groups");
+        let group = all.iter().find(|group| group["id"] == id).unwrap();
+        let members = group["members"].as_array().into_iter().flatten();
+        let mut ids: Vec<String> = members.map(|member| member["value"].as_str().unwrap().into()).collect();
+        ids.sort();
+        ids
+    }
+
+    async fn seen(&self, id: &str) -> Seen {
+        GROUP.get(&self.api, id).await.unwrap().unwrap()
+    }
+
+    /// The state that a spec with these fields means.
+    fn want(&self, driver: &dyn Driver, fields: Value) -> Value {
+        let mut spec = json!({"authRef": {"name": "account"}});
+        spec.as_object_mut().unwrap().extend(fields.as_object().unwrap().clone());
+        driver.desired(&spec, &Default::default()).unwrap()
+    }
+
+    fn with_members(&self, members: &[&str]) -> Value {
+        let members: Value = members.iter().map(|id| json!({"id": id.parse::<i64>().unwrap()})).collect();
+        self.want(GROUP, json!({"members": members}))
+    }
+
+    /// Whether the guard allows a change of a group, or its deletion.
+    async fn allows(&self, id: &str, want: Option<&Value>) -> Result<()> {
+        let principal_id = Some(self.own.clone());
+        let client_id = self.simulator.client_id.clone();
+        let auth = AuthFacts { client_id, principal_id, ..AuthFacts::default() };
+        let seen = self.seen(id).await;
+        GROUP.guard(Acting { want, seen: Some(&seen), siblings: &[], auth: &auth }, &self.api).await
+    }
+
+    async fn refuses(&self, id: &str, want: Option<&Value>) {
+        let error = self.allows(id, want).await.expect_err("it would lock the operator out");
+        assert_eq!(error.reason(), Some(Reason::WouldLockOut), "{error}");
+        assert!(error.to_string().contains(&self.simulator.client_id), "{error}");
+        assert!(error.to_string().contains("spec.deletionPolicy to Retain"), "{error}");
+    }
+}
+
+/// Covers SE-07. The operator is in `team`, which is in `crew`, which is in `chiefs`, which has the role.
+#[tokio::test]
+async fn the_operator_keeps_a_role_that_it_has_through_groups_in_groups() {
+    let bench = start().await;
+    let ada = bench.user("ada");
+    let team = bench.group("team", &[&bench.own, &ada], &[]);
+    let crew = bench.group("crew", &[&team, &ada], &[]);
+    let chiefs = bench.group("chiefs", &[&crew, &ada], ADMIN);
+    let other = bench.group("other", &[&bench.own, &team], &[]);
+    for (group, inner) in [(&team, &bench.own), (&crew, &team), (&chiefs, &crew)] {
+        bench.refuses(group, None).await;
+        bench.refuses(group, Some(&bench.with_members(&[&ada]))).await;
+        bench.refuses(group, Some(&bench.with_members(&[]))).await;
+        // The way to the role stays.
+        assert_eq!(bench.allows(group, Some(&bench.with_members(&[inner]))).await, Ok(()));
+        let renamed = bench.want(GROUP, json!({"displayName": "renamed"}));
+        assert_eq!(bench.allows(group, Some(&renamed)).await, Ok(()));
+    }
+    bench.refuses(&chiefs, Some(&bench.want(GROUP, json!({"roles": []})))).await;
+    // What a change adds may be refused by the account, after it has removed the rest.
+    bench.refuses(&chiefs, Some(&bench.with_members(&[&bench.own]))).await;
+    // A group that leads to no role is free.
+    assert_eq!(bench.allows(&other, None).await, Ok(()));
+    assert_eq!(bench.allows(&other, Some(&bench.with_members(&[]))).await, Ok(()));
+    // Nobody joins what nobody is in.
+    let empty = bench.group("empty", &[], ADMIN);
+    assert_eq!(bench.allows(&empty, None).await, Ok(()));
+}
+
+/// Covers SE-07. Of two ways to the role one may go in a change of a group, as the other one is kept for itself.
+#[tokio::test]
+async fn of_two_ways_to_the_role_in_one_group_one_may_go() {
+    let bench = start().await;
+    let team = bench.group("team", &[&bench.own], &[]);
+    let chiefs = bench.group("chiefs", &[&team, &bench.own], ADMIN);
+    assert_eq!(bench.allows(&chiefs, Some(&bench.with_members(&[&bench.own]))).await, Ok(()));
+    assert_eq!(bench.allows(&chiefs, Some(&bench.with_members(&[&team]))).await, Ok(()));
+    // It is a member of a group that has the role, and of the group above, which has it too.
+    let above = bench.group("above", &[&chiefs], ADMIN);
+    assert_eq!(bench.allows(&chiefs, Some(&bench.want(GROUP, json!({"roles": []})))).await, Ok(()));
+    bench.refuses(&above, None).await;
+}
+
+/// Covers SE-07. Groups that contain each other have an end.
+#[tokio::test]
+async fn groups_in_a_circle_are_read_once() {
+    let bench = start().await;
+    let one = bench.group("one", &[&bench.user("ada")], ADMIN);
+    let two = bench.group("two", &[&one], &[]);
+    bench.simulator.edit("Groups", &one, json!({"members": entries(&[&two])})).unwrap();
+    assert_eq!(bench.allows(&one, None).await, Ok(()), "the operator is in neither");
+    bench.simulator.edit("Groups", &two, json!({"members": entries(&[&one, &bench.own])})).unwrap();
+    bench.refuses(&one, None).await;
+    bench.refuses(&two, Some(&bench.with_members(&[&one]))).await;
+}
+
+/// Covers SE-07. What cannot be checked is refused, and costs few reads.
+#[tokio::test]
+async fn a_change_that_too_many_groups_matter_for_is_refused() {
+    let bench = start().await;
+    let inner: Vec<String> =
+        (0..60).map(|n| bench.group(&format!("inner {n}"), &[&bench.user("ada")], &[])).collect();
+    let inner: Vec<&str> = inner.iter().map(String::as_str).collect();
+    let chiefs = bench.group("chiefs", &inner, ADMIN);
+    bench.simulator.clear_journal();
+    let error = bench.allows(&chiefs, None).await.unwrap_err();
+    assert_eq!(error.reason(), Some(Reason::WouldLockOut), "{error}");
+    assert!(error.to_string().contains("more than 50 groups"), "{error}");
+    let reads = bench.simulator.calls("GET", "*/Groups/*");
+    assert!(reads <= 51, "{reads} reads");
+    // Reads that fail say nothing.
+    let fault = Fault { path: "*/Groups".into(), status: Some(503), ..Fault::default() };
+    bench.simulator.fault(fault);
+    let error = bench.allows(&chiefs, None).await.unwrap_err();
+    assert!(matches!(error, Error::Transient { .. }), "{error:?}");
+}
+
+/// Covers SE-07. Only what takes something away is checked, and most of that by one LIST.
+#[tokio::test]
+async fn a_change_that_takes_nothing_away_costs_no_read() {
+    let bench = start().await;
+    let (ada, grace) = (bench.user("ada"), bench.user("grace"));
+    bench.group("chiefs", &[&bench.own], ADMIN);
+    let crew = bench.group("crew", &[&ada], &[]);
+    let seen = bench.seen(&crew).await;
+    let auth = AuthFacts { principal_id: Some(bench.own.clone()), ..AuthFacts::default() };
+    for (members, lists) in [(vec![&*ada, &*grace], 0), (vec![&*grace], 1)] {
+        bench.simulator.clear_journal();
+        let want = bench.with_members(&members);
+        let act = Acting { want: Some(&want), seen: Some(&seen), siblings: &[], auth: &auth };
+        assert_eq!(GROUP.guard(act, &bench.api).await, Ok(()));
+        assert_eq!(bench.simulator.calls("GET", "*"), lists, "{members:?}");
+    }
+}
+
+/// Covers RF-12. Some accounts refuse a member that they do not know. Then all that was sent with it is carried out all the same, and the
+/// response says what is missing.
+#[tokio::test]
+async fn a_refused_member_holds_up_no_removal_and_no_other_member() {
+    for (status, in_part) in [(400, false), (404, false), (400, true), (404, true)] {
+        let bench = start().await;
+        bench.simulator.set(|settings| {
+            settings.unknown_member_status = Some(status);
+            settings.patches_in_part = in_part;
+        });
+        let (ada, grace, edsger) = (bench.user("ada"), bench.user("grace"), bench.user("edsger"));
+        let crew = bench.group("crew", &[&ada, &edsger], &[]);
+        let seen = bench.seen(&crew).await;
+        let want = bench.with_members(&[&ada, "4242", &grace]);
+        let changed = GROUP.update(&bench.api, &seen, &want, &["members"]).await.unwrap();
+        let mut expected = [ada.clone(), grace.clone()];
+        expected.sort();
+        assert_eq!(bench.members(&crew), expected, "{status} {in_part}");
+        assert_eq!(changed.state, bench.seen(&crew).await.state, "{status} {in_part}");
+        let text = changed.about.refused.unwrap().to_string();
+        assert!(text.contains("there is no member") && text.contains("not added yet: 4242"), "{text}");
+        assert!(bench.simulator.writes().len() <= 8, "{}", bench.simulator.writes().len());
+    }
+}
+
+/// Covers RF-12. Nor does a name that another group has.
+#[tokio::test]
+async fn a_refused_name_holds_up_no_removal() {
+    let bench = start().await;
+    let (ada, edsger) = (bench.user("ada"), bench.user("edsger"));
+    bench.group("taken", &[], &[]);
+    let crew = bench.group("crew", &[&ada, &edsger], ADMIN);
+    let members = json!([{"id": ada.parse::<i64>().unwrap()}]);
+    let want = bench.want(GROUP, json!({"displayName": "taken", "members": members, "roles": []}));
+    let fields = ["display_name", "members", "roles"];
+    let changed = GROUP.update(&bench.api, &bench.seen(&crew).await, &want, &fields).await.unwrap();
+    assert_eq!(bench.members(&crew), [ada]);
+    assert_eq!(changed.state["roles"], json!([]));
+    assert!(changed.about.refused.unwrap().is_rejected(Reason::AlreadyExists));
+
+    // The same for a user, whose access is taken away.
+    let id = bench.user("grace");
+    let seen = USER.get(&bench.api, &id).await.unwrap().unwrap();
+    let want = bench.want(USER, json!({"displayName": "x", "active": false}));
+    let refusal = Fault {
+        method: Some("PATCH".into()),
+        path: "*/Users/*".into(),
+        status: Some(400),
+        body: Some(refusal_body(400, "displayName is not valid")),
+        times: Some(2),
+        ..Fault::default()
+    };
+    bench.simulator.fault(refusal);
+    let changed = USER.update(&bench.api, &seen, &want, &["display_name", "active"]).await.unwrap();
+    assert_eq!((&changed.state["active"], &changed.state["display_name"]), (&json!(false), &json!("grace")));
+    assert!(changed.about.refused.unwrap().to_string().contains("displayName is not valid"));
+}
+
+/// A refusal of the caller, or of any change by others than the identity provider, is not tried in parts.
+#[tokio::test]
+async fn what_is_refused_as_a_whole_is_sent_once() {
+    let bench = start().await;
+    let (ada, grace) = (bench.user("ada"), bench.user("grace"));
+    let crew = bench.group("crew", &[&ada], &[]);
+    let (seen, want) = (bench.seen(&crew).await, bench.with_members(&[&grace]));
+    for (status, text) in [(403, "not for you"), (400, "This object is managed by the identity provider.")] {
+        let refusal = Fault {
+            method: Some("PATCH".into()),
+            status: Some(status),
+            body: Some(refusal_body(status, text)),
+            times: Some(1),
+            ..Fault::default()
+        };
+        bench.simulator.clear_journal();
+        bench.simulator.fault(refusal);
+        let changed = GROUP.update(&bench.api, &seen, &want, &["members"]).await.unwrap();
+        assert!(changed.about.refused.unwrap().to_string().contains(text));
+        assert_eq!(bench.simulator.writes().len(), 1, "{text}");
+    }
+    // A group that is gone is no refusal of what was sent.
+    bench.simulator.remove("Groups", &crew);
+    bench.simulator.clear_journal();
+    let error = GROUP.update(&bench.api, &seen, &want, &["members"]).await.unwrap_err();
+    assert!(error.is_rejected(Reason::ExternalResourceMissing), "{error:?}");
+    assert_eq!(bench.simulator.writes().len(), 1);
+}
