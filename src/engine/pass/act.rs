@@ -89,7 +89,9 @@ impl Work<'_> {
         let intent = Intent { account_id, within, name, time, before };
         let engine = self.engine;
         self.subject.announce(engine, intent).await?;
-        let mut new = match self.driver.create(&target.place.writer, want).await {
+        let place = &target.place;
+        let permit = self.permit(&place.auth, &place.admission, true);
+        let mut new = match self.driver.create(&Writer::new(place.reader.clone(), permit), want).await {
             Ok(new) => new,
             // It may have been created, so the announcement stays.
             Err(error @ Error::Unknown { .. }) => return Err(error),

@@ -14,6 +14,8 @@ use words::{start_over, write_back};
 
 use std::time::Duration;
 
+use k8s_openapi::jiff::Timestamp;
+
 use super::bound::Record;
 use super::look::{Found, Interrupted};
 use crate::engine::crd::{AdoptionPolicy, RECONCILE_REQUESTED, Reason};
@@ -163,24 +165,34 @@ fn recover(view: &View<'_>, create: &Interrupted) -> Step {
         [id] if in_time && issue.is_none() => Step::Bind(id.clone()),
         [id] if in_time && !view.observe => Step::Discard(id.clone()),
         _ if decided => Step::Forget,
-        several => {
-            let text = format!(
-                "a create was interrupted at {sent}, and what is in the account now may or may not be its result ({})",
-                several.join(", ")
-            );
-            let delete = "delete in the account what is not intended";
-            if view.deleting {
-                let retain = "or set spec.deletionPolicy to Retain to leave it there";
-                return refuse(Reason::ApiRefused, format!("{text}: {delete}, {retain}"));
-            }
-            if issue.is_some() {
-                // No policy adopts it.
-                return refuse(Reason::CreateResultUnknown, format!("{text}: {delete}"));
-            }
-            let adopt = "set spec.externalId to the id of the right one to adopt it";
-            refuse(Reason::CreateResultUnknown, format!("{text}: {adopt}, or {delete}"))
-        }
+        [id] if in_time => refuse(
+            Reason::CreateResultUnknown,
+            format!(
+                "a create was interrupted at {sent}, and the value of its secret {id} is lost: delete the secret in the account, or set \
+                 spec.managementPolicy to Managed to have the operator delete it"
+            ),
+        ),
+        several => undecided(view, several, sent),
     }
+}
+
+/// What may or may not be the result of a create is for a person.
+fn undecided(view: &View<'_>, hits: &[String], sent: &Timestamp) -> Step {
+    let text = format!(
+        "a create was interrupted at {sent}, and what is in the account now may or may not be its result ({})",
+        hits.join(", ")
+    );
+    let delete = "delete in the account what is not intended";
+    if view.deleting {
+        let retain = "or set spec.deletionPolicy to Retain to leave it there";
+        return refuse(Reason::ApiRefused, format!("{text}: {delete}, {retain}"));
+    }
+    if view.issue.is_some() {
+        // No policy adopts it.
+        return refuse(Reason::CreateResultUnknown, format!("{text}: {delete}"));
+    }
+    let adopt = "set spec.externalId to the id of the right one to adopt it";
+    refuse(Reason::CreateResultUnknown, format!("{text}: {adopt}, or {delete}"))
 }
 
 /// Whether the object is already recorded as only observed.

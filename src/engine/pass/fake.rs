@@ -52,6 +52,8 @@ pub struct Fake {
     pub silent: Mutex<bool>,
     /// Updates carry out the value alone, and their responses say that the account refused the rest for this.
     pub in_part: Mutex<Option<Error>>,
+    /// A create waits this long for its turn before it is sent.
+    pub waits: Mutex<Duration>,
     /// So many secrets were issued.
     pub issued: Mutex<u32>,
     /// The next write is carried out, and its response is this failure.
@@ -106,6 +108,7 @@ impl Fake {
             partial: Mutex::default(),
             silent: Mutex::default(),
             in_part: Mutex::default(),
+            waits: Mutex::default(),
             issued: Mutex::default(),
             loses: Mutex::default(),
             phase: Mutex::new(Phase::Ready),
@@ -384,6 +387,8 @@ impl Driver for Fake {
     fn create<'a>(&'a self, api: &'a Writer, want: &'a Value) -> BoxFuture<'a, Result<New>> {
         async move {
             let name = want["name"].as_str().unwrap_or_default();
+            let waits = *self.waits.lock().unwrap();
+            tokio::time::sleep(waits).await;
             self.written(api, format!("POST {name}"))?;
             let upsert = self.traits.lifecycle == Lifecycle::Upsert;
             let id = match upsert {

@@ -194,14 +194,13 @@ async fn a_secret_that_may_be_the_lost_one_is_reported_and_not_deleted() {
     assert_eq!(held(&world), Some("id-3".into()));
 }
 
-#[tokio::test(start_paused = true)]
-async fn a_crash_after_the_kubernetes_secret_was_filled_loses_nothing() {
+/// A replaced secret is in the Kubernetes Secret, and the last status was not written: there is the intent.
+async fn crashed_after_the_fill() -> World {
     let world = issued(json!({})).await;
     apply(&world, json!({"renewal": "now"}));
     let before = world.status();
     world.settle().await;
     world.quiet();
-    // As if the last status had not been written: there is the intent, and the Kubernetes Secret.
     let intent = json!({
         "accountId": "account", "within": "", "name": "a", "time": Timestamp::now().to_string(), "before": ["id-1"],
     });
@@ -209,10 +208,83 @@ async fn a_crash_after_the_kubernetes_secret_was_filled_loses_nothing() {
         object["status"] = before;
         object["status"]["intent"] = intent;
     });
+    world
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_crash_after_the_kubernetes_secret_was_filled_loses_nothing() {
+    for more in [json!({}), json!({"managementPolicy": "Observe"})] {
+        let world = crashed_after_the_fill().await;
+        let mut spec = json!({"renewal": "now"});
+        spec.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        apply(&world, spec);
+        world.settle().await;
+        assert_eq!(world.changes(), NOTHING, "{more}");
+        assert_eq!((held(&world), present(&world)), (Some("id-2".into()), "id-2".into()), "{more}");
+        assert_eq!(retired(&world), ["id-1"], "{more}");
+    }
+}
+
+/// Covers LC-06. A lost secret is of no use, and stays nevertheless until the object is managed again.
+#[tokio::test(start_paused = true)]
+async fn an_object_that_only_observes_deletes_no_lost_secret() {
+    let world = issued(json!({})).await;
+    apply(&world, json!({"renewal": "now"}));
+    world.loses(unknown()).reconcile().await;
+    assert_eq!(world.changes(), ["POST a"]);
+    apply(&world, json!({"renewal": "now", "managementPolicy": "Observe"}));
+    tokio::time::advance(seconds(6)).await;
     world.settle().await;
-    assert_eq!(world.changes(), NOTHING);
+    assert_eq!((world.changes(), there(&world).len()), (vec![], 2));
+    assert_eq!(world.condition("Stalled"), "True CreateResultUnknown");
+    assert!(
+        world.message("Ready").contains("spec.managementPolicy to Managed"),
+        "{}",
+        world.message("Ready")
+    );
+    apply(&world, json!({"renewal": "now"}));
+    world.settle().await.settle().await;
+    assert_eq!(world.changes(), ["DELETE id-2", "POST a"]);
+}
+
+/// The successor was announced, and waits for its turn at the account. A mere change of the spec does not stop it then: otherwise a
+/// start would have to find out whether it was sent.
+#[tokio::test(start_paused = true)]
+async fn a_change_of_the_spec_does_not_stop_a_successor_that_was_announced() {
+    let world = issued(json!({})).await;
+    apply(&world, json!({"renewal": "now"}));
+    *world.fake.waits.lock().unwrap() = seconds(10);
+    let meanwhile = async {
+        while world.status()["intent"].is_null() {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+        apply(&world, json!({"renewal": "now", "overlap": 900}));
+        world.watch();
+    };
+    tokio::join!(world.reconcile(), meanwhile);
+    assert_eq!(world.changes(), ["POST a"]);
+    world.settle().await;
     assert_eq!((held(&world), present(&world)), (Some("id-2".into()), "id-2".into()));
-    assert_eq!(retired(&world), ["id-1"]);
+    assert_eq!((world.changes(), retired(&world)), (vec![], vec!["id-1".into()]));
+}
+
+/// A user suspends the object while its new secret cannot be written: what is of no use is deleted all the same.
+#[tokio::test(start_paused = true)]
+async fn a_secret_that_cannot_be_written_is_deleted_whatever_was_changed_meanwhile() {
+    let world = issued(json!({})).await;
+    apply(&world, json!({"renewal": "now"}));
+    (0..20).for_each(|_| world.api.next_write("fill", Trouble::Refuse(403)));
+    let sent = || world.fake.calls.lock().unwrap().iter().any(|call| call == "POST a");
+    let meanwhile = async {
+        while !sent() {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+        apply(&world, json!({"renewal": "now", "suspend": true}));
+        world.watch();
+    };
+    tokio::join!(world.reconcile(), meanwhile);
+    assert_eq!(world.changes(), ["POST a", "DELETE id-2"]);
+    assert_eq!((there(&world), held(&world)), (vec!["id-1".into()], Some("id-1".into())));
 }
 
 #[tokio::test(start_paused = true)]
