@@ -268,7 +268,7 @@ async fn a_change_of_the_spec_does_not_stop_a_successor_that_was_announced() {
     assert_eq!((world.changes(), retired(&world)), (vec![], vec!["id-1".into()]));
 }
 
-/// A user suspends the object while its new secret cannot be written: what is of no use is deleted all the same.
+/// A user suspends the object while its new secret cannot be written: what is of no use is deleted anyway.
 #[tokio::test(start_paused = true)]
 async fn a_secret_that_cannot_be_written_is_deleted_whatever_was_changed_meanwhile() {
     let world = issued(json!({})).await;
