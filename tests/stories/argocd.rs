@@ -23,6 +23,8 @@ fn settled(value: &mut Value, known: &[(String, String)]) {
     match value {
         Value::Object(map) => {
             map.remove("managedFields");
+            // A list shows it from the first LIST after the sample of the setting was applied.
+            map.remove("enforced");
             for (key, inner) in map {
                 match key.as_str() {
                     "creationTimestamp" | "lastTransitionTime" | "time" | "since" | "createdAt" => {
@@ -69,14 +71,19 @@ fn known(story: &Story, object: &Value) -> Vec<(String, String)> {
     known.push((deployment, "dbc-1a2b3c4d-5e6f".into()));
     let numbers = ["1234567890123456", "2345678901234567"].into_iter();
     for (id, number) in text(&object["status"]["externalId"]).split('/').zip(numbers) {
-        let other = if id.contains('-') { "9d3c1f7e-2a4b-4c5d-8e6f-7a8b9c0d1e2f" } else { number };
-        known.push((id.to_owned(), other.to_owned()));
+        let uuid = id.len() == 36 && id.matches('-').count() == 4;
+        // Others are chosen in the spec.
+        if uuid || id.parse::<i64>().is_ok() {
+            let other = if uuid { "9d3c1f7e-2a4b-4c5d-8e6f-7a8b9c0d1e2f" } else { number };
+            known.push((id.to_owned(), other.to_owned()));
+        }
     }
     let refers = object["status"]["resolvedRefs"].as_object().into_iter().flatten();
     let numbers = refers.clone().map(|(_, id)| text(id)).filter(|id| id.parse::<i64>().is_ok());
     known.extend(numbers.zip(3_456_789_012_345_678_i64..).map(|(id, other)| (id, other.to_string())));
     let others = refers.map(|(_, id)| text(id)).filter(|id| id.contains('-'));
     known.extend(others.map(|id| (id, "8c2b0e6d-1f3a-4b4c-9d5e-5f6a7b8c9d0e".to_owned())));
+    known.push((text(&object["status"]["uid"]), "3c5d7e9f-0a1b-4c2d-8e3f-4a5b6c7d8e9f".into()));
     known.push((text(&object["status"]["vpcEndpointId"]), "vpce-0123456789abcdef0".into()));
     known.push((text(&object["status"]["applicationId"]), "7e6d5c4b-3a2f-4e1d-8c9b-0a1f2e3d4c5b".into()));
     known.retain(|(ours, _)| !ours.is_empty());
@@ -124,7 +131,8 @@ async fn argocd_is_tested_with_the_life_of_a_workspace() {
     story.delete(kind, name).await;
     story.wait_gone(kind, name).await;
 
-    story.start_operator(&[]).await;
+    // Each kind takes its time while the workspace is provisioned.
+    story.start_operator(&[("operation-timeout", "10m")]).await;
     story.apply(&sample(&story, "DatabricksAuth")).await;
     story.wait_ready("DatabricksAuth", "databricks").await;
     story.account.set(|s| (s.start_ms, s.provisioning_ms) = (0, 600_000));

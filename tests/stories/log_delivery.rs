@@ -73,7 +73,7 @@ async fn a_delivery_is_disabled_and_the_same_one_is_enabled_again() {
     assert_eq!(deliveries(&story), [(id.clone(), json!("DISABLED"))]);
     assert_eq!(changes(&story), [("PATCH".to_owned(), json!("DISABLED"))]);
     let said = story.wait_event(DELIVERY, "audit", "Deleted").await;
-    assert!(said.contains("cannot be removed") && said.contains("DISABLED"), "{said}");
+    assert!(said.contains("is not removed from the account") && said.contains("DISABLED"), "{said}");
 
     story.apply(&audit(&story, json!({}))).await;
     let again = story.wait_ready(DELIVERY, "audit").await;

@@ -10,7 +10,7 @@ use controlplane::ControlPlane;
 use kube::config::{KubeConfigOptions, Kubeconfig};
 use serde_json::Value;
 
-use crate::{Error, Result, blocking, eventually};
+use crate::{Error, Result, blocking};
 
 /// A running control plane with our CRDs.
 ///
@@ -33,12 +33,7 @@ impl Cluster {
         run(Command::new(operator).args(["crds", "--out"]).arg(&crds), "")?;
         let apply = ["apply", "--server-side", "-f"];
         run(cluster.control_plane.kubectl().args(apply).arg(&crds), "")?;
-        let asked = Instant::now();
-        while let Err(error) = run(cluster.control_plane.kubectl().args(ESTABLISHED), "") {
-            if asked.elapsed() > SOON {
-                return Err(error);
-            }
-        }
+        served(cluster.crds())?;
         Ok(cluster)
     }
 
@@ -53,8 +48,17 @@ impl Cluster {
 
     /// Waits until the API server serves all CRDs that it has.
     pub async fn established(&self) -> Result<()> {
-        let wait = async || self.kubectl(&ESTABLISHED, "").await.map_err(|e| e.to_string());
-        eventually("the CRDs are established", SOON, wait).await.map(drop)
+        let crds = self.crds();
+        blocking(move || served(crds)).await
+    }
+
+    /// The commands of [`served`].
+    fn crds(&self) -> [Command; 3] {
+        [&ESTABLISHED[..], &NAMES, &KNOWN].map(|args| {
+            let mut kubectl = self.control_plane.kubectl();
+            kubectl.args(args);
+            kubectl
+        })
     }
 
     /// Whether the API server and its storage work.
@@ -98,7 +102,29 @@ impl Cluster {
 
 /// Gives up at once on a CRD that has no condition yet.
 const ESTABLISHED: [&str; 5] = ["wait", "crd", "--all", "--for=condition=Established", "--timeout=30s"];
+const NAMES: [&str; 4] = ["get", "crd", "-o", "jsonpath={.items[*].metadata.name}"];
+/// Replaces what kubectl has read of the API before, which it would use for hours.
+const KNOWN: [&str; 4] = ["api-resources", "--cached=false", "-o", "name"];
 const SOON: Duration = Duration::from_secs(30);
+
+/// Waits until the CRDs are established and kubectl knows them: the API server publishes them somewhat later.
+fn served([mut established, mut names, mut known]: [Command; 3]) -> Result<()> {
+    let mut missing = move || {
+        run(&mut established, "")?;
+        let (names, known) = (run(&mut names, "")?, run(&mut known, "")?);
+        match names.split_whitespace().find(|name| !known.lines().any(|line| line == *name)) {
+            Some(name) => Err(Error::new(format_args!("kubectl does not know {name}"))),
+            None => Ok(()),
+        }
+    };
+    let asked = Instant::now();
+    while let Err(error) = missing() {
+        if asked.elapsed() > SOON {
+            return Err(error);
+        }
+    }
+    Ok(())
+}
 
 /// A new directory `PREFIX…` in `parent`, after unused ones of earlier runs are removed. What a killed or failed run left
 /// can thus be read until the next run.
