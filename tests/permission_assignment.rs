@@ -197,14 +197,14 @@ async fn an_answer_with_permissions_alone_is_enough() {
     let user = KIND.create(&bench.api, &bench.want(ada, json!(["USER"]))).await.unwrap().seen.unwrap();
     let want = bench.want(ada, json!(["ADMIN"]));
     bench.answer("PUT", 200, json!({"permissions": ["ADMIN"]}));
-    let told = KIND.update(&bench.api, &user, &want, &["permission"]).await.unwrap();
-    assert_eq!((&told.id, &told.state, &told.facts), (&user.id, &want, &user.facts));
+    let shown = KIND.update(&bench.api, &user, &want, &["permission"]).await.unwrap();
+    assert_eq!((&shown.id, &shown.state, &shown.facts), (&user.id, &want, &user.facts));
     bench.answer("PUT", 200, json!({"permissions": ["ADMIN"]}));
-    let told = KIND.create(&bench.api, &want).await.unwrap().seen.unwrap();
-    assert_eq!((&told.id, &told.state), (&user.id, &want));
-    // Whose access it is was not told, so it is not taken away before that is known.
+    let shown = KIND.create(&bench.api, &want).await.unwrap().seen.unwrap();
+    assert_eq!((&shown.id, &shown.state), (&user.id, &want));
+    // The response does not say whose access it is, so it is not taken away before that is known.
     let auth = AuthFacts { client_id: bench.simulator.client_id.clone(), ..AuthFacts::default() };
-    let error = bench.guard(None, Some(&told), &auth).await.unwrap_err();
+    let error = bench.guard(None, Some(&shown), &auth).await.unwrap_err();
     assert!(matches!(error, Error::Transient { .. }), "{error:?}");
 }
 

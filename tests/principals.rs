@@ -124,7 +124,7 @@ async fn the_operator_keeps_a_role_that_it_has_through_groups_in_groups() {
     // A group that leads to no role is free.
     assert_eq!(bench.allows(&other, None).await, Ok(()));
     assert_eq!(bench.allows(&other, Some(&bench.with_members(&[]))).await, Ok(()));
-    // Nobody joins what nobody is in.
+    // A group without members gives its role to no principal.
     let empty = bench.group("empty", &[], ADMIN);
     assert_eq!(bench.allows(&empty, None).await, Ok(()));
 }

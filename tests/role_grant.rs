@@ -81,7 +81,7 @@ fn reason(error: &Error) -> Option<Reason> {
     error.reason()
 }
 
-/// Covers LC-25. The billing administrators of the account and all other grants stay, whoever gave them.
+/// Covers LC-25. The billing administrators of the account and all other grants stay.
 #[tokio::test]
 async fn a_grant_comes_and_goes_and_all_others_stay() {
     let bench = start().await;

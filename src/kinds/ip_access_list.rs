@@ -21,7 +21,7 @@ use crate::engine::prelude::*;
     namespaced,
     status = "Status<IpAccessListFacts>",
     printcolumn = r#"{"name": "Type", "type": "string", "jsonPath": ".status.observed.listType", "description": "ALLOW or BLOCK."}"#,
-    printcolumn = r#"{"name": "Enforced", "type": "boolean", "jsonPath": ".status.enforced", "description": "Whether the account heeds its IP access lists."}"#,
+    printcolumn = r#"{"name": "Enforced", "type": "boolean", "jsonPath": ".status.enforced", "description": "Whether the account heeds its IP access lists.", "priority": 1}"#,
     printcolumn = r#"{"name": "Addresses", "type": "integer", "jsonPath": ".status.addressCount", "description": "How many addresses the list has."}"#,
     doc = "Which addresses may, or may not, reach the account console and the account APIs."
 )]

@@ -588,7 +588,7 @@ async fn kubectl_shows_what_matters_in_columns() {
         text.lines().filter(|line| !line.is_empty()).map(one_space).collect::<Vec<_>>()
     };
     let header = |own: &str| format!("NAME READY SYNCED EXTERNAL-ID {own}STATUS AGE");
-    let (any, lists) = (header(""), header("TYPE ENFORCED ADDRESSES "));
+    let (any, lists) = (header(""), header("TYPE ADDRESSES "));
     let (assignments, workspaces) = (header("PRINCIPAL PERMISSION WORKSPACE "), header("REGION STATE URL "));
     let in_workspace = ids[2].split_once('/').unwrap().0;
     let (account, group) = (&story.account.account_id, "databricks-operator.io");
