@@ -5,6 +5,7 @@ mod act;
 mod bind;
 mod bound;
 mod conclude;
+mod create;
 mod cut;
 mod databricks_auth;
 mod decide;

@@ -76,6 +76,8 @@ pub enum NotFilled {
     Overtaken,
     /// The cluster does not accept it.
     Failed(Error),
+    /// It may be there nevertheless: a write was sent, and there is no response. Or another operator is in charge, and decides.
+    Unknown(Error),
 }
 
 /// So often a write is tried: the secret is lost if none succeeds.
@@ -110,22 +112,29 @@ impl OutputSecret<'_> {
         }
     }
 
-    /// Writes a secret into the Secret that was reserved for it. Returns the version that this gave it, if that is known.
+    /// Writes a secret into the Secret that was reserved for it, as long as `permit` says that this may be done. Returns the version
+    /// that this gave it, if that is known.
     pub async fn fill(
         &self,
         mut reserved: Reserved,
         content: &Content<'_>,
+        permit: impl Fn() -> bool,
     ) -> Result<Option<String>, NotFilled> {
         let before = reserved.id.clone();
-        let mut tries = 0;
+        let (mut tries, mut refused) = (0, true);
         loop {
+            if !permit() {
+                return Err(NotFilled::Unknown(Error::Fenced));
+            }
             let error = match self.write(&reserved, content, false).await {
                 Ok(version) => return Ok(version),
                 Err(error) => error,
             };
             tries += 1;
+            refused &= matches!(error, Error::Conflict(_) | Error::Rejected { .. });
             if tries == TRIES {
-                return Err(NotFilled::Failed(error));
+                let why = if refused { NotFilled::Failed } else { NotFilled::Unknown };
+                return Err(why(error));
             }
             if !matches!(error, Error::Conflict(_)) {
                 tokio::time::sleep(Duration::from_millis(250)).await;

@@ -1,6 +1,7 @@
 //! What to do, given the desired state, the observed state and the record. Pure: a table written as code, no clock, no I/O.
 
 mod issue;
+mod recover;
 mod step;
 mod words;
 
@@ -9,15 +10,14 @@ pub use step::{Released, Running, Step, View};
 pub use words::{managed_by, spec_path, words};
 
 use issue::Task;
+use recover::recover;
 use step::{plan, refuse, wait};
 use words::{start_over, write_back};
 
 use std::time::Duration;
 
-use k8s_openapi::jiff::Timestamp;
-
 use super::bound::Record;
-use super::look::{Found, Interrupted};
+use super::look::Found;
 use crate::engine::crd::{AdoptionPolicy, RECONCILE_REQUESTED, Reason};
 use crate::engine::kind::{Change, Phase, Seen, When, at};
 
@@ -128,71 +128,27 @@ fn living(view: &View<'_>) -> Step {
 /// What is to be done about a secret that exists; none if nothing is.
 fn issued(issue: &Issue, seen: &Seen) -> Option<Step> {
     const DAY: Duration = Duration::from_secs(86_400);
-    match issue.task(seen) {
-        Task::None => None,
-        Task::Replace => Some(Step::Replace),
-        Task::Discard(id) => Some(Step::Discard(id)),
-        Task::Later(id, after) => Some(Step::WaitOut {
+    Some(match issue.task(seen) {
+        Task::None => return None,
+        Task::Replace => Step::Replace,
+        Task::Discard(id) => Step::Discard(id),
+        Task::MakeRoom(id) => Step::MakeRoom(id),
+        Task::Later(id, after) => Step::WaitOut {
             after: after.min(DAY),
             message: format!(
                 "spec.renewal requests a new secret: it is created once the former one, {id}, may be deleted; a shorter \
                  spec.overlap makes that sooner"
             ),
-        }),
-    }
-}
-
-/// A create whose result is not known. An object that was created at another time may be another user's, or ours by a wrong
-/// clock, and so may one whose time is not known: a person must decide. Once the spec names one of them, that one is adopted, if
-/// the policy allows it. A secret that no Kubernetes Secret holds is lost, so it is deleted instead of bound.
-fn recover(view: &View<'_>, create: &Interrupted) -> Step {
-    let (hits, in_time, sent) = match create {
-        Interrupted::TooEarly(after) => {
-            let message =
-                "a create was interrupted; waiting until the account certainly shows what it created";
-            return Step::WaitOut { after: *after, message: message.into() };
-        }
-        Interrupted::Since { hits, in_time, sent } => (hits, *in_time, sent),
-    };
-    let issue = view.issue.as_ref();
-    let decided = view.asked.is_some_and(|id| hits.iter().any(|hit| hit == id)) && !view.deleting;
-    match hits.as_slice() {
-        [] => Step::Forget,
-        // The Kubernetes Secret holds it: only the status does not say so yet.
-        hits if let Some(id) = issue.and_then(|issue| hits.iter().find(|id| issue.holds(id))) => {
-            Step::Bind(id.clone())
-        }
-        [id] if in_time && issue.is_none() => Step::Bind(id.clone()),
-        [id] if in_time && !view.observe => Step::Discard(id.clone()),
-        _ if decided => Step::Forget,
-        [id] if in_time => refuse(
-            Reason::CreateResultUnknown,
+        },
+        Task::LostAgain => wait(
+            Reason::Progressing,
             format!(
-                "a create was interrupted at {sent}, and the value of its secret {id} is lost: delete the secret in the account, or set \
-                 spec.managementPolicy to Managed to have the operator delete it"
+                "the Secret {} was deleted or changed again, right after it was written: find out what does that; it gets a new \
+                 secret in a minute or two",
+                issue.output.secret_name
             ),
         ),
-        several => undecided(view, several, sent),
-    }
-}
-
-/// What may or may not be the result of a create is for a person.
-fn undecided(view: &View<'_>, hits: &[String], sent: &Timestamp) -> Step {
-    let text = format!(
-        "a create was interrupted at {sent}, and what is in the account now may or may not be its result ({})",
-        hits.join(", ")
-    );
-    let delete = "delete in the account what is not intended";
-    if view.deleting {
-        let retain = "or set spec.deletionPolicy to Retain to leave it there";
-        return refuse(Reason::ApiRefused, format!("{text}: {delete}, {retain}"));
-    }
-    if view.issue.is_some() {
-        // No policy adopts it.
-        return refuse(Reason::CreateResultUnknown, format!("{text}: {delete}"));
-    }
-    let adopt = "set spec.externalId to the id of the right one to adopt it";
-    refuse(Reason::CreateResultUnknown, format!("{text}: {adopt}, or {delete}"))
+    })
 }
 
 /// Whether the object is already recorded as only observed.

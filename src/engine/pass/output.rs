@@ -68,6 +68,7 @@ impl Work<'_> {
             output,
             held: look.held.clone(),
             retired: self.subject.status()?.retired.clone(),
+            refilled: self.remember(|m| m.refilled).map(|at| at.elapsed()),
             created: self.bound().created_at(),
             now: Timestamp::now(),
         }))
@@ -95,7 +96,7 @@ impl Work<'_> {
     }
 
     /// Puts the secret of a response into the Kubernetes Secret. If that fails the secret is lost, so what was created is deleted
-    /// at once; if that fails too, the intent stays, by which it is found.
+    /// at once; if that fails too, or the secret may be in the Kubernetes Secret after all, the intent stays, by which it is found.
     pub async fn keep_secret(&mut self, target: &Target, reserved: Reserved, new: &mut New) -> Result<()> {
         let Some(output) = self.output()? else { return Ok(()) };
         let failed = match new.secret.take() {
@@ -103,10 +104,17 @@ impl Work<'_> {
             Some(secret) => {
                 let renewal = output.renewal.as_deref();
                 let content = Content { id: &new.id, renewal, secret: &secret };
-                match self.at(&output).fill(reserved, &content).await {
+                let refills = self.subject.recorded_id().is_some_and(|id| reserved.id.as_deref() != Some(id));
+                let permit = || self.engine.permit().holds();
+                match self.at(&output).fill(reserved, &content, permit).await {
                     Ok(version) => {
                         self.engine.outputs.knows(&self.subject.who, &output.secret_name, version);
+                        self.remember(|m| m.refilled = refills.then(Instant::now).or(m.refilled));
                         return Ok(());
+                    }
+                    Err(NotFilled::Unknown(error)) => {
+                        let text = "it is not known yet whether the Secret holds the new secret";
+                        return Err(Error::Unknown { message: format!("{text}, {}: {error}", new.id) });
                     }
                     Err(NotFilled::Overtaken) => Error::Conflict("another operator wrote the Secret".into()),
                     Err(NotFilled::Failed(error)) => error,
@@ -133,6 +141,12 @@ impl Work<'_> {
     pub async fn discard(&mut self, target: &Target, id: &str) -> Result<Outcome> {
         if self.subject.recorded_id() == Some(id) {
             return Err(Error::terminal(Reason::InternalError, "the present secret would be deleted"));
+        }
+        if self.subject.deleting() {
+            if let Some(blocked) = self.foreign_finalizer() {
+                return Ok(blocked);
+            }
+            self.unchanged().await?;
         }
         let within = self.driver.within(id)?;
         if let Some(seen) = self.driver.get(&target.place.reader, id).await? {

@@ -49,7 +49,7 @@ pub struct ServicePrincipalSecretSpec {
         )
     )]
     pub lifetime: Option<String>,
-    /// How long a secret stays valid after its successor is in the Kubernetes Secret, such as `1h`; users of it have to read the new one within this time. `0s` ends it at once. Default: 24h. May be changed. Known on all clouds.
+    /// How long a secret stays valid after its successor is in the Kubernetes Secret, such as `1h`; users of it have to read the new one within this time. `0s` ends it at once. It ends earlier if the Kubernetes Secret is lost, or the successor due, meanwhile. Default: 24h. May be changed. Known on all clouds.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 2, max = 32), regex(pattern = "^([0-9]{1,6}[hms]){1,3}$"))]
     pub overlap: Option<String>,

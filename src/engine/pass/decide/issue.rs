@@ -1,7 +1,8 @@
 //! When a secret is replaced, and when its predecessor is deleted. Pure: the time is an argument.
 //!
 //! How long a secret lives is the difference of two times of the account, counted from our own time of its creation: so no
-//! difference between the clocks matters.
+//! difference between the clocks matters. As our clock may have been wrong at that time, the account's time of its creation counts
+//! as well, but not so soon after the creation that a clock that is wrong all the time would have one secret follow another.
 
 use std::time::Duration;
 
@@ -20,6 +21,8 @@ pub struct Issue {
     pub held: Option<Held>,
     /// Secrets that were replaced, the oldest first.
     pub retired: Vec<Retired>,
+    /// How long ago this process filled the Kubernetes Secret that had lost its secret, if it did.
+    pub refilled: Option<Duration>,
     /// When the operator created the present one, if it did.
     pub created: Option<Timestamp>,
     /// Now.
@@ -35,12 +38,19 @@ pub enum Task {
     Replace,
     /// Delete this former one.
     Discard(String),
-    /// Create its successor once this former one may be deleted, after this time.
+    /// Delete this former one before its time, as there is no room for a successor.
+    MakeRoom(String),
+    /// Create its successor once this former one may be deleted. Decide again after this time.
     Later(String, Duration),
+    /// The Kubernetes Secret has lost its secret again, so soon after it was filled: wait before another one is created.
+    LostAgain,
 }
 
 /// No more secrets than this are valid beside the present one. The account has room for five of all users.
 const MOST_RETIRED: usize = 1;
+
+/// Something may take the value away each time: the account is asked for another secret this often.
+const REFILL: Duration = Duration::from_secs(60);
 
 impl Issue {
     /// Whether the Kubernetes Secret holds the secret with this id.
@@ -52,17 +62,25 @@ impl Issue {
     pub fn task(&self, seen: &Seen) -> Task {
         let lost = self.held.is_some() && !self.holds(&seen.id);
         let full = self.retired.len() >= MOST_RETIRED;
-        if lost || self.due_in(seen).is_some_and(|left| left.is_zero()) {
+        let due_in = self.due_in(seen);
+        let due = due_in.is_some_and(|left| left.is_zero());
+        if lost && !due && self.refilled.is_some_and(|ago| ago < REFILL) {
+            return Task::LostAgain;
+        }
+        if lost || due {
             // A former one makes room, unless its value is the one that users still find.
             let unused = self.retired.iter().find(|one| full && !self.holds(&one.id));
-            return unused.map_or(Task::Replace, |one| Task::Discard(one.id.clone()));
+            return unused.map_or(Task::Replace, |one| Task::MakeRoom(one.id.clone()));
         }
         if let Some(over) = self.retired.iter().find(|one| self.left(one).is_zero()) {
             return Task::Discard(over.id.clone());
         }
         match self.retired.iter().filter(|_| full).min_by_key(|one| self.left(one)) {
             _ if !self.is_renewed() => Task::None,
-            Some(next) => Task::Later(next.id.clone(), self.left(next)),
+            Some(next) => {
+                let left = self.left(next);
+                Task::Later(next.id.clone(), due_in.map_or(left, |due_in| due_in.min(left)))
+            }
             None => Task::Replace,
         }
     }
@@ -77,8 +95,13 @@ impl Issue {
     fn due_in(&self, seen: &Seen) -> Option<Duration> {
         let (begins, ends) = (seen.about.created?, seen.about.expires?);
         let life = Duration::from_secs(u64::try_from(ends.saturating_sub(begins)).ok()?);
-        let created = self.created.or_else(|| Timestamp::from_second(begins).ok())?;
-        Some((life * 2 / 3).saturating_sub(age(created, self.now)))
+        let begins = Timestamp::from_second(begins).ok()?;
+        let created = self.created.unwrap_or(begins);
+        let after = |time: Duration, since: Timestamp| time.saturating_sub(age(since, self.now));
+        // One that was created in the future was created by a wrong clock.
+        let not_before = if created > self.now { Duration::ZERO } else { after(life / 6, created) };
+        let (ours, theirs) = (after(life * 2 / 3, created), after(life * 2 / 3, begins));
+        Some(ours.min(theirs.max(not_before)))
     }
 
     fn left(&self, retired: &Retired) -> Duration {
@@ -123,7 +146,8 @@ mod tests {
         let retired = retired.iter().map(|(id, since)| Retired { id: (*id).into(), since: Time(at(*since)) });
         let overlap = Duration::from_secs(OVERLAP.unsigned_abs());
         let output = Output { overlap, renewal: Some("a".into()), ..Output::default() };
-        Issue { output, held, retired: retired.collect(), created: Some(at(0)), now: at(now) }
+        let created = Some(at(0));
+        Issue { output, held, retired: retired.collect(), refilled: None, created, now: at(now) }
     }
 
     fn task(now: i64, held: Option<Held>, retired: &[(&str, i64)]) -> Task {
@@ -139,14 +163,14 @@ mod tests {
         let endless = Seen { about: About::default(), ..seen() };
         assert_eq!(issue(1_000_000, held(), &[]).task(&endless), Task::None);
         // One that outlives its successor makes room: it was replaced two thirds of a life ago.
-        assert_eq!(task(6_000, held(), &[("old", 5_900)]), Task::Discard("old".into()));
+        assert_eq!(task(6_000, held(), &[("old", 5_900)]), Task::MakeRoom("old".into()));
     }
 
     #[test]
     fn a_lost_kubernetes_secret_is_filled_with_a_new_secret_at_once() {
         for held in [Held::Absent, Held::Foreign, Held::Own(Reserved::default())] {
             assert_eq!(task(1, Some(held.clone()), &[]), Task::Replace, "{held:?}");
-            assert_eq!(task(1, Some(held), &[("old", 0)]), Task::Discard("old".into()), "it makes room");
+            assert_eq!(task(1, Some(held), &[("old", 0)]), Task::MakeRoom("old".into()));
         }
         assert_eq!(task(1, holding("another", Some("a")), &[]), Task::Replace);
         // Restored from a backup: users find it, so it is not deleted before they find another one.
@@ -173,5 +197,40 @@ mod tests {
         let mut removed = issue(1, holding("now", Some("b")), &[]);
         removed.output.renewal = None;
         assert_eq!(removed.task(&seen()), Task::None, "a value that is removed requests nothing");
+    }
+
+    /// A long overlap must not hide that the present secret ends before it is over.
+    #[test]
+    fn a_renewal_that_waits_does_not_hold_up_a_replacement_that_is_due() {
+        let waits = |now| task(now, holding("now", Some("b")), &[("old", 5_900)]);
+        assert_eq!(waits(5_950), Task::Later("old".into(), Duration::from_secs(50)));
+        assert_eq!(waits(6_000), Task::MakeRoom("old".into()));
+    }
+
+    /// The clock of the node was ahead when the secret was created, and was corrected since.
+    #[test]
+    fn a_secret_is_replaced_in_time_though_our_clock_was_wrong_at_its_creation() {
+        for ahead in [600, 3_600, 5_000, 8_000, 1_000_000] {
+            let mut ahead_by = issue(0, holding("now", Some("a")), &[]);
+            ahead_by.created = Some(at(ahead));
+            let about = About { created: Some(0), expires: Some(LIFE), ..About::default() };
+            let seen = Seen { about, ..seen() };
+            let replaced = (0..LIFE).find(|now| {
+                let issue = Issue { now: at(*now), ..ahead_by.clone() };
+                assert_eq!(issue.due_in(&seen) == Some(Duration::ZERO), issue.task(&seen) == Task::Replace);
+                issue.task(&seen) == Task::Replace
+            });
+            assert!(replaced.is_some_and(|at| at <= 7_500), "{ahead} s ahead: {replaced:?}");
+        }
+    }
+
+    /// A clock that is ahead all the time makes the account's times look old, but not each new secret look overdue.
+    #[test]
+    fn a_wrong_clock_replaces_a_secret_a_few_times_too_often_at_most() {
+        let about = About { created: Some(-100_000), expires: Some(-100_000 + LIFE), ..About::default() };
+        let seen = Seen { about, ..seen() };
+        let first =
+            (0..LIFE).find(|now| issue(*now, holding("now", Some("a")), &[]).task(&seen) == Task::Replace);
+        assert_eq!(first, Some(LIFE / 6));
     }
 }

@@ -90,6 +90,8 @@ pub enum Step {
     Replace,
     /// Delete a secret in the account whose value is not needed any more, or was lost.
     Discard(String),
+    /// Delete a former secret in the account before its time, if a successor of the present one can be kept: there is room for no more.
+    MakeRoom(String),
     /// Bind to what an interrupted create created.
     Bind(String),
     /// An interrupted create created nothing.

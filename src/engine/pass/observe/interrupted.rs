@@ -47,7 +47,9 @@ impl Observer<'_> {
             // A secret is recognised by its times. Where those are not shown, it may be the result, and nothing proves it.
             let unproven = issues && (seen.about.created.is_none() || seen.about.expires.is_none());
             let fits = self.driver.matches(&key, &seen)? || unproven;
-            let fits = fits && possible && !intent.before.contains(&seen.id);
+            // A LIST that lagged behind may have left out the present secret when its successor was announced.
+            let present = issues && self.bound.external.as_ref().is_some_and(|bound| bound.id == seen.id);
+            let fits = fits && possible && !present && !intent.before.contains(&seen.id);
             if fits && self.claimant.holder(&seen.id).is_none() {
                 in_time &= !unproven && self.is_its_result(intent, age, &seen);
                 hits.push(seen.id);
