@@ -385,7 +385,7 @@ async fn the_secret_of_an_object_that_was_restored_without_its_status_is_not_lef
     assert_eq!(retired(&world), ["id-1"]);
 }
 
-/// A user names a Kubernetes Secret of somebody else: the former secret may still be in use, so it stays.
+/// A user names a Kubernetes Secret of another user: the former secret may still be in use, so it stays.
 #[tokio::test(start_paused = true)]
 async fn a_former_secret_makes_no_room_for_one_that_cannot_be_kept() {
     let world = issued(json!({})).await;
