@@ -21,7 +21,7 @@ recording: build
 
 # Most of a story is waiting, so there are more of them at a time than cores.
 test: cargo
-	RUST_TEST_THREADS=$${RUST_TEST_THREADS:-4} cargo test --workspace --locked
+	RUST_TEST_THREADS=$${RUST_TEST_THREADS:-8} cargo test --workspace --locked
 
 # Apart from `test`, as Argo CD takes minutes to build. Tells its stories as they happen.
 test-argocd: cargo

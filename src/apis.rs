@@ -7,6 +7,8 @@ mod ip_lists;
 mod principals;
 mod setting;
 
-pub use ip_lists::{ENFORCEMENT, Enforcement, IpList, LISTS, ListType, ShownIpList, keep_the_operator_in};
+pub use ip_lists::{
+    ENFORCEMENT, Enforcement, IpList, LISTS, ListType, ShownIpList, before_and_after, keep_the_operator_in,
+};
 pub use principals::{Changed, Principal, Principals, entries, is_admin, left_behind, power};
 pub use setting::{Setting, Version};

@@ -140,7 +140,10 @@ const PROMISES: &[(&str, &str)] = &[
     ("RF-02", "what becomes ready wakes what waits for it, without polling"),
     ("RF-03", "a refused reference to another namespace does not tell whether the target exists"),
     ("RF-04", "a grant opens the door at once and closes it at once; what is in the account stays"),
-    ("RF-05", "nobody causes a call with the credentials of a namespace that has not granted them"),
+    (
+        "RF-05",
+        "no object of a namespace makes the operator call the account with credentials that are not granted to that namespace",
+    ),
     ("RF-06", "what others refer to is not deleted before them"),
     (
         "RF-07",

@@ -66,6 +66,8 @@ pub struct Settings {
     pub unknown_member_status: Option<u16>,
     /// A PATCH of a principal that is refused keeps what its operations before the refused one did.
     pub patches_in_part: bool,
+    /// A PUT that changes the filter of a budget gives the budget another id (observed by others).
+    pub moves_budgets: bool,
     /// Every call takes at least this long (real time).
     pub latency_ms: u64,
     /// New numeric ids are below 2^53, for clients that read numbers as floats; otherwise none is.
@@ -121,6 +123,7 @@ impl Default for Settings {
             identity_managed: false,
             unknown_member_status: None,
             patches_in_part: false,
+            moves_budgets: false,
             latency_ms: 0,
             small_ids: false,
             shuffle: false,

@@ -19,7 +19,9 @@ use super::setting::Setting;
 use crate::databricks::{Optional, Pages};
 use crate::engine::crd::{Cidr, Reason};
 use crate::engine::error::{Error, Result};
-use crate::engine::kind::{About, ApiResult, AuthFacts, Path, Reader, Writer};
+use crate::engine::kind::{
+    About, Act, ApiResult, AuthFacts, ExternalResource, Observed, Path, Reader, Writer,
+};
 
 /// Whether the account heeds its lists. Workspaces have a switch of their own.
 pub const ENFORCEMENT: Setting = Setting { kind: "acct_ip_acl_enable", key: "acct_ip_acl_enable" };
@@ -200,6 +202,19 @@ impl ShownIpList {
         api.patch::<IgnoredAny>(path.clone(), body.into()).await?;
         ShownIpList::read(api, path).await
     }
+}
+
+/// The lists before a change and after it: all siblings; and the others, with the desired list in place of the changed one.
+pub fn before_and_after<'a, R: ExternalResource<Id: PartialEq>>(
+    act: &Act<'a, R>,
+    siblings: &'a [Observed<R>],
+    list: impl Fn(&'a R::State) -> &'a IpList,
+) -> (Vec<&'a IpList>, Vec<&'a IpList>) {
+    let own = act.seen.map(|seen| &seen.id);
+    let others = siblings.iter().filter(|sibling| Some(&sibling.id) != own);
+    let before = siblings.iter().map(|sibling| list(&sibling.state)).collect();
+    let after = others.map(|other| &other.state).chain(act.want).map(list).collect();
+    (before, after)
 }
 
 /// Refuses a change that would shut the operator out: `before` and `after` are the lists that are heeded before and after it.

@@ -8,6 +8,7 @@ mod changes;
 mod driver;
 mod home;
 mod inside;
+mod lifecycle;
 mod needs;
 mod output;
 mod references;
@@ -17,19 +18,20 @@ mod schema;
 mod seen;
 
 pub use about::{About, Phase, Shared, seconds_of};
-pub use access::{AuthFacts, Base, FederatedToken, Home, Path, Permit, Reader, Writer};
+pub use access::{AuthFacts, Base, Home, Path, Permit, Reader, Writer};
 pub use body::given;
 pub use changes::{CANNOT_CHANGE, Change, When, at};
 pub use driver::{Driver, Traits, of};
 pub use home::no_workspace;
 pub use inside::Inside;
+pub use lifecycle::{Lifecycle, Ownership};
 pub use needs::{Need, PrincipalName, Resolved, Wanted};
 pub use output::Output;
 pub use references::Reference;
 pub use refusals::{NEW_REFERENCE, in_use, of_identity_provider, stale, tried_in_aws};
 pub use resource::{
-    Act, ApiResult, CallError, Created, ExternalResource, Guard, Immutable, Key, Lifecycle, Observed,
-    Ownership, Power, ReadingGuard, differences,
+    Act, ApiResult, CallError, Created, ExternalResource, Guard, Immutable, Key, Observed, Power,
+    ReadingGuard, differences,
 };
 pub use schema::grants;
 pub use seen::{Acting, New, Seen};

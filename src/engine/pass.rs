@@ -13,6 +13,7 @@ mod engine;
 #[cfg(test)]
 mod fake;
 mod findings;
+mod guard;
 mod hops;
 mod lag;
 mod log;

@@ -10,7 +10,7 @@ mod service_principal;
 
 use std::collections::BTreeSet;
 
-use crate::engine::kind::{FederatedToken, seconds_of};
+use crate::engine::kind::seconds_of;
 use crate::engine::prelude::*;
 
 pub use account::AccountFederationPolicy;
@@ -79,6 +79,34 @@ struct RemoteOidc {
     jwks_uri: Option<String>,
 }
 
+/// A policy as the API shows it. The path says which service principal it belongs to.
+#[derive(Deserialize)]
+struct Remote {
+    policy_id: String,
+    description: Option<String>,
+    #[serde(default)]
+    oidc_policy: RemoteOidc,
+    uid: Option<String>,
+    create_time: Option<String>,
+}
+
+impl Remote {
+    /// What the status shows, and what the engine reads.
+    fn shown(&self) -> (FederationPolicyFacts, About) {
+        let about = About { created: self.create_time.as_deref().and_then(seconds_of), ..About::default() };
+        (FederationPolicyFacts { uid: self.uid.clone() }, about)
+    }
+}
+
+/// What is shown.
+#[derive(Serialize, Deserialize, Clone, Debug, Default, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct FederationPolicyFacts {
+    /// The id that Databricks gave the policy.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub uid: Option<String>,
+}
+
 /// The claim that a policy reads if it names none.
 const SUBJECT_CLAIM: &str = "sub";
 
@@ -124,27 +152,6 @@ impl Oidc {
             "jwks_uri": self.jwks_uri,
         }))
     }
-
-    /// Whether Databricks accepts this token of `subject` by this policy, as far as the operator can know. `None`: of any.
-    fn accepts(&self, token: &FederatedToken, subject: Option<&str>) -> bool {
-        let claims = &token.claims;
-        let audiences: Vec<&str> = match claims.get("aud") {
-            Some(Value::Array(all)) => all.iter().filter_map(Value::as_str).collect(),
-            one => one.and_then(Value::as_str).into_iter().collect(),
-        };
-        let allowed = self.audiences.iter().flatten();
-        let any = self.audiences.as_ref().is_none_or(BTreeSet::is_empty);
-        let claimed = claims.get(&self.subject_claim).and_then(Value::as_str);
-        claims.get("iss").and_then(Value::as_str) == Some(&self.issuer)
-            && (any || allowed.into_iter().any(|audience| audiences.contains(&audience.as_str())))
-            && subject.is_none_or(|subject| claimed == Some(subject))
-            && self.jwks_json.as_ref().is_none_or(|keys| has_key(keys, token.key_id.as_deref()))
-    }
-
-    /// Whether a change leaves the keys where they were found; those that the spec itself holds can be checked.
-    fn keeps_keys(&self, before: &Oidc) -> bool {
-        self.jwks_json.is_some() || (before.jwks_json.is_none() && self.jwks_uri == before.jwks_uri)
-    }
 }
 
 /// The body of a create.
@@ -152,14 +159,23 @@ fn created_with(description: Option<&str>, oidc: Option<&Oidc>) -> Value {
     given(json!({"description": description, "oidc_policy": oidc.map(Oidc::body)}))
 }
 
-/// The body of a change of the fields `now`.
-fn changed_to(description: Option<&str>, oidc: Option<&Oidc>, seen: Option<&Oidc>, now: &[&str]) -> Value {
+/// Changes the fields `now` of the policy at `path`, and reads it.
+async fn change(
+    api: &Writer,
+    path: Path,
+    description: Option<&str>,
+    (oidc, seen): (Option<&Oidc>, Option<&Oidc>),
+    now: &[&str],
+) -> ApiResult<Remote> {
     let after = oidc.map(|want| seen.map_or_else(|| want.clone(), |seen| want.after(seen)));
     let value = |field: &str| match field {
         "oidc_policy" => json!(after.as_ref().map(Oidc::body)),
         _ => json!(description),
     };
-    now.iter().map(|field| ((*field).to_owned(), value(field))).collect()
+    let body: Value = now.iter().map(|field| ((*field).to_owned(), value(field))).collect();
+    api.patch::<IgnoredAny>(path.clone().with("update_mask", now.join(",")), body).await?;
+    let changed: Option<Remote> = api.get(path).await.optional()?;
+    Ok(changed.ok_or_else(|| Error::retry("the policy that was changed is not shown; reading again"))?)
 }
 
 /// One text for each document of keys.
@@ -167,52 +183,9 @@ fn canonical(keys: &str) -> String {
     serde_json::from_str::<Value>(keys).map_or_else(|_| keys.to_owned(), |keys| keys.to_string())
 }
 
-/// Whether a document of keys has one of this id. An unknown id is no reason to refuse.
-fn has_key(document: &str, id: Option<&str>) -> bool {
-    let Some(id) = id else { return true };
-    let document: Value = serde_json::from_str(document).unwrap_or_default();
-    document["keys"].as_array().into_iter().flatten().any(|key| key["kid"] == id)
-}
-
-/// What the engine reads of a policy.
-fn about(create_time: Option<&str>) -> About {
-    About { created: create_time.and_then(seconds_of), ..About::default() }
-}
-
-/// Refuses to delete the policy by which Databricks accepts the operator's own token, and to change it so that it does not. What
-/// Databricks does not accept already may be changed and deleted. `want` is none for a deletion, and holds none if the spec leaves
-/// the policy as it is.
-fn keep_the_operator_in(
-    seen: Option<&Oidc>,
-    want: Option<Option<&Oidc>>,
-    subject: impl Fn(&Oidc) -> Option<String>,
-    auth: &AuthFacts,
-) -> Result<()> {
-    let (Some(token), Some(before)) = (&auth.federated, seen) else { return Ok(()) };
-    let accepts = |policy: &Oidc| policy.accepts(token, subject(policy).as_deref());
-    let after = want.map(|want| want.map_or_else(|| before.clone(), |want| want.after(before)));
-    let stays = after.as_ref().is_some_and(|after| accepts(after) && after.keeps_keys(before));
-    if !accepts(before) || stays {
-        return Ok(());
-    }
-    let what = if want.is_some() { "change of this policy" } else { "deletion of this policy" };
-    let text = format!(
-        "the operator itself signs in by this policy, with a token of the issuer {}: this {what} would shut it out; give the \
-         DatabricksAuth other credentials first, or have the policy changed in the account console",
-        before.issuer
-    );
-    Err(Error::terminal(Reason::WouldLockOut, text))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn token() -> FederatedToken {
-        let claims = json!({"iss": "https://k8s", "aud": ["databricks"], "sub": "system:serviceaccount:a:b"});
-        let Value::Object(claims) = claims else { unreachable!() };
-        FederatedToken { claims, key_id: Some("k1".into()) }
-    }
 
     fn policy(change: impl FnOnce(&mut Oidc)) -> Oidc {
         let mut policy = Oidc {
@@ -225,56 +198,6 @@ mod tests {
         };
         change(&mut policy);
         policy
-    }
-
-    fn refused(before: &Oidc, want: Option<&Oidc>) -> bool {
-        let auth = AuthFacts { federated: Some(token()), ..AuthFacts::default() };
-        let subject = |policy: &Oidc| policy.subject.clone();
-        let want = want.map(Some);
-        let result = keep_the_operator_in(Some(before), want, subject, &auth);
-        assert!(keep_the_operator_in(Some(before), want, subject, &AuthFacts::default()).is_ok(), "a secret");
-        assert!(keep_the_operator_in(Some(before), Some(None), subject, &auth).is_ok(), "left as it is");
-        result.is_err()
-    }
-
-    /// Covers SE-06.
-    #[test]
-    fn the_policy_that_the_operator_signs_in_by_is_neither_deleted_nor_broken() {
-        let own = policy(|_| ());
-        assert!(refused(&own, None));
-        let breaks: [fn(&mut Oidc); 7] = [
-            |p| p.issuer = "https://other".into(),
-            |p| p.audiences = Some(["other".to_owned()].into()),
-            |p| p.subject = Some("system:serviceaccount:a:other".into()),
-            |p| p.subject_claim = "email".into(),
-            |p| p.jwks_uri = Some("https://other/keys".into()),
-            |p| p.jwks_json = Some(r#"{"keys":[{"kid":"k2"}]}"#.into()),
-            |p| p.jwks_json = Some("no document".into()),
-        ];
-        for (number, change) in breaks.into_iter().enumerate() {
-            assert!(refused(&own, Some(&policy(change))), "{number}");
-        }
-        let keeps: [fn(&mut Oidc); 3] = [
-            |p| p.audiences = None,
-            |p| p.audiences = Some(["databricks".to_owned(), "more".to_owned()].into()),
-            |p| p.jwks_json = Some(r#"{"keys":[{"kid":"k2"},{"kid":"k1"}]}"#.into()),
-        ];
-        for (number, change) in keeps.into_iter().enumerate() {
-            assert!(!refused(&own, Some(&policy(change))), "{number}");
-        }
-    }
-
-    #[test]
-    fn policies_for_tokens_of_others_may_be_deleted_and_broken() {
-        let others: [fn(&mut Oidc); 4] = [
-            |p| p.issuer = "https://ci".into(),
-            |p| p.audiences = Some(["other".to_owned()].into()),
-            |p| p.subject = Some("repo:x".into()),
-            |p| p.jwks_json = Some(r#"{"keys":[]}"#.into()),
-        ];
-        for (number, change) in others.into_iter().enumerate() {
-            assert!(!refused(&policy(change), None), "{number}");
-        }
     }
 
     /// Keys that another user adds let that user in, whatever the spec says of keys.

@@ -3,51 +3,11 @@
 //! A workspace refers to its configuration. The configuration refers back to the workspace that it bills only by id: that workspace
 //! must be attached first, so a reference in both directions could never be resolved.
 
-use std::collections::BTreeSet;
+pub mod spec;
 
-use kube::CustomResource;
-use schemars::JsonSchema;
-use serde::{Deserialize, Serialize};
-use serde_json::{Map, Value, json};
+use crate::engine::prelude::*;
 
-use crate::databricks::{self, Int64, Optional, Pages};
-use crate::engine::crd::{Management, Reason, Status};
-use crate::engine::error::{Error, Result};
-use crate::engine::kind::{
-    About, ApiResult, CallError, Created, ExternalResource, Immutable, Key, Observed, Reader, Resolved,
-    Writer,
-};
-
-/// How the serverless compute of workspaces in one region reaches your network.
-#[derive(CustomResource, Serialize, Deserialize, Clone, Debug, JsonSchema)]
-#[kube(
-    group = "databricks-operator.io",
-    version = "v1alpha1",
-    kind = "NetworkConnectivityConfig",
-    shortname = "dbncc",
-    category = "databricks",
-    namespaced,
-    status = "Status<NetworkConnectivityConfigFacts>",
-    doc = "How the serverless compute of workspaces in one region reaches your network."
-)]
-#[serde(rename_all = "camelCase")]
-pub struct NetworkConnectivityConfigSpec {
-    /// The fields that all managed kinds share.
-    #[serde(flatten)]
-    pub management: Management,
-    /// The name of the configuration: 3 to 30 letters, digits, `-` and `_`. May be changed. Known on AWS and Azure.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    #[schemars(length(min = 3, max = 30), regex(pattern = "^[0-9a-zA-Z_-]+$"))]
-    pub name: Option<String>,
-    /// The region of the workspaces that use the configuration, such as eu-west-1. Cannot be changed once it exists. Known on AWS and Azure.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    #[schemars(length(min = 1, max = 64), regex(pattern = "^[-a-z0-9]+$"))]
-    pub region: Option<String>,
-    /// The id of the workspace that is billed for the configuration. It must be running and attached to this configuration already. May be changed, not removed. Known on AWS and Azure.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    #[schemars(range(min = 1))]
-    pub billing_workspace_id: Option<i64>,
-}
+pub use spec::{NetworkConnectivityConfig, NetworkConnectivityConfigFacts, NetworkConnectivityConfigSpec};
 
 /// What a spec controls.
 #[derive(Serialize, Deserialize, Clone, Debug)]
@@ -55,18 +15,6 @@ pub struct NetworkConnectivityConfigState {
     name: Option<String>,
     region: Option<String>,
     billing_workspace_id: Option<Int64>,
-}
-
-/// What is shown. Databricks changes it without a change of the spec.
-#[derive(Serialize, Deserialize, Clone, Debug, Default, JsonSchema)]
-#[serde(rename_all = "camelCase")]
-pub struct NetworkConnectivityConfigFacts {
-    /// On AWS, the addresses that serverless compute calls from: allow them in your firewalls.
-    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
-    pub egress_cidr_blocks: BTreeSet<String>,
-    /// On Azure, the subnets that serverless compute calls from: allow them in your storage accounts.
-    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
-    pub egress_subnets: BTreeSet<String>,
 }
 
 #[derive(Deserialize)]
@@ -187,43 +135,4 @@ fn in_use(error: databricks::Error) -> CallError {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn refused(status: u16, code: &str, message: &str) -> databricks::Error {
-        let (call, code, message) = ("PATCH config".into(), Some(code.to_owned()), message.into());
-        databricks::Error::Api { call, status, code, message, retry_after: None, request_id: None }
-    }
-
-    #[test]
-    fn what_still_uses_it_is_waited_for_in_every_form_of_the_refusal() {
-        let rules = "config x has one or more private endpoint rules: r";
-        let workspaces = "config x is attached to one or more workspaces: 42";
-        for (status, code) in [(400, "INVALID_STATE"), (400, "MALFORMED_REQUEST"), (409, "RESOURCE_CONFLICT")]
-        {
-            for (text, expected) in [
-                (rules, Reason::ApplyFailed),
-                (workspaces, Reason::DependencyStillInUse),
-                ("", Reason::ApplyFailed),
-            ] {
-                let held = Error::from(in_use(refused(status, code, text)));
-                let Error::Waiting { reason, message } = held else { panic!("{held:?}") };
-                assert!(reason == expected && message.contains("Retain"), "{reason:?}: {message}");
-            }
-        }
-        let denied = Error::from(in_use(refused(403, "PERMISSION_DENIED", "no")));
-        assert!(denied.is_rejected(Reason::PermissionDenied), "{denied:?}");
-    }
-
-    #[test]
-    fn a_workspace_that_cannot_be_billed_yet_is_waited_for() {
-        let class =
-            |now: &[&str]| Error::from(not_billed(refused(400, "INVALID_PARAMETER_VALUE", "no"), now));
-        let waits = class(&["billing_workspace_id"]);
-        assert!(
-            matches!(&waits, Error::Waiting { message, .. } if message.contains("spec.billingWorkspaceId")),
-            "{waits:?}"
-        );
-        assert!(class(&["name"]).is_rejected(Reason::InvalidSpec));
-    }
-}
+mod tests;

@@ -198,18 +198,9 @@ impl ExternalResource for PermissionAssignment {
 
     fn needs(spec: &PermissionAssignmentSpec) -> Vec<Need> {
         let who = &spec.principal;
-        let names = [
-            who.user_name.clone().map(PrincipalName::User),
-            who.group_name.clone().map(PrincipalName::Group),
-            who.service_principal_name.clone().map(PrincipalName::ServicePrincipal),
-        ];
-        names
-            .into_iter()
-            .flatten()
-            .next()
-            .map(|name| Need::principal("principal", name))
-            .into_iter()
-            .collect()
+        let service_principal = who.service_principal_name.as_ref();
+        let name = PrincipalName::written(who.user_name.as_ref(), who.group_name.as_ref(), service_principal);
+        name.map(|name| Need::principal("principal", name)).into_iter().collect()
     }
 
     fn desired(spec: &PermissionAssignmentSpec, got: &Resolved) -> Result<PermissionAssignmentState> {

@@ -214,10 +214,7 @@ fn keep_the_operator_in(
 ) -> Result<()> {
     let on = siblings.iter().chain(act.seen).any(|seen| seen.state.enforce == Some(true));
     let turned_on = act.want.is_some_and(|want| want.enforce == Some(true));
-    let own = act.seen.map(|seen| &seen.id);
-    let others = siblings.iter().filter(|sibling| Some(&sibling.id) != own).map(|seen| &seen.state.list);
-    let wanted = act.want.map(|want| &want.list);
-    let before = siblings.iter().filter(|_| on).map(|seen| &seen.state.list).collect::<Vec<_>>();
-    let after = others.chain(wanted).filter(|_| on || turned_on).collect::<Vec<_>>();
-    apis::keep_the_operator_in(&before, &after, auth)
+    let (before, after) = apis::before_and_after(act, siblings, |state| &state.list);
+    let heeded = |lists, switch: bool| if switch { lists } else { vec![] };
+    apis::keep_the_operator_in(&heeded(before, on), &heeded(after, on || turned_on), auth)
 }

@@ -105,7 +105,33 @@ async fn a_budget_that_the_api_would_refuse_is_refused_with_what_to_write() {
     story.end().await;
 }
 
-/// A change of the filter can give a budget another id. Whatever becomes of the record, no second budget is created.
+/// A change of the filter can give a budget another id.
+#[tokio::test]
+async fn a_budget_that_gets_another_id_stays_managed() {
+    let story = Story::start("budget-replaced").await;
+    let spec = json!({"displayName": "team-a", "alertConfigurations": [alert("500")]});
+    story.apply(&story.managed(KIND, "team", spec)).await;
+    let before = story.wait_ready(KIND, "team").await["status"]["externalId"].clone();
+    story.account.set(|settings| settings.moves_budgets = true);
+    let filter = json!({"workspaceId": {"operator": "IN", "values": [42]}});
+    story.patch(KIND, "team", json!({"spec": {"filter": filter}})).await;
+    let ready = story.wait_ready(KIND, "team").await;
+    let now = budget(&story)["budget_configuration_id"].clone();
+    assert_ne!(before, now);
+    assert_eq!(ready["status"]["externalId"], now);
+    let again = story.pass(KIND, "team").await;
+    assert_eq!(again["status"]["externalId"], now);
+    let events = story.events(KIND, "team").await;
+    assert!(events.iter().any(|(_, note)| note.contains(now.as_str().unwrap())), "{events:?}");
+
+    story.delete(KIND, "team").await;
+    story.wait_gone(KIND, "team").await;
+    assert_eq!(story.account.objects("budgets"), [] as [Value; 0]);
+    assert_eq!(applied(&story), ["POST", "PUT", "DELETE"]);
+    story.end().await;
+}
+
+/// While the account shows both the old and the new one, the old one stays bound. Whatever becomes of it, no other budget is created.
 #[tokio::test]
 async fn a_budget_that_gets_another_id_is_not_created_twice() {
     let story = Story::start("budget-moves").await;

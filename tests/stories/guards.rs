@@ -41,7 +41,7 @@ fn methods(story: &Story) -> Vec<String> {
     story.account.writes().into_iter().map(|call| call.method).collect()
 }
 
-/// Covers ST-11. A list that would shut the operator out is neither made, nor changed, nor deleted into that, and the
+/// Covers ST-11, SE-06. A list that would shut the operator out is neither made, nor changed, nor deleted into that, and the
 /// message names the address.
 #[tokio::test]
 async fn no_list_shuts_the_operator_out() {
@@ -131,7 +131,7 @@ async fn lists_that_the_account_ignores_come_into_force_only_if_they_let_the_ope
     story.end().await;
 }
 
-/// Covers ST-11. Of two lists that each may change alone, but not both, only one is changed, however close in time: the
+/// Covers ST-11, SE-06. Of two lists that each may change alone, but not both, only one is changed, however close in time: the
 /// second is judged by what the first left.
 #[tokio::test]
 async fn two_changes_at_once_do_not_shut_the_operator_out() {
@@ -213,7 +213,7 @@ fn own_workspace(story: &Story) -> (i64, i64) {
     (workspace, own)
 }
 
-/// Covers ST-11. The operator's own access to a workspace is neither taken away nor lowered, by whatever name it goes.
+/// Covers ST-11, SE-06. The operator's own access to a workspace is neither taken away nor lowered, by whatever name it goes.
 #[tokio::test]
 async fn the_operators_own_access_stays() {
     let story = Story::start("guards-own-access").await;

@@ -44,9 +44,9 @@ async fn a_setting_is_deleted_and_goes_back_to_what_it_was() {
     story.wait_gone(LEGACY, "legacy").await;
     assert_eq!(value(&story), None);
     assert_eq!(changes(&story), expected(&[(200, "PATCH"), (200, "DELETE")]));
-    let events = story.events(LEGACY, "legacy").await;
-    let deleted = events.iter().find(|(reason, _)| reason == "Deleted").map(|(_, note)| note);
-    assert!(deleted.is_some_and(|note| note.contains("stays there as ENABLED")), "{events:?}");
+    // The event follows the release.
+    let deleted = story.wait_event(LEGACY, "legacy", "Deleted").await;
+    assert!(deleted.contains("stays there as ENABLED"), "{deleted}");
     story.end().await;
 }
 

@@ -376,8 +376,9 @@ impl Drop for Story {
         if std::thread::panicking() {
             for log in &self.logs {
                 let text = std::fs::read_to_string(log).unwrap_or_default();
-                let lines: Vec<&str> = text.lines().collect();
-                let end = lines[lines.len().saturating_sub(40)..].join("\n");
+                let lines: Vec<String> = text.lines().map(|line| line.chars().take(300).collect()).collect();
+                // Short, so that the reason of the failure stays in sight.
+                let end = lines[lines.len().saturating_sub(15)..].join("\n");
                 eprintln!("--- {}: the end of {}\n{end}", self.namespace, log.display());
             }
         } else {

@@ -4,11 +4,14 @@ use std::fs::{self, File};
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::thread;
 use std::time::{Duration, Instant};
 
 use controlplane::ControlPlane;
+use kube::api::{ListParams, Request};
 use kube::config::{KubeConfigOptions, Kubeconfig};
 use serde_json::Value;
+use tokio::task::JoinSet;
 
 use crate::{Error, Result, blocking};
 
@@ -33,7 +36,7 @@ impl Cluster {
         run(Command::new(operator).args(["crds", "--out"]).arg(&crds), "")?;
         let apply = ["apply", "--server-side", "-f"];
         run(cluster.control_plane.kubectl().args(apply).arg(&crds), "")?;
-        served(cluster.crds())?;
+        served(cluster.kubeconfig(), cluster.crds())?;
         Ok(cluster)
     }
 
@@ -48,13 +51,13 @@ impl Cluster {
 
     /// Waits until the API server serves all CRDs that it has.
     pub async fn established(&self) -> Result<()> {
-        let crds = self.crds();
-        blocking(move || served(crds)).await
+        let (kubeconfig, crds) = (self.kubeconfig().to_owned(), self.crds());
+        blocking(move || served(&kubeconfig, crds)).await
     }
 
     /// The commands of [`served`].
-    fn crds(&self) -> [Command; 3] {
-        [&ESTABLISHED[..], &NAMES, &KNOWN].map(|args| {
+    fn crds(&self) -> [Command; 4] {
+        [&ESTABLISHED[..], &NAMES, &KNOWN, &PATHS].map(|args| {
             let mut kubectl = self.control_plane.kubectl();
             kubectl.args(args);
             kubectl
@@ -75,12 +78,7 @@ impl Cluster {
 
     /// A new client as the admin, for the runtime it is created in.
     pub async fn client(&self) -> Result<kube::Client> {
-        let kubeconfig = self.kubeconfig();
-        let read = Kubeconfig::read_from(kubeconfig).map_err(Error::at(kubeconfig.display()))?;
-        let config = kube::Config::from_custom_kubeconfig(read, &KubeConfigOptions::default()).await;
-        // Fails only if a provider was installed before, which is as good.
-        let _ = rustls::crypto::ring::default_provider().install_default();
-        kube::Client::try_from(config.map_err(Error::new)?).map_err(Error::new)
+        client(self.kubeconfig()).await
     }
 
     /// Runs `kubectl` as the admin with this text on its standard input; returns what it prints. The error has what it
@@ -105,10 +103,18 @@ const ESTABLISHED: [&str; 5] = ["wait", "crd", "--all", "--for=condition=Establi
 const NAMES: [&str; 4] = ["get", "crd", "-o", "jsonpath={.items[*].metadata.name}"];
 /// Replaces what kubectl has read of the API before, which it would use for hours.
 const KNOWN: [&str; 4] = ["api-resources", "--cached=false", "-o", "name"];
+/// A path of each kind's objects below `/apis`, a line each.
+const PATHS: [&str; 4] = [
+    "get",
+    "crd",
+    "-o",
+    "jsonpath={range .items[*]}{.spec.group}/{.spec.versions[0].name}/{.spec.names.plural}{'\\n'}{end}",
+];
 const SOON: Duration = Duration::from_secs(30);
 
-/// Waits until the CRDs are established and kubectl knows them: the API server publishes them somewhat later.
-fn served([mut established, mut names, mut known]: [Command; 3]) -> Result<()> {
+/// Waits until the CRDs are established, kubectl knows them (the API server publishes them somewhat later), and their objects can
+/// be listed.
+fn served(kubeconfig: &Path, [mut established, mut names, mut known, mut paths]: [Command; 4]) -> Result<()> {
     let mut missing = move || {
         run(&mut established, "")?;
         let (names, known) = (run(&mut names, "")?, run(&mut known, "")?);
@@ -123,7 +129,40 @@ fn served([mut established, mut names, mut known]: [Command; 3]) -> Result<()> {
             return Err(error);
         }
     }
+    let paths = run(&mut paths, "")?;
+    // On a thread of its own: the caller's may have a runtime already.
+    let all = || {
+        let runtime =
+            tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(Error::new)?;
+        runtime.block_on(listed(kubeconfig, &paths))
+    };
+    thread::scope(|scope| scope.spawn(all).join()).expect("listing does not panic")
+}
+
+/// Lists a few objects of all kinds at the same time. The API server refuses the first list of a kind for a second, while it
+/// fills a cache; whoever lists all kinds one after the other waits for each.
+async fn listed(kubeconfig: &Path, paths: &str) -> Result<()> {
+    let client = client(kubeconfig).await?;
+    let mut lists = JoinSet::new();
+    for path in paths.lines() {
+        let few = ListParams::default().limit(1);
+        let request = Request::new(format!("/apis/{path}")).list(&few).map_err(Error::new)?;
+        let client = client.clone();
+        lists.spawn(async move { client.request_text(request).await });
+    }
+    while let Some(list) = lists.join_next().await {
+        list.map_err(Error::new)?.map_err(Error::new)?;
+    }
     Ok(())
+}
+
+/// A client with the rights of this kubeconfig.
+async fn client(kubeconfig: &Path) -> Result<kube::Client> {
+    let read = Kubeconfig::read_from(kubeconfig).map_err(Error::at(kubeconfig.display()))?;
+    let config = kube::Config::from_custom_kubeconfig(read, &KubeConfigOptions::default()).await;
+    // Fails only if a provider was installed before, which is as good.
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    kube::Client::try_from(config.map_err(Error::new)?).map_err(Error::new)
 }
 
 /// A new directory `PREFIX…` in `parent`, after unused ones of earlier runs are removed. What a killed or failed run left

@@ -2,7 +2,7 @@
 //!
 //! Documented: fields, envelopes, pages, verbs (a log delivery is disabled, never deleted), rules for alerts, the limit of
 //! enabled deliveries and that two of them differ in more than the name. Observed by others: thresholds come back padded;
-//! an alert without its id is a new one. Assumed: defaults that the server fills in, that only an enabled delivery holds up
+//! an alert without its id is a new one; another filter may give a budget another id, see the setting `moves_budgets`. Assumed: defaults that the server fills in, that only an enabled delivery holds up
 //! the deletion of what it uses, that an id of an alert which the budget does not have is refused; the codes.
 
 use serde_json::{Map, Value, json};
@@ -205,6 +205,10 @@ fn budget(world: &mut World, write: &mut Write) -> Result<(), Reply> {
     thresholds.dedup();
     if count > 4 || thresholds.len() < count {
         return Err(Reply::invalid("A budget has at most 4 shared alerts, each with another threshold"));
+    }
+    let moves = world.settings.moves_budgets && write.before.is_some();
+    if moves && *write.value("filter") != before["filter"] {
+        write.after.insert("budget_configuration_id".to_owned(), json!(world.new_uuid()));
     }
     Ok(())
 }

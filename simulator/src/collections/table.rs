@@ -54,7 +54,7 @@ pub(crate) struct Collection {
     pub used_by: &'static [Use],
     /// What time does to an object.
     pub steps: &'static [Step],
-    /// What this collection alone demands or fills in, on create and on update.
+    /// What this collection alone demands or fills in, on create and on update. An update may get another id.
     pub rule: fn(&mut World, &mut Write) -> Result<(), Reply>,
     /// What a read adds to an object, by its key.
     pub on_read: fn(&World, &str, &mut Map<String, Value>),

@@ -181,6 +181,14 @@ pub(super) fn update(world: &mut World, route: &Route, request: &Request, id: &s
         after.insert((*name).to_owned(), filled(world, collection, &key, fill));
     }
     (collection.rule)(world, &mut Write { key: &key, before: Some(&before), after: &mut after })?;
+    let moved = after.get(collection.id).filter(|id| before.get(collection.id) != Some(id));
+    let key = match moved.and_then(Value::as_str) {
+        Some(id) => {
+            world.remove(collection.store, &key);
+            route.key(id)
+        }
+        None => key,
+    };
     let value = Value::Object(after);
     world.put(collection.store, &key, value.clone());
     if matches!(collection.update, Update::Merge) {

@@ -125,6 +125,25 @@ async fn a_budget_keeps_the_ids_it_is_sent_back_with() {
 }
 
 #[tokio::test]
+async fn a_budget_with_another_filter_may_get_another_id() {
+    let account = Account::new().await;
+    let body = |name: &str, workspace: i64| {
+        let filter = json!({"workspace_id": {"operator": "IN", "values": [workspace]}});
+        json!({"budget": {"display_name": name, "filter": filter, "alert_configurations": [alert("500")]}})
+    };
+    let id = |answer: &Value| answer["budget"]["budget_configuration_id"].as_str().unwrap().to_owned();
+    let first = id(&budgets(&account, "POST", "", Some(body("a", 1))).await.1);
+    let path = format!("/{first}");
+    assert_eq!(id(&budgets(&account, "PUT", &path, Some(body("a", 2))).await.1), first);
+    account.sim.set(|settings| settings.moves_budgets = true);
+    assert_eq!(id(&budgets(&account, "PUT", &path, Some(body("b", 2))).await.1), first, "the same filter");
+    let second = id(&budgets(&account, "PUT", &path, Some(body("b", 3))).await.1);
+    assert_ne!(first, second);
+    assert_eq!(refused(&budgets(&account, "GET", &path, None).await), (404, "RESOURCE_DOES_NOT_EXIST"));
+    assert_eq!(budgets(&account, "GET", &format!("/{second}"), None).await.0, 200);
+}
+
+#[tokio::test]
 async fn alerts_of_a_budget_have_rules() {
     let account = Account::new().await;
     let mut block = alert("1");

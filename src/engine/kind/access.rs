@@ -10,7 +10,7 @@ use std::sync::Arc;
 
 use ipnet::IpNet;
 use serde::de::{DeserializeOwned, IgnoredAny};
-use serde_json::{Map, Value};
+use serde_json::Value;
 
 use crate::databricks::{Client, Error, Pages, Request, Trail, Urgency, WorkspaceHost, path};
 
@@ -44,18 +44,6 @@ pub struct AuthFacts {
     pub principal_id: Option<String>,
     /// The addresses that the operator calls from.
     pub egress: Vec<IpNet>,
-    /// The token of another issuer with which the operator signs in; none if it signs in with credentials of Databricks.
-    pub federated: Option<FederatedToken>,
-}
-
-/// What is known of a token that another issuer signed, and that Databricks accepts because of a federation policy. Nothing in
-/// it is secret.
-#[derive(Clone, Debug, Default, PartialEq)]
-pub struct FederatedToken {
-    /// Its claims, as issued: `iss`, `aud`, `sub` and others.
-    pub claims: Map<String, Value>,
-    /// The id of the key that signed it, from its header.
-    pub key_id: Option<String>,
 }
 
 /// Where the account API serves a collection. Source: the paths of Databricks' API reference.

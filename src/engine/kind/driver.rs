@@ -18,13 +18,12 @@ use serde_json::Value;
 use super::about::Shared;
 use super::access::{Home, Reader, Writer};
 use super::changes::Change;
+use super::lifecycle::{Lifecycle, Ownership};
 use super::needs::{Need, Resolved};
 use super::output::Output;
 use super::references::Reference;
 use super::refusals::{refers_to_nothing, unless_unknown};
-use super::resource::{
-    Act, CallError, ExternalResource, Guard, Immutable, Key, Lifecycle, Observed, Ownership, Power,
-};
+use super::resource::{Act, CallError, ExternalResource, Guard, Immutable, Key, Observed, Power};
 use super::schema::{self, Rules};
 use super::seen::{Acting, New, Seen};
 use crate::engine::crd::{Reason, camel};

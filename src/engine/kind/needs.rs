@@ -51,6 +51,27 @@ pub enum PrincipalName {
 }
 
 impl PrincipalName {
+    /// The name that a spec writes in one of these three fields.
+    pub fn written(
+        user_name: Option<&String>,
+        group_name: Option<&String>,
+        service_principal_name: Option<&String>,
+    ) -> Option<PrincipalName> {
+        let user = user_name.cloned().map(PrincipalName::User);
+        let group = || group_name.cloned().map(PrincipalName::Group);
+        let service_principal = || service_principal_name.cloned().map(PrincipalName::ServicePrincipal);
+        user.or_else(group).or_else(service_principal)
+    }
+
+    /// The field of these three that has such a name.
+    pub fn field(&self) -> &'static str {
+        match self {
+            PrincipalName::User(_) => "userName",
+            PrincipalName::Group(_) => "groupName",
+            PrincipalName::ServicePrincipal(_) => "servicePrincipalName",
+        }
+    }
+
     /// SCIM collection, attribute and value to search by.
     pub fn search(&self) -> (&'static str, &'static str, String) {
         match self {

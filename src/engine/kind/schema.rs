@@ -11,8 +11,9 @@ use std::collections::BTreeSet;
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use serde_json::{Map, Value, json};
 
+use super::lifecycle::Lifecycle;
 use super::references::Reference;
-use super::resource::{Immutable, Lifecycle};
+use super::resource::Immutable;
 use crate::engine::crd::{Management, TEXT};
 
 /// What a kind states of the fields of its spec; see the constants of the same names of [`super::ExternalResource`].

@@ -6,13 +6,12 @@
 //! Kubernetes object once more. Nothing here retries.
 //!
 //! Each function below is one order of effects, and that order is what makes the change safe. The effects themselves are values
-//! or calls from [`super::send`], [`super::bind`] and [`super::findings`]; they are put on the object here. A create has a file of its
-//! own, [`super::create`].
+//! or calls from [`super::send`] and [`super::findings`], which are put on the object here. The steps that only bind are in
+//! [`super::bind`]. A create has a file of its own, [`super::create`].
 
 use kube::ResourceExt;
 use tokio::time::Instant;
 
-use super::bind::of_intent;
 use super::bound::Record;
 use super::decide::{Released, Step, fields_now, words};
 use super::look::Look;
@@ -20,7 +19,7 @@ use super::outcome::Outcome;
 use super::send::refuses;
 use super::subject::Counted;
 use super::work::{Decision, Target, Work, missing_observation};
-use crate::engine::crd::{EventReason, External, Reason};
+use crate::engine::crd::{EventReason, Reason};
 use crate::engine::error::{Error, Result};
 use crate::engine::kind::{Change, Phase, Seen, When};
 use crate::engine::meter::Write;
@@ -168,6 +167,11 @@ impl Work<'_> {
         let differs = changes.iter().any(|c| c.when == When::Now);
         let tried_again = matches!(seen.about.phase, Phase::Failed(_)) && !differs;
         let since = self.announce_update(fields, drifted, tried_again)?;
+        if sent.shown.id != seen.id
+            && let Some(lost) = self.follow(target, seen, &sent.shown).await?
+        {
+            return Ok(lost);
+        }
         // It may have given up the name that they want.
         self.wake_losers();
         self.name_freed(target, seen)?;
@@ -239,50 +243,6 @@ impl Work<'_> {
         Ok(())
     }
 
-    /// Binds the object to what existed already.
-    fn adopt(&mut self, target: &Target, look: &Look, changes: &[Change]) -> Result<Outcome> {
-        let seen = look.seen().ok_or_else(missing_observation)?;
-        self.may_touch(target, seen)?;
-        let managed = !self.observing();
-        if managed {
-            target.want.as_ref().map_or(Ok(()), |want| self.same_place(want, seen))?;
-            let claim = self.claimant(target).claim(&seen.id);
-            if let Some(lost) = self.claim(&claim) {
-                return Ok(lost);
-            }
-        }
-        // An object that only observes adopts nothing.
-        let bind = External { observed: !managed, ..self.external(target, seen, true) };
-        let shown = self.shown(target, seen, changes, true)?;
-        self.subject.put_bound(bind, self.deletion(true))?;
-        self.subject.put_shown(shown)?;
-        self.subject.must_record = true;
-        if managed {
-            let text = format!("adopted the object {} that was in the account", seen.id);
-            self.subject.put_binding(Write::Adopt, EventReason::Adopted, text);
-        }
-        Ok(Outcome::Again)
-    }
-
-    /// Binds the object to the result of an interrupted create; the next reconcile continues with it.
-    fn bind(&mut self, target: &Target, id: &str) -> Result<Outcome> {
-        // An older object that would adopt it may read it before our record of it is written.
-        if let Some(holder) = self.claimant(target).record(id) {
-            return Ok(self.conflict(&holder));
-        }
-        self.subject.recovered = true;
-        let intent = self.subject.status_mut()?.intent.take().ok_or_else(missing_observation)?;
-        if self.driver.traits().issues {
-            self.subject.retire(id)?;
-        }
-        // Not written over any other write, as the id of a create is: the intent stays until this is recorded, and a newer one
-        // must not be lost.
-        self.subject.put_bound(of_intent(intent, id), self.deletion(false))?;
-        let text = format!("found the object {id} that an interrupted create had created");
-        self.subject.put_binding(Write::Create, EventReason::Created, text);
-        Ok(Outcome::Again)
-    }
-
     /// An interrupted create created nothing. What comes next rests on another LIST than this.
     async fn forget(&mut self, target: &Target) -> Result<Outcome> {
         let intent = self.subject.status_mut()?.intent.take();
@@ -290,17 +250,6 @@ impl Work<'_> {
         target.place.admission.session.snapshots.forget(self.driver, &within).await;
         self.subject.recovered = true;
         Ok(Outcome::Again)
-    }
-
-    /// Binds an object that was restored without its status to what its annotation names.
-    fn restore(&mut self, target: &Target, seen: &Seen) -> Result<()> {
-        let external = self.restored(target, seen)?;
-        if external.adopted && !self.observing() {
-            let text = self.adopted_by_annotation(&seen.id);
-            self.subject.put_binding(Write::Adopt, EventReason::Adopted, text);
-        }
-        let deletion = self.deletion(external.adopted);
-        self.subject.put_bound(external, deletion)
     }
 
     /// A response to our own change is one more reading.

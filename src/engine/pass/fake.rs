@@ -56,6 +56,8 @@ pub struct Fake {
     pub waits: Mutex<Duration>,
     /// So many secrets were issued.
     pub issued: Mutex<u32>,
+    /// The next update puts an object with this id in place of the one that it changes.
+    pub replaces: Mutex<Option<(&'static str, Old)>>,
     /// The next write is carried out, and its response is this failure.
     pub loses: Mutex<Option<Error>>,
     /// The phase of what is created.
@@ -68,6 +70,17 @@ pub struct Fake {
     pub judged: Mutex<Vec<(Option<String>, Vec<String>)>>,
     /// What all objects share, or why that cannot be read.
     pub shared: Mutex<Result<Shared>>,
+}
+
+/// What becomes of an object that an update replaces.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Old {
+    /// It is gone.
+    Gone,
+    /// It is gone, but the next read fails.
+    Unreadable,
+    /// It stays.
+    Stays,
 }
 
 impl Fake {
@@ -110,6 +123,7 @@ impl Fake {
             in_part: Mutex::default(),
             waits: Mutex::default(),
             issued: Mutex::default(),
+            replaces: Mutex::default(),
             loses: Mutex::default(),
             phase: Mutex::new(Phase::Ready),
             mark: Mutex::new("it".into()),
@@ -441,6 +455,15 @@ impl Driver for Fake {
             }
             if let Some(mark) = self.mark() {
                 seen.about.owner = Some(mark);
+            }
+            if let Some((id, old)) = self.replaces.lock().unwrap().take() {
+                if old != Old::Stays {
+                    self.take(&seen.id);
+                }
+                if old == Old::Unreadable {
+                    *self.fails.lock().unwrap() = Some(Error::retry("no response"));
+                }
+                seen.id = id.to_owned();
             }
             self.put(seen.clone());
             seen.about.refused = in_part;

@@ -269,6 +269,8 @@ impl Subject {
                     Some(id) if Some(id) == self.replaced.as_deref() => self.object = live,
                     // Another replica was faster, after a read of its own.
                     Some(id) if Some(id) == self.recorded_id() => return Err(Lost::Stale(error)),
+                    // The id that the new one replaces.
+                    Some(id) if self.object.data["status"]["external"]["id"] == id => self.object = live,
                     Some(_) => return Err(Lost::Gone),
                 },
                 Ok(None) => return Err(Lost::Gone),

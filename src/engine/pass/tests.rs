@@ -28,6 +28,7 @@ use crate::engine::kind::{About, Driver, Lifecycle, Ownership, Permit, Phase, Se
 use crate::engine::memory::{Memory, Wake};
 use crate::engine::meter::Meter;
 
+mod adopt;
 mod auth;
 mod compare;
 mod connect;
@@ -37,6 +38,7 @@ mod guard;
 mod issue;
 mod record;
 mod refuse;
+mod replace;
 mod resolve;
 mod send;
 mod standing;

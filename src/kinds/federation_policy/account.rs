@@ -1,6 +1,6 @@
 //! AccountFederationPolicy: tokens of which issuer Databricks accepts for any user or service principal of the account.
 
-use super::{Oidc, OidcPolicy, RemoteOidc, about, changed_to, created_with, keep_the_operator_in};
+use super::{FederationPolicyFacts, Oidc, OidcPolicy, Remote, change, created_with};
 use crate::engine::prelude::*;
 
 /// Tokens of another issuer that Databricks accepts for any user or service principal of the account.
@@ -12,7 +12,7 @@ use crate::engine::prelude::*;
     shortname = "dbafp",
     category = "databricks",
     namespaced,
-    status = "Status<AccountFederationPolicyFacts>",
+    status = "Status<FederationPolicyFacts>",
     printcolumn = r#"{"name": "Issuer", "type": "string", "jsonPath": ".status.observed.oidcPolicy.issuer", "description": "The issuer of the tokens."}"#,
     doc = "Tokens of another issuer that Databricks accepts for any user or service principal of the account. Only a grant that names this kind allows it."
 )]
@@ -42,34 +42,14 @@ pub struct AccountFederationPolicyState {
     oidc_policy: Option<Oidc>,
 }
 
-/// What is shown.
-#[derive(Serialize, Deserialize, Clone, Debug, Default, JsonSchema)]
-#[serde(rename_all = "camelCase")]
-pub struct AccountFederationPolicyFacts {
-    /// The id that Databricks gave the policy.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub uid: Option<String>,
-}
-
-#[derive(Deserialize)]
-struct Remote {
-    policy_id: String,
-    description: Option<String>,
-    #[serde(default)]
-    oidc_policy: RemoteOidc,
-    uid: Option<String>,
-    create_time: Option<String>,
-}
-
 impl From<Remote> for Observed<AccountFederationPolicy> {
     fn from(remote: Remote) -> Self {
-        let about = about(remote.create_time.as_deref());
+        let (facts, about) = remote.shown();
         let state = AccountFederationPolicyState {
             policy_id: Some(remote.policy_id.clone()),
             description: Some(remote.description.unwrap_or_default()),
             oidc_policy: Some(remote.oidc_policy.into()),
         };
-        let facts = AccountFederationPolicyFacts { uid: remote.uid };
         Observed { id: remote.policy_id, state, facts, about }
     }
 }
@@ -77,13 +57,12 @@ impl From<Remote> for Observed<AccountFederationPolicy> {
 impl ExternalResource for AccountFederationPolicy {
     type State = AccountFederationPolicyState;
     type Id = String;
-    type Facts = AccountFederationPolicyFacts;
+    type Facts = FederationPolicyFacts;
 
     const IMMUTABLE: &'static [Immutable] = &[Immutable { state: "policy_id", spec: &["policyId"] }];
     const NAME: &'static [&'static str] = &["policyId"];
     const REQUIRED: &'static [&'static str] = &["oidcPolicy"];
     const GRANTED_BY_NAME: bool = true;
-    const GUARD: Option<Guard<Self>> = Some(Guard::Alone(guard));
 
     fn desired(spec: &AccountFederationPolicySpec, _: &Resolved) -> Result<AccountFederationPolicyState> {
         Ok(AccountFederationPolicyState {
@@ -120,21 +99,12 @@ impl ExternalResource for AccountFederationPolicy {
         want: &AccountFederationPolicyState,
         now: &[&str],
     ) -> ApiResult<Observed<Self>> {
-        let path = api.path(&["federationPolicies", &seen.id]).with("update_mask", now.join(","));
-        let (oidc, before) = (want.oidc_policy.as_ref(), seen.state.oidc_policy.as_ref());
-        api.patch::<IgnoredAny>(path, changed_to(want.description.as_deref(), oidc, before, now)).await?;
-        let now = Self::get(api, &seen.id).await?;
-        Ok(now.ok_or_else(|| Error::retry("the policy that was changed is not shown; reading again"))?)
+        let path = api.path(&["federationPolicies", &seen.id]);
+        let oidc = (want.oidc_policy.as_ref(), seen.state.oidc_policy.as_ref());
+        Ok(change(api, path, want.description.as_deref(), oidc, now).await?.into())
     }
 
     async fn delete(api: &Writer, seen: &Observed<Self>) -> ApiResult<()> {
         Ok(api.delete(api.path(&["federationPolicies", &seen.id])).await?)
     }
-}
-
-/// Of a policy for all principals, the claim names the principal: ours is the operator's own, if that is known.
-fn guard(act: &Act<'_, AccountFederationPolicy>, auth: &AuthFacts) -> Result<()> {
-    let own = (!auth.client_id.is_empty()).then(|| auth.client_id.clone());
-    let seen = act.seen.and_then(|seen| seen.state.oidc_policy.as_ref());
-    keep_the_operator_in(seen, act.want.map(|want| want.oidc_policy.as_ref()), |_| own.clone(), auth)
 }

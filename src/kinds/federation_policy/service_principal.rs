@@ -1,7 +1,7 @@
 //! ServicePrincipalFederationPolicy: tokens of which issuer and subject Databricks accepts for one service principal: a workload
 //! signs in without a secret. It belongs to its service principal, and goes with it.
 
-use super::{Oidc, OidcPolicy, RemoteOidc, about, changed_to, created_with, keep_the_operator_in};
+use super::{FederationPolicyFacts, Oidc, OidcPolicy, Remote, change, created_with};
 use crate::engine::prelude::*;
 use crate::kinds::service_principal::ServicePrincipal;
 
@@ -14,7 +14,7 @@ use crate::kinds::service_principal::ServicePrincipal;
     shortname = "dbsfp",
     category = "databricks",
     namespaced,
-    status = "Status<ServicePrincipalFederationPolicyFacts>",
+    status = "Status<FederationPolicyFacts>",
     printcolumn = r#"{"name": "Issuer", "type": "string", "jsonPath": ".status.observed.oidcPolicy.issuer", "description": "The issuer of the tokens."}"#,
     printcolumn = r#"{"name": "Subject", "type": "string", "jsonPath": ".status.observed.oidcPolicy.subject", "description": "Whose tokens are accepted."}"#,
     doc = "Tokens of another issuer that Databricks accepts for one service principal. Only a grant that names this kind allows it."
@@ -65,38 +65,16 @@ pub struct ServicePrincipalFederationPolicyState {
     oidc_policy: Option<Oidc>,
 }
 
-/// What is shown.
-#[derive(Serialize, Deserialize, Clone, Debug, Default, JsonSchema)]
-#[serde(rename_all = "camelCase")]
-pub struct ServicePrincipalFederationPolicyFacts {
-    /// The id that Databricks gave the policy.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub uid: Option<String>,
-}
-
-/// Whose policy it is, is in the path: the id in the response, if any, is that of the call.
-#[derive(Deserialize)]
-struct Remote {
-    policy_id: String,
-    description: Option<String>,
-    #[serde(default)]
-    oidc_policy: RemoteOidc,
-    uid: Option<String>,
-    create_time: Option<String>,
-}
-
-impl Remote {
-    fn of(self, principal: i64) -> Observed<ServicePrincipalFederationPolicy> {
-        let about = about(self.create_time.as_deref());
-        let id = Inside { within: principal, own: self.policy_id.clone() };
-        let state = ServicePrincipalFederationPolicyState {
-            service_principal_id: principal,
-            policy_id: Some(self.policy_id),
-            description: Some(self.description.unwrap_or_default()),
-            oidc_policy: Some(self.oidc_policy.into()),
-        };
-        Observed { id, state, facts: ServicePrincipalFederationPolicyFacts { uid: self.uid }, about }
-    }
+fn observed(principal: i64, remote: Remote) -> Observed<ServicePrincipalFederationPolicy> {
+    let (facts, about) = remote.shown();
+    let id = Inside { within: principal, own: remote.policy_id.clone() };
+    let state = ServicePrincipalFederationPolicyState {
+        service_principal_id: principal,
+        policy_id: Some(remote.policy_id),
+        description: Some(remote.description.unwrap_or_default()),
+        oidc_policy: Some(remote.oidc_policy.into()),
+    };
+    Observed { id, state, facts, about }
 }
 
 const PARENT: &str = "service_principal_id";
@@ -110,7 +88,7 @@ impl ExternalResource for ServicePrincipalFederationPolicy {
     type State = ServicePrincipalFederationPolicyState;
     /// The service principal and the policy.
     type Id = Inside<i64, String>;
-    type Facts = ServicePrincipalFederationPolicyFacts;
+    type Facts = FederationPolicyFacts;
 
     const IMMUTABLE: &'static [Immutable] = &[Immutable { state: "policy_id", spec: &["policyId"] }];
     const REFERENCES: &'static [Reference] = &[Reference::to::<ServicePrincipal>(
@@ -123,7 +101,6 @@ impl ExternalResource for ServicePrincipalFederationPolicy {
     const NAME: &'static [&'static str] = &["policyId"];
     const REQUIRED: &'static [&'static str] = &["oidcPolicy"];
     const GRANTED_BY_NAME: bool = true;
-    const GUARD: Option<Guard<Self>> = Some(Guard::Alone(guard));
 
     fn desired(
         spec: &ServicePrincipalFederationPolicySpec,
@@ -155,7 +132,7 @@ impl ExternalResource for ServicePrincipalFederationPolicy {
 
     async fn get(api: &Reader, id: &Self::Id) -> ApiResult<Option<Observed<Self>>> {
         let found: Option<Remote> = api.get(path(api, id.within, &[&id.own])).await.optional()?;
-        Ok(found.map(|remote| remote.of(id.within)))
+        Ok(found.map(|remote| observed(id.within, remote)))
     }
 
     async fn list(api: &Reader, within: &str) -> ApiResult<Vec<Observed<Self>>> {
@@ -163,14 +140,14 @@ impl ExternalResource for ServicePrincipalFederationPolicy {
             Error::terminal(Reason::InvalidSpec, format!("{within:?} is no id of a service principal"))
         })?;
         let all: Vec<Remote> = api.list(path(api, principal, &[]), Pages::Token("policies")).await?;
-        Ok(all.into_iter().map(|remote| remote.of(principal)).collect())
+        Ok(all.into_iter().map(|remote| observed(principal, remote)).collect())
     }
 
     async fn create(api: &Writer, want: &ServicePrincipalFederationPolicyState) -> ApiResult<Created<Self>> {
         let path = path(api, want.service_principal_id, &[]).with("policy_id", Self::key(want).name);
         let body = created_with(want.description.as_deref(), want.oidc_policy.as_ref());
         let created: Remote = api.post(path, body).await?;
-        Ok(created.of(want.service_principal_id).into())
+        Ok(observed(want.service_principal_id, created).into())
     }
 
     async fn update(
@@ -179,25 +156,13 @@ impl ExternalResource for ServicePrincipalFederationPolicy {
         want: &ServicePrincipalFederationPolicyState,
         now: &[&str],
     ) -> ApiResult<Observed<Self>> {
-        let path = path(api, seen.id.within, &[&seen.id.own]).with("update_mask", now.join(","));
-        let (oidc, before) = (want.oidc_policy.as_ref(), seen.state.oidc_policy.as_ref());
-        api.patch::<IgnoredAny>(path, changed_to(want.description.as_deref(), oidc, before, now)).await?;
-        let now = Self::get(api, &seen.id).await?;
-        Ok(now.ok_or_else(|| Error::retry("the policy that was changed is not shown; reading again"))?)
+        let path = path(api, seen.id.within, &[&seen.id.own]);
+        let oidc = (want.oidc_policy.as_ref(), seen.state.oidc_policy.as_ref());
+        let changed = change(api, path, want.description.as_deref(), oidc, now).await?;
+        Ok(observed(seen.id.within, changed))
     }
 
     async fn delete(api: &Writer, seen: &Observed<Self>) -> ApiResult<()> {
         Ok(api.delete(path(api, seen.id.within, &[&seen.id.own])).await?)
     }
-}
-
-/// A policy of another service principal is not the one that the operator signs in by.
-fn guard(act: &Act<'_, ServicePrincipalFederationPolicy>, auth: &AuthFacts) -> Result<()> {
-    let principal = act.seen.map(|seen| seen.id.within.to_string());
-    if auth.principal_id.is_some() && auth.principal_id != principal {
-        return Ok(());
-    }
-    let seen = act.seen.and_then(|seen| seen.state.oidc_policy.as_ref());
-    let want = act.want.map(|want| want.oidc_policy.as_ref());
-    keep_the_operator_in(seen, want, |policy| policy.subject.clone(), auth)
 }

@@ -31,10 +31,7 @@ fn object(member: &Member) -> Option<Need> {
 
 /// What must be known to know a member; nothing, if its id is written.
 pub(super) fn need(member: &Member) -> Option<Need> {
-    let named = member.principal().map(|(field, name)| {
-        let value = name.search().2;
-        Need::principal(entry(field, value), name)
-    });
+    let named = member.named().map(|name| Need::principal(entry(name.field(), name.search().2), name));
     named.or_else(|| object(member)).map(Need::soft)
 }
 

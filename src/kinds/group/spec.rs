@@ -83,15 +83,10 @@ pub struct Member {
 }
 
 impl Member {
-    /// The principal whose name is written, and the field.
-    pub(super) fn principal(&self) -> Option<(&'static str, PrincipalName)> {
-        let user = self.user_name.clone().map(|name| ("userName", PrincipalName::User(name)));
-        let group = || self.group_name.clone().map(|name| ("groupName", PrincipalName::Group(name)));
-        let service = || {
-            let name = self.service_principal_name.clone()?;
-            Some(("servicePrincipalName", PrincipalName::ServicePrincipal(name)))
-        };
-        user.or_else(group).or_else(service)
+    /// The principal whose name is written.
+    pub(super) fn named(&self) -> Option<PrincipalName> {
+        let service_principal = self.service_principal_name.as_ref();
+        PrincipalName::written(self.user_name.as_ref(), self.group_name.as_ref(), service_principal)
     }
 }
 

@@ -111,10 +111,8 @@ pub struct Principal {
 impl Principal {
     /// The principal whose name is written.
     pub(super) fn named(&self) -> Option<PrincipalName> {
-        let user = self.user_name.clone().map(PrincipalName::User);
-        let group = || self.group_name.clone().map(PrincipalName::Group);
-        let service = || self.service_principal_name.clone().map(PrincipalName::ServicePrincipal);
-        user.or_else(group).or_else(service)
+        let service_principal = self.service_principal_name.as_ref();
+        PrincipalName::written(self.user_name.as_ref(), self.group_name.as_ref(), service_principal)
     }
 }
 

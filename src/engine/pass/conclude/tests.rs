@@ -1,4 +1,5 @@
-//! Every outcome from every status: which conditions, events and delays follow. No clock, no chance.
+//! Every outcome from every status: which conditions, events and delays follow. No clock, no chance. Longer than other
+//! files, as all of it is about one function.
 
 mod events;
 mod requeue;

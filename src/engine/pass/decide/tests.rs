@@ -1,4 +1,5 @@
-//! Each decision as a row: what is known of an object, and the step that follows. No I/O, no clock.
+//! Each decision as a row: what is known of an object, and the step that follows. No I/O, no clock. Longer than other
+//! files, as all of it is about one function.
 
 use std::time::Duration;
 

@@ -1,0 +1,38 @@
+//! How refusals of a change and of a deletion are read.
+
+use super::*;
+
+fn refused(status: u16, code: &str, message: &str) -> databricks::Error {
+    let (call, code, message) = ("PATCH config".into(), Some(code.to_owned()), message.into());
+    databricks::Error::Api { call, status, code, message, retry_after: None, request_id: None }
+}
+
+#[test]
+fn what_still_uses_it_is_waited_for_in_every_form_of_the_refusal() {
+    let rules = "config x has one or more private endpoint rules: r";
+    let workspaces = "config x is attached to one or more workspaces: 42";
+    for (status, code) in [(400, "INVALID_STATE"), (400, "MALFORMED_REQUEST"), (409, "RESOURCE_CONFLICT")] {
+        for (text, expected) in [
+            (rules, Reason::ApplyFailed),
+            (workspaces, Reason::DependencyStillInUse),
+            ("", Reason::ApplyFailed),
+        ] {
+            let held = Error::from(in_use(refused(status, code, text)));
+            let Error::Waiting { reason, message } = held else { panic!("{held:?}") };
+            assert!(reason == expected && message.contains("Retain"), "{reason:?}: {message}");
+        }
+    }
+    let denied = Error::from(in_use(refused(403, "PERMISSION_DENIED", "no")));
+    assert!(denied.is_rejected(Reason::PermissionDenied), "{denied:?}");
+}
+
+#[test]
+fn a_workspace_that_cannot_be_billed_yet_is_waited_for() {
+    let class = |now: &[&str]| Error::from(not_billed(refused(400, "INVALID_PARAMETER_VALUE", "no"), now));
+    let waits = class(&["billing_workspace_id"]);
+    assert!(
+        matches!(&waits, Error::Waiting { message, .. } if message.contains("spec.billingWorkspaceId")),
+        "{waits:?}"
+    );
+    assert!(class(&["name"]).is_rejected(Reason::InvalidSpec));
+}
