@@ -19,6 +19,7 @@ pub mod private_access_settings;
 pub mod private_endpoint_rule;
 pub mod role_grant;
 pub mod service_principal;
+pub mod service_principal_secret;
 pub mod storage_configuration;
 pub mod user;
 pub mod vpc_endpoint;
@@ -51,6 +52,7 @@ pub const KINDS: &[&dyn Driver] = &[
     of::<service_principal::ServicePrincipal>(),
     of::<federation_policy::AccountFederationPolicy>(),
     of::<federation_policy::ServicePrincipalFederationPolicy>(),
+    of::<service_principal_secret::ServicePrincipalSecret>(),
     of::<role_grant::RoleGrant>(),
     of::<budget::Budget>(),
     of::<workspace_ip_access_list::WorkspaceIpAccessList>(),

@@ -17,6 +17,9 @@ pub struct Rules {
     pub operator: Vec<PolicyRule>,
     /// The operator, in the namespaces of Secrets that a DatabricksAuth names. To be narrowed by name or namespace.
     pub secrets: Vec<PolicyRule>,
+    /// The operator, in the namespaces of objects that write a secret of the account to a Secret. Only if asked for: a creation
+    /// cannot be narrowed to a name, and the names are not known in advance.
+    pub output_secrets: Vec<PolicyRule>,
     /// The operator, in the whole cluster: the UID of `kube-system`, which is the installation's name by default, and
     /// grants by the labels of namespaces.
     pub namespaces: Vec<PolicyRule>,
@@ -57,6 +60,7 @@ pub fn rules() -> Rules {
             one("events.k8s.io", "events", &["create", "patch"]),
         ],
         secrets: vec![one("", "secrets", &["get", "watch"])],
+        output_secrets: vec![one("", "secrets", &["get", "watch", "create", "patch"])],
         namespaces: vec![one("", "namespaces", &["get"])],
         lease_create: vec![one("coordination.k8s.io", "leases", &["create"])],
         lease_hold: vec![one("coordination.k8s.io", "leases", &["get", "update"])],

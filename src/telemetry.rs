@@ -18,11 +18,11 @@ use axum::http::StatusCode;
 use axum::routing::get;
 use lines::Lines;
 use opentelemetry_sdk::trace::SdkTracerProvider;
-use tracing::Metadata;
 use tracing::level_filters::LevelFilter;
+use tracing::{Metadata, Subscriber};
 use tracing_subscriber::filter::{FilterExt, FilterFn, filter_fn};
 use tracing_subscriber::fmt::format::JsonFields;
-use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::layer::{Filter, SubscriberExt};
 use tracing_subscriber::util::SubscriberInitExt;
 use tracing_subscriber::{EnvFilter, Layer};
 
@@ -31,6 +31,8 @@ pub use otlp::Collector;
 
 /// The name of the span of a reconcile. Lines need it whatever `--log` says, as it names their object.
 const RECONCILE: &str = "reconcile";
+/// The module of the client of the API server that reads responses.
+const KUBERNETES: &str = "kube_client::client";
 /// How long the end of the process waits for what is still in a queue.
 const LONGEST_WAIT: Duration = Duration::from_secs(1);
 
@@ -40,8 +42,7 @@ static TRACES: OnceLock<SdkTracerProvider> = OnceLock::new();
 /// Starts to log to standard error, and to send traces if there is a collector for them. `filter` is in the form of
 /// `RUST_LOG`; one that cannot be read is an error. Called once, in the runtime.
 pub fn init(format: LogFormat, filter: &str, collector: Option<Collector>) -> Result<(), String> {
-    let filter = EnvFilter::try_new(filter).map_err(|e| format!("--log cannot be read: {e}"))?;
-    let reconcile = ours(LevelFilter::ERROR, |name| name == RECONCILE);
+    let filter = logged(filter)?;
     let lines = Lines::to(std::io::stderr(), format).map_err(|e| format!("nothing can be logged: {e}"))?;
     let lines = LINES.get_or_init(|| lines);
     let layer = tracing_subscriber::fmt::layer().with_writer(lines.clone()).with_ansi(false);
@@ -53,13 +54,22 @@ pub fn init(format: LogFormat, filter: &str, collector: Option<Collector>) -> Re
         let provider = TRACES.get_or_init(|| otlp::provider(collector));
         otlp::layer(provider).with_filter(ours(LevelFilter::DEBUG, |_| true))
     });
-    tracing_subscriber::registry().with(log.with_filter(filter.or(reconcile))).with(traces).init();
+    tracing_subscriber::registry().with(log.with_filter(filter)).with(traces).init();
     // The default hook writes to standard error itself, and would block there for ever without a reader.
     std::panic::set_hook(Box::new(|panic| {
         let at = panic.location().map(ToString::to_string);
         tracing::error!(at, "panic: {}", panic.payload_as_str().unwrap_or("without a text"));
     }));
     Ok(())
+}
+
+/// What is logged: what `--log` says, and the span that names an object. The client of the API server logs responses that it cannot
+/// read, in full, and such a response may be a Secret: nothing of it is logged at any level, as its errors are reported anyway.
+fn logged<S: Subscriber>(filter: &str) -> Result<impl Filter<S> + use<S>, String> {
+    let filter = EnvFilter::try_new(filter).map_err(|e| format!("--log cannot be read: {e}"))?;
+    let reconcile = ours(LevelFilter::ERROR, |name| name == RECONCILE);
+    let harmless = filter_fn(|metadata| metadata.is_span() || metadata.target() != KUBERNETES);
+    Ok(filter.or(reconcile).and(harmless.with_max_level_hint(LevelFilter::TRACE)))
 }
 
 /// Admits spans of ours, and no events.
@@ -113,4 +123,37 @@ pub fn health(ready: Readiness) -> Router {
         }
     };
     Router::new().route("/healthz", get(|| async { "ok" })).route("/readyz", get(readyz))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Mutex;
+
+    use tracing::Event;
+    use tracing_subscriber::Registry;
+    use tracing_subscriber::layer::Context;
+
+    use super::*;
+
+    /// The targets of the lines.
+    #[derive(Clone, Default)]
+    struct Targets(Arc<Mutex<Vec<&'static str>>>);
+
+    impl Layer<Registry> for Targets {
+        fn on_event(&self, event: &Event<'_>, _: Context<'_, Registry>) {
+            self.0.lock().unwrap().push(event.metadata().target());
+        }
+    }
+
+    /// A response of the API server may be a Secret.
+    #[test]
+    fn no_response_of_the_api_server_is_logged_whatever_the_filter_says() {
+        let targets = Targets::default();
+        let log = targets.clone().with_filter(logged("trace").unwrap());
+        tracing::subscriber::with_default(tracing_subscriber::registry().with(log), || {
+            tracing::warn!(target: "kube_client::client", "a response that cannot be read");
+            tracing::warn!(target: "kube_client::config", "anything else");
+        });
+        assert_eq!(*targets.0.lock().unwrap(), ["kube_client::config"]);
+    }
 }

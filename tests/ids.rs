@@ -111,6 +111,10 @@ const PROMISES: &[(&str, &str)] = &[
         "what is in a workspace is managed at its host, and waits while the workspace does not run or cannot be reached",
     ),
     ("LC-26", "what is in the account and has no effect is Ready, and says what to write so that it has"),
+    (
+        "LC-30",
+        "a secret is replaced with a valid one in its Kubernetes Secret at every moment, and none is left behind",
+    ),
     ("DL-01", "`Retain` lets an object go without a call"),
     ("DL-02", "an object that never made anything goes at once, without credentials"),
     ("DL-03", "a deletion without credentials says so, and `Retain` is the way out"),
@@ -191,6 +195,10 @@ const PROMISES: &[(&str, &str)] = &[
     ("SE-06", "the operator does not take away its own way into the account"),
     ("SE-07", "the operator keeps its own service principal active, and an administrator of the account"),
     ("SE-08", "the role of an administrator of the account is given only where a grant says so in words"),
+    (
+        "SE-09",
+        "the operator writes Secrets only where the chart was asked for it, and none that it did not create",
+    ),
     ("UX-04", "an upgrade writes no object and calls nothing in the account"),
     ("UX-05", "`helm upgrade` changes the CRDs, `helm rollback` too, `helm uninstall` keeps them"),
     ("UX-06", "each reason of a condition or an event is documented, with a cause and a remedy"),

@@ -694,7 +694,10 @@ async fn what_is_desired_follows_from_the_spec_and_the_declared_needs() {
                 let mut spec = bench.spec.clone();
                 spec[name] = other;
                 let desired = driver.desired(&spec, &bench.got);
-                desired.is_ok_and(|d| d != bench.want) || driver.needs(&spec).is_ok_and(|n| n != bench.needs)
+                let output = bench.ok("output", driver.output(&bench.spec));
+                desired.is_ok_and(|d| d != bench.want)
+                    || driver.needs(&spec).is_ok_and(|n| n != bench.needs)
+                    || driver.output(&spec).is_ok_and(|o| o != output)
             };
             let all = others(value, &schema(*driver, "spec")["properties"][name]);
             assert!(

@@ -12,5 +12,6 @@ mod snapshot;
 
 pub use auths::{Auths, Renewed};
 pub use grants::{Admission, Applicant, check_power};
+pub use secret::Secrets;
 pub use session::Session;
 pub use snapshot::{Rows, Snapshots};

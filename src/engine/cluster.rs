@@ -3,11 +3,13 @@
 mod events;
 mod lease;
 mod objects;
+mod output;
 mod stores;
 
 pub use events::Events;
 pub use lease::{Lease, Settings as LeaseSettings};
 pub use objects::{FIELD_MANAGER, Objects, RecordCopy, TIMEOUT, prune, timed};
+pub use output::{Content, Held, NotFilled, OutputSecret, Reserved};
 pub use stores::Stores;
 
 /// Everything that a reconcile reads from the API server and writes to it. One for the process.

@@ -18,10 +18,10 @@ pub use management::{
     ResyncInterval, TEXT, aws_or_gcp, format_duration, parse_duration, plain_keys, resync, rule,
 };
 pub use names::{
-    AUTH_KIND, CREATED_BY, EXTERNAL_ID, FINALIZER, ObjectName, RECONCILE_REQUESTED, camel, still,
+    AUTH_KIND, CREATED_BY, EXTERNAL_ID, FINALIZER, ObjectName, RECONCILE_REQUESTED, RENEWAL, camel, still,
 };
 pub use reason::{EventReason, Note, Reason, ReasonTexts};
 pub use status::{
     AnyStatus, ConditionStatus, ConditionType, Drift, Effective, External, Intent, NoFacts, Operation,
-    Status, Verdict, age, conditions, seconds, shorten,
+    Retired, Status, Verdict, age, conditions, seconds, shorten,
 };

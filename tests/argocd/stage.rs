@@ -56,6 +56,8 @@ async fn install_chart(cluster: &Cluster) {
     git.commit("The chart");
     let mut manifest = config("operator.yaml");
     manifest["spec"]["source"]["repoURL"] = json!(git.url());
+    // Of all samples, one writes a Secret, which is off by default.
+    manifest["spec"]["source"]["helm"]["valuesObject"]["rbac"] = json!({"outputSecrets": {"enabled": true}});
     let application = Application::create(&cluster.client().await.unwrap(), &manifest).await;
     let installed = |view: &View| view.sync == "Synced" && view.operation.0 == "Succeeded";
     application.wait("the chart is installed", installed).await;

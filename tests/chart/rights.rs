@@ -180,7 +180,32 @@ fn the_lease_has_the_name_and_the_namespace_that_are_said() {
     assert_eq!(crate::helm::flag(ci("ha"), "lease-namespace"), Some("leases"));
 }
 
-/// Covers H-20: whatever is chosen, nobody writes Secrets or ConfigMaps, makes tokens, or has a right by a wildcard.
+/// Covers H-20: the operator may write Secrets only if asked for, and then in the namespaces that are named; deleting one is the
+/// cluster's own work.
+#[test]
+fn the_right_to_write_secrets_is_asked_for_and_narrowed() {
+    let rights = |values: &[&str]| {
+        let objects = render(values);
+        let all = rights_of(&objects, "dbx-databricks-operator");
+        let written =
+            |right: &Right| right.resource == "secrets" && !["get", "watch"].contains(&&*right.verb);
+        all.into_iter().filter(written).collect::<BTreeSet<Right>>()
+    };
+    let writes = |namespace| ["create", "patch"].map(|verb| right(namespace, "", "secrets", verb, None));
+    assert_eq!(rights(&["--set=rbac.outputSecrets.namespaces={data}"]), [].into(), "it is not enabled");
+    let enabled = "--set=rbac.outputSecrets.enabled=true";
+    assert_eq!(rights(&[enabled]), writes(None).into());
+    assert_eq!(rights(&[enabled, "--set=rbac.outputSecrets.namespaces={data}"]), writes(Some("data")).into());
+    let scope = r#"scope={"mode": "namespaces", "watchNamespaces": ["data", "ops"]}"#;
+    let namespaced = [enabled, "--set-json", scope, "--set=installation=prod"];
+    let both = writes(Some("data")).into_iter().chain(writes(Some("ops"))).collect();
+    assert_eq!(rights(&namespaced), both);
+    let narrowed = [&namespaced[..], &["--set=rbac.outputSecrets.namespaces={data}"]].concat();
+    assert_eq!(rights(&narrowed), writes(Some("data")).into());
+}
+
+/// Covers H-20: whatever is chosen, nobody writes ConfigMaps, makes tokens, or has a right by a wildcard; and Secrets only the
+/// operator, if asked for.
 #[test]
 fn no_role_of_any_render_is_broad() {
     for (name, objects) in ALL.iter() {
@@ -189,7 +214,10 @@ fn no_role_of_any_render_is_broad() {
                 let read = ["get", "watch"].contains(&right.verb.as_str());
                 let core =
                     right.group.is_empty() && ["secrets", "namespaces"].contains(&right.resource.as_str());
-                assert!(!right.group.is_empty() || core && read, "{name}: {right:?}");
+                let output = role["metadata"]["name"].as_str().unwrap().ends_with(".output")
+                    && right.resource == "secrets"
+                    && ["create", "patch"].contains(&right.verb.as_str());
+                assert!(!right.group.is_empty() || core && read || output, "{name}: {right:?}");
                 let star = [&right.group, &right.resource, &right.verb].iter().any(|part| part.contains('*'));
                 assert!(!star, "{name}: {right:?}");
                 assert!(

@@ -191,13 +191,19 @@ impl Ledger {
         self.state().wrong.push(format!("the finalizer is removed while there are {there:?} in the account"));
     }
 
-    /// At no moment are there two.
+    /// At no moment are there two; and at each one the secret that users find is valid, if the kind has one.
     async fn check_number(&self) {
         if self.state().phase.is_none() {
             return;
         }
+        // With the object its secret goes, and the cluster deletes the Kubernetes Secret a moment later.
+        let lives = self.state().phase != Some("delete");
+        if let (true, Err(wrong)) = (lives, self.outside.held().await) {
+            let last = self.state().last.clone();
+            self.state().wrong.push(format!("after {last}: {wrong}"));
+        }
         let there = self.outside.objects().await;
-        if there.as_ref().is_ok_and(|there| there.len() <= 1) {
+        if there.as_ref().is_ok_and(|there| there.len() <= self.outside.most()) {
             return;
         }
         self.state().wrong.push(format!("not one object at a time: {there:?}"));

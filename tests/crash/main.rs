@@ -64,9 +64,10 @@ fn lifecycle(driver: &dyn Driver) -> String {
     };
     let changes = !driver.fields().iter().all(fixed);
     format!(
-        "{:?} {:?} {changes} {} {} {}",
+        "{:?} {:?} {changes} {} {} {} {}",
         traits.lifecycle,
         traits.ownership,
+        traits.issues,
         traits.removable,
         traits.creates_in_turn,
         traits.unlisted.is_empty()
@@ -76,7 +77,7 @@ fn lifecycle(driver: &dyn Driver) -> String {
 /// Lives side by side. They wait more than they work.
 const AT_ONCE: usize = 12;
 
-/// Covers LC-01.
+/// Covers LC-01, LC-30.
 ///
 /// Wherever the operator is killed, there is one object in the account while the Kubernetes object is there, and none after.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -6,6 +6,8 @@
 use std::collections::BTreeSet;
 
 use databricks_operator::engine::kind::{Driver, Lifecycle, Phase, Seen, Writer};
+use k8s_openapi::api::core::v1::Secret;
+use kube::api::Api;
 use serde_json::{Value, json};
 use simulator::Simulator;
 
@@ -18,6 +20,8 @@ pub struct Outside {
     api: Writer,
     within: String,
     before: BTreeSet<String>,
+    /// The Kubernetes Secret that the secret goes to, if the kind has one.
+    output: Option<(Api<Secret>, String)>,
 }
 
 impl Outside {
@@ -30,13 +34,63 @@ impl Outside {
     ) -> Outside {
         let account = account.clone();
         let before = BTreeSet::new();
-        let mut outside = Outside { driver, account, api, within: within.into(), before };
+        let (within, output) = (within.into(), None);
+        let mut outside = Outside { driver, account, api, within, before, output };
         // What is always there is the object of the life, in whatever state it is.
         if driver.traits().lifecycle != Lifecycle::Standing {
             let listed = outside.listed().await.unwrap();
             outside.before.extend(listed.into_iter().map(|seen| seen.id));
         }
         outside
+    }
+
+    /// From now on this Kubernetes Secret holds the secret.
+    pub fn holds_in(&mut self, secrets: Api<Secret>, name: &str) {
+        self.output = Some((secrets, name.to_owned()));
+    }
+
+    /// The Kubernetes Secret that the secret goes to.
+    pub fn output(&self) -> (&Api<Secret>, &str) {
+        let (secrets, name) = self.output.as_ref().expect("asked only of kinds with a secret");
+        (secrets, name)
+    }
+
+    /// So many objects may be there at a time: a secret and its successor.
+    pub fn most(&self) -> usize {
+        if self.output.is_some() { 2 } else { 1 }
+    }
+
+    /// What is wrong with the secret that users find in the Kubernetes Secret: the service principal can sign in with it at every
+    /// moment.
+    pub async fn held(&self) -> Result<(), String> {
+        let Some((secrets, name)) = &self.output else { return Ok(()) };
+        let read = async || {
+            let secret = secrets.get_opt(name).await.map_err(|e| e.to_string())?;
+            let value = secret.and_then(|secret| secret.data?.remove("client-secret"));
+            Ok::<_, String>(value.map(|value| String::from_utf8(value.0).unwrap()))
+        };
+        // While it is tried, the operator may replace it.
+        let mut tried = None;
+        while let Some(value) = read().await? {
+            if self.signs_in(&value).await {
+                return Ok(());
+            }
+            if tried.as_ref() == Some(&value) {
+                return Err("the secret in the Kubernetes Secret is not valid".into());
+            }
+            tried = Some(value);
+        }
+        Ok(())
+    }
+
+    async fn signs_in(&self, secret: &str) -> bool {
+        let principals = self.account.objects("ServicePrincipals");
+        let own = principals.into_iter().find(|found| found["id"] == json!(self.within)).unwrap();
+        let url = format!("{}/oidc/accounts/{}/v1/token", self.account.url(), self.account.account_id);
+        let form = [("grant_type", "client_credentials"), ("scope", "all-apis")];
+        let client = reqwest::Client::builder().no_proxy().build().unwrap();
+        let call = client.post(url).basic_auth(own["applicationId"].as_str().unwrap(), Some(secret));
+        call.form(&form).send().await.is_ok_and(|answer| answer.status().is_success())
     }
 
     /// The objects that were not there before, but for what a deletion leaves behind; and what is always there.

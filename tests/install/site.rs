@@ -34,7 +34,10 @@ pub async fn oldest() -> &'static Site {
 /// Its operator takes objects with a label only, so that tests with operators of their own can use the server too.
 async fn with_chart(name: &str, release: Release) -> Site {
     let site = Site::start(name, release);
-    let own = json!({"replicaCount": 2, "scope": {"watchLabelSelector": format!("for={BASE}")}});
+    let scope = json!({"watchLabelSelector": format!("for={BASE}")});
+    // Off by default, and one of the samples needs it.
+    let rbac = json!({"outputSecrets": {"enabled": true}});
+    let own = json!({"replicaCount": 2, "scope": scope, "rbac": rbac});
     site.install(BASE, &own).await;
     site
 }

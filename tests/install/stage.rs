@@ -35,6 +35,9 @@ impl<'a> Stage<'a> {
         let credentials =
             json!({"credentials_id": "11111111-2222-4333-8444-000000000001", "credentials_name": "legacy"});
         account.insert("credentials", credentials).unwrap();
+        let storage = "11111111-2222-4333-8444-000000000002";
+        let storage = json!({"storage_configuration_id": storage, "storage_configuration_name": "legacy"});
+        account.insert("storage-configurations", storage).unwrap();
         let access = access(&account);
         site.namespace(namespace, &json!({})).await;
         let stage = Stage { site, namespace: namespace.to_owned(), account, labels };

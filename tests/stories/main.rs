@@ -40,6 +40,7 @@ mod restart;
 mod restored;
 mod rights;
 mod role_grant;
+mod service_principal_secret;
 mod signals;
 mod standing;
 mod status;

@@ -20,7 +20,7 @@ fn message(object: &Value, type_: &str) -> String {
 }
 
 /// A Role of the story's namespace, bound to the ServiceAccount `narrow`.
-async fn grant(story: &Story, name: &str, rules: &[PolicyRule]) {
+pub async fn grant(story: &Story, name: &str, rules: &[PolicyRule]) {
     let namespace = &story.namespace;
     let metadata = json!({"name": name, "namespace": namespace});
     let rbac = "rbac.authorization.k8s.io/v1";

@@ -11,6 +11,7 @@ use world::{Cluster, Error, Operator, Result, Simulator, access, fast};
 
 /// The credentials that config/demo names.
 const DEMO_CREDENTIALS: &str = "11111111-2222-4333-8444-000000000001";
+const DEMO_STORAGE: &str = "11111111-2222-4333-8444-000000000002";
 
 /// Everything, running. The fields are dropped in this order.
 pub struct Stack {
@@ -31,6 +32,9 @@ impl Stack {
             // The workspace of config/demo refers to them.
             let credentials = json!({"credentials_id": DEMO_CREDENTIALS, "credentials_name": "legacy"});
             account.insert("credentials", credentials).map_err(Error::new)?;
+            let storage =
+                json!({"storage_configuration_id": DEMO_STORAGE, "storage_configuration_name": "legacy"});
+            account.insert("storage-configurations", storage).map_err(Error::new)?;
         }
         say!("account     {} (simulated)", account.url());
         let (path, binary) = (dir.to_owned(), operator.to_owned());

@@ -71,6 +71,7 @@ pub(super) const COLLECTIONS: &[Collection] = &[
         shown_once: &[("secret", Fill::Secret)],
         readable: false,
         rule: ending,
+        on_read: shown_ending,
         ..Collection::paged("servicePrincipals/*/credentials/secrets", "id", "secrets")
     },
 ];
@@ -116,11 +117,23 @@ fn is_lifetime(text: &str) -> bool {
 
 /// A secret says when it ends rather than how long it lives. Documented: lists do not show it after that.
 fn ending(world: &mut World, write: &mut Write) -> Result<(), Reply> {
-    let lifetime = write.after.remove("lifetime");
-    let seconds =
-        lifetime.as_ref().and_then(Value::as_str).and_then(|text| text.trim_end_matches('s').parse().ok());
-    let end_ms = world.now() + seconds.unwrap_or(LONGEST_LIFE_S) * 1000;
-    write.after.insert("expire_time".to_owned(), json!(rfc3339(end_ms)));
-    write.after.insert(GONE_AT.to_owned(), json!(end_ms));
+    let life_ms = lifetime_ms(write.value("lifetime"));
+    write.after.insert("_made".to_owned(), json!(world.now()));
+    write.after.insert(GONE_AT.to_owned(), json!(world.now() + life_ms));
     Ok(())
+}
+
+fn lifetime_ms(lifetime: &Value) -> u64 {
+    let seconds = lifetime.as_str().and_then(|text| text.strip_suffix('s')?.parse().ok());
+    seconds.unwrap_or(LONGEST_LIFE_S) * 1000
+}
+
+/// Only the end is shown.
+fn shown_ending(world: &World, key: &str, shown: &mut serde_json::Map<String, Value>) {
+    let made = world.store.get("service-principal-secrets", key).and_then(|secret| secret["_made"].as_u64());
+    if let (Some(lifetime), Some(made)) = (shown.remove("lifetime"), made) {
+        shown.insert("expire_time".to_owned(), json!(rfc3339(made + lifetime_ms(&lifetime))));
+    } else if let Some(made) = made {
+        shown.insert("expire_time".to_owned(), json!(rfc3339(made + LONGEST_LIFE_S * 1000)));
+    }
 }

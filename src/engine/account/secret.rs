@@ -1,4 +1,4 @@
-//! The Secrets that DatabricksAuths name: each is read by name and watched by name, never listed.
+//! The Secrets that objects name: each is watched by name, never listed. Those of DatabricksAuths are read here too.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard};
@@ -18,7 +18,7 @@ use crate::engine::crd::{ObjectName, Reason, SecretKeyRef};
 use crate::engine::error::{Asked, Error, Result, chain};
 use crate::engine::memory::Wake;
 
-/// The Secrets that DatabricksAuths name. A clone shares the watches.
+/// The Secrets that objects name. A clone shares the watches.
 #[derive(Clone)]
 pub struct Secrets {
     kube: KubeClient,
@@ -28,9 +28,9 @@ pub struct Secrets {
 
 struct Watched {
     task: JoinHandle<()>,
-    /// The DatabricksAuths that name the Secret, each with the version that its last reconcile has read. A watch need not
-    /// trigger another reconcile of one for that version.
-    auths: BTreeMap<ObjectName, Option<String>>,
+    /// The objects that name the Secret, each with the versions that its last reconciles have read or written. A watch need not
+    /// trigger another reconcile of one for those.
+    users: BTreeMap<ObjectName, Vec<String>>,
 }
 
 impl Secrets {
@@ -39,29 +39,38 @@ impl Secrets {
         Secrets { kube, wake, watched: Arc::default() }
     }
 
-    /// Watches the one Secret that a DatabricksAuth names now; none, if it names none or is gone. From then on a change of
-    /// the Secret triggers a reconcile of the DatabricksAuth.
-    pub fn watch(&self, auth: &ObjectName, secret: Option<&str>) {
-        let wanted = secret.map(|secret| named(auth, secret));
+    /// Watches the one Secret that an object names now; none, if it names none or is gone. From then on a change of the Secret
+    /// triggers a reconcile of the object.
+    pub fn watch(&self, user: &ObjectName, secret: Option<&str>) {
+        let wanted = secret.map(|secret| named(user, secret));
         let mut watched = self.watched();
         watched.retain(|secret, watched| {
             if Some(secret) != wanted.as_ref() {
-                watched.auths.remove(auth);
+                watched.users.remove(user);
             }
-            if watched.auths.is_empty() {
+            if watched.users.is_empty() {
                 watched.task.abort();
             }
-            !watched.auths.is_empty()
+            !watched.users.is_empty()
         });
         let Some(secret) = wanted else { return };
         let watched = watched.entry(secret).or_insert_with_key(|secret| Watched {
             task: tokio::spawn(self.clone().follow(secret.clone())),
-            auths: BTreeMap::new(),
+            users: BTreeMap::new(),
         });
-        watched.auths.entry(auth.clone()).or_default();
+        watched.users.entry(user.clone()).or_default();
     }
 
-    /// Triggers the DatabricksAuths that name a Secret whenever it is created, changed or deleted. A watch from version 0
+    /// An object has read or written this version of the Secret that it names.
+    pub fn knows(&self, user: &ObjectName, secret: &str, version: Option<String>) {
+        let name = named(user, secret);
+        if let Some(known) = self.watched().get_mut(&name).and_then(|watched| watched.users.get_mut(user)) {
+            known.extend(version);
+            known.drain(..known.len().saturating_sub(KNOWN));
+        }
+    }
+
+    /// Triggers the objects that name a Secret whenever it is created, changed or deleted. A watch from version 0
     /// begins with the object as it is, so no list is needed; a change between two watches shows in its version.
     async fn follow(self, secret: ObjectName) {
         let api: Api<Secret> = Api::namespaced(self.kube.clone(), &secret.namespace);
@@ -99,15 +108,16 @@ impl Secrets {
         }
     }
 
-    /// The watch of a Secret has seen this version, or that it does not exist. If that is a change, it triggers the
-    /// DatabricksAuths that have not read this version yet.
+    /// The watch of a Secret has seen this version, or that it does not exist. If that is a change, it triggers the objects that do
+    /// not know this version yet.
     fn saw(&self, secret: &ObjectName, version: &mut Option<String>, seen: Option<String>) {
         if *version == seen {
             return;
         }
         let watched = self.watched();
-        let auths = watched.get(secret).into_iter().flat_map(|watched| &watched.auths);
-        auths.filter(|(_, read)| seen.is_none() || **read != seen).for_each(|(auth, _)| self.wake.wake(auth));
+        let users = watched.get(secret).into_iter().flat_map(|watched| &watched.users);
+        let unknown = |known: &Vec<String>| seen.as_ref().is_none_or(|seen| !known.contains(seen));
+        users.filter(|(_, known)| unknown(known)).for_each(|(user, _)| self.wake.wake(user));
         *version = seen;
     }
 
@@ -126,9 +136,7 @@ impl Secrets {
             return Err(Error::waiting(Reason::SecretNotFound, absent(&name, at, deleting)));
         };
         let version = (secret.uid().unwrap_or_default(), secret.resource_version().unwrap_or_default());
-        if let Some(read) = self.watched().get_mut(&name).and_then(|watched| watched.auths.get_mut(auth)) {
-            *read = Some(version.1.clone());
-        }
+        self.knows(auth, &at.name, Some(version.1.clone()));
         let Some(value) = secret.data.and_then(|mut d| d.remove(&at.key)) else {
             let text = format!("{name} has no key {}: add it, or correct spec.clientSecretRef.key", at.key);
             return Err(Error::waiting(Reason::SecretKeyMissing, text));
@@ -157,12 +165,15 @@ impl Secrets {
     }
 }
 
+/// So many versions a reconcile reads and writes at most: as it was, reserved, filled.
+const KNOWN: usize = 3;
+
 /// A watch that lasted this long was a good one; the longest pause after one that was not.
 const GOOD_WATCH: Duration = Duration::from_secs(30);
 
-/// The Secret of this name that a DatabricksAuth means: the one in its own namespace.
-fn named(auth: &ObjectName, secret: &str) -> ObjectName {
-    ObjectName { kind: "Secret".into(), namespace: auth.namespace.clone(), name: secret.into() }
+/// The Secret of this name that an object means: the one in its own namespace.
+fn named(user: &ObjectName, secret: &str) -> ObjectName {
+    ObjectName { kind: "Secret".into(), namespace: user.namespace.clone(), name: secret.into() }
 }
 
 /// What to do if a Secret may not be read.

@@ -30,6 +30,9 @@ pub const EXTERNAL_ID: &str = "databricks-operator.io/external-id";
 /// Our mark on an object that created what it is bound to. It survives together with the id, so that `Delete` stays `Delete`.
 pub const CREATED_BY: &str = "databricks-operator.io/created-by";
 
+/// On a Secret of ours: the value of `spec.renewal` that it was written for.
+pub const RENEWAL: &str = "databricks-operator.io/renewal";
+
 /// Triggers one reconcile, with any new value.
 pub const RECONCILE_REQUESTED: &str = "databricks-operator.io/reconcile-requested-at";
 

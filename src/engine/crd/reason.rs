@@ -270,6 +270,16 @@ reasons! {
     "The chart's values `rbac.secretNames` or `rbac.secretNamespaces` do not contain the Secret, or the operator's roles are created by other means.",
     "If the values are set, add the Secret and its namespace to them; otherwise let the operator `get` and `watch` the Secret. The operator then continues automatically.";
 
+    /// The operator may not write the Secret that a secret of the account goes to.
+    SecretNotWritable,
+    "The right to write Secrets is off unless the chart is asked for it.",
+    "Set the chart's value `rbac.outputSecrets.enabled`, and name the namespace in `rbac.outputSecrets.namespaces` if that is set. The operator then continues automatically.";
+
+    /// The Secret that `spec.secretName` names exists, and this object did not create it.
+    SecretNotOwned,
+    "A Secret of that name was there before, or belongs to another object.",
+    "Write another `spec.secretName`, or delete the Secret if it is not needed.";
+
     /// The Secret has no such key.
     SecretKeyMissing,
     "The Secret was created with another key, or `spec.clientSecretRef.key` is misspelt.",

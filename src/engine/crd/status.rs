@@ -66,6 +66,9 @@ pub struct Status<F = Map<String, Value>> {
     /// A change that was sent and takes time.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub operation: Option<Operation>,
+    /// Secrets that were replaced and are still valid in the account; the operator deletes them after `spec.overlap`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub retired: Vec<Retired>,
     /// The last value of the annotation databricks-operator.io/reconcile-requested-at that was acted on.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub last_handled_reconcile_at: Option<String>,
@@ -98,6 +101,7 @@ impl<F: Default> Default for Status<F> {
             drift: vec![],
             intent: None,
             operation: None,
+            retired: vec![],
             last_handled_reconcile_at: None,
             facts: F::default(),
         }
@@ -168,6 +172,16 @@ pub struct Intent {
     /// Objects that matched already before, which therefore are not ours.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub before: Vec<String>,
+}
+
+/// A secret that was replaced.
+#[derive(Serialize, Deserialize, Clone, Debug, PartialEq, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Retired {
+    /// Its id in the account.
+    pub id: String,
+    /// When its successor was recorded.
+    pub since: Time,
 }
 
 /// A change that was accepted and is still being carried out.

@@ -197,6 +197,7 @@ impl<R: ExternalResource> Driver for Adapter<R> {
             name: R::NAME,
             required: R::REQUIRED,
             removable: R::REMOVABLE,
+            issues: R::ISSUES,
         };
         schema::finish(R::crd(), &rules)
     }

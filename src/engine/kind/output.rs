@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 /// The Kubernetes Secret for the secret of an object, and how that is replaced.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct Output {
     /// The name of the Secret, in the namespace of the object.
     pub secret_name: String,

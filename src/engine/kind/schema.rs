@@ -30,6 +30,8 @@ pub struct Rules {
     pub required: &'static [&'static str],
     /// Whether the API can take it away.
     pub removable: bool,
+    /// Whether its create returns a secret.
+    pub issues: bool,
 }
 
 /// Finishes a CRD that `kube` derived.
@@ -47,7 +49,12 @@ pub fn finish(crd: CustomResourceDefinition, of: &Rules) -> CustomResourceDefini
         own(&spec).filter(|_| managed).map(|(name, field)| (name.to_owned(), loose(field, false))).collect();
     let fixed = of.immutable.iter().filter_map(Immutable::shown);
     shown.extend(fixed.map(|(path, name)| (name.to_owned(), loose(inside(&spec, path), true))));
-    let observed = &mut schema["properties"]["status"]["properties"]["observed"];
+    let status = &mut schema["properties"]["status"]["properties"];
+    if let (false, Some(status)) = (of.issues, status.as_object_mut()) {
+        // Only secrets have successors.
+        status.remove("retired");
+    }
+    let observed = &mut status["observed"];
     // The API server drops an empty one, which would be a difference for ever.
     if !shown.is_empty() {
         observed.as_object_mut().into_iter().for_each(|o| drop(o.remove("additionalProperties")));
@@ -128,6 +135,7 @@ const NOTHING: Rules = Rules {
     name: &[],
     required: &[],
     removable: true,
+    issues: false,
 };
 
 /// Whether objects of a kind belong to a workspace: their spec says to which.

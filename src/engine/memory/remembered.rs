@@ -33,6 +33,8 @@ pub struct ObjectMemory {
     pub requested: Option<(String, Instant)>,
     /// It has not been Ready yet since this process saw it without any status.
     pub awaiting_first_ready: bool,
+    /// When its Kubernetes Secret, which had lost its secret, was filled last.
+    pub refilled: Option<Instant>,
     /// Its drift was counted.
     pub drifted: bool,
 }

@@ -7,9 +7,8 @@
 //!
 //! Each function below is one order of effects, and that order is what makes the change safe. The effects themselves are values
 //! or calls from [`super::send`] and [`super::findings`], which are put on the object here. The steps that only bind are in
-//! [`super::bind`].
+//! [`super::bind`]. A create has a file of its own, [`super::create`].
 
-use k8s_openapi::jiff::Timestamp;
 use kube::ResourceExt;
 use tokio::time::Instant;
 
@@ -20,10 +19,9 @@ use super::outcome::Outcome;
 use super::send::refuses;
 use super::subject::Counted;
 use super::work::{Decision, Target, Work, missing_observation};
-use crate::engine::crd::{EventReason, External, Intent, Reason, seconds};
+use crate::engine::crd::{EventReason, Reason};
 use crate::engine::error::{Error, Result};
-use crate::engine::kind::{Change, Key, New, Phase, Seen, When, Writer};
-use crate::engine::memory::{Claim, ObjectMemory};
+use crate::engine::kind::{Change, Phase, Seen, When};
 use crate::engine::meter::Write;
 
 impl Work<'_> {
@@ -32,6 +30,18 @@ impl Work<'_> {
         match &decision.step {
             Step::Release(how) => self.release(how.clone()).await,
             Step::Create => self.create(target, look).await,
+            Step::Replace => {
+                if let (Some(seen), None) = (look.seen(), &self.subject.status()?.external) {
+                    // What a restored object had is retired as well.
+                    self.restore(target, seen)?;
+                }
+                self.create(target, look).await
+            }
+            Step::Discard(id) => self.discard(target, id).await,
+            Step::MakeRoom(id) => {
+                self.reserve().await?;
+                self.discard(target, id).await
+            }
             Step::Adopt => self.adopt(target, &look, &decision.changes),
             Step::TakeUp => self.take_up(target, &look, &decision.changes).await,
             Step::Update(fields) => self.update(target, &look, fields, &decision.changes).await,
@@ -62,62 +72,6 @@ impl Work<'_> {
             wake.retain(&who, used);
         }
         Ok(released)
-    }
-
-    /// Claims the name · asks the guard · announces · sends · binds.
-    async fn create(&mut self, target: &Target, look: Look) -> Result<Outcome> {
-        let want = target.want.as_ref().ok_or_else(missing_observation)?;
-        let key = self.driver.key(want)?;
-        let session = &target.place.admission.session;
-        let account_id = session.client.account_id().to_owned();
-        if let Some(lost) = self.claim(&Claim::key(&account_id, &self.subject.who.kind, &key)) {
-            return Ok(lost);
-        }
-        if let Some(exists) = self.remember(|m| m.exists.take()) {
-            return Err(exists);
-        }
-        self.same_principals(target).await?;
-        let _one_at_a_time = self.guard(target, Some(want), None, &look.before).await?;
-        let time = seconds(Timestamp::now());
-        let (within, name) = (key.within.clone(), key.name.clone());
-        let intent = Intent { account_id, within, name, time, before: look.before };
-        let engine = self.engine;
-        self.subject.announce(engine, intent).await?;
-        let new = match self.driver.create(&target.place.writer, want).await {
-            Ok(new) => new,
-            // It may have been created, so the announcement stays.
-            Err(error @ Error::Unknown { .. }) => return Err(error),
-            Err(error) => {
-                self.subject.status_mut()?.intent = None;
-                return Err(self.not_created(target, want, error).await?);
-            }
-        };
-        self.created(target, key, new).await
-    }
-
-    /// Records what was just created, and reads the response, or the account if that shows only the id.
-    async fn created(&mut self, target: &Target, key: Key, mut new: New) -> Result<Outcome> {
-        let snapshots = &target.place.admission.session.snapshots;
-        match new.seen.take() {
-            Some(seen) => new.seen = Some(snapshots.amend(self.driver, &key.within, seen).await),
-            None => snapshots.forget(self.driver, &key.within).await,
-        }
-        self.claimant(target).record(&new.id);
-        self.remember(|m| {
-            *m = ObjectMemory { awaiting_first_ready: m.awaiting_first_ready, ..ObjectMemory::default() }
-        });
-        let created_at = Some(seconds(Timestamp::now()));
-        let account_id = target.place.admission.session.client.account_id().to_owned();
-        let shown = new.seen.as_ref().and_then(|seen| self.driver.key(&seen.state).ok());
-        let (id, name) = (new.id.clone(), Some(shown.unwrap_or(key).name));
-        let external = External { account_id, id, name, adopted: false, observed: false, created_at };
-        // It is deleted again if it cannot be recorded, whatever was changed meanwhile.
-        let made = (Writer::new(target.place.reader.clone(), self.engine.permit().clone()), new.clone());
-        self.subject.put_created(external, made, self.deletion(false))?;
-        match new.seen {
-            Some(seen) => self.respond(target, seen),
-            None => Ok(Outcome::Again),
-        }
     }
 
     /// Claims the object · asks the guard · binds · sends. Nothing is created that could be doubled, but an object that others set
@@ -259,12 +213,7 @@ impl Work<'_> {
         let seen = look.seen().ok_or_else(missing_observation)?;
         self.may_touch(target, seen)?;
         self.same_place_if_adopted(target.want.as_ref(), seen)?;
-        // An older view must not overrule what a user has just set, such as a policy.
-        let object = &self.subject.object;
-        let live = self.engine.cluster.objects.live(&self.subject.resource, object).await?;
-        if live.is_none_or(|live| live.resource_version() != object.resource_version()) {
-            return Err(Error::Conflict("the object was changed meanwhile".into()));
-        }
+        self.unchanged().await?;
         let _one_at_a_time = self.guard(target, None, Some(seen), &[]).await?;
         let session = &target.place.admission.session;
         let account = session.client.account_id();
@@ -284,6 +233,16 @@ impl Work<'_> {
         Ok(before.map_or(Outcome::Again, |_| deletion_accepted()))
     }
 
+    /// Before a deletion: an older view must not overrule what a user has just set, such as a policy.
+    pub async fn unchanged(&self) -> Result<()> {
+        let object = &self.subject.object;
+        let live = self.engine.cluster.objects.live(&self.subject.resource, object).await?;
+        if live.is_none_or(|live| live.resource_version() != object.resource_version()) {
+            return Err(Error::Conflict("the object was changed meanwhile".into()));
+        }
+        Ok(())
+    }
+
     /// An interrupted create created nothing. What comes next rests on another LIST than this.
     async fn forget(&mut self, target: &Target) -> Result<Outcome> {
         let intent = self.subject.status_mut()?.intent.take();
@@ -294,7 +253,7 @@ impl Work<'_> {
     }
 
     /// A response to our own change is one more reading.
-    fn respond(&mut self, target: &Target, seen: Seen) -> Result<Outcome> {
+    pub fn respond(&mut self, target: &Target, seen: Seen) -> Result<Outcome> {
         let look = Look::from_response(seen);
         self.subject.put_read(&look, self.usable(&look));
         let decision = self.decide_on_response(target, &look)?;
@@ -304,6 +263,7 @@ impl Work<'_> {
     /// Shows what was read, without sending anything.
     fn report(&mut self, target: &Target, look: &Look, decision: Decision) -> Result<Outcome> {
         let Decision { step, changes, .. } = decision;
+        self.subject.act_in = self.issue(look)?.and_then(|issue| issue.next_due(look.seen()));
         if let Some(seen) = look.seen() {
             self.may_touch(target, seen)?;
             self.keep_time(seen, &changes)?;

@@ -49,6 +49,9 @@ impl Work<'_> {
         }
         self.subject.recovered = true;
         let intent = self.subject.status_mut()?.intent.take().ok_or_else(missing_observation)?;
+        if self.driver.traits().issues {
+            self.subject.retire(id)?;
+        }
         // Not written over any other write, as the id of a create is: the intent stays until this is recorded, and a newer one
         // must not be lost.
         self.subject.put_bound(of_intent(intent, id), self.deletion(false))?;

@@ -1,16 +1,23 @@
 //! What to do, given the desired state, the observed state and the record. Pure: a table written as code, no clock, no I/O.
 
+mod issue;
+mod recover;
 mod step;
 mod words;
 
+pub use issue::Issue;
 pub use step::{Released, Running, Step, View};
 pub use words::{managed_by, spec_path, words};
 
+use issue::Task;
+use recover::recover;
 use step::{plan, refuse, wait};
 use words::{start_over, write_back};
 
+use std::time::Duration;
+
 use super::bound::Record;
-use super::look::{Found, Interrupted};
+use super::look::Found;
 use crate::engine::crd::{AdoptionPolicy, RECONCILE_REQUESTED, Reason};
 use crate::engine::kind::{Change, Phase, Seen, When, at};
 
@@ -39,6 +46,10 @@ pub fn deleting_without_account(view: &View<'_>) -> Option<Step> {
 fn deleting(view: &View<'_>) -> Step {
     if let Some(step) = deleting_without_account(view) {
         return step;
+    }
+    let retired = view.issue.as_ref().and_then(|issue| issue.retired.first());
+    if let (Some(retired), false) = (retired, matches!(view.found, Found::Interrupted(_))) {
+        return Step::Discard(retired.id.clone());
     }
     match view.found {
         Found::Nothing { settled: true } => Step::Release(Released::Gone),
@@ -106,42 +117,38 @@ fn living(view: &View<'_>) -> Step {
         ),
         Found::Interrupted(create) => recover(view, create),
         Found::Foreign(seen) => foreign(view, seen, false),
-        Found::Ours(seen) if view.record == Record::Bound || observes(view) => ours(view, seen),
+        Found::Ours(seen) if view.record == Record::Bound || observes(view) => {
+            let issue = view.issue.as_ref().filter(|_| !view.observe);
+            issue.and_then(|issue| issued(issue, seen)).unwrap_or_else(|| ours(view, seen))
+        }
         Found::Ours(seen) => foreign(view, seen, true),
     }
 }
 
-/// A create whose result is not known. An object that was created at another time may be another user's, or ours by a wrong
-/// clock, and so may one whose time is not known: a person must decide. Once the spec names one of them, that one is adopted, if
-/// the policy allows it.
-fn recover(view: &View<'_>, create: &Interrupted) -> Step {
-    let (hits, in_time, sent) = match create {
-        Interrupted::TooEarly(after) => {
-            let message =
-                "a create was interrupted; waiting until the account certainly shows what it created";
-            return Step::WaitOut { after: *after, message: message.into() };
-        }
-        Interrupted::Since { hits, in_time, sent } => (hits, *in_time, sent),
-    };
-    let decided = view.asked.is_some_and(|id| hits.iter().any(|hit| hit == id)) && !view.deleting;
-    match hits.as_slice() {
-        [] => Step::Forget,
-        [id] if in_time => Step::Bind(id.clone()),
-        _ if decided => Step::Forget,
-        several => {
-            let text = format!(
-                "a create was interrupted at {sent}, and what is in the account now may or may not be its result ({})",
-                several.join(", ")
-            );
-            let delete = "delete in the account what is not intended";
-            if view.deleting {
-                let retain = "or set spec.deletionPolicy to Retain to leave it there";
-                return refuse(Reason::ApiRefused, format!("{text}: {delete}, {retain}"));
-            }
-            let adopt = "set spec.externalId to the id of the right one to adopt it";
-            refuse(Reason::CreateResultUnknown, format!("{text}: {adopt}, or {delete}"))
-        }
-    }
+/// What is to be done about a secret that exists; none if nothing is.
+fn issued(issue: &Issue, seen: &Seen) -> Option<Step> {
+    const DAY: Duration = Duration::from_secs(86_400);
+    Some(match issue.task(seen) {
+        Task::None => return None,
+        Task::Replace => Step::Replace,
+        Task::Discard(id) => Step::Discard(id),
+        Task::MakeRoom(id) => Step::MakeRoom(id),
+        Task::Later(id, after) => Step::WaitOut {
+            after: after.min(DAY),
+            message: format!(
+                "spec.renewal requests a new secret: it is created once the former one, {id}, may be deleted; a shorter \
+                 spec.overlap makes that sooner"
+            ),
+        },
+        Task::LostAgain => wait(
+            Reason::Progressing,
+            format!(
+                "the Secret {} was deleted or changed again, right after it was written: find out what does that; it gets a new \
+                 secret in a minute or two",
+                issue.output.secret_name
+            ),
+        ),
+    })
 }
 
 /// Whether the object is already recorded as only observed.

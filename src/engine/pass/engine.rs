@@ -8,7 +8,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::outcome::Pace;
-use crate::engine::account::Auths;
+use crate::engine::account::{Auths, Secrets};
 use crate::engine::cluster::Cluster;
 use crate::engine::crd::{ObjectName, Reason, summary};
 use crate::engine::error::{Error, Result};
@@ -55,6 +55,8 @@ pub struct Engine {
     pub cluster: Cluster,
     /// The Databricks accounts and the credentials for them.
     pub auths: Auths,
+    /// The Secrets that objects write what the account issues to.
+    pub outputs: Secrets,
     /// What is remembered between reconciles.
     pub memory: Memory,
     /// Where the work is counted.
@@ -85,7 +87,8 @@ impl Engine {
     ) -> Engine {
         let fields = kinds.iter().map(|driver| (driver.kind().into_owned(), driver.fields())).collect();
         let undoing = Undoing { tasks: TaskTracker::new(), stop };
-        Engine { settings, cluster, auths, memory, meter, undoing, permit, fields }
+        let outputs = Secrets::new(cluster.objects.client().clone(), memory.wake.clone());
+        Engine { settings, cluster, auths, outputs, memory, meter, undoing, permit, fields }
     }
 
     /// The right to write to an account.

@@ -52,6 +52,10 @@ pub struct Fake {
     pub silent: Mutex<bool>,
     /// Updates carry out the value alone, and their responses say that the account refused the rest for this.
     pub in_part: Mutex<Option<Error>>,
+    /// A create waits this long for its turn before it is sent.
+    pub waits: Mutex<Duration>,
+    /// So many secrets were issued.
+    pub issued: Mutex<u32>,
     /// The next update puts an object with this id in place of the one that it changes.
     pub replaces: Mutex<Option<(&'static str, Old)>>,
     /// The next write is carried out, and its response is this failure.
@@ -119,6 +123,8 @@ impl Fake {
             partial: Mutex::default(),
             silent: Mutex::default(),
             in_part: Mutex::default(),
+            waits: Mutex::default(),
+            issued: Mutex::default(),
             replaces: Mutex::default(),
             loses: Mutex::default(),
             phase: Mutex::new(Phase::Ready),
@@ -188,6 +194,13 @@ impl Fake {
     /// Whether another object has this name.
     fn is_taken(&self, id: &str, name: &Value) -> bool {
         self.got.lock().unwrap().values().any(|other| other.id != id && other.state["name"] == *name)
+    }
+
+    /// An id that no other object has had.
+    fn next_id(&self) -> String {
+        let mut issued = self.issued.lock().unwrap();
+        *issued += 1;
+        format!("id-{issued}")
     }
 
     fn answered<T>(&self, answer: T) -> Result<T> {
@@ -331,8 +344,13 @@ impl Driver for Fake {
         Ok(self.steps_aside.then(|| json!({"name": name, "value": want["value"]})))
     }
 
-    fn output(&self, _: &Value) -> Result<Option<Output>> {
-        Ok(None)
+    fn output(&self, spec: &Value) -> Result<Option<Output>> {
+        Ok(spec["secretName"].as_str().filter(|_| self.traits.issues).map(|name| Output {
+            secret_name: name.to_owned(),
+            key: "key",
+            overlap: Duration::from_secs(spec["overlap"].as_u64().unwrap_or(600)),
+            renewal: spec["renewal"].as_str().map(str::to_owned),
+        }))
     }
 
     fn power(&self, _: &Value) -> Result<Power> {
@@ -385,10 +403,20 @@ impl Driver for Fake {
     fn create<'a>(&'a self, api: &'a Writer, want: &'a Value) -> BoxFuture<'a, Result<New>> {
         async move {
             let name = want["name"].as_str().unwrap_or_default();
+            let waits = *self.waits.lock().unwrap();
+            tokio::time::sleep(waits).await;
             self.written(api, format!("POST {name}"))?;
             let upsert = self.traits.lifecycle == Lifecycle::Upsert;
-            let id = if upsert { format!("/{name}") } else { format!("id-{name}") };
+            let id = match upsert {
+                true => format!("/{name}"),
+                false if self.traits.issues => self.next_id(),
+                false => format!("id-{name}"),
+            };
             let mut seen = seen(&id, name, self.mark().as_deref());
+            if self.traits.issues {
+                let now = k8s_openapi::jiff::Timestamp::now().as_second();
+                (seen.about.created, seen.about.expires) = (Some(now), Some(now + 9_000));
+            }
             if !*self.partial.lock().unwrap() {
                 seen.state["value"] = want["value"].clone();
             }

@@ -86,7 +86,13 @@ impl Work<'_> {
                 Some(id) => {
                     let left = self.management.suspended() || self.observing();
                     let reason = if left { EventReason::OrphanedOnDelete } else { EventReason::Retained };
-                    note(left, reason, format!("the object {id} stays in the account"))
+                    let mut text = format!("the object {id} stays in the account");
+                    let former = self.subject.status.iter().flat_map(|status| &status.retired);
+                    let former: Vec<&str> = former.map(|one| one.id.as_str()).collect();
+                    if !former.is_empty() {
+                        text += &format!(", and so do its predecessors: {}", former.join(", "));
+                    }
+                    note(left, reason, text)
                 }
                 None => note(true, EventReason::OrphanedOnDelete, interrupted(bound.intent.as_ref()?)),
             },

@@ -232,7 +232,8 @@ pub async fn undo(
     }
 }
 
-async fn take_back(driver: &'static dyn Driver, writer: &Writer, new: &New) -> Result<()> {
+/// Deletes what was just created.
+pub async fn take_back(driver: &'static dyn Driver, writer: &Writer, new: &New) -> Result<()> {
     let read = match &new.seen {
         Some(_) => None,
         None => driver.get(writer, &new.id).await?,

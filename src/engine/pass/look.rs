@@ -5,6 +5,7 @@ use std::time::Duration;
 use k8s_openapi::jiff::Timestamp;
 use tokio::time::Instant;
 
+use crate::engine::cluster::Held;
 use crate::engine::kind::Seen;
 
 /// How fresh a reading must be.
@@ -65,6 +66,8 @@ pub struct Look {
     pub before: Vec<String>,
     /// When the shared LIST was read that it rests on, if that is renewed each resync interval.
     pub read_at: Option<Instant>,
+    /// The Kubernetes Secret that a secret goes to, if it was read.
+    pub held: Option<Held>,
 }
 
 impl Look {
@@ -80,7 +83,7 @@ impl Look {
 
     /// Read just now, by itself.
     pub fn from(found: Found) -> Look {
-        Look { found, may_be_stale: false, before: vec![], read_at: None }
+        Look { found, may_be_stale: false, before: vec![], read_at: None, held: None }
     }
 
     /// The one object that was found.

@@ -205,6 +205,8 @@ impl Observer<'_> {
         // The LIST was the read of an upsert.
         let others =
             if self.repeatable() { vec![] } else { self.missing_from_list(within, id, accepted).await? };
+        // The secrets of others are no substitute.
+        let others = if self.driver.traits().issues { vec![] } else { others };
         let settled = accepted.is_some() || since.elapsed() >= self.absence || again;
         if settled && !others.is_empty() && !self.deleting {
             return Ok(Look::from(Found::Replaced(others)));
@@ -241,6 +243,9 @@ impl Observer<'_> {
 
     /// No record: does something match the spec?
     async fn by_key(&self, freshness: Freshness) -> Result<Look> {
+        if self.driver.traits().issues {
+            return Ok(Look::from(Found::Nothing { settled: true }));
+        }
         let key = self.key()?.ok_or_else(|| {
             Error::terminal(Reason::InternalError, "an object without a record cannot be searched for")
         })?;

@@ -34,16 +34,16 @@ impl Work<'_> {
         self.same_account(&admission)?;
         let urgency = if self.subject.settled()? { Urgency::Routine } else { Urgency::Urgent };
         let reader = Reader::new(admission.session.client.clone(), urgency);
-        let writer = Writer::new(reader.clone(), self.permit(&auth, &admission));
+        let creates = self.subject.recorded_id().is_none() && !deleting;
+        let writer = Writer::new(reader.clone(), self.permit(&auth, &admission, creates));
         Ok(Place { auth, terms: self.terms(Some(&admission))?, admission, reader, writer, urgency })
     }
 
     /// The right to write in this reconcile, which may wait for the account or for its turn: what was revoked, stopped or changed
     /// meanwhile is not sent. A create that was announced is not stopped by a mere change of the spec.
-    fn permit(&self, auth: &ObjectName, admission: &Admission) -> Permit {
+    pub fn permit(&self, auth: &ObjectName, admission: &Admission, creates: bool) -> Permit {
         let (engine, auth, admission) = (self.engine.clone(), auth.clone(), admission.clone());
         let (who, uid, deleting) = (self.subject.who.clone(), self.subject.uid(), self.subject.deleting());
-        let creates = self.subject.recorded_id().is_none() && !deleting;
         let generation = self.subject.object.metadata.generation.filter(|_| !creates);
         Permit::while_valid(move || {
             engine.permit().holds()
@@ -288,6 +288,8 @@ impl Work<'_> {
         let id = status.external.as_ref().map(|e| &e.id).or(annotated).map(|id| Claim::id(account, kind, id));
         // A create that has begun may still have its effect.
         let begun = status.intent.as_ref().map(|intent| Claim::intent(kind, intent));
+        // No other object finds it by its key.
+        let key = key.filter(|_| !self.driver.traits().issues);
         let wanted = key.into_iter().chain(id).filter(|_| !self.observing());
         Ok(wanted.chain(begun).collect())
     }

@@ -183,7 +183,7 @@ impl Subject {
             sent: self.sent,
             resolved: self.resolved,
             unresolved: self.unresolved.clone(),
-            resync: self.resync.map(|resync| self.due.unwrap_or(resync)),
+            resync: self.next(),
             now: Timestamp::now(),
             chance: chance(),
         }
@@ -266,6 +266,7 @@ impl Subject {
             match engine.cluster.objects.live(&self.resource, &self.object).await {
                 Ok(Some(live)) => match live.data["status"]["external"]["id"].as_str() {
                     None => self.object = live,
+                    Some(id) if Some(id) == self.replaced.as_deref() => self.object = live,
                     // Another replica was faster, after a read of its own.
                     Some(id) if Some(id) == self.recorded_id() => return Err(Lost::Stale(error)),
                     // The id that the new one replaces.

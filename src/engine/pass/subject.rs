@@ -5,6 +5,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use k8s_openapi::jiff::Timestamp;
 use kube::ResourceExt;
 use kube::core::{ApiResource, DynamicObject};
 use serde_json::{Map, Value, json};
@@ -13,7 +14,7 @@ use super::engine::Engine;
 use super::look::Look;
 use crate::engine::crd::{
     AUTH_KIND, AnyStatus, DeletionPolicy, Drift, Effective, EventReason, External, Note, ObjectName, Reason,
-    created,
+    Retired, created, seconds,
 };
 use crate::engine::error::{Error, Result};
 use crate::engine::kind::{New, Writer};
@@ -79,6 +80,10 @@ pub struct Subject {
     pub made: Option<(Writer, New)>,
     /// How often to compare with the account.
     pub resync: Option<Duration>,
+    /// How long until something is to be done that nothing triggers: a secret is to be replaced, or its predecessor deleted.
+    pub act_in: Option<Duration>,
+    /// The id of the object that the one just created replaces: a record that still names it is overwritten.
+    pub replaced: Option<String>,
     /// When the shared reading that this reconcile rested on is due to be renewed, if there was one.
     pub due: Option<Duration>,
     /// The DatabricksAuth and all references that the object cannot be without exist and are ready.
@@ -135,6 +140,8 @@ impl Subject {
             made: None,
             resync: engine.settings.resync,
             due: None,
+            act_in: None,
+            replaced: None,
             resolved: kind == AUTH_KIND,
             unresolved: None,
             remark: None,
@@ -248,16 +255,41 @@ impl Subject {
         external: External,
         made: (Writer, New),
         deletion: DeletionPolicy,
+        retires: bool,
     ) -> Result<()> {
         let id = external.id.clone();
         let status = self.status_mut()?;
         (status.intent, status.operation) = (None, None);
+        if retires {
+            self.replaced = self.retire(&id)?;
+        }
         self.put_bound(external, deletion)?;
         self.must_record = true;
         self.counted.push(Counted::Wrote(Write::Create));
         self.note(false, EventReason::Created, format!("created the object {id} in the account"));
         self.made = Some(made);
         Ok(())
+    }
+
+    /// Records that the bound secret has a successor, and returns its id. Only what the operator created is deleted later.
+    pub fn retire(&mut self, successor: &str) -> Result<Option<String>> {
+        let since = seconds(Timestamp::now());
+        let status = self.status_mut()?;
+        let Some(former) = status.external.as_ref().filter(|former| former.id != successor) else {
+            return Ok(None);
+        };
+        let id = former.id.clone();
+        if !former.adopted && !former.observed {
+            status.retired.push(Retired { id: id.clone(), since });
+        }
+        Ok(Some(id))
+    }
+
+    /// When to compare again, or to act: at the latest in a day, as timers of years do not exist.
+    pub fn next(&self) -> Option<Duration> {
+        const DAY: Duration = Duration::from_secs(86_400);
+        let compare = self.resync.map(|resync| self.due.unwrap_or(resync));
+        compare.into_iter().chain(self.act_in.map(|wait| wait.min(DAY))).min()
     }
 
     /// Puts in what is shown of the object in the account.

@@ -1,6 +1,7 @@
 //! Whole reconciles, against a kind, an account and an API server made by hand: what is sent, what is written, and in which
 //! order. The tests of each hop are beside it.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -34,6 +35,7 @@ mod connect;
 mod create;
 mod delete;
 mod guard;
+mod issue;
 mod record;
 mod refuse;
 mod replace;
@@ -51,6 +53,8 @@ struct World {
     cached: Mutex<Vec<DynamicObject>>,
     /// The cache of DatabricksAuths.
     auths: Mutex<Writer<DynamicObject>>,
+    /// Whether the operator leads.
+    leads: Arc<AtomicBool>,
 }
 
 fn auth() -> ObjectName {
@@ -86,9 +90,12 @@ fn world_of(fake: &'static Fake, change: impl FnOnce(&mut Settings)) -> World {
     let meter = Meter::register(&mut Registry::default(), ["Fake".to_owned()].into_iter());
     let kinds: [&dyn Driver; 1] = [fake];
     let shared = (cluster, auths, memory, meter);
-    let engine = Arc::new(Engine::new(settings, shared, Permit::sole(), &kinds, CancellationToken::new()));
+    let leads = Arc::new(AtomicBool::new(true));
+    let (permit, stop) = (leads.clone(), CancellationToken::new());
+    let permit = Permit::while_valid(move || permit.load(Ordering::SeqCst));
+    let engine = Arc::new(Engine::new(settings, shared, permit, &kinds, stop));
     let (cache, auths) = (Mutex::new(cache), Mutex::new(cached_auths));
-    World { fake, api, engine, cache, cached: Mutex::default(), auths }
+    World { fake, api, engine, cache, cached: Mutex::default(), auths, leads }
 }
 
 /// One that reads at each reconcile, and in which what is missing once is gone: no test of it has to advance the clock.
@@ -157,6 +164,11 @@ impl World {
         assert_eq!(world.condition("Ready"), "True Available");
         world.quiet();
         world
+    }
+
+    /// The operator gets the lease, or loses it.
+    fn leads(&self, leads: bool) {
+        self.leads.store(leads, Ordering::SeqCst);
     }
 
     fn quiet(&self) {

@@ -168,7 +168,8 @@ impl Work<'_> {
             absence: settings.absence,
             now: Timestamp::now(),
         };
-        observer.observe(freshness).await
+        let look = observer.observe(freshness).await?;
+        Ok(Look { held: self.held().await?, ..look })
     }
 
     /// A reading must be no older than a resync interval; a request for a reconcile asks for a new one.
@@ -261,6 +262,7 @@ impl Work<'_> {
             immutable: traits.immutable,
             references: traits.references,
             left_behind: look.seen().map(|seen| self.left_behind(want, seen)).transpose()?.flatten(),
+            issue: self.issue(look)?,
             operation: self.running(operation),
             resend: operation.is_some_and(|sent| self.resend(sent, changes)),
         })

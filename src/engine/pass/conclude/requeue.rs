@@ -36,7 +36,9 @@ pub fn requeue(outcome: &Outcome, pass: &Pass, pace: &Pace) -> Option<Duration> 
         Outcome::Blocked { .. } | Outcome::Partly { .. } => later(pace.waiting),
         Outcome::Failed(error) => match error {
             // A right is used soon after it is granted: a retry costs the account nothing.
-            Error::Rejected { reason: Reason::OperatorNotPermitted, .. } => refused(pace.poll_max),
+            Error::Rejected { reason: Reason::OperatorNotPermitted | Reason::SecretNotWritable, .. } => {
+                refused(pace.poll_max)
+            }
             Error::Terminal { .. } | Error::Rejected { .. } if pass.deleting => refused(pace.backoff_max),
             Error::Terminal { .. } | Error::Rejected { .. } => refused(pace.stalled),
             // Nothing triggers a reconcile when Databricks accepts the credentials again.

@@ -4,6 +4,8 @@ use std::time::Duration;
 
 use serde_json::Value;
 
+use super::issue::Issue;
+
 use crate::engine::crd::{AdoptionPolicy, Reason};
 use crate::engine::kind::{Change, Immutable, Reference};
 use crate::engine::pass::bound::Record;
@@ -49,6 +51,8 @@ pub struct View<'a> {
     pub references: &'static [Reference],
     /// What was read is what a deletion leaves behind, in this word: a deactivated user, or what cannot go and nothing manages.
     pub left_behind: Option<String>,
+    /// What is issued, for a kind whose creates return a secret.
+    pub issue: Option<Issue>,
     /// A change or a creation that takes time.
     pub operation: Running,
     /// What was accepted and does not show may be sent again: enough time has passed, a user requests it, or more differs
@@ -82,6 +86,12 @@ pub enum Step {
     Delete,
     /// Release the Kubernetes object. The word for the event.
     Release(Released),
+    /// Create its successor. It stays valid until that has been in the Kubernetes Secret for a while.
+    Replace,
+    /// Delete a secret in the account whose value is not needed any more, or was lost.
+    Discard(String),
+    /// Delete a former secret in the account before its time, if a successor of the present one can be kept: there is room for no more.
+    MakeRoom(String),
     /// Bind to what an interrupted create created.
     Bind(String),
     /// An interrupted create created nothing.
@@ -122,7 +132,8 @@ impl Step {
     /// Whether it changes or adopts an object of the account, or leaves one there as not managed: that needs a read of its own
     /// first.
     pub fn writes(&self) -> bool {
-        let changes = matches!(self, Step::Create | Step::TakeUp | Step::Update(_) | Step::Delete);
+        let changes =
+            matches!(self, Step::Create | Step::Replace | Step::TakeUp | Step::Update(_) | Step::Delete);
         let leaves = matches!(self, Step::Release(Released::Left(_)));
         changes || leaves || matches!(self, Step::Adopt)
     }

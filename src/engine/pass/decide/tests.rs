@@ -7,8 +7,10 @@ use k8s_openapi::jiff::Timestamp;
 use serde_json::{Map, Value, json};
 
 use super::*;
+use crate::engine::cluster::{Held, Reserved};
 use crate::engine::crd::camel;
-use crate::engine::kind::{About, Immutable};
+use crate::engine::kind::{About, Immutable, Output};
+use crate::engine::pass::look::Interrupted;
 
 fn seen(phase: Phase) -> Seen {
     let about = About { phase, ..About::default() };
@@ -41,6 +43,7 @@ fn view<'a>(record: Record, found: Found) -> View<'a> {
         immutable: &[],
         references: &[],
         left_behind: None,
+        issue: None,
         operation: Running::No,
         resend: false,
     }
@@ -140,6 +143,40 @@ fn a_person_decides_which_object_an_interrupted_create_had_created() {
     let deleting = View { deleting: true, ..with(Some("2")) };
     assert_eq!(word(&deleting), "refuse ApiRefused", "nothing is left there unseen");
     assert!(refusal(&deleting).contains("spec.deletionPolicy to Retain"));
+}
+
+/// Covers LC-30.
+#[test]
+fn a_secret_of_an_interrupted_create_is_bound_if_it_was_kept_and_deleted_if_its_value_is_lost() {
+    let step = |hits: &[&str], in_time, holds: &str, change: &dyn Fn(&mut View<'_>)| {
+        let hits = hits.iter().map(|id| (*id).to_owned()).collect();
+        let found = Found::Interrupted(Interrupted::Since { hits, in_time, sent: Timestamp::UNIX_EPOCH });
+        let held = Held::Own(Reserved { id: Some(holds.into()), ..Reserved::default() });
+        let (output, now) = (Output::default(), Timestamp::UNIX_EPOCH);
+        let issue = Issue { output, held: Some(held), retired: vec![], refilled: None, created: None, now };
+        let mut view = View { issue: Some(issue), ..view(Record::Bound, found) };
+        change(&mut view);
+        word(&view)
+    };
+    let managed = |hits, in_time, holds| step(hits, in_time, holds, &|_| {});
+    assert_eq!(managed(&[], true, "0"), "forget");
+    for (hits, in_time) in [(&["1"][..], true), (&["1"], false), (&["1", "2"], true)] {
+        assert_eq!(managed(hits, in_time, "1"), r#"bind("1")"#, "{hits:?} {in_time}");
+    }
+    assert_eq!(managed(&["1"], true, "0"), r#"discard("1")"#);
+    assert_eq!(managed(&["1"], false, "0"), "refuse CreateResultUnknown", "it may be another user's");
+    assert_eq!(managed(&["1", "2"], true, "0"), "refuse CreateResultUnknown");
+    let observed = |hits, holds, asked| {
+        step(hits, true, holds, &|view| {
+            view.observe = true;
+            view.asked = asked;
+        })
+    };
+    assert_eq!(observed(&["1"], "1", None), r#"bind("1")"#);
+    assert_eq!(observed(&["1"], "0", None), "refuse CreateResultUnknown", "nothing is deleted");
+    assert_eq!(observed(&["1"], "0", Some("1")), "forget", "a user knows it");
+    let deleting = |in_time| step(&["1"], in_time, "0", &|view| view.deleting = true);
+    assert_eq!((&*deleting(true), &*deleting(false)), (r#"discard("1")"#, "refuse ApiRefused"));
 }
 
 /// Covers LC-18.

@@ -187,6 +187,70 @@ impl ApiServer {
     }
 }
 
+/// Secrets that the operator writes: `reserve` creates one, `dry` checks whether it can be changed, `fill` changes it.
+impl ApiServer {
+    fn create_secret(&self, body: &Value) -> Response {
+        if let Some(Trouble::Refuse(status)) = self.trouble("reserve") {
+            return refused(status);
+        }
+        let (name, version) = (body["metadata"]["name"].as_str().unwrap().to_owned(), self.next());
+        if self.get(&name).is_some() {
+            return refused(409);
+        }
+        let mut secret = encoded(body);
+        secret["metadata"]["resourceVersion"] = json!(version);
+        self.objects.lock().unwrap().insert(name, secret.clone());
+        self.writes.lock().unwrap().push("reserve");
+        Json(secret).into_response()
+    }
+
+    fn patch_secret(&self, name: &str, patch: &Value, query: &str) -> Response {
+        let dry = query.contains("dryRun=All");
+        let trouble = self.trouble(if dry { "dry" } else { "fill" });
+        if let Some(Trouble::Refuse(status)) = trouble {
+            return refused(status);
+        }
+        let version = self.next();
+        let mut objects = self.objects.lock().unwrap();
+        let Some(secret) = objects.get_mut(name) else { return refused(404) };
+        if patch["metadata"]["resourceVersion"] != secret["metadata"]["resourceVersion"] {
+            return refused(409);
+        }
+        if !dry {
+            merge(secret, &encoded(patch));
+            secret["metadata"]["resourceVersion"] = json!(version);
+            self.writes.lock().unwrap().push("fill");
+        }
+        match trouble {
+            Some(Trouble::Lose) => refused(500),
+            _ => Json(secret.clone()).into_response(),
+        }
+    }
+
+    /// The text under a key of a Secret.
+    pub fn value(&self, name: &str, key: &str) -> Option<String> {
+        let data = self.get(name)?.data["data"][key].clone();
+        let bytes: k8s_openapi::ByteString = serde_json::from_value(data).ok()?;
+        String::from_utf8(bytes.0).ok()
+    }
+
+    /// Deletes an object, whatever holds it.
+    pub fn remove(&self, name: &str) {
+        self.objects.lock().unwrap().remove(name);
+    }
+}
+
+/// A Secret as the API server keeps it.
+fn encoded(secret: &Value) -> Value {
+    let mut secret = secret.clone();
+    let texts = secret.as_object_mut().unwrap().remove("stringData");
+    for (key, text) in texts.as_ref().and_then(Value::as_object).into_iter().flatten() {
+        let bytes = k8s_openapi::ByteString(text.as_str().unwrap().as_bytes().to_vec());
+        secret["data"][key] = json!(bytes);
+    }
+    secret
+}
+
 /// Whether finalizers hold an object.
 fn is_held(object: &Value) -> bool {
     object["metadata"]["finalizers"].as_array().is_some_and(|all| !all.is_empty())
@@ -194,6 +258,7 @@ fn is_held(object: &Value) -> bool {
 
 async fn serve(State(server): State<Arc<ApiServer>>, request: Request) -> Response {
     let (method, path) = (request.method().clone(), request.uri().path().to_owned());
+    let query = request.uri().query().unwrap_or_default().to_owned();
     let body = axum::body::to_bytes(Body::new(request.into_body()), 1 << 20).await.unwrap();
     let body: Value = serde_json::from_slice(&body).unwrap_or_default();
     let parts: Vec<&str> = path.trim_matches('/').split('/').collect();
@@ -218,6 +283,8 @@ async fn serve(State(server): State<Arc<ApiServer>>, request: Request) -> Respon
                 (_, None) => refused(404),
             }
         }
+        (&Method::POST, [.., "secrets"]) => server.create_secret(&body),
+        (&Method::PATCH, [.., "secrets", name]) => server.patch_secret(name, &body, &query),
         (&Method::PATCH, [.., name, "status"]) => server.patch(name, "status", &body),
         (&Method::PATCH, [.., name]) => server.patch(name, "metadata", &body),
         _ => refused(404),

@@ -1,0 +1,60 @@
+//! What to do about a create whose result is not known. Pure.
+
+use k8s_openapi::jiff::Timestamp;
+
+use super::step::{Step, View, refuse};
+use crate::engine::crd::Reason;
+use crate::engine::pass::look::Interrupted;
+
+/// A create whose result is not known. An object that was created at another time may be another user's, or ours by a wrong
+/// clock, and so may one whose time is not known: a person must decide. Once the spec names one of them, that one is adopted, if
+/// the policy allows it. A secret that no Kubernetes Secret holds is lost, so it is deleted instead of bound.
+pub fn recover(view: &View<'_>, create: &Interrupted) -> Step {
+    let (hits, in_time, sent) = match create {
+        Interrupted::TooEarly(after) => {
+            let message =
+                "a create was interrupted; waiting until the account certainly shows what it created";
+            return Step::WaitOut { after: *after, message: message.into() };
+        }
+        Interrupted::Since { hits, in_time, sent } => (hits, *in_time, sent),
+    };
+    let issue = view.issue.as_ref();
+    let decided = view.asked.is_some_and(|id| hits.iter().any(|hit| hit == id)) && !view.deleting;
+    match hits.as_slice() {
+        [] => Step::Forget,
+        // The Kubernetes Secret holds it: only the status does not say so yet.
+        hits if let Some(id) = issue.and_then(|issue| hits.iter().find(|id| issue.holds(id))) => {
+            Step::Bind(id.clone())
+        }
+        [id] if in_time && issue.is_none() => Step::Bind(id.clone()),
+        [id] if in_time && !view.observe => Step::Discard(id.clone()),
+        _ if decided => Step::Forget,
+        [id] if in_time => refuse(
+            Reason::CreateResultUnknown,
+            format!(
+                "a create was interrupted at {sent}, and the value of its secret {id} is lost: delete the secret in the account, or set \
+                 spec.managementPolicy to Managed to have the operator delete it"
+            ),
+        ),
+        several => undecided(view, several, sent),
+    }
+}
+
+/// What may or may not be the result of a create is for a person.
+fn undecided(view: &View<'_>, hits: &[String], sent: &Timestamp) -> Step {
+    let text = format!(
+        "a create was interrupted at {sent}, and what is in the account now may or may not be its result ({})",
+        hits.join(", ")
+    );
+    let delete = "delete in the account what is not intended";
+    if view.deleting {
+        let retain = "or set spec.deletionPolicy to Retain to leave it there";
+        return refuse(Reason::ApiRefused, format!("{text}: {delete}, {retain}"));
+    }
+    if view.issue.is_some() {
+        // No policy adopts it.
+        return refuse(Reason::CreateResultUnknown, format!("{text}: {delete}"));
+    }
+    let adopt = "set spec.externalId to the id of the right one to adopt it";
+    refuse(Reason::CreateResultUnknown, format!("{text}: {adopt}, or {delete}"))
+}
