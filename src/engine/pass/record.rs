@@ -266,7 +266,6 @@ impl Subject {
             match engine.cluster.objects.live(&self.resource, &self.object).await {
                 Ok(Some(live)) => match live.data["status"]["external"]["id"].as_str() {
                     None => self.object = live,
-                    Some(id) if Some(id) == self.replaced.as_deref() => self.object = live,
                     // Another replica was faster, after a read of its own.
                     Some(id) if Some(id) == self.recorded_id() => return Err(Lost::Stale(error)),
                     // The id that the new one replaces.

@@ -82,8 +82,6 @@ pub struct Subject {
     pub resync: Option<Duration>,
     /// How long until something is to be done that nothing triggers: a secret is to be replaced, or its predecessor deleted.
     pub act_in: Option<Duration>,
-    /// The id of the object that the one just created replaces: a record that still names it is overwritten.
-    pub replaced: Option<String>,
     /// When the shared reading that this reconcile rested on is due to be renewed, if there was one.
     pub due: Option<Duration>,
     /// The DatabricksAuth and all references that the object cannot be without exist and are ready.
@@ -141,7 +139,6 @@ impl Subject {
             resync: engine.settings.resync,
             due: None,
             act_in: None,
-            replaced: None,
             resolved: kind == AUTH_KIND,
             unresolved: None,
             remark: None,
@@ -261,7 +258,7 @@ impl Subject {
         let status = self.status_mut()?;
         (status.intent, status.operation) = (None, None);
         if retires {
-            self.replaced = self.retire(&id)?;
+            self.retire(&id)?;
         }
         self.put_bound(external, deletion)?;
         self.must_record = true;
@@ -271,18 +268,15 @@ impl Subject {
         Ok(())
     }
 
-    /// Records that the bound secret has a successor, and returns its id. Only what the operator created is deleted later.
-    pub fn retire(&mut self, successor: &str) -> Result<Option<String>> {
+    /// Records that the bound secret has a successor. Only what the operator created is deleted later.
+    pub fn retire(&mut self, successor: &str) -> Result<()> {
         let since = seconds(Timestamp::now());
         let status = self.status_mut()?;
-        let Some(former) = status.external.as_ref().filter(|former| former.id != successor) else {
-            return Ok(None);
-        };
-        let id = former.id.clone();
-        if !former.adopted && !former.observed {
-            status.retired.push(Retired { id: id.clone(), since });
+        let former = status.external.as_ref().filter(|former| former.id != successor);
+        if let Some(former) = former.filter(|former| !former.adopted && !former.observed) {
+            status.retired.push(Retired { id: former.id.clone(), since });
         }
-        Ok(Some(id))
+        Ok(())
     }
 
     /// When to compare again, or to act: at the latest in a day, as timers of years do not exist.
