@@ -25,7 +25,7 @@ pub use driver::{Driver, Traits, of};
 pub use home::no_workspace;
 pub use inside::Inside;
 pub use lifecycle::{Lifecycle, Ownership};
-pub use needs::{Need, PrincipalName, Resolved, Wanted};
+pub use needs::{Need, PrincipalName, Resolved, Wanted, fact};
 pub use output::Output;
 pub use references::Reference;
 pub use refusals::{NEW_REFERENCE, in_use, of_identity_provider, stale, tried_in_aws};

@@ -3,6 +3,7 @@
 
 use std::path::{Path, PathBuf};
 
+use k8s_openapi::jiff::Timestamp;
 use serde_json::{Value, json};
 
 use crate::gitops::samples;
@@ -27,9 +28,6 @@ fn settled(value: &mut Value, known: &[(String, String)]) {
             map.remove("enforced");
             for (key, inner) in map {
                 match key.as_str() {
-                    "creationTimestamp" | "lastTransitionTime" | "time" | "since" | "createdAt" => {
-                        *inner = json!(TIME)
-                    }
                     "resourceVersion" => *inner = json!("1000"),
                     "vpcEndpointId" => *inner = json!("vpce-0123456789abcdef0"),
                     "resyncInterval" => *inner = json!("10m"),
@@ -50,6 +48,7 @@ fn settled(value: &mut Value, known: &[(String, String)]) {
                 *value = json!(other);
             }
         }
+        Value::String(text) if text.parse::<Timestamp>().is_ok() => *text = TIME.to_owned(),
         Value::String(text) => {
             *text = known.iter().fold(text.clone(), |text, (ours, other)| text.replace(ours, other));
         }

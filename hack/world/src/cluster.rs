@@ -140,7 +140,7 @@ fn served(kubeconfig: &Path, [mut established, mut names, mut known, mut paths]:
 }
 
 /// Lists a few objects of all kinds at the same time. The API server refuses the first list of a kind for a second, while it
-/// fills a cache; whoever lists all kinds one after the other waits for each.
+/// fills a cache; a client that lists one kind after the other waits for each.
 async fn listed(kubeconfig: &Path, paths: &str) -> Result<()> {
     let client = client(kubeconfig).await?;
     let mut lists = JoinSet::new();

@@ -5,7 +5,7 @@ use serde_json::Value;
 
 use super::status::ConditionType;
 
-/// What an object shows to those that refer to it. Any change of it triggers a reconcile of them.
+/// What every object shows to those that refer to it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Summary {
     /// Whether the object in the account is usable, whether or not its spec is carried out; `None` while its

@@ -116,15 +116,19 @@ impl Need {
 
     /// What stands for an object with this id and status: the id, or the fact that is needed, if the status shows it.
     pub fn value(&self, id: &str, status: &Value) -> Option<String> {
-        let Some(fact) = self.fact else { return Some(id.to_owned()) };
-        let shown = [&status[fact], &status["observed"][fact]];
-        shown.into_iter().find_map(Value::as_str).filter(|text| !text.is_empty()).map(str::to_owned)
+        self.fact.map_or(Some(id), |name| fact(name, status)).map(str::to_owned)
     }
 
     /// The field of the spec in whose list or object it is.
     pub fn root(&self) -> &str {
         self.field.split(['.', '/']).next().unwrap_or(&self.field)
     }
+}
+
+/// A fact of an object that others may refer to in place of its id, if its status shows it.
+pub fn fact<'a>(name: &str, status: &'a Value) -> Option<&'a str> {
+    let shown = [&status[name], &status["observed"][name]];
+    shown.into_iter().find_map(Value::as_str).filter(|text| !text.is_empty())
 }
 
 /// The resolved needs.

@@ -4,15 +4,16 @@ use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
 
+use kube::core::DynamicObject;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::outcome::Pace;
 use crate::engine::account::{Auths, Secrets};
 use crate::engine::cluster::Cluster;
-use crate::engine::crd::{ObjectName, Reason, summary};
+use crate::engine::crd::{ObjectName, Reason, Summary, summary};
 use crate::engine::error::{Error, Result};
-use crate::engine::kind::{Driver, Need, Permit};
+use crate::engine::kind::{Driver, Need, Permit, fact};
 use crate::engine::memory::Memory;
 use crate::engine::meter::Meter;
 
@@ -65,6 +66,8 @@ pub struct Engine {
     pub undoing: Undoing,
     permit: Permit,
     fields: HashMap<String, BTreeSet<String>>,
+    /// The facts by which objects refer to others.
+    facts: BTreeSet<&'static str>,
 }
 
 /// Work that outlives the reconcile that began it.
@@ -86,9 +89,11 @@ impl Engine {
         stop: CancellationToken,
     ) -> Engine {
         let fields = kinds.iter().map(|driver| (driver.kind().into_owned(), driver.fields())).collect();
+        let facts =
+            kinds.iter().flat_map(|driver| driver.traits().references).filter_map(|it| it.fact).collect();
         let undoing = Undoing { tasks: TaskTracker::new(), stop };
         let outputs = Secrets::new(cluster.objects.client().clone(), memory.wake.clone());
-        Engine { settings, cluster, auths, outputs, memory, meter, undoing, permit, fields }
+        Engine { settings, cluster, auths, outputs, memory, meter, undoing, permit, fields, facts }
     }
 
     /// The right to write to an account.
@@ -99,6 +104,12 @@ impl Engine {
     /// The fields of a kind that users write.
     pub fn fields(&self, kind: &str) -> &BTreeSet<String> {
         &self.fields[kind]
+    }
+
+    /// What an object shows to those that refer to it: any change of it triggers a reconcile of them.
+    pub fn shown_to_dependents(&self, object: &DynamicObject) -> (Summary, Vec<String>) {
+        let facts = self.facts.iter().filter_map(|name| fact(name, &object.data["status"]));
+        (summary(object), facts.map(str::to_owned).collect())
     }
 
     /// The mark of a Kubernetes object.

@@ -18,7 +18,7 @@ use serde::Deserialize;
 use super::startup::record_claim;
 use crate::engine::cluster::prune;
 use crate::engine::crd::{
-    AUTH_KIND, EXTERNAL_ID, FINALIZER, Management, ObjectName, RECONCILE_REQUESTED, Summary, summary,
+    AUTH_KIND, EXTERNAL_ID, FINALIZER, Management, ObjectName, RECONCILE_REQUESTED, Summary,
 };
 use crate::engine::error::chain;
 use crate::engine::kind::{Driver, Wanted};
@@ -100,7 +100,8 @@ impl Backoff for Pauses {
 /// What a watch has shown before.
 #[derive(Default)]
 struct SeenBefore {
-    summaries: HashMap<ObjectName, Summary>,
+    /// What each object has shown to those that refer to it.
+    shown: HashMap<ObjectName, (Summary, Vec<String>)>,
     fingerprints: HashMap<ObjectName, Fingerprint>,
     /// While a new list arrives: its objects.
     listing: Option<HashSet<ObjectName>>,
@@ -127,7 +128,7 @@ impl SeenBefore {
                 // Deletions before the new list brought no events.
                 let now = self.listing.take().unwrap_or_default();
                 let gone: Vec<ObjectName> =
-                    self.summaries.keys().filter(|w| !now.contains(*w)).cloned().collect();
+                    self.shown.keys().filter(|w| !now.contains(*w)).cloned().collect();
                 gone.iter().for_each(|who| self.drop(engine, who));
                 self.filling = None;
                 return std::mem::take(&mut self.kept_back);
@@ -167,9 +168,9 @@ impl SeenBefore {
             record_claim(engine, kind, object);
         }
         refer(engine, &who, object, driver);
-        let summary = summary(object);
+        let shows = engine.shown_to_dependents(object);
         // A DatabricksAuth triggers its users itself, when its session changes.
-        if self.summaries.insert(who.clone(), summary.clone()) != Some(summary) && kind != AUTH_KIND {
+        if self.shown.insert(who.clone(), shows.clone()) != Some(shows) && kind != AUTH_KIND {
             engine.memory.wake.wake_dependents(&who);
         }
         let fingerprint = Fingerprint::of(object);
@@ -178,7 +179,7 @@ impl SeenBefore {
     }
 
     fn drop(&mut self, engine: &Engine, who: &ObjectName) {
-        self.summaries.remove(who);
+        self.shown.remove(who);
         self.fingerprints.remove(who);
         gone(engine, who);
     }

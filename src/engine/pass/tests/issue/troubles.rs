@@ -1,4 +1,4 @@
-//! Troubles of a secret on its way: lost responses, a lost lease, a lost status, a lagging LIST, no room.
+//! What can go wrong before a secret is where users find it: lost responses, a lost lease or status, a lagging LIST, no room.
 
 use super::*;
 
