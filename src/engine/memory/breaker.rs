@@ -35,8 +35,9 @@ impl Breaker {
         Breaker { limit, accounts: Mutex::default() }
     }
 
-    /// Whether a Kubernetes object may delete its object in the account; if not, why, and what a person can do.
-    pub fn let_go(&self, account: &str, uid: &str) -> Result<(), String> {
+    /// Counts that a Kubernetes object deletes its object in the account, and refuses once there are too many: why, and what a
+    /// person can do.
+    pub fn admit(&self, account: &str, uid: &str) -> Result<(), String> {
         self.at(Instant::now(), account, uid)
     }
 
@@ -70,9 +71,9 @@ impl Breaker {
         }
         let objects = if limit == 1 { "1 object".to_owned() } else { format!("{limit} objects") };
         Err(format!(
-            "more than {objects} of account {account} were to be deleted within an hour, so no more are until a person \
-            has checked: if all of it is intended, start the operator with a higher --max-deletions-per-hour; to leave this \
-             object in the account, set spec.deletionPolicy to Retain"
+            "more than {objects} of account {account} were requested for deletion within an hour, so the operator deletes none \
+             until a person has checked: if all of it is intended, start the operator with a higher --max-deletions-per-hour; to \
+             leave this object in the account, set spec.deletionPolicy to Retain"
         ))
     }
 }
@@ -105,6 +106,6 @@ mod tests {
     #[test]
     fn no_limit_is_none() {
         let breaker = Breaker::new(0);
-        assert!((0..1000).all(|n| breaker.let_go("a", &n.to_string()).is_ok()));
+        assert!((0..1000).all(|n| breaker.admit("a", &n.to_string()).is_ok()));
     }
 }

@@ -185,8 +185,7 @@ impl Claims {
         freed.map(|(other, _)| other).collect()
     }
 
-    /// The reconcile that begins now checks again whether the name of an object is taken; one that ends earlier needs no
-    /// name for now.
+    /// Removes the object from those that wait for a name. The reconcile that begins now adds it again if the name is still taken.
     pub fn name_in_doubt(&self, who: &ObjectName) {
         let mut table = self.table();
         table.without_name.values_mut().for_each(|waiting| drop(waiting.remove(who)));

@@ -141,7 +141,7 @@ impl OfKind {
     }
 
     /// An object was released whose deletion was requested at this time.
-    pub fn let_go(&self, asked: Timestamp) {
+    pub fn released(&self, asked: Timestamp) {
         self.metrics.deletions.get_or_create(&one(&self.kind)).observe(seconds_since(asked));
     }
 

@@ -74,8 +74,8 @@ impl Work<'_> {
         Ok(released)
     }
 
-    /// Claims the object · asks the guard · binds · sends. Nothing is created that could be doubled, but an object that others set
-    /// before must not count as ours after a crash: so it is bound first, and no longer once the change is certainly refused.
+    /// Claims the object · asks the guard · binds · sends. Binds before it sends, so that after a crash the record says that no one
+    /// had set this object before. Unbinds if the change is certainly refused.
     async fn take_up(&mut self, target: &Target, look: &Look, changes: &[Change]) -> Result<Outcome> {
         let want = target.want.as_ref().ok_or_else(missing_observation)?;
         let seen = look.seen().ok_or_else(missing_observation)?;
@@ -217,7 +217,7 @@ impl Work<'_> {
         let _one_at_a_time = self.guard(target, None, Some(seen), &[]).await?;
         let session = &target.place.admission.session;
         let account = session.client.account_id();
-        if let Err(message) = self.engine.memory.breaker.let_go(account, &self.subject.uid()) {
+        if let Err(message) = self.engine.memory.breaker.admit(account, &self.subject.uid()) {
             return Ok(Outcome::Blocked { reason: Reason::TooManyDeletions, message });
         }
         match self.send_delete(target, seen).await {

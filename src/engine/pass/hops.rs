@@ -93,7 +93,8 @@ fn nothing_outside(subject: &Subject) -> bool {
     status_empty && !subject.object.annotations().contains_key(EXTERNAL_ID)
 }
 
-/// The hops only read the object under work; what they return is put on it here, and in [`super::act`].
+/// The hops before the act only read the object under work; what they return is put on it here. From [`super::act`] on, each step
+/// puts what it did on the object.
 async fn hops(work: &mut Work<'_>) -> Result<Outcome> {
     if let Some(outcome) = work.without_account().await? {
         return Ok(outcome);

@@ -332,7 +332,7 @@ impl Observer<'_> {
     }
 }
 
-/// Of objects that nothing manages any is as good as another, and none is as good as one that something manages.
+/// If nothing manages any of the hits, keeps one, as they are interchangeable. Otherwise drops those that nothing manages.
 fn only_one_vacant(hits: &mut Vec<Seen>) {
     let vacant = |seen: &Seen| seen.about.phase == Phase::Vacant;
     if hits.iter().all(vacant) {

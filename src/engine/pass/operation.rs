@@ -11,8 +11,9 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use k8s_openapi::jiff::Timestamp;
 
 impl Work<'_> {
-    /// Adds the event of an accepted change. Returns since when it is open: a change that is sent again has been open since it
-    /// was sent first, and is no news.
+    /// Notes an accepted change: its event, the count of corrected drift, and that something was sent. A new change starts its
+    /// attempts again. Returns since when it is open: a change that is sent again has been open since it was sent first, and gets
+    /// no event.
     pub fn announce_update(&mut self, fields: &[String], drifted: bool, tried_again: bool) -> Result<Time> {
         let paths: Vec<String> = fields.iter().map(|f| camel(f)).collect();
         let generation = self.subject.object.metadata.generation.unwrap_or_default();
@@ -50,7 +51,8 @@ impl Work<'_> {
         self.close_operation()
     }
 
-    /// An operation that takes time is timed from when it was first seen.
+    /// Opens an operation when the account is first seen at work, so that it is timed, and closes the one that a read shows to be
+    /// over.
     pub fn keep_time(&mut self, seen: &Seen, changes: &[Change]) -> Result<()> {
         let generation = self.subject.object.metadata.generation.unwrap_or_default();
         let pending = matches!(seen.about.phase, Phase::Pending(_));
@@ -66,8 +68,8 @@ impl Work<'_> {
         Ok(())
     }
 
-    /// A read has shown what was sent, or nothing was. A change whose response was lost has no operation: what is read may be
-    /// from before it, for as long as reads may lag.
+    /// Ends the open operation. If there is none because the response was lost, forgets the change only after the read lag, as
+    /// reads may be from before it. Then wakes the objects that lost against this one.
     pub fn close_operation(&mut self) -> Result<()> {
         let open = self.subject.status_mut()?.operation.take().is_some();
         let lag = self.lag().read;

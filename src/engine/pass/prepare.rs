@@ -234,8 +234,9 @@ impl Work<'_> {
         Ok(Target { place, want, refs, claims, unresolved: unresolved.unwrap_or_default() })
     }
 
-    /// What is in a workspace needs a grant for it, also for one that only a record names, as each is called at its own host. It waits
-    /// for its workspace, unless it is being deleted: then it is gone with that.
+    /// For a kind inside workspaces: checks the grants for each workspace that the spec or the record names, as each is called at its
+    /// own host, then waits until the workspace of the spec can be called. A deletion does not wait: the object goes with its
+    /// workspace.
     pub async fn find_home(&self, target: &Target) -> Result<()> {
         if self.driver.traits().home == Home::Account {
             return Ok(());

@@ -71,7 +71,7 @@ impl Subject {
         if self.object.finalizers().iter().any(|f| f == FINALIZER) {
             self.write_metadata(engine, false).await?;
             if let Some(asked) = &self.object.metadata.deletion_timestamp {
-                engine.meter.of(&self.who.kind).let_go(asked.0);
+                engine.meter.of(&self.who.kind).released(asked.0);
             }
             self.notes.extend(note);
         }

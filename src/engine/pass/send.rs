@@ -162,9 +162,9 @@ impl Work<'_> {
         }
         let fields = words(fields);
         let text = format!(
-            "the account shows the object {}, but answers the change of {fields} as if there were none: {error}; the change is \
-             tried again. If this lasts, check the object in the account console: change it there, or undo the change in the spec, \
-             and ask the support of Databricks",
+            "the account shows the object {}, but rejects the change of {fields} because it does not find the object: {error}. The \
+             operator retries. If this lasts, make the change in the account console or undo it in the spec, and contact Databricks \
+             support",
             seen.id
         );
         Ok(Error::rejected(Reason::ApplyFailed, text).patient(self.lag().read))
@@ -223,9 +223,8 @@ impl Work<'_> {
         }
     }
 
-    /// Whether something in the account uses the object and will continue to: what is known to stay there uses it, or the account
-    /// has refused the deletion for long. What uses it may stay on purpose, and then waiting would never end. A written policy says
-    /// to wait.
+    /// Whether to release the object instead of waiting until nothing uses it: what uses it is known to stay in the account, or has
+    /// used it for [`USED_FOR`] and may stay on purpose. Never if the spec sets a deletion policy. The first refusal starts the clock.
     pub fn stays_in_use(&self, error: &Error) -> bool {
         let used = matches!(error, Error::Waiting { reason: Reason::DependencyStillInUse, .. });
         let since = self.remember(|m| used.then(|| *m.in_use_since.get_or_insert_with(Instant::now)));

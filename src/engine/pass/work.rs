@@ -1,5 +1,5 @@
 //! The object under work together with its kind, as the hops see it: what binds it to an object in the account, and all that a
-//! decision depends on. The hops only read it, and return values.
+//! decision depends on. The hops before the act only read it, and return values.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -359,7 +359,8 @@ impl Work<'_> {
         Ok(changes)
     }
 
-    /// What a grant does not allow an object to give, the object may neither remove nor show.
+    /// Fails unless a grant allows the object to give what the object in the account already gives: otherwise it could reveal or
+    /// remove a permission that it may not give.
     pub fn may_touch(&self, target: &Target, seen: &Seen) -> Result<()> {
         let power = self.driver.power(&seen.state)?;
         check_power(&target.place.admission, &power, &self.subject.who.namespace)

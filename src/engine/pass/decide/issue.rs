@@ -1,8 +1,9 @@
 //! When a secret is replaced, and when its predecessor is deleted. Pure: the time is an argument.
 //!
-//! How long a secret lives is the difference of two times of the account, counted from our own time of its creation: so no
-//! difference between the clocks matters. As our clock may have been wrong at that time, the account's time of its creation counts
-//! as well, but not so soon after the creation that a clock that is wrong all the time would have one secret follow another.
+//! A secret is replaced after two thirds of its life. The life is the difference of two times of the account, and its start is our
+//! own time of the creation, so a difference between the clocks does not matter. If our clock was wrong at the creation, the
+//! account's time of it applies too, but not within the first sixth of the life: a clock that is always wrong would otherwise
+//! replace each new secret at once.
 
 use std::time::Duration;
 

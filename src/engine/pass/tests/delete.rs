@@ -204,7 +204,7 @@ async fn a_change_at_the_last_moment_stops_a_deletion() {
 async fn mass_deletion_is_stopped() {
     let fake = Fake::new(Lifecycle::Object, Ownership::RecordedId);
     let world = world_of(fake, |settings| settings.max_deletions_per_hour = 1);
-    world.engine.memory.breaker.let_go("account", "another").unwrap();
+    world.engine.memory.breaker.admit("account", "another").unwrap();
     world.apply(json!({})).settle().await;
     world.quiet();
     world.api.delete("it");

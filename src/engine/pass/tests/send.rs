@@ -147,7 +147,7 @@ async fn a_change_that_does_not_find_its_object_is_sent_once_more_before_that_is
     assert_eq!(world.fake.calls(), ["LIST ", "GET id-a", "PATCH id-a value"], "a new read shows it");
     assert_eq!(world.condition("Ready"), "False ApplyFailed");
     let message = world.message("Ready");
-    assert!(message.contains("the object id-a, but answers the change of value as if there were none"));
+    assert!(message.contains("the object id-a, but rejects the change of value"));
     for (wait, stalled) in [(100, ""), (400, ""), (200, "True ApplyFailed")] {
         tokio::time::advance(seconds(wait)).await;
         world.refused(missing()).await;
