@@ -74,7 +74,7 @@ impl Work<'_> {
         Ok(released)
     }
 
-    /// Claims the object · asks the guard · binds · sends. Binds before it sends, so that after a crash the record says that no one
+    /// Claims the object · asks the guard · binds · sends. Binds before it sends, so that after a crash the record says that no user
     /// had set this object before. Unbinds if the change is certainly refused.
     async fn take_up(&mut self, target: &Target, look: &Look, changes: &[Change]) -> Result<Outcome> {
         let want = target.want.as_ref().ok_or_else(missing_observation)?;
