@@ -8,7 +8,6 @@
 //! Each function below is one order of effects, and that order is what makes the change safe. The effects themselves are values
 //! or calls from [`super::send`], [`super::bind`] and [`super::findings`]; they are put on the object here.
 
-use k8s_openapi::jiff::Timestamp;
 use kube::ResourceExt;
 use tokio::time::Instant;
 
@@ -20,6 +19,7 @@ use super::outcome::Outcome;
 use super::send::refuses;
 use super::subject::Counted;
 use super::work::{Decision, Target, Work, missing_observation};
+use crate::clock;
 use crate::engine::crd::{EventReason, External, Intent, Reason, seconds};
 use crate::engine::error::{Error, Result};
 use crate::engine::kind::{Change, Key, New, Phase, Seen, When, Writer};
@@ -78,7 +78,7 @@ impl Work<'_> {
         }
         self.same_principals(target).await?;
         let _one_at_a_time = self.guard(target, Some(want), None, &look.before).await?;
-        let time = seconds(Timestamp::now());
+        let time = seconds(clock::now());
         let (within, name) = (key.within.clone(), key.name.clone());
         let intent = Intent { account_id, within, name, time, before: look.before };
         let engine = self.engine;
@@ -106,7 +106,7 @@ impl Work<'_> {
         self.remember(|m| {
             *m = ObjectMemory { awaiting_first_ready: m.awaiting_first_ready, ..ObjectMemory::default() }
         });
-        let created_at = Some(seconds(Timestamp::now()));
+        let created_at = Some(seconds(clock::now()));
         let account_id = target.place.admission.session.client.account_id().to_owned();
         let shown = new.seen.as_ref().and_then(|seen| self.driver.key(&seen.state).ok());
         let (id, name) = (new.id.clone(), Some(shown.unwrap_or(key).name));

@@ -6,7 +6,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use ipnet::IpNet;
-use k8s_openapi::jiff::Timestamp;
 use kube::ResourceExt;
 use kube::core::DynamicObject;
 use serde::Deserialize;
@@ -18,6 +17,7 @@ use super::bound::Record;
 use super::decide::{fields_now, words};
 use super::outcome::Outcome;
 use super::work::{Target, Work};
+use crate::clock;
 use crate::databricks::Urgency;
 use crate::engine::crd::{
     AUTH_KIND, DatabricksAuthSpec, External, FINALIZER, ObjectName, Operation, Reason, age,
@@ -150,7 +150,7 @@ impl Work<'_> {
     /// A guard that reads all objects of the kind must not miss one that was created a moment ago.
     fn all_are_shown(&self, target: &Target, within: &str, shown: &[Seen]) -> Result<()> {
         for (object, external) in self.siblings(target, within) {
-            let young = external.created_at.is_some_and(|at| age(at.0, Timestamp::now()) < self.lag().read);
+            let young = external.created_at.is_some_and(|at| age(at.0, clock::now()) < self.lag().read);
             if young && !shown.iter().any(|seen| seen.id == external.id) {
                 return Err(self.unsure("created for", &object));
             }
@@ -170,7 +170,7 @@ impl Work<'_> {
             }
             // A start of the operator forgets when something was sent, but not that no read had shown it.
             let recorded = Operation::deserialize(&object.data["status"]["operation"]).ok();
-            let recorded = recorded.map(|operation| age(operation.since.0, Timestamp::now()));
+            let recorded = recorded.map(|operation| age(operation.since.0, clock::now()));
             if sent.is_some_and(recent) || recorded.is_some_and(|age| age < self.lag().read) {
                 return Err(self.unsure("changed for", &object));
             }
@@ -396,7 +396,7 @@ impl Work<'_> {
         let created = self.bound().created_at()?;
         let called = format!("{} {id}", self.subject.who.kind);
         let deleting = self.subject.deleting();
-        self.lag().may_be_unseen(&called, created, Timestamp::now(), Duration::ZERO, deleting)
+        self.lag().may_be_unseen(&called, created, clock::now(), Duration::ZERO, deleting)
     }
 
     /// Databricks says that the name is taken: its holder may give it up soon, so this object waits. Returns whether that
