@@ -3,6 +3,7 @@
 //! What a kind refers to is in its own table, `REFERENCES`, so that no test has one.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
 
 use databricks_operator::engine::kind::{Driver, Wanted};
 use databricks_operator::kinds::KINDS;
@@ -10,7 +11,9 @@ use serde_json::{Value, json};
 
 /// The manifest of a kind in `config/samples`: its text, and the object.
 pub fn manifest(kind: &str) -> (String, Value) {
-    let path = format!("{}/config/samples/{}.yaml", env!("CARGO_MANIFEST_DIR"), kind.to_lowercase());
+    let crates = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let samples = crates.ancestors().map(|at| at.join("config/samples")).find(|samples| samples.is_dir());
+    let path = samples.unwrap().join(format!("{}.yaml", kind.to_lowercase())).display().to_string();
     let text = std::fs::read_to_string(&path).unwrap_or_else(|e| panic!("{kind} has no sample {path}: {e}"));
     let object = serde_saphyr::from_str(&text).unwrap_or_else(|e| panic!("{path} is no YAML: {e}"));
     (text, object)
