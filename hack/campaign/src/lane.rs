@@ -3,10 +3,12 @@
 use std::cell::RefCell;
 use std::sync::{Arc, Once};
 
+use databricks_operator::config::Run;
 use databricks_operator::engine::kind::Driver;
 
 use crate::fault::Plan;
-use crate::life::{self, End};
+use crate::life;
+use crate::oracle::End;
 use crate::seed;
 use crate::trace::{Trace, What};
 
@@ -15,6 +17,8 @@ use crate::trace::{Trace, What};
 pub struct Case {
     /// The kind whose sample lives.
     pub driver: &'static dyn Driver,
+    /// The operator's flags, see [`crate::operator`].
+    pub operator: Arc<Run>,
     /// The number of the run: all randomness follows from it, and which faults strike.
     pub seed: u64,
     /// The calls of a life without faults that faults may strike, see [`Told::busy`]; `None` for such a life itself.

@@ -3,7 +3,7 @@
 //!
 //! What differs from the process: no lease, no ports, no logs, no traces, no bytes of HTTP, DNS or TLS. `tests/crash` and the
 //! stories run those. The map: [`run`] is one run (`lane`); `life` is what users do in it and what must hold, `world` is what it
-//! happens in; `gate`, with `account` and `cluster`, is the operator's way out, where each `fault` strikes; `trace` is what
+//! happens in, `oracle` what must never be; `gate`, with `account` and `cluster`, is the operator's way out, where each `fault` strikes; `trace` is what
 //! happened; `seed` is where all randomness comes from.
 
 mod account;
@@ -15,6 +15,7 @@ mod fault;
 mod gate;
 mod lane;
 mod life;
+mod oracle;
 #[path = "../../../tests/crash/outside.rs"]
 #[allow(
     dead_code,
@@ -45,5 +46,6 @@ mod world;
 
 pub use fault::{Fault, Plan, Says};
 pub use lane::{Case, Told, run};
-pub use life::End;
+pub use oracle::End;
 pub use trace::{Api, Line, Trace, What};
+pub use world::operator;

@@ -2,7 +2,6 @@
 //!
 //! What must hold is read from the account and its journal, not from what the operator says of itself.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -12,16 +11,15 @@ use k8s_openapi::jiff::Timestamp;
 use kube::api::{Api, DeleteParams, DynamicObject, Patch, PatchParams, PostParams};
 use kube::core::ApiResource;
 use serde_json::{Map, Value, json};
-use simulator::Simulator;
 use tokio::time::{Instant, sleep};
-use uuid::Uuid;
 
 use crate::edits::edit;
 use crate::fault::Plan;
 use crate::lane::Case;
+use crate::oracle::{self, End};
 use crate::outside::Outside;
 use crate::referents::prepare;
-use crate::trace::{Trace, What};
+use crate::trace::Trace;
 use crate::world::World;
 use crate::{account, seed};
 
@@ -36,21 +34,20 @@ pub const REST: &str = "it rests";
 /// How long after a change the operator may still write about it.
 const SETTLED: Duration = Duration::from_secs(20 * 60);
 
-/// All objects of an account, by collection.
-pub type End = BTreeMap<String, Vec<String>>;
-
 /// Lives one life; returns what must not be, and what is in the account at the end.
 pub async fn live(case: &Case, plan: Plan, trace: Arc<Trace>) -> (Vec<String>, End) {
     let start = Timestamp::from_millisecond(START_MS.cast_signed()).unwrap_or(Timestamp::MIN);
     clock::follow_tokio(start);
     trace.start();
-    let world = Arc::new(World::new(plan, trace, START_MS));
+    let world = Arc::new(World::new(case.operator.clone(), plan, trace, START_MS));
     let mut life = Life::begin(case.clone(), world.clone()).await;
     let operator = tokio::spawn(world.clone().operate(case.driver));
     if let Err(stuck) = life.whole().await {
         life.wrong.push(stuck);
     }
-    life.check_journal();
+    let whole = life.case.driver.traits().lifecycle == Lifecycle::Object;
+    life.wrong.extend(oracle::of_account(&world, life.deleted_ms, whole));
+    life.wrong.extend(oracle::of_calls(&world));
     world.stop.cancel();
     let ended = operator.await.map_err(|panic| panic.to_string());
     life.wrong.extend(ended.and_then(std::convert::identity).err());
@@ -187,8 +184,9 @@ impl Life {
         if changed.state == made.state {
             self.wrong.push(format!("Ready after a change, and the account is unchanged: {:?}", made.state));
         }
+        self.drift(&changed, &made).await?;
         if changed.about.phase != Phase::Vacant {
-            return Ok(changed);
+            return self.only_one().await;
         }
         let before = change.as_object().into_iter().flatten();
         let before: Map<String, Value> =
@@ -196,6 +194,21 @@ impl Life {
         self.patch(&Value::Object(before)).await?;
         self.until("the change is undone", async |life| life.ready().await).await?;
         self.only_one().await
+    }
+
+    /// Somebody undoes the change in the account.
+    async fn drift(&self, changed: &Seen, made: &Seen) -> Result<(), String> {
+        self.note("somebody undoes the change in the account");
+        self.outside.change(changed, &made.state).await;
+        self.until("the difference is corrected", async |life| {
+            let now = life.outside.get(&changed.id).await?.ok_or("it is gone")?;
+            let open = life.outside.differences(&changed.state, &now);
+            if !open.is_empty() {
+                return Err(format!("{open:?} of {:?}", now.state));
+            }
+            life.ready().await
+        })
+        .await
     }
 
     async fn patch(&self, spec: &Value) -> Result<(), String> {
@@ -239,7 +252,7 @@ impl Life {
 
     /// At the end, the account is as it is after a life without faults: mostly as before.
     fn check_rest(&mut self) {
-        self.end = everything(&self.world.account);
+        self.end = oracle::everything(&self.world.account);
         let Some(wanted) = &self.case.end else { return };
         for (collection, wanted) in wanted.iter() {
             let found = self.end.get(collection);
@@ -301,33 +314,6 @@ impl Life {
         }
     }
 
-    /// What the account's journal must not show.
-    fn check_journal(&mut self) {
-        let writes = self.world.account.writes();
-        let mut live = 0_i32;
-        for call in writes.iter().filter(|call| call.applied) {
-            if self.case.driver.traits().lifecycle == Lifecycle::Object {
-                live += i32::from(call.method == "POST") - i32::from(call.method == "DELETE");
-                if live > 1 {
-                    self.wrong
-                        .push(format!("a second object: {} {} (call {})", call.method, call.path, call.n));
-                    live = 1;
-                }
-            }
-            if call.method == "DELETE" && self.deleted_ms.is_none_or(|deleted| call.at_ms < deleted) {
-                self.wrong.push(format!("deleted in the account before the user deleted it: {}", call.path));
-            }
-        }
-        for line in self.world.trace.lines() {
-            if let What::Call { method, path, body, .. } = &line.what
-                && !path.ends_with("/v1/token")
-                && body.contains(account::SECRET)
-            {
-                self.wrong.push(format!("the secret is in {method} {path}"));
-            }
-        }
-    }
-
     fn note(&self, text: impl Into<String>) {
         self.world.trace.note(text);
     }
@@ -339,38 +325,4 @@ fn object(kind: &str, name: &str, spec: Value) -> Value {
         "apiVersion": "databricks-operator.io/v1alpha1", "kind": kind,
         "metadata": {"name": name, "namespace": "default"}, "spec": spec,
     })
-}
-
-/// All objects of an account, by collection, without what differs from run to run.
-fn everything(account: &Simulator) -> End {
-    let all = account.served().into_iter().map(|served| served.name);
-    let objects = all.map(|name| {
-        let mut objects: Vec<String> =
-            account.objects(&name).iter().map(|one| masked(one).to_string()).collect();
-        objects.sort_unstable();
-        (name, objects)
-    });
-    objects.collect()
-}
-
-/// A value without ids and times.
-fn masked(value: &Value) -> Value {
-    match value {
-        Value::Object(all) => all.iter().map(|(name, value)| (name.clone(), masked(value))).collect(),
-        Value::Array(all) => all.iter().map(masked).collect(),
-        Value::Number(number) if number.as_f64().is_some_and(|number| number > 1e9) => json!("~"),
-        Value::String(text) => {
-            let chosen = |word: &str| {
-                let long = word.len() >= 10 && word.bytes().all(|byte| byte.is_ascii_digit());
-                long || word.starts_with("dbc-") || Uuid::try_parse(word).is_ok()
-            };
-            let words = text.split_inclusive(|c: char| !c.is_ascii_alphanumeric() && c != '-');
-            let words = words.map(|word| {
-                let bare = word.trim_end_matches(|c: char| !c.is_ascii_alphanumeric() && c != '-');
-                if chosen(bare) { "~" } else { word }
-            });
-            Value::String(words.collect())
-        }
-        other => other.clone(),
-    }
 }

@@ -6,7 +6,7 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
 
-use campaign::{Case, Told, run};
+use campaign::{Case, Told, operator, run};
 use clap::Parser;
 use databricks_operator::engine::kind::Driver;
 use databricks_operator::kinds::KINDS;
@@ -29,6 +29,9 @@ struct Arguments {
     /// How many hours nothing may be written once the object is Ready
     #[arg(long, env = "QUIET_HOURS", default_value_t = 1)]
     quiet_hours: u64,
+    /// Another flag of the operator, such as --flag=--quarantine=1s; may be given several times
+    #[arg(long, allow_hyphen_values = true)]
+    flag: Vec<String>,
     /// Runs without faults, which only differ in their seeds
     #[arg(long)]
     faultless: bool,
@@ -42,10 +45,17 @@ fn main() -> ExitCode {
         eprintln!("there is no kind {}", arguments.kind.join(","));
         return ExitCode::FAILURE;
     }
+    let operator = operator(&arguments.flag);
     let mut wrong = BTreeMap::new();
     for driver in &kinds {
-        let case =
-            Case { driver: *driver, seed: 0, calls: None, end: None, quiet_hours: arguments.quiet_hours };
+        let case = Case {
+            driver: *driver,
+            operator: operator.clone(),
+            seed: 0,
+            calls: None,
+            end: None,
+            quiet_hours: arguments.quiet_hours,
+        };
         let first = run(&case);
         let calls = Some(first.busy()).filter(|_| !arguments.faultless);
         let end = Some(first.end.clone());

@@ -28,6 +28,8 @@ pub struct World {
     pub account: Simulator,
     /// What happened.
     pub trace: Arc<Trace>,
+    /// The operator's flags.
+    pub operator: Arc<Run>,
     /// What goes wrong.
     pub plan: Arc<Plan>,
     /// Ends the operator in good order.
@@ -36,10 +38,10 @@ pub struct World {
 
 impl World {
     /// A cluster and an account at this time, epoch milliseconds.
-    pub fn new(plan: Plan, trace: Arc<Trace>, start_ms: u64) -> World {
+    pub fn new(operator: Arc<Run>, plan: Plan, trace: Arc<Trace>, start_ms: u64) -> World {
         let server = ApiServer::with(definitions(), clock::now);
         let account = account::account(start_ms);
-        World { server, account, trace, plan: Arc::new(plan), stop: CancellationToken::new() }
+        World { server, account, trace, operator, plan: Arc::new(plan), stop: CancellationToken::new() }
     }
 
     /// Runs the operator for one kind until it is stopped, and starts it again after a crash. Fails if it ends by itself, or does
@@ -73,7 +75,7 @@ impl World {
 
     /// As the command `run` puts them together, without a lease.
     fn parts(&self, driver: &'static dyn Driver, gate: &Arc<Gate>) -> Parts {
-        let (settings, metrics) = (settings(), Metrics::new(&[driver]));
+        let (settings, metrics) = (&self.operator, Metrics::new(&[driver]));
         let exchange = Some(account::exchange(&self.account, gate));
         Parts {
             client: cluster::client(&self.server, gate),
@@ -94,15 +96,17 @@ fn only(driver: &'static dyn Driver) -> &'static [&'static dyn Driver] {
     at.map_or(&[], |at| std::slice::from_ref(&KINDS[at]))
 }
 
-/// The flags: those of users, but for http to the account.
-fn settings() -> &'static Run {
-    static RUN: OnceLock<Run> = OnceLock::new();
-    RUN.get_or_init(|| {
-        let words = ["databricks-operator", "run", "--leader-elect=false", "--allow-insecure-loopback"];
-        let line = databricks_operator::cli::command().get_matches_from(words);
-        let (_, flags) = line.subcommand().expect("`run` is a command");
-        Run::from_arg_matches(flags).expect("the flags are valid")
-    })
+/// The operator with these flags on top of those of all runs: the defaults of users, but for http to the account.
+///
+/// # Panics
+/// If there is no such flag.
+pub fn operator(flags: &[String]) -> Arc<Run> {
+    let words = ["databricks-operator", "run", "--leader-elect=false", "--allow-insecure-loopback"];
+    let words = words.into_iter().map(str::to_owned).chain(flags.iter().cloned());
+    let line = databricks_operator::cli::command().try_get_matches_from(words);
+    let line = line.unwrap_or_else(|error| panic!("{error}"));
+    let (_, flags) = line.subcommand().expect("`run` is a command");
+    Arc::new(Run::from_arg_matches(flags).expect("the flags are valid"))
 }
 
 /// The CRDs, compiled once for all runs.
