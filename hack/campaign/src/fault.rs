@@ -136,3 +136,20 @@ impl fmt::Display for Plan {
         f.write_str(&strikes.collect::<Vec<_>>().join("; "))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+
+    #[test]
+    fn the_first_runs_try_every_fault_at_every_call_once() {
+        let calls = [1, 2, 5, 40];
+        let runs = calls.len() * Fault::all().len();
+        let tried: BTreeSet<String> =
+            (0..runs).map(|index| Plan::of(index as u64, &calls).to_string()).collect();
+        assert_eq!(tried.len(), runs);
+        assert!(Plan::of(runs as u64, &calls).strikes.len() <= 5);
+    }
+}
