@@ -271,22 +271,30 @@ impl Life {
     }
 
     async fn at_rest(&mut self, time: Duration) {
-        sleep(SETTLED).await;
-        for _ in 0..4 {
-            let (calls, writes) = (self.world.trace.calls(), self.world.trace.writes());
-            sleep(time).await;
-            let (now, written) = (self.world.trace.calls(), self.world.trace.writes());
-            if self.world.plan.strikes.iter().any(|(n, _)| (calls + 1..=now).contains(n)) {
-                // What a fault makes necessary is no violation.
-                sleep(SETTLED).await;
+        for _ in 0..8 {
+            // What a fault makes necessary is no violation.
+            if self.struck_within(SETTLED).await {
                 continue;
             }
+            let writes = self.world.trace.writes();
+            if self.struck_within(time).await {
+                continue;
+            }
+            let written = self.world.trace.writes();
             if writes != written {
                 self.wrong
                     .push(format!("at rest, and it writes (cluster, account): {writes:?}, then {written:?}"));
             }
             return;
         }
+    }
+
+    /// Whether a fault strikes within this time, which passes.
+    async fn struck_within(&self, time: Duration) -> bool {
+        let before = self.world.trace.calls();
+        sleep(time).await;
+        let within = before + 1..=self.world.trace.calls();
+        self.world.plan.strikes.iter().any(|(n, _)| within.contains(n))
     }
 
     /// Waits for a state, in virtual time.

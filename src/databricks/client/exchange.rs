@@ -14,9 +14,11 @@ type Sent = http::Request<Vec<u8>>;
 /// The response, with its whole body, or why there is none.
 type Outcome = Result<http::Response<Vec<u8>>, NoResponse>;
 
+type Running = Pin<Box<dyn Future<Output = Outcome> + Send>>;
+
 /// Carries out calls in process.
 #[derive(Clone)]
-pub struct Exchange(Arc<dyn Fn(Sent) -> Pin<Box<dyn Future<Output = Outcome> + Send>> + Send + Sync>);
+pub struct Exchange(Arc<dyn Fn(Sent) -> Running + Send + Sync>);
 
 /// Why an exchange ended without a response.
 #[derive(Debug, Clone, PartialEq)]
