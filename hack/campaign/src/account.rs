@@ -1,4 +1,4 @@
-//! The simulated account, called in process: through a gate by the operator, directly by whoever prepares and checks it.
+//! The simulated account, called in process: through a gate by the operator, directly by what prepares and checks it.
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -21,7 +21,7 @@ pub struct Case {
     pub operator: Arc<Run>,
     /// The number of the run: all randomness follows from it, and which faults strike.
     pub seed: u64,
-    /// The calls of a life without faults that faults may strike, see [`Told::busy`]; `None` for such a life itself.
+    /// The calls of a life without faults that faults may strike, see [`Outcome::busy`]; `None` for such a life itself.
     pub calls: Option<Arc<[usize]>>,
     /// The end of such a life, if this one must end like it.
     pub end: Option<Arc<End>>,
@@ -29,8 +29,8 @@ pub struct Case {
     pub quiet_hours: u64,
 }
 
-/// What a run tells.
-pub struct Told {
+/// The outcome of a run.
+pub struct Outcome {
     /// The faults.
     pub plan: Plan,
     /// What must not be.
@@ -41,7 +41,7 @@ pub struct Told {
     pub trace: Arc<Trace>,
 }
 
-impl Told {
+impl Outcome {
     /// The numbers of the calls that had something to do, and of the first few while the object rested.
     pub fn busy(&self) -> Arc<[usize]> {
         let (mut resting, mut found) = (None, vec![]);
@@ -66,7 +66,7 @@ thread_local! {
 }
 
 /// Runs one life to its end. The same case has the same trace, whatever ran before it or runs beside it.
-pub fn run(case: &Case) -> Told {
+pub fn run(case: &Case) -> Outcome {
     record_panics();
     let (case, trace) = (case.clone(), Arc::new(Trace::default()));
     let shared = trace.clone();
@@ -86,7 +86,7 @@ pub fn run(case: &Case) -> Told {
         Ok(Ok(ended)) => ended,
         _ => (Plan::default(), vec!["the thread of the run ended early".to_owned()], End::new()),
     };
-    Told { plan, violations, end: Arc::new(end), trace }
+    Outcome { plan, violations, end: Arc::new(end), trace }
 }
 
 /// Panics on the threads of runs are kept for their verdict, also those that the operator survives.

@@ -45,7 +45,7 @@ mod trace;
 mod world;
 
 pub use fault::{Fault, Plan, Says};
-pub use lane::{Case, Told, run};
+pub use lane::{Case, Outcome, run};
 pub use oracle::End;
 pub use trace::{Api, Line, Trace, What};
 pub use world::operator;

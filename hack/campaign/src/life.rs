@@ -179,7 +179,7 @@ impl Life {
     async fn update(&mut self, made: Seen) -> Result<Seen, String> {
         let Some(change) = edit(self.case.driver, &self.want) else { return Ok(made) };
         self.patch(&change).await?;
-        self.until("the change is made", async |life| life.ready().await).await?;
+        self.until("the change is carried out", async |life| life.ready().await).await?;
         let changed = self.only_one().await?;
         if changed.state == made.state {
             self.wrong.push(format!("Ready after a change, and the account is unchanged: {:?}", made.state));
@@ -196,9 +196,9 @@ impl Life {
         self.only_one().await
     }
 
-    /// Somebody undoes the change in the account.
+    /// Another client undoes the change in the account.
     async fn drift(&self, changed: &Seen, made: &Seen) -> Result<(), String> {
-        self.note("somebody undoes the change in the account");
+        self.note("another client undoes the change in the account");
         self.outside.change(changed, &made.state).await;
         self.until("the difference is corrected", async |life| {
             let now = life.outside.get(&changed.id).await?.ok_or("it is gone")?;

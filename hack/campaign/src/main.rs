@@ -6,7 +6,7 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
 
-use campaign::{Case, Told, operator, run};
+use campaign::{Case, Outcome, operator, run};
 use clap::Parser;
 use databricks_operator::engine::kind::Driver;
 use databricks_operator::kinds::KINDS;
@@ -131,7 +131,7 @@ fn campaign(case: &Case, from: u64, runs: u64, calls: usize) -> usize {
     seeds.len()
 }
 
-fn report(driver: &dyn Driver, which: &str, told: &Told, whole: bool) {
+fn report(driver: &dyn Driver, which: &str, told: &Outcome, whole: bool) {
     println!("{} {which}: {}", driver.kind(), told.plan);
     if whole {
         told.trace.lines().iter().for_each(|line| println!("{line}"));
