@@ -7,6 +7,7 @@ help:
 	@echo 'make up     the same to try things out: leaves it running in the background'
 	@echo 'make down   stops what `make up` started'
 	@echo 'make test   all tests but for the next line's'
+	@echo 'make campaign   runs of the operator with faults, in one thread each under virtual time: RUNS=100000 KIND=Group,User; SEED=17 KIND=Group replays one'
 	@echo 'make test-argocd   a real Argo CD with the operator and the account; Go takes minutes to build it, once'
 	@echo 'make generate   writes what is generated: CRDs, rules of access control, what the chart has of them, the manifest of config/install, tables of tests and documents, config/argocd'
 	@echo 'make recording   runs the demo and records what it prints in docs/demo.txt'
@@ -27,6 +28,10 @@ test: cargo
 test-argocd: cargo
 	cargo test --workspace --locked --test argocd -- --nocapture --test-threads=3
 
+# A build of its own: without optimisation a run takes ten times as long.
+campaign: cargo
+	cargo run --locked --quiet --profile campaign -p campaign
+
 # Each kind is in all of these; a test fails while one of them is not in step. The last line needs an object of each kind that a
 # story recorded, and says so.
 generate: cargo
@@ -42,4 +47,4 @@ build: cargo
 cargo:
 	@command -v cargo >/dev/null || { echo 'cargo is missing: install Rust, https://rustup.rs' >&2; exit 1; }
 
-.PHONY: help demo up down recording test test-argocd generate build cargo
+.PHONY: help demo up down recording campaign test test-argocd generate build cargo

@@ -24,7 +24,7 @@ mod token;
 #[cfg(test)]
 mod tests;
 
-pub use client::{Client, Connection, Settings, Trail, WorkspaceHost};
+pub use client::{Client, Connection, Exchange, NoResponse, Settings, Trail, WorkspaceHost};
 pub use egress::{Egress, Proxy, roots};
 pub use error::{Error, Optional};
 pub use host::{Host, HostNotAllowed, HostPolicy, default_host, workspace_url};

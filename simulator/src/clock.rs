@@ -18,6 +18,11 @@ impl Clock {
         Self { started: Instant::now(), base_ms: since_epoch.as_millis() as u64 }
     }
 
+    /// A clock that shows `epoch_ms` now.
+    pub fn at(epoch_ms: u64) -> Self {
+        Self { started: Instant::now(), base_ms: epoch_ms }
+    }
+
     /// Epoch milliseconds.
     pub fn now_ms(&self) -> u64 {
         self.base_ms + self.started.elapsed().as_millis() as u64

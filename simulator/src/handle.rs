@@ -5,10 +5,13 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
+use axum::body::Bytes;
+use axum::http::{Request, Response};
 use serde_json::Value;
 use tokio::net::TcpListener;
 use uuid::Uuid;
 
+use crate::clock::Clock;
 use crate::faults::{Fault, Held, glob};
 use crate::journal::Call;
 use crate::objects::{self, Served};
@@ -35,6 +38,8 @@ pub struct Config {
     pub settings: Settings,
     /// Puts a workspace, its credentials and an IP access list into the account for the demo to find; ids are then small.
     pub seed_demo: bool,
+    /// The time at the start, in epoch milliseconds; the machine's if not given.
+    pub start_ms: Option<u64>,
 }
 
 impl Default for Config {
@@ -46,6 +51,7 @@ impl Default for Config {
             client_secret: Uuid::new_v4().simple().to_string(),
             settings: Settings::default(),
             seed_demo: false,
+            start_ms: None,
         }
     }
 }
@@ -67,17 +73,42 @@ impl Simulator {
     /// Listens, and serves until stopped. Fails if the address cannot be bound.
     pub async fn start(config: Config) -> io::Result<Self> {
         let listener = TcpListener::bind(config.listen).await?;
-        let address = listener.local_addr()?;
-        let Config { account_id, client_id, client_secret, mut settings, seed_demo, .. } = config;
+        let simulator = Self::new(config, listener.local_addr()?)?;
+        let shared = simulator.shared.clone();
+        shared.tasks.spawn(server::serve(shared.clone(), listener));
+        Ok(simulator)
+    }
+
+    /// The same without a socket: the account responds to [`Simulator::answer`] alone, and nothing listens at its address.
+    ///
+    /// # Errors
+    /// If the demo's objects cannot be created.
+    pub fn in_process(config: Config) -> io::Result<Self> {
+        let address = config.listen;
+        Self::new(config, address)
+    }
+
+    fn new(config: Config, address: SocketAddr) -> io::Result<Self> {
+        let Config { account_id, client_id, client_secret, mut settings, seed_demo, start_ms, .. } = config;
         settings.small_ids |= seed_demo;
         let mut world = World::new(account_id.clone(), client_id.clone(), client_secret.clone(), settings);
+        if let Some(start_ms) = start_ms {
+            world.clock = Clock::at(start_ms);
+        }
         objects::seed(&mut world);
         if seed_demo {
             objects::seed_demo(&mut world).map_err(io::Error::other)?;
         }
-        let shared = Shared::new(world);
-        shared.tasks.spawn(server::serve(shared.clone(), listener));
-        Ok(Self { shared, address, account_id, client_id, client_secret })
+        Ok(Self { shared: Shared::new(world), address, account_id, client_id, client_secret })
+    }
+
+    /// Carries out one call in process: faults, holds and delays are those of a call over a socket. The request has the header
+    /// `Host`. What a caller gives up on is carried out nevertheless.
+    ///
+    /// # Errors
+    /// If the response was lost: by a fault that drops or truncates it, or because the simulator is stopped.
+    pub async fn answer(&self, request: Request<Bytes>) -> io::Result<Response<Bytes>> {
+        server::in_process(self.shared.clone(), request).await
     }
 
     /// `http://host:port`, without a slash at the end.

@@ -42,7 +42,7 @@ async fn main() -> io::Result<()> {
         client_id: arguments.client_id.unwrap_or(default.client_id),
         client_secret: arguments.client_secret.unwrap_or(default.client_secret),
         seed_demo: arguments.seed_demo,
-        settings: default.settings,
+        ..default
     };
     let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
     let simulator = Simulator::start(config).await?;

@@ -36,6 +36,26 @@ async fn receive(
     ConnectInfo(cut): ConnectInfo<Cut>,
     request: axum::extract::Request,
 ) -> Response<Body> {
+    answer(shared, cut, request).await
+}
+
+/// The response to a call that came on no connection, with its whole body; an error where a connection would have broken.
+pub(crate) async fn in_process(
+    shared: Arc<Shared>,
+    request: axum::http::Request<Bytes>,
+) -> io::Result<Response<Bytes>> {
+    let cut = Cut(shared.stop.child_token());
+    let lost = || io::Error::from(io::ErrorKind::ConnectionReset);
+    let answered = async {
+        let (head, body) = answer(shared, cut.clone(), request.map(Body::from)).await.into_parts();
+        let body = to_bytes(body, usize::MAX).await.map_err(|_| lost())?;
+        Ok(Response::from_parts(head, body))
+    };
+    let answered = cut.0.run_until_cancelled(answered).await;
+    answered.filter(|_| !cut.0.is_cancelled()).unwrap_or_else(|| Err(lost()))
+}
+
+async fn answer(shared: Arc<Shared>, cut: Cut, request: axum::extract::Request) -> Response<Body> {
     let (parts, body) = request.into_parts();
     let Ok(body) = to_bytes(body, LARGEST_BODY).await else {
         return respond(Reply::html(413, "Request body too large or not complete"), None);

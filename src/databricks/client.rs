@@ -27,11 +27,13 @@ use super::shown::{clean, collect_secrets, misfit};
 use super::token::Tokens;
 use super::{Error, Fence, Method, Request, Urgency};
 
+mod exchange;
 mod settings;
 mod sign_in;
 mod wire;
 mod workspace;
 
+pub use exchange::{Exchange, NoResponse};
 pub use settings::Settings;
 use wire::Wire;
 

@@ -3,13 +3,16 @@
 //! Every byte is untrusted. Only the fields named here are copied out of a failure, after `clean`, and a value that
 //! does not fit is described without being shown: it may be a secret.
 
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, UNIX_EPOCH};
 
+use reqwest::StatusCode;
+use reqwest::header::{CONTENT_TYPE, DATE, HeaderMap, HeaderName, LOCATION, RETRY_AFTER};
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 
 use super::shown::{clean, misfit, steady};
 use super::{Error, refused};
+use crate::clock;
 
 const LONGEST_MESSAGE: usize = 512;
 const LONGEST_ETAG: usize = 1024;
@@ -28,6 +31,23 @@ pub(super) struct Reply {
 }
 
 impl Reply {
+    /// A response of which no more than its head has arrived.
+    pub(super) fn begun(status: StatusCode, headers: &HeaderMap) -> Reply {
+        // One that is not ASCII counts as garbage, not as absent.
+        let text = |name: HeaderName| {
+            headers.get(name).map(|value| String::from_utf8_lossy(value.as_bytes()).into_owned())
+        };
+        Reply {
+            status: status.as_u16(),
+            content_type: text(CONTENT_TYPE).unwrap_or_default(),
+            location: text(LOCATION).unwrap_or_default(),
+            retry_after: text(RETRY_AFTER),
+            date: text(DATE),
+            request_id: text(HeaderName::from_static("x-request-id")),
+            body: Vec::new(),
+        }
+    }
+
     pub(super) fn is_success(&self) -> bool {
         (200..300).contains(&self.status)
     }
@@ -119,7 +139,7 @@ impl Reply {
             // Only too many digits can fail here.
             return Some(Duration::from_secs(text.parse().unwrap_or(u64::MAX)));
         }
-        let ours = || SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
+        let ours = || u64::try_from(clock::now().as_second()).unwrap_or(0);
         let now = self.date.as_deref().and_then(http_date).unwrap_or_else(ours);
         Some(Duration::from_secs(http_date(text)?.saturating_sub(now)))
     }

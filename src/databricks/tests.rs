@@ -12,6 +12,7 @@ use super::*;
 
 mod answers;
 mod calls;
+mod in_process;
 
 const SECRET: &str = "dose-canary-of-the-secret";
 const ACCOUNT: &str = "11111111-2222-3333-4444-555555555555";

@@ -14,6 +14,7 @@ use tokio::sync::OwnedMutexGuard;
 use tokio::time::Instant;
 
 use super::Error;
+use crate::clock;
 
 const RENEWAL: Duration = Duration::from_secs(20 * 60);
 const RENEWAL_BACKOFF: Duration = Duration::from_secs(60);
@@ -117,7 +118,7 @@ impl Tokens {
     pub(super) fn expiry(&self) -> Option<SystemTime> {
         let state = self.lock();
         let token = state.token.as_ref()?;
-        let (now, wall) = (Instant::now(), SystemTime::now());
+        let (now, wall) = (Instant::now(), SystemTime::from(clock::now()));
         match token.expires_at.checked_duration_since(now) {
             Some(left) => wall.checked_add(left),
             None if state.failure.is_some() => wall.checked_sub(now - token.expires_at),

@@ -5,7 +5,7 @@
 
 use std::fmt;
 
-use k8s_openapi::jiff::{Timestamp, Unit};
+use k8s_openapi::jiff::Unit;
 use opentelemetry::trace::TraceContextExt;
 use serde_json::{Map, Value};
 use tracing::field::{Field, Visit};
@@ -13,6 +13,8 @@ use tracing::{Event, Subscriber, dispatcher};
 use tracing_subscriber::fmt::format::{JsonFields, Writer};
 use tracing_subscriber::fmt::{FmtContext, FormatEvent, FormattedFields};
 use tracing_subscriber::registry::LookupSpan;
+
+use crate::clock;
 
 /// The format.
 pub struct Json;
@@ -53,7 +55,7 @@ where
 
 /// The time in lines.
 pub fn now() -> String {
-    Timestamp::now().round(Unit::Microsecond).map_or_else(|_| String::new(), |now| format!("{now:.6}"))
+    clock::now().round(Unit::Microsecond).map_or_else(|_| String::new(), |now| format!("{now:.6}"))
 }
 
 struct Line(Map<String, Value>);

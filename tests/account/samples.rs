@@ -3,28 +3,54 @@
 //! What a kind refers to is in its own table, `REFERENCES`, so that no test has one.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
+use std::sync::Mutex;
 
 use databricks_operator::engine::kind::{Driver, Wanted};
 use databricks_operator::kinds::KINDS;
 use serde_json::{Value, json};
 
+/// What `make` makes of a key, made once: a campaign asks for it thousands of times.
+fn once<T: Clone>(made: &Mutex<BTreeMap<String, T>>, key: &str, make: impl FnOnce() -> T) -> T {
+    if let Some(known) = made.lock().unwrap().get(key) {
+        return known.clone();
+    }
+    let value = make();
+    made.lock().unwrap().insert(key.to_owned(), value.clone());
+    value
+}
+
 /// The manifest of a kind in `config/samples`: its text, and the object.
 pub fn manifest(kind: &str) -> (String, Value) {
-    let path = format!("{}/config/samples/{}.yaml", env!("CARGO_MANIFEST_DIR"), kind.to_lowercase());
-    let text = std::fs::read_to_string(&path).unwrap_or_else(|e| panic!("{kind} has no sample {path}: {e}"));
-    let object = serde_saphyr::from_str(&text).unwrap_or_else(|e| panic!("{path} is no YAML: {e}"));
-    (text, object)
+    static MADE: Mutex<BTreeMap<String, (String, Value)>> = Mutex::new(BTreeMap::new());
+    once(&MADE, kind, || {
+        let crates = Path::new(env!("CARGO_MANIFEST_DIR"));
+        let samples = crates.ancestors().map(|at| at.join("config/samples")).find(|samples| samples.is_dir());
+        let path = samples.unwrap().join(format!("{}.yaml", kind.to_lowercase())).display().to_string();
+        let text = std::fs::read_to_string(&path);
+        let text = text.unwrap_or_else(|e| panic!("{kind} has no sample {path}: {e}"));
+        let object = serde_saphyr::from_str(&text).unwrap_or_else(|e| panic!("{path} is no YAML: {e}"));
+        (text, object)
+    })
 }
 
 /// The schema of a kind's `spec` or `status`.
 pub fn schema(driver: &dyn Driver, part: &str) -> Value {
-    let crd = serde_json::to_value(driver.crd()).unwrap();
-    crd["spec"]["versions"][0]["schema"]["openAPIV3Schema"]["properties"][part].clone()
+    static MADE: Mutex<BTreeMap<String, Value>> = Mutex::new(BTreeMap::new());
+    once(&MADE, &format!("{} {part}", driver.kind()), || {
+        let crd = serde_json::to_value(driver.crd()).unwrap();
+        crd["spec"]["versions"][0]["schema"]["openAPIV3Schema"]["properties"][part].clone()
+    })
 }
 
 /// The kinds that objects of a kind can refer to, by the field of the spec that names the object, or several. What the spec could
 /// name and the table of the kind has not is a reference that no object waits for.
 pub fn references(driver: &dyn Driver) -> BTreeMap<String, String> {
+    static MADE: Mutex<BTreeMap<String, BTreeMap<String, String>>> = Mutex::new(BTreeMap::new());
+    once(&MADE, &driver.kind(), || references_of(driver))
+}
+
+fn references_of(driver: &dyn Driver) -> BTreeMap<String, String> {
     let named = driver.traits().references.iter().filter_map(|reference| reference.named());
     let mut found: BTreeMap<String, String> = named.map(|(field, kind)| (field.to_owned(), kind)).collect();
     let mut fields = vec![];

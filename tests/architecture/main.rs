@@ -15,6 +15,7 @@ use words::{count, words};
 /// Files and folders of `src`, the lowest stratum first: each may import from its own stratum and from those before it. A file
 /// is in the stratum of the longest name that fits it: `engine` is what no other name of a part of it fits.
 const SRC: &[&[&str]] = &[
+    &["clock"],
     &["databricks"],
     &["engine/crd"],
     &["engine/error"],
@@ -148,6 +149,34 @@ fn a_kind_knows_of_other_kinds_only_the_types_it_refers_to() {
     assert!(seen >= 3, "only {seen} files of kinds");
 }
 
+#[test]
+fn the_wall_clock_is_read_in_one_place() {
+    for (file, text) in sources("src").into_iter().filter(|(file, _)| file != "src/clock.rs") {
+        if file.ends_with("tests.rs") || file.contains("/tests/") {
+            continue;
+        }
+        let words = words(&text);
+        for clock in [
+            "Timestamp::now",
+            "Zoned::now",
+            "SystemTime::now",
+            "UNIX_EPOCH.elapsed",
+            "Utc::now",
+            "Local::now",
+        ] {
+            assert_eq!(count(&words, clock), 0, "{file} may not have {clock}: use clock::now()");
+        }
+        for clock in ["std::time::Instant", "time::Instant::now().into_std"] {
+            assert_eq!(count(&words, clock), 0, "{file} may not have {clock}: use tokio::time::Instant");
+        }
+        // `use std::time::{Duration, Instant}`
+        let own = words.windows(3).position(|window| window == ["std", "::", "time"]);
+        let of_std = own
+            .map(|at| words[at + 3..].iter().take_while(|word| *word != ";").any(|word| word == "Instant"));
+        assert_ne!(of_std, Some(true), "{file} may not import std's Instant: use tokio::time::Instant");
+    }
+}
+
 /// What the process needs today. More is a decision, to be written down here.
 #[test]
 fn settings_and_logs_need_little_of_us() {
@@ -170,7 +199,7 @@ fn settings_and_logs_need_little_of_us() {
         for (name, from) in graph.imports_of(file).filter(|(_, from)| !from.starts_with(&own)) {
             let allowed = match part {
                 "port" => false,
-                "telemetry" => ["plain", "root_cause"].contains(&name),
+                "telemetry" => ["now", "plain", "root_cause"].contains(&name),
                 "metrics" => {
                     ["src/engine/", "src/databricks/", "src/port"].iter().any(|below| from.starts_with(below))
                 }

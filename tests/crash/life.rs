@@ -18,6 +18,7 @@ use tokio::task::JoinSet;
 use world::{Operator, eventually, fast};
 
 use crate::connect::connect;
+use crate::edits::edit;
 use crate::gate::{Kill, Ledger, Point, Side, open};
 use crate::invariants::Watch;
 use crate::outside::{Outside, shown};
@@ -47,50 +48,6 @@ pub struct Told {
     changes: bool,
     /// The two objects before the deletion, without what differs from life to life.
     end: [Value; 2],
-}
-
-/// A change of the sample that the kind can carry out, if possible of what the object is found by. Its opposite, done in
-/// the account, is the drift. `None`: no field of its state can be changed, so it has neither.
-fn edit(driver: &dyn Driver, want: &Value) -> Option<Value> {
-    if driver.traits().issues {
-        return Some(json!({"renewal": "now", "overlap": "1s"}));
-    }
-    let immutable = driver.traits().immutable;
-    let fixed = |field: &String| immutable.iter().any(|fixed| fixed.state == field);
-    if want.as_object().is_some_and(|state| state.keys().all(fixed)) {
-        return None;
-    }
-    Some(match &*driver.kind() {
-        "AccountNetworkPolicy" => {
-            let host = json!({"destination": "git.example.com", "internetDestinationType": "DNS_NAME"});
-            json!({"egress": {"networkAccess": {"allowedInternetDestinations": [host]}}})
-        }
-        "AccountFederationPolicy" | "ServicePrincipalFederationPolicy" => json!({"description": "moved"}),
-        "Budget" => json!({"displayName": "team-b", "filter": {"tags": []}}),
-        "Group" => json!({"displayName": "finance", "members": [{"userName": "ada@example.com"}]}),
-        "User" => json!({"displayName": "Lin", "name": {"givenName": "Linnea"}}),
-        "ServicePrincipal" => json!({"displayName": "etl nightly"}),
-        "IpAccessList" => json!({"label": "branch", "ipAddresses": ["192.0.2.0/24"]}),
-        "WorkspaceIpAccessList" => {
-            json!({"label": "branch", "ipAddresses": ["192.0.2.0/24"], "enforce": true})
-        }
-        "IpAccessListEnforcement" => json!({"value": false}),
-        "LogDelivery" => json!({"status": "DISABLED"}),
-        "NetworkConnectivityConfig" => json!({"name": "branch"}),
-        "PermissionAssignment" => json!({"permissions": ["ADMIN"]}),
-        "DisableLegacyFeaturesSetting" => json!({"value": false}),
-        "CspEnablementSetting" => json!({"isEnforced": false, "complianceStandards": ["HIPAA", "PCI_DSS"]}),
-        "EsmEnablementSetting" => json!({"isEnforced": false}),
-        "WorkspaceNetworkOption" => json!({"networkPolicyId": "default-policy"}),
-        "PrivateEndpointRule" => json!({"domainNames": ["orders.example.com"]}),
-        "Workspace" => json!({"customTags": {"team": "science"}}),
-        "PrivateAccessSettings" => json!({"privateAccessSettingsName": "branch"}),
-        other => panic!(
-            "{other}: not all of its State is in IMMUTABLE: add a line to `edit` in tests/crash/life.rs, with a change of the \
-             spec of config/samples/{}.yaml that the kind can make",
-            other.to_lowercase()
-        ),
-    })
 }
 
 impl Subject {
@@ -327,7 +284,7 @@ impl Life {
         let edited = self.kill.as_ref().is_some_and(|kill| kill.edited);
         assert!(
             edited || made.state != changed.state || made.id != changed.id,
-            "{}: `edit` in tests/crash/life.rs has changed nothing in the account: {changed:?}",
+            "{}: `edit` in tests/account/edits.rs has changed nothing in the account: {changed:?}",
             self.subject.kind
         );
         changed

@@ -13,6 +13,8 @@
 
 #[path = "../account/connect.rs"]
 mod connect;
+#[path = "../account/edits.rs"]
+mod edits;
 mod gate;
 #[path = "../stories/invariants.rs"]
 mod invariants;

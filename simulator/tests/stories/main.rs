@@ -9,6 +9,7 @@ mod control;
 mod credentials;
 mod faults;
 mod identity;
+mod in_process;
 mod ip_access_lists;
 mod networking;
 mod provisioning;

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::exchange::Exchange;
 use crate::databricks::egress::Egress;
 use crate::databricks::{HostPolicy, Meter};
 
@@ -27,6 +28,8 @@ pub struct Settings {
     pub hosts: HostPolicy,
     /// Where the calls are counted.
     pub meter: Arc<Meter>,
+    /// Carries out the calls in place of the network; for tests only.
+    pub exchange: Option<Exchange>,
 }
 
 impl Default for Settings {
@@ -41,6 +44,7 @@ impl Default for Settings {
             egress: Egress::default(),
             hosts: HostPolicy::default(),
             meter: Arc::default(),
+            exchange: None,
         }
     }
 }

@@ -1,12 +1,14 @@
-//! One HTTP exchange, within limits of time and memory, that can reach only the checked host.
+//! One HTTP exchange, within limits of time and memory, that can reach only the checked host. A test may give an exchange
+//! in process in place of the network, see [`Exchange`].
 
 use std::net::Ipv4Addr;
 use std::time::Duration;
 
-use reqwest::header::{ACCEPT, CONTENT_TYPE, DATE, HeaderMap, HeaderName, LOCATION, RETRY_AFTER};
-use reqwest::{Method, RequestBuilder, Response, Url};
+use reqwest::header::ACCEPT;
+use reqwest::{Method, Request, RequestBuilder, Response, Url};
 use tokio::time::timeout;
 
+use super::exchange::{Exchange, NoResponse};
 use super::settings::Settings;
 use crate::databricks::Error;
 use crate::databricks::host::Host;
@@ -17,13 +19,19 @@ use crate::databricks::shown::root_cause;
 const LONGEST_BODY: usize = 8 << 20;
 
 pub(super) struct Wire {
+    /// Builds all requests, and sends them unless there is an exchange in process.
     http: reqwest::Client,
+    in_process: Option<Exchange>,
 }
 
 impl Wire {
     pub(super) fn new(host: &Host, settings: &Settings) -> Result<Wire, Error> {
-        match client(host, settings) {
-            Ok(http) => Ok(Wire { http }),
+        let http = match settings.exchange {
+            Some(_) => builder_of_requests(),
+            None => client(host, settings),
+        };
+        match http {
+            Ok(http) => Ok(Wire { http, in_process: settings.exchange.clone() }),
             Err(error) => {
                 Err(Error::Invalid { call: "the HTTP client".to_owned(), reason: root_cause(error) })
             }
@@ -47,21 +55,27 @@ impl Wire {
             Err(error) => return Err(Error::Invalid { call, reason: root_cause(error) }),
         };
         let exchange = async {
-            let response = self.http.execute(request).await?;
-            read(response).await
+            match &self.in_process {
+                Some(exchange) => exchange.carry_out(request).await,
+                None => self.over_the_network(request).await,
+            }
         };
         match timeout(limit, exchange).await {
-            Ok(Ok(Some(reply))) => Ok(reply),
-            Ok(Ok(None)) => {
-                let reason = format!("the answer is longer than {} MiB", LONGEST_BODY >> 20);
-                Err(Error::Unknown { call, reason })
-            }
-            Ok(Err(error)) if error.is_connect() => {
-                Err(Error::Unreachable { call, reason: root_cause(error) })
-            }
-            Ok(Err(error)) => Err(Error::Unknown { call, reason: root_cause(error) }),
+            Ok(Ok(reply)) => Ok(reply),
+            Ok(Err(NoResponse::Unreachable(reason))) => Err(Error::Unreachable { call, reason }),
+            Ok(Err(NoResponse::Lost(reason))) => Err(Error::Unknown { call, reason }),
             Err(_) => Err(Error::Unknown { call, reason: format!("it took longer than {limit:?}") }),
         }
+    }
+
+    async fn over_the_network(&self, request: Request) -> Result<Reply, NoResponse> {
+        let broken = |error: reqwest::Error| match error.is_connect() {
+            true => NoResponse::Unreachable(root_cause(error)),
+            false => NoResponse::Lost(root_cause(error)),
+        };
+        let response = self.http.execute(request).await.map_err(broken)?;
+        let reply = read(response).await.map_err(broken)?;
+        reply.ok_or_else(|| NoResponse::Lost(format!("the answer is longer than {} MiB", LONGEST_BODY >> 20)))
     }
 }
 
@@ -81,18 +95,15 @@ fn client(host: &Host, settings: &Settings) -> Result<reqwest::Client, reqwest::
         .build()
 }
 
+/// A client that is never asked to send, and could reach nothing: it trusts no certificate.
+fn builder_of_requests() -> Result<reqwest::Client, reqwest::Error> {
+    _ = rustls::crypto::ring::default_provider().install_default();
+    reqwest::Client::builder().no_proxy().https_only(true).tls_certs_only([]).build()
+}
+
 /// The whole response, or `None` if it is too long.
 async fn read(mut response: Response) -> Result<Option<Reply>, reqwest::Error> {
-    let headers = response.headers();
-    let mut reply = Reply {
-        status: response.status().as_u16(),
-        content_type: text(headers, CONTENT_TYPE).unwrap_or_default(),
-        location: text(headers, LOCATION).unwrap_or_default(),
-        retry_after: text(headers, RETRY_AFTER),
-        date: text(headers, DATE),
-        request_id: text(headers, HeaderName::from_static("x-request-id")),
-        body: Vec::new(),
-    };
+    let mut reply = Reply::begun(response.status(), response.headers());
     while let Some(chunk) = response.chunk().await? {
         if reply.body.len() + chunk.len() > LONGEST_BODY {
             return Ok(None);
@@ -100,9 +111,4 @@ async fn read(mut response: Response) -> Result<Option<Reply>, reqwest::Error> {
         reply.body.extend_from_slice(&chunk);
     }
     Ok(Some(reply))
-}
-
-/// A header as text; one that is not ASCII counts as garbage, not as absent.
-fn text(headers: &HeaderMap, name: HeaderName) -> Option<String> {
-    headers.get(name).map(|value| String::from_utf8_lossy(value.as_bytes()).into_owned())
 }

@@ -11,6 +11,7 @@ use std::sync::{Arc, Mutex};
 use k8s_openapi::jiff::Timestamp;
 use tokio::time::Instant;
 
+use crate::clock;
 use crate::engine::error::{Error, Result};
 use crate::engine::kind::{Driver, Reader, Seen, Shared};
 
@@ -147,7 +148,7 @@ impl Snapshots {
 
 impl Snapshot {
     async fn refresh(&mut self, driver: &dyn Driver, api: &Reader, within: &str) -> Result<()> {
-        let (began, time) = (Instant::now(), Timestamp::now());
+        let (began, time) = (Instant::now(), clock::now());
         let rows = match driver.list(api, within).await {
             Ok(rows) => rows,
             Err(error) => {

@@ -11,7 +11,6 @@ use std::time::Duration;
 use k8s_openapi::api::core::v1::ObjectReference;
 use k8s_openapi::api::events::v1::{Event, EventSeries};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{MicroTime, ObjectMeta};
-use k8s_openapi::jiff::Timestamp;
 use kube::api::{Api, Patch, PatchParams, PostParams};
 use kube::core::{ApiResource, DynamicObject};
 use kube::{Client, Resource};
@@ -19,6 +18,7 @@ use serde_json::json;
 use tokio::time::Instant;
 
 use super::objects::FIELD_MANAGER;
+use crate::clock;
 use crate::databricks::plain;
 use crate::engine::crd::{EventReason, Note, shorten};
 use crate::engine::error::chain;
@@ -116,7 +116,7 @@ fn params() -> PatchParams {
 }
 
 fn again(count: i32) -> serde_json::Value {
-    json!({"series": EventSeries { count, last_observed_time: MicroTime(Timestamp::now()) }})
+    json!({"series": EventSeries { count, last_observed_time: MicroTime(clock::now()) }})
 }
 
 fn event(about: &ObjectReference, note: &Note, action: &str) -> Event {
@@ -126,7 +126,7 @@ fn event(about: &ObjectReference, note: &Note, action: &str) -> Event {
             name: Some(event_name(about.name.as_deref().unwrap_or_default())),
             ..ObjectMeta::default()
         },
-        event_time: Some(MicroTime(Timestamp::now())),
+        event_time: Some(MicroTime(clock::now())),
         type_: Some(if note.warning { "Warning" } else { "Normal" }.into()),
         reason: Some(note.reason.name().into()),
         note: Some(shorten(&note.text, 1000)),

@@ -24,6 +24,7 @@ use kube::{Client, ResourceExt};
 use tokio::sync::oneshot;
 use tokio::time::{Instant, sleep, timeout};
 
+use crate::clock;
 use crate::engine::error::chain;
 use crate::engine::kind::Permit;
 
@@ -139,7 +140,7 @@ impl Lease {
         let spec = record.spec.get_or_insert_default();
         spec.holder_identity = Some(String::new());
         spec.lease_duration_seconds = Some(1);
-        spec.renew_time = Some(MicroTime(Timestamp::now()));
+        spec.renew_time = Some(MicroTime(clock::now()));
         self.bounded(self.leases.replace(&self.settings.name, &PostParams::default(), &record)).await?;
         Ok(true)
     }
@@ -256,7 +257,7 @@ impl Lease {
     async fn write(&mut self, record: Option<api::Lease>) -> kube::Result<bool> {
         let fresh = record.is_none();
         // In microseconds, as the API server stores it.
-        let now = Timestamp::now();
+        let now = clock::now();
         let now = MicroTime(Timestamp::from_microsecond(now.as_microsecond()).unwrap_or(now));
         let record = self.signed(record, now.clone());
         let sent = Instant::now();

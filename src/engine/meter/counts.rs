@@ -18,6 +18,7 @@ use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::Registry;
 
 use super::queue::Queue;
+use crate::clock;
 use crate::engine::crd::{AUTH_KIND, age};
 
 /// How a reconcile ended, in one word.
@@ -173,7 +174,7 @@ impl OfKind {
 }
 
 fn seconds_since(then: Timestamp) -> f64 {
-    age(then, Timestamp::now()).as_secs_f64()
+    age(then, clock::now()).as_secs_f64()
 }
 
 type Labels<const N: usize> = [(&'static str, String); N];

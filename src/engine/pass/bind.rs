@@ -1,12 +1,11 @@
 //! What binds a Kubernetes object to one in the account, and which of several objects may bind itself to it. Nothing here
 //! changes the account.
 
-use k8s_openapi::jiff::Timestamp;
-
 use super::decide::managed_by;
 use super::look::Look;
 use super::outcome::Outcome;
 use super::work::{Target, Work, missing_observation, others_first};
+use crate::clock;
 use crate::engine::crd::{
     CREATED_BY, EXTERNAL_ID, EventReason, External, Intent, ObjectName, Reason, seconds,
 };
@@ -84,7 +83,7 @@ impl Work<'_> {
             return Ok(Some(self.conflict(&holder)));
         }
         let adopted = self.bound().adopted(self.observing());
-        let created_at = Some(seconds(Timestamp::now()));
+        let created_at = Some(seconds(clock::now()));
         let external = External { created_at, ..self.external(target, new, adopted) };
         self.subject.put_bound(external, self.deletion(adopted))?;
         self.subject.must_record = true;

@@ -1,10 +1,9 @@
 //! The order of effects of a create: it is announced, sent and recorded. Nothing here retries.
 
-use k8s_openapi::jiff::Timestamp;
-
 use super::look::Look;
 use super::outcome::Outcome;
 use super::work::{Target, Work, missing_observation};
+use crate::clock;
 use crate::engine::crd::{External, Intent, seconds};
 use crate::engine::error::{Error, Result};
 use crate::engine::kind::{Key, New, Writer};
@@ -28,7 +27,7 @@ impl Work<'_> {
         }
         self.same_principals(target).await?;
         let _one_at_a_time = self.guard(target, Some(want), None, &look.before).await?;
-        let time = seconds(Timestamp::now());
+        let time = seconds(clock::now());
         let (within, name) = (key.within.clone(), key.name.clone());
         let reserved = self.reserve().await?;
         let before = if issues { self.all_within(target, &within).await? } else { look.before };
@@ -64,7 +63,7 @@ impl Work<'_> {
             let (awaiting_first_ready, refilled) = (m.awaiting_first_ready, m.refilled);
             *m = ObjectMemory { awaiting_first_ready, refilled, ..ObjectMemory::default() };
         });
-        let created_at = Some(seconds(Timestamp::now()));
+        let created_at = Some(seconds(clock::now()));
         let account_id = target.place.admission.session.client.account_id().to_owned();
         let shown = new.seen.as_ref().and_then(|seen| self.driver.key(&seen.state).ok());
         let (id, name) = (new.id.clone(), Some(shown.unwrap_or(key).name));

@@ -19,6 +19,7 @@ use serde_json::{Map, Value, json};
 
 use super::engine::Settings;
 use super::outcome::Pace;
+use crate::clock;
 use crate::databricks::{Client, Connection, Host, HostPolicy, Urgency};
 use crate::engine::crd::Reason;
 use crate::engine::error::{Error, Result};
@@ -414,7 +415,7 @@ impl Driver for Fake {
             };
             let mut seen = seen(&id, name, self.mark().as_deref());
             if self.traits.issues {
-                let now = k8s_openapi::jiff::Timestamp::now().as_second();
+                let now = clock::now().as_second();
                 (seen.about.created, seen.about.expires) = (Some(now), Some(now + 9_000));
             }
             if !*self.partial.lock().unwrap() {

@@ -5,7 +5,6 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use ipnet::IpNet;
-use k8s_openapi::jiff::Timestamp;
 use kube::ResourceExt;
 use kube::core::DynamicObject;
 use serde::Deserialize;
@@ -14,6 +13,7 @@ use tokio::sync::OwnedMutexGuard;
 use tokio::time::Instant;
 
 use super::work::{Target, Work};
+use crate::clock;
 use crate::engine::crd::{AUTH_KIND, DatabricksAuthSpec, External, ObjectName, Operation, age};
 use crate::engine::error::{Error, Result};
 use crate::engine::kind::{Acting, AuthFacts, Key, Seen};
@@ -118,7 +118,7 @@ impl Work<'_> {
     /// A guard that reads all objects of the kind must not miss one that was created a moment ago.
     fn all_are_shown(&self, target: &Target, within: &str, shown: &[Seen]) -> Result<()> {
         for (object, external) in self.siblings(target, within) {
-            let young = external.created_at.is_some_and(|at| age(at.0, Timestamp::now()) < self.lag().read);
+            let young = external.created_at.is_some_and(|at| age(at.0, clock::now()) < self.lag().read);
             if young && !shown.iter().any(|seen| seen.id == external.id) {
                 return Err(self.unsure("created for", &object));
             }
@@ -138,7 +138,7 @@ impl Work<'_> {
             }
             // A start of the operator forgets when something was sent, but not that no read had shown it.
             let recorded = Operation::deserialize(&object.data["status"]["operation"]).ok();
-            let recorded = recorded.map(|operation| age(operation.since.0, Timestamp::now()));
+            let recorded = recorded.map(|operation| age(operation.since.0, clock::now()));
             if sent.is_some_and(recent) || recorded.is_some_and(|age| age < self.lag().read) {
                 return Err(self.unsure("changed for", &object));
             }

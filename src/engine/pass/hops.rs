@@ -222,6 +222,7 @@ pub async fn undo(
         };
         tracing::warn!(external_id = new.id, %error, "what was just created cannot be deleted yet");
         tokio::select! {
+            biased;
             () = tokio::time::sleep(wait) => {}
             () = engine.undoing.stop.cancelled() => {}
         }

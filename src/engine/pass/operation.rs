@@ -4,11 +4,11 @@
 use super::send::Sent;
 use super::subject::Counted;
 use super::work::Work;
+use crate::clock;
 use crate::engine::crd::{EventReason, Operation, camel, seconds};
 use crate::engine::error::Result;
 use crate::engine::kind::{Change, Phase, Seen, When};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
-use k8s_openapi::jiff::Timestamp;
 
 impl Work<'_> {
     /// Notes an accepted change: its event, the count of corrected drift, and that something was sent. A new change starts its
@@ -19,7 +19,7 @@ impl Work<'_> {
         let generation = self.subject.object.metadata.generation.unwrap_or_default();
         let again = |o: &Operation| o.generation == generation && o.paths.iter().any(|p| paths.contains(p));
         let before = self.subject.status()?.operation.as_ref().filter(|operation| again(operation));
-        let since = before.map_or_else(|| seconds(Timestamp::now()), |before| before.since.clone());
+        let since = before.map_or_else(|| seconds(clock::now()), |before| before.since.clone());
         if before.is_none_or(|before| before.paths != paths) {
             // What was waited for before is no reason to read this change late.
             self.remember(|m| m.attempts = 0);
@@ -58,8 +58,7 @@ impl Work<'_> {
         let pending = matches!(seen.about.phase, Phase::Pending(_));
         let status = self.subject.status_mut()?;
         if pending && status.operation.is_none() {
-            status.operation =
-                Some(Operation { paths: vec![], generation, since: seconds(Timestamp::now()) });
+            status.operation = Some(Operation { paths: vec![], generation, since: seconds(clock::now()) });
         }
         let open = |o: &Operation| pending || changes.iter().any(|c| o.paths.contains(&camel(c.field())));
         if !status.operation.as_ref().is_some_and(open) {

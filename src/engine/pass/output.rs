@@ -2,7 +2,6 @@
 //!
 //! No secret is in what is logged, shown or remembered here: it goes from the response into the Secret, and is dropped.
 
-use k8s_openapi::jiff::Timestamp;
 use tokio::time::Instant;
 
 use super::decide::Issue;
@@ -11,6 +10,7 @@ use super::look::Look;
 use super::outcome::Outcome;
 use super::subject::Counted;
 use super::work::{Target, Work};
+use crate::clock;
 use crate::engine::account::Rows;
 use crate::engine::cluster::{Content, Held, NotFilled, OutputSecret, Reserved};
 use crate::engine::crd::{EventReason, Reason};
@@ -70,7 +70,7 @@ impl Work<'_> {
             retired: self.subject.status()?.retired.clone(),
             refilled: self.remember(|m| m.refilled).map(|at| at.elapsed()),
             created: self.bound().created_at(),
-            now: Timestamp::now(),
+            now: clock::now(),
         }))
     }
 

@@ -3,7 +3,6 @@
 
 use std::time::Duration;
 
-use k8s_openapi::jiff::Timestamp;
 use kube::ResourceExt;
 use kube::runtime::controller::Action;
 
@@ -12,6 +11,7 @@ use super::engine::Engine;
 use super::log;
 use super::outcome::{Outcome, Pass};
 use super::subject::{Counted, Subject};
+use crate::clock;
 use crate::engine::cluster::RecordCopy;
 use crate::engine::crd::{
     AnyStatus, ConditionType, EventReason, FINALIZER, Intent, Note, RECONCILE_REQUESTED, Reason, conditions,
@@ -44,7 +44,7 @@ impl Subject {
         let status = self.status.as_mut().map_err(|e| e.clone())?;
         if status.conditions.is_empty() {
             // An intent may be the first thing that is written; conditions exist from the first write on.
-            status.conditions = conditions(&[], &begun(), generation, Timestamp::now());
+            status.conditions = conditions(&[], &begun(), generation, clock::now());
         }
         let value = serde_json::to_value(status)
             .map_err(|_| Error::terminal(Reason::InternalError, "the status cannot be written as JSON"))?;
@@ -184,7 +184,7 @@ impl Subject {
             resolved: self.resolved,
             unresolved: self.unresolved.clone(),
             resync: self.next(),
-            now: Timestamp::now(),
+            now: clock::now(),
             chance: chance(),
         }
     }

@@ -3,7 +3,6 @@
 
 use std::time::Duration;
 
-use k8s_openapi::jiff::Timestamp;
 use kube::ResourceExt;
 use serde_json::Value;
 use tokio::time::Instant;
@@ -12,6 +11,7 @@ use super::bound::Record;
 use super::decide::{fields_now, words};
 use super::outcome::Outcome;
 use super::work::{Target, Work};
+use crate::clock;
 use crate::databricks::Urgency;
 use crate::engine::crd::{FINALIZER, Reason};
 use crate::engine::error::{Error, Result};
@@ -238,7 +238,7 @@ impl Work<'_> {
         let created = self.bound().created_at()?;
         let called = format!("{} {id}", self.subject.who.kind);
         let deleting = self.subject.deleting();
-        self.lag().may_be_unseen(&called, created, Timestamp::now(), Duration::ZERO, deleting)
+        self.lag().may_be_unseen(&called, created, clock::now(), Duration::ZERO, deleting)
     }
 
     /// Databricks says that the name is taken: its holder may give it up soon, so this object waits. Returns whether that

@@ -5,13 +5,13 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use k8s_openapi::jiff::Timestamp;
 use kube::ResourceExt;
 use kube::core::{ApiResource, DynamicObject};
 use serde_json::{Map, Value, json};
 
 use super::engine::Engine;
 use super::look::Look;
+use crate::clock;
 use crate::engine::crd::{
     AUTH_KIND, AnyStatus, DeletionPolicy, Drift, Effective, EventReason, External, Note, ObjectName, Reason,
     Retired, created, seconds,
@@ -270,7 +270,7 @@ impl Subject {
 
     /// Records that the bound secret has a successor. Only what the operator created is deleted later.
     pub fn retire(&mut self, successor: &str) -> Result<()> {
-        let since = seconds(Timestamp::now());
+        let since = seconds(clock::now());
         let status = self.status_mut()?;
         let former = status.external.as_ref().filter(|former| former.id != successor);
         if let Some(former) = former.filter(|former| !former.adopted && !former.observed) {

@@ -5,7 +5,6 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use k8s_openapi::jiff::Timestamp;
 use kube::ResourceExt;
 use serde_json::Value;
 use tokio::time::Instant;
@@ -19,6 +18,7 @@ use super::observe::Observer;
 use super::outcome::Outcome;
 use super::subject::{Subject, Terms};
 use super::unresolved::Unresolved;
+use crate::clock;
 use crate::databricks::Urgency;
 use crate::engine::account::{Admission, check_power};
 use crate::engine::crd::{
@@ -166,7 +166,7 @@ impl Work<'_> {
             lag: self.lag(),
             quarantine: settings.quarantine,
             absence: settings.absence,
-            now: Timestamp::now(),
+            now: clock::now(),
         };
         let look = observer.observe(freshness).await?;
         Ok(Look { held: self.held().await?, ..look })
@@ -290,7 +290,7 @@ impl Work<'_> {
         {
             return Running::No;
         }
-        if age(operation.since.0, Timestamp::now()) > self.engine.settings.operation.max(self.lag().read) {
+        if age(operation.since.0, clock::now()) > self.engine.settings.operation.max(self.lag().read) {
             Running::Overdue
         } else {
             Running::Yes
@@ -302,9 +302,8 @@ impl Work<'_> {
     fn resend(&self, sent: &Operation, changes: &[Change]) -> bool {
         let more = |c: &Change| c.when == When::Now && !sent.paths.contains(&camel(c.field()));
         // A restart of the operator forgets when it was sent last.
-        let last = self
-            .remember(|m| m.sent)
-            .map_or_else(|| age(sent.since.0, Timestamp::now()), |last| last.elapsed());
+        let last =
+            self.remember(|m| m.sent).map_or_else(|| age(sent.since.0, clock::now()), |last| last.elapsed());
         self.requested().is_some()
             || changes.iter().any(more)
             || last >= self.engine.settings.pace.poll_max.max(self.lag().read)
@@ -353,7 +352,7 @@ impl Work<'_> {
         let mut changes = self.driver.changes(want, seen)?;
         if let Some(sent) = operation.filter(|_| !self.observing()) {
             let generation = self.subject.object.metadata.generation.unwrap_or_default();
-            let now = Timestamp::now();
+            let now = clock::now();
             changes.extend(unconfirmed(want, &changes, sent, generation, self.lag().read, now));
         }
         Ok(changes)

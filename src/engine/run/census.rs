@@ -12,6 +12,7 @@ use prometheus_client::encoding::DescriptorEncoder;
 use prometheus_client::registry::Registry;
 
 use super::since::{self, Longest};
+use crate::clock;
 use crate::engine::crd::{ConditionType, condition};
 use crate::engine::meter::{Meter, gauge};
 use crate::engine::pass::Engine;
@@ -79,7 +80,7 @@ impl Collector for Census {
     fn encode(&self, mut to: DescriptorEncoder) -> fmt::Result {
         let engine = self.engine.get().and_then(Weak::upgrade);
         let engine = engine.as_deref();
-        let now = Timestamp::now();
+        let now = clock::now();
         let count = |kind| engine.map(|engine| count(engine, kind, now)).unwrap_or_default();
         let kinds: Vec<_> = self.meter.kinds().map(|(kind, _)| (kind, count(kind))).collect();
         resources(&kinds, &mut to)?;

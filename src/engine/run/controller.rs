@@ -10,7 +10,6 @@ use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures::stream::FuturesUnordered;
 use futures::{FutureExt, StreamExt};
 use kube::Client;
 use kube::api::Api;
@@ -19,6 +18,7 @@ use kube::runtime::controller::{self, Action, Controller};
 use kube::runtime::reflector::store::Writer;
 use kube::runtime::reflector::{ObjectRef, Store};
 use kube::runtime::watcher;
+use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use tracing::Instrument;
 
@@ -80,9 +80,11 @@ pub async fn run(
     // Each watch drops its sender once its cache is filled. `Store::wait_until_ready` would not do: of several tasks that
     // wait for one store it wakes only the last, and the controller waits too.
     let (filling, mut filled) = tokio::sync::mpsc::channel::<()>(1);
-    let spawn =
-        |watch| tokio::spawn(control(watch, engine.clone(), gate.clone(), stop.clone(), filling.clone()));
-    let running: Vec<_> = watches.into_iter().map(spawn).collect();
+    // Dropped, the set aborts its controllers: none outlives this function.
+    let mut running: JoinSet<()> = watches
+        .into_iter()
+        .map(|watch| control(watch, engine.clone(), gate.clone(), stop.clone(), filling.clone()))
+        .collect();
     drop(filling);
     let past = engine.clone();
     let filled = async move {
@@ -96,12 +98,12 @@ pub async fn run(
         let _ = open.send(true);
     };
     tokio::select! {
+        biased;
         () = filled => {}
         () = stop.cancelled() => {}
     }
     // A controller that ends by itself would leave its kind unmanaged without notice.
-    let mut running: FuturesUnordered<_> = running.into_iter().collect();
-    while let Some(ended) = running.next().await {
+    while let Some(ended) = running.join_next().await {
         if ended.is_err() || !stop.is_cancelled() {
             stop.cancel();
             return Err("a controller ended by itself; the log has the reason".into());

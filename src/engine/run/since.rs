@@ -127,7 +127,7 @@ mod tests {
 
     #[test]
     fn a_clock_that_is_ahead_makes_no_age() {
-        let now = Timestamp::now();
+        let now = crate::clock::now();
         let longest = |conditions: Value| {
             let mut longest = Longest::default();
             longest.add(&object(conditions), now);

@@ -5,7 +5,7 @@ use super::*;
 impl World {
     /// The create that was announced was sent this many seconds ago.
     pub(super) fn sent_ago(&self, count: i64) {
-        let time = Timestamp::from_second(Timestamp::now().as_second() - count).unwrap().to_string();
+        let time = Timestamp::from_second(crate::clock::now().as_second() - count).unwrap().to_string();
         self.api.edit("it", |it| it["status"]["intent"]["time"] = json!(time));
     }
 }
@@ -91,7 +91,7 @@ async fn a_create_that_was_interrupted_before_it_was_sent_is_made() {
     world.apply(json!({})).reconcile().await;
     world.fake.take("id-a");
     world.api.edit("it", |it| {
-        let sent = Timestamp::from_second(Timestamp::now().as_second() - 700).unwrap().to_string();
+        let sent = Timestamp::from_second(crate::clock::now().as_second() - 700).unwrap().to_string();
         it["status"]["external"] = Value::Null;
         it["metadata"]["annotations"] = json!({});
         it["status"]["intent"] = json!({"accountId": "account", "within": "", "name": "a", "time": sent});

@@ -50,7 +50,7 @@ async fn a_guard_waits_until_reads_show_what_was_just_done_to_others() {
     let cases: [(&str, Happens); 5] = [
         ("created for Fake ns/other", |world| {
             Box::pin(async {
-                let now = Timestamp::now().to_string();
+                let now = crate::clock::now().to_string();
                 world.api.edit("other", |other| other["status"]["external"]["createdAt"] = json!(now));
                 world.fake.listed.lock().unwrap().clear();
             })
@@ -115,7 +115,7 @@ async fn a_guard_waits_until_reads_show_what_was_just_done_to_others() {
 async fn a_guard_does_not_wait_for_what_is_new_in_another_account() {
     let world = siblings().await;
     world.api.edit("other", |other| {
-        other["status"]["external"]["createdAt"] = json!(Timestamp::now().to_string());
+        other["status"]["external"]["createdAt"] = json!(crate::clock::now().to_string());
         other["status"]["external"]["accountId"] = json!("another");
     });
     world.fake.listed.lock().unwrap().clear();
@@ -127,7 +127,7 @@ async fn a_guard_does_not_wait_for_what_is_new_in_another_account() {
 async fn a_guard_does_not_wait_for_what_is_new_under_another_parent() {
     let world = siblings().await;
     world.api.edit("other", |other| {
-        other["status"]["external"]["createdAt"] = json!(Timestamp::now().to_string());
+        other["status"]["external"]["createdAt"] = json!(crate::clock::now().to_string());
         other["status"]["external"]["id"] = json!("elsewhere/id-b");
     });
     world.fake.listed.lock().unwrap().clear();

@@ -2,6 +2,7 @@
 //! and what is left if something fails on the way.
 
 use super::*;
+use crate::clock;
 
 mod troubles;
 
@@ -229,7 +230,7 @@ async fn crashed_after_the_fill() -> World {
     world.settle().await;
     world.quiet();
     let intent = json!({
-        "accountId": "account", "within": "", "name": "a", "time": Timestamp::now().to_string(), "before": ["id-1"],
+        "accountId": "account", "within": "", "name": "a", "time": clock::now().to_string(), "before": ["id-1"],
     });
     world.api.edit("it", |object| {
         object["status"] = before;

@@ -1,6 +1,7 @@
 //! A create whose result is not known: when it is searched for, and what may be its result.
 
 use super::*;
+use crate::clock;
 use crate::engine::kind::About;
 
 #[tokio::test(start_paused = true)]
@@ -106,7 +107,7 @@ async fn an_upsert_that_was_announced_is_searched_for_before_it_is_deleted() {
 #[tokio::test(start_paused = true)]
 async fn creates_that_were_interrupted_together_share_a_list_that_began_late_enough() {
     boot().await;
-    let real = Timestamp::now().as_second();
+    let real = clock::now().as_second();
     let interrupted = |sent| Bound { intent: intent(sent, &[]), ..Bound::default() };
     let mut world = World { now: real, bound: interrupted(real - 700), ..unmarked() };
     for _ in 0..2 {

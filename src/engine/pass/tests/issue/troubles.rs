@@ -71,7 +71,7 @@ async fn a_former_secret_makes_no_room_for_one_that_cannot_be_kept() {
 async fn the_present_secret_is_not_taken_for_a_lost_one() {
     let world = issued(json!({})).await;
     let intent = json!({
-        "accountId": "account", "within": "", "name": "a", "time": Timestamp::now().to_string(), "before": [],
+        "accountId": "account", "within": "", "name": "a", "time": clock::now().to_string(), "before": [],
     });
     world.api.edit("it", |object| object["status"]["intent"] = intent);
     world.api.remove(OUT);

@@ -1,0 +1,103 @@
+//! The simulated account, called in process: through a gate by the operator, directly by what prepares and checks it.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use databricks_operator::databricks::{
+    Client, Connection, Exchange, Host, HostPolicy, NoResponse, Settings, Urgency,
+};
+use databricks_operator::engine::kind::{Permit, Reader, Writer};
+use http::{Request, Response};
+use secrecy::SecretString;
+use simulator::{Config, Simulator};
+
+use crate::gate::{Call, Gate, Gone};
+use crate::trace::Api;
+
+/// Where the account is; nothing listens there.
+const ADDRESS: &str = "127.0.0.1:8443";
+/// The account.
+pub const ACCOUNT: &str = "0a1b2c3d-4e5f-4a6b-8c7d-9e0f1a2b3c4d";
+/// The service principal.
+pub const CLIENT: &str = "5f6e7d8c-9b0a-4c1d-8e2f-3a4b5c6d7e8f";
+/// Its secret, which must be seen nowhere else.
+pub const SECRET: &str = "dose-canary-of-the-campaign";
+
+/// An account at this time, epoch milliseconds, in which nothing takes time.
+pub fn account(start_ms: u64) -> Simulator {
+    let settings = simulator::Settings { token_lifetime_ms: 3_600_000, ..simulator::Settings::default() };
+    let account = Simulator::in_process(Config {
+        listen: ADDRESS.parse().expect("it is an address"),
+        account_id: ACCOUNT.to_owned(),
+        client_id: CLIENT.to_owned(),
+        client_secret: SECRET.to_owned(),
+        start_ms: Some(start_ms),
+        settings,
+        ..Config::default()
+    });
+    let account = account.expect("no demo is to be set up");
+    take(&account, 0);
+    account
+}
+
+/// What takes time there takes so long from now on.
+pub fn take(account: &Simulator, ms: u64) {
+    account.set(|settings| {
+        (settings.start_ms, settings.provisioning_ms, settings.deletion_ms) = (ms, ms, ms);
+        (settings.endpoint_rule_creating_ms, settings.endpoint_rule_approval_ms) = (ms, Some(ms));
+        settings.endpoint_rule_deactivated_ms = 0;
+    });
+}
+
+/// A writer for the account that no fault hits.
+pub fn writer(account: &Simulator) -> Writer {
+    let policy = HostPolicy { allow_loopback_http: true, ..HostPolicy::default() };
+    let connection = Connection {
+        host: Host::parse(&account.url(), &policy).expect("loopback is allowed"),
+        account_id: ACCOUNT.to_owned(),
+        client_id: CLIENT.to_owned(),
+        client_secret: SecretString::from(SECRET.to_owned()),
+    };
+    let account = account.clone();
+    let exchange = Exchange::new(move |request| {
+        let account = account.clone();
+        async move { answer(&account, request).await.map_err(no_response) }
+    });
+    let settings = Settings {
+        request_timeout: Duration::from_secs(5),
+        requests_per_second: 1e4,
+        burst: 1000,
+        hosts: policy,
+        exchange: Some(exchange),
+        ..Settings::default()
+    };
+    let client = Client::new(connection, &settings).expect("the settings can be used");
+    Writer::new(Reader::new(client, Urgency::Urgent), Permit::sole())
+}
+
+/// The operator's way to the account.
+pub fn exchange(account: &Simulator, gate: &Arc<Gate>) -> Exchange {
+    let (account, gate) = (account.clone(), gate.clone());
+    Exchange::new(move |request: Request<Vec<u8>>| {
+        let (account, gate) = (account.clone(), gate.clone());
+        async move {
+            let uri = request.uri().to_string();
+            let path = uri.split_once(ADDRESS).map_or(&*uri, |(_, path)| path).to_owned();
+            let (method, body) = (request.method().to_string(), request.body().clone());
+            let call = Call { api: Api::Account, method, path, body };
+            gate.pass(call, async move { answer(&account, request).await }).await.map_err(no_response)
+        }
+    })
+}
+
+async fn answer(account: &Simulator, request: Request<Vec<u8>>) -> Result<Response<Vec<u8>>, Gone> {
+    let answered = account.answer(request.map(Into::into)).await;
+    answered.map(|response| response.map(Into::into)).map_err(|_| Gone::Lost)
+}
+
+fn no_response(gone: Gone) -> NoResponse {
+    match gone {
+        Gone::Unreachable => NoResponse::Unreachable("connection refused".to_owned()),
+        Gone::Lost => NoResponse::Lost("connection reset".to_owned()),
+    }
+}

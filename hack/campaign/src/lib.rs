@@ -1,0 +1,51 @@
+//! Runs of the operator with faults, by the thousand: its engine, kube's controllers, an API server in memory and the simulated
+//! account in one thread under virtual time. A seed determines a run completely, so that each can be replayed.
+//!
+//! What differs from the process: no lease, no ports, no logs, no traces, no bytes of HTTP, DNS or TLS. `tests/crash` and the
+//! stories run those. The map: [`run`] is one run (`lane`); `life` is what users do in it and what must hold, `world` is what it
+//! happens in, `oracle` what must never be; `gate`, with `account` and `cluster`, is the operator's way out, where each `fault` strikes; `trace` is what
+//! happened; `seed` is where all randomness comes from.
+
+mod account;
+mod cluster;
+#[path = "../../../tests/account/edits.rs"]
+#[allow(missing_docs, reason = "it is part of a test")]
+mod edits;
+mod fault;
+mod gate;
+mod lane;
+mod life;
+mod oracle;
+#[path = "../../../tests/crash/outside.rs"]
+#[allow(
+    dead_code,
+    clippy::unwrap_used,
+    missing_docs,
+    reason = "it is part of a test, which needs more of it"
+)]
+mod outside;
+#[path = "../../../tests/account/referents.rs"]
+#[allow(
+    dead_code,
+    clippy::unwrap_used,
+    missing_docs,
+    reason = "it is part of a test, which needs more of it"
+)]
+mod referents;
+#[path = "../../../tests/account/samples.rs"]
+#[allow(
+    dead_code,
+    clippy::unwrap_used,
+    missing_docs,
+    reason = "it is part of a test, which needs more of it"
+)]
+mod samples;
+mod seed;
+mod trace;
+mod world;
+
+pub use fault::{Fault, Plan, Says};
+pub use lane::{Case, Outcome, run};
+pub use oracle::End;
+pub use trace::{Api, Line, Trace, What};
+pub use world::operator;
