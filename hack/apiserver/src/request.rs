@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use http::Method;
-use http::header::{ACCEPT, CONTENT_TYPE};
+use http::header::{ACCEPT, CONTENT_TYPE, USER_AGENT};
 
 use crate::failure::{Failure, Result};
 use crate::resources::Definitions;
@@ -22,6 +22,7 @@ pub struct Ask {
     /// Only metadata is wanted: `PartialObjectMetadata`.
     pub metadata_only: bool,
     pub content_type: String,
+    pub agent: String,
 }
 
 /// What is to be done, in the words of RBAC.
@@ -110,6 +111,8 @@ impl Ask {
         };
         let header =
             |name| request.headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default();
+        let agent = header(USER_AGENT).split('/').next().unwrap_or_default();
+        let agent: String = agent.chars().take(128).collect();
         Some(Ok(Ask {
             verb,
             resource: place,
@@ -120,11 +123,26 @@ impl Ask {
             metadata_only: header(ACCEPT).contains("as=PartialObjectMetadata"),
             content_type: header(CONTENT_TYPE).split(';').next().unwrap_or_default().trim().to_owned(),
             query,
+            agent,
         }))
     }
 
     pub fn query(&self, name: &str) -> &str {
         self.query.get(name).map_or("", String::as_str)
+    }
+
+    /// Under which name managed fields are recorded.
+    pub fn manager(&self) -> &str {
+        match self.query("fieldManager") {
+            "" if self.agent.is_empty() => "unknown",
+            "" => &self.agent,
+            named => named,
+        }
+    }
+
+    /// Whether it is a server-side apply.
+    pub fn is_apply(&self) -> bool {
+        self.verb == Verb::Patch && self.content_type == "application/apply-patch+yaml"
     }
 
     pub fn dry_run(&self) -> bool {
