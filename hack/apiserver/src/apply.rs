@@ -22,7 +22,7 @@ impl ApiServer {
         }
         let config: Value = serde_json::from_slice(body)
             .map_err(|error| Failure::bad_request(format!("error decoding YAML: {error}")))?;
-        let config = checked(ask, resource, config, body)?;
+        let config = checked(resource, config, body)?;
         let mut state = self.state();
         let Some(old) = state.store.get(ask.resource, &ask.key()).cloned() else {
             return self.apply_new(&mut state, ask, config);
@@ -121,7 +121,7 @@ fn is_empty(value: &Value) -> bool {
 }
 
 /// A configuration that can be applied: of this kind, with this name.
-fn checked(ask: &Ask, resource: &Resource, mut config: Value, body: &[u8]) -> Result<Value> {
+fn checked(resource: &Resource, mut config: Value, body: &[u8]) -> Result<Value> {
     let version = config["apiVersion"].as_str().unwrap_or_default();
     if !version.is_empty() && version != resource.api_version() {
         let kind = config["kind"].as_str().unwrap_or_default();

@@ -127,7 +127,9 @@ pub fn difference(ask: &Ask, resource: &Resource, old: &Value, new: &Value) -> D
     let (mut old, mut new) = (nodes(ask, resource, old), nodes(ask, resource, new));
     if !resource.is_custom() {
         // Built-in objects always have one.
-        [&mut old, &mut new].map(|nodes| nodes.remove(&vec!["f:spec".to_owned()]));
+        for nodes in [&mut old, &mut new] {
+            nodes.remove(&vec!["f:spec".to_owned()]);
+        }
     }
     let changed = new.iter().filter(|(path, node)| old.get(*path).is_none_or(|old| old.1 && old != *node));
     let changed = changed.map(|(path, _)| path.clone()).collect();

@@ -75,17 +75,7 @@ impl Ask {
         user: &str,
     ) -> Option<Result<Ask>> {
         let path: Vec<&str> = request.uri.path().trim_matches('/').split('/').collect();
-        let (group, version, rest) = match path[..] {
-            ["api", version, ref rest @ ..] => ("", version, rest),
-            ["apis", group, version, ref rest @ ..] => (group, version, rest),
-            _ => return None,
-        };
-        let (namespace, rest) = match *rest {
-            ["namespaces", namespace, _, ..] if !is_namespace_subresource(rest) => {
-                (Some(namespace.to_owned()), &rest[2..])
-            }
-            _ => (None, rest),
-        };
+        let Place { group, version, namespace, rest } = Place::of(&path)?;
         let (plural, name, subresource) = match *rest {
             [plural] => (plural, None, None),
             [plural, name] => (plural, Some(name.to_owned()), None),
@@ -164,6 +154,32 @@ impl Ask {
             Some(namespace) => format!("{namespace}/{name}"),
             None => name.to_owned(),
         }
+    }
+}
+
+/// The parts of a path.
+struct Place<'a> {
+    group: &'a str,
+    version: &'a str,
+    namespace: Option<String>,
+    /// What comes after the namespace.
+    rest: &'a [&'a str],
+}
+
+impl<'a> Place<'a> {
+    fn of(path: &'a [&'a str]) -> Option<Place<'a>> {
+        let (group, version, rest) = match path {
+            ["api", version, rest @ ..] => ("", version, rest),
+            ["apis", group, version, rest @ ..] => (*group, version, rest),
+            _ => return None,
+        };
+        let (namespace, rest) = match rest {
+            ["namespaces", namespace, _, ..] if !is_namespace_subresource(rest) => {
+                (Some((*namespace).to_owned()), &rest[2..])
+            }
+            _ => (None, rest),
+        };
+        Some(Place { group, version, namespace, rest })
     }
 }
 

@@ -108,17 +108,7 @@ impl<'a> Sequence<'a> {
                 let base = Some(object);
                 Step { base, ..step("PUT", &kind.plural, &kind.path(name, dry), JSON, body) }
             }
-            42..49 => {
-                let mut body = self.manifest(kind, name);
-                if self.random.percent(40) {
-                    body["spec"] = kind.part(&mut self.random);
-                }
-                body["metadata"].as_object_mut().unwrap().remove("deletionTimestamp");
-                let manager = *self.random.one_of(&["gitops", "person"]);
-                let force = if self.random.percent(50) { "&force=true" } else { "" };
-                let query = format!("fieldManager={manager}{force}");
-                step("PATCH", &kind.plural, &kind.path(name, &query), APPLY, body)
-            }
+            42..49 => self.apply(kind, name),
             49..66 => {
                 let mut body = self.change(kind);
                 self.fence(&mut body, &object);
@@ -135,18 +125,33 @@ impl<'a> Sequence<'a> {
                 }
                 step("PATCH", &kind.plural, &kind.path(&format!("{name}/status"), dry), MERGE, body)
             }
-            _ => {
-                let preconditions = match self.random.below(8) {
-                    0 => json!({"uid": format!("$uid:{object}")}),
-                    1 => json!({"uid": "another"}),
-                    2 => json!({"resourceVersion": format!("$old:{object}")}),
-                    3 => json!({"resourceVersion": format!("$version:{object}")}),
-                    _ => Value::Null,
-                };
-                let body = json!({"preconditions": preconditions, "propagationPolicy": "Background"});
-                step("DELETE", &kind.plural, &kind.path(name, ""), JSON, body)
-            }
+            _ => self.delete(kind, name),
         }
+    }
+
+    fn apply(&mut self, kind: &Kind, name: &str) -> Step {
+        let mut body = self.manifest(kind, name);
+        if self.random.percent(40) {
+            body["spec"] = kind.part(&mut self.random);
+        }
+        body["metadata"].as_object_mut().unwrap().remove("deletionTimestamp");
+        let manager = *self.random.one_of(&["gitops", "person"]);
+        let force = if self.random.percent(50) { "&force=true" } else { "" };
+        let query = format!("fieldManager={manager}{force}");
+        step("PATCH", &kind.plural, &kind.path(name, &query), APPLY, body)
+    }
+
+    fn delete(&mut self, kind: &Kind, name: &str) -> Step {
+        let object = format!("{}/{name}", kind.plural);
+        let preconditions = match self.random.below(8) {
+            0 => json!({"uid": format!("$uid:{object}")}),
+            1 => json!({"uid": "another"}),
+            2 => json!({"resourceVersion": format!("$old:{object}")}),
+            3 => json!({"resourceVersion": format!("$version:{object}")}),
+            _ => Value::Null,
+        };
+        let body = json!({"preconditions": preconditions, "propagationPolicy": "Background"});
+        step("DELETE", &kind.plural, &kind.path(name, ""), JSON, body)
     }
 
     fn list_query(&mut self) -> &'static str {
