@@ -104,6 +104,16 @@ impl Failure {
         Failure::new(409, "Conflict", message).about(name, &resource.group, &resource.plural)
     }
 
+    /// An apply to an object that is gone.
+    pub fn missing(resource: &Resource, name: &str, uid: &str) -> Failure {
+        let why = format!("the provided object specified uid {uid}, and no existing object was found");
+        let message = format!(
+            "Operation cannot be fulfilled on {} {name:?}: uid mismatch: {why}",
+            resource.qualified()
+        );
+        Failure::new(409, "Conflict", message).about(name, &resource.group, &resource.plural)
+    }
+
     /// A delete whose preconditions do not hold. The real server names the kind here.
     pub fn precondition(resource: &Resource, name: &str, why: &str) -> Failure {
         let message =

@@ -7,21 +7,28 @@
 //!
 //! Its rules are those of a real API server: `tests/conformance.rs` sends random sequences of requests to both and compares
 //! the responses. It is own code, as the crate `kube-fake-client` has no watch, no CRD validation and no managed fields: it
-//! replaces the client's calls rather than the server.
+//! replaces the client's calls rather than the server. CEL rules are evaluated by the crate `cel`, which carries all of
+//! ours but `find`, which is added to it.
+//!
+//! Managed fields are of leaves; see `managed` for what they leave out. A namespace ends within the request that deletes it
+//! or its last object, not a moment later.
 //!
 //! Not here: discovery, authentication, subresources but `status`, garbage collection by owner references, quota, admission
 //! but that of namespaces, strategic merge patches, conversion between versions, tables, protobuf.
 #![cfg_attr(test, allow(clippy::unwrap_used, reason = "a test fails by panicking"))]
 
+mod apply;
 mod builtin;
 mod delete;
 mod failure;
 mod list;
+mod managed;
 mod meta;
 mod namespaces;
 mod patch;
 mod request;
 mod resources;
+mod rules;
 mod schema;
 mod selector;
 mod serve;

@@ -43,9 +43,11 @@ impl ApiServer {
         let limit = if limit == 0 || ask.query("resourceVersion") == "0" { usize::MAX } else { limit };
         let first = format!("{}{start}", selector.prefix());
         let range = objects.range::<str, _>((Bound::Included(first.as_str()), Bound::Unbounded));
-        let mut found = range.filter(|(key, stored)| selector.matches(key, &stored.object));
-        let mut page: Vec<(&String, &Stored)> = found.by_ref().take(limit).collect();
-        let rest = found.count();
+        let mut all = range.take_while(|(key, _)| key.starts_with(selector.prefix()));
+        let found = all.by_ref().filter(|(key, stored)| selector.matches(key, &stored.object));
+        let mut page: Vec<(&String, &Stored)> = found.take(limit).collect();
+        // Whether they match or not: the real server does not know before it reads them.
+        let rest = all.count();
         let mut metadata = json!({"resourceVersion": revision.to_string()});
         if resource.is_custom() && !ask.metadata_only {
             metadata["continue"] = "".into();

@@ -4,8 +4,9 @@ use serde_json::{Value, json};
 
 use crate::ApiServer;
 use crate::failure::{Failure, Result};
+use crate::managed::Managers;
 use crate::request::Ask;
-use crate::write::fit_name;
+use crate::write::{fit_name, fit_namespace};
 
 impl ApiServer {
     /// Applies a patch. Returns whether it created the object.
@@ -14,6 +15,7 @@ impl ApiServer {
         let change: fn(&Value, &[u8]) -> Result<Value> = match ask.content_type.as_str() {
             "application/merge-patch+json" => merged,
             "application/json-patch+json" => patched,
+            "application/apply-patch+yaml" => return self.apply(ask, body),
             _ => return Err(unsupported()),
         };
         let mut state = self.state();
@@ -21,9 +23,11 @@ impl ApiServer {
             return Err(Failure::not_found(resource, ask.name.as_deref().unwrap_or_default()));
         };
         let new = change(&old.object, body)?;
-        let new = self.decode(ask, new)?;
+        let mut new = self.decode(ask, new)?;
         fit_name(ask, &new)?;
-        self.update(&mut state, ask, &old, new).map(|object| (object, false))
+        fit_namespace(ask, &mut new)?;
+        let managers = Managers::of(&old.object);
+        self.update(&mut state, ask, &old, new, managers).map(|object| (object, false))
     }
 }
 

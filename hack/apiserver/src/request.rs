@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use http::Method;
-use http::header::{ACCEPT, CONTENT_TYPE};
+use http::header::{ACCEPT, CONTENT_TYPE, USER_AGENT};
 
 use crate::failure::{Failure, Result};
 use crate::resources::Definitions;
@@ -22,6 +22,7 @@ pub struct Ask {
     /// Only metadata is wanted: `PartialObjectMetadata`.
     pub metadata_only: bool,
     pub content_type: String,
+    pub agent: String,
 }
 
 /// What is to be done, in the words of RBAC.
@@ -74,17 +75,7 @@ impl Ask {
         user: &str,
     ) -> Option<Result<Ask>> {
         let path: Vec<&str> = request.uri.path().trim_matches('/').split('/').collect();
-        let (group, version, rest) = match path[..] {
-            ["api", version, ref rest @ ..] => ("", version, rest),
-            ["apis", group, version, ref rest @ ..] => (group, version, rest),
-            _ => return None,
-        };
-        let (namespace, rest) = match *rest {
-            ["namespaces", namespace, _, ..] if !is_namespace_subresource(rest) => {
-                (Some(namespace.to_owned()), &rest[2..])
-            }
-            _ => (None, rest),
-        };
+        let Place { group, version, namespace, rest } = Place::of(&path)?;
         let (plural, name, subresource) = match *rest {
             [plural] => (plural, None, None),
             [plural, name] => (plural, Some(name.to_owned()), None),
@@ -110,6 +101,8 @@ impl Ask {
         };
         let header =
             |name| request.headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default();
+        let agent = header(USER_AGENT).split('/').next().unwrap_or_default();
+        let agent: String = agent.chars().take(128).collect();
         Some(Ok(Ask {
             verb,
             resource: place,
@@ -120,11 +113,26 @@ impl Ask {
             metadata_only: header(ACCEPT).contains("as=PartialObjectMetadata"),
             content_type: header(CONTENT_TYPE).split(';').next().unwrap_or_default().trim().to_owned(),
             query,
+            agent,
         }))
     }
 
     pub fn query(&self, name: &str) -> &str {
         self.query.get(name).map_or("", String::as_str)
+    }
+
+    /// Under which name managed fields are recorded.
+    pub fn manager(&self) -> &str {
+        match self.query("fieldManager") {
+            "" if self.agent.is_empty() => "unknown",
+            "" => &self.agent,
+            named => named,
+        }
+    }
+
+    /// Whether it is a server-side apply.
+    pub fn is_apply(&self) -> bool {
+        self.verb == Verb::Patch && self.content_type == "application/apply-patch+yaml"
     }
 
     pub fn dry_run(&self) -> bool {
@@ -146,6 +154,32 @@ impl Ask {
             Some(namespace) => format!("{namespace}/{name}"),
             None => name.to_owned(),
         }
+    }
+}
+
+/// The parts of a path.
+struct Place<'a> {
+    group: &'a str,
+    version: &'a str,
+    namespace: Option<String>,
+    /// What comes after the namespace.
+    rest: &'a [&'a str],
+}
+
+impl<'a> Place<'a> {
+    fn of(path: &'a [&'a str]) -> Option<Place<'a>> {
+        let (group, version, rest) = match path {
+            ["api", version, rest @ ..] => ("", version, rest),
+            ["apis", group, version, rest @ ..] => (*group, version, rest),
+            _ => return None,
+        };
+        let (namespace, rest) = match rest {
+            ["namespaces", namespace, _, ..] if !is_namespace_subresource(rest) => {
+                (Some((*namespace).to_owned()), &rest[2..])
+            }
+            _ => (None, rest),
+        };
+        Some(Place { group, version, namespace, rest })
     }
 }
 

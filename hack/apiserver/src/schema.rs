@@ -6,6 +6,8 @@ use std::sync::OnceLock;
 use regex::Regex;
 use serde_json::{Map, Value};
 
+use crate::rules::Rule;
+
 /// A schema, compiled from its JSON.
 #[derive(Default)]
 pub struct Schema {
@@ -29,6 +31,9 @@ pub struct Schema {
     /// `atomic`, `set`, `map`; empty is atomic.
     pub list: String,
     pub list_keys: Vec<String>,
+    pub rules: Vec<Rule>,
+    /// Whether it or a schema in it has rules.
+    pub has_rules: bool,
 }
 
 /// A regular expression, compiled when it is first needed.
@@ -73,8 +78,9 @@ impl Schema {
             _ => None,
         };
         let properties = schema["properties"].as_object().into_iter().flatten();
+        let rules = schema["x-kubernetes-validations"].as_array().into_iter().flatten();
         let pattern = schema["pattern"].as_str();
-        Schema {
+        let mut compiled = Schema {
             of: text("type"),
             properties: properties.map(|(name, inner)| (name.clone(), Schema::compile(inner))).collect(),
             values: inner("additionalProperties"),
@@ -90,7 +96,14 @@ impl Schema {
             limits: LIMITS.iter().filter_map(|name| Some(((*name).to_owned(), limit(name)?))).collect(),
             list: text("x-kubernetes-list-type"),
             list_keys: texts("x-kubernetes-list-map-keys"),
-        }
+            rules: rules.map(Rule::compile).collect(),
+            has_rules: false,
+        };
+        let mut inside = compiled.properties.values().chain(compiled.values.as_deref());
+        compiled.has_rules = !compiled.rules.is_empty()
+            || inside.any(|inner| inner.has_rules)
+            || compiled.items.as_ref().is_some_and(|inner| inner.has_rules);
+        compiled
     }
 
     /// The schema of a field; `None` if it is unknown.

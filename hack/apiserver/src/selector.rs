@@ -1,5 +1,7 @@
 //! Which objects a list or watch is about: its namespace, label selector and field selector.
 
+use std::sync::LazyLock;
+
 use regex::Regex;
 use serde_json::Value;
 
@@ -63,23 +65,26 @@ fn field(object: &Value, path: &str) -> String {
     found.as_str().unwrap_or_default().to_owned()
 }
 
+static SET: LazyLock<Regex> = LazyLock::new(|| pattern(r"^(KEY)\s+(in|notin)\s+\(([^()]*)\)$"));
+static EQUAL: LazyLock<Regex> = LazyLock::new(|| pattern(r"^(KEY)\s*(=|==|!=)\s*([-A-Za-z0-9_.]*)$"));
+static EXISTS: LazyLock<Regex> = LazyLock::new(|| pattern(r"^(!?)\s*(KEY)$"));
+
+fn pattern(text: &str) -> Regex {
+    Regex::new(&text.replace("KEY", "[A-Za-z0-9][-A-Za-z0-9_./]*")).expect("a valid pattern")
+}
+
 /// `a=b`, `a==b`, `a!=b`, `a in (b,c)`, `a notin (b,c)`, `a`, `!a`, joined by commas.
 fn parse_labels(text: &str) -> Result<Vec<Label>> {
     let mut all = vec![];
     for part in split(text) {
-        let word = r"([A-Za-z0-9][-A-Za-z0-9_./]*)";
-        let set = Regex::new(&format!(r"^{word}\s+(in|notin)\s+\(([^()]*)\)$")).expect("a valid pattern");
-        let equal =
-            Regex::new(&format!(r"^{word}\s*(=|==|!=)\s*([-A-Za-z0-9_.]*)$")).expect("a valid pattern");
-        let exists = Regex::new(&format!(r"^(!?)\s*{word}$")).expect("a valid pattern");
-        if let Some(found) = set.captures(part) {
+        if let Some(found) = SET.captures(part) {
             let values = found[3].split(',').map(|value| value.trim().to_owned()).collect();
             let name = found[1].to_owned();
             all.push(if &found[2] == "in" { Label::In(name, values) } else { Label::NotIn(name, values) });
-        } else if let Some(found) = equal.captures(part) {
+        } else if let Some(found) = EQUAL.captures(part) {
             let (name, values) = (found[1].to_owned(), vec![found[3].to_owned()]);
             all.push(if &found[2] == "!=" { Label::NotIn(name, values) } else { Label::In(name, values) });
-        } else if let Some(found) = exists.captures(part) {
+        } else if let Some(found) = EXISTS.captures(part) {
             let name = found[2].to_owned();
             all.push(if &found[1] == "!" { Label::Missing(name) } else { Label::Exists(name) });
         } else {

@@ -17,16 +17,16 @@ impl Schema {
         if value.is_null() && self.nullable {
             return;
         }
+        if !self.allowed.is_empty() && !self.allowed.contains(value) {
+            let allowed: Vec<String> = self.allowed.iter().map(Value::to_string).collect();
+            let message = format!("Unsupported value: {value}: supported values: {}", allowed.join(", "));
+            causes.push(Cause::new(place, "FieldValueNotSupported", message));
+        }
         if let Some(kind) = self.wrong_type(value) {
             let why = format!("{place} in body must be of type {}: {kind:?}", self.expected());
             let message = format!("Invalid value: {kind:?}: {why}");
             causes.push(Cause::new(place, "FieldValueTypeInvalid", message));
             return;
-        }
-        if !self.allowed.is_empty() && !self.allowed.contains(value) {
-            let allowed: Vec<String> = self.allowed.iter().map(Value::to_string).collect();
-            let message = format!("Unsupported value: {value}: supported values: {}", allowed.join(", "));
-            causes.push(Cause::new(place, "FieldValueNotSupported", message));
         }
         match value {
             Value::Object(_) => self.check_map(value, place, causes),
@@ -80,8 +80,7 @@ impl Schema {
         }
         let count = map.len() as f64;
         if let Some(limit) = self.limit("maxProperties").filter(|limit| count > *limit) {
-            let message = format!("Too many: {count}: must have at most {limit} items");
-            causes.push(Cause::new(place, "FieldValueTooMany", message));
+            causes.push(too_many(place, count, limit));
         }
         if let Some(limit) = self.limit("minProperties").filter(|limit| count < *limit) {
             let why = format!("{place} in body should have at least {limit} properties");
@@ -97,8 +96,7 @@ impl Schema {
         }
         let count = items.len() as f64;
         if let Some(limit) = self.limit("maxItems").filter(|limit| count > *limit) {
-            let message = format!("Too many: {count}: must have at most {limit} items");
-            causes.push(Cause::new(place, "FieldValueTooMany", message));
+            causes.push(too_many(place, count, limit));
         }
         if let Some(limit) = self.limit("minItems").filter(|limit| count < *limit) {
             let why = format!("{place} in body should have at least {limit} items");
@@ -110,7 +108,12 @@ impl Schema {
             _ => None,
         };
         let mut known = vec![];
-        for (at, item) in items.iter().enumerate() {
+        for (at, item) in items.iter().enumerate().filter(|(_, item)| !item.is_null()) {
+            if self.list == "map" && !item.is_object() {
+                let why = "must be an object for an array of list-type map";
+                causes.push(Cause::invalid(format!("{place}[{at}]"), item, why));
+                continue;
+            }
             let Some(identity) = identity(item) else { break };
             if known.contains(&identity) {
                 let message = format!("Duplicate value: {identity}");
@@ -122,21 +125,21 @@ impl Schema {
 
     fn check_text(&self, text: &str, place: &str, causes: &mut Vec<Cause>) {
         let length = text.chars().count() as f64;
+        // The first of these is the only one that is reported.
         if let Some(limit) = self.limit("maxLength").filter(|limit| length > *limit) {
             let message = format!("Too long: may not be more than {limit} bytes");
             causes.push(Cause::new(place, "FieldValueTooLong", message));
-        }
-        if let Some(limit) = self.limit("minLength").filter(|limit| length < *limit) {
+        } else if let Some(limit) = self.limit("minLength").filter(|limit| length < *limit) {
             let why = format!("{place} in body should be at least {limit} chars long");
             causes.push(Cause::invalid(place, json!(text), &why));
-        }
-        if let Some(pattern) = self.pattern.as_ref().filter(|pattern| !pattern.matches(text)) {
+        } else if let Some(pattern) = self.pattern.as_ref().filter(|pattern| !pattern.matches(text)) {
             let why = format!("{place} in body should match '{}'", pattern.text);
             causes.push(Cause::invalid(place, json!(text), &why));
         }
         if self.format == "date-time" && text.parse::<k8s_openapi::jiff::Timestamp>().is_err() {
             let why = format!("{place} in body must be of type date-time: {text:?}");
-            causes.push(Cause::invalid(place, json!(text), &why));
+            let message = format!("Invalid value: {text:?}: {why}");
+            causes.push(Cause::new(place, "FieldValueTypeInvalid", message));
         }
     }
 
@@ -164,4 +167,9 @@ impl Schema {
             }
         }
     }
+}
+
+fn too_many(place: &str, count: f64, limit: f64) -> Cause {
+    let items = if limit == 1.0 { "item" } else { "items" };
+    Cause::new(place, "FieldValueTooMany", format!("Too many: {count}: must have at most {limit} {items}"))
 }

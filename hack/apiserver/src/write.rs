@@ -5,6 +5,7 @@ use std::sync::Arc;
 use serde_json::{Value, json};
 
 use crate::failure::{Cause, Failure, Result};
+use crate::managed::{Managers, applied, difference};
 use crate::request::{Ask, Verb};
 use crate::resources::Resource;
 use crate::store::Stored;
@@ -24,12 +25,15 @@ impl ApiServer {
     /// Creates an object for a POST, or for a PUT or an apply that found none.
     pub(crate) fn create_in(&self, state: &mut State, ask: &Ask, object: Value) -> Result<Value> {
         let resource = self.definitions().get(ask.resource);
+        let config = ask.is_apply().then(|| object.clone());
         let mut object = self.decode(ask, object)?;
         fit_namespace(ask, &mut object)?;
         let asked = meta::name(&object).to_owned();
         self.admit(state, ask, &asked)?;
         let version = object["metadata"]["resourceVersion"].as_str().unwrap_or_default().to_owned();
+        let managers = self.first_manager(ask, config.as_ref().unwrap_or(&object));
         self.fill_in(state, resource, &mut object);
+        managers.write(&mut object);
         let read = self.without_status(resource, &mut object);
         let mut causes = meta::check_new(resource, &object);
         causes.extend(self.check(resource, None, &read, &causes));
@@ -37,7 +41,7 @@ impl ApiServer {
         if !causes.is_empty() {
             return Err(Failure::invalid_as(&resource.group, kind, &name, causes));
         }
-        if !version.is_empty() && version != "0" {
+        if !version.is_empty() && version != "0" && !ask.dry_run() && !ask.is_apply() {
             return Err(Failure::new(500, "", "resourceVersion should not be set on objects to be created"));
         }
         let key = key(ask, &name);
@@ -49,6 +53,10 @@ impl ApiServer {
             None => {}
         }
         if ask.dry_run() {
+            let mut read = read;
+            if !version.is_empty() {
+                meta::of(&mut read).insert("resourceVersion".into(), version.into());
+            }
             return Ok(read);
         }
         let lacks_defaults = read != object;
@@ -60,6 +68,7 @@ impl ApiServer {
     pub(crate) fn replace(&self, ask: &Ask, body: &[u8]) -> Result<(Value, bool)> {
         let resource = self.definitions().get(ask.resource);
         let object = parse(resource, body)?;
+        let managers = Managers::of(&object);
         let mut new = self.decode(ask, object)?;
         fit_namespace(ask, &mut new)?;
         fit_name(ask, &new)?;
@@ -89,17 +98,35 @@ impl ApiServer {
             }
             new["metadata"]["resourceVersion"] = old.object["metadata"]["resourceVersion"].clone();
         }
-        self.update(&mut state, ask, &old, new).map(|object| (object, false))
+        let managers = if managers.is_empty() { Managers::of(&old.object) } else { managers };
+        self.update(&mut state, ask, &old, new, managers).map(|object| (object, false))
     }
 
-    /// Stores a new version of an object, which `decode` has read.
-    pub(crate) fn update(&self, state: &mut State, ask: &Ask, old: &Stored, mut new: Value) -> Result<Value> {
+    /// Stores a new version of an object, which `decode` has read. `managers` are those of the old version; of an apply,
+    /// those of the new one.
+    pub(crate) fn update(
+        &self,
+        state: &mut State,
+        ask: &Ask,
+        old: &Stored,
+        mut new: Value,
+        mut managers: Managers,
+    ) -> Result<Value> {
         let resource = self.definitions().get(ask.resource);
         let name = ask.name.as_deref().unwrap_or_default();
         if new["metadata"]["resourceVersion"] != old.object["metadata"]["resourceVersion"] {
             return Err(Failure::stale(resource, name));
         }
         self.prepare(ask, resource, &old.object, &mut new);
+        // An object that has no managers gets some with the first apply.
+        if !ask.is_apply() && !managers.is_empty() {
+            let diff = difference(ask, resource, &old.object, &new);
+            let mut owned = managers.own(ask, "Update");
+            owned.retain(|path| !diff.removed.contains(path));
+            owned.extend(diff.changed.iter().cloned());
+            managers.update(ask, resource, "Update", owned, &diff, &self.now());
+        }
+        managers.write(&mut new);
         let mut causes = meta::check_changed(&old.object, &new);
         causes.extend(self.check(resource, Some(&old.object), &new, &causes));
         if ask.is_status() {
@@ -120,6 +147,19 @@ impl ApiServer {
         }
         let stored: Arc<Value> = state.store.put(ask.resource, &ask.key(), new, false);
         Ok((*stored).clone())
+    }
+
+    /// The creator of an object owns what it stated.
+    fn first_manager(&self, ask: &Ask, object: &Value) -> Managers {
+        let resource = self.definitions().get(ask.resource);
+        let diff = difference(ask, resource, &Value::Null, object);
+        let (operation, owned) = match ask.is_apply() {
+            true => ("Apply", applied(ask, resource, object)),
+            false => ("Update", diff.changed.clone()),
+        };
+        let mut managers = Managers::of(&Value::Null);
+        managers.update(ask, resource, operation, owned, &diff, &self.now());
+        managers
     }
 
     /// Sets what a client may not change: the other half (status or the rest), metadata, generation.
@@ -171,12 +211,19 @@ impl ApiServer {
             found.push(Cause::invalid("kind", &new["kind"], &format!("must be {}", resource.kind)));
         }
         found.extend(schema.check(new));
-        let blocking =
-            ["FieldValueRequired", "FieldValueTooLong", "FieldValueTooMany", "FieldValueTypeInvalid"];
+        let blocking = [
+            "FieldValueRequired",
+            "FieldValueNotSupported",
+            "FieldValueTooLong",
+            "FieldValueTooMany",
+            "FieldValueTypeInvalid",
+        ];
         if causes.iter().chain(&found).any(|cause| blocking.contains(&cause.reason)) {
             let why = "some validation rules were not checked because the object was invalid; correct the existing \
                 errors to complete validation";
             found.push(Cause::invalid("<nil>", "null", why));
+        } else {
+            found.extend(schema.broken_rules(new, old));
         }
         found
     }
@@ -256,7 +303,7 @@ fn set(object: &mut Value, field: &str, value: Option<Value>) {
 }
 
 /// Reads a body that must be an object of this resource.
-fn parse(resource: &Resource, body: &[u8]) -> Result<Value> {
+pub fn parse(resource: &Resource, body: &[u8]) -> Result<Value> {
     let unrecognized = |why: String| {
         let kind = &resource.kind;
         Failure::bad_request(format!("the object provided is unrecognized (must be of type {kind}): {why}"))
@@ -299,7 +346,7 @@ fn fit_version(resource: &Resource, version: &str) -> Result<()> {
 }
 
 /// The namespace of a request is that of its object.
-fn fit_namespace(ask: &Ask, object: &mut Value) -> Result<()> {
+pub fn fit_namespace(ask: &Ask, object: &mut Value) -> Result<()> {
     let stated = object["metadata"]["namespace"].as_str().unwrap_or_default();
     match &ask.namespace {
         Some(namespace) if stated.is_empty() => {
@@ -319,8 +366,8 @@ pub fn fit_name(ask: &Ask, object: &Value) -> Result<()> {
     if stated == asked {
         return Ok(());
     }
-    Err(Failure::bad_request(match (ask.verb, stated) {
-        (Verb::Update, "") => {
+    Err(Failure::bad_request(match stated {
+        "" => {
             format!("the name of the object ({asked} based on URL) was undeterminable: name must be provided")
         }
         _ => format!("the name of the object ({stated}) does not match the name on the URL ({asked})"),

@@ -1,6 +1,7 @@
 //! What two responses must have in common.
 
 use std::collections::BTreeMap;
+use std::sync::LazyLock;
 
 use regex::Regex;
 use serde_json::Value;
@@ -15,7 +16,8 @@ pub struct Pairs {
 }
 
 /// Messages that repeat the server's parser or its numbers.
-const FREE_MESSAGES: [&str; 6] = [
+const FREE_MESSAGES: [&str; 7] = [
+    "failed to create typed patch object",
     "StorageError: invalid object",
     "the object provided is unrecognized",
     "error decoding patch",
@@ -113,12 +115,12 @@ fn mask(value: &mut Value) {
             let Some(map) = value.as_object_mut() else { return };
             for (name, value) in map {
                 match name.as_str() {
-                    "creationTimestamp" | "deletionTimestamp" | "time" | "continue"
+                    "creationTimestamp" | "deletionTimestamp" | "continue"
                         if value.as_str().is_some_and(|text| !text.is_empty()) =>
                     {
                         *value = "masked".into();
                     }
-                    "managedFields" => *value = Value::Null,
+                    "managedFields" => mask_managers(value),
                     _ => mask(value),
                 }
             }
@@ -127,9 +129,20 @@ fn mask(value: &mut Value) {
     }
 }
 
+static NUMBERS: LazyLock<Regex> = LazyLock::new(|| Regex::new(r"[0-9a-f]{8}-[0-9a-f-]{27}|\b\d+\b").unwrap());
+
+/// The entries are in the order of their times.
+fn mask_managers(entries: &mut Value) {
+    let Some(entries) = entries.as_array_mut() else { return };
+    for entry in entries.iter_mut() {
+        entry["time"] = Value::Null;
+    }
+    let key = |entry: &Value| ["operation", "manager", "subresource"].map(|name| entry[name].to_string());
+    entries.sort_by_key(key);
+}
+
 /// The causes are in no order, and the message lists them again.
 fn mask_status(status: &mut Value) {
-    let numbers = Regex::new(r"[0-9a-f]{8}-[0-9a-f-]{27}|\b\d+\b").unwrap();
     if let Some(causes) = status["details"]["causes"].as_array_mut() {
         for cause in causes.iter_mut().filter(|cause| cause["field"] == "patch") {
             // It repeats the whole object.
@@ -146,6 +159,6 @@ fn mask_status(status: &mut Value) {
     let message = status["message"].as_str().unwrap_or_default().to_owned();
     status["message"] = match FREE_MESSAGES.iter().any(|free| message.contains(free)) {
         true => "masked".into(),
-        false => numbers.replace_all(&message, "#").into_owned().into(),
+        false => NUMBERS.replace_all(&message, "#").into_owned().into(),
     };
 }

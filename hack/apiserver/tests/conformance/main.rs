@@ -8,7 +8,8 @@
 //! |---|---|---|
 //! | `metadata.resourceVersion` | other writes | equal where the real ones are equal, and in the same order |
 //! | `uid` | random | the same object in both |
-//! | `creationTimestamp`, `deletionTimestamp`, times of managed fields | the clock | set in both or in none |
+//! | `creationTimestamp`, `deletionTimestamp` | the clock | set in both or in none |
+//! | times of managed fields, and their order, which follows the times | the clock | the entries and their fields |
 //! | the version of a list and of a bookmark, `continue` | other writes | set in both or in none |
 //! | the order of an invalid object's causes, repetitions, and the message that lists them | random | each cause, with its message |
 //! | numbers and uids in messages | other writes | the text around them |
@@ -36,7 +37,7 @@ use crate::side::Side;
 use crate::steps::Sequence;
 
 /// How many sequences run at a time: the real server is idle while one waits for a watch.
-const AT_A_TIME: usize = 48;
+const AT_A_TIME: usize = 128;
 /// How many differences are printed before the test ends.
 const ENOUGH: usize = 8;
 

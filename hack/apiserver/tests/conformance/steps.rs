@@ -23,6 +23,7 @@ pub struct Step {
 
 const MERGE: &str = "application/merge-patch+json";
 const JSON_PATCH: &str = "application/json-patch+json";
+const APPLY: &str = "application/apply-patch+yaml";
 const JSON: &str = "application/json";
 const NAMES: [&str; 3] = ["a", "b", "c"];
 const FINALIZERS: [&str; 2] = ["example.com/one", "example.com/two"];
@@ -107,7 +108,8 @@ impl<'a> Sequence<'a> {
                 let base = Some(object);
                 Step { base, ..step("PUT", &kind.plural, &kind.path(name, dry), JSON, body) }
             }
-            42..66 => {
+            42..49 => self.apply(kind, name),
+            49..66 => {
                 let mut body = self.change(kind);
                 self.fence(&mut body, &object);
                 let query = if self.random.percent(4) { "fieldValidation=Strict" } else { dry };
@@ -123,18 +125,33 @@ impl<'a> Sequence<'a> {
                 }
                 step("PATCH", &kind.plural, &kind.path(&format!("{name}/status"), dry), MERGE, body)
             }
-            _ => {
-                let preconditions = match self.random.below(8) {
-                    0 => json!({"uid": format!("$uid:{object}")}),
-                    1 => json!({"uid": "another"}),
-                    2 => json!({"resourceVersion": format!("$old:{object}")}),
-                    3 => json!({"resourceVersion": format!("$version:{object}")}),
-                    _ => Value::Null,
-                };
-                let body = json!({"preconditions": preconditions, "propagationPolicy": "Background"});
-                step("DELETE", &kind.plural, &kind.path(name, ""), JSON, body)
-            }
+            _ => self.delete(kind, name),
         }
+    }
+
+    fn apply(&mut self, kind: &Kind, name: &str) -> Step {
+        let mut body = self.manifest(kind, name);
+        if self.random.percent(40) {
+            body["spec"] = kind.part(&mut self.random);
+        }
+        body["metadata"].as_object_mut().unwrap().remove("deletionTimestamp");
+        let manager = *self.random.one_of(&["gitops", "person"]);
+        let force = if self.random.percent(50) { "&force=true" } else { "" };
+        let query = format!("fieldManager={manager}{force}");
+        step("PATCH", &kind.plural, &kind.path(name, &query), APPLY, body)
+    }
+
+    fn delete(&mut self, kind: &Kind, name: &str) -> Step {
+        let object = format!("{}/{name}", kind.plural);
+        let preconditions = match self.random.below(8) {
+            0 => json!({"uid": format!("$uid:{object}")}),
+            1 => json!({"uid": "another"}),
+            2 => json!({"resourceVersion": format!("$old:{object}")}),
+            3 => json!({"resourceVersion": format!("$version:{object}")}),
+            _ => Value::Null,
+        };
+        let body = json!({"preconditions": preconditions, "propagationPolicy": "Background"});
+        step("DELETE", &kind.plural, &kind.path(name, ""), JSON, body)
     }
 
     fn list_query(&mut self) -> &'static str {
@@ -150,7 +167,6 @@ impl<'a> Sequence<'a> {
             "fieldSelector=metadata.name=a",
             "fieldSelector=spec.nothing=1",
             "resourceVersion=$start&resourceVersionMatch=Exact",
-            "resourceVersion=$start&resourceVersionMatch=NotOlderThan",
         ])
     }
 
