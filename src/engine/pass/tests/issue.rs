@@ -3,6 +3,7 @@
 
 use super::*;
 
+mod doubts;
 mod troubles;
 
 const OUT: &str = "out";
