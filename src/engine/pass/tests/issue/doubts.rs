@@ -70,3 +70,16 @@ async fn a_lost_secret_that_one_read_does_not_show_is_deleted_after_all() {
     world.settle().await.settle().await;
     assert_eq!(world.changes(), ["POST a", "DELETE id-2", "POST a"]);
 }
+
+/// A user deletes the secret in the account, as it has leaked. It is gone, so nothing has to wait for it.
+#[tokio::test(start_paused = true)]
+async fn a_secret_that_is_gone_from_the_account_is_not_shown_as_one_that_is_still_valid() {
+    let world = issued(json!({})).await;
+    world.fake.take("id-1");
+    tokio::time::advance(seconds(60)).await;
+    world.settle().await.settle().await;
+    assert_eq!((held(&world), retired(&world)), (Some("id-2".into()), vec![]));
+    apply(&world, json!({"renewal": "now"}));
+    world.settle().await;
+    assert_eq!(held(&world), Some("id-3".into()));
+}
