@@ -83,3 +83,76 @@ async fn a_secret_that_is_gone_from_the_account_is_not_shown_as_one_that_is_stil
     world.settle().await;
     assert_eq!(held(&world), Some("id-3".into()));
 }
+
+/// A user deletes the object while its successor waits for its turn. What was announced is sent, and all of it goes.
+#[tokio::test(start_paused = true)]
+async fn an_object_that_is_deleted_in_the_middle_of_a_rotation_leaves_nothing() {
+    let world = issued(json!({})).await;
+    apply(&world, json!({"renewal": "now"}));
+    *world.fake.waits.lock().unwrap() = seconds(10);
+    let meanwhile = async {
+        announced(&world).await;
+        world.api.delete("it");
+        world.watch();
+    };
+    tokio::join!(world.reconcile(), meanwhile);
+    tokio::time::advance(seconds(6)).await;
+    world.settle().await.settle().await;
+    assert!(world.api.get("it").is_none() && there(&world).is_empty(), "{:?}", there(&world));
+}
+
+/// Its finalizer is forced off before the successor is recorded.
+#[tokio::test(start_paused = true)]
+async fn a_successor_is_deleted_if_its_object_disappears_before_the_record() {
+    let world = issued(json!({})).await;
+    apply(&world, json!({"renewal": "now"}));
+    world.api.next_write("status", Trouble::Pass);
+    world.api.next_write("status", Trouble::Vanish);
+    world.reconcile().await;
+    world.engine.undoing.tasks.close();
+    world.engine.undoing.tasks.wait().await;
+    assert_eq!(world.changes(), ["POST a", "DELETE id-2"]);
+}
+
+/// Another operator writes its own secret first: that one stays, and ours is of no use.
+#[tokio::test(start_paused = true)]
+async fn the_secret_of_another_operator_is_not_overwritten() {
+    let world = issued(json!({})).await;
+    apply(&world, json!({"renewal": "now"}));
+    *world.fake.waits.lock().unwrap() = seconds(10);
+    let meanwhile = async {
+        announced(&world).await;
+        world.api.edit(OUT, |secret| {
+            secret["metadata"]["annotations"]["databricks-operator.io/external-id"] = json!("id-9");
+            secret["data"]["key"] = json!("c2VjcmV0IG9mIGlkLTk=");
+        });
+    };
+    tokio::join!(world.reconcile(), meanwhile);
+    assert_eq!(
+        (world.changes(), held(&world)),
+        (vec!["POST a".into(), "DELETE id-2".into()], Some("id-9".into()))
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn nothing_is_created_for_a_kubernetes_secret_that_is_immutable() {
+    let world = issued(json!({})).await;
+    apply(&world, json!({"renewal": "now"}));
+    world.api.next_write("dry", Trouble::Refuse(422));
+    world.reconcile().await;
+    assert_eq!((world.changes(), held(&world)), (vec![], Some("id-1".into())));
+    assert!(world.message("Ready").contains("if it is immutable, delete it"), "{}", world.message("Ready"));
+}
+
+/// There and back: the first Kubernetes Secret still holds the former secret, which stays until that one is filled again.
+#[tokio::test(start_paused = true)]
+async fn a_secret_that_a_former_kubernetes_secret_holds_is_not_deleted_when_that_is_named_again() {
+    let world = issued(json!({})).await;
+    apply(&world, json!({"secretName": "elsewhere"}));
+    world.settle().await;
+    tokio::time::advance(seconds(60)).await;
+    apply(&world, json!({}));
+    world.settle().await;
+    assert_eq!(world.changes(), ["POST a", "POST a"]);
+    assert_eq!((held(&world), retired(&world)), (Some("id-3".into()), vec!["id-1".into(), "id-2".into()]));
+}
