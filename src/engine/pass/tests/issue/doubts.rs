@@ -156,3 +156,28 @@ async fn a_secret_that_a_former_kubernetes_secret_holds_is_not_deleted_when_that
     assert_eq!(world.changes(), ["POST a", "POST a"]);
     assert_eq!((held(&world), retired(&world)), (Some("id-3".into()), vec!["id-1".into(), "id-2".into()]));
 }
+
+/// The value of a secret that exists is not known, so managing what was observed creates another one, and adopts nothing.
+#[tokio::test(start_paused = true)]
+async fn a_secret_that_was_observed_is_never_adopted() {
+    for adoption in ["IfOwned", "IfExists"] {
+        let world = eager(Fake::with(|fake| fake.traits.issues = true));
+        world.fake.put(seen("foreign", "b", None));
+        world.apply(json!({"managementPolicy": "Observe", "externalId": "foreign"}));
+        world.settle().await;
+        world.quiet();
+        apply(&world, json!({"adoptionPolicy": adoption}));
+        world.settle().await;
+        let (events, ready) = (world.api.events().join(" "), world.message("Ready"));
+        assert_eq!(
+            (held(&world), present(&world)),
+            (Some("id-1".into()), "id-1".into()),
+            "{adoption}: {ready}"
+        );
+        assert_eq!((there(&world).len(), retired(&world)), (2, vec![]), "{adoption}");
+        assert!(
+            !events.contains("Adopted") && !ready.contains("to adopt it"),
+            "{adoption}: {events}; {ready}"
+        );
+    }
+}
