@@ -52,4 +52,16 @@ mod tests {
             );
         }
     }
+
+    /// A person, or another tool, writes the lifetime as it is: such a secret is not taken for a lost one of ours.
+    #[test]
+    fn no_mark_is_the_lifetime_that_others_write() {
+        for lifetime in [3600, 86_400, LONGEST_S] {
+            let text = |seconds: u64| format!("{seconds}s");
+            for object in 0..1000 {
+                let own = text(marked(lifetime, &format!("a/b/{object}")));
+                assert!(differ(Some(&own), Some(&text(lifetime)), |_| ROUNDED_S), "{own} of {lifetime}");
+            }
+        }
+    }
 }
