@@ -17,12 +17,14 @@ pub fn range(lifetime: u64) -> u64 {
     (lifetime / 20).clamp(1, MOST_SHORTER_S)
 }
 
-/// The lifetime that marks the secrets of one Kubernetes object: the same each time (FNV-1a).
+/// The lifetime that marks the secrets of one Kubernetes object: the same each time (FNV-1a). It differs by more than rounding from
+/// the lifetime itself, which others write.
 pub fn marked(lifetime: u64, marker: &str) -> u64 {
     let hash = marker.bytes().fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
         (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
     });
-    lifetime - hash % range(lifetime)
+    let least = ROUNDED_S + 1;
+    lifetime.saturating_sub(least + hash % range(lifetime).saturating_sub(least).max(1))
 }
 
 /// Whether two lifetimes are further apart than may be.
