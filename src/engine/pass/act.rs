@@ -263,7 +263,9 @@ impl Work<'_> {
     /// Shows what was read, without sending anything.
     fn report(&mut self, target: &Target, look: &Look, decision: Decision) -> Result<Outcome> {
         let Decision { step, changes, .. } = decision;
-        self.subject.act_in = self.issue(look)?.and_then(|issue| issue.next_due(look.seen()));
+        // An object that only observes does nothing that could be due.
+        let issue = self.issue(look)?.filter(|_| !self.observing());
+        self.subject.act_in = issue.and_then(|issue| issue.next_due(look.seen()));
         if let Some(seen) = look.seen() {
             self.may_touch(target, seen)?;
             self.keep_time(seen, &changes)?;

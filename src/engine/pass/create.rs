@@ -18,6 +18,8 @@ impl Work<'_> {
         let session = &target.place.admission.session;
         let account_id = session.client.account_id().to_owned();
         let issues = self.driver.traits().issues;
+        // What is gone already is not kept for a while.
+        let retires = issues && look.seen().is_some();
         let claim = Claim::key(&account_id, &self.subject.who.kind, &key);
         if let Some(lost) = (!issues).then(|| self.claim(&claim)).flatten() {
             return Ok(lost);
@@ -48,11 +50,11 @@ impl Work<'_> {
         if let Some(reserved) = reserved {
             self.keep_secret(target, reserved, &mut new).await?;
         }
-        self.created(target, key, new).await
+        self.created(target, key, new, retires).await
     }
 
     /// Records what was just created, and reads the response, or the account if that shows only the id.
-    async fn created(&mut self, target: &Target, key: Key, mut new: New) -> Result<Outcome> {
+    async fn created(&mut self, target: &Target, key: Key, mut new: New, retires: bool) -> Result<Outcome> {
         let snapshots = &target.place.admission.session.snapshots;
         match new.seen.take() {
             Some(seen) => new.seen = Some(snapshots.amend(self.driver, &key.within, seen).await),
@@ -70,7 +72,7 @@ impl Work<'_> {
         let external = External { account_id, id, name, adopted: false, observed: false, created_at };
         // It is deleted again if it cannot be recorded, whatever was changed meanwhile.
         let made = (self.own_writer(target), new.clone());
-        self.subject.put_created(external, made, self.deletion(false), self.driver.traits().issues)?;
+        self.subject.put_created(external, made, self.deletion(false), retires)?;
         match new.seen {
             Some(seen) => self.respond(target, seen),
             None => Ok(Outcome::Again),

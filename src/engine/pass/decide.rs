@@ -235,6 +235,9 @@ fn absent(view: &View<'_>, settled: bool) -> Step {
 }
 
 fn foreign(view: &View<'_>, seen: &Seen, marked: bool) -> Step {
+    if view.issue.is_some() && !view.observe && view.record != Record::Bound {
+        return instead_of_adoption(view);
+    }
     let allowed = match view.adoption {
         AdoptionPolicy::IfExists | AdoptionPolicy::Required => true,
         AdoptionPolicy::IfOwned => marked || view.asked.is_some() || view.record == Record::Asked,
@@ -276,6 +279,18 @@ fn foreign(view: &View<'_>, seen: &Seen, marked: bool) -> Step {
              or give this one another name",
             view.called, seen.id
         ),
+    )
+}
+
+/// The value of a secret that exists is not known. One that was only observed stays, and another one is created.
+fn instead_of_adoption(view: &View<'_>) -> Step {
+    if view.record == Record::Observed && view.adoption != AdoptionPolicy::Required {
+        return Step::Create;
+    }
+    refuse(
+        Reason::AlreadyExists,
+        "a secret that exists cannot be managed, as its value is not known: to have one created, remove spec.externalId and \
+         spec.adoptionPolicy: Required",
     )
 }
 

@@ -13,7 +13,7 @@ use super::work::{Target, Work};
 use crate::clock;
 use crate::engine::account::Rows;
 use crate::engine::cluster::{Content, Held, NotFilled, OutputSecret, Reserved};
-use crate::engine::crd::{EventReason, Reason};
+use crate::engine::crd::{EventReason, Reason, age};
 use crate::engine::error::{Error, Result};
 use crate::engine::kind::{New, Output, Seen};
 use crate::engine::meter::Write;
@@ -149,13 +149,30 @@ impl Work<'_> {
             self.unchanged().await?;
         }
         let within = self.driver.within(id)?;
-        if let Some(seen) = self.driver.get(&target.place.reader, id).await? {
-            self.discard_seen(target, &seen).await?;
+        match self.driver.get(&target.place.reader, id).await? {
+            Some(seen) => self.discard_seen(target, &seen).await?,
+            None => self.surely_gone(target, &within, id).await?,
         }
         target.place.admission.session.snapshots.remove(self.driver, &within, id).await;
         self.subject.status_mut()?.retired.retain(|one| one.id != id);
         self.subject.recovered = true;
         Ok(Outcome::Again)
+    }
+
+    /// A read does not show it, and may lag behind: a lost secret was just in a LIST, and a former one may have been created a moment
+    /// ago.
+    async fn surely_gone(&self, target: &Target, within: &str, id: &str) -> Result<()> {
+        let status = self.subject.status()?;
+        let lag = self.lag().shown_within;
+        let recent =
+            status.retired.iter().any(|one| one.id == id && age(one.since.0, Timestamp::now()) < lag);
+        if status.intent.is_none() && !recent {
+            return Ok(());
+        }
+        target.place.admission.session.snapshots.forget(self.driver, within).await;
+        Err(Error::retry(format!(
+            "the account does not show the secret {id} at present, and its reads may lag behind: reading again before it counts as gone"
+        )))
     }
 
     async fn discard_seen(&mut self, target: &Target, seen: &Seen) -> Result<()> {

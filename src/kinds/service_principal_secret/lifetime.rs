@@ -17,12 +17,14 @@ pub fn range(lifetime: u64) -> u64 {
     (lifetime / 20).clamp(1, MOST_SHORTER_S)
 }
 
-/// The lifetime that marks the secrets of one Kubernetes object: the same each time (FNV-1a).
+/// The lifetime that marks the secrets of one Kubernetes object: the same each time (FNV-1a). It differs by more than rounding from
+/// the lifetime itself, which others write.
 pub fn marked(lifetime: u64, marker: &str) -> u64 {
     let hash = marker.bytes().fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
         (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
     });
-    lifetime - hash % range(lifetime)
+    let least = ROUNDED_S + 1;
+    lifetime.saturating_sub(least + hash % range(lifetime).saturating_sub(least).max(1))
 }
 
 /// Whether two lifetimes are further apart than may be.
@@ -50,6 +52,18 @@ mod tests {
                 marked <= lifetime && marked > lifetime - lifetime / 20 - 1,
                 "{lifetime} became {marked}"
             );
+        }
+    }
+
+    /// A person, or another tool, writes the lifetime as it is: such a secret is not taken for a lost one of ours.
+    #[test]
+    fn no_mark_is_the_lifetime_that_others_write() {
+        for lifetime in [3600, 86_400, LONGEST_S] {
+            let text = |seconds: u64| format!("{seconds}s");
+            for object in 0..1000 {
+                let own = text(marked(lifetime, &format!("a/b/{object}")));
+                assert!(differ(Some(&own), Some(&text(lifetime)), |_| ROUNDED_S), "{own} of {lifetime}");
+            }
         }
     }
 }

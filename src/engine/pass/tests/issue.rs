@@ -4,6 +4,7 @@
 use super::*;
 use crate::clock;
 
+mod doubts;
 mod troubles;
 
 const OUT: &str = "out";
