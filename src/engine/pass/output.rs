@@ -164,8 +164,7 @@ impl Work<'_> {
     async fn surely_gone(&self, target: &Target, within: &str, id: &str) -> Result<()> {
         let status = self.subject.status()?;
         let lag = self.lag().shown_within;
-        let recent =
-            status.retired.iter().any(|one| one.id == id && age(one.since.0, Timestamp::now()) < lag);
+        let recent = status.retired.iter().any(|one| one.id == id && age(one.since.0, clock::now()) < lag);
         if status.intent.is_none() && !recent {
             return Ok(());
         }
