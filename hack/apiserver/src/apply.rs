@@ -141,7 +141,7 @@ fn checked(resource: &Resource, mut config: Value, body: &[u8]) -> Result<Value>
 }
 
 /// Where a configuration has unknown fields or values of another type.
-fn unfit(resource: &Resource, config: &Value) -> Result<Vec<String>> {
+pub fn unfit(resource: &Resource, config: &Value) -> Result<Vec<String>> {
     let mut config = config.clone();
     let Some(schema) = resource.schema() else {
         return builtin::typed(resource, config).map(|(_, unknown)| unknown);

@@ -24,6 +24,7 @@ mod failure;
 mod list;
 mod managed;
 mod meta;
+mod names;
 mod namespaces;
 mod patch;
 mod request;

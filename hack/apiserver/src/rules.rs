@@ -123,7 +123,7 @@ impl Schema {
                 Ok(true) => {}
                 Ok(false) => causes.push(rule.broken(new, place)),
                 Err(why) => {
-                    let why = format!("rule evaluation error: {why}");
+                    let why = format!("{why} evaluating rule: {}", rule.message);
                     causes.push(Cause::invalid(place, format!("{:?}", self.of), &why));
                 }
             }

@@ -38,7 +38,12 @@ impl Schema {
     }
 
     fn expected(&self) -> &str {
-        if self.int_or_string { "integer,string" } else { &self.of }
+        match self.format.as_str() {
+            _ if self.int_or_string => "integer,string",
+            "" => &self.of,
+            _ if self.of == "integer" || self.of == "number" => &self.of,
+            format => format,
+        }
     }
 
     /// The type of a value, if it is not the one that is expected.
@@ -57,9 +62,14 @@ impl Schema {
         let fits = match self.of.as_str() {
             "" if self.int_or_string => is == "integer" || is == "string",
             "" => true,
+            "integer" => is == "integer",
             "number" => is == "number" || is == "integer",
+            // The real validator leaves lists to the format.
+            _ if is == "array" && !self.format.is_empty() => true,
             of => is == of,
         };
+        let is =
+            if is == "integer" && self.expected() != self.of && !self.int_or_string { "int64" } else { is };
         (!fits).then_some(is)
     }
 
@@ -108,7 +118,8 @@ impl Schema {
             _ => None,
         };
         let mut known = vec![];
-        for (at, item) in items.iter().enumerate().filter(|(_, item)| !item.is_null()) {
+        for (at, item) in items.iter().enumerate().filter(|(_, item)| !(self.list == "map" && item.is_null()))
+        {
             if self.list == "map" && !item.is_object() {
                 let why = "must be an object for an array of list-type map";
                 causes.push(Cause::invalid(format!("{place}[{at}]"), item, why));

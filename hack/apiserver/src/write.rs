@@ -4,15 +4,14 @@ use std::sync::Arc;
 
 use serde_json::{Value, json};
 
+use crate::apply::unfit;
 use crate::failure::{Cause, Failure, Result};
 use crate::managed::{Managers, applied, difference};
+use crate::names::{suffix, uid};
 use crate::request::{Ask, Verb};
 use crate::resources::Resource;
 use crate::store::Stored;
 use crate::{ApiServer, State, builtin, meta};
-
-/// The characters of generated names.
-const ALPHABET: &[u8] = b"bcdfghjklmnpqrstvwxz2456789";
 
 impl ApiServer {
     pub(crate) fn create(&self, ask: &Ask, body: &[u8]) -> Result<Value> {
@@ -116,6 +115,11 @@ impl ApiServer {
         let name = ask.name.as_deref().unwrap_or_default();
         if new["metadata"]["resourceVersion"] != old.object["metadata"]["resourceVersion"] {
             return Err(Failure::stale(resource, name));
+        }
+        // A part that is ignored makes the real server forget the managers if it does not fit the schema.
+        let ignored = if ask.is_status() { "spec" } else { "status" };
+        if resource.status && new[ignored] != old.object[ignored] && !unfit(resource, &new)?.is_empty() {
+            managers = Managers::of(&Value::Null);
         }
         self.prepare(ask, resource, &old.object, &mut new);
         // An object that has no managers gets some with the first apply.
@@ -379,21 +383,4 @@ fn key(ask: &Ask, name: &str) -> String {
         Some(namespace) => format!("{namespace}/{name}"),
         None => name.to_owned(),
     }
-}
-
-/// A number as five characters of a name.
-fn suffix(mut number: u64) -> String {
-    let mut digit = || {
-        let digit = ALPHABET[(number % ALPHABET.len() as u64) as usize];
-        number /= ALPHABET.len() as u64;
-        digit as char
-    };
-    let mut text: Vec<char> = (0..5).map(|_| digit()).collect();
-    text.reverse();
-    text.into_iter().collect()
-}
-
-/// A number in the form of a UUID of version 4.
-fn uid(number: u64) -> String {
-    format!("00000000-0000-4000-8000-{number:012x}")
 }

@@ -26,6 +26,15 @@ const FREE_MESSAGES: [&str; 7] = [
     "cannot be handled as a",
 ];
 
+const WRITE_MISSING: &str = "a write in the real server, none in ours";
+
+/// Whether the only difference is that the real server stored an applied object again, with other times.
+pub fn is_time_of_apply(found: &[String], real: &Reply) -> bool {
+    let managers = real.body["metadata"]["managedFields"].as_array().into_iter().flatten();
+    let applied = managers.into_iter().any(|entry| entry["operation"] == "Apply");
+    matches!(found, [only] if only.ends_with(WRITE_MISSING)) && applied
+}
+
 impl Pairs {
     /// Every difference between a real response and ours.
     pub fn differences(&mut self, real: &Reply, ours: &Reply) -> Vec<String> {
@@ -84,7 +93,7 @@ impl Pairs {
         let before = self.versions.range(..real).next_back().map(|(_, ours)| *ours);
         let after = self.versions.range(real..).next().map(|(_, ours)| *ours);
         if before.is_some_and(|before| before >= ours) {
-            return Err("a write in the real server, none in ours".into());
+            return Err(WRITE_MISSING.into());
         }
         if after.is_some_and(|after| after <= ours) {
             return Err("the order of versions differs".into());
@@ -149,6 +158,12 @@ fn mask_status(status: &mut Value) {
             let message = cause["message"].as_str().unwrap_or_default();
             let why = message.find("strict decoding error").map_or("", |at| &message[at..]);
             cause["message"] = why.to_owned().into();
+        }
+        for cause in causes.iter_mut() {
+            let message = cause["message"].as_str().unwrap_or_default();
+            if let Some(at) = message.find("evaluating rule") {
+                cause["message"] = message[at..].to_owned().into();
+            }
         }
         causes.sort_by_key(|cause| cause.to_string());
         causes.dedup();

@@ -12,8 +12,9 @@
 //! | times of managed fields, and their order, which follows the times | the clock | the entries and their fields |
 //! | the version of a list and of a bookmark, `continue` | other writes | set in both or in none |
 //! | the order of an invalid object's causes, repetitions, and the message that lists them | random | each cause, with its message |
+//! | whether a write of an applied object that changes nothing stores new times of managed fields | the clock | the sequence ends there; at most 1 % of them |
 //! | numbers and uids in messages | other writes | the text around them |
-//! | messages of the server's JSON, selector and token parsers and its storage | Go's | code and reason |
+//! | messages of the server's JSON, selector and token parsers, of its storage and of rules that cannot be evaluated | Go's | code and reason |
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking, its set-up too")]
 
 mod compare;
@@ -58,6 +59,7 @@ struct Stage {
     real: kube::Client,
     definitions: Arc<Definitions>,
     kinds: Vec<Kind>,
+    ended_early: AtomicUsize,
 }
 
 impl Stage {
@@ -85,6 +87,11 @@ impl Stage {
                 story += &format!("       {}\n", theirs.body);
             }
             let found = pairs.differences(&theirs, &mine);
+            if compare::is_time_of_apply(&found, &theirs) {
+                // The versions no longer correspond.
+                self.ended_early.fetch_add(1, Ordering::Relaxed);
+                break;
+            }
             if !found.is_empty() {
                 let found: String = found.iter().map(|one| format!("    differs: {one}\n")).collect();
                 return Some(format!("{story}{found}    real: {}\n    ours: {}\n", theirs.body, mine.body));
@@ -108,6 +115,7 @@ async fn sequences_of_requests_have_the_same_responses_as_a_real_server() {
         real: cluster.client().await.unwrap(),
         definitions: Arc::new(Definitions::new(&kinds::crds())),
         kinds: kinds::kinds(),
+        ended_early: AtomicUsize::new(0),
     });
     stage.warm().await;
     let count = number("SEQUENCES").unwrap_or(1000);
@@ -135,6 +143,7 @@ async fn sequences_of_requests_have_the_same_responses_as_a_real_server() {
     for worker in workers.collect::<Vec<_>>() {
         worker.await.unwrap();
     }
-    let failed = failed.load(Ordering::Relaxed);
+    let (failed, ended_early) = (failed.load(Ordering::Relaxed), stage.ended_early.load(Ordering::Relaxed));
+    assert!(ended_early as u64 <= 1 + count / 100, "{ended_early} sequences ended at a write of times alone");
     assert_eq!(failed, 0, "sequences in which the responses differ");
 }

@@ -63,15 +63,24 @@ impl<'a> Sequence<'a> {
         Sequence { random, kinds }
     }
 
-    /// The namespace, at most 26 random steps, and what a watch of each kind saw of it all.
+    /// The namespace, some random steps, and what a watch of each kind saw of it all.
     pub fn steps(mut self) -> Vec<Step> {
         let namespace = json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "{ns}"}});
         let mut steps = vec![step("POST", "namespaces", "/api/v1/namespaces", JSON, namespace)];
         steps.push(step("GET", &self.kinds[0].plural, &self.kinds[0].path("", "limit=1"), JSON, Value::Null));
-        for _ in 0..8 + self.random.below(17) {
+        for _ in 0..8 + self.random.below(10) {
             let kind = if self.random.percent(75) { self.kinds[0] } else { self.kinds[1] };
-            steps.push(self.step(kind));
+            match self.random.below(16) {
+                0 if kind.schema.is_some() => steps.extend(self.bound(kind)),
+                1 => {
+                    steps.push(list(kind, "limit=1"));
+                    steps.push(self.step(kind));
+                    steps.push(list(kind, "limit=1&continue=$continue"));
+                }
+                _ => steps.push(self.step(kind)),
+            }
         }
+        steps.truncate(27);
         for kind in &self.kinds {
             let query = "watch=1&resourceVersion=$start&timeoutSeconds=1";
             steps.push(step("GET", &kind.plural, &kind.path("", query), JSON, Value::Null));
@@ -80,6 +89,20 @@ impl<'a> Sequence<'a> {
             steps.push(step("DELETE", "namespaces", "/api/v1/namespaces/{ns}", JSON, Value::Null));
         }
         steps
+    }
+
+    /// An object that is bound to an id in its status, and edits, which its rules may refuse.
+    fn bound(&mut self, kind: &Kind) -> Vec<Step> {
+        let create = step("POST", &kind.plural, &kind.path("", ""), JSON, {
+            let mut object = kind.sample.clone();
+            object["metadata"] = json!({"name": "a"});
+            object
+        });
+        let status = json!({"status": {"externalId": "7"}});
+        let bind = step("PATCH", &kind.plural, &kind.path("a/status", ""), MERGE, status);
+        let mut edit =
+            || step("PATCH", &kind.plural, &kind.path("a", ""), MERGE, kind.change(&mut self.random));
+        vec![create, bind, edit(), edit()]
     }
 
     fn step(&mut self, kind: &Kind) -> Step {
@@ -225,6 +248,8 @@ impl<'a> Sequence<'a> {
         match self.random.below(10) {
             0..4 => json!({"metadata": self.metadata()}),
             4 => json!({}),
+            // Ignored, but for kinds without a status.
+            5 => json!({"status": self.status(kind)}),
             _ => kind.change(&mut self.random),
         }
     }
