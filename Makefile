@@ -28,9 +28,8 @@ test: cargo
 test-argocd: cargo
 	cargo test --workspace --locked --test argocd -- --nocapture --test-threads=3
 
-# A build of its own: without optimisation a run takes ten times as long.
 campaign: cargo
-	cargo run --locked --quiet --profile campaign -p campaign
+	cargo run --locked --quiet -p campaign
 
 # Each kind is in all of these; a test fails while one of them is not in step. The last line needs an object of each kind that a
 # story recorded, and says so.

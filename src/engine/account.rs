@@ -2,6 +2,7 @@
 //! users share.
 
 mod auths;
+mod entry;
 mod grants;
 mod labels;
 mod principals;

@@ -277,6 +277,24 @@ async fn a_rate_limit_is_kept_to_and_shown() {
     story.end().await;
 }
 
+/// Covers ER-03. The first token is limited, too: a reconcile that a user asks for sends no second request within the wait.
+#[tokio::test]
+async fn a_rate_limit_of_the_first_token_is_kept_to() {
+    let mut story = Story::without_operator("errors-limited-token").await;
+    let limit = story.account.fault(Fault {
+        headers: [("Retry-After".to_owned(), "600".to_owned())].into(),
+        path: "*/v1/token".into(),
+        ..refusal(429, "REQUEST_LIMIT_EXCEEDED")
+    });
+    story.start_operator(&[]).await;
+    story.wait_condition("DatabricksAuth", AUTH, "Reconciling", "True", "RateLimited").await;
+    for _ in 0..3 {
+        story.pass("DatabricksAuth", AUTH).await;
+    }
+    assert_eq!(story.account.calls("POST", "*/v1/token"), 1, "fault {limit}");
+    story.end().await;
+}
+
 /// Covers ER-04. Outages are tried again in growing steps with a bound, and a success starts the steps anew.
 #[tokio::test]
 async fn outages_are_retried_in_growing_steps() {

@@ -15,6 +15,7 @@ use kube::{Client as KubeClient, ResourceExt};
 use serde_json::Value;
 use tokio::time::Instant;
 
+use super::entry::Entry;
 use super::grants::{self, Admission, Applicant};
 use super::labels::Namespaces;
 use super::refusals::{auth_error, not_found, not_permitted, unusable};
@@ -36,30 +37,10 @@ pub struct Auths {
     namespaces: Namespaces,
     secrets: Secrets,
     entries: Mutex<HashMap<(String, String), Entry>>,
+    /// Sessions whose sign-in failed: the next attempt knows how long the account asked to wait.
+    failed: Mutex<HashMap<ObjectName, Arc<Session>>>,
     /// When the last trouble of a DatabricksAuth triggered its reconcile.
     reported: Mutex<HashMap<ObjectName, Instant>>,
-}
-
-#[derive(Clone)]
-struct Entry {
-    spec: DatabricksAuthSpec,
-    usable: Result<Arc<Session>>,
-    last_good: Option<Arc<Session>>,
-}
-
-impl Entry {
-    /// The session for an object, or why there is none. A deletion may use a session that the account refuses, or the last
-    /// good one unless the DatabricksAuth is suspended.
-    fn session(&self, deleting: bool) -> Result<Arc<Session>> {
-        match (&self.usable, &self.last_good) {
-            (Ok(session), _) => match session.refusal().filter(|_| !deleting) {
-                Some(error) => Err(error),
-                None => Ok(session.clone()),
-            },
-            (Err(_), Some(session)) if deleting && self.spec.suspend != Some(true) => Ok(session.clone()),
-            (Err(error), _) => Err(error.clone()),
-        }
-    }
 }
 
 /// What a renewal resulted in, if it did not fail.
@@ -92,6 +73,7 @@ impl Auths {
             wake,
             settings: Settings { hosts, ..settings },
             entries: Mutex::default(),
+            failed: Mutex::default(),
             reported: Mutex::default(),
         }
     }
@@ -231,6 +213,7 @@ impl Auths {
     /// Forgets a DatabricksAuth that is gone, its token with it.
     pub fn forget(&self, who: &ObjectName) {
         self.entries().remove(&(who.namespace.clone(), who.name.clone()));
+        self.failed().remove(who);
         self.reported.lock().expect("no panic while held").remove(who);
         self.secrets.watch(who, None);
         self.namespaces.follow(who, false);
@@ -239,6 +222,10 @@ impl Auths {
 
     fn entries(&self) -> MutexGuard<'_, HashMap<(String, String), Entry>> {
         self.entries.lock().expect("no panic while held")
+    }
+
+    fn failed(&self) -> MutexGuard<'_, HashMap<ObjectName, Arc<Session>>> {
+        self.failed.lock().expect("no panic while held")
     }
 
     fn session(&self, who: &ObjectName) -> Option<Arc<Session>> {
@@ -310,15 +297,22 @@ impl Auths {
             client_id: client_id.clone(),
         };
         let facts = AuthFacts { client_id: client_id.clone(), egress: egress(spec)?, ..AuthFacts::default() };
-        if let Some(session) = self.session(who).filter(|s| s.key == key && s.facts == facts) {
-            session.client.authenticate().await.map_err(auth_error)?;
-            return Ok(session);
+        let failed = self.failed().remove(who);
+        let known = self.session(who).into_iter().chain(failed).find(|s| s.key == key && s.facts == facts);
+        let session = match known {
+            Some(session) => session,
+            None => {
+                let account_id = spec.account_id.clone();
+                let connection = Connection { host, account_id, client_id, client_secret: secret };
+                let client = Client::new(connection, &self.settings).map_err(auth_error)?;
+                Arc::new(Session::new(client, facts, key))
+            }
+        };
+        if let Err(error) = session.client.authenticate().await {
+            self.failed().insert(who.clone(), session);
+            return Err(auth_error(error));
         }
-        let connection =
-            Connection { host, account_id: spec.account_id.clone(), client_id, client_secret: secret };
-        let client = Client::new(connection, &self.settings).map_err(auth_error)?;
-        client.authenticate().await.map_err(auth_error)?;
-        Ok(Arc::new(Session::new(client, facts, key)))
+        Ok(session)
     }
 
     /// After a rejected call, or while the status says that all are rejected, a token alone proves nothing: the operator asks
