@@ -71,7 +71,7 @@ impl Breaker {
         }
         let objects = if limit == 1 { "1 object".to_owned() } else { format!("{limit} objects") };
         Err(format!(
-            "more than {objects} of account {account} were requested for deletion within an hour, so the operator deletes none \
+            "more than {objects} of account {account} were to be deleted within an hour, so the operator deletes none \
              until a person has checked: if all of it is intended, start the operator with a higher --max-deletions-per-hour; to \
              leave this object in the account, set spec.deletionPolicy to Retain"
         ))

@@ -56,8 +56,6 @@ pub struct Engine {
     pub cluster: Cluster,
     /// The Databricks accounts and the credentials for them.
     pub auths: Auths,
-    /// The Secrets that objects write what the account issues to.
-    pub outputs: Secrets,
     /// What is remembered between reconciles.
     pub memory: Memory,
     /// Where the work is counted.
@@ -65,6 +63,7 @@ pub struct Engine {
     /// Deletions of what was just created for an object that vanished; the end of the process waits for them.
     pub undoing: Undoing,
     permit: Permit,
+    outputs: Secrets,
     fields: HashMap<String, BTreeSet<String>>,
     /// The facts by which objects refer to others.
     facts: BTreeSet<&'static str>,
@@ -99,6 +98,11 @@ impl Engine {
     /// The right to write to an account.
     pub fn permit(&self) -> &Permit {
         &self.permit
+    }
+
+    /// The Secrets that objects write what the account issues to.
+    pub fn outputs(&self) -> &Secrets {
+        &self.outputs
     }
 
     /// The fields of a kind that users write.

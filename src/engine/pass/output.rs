@@ -44,7 +44,7 @@ impl Work<'_> {
         let needed = !self.subject.deleting() && manages;
         let output = if needed { self.output()? } else { None };
         let name = output.as_ref().map(|output| output.secret_name.as_str());
-        let (watches, who) = (&self.engine.outputs, &self.subject.who);
+        let (watches, who) = (self.engine.outputs(), &self.subject.who);
         watches.watch(who, name);
         let Some(output) = output else { return Ok(None) };
         let held = self.at(&output).read().await?;
@@ -84,7 +84,7 @@ impl Work<'_> {
             return Err(Error::terminal(Reason::InvalidSpec, text));
         };
         let reserved = self.at(&output).reserve().await?;
-        self.engine.outputs.knows(&self.subject.who, &output.secret_name, reserved.version.clone());
+        self.engine.outputs().knows(&self.subject.who, &output.secret_name, reserved.version.clone());
         Ok(Some(reserved))
     }
 
@@ -108,7 +108,7 @@ impl Work<'_> {
                 let permit = || self.engine.permit().holds();
                 match self.at(&output).fill(reserved, &content, permit).await {
                     Ok(version) => {
-                        self.engine.outputs.knows(&self.subject.who, &output.secret_name, version);
+                        self.engine.outputs().knows(&self.subject.who, &output.secret_name, version);
                         self.remember(|m| m.refilled = refills.then(Instant::now).or(m.refilled));
                         return Ok(());
                     }

@@ -193,7 +193,7 @@ fn gone(engine: &Engine, who: &ObjectName) {
     if who.kind == AUTH_KIND {
         engine.auths.forget(who);
     }
-    engine.outputs.watch(who, None);
+    engine.outputs().watch(who, None);
     wake.wake_dependents(who);
 }
 
