@@ -129,9 +129,12 @@ async fn a_change_of_an_object_that_is_shown_and_not_found_is_refused() {
         let seen = story.wait_condition(kind, "office", "Synced", "False", "ApplyFailed").await;
         for type_ in ["Ready", "Synced", "Reconciling"] {
             let message = condition(&seen, type_).unwrap()["message"].as_str().unwrap().to_owned();
-            for part in
-                ["refused with RESOURCE_DOES_NOT_EXIST", field, "is tried again", "in the account console"]
-            {
+            for part in [
+                "refused with RESOURCE_DOES_NOT_EXIST",
+                field,
+                "The operator retries",
+                "in the account console",
+            ] {
                 assert!(message.contains(part), "{type_}: {message}");
             }
         }
