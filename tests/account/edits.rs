@@ -1,4 +1,4 @@
-//! A change for the sample of each kind, for tests of its life: what a user edits, and what somebody undoes in the account.
+//! A change for the sample of each kind, for tests of its life: what a user edits, and what another client undoes in the account.
 
 use databricks_operator::engine::kind::Driver;
 use serde_json::{Value, json};

@@ -204,8 +204,8 @@ fn the_right_to_write_secrets_is_asked_for_and_narrowed() {
     assert_eq!(rights(&narrowed), writes(Some("data")).into());
 }
 
-/// Covers H-20: whatever is chosen, nobody writes ConfigMaps, makes tokens, or has a right by a wildcard; and Secrets only the
-/// operator, if asked for.
+/// Covers H-20: whatever is chosen, no role may write ConfigMaps, create tokens, or use a wildcard; only the operator's may write
+/// Secrets, if asked for.
 #[test]
 fn no_role_of_any_render_is_broad() {
     for (name, objects) in ALL.iter() {

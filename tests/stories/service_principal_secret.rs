@@ -48,7 +48,7 @@ async fn signs_in(story: &Story, secret: &str) -> bool {
 }
 
 /// Covers LC-30, ST-12. A user asks for a new secret: both are valid for the overlap, and then only the new one is. A Kubernetes
-/// Secret that somebody deletes is there again within moments, with a secret that is valid. With the object everything goes.
+/// Secret that a user deletes exists again within moments, with a valid secret. With the object everything goes.
 #[tokio::test]
 async fn a_secret_is_replaced_without_a_gap_and_a_lost_one_comes_back() {
     let mut story = Story::start("secret-rotation").await;

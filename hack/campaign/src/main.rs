@@ -69,9 +69,9 @@ fn main() -> ExitCode {
         }
         match arguments.seed {
             Some(seed) => {
-                let told = run(&Case { seed, ..case });
-                report(*driver, &format!("SEED={seed}"), &told, true);
-                wrong.extend((!told.violations.is_empty()).then(|| (driver.kind().into_owned(), 1)));
+                let outcome = run(&Case { seed, ..case });
+                report(*driver, &format!("SEED={seed}"), &outcome, true);
+                wrong.extend((!outcome.violations.is_empty()).then(|| (driver.kind().into_owned(), 1)));
             }
             None => {
                 let runs = arguments.runs.div_ceil(kinds.len() as u64);
@@ -101,9 +101,9 @@ fn campaign(case: &Case, from: u64, runs: u64, calls: usize) -> usize {
             if seed >= from + runs {
                 return;
             }
-            let told = run(&Case { seed, ..case.clone() });
+            let outcome = run(&Case { seed, ..case.clone() });
             let mut failed = failed.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-            for violation in &told.violations {
+            for violation in &outcome.violations {
                 let class: String = violation.chars().take(60).collect();
                 failed.entry(class).or_default().push(seed);
             }
@@ -131,11 +131,11 @@ fn campaign(case: &Case, from: u64, runs: u64, calls: usize) -> usize {
     seeds.len()
 }
 
-fn report(driver: &dyn Driver, which: &str, told: &Outcome, whole: bool) {
-    println!("{} {which}: {}", driver.kind(), told.plan);
+fn report(driver: &dyn Driver, which: &str, outcome: &Outcome, whole: bool) {
+    println!("{} {which}: {}", driver.kind(), outcome.plan);
     if whole {
-        told.trace.lines().iter().for_each(|line| println!("{line}"));
+        outcome.trace.lines().iter().for_each(|line| println!("{line}"));
     }
-    println!("hash {:016x}, {} calls", told.trace.hash(), told.trace.calls());
-    told.violations.iter().for_each(|violation| println!("VIOLATION: {violation}"));
+    println!("hash {:016x}, {} calls", outcome.trace.hash(), outcome.trace.calls());
+    outcome.violations.iter().for_each(|violation| println!("VIOLATION: {violation}"));
 }

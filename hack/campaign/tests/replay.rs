@@ -47,7 +47,7 @@ fn seeds_have_different_traces() {
 #[test]
 fn without_faults_every_kind_lives_as_it_must() {
     for driver in KINDS {
-        let told = run(&case(&driver.kind()));
-        assert!(told.violations.is_empty(), "{}: {:?}", driver.kind(), told.violations);
+        let outcome = run(&case(&driver.kind()));
+        assert!(outcome.violations.is_empty(), "{}: {:?}", driver.kind(), outcome.violations);
     }
 }

@@ -56,8 +56,8 @@ impl Cluster {
     }
 
     /// The commands of [`served`].
-    fn crds(&self) -> [Command; 4] {
-        [&ESTABLISHED[..], &NAMES, &KNOWN, &PATHS].map(|args| {
+    fn crds(&self) -> [Command; 3] {
+        [&ESTABLISHED[..], &PATHS, &KNOWN].map(|args| {
             let mut kubectl = self.control_plane.kubectl();
             kubectl.args(args);
             kubectl
@@ -100,7 +100,6 @@ impl Cluster {
 
 /// Gives up at once on a CRD that has no condition yet.
 const ESTABLISHED: [&str; 5] = ["wait", "crd", "--all", "--for=condition=Established", "--timeout=30s"];
-const NAMES: [&str; 4] = ["get", "crd", "-o", "jsonpath={.items[*].metadata.name}"];
 /// Replaces what kubectl has read of the API before, which it would use for hours.
 const KNOWN: [&str; 4] = ["api-resources", "--cached=false", "-o", "name"];
 /// A path of each kind's objects below `/apis`, a line each.
@@ -114,22 +113,23 @@ const SOON: Duration = Duration::from_secs(30);
 
 /// Waits until the CRDs are established, kubectl knows them (the API server publishes them somewhat later), and their objects can
 /// be listed.
-fn served(kubeconfig: &Path, [mut established, mut names, mut known, mut paths]: [Command; 4]) -> Result<()> {
-    let mut missing = move || {
+fn served(kubeconfig: &Path, [mut established, mut paths, mut known]: [Command; 3]) -> Result<()> {
+    let mut paths = move || {
         run(&mut established, "")?;
-        let (names, known) = (run(&mut names, "")?, run(&mut known, "")?);
-        match names.split_whitespace().find(|name| !known.lines().any(|line| line == *name)) {
+        let (paths, known) = (run(&mut paths, "")?, run(&mut known, "")?);
+        match paths.lines().map(name_at).find(|name| !known.lines().any(|line| line == name)) {
             Some(name) => Err(Error::new(format_args!("kubectl does not know {name}"))),
-            None => Ok(()),
+            None => Ok(paths),
         }
     };
     let asked = Instant::now();
-    while let Err(error) = missing() {
-        if asked.elapsed() > SOON {
-            return Err(error);
+    let paths = loop {
+        match paths() {
+            Ok(paths) => break paths,
+            Err(error) if asked.elapsed() > SOON => return Err(error),
+            Err(_) => {}
         }
-    }
-    let paths = run(&mut paths, "")?;
+    };
     // On a thread of its own: the caller's may have a runtime already.
     let all = || {
         let runtime =
@@ -137,6 +137,13 @@ fn served(kubeconfig: &Path, [mut established, mut names, mut known, mut paths]:
         runtime.block_on(listed(kubeconfig, &paths))
     };
     thread::scope(|scope| scope.spawn(all).join()).expect("listing does not panic")
+}
+
+/// The name of the CRD, and of the kind for kubectl, whose objects are at this path.
+fn name_at(path: &str) -> String {
+    let mut parts = path.split('/');
+    let (group, plural) = (parts.next().unwrap_or_default(), parts.next_back().unwrap_or_default());
+    format!("{plural}.{group}")
 }
 
 /// Lists a few objects of all kinds at the same time. The API server refuses the first list of a kind for a second, while it

@@ -79,7 +79,7 @@ impl Work<'_> {
         }
     }
 
-    /// Deletes what was created and is of no use, whatever was changed meanwhile.
+    /// What deletes an object that was created and cannot be kept, whatever was changed meanwhile: it needs only the lease.
     pub fn own_writer(&self, target: &Target) -> Writer {
         Writer::new(target.place.reader.clone(), self.engine.permit().clone())
     }

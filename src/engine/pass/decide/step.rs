@@ -5,7 +5,6 @@ use std::time::Duration;
 use serde_json::Value;
 
 use super::issue::Issue;
-
 use crate::engine::crd::{AdoptionPolicy, Reason};
 use crate::engine::kind::{Change, Immutable, Reference};
 use crate::engine::pass::bound::Record;
