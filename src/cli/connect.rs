@@ -1,26 +1,32 @@
 //! The connection to the API server: the kubeconfig, or the ServiceAccount of the pod, with the flags for certificates and
 //! the proxy on top; and whether the cluster has what the operator needs.
 
+use std::iter;
 use std::time::Duration;
 
+use futures::{StreamExt, TryStreamExt, future, stream};
 use k8s_openapi::api::authorization::v1::{ResourceRule, SelfSubjectRulesReview, SelfSubjectRulesReviewSpec};
 use k8s_openapi::api::core::v1::Namespace;
 use k8s_openapi::api::rbac::v1::PolicyRule;
-use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use kube::Client;
 use kube::api::PostParams;
 use kube::client::ClientBuilder;
 use kube::config::Kubeconfig;
+use kube::core::{ApiResource, DynamicObject};
 use secrecy::ExposeSecret;
 use tower::timeout::TimeoutLayer;
 
 use crate::config::{Run, is_installation};
 use crate::databricks::{Egress, Proxy};
 use crate::engine::cluster;
+use crate::engine::crd::DatabricksAuth;
 use crate::engine::error::chain;
+use crate::kinds::KINDS;
 
 /// How long the API server may take for one response.
 const CALL_TIMEOUT: Duration = Duration::from_secs(20);
+/// Lists that are asked for at the same time. Few, so that a start is no burden for the API server.
+const LISTS_AT_ONCE: usize = 4;
 /// How long a response that has begun may pause. Longer than the lifetime of a watch, which kube lets the API server end
 /// after 290 s.
 const SILENCE: Duration = Duration::from_secs(300);
@@ -71,9 +77,10 @@ pub async fn check_cluster(client: &Client, run: &Run) -> Result<(), String> {
         scopes.push(None);
     }
     for scope in scopes {
-        for crd in super::artefacts::crds() {
-            check_list(client, run, &crd, scope).await?;
-        }
+        let auths = ApiResource::erase::<DatabricksAuth>(&());
+        let resources = iter::once(auths).chain(KINDS.iter().map(|driver| driver.api_resource()));
+        let lists = resources.map(|resource| check_list(client, run, resource, scope));
+        stream::iter(lists).buffered(LISTS_AT_ONCE).try_for_each(|()| future::ok(())).await?;
         check_rights(client, scope).await?;
     }
     Ok(())
@@ -115,13 +122,11 @@ async fn uid_of_cluster(client: &Client) -> Result<String, String> {
 async fn check_list(
     client: &Client,
     run: &Run,
-    crd: &CustomResourceDefinition,
+    resource: ApiResource,
     scope: Option<&str>,
 ) -> Result<(), String> {
-    let (plural, kind) = (&crd.spec.names.plural, &crd.spec.names.kind);
-    let gvk = kube::core::GroupVersionKind::gvk(&crd.spec.group, "v1alpha1", kind);
-    let resource = kube::core::ApiResource::from_gvk_with_plural(&gvk, plural);
-    let api: kube::Api<kube::core::DynamicObject> = match scope {
+    let ApiResource { plural, group, .. } = &resource;
+    let api: kube::Api<DynamicObject> = match scope {
         Some(namespace) => kube::Api::namespaced_with(client.clone(), namespace, &resource),
         None => kube::Api::all_with(client.clone(), &resource),
     };
@@ -130,7 +135,7 @@ async fn check_list(
         Ok(Ok(())) => Ok(()),
         // By the code: the 404 of a group without any CRD is a plain page without a reason.
         Ok(Err(kube::Error::Api(s))) if s.code == 404 => {
-            Err(format!("the CRD {plural}.{} is not installed: kubectl apply -f crds/", crd.spec.group))
+            Err(format!("the CRD {plural}.{group} is not installed: kubectl apply -f crds/"))
         }
         Ok(Err(kube::Error::Api(s))) if s.is_forbidden() => {
             Err(format!("the operator may not list {plural}: {}; {GRANT}", s.message))
@@ -246,7 +251,7 @@ mod tests {
     /// How long a call waits until it fails, if a server accepts it and sends this and no more.
     async fn waited<T>(
         answer: &'static [u8],
-        call: impl AsyncFnOnce(kube::Api<CustomResourceDefinition>) -> kube::Result<T>,
+        call: impl AsyncFnOnce(kube::Api<Namespace>) -> kube::Result<T>,
     ) -> Duration {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap());

@@ -3,19 +3,17 @@
 use std::collections::BTreeMap;
 use std::sync::OnceLock;
 
-use databricks_operator::cli::crds;
-use kube::core::{ApiResource, GroupVersionKind};
+use databricks_operator::engine::crd::DatabricksAuth;
+use databricks_operator::kinds::KINDS;
+use kube::core::ApiResource;
 
 /// The resource of one of our kinds.
 pub fn resource(kind: &str) -> ApiResource {
     static ALL: OnceLock<BTreeMap<String, ApiResource>> = OnceLock::new();
     let all = ALL.get_or_init(|| {
-        let names = crds().into_iter().map(|crd| crd.spec.names);
-        let of = names.map(|names| {
-            let gvk = GroupVersionKind::gvk("databricks-operator.io", "v1alpha1", &names.kind);
-            (names.kind, ApiResource::from_gvk_with_plural(&gvk, &names.plural))
-        });
-        of.collect()
+        let auth = ApiResource::erase::<DatabricksAuth>(&());
+        let all = KINDS.iter().map(|driver| driver.api_resource()).chain([auth]);
+        all.map(|resource| (resource.kind.clone(), resource)).collect()
     });
     all.get(kind).unwrap_or_else(|| panic!("{kind} is none of our kinds")).clone()
 }

@@ -97,6 +97,7 @@ async fn lists_that_the_account_ignores_come_into_force_only_if_they_let_the_ope
     // Created in the console, and of no effect so far.
     let theirs = json!({"label": "console", "list_type": "BLOCK", "ip_addresses": ["203.0.113.0/24"]});
     let theirs = story.account.insert("ip-access-lists", theirs).unwrap()["list_id"].clone();
+    story.let_reads_catch_up();
     story.apply(&list(&story, "allow", "ALLOW", &[OURS])).await;
     let ignored = story.wait_ready(LIST, "allow").await;
     assert_eq!(ignored["status"]["enforced"], false);
@@ -116,6 +117,7 @@ async fn lists_that_the_account_ignores_come_into_force_only_if_they_let_the_ope
     assert_eq!(value(&story), false);
 
     assert!(story.account.remove("ip-access-lists", theirs.as_str().unwrap()));
+    story.let_reads_catch_up();
     story.pass(SWITCH, "switch").await;
     story.wait_ready(SWITCH, "switch").await;
     assert_eq!(value(&story), true);

@@ -6,6 +6,7 @@ use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
+use databricks_operator::kinds::KINDS;
 use kube::api::{Api, DynamicObject, Patch, PatchParams, ValidationDirective};
 use kube::core::ApiResource;
 use kube::{Client, ResourceExt};
@@ -389,7 +390,8 @@ impl Drop for Story {
 
 /// All our kinds, as the operator has them.
 pub fn kinds() -> Vec<String> {
-    databricks_operator::cli::crds().into_iter().map(|crd| crd.spec.names.kind).collect()
+    let managed = KINDS.iter().map(|driver| driver.kind().into_owned());
+    std::iter::once("DatabricksAuth".to_owned()).chain(managed).collect()
 }
 
 /// The condition of a type.

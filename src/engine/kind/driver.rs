@@ -4,9 +4,10 @@
 //! is that states and facts must survive a round trip, which a law checks for every kind.
 
 use std::borrow::Cow;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::marker::PhantomData;
 use std::str::FromStr;
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use futures::FutureExt;
@@ -72,7 +73,7 @@ pub trait Driver: Send + Sync + 'static {
     fn kind(&self) -> Cow<'static, str>;
     fn api_resource(&self) -> ApiResource;
     fn crd(&self) -> CustomResourceDefinition;
-    fn fields(&self) -> BTreeSet<String>;
+    fn fields(&self) -> &'static BTreeSet<String>;
     fn traits(&self) -> Traits;
     fn needs(&self, spec: &Value) -> Result<Vec<Need>>;
     fn output(&self, spec: &Value) -> Result<Option<Output>>;
@@ -202,8 +203,13 @@ impl<R: ExternalResource> Driver for Adapter<R> {
         schema::finish(R::crd(), &rules)
     }
 
-    fn fields(&self) -> BTreeSet<String> {
-        schema::fields(&R::crd())
+    fn fields(&self) -> &'static BTreeSet<String> {
+        // To build the schema of a kind takes milliseconds, and an operator that starts needs the fields of few kinds.
+        static KNOWN: Mutex<BTreeMap<String, &'static BTreeSet<String>>> = Mutex::new(BTreeMap::new());
+        let mut known = KNOWN.lock().unwrap_or_else(PoisonError::into_inner);
+        known
+            .entry(R::kind(&()).into_owned())
+            .or_insert_with(|| Box::leak(Box::new(schema::fields(&R::crd()))))
     }
 
     fn traits(&self) -> Traits {

@@ -1,6 +1,6 @@
 //! What all reconciles share, and the settings. The parts have their own modules; nothing here knows what they do.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -64,7 +64,6 @@ pub struct Engine {
     pub undoing: Undoing,
     permit: Permit,
     outputs: Secrets,
-    fields: HashMap<String, BTreeSet<String>>,
     /// The facts by which objects refer to others.
     facts: BTreeSet<&'static str>,
 }
@@ -87,12 +86,11 @@ impl Engine {
         kinds: &[&dyn Driver],
         stop: CancellationToken,
     ) -> Engine {
-        let fields = kinds.iter().map(|driver| (driver.kind().into_owned(), driver.fields())).collect();
         let facts =
             kinds.iter().flat_map(|driver| driver.traits().references).filter_map(|it| it.fact).collect();
         let undoing = Undoing { tasks: TaskTracker::new(), stop };
         let outputs = Secrets::new(cluster.objects.client().clone(), memory.wake.clone());
-        Engine { settings, cluster, auths, outputs, memory, meter, undoing, permit, fields, facts }
+        Engine { settings, cluster, auths, outputs, memory, meter, undoing, permit, facts }
     }
 
     /// The right to write to an account.
@@ -103,11 +101,6 @@ impl Engine {
     /// The Secrets that objects write what the account issues to.
     pub fn outputs(&self) -> &Secrets {
         &self.outputs
-    }
-
-    /// The fields of a kind that users write.
-    pub fn fields(&self, kind: &str) -> &BTreeSet<String> {
-        &self.fields[kind]
     }
 
     /// What an object shows to those that refer to it: any change of it triggers a reconcile of them.

@@ -294,8 +294,10 @@ impl Driver for Fake {
         unreachable!("no hop reads the CRD")
     }
 
-    fn fields(&self) -> BTreeSet<String> {
-        BTreeSet::from(["name".into(), "value".into()])
+    fn fields(&self) -> &'static BTreeSet<String> {
+        static FIELDS: LazyLock<BTreeSet<String>> =
+            LazyLock::new(|| BTreeSet::from(["name".into(), "value".into()]));
+        &FIELDS
     }
 
     fn traits(&self) -> Traits {

@@ -34,7 +34,7 @@ impl Work<'_> {
     pub fn shown(&self, target: &Target, seen: &Seen, changes: &[Change], ours: bool) -> Result<Shown> {
         let traits = self.driver.traits();
         let spec = self.subject.spec();
-        let fields = self.engine.fields(&self.subject.who.kind);
+        let fields = self.driver.fields();
         let differences =
             changes.iter().filter(|change| is_written(traits.immutable, fields, change.field()));
         let drift = target
@@ -61,7 +61,7 @@ impl Work<'_> {
     pub fn planned(&self, want: &Value) -> Shown {
         let traits = self.driver.traits();
         let spec = self.subject.spec();
-        let fields = self.engine.fields(&self.subject.who.kind);
+        let fields = self.driver.fields();
         let written = want
             .as_object()
             .into_iter()
