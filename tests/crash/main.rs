@@ -6,7 +6,8 @@
 //! without the crash, and at no moment may there be two objects. A user who changes the spec while the operator is down
 //! makes a case of its own as long as the object is being made: what was made is then no longer what is wanted.
 //!
-//! One kind of each lifecycle takes part, the first in `KINDS`: what the engine does around a call differs by that alone.
+//! One kind of each lifecycle takes part, the first in `KINDS`, and one whose objects are secrets: this shows that a real process, a
+//! real API server and real sockets behave as those of `hack/campaign`, where all kinds take part and far more goes wrong.
 //! `KIND=all cargo test --test crash` is the campaign of all kinds, `KIND=IpAccessList,Credential` of these, and
 //! `CRASH="create: after account POST"` repeats only the kills whose names have this text.
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking, its set-up too")]
@@ -57,23 +58,10 @@ fn kinds() -> Vec<&'static dyn Driver> {
     found.collect()
 }
 
-/// What the engine does around the calls of a kind, as far as that differs between kinds.
+/// What differs most in what the engine does around a call. The campaign in memory crashes in all kinds, at far more calls.
 fn lifecycle(driver: &dyn Driver) -> String {
     let traits = driver.traits();
-    let fixed = |field: &String| {
-        let of = |path: &&str| path.split('.').next() == Some(field);
-        traits.immutable.iter().any(|immutable| immutable.spec.iter().any(of))
-    };
-    let changes = !driver.fields().iter().all(fixed);
-    format!(
-        "{:?} {:?} {changes} {} {} {} {}",
-        traits.lifecycle,
-        traits.ownership,
-        traits.issues,
-        traits.removable,
-        traits.creates_in_turn,
-        traits.unlisted.is_empty()
-    )
+    format!("{:?} {}", traits.lifecycle, traits.issues)
 }
 
 /// Lives side by side. They wait more than they work.

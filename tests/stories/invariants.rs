@@ -4,8 +4,8 @@
 //! ST-01 to ST-15 are about the status, GO-03 about what the operator may own. GO-07: a status is one of those that
 //! `tests/argocd_health/statuses.rs` shows to Argo CD and Flux.
 
-use std::collections::HashMap;
-use std::sync::{Arc, Mutex};
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Mutex;
 
 use databricks_operator::engine::cluster::FIELD_MANAGER;
 use databricks_operator::engine::crd::{ConditionType, Reason};
@@ -13,16 +13,17 @@ use futures::StreamExt;
 use kube::Client;
 use kube::api::{Api, DynamicObject, WatchEvent, WatchParams};
 use serde_json::{Map, Value, json};
+use tokio::sync::OnceCell;
 use tokio::task::JoinSet;
 use world::eventually;
 
-use crate::support::{SOON, condition, kinds, resource};
+use crate::support::{SOON, cluster, condition, kinds, resource};
 
-/// Watches a namespace until it is dropped.
+/// What is seen of a namespace. All share one watch for each kind: with watches of their own, most of what the API server does
+/// would be to begin and end them.
 pub struct Watch {
-    apis: Vec<Api<DynamicObject>>,
-    seen: Arc<Mutex<Seen>>,
-    _tasks: JoinSet<()>,
+    client: Client,
+    namespace: String,
 }
 
 #[derive(Default)]
@@ -33,59 +34,80 @@ struct Seen {
     wrong: Vec<String>,
 }
 
+/// What was seen, by namespace.
+static SEEN: Mutex<BTreeMap<String, Seen>> = Mutex::new(BTreeMap::new());
+
 impl Watch {
     /// Begins before there is any object.
     pub async fn start(client: &Client, namespace: &str) -> Watch {
-        let seen = Arc::new(Mutex::new(Seen::default()));
-        let (mut tasks, mut apis) = (JoinSet::new(), vec![]);
-        for kind in kinds() {
-            let api: Api<DynamicObject> = Api::namespaced_with(client.clone(), namespace, &resource(&kind));
-            let list = api.list(&Default::default()).await.unwrap();
-            assert!(list.items.is_empty(), "{kind} objects are there before the story begins");
-            let from = list.metadata.resource_version.unwrap();
-            tasks.spawn(follow(api.clone(), from, seen.clone()));
-            apis.push(api);
-        }
-        Watch { apis, seen, _tasks: tasks }
+        static STARTED: OnceCell<()> = OnceCell::const_new();
+        STARTED.get_or_init(watch_all).await;
+        Watch { client: client.clone(), namespace: namespace.to_owned() }
     }
 
-    /// Fails with all that was wrong, once the watch has seen the objects as they are now.
-    pub async fn check(&self) {
+    /// Fails with all that was wrong, once the watch has seen the objects as they are now. Returns them.
+    pub async fn check(&self) -> Vec<DynamicObject> {
         let caught_up = eventually("the watch has seen all", SOON, async || {
-            let mut now = HashMap::new();
-            for api in &self.apis {
-                for object in api.list(&Default::default()).await.map_err(|e| e.to_string())? {
-                    now.insert(object.metadata.uid, object.metadata.resource_version);
-                }
-            }
+            let lists = kinds().into_iter().map(async |kind| {
+                let client = self.client.clone();
+                let api: Api<DynamicObject> = Api::namespaced_with(client, &self.namespace, &resource(&kind));
+                api.list(&Default::default()).await
+            });
+            let lists = futures::future::try_join_all(lists).await.map_err(|e| e.to_string())?;
+            let objects: Vec<DynamicObject> = lists.into_iter().flatten().collect();
+            let versions = objects.iter().map(|object| &object.metadata);
+            let now: HashMap<_, _> = versions.map(|m| (m.uid.clone(), m.resource_version.clone())).collect();
             let text = |value: &Value| value.as_str().map(str::to_owned);
-            let seen = self.seen.lock().unwrap();
-            let seen = seen.last.values().map(|o| &o["metadata"]);
+            let seen = SEEN.lock().unwrap();
+            let seen = seen.get(&self.namespace).into_iter().flat_map(|seen| seen.last.values());
+            let seen = seen.map(|object| &object["metadata"]);
             let seen: HashMap<_, _> = seen.map(|m| (text(&m["uid"]), text(&m["resourceVersion"]))).collect();
-            if seen == now { Ok(()) } else { Err(format!("seen {seen:?}, there are {now:?}")) }
+            if seen == now { Ok(objects) } else { Err(format!("seen {seen:?}, there are {now:?}")) }
         });
         let caught_up = caught_up.await;
-        let wrong = self.seen.lock().unwrap().wrong.join("\n");
-        assert!(wrong.is_empty(), "what must always hold did not:\n{wrong}");
-        caught_up.unwrap();
+        let wrong = SEEN.lock().unwrap().get(&self.namespace).map(|seen| seen.wrong.join("\n"));
+        assert_eq!(wrong.unwrap_or_default(), "", "what must always hold did not");
+        caught_up.unwrap()
     }
 }
 
-async fn follow(api: Api<DynamicObject>, mut from: String, seen: Arc<Mutex<Seen>>) {
+/// Watches all kinds in a thread of its own, as each test ends with its runtime. Returns when nothing can be missed any more.
+async fn watch_all() {
+    let (begun, began) = tokio::sync::oneshot::channel();
+    std::thread::spawn(move || {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        runtime.block_on(async {
+            let client = cluster().client().await.unwrap();
+            let mut watches = JoinSet::new();
+            for kind in kinds() {
+                let api: Api<DynamicObject> = Api::all_with(client.clone(), &resource(&kind));
+                let from = api.list(&Default::default()).await.unwrap().metadata.resource_version.unwrap();
+                watches.spawn(follow(api, from));
+            }
+            begun.send(()).unwrap();
+            watches.join_all().await;
+        });
+    });
+    began.await.expect("the API server lists all kinds");
+}
+
+/// Ends, or panics, only if the API server ends the watch before its time: the checks then never catch up.
+async fn follow(api: Api<DynamicObject>, mut from: String) {
     loop {
         let mut events = api.watch(&WatchParams::default().timeout(290), &from).await.unwrap().boxed();
         while let Some(event) = events.next().await {
             let (object, there) = match event {
                 Ok(WatchEvent::Added(object) | WatchEvent::Modified(object)) => (object, true),
                 Ok(WatchEvent::Deleted(object)) => (object, false),
-                Ok(WatchEvent::Bookmark(_)) => continue,
-                other => {
-                    seen.lock().unwrap().wrong.push(format!("the watch was cut: {other:?}"));
-                    return;
+                Ok(WatchEvent::Bookmark(bookmark)) => {
+                    from = bookmark.metadata.resource_version;
+                    continue;
                 }
+                other => panic!("the watch of all {} was cut: {other:?}", api.resource_url()),
             };
             from = object.metadata.resource_version.clone().unwrap();
-            seen.lock().unwrap().take(json!(object), there);
+            let namespace = object.metadata.namespace.clone().unwrap();
+            SEEN.lock().unwrap().entry(namespace).or_default().take(json!(object), there);
         }
     }
 }

@@ -5,7 +5,7 @@ use std::sync::Mutex;
 
 use tokio::time::Instant;
 
-use crate::engine::crd::Reason;
+use crate::engine::crd::{Intent, Reason};
 use crate::engine::error::Error;
 
 /// What is remembered of an object.
@@ -23,6 +23,9 @@ pub struct ObjectMemory {
     pub in_use_since: Option<Instant>,
     /// Databricks refused a create because the object exists already, although no LIST had shown it.
     pub exists: Option<Error>,
+    /// A create that was announced and certainly had no effect: it was not sent, was refused, or was undone. The
+    /// status may still show it, if the write that removes it was lost; it is not in doubt then.
+    pub without_effect: Option<Intent>,
     /// A change was answered as if there were no such object, although a read had shown it.
     pub not_found: bool,
     /// When a change was sent last that no read has shown since.

@@ -35,15 +35,17 @@ impl Work<'_> {
         let before = if issues { self.all_within(target, &within).await? } else { look.before };
         let intent = Intent { account_id, within, name, time, before };
         let engine = self.engine;
+        self.remember(|m| m.without_effect = Some(intent.clone()));
         self.subject.announce(engine, intent).await?;
         let place = &target.place;
         let permit = self.permit(&place.auth, &place.admission, true);
+        self.remember(|m| m.without_effect = None);
         let mut new = match self.driver.create(&Writer::new(place.reader.clone(), permit), want).await {
             Ok(new) => new,
             // It may have been created, so the announcement stays.
             Err(error @ Error::Unknown { .. }) => return Err(error),
             Err(error) => {
-                self.subject.status_mut()?.intent = None;
+                self.withdraw()?;
                 return Err(self.not_created(target, want, error).await?);
             }
         };
@@ -51,6 +53,13 @@ impl Work<'_> {
             self.keep_secret(target, reserved, &mut new).await?;
         }
         self.created(target, key, new, retires).await
+    }
+
+    /// The announced create certainly has no effect.
+    pub fn withdraw(&mut self) -> Result<()> {
+        let intent = self.subject.status_mut()?.intent.take();
+        self.remember(|m| m.without_effect = intent);
+        Ok(())
     }
 
     /// Records what was just created, and reads the response, or the account if that shows only the id.

@@ -116,7 +116,7 @@ impl Subject {
     /// Parses an object.
     pub fn new(engine: &Engine, object: &DynamicObject, kind: &str) -> Subject {
         let object = engine.cluster.objects.freshest(object);
-        let status = match object.data.get("status") {
+        let mut status = match object.data.get("status") {
             None | Some(Value::Null) => Ok(AnyStatus::default()),
             Some(status) => serde_json::from_value(status.clone()).map_err(|e| {
                 Error::terminal(
@@ -126,6 +126,10 @@ impl Subject {
             }),
         };
         let rank = Rank { created: created(&object), uid: object.uid().unwrap_or_default() };
+        if let Ok(status) = &mut status {
+            let without_effect = engine.memory.objects.of(&rank.uid, |memory| memory.without_effect.clone());
+            status.intent.take_if(|it| without_effect.as_ref() == Some(it));
+        }
         Subject {
             had_no_status: status.as_ref().is_ok_and(|status: &AnyStatus| status.conditions.is_empty()),
             who: ObjectName::of(kind, &object),

@@ -115,11 +115,53 @@ async fn nothing_is_sent_whose_announcement_was_not_written() {
     assert_eq!(world.changes(), NOTHING);
     world.settle().await;
     assert_eq!(world.changes(), ["POST a"]);
-    // The announcement was written without a response: the next reconcile finds that nothing was created.
+    // The announcement was written without a response. That nothing was sent is remembered, so nothing is in doubt.
     let world = self::world();
     world.apply(json!({})).api.next_write("status", Trouble::Lose);
     world.reconcile().await;
     assert_eq!(world.changes(), NOTHING);
+    assert!(world.status()["intent"].is_object(), "{}", world.status());
+    world.reconcile().await;
+    assert_eq!(
+        (world.condition("Ready").as_str(), world.changes()),
+        ("True Available", vec!["POST a".to_owned()])
+    );
+}
+
+/// A user edits the spec just when Databricks refuses what it was.
+#[tokio::test(start_paused = true)]
+async fn a_refused_create_whose_record_was_lost_is_not_in_doubt() {
+    let world = world();
+    world
+        .apply(json!({}))
+        .fake
+        .refuse(Error::rejected(Reason::ApiRefused, "Databricks refused: no such region"));
+    world.api.next_write("status", Trouble::Pass);
+    world.api.next_write("status", Trouble::Refuse(409));
+    world.reconcile().await;
+    assert!(world.status()["intent"].is_object(), "{}", world.status());
+    world.quiet();
+    world.reconcile().await;
+    assert_eq!(
+        (world.condition("Ready").as_str(), world.changes()),
+        ("True Available", vec!["POST a".to_owned()])
+    );
+}
+
+/// What was announced later is in doubt if its result is unknown, whatever is remembered of an earlier one.
+#[tokio::test(start_paused = true)]
+async fn a_create_without_a_response_is_in_doubt_although_one_before_was_refused() {
+    let world = world_of(Fake::new(Lifecycle::Object, Ownership::RecordedId), |s| {
+        s.quarantine = Duration::from_secs(60)
+    });
+    let refusal = Error::rejected(Reason::ApiRefused, "Databricks refused: no such region");
+    world.apply(json!({})).fake.refuse(refusal);
+    world.reconcile().await;
+    tokio::time::advance(Duration::from_secs(40)).await;
+    world.loses(unknown()).reconcile().await;
+    world.settle().await;
+    assert_eq!(world.changes(), ["POST a", "POST a"]);
+    assert!(world.message("Ready").contains("a create was interrupted"), "{}", world.message("Ready"));
 }
 
 #[tokio::test(start_paused = true)]
