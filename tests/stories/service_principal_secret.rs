@@ -2,7 +2,7 @@
 
 use databricks_operator::rbac::rules;
 use k8s_openapi::api::core::v1::Secret;
-use kube::api::Api;
+use kube::api::{Api, Patch, PatchParams};
 use serde_json::{Value, json};
 use world::eventually;
 
@@ -96,6 +96,35 @@ async fn a_secret_is_replaced_without_a_gap_and_a_lost_one_comes_back() {
     story.delete(KIND, "pipeline").await;
     story.wait_gone(KIND, "pipeline").await;
     assert!(story.account.objects(STORE).is_empty() && !signs_in(&story, &third).await);
+    story.end().await;
+}
+
+/// Covers LC-30. Another tool writes something else over the value, and leaves the rest: users of the Kubernetes Secret find a valid
+/// secret again within moments. A note beside it changes nothing.
+#[tokio::test]
+async fn a_value_that_another_tool_overwrites_is_replaced() {
+    let mut story = Story::start("secret-overwritten").await;
+    let principal = begin(&story).await;
+    let spec = json!({"servicePrincipalId": principal, "secretName": OUT});
+    story.apply(&story.managed(KIND, "pipeline", spec)).await;
+    story.wait_ready(KIND, "pipeline").await;
+    let (first, _) = held(&mut story).await;
+    let patch = async |patch: Value| {
+        let params = PatchParams { field_manager: Some("another-tool".into()), ..PatchParams::default() };
+        secrets(&story).patch(OUT, &params, &Patch::Merge(&patch)).await.unwrap();
+    };
+    patch(json!({"metadata": {"annotations": {"example.com/note": "seen"}}})).await;
+    story.pass(KIND, "pipeline").await;
+    assert_eq!(story.account.objects(STORE).len(), 1);
+    patch(json!({"stringData": {"client-secret": "something else"}})).await;
+    let again = story.wait(KIND, "pipeline", "another secret", |it| {
+        it["status"]["externalId"].as_str().filter(|id| *id != first).map(str::to_owned)
+    });
+    let again = again.await;
+    story.wait_ready(KIND, "pipeline").await;
+    let (id, value) = held(&mut story).await;
+    assert_eq!(id, again);
+    assert!(signs_in(&story, &value).await);
     story.end().await;
 }
 

@@ -5,6 +5,9 @@
 //! Nothing is written to a Secret that is not the object's own, and every write names the version that it rests on: of two
 //! operators, the later one finds what the other wrote. No error here repeats what was sent.
 //!
+//! A value that another client wrote over it is not the secret of the account: the API server notes in `managedFields` who wrote a
+//! value last, and no copy or hash of it is needed to notice.
+//!
 //! A Secret is the object's own if its controller has the object's kind and name. If it was an earlier object of that name, or the
 //! one of a backup, what the Secret holds does not count, and the cluster may be about to delete it.
 
@@ -207,7 +210,7 @@ impl OutputSecret<'_> {
         secret
     }
 
-    /// A Secret without a value holds nothing, whatever its annotations say.
+    /// A Secret whose value is missing, or is not what the operator wrote, holds nothing, whatever its annotations say.
     fn held(&self, secret: Secret) -> Held {
         let mut owners = secret.metadata.owner_references.iter().flatten();
         let Some(owner) = owners.find(|owner| owner.controller == Some(true)) else { return Held::Foreign };
@@ -219,13 +222,23 @@ impl OutputSecret<'_> {
         }
         let owned = Some(&owner.uid) == self.owner.uid().as_ref();
         let value = secret.data.as_ref().and_then(|data| data.get(self.key));
-        let filled = value.is_some_and(|value| !value.0.is_empty());
+        let filled = value.is_some_and(|value| !value.0.is_empty()) && self.wrote_value(&secret);
         let note = |name| secret.metadata.annotations.as_ref()?.get(name).cloned();
         Held::Own(Reserved {
             version: secret.metadata.resource_version.clone(),
             owned,
             id: note(EXTERNAL_ID).filter(|_| filled && owned),
             renewal: note(RENEWAL),
+        })
+    }
+
+    /// Whether the value is the one that the operator wrote: a client that changes a value takes it over.
+    fn wrote_value(&self, secret: &Secret) -> bool {
+        let field = format!("f:{}", self.key);
+        let mut ours = secret.metadata.managed_fields.iter().flatten();
+        ours.any(|entry| {
+            let fields = entry.fields_v1.as_ref().map(|fields| &fields.0["f:data"][&field]);
+            entry.manager.as_deref() == Some(FIELD_MANAGER) && fields.is_some_and(|field| !field.is_null())
         })
     }
 

@@ -169,6 +169,9 @@ pub struct Intent {
     pub name: String,
     /// When the intent was written.
     pub time: Time,
+    /// Kubernetes Secret that the created secret goes to, for a kind that issues secrets.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub secret_name: Option<String>,
     /// Objects that matched already before, which therefore are not ours.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub before: Vec<String>,

@@ -38,6 +38,8 @@ pub struct ObjectMemory {
     pub awaiting_first_ready: bool,
     /// When its Kubernetes Secret, which had lost its secret, was filled last.
     pub refilled: Option<Instant>,
+    /// The renewal that its Kubernetes Secret was filled for last.
+    pub renewed: Option<String>,
     /// Its drift was counted.
     pub drifted: bool,
 }

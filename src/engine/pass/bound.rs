@@ -150,7 +150,7 @@ mod tests {
     fn intent() -> Option<Intent> {
         let time = Time(Timestamp::from_second(9).unwrap());
         let (account_id, within, name) = ("a".into(), String::new(), "n".into());
-        Some(Intent { account_id, within, name, time, before: vec![] })
+        Some(Intent { account_id, within, name, time, secret_name: None, before: vec![] })
     }
 
     fn cases() -> [(&'static str, Bound); 8] {

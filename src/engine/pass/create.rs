@@ -33,7 +33,8 @@ impl Work<'_> {
         let (within, name) = (key.within.clone(), key.name.clone());
         let reserved = self.reserve().await?;
         let before = if issues { self.all_within(target, &within).await? } else { look.before };
-        let intent = Intent { account_id, within, name, time, before };
+        let secret_name = self.output()?.map(|output| output.secret_name);
+        let intent = Intent { account_id, within, name, time, secret_name, before };
         let engine = self.engine;
         self.remember(|m| m.without_effect = Some(intent.clone()));
         self.subject.announce(engine, intent).await?;
@@ -71,8 +72,8 @@ impl Work<'_> {
         }
         self.claimant(target).record(&new.id);
         self.remember(|m| {
-            let (awaiting_first_ready, refilled) = (m.awaiting_first_ready, m.refilled);
-            *m = ObjectMemory { awaiting_first_ready, refilled, ..ObjectMemory::default() };
+            let ObjectMemory { awaiting_first_ready, refilled, renewed, .. } = std::mem::take(m);
+            *m = ObjectMemory { awaiting_first_ready, refilled, renewed, ..ObjectMemory::default() };
         });
         let created_at = Some(seconds(clock::now()));
         let account_id = target.place.admission.session.client.account_id().to_owned();

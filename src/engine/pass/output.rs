@@ -20,7 +20,7 @@ use crate::engine::meter::Write;
 
 impl Work<'_> {
     /// Where the secret goes; none for a kind without one.
-    fn output(&self) -> Result<Option<Output>> {
+    pub fn output(&self) -> Result<Option<Output>> {
         if self.driver.traits().issues { self.driver.output(&self.subject.spec()) } else { Ok(None) }
     }
 
@@ -42,7 +42,11 @@ impl Work<'_> {
         // One that only observes binds what an interrupted create has put there.
         let manages = !self.observing() || self.bound().intent.is_some();
         let needed = !self.subject.deleting() && manages;
-        let output = if needed { self.output()? } else { None };
+        let mut output = if needed { self.output()? } else { None };
+        // What an interrupted create has created is where it was to go, whatever the spec says by now.
+        if let (Some(output), Some(name)) = (&mut output, self.bound().intent.and_then(|it| it.secret_name)) {
+            output.secret_name = name;
+        }
         let name = output.as_ref().map(|output| output.secret_name.as_str());
         let (watches, who) = (self.engine.outputs(), &self.subject.who);
         watches.watch(who, name);
@@ -69,6 +73,7 @@ impl Work<'_> {
             held: look.held.clone(),
             retired: self.subject.status()?.retired.clone(),
             refilled: self.remember(|m| m.refilled).map(|at| at.elapsed()),
+            renewed: self.remember(|m| m.renewed.clone()),
             created: self.bound().created_at(),
             now: clock::now(),
         }))
@@ -109,7 +114,10 @@ impl Work<'_> {
                 match self.at(&output).fill(reserved, &content, permit).await {
                     Ok(version) => {
                         self.engine.outputs().knows(&self.subject.who, &output.secret_name, version);
-                        self.remember(|m| m.refilled = refills.then(Instant::now).or(m.refilled));
+                        self.remember(|m| {
+                            m.refilled = refills.then(Instant::now).or(m.refilled);
+                            m.renewed.clone_from(&output.renewal);
+                        });
                         return Ok(());
                     }
                     Err(NotFilled::Unknown(error)) => {

@@ -24,6 +24,8 @@ pub struct Issue {
     pub retired: Vec<Retired>,
     /// How long ago this process filled the Kubernetes Secret that had lost its secret, if it did.
     pub refilled: Option<Duration>,
+    /// The renewal that this process filled it for last.
+    pub renewed: Option<String>,
     /// When the operator created the present one, if it did.
     pub created: Option<Timestamp>,
     /// Now.
@@ -86,10 +88,11 @@ impl Issue {
         }
     }
 
-    /// Whether a user requests a new secret.
+    /// Whether a user requests a new secret. A tool that removes what the Secret notes of the last request does not.
     fn is_renewed(&self) -> bool {
         let Some(Held::Own(held)) = &self.held else { return false };
-        self.output.renewal.is_some() && held.renewal != self.output.renewal
+        let wanted = &self.output.renewal;
+        wanted.is_some() && ![&held.renewal, &self.renewed].contains(&wanted)
     }
 
     /// How long until two thirds of its life are over; none if it does not end, or is not known.
@@ -148,7 +151,15 @@ mod tests {
         let overlap = Duration::from_secs(OVERLAP.unsigned_abs());
         let output = Output { overlap, renewal: Some("a".into()), ..Output::default() };
         let created = Some(at(0));
-        Issue { output, held, retired: retired.collect(), refilled: None, created, now: at(now) }
+        Issue {
+            output,
+            held,
+            retired: retired.collect(),
+            refilled: None,
+            renewed: None,
+            created,
+            now: at(now),
+        }
     }
 
     fn task(now: i64, held: Option<Held>, retired: &[(&str, i64)]) -> Task {

@@ -153,7 +153,15 @@ fn a_secret_of_an_interrupted_create_is_bound_if_it_was_kept_and_deleted_if_its_
         let found = Found::Interrupted(Interrupted::Since { hits, in_time, sent: Timestamp::UNIX_EPOCH });
         let held = Held::Own(Reserved { id: Some(holds.into()), ..Reserved::default() });
         let (output, now) = (Output::default(), Timestamp::UNIX_EPOCH);
-        let issue = Issue { output, held: Some(held), retired: vec![], refilled: None, created: None, now };
+        let issue = Issue {
+            output,
+            held: Some(held),
+            retired: vec![],
+            refilled: None,
+            renewed: None,
+            created: None,
+            now,
+        };
         let mut view = View { issue: Some(issue), ..view(Record::Bound, found) };
         change(&mut view);
         word(&view)

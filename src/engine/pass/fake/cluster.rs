@@ -12,6 +12,8 @@ use kube::Client;
 use kube::core::DynamicObject;
 use serde_json::{Value, json};
 
+use crate::engine::cluster::FIELD_MANAGER;
+
 /// What an API server does with the next call that fits.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub enum Trouble {
@@ -91,7 +93,12 @@ impl ApiServer {
         let version = self.next();
         let mut objects = self.objects.lock().unwrap();
         let object = objects.get_mut(name).unwrap();
+        let before = object["data"].clone();
         f(object);
+        if object["data"] != before {
+            // What another client wrote is that one's.
+            object["metadata"]["managedFields"] = Value::Null;
+        }
         object["metadata"]["resourceVersion"] = json!(version);
     }
 
@@ -240,13 +247,15 @@ impl ApiServer {
     }
 }
 
-/// A Secret as the API server keeps it.
+/// A Secret as the API server keeps it, once we have written it.
 fn encoded(secret: &Value) -> Value {
     let mut secret = secret.clone();
     let texts = secret.as_object_mut().unwrap().remove("stringData");
     for (key, text) in texts.as_ref().and_then(Value::as_object).into_iter().flatten() {
         let bytes = k8s_openapi::ByteString(text.as_str().unwrap().as_bytes().to_vec());
         secret["data"][key] = json!(bytes);
+        let data = json!({"f:data": {format!("f:{key}"): {}}});
+        secret["metadata"]["managedFields"] = json!([{"manager": FIELD_MANAGER, "fieldsV1": data}]);
     }
     secret
 }

@@ -107,6 +107,7 @@ fn intent(sent: i64, before: &[&str]) -> Option<Intent> {
         within: String::new(),
         name: "a".into(),
         time: Time(at(sent)),
+        secret_name: None,
         before,
     })
 }

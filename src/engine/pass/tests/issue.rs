@@ -232,6 +232,7 @@ async fn crashed_after_the_fill() -> World {
     world.quiet();
     let intent = json!({
         "accountId": "account", "within": "", "name": "a", "time": clock::now().to_string(), "before": ["id-1"],
+        "secretName": OUT,
     });
     world.api.edit("it", |object| {
         object["status"] = before;

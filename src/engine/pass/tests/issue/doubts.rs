@@ -1,6 +1,7 @@
 //! Secrets about which a read, a spec or a record says less than it seems: none is left behind, none is replaced without need.
 
 use super::*;
+use crate::engine::cluster::FIELD_MANAGER;
 
 /// A former secret that the overlap no longer protects, and that waits to be deleted.
 fn overdue(world: &World) {
@@ -126,6 +127,8 @@ async fn the_secret_of_another_operator_is_not_overwritten() {
             secret["metadata"]["annotations"]["databricks-operator.io/external-id"] = json!("id-9");
             secret["data"]["key"] = json!("c2VjcmV0IG9mIGlkLTk=");
         });
+        let ours = json!([{"manager": FIELD_MANAGER, "fieldsV1": {"f:data": {"f:key": {}}}}]);
+        world.api.edit(OUT, |secret| secret["metadata"]["managedFields"] = ours);
     };
     tokio::join!(world.reconcile(), meanwhile);
     assert_eq!(
@@ -180,4 +183,38 @@ async fn a_secret_that_was_observed_is_never_adopted() {
             "{adoption}: {events}; {ready}"
         );
     }
+}
+
+/// What users find is valid for a while more, although they have to read the next one elsewhere.
+#[tokio::test(start_paused = true)]
+async fn a_crash_and_another_secret_name_do_not_end_what_users_find() {
+    let world = crashed_after_the_fill().await;
+    apply(&world, json!({"renewal": "now", "secretName": "elsewhere"}));
+    world.settle().await.settle().await;
+    assert_eq!(held(&world), Some("id-2".into()));
+    assert!(there(&world).contains(&"id-2".to_owned()), "{:?}", there(&world));
+}
+
+/// Another tool takes away what the operator notes beside the value: that is not a request for a new secret each time.
+#[tokio::test(start_paused = true)]
+async fn a_note_that_another_tool_removes_does_not_renew_without_end() {
+    let world = issued(json!({"renewal": "now", "overlap": 0})).await;
+    for _ in 0..5 {
+        world.api.edit(OUT, |secret| {
+            let notes = secret["metadata"]["annotations"].as_object_mut().unwrap();
+            notes.remove("databricks-operator.io/renewal");
+        });
+        world.settle().await;
+    }
+    let created = world.changes().iter().filter(|call| *call == "POST a").count();
+    assert!(created <= 1, "{created} secrets");
+}
+
+/// A user writes something else over the value, and leaves the rest as it is: users of the Secret find nothing that is valid.
+#[tokio::test(start_paused = true)]
+async fn a_value_that_was_overwritten_is_as_good_as_lost() {
+    let world = issued(json!({})).await;
+    world.api.edit(OUT, |secret| secret["data"]["key"] = json!("eA=="));
+    world.settle().await;
+    assert_eq!(held(&world), Some("id-2".into()), "{}", world.condition("Ready"));
 }
