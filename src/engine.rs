@@ -13,7 +13,7 @@
 //! | desire | spec + ids → desired state; pure | `pass/prepare.rs`, a kind |
 //! | observe | the shared LIST's row, or a read by id | `pass/observe.rs` with the inputs that `pass/work.rs` gathers, [`account`] |
 //! | decide | all of the above → one step; pure | `pass/decide.rs` with the view that `pass/work.rs` gathers |
-//! | act | intent, guard, then at most one call | `pass/act.rs`, `pass/create.rs`, `pass/bind.rs`, `pass/operation.rs`, `pass/output.rs`, `pass/guard.rs`, `pass/send.rs`, [`kind`] |
+//! | act | intent, guard, then at most one call | `pass/act.rs`, `pass/create.rs`, `pass/bind.rs`, `pass/output.rs`, `pass/guard.rs`, `pass/send.rs`, [`kind`] |
 //! | conclude | outcome → one status write, events, the next reconcile; pure plan | `pass/conclude.rs`, `pass/record.rs` |
 //!
 //! The folders are strata. A file may use what is below it, and another folder only through its door, the file of the

@@ -68,6 +68,7 @@ struct State {
     generated: u64,
     /// Refused requests: user, verb, resource.
     denied: BTreeSet<[String; 3]>,
+    calm: bool,
 }
 
 impl ApiServer {
@@ -85,7 +86,7 @@ impl ApiServer {
         now: impl Fn() -> Timestamp + Send + Sync + 'static,
     ) -> ApiServer {
         let store = Store::new(definitions.len());
-        let state = State { store, generated: 0, denied: BTreeSet::new() };
+        let state = State { store, generated: 0, denied: BTreeSet::new(), calm: false };
         let shared = Shared { definitions, now: Box::new(now), state: Mutex::new(state) };
         let server = ApiServer { shared: Arc::new(shared) };
         for name in ["default", "kube-system"] {
@@ -113,6 +114,12 @@ impl ApiServer {
     /// Takes back what [`ApiServer::deny`] did with the same arguments.
     pub fn allow(&self, user: &str, verb: &str, resource: &str) {
         self.state().denied.remove(&[user, verb, resource].map(str::to_owned));
+    }
+
+    /// From now on watches last for hours, whatever their requests say, and get few bookmarks: only as many as keep a client from
+    /// thinking that the connection is dead. A long rest then costs a test little.
+    pub fn calm(&self) {
+        self.state().calm = true;
     }
 
     /// Forgets the history: a list or watch that starts at an older resourceVersion gets 410. Watches that run continue.

@@ -109,10 +109,11 @@ impl Schema {
     }
 
     fn apply_rules(&self, new: &Value, old: Option<&Value>, place: &str, causes: &mut Vec<Cause>) {
-        if !self.has_rules || new.is_null() {
+        let old = old.filter(|old| !old.is_null());
+        // A real server, too, accepts what was there before, whatever rules were added since.
+        if !self.has_rules || new.is_null() || old == Some(new) {
             return;
         }
-        let old = old.filter(|old| !old.is_null());
         let values = (!self.rules.is_empty()).then(|| (self.to_cel(new), old.map(|old| self.to_cel(old))));
         for rule in &self.rules {
             let Some((new_value, old_value)) = values.clone() else { break };

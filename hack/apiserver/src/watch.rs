@@ -20,6 +20,9 @@ use crate::store::{Change, Stored};
 /// How often an idle watch gets a bookmark, and how long before its end it gets the last one.
 const BOOKMARKS: Duration = Duration::from_secs(60);
 const LAST_BOOKMARK: Duration = Duration::from_secs(2);
+/// How often it gets one from a server that is calm, see [`ApiServer::calm`], and how long a watch of that server runs.
+const CALM_BOOKMARKS: Duration = Duration::from_secs(280);
+const CALM_TIMEOUT: u64 = 14_400;
 /// How long a watch runs that names no time-out. The real server draws between this and twice as long.
 const DEFAULT_TIMEOUT: u64 = 1800;
 
@@ -32,7 +35,8 @@ pub struct Watch {
     seen: u64,
     /// Lines to send before any change.
     first: VecDeque<Value>,
-    bookmarks: bool,
+    /// How often it gets a bookmark, if it wants any.
+    bookmarks: Option<Duration>,
     ends: Instant,
     timer: Pin<Box<Sleep>>,
     /// Nothing comes after what is in `first`.
@@ -46,7 +50,9 @@ impl ApiServer {
         let version = ask.query("resourceVersion");
         let from = if version.is_empty() { Ok(0) } else { parse_version(version) };
         let from = from.map_err(|why| Failure::new(500, "", why))?;
+        let calm = self.state().calm;
         let timeout: u64 = ask.query("timeoutSeconds").parse().unwrap_or(DEFAULT_TIMEOUT);
+        let timeout = if calm { CALM_TIMEOUT } else { timeout };
         let ends = Instant::now() + Duration::from_secs(timeout);
         let bookmarks = ask.query("allowWatchBookmarks") == "true" || ask.query("allowWatchBookmarks") == "1";
         let mut watch = Watch {
@@ -55,7 +61,7 @@ impl ApiServer {
             selector,
             seen: from,
             first: VecDeque::new(),
-            bookmarks,
+            bookmarks: bookmarks.then_some(if calm { CALM_BOOKMARKS } else { BOOKMARKS }),
             ends,
             timer: Box::pin(sleep_until(ends)),
             over: false,
@@ -78,7 +84,7 @@ impl Watch {
             let added: Vec<Value> = selected.map(|(_, stored)| self.event("ADDED", &stored.object)).collect();
             self.first.extend(added);
             self.seen = current;
-            if self.bookmarks {
+            if self.bookmarks.is_some() {
                 let mut bookmark = self.bookmark();
                 bookmark["object"]["metadata"]["annotations"] = json!({"k8s.io/initial-events-end": "true"});
                 self.first.push_back(bookmark);
@@ -160,8 +166,8 @@ impl Watch {
     fn set_timer(&mut self) {
         let now = Instant::now();
         let last = self.ends.checked_sub(LAST_BOOKMARK).filter(|last| *last > now);
-        let next = match last {
-            Some(last) if self.bookmarks => last.min(now + BOOKMARKS),
+        let next = match (last, self.bookmarks) {
+            (Some(last), Some(bookmarks)) => last.min(now + bookmarks),
             _ => self.ends,
         };
         self.timer.as_mut().reset(next);

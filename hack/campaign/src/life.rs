@@ -40,6 +40,10 @@ pub async fn live(case: &Case, plan: Plan, trace: Arc<Trace>) -> (Vec<String>, E
     clock::follow_tokio(start);
     trace.start();
     let world = Arc::new(World::new(case.operator.clone(), plan, trace, START_MS));
+    // In the others, watches end and begin again as often as those of a real API server.
+    if case.seed % 8 != 0 {
+        world.server.calm();
+    }
     let mut life = Life::begin(case.clone(), world.clone()).await;
     let operator = tokio::spawn(world.clone().operate(case.driver));
     if let Err(stuck) = life.whole().await {

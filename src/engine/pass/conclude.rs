@@ -5,20 +5,18 @@
 //! refusal by Databricks is shown at once, and is called Stalled only once it was repeated: refusals often resolve by
 //! themselves, and a Stalled object pages a person.
 
-mod events;
-mod requeue;
 mod verdicts;
 
 use std::time::Duration;
 
 pub use verdicts::begun;
 
-use events::transitions;
-use requeue::requeue;
-use verdicts::{incomplete, verdicts};
+use verdicts::{about_references, incomplete, verdicts};
 
-use super::outcome::{Outcome, Pace, Pass};
-use crate::engine::crd::{AnyStatus, ConditionStatus, ConditionType, Note, Reason, Verdict, conditions};
+use super::outcome::{Circumstances, Outcome, Pace};
+use crate::engine::crd::{
+    AnyStatus, ConditionStatus, ConditionType, EventReason, Note, Reason, Verdict, conditions,
+};
 use crate::engine::error::Error;
 
 /// What to write and when to reconcile again.
@@ -34,7 +32,7 @@ pub struct Conclusion {
 
 /// Concludes a reconcile. `status` is the old one with the findings already in it (ids, facts, drift); conditions,
 /// `observedGeneration` and the time of the next reconcile are decided here.
-pub fn conclude(status: AnyStatus, outcome: &Outcome, pass: &Pass, pace: &Pace) -> Conclusion {
+pub fn conclude(status: AnyStatus, outcome: &Outcome, pass: &Circumstances, pace: &Pace) -> Conclusion {
     let old = status.conditions.clone();
     let mut status = status;
     if let Some(mut verdicts) = verdicts(&status, outcome, pass) {
@@ -85,7 +83,7 @@ pub fn weighed(outcome: Outcome, status: &AnyStatus, generation: i64) -> Outcome
 }
 
 /// Whether the generation counts as processed: a transient failure leaves it open.
-fn processed(outcome: &Outcome, pass: &Pass) -> bool {
+fn processed(outcome: &Outcome, pass: &Circumstances) -> bool {
     match outcome {
         Outcome::Failed(Error::Rejected { .. }) => pass.confirmed || pass.deleting,
         Outcome::Again
@@ -95,6 +93,128 @@ fn processed(outcome: &Outcome, pass: &Pass) -> bool {
         ) => false,
         _ => true,
     }
+}
+
+/// When to reconcile again.
+fn requeue(outcome: &Outcome, pass: &Circumstances, pace: &Pace) -> Option<Duration> {
+    let doubled = |min: Duration, max: Duration| {
+        min.saturating_mul(2u32.saturating_pow(pass.attempts.min(20))).min(max)
+    };
+    let later = |d: Duration| d.mul_f64(1.0 + 0.2 * pass.chance);
+    let up_to = |d: Duration| d.mul_f64(0.5 + 0.5 * pass.chance);
+    let refused = |max: Duration| {
+        let steps = 2u32.saturating_pow(pass.refusals.min(20));
+        later(pace.stalled_min.saturating_mul(steps).min(max))
+    };
+    let backoff = up_to(doubled(pace.backoff_min, pace.backoff_max));
+    Some(match outcome {
+        // Nothing triggers a reconcile when the account has what was left out.
+        Outcome::Rest | Outcome::Planned { .. } if pass.unresolved.is_some() => {
+            pass.resync.map_or(pace.waiting, |resync| later(resync).min(pace.waiting))
+        }
+        Outcome::Rest | Outcome::Planned { .. } => later(pass.resync?),
+        Outcome::Suspended => return None,
+        Outcome::Again => Duration::ZERO,
+        Outcome::Limited(after) => *after,
+        // A person may take days.
+        Outcome::Progress { reason: Reason::AwaitingApproval, .. } => later(pace.waiting),
+        Outcome::Progress { .. } => up_to(doubled(pace.poll_min, pace.poll_max)),
+        Outcome::Refused { .. } if pass.sent => pace.poll_min,
+        Outcome::Refused { .. } => refused(pace.stalled),
+        Outcome::Blocked { .. } | Outcome::Partly { .. } => later(pace.waiting),
+        Outcome::Failed(error) => match error {
+            // A right is used soon after it is granted: a retry costs the account nothing.
+            Error::Rejected { reason: Reason::OperatorNotPermitted | Reason::SecretNotWritable, .. } => {
+                refused(pace.poll_max)
+            }
+            Error::Terminal { .. } | Error::Rejected { .. } if pass.deleting => refused(pace.backoff_max),
+            Error::Terminal { .. } | Error::Rejected { .. } => refused(pace.stalled),
+            // Nothing triggers a reconcile when Databricks accepts the credentials again.
+            Error::Waiting { reason: Reason::CredentialsInvalid, .. } => backoff,
+            Error::Waiting { reason, .. } if about_references(*reason) => pace.waiting,
+            Error::Transient { after: Some(after), .. } => *after + pace.backoff_min.mul_f64(pass.chance),
+            Error::Conflict(_) if pass.attempts == 0 => Duration::ZERO,
+            // Fenced: the lease may be renewed in time after all.
+            Error::Waiting { .. }
+            | Error::Transient { .. }
+            | Error::Conflict(_)
+            | Error::Unknown { .. }
+            | Error::Fenced => backoff,
+        },
+    })
+}
+
+/// Events for what became true.
+fn transitions(before: &AnyStatus, after: &AnyStatus) -> Vec<Note> {
+    use ConditionType::*;
+    let mut notes = vec![];
+    let mut note = |warning, reason, text: String| notes.push(Note { warning, reason, text });
+    if after.is_true(Ready) && !before.is_true(Ready) {
+        let text = if after.is_true(Synced) { "matches the spec" } else { "is usable" };
+        note(false, EventReason::Ready, format!("the object in the account {text}"));
+    }
+    let known = facts(before);
+    for fact in facts(after) {
+        if !known.iter().any(|known| known.same(&fact)) {
+            note(true, fact.event, fact.text);
+        }
+    }
+    match (before.is_true(Suspended), after.is_true(Suspended)) {
+        (false, true) => note(false, EventReason::Suspended, "spec.suspend is true".into()),
+        (true, false) => note(false, EventReason::Resumed, "spec.suspend is no longer true".into()),
+        _ => {}
+    }
+    notes
+}
+
+/// One fact that is worth a Warning, once.
+struct Fact {
+    event: EventReason,
+    /// The reason of the condition that reports it.
+    reason: String,
+    text: String,
+}
+
+impl Fact {
+    /// A difference in other fields is another drift. The text of other failures may change.
+    fn same(&self, other: &Fact) -> bool {
+        self.event == other.event
+            && self.reason == other.reason
+            && (self.event != EventReason::DriftDetected || self.text == other.text)
+    }
+}
+
+/// The facts in a status that need a warning. Several conditions may report the same: that is one fact. A reason with an
+/// event of its own is reported by that event, also if the object is stalled for it.
+fn facts(status: &AnyStatus) -> Vec<Fact> {
+    use ConditionType::*;
+    use EventReason::{
+        AddressBlocked, CredentialsInvalid, DriftDetected, ExternalResourceMissing, RateLimited,
+        ReferenceNotPermitted,
+    };
+    let mut facts: Vec<Fact> = vec![];
+    for (kind, worth, own, other) in [
+        (DeletionBlocked, "True", &[][..], Some(EventReason::DeletionBlocked)),
+        (
+            Stalled,
+            "True",
+            &[CredentialsInvalid, AddressBlocked, ExternalResourceMissing][..],
+            Some(EventReason::Stalled),
+        ),
+        (ReferencesResolved, "False", &[ReferenceNotPermitted, CredentialsInvalid, AddressBlocked][..], None),
+        (Synced, "False", &[DriftDetected, ExternalResourceMissing, RateLimited][..], None),
+    ] {
+        let Some(now) = status.condition(kind).filter(|c| c.status == worth) else { continue };
+        let own = own.iter().copied().find(|event| event.name() == now.reason);
+        let Some(event) = own.or(other) else { continue };
+        if facts.iter().any(|fact| fact.reason == now.reason) {
+            continue;
+        }
+        let text =
+            if own.is_some() { now.message.clone() } else { format!("{}: {}", now.reason, now.message) };
+        facts.push(Fact { event, reason: now.reason.clone(), text });
+    }
+    facts
 }
 
 #[cfg(test)]

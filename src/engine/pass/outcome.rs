@@ -86,7 +86,7 @@ impl Outcome {
 
 /// What a conclusion depends on besides the outcome.
 #[derive(Clone, Debug)]
-pub struct Pass {
+pub struct Circumstances {
     /// `metadata.generation`.
     pub generation: i64,
     /// The object is being deleted.

@@ -5,10 +5,10 @@
 use tokio::time::Instant;
 
 use super::decide::Issue;
-use super::hops::take_back;
 use super::look::Look;
 use super::outcome::Outcome;
 use super::subject::Counted;
+use super::undo::take_back;
 use super::work::{Target, Work};
 use crate::clock;
 use crate::engine::account::Rows;

@@ -9,7 +9,7 @@ use kube::runtime::controller::Action;
 use super::conclude::{begun, conclude, weighed};
 use super::engine::Engine;
 use super::log;
-use super::outcome::{Outcome, Pass};
+use super::outcome::{Circumstances, Outcome};
 use super::subject::{Counted, Subject};
 use crate::clock;
 use crate::engine::cluster::RecordCopy;
@@ -171,8 +171,8 @@ impl Subject {
         ready: Reason,
         (refusals, confirmed): (u32, bool),
         attempts: u32,
-    ) -> Pass {
-        Pass {
+    ) -> Circumstances {
+        Circumstances {
             generation,
             deleting: self.deleting(),
             refusals,
@@ -201,7 +201,7 @@ impl Subject {
 
     /// Whether a request for a reconcile was handled. A reconcile that ended before it did anything has not handled it, and
     /// an outage must not use it up.
-    fn handled(&self, outcome: &Outcome, pass: &Pass, status: &AnyStatus) -> bool {
+    fn handled(&self, outcome: &Outcome, pass: &Circumstances, status: &AnyStatus) -> bool {
         match outcome {
             Outcome::Failed(Error::Conflict(_) | Error::Fenced) => false,
             Outcome::Again => !self.recovered,
@@ -211,7 +211,12 @@ impl Subject {
     }
 
     /// When to try again after the status could not be written, and the result that counts.
-    async fn not_written(&self, engine: &Engine, error: &Error, pass: &Pass) -> (Ended, ReconcileResult) {
+    async fn not_written(
+        &self,
+        engine: &Engine,
+        error: &Error,
+        pass: &Circumstances,
+    ) -> (Ended, ReconcileResult) {
         let stale = matches!(error, Error::Conflict(_));
         if stale {
             tracing::debug!(%error, "not written; reconciling again");

@@ -20,8 +20,8 @@ const PACE: Pace = Pace {
     stalled: Duration::from_secs(1800),
 };
 
-fn pass(generation: i64) -> Pass {
-    Pass {
+fn pass(generation: i64) -> Circumstances {
+    Circumstances {
         generation,
         deleting: false,
         attempts: 0,
@@ -38,7 +38,7 @@ fn pass(generation: i64) -> Pass {
     }
 }
 
-fn after(status: AnyStatus, outcome: &Outcome, pass: &Pass) -> Conclusion {
+fn after(status: AnyStatus, outcome: &Outcome, pass: &Circumstances) -> Conclusion {
     conclude(status, outcome, pass, &PACE)
 }
 
@@ -79,7 +79,7 @@ fn whatever_happens_the_conditions_keep_their_promises() {
         for start in [AnyStatus::default(), ready(1), ready(2)] {
             for (deleting, unresolved) in [(false, false), (false, true), (true, false)] {
                 let unresolved = unresolved.then(|| (Reason::ReferenceNotFound, "no ghost".to_owned()));
-                let pass = Pass { deleting, unresolved, attempts: 5, ..pass(2) };
+                let pass = Circumstances { deleting, unresolved, attempts: 5, ..pass(2) };
                 let fresh = start.conditions.is_empty();
                 let status = after(start.clone(), &outcome, &pass).status;
                 let is = |kind| status.is_true(kind);
@@ -107,7 +107,7 @@ fn whatever_happens_the_conditions_keep_their_promises() {
 #[test]
 fn what_a_user_has_to_know_of_a_ready_object_is_the_message_of_ready() {
     let message = |start: AnyStatus, outcome: &Outcome, remark: Option<&str>| {
-        let pass = Pass { remark: remark.map(str::to_owned), ..pass(1) };
+        let pass = Circumstances { remark: remark.map(str::to_owned), ..pass(1) };
         let status = after(start, outcome, &pass).status;
         status.condition(ConditionType::Ready).unwrap().message.clone()
     };
@@ -125,7 +125,7 @@ fn what_a_user_has_to_know_of_a_ready_object_is_the_message_of_ready() {
 fn what_is_left_out_is_named_whatever_else_was_found() {
     use ConditionType::*;
     let unresolved = Some((Reason::ReferenceNotFound, "no user ghost".to_owned()));
-    let pass = Pass { unresolved, ..pass(2) };
+    let pass = Circumstances { unresolved, ..pass(2) };
     let Conclusion { status, requeue, .. } = after(AnyStatus::default(), &Outcome::Rest, &pass);
     let is = |kind, is: &str, reason: &str, text: &str| {
         let found = status.condition(kind).unwrap();
@@ -140,7 +140,7 @@ fn what_is_left_out_is_named_whatever_else_was_found() {
         (2, Some(PACE.waiting)),
         "carried out, and not forgotten"
     );
-    let never = after(AnyStatus::default(), &Outcome::Rest, &Pass { resync: None, ..pass.clone() });
+    let never = after(AnyStatus::default(), &Outcome::Rest, &Circumstances { resync: None, ..pass.clone() });
     assert_eq!(never.requeue, Some(PACE.waiting));
 
     let refused = Outcome::Refused { reason: Reason::AlreadyExists, message: "taken".into() };
@@ -163,12 +163,12 @@ fn a_blip_leaves_a_ready_object_ready_and_a_new_generation_open() {
     let edited = after(ready(1), &blip, &pass(2)).status;
     assert_eq!(edited.observed_generation, 1, "not processed");
     assert!(!edited.is_true(ConditionType::Ready) && edited.is_true(ConditionType::Reconciling));
-    let lasting = after(ready(1), &blip, &Pass { attempts: 3, ..pass(1) }).status;
+    let lasting = after(ready(1), &blip, &Circumstances { attempts: 3, ..pass(1) }).status;
     assert!(lasting.is_true(ConditionType::Ready) && !lasting.is_true(ConditionType::Synced));
 
     let limit = Error::Transient { reason: Reason::RateLimited, message: "for 3 s".into(), after: None };
     let limit = Outcome::Failed(limit);
-    let limited = |status| after(status, &limit, &Pass { attempts: 9, ..pass(1) }).status;
+    let limited = |status| after(status, &limit, &Circumstances { attempts: 9, ..pass(1) }).status;
     assert_eq!(limited(ready(1)), ready(1), "a limit alone is not worth a write");
     let shown = limited(lasting);
     let synced = shown.condition(ConditionType::Synced).unwrap();
@@ -184,7 +184,7 @@ fn a_deletion_that_has_to_wait_says_that_it_is_blocked() {
         (Reason::CredentialsInvalid, "CredentialsUnavailable"),
     ] {
         let waits = Outcome::Failed(Error::waiting(reason, "not yet"));
-        let status = after(ready(1), &waits, &Pass { deleting: true, ..pass(1) }).status;
+        let status = after(ready(1), &waits, &Circumstances { deleting: true, ..pass(1) }).status;
         let blocked = status.condition(ConditionType::DeletionBlocked).unwrap();
         assert_eq!((&*blocked.status, &*blocked.reason), ("True", shown), "{reason:?}");
         assert!(blocked.message.contains("not yet"), "{}", blocked.message);
@@ -195,7 +195,7 @@ fn a_deletion_that_has_to_wait_says_that_it_is_blocked() {
 fn the_transition_time_moves_only_with_the_status() {
     let refuse = |reason, at| {
         let outcome = Outcome::Refused { reason, message: format!("{reason:?}") };
-        (outcome, Pass { now: Timestamp::from_second(at).unwrap(), ..pass(1) })
+        (outcome, Circumstances { now: Timestamp::from_second(at).unwrap(), ..pass(1) })
     };
     let (outcome, first) = refuse(Reason::PermissionDenied, 2_000);
     let one = after(ready(1), &outcome, &first).status;
@@ -220,7 +220,7 @@ fn a_refusal_by_databricks_is_stalled_only_once_it_is_confirmed() {
     assert_eq!(first.status.observed_generation, 1, "the generation is still open");
     assert!(first.notes.iter().all(|n| n.reason != EventReason::Stalled));
 
-    let last = after(first.status, &rejected, &Pass { refusals: 3, confirmed: true, ..pass(2) });
+    let last = after(first.status, &rejected, &Circumstances { refusals: 3, confirmed: true, ..pass(2) });
     assert_eq!(condition(&last.status, ConditionType::Stalled).as_deref(), Some("True InvalidSpec 400"));
     assert_eq!(last.status.observed_generation, 2);
     assert!(last.notes.iter().any(|n| n.reason == EventReason::Stalled));
@@ -238,7 +238,7 @@ fn a_refused_read_says_nothing_about_a_settled_object() {
     };
     let seen = |outcome, status: &AnyStatus, attempts, generation| {
         let outcome = weighed(outcome, status, generation);
-        after(status.clone(), &outcome, &Pass { attempts, ..pass(generation) }).status
+        after(status.clone(), &outcome, &Circumstances { attempts, ..pass(generation) }).status
     };
     assert_eq!(seen(refused(true), &ready(1), 0, 1), ready(1));
     let lasting = seen(refused(true), &ready(1), 9, 1);
@@ -332,7 +332,7 @@ fn a_reconcile_that_only_has_to_be_repeated_is_no_news_but_a_new_object_shows_th
 fn conflicts_are_shown_once_they_last() {
     let conflict = Outcome::Failed(Error::Conflict("a stale read".into()));
     let synced = |start: AnyStatus, attempts, generation| {
-        let status = after(start, &conflict, &Pass { attempts, ..pass(generation) }).status;
+        let status = after(start, &conflict, &Circumstances { attempts, ..pass(generation) }).status;
         status.condition(ConditionType::Synced).map(|c| format!("{} {}", c.status, c.reason)).unwrap()
     };
     assert_eq!(synced(ready(1), 2, 1), "True InSync");
@@ -357,7 +357,7 @@ fn a_deletion_that_the_account_does_not_carry_out_is_blocked_and_says_how_to_end
         (transient(WaitingForWorkspace), Some("WaitingForWorkspace")),
         (transient(Retrying), None),
     ] {
-        let deleting = Pass { deleting: true, ..pass(1) };
+        let deleting = Circumstances { deleting: true, ..pass(1) };
         let status = after(ready(1), &Outcome::Failed(error.clone()), &deleting).status;
         let condition = status.condition(ConditionType::DeletionBlocked);
         assert_eq!(condition.map(|c| &*c.reason), blocked, "{error:?}");
@@ -367,7 +367,7 @@ fn a_deletion_that_the_account_does_not_carry_out_is_blocked_and_says_how_to_end
         assert!(!status.is_true(ConditionType::Ready), "{error:?}");
     }
     let named = Outcome::Failed(Error::terminal(DeletionProtected, "set spec.deletionPolicy"));
-    let status = after(ready(1), &named, &Pass { deleting: true, ..pass(1) }).status;
+    let status = after(ready(1), &named, &Circumstances { deleting: true, ..pass(1) }).status;
     let said = &status.condition(ConditionType::DeletionBlocked).unwrap().message;
     assert_eq!(said, "set spec.deletionPolicy", "it names a way already");
 }
@@ -377,7 +377,7 @@ fn a_deletion_that_the_account_does_not_carry_out_is_blocked_and_says_how_to_end
 fn references_are_what_the_failure_says_of_them_or_else_what_was_last_found() {
     use Reason::*;
     let of = |start: AnyStatus, outcome: &Outcome, resolved| {
-        let status = after(start, outcome, &Pass { resolved, ..pass(1) }).status;
+        let status = after(start, outcome, &Circumstances { resolved, ..pass(1) }).status;
         status
             .condition(ConditionType::ReferencesResolved)
             .map(|c| format!("{} {}", c.status, c.reason))

@@ -3,7 +3,7 @@
 
 use crate::engine::crd::{AnyStatus, ConditionStatus, ConditionType, Reason, Verdict};
 use crate::engine::error::Error;
-use crate::engine::pass::outcome::{Outcome, Pass};
+use crate::engine::pass::outcome::{Circumstances, Outcome};
 
 /// This many failures in a row are no blip.
 const LASTING: u32 = 3;
@@ -16,7 +16,7 @@ fn verdict(kind: ConditionType, status: impl Into<ConditionStatus>, reason: Reas
 }
 
 /// The conditions of an outcome; `None` leaves them as they are.
-pub fn verdicts(status: &AnyStatus, outcome: &Outcome, pass: &Pass) -> Option<Vec<Verdict>> {
+pub fn verdicts(status: &AnyStatus, outcome: &Outcome, pass: &Circumstances) -> Option<Vec<Verdict>> {
     use ConditionType::*;
     let refs = verdict(ReferencesResolved, true, Reason::Resolved, "");
     Some(match outcome {
@@ -90,7 +90,7 @@ fn compared(status: &AnyStatus) -> Verdict {
     verdict(ConditionType::Synced, false, Reason::DriftDetected, &text)
 }
 
-fn failed(status: &AnyStatus, error: &Error, pass: &Pass) -> Option<Vec<Verdict>> {
+fn failed(status: &AnyStatus, error: &Error, pass: &Circumstances) -> Option<Vec<Verdict>> {
     let blocked = |reason| blocked(status, reason, &with_way_out(error.to_string()), pass);
     match error {
         Error::Fenced => None,
@@ -133,7 +133,12 @@ fn with_way_out(text: String) -> String {
     format!("{text}; to leave the object in the account, set spec.deletionPolicy to Retain")
 }
 
-fn transient(status: &AnyStatus, reason: Reason, message: &str, pass: &Pass) -> Option<Vec<Verdict>> {
+fn transient(
+    status: &AnyStatus,
+    reason: Reason,
+    message: &str,
+    pass: &Circumstances,
+) -> Option<Vec<Verdict>> {
     use ConditionType::*;
     let current = status.observed_generation == pass.generation;
     if !status.is_true(Ready) || !current || pass.deleting {
@@ -188,14 +193,14 @@ fn of_references(reason: Reason, message: &str) -> Option<Verdict> {
 }
 
 /// What the last comparison found, if it was one with this generation; unknown before that.
-fn synced(status: &AnyStatus, reason: Reason, message: &str, pass: &Pass) -> Verdict {
+fn synced(status: &AnyStatus, reason: Reason, message: &str, pass: &Circumstances) -> Verdict {
     let compared = status.observed_generation == pass.generation;
     let unknown = || verdict(ConditionType::Synced, ConditionStatus::Unknown, reason, message);
     kept(status, ConditionType::Synced).filter(|_| compared).unwrap_or_else(unknown)
 }
 
 /// The state of references: resolved, once a reconcile has passed that hop; else the last finding.
-fn references(status: &AnyStatus, pass: &Pass) -> Verdict {
+fn references(status: &AnyStatus, pass: &Circumstances) -> Verdict {
     let kind = ConditionType::ReferencesResolved;
     match kept(status, kind) {
         _ if pass.resolved => verdict(kind, true, Reason::Resolved, ""),
@@ -211,7 +216,7 @@ fn kept(status: &AnyStatus, kind: ConditionType) -> Option<Verdict> {
     Some(Verdict { kind, status, reason, message: old.message.clone() })
 }
 
-fn blocked(status: &AnyStatus, reason: Reason, message: &str, pass: &Pass) -> Vec<Verdict> {
+fn blocked(status: &AnyStatus, reason: Reason, message: &str, pass: &Circumstances) -> Vec<Verdict> {
     use ConditionType::*;
     let v = |kind, status: bool, reason| verdict(kind, status, reason, message);
     vec![
@@ -222,14 +227,14 @@ fn blocked(status: &AnyStatus, reason: Reason, message: &str, pass: &Pass) -> Ve
     ]
 }
 
-fn stalled(status: &AnyStatus, reason: Reason, message: &str, pass: &Pass) -> Vec<Verdict> {
+fn stalled(status: &AnyStatus, reason: Reason, message: &str, pass: &Circumstances) -> Vec<Verdict> {
     use ConditionType::*;
     let v = |kind, status: bool| verdict(kind, status, reason, message);
     let refs = of_references(reason, message).unwrap_or_else(|| references(status, pass));
     vec![v(Ready, false), v(Synced, false), refs, v(Stalled, true)]
 }
 
-fn waiting(status: &AnyStatus, reason: Reason, message: &str, pass: &Pass) -> Vec<Verdict> {
+fn waiting(status: &AnyStatus, reason: Reason, message: &str, pass: &Circumstances) -> Vec<Verdict> {
     use ConditionType::*;
     let v = |kind, status: bool, reason| verdict(kind, status, reason, message);
     if about_references(reason) {
@@ -244,7 +249,7 @@ fn waiting(status: &AnyStatus, reason: Reason, message: &str, pass: &Pass) -> Ve
     }
 }
 
-fn retrying(status: &AnyStatus, reason: Reason, message: &str, pass: &Pass) -> Vec<Verdict> {
+fn retrying(status: &AnyStatus, reason: Reason, message: &str, pass: &Circumstances) -> Vec<Verdict> {
     use ConditionType::*;
     let v = |kind, status: bool, reason| verdict(kind, status, reason, message);
     vec![

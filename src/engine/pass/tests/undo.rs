@@ -5,7 +5,7 @@ use tokio::time::Instant;
 use super::*;
 use crate::databricks::Urgency;
 use crate::engine::kind::{Reader, Writer};
-use crate::engine::pass::hops::undo;
+use crate::engine::pass::undo::undo;
 
 const LAG: Duration = Duration::from_secs(20);
 

@@ -6,7 +6,7 @@ use super::*;
 fn the_same_failure_again_is_no_news() {
     let outcome = Outcome::Refused { reason: Reason::AlreadyExists, message: "it is there".into() };
     let one = after(AnyStatus::default(), &outcome, &pass(1));
-    let two = after(one.status.clone(), &outcome, &Pass { attempts: 9, ..pass(1) });
+    let two = after(one.status.clone(), &outcome, &Circumstances { attempts: 9, ..pass(1) });
     assert_eq!(one.notes.len(), 1);
     assert!(two.notes.is_empty());
     assert_eq!(one.status, two.status);
@@ -15,7 +15,7 @@ fn the_same_failure_again_is_no_news() {
 /// Covers OB-01. What several conditions say is one Warning, and a stop of the retries is no second one.
 #[test]
 fn one_fact_is_one_warning() {
-    let warnings = |from: &AnyStatus, outcome: &Outcome, pass: &Pass| {
+    let warnings = |from: &AnyStatus, outcome: &Outcome, pass: &Circumstances| {
         let concluded = after(from.clone(), outcome, pass);
         let events: Vec<&'static str> =
             concluded.notes.iter().filter(|n| n.warning).map(|n| n.reason.name()).collect();
@@ -39,7 +39,7 @@ fn one_fact_is_one_warning() {
     let (_, waiting) = warnings(&ready(1), &waits(Reason::CredentialsInvalid), &pass(1));
     let stalled = refused(Reason::CredentialsInvalid);
     assert_eq!(warnings(&waiting, &stalled, &pass(1)).0, [""; 0], "reported already");
-    let deleting = Pass { deleting: true, ..pass(1) };
+    let deleting = Circumstances { deleting: true, ..pass(1) };
     let blocked = warnings(&waiting, &waits(Reason::CredentialsInvalid), &deleting).0;
     assert_eq!(blocked, ["DeletionBlocked"], "that the deletion waits is news");
     let (events, _) = warnings(&ready(1), &refused(Reason::PermissionDenied), &pass(1));
