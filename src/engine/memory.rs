@@ -4,7 +4,7 @@
 mod barrier;
 mod breaker;
 mod claims;
-mod guards;
+mod parent_locks;
 mod remembered;
 mod wake;
 
@@ -13,7 +13,7 @@ use std::sync::Arc;
 pub use barrier::StartupBarrier;
 pub use breaker::Breaker;
 pub use claims::{Claim, Claimant, Claims, Rank, named};
-pub use guards::GuardLocks;
+pub use parent_locks::ParentLocks;
 pub use remembered::{ObjectMemory, Recall, Refusal, Remembered};
 pub use wake::{RefersTo, Wake};
 
@@ -29,8 +29,8 @@ pub struct Memory {
     pub barrier: StartupBarrier,
     /// What is remembered of each object.
     pub objects: Remembered,
-    /// Allows one guarded change at a time.
-    pub guards: GuardLocks,
+    /// Allows one guarded change under a parent at a time.
+    pub parent_locks: ParentLocks,
 }
 
 impl Memory {
@@ -42,7 +42,7 @@ impl Memory {
             breaker: Breaker::new(max_deletions_per_hour),
             barrier: StartupBarrier::default(),
             objects: Remembered::default(),
-            guards: GuardLocks::default(),
+            parent_locks: ParentLocks::default(),
         }
     }
 }

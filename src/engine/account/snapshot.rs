@@ -126,7 +126,7 @@ impl Snapshots {
 
     /// The earliest start of a reading that a first upsert may rest on. A row that another user created just now must not
     /// count as absent, so it is a moment ago; but objects that come in a burst share a reading.
-    pub async fn burst(&self, driver: &dyn Driver, within: &str) -> Instant {
+    pub async fn join_burst(&self, driver: &dyn Driver, within: &str) -> Instant {
         let slot = self.slot(driver, within);
         let mut snapshot = slot.lock().await;
         let now = Instant::now();

@@ -51,7 +51,7 @@ impl StartupBarrier {
     }
 
     /// Whether an object must wait for others. `uid_of` is the UID that an object of this name has now.
-    pub fn holds(&self, uid: &str, uid_of: impl Fn(&ObjectName) -> Option<String>) -> bool {
+    pub fn must_wait(&self, uid: &str, uid_of: impl Fn(&ObjectName) -> Option<String>) -> bool {
         let mut waiting = self.waiting.lock().expect("no panic while held");
         if self.began().is_none_or(|began| began.elapsed() > LONGEST) {
             waiting.clear();
@@ -85,26 +85,26 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_create_waits_for_all_others_and_not_for_itself() {
         let barrier = barrier();
-        assert!(barrier.holds("uid-a", same) && barrier.holds("uid-new", same));
+        assert!(barrier.must_wait("uid-a", same) && barrier.must_wait("uid-new", same));
         barrier.reconciled("uid-b");
-        assert!(!barrier.holds("uid-a", same) && barrier.holds("uid-new", same));
+        assert!(!barrier.must_wait("uid-a", same) && barrier.must_wait("uid-new", same));
         barrier.reconciled("uid-a");
-        assert!(!barrier.holds("uid-new", same));
+        assert!(!barrier.must_wait("uid-new", same));
     }
 
     #[tokio::test(start_paused = true)]
     async fn nothing_waits_for_what_is_gone_or_was_replaced() {
-        assert!(!barrier().holds("uid-new", |_| None));
-        assert!(!barrier().holds("uid-new", |_| Some("uid-of-another".into())));
+        assert!(!barrier().must_wait("uid-new", |_| None));
+        assert!(!barrier().must_wait("uid-new", |_| Some("uid-of-another".into())));
     }
 
     #[tokio::test(start_paused = true)]
     async fn nothing_waits_for_ever() {
         let barrier = barrier();
         advance(LONGEST).await;
-        assert!(barrier.holds("uid-new", same));
+        assert!(barrier.must_wait("uid-new", same));
         advance(Duration::from_millis(1)).await;
-        assert!(!barrier.holds("uid-new", same));
-        assert!(!StartupBarrier::default().holds("uid-new", same), "reconciles have not begun");
+        assert!(!barrier.must_wait("uid-new", same));
+        assert!(!StartupBarrier::default().must_wait("uid-new", same), "reconciles have not begun");
     }
 }

@@ -111,8 +111,8 @@ impl Claims {
         })
     }
 
-    /// The other holder of a claim. The caller's object is triggered when that changes.
-    pub fn holder(&self, claim: &Claim, who: &ObjectName) -> Option<ObjectName> {
+    /// The other holder of a claim, if there is one: the caller's object is then triggered when that changes.
+    pub fn watch_holder(&self, claim: &Claim, who: &ObjectName) -> Option<ObjectName> {
         let mut table = self.table();
         let slot = table.slots.get_mut(claim)?;
         let holder = slot.held.as_ref().map(|(_, holder)| holder.clone()).filter(|holder| holder != who)?;
@@ -143,8 +143,8 @@ impl Claims {
         freed
     }
 
-    /// The objects that lost against an object and may have a chance now that it was changed.
-    pub fn losers(&self, who: &ObjectName) -> Vec<ObjectName> {
+    /// Takes out the objects that lost against an object and may have a chance now that it was changed.
+    pub fn take_losers(&self, who: &ObjectName) -> Vec<ObjectName> {
         let mut table = self.table();
         let mine: Vec<Claim> = table.of.get(who).into_iter().flatten().cloned().collect();
         let mut losers = vec![];
@@ -159,7 +159,13 @@ impl Claims {
 
     /// Databricks refused the key that an object needs because it is taken. Returns whether the objects that wait for each
     /// other's keys form a circle through this object, so that none can proceed unless one steps aside.
-    pub fn name_taken(&self, account_id: &str, who: &ObjectName, has: Option<&Key>, wants: &Key) -> bool {
+    pub fn record_name_taken(
+        &self,
+        account_id: &str,
+        who: &ObjectName,
+        has: Option<&Key>,
+        wants: &Key,
+    ) -> bool {
         let mut table = self.table();
         let slot = (account_id.to_owned(), who.kind.clone());
         let waiting = table.without_name.entry(slot).or_default();
@@ -235,8 +241,8 @@ impl Claimant<'_> {
     }
 
     /// The other object that manages the one with this id.
-    pub fn holder(&self, id: &str) -> Option<ObjectName> {
-        (!self.observing).then(|| self.claims.holder(&self.claim(id), self.who)).flatten()
+    pub fn watch_holder(&self, id: &str) -> Option<ObjectName> {
+        (!self.observing).then(|| self.claims.watch_holder(&self.claim(id), self.who)).flatten()
     }
 
     /// Claims the object with this id, which a record says is ours; returns another holder.
@@ -298,7 +304,7 @@ mod tests {
         let claims = Claims::default();
         assert_eq!(claims.record(&office(), &rank(2), &who("newer")), None);
         assert_eq!(claims.record(&office(), &rank(1), &who("forged")), Some(who("newer")));
-        assert_eq!(claims.holder(&office(), &who("third")), Some(who("newer")));
+        assert_eq!(claims.watch_holder(&office(), &who("third")), Some(who("newer")));
         let mut freed = claims.release(&who("newer"));
         freed.sort();
         assert_eq!(freed, [who("forged"), who("third")]);
@@ -308,23 +314,24 @@ mod tests {
     fn objects_without_a_name_are_triggered_once_when_one_is_freed() {
         let claims = Claims::default();
         let key = |name: &str| Key { within: String::new(), name: name.into() };
-        let taken =
-            |name, has: &str, wants| claims.name_taken("acc", &who(name), Some(&key(has)), &key(wants));
+        let taken = |name, has: &str, wants| {
+            claims.record_name_taken("acc", &who(name), Some(&key(has)), &key(wants))
+        };
         assert!(!taken("second", "b", "c"));
         assert!(!taken("third", "a", "b"), "second is not after a");
         assert!(taken("first", "c", "a"), "c → a → b → c");
         assert!(
-            !claims.name_taken("acc", &who("new"), None, &key("a")),
+            !claims.record_name_taken("acc", &who("new"), None, &key("a")),
             "it has no key that another could need"
         );
         assert_eq!(claims.name_freed("acc", &who("old"), &key("x")), []);
         assert_eq!(claims.name_freed("acc", &who("old"), &key("a")), [who("first"), who("new")]);
         claims.name_in_doubt(&who("second"));
         claims.name_in_doubt(&who("third"));
-        claims.name_taken("acc", &who("fourth"), None, &key("c"));
+        claims.record_name_taken("acc", &who("fourth"), None, &key("c"));
         claims.name_in_doubt(&who("fourth"));
-        claims.name_taken("acc", &who("second"), None, &key("c"));
-        claims.name_taken("acc", &who("third"), None, &key("c"));
+        claims.record_name_taken("acc", &who("second"), None, &key("c"));
+        claims.record_name_taken("acc", &who("third"), None, &key("c"));
         assert_eq!(claims.name_freed("other", &who("first"), &key("c")), []);
         assert_eq!(claims.name_freed("acc", &who("second"), &key("c")), [who("third")]);
         assert_eq!(claims.name_freed("acc", &who("first"), &key("c")), [who("second")]);

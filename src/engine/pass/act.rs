@@ -223,7 +223,7 @@ impl Work<'_> {
         match self.send_delete(target, seen).await {
             Ok(true) => self.subject.counted.push(Counted::Wrote(Write::Delete)),
             Ok(false) => {}
-            Err(error) if self.stays_in_use(&error) => return self.release(Released::InUse).await,
+            Err(error) if self.note_in_use(&error) => return self.release(Released::InUse).await,
             Err(error) => return Err(self.overtaken(target, seen, error).await?),
         }
         let key = self.driver.key(&seen.state)?;

@@ -150,7 +150,7 @@ impl Engine {
     pub fn others_unseen(&self, uid: &str) -> bool {
         let uid_of =
             |who: &ObjectName| self.cluster.stores.object(who).and_then(|object| object.metadata.uid.clone());
-        self.memory.barrier.holds(uid, uid_of)
+        self.memory.barrier.must_wait(uid, uid_of)
     }
 }
 

@@ -55,7 +55,7 @@ impl Work<'_> {
         }
         let state = want.or(seen.map(|seen| &seen.state)).unwrap_or(&Value::Null);
         let key = self.driver.key(state)?;
-        let locks = &self.engine.memory.guards;
+        let locks = &self.engine.memory.parent_locks;
         let lock = locks.lock(session.client.account_id(), &self.subject.who.kind, &key.within);
         let (held, waited) = lock.await;
         let late = creates_in_turn && waited;

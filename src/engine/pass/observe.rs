@@ -251,7 +251,7 @@ impl Observer<'_> {
         })?;
         let upsert = self.repeatable();
         let fresh = match freshness {
-            _ if upsert => self.snapshots.burst(self.driver, &key.within).await,
+            _ if upsert => self.snapshots.join_burst(self.driver, &key.within).await,
             _ if self.claimant.observing => self.not_before,
             Freshness::Routine | Freshness::BeforeWrite => recent(CREATE_FRESH),
         };
@@ -262,14 +262,14 @@ impl Observer<'_> {
         only_one_vacant(&mut hits);
         if let Some(marked) = hits.iter().position(|seen| self.recognise.marked(seen)) {
             let seen = self.confirmed(hits.swap_remove(marked), freshness).await?;
-            let found = self.unless_held(self.claimant.holder(&seen.id), Found::Ours(seen));
+            let found = self.unless_held(self.claimant.watch_holder(&seen.id), Found::Ours(seen));
             return Ok(Look { may_be_stale: freshness == Freshness::Routine, ..Look::from(found) });
         }
         let found = match hits.len() {
             0 => Found::Nothing { settled: true },
             1 => {
                 let seen = self.confirmed(hits.remove(0), freshness).await?;
-                let holder = self.claimant.holder(&seen.id);
+                let holder = self.claimant.watch_holder(&seen.id);
                 let found = match &self.bound.intent {
                     // After a crash between our record and its confirmation an upsert finds its own row.
                     Some(intent) if upsert => self.of_announced(intent, seen),
@@ -327,7 +327,7 @@ impl Observer<'_> {
         if self.bound.external.as_ref().is_some_and(|external| !external.observed) {
             self.claimant.record(id)
         } else {
-            self.claimant.holder(id)
+            self.claimant.watch_holder(id)
         }
     }
 }

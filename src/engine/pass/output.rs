@@ -35,7 +35,7 @@ impl Work<'_> {
     }
 
     /// The Kubernetes Secret as it is now, if what is to be done depends on it. From now on a change of it triggers the object.
-    pub async fn held(&self) -> Result<Option<Held>> {
+    pub async fn read_held(&self) -> Result<Option<Held>> {
         if !self.driver.traits().issues {
             return Ok(None);
         }

@@ -89,7 +89,7 @@ impl Work<'_> {
         if !error.is_rejected(Reason::AlreadyExists) {
             return Ok(error);
         }
-        self.name_taken(target, None, want)?;
+        self.record_name_taken(target, None, want)?;
         // It may have appeared since the listing that this reconcile rested on, so a new one is read. If that does not show it
         // either, this refusal is the result, without another call.
         target.place.admission.session.snapshots.forget(self.driver, &self.driver.key(want)?.within).await;
@@ -199,7 +199,7 @@ impl Work<'_> {
         };
         let taken = refusal.is_some_and(|error| error.is_rejected(Reason::AlreadyExists));
         let sent = updated.map(|shown| Sent { shown, state: want.clone() });
-        if !taken || !self.name_taken(target, Some(seen), want)? {
+        if !taken || !self.record_name_taken(target, Some(seen), want)? {
             return sent;
         }
         let Some(aside) = self.driver.aside(want, &seen.id)? else { return sent };
@@ -225,9 +225,10 @@ impl Work<'_> {
         }
     }
 
-    /// Whether to release the object instead of waiting until nothing uses it: what uses it is known to stay in the account, or has
-    /// used it for [`USED_FOR`] and may stay on purpose. Never if the spec sets a deletion policy. The first refusal starts the clock.
-    pub fn stays_in_use(&self, error: &Error) -> bool {
+    /// Notes a refused deletion. Returns whether to release the object instead of waiting until nothing uses it: what uses it is known to
+    /// stay in the account, or has used it for [`USED_FOR`] since the first refusal and may stay on purpose. Never if the spec sets a
+    /// deletion policy.
+    pub fn note_in_use(&self, error: &Error) -> bool {
         let used = matches!(error, Error::Waiting { reason: Reason::DependencyStillInUse, .. });
         let since = self.remember(|m| used.then(|| *m.in_use_since.get_or_insert_with(Instant::now)));
         let kept = || !self.engine.memory.wake.keepers(&self.subject.who).is_empty();
@@ -245,17 +246,17 @@ impl Work<'_> {
 
     /// Databricks says that the name is taken: its holder may give it up soon, so this object waits. Returns whether that
     /// holder waits for our name, directly or through others.
-    fn name_taken(&self, target: &Target, seen: Option<&Seen>, want: &Value) -> Result<bool> {
+    fn record_name_taken(&self, target: &Target, seen: Option<&Seen>, want: &Value) -> Result<bool> {
         let account = target.place.admission.session.client.account_id();
         let has = seen.map(|seen| self.driver.key(&seen.state)).transpose()?;
         let wants = self.driver.key(want)?;
-        Ok(self.engine.memory.claims.name_taken(account, &self.subject.who, has.as_ref(), &wants))
+        Ok(self.engine.memory.claims.record_name_taken(account, &self.subject.who, has.as_ref(), &wants))
     }
 
     /// Objects that lost against this one try again: it may have given up what they want.
     pub fn wake_losers(&self) {
         let memory = &self.engine.memory;
-        memory.claims.losers(&self.subject.who).iter().for_each(|who| memory.wake.wake(who));
+        memory.claims.take_losers(&self.subject.who).iter().for_each(|who| memory.wake.wake(who));
     }
 
     /// A name may be free by now: the objects that wait for one of this kind retry.

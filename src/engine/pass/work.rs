@@ -169,7 +169,7 @@ impl Work<'_> {
             now: clock::now(),
         };
         let look = observer.observe(freshness).await?;
-        Ok(Look { held: self.held().await?, ..look })
+        Ok(Look { held: self.read_held().await?, ..look })
     }
 
     /// A reading must be no older than a resync interval; a request for a reconcile asks for a new one.

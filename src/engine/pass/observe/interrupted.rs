@@ -50,7 +50,7 @@ impl Observer<'_> {
             // A LIST that lagged behind may have left out the present secret when its successor was announced.
             let present = issues && self.bound.external.as_ref().is_some_and(|bound| bound.id == seen.id);
             let fits = fits && possible && !present && !intent.before.contains(&seen.id);
-            if fits && self.claimant.holder(&seen.id).is_none() {
+            if fits && self.claimant.watch_holder(&seen.id).is_none() {
                 in_time &= !unproven && self.is_its_result(intent, age, &seen);
                 hits.push(seen.id);
             }

@@ -141,13 +141,13 @@ async fn creates_under_one_parent_are_sent_one_at_a_time_where_the_kind_needs_it
     for (in_turn, within, waits) in [(true, "", true), (true, "elsewhere", false), (false, "", false)] {
         let world = eager(Fake::with(|fake| fake.traits.creates_in_turn = in_turn));
         world.apply(json!({}));
-        let (another, _) = world.engine.memory.guards.lock("account", "Fake", within).await;
+        let (another, _) = world.engine.memory.parent_locks.lock("account", "Fake", within).await;
         let waited = tokio::time::timeout(seconds(5), world.reconcile()).await.is_err();
         assert_eq!(waited, waits, "{in_turn} {within}");
         drop(another);
         world.reconcile().await;
         assert_eq!(world.changes(), ["POST a"], "{in_turn} {within}");
-        let (_another, _) = world.engine.memory.guards.lock("account", "Fake", within).await;
+        let (_another, _) = world.engine.memory.parent_locks.lock("account", "Fake", within).await;
         world.apply(json!({"value": "new"})).reconcile().await;
         assert_eq!(world.changes(), ["PATCH id-a value"], "a change waits for no create");
     }
@@ -157,7 +157,7 @@ async fn creates_under_one_parent_are_sent_one_at_a_time_where_the_kind_needs_it
 #[tokio::test(start_paused = true)]
 async fn all_writes_under_one_parent_are_sent_one_at_a_time_where_the_kind_needs_it() {
     let world = eager(Fake::with(|fake| fake.traits.writes_in_turn = true));
-    let lock = async |within: &str| world.engine.memory.guards.lock("account", "Fake", within).await;
+    let lock = async |within: &str| world.engine.memory.parent_locks.lock("account", "Fake", within).await;
     for (change, call) in [(json!({}), "POST a"), (json!({"value": "new"}), "PATCH id-a value")] {
         world.apply(change);
         let another = lock("").await;
@@ -212,7 +212,7 @@ async fn a_create_that_waited_for_its_turn_reads_again_before_it_is_sent() {
     for overtaken in [false, true] {
         let world = eager(Fake::with(|fake| fake.traits.creates_in_turn = true));
         world.apply(json!({}));
-        let (another, _) = world.engine.memory.guards.lock("account", "Fake", "").await;
+        let (another, _) = world.engine.memory.parent_locks.lock("account", "Fake", "").await;
         let frees = async {
             tokio::time::sleep(seconds(5)).await;
             if overtaken {
@@ -261,7 +261,7 @@ async fn what_is_revoked_or_stopped_while_a_write_waits_is_not_sent() {
                 world.apply(json!({})).settle().await;
             }
             world.apply(json!({"value": "new"})).quiet();
-            let (another, _) = world.engine.memory.guards.lock("account", "Fake", "").await;
+            let (another, _) = world.engine.memory.parent_locks.lock("account", "Fake", "").await;
             let meanwhile = async {
                 tokio::time::sleep(seconds(5)).await;
                 happens(&world);
@@ -279,7 +279,7 @@ async fn what_is_revoked_or_stopped_while_a_write_waits_is_not_sent() {
 async fn a_write_whose_credentials_were_replaced_is_sent_with_the_new_ones() {
     let world = eager(Fake::with(|fake| fake.traits.creates_in_turn = true));
     world.apply(json!({}));
-    let (another, _) = world.engine.memory.guards.lock("account", "Fake", "").await;
+    let (another, _) = world.engine.memory.parent_locks.lock("account", "Fake", "").await;
     let meanwhile = async {
         tokio::time::sleep(seconds(5)).await;
         let session = Arc::new(Session::of(account()));

@@ -97,7 +97,7 @@ async fn what_another_object_manages_is_held_and_costs_no_call() {
 async fn a_recorded_manager_claims_its_object_before_it_is_read_and_an_object_that_only_observed_claims_nothing()
  {
     boot().await;
-    let holder = |world: &World| world.claims.holder(&Claim::id("account", "Fake", "1"), &who("other"));
+    let holder = |world: &World| world.claims.watch_holder(&Claim::id("account", "Fake", "1"), &who("other"));
     let world = World { bound: bound("1"), ..unmarked() };
     assert_eq!(world.found().await, Found::Nothing { settled: false });
     assert_eq!(holder(&world), Some(who("it")), "although no read has shown it");

@@ -10,9 +10,9 @@ type Lock = Arc<tokio::sync::Mutex<()>>;
 
 /// The locks, by account, kind and parent. One for the process.
 #[derive(Debug, Default)]
-pub struct GuardLocks(Mutex<HashMap<(String, String, String), Lock>>);
+pub struct ParentLocks(Mutex<HashMap<(String, String, String), Lock>>);
 
-impl GuardLocks {
+impl ParentLocks {
     /// Waits until no other change that needs the lock is in progress under this parent; an empty one is the account. Returns
     /// whether it had to wait as well: then what was read before is old.
     pub async fn lock(&self, account_id: &str, kind: &str, within: &str) -> (OwnedMutexGuard<()>, bool) {
