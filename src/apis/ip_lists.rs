@@ -8,6 +8,7 @@
 //! and gets everything else, `enabled: false` included, by one PATCH: it is never live, not even for a moment.
 
 use std::collections::BTreeSet;
+use std::net::Ipv4Addr;
 
 use ipnet::{IpNet, Ipv4Net};
 use schemars::JsonSchema;
@@ -217,18 +218,20 @@ pub fn before_and_after<'a, R: ExternalResource<Id: PartialEq>>(
     (before, after)
 }
 
-/// Refuses a change that would shut the operator out: `before` and `after` are the lists that are heeded before and after it.
-/// Evaluation order of the API: a match in an enabled BLOCK list denies; with at least one enabled ALLOW list, the address must be in
-/// one; else everything is allowed.
+/// Refuses a change that would shut the operator out: `before` and `after` are the lists that are heeded before and after it. No
+/// address that the operator may call from, and that is let in now, may be shut out.
 pub fn keep_the_operator_in(before: &[&IpList], after: &[&IpList], auth: &AuthFacts) -> Result<()> {
-    for address in &auth.egress {
-        let IpNet::V4(address) = address else { continue };
+    for network in &auth.egress {
+        let IpNet::V4(network) = network else { continue };
+        let parts = parts(network, before.iter().chain(after));
         // An operator that is shut out already may give itself access again, and make unrelated changes.
-        if !admitted(after, address) && admitted(before, address) {
+        let shut_out = parts.into_iter().find(|part| !admits(after, part) && admits(before, part));
+        if let Some(part) = shut_out {
+            let part = if network.prefix_len() < 32 { format!(", such as {part}") } else { String::new() };
             return Err(Error::terminal(
                 Reason::WouldLockOut,
                 format!(
-                    "this would shut the operator out: it calls from {address}, as spec.egressCidrs of the DatabricksAuth \
+                    "this would shut the operator out: it calls from {network}{part}, as spec.egressCidrs of the DatabricksAuth \
                      says, and the resulting lists block that; add it to an ALLOW list, or remove it from the BLOCK list"
                 ),
             ));
@@ -237,19 +240,76 @@ pub fn keep_the_operator_in(before: &[&IpList], after: &[&IpList], auth: &AuthFa
     Ok(())
 }
 
-fn admitted(lists: &[&IpList], address: &Ipv4Net) -> bool {
-    let enabled = || lists.iter().filter(|list| list.enabled);
-    let networks = |kind: &str| -> Vec<Ipv4Net> {
-        let of_kind = enabled().filter(|list| list.list_type.as_deref() == Some(kind));
-        of_kind.flat_map(|list| list.ip_addresses.iter().flatten()).filter_map(|a| a.parse().ok()).collect()
+/// The first address of each part of a network that these lists do not divide further.
+fn parts<'a>(network: &Ipv4Net, lists: impl Iterator<Item = &'a &'a IpList>) -> BTreeSet<Ipv4Addr> {
+    let nets = lists.flat_map(|list| networks(list));
+    // A part begins where a network of a list begins, or after its end.
+    let begins = nets
+        .flat_map(|net| [Some(net.network()), u32::from(net.broadcast()).checked_add(1).map(Ipv4Addr::from)]);
+    begins.flatten().filter(|at| network.contains(at)).chain([network.network()]).collect()
+}
+
+/// Evaluation order of the API: a match in an enabled BLOCK list denies; with at least one enabled ALLOW list, the address must be in
+/// one; else everything is allowed.
+fn admits(lists: &[&IpList], address: &Ipv4Addr) -> bool {
+    let of_kind = |kind: &'static str| {
+        lists.iter().filter(move |list| list.enabled && list.list_type.as_deref() == Some(kind))
     };
-    let overlaps = |net: &Ipv4Net| net.contains(address) || address.contains(net);
-    if networks("BLOCK").iter().any(overlaps) {
-        return false;
+    let has = |list: &&&IpList| networks(list).any(|net| net.contains(address));
+    !of_kind("BLOCK").any(|list| has(&list))
+        && (of_kind("ALLOW").next().is_none() || of_kind("ALLOW").any(|list| has(&list)))
+}
+
+fn networks(list: &IpList) -> impl Iterator<Item = Ipv4Net> {
+    list.ip_addresses.iter().flatten().filter_map(|address| address.parse().ok())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn list(kind: &str, addresses: &[&str]) -> IpList {
+        serde_json::from_value(
+            json!({"label": "l", "list_type": kind, "enabled": true, "ip_addresses": addresses}),
+        )
+        .unwrap()
     }
-    if !enabled().any(|list| list.list_type.as_deref() == Some("ALLOW")) {
-        return true;
+
+    #[test]
+    fn no_address_of_the_operator_that_is_let_in_is_shut_out() {
+        let auth = AuthFacts { egress: vec!["203.0.113.0/24".parse().unwrap()], ..AuthFacts::default() };
+        let one_blocked = list("BLOCK", &["203.0.113.7/32"]);
+        let half = list("ALLOW", &["203.0.113.0/25"]);
+        let cases: [(&str, &[&IpList], &[&IpList], bool); 8] = [
+            ("nothing changes for it", &[], &[&list("ALLOW", &["203.0.0.0/16"])], true),
+            ("all is shut out", &[], &[&list("BLOCK", &["203.0.0.0/16"])], false),
+            ("one address is shut out", &[], &[&one_blocked], false),
+            (
+                "one is shut out already, and the rest follows",
+                &[&one_blocked],
+                &[&list("BLOCK", &["203.0.113.0/24"])],
+                false,
+            ),
+            (
+                "one is shut out already, and stays so",
+                &[&one_blocked],
+                &[&one_blocked, &list("ALLOW", &["203.0.113.0/24"])],
+                true,
+            ),
+            ("half is let in, and stays so", &[&half], &[&half, &list("ALLOW", &["198.51.100.0/24"])], true),
+            (
+                "half is let in, and less of it will be",
+                &[&half],
+                &[&list("ALLOW", &["203.0.113.0/26"])],
+                false,
+            ),
+            ("two halves let in the whole", &[], &[&half, &list("ALLOW", &["203.0.113.128/25"])], true),
+        ];
+        for (case, before, after, passes) in cases {
+            let result = keep_the_operator_in(before, after, &auth);
+            assert_eq!(result.is_ok(), passes, "{case}: {result:?}");
+        }
+        let named = keep_the_operator_in(&[], &[&one_blocked], &auth).unwrap_err().to_string();
+        assert!(named.contains("203.0.113.0/24, such as 203.0.113.7,"), "{named}");
     }
-    let allowed = Ipv4Net::aggregate(&networks("ALLOW"));
-    allowed.iter().any(|net| net.contains(address))
 }

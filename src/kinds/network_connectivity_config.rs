@@ -106,10 +106,12 @@ impl ExternalResource for NetworkConnectivityConfig {
 /// The collection in the API.
 const CONFIGS: &str = "network-connectivity-configs";
 
-/// A workspace can be billed only once it is attached and runs.
+/// A workspace can be billed only once it is attached and runs. If other fields are sent as well, the text says what it is about.
 fn not_billed(error: databricks::Error, now: &[&str]) -> CallError {
-    let databricks::Error::Api { status: 400, .. } = &error else { return error.into() };
-    if !now.contains(&"billing_workspace_id") {
+    let databricks::Error::Api { status: 400, message, .. } = &error else { return error.into() };
+    let text = message.to_lowercase();
+    let about_billing = now.len() == 1 || text.contains("billing") || text.contains("workspace");
+    if !now.contains(&"billing_workspace_id") || !about_billing {
         return error.into();
     }
     let text = format!(

@@ -110,9 +110,10 @@ impl ExternalResource for PrivateEndpointRule {
         Key { within: state.network_connectivity_config_id.clone(), name }
     }
 
-    /// The buckets may be changed, here and in the account.
+    /// The buckets may be changed, here and in the account. A spec without a target names the rule by its id alone.
     fn recognises(want: &PrivateEndpointRuleState, seen: &Observed<Self>) -> bool {
-        want.network_connectivity_config_id == seen.id.within && target(want) == target(&seen.state)
+        let same = target(want).is_empty() || target(want) == target(&seen.state);
+        want.network_connectivity_config_id == seen.id.within && same
     }
 
     fn changes(want: &PrivateEndpointRuleState, seen: &Observed<Self>) -> Result<Vec<Change>> {

@@ -260,7 +260,7 @@ impl Observer<'_> {
         // An object that is being deleted is not adopted, and prevents no create.
         hits.retain(|seen| !matches!(seen.about.phase, Phase::Leaving(_)));
         only_one_vacant(&mut hits);
-        if let Some(marked) = hits.iter().position(|seen| self.recognise.marked(seen)) {
+        if let Some(marked) = self.marked(&key, &hits)? {
             let seen = self.confirmed(hits.swap_remove(marked), freshness).await?;
             let found = self.unless_held(self.claimant.watch_holder(&seen.id), Found::Ours(seen));
             return Ok(Look { may_be_stale: freshness == Freshness::Routine, ..Look::from(found) });
@@ -283,11 +283,25 @@ impl Observer<'_> {
         Ok(Look { may_be_stale, before, ..Look::from(found) })
     }
 
+    /// The place of the object that carries our mark: of several, the one of this key. A copy of an object may have its mark.
+    fn marked(&self, key: &Key, hits: &[Seen]) -> Result<Option<usize>> {
+        let mut marked = None;
+        for (at, seen) in hits.iter().enumerate().filter(|(_, seen)| self.recognise.marked(seen)) {
+            if self.driver.matches(key, seen)? {
+                return Ok(Some(at));
+            }
+            marked = marked.or(Some(at));
+        }
+        Ok(marked)
+    }
+
+    /// What matches a key, or carries our mark: an object that was renamed in the account, or whose spec has another name since it was
+    /// retained, is no reason to create a second one.
     async fn matching(&self, key: &Key, not_before: Instant) -> Result<Vec<Seen>> {
         let matching = |rows: &Rows<'_>| -> Result<Vec<Seen>> {
             let mut all = vec![];
             for seen in rows.all() {
-                if self.driver.matches(key, seen)? {
+                if self.recognise.marked(seen) || self.driver.matches(key, seen)? {
                     all.push(seen.clone());
                 }
             }

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
 
 /// What a spec controls. Within `egress` the names are those of the spec, as `status.observed` shows it.
 #[derive(Serialize, Deserialize, Clone, Debug)]
@@ -15,14 +15,14 @@ pub struct AccountNetworkPolicyState {
 #[derive(Serialize, Deserialize, Clone, Debug)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct Egress {
-    #[serde(default)]
+    #[serde(default, deserialize_with = "or_default")]
     pub(super) network_access: Access,
 }
 
 #[derive(Serialize, Deserialize, Clone, Debug, Default)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct Access {
-    #[serde(default)]
+    #[serde(default, deserialize_with = "or_default")]
     pub(super) restriction_mode: String,
     pub(super) allowed_internet_destinations: Option<BTreeSet<Host>>,
     pub(super) blocked_internet_destinations: Option<BTreeSet<Host>>,
@@ -34,16 +34,16 @@ pub(super) struct Access {
 #[derive(Serialize, Deserialize, Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct Host {
-    #[serde(deserialize_with = "lower")]
+    #[serde(default, deserialize_with = "lower")]
     pub(super) destination: String,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "or_default")]
     pub(super) internet_destination_type: String,
 }
 
 #[derive(Serialize, Deserialize, Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct Storage {
-    #[serde(default)]
+    #[serde(default, deserialize_with = "or_default")]
     pub(super) storage_destination_type: String,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) bucket_name: Option<String>,
@@ -58,7 +58,7 @@ pub(super) struct Storage {
 #[derive(Serialize, Deserialize, Clone, Debug)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct Enforcement {
-    #[serde(default = "enforced")]
+    #[serde(default = "enforced", deserialize_with = "or_enforced")]
     pub(super) enforcement_mode: String,
     pub(super) dry_run_mode_product_filter: Option<BTreeSet<String>>,
 }
@@ -68,6 +68,38 @@ pub(super) fn enforced() -> String {
 }
 
 /// Names of hosts have no case.
-fn lower<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<String, D::Error> {
-    String::deserialize(deserializer).map(|text| text.to_lowercase())
+fn lower<'de, D: Deserializer<'de>>(deserializer: D) -> Result<String, D::Error> {
+    or_default(deserializer).map(|text: String| text.to_lowercase())
+}
+
+/// What is `null` is as if it were not there. A policy of a new form that cannot be read would fail the LIST of all.
+fn or_default<'de, D: Deserializer<'de>, T: Default + Deserialize<'de>>(
+    deserializer: D,
+) -> Result<T, D::Error> {
+    Option::deserialize(deserializer).map(Option::unwrap_or_default)
+}
+
+fn or_enforced<'de, D: Deserializer<'de>>(deserializer: D) -> Result<String, D::Error> {
+    Option::deserialize(deserializer).map(|mode| mode.unwrap_or_else(enforced))
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn a_policy_of_another_form_is_readable() {
+        for egress in [
+            json!({}),
+            json!({"networkAccess": null}),
+            json!({"networkAccess": {"restrictionMode": null, "policyEnforcement": {"enforcementMode": null}}}),
+            json!({"networkAccess": {"allowedInternetDestinations": [{"newForm": 1}, {"destination": null}]}}),
+            json!({"networkAccess": {"allowedStorageDestinations": [{"storageDestinationType": null}]}}),
+        ] {
+            let read = serde_json::from_value::<Egress>(egress.clone());
+            assert!(read.is_ok(), "{egress}: {read:?}");
+        }
+    }
 }

@@ -35,4 +35,9 @@ fn a_workspace_that_cannot_be_billed_yet_is_waited_for() {
         "{waits:?}"
     );
     assert!(class(&["name"]).is_rejected(Reason::InvalidSpec));
+    // What is wrong may be another field of the same change.
+    let both = &["billing_workspace_id", "name"];
+    assert!(class(both).is_rejected(Reason::InvalidSpec));
+    let billing = refused(400, "INVALID_PARAMETER_VALUE", "the workspace is not attached");
+    assert!(matches!(Error::from(not_billed(billing, both)), Error::Waiting { .. }));
 }

@@ -22,6 +22,21 @@ async fn a_record_alone_proves_nothing() {
     }
 }
 
+/// A retained object that was renamed in the account, or whose spec is applied again with another name.
+#[tokio::test(start_paused = true)]
+async fn what_carries_our_mark_is_found_under_any_name() {
+    boot().await;
+    let world = marked();
+    world.fake.put(seen("1", "b", Some(MARK)));
+    world.fake.put(seen("2", "c", Some("here/ns/other")));
+    assert!(matches!(world.found().await, Found::Ours(seen) if seen.id == "1"));
+    // Somebody copied an object with its mark: the one of the desired name is meant.
+    let world = marked();
+    world.fake.put(seen("1", "b", Some(MARK)));
+    world.fake.put(seen("2", "a", Some(MARK)));
+    assert!(matches!(world.found().await, Found::Ours(seen) if seen.id == "2"));
+}
+
 #[tokio::test(start_paused = true)]
 async fn what_a_user_said_is_ours_is_ours_although_it_carries_another_mark() {
     boot().await;
