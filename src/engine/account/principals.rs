@@ -15,8 +15,8 @@ use crate::engine::kind::{PrincipalName, Reader};
 pub struct Directory {
     client: Client,
     ids: Mutex<HashMap<PrincipalName, (Instant, Option<String>)>>,
-    /// The ids of service principals that the operator signs in as, by client id.
-    own: tokio::sync::Mutex<HashMap<String, Option<String>>>,
+    /// The ids of service principals that the operator signs in as, by client id, and when they were requested.
+    own: tokio::sync::Mutex<HashMap<String, (Option<String>, Instant)>>,
 }
 
 /// How long the id of a name may be used again.
@@ -32,10 +32,13 @@ impl Directory {
     }
 
     /// The id of a service principal that the operator signs in as, requested once. `None` if the account does not return it: some
-    /// credentials may manage a workspace's assignments and not read the account's principals.
+    /// credentials may manage a workspace's assignments and not read the account's principals. That is asked again after a minute:
+    /// the right may be granted, and the principal created.
     pub async fn own_id(&self, client_id: &str) -> Result<Option<String>> {
         let mut own = self.own.lock().await;
-        if let Some(id) = own.get(client_id) {
+        if let Some((id, at)) = own.get(client_id)
+            && (id.is_some() || at.elapsed() < PRINCIPAL_TTL)
+        {
             return Ok(id.clone());
         }
         let name = PrincipalName::ServicePrincipal(client_id.to_owned());
@@ -43,7 +46,7 @@ impl Directory {
             Err(error) if error.is_rejected(Reason::PermissionDenied) => None,
             result => result?,
         };
-        own.insert(client_id.to_owned(), id.clone());
+        own.insert(client_id.to_owned(), (id.clone(), Instant::now()));
         Ok(id)
     }
 

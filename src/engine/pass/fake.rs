@@ -12,6 +12,7 @@ use std::time::Duration;
 
 use futures::FutureExt;
 use futures::future::BoxFuture;
+use ipnet::IpNet;
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use kube::core::{ApiResource, GroupVersionKind};
 use secrecy::SecretString;
@@ -386,7 +387,9 @@ impl Driver for Fake {
     fn guard<'a>(&'a self, act: Acting<'a>, _: &'a Reader) -> BoxFuture<'a, Result<()>> {
         let siblings = act.siblings.iter().map(|seen| seen.id.clone()).collect();
         self.judged.lock().unwrap().push((act.auth.principal_id.clone(), siblings));
-        let refused = act.want.is_some_and(|want| want["value"] == "lock-out");
+        let value = act.want.and_then(|want| want["value"].as_str()).unwrap_or_default();
+        let blocks = |net: &IpNet| value.strip_prefix("block ") == Some(&net.to_string());
+        let refused = value == "lock-out" || act.auth.egress.iter().any(blocks);
         let refusal = Error::terminal(Reason::WouldLockOut, "it would lock the operator out");
         std::future::ready(if refused { Err(refusal) } else { Ok(()) }).boxed()
     }

@@ -33,20 +33,22 @@ impl Work<'_> {
         let place = &target.place;
         let (session, traits) = (&place.admission.session, self.driver.traits());
         let identities = self.identities(target);
+        let egress: BTreeSet<IpNet> =
+            identities.iter().flat_map(|identity| identity.egress.clone()).collect();
+        let facts = AuthFacts { egress: egress.into_iter().collect(), ..session.facts.clone() };
         if !traits.guarded_among_siblings {
             for (at, identity) in identities.iter().enumerate() {
                 let own_id = session.directory.own_id(&identity.client_id);
                 let principal_id = if traits.guarded_alone { own_id.await? } else { None };
                 // What the account does not have needs no guard; whether it has the session's own may be unknown.
                 if at == 0 || principal_id.is_some() {
-                    let facts = AuthFacts { principal_id, ..identity.clone() };
+                    let (client_id, egress) = (identity.client_id.clone(), facts.egress.clone());
+                    let facts = AuthFacts { client_id, principal_id, egress };
                     let act = Acting { want, seen, siblings: &[], auth: &facts };
                     self.driver.guard(act, &place.reader).await?;
                 }
             }
         }
-        let egress: BTreeSet<IpNet> = identities.into_iter().flat_map(|identity| identity.egress).collect();
-        let facts = AuthFacts { egress: egress.into_iter().collect(), ..session.facts.clone() };
         // Guards that read all objects are about the operator's own addresses: without any there is nothing to check.
         let checked = traits.guarded_among_siblings && !facts.egress.is_empty();
         let creates_in_turn = traits.creates_in_turn && seen.is_none();

@@ -200,6 +200,12 @@ async fn a_guard_knows_the_operators_own_principal_if_the_account_returns_it() {
         assert_eq!(world.changes(), ["POST a", "PATCH id-a value"]);
         assert_eq!(world.judged(), [(own_id.clone(), vec![]), (own_id.clone(), vec![])], "{allowed}");
         assert_eq!(account.searches(), ["client"], "it is searched for once");
+        tokio::time::pause();
+        tokio::time::advance(seconds(61)).await;
+        tokio::time::resume();
+        world.apply(json!({"value": "newer"})).reconcile().await;
+        world.quiet();
+        assert_eq!(account.searches().len(), if allowed { 0 } else { 1 }, "the account may show it by now");
         world.apply(json!({"value": "lock-out"})).reconcile().await;
         assert_eq!(world.condition("Stalled"), "True WouldLockOut");
         assert_eq!(world.changes(), NOTHING);
@@ -331,6 +337,16 @@ async fn a_guard_keeps_every_identity_that_the_namespace_uses_for_the_account() 
 }
 
 /// The addresses are those of one operator, whichever DatabricksAuth names them.
+#[tokio::test]
+async fn a_guard_of_one_object_knows_the_addresses_of_all_its_databricks_auths() {
+    let world = world_of(Fake::with(|fake| fake.traits.guarded_alone = true), |_| {});
+    let account = HttpAccount::start().await;
+    world.connect(&account).another_auth("ns", "account", "another", "203.0.113.0/24");
+    world.apply(json!({"value": "block 203.0.113.0/24"})).reconcile().await;
+    assert_eq!(world.condition("Stalled"), "True WouldLockOut", "the account shows the id of neither");
+    assert_eq!(world.changes(), NOTHING);
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_guard_of_addresses_knows_those_of_all_its_databricks_auths() {
     for (namespace, checks) in [("ns", true), ("elsewhere", false)] {
