@@ -10,5 +10,7 @@ mod setting;
 pub use ip_lists::{
     ENFORCEMENT, Enforcement, IpList, LISTS, ListType, ShownIpList, before_and_after, keep_the_operator_in,
 };
-pub use principals::{Changed, Principal, Principals, entries, is_admin, left_behind, power};
+pub use principals::{
+    Changed, Principal, Principals, entries, is_admin, left_behind, not_the_operators_own, power,
+};
 pub use setting::{Setting, Version};

@@ -4,7 +4,7 @@
 use connect::connect;
 use databricks_operator::engine::crd::Reason;
 use databricks_operator::engine::error::Error;
-use databricks_operator::engine::kind::{Driver, Phase, Resolved, Seen, Writer, of};
+use databricks_operator::engine::kind::{Driver, Phase, Resolved, Seen, When, Writer, of};
 use databricks_operator::kinds::log_delivery::LogDelivery;
 use serde_json::{Value, json};
 use simulator::{Config, Fault, Simulator};
@@ -108,6 +108,53 @@ async fn each_change_is_one_call() {
     let patch = |status: &str| ("PATCH", json!({"status": status}));
     assert_eq!(sent, [patch("DISABLED"), patch("ENABLED"), patch("DISABLED")]);
     assert_eq!(KIND.get(&bench.api, &created.id).await.unwrap().unwrap().about.phase, Phase::Vacant);
+}
+
+/// Without a list the logs of the whole account are delivered. So a spec from which the list is removed asks for something else, and a
+/// delivery of the whole account is as desired in each form that a response may have.
+#[tokio::test]
+async fn a_list_of_workspaces_that_is_removed_from_the_spec_is_a_difference() {
+    let bench = Bench::new().await;
+    let differs = |want: &Value, seen: &Seen| {
+        let changes = KIND.changes(want, seen).unwrap();
+        assert!(changes.iter().all(|change| matches!(change.when, When::Never(_))), "{changes:?}");
+        changes.into_iter().map(|change| change.path).collect::<Vec<_>>()
+    };
+    let (whole, some) = (bench.want(json!({})), bench.want(json!({"workspaceIds": [2, 1]})));
+    let seen = bench.listed(&some, "ENABLED").await;
+    assert_eq!(differs(&some, &seen), [""; 0]);
+    assert_eq!(differs(&whole, &seen), ["workspace_ids"]);
+    assert!(!KIND.recognises(&whole, &seen).unwrap(), "a record alone proves nothing");
+    // A spec that names the delivery by `externalId` alone leaves its workspaces as they are.
+    let by_id = json!({"authRef": {"name": "a"}, "externalId": seen.id});
+    let by_id = KIND.desired(&by_id, &Resolved::default()).unwrap();
+    assert_eq!(differs(&by_id, &seen), [""; 0]);
+    bench.account.remove(COLLECTION, &seen.id);
+
+    bench.account.clear_journal();
+    let seen = bench.listed(&whole, "ENABLED").await;
+    let sent = bench.account.writes().remove(0).body.unwrap();
+    assert_eq!(sent["log_delivery_configuration"].get("workspace_ids_filter"), None, "{sent}");
+    for shown in [json!(null), json!([])] {
+        bench.account.edit(COLLECTION, &seen.id, json!({"workspace_ids_filter": shown})).unwrap();
+        let seen = KIND.get(&bench.api, &seen.id).await.unwrap().unwrap();
+        assert_eq!(differs(&whole, &seen), [""; 0]);
+        assert_eq!(differs(&some, &seen), ["workspace_ids"]);
+        assert_eq!(KIND.key(&seen.state).unwrap(), KIND.key(&whole).unwrap());
+    }
+}
+
+/// During a deletion a reference may be unknown. Then it is not the whole account that the spec means.
+#[tokio::test]
+async fn workspaces_that_are_not_known_are_not_the_whole_account() {
+    let bench = Bench::new().await;
+    let mut spec = bench.spec.clone();
+    spec["workspaceRefs"] = json!([{"name": "analytics"}]);
+    let ids = [("workspaceRefs/analytics".to_owned(), "7".to_owned())].into();
+    let known = Resolved { ids, ..Resolved::default() };
+    assert_eq!(KIND.desired(&spec, &known).unwrap()["workspace_ids"], json!([7]));
+    let unknown = KIND.desired(&spec, &Resolved::default());
+    assert!(unknown.is_err(), "{unknown:?}");
 }
 
 /// AWS shows a new role or policy everywhere only after minutes, and Databricks tries both before it accepts a delivery.

@@ -1,12 +1,14 @@
-//! What is particular to users, groups and service principals: changes that the account carries out in part, and the role of an
-//! administrator that the operator has through groups.
+//! What is particular to users, groups and service principals: how they are found, what a create and a change send, what a deletion
+//! leaves behind, changes that the account carries out in part, and the role of an administrator that the operator has through
+//! groups.
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking, its set-up too")]
 
 use connect::connect;
 use databricks_operator::engine::crd::Reason;
 use databricks_operator::engine::error::{Error, Result};
-use databricks_operator::engine::kind::{Acting, AuthFacts, Driver, Seen, Writer, of};
+use databricks_operator::engine::kind::{Acting, AuthFacts, Driver, Seen, When, Writer, of};
 use databricks_operator::kinds::group::Group;
+use databricks_operator::kinds::service_principal::ServicePrincipal;
 use databricks_operator::kinds::user::User;
 use serde_json::{Value, json};
 use simulator::{Config, Fault, Simulator};
@@ -15,6 +17,7 @@ use simulator::{Config, Fault, Simulator};
 mod connect;
 
 const GROUP: &dyn Driver = of::<Group>();
+const SERVICE: &dyn Driver = of::<ServicePrincipal>();
 const USER: &dyn Driver = of::<User>();
 const ADMIN: &[&str] = &["account_admin"];
 
@@ -98,6 +101,28 @@ impl Bench {
         assert!(error.to_string().contains(&self.simulator.client_id), "{error}");
         assert!(error.to_string().contains("spec.deletionPolicy to Retain"), "{error}");
     }
+}
+
+/// The account shows the groups of its workspaces too, and they are not its own: whatever binds an object to one, it stays as it is.
+#[tokio::test]
+async fn a_group_of_one_workspace_is_neither_changed_nor_deleted() {
+    let bench = start().await;
+    let ada = bench.user("ada");
+    let local = bench.group("local", &[&ada], &[]);
+    let of_a_workspace = json!({"meta": {"resourceType": "WorkspaceGroup"}});
+    bench.simulator.edit("Groups", &local, of_a_workspace).unwrap();
+    let renamed = bench.want(GROUP, json!({"displayName": "renamed"}));
+    for want in [None, Some(bench.with_members(&[])), Some(renamed)] {
+        let refused = bench.allows(&local, want.as_ref()).await.expect_err("it is a group of one workspace");
+        assert_eq!(refused.reason(), Some(Reason::InvalidSpec), "{refused}");
+        let says = refused.to_string();
+        assert!(says.contains("group of one workspace") && says.contains("Retain"), "{says}");
+    }
+    let own = bench.group("own", &[&ada], &[]);
+    assert_eq!(bench.allows(&own, None).await, Ok(()));
+    let listed: Vec<String> =
+        GROUP.list(&bench.api, "").await.unwrap().into_iter().map(|row| row.id).collect();
+    assert!(listed.contains(&own) && !listed.contains(&local), "{listed:?}");
 }
 
 /// Covers SE-07. The operator is in `team`, which is in `crew`, which is in `chiefs`, which has the role.
@@ -280,4 +305,128 @@ async fn what_is_refused_as_a_whole_is_sent_once() {
     let error = GROUP.update(&bench.api, &seen, &want, &["members"]).await.unwrap_err();
     assert!(error.is_rejected(Reason::ExternalResourceMissing), "{error:?}");
     assert_eq!(bench.simulator.writes().len(), 1);
+}
+
+/// Azure: Microsoft Entra ID manages the service principal, and the account has another one of the same display name.
+#[tokio::test]
+async fn a_service_principal_is_found_by_its_application_id_if_the_spec_has_one() {
+    let bench = start().await;
+    let (meant, foreign) = ("6a7b8c9d-0e1f-4a2b-8c3d-4e5f6a7b8c9d", "0f9e8d7c-6b5a-4c3d-8e2f-1a0b9c8d7e6f");
+    let insert = |name: &str, id: &str| {
+        let principal = json!({"displayName": name, "applicationId": id});
+        let stored = bench.simulator.insert("ServicePrincipals", principal).unwrap();
+        stored["id"].as_str().unwrap().to_owned()
+    };
+    let foreign = insert("etl", foreign);
+    let want = bench.want(SERVICE, json!({"displayName": "etl", "applicationId": meant}));
+    let found = async |want: &Value| {
+        let key = SERVICE.key(want).unwrap();
+        let all = SERVICE.list(&bench.api, &key.within).await.unwrap();
+        let matching = all.into_iter().filter(|seen| SERVICE.matches(&key, seen).unwrap());
+        matching.map(|seen| seen.id).collect::<Vec<_>>()
+    };
+    assert_eq!(found(&want).await, [""; 0], "one of the same name prevents no create, and is not adopted");
+    assert_eq!(found(&bench.want(SERVICE, json!({"displayName": "etl"}))).await, [foreign.as_str()]);
+
+    let other = SERVICE.get(&bench.api, &foreign).await.unwrap().unwrap();
+    assert_eq!(SERVICE.recognises(&want, &other), Ok(false));
+    let existing = insert("under another name", meant);
+    assert_eq!(found(&want).await, [existing.as_str()]);
+    let seen = SERVICE.get(&bench.api, &existing).await.unwrap().unwrap();
+    assert_eq!(SERVICE.recognises(&want, &seen), Ok(true));
+    let changes = SERVICE.changes(&want, &seen).unwrap();
+    let changes: Vec<&str> = changes.iter().map(|change| change.field()).collect();
+    assert_eq!(changes, ["display_name"], "once it is adopted, it gets the name of the spec");
+}
+
+/// A create sends the application id, and what it created is found by it.
+#[tokio::test]
+async fn a_created_service_principal_has_the_application_id_of_the_spec() {
+    let bench = start().await;
+    let id = "6a7b8c9d-0e1f-4a2b-8c3d-4e5f6a7b8c9d";
+    let want = bench.want(SERVICE, json!({"displayName": "etl", "applicationId": id}));
+    let created = SERVICE.create(&bench.api, &want).await.unwrap().seen.unwrap();
+    assert_eq!(created.state["application_id"], id);
+    assert_eq!(SERVICE.changes(&want, &created), Ok(vec![]));
+    assert_eq!(SERVICE.matches(&SERVICE.key(&want).unwrap(), &created), Ok(true));
+
+    // Without one in the spec, Databricks chooses it: that is no difference.
+    let want = bench.want(SERVICE, json!({"displayName": "nightly"}));
+    let created = SERVICE.create(&bench.api, &want).await.unwrap().seen.unwrap();
+    assert!(created.state["application_id"].is_string(), "{:?}", created.state);
+    assert_eq!(SERVICE.changes(&want, &created), Ok(vec![]));
+    assert_eq!(SERVICE.matches(&SERVICE.key(&want).unwrap(), &created), Ok(true));
+    assert_eq!(SERVICE.recognises(&want, &created), Ok(true));
+}
+
+/// What runs as a service principal stops for good if that is erased: only `purge` does that.
+#[tokio::test]
+async fn a_deletion_deactivates_a_service_principal_and_purge_erases_it() {
+    let bench = start().await;
+    let now = |id: &str| {
+        let all = bench.simulator.objects("ServicePrincipals");
+        all.into_iter().find(|principal| principal["id"] == id)
+    };
+    for (purge, erased) in [(None, false), (Some(false), false), (Some(true), true)] {
+        let want = bench.want(SERVICE, json!({"displayName": "etl", "purge": purge}));
+        let created = SERVICE.create(&bench.api, &want).await.unwrap().seen.unwrap();
+        assert_eq!(SERVICE.left_behind(Some(&want), &created), Ok(None), "{purge:?}: it is active");
+        bench.simulator.clear_journal();
+        SERVICE.retire(&bench.api, &created, Some(&want)).await.unwrap();
+        assert_eq!(bench.simulator.calls("DELETE", "*"), usize::from(erased), "{purge:?}");
+        if erased {
+            assert_eq!(now(&created.id), None);
+            continue;
+        }
+        assert_eq!(now(&created.id).unwrap()["active"], json!(false), "{purge:?}");
+        let seen = SERVICE.get(&bench.api, &created.id).await.unwrap().unwrap();
+        assert_eq!(SERVICE.left_behind(Some(&want), &seen), Ok(Some("deactivated")), "{purge:?}");
+        // A user may write `purge` while the object is being deleted.
+        let purged = bench.want(SERVICE, json!({"displayName": "etl", "purge": true}));
+        assert_eq!(SERVICE.left_behind(Some(&purged), &seen), Ok(None), "{purge:?}");
+    }
+    // A spec that cannot be read erases nothing.
+    let want = bench.want(SERVICE, json!({"displayName": "unreadable", "purge": true}));
+    let created = SERVICE.create(&bench.api, &want).await.unwrap().seen.unwrap();
+    SERVICE.retire(&bench.api, &created, None).await.unwrap();
+    assert_eq!(now(&created.id).unwrap()["active"], json!(false));
+}
+
+/// The id that an identity provider knows the group by is the external id of SCIM. `spec.externalId` means another one.
+#[tokio::test]
+async fn a_create_of_a_group_sends_its_scim_external_id() {
+    let bench = start().await;
+    let want = bench.want(GROUP, json!({"displayName": "crew", "scimExternalId": "of-the-provider"}));
+    let created = GROUP.create(&bench.api, &want).await.unwrap().seen.unwrap();
+    let writes = bench.simulator.writes();
+    assert_eq!((writes.len(), writes[0].method.as_str()), (1, "POST"));
+    let body = writes[0].body.as_ref().unwrap();
+    assert_eq!(body["externalId"], "of-the-provider");
+    assert_eq!(body.get("scimExternalId"), None, "{body}");
+    assert_eq!(created.state["scim_external_id"], "of-the-provider");
+    assert_eq!(GROUP.changes(&want, &created), Ok(vec![]));
+}
+
+/// The name is who the user is. A change of it would give the access of one person to another.
+#[tokio::test]
+async fn no_change_of_a_user_sends_its_name() {
+    let bench = start().await;
+    let id = bench.user("ada");
+    let seen = USER.get(&bench.api, &id).await.unwrap().unwrap();
+    let fields = json!({"userName": "eve@example.com", "displayName": "Eve", "active": false, "roles": ["account_admin"]});
+    let want = bench.want(USER, fields);
+    let changes = USER.changes(&want, &seen).unwrap();
+    let of_name = changes.iter().find(|change| change.field() == "user_name").unwrap();
+    assert!(matches!(of_name.when, When::Never(_)), "{of_name:?}");
+    // Not even if it is asked to.
+    let fields: Vec<&str> = changes.iter().map(|change| change.field()).collect();
+    let changed = USER.update(&bench.api, &seen, &want, &fields).await.unwrap();
+    assert_eq!((&changed.state["display_name"], &changed.state["active"]), (&json!("Eve"), &json!(false)));
+    assert_eq!(changed.state["user_name"], seen.state["user_name"]);
+    let writes = bench.simulator.writes();
+    assert!(!writes.is_empty() && writes.iter().all(|call| call.method == "PATCH"), "{writes:?}");
+    for call in writes {
+        let body = call.body.unwrap().to_string();
+        assert!(!body.contains("userName") && !body.contains("eve@example.com"), "{body}");
+    }
 }

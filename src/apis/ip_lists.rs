@@ -17,7 +17,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
 use super::setting::Setting;
-use crate::databricks::{Optional, Pages};
+use crate::databricks::{Int64, Optional, Pages};
 use crate::engine::crd::{Cidr, Reason};
 use crate::engine::error::{Error, Result};
 use crate::engine::kind::{
@@ -79,8 +79,8 @@ struct Remote {
     ip_addresses: Vec<String>,
     #[serde(default = "on")]
     enabled: bool,
-    address_count: Option<i64>,
-    created_at: Option<i64>,
+    address_count: Option<Int64>,
+    created_at: Option<Int64>,
 }
 
 fn on() -> bool {
@@ -99,7 +99,7 @@ impl From<Remote> for ShownIpList {
     fn from(remote: Remote) -> Self {
         let about = About {
             state: Some(if remote.enabled { "ENABLED" } else { "DISABLED" }.into()),
-            created: remote.created_at.map(|ms| ms / 1000),
+            created: remote.created_at.map(|ms| ms.0 / 1000),
             ..About::default()
         };
         let list = IpList {
@@ -108,7 +108,8 @@ impl From<Remote> for ShownIpList {
             ip_addresses: Some(remote.ip_addresses.iter().map(|address| canonical(address)).collect()),
             enabled: remote.enabled,
         };
-        ShownIpList { id: remote.list_id, list, address_count: remote.address_count, about }
+        let address_count = remote.address_count.map(|count| count.0);
+        ShownIpList { id: remote.list_id, list, address_count, about }
     }
 }
 
@@ -219,7 +220,7 @@ pub fn before_and_after<'a, R: ExternalResource<Id: PartialEq>>(
 }
 
 /// Refuses a change that would shut the operator out: `before` and `after` are the lists that are heeded before and after it. No
-/// address that the operator may call from, and that is let in now, may be shut out.
+/// address that the operator may call from, and that is allowed now, may be blocked.
 pub fn keep_the_operator_in(before: &[&IpList], after: &[&IpList], auth: &AuthFacts) -> Result<()> {
     for network in &auth.egress {
         let IpNet::V4(network) = network else { continue };
@@ -276,7 +277,7 @@ mod tests {
     }
 
     #[test]
-    fn no_address_of_the_operator_that_is_let_in_is_shut_out() {
+    fn no_address_of_the_operator_that_is_allowed_gets_blocked() {
         let auth = AuthFacts { egress: vec!["203.0.113.0/24".parse().unwrap()], ..AuthFacts::default() };
         let one_blocked = list("BLOCK", &["203.0.113.7/32"]);
         let half = list("ALLOW", &["203.0.113.0/25"]);
@@ -296,14 +297,14 @@ mod tests {
                 &[&one_blocked, &list("ALLOW", &["203.0.113.0/24"])],
                 true,
             ),
-            ("half is let in, and stays so", &[&half], &[&half, &list("ALLOW", &["198.51.100.0/24"])], true),
+            ("half is allowed, and stays so", &[&half], &[&half, &list("ALLOW", &["198.51.100.0/24"])], true),
             (
-                "half is let in, and less of it will be",
+                "half is allowed, and less of it will be",
                 &[&half],
                 &[&list("ALLOW", &["203.0.113.0/26"])],
                 false,
             ),
-            ("two halves let in the whole", &[], &[&half, &list("ALLOW", &["203.0.113.128/25"])], true),
+            ("two halves allow the whole", &[], &[&half, &list("ALLOW", &["203.0.113.128/25"])], true),
         ];
         for (case, before, after, passes) in cases {
             let result = keep_the_operator_in(before, after, &auth);

@@ -12,7 +12,9 @@ use serde_json::{Value, json};
 use crate::databricks::{self, Optional, Pages, ScimEntry, ScimPatch, scim_schemas};
 use crate::engine::crd::Reason;
 use crate::engine::error::Error;
-use crate::engine::kind::{About, ApiResult, Path, Power, Reader, Writer, given, of_identity_provider};
+use crate::engine::kind::{
+    About, ApiResult, AuthFacts, Path, Power, Reader, Writer, given, of_identity_provider,
+};
 
 /// The principals of one sort.
 pub struct Principals {
@@ -179,6 +181,21 @@ pub fn is_admin(roles: Option<&BTreeSet<String>>) -> bool {
 /// What a grant must allow for these roles.
 pub fn power(roles: Option<&BTreeSet<String>>) -> Power {
     Power { account_admin: is_admin(roles), ..Power::default() }
+}
+
+/// Refuses an act on the service principal with this id if the operator itself signs in as it, or if it is not known which one that
+/// is. `why` says what would come of the act, and what to write instead.
+pub fn not_the_operators_own(principal: i64, auth: &AuthFacts, why: &str) -> Result<(), Error> {
+    let text = match &auth.principal_id {
+        None => "the operator cannot find its own service principal in the account, so it cannot exclude that this is it: let \
+                 the service principal of the DatabricksAuth read the account's service principals"
+            .to_owned(),
+        Some(own) if *own == principal.to_string() => {
+            format!("this is the service principal that the operator itself signs in as: {why}")
+        }
+        Some(_) => return Ok(()),
+    };
+    Err(Error::terminal(Reason::WouldLockOut, text))
 }
 
 /// What the deletion of a principal leaves behind, if that is what was read: see [`Principals::retire`].

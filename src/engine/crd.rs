@@ -14,8 +14,9 @@ pub use databricks_auth::{
     SecretKeyRef,
 };
 pub use management::{
-    AdoptionPolicy, AuthRef, DeletionPolicy, Management, ManagementPolicy, NEVER_CREATES, NameRef, OBSERVES,
-    ResyncInterval, TEXT, aws_or_gcp, format_duration, parse_duration, plain_keys, resync, rule,
+    AdoptionPolicy, AuthRef, DeletionPolicy, Management, ManagementPolicy, NEVER_CREATES, NameRef,
+    OBJECT_NAME, OBSERVES, ResyncInterval, TEXT, aws_or_gcp, format_duration, parse_duration, plain_keys,
+    resync, rule,
 };
 pub use names::{
     AUTH_KIND, CREATED_BY, EXTERNAL_ID, FINALIZER, ObjectName, RECONCILE_REQUESTED, RENEWAL, camel, still,

@@ -21,7 +21,7 @@ struct Remote {
     credentials_name: Option<String>,
     #[serde(default)]
     aws_credentials: Value,
-    creation_time: Option<i64>,
+    creation_time: Option<Int64>,
 }
 
 impl From<Remote> for Observed<Credential> {
@@ -29,7 +29,7 @@ impl From<Remote> for Observed<Credential> {
         let shown = |field: &str| remote.aws_credentials["sts_role"][field].as_str().map(str::to_owned);
         let role_arn = shown("role_arn");
         let facts = CredentialFacts { sts_external_id: shown("external_id") };
-        let about = About { created: remote.creation_time.map(|ms| ms / 1000), ..About::default() };
+        let about = About { created: remote.creation_time.map(|ms| ms.0 / 1000), ..About::default() };
         let state = CredentialState { credentials_name: remote.credentials_name, role_arn };
         Observed { id: remote.credentials_id, state, facts, about }
     }

@@ -86,16 +86,22 @@ impl From<Version<CspEnablementSettingState>> for Observed<CspEnablementSetting>
         let mut state = read.value;
         let enforced = *state.is_enforced.get_or_insert(false);
         // The API leaves an empty list out.
-        let standards = state.compliance_standards.get_or_insert_default();
-        let shown = match (enforced, standards.iter().all(|standard| standard == "NONE")) {
+        let standards = without_none(state.compliance_standards.unwrap_or_default());
+        let shown = match (enforced, standards.is_empty()) {
             (false, true) => "NOT_ENFORCED",
             (false, false) => "DEFAULT",
             (true, _) => "ENFORCED",
         };
+        state.compliance_standards = Some(standards);
         let phase = if shown == "NOT_ENFORCED" { Phase::Vacant } else { Phase::Ready };
         let about = About { phase, state: Some(shown.into()), etag: read.etag, ..About::default() };
         Observed { id: SETTING.kind.into(), state, facts: CspEnablementSettingFacts {}, about }
     }
+}
+
+/// NONE alone is another word for no standards: the account and the spec may use either.
+fn without_none(standards: BTreeSet<String>) -> BTreeSet<String> {
+    if standards.iter().all(|standard| standard == "NONE") { BTreeSet::new() } else { standards }
 }
 
 /// The name of a standard in the API.
@@ -117,8 +123,8 @@ impl ExternalResource for CspEnablementSetting {
 
     fn desired(spec: &CspEnablementSettingSpec, _: &Resolved) -> Result<Self::State> {
         let standards = spec.compliance_standards.as_ref();
-        let compliance_standards =
-            standards.map(|all| all.iter().copied().map(name).collect::<Result<_>>()).transpose()?;
+        let names = standards.map(|all| all.iter().copied().map(name).collect::<Result<BTreeSet<_>>>());
+        let compliance_standards = names.transpose()?.map(without_none);
         Ok(CspEnablementSettingState { is_enforced: spec.is_enforced, compliance_standards })
     }
 
@@ -137,5 +143,34 @@ impl ExternalResource for CspEnablementSetting {
         _: &[&str],
     ) -> ApiResult<Observed<Self>> {
         Ok(SETTING.write(api, seen.about.etag.as_deref(), want).await?.into())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    /// Whether a spec with these standards differs from an account that returns these.
+    fn differs(written: &[&str], returned: Option<&[&str]>) -> bool {
+        let spec = json!({"authRef": {"name": "a"}, "isEnforced": true, "complianceStandards": written});
+        let spec: CspEnablementSettingSpec = serde_json::from_value(spec).unwrap();
+        let want = CspEnablementSetting::desired(&spec, &Resolved::default()).unwrap();
+        let value = json!({"is_enforced": true, "compliance_standards": returned});
+        let value: CspEnablementSettingState = serde_json::from_value(value).unwrap();
+        let seen: Observed<CspEnablementSetting> = Version { value, etag: None }.into();
+        !CspEnablementSetting::changes(&want, &seen).unwrap().is_empty()
+    }
+
+    #[test]
+    fn no_standards_and_the_standard_none_are_the_same() {
+        for written in [&[][..], &["NONE"]] {
+            for returned in [None, Some(&[][..]), Some(&["NONE"][..])] {
+                assert!(!differs(written, returned), "{written:?} {returned:?}");
+            }
+            assert!(differs(written, Some(&["HIPAA"])), "{written:?}");
+        }
+        assert!(differs(&["HIPAA"], Some(&["NONE"])) && !differs(&["HIPAA"], Some(&["HIPAA"])));
     }
 }

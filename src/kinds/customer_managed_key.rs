@@ -32,7 +32,7 @@ struct Remote {
     aws_key_info: Option<RemoteAws>,
     #[serde(default)]
     gcp_key_info: Value,
-    creation_time: Option<i64>,
+    creation_time: Option<Int64>,
 }
 
 #[derive(Deserialize, Default)]
@@ -57,7 +57,7 @@ impl From<Remote> for Observed<CustomerManagedKey> {
         };
         let email = of_gcp("/gcp_service_account/service_account_email");
         let facts = CustomerManagedKeyFacts { gcp_service_account_email: email };
-        let about = About { created: remote.creation_time.map(|ms| ms / 1000), ..About::default() };
+        let about = About { created: remote.creation_time.map(|ms| ms.0 / 1000), ..About::default() };
         Observed { id: remote.customer_managed_key_id, state, facts, about }
     }
 }

@@ -9,6 +9,9 @@ mod members;
 pub mod spec;
 mod state;
 
+use futures::FutureExt;
+use futures::future::BoxFuture;
+
 use crate::apis::{entries, power};
 use crate::databricks::ScimPatch;
 use crate::engine::kind::{Need, Power};
@@ -29,7 +32,7 @@ impl ExternalResource for Group {
         &[Immutable { state: "scim_external_id", spec: &["scimExternalId"] }];
     const NAME: &'static [&'static str] = &["displayName"];
     const UNLISTED: &'static [&'static str] = &["members"];
-    const GUARD: Option<Guard<Self>> = Some(Guard::Reading(keep_the_operator_in));
+    const GUARD: Option<Guard<Self>> = Some(Guard::Reading(allow));
 
     fn needs(spec: &GroupSpec) -> Vec<Need> {
         spec.members.iter().flatten().filter_map(need).collect()
@@ -110,4 +113,20 @@ impl ExternalResource for Group {
     async fn delete(api: &Writer, seen: &Observed<Self>) -> ApiResult<()> {
         GROUPS.delete(api, &seen.id, seen.state.scim_external_id.is_some()).await
     }
+}
+
+/// Refuses to write to a group of one workspace; of the account's own groups, [`keep_the_operator_in`] decides.
+fn allow<'a>(act: &'a Act<'a, Group>, auth: &'a AuthFacts, api: &'a Reader) -> BoxFuture<'a, Result<()>> {
+    match act.seen.map(|seen| (&seen.id, &seen.about.phase)) {
+        Some((id, Phase::Failed(why))) => std::future::ready(Err(of_a_workspace(id, why))).boxed(),
+        _ => keep_the_operator_in(act, auth, api),
+    }
+}
+
+fn of_a_workspace(id: &str, why: &str) -> Error {
+    let text = format!(
+        "the group {id} is neither changed nor deleted: {why}; delete this object (if spec.deletionPolicy is Delete, set it to Retain \
+         before) and apply it again without spec.externalId, or with the id of a group of the account"
+    );
+    Error::terminal(Reason::InvalidSpec, text)
 }

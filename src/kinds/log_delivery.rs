@@ -2,6 +2,9 @@
 //! in the account for ever. A disabled delivery that is equal to the desired one is therefore enabled again in place of a second
 //! create. Two deliveries are equal in all but their names, as the API sees it.
 //!
+//! A delivery without a list of workspaces delivers the logs of the whole account. So a spec that has no such list asks for just that,
+//! unless it names the delivery by `externalId` alone.
+//!
 //! The account tries a delivery hours after it was enabled. So an enabled delivery is Ready, and a failure of the last attempt is
 //! reported beside that.
 
@@ -39,7 +42,7 @@ struct Remote {
     workspace_ids_filter: Option<Vec<Int64>>,
     status: Option<String>,
     log_delivery_status: Option<Attempt>,
-    creation_time: Option<i64>,
+    creation_time: Option<Int64>,
 }
 
 #[derive(Deserialize)]
@@ -79,7 +82,7 @@ impl From<Remote> for Observed<LogDelivery> {
         };
         let last = remote.log_delivery_status.map(LastDelivery::from);
         let facts = LogDeliveryFacts { log_delivery_status: last };
-        let about = about(&state, &facts, remote.creation_time.map(|ms| ms / 1000));
+        let about = about(&state, &facts, remote.creation_time.map(|ms| ms.0 / 1000));
         Observed { id: remote.config_id, state, facts, about }
     }
 }
@@ -134,7 +137,7 @@ impl ExternalResource for LogDelivery {
 
     fn desired(spec: &LogDeliverySpec, got: &Resolved) -> Result<LogDeliveryState> {
         let status = spec.status.map_or_else(|| ENABLED.into(), |status| format!("{status:?}"));
-        Ok(LogDeliveryState {
+        let mut state = LogDeliveryState {
             log_type: spec.log_type.map(|log_type| format!("{log_type:?}")),
             output_format: spec.output_format.map(|format| format!("{format:?}")),
             credentials_id: got.maybe("credentials_id"),
@@ -142,9 +145,15 @@ impl ExternalResource for LogDelivery {
             config_name: spec.config_name.clone(),
             delivery_path_prefix: spec.delivery_path_prefix.clone(),
             delivery_start_time: spec.delivery_start_time.clone(),
-            workspace_ids: got.all("workspace_ids").map(numbers).transpose()?,
+            workspace_ids: None,
             status,
-        })
+        };
+        state.workspace_ids = match got.all("workspace_ids") {
+            Some(ids) => Some(numbers(ids)?),
+            // Without a part of the content, `externalId` names the delivery, and its workspaces stay as they are.
+            None => (!state.name().is_empty()).then(BTreeSet::new),
+        };
+        Ok(state)
     }
 
     fn key(state: &LogDeliveryState) -> Key {
@@ -159,6 +168,18 @@ impl ExternalResource for LogDelivery {
 
     fn recognises(want: &LogDeliveryState, seen: &Observed<Self>) -> bool {
         want.may_mean(&seen.state)
+    }
+
+    /// A response for the whole account has no list, and the desired state an empty one: that is no difference.
+    fn changes(want: &LogDeliveryState, seen: &Observed<Self>) -> Result<Vec<Change>> {
+        let same = want.workspaces() == seen.state.workspaces();
+        let when = |path: &str| match path {
+            "status" => When::Now,
+            _ => When::Never(CANNOT_CHANGE.into()),
+        };
+        let paths = differences::<Self>(want, seen)?.into_iter();
+        let paths = paths.filter(|path| path != "workspace_ids" || !same);
+        Ok(paths.map(|path| Change { when: when(&path), path }).collect())
     }
 
     async fn get(api: &Reader, id: &String) -> ApiResult<Option<Observed<Self>>> {
@@ -181,7 +202,7 @@ impl ExternalResource for LogDelivery {
             "config_name": want.config_name,
             "delivery_path_prefix": want.delivery_path_prefix,
             "delivery_start_time": want.delivery_start_time,
-            "workspace_ids_filter": want.workspace_ids,
+            "workspace_ids_filter": want.workspaces(),
             "status": want.status,
         }));
         let body = json!({"log_delivery_configuration": delivery});
@@ -221,6 +242,11 @@ fn numbers(ids: BTreeSet<String>) -> Result<BTreeSet<i64>> {
         let wrong = |_| Error::terminal(Reason::InvalidSpec, format!("{id} is no id of a workspace"));
         id.parse().map_err(wrong)
     };
+    // During a deletion a reference may be unknown. No known workspace is not the whole account.
+    if ids.is_empty() {
+        let text = "none of the workspaces that the spec refers to is known";
+        return Err(Error::terminal(Reason::InternalError, text));
+    }
     ids.iter().map(number).collect()
 }
 

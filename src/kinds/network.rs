@@ -44,7 +44,7 @@ struct Remote {
     error_messages: Option<Vec<Finding>>,
     warning_messages: Option<Vec<Finding>>,
     workspace_id: Option<Int64>,
-    creation_time: Option<i64>,
+    creation_time: Option<Int64>,
 }
 
 #[derive(Deserialize, Default)]
@@ -101,7 +101,7 @@ impl From<Remote> for Observed<Network> {
         let about = About {
             phase: phase(remote.vpc_status.as_deref(), &facts.error_messages),
             state: remote.vpc_status,
-            created: remote.creation_time.map(|ms| ms / 1000),
+            created: remote.creation_time.map(|ms| ms.0 / 1000),
             ..About::default()
         };
         Observed { id: remote.network_id, state, facts, about }

@@ -23,7 +23,7 @@ struct Remote {
     #[serde(flatten)]
     state: NetworkConnectivityConfigState,
     egress_config: Option<Value>,
-    creation_time: Option<i64>,
+    creation_time: Option<Int64>,
 }
 
 impl From<Remote> for Observed<NetworkConnectivityConfig> {
@@ -37,7 +37,7 @@ impl From<Remote> for Observed<NetworkConnectivityConfig> {
             egress_cidr_blocks: texts("/default_rules/aws_stable_ip_rule/cidr_blocks"),
             egress_subnets: texts("/default_rules/azure_service_endpoint_rule/subnets"),
         };
-        let about = About { created: remote.creation_time.map(|ms| ms / 1000), ..About::default() };
+        let about = About { created: remote.creation_time.map(|ms| ms.0 / 1000), ..About::default() };
         Observed { id: remote.network_connectivity_config_id, state: remote.state, facts, about }
     }
 }

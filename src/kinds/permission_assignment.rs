@@ -319,7 +319,7 @@ async fn put(
     known: PermissionAssignmentFacts,
 ) -> ApiResult<Observed<PermissionAssignment>> {
     // A PUT without permissions would remove the access.
-    let Some(wanted) = &want.permissions else {
+    let Some(wanted) = want.permissions.as_ref().filter(|wanted| !wanted.is_empty()) else {
         return Err(Error::terminal(Reason::InvalidSpec, "spec.permissions is needed to give access").into());
     };
     let path = principal_path(api, want.workspace_id, want.principal_id);

@@ -13,7 +13,7 @@ use std::collections::BTreeSet;
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
-use crate::databricks::{self, Optional, Pages};
+use crate::databricks::{self, Int64, Optional, Pages};
 use crate::engine::crd::Reason;
 use crate::engine::error::{Error, Result};
 use crate::engine::kind::{
@@ -37,7 +37,7 @@ struct Remote {
     vpc_endpoint_id: Option<String>,
     error_message: Option<String>,
     deactivated: Option<bool>,
-    creation_time: Option<i64>,
+    creation_time: Option<Int64>,
 }
 
 impl Remote {
@@ -58,7 +58,7 @@ impl Remote {
         let about = About {
             phase: phase(self.connection_state.as_deref(), &state, &facts),
             state: self.connection_state,
-            created: self.creation_time.map(|ms| ms / 1000),
+            created: self.creation_time.map(|ms| ms.0 / 1000),
             ..About::default()
         };
         let id = Inside { within: within.into(), own: self.rule_id };

@@ -13,6 +13,7 @@ use std::time::Duration;
 
 use secrecy::SecretString;
 
+use crate::apis::not_the_operators_own;
 use crate::engine::crd::parse_duration;
 use crate::engine::kind::{Output, seconds_of};
 use crate::engine::prelude::*;
@@ -84,7 +85,7 @@ impl ExternalResource for ServicePrincipalSecret {
     const REQUIRED: &'static [&'static str] = &["secretName"];
     const GRANTED_BY_NAME: bool = true;
     const ISSUES: bool = true;
-    const GUARD: Option<Guard<Self>> = Some(Guard::Alone(not_the_operators_own));
+    const GUARD: Option<Guard<Self>> = Some(Guard::Alone(spare_the_operator));
 
     fn output(spec: &ServicePrincipalSecretSpec) -> Option<Output> {
         Some(Output {
@@ -166,25 +167,21 @@ fn classify(error: databricks::Error) -> CallError {
 
 /// A secret of the operator's own service principal would give a team the rights of the operator, and its deletion could shut
 /// the operator out. So nothing is created either while the operator cannot find out which one is its own.
-fn not_the_operators_own(act: &Act<'_, ServicePrincipalSecret>, auth: &AuthFacts) -> Result<()> {
-    let state = act.want.or(act.seen.map(|seen| &seen.state));
-    let principal = state.map(|state| state.service_principal_id.to_string());
-    if auth.principal_id.is_none() && act.want.is_some() {
-        let text = "the operator cannot find its own service principal in the account, so it cannot exclude that this is it: let \
-                    the service principal of the DatabricksAuth read the account's service principals";
-        return Err(Error::terminal(Reason::WouldLockOut, text));
-    }
-    if auth.principal_id.is_none() || auth.principal_id != principal {
+fn spare_the_operator(act: &Act<'_, ServicePrincipalSecret>, auth: &AuthFacts) -> Result<()> {
+    let Some(state) = act.want.or(act.seen.map(|seen| &seen.state)) else { return Ok(()) };
+    // What it created before is not its own.
+    if act.want.is_none() && auth.principal_id.is_none() {
         return Ok(());
     }
-    let text = "this is the service principal that the operator itself signs in as: its secrets are not managed, as a rotation \
-                could shut the operator out; name another service principal, or remove this object with spec.deletionPolicy Retain";
-    Err(Error::terminal(Reason::WouldLockOut, text))
+    let why = "its secrets are not managed, as a rotation could shut the operator out; name another service principal, or remove \
+               this object with spec.deletionPolicy Retain";
+    not_the_operators_own(state.service_principal_id, auth, why)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::engine::crd::OBJECT_NAME;
 
     fn row(lives: Option<i64>) -> Observed<ServicePrincipalSecret> {
         let time = |at: i64| k8s_openapi::jiff::Timestamp::from_second(at).ok().map(|at| at.to_string());
@@ -203,6 +200,15 @@ mod tests {
         assert!(!ServicePrincipalSecret::matches(&key, &row(None)), "it may be anybody's");
     }
 
+    /// The API server refuses a Secret of another name, so an object with one would wait for ever.
+    #[test]
+    fn the_name_of_the_secret_is_one_that_the_api_server_accepts() {
+        let schema =
+            json!(schemars::schema_for!(ServicePrincipalSecretSpec))["properties"]["secretName"].clone();
+        assert_eq!(schema["pattern"], OBJECT_NAME);
+        assert_eq!(schema["maxLength"], 253);
+    }
+
     #[test]
     fn the_operators_own_service_principal_gets_no_secret() {
         let want = ServicePrincipalSecretState { service_principal_id: 7, lifetime: None };
@@ -210,7 +216,7 @@ mod tests {
         let auth =
             |id: Option<&str>| AuthFacts { principal_id: id.map(str::to_owned), ..AuthFacts::default() };
         let refused = |want, seen, auth| {
-            let reason = not_the_operators_own(&Act { want, seen }, &auth).err().and_then(|e| e.reason());
+            let reason = spare_the_operator(&Act { want, seen }, &auth).err().and_then(|e| e.reason());
             assert!(matches!(reason, None | Some(Reason::WouldLockOut)), "{reason:?}");
             reason.is_some()
         };

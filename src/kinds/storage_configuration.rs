@@ -49,7 +49,7 @@ struct Remote {
     storage_configuration_name: Option<String>,
     root_bucket_info: Option<Bucket>,
     role_arn: Option<String>,
-    creation_time: Option<i64>,
+    creation_time: Option<Int64>,
 }
 
 #[derive(Deserialize)]
@@ -65,7 +65,7 @@ impl From<Remote> for Observed<StorageConfiguration> {
             role_arn: remote.role_arn,
         };
         // `About::default()` is a usable object.
-        let about = About { created: remote.creation_time.map(|ms| ms / 1000), ..About::default() };
+        let about = About { created: remote.creation_time.map(|ms| ms.0 / 1000), ..About::default() };
         Observed { id: remote.storage_configuration_id, state, facts: NoFacts {}, about }
     }
 }

@@ -84,7 +84,7 @@ struct Remote {
     workspace_status_message: Option<String>,
     workspace_url: Option<String>,
     storage_mode: Option<String>,
-    creation_time: Option<i64>,
+    creation_time: Option<Int64>,
 }
 
 #[derive(Deserialize)]
@@ -115,7 +115,7 @@ impl Remote {
             phase: phase(self.workspace_status.as_deref(), self.workspace_status_message.as_deref()),
             state: self.workspace_status.clone(),
             owner: state.owner_tag.clone(),
-            created: self.creation_time.map(|ms| ms / 1000),
+            created: self.creation_time.map(|ms| ms.0 / 1000),
             ..About::default()
         };
         let facts = WorkspaceFacts {

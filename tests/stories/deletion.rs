@@ -507,11 +507,11 @@ async fn a_whole_namespace_goes_and_takes_its_objects_in_the_account_along() {
     }
     assert_eq!(items.len(), 50);
     apply_all(&story, &items).await;
-    let all = ["ipaccesslists,permissionassignments", "--all", "--for=condition=Ready", "--timeout=60s"];
+    let all = ["ipaccesslists,permissionassignments", "--all", "--for=condition=Ready", "--timeout=180s"];
     story.kubectl(&[&["wait"], &all[..]].concat()).await.unwrap();
     assert_eq!((lists(&story).len(), story.account.objects("permissionassignments").len()), (26, 24));
 
-    let gone = cluster().kubectl(&["delete", "namespace", "delete-namespace", "--timeout=60s"], "").await;
+    let gone = cluster().kubectl(&["delete", "namespace", "delete-namespace", "--timeout=180s"], "").await;
     gone.unwrap();
     assert_eq!((lists(&story).len(), story.account.objects("permissionassignments").len()), (0, 0));
     assert_eq!(story.account.calls("DELETE", "*"), 50);

@@ -1,4 +1,4 @@
-//! Federation policies: a grant must name them, and what another user adds to one is removed.
+//! Federation policies: a grant must name them, what another user adds to one is removed, and none lets a token in as the operator.
 
 use serde_json::{Value, json};
 
@@ -78,5 +78,40 @@ async fn keys_that_another_user_adds_to_a_policy_are_removed() {
     story.delete(CHILD, "pipeline").await;
     story.wait_gone(CHILD, "pipeline").await;
     assert!(story.account.objects(store).is_empty());
+    story.end().await;
+}
+
+/// A team whose grant names the kind writes the id of the service principal that a DatabricksAuth of the namespace signs in as: with
+/// a token of its own issuer it would have all rights of the operator. Nothing is sent, and the message says what to write.
+#[tokio::test]
+async fn no_policy_lets_a_token_sign_in_as_the_operator() {
+    let story = Story::start("federation-own").await;
+    story.patch("DatabricksAuth", AUTH, grants(&[CHILD])).await;
+    let client = "0f9e8d7c-6b5a-4c3d-8e2f-1a0b9c8d7e6f";
+    let second = json!({"displayName": "second", "applicationId": client});
+    let second = story.account.insert("ServicePrincipals", second).unwrap();
+    let mut auth = story.auth("second");
+    auth["spec"]["clientId"] = json!(client);
+    story.apply(&auth).await;
+    let observed = |auth: &Value| auth["status"]["conditions"].is_array().then_some(());
+    story.wait("DatabricksAuth", "second", "it was reconciled", observed).await;
+
+    let principals = story.account.objects("ServicePrincipals");
+    let own = principals.iter().find(|one| one["applicationId"] == story.account.client_id.as_str()).unwrap();
+    for (name, principal) in [("own", own), ("of-another-auth", &second)] {
+        let number: i64 = principal["id"].as_str().unwrap().parse().unwrap();
+        let oidc = json!({"issuer": "https://attacker.example.com", "subject": "anyone"});
+        let spec = json!({"servicePrincipalId": number, "policyId": "k8s", "oidcPolicy": oidc});
+        story.apply(&story.managed(CHILD, name, spec)).await;
+        let refused = story.wait_condition(CHILD, name, "Stalled", "True", "WouldLockOut").await;
+        let message = condition(&refused, "Ready").unwrap()["message"].as_str().unwrap().to_owned();
+        assert!(message.contains("the operator itself signs in as"), "{message}");
+        assert!(message.contains("spec.servicePrincipalId"), "{message}");
+    }
+    assert!(story.account.writes().is_empty(), "{:?}", story.account.writes());
+    for name in ["own", "of-another-auth"] {
+        story.delete(CHILD, name).await;
+        story.wait_gone(CHILD, name).await;
+    }
     story.end().await;
 }

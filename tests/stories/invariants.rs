@@ -6,6 +6,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Mutex;
+use std::time::Duration;
 
 use databricks_operator::engine::cluster::FIELD_MANAGER;
 use databricks_operator::engine::crd::{ConditionType, Reason};
@@ -91,25 +92,36 @@ async fn watch_all() {
     began.await.expect("the API server lists all kinds");
 }
 
-/// Ends, or panics, only if the API server ends the watch before its time: the checks then never catch up.
+/// Goes on where it was whenever the API server ends the watch, so that no version is missed. Panics if that is no longer possible:
+/// the checks then never catch up.
 async fn follow(api: Api<DynamicObject>, mut from: String) {
     loop {
-        let mut events = api.watch(&WatchParams::default().timeout(290), &from).await.unwrap().boxed();
-        while let Some(event) = events.next().await {
-            let (object, there) = match event {
-                Ok(WatchEvent::Added(object) | WatchEvent::Modified(object)) => (object, true),
-                Ok(WatchEvent::Deleted(object)) => (object, false),
-                Ok(WatchEvent::Bookmark(bookmark)) => {
-                    from = bookmark.metadata.resource_version;
-                    continue;
-                }
-                other => panic!("the watch of all {} was cut: {other:?}", api.resource_url()),
-            };
-            from = object.metadata.resource_version.clone().unwrap();
-            let namespace = object.metadata.namespace.clone().unwrap();
-            SEEN.lock().unwrap().entry(namespace).or_default().take(json!(object), there);
+        if let Err(error) = watch(&api, &mut from).await {
+            let expired = matches!(&error, kube::Error::Api(status) if status.code == 410);
+            assert!(!expired, "the watch of {} has missed versions: {error}", api.resource_url());
+            tokio::time::sleep(Duration::from_millis(100)).await;
         }
     }
+}
+
+/// One watch, to its end.
+async fn watch(api: &Api<DynamicObject>, from: &mut String) -> kube::Result<()> {
+    let mut events = api.watch(&WatchParams::default().timeout(290), from).await?.boxed();
+    while let Some(event) = events.next().await {
+        let (object, there) = match event? {
+            WatchEvent::Added(object) | WatchEvent::Modified(object) => (object, true),
+            WatchEvent::Deleted(object) => (object, false),
+            WatchEvent::Bookmark(bookmark) => {
+                *from = bookmark.metadata.resource_version;
+                continue;
+            }
+            WatchEvent::Error(status) => return Err(kube::Error::Api(status)),
+        };
+        *from = object.metadata.resource_version.clone().unwrap();
+        let namespace = object.metadata.namespace.clone().unwrap();
+        SEEN.lock().unwrap().entry(namespace).or_default().take(json!(object), there);
+    }
+    Ok(())
 }
 
 impl Seen {

@@ -93,7 +93,7 @@ async fn a_delivery_is_disabled_and_the_same_one_is_enabled_again() {
     story.wait_ready(DELIVERY, "audit").await;
 
     // An enabled delivery needs its role and its bucket, and all three go together.
-    let namespace = ["delete", "namespace", &story.namespace, "--timeout=60s"];
+    let namespace = ["delete", "namespace", &story.namespace, "--timeout=180s"];
     cluster().kubectl(&namespace, "").await.unwrap();
     assert_eq!(deliveries(&story).iter().filter(|(_, status)| status == "ENABLED").count(), 0);
     for collection in ["credentials", "storage-configurations"] {

@@ -101,7 +101,7 @@ async fn a_namespace_that_comes_back_from_a_backup_owns_what_it_created() {
     let before = ours(&story);
     story.account.clear_journal();
     let namespace = story.namespace.clone();
-    let gone = cluster().kubectl(&["delete", "namespace", &namespace, "--timeout=60s"], "").await;
+    let gone = cluster().kubectl(&["delete", "namespace", &namespace, "--timeout=180s"], "").await;
     gone.unwrap();
     cluster().kubectl(&["create", "namespace", &namespace], "").await.unwrap();
     let secret = json!({

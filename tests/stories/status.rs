@@ -96,7 +96,10 @@ fn audited_writes(story: &Story, since: Timestamp) -> Vec<String> {
         let Ok(entry) = serde_json::from_str::<Value>(line) else { continue };
         let (verb, on) = (entry["verb"].as_str().unwrap(), &entry["objectRef"]);
         let at: Timestamp = entry["requestReceivedTimestamp"].as_str().unwrap().parse().unwrap();
-        if on["namespace"] == *story.namespace && at >= since && !["get", "list", "watch"].contains(&verb) {
+        // One that was refused for an old version wrote nothing.
+        let written = entry["responseStatus"]["code"].as_u64().is_some_and(|code| code < 400);
+        let here = on["namespace"] == *story.namespace && at >= since;
+        if here && written && !["get", "list", "watch"].contains(&verb) {
             let text = |key: &str| on[key].as_str().unwrap_or_default();
             writes.push(format!("{verb} {}/{} {}", text("resource"), text("subresource"), text("name")));
         }

@@ -41,7 +41,7 @@ pub async fn live(case: &Case, plan: Plan, trace: Arc<Trace>) -> (Vec<String>, E
     trace.start();
     let world = Arc::new(World::new(case.operator.clone(), plan, trace, START_MS));
     // In the others, watches end and begin again as often as those of a real API server.
-    if case.seed % 8 != 0 {
+    if !case.seed.is_multiple_of(8) {
         world.server.calm();
     }
     let mut life = Life::begin(case.clone(), world.clone()).await;

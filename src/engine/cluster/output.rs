@@ -232,7 +232,7 @@ impl OutputSecret<'_> {
         })
     }
 
-    /// Whether the value is the one that the operator wrote: a client that changes a value takes it over.
+    /// Whether the value is the one that the operator wrote: a client that changes a value becomes the manager of the field.
     fn wrote_value(&self, secret: &Secret) -> bool {
         let field = format!("f:{}", self.key);
         let mut ours = secret.metadata.managed_fields.iter().flatten();

@@ -144,7 +144,10 @@ impl Work<'_> {
         let seen = look.seen().ok_or_else(missing_observation)?;
         let drifted = self.subject.settled()?;
         let sent_before = self.remember(|m| m.sent.replace(Instant::now()));
-        let mut sent = match self.send_update(target, seen, want, fields).await {
+        let answered = self.send_update(target, seen, want, fields).await;
+        // The effect may be as late as the response, and reads lag behind the effect.
+        self.remember(|m| m.sent = Some(Instant::now()));
+        let mut sent = match answered {
             Err(error) if refuses(&error) => {
                 self.remember(|m| m.sent = sent_before);
                 return Err(self.not_found(target, seen, fields, error).await?);

@@ -54,7 +54,7 @@ pub struct Fake {
     pub silent: Mutex<bool>,
     /// Updates carry out the value alone, and their responses say that the account refused the rest for this.
     pub in_part: Mutex<Option<Error>>,
-    /// A create waits this long for its turn before it is sent.
+    /// A create waits this long for its turn before it is sent, and an update for its response.
     pub waits: Mutex<Duration>,
     /// So many secrets were issued.
     pub issued: Mutex<u32>,
@@ -447,6 +447,8 @@ impl Driver for Fake {
     ) -> BoxFuture<'a, Result<Seen>> {
         async move {
             self.written(api, format!("PATCH {} {}", seen.id, now.join(",")))?;
+            let waits = *self.waits.lock().unwrap();
+            tokio::time::sleep(waits).await;
             if now.contains(&"name") && self.is_taken(&seen.id, &want["name"]) {
                 let text = format!("{} exists already", want["name"]);
                 return Err(Error::rejected(Reason::AlreadyExists, text));

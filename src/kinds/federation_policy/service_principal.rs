@@ -2,6 +2,7 @@
 //! signs in without a secret. It belongs to its service principal, and goes with it.
 
 use super::{FederationPolicyFacts, Oidc, OidcPolicy, Remote, change, created_with};
+use crate::apis::not_the_operators_own;
 use crate::engine::prelude::*;
 use crate::kinds::service_principal::ServicePrincipal;
 
@@ -101,6 +102,7 @@ impl ExternalResource for ServicePrincipalFederationPolicy {
     const NAME: &'static [&'static str] = &["policyId"];
     const REQUIRED: &'static [&'static str] = &["oidcPolicy"];
     const GRANTED_BY_NAME: bool = true;
+    const GUARD: Option<Guard<Self>> = Some(Guard::Alone(admit_no_one_as_the_operator));
 
     fn desired(
         spec: &ServicePrincipalFederationPolicySpec,
@@ -164,5 +166,57 @@ impl ExternalResource for ServicePrincipalFederationPolicy {
 
     async fn delete(api: &Writer, seen: &Observed<Self>) -> ApiResult<()> {
         Ok(api.delete(path(api, seen.id.within, &[&seen.id.own])).await?)
+    }
+}
+
+/// A policy of the operator's own service principal would give the holder of a token the rights of the operator. So nothing is
+/// created or changed either while the operator cannot find out which one is its own. The deletion of a policy is no danger.
+fn admit_no_one_as_the_operator(
+    act: &Act<'_, ServicePrincipalFederationPolicy>,
+    auth: &AuthFacts,
+) -> Result<()> {
+    let Some(want) = act.want else { return Ok(()) };
+    let why = "the holder of a token that this policy accepts would sign in with all rights of the operator; write another service \
+               principal in spec.servicePrincipalId or spec.servicePrincipalRef, or remove this object";
+    not_the_operators_own(want.service_principal_id, auth, why)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn state(principal: i64) -> ServicePrincipalFederationPolicyState {
+        ServicePrincipalFederationPolicyState {
+            service_principal_id: principal,
+            policy_id: Some("k8s".into()),
+            description: None,
+            oidc_policy: None,
+        }
+    }
+
+    fn row(principal: i64) -> Observed<ServicePrincipalFederationPolicy> {
+        let id = Inside { within: principal, own: "k8s".into() };
+        let (facts, about) = (FederationPolicyFacts::default(), About::default());
+        Observed { id, state: state(principal), facts, about }
+    }
+
+    #[test]
+    fn the_operators_own_service_principal_gets_no_policy() {
+        let (want, seen) = (state(7), row(7));
+        let refused = |want, seen, own: Option<&str>| {
+            let auth = AuthFacts { principal_id: own.map(str::to_owned), ..AuthFacts::default() };
+            let act = Act { want, seen };
+            let check = ServicePrincipalFederationPolicy::GUARD;
+            let Some(Guard::Alone(check)) = check else { panic!("no guard that knows the operator's own") };
+            let reason = check(&act, &auth).err().and_then(|error| error.reason());
+            assert!(matches!(reason, None | Some(Reason::WouldLockOut)), "{reason:?}");
+            reason.is_some()
+        };
+        assert!(refused(Some(&want), None, Some("7")), "a create");
+        assert!(refused(Some(&want), Some(&seen), Some("7")), "a change");
+        assert!(!refused(None, Some(&seen), Some("7")), "a deletion is no danger");
+        assert!(!refused(Some(&want), None, Some("8")) && !refused(Some(&want), Some(&seen), Some("8")));
+        assert!(refused(Some(&want), None, None), "it may be the operator's own");
+        assert!(!refused(None, Some(&seen), None));
     }
 }

@@ -7,7 +7,8 @@ use serde::{Deserialize, Serialize};
 pub const ENABLED: &str = "ENABLED";
 pub const DISABLED: &str = "DISABLED";
 
-/// What a spec controls. No workspaces are all of them.
+/// What a spec controls. In a desired state an empty set of workspaces means the whole account, and none that they are not managed. A
+/// response about the whole account has none.
 #[derive(Serialize, Deserialize, Clone, Debug)]
 #[allow(missing_docs)]
 pub struct LogDeliveryState {
@@ -29,13 +30,18 @@ fn named(name: &str) -> String {
 }
 
 impl LogDeliveryState {
+    /// The workspaces whose logs alone are delivered; none if the logs of the whole account are.
+    pub fn workspaces(&self) -> Option<&BTreeSet<i64>> {
+        self.workspace_ids.as_ref().filter(|ids| !ids.is_empty())
+    }
+
     /// What makes a delivery the one it is, from this month on; none if the state lacks a part that every delivery has.
     fn content(&self, month: Option<&str>) -> Option<String> {
         let (log_type, format) = (self.log_type.as_ref()?, self.output_format.as_ref()?);
         let (credentials, storage) = (self.credentials_id.as_ref()?, self.storage_configuration_id.as_ref()?);
         let prefix = self.delivery_path_prefix.as_ref().map(|prefix| format!(" in {prefix:?}"));
         let month = month.map(|month| format!(" from {month}"));
-        let workspaces = self.workspace_ids.as_ref().map(|ids| format!(" of {ids:?}"));
+        let workspaces = self.workspaces().map(|ids| format!(" of {ids:?}"));
         let parts = [prefix, month, workspaces].into_iter().flatten().collect::<String>();
         Some(format!("{log_type} as {format} to {storage} by {credentials}{parts}"))
     }

@@ -30,7 +30,7 @@ pub struct ServicePrincipalSpec {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 255))]
     pub display_name: Option<String>,
-    /// The application id, a UUID, of one that Microsoft Entra ID manages. Default: Databricks chooses one. Cannot be changed, added or removed once the service principal exists. Known on Azure.
+    /// The application id, a UUID, of one that Microsoft Entra ID manages. With it, the service principal is found by this id, whatever its name. Default: Databricks chooses one. Cannot be changed, added or removed once the service principal exists. Known on Azure.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(
         length(max = 36),

@@ -19,7 +19,15 @@ pub struct ServicePrincipalState {
     pub(super) application_id: Option<String>,
     pub(super) active: bool,
     pub(super) roles: Option<BTreeSet<String>>,
+    /// Whether a deletion erases it. A desired state always says it, and an observed one never: the account does not know it.
     pub(super) purge: Option<bool>,
+}
+
+impl ServicePrincipalState {
+    /// Whether this is what a spec asks for, and not what the account has.
+    pub(super) fn is_desired(&self) -> bool {
+        self.purge.is_some()
+    }
 }
 
 /// A response.

@@ -4,7 +4,7 @@ use kube::CustomResource;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::engine::crd::{Management, NameRef, Status};
+use crate::engine::crd::{Management, NameRef, OBJECT_NAME, Status};
 
 /// An OAuth secret of a service principal, written to a Kubernetes Secret and replaced in time.
 #[derive(CustomResource, Serialize, Deserialize, Clone, Debug, JsonSchema)]
@@ -38,7 +38,7 @@ pub struct ServicePrincipalSecretSpec {
     pub service_principal_id: Option<i64>,
     /// The name of the Kubernetes Secret in this namespace that the secret is written to, under the key `client-secret`. The operator creates it, and writes to no Secret that exists. It goes with this object. May be changed: the secret is then replaced, and the former Kubernetes Secret stays until this object is deleted. Known on all clouds.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[schemars(length(min = 1, max = 253), regex(pattern = "^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$"))]
+    #[schemars(length(min = 1, max = 253), regex(pattern = OBJECT_NAME))]
     pub secret_name: Option<String>,
     /// How long a secret lives, in seconds such as `7776000s`, from an hour to two years. The operator shortens it by up to a day, by which it recognises its own secrets, and replaces a secret after two thirds of its life. Default: two years. Cannot be changed once the secret exists. Known on all clouds.
     #[serde(skip_serializing_if = "Option::is_none")]

@@ -30,7 +30,7 @@ async fn what_carries_our_mark_is_found_under_any_name() {
     world.fake.put(seen("1", "b", Some(MARK)));
     world.fake.put(seen("2", "c", Some("here/ns/other")));
     assert!(matches!(world.found().await, Found::Ours(seen) if seen.id == "1"));
-    // Somebody copied an object with its mark: the one of the desired name is meant.
+    // Another user copied an object with its mark: the one of the desired name is meant.
     let world = marked();
     world.fake.put(seen("1", "b", Some(MARK)));
     world.fake.put(seen("2", "a", Some(MARK)));
