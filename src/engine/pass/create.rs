@@ -25,6 +25,7 @@ impl Work<'_> {
             return Ok(lost);
         }
         if let Some(exists) = self.remember(|m| m.exists.take()) {
+            self.record_name_taken(target, None, want)?;
             return Err(exists);
         }
         self.same_principals(target).await?;

@@ -192,6 +192,10 @@ impl Work<'_> {
         fields: &[String],
     ) -> Result<Sent> {
         let now: Vec<&str> = fields.iter().map(String::as_str).collect();
+        if self.driver.key(want)? != self.driver.key(&seen.state)? {
+            // Before the response, as the name may be free again before a refusal arrives.
+            self.record_name_taken(target, Some(seen), want)?;
+        }
         let updated = self.driver.update(&target.place.writer, seen, want, &now).await;
         let refusal = match &updated {
             Ok(shown) => shown.about.refused.as_ref(),
@@ -199,6 +203,9 @@ impl Work<'_> {
         };
         let taken = refusal.is_some_and(|error| error.is_rejected(Reason::AlreadyExists));
         let sent = updated.map(|shown| Sent { shown, state: want.clone() });
+        if !taken {
+            self.engine.memory.claims.name_in_doubt(&self.subject.who);
+        }
         if !taken || !self.record_name_taken(target, Some(seen), want)? {
             return sent;
         }
@@ -244,9 +251,9 @@ impl Work<'_> {
         self.lag().may_be_unseen(&called, created, clock::now(), Duration::ZERO, deleting)
     }
 
-    /// Databricks says that the name is taken: its holder may give it up soon, so this object waits. Returns whether that
-    /// holder waits for our name, directly or through others.
-    fn record_name_taken(&self, target: &Target, seen: Option<&Seen>, want: &Value) -> Result<bool> {
+    /// Databricks says that the name is taken, or may say so: its holder may give it up soon, so this object waits. Returns whether
+    /// that holder waits for our name, directly or through others.
+    pub fn record_name_taken(&self, target: &Target, seen: Option<&Seen>, want: &Value) -> Result<bool> {
         let account = target.place.admission.session.client.account_id();
         let has = seen.map(|seen| self.driver.key(&seen.state)).transpose()?;
         let wants = self.driver.key(want)?;

@@ -1,6 +1,7 @@
 //! Changes that Databricks refuses: what each refusal means, and what follows.
 
 use super::*;
+use crate::engine::kind::Key;
 
 const LAG: Duration = Duration::from_secs(600);
 
@@ -345,4 +346,23 @@ async fn what_nothing_manages_is_not_taken_up_for_the_spec_of_another() {
     assert_eq!(world.condition("Stalled"), "True ImmutableFieldChanged", "{}", world.status());
     assert_eq!(world.status()["external"]["observed"], true);
     assert_eq!(world.changes(), NOTHING);
+}
+
+/// The holder of a name gives it up after the account has refused it to another object, and before that refusal arrives.
+#[tokio::test(start_paused = true)]
+async fn a_name_that_is_freed_while_its_refusal_is_on_the_way_is_tried_again() {
+    let world = world();
+    world.apply(json!({})).settle().await;
+    world.fake.put(seen("2", "b", None));
+    world.apply(json!({"name": "b"}));
+    *world.fake.waits.lock().unwrap() = Duration::from_secs(10);
+    let meanwhile = async {
+        tokio::time::sleep(Duration::from_secs(5)).await;
+        let who = |name: &str| ObjectName { kind: "Fake".into(), namespace: "ns".into(), name: name.into() };
+        let had = Key { within: String::new(), name: "b".into() };
+        world.engine.memory.claims.name_freed("account", &who("other"), &had).len()
+    };
+    let (_, freed) = tokio::join!(world.reconcile(), meanwhile);
+    assert_eq!(freed, 1);
+    assert_eq!(world.condition("Ready"), "False AlreadyExists");
 }
