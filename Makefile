@@ -8,6 +8,7 @@ help:
 	@echo 'make down   stops what `make up` started'
 	@echo 'make test   all tests but for the next line's'
 	@echo 'make campaign   runs of the operator with faults, in one thread each under virtual time: RUNS=100000 KIND=Group,User; SEED=17 KIND=Group replays one'
+	@echo 'make controls   shows that the campaign sees bugs: seeds each of hack/campaign/controls and runs it; ONLY=intent tries a few'
 	@echo 'make test-argocd   a real Argo CD with the operator and the account; Go takes minutes to build it, once'
 	@echo 'make generate   writes what is generated: CRDs, rules of access control, what the chart has of them, the manifest of config/install, tables of tests and documents, config/argocd'
 	@echo 'make recording   runs the demo and records what it prints in docs/demo.txt'
@@ -31,6 +32,10 @@ test-argocd: cargo
 campaign: cargo
 	cargo run --locked --quiet -p campaign
 
+# Bugs, seeded one by one into a copy of the sources, that the campaign must see.
+controls: cargo
+	hack/campaign/controls/run
+
 # Each kind is in all of these; a test fails while one of them is not in step. The last line needs an object of each kind that a
 # story recorded, and says so.
 generate: cargo
@@ -46,4 +51,4 @@ build: cargo
 cargo:
 	@command -v cargo >/dev/null || { echo 'cargo is missing: install Rust, https://rustup.rs' >&2; exit 1; }
 
-.PHONY: help demo up down recording campaign test test-argocd generate build cargo
+.PHONY: help demo up down recording campaign controls test test-argocd generate build cargo

@@ -206,33 +206,48 @@ impl ShownIpList {
     }
 }
 
-/// The lists before a change and after it: all siblings; and the others, with the desired list in place of the changed one.
-pub fn before_and_after<'a, R: ExternalResource<Id: PartialEq>>(
-    act: &Act<'a, R>,
-    siblings: &'a [Observed<R>],
-    list: impl Fn(&'a R::State) -> &'a IpList,
-) -> (Vec<&'a IpList>, Vec<&'a IpList>) {
+/// The lists before a change and after it: all siblings; and the others, with the changed list as it will be. What the spec leaves out
+/// of that stays as it is.
+pub fn before_and_after<R: ExternalResource<Id: PartialEq>>(
+    act: &Act<'_, R>,
+    siblings: &[Observed<R>],
+    list: impl Fn(&R::State) -> &IpList,
+) -> (Vec<IpList>, Vec<IpList>) {
     let own = act.seen.map(|seen| &seen.id);
     let others = siblings.iter().filter(|sibling| Some(&sibling.id) != own);
-    let before = siblings.iter().map(|sibling| list(&sibling.state)).collect();
-    let after = others.map(|other| &other.state).chain(act.want).map(list).collect();
+    let before = siblings.iter().map(|sibling| list(&sibling.state).clone()).collect();
+    let changed = act.want.map(|want| changed(act.seen.map(|seen| list(&seen.state)), list(want)));
+    let after = others.map(|other| list(&other.state).clone()).chain(changed).collect();
     (before, after)
+}
+
+fn changed(seen: Option<&IpList>, want: &IpList) -> IpList {
+    let Some(seen) = seen else { return want.clone() };
+    IpList {
+        label: want.label.clone().or(seen.label.clone()),
+        list_type: want.list_type.clone().or(seen.list_type.clone()),
+        ip_addresses: want.ip_addresses.clone().or(seen.ip_addresses.clone()),
+        enabled: want.enabled,
+    }
 }
 
 /// Refuses a change that would shut the operator out: `before` and `after` are the lists that are heeded before and after it. No
 /// address that the operator may call from, and that is allowed now, may be blocked.
-pub fn keep_the_operator_in(before: &[&IpList], after: &[&IpList], auth: &AuthFacts) -> Result<()> {
+pub fn keep_the_operator_in(before: &[IpList], after: &[IpList], auth: &AuthFacts) -> Result<()> {
     for network in &auth.egress {
         let IpNet::V4(network) = network else { continue };
         let parts = parts(network, before.iter().chain(after));
         // An operator that is shut out already may give itself access again, and make unrelated changes.
         let shut_out = parts.into_iter().find(|part| !admits(after, part) && admits(before, part));
         if let Some(part) = shut_out {
-            let part = if network.prefix_len() < 32 { format!(", such as {part}") } else { String::new() };
+            let from = match network.prefix_len() {
+                32 => network.to_string(),
+                _ => format!("{part}, which is in {network}"),
+            };
             return Err(Error::terminal(
                 Reason::WouldLockOut,
                 format!(
-                    "this would shut the operator out: it calls from {network}{part}, as spec.egressCidrs of the DatabricksAuth \
+                    "this would shut the operator out: it calls from {from}, as spec.egressCidrs of the DatabricksAuth \
                      says, and the resulting lists block that; add it to an ALLOW list, or remove it from the BLOCK list"
                 ),
             ));
@@ -242,8 +257,8 @@ pub fn keep_the_operator_in(before: &[&IpList], after: &[&IpList], auth: &AuthFa
 }
 
 /// The first address of each part of a network that these lists do not divide further.
-fn parts<'a>(network: &Ipv4Net, lists: impl Iterator<Item = &'a &'a IpList>) -> BTreeSet<Ipv4Addr> {
-    let nets = lists.flat_map(|list| networks(list));
+fn parts<'a>(network: &Ipv4Net, lists: impl Iterator<Item = &'a IpList>) -> BTreeSet<Ipv4Addr> {
+    let nets = lists.flat_map(networks);
     // A part begins where a network of a list begins, or after its end.
     let begins = nets
         .flat_map(|net| [Some(net.network()), u32::from(net.broadcast()).checked_add(1).map(Ipv4Addr::from)]);
@@ -252,11 +267,11 @@ fn parts<'a>(network: &Ipv4Net, lists: impl Iterator<Item = &'a &'a IpList>) -> 
 
 /// Evaluation order of the API: a match in an enabled BLOCK list denies; with at least one enabled ALLOW list, the address must be in
 /// one; else everything is allowed.
-fn admits(lists: &[&IpList], address: &Ipv4Addr) -> bool {
+fn admits(lists: &[IpList], address: &Ipv4Addr) -> bool {
     let of_kind = |kind: &'static str| {
         lists.iter().filter(move |list| list.enabled && list.list_type.as_deref() == Some(kind))
     };
-    let has = |list: &&&IpList| networks(list).any(|net| net.contains(address));
+    let has = |list: &&IpList| networks(list).any(|net| net.contains(address));
     !of_kind("BLOCK").any(|list| has(&list))
         && (of_kind("ALLOW").next().is_none() || of_kind("ALLOW").any(|list| has(&list)))
 }
@@ -307,10 +322,21 @@ mod tests {
             ("two halves allow the whole", &[], &[&half, &list("ALLOW", &["203.0.113.128/25"])], true),
         ];
         for (case, before, after, passes) in cases {
-            let result = keep_the_operator_in(before, after, &auth);
+            let owned = |lists: &[&IpList]| lists.iter().map(|list| (*list).clone()).collect::<Vec<_>>();
+            let result = keep_the_operator_in(&owned(before), &owned(after), &auth);
             assert_eq!(result.is_ok(), passes, "{case}: {result:?}");
         }
-        let named = keep_the_operator_in(&[], &[&one_blocked], &auth).unwrap_err().to_string();
-        assert!(named.contains("203.0.113.0/24, such as 203.0.113.7,"), "{named}");
+        let named = keep_the_operator_in(&[], &[one_blocked], &auth).unwrap_err().to_string();
+        assert!(named.contains("203.0.113.7, which is in 203.0.113.0/24,"), "{named}");
+    }
+
+    /// A list that is named by its id alone keeps its addresses and its type.
+    #[test]
+    fn what_a_spec_leaves_out_of_a_list_stays() {
+        let mut seen = list("BLOCK", &["203.0.113.7/32"]);
+        seen.enabled = false;
+        let want = IpList { label: None, list_type: None, ip_addresses: None, enabled: true };
+        let after = changed(Some(&seen), &want);
+        assert_eq!(after, IpList { enabled: true, ..seen });
     }
 }

@@ -89,7 +89,7 @@ fn heed_no_list_that_shuts_the_operator_out<'a>(
             return Ok(());
         }
         let lists = ShownIpList::read_all(api, api.path(&[LISTS])).await?;
-        let lists: Vec<&IpList> = lists.iter().map(|shown| &shown.list).collect();
+        let lists: Vec<IpList> = lists.into_iter().map(|shown| shown.list).collect();
         keep_the_operator_in(&[], &lists, auth)
     }
     .boxed()

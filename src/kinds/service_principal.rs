@@ -55,7 +55,7 @@ impl ExternalResource for ServicePrincipal {
 
     /// The name of one that has the wanted application id does not count: it may be changed.
     fn matches(key: &Key, seen: &Observed<Self>) -> bool {
-        match key.name.strip_prefix(BY_APPLICATION_ID) {
+        match key.name.strip_prefix(BY_APPLICATION_ID).filter(|id| uuid::Uuid::try_parse(id).is_ok()) {
             Some(id) => seen.state.application_id.as_deref() == Some(id),
             None => Self::key(&seen.state) == *key,
         }

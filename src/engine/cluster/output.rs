@@ -232,14 +232,19 @@ impl OutputSecret<'_> {
         })
     }
 
-    /// Whether the value is the one that the operator wrote: a client that changes a value becomes the manager of the field.
+    /// Whether nothing says that another client has changed the value: it would be the manager of the field. A cluster may keep no
+    /// managers, and joins old ones.
     fn wrote_value(&self, secret: &Secret) -> bool {
         let field = format!("f:{}", self.key);
-        let mut ours = secret.metadata.managed_fields.iter().flatten();
-        ours.any(|entry| {
-            let fields = entry.fields_v1.as_ref().map(|fields| &fields.0["f:data"][&field]);
-            entry.manager.as_deref() == Some(FIELD_MANAGER) && fields.is_some_and(|field| !field.is_null())
-        })
+        let entries = secret.metadata.managed_fields.iter().flatten();
+        let managers: Vec<&str> = entries
+            .filter(|entry| {
+                entry.fields_v1.as_ref().is_some_and(|fields| !fields.0["f:data"][&field].is_null())
+            })
+            .filter_map(|entry| entry.manager.as_deref())
+            .collect();
+        managers.is_empty()
+            || managers.iter().any(|manager| [FIELD_MANAGER, "ancient-changes"].contains(manager))
     }
 
     /// Why a secret was not written: the API server, or a policy of the cluster, may quote what it does not accept, so nothing

@@ -60,7 +60,7 @@ pub struct Claims {
 struct Table {
     slots: HashMap<Claim, Slot>,
     of: HashMap<ObjectName, HashSet<Claim>>,
-    /// The objects whose name is taken in the account, by account and kind.
+    /// The objects whose name is taken in the account, or may be, by account and kind.
     without_name: HashMap<(String, String), BTreeMap<ObjectName, Exchange>>,
 }
 
@@ -157,7 +157,7 @@ impl Claims {
         losers
     }
 
-    /// Databricks refused the key that an object needs because it is taken. Returns whether the objects that wait for each
+    /// Databricks refuses the key that an object needs because it is taken, or is about to. Returns whether the objects that wait for each
     /// other's keys form a circle through this object, so that none can proceed unless one steps aside.
     pub fn record_name_taken(
         &self,
@@ -191,7 +191,7 @@ impl Claims {
         freed.map(|(other, _)| other).collect()
     }
 
-    /// Removes the object from those that wait for a name. The reconcile that begins now adds it again if the name is still taken.
+    /// Removes the object from those that wait for a name. It is added again when a name that it needs is taken.
     pub fn name_in_doubt(&self, who: &ObjectName) {
         let mut table = self.table();
         table.without_name.values_mut().for_each(|waiting| drop(waiting.remove(who)));

@@ -37,7 +37,9 @@ impl Work<'_> {
         let secret_name = self.output()?.map(|output| output.secret_name);
         let intent = Intent { account_id, within, name, time, secret_name, before };
         let engine = self.engine;
-        self.remember(|m| m.without_effect = Some(intent.clone()));
+        // An upsert is sent again although what it was announced with before may have had an effect.
+        let open = self.subject.status()?.intent.clone();
+        self.remember(|m| m.without_effect = open.is_none().then(|| intent.clone()));
         self.subject.announce(engine, intent).await?;
         let place = &target.place;
         let permit = self.permit(&place.auth, &place.admission, true);
@@ -47,7 +49,7 @@ impl Work<'_> {
             // It may have been created, so the announcement stays.
             Err(error @ Error::Unknown { .. }) => return Err(error),
             Err(error) => {
-                self.withdraw()?;
+                self.withdraw(open)?;
                 return Err(self.not_created(target, want, error).await?);
             }
         };
@@ -57,10 +59,11 @@ impl Work<'_> {
         self.created(target, key, new, retires).await
     }
 
-    /// The announced create certainly has no effect.
-    pub fn withdraw(&mut self) -> Result<()> {
-        let intent = self.subject.status_mut()?.intent.take();
-        self.remember(|m| m.without_effect = intent);
+    /// The announced create certainly has no effect. `open` is what was announced before and is still in doubt.
+    pub fn withdraw(&mut self, open: Option<Intent>) -> Result<()> {
+        let in_doubt = open.is_some();
+        let withdrawn = std::mem::replace(&mut self.subject.status_mut()?.intent, open);
+        self.remember(|m| m.without_effect = withdrawn.filter(|_| !in_doubt));
         Ok(())
     }
 

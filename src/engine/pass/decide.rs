@@ -71,7 +71,7 @@ fn deleting(view: &View<'_>) -> Step {
         ),
         // The other object deletes it.
         Found::Held(_) => Step::Release(Released::Held),
-        Found::Replaced(_) => Step::Release(Released::Gone),
+        Found::Replaced(_) | Found::Renamed(_) => Step::Release(Released::Gone),
         Found::Interrupted(create) => recover(view, create),
         Found::Several(ids) => refuse(
             Reason::ApiRefused,
@@ -94,6 +94,15 @@ fn living(view: &View<'_>) -> Step {
             format!(
                 "several objects match {}: {}; set spec.externalId to the intended one",
                 view.called,
+                ids.join(", ")
+            ),
+        ),
+        Found::Renamed(ids) => refuse(
+            Reason::Ambiguous,
+            format!(
+                "the account has no object of this name, but one of another name with the mark of this Kubernetes object ({}): to \
+                 manage it, set spec.externalId to its id, or write its name in the spec; to create another one, use another \
+                 metadata.name",
                 ids.join(", ")
             ),
         ),

@@ -33,6 +33,7 @@ impl Work<'_> {
             Found::Nothing { settled: true } | Found::Replaced(_) | Found::Foreign(_) => Some(None),
             Found::Nothing { settled: false }
             | Found::Held(_)
+            | Found::Renamed(_)
             | Found::Several(_)
             | Found::Interrupted(_) => None,
         }

@@ -33,6 +33,8 @@ pub enum Found {
     Replaced(Vec<String>),
     /// An object that another Kubernetes object manages; the text names it as far as the reader may know.
     Held(String),
+    /// Objects of other names that carry our mark, and none that matches.
+    Renamed(Vec<String>),
     /// Several that match.
     Several(Vec<String>),
     /// A create was interrupted, and its result is not known.

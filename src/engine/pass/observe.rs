@@ -256,16 +256,26 @@ impl Observer<'_> {
             Freshness::Routine | Freshness::BeforeWrite => recent(CREATE_FRESH),
         };
         let mut hits = self.matching(&key, fresh).await?;
+        let mut renamed = vec![];
+        for at in (0..hits.len()).rev() {
+            if !self.driver.matches(&key, &hits[at])? {
+                renamed.push(hits.remove(at));
+            }
+        }
         let before: Vec<String> = hits.iter().map(|seen| seen.id.clone()).collect();
         // An object that is being deleted is not adopted, and prevents no create.
         hits.retain(|seen| !matches!(seen.about.phase, Phase::Leaving(_)));
         only_one_vacant(&mut hits);
-        if let Some(marked) = self.marked(&key, &hits)? {
+        if let Some(marked) = hits.iter().position(|seen| self.recognise.marked(seen)) {
             let seen = self.confirmed(hits.swap_remove(marked), freshness).await?;
             let found = self.unless_held(self.claimant.watch_holder(&seen.id), Found::Ours(seen));
             return Ok(Look { may_be_stale: freshness == Freshness::Routine, ..Look::from(found) });
         }
+        renamed.retain(|seen| !matches!(seen.about.phase, Phase::Leaving(_)));
         let found = match hits.len() {
+            0 if !renamed.is_empty() && !self.claimant.observing && !self.deleting => {
+                Found::Renamed(renamed.into_iter().map(|seen| seen.id).collect())
+            }
             0 => Found::Nothing { settled: true },
             1 => {
                 let seen = self.confirmed(hits.remove(0), freshness).await?;
@@ -283,20 +293,8 @@ impl Observer<'_> {
         Ok(Look { may_be_stale, before, ..Look::from(found) })
     }
 
-    /// The place of the object that carries our mark: of several, the one of this key. A copy of an object may have its mark.
-    fn marked(&self, key: &Key, hits: &[Seen]) -> Result<Option<usize>> {
-        let mut marked = None;
-        for (at, seen) in hits.iter().enumerate().filter(|(_, seen)| self.recognise.marked(seen)) {
-            if self.driver.matches(key, seen)? {
-                return Ok(Some(at));
-            }
-            marked = marked.or(Some(at));
-        }
-        Ok(marked)
-    }
-
-    /// What matches a key, or carries our mark: an object that was renamed in the account, or whose spec has another name since it was
-    /// retained, is no reason to create a second one.
+    /// What matches a key, and what carries our mark under another one: it was renamed in the account, or the spec has another name
+    /// since the object was retained. Which of them is meant is for a person to say.
     async fn matching(&self, key: &Key, not_before: Instant) -> Result<Vec<Seen>> {
         let matching = |rows: &Rows<'_>| -> Result<Vec<Seen>> {
             let mut all = vec![];

@@ -133,7 +133,7 @@ impl Work<'_> {
         match take_back(self.driver, &self.own_writer(target), new).await {
             Ok(()) => {
                 self.engine.meter.of(&self.subject.who.kind).wrote(Write::Delete);
-                self.withdraw()?;
+                self.withdraw(None)?;
                 Err(failed)
             }
             Err(error) => Err(Error::Unknown {

@@ -56,12 +56,12 @@ impl Subject {
     }
 
     /// Announces a create before it is sent. If that fails, nothing is sent; if the status was written after all, the next
-    /// write is stale and the next reconcile sees it.
+    /// write is stale and the next reconcile sees it. What was announced before stays, as it may have had an effect.
     pub async fn announce(&mut self, engine: &Engine, intent: Intent) -> Result<()> {
-        self.status_mut()?.intent = Some(intent);
+        let before = self.status_mut()?.intent.replace(intent);
         let written = self.write_status(engine).await;
         if written.is_err() {
-            self.status_mut()?.intent = None;
+            self.status_mut()?.intent = before;
         }
         written
     }

@@ -97,7 +97,8 @@ impl ApiServer {
         f(object);
         if object["data"] != before {
             // What another client wrote is that one's.
-            object["metadata"]["managedFields"] = Value::Null;
+            let all = json!({"f:data": {"f:key": {}}});
+            object["metadata"]["managedFields"] = json!([{"manager": "another", "fieldsV1": all}]);
         }
         object["metadata"]["resourceVersion"] = json!(version);
     }

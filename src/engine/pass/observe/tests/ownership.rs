@@ -22,19 +22,28 @@ async fn a_record_alone_proves_nothing() {
     }
 }
 
-/// A retained object that was renamed in the account, or whose spec is applied again with another name.
+/// A retained object that was renamed in the account, or whose spec is applied again with another name: a second one is not created,
+/// and which one is meant is not guessed.
 #[tokio::test(start_paused = true)]
-async fn what_carries_our_mark_is_found_under_any_name() {
+async fn what_carries_our_mark_under_another_name_is_a_question() {
     boot().await;
-    let world = marked();
-    world.fake.put(seen("1", "b", Some(MARK)));
-    world.fake.put(seen("2", "c", Some("here/ns/other")));
-    assert!(matches!(world.found().await, Found::Ours(seen) if seen.id == "1"));
-    // Another user copied an object with its mark: the one of the desired name is meant.
-    let world = marked();
-    world.fake.put(seen("1", "b", Some(MARK)));
-    world.fake.put(seen("2", "a", Some(MARK)));
-    assert!(matches!(world.found().await, Found::Ours(seen) if seen.id == "2"));
+    let with = |rows: &[(&str, &str, Option<&str>)]| {
+        let world = marked();
+        rows.iter().for_each(|(id, name, owner)| world.fake.put(seen(id, name, *owner)));
+        world
+    };
+    let renamed = ("1", "b", Some(MARK));
+    let other = ("2", "c", Some("here/ns/other"));
+    assert_eq!(with(&[renamed, other]).found().await, Found::Renamed(vec!["1".into()]));
+    // What has the name is meant, be it marked or not.
+    let found = with(&[renamed, ("2", "a", Some(MARK))]).found().await;
+    assert!(matches!(&found, Found::Ours(seen) if seen.id == "2"), "{found:?}");
+    let found = with(&[renamed, ("2", "a", None)]).found().await;
+    assert!(matches!(&found, Found::Foreign(seen) if seen.id == "2"), "{found:?}");
+    for (observing, deleting) in [(true, false), (false, true)] {
+        let world = World { observing, deleting, ..with(&[renamed]) };
+        assert!(matches!(world.found().await, Found::Nothing { .. }), "{observing} {deleting}");
+    }
 }
 
 #[tokio::test(start_paused = true)]
