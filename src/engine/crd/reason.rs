@@ -202,8 +202,8 @@ reasons! {
 
     /// Several objects in the account match.
     Ambiguous,
-    "Databricks allows several objects of this name, or several principals have this name.",
-    "Set `spec.externalId`, or the principal's id, to the intended one.";
+    "Databricks allows several objects of this name, or several principals have this name. Or a Workspace of another name carries the mark of this Kubernetes object: it was renamed, or the spec was.",
+    "Set `spec.externalId`, or the principal's id, to the intended one. To create another Workspace, use another `metadata.name`.";
 
     /// The change would shut the operator out of the account or of a workspace, or users out of workspaces.
     WouldLockOut,
