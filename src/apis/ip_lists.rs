@@ -224,9 +224,9 @@ pub fn before_and_after<R: ExternalResource<Id: PartialEq>>(
 fn changed(seen: Option<&IpList>, want: &IpList) -> IpList {
     let Some(seen) = seen else { return want.clone() };
     IpList {
-        label: want.label.clone().or(seen.label.clone()),
-        list_type: want.list_type.clone().or(seen.list_type.clone()),
-        ip_addresses: want.ip_addresses.clone().or(seen.ip_addresses.clone()),
+        label: want.label.as_ref().or(seen.label.as_ref()).cloned(),
+        list_type: want.list_type.as_ref().or(seen.list_type.as_ref()).cloned(),
+        ip_addresses: want.ip_addresses.as_ref().or(seen.ip_addresses.as_ref()).cloned(),
         enabled: want.enabled,
     }
 }

@@ -205,8 +205,9 @@ impl Work<'_> {
         let sent = updated.map(|shown| Sent { shown, state: want.clone() });
         if !taken {
             self.engine.memory.claims.name_in_doubt(&self.subject.who);
+            return sent;
         }
-        if !taken || !self.record_name_taken(target, Some(seen), want)? {
+        if !self.record_name_taken(target, Some(seen), want)? {
             return sent;
         }
         let Some(aside) = self.driver.aside(want, &seen.id)? else { return sent };
