@@ -91,13 +91,16 @@ impl Files {
 /// Starts everything in the background and says how to use it; only says so if it runs already.
 pub fn up(cache: &Path, operator: &Path) -> Result<()> {
     let files = Files::new(cache)?;
+    let was_ready = files.remove_guide()?;
     if files.held()? {
         say!("It is running already. What has ended is started again.");
         // Another `up` may be in progress, which can take minutes; what was ready is so again soon.
-        let within = files.remove_guide()?.then_some(MENDED_WITHIN);
-        return print_guide(&files, None, within);
+        if print_guide(&files, None, was_ready.then_some(MENDED_WITHIN))? {
+            return Ok(());
+        }
+        // A process that is killed has its locks for a moment after the signal.
     }
-    if files.remove_guide()? {
+    if was_ready {
         say!("What ran before was killed. A new one is started, with a new account and no objects.");
     }
     let log = File::create(&files.log).map_err(Error::at(files.log.display()))?;
@@ -107,11 +110,15 @@ pub fn up(cache: &Path, operator: &Path) -> Result<()> {
     command.arg("hold").arg("--operator").arg(operator);
     // A group of its own: Ctrl-C in this terminal is not for it.
     let holder = command.process_group(0).stdin(Stdio::null()).stdout(log).stderr(errors).spawn();
-    print_guide(&files, Some(holder.map_err(Error::at("starting in the background"))?), None)
+    let holder = holder.map_err(Error::at("starting in the background"))?;
+    if print_guide(&files, Some(holder), None)? {
+        return Ok(());
+    }
+    Err(Error::new(format_args!("It ended before it was ready; {} says why", files.log.display())))
 }
 
-/// Shows what a holder prints until it has written its guide, then that.
-fn print_guide(files: &Files, mut holder: Option<Child>, within: Option<Duration>) -> Result<()> {
+/// Shows what a holder prints until it has written its guide, then that. False: it ended before.
+fn print_guide(files: &Files, mut holder: Option<Child>, within: Option<Duration>) -> Result<bool> {
     let begin = Instant::now();
     let mut log = File::open(&files.log).map_err(Error::at(files.log.display()))?;
     if holder.is_none() {
@@ -127,13 +134,10 @@ fn print_guide(files: &Files, mut holder: Option<Child>, within: Option<Duration
             && files.held()?
         {
             say!("{guide}");
-            return Ok(());
+            return Ok(true);
         }
         if gone {
-            return Err(Error::new(format_args!(
-                "It ended before it was ready; {} says why",
-                files.log.display()
-            )));
+            return Ok(false);
         }
         if within.is_some_and(|within| begin.elapsed() > within) {
             return Err(Error::new(
@@ -150,25 +154,32 @@ fn print_guide(files: &Files, mut holder: Option<Child>, within: Option<Duration
 /// Ends what `up` started, and waits until it is gone.
 pub fn down(cache: &Path) -> Result<()> {
     let files = Files::new(cache)?;
-    if let Some(_lock) = files.try_lock()? {
-        // What a holder that was killed has left.
-        files.clear()?;
-        say!("Nothing is running.");
-        return Ok(());
-    }
-    let pid = fs::read_to_string(&files.lock).map_err(Error::at(files.lock.display()))?;
-    let pid = pid.trim();
-    // The lock may be so new that the number is still that of the holder before.
-    let ps = Command::new("ps").args(["-o", "args=", "-p", pid]).output().map_err(Error::at("ps"))?;
-    if !String::from_utf8_lossy(&ps.stdout).contains("world hold") {
-        return Err(Error::new(format_args!(
-            "process {pid} is not what `up` started; try again in a moment"
-        )));
-    }
+    let deadline = Instant::now() + LOCK_WITHIN;
+    let pid = loop {
+        if let Some(_lock) = files.try_lock()? {
+            // What a holder that was killed has left.
+            files.clear()?;
+            say!("Nothing is running.");
+            return Ok(());
+        }
+        let pid = fs::read_to_string(&files.lock).map_err(Error::at(files.lock.display()))?;
+        let pid = pid.trim().to_owned();
+        let ps = Command::new("ps").args(["-o", "args=", "-p", &pid]).output().map_err(Error::at("ps"))?;
+        if String::from_utf8_lossy(&ps.stdout).contains("world hold") {
+            break pid;
+        }
+        // A holder that was killed releases the lock in a moment, and a new one writes its number in a moment.
+        if Instant::now() > deadline {
+            return Err(Error::new(format_args!(
+                "process {pid} is not what `up` started; try again in a moment"
+            )));
+        }
+        std::thread::sleep(Duration::from_millis(50));
+    };
     // A process that is frozen takes the first signal once it has the second; one that hangs is killed, and its parts end.
     for signals in [&["TERM", "CONT"][..], &["KILL"]] {
         for signal in signals {
-            Command::new("kill").args([&format!("-{signal}"), pid]).status().map_err(Error::at("kill"))?;
+            Command::new("kill").args([&format!("-{signal}"), &pid]).status().map_err(Error::at("kill"))?;
         }
         let deadline = Instant::now() + END_WITHIN;
         while Instant::now() < deadline {

@@ -5,7 +5,7 @@
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::io::{BufRead, BufReader};
+use std::io::{BufRead, BufReader, Read};
 use std::path::PathBuf;
 use std::process::{Command, Output, Stdio};
 use std::time::{Duration, Instant};
@@ -88,7 +88,8 @@ impl User {
 
     fn kill(&self, name: &str) {
         let pid = self.part(name);
-        assert!(Command::new("kill").args(["-KILL", &pid]).status().unwrap().success(), "{name}: {pid}");
+        signal("KILL", &pid);
+        eventually("what was killed is gone", || !is_running(&pid));
     }
 }
 
@@ -163,6 +164,11 @@ fn eventually(what: &str, mut look: impl FnMut() -> bool) {
     }
 }
 
+fn signal(name: &str, pid: &str) {
+    let sent = Command::new("kill").args([&format!("-{name}"), pid]).status().unwrap();
+    assert!(sent.success(), "{name} to {pid}");
+}
+
 fn is_running(pid: &str) -> bool {
     let ps = Command::new("ps").args(["-o", "stat=", "-p", pid]).output().unwrap();
     let state = text(&ps.stdout);
@@ -235,6 +241,20 @@ fn no_two_stacks_share_an_account() {
     assert!(again.0.contains("with a new account and no objects"), "{}", again.0);
     assert!(!is_running(&etcd));
     accounts.push(again.account());
+    // One that is killed while `up` waits for it is replaced as well.
+    let holder = one.part("holder");
+    signal("STOP", &holder);
+    let mut up = one.world("up").stdout(Stdio::piped()).spawn().unwrap();
+    let mut shown = BufReader::new(up.stdout.take().unwrap());
+    let mut first = String::new();
+    shown.read_line(&mut first).unwrap();
+    assert!(first.starts_with("It is running already."), "{first}");
+    signal("KILL", &holder);
+    let mut guide = String::new();
+    shown.read_to_string(&mut guide).unwrap();
+    assert!(up.wait().unwrap().success(), "{guide}");
+    assert!(guide.contains("with a new account and no objects"), "{guide}");
+    accounts.push(Guide(guide).account());
     for (n, account) in accounts.iter().enumerate() {
         for earlier in &accounts[..n] {
             let same = account.iter().find(|(name, value)| earlier[*name] == **value);
