@@ -2,16 +2,18 @@
 //! [`reconcile_auth`] for DatabricksAuth.
 
 mod act;
+mod attempts;
 mod bind;
 mod bound;
+mod claims;
 mod conclude;
 mod create;
 mod databricks_auth;
 mod decide;
+mod delete;
 mod engine;
 #[cfg(test)]
 mod fake;
-mod findings;
 mod guard;
 mod hops;
 mod lag;
@@ -22,11 +24,13 @@ mod outcome;
 mod output;
 mod prepare;
 mod record;
-mod send;
-mod soft;
+mod report;
+mod resolve;
 mod subject;
 mod undo;
 mod unresolved;
+mod update;
+mod view;
 mod work;
 
 pub use databricks_auth::reconcile as reconcile_auth;

@@ -4,7 +4,8 @@
 //! (a door) and its children may import each other through it: only what the parent's own code says is an import of the
 //! parent. What a macro makes counts as defined where it is called. What only tests compile does not count.
 //!
-//! It does not see method calls: a method that lies in another file than its type is hidden from it.
+//! A type may have `impl` blocks in several files. A method that one of them calls on `self` is imported from the file that defines
+//! it; but a file may leave methods to the files of its own folder. A call on another value is hidden from it.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::slice::from_ref;
@@ -82,12 +83,7 @@ impl Graph {
         let (mut imports, mut side_doors) = (Imports::new(), vec![]);
         for (at, module) in &self.modules {
             let mut import = |home: Path, name: String| {
-                let from = &self.modules[&home].file;
-                if *from != module.file {
-                    let imports: &mut BTreeMap<_, BTreeSet<_>> =
-                        imports.entry(module.file.clone()).or_default();
-                    imports.entry(from.clone()).or_default().insert(name);
-                }
+                add(&mut imports, &module.file, &self.modules[&home].file, name);
             };
             let uses = module.uses.iter().map(|used| (&used.path, Some(used)));
             for (path, used) in uses.chain(module.paths.iter().map(|path| (path, None))) {
@@ -118,7 +114,32 @@ impl Graph {
                 }
             }
         }
+        self.follow_methods(&mut imports);
         (self.imports, self.side_doors) = (imports, side_doors);
+    }
+
+    /// Follows the methods that are called on `self`.
+    fn follow_methods(&self, imports: &mut Imports) {
+        let modules = self.modules.iter();
+        let of_each = modules.flat_map(|(at, module)| {
+            module.methods.iter().filter_map(move |(of, methods)| {
+                match self.find(at, from_ref(of), &mut vec![], FUEL)? {
+                    Place::Item(home, of) => Some((at, (home, of), methods)),
+                    Place::Module(_) => None,
+                }
+            })
+        });
+        let (all, mut homes) = (of_each.collect::<Vec<_>>(), BTreeMap::new());
+        for (at, of, methods) in &all {
+            homes.extend(methods.defined.iter().map(|name| ((of, name), *at)));
+        }
+        for (at, of, methods) in &all {
+            for name in &methods.called {
+                if let Some(home) = homes.get(&(of, name)).filter(|home| !home.starts_with(at)) {
+                    add(imports, &self.modules[*at].file, &self.modules[*home].file, name.clone());
+                }
+            }
+        }
     }
 
     /// Where a path leads that is written in module `at`: nowhere if it is not of this crate. Notes the modules that the
@@ -293,6 +314,14 @@ impl Graph {
             found.push(message);
         }
         found
+    }
+}
+
+/// Adds that a file imports a name from another one.
+fn add(imports: &mut Imports, by: &str, from: &str, name: String) {
+    if by != from {
+        let imports = imports.entry(by.to_owned()).or_default();
+        imports.entry(from.to_owned()).or_default().insert(name);
     }
 }
 

@@ -91,6 +91,14 @@ fn no_files_import_each_other() {
     assert_none(&[graph("src").circles(), graph("simulator/src").circles()].concat());
 }
 
+/// One reconcile is a type whose methods are in many files.
+#[test]
+fn a_method_counts_as_imported_from_its_file() {
+    let graph = graph("src");
+    let mut of_act = graph.imports_of("src/engine/pass/act.rs");
+    assert!(of_act.any(|import| import == ("create", "src/engine/pass/create.rs")));
+}
+
 #[test]
 fn imports_go_down() {
     assert_none(&[graph("src").against(SRC), graph("simulator/src").against(SIMULATOR)].concat());

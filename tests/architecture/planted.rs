@@ -53,7 +53,7 @@ fn a_good_crate_is_accepted() {
 #[test]
 fn a_circle_is_refused() {
     let others = "mod inner; mod other; mod third; pub use inner::Inner; pub use other::Other;";
-    let cases: [(&[_], &str); 4] = [
+    let cases: [(&[_], &str); 5] = [
         // Siblings through the door of their parent.
         (
             &[("low/other", "use super::Inner; pub struct Other;")],
@@ -81,6 +81,30 @@ fn a_circle_is_refused() {
             ],
             "src/high/part.rs imports Made from src/high.rs",
         ),
+        // Methods of a type that lies in neither.
+        (
+            &[
+                (
+                    "low",
+                    "mod inner; mod other; mod work; pub use inner::{Inner, make as made}; pub use other::Other;",
+                ),
+                ("low/work", "pub struct Work<'a>(&'a str);"),
+                (
+                    "low/inner",
+                    "use super::work::Work; pub struct Inner; pub fn make() {}
+                     impl Work<'_> { pub fn first(&self) { self.second(1) } fn own(&self) { self.first() } }",
+                ),
+                (
+                    "low/other",
+                    "use super::work::Work; pub struct Other;
+                     impl<'a> Work<'a> { pub fn second(&self, n: u8) { f(|| self.first()); } }",
+                ),
+            ],
+            "a circle of 2 files:
+  src/low/inner.rs imports second from src/low/other.rs
+  src/low/other.rs imports first from src/low/inner.rs
+ Move",
+        ),
         // Three files, and the shortest way around.
         (
             &[
@@ -107,6 +131,13 @@ fn a_circle_is_refused() {
         let found = wrong(changes);
         assert!(found.len() == 1 && found[0].contains(message), "{found:#?} is not {message}");
     }
+}
+
+#[test]
+fn a_file_may_leave_methods_to_its_folder() {
+    let high = "mod part; pub struct High; impl High { fn first(&self) { self.second() } }";
+    let part = "use super::High; impl High { pub fn second(&self) {} }";
+    assert_eq!(wrong(&[("high", high), ("high/part", part)]), [""; 0]);
 }
 
 #[test]

@@ -19,6 +19,16 @@ pub struct Module {
     pub paths: Vec<Path>,
     /// Names in code, apart from fields and methods.
     pub said: BTreeSet<String>,
+    /// By type, the methods in the `impl` blocks here.
+    pub methods: BTreeMap<String, Methods>,
+}
+
+/// Methods of one type in one module.
+#[derive(Default)]
+pub struct Methods {
+    pub defined: BTreeSet<String>,
+    /// What they call on `self`.
+    pub called: BTreeSet<String>,
 }
 
 /// One name of a `use` declaration; `*` for all.
@@ -53,7 +63,12 @@ pub fn read(path: &Path, file: &str, words: &[String], found: &mut BTreeMap<Path
             }
             // pub(in some::module)
             "in" if before == "(" => words[at..].iter().position(|word| word == ")").unwrap_or(1),
-            name if is_name(name) => module.name(words, at, depth == 0),
+            name if is_name(name) => {
+                if name == "impl" && ["", "}", ";", "]"].contains(&before) {
+                    module.methods(&words[at..]);
+                }
+                module.name(words, at, depth == 0)
+            }
             sign => {
                 depth += i32::from(["(", "[", "{"].contains(&sign));
                 depth -= i32::from([")", "]", "}"].contains(&sign));
@@ -82,6 +97,39 @@ impl Module {
             self.paths.extend((path.len() > 1).then_some(path));
         }
         end - at
+    }
+
+    /// Takes in the methods of the `impl` block that begins here. Those of a trait do not count.
+    fn methods(&mut self, words: &[String]) {
+        let Some(open) = words.iter().position(|word| word == "{") else { return };
+        let (mut depth, mut of) = (0, None);
+        for word in &words[1..open] {
+            match word.as_str() {
+                "for" => return,
+                "where" => break,
+                "<" => depth += 1,
+                ">" => depth -= 1,
+                name if depth == 0 && is_name(name) => of = Some(name),
+                _ => {}
+            }
+        }
+        let Some(of) = of else { return };
+        let methods = self.methods.entry(of.to_owned()).or_default();
+        let block = &words[open..open + braces(&words[open..])];
+        let (mut depth, word) = (0, |at| word(block, at));
+        for at in 0..block.len() {
+            match word(at) {
+                "{" => depth += 1,
+                "}" => depth -= 1,
+                "fn" if depth == 1 => {
+                    methods.defined.insert(word(at + 1).to_owned());
+                }
+                "self" if word(at + 1) == "." && ["(", "::"].contains(&word(at + 3)) => {
+                    methods.called.insert(word(at + 2).to_owned());
+                }
+                _ => {}
+            }
+        }
     }
 }
 

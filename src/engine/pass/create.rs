@@ -1,12 +1,23 @@
-//! The order of effects of a create: it is announced, sent and recorded. Nothing here retries.
+//! The order of effects of a create: it is claimed, guarded, announced, sent and recorded. Nothing here retries. The result of an
+//! interrupted create is bound by [`super::bind`].
+//!
+//! A create is announced in the status before it is sent, by a write that fails if our view is stale; without that, a crash between the
+//! call and its record would lead to a second object. An upsert is announced too: not because it could be doubled, but because after a
+//! crash a row that existed before must not count as ours.
 
+use serde_json::Value;
+use tokio::time::Instant;
+
+use super::bound::Record;
 use super::look::Look;
 use super::outcome::Outcome;
 use super::work::{Target, Work, missing_observation};
 use crate::clock;
-use crate::engine::crd::{External, Intent, seconds};
+use crate::databricks::Urgency;
+use crate::engine::account::Rows;
+use crate::engine::crd::{External, Intent, Reason, seconds};
 use crate::engine::error::{Error, Result};
-use crate::engine::kind::{Key, New, Writer};
+use crate::engine::kind::{Key, NEW_REFERENCE, New, Wanted, Writer};
 use crate::engine::memory::{Claim, ObjectMemory};
 
 impl Work<'_> {
@@ -49,7 +60,7 @@ impl Work<'_> {
             // It may have been created, so the announcement stays.
             Err(error @ Error::Unknown { .. }) => return Err(error),
             Err(error) => {
-                self.withdraw(open)?;
+                self.subject.withdraw(engine, open)?;
                 return Err(self.not_created(target, want, error).await?);
             }
         };
@@ -59,12 +70,42 @@ impl Work<'_> {
         self.created(target, key, new, retires).await
     }
 
-    /// The announced create certainly has no effect. `open` is what was announced before and is still in doubt.
-    pub fn withdraw(&mut self, open: Option<Intent>) -> Result<()> {
-        let in_doubt = open.is_some();
-        let withdrawn = std::mem::replace(&mut self.subject.status_mut()?.intent, open);
-        self.remember(|m| m.without_effect = withdrawn.filter(|_| !in_doubt));
+    /// Before something lost is written again under a name, the name must still mean the same principal. A group that was
+    /// deleted and created again must not inherit the access of the old one.
+    async fn same_principals(&self, target: &Target) -> Result<()> {
+        let status = self.subject.status()?;
+        if status.external.is_none() {
+            return Ok(());
+        }
+        let pinned = &status.resolved_refs;
+        for need in self.driver.needs(&self.subject.spec())? {
+            let (Wanted::Principal(name), false) = (&need.what, need.soft) else { continue };
+            let now = target.place.admission.session.directory.principal(name, Urgency::Urgent, true).await?;
+            let Some(now) = now else {
+                return Err(Error::waiting(
+                    Reason::ReferenceNotFound,
+                    format!(
+                        "the account no longer has {name}: create it there, or correct spec.{}",
+                        need.field
+                    ),
+                ));
+            };
+            if pinned.get(&need.field) != Some(&now) {
+                let text = format!(
+                    "{name} now means another principal ({now}) than the one this object was created for: delete this \
+                     object and apply it again if that is meant"
+                );
+                return Err(Error::terminal(Reason::PrincipalChanged, text));
+            }
+        }
         Ok(())
+    }
+
+    /// The ids of all objects of the parent, of whatever user, read now: none of them is the result of a create that follows.
+    async fn all_within(&self, target: &Target, within: &str) -> Result<Vec<String>> {
+        let snapshots = &target.place.admission.session.snapshots;
+        let ids = |rows: &Rows<'_>| rows.all().map(|seen| seen.id.clone()).collect();
+        snapshots.look(self.driver, &target.place.reader, within, Instant::now(), ids).await
     }
 
     /// Records what was just created, and reads the response, or the account if that shows only the id.
@@ -93,8 +134,41 @@ impl Work<'_> {
         }
     }
 
-    /// What deletes an object that was created and cannot be kept, whatever was changed meanwhile: it needs only the lease.
-    pub fn own_writer(&self, target: &Target) -> Writer {
-        Writer::new(target.place.reader.clone(), self.engine.permit().clone())
+    /// Why a create failed. Whether it was carried out is known: it was not.
+    async fn not_created(&self, target: &Target, want: &Value, error: Error) -> Result<Error> {
+        if error.is_rejected(Reason::ReferenceNotFound) {
+            // A principal that was created again has another id.
+            target.place.admission.session.directory.forget();
+            return Ok(self.about_references(&error));
+        }
+        if matches!(error, Error::Conflict(_)) {
+            let within = self.driver.key(want)?.within;
+            target.place.admission.session.snapshots.forget(self.driver, &within).await;
+        }
+        if !error.is_rejected(Reason::AlreadyExists) {
+            return Ok(error);
+        }
+        self.record_name_taken(target, None, want)?;
+        // It may have appeared since the listing that this reconcile rested on, so a new one is read. If that does not show it
+        // either, this refusal is the result, without another call.
+        target.place.admission.session.snapshots.forget(self.driver, &self.driver.key(want)?.within).await;
+        let message = error.to_string();
+        self.remember(|m| m.exists = Some(error));
+        Ok(Error::Conflict(message))
+    }
+
+    /// The target of a reference to another object of ours does exist: the operator waits until the account knows it
+    /// everywhere. An id that a user wrote may be wrong, and a name may mean another object since it was resolved.
+    fn about_references(&self, error: &Error) -> Error {
+        let mut text = error.to_string();
+        let needs = self.driver.needs(&self.subject.spec()).unwrap_or_default();
+        let found = needs.iter().any(|need| {
+            matches!(need.what, Wanted::Object { .. }) && text.contains(&format!("spec.{}", need.place()))
+        });
+        if self.bound().record() == Record::Bound {
+            text += ", or delete this object if that was deleted in the account";
+        }
+        let error = Error::rejected(Reason::ReferenceNotFound, text);
+        if found { error.patient(NEW_REFERENCE) } else { error }
     }
 }

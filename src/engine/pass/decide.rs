@@ -26,15 +26,15 @@ pub fn decide(view: &View<'_>) -> Step {
     if view.deleting { deleting(view) } else { living(view) }
 }
 
-/// Decides what needs no response of the account about a deletion: it needs no credentials then.
-pub fn deleting_without_account(view: &View<'_>) -> Option<Step> {
-    if view.record == Record::None || view.record == Record::Asked {
+/// Decides what needs no response of the account about a deletion: it needs no credentials then. The arguments are those of a [`View`].
+pub fn deleting_without_account(record: Record, delete_outside: bool, protected: bool) -> Option<Step> {
+    if record == Record::None || record == Record::Asked {
         return Some(Step::Release(Released::NeverCreated));
     }
-    if !view.delete_outside || view.record == Record::Observed {
+    if !delete_outside || record == Record::Observed {
         return Some(Step::Release(Released::Retained));
     }
-    view.protected.then(|| {
+    protected.then(|| {
         refuse(
             Reason::DeletionProtected,
             "spec.deletionProtection is true: set it to false to delete the object in the account, or set \
@@ -44,7 +44,7 @@ pub fn deleting_without_account(view: &View<'_>) -> Option<Step> {
 }
 
 fn deleting(view: &View<'_>) -> Step {
-    if let Some(step) = deleting_without_account(view) {
+    if let Some(step) = deleting_without_account(view.record, view.delete_outside, view.protected) {
         return step;
     }
     let retired = view.issue.as_ref().and_then(|issue| issue.retired.first());

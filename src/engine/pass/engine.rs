@@ -1,4 +1,5 @@
-//! What all reconciles share, and the settings. The parts have their own modules; nothing here knows what they do.
+//! What all reconciles share, and the settings. The parts have their own modules; here is what needs several of them, and no
+//! object under work.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -11,9 +12,8 @@ use tokio_util::task::TaskTracker;
 use super::outcome::Pace;
 use crate::engine::account::{Auths, Secrets};
 use crate::engine::cluster::Cluster;
-use crate::engine::crd::{ObjectName, Reason, Summary, summary};
-use crate::engine::error::{Error, Result};
-use crate::engine::kind::{Driver, Need, Permit, fact};
+use crate::engine::crd::{ObjectName, Summary, summary};
+use crate::engine::kind::{Driver, Permit, fact};
 use crate::engine::memory::Memory;
 use crate::engine::meter::Meter;
 
@@ -114,27 +114,6 @@ impl Engine {
         format!("{}/{}/{}", self.settings.installation, who.namespace, who.name)
     }
 
-    /// The id of another object of ours that a spec needs, if its object is usable in the account, whether or
-    /// not its spec is carried out. For a dependent that was created for that id, `pinned`, it is enough that it exists.
-    pub fn resolve_object(&self, who: &ObjectName, need: &Need, pinned: Option<&str>) -> Result<String> {
-        let Some(object) = self.cluster.stores.object(who) else {
-            return Err(Error::waiting(
-                Reason::ReferenceNotFound,
-                format!("{who} does not exist: create it, or correct spec.{}", named_in(need)),
-            ));
-        };
-        let not_ready =
-            |why: &str| Error::waiting(Reason::ReferenceNotReady, format!("{who} is not ready: {why}"));
-        let summary = summary(&object);
-        let value = summary.id.and_then(|id| need.value(&id, &object.data["status"]));
-        match (value, summary.usable) {
-            (Some(value), Some(_)) if pinned == Some(&value) => Ok(value),
-            _ if summary.leaving => Err(not_ready("it is being deleted")),
-            (Some(value), Some(true)) => Ok(value),
-            _ => Err(not_ready("see its conditions")),
-        }
-    }
-
     /// Whether an object still asks for what a reconcile decided: it exists, and neither `suspend` nor `Observe` stops writes. With
     /// `generation`, no later one is known either.
     pub fn still_asks(&self, who: &ObjectName, uid: &str, generation: Option<i64>) -> bool {
@@ -152,10 +131,4 @@ impl Engine {
             |who: &ObjectName| self.cluster.stores.object(who).and_then(|object| object.metadata.uid.clone());
         self.memory.barrier.must_wait(uid, uid_of)
     }
-}
-
-/// The field in which a spec names an object: in a list it is one of several.
-fn named_in(need: &Need) -> String {
-    let place = need.place();
-    if place == need.field { format!("{place}.name") } else { place.to_owned() }
 }

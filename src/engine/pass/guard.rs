@@ -1,5 +1,8 @@
-//! The guard of a kind, asked right before a write: for each identity that the operator signs in as, against all siblings where the
-//! kind needs them, and one write at a time where the API does not take several. Reads the object under work, and changes nothing.
+//! The last checks before a write: what may be touched, whether the object is the one that the spec means, the guard of the kind, and
+//! the right to write. They read, and write nothing.
+//!
+//! The guard is asked for each identity that the operator signs in as, against all siblings where the kind needs them; where the API
+//! does not take several writes at a time, one waits for the other.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -12,14 +15,56 @@ use serde_json::Value;
 use tokio::sync::OwnedMutexGuard;
 use tokio::time::Instant;
 
-use super::work::{Target, Work};
+use super::bound::Record;
+use super::work::{Place, Target, Work};
 use crate::clock;
-use crate::engine::crd::{AUTH_KIND, DatabricksAuthSpec, External, ObjectName, Operation, age};
+use crate::engine::account::{Admission, check_power};
+use crate::engine::crd::{AUTH_KIND, DatabricksAuthSpec, External, ObjectName, Operation, Reason, age};
 use crate::engine::error::{Error, Result};
-use crate::engine::kind::{Acting, AuthFacts, Key, Seen};
+use crate::engine::kind::{Acting, AuthFacts, Key, Lifecycle, Permit, Seen, Writer};
 use crate::engine::memory::named;
 
 impl Work<'_> {
+    /// Fails unless a grant allows the object to give what the object in the account already gives: otherwise it could reveal or
+    /// remove a permission that it may not give.
+    pub fn may_touch(&self, target: &Target, seen: &Seen) -> Result<()> {
+        let power = self.driver.power(&seen.state)?;
+        check_power(&target.place.admission, &power, &self.subject.who.namespace)
+    }
+
+    /// The object that was read and the one that the spec means are the same. Where the key is the id, or names a parent, an update
+    /// is sent to what the spec means, and an id in `spec.externalId`, or in a restored status, may be that of another one.
+    pub fn same_place(&self, want: &Value, seen: &Seen) -> Result<()> {
+        let (wanted, read) = (self.driver.key(want)?, self.driver.key(&seen.state)?);
+        let object = self.driver.traits().lifecycle == Lifecycle::Object;
+        if wanted.within == read.within && (object || wanted.name == read.name) {
+            return Ok(());
+        }
+        let means = format!("{}/{}", wanted.within, wanted.name);
+        let (id, means) = (&seen.id, means.trim_matches('/'));
+        let bound = self.bound().record() == Record::Bound;
+        let text = match self.management.external_id.as_ref().filter(|_| !bound) {
+            Some(_) => format!(
+                "spec.externalId names {id}, and the rest of the spec means another one ({means}): correct spec.externalId or the rest"
+            ),
+            None => format!(
+                "this object is bound to {id}, and its spec means another one ({means}): correct the spec or spec.externalId, or \
+                 delete this object and apply it again"
+            ),
+        };
+        Err(Error::terminal(Reason::ImmutableFieldChanged, text))
+    }
+
+    /// Before a deletion: an older view must not overrule what a user has just set, such as a policy.
+    pub async fn unchanged(&self) -> Result<()> {
+        let object = &self.subject.object;
+        let live = self.engine.cluster.objects.live(&self.subject.resource, object).await?;
+        if live.is_none_or(|live| live.resource_version() != object.resource_version()) {
+            return Err(Error::Conflict("the object was changed meanwhile".into()));
+        }
+        Ok(())
+    }
+
     /// A last check before a write. The lock that it returns keeps two changes from passing a check of all siblings together, and
     /// two creates, or two writes, from being sent at once where the API does not take that. `before` are the ids that match a create
     /// and belong to others.
@@ -30,24 +75,14 @@ impl Work<'_> {
         seen: Option<&Seen>,
         before: &[String],
     ) -> Result<Option<OwnedMutexGuard<()>>> {
-        let place = &target.place;
-        let (session, traits) = (&place.admission.session, self.driver.traits());
+        let (place, traits) = (&target.place, self.driver.traits());
+        let session = &place.admission.session;
         let identities = self.identities(target);
         let egress: BTreeSet<IpNet> =
             identities.iter().flat_map(|identity| identity.egress.clone()).collect();
         let facts = AuthFacts { egress: egress.into_iter().collect(), ..session.facts.clone() };
         if !traits.guarded_among_siblings {
-            for (at, identity) in identities.iter().enumerate() {
-                let own_id = session.directory.own_id(&identity.client_id);
-                let principal_id = if traits.guarded_alone { own_id.await? } else { None };
-                // What the account does not have needs no guard; whether it has the session's own may be unknown.
-                if at == 0 || principal_id.is_some() {
-                    let (client_id, egress) = (identity.client_id.clone(), facts.egress.clone());
-                    let facts = AuthFacts { client_id, principal_id, egress };
-                    let act = Acting { want, seen, siblings: &[], auth: &facts };
-                    self.driver.guard(act, &place.reader).await?;
-                }
-            }
+            self.guard_by_itself(place, (want, seen), &identities, &facts.egress).await?;
         }
         // Guards that read all objects are about the operator's own addresses: without any there is nothing to check.
         let checked = traits.guarded_among_siblings && !facts.egress.is_empty();
@@ -77,6 +112,28 @@ impl Work<'_> {
             self.driver.guard(act, &place.reader).await?;
         }
         Ok(Some(held))
+    }
+
+    /// Asks a guard that needs no other objects of the kind, once for each identity.
+    async fn guard_by_itself(
+        &self,
+        place: &Place,
+        (want, seen): (Option<&Value>, Option<&Seen>),
+        identities: &[AuthFacts],
+        egress: &[IpNet],
+    ) -> Result<()> {
+        for (at, identity) in identities.iter().enumerate() {
+            let own_id = place.admission.session.directory.own_id(&identity.client_id);
+            let principal_id = if self.driver.traits().guarded_alone { own_id.await? } else { None };
+            // What the account does not have needs no guard; whether it has the session's own may be unknown.
+            if at == 0 || principal_id.is_some() {
+                let (client_id, egress) = (identity.client_id.clone(), egress.to_vec());
+                let facts = AuthFacts { client_id, principal_id, egress };
+                let act = Acting { want, seen, siblings: &[], auth: &facts };
+                self.driver.guard(act, &place.reader).await?;
+            }
+        }
+        Ok(())
     }
 
     /// A create that waited for its turn was decided on a read from before that. What appeared since may be the result of another
@@ -168,5 +225,33 @@ impl Work<'_> {
             "the account does not show yet what was just {done} {name}: without that it cannot be judged whether this change is \
              safe; waiting until a read shows it"
         ))
+    }
+
+    /// The right to write in this reconcile, which may wait for the account or for its turn: what was revoked, stopped or changed
+    /// meanwhile is not sent. A create that was announced is not stopped by a mere change of the spec.
+    pub fn permit(&self, auth: &ObjectName, admission: &Admission, creates: bool) -> Permit {
+        let (engine, auth, admission) = (self.engine.clone(), auth.clone(), admission.clone());
+        let (who, uid, deleting) = (self.subject.who.clone(), self.subject.uid(), self.subject.deleting());
+        let generation = self.subject.object.metadata.generation.filter(|_| !creates);
+        Permit::while_valid(move || {
+            engine.permit().holds()
+                && engine.auths.still_admits(&auth, &admission, deleting)
+                && engine.still_asks(&who, &uid, generation)
+        })
+    }
+
+    /// What deletes an object that was created and cannot be kept, whatever was changed meanwhile: it needs only the lease.
+    pub fn own_writer(&self, target: &Target) -> Writer {
+        Writer::new(target.place.reader.clone(), self.engine.permit().clone())
+    }
+
+    /// A write that named the version that was read was refused for a later one: what was read no longer serves. Other errors stay
+    /// what they are.
+    pub async fn overtaken(&self, target: &Target, seen: &Seen, error: Error) -> Result<Error> {
+        if matches!(error, Error::Conflict(_)) {
+            let within = self.driver.key(&seen.state)?.within;
+            target.place.admission.session.snapshots.forget(self.driver, &within).await;
+        }
+        Ok(error)
     }
 }

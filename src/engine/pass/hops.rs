@@ -18,7 +18,7 @@ use tracing::{Instrument, Span};
 
 use super::decide::{Released, Step, deleting_without_account};
 use super::engine::Engine;
-use super::look::{Freshness, Look};
+use super::look::Freshness;
 use super::outcome::Outcome;
 use super::record::Ended;
 use super::subject::Subject;
@@ -27,7 +27,6 @@ use super::work::Work;
 use crate::engine::crd::{EXTERNAL_ID, FINALIZER, Management, Reason};
 use crate::engine::error::{Error, Result};
 use crate::engine::kind::Driver;
-use crate::engine::memory::Claim;
 
 /// After this many failures in a row, about half a minute at the usual back-off, an object counts as reconciled.
 const FAILED_ATTEMPTS: u32 = 5;
@@ -160,19 +159,13 @@ impl Work<'_> {
         if !self.subject.deleting() {
             return Ok(None);
         }
-        let operation = self.subject.status()?.operation.as_ref();
-        match deleting_without_account(&self.view_of(&Look::unknown(), &[], None, operation)?) {
+        let record = self.bound().record();
+        match deleting_without_account(record, self.deletes_outside(), self.protected()) {
             Some(Step::Refuse { reason, message }) => Ok(Some(Outcome::Blocked { reason, message })),
             Some(Step::Release(how)) => self.release(how).await.map(Some),
             Some(other) => Err(Error::terminal(Reason::InternalError, format!("unexpected step {other:?}"))),
             None => Ok(None),
         }
-    }
-
-    /// Releases what this object claimed before; others may want it.
-    fn keep_only(&self, claims: &[Claim]) {
-        let memory = &self.engine.memory;
-        memory.claims.keep_only(&self.subject.who, claims).iter().for_each(|who| memory.wake.wake(who));
     }
 
     /// From here on there may be an object in the account.

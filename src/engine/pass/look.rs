@@ -73,11 +73,6 @@ pub struct Look {
 }
 
 impl Look {
-    /// Nothing was read.
-    pub fn unknown() -> Look {
-        Look::from(Found::Nothing { settled: false })
-    }
-
     /// One object of ours, as a response to our own write shows it.
     pub fn from_response(seen: Seen) -> Look {
         Look::from(Found::Ours(seen))

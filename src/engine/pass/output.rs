@@ -1,4 +1,5 @@
-//! The secret that a create returns: from the response into a Kubernetes Secret. [`super::decide`] says when; [`super::act`] in which order.
+//! The Kubernetes Secret that a secret of the account goes to: it is read, reserved before a create, and filled from the response.
+//! [`super::decide`] says when, [`super::create`] in which order; [`super::delete`] deletes former secrets in the account.
 //!
 //! No secret is in what is logged, shown or remembered here: it goes from the response into the Secret, and is dropped.
 
@@ -6,16 +7,13 @@ use tokio::time::Instant;
 
 use super::decide::Issue;
 use super::look::Look;
-use super::outcome::Outcome;
-use super::subject::Counted;
 use super::undo::take_back;
 use super::work::{Target, Work};
 use crate::clock;
-use crate::engine::account::Rows;
 use crate::engine::cluster::{Content, Held, NotFilled, OutputSecret, Reserved};
-use crate::engine::crd::{EventReason, Reason, age};
+use crate::engine::crd::Reason;
 use crate::engine::error::{Error, Result};
-use crate::engine::kind::{New, Output, Seen};
+use crate::engine::kind::{New, Output};
 use crate::engine::meter::Write;
 
 impl Work<'_> {
@@ -42,11 +40,12 @@ impl Work<'_> {
         // One that only observes binds what an interrupted create has put there.
         let manages = !self.observing() || self.bound().intent.is_some();
         let needed = !self.subject.deleting() && manages;
-        let mut output = if needed { self.output()? } else { None };
-        // What an interrupted create has created is where it was to go, whatever the spec says by now.
-        if let (Some(output), Some(name)) = (&mut output, self.bound().intent.and_then(|it| it.secret_name)) {
-            output.secret_name = name;
+        let mut spec = self.subject.spec();
+        // What an interrupted create has created is where it was to go, whatever the spec says by now, or if it names no Secret.
+        if let Some(name) = self.bound().intent.and_then(|it| it.secret_name) {
+            spec["secretName"] = name.into();
         }
+        let output = if needed { self.driver.output(&spec)? } else { None };
         let name = output.as_ref().map(|output| output.secret_name.as_str());
         let (watches, who) = (self.engine.outputs(), &self.subject.who);
         watches.watch(who, name);
@@ -93,13 +92,6 @@ impl Work<'_> {
         Ok(Some(reserved))
     }
 
-    /// The ids of all objects of the parent, of whatever user, read now: none of them is the result of a create that follows.
-    pub async fn all_within(&self, target: &Target, within: &str) -> Result<Vec<String>> {
-        let snapshots = &target.place.admission.session.snapshots;
-        let ids = |rows: &Rows<'_>| rows.all().map(|seen| seen.id.clone()).collect();
-        snapshots.look(self.driver, &target.place.reader, within, Instant::now(), ids).await
-    }
-
     /// Puts the secret of a response into the Kubernetes Secret. If that fails the secret is lost, so what was created is deleted
     /// at once; if that fails too, or the secret may be in the Kubernetes Secret after all, the intent stays, by which it is found.
     pub async fn keep_secret(&mut self, target: &Target, reserved: Reserved, new: &mut New) -> Result<()> {
@@ -109,7 +101,7 @@ impl Work<'_> {
             Some(secret) => {
                 let renewal = output.renewal.as_deref();
                 let content = Content { id: &new.id, renewal, secret: &secret };
-                let refills = self.subject.recorded_id().is_some_and(|id| reserved.id.as_deref() != Some(id));
+                let refills = self.has_lost_secret(&reserved);
                 let permit = || self.engine.permit().holds();
                 match self.at(&output).fill(reserved, &content, permit).await {
                     Ok(version) => {
@@ -133,7 +125,7 @@ impl Work<'_> {
         match take_back(self.driver, &self.own_writer(target), new).await {
             Ok(()) => {
                 self.engine.meter.of(&self.subject.who.kind).wrote(Write::Delete);
-                self.withdraw(None)?;
+                self.subject.withdraw(self.engine, None)?;
                 Err(failed)
             }
             Err(error) => Err(Error::Unknown {
@@ -145,70 +137,10 @@ impl Work<'_> {
         }
     }
 
-    /// Deletes a secret that was replaced, or whose value was lost: never the present one.
-    pub async fn discard(&mut self, target: &Target, id: &str) -> Result<Outcome> {
-        if self.subject.recorded_id() == Some(id) {
-            return Err(Error::terminal(Reason::InternalError, "the present secret would be deleted"));
-        }
-        if self.subject.deleting() {
-            if let Some(blocked) = self.foreign_finalizer() {
-                return Ok(blocked);
-            }
-            self.unchanged().await?;
-        }
-        let within = self.driver.within(id)?;
-        match self.driver.get(&target.place.reader, id).await? {
-            Some(seen) => self.discard_seen(target, &seen).await?,
-            None => self.surely_gone(target, &within, id).await?,
-        }
-        target.place.admission.session.snapshots.remove(self.driver, &within, id).await;
-        self.subject.status_mut()?.retired.retain(|one| one.id != id);
-        self.subject.recovered = true;
-        Ok(Outcome::Again)
-    }
-
-    /// A read does not show it, and may lag behind: a lost secret was just in a LIST, and a former one may have been created a moment
-    /// ago.
-    async fn surely_gone(&self, target: &Target, within: &str, id: &str) -> Result<()> {
-        let status = self.subject.status()?;
-        let lag = self.lag().shown_within;
-        let recent = status.retired.iter().any(|one| one.id == id && age(one.since.0, clock::now()) < lag);
-        if status.intent.is_none() && !recent {
-            return Ok(());
-        }
-        target.place.admission.session.snapshots.forget(self.driver, within).await;
-        Err(Error::retry(format!(
-            "the account does not show the secret {id} at present, and its reads may lag behind: reading again before it counts as gone"
-        )))
-    }
-
-    async fn discard_seen(&mut self, target: &Target, seen: &Seen) -> Result<()> {
-        let id = &seen.id;
-        let lost = self.subject.status()?.intent.is_some();
-        if !lost && !self.was_ours(target, seen)? {
-            let text = format!(
-                "the secret {id} in the account does not look like one of this object, so it is left there: delete it if it is not \
-                 needed"
-            );
-            self.subject.note(true, EventReason::Retained, text);
-            return Ok(());
-        }
-        let _one_at_a_time = self.guard(target, None, Some(seen), &[]).await?;
-        if self.send_delete(target, seen).await? {
-            self.subject.counted.push(Counted::Wrote(Write::Delete));
-            let why = if lost { "whose value was lost" } else { "which was replaced" };
-            self.subject.note(false, EventReason::Deleted, format!("deleted the secret {id}, {why}"));
-        } else if lost {
-            return Err(Error::retry(format!("waiting until the account no longer shows the secret {id}")));
-        }
-        Ok(())
-    }
-
-    /// Whether a former secret is one of this object: a record is no proof by itself. It has the mark, and the parent of the present
-    /// one.
-    fn was_ours(&self, target: &Target, seen: &Seen) -> Result<bool> {
-        let present = self.subject.recorded_id().map(|id| self.driver.within(id)).transpose()?;
-        let beside = present.is_none_or(|parent| self.driver.within(&seen.id).is_ok_and(|own| own == parent));
-        Ok(beside && self.recognised(target, seen)?)
+    /// Whether the Kubernetes Secret has lost the present secret. One that the spec names only now has lost nothing.
+    fn has_lost_secret(&self, reserved: &Reserved) -> bool {
+        let observed = self.subject.status.as_ref().ok().map(|status| status.observed_generation);
+        let same_spec = observed == self.subject.object.metadata.generation;
+        same_spec && self.subject.recorded_id().is_some_and(|id| reserved.id.as_deref() != Some(id))
     }
 }

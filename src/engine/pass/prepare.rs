@@ -1,13 +1,9 @@
-//! Hops 3 to 6, from the parsed object to what it wants: what can be known before the account is read for it. Nothing is
-//! written here.
+//! Hops 3, 4 and 6, from the parsed object to what it wants: what can be known before the account is read for it. Nothing is written
+//! here. Hop 5, which finds the ids, is in [`super::resolve`].
 //!
 //! The DatabricksAuth that admits the object gives the account and the right to act there; the account is pinned with the first
-//! record. While deleting, dependents come first. References and names become ids, and what an object was created for is
-//! pinned: if a name later means something else, the object stops. The kind computes the desired state from the spec and the
-//! ids; it is checked against the grants.
-
-use kube::ResourceExt;
-use serde_json::Value;
+//! record. While deleting, dependents come first. The kind computes the desired state from the spec and the ids; it is checked against
+//! the grants.
 
 use super::outcome::Outcome;
 use super::subject::Terms;
@@ -15,10 +11,9 @@ use super::unresolved::Unresolved;
 use super::work::{Place, Target, Work};
 use crate::databricks::Urgency;
 use crate::engine::account::{Admission, Applicant, check_power};
-use crate::engine::crd::{EXTERNAL_ID, Effective, ObjectName, Reason, format_duration, resync, still};
+use crate::engine::crd::{Effective, ObjectName, Reason, format_duration, resync, still};
 use crate::engine::error::{Error, Result};
-use crate::engine::kind::{Home, Need, Permit, Power, Reader, Resolved, Wanted, Writer, no_workspace};
-use crate::engine::memory::Claim;
+use crate::engine::kind::{Home, Power, Reader, Resolved, Wanted, Writer, no_workspace};
 
 impl Work<'_> {
     /// Hop 3: determines where the object may act.
@@ -37,19 +32,6 @@ impl Work<'_> {
         let creates = self.subject.recorded_id().is_none() && !deleting;
         let writer = Writer::new(reader.clone(), self.permit(&auth, &admission, creates));
         Ok(Place { auth, terms: self.terms(Some(&admission))?, admission, reader, writer, urgency })
-    }
-
-    /// The right to write in this reconcile, which may wait for the account or for its turn: what was revoked, stopped or changed
-    /// meanwhile is not sent. A create that was announced is not stopped by a mere change of the spec.
-    pub fn permit(&self, auth: &ObjectName, admission: &Admission, creates: bool) -> Permit {
-        let (engine, auth, admission) = (self.engine.clone(), auth.clone(), admission.clone());
-        let (who, uid, deleting) = (self.subject.who.clone(), self.subject.uid(), self.subject.deleting());
-        let generation = self.subject.object.metadata.generation.filter(|_| !creates);
-        Permit::while_valid(move || {
-            engine.permit().holds()
-                && engine.auths.still_admits(&auth, &admission, deleting)
-                && engine.still_asks(&who, &uid, generation)
-        })
     }
 
     /// An account is pinned with the first record: a DatabricksAuth that later means another account stops everything.
@@ -106,112 +88,6 @@ impl Work<'_> {
                 still(&dependents, "refer to", "this one")
             ),
         })
-    }
-
-    /// Hop 5: resolves the ids. While deleting, only pinned ids are used: references may be gone, and nothing new may be resolved.
-    /// An object that was restored without its status has pinned nothing: its record is checked by what its spec means now,
-    /// which may be nothing.
-    pub async fn resolve(&self, place: &Place) -> Result<Option<(Resolved, Unresolved)>> {
-        let status = self.subject.status()?;
-        let recorded = status.external.is_some() || status.intent.is_some();
-        let pinned = status.resolved_refs.clone();
-        if self.subject.deleting() && recorded {
-            let got = Resolved { ids: pinned, marker: self.marker(), ..Resolved::default() };
-            return Ok(Some((got, Unresolved::default())));
-        }
-        match self.references(place).await {
-            Err(Error::Waiting { .. } | Error::Terminal { .. }) if self.subject.deleting() => Ok(None),
-            found => found.map(Some),
-        }
-    }
-
-    /// The ids of all references in the spec; the error names all at once that are missing and that the object cannot be without.
-    async fn references(&self, place: &Place) -> Result<(Resolved, Unresolved)> {
-        let spec = self.subject.spec();
-        let mut got = Resolved { marker: self.marker(), ..Resolved::default() };
-        let mut missing: Option<(Reason, Vec<String>)> = None;
-        let needs = self.driver.needs(&spec)?;
-        for need in needs.iter().filter(|need| !need.soft) {
-            match self.reference(need, place).await {
-                Ok(id) => {
-                    self.same_parent(need, &id)?;
-                    got.ids.insert(need.field.clone(), id);
-                }
-                Err(Error::Waiting { reason, message }) => {
-                    missing.get_or_insert((reason, vec![])).1.push(message);
-                }
-                Err(error) => return Err(error),
-            }
-        }
-        if let Some((reason, messages)) = missing {
-            return Err(Error::waiting(reason, messages.join("; ")));
-        }
-        let unresolved = self.resolve_soft(&needs, place, &mut got.ids).await?;
-        Ok((got, unresolved))
-    }
-
-    /// A reference that an object cannot exist without must keep its meaning: otherwise an object that was deleted and
-    /// created again under its name would take this one along and leave its old row behind.
-    fn same_parent(&self, need: &Need, id: &str) -> Result<()> {
-        let status = self.subject.status()?;
-        let traits = self.driver.traits();
-        let fixed = traits.immutable.iter().find(|i| i.spec.iter().any(|field| *field == need.field));
-        let (Some(fixed), Some(external)) = (fixed, &status.external) else { return Ok(()) };
-        let name = fixed.shown().map(|(_, name)| name);
-        let observed = name.and_then(|name| status.observed.get(name)).map(text);
-        let pinned = match status.resolved_refs.get(&need.field).cloned().or(observed) {
-            Some(pinned) => pinned,
-            // The id of an upsert consists of what it was created for.
-            None if traits.lifecycle.is_repeatable() && !external.id.split('/').any(|part| part == id) => {
-                external.id.clone()
-            }
-            None => return Ok(()),
-        };
-        if pinned == id {
-            return Ok(());
-        }
-        Err(Error::terminal(
-            Reason::ImmutableFieldChanged,
-            format!(
-                "spec.{} now means {id}, but this object was created for {pinned}: write what means that again, or delete this \
-                 object and apply it again if the other one is intended",
-                need.field
-            ),
-        ))
-    }
-
-    async fn reference(&self, need: &Need, place: &Place) -> Result<String> {
-        match &need.what {
-            Wanted::Object { kind, name } => {
-                let who = ObjectName {
-                    kind: kind.clone(),
-                    namespace: self.subject.who.namespace.clone(),
-                    name: name.clone(),
-                };
-                // A bound object keeps what it was created for while that exists, so that access stays correct.
-                let status = self.subject.status()?;
-                let pinned = status.resolved_refs.get(&need.field).filter(|_| status.external.is_some());
-                self.engine.resolve_object(&who, need, pinned.map(String::as_str))
-            }
-            Wanted::Principal(name) => {
-                // A bound object keeps the principal that it was created for; whether the name still means it is checked
-                // when it must be written again.
-                let status = self.subject.status()?;
-                if status.external.is_some()
-                    && let Some(pinned) = status.resolved_refs.get(&need.field)
-                {
-                    return Ok(pinned.clone());
-                }
-                let found = place.admission.session.directory.principal(name, place.urgency, false).await?;
-                found.ok_or_else(|| {
-                    let text = format!(
-                        "the account has no {name}: create it there, or correct spec.{}",
-                        need.place()
-                    );
-                    Error::waiting(Reason::ReferenceNotFound, text)
-                })
-            }
-        }
     }
 
     /// Hop 6: computes the desired state. While deleting, it may be unreadable.
@@ -277,26 +153,4 @@ impl Work<'_> {
             _ => false,
         }))
     }
-
-    /// What this object claims: not what it claimed under a name that it no longer has, nor what it only observes.
-    fn claims(&self, admission: &Admission, want: Option<&Value>) -> Result<Vec<Claim>> {
-        let account = admission.session.client.account_id();
-        let kind = &self.subject.who.kind;
-        let key =
-            want.map(|want| self.driver.key(want)).transpose()?.map(|key| Claim::key(account, kind, &key));
-        let status = self.subject.status()?;
-        let annotated = self.subject.object.annotations().get(EXTERNAL_ID);
-        let id = status.external.as_ref().map(|e| &e.id).or(annotated).map(|id| Claim::id(account, kind, id));
-        // A create that has begun may still have its effect.
-        let begun = status.intent.as_ref().map(|intent| Claim::intent(kind, intent));
-        // No other object finds it by its key.
-        let key = key.filter(|_| !self.driver.traits().issues);
-        let wanted = key.into_iter().chain(id).filter(|_| !self.observing());
-        Ok(wanted.chain(begun).collect())
-    }
-}
-
-/// An id as text, whether it is a number or text.
-fn text(value: &Value) -> String {
-    value.as_str().map_or_else(|| value.to_string(), str::to_owned)
 }

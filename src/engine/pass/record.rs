@@ -14,18 +14,19 @@ use super::subject::{Counted, Subject};
 use crate::clock;
 use crate::engine::cluster::RecordCopy;
 use crate::engine::crd::{
-    AnyStatus, ConditionType, EventReason, FINALIZER, Intent, Note, RECONCILE_REQUESTED, Reason, conditions,
+    AUTH_KIND, AnyStatus, ConditionType, EventReason, FINALIZER, Intent, Note, RECONCILE_REQUESTED, Reason,
+    conditions,
 };
 use crate::engine::error::{Error, Result};
-use crate::engine::memory::Refusal;
 use crate::engine::meter::{OfKind, ReconcileResult};
 
 impl Subject {
     /// Writes the finalizer, and the copy of the record in annotations. The status in memory stays as it is.
     pub async fn write_metadata(&mut self, engine: &Engine, finalizer: bool) -> Result<bool> {
         let external = self.status.as_ref().ok().and_then(|status| status.external.as_ref());
+        let annotated = self.who.kind != AUTH_KIND;
         // An object that is only observed is not ours, whatever the status says.
-        let ours = external.filter(|external| self.annotated && !self.deleting() && !external.observed);
+        let ours = external.filter(|external| annotated && !self.deleting() && !external.observed);
         let copy = ours.map(|external| RecordCopy {
             id: external.id.clone(),
             created_by: (!external.adopted).then(|| engine.mark(&self.who)),
@@ -64,6 +65,15 @@ impl Subject {
             self.status_mut()?.intent = before;
         }
         written
+    }
+
+    /// The announced create certainly has no effect. `open` is what was announced before and is still in doubt.
+    pub fn withdraw(&mut self, engine: &Engine, open: Option<Intent>) -> Result<()> {
+        let in_doubt = open.is_some();
+        let withdrawn = std::mem::replace(&mut self.status_mut()?.intent, open);
+        let without_effect = withdrawn.filter(|_| !in_doubt);
+        engine.memory.objects.of(&self.uid(), |memory| memory.without_effect = without_effect);
+        Ok(())
     }
 
     /// Releases the Kubernetes object.
@@ -316,57 +326,6 @@ impl Subject {
         if first {
             self.object.metadata.creation_timestamp.iter().for_each(|made| counts.became_ready(made.0));
         }
-    }
-
-    /// How often in a row this object has failed or waited before; this time counts from now on.
-    fn count_attempt(&self, engine: &Engine, outcome: &Outcome) -> u32 {
-        engine.memory.objects.of(&self.uid(), |memory| {
-            let attempts = memory.attempts;
-            memory.attempts = match outcome {
-                Outcome::Failed(Error::Terminal { .. } | Error::Rejected { .. }) => 0,
-                Outcome::Failed(_) | Outcome::Progress { .. } => attempts.saturating_add(1),
-                _ => 0,
-            };
-            attempts
-        })
-    }
-
-    /// How often in a row this object was refused for this reason before, and whether a refusal by Databricks is final by
-    /// now. A failure for another cause in between neither counts nor clears it. One that the status already shows as
-    /// Stalled stays final, whatever a restart forgot.
-    fn count_refusal(&self, engine: &Engine, outcome: &Outcome, generation: i64) -> (u32, bool) {
-        let (reason, patience) = match outcome {
-            Outcome::Refused { reason, .. } | Outcome::Failed(Error::Terminal { reason, .. }) => {
-                (*reason, None)
-            }
-            Outcome::Failed(Error::Rejected { reason, patience, .. }) => (*reason, *patience),
-            Outcome::Failed(_) | Outcome::Again => return (0, false),
-            _ => {
-                engine.memory.objects.of(&self.uid(), |memory| memory.refusal = None);
-                return (0, false);
-            }
-        };
-        let now = tokio::time::Instant::now();
-        let refusal = engine.memory.objects.of(&self.uid(), |memory| {
-            let same =
-                memory.refusal.filter(|known| known.reason == reason && known.generation == generation);
-            let refusal = same.unwrap_or(Refusal { reason, generation, since: now, tries: 0 });
-            memory.refusal = Some(Refusal { tries: refusal.tries.saturating_add(1), ..refusal });
-            refusal
-        });
-        let settings = &engine.settings;
-        let at_once = settings.refusal_tries == 1;
-        let period = if at_once { Duration::ZERO } else { settings.refusal_period };
-        let long = now.duration_since(refusal.since) >= period.max(patience.unwrap_or_default());
-        let long = long && refusal.tries.saturating_add(1) >= settings.refusal_tries;
-        (refusal.tries, long || self.shown_as_stalled(reason, generation))
-    }
-
-    fn shown_as_stalled(&self, reason: Reason, generation: i64) -> bool {
-        self.status.as_ref().is_ok_and(|status| {
-            let stalled = status.condition(ConditionType::Stalled);
-            status.observed_generation == generation && stalled.is_some_and(|c| c.reason == reason.name())
-        })
     }
 }
 

@@ -98,8 +98,6 @@ pub struct Subject {
     pub sent: bool,
     /// Whether the object in the account is usable, if it was read; the inner `None` if it does not exist.
     pub usable: Option<Option<bool>>,
-    /// Annotations hold a copy of its record.
-    pub annotated: bool,
     /// Its status was written in this reconcile.
     pub written: bool,
     /// The id was just learnt: the status must be written whatever happens.
@@ -150,7 +148,6 @@ impl Subject {
             sent: false,
             recovered: false,
             usable: None,
-            annotated: kind != AUTH_KIND,
             written: false,
             must_record: false,
             rank,

@@ -1,4 +1,4 @@
-//! What a spec names, is not known, and is left out; and what must not be removed because of that. Values only; [`super::soft`]
+//! What a spec names, is not known, and is left out; and what must not be removed because of that. Values only; [`super::resolve`]
 //! finds them.
 
 use std::collections::BTreeSet;

@@ -10,6 +10,7 @@ use crate::engine::kind::{Change, Immutable, Reference};
 use crate::engine::pass::bound::Record;
 use crate::engine::pass::look::Found;
 
+/// All that a decision depends on.
 #[derive(Clone, Debug)]
 pub struct View<'a> {
     /// How messages name the object in the account: the kind with the id or the natural name by which it is found.

@@ -166,6 +166,28 @@ async fn deletions_use_the_last_good_credentials_after_a_rotation_to_wrong_ones(
     }
 }
 
+/// What is in another account is not deleted with credentials of the former one.
+#[tokio::test]
+async fn deletions_wait_while_the_databricks_auth_means_another_account_or_service_principal() {
+    for field in ["accountId", "clientId"] {
+        let account = HttpAccount::start().await;
+        let world = connected(&account, json!({})).await;
+        world.apply(json!({})).settle().await;
+        world.fake.calls();
+        world.api.secret("databricks", json!({"secret": "Cg=="}));
+        world.api.edit("account", |auth| {
+            auth["spec"][field] = json!("another");
+            auth["metadata"]["generation"] = json!(2);
+        });
+        let status = world.reconcile_auth().await;
+        assert_eq!(condition(&status, "Ready"), "False SecretValueEmpty");
+        world.api.delete("it");
+        world.settle().await;
+        assert_eq!(world.changes(), NOTHING, "{field}");
+        assert!(world.api.get("it").is_some(), "{field}");
+    }
+}
+
 /// No object uses the former credentials while the new ones have not worked yet.
 #[tokio::test]
 async fn a_changed_databricks_auth_admits_nothing_until_its_new_credentials_work() {

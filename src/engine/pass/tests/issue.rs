@@ -243,7 +243,9 @@ async fn crashed_after_the_fill() -> World {
 
 #[tokio::test(start_paused = true)]
 async fn a_crash_after_the_kubernetes_secret_was_filled_loses_nothing() {
-    for more in [json!({}), json!({"managementPolicy": "Observe"})] {
+    let observe = json!({"managementPolicy": "Observe"});
+    let nameless = json!({"managementPolicy": "Observe", "secretName": null});
+    for more in [json!({}), observe, nameless] {
         let world = crashed_after_the_fill().await;
         let mut spec = json!({"renewal": "now"});
         spec.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());

@@ -218,3 +218,47 @@ async fn a_value_that_was_overwritten_is_as_good_as_lost() {
     world.settle().await;
     assert_eq!(held(&world), Some("id-2".into()), "{}", world.condition("Ready"));
 }
+
+/// A user names another Kubernetes Secret, whose value is lost a moment later: that is the first loss, so it is filled at once.
+#[tokio::test(start_paused = true)]
+async fn a_kubernetes_secret_that_the_spec_names_only_now_has_lost_nothing() {
+    let world = issued(json!({})).await;
+    apply(&world, json!({"secretName": "elsewhere"}));
+    world.settle().await;
+    world.api.edit("elsewhere", |secret| secret["data"] = json!({}));
+    world.settle().await;
+    assert_eq!(world.changes(), ["POST a", "DELETE id-1", "POST a"]);
+    assert_eq!((present(&world), retired(&world)), ("id-3".into(), vec!["id-2".into()]));
+    assert_eq!(world.condition("Ready"), "True Available", "{}", world.message("Ready"));
+}
+
+/// The account accepts a deletion that has no effect: the former secret is still valid, so it is neither forgotten nor left.
+#[tokio::test(start_paused = true)]
+async fn a_former_secret_is_deleted_until_the_account_no_longer_shows_it() {
+    let world = issued(json!({})).await;
+    *world.fake.late.lock().unwrap() = true;
+    apply(&world, json!({"renewal": "now", "overlap": 0}));
+    world.settle().await;
+    assert_eq!((there(&world).len(), retired(&world)), (2, vec!["id-1".into()]));
+    *world.fake.late.lock().unwrap() = false;
+    world.settle().await;
+    assert_eq!((there(&world), retired(&world)), (vec!["id-2".to_owned()], vec![]));
+}
+
+/// The same of a secret whose value was lost.
+#[tokio::test(start_paused = true)]
+async fn a_lost_secret_is_deleted_until_the_account_no_longer_shows_it() {
+    let world = world_of(Fake::with(|fake| fake.traits.issues = true), |_| {});
+    apply(&world, json!({}));
+    world.settle().await;
+    apply(&world, json!({"renewal": "now"}));
+    world.loses(unknown()).reconcile().await;
+    tokio::time::advance(seconds(6)).await;
+    *world.fake.late.lock().unwrap() = true;
+    world.settle().await;
+    assert_eq!(there(&world), ["id-1", "id-2"]);
+    assert!(world.status()["intent"].is_object(), "{}", world.status());
+    *world.fake.late.lock().unwrap() = false;
+    world.settle().await.settle().await;
+    assert_eq!((there(&world), held(&world)), (vec!["id-1".into(), "id-3".into()], Some("id-3".into())));
+}

@@ -110,3 +110,27 @@ async fn without_room_in_the_account_the_present_secret_stays_where_users_find_i
     world.settle().await;
     assert_eq!((held(&world), retired(&world)), (Some("id-2".into()), vec!["id-1".into()]));
 }
+
+/// The new secret can be neither written nor deleted for the moment. It is valid, so the status names it, and it is deleted later.
+#[tokio::test(start_paused = true)]
+async fn a_secret_that_can_be_neither_written_nor_deleted_is_shown_and_deleted_later() {
+    let world = issued(json!({})).await;
+    apply(&world, json!({"renewal": "now"}));
+    (0..20).for_each(|_| world.api.next_write("fill", Trouble::Refuse(403)));
+    let meanwhile = async {
+        while there(&world).len() < 2 {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+        world.fake.refuse(Error::retry("no response"));
+    };
+    tokio::join!(world.reconcile(), meanwhile);
+    assert_eq!(world.changes(), ["POST a", "DELETE id-2"]);
+    assert_eq!((there(&world).len(), held(&world)), (2, Some("id-1".into())));
+    assert!(world.status()["intent"].is_object(), "{}", world.status());
+    let says = world.message("Ready");
+    assert!(says.contains("the secret id-2 in the account cannot be deleted yet"), "{says}");
+    tokio::time::advance(seconds(6)).await;
+    world.settle().await.settle().await;
+    assert_eq!(world.changes(), ["DELETE id-2", "POST a"]);
+    assert_eq!((held(&world), retired(&world)), (Some("id-3".into()), vec!["id-1".into()]));
+}

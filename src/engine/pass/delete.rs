@@ -1,0 +1,272 @@
+//! The order of effects of a deletion: what may be touched is checked, the Kubernetes object is read once more, the guard is asked, and the
+//! deletion is sent. The Kubernetes object is released by a later reconcile, when a read shows that the object in the account is gone, or
+//! at once if that stays. Nothing here retries.
+//!
+//! A secret that was replaced, or whose value was lost, is deleted alike; its Kubernetes object stays.
+
+use std::time::Duration;
+
+use kube::ResourceExt;
+use serde_json::Value;
+use tokio::time::Instant;
+
+use super::bound::Record;
+use super::decide::Released;
+use super::look::Look;
+use super::outcome::Outcome;
+use super::subject::Counted;
+use super::work::{Target, Work, missing_observation};
+use crate::clock;
+use crate::engine::crd::{EventReason, FINALIZER, Intent, Note, ObjectName, Reason, age};
+use crate::engine::error::{Error, Result};
+use crate::engine::kind::Seen;
+use crate::engine::meter::Write;
+
+/// How long a workspace that is being deleted may count as a user of what it was built from: its deletion takes up to a quarter of
+/// an hour (Terraform's provider waits that long), and some minutes more.
+const USED_FOR: Duration = Duration::from_secs(1200);
+
+impl Work<'_> {
+    /// Checks who still needs it and what may be touched · reads the Kubernetes object again · asks the guard · sends.
+    pub async fn delete(&mut self, target: &Target, look: &Look) -> Result<Outcome> {
+        if let Some(blocked) = self.foreign_finalizer() {
+            return Ok(blocked);
+        }
+        if self.remember(|m| m.delete_accepted).is_some_and(|at| at.elapsed() < self.lag().read) {
+            return Ok(deletion_accepted());
+        }
+        let seen = look.seen().ok_or_else(missing_observation)?;
+        self.may_touch(target, seen)?;
+        self.same_place_if_adopted(target.want.as_ref(), seen)?;
+        self.unchanged().await?;
+        let _one_at_a_time = self.guard(target, None, Some(seen), &[]).await?;
+        let session = &target.place.admission.session;
+        let account = session.client.account_id();
+        if let Err(message) = self.engine.memory.breaker.admit(account, &self.subject.uid()) {
+            return Ok(Outcome::Blocked { reason: Reason::TooManyDeletions, message });
+        }
+        match self.send_delete(target, seen).await {
+            Ok(true) => self.subject.counted.push(Counted::Wrote(Write::Delete)),
+            Ok(false) => {}
+            Err(error) if self.note_in_use(&error) => return self.release(Released::InUse).await,
+            Err(error) => return Err(self.overtaken(target, seen, error).await?),
+        }
+        let key = self.driver.key(&seen.state)?;
+        session.snapshots.remove(self.driver, &key.within, &seen.id).await;
+        self.name_freed(target, seen)?;
+        let before = self.remember(|m| m.delete_accepted.replace(Instant::now()));
+        Ok(before.map_or(Outcome::Again, |_| deletion_accepted()))
+    }
+
+    /// A foreign finalizer means that the object is still needed.
+    fn foreign_finalizer(&self) -> Option<Outcome> {
+        let ours = [FINALIZER, "foregroundDeletion", "orphan"];
+        let foreign: Vec<&String> =
+            self.subject.object.finalizers().iter().filter(|f| !ours.contains(&f.as_str())).collect();
+        foreign.first().map(|name| Outcome::Blocked {
+            reason: Reason::ForeignFinalizer,
+            message: format!(
+                "the foreign finalizer {name} is still on this object and must be removed first"
+            ),
+        })
+    }
+
+    /// What was adopted must be the object that the spec means. What the operator has created goes with its record, even if the spec was
+    /// changed while the result of the create was not known.
+    fn same_place_if_adopted(&self, want: Option<&Value>, seen: &Seen) -> Result<()> {
+        let adopted = self.bound().adopted(self.observing());
+        want.filter(|_| adopted).map_or(Ok(()), |want| self.same_place(want, seen))
+    }
+
+    /// The deletion itself. Returns whether it was accepted; if not, the object is gone already.
+    async fn send_delete(&self, target: &Target, seen: &Seen) -> Result<bool> {
+        match self.driver.retire(&target.place.writer, seen, target.want.as_ref()).await {
+            Ok(()) => Ok(true),
+            // A replica that lags behind may not know it yet, and then nothing was deleted.
+            Err(error) if error.is_rejected(Reason::ExternalResourceMissing) => {
+                self.unseen(&seen.id).map_or(Ok(false), Err)
+            }
+            // Most often a dependent in the account: the operator waits for it.
+            Err(error) if error.is_rejected(Reason::ApplyFailed) => {
+                Err(Error::waiting(Reason::ApplyFailed, error.to_string()))
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Why the account may not show an object yet whose deletion was requested.
+    fn unseen(&self, id: &str) -> Option<Error> {
+        let created = self.bound().created_at()?;
+        let called = format!("{} {id}", self.subject.who.kind);
+        let deleting = self.subject.deleting();
+        self.lag().may_be_unseen(&called, created, clock::now(), Duration::ZERO, deleting)
+    }
+
+    /// Notes a refused deletion. Returns whether to release the object instead of waiting until nothing uses it: what uses it is known to
+    /// stay in the account, or has used it for [`USED_FOR`] since the first refusal and may stay on purpose. Never if the spec sets a
+    /// deletion policy.
+    fn note_in_use(&self, error: &Error) -> bool {
+        let used = matches!(error, Error::Waiting { reason: Reason::DependencyStillInUse, .. });
+        let since = self.remember(|m| used.then(|| *m.in_use_since.get_or_insert_with(Instant::now)));
+        let kept = || !self.engine.memory.wake.keepers(&self.subject.who).is_empty();
+        let lasts = since.is_some_and(|since| since.elapsed() >= USED_FOR || kept());
+        self.management.deletion_policy.is_none() && lasts
+    }
+
+    /// Releases the Kubernetes object, with the event for it. What it managed stays in the account and uses what it used, if it was
+    /// managed at all.
+    pub async fn release(&mut self, how: Released) -> Result<Outcome> {
+        let (engine, note) = (self.engine, self.released(&how));
+        let managed = !self.observing() && self.bound().record() == Record::Bound;
+        let stays = managed && matches!(how, Released::Retained | Released::InUse);
+        let (wake, who) = (&engine.memory.wake, self.subject.who.clone());
+        let used = wake.uses(&who);
+        let released = self.subject.release(engine, note).await?;
+        if stays {
+            wake.retain(&who, used);
+        }
+        Ok(released)
+    }
+
+    /// What the event reports of the object in the account when its Kubernetes object is released. One that is deleted before the
+    /// first reconcile after a restore without its status says by its annotation what stays.
+    fn released(&self, how: &Released) -> Option<Note> {
+        let bound = self.bound();
+        let recorded = bound.external.as_ref().map(|external| external.id.as_str());
+        let note = |warning, reason, text| Some(Note { warning, reason, text });
+        // While a create is in doubt, the annotation names what was there before it.
+        let copied = bound.annotated.as_deref().filter(|_| bound.copied());
+        let (stays, gone) = (recorded.or(copied), recorded);
+        match how {
+            Released::NeverCreated => None,
+            Released::Retained => match stays {
+                Some(id) => {
+                    let left = self.management.suspended() || self.observing();
+                    let reason = if left { EventReason::OrphanedOnDelete } else { EventReason::Retained };
+                    let mut text = format!("the object {id} stays in the account");
+                    let former = self.subject.status.iter().flat_map(|status| &status.retired);
+                    let former: Vec<&str> = former.map(|one| one.id.as_str()).collect();
+                    if !former.is_empty() {
+                        text += &format!(", and so do its predecessors: {}", former.join(", "));
+                    }
+                    note(left, reason, text)
+                }
+                None => note(true, EventReason::OrphanedOnDelete, interrupted(bound.intent.as_ref()?)),
+            },
+            Released::Held => note(
+                false,
+                EventReason::Retained,
+                format!("the object {} stays in the account, as another object manages it", stays?),
+            ),
+            Released::InUse => note(true, EventReason::Retained, self.in_use(stays?)),
+            Released::Left(word) => note(
+                false,
+                EventReason::Deleted,
+                format!("the object {} is not removed from the account: it stays there as {word}", gone?),
+            ),
+            Released::Gone => {
+                note(false, EventReason::Deleted, format!("the object {} is gone from the account", gone?))
+            }
+        }
+    }
+
+    /// The text for an object that stays because it is used. No object of the cluster deletes it any more.
+    fn in_use(&self, id: &str) -> String {
+        let keepers = self.engine.memory.wake.keepers(&self.subject.who);
+        let names: Vec<String> = keepers.iter().map(ObjectName::to_string).collect();
+        let user = if names.is_empty() {
+            "something in the account".to_owned()
+        } else {
+            format!("what {} managed, or something else in the account,", names.join(" and "))
+        };
+        format!(
+            "the object {id} stays in the account: {user} still uses it, and spec.deletionPolicy is not set. With Delete, the \
+             operator would wait until it can be deleted"
+        )
+    }
+
+    /// Deletes a secret that was replaced, or whose value was lost: never the present one. Its record is removed once a read after
+    /// the deletion does not show it.
+    pub async fn discard(&mut self, target: &Target, id: &str) -> Result<Outcome> {
+        if self.subject.recorded_id() == Some(id) {
+            return Err(Error::terminal(Reason::InternalError, "the present secret would be deleted"));
+        }
+        if self.subject.deleting() {
+            if let Some(blocked) = self.foreign_finalizer() {
+                return Ok(blocked);
+            }
+            self.unchanged().await?;
+        }
+        let within = self.driver.within(id)?;
+        match self.driver.get(&target.place.reader, id).await? {
+            Some(seen) => self.discard_seen(target, &seen).await?,
+            None => self.surely_gone(target, &within, id).await?,
+        }
+        target.place.admission.session.snapshots.remove(self.driver, &within, id).await;
+        self.subject.status_mut()?.retired.retain(|one| one.id != id);
+        self.subject.recovered = true;
+        Ok(Outcome::Again)
+    }
+
+    async fn discard_seen(&mut self, target: &Target, seen: &Seen) -> Result<()> {
+        let id = &seen.id;
+        let lost = self.subject.status()?.intent.is_some();
+        if !lost && !self.was_ours(target, seen)? {
+            let text = format!(
+                "the secret {id} in the account does not look like one of this object, so it is left there: delete it if it is not \
+                 needed"
+            );
+            self.subject.note(true, EventReason::Retained, text);
+            return Ok(());
+        }
+        let _one_at_a_time = self.guard(target, None, Some(seen), &[]).await?;
+        if self.send_delete(target, seen).await? {
+            self.subject.counted.push(Counted::Wrote(Write::Delete));
+            let why = if lost { "whose value was lost" } else { "which was replaced" };
+            self.subject.note(false, EventReason::Deleted, format!("deleted the secret {id}, {why}"));
+            // As long as the account shows it, it may be valid, so it stays recorded.
+            if self.driver.get(&target.place.reader, id).await?.is_some() {
+                return Err(Error::retry(format!(
+                    "the account accepted the deletion of the secret {id} and still shows it: deleting it again"
+                )));
+            }
+        } else if lost {
+            return Err(Error::retry(format!("waiting until the account no longer shows the secret {id}")));
+        }
+        Ok(())
+    }
+
+    /// A read does not show it, and may lag behind: a lost secret was just in a LIST, and a former one may have been created a moment
+    /// ago.
+    async fn surely_gone(&self, target: &Target, within: &str, id: &str) -> Result<()> {
+        let status = self.subject.status()?;
+        let lag = self.lag().shown_within;
+        let recent = status.retired.iter().any(|one| one.id == id && age(one.since.0, clock::now()) < lag);
+        if status.intent.is_none() && !recent {
+            return Ok(());
+        }
+        target.place.admission.session.snapshots.forget(self.driver, within).await;
+        Err(Error::retry(format!(
+            "the account does not show the secret {id} at present, and its reads may lag behind: reading again before it counts as gone"
+        )))
+    }
+
+    /// Whether a former secret is one of this object: a record is no proof by itself. It has the mark, and the parent of the present
+    /// one.
+    fn was_ours(&self, target: &Target, seen: &Seen) -> Result<bool> {
+        let present = self.subject.recorded_id().map(|id| self.driver.within(id)).transpose()?;
+        let beside = present.is_none_or(|parent| self.driver.within(&seen.id).is_ok_and(|own| own == parent));
+        Ok(beside && self.recognised(target, seen)?)
+    }
+}
+
+/// The text for what a create may have created.
+fn interrupted(intent: &Intent) -> String {
+    format!("a create of {} was interrupted; what it may have created stays in the account", intent.name)
+}
+
+/// Reads may show the object for a while longer.
+fn deletion_accepted() -> Outcome {
+    let message = "the deletion was accepted; waiting until the object is gone".into();
+    Outcome::Progress { reason: Reason::Deleting, message, sent: true }
+}

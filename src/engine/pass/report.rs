@@ -1,0 +1,265 @@
+//! What was read, put on the object: its record, what its status shows, and how the reconcile ends. A response to our own change is one
+//! more reading. Fields have the names that users write. Nothing is sent here.
+
+mod cut;
+
+use std::collections::BTreeSet;
+
+use serde_json::{Map, Value};
+
+use super::bound::Record;
+use super::decide::{Step, spec_path};
+use super::look::{Found, Look};
+use super::outcome::Outcome;
+use super::subject::Shown;
+use super::view::Decision;
+use super::work::{Target, Work};
+use crate::clock;
+use crate::engine::crd::{
+    CREATED_BY, Drift, EXTERNAL_ID, EventReason, External, Operation, Reason, camel, seconds, shorten,
+};
+use crate::engine::error::Result;
+use crate::engine::kind::{Change, Immutable, Phase, Seen, Traits, at};
+use crate::engine::meter::Write;
+
+use cut::{Left, cut};
+
+impl Work<'_> {
+    /// A response to our own change is one more reading.
+    pub fn respond(&mut self, target: &Target, seen: Seen) -> Result<Outcome> {
+        let look = Look::from_response(seen);
+        self.subject.put_read(&look, self.usable(&look));
+        let decision = self.decide_on_response(target, &look)?;
+        self.report(target, &look, decision)
+    }
+
+    /// Shows what was read, without sending anything.
+    pub fn report(&mut self, target: &Target, look: &Look, decision: Decision) -> Result<Outcome> {
+        let Decision { step, changes, .. } = decision;
+        // An object that only observes does nothing that could be due.
+        let issue = self.issue(look)?.filter(|_| !self.observing());
+        self.subject.act_in = issue.and_then(|issue| issue.next_due(look.seen()));
+        if let Some(seen) = look.seen() {
+            self.may_touch(target, seen)?;
+            self.keep_time(seen, &changes)?;
+            let (record, observing) = (self.bound().record(), self.observing());
+            // An observed object is shown whatever its state. That alone does not make it ours.
+            let ours = if observing {
+                self.recognised(target, seen)?
+            } else {
+                !matches!(step, Step::Refuse { reason: Reason::AlreadyExists | Reason::ApiRefused, .. })
+            };
+            let unbound = self.subject.status()?.external.is_none();
+            if record == Record::Bound && unbound && (ours || observing) {
+                self.restore(target, seen)?;
+            }
+            // What is being corrected is no drift.
+            let left = if matches!(step, Step::Update(_)) { &[] } else { changes.as_slice() };
+            self.subject.put_shown(self.shown(target, seen, left, ours)?)?;
+        }
+        match (&step, &target.want) {
+            (Step::Plan { reason: Reason::WouldBeCreated, .. }, Some(want)) => {
+                self.subject.put_shown(self.planned(want))?;
+            }
+            (Step::Plan { .. }, _) => self.subject.put_shown(Default::default())?,
+            _ if look.seen().is_none() => self.subject.status_mut()?.drift.clear(),
+            _ => {}
+        }
+        self.outcome_of(step, &changes)
+    }
+
+    /// How the reconcile ends for a step that sends nothing.
+    fn outcome_of(&mut self, step: Step, changes: &[Change]) -> Result<Outcome> {
+        Ok(match step {
+            Step::Wait { reason, message } => {
+                let generation = self.subject.object.metadata.generation;
+                let operation = self.subject.status()?.operation.as_ref();
+                let sent = operation.is_some_and(|o| Some(o.generation) == generation);
+                // What waits for a person alone has nothing left to send.
+                let sent = sent || (reason == Reason::AwaitingApproval && changes.is_empty());
+                Outcome::Progress { reason, message, sent }
+            }
+            Step::Refuse { reason, message } if self.subject.deleting() => {
+                Outcome::Blocked { reason, message }
+            }
+            Step::Refuse { reason, message } => Outcome::Refused { reason, message },
+            Step::Plan { reason, message } => Outcome::Planned { reason, message },
+            Step::Rest => {
+                self.remember(|m| (m.drifted, m.not_found) = (false, false));
+                self.subject.status_mut()?.intent = None;
+                self.close_operation()?;
+                Outcome::Rest
+            }
+            _ => Outcome::Again,
+        })
+    }
+
+    /// Opens an operation when the account is first seen at work, so that it is timed, and closes the one that a read shows to be
+    /// over.
+    fn keep_time(&mut self, seen: &Seen, changes: &[Change]) -> Result<()> {
+        let generation = self.subject.object.metadata.generation.unwrap_or_default();
+        let pending = matches!(seen.about.phase, Phase::Pending(_));
+        let status = self.subject.status_mut()?;
+        if pending && status.operation.is_none() {
+            status.operation = Some(Operation { paths: vec![], generation, since: seconds(clock::now()) });
+        }
+        let open = |o: &Operation| pending || changes.iter().any(|c| o.paths.contains(&camel(c.field())));
+        if !status.operation.as_ref().is_some_and(open) {
+            self.close_operation()?;
+        }
+        Ok(())
+    }
+
+    /// Ends the open operation. If there is none because the response was lost, forgets the change only after the read lag, as
+    /// reads may be from before it. Then wakes the objects that lost against this one.
+    pub fn close_operation(&mut self) -> Result<()> {
+        let open = self.subject.status_mut()?.operation.take().is_some();
+        let lag = self.lag().read;
+        let sent = self.remember(|m| m.sent.take_if(|at| open || at.elapsed() >= lag)).is_some();
+        if open || sent {
+            // Until now reads showed what this object gave up as still its own.
+            self.wake_losers();
+        }
+        Ok(())
+    }
+
+    /// Whether objects that refer to this one can use it: the inner `None` if it does not exist, the outer one if this was
+    /// not read, so that it stays as it was last seen. A spec that cannot be carried out takes nothing away from them.
+    pub fn usable(&self, look: &Look) -> Option<Option<bool>> {
+        let record = self.bound().record();
+        match &look.found {
+            Found::Ours(seen) => Some(Some(is_usable(seen))),
+            Found::Foreign(seen) if record == Record::Observed => Some(Some(is_usable(seen))),
+            Found::Nothing { settled: true } | Found::Replaced(_) | Found::Foreign(_) => Some(None),
+            Found::Nothing { settled: false }
+            | Found::Held(_)
+            | Found::Renamed(_)
+            | Found::Several(_)
+            | Found::Interrupted(_) => None,
+        }
+    }
+
+    /// What is shown of what was read. `changes` is what still differs, `ours` whether the object is ours.
+    pub fn shown(&self, target: &Target, seen: &Seen, changes: &[Change], ours: bool) -> Result<Shown> {
+        let traits = self.driver.traits();
+        let spec = self.subject.spec();
+        let fields = self.driver.fields();
+        let differences =
+            changes.iter().filter(|change| is_written(traits.immutable, fields, change.field()));
+        let drift = target
+            .want
+            .as_ref()
+            .map(|want| differences.map(|c| drift(&traits, &spec, &c.path, want, &seen.state)).collect());
+        let mut observed = fixed(traits.immutable, &seen.state);
+        observed.extend(all(fields, &seen.state));
+        let (mut facts, mut left) = (seen.facts.clone(), Left::default());
+        let mut counts = cut(&mut observed, &mut left);
+        counts.extend(cut(&mut facts, &mut left));
+        Ok(Shown {
+            name: ours.then(|| self.driver.key(&seen.state)).transpose()?.map(|key| key.name),
+            state: seen.about.state.clone(),
+            facts,
+            observed,
+            counts,
+            drift: drift.unwrap_or_default(),
+            remark: seen.about.remark.clone(),
+        })
+    }
+
+    /// What is shown if nothing exists: what would be created.
+    fn planned(&self, want: &Value) -> Shown {
+        let traits = self.driver.traits();
+        let spec = self.subject.spec();
+        let fields = self.driver.fields();
+        let written = want
+            .as_object()
+            .into_iter()
+            .flatten()
+            .filter(|(field, value)| !value.is_null() && is_planned(&traits, fields, field));
+        let drift = written.map(|(field, _)| drift(&traits, &spec, field, want, &Value::Null));
+        Shown { drift: drift.collect(), ..Shown::default() }
+    }
+
+    /// Binds an object that was restored without its status to what its annotation names.
+    pub fn restore(&mut self, target: &Target, seen: &Seen) -> Result<()> {
+        let external = self.restored(target, seen)?;
+        if external.adopted && !self.observing() {
+            let text = self.adopted_by_annotation(&seen.id);
+            self.subject.put_binding(Write::Adopt, EventReason::Adopted, text);
+        }
+        let deletion = self.deletion(external.adopted);
+        self.subject.put_bound(external, deletion)
+    }
+
+    /// The record of an object that was restored without its status. Its mark, in the account or in an annotation beside
+    /// the id, or its intent proves that it created what exists; anything else is adopted, which an event reports.
+    fn restored(&self, target: &Target, seen: &Seen) -> Result<External> {
+        let marked = {
+            let (bound, marker) = (self.bound(), self.marker());
+            self.recognise(&bound, &marker).marked(seen) || bound.created_here
+        };
+        let created_at = self.subject.status()?.intent.as_ref().map(|intent| intent.time.clone());
+        let adopted = created_at.is_none() && !marked;
+        // An object that only observes adopts nothing, and a record proves nothing by itself.
+        let observed = self.observing() && (adopted || !self.recognised(target, seen)?);
+        Ok(External { created_at, observed, ..self.external(target, seen, adopted) })
+    }
+
+    /// The text of the event.
+    fn adopted_by_annotation(&self, id: &str) -> String {
+        format!(
+            "adopted the object {id}, which the annotation {EXTERNAL_ID} names: the annotation {CREATED_BY} does not say that \
+             it was created as {}, so it stays in the account on deletion unless spec.deletionPolicy is Delete",
+            self.marker()
+        )
+    }
+
+    /// The record of an object in the account.
+    pub fn external(&self, target: &Target, seen: &Seen, adopted: bool) -> External {
+        let account_id = target.place.admission.session.client.account_id().to_owned();
+        let name = self.driver.key(&seen.state).ok().map(|key| key.name);
+        External { account_id, id: seen.id.clone(), name, adopted, observed: false, created_at: None }
+    }
+}
+
+fn is_usable(seen: &Seen) -> bool {
+    matches!(seen.about.phase, Phase::Ready | Phase::Vacant)
+}
+
+/// Whether a field of the state is one that a user writes: our own mark is not.
+fn is_written(immutable: &[Immutable], fields: &BTreeSet<String>, field: &str) -> bool {
+    immutable.iter().any(|i| i.state == field) || fields.contains(&camel(field))
+}
+
+/// A value that the account never returns may be a secret, so a plan does not show it either.
+fn is_planned(traits: &Traits, fields: &BTreeSet<String>, field: &str) -> bool {
+    is_written(traits.immutable, fields, field) && !traits.untold.contains(&field)
+}
+
+/// What is seen of the fields that cannot change.
+fn fixed(immutable: &[Immutable], state: &Value) -> Map<String, Value> {
+    let told = immutable.iter().filter_map(|i| {
+        let value = state.get(i.state).filter(|v| !v.is_null())?;
+        let (_, name) = i.shown()?;
+        Some((name.to_owned(), value.clone()))
+    });
+    told.collect()
+}
+
+/// What is seen of all fields that have the same name in the spec.
+fn all<'a>(
+    fields: &'a BTreeSet<String>,
+    state: &'a Value,
+) -> impl Iterator<Item = (String, Value)> + use<'a> {
+    let told = state.as_object().into_iter().flatten().filter(|(_, value)| !value.is_null());
+    told.map(|(field, value)| (camel(field), value.clone())).filter(|(name, _)| fields.contains(name))
+}
+
+fn drift(traits: &Traits, spec: &Value, path: &str, want: &Value, seen: &Value) -> Drift {
+    let text = |v: &Value| shorten(&v.to_string(), 512);
+    Drift {
+        path: crate::databricks::plain(&spec_path(traits.immutable, traits.references, spec, path)),
+        want: text(at(want, path)),
+        seen: text(at(seen, path)),
+    }
+}

@@ -1,0 +1,320 @@
+//! The order of effects of an update: what may be touched is checked, the guard is asked, the change is sent, and what no read has shown
+//! yet is recorded in `status.operation`. Taking up what nothing manages is an update too, in place of a create. Nothing here retries.
+//!
+//! An update is not announced, as a read shows what became of it. What is taken up is bound before it is changed, so that after a crash
+//! the record says that it was not managed before.
+
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+use serde_json::Value;
+use tokio::time::Instant;
+
+use super::decide::{fields_now, words};
+use super::look::Look;
+use super::outcome::Outcome;
+use super::subject::Counted;
+use super::work::{Target, Work, missing_observation};
+use crate::clock;
+use crate::engine::crd::{EventReason, External, Operation, Reason, camel, seconds};
+use crate::engine::error::{Error, Result};
+use crate::engine::kind::{Change, Phase, Seen, When};
+use crate::engine::meter::Write;
+
+/// A change that was accepted.
+struct Sent {
+    /// The object in the response.
+    shown: Seen,
+    /// The state that was sent.
+    state: Value,
+}
+
+impl Work<'_> {
+    /// Checks what may be touched · asks the guard · sends.
+    pub async fn update(
+        &mut self,
+        target: &Target,
+        look: &Look,
+        fields: &[String],
+        changes: &[Change],
+    ) -> Result<Outcome> {
+        let want = target.want.as_ref().ok_or_else(missing_observation)?;
+        let seen = look.seen().ok_or_else(missing_observation)?;
+        self.may_touch(target, seen)?;
+        self.same_place(want, seen)?;
+        if self.subject.settled()? && !self.remember(|m| std::mem::replace(&mut m.drifted, true)) {
+            self.subject.counted.push(Counted::DriftDetected);
+        }
+        let _one_at_a_time = self.guard(target, Some(want), Some(seen), &[]).await?;
+        self.change(target, look, fields, changes).await
+    }
+
+    /// Claims the object · asks the guard · binds · sends. Binds before it sends, so that after a crash the record says that no user
+    /// had set this object before. Unbinds if the change is certainly refused.
+    pub async fn take_up(&mut self, target: &Target, look: &Look, changes: &[Change]) -> Result<Outcome> {
+        let want = target.want.as_ref().ok_or_else(missing_observation)?;
+        let seen = look.seen().ok_or_else(missing_observation)?;
+        self.may_touch(target, seen)?;
+        self.same_place(want, seen)?;
+        let claim = self.claimant(target).claim(&seen.id);
+        if let Some(lost) = self.claim(&claim) {
+            return Ok(lost);
+        }
+        let _one_at_a_time = self.guard(target, Some(want), Some(seen), &[]).await?;
+        let before = self.subject.status()?.external.clone();
+        let (engine, bind) = (self.engine, self.external(target, seen, false));
+        self.subject.put_bound(bind, self.deletion(false))?;
+        if let Err(error) = self.subject.write_status(engine).await {
+            self.subject.put_unbound(before)?;
+            return Err(error);
+        }
+        let fields = fields_now(changes);
+        let done = if fields.is_empty() {
+            self.respond(target, seen.clone())
+        } else {
+            self.change(target, look, &fields, changes).await
+        };
+        match &done {
+            Err(error) if refuses(error) || matches!(error, Error::Conflict(_)) => {
+                self.subject.put_unbound(before)?;
+            }
+            Err(_) => {}
+            Ok(_) => {
+                let text =
+                    format!("manages the object {}, which was in the account and not managed", seen.id);
+                self.subject.note(false, EventReason::Created, text);
+            }
+        }
+        done
+    }
+
+    /// Sends an update that was checked · records what no read shows yet.
+    async fn change(
+        &mut self,
+        target: &Target,
+        look: &Look,
+        fields: &[String],
+        changes: &[Change],
+    ) -> Result<Outcome> {
+        let want = target.want.as_ref().ok_or_else(missing_observation)?;
+        let seen = look.seen().ok_or_else(missing_observation)?;
+        let drifted = self.subject.settled()?;
+        let sent_before = self.remember(|m| m.sent.replace(Instant::now()));
+        let answered = self.send_update(target, seen, want, fields).await;
+        // The effect may be as late as the response, and reads lag behind the effect.
+        self.remember(|m| m.sent = Some(Instant::now()));
+        let mut sent = match answered {
+            Err(error) if refuses(&error) => {
+                self.remember(|m| m.sent = sent_before);
+                return Err(self.not_found(target, seen, fields, error).await?);
+            }
+            Err(error) => return Err(self.overtaken(target, seen, error).await?),
+            Ok(sent) => sent,
+        };
+        if let Some(error) = sent.shown.about.refused.take() {
+            if sent.shown.state == seen.state {
+                self.remember(|m| m.sent = sent_before);
+            }
+            self.in_part(target, seen, fields, sent.shown).await?;
+            return Err(self.not_found(target, seen, fields, error).await?);
+        }
+        self.remember(|m| (m.not_found, m.sent_all) = (false, sent.state == *want));
+        self.subject.counted.push(Counted::Wrote(Write::Update));
+        let within = self.driver.key(want)?.within;
+        let snapshots = &target.place.admission.session.snapshots;
+        sent.shown = snapshots.amend(self.driver, &within, sent.shown).await;
+        let differs = changes.iter().any(|c| c.when == When::Now);
+        let tried_again = matches!(seen.about.phase, Phase::Failed(_)) && !differs;
+        let since = self.announce_update(fields, drifted, tried_again)?;
+        self.changed(target, seen, sent, fields, since).await
+    }
+
+    /// The update itself. If objects exchange their names, each refused because another has the name, one of them steps
+    /// aside: it gets everything except its name, under which the next comparison finds it different.
+    async fn send_update(
+        &self,
+        target: &Target,
+        seen: &Seen,
+        want: &Value,
+        fields: &[String],
+    ) -> Result<Sent> {
+        let now: Vec<&str> = fields.iter().map(String::as_str).collect();
+        if self.driver.key(want)? != self.driver.key(&seen.state)? {
+            // Before the response, as the name may be free again before a refusal arrives.
+            self.record_name_taken(target, Some(seen), want)?;
+        }
+        let updated = self.driver.update(&target.place.writer, seen, want, &now).await;
+        let refusal = match &updated {
+            Ok(shown) => shown.about.refused.as_ref(),
+            Err(error) => Some(error),
+        };
+        let taken = refusal.is_some_and(|error| error.is_rejected(Reason::AlreadyExists));
+        let sent = updated.map(|shown| Sent { shown, state: want.clone() });
+        if !taken {
+            self.engine.memory.claims.name_in_doubt(&self.subject.who);
+            return sent;
+        }
+        if !self.record_name_taken(target, Some(seen), want)? {
+            return sent;
+        }
+        let Some(aside) = self.driver.aside(want, &seen.id)? else { return sent };
+        let differs = fields_now(&self.driver.changes(&aside, seen)?);
+        let fields: Vec<&str> = differs.iter().map(String::as_str).collect();
+        let shown = self.driver.update(&target.place.writer, seen, &aside, &fields).await?;
+        Ok(Sent { shown, state: aside })
+    }
+
+    /// Records a change that was carried out, and reads its response. The change is open since `since`.
+    async fn changed(
+        &mut self,
+        target: &Target,
+        seen: &Seen,
+        sent: Sent,
+        fields: &[String],
+        since: Time,
+    ) -> Result<Outcome> {
+        if sent.shown.id != seen.id
+            && let Some(lost) = self.follow(target, seen, &sent.shown).await?
+        {
+            return Ok(lost);
+        }
+        // It may have given up the name that they want.
+        self.wake_losers();
+        self.name_freed(target, seen)?;
+        self.keep_open(fields, since, &sent)?;
+        if self.subject.status()?.external.is_none() {
+            // As it was before: our mark on it may come from this very update.
+            self.restore(target, seen)?;
+        }
+        self.respond(target, sent.shown)
+    }
+
+    /// Notes an accepted change: its event, the count of corrected drift, and that something was sent. A new change starts its
+    /// attempts again. Returns since when it is open: a change that is sent again has been open since it was sent first, and gets
+    /// no event.
+    fn announce_update(&mut self, fields: &[String], drifted: bool, tried_again: bool) -> Result<Time> {
+        let paths: Vec<String> = fields.iter().map(|f| camel(f)).collect();
+        let generation = self.subject.object.metadata.generation.unwrap_or_default();
+        let again = |o: &Operation| o.generation == generation && o.paths.iter().any(|p| paths.contains(p));
+        let before = self.subject.status()?.operation.as_ref().filter(|operation| again(operation));
+        let since = before.map_or_else(|| seconds(clock::now()), |before| before.since.clone());
+        if before.is_none_or(|before| before.paths != paths) {
+            // What was waited for before is no reason to read this change late.
+            self.remember(|m| m.attempts = 0);
+            let reason = if drifted { EventReason::DriftCorrected } else { EventReason::Updated };
+            let text = paths.join(", ");
+            let text = if tried_again { format!("sent again, as requested: {text}") } else { text };
+            self.subject.note(false, reason, text);
+        }
+        if drifted {
+            self.subject.counted.push(Counted::DriftCorrected);
+        }
+        self.subject.sent = true;
+        Ok(since)
+    }
+
+    /// Records which change is open, until a read shows it. A read that shows what was sent is not late, even if more remains
+    /// to be sent.
+    fn keep_open(&mut self, fields: &[String], since: Time, sent: &Sent) -> Result<()> {
+        let open = self.driver.changes(&sent.state, &sent.shown)?.iter().any(|c| c.when == When::Now);
+        self.subject.status_mut()?.operation = None;
+        if open || matches!(sent.shown.about.phase, Phase::Pending(_)) {
+            let generation = self.subject.object.metadata.generation.unwrap_or_default();
+            let paths = fields.iter().map(|f| camel(f)).collect();
+            self.subject.status_mut()?.operation = Some(Operation { paths, generation, since });
+            return Ok(());
+        }
+        // The response shows it.
+        self.remember(|m| m.sent = None);
+        self.close_operation()
+    }
+
+    /// Binds the object to the one that an update has put in place of the old one, as its response shows by another id. It must have
+    /// the name that the object wants: otherwise the response is about a foreign object. The old one must be proven gone: otherwise no
+    /// object would ever delete it. Returns why it is not bound, if another object comes first.
+    async fn follow(&mut self, target: &Target, old: &Seen, new: &Seen) -> Result<Option<Outcome>> {
+        let key = self.driver.key(&new.state)?;
+        target.place.admission.session.snapshots.forget(self.driver, &key.within).await;
+        let wanted = target.want.as_ref().map(|want| self.driver.key(want)).transpose()?;
+        if wanted.is_some_and(|wanted| wanted != key) {
+            return Err(Error::retry(format!(
+                "Databricks reported an object of another name, {}, in response to the change of {}: reading again",
+                new.id, old.id
+            )));
+        }
+        if self.driver.get(&target.place.reader, &old.id).await?.is_some() {
+            return Err(Error::retry(format!(
+                "Databricks reported another object, {}, in response to the change of {}, which still exists: reading again; if both \
+                 stay, delete in the account console the one that is not intended",
+                new.id, old.id
+            )));
+        }
+        if let Some(holder) = self.claimant(target).record(&new.id) {
+            return Ok(Some(self.conflict(&holder)));
+        }
+        let adopted = self.bound().adopted(self.observing());
+        let created_at = Some(seconds(clock::now()));
+        let external = External { created_at, ..self.external(target, new, adopted) };
+        self.subject.put_bound(external, self.deletion(adopted))?;
+        self.subject.must_record = true;
+        let text = format!("the account replaced the object {} by {}", old.id, new.id);
+        self.subject.note(false, EventReason::Updated, text);
+        Ok(None)
+    }
+
+    /// The account refused a part of an update, or all of it: shows what it has now, and what is missing.
+    async fn in_part(&mut self, target: &Target, seen: &Seen, fields: &[String], now: Seen) -> Result<()> {
+        let within = self.driver.key(&now.state)?.within;
+        let now = &target.place.admission.session.snapshots.amend(self.driver, &within, now).await;
+        self.may_touch(target, now)?;
+        if now.state != seen.state {
+            self.subject.counted.push(Counted::Wrote(Write::Update));
+            let text = format!("{}, in part: the account refused the rest", words(fields));
+            self.subject.note(false, EventReason::Updated, text);
+            self.wake_losers();
+            self.name_freed(target, seen)?;
+        }
+        let changes = match &target.want {
+            Some(want) => self.driver.changes(want, now)?,
+            None => vec![],
+        };
+        self.subject.put_shown(self.shown(target, now, &changes, true)?)
+    }
+
+    /// A change does not find what a read shows. The object is gone, or a replica lags: a new read decides. If that shows it and
+    /// a change still does not find it, this is a refusal like any other. It is not final while reads may lag.
+    /// Other errors stay what they are.
+    async fn not_found(
+        &self,
+        target: &Target,
+        seen: &Seen,
+        fields: &[String],
+        error: Error,
+    ) -> Result<Error> {
+        if !error.is_rejected(Reason::ExternalResourceMissing) {
+            return Ok(error);
+        }
+        let within = self.driver.key(&seen.state)?.within;
+        target.place.admission.session.snapshots.forget(self.driver, &within).await;
+        if !self.remember(|m| std::mem::replace(&mut m.not_found, true)) {
+            return Ok(Error::Conflict(error.to_string()));
+        }
+        let fields = words(fields);
+        let text = format!(
+            "the account shows the object {}, but rejects the change of {fields} because it does not find the object: {error}. The \
+             operator retries. If this lasts, make the change in the account console or undo it in the spec, and contact Databricks \
+             support",
+            seen.id
+        );
+        Ok(Error::rejected(Reason::ApplyFailed, text).patient(self.lag().read))
+    }
+}
+
+/// Whether an update certainly changed nothing. The response to it is read too, which may fail after it changed something.
+fn refuses(error: &Error) -> bool {
+    match error {
+        // Nothing was sent.
+        Error::Fenced => true,
+        Error::Rejected { read, .. } => !read,
+        Error::Waiting { reason, .. } => *reason != Reason::CredentialsInvalid,
+        _ => false,
+    }
+}

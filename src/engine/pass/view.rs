@@ -1,0 +1,226 @@
+//! What hops 7 and 8 depend on: the inputs of an observation, and the view of a decision. Gathers them from the object under work and
+//! from what is remembered of it, and writes nothing. [`super::observe`] reads the account, and [`super::decide`] decides.
+
+use std::time::Duration;
+
+use kube::ResourceExt;
+use serde_json::Value;
+use tokio::time::Instant;
+
+use super::bound::{Record, marked_elsewhere};
+use super::decide::{Running, Step, View, decide, fields_now};
+use super::lag::unconfirmed;
+use super::look::{Freshness, Look};
+use super::observe::Observer;
+use super::work::{Target, Work};
+use crate::clock;
+use crate::engine::crd::{Operation, RECONCILE_REQUESTED, Reason, age, camel};
+use crate::engine::error::Result;
+use crate::engine::kind::{Change, Lifecycle, Phase, Seen, Wanted, When};
+use crate::engine::memory::Recall;
+
+/// What to do, and what it rests on.
+#[derive(Debug)]
+pub struct Decision {
+    /// The next step.
+    pub step: Step,
+    /// What differs between the desired and the observed state.
+    pub changes: Vec<Change>,
+    /// A read shows that the object stepped aside: the change that `status.operation` records is complete.
+    pub aside: bool,
+}
+
+impl Work<'_> {
+    /// Hop 7.
+    pub async fn observe(&self, target: &Target, freshness: Freshness) -> Result<Look> {
+        let (bound, marker, uid) = (self.bound(), self.marker(), self.subject.uid());
+        let operation = self.subject.status.as_ref().is_ok_and(|status| status.operation.is_some());
+        let settings = &self.engine.settings;
+        let observer = Observer {
+            driver: self.driver,
+            reader: &target.place.reader,
+            snapshots: &target.place.admission.session.snapshots,
+            want: target.want.as_ref(),
+            bound: &bound,
+            recognise: self.recognise(&bound, &marker),
+            claimant: self.claimant(target),
+            remembered: Recall { all: &self.engine.memory.objects, uid: &uid },
+            deleting: self.subject.deleting(),
+            operation,
+            not_before: self.not_before(),
+            lag: self.lag(),
+            quarantine: settings.quarantine,
+            absence: settings.absence,
+            now: clock::now(),
+        };
+        let look = observer.observe(freshness).await?;
+        Ok(Look { held: self.read_held().await?, ..look })
+    }
+
+    /// A reading must be no older than a resync interval; a request for a reconcile asks for a new one.
+    fn not_before(&self) -> Instant {
+        let now = Instant::now();
+        if let Some(token) = self.requested().cloned() {
+            // Many requests at once share one reading: it need only be newer than the first sight of the request.
+            return self.remember(|m| match &m.requested {
+                Some((seen, at)) if *seen == token => *at,
+                _ => m.requested.insert((token, now)).1,
+            });
+        }
+        // Without an interval any reading is recent enough; a year is longer than the life of every process.
+        let interval = self.subject.resync.unwrap_or(Duration::from_secs(31_536_000));
+        now.checked_sub(interval).unwrap_or_else(|| now - now.elapsed())
+    }
+
+    /// The request for a reconcile that was not handled yet.
+    fn requested(&self) -> Option<&String> {
+        let status = self.subject.status.as_ref().ok();
+        let handled = status.and_then(|status| status.last_handled_reconcile_at.as_ref());
+        self.subject.object.annotations().get(RECONCILE_REQUESTED).filter(|token| Some(*token) != handled)
+    }
+
+    /// Hop 8: what to do.
+    pub fn decide(&self, target: &Target, look: &Look) -> Result<Decision> {
+        let operation = self.subject.status()?.operation.as_ref();
+        let aside = operation.is_some() && self.stepped_aside(target, look)?;
+        let operation = operation.filter(|_| !aside);
+        let changes = self.changes(target, look, operation)?;
+        let mut step = decide(&self.view(target, look, &changes, operation)?);
+        if let Step::Refuse { reason: Reason::AlreadyExists | Reason::ApiRefused, message } = &mut step
+            && let Some(advice) = look.seen().and_then(|seen| {
+                marked_elsewhere(&self.engine.settings.installation, &self.subject.who, seen)
+            })
+        {
+            *message = format!("{message}; {advice}");
+        }
+        Ok(Decision { step, changes, aside })
+    }
+
+    /// Hop 8 for the response to our own change, which is one more reading. It was sent a moment ago, so it is not sent again.
+    pub fn decide_on_response(&self, target: &Target, look: &Look) -> Result<Decision> {
+        let operation = self.subject.status()?.operation.as_ref();
+        let changes = self.changes(target, look, operation)?;
+        let view = self.view(target, look, &changes, operation)?;
+        let step = decide(&View { resend: false, requested: false, ..view });
+        Ok(Decision { step, changes, aside: false })
+    }
+
+    /// What differs between the desired and the observed state.
+    fn changes(&self, target: &Target, look: &Look, operation: Option<&Operation>) -> Result<Vec<Change>> {
+        let (Some(want), Some(seen)) = (&target.want, look.seen()) else { return Ok(vec![]) };
+        let mut changes = self.driver.changes(want, seen)?;
+        if let Some(sent) = operation.filter(|_| !self.observing()) {
+            let generation = self.subject.object.metadata.generation.unwrap_or_default();
+            let now = clock::now();
+            changes.extend(unconfirmed(want, &changes, sent, generation, self.lag().read, now));
+        }
+        Ok(changes)
+    }
+
+    /// Whether a read shows an object that stepped aside, and nothing was sent to it since: then no read is late, and the rest
+    /// of what is wanted is still to be sent. A start of the operator forgets what was sent last, so the rest is sent then.
+    fn stepped_aside(&self, target: &Target, look: &Look) -> Result<bool> {
+        let (Some(want), Some(seen)) = (&target.want, look.seen()) else { return Ok(false) };
+        if self.remember(|m| m.sent_all) {
+            return Ok(false);
+        }
+        let Some(aside) = self.driver.aside(want, &seen.id)? else { return Ok(false) };
+        Ok(fields_now(&self.driver.changes(&aside, seen)?).is_empty())
+    }
+
+    /// All that a decision depends on.
+    fn view<'a>(
+        &'a self,
+        target: &Target,
+        look: &'a Look,
+        changes: &'a [Change],
+        operation: Option<&Operation>,
+    ) -> Result<View<'a>> {
+        let again = match (&target.want, look.seen()) {
+            (Some(want), Some(seen)) if matches!(seen.about.phase, Phase::Failed(_)) => {
+                self.driver.again(want, seen)?.into_iter().map(str::to_owned).collect()
+            }
+            _ => vec![],
+        };
+        let traits = self.driver.traits();
+        let (bound, want) = (self.bound(), target.want.as_ref());
+        Ok(View {
+            called: self.called(want)?,
+            deleting: self.subject.deleting(),
+            observe: self.observing(),
+            adoption: self.management.adoption(),
+            delete_outside: self.deletes_outside(),
+            protected: self.protected(),
+            data_bearing: traits.data_bearing,
+            standing: traits.lifecycle == Lifecycle::Standing,
+            record: bound.record(),
+            copied: bound.copied(),
+            found: &look.found,
+            changes,
+            asked: self.management.external_id.as_deref(),
+            requested: self.requested().is_some(),
+            again,
+            spec: &self.subject.object.data["spec"],
+            immutable: traits.immutable,
+            references: traits.references,
+            left_behind: look.seen().map(|seen| self.left_behind(want, seen)).transpose()?.flatten(),
+            issue: self.issue(look)?,
+            operation: self.running(operation),
+            resend: operation.is_some_and(|sent| self.resend(sent, changes)),
+        })
+    }
+
+    /// How messages name the object in the account: the kind, with the natural name, else with the id.
+    fn called(&self, want: Option<&Value>) -> Result<String> {
+        let status = self.subject.status()?;
+        let (kind, bound) = (&self.subject.who.kind, status.external.as_ref());
+        let id = bound.map(|e| &e.id).or(self.management.external_id.as_ref());
+        let asked = self.bound().record() == Record::Asked;
+        let Some(want) = want.filter(|_| !asked) else {
+            return Ok(id.map_or_else(|| kind.clone(), |id| format!("{kind} with the id {id}")));
+        };
+        let key = self.driver.key(want)?;
+        let name = bound.and_then(|e| e.name.clone()).unwrap_or(key.name);
+        let mut called = format!("{kind} {}", format!("{}/{name}", key.within).trim_matches('/'));
+        // If the natural name is an id, so that the name in the spec shows too.
+        for need in self.driver.needs(&self.subject.spec())? {
+            if let (Wanted::Principal(name), false) = (need.what, need.soft) {
+                called += &format!(" ({name})");
+            }
+        }
+        Ok(called)
+    }
+
+    /// The word for what was read, if it is what a deletion leaves behind.
+    fn left_behind(&self, want: Option<&Value>, seen: &Seen) -> Result<Option<String>> {
+        let word = self.driver.left_behind(want, seen)?.map(str::to_owned);
+        let vacant = || seen.about.state.clone().unwrap_or_else(|| "its default".into());
+        Ok(word.or_else(|| (seen.about.phase == Phase::Vacant).then(vacant)))
+    }
+
+    fn running(&self, operation: Option<&Operation>) -> Running {
+        let Some(operation) = operation else { return Running::No };
+        if Some(operation.generation) != self.subject.object.metadata.generation
+            && !operation.paths.is_empty()
+        {
+            return Running::No;
+        }
+        if age(operation.since.0, clock::now()) > self.engine.settings.operation.max(self.lag().read) {
+            Running::Overdue
+        } else {
+            Running::Yes
+        }
+    }
+
+    /// Whether what was accepted and does not show may be sent again: Databricks gets a moment to show it, or as long as
+    /// its reads may lag behind. A stalled object is reconciled rarely, unless something triggers it.
+    fn resend(&self, sent: &Operation, changes: &[Change]) -> bool {
+        let more = |c: &Change| c.when == When::Now && !sent.paths.contains(&camel(c.field()));
+        // A restart of the operator forgets when it was sent last.
+        let last =
+            self.remember(|m| m.sent).map_or_else(|| age(sent.since.0, clock::now()), |last| last.elapsed());
+        self.requested().is_some()
+            || changes.iter().any(more)
+            || last >= self.engine.settings.pace.poll_max.max(self.lag().read)
+    }
+}
