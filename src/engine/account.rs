@@ -7,12 +7,14 @@ mod grants;
 mod labels;
 mod principals;
 mod refusals;
+mod renew;
 mod secret;
 mod session;
 mod snapshot;
 
-pub use auths::{Auths, Renewed};
+pub use auths::Auths;
 pub use grants::{Admission, Applicant, check_power};
+pub use renew::Renewed;
 pub use secret::Secrets;
 pub use session::Session;
 pub use snapshot::{Rows, Snapshots};

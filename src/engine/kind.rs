@@ -16,15 +16,16 @@ mod refusals;
 mod resource;
 mod schema;
 mod seen;
+mod traits;
 
 pub use about::{About, Phase, Shared, seconds_of};
-pub use access::{AuthFacts, Base, Home, Path, Permit, Reader, Writer};
+pub use access::{Base, Path, Permit, Reader, Writer};
 pub use body::given;
 pub use changes::{CANNOT_CHANGE, Change, When, at};
-pub use driver::{Driver, Traits, of};
+pub use driver::{Driver, of};
 pub use home::no_workspace;
 pub use inside::Inside;
-pub use lifecycle::{Lifecycle, Ownership};
+pub use lifecycle::{Home, Lifecycle, Ownership};
 pub use needs::{Need, PrincipalName, Resolved, Wanted, fact};
 pub use output::Output;
 pub use references::Reference;
@@ -34,4 +35,5 @@ pub use resource::{
     ReadingGuard, differences,
 };
 pub use schema::grants;
-pub use seen::{Acting, New, Seen};
+pub use seen::{Acting, AuthFacts, New, Seen};
+pub use traits::Traits;

@@ -4,6 +4,7 @@
 mod barrier;
 mod breaker;
 mod claims;
+mod exchange;
 mod parent_locks;
 mod remembered;
 mod wake;

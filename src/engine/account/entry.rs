@@ -19,15 +19,24 @@ pub struct Entry {
 
 impl Entry {
     /// The session for an object, or why there is none. A deletion may use a session that the account refuses, or the last
-    /// good one unless the DatabricksAuth is suspended.
+    /// good one, unless the DatabricksAuth is suspended or means another account or service principal by now.
     pub fn session(&self, deleting: bool) -> Result<Arc<Session>> {
         match (&self.usable, &self.last_good) {
             (Ok(session), _) => match session.refusal().filter(|_| !deleting) {
                 Some(error) => Err(error),
                 None => Ok(session.clone()),
             },
-            (Err(_), Some(session)) if deleting && self.spec.suspend != Some(true) => Ok(session.clone()),
+            (Err(_), Some(session)) if deleting && self.admits(session) => Ok(session.clone()),
             (Err(error), _) => Err(error.clone()),
         }
+    }
+
+    /// Whether the DatabricksAuth as it is written now still means the account and the service principal of a session.
+    fn admits(&self, session: &Session) -> bool {
+        let spec = &self.spec;
+        let client_id = spec.client_id.as_deref().unwrap_or_default();
+        spec.suspend != Some(true)
+            && session.key.account_id == spec.account_id
+            && session.key.client_id == client_id
     }
 }

@@ -22,7 +22,7 @@ pub struct Directory {
 /// How long the id of a name may be used again.
 const PRINCIPAL_TTL: Duration = Duration::from_secs(60);
 
-/// Names in one search. Databricks documents at most 200 nodes in a filter; names are long, and so are addresses with many.
+/// Names in one search. Databricks documents at most 200 nodes in a filter; fewer keep the URL short enough.
 const NAMES_AT_ONCE: usize = 40;
 
 impl Directory {

@@ -165,7 +165,7 @@ impl Secrets {
     }
 }
 
-/// So many versions a reconcile reads and writes at most: as it was, reserved, filled.
+/// The most versions of a Secret that one reconcile reads or writes: as it was, reserved, filled.
 const KNOWN: usize = 3;
 
 /// A watch that lasted this long was a good one; the longest pause after one that was not.

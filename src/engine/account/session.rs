@@ -22,13 +22,13 @@ pub struct Session {
     pub snapshots: Snapshots,
     /// Which principals the account has.
     pub directory: Directory,
-    pub(super) standing: Mutex<Standing>,
+    standing: Mutex<Standing>,
     pub(super) key: SessionKey,
 }
 
 /// Whether the account accepts the calls of the session as a whole.
 #[derive(Default)]
-pub struct Standing {
+struct Standing {
     /// Since when a call has been rejected for its token or its address, and no later one is known to be accepted.
     doubted_since: Option<Instant>,
     /// Why the account accepts no call at all.

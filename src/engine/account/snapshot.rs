@@ -22,7 +22,7 @@ const SPACING: std::time::Duration = std::time::Duration::from_millis(250);
 /// A burst is over when nothing came for this long.
 const GAP: std::time::Duration = std::time::Duration::from_secs(2);
 
-/// No burst makes a reading serve for longer.
+/// A reading serves a burst for no longer than this.
 const BURST: std::time::Duration = std::time::Duration::from_secs(30);
 
 type Slot = Arc<tokio::sync::Mutex<Snapshot>>;

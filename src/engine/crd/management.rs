@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 
 use super::names::{AUTH_KIND, ObjectName};
 
-/// How often objects are compared with the account: the object's own word, else its DatabricksAuth's, else the operator's.
+/// How often an object is compared with the account: its own interval, else that of its DatabricksAuth, else the operator's.
 pub fn resync(
     own: Option<&ResyncInterval>,
     auth: Option<&ResyncInterval>,

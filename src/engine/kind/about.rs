@@ -14,16 +14,17 @@ pub struct About {
     pub state: Option<String>,
     /// The mark of its owner, where the API can hold one.
     pub owner: Option<String>,
-    /// When it was created, in seconds since 1970, if the API returns it. Without it and without a mark, what is found long after an
-    /// interrupted create is for a person.
+    /// When it was created, in seconds since 1970, if the API returns it. If an object has neither this nor a mark and is found long
+    /// after an interrupted create, a person must decide about it.
     pub created: Option<i64>,
     /// When it ends by itself, in seconds since 1970, if it does.
     pub expires: Option<i64>,
     /// The version that was read, where a write must name it. A write that names another one is refused, see [`super::stale`].
     pub etag: Option<String>,
-    /// What a user has to know of an object that is usable and matches its spec, such as that it has no effect, and what to write.
+    /// A message for the user about an object that is usable and matches its spec, such as that it has no effect, with what to write.
     pub remark: Option<String>,
-    /// In the response to an update alone: why the account carried out a part of it at most. What it has now is what was read.
+    /// Only in the response to an update: why the account carried out a part of it or nothing. The rest of this value is what the
+    /// account has now.
     pub refused: Option<Error>,
 }
 
@@ -32,12 +33,12 @@ pub fn seconds_of(time: &str) -> Option<i64> {
     time.parse::<Timestamp>().ok().map(Timestamp::as_second)
 }
 
-/// What all objects of a kind under one parent share, such as whether the account heeds them.
+/// What all objects of a kind under one parent share, such as whether the account applies them.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Shared {
     /// Facts that are shown on each of them.
     pub facts: Map<String, Value>,
-    /// What a user has to know of each of them, see [`About`].
+    /// A message for the user about each of them, see [`About`].
     pub remark: Option<String>,
 }
 

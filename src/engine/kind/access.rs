@@ -8,7 +8,6 @@ use std::fmt;
 use std::ops::Deref;
 use std::sync::Arc;
 
-use ipnet::IpNet;
 use serde::de::{DeserializeOwned, IgnoredAny};
 use serde_json::Value;
 
@@ -35,17 +34,6 @@ impl Permit {
     }
 }
 
-/// What guards know of a DatabricksAuth.
-#[derive(Clone, Debug, Default, PartialEq)]
-pub struct AuthFacts {
-    /// Application id of the operator's own service principal.
-    pub client_id: String,
-    /// Numeric id of that service principal in the account, if a guard needs it and the account returns it.
-    pub principal_id: Option<String>,
-    /// The addresses that the operator calls from.
-    pub egress: Vec<IpNet>,
-}
-
 /// Where the account API serves a collection. Source: the paths of Databricks' API reference.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Base {
@@ -55,15 +43,6 @@ pub enum Base {
     V21,
     /// `/api/2.0/preview/accounts/{account}`, of rule sets.
     Preview,
-}
-
-/// Where the objects of a kind are.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Home {
-    /// In the account.
-    Account,
-    /// In workspaces: the parent of each object is the workspace whose host is called.
-    InWorkspace,
 }
 
 /// Where a call goes: a path of the account or of the workspace that is called, and a query.
@@ -111,7 +90,7 @@ impl Reader {
         self.path_at(Base::V20, segments)
     }
 
-    /// The path of an object of the account in an API that stands elsewhere than most.
+    /// The same, for an API with another base path than most.
     pub fn path_at(&self, base: Base, segments: &[&str]) -> Path {
         let api = match base {
             Base::V20 => path(&["api", "2.0"]),
@@ -150,7 +129,7 @@ impl Reader {
         self.list::<IgnoredAny>(self.path(&["workspaces"]), Pages::Bare).await.map(|_| ())
     }
 
-    /// Where a workspace of the account is; see [`Home`].
+    /// Where a workspace of the account is; see [`super::Home`].
     pub(super) async fn find_workspace(&self, id: &str) -> Result<WorkspaceHost, Error> {
         self.client.workspace(id, self.urgency).await
     }
@@ -207,7 +186,7 @@ impl Writer {
         self.permit.holds()
     }
 
-    /// The same, for one act.
+    /// The same writer for one act: the audit log shows this operation and these fields.
     pub fn to(&self, operation: &'static str, fields: Vec<String>) -> Writer {
         Writer { audit: AuditEntry { operation, fields }, ..self.clone() }
     }

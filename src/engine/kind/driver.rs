@@ -8,7 +8,6 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::marker::PhantomData;
 use std::str::FromStr;
 use std::sync::{Mutex, PoisonError};
-use std::time::Duration;
 
 use futures::FutureExt;
 use futures::future::BoxFuture;
@@ -17,9 +16,8 @@ use kube::core::ApiResource;
 use serde_json::Value;
 
 use super::about::Shared;
-use super::access::{Home, Reader, Writer};
+use super::access::{Reader, Writer};
 use super::changes::Change;
-use super::lifecycle::{Lifecycle, Ownership};
 use super::needs::{Need, Resolved};
 use super::output::Output;
 use super::references::Reference;
@@ -27,45 +25,9 @@ use super::refusals::{refers_to_nothing, unless_unknown};
 use super::resource::{Act, CallError, ExternalResource, Guard, Immutable, Key, Observed, Power};
 use super::schema::{self, Rules};
 use super::seen::{Acting, New, Seen};
+use super::traits::Traits;
 use crate::engine::crd::{Reason, camel};
 use crate::engine::error::{Error, Result};
-
-/// The constants of [`ExternalResource`], as data.
-#[derive(Clone, Copy, Debug)]
-pub struct Traits {
-    /// Fields that cannot change after creation, references among them.
-    pub immutable: &'static [Immutable],
-    /// The other objects of the account that one refers to.
-    pub references: &'static [Reference],
-    /// Fields that the API never returns.
-    pub untold: &'static [&'static str],
-    /// Fields that a LIST leaves out.
-    pub unlisted: &'static [&'static str],
-    /// Where the objects are.
-    pub home: Home,
-    /// What proves ownership.
-    pub ownership: Ownership,
-    /// How it is created.
-    pub lifecycle: Lifecycle,
-    /// Whether it holds users' data.
-    pub data_bearing: bool,
-    /// Whether its create returns a secret that no read shows.
-    pub issues: bool,
-    /// Whether a grant must name the kind to allow it.
-    pub granted_by_name: bool,
-    /// Whether the API can take it away.
-    pub removable: bool,
-    /// How long reads may lag behind writes.
-    pub read_lag: Duration,
-    /// Whether its guard needs the operator's own principal.
-    pub guarded_alone: bool,
-    /// Whether its guard reads all objects of the kind.
-    pub guarded_among_siblings: bool,
-    /// Whether creates under one parent are sent one at a time.
-    pub creates_in_turn: bool,
-    /// Whether all writes under one parent are sent one at a time.
-    pub writes_in_turn: bool,
-}
 
 /// A kind, erased. See [`ExternalResource`] for what each function promises.
 #[allow(missing_docs)]
@@ -191,15 +153,7 @@ impl<R: ExternalResource> Driver for Adapter<R> {
     }
 
     fn crd(&self) -> CustomResourceDefinition {
-        let rules = Rules {
-            immutable: Self::FIXED,
-            references: R::REFERENCES,
-            lifecycle: R::LIFECYCLE,
-            name: R::NAME,
-            required: R::REQUIRED,
-            removable: R::REMOVABLE,
-            issues: R::ISSUES,
-        };
+        let rules = Rules { traits: self.traits(), name: R::NAME, required: R::REQUIRED };
         schema::finish(R::crd(), &rules)
     }
 

@@ -1,10 +1,11 @@
 //! Where the objects of a kind are: in the account, or each in a workspace, which has a host of its own.
 //!
-//! A kind of workspaces is written like any other: its readers and writers are already those of the workspace that the id or the key
-//! names. The account says which host that is. What a workspace had is gone with it, which only the account can prove; a host that
-//! cannot be reached proves nothing.
+//! A kind of workspaces is written like any other: its readers and writers already call the workspace that the id or the key names.
+//! The account says which host that is. If a workspace is gone, all objects in it are too. Only the account can prove that: a host
+//! that cannot be reached proves nothing.
 
-use super::access::{Home, Reader, Writer};
+use super::access::{Reader, Writer};
+use super::lifecycle::Home;
 use super::resource::{ApiResult, CallError};
 use crate::databricks::{self, WorkspaceHost};
 use crate::engine::crd::Reason;
@@ -46,8 +47,8 @@ impl Home {
         if self.is_gone(api, within, &error).await? { Ok(None) } else { Err(self.error(error, within)) }
     }
 
-    /// Whether a read failed because the parent is gone, and all that was in it: the account has to say so. An account that the API
-    /// does not know misses each of its objects, and proves nothing.
+    /// Whether a read failed because the parent is gone, and all that was in it: the account must say so. If the API does not know
+    /// the account itself, each of its objects seems to be missing, which proves nothing.
     async fn is_gone(self, api: &Reader, within: &str, error: &CallError) -> Result<bool> {
         match self {
             Home::Account if !misses_parent(error, within) => Ok(false),
@@ -68,8 +69,8 @@ impl Home {
         }
     }
 
-    /// What a failure means that is about the workspace, where the same one of the account would be about the account and all objects in
-    /// it. Nothing was changed.
+    /// The error for a failure that concerns only the workspace that was called: from the account's host, the same failure would
+    /// concern all objects of the account. `None` for other failures. Nothing was changed.
     pub fn of_workspace(self, error: &databricks::Error, workspace: &str) -> Option<Error> {
         use databricks::Error::{AddressBlocked, CredentialsRefused, NoToken, TokenRefused, Unreachable};
         let cause = match error {
@@ -127,7 +128,7 @@ fn refused(workspace: &str, message: &str) -> Error {
     Error::Rejected { reason: Reason::PermissionDenied, message: text, patience: None, read: true }
 }
 
-/// What a spec with the id of a workspace that does not exist has to change.
+/// The message for a spec with the id of a workspace that does not exist.
 pub fn no_workspace(id: &str) -> String {
     format!("the account has no workspace {id}: correct the workspace in the spec, or delete this object")
 }

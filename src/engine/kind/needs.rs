@@ -20,8 +20,8 @@ pub struct Need {
     pub what: Wanted,
     /// The fact of an object that is needed in place of its id, by its name in the status of that object.
     pub fact: Option<&'static str>,
-    /// The rest of the spec is carried out without it. What it names is left out until it is known, it may be deleted before, and
-    /// a name means what it means now.
+    /// The rest of the spec is carried out without it: its target is left out until it is known. The target may be deleted while the
+    /// spec names it, and a name always means the principal that has it now.
     pub soft: bool,
 }
 
@@ -109,7 +109,7 @@ impl Need {
         Need { field: field.into(), what: Wanted::Principal(name), fact: None, soft: false }
     }
 
-    /// The same, as one that holds up nothing else.
+    /// The same, but the rest of the spec is carried out without it.
     pub fn soft(self) -> Need {
         Need { soft: true, ..self }
     }
@@ -119,7 +119,7 @@ impl Need {
         self.fact.map_or(Some(id), |name| fact(name, status)).map(str::to_owned)
     }
 
-    /// The field of the spec in whose list or object it is.
+    /// The top-level field of the spec that contains it.
     pub fn root(&self) -> &str {
         self.field.split(['.', '/']).next().unwrap_or(&self.field)
     }

@@ -2,7 +2,7 @@
 //! object, and which one names a Kubernetes object in its place. Pure.
 //!
 //! Some APIs know the other object by a fact instead of its id: a rule set knows a group by its name. Then the row names the fact,
-//! and everything that is said of an id here holds for that fact.
+//! and whatever this file says about an id applies to that fact.
 //!
 //! Everything about a reference follows from its row: the needs, the id that is used, the rules of the CRD, the fields that a
 //! message names, the waves of Argo CD and the table in the documents. Only `desired` says what the id is for.
@@ -29,7 +29,7 @@ pub struct Reference {
     /// The fields of the spec it comes from, in camelCase, a field of an object as a path: the id itself first, then what stands
     /// for it.
     pub spec: &'static [&'static str],
-    /// The account's name for the other object in its texts, in lower case.
+    /// What the account calls the other object in its messages, in lower case.
     pub words: &'static [&'static str],
     /// The spec must have one of the fields.
     pub required: bool,

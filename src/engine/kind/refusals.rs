@@ -31,11 +31,11 @@ pub fn unless_unknown(error: databricks::Error) -> Error {
 /// Terraform wait and apply again); this leaves ten before a person must act.
 pub const NEW_IN_AWS: Duration = Duration::from_secs(600);
 
-/// How long the account may take to know everywhere the target of a reference to another object of ours.
+/// How long it may take until the whole account knows a new object to which another one of ours refers.
 pub const NEW_REFERENCE: Duration = Duration::from_secs(600);
 
-/// Databricks tests a role or a bucket before it accepts it, and found one not to work. The same response comes for a wrong
-/// and for a new one, so the operator waits. `fields` are those of the spec that lead to the role, and to the bucket.
+/// The error if Databricks has tested a role or a bucket and it did not work. A wrong one and a new one get the same response, so
+/// the operator waits. `role` and `bucket` are the fields of the spec that lead to them.
 pub fn tried_in_aws(error: &databricks::Error, role: &str, bucket: &str) -> Option<Error> {
     let databricks::Error::Api { status: 400 | 403 | 409 | 422, message, .. } = error else { return None };
     let text = message.to_lowercase();
@@ -52,8 +52,9 @@ pub fn tried_in_aws(error: &databricks::Error, role: &str, bucket: &str) -> Opti
     Some(Error::rejected(Reason::ApplyFailed, text).patient(NEW_IN_AWS))
 }
 
-/// The account refuses a deletion because of a user of the object with several codes, and with none: a deletion without a body can
-/// have no other cause. Users in the account may not be in the cluster, and some count as users for minutes after they are gone.
+/// The error for a deletion that the account refuses because something uses the object. The code differs and may be missing, but
+/// a deletion has no body, so there can be no other cause. What uses it may not be in the cluster, and may count for some minutes
+/// after it is gone.
 pub fn in_use(error: databricks::Error, users: &str) -> Error {
     let databricks::Error::Api { status: 400 | 409, .. } = &error else { return error.into() };
     let text = format!(

@@ -1,9 +1,9 @@
 //! The contract for the author of a kind: one trait, and its types.
 //!
 //! `needs` and `desired` see the spec and may not do I/O; the async functions see Databricks only. A desired and an
-//! observed object have one type, [`ExternalResource::State`], so that "is it up to date?" is the engine's question, asked
-//! by one tested diff, and no kind can forget a field. None of the async functions sees the Kubernetes object: a deletion
-//! works when the spec or a reference is broken.
+//! observed object have one type, [`ExternalResource::State`], so that the engine compares them, by one tested diff, and no
+//! kind can forget a field. None of the async functions sees the Kubernetes object, so a deletion works even if the spec or a
+//! reference is broken.
 
 use std::fmt::{Debug, Display};
 use std::future::Future;
@@ -20,12 +20,13 @@ use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 use super::about::{About, Shared};
-use super::access::{AuthFacts, Home, Reader, Writer};
+use super::access::{Reader, Writer};
 use super::changes::{CANNOT_CHANGE, Change, When, at, diff};
-use super::lifecycle::{Lifecycle, Ownership};
+use super::lifecycle::{Home, Lifecycle, Ownership};
 use super::needs::{Need, Resolved};
 use super::output::Output;
 use super::references::Reference;
+use super::seen::AuthFacts;
 use crate::databricks;
 use crate::engine::crd::{Reason, camel};
 use crate::engine::error::{Error, Result};
@@ -104,12 +105,12 @@ pub trait ExternalResource:
     /// A DatabricksAuth allows it only by a grant that names the kind: not without grants, and not by a grant for all kinds. For
     /// kinds with which a user gets the rights of other principals of the account.
     const GRANTED_BY_NAME: bool = false;
-    /// Its create returns a secret that no read shows later. It goes to a Kubernetes Secret, see [`Self::output`]. No object of
-    /// another user is found by its key or adopted, as its secret is not known.
+    /// Its create returns a secret that no read shows later. It goes to a Kubernetes Secret, see [`Self::output`]. The operator
+    /// does not adopt an object that another user created, nor find one by its key, as it does not know the secret.
     const ISSUES: bool = false;
-    /// How long reads of the account may lag behind writes. Within that time after its creation an object is not gone,
-    /// whatever reads say, and a change that reads do not show is not sent again. The setting `--read-lag` caps it. Zero: a
-    /// change is sent again after a while, and an object that was created is not gone within `--quarantine`.
+    /// How long reads of the account may lag behind writes. Within that time after its creation an object does not count as gone,
+    /// even if reads do not show it, and a change that reads do not show is not sent again. The setting `--read-lag` caps it. If
+    /// zero, a change is sent again after a while, and a created object does not count as gone within `--quarantine`.
     const READ_LAG: Duration = Duration::ZERO;
     /// Whether the API can take it away, or put it back to the state that it has when nothing manages it. If not, it always stays
     /// in the account as it is, and the schema refuses `deletionPolicy: Delete`.
@@ -140,8 +141,8 @@ pub trait ExternalResource:
         let _ = id;
         String::new()
     }
-    /// The desired state under a temporary key, which [`Self::recognises`] still knows: two objects that exchange their
-    /// keys need it, if the account allows a key once and lets it be changed.
+    /// The desired state under a temporary key, which [`Self::recognises`] still knows. Two objects that exchange their keys need
+    /// it, if the account allows each key only once but allows it to be changed.
     fn aside(want: Self::State, id: &Self::Id) -> Option<Self::State> {
         let _ = (want, id);
         None
@@ -172,7 +173,7 @@ pub trait ExternalResource:
     /// Everything of this kind under one parent (empty: the account).
     fn list(api: &Reader, within: &str) -> impl Future<Output = ApiResult<Vec<Observed<Self>>>> + Send;
     /// What all objects under one parent share and no response about a single one has: read once with each LIST, for all its rows. What
-    /// cannot be known is left out; an error leaves it as it was.
+    /// cannot be known is left out; after an error, the values of the last read stay.
     fn shared(api: &Reader, within: &str) -> impl Future<Output = ApiResult<Shared>> + Send {
         let _ = (api, within);
         std::future::ready(Ok(Shared::default()))

@@ -14,65 +14,60 @@ use serde_json::{Map, Value, json};
 use super::lifecycle::Lifecycle;
 use super::references::Reference;
 use super::resource::Immutable;
+use super::traits::Traits;
 use crate::engine::crd::{Management, TEXT};
 
-/// What a kind states of the fields of its spec; see the constants of the same names of [`super::ExternalResource`].
+/// The constants of a kind that its CRD depends on; see those of the same names of [`super::ExternalResource`].
 pub struct Rules {
-    /// Fields that cannot change after creation.
-    pub immutable: &'static [Immutable],
-    /// The other objects that it refers to.
-    pub references: &'static [Reference],
-    /// How the object is created.
-    pub lifecycle: Lifecycle,
+    /// The constants that the engine reads as well.
+    pub traits: Traits,
     /// Fields that name the object.
     pub name: &'static [&'static str],
     /// Other fields that a create needs.
     pub required: &'static [&'static str],
-    /// Whether the API can take it away.
-    pub removable: bool,
-    /// Whether its create returns a secret.
-    pub issues: bool,
 }
 
-/// Finishes a CRD that `kube` derived.
+/// Finishes the CRD that `kube` derived for a kind.
 pub fn finish(crd: CustomResourceDefinition, of: &Rules) -> CustomResourceDefinition {
-    let mut value = serde_json::to_value(&crd).expect("a CRD is plain data");
-    strip_nullable(&mut value);
-    let spec = "/spec/versions/0/schema/openAPIV3Schema/properties/spec";
-    value.pointer_mut(spec).into_iter().for_each(plain_text);
-    value["spec"]["versions"][0]["additionalPrinterColumns"] = columns(&crd).into();
+    let traits = &of.traits;
+    let mut value = common(&crd, traits.issues);
     let schema = &mut value["spec"]["versions"][0]["schema"]["openAPIV3Schema"];
-    refer(&mut schema["properties"]["spec"], of.references);
-    let managed = schema["properties"]["spec"]["properties"].get("authRef").is_some();
+    refer(&mut schema["properties"]["spec"], traits.references);
     let spec = schema["properties"]["spec"].clone();
     let mut shown: Map<_, _> =
-        own(&spec).filter(|_| managed).map(|(name, field)| (name.to_owned(), loose(field, false))).collect();
-    let fixed = of.immutable.iter().filter_map(Immutable::shown);
+        own(&spec).map(|(name, field)| (name.to_owned(), loose(field, false))).collect();
+    let fixed = traits.immutable.iter().filter_map(Immutable::shown);
     shown.extend(fixed.map(|(path, name)| (name.to_owned(), loose(inside(&spec, path), true))));
-    let status = &mut schema["properties"]["status"]["properties"];
-    if let (false, Some(status)) = (of.issues, status.as_object_mut()) {
-        // Only secrets have successors.
-        status.remove("retired");
-    }
-    let observed = &mut status["observed"];
+    let observed = &mut schema["properties"]["status"]["properties"]["observed"];
     // The API server drops an empty one, which would be a difference for ever.
     if !shown.is_empty() {
         observed.as_object_mut().into_iter().for_each(|o| drop(o.remove("additionalProperties")));
         observed["properties"] = shown.into();
     }
-    let mut rules: Vec<Value> = of.immutable.iter().map(|i| immutable_rule(&spec, i, of.lifecycle)).collect();
+    let mut rules: Vec<Value> =
+        traits.immutable.iter().map(|i| immutable_rule(&spec, i, traits.lifecycle)).collect();
     rules.extend(of.name.iter().map(|field| name_rule(field)));
     rules.extend(of.required.iter().map(|field| required_rule(field)));
-    if managed {
-        rules.push(external_id_rule());
-    }
-    if !of.removable {
+    rules.push(external_id_rule());
+    if !traits.removable {
         rules.push(retain_rule());
     }
-    if !rules.is_empty() {
-        schema["x-kubernetes-validations"] = Value::Array(rules);
-    }
+    schema["x-kubernetes-validations"] = Value::Array(rules);
     serde_json::from_value(value).expect("still a CRD")
+}
+
+/// What every CRD gets, that of DatabricksAuth too: text with a pattern, columns, and no `nullable`. `issues` says that a create
+/// returns a secret: only secrets have successors.
+fn common(crd: &CustomResourceDefinition, issues: bool) -> Value {
+    let mut value = serde_json::to_value(crd).expect("a CRD is plain data");
+    strip_nullable(&mut value);
+    value["spec"]["versions"][0]["additionalPrinterColumns"] = columns(crd).into();
+    let fields = &mut value["spec"]["versions"][0]["schema"]["openAPIV3Schema"]["properties"];
+    plain_text(&mut fields["spec"]);
+    if let (false, Some(status)) = (issues, fields["status"]["properties"].as_object_mut()) {
+        status.remove("retired");
+    }
+    value
 }
 
 /// The fields of a kind's spec that are its own, by name: not those that all kinds share, and no reference, which stands for an
@@ -99,7 +94,7 @@ pub fn grants(
     kinds: &[CustomResourceDefinition],
     by_name: &[String],
 ) -> CustomResourceDefinition {
-    let mut value = serde_json::to_value(finish(auth, &NOTHING)).expect("a CRD is plain data");
+    let mut value = common(&auth, false);
     let name = |crd: &CustomResourceDefinition| crd.spec.names.kind.clone();
     let all: Vec<String> = kinds.iter().map(name).collect();
     let inside: Vec<String> = kinds.iter().filter(|crd| in_workspace(crd)).map(name).collect();
@@ -126,17 +121,6 @@ pub fn grants(
     }]);
     serde_json::from_value(value).expect("still a CRD")
 }
-
-/// A DatabricksAuth is no object of the account.
-const NOTHING: Rules = Rules {
-    immutable: &[],
-    references: &[],
-    lifecycle: Lifecycle::Object,
-    name: &[],
-    required: &[],
-    removable: true,
-    issues: false,
-};
 
 /// Whether objects of a kind belong to a workspace: their spec says to which.
 fn in_workspace(crd: &CustomResourceDefinition) -> bool {

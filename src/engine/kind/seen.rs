@@ -1,11 +1,11 @@
 //! What a kind reads and a guard checks, with its types erased: the values that the engine carries between the functions of a
 //! [`super::Driver`].
 
+use ipnet::IpNet;
 use secrecy::SecretString;
 use serde_json::{Map, Value};
 
 use super::about::About;
-use super::access::AuthFacts;
 
 /// One reading of an object, erased.
 #[derive(Clone, Debug, PartialEq)]
@@ -35,6 +35,17 @@ impl From<Seen> for New {
     fn from(seen: Seen) -> New {
         New { id: seen.id.clone(), seen: Some(seen), secret: None }
     }
+}
+
+/// What guards know of a DatabricksAuth.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct AuthFacts {
+    /// Application id of the operator's own service principal.
+    pub client_id: String,
+    /// Numeric id of that service principal in the account, if a guard needs it and the account returns it.
+    pub principal_id: Option<String>,
+    /// The addresses that the operator calls from.
+    pub egress: Vec<IpNet>,
 }
 
 /// A write that a guard checks, erased.

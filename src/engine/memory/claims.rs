@@ -4,10 +4,13 @@
 //! own writes. An object that does not exist yet is claimed by its natural key before its create: first wished for, so that
 //! after a start the older of two is known before either acts, then taken, after which no other object gets it. An object
 //! that lost is remembered, and is triggered when the holder releases the claim.
+//!
+//! Claims decide between Kubernetes objects alone. What waits because the account refuses a name as taken is in `exchange.rs`.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::{Mutex, MutexGuard};
 
+use super::exchange::Exchanges;
 use crate::engine::crd::{Intent, ObjectName};
 use crate::engine::kind::Key;
 
@@ -54,22 +57,13 @@ pub struct Rank {
 #[derive(Default)]
 pub struct Claims {
     all: Mutex<Table>,
+    exchanges: Exchanges,
 }
 
 #[derive(Default)]
 struct Table {
     slots: HashMap<Claim, Slot>,
     of: HashMap<ObjectName, HashSet<Claim>>,
-    /// The objects whose name is taken in the account, or may be, by account and kind.
-    without_name: HashMap<(String, String), BTreeMap<ObjectName, Exchange>>,
-}
-
-/// An object whose name is taken.
-struct Exchange {
-    /// The key that it has, if it exists.
-    has: Option<Key>,
-    /// The key that it needs.
-    wants: Key,
 }
 
 #[derive(Default)]
@@ -90,7 +84,7 @@ impl Claims {
         })
     }
 
-    /// An object wishes to create, or adopt, something: the older of two that wish will get it.
+    /// Records that an object wishes to create, or adopt, something: of two objects that wish for it, the older one gets it.
     pub fn wish(&self, claim: &Claim, rank: &Rank, who: &ObjectName) {
         self.change(claim, who, |slot| {
             slot.wished.retain(|_, other| other != who);
@@ -98,7 +92,7 @@ impl Claims {
         });
     }
 
-    /// Takes a claim for good, unless another holds it or wished for it and is older. `Some` is that other.
+    /// Takes a claim, unless another object holds it, or an older one has wished for it. `Some` is that other object.
     pub fn take(&self, claim: &Claim, rank: &Rank, who: &ObjectName) -> Option<ObjectName> {
         self.change(claim, who, |slot| {
             let free = slot.held.as_ref().is_none_or(|(_, holder)| holder == who);
@@ -157,8 +151,8 @@ impl Claims {
         losers
     }
 
-    /// Databricks refuses the key that an object needs because it is taken, or is about to. Returns whether the objects that wait for each
-    /// other's keys form a circle through this object, so that none can proceed unless one steps aside.
+    /// The account refuses the key that an object needs because it is taken, or may refuse it. Returns whether the objects that
+    /// wait for each other's keys form a circle through this object, so that one must step aside.
     pub fn record_name_taken(
         &self,
         account_id: &str,
@@ -166,40 +160,22 @@ impl Claims {
         has: Option<&Key>,
         wants: &Key,
     ) -> bool {
-        let mut table = self.table();
-        let slot = (account_id.to_owned(), who.kind.clone());
-        let waiting = table.without_name.entry(slot).or_default();
-        waiting.insert(who.clone(), Exchange { has: has.cloned(), wants: wants.clone() });
-        let Some(has) = has else { return false };
-        let mut next = wants;
-        for _ in 0..waiting.len() {
-            match waiting.values().find(|other| other.has.as_ref() == Some(next)) {
-                Some(holder) if holder.wants == *has => return true,
-                Some(holder) => next = &holder.wants,
-                None => return false,
-            }
-        }
-        false
+        self.exchanges.record(account_id, who, has, wants)
     }
 
     /// An object gave up its key, or may have. Returns the others of its kind that wait for it.
     pub fn name_freed(&self, account_id: &str, who: &ObjectName, had: &Key) -> Vec<ObjectName> {
-        let mut table = self.table();
-        let slot = (account_id.to_owned(), who.kind.clone());
-        let Some(waiting) = table.without_name.get_mut(&slot) else { return vec![] };
-        let freed = waiting.extract_if(.., |other, exchange| other != who && exchange.wants == *had);
-        freed.map(|(other, _)| other).collect()
+        self.exchanges.freed(account_id, who, had)
     }
 
-    /// Removes the object from those that wait for a name. It is added again when a name that it needs is taken.
+    /// Removes an object from those that wait for a key. It is added again when a key that it needs is taken.
     pub fn name_in_doubt(&self, who: &ObjectName) {
-        let mut table = self.table();
-        table.without_name.values_mut().for_each(|waiting| drop(waiting.remove(who)));
+        self.exchanges.remove(who);
     }
 
     /// Drops all claims of an object. Returns the objects that may have a chance now.
     pub fn release(&self, who: &ObjectName) -> Vec<ObjectName> {
-        self.name_in_doubt(who);
+        self.exchanges.remove(who);
         self.keep_only(who, &[])
     }
 
@@ -308,33 +284,6 @@ mod tests {
         let mut freed = claims.release(&who("newer"));
         freed.sort();
         assert_eq!(freed, [who("forged"), who("third")]);
-    }
-
-    #[test]
-    fn objects_without_a_name_are_triggered_once_when_one_is_freed() {
-        let claims = Claims::default();
-        let key = |name: &str| Key { within: String::new(), name: name.into() };
-        let taken = |name, has: &str, wants| {
-            claims.record_name_taken("acc", &who(name), Some(&key(has)), &key(wants))
-        };
-        assert!(!taken("second", "b", "c"));
-        assert!(!taken("third", "a", "b"), "second is not after a");
-        assert!(taken("first", "c", "a"), "c → a → b → c");
-        assert!(
-            !claims.record_name_taken("acc", &who("new"), None, &key("a")),
-            "it has no key that another could need"
-        );
-        assert_eq!(claims.name_freed("acc", &who("old"), &key("x")), []);
-        assert_eq!(claims.name_freed("acc", &who("old"), &key("a")), [who("first"), who("new")]);
-        claims.name_in_doubt(&who("second"));
-        claims.name_in_doubt(&who("third"));
-        claims.record_name_taken("acc", &who("fourth"), None, &key("c"));
-        claims.name_in_doubt(&who("fourth"));
-        claims.record_name_taken("acc", &who("second"), None, &key("c"));
-        claims.record_name_taken("acc", &who("third"), None, &key("c"));
-        assert_eq!(claims.name_freed("other", &who("first"), &key("c")), []);
-        assert_eq!(claims.name_freed("acc", &who("second"), &key("c")), [who("third")]);
-        assert_eq!(claims.name_freed("acc", &who("first"), &key("c")), [who("second")]);
     }
 
     #[test]

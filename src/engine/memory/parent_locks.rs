@@ -13,8 +13,8 @@ type Lock = Arc<tokio::sync::Mutex<()>>;
 pub struct ParentLocks(Mutex<HashMap<(String, String, String), Lock>>);
 
 impl ParentLocks {
-    /// Waits until no other change that needs the lock is in progress under this parent; an empty one is the account. Returns
-    /// whether it had to wait as well: then what was read before is old.
+    /// Waits until no other change that needs the lock is in progress under this parent; an empty one is the account. Also returns
+    /// whether it waited: what was read before that is stale then.
     pub async fn lock(&self, account_id: &str, kind: &str, within: &str) -> (OwnedMutexGuard<()>, bool) {
         let slot = (account_id.to_owned(), kind.to_owned(), within.to_owned());
         let lock = self.0.lock().expect("no panic while held").entry(slot).or_default().clone();

@@ -13,7 +13,7 @@ use crate::engine::error::Error;
 pub struct ObjectMemory {
     /// Failures or waits in a row.
     pub attempts: u32,
-    /// The same refusal, time and again.
+    /// The refusal that the last reconciles ended with.
     pub refusal: Option<Refusal>,
     /// Since when the object in the account has been absent.
     pub absent_since: Option<Instant>,
@@ -26,11 +26,12 @@ pub struct ObjectMemory {
     /// A create that was announced and certainly had no effect: it was not sent, was refused, or was undone. The
     /// status may still show it, if the write that removes it was lost; it is not in doubt then.
     pub without_effect: Option<Intent>,
-    /// A change was answered as if there were no such object, although a read had shown it.
+    /// The response to a change was that there is no such object, although a read had shown it.
     pub not_found: bool,
     /// When a change was sent last that no read has shown since.
     pub sent: Option<Instant>,
-    /// What was sent last was all that is wanted; otherwise the object stepped aside, see `pass/work.rs`.
+    /// What was sent last was all that is wanted; otherwise the object stepped aside, see
+    /// [`aside`](crate::engine::kind::ExternalResource::aside).
     pub sent_all: bool,
     /// The last request for a reconcile, and when it was first seen.
     pub requested: Option<(String, Instant)>,
@@ -44,7 +45,7 @@ pub struct ObjectMemory {
     pub drifted: bool,
 }
 
-/// The same refusal, time and again.
+/// A refusal that repeats.
 #[derive(Clone, Copy, Debug)]
 pub struct Refusal {
     /// Why.

@@ -32,7 +32,7 @@ struct Index {
     /// By target, with whether the reference is soft.
     dependents: HashMap<ObjectName, BTreeMap<ObjectName, bool>>,
     targets: HashMap<ObjectName, Vec<RefersTo>>,
-    /// What objects referred to that were released, and whose object in the account stays.
+    /// By object that was released while its object in the account stays: what it referred to.
     keeps: HashMap<ObjectName, Vec<ObjectName>>,
 }
 
@@ -64,15 +64,14 @@ impl Wake {
         all.iter().for_each(|who| self.wake(who));
     }
 
-    /// What refers to an object and cannot be without it, in a stable order.
+    /// What refers to an object and needs it, in a stable order.
     pub fn dependents(&self, of: &ObjectName) -> Vec<ObjectName> {
         let index = self.index.lock().expect("no panic while held");
         let all = index.dependents.get(of).into_iter().flatten();
         all.filter(|(_, soft)| !**soft).map(|(who, _)| who.clone()).collect()
     }
 
-    /// Records what an object refers to now, and cannot be without; nothing, if it is gone. Returns what it no longer refers
-    /// to.
+    /// Records what an object refers to now and needs: nothing, if it is gone. Returns what it no longer refers to.
     pub fn refer(&self, who: &ObjectName, targets: Vec<ObjectName>) -> Vec<ObjectName> {
         self.refer_to(who, targets.into_iter().map(|who| RefersTo { who, soft: false }).collect())
     }
@@ -109,7 +108,7 @@ impl Wake {
         lost
     }
 
-    /// What an object refers to, and cannot be without.
+    /// What an object refers to and needs.
     pub fn uses(&self, who: &ObjectName) -> Vec<ObjectName> {
         let index = self.index.lock().expect("no panic while held");
         let all = index.targets.get(who).into_iter().flatten();

@@ -1,0 +1,239 @@
+//! How a DatabricksAuth gets its session, from the Secret to the stored result: read [`Auths::renew`] first, the other functions
+//! are in the order in which it calls them. `auths.rs` gives the session to objects.
+//!
+//! A session means that a token was obtained and nothing contradicts the account id. It belongs to one version of one Secret,
+//! one host and one account, so a rotated or repointed credential can never be mixed up with another's.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use kube::ResourceExt;
+use kube::core::DynamicObject;
+use serde_json::Value;
+
+use super::auths::Auths;
+use super::entry::Entry;
+use super::grants;
+use super::refusals::auth_error;
+use super::session::{Session, SessionKey};
+use crate::databricks::{self, Client, Connection, Host};
+use crate::engine::crd::{ConditionType, DatabricksAuthSpec, ObjectName, Reason, condition};
+use crate::engine::error::{Error, Result};
+use crate::engine::kind::AuthFacts;
+
+/// What a renewal resulted in, if it did not fail.
+pub enum Renewed {
+    /// `spec.suspend` is true: there is no session.
+    Suspended,
+    /// There is a session, and the account is not known to reject its calls.
+    Works {
+        /// The host of the session.
+        host: String,
+        /// The longest delay that the account asks for, if it does.
+        throttled: Option<Duration>,
+        /// Why grants by labels have no effect, and what to write, if they have none.
+        unreadable: Option<&'static str>,
+    },
+}
+
+impl Auths {
+    /// Obtains a session for a DatabricksAuth as it is written now, and triggers its users if that is news to them. Only its
+    /// reconciles call this, and there is one at a time.
+    pub async fn renew(
+        &self,
+        who: &ObjectName,
+        object: &DynamicObject,
+        spec: &DatabricksAuthSpec,
+    ) -> Result<Renewed> {
+        // Before anything is read, so that a change in between triggers the next reconcile.
+        self.secrets.watch(who, spec.client_secret_ref.as_ref().map(|secret| secret.name.as_str()));
+        self.namespaces.follow(who, grants::asks_for_labels(spec));
+        self.announce(who, spec);
+        if spec.suspend == Some(true) {
+            let suspended = Error::waiting(Reason::CredentialsUnavailable, "spec.suspend is true");
+            self.store(who, spec, Err(suspended));
+            return Ok(Renewed::Suspended);
+        }
+        let connected = self.connect(who, object, spec).await;
+        let renewed = match &connected {
+            Ok(session) => match self.prove(who, object, session).await {
+                Ok(()) => Ok(self.works(who, spec, session).await),
+                Err(error) => Err(error),
+            },
+            Err(error) => Err(error.clone()),
+        };
+        // A working session survives an endpoint that is unreachable, or a Secret that is unreadable, for a moment.
+        let unread = matches!(&connected, Err(Error::Rejected { reason: Reason::SecretNotReadable, .. }));
+        let passing = unread || matches!(&connected, Err(Error::Transient { .. } | Error::Conflict(_)));
+        let usable = self.has_usable(who, object, spec);
+        if !(passing && usable) {
+            self.store(who, spec, connected);
+        }
+        match renewed {
+            // Whatever the status says, there is no session to work with.
+            Err(Error::Rejected { reason, message, patience, .. }) if unread && !usable => {
+                Err(Error::Rejected { reason, message, patience, read: false })
+            }
+            renewed => renewed,
+        }
+    }
+
+    /// Applies a changed spec before it is known whether it works: a revoked grant is not used again, and neither are
+    /// credentials that were replaced.
+    fn announce(&self, who: &ObjectName, spec: &DatabricksAuthSpec) {
+        let mut entries = self.entries();
+        let Some(entry) = entries.get_mut(who) else { return };
+        let same = |a: &DatabricksAuthSpec, b: &DatabricksAuthSpec| {
+            a.host == b.host
+                && a.account_id == b.account_id
+                && a.client_id == b.client_id
+                && a.client_secret_ref == b.client_secret_ref
+                && a.egress_cidrs == b.egress_cidrs
+                && a.cloud == b.cloud
+        };
+        if !same(&entry.spec, spec) {
+            entry.usable = Err(Error::retry("it was changed and is being tried"));
+        }
+        let news = entry.spec != *spec;
+        entry.spec = spec.clone();
+        drop(entries);
+        if news {
+            self.wake.wake_dependents(who);
+        }
+    }
+
+    /// A session for the spec and the Secret as they are now: the present one if nothing changed.
+    async fn connect(
+        &self,
+        who: &ObjectName,
+        object: &DynamicObject,
+        spec: &DatabricksAuthSpec,
+    ) -> Result<Arc<Session>> {
+        let host = self.host(spec)?;
+        let client_id = spec.client_id.clone().unwrap_or_default();
+        let secret_ref = spec.client_secret_ref.as_ref().ok_or_else(|| {
+            Error::terminal(Reason::InvalidSpec, "authType OAUTH_M2M needs clientId and clientSecretRef")
+        })?;
+        let deleting = object.metadata.deletion_timestamp.is_some();
+        let (secret, version) = self.secrets.read(who, secret_ref, deleting).await?;
+        let key = SessionKey {
+            auth: object.uid().unwrap_or_default(),
+            secret: version,
+            host: host.as_str().into(),
+            account_id: spec.account_id.clone(),
+            client_id: client_id.clone(),
+        };
+        let facts = AuthFacts { client_id: client_id.clone(), egress: egress(spec)?, ..AuthFacts::default() };
+        let failed = self.failed().remove(who);
+        let known = self.session(who).into_iter().chain(failed).find(|s| s.key == key && s.facts == facts);
+        let session = match known {
+            Some(session) => session,
+            None => {
+                let account_id = spec.account_id.clone();
+                let connection = Connection { host, account_id, client_id, client_secret: secret };
+                let client = Client::new(connection, &self.settings).map_err(auth_error)?;
+                Arc::new(Session::new(client, facts, key))
+            }
+        };
+        if let Err(error) = session.client.authenticate().await {
+            self.failed().insert(who.clone(), session);
+            return Err(auth_error(error));
+        }
+        Ok(session)
+    }
+
+    /// The host of the spec, or that of its cloud.
+    fn host(&self, spec: &DatabricksAuthSpec) -> Result<Host> {
+        let text =
+            spec.host.as_deref().or_else(|| databricks::default_host(spec.cloud.name())).unwrap_or_default();
+        Host::parse(text, &self.settings.hosts)
+            .map_err(|e| Error::terminal(Reason::HostNotAllowed, format!("spec.host: {e}")))
+    }
+
+    /// After a rejected call, or while the status says that all are rejected, a token alone proves nothing: the operator asks
+    /// the account whether it accepts calls. If the result differs from before, the users of the DatabricksAuth are reconciled.
+    async fn prove(&self, who: &ObjectName, object: &DynamicObject, session: &Session) -> Result<()> {
+        let rejected = [Reason::CredentialsInvalid, Reason::AddressBlocked].map(Reason::name);
+        let shown = condition(object, ConditionType::Ready).and_then(|ready| ready["reason"].as_str());
+        if session.doubted_for().is_none() && !shown.is_some_and(|reason| rejected.contains(&reason)) {
+            return Ok(());
+        }
+        // The status stays valid until there is a response.
+        session.doubt();
+        let before = session.refusal();
+        let proven = session.prove().await;
+        if session.refusal() != before {
+            self.wake.wake_dependents(who);
+        }
+        proven.map_err(auth_error)
+    }
+
+    /// What is known of a session that works.
+    async fn works(&self, who: &ObjectName, spec: &DatabricksAuthSpec, session: &Session) -> Renewed {
+        let by_label = grants::asks_for_labels(spec);
+        // A transient failure to read them is no news.
+        let unreadable = by_label && matches!(self.namespaces.labels(&who.namespace).await, Ok(None));
+        Renewed::Works {
+            host: session.client.host().as_str().into(),
+            throttled: self.throttled(who),
+            unreadable: unreadable.then(|| self.namespaces.not_readable()),
+        }
+    }
+
+    /// The longest delay that the account asks for, as the stored session knows it.
+    fn throttled(&self, who: &ObjectName) -> Option<Duration> {
+        let entries = self.entries();
+        let entry = entries.get(who)?;
+        entry.usable.as_ref().ok()?.client.throttled()
+    }
+
+    /// Whether there is a working session for the DatabricksAuth as it is written now.
+    fn has_usable(&self, who: &ObjectName, object: &DynamicObject, spec: &DatabricksAuthSpec) -> bool {
+        let entries = self.entries();
+        entries.get(who).is_some_and(|e| {
+            e.spec == *spec && e.usable.as_ref().is_ok_and(|s| Some(&s.key.auth) == object.uid().as_ref())
+        })
+    }
+
+    /// Stores the result of a reconcile, and triggers the users of the DatabricksAuth if that is news to them.
+    pub fn store(&self, who: &ObjectName, spec: &DatabricksAuthSpec, usable: Result<Arc<Session>>) {
+        let mut entries = self.entries();
+        let old = entries.get(who);
+        let same_session = match (old.map(|e| &e.usable), &usable) {
+            (Some(Ok(old)), Ok(new)) => Arc::ptr_eq(old, new),
+            (Some(Err(old)), Err(new)) => old == new,
+            _ => false,
+        };
+        let news = !same_session || old.is_none_or(|e| e.spec != *spec);
+        let good = usable.as_ref().ok().filter(|session| session.refusal().is_none()).cloned();
+        let last_good = good.or_else(|| old.and_then(|e| e.last_good.clone()));
+        entries.insert(who.clone(), Entry { spec: spec.clone(), usable, last_good });
+        drop(entries);
+        if news {
+            self.wake.wake_dependents(who);
+        }
+    }
+
+    /// A reconcile failed before it had a session: if there never was one, the objects that wait get the error.
+    pub fn give_up(&self, who: &ObjectName, spec: &Value, error: &Error) {
+        let Ok(spec) = serde_json::from_value::<DatabricksAuthSpec>(spec.clone()) else { return };
+        let known = self.entries().contains_key(who);
+        if !known && !matches!(error, Error::Conflict(_)) {
+            self.store(who, &spec, Err(error.clone()));
+        }
+    }
+}
+
+/// The addresses that the operator calls from, as the spec has them.
+fn egress(spec: &DatabricksAuthSpec) -> Result<Vec<ipnet::IpNet>> {
+    let all = spec.egress_cidrs.iter().flatten();
+    all.map(|c| {
+        c.network().map(ipnet::IpNet::from).ok_or_else(|| {
+            Error::terminal(
+                Reason::InvalidSpec,
+                format!("spec.egressCidrs: {:?} is no IPv4 address or CIDR", c.0),
+            )
+        })
+    })
+    .collect()
+}
