@@ -1,12 +1,13 @@
 //! What is particular to users, groups and service principals: how they are found, what a create and a change send, what a deletion
-//! leaves behind, changes that the account carries out in part, and the role of an administrator that the operator has through
-//! groups.
+//! leaves behind, changes that the account carries out in part, the role of an administrator that the operator has through groups,
+//! and who may sign in as a principal.
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking, its set-up too")]
 
 use connect::connect;
 use databricks_operator::engine::crd::Reason;
 use databricks_operator::engine::error::{Error, Result};
 use databricks_operator::engine::kind::{Acting, AuthFacts, Driver, Seen, When, Writer, of};
+use databricks_operator::kinds::federation_policy::AccountFederationPolicy;
 use databricks_operator::kinds::group::Group;
 use databricks_operator::kinds::service_principal::ServicePrincipal;
 use databricks_operator::kinds::user::User;
@@ -19,6 +20,7 @@ mod connect;
 const GROUP: &dyn Driver = of::<Group>();
 const SERVICE: &dyn Driver = of::<ServicePrincipal>();
 const USER: &dyn Driver = of::<User>();
+const FEDERATION: &dyn Driver = of::<AccountFederationPolicy>();
 const ADMIN: &[&str] = &["account_admin"];
 
 struct Bench {
@@ -429,4 +431,40 @@ async fn no_change_of_a_user_sends_its_name() {
         let body = call.body.unwrap().to_string();
         assert!(!body.contains("userName") && !body.contains("eve@example.com"), "{body}");
     }
+}
+
+/// Databricks has groups of its own of two names: the status shows its refusal of another one, and nothing is created.
+#[tokio::test]
+async fn a_group_of_a_reserved_name_is_refused_in_the_words_of_the_account() {
+    let bench = start().await;
+    let before = bench.simulator.objects("Groups").len();
+    for name in ["users", "admins"] {
+        let want = bench.want(GROUP, json!({"displayName": name}));
+        let refused = GROUP.create(&bench.api, &want).await.unwrap_err();
+        assert!(refused.is_rejected(Reason::InvalidSpec), "{refused:?}");
+        assert!(refused.to_string().contains("reserved"), "{refused}");
+    }
+    assert_eq!(bench.simulator.objects("Groups").len(), before);
+}
+
+/// A policy of the account is for all its principals, so it names no subject: one that another user adds is removed.
+#[tokio::test]
+async fn a_subject_that_another_user_adds_to_a_policy_of_the_account_is_removed() {
+    let bench = start().await;
+    let oidc = json!({"issuer": "https://oidc.example.com"});
+    let want = bench.want(FEDERATION, json!({"policyId": "k8s", "oidcPolicy": oidc}));
+    let created = FEDERATION.create(&bench.api, &want).await.unwrap().seen.unwrap();
+    let stored = || bench.simulator.objects("federation-policies").remove(0)["oidc_policy"].clone();
+    let mut planted = stored();
+    planted["subject"] = json!("system:serviceaccount:data:pipeline");
+    bench.simulator.edit("federation-policies", &created.id, json!({"oidc_policy": planted})).unwrap();
+
+    let seen = FEDERATION.get(&bench.api, &created.id).await.unwrap().unwrap();
+    let changes = FEDERATION.changes(&want, &seen).unwrap();
+    assert!(changes.iter().all(|change| change.when == When::Now), "{changes:?}");
+    let fields: Vec<&str> = changes.iter().map(|change| change.field()).collect();
+    assert_eq!(fields, ["oidc_policy"]);
+    let changed = FEDERATION.update(&bench.api, &seen, &want, &fields).await.unwrap();
+    assert_eq!(FEDERATION.changes(&want, &changed), Ok(vec![]));
+    assert_eq!(stored().get("subject"), None);
 }

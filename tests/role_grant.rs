@@ -169,6 +169,32 @@ async fn a_set_in_an_unexpected_form_is_not_written() {
     assert_eq!(bench.rules(), others);
 }
 
+/// Covers LC-03. Nothing was sent, so nothing is in doubt: a grant that another user adds meanwhile is not taken for the result of the
+/// create.
+#[tokio::test]
+async fn a_create_whose_read_fails_is_not_in_doubt() {
+    let bench = start().await;
+    let failed = json!({"error_code": "INTERNAL_ERROR", "message": "no response"});
+    for (status, body) in [(500, failed), (200, json!({"etag": "e"}))] {
+        bench.responds("GET", status, body);
+        let error = KIND.create(&bench.api, &billing("data-eng")).await.unwrap_err();
+        assert!(matches!(error, Error::Conflict(_)), "{status}: {error:?}");
+    }
+    assert_eq!(bench.simulator.writes().len(), 0);
+    KIND.create(&bench.api, &billing("data-eng")).await.unwrap();
+}
+
+/// Covers LC-03. A person may grant the same after our last LIST: their grant is not counted as created, and so not revoked when the
+/// object is deleted.
+#[tokio::test]
+async fn a_grant_that_exists_by_now_is_not_created() {
+    let bench = start().await;
+    KIND.create(&bench.api, &billing("data-eng")).await.unwrap();
+    let error = KIND.create(&bench.api, &billing("data-eng")).await.unwrap_err();
+    assert!(matches!(error, Error::Conflict(_)), "{error:?}");
+    assert_eq!(bench.simulator.writes().len(), 1);
+}
+
 #[tokio::test]
 async fn each_target_has_a_set_of_its_own() {
     let bench = start().await;

@@ -99,9 +99,10 @@ impl From<Version<CspEnablementSettingState>> for Observed<CspEnablementSetting>
     }
 }
 
-/// NONE alone is another word for no standards: the account and the spec may use either.
-fn without_none(standards: BTreeSet<String>) -> BTreeSet<String> {
-    if standards.iter().all(|standard| standard == "NONE") { BTreeSet::new() } else { standards }
+/// NONE is another word for no standards: the account and the spec may use either, and beside other standards it says nothing.
+fn without_none(mut standards: BTreeSet<String>) -> BTreeSet<String> {
+    standards.remove("NONE");
+    standards
 }
 
 /// The name of a standard in the API.
@@ -172,5 +173,9 @@ mod tests {
             assert!(differs(written, Some(&["HIPAA"])), "{written:?}");
         }
         assert!(differs(&["HIPAA"], Some(&["NONE"])) && !differs(&["HIPAA"], Some(&["HIPAA"])));
+        for beside in [&["NONE", "HIPAA"][..], &["HIPAA", "NONE"]] {
+            assert!(!differs(beside, Some(&["HIPAA"])) && !differs(&["HIPAA"], Some(beside)), "{beside:?}");
+            assert!(differs(beside, None), "{beside:?}");
+        }
     }
 }

@@ -154,16 +154,17 @@ impl ExternalResource for RoleGrant {
         Ok(all(&set, &Rules::read(api, &set).await?))
     }
 
-    /// Adds the grant; one that is there already is left as it is.
+    /// Adds the grant. One that is there already was made by another client after our last LIST: the next one shows it.
     async fn create(api: &Writer, want: &RoleGrantState) -> ApiResult<Created<Self>> {
         let (Some(id), Some(principal)) = (want.id(), want.principal()) else {
             let text = "spec.target, spec.role and spec.principal are needed to create a grant";
             return Err(Error::terminal(Reason::InvalidSpec, text).into());
         };
-        let mut rules = Rules::read(api, &id.set).await?;
-        if rules.add(&id, &principal) {
-            rules = rules.write(api, &id.set).await.map_err(not_written)?;
+        let mut rules = Rules::read(api, &id.set).await.map_err(not_read)?;
+        if !rules.add(&id, &principal) {
+            return Err(Error::Conflict(format!("the account has the grant {id} already")).into());
         }
+        rules = rules.write(api, &id.set).await.map_err(not_written)?;
         let added = all(&id.set, &rules).into_iter().find(|grant| grant.id == id);
         let missing =
             || Error::retry(format!("Databricks accepted the grant {id}, and its response lacks it"));
@@ -181,6 +182,16 @@ impl ExternalResource for RoleGrant {
             rules.write(api, set).await.map_err(not_written)?;
         }
         Ok(())
+    }
+}
+
+/// Why a set was not read before a grant is added to it. Nothing was sent, so the operator retries the create. If that were in doubt,
+/// a grant that another user adds meanwhile would count as its result.
+fn not_read(error: CallError) -> CallError {
+    match error {
+        CallError::Api(error) if error.may_have_happened() => Error::Conflict(error.to_string()).into(),
+        CallError::Classified(Error::Transient { message, .. }) => Error::Conflict(message).into(),
+        error => error,
     }
 }
 
