@@ -1,6 +1,6 @@
-//! The CRDs as users get them: the committed files, the conventions that every kind keeps, and the samples.
+//! The CRDs as users get them: the committed files, the conventions that every kind keeps, the samples, what the rules refuse.
 //!
-//! No API server is needed. That one accepts CRDs and samples is shown by the stories, which install the former and apply
+//! No real API server is needed. That one accepts CRDs and samples is shown by the stories, which install the former and apply
 //! the latter.
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking, its set-up too")]
 
@@ -16,6 +16,10 @@ use serde_json::{Value, json};
 
 #[path = "account/planted.rs"]
 mod planted;
+#[path = "account/resource.rs"]
+mod resource;
+#[path = "crds/rules.rs"]
+mod rules;
 
 fn crds() -> Vec<Value> {
     cli::crds().iter().map(|crd| serde_json::to_value(crd).unwrap()).collect()

@@ -15,6 +15,7 @@ mod federation_policy;
 mod gitops;
 mod guards;
 mod identity;
+mod in_use;
 mod invariants;
 mod ip_access_list;
 mod labels;

@@ -1,11 +1,13 @@
 //! Networking of serverless compute: network connectivity configs, their private endpoint rules, and network policies.
 //!
 //! Documented: `default-policy` is always there, and cannot be deleted; a policy is replaced as a whole. Observed by others: a
-//! policy of a workspace cannot be deleted. The fields of `ingress` are not checked. Of configs and rules: documented: fields, pages, masks, states, that a rule which was in use is deactivated first and shown until it is gone,
+//! policy of a workspace cannot be deleted. Documented: allowed internet destinations are for `RESTRICTED_ACCESS`; assumed: they are
+//! refused with `FULL_ACCESS`. The fields of `ingress` are not checked. Of configs and rules: documented: fields, pages, masks, states, that a rule which was in use is deactivated first and shown until it is gone,
 //! that a config with rules or workspaces cannot be deleted, which rules can be updated. Observed by others: the texts of
 //! those refusals, that `enabled` is ignored at create, that `vpc_endpoint_id` comes late. Assumed: that a twin of a
 //! deactivated rule may be created and one of another rule may not; that name and region of a config are unique together;
-//! that a new rule is `PENDING` at the next read, unless a setting says otherwise; the codes.
+//! that a new rule is `PENDING` at the next read, unless a setting says otherwise; that an update of a config needs its mask as one
+//! of a rule does, since client libraries do not let it be left out; the codes.
 
 use serde_json::{Map, Value, json};
 
@@ -42,7 +44,7 @@ pub(super) const COLLECTIONS: &[Collection] = &[
             ("egress_config", Fill::Json(EGRESS)),
         ],
         on_write: &[("updated_time", Fill::Now)],
-        update: Update::Masked { required: false },
+        update: Update::Masked { required: true },
         used_by: &[Use {
             says: "is attached to one or more workspaces:",
             ..Use::of_workspace("network_connectivity_config_id")
@@ -97,6 +99,7 @@ pub(super) const COLLECTIONS: &[Collection] = &[
         ],
         on_create: &[("account_id", Fill::Account)],
         update: Update::Put,
+        rule: allowed_if_restricted,
         delete: Delete::Own(delete_policy),
         used_by: &[Use {
             by: "workspace-network-options",
@@ -284,6 +287,15 @@ fn check_policy_id(id: &str) -> Result<(), Reply> {
         return Ok(());
     }
     Err(Reply::invalid("network_policy_id must be 1 to 32 of a-z, A-Z, 0-9, _, . and -"))
+}
+
+fn allowed_if_restricted(_: &mut World, write: &mut Write) -> Result<(), Reply> {
+    let access = &write.value("egress")["network_access"];
+    let allowed = access["allowed_internet_destinations"].as_array().is_some_and(|all| !all.is_empty());
+    if allowed && access["restriction_mode"] == "FULL_ACCESS" {
+        return Err(Reply::invalid("allowed_internet_destinations needs restriction_mode RESTRICTED_ACCESS"));
+    }
+    Ok(())
 }
 
 fn delete_policy(world: &mut World, key: &str) -> Answer {

@@ -53,7 +53,10 @@ async fn configs_come_in_pages_and_change_under_a_mask() {
         assert_eq!(refused(&answer), INVALID, "{mask}");
     }
     let twin = json!({"name": "two", "region": "eu-west-1"});
-    assert_eq!(refused(&account.send("PATCH", &paths[0], twin).await), (409, "ALREADY_EXISTS"));
+    let unmasked = account.send("PATCH", &paths[0], twin.clone()).await;
+    assert_eq!(unmasked.1["message"], "Update mask must be specified.");
+    let masked = account.send("PATCH", &format!("{}?update_mask=name", paths[0]), twin).await;
+    assert_eq!(refused(&masked), (409, "ALREADY_EXISTS"));
     let billed = account
         .send("POST", CONFIGS, json!({"name": "four", "region": "r", "billing_workspace_id": 1}))
         .await;
@@ -84,7 +87,8 @@ async fn a_config_waits_for_its_rules_and_workspaces() {
         refusal.1
     );
     let billed = json!({"billing_workspace_id": user["workspace_id"]});
-    assert_eq!(account.send("PATCH", &path, billed).await.0, 200);
+    let masked = format!("{path}?update_mask=billing_workspace_id");
+    assert_eq!(account.send("PATCH", &masked, billed).await.0, 200);
     account.sim.remove("workspaces", &user["workspace_id"].to_string());
     assert_eq!(account.delete(&path).await, (200, Value::Null));
     for path in [path.clone(), rules, rule] {
@@ -203,7 +207,14 @@ async fn a_network_policy_has_the_id_that_the_client_chose_and_one_is_always_the
     ] {
         assert_eq!(refused(&account.send("POST", "network-policies", body.clone()).await), INVALID, "{body}");
     }
-    assert_eq!(account.send("PUT", "network-policies/default-policy", egress).await.0, 200);
+    let mut allowed = egress.clone();
+    allowed["egress"]["network_access"]["allowed_internet_destinations"] =
+        json!([{"destination": "example.com", "internet_destination_type": "DNS_NAME"}]);
+    let path = "network-policies/default-policy";
+    assert_eq!(refused(&account.send("PUT", path, allowed.clone()).await), INVALID);
+    allowed["egress"]["network_access"]["restriction_mode"] = json!("RESTRICTED_ACCESS");
+    assert_eq!(account.send("PUT", path, allowed).await.0, 200);
+    assert_eq!(account.send("PUT", path, egress).await.0, 200);
     assert_eq!(refused(&account.delete("network-policies/default-policy").await), INVALID);
     assert_eq!(account.delete("network-policies/strict").await, (200, Value::Null));
 }

@@ -43,8 +43,11 @@ async fn a_setting_changes_with_the_etag_of_the_refusal() {
 
     let other = json!({"disable_legacy_features": {"value": false}});
     account.sim.edit("settings", "disable_legacy_features", other).unwrap();
+    let bare = account.delete(LEGACY).await;
+    assert_eq!(refused(&bare), CONFLICT, "a reset names the version, too");
     let late = account.delete(&format!("{LEGACY}?etag={}", set["etag"].as_str().unwrap())).await;
     assert_eq!(refused(&late), CONFLICT, "another client changed it");
+    assert_eq!(fresh_etag(&bare), fresh_etag(&late));
     let (status, reset) = account.delete(&format!("{LEGACY}?etag={}", fresh_etag(&late))).await;
     assert_eq!((status, reset["etag"].is_string()), (200, true));
     assert_eq!(refused(&account.get(LEGACY).await), (404, "NOT_FOUND"));
