@@ -9,6 +9,7 @@ mod setting;
 
 pub use ip_lists::{
     ENFORCEMENT, Enforcement, IpList, LISTS, ListType, ShownIpList, before_and_after, keep_the_operator_in,
+    not_all_blocked,
 };
 pub use principals::{
     Changed, Principal, Principals, entries, is_admin, left_behind, not_the_operators_own, power,

@@ -197,6 +197,37 @@ async fn what_a_policy_has_besides_its_spec_stays() {
     assert_eq!(kept["allowed_internet_destinations"][0]["destination"], "git.example.com");
 }
 
+/// Otherwise they would be in force again with the next RESTRICTED_ACCESS.
+#[tokio::test]
+async fn full_access_ends_the_lists_of_what_is_allowed() {
+    let simulator = Simulator::start(Config::default()).await.unwrap();
+    let api = connect(&simulator);
+    let host = |name: &str| json!({"destination": name, "internet_destination_type": "DNS_NAME"});
+    let storage =
+        json!([{"storage_destination_type": "AWS_S3", "bucket_name": "landing", "region": "eu-west-1"}]);
+    let access = json!({
+        "restriction_mode": "RESTRICTED_ACCESS", "allowed_internet_destinations": [host("git.example.com")],
+        "allowed_storage_destinations": storage, "blocked_internet_destinations": [host("ads.example.com")],
+        "allowed_databricks_destinations": [{"workspace_ids": [42]}],
+    });
+    let policy = json!({"network_policy_id": "strict", "egress": {"network_access": access}});
+    simulator.insert("network-policies", policy).unwrap();
+    let open = spec(
+        &json!({"networkPolicyId": "strict", "egress": {"networkAccess": {"restrictionMode": "FULL_ACCESS"}}}),
+    );
+    let want = policies().desired(&open, &Resolved::default()).unwrap();
+    let seen = policies().get(&api, "strict").await.unwrap().unwrap();
+    let after = policies().update(&api, &seen, &want, &["egress"]).await.unwrap();
+    assert_eq!(policies().changes(&want, &after).unwrap(), []);
+    let stored = simulator.objects("network-policies");
+    let stored = stored.iter().find(|policy| policy["network_policy_id"] == "strict").unwrap();
+    let kept = json!({
+        "restriction_mode": "FULL_ACCESS", "blocked_internet_destinations": [host("ads.example.com")],
+        "allowed_databricks_destinations": [{"workspace_ids": [42]}],
+    });
+    assert_eq!(stored["egress"]["network_access"], kept, "what the spec does not name stays");
+}
+
 #[tokio::test]
 async fn the_default_policy_is_never_deleted() {
     let simulator = Simulator::start(Config::default()).await.unwrap();

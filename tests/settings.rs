@@ -180,17 +180,21 @@ async fn lists_come_into_force_only_if_they_let_the_operator_in() {
         assert_eq!(refused.reason(), Some(Reason::WouldLockOut));
         assert!(refused.to_string().contains("203.0.113.7"), "{refused}");
         assert_eq!(allows(seen, false, &auth).await, Ok(()));
-        assert_eq!(
-            allows(seen, true, &AuthFacts::default()).await,
-            Ok(()),
-            "nothing says where it calls from"
-        );
     }
+    // Nothing says where it calls from. An account that never set it heeds the lists already, and lets the operator in.
+    let unknown = AuthFacts::default();
+    assert_eq!(allows(&unset, true, &unknown).await, Ok(()));
+    assert_eq!(allows(&ignored, false, &unknown).await, Ok(()));
+    let refused = allows(&ignored, true, &unknown).await.unwrap_err();
+    assert_eq!(refused.reason(), Some(Reason::WouldLockOut));
+    assert!(refused.to_string().contains("spec.egressCidrs of the DatabricksAuth"), "{refused}");
     bench.account.insert("settings", enforcement(true)).unwrap();
     assert_eq!(allows(&bench.read().await, true, &auth).await, Ok(()), "they are in force already");
     let disabled = json!({"enabled": false});
     bench.account.edit("ip-access-lists", id.as_str().unwrap(), disabled).unwrap();
-    assert_eq!(allows(&ignored, true, &auth).await, Ok(()));
+    for auth in [&auth, &unknown] {
+        assert_eq!(allows(&ignored, true, auth).await, Ok(()), "no list restricts any address");
+    }
 
     // What cannot be read is not taken for no lists.
     let fault = Fault { method: Some("GET".into()), path: "*/ip-access-lists".into(), ..Fault::default() };

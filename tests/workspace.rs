@@ -175,14 +175,11 @@ async fn a_failure_says_why_and_a_correction_is_tried() {
         Phase::Failed(why) => why.clone(),
         other => panic!("{other:?}"),
     };
-    // The simulator has no networks, so their details cannot be read: the failure shows all the same.
+    // The account does not show the network, so its errors cannot be read: the failure shows all the same.
     let seen = get(&api, &made.id).await;
     assert!(failure(&seen).contains("the bucket does not exist"), "{}", failure(&seen));
-    let network = json!({"error_messages": [
-        {"error_type": "subnet", "error_message": "too small"},
-        {"error_type": "securityGroup", "error_message": "no egress"},
-    ]});
-    simulator.fault(Fault { path: format!("*/networks/{OTHER}"), body: Some(network), ..Fault::default() });
+    let network = json!({"network_id": OTHER, "network_name": "main", "error_messages": network_errors()});
+    simulator.insert("networks", network).unwrap();
     let seen = get(&api, &made.id).await;
     assert!(failure(&seen).contains("securityGroup: no egress, subnet: too small"), "{}", failure(&seen));
     let row = driver().list(&api, "").await.unwrap().remove(0);
@@ -198,6 +195,45 @@ async fn a_failure_says_why_and_a_correction_is_tried() {
     simulator.advance_ms(10_000);
     let seen = get(&api, &made.id).await;
     assert_eq!((seen.about.phase.clone(), judged(&corrected, &seen)), (Phase::Ready, vec![]));
+}
+
+/// What Databricks finds wrong with a network.
+fn network_errors() -> Value {
+    json!([
+        {"error_type": "subnet", "error_message": "too small"},
+        {"error_type": "securityGroup", "error_message": "no egress"},
+    ])
+}
+
+/// The message of a workspace that runs does not mention its network: what is wrong with that is shown with it.
+#[tokio::test]
+async fn a_running_workspace_names_the_errors_of_its_network() {
+    let (simulator, api) = start().await;
+    simulator.insert("networks", json!({"network_id": OTHER, "network_name": "main"})).unwrap();
+    let id = running(&simulator, &api, &want(json!({"networkId": OTHER}))).await.id;
+    let remark = async || {
+        let seen = get(&api, &id).await;
+        assert_eq!(seen.about.phase, Phase::Ready);
+        let row = driver().list(&api, "").await.unwrap().remove(0);
+        assert_eq!(row, seen, "a LIST tells the same, or the status would flap");
+        seen.about.remark
+    };
+    let set = |changes: Value| simulator.edit("networks", OTHER, changes).unwrap();
+    assert_eq!(remark().await, None);
+    set(json!({"vpc_status": "BROKEN", "error_messages": network_errors()}));
+    let says = remark().await.unwrap();
+    let errors = "BROKEN (securityGroup: no egress, subnet: too small)";
+    assert!(says.contains(OTHER) && says.contains(errors) && says.contains("spec.networkRef"), "{says}");
+    set(json!({"error_messages": null}));
+    let says = remark().await.unwrap();
+    assert!(says.contains("gives no reason"), "{says}");
+    set(json!({"vpc_status": "WARNED"}));
+    assert_eq!(remark().await, None);
+
+    set(json!({"vpc_status": "BROKEN"}));
+    let fault = Fault { path: "*/networks*".into(), status: Some(403), ..Fault::default() };
+    simulator.fault(fault);
+    assert_eq!(remark().await, None, "a workspace is shown though its network cannot be read");
 }
 
 #[tokio::test]

@@ -18,7 +18,7 @@ use serde_json::{Map, Value, json};
 
 use super::setting::Setting;
 use crate::databricks::{Int64, Optional, Pages};
-use crate::engine::crd::{Cidr, Reason};
+use crate::engine::crd::{Cidr, Reason, rule};
 use crate::engine::error::{Error, Result};
 use crate::engine::kind::{
     About, Act, ApiResult, AuthFacts, ExternalResource, Observed, Path, Reader, Writer,
@@ -160,6 +160,12 @@ impl IpList {
         !named || self.label == seen.label || self.list_type == seen.list_type
     }
 
+    /// Whether some address has no access because of this list, where lists are heeded.
+    pub fn restricts(&self) -> bool {
+        let allows = self.list_type.as_deref() == Some("ALLOW");
+        self.enabled && (allows || self.ip_addresses.as_ref().is_some_and(|all| !all.is_empty()))
+    }
+
     /// The list under a temporary label. It keeps its desired type, so that it is recognised whatever happens before it gets
     /// its label.
     pub fn aside(self, id: &str) -> Option<IpList> {
@@ -204,6 +210,16 @@ impl ShownIpList {
         api.patch::<IgnoredAny>(path.clone(), body.into()).await?;
         ShownIpList::read(api, path).await
     }
+}
+
+/// The rule that no list blocks every address: that is certain to shut out the operator, wherever it calls from.
+pub fn not_all_blocked() -> Value {
+    json!([rule(
+        "ipAddresses",
+        "!has(self.ipAddresses) || !has(self.listType) || self.listType != 'BLOCK' || (has(self.enabled) && !self.enabled) || \
+         !self.ipAddresses.exists(address, address.endsWith('/0'))",
+        "a BLOCK list with a network /0 blocks every address, also yours and the operator's: name the addresses to block, or set enabled to false",
+    )])
 }
 
 /// The lists before a change and after it: all siblings; and the others, with the changed list as it will be. What the spec leaves out
@@ -328,6 +344,21 @@ mod tests {
         }
         let named = keep_the_operator_in(&[], &[one_blocked], &auth).unwrap_err().to_string();
         assert!(named.contains("203.0.113.7, which is in 203.0.113.0/24,"), "{named}");
+    }
+
+    /// A disabled list, and the first form of one that is created harmless, take nothing from any address.
+    #[test]
+    fn a_list_restricts_if_it_is_enabled_and_says_something() {
+        let disabled = IpList { enabled: false, ..list("ALLOW", &["203.0.113.0/24"]) };
+        for (list, restricts) in [
+            (list("ALLOW", &["203.0.113.0/24"]), true),
+            (list("ALLOW", &[]), true),
+            (list("BLOCK", &["203.0.113.7/32"]), true),
+            (list("BLOCK", &[]), false),
+            (disabled, false),
+        ] {
+            assert_eq!(list.restricts(), restricts, "{list:?}");
+        }
     }
 
     /// A list that is named by its id alone keeps its addresses and its type.

@@ -2,7 +2,13 @@
 //! Kubernetes has network policies of its own.
 //!
 //! The API replaces a policy as a whole. The operator manages its egress: it reads the policy before each change, and keeps what
-//! no spec of ours names, such as ingress.
+//! no spec of ours names, such as ingress. But FULL_ACCESS ends the lists of allowed destinations: they have no meaning then, and
+//! would be in force again, unnoticed, with the next RESTRICTED_ACCESS.
+//!
+//! `default-policy` is that of every workspace without another one. A change after which it restricts compute is refused unless
+//! `allowDefaultPolicyRestriction` is true: all serverless workloads would lose what they reach today. DRY_RUN needs no such
+//! permission, nor does the loss of single destinations. Like those of PrivateAccessSettings it may stay, and without it the
+//! operator does not undo what a person opened in an emergency.
 
 pub mod spec;
 mod state;
@@ -14,8 +20,8 @@ use crate::databricks::{self, Optional, Pages};
 use crate::engine::crd::{Reason, camel};
 use crate::engine::error::{Error, Result};
 use crate::engine::kind::{
-    About, ApiResult, CallError, Created, ExternalResource, Immutable, Key, Observed, Reader, Resolved,
-    Writer,
+    About, Act, ApiResult, CallError, Created, ExternalResource, Guard, Immutable, Key, Observed, Reader,
+    Resolved, Writer,
 };
 
 use state::{Egress, Enforcement, enforced};
@@ -45,7 +51,11 @@ impl Remote {
             enforcement.dry_run_mode_product_filter.get_or_insert_default();
         }
         let id = self.network_policy_id;
-        let state = AccountNetworkPolicyState { network_policy_id: id.clone(), egress };
+        let state = AccountNetworkPolicyState {
+            network_policy_id: id.clone(),
+            egress,
+            allow_default_policy_restriction: None,
+        };
         Ok(Observed { id, state, facts: AccountNetworkPolicyFacts {}, about: About::default() })
     }
 }
@@ -62,12 +72,18 @@ impl ExternalResource for AccountNetworkPolicy {
 
     const IMMUTABLE: &'static [Immutable] =
         &[Immutable { state: "network_policy_id", spec: &["networkPolicyId"] }];
+    const UNTOLD: &'static [&'static str] = &[PERMISSION];
+    const GUARD: Option<Guard<Self>> = Some(Guard::Act(keep_default_policy_open));
 
     fn desired(spec: &AccountNetworkPolicySpec, _: &Resolved) -> Result<AccountNetworkPolicyState> {
         let egress = spec.egress.as_ref().map(|egress| typed(json!(egress))).transpose();
         let egress = egress
             .map_err(|e| Error::terminal(Reason::InvalidSpec, format!("spec.egress cannot be read: {e}")))?;
-        Ok(AccountNetworkPolicyState { network_policy_id: spec.network_policy_id.clone(), egress })
+        Ok(AccountNetworkPolicyState {
+            network_policy_id: spec.network_policy_id.clone(),
+            egress,
+            allow_default_policy_restriction: spec.allow_default_policy_restriction,
+        })
     }
 
     fn key(state: &AccountNetworkPolicyState) -> Key {
@@ -98,6 +114,9 @@ impl ExternalResource for AccountNetworkPolicy {
         let path = api.path(&[POLICIES, &seen.id]);
         let mut whole: Map<String, Value> = api.get(path.clone()).await?;
         whole.retain(|field, _| PARTS.contains(&field.as_str()));
+        if want.egress.as_ref().is_some_and(Egress::allows_all) {
+            forget_allowed(&mut whole);
+        }
         let changed: Remote = api.put(path, merged(whole.into(), &wire(want))).await?;
         Ok(changed.observed()?)
     }
@@ -117,13 +136,45 @@ const PARTS: [&str; 4] = ["network_policy_id", "egress", "ingress", "ingress_dry
 /// The policy of every workspace without another one.
 const DEFAULT: &str = "default-policy";
 
+/// The field of the state that is in no response, and not sent.
+const PERMISSION: &str = "allow_default_policy_restriction";
+/// The lists of a spec that have a meaning only with RESTRICTED_ACCESS.
+const ALLOWED: [&str; 2] = ["allowed_internet_destinations", "allowed_storage_destinations"];
+
+/// Removes the lists of allowed destinations from a policy.
+fn forget_allowed(policy: &mut Map<String, Value>) {
+    let access = policy.get_mut("egress").and_then(|egress| egress.get_mut("network_access"));
+    if let Some(access) = access.and_then(Value::as_object_mut) {
+        access.retain(|field, _| !ALLOWED.contains(&field.as_str()));
+    }
+}
+
+/// Refuses to restrict the compute of all workspaces without a policy of their own, unless the spec allows it.
+fn keep_default_policy_open(act: &Act<'_, AccountNetworkPolicy>) -> Result<()> {
+    let (Some(want), Some(seen)) = (act.want, act.seen) else { return Ok(()) };
+    let (before, after) = (seen.state.egress.as_ref(), want.egress.as_ref());
+    let restricted = before.is_some_and(|before| before.restricts(None));
+    let restricts = after.is_some_and(|after| after.restricts(before)) && !restricted;
+    if seen.id != DEFAULT || !restricts || want.allow_default_policy_restriction == Some(true) {
+        return Ok(());
+    }
+    Err(Error::terminal(
+        Reason::WouldLockOut,
+        "default-policy restricts no egress in the account, and this change would cut off the serverless compute of all workspaces \
+         without another policy from what is not allowed: set spec.allowDefaultPolicyRestriction to true to allow that, or \
+         write a DRY_RUN for all products in spec.egress.networkAccess.policyEnforcement, which only logs it",
+    ))
+}
+
 /// A state as the API has it.
 fn wire(state: &AccountNetworkPolicyState) -> Value {
-    renamed(json!(state), &|name| {
+    let mut wire = renamed(json!(state), &|name| {
         let part =
             |c: char| if c.is_ascii_uppercase() { format!("_{}", c.to_ascii_lowercase()) } else { c.into() };
         name.chars().map(part).collect()
-    })
+    });
+    wire.as_object_mut().into_iter().for_each(|fields| drop(fields.remove(PERMISSION)));
+    wire
 }
 
 /// The same with other names of fields.
@@ -175,32 +226,4 @@ fn in_use(error: databricks::Error) -> CallError {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn what_is_not_managed_stays_in_the_whole_that_is_written() {
-        let has = json!({
-            "ingress": {"public_access": {"restriction_mode": "FULL_ACCESS"}},
-            "egress": {"network_access": {
-                "restriction_mode": "FULL_ACCESS", "new_field": 1,
-                "allowed_internet_destinations": [
-                    {"destination": "packages.example.com", "internet_destination_type": "DNS_NAME", "note": "kept"},
-                    {"destination": "old.example", "internet_destination_type": "DNS_NAME"},
-                ],
-            }},
-        });
-        let host = |name: &str| json!({"destination": name, "internet_destination_type": "DNS_NAME"});
-        let want = json!({"egress": {"network_access": {
-            "restriction_mode": "RESTRICTED_ACCESS", "blocked_internet_destinations": null,
-            "allowed_internet_destinations": [host("packages.example.com"), host("git.example.com")],
-        }}});
-        let mut expected = has.clone();
-        let access = &mut expected["egress"]["network_access"];
-        access["restriction_mode"] = json!("RESTRICTED_ACCESS");
-        access["allowed_internet_destinations"][1] = host("git.example.com");
-        assert_eq!(merged(has, &want), expected);
-        let created = merged(Value::Null, &want);
-        assert_eq!(created["egress"]["network_access"].get("blocked_internet_destinations"), None);
-    }
-}
+mod tests;

@@ -2,6 +2,9 @@
 //! force at once, and to switch it off opens the account, so it stays as it is when its Kubernetes object is deleted.
 //!
 //! What an account does that never set it is not documented for sure, so a desired value is always written.
+//!
+//! Databricks checks each new or changed list against the address of the call, but this setting not, as far as is known. So an
+//! operator that does not know its own addresses puts no list in force that was ignored and restricts any address.
 
 use futures::FutureExt;
 use futures::future::BoxFuture;
@@ -28,7 +31,7 @@ pub struct IpAccessListEnforcementSpec {
     /// The fields that all managed kinds share.
     #[serde(flatten)]
     pub management: Management,
-    /// `true`: all IP access lists of the account that are enabled come into force at once, also those that no IpAccessList stands for. The operator refuses that if they would shut it out. `false`: the account ignores them, and can be reached from everywhere. May be changed; deleting this object leaves it as it is. Known on all clouds, as a private preview.
+    /// `true`: all IP access lists of the account that are enabled come into force at once, also those that no IpAccessList stands for. The operator refuses that if they would shut it out, or if the account ignores them now, they restrict any address, and the DatabricksAuth has no egressCidrs. `false`: the account ignores them, and can be reached from everywhere. May be changed; deleting this object leaves it as it is. Known on all clouds, as a private preview.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub value: Option<bool>,
 }
@@ -82,14 +85,23 @@ fn heed_no_list_that_shuts_the_operator_out<'a>(
     auth: &'a AuthFacts,
     api: &'a Reader,
 ) -> BoxFuture<'a, Result<()>> {
-    let on = |state: Option<&Enforcement>| state.is_some_and(|state| state.value == Some(true));
-    let (before, after) = (on(act.seen.map(|seen| &seen.state)), on(act.want));
+    let value = |state: Option<&Enforcement>| state.and_then(|state| state.value);
+    let (before, after) = (value(act.seen.map(|seen| &seen.state)), value(act.want));
     async move {
-        if before || !after || auth.egress.is_empty() {
+        let unknown = auth.egress.is_empty();
+        // An account that never set it heeds its lists already, as far as is known, and they allow the operator.
+        if before == Some(true) || after != Some(true) || (unknown && before.is_none()) {
             return Ok(());
         }
         let lists = ShownIpList::read_all(api, api.path(&[LISTS])).await?;
         let lists: Vec<IpList> = lists.into_iter().map(|shown| shown.list).collect();
+        if unknown && lists.iter().any(IpList::restricts) {
+            return Err(Error::terminal(
+                Reason::WouldLockOut,
+                "this would put IP access lists in force that may shut the operator out, and it does not know which addresses it \
+                 calls from: write them in spec.egressCidrs of the DatabricksAuth",
+            ));
+        }
         keep_the_operator_in(&[], &lists, auth)
     }
     .boxed()

@@ -2,6 +2,8 @@
 //!
 //! A workspace refers to its configuration. The configuration refers back to the workspace that it bills only by id: that workspace
 //! must be attached first, so a reference in both directions could never be resolved.
+//!
+//! Two configurations that exchange their names need a third name, as the account may refuse one that is in use in the region.
 
 pub mod spec;
 
@@ -67,6 +69,13 @@ impl ExternalResource for NetworkConnectivityConfig {
     /// The name may be changed, here and in the account.
     fn recognises(want: &NetworkConnectivityConfigState, seen: &Observed<Self>) -> bool {
         want.region.is_none() || want.region == seen.state.region
+    }
+
+    /// A name has at most 30 characters, so it has a part of the id.
+    fn aside(want: NetworkConnectivityConfigState, id: &String) -> Option<NetworkConnectivityConfigState> {
+        want.name.as_ref()?;
+        let part: String = id.chars().filter(char::is_ascii_alphanumeric).take(24).collect();
+        Some(NetworkConnectivityConfigState { name: Some(format!("aside-{part}")), ..want })
     }
 
     async fn get(api: &Reader, id: &String) -> ApiResult<Option<Observed<Self>>> {

@@ -4,10 +4,14 @@
 //! renamed object is recognised by its region, which cannot change, beside the recorded id.
 //!
 //! A change applies to all workspaces that use the settings. To set `publicAccessEnabled` from true to false cuts off all users
-//! without a private connection, so it is refused unless `allowPublicAccessRemoval` is true. That is a field and no annotation, so
-//! that it is reviewed with the change; and it is a permission rather than an order, so that it may stay for what comes later, such
-//! as the correction of a change in the console. Without it, the operator does not undo what a person opened in an emergency. A
-//! create needs no such permission: no workspace uses the settings yet.
+//! without a private connection, so it is refused unless `allowPublicAccessRemoval` is true. A change after which fewer endpoints
+//! may be used cuts off the users who connect through the others, so it needs `allowEndpointRemoval`. Those are fields and no
+//! annotations, so that they are reviewed with the change; and they are permissions rather than orders, so that they may stay for
+//! what comes later, such as the correction of a change in the console. Without them, the operator does not undo what a person
+//! opened in an emergency. A create needs no such permission: no workspace uses the settings yet, and a Workspace has a check of
+//! its own.
+//!
+//! Two objects that exchange their names need a third name, as the account may refuse a name that is in use.
 
 pub mod spec;
 
@@ -18,8 +22,8 @@ use crate::kinds::vpc_endpoint::VpcEndpoint;
 
 pub use spec::{PrivateAccessSettings, PrivateAccessSettingsSpec};
 
-/// What a spec controls. The permission is in no response, and not sent.
-#[derive(Serialize, Deserialize, Clone, Debug)]
+/// What a spec controls. The permissions are in no response, and not sent.
+#[derive(Serialize, Deserialize, Clone, Debug, PartialEq)]
 pub struct PrivateAccessSettingsState {
     private_access_settings_name: Option<String>,
     region: Option<String>,
@@ -27,6 +31,7 @@ pub struct PrivateAccessSettingsState {
     private_access_level: Option<String>,
     allowed_vpc_endpoint_ids: Option<BTreeSet<String>>,
     allow_public_access_removal: Option<bool>,
+    allow_endpoint_removal: Option<bool>,
 }
 
 #[derive(Deserialize)]
@@ -49,6 +54,7 @@ impl From<Remote> for Observed<PrivateAccessSettings> {
             private_access_level: remote.private_access_level,
             allowed_vpc_endpoint_ids: Some(remote.allowed_vpc_endpoint_ids.unwrap_or_default()),
             allow_public_access_removal: None,
+            allow_endpoint_removal: None,
         };
         Observed { id: remote.private_access_settings_id, state, facts: NoFacts {}, about: About::default() }
     }
@@ -58,17 +64,24 @@ impl From<Remote> for Observed<PrivateAccessSettings> {
 fn body(want: &PrivateAccessSettingsState, seen: Option<&PrivateAccessSettingsState>) -> Value {
     let level = want.private_access_level.as_ref().or(seen.and_then(|s| s.private_access_level.as_ref()));
     let name = want.private_access_settings_name.as_ref();
-    let kept = seen.and_then(|seen| seen.allowed_vpc_endpoint_ids.as_ref());
-    // A list is refused with another level.
-    let listed =
-        want.allowed_vpc_endpoint_ids.as_ref().or(kept).filter(|_| level.is_some_and(|l| l == "ENDPOINT"));
     given(json!({
         "private_access_settings_name": name.or(seen.and_then(|s| s.private_access_settings_name.as_ref())),
         "region": want.region.as_ref().or(seen.and_then(|s| s.region.as_ref())),
         "public_access_enabled": want.public_access_enabled.or(seen.and_then(|s| s.public_access_enabled)),
         "private_access_level": level,
-        "allowed_vpc_endpoint_ids": listed,
+        "allowed_vpc_endpoint_ids": listed(want, seen),
     }))
+}
+
+/// The endpoints that may be used after a create, or after the PUT that replaces what was seen. None if all of the account may:
+/// the API refuses a list with a level other than ENDPOINT.
+fn listed<'a>(
+    want: &'a PrivateAccessSettingsState,
+    seen: Option<&'a PrivateAccessSettingsState>,
+) -> Option<&'a BTreeSet<String>> {
+    let level = want.private_access_level.as_ref().or(seen.and_then(|s| s.private_access_level.as_ref()));
+    let kept = seen.and_then(|seen| seen.allowed_vpc_endpoint_ids.as_ref());
+    want.allowed_vpc_endpoint_ids.as_ref().or(kept).filter(|_| level.is_some_and(|l| l == "ENDPOINT"))
 }
 
 impl ExternalResource for PrivateAccessSettings {
@@ -77,7 +90,7 @@ impl ExternalResource for PrivateAccessSettings {
     type Facts = NoFacts;
 
     const IMMUTABLE: &'static [Immutable] = &[Immutable { state: "region", spec: &["region"] }];
-    const UNTOLD: &'static [&'static str] = &["allow_public_access_removal"];
+    const UNTOLD: &'static [&'static str] = &["allow_public_access_removal", "allow_endpoint_removal"];
     const NAME: &'static [&'static str] = &["privateAccessSettingsName"];
     const REQUIRED: &'static [&'static str] = &["region", "publicAccessEnabled"];
     const REFERENCES: &'static [Reference] = &[Reference::list::<VpcEndpoint>(
@@ -95,6 +108,7 @@ impl ExternalResource for PrivateAccessSettings {
             private_access_level: spec.private_access_level.map(|level| format!("{level:?}")),
             allowed_vpc_endpoint_ids: got.all("allowed_vpc_endpoint_ids"),
             allow_public_access_removal: spec.allow_public_access_removal,
+            allow_endpoint_removal: spec.allow_endpoint_removal,
         })
     }
 
@@ -106,6 +120,12 @@ impl ExternalResource for PrivateAccessSettings {
     fn recognises(want: &PrivateAccessSettingsState, seen: &Observed<Self>) -> bool {
         let key = Self::key(want);
         key.name.is_empty() || want.region == seen.state.region || key == Self::key(&seen.state)
+    }
+
+    fn aside(want: PrivateAccessSettingsState, id: &String) -> Option<PrivateAccessSettingsState> {
+        want.private_access_settings_name.as_ref()?;
+        let name = Some(format!("exchanging names, {id}"));
+        Some(PrivateAccessSettingsState { private_access_settings_name: name, ..want })
     }
 
     async fn get(api: &Reader, id: &String) -> ApiResult<Option<Observed<Self>>> {
@@ -132,7 +152,10 @@ impl ExternalResource for PrivateAccessSettings {
         let gone = || Error::retry("the settings are gone, or a read does not show them yet");
         // The PUT overwrites what changed since the last read, public access as well, so they are read immediately before.
         let now = Self::get(api, &seen.id).await?.ok_or_else(gone)?;
-        keep_users_in(&Act { want: Some(want), seen: Some(&now) })?;
+        if now.state != seen.state {
+            // The guard has judged the change of what was read before.
+            keep_users_in(&Act { want: Some(want), seen: Some(&now) })?;
+        }
         let path = api.path(&["private-access-settings", &seen.id]);
         // The response may be empty, so they are read again.
         api.put::<IgnoredAny>(path, body(want, Some(&now.state))).await?;
@@ -145,69 +168,41 @@ impl ExternalResource for PrivateAccessSettings {
     }
 }
 
-/// Refuses to cut off all users who come from the internet, unless the spec allows it.
+/// Refuses to cut off users: all who come from the internet, or those of an endpoint, unless the spec allows it.
 fn keep_users_in(act: &Act<'_, PrivateAccessSettings>) -> Result<()> {
     let (Some(want), Some(seen)) = (act.want, act.seen) else { return Ok(()) };
-    let removed = seen.state.public_access_enabled == Some(true) && want.public_access_enabled == Some(false);
-    if !removed || want.allow_public_access_removal == Some(true) {
-        return Ok(());
+    let closed = seen.state.public_access_enabled == Some(true) && want.public_access_enabled == Some(false);
+    if closed && want.allow_public_access_removal != Some(true) {
+        return Err(Error::terminal(
+            Reason::WouldLockOut,
+            "publicAccessEnabled is true in the account, and false would cut off all users of the workspaces with these settings \
+             who have no private connection: set spec.allowPublicAccessRemoval to true to allow that, or spec.publicAccessEnabled \
+             to true",
+        ));
     }
+    let removed = removed_endpoints(want, &seen.state).filter(|_| want.allow_endpoint_removal != Some(true));
+    let Some(removed) = removed else { return Ok(()) };
     Err(Error::terminal(
         Reason::WouldLockOut,
-        "publicAccessEnabled is true in the account, and false would cut off all users of the workspaces with these settings who have \
-         no private connection: set spec.allowPublicAccessRemoval to true to allow that, or spec.publicAccessEnabled to true",
+        format!(
+            "{removed} may be used in the account, and this change would cut off the users who connect through them to the \
+             workspaces with these settings: set spec.allowEndpointRemoval to true to allow that, or allow them in the spec"
+        ),
     ))
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
+/// How many endpoints a message names.
+const NAMED: usize = 5;
 
-    fn state(public: bool, more: Value) -> PrivateAccessSettingsState {
-        let mut state =
-            json!({"private_access_settings_name": "main", "region": "r", "public_access_enabled": public});
-        state.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
-        serde_json::from_value(state).unwrap()
-    }
-
-    fn seen(state: PrivateAccessSettingsState) -> Observed<PrivateAccessSettings> {
-        Observed { id: "p".into(), state, facts: NoFacts {}, about: About::default() }
-    }
-
-    #[test]
-    fn only_the_removal_of_public_access_needs_a_permission() {
-        let allowed = |want: &PrivateAccessSettingsState, before: Option<bool>| {
-            let before = before.map(|public| seen(state(public, json!({}))));
-            keep_users_in(&Act { want: Some(want), seen: before.as_ref() })
-        };
-        let (open, closed) = (state(true, json!({})), state(false, json!({})));
-        let refused = allowed(&closed, Some(true)).unwrap_err();
-        assert!(refused.to_string().contains("spec.allowPublicAccessRemoval"), "{refused}");
-        assert_eq!(refused.reason(), Some(Reason::WouldLockOut));
-        let permitted = state(false, json!({"allow_public_access_removal": true}));
-        let forbidden = state(false, json!({"allow_public_access_removal": false}));
-        assert!(allowed(&forbidden, Some(true)).is_err());
-        for (want, before) in [
-            (&permitted, Some(true)),
-            (&closed, Some(false)),
-            (&closed, None),
-            (&open, Some(true)),
-            (&open, Some(false)),
-        ] {
-            assert_eq!(allowed(want, before), Ok(()), "{want:?} after {before:?}");
-        }
-    }
-
-    #[test]
-    fn a_put_keeps_what_the_spec_does_not_manage_and_sends_no_permission() {
-        let before =
-            state(true, json!({"private_access_level": "ENDPOINT", "allowed_vpc_endpoint_ids": ["a"]}));
-        let unmanaged = state(true, json!({"allow_public_access_removal": true}));
-        let sent = body(&unmanaged, Some(&before));
-        assert_eq!(sent["private_access_level"], "ENDPOINT");
-        assert_eq!(sent["allowed_vpc_endpoint_ids"], json!(["a"]));
-        assert_eq!(sent.get("allow_public_access_removal"), None);
-        let all = state(true, json!({"private_access_level": "ACCOUNT"}));
-        assert_eq!(body(&all, Some(&before)).get("allowed_vpc_endpoint_ids"), None, "it goes with the level");
-    }
+/// The endpoints that may be used now and not after a change, in words.
+fn removed_endpoints(want: &PrivateAccessSettingsState, seen: &PrivateAccessSettingsState) -> Option<String> {
+    let after = listed(want, Some(seen))?;
+    let Some(before) = listed(seen, None) else { return Some("all VPC endpoints of the account".into()) };
+    let removed: Vec<&str> = before.difference(after).map(String::as_str).collect();
+    let more = if removed.len() > NAMED { " and others" } else { "" };
+    let named = removed.iter().take(NAMED).copied().collect::<Vec<_>>().join(", ");
+    (!removed.is_empty()).then(|| format!("the VPC endpoints {named}{more}"))
 }
+
+#[cfg(test)]
+mod tests;

@@ -4,15 +4,22 @@
 //! A workspace carries its owner as a custom tag. In [`WorkspaceState`] that tag is separate from the others, so that they
 //! can be left unmanaged while it is kept; on the wire they are one map, which is only ever sent whole.
 //!
-//! Longer than a plain kind: a table says what may change in which state, the messages of its network explain a failure,
+//! Ready means RUNNING. The name of its host may resolve only some minutes later, and the operator does not wait for that:
+//! nothing in the account needs the host, and an operator that cannot reach it, as with PrivateLink, would wait forever. The
+//! kinds whose objects are in a workspace call its host, and wait for it by themselves (`WaitingForWorkspace`).
+//!
+//! Longer than a plain kind: a table says what may change in which state, the errors of its network are shown with it (`health`),
 //! and two clouds can only be observed. The text of its fields is in `spec`.
 
+mod health;
+mod private_access;
 pub mod spec;
 
 use std::collections::BTreeMap;
 use std::fmt;
 use std::str::FromStr;
 
+use health::NetworkHealth;
 use serde::de::IgnoredAny;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
@@ -22,8 +29,8 @@ use crate::databricks::{self, Int64, Optional, Pages, workspace_url};
 use crate::engine::crd::Reason;
 use crate::engine::error::{Error, Result};
 use crate::engine::kind::{
-    About, ApiResult, CANNOT_CHANGE, CallError, Change, Created, ExternalResource, Immutable, Key, Observed,
-    Ownership, Phase, Reader, Reference, Resolved, When, Writer, differences, tried_in_aws,
+    About, Act, ApiResult, CANNOT_CHANGE, CallError, Change, Created, ExternalResource, Immutable, Key,
+    Observed, Ownership, Phase, Reader, Reference, Resolved, When, Writer, differences, tried_in_aws,
 };
 use crate::kinds::credential::Credential;
 use crate::kinds::customer_managed_key::CustomerManagedKey;
@@ -53,6 +60,8 @@ pub struct WorkspaceState {
     compute_mode: Option<String>,
     location: Option<String>,
     is_no_public_ip_enabled: Option<bool>,
+    /// A permission, which is in no response and not sent.
+    allow_public_access_removal: Option<bool>,
 }
 
 /// The id of a workspace: 64 bits, written as digits.
@@ -85,20 +94,9 @@ struct Remote {
     workspace_url: Option<String>,
     storage_mode: Option<String>,
     creation_time: Option<Int64>,
-}
-
-#[derive(Deserialize)]
-struct NetworkHealth {
-    #[serde(default)]
-    error_messages: Vec<NetworkError>,
-}
-
-#[derive(Deserialize)]
-struct NetworkError {
-    #[serde(default)]
-    error_type: String,
-    #[serde(default)]
-    error_message: String,
+    /// What is wrong with its network; no part of the response, see [`Remote::explained`].
+    #[serde(skip)]
+    remark: Option<String>,
 }
 
 impl Remote {
@@ -116,6 +114,7 @@ impl Remote {
             state: self.workspace_status.clone(),
             owner: state.owner_tag.clone(),
             created: self.creation_time.map(|ms| ms.0 / 1000),
+            remark: self.remark,
             ..About::default()
         };
         let facts = WorkspaceFacts {
@@ -126,20 +125,24 @@ impl Remote {
         Observed { id: WorkspaceId(self.workspace_id.0), state, facts, about }
     }
 
-    /// Adds the errors of the network to a failure: the message of the workspace often only says that there are some.
-    async fn explained(mut self, api: &Reader) -> Remote {
-        let (Some("FAILED"), Some(id)) = (self.workspace_status.as_deref(), &self.state.network_id) else {
+    /// The id of its network, once Databricks has checked that one.
+    fn checked_network(&self) -> Option<&str> {
+        let checked = matches!(self.workspace_status.as_deref(), Some("RUNNING" | "FAILED"));
+        self.state.network_id.as_deref().filter(|_| checked)
+    }
+
+    /// Adds what is wrong with the network: to the message of a failure, which often only says that there are errors, and as a
+    /// remark to a workspace that runs.
+    fn explained(mut self, network: Option<&NetworkHealth>) -> Remote {
+        let (Some(id), Some(network)) = (self.checked_network(), network) else { return self };
+        if self.workspace_status.as_deref() == Some("RUNNING") {
+            self.remark = network.remark(id);
             return self;
-        };
-        // The failure is shown even if its details cannot be read.
-        let Ok(network) = api.get::<NetworkHealth>(api.path(&["networks", id])).await else { return self };
-        let errors = network.error_messages.iter().map(|e| format!("{}: {}", e.error_type, e.error_message));
-        let mut errors: Vec<String> = errors.collect();
-        errors.sort();
+        }
+        let errors = network.errors();
         if !errors.is_empty() {
-            let own = self.workspace_status_message.unwrap_or_default();
-            self.workspace_status_message =
-                Some(format!("{own}; the network {id} reports {}", errors.join(", ")));
+            let own = self.workspace_status_message.as_deref().unwrap_or_default();
+            self.workspace_status_message = Some(format!("{own}; the network {id} reports {errors}"));
         }
         self
     }
@@ -168,6 +171,7 @@ fn may_change(field: &str, status: &str, seen: &WorkspaceState) -> When {
     let (while_running, remedy) = match field {
         "credentials_id"
         | "private_access_settings_id"
+        | "allow_public_access_removal"
         | "managed_services_customer_managed_key_id"
         | "network_connectivity_config_id"
         | "custom_tags"
@@ -227,7 +231,7 @@ impl ExternalResource for Workspace {
         fixed("location", &["location"]),
         fixed("is_no_public_ip_enabled", &["isNoPublicIpEnabled"]),
     ];
-    const UNTOLD: &'static [&'static str] = &["is_no_public_ip_enabled"];
+    const UNTOLD: &'static [&'static str] = &["is_no_public_ip_enabled", "allow_public_access_removal"];
     const REFERENCES: &'static [Reference] = &[
         Reference::to::<Credential>("credentials_id", &["credentialsId", "credentialsRef"], &["credential"]),
         Reference::to::<StorageConfiguration>(
@@ -291,6 +295,7 @@ impl ExternalResource for Workspace {
             compute_mode: spec.compute_mode.map(|mode| format!("{mode:?}")),
             location: spec.location.clone(),
             is_no_public_ip_enabled: spec.is_no_public_ip_enabled,
+            allow_public_access_removal: spec.allow_public_access_removal,
         })
     }
 
@@ -324,19 +329,26 @@ impl ExternalResource for Workspace {
 
     async fn get(api: &Reader, id: &WorkspaceId) -> ApiResult<Option<Observed<Self>>> {
         let found: Option<Remote> = api.get(api.path(&["workspaces", &id.to_string()])).await.optional()?;
-        Ok(match found {
-            Some(remote) => Some(remote.explained(api).await.observed(api.host())),
+        let Some(remote) = found else { return Ok(None) };
+        let network = match remote.checked_network() {
+            Some(id) => health::read(api, id).await,
             None => None,
-        })
+        };
+        Ok(Some(remote.explained(network.as_ref()).observed(api.host())))
     }
 
     async fn list(api: &Reader, _: &str) -> ApiResult<Vec<Observed<Self>>> {
         let all: Vec<Remote> = api.list(api.path(&["workspaces"]), Pages::Bare).await?;
-        let mut seen = Vec::with_capacity(all.len());
-        for remote in all {
-            seen.push(remote.explained(api).await.observed(api.host()));
-        }
-        Ok(seen)
+        let networks = if all.iter().any(|remote| remote.checked_network().is_some()) {
+            health::read_all(api).await
+        } else {
+            BTreeMap::new()
+        };
+        let explained = all.into_iter().map(|remote| {
+            let network = remote.checked_network().and_then(|id| networks.get(id));
+            remote.explained(network).observed(api.host())
+        });
+        Ok(explained.collect())
     }
 
     async fn create(api: &Writer, want: &WorkspaceState) -> ApiResult<Created<Self>> {
@@ -353,6 +365,7 @@ impl ExternalResource for Workspace {
         want: &WorkspaceState,
         now: &[&str],
     ) -> ApiResult<Observed<Self>> {
+        private_access::keep_users_in(&Act { want: Some(want), seen: Some(seen) }, api).await?;
         let sent = |field: &str| match field {
             "custom_tags" => now.contains(&"custom_tags") || now.contains(&"owner_tag"),
             field => now.contains(&field),
@@ -396,6 +409,7 @@ fn wire(want: &WorkspaceState, kept: Option<&BTreeMap<String, String>>) -> Map<S
     tags.extend(want.owner_tag.clone().map(|owner| (OWNER_TAG.into(), owner)));
     let Value::Object(mut body) = json!(want) else { return Map::new() };
     body.remove("owner_tag");
+    body.remove("allow_public_access_removal");
     body.insert("custom_tags".into(), json!(tags));
     body.retain(|_, value| !value.is_null());
     body

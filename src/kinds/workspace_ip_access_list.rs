@@ -28,6 +28,7 @@ use crate::kinds::workspace::Workspace;
     doc = "Which addresses may, or may not, reach a workspace."
 )]
 #[serde(rename_all = "camelCase")]
+#[schemars(extend("x-kubernetes-validations" = apis::not_all_blocked()))]
 pub struct WorkspaceIpAccessListSpec {
     /// The fields that all managed kinds share.
     #[serde(flatten)]

@@ -1,18 +1,25 @@
 //! WorkspaceNetworkOption: which network policy the serverless compute of a workspace is under. A workspace always has exactly one,
 //! `default-policy` until another is set, and to delete this is to set that again.
+//!
+//! A policy may also restrict who reaches a workspace (ingress). The operator does not manage that part of a policy, but to give a
+//! workspace such a policy in place of one without it can lock out all its users. So that is refused unless
+//! `allowIngressRestriction` is true. Restrictions of egress are what the kind is for, and need no permission.
 
+use futures::FutureExt;
+use futures::future::BoxFuture;
 use kube::CustomResource;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use serde_json::json;
+use serde_json::{Value, json};
 
-use crate::databricks::Int64;
-use crate::engine::crd::{Management, NameRef, Status};
+use crate::databricks::{Int64, Optional};
+use crate::engine::crd::{Management, NEVER_CREATES, NameRef, Reason, Status, rule};
 use crate::engine::error::{Error, Result};
 use crate::engine::kind::{
-    About, ApiResult, ExternalResource, Key, Lifecycle, Observed, Path, Phase, Power, Reader, Reference,
-    Resolved, Writer,
+    About, Act, ApiResult, AuthFacts, ExternalResource, Guard, Key, Lifecycle, Observed, Path, Phase, Power,
+    Reader, Reference, Resolved, Writer,
 };
+use crate::kinds::account_network_policy::AccountNetworkPolicy;
 use crate::kinds::workspace::Workspace;
 
 /// The network policy that the serverless compute of a workspace is under.
@@ -29,6 +36,7 @@ use crate::kinds::workspace::Workspace;
     doc = "The network policy that the serverless compute of a workspace is under."
 )]
 #[serde(rename_all = "camelCase")]
+#[schemars(extend("x-kubernetes-validations" = rules()))]
 pub struct WorkspaceNetworkOptionSpec {
     /// The fields that all managed kinds share.
     #[serde(flatten)]
@@ -40,10 +48,25 @@ pub struct WorkspaceNetworkOptionSpec {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1))]
     pub workspace_id: Option<i64>,
-    /// The id of the network policy, such as `default-policy`. It has an effect after some minutes, and compute that is running may need a restart. A policy that restricts who may reach the workspace can lock its users out; the account stays reachable. May be changed. Known on AWS and Azure.
+    /// The AccountNetworkPolicy of this namespace. This or networkPolicyId is needed, except where nothing is created. The policy has an effect after some minutes, and compute that is running may need a restart. May be changed. Known on AWS and Azure.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub network_policy_ref: Option<NameRef>,
+    /// The id of the network policy, such as `default-policy`, where no AccountNetworkPolicy of this namespace stands for it. This or networkPolicyRef is needed, except where nothing is created. The policy has an effect after some minutes, and compute that is running may need a restart. May be changed. Known on AWS and Azure.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 32))]
     pub network_policy_id: Option<String>,
+    /// Allows a policy that restricts who may reach the workspace in place of one that does not, which can lock out all users of the workspace; the account stays reachable. It may be true before, and stay. May be changed at any time. Known on AWS and Azure.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub allow_ingress_restriction: Option<bool>,
+}
+
+/// The rules that the API server checks before it accepts a spec.
+fn rules() -> Value {
+    json!([rule(
+        "networkPolicyId",
+        &format!("has(self.networkPolicyRef) || has(self.networkPolicyId) || {NEVER_CREATES}"),
+        "networkPolicyRef or networkPolicyId is needed: set one of them; both can be left out where nothing is created: with externalId, adoptionPolicy Required or managementPolicy Observe",
+    )])
 }
 
 /// What a spec controls.
@@ -51,6 +74,8 @@ pub struct WorkspaceNetworkOptionSpec {
 pub struct WorkspaceNetworkOptionState {
     workspace_id: i64,
     network_policy_id: Option<String>,
+    /// A permission, which is in no response and not sent.
+    allow_ingress_restriction: Option<bool>,
 }
 
 /// What is shown.
@@ -71,7 +96,11 @@ fn observed(workspace_id: Int64, remote: Remote) -> Observed<WorkspaceNetworkOpt
     let policy = remote.network_policy_id.filter(|id| !id.is_empty()).unwrap_or_else(|| DEFAULT.into());
     let phase = if policy == DEFAULT { Phase::Vacant } else { Phase::Ready };
     let about = About { phase, state: Some(policy.clone()), ..About::default() };
-    let state = WorkspaceNetworkOptionState { workspace_id: workspace_id.0, network_policy_id: Some(policy) };
+    let state = WorkspaceNetworkOptionState {
+        workspace_id: workspace_id.0,
+        network_policy_id: Some(policy),
+        allow_ingress_restriction: None,
+    };
     Observed { id: workspace_id, state, facts: WorkspaceNetworkOptionFacts {}, about }
 }
 
@@ -93,16 +122,26 @@ impl ExternalResource for WorkspaceNetworkOption {
     type Id = Int64;
     type Facts = WorkspaceNetworkOptionFacts;
 
-    const REFERENCES: &'static [Reference] =
-        &[Reference::to::<Workspace>("workspace_id", &["workspaceId", "workspaceRef"], &["workspace"])
+    const REFERENCES: &'static [Reference] = &[
+        Reference::to::<Workspace>("workspace_id", &["workspaceId", "workspaceRef"], &["workspace"])
             .required()
-            .fixed()];
-    const REQUIRED: &'static [&'static str] = &["networkPolicyId"];
+            .fixed(),
+        Reference::to::<AccountNetworkPolicy>(
+            "network_policy_id",
+            &["networkPolicyId", "networkPolicyRef"],
+            &["network policy"],
+        ),
+    ];
+    const UNTOLD: &'static [&'static str] = &["allow_ingress_restriction"];
     const LIFECYCLE: Lifecycle = Lifecycle::Standing;
+    const GUARD: Option<Guard<Self>> = Some(Guard::Reading(keep_users_in));
 
     fn desired(spec: &WorkspaceNetworkOptionSpec, got: &Resolved) -> Result<Self::State> {
-        let workspace_id = got.number("workspace_id")?;
-        Ok(WorkspaceNetworkOptionState { workspace_id, network_policy_id: spec.network_policy_id.clone() })
+        Ok(WorkspaceNetworkOptionState {
+            workspace_id: got.number("workspace_id")?,
+            network_policy_id: got.maybe("network_policy_id"),
+            allow_ingress_restriction: spec.allow_ingress_restriction,
+        })
     }
 
     fn within(id: &Int64) -> String {
@@ -140,4 +179,43 @@ impl ExternalResource for WorkspaceNetworkOption {
     async fn delete(api: &Writer, seen: &Observed<Self>) -> ApiResult<()> {
         put(api, seen.state.workspace_id, DEFAULT).await.map(drop)
     }
+}
+
+/// Refuses a policy that restricts who may reach the workspace in place of one that does not, unless the spec allows it.
+fn keep_users_in<'a>(
+    act: &'a Act<'a, WorkspaceNetworkOption>,
+    _: &'a AuthFacts,
+    api: &'a Reader,
+) -> BoxFuture<'a, Result<()>> {
+    async move {
+        let (Some(want), Some(seen)) = (act.want, act.seen) else { return Ok(()) };
+        let (new, old) = (&want.network_policy_id, &seen.state.network_policy_id);
+        let allowed = want.allow_ingress_restriction == Some(true);
+        let Some(policy) = new.as_ref().filter(|_| new != old && !allowed) else { return Ok(()) };
+        if !restricts_ingress(api, policy).await? {
+            return Ok(());
+        }
+        if let Some(old) = old
+            && restricts_ingress(api, old).await?
+        {
+            return Ok(());
+        }
+        Err(Error::terminal(
+            Reason::WouldLockOut,
+            format!(
+                "the network policy {policy} restricts who may reach the workspace, and its present policy does not: that can lock \
+                 out all users of the workspace. Set spec.allowIngressRestriction to true to allow that, or let \
+                 spec.networkPolicyRef or spec.networkPolicyId name another policy"
+            ),
+        ))
+    }
+    .boxed()
+}
+
+/// Whether a policy restricts who may reach a workspace, from the internet or by private endpoints.
+async fn restricts_ingress(api: &Reader, policy: &str) -> Result<bool> {
+    let found: Option<Value> = api.get(api.path(&["network-policies", policy])).await.optional()?;
+    let ingress = found.map(|policy| policy["ingress"].clone()).unwrap_or_default();
+    let restricts = |part: &str| ingress[part]["restriction_mode"] == "RESTRICTED_ACCESS";
+    Ok(restricts("public_access") || restricts("private_access"))
 }

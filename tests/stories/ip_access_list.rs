@@ -108,6 +108,41 @@ async fn lists_of_an_account_that_is_late_and_guarded() {
     story.end().await;
 }
 
+/// Covers SE-06, IM-03. A list that blocks every address would shut out the operator, wherever it calls from: the API server refuses it, for
+/// the account and for a workspace.
+#[tokio::test]
+async fn a_list_that_blocks_every_address_is_refused() {
+    let story = Story::start("ip-list-blocks-all").await;
+    let list = |kind: &str, name: &str, more: Value| {
+        let mut spec =
+            json!({"label": name, "listType": "BLOCK", "ipAddresses": ["198.51.100.7", "0.0.0.0/0"]});
+        spec.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        story.managed(kind, name, spec)
+    };
+    for (kind, more) in [
+        (LIST, json!({})),
+        (LIST, json!({"ipAddresses": ["203.0.113.7/0"], "enabled": true})),
+        ("WorkspaceIpAccessList", json!({"workspaceId": 7})),
+    ] {
+        let refused = story.try_apply(&list(kind, "all", more)).await.unwrap_err().to_string();
+        assert!(
+            refused.contains("spec.ipAddresses") && refused.contains("blocks every address"),
+            "{refused}"
+        );
+    }
+    for (name, more) in [
+        ("disabled", json!({"enabled": false})),
+        ("allowed", json!({"listType": "ALLOW"})),
+        ("some", json!({"ipAddresses": ["100.64.0.0/10"]})),
+    ] {
+        story.apply(&list(LIST, name, more)).await;
+        story.wait_ready(LIST, name).await;
+    }
+    let refused = story.try_apply(&list(LIST, "disabled", json!({"enabled": true}))).await;
+    assert!(refused.is_err_and(|refused| refused.to_string().contains("set enabled to false")));
+    story.end().await;
+}
+
 /// Covers CR-09. Somebody blocks the operator's address in the console: the API and the token endpoint turn it away, which
 /// is said, and once the address is let in again all goes on.
 #[tokio::test]

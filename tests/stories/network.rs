@@ -11,6 +11,9 @@ const NETWORK: &str = "Network";
 const ENDPOINT: &str = "VpcEndpoint";
 const ACCESS: &str = "PrivateAccessSettings";
 const KEY: &str = "CustomerManagedKey";
+const POLICY: &str = "AccountNetworkPolicy";
+const OPTION: &str = "WorkspaceNetworkOption";
+const CONFIG: &str = "NetworkConnectivityConfig";
 
 fn endpoint(story: &Story, name: &str, id: &str) -> Value {
     let spec = json!({"vpcEndpointName": name, "awsVpcEndpointId": id, "region": "eu-west-1"});
@@ -218,6 +221,260 @@ async fn public_access_is_removed_only_with_a_permission() {
         if left == 0 { Ok(()) } else { Err(format!("{left} left")) }
     });
     none.await.unwrap();
+    story.end().await;
+}
+
+/// Covers LC-24. An endpoint through which users connect is removed only if the spec allows it; one more needs no permission.
+#[tokio::test]
+async fn an_endpoint_is_removed_only_with_a_permission() {
+    let story = Story::start("access-endpoints").await;
+    for (name, vpce) in [("office", "vpce-1"), ("branch", "vpce-2")] {
+        story.apply(&endpoint(&story, name, vpce)).await;
+        story.wait_ready(ENDPOINT, name).await;
+    }
+    let (office, branch) =
+        (id(&story.get(ENDPOINT, "office").await), id(&story.get(ENDPOINT, "branch").await));
+    let both = json!([{"name": "office"}, {"name": "branch"}]);
+    let spec = json!({"privateAccessSettingsName": "private", "region": "eu-west-1", "publicAccessEnabled": true,
+        "privateAccessLevel": "ENDPOINT", "allowedVpcEndpointRefs": [{"name": "office"}]});
+    story.apply(&story.managed(ACCESS, "private", spec)).await;
+    story.wait_ready(ACCESS, "private").await;
+    let listed = || {
+        let settings = story.account.objects("private-access-settings").remove(0);
+        let listed = settings["allowed_vpc_endpoint_ids"].as_array().cloned().unwrap_or_default();
+        (listed.contains(&office), listed.contains(&branch))
+    };
+    story.patch(ACCESS, "private", json!({"spec": {"allowedVpcEndpointRefs": both}})).await;
+    story.wait_ready(ACCESS, "private").await;
+    assert_eq!(listed(), (true, true));
+
+    let only_branch = json!({"spec": {"allowedVpcEndpointRefs": [{"name": "branch"}]}});
+    story.patch(ACCESS, "private", only_branch).await;
+    let refused = story.wait_condition(ACCESS, "private", "Stalled", "True", "WouldLockOut").await;
+    let says = message(&refused, "Stalled");
+    assert!(says.contains("spec.allowEndpointRemoval"), "{says}");
+    assert!(says.contains(office.as_str().unwrap()) && !says.contains(branch.as_str().unwrap()), "{says}");
+    assert_eq!(listed(), (true, true));
+    story.patch(ACCESS, "private", json!({"spec": {"allowEndpointRemoval": true}})).await;
+    story.wait_ready(ACCESS, "private").await;
+    assert_eq!(listed(), (false, true));
+
+    // All endpoints of the account are more than one of them, and one of them is fewer.
+    let all = json!({"privateAccessLevel": "ACCOUNT", "allowedVpcEndpointRefs": null, "allowEndpointRemoval": null});
+    story.patch(ACCESS, "private", json!({"spec": all})).await;
+    story.wait_ready(ACCESS, "private").await;
+    assert_eq!(listed(), (false, false));
+    let fewer = json!({"privateAccessLevel": "ENDPOINT", "allowedVpcEndpointRefs": both});
+    story.patch(ACCESS, "private", json!({"spec": fewer})).await;
+    story.wait_condition(ACCESS, "private", "Stalled", "True", "WouldLockOut").await;
+    let settings = story.account.objects("private-access-settings").remove(0);
+    assert_eq!(settings["private_access_level"], "ACCOUNT");
+    assert_eq!(settings.get("allow_endpoint_removal"), None);
+    story.end().await;
+}
+
+/// Covers LC-24. A workspace that runs gets private access settings that close it to the internet only if its spec allows it: neither
+/// as its first ones nor in place of open ones.
+#[tokio::test]
+async fn a_running_workspace_is_closed_only_with_a_permission() {
+    let story = Story::start("access-closed").await;
+    workspace(&story, json!({})).await;
+    story.wait_ready(WORKSPACE, "analytics").await;
+    for (name, public) in [("open", true), ("closed", false), ("sealed", false)] {
+        let spec =
+            json!({"privateAccessSettingsName": name, "region": "eu-west-1", "publicAccessEnabled": public});
+        story.apply(&story.managed(ACCESS, name, spec)).await;
+        story.wait_ready(ACCESS, name).await;
+    }
+    let give = |name: &str| json!({"spec": {"privateAccessSettingsRef": {"name": name}}});
+    story.patch(WORKSPACE, "analytics", give("closed")).await;
+    let refused = story.wait_condition(WORKSPACE, "analytics", "Stalled", "True", "WouldLockOut").await;
+    assert!(message(&refused, "Stalled").contains("spec.allowPublicAccessRemoval"), "{refused}");
+    assert_eq!(patches(&story), [] as [Value; 0]);
+
+    story.patch(WORKSPACE, "analytics", give("open")).await;
+    story.wait_ready(WORKSPACE, "analytics").await;
+    story.patch(WORKSPACE, "analytics", give("closed")).await;
+    story.wait_condition(WORKSPACE, "analytics", "Stalled", "True", "WouldLockOut").await;
+    let given = |object: &Value| json!({"private_access_settings_id": id(object)});
+    let open = given(&story.get(ACCESS, "open").await);
+    assert_eq!(patches(&story), std::slice::from_ref(&open));
+
+    story.patch(WORKSPACE, "analytics", json!({"spec": {"allowPublicAccessRemoval": true}})).await;
+    story.wait_ready(WORKSPACE, "analytics").await;
+    let closed = given(&story.get(ACCESS, "closed").await);
+    assert_eq!(patches(&story), [open.clone(), closed.clone()]);
+
+    // It was closed before, so other closed ones need no permission.
+    story.patch(WORKSPACE, "analytics", json!({"spec": {"allowPublicAccessRemoval": null}})).await;
+    story.patch(WORKSPACE, "analytics", give("sealed")).await;
+    story.wait_ready(WORKSPACE, "analytics").await;
+    let sealed = given(&story.get(ACCESS, "sealed").await);
+    assert_eq!(patches(&story), [open, closed, sealed]);
+    story.end().await;
+}
+
+/// Covers LC-24. The policy of all workspaces without another one restricts what their compute reaches only if the spec allows it. A
+/// dry run needs no permission.
+#[tokio::test]
+async fn the_default_policy_is_enforced_only_with_a_permission() {
+    let story = Story::start("default-policy").await;
+    let stored = || {
+        let policies = story.account.objects("network-policies").into_iter();
+        let mut default = policies.filter(|policy| policy["network_policy_id"] == "default-policy");
+        default.next().unwrap()
+    };
+    let access = |mode: &str| {
+        let access =
+            json!({"restrictionMode": "RESTRICTED_ACCESS", "policyEnforcement": {"enforcementMode": mode}});
+        json!({"egress": {"networkAccess": access}})
+    };
+    let mut spec = access("DRY_RUN");
+    spec["networkPolicyId"] = json!("default-policy");
+    spec["adoptionPolicy"] = json!("IfExists");
+    story.apply(&story.managed(POLICY, "default", spec)).await;
+    story.wait_ready(POLICY, "default").await;
+    assert_eq!(stored()["egress"]["network_access"]["policy_enforcement"]["enforcement_mode"], "DRY_RUN");
+
+    story.patch(POLICY, "default", json!({"spec": access("ENFORCED")})).await;
+    let refused = story.wait_condition(POLICY, "default", "Stalled", "True", "WouldLockOut").await;
+    assert!(message(&refused, "Stalled").contains("spec.allowDefaultPolicyRestriction"), "{refused}");
+    assert_eq!(stored()["egress"]["network_access"]["policy_enforcement"]["enforcement_mode"], "DRY_RUN");
+    story.patch(POLICY, "default", json!({"spec": {"allowDefaultPolicyRestriction": true}})).await;
+    story.wait_ready(POLICY, "default").await;
+    assert_eq!(stored()["egress"]["network_access"]["policy_enforcement"]["enforcement_mode"], "ENFORCED");
+    assert_eq!(stored().get("allow_default_policy_restriction"), None);
+
+    // In an emergency a person opens it, and the permission is gone from the spec.
+    story.patch(POLICY, "default", json!({"spec": {"allowDefaultPolicyRestriction": null}})).await;
+    story.wait_ready(POLICY, "default").await;
+    let opened = json!({"egress": {"network_access": {"restriction_mode": "FULL_ACCESS"}}});
+    story.account.edit("network-policies", "default-policy", opened).unwrap();
+    story.pass(POLICY, "default").await;
+    story.wait_condition(POLICY, "default", "Stalled", "True", "WouldLockOut").await;
+    assert_eq!(stored()["egress"]["network_access"]["restriction_mode"], "FULL_ACCESS");
+    story.end().await;
+}
+
+/// A network policy by name or by id, for a workspace of the account.
+fn option(story: &Story, workspace: &Value, policy: Value) -> Value {
+    let mut spec = json!({"workspaceId": workspace});
+    spec.as_object_mut().unwrap().extend(policy.as_object().unwrap().clone());
+    story.managed(OPTION, "analytics", spec)
+}
+
+/// The network policy that the account has for its only workspace.
+fn policy_of_workspace(story: &Story) -> Option<Value> {
+    let options = story.account.objects("workspace-network-options");
+    options.first().map(|option| option["network_policy_id"].clone())
+}
+
+/// Covers RF-01, RF-02, RF-06, RF-11. A workspace is put under an AccountNetworkPolicy by its name, which waits for the policy; the
+/// policy is not deleted before the workspace has another one.
+#[tokio::test]
+async fn a_network_policy_is_named_before_it_exists_and_deleted_after_its_use() {
+    let story = Story::start("policy-by-name").await;
+    let workspace = story.account.insert("workspaces", json!({})).unwrap()["workspace_id"].clone();
+    let by_name = json!({"networkPolicyRef": {"name": "restricted"}});
+    let both = json!({"networkPolicyRef": {"name": "restricted"}, "networkPolicyId": "sealed"});
+    for (wrong, says) in [
+        (both, "networkPolicyRef and networkPolicyId exclude each other"),
+        (json!({}), "networkPolicyRef or networkPolicyId is needed"),
+    ] {
+        let refused = story.try_apply(&option(&story, &workspace, wrong)).await.unwrap_err().to_string();
+        assert!(refused.contains(says), "{refused}");
+    }
+    story.apply(&option(&story, &workspace, by_name)).await;
+    story.wait_condition(OPTION, "analytics", "ReferencesResolved", "False", "ReferenceNotFound").await;
+    assert_eq!(policy_of_workspace(&story), None);
+    let access = json!({"networkAccess": {"restrictionMode": "RESTRICTED_ACCESS"}});
+    let policy = json!({"networkPolicyId": "strict", "egress": access});
+    story.apply(&story.managed(POLICY, "restricted", policy)).await;
+    let ready = story.wait_ready(OPTION, "analytics").await;
+    assert_eq!(ready["status"]["resolvedRefs"]["networkPolicyRef"], "strict");
+    assert_eq!(policy_of_workspace(&story), Some(json!("strict")));
+
+    story.delete(POLICY, "restricted").await;
+    story.wait_condition(POLICY, "restricted", "DeletionBlocked", "True", "DependencyStillInUse").await;
+    let by_id = json!({"networkPolicyRef": null, "networkPolicyId": "sealed"});
+    story.patch(OPTION, "analytics", json!({"spec": by_id})).await;
+    story.wait_gone(POLICY, "restricted").await;
+    assert_eq!(policy_of_workspace(&story), Some(json!("sealed")));
+    story.end().await;
+}
+
+/// Covers LC-24. A policy that restricts who reaches a workspace is set in place of one that does not only if the spec allows it.
+#[tokio::test]
+async fn a_policy_that_restricts_ingress_is_set_only_with_a_permission() {
+    let story = Story::start("policy-ingress").await;
+    let workspace = story.account.insert("workspaces", json!({})).unwrap()["workspace_id"].clone();
+    let closed = json!({"public_access": {"restriction_mode": "RESTRICTED_ACCESS"}});
+    for name in ["office", "branch"] {
+        let policy = json!({"network_policy_id": name, "ingress": closed});
+        story.account.insert("network-policies", policy).unwrap();
+    }
+    let by_id = |id: &str| json!({"networkPolicyId": id});
+    story.apply(&option(&story, &workspace, by_id("office"))).await;
+    let refused = story.wait_condition(OPTION, "analytics", "Stalled", "True", "WouldLockOut").await;
+    assert!(message(&refused, "Stalled").contains("spec.allowIngressRestriction"), "{refused}");
+    assert_eq!((policy_of_workspace(&story), id(&refused)), (None, Value::Null));
+
+    story.patch(OPTION, "analytics", json!({"spec": {"allowIngressRestriction": true}})).await;
+    story.wait_ready(OPTION, "analytics").await;
+    assert_eq!(policy_of_workspace(&story), Some(json!("office")));
+
+    // Users were restricted before, so another such policy needs no permission, and neither does an open one.
+    for name in ["branch", "sealed"] {
+        let spec = json!({"networkPolicyId": name, "allowIngressRestriction": null});
+        story.patch(OPTION, "analytics", json!({"spec": spec})).await;
+        story.wait_ready(OPTION, "analytics").await;
+        assert_eq!(policy_of_workspace(&story), Some(json!(name)));
+    }
+    story.end().await;
+}
+
+/// Covers ER-12. Private access settings, and network connectivity configurations, exchange their names in one commit.
+#[tokio::test]
+async fn names_are_exchanged_in_one_commit() {
+    let flags = [("refusal-tries", "3"), ("refusal-period", "1m")];
+    let story = Story::start_with("network-exchange", &flags).await;
+    let access = json!({"region": "eu-west-1", "publicAccessEnabled": true});
+    for (kind, field, spec, collection, key, name) in [
+        (
+            ACCESS,
+            "privateAccessSettingsName",
+            access,
+            "private-access-settings",
+            "private_access_settings_id",
+            "private_access_settings_name",
+        ),
+        (
+            CONFIG,
+            "name",
+            json!({"region": "eu-west-1"}),
+            "network-connectivity-configs",
+            "network_connectivity_config_id",
+            "name",
+        ),
+    ] {
+        for own in ["first", "second"] {
+            let mut spec = spec.clone();
+            spec[field] = json!(own);
+            story.apply(&story.managed(kind, own, spec)).await;
+            story.wait_ready(kind, own).await;
+        }
+        let exchanged = [("first", "second"), ("second", "first")];
+        for (object, new) in exchanged {
+            story.patch(kind, object, json!({"spec": {field: new}})).await;
+        }
+        for (object, new) in exchanged {
+            let ready = story.wait_ready(kind, object).await;
+            let all = story.account.objects(collection);
+            let there = all.iter().find(|there| there[key] == id(&ready)).unwrap();
+            assert_eq!(there[name], new, "{kind} {object}");
+        }
+        assert_eq!(story.account.calls("POST", &format!("*/{collection}")), 2, "nothing was created again");
+    }
     story.end().await;
 }
 

@@ -349,6 +349,113 @@ async fn a_workspace_that_is_on_its_way_out_is_not_taken_over() {
     story.end().await;
 }
 
+/// Covers LC-01, IM-09. The console can rename a workspace, and the API cannot: its object keeps it and says what to write, and the rest
+/// of the spec is still carried out. Retained and applied again under its old name it is recognised, and no second one is created.
+#[tokio::test]
+async fn a_workspace_that_was_renamed_in_the_console_keeps_its_object() {
+    let mut story = Story::start("renamed-in-console").await;
+    provisioning_takes(&story, 100);
+    story.apply(&workspace(&story, "analytics")).await;
+    let id = story.wait_ready(KIND, "analytics").await["status"]["externalId"].clone();
+    let key = id.as_str().unwrap();
+    story.account.edit("workspaces", key, json!({"workspace_name": "insights"})).unwrap();
+    let kept = async |story: &Story| {
+        let seen = story.wait_condition(KIND, "analytics", "Stalled", "True", "ImmutableFieldChanged").await;
+        let says = message(&seen, "Stalled");
+        assert!(says.contains("spec.workspaceName") && says.contains("insights"), "{says}");
+        let drift = json!([{"path": "workspaceName", "want": "\"analytics\"", "seen": "\"insights\""}]);
+        assert_eq!((&seen["status"]["externalId"], &seen["status"]["drift"]), (&id, &drift));
+    };
+    kept(&story).await;
+    story.operator.take().unwrap().kill().unwrap();
+    story.start_operator(&[]).await;
+    story.pass(KIND, "analytics").await;
+    kept(&story).await;
+    assert_eq!(writes(&story), ["POST"]);
+    story.patch(KIND, "analytics", json!({"spec": {"customTags": {"team": "data"}}})).await;
+    kept(&story).await;
+    assert_eq!(story.account.objects("workspaces")[0]["custom_tags"]["team"], "data");
+
+    story.patch(KIND, "analytics", json!({"spec": {"workspaceName": "insights"}})).await;
+    let ready = story.wait_ready(KIND, "analytics").await;
+    assert_eq!((&ready["status"]["externalId"], ready["status"].get("drift")), (&id, None));
+
+    story.delete(KIND, "analytics").await;
+    story.wait_gone(KIND, "analytics").await;
+    story.apply(&workspace(&story, "analytics")).await;
+    let seen = story.wait_condition(KIND, "analytics", "Stalled", "True", "Ambiguous").await;
+    assert!(message(&seen, "Stalled").contains(key), "{seen}");
+    let mut renamed = workspace(&story, "analytics");
+    renamed["spec"]["workspaceName"] = json!("insights");
+    story.apply(&renamed).await;
+    assert_eq!(story.wait_ready(KIND, "analytics").await["status"]["externalId"], id);
+    assert_eq!(story.account.objects("workspaces").len(), 1);
+    assert_eq!(writes(&story), ["POST", "PATCH"]);
+    story.end().await;
+}
+
+/// Covers ST-11. Databricks finds the network of a running workspace broken: the workspace stays Ready and says so, until it is repaired.
+#[tokio::test]
+async fn a_running_workspace_says_that_its_network_is_broken() {
+    let story = Story::start("workspace-network").await;
+    provisioning_takes(&story, 100);
+    let network = story.account.insert("networks", json!({"network_name": "main"})).unwrap();
+    let network = network["network_id"].as_str().unwrap();
+    let mut manifest = workspace(&story, "analytics");
+    manifest["spec"]["networkId"] = json!(network);
+    story.apply(&manifest).await;
+    let says = async |part: &'static str| {
+        story
+            .wait(KIND, "analytics", &format!("Ready says {part:?}"), |object| {
+                let ready = condition(object, "Ready")?;
+                let text = ready["message"].as_str()?;
+                let fits = if part.is_empty() { text.is_empty() } else { text.contains(part) };
+                (ready["status"] == "True" && fits).then_some(())
+            })
+            .await;
+    };
+    says("").await;
+    let errors = json!([{"error_type": "subnet", "error_message": "too small"}]);
+    let broken = json!({"vpc_status": "BROKEN", "error_messages": errors});
+    story.account.edit("networks", network, broken).unwrap();
+    says("BROKEN (subnet: too small)").await;
+    story.account.edit("networks", network, json!({"vpc_status": "VALID", "error_messages": []})).unwrap();
+    says("").await;
+    assert_eq!(writes(&story), ["POST"]);
+    story.end().await;
+}
+
+/// Covers IM-03. What the rules of a Workspace ask for is enough. What they refuse is in tests/crds/broken.yaml.
+#[tokio::test]
+async fn a_workspace_is_accepted_in_each_form_that_its_rules_allow() {
+    let story = Story::start("workspace-forms").await;
+    let (key, value) = ("k".repeat(127), "v".repeat(255));
+    for form in [
+        json!({"awsRegion": null, "credentialsId": null, "storageConfigurationId": null, "managementPolicy": "Observe"}),
+        json!({"awsRegion": null, "credentialsId": null, "storageConfigurationId": null, "managementPolicy": "Observe",
+            "location": "us-east4"}),
+        json!({"computeMode": "SERVERLESS", "credentialsId": null, "storageConfigurationId": null}),
+        json!({"credentialsId": null, "credentialsRef": {"name": "compute"}}),
+        json!({"storageConfigurationId": null, "storageConfigurationRef": {"name": "root"}}),
+        json!({"credentialsId": null, "adoptionPolicy": "Required"}),
+        json!({"storageConfigurationId": null, "managementPolicy": "Observe"}),
+        json!({"credentialsId": null, "storageConfigurationId": null, "externalId": "1"}),
+        json!({"externalId": "1234567890123456789"}),
+        json!({"customTags": {key: value}}),
+    ] {
+        // Suspended, so that nothing comes of it. A null takes a field away.
+        let mut manifest = workspace(&story, "analytics");
+        let spec = manifest["spec"].as_object_mut().unwrap();
+        spec.insert("suspend".into(), json!(true));
+        spec.extend(form.as_object().unwrap().clone());
+        spec.retain(|_, value| !value.is_null());
+        let accepted = story.try_apply(&manifest).await;
+        assert!(accepted.is_ok(), "{form}: {accepted:?}");
+    }
+    assert_eq!(writes(&story), [""; 0]);
+    story.end().await;
+}
+
 /// Covers LC-14. A clock that was set back makes it seem as if a workspace were begun in the future: that is not too long ago.
 #[tokio::test]
 async fn a_clock_that_was_set_back_stalls_nothing() {

@@ -207,8 +207,8 @@ reasons! {
 
     /// The change would shut the operator out of the account or of a workspace, or users out of workspaces.
     WouldLockOut,
-    "An address in `egressCidrs` would lose access, by an IP access list or by an IpAccessListEnforcement that puts the lists in force, or the operator would lose its own ADMIN or `account_admin`, also through groups in groups, or private access settings would no longer let users in from the internet.",
-    "Add the operator's address to an ALLOW list, or remove it from the BLOCK list. For an assignment: keep ADMIN, or delete with `Retain`. For a group or service principal: keep the role and the members that lead to it, add what replaces them first, or delete with `Retain`. For private access settings: set `allowPublicAccessRemoval: true`.";
+    "An address in `egressCidrs` would lose access, by an IP access list or by an IpAccessListEnforcement that puts the lists in force (without `egressCidrs`: by any list that restricts addresses), or the operator would lose its own ADMIN or `account_admin`, also through groups in groups, or users would lose access: private access settings would close to the internet or to VPC endpoints, or a network policy would restrict `default-policy` or the ingress of a workspace.",
+    "Add the operator's address to an ALLOW list, or remove it from the BLOCK list. For an assignment: keep ADMIN, or delete with `Retain`. For a group or service principal: keep the role and the members that lead to it, add what replaces them first, or delete with `Retain`. For private access settings and network policies: set the field that the message names, such as `allowPublicAccessRemoval: true`.";
 
     /// Databricks could not provision the object.
     ProvisioningFailed,

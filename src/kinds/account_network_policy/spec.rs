@@ -33,6 +33,9 @@ pub struct AccountNetworkPolicySpec {
     /// What compute may reach. Without it, the operator leaves it as it is in the account. May be changed. Known on AWS and Azure.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub egress: Option<Egress>,
+    /// For `default-policy`: allows a change after which it restricts egress, which cuts off the serverless compute of all workspaces without another policy from what is not allowed. That is RESTRICTED_ACCESS, unless DRY_RUN is for all products. It may be true before, and stay. May be changed at any time. Known on AWS and Azure.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub allow_default_policy_restriction: Option<bool>,
 }
 
 /// What compute may reach.
@@ -43,7 +46,7 @@ pub struct Egress {
     pub network_access: NetworkAccess,
 }
 
-/// The rules of egress. A list that is left out stays as it is in the account.
+/// The rules of egress. A list that is left out stays as it is in the account, but FULL_ACCESS removes the lists of what is allowed.
 #[derive(Serialize, Deserialize, Clone, Debug, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 #[schemars(extend("x-kubernetes-validations" = [
@@ -51,7 +54,7 @@ pub struct Egress {
      "message": "FULL_ACCESS allows all destinations: remove allowedInternetDestinations and allowedStorageDestinations, or write restrictionMode: RESTRICTED_ACCESS"},
 ]))]
 pub struct NetworkAccess {
-    /// FULL_ACCESS: all destinations. RESTRICTED_ACCESS: only those that are allowed here. May be changed. Known on AWS and Azure.
+    /// FULL_ACCESS: all destinations. RESTRICTED_ACCESS: only those that are allowed here; for `default-policy` that needs allowDefaultPolicyRestriction. May be changed. Known on AWS and Azure.
     pub restriction_mode: RestrictionMode,
     /// Names of hosts that compute may reach, in any order. May be changed. Known on AWS and Azure.
     #[serde(skip_serializing_if = "Option::is_none")]

@@ -9,6 +9,7 @@ use serde::{Deserialize, Deserializer, Serialize};
 pub struct AccountNetworkPolicyState {
     pub(super) network_policy_id: String,
     pub(super) egress: Option<Egress>,
+    pub(super) allow_default_policy_restriction: Option<bool>,
 }
 
 /// See the spec for what the fields mean.
@@ -17,6 +18,25 @@ pub struct AccountNetworkPolicyState {
 pub(super) struct Egress {
     #[serde(default, deserialize_with = "or_default")]
     pub(super) network_access: Access,
+}
+
+impl Egress {
+    /// Whether all destinations may be reached.
+    pub(super) fn allows_all(&self) -> bool {
+        self.network_access.restriction_mode == "FULL_ACCESS"
+    }
+
+    /// Whether a destination is blocked because no list allows it, for some product at least. What a spec leaves out of the
+    /// enforcement is as it is at present.
+    pub(super) fn restricts(&self, present: Option<&Egress>) -> bool {
+        let own = self.network_access.policy_enforcement.as_ref();
+        let present = present.and_then(|present| present.network_access.policy_enforcement.as_ref());
+        let mode = own.or(present).map(|enforcement| enforcement.enforcement_mode.as_str());
+        let filter =
+            [own, present].into_iter().flatten().find_map(|e| e.dry_run_mode_product_filter.as_ref());
+        let only_logs = mode == Some("DRY_RUN") && filter.is_none_or(BTreeSet::is_empty);
+        self.network_access.restriction_mode == "RESTRICTED_ACCESS" && !only_logs
+    }
 }
 
 #[derive(Serialize, Deserialize, Clone, Debug, Default)]
@@ -88,6 +108,33 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+
+    #[test]
+    fn rules_restrict_unless_they_are_a_dry_run_for_all_products() {
+        let egress = |mode: &str, enforcement: serde_json::Value| -> Egress {
+            let access = json!({"restrictionMode": mode, "policyEnforcement": enforcement});
+            serde_json::from_value(json!({"networkAccess": access})).unwrap()
+        };
+        let none = serde_json::Value::Null;
+        let dry = json!({"enforcementMode": "DRY_RUN"});
+        let for_one = json!({"enforcementMode": "DRY_RUN", "dryRunModeProductFilter": ["DBSQL"]});
+        let enforced = json!({"enforcementMode": "ENFORCED", "dryRunModeProductFilter": []});
+        for (mode, own, present, restricts) in [
+            ("FULL_ACCESS", &none, None, false),
+            ("RESTRICTED_ACCESS", &none, None, true),
+            ("RESTRICTED_ACCESS", &enforced, Some(&dry), true),
+            ("RESTRICTED_ACCESS", &dry, None, false),
+            ("RESTRICTED_ACCESS", &dry, Some(&enforced), false),
+            ("RESTRICTED_ACCESS", &for_one, None, true),
+            ("RESTRICTED_ACCESS", &none, Some(&dry), false),
+            ("RESTRICTED_ACCESS", &none, Some(&for_one), true),
+            ("RESTRICTED_ACCESS", &dry, Some(&for_one), true),
+        ] {
+            let present = present.map(|present| egress("FULL_ACCESS", present.clone()));
+            let judged = egress(mode, own.clone()).restricts(present.as_ref());
+            assert_eq!(judged, restricts, "{mode}, {own} over {present:?}");
+        }
+    }
 
     #[test]
     fn a_policy_of_another_form_is_readable() {

@@ -1,6 +1,6 @@
 //! What users write of an IpAccessList, what its status shows, and the rules that the API server checks.
 
-use crate::apis::ListType;
+use crate::apis::{ListType, not_all_blocked};
 use crate::engine::crd::Cidr;
 use crate::engine::prelude::*;
 
@@ -20,6 +20,7 @@ use crate::engine::prelude::*;
     doc = "Which addresses may, or may not, reach the account console and the account APIs."
 )]
 #[serde(rename_all = "camelCase")]
+#[schemars(extend("x-kubernetes-validations" = not_all_blocked()))]
 pub struct IpAccessListSpec {
     /// The fields that all managed kinds share.
     #[serde(flatten)]

@@ -41,3 +41,16 @@ fn a_workspace_that_cannot_be_billed_yet_is_waited_for() {
     let billing = refused(400, "INVALID_PARAMETER_VALUE", "the workspace is not attached");
     assert!(matches!(Error::from(not_billed(billing, both)), Error::Waiting { .. }));
 }
+
+#[test]
+fn the_name_of_a_configuration_that_steps_aside_is_valid() {
+    let state = |name: Value| -> NetworkConnectivityConfigState {
+        serde_json::from_value(json!({"name": name, "region": "eu-west-1"})).unwrap()
+    };
+    let id = "9d3c1f7e-2a4b-4c5d-8e6f-7a8b9c0d1e2f".to_owned();
+    let aside = NetworkConnectivityConfig::aside(state(json!("main")), &id).unwrap();
+    assert_eq!(aside.name.as_deref(), Some("aside-9d3c1f7e2a4b4c5d8e6f7a8b"));
+    assert_eq!(aside.name.map(|name| name.len()), Some(30));
+    assert_eq!(aside.region.as_deref(), Some("eu-west-1"));
+    assert!(NetworkConnectivityConfig::aside(state(Value::Null), &id).is_none(), "its name is not managed");
+}

@@ -76,6 +76,9 @@ pub struct WorkspaceSpec {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 64))]
     pub private_access_settings_id: Option<String>,
+    /// Allows the operator to give a workspace that is RUNNING private access settings with publicAccessEnabled false in place of open ones or of none, which cuts off all users without a private connection. It may be true before, and stay. May be changed at any time. Known on AWS.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub allow_public_access_removal: Option<bool>,
     /// The CustomerManagedKey of this namespace that encrypts notebooks, queries and secrets; its use case is MANAGED_SERVICES. Can be added or changed while RUNNING or FAILED; never removed. Known on AWS and GCP.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub managed_services_customer_managed_key_ref: Option<NameRef>,
