@@ -265,8 +265,8 @@ async fn only_what_drifted_is_corrected() {
     let id = ready["status"]["externalId"].as_str().unwrap();
     story.account.clear_journal();
     let changes = json!({"ip_addresses": ["198.51.100.7"], "enabled": false});
-    story.account.edit("ip-access-lists", id, changes).unwrap();
     let edited = story.account.now_ms();
+    story.account.edit("ip-access-lists", id, changes).unwrap();
     let told = story.wait_event(LIST, "office", "DriftCorrected").await;
     assert!(told.contains("enabled") && told.contains("ipAddresses") && !told.contains("label"), "{told}");
 
@@ -315,8 +315,8 @@ async fn a_suspended_object_makes_no_call() {
     passed.await.unwrap();
     assert_eq!(calls(), before);
 
-    story.patch(LIST, "office", json!({"spec": {"suspend": false}})).await;
     let resumed = story.account.now_ms();
+    story.patch(LIST, "office", json!({"spec": {"suspend": false}})).await;
     story.wait_ready(LIST, "office").await;
     let patched = story.account.writes().into_iter().find(|call| call.method == "PATCH").unwrap();
     assert!(patched.at_ms - resumed < 3_000, "{} ms", patched.at_ms - resumed);

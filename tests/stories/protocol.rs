@@ -281,7 +281,9 @@ async fn access_that_was_given_unnoticed_is_taken_away_with_its_object() {
 /// the first one's access behind unseen, nor takes over what the other one had.
 #[tokio::test]
 async fn a_doubtful_write_vouches_for_nobody_else() {
-    let story = Story::start("doubtful-access").await;
+    // Time for the edit before the next attempt.
+    let slow = [("backoff-min", "5s"), ("backoff-max", "5s")];
+    let story = Story::start_with("doubtful-access", &slow).await;
     let workspace = story.account.insert("workspaces", json!({})).unwrap()["workspace_id"].clone();
     let users = story.account.objects("Users");
     let other: i64 = users[1]["id"].as_str().unwrap().parse().unwrap();
