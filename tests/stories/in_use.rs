@@ -28,7 +28,7 @@ fn all() -> Vec<Used> {
     let door = json!({"vpcEndpointName": "door-$n", "awsVpcEndpointId": "vpce-0$n", "region": "eu-west-1"});
     let door = ("VpcEndpoint", door);
     let access =
-        json!({"privateAccessSettingsName": "a-$n", "region": "eu-west-1", "publicAccessEnabled": true});
+        json!({"privateAccessSettingsName": "access-$n", "region": "eu-west-1", "publicAccessEnabled": true});
     let access = ("PrivateAccessSettings", access);
     let arn = json!({"keyArn": "arn:aws:kms:eu-west-1:123456789012:key/$n"});
     let key = ("CustomerManagedKey", json!({"useCases": ["MANAGED_SERVICES", "STORAGE"], "awsKeyInfo": arn}));
