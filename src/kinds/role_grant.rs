@@ -154,7 +154,7 @@ impl ExternalResource for RoleGrant {
         Ok(all(&set, &Rules::read(api, &set).await?))
     }
 
-    /// Adds the grant. One that is there already was made by another client after our last LIST: the next one shows it.
+    /// Adds the grant. If it is there already, another user added it after our last LIST: the next one shows it.
     async fn create(api: &Writer, want: &RoleGrantState) -> ApiResult<Created<Self>> {
         let (Some(id), Some(principal)) = (want.id(), want.principal()) else {
             let text = "spec.target, spec.role and spec.principal are needed to create a grant";

@@ -7,6 +7,7 @@ use tokio::time::Instant;
 
 use crate::engine::crd::{Intent, Reason};
 use crate::engine::error::Error;
+use crate::engine::kind::Key;
 
 /// What is remembered of an object.
 #[derive(Clone, Debug, Default)]
@@ -21,11 +22,13 @@ pub struct ObjectMemory {
     pub delete_accepted: Option<Instant>,
     /// Since when the account refuses its deletion, as something there uses it.
     pub in_use_since: Option<Instant>,
-    /// Databricks refused a create because the object exists already, although no LIST had shown it.
-    pub exists: Option<Error>,
+    /// Databricks refused a create under this key because the object exists already, although no LIST had shown it.
+    pub exists: Option<(Key, Error)>,
     /// A create that was announced and certainly had no effect: it was not sent, was refused, or was undone. The
     /// status may still show it, if the write that removes it was lost; it is not in doubt then.
     pub without_effect: Option<Intent>,
+    /// The announcement of the last create that was sent.
+    pub sent_intent: Option<Intent>,
     /// The response to a change was that there is no such object, although a read had shown it.
     pub not_found: bool,
     /// When a change was sent last that no read has shown since.

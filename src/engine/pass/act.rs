@@ -15,6 +15,11 @@ use crate::engine::error::{Error, Result};
 impl Work<'_> {
     /// Carries out a step.
     pub async fn act(&mut self, target: &Target, look: Look, decision: Decision) -> Result<Outcome> {
+        // A response to the last create or deletion says nothing about a later one.
+        self.remember(|m| {
+            m.exists.take_if(|_| !matches!(decision.step, Step::Create));
+            m.in_use_since.take_if(|_| !matches!(decision.step, Step::Delete));
+        });
         match &decision.step {
             Step::Release(how) => self.release(how.clone()).await,
             Step::Create => self.create(target, look).await,

@@ -25,9 +25,10 @@ impl Work<'_> {
         // An object that only observes adopts nothing.
         let bind = External { observed: !managed, ..self.external(target, seen, true) };
         let shown = self.shown(target, seen, changes, true)?;
+        // Not written over any other write, as nothing was changed in the account: the spec may have changed meanwhile, and not allow
+        // it any more.
         self.subject.put_bound(bind, self.deletion(true))?;
         self.subject.put_shown(shown)?;
-        self.subject.must_record = true;
         if managed {
             let text = format!("adopted the object {} that was in the account", seen.id);
             self.subject.put_binding(Write::Adopt, EventReason::Adopted, text);

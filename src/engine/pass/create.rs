@@ -35,26 +35,27 @@ impl Work<'_> {
         if let Some(lost) = (!issues).then(|| self.claim(&claim)).flatten() {
             return Ok(lost);
         }
-        if let Some(exists) = self.remember(|m| m.exists.take()) {
-            self.record_name_taken(target, None, want)?;
-            return Err(exists);
-        }
+        self.refused_before(target, want, &key)?;
         self.same_principals(target).await?;
         let _one_at_a_time = self.guard(target, Some(want), None, &look.before).await?;
-        let time = seconds(clock::now());
         let (within, name) = (key.within.clone(), key.name.clone());
         let reserved = self.reserve().await?;
         let before = if issues { self.all_within(target, &within).await? } else { look.before };
         let secret_name = self.output()?.map(|output| output.secret_name);
+        let time = seconds(clock::now());
         let intent = Intent { account_id, within, name, time, secret_name, before };
         let engine = self.engine;
         // An upsert is sent again although what it was announced with before may have had an effect.
         let open = self.subject.status()?.intent.clone();
-        self.remember(|m| m.without_effect = open.is_none().then(|| intent.clone()));
-        self.subject.announce(engine, intent).await?;
+        self.remember(|m| {
+            // An announcement that equals one that was sent cannot be distinguished from it later.
+            let fresh = open.is_none() && m.sent_intent.as_ref() != Some(&intent);
+            m.without_effect = fresh.then(|| intent.clone());
+        });
+        self.subject.announce(engine, intent.clone()).await?;
         let place = &target.place;
         let permit = self.permit(&place.auth, &place.admission, true);
-        self.remember(|m| m.without_effect = None);
+        self.remember(|m| (m.without_effect, m.sent_intent) = (None, Some(intent)));
         let mut new = match self.driver.create(&Writer::new(place.reader.clone(), permit), want).await {
             Ok(new) => new,
             // It may have been created, so the announcement stays.
@@ -68,6 +69,14 @@ impl Work<'_> {
             self.keep_secret(target, reserved, &mut new).await?;
         }
         self.created(target, key, new, retires).await
+    }
+
+    /// Fails as the last create did if that was refused because the name is taken, which no LIST has shown.
+    fn refused_before(&self, target: &Target, want: &Value, key: &Key) -> Result<()> {
+        let exists = self.remember(|m| m.exists.take());
+        let Some((_, error)) = exists.filter(|(of, _)| of == key) else { return Ok(()) };
+        self.record_name_taken(target, None, want)?;
+        Err(error)
     }
 
     /// Before something lost is written again under a name, the name must still mean the same principal. A group that was
@@ -153,7 +162,8 @@ impl Work<'_> {
         // either, this refusal is the result, without another call.
         target.place.admission.session.snapshots.forget(self.driver, &self.driver.key(want)?.within).await;
         let message = error.to_string();
-        self.remember(|m| m.exists = Some(error));
+        let key = self.driver.key(want)?;
+        self.remember(|m| m.exists = Some((key, error)));
         Ok(Error::Conflict(message))
     }
 

@@ -196,6 +196,10 @@ impl Work<'_> {
                 return Ok(blocked);
             }
             self.unchanged().await?;
+            let account = target.place.admission.session.client.account_id();
+            if let Err(message) = self.engine.memory.breaker.admit(account, &self.subject.uid()) {
+                return Ok(Outcome::Blocked { reason: Reason::TooManyDeletions, message });
+            }
         }
         let within = self.driver.within(id)?;
         match self.driver.get(&target.place.reader, id).await? {

@@ -20,6 +20,9 @@ use crate::engine::crd::{
 use crate::engine::error::{Error, Result};
 use crate::engine::meter::{OfKind, ReconcileResult};
 
+/// The pause before an id is written again that could not be written.
+const RECORD_AGAIN: Duration = Duration::from_millis(250);
+
 impl Subject {
     /// Writes the finalizer, and the copy of the record in annotations. The status in memory stays as it is.
     pub async fn write_metadata(&mut self, engine: &Engine, finalizer: bool) -> Result<bool> {
@@ -278,6 +281,9 @@ impl Subject {
                 return Err(Lost::Stale(error));
             }
             tracing::warn!(%error, "the id of a new object could not be recorded yet");
+            if !matches!(error, Error::Conflict(_)) {
+                tokio::time::sleep(RECORD_AGAIN).await;
+            }
             match engine.cluster.objects.live(&self.resource, &self.object).await {
                 Ok(Some(live)) => match live.data["status"]["external"]["id"].as_str() {
                     None => self.object = live,
@@ -288,7 +294,7 @@ impl Subject {
                     Some(_) => return Err(Lost::Gone),
                 },
                 Ok(None) => return Err(Lost::Gone),
-                Err(_) => tokio::time::sleep(Duration::from_millis(250)).await,
+                Err(_) => tokio::time::sleep(RECORD_AGAIN).await,
             }
         }
         Ok(())

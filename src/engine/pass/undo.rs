@@ -52,8 +52,7 @@ pub async fn undo(
             () = engine.undoing.stop.cancelled() => {}
         }
         wait = (wait * 2).min(engine.settings.pace.poll_max);
-        let over = since.elapsed() > engine.settings.operation || engine.undoing.stop.is_cancelled();
-        if over || engine.cluster.stores.object(&who).is_some() {
+        if since.elapsed() > engine.settings.operation || engine.undoing.stop.is_cancelled() {
             return orphaned(&new);
         }
     }

@@ -15,7 +15,7 @@ use super::unresolved::Unresolved;
 use crate::databricks::Urgency;
 use crate::engine::account::Admission;
 use crate::engine::crd::{
-    CREATED_BY, DeletionPolicy, EXTERNAL_ID, Management, ManagementPolicy, ObjectName, Reason,
+    AdoptionPolicy, CREATED_BY, DeletionPolicy, EXTERNAL_ID, Management, ManagementPolicy, ObjectName, Reason,
 };
 use crate::engine::error::{Error, Result};
 use crate::engine::kind::{Driver, Lifecycle, Reader, Seen, Writer};
@@ -71,9 +71,11 @@ impl Work<'_> {
         let status = self.subject.status.as_ref().ok();
         let annotations = self.subject.object.annotations();
         let created_here = annotations.get(CREATED_BY) == Some(&self.marker());
-        // What is always there has the same id in every account, so an annotation that came with a copy says nothing.
+        // What is always there has the same id in every account, so an annotation that came with a copy says nothing; and a copy that
+        // may adopt nothing does not become the owner by its annotation either.
         let standing = self.driver.traits().lifecycle == Lifecycle::Standing;
-        let annotated = annotations.get(EXTERNAL_ID).filter(|_| created_here || !standing);
+        let never = self.management.adoption() == AdoptionPolicy::Never;
+        let annotated = annotations.get(EXTERNAL_ID).filter(|_| created_here || !(standing || never));
         Bound {
             external: status.and_then(|status| status.external.clone()),
             intent: status.and_then(|status| status.intent.clone()),

@@ -157,6 +157,30 @@ async fn what_a_copied_annotation_names_is_adopted_by_the_update_that_marks_it()
     assert!(world.api.events().contains(&"Adopted".to_owned()));
 }
 
+/// A manifest may be copied with its annotations. What they name is another object's, and a copy that may adopt nothing leaves it
+/// alone, also when it is deleted.
+#[tokio::test(start_paused = true)]
+async fn a_copied_annotation_makes_no_object_the_owner_that_may_adopt_nothing() {
+    for (policy, ready, changes) in
+        [("IfOwned", "True Available", &["PATCH 1 value"][..]), ("Never", "False AlreadyExists", &[])]
+    {
+        let world = world();
+        world.fake.put(seen("1", "a", None));
+        world.apply(json!({"adoptionPolicy": policy, "deletionPolicy": "Delete"}));
+        world.api.edit("it", |it| {
+            it["metadata"]["annotations"] = json!({"databricks-operator.io/external-id": "1"});
+        });
+        world.settle().await;
+        assert_eq!(world.changes(), changes, "{policy}");
+        assert_eq!(world.condition("Ready"), ready, "{policy}");
+        assert_eq!(world.status()["external"].is_null(), policy == "Never", "{policy}");
+        world.api.delete("it");
+        world.settle().await;
+        assert!(world.api.get("it").is_none(), "{policy}");
+        assert_eq!(world.fake.got.lock().unwrap().contains_key("1"), policy == "Never", "{policy}");
+    }
+}
+
 #[tokio::test(start_paused = true)]
 async fn adoptions_wait_until_every_older_object_was_reconciled() {
     let world = world();
@@ -182,4 +206,23 @@ async fn an_adoption_is_reported_even_if_its_record_gets_no_response() {
     world.settle().await;
     assert_eq!(world.status()["externalId"], "1");
     assert_eq!(world.api.events().iter().filter(|event| *event == "Adopted").count(), 1);
+}
+
+/// A user takes the permission back while the operator reads the account.
+#[tokio::test(start_paused = true)]
+async fn an_adoption_is_not_recorded_over_a_spec_that_no_longer_allows_it() {
+    let world = world();
+    world.fake.put(seen("1", "a", None));
+    world.apply(json!({})).settle().await;
+    assert_eq!(world.condition("Ready"), "False AlreadyExists");
+    world.apply(json!({"adoptionPolicy": "IfExists"})).watch();
+    let before = Arc::new(world.api.get("it").unwrap());
+    world.apply(json!({"adoptionPolicy": "Never"})).quiet();
+    reconcile(before, world.engine.clone(), world.fake).await;
+    assert!(world.status()["external"].is_null(), "{}", world.status());
+    world.settle().await;
+    assert_eq!(world.condition("Ready"), "False AlreadyExists");
+    assert!(world.status()["external"].is_null(), "{}", world.status());
+    assert_eq!(world.changes(), NOTHING);
+    assert!(!world.api.events().contains(&"Adopted".to_owned()));
 }

@@ -2,6 +2,8 @@
 
 use super::*;
 
+mod remembered;
+
 impl World {
     /// The create that was announced was sent this many seconds ago.
     pub(super) fn sent_ago(&self, count: i64) {

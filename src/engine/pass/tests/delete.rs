@@ -170,6 +170,31 @@ async fn what_stays_in_use_in_the_account_is_left_there_unless_a_policy_says_oth
     }
 }
 
+/// A reconcile between two refusals sends no deletion, so nothing is known of that time: it does not count.
+#[tokio::test(start_paused = true)]
+async fn how_long_an_object_is_in_use_counts_from_the_first_refusal_in_a_row() {
+    let world = World::ready(json!({})).await;
+    for _ in 0..20 {
+        world.fake.refuse(Error::waiting(Reason::DependencyStillInUse, "a workspace uses it"));
+    }
+    world.api.delete("it");
+    for (name, blocked) in [
+        ("a", "True DependencyStillInUse"),
+        ("renamed", "True ApiRefused"),
+        ("a", "True DependencyStillInUse"),
+    ] {
+        world.fake.edit("id-a", |seen| seen.state["name"] = json!(name));
+        tokio::time::advance(seconds(601)).await;
+        world.settle().await;
+        assert!(world.api.get("it").is_some(), "{name}");
+        assert_eq!(world.condition("DeletionBlocked"), blocked, "{name}");
+    }
+    tokio::time::advance(seconds(1201)).await;
+    world.settle().await;
+    assert!(world.api.get("it").is_none());
+    assert!(world.api.events().contains(&"Retained".to_owned()));
+}
+
 #[tokio::test(start_paused = true)]
 async fn what_is_retained_is_released_without_a_call() {
     for (more, event) in [

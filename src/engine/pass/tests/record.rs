@@ -39,9 +39,23 @@ async fn the_id_of_a_new_object_is_written_as_soon_as_the_api_server_responds_ag
     (0..3).for_each(|_| world.api.next_write("status", Trouble::Refuse(500)));
     let began = tokio::time::Instant::now();
     world.reconcile().await;
-    assert_eq!(began.elapsed(), 3 * Duration::from_millis(250));
+    assert_eq!(began.elapsed(), 7 * Duration::from_millis(250), "after four writes and three reads");
     assert_eq!(world.status()["externalId"], "id-a");
     assert_eq!(world.changes(), ["POST a"]);
+}
+
+/// The tries must last longer than what refuses the first of them. Only after a change of the object the next may succeed at once.
+#[tokio::test(start_paused = true)]
+async fn the_id_of_a_new_object_is_written_again_after_a_pause_unless_the_object_was_changed() {
+    for (status, pause) in [(403, 250), (500, 250), (409, 0)] {
+        let world = World::creates_and_then(Trouble::Refuse(status)).await;
+        (0..3).for_each(|_| world.api.next_write("status", Trouble::Refuse(status)));
+        let began = tokio::time::Instant::now();
+        world.reconcile().await;
+        assert_eq!(began.elapsed(), 4 * Duration::from_millis(pause), "{status}");
+        assert_eq!(world.status()["externalId"], "id-a", "{status}");
+        assert_eq!(world.changes(), ["POST a"], "{status}");
+    }
 }
 
 #[tokio::test(start_paused = true)]
@@ -59,11 +73,11 @@ async fn what_was_created_for_an_object_that_another_replica_bound_meanwhile_is_
     let world = World::creates_and_then(Trouble::Rebind).await;
     world.reconcile().await;
     world.engine.undoing.tasks.close();
-    // A Kubernetes object of that name exists, and may own it.
+    // The Kubernetes object still exists, and does not own it.
     world.fake.refuse(Error::retry("no answer"));
     world.engine.undoing.tasks.wait().await;
     assert_eq!(world.status()["externalId"], "another");
-    assert_eq!(world.changes(), ["POST a", "DELETE id-a"]);
+    assert_eq!(world.changes(), ["POST a", "DELETE id-a", "DELETE id-a"]);
 }
 
 #[tokio::test(start_paused = true)]

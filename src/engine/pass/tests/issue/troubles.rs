@@ -97,6 +97,26 @@ async fn a_former_secret_stays_while_another_finalizer_holds_the_object() {
     assert_eq!(world.changes(), ["DELETE id-1", "DELETE id-2"]);
 }
 
+/// A whole namespace is deleted by mistake. What stops the deletion of an object stops that of its former secrets too.
+#[tokio::test(start_paused = true)]
+async fn a_former_secret_stays_while_mass_deletion_is_stopped() {
+    let world = world_of(Fake::with(|fake| fake.traits.issues = true), |settings| {
+        (settings.resync, settings.absence) = (Some(Duration::ZERO), Duration::ZERO);
+        settings.max_deletions_per_hour = 1;
+    });
+    apply(&world, json!({}));
+    world.settle().await;
+    apply(&world, json!({"renewal": "now"}));
+    world.settle().await;
+    assert_eq!(retired(&world), ["id-1"]);
+    world.quiet();
+    world.engine.memory.breaker.admit("account", "another").unwrap();
+    world.api.delete("it");
+    world.settle().await;
+    assert_eq!((world.changes(), there(&world).len()), (vec![], 2));
+    assert_eq!(world.condition("DeletionBlocked"), "True TooManyDeletions");
+}
+
 /// Others use all places that the service principal has. Users still find the present secret, and the object says why.
 #[tokio::test(start_paused = true)]
 async fn without_room_in_the_account_the_present_secret_stays_where_users_find_it() {
