@@ -102,6 +102,13 @@ impl Simulator {
         Ok(Self { shared: Shared::new(world), address, account_id, client_id, client_secret })
     }
 
+    /// An account in process that begins like this one and goes its own way, without a journal and without faults. It is `now_ms`
+    /// there, in epoch milliseconds, and from then on the clock of the runtime that this is called in counts.
+    #[must_use]
+    pub fn fork(&self, now_ms: u64) -> Self {
+        Self { shared: Shared::new(self.shared.world().fork(now_ms)), ..self.clone() }
+    }
+
     /// Carries out one call in process: faults, holds and delays are those of a call over a socket. The request has the header
     /// `Host`. What a caller gives up on is carried out nevertheless.
     ///

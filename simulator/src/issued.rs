@@ -4,6 +4,7 @@ use axum::http::header;
 
 use crate::wire::Request;
 
+#[derive(Clone)]
 pub(crate) struct Token {
     pub value: String,
     pub expires_ms: u64,
@@ -15,6 +16,7 @@ pub(crate) struct Token {
 }
 
 /// Secrets of the first client, and all tokens.
+#[derive(Clone)]
 pub(crate) struct Tokens {
     /// A secret, and until when it is good.
     secrets: Vec<(String, u64)>,

@@ -10,6 +10,7 @@ use serde_json::Value;
 /// How long the past is kept: the largest lag that can be simulated.
 const MEMORY_MS: u64 = 60 * 60 * 1000;
 
+#[derive(Clone)]
 struct Entry {
     /// Order of creation.
     number: u64,
@@ -17,7 +18,7 @@ struct Entry {
     versions: Vec<(u64, Option<Value>)>,
 }
 
-#[derive(Default)]
+#[derive(Clone, Default)]
 pub(crate) struct Store {
     collections: BTreeMap<String, BTreeMap<String, Entry>>,
     created: u64,

@@ -61,6 +61,24 @@ impl World {
         world
     }
 
+    /// The same account, at this time on a clock of the runtime that this is called in, without a journal and without faults.
+    pub fn fork(&self, now_ms: u64) -> World {
+        World {
+            account_id: self.account_id.clone(),
+            client_id: self.client_id.clone(),
+            caller_id: self.caller_id,
+            clock: Clock::at(now_ms),
+            settings: self.settings.clone(),
+            store: self.store.clone(),
+            tokens: self.tokens.clone(),
+            faults: Faults::default(),
+            journal: Journal::default(),
+            counted: self.counted.clone(),
+            numbers: self.numbers,
+            turns: self.turns.clone(),
+        }
+    }
+
     pub fn now(&self) -> u64 {
         self.clock.now_ms()
     }

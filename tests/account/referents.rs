@@ -191,7 +191,7 @@ fn as_field(driver: &dyn Driver, field: &str, id: &str) -> Value {
 }
 
 /// The id of a principal, which is created if the account has none of this name.
-fn principal(simulator: &Simulator, name: &PrincipalName) -> String {
+pub fn principal(simulator: &Simulator, name: &PrincipalName) -> String {
     let (collection, attribute, value) = name.search();
     let known = simulator.objects(collection).into_iter().find(|o| o[attribute] == json!(value));
     let known = known.unwrap_or_else(|| simulator.insert(collection, json!({attribute: value})).unwrap());

@@ -44,6 +44,19 @@ impl Outside {
         outside
     }
 
+    /// The same in a copy of the account.
+    #[allow(dead_code, reason = "not every test copies the account")]
+    pub fn in_account(&self, account: &Simulator, api: Writer) -> Outside {
+        let (account, before) = (account.clone(), self.before.clone());
+        Outside { driver: self.driver, account, api, within: self.within.clone(), before, output: None }
+    }
+
+    /// Its way to the account.
+    #[allow(dead_code, reason = "not every test writes past it")]
+    pub fn writer(&self) -> &Writer {
+        &self.api
+    }
+
     /// From now on this Kubernetes Secret holds the secret.
     pub fn holds_in(&mut self, secrets: Api<Secret>, name: &str) {
         self.output = Some((secrets, name.to_owned()));

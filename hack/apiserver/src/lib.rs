@@ -95,6 +95,20 @@ impl ApiServer {
         server
     }
 
+    /// A server that is like this one now, and goes its own way: without a history, with this clock.
+    #[must_use]
+    pub fn fork(&self, now: impl Fn() -> Timestamp + Send + Sync + 'static) -> ApiServer {
+        let state = self.state();
+        let state = State {
+            store: state.store.fork(),
+            generated: state.generated,
+            denied: state.denied.clone(),
+            calm: state.calm,
+        };
+        let definitions = self.shared.definitions.clone();
+        ApiServer { shared: Arc::new(Shared { definitions, now: Box::new(now), state: Mutex::new(state) }) }
+    }
+
     /// The server as a tower service, for requests of this user.
     pub fn service(&self, user: &str) -> Service {
         Service::new(self.clone(), user)

@@ -47,6 +47,12 @@ impl Store {
         Store { revision: FIRST, compacted: FIRST, objects, history: vec![], wakers: vec![] }
     }
 
+    /// The same objects, without a history.
+    pub fn fork(&self) -> Store {
+        let (revision, objects) = (self.revision, self.objects.clone());
+        Store { revision, compacted: revision, objects, history: vec![], wakers: vec![] }
+    }
+
     pub fn revision(&self) -> u64 {
         self.revision
     }

@@ -7,7 +7,7 @@ use databricks_operator::databricks::{
     Client, Connection, Exchange, Host, HostPolicy, NoResponse, Settings, Urgency,
 };
 use databricks_operator::engine::kind::{Permit, Reader, Writer};
-use http::{Request, Response};
+use http::{HeaderValue, Request, Response};
 use secrecy::SecretString;
 use simulator::{Config, Simulator};
 
@@ -22,6 +22,11 @@ pub const ACCOUNT: &str = "0a1b2c3d-4e5f-4a6b-8c7d-9e0f1a2b3c4d";
 pub const CLIENT: &str = "5f6e7d8c-9b0a-4c1d-8e2f-3a4b5c6d7e8f";
 /// Its secret, which must be seen nowhere else.
 pub const SECRET: &str = "dose-canary-of-the-campaign";
+
+/// The one that replaces it.
+pub const NEXT_SECRET: &str = "dose-canary-the-next";
+/// What the journal has as the trace of the calls of other clients than the operator.
+pub const OTHERS: &str = "others";
 
 /// An account at this time, epoch milliseconds, in which nothing takes time.
 pub fn account(start_ms: u64) -> Simulator {
@@ -50,17 +55,18 @@ pub fn take(account: &Simulator, ms: u64) {
 }
 
 /// A writer for the account that no fault hits.
-pub fn writer(account: &Simulator) -> Writer {
+pub fn writer(account: &Simulator, secret: &str) -> Writer {
     let policy = HostPolicy { allow_loopback_http: true, ..HostPolicy::default() };
     let connection = Connection {
         host: Host::parse(&account.url(), &policy).expect("loopback is allowed"),
         account_id: ACCOUNT.to_owned(),
         client_id: CLIENT.to_owned(),
-        client_secret: SecretString::from(SECRET.to_owned()),
+        client_secret: SecretString::from(secret.to_owned()),
     };
     let account = account.clone();
-    let exchange = Exchange::new(move |request| {
+    let exchange = Exchange::new(move |mut request: Request<Vec<u8>>| {
         let account = account.clone();
+        request.headers_mut().insert("traceparent", HeaderValue::from_static(OTHERS));
         async move { answer(&account, request).await.map_err(no_response) }
     });
     let settings = Settings {

@@ -70,6 +70,7 @@ impl Gate {
         if self.closed.load(Ordering::Relaxed) {
             std::future::pending::<()>().await;
         }
+        let status = call.api == Api::Cluster && call.method == "PATCH" && call.path.contains("/status?");
         let (place, n) = self.trace.sent(call.api, &call.method, &call.path, &call.body);
         let answer = match self.plan.at(n) {
             None => effect.await,
@@ -83,6 +84,9 @@ impl Gate {
             Err(gone) => format!("{gone:?}"),
         };
         self.trace.ended(place, &outcome);
+        if status {
+            self.trace.status_written.notify_one();
+        }
         answer
     }
 

@@ -2,31 +2,53 @@
 
 use std::cell::RefCell;
 use std::sync::{Arc, Once};
-
-use databricks_operator::config::Run;
-use databricks_operator::engine::kind::Driver;
+use std::time::Duration;
 
 use crate::fault::Plan;
 use crate::life;
 use crate::oracle::End;
 use crate::seed;
+use crate::start::Start;
+use crate::story::Story;
 use crate::trace::{Trace, What};
 
 /// Which run.
 #[derive(Clone)]
 pub struct Case {
-    /// The kind whose sample lives.
-    pub driver: &'static dyn Driver,
-    /// The operator's flags, see [`crate::operator`].
-    pub operator: Arc<Run>,
+    /// What happens in it.
+    pub story: Story,
+    /// What it begins with.
+    pub start: Arc<Start>,
     /// The number of the run: all randomness follows from it, and which faults strike.
     pub seed: u64,
-    /// The calls of a life without faults that faults may strike, see [`Outcome::busy`]; `None` for such a life itself.
-    pub calls: Option<Arc<[usize]>>,
-    /// The end of such a life, if this one must end like it.
-    pub end: Option<Arc<End>>,
-    /// How long nothing may be written once the object is Ready, in hours.
-    pub quiet_hours: u64,
+    /// Whether faults strike.
+    pub faults: bool,
+    /// How the story goes without faults; `None` for the run that finds out.
+    pub known: Option<Arc<Known>>,
+    /// How long nothing may be written in the end.
+    pub rest: Duration,
+}
+
+impl Case {
+    /// The faults of the run. Their randomness is apart from that of the run itself.
+    fn plan(&self) -> Plan {
+        seed::plant(!self.seed);
+        match &self.known {
+            Some(known) if self.faults => Plan::of(self.seed, &known.calls),
+            _ => Plan::default(),
+        }
+    }
+}
+
+/// How a story goes without faults.
+#[derive(Default)]
+pub struct Known {
+    /// The calls that faults may strike.
+    pub calls: Vec<usize>,
+    /// All objects of the account at the end, by collection.
+    pub end: End,
+    /// What the object's conditions say once all is done.
+    pub verdict: String,
 }
 
 /// The outcome of a run.
@@ -35,58 +57,68 @@ pub struct Outcome {
     pub plan: Plan,
     /// What must not be.
     pub violations: Vec<String>,
-    /// All objects of the account at the end, by collection.
-    pub end: Arc<End>,
+    /// How the story went.
+    pub known: Arc<Known>,
     /// What happened.
     pub trace: Arc<Trace>,
-}
-
-impl Outcome {
-    /// The numbers of the calls that had something to do, and of the first few while the object rested.
-    pub fn busy(&self) -> Arc<[usize]> {
-        let (mut resting, mut found) = (None, vec![]);
-        for line in self.trace.lines() {
-            match line.what {
-                What::Note(text) => resting = (text == life::REST).then_some(0),
-                What::Call { n, .. } => {
-                    resting.iter_mut().for_each(|count| *count += 1);
-                    found.extend(resting.is_none_or(|count| count <= CALLS_AT_REST).then_some(n));
-                }
-            }
-        }
-        found.into()
-    }
 }
 
 /// So many calls of an object at rest are struck: those of two comparisons with the account.
 const CALLS_AT_REST: usize = 15;
 
+/// The numbers of the calls that had something to do, and of the first few while the object rested.
+pub fn busy(trace: &Trace) -> Vec<usize> {
+    let (mut resting, mut found) = (None, vec![]);
+    for line in trace.lines() {
+        match line.what {
+            What::Note(text) => resting = (text == life::REST).then_some(0),
+            What::Call { n, .. } => {
+                resting.iter_mut().for_each(|count| *count += 1);
+                found.extend(resting.is_none_or(|count| count <= CALLS_AT_REST).then_some(n));
+            }
+        }
+    }
+    found
+}
+
 thread_local! {
     static PANICS: RefCell<Vec<String>> = const { RefCell::new(vec![]) };
 }
 
-/// Runs one life to its end. The same case has the same trace, whatever ran before it or runs beside it.
+/// Runs a story to its end. The same case has the same trace, whatever ran before it or runs beside it.
 pub fn run(case: &Case) -> Outcome {
+    let plan = case.plan();
+    let (case, planned, trace) = (case.clone(), plan.clone(), Arc::new(Trace::default()));
+    let traced = trace.clone();
+    let lived = alone(case.seed, async move || Ok(life::live(case, planned, traced).await));
+    let (violations, known) = lived.unwrap_or_else(|panicked| (vec![panicked], Known::default()));
+    Outcome { plan, violations, known: Arc::new(known), trace }
+}
+
+/// Carries something out on a thread of its own, in a runtime whose clock is virtual.
+///
+/// # Errors
+/// Its own, or that it panicked.
+pub fn alone<T: Send + 'static>(
+    seed: u64,
+    what: impl AsyncFnOnce() -> Result<T, String> + Send + 'static,
+) -> Result<T, String> {
     record_panics();
-    let (case, trace) = (case.clone(), Arc::new(Trace::default()));
-    let shared = trace.clone();
     let thread = std::thread::Builder::new().name("lane".to_owned()).spawn(move || {
-        seed::plant(case.seed);
-        let plan = case.calls.as_ref().map_or_else(Plan::default, |calls| Plan::of(case.seed, calls));
+        seed::plant(seed);
         let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build();
         let runtime = runtime.expect("a clock needs nothing of the system");
-        let lived =
-            std::panic::AssertUnwindSafe(|| runtime.block_on(life::live(&case, plan.clone(), shared)));
-        let (mut violations, end) = std::panic::catch_unwind(lived).unwrap_or_default();
+        let lived = std::panic::AssertUnwindSafe(|| runtime.block_on(what()));
+        let lived = std::panic::catch_unwind(lived);
         drop(runtime);
-        violations.extend(PANICS.take().into_iter().map(|panic| format!("a panic: {panic}")));
-        (plan, violations, end)
+        let panics = PANICS.take();
+        let panics = (!panics.is_empty()).then(|| format!("a panic: {}", panics.join("; ")));
+        match (lived, panics) {
+            (Ok(lived), None) => lived,
+            (_, panics) => Err(panics.unwrap_or_default()),
+        }
     });
-    let (plan, violations, end) = match thread.map(std::thread::JoinHandle::join) {
-        Ok(Ok(ended)) => ended,
-        _ => (Plan::default(), vec!["the thread of the run ended early".to_owned()], End::new()),
-    };
-    Outcome { plan, violations, end: Arc::new(end), trace }
+    thread.map_err(|error| error.to_string())?.join().map_err(|_| "the thread ended early".to_owned())?
 }
 
 /// Panics on the threads of runs are kept for their verdict, also those that the operator survives.

@@ -2,8 +2,8 @@
 //! account in one thread under virtual time. A seed determines a run completely, so that each can be replayed.
 //!
 //! What differs from the process: no lease, no ports, no logs, no traces, no bytes of HTTP, DNS or TLS. `tests/crash` and the
-//! stories run those. The map: [`run`] is one run (`lane`); `life` is what users do in it and what must hold, `world` is what it
-//! happens in, `oracle` what must never be; `gate`, with `account` and `cluster`, is the operator's way out, where each `fault` strikes; `trace` is what
+//! stories run those. The map: [`run`] is one run (`lane`); it tells a `story` of an object and its account (`life`) from a `start` that
+//! all runs of a kind share; `world` is what it happens in, `oracle` what must never be; `gate`, with `account` and `cluster`, is the operator's way out, where each `fault` strikes; `trace` is what
 //! happened; `seed` is where all randomness comes from.
 
 mod account;
@@ -13,6 +13,7 @@ mod cluster;
 mod edits;
 mod fault;
 mod gate;
+mod honest;
 mod lane;
 mod life;
 mod oracle;
@@ -41,11 +42,15 @@ mod referents;
 )]
 mod samples;
 mod seed;
+mod start;
+mod story;
 mod trace;
 mod world;
 
 pub use fault::{Fault, Plan, Says};
-pub use lane::{Case, Outcome, run};
+pub use lane::{Case, Known, Outcome, run};
 pub use oracle::End;
+pub use start::Start;
+pub use story::{Begins, Story};
 pub use trace::{Api, Line, Trace, What};
 pub use world::operator;

@@ -1,173 +1,266 @@
-//! What users do in a run, and what must hold: an object is created, becomes Ready, is changed, rests, is deleted and is gone.
+//! An object and its account in a run: what users and others do with them, and how their states are read.
 //!
 //! What must hold is read from the account and its journal, not from what the operator says of itself.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use databricks_operator::clock;
-use databricks_operator::engine::kind::{Lifecycle, Phase, Resolved, Seen};
-use k8s_openapi::jiff::Timestamp;
-use kube::api::{Api, DeleteParams, DynamicObject, Patch, PatchParams, PostParams};
-use kube::core::ApiResource;
-use serde_json::{Map, Value, json};
+use databricks_operator::engine::kind::{Lifecycle, Seen};
+use kube::api::{Api, DeleteParams, DynamicObject, Patch, PatchParams};
+use serde_json::{Value, json};
+use simulator::Simulator;
 use tokio::time::{Instant, sleep};
 
-use crate::edits::edit;
 use crate::fault::Plan;
-use crate::lane::Case;
+use crate::honest::Honest;
+use crate::lane::{self, Case, Known};
 use crate::oracle::{self, End};
 use crate::outside::Outside;
-use crate::referents::prepare;
+use crate::start::Start;
+use crate::story::Story;
 use crate::trace::Trace;
-use crate::world::World;
+use crate::world::{World, create, credentials, object};
 use crate::{account, seed};
 
 /// An hour of the account's clock.
 pub const HOUR_MS: u64 = 3_600_000;
-/// The time at the start of each run: 2026-01-01T00:00:00Z.
-const START_MS: u64 = 1_767_225_600_000;
 /// Within this time an object is as its spec says, and gone once it is deleted, whatever went wrong before.
 const SOON: Duration = Duration::from_secs(6 * 3600);
+/// Within this time all is done, if nothing goes wrong.
+const SETTLES: Duration = Duration::from_secs(2 * 3600);
 /// The note from which on nothing is to be done.
 pub const REST: &str = "it rests";
 /// How long after a change the operator may still write about it.
 const SETTLED: Duration = Duration::from_secs(20 * 60);
 
-/// Lives one life; returns what must not be, and what is in the account at the end.
-pub async fn live(case: &Case, plan: Plan, trace: Arc<Trace>) -> (Vec<String>, End) {
-    let start = Timestamp::from_millisecond(START_MS.cast_signed()).unwrap_or(Timestamp::MIN);
-    clock::follow_tokio(start);
-    trace.start();
-    let world = Arc::new(World::new(case.operator.clone(), plan, trace, START_MS));
+/// Tells the story of a run; returns what must not be, and how it went.
+pub async fn live(case: Case, plan: Plan, trace: Arc<Trace>) -> (Vec<String>, Known) {
+    let (world, outside) = case.start.begin(plan, trace);
     // In the others, watches end and begin again as often as those of a real API server.
     if !case.seed.is_multiple_of(8) {
         world.server.calm();
     }
-    let mut life = Life::begin(case.clone(), world.clone()).await;
-    let operator = tokio::spawn(world.clone().operate(case.driver));
-    if let Err(stuck) = life.whole().await {
+    account::take(&world.account, 1000 * [0, 5, 90][seed::below(3) as usize]);
+    let lag_ms = 1000 * [0, 0, 2, 8][seed::below(4) as usize];
+    world.account.set(|settings| settings.list_lag_ms = lag_ms);
+    let mut life = Life::new(case.start.clone(), world.clone(), outside);
+    life.known = case.known.clone();
+    if case.story == Story::Restore {
+        life.restore().await;
+    }
+    life.expect().await;
+    let outside = life.outside.in_account(&world.account, life.outside.writer().clone());
+    let watch = tokio::spawn(life.honest.clone().watch(world.clone(), outside, life.api.clone()));
+    let operator = tokio::spawn(world.clone().operate(case.start.driver));
+    let told = async {
+        // The operator is starting, or has started.
+        sleep(Duration::from_secs([0, 2, 60][seed::below(3) as usize])).await;
+        case.story.tell(&mut life).await?;
+        life.quiet(case.rest).await;
+        life.check_rest();
+        Ok::<_, String>(())
+    };
+    if let Err(stuck) = told.await {
         life.wrong.push(stuck);
     }
-    let traits = life.case.driver.traits();
-    let whole = traits.lifecycle == Lifecycle::Object;
+    watch.abort();
+    life.wrong.extend(life.honest.wrong());
+    let traits = case.start.driver.traits();
+    let live = i32::from(case.start.made.is_some());
+    let live = Some(live).filter(|_| traits.lifecycle == Lifecycle::Object);
     // A secret whose value was lost on the way is deleted at any time, and another one is created.
     let deletes_from_ms = if traits.issues { Some(0) } else { life.deleted_ms };
-    life.wrong.extend(oracle::of_account(&world, deletes_from_ms, whole));
+    life.wrong.extend(oracle::of_account(&world, deletes_from_ms, live));
     life.wrong.extend(oracle::of_calls(&world));
     world.stop.cancel();
     let ended = operator.await.map_err(|panic| panic.to_string());
     life.wrong.extend(ended.and_then(std::convert::identity).err());
-    (life.wrong, life.end)
+    let known = Known { calls: lane::busy(&world.trace), end: life.end, verdict: life.verdict };
+    (life.wrong, known)
 }
 
-struct Life {
-    case: Case,
-    world: Arc<World>,
+/// A read of the account that is not late.
+pub async fn at_once<T>(account: &Simulator, read: impl AsyncFnOnce() -> T) -> T {
+    let mut lag_ms = 0;
+    account.set(|settings| lag_ms = std::mem::take(&mut settings.list_lag_ms));
+    let found = read().await;
+    // Another read may have set it to zero at the same time, and set it back.
+    account.set(|settings| settings.list_lag_ms = settings.list_lag_ms.max(lag_ms));
+    found
+}
+
+/// An object and its account, and what users and others do with both.
+pub struct Life {
+    pub start: Arc<Start>,
+    pub world: Arc<World>,
+    pub outside: Outside,
+    /// What the account should have for the spec as it is.
+    pub want: Value,
+    honest: Arc<Honest>,
+    /// How the story goes without faults.
+    known: Option<Arc<Known>>,
     user: kube::Client,
     api: Api<DynamicObject>,
-    outside: Outside,
-    /// The spec of the sample, with an id of the account in place of each reference.
-    spec: Value,
-    want: Value,
     /// All objects of the account at the end.
     end: End,
+    /// What the object's conditions say once all is done.
+    verdict: String,
     /// When the user has deleted the object.
     deleted_ms: Option<u64>,
-    wrong: Vec<String>,
+    pub wrong: Vec<String>,
 }
 
 impl Life {
-    /// An account that has what the object refers to, and a DatabricksAuth for it.
-    async fn begin(case: Case, world: Arc<World>) -> Life {
-        let (account, driver) = (&world.account, case.driver);
-        let writer = account::writer(account);
-        let ground = prepare(driver, account, &writer, HOUR_MS).await;
-        let outside = Outside::begin(driver, account, writer, &ground.key.within).await;
-        account::take(account, 1000 * [0, 5, 90][seed::below(3) as usize]);
-        let lag_ms = 1000 * [0, 0, 2, 8][seed::below(4) as usize];
-        account.set(|settings| settings.list_lag_ms = lag_ms);
-        account.clear_journal();
+    pub fn new(start: Arc<Start>, world: Arc<World>, outside: Outside) -> Life {
         let user = world.server.client("user");
-        let owned = Resolved { marker: "campaign/default/it".to_owned(), ..ground.got.clone() };
-        let life = Life {
-            api: Api::default_namespaced_with(user.clone(), &driver.api_resource()),
-            spec: ground.with_ids(driver),
-            want: driver.desired(&ground.spec, &owned).expect("the sample can be desired"),
-            end: End::new(),
-            deleted_ms: None,
-            wrong: vec![],
-            outside,
-            case,
-            user,
+        let api = Api::default_namespaced_with(user.clone(), &start.driver.api_resource());
+        let (want, honest) = (start.want.clone(), Arc::default());
+        let (end, verdict, wrong) = (End::new(), String::new(), vec![]);
+        Life {
+            start,
             world,
-        };
-        life.sign_in().await;
-        life
-    }
-
-    async fn sign_in(&self) {
-        let secret = json!({
-            "apiVersion": "v1", "kind": "Secret", "metadata": {"name": "databricks", "namespace": "default"},
-            "stringData": {"secret": account::SECRET},
-        });
-        let gvk = kube::core::GroupVersionKind::gvk("", "v1", "Secret");
-        self.create(&ApiResource::from_gvk_with_plural(&gvk, "secrets"), secret).await;
-        let spec = json!({
-            "cloud": "AWS", "accountId": account::ACCOUNT, "host": self.world.account.url(), "authType": "OAUTH_M2M",
-            "clientId": account::CLIENT, "clientSecretRef": {"name": "databricks", "key": "secret"},
-            "grants": [{"namespaces": {"from": "Same"}, "kinds": [self.case.driver.kind()]}],
-        });
-        let auth = ApiResource::erase::<databricks_operator::engine::crd::DatabricksAuth>(&());
-        self.create(&auth, object("DatabricksAuth", "account", spec)).await;
-    }
-
-    async fn create(&self, resource: &ApiResource, manifest: Value) {
-        let what = format!("a user creates {} {}", manifest["kind"], manifest["metadata"]["name"]);
-        self.note(what.replace('"', ""));
-        let api: Api<DynamicObject> = Api::default_namespaced_with(self.user.clone(), resource);
-        let object = serde_json::from_value(manifest).expect("a manifest is an object");
-        if let Err(error) = api.create(&PostParams::default(), &object).await {
-            panic!("the API server refuses it: {error}");
+            outside,
+            want,
+            honest,
+            known: None,
+            user,
+            api,
+            end,
+            verdict,
+            deleted_ms: None,
+            wrong,
         }
     }
 
-    async fn whole(&mut self) -> Result<(), String> {
-        let mut spec = self.spec.clone();
+    /// A user creates the object.
+    pub async fn create(&self, name: &str, more: &Value) {
+        let mut spec = self.start.spec.clone();
         spec["authRef"] = json!({"name": "account"});
         if self.outside.removable() {
             spec["deletionPolicy"] = json!("Delete");
         }
-        let kind = self.case.driver.kind().into_owned();
-        self.create(&self.case.driver.api_resource(), object(&kind, "it", spec)).await;
-        self.until("the object is Ready", async |life| life.ready().await).await?;
-        let made = self.only_one().await?;
-        let open = self.outside.differences(&self.want, &made);
-        if !open.is_empty() {
-            self.wrong.push(format!("Ready, and the account differs in {open:?}: {:?}", made.state));
+        json_patch::merge(&mut spec, more);
+        let kind = self.start.driver.kind();
+        self.note(format!("a user creates {name}"));
+        create(&self.world.server, &self.start.driver.api_resource(), object(&kind, name, spec)).await;
+        if name == "it" {
+            self.expect().await;
         }
-        let made = self.update(made).await?;
-        self.quiet(Duration::from_secs(self.case.quiet_hours * 3600)).await;
-        self.note("a user deletes it");
-        self.deleted_ms = Some(self.world.account.now_ms());
-        if let Err(error) = self.api.delete("it", &DeleteParams::default()).await {
+    }
+
+    /// The status may claim that the account has what the spec wants only if that is so.
+    async fn expect(&self) {
+        if let Ok(Some(object)) = self.api.get_opt("it").await {
+            self.honest.expect(&object, &self.want);
+        }
+    }
+
+    /// Another client changes the account.
+    pub fn disturb(&self, text: &str) {
+        self.note(text);
+        self.honest.disturbed.store(true, Ordering::Relaxed);
+    }
+
+    /// The operator knows what another client changed.
+    pub fn calm(&self) {
+        self.honest.disturbed.store(false, Ordering::Relaxed);
+    }
+
+    /// A user deletes the object, and it goes.
+    pub async fn delete(&mut self, name: &str) -> Result<(), String> {
+        self.note(format!("a user deletes {name}"));
+        if name == "it" {
+            self.deleted_ms = Some(self.world.account.now_ms());
+        }
+        if let Err(error) = self.api.delete(name, &DeleteParams::default()).await {
             return Err(format!("the API server refuses the deletion: {error}"));
         }
-        self.until("the object is gone", async |life| life.gone().await).await?;
+        self.until("the object is gone", async |life| {
+            let found = life.api.get_opt(name).await.map_err(|error| error.to_string())?;
+            found.map_or(Ok(()), |found| Err(json!(found)["status"].to_string()))
+        })
+        .await?;
         self.note("it is gone");
-        self.check_gone(&made).await?;
-        self.quiet(Duration::from_secs(1800)).await;
-        self.check_gone(&made).await?;
-        self.check_rest();
         Ok(())
     }
 
-    async fn seen(&self) -> Result<Option<Value>, String> {
+    /// The cluster is lost, and the object comes back from a backup: with its annotations, without its status.
+    async fn restore(&self) {
+        let params = PatchParams::default();
+        let saved = self.api.get("it").await.expect("the object is there");
+        let free = Patch::Merge(json!({"metadata": {"finalizers": []}}));
+        self.api.patch("it", &params, &free).await.expect("finalizers can be removed");
+        self.api.delete("it", &DeleteParams::default()).await.expect("it can be deleted");
+        let resource = self.start.driver.api_resource();
+        let manifest = json!({
+            "apiVersion": resource.api_version, "kind": resource.kind, "spec": saved.data["spec"],
+            "metadata": {"name": "it", "namespace": "default", "annotations": saved.metadata.annotations},
+        });
+        self.note("a user restores it");
+        create(&self.world.server, &resource, manifest).await;
+    }
+
+    /// The credentials are replaced, in the account and in the cluster.
+    pub async fn rotate(&mut self) {
+        let (secret, grace_ms) = (account::NEXT_SECRET, [0, 600_000][seed::below(2) as usize]);
+        self.note(format!("the credentials are replaced; the old ones are good for {grace_ms} ms"));
+        self.world.account.rotate_secret(secret, grace_ms);
+        let (account, writer) = (&self.world.account, account::writer(&self.world.account, secret));
+        self.outside = self.outside.in_account(account, writer);
+        let (resource, manifest) = credentials(secret);
+        let api: Api<DynamicObject> = Api::default_namespaced_with(self.user.clone(), &resource);
+        sleep(Duration::from_secs([0, 90][seed::below(2) as usize])).await;
+        let params = PatchParams::default();
+        api.patch("databricks", &params, &Patch::Merge(manifest)).await.expect("a Secret can be changed");
+    }
+
+    /// Until the object is Ready as it is now.
+    pub async fn becomes_ready(&self) -> Result<(), String> {
+        self.until("the object is Ready", async |life| life.ready().await).await
+    }
+
+    /// Until the operator has taken notice of the spec.
+    pub async fn becomes_current(&self) -> Result<(), String> {
+        self.until("the spec is observed", async |life| {
+            let seen = life.seen().await?.ok_or("there is no object")?;
+            let current = seen["status"]["observedGeneration"] == seen["metadata"]["generation"];
+            if current { Ok(()) } else { Err(seen["status"].to_string()) }
+        })
+        .await
+    }
+
+    /// Until the object says what it says in the end without faults.
+    pub async fn settles(&mut self) -> Result<(), String> {
+        let Some(known) = self.known.clone() else {
+            sleep(SETTLES).await;
+            self.verdict = self.says().await?;
+            return Ok(());
+        };
+        self.until("the conditions are as without faults", async |life| {
+            let says = life.says().await?;
+            if says == known.verdict { Ok(()) } else { Err(format!("{says} instead of {}", known.verdict)) }
+        })
+        .await
+    }
+
+    /// What the conditions of the object say.
+    async fn says(&self) -> Result<String, String> {
+        let seen = self.seen().await?.ok_or("there is no object")?;
+        let mut said: Vec<String> = vec![];
+        for condition in seen["status"]["conditions"].as_array().into_iter().flatten() {
+            said.push(format!("{} {} {}", condition["type"], condition["status"], condition["reason"]));
+        }
+        said.sort_unstable();
+        Ok(said.join(", ").replace('"', ""))
+    }
+
+    pub async fn seen(&self) -> Result<Option<Value>, String> {
         let found = self.api.get_opt("it").await.map_err(|error| error.to_string())?;
         Ok(found.map(|object| json!(object)))
     }
 
-    async fn ready(&self) -> Result<(), String> {
+    pub async fn ready(&self) -> Result<(), String> {
         let seen = self.seen().await?.ok_or("there is no object")?;
         let current = seen["status"]["observedGeneration"] == seen["metadata"]["generation"];
         let holds = |name: &str| {
@@ -178,59 +271,18 @@ impl Life {
         if ready { Ok(()) } else { Err(seen["status"].to_string()) }
     }
 
-    async fn gone(&self) -> Result<(), String> {
-        self.seen().await?.map_or(Ok(()), |seen| Err(seen["status"].to_string()))
-    }
-
-    /// A user changes the spec, if the kind can be changed; and back, where the change leaves nothing to delete.
-    async fn update(&mut self, made: Seen) -> Result<Seen, String> {
-        // The rotation of a secret is not part of a life yet: for its time, there are two.
-        if self.case.driver.traits().issues {
-            return Ok(made);
-        }
-        let Some(change) = edit(self.case.driver, &self.want) else { return Ok(made) };
-        self.patch(&change).await?;
-        self.until("the change is carried out", async |life| life.ready().await).await?;
-        let changed = self.only_one().await?;
-        if changed.state == made.state {
-            self.wrong.push(format!("Ready after a change, and the account is unchanged: {:?}", made.state));
-        }
-        self.drift(&changed, &made).await?;
-        if changed.about.phase != Phase::Vacant {
-            return self.only_one().await;
-        }
-        let before = change.as_object().into_iter().flatten();
-        let before: Map<String, Value> =
-            before.map(|(name, _)| (name.clone(), self.spec[name].clone())).collect();
-        self.patch(&Value::Object(before)).await?;
-        self.until("the change is undone", async |life| life.ready().await).await?;
-        self.only_one().await
-    }
-
-    /// Another client undoes the change in the account.
-    async fn drift(&self, changed: &Seen, made: &Seen) -> Result<(), String> {
-        self.note("another client undoes the change in the account");
-        self.outside.change(changed, &made.state).await;
-        self.until("the difference is corrected", async |life| {
-            let now = life.outside.get(&changed.id).await?.ok_or("it is gone")?;
-            let open = life.outside.differences(&changed.state, &now);
-            if !open.is_empty() {
-                return Err(format!("{open:?} of {:?}", now.state));
-            }
-            life.ready().await
-        })
-        .await
-    }
-
-    async fn patch(&self, spec: &Value) -> Result<(), String> {
+    /// A user changes the spec.
+    pub async fn patch(&self, spec: &Value) -> Result<(), String> {
         self.note(format!("a user changes its spec: {spec}"));
         let patched =
             self.api.patch("it", &PatchParams::default(), &Patch::Merge(json!({"spec": spec}))).await;
-        patched.map(drop).map_err(|error| format!("the API server refuses the change: {error}"))
+        let patched = patched.map_err(|error| format!("the API server refuses the change: {error}"))?;
+        self.honest.expect(&patched, &self.want);
+        Ok(())
     }
 
     /// The one object in the account.
-    async fn only_one(&self) -> Result<Seen, String> {
+    pub async fn only_one(&self) -> Result<Seen, String> {
         self.at_once(async |outside| {
             let there = outside.objects().await?;
             let [one] = &there[..] else {
@@ -243,17 +295,15 @@ impl Life {
     }
 
     /// Reads of the account that are not late.
-    async fn at_once<T>(&self, read: impl AsyncFnOnce(&Outside) -> Result<T, String>) -> Result<T, String> {
-        let account = &self.world.account;
-        let mut lag_ms = 0;
-        account.set(|settings| lag_ms = std::mem::take(&mut settings.list_lag_ms));
-        let found = read(&self.outside).await;
-        account.set(|settings| settings.list_lag_ms = lag_ms);
-        found
+    pub async fn at_once<T>(
+        &self,
+        read: impl AsyncFnOnce(&Outside) -> Result<T, String>,
+    ) -> Result<T, String> {
+        at_once(&self.world.account, async || read(&self.outside).await).await
     }
 
     /// Once the object is gone, so is what it managed.
-    async fn check_gone(&mut self, made: &Seen) -> Result<(), String> {
+    pub async fn check_gone(&mut self, made: &Seen) -> Result<(), String> {
         let left = self.at_once(async |outside| outside.left(made).await).await?;
         if !left.is_empty() {
             self.wrong.push(format!("gone, and the account still has {left:?}"));
@@ -264,8 +314,8 @@ impl Life {
     /// At the end, the account is as it is after a life without faults: mostly as before.
     fn check_rest(&mut self) {
         self.end = oracle::everything(&self.world.account);
-        let Some(wanted) = &self.case.end else { return };
-        for (collection, wanted) in wanted.iter() {
+        let Some(known) = &self.known else { return };
+        for (collection, wanted) in &known.end {
             let found = self.end.get(collection);
             if found != Some(wanted) {
                 let (found, wanted) = (json!(found), json!(wanted));
@@ -281,7 +331,7 @@ impl Life {
         self.note("it has rested");
     }
 
-    async fn at_rest(&mut self, time: Duration) {
+    pub async fn at_rest(&mut self, time: Duration) {
         for _ in 0..8 {
             // What a fault makes necessary is no violation.
             if self.struck_within(SETTLED).await {
@@ -309,7 +359,7 @@ impl Life {
     }
 
     /// Waits for a state, in virtual time.
-    async fn until(
+    pub async fn until(
         &self,
         what: &str,
         there: impl AsyncFn(&Life) -> Result<(), String>,
@@ -333,15 +383,7 @@ impl Life {
         }
     }
 
-    fn note(&self, text: impl Into<String>) {
+    pub fn note(&self, text: impl Into<String>) {
         self.world.trace.note(text);
     }
-}
-
-/// An object of one of our kinds, as a manifest.
-fn object(kind: &str, name: &str, spec: Value) -> Value {
-    json!({
-        "apiVersion": "databricks-operator.io/v1alpha1", "kind": kind,
-        "metadata": {"name": name, "namespace": "default"}, "spec": spec,
-    })
 }

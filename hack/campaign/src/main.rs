@@ -1,34 +1,42 @@
-//! Runs a campaign, or replays one run: `campaign --kind Group --seed 17` prints its trace.
+//! Runs a campaign, or replays one run: `campaign --kind Group --story Create --seed 17` prints its trace.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Range;
 use std::process::ExitCode;
-use std::sync::Mutex;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Instant;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::time::{Duration, Instant};
 
-use campaign::{Case, Outcome, operator, run};
+use campaign::{Begins, Case, Start, Story, operator, run};
 use clap::Parser;
+use databricks_operator::config::Run;
 use databricks_operator::engine::kind::Driver;
 use databricks_operator::kinds::KINDS;
+
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 #[derive(Parser)]
 #[command(about = "Runs the operator with faults, in one thread under virtual time")]
 struct Arguments {
-    /// How many runs in all, shared among the kinds
+    /// How many runs in all, shared among the stories of all kinds
     #[arg(long, env = "RUNS", default_value_t = 10_000)]
     runs: u64,
     /// The kinds, separated by commas; all by default
     #[arg(long, env = "KIND", value_delimiter = ',')]
     kind: Vec<String>,
-    /// Replays this run of each kind, and prints what happened
+    /// The stories, separated by commas; all by default
+    #[arg(long, env = "STORY", value_delimiter = ',')]
+    story: Vec<String>,
+    /// Replays this run of each kind and story, and prints what happened
     #[arg(long, env = "SEED")]
     seed: Option<u64>,
     /// The first run of a campaign
     #[arg(long, env = "FROM", default_value_t = 0)]
     from: u64,
-    /// How many hours nothing may be written once the object is Ready
-    #[arg(long, env = "QUIET_HOURS", default_value_t = 1)]
-    quiet_hours: u64,
+    /// How many minutes nothing may be written in the end
+    #[arg(long, env = "REST_MINUTES", default_value_t = 30)]
+    rest_minutes: u64,
     /// Another flag of the operator, such as --flag=--quarantine=1s; may be given several times
     #[arg(long, allow_hyphen_values = true)]
     flag: Vec<String>,
@@ -40,73 +48,47 @@ struct Arguments {
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
     let kinds: Vec<&'static dyn Driver> =
-        KINDS.iter().copied().filter(|driver| named(&arguments, *driver)).collect();
-    if kinds.is_empty() {
-        eprintln!("there is no kind {}", arguments.kind.join(","));
+        KINDS.iter().copied().filter(|driver| named(&arguments.kind, &driver.kind())).collect();
+    let stories: Vec<Story> =
+        Story::ALL.into_iter().filter(|story| named(&arguments.story, &format!("{story:?}"))).collect();
+    if kinds.is_empty() || stories.is_empty() {
+        eprintln!("there is no kind {}, or no story {}", arguments.kind.join(","), arguments.story.join(","));
         return ExitCode::FAILURE;
     }
     let operator = operator(&arguments.flag);
-    let mut wrong = BTreeMap::new();
-    for driver in &kinds {
-        let case = Case {
-            driver: *driver,
-            operator: operator.clone(),
-            seed: 0,
-            calls: None,
-            end: None,
-            quiet_hours: arguments.quiet_hours,
-        };
-        let first = run(&case);
-        let calls = Some(first.busy()).filter(|_| !arguments.faultless);
-        let end = Some(first.end.clone());
-        let case = Case { calls, end, ..case };
-        if !first.violations.is_empty() {
-            report(*driver, "without faults", &first, arguments.seed.is_some());
-            wrong.insert(driver.kind().into_owned(), 1);
-            if arguments.seed.is_none() {
-                continue;
-            }
-        }
-        match arguments.seed {
-            Some(seed) => {
-                let outcome = run(&Case { seed, ..case });
-                report(*driver, &format!("SEED={seed}"), &outcome, true);
-                wrong.extend((!outcome.violations.is_empty()).then(|| (driver.kind().into_owned(), 1)));
-            }
-            None => {
-                let runs = arguments.runs.div_ceil(kinds.len() as u64);
-                let failed = campaign(&case, arguments.from, runs, first.busy().len());
-                wrong.extend((failed > 0).then(|| (driver.kind().into_owned(), failed)));
-            }
-        }
+    let rest = Duration::from_secs(60 * arguments.rest_minutes);
+    let mut all = vec![];
+    for driver in kinds {
+        let starts = Arc::new(Starts::new(driver, operator.clone()));
+        let told = stories.iter().filter(|story| story.fits(driver));
+        all.extend(told.map(|story| Told::new(*story, starts.clone(), !arguments.faultless, rest)));
     }
-    for (kind, failed) in &wrong {
-        println!("{kind}: {failed} runs with violations");
+    match arguments.seed {
+        Some(seed) => all.iter().for_each(|told| told.replay(seed)),
+        None => campaign(&all, arguments.from, arguments.runs),
     }
-    if wrong.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+    let wrong: usize = all.iter().map(Told::print).sum();
+    if wrong == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
-fn named(arguments: &Arguments, driver: &dyn Driver) -> bool {
-    arguments.kind.is_empty() || arguments.kind.iter().any(|kind| *kind == driver.kind())
-}
+/// So many runs of a story a core carries out before it takes up the next.
+const CHUNK: u64 = 100;
 
-/// Runs one kind on all cores; returns how many runs failed.
-fn campaign(case: &Case, from: u64, runs: u64, calls: usize) -> usize {
-    let (next, began) = (AtomicU64::new(from), Instant::now());
-    // The first run of each kind of violation is shown.
-    let failed: Mutex<BTreeMap<String, Vec<u64>>> = Mutex::default();
+/// Runs all stories on all cores, each as often as the others.
+fn campaign(all: &[Told], from: u64, runs: u64) {
+    let began = Instant::now();
+    let each = runs.div_ceil(all.len() as u64);
+    let chunks: Vec<(&Told, Range<u64>)> = all
+        .iter()
+        .flat_map(|told| {
+            let starts = (from..from + each).step_by(CHUNK as usize);
+            starts.map(move |start| (told, start..(start + CHUNK).min(from + each)))
+        })
+        .collect();
+    let next = AtomicUsize::new(0);
     let work = || {
-        loop {
-            let seed = next.fetch_add(1, Ordering::Relaxed);
-            if seed >= from + runs {
-                return;
-            }
-            let outcome = run(&Case { seed, ..case.clone() });
-            let mut failed = failed.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-            for violation in &outcome.violations {
-                let class: String = violation.chars().take(60).collect();
-                failed.entry(class).or_default().push(seed);
-            }
+        while let Some((told, seeds)) = chunks.get(next.fetch_add(1, Ordering::Relaxed)) {
+            told.run(seeds.clone());
         }
     };
     std::thread::scope(|scope| {
@@ -114,28 +96,121 @@ fn campaign(case: &Case, from: u64, runs: u64, calls: usize) -> usize {
             scope.spawn(work);
         }
     });
-    let ms = began.elapsed().as_secs_f64() * 1000.0 / runs as f64;
-    let failed = failed.into_inner().unwrap_or_default();
-    let mut seeds: Vec<u64> = failed.values().flatten().copied().collect();
-    seeds.sort_unstable();
-    seeds.dedup();
+    let (took, ran) = (began.elapsed().as_secs_f64(), each * all.len() as u64);
     println!(
-        "{}: {runs} runs, {calls} calls to strike, {ms:.2} ms a run, {} failed",
-        case.driver.kind(),
-        seeds.len()
+        "{ran} runs of {} stories in {took:.0} s, {:.2} ms a run",
+        all.len(),
+        took * 1000.0 / ran as f64
     );
-    for (class, of_class) in &failed {
-        let first: Vec<String> = of_class.iter().take(8).map(u64::to_string).collect();
-        println!("    {} runs: {class}…: SEED={}", of_class.len(), first.join(","));
-    }
-    seeds.len()
 }
 
-fn report(driver: &dyn Driver, which: &str, outcome: &Outcome, whole: bool) {
-    println!("{} {which}: {}", driver.kind(), outcome.plan);
-    if whole {
-        outcome.trace.lines().iter().for_each(|line| println!("{line}"));
-    }
-    println!("hash {:016x}, {} calls", outcome.trace.hash(), outcome.trace.calls());
-    outcome.violations.iter().for_each(|violation| println!("VIOLATION: {violation}"));
+/// What the stories of a kind begin with, each made once it is needed.
+struct Starts {
+    driver: &'static dyn Driver,
+    bare: LazyStart,
+    present: LazyStart,
+    settled: LazyStart,
+    operator: Arc<Run>,
 }
+
+type LazyStart = OnceLock<Result<Arc<Start>, String>>;
+
+impl Starts {
+    fn new(driver: &'static dyn Driver, operator: Arc<Run>) -> Starts {
+        let (bare, present, settled) = (OnceLock::new(), OnceLock::new(), OnceLock::new());
+        Starts { driver, bare, present, settled, operator }
+    }
+
+    fn of(&self, begins: Begins) -> Result<Arc<Start>, String> {
+        let bare = || Start::bare(self.driver, self.operator.clone()).map(Arc::new);
+        let bare = self.bare.get_or_init(bare).clone()?;
+        match begins {
+            Begins::Bare => Ok(bare),
+            Begins::Present => self.present.get_or_init(|| bare.present().map(Arc::new)).clone(),
+            Begins::Settled => self.settled.get_or_init(|| bare.settled().map(Arc::new)).clone(),
+        }
+    }
+}
+
+fn named(names: &[String], name: &str) -> bool {
+    names.is_empty() || names.iter().any(|known| known == name)
+}
+
+/// A story of a kind, and what went wrong in its runs.
+struct Told {
+    name: String,
+    story: Story,
+    starts: Arc<Starts>,
+    faults: bool,
+    rest: Duration,
+    /// The run without faults; nothing if it went wrong.
+    first: OnceLock<Option<Case>>,
+    /// The seeds with a violation, by its class.
+    wrong: Mutex<BTreeMap<String, BTreeSet<u64>>>,
+}
+
+impl Told {
+    fn new(story: Story, starts: Arc<Starts>, faults: bool, rest: Duration) -> Told {
+        let name = format!("{} {story:?}", starts.driver.kind());
+        Told { name, story, starts, faults, rest, first: OnceLock::new(), wrong: Mutex::default() }
+    }
+
+    /// The case of which all runs are variants: it knows how the story goes without faults.
+    fn case(&self) -> Option<&Case> {
+        let first = || {
+            let start = match self.starts.of(self.story.begins()) {
+                Ok(start) => start,
+                Err(why) => {
+                    self.record(format!("without faults, and cannot begin: {why}"), 0);
+                    return None;
+                }
+            };
+            let (story, faults, rest) = (self.story, self.faults, self.rest);
+            let case = Case { story, start, seed: 0, faults, known: None, rest };
+            let first = run(&case);
+            first.violations.iter().for_each(|text| self.record(format!("without faults: {text}"), 0));
+            first.violations.is_empty().then(|| Case { known: Some(first.known), ..case })
+        };
+        self.first.get_or_init(first).as_ref()
+    }
+
+    fn run(&self, seeds: Range<u64>) {
+        let Some(case) = self.case() else { return };
+        for seed in seeds {
+            let outcome = run(&Case { seed, ..case.clone() });
+            outcome.violations.into_iter().for_each(|text| self.record(text, seed));
+        }
+    }
+
+    fn record(&self, violation: String, seed: u64) {
+        let class: String = violation.chars().take(CLASS).collect();
+        let mut wrong = self.wrong.lock().unwrap_or_else(PoisonError::into_inner);
+        wrong.entry(class).or_default().insert(seed);
+    }
+
+    /// Runs one seed, and prints all of it.
+    fn replay(&self, seed: u64) {
+        let Some(case) = self.case() else { return };
+        let outcome = run(&Case { seed, ..case.clone() });
+        println!("{} SEED={seed}: {}", self.name, outcome.plan);
+        outcome.trace.lines().iter().for_each(|line| println!("{line}"));
+        println!("hash {:016x}, {} calls", outcome.trace.hash(), outcome.trace.calls());
+        for violation in outcome.violations {
+            println!("VIOLATION: {violation}");
+            self.record(violation, seed);
+        }
+    }
+
+    /// Prints what went wrong; returns in how many runs.
+    fn print(&self) -> usize {
+        let wrong = self.wrong.lock().unwrap_or_else(PoisonError::into_inner);
+        for (class, seeds) in wrong.iter() {
+            let first: Vec<String> = seeds.iter().take(8).map(u64::to_string).collect();
+            println!("{}: {} runs: {class}…: SEED={}", self.name, seeds.len(), first.join(","));
+        }
+        wrong.values().flatten().collect::<BTreeSet<_>>().len()
+    }
+}
+
+/// So much of a violation's text is its class.
+const CLASS: usize = 120;

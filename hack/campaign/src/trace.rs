@@ -4,6 +4,7 @@ use std::fmt;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
+use tokio::sync::Notify;
 use tokio::time::Instant;
 
 /// To whom a call went.
@@ -50,6 +51,8 @@ pub struct Line {
 #[derive(Default)]
 pub struct Trace {
     state: Mutex<State>,
+    /// The operator has written a status.
+    pub status_written: Notify,
 }
 
 #[derive(Default)]

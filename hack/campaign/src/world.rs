@@ -8,10 +8,14 @@ use clap::FromArgMatches;
 use databricks_operator::clock;
 use databricks_operator::config::Run;
 use databricks_operator::databricks;
+use databricks_operator::engine::crd::DatabricksAuth;
 use databricks_operator::engine::kind::{Driver, Permit};
 use databricks_operator::engine::run::{self, Parts};
 use databricks_operator::kinds::KINDS;
 use databricks_operator::metrics::Metrics;
+use kube::api::{Api, DynamicObject, PostParams};
+use kube::core::ApiResource;
+use serde_json::{Value, json};
 use simulator::Simulator;
 use tokio_util::sync::CancellationToken;
 
@@ -37,10 +41,14 @@ pub struct World {
 }
 
 impl World {
-    /// A cluster and an account at this time, epoch milliseconds.
-    pub fn new(operator: Arc<Run>, plan: Plan, trace: Arc<Trace>, start_ms: u64) -> World {
-        let server = ApiServer::with(definitions(), clock::now);
-        let account = account::account(start_ms);
+    /// This cluster and this account.
+    pub fn new(
+        operator: Arc<Run>,
+        plan: Plan,
+        trace: Arc<Trace>,
+        server: ApiServer,
+        account: Simulator,
+    ) -> World {
         World { server, account, trace, operator, plan: Arc::new(plan), stop: CancellationToken::new() }
     }
 
@@ -107,6 +115,54 @@ pub fn operator(flags: &[String]) -> Arc<Run> {
     let line = line.unwrap_or_else(|error| panic!("{error}"));
     let (_, flags) = line.subcommand().expect("`run` is a command");
     Arc::new(Run::from_arg_matches(flags).expect("the flags are valid"))
+}
+
+/// An API server without objects of our kinds.
+pub fn server() -> ApiServer {
+    ApiServer::with(definitions(), clock::now)
+}
+
+/// A user creates an object.
+///
+/// # Panics
+/// If the API server refuses it.
+pub async fn create(server: &ApiServer, resource: &ApiResource, manifest: Value) {
+    let api: Api<DynamicObject> = Api::default_namespaced_with(server.client("user"), resource);
+    let object = serde_json::from_value(manifest).expect("a manifest is an object");
+    if let Err(error) = api.create(&PostParams::default(), &object).await {
+        panic!("the API server refuses it: {error}");
+    }
+}
+
+/// The Secret with the credentials, and its kind.
+pub fn credentials(secret: &str) -> (ApiResource, Value) {
+    let gvk = kube::core::GroupVersionKind::gvk("", "v1", "Secret");
+    let manifest = json!({
+        "apiVersion": "v1", "kind": "Secret", "metadata": {"name": "databricks", "namespace": "default"},
+        "stringData": {"secret": secret},
+    });
+    (ApiResource::from_gvk_with_plural(&gvk, "secrets"), manifest)
+}
+
+/// Creates a DatabricksAuth for the account, which admits this kind.
+pub async fn sign_in(server: &ApiServer, account: &Simulator, driver: &dyn Driver) {
+    let (resource, manifest) = credentials(account::SECRET);
+    create(server, &resource, manifest).await;
+    let spec = json!({
+        "cloud": "AWS", "accountId": account::ACCOUNT, "host": account.url(), "authType": "OAUTH_M2M",
+        "clientId": account::CLIENT, "clientSecretRef": {"name": "databricks", "key": "secret"},
+        "grants": [{"namespaces": {"from": "Same"}, "kinds": [driver.kind()]}],
+    });
+    let auth = ApiResource::erase::<DatabricksAuth>(&());
+    create(server, &auth, object("DatabricksAuth", "account", spec)).await;
+}
+
+/// An object of one of our kinds, as a manifest.
+pub fn object(kind: &str, name: &str, spec: Value) -> Value {
+    json!({
+        "apiVersion": "databricks-operator.io/v1alpha1", "kind": kind,
+        "metadata": {"name": name, "namespace": "default"}, "spec": spec,
+    })
 }
 
 /// The CRDs, compiled once for all runs.

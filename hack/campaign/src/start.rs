@@ -1,0 +1,165 @@
+//! What runs begin with: made once for a kind, without faults, and copied by each run.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use apiserver::ApiServer;
+use databricks_operator::clock;
+use databricks_operator::config::Run;
+use databricks_operator::engine::error::Error;
+use databricks_operator::engine::kind::{Driver, Seen, Wanted};
+use k8s_openapi::jiff::Timestamp;
+use serde_json::{Value, json};
+use simulator::Simulator;
+
+use crate::edits::edit;
+use crate::fault::Plan;
+use crate::lane::alone;
+use crate::life::{HOUR_MS, Life};
+use crate::outside::Outside;
+use crate::referents::{bring_about, prepare, principal};
+use crate::trace::Trace;
+use crate::world::World;
+use crate::{account, world};
+
+/// The time at the very start: 2026-01-01T00:00:00Z.
+const START_MS: u64 = 1_767_225_600_000;
+/// After this time the operator has done all that a new object makes it do.
+const SETTLED: Duration = Duration::from_secs(20 * 60);
+
+/// A cluster and an account at some time, for one kind. Both have what the sample of the kind needs: the objects that it refers
+/// to, and a DatabricksAuth.
+pub struct Start {
+    /// The kind whose sample lives.
+    pub driver: &'static dyn Driver,
+    /// The operator's flags, see [`crate::operator`].
+    pub operator: Arc<Run>,
+    /// The spec of the sample, with an id of the account in place of each reference.
+    pub spec: Value,
+    /// What the account should have.
+    pub want: Value,
+    /// A change of the spec (a merge patch), if the kind can be changed.
+    pub change: Option<Value>,
+    /// What the account should have after the change.
+    pub changed: Option<Value>,
+    /// The object in the account, if it is there.
+    pub made: Option<Seen>,
+    server: ApiServer,
+    account: Simulator,
+    outside: Outside,
+    now_ms: u64,
+}
+
+impl Start {
+    /// There is no object yet.
+    ///
+    /// # Errors
+    /// The account does not take the samples.
+    pub fn bare(driver: &'static dyn Driver, operator: Arc<Run>) -> Result<Start, String> {
+        alone(0, async move || {
+            follow(START_MS);
+            let (server, account) = (world::server(), account::account(START_MS));
+            let writer = account::writer(&account, account::SECRET);
+            let ground = prepare(driver, &account, &writer, HOUR_MS).await;
+            let outside = Outside::begin(driver, &account, writer, &ground.key.within).await;
+            world::sign_in(&server, &account, driver).await;
+            let mut got = ground.got.clone();
+            got.marker = "campaign/default/it".to_owned();
+            let said = |error: Error| error.to_string();
+            let want = driver.desired(&ground.spec, &got).map_err(said)?;
+            let change = edit(driver, &want);
+            let mut changed = None;
+            if let Some(change) = &change {
+                let mut spec = ground.spec.clone();
+                json_patch::merge(&mut spec, change);
+                for need in driver.needs(&spec).map_err(said)? {
+                    if let Wanted::Principal(name) = &need.what {
+                        got.ids.insert(need.field.to_owned(), principal(&account, name));
+                    }
+                }
+                changed = Some(driver.desired(&spec, &got).map_err(said)?);
+            }
+            Ok(Start {
+                driver,
+                operator,
+                spec: ground.with_ids(driver),
+                change,
+                want,
+                changed,
+                made: None,
+                now_ms: account.now_ms(),
+                server,
+                account,
+                outside,
+            })
+        })
+    }
+
+    /// The account has the object, made by another client, and the cluster does not.
+    ///
+    /// # Errors
+    /// The account does not take the sample.
+    pub fn present(self: &Arc<Start>) -> Result<Start, String> {
+        let bare = self.clone();
+        alone(0, async move || {
+            let copy = bare.copy();
+            let made = bring_about(copy.driver, copy.outside.writer(), &copy.want).await;
+            let made = made.map_err(|error| error.to_string())?;
+            copy.account.advance_ms(HOUR_MS);
+            let made = copy.outside.get(&made.id).await?;
+            Ok(Start { made, now_ms: copy.account.now_ms(), ..copy })
+        })
+    }
+
+    /// The object is Ready, and the operator is stopped.
+    ///
+    /// # Errors
+    /// It does not become Ready.
+    pub fn settled(self: &Arc<Start>) -> Result<Start, String> {
+        let bare = self.clone();
+        alone(0, async move || {
+            let (world, outside) = bare.begin(Plan::default(), Arc::default());
+            let running = tokio::spawn(world.clone().operate(bare.driver));
+            let life = Life::new(bare.clone(), world.clone(), outside);
+            life.create("it", &json!({})).await;
+            life.becomes_ready().await?;
+            tokio::time::sleep(SETTLED).await;
+            let made = life.only_one().await?;
+            world.stop.cancel();
+            running.await.map_err(|panic| panic.to_string())??;
+            let (server, account) = (world.server.fork(clock::now), world.account.clone());
+            let now_ms = account.now_ms();
+            Ok(Start { made: Some(made), server, account, now_ms, ..bare.copy() })
+        })
+    }
+
+    /// Both servers of a run, and the account as the driver reads it. To be called first in the run's runtime.
+    pub fn begin(&self, plan: Plan, trace: Arc<Trace>) -> (Arc<World>, Outside) {
+        let Start { server, account, outside, .. } = self.copy();
+        trace.start();
+        (Arc::new(World::new(self.operator.clone(), plan, trace, server, account)), outside)
+    }
+
+    /// The same for another runtime.
+    fn copy(&self) -> Start {
+        follow(self.now_ms);
+        let account = self.account.fork(self.now_ms);
+        Start {
+            operator: self.operator.clone(),
+            spec: self.spec.clone(),
+            change: self.change.clone(),
+            want: self.want.clone(),
+            changed: self.changed.clone(),
+            made: self.made.clone(),
+            server: self.server.fork(clock::now),
+            outside: self.outside.in_account(&account, account::writer(&account, account::SECRET)),
+            account,
+            ..*self
+        }
+    }
+}
+
+/// From here on this thread has this time.
+fn follow(now_ms: u64) {
+    clock::follow_tokio(Timestamp::from_millisecond(now_ms.cast_signed()).unwrap_or(Timestamp::MIN));
+}
