@@ -7,7 +7,7 @@ help:
 	@echo 'make up     the same to try things out: leaves it running in the background'
 	@echo 'make down   stops what `make up` started'
 	@echo 'make test   all tests but for the next line's'
-	@echo 'make campaign   runs of the operator with faults, in one thread each under virtual time: RUNS=100000 KIND=Group,User; SEED=17 KIND=Group replays one'
+	@echo 'make campaign   runs of the operator with faults, in one thread each under virtual time: RUNS=100000 KIND=Group,User STORY=Create; SEED=17 KIND=Group STORY=Create replays one'
 	@echo 'make controls   shows that the campaign sees bugs: seeds each of hack/campaign/controls and runs it; ONLY=intent tries a few'
 	@echo 'make test-argocd   a real Argo CD with the operator and the account; Go takes minutes to build it, once'
 	@echo 'make generate   writes what is generated: CRDs, rules of access control, what the chart has of them, the manifest of config/install, tables of tests and documents, config/argocd'
@@ -30,7 +30,7 @@ test-argocd: cargo
 	cargo test --workspace --locked --test argocd -- --nocapture --test-threads=3
 
 campaign: cargo
-	cargo run --locked --quiet -p campaign
+	cargo run --locked --quiet --profile campaign -p campaign
 
 # Bugs, seeded one by one into a copy of the sources, that the campaign must see.
 controls: cargo

@@ -19,10 +19,10 @@ pub struct Case {
     pub story: Story,
     /// What it begins with.
     pub start: Arc<Start>,
-    /// The number of the run: all randomness follows from it, and which faults strike.
+    /// The number of the run: all randomness follows from it.
     pub seed: u64,
-    /// Whether faults strike.
-    pub faults: bool,
+    /// The faults; those that follow from the seed if it is `None`.
+    pub plan: Option<Plan>,
     /// How the story goes without faults; `None` for the run that finds out.
     pub known: Option<Arc<Known>>,
     /// How long nothing may be written in the end.
@@ -33,9 +33,10 @@ impl Case {
     /// The faults of the run. Their randomness is apart from that of the run itself.
     fn plan(&self) -> Plan {
         seed::plant(!self.seed);
-        match &self.known {
-            Some(known) if self.faults => Plan::of(self.seed, &known.calls),
-            _ => Plan::default(),
+        match (&self.plan, &self.known) {
+            (Some(plan), _) => plan.clone(),
+            (None, Some(known)) => Plan::of(self.seed, &known.calls),
+            (None, None) => Plan::default(),
         }
     }
 }

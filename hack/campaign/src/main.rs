@@ -7,9 +7,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
-use campaign::{Begins, Case, Start, Story, operator, run};
+use campaign::{Case, Outcome, Plan, Starts, Story, operator, run};
 use clap::Parser;
-use databricks_operator::config::Run;
 use databricks_operator::engine::kind::Driver;
 use databricks_operator::kinds::KINDS;
 
@@ -57,11 +56,12 @@ fn main() -> ExitCode {
     }
     let operator = operator(&arguments.flag);
     let rest = Duration::from_secs(60 * arguments.rest_minutes);
+    let plan = arguments.faultless.then(Plan::default);
     let mut all = vec![];
     for driver in kinds {
         let starts = Arc::new(Starts::new(driver, operator.clone()));
         let told = stories.iter().filter(|story| story.fits(driver));
-        all.extend(told.map(|story| Told::new(*story, starts.clone(), !arguments.faultless, rest)));
+        all.extend(told.map(|story| Told::new(*story, starts.clone(), plan.clone(), rest)));
     }
     match arguments.seed {
         Some(seed) => all.iter().for_each(|told| told.replay(seed)),
@@ -85,10 +85,15 @@ fn campaign(all: &[Told], from: u64, runs: u64) {
             starts.map(move |start| (told, start..(start + CHUNK).min(from + each)))
         })
         .collect();
-    let next = AtomicUsize::new(0);
+    let (next, tenth) = (AtomicUsize::new(0), chunks.len().div_ceil(10));
     let work = || {
-        while let Some((told, seeds)) = chunks.get(next.fetch_add(1, Ordering::Relaxed)) {
+        loop {
+            let at = next.fetch_add(1, Ordering::Relaxed);
+            let Some((told, seeds)) = chunks.get(at) else { return };
             told.run(seeds.clone());
+            if (at + 1).is_multiple_of(tenth) {
+                eprintln!("{} % after {:.0} s", (at + 1) * 100 / chunks.len(), began.elapsed().as_secs_f64());
+            }
         }
     };
     std::thread::scope(|scope| {
@@ -104,34 +109,6 @@ fn campaign(all: &[Told], from: u64, runs: u64) {
     );
 }
 
-/// What the stories of a kind begin with, each made once it is needed.
-struct Starts {
-    driver: &'static dyn Driver,
-    bare: LazyStart,
-    present: LazyStart,
-    settled: LazyStart,
-    operator: Arc<Run>,
-}
-
-type LazyStart = OnceLock<Result<Arc<Start>, String>>;
-
-impl Starts {
-    fn new(driver: &'static dyn Driver, operator: Arc<Run>) -> Starts {
-        let (bare, present, settled) = (OnceLock::new(), OnceLock::new(), OnceLock::new());
-        Starts { driver, bare, present, settled, operator }
-    }
-
-    fn of(&self, begins: Begins) -> Result<Arc<Start>, String> {
-        let bare = || Start::bare(self.driver, self.operator.clone()).map(Arc::new);
-        let bare = self.bare.get_or_init(bare).clone()?;
-        match begins {
-            Begins::Bare => Ok(bare),
-            Begins::Present => self.present.get_or_init(|| bare.present().map(Arc::new)).clone(),
-            Begins::Settled => self.settled.get_or_init(|| bare.settled().map(Arc::new)).clone(),
-        }
-    }
-}
-
 fn named(names: &[String], name: &str) -> bool {
     names.is_empty() || names.iter().any(|known| known == name)
 }
@@ -141,7 +118,8 @@ struct Told {
     name: String,
     story: Story,
     starts: Arc<Starts>,
-    faults: bool,
+    /// The faults of all runs, if they are not drawn.
+    plan: Option<Plan>,
     rest: Duration,
     /// The run without faults; nothing if it went wrong.
     first: OnceLock<Option<Case>>,
@@ -150,23 +128,23 @@ struct Told {
 }
 
 impl Told {
-    fn new(story: Story, starts: Arc<Starts>, faults: bool, rest: Duration) -> Told {
+    fn new(story: Story, starts: Arc<Starts>, plan: Option<Plan>, rest: Duration) -> Told {
         let name = format!("{} {story:?}", starts.driver.kind());
-        Told { name, story, starts, faults, rest, first: OnceLock::new(), wrong: Mutex::default() }
+        Told { name, story, starts, plan, rest, first: OnceLock::new(), wrong: Mutex::default() }
     }
 
     /// The case of which all runs are variants: it knows how the story goes without faults.
     fn case(&self) -> Option<&Case> {
         let first = || {
-            let start = match self.starts.of(self.story.begins()) {
+            let start = match self.starts.of(self.story) {
                 Ok(start) => start,
                 Err(why) => {
                     self.record(format!("without faults, and cannot begin: {why}"), 0);
                     return None;
                 }
             };
-            let (story, faults, rest) = (self.story, self.faults, self.rest);
-            let case = Case { story, start, seed: 0, faults, known: None, rest };
+            let (story, plan, rest) = (self.story, self.plan.clone(), self.rest);
+            let case = Case { story, start, seed: 0, plan, known: None, rest };
             let first = run(&case);
             first.violations.iter().for_each(|text| self.record(format!("without faults: {text}"), 0));
             first.violations.is_empty().then(|| Case { known: Some(first.known), ..case })
@@ -188,10 +166,11 @@ impl Told {
         wrong.entry(class).or_default().insert(seed);
     }
 
-    /// Runs one seed, and prints all of it.
+    /// Runs one seed, and prints all of it, without the faults that do not matter.
     fn replay(&self, seed: u64) {
         let Some(case) = self.case() else { return };
-        let outcome = run(&Case { seed, ..case.clone() });
+        let case = Case { seed, ..case.clone() };
+        let outcome = minimal(&case, run(&case));
         println!("{} SEED={seed}: {}", self.name, outcome.plan);
         outcome.trace.lines().iter().for_each(|line| println!("{line}"));
         println!("hash {:016x}, {} calls", outcome.trace.hash(), outcome.trace.calls());
@@ -210,6 +189,18 @@ impl Told {
         }
         wrong.values().flatten().collect::<BTreeSet<_>>().len()
     }
+}
+
+/// The same run with as few of its faults as still make it go wrong.
+fn minimal(case: &Case, mut outcome: Outcome) -> Outcome {
+    let mut at = 0;
+    while at < outcome.plan.strikes.len() && !outcome.violations.is_empty() {
+        let mut plan = outcome.plan.clone();
+        plan.strikes.remove(at);
+        let fewer = run(&Case { plan: Some(plan), ..case.clone() });
+        if fewer.violations.is_empty() { at += 1 } else { outcome = fewer }
+    }
+    outcome
 }
 
 /// So much of a violation's text is its class.

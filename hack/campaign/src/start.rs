@@ -1,6 +1,6 @@
 //! What runs begin with: made once for a kind, without faults, and copied by each run.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use apiserver::ApiServer;
@@ -18,6 +18,7 @@ use crate::lane::alone;
 use crate::life::{HOUR_MS, Life};
 use crate::outside::Outside;
 use crate::referents::{bring_about, prepare, principal};
+use crate::story::{Begins, Story};
 use crate::trace::Trace;
 use crate::world::World;
 use crate::{account, world};
@@ -55,7 +56,7 @@ impl Start {
     ///
     /// # Errors
     /// The account does not take the samples.
-    pub fn bare(driver: &'static dyn Driver, operator: Arc<Run>) -> Result<Start, String> {
+    fn bare(driver: &'static dyn Driver, operator: Arc<Run>) -> Result<Start, String> {
         alone(0, async move || {
             follow(START_MS);
             let (server, account) = (world::server(), account::account(START_MS));
@@ -99,7 +100,7 @@ impl Start {
     ///
     /// # Errors
     /// The account does not take the sample.
-    pub fn present(self: &Arc<Start>) -> Result<Start, String> {
+    fn present(self: &Arc<Start>) -> Result<Start, String> {
         let bare = self.clone();
         alone(0, async move || {
             let copy = bare.copy();
@@ -115,7 +116,7 @@ impl Start {
     ///
     /// # Errors
     /// It does not become Ready.
-    pub fn settled(self: &Arc<Start>) -> Result<Start, String> {
+    fn settled(self: &Arc<Start>) -> Result<Start, String> {
         let bare = self.clone();
         alone(0, async move || {
             let (world, outside) = bare.begin(Plan::default(), Arc::default());
@@ -155,6 +156,40 @@ impl Start {
             outside: self.outside.in_account(&account, account::writer(&account, account::SECRET)),
             account,
             ..*self
+        }
+    }
+}
+
+/// What the stories of a kind begin with, each made once it is needed.
+pub struct Starts {
+    /// The kind.
+    pub driver: &'static dyn Driver,
+    bare: LazyStart,
+    present: LazyStart,
+    settled: LazyStart,
+    operator: Arc<Run>,
+}
+
+type LazyStart = OnceLock<Result<Arc<Start>, String>>;
+
+impl Starts {
+    /// Those of a kind.
+    pub fn new(driver: &'static dyn Driver, operator: Arc<Run>) -> Starts {
+        let (bare, present, settled) = (OnceLock::new(), OnceLock::new(), OnceLock::new());
+        Starts { driver, bare, present, settled, operator }
+    }
+
+    /// What a story begins with.
+    ///
+    /// # Errors
+    /// It cannot be made, as the operator or a sample does not do without faults what it should.
+    pub fn of(&self, story: Story) -> Result<Arc<Start>, String> {
+        let bare = || Start::bare(self.driver, self.operator.clone()).map(Arc::new);
+        let bare = self.bare.get_or_init(bare).clone()?;
+        match story.begins() {
+            Begins::Bare => Ok(bare),
+            Begins::Present => self.present.get_or_init(|| bare.present().map(Arc::new)).clone(),
+            Begins::Settled => self.settled.get_or_init(|| bare.settled().map(Arc::new)).clone(),
         }
     }
 }
