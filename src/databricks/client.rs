@@ -60,7 +60,7 @@ struct Inner {
     connection: Connection,
     settings: Settings,
     wire: Wire,
-    rate: Rate,
+    rate: Arc<Rate>,
     tokens: Arc<Tokens>,
     /// The workspace whose host is called, if it is not the account's.
     workspace: Option<String>,
@@ -113,13 +113,34 @@ impl Client {
     /// # Errors
     /// [`Error::Invalid`] when the settings or the system's certificates cannot be used.
     pub fn new(connection: Connection, settings: &Settings) -> Result<Client, Error> {
-        Client::at(connection, settings, None)
+        let rate = Rate::new(settings.requests_per_second, settings.burst);
+        Client::at(connection, settings, None, Arc::new(rate))
+    }
+
+    /// A client for the same service principal with another secret. The rate continues: what Databricks has asked to delay waits here,
+    /// too.
+    ///
+    /// # Errors
+    /// As [`Client::new`].
+    pub fn with_secret(&self, client_secret: SecretString) -> Result<Client, Error> {
+        let Inner { connection, settings, workspace, rate, .. } = &*self.inner;
+        let connection = Connection { client_secret: client_secret.clone(), ..connection.clone() };
+        let client = Client::at(connection, settings, workspace.clone(), rate.clone())?;
+        for (id, (_, of_workspace)) in self.known().iter() {
+            let of_workspace = of_workspace.with_secret(client_secret.clone())?;
+            client.known().insert(id.clone(), (None, of_workspace));
+        }
+        Ok(client)
     }
 
     /// The same for the account, or for a workspace whose host is that of the connection.
-    fn at(connection: Connection, settings: &Settings, workspace: Option<String>) -> Result<Client, Error> {
+    fn at(
+        connection: Connection,
+        settings: &Settings,
+        workspace: Option<String>,
+        rate: Arc<Rate>,
+    ) -> Result<Client, Error> {
         let wire = Wire::new(&connection.host, settings)?;
-        let rate = Rate::new(settings.requests_per_second, settings.burst);
         let (settings, tokens, known) = (settings.clone(), Arc::default(), Mutex::default());
         Ok(Client { inner: Arc::new(Inner { connection, settings, wire, rate, tokens, workspace, known }) })
     }

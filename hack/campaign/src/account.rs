@@ -25,6 +25,8 @@ pub const SECRET: &str = "dose-canary-of-the-campaign";
 
 /// The one that replaces it.
 pub const NEXT_SECRET: &str = "dose-canary-the-next";
+/// How long the operator's calls are on their way.
+const LATENCY: Duration = Duration::from_millis(1);
 /// What the journal has as the trace of the calls of other clients than the operator.
 pub const OTHERS: &str = "others";
 
@@ -91,7 +93,12 @@ pub fn exchange(account: &Simulator, gate: &Arc<Gate>) -> Exchange {
             let path = uri.split_once(ADDRESS).map_or(&*uri, |(_, path)| path).to_owned();
             let (method, body) = (request.method().to_string(), request.body().clone());
             let call = Call { api: Api::Account, method, path, body };
-            gate.pass(call, async move { answer(&account, request).await }).await.map_err(no_response)
+            let effect = async move {
+                // What was read before a write is older than it.
+                tokio::time::sleep(LATENCY).await;
+                answer(&account, request).await
+            };
+            gate.pass(call, effect).await.map_err(no_response)
         }
     })
 }

@@ -34,7 +34,7 @@ struct Arguments {
     #[arg(long, env = "FROM", default_value_t = 0)]
     from: u64,
     /// How many minutes nothing may be written in the end
-    #[arg(long, env = "REST_MINUTES", default_value_t = 30)]
+    #[arg(long, env = "REST_MINUTES", default_value_t = 15)]
     rest_minutes: u64,
     /// Another flag of the operator, such as --flag=--quarantine=1s; may be given several times
     #[arg(long, allow_hyphen_values = true)]

@@ -161,7 +161,7 @@ async fn whole(life: &mut Life) -> Result<(), String> {
             undone(life).await?;
         }
     }
-    life.at_rest(Duration::from_secs(3600)).await;
+    life.at_rest(Duration::from_secs(1800)).await;
     deleted(life).await
 }
 
@@ -180,7 +180,7 @@ async fn undone(life: &mut Life) -> Result<(), String> {
 async fn corrected(life: &Life, seen: &Seen, wrong: &Value, right: &Value) -> Result<(), String> {
     life.outside.change(seen, wrong).await;
     let corrected = async |life: &Life| {
-        let now = life.outside.get(&seen.id).await?.ok_or("it is gone")?;
+        let now = life.at_once(async |outside| outside.get(&seen.id).await).await?.ok_or("it is gone")?;
         let open = life.outside.differences(right, &now);
         if open.is_empty() { life.ready().await } else { Err(format!("{open:?} of {:?}", now.state)) }
     };
@@ -247,7 +247,7 @@ async fn observed(life: &mut Life) -> Result<(), String> {
     life.disturb("another client changes it in the account");
     life.outside.change(&made, &wrong).await;
     let drifted = life.at_once(async |outside| outside.get(&made.id).await).await?.ok_or("it is gone")?;
-    sleep(Duration::from_secs(3600)).await;
+    sleep(Duration::from_secs(1800)).await;
     unchanged(life, &drifted).await?;
     life.calm();
     life.patch(&json!({"managementPolicy": "Managed"})).await?;
@@ -263,7 +263,7 @@ async fn suspended(life: &mut Life) -> Result<(), String> {
     sleep(Duration::from_secs(120)).await;
     life.want = want.clone();
     life.patch(&change).await?;
-    sleep(Duration::from_secs(3600)).await;
+    sleep(Duration::from_secs(1800)).await;
     unchanged(life, &made).await?;
     life.patch(&json!({"suspend": false})).await?;
     life.becomes_ready().await?;
@@ -285,7 +285,7 @@ async fn restored(life: &mut Life) -> Result<(), String> {
 async fn rivals(life: &mut Life) -> Result<(), String> {
     let made = made(life)?;
     life.create("rival", &json!({})).await;
-    sleep(Duration::from_secs(3600)).await;
+    sleep(Duration::from_secs(1800)).await;
     life.becomes_ready().await?;
     unchanged(life, &made).await?;
     life.delete("rival").await?;
@@ -294,7 +294,7 @@ async fn rivals(life: &mut Life) -> Result<(), String> {
 
 async fn rotated(life: &mut Life) -> Result<(), String> {
     life.rotate().await;
-    sleep(Duration::from_secs(3600)).await;
+    sleep(Duration::from_secs(1800)).await;
     if !life.start.driver.traits().issues {
         changed(life).await?;
     }

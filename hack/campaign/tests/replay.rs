@@ -20,7 +20,7 @@ fn starts(driver: &'static dyn Driver) -> Starts {
 
 fn case(starts: &Starts, story: Story) -> Case {
     let start = starts.of(story).unwrap();
-    Case { story, start, seed: 0, plan: None, known: None, rest: Duration::from_secs(1800) }
+    Case { story, start, seed: 0, plan: None, known: None, rest: Duration::from_secs(900) }
 }
 
 /// A kind without peculiarities.

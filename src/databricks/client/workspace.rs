@@ -3,7 +3,7 @@
 //! The account says which host a workspace has. That is input like any other: nothing is sent there before the name passes the policy of
 //! hosts, and then with a token of that host, and at a rate of its own. The token of the account stays with the account.
 
-use std::sync::{MutexGuard, PoisonError};
+use std::sync::{Arc, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use serde::Deserialize;
@@ -11,6 +11,7 @@ use tokio::time::Instant;
 
 use super::{Client, Connection, Known, WorkspaceHost};
 use crate::databricks::host::{Host, workspace_url};
+use crate::databricks::rate::Rate;
 use crate::databricks::{Error, Int64, Optional, Pages, Request, Urgency, path};
 
 /// How long a workspace counts as running without another read, unless a call to it fails.
@@ -64,7 +65,9 @@ impl Client {
             Some(client) => client,
             None => {
                 let connection = Connection { host, ..self.inner.connection.clone() };
-                Client::at(connection, &self.inner.settings, Some(id.to_owned()))?
+                let settings = &self.inner.settings;
+                let rate = Rate::new(settings.requests_per_second, settings.burst);
+                Client::at(connection, settings, Some(id.to_owned()), Arc::new(rate))?
             }
         };
         self.known().insert(id.to_owned(), (Some(Instant::now()), client.clone()));
@@ -93,7 +96,7 @@ impl Client {
         request
     }
 
-    fn known(&self) -> MutexGuard<'_, Known> {
+    pub(super) fn known(&self) -> MutexGuard<'_, Known> {
         self.inner.known.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -190,6 +190,10 @@ async fn a_429_holds_back_its_class_only() {
     assert_eq!(server.count("GET "), 1, "nothing is sent while the gate is closed");
     assert!(client.throttled() > Some(Duration::from_secs(50)));
 
+    let rotated = client.with_secret(SecretString::from("another".to_owned())).unwrap();
+    let error = rotated.send::<IgnoredAny>(Request::get(GROUPS)).await.unwrap_err();
+    assert!(matches!(error, Error::Throttled { .. }), "it is the same service principal: {error}");
+
     let error = client.send::<IgnoredAny>(Request::get(PATH)).await.unwrap_err();
     assert_eq!(
         (error.status(), error.is_throttle()),

@@ -124,15 +124,20 @@ impl Auths {
             client_id: client_id.clone(),
         };
         let facts = AuthFacts { client_id: client_id.clone(), egress: egress(spec)?, ..AuthFacts::default() };
-        let failed = self.failed().remove(who);
-        let known = self.session(who).into_iter().chain(failed).find(|s| s.key == key && s.facts == facts);
-        let session = match known {
+        let former: Vec<_> = self.session(who).into_iter().chain(self.failed().remove(who)).collect();
+        let session = match former.iter().find(|s| s.key == key && s.facts == facts).cloned() {
             Some(session) => session,
             None => {
-                let account_id = spec.account_id.clone();
-                let connection = Connection { host, account_id, client_id, client_secret: secret };
-                let client = Client::new(connection, &self.settings).map_err(auth_error)?;
-                Arc::new(Session::new(client, facts, key))
+                let same = former.iter().find(|former| former.key.is_of_same_principal(&key));
+                let client = match same {
+                    Some(same) => same.client.with_secret(secret),
+                    None => {
+                        let account_id = spec.account_id.clone();
+                        let connection = Connection { host, account_id, client_id, client_secret: secret };
+                        Client::new(connection, &self.settings)
+                    }
+                };
+                Arc::new(Session::new(client.map_err(auth_error)?, facts, key))
             }
         };
         if let Err(error) = session.client.authenticate().await {

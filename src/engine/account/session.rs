@@ -45,6 +45,13 @@ pub struct SessionKey {
     pub client_id: String,
 }
 
+impl SessionKey {
+    /// Whether both are of one service principal, at the same host: its limits of rate are the same.
+    pub(super) fn is_of_same_principal(&self, other: &SessionKey) -> bool {
+        (&self.host, &self.account_id, &self.client_id) == (&other.host, &other.account_id, &other.client_id)
+    }
+}
+
 impl Session {
     pub(super) fn new(client: Client, facts: AuthFacts, key: SessionKey) -> Session {
         Session {

@@ -142,6 +142,11 @@ impl Work<'_> {
             self.record_name_taken(target, Some(seen), want)?;
         }
         let updated = self.driver.update(&target.place.writer, seen, want, &now).await;
+        if matches!(&updated, Err(Error::Transient { .. } | Error::Unknown { .. } | Error::Conflict(_))) {
+            // It may have been carried out, so what was read before is no longer known to be true.
+            let within = self.driver.within(&seen.id)?;
+            target.place.admission.session.snapshots.doubt(self.driver, &within, &seen.id).await;
+        }
         let refusal = match &updated {
             Ok(shown) => shown.about.refused.as_ref(),
             Err(error) => Some(error),

@@ -31,6 +31,19 @@ async fn drift_is_corrected_after_one_more_read() {
     assert_eq!(world.condition("Ready"), "True Available");
 }
 
+/// The response to a change is lost, and the spec is changed back: what was read before the change is not what the account has.
+#[tokio::test(start_paused = true)]
+async fn after_a_change_whose_response_is_lost_the_account_is_read_again() {
+    let world = World::ready(json!({})).await;
+    world.fake.refuse(Error::retry("no response"));
+    world.apply(json!({"value": "new"})).reconcile().await;
+    world.fake.edit("id-a", |seen| seen.state["value"] = json!("new"));
+    world.fake.calls();
+    world.apply(json!({})).reconcile().await;
+    assert_eq!(world.fake.calls(), ["LIST ", "GET id-a", "PATCH id-a value"], "{}", world.status());
+    assert_eq!(world.condition("Synced"), "True InSync");
+}
+
 #[tokio::test(start_paused = true)]
 async fn an_edit_of_the_spec_is_an_update_and_no_drift() {
     let world = World::ready(json!({})).await;
