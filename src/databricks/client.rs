@@ -61,6 +61,8 @@ struct Inner {
     settings: Settings,
     wire: Wire,
     rate: Arc<Rate>,
+    /// Those of the workspaces of the account.
+    rates: Arc<Rates>,
     tokens: Arc<Tokens>,
     /// The workspace whose host is called, if it is not the account's.
     workspace: Option<String>,
@@ -94,6 +96,9 @@ pub enum WorkspaceHost {
 /// The clients of workspaces by id, and when the account last said that the workspace runs.
 type Known = HashMap<String, (Option<Instant>, Client)>;
 
+/// The rates of workspaces by id. They outlive a secret.
+type Rates = Mutex<HashMap<String, Arc<Rate>>>;
+
 /// One try: what to send and under which rules.
 struct Try<'a> {
     call: &'a str,
@@ -114,7 +119,7 @@ impl Client {
     /// [`Error::Invalid`] when the settings or the system's certificates cannot be used.
     pub fn new(connection: Connection, settings: &Settings) -> Result<Client, Error> {
         let rate = Rate::new(settings.requests_per_second, settings.burst);
-        Client::at(connection, settings, None, Arc::new(rate))
+        Client::at(connection, settings, None, Arc::new(rate), Arc::default())
     }
 
     /// A client for the same service principal with another secret. The rate continues: what Databricks has asked to delay waits here,
@@ -124,25 +129,24 @@ impl Client {
     /// As [`Client::new`].
     pub fn with_secret(&self, client_secret: SecretString) -> Result<Client, Error> {
         let Inner { connection, settings, workspace, rate, .. } = &*self.inner;
-        let connection = Connection { client_secret: client_secret.clone(), ..connection.clone() };
-        let client = Client::at(connection, settings, workspace.clone(), rate.clone())?;
-        for (id, (_, of_workspace)) in self.known().iter() {
-            let of_workspace = of_workspace.with_secret(client_secret.clone())?;
-            client.known().insert(id.clone(), (None, of_workspace));
-        }
-        Ok(client)
+        let connection = Connection { client_secret, ..connection.clone() };
+        let rates = self.inner.rates.clone();
+        Client::at(connection, settings, workspace.clone(), rate.clone(), rates)
     }
 
-    /// The same for the account, or for a workspace whose host is that of the connection.
+    /// A client for the account, or for a workspace whose host is that of the connection.
     fn at(
         connection: Connection,
         settings: &Settings,
         workspace: Option<String>,
         rate: Arc<Rate>,
+        rates: Arc<Rates>,
     ) -> Result<Client, Error> {
         let wire = Wire::new(&connection.host, settings)?;
         let (settings, tokens, known) = (settings.clone(), Arc::default(), Mutex::default());
-        Ok(Client { inner: Arc::new(Inner { connection, settings, wire, rate, tokens, workspace, known }) })
+        Ok(Client {
+            inner: Arc::new(Inner { connection, settings, wire, rate, rates, tokens, workspace, known }),
+        })
     }
 
     /// The account that this client is for.

@@ -153,16 +153,20 @@ fn forget_allowed(policy: &mut Map<String, Value>) {
 fn keep_default_policy_open(act: &Act<'_, AccountNetworkPolicy>) -> Result<()> {
     let (Some(want), Some(seen)) = (act.want, act.seen) else { return Ok(()) };
     let (before, after) = (seen.state.egress.as_ref(), want.egress.as_ref());
-    let restricted = before.is_some_and(|before| before.restricts(None));
-    let restricts = after.is_some_and(|after| after.restricts(before)) && !restricted;
-    if seen.id != DEFAULT || !restricts || want.allow_default_policy_restriction == Some(true) {
+    let was_exempt = before.and_then(|before| before.exempt(None));
+    let restricts_more = match (after.and_then(|after| after.exempt(before)), was_exempt) {
+        (None, _) => false,
+        (Some(_), None) => true,
+        (Some(exempt), Some(was_exempt)) => !was_exempt.is_subset(&exempt),
+    };
+    if seen.id != DEFAULT || !restricts_more || want.allow_default_policy_restriction == Some(true) {
         return Ok(());
     }
     Err(Error::terminal(
         Reason::WouldLockOut,
-        "default-policy restricts no egress in the account, and this change would cut off the serverless compute of all workspaces \
-         without another policy from what is not allowed: set spec.allowDefaultPolicyRestriction to true to allow that, or \
-         write a DRY_RUN for all products in spec.egress.networkAccess.policyEnforcement, which only logs it",
+        "this change of default-policy would cut off serverless compute that it does not restrict now from what is not allowed, in all \
+         workspaces without another policy: set spec.allowDefaultPolicyRestriction to true to allow that, or set \
+         spec.egress.networkAccess.policyEnforcement to enforcementMode DRY_RUN with dryRunModeProductFilter [], which only logs it",
     ))
 }
 

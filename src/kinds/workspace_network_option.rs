@@ -192,30 +192,34 @@ fn keep_users_in<'a>(
         let (new, old) = (&want.network_policy_id, &seen.state.network_policy_id);
         let allowed = want.allow_ingress_restriction == Some(true);
         let Some(policy) = new.as_ref().filter(|_| new != old && !allowed) else { return Ok(()) };
-        if !restricts_ingress(api, policy).await? {
+        let after = restricted_ingress(api, policy).await?;
+        if after.is_empty() {
             return Ok(());
         }
-        if let Some(old) = old
-            && restricts_ingress(api, old).await?
-        {
+        let before = match old {
+            Some(old) => restricted_ingress(api, old).await?,
+            None => vec![],
+        };
+        if after.iter().all(|way| before.contains(way)) {
             return Ok(());
         }
         Err(Error::terminal(
             Reason::WouldLockOut,
             format!(
-                "the network policy {policy} restricts who may reach the workspace, and its present policy does not: that can lock \
-                 out all users of the workspace. Set spec.allowIngressRestriction to true to allow that, or let \
-                 spec.networkPolicyRef or spec.networkPolicyId name another policy"
+                "the network policy {policy} restricts who may reach the workspace in a way in which its present policy does not ({}): \
+                 that can lock out all users of the workspace. Set spec.allowIngressRestriction to true to allow that, or let \
+                 spec.networkPolicyRef or spec.networkPolicyId name another policy",
+                after.join(", ")
             ),
         ))
     }
     .boxed()
 }
 
-/// Whether a policy restricts who may reach a workspace, from the internet or by private endpoints.
-async fn restricts_ingress(api: &Reader, policy: &str) -> Result<bool> {
+/// The ways to a workspace that a policy restricts: from the internet, and by private endpoints.
+async fn restricted_ingress(api: &Reader, policy: &str) -> Result<Vec<&'static str>> {
     let found: Option<Value> = api.get(api.path(&["network-policies", policy])).await.optional()?;
     let ingress = found.map(|policy| policy["ingress"].clone()).unwrap_or_default();
-    let restricts = |part: &str| ingress[part]["restriction_mode"] == "RESTRICTED_ACCESS";
-    Ok(restricts("public_access") || restricts("private_access"))
+    let ways = ["public_access", "private_access"].into_iter();
+    Ok(ways.filter(|way| ingress[*way]["restriction_mode"] == "RESTRICTED_ACCESS").collect())
 }

@@ -25,7 +25,7 @@ pub const SECRET: &str = "dose-canary-of-the-campaign";
 
 /// The one that replaces it.
 pub const NEXT_SECRET: &str = "dose-canary-the-next";
-/// How long the operator's calls are on their way.
+/// How long the operator's calls take.
 const LATENCY: Duration = Duration::from_millis(1);
 /// What the journal has as the trace of the calls of other clients than the operator.
 pub const OTHERS: &str = "others";

@@ -71,6 +71,14 @@ impl Gate {
             std::future::pending::<()>().await;
         }
         let status = call.api == Api::Cluster && call.method == "PATCH" && call.path.contains("/status?");
+        let trace = self.trace.clone();
+        let effect = async move {
+            let answer = effect.await;
+            if status {
+                trace.status_written.notify_one();
+            }
+            answer
+        };
         let (place, n) = self.trace.sent(call.api, &call.method, &call.path, &call.body);
         let answer = match self.plan.at(n) {
             None => effect.await,
@@ -84,9 +92,6 @@ impl Gate {
             Err(gone) => format!("{gone:?}"),
         };
         self.trace.ended(place, &outcome);
-        if status {
-            self.trace.status_written.notify_one();
-        }
         answer
     }
 

@@ -91,7 +91,9 @@ pub fn run(case: &Case) -> Outcome {
     let plan = case.plan();
     let (case, planned, trace) = (case.clone(), plan.clone(), Arc::new(Trace::default()));
     let traced = trace.clone();
-    let lived = alone(case.seed, async move || Ok(life::live(case, planned, traced).await));
+    // A single fault strikes the call that it is meant for only if the calls are those of the run without faults.
+    let seed = if plan.strikes.len() == 1 { 0 } else { case.seed };
+    let lived = alone(seed, async move || Ok(life::live(case, planned, traced).await));
     let (violations, known) = lived.unwrap_or_else(|panicked| (vec![panicked], Known::default()));
     Outcome { plan, violations, known: Arc::new(known), trace }
 }

@@ -2,7 +2,7 @@
 //! account in one thread under virtual time. A seed determines a run completely, so that each can be replayed.
 //!
 //! What differs from the process: no lease, no ports, no logs, no traces, no bytes of HTTP, DNS or TLS. `tests/crash` and the
-//! stories run those. The map: [`run`] is one run (`lane`); it tells a `story` of an object and its account (`life`) from a `start` that
+//! stories run those. The map: [`run`] is one run (`lane`); it follows a `story` of an object and its account (`life`) from a `start` that
 //! all runs of a kind share; `world` is what it happens in, `oracle` what must never be; `gate`, with `account` and `cluster`, is the operator's way out, where each `fault` strikes; `trace` is what
 //! happened; `seed` is where all randomness comes from.
 

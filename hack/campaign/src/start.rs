@@ -182,7 +182,7 @@ impl Starts {
     /// What a story begins with.
     ///
     /// # Errors
-    /// It cannot be made, as the operator or a sample does not do without faults what it should.
+    /// It cannot be created, as the operator or a sample does not do without faults what it should.
     pub fn of(&self, story: Story) -> Result<Arc<Start>, String> {
         let bare = || Start::bare(self.driver, self.operator.clone()).map(Arc::new);
         let bare = self.bare.get_or_init(bare).clone()?;

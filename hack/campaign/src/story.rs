@@ -81,15 +81,18 @@ impl Story {
     pub fn fits(self, driver: &dyn Driver) -> bool {
         let traits = driver.traits();
         let comes_and_goes = traits.lifecycle == Lifecycle::Object && traits.removable;
+        let fixed = |field: &String| traits.immutable.iter().any(|fixed| fixed.state == field);
         match self {
-            Story::Change | Story::Drift | Story::Observe | Story::Suspend => !traits.issues,
+            Story::Change | Story::Drift | Story::Observe | Story::Suspend => {
+                !traits.issues && !driver.fields().iter().all(fixed)
+            }
             Story::Loss => comes_and_goes,
             Story::Adopt | Story::Restore | Story::Rival => comes_and_goes && !traits.issues,
             _ => true,
         }
     }
 
-    /// Tells it.
+    /// Follows it.
     ///
     /// # Errors
     /// What should happen does not.
@@ -201,7 +204,22 @@ async fn lost(life: &mut Life) -> Result<(), String> {
     life.disturb("another client deletes it in the account");
     let writer = life.outside.writer();
     life.start.driver.delete(writer, &made).await.map_err(|error| format!("it cannot be lost: {error}"))?;
-    life.settles().await
+    life.settles().await?;
+    life.calm();
+    // What holds users' data is not created again unasked.
+    if life.start.driver.traits().data_bearing {
+        return match life.ready().await {
+            Ok(()) => Err("what was lost counts as Ready".to_owned()),
+            Err(_) => Ok(()),
+        };
+    }
+    life.becomes_ready().await?;
+    let (again, want) = (life.only_one().await?, life.start.want.clone());
+    if life.start.driver.traits().issues {
+        return Ok(());
+    }
+    as_wanted(life, &again, &want);
+    Ok(())
 }
 
 async fn deleted(life: &mut Life) -> Result<(), String> {
@@ -249,6 +267,10 @@ async fn observed(life: &mut Life) -> Result<(), String> {
     let drifted = life.at_once(async |outside| outside.get(&made.id).await).await?.ok_or("it is gone")?;
     sleep(Duration::from_secs(1800)).await;
     unchanged(life, &drifted).await?;
+    let seen = life.seen("it").await?.ok_or("there is no object")?;
+    if seen["status"]["drift"].as_array().is_none_or(Vec::is_empty) {
+        life.wrong.push(format!("the difference is not shown: {}", seen["status"]));
+    }
     life.calm();
     life.patch(&json!({"managementPolicy": "Managed"})).await?;
     life.becomes_ready().await?;
@@ -288,6 +310,12 @@ async fn rivals(life: &mut Life) -> Result<(), String> {
     sleep(Duration::from_secs(1800)).await;
     life.becomes_ready().await?;
     unchanged(life, &made).await?;
+    let rival = life.seen("rival").await?.ok_or("there is no rival")?;
+    let conditions = rival["status"]["conditions"].as_array();
+    let conflict = |one: &Value| one["type"] == "Ready" && one["reason"] == "ManagementConflict";
+    if !conditions.is_some_and(|all| all.iter().any(conflict)) {
+        life.wrong.push(format!("no conflict is shown: {}", rival["status"]));
+    }
     life.delete("rival").await?;
     unchanged(life, &made).await
 }

@@ -3,6 +3,7 @@
 //! The account says which host a workspace has. That is input like any other: nothing is sent there before the name passes the policy of
 //! hosts, and then with a token of that host, and at a rate of its own. The token of the account stays with the account.
 
+use std::collections::HashMap;
 use std::sync::{Arc, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -66,8 +67,9 @@ impl Client {
             None => {
                 let connection = Connection { host, ..self.inner.connection.clone() };
                 let settings = &self.inner.settings;
-                let rate = Rate::new(settings.requests_per_second, settings.burst);
-                Client::at(connection, settings, Some(id.to_owned()), Arc::new(rate))?
+                let new = || Arc::new(Rate::new(settings.requests_per_second, settings.burst));
+                let rate = self.rates().entry(id.to_owned()).or_insert_with(new).clone();
+                Client::at(connection, settings, Some(id.to_owned()), rate, Arc::default())?
             }
         };
         self.known().insert(id.to_owned(), (Some(Instant::now()), client.clone()));
@@ -86,6 +88,7 @@ impl Client {
             return Err(Error::Unknown { call, reason });
         }
         self.known().remove(id);
+        self.rates().remove(id);
         Ok(WorkspaceHost::Gone)
     }
 
@@ -96,7 +99,11 @@ impl Client {
         request
     }
 
-    pub(super) fn known(&self) -> MutexGuard<'_, Known> {
+    fn known(&self) -> MutexGuard<'_, Known> {
         self.inner.known.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn rates(&self) -> MutexGuard<'_, HashMap<String, Arc<Rate>>> {
+        self.inner.rates.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

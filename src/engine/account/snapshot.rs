@@ -135,14 +135,6 @@ impl Snapshots {
         now.checked_sub(if ongoing { BURST } else { GAP }).unwrap_or(now)
     }
 
-    /// A change of an object may have been carried out or not: the next read lists again, and what we knew of it before does not count.
-    pub async fn doubt(&self, driver: &dyn Driver, within: &str, id: &str) {
-        let slot = self.slot(driver, within);
-        let mut snapshot = slot.lock().await;
-        snapshot.read_at = None;
-        snapshot.written.remove(id);
-    }
-
     /// Makes the next read list again.
     pub async fn forget(&self, driver: &dyn Driver, within: &str) {
         self.slot(driver, within).lock().await.read_at = None;

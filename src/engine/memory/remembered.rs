@@ -33,6 +33,8 @@ pub struct ObjectMemory {
     pub not_found: bool,
     /// When a change was sent last that no read has shown since.
     pub sent: Option<Instant>,
+    /// When a change was sent last whose result is unknown: what was read before says nothing about the object as it is.
+    pub doubted: Option<Instant>,
     /// What was sent last was all that is wanted; otherwise the object stepped aside, see
     /// [`aside`](crate::engine::kind::ExternalResource::aside).
     pub sent_all: bool,

@@ -17,7 +17,7 @@ use super::outcome::Outcome;
 use super::subject::Counted;
 use super::work::{Target, Work, missing_observation};
 use crate::clock;
-use crate::engine::crd::{EventReason, FINALIZER, Intent, Note, ObjectName, Reason, age};
+use crate::engine::crd::{EXTERNAL_ID, EventReason, FINALIZER, Intent, Note, ObjectName, Reason, age};
 use crate::engine::error::{Error, Result};
 use crate::engine::kind::Seen;
 use crate::engine::meter::Write;
@@ -138,7 +138,12 @@ impl Work<'_> {
         let copied = bound.annotated.as_deref().filter(|_| bound.copied());
         let (stays, gone) = (recorded.or(copied), recorded);
         match how {
-            Released::NeverCreated => None,
+            // It may name what was adopted before a restore, and what it must not adopt again.
+            Released::NeverCreated => {
+                let named = self.subject.object.annotations().get(EXTERNAL_ID)?;
+                let text = format!("the object {named}, which the annotation names, stays in the account");
+                note(false, EventReason::Retained, text)
+            }
             Released::Retained => match stays {
                 Some(id) => {
                     let left = self.management.suspended() || self.observing();
@@ -226,14 +231,14 @@ impl Work<'_> {
         let _one_at_a_time = self.guard(target, None, Some(seen), &[]).await?;
         if self.send_delete(target, seen).await? {
             self.subject.counted.push(Counted::Wrote(Write::Delete));
-            let why = if lost { "whose value was lost" } else { "which was replaced" };
-            self.subject.note(false, EventReason::Deleted, format!("deleted the secret {id}, {why}"));
             // As long as the account shows it, it may be valid, so it stays recorded.
             if self.driver.get(&target.place.reader, id).await?.is_some() {
                 return Err(Error::retry(format!(
                     "the account accepted the deletion of the secret {id} and still shows it: deleting it again"
                 )));
             }
+            let why = if lost { "whose value was lost" } else { "which was replaced" };
+            self.subject.note(false, EventReason::Deleted, format!("deleted the secret {id}, {why}"));
         } else if lost {
             return Err(Error::retry(format!("waiting until the account no longer shows the secret {id}")));
         }

@@ -106,7 +106,10 @@ impl Work<'_> {
                 self.remember(|m| m.sent = sent_before);
                 return Err(self.not_found(target, seen, fields, error).await?);
             }
-            Err(error) => return Err(self.overtaken(target, seen, error).await?),
+            Err(error) => {
+                self.remember(|m| m.doubted = Some(Instant::now()));
+                return Err(self.overtaken(target, seen, error).await?);
+            }
             Ok(sent) => sent,
         };
         if let Some(error) = sent.shown.about.refused.take() {
@@ -142,11 +145,6 @@ impl Work<'_> {
             self.record_name_taken(target, Some(seen), want)?;
         }
         let updated = self.driver.update(&target.place.writer, seen, want, &now).await;
-        if matches!(&updated, Err(Error::Transient { .. } | Error::Unknown { .. } | Error::Conflict(_))) {
-            // It may have been carried out, so what was read before is no longer known to be true.
-            let within = self.driver.within(&seen.id)?;
-            target.place.admission.session.snapshots.doubt(self.driver, &within, &seen.id).await;
-        }
         let refusal = match &updated {
             Ok(shown) => shown.about.refused.as_ref(),
             Err(error) => Some(error),

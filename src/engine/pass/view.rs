@@ -57,8 +57,13 @@ impl Work<'_> {
         Ok(Look { held: self.read_held().await?, ..look })
     }
 
-    /// A reading must be no older than a resync interval; a request for a reconcile asks for a new one.
+    /// A reading must be no older than a resync interval, nor than a change whose result is unknown; a request for a reconcile asks for a
+    /// new one.
     fn not_before(&self) -> Instant {
+        self.remember(|m| m.doubted).into_iter().fold(self.asked_for(), Instant::max)
+    }
+
+    fn asked_for(&self) -> Instant {
         let now = Instant::now();
         if let Some(token) = self.requested().cloned() {
             // Many requests at once share one reading: it need only be newer than the first sight of the request.

@@ -114,7 +114,7 @@ pub struct StorageDestination {
 pub struct PolicyEnforcement {
     /// ENFORCED: what is not allowed is blocked. DRY_RUN: it is only logged. May be changed. Known on AWS and Azure.
     pub enforcement_mode: EnforcementMode,
-    /// With DRY_RUN, the products that it is for; for all others the rules are enforced. Without it, or empty, it is for all. May be changed. Known on AWS and Azure.
+    /// With DRY_RUN, the products that it is for; for all others the rules are enforced. Empty, it is for all; left out, it is as in the account. May be changed. Known on AWS and Azure.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 2), extend("x-kubernetes-list-type" = "set"))]
     pub dry_run_mode_product_filter: Option<Vec<Product>>,

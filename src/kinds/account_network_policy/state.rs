@@ -26,16 +26,22 @@ impl Egress {
         self.network_access.restriction_mode == "FULL_ACCESS"
     }
 
-    /// Whether a destination is blocked because no list allows it, for some product at least. What a spec leaves out of the
-    /// enforcement is as it is at present.
-    pub(super) fn restricts(&self, present: Option<&Egress>) -> bool {
+    /// For which products no destination is blocked although no list allows it; `None` if that is so for all. What a spec leaves out of
+    /// the enforcement is as it is at present.
+    pub(super) fn exempt(&self, present: Option<&Egress>) -> Option<BTreeSet<String>> {
         let own = self.network_access.policy_enforcement.as_ref();
         let present = present.and_then(|present| present.network_access.policy_enforcement.as_ref());
         let mode = own.or(present).map(|enforcement| enforcement.enforcement_mode.as_str());
         let filter =
             [own, present].into_iter().flatten().find_map(|e| e.dry_run_mode_product_filter.as_ref());
-        let only_logs = mode == Some("DRY_RUN") && filter.is_none_or(BTreeSet::is_empty);
-        self.network_access.restriction_mode == "RESTRICTED_ACCESS" && !only_logs
+        if self.network_access.restriction_mode != "RESTRICTED_ACCESS" {
+            return None;
+        }
+        match (mode, filter) {
+            (Some("DRY_RUN"), Some(products)) if !products.is_empty() => Some(products.clone()),
+            (Some("DRY_RUN"), _) => None,
+            _ => Some(BTreeSet::new()),
+        }
     }
 }
 
@@ -119,20 +125,21 @@ mod tests {
         let dry = json!({"enforcementMode": "DRY_RUN"});
         let for_one = json!({"enforcementMode": "DRY_RUN", "dryRunModeProductFilter": ["DBSQL"]});
         let enforced = json!({"enforcementMode": "ENFORCED", "dryRunModeProductFilter": []});
-        for (mode, own, present, restricts) in [
-            ("FULL_ACCESS", &none, None, false),
-            ("RESTRICTED_ACCESS", &none, None, true),
-            ("RESTRICTED_ACCESS", &enforced, Some(&dry), true),
-            ("RESTRICTED_ACCESS", &dry, None, false),
-            ("RESTRICTED_ACCESS", &dry, Some(&enforced), false),
-            ("RESTRICTED_ACCESS", &for_one, None, true),
-            ("RESTRICTED_ACCESS", &none, Some(&dry), false),
-            ("RESTRICTED_ACCESS", &none, Some(&for_one), true),
-            ("RESTRICTED_ACCESS", &dry, Some(&for_one), true),
+        let (all, but_one) = (Some(BTreeSet::new()), Some(BTreeSet::from(["DBSQL".to_owned()])));
+        for (mode, own, present, exempt) in [
+            ("FULL_ACCESS", &none, None, &None),
+            ("RESTRICTED_ACCESS", &none, None, &all),
+            ("RESTRICTED_ACCESS", &enforced, Some(&dry), &all),
+            ("RESTRICTED_ACCESS", &dry, None, &None),
+            ("RESTRICTED_ACCESS", &dry, Some(&enforced), &None),
+            ("RESTRICTED_ACCESS", &for_one, None, &but_one),
+            ("RESTRICTED_ACCESS", &none, Some(&dry), &None),
+            ("RESTRICTED_ACCESS", &none, Some(&for_one), &but_one),
+            ("RESTRICTED_ACCESS", &dry, Some(&for_one), &but_one),
         ] {
             let present = present.map(|present| egress("FULL_ACCESS", present.clone()));
-            let judged = egress(mode, own.clone()).restricts(present.as_ref());
-            assert_eq!(judged, restricts, "{mode}, {own} over {present:?}");
+            let judged = egress(mode, own.clone()).exempt(present.as_ref());
+            assert_eq!(judged, *exempt, "{mode}, {own} over {present:?}");
         }
     }
 
