@@ -51,6 +51,9 @@ pub async fn live(case: Case, plan: Plan, trace: Arc<Trace>) -> (Vec<String>, Kn
     }
     life.expect().await;
     let outside = life.outside.in_account(&world.account, life.outside.writer().clone());
+    // Where lists are late, the status is not judged, see docs/reliability.md.
+    life.honest.disturbed.store(lag_ms > 0, Ordering::Relaxed);
+    life.lists_are_late = lag_ms > 0;
     let watch = tokio::spawn(life.honest.clone().watch(world.clone(), outside, life.api.clone()));
     let operator = tokio::spawn(world.clone().operate(case.start.driver));
     let told = async {
@@ -98,6 +101,7 @@ pub struct Life {
     /// What the account should have for the spec as it is.
     pub want: Value,
     honest: Arc<Honest>,
+    lists_are_late: bool,
     /// How the story goes without faults.
     known: Option<Arc<Known>>,
     user: kube::Client,
@@ -123,6 +127,7 @@ impl Life {
             outside,
             want,
             honest,
+            lists_are_late: false,
             known: None,
             user,
             api,
@@ -164,7 +169,7 @@ impl Life {
 
     /// The operator knows what another client changed.
     pub fn calm(&self) {
-        self.honest.disturbed.store(false, Ordering::Relaxed);
+        self.honest.disturbed.store(self.lists_are_late, Ordering::Relaxed);
     }
 
     /// A user deletes the object, and it goes.

@@ -60,7 +60,7 @@ fn main() -> ExitCode {
     let mut all = vec![];
     for driver in kinds {
         let starts = Arc::new(Starts::new(driver, operator.clone()));
-        let told = stories.iter().filter(|story| story.fits(driver));
+        let told = stories.iter().filter(|story| starts.fit(**story));
         all.extend(told.map(|story| Told::new(*story, starts.clone(), plan.clone(), rest)));
     }
     match arguments.seed {

@@ -179,6 +179,12 @@ impl Starts {
         Starts { driver, bare, present, settled, operator }
     }
 
+    /// Whether a story can happen to the kind.
+    pub fn fit(&self, story: Story) -> bool {
+        let changes = || self.of(Story::Create).is_ok_and(|start| start.change.is_some());
+        story.fits(self.driver) && (!story.changes() || changes())
+    }
+
     /// What a story begins with.
     ///
     /// # Errors
