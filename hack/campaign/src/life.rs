@@ -10,6 +10,7 @@ use databricks_operator::engine::kind::{Lifecycle, Seen};
 use kube::api::{Api, DeleteParams, DynamicObject, Patch, PatchParams};
 use serde_json::{Value, json};
 use simulator::Simulator;
+use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep};
 
 use crate::fault::Plan;
@@ -32,7 +33,7 @@ const SETTLES: Duration = Duration::from_secs(2 * 3600);
 /// The note from which on nothing is to be done.
 pub const REST: &str = "it rests";
 /// How long after a change the operator may still write about it.
-const SETTLED: Duration = Duration::from_secs(20 * 60);
+pub const SETTLED: Duration = Duration::from_secs(20 * 60);
 
 /// Follows the story of a run; returns what must not be, and how it went.
 pub async fn live(case: Case, plan: Plan, trace: Arc<Trace>) -> (Vec<String>, Known) {
@@ -50,24 +51,24 @@ pub async fn live(case: Case, plan: Plan, trace: Arc<Trace>) -> (Vec<String>, Kn
         life.restore().await;
     }
     life.expect().await;
-    let outside = life.outside.in_account(&world.account, life.outside.writer().clone());
     // Where lists are late, the status is not judged, see docs/reliability.md.
-    life.honest.disturbed.store(lag_ms > 0, Ordering::Relaxed);
-    life.lists_are_late = lag_ms > 0;
-    let watch = tokio::spawn(life.honest.clone().watch(world.clone(), outside, life.api.clone()));
+    let watch = (lag_ms == 0).then(|| {
+        let outside = life.outside.in_account(&world.account, life.outside.writer().clone());
+        tokio::spawn(life.honest.clone().watch(world.clone(), outside, life.api.clone()))
+    });
     let operator = tokio::spawn(world.clone().operate(case.start.driver));
-    let told = async {
+    let followed = async {
         // The operator is starting, or has started.
         sleep(Duration::from_secs([0, 2, 60][seed::below(3) as usize])).await;
-        case.story.tell(&mut life).await?;
+        case.story.follow(&mut life).await?;
         life.quiet(case.rest).await;
         life.check_rest();
         Ok::<_, String>(())
     };
-    if let Err(stuck) = told.await {
+    if let Err(stuck) = followed.await {
         life.wrong.push(stuck);
     }
-    watch.abort();
+    watch.inspect(JoinHandle::abort);
     life.wrong.extend(life.honest.wrong());
     let traits = case.start.driver.traits();
     let live = i32::from(case.start.made.is_some());
@@ -101,7 +102,6 @@ pub struct Life {
     /// What the account should have for the spec as it is.
     pub want: Value,
     honest: Arc<Honest>,
-    lists_are_late: bool,
     /// How the story goes without faults.
     known: Option<Arc<Known>>,
     user: kube::Client,
@@ -127,7 +127,6 @@ impl Life {
             outside,
             want,
             honest,
-            lists_are_late: false,
             known: None,
             user,
             api,
@@ -169,7 +168,7 @@ impl Life {
 
     /// The operator knows what another client changed.
     pub fn calm(&self) {
-        self.honest.disturbed.store(self.lists_are_late, Ordering::Relaxed);
+        self.honest.disturbed.store(false, Ordering::Relaxed);
     }
 
     /// A user deletes the object, and it goes.

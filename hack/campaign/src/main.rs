@@ -60,14 +60,14 @@ fn main() -> ExitCode {
     let mut all = vec![];
     for driver in kinds {
         let starts = Arc::new(Starts::new(driver, operator.clone()));
-        let told = stories.iter().filter(|story| starts.fit(**story));
-        all.extend(told.map(|story| Told::new(*story, starts.clone(), plan.clone(), rest)));
+        let possible = stories.iter().filter(|story| starts.fit(**story));
+        all.extend(possible.map(|story| Series::new(*story, starts.clone(), plan.clone(), rest)));
     }
     match arguments.seed {
-        Some(seed) => all.iter().for_each(|told| told.replay(seed)),
+        Some(seed) => all.iter().for_each(|series| series.replay(seed)),
         None => campaign(&all, arguments.from, arguments.runs),
     }
-    let wrong: usize = all.iter().map(Told::print).sum();
+    let wrong: usize = all.iter().map(Series::print).sum();
     if wrong == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
@@ -75,22 +75,22 @@ fn main() -> ExitCode {
 const CHUNK: u64 = 100;
 
 /// Runs all stories on all cores, each as often as the others.
-fn campaign(all: &[Told], from: u64, runs: u64) {
+fn campaign(all: &[Series], from: u64, runs: u64) {
     let began = Instant::now();
     let each = runs.div_ceil(all.len() as u64);
-    let chunks: Vec<(&Told, Range<u64>)> = all
+    let chunks: Vec<(&Series, Range<u64>)> = all
         .iter()
-        .flat_map(|told| {
+        .flat_map(|series| {
             let starts = (from..from + each).step_by(CHUNK as usize);
-            starts.map(move |start| (told, start..(start + CHUNK).min(from + each)))
+            starts.map(move |start| (series, start..(start + CHUNK).min(from + each)))
         })
         .collect();
     let (next, tenth) = (AtomicUsize::new(0), chunks.len().div_ceil(10));
     let work = || {
         loop {
             let at = next.fetch_add(1, Ordering::Relaxed);
-            let Some((told, seeds)) = chunks.get(at) else { return };
-            told.run(seeds.clone());
+            let Some((series, seeds)) = chunks.get(at) else { return };
+            series.run(seeds.clone());
             if (at + 1).is_multiple_of(tenth) {
                 eprintln!("{} % after {:.0} s", (at + 1) * 100 / chunks.len(), began.elapsed().as_secs_f64());
             }
@@ -113,8 +113,8 @@ fn named(names: &[String], name: &str) -> bool {
     names.is_empty() || names.iter().any(|known| known == name)
 }
 
-/// A story of a kind, and what went wrong in its runs.
-struct Told {
+/// All runs of one story of one kind, and what went wrong in them.
+struct Series {
     name: String,
     story: Story,
     starts: Arc<Starts>,
@@ -127,10 +127,10 @@ struct Told {
     wrong: Mutex<BTreeMap<String, BTreeSet<u64>>>,
 }
 
-impl Told {
-    fn new(story: Story, starts: Arc<Starts>, plan: Option<Plan>, rest: Duration) -> Told {
+impl Series {
+    fn new(story: Story, starts: Arc<Starts>, plan: Option<Plan>, rest: Duration) -> Series {
         let name = format!("{} {story:?}", starts.driver.kind());
-        Told { name, story, starts, plan, rest, first: OnceLock::new(), wrong: Mutex::default() }
+        Series { name, story, starts, plan, rest, first: OnceLock::new(), wrong: Mutex::default() }
     }
 
     /// The case of which all runs are variants: it knows how the story goes without faults.

@@ -1,7 +1,6 @@
 //! What runs begin with: made once for a kind, without faults, and copied by each run.
 
 use std::sync::{Arc, OnceLock};
-use std::time::Duration;
 
 use apiserver::ApiServer;
 use databricks_operator::clock;
@@ -15,7 +14,7 @@ use simulator::Simulator;
 use crate::edits::edit;
 use crate::fault::Plan;
 use crate::lane::alone;
-use crate::life::{HOUR_MS, Life};
+use crate::life::{HOUR_MS, Life, SETTLED};
 use crate::outside::Outside;
 use crate::referents::{bring_about, prepare, principal};
 use crate::story::{Begins, Story};
@@ -25,8 +24,6 @@ use crate::{account, world};
 
 /// The time at the very start: 2026-01-01T00:00:00Z.
 const START_MS: u64 = 1_767_225_600_000;
-/// After this time the operator has done all that a new object makes it do.
-const SETTLED: Duration = Duration::from_secs(20 * 60);
 
 /// A cluster and an account at some time, for one kind. Both have what the sample of the kind needs: the objects that it refers
 /// to, and a DatabricksAuth.

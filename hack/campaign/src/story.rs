@@ -40,7 +40,7 @@ pub enum Story {
 }
 
 /// What a story begins with.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Begins {
     /// There is no object.
     Bare,
@@ -98,7 +98,7 @@ impl Story {
     ///
     /// # Errors
     /// What should happen does not.
-    pub async fn tell(self, life: &mut Life) -> Result<(), String> {
+    pub async fn follow(self, life: &mut Life) -> Result<(), String> {
         match self {
             Story::Life => whole(life).await,
             Story::Create => created(life).await.map(drop),
@@ -217,10 +217,9 @@ async fn lost(life: &mut Life) -> Result<(), String> {
     }
     life.becomes_ready().await?;
     let (again, want) = (life.only_one().await?, life.start.want.clone());
-    if life.start.driver.traits().issues {
-        return Ok(());
+    if !life.start.driver.traits().issues {
+        as_wanted(life, &again, &want);
     }
-    as_wanted(life, &again, &want);
     Ok(())
 }
 

@@ -40,10 +40,8 @@ impl Work<'_> {
         self.same_place_if_adopted(target.want.as_ref(), seen)?;
         self.unchanged().await?;
         let _one_at_a_time = self.guard(target, None, Some(seen), &[]).await?;
-        let session = &target.place.admission.session;
-        let account = session.client.account_id();
-        if let Err(message) = self.engine.memory.breaker.admit(account, &self.subject.uid()) {
-            return Ok(Outcome::Blocked { reason: Reason::TooManyDeletions, message });
+        if let Some(blocked) = self.too_many(target) {
+            return Ok(blocked);
         }
         match self.send_delete(target, seen).await {
             Ok(true) => self.subject.counted.push(Counted::Wrote(Write::Delete)),
@@ -52,7 +50,7 @@ impl Work<'_> {
             Err(error) => return Err(self.overtaken(target, seen, error).await?),
         }
         let key = self.driver.key(&seen.state)?;
-        session.snapshots.remove(self.driver, &key.within, &seen.id).await;
+        target.place.admission.session.snapshots.remove(self.driver, &key.within, &seen.id).await;
         self.name_freed(target, seen)?;
         let before = self.remember(|m| m.delete_accepted.replace(Instant::now()));
         Ok(before.map_or(Outcome::Again, |_| deletion_accepted()))
@@ -69,6 +67,13 @@ impl Work<'_> {
                 "the foreign finalizer {name} is still on this object and must be removed first"
             ),
         })
+    }
+
+    /// After too many deletions in the account, none is sent.
+    fn too_many(&self, target: &Target) -> Option<Outcome> {
+        let account = target.place.admission.session.client.account_id();
+        let message = self.engine.memory.breaker.admit(account, &self.subject.uid()).err()?;
+        Some(Outcome::Blocked { reason: Reason::TooManyDeletions, message })
     }
 
     /// What was adopted must be the object that the spec means. What the operator has created goes with its record, even if the spec was
@@ -201,9 +206,8 @@ impl Work<'_> {
                 return Ok(blocked);
             }
             self.unchanged().await?;
-            let account = target.place.admission.session.client.account_id();
-            if let Err(message) = self.engine.memory.breaker.admit(account, &self.subject.uid()) {
-                return Ok(Outcome::Blocked { reason: Reason::TooManyDeletions, message });
+            if let Some(blocked) = self.too_many(target) {
+                return Ok(blocked);
             }
         }
         let within = self.driver.within(id)?;

@@ -238,12 +238,12 @@ fn is_planned(traits: &Traits, fields: &BTreeSet<String>, field: &str) -> bool {
 
 /// What is seen of the fields that cannot change.
 fn fixed(immutable: &[Immutable], state: &Value) -> Map<String, Value> {
-    let told = immutable.iter().filter_map(|i| {
+    let named = immutable.iter().filter_map(|i| {
         let value = state.get(i.state).filter(|v| !v.is_null())?;
         let (_, name) = i.shown()?;
         Some((name.to_owned(), value.clone()))
     });
-    told.collect()
+    named.collect()
 }
 
 /// What is seen of all fields that have the same name in the spec.
@@ -251,8 +251,8 @@ fn all<'a>(
     fields: &'a BTreeSet<String>,
     state: &'a Value,
 ) -> impl Iterator<Item = (String, Value)> + use<'a> {
-    let told = state.as_object().into_iter().flatten().filter(|(_, value)| !value.is_null());
-    told.map(|(field, value)| (camel(field), value.clone())).filter(|(name, _)| fields.contains(name))
+    let present = state.as_object().into_iter().flatten().filter(|(_, value)| !value.is_null());
+    present.map(|(field, value)| (camel(field), value.clone())).filter(|(name, _)| fields.contains(name))
 }
 
 fn drift(traits: &Traits, spec: &Value, path: &str, want: &Value, seen: &Value) -> Drift {
