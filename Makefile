@@ -9,6 +9,7 @@ help:
 	@echo 'make test   all tests but for the next line's'
 	@echo 'make campaign   runs of the operator with faults, in one thread each under virtual time: RUNS=100000 KIND=Group,User STORY=Create; SEED=17 KIND=Group STORY=Create replays one'
 	@echo 'make controls   shows that the campaign sees bugs: seeds each of hack/campaign/controls and runs it; ONLY=intent tries a few'
+	@echo 'make bench   measures what the operator costs, in some 15 minutes: ONLY=peer,scale N=300 measures less; SIZES=30000, JSON=bench.json, WRITE=docs/performance.md'
 	@echo 'make test-argocd   a real Argo CD with the operator and the account; Go takes minutes to build it, once'
 	@echo 'make generate   writes what is generated: CRDs, rules of access control, what the chart has of them, the manifest of config/install, tables of tests and documents, config/argocd'
 	@echo 'make recording   runs the demo and records what it prints in docs/demo.txt'
@@ -32,6 +33,11 @@ test-argocd: cargo
 campaign: cargo
 	cargo run --locked --quiet --profile campaign -p campaign
 
+# The operator as it is released. What measures it is built like the campaign, which takes less time.
+bench: cargo
+	cargo build --locked --release -p databricks-operator
+	cargo run --locked --quiet --profile campaign -p bench
+
 # Bugs, seeded one by one into a copy of the sources, that the campaign must see.
 controls: cargo
 	hack/campaign/controls/run
@@ -51,4 +57,4 @@ build: cargo
 cargo:
 	@command -v cargo >/dev/null || { echo 'cargo is missing: install Rust, https://rustup.rs' >&2; exit 1; }
 
-.PHONY: help demo up down recording campaign controls test test-argocd generate build cargo
+.PHONY: help demo up down recording campaign bench controls test test-argocd generate build cargo

@@ -212,8 +212,8 @@ async fn each_call_names_the_role_that_it_lacks() {
             error.to_string().contains("the service principal of the DatabricksAuth the role"),
             "{n}: {error}"
         );
-        let Error::Rejected { read, .. } = error else { panic!("{error:?}") };
-        assert_eq!(*read, [0, 1, 3].contains(&n), "{n}: {error:?}");
+        let Error::Rejected { about_object, .. } = error else { panic!("{error:?}") };
+        assert_eq!(*about_object, ![0, 1, 3].contains(&n), "{n}: {error:?}");
     }
 }
 

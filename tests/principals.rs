@@ -374,7 +374,7 @@ async fn a_deletion_deactivates_a_service_principal_and_purge_erases_it() {
         let created = SERVICE.create(&bench.api, &want).await.unwrap().seen.unwrap();
         assert_eq!(SERVICE.left_behind(Some(&want), &created), Ok(None), "{purge:?}: it is active");
         bench.simulator.clear_journal();
-        SERVICE.retire(&bench.api, &created, Some(&want)).await.unwrap();
+        SERVICE.remove(&bench.api, &created, Some(&want)).await.unwrap();
         assert_eq!(bench.simulator.calls("DELETE", "*"), usize::from(erased), "{purge:?}");
         if erased {
             assert_eq!(now(&created.id), None);
@@ -390,7 +390,7 @@ async fn a_deletion_deactivates_a_service_principal_and_purge_erases_it() {
     // A spec that cannot be read erases nothing.
     let want = bench.want(SERVICE, json!({"displayName": "unreadable", "purge": true}));
     let created = SERVICE.create(&bench.api, &want).await.unwrap().seen.unwrap();
-    SERVICE.retire(&bench.api, &created, None).await.unwrap();
+    SERVICE.remove(&bench.api, &created, None).await.unwrap();
     assert_eq!(now(&created.id).unwrap()["active"], json!(false));
 }
 

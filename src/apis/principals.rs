@@ -104,7 +104,7 @@ impl Principals {
     }
 
     /// Deactivates one, or deletes it if its spec says `purge`.
-    pub async fn retire(&self, api: &Writer, id: &str, external: bool, purge: Option<bool>) -> ApiResult<()> {
+    pub async fn remove(&self, api: &Writer, id: &str, external: bool, purge: Option<bool>) -> ApiResult<()> {
         if purge == Some(true) {
             return self.delete(api, id, external).await;
         }
@@ -198,7 +198,7 @@ pub fn not_the_operators_own(principal: i64, auth: &AuthFacts, why: &str) -> Res
     Err(Error::terminal(Reason::WouldLockOut, text))
 }
 
-/// What the deletion of a principal leaves behind, if that is what was read: see [`Principals::retire`].
+/// What the deletion of a principal leaves behind, if that is what was read: see [`Principals::remove`].
 pub fn left_behind(active: bool, purge: Option<bool>) -> Option<&'static str> {
     (!active && purge != Some(true)).then_some("deactivated")
 }

@@ -19,7 +19,8 @@ pub use management::{
     resync, rule,
 };
 pub use names::{
-    AUTH_KIND, CREATED_BY, EXTERNAL_ID, FINALIZER, ObjectName, RECONCILE_REQUESTED, RENEWAL, camel, still,
+    AUTH_KIND, CREATED_BY, EXTERNAL_ID, FINALIZER, ObjectName, RECONCILE_REQUESTED, RENEWAL, camel,
+    has_finalizer, still,
 };
 pub use reason::{EventReason, Note, Reason, ReasonTexts};
 pub use status::{

@@ -33,8 +33,8 @@ pub enum Error {
         message: String,
         /// How long the same refusal must repeat before it is final, if the kind knows better than the setting.
         patience: Option<Duration>,
-        /// The call only reads: its failure says nothing about the object.
-        read: bool,
+        /// It says something about the object. The refusal of a call that only reads does not.
+        about_object: bool,
     },
     /// Another object, or the account, must change first; a change there triggers a reconcile.
     #[error("{message}")]
@@ -76,7 +76,7 @@ impl Error {
 
     /// An [`Error::Rejected`] of a call that changes something.
     pub fn rejected(reason: Reason, message: impl Into<String>) -> Error {
-        Error::Rejected { reason, message: message.into(), patience: None, read: false }
+        Error::Rejected { reason, message: message.into(), patience: None, about_object: true }
     }
 
     /// The same with a longer time before a repeated refusal is final. Does nothing to other errors.
@@ -199,7 +199,8 @@ impl Error {
     /// been created a moment ago, so it is confirmed like a refusal by Databricks. Everything else may work later.
     pub fn kubernetes(asked: Asked<'_>, error: &kube::Error) -> Error {
         let read = matches!(asked, Asked::Read(_));
-        let refused = |reason, message| Error::Rejected { reason, message, patience: None, read };
+        let refused =
+            |reason, message| Error::Rejected { reason, message, patience: None, about_object: !read };
         match error {
             kube::Error::Api(status) if status.is_conflict() => {
                 Error::Conflict("the Kubernetes object changed while it was being processed".into())
@@ -271,10 +272,10 @@ impl From<databricks::Error> for Error {
         let mut class = by_code
             .or_else(|| class_of_status(error.status()?, &message))
             .unwrap_or(Error::Transient { reason: Reason::Retrying, message, after: error.retry_after() });
-        if let Error::Rejected { read, reason, .. } = &mut class {
-            *read = error.only_reads();
+        if let Error::Rejected { about_object, reason, .. } = &mut class {
+            *about_object = !error.only_reads();
             // A missing object is a result and no error; a missing collection is an error.
-            if *read && *reason == Reason::ExternalResourceMissing {
+            if !*about_object && *reason == Reason::ExternalResourceMissing {
                 *reason = Reason::NotSupported;
             }
         }

@@ -20,6 +20,7 @@ mod lag;
 mod log;
 mod look;
 mod observe;
+mod operation;
 mod outcome;
 mod output;
 mod prepare;

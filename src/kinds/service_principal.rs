@@ -110,13 +110,13 @@ impl ExternalResource for ServicePrincipal {
         left_behind(seen.state.active, want.and_then(|want| want.purge))
     }
 
-    async fn retire(
+    async fn remove(
         api: &Writer,
         seen: &Observed<Self>,
         want: Option<&ServicePrincipalState>,
     ) -> ApiResult<()> {
         PRINCIPALS
-            .retire(api, &seen.id, seen.facts.scim_external_id.is_some(), want.and_then(|want| want.purge))
+            .remove(api, &seen.id, seen.facts.scim_external_id.is_some(), want.and_then(|want| want.purge))
             .await
     }
 

@@ -127,9 +127,9 @@ impl ExternalResource for User {
         left_behind(seen.state.active, want.and_then(|want| want.purge))
     }
 
-    async fn retire(api: &Writer, seen: &Observed<Self>, want: Option<&UserState>) -> ApiResult<()> {
+    async fn remove(api: &Writer, seen: &Observed<Self>, want: Option<&UserState>) -> ApiResult<()> {
         USERS
-            .retire(api, &seen.id, seen.facts.scim_external_id.is_some(), want.and_then(|want| want.purge))
+            .remove(api, &seen.id, seen.facts.scim_external_id.is_some(), want.and_then(|want| want.purge))
             .await
     }
 

@@ -112,18 +112,27 @@ impl Auths {
         usable.filter_map(|session| session.client.token_expiry()).min()
     }
 
+    /// A user of a DatabricksAuth ended with an error: if that may concern all users, the DatabricksAuth looks into it.
+    pub fn note_error(&self, who: &ObjectName, error: &Error) {
+        match error.reason() {
+            Some(Reason::RateLimited) => self.recheck_soon(who),
+            Some(Reason::CredentialsInvalid | Reason::AddressBlocked) => self.doubt(who),
+            _ => {}
+        }
+    }
+
     /// A call with a DatabricksAuth was rejected for its token or its address: the DatabricksAuth checks whether all are,
     /// and shows the result for all.
     pub fn doubt(&self, who: &ObjectName) {
         if let Some(session) = self.session(who) {
             session.doubt();
         }
-        self.trouble(who);
+        self.recheck_soon(who);
     }
 
     /// A user of a DatabricksAuth met a rate limit or a refusal: the DatabricksAuth checks for itself, and shows the result
     /// for all. Once in a while is enough.
-    pub fn trouble(&self, who: &ObjectName) {
+    fn recheck_soon(&self, who: &ObjectName) {
         let mut reported = self.reported.lock().expect("no panic while held");
         let now = Instant::now();
         if reported.get(who).is_none_or(|at| now.duration_since(*at) >= Duration::from_secs(1)) {
@@ -142,8 +151,8 @@ impl Auths {
         self.entries().remove(who);
         self.failed().remove(who);
         self.reported.lock().expect("no panic while held").remove(who);
-        self.secrets.watch(who, None);
-        self.namespaces.follow(who, false);
+        self.secrets.unwatch(who);
+        self.namespaces.unfollow(who);
         self.wake.wake_dependents(who);
     }
 

@@ -68,6 +68,11 @@ impl Namespaces {
         }
     }
 
+    /// A DatabricksAuth is gone.
+    pub fn unfollow(&self, auth: &ObjectName) {
+        self.follow(auth, false);
+    }
+
     /// Records whether a DatabricksAuth grants by labels.
     pub fn follow(&self, auth: &ObjectName, by_label: bool) {
         let mut auths = self.shared.auths.lock().expect("no panic while held");

@@ -48,7 +48,7 @@ impl Auths {
         // Before anything is read, so that a change in between triggers the next reconcile.
         self.secrets.watch(who, spec.client_secret_ref.as_ref().map(|secret| secret.name.as_str()));
         self.namespaces.follow(who, grants::asks_for_labels(spec));
-        self.announce(who, spec);
+        self.apply_spec(who, spec);
         if spec.suspend == Some(true) {
             let suspended = Error::waiting(Reason::CredentialsUnavailable, "spec.suspend is true");
             self.store(who, spec, Err(suspended));
@@ -72,7 +72,7 @@ impl Auths {
         match renewed {
             // Whatever the status says, there is no session to work with.
             Err(Error::Rejected { reason, message, patience, .. }) if unread && !usable => {
-                Err(Error::Rejected { reason, message, patience, read: false })
+                Err(Error::Rejected { reason, message, patience, about_object: true })
             }
             renewed => renewed,
         }
@@ -80,7 +80,7 @@ impl Auths {
 
     /// Applies a changed spec before it is known whether it works: a revoked grant is not used again, and neither are
     /// credentials that were replaced.
-    fn announce(&self, who: &ObjectName, spec: &DatabricksAuthSpec) {
+    fn apply_spec(&self, who: &ObjectName, spec: &DatabricksAuthSpec) {
         let mut entries = self.entries();
         let Some(entry) = entries.get_mut(who) else { return };
         let same = |a: &DatabricksAuthSpec, b: &DatabricksAuthSpec| {
@@ -220,7 +220,7 @@ impl Auths {
     }
 
     /// A reconcile failed before it had a session: if there never was one, the objects that wait get the error.
-    pub fn give_up(&self, who: &ObjectName, spec: &Value, error: &Error) {
+    pub fn store_first_error(&self, who: &ObjectName, spec: &Value, error: &Error) {
         let Ok(spec) = serde_json::from_value::<DatabricksAuthSpec>(spec.clone()) else { return };
         let known = self.entries().contains_key(who);
         if !known && !matches!(error, Error::Conflict(_)) {

@@ -39,7 +39,12 @@ impl Secrets {
         Secrets { kube, wake, watched: Arc::default() }
     }
 
-    /// Watches the one Secret that an object names now; none, if it names none or is gone. From then on a change of the Secret
+    /// An object names no Secret any more, or is gone.
+    pub fn unwatch(&self, user: &ObjectName) {
+        self.watch(user, None);
+    }
+
+    /// Watches the one Secret that an object names now; none, if it names none. From then on a change of the Secret
     /// triggers a reconcile of the object.
     pub fn watch(&self, user: &ObjectName, secret: Option<&str>) {
         let wanted = secret.map(|secret| named(user, secret));
@@ -179,7 +184,7 @@ fn named(user: &ObjectName, secret: &str) -> ObjectName {
 /// What to do if a Secret may not be read.
 fn unreadable(error: Error) -> Error {
     match error {
-        Error::Rejected { reason: Reason::OperatorNotPermitted, message, patience, read } => {
+        Error::Rejected { reason: Reason::OperatorNotPermitted, message, patience, about_object } => {
             Error::Rejected {
                 reason: Reason::SecretNotReadable,
                 message: format!(
@@ -187,7 +192,7 @@ fn unreadable(error: Error) -> Error {
                  and its namespace there"
                 ),
                 patience,
-                read,
+                about_object,
             }
         }
         error => error,

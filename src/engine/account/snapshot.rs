@@ -38,7 +38,7 @@ struct Snapshot {
     /// When the reading began; it is not believed to contain later writes.
     read_at: Option<Instant>,
     /// The same by the clock that records use.
-    began: Timestamp,
+    read_at_utc: Timestamp,
     /// When the reading was complete.
     ended: Option<Instant>,
     /// When a first upsert last rested on it.
@@ -58,7 +58,7 @@ pub struct Rows<'a> {
     /// When the reading began.
     pub read_at: Instant,
     /// The same by the clock that records use. A machine that is suspended stops the other one.
-    pub began: Timestamp,
+    pub read_at_utc: Timestamp,
     rows: &'a HashMap<String, Seen>,
 }
 
@@ -103,7 +103,7 @@ impl Snapshots {
             snapshot.refresh(driver, api, within).await?;
         }
         let read_at = snapshot.read_at.expect("set by refresh");
-        Ok(f(&Rows { read_at, began: snapshot.began, rows: &snapshot.rows }))
+        Ok(f(&Rows { read_at, read_at_utc: snapshot.read_at_utc, rows: &snapshot.rows }))
     }
 
     /// Amends the snapshot with a response about one object, if there is a snapshot. Returns the object with what all rows share.
@@ -136,7 +136,7 @@ impl Snapshots {
     }
 
     /// Makes the next read list again.
-    pub async fn forget(&self, driver: &dyn Driver, within: &str) {
+    pub async fn make_stale(&self, driver: &dyn Driver, within: &str) {
         self.slot(driver, within).lock().await.read_at = None;
     }
 
@@ -161,7 +161,7 @@ impl Snapshot {
             self.shared = shared;
         }
         self.rows = rows.into_iter().map(|seen| (seen.id.clone(), self.with_shared(seen))).collect();
-        (self.read_at, self.began) = (Some(began), time);
+        (self.read_at, self.read_at_utc) = (Some(began), time);
         self.ended = Some(Instant::now());
         self.failed = None;
         self.written.retain(|_, (at, _)| *at >= began);

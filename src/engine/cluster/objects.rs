@@ -14,7 +14,7 @@ use kube::core::{ApiResource, DynamicObject};
 use kube::{Client, ResourceExt};
 use serde_json::{Map, Value, json};
 
-use crate::engine::crd::{CREATED_BY, EXTERNAL_ID, FINALIZER};
+use crate::engine::crd::{CREATED_BY, EXTERNAL_ID, FINALIZER, has_finalizer};
 use crate::engine::error::{Asked, Error, Result};
 
 /// The name under which the API server records our fields.
@@ -130,9 +130,9 @@ impl Objects {
         object: &mut DynamicObject,
         finalizer: bool,
         copy: Option<&RecordCopy>,
-    ) -> Result<bool> {
+    ) -> Result<()> {
         let mut metadata = Map::new();
-        if object.finalizers().iter().any(|f| f == FINALIZER) != finalizer {
+        if has_finalizer(object) != finalizer {
             let mut all = object.finalizers().to_vec();
             all.retain(|f| f != FINALIZER);
             if finalizer {
@@ -147,7 +147,7 @@ impl Objects {
             }
         }
         if metadata.is_empty() {
-            return Ok(false);
+            return Ok(());
         }
         metadata.extend(fence(object));
         let body = json!({"metadata": metadata});
@@ -156,7 +156,7 @@ impl Objects {
         let what = format!("finalizers and annotations of {}", shown(kind, object));
         let written = timed(Asked::Write(&what), call.patch(&name, &params(), &Patch::Merge(&body))).await;
         *object = self.remember(object, written)?;
-        Ok(true)
+        Ok(())
     }
 
     fn remember(&self, before: &DynamicObject, written: Result<DynamicObject>) -> Result<DynamicObject> {

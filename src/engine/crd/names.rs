@@ -24,6 +24,11 @@ pub fn camel(path: &str) -> String {
 /// Our finalizer: the operator deletes or releases the external object before the Kubernetes object disappears.
 pub const FINALIZER: &str = "databricks-operator.io/finalizer";
 
+/// Whether our finalizer is on an object.
+pub fn has_finalizer(object: &DynamicObject) -> bool {
+    object.finalizers().iter().any(|finalizer| finalizer == FINALIZER)
+}
+
 /// A copy of the id, which survives a backup and restore without status.
 pub const EXTERNAL_ID: &str = "databricks-operator.io/external-id";
 

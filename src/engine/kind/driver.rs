@@ -61,7 +61,7 @@ pub trait Driver: Send + Sync + 'static {
         now: &'a [&'a str],
     ) -> BoxFuture<'a, Result<Seen>>;
     fn left_behind(&self, want: Option<&Value>, seen: &Seen) -> Result<Option<&'static str>>;
-    fn retire<'a>(
+    fn remove<'a>(
         &'a self,
         api: &'a Writer,
         seen: &'a Seen,
@@ -322,7 +322,7 @@ impl<R: ExternalResource> Driver for Adapter<R> {
         Ok(R::left_behind(want.as_ref(), &restore(seen)?))
     }
 
-    fn retire<'a>(
+    fn remove<'a>(
         &'a self,
         api: &'a Writer,
         seen: &'a Seen,
@@ -331,7 +331,7 @@ impl<R: ExternalResource> Driver for Adapter<R> {
         async move {
             let want: Option<R::State> = want.map(|w| typed(w, "the desired state")).transpose()?;
             let (writer, seen, within) = at_home::<R>(&api.to("delete", vec![]), seen).await?;
-            R::retire(&writer, &seen, want.as_ref()).await.map_err(|error| R::HOME.error(error, &within))
+            R::remove(&writer, &seen, want.as_ref()).await.map_err(|error| R::HOME.error(error, &within))
         }
         .boxed()
     }

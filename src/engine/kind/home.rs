@@ -124,8 +124,7 @@ fn refused(workspace: &str, message: &str) -> Error {
         "workspace {workspace} does not accept the service principal of the DatabricksAuth ({message}): make it an administrator of \
          the workspace"
     );
-    // It says nothing about the objects in the workspace.
-    Error::Rejected { reason: Reason::PermissionDenied, message: text, patience: None, read: true }
+    Error::Rejected { reason: Reason::PermissionDenied, message: text, patience: None, about_object: false }
 }
 
 /// The message for a spec with the id of a workspace that does not exist.

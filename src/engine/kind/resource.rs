@@ -216,7 +216,7 @@ pub trait ExternalResource:
     }
     /// Does what `deletionPolicy: Delete` means: deletes, unless the kind keeps what a user may need again, see
     /// [`Self::left_behind`]. What was created a moment ago, and could not be recorded, is deleted in any case.
-    fn retire(
+    fn remove(
         api: &Writer,
         seen: &Observed<Self>,
         want: Option<&Self::State>,

@@ -25,12 +25,12 @@ pub struct StartupBarrier {
 
 impl StartupBarrier {
     /// The claims of all objects that existed at the start are recorded: from here on, each event adds its own.
-    pub fn record_claims(&self) {
+    pub fn note_claims_recorded(&self) {
         self.claims_recorded.store(true, Ordering::Release);
     }
 
     /// Whether the claims of all objects that existed at the start are recorded.
-    pub fn has_claims(&self) -> bool {
+    pub fn claims_recorded(&self) -> bool {
         self.claims_recorded.load(Ordering::Acquire)
     }
 

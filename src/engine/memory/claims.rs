@@ -169,7 +169,7 @@ impl Claims {
     }
 
     /// Removes an object from those that wait for a key. It is added again when a key that it needs is taken.
-    pub fn name_in_doubt(&self, who: &ObjectName) {
+    pub fn stop_waiting_for_name(&self, who: &ObjectName) {
         self.exchanges.remove(who);
     }
 
@@ -212,18 +212,18 @@ pub struct Claimant<'a> {
 
 impl Claimant<'_> {
     /// The claim of the object with this id.
-    pub fn claim(&self, id: &str) -> Claim {
+    pub fn claim_of(&self, id: &str) -> Claim {
         Claim::id(self.account_id, &self.who.kind, id)
     }
 
     /// The other object that manages the one with this id.
     pub fn watch_holder(&self, id: &str) -> Option<ObjectName> {
-        (!self.observing).then(|| self.claims.watch_holder(&self.claim(id), self.who)).flatten()
+        (!self.observing).then(|| self.claims.watch_holder(&self.claim_of(id), self.who)).flatten()
     }
 
     /// Claims the object with this id, which a record says is ours; returns another holder.
-    pub fn record(&self, id: &str) -> Option<ObjectName> {
-        (!self.observing).then(|| self.claims.record(&self.claim(id), self.rank, self.who)).flatten()
+    pub fn hold(&self, id: &str) -> Option<ObjectName> {
+        (!self.observing).then(|| self.claims.record(&self.claim_of(id), self.rank, self.who)).flatten()
     }
 }
 

@@ -5,6 +5,7 @@ use std::sync::Mutex;
 
 use tokio::time::Instant;
 
+use super::last_change::LastChange;
 use crate::engine::crd::{Intent, Reason};
 use crate::engine::error::Error;
 use crate::engine::kind::Key;
@@ -31,13 +32,8 @@ pub struct ObjectMemory {
     pub sent_intent: Option<Intent>,
     /// The response to a change was that there is no such object, although a read had shown it.
     pub not_found: bool,
-    /// When a change was sent last that no read has shown since.
-    pub sent: Option<Instant>,
-    /// When a change was sent last whose result is unknown: what was read before says nothing about the object as it is.
-    pub doubted: Option<Instant>,
-    /// What was sent last was all that is wanted; otherwise the object stepped aside, see
-    /// [`aside`](crate::engine::kind::ExternalResource::aside).
-    pub sent_all: bool,
+    /// The last change that was sent to it.
+    pub change: LastChange,
     /// The last request for a reconcile, and when it was first seen.
     pub requested: Option<(String, Instant)>,
     /// It has not been Ready yet since this process saw it without any status.
@@ -77,10 +73,10 @@ impl Remembered {
         }
     }
 
-    /// When a change was sent last that no read has shown since, and when a delete was accepted last.
-    pub fn changed(&self, uid: &str) -> (Option<Instant>, Option<Instant>) {
+    /// The last change that was sent, and when a delete was accepted last.
+    pub fn changed(&self, uid: &str) -> (LastChange, Option<Instant>) {
         let all = self.0.lock().expect("no panic while held");
-        all.get(uid).map_or((None, None), |memory| (memory.sent, memory.delete_accepted))
+        all.get(uid).map(|memory| (memory.change, memory.delete_accepted)).unwrap_or_default()
     }
 
     /// Forgets an object that is gone.

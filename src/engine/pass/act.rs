@@ -23,18 +23,9 @@ impl Work<'_> {
         match &decision.step {
             Step::Release(how) => self.release(how.clone()).await,
             Step::Create => self.create(target, look).await,
-            Step::Replace => {
-                if let (Some(seen), None) = (look.seen(), &self.subject.status()?.external) {
-                    // What a restored object had is retired as well.
-                    self.restore(target, seen)?;
-                }
-                self.create(target, look).await
-            }
+            Step::Replace => self.replace(target, look).await,
             Step::Discard(id) => self.discard(target, id).await,
-            Step::MakeRoom(id) => {
-                self.reserve().await?;
-                self.discard(target, id).await
-            }
+            Step::MakeRoom(id) => self.make_room(target, id).await,
             Step::Adopt => self.adopt(target, &look, &decision.changes),
             Step::TakeUp => self.take_up(target, &look, &decision.changes).await,
             Step::Update(fields) => self.update(target, &look, fields, &decision.changes).await,

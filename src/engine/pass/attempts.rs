@@ -10,6 +10,15 @@ use crate::engine::crd::{ConditionType, Reason};
 use crate::engine::error::Error;
 use crate::engine::memory::Refusal;
 
+/// How often in a row an object was refused for the same reason.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Refusals {
+    /// Before this time.
+    pub before: u32,
+    /// Databricks has refused this often enough, and for long enough, for the refusal to be final.
+    pub is_final: bool,
+}
+
 impl Subject {
     /// How often in a row this object has failed or waited before; this time counts from now on.
     pub fn count_attempt(&self, engine: &Engine, outcome: &Outcome) -> u32 {
@@ -24,19 +33,19 @@ impl Subject {
         })
     }
 
-    /// How often in a row this object was refused for this reason before, and whether a refusal by Databricks is final by
-    /// now. A failure for another cause in between neither counts nor clears it. One that the status already shows as
-    /// Stalled stays final, whatever a restart forgot.
-    pub fn count_refusal(&self, engine: &Engine, outcome: &Outcome, generation: i64) -> (u32, bool) {
+    /// How often in a row this object was refused for this reason; this time counts from now on. A failure for another cause
+    /// in between neither counts nor clears it. One that the status already shows as Stalled stays final, whatever a restart
+    /// forgot.
+    pub fn count_refusal(&self, engine: &Engine, outcome: &Outcome, generation: i64) -> Refusals {
         let (reason, patience) = match outcome {
             Outcome::Refused { reason, .. } | Outcome::Failed(Error::Terminal { reason, .. }) => {
                 (*reason, None)
             }
             Outcome::Failed(Error::Rejected { reason, patience, .. }) => (*reason, *patience),
-            Outcome::Failed(_) | Outcome::Again => return (0, false),
+            Outcome::Failed(_) | Outcome::Again => return Refusals::default(),
             _ => {
                 engine.memory.objects.of(&self.uid(), |memory| memory.refusal = None);
-                return (0, false);
+                return Refusals::default();
             }
         };
         let now = tokio::time::Instant::now();
@@ -52,7 +61,7 @@ impl Subject {
         let period = if at_once { Duration::ZERO } else { settings.refusal_period };
         let long = now.duration_since(refusal.since) >= period.max(patience.unwrap_or_default());
         let long = long && refusal.tries.saturating_add(1) >= settings.refusal_tries;
-        (refusal.tries, long || self.shown_as_stalled(reason, generation))
+        Refusals { before: refusal.tries, is_final: long || self.shown_as_stalled(reason, generation) }
     }
 
     fn shown_as_stalled(&self, reason: Reason, generation: i64) -> bool {

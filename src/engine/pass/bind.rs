@@ -14,10 +14,10 @@ impl Work<'_> {
     pub fn adopt(&mut self, target: &Target, look: &Look, changes: &[Change]) -> Result<Outcome> {
         let seen = look.seen().ok_or_else(missing_observation)?;
         self.may_touch(target, seen)?;
-        let managed = !self.observing();
+        let managed = !self.read_only();
         if managed {
             target.want.as_ref().map_or(Ok(()), |want| self.same_place(want, seen))?;
-            let claim = self.claimant(target).claim(&seen.id);
+            let claim = self.claimant(target).claim_of(&seen.id);
             if let Some(lost) = self.claim(&claim) {
                 return Ok(lost);
             }
@@ -39,10 +39,10 @@ impl Work<'_> {
     /// Binds the object to the result of an interrupted create; the next reconcile continues with it.
     pub fn bind(&mut self, target: &Target, id: &str) -> Result<Outcome> {
         // An older object that would adopt it may read it before our record of it is written.
-        if let Some(holder) = self.claimant(target).record(id) {
+        if let Some(holder) = self.claimant(target).hold(id) {
             return Ok(self.conflict(&holder));
         }
-        self.subject.recovered = true;
+        self.subject.not_compared = true;
         let intent = self.subject.status_mut()?.intent.take().ok_or_else(missing_observation)?;
         if self.driver.traits().issues {
             self.subject.retire(id)?;
@@ -59,8 +59,8 @@ impl Work<'_> {
     pub async fn forget(&mut self, target: &Target) -> Result<Outcome> {
         let intent = self.subject.status_mut()?.intent.take();
         let within = intent.ok_or_else(missing_observation)?.within;
-        target.place.admission.session.snapshots.forget(self.driver, &within).await;
-        self.subject.recovered = true;
+        self.list_again(target, &within).await;
+        self.subject.not_compared = true;
         Ok(Outcome::Again)
     }
 }

@@ -27,26 +27,26 @@ pub struct Bound {
 
 /// In which way an object is bound.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Record {
+pub enum BoundAs {
     /// Not at all.
-    None,
+    Nothing,
     /// The spec asks for one object by id.
     Asked,
     /// It was only observed: nothing was adopted.
     Observed,
     /// The operator created it or adopted it.
-    Bound,
+    Managed,
 }
 
 impl Bound {
     /// In which way the object is bound.
-    pub fn record(&self) -> Record {
+    pub fn bound_as(&self) -> BoundAs {
         match &self.external {
-            Some(external) if external.observed => Record::Observed,
-            Some(_) => Record::Bound,
-            None if self.intent.is_some() || self.annotated.is_some() => Record::Bound,
-            None if self.asked.is_some() => Record::Asked,
-            None => Record::None,
+            Some(external) if external.observed => BoundAs::Observed,
+            Some(_) => BoundAs::Managed,
+            None if self.intent.is_some() || self.annotated.is_some() => BoundAs::Managed,
+            None if self.asked.is_some() => BoundAs::Asked,
+            None => BoundAs::Nothing,
         }
     }
 
@@ -171,18 +171,18 @@ mod tests {
     #[test]
     fn each_record_binds_in_its_way() {
         let expected = [
-            ("created", Record::Bound, Some("1"), false),
-            ("adopted", Record::Bound, Some("1"), false),
-            ("observed", Record::Observed, Some("1"), false),
-            ("begun", Record::Bound, None, false),
-            ("copied", Record::Bound, Some("2"), true),
-            ("restored", Record::Bound, Some("2"), true),
-            ("asked", Record::Asked, Some("3"), false),
-            ("new", Record::None, None, false),
+            ("created", BoundAs::Managed, Some("1"), false),
+            ("adopted", BoundAs::Managed, Some("1"), false),
+            ("observed", BoundAs::Observed, Some("1"), false),
+            ("begun", BoundAs::Managed, None, false),
+            ("copied", BoundAs::Managed, Some("2"), true),
+            ("restored", BoundAs::Managed, Some("2"), true),
+            ("asked", BoundAs::Asked, Some("3"), false),
+            ("new", BoundAs::Nothing, None, false),
         ];
-        for ((name, bound), (expected, record, id, copied)) in cases().into_iter().zip(expected) {
+        for ((name, bound), (expected, bound_as, id, copied)) in cases().into_iter().zip(expected) {
             assert_eq!(name, expected);
-            assert_eq!((bound.record(), bound.id(), bound.copied()), (record, id, copied), "{name}");
+            assert_eq!((bound.bound_as(), bound.id(), bound.copied()), (bound_as, id, copied), "{name}");
         }
     }
 

@@ -28,7 +28,7 @@ impl Work<'_> {
         let begun = status.intent.as_ref().map(|intent| Claim::intent(kind, intent));
         // No other object finds it by its key.
         let key = key.filter(|_| !self.driver.traits().issues);
-        let wanted = key.into_iter().chain(id).filter(|_| !self.observing());
+        let wanted = key.into_iter().chain(id).filter(|_| !self.read_only());
         Ok(wanted.chain(begun).collect())
     }
 
@@ -57,7 +57,7 @@ impl Work<'_> {
     /// Databricks says that the name is taken, or may say so: its holder may give it up soon, so this object waits. Returns whether
     /// that holder waits for our name, directly or through others.
     pub fn record_name_taken(&self, target: &Target, seen: Option<&Seen>, want: &Value) -> Result<bool> {
-        let account = target.place.admission.session.client.account_id();
+        let account = target.account_id();
         let has = seen.map(|seen| self.driver.key(&seen.state)).transpose()?;
         let wants = self.driver.key(want)?;
         Ok(self.engine.memory.claims.record_name_taken(account, &self.subject.who, has.as_ref(), &wants))
@@ -65,7 +65,7 @@ impl Work<'_> {
 
     /// A name may be free by now: the objects that wait for one of this kind retry.
     pub fn name_freed(&self, target: &Target, seen: &Seen) -> Result<()> {
-        let account = target.place.admission.session.client.account_id();
+        let account = target.account_id();
         let had = self.driver.key(&seen.state)?;
         let waiting = self.engine.memory.claims.name_freed(account, &self.subject.who, &had);
         waiting.iter().for_each(|who| self.engine.memory.wake.wake(who));

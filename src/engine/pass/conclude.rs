@@ -32,22 +32,22 @@ pub struct Conclusion {
 
 /// Concludes a reconcile. `status` is the old one with the findings already in it (ids, facts, drift); conditions,
 /// `observedGeneration` and the time of the next reconcile are decided here.
-pub fn conclude(status: AnyStatus, outcome: &Outcome, pass: &Circumstances, pace: &Pace) -> Conclusion {
+pub fn conclude(status: AnyStatus, outcome: &Outcome, given: &Circumstances, pace: &Pace) -> Conclusion {
     let old = status.conditions.clone();
     let mut status = status;
-    if let Some(mut verdicts) = verdicts(&status, outcome, pass) {
-        speak_for_synced(&mut verdicts, pass.ready);
-        remark(&mut verdicts, pass.remark.as_deref());
-        if let Some((reason, message)) = &pass.unresolved {
+    if let Some(mut verdicts) = verdicts(&status, outcome, given) {
+        speak_for_synced(&mut verdicts, given.ready);
+        remark(&mut verdicts, given.remark.as_deref());
+        if let Some((reason, message)) = &given.unresolved {
             incomplete(&mut verdicts, *reason, message);
         }
-        status.conditions = conditions(&old, &verdicts, pass.generation, pass.now);
-        if processed(outcome, pass) {
-            status.observed_generation = pass.generation;
+        status.conditions = conditions(&old, &verdicts, given.generation, given.now);
+        if processed(outcome, given) {
+            status.observed_generation = given.generation;
         }
     }
     let before = AnyStatus { conditions: old, ..AnyStatus::default() };
-    let requeue = requeue(outcome, pass, pace);
+    let requeue = requeue(outcome, given, pace);
     Conclusion { notes: transitions(&before, &status), requeue, status }
 }
 
@@ -75,7 +75,9 @@ fn remark(verdicts: &mut [Verdict], remark: Option<&str>) {
 /// since: it is a transient failure like any other.
 pub fn weighed(outcome: Outcome, status: &AnyStatus, generation: i64) -> Outcome {
     match outcome {
-        Outcome::Failed(Error::Rejected { message, read: true, .. }) if status.is_settled(generation) => {
+        Outcome::Failed(Error::Rejected { message, about_object: false, .. })
+            if status.is_settled(generation) =>
+        {
             Outcome::Failed(Error::retry(message))
         }
         outcome => outcome,
@@ -83,9 +85,9 @@ pub fn weighed(outcome: Outcome, status: &AnyStatus, generation: i64) -> Outcome
 }
 
 /// Whether the generation counts as processed: a transient failure leaves it open.
-fn processed(outcome: &Outcome, pass: &Circumstances) -> bool {
+fn processed(outcome: &Outcome, given: &Circumstances) -> bool {
     match outcome {
-        Outcome::Failed(Error::Rejected { .. }) => pass.confirmed || pass.deleting,
+        Outcome::Failed(Error::Rejected { .. }) => given.confirmed || given.deleting,
         Outcome::Again
         | Outcome::Progress { sent: false, .. }
         | Outcome::Failed(
@@ -96,30 +98,30 @@ fn processed(outcome: &Outcome, pass: &Circumstances) -> bool {
 }
 
 /// When to reconcile again.
-fn requeue(outcome: &Outcome, pass: &Circumstances, pace: &Pace) -> Option<Duration> {
+fn requeue(outcome: &Outcome, given: &Circumstances, pace: &Pace) -> Option<Duration> {
     let doubled = |min: Duration, max: Duration| {
-        min.saturating_mul(2u32.saturating_pow(pass.attempts.min(20))).min(max)
+        min.saturating_mul(2u32.saturating_pow(given.attempts.min(20))).min(max)
     };
-    let later = |d: Duration| d.mul_f64(1.0 + 0.2 * pass.chance);
-    let up_to = |d: Duration| d.mul_f64(0.5 + 0.5 * pass.chance);
+    let later = |d: Duration| d.mul_f64(1.0 + 0.2 * given.chance);
+    let up_to = |d: Duration| d.mul_f64(0.5 + 0.5 * given.chance);
     let refused = |max: Duration| {
-        let steps = 2u32.saturating_pow(pass.refusals.min(20));
+        let steps = 2u32.saturating_pow(given.refusals.min(20));
         later(pace.stalled_min.saturating_mul(steps).min(max))
     };
     let backoff = up_to(doubled(pace.backoff_min, pace.backoff_max));
     Some(match outcome {
         // Nothing triggers a reconcile when the account has what was left out.
-        Outcome::Rest | Outcome::Planned { .. } if pass.unresolved.is_some() => {
-            pass.resync.map_or(pace.waiting, |resync| later(resync).min(pace.waiting))
+        Outcome::Rest | Outcome::Planned { .. } if given.unresolved.is_some() => {
+            given.next_due.map_or(pace.waiting, |due| later(due).min(pace.waiting))
         }
-        Outcome::Rest | Outcome::Planned { .. } => later(pass.resync?),
+        Outcome::Rest | Outcome::Planned { .. } => later(given.next_due?),
         Outcome::Suspended => return None,
         Outcome::Again => Duration::ZERO,
         Outcome::Limited(after) => *after,
         // A person may take days.
         Outcome::Progress { reason: Reason::AwaitingApproval, .. } => later(pace.waiting),
         Outcome::Progress { .. } => up_to(doubled(pace.poll_min, pace.poll_max)),
-        Outcome::Refused { .. } if pass.sent => pace.poll_min,
+        Outcome::Refused { .. } if given.change_accepted => pace.poll_min,
         Outcome::Refused { .. } => refused(pace.stalled),
         Outcome::Blocked { .. } | Outcome::Partly { .. } => later(pace.waiting),
         Outcome::Failed(error) => match error {
@@ -127,13 +129,13 @@ fn requeue(outcome: &Outcome, pass: &Circumstances, pace: &Pace) -> Option<Durat
             Error::Rejected { reason: Reason::OperatorNotPermitted | Reason::SecretNotWritable, .. } => {
                 refused(pace.poll_max)
             }
-            Error::Terminal { .. } | Error::Rejected { .. } if pass.deleting => refused(pace.backoff_max),
+            Error::Terminal { .. } | Error::Rejected { .. } if given.deleting => refused(pace.backoff_max),
             Error::Terminal { .. } | Error::Rejected { .. } => refused(pace.stalled),
             // Nothing triggers a reconcile when Databricks accepts the credentials again.
             Error::Waiting { reason: Reason::CredentialsInvalid, .. } => backoff,
             Error::Waiting { reason, .. } if about_references(*reason) => pace.waiting,
-            Error::Transient { after: Some(after), .. } => *after + pace.backoff_min.mul_f64(pass.chance),
-            Error::Conflict(_) if pass.attempts == 0 => Duration::ZERO,
+            Error::Transient { after: Some(after), .. } => *after + pace.backoff_min.mul_f64(given.chance),
+            Error::Conflict(_) if given.attempts == 0 => Duration::ZERO,
             // Fenced: the lease may be renewed in time after all.
             Error::Waiting { .. }
             | Error::Transient { .. }

@@ -8,7 +8,7 @@
 use serde_json::Value;
 use tokio::time::Instant;
 
-use super::bound::Record;
+use super::bound::BoundAs;
 use super::look::Look;
 use super::outcome::Outcome;
 use super::work::{Target, Work, missing_observation};
@@ -26,8 +26,7 @@ impl Work<'_> {
     pub async fn create(&mut self, target: &Target, look: Look) -> Result<Outcome> {
         let want = target.want.as_ref().ok_or_else(missing_observation)?;
         let key = self.driver.key(want)?;
-        let session = &target.place.admission.session;
-        let account_id = session.client.account_id().to_owned();
+        let account_id = target.account_id().to_owned();
         let issues = self.driver.traits().issues;
         // What is gone already is not kept for a while.
         let retires = issues && look.seen().is_some();
@@ -71,6 +70,15 @@ impl Work<'_> {
         self.created(target, key, new, retires).await
     }
 
+    /// Creates the successor of the present secret.
+    pub async fn replace(&mut self, target: &Target, look: Look) -> Result<Outcome> {
+        if let (Some(seen), None) = (look.seen(), &self.subject.status()?.external) {
+            // What a restored object had is retired as well.
+            self.restore(target, seen)?;
+        }
+        self.create(target, look).await
+    }
+
     /// Fails as the last create did if that was refused because the name is taken, which no LIST has shown.
     fn refused_before(&self, target: &Target, want: &Value, key: &Key) -> Result<()> {
         let exists = self.remember(|m| m.exists.take());
@@ -89,7 +97,7 @@ impl Work<'_> {
         let pinned = &status.resolved_refs;
         for need in self.driver.needs(&self.subject.spec())? {
             let (Wanted::Principal(name), false) = (&need.what, need.soft) else { continue };
-            let now = target.place.admission.session.directory.principal(name, Urgency::Urgent, true).await?;
+            let now = target.session().directory.principal(name, Urgency::Urgent, true).await?;
             let Some(now) = now else {
                 return Err(Error::waiting(
                     Reason::ReferenceNotFound,
@@ -112,25 +120,25 @@ impl Work<'_> {
 
     /// The ids of all objects of the parent, of whatever user, read now: none of them is the result of a create that follows.
     async fn all_within(&self, target: &Target, within: &str) -> Result<Vec<String>> {
-        let snapshots = &target.place.admission.session.snapshots;
+        let snapshots = &target.session().snapshots;
         let ids = |rows: &Rows<'_>| rows.all().map(|seen| seen.id.clone()).collect();
         snapshots.look(self.driver, &target.place.reader, within, Instant::now(), ids).await
     }
 
     /// Records what was just created, and reads the response, or the account if that shows only the id.
     async fn created(&mut self, target: &Target, key: Key, mut new: New, retires: bool) -> Result<Outcome> {
-        let snapshots = &target.place.admission.session.snapshots;
+        let snapshots = &target.session().snapshots;
         match new.seen.take() {
             Some(seen) => new.seen = Some(snapshots.amend(self.driver, &key.within, seen).await),
-            None => snapshots.forget(self.driver, &key.within).await,
+            None => self.list_again(target, &key.within).await,
         }
-        self.claimant(target).record(&new.id);
+        self.claimant(target).hold(&new.id);
         self.remember(|m| {
             let ObjectMemory { awaiting_first_ready, refilled, renewed, .. } = std::mem::take(m);
             *m = ObjectMemory { awaiting_first_ready, refilled, renewed, ..ObjectMemory::default() };
         });
         let created_at = Some(seconds(clock::now()));
-        let account_id = target.place.admission.session.client.account_id().to_owned();
+        let account_id = target.account_id().to_owned();
         let shown = new.seen.as_ref().and_then(|seen| self.driver.key(&seen.state).ok());
         let (id, name) = (new.id.clone(), Some(shown.unwrap_or(key).name));
         let external = External { account_id, id, name, adopted: false, observed: false, created_at };
@@ -147,12 +155,12 @@ impl Work<'_> {
     async fn not_created(&self, target: &Target, want: &Value, error: Error) -> Result<Error> {
         if error.is_rejected(Reason::ReferenceNotFound) {
             // A principal that was created again has another id.
-            target.place.admission.session.directory.forget();
+            target.session().directory.forget();
             return Ok(self.about_references(&error));
         }
         if matches!(error, Error::Conflict(_)) {
             let within = self.driver.key(want)?.within;
-            target.place.admission.session.snapshots.forget(self.driver, &within).await;
+            self.list_again(target, &within).await;
         }
         if !error.is_rejected(Reason::AlreadyExists) {
             return Ok(error);
@@ -160,9 +168,9 @@ impl Work<'_> {
         self.record_name_taken(target, None, want)?;
         // It may have appeared since the listing that this reconcile rested on, so a new one is read. If that does not show it
         // either, this refusal is the result, without another call.
-        target.place.admission.session.snapshots.forget(self.driver, &self.driver.key(want)?.within).await;
-        let message = error.to_string();
         let key = self.driver.key(want)?;
+        self.list_again(target, &key.within).await;
+        let message = error.to_string();
         self.remember(|m| m.exists = Some((key, error)));
         Ok(Error::Conflict(message))
     }
@@ -175,7 +183,7 @@ impl Work<'_> {
         let found = needs.iter().any(|need| {
             matches!(need.what, Wanted::Object { .. }) && text.contains(&format!("spec.{}", need.place()))
         });
-        if self.bound().record() == Record::Bound {
+        if self.bound().bound_as() == BoundAs::Managed {
             text += ", or delete this object if that was deleted in the account";
         }
         let error = Error::rejected(Reason::ReferenceNotFound, text);

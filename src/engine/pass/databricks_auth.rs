@@ -14,8 +14,8 @@ use super::record::Ended;
 use super::subject::Subject;
 use crate::engine::account::Renewed;
 use crate::engine::crd::{
-    AUTH_KIND, AnyStatus, AuthStatus, DatabricksAuthSpec, Dependents, External, FINALIZER, ObjectName,
-    Reason, still,
+    AUTH_KIND, AnyStatus, AuthStatus, DatabricksAuthSpec, Dependents, External, ObjectName, Reason,
+    has_finalizer, still,
 };
 use crate::engine::error::{Error, Result};
 
@@ -28,7 +28,7 @@ pub async fn reconcile(object: Arc<DynamicObject>, engine: Arc<Engine>) -> Actio
         Err(error) => Err(error),
     };
     if let Err(error) = &outcome {
-        engine.auths.give_up(&subject.who, &subject.spec(), error);
+        engine.auths.store_first_error(&subject.who, &subject.spec(), error);
     }
     // The watch makes the operator forget one that disappears, but not what a reconcile stores after that.
     let cached = engine.cluster.stores.object(&subject.who);
@@ -59,7 +59,7 @@ async fn hops(engine: &Engine, subject: &mut Subject) -> Result<Outcome> {
     let spec: DatabricksAuthSpec = serde_json::from_value(subject.spec())
         .map_err(|_| Error::terminal(Reason::InvalidSpec, "spec cannot be read: compare it with the CRD"))?;
     if !subject.deleting() {
-        subject.write_metadata(engine, true).await?;
+        subject.set_finalizer(engine).await?;
     }
     let renewed = engine.auths.renew(&who, &subject.object, &spec).await;
     let outcome = renewed.and_then(|renewed| show(engine, subject, &spec.account_id, renewed));
@@ -84,7 +84,7 @@ fn dependents(engine: &Engine, who: &ObjectName) -> Vec<ObjectName> {
                 let object = engine.cluster.objects.freshest(&object);
                 let status = &object.data["status"];
                 let bound = status["external"].is_object() || status["intent"].is_object();
-                bound && object.finalizers().iter().any(|f| f == FINALIZER)
+                bound && has_finalizer(&object)
             })
     });
     all

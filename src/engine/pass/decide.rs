@@ -16,7 +16,7 @@ use words::{start_over, write_back};
 
 use std::time::Duration;
 
-use super::bound::Record;
+use super::bound::BoundAs;
 use super::look::Found;
 use crate::engine::crd::{AdoptionPolicy, RECONCILE_REQUESTED, Reason};
 use crate::engine::kind::{Change, Phase, Seen, When, at};
@@ -27,11 +27,11 @@ pub fn decide(view: &View<'_>) -> Step {
 }
 
 /// Decides what needs no response of the account about a deletion: it needs no credentials then. The arguments are those of a [`View`].
-pub fn deleting_without_account(record: Record, delete_outside: bool, protected: bool) -> Option<Step> {
-    if record == Record::None || record == Record::Asked {
+pub fn deleting_without_account(bound_as: BoundAs, delete_outside: bool, protected: bool) -> Option<Step> {
+    if bound_as == BoundAs::Nothing || bound_as == BoundAs::Asked {
         return Some(Step::Release(Released::NeverCreated));
     }
-    if !delete_outside || record == Record::Observed {
+    if !delete_outside || bound_as == BoundAs::Observed {
         return Some(Step::Release(Released::Retained));
     }
     protected.then(|| {
@@ -44,7 +44,7 @@ pub fn deleting_without_account(record: Record, delete_outside: bool, protected:
 }
 
 fn deleting(view: &View<'_>) -> Step {
-    if let Some(step) = deleting_without_account(view.record, view.delete_outside, view.protected) {
+    if let Some(step) = deleting_without_account(view.bound_as, view.delete_outside, view.protected) {
         return step;
     }
     let retired = view.issue.as_ref().and_then(|issue| issue.retired.first());
@@ -70,7 +70,7 @@ fn deleting(view: &View<'_>) -> Step {
             ),
         ),
         // The other object deletes it.
-        Found::Held(_) => Step::Release(Released::Held),
+        Found::ManagedBy(_) => Step::Release(Released::ManagedByOther),
         Found::Replaced(_) | Found::Renamed(_) => Step::Release(Released::Gone),
         Found::Interrupted(create) => recover(view, create),
         Found::Several(ids) => refuse(
@@ -106,7 +106,7 @@ fn living(view: &View<'_>) -> Step {
                 ids.join(", ")
             ),
         ),
-        Found::Held(by) => refuse(Reason::ManagementConflict, managed_by(by)),
+        Found::ManagedBy(by) => refuse(Reason::ManagementConflict, managed_by(by)),
         Found::Replaced(ids) if view.observe => plan(
             Reason::ExternalResourceMissing,
             format!(
@@ -126,7 +126,7 @@ fn living(view: &View<'_>) -> Step {
         ),
         Found::Interrupted(create) => recover(view, create),
         Found::Foreign(seen) => foreign(view, seen, false),
-        Found::Ours(seen) if view.record == Record::Bound || observes(view) => {
+        Found::Ours(seen) if view.bound_as == BoundAs::Managed || observes(view) => {
             let issue = view.issue.as_ref().filter(|_| !view.observe);
             issue.and_then(|issue| issued(issue, seen)).unwrap_or_else(|| ours(view, seen))
         }
@@ -162,7 +162,7 @@ fn issued(issue: &Issue, seen: &Seen) -> Option<Step> {
 
 /// Whether the object is already recorded as only observed.
 fn observes(view: &View<'_>) -> bool {
-    view.observe && view.record == Record::Observed
+    view.observe && view.bound_as == BoundAs::Observed
 }
 
 /// The object does not exist and is only observed: that is no failure, and the plan is what managing it would do.
@@ -171,25 +171,25 @@ fn unseen(view: &View<'_>, settled: bool) -> Step {
     let called = &view.called;
     let missing = |text: String| plan(Reason::ExternalResourceMissing, text);
     let create = "set spec.managementPolicy to Managed to have that done";
-    match view.record {
-        Record::Bound | Record::Observed if !settled => absent(view, false),
-        Record::Asked => {
+    match view.bound_as {
+        BoundAs::Managed | BoundAs::Observed if !settled => absent(view, false),
+        BoundAs::Asked => {
             missing(format!("the account has no {called}: correct spec.externalId or remove the field"))
         }
-        Record::None if required => missing(format!(
+        BoundAs::Nothing if required => missing(format!(
             "the account has no {called}, and none would be created, as spec.adoptionPolicy is Required"
         )),
-        Record::None => plan(
+        BoundAs::Nothing => plan(
             Reason::WouldBeCreated,
             format!("the account has no {called}: it would be created; {create}"),
         ),
-        Record::Bound | Record::Observed if view.asked.is_some() || required || view.data_bearing => {
+        BoundAs::Managed | BoundAs::Observed if view.asked.is_some() || required || view.data_bearing => {
             missing(format!(
                 "{called} is gone from the account, and would not be created again by itself: to have a new one, delete this \
              object and apply it again without spec.externalId and spec.adoptionPolicy: Required"
             ))
         }
-        Record::Bound | Record::Observed => plan(
+        BoundAs::Managed | BoundAs::Observed => plan(
             Reason::WouldBeCreated,
             format!("{called} is gone from the account: it would be created again; {create}"),
         ),
@@ -215,19 +215,19 @@ fn without_parent(view: &View<'_>, settled: bool) -> Step {
 fn absent(view: &View<'_>, settled: bool) -> Step {
     let called = &view.called;
     let missing = |text: String| refuse(Reason::ExternalResourceMissing, text);
-    match view.record {
-        Record::Asked => {
+    match view.bound_as {
+        BoundAs::Asked => {
             missing(format!("the account has no {called}: correct spec.externalId or remove the field"))
         }
-        Record::None if view.adoption == AdoptionPolicy::Required => missing(format!(
+        BoundAs::Nothing if view.adoption == AdoptionPolicy::Required => missing(format!(
             "the account has no {called}, and spec.adoptionPolicy is Required: create it there, or set IfOwned to have \
              it created"
         )),
-        Record::None => Step::Create,
-        Record::Bound | Record::Observed if !settled => {
+        BoundAs::Nothing => Step::Create,
+        BoundAs::Managed | BoundAs::Observed if !settled => {
             wait(Reason::Progressing, format!("{called} seems to be gone; reading once more to be sure"))
         }
-        Record::Bound | Record::Observed
+        BoundAs::Managed | BoundAs::Observed
             if view.asked.is_some() || view.adoption == AdoptionPolicy::Required =>
         {
             missing(format!(
@@ -235,30 +235,31 @@ fn absent(view: &View<'_>, settled: bool) -> Step {
                  without spec.externalId and spec.adoptionPolicy: Required to create a new one"
             ))
         }
-        Record::Bound | Record::Observed if view.data_bearing => missing(format!(
+        BoundAs::Managed | BoundAs::Observed if view.data_bearing => missing(format!(
             "{called} is gone from the account and holds data, so it is not created again by itself: delete this object \
              and apply it again to create a new one, or apply it with spec.externalId to bind another"
         )),
-        Record::Bound | Record::Observed => Step::Create,
+        BoundAs::Managed | BoundAs::Observed => Step::Create,
     }
 }
 
 fn foreign(view: &View<'_>, seen: &Seen, marked: bool) -> Step {
-    if view.issue.is_some() && !view.observe && view.record != Record::Bound {
+    if view.issue.is_some() && !view.observe && view.bound_as != BoundAs::Managed {
         return instead_of_adoption(view);
     }
     let allowed = match view.adoption {
         AdoptionPolicy::IfExists | AdoptionPolicy::Required => true,
-        AdoptionPolicy::IfOwned => marked || view.asked.is_some() || view.record == Record::Asked,
+        AdoptionPolicy::IfOwned => marked || view.asked.is_some() || view.bound_as == BoundAs::Asked,
         AdoptionPolicy::Never => false,
     };
     // Nothing manages it, so no permission is needed either: it is as good as missing.
-    let vacant = seen.about.phase == Phase::Vacant && matches!(view.record, Record::None | Record::Observed);
+    let vacant =
+        seen.about.phase == Phase::Vacant && matches!(view.bound_as, BoundAs::Nothing | BoundAs::Observed);
     if vacant && !allowed && !view.observe {
         return Step::TakeUp;
     }
     // Nothing is written to what is only observed, so that needs no permission.
-    if (allowed || view.observe) && view.record != Record::Bound {
+    if (allowed || view.observe) && view.bound_as != BoundAs::Managed {
         return Step::Adopt;
     }
     if view.copied && seen.about.owner.is_some() {
@@ -271,7 +272,7 @@ fn foreign(view: &View<'_>, seen: &Seen, marked: bool) -> Step {
             ),
         );
     }
-    if view.record == Record::Bound {
+    if view.bound_as == BoundAs::Managed {
         return refuse(
             Reason::AlreadyExists,
             format!(
@@ -293,7 +294,7 @@ fn foreign(view: &View<'_>, seen: &Seen, marked: bool) -> Step {
 
 /// The value of a secret that exists is not known. One that was only observed stays, and another one is created.
 fn instead_of_adoption(view: &View<'_>) -> Step {
-    if view.record == Record::Observed && view.adoption != AdoptionPolicy::Required {
+    if view.bound_as == BoundAs::Observed && view.adoption != AdoptionPolicy::Required {
         return Step::Create;
     }
     refuse(

@@ -4,20 +4,22 @@
 //!
 //! A secret that was replaced, or whose value was lost, is deleted alike; its Kubernetes object stays.
 
+mod words;
+
 use std::time::Duration;
 
 use kube::ResourceExt;
 use serde_json::Value;
 use tokio::time::Instant;
 
-use super::bound::Record;
+use super::bound::BoundAs;
 use super::decide::Released;
 use super::look::Look;
 use super::outcome::Outcome;
 use super::subject::Counted;
 use super::work::{Target, Work, missing_observation};
 use crate::clock;
-use crate::engine::crd::{EXTERNAL_ID, EventReason, FINALIZER, Intent, Note, ObjectName, Reason, age};
+use crate::engine::crd::{EventReason, FINALIZER, Reason, age};
 use crate::engine::error::{Error, Result};
 use crate::engine::kind::Seen;
 use crate::engine::meter::Write;
@@ -40,17 +42,21 @@ impl Work<'_> {
         self.same_place_if_adopted(target.want.as_ref(), seen)?;
         self.unchanged().await?;
         let _one_at_a_time = self.guard(target, None, Some(seen), &[]).await?;
-        if let Some(blocked) = self.too_many(target) {
+        if let Some(blocked) = self.admit_deletion(target) {
             return Ok(blocked);
         }
         match self.send_delete(target, seen).await {
             Ok(true) => self.subject.counted.push(Counted::Wrote(Write::Delete)),
             Ok(false) => {}
-            Err(error) if self.note_in_use(&error) => return self.release(Released::InUse).await,
-            Err(error) => return Err(self.overtaken(target, seen, error).await?),
+            Err(error) => {
+                if self.note_in_use(&error) {
+                    return self.release(Released::InUse).await;
+                }
+                return Err(self.overtaken(target, seen, error).await?);
+            }
         }
         let key = self.driver.key(&seen.state)?;
-        target.place.admission.session.snapshots.remove(self.driver, &key.within, &seen.id).await;
+        target.session().snapshots.remove(self.driver, &key.within, &seen.id).await;
         self.name_freed(target, seen)?;
         let before = self.remember(|m| m.delete_accepted.replace(Instant::now()));
         Ok(before.map_or(Outcome::Again, |_| deletion_accepted()))
@@ -69,23 +75,22 @@ impl Work<'_> {
         })
     }
 
-    /// After too many deletions in the account, none is sent.
-    fn too_many(&self, target: &Target) -> Option<Outcome> {
-        let account = target.place.admission.session.client.account_id();
-        let message = self.engine.memory.breaker.admit(account, &self.subject.uid()).err()?;
+    /// Counts a deletion. After too many in the account none is sent: why, and what a person can do.
+    fn admit_deletion(&self, target: &Target) -> Option<Outcome> {
+        let message = self.engine.memory.breaker.admit(target.account_id(), &self.subject.uid()).err()?;
         Some(Outcome::Blocked { reason: Reason::TooManyDeletions, message })
     }
 
     /// What was adopted must be the object that the spec means. What the operator has created goes with its record, even if the spec was
     /// changed while the result of the create was not known.
     fn same_place_if_adopted(&self, want: Option<&Value>, seen: &Seen) -> Result<()> {
-        let adopted = self.bound().adopted(self.observing());
+        let adopted = self.bound().adopted(self.read_only());
         want.filter(|_| adopted).map_or(Ok(()), |want| self.same_place(want, seen))
     }
 
     /// The deletion itself. Returns whether it was accepted; if not, the object is gone already.
     async fn send_delete(&self, target: &Target, seen: &Seen) -> Result<bool> {
-        match self.driver.retire(&target.place.writer, seen, target.want.as_ref()).await {
+        match self.driver.remove(&target.place.writer, seen, target.want.as_ref()).await {
             Ok(()) => Ok(true),
             // A replica that lags behind may not know it yet, and then nothing was deleted.
             Err(error) if error.is_rejected(Reason::ExternalResourceMissing) => {
@@ -104,7 +109,7 @@ impl Work<'_> {
         let created = self.bound().created_at()?;
         let called = format!("{} {id}", self.subject.who.kind);
         let deleting = self.subject.deleting();
-        self.lag().may_be_unseen(&called, created, clock::now(), Duration::ZERO, deleting)
+        self.lag().wait_until_shown(&called, created, clock::now(), Duration::ZERO, deleting)
     }
 
     /// Notes a refused deletion. Returns whether to release the object instead of waiting until nothing uses it: what uses it is known to
@@ -121,8 +126,8 @@ impl Work<'_> {
     /// Releases the Kubernetes object, with the event for it. What it managed stays in the account and uses what it used, if it was
     /// managed at all.
     pub async fn release(&mut self, how: Released) -> Result<Outcome> {
-        let (engine, note) = (self.engine, self.released(&how));
-        let managed = !self.observing() && self.bound().record() == Record::Bound;
+        let (engine, note) = (self.engine, self.release_note(&how));
+        let managed = !self.read_only() && self.bound().bound_as() == BoundAs::Managed;
         let stays = managed && matches!(how, Released::Retained | Released::InUse);
         let (wake, who) = (&engine.memory.wake, self.subject.who.clone());
         let used = wake.uses(&who);
@@ -131,68 +136,6 @@ impl Work<'_> {
             wake.retain(&who, used);
         }
         Ok(released)
-    }
-
-    /// What the event reports of the object in the account when its Kubernetes object is released. One that is deleted before the
-    /// first reconcile after a restore without its status says by its annotation what stays.
-    fn released(&self, how: &Released) -> Option<Note> {
-        let bound = self.bound();
-        let recorded = bound.external.as_ref().map(|external| external.id.as_str());
-        let note = |warning, reason, text| Some(Note { warning, reason, text });
-        // While a create is in doubt, the annotation names what was there before it.
-        let copied = bound.annotated.as_deref().filter(|_| bound.copied());
-        let (stays, gone) = (recorded.or(copied), recorded);
-        match how {
-            // It may name what was adopted before a restore, and what it must not adopt again.
-            Released::NeverCreated => {
-                let named = self.subject.object.annotations().get(EXTERNAL_ID)?;
-                let text = format!("the object {named}, which the annotation names, stays in the account");
-                note(false, EventReason::Retained, text)
-            }
-            Released::Retained => match stays {
-                Some(id) => {
-                    let left = self.management.suspended() || self.observing();
-                    let reason = if left { EventReason::OrphanedOnDelete } else { EventReason::Retained };
-                    let mut text = format!("the object {id} stays in the account");
-                    let former = self.subject.status.iter().flat_map(|status| &status.retired);
-                    let former: Vec<&str> = former.map(|one| one.id.as_str()).collect();
-                    if !former.is_empty() {
-                        text += &format!(", and so do its predecessors: {}", former.join(", "));
-                    }
-                    note(left, reason, text)
-                }
-                None => note(true, EventReason::OrphanedOnDelete, interrupted(bound.intent.as_ref()?)),
-            },
-            Released::Held => note(
-                false,
-                EventReason::Retained,
-                format!("the object {} stays in the account, as another object manages it", stays?),
-            ),
-            Released::InUse => note(true, EventReason::Retained, self.in_use(stays?)),
-            Released::Left(word) => note(
-                false,
-                EventReason::Deleted,
-                format!("the object {} is not removed from the account: it stays there as {word}", gone?),
-            ),
-            Released::Gone => {
-                note(false, EventReason::Deleted, format!("the object {} is gone from the account", gone?))
-            }
-        }
-    }
-
-    /// The text for an object that stays because it is used. No object of the cluster deletes it any more.
-    fn in_use(&self, id: &str) -> String {
-        let keepers = self.engine.memory.wake.keepers(&self.subject.who);
-        let names: Vec<String> = keepers.iter().map(ObjectName::to_string).collect();
-        let user = if names.is_empty() {
-            "something in the account".to_owned()
-        } else {
-            format!("what {} managed, or something else in the account,", names.join(" and "))
-        };
-        format!(
-            "the object {id} stays in the account: {user} still uses it, and spec.deletionPolicy is not set. With Delete, the \
-             operator would wait until it can be deleted"
-        )
     }
 
     /// Deletes a secret that was replaced, or whose value was lost: never the present one. Its record is removed once a read after
@@ -206,7 +149,7 @@ impl Work<'_> {
                 return Ok(blocked);
             }
             self.unchanged().await?;
-            if let Some(blocked) = self.too_many(target) {
+            if let Some(blocked) = self.admit_deletion(target) {
                 return Ok(blocked);
             }
         }
@@ -215,10 +158,16 @@ impl Work<'_> {
             Some(seen) => self.discard_seen(target, &seen).await?,
             None => self.surely_gone(target, &within, id).await?,
         }
-        target.place.admission.session.snapshots.remove(self.driver, &within, id).await;
+        target.session().snapshots.remove(self.driver, &within, id).await;
         self.subject.status_mut()?.retired.retain(|one| one.id != id);
-        self.subject.recovered = true;
+        self.subject.not_compared = true;
         Ok(Outcome::Again)
+    }
+
+    /// Deletes a former secret before its time, if a successor of the present one can be kept.
+    pub async fn make_room(&mut self, target: &Target, id: &str) -> Result<Outcome> {
+        self.reserve().await?;
+        self.discard(target, id).await
     }
 
     async fn discard_seen(&mut self, target: &Target, seen: &Seen) -> Result<()> {
@@ -258,7 +207,7 @@ impl Work<'_> {
         if status.intent.is_none() && !recent {
             return Ok(());
         }
-        target.place.admission.session.snapshots.forget(self.driver, within).await;
+        self.list_again(target, within).await;
         Err(Error::retry(format!(
             "the account does not show the secret {id} at present, and its reads may lag behind: reading again before it counts as gone"
         )))
@@ -271,11 +220,6 @@ impl Work<'_> {
         let beside = present.is_none_or(|parent| self.driver.within(&seen.id).is_ok_and(|own| own == parent));
         Ok(beside && self.recognised(target, seen)?)
     }
-}
-
-/// The text for what a create may have created.
-fn interrupted(intent: &Intent) -> String {
-    format!("a create of {} was interrupted; what it may have created stays in the account", intent.name)
 }
 
 /// Reads may show the object for a while longer.

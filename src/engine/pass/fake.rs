@@ -489,7 +489,7 @@ impl Driver for Fake {
         Ok((seen.state["value"] == "off").then_some("switched off"))
     }
 
-    fn retire<'a>(
+    fn remove<'a>(
         &'a self,
         api: &'a Writer,
         seen: &'a Seen,

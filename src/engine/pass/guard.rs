@@ -1,5 +1,5 @@
 //! The last checks before a write: what may be touched, whether the object is the one that the spec means, the guard of the kind, and
-//! the right to write. They read, and write nothing.
+//! the right to write. They read, and write nothing; what they find overtaken is read again by the next reconcile.
 //!
 //! The guard is asked for each identity that the operator signs in as, against all siblings where the kind needs them; where the API
 //! does not take several writes at a time, one waits for the other.
@@ -13,9 +13,8 @@ use kube::core::DynamicObject;
 use serde::Deserialize;
 use serde_json::Value;
 use tokio::sync::OwnedMutexGuard;
-use tokio::time::Instant;
 
-use super::bound::Record;
+use super::bound::BoundAs;
 use super::work::{Place, Target, Work};
 use crate::clock;
 use crate::engine::account::{Admission, check_power};
@@ -23,6 +22,16 @@ use crate::engine::crd::{AUTH_KIND, DatabricksAuthSpec, External, ObjectName, Op
 use crate::engine::error::{Error, Result};
 use crate::engine::kind::{Acting, AuthFacts, Key, Lifecycle, Permit, Seen, Writer};
 use crate::engine::memory::named;
+
+/// The turn of one of several changes that are sent one at a time.
+struct Turn {
+    /// Until this is dropped, the others wait.
+    held: OwnedMutexGuard<()>,
+    /// The key of the object.
+    key: Key,
+    /// A create that had to wait: what it was decided on is from before.
+    late: bool,
+}
 
 impl Work<'_> {
     /// Fails unless a grant allows the object to give what the object in the account already gives: otherwise it could reveal or
@@ -42,7 +51,7 @@ impl Work<'_> {
         }
         let means = format!("{}/{}", wanted.within, wanted.name);
         let (id, means) = (&seen.id, means.trim_matches('/'));
-        let bound = self.bound().record() == Record::Bound;
+        let bound = self.bound().bound_as() == BoundAs::Managed;
         let text = match self.management.external_id.as_ref().filter(|_| !bound) {
             Some(_) => format!(
                 "spec.externalId names {id}, and the rest of the spec means another one ({means}): correct spec.externalId or the rest"
@@ -75,17 +84,45 @@ impl Work<'_> {
         seen: Option<&Seen>,
         before: &[String],
     ) -> Result<Option<OwnedMutexGuard<()>>> {
-        let (place, traits) = (&target.place, self.driver.traits());
-        let session = &place.admission.session;
+        let (place, among_siblings) = (&target.place, self.driver.traits().guarded_among_siblings);
         let identities = self.identities(target);
         let egress: BTreeSet<IpNet> =
             identities.iter().flat_map(|identity| identity.egress.clone()).collect();
-        let facts = AuthFacts { egress: egress.into_iter().collect(), ..session.facts.clone() };
-        if !traits.guarded_among_siblings {
+        let facts = AuthFacts { egress: egress.into_iter().collect(), ..target.session().facts.clone() };
+        if !among_siblings {
             self.guard_by_itself(place, (want, seen), &identities, &facts.egress).await?;
         }
         // Guards that read all objects are about the operator's own addresses: without any there is nothing to check.
-        let checked = traits.guarded_among_siblings && !facts.egress.is_empty();
+        let checked = among_siblings && !facts.egress.is_empty();
+        let Some(Turn { held, key, late }) = self.take_turn(target, (want, seen), checked).await? else {
+            return Ok(None);
+        };
+        if checked {
+            self.no_change_is_unseen(target, &key.within)?;
+        }
+        if checked || late {
+            let siblings = self.driver.list(&place.reader, &key.within).await?;
+            if late {
+                self.still_absent(target, &key, before, &siblings).await?;
+            }
+            if checked {
+                self.all_are_shown(target, &key.within, &siblings)?;
+                let act = Acting { want, seen, siblings: &siblings, auth: &facts };
+                self.driver.guard(act, &place.reader).await?;
+            }
+        }
+        Ok(Some(held))
+    }
+
+    /// Waits until this change may be sent, where only one at a time may; `None` where any number may. Changes that are checked among
+    /// all siblings are always sent one at a time.
+    async fn take_turn(
+        &self,
+        target: &Target,
+        (want, seen): (Option<&Value>, Option<&Seen>),
+        checked: bool,
+    ) -> Result<Option<Turn>> {
+        let traits = self.driver.traits();
         let creates_in_turn = traits.creates_in_turn && seen.is_none();
         if !(checked || creates_in_turn || traits.writes_in_turn) {
             return Ok(None);
@@ -93,25 +130,9 @@ impl Work<'_> {
         let state = want.or(seen.map(|seen| &seen.state)).unwrap_or(&Value::Null);
         let key = self.driver.key(state)?;
         let locks = &self.engine.memory.parent_locks;
-        let lock = locks.lock(session.client.account_id(), &self.subject.who.kind, &key.within);
+        let lock = locks.lock(target.account_id(), &self.subject.who.kind, &key.within);
         let (held, waited) = lock.await;
-        let late = creates_in_turn && waited;
-        if !(checked || late) {
-            return Ok(Some(held));
-        }
-        if checked {
-            self.no_change_is_unseen(target, &key.within)?;
-        }
-        let siblings = self.driver.list(&place.reader, &key.within).await?;
-        if late {
-            self.still_absent(target, &key, before, &siblings).await?;
-        }
-        if checked {
-            self.all_are_shown(target, &key.within, &siblings)?;
-            let act = Acting { want, seen, siblings: &siblings, auth: &facts };
-            self.driver.guard(act, &place.reader).await?;
-        }
-        Ok(Some(held))
+        Ok(Some(Turn { held, key, late: creates_in_turn && waited }))
     }
 
     /// Asks a guard that needs no other objects of the kind, once for each identity.
@@ -123,7 +144,7 @@ impl Work<'_> {
         egress: &[IpNet],
     ) -> Result<()> {
         for (at, identity) in identities.iter().enumerate() {
-            let own_id = place.admission.session.directory.own_id(&identity.client_id);
+            let own_id = place.session().directory.own_id(&identity.client_id);
             let principal_id = if self.driver.traits().guarded_alone { own_id.await? } else { None };
             // What the account does not have needs no guard; whether it has the session's own may be unknown.
             if at == 0 || principal_id.is_some() {
@@ -147,7 +168,7 @@ impl Work<'_> {
     ) -> Result<()> {
         for seen in shown.iter().filter(|seen| !before.contains(&seen.id)) {
             if self.driver.matches(key, seen)? {
-                target.place.admission.session.snapshots.forget(self.driver, &key.within).await;
+                self.list_again(target, &key.within).await;
                 let text =
                     format!("{} appeared while this object waited for its turn; reading again", seen.id);
                 return Err(Error::Conflict(text));
@@ -159,7 +180,7 @@ impl Work<'_> {
     /// What guards know of each identity that the operator uses for this account, that of the session first: of the DatabricksAuths
     /// in the namespace of the one in use. Others do not count: a namespace must not keep what another one manages from changing.
     fn identities(&self, target: &Target) -> Vec<AuthFacts> {
-        let (session, home) = (&target.place.admission.session, &target.place.auth.namespace);
+        let (session, home) = (target.session(), &target.place.auth.namespace);
         let mut identities = vec![session.facts.clone()];
         let auths = self.engine.cluster.stores.objects(AUTH_KIND);
         for auth in auths.filter(|auth| auth.namespace().as_ref() == Some(home)) {
@@ -189,16 +210,16 @@ impl Work<'_> {
     /// a later read shows too.
     fn no_change_is_unseen(&self, target: &Target, within: &str) -> Result<()> {
         for (object, _) in self.siblings(target, within) {
-            let recent = |at: Instant| at.elapsed() < self.lag().read;
+            let lag = self.lag().read;
             let uid = object.uid().unwrap_or_default();
-            let (sent, deleted) = self.engine.memory.objects.changed(&uid);
-            if deleted.is_some_and(recent) {
+            let (change, deleted) = self.engine.memory.objects.changed(&uid);
+            if deleted.is_some_and(|at| at.elapsed() < lag) {
                 return Err(self.unsure("deleted with", &object));
             }
             // A start of the operator forgets when something was sent, but not that no read had shown it.
             let recorded = Operation::deserialize(&object.data["status"]["operation"]).ok();
             let recorded = recorded.map(|operation| age(operation.since.0, clock::now()));
-            if sent.is_some_and(recent) || recorded.is_some_and(|age| age < self.lag().read) {
+            if change.may_be_unseen(lag) || recorded.is_some_and(|age| age < lag) {
                 return Err(self.unsure("changed for", &object));
             }
         }
@@ -207,7 +228,7 @@ impl Work<'_> {
 
     /// The other objects of the kind that stand for one under this parent in this account.
     fn siblings(&self, target: &Target, within: &str) -> Vec<(Arc<DynamicObject>, External)> {
-        let account = target.place.admission.session.client.account_id();
+        let account = target.account_id();
         let own = self.subject.uid();
         let objects = self.engine.cluster.stores.objects(&self.subject.who.kind);
         let others = objects.filter(|object| object.uid().as_ref() != Some(&own));
@@ -250,7 +271,7 @@ impl Work<'_> {
     pub async fn overtaken(&self, target: &Target, seen: &Seen, error: Error) -> Result<Error> {
         if matches!(error, Error::Conflict(_)) {
             let within = self.driver.key(&seen.state)?.within;
-            target.place.admission.session.snapshots.forget(self.driver, &within).await;
+            self.list_again(target, &within).await;
         }
         Ok(error)
     }

@@ -14,17 +14,19 @@ use kube::ResourceExt;
 use kube::core::DynamicObject;
 use kube::runtime::controller::Action;
 use serde::Deserialize;
+use serde_json::Value;
 use tracing::{Instrument, Span};
 
 use super::decide::{Released, Step, deleting_without_account};
 use super::engine::Engine;
-use super::look::Freshness;
+use super::look::{Freshness, Look};
 use super::outcome::Outcome;
 use super::record::Ended;
 use super::subject::Subject;
 use super::undo::undo;
-use super::work::Work;
-use crate::engine::crd::{EXTERNAL_ID, FINALIZER, Management, Reason};
+use super::view::Decision;
+use super::work::{Target, Work};
+use crate::engine::crd::{EXTERNAL_ID, Management, Reason, has_finalizer};
 use crate::engine::error::{Error, Result};
 use crate::engine::kind::Driver;
 
@@ -64,10 +66,8 @@ pub async fn reconcile(
         engine.memory.barrier.reconciled(&uid);
     }
     let (who, made) = (subject.who.clone(), subject.made.take());
-    match (outcome.as_ref().err().and_then(Error::reason), auth) {
-        (Some(Reason::RateLimited), Some(auth)) => engine.auths.trouble(&auth),
-        (Some(Reason::CredentialsInvalid | Reason::AddressBlocked), Some(auth)) => engine.auths.doubt(&auth),
-        _ => {}
+    if let (Err(error), Some(auth)) = (&outcome, auth) {
+        engine.auths.note_error(&auth, error);
     }
     // Not within a span of its own: what it concludes is recorded in the span of the reconcile.
     let ended = subject.conclude(&engine, outcome, Reason::Available).await;
@@ -108,34 +108,13 @@ async fn hops(work: &mut Work<'_>) -> Result<Outcome> {
     work.keep_only(&target.claims);
     work.find_home(&target).instrument(hop("desire")).await?;
     work.write_finalizer().await?;
-    let (wanted, mut freshness) = (target.want.clone(), Freshness::Routine);
-    let (look, decision) = loop {
-        let look = match work.observe(&target, freshness).instrument(hop("observe")).await {
-            Err(error) if work.goes_with_workspace(&error)? => {
-                return work.release(Released::Left("left to the deletion of its workspace".into())).await;
-            }
-            look => look?,
-        };
-        work.subject.put_read(&look, work.usable(&look));
-        target.want = target.unresolved.keep(wanted.as_ref(), look.seen());
-        let decision = hop("decide").in_scope(|| work.decide(&target, &look))?;
-        if decision.aside {
-            work.close_operation()?;
+    let (look, decision) = match work.observe_and_decide(&mut target).await {
+        Err(error) if work.goes_with_workspace(&error)? => {
+            return work.release(Released::Left("left to the deletion of its workspace".into())).await;
         }
-        if freshness == Freshness::BeforeWrite || !look.may_be_stale || !decision.step.writes() {
-            break (look, decision);
-        }
-        freshness = Freshness::BeforeWrite;
+        both => both?,
     };
-    let done = work.act(&target, look, decision).instrument(hop("act")).await;
-    match done {
-        // The lease is held, so something else forbids the write.
-        Err(Error::Fenced) if work.engine.permit().holds() => Err(Error::Conflict(
-            "this object or its DatabricksAuth was changed while this reconcile waited; nothing was sent"
-                .into(),
-        )),
-        done => done,
-    }
+    work.carry_out(&target, look, decision).await
 }
 
 /// What a hop does and logs is within its span.
@@ -146,8 +125,8 @@ fn hop(name: &'static str) -> Span {
 impl Work<'_> {
     /// What needs no account: an object that is suspended, or that is deleted and has nothing there to delete.
     async fn without_account(&mut self) -> Result<Option<Outcome>> {
-        self.engine.memory.claims.name_in_doubt(&self.subject.who);
-        if self.subject.deleting() && !self.subject.object.finalizers().iter().any(|f| f == FINALIZER) {
+        self.engine.memory.claims.stop_waiting_for_name(&self.subject.who);
+        if self.subject.deleting() && !has_finalizer(&self.subject.object) {
             // The work is done, or never began; another finalizer keeps the object.
             self.subject.released = true;
             return Ok(Some(Outcome::Rest));
@@ -159,8 +138,8 @@ impl Work<'_> {
         if !self.subject.deleting() {
             return Ok(None);
         }
-        let record = self.bound().record();
-        match deleting_without_account(record, self.deletes_outside(), self.protected()) {
+        let bound_as = self.bound().bound_as();
+        match deleting_without_account(bound_as, self.deletes_outside(), self.protected()) {
             Some(Step::Refuse { reason, message }) => Ok(Some(Outcome::Blocked { reason, message })),
             Some(Step::Release(how)) => self.release(how).await.map(Some),
             Some(other) => Err(Error::terminal(Reason::InternalError, format!("unexpected step {other:?}"))),
@@ -170,10 +149,48 @@ impl Work<'_> {
 
     /// From here on there may be an object in the account.
     async fn write_finalizer(&mut self) -> Result<()> {
-        if self.observing() || self.subject.deleting() {
+        if self.read_only() || self.subject.deleting() {
             return Ok(());
         }
         let engine = self.engine;
-        self.subject.write_metadata(engine, true).await.map(drop)
+        self.subject.set_finalizer(engine).await
+    }
+
+    /// Hops 7 and 8: once by the shared LISTs, and again by a read of its own if the step needs that.
+    async fn observe_and_decide(&mut self, target: &mut Target) -> Result<(Look, Decision)> {
+        let wanted = target.want.clone();
+        let (look, decision) = self.decide_by(target, wanted.as_ref(), Freshness::Routine).await?;
+        if look.may_be_stale && decision.step.needs_own_read() {
+            return self.decide_by(target, wanted.as_ref(), Freshness::BeforeWrite).await;
+        }
+        Ok((look, decision))
+    }
+
+    async fn decide_by(
+        &mut self,
+        target: &mut Target,
+        wanted: Option<&Value>,
+        freshness: Freshness,
+    ) -> Result<(Look, Decision)> {
+        let look = self.observe(target, freshness).instrument(hop("observe")).await?;
+        self.subject.put_read(&look, self.usable(&look));
+        target.want = target.unresolved.keep(wanted, look.seen());
+        let decision = hop("decide").in_scope(|| self.decide(target, &look))?;
+        if decision.aside {
+            self.close_operation()?;
+        }
+        Ok((look, decision))
+    }
+
+    /// Hop 9.
+    async fn carry_out(&mut self, target: &Target, look: Look, decision: Decision) -> Result<Outcome> {
+        match self.act(target, look, decision).instrument(hop("act")).await {
+            // The lease is held, so something else forbids the write.
+            Err(Error::Fenced) if self.engine.permit().holds() => Err(Error::Conflict(
+                "this object or its DatabricksAuth was changed while this reconcile waited; nothing was sent"
+                    .into(),
+            )),
+            done => done,
+        }
     }
 }

@@ -38,7 +38,7 @@ impl Lag {
 
     /// The error to wait with while an object that was created at `created` may be missing from reads; `None` once it counts as
     /// gone. `called` names it, `missing_for` is how long it has been missing: the wait grows with it.
-    pub fn may_be_unseen(
+    pub fn wait_until_shown(
         &self,
         called: &str,
         created: Timestamp,
@@ -104,7 +104,8 @@ mod tests {
     fn what_was_just_created_is_not_gone_and_is_read_ever_more_rarely() {
         let lag = Lag { read: seconds(60), shown_within: seconds(100), poll: (seconds(2), seconds(30)) };
         let wait =
-            |now, missing| match lag.may_be_unseen("Thing 1", at(1_000), at(now), seconds(missing), false) {
+            |now, missing| match lag.wait_until_shown("Thing 1", at(1_000), at(now), seconds(missing), false)
+            {
                 Some(Error::Transient { after, message, .. }) => {
                     assert!(message.contains("Thing 1, which was created at"), "{message}");
                     after

@@ -32,7 +32,7 @@ pub enum Found {
     /// Ours is gone, and other users created objects that match it.
     Replaced(Vec<String>),
     /// An object that another Kubernetes object manages; the text names it as far as the reader may know.
-    Held(String),
+    ManagedBy(String),
     /// Objects of other names that carry our mark, and none that matches.
     Renamed(Vec<String>),
     /// Several that match.
@@ -57,6 +57,17 @@ pub enum Interrupted {
     },
 }
 
+/// Whether objects that refer to an object can use it in the account.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Usable {
+    /// It was not read: it stays as it was last seen.
+    NotRead,
+    /// It does not exist.
+    Missing,
+    /// It exists.
+    Is(bool),
+}
+
 /// What was found, with its circumstances.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Look {
@@ -69,7 +80,7 @@ pub struct Look {
     /// When the shared LIST was read that it rests on, if that is renewed each resync interval.
     pub read_at: Option<Instant>,
     /// The Kubernetes Secret that a secret goes to, if it was read.
-    pub held: Option<Held>,
+    pub output_secret: Option<Held>,
 }
 
 impl Look {
@@ -80,7 +91,7 @@ impl Look {
 
     /// Read just now, by itself.
     pub fn from(found: Found) -> Look {
-        Look { found, may_be_stale: false, before: vec![], read_at: None, held: None }
+        Look { found, may_be_stale: false, before: vec![], read_at: None, output_secret: None }
     }
 
     /// The one object that was found.

@@ -14,7 +14,7 @@ use k8s_openapi::jiff::Timestamp;
 use serde_json::Value;
 use tokio::time::Instant;
 
-use super::bound::{Bound, Recognise, Record};
+use super::bound::{Bound, BoundAs, Recognise};
 use super::lag::Lag;
 use super::look::{Found, Freshness, Look};
 use crate::engine::account::{Rows, Snapshots};
@@ -104,7 +104,7 @@ impl Observer<'_> {
     /// The object that a record points to.
     async fn by_id(&self, id: &str, freshness: Freshness) -> Result<Look> {
         if let Some(holder) = self.holder_of_record(id) {
-            return Ok(Look::from(Found::Held(named(self.claimant.who, &holder))));
+            return Ok(Look::from(Found::ManagedBy(named(self.claimant.who, &holder))));
         }
         let upsert = self.repeatable();
         // An object is searched where it was created, not where it would be created now.
@@ -152,20 +152,20 @@ impl Observer<'_> {
 
     /// Classifies the object that a record names.
     fn of_record(&self, seen: Seen) -> Result<Found> {
-        let ours = match self.bound.record() {
-            Record::Asked => false,
+        let ours = match self.bound.bound_as() {
+            BoundAs::Asked => false,
             // The id is all that an observer needs, as nothing is written.
             _ if self.claimant.observing => true,
             // An object that was only observed is not ours yet, unless it carries our mark.
-            Record::Observed => self.recognise.marked(&seen),
-            Record::Bound | Record::None => self.recognise.is_ours(self.want, &seen)?,
+            BoundAs::Observed => self.recognise.marked(&seen),
+            BoundAs::Managed | BoundAs::Nothing => self.recognise.is_ours(self.want, &seen)?,
         };
         if !ours {
             return Ok(Found::Foreign(seen));
         }
         // An object that only an annotation names is claimed as soon as it is known to be ours: an older object that would
         // adopt it may read it before our record of it is written.
-        Ok(self.unless_held(self.claimant.record(&seen.id), Found::Ours(seen)))
+        Ok(self.unless_held(self.claimant.hold(&seen.id), Found::Ours(seen)))
     }
 
     /// The earliest start of the LIST that an object is compared with. An upsert that is being deleted needs one that is newer
@@ -199,7 +199,8 @@ impl Observer<'_> {
             && let Some(created) = self.bound.created_at()
         {
             let called = format!("{} {id}", self.claimant.who.kind);
-            let unseen = self.lag.may_be_unseen(&called, created, self.now, since.elapsed(), self.deleting);
+            let unseen =
+                self.lag.wait_until_shown(&called, created, self.now, since.elapsed(), self.deleting);
             unseen.map_or(Ok(()), Err)?;
         }
         // The LIST was the read of an upsert.
@@ -320,7 +321,7 @@ impl Observer<'_> {
                 Ok(self.snapshots.amend(self.driver, &within, now).await)
             }
             _ => {
-                self.snapshots.forget(self.driver, &within).await;
+                self.snapshots.make_stale(self.driver, &within).await;
                 Err(Error::retry(format!(
                     "{} existed a moment ago and is being deleted; reading again",
                     seen.id
@@ -330,14 +331,14 @@ impl Observer<'_> {
     }
 
     fn unless_held(&self, holder: Option<ObjectName>, found: Found) -> Found {
-        holder.map_or(found, |holder| Found::Held(named(self.claimant.who, &holder)))
+        holder.map_or(found, |holder| Found::ManagedBy(named(self.claimant.who, &holder)))
     }
 
     /// The other object that manages the one that the record names. An object that is recorded as its manager claims it each
     /// time.
     fn holder_of_record(&self, id: &str) -> Option<ObjectName> {
         if self.bound.external.as_ref().is_some_and(|external| !external.observed) {
-            self.claimant.record(id)
+            self.claimant.hold(id)
         } else {
             self.claimant.watch_holder(id)
         }

@@ -106,9 +106,9 @@ pub struct Circumstances {
     /// What the message of such a condition says, if nothing else has to be said.
     pub remark: Option<String>,
     /// A change was accepted in this reconcile, and may show soon.
-    pub sent: bool,
-    /// How often to compare with the account; `None` is never.
-    pub resync: Option<Duration>,
+    pub change_accepted: bool,
+    /// How long until the object is to be compared with the account again, or something is to be done; `None` is never.
+    pub next_due: Option<Duration>,
     /// Now.
     pub now: Timestamp,
     /// A random number in 0..1, for jitter.

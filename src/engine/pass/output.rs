@@ -33,12 +33,12 @@ impl Work<'_> {
     }
 
     /// The Kubernetes Secret as it is now, if what is to be done depends on it. From now on a change of it triggers the object.
-    pub async fn read_held(&self) -> Result<Option<Held>> {
+    pub async fn read_output_secret(&self) -> Result<Option<Held>> {
         if !self.driver.traits().issues {
             return Ok(None);
         }
         // One that only observes binds what an interrupted create has put there.
-        let manages = !self.observing() || self.bound().intent.is_some();
+        let manages = !self.read_only() || self.bound().intent.is_some();
         let needed = !self.subject.deleting() && manages;
         let mut spec = self.subject.spec();
         // What an interrupted create has created is where it was to go, whatever the spec says by now, or if it names no Secret.
@@ -69,7 +69,7 @@ impl Work<'_> {
         };
         Ok(Some(Issue {
             output,
-            held: look.held.clone(),
+            held: look.output_secret.clone(),
             retired: self.subject.status()?.retired.clone(),
             refilled: self.remember(|m| m.refilled).map(|at| at.elapsed()),
             renewed: self.remember(|m| m.renewed.clone()),

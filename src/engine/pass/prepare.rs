@@ -61,7 +61,7 @@ impl Work<'_> {
         let auth = admission.and_then(|a| a.resync.as_ref());
         let own = self.management.resync_interval.as_ref();
         let resync = resync(own, auth, self.engine.settings.resync);
-        let adopted = self.bound().adopted(self.observing());
+        let adopted = self.bound().adopted(self.read_only());
         let before = self.subject.status()?.effective.as_ref().map(|e| e.resync_interval.clone());
         let resync_interval = match before {
             // The interval of the DatabricksAuth is not known yet.

@@ -6,16 +6,18 @@ use std::time::Duration;
 use kube::ResourceExt;
 use kube::runtime::controller::Action;
 
+use super::attempts::Refusals;
 use super::conclude::{begun, conclude, weighed};
 use super::engine::Engine;
 use super::log;
+use super::look::Usable;
 use super::outcome::{Circumstances, Outcome};
 use super::subject::{Counted, Subject};
 use crate::clock;
 use crate::engine::cluster::RecordCopy;
 use crate::engine::crd::{
-    AUTH_KIND, AnyStatus, ConditionType, EventReason, FINALIZER, Intent, Note, RECONCILE_REQUESTED, Reason,
-    conditions,
+    AUTH_KIND, AnyStatus, ConditionType, EventReason, Intent, Note, RECONCILE_REQUESTED, Reason, conditions,
+    has_finalizer,
 };
 use crate::engine::error::{Error, Result};
 use crate::engine::meter::{OfKind, ReconcileResult};
@@ -24,8 +26,23 @@ use crate::engine::meter::{OfKind, ReconcileResult};
 const RECORD_AGAIN: Duration = Duration::from_millis(250);
 
 impl Subject {
+    /// Adds our finalizer, and what the annotations lack.
+    pub async fn set_finalizer(&mut self, engine: &Engine) -> Result<()> {
+        self.write_metadata(engine, true).await
+    }
+
+    async fn remove_finalizer(&mut self, engine: &Engine) -> Result<()> {
+        self.write_metadata(engine, false).await
+    }
+
+    /// Writes what the annotations lack.
+    async fn annotate(&mut self, engine: &Engine) -> Result<()> {
+        let finalizer = has_finalizer(&self.object);
+        self.write_metadata(engine, finalizer).await
+    }
+
     /// Writes the finalizer, and the copy of the record in annotations. The status in memory stays as it is.
-    pub async fn write_metadata(&mut self, engine: &Engine, finalizer: bool) -> Result<bool> {
+    async fn write_metadata(&mut self, engine: &Engine, finalizer: bool) -> Result<()> {
         let external = self.status.as_ref().ok().and_then(|status| status.external.as_ref());
         let annotated = self.who.kind != AUTH_KIND;
         // An object that is only observed is not ours, whatever the status says.
@@ -84,8 +101,8 @@ impl Subject {
 
     /// Releases the Kubernetes object.
     pub async fn release(&mut self, engine: &Engine, note: Option<Note>) -> Result<Outcome> {
-        if self.object.finalizers().iter().any(|f| f == FINALIZER) {
-            self.write_metadata(engine, false).await?;
+        if has_finalizer(&self.object) {
+            self.remove_finalizer(engine).await?;
             if let Some(asked) = &self.object.metadata.deletion_timestamp {
                 engine.meter.of(&self.who.kind).released(asked.0);
             }
@@ -123,7 +140,7 @@ impl Subject {
         log::outcome(outcome, true);
         self.publish(engine).await;
         self.forget(engine);
-        Ended::Again(None)
+        Ended::Done
     }
 
     /// The object is gone: nothing needs to be remembered of it.
@@ -145,20 +162,20 @@ impl Subject {
         }
         let refusals = self.count_refusal(engine, &outcome, generation);
         let attempts = self.count_attempt(engine, &outcome);
-        let pass = self.pass(generation, ready, refusals, attempts);
+        let given = self.circumstances(generation, ready, refusals, attempts);
         let Ok(status) = self.status.clone() else {
-            return (self.end_unreadable(engine, &outcome, pass.attempts).await, None);
+            return (self.end_unreadable(engine, &outcome, given.attempts).await, None);
         };
         let before = status.conditions.clone();
-        let mut conclusion = conclude(self.with_usable(status), &outcome, &pass, &engine.settings.pace);
+        let mut conclusion = conclude(self.with_usable(status), &outcome, &given, &engine.settings.pace);
         log::outcome(&outcome, conclusion.status.conditions != before);
         if let Some(token) = self.object.annotations().get(RECONCILE_REQUESTED)
-            && self.handled(&outcome, &pass, &conclusion.status)
+            && self.handled(&outcome, &given, &conclusion.status)
         {
             conclusion.status.last_handled_reconcile_at = Some(token.clone());
         }
         self.status = Ok(conclusion.status);
-        let written = self.record(engine).await;
+        let written = self.write_conclusion(engine).await;
         self.count_binding(engine, &written);
         if written.is_ok() {
             self.count_recorded(engine, std::mem::take(&mut conclusion.notes));
@@ -175,31 +192,31 @@ impl Subject {
                 (Ended::Gone, None)
             }
             Err(Lost::Stale(error)) => {
-                let (again, result) = self.not_written(engine, &error, &pass).await;
+                let (again, result) = self.not_written(engine, &error, &given).await;
                 (again, Some(result))
             }
         }
     }
 
-    fn pass(
+    fn circumstances(
         &self,
         generation: i64,
         ready: Reason,
-        (refusals, confirmed): (u32, bool),
+        refusals: Refusals,
         attempts: u32,
     ) -> Circumstances {
         Circumstances {
             generation,
             deleting: self.deleting(),
-            refusals,
-            confirmed,
+            refusals: refusals.before,
+            confirmed: refusals.is_final,
             attempts,
             ready,
             remark: self.remark.clone(),
-            sent: self.sent,
+            change_accepted: self.change_accepted,
             resolved: self.resolved,
             unresolved: self.unresolved.clone(),
-            resync: self.next(),
+            next_due: self.next_due(),
             now: clock::now(),
             chance: chance(),
         }
@@ -217,11 +234,11 @@ impl Subject {
 
     /// Whether a request for a reconcile was handled. A reconcile that ended before it did anything has not handled it, and
     /// an outage must not use it up.
-    fn handled(&self, outcome: &Outcome, pass: &Circumstances, status: &AnyStatus) -> bool {
+    fn handled(&self, outcome: &Outcome, given: &Circumstances, status: &AnyStatus) -> bool {
         match outcome {
             Outcome::Failed(Error::Conflict(_) | Error::Fenced) => false,
-            Outcome::Again => !self.recovered,
-            Outcome::Failed(Error::Transient { .. }) => status.usable != Some(false) || pass.deleting,
+            Outcome::Again => !self.not_compared,
+            Outcome::Failed(Error::Transient { .. }) => status.usable != Some(false) || given.deleting,
             _ => true,
         }
     }
@@ -231,7 +248,7 @@ impl Subject {
         &self,
         engine: &Engine,
         error: &Error,
-        pass: &Circumstances,
+        given: &Circumstances,
     ) -> (Ended, ReconcileResult) {
         let stale = matches!(error, Error::Conflict(_));
         if stale {
@@ -240,7 +257,7 @@ impl Subject {
             tracing::warn!(hop = "conclude", class = error.class(), %error, "the status cannot be written");
         }
         // A reconcile whose result could not be written counts as failed, whatever its outcome was.
-        let attempts = pass.attempts;
+        let attempts = given.attempts;
         engine.memory.objects.of(&self.uid(), |memory| memory.attempts = attempts.saturating_add(1));
         // If the status cannot report it, an event does.
         if let (Error::Rejected { reason, .. }, 0) = (error, attempts) {
@@ -249,7 +266,7 @@ impl Subject {
             engine.cluster.events.publish(&self.object, &self.resource, &[note]).await;
         }
         let backoff = engine.settings.pace.backoff_min * 2u32.saturating_pow(attempts.min(20));
-        let wait = backoff.min(engine.settings.pace.backoff_max).mul_f64(pass.chance);
+        let wait = backoff.min(engine.settings.pace.backoff_max).mul_f64(given.chance);
         let again = Ended::Again(Some(if attempts == 0 { Duration::from_millis(20) } else { wait }));
         (again, if stale { ReconcileResult::Conflict } else { ReconcileResult::Transient })
     }
@@ -261,7 +278,14 @@ impl Subject {
 
     /// Only at the end: what is created again within this reconcile was never gone for its dependents.
     fn with_usable(&self, mut status: AnyStatus) -> AnyStatus {
-        let Some(usable) = self.usable.filter(|_| status.external.is_some()) else { return status };
+        let usable = match self.usable {
+            Usable::Is(usable) => Some(usable),
+            Usable::Missing => None,
+            Usable::NotRead => return status,
+        };
+        if status.external.is_none() {
+            return status;
+        }
         // In a status of an older version, Ready means the same: an upgrade alone writes no object.
         let said = status.usable.is_none() && usable == Some(true) && status.is_true(ConditionType::Ready);
         if !said {
@@ -272,7 +296,7 @@ impl Subject {
 
     /// Writes the status. A newly learnt id is written over any other write in between: a lost id is an object that is
     /// never deleted.
-    async fn record(&mut self, engine: &Engine) -> Result<(), Lost> {
+    async fn write_conclusion(&mut self, engine: &Engine) -> Result<(), Lost> {
         let mut tries = if self.must_record { 20 } else { 1 };
         loop {
             let error = match self.write_status(engine).await {
@@ -301,12 +325,6 @@ impl Subject {
             }
         }
         Ok(())
-    }
-
-    /// Writes the copy of the record in annotations.
-    async fn annotate(&mut self, engine: &Engine) -> Result<()> {
-        let finalizer = self.object.finalizers().iter().any(|f| f == FINALIZER);
-        self.write_metadata(engine, finalizer).await.map(drop)
     }
 
     /// Counts and reports a binding, unless it was certainly not recorded: a write without a response may have been carried out.
@@ -350,6 +368,8 @@ enum Lost {
 pub enum Ended {
     /// Reconcile again after this time; `None` is when something triggers it.
     Again(Option<Duration>),
+    /// It was released.
+    Done,
     /// The object disappeared before its id could be recorded.
     Gone,
 }
@@ -359,7 +379,7 @@ impl Ended {
     pub fn action(self) -> Action {
         match self {
             Ended::Again(Some(after)) => Action::requeue(after),
-            Ended::Again(None) | Ended::Gone => Action::await_change(),
+            Ended::Again(None) | Ended::Done | Ended::Gone => Action::await_change(),
         }
     }
 }

@@ -7,17 +7,14 @@ use std::collections::BTreeSet;
 
 use serde_json::{Map, Value};
 
-use super::bound::Record;
+use super::bound::BoundAs;
 use super::decide::{Step, spec_path};
-use super::look::{Found, Look};
+use super::look::{Found, Look, Usable};
 use super::outcome::Outcome;
 use super::subject::Shown;
 use super::view::Decision;
 use super::work::{Target, Work};
-use crate::clock;
-use crate::engine::crd::{
-    CREATED_BY, Drift, EXTERNAL_ID, EventReason, External, Operation, Reason, camel, seconds, shorten,
-};
+use crate::engine::crd::{CREATED_BY, Drift, EXTERNAL_ID, EventReason, External, Reason, camel, shorten};
 use crate::engine::error::Result;
 use crate::engine::kind::{Change, Immutable, Phase, Seen, Traits, at};
 use crate::engine::meter::Write;
@@ -37,12 +34,12 @@ impl Work<'_> {
     pub fn report(&mut self, target: &Target, look: &Look, decision: Decision) -> Result<Outcome> {
         let Decision { step, changes, .. } = decision;
         // An object that only observes does nothing that could be due.
-        let issue = self.issue(look)?.filter(|_| !self.observing());
+        let issue = self.issue(look)?.filter(|_| !self.read_only());
         self.subject.act_in = issue.and_then(|issue| issue.next_due(look.seen()));
         if let Some(seen) = look.seen() {
             self.may_touch(target, seen)?;
-            self.keep_time(seen, &changes)?;
-            let (record, observing) = (self.bound().record(), self.observing());
+            self.track_operation(seen, &changes)?;
+            let (bound_as, observing) = (self.bound().bound_as(), self.read_only());
             // An observed object is shown whatever its state. That alone does not make it ours.
             let ours = if observing {
                 self.recognised(target, seen)?
@@ -50,7 +47,7 @@ impl Work<'_> {
                 !matches!(step, Step::Refuse { reason: Reason::AlreadyExists | Reason::ApiRefused, .. })
             };
             let unbound = self.subject.status()?.external.is_none();
-            if record == Record::Bound && unbound && (ours || observing) {
+            if bound_as == BoundAs::Managed && unbound && (ours || observing) {
                 self.restore(target, seen)?;
             }
             // What is being corrected is no drift.
@@ -94,48 +91,18 @@ impl Work<'_> {
         })
     }
 
-    /// Opens an operation when the account is first seen at work, so that it is timed, and closes the one that a read shows to be
-    /// over.
-    fn keep_time(&mut self, seen: &Seen, changes: &[Change]) -> Result<()> {
-        let generation = self.subject.object.metadata.generation.unwrap_or_default();
-        let pending = matches!(seen.about.phase, Phase::Pending(_));
-        let status = self.subject.status_mut()?;
-        if pending && status.operation.is_none() {
-            status.operation = Some(Operation { paths: vec![], generation, since: seconds(clock::now()) });
-        }
-        let open = |o: &Operation| pending || changes.iter().any(|c| o.paths.contains(&camel(c.field())));
-        if !status.operation.as_ref().is_some_and(open) {
-            self.close_operation()?;
-        }
-        Ok(())
-    }
-
-    /// Ends the open operation. If there is none because the response was lost, forgets the change only after the read lag, as
-    /// reads may be from before it. Then wakes the objects that lost against this one.
-    pub fn close_operation(&mut self) -> Result<()> {
-        let open = self.subject.status_mut()?.operation.take().is_some();
-        let lag = self.lag().read;
-        let sent = self.remember(|m| m.sent.take_if(|at| open || at.elapsed() >= lag)).is_some();
-        if open || sent {
-            // Until now reads showed what this object gave up as still its own.
-            self.wake_losers();
-        }
-        Ok(())
-    }
-
-    /// Whether objects that refer to this one can use it: the inner `None` if it does not exist, the outer one if this was
-    /// not read, so that it stays as it was last seen. A spec that cannot be carried out takes nothing away from them.
-    pub fn usable(&self, look: &Look) -> Option<Option<bool>> {
-        let record = self.bound().record();
+    /// Whether objects that refer to this one can use it. A spec that cannot be carried out takes nothing away from them.
+    pub fn usable(&self, look: &Look) -> Usable {
+        let bound_as = self.bound().bound_as();
         match &look.found {
-            Found::Ours(seen) => Some(Some(is_usable(seen))),
-            Found::Foreign(seen) if record == Record::Observed => Some(Some(is_usable(seen))),
-            Found::Nothing { settled: true } | Found::Replaced(_) | Found::Foreign(_) => Some(None),
+            Found::Ours(seen) => Usable::Is(is_usable(seen)),
+            Found::Foreign(seen) if bound_as == BoundAs::Observed => Usable::Is(is_usable(seen)),
+            Found::Nothing { settled: true } | Found::Replaced(_) | Found::Foreign(_) => Usable::Missing,
             Found::Nothing { settled: false }
-            | Found::Held(_)
+            | Found::ManagedBy(_)
             | Found::Renamed(_)
             | Found::Several(_)
-            | Found::Interrupted(_) => None,
+            | Found::Interrupted(_) => Usable::NotRead,
         }
     }
 
@@ -183,7 +150,7 @@ impl Work<'_> {
     /// Binds an object that was restored without its status to what its annotation names.
     pub fn restore(&mut self, target: &Target, seen: &Seen) -> Result<()> {
         let external = self.restored(target, seen)?;
-        if external.adopted && !self.observing() {
+        if external.adopted && !self.read_only() {
             let text = self.adopted_by_annotation(&seen.id);
             self.subject.put_binding(Write::Adopt, EventReason::Adopted, text);
         }
@@ -201,7 +168,7 @@ impl Work<'_> {
         let created_at = self.subject.status()?.intent.as_ref().map(|intent| intent.time.clone());
         let adopted = created_at.is_none() && !marked;
         // An object that only observes adopts nothing, and a record proves nothing by itself.
-        let observed = self.observing() && (adopted || !self.recognised(target, seen)?);
+        let observed = self.read_only() && (adopted || !self.recognised(target, seen)?);
         Ok(External { created_at, observed, ..self.external(target, seen, adopted) })
     }
 
@@ -216,7 +183,7 @@ impl Work<'_> {
 
     /// The record of an object in the account.
     pub fn external(&self, target: &Target, seen: &Seen, adopted: bool) -> External {
-        let account_id = target.place.admission.session.client.account_id().to_owned();
+        let account_id = target.account_id().to_owned();
         let name = self.driver.key(&seen.state).ok().map(|key| key.name);
         External { account_id, id: seen.id.clone(), name, adopted, observed: false, created_at: None }
     }

@@ -77,7 +77,7 @@ impl Work<'_> {
                 if let Some(pinned) = self.known_before(need)? {
                     return Ok(pinned);
                 }
-                let found = place.admission.session.directory.principal(name, place.urgency, false).await?;
+                let found = place.session().directory.principal(name, place.urgency, false).await?;
                 found.ok_or_else(|| {
                     let text = format!(
                         "the account has no {name}: create it there, or correct spec.{}",
@@ -137,7 +137,7 @@ impl Work<'_> {
             }
         }
         let searched: Vec<&PrincipalName> = names.iter().map(|(_, name)| *name).collect();
-        let found = place.admission.session.directory.principals(&searched, place.urgency).await?;
+        let found = place.session().directory.principals(&searched, place.urgency).await?;
         for ((need, name), found) in names.into_iter().zip(found) {
             let id = self.soft_name(need, name, found, place, &mut unresolved).await?;
             ids.extend(id.map(|id| (need.field.clone(), id)));
@@ -181,7 +181,7 @@ impl Work<'_> {
             // A search may lag behind, and that must not remove what is there.
             Ok(None) => {
                 if let Some(id) = self.known_before(need)?
-                    && place.admission.session.directory.is_still(name, &id, place.urgency).await?
+                    && place.session().directory.is_still(name, &id, place.urgency).await?
                 {
                     return Ok(Some(id));
                 }

@@ -10,7 +10,7 @@ use kube::core::{ApiResource, DynamicObject};
 use serde_json::{Map, Value, json};
 
 use super::engine::Engine;
-use super::look::Look;
+use super::look::{Look, Usable};
 use crate::clock;
 use crate::engine::crd::{
     AUTH_KIND, AnyStatus, DeletionPolicy, Drift, Effective, EventReason, External, Note, ObjectName, Reason,
@@ -92,12 +92,12 @@ pub struct Subject {
     pub remark: Option<String>,
     /// It was released: there is nothing left to write to.
     pub released: bool,
-    /// An interrupted create was resolved, and nothing was compared yet.
-    pub recovered: bool,
+    /// Something else was resolved first, such as an interrupted create: nothing was compared yet.
+    pub not_compared: bool,
     /// A change was accepted in this reconcile.
-    pub sent: bool,
-    /// Whether the object in the account is usable, if it was read; the inner `None` if it does not exist.
-    pub usable: Option<Option<bool>>,
+    pub change_accepted: bool,
+    /// Whether the object in the account is usable.
+    pub usable: Usable,
     /// Its status was written in this reconcile.
     pub written: bool,
     /// The id was just learnt: the status must be written whatever happens.
@@ -145,9 +145,9 @@ impl Subject {
             unresolved: None,
             remark: None,
             released: false,
-            sent: false,
-            recovered: false,
-            usable: None,
+            change_accepted: false,
+            not_compared: false,
+            usable: Usable::NotRead,
             written: false,
             must_record: false,
             rank,
@@ -218,8 +218,10 @@ impl Subject {
 
     /// Puts in what a read says: whether the object in the account is usable, and when the next read is due, which is a
     /// resync interval after this one.
-    pub fn put_read(&mut self, look: &Look, usable: Option<Option<bool>>) {
-        self.usable = usable.or(self.usable);
+    pub fn put_read(&mut self, look: &Look, usable: Usable) {
+        if usable != Usable::NotRead {
+            self.usable = usable;
+        }
         if let (Some(resync), Some(read_at)) = (self.resync, look.read_at) {
             self.due = Some(resync.saturating_sub(read_at.elapsed()));
         }
@@ -235,7 +237,7 @@ impl Subject {
     }
 
     /// Binds the object to what it was bound to before.
-    pub fn put_unbound(&mut self, before: Option<External>) -> Result<()> {
+    pub fn put_back(&mut self, before: Option<External>) -> Result<()> {
         let status = self.status_mut()?;
         status.external_id = before.as_ref().map(|external| external.id.clone());
         status.external = before;
@@ -281,7 +283,7 @@ impl Subject {
     }
 
     /// When to compare again, or to act: at the latest in a day, as timers of years do not exist.
-    pub fn next(&self) -> Option<Duration> {
+    pub fn next_due(&self) -> Option<Duration> {
         const DAY: Duration = Duration::from_secs(86_400);
         let compare = self.resync.map(|resync| self.due.unwrap_or(resync));
         compare.into_iter().chain(self.act_in.map(|wait| wait.min(DAY))).min()

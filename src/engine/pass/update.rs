@@ -6,15 +6,15 @@
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use serde_json::Value;
-use tokio::time::Instant;
 
 use super::decide::{fields_now, words};
 use super::look::Look;
+use super::operation::paths;
 use super::outcome::Outcome;
 use super::subject::Counted;
 use super::work::{Target, Work, missing_observation};
 use crate::clock;
-use crate::engine::crd::{EventReason, External, Operation, Reason, camel, seconds};
+use crate::engine::crd::{EventReason, External, Reason, seconds};
 use crate::engine::error::{Error, Result};
 use crate::engine::kind::{Change, Phase, Seen, When};
 use crate::engine::meter::Write;
@@ -54,7 +54,7 @@ impl Work<'_> {
         let seen = look.seen().ok_or_else(missing_observation)?;
         self.may_touch(target, seen)?;
         self.same_place(want, seen)?;
-        let claim = self.claimant(target).claim(&seen.id);
+        let claim = self.claimant(target).claim_of(&seen.id);
         if let Some(lost) = self.claim(&claim) {
             return Ok(lost);
         }
@@ -63,7 +63,7 @@ impl Work<'_> {
         let (engine, bind) = (self.engine, self.external(target, seen, false));
         self.subject.put_bound(bind, self.deletion(false))?;
         if let Err(error) = self.subject.write_status(engine).await {
-            self.subject.put_unbound(before)?;
+            self.subject.put_back(before)?;
             return Err(error);
         }
         let fields = fields_now(changes);
@@ -74,7 +74,7 @@ impl Work<'_> {
         };
         match &done {
             Err(error) if refuses(error) || matches!(error, Error::Conflict(_)) => {
-                self.subject.put_unbound(before)?;
+                self.subject.put_back(before)?;
             }
             Err(_) => {}
             Ok(_) => {
@@ -97,36 +97,38 @@ impl Work<'_> {
         let want = target.want.as_ref().ok_or_else(missing_observation)?;
         let seen = look.seen().ok_or_else(missing_observation)?;
         let drifted = self.subject.settled()?;
-        let sent_before = self.remember(|m| m.sent.replace(Instant::now()));
+        let former = self.remember(|m| m.change.begin());
         let answered = self.send_update(target, seen, want, fields).await;
-        // The effect may be as late as the response, and reads lag behind the effect.
-        self.remember(|m| m.sent = Some(Instant::now()));
+        self.remember(|m| m.change.ended());
         let mut sent = match answered {
             Err(error) if refuses(&error) => {
-                self.remember(|m| m.sent = sent_before);
+                self.remember(|m| m.change.refused(former));
                 return Err(self.not_found(target, seen, fields, error).await?);
             }
             Err(error) => {
-                self.remember(|m| m.doubted = Some(Instant::now()));
+                self.remember(|m| m.change.in_doubt());
                 return Err(self.overtaken(target, seen, error).await?);
             }
             Ok(sent) => sent,
         };
         if let Some(error) = sent.shown.about.refused.take() {
             if sent.shown.state == seen.state {
-                self.remember(|m| m.sent = sent_before);
+                self.remember(|m| m.change.refused(former));
             }
             self.in_part(target, seen, fields, sent.shown).await?;
             return Err(self.not_found(target, seen, fields, error).await?);
         }
-        self.remember(|m| (m.not_found, m.sent_all) = (false, sent.state == *want));
+        self.remember(|m| {
+            m.not_found = false;
+            m.change.accepted(sent.state == *want);
+        });
         self.subject.counted.push(Counted::Wrote(Write::Update));
         let within = self.driver.key(want)?.within;
-        let snapshots = &target.place.admission.session.snapshots;
-        sent.shown = snapshots.amend(self.driver, &within, sent.shown).await;
+        sent.shown = target.session().snapshots.amend(self.driver, &within, sent.shown).await;
         let differs = changes.iter().any(|c| c.when == When::Now);
         let tried_again = matches!(seen.about.phase, Phase::Failed(_)) && !differs;
-        let since = self.announce_update(fields, drifted, tried_again)?;
+        let since = self.open_since(fields)?;
+        self.note_accepted(fields, drifted, tried_again)?;
         self.changed(target, seen, sent, fields, since).await
     }
 
@@ -152,7 +154,7 @@ impl Work<'_> {
         let taken = refusal.is_some_and(|error| error.is_rejected(Reason::AlreadyExists));
         let sent = updated.map(|shown| Sent { shown, state: want.clone() });
         if !taken {
-            self.engine.memory.claims.name_in_doubt(&self.subject.who);
+            self.engine.memory.claims.stop_waiting_for_name(&self.subject.who);
             return sent;
         }
         if !self.record_name_taken(target, Some(seen), want)? {
@@ -182,7 +184,7 @@ impl Work<'_> {
         // It may have given up the name that they want.
         self.wake_losers();
         self.name_freed(target, seen)?;
-        self.keep_open(fields, since, &sent)?;
+        self.open_unless_shown(fields, since, &sent.state, &sent.shown)?;
         if self.subject.status()?.external.is_none() {
             // As it was before: our mark on it may come from this very update.
             self.restore(target, seen)?;
@@ -190,16 +192,11 @@ impl Work<'_> {
         self.respond(target, sent.shown)
     }
 
-    /// Notes an accepted change: its event, the count of corrected drift, and that something was sent. A new change starts its
-    /// attempts again. Returns since when it is open: a change that is sent again has been open since it was sent first, and gets
-    /// no event.
-    fn announce_update(&mut self, fields: &[String], drifted: bool, tried_again: bool) -> Result<Time> {
-        let paths: Vec<String> = fields.iter().map(|f| camel(f)).collect();
-        let generation = self.subject.object.metadata.generation.unwrap_or_default();
-        let again = |o: &Operation| o.generation == generation && o.paths.iter().any(|p| paths.contains(p));
-        let before = self.subject.status()?.operation.as_ref().filter(|operation| again(operation));
-        let since = before.map_or_else(|| seconds(clock::now()), |before| before.since.clone());
-        if before.is_none_or(|before| before.paths != paths) {
+    /// Notes an accepted change: its event, the count of corrected drift, and that it was accepted. A new change starts its attempts
+    /// again; one that is sent again gets no event.
+    fn note_accepted(&mut self, fields: &[String], drifted: bool, tried_again: bool) -> Result<()> {
+        let paths = paths(fields);
+        if self.operation_of(&paths)?.is_none_or(|before| before.paths != paths) {
             // What was waited for before is no reason to read this change late.
             self.remember(|m| m.attempts = 0);
             let reason = if drifted { EventReason::DriftCorrected } else { EventReason::Updated };
@@ -210,24 +207,8 @@ impl Work<'_> {
         if drifted {
             self.subject.counted.push(Counted::DriftCorrected);
         }
-        self.subject.sent = true;
-        Ok(since)
-    }
-
-    /// Records which change is open, until a read shows it. A read that shows what was sent is not late, even if more remains
-    /// to be sent.
-    fn keep_open(&mut self, fields: &[String], since: Time, sent: &Sent) -> Result<()> {
-        let open = self.driver.changes(&sent.state, &sent.shown)?.iter().any(|c| c.when == When::Now);
-        self.subject.status_mut()?.operation = None;
-        if open || matches!(sent.shown.about.phase, Phase::Pending(_)) {
-            let generation = self.subject.object.metadata.generation.unwrap_or_default();
-            let paths = fields.iter().map(|f| camel(f)).collect();
-            self.subject.status_mut()?.operation = Some(Operation { paths, generation, since });
-            return Ok(());
-        }
-        // The response shows it.
-        self.remember(|m| m.sent = None);
-        self.close_operation()
+        self.subject.change_accepted = true;
+        Ok(())
     }
 
     /// Binds the object to the one that an update has put in place of the old one, as its response shows by another id. It must have
@@ -235,7 +216,7 @@ impl Work<'_> {
     /// object would ever delete it. Returns why it is not bound, if another object comes first.
     async fn follow(&mut self, target: &Target, old: &Seen, new: &Seen) -> Result<Option<Outcome>> {
         let key = self.driver.key(&new.state)?;
-        target.place.admission.session.snapshots.forget(self.driver, &key.within).await;
+        self.list_again(target, &key.within).await;
         let wanted = target.want.as_ref().map(|want| self.driver.key(want)).transpose()?;
         if wanted.is_some_and(|wanted| wanted != key) {
             return Err(Error::retry(format!(
@@ -250,10 +231,10 @@ impl Work<'_> {
                 new.id, old.id
             )));
         }
-        if let Some(holder) = self.claimant(target).record(&new.id) {
+        if let Some(holder) = self.claimant(target).hold(&new.id) {
             return Ok(Some(self.conflict(&holder)));
         }
-        let adopted = self.bound().adopted(self.observing());
+        let adopted = self.bound().adopted(self.read_only());
         let created_at = Some(seconds(clock::now()));
         let external = External { created_at, ..self.external(target, new, adopted) };
         self.subject.put_bound(external, self.deletion(adopted))?;
@@ -266,7 +247,7 @@ impl Work<'_> {
     /// The account refused a part of an update, or all of it: shows what it has now, and what is missing.
     async fn in_part(&mut self, target: &Target, seen: &Seen, fields: &[String], now: Seen) -> Result<()> {
         let within = self.driver.key(&now.state)?.within;
-        let now = &target.place.admission.session.snapshots.amend(self.driver, &within, now).await;
+        let now = &target.session().snapshots.amend(self.driver, &within, now).await;
         self.may_touch(target, now)?;
         if now.state != seen.state {
             self.subject.counted.push(Counted::Wrote(Write::Update));
@@ -296,7 +277,7 @@ impl Work<'_> {
             return Ok(error);
         }
         let within = self.driver.key(&seen.state)?.within;
-        target.place.admission.session.snapshots.forget(self.driver, &within).await;
+        self.list_again(target, &within).await;
         if !self.remember(|m| std::mem::replace(&mut m.not_found, true)) {
             return Ok(Error::Conflict(error.to_string()));
         }
@@ -316,7 +297,8 @@ fn refuses(error: &Error) -> bool {
     match error {
         // Nothing was sent.
         Error::Fenced => true,
-        Error::Rejected { read, .. } => !read,
+        // Any other may be of the read that follows the change.
+        Error::Rejected { about_object, .. } => *about_object,
         Error::Waiting { reason, .. } => *reason != Reason::CredentialsInvalid,
         _ => false,
     }

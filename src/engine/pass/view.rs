@@ -7,16 +7,16 @@ use kube::ResourceExt;
 use serde_json::Value;
 use tokio::time::Instant;
 
-use super::bound::{Record, marked_elsewhere};
-use super::decide::{Running, Step, View, decide, fields_now};
+use super::bound::{BoundAs, marked_elsewhere};
+use super::decide::{Step, View, decide};
 use super::lag::unconfirmed;
 use super::look::{Freshness, Look};
 use super::observe::Observer;
 use super::work::{Target, Work};
 use crate::clock;
-use crate::engine::crd::{Operation, RECONCILE_REQUESTED, Reason, age, camel};
+use crate::engine::crd::{Operation, RECONCILE_REQUESTED, Reason};
 use crate::engine::error::Result;
-use crate::engine::kind::{Change, Lifecycle, Phase, Seen, Wanted, When};
+use crate::engine::kind::{Change, Lifecycle, Phase, Seen, Wanted};
 use crate::engine::memory::Recall;
 
 /// What to do, and what it rests on.
@@ -39,7 +39,7 @@ impl Work<'_> {
         let observer = Observer {
             driver: self.driver,
             reader: &target.place.reader,
-            snapshots: &target.place.admission.session.snapshots,
+            snapshots: &target.session().snapshots,
             want: target.want.as_ref(),
             bound: &bound,
             recognise: self.recognise(&bound, &marker),
@@ -54,13 +54,13 @@ impl Work<'_> {
             now: clock::now(),
         };
         let look = observer.observe(freshness).await?;
-        Ok(Look { held: self.read_held().await?, ..look })
+        Ok(Look { output_secret: self.read_output_secret().await?, ..look })
     }
 
     /// A reading must be no older than a resync interval, nor than a change whose result is unknown; a request for a reconcile asks for a
     /// new one.
     fn not_before(&self) -> Instant {
-        self.remember(|m| m.doubted).into_iter().fold(self.asked_for(), Instant::max)
+        self.remember(|m| m.change.read_not_before()).into_iter().fold(self.asked_for(), Instant::max)
     }
 
     fn asked_for(&self) -> Instant {
@@ -114,23 +114,12 @@ impl Work<'_> {
     fn changes(&self, target: &Target, look: &Look, operation: Option<&Operation>) -> Result<Vec<Change>> {
         let (Some(want), Some(seen)) = (&target.want, look.seen()) else { return Ok(vec![]) };
         let mut changes = self.driver.changes(want, seen)?;
-        if let Some(sent) = operation.filter(|_| !self.observing()) {
+        if let Some(sent) = operation.filter(|_| !self.read_only()) {
             let generation = self.subject.object.metadata.generation.unwrap_or_default();
             let now = clock::now();
             changes.extend(unconfirmed(want, &changes, sent, generation, self.lag().read, now));
         }
         Ok(changes)
-    }
-
-    /// Whether a read shows an object that stepped aside, and nothing was sent to it since: then no read is late, and the rest
-    /// of what is wanted is still to be sent. A start of the operator forgets what was sent last, so the rest is sent then.
-    fn stepped_aside(&self, target: &Target, look: &Look) -> Result<bool> {
-        let (Some(want), Some(seen)) = (&target.want, look.seen()) else { return Ok(false) };
-        if self.remember(|m| m.sent_all) {
-            return Ok(false);
-        }
-        let Some(aside) = self.driver.aside(want, &seen.id)? else { return Ok(false) };
-        Ok(fields_now(&self.driver.changes(&aside, seen)?).is_empty())
     }
 
     /// All that a decision depends on.
@@ -149,21 +138,22 @@ impl Work<'_> {
         };
         let traits = self.driver.traits();
         let (bound, want) = (self.bound(), target.want.as_ref());
+        let requested = self.requested().is_some();
         Ok(View {
             called: self.called(want)?,
             deleting: self.subject.deleting(),
-            observe: self.observing(),
+            observe: self.read_only(),
             adoption: self.management.adoption(),
             delete_outside: self.deletes_outside(),
             protected: self.protected(),
             data_bearing: traits.data_bearing,
             standing: traits.lifecycle == Lifecycle::Standing,
-            record: bound.record(),
+            bound_as: bound.bound_as(),
             copied: bound.copied(),
             found: &look.found,
             changes,
             asked: self.management.external_id.as_deref(),
-            requested: self.requested().is_some(),
+            requested,
             again,
             spec: &self.subject.object.data["spec"],
             immutable: traits.immutable,
@@ -171,7 +161,7 @@ impl Work<'_> {
             left_behind: look.seen().map(|seen| self.left_behind(want, seen)).transpose()?.flatten(),
             issue: self.issue(look)?,
             operation: self.running(operation),
-            resend: operation.is_some_and(|sent| self.resend(sent, changes)),
+            resend: operation.is_some_and(|open| requested || self.may_send_again(open, changes)),
         })
     }
 
@@ -180,7 +170,7 @@ impl Work<'_> {
         let status = self.subject.status()?;
         let (kind, bound) = (&self.subject.who.kind, status.external.as_ref());
         let id = bound.map(|e| &e.id).or(self.management.external_id.as_ref());
-        let asked = self.bound().record() == Record::Asked;
+        let asked = self.bound().bound_as() == BoundAs::Asked;
         let Some(want) = want.filter(|_| !asked) else {
             return Ok(id.map_or_else(|| kind.clone(), |id| format!("{kind} with the id {id}")));
         };
@@ -201,31 +191,5 @@ impl Work<'_> {
         let word = self.driver.left_behind(want, seen)?.map(str::to_owned);
         let vacant = || seen.about.state.clone().unwrap_or_else(|| "its default".into());
         Ok(word.or_else(|| (seen.about.phase == Phase::Vacant).then(vacant)))
-    }
-
-    fn running(&self, operation: Option<&Operation>) -> Running {
-        let Some(operation) = operation else { return Running::No };
-        if Some(operation.generation) != self.subject.object.metadata.generation
-            && !operation.paths.is_empty()
-        {
-            return Running::No;
-        }
-        if age(operation.since.0, clock::now()) > self.engine.settings.operation.max(self.lag().read) {
-            Running::Overdue
-        } else {
-            Running::Yes
-        }
-    }
-
-    /// Whether what was accepted and does not show may be sent again: Databricks gets a moment to show it, or as long as
-    /// its reads may lag behind. A stalled object is reconciled rarely, unless something triggers it.
-    fn resend(&self, sent: &Operation, changes: &[Change]) -> bool {
-        let more = |c: &Change| c.when == When::Now && !sent.paths.contains(&camel(c.field()));
-        // A restart of the operator forgets when it was sent last.
-        let last =
-            self.remember(|m| m.sent).map_or_else(|| age(sent.since.0, clock::now()), |last| last.elapsed());
-        self.requested().is_some()
-            || changes.iter().any(more)
-            || last >= self.engine.settings.pace.poll_max.max(self.lag().read)
     }
 }

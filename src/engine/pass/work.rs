@@ -13,7 +13,7 @@ use super::lag::Lag;
 use super::subject::{Subject, Terms};
 use super::unresolved::Unresolved;
 use crate::databricks::Urgency;
-use crate::engine::account::Admission;
+use crate::engine::account::{Admission, Session};
 use crate::engine::crd::{
     AdoptionPolicy, CREATED_BY, DeletionPolicy, EXTERNAL_ID, Management, ManagementPolicy, ObjectName, Reason,
 };
@@ -51,6 +51,13 @@ pub struct Place {
     pub urgency: Urgency,
 }
 
+impl Place {
+    /// The session with the account.
+    pub fn session(&self) -> &Session {
+        &self.admission.session
+    }
+}
+
 /// What a reconcile knows once references are resolved.
 pub struct Target {
     /// Where the object may act, and how.
@@ -63,6 +70,18 @@ pub struct Target {
     pub claims: Vec<Claim>,
     /// What its spec names, is not known, and is left out.
     pub unresolved: Unresolved,
+}
+
+impl Target {
+    /// The session with the account.
+    pub fn session(&self) -> &Session {
+        self.place.session()
+    }
+
+    /// The id of the account.
+    pub fn account_id(&self) -> &str {
+        self.session().client.account_id()
+    }
 }
 
 impl Work<'_> {
@@ -97,7 +116,7 @@ impl Work<'_> {
     }
 
     /// Whether nothing is written to the account.
-    pub fn observing(&self) -> bool {
+    pub fn read_only(&self) -> bool {
         self.management.policy() == ManagementPolicy::Observe
     }
 
@@ -105,10 +124,10 @@ impl Work<'_> {
     pub fn claimant<'a>(&'a self, target: &'a Target) -> Claimant<'a> {
         Claimant {
             claims: &self.engine.memory.claims,
-            account_id: target.place.admission.session.client.account_id(),
+            account_id: target.account_id(),
             who: &self.subject.who,
             rank: &self.subject.rank,
-            observing: self.observing(),
+            observing: self.read_only(),
         }
     }
 
@@ -127,6 +146,11 @@ impl Work<'_> {
         self.engine.memory.objects.of(&self.subject.uid(), f)
     }
 
+    /// Makes the next read under this parent list again.
+    pub async fn list_again(&self, target: &Target, within: &str) {
+        target.session().snapshots.make_stale(self.driver, within).await;
+    }
+
     /// What happens to the object in the account on deletion.
     pub fn deletion(&self, adopted: bool) -> DeletionPolicy {
         if !self.driver.traits().removable {
@@ -138,7 +162,7 @@ impl Work<'_> {
     /// Whether a deletion deletes the object in the account: `deletionPolicy` is effectively Delete, and neither `Observe` nor `suspend`
     /// prevents it.
     pub fn deletes_outside(&self) -> bool {
-        let observe = self.observing();
+        let observe = self.read_only();
         let adopted = self.bound().adopted(observe);
         let delete = self.deletion(adopted) == DeletionPolicy::Delete;
         delete && !observe && !self.management.suspended()

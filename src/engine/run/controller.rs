@@ -86,16 +86,18 @@ pub async fn run(
         .map(|watch| control(watch, engine.clone(), gate.clone(), stop.clone(), filling.clone()))
         .collect();
     drop(filling);
-    let past = engine.clone();
-    let filled = async move {
-        while filled.recv().await.is_some() {}
-        // Before any event is handled: the first recorded claim holds, also if this process waits for long.
-        startup::record_claims(&past);
-        ready();
-        leading.await;
-        startup::begin(&past);
-        // A receiver is gone only when its controller has ended.
-        let _ = open.send(true);
+    let filled = {
+        let engine = engine.clone();
+        async move {
+            while filled.recv().await.is_some() {}
+            // Before any event is handled: the first recorded claim holds, also if this process waits for long.
+            startup::record_claims(&engine);
+            ready();
+            leading.await;
+            startup::begin(&engine);
+            // A receiver is gone only when its controller has ended.
+            let _ = open.send(true);
+        }
     };
     tokio::select! {
         biased;

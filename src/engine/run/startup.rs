@@ -16,7 +16,7 @@ pub fn record_claims(engine: &Engine) {
         objects.sort_by_cached_key(|object| (created(object), object.uid()));
         objects.iter().for_each(|object| record_claim(engine, kind, object));
     }
-    engine.memory.barrier.record_claims();
+    engine.memory.barrier.note_claims_recorded();
 }
 
 /// Records what an object is bound to, and what it has begun to create.

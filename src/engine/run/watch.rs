@@ -18,7 +18,7 @@ use serde::Deserialize;
 use super::startup::record_claim;
 use crate::engine::cluster::prune;
 use crate::engine::crd::{
-    AUTH_KIND, EXTERNAL_ID, FINALIZER, Management, ObjectName, RECONCILE_REQUESTED, Summary,
+    AUTH_KIND, EXTERNAL_ID, FINALIZER, Management, ObjectName, RECONCILE_REQUESTED, Summary, has_finalizer,
 };
 use crate::engine::error::chain;
 use crate::engine::kind::{Driver, Wanted};
@@ -164,7 +164,7 @@ impl SeenBefore {
             listing.insert(who.clone());
         }
         engine.cluster.objects.saw(object);
-        if engine.memory.barrier.has_claims() {
+        if engine.memory.barrier.claims_recorded() {
             record_claim(engine, kind, object);
         }
         refer(engine, &who, object, driver);
@@ -193,7 +193,7 @@ fn gone(engine: &Engine, who: &ObjectName) {
     if who.kind == AUTH_KIND {
         engine.auths.forget(who);
     }
-    engine.outputs().watch(who, None);
+    engine.outputs().unwatch(who);
     wake.wake_dependents(who);
 }
 
@@ -220,8 +220,7 @@ fn refer(engine: &Engine, who: &ObjectName, object: &DynamicObject, driver: Opti
 #[derive(Clone, Copy)]
 struct Fingerprint {
     hash: u64,
-    /// Our finalizer is set.
-    held: bool,
+    has_finalizer: bool,
 }
 
 impl Fingerprint {
@@ -235,12 +234,12 @@ impl Fingerprint {
         let annotations = metadata.annotations.as_ref();
         annotations.and_then(|a| a.get(RECONCILE_REQUESTED)).hash(&mut hasher);
         annotations.is_some_and(|a| a.contains_key(EXTERNAL_ID)).hash(&mut hasher);
-        Fingerprint { hash: hasher.finish(), held: object.finalizers().iter().any(|f| f == FINALIZER) }
+        Fingerprint { hash: hasher.finish(), has_finalizer: has_finalizer(object) }
     }
 
     /// The reconcile in progress sets our finalizer, and another user may remove it: a call that was just refused must not
     /// be sent once more because of the former.
     fn triggers_reconcile_after(self, before: Fingerprint) -> bool {
-        self.hash != before.hash || (before.held && !self.held)
+        self.hash != before.hash || (before.has_finalizer && !self.has_finalizer)
     }
 }

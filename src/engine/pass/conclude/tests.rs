@@ -31,8 +31,8 @@ fn pass(generation: i64) -> Circumstances {
         unresolved: None,
         ready: Reason::Available,
         remark: None,
-        sent: false,
-        resync: Some(Duration::from_secs(600)),
+        change_accepted: false,
+        next_due: Some(Duration::from_secs(600)),
         now: Timestamp::from_second(1_000).unwrap(),
         chance: 0.5,
     }
@@ -140,7 +140,8 @@ fn what_is_left_out_is_named_whatever_else_was_found() {
         (2, Some(PACE.waiting)),
         "carried out, and not forgotten"
     );
-    let never = after(AnyStatus::default(), &Outcome::Rest, &Circumstances { resync: None, ..pass.clone() });
+    let never =
+        after(AnyStatus::default(), &Outcome::Rest, &Circumstances { next_due: None, ..pass.clone() });
     assert_eq!(never.requeue, Some(PACE.waiting));
 
     let refused = Outcome::Refused { reason: Reason::AlreadyExists, message: "taken".into() };
@@ -232,23 +233,23 @@ fn a_refusal_by_databricks_is_stalled_only_once_it_is_confirmed() {
 /// Covers ER-11.
 #[test]
 fn a_refused_read_says_nothing_about_a_settled_object() {
-    let refused = |read| {
+    let refused = |about_object| {
         let (reason, message) = (Reason::PermissionDenied, "403".to_owned());
-        Outcome::Failed(Error::Rejected { reason, message, patience: None, read })
+        Outcome::Failed(Error::Rejected { reason, message, patience: None, about_object })
     };
     let seen = |outcome, status: &AnyStatus, attempts, generation| {
         let outcome = weighed(outcome, status, generation);
         after(status.clone(), &outcome, &Circumstances { attempts, ..pass(generation) }).status
     };
-    assert_eq!(seen(refused(true), &ready(1), 0, 1), ready(1));
-    let lasting = seen(refused(true), &ready(1), 9, 1);
+    assert_eq!(seen(refused(false), &ready(1), 0, 1), ready(1));
+    let lasting = seen(refused(false), &ready(1), 9, 1);
     assert!(lasting.is_true(ConditionType::Ready) && !lasting.is_true(ConditionType::Synced));
     let shown = |status: AnyStatus| status.condition(ConditionType::Ready).unwrap().reason.clone();
-    assert_eq!(shown(seen(refused(true), &ready(1), 0, 2)), "PermissionDenied", "a new generation");
-    assert_eq!(shown(seen(refused(false), &ready(1), 0, 1)), "PermissionDenied", "a refused write");
+    assert_eq!(shown(seen(refused(false), &ready(1), 0, 2)), "PermissionDenied", "a new generation");
+    assert_eq!(shown(seen(refused(true), &ready(1), 0, 1)), "PermissionDenied", "a refused write");
     let failed =
         after(AnyStatus::default(), &Outcome::Failed(Error::terminal(Reason::InvalidSpec, "no")), &pass(1));
-    assert_eq!(shown(seen(refused(true), &failed.status, 0, 1)), "PermissionDenied", "it was not Ready");
+    assert_eq!(shown(seen(refused(false), &failed.status, 0, 1)), "PermissionDenied", "it was not Ready");
 }
 
 /// Covers ST-15.

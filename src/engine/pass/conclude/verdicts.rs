@@ -16,36 +16,36 @@ fn verdict(kind: ConditionType, status: impl Into<ConditionStatus>, reason: Reas
 }
 
 /// The conditions of an outcome; `None` leaves them as they are.
-pub fn verdicts(status: &AnyStatus, outcome: &Outcome, pass: &Circumstances) -> Option<Vec<Verdict>> {
+pub fn verdicts(status: &AnyStatus, outcome: &Outcome, given: &Circumstances) -> Option<Vec<Verdict>> {
     use ConditionType::*;
     let refs = verdict(ReferencesResolved, true, Reason::Resolved, "");
     Some(match outcome {
         Outcome::Again if !status.conditions.is_empty() => return None,
         Outcome::Again => begun(),
-        Outcome::Rest => vec![verdict(Ready, true, pass.ready, ""), compared(status), refs],
+        Outcome::Rest => vec![verdict(Ready, true, given.ready, ""), compared(status), refs],
         Outcome::Limited(_) => {
             vec![
-                verdict(Ready, true, pass.ready, ""),
+                verdict(Ready, true, given.ready, ""),
                 verdict(Synced, false, Reason::RateLimited, LIMITED),
                 refs,
             ]
         }
         Outcome::Partly { reason, message } => {
-            vec![verdict(Ready, true, pass.ready, ""), verdict(Synced, false, *reason, message), refs]
+            vec![verdict(Ready, true, given.ready, ""), verdict(Synced, false, *reason, message), refs]
         }
         Outcome::Suspended => {
             let text = "spec.suspend is true: no calls are sent; the object in the account stays as it is";
             vec![
                 verdict(Ready, false, Reason::SuspendedBySpec, text),
                 verdict(Synced, false, Reason::SuspendedBySpec, text),
-                references(status, pass),
+                references(status, given),
                 verdict(Suspended, true, Reason::SuspendedBySpec, text),
             ]
         }
         Outcome::Progress { reason, message, .. } => {
             vec![
                 verdict(Ready, false, *reason, message),
-                synced(status, *reason, message, pass),
+                synced(status, *reason, message, given),
                 refs,
                 verdict(Reconciling, true, Reason::Progressing, message),
             ]
@@ -56,9 +56,9 @@ pub fn verdicts(status: &AnyStatus, outcome: &Outcome, pass: &Circumstances) -> 
             let synced = if plan { Reason::DriftDetected } else { *reason };
             vec![verdict(Ready, false, *reason, message), verdict(Synced, false, synced, message), refs]
         }
-        Outcome::Refused { reason, message } => stalled(status, *reason, message, pass),
-        Outcome::Blocked { reason, message } => blocked(status, *reason, message, pass),
-        Outcome::Failed(error) => return failed(status, error, pass),
+        Outcome::Refused { reason, message } => stalled(status, *reason, message, given),
+        Outcome::Blocked { reason, message } => blocked(status, *reason, message, given),
+        Outcome::Failed(error) => return failed(status, error, given),
     })
 }
 
@@ -90,38 +90,40 @@ fn compared(status: &AnyStatus) -> Verdict {
     verdict(ConditionType::Synced, false, Reason::DriftDetected, &text)
 }
 
-fn failed(status: &AnyStatus, error: &Error, pass: &Circumstances) -> Option<Vec<Verdict>> {
-    let blocked = |reason| blocked(status, reason, &with_way_out(error.to_string()), pass);
+fn failed(status: &AnyStatus, error: &Error, given: &Circumstances) -> Option<Vec<Verdict>> {
+    let blocked = |reason| blocked(status, reason, &with_way_out(error.to_string()), given);
     match error {
         Error::Fenced => None,
-        Error::Conflict(_) if pass.attempts < LASTING && !status.conditions.is_empty() => None,
+        Error::Conflict(_) if given.attempts < LASTING && !status.conditions.is_empty() => None,
         Error::Conflict(_) if status.conditions.is_empty() => Some(begun()),
-        Error::Conflict(message) => transient(status, Reason::Retrying, message, pass),
-        Error::Rejected { reason: Reason::OperatorNotPermitted, .. } if pass.deleting => {
+        Error::Conflict(message) => transient(status, Reason::Retrying, message, given),
+        Error::Rejected { reason: Reason::OperatorNotPermitted, .. } if given.deleting => {
             Some(blocked(Reason::OperatorNotPermitted))
         }
-        Error::Terminal { .. } | Error::Rejected { .. } if pass.deleting => Some(blocked(Reason::ApiRefused)),
+        Error::Terminal { .. } | Error::Rejected { .. } if given.deleting => {
+            Some(blocked(Reason::ApiRefused))
+        }
         Error::Waiting { reason, .. } | Error::Transient { reason, .. }
-            if pass.deleting && about_credentials(*reason) =>
+            if given.deleting && about_credentials(*reason) =>
         {
             Some(blocked(Reason::CredentialsUnavailable))
         }
         // What is in a workspace may be gone with it, and until then only the workspace can delete it.
-        Error::Transient { reason: reason @ Reason::WaitingForWorkspace, .. } if pass.deleting => {
+        Error::Transient { reason: reason @ Reason::WaitingForWorkspace, .. } if given.deleting => {
             Some(blocked(*reason))
         }
-        Error::Waiting { reason: Reason::DependencyStillInUse, .. } if pass.deleting => {
+        Error::Waiting { reason: Reason::DependencyStillInUse, .. } if given.deleting => {
             Some(blocked(Reason::DependencyStillInUse))
         }
-        Error::Waiting { .. } if pass.deleting => Some(blocked(Reason::ApiRefused)),
-        Error::Terminal { reason, message } => Some(stalled(status, *reason, message, pass)),
-        Error::Rejected { reason, message, .. } if pass.confirmed => {
-            Some(stalled(status, *reason, message, pass))
+        Error::Waiting { .. } if given.deleting => Some(blocked(Reason::ApiRefused)),
+        Error::Terminal { reason, message } => Some(stalled(status, *reason, message, given)),
+        Error::Rejected { reason, message, .. } if given.confirmed => {
+            Some(stalled(status, *reason, message, given))
         }
-        Error::Rejected { reason, message, .. } => Some(retrying(status, *reason, message, pass)),
-        Error::Waiting { reason, message } => Some(waiting(status, *reason, message, pass)),
-        Error::Unknown { message } => Some(retrying(status, Reason::Retrying, message, pass)),
-        Error::Transient { reason, message, .. } => transient(status, *reason, message, pass),
+        Error::Rejected { reason, message, .. } => Some(retrying(status, *reason, message, given)),
+        Error::Waiting { reason, message } => Some(waiting(status, *reason, message, given)),
+        Error::Unknown { message } => Some(retrying(status, Reason::Retrying, message, given)),
+        Error::Transient { reason, message, .. } => transient(status, *reason, message, given),
     }
 }
 
@@ -137,22 +139,22 @@ fn transient(
     status: &AnyStatus,
     reason: Reason,
     message: &str,
-    pass: &Circumstances,
+    given: &Circumstances,
 ) -> Option<Vec<Verdict>> {
     use ConditionType::*;
-    let current = status.observed_generation == pass.generation;
-    if !status.is_true(Ready) || !current || pass.deleting {
-        return Some(retrying(status, reason, message, pass));
+    let current = status.observed_generation == given.generation;
+    if !status.is_true(Ready) || !current || given.deleting {
+        return Some(retrying(status, reason, message, given));
     }
     // A Ready object stays Ready; only a lasting failure is worth a write. A rate limit alone is not worth a write; a stale
     // `Retrying` message is.
     let limited = reason == Reason::RateLimited;
     let stale = status.condition(Synced).is_some_and(|c| c.reason == Reason::Retrying.name());
     let message = if limited { LIMITED } else { message };
-    let worth = pass.attempts >= LASTING && (!limited || stale);
+    let worth = given.attempts >= LASTING && (!limited || stale);
     worth.then(|| {
         vec![
-            kept(status, Ready).unwrap_or_else(|| verdict(Ready, true, pass.ready, "")),
+            kept(status, Ready).unwrap_or_else(|| verdict(Ready, true, given.ready, "")),
             verdict(Synced, false, reason, message),
             verdict(ReferencesResolved, true, Reason::Resolved, ""),
         ]
@@ -193,17 +195,17 @@ fn of_references(reason: Reason, message: &str) -> Option<Verdict> {
 }
 
 /// What the last comparison found, if it was one with this generation; unknown before that.
-fn synced(status: &AnyStatus, reason: Reason, message: &str, pass: &Circumstances) -> Verdict {
-    let compared = status.observed_generation == pass.generation;
+fn synced(status: &AnyStatus, reason: Reason, message: &str, given: &Circumstances) -> Verdict {
+    let compared = status.observed_generation == given.generation;
     let unknown = || verdict(ConditionType::Synced, ConditionStatus::Unknown, reason, message);
     kept(status, ConditionType::Synced).filter(|_| compared).unwrap_or_else(unknown)
 }
 
 /// The state of references: resolved, once a reconcile has passed that hop; else the last finding.
-fn references(status: &AnyStatus, pass: &Circumstances) -> Verdict {
+fn references(status: &AnyStatus, given: &Circumstances) -> Verdict {
     let kind = ConditionType::ReferencesResolved;
     match kept(status, kind) {
-        _ if pass.resolved => verdict(kind, true, Reason::Resolved, ""),
+        _ if given.resolved => verdict(kind, true, Reason::Resolved, ""),
         Some(known) => known,
         None => verdict(kind, false, Reason::Progressing, ""),
     }
@@ -216,46 +218,46 @@ fn kept(status: &AnyStatus, kind: ConditionType) -> Option<Verdict> {
     Some(Verdict { kind, status, reason, message: old.message.clone() })
 }
 
-fn blocked(status: &AnyStatus, reason: Reason, message: &str, pass: &Circumstances) -> Vec<Verdict> {
+fn blocked(status: &AnyStatus, reason: Reason, message: &str, given: &Circumstances) -> Vec<Verdict> {
     use ConditionType::*;
     let v = |kind, status: bool, reason| verdict(kind, status, reason, message);
     vec![
         v(Ready, false, Reason::Deleting),
-        synced(status, Reason::Deleting, message, pass),
-        references(status, pass),
+        synced(status, Reason::Deleting, message, given),
+        references(status, given),
         v(DeletionBlocked, true, reason),
     ]
 }
 
-fn stalled(status: &AnyStatus, reason: Reason, message: &str, pass: &Circumstances) -> Vec<Verdict> {
+fn stalled(status: &AnyStatus, reason: Reason, message: &str, given: &Circumstances) -> Vec<Verdict> {
     use ConditionType::*;
     let v = |kind, status: bool| verdict(kind, status, reason, message);
-    let refs = of_references(reason, message).unwrap_or_else(|| references(status, pass));
+    let refs = of_references(reason, message).unwrap_or_else(|| references(status, given));
     vec![v(Ready, false), v(Synced, false), refs, v(Stalled, true)]
 }
 
-fn waiting(status: &AnyStatus, reason: Reason, message: &str, pass: &Circumstances) -> Vec<Verdict> {
+fn waiting(status: &AnyStatus, reason: Reason, message: &str, given: &Circumstances) -> Vec<Verdict> {
     use ConditionType::*;
     let v = |kind, status: bool, reason| verdict(kind, status, reason, message);
     if about_references(reason) {
         vec![
             v(Ready, false, reason),
-            synced(status, Reason::WaitingForReference, message, pass),
+            synced(status, Reason::WaitingForReference, message, given),
             v(ReferencesResolved, false, reason),
             v(Reconciling, true, Reason::WaitingForReference),
         ]
     } else {
-        retrying(status, reason, message, pass)
+        retrying(status, reason, message, given)
     }
 }
 
-fn retrying(status: &AnyStatus, reason: Reason, message: &str, pass: &Circumstances) -> Vec<Verdict> {
+fn retrying(status: &AnyStatus, reason: Reason, message: &str, given: &Circumstances) -> Vec<Verdict> {
     use ConditionType::*;
     let v = |kind, status: bool, reason| verdict(kind, status, reason, message);
     vec![
         v(Ready, false, reason),
         v(Synced, false, reason),
-        of_references(reason, message).unwrap_or_else(|| references(status, pass)),
+        of_references(reason, message).unwrap_or_else(|| references(status, given)),
         v(
             Reconciling,
             true,

@@ -7,7 +7,7 @@ use serde_json::Value;
 use super::issue::Issue;
 use crate::engine::crd::{AdoptionPolicy, Reason};
 use crate::engine::kind::{Change, Immutable, Reference};
-use crate::engine::pass::bound::Record;
+use crate::engine::pass::bound::BoundAs;
 use crate::engine::pass::look::Found;
 
 /// All that a decision depends on.
@@ -29,9 +29,9 @@ pub struct View<'a> {
     pub data_bearing: bool,
     /// The kind's objects are always there, or as long as their parent is.
     pub standing: bool,
-    /// What binds this object to one in the account.
-    pub record: Record,
-    /// That record is an annotation alone, which came with a backup or a copy.
+    /// In which way this object is bound to one in the account.
+    pub bound_as: BoundAs,
+    /// Only an annotation says so, which came with a backup or a copy.
     pub copied: bool,
     /// What was found in the account.
     pub found: &'a Found,
@@ -129,13 +129,28 @@ pub enum Step {
 }
 
 impl Step {
-    /// Whether it changes or adopts an object of the account, or leaves one there as not managed: that needs a read of its own
-    /// first.
-    pub fn writes(&self) -> bool {
-        let changes =
-            matches!(self, Step::Create | Step::Replace | Step::TakeUp | Step::Update(_) | Step::Delete);
-        let leaves = matches!(self, Step::Release(Released::Left(_)));
-        changes || leaves || matches!(self, Step::Adopt)
+    /// Whether the object must be read by itself first, not only in a shared LIST: the step changes or adopts it, or leaves it there
+    /// as not managed. A discard reads what it deletes.
+    pub fn needs_own_read(&self) -> bool {
+        match self {
+            Step::Create
+            | Step::Replace
+            | Step::Adopt
+            | Step::TakeUp
+            | Step::Update(_)
+            | Step::Delete
+            | Step::Release(Released::Left(_)) => true,
+            Step::Release(_)
+            | Step::Discard(_)
+            | Step::MakeRoom(_)
+            | Step::Bind(_)
+            | Step::Forget
+            | Step::WaitOut { .. }
+            | Step::Wait { .. }
+            | Step::Refuse { .. }
+            | Step::Plan { .. }
+            | Step::Rest => false,
+        }
     }
 }
 
@@ -147,7 +162,7 @@ pub enum Released {
     /// It stays in the account.
     Retained,
     /// It stays in the account, as another Kubernetes object manages it.
-    Held,
+    ManagedByOther,
     /// It stays in the account, as something there uses it, and no policy is written.
     InUse,
     /// It is gone from the account.

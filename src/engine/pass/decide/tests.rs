@@ -22,7 +22,7 @@ fn change(path: &str, when: When) -> Change {
 }
 
 /// What was found is leaked, so that views need no owner.
-fn view<'a>(record: Record, found: Found) -> View<'a> {
+fn view<'a>(bound_as: BoundAs, found: Found) -> View<'a> {
     View {
         called: "Thing a".into(),
         deleting: false,
@@ -32,7 +32,7 @@ fn view<'a>(record: Record, found: Found) -> View<'a> {
         protected: false,
         data_bearing: false,
         standing: false,
-        record,
+        bound_as,
         copied: false,
         found: Box::leak(Box::new(found)),
         changes: &[],
@@ -72,27 +72,27 @@ fn refusal(view: &View<'_>) -> String {
 #[test]
 fn what_is_absent_is_made_unless_a_policy_says_otherwise() {
     let gone = || Found::Nothing { settled: true };
-    let with = |record, f: &dyn Fn(&mut View<'_>)| {
-        let mut v = view(record, gone());
+    let with = |bound_as, f: &dyn Fn(&mut View<'_>)| {
+        let mut v = view(bound_as, gone());
         f(&mut v);
         word(&v)
     };
-    assert_eq!(with(Record::None, &|_| {}), "create");
+    assert_eq!(with(BoundAs::Nothing, &|_| {}), "create");
     assert_eq!(
-        with(Record::None, &|v| v.adoption = AdoptionPolicy::Required),
+        with(BoundAs::Nothing, &|v| v.adoption = AdoptionPolicy::Required),
         "refuse ExternalResourceMissing"
     );
-    assert_eq!(with(Record::Asked, &|_| {}), "refuse ExternalResourceMissing");
-    assert_eq!(with(Record::Bound, &|_| {}), "create");
+    assert_eq!(with(BoundAs::Asked, &|_| {}), "refuse ExternalResourceMissing");
+    assert_eq!(with(BoundAs::Managed, &|_| {}), "create");
     assert_eq!(
-        with(Record::Bound, &|v| v.adoption = AdoptionPolicy::Required),
+        with(BoundAs::Managed, &|v| v.adoption = AdoptionPolicy::Required),
         "refuse ExternalResourceMissing"
     );
-    assert_eq!(with(Record::Bound, &|v| v.asked = Some("1")), "refuse ExternalResourceMissing");
-    let replaced = view(Record::Bound, Found::Replaced(vec!["2".into()]));
+    assert_eq!(with(BoundAs::Managed, &|v| v.asked = Some("1")), "refuse ExternalResourceMissing");
+    let replaced = view(BoundAs::Managed, Found::Replaced(vec!["2".into()]));
     assert_eq!(word(&replaced), "refuse AlreadyExists", "a second one like it is not created");
-    assert_eq!(with(Record::Bound, &|v| v.data_bearing = true), "refuse ExternalResourceMissing");
-    let unsure = view(Record::Bound, Found::Nothing { settled: false });
+    assert_eq!(with(BoundAs::Managed, &|v| v.data_bearing = true), "refuse ExternalResourceMissing");
+    let unsure = view(BoundAs::Managed, Found::Nothing { settled: false });
     assert_eq!(word(&unsure), "wait Progressing", "absence is believed only when it lasts");
 }
 
@@ -114,7 +114,8 @@ fn an_interrupted_create_is_waited_out_and_then_bound_or_forgotten_or_shown_to_a
         for deleting in [false, true] {
             for observe in [false, true] {
                 let delete_outside = !observe;
-                let view = View { deleting, observe, delete_outside, ..view(Record::Bound, found.clone()) };
+                let view =
+                    View { deleting, observe, delete_outside, ..view(BoundAs::Managed, found.clone()) };
                 let expected = match expected {
                     _ if deleting && observe => "release Retained",
                     "refuse CreateResultUnknown" if deleting => "refuse ApiRefused",
@@ -123,7 +124,7 @@ fn an_interrupted_create_is_waited_out_and_then_bound_or_forgotten_or_shown_to_a
                 assert!(word(&view).starts_with(expected), "{found:?}: {}", word(&view));
             }
         }
-        let retained = View { deleting: true, delete_outside: false, ..view(Record::Bound, found) };
+        let retained = View { deleting: true, delete_outside: false, ..view(BoundAs::Managed, found) };
         assert_eq!(word(&retained), "release Retained", "nothing is asked of the account");
     }
 }
@@ -136,7 +137,7 @@ fn a_person_decides_which_object_an_interrupted_create_had_created() {
         in_time: true,
         sent: Timestamp::UNIX_EPOCH,
     });
-    let with = |asked| View { asked, ..view(Record::Bound, found.clone()) };
+    let with = |asked| View { asked, ..view(BoundAs::Managed, found.clone()) };
     assert_eq!(word(&with(None)), "refuse CreateResultUnknown");
     assert_eq!(word(&with(Some("2"))), "forget", "what the spec names is adopted next");
     assert_eq!(word(&with(Some("3"))), "refuse CreateResultUnknown", "it is none of them");
@@ -162,7 +163,7 @@ fn a_secret_of_an_interrupted_create_is_bound_if_it_was_kept_and_deleted_if_its_
             created: None,
             now,
         };
-        let mut view = View { issue: Some(issue), ..view(Record::Bound, found) };
+        let mut view = View { issue: Some(issue), ..view(BoundAs::Managed, found) };
         change(&mut view);
         word(&view)
     };
@@ -190,22 +191,22 @@ fn a_secret_of_an_interrupted_create_is_bound_if_it_was_kept_and_deleted_if_its_
 /// Covers LC-18.
 #[test]
 fn what_is_absent_and_only_observed_is_a_plan() {
-    let with = |record, f: &dyn Fn(&mut View<'_>)| {
-        let mut v = View { observe: true, ..view(record, Found::Nothing { settled: true }) };
+    let with = |bound_as, f: &dyn Fn(&mut View<'_>)| {
+        let mut v = View { observe: true, ..view(bound_as, Found::Nothing { settled: true }) };
         f(&mut v);
         word(&v)
     };
-    for record in [Record::None, Record::Observed, Record::Bound] {
-        assert_eq!(with(record, &|_| {}), "plan WouldBeCreated", "{record:?}");
-        let required = with(record, &|v| v.adoption = AdoptionPolicy::Required);
-        assert_eq!(required, "plan ExternalResourceMissing", "{record:?}");
+    for bound_as in [BoundAs::Nothing, BoundAs::Observed, BoundAs::Managed] {
+        assert_eq!(with(bound_as, &|_| {}), "plan WouldBeCreated", "{bound_as:?}");
+        let required = with(bound_as, &|v| v.adoption = AdoptionPolicy::Required);
+        assert_eq!(required, "plan ExternalResourceMissing", "{bound_as:?}");
     }
-    assert_eq!(with(Record::Asked, &|_| {}), "plan ExternalResourceMissing");
-    for record in [Record::Observed, Record::Bound] {
-        assert_eq!(with(record, &|v| v.data_bearing = true), "plan ExternalResourceMissing");
-        assert_eq!(with(record, &|v| v.found = &Found::Nothing { settled: false }), "wait Progressing");
+    assert_eq!(with(BoundAs::Asked, &|_| {}), "plan ExternalResourceMissing");
+    for bound_as in [BoundAs::Observed, BoundAs::Managed] {
+        assert_eq!(with(bound_as, &|v| v.data_bearing = true), "plan ExternalResourceMissing");
+        assert_eq!(with(bound_as, &|v| v.found = &Found::Nothing { settled: false }), "wait Progressing");
         assert_eq!(
-            with(record, &|v| v.found = Box::leak(Box::new(Found::Replaced(vec!["2".into()])))),
+            with(bound_as, &|v| v.found = Box::leak(Box::new(Found::Replaced(vec!["2".into()])))),
             "plan ExternalResourceMissing"
         );
     }
@@ -216,15 +217,16 @@ fn what_is_absent_and_only_observed_is_a_plan() {
 fn who_observes_needs_no_permission_and_gets_none_by_it() {
     let it = seen(Phase::Ready);
     for adoption in [AdoptionPolicy::Never, AdoptionPolicy::IfOwned, AdoptionPolicy::IfExists] {
-        let observe = |record| View { observe: true, adoption, ..view(record, Found::Foreign(it.clone())) };
-        assert_eq!(word(&observe(Record::None)), "adopt", "{adoption:?}");
-        let managed = word(&View { observe: false, ..observe(Record::Observed) });
+        let observe =
+            |bound_as| View { observe: true, adoption, ..view(bound_as, Found::Foreign(it.clone())) };
+        assert_eq!(word(&observe(BoundAs::Nothing)), "adopt", "{adoption:?}");
+        let managed = word(&View { observe: false, ..observe(BoundAs::Observed) });
         let allowed = adoption == AdoptionPolicy::IfExists;
         assert_eq!(managed, if allowed { "adopt" } else { "refuse AlreadyExists" }, "{adoption:?}");
     }
-    let asked = View { asked: Some("1"), ..view(Record::Observed, Found::Foreign(it.clone())) };
+    let asked = View { asked: Some("1"), ..view(BoundAs::Observed, Found::Foreign(it.clone())) };
     assert_eq!(word(&asked), "adopt");
-    let marked = view(Record::Observed, Found::Ours(it.clone()));
+    let marked = view(BoundAs::Observed, Found::Ours(it.clone()));
     assert_eq!(word(&marked), "adopt");
     assert_eq!(word(&View { observe: true, ..marked.clone() }), "rest");
     assert_eq!(word(&View { deleting: true, ..marked }), "release Retained");
@@ -235,7 +237,7 @@ fn who_observes_needs_no_permission_and_gets_none_by_it() {
 fn what_failed_is_tried_again_when_somebody_asks_and_says_what_else_helps() {
     let failed = seen(Phase::Failed("no such bucket".into()));
     let again = || vec!["aws_region".to_owned()];
-    let v = View { again: again(), ..view(Record::Bound, Found::Ours(failed.clone())) };
+    let v = View { again: again(), ..view(BoundAs::Managed, Found::Ours(failed.clone())) };
     assert_eq!(word(&View { requested: true, ..v.clone() }), "update aws_region");
     let banned = View { requested: true, again: vec![], ..v.clone() };
     assert_eq!(word(&banned), "refuse ProvisioningFailed", "it would be of no use");
@@ -259,7 +261,7 @@ fn a_message_about_a_fixed_field_says_the_value_that_the_account_has() {
     it.state = json!({"aws_region": "eu-west-1", "role": "theirs"});
     let never = |path: &str| change(path, When::Never("it stays".into()));
     let changes = [never("aws_region"), never("network_id"), never("role")];
-    let ours = View { changes: &changes, ..view(Record::Bound, Found::Ours(it.clone())) };
+    let ours = View { changes: &changes, ..view(BoundAs::Managed, Found::Ours(it.clone())) };
     let message = refusal(&View { immutable: FIXED, ..ours });
     for part in [
         "spec.awsRegion: it stays: write \"eu-west-1\", as the account has it",
@@ -280,14 +282,18 @@ fn a_strangers_object_is_taken_over_only_by_permission() {
         (AdoptionPolicy::IfExists, "adopt", "adopt", "adopt"),
         (AdoptionPolicy::Required, "adopt", "adopt", "adopt"),
     ] {
-        let with = |record, found| word(&View { adoption, ..view(record, found) });
-        assert_eq!(with(Record::None, Found::Foreign(it.clone())), stranger, "{adoption:?}");
-        assert_eq!(with(Record::None, Found::Ours(it.clone())), marked, "{adoption:?}");
-        assert_eq!(with(Record::Asked, Found::Foreign(it.clone())), asked, "{adoption:?}");
-        assert_eq!(with(Record::Bound, Found::Foreign(it.clone())), "refuse AlreadyExists", "{adoption:?}");
+        let with = |bound_as, found| word(&View { adoption, ..view(bound_as, found) });
+        assert_eq!(with(BoundAs::Nothing, Found::Foreign(it.clone())), stranger, "{adoption:?}");
+        assert_eq!(with(BoundAs::Nothing, Found::Ours(it.clone())), marked, "{adoption:?}");
+        assert_eq!(with(BoundAs::Asked, Found::Foreign(it.clone())), asked, "{adoption:?}");
+        assert_eq!(
+            with(BoundAs::Managed, Found::Foreign(it.clone())),
+            "refuse AlreadyExists",
+            "{adoption:?}"
+        );
     }
-    assert_eq!(word(&view(Record::Bound, Found::Held("x".into()))), "refuse ManagementConflict");
-    assert_eq!(word(&view(Record::None, Found::Several(vec!["1".into()]))), "refuse Ambiguous");
+    assert_eq!(word(&view(BoundAs::Managed, Found::ManagedBy("x".into()))), "refuse ManagementConflict");
+    assert_eq!(word(&view(BoundAs::Nothing, Found::Several(vec!["1".into()]))), "refuse Ambiguous");
 }
 
 #[test]
@@ -296,7 +302,7 @@ fn what_is_ours_is_changed_where_it_may_be() {
     let now = [change("a.x", When::Now), change("a.y", When::Now), change("b", When::Never("no".into()))];
     let never = [change("b", When::Never("no".into()))];
     let later = [change("c", When::NotNow("stop it first".into()))];
-    let ours = |changes| View { changes, ..view(Record::Bound, Found::Ours(ready.clone())) };
+    let ours = |changes| View { changes, ..view(BoundAs::Managed, Found::Ours(ready.clone())) };
     assert_eq!(word(&ours(&[])), "rest");
     assert_eq!(word(&ours(&now)), "update a");
     assert_eq!(word(&ours(&never)), "refuse ImmutableFieldChanged");
@@ -315,7 +321,7 @@ fn phases_wait_fail_or_are_repaired() {
     let now = [change("a", When::Now)];
     let with = |phase, changes: &[Change]| {
         let it = seen(phase);
-        word(&View { changes, ..view(Record::Bound, Found::Ours(it.clone())) })
+        word(&View { changes, ..view(BoundAs::Managed, Found::Ours(it.clone())) })
     };
     assert_eq!(
         with(Phase::Pending("p".into()), &now),
@@ -326,7 +332,7 @@ fn phases_wait_fail_or_are_repaired() {
     assert_eq!(with(Phase::Failed("f".into()), &now), "update a", "a failed one may be repaired");
     assert_eq!(with(Phase::Leaving("l".into()), &[]), "wait Deleting");
     let late = seen(Phase::Pending("p".into()));
-    let late = View { operation: Running::Overdue, ..view(Record::Bound, Found::Ours(late.clone())) };
+    let late = View { operation: Running::Overdue, ..view(BoundAs::Managed, Found::Ours(late.clone())) };
     assert_eq!(word(&late), "refuse ProvisioningFailed");
     assert_eq!(word(&View { resend: true, ..late }), "refuse ProvisioningFailed", "nothing is sent to it");
 }
@@ -342,20 +348,20 @@ fn what_nothing_manages_is_taken_up_without_permission_and_what_is_set_is_not() 
             (AdoptionPolicy::IfExists, "adopt", "adopt"),
             (AdoptionPolicy::Required, "adopt", "adopt"),
         ] {
-            for record in [Record::None, Record::Observed] {
+            for bound_as in [BoundAs::Nothing, BoundAs::Observed] {
                 let with =
-                    |seen: &Seen| View { standing, adoption, ..view(record, Found::Foreign(seen.clone())) };
-                assert_eq!(word(&with(&vacant)), of_vacant, "{adoption:?} {record:?}");
-                assert_eq!(word(&with(&set)), of_set, "{adoption:?} {record:?}");
+                    |seen: &Seen| View { standing, adoption, ..view(bound_as, Found::Foreign(seen.clone())) };
+                assert_eq!(word(&with(&vacant)), of_vacant, "{adoption:?} {bound_as:?}");
+                assert_eq!(word(&with(&set)), of_set, "{adoption:?} {bound_as:?}");
                 let observed = View { observe: true, ..with(&vacant) };
-                assert_eq!(word(&observed), "adopt", "{adoption:?} {record:?}");
+                assert_eq!(word(&observed), "adopt", "{adoption:?} {bound_as:?}");
             }
         }
         let asked =
-            |adoption| View { standing, adoption, ..view(Record::Asked, Found::Foreign(vacant.clone())) };
+            |adoption| View { standing, adoption, ..view(BoundAs::Asked, Found::Foreign(vacant.clone())) };
         assert_eq!(word(&asked(AdoptionPolicy::IfOwned)), "adopt", "the spec names it");
         assert_eq!(word(&asked(AdoptionPolicy::Never)), "refuse AlreadyExists");
-        let unlike = View { standing, ..view(Record::Bound, Found::Foreign(vacant.clone())) };
+        let unlike = View { standing, ..view(BoundAs::Managed, Found::Foreign(vacant.clone())) };
         assert_eq!(word(&unlike), "refuse AlreadyExists", "it is not the one that is managed");
     }
 }
@@ -365,7 +371,7 @@ fn what_nothing_manages_is_taken_up_without_permission_and_what_is_set_is_not() 
 fn what_is_always_there_is_compared_in_each_state_and_deleted_by_being_put_back() {
     let now = [change("value", When::Now)];
     for phase in [Phase::Vacant, Phase::Ready] {
-        let bound = View { standing: true, ..view(Record::Bound, Found::Ours(seen(phase.clone()))) };
+        let bound = View { standing: true, ..view(BoundAs::Managed, Found::Ours(seen(phase.clone()))) };
         assert_eq!(word(&bound), "rest", "{phase:?}");
         assert_eq!(word(&View { changes: &now, ..bound.clone() }), "update value", "{phase:?}");
         assert_eq!(word(&View { changes: &now, observe: true, ..bound.clone() }), "rest", "{phase:?}");
@@ -379,16 +385,16 @@ fn what_is_always_there_is_compared_in_each_state_and_deleted_by_being_put_back(
 
 #[test]
 fn what_is_always_there_is_missing_only_with_what_it_belongs_to() {
-    for record in [Record::None, Record::Asked, Record::Observed, Record::Bound] {
-        let gone = View { standing: true, ..view(record, Found::Nothing { settled: true }) };
-        assert_eq!(word(&gone), "refuse ExternalResourceMissing", "{record:?}");
+    for bound_as in [BoundAs::Nothing, BoundAs::Asked, BoundAs::Observed, BoundAs::Managed] {
+        let gone = View { standing: true, ..view(bound_as, Found::Nothing { settled: true }) };
+        assert_eq!(word(&gone), "refuse ExternalResourceMissing", "{bound_as:?}");
         assert!(refusal(&gone).contains("what it belongs to"), "{}", refusal(&gone));
-        assert_eq!(word(&View { observe: true, ..gone }), "plan ExternalResourceMissing", "{record:?}");
+        assert_eq!(word(&View { observe: true, ..gone }), "plan ExternalResourceMissing", "{bound_as:?}");
     }
-    let unsure = View { standing: true, ..view(Record::Bound, Found::Nothing { settled: false }) };
+    let unsure = View { standing: true, ..view(BoundAs::Managed, Found::Nothing { settled: false }) };
     assert_eq!(word(&unsure), "wait Progressing");
     let deleted =
-        View { standing: true, deleting: true, ..view(Record::Bound, Found::Nothing { settled: true }) };
+        View { standing: true, deleting: true, ..view(BoundAs::Managed, Found::Nothing { settled: true }) };
     assert_eq!(word(&deleted), "release Gone");
 }
 
@@ -398,7 +404,7 @@ fn what_awaits_a_person_is_not_timed_and_may_be_changed() {
     let changes = |when| [change("a", when)];
     let with = |changes: &[Change], f: &dyn Fn(&mut View<'_>)| {
         let it = seen(Phase::Awaiting("approve it".into()));
-        let mut v = View { changes, ..view(Record::Bound, Found::Ours(it)) };
+        let mut v = View { changes, ..view(BoundAs::Managed, Found::Ours(it)) };
         f(&mut v);
         word(&v)
     };
@@ -416,22 +422,22 @@ fn what_awaits_a_person_is_not_timed_and_may_be_changed() {
 fn a_deletion_deletes_only_what_is_proven_ours_and_releases_only_what_is_proven_gone() {
     let it = seen(Phase::Ready);
     let leaving = seen(Phase::Leaving("l".into()));
-    let with = |record, found, f: &dyn Fn(&mut View<'_>)| {
-        let mut v = View { deleting: true, ..view(record, found) };
+    let with = |bound_as, found, f: &dyn Fn(&mut View<'_>)| {
+        let mut v = View { deleting: true, ..view(bound_as, found) };
         f(&mut v);
         word(&v)
     };
     let ours = || Found::Ours(it.clone());
-    assert_eq!(with(Record::Bound, ours(), &|_| {}), "delete");
-    assert_eq!(with(Record::Bound, Found::Ours(leaving.clone()), &|_| {}), "wait Deleting");
-    assert_eq!(with(Record::Bound, Found::Foreign(it.clone()), &|_| {}), "refuse ApiRefused");
-    assert_eq!(with(Record::Bound, Found::Held("x".into()), &|_| {}), "release Held");
-    assert_eq!(with(Record::Bound, Found::Nothing { settled: false }, &|_| {}), "wait Deleting");
-    assert_eq!(with(Record::Bound, Found::Nothing { settled: true }, &|_| {}), "release Gone");
-    assert_eq!(with(Record::Bound, ours(), &|v| v.delete_outside = false), "release Retained");
-    assert_eq!(with(Record::Bound, ours(), &|v| v.protected = true), "refuse DeletionProtected");
-    assert_eq!(with(Record::None, ours(), &|_| {}), "release NeverCreated");
-    assert_eq!(with(Record::Asked, ours(), &|_| {}), "release NeverCreated");
+    assert_eq!(with(BoundAs::Managed, ours(), &|_| {}), "delete");
+    assert_eq!(with(BoundAs::Managed, Found::Ours(leaving.clone()), &|_| {}), "wait Deleting");
+    assert_eq!(with(BoundAs::Managed, Found::Foreign(it.clone()), &|_| {}), "refuse ApiRefused");
+    assert_eq!(with(BoundAs::Managed, Found::ManagedBy("x".into()), &|_| {}), "release ManagedByOther");
+    assert_eq!(with(BoundAs::Managed, Found::Nothing { settled: false }, &|_| {}), "wait Deleting");
+    assert_eq!(with(BoundAs::Managed, Found::Nothing { settled: true }, &|_| {}), "release Gone");
+    assert_eq!(with(BoundAs::Managed, ours(), &|v| v.delete_outside = false), "release Retained");
+    assert_eq!(with(BoundAs::Managed, ours(), &|v| v.protected = true), "refuse DeletionProtected");
+    assert_eq!(with(BoundAs::Nothing, ours(), &|_| {}), "release NeverCreated");
+    assert_eq!(with(BoundAs::Asked, ours(), &|_| {}), "release NeverCreated");
 }
 
 #[test]
@@ -449,39 +455,39 @@ fn what_is_not_adopted_names_the_object_and_what_would_allow_it() {
         Found::Foreign(it)
     };
     let cases = [
-        (Record::None, false, None, "Thing a is in the account already, with the id 1"),
-        (Record::None, false, Some("theirs"), "Thing a is in the account already, with the id 1"),
-        (Record::None, true, None, "Thing a is in the account already, with the id 1"),
+        (BoundAs::Nothing, false, None, "Thing a is in the account already, with the id 1"),
+        (BoundAs::Nothing, false, Some("theirs"), "Thing a is in the account already, with the id 1"),
+        (BoundAs::Nothing, true, None, "Thing a is in the account already, with the id 1"),
         (
-            Record::None,
+            BoundAs::Nothing,
             true,
             Some("theirs"),
             "an annotation names the object 1, which carries the mark of another",
         ),
         (
-            Record::Bound,
+            BoundAs::Managed,
             true,
             Some("theirs"),
             "an annotation names the object 1, which carries the mark of another",
         ),
         (
-            Record::Bound,
+            BoundAs::Managed,
             true,
             None,
             "the object 1 in the account no longer looks like the one this object manages",
         ),
-        (Record::Bound, false, Some("theirs"), "the object 1 in the account no longer looks like the one"),
+        (BoundAs::Managed, false, Some("theirs"), "the object 1 in the account no longer looks like the one"),
     ];
-    for (record, copied, owner, expected) in cases {
-        let text = refusal(&View { copied, ..view(record, owned(owner)) });
-        assert!(text.starts_with(expected), "{record:?}, copied {copied}, {owner:?}: {text}");
+    for (bound_as, copied, owner, expected) in cases {
+        let text = refusal(&View { copied, ..view(bound_as, owned(owner)) });
+        assert!(text.starts_with(expected), "{bound_as:?}, copied {copied}, {owner:?}: {text}");
         assert!(text.contains("spec.adoptionPolicy"), "{text}");
     }
 }
 
 #[test]
 fn of_two_managers_a_message_names_the_other_and_how_to_replace_it() {
-    let text = refusal(&view(Record::Bound, Found::Held("Thing ns/older".into())));
+    let text = refusal(&view(BoundAs::Managed, Found::ManagedBy("Thing ns/older".into())));
     for part in
         ["managed by Thing ns/older", "spec.deletionPolicy to Retain", "spec.adoptionPolicy to IfExists"]
     {
@@ -495,7 +501,7 @@ fn a_fixed_reference_is_named_by_what_it_must_mean() {
     let mut it = seen(Phase::Ready);
     it.state = json!({"network_id": "n-1"});
     let changes = [change("network_id", When::Never("it stays".into()))];
-    let ours = view(Record::Bound, Found::Ours(it));
+    let ours = view(BoundAs::Managed, Found::Ours(it));
     let text = refusal(&View { changes: &changes, immutable: FIXED, ..ours });
     assert!(text.contains("spec.networkRef: it stays: let it mean \"n-1\", as the account has it"), "{text}");
 }
@@ -504,7 +510,7 @@ fn a_fixed_reference_is_named_by_what_it_must_mean() {
 fn what_a_deletion_leaves_behind_is_the_end_of_it() {
     let view = |left_behind: Option<&str>| View {
         left_behind: left_behind.map(str::to_owned),
-        ..view(Record::Bound, Found::Ours(seen(Phase::Ready)))
+        ..view(BoundAs::Managed, Found::Ours(seen(Phase::Ready)))
     };
     let step = |left_behind| decide(&View { deleting: true, ..view(left_behind) });
     assert_eq!(step(None), Step::Delete);
@@ -518,7 +524,7 @@ fn only_a_step_that_writes_to_the_account_or_binds_to_it_needs_a_fresh_read() {
     let left = Step::Release(Released::Left("deactivated".into()));
     let update = Step::Update(vec!["a".into()]);
     for step in [Step::Create, Step::Adopt, Step::TakeUp, update, Step::Delete, left] {
-        assert!(step.writes(), "{step:?}");
+        assert!(step.needs_own_read(), "{step:?}");
     }
     for step in [
         Step::Release(Released::Gone),
@@ -530,6 +536,6 @@ fn only_a_step_that_writes_to_the_account_or_binds_to_it_needs_a_fresh_read() {
         plan(Reason::WouldBeCreated, text()),
         Step::Rest,
     ] {
-        assert!(!step.writes(), "{step:?}");
+        assert!(!step.needs_own_read(), "{step:?}");
     }
 }

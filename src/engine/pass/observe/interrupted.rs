@@ -85,7 +85,7 @@ impl Observer<'_> {
 
     /// A LIST that began at least this long after `sent`. Objects whose creates were interrupted together share one.
     async fn listed_after(&self, within: &str, sent: Timestamp, wait: Duration) -> Result<Vec<Seen>> {
-        let all = |rows: &Rows<'_>| (rows.began, rows.all().cloned().collect());
+        let all = |rows: &Rows<'_>| (rows.read_at_utc, rows.all().cloned().collect());
         let list = |not_before| self.snapshots.look(self.driver, self.reader, within, not_before, all);
         let (began, rows) = list(self.not_before.max(recent(CREATE_FRESH))).await?;
         if age(sent, began) >= wait {

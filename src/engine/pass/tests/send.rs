@@ -240,16 +240,16 @@ async fn a_deletion_that_is_refused_says_so_and_is_tried_again() {
 /// What is believed of an update decides how soon it is sent again, and whether others may rely on reads.
 #[tokio::test(start_paused = true)]
 async fn an_update_counts_as_sent_unless_it_was_certainly_refused() {
-    let rejected = |read| Error::Rejected {
+    let rejected = |about_object| Error::Rejected {
         reason: Reason::PermissionDenied,
         message: "no".into(),
         patience: None,
-        read,
+        about_object,
     };
     let cases = [
         (Error::Fenced, false),
-        (rejected(false), false),
-        (rejected(true), true),
+        (rejected(true), false),
+        (rejected(false), true),
         (Error::waiting(Reason::ApplyFailed, "busy"), false),
         (Error::waiting(Reason::CredentialsInvalid, "a token"), true),
         (Error::retry("no answer"), true),
@@ -260,7 +260,7 @@ async fn an_update_counts_as_sent_unless_it_was_certainly_refused() {
         world.apply(json!({"value": "new"}));
         world.refused(error.clone()).await;
         let (remembered, _) = world.engine.memory.objects.changed("uid-it");
-        assert_eq!(remembered.is_some(), sent, "{error:?}");
+        assert_eq!(remembered.unshown_for().is_some(), sent, "{error:?}");
     }
 }
 

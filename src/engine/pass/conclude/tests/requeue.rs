@@ -34,10 +34,11 @@ fn delays_grow_are_bounded_and_obey_the_server() {
     assert_eq!(delay(Error::Conflict("x".into()), 0), Duration::ZERO);
     assert!(delay(Error::Conflict("x".into()), 3) > Duration::ZERO);
     let refused = Outcome::Refused { reason: Reason::ApplyFailed, message: "x".into() };
-    let refused =
-        |sent| after(AnyStatus::default(), &refused, &Circumstances { sent, ..pass(1) }).requeue.unwrap();
+    let refused = |change_accepted| {
+        after(AnyStatus::default(), &refused, &Circumstances { change_accepted, ..pass(1) }).requeue.unwrap()
+    };
     assert!(refused(false) >= PACE.stalled_min && refused(true) == PACE.poll_min, "it may show soon");
-    let never = Circumstances { resync: None, ..pass(1) };
+    let never = Circumstances { next_due: None, ..pass(1) };
     assert_eq!(after(AnyStatus::default(), &Outcome::Rest, &never).requeue, None);
 }
 
@@ -60,7 +61,7 @@ fn each_outcome_is_reconciled_again_between_two_times() {
         (Outcome::Progress { reason: AwaitingApproval, message: text(), sent: true }, calm(), 300.0, 360.0),
         (refused(), calm(), 10.0, 12.0),
         (refused(), Circumstances { refusals: 20, ..calm() }, 1_800.0, 2_160.0),
-        (refused(), Circumstances { sent: true, ..calm() }, 5.0, 5.0),
+        (refused(), Circumstances { change_accepted: true, ..calm() }, 5.0, 5.0),
         (Outcome::Blocked { reason: DeletionProtected, message: text() }, deleting(), 300.0, 360.0),
         (Outcome::Partly { reason: SecretNotReadable, message: text() }, calm(), 300.0, 360.0),
         (

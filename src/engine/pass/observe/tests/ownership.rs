@@ -109,12 +109,12 @@ async fn what_another_object_manages_is_held_and_costs_no_call() {
     boot().await;
     let world = World { bound: bound("1"), ..unmarked() };
     world.held("1");
-    assert_eq!(world.found().await, Found::Held("Fake ns/older".into()));
+    assert_eq!(world.found().await, Found::ManagedBy("Fake ns/older".into()));
     assert_eq!(world.fake.calls(), [""; 0]);
     let world = unmarked();
     world.held("1");
     world.fake.put(seen("1", "a", None));
-    assert_eq!(world.found().await, Found::Held("Fake ns/older".into()), "found by its name");
+    assert_eq!(world.found().await, Found::ManagedBy("Fake ns/older".into()), "found by its name");
 }
 
 #[tokio::test(start_paused = true)]
