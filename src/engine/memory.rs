@@ -17,7 +17,7 @@ pub use breaker::Breaker;
 pub use claims::{Claim, Claimant, Claims, Rank, named};
 pub use last_change::LastChange;
 pub use parent_locks::ParentLocks;
-pub use remembered::{ObjectMemory, Recall, Refusal, Remembered};
+pub use remembered::{Announced, ObjectMemory, Recall, Refusal, Remembered};
 pub use wake::{RefersTo, Wake};
 
 /// All that is remembered. One for the process.

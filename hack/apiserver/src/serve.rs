@@ -61,6 +61,16 @@ impl tower::Service<Request<kube::client::Body>> for Service {
     }
 }
 
+impl Body {
+    /// The document that it is; nothing if it is a watch.
+    pub fn document(&self) -> Option<&[u8]> {
+        match &self.0 {
+            Kind::Once(bytes) => bytes.as_deref(),
+            Kind::Watch(_) => None,
+        }
+    }
+}
+
 impl http_body::Body for Body {
     type Data = Bytes;
     type Error = Infallible;

@@ -11,7 +11,8 @@ use http::{HeaderValue, Request, Response};
 use secrecy::SecretString;
 use simulator::{Config, Simulator};
 
-use crate::gate::{Call, Gate, Gone};
+use crate::gate::{Answer, Call, Gate, Gone};
+use crate::seed;
 use crate::trace::Api;
 
 /// Where the account is; nothing listens there.
@@ -56,6 +57,32 @@ pub fn take(account: &Simulator, ms: u64) {
     });
 }
 
+/// How late the operator's reads may be, in seconds: LISTs, and all reads of IP access lists, whose kind promises to live with that.
+const LATE: [[u64; 2]; 8] = [[0, 0], [0, 0], [2, 0], [8, 0], [0, 0], [0, 0], [0, 75], [8, 300]];
+
+/// Draws how late the operator's reads of the account are; returns whether any is.
+pub fn late(account: &Simulator) -> bool {
+    let [list, ip_list] = LATE[seed::below(8) as usize].map(|seconds| 1000 * seconds);
+    account.set(|s| (s.list_lag_ms, s.ip_list_lag_ms) = (list, ip_list));
+    list + ip_list > 0
+}
+
+/// What others do is not late: a run is judged by what they read.
+async fn at_once<T>(account: &Simulator, others: impl Future<Output = T>) -> T {
+    let (mut list, mut ip_list) = (0, 0);
+    account.set(|s| {
+        list = std::mem::take(&mut s.list_lag_ms);
+        ip_list = std::mem::take(&mut s.ip_list_lag_ms);
+    });
+    let done = others.await;
+    // Another call of theirs may have set them to zero at the same time, and set them back.
+    account.set(|s| {
+        s.list_lag_ms = s.list_lag_ms.max(list);
+        s.ip_list_lag_ms = s.ip_list_lag_ms.max(ip_list);
+    });
+    done
+}
+
 /// A writer for the account that no fault hits.
 pub fn writer(account: &Simulator, secret: &str) -> Writer {
     let policy = HostPolicy { allow_loopback_http: true, ..HostPolicy::default() };
@@ -69,7 +96,7 @@ pub fn writer(account: &Simulator, secret: &str) -> Writer {
     let exchange = Exchange::new(move |mut request: Request<Vec<u8>>| {
         let account = account.clone();
         request.headers_mut().insert("traceparent", HeaderValue::from_static(OTHERS));
-        async move { answer(&account, request).await.map_err(no_response) }
+        async move { at_once(&account, answer(&account, request)).await.map_err(no_response) }
     });
     let settings = Settings {
         request_timeout: Duration::from_secs(5),
@@ -83,10 +110,26 @@ pub fn writer(account: &Simulator, secret: &str) -> Writer {
     Writer::new(Reader::new(client, Urgency::Urgent), Permit::sole())
 }
 
+impl Answer for Vec<u8> {
+    fn document(&self) -> Option<&[u8]> {
+        Some(self)
+    }
+}
+
 /// The operator's way to the account.
 pub fn exchange(account: &Simulator, gate: &Arc<Gate>) -> Exchange {
+    judged(account, gate, |_| ())
+}
+
+/// The same, and `judge` sees each request as it is sent.
+pub fn judged(
+    account: &Simulator,
+    gate: &Arc<Gate>,
+    judge: impl Fn(&Request<Vec<u8>>) + Send + Sync + 'static,
+) -> Exchange {
     let (account, gate) = (account.clone(), gate.clone());
     Exchange::new(move |request: Request<Vec<u8>>| {
+        judge(&request);
         let (account, gate) = (account.clone(), gate.clone());
         async move {
             let uri = request.uri().to_string();

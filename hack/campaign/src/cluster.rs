@@ -11,7 +11,8 @@ use http::{Request, Response};
 use http_body::Frame;
 use tower::{BoxError, Service};
 
-use crate::gate::{Call, Gate, Gone};
+use crate::gate::{Answer, Call, Gate, Gone};
+use crate::stream::Stream;
 use crate::trace::Api;
 
 /// The user that the operator is.
@@ -19,23 +20,34 @@ const USER: &str = "operator";
 
 /// A client of the operator whose calls pass a gate.
 pub fn client(server: &ApiServer, gate: &Arc<Gate>) -> kube::Client {
-    kube::Client::new(Gated { gate: gate.clone(), server: server.service(USER) }, "default")
+    kube::Client::new(Gated { gate: gate.clone(), server: server.clone() }, "default")
 }
 
 struct Gated {
     gate: Arc<Gate>,
-    server: apiserver::Service,
+    server: ApiServer,
 }
 
-/// The body of a response: the server's, or one in its place.
+/// The body of a response: the server's, that of a watch, or one in its place.
 pub enum Body {
     Theirs(apiserver::Body),
+    Watch(Box<Stream>),
     Ours(Option<Bytes>),
 }
 
 impl From<Vec<u8>> for Body {
     fn from(bytes: Vec<u8>) -> Body {
         Body::Ours(Some(bytes.into()).filter(|bytes: &Bytes| !bytes.is_empty()))
+    }
+}
+
+impl Answer for Body {
+    fn document(&self) -> Option<&[u8]> {
+        match self {
+            Body::Theirs(body) => body.document(),
+            Body::Watch(_) => None,
+            Body::Ours(bytes) => bytes.as_deref(),
+        }
     }
 }
 
@@ -49,6 +61,7 @@ impl http_body::Body for Body {
     ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
         match self.get_mut() {
             Body::Theirs(body) => Pin::new(body).poll_frame(context).map_err(Into::into),
+            Body::Watch(stream) => stream.poll(context),
             Body::Ours(bytes) => Poll::Ready(bytes.take().map(|bytes| Ok(Frame::data(bytes)))),
         }
     }
@@ -64,15 +77,22 @@ impl Service<Request<kube::client::Body>> for Gated {
     }
 
     fn call(&mut self, request: Request<kube::client::Body>) -> Self::Future {
-        let (gate, mut server) = (self.gate.clone(), self.server.clone());
+        let (gate, server) = (self.gate.clone(), self.server.clone());
         Box::pin(async move {
             let (head, body) = request.into_parts();
             let body = body.collect_bytes().await?;
             let (method, path) = (head.method.to_string(), head.uri.to_string());
-            let call = Call { api: Api::Cluster, method, path, body: body.to_vec() };
+            let call = Call { api: Api::Cluster, method, path: path.clone(), body: body.to_vec() };
+            let passed = gate.clone();
             let effect = async move {
-                let answered = server.call(Request::from_parts(head, body.into())).await;
-                answered.map(|response| response.map(Body::Theirs)).map_err(|_| Gone::Lost)
+                let answered = server.service(USER).call(Request::from_parts(head, body.into())).await;
+                answered.map_err(|_| Gone::Lost).map(|response| {
+                    let watch = path.contains("watch=true") && response.status().is_success();
+                    response.map(|body| match watch {
+                        true => Body::Watch(Box::new(Stream::new(passed, &path, body))),
+                        false => Body::Theirs(body),
+                    })
+                })
             };
             let answered = tokio::time::timeout(TIMEOUT, gate.pass(call, effect)).await?;
             answered.map_err(|gone| format!("{gone:?}").into())

@@ -1,10 +1,12 @@
 //! What can go wrong with one call of the operator, and which calls it happens to.
 
 use std::fmt;
+use std::str::FromStr;
+use std::time::Duration;
 
 use crate::seed;
 
-/// What happens to a call. `applied` says whether it had its effect.
+/// What happens to a call, or begins with it. `applied` says whether the call had its effect.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Fault {
     /// The operator ends at this call.
@@ -30,6 +32,12 @@ pub enum Fault {
         /// Whether it had its effect.
         applied: bool,
     },
+    /// The call has its effect, and something in its response is wrong. Nothing happens to a response without that.
+    Garbled(Garble),
+    /// The call is as it should be, and something happens to the next event of a watch: of the first that has one.
+    Watch(Watch),
+    /// The call is as it should be, and the wall clock of the operator's machine is set by so many hours.
+    Clock(i8),
 }
 
 /// A response in place of the server's.
@@ -37,6 +45,8 @@ pub enum Fault {
 pub enum Says {
     /// 429, with this `Retry-After`.
     Throttled(Option<&'static str>),
+    /// 429, with a date as its `Retry-After`: in so many minutes.
+    ThrottledUntil(u8),
     /// An error of this status in the API's own form.
     Code(u16),
     /// The token is not good; 400 is plain text, as the account says it.
@@ -47,6 +57,34 @@ pub enum Says {
     Empty,
     /// 200 and the beginning of a document.
     Truncated,
+}
+
+/// What is wrong in a response of the server.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Garble {
+    /// It is about another object: it has other ids and names. Only where the account returns one object to a GET: what it
+    /// returns to a POST is all that says which object was created.
+    OtherObject,
+    /// It has texts in place of numbers.
+    TextForNumber,
+    /// It has null in place of objects.
+    NullForObject,
+}
+
+/// What happens to the next event of a watch. Only what an API server, or the connection to it, can do: within a watch the order is
+/// kept, and a LIST is not older than what a watch has shown, as the operator asks for the newest state. A bookmark is as good as an event, but for the first two.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Watch {
+    /// It arrives so many seconds late, and so do those after it.
+    Late(u8),
+    /// It arrives twice.
+    Twice,
+    /// The watch ends in its place, as that of a server that stops.
+    Cut,
+    /// The watch ends in its place with 410: the client lists again.
+    Expired,
+    /// Nothing arrives any more, nor does the watch end.
+    Silent,
 }
 
 impl Fault {
@@ -63,20 +101,35 @@ impl Fault {
         ];
         let refused = [None, Some("0"), Some("7"), Some("600"), Some("-5"), Some("soon"), Some(FAR_DATE)];
         let refused = refused.map(Says::Throttled).into_iter();
-        let refused =
-            refused.chain([Says::Code(409), Says::Code(403), Says::BadToken(401), Says::BadToken(400)]);
+        let refused = refused.chain([Says::ThrottledUntil(5), Says::Code(409), Says::Code(403)]);
+        let refused = refused.chain([Says::BadToken(401), Says::BadToken(400)]);
         all.extend(refused.map(|what| Fault::Says { what, applied: false }));
         for applied in [false, true] {
             let either = [Says::Code(500), Says::Code(503), Says::Html(502), Says::Empty, Says::Truncated];
             all.extend(either.map(|what| Fault::Says { what, applied }));
         }
+        all.extend([Garble::OtherObject, Garble::TextForNumber, Garble::NullForObject].map(Fault::Garbled));
+        let lost = [Watch::Cut, Watch::Expired, Watch::Silent];
+        all.extend([Watch::Late(5), Watch::Late(60), Watch::Twice].into_iter().chain(lost).map(Fault::Watch));
+        all.extend([1, -1, 24, -24].map(Fault::Clock));
         all
+    }
+
+    /// How many seconds the response asks to wait, if it says so.
+    pub fn asks_to_wait(self) -> Option<u64> {
+        match self {
+            Fault::Says { what: Says::Throttled(Some(after)), .. } => after.parse().ok(),
+            // A date has no fractions of a second.
+            Fault::Says { what: Says::ThrottledUntil(minutes), .. } => Some(60 * u64::from(minutes) - 1),
+            _ => None,
+        }
     }
 }
 
 /// Some minutes after the start of a run, see [`crate::Start`].
 const FAR_DATE: &str = "Thu, 01 Jan 2026 00:40:00 GMT";
 
+/// A plan is read as it is printed: each fault has a text of its own, without a semicolon.
 impl fmt::Display for Fault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let effect = |applied: bool| if applied { "after its effect" } else { "without effect" };
@@ -86,8 +139,49 @@ impl fmt::Display for Fault {
             Fault::Lost => write!(f, "response lost"),
             Fault::Silent { applied } => write!(f, "no response, {}", effect(*applied)),
             Fault::Late => write!(f, "no response, and a late effect"),
-            Fault::Says { what, applied } => write!(f, "{what:?} {}", effect(*applied)),
+            Fault::Says { what, applied } => write!(f, "{what} {}", effect(*applied)),
+            Fault::Garbled(Garble::OtherObject) => write!(f, "response about another object"),
+            Fault::Garbled(Garble::TextForNumber) => write!(f, "response with text for numbers"),
+            Fault::Garbled(Garble::NullForObject) => write!(f, "response with null for objects"),
+            Fault::Watch(what) => write!(f, "next event {what}"),
+            Fault::Clock(hours) => write!(f, "clock set by {hours:+} h"),
         }
+    }
+}
+
+impl fmt::Display for Says {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Says::Throttled(None) => write!(f, "429"),
+            Says::Throttled(Some(after)) => write!(f, "429 (Retry-After: {after})"),
+            Says::ThrottledUntil(minutes) => write!(f, "429 (Retry-After: the date in {minutes} min)"),
+            Says::Code(code) => write!(f, "{code}"),
+            Says::BadToken(code) => write!(f, "{code} for the token"),
+            Says::Html(code) => write!(f, "{code} as a page"),
+            Says::Empty => write!(f, "empty body"),
+            Says::Truncated => write!(f, "half a document"),
+        }
+    }
+}
+
+impl fmt::Display for Watch {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Watch::Late(seconds) => write!(f, "{seconds} s late"),
+            Watch::Twice => write!(f, "twice"),
+            Watch::Cut => write!(f, "lost, the watch ends"),
+            Watch::Expired => write!(f, "lost, the watch ends with 410"),
+            Watch::Silent => write!(f, "lost, the watch is silent"),
+        }
+    }
+}
+
+impl FromStr for Fault {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Fault, String> {
+        let found = Fault::all().into_iter().find(|fault| fault.to_string() == text);
+        found.ok_or_else(|| format!("there is no fault {text:?}"))
     }
 }
 
@@ -125,6 +219,15 @@ impl Plan {
         Plan { strikes }
     }
 
+    /// By how much the wall clock is set back in all: for so long, a time that was recorded before may be one of the future.
+    pub fn set_back(&self) -> Duration {
+        let hours = self.strikes.iter().map(|(_, fault)| match fault {
+            Fault::Clock(hours) if *hours < 0 => u64::from(hours.unsigned_abs()),
+            _ => 0,
+        });
+        Duration::from_secs(3600 * hours.sum::<u64>())
+    }
+
     /// What happens to call `n`.
     pub fn at(&self, n: usize) -> Option<Fault> {
         self.strikes.iter().find(|(call, _)| *call == n).map(|(_, fault)| *fault)
@@ -135,6 +238,21 @@ impl fmt::Display for Plan {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let strikes = self.strikes.iter().map(|(call, fault)| format!("call {call}: {fault}"));
         f.write_str(&strikes.collect::<Vec<_>>().join("; "))
+    }
+}
+
+impl FromStr for Plan {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Plan, String> {
+        let strike = |text: &str| -> Result<(usize, Fault), String> {
+            let parts = text.strip_prefix("call ").and_then(|rest| rest.split_once(": "));
+            let (call, fault) = parts.ok_or_else(|| format!("{text:?} is not `call NUMBER: FAULT`"))?;
+            let call = call.parse().map_err(|_| format!("{call:?} is not the number of a call"))?;
+            Ok((call, fault.parse()?))
+        };
+        let strikes = text.split("; ").filter(|text| !text.is_empty()).map(strike);
+        Ok(Plan { strikes: strikes.collect::<Result<_, String>>()? })
     }
 }
 
@@ -153,5 +271,17 @@ mod tests {
         let tried: BTreeSet<String> = one.iter().map(Plan::to_string).collect();
         assert!(tried.len() >= singles, "{} of {singles}", tried.len());
         assert!(swarms.len() >= singles / 4 && swarms.iter().all(|plan| plan.strikes.len() <= 5));
+    }
+
+    #[test]
+    fn a_plan_is_read_as_it_is_printed() {
+        let faults = Fault::all().into_iter().enumerate();
+        let plan = Plan { strikes: faults.map(|(before, fault)| (before + 1, fault)).collect() };
+        let read: Plan = plan.to_string().parse().unwrap();
+        assert_eq!(read.strikes, plan.strikes);
+        assert!("".parse::<Plan>().unwrap().strikes.is_empty());
+        for wrong in ["call 1", "1: unreachable", "call x: unreachable", "call 1: unheard of"] {
+            assert!(wrong.parse::<Plan>().is_err(), "{wrong}");
+        }
     }
 }

@@ -54,6 +54,8 @@ pub struct Known {
 
 /// The outcome of a run.
 pub struct Outcome {
+    /// What all randomness but that of the faults followed from.
+    pub seed: u64,
     /// The faults.
     pub plan: Plan,
     /// What must not be.
@@ -91,11 +93,11 @@ pub fn run(case: &Case) -> Outcome {
     let plan = case.plan();
     let (case, planned, trace) = (case.clone(), plan.clone(), Arc::new(Trace::default()));
     let traced = trace.clone();
-    // A single fault strikes the call that it is meant for only if the calls are those of the run without faults.
-    let seed = if plan.strikes.len() == 1 { 0 } else { case.seed };
+    // A single fault strikes the call that it was drawn for only if the calls are those of the run without faults.
+    let seed = if case.plan.is_none() && plan.strikes.len() == 1 { 0 } else { case.seed };
     let lived = alone(seed, async move || Ok(life::live(case, planned, traced).await));
     let (violations, known) = lived.unwrap_or_else(|panicked| (vec![panicked], Known::default()));
-    Outcome { plan, violations, known: Arc::new(known), trace }
+    Outcome { seed, plan, violations, known: Arc::new(known), trace }
 }
 
 /// Carries something out on a thread of its own, in a runtime whose clock is virtual.

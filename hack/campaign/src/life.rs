@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use databricks_operator::engine::kind::{Lifecycle, Seen};
+use databricks_operator::engine::kind::{Driver, Lifecycle, Seen};
 use kube::api::{Api, DeleteParams, DynamicObject, Patch, PatchParams};
 use serde_json::{Value, json};
 use simulator::Simulator;
@@ -21,7 +21,7 @@ use crate::outside::Outside;
 use crate::start::Start;
 use crate::story::Story;
 use crate::trace::Trace;
-use crate::world::{World, create, credentials, object};
+use crate::world::{INSTALLATION, World, create, credentials, managed};
 use crate::{account, seed};
 
 /// An hour of the account's clock.
@@ -37,26 +37,30 @@ pub const SETTLED: Duration = Duration::from_secs(20 * 60);
 
 /// Follows the story of a run; returns what must not be, and how it went.
 pub async fn live(case: Case, plan: Plan, trace: Arc<Trace>) -> (Vec<String>, Known) {
-    let (world, outside) = case.start.begin(plan, trace);
+    // What is there is another installation's.
+    let installation = if case.story == Story::Foreign { "elsewhere" } else { INSTALLATION };
+    let (world, outside) = case.start.begin(plan, trace, installation);
     // In the others, watches end and begin again as often as those of a real API server.
     if seed::below(8) > 0 {
         world.server.calm();
     }
     account::take(&world.account, 1000 * [0, 5, 90][seed::below(3) as usize]);
-    let lag_ms = 1000 * [0, 0, 2, 8][seed::below(4) as usize];
-    world.account.set(|settings| settings.list_lag_ms = lag_ms);
+    let late = account::late(&world.account);
     let mut life = Life::new(case.start.clone(), world.clone(), outside);
-    life.known = case.known.clone();
+    (life.known, life.late) = (case.known.clone(), late);
     if case.story == Story::Restore {
         life.restore().await;
     }
     life.expect().await;
-    // Where lists are late, the status is not judged, see docs/reliability.md.
-    let watch = (lag_ms == 0).then(|| {
+    // Where reads are late, the status is not judged, see docs/reliability.md.
+    let watch = (!late).then(|| {
         let outside = life.outside.in_account(&world.account, life.outside.writer().clone());
         tokio::spawn(life.honest.clone().watch(world.clone(), outside, life.api.clone()))
     });
-    let operator = tokio::spawn(world.clone().operate(case.start.driver));
+    let operator = match case.story {
+        Story::Handover => tokio::spawn(world.clone().replicate()),
+        _ => tokio::spawn(world.clone().operate()),
+    };
     let followed = async {
         // The operator is starting, or has started.
         sleep(Duration::from_secs([0, 2, 60][seed::below(3) as usize])).await;
@@ -69,14 +73,7 @@ pub async fn live(case: Case, plan: Plan, trace: Arc<Trace>) -> (Vec<String>, Kn
         life.wrong.push(stuck);
     }
     watch.inspect(JoinHandle::abort);
-    life.wrong.extend(life.honest.wrong());
-    let traits = case.start.driver.traits();
-    let live = i32::from(case.start.made.is_some());
-    let live = Some(live).filter(|_| traits.lifecycle == Lifecycle::Object);
-    // A secret whose value was lost on the way is deleted at any time, and another one is created.
-    let deletes_from_ms = if traits.issues { Some(0) } else { life.deleted_ms };
-    life.wrong.extend(oracle::of_account(&world, deletes_from_ms, live));
-    life.wrong.extend(oracle::of_calls(&world));
+    life.judge();
     world.stop.cancel();
     let ended = operator.await.map_err(|panic| panic.to_string());
     life.wrong.extend(ended.and_then(std::convert::identity).err());
@@ -110,8 +107,16 @@ pub struct Life {
     end: End,
     /// What the object's conditions say once all is done.
     verdict: String,
-    /// When the user has deleted the object.
+    /// When users began to delete what they created.
     deleted_ms: Option<u64>,
+    /// So many objects they have created, but for a rival.
+    pub objects: usize,
+    /// So many calls to the account within a minute are too many.
+    pub busiest: usize,
+    /// The operator's reads of the account may be late.
+    pub late: bool,
+    /// All objects of the account at the start, if what the story leaves behind depends on what is drawn.
+    pub before: Option<End>,
     pub wrong: Vec<String>,
 }
 
@@ -133,29 +138,40 @@ impl Life {
             end,
             verdict,
             deleted_ms: None,
+            objects: 1,
+            busiest: oracle::BUSIEST_MINUTE,
+            late: false,
+            before: None,
             wrong,
         }
+    }
+
+    /// The objects of a kind.
+    fn api_of(&self, driver: &dyn Driver) -> Api<DynamicObject> {
+        Api::default_namespaced_with(self.user.clone(), &driver.api_resource())
     }
 
     /// A user creates the object.
     pub async fn create(&self, name: &str, more: &Value) {
         let mut spec = self.start.spec.clone();
-        spec["authRef"] = json!({"name": "account"});
-        if self.outside.removable() {
-            spec["deletionPolicy"] = json!("Delete");
-        }
         json_patch::merge(&mut spec, more);
-        let kind = self.start.driver.kind();
+        self.create_as(self.start.driver, name, spec).await;
+    }
+
+    /// A user creates an object of a kind.
+    pub async fn create_as(&self, driver: &dyn Driver, name: &str, spec: Value) {
         self.note(format!("a user creates {name}"));
-        create(&self.world.server, &self.start.driver.api_resource(), object(&kind, name, spec)).await;
+        create(&self.world.server, &driver.api_resource(), managed(driver, name, spec)).await;
         if name == "it" {
             self.expect().await;
         }
     }
 
-    /// The status may claim that the account has what the spec wants only if that is so.
+    /// The status may claim that the account has what the spec wants only if that is so. Not known is that of a chain.
     async fn expect(&self) {
-        if let Ok(Some(object)) = self.api.get_opt("it").await {
+        if let Ok(Some(object)) = self.api.get_opt("it").await
+            && !self.want.is_null()
+        {
             self.honest.expect(&object, &self.want);
         }
     }
@@ -173,20 +189,31 @@ impl Life {
 
     /// A user deletes the object, and it goes.
     pub async fn delete(&mut self, name: &str) -> Result<(), String> {
-        self.note(format!("a user deletes {name}"));
         if name == "it" {
-            self.deleted_ms = Some(self.world.account.now_ms());
+            self.deletes();
         }
-        if let Err(error) = self.api.delete(name, &DeleteParams::default()).await {
-            return Err(format!("the API server refuses the deletion: {error}"));
-        }
-        self.until("the object is gone", async |life| {
-            let found = life.api.get_opt(name).await.map_err(|error| error.to_string())?;
-            found.map_or(Ok(()), |found| Err(json!(found)["status"].to_string()))
-        })
-        .await?;
+        self.delete_as(self.start.driver, name).await?;
+        self.until("the object is gone", async |life| life.gone(life.start.driver, name).await).await?;
         self.note("it is gone");
         Ok(())
+    }
+
+    /// From here on users delete what they created; returns the time of the account.
+    pub fn deletes(&mut self) -> u64 {
+        *self.deleted_ms.insert(self.world.account.now_ms())
+    }
+
+    /// A user deletes an object of a kind.
+    pub async fn delete_as(&self, driver: &dyn Driver, name: &str) -> Result<(), String> {
+        self.note(format!("a user deletes {name}"));
+        let deleted = self.api_of(driver).delete(name, &DeleteParams::default()).await;
+        deleted.map(drop).map_err(|error| format!("the API server refuses the deletion: {error}"))
+    }
+
+    /// Whether an object of a kind is gone.
+    pub async fn gone(&self, driver: &dyn Driver, name: &str) -> Result<(), String> {
+        let found = self.seen_as(driver, name).await?;
+        found.map_or(Ok(()), |found| Err(format!("{name}: {}", found["status"])))
     }
 
     /// The cluster is lost, and the object comes back from a backup: with its annotations, without its status.
@@ -266,28 +293,44 @@ impl Life {
     }
 
     pub async fn seen(&self, name: &str) -> Result<Option<Value>, String> {
-        let found = self.api.get_opt(name).await.map_err(|error| error.to_string())?;
+        self.seen_as(self.start.driver, name).await
+    }
+
+    async fn seen_as(&self, driver: &dyn Driver, name: &str) -> Result<Option<Value>, String> {
+        let found = self.api_of(driver).get_opt(name).await.map_err(|error| error.to_string())?;
         Ok(found.map(|object| json!(object)))
     }
 
     pub async fn ready(&self) -> Result<(), String> {
-        let seen = self.seen("it").await?.ok_or("there is no object")?;
+        self.ready_as(self.start.driver, "it").await
+    }
+
+    /// Whether an object of a kind is Ready as it is now.
+    pub async fn ready_as(&self, driver: &dyn Driver, name: &str) -> Result<(), String> {
+        let seen = self.seen_as(driver, name).await?.ok_or("there is no object")?;
         let current = seen["status"]["observedGeneration"] == seen["metadata"]["generation"];
         let holds = |name: &str| {
             let all = seen["status"]["conditions"].as_array().into_iter().flatten();
             all.into_iter().any(|one| one["type"] == name && one["status"] == "True")
         };
         let ready = current && holds("Ready") && holds("Synced");
-        if ready { Ok(()) } else { Err(seen["status"].to_string()) }
+        if ready { Ok(()) } else { Err(format!("{name}: {}", seen["status"])) }
     }
 
     /// A user changes the spec.
     pub async fn patch(&self, spec: &Value) -> Result<(), String> {
-        self.note(format!("a user changes its spec: {spec}"));
-        let patched =
-            self.api.patch("it", &PatchParams::default(), &Patch::Merge(json!({"spec": spec}))).await;
+        self.patch_as(self.start.driver, "it", spec).await
+    }
+
+    /// A user changes the spec of an object of a kind.
+    pub async fn patch_as(&self, driver: &dyn Driver, name: &str, spec: &Value) -> Result<(), String> {
+        self.note(format!("a user changes the spec of {name}: {spec}"));
+        let (params, patch) = (PatchParams::default(), Patch::Merge(json!({"spec": spec})));
+        let patched = self.api_of(driver).patch(name, &params, &patch).await;
         let patched = patched.map_err(|error| format!("the API server refuses the change: {error}"))?;
-        self.honest.expect(&patched, &self.want);
+        if name == "it" {
+            self.honest.expect(&patched, &self.want);
+        }
         Ok(())
     }
 
@@ -327,11 +370,27 @@ impl Life {
         let Some(known) = &self.known else { return };
         for (collection, wanted) in &known.end {
             let found = self.end.get(collection);
-            if found != Some(wanted) {
+            // What the story itself leaves behind depends on what is drawn.
+            let differs = |before: &End| before.get(collection) != Some(wanted);
+            if found != Some(wanted) && !self.before.as_ref().is_some_and(differs) {
                 let (found, wanted) = (json!(found), json!(wanted));
                 self.wrong.push(format!("at the end, {collection} differ: {found} instead of {wanted}"));
             }
         }
+    }
+
+    /// What the statuses claimed, what the account's journal shows, and what was sent.
+    fn judge(&mut self) {
+        let (world, start) = (self.world.clone(), self.start.clone());
+        self.wrong.extend(self.honest.wrong());
+        self.wrong.extend(world.leased.wrong());
+        let live = [i32::from(start.made.is_some()), self.objects as i32];
+        let live = (start.driver.traits().lifecycle == Lifecycle::Object).then_some(live);
+        // A secret whose value was lost on the way is deleted at any time, and another one is created.
+        let issues = start.kinds.iter().any(|kind| kind.traits().issues);
+        let deletes_from_ms = if issues { Some(0) } else { self.deleted_ms };
+        self.wrong.extend(oracle::of_account(&world, deletes_from_ms, live));
+        self.wrong.extend(oracle::of_calls(&world, self.objects, self.busiest));
     }
 
     /// Waits until nothing remains to be done, and then for so long: nothing may be written.
@@ -362,10 +421,9 @@ impl Life {
 
     /// Whether a fault strikes within this time, which passes.
     async fn struck_within(&self, time: Duration) -> bool {
-        let before = self.world.trace.calls();
+        let before = self.world.trace.strikes();
         sleep(time).await;
-        let within = before + 1..=self.world.trace.calls();
-        self.world.plan.strikes.iter().any(|(n, _)| within.contains(n))
+        self.world.trace.strikes() > before
     }
 
     /// Waits for a state, in virtual time.

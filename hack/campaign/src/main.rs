@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 use std::process::ExitCode;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -30,6 +30,9 @@ struct Arguments {
     /// Replays this run of each kind and story, and prints what happened
     #[arg(long, env = "SEED")]
     seed: Option<u64>,
+    /// Replays a run with these faults, as they are printed, in place of those of its seed
+    #[arg(long, env = "PLAN")]
+    plan: Option<Plan>,
     /// The first run of a campaign
     #[arg(long, env = "FROM", default_value_t = 0)]
     from: u64,
@@ -56,14 +59,15 @@ fn main() -> ExitCode {
     }
     let operator = operator(&arguments.flag);
     let rest = Duration::from_secs(60 * arguments.rest_minutes);
-    let plan = arguments.faultless.then(Plan::default);
+    let replays = arguments.seed.or(arguments.plan.is_some().then_some(0));
+    let plan = if arguments.faultless { Some(Plan::default()) } else { arguments.plan };
     let mut all = vec![];
     for driver in kinds {
         let starts = Arc::new(Starts::new(driver, operator.clone()));
         let possible = stories.iter().filter(|story| starts.fit(**story));
         all.extend(possible.map(|story| Series::new(*story, starts.clone(), plan.clone(), rest)));
     }
-    match arguments.seed {
+    match replays {
         Some(seed) => all.iter().for_each(|series| series.replay(seed)),
         None => campaign(&all, arguments.from, arguments.runs),
     }
@@ -102,8 +106,9 @@ fn campaign(all: &[Series], from: u64, runs: u64) {
         }
     });
     let (took, ran) = (began.elapsed().as_secs_f64(), each * all.len() as u64);
+    let struck: u64 = all.iter().map(|series| series.struck.load(Ordering::Relaxed)).sum();
     println!(
-        "{ran} runs of {} stories in {took:.0} s, {:.2} ms a run",
+        "{ran} runs of {} stories in {took:.0} s, {:.2} ms a run; faults struck in {struck} of them",
         all.len(),
         took * 1000.0 / ran as f64
     );
@@ -123,6 +128,8 @@ struct Series {
     rest: Duration,
     /// The run without faults; nothing if it went wrong.
     first: OnceLock<Option<Case>>,
+    /// In how many runs at least one fault struck.
+    struck: AtomicU64,
     /// The seeds with a violation, by its class.
     wrong: Mutex<BTreeMap<String, BTreeSet<u64>>>,
 }
@@ -130,24 +137,32 @@ struct Series {
 impl Series {
     fn new(story: Story, starts: Arc<Starts>, plan: Option<Plan>, rest: Duration) -> Series {
         let name = format!("{} {story:?}", starts.driver.kind());
-        Series { name, story, starts, plan, rest, first: OnceLock::new(), wrong: Mutex::default() }
+        let (first, struck, wrong) = (OnceLock::new(), AtomicU64::new(0), Mutex::default());
+        Series { name, story, starts, plan, rest, first, struck, wrong }
+    }
+
+    /// The run without faults.
+    fn faultless(&self) -> Option<Case> {
+        match self.starts.of(self.story) {
+            Ok(start) => {
+                let (story, rest) = (self.story, self.rest);
+                Some(Case { story, start, seed: 0, plan: None, known: None, rest })
+            }
+            Err(why) => {
+                self.record(format!("without faults, and cannot begin: {why}"), 0);
+                None
+            }
+        }
     }
 
     /// The case of which all runs are variants: it knows how the story goes without faults.
     fn case(&self) -> Option<&Case> {
         let first = || {
-            let start = match self.starts.of(self.story) {
-                Ok(start) => start,
-                Err(why) => {
-                    self.record(format!("without faults, and cannot begin: {why}"), 0);
-                    return None;
-                }
-            };
-            let (story, plan, rest) = (self.story, self.plan.clone(), self.rest);
-            let case = Case { story, start, seed: 0, plan, known: None, rest };
+            let case = self.faultless()?;
             let first = run(&case);
             first.violations.iter().for_each(|text| self.record(format!("without faults: {text}"), 0));
-            first.violations.is_empty().then(|| Case { known: Some(first.known), ..case })
+            let plan = self.plan.clone();
+            first.violations.is_empty().then(|| Case { plan, known: Some(first.known), ..case })
         };
         self.first.get_or_init(first).as_ref()
     }
@@ -156,6 +171,7 @@ impl Series {
         let Some(case) = self.case() else { return };
         for seed in seeds {
             let outcome = run(&Case { seed, ..case.clone() });
+            self.struck.fetch_add(u64::from(outcome.trace.strikes() > 0), Ordering::Relaxed);
             outcome.violations.into_iter().for_each(|text| self.record(text, seed));
         }
     }
@@ -168,15 +184,22 @@ impl Series {
 
     /// Runs one seed, and prints all of it, without the faults that do not matter.
     fn replay(&self, seed: u64) {
-        let Some(case) = self.case() else { return };
-        let case = Case { seed, ..case.clone() };
+        let case = self.case().map(|case| Case { seed, ..case.clone() });
+        // If it goes wrong without faults, there is nothing else to replay.
+        let Some(case) = case.or_else(|| self.faultless()) else { return };
         let outcome = minimal(&case, run(&case));
         println!("{} SEED={seed}: {}", self.name, outcome.plan);
         outcome.trace.lines().iter().for_each(|line| println!("{line}"));
-        println!("hash {:016x}, {} calls", outcome.trace.hash(), outcome.trace.calls());
-        for violation in outcome.violations {
+        let (calls, strikes) = (outcome.trace.calls(), outcome.trace.strikes());
+        println!("hash {:016x}, {calls} calls, {strikes} faults struck", outcome.trace.hash());
+        for violation in &outcome.violations {
             println!("VIOLATION: {violation}");
-            self.record(violation, seed);
+            self.record(violation.clone(), seed);
+        }
+        if !outcome.violations.is_empty() {
+            let (kind, story) = (self.starts.driver.kind(), format!("{:?}", self.story));
+            println!("To keep it as a test, add to KEPT in hack/campaign/tests/seeds.rs:");
+            println!("    ({kind:?}, {story:?}, {}, {:?}),", outcome.seed, outcome.plan.to_string());
         }
     }
 
@@ -197,7 +220,7 @@ fn minimal(case: &Case, mut outcome: Outcome) -> Outcome {
     while at < outcome.plan.strikes.len() && !outcome.violations.is_empty() {
         let mut plan = outcome.plan.clone();
         plan.strikes.remove(at);
-        let fewer = run(&Case { plan: Some(plan), ..case.clone() });
+        let fewer = run(&Case { seed: outcome.seed, plan: Some(plan), ..case.clone() });
         if fewer.violations.is_empty() { at += 1 } else { outcome = fewer }
     }
     outcome

@@ -1,14 +1,15 @@
 //! What must never be, read from the account, its journal and the calls of the operator.
 
 use std::collections::BTreeMap;
+use std::ops::Range;
 
 use k8s_openapi::jiff::Timestamp;
 use serde_json::{Value, json};
-use simulator::Simulator;
+use simulator::{Call, Simulator};
 use uuid::Uuid;
 
 use crate::account;
-use crate::fault::{Fault, Says};
+use crate::fault::Fault;
 use crate::trace::{Api, What};
 use crate::world::World;
 
@@ -16,37 +17,72 @@ use crate::world::World;
 pub type End = BTreeMap<String, Vec<String>>;
 
 /// So many calls to the account an operator for one object may send within a minute.
-const BUSIEST_MINUTE: usize = 80;
+pub const BUSIEST_MINUTE: usize = 80;
+/// So long after a call was sent the operator has seen its response, unless something goes wrong.
+const IN_FLIGHT_MS: u64 = 10;
 
-/// What the account's journal must not show: a second object, and a deletion before the user's. `live`: how many objects there are
-/// at the start, for kinds whose objects are created by a POST and deleted by a DELETE.
-pub fn of_account(world: &World, deleted_ms: Option<u64>, live: Option<i32>) -> Vec<String> {
-    let (mut wrong, whole, mut live) = (vec![], live.is_some(), live.unwrap_or_default());
+/// What the account's journal must not show: a second object for one, and a deletion before the user's. `live`: how many objects there
+/// are at the start, and at most, for kinds whose objects are created by a POST and deleted by a DELETE.
+pub fn of_account(world: &World, deleted_ms: Option<u64>, live: Option<[i32; 2]>) -> Vec<String> {
+    let (mut wrong, whole, [mut live, most]) = (vec![], live.is_some(), live.unwrap_or_default());
     for call in world.account.writes().iter().filter(|call| call.applied) {
-        let others = call.traceparent.as_deref() == Some(account::OTHERS);
         if whole {
             live += i32::from(call.method == "POST") - i32::from(call.method == "DELETE");
-            if live > 1 {
+            if live > most {
                 wrong.push(format!(
                     "a second object: {} {} (call {} of the account)",
                     call.method, call.path, call.n
                 ));
-                live = 1;
+                live = most;
             }
         }
-        if call.method == "DELETE" && !others && deleted_ms.is_none_or(|deleted| call.at_ms < deleted) {
+        let ours = is_ours(call);
+        if call.method == "DELETE" && ours && deleted_ms.is_none_or(|deleted| call.at_ms < deleted) {
             wrong.push(format!("deleted in the account before the user deleted it: {}", call.path));
         }
     }
     wrong
 }
 
-/// What the operator must not send: the secret, too much, and what it was asked to delay.
-pub fn of_calls(world: &World) -> Vec<String> {
+/// Whether the operator sent a call.
+fn is_ours(call: &Call) -> bool {
+    call.traceparent.as_deref() != Some(account::OTHERS)
+}
+
+/// What the operator has changed in the account.
+pub fn changes_of_the_operator(world: &World) -> Vec<String> {
+    let writes = world.account.writes().into_iter().filter(|call| call.applied && is_ours(call));
+    writes.map(|call| format!("{} {}", call.method, call.path)).collect()
+}
+
+/// What must not be deleted: an object of the account that another one uses. `uses`: the ids of both, of objects whose deletion users
+/// requested from then on. What goes with its parent, without a call of its own, is not judged.
+pub fn of_order(world: &World, from_ms: u64, uses: &[(String, String)]) -> Vec<String> {
+    let writes = world.account.writes();
+    let first = |id: &str, deletes: bool| {
+        let its = |call: &&Call| {
+            let (own, called) = (id.rsplit('/').next(), call.path.rsplit('/').next());
+            call.applied && call.at_ms >= from_ms && own == called && (!deletes || call.method == "DELETE")
+        };
+        writes.iter().find(its).map(|call| call.n)
+    };
+    let early = uses.iter().filter(|(user, used)| match (first(user, false), first(used, true)) {
+        (Some(user), Some(used)) => used < user,
+        _ => false,
+    });
+    early
+        .map(|(user, used)| format!("{used} was deleted in the account before {user}, which uses it"))
+        .collect()
+}
+
+/// What the operator must not send: the secret, too much, and what it was asked to delay. `objects`: how many objects it manages;
+/// `busiest`: so many calls within a minute are too many.
+pub fn of_calls(world: &World, objects: usize, busiest: usize) -> Vec<String> {
     let (mut wrong, mut sent) = (vec![], vec![]);
-    // Until when which calls must wait.
-    let mut gates: Vec<(u64, String)> = vec![];
+    // From when until when which calls must wait.
+    let mut gates: Vec<(Range<u64>, String)> = vec![];
     let crashes = world.plan.strikes.iter().any(|(_, fault)| matches!(fault, Fault::Crash { .. }));
+    let replaced = crashes || world.leased.holder().is_some();
     for line in world.trace.lines() {
         let What::Call { n, api, method, path, body, .. } = line.what else { continue };
         if !path.ends_with("/v1/token")
@@ -59,22 +95,22 @@ pub fn of_calls(world: &World) -> Vec<String> {
         }
         let what = format!("{method} {}", path.split('?').next().unwrap_or_default());
         // A new operator does not know of it.
-        if !crashes
-            && let Some((until, _)) =
-                gates.iter().find(|(until, gated)| *gated == what && line.at_ms < *until)
+        if !replaced
+            && let Some((wait, _)) =
+                gates.iter().find(|(wait, gated)| *gated == what && wait.contains(&line.at_ms))
         {
-            wrong.push(format!("{what} was sent {} ms too early (call {n})", until - line.at_ms));
+            wrong.push(format!("{what} was sent {} ms too early (call {n})", wait.end - line.at_ms));
         }
-        if let Some(Fault::Says { what: Says::Throttled(Some(after)), .. }) = world.plan.at(n) {
-            gates.extend(after.parse::<u64>().ok().map(|seconds| (line.at_ms + seconds * 1000, what)));
+        if let Some(seconds) = world.plan.at(n).and_then(Fault::asks_to_wait) {
+            // Calls for other objects may be in flight.
+            let from_ms = line.at_ms + if objects > 1 { IN_FLIGHT_MS } else { 0 };
+            gates.push((from_ms..line.at_ms + seconds * 1000, what));
         }
         sent.push(line.at_ms);
     }
-    let busiest = sent.windows(BUSIEST_MINUTE).find(|window| window[BUSIEST_MINUTE - 1] - window[0] < 60_000);
+    let found = sent.windows(busiest).find(|window| window[busiest - 1] - window[0] < 60_000);
     wrong.extend(
-        busiest.map(|window| {
-            format!("{BUSIEST_MINUTE} calls to the account within a minute, at {} ms", window[0])
-        }),
+        found.map(|window| format!("{busiest} calls to the account within a minute, at {} ms", window[0])),
     );
     wrong
 }

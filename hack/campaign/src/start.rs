@@ -16,20 +16,23 @@ use crate::fault::Plan;
 use crate::lane::alone;
 use crate::life::{HOUR_MS, Life, SETTLED};
 use crate::outside::Outside;
+use crate::parts::{self, Part};
 use crate::referents::{bring_about, prepare, principal};
 use crate::story::{Begins, Story};
 use crate::trace::Trace;
-use crate::world::World;
+use crate::world::{INSTALLATION, World};
 use crate::{account, world};
 
 /// The time at the very start: 2026-01-01T00:00:00Z.
 const START_MS: u64 = 1_767_225_600_000;
 
 /// A cluster and an account at some time, for one kind. Both have what the sample of the kind needs: the objects that it refers
-/// to, and a DatabricksAuth.
+/// to, and a DatabricksAuth. That of a chain has the DatabricksAuth alone, and `parts` instead of a spec.
 pub struct Start {
     /// The kind whose sample lives.
     pub driver: &'static dyn Driver,
+    /// The kinds that the operator runs.
+    pub kinds: &'static [&'static dyn Driver],
     /// The operator's flags, see [`crate::operator`].
     pub operator: Arc<Run>,
     /// The spec of the sample, with an id of the account in place of each reference.
@@ -42,6 +45,8 @@ pub struct Start {
     pub changed: Option<Value>,
     /// The object in the account, if it is there.
     pub made: Option<Seen>,
+    /// The objects of a story that has several.
+    pub parts: Arc<[Part]>,
     server: ApiServer,
     account: Simulator,
     outside: Outside,
@@ -60,9 +65,10 @@ impl Start {
             let writer = account::writer(&account, account::SECRET);
             let ground = prepare(driver, &account, &writer, HOUR_MS).await;
             let outside = Outside::begin(driver, &account, writer, &ground.key.within).await;
-            world::sign_in(&server, &account, driver).await;
+            let kinds = world::only(driver);
+            world::sign_in(&server, &account, kinds).await;
             let mut got = ground.got.clone();
-            got.marker = "campaign/default/it".to_owned();
+            got.marker = format!("{INSTALLATION}/default/it");
             let said = |error: Error| error.to_string();
             let want = driver.desired(&ground.spec, &got).map_err(said)?;
             let change = edit(driver, &want);
@@ -79,17 +85,77 @@ impl Start {
             }
             Ok(Start {
                 driver,
+                kinds,
                 operator,
                 spec: ground.with_ids(driver),
                 change,
                 want,
                 changed,
                 made: None,
+                parts: Arc::default(),
                 now_ms: account.now_ms(),
                 server,
                 account,
                 outside,
             })
+        })
+    }
+
+    /// There is nothing yet of the sample and of what it refers to.
+    ///
+    /// # Errors
+    /// The driver cannot read its own sample.
+    fn chain(driver: &'static dyn Driver, operator: Arc<Run>) -> Result<Start, String> {
+        alone(0, async move || {
+            follow(START_MS);
+            let (server, account) = (world::server(), account::account(START_MS));
+            let parts = parts::chain(driver)?;
+            for need in parts.iter().flat_map(|part| part.driver.needs(&part.spec).unwrap_or_default()) {
+                if let Wanted::Principal(name) = &need.what {
+                    principal(&account, name);
+                }
+            }
+            let drivers: Vec<&'static dyn Driver> = parts.iter().map(|part| part.driver).collect();
+            let first = drivers.first().copied().unwrap_or(driver);
+            let kinds: &'static [&'static dyn Driver] = drivers.leak();
+            world::sign_in(&server, &account, kinds).await;
+            // The first one refers to nothing, so the account itself is its parent.
+            let writer = account::writer(&account, account::SECRET);
+            let outside = Outside::begin(first, &account, writer, "").await;
+            Ok(Start {
+                driver,
+                kinds,
+                operator,
+                spec: Value::Null,
+                change: None,
+                want: Value::Null,
+                changed: None,
+                made: None,
+                parts: parts.into(),
+                now_ms: account.now_ms(),
+                server,
+                account,
+                outside,
+            })
+        })
+    }
+
+    /// There is no object yet, and there will be several.
+    ///
+    /// # Errors
+    /// It panics.
+    fn crowd(self: &Arc<Start>) -> Result<Start, String> {
+        let bare = self.clone();
+        alone(0, async move || {
+            let copy = bare.copy();
+            let changed = copy.change.as_ref().map(|change| {
+                let mut spec = copy.spec.clone();
+                json_patch::merge(&mut spec, change);
+                spec
+            });
+            let parts = parts::crowd(copy.driver, &copy.spec, changed.as_ref(), &copy.server, &copy.account);
+            let parts = parts.await.into();
+            Ok(Start { parts, now_ms: copy.account.now_ms(), ..copy })
         })
     }
 
@@ -116,8 +182,8 @@ impl Start {
     fn settled(self: &Arc<Start>) -> Result<Start, String> {
         let bare = self.clone();
         alone(0, async move || {
-            let (world, outside) = bare.begin(Plan::default(), Arc::default());
-            let running = tokio::spawn(world.clone().operate(bare.driver));
+            let (world, outside) = bare.begin(Plan::default(), Arc::default(), INSTALLATION);
+            let running = tokio::spawn(world.clone().operate());
             let life = Life::new(bare.clone(), world.clone(), outside);
             life.create("it", &json!({})).await;
             life.becomes_ready().await?;
@@ -131,11 +197,11 @@ impl Start {
         })
     }
 
-    /// Both servers of a run, and the account as the driver reads it. To be called first in the run's runtime.
-    pub fn begin(&self, plan: Plan, trace: Arc<Trace>) -> (Arc<World>, Outside) {
-        let Start { server, account, outside, .. } = self.copy();
+    /// What a run happens in, and the account as the driver reads it. To be called first in the run's runtime.
+    pub fn begin(&self, plan: Plan, trace: Arc<Trace>, installation: &'static str) -> (Arc<World>, Outside) {
+        let Start { operator, kinds, server, account, outside, .. } = self.copy();
         trace.start();
-        (Arc::new(World::new(self.operator.clone(), plan, trace, server, account)), outside)
+        (Arc::new(World::new(operator, kinds, installation, plan, trace, (server, account))), outside)
     }
 
     /// The same for another runtime.
@@ -149,6 +215,7 @@ impl Start {
             want: self.want.clone(),
             changed: self.changed.clone(),
             made: self.made.clone(),
+            parts: self.parts.clone(),
             server: self.server.fork(clock::now),
             outside: self.outside.in_account(&account, account::writer(&account, account::SECRET)),
             account,
@@ -164,6 +231,8 @@ pub struct Starts {
     bare: LazyStart,
     present: LazyStart,
     settled: LazyStart,
+    crowd: LazyStart,
+    chain: LazyStart,
     operator: Arc<Run>,
 }
 
@@ -173,13 +242,17 @@ impl Starts {
     /// Those of a kind.
     pub fn new(driver: &'static dyn Driver, operator: Arc<Run>) -> Starts {
         let (bare, present, settled) = (OnceLock::new(), OnceLock::new(), OnceLock::new());
-        Starts { driver, bare, present, settled, operator }
+        let (crowd, chain) = (OnceLock::new(), OnceLock::new());
+        Starts { driver, bare, present, settled, crowd, chain, operator }
     }
 
     /// Whether a story can happen to the kind.
     pub fn fit(&self, story: Story) -> bool {
         let changes = || self.of(Story::Create).is_ok_and(|start| start.change.is_some());
-        story.fits(self.driver) && (!story.changes() || changes())
+        // If it cannot begin, its first run says so.
+        let single = || self.of(story).is_ok_and(|start| start.parts.len() < 2);
+        let several = matches!(story.begins(), Begins::Crowd | Begins::Chain);
+        story.fits(self.driver) && (!story.changes() || changes()) && !(several && single())
     }
 
     /// What a story begins with.
@@ -187,12 +260,16 @@ impl Starts {
     /// # Errors
     /// It cannot be created, as the operator or a sample does not do without faults what it should.
     pub fn of(&self, story: Story) -> Result<Arc<Start>, String> {
-        let bare = || Start::bare(self.driver, self.operator.clone()).map(Arc::new);
-        let bare = self.bare.get_or_init(bare).clone()?;
+        let made = |lazy: &LazyStart, make: &dyn Fn() -> Result<Start, String>| {
+            lazy.get_or_init(|| make().map(Arc::new)).clone()
+        };
+        let bare = || made(&self.bare, &|| Start::bare(self.driver, self.operator.clone()));
         match story.begins() {
-            Begins::Bare => Ok(bare),
-            Begins::Present => self.present.get_or_init(|| bare.present().map(Arc::new)).clone(),
-            Begins::Settled => self.settled.get_or_init(|| bare.settled().map(Arc::new)).clone(),
+            Begins::Bare => bare(),
+            Begins::Present => made(&self.present, &|| bare()?.present()),
+            Begins::Settled => made(&self.settled, &|| bare()?.settled()),
+            Begins::Crowd => made(&self.crowd, &|| bare()?.crowd()),
+            Begins::Chain => made(&self.chain, &|| Start::chain(self.driver, self.operator.clone())),
         }
     }
 }

@@ -60,6 +60,7 @@ struct State {
     started: Option<Instant>,
     lines: Vec<Line>,
     calls: usize,
+    strikes: usize,
     /// Writes that were sent to the API server and to the account.
     writes: [usize; 2],
 }
@@ -99,6 +100,16 @@ impl Trace {
     /// How many calls the operator has sent.
     pub fn calls(&self) -> usize {
         self.state().calls
+    }
+
+    /// Records that a fault has struck.
+    pub fn struck(&self) {
+        self.state().strikes += 1;
+    }
+
+    /// How many faults have struck: one that was planned for a call that was never sent, or cannot happen to it, has not.
+    pub fn strikes(&self) -> usize {
+        self.state().strikes
     }
 
     /// How many calls for a change the operator has sent to the API server, and to the account.

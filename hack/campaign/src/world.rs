@@ -21,8 +21,12 @@ use tokio_util::sync::CancellationToken;
 
 use crate::fault::Plan;
 use crate::gate::Gate;
+use crate::replica::{Leased, Replica};
 use crate::trace::Trace;
 use crate::{account, cluster, seed};
+
+/// The installation of the operator: a part of the mark on its objects in the account.
+pub const INSTALLATION: &str = "campaign";
 
 /// Both servers, and what happens on the way to them.
 pub struct World {
@@ -34,32 +38,41 @@ pub struct World {
     pub trace: Arc<Trace>,
     /// The operator's flags.
     pub operator: Arc<Run>,
+    /// The kinds that it runs.
+    pub kinds: &'static [&'static dyn Driver],
+    /// Its installation.
+    pub installation: &'static str,
     /// What goes wrong.
     pub plan: Arc<Plan>,
     /// Ends the operator in good order.
     pub stop: CancellationToken,
+    /// The replicas of the operator, in a story that has two.
+    pub replicas: [Replica; 2],
+    /// The lease of these.
+    pub leased: Arc<Leased>,
 }
 
 impl World {
-    /// This cluster and this account.
+    /// This cluster and this account, and an operator for these kinds.
     pub fn new(
         operator: Arc<Run>,
+        kinds: &'static [&'static dyn Driver],
+        installation: &'static str,
         plan: Plan,
         trace: Arc<Trace>,
-        server: ApiServer,
-        account: Simulator,
+        (server, account): (ApiServer, Simulator),
     ) -> World {
-        World { server, account, trace, operator, plan: Arc::new(plan), stop: CancellationToken::new() }
+        let (stop, replicas, leased) = (CancellationToken::new(), Default::default(), Arc::default());
+        let plan = Arc::new(plan);
+        World { server, account, trace, operator, kinds, installation, plan, stop, replicas, leased }
     }
 
-    /// Runs the operator for one kind until it is stopped, and starts it again after a crash. Fails if it ends by itself, or does
-    /// not end.
-    pub async fn operate(self: Arc<World>, driver: &'static dyn Driver) -> Result<(), String> {
+    /// Runs the operator until it is stopped, and starts it again after a crash. Fails if it ends by itself, or does not end.
+    pub async fn operate(self: Arc<World>) -> Result<(), String> {
         loop {
-            let gate = Gate::new(self.trace.clone(), self.plan.clone());
+            let gate = self.gate();
             self.trace.note("the operator starts");
-            let running =
-                run::run(self.parts(driver, &gate), self.stop.clone(), || (), std::future::ready(()));
+            let running = run::run(self.parts(&gate), self.stop.clone(), || (), std::future::ready(()));
             let overtime = async {
                 self.stop.cancelled().await;
                 tokio::time::sleep(run::SHUTDOWN).await;
@@ -81,14 +94,19 @@ impl World {
         }
     }
 
+    /// The way out of a new incarnation.
+    pub fn gate(&self) -> Arc<Gate> {
+        Gate::new(self.trace.clone(), self.plan.clone())
+    }
+
     /// As the command `run` puts them together, without a lease.
-    fn parts(&self, driver: &'static dyn Driver, gate: &Arc<Gate>) -> Parts {
-        let (settings, metrics) = (&self.operator, Metrics::new(&[driver]));
+    pub fn parts(&self, gate: &Arc<Gate>) -> Parts {
+        let (settings, metrics) = (&self.operator, Metrics::new(self.kinds));
         let exchange = Some(account::exchange(&self.account, gate));
         Parts {
             client: cluster::client(&self.server, gate),
-            kinds: only(driver),
-            settings: settings.engine("campaign".to_owned()),
+            kinds: self.kinds,
+            settings: settings.engine(self.installation.to_owned()),
             hosts: settings.hosts(),
             databricks: databricks::Settings { exchange, meter: metrics.calls.clone(), ..settings.client() },
             permit: Permit::sole(),
@@ -99,7 +117,7 @@ impl World {
 }
 
 /// The table of kinds with one kind.
-fn only(driver: &'static dyn Driver) -> &'static [&'static dyn Driver] {
+pub fn only(driver: &'static dyn Driver) -> &'static [&'static dyn Driver] {
     let at = KINDS.iter().position(|known| known.kind() == driver.kind());
     at.map_or(&[], |at| std::slice::from_ref(&KINDS[at]))
 }
@@ -127,11 +145,23 @@ pub fn server() -> ApiServer {
 /// # Panics
 /// If the API server refuses it.
 pub async fn create(server: &ApiServer, resource: &ApiResource, manifest: Value) {
-    let api: Api<DynamicObject> = Api::default_namespaced_with(server.client("user"), resource);
-    let object = serde_json::from_value(manifest).expect("a manifest is an object");
-    if let Err(error) = api.create(&PostParams::default(), &object).await {
+    if let Err(error) = try_create(server, resource, manifest).await {
         panic!("the API server refuses it: {error}");
     }
+}
+
+/// The same, if the API server takes it.
+///
+/// # Errors
+/// The API server refuses it.
+pub async fn try_create(
+    server: &ApiServer,
+    resource: &ApiResource,
+    manifest: Value,
+) -> kube::Result<DynamicObject> {
+    let api: Api<DynamicObject> = Api::default_namespaced_with(server.client("user"), resource);
+    let object = serde_json::from_value(manifest).expect("a manifest is an object");
+    api.create(&PostParams::default(), &object).await
 }
 
 /// The Secret with the credentials, and its kind.
@@ -144,14 +174,15 @@ pub fn credentials(secret: &str) -> (ApiResource, Value) {
     (ApiResource::from_gvk_with_plural(&gvk, "secrets"), manifest)
 }
 
-/// Creates a DatabricksAuth for the account, which admits this kind.
-pub async fn sign_in(server: &ApiServer, account: &Simulator, driver: &dyn Driver) {
+/// Creates a DatabricksAuth for the account, which admits these kinds.
+pub async fn sign_in(server: &ApiServer, account: &Simulator, kinds: &[&dyn Driver]) {
     let (resource, manifest) = credentials(account::SECRET);
     create(server, &resource, manifest).await;
+    let kinds: Vec<String> = kinds.iter().map(|driver| driver.kind().into_owned()).collect();
     let spec = json!({
         "cloud": "AWS", "accountId": account::ACCOUNT, "host": account.url(), "authType": "OAUTH_M2M",
         "clientId": account::CLIENT, "clientSecretRef": {"name": "databricks", "key": "secret"},
-        "grants": [{"namespaces": {"from": "Same"}, "kinds": [driver.kind()]}],
+        "grants": [{"namespaces": {"from": "Same"}, "kinds": kinds}],
     });
     let auth = ApiResource::erase::<DatabricksAuth>(&());
     create(server, &auth, object("DatabricksAuth", "account", spec)).await;
@@ -163,6 +194,15 @@ pub fn object(kind: &str, name: &str, spec: Value) -> Value {
         "apiVersion": "databricks-operator.io/v1alpha1", "kind": kind,
         "metadata": {"name": name, "namespace": "default"}, "spec": spec,
     })
+}
+
+/// An object of a kind, which is deleted with its object in the account, if that can be.
+pub fn managed(driver: &dyn Driver, name: &str, mut spec: Value) -> Value {
+    spec["authRef"] = json!({"name": "account"});
+    if driver.traits().removable {
+        spec["deletionPolicy"] = json!("Delete");
+    }
+    object(&driver.kind(), name, spec)
 }
 
 /// The CRDs, compiled once for all runs.

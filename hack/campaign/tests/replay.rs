@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use campaign::{Case, Starts, Story, operator, run};
-use databricks_operator::engine::kind::Driver;
+use databricks_operator::engine::kind::{Driver, Lifecycle};
 use databricks_operator::kinds::KINDS;
 
 /// How often.
@@ -43,7 +43,7 @@ fn hashes(case: &Case, seeds: impl Iterator<Item = u64>) -> Vec<u64> {
 
 #[test]
 fn a_seed_has_one_trace() {
-    for story in [Story::Life, Story::Change] {
+    for story in [Story::Life, Story::Change, Story::Crowd, Story::Handover] {
         let case = case(&credential(), story);
         // A swarm of faults.
         let case = Case { known: Some(run(&case).known), ..case };
@@ -56,6 +56,23 @@ fn a_seed_has_one_trace() {
 fn seeds_have_different_traces() {
     let found: BTreeSet<u64> = hashes(&case(&credential(), Story::Life), 0..20).into_iter().collect();
     assert_eq!(found.len(), 20);
+}
+
+/// No kind stays out of a story because its sample could not be varied.
+#[test]
+fn stories_of_several_objects_fit_each_kind_that_can_have_them() {
+    for driver in KINDS {
+        let (kind, traits, starts) = (driver.kind(), driver.traits(), starts(*driver));
+        let distinct = traits.lifecycle != Lifecycle::Standing && !traits.issues;
+        assert_eq!(starts.fit(Story::Crowd), distinct, "{kind} can be distinct");
+        let start = starts.of(Story::Chain).unwrap();
+        let kinds: BTreeSet<String> = start.kinds.iter().map(|kind| kind.kind().into_owned()).collect();
+        assert_eq!(starts.fit(Story::Chain), kinds.len() > 1, "{kind}: {kinds:?}");
+        if kind == "PermissionAssignment" {
+            let wanted = ["Credential", "PermissionAssignment", "StorageConfiguration", "Workspace"];
+            assert!(kinds.iter().eq(wanted), "{kinds:?}");
+        }
+    }
 }
 
 /// Each kind takes part by being in the table of kinds.

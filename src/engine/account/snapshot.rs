@@ -8,10 +8,8 @@
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
 
-use k8s_openapi::jiff::Timestamp;
 use tokio::time::Instant;
 
-use crate::clock;
 use crate::engine::error::{Error, Result};
 use crate::engine::kind::{Driver, Reader, Seen, Shared};
 
@@ -37,8 +35,6 @@ pub struct Snapshots {
 struct Snapshot {
     /// When the reading began; it is not believed to contain later writes.
     read_at: Option<Instant>,
-    /// The same by the clock that records use.
-    read_at_utc: Timestamp,
     /// When the reading was complete.
     ended: Option<Instant>,
     /// When a first upsert last rested on it.
@@ -57,8 +53,6 @@ struct Snapshot {
 pub struct Rows<'a> {
     /// When the reading began.
     pub read_at: Instant,
-    /// The same by the clock that records use. A machine that is suspended stops the other one.
-    pub read_at_utc: Timestamp,
     rows: &'a HashMap<String, Seen>,
 }
 
@@ -103,7 +97,7 @@ impl Snapshots {
             snapshot.refresh(driver, api, within).await?;
         }
         let read_at = snapshot.read_at.expect("set by refresh");
-        Ok(f(&Rows { read_at, read_at_utc: snapshot.read_at_utc, rows: &snapshot.rows }))
+        Ok(f(&Rows { read_at, rows: &snapshot.rows }))
     }
 
     /// Amends the snapshot with a response about one object, if there is a snapshot. Returns the object with what all rows share.
@@ -148,7 +142,7 @@ impl Snapshots {
 
 impl Snapshot {
     async fn refresh(&mut self, driver: &dyn Driver, api: &Reader, within: &str) -> Result<()> {
-        let (began, time) = (Instant::now(), clock::now());
+        let began = Instant::now();
         let rows = match driver.list(api, within).await {
             Ok(rows) => rows,
             Err(error) => {
@@ -161,7 +155,7 @@ impl Snapshot {
             self.shared = shared;
         }
         self.rows = rows.into_iter().map(|seen| (seen.id.clone(), self.with_shared(seen))).collect();
-        (self.read_at, self.read_at_utc) = (Some(began), time);
+        self.read_at = Some(began);
         self.ended = Some(Instant::now());
         self.failed = None;
         self.written.retain(|_, (at, _)| *at >= began);

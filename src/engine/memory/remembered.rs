@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::sync::Mutex;
+use std::time::Duration;
 
 use tokio::time::Instant;
 
@@ -28,8 +29,8 @@ pub struct ObjectMemory {
     /// A create that was announced and certainly had no effect: it was not sent, was refused, or was undone. The
     /// status may still show it, if the write that removes it was lost; it is not in doubt then.
     pub without_effect: Option<Intent>,
-    /// The announcement of the last create that was sent.
-    pub sent_intent: Option<Intent>,
+    /// The last create that was announced.
+    pub announced: Option<Announced>,
     /// The response to a change was that there is no such object, although a read had shown it.
     pub not_found: bool,
     /// The last change that was sent to it.
@@ -44,6 +45,17 @@ pub struct ObjectMemory {
     pub renewed: Option<String>,
     /// Its drift was counted.
     pub drifted: bool,
+}
+
+/// A create that was announced. Its age does not rest on the wall clock alone, which may be set.
+#[derive(Clone, Debug)]
+pub struct Announced {
+    /// The announcement.
+    pub intent: Intent,
+    /// Since when this process has known of it.
+    pub since: Instant,
+    /// This process sent it, just after `since`; otherwise an earlier one may have.
+    pub sent: bool,
 }
 
 /// A refusal that repeats.
@@ -99,9 +111,66 @@ pub struct Recall<'a> {
     pub uid: &'a str,
 }
 
+impl ObjectMemory {
+    /// How long ago a create was announced that is `age` old by the wall clock.
+    pub fn announced_for(&mut self, intent: &Intent, age: Duration) -> Duration {
+        let now = Instant::now();
+        match self.announced.as_ref().filter(|known| known.intent == *intent) {
+            Some(known) if known.sent => now - known.since,
+            Some(known) => age.max(now - known.since),
+            None => {
+                self.announced = Some(Announced { intent: intent.clone(), since: now, sent: false });
+                age
+            }
+        }
+    }
+
+    /// Whether this process has sent a create that was announced so.
+    pub fn has_sent(&self, intent: &Intent) -> bool {
+        self.announced.as_ref().is_some_and(|known| known.sent && known.intent == *intent)
+    }
+}
+
 impl Recall<'_> {
     /// Reads or changes it.
     pub fn with<T>(&self, f: impl FnOnce(&mut ObjectMemory) -> T) -> T {
         self.all.of(self.uid, f)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+    use k8s_openapi::jiff::Timestamp;
+    use tokio::time::advance;
+
+    use super::*;
+
+    fn seconds(count: u64) -> Duration {
+        Duration::from_secs(count)
+    }
+
+    fn intent(second: i64) -> Intent {
+        let time = Time(Timestamp::from_second(second).unwrap());
+        let (account_id, within, name) = ("a".to_owned(), String::new(), "n".to_owned());
+        Intent { account_id, within, name, time, secret_name: None, before: vec![] }
+    }
+
+    /// Covers LC-01, LC-03. The wall clock may be set while it is not known whether a create had an effect.
+    #[tokio::test(start_paused = true)]
+    async fn a_create_in_doubt_is_as_old_as_this_process_knows() {
+        let (mut memory, intent, other) = (ObjectMemory::default(), intent(1), intent(2));
+        memory.announced = Some(Announced { intent: intent.clone(), since: Instant::now(), sent: true });
+        advance(seconds(7)).await;
+        for by_the_wall_clock in [0, 86_400] {
+            assert_eq!(memory.announced_for(&intent, seconds(by_the_wall_clock)), seconds(7));
+        }
+        assert!(memory.has_sent(&intent) && !memory.has_sent(&other));
+        // An earlier process announced this one: it is at least as old as it has been known.
+        assert_eq!(memory.announced_for(&other, seconds(40)), seconds(40));
+        advance(seconds(50)).await;
+        assert_eq!(memory.announced_for(&other, seconds(90)), seconds(90));
+        assert_eq!(memory.announced_for(&other, Duration::ZERO), seconds(50), "the clock was set back");
+        assert!(!memory.has_sent(&other));
     }
 }

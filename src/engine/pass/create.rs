@@ -18,7 +18,7 @@ use crate::engine::account::Rows;
 use crate::engine::crd::{External, Intent, Reason, seconds};
 use crate::engine::error::{Error, Result};
 use crate::engine::kind::{Key, NEW_REFERENCE, New, Wanted, Writer};
-use crate::engine::memory::{Claim, ObjectMemory};
+use crate::engine::memory::{Announced, Claim, ObjectMemory};
 
 impl Work<'_> {
     /// Claims the name · asks the guard · reserves the Kubernetes Secret, if the kind has one · announces · sends · fills the
@@ -48,13 +48,14 @@ impl Work<'_> {
         let open = self.subject.status()?.intent.clone();
         self.remember(|m| {
             // An announcement that equals one that was sent cannot be distinguished from it later.
-            let fresh = open.is_none() && m.sent_intent.as_ref() != Some(&intent);
+            let fresh = open.is_none() && !m.has_sent(&intent);
             m.without_effect = fresh.then(|| intent.clone());
         });
         self.subject.announce(engine, intent.clone()).await?;
         let place = &target.place;
         let permit = self.permit(&place.auth, &place.admission, true);
-        self.remember(|m| (m.without_effect, m.sent_intent) = (None, Some(intent)));
+        let announced = Announced { intent, since: Instant::now(), sent: true };
+        self.remember(|m| (m.without_effect, m.announced) = (None, Some(announced)));
         let mut new = match self.driver.create(&Writer::new(place.reader.clone(), permit), want).await {
             Ok(new) => new,
             // It may have been created, so the announcement stays.

@@ -46,6 +46,10 @@ impl Lag {
         missing_for: Duration,
         deleting: bool,
     ) -> Option<Error> {
+        // A clock that was set back makes the creation later than it was.
+        if missing_for >= self.shown_within {
+            return None;
+        }
         let until = created.checked_add(self.shown_within).ok()?;
         let left = Duration::try_from(until.duration_since(now)).ok().filter(|left| !left.is_zero())?;
         let next = if deleting {
@@ -126,8 +130,10 @@ mod tests {
         for (now, missing, after) in cases {
             assert_eq!(wait(now, missing), after.map(seconds), "at {now}");
         }
-        // A clock that was set back makes nothing older than it is.
+        // A clock that was set back makes nothing older than it is, and the wait no longer.
         assert_eq!(wait(900, 0), Some(seconds(2)));
+        assert_eq!(wait(900, 99), Some(seconds(30)));
+        assert_eq!(wait(900, 100), None);
     }
 
     #[test]

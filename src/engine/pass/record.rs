@@ -93,7 +93,7 @@ impl Subject {
         let withdrawn = std::mem::replace(&mut self.status_mut()?.intent, open);
         let without_effect = withdrawn.filter(|_| !in_doubt);
         engine.memory.objects.of(&self.uid(), |memory| {
-            memory.sent_intent.take_if(|_| !in_doubt);
+            memory.announced.take_if(|_| !in_doubt);
             memory.without_effect = without_effect;
         });
         Ok(())

@@ -7,7 +7,6 @@
 
 use std::time::Duration;
 
-use k8s_openapi::jiff::Timestamp;
 use tokio::time::Instant;
 
 use super::{CREATE_FRESH, Observer, recent};
@@ -28,12 +27,13 @@ impl Observer<'_> {
     /// What did not exist before a create whose result is not known. The key is the intent's, for the spec may have been
     /// changed since.
     pub(super) async fn interrupted(&self, intent: &Intent) -> Result<Interrupted> {
-        let (asked, age, wait) = (Instant::now(), age(intent.time.0, self.now), self.shown_after());
-        if age < wait {
-            return Ok(Interrupted::TooEarly(wait - age));
-        }
+        let (asked, age, wait) = (Instant::now(), self.announced_for(intent), self.shown_after());
+        let Some(shown_for) = age.checked_sub(wait) else { return Ok(Interrupted::TooEarly(wait - age)) };
         let key = Key { within: intent.within.clone(), name: intent.name.clone() };
-        let listed = self.listed_after(&key.within, intent.time.0, wait).await?;
+        // Objects whose creates were interrupted together share a LIST.
+        let not_before = self.not_before.max(recent(CREATE_FRESH.min(shown_for)));
+        let all = |rows: &Rows<'_>| rows.all().cloned().collect::<Vec<_>>();
+        let listed = self.snapshots.look(self.driver, self.reader, &key.within, not_before, all).await?;
         // The LIST may have waited for the account.
         let age = age + asked.elapsed();
         let (mut hits, mut in_time) = (vec![], true);
@@ -61,7 +61,7 @@ impl Observer<'_> {
 
     /// The row of an upsert that was announced and is still meant. Another user may have set it since.
     pub(super) fn of_announced(&self, intent: &Intent, seen: Seen) -> Found {
-        if self.is_its_result(intent, age(intent.time.0, self.now), &seen) {
+        if self.is_its_result(intent, self.announced_for(intent), &seen) {
             return Found::Ours(seen);
         }
         let sent = intent.time.0;
@@ -73,6 +73,11 @@ impl Observer<'_> {
         self.quarantine.max(self.lag.read)
     }
 
+    /// How long ago a create was announced.
+    fn announced_for(&self, intent: &Intent) -> Duration {
+        self.remembered.with(|m| m.announced_for(intent, age(intent.time.0, self.now)))
+    }
+
     /// Whether an object is the result of a create that was announced so long ago.
     fn is_its_result(&self, intent: &Intent, age: Duration, seen: &Seen) -> bool {
         let Some(created) = seen.about.created else {
@@ -81,16 +86,5 @@ impl Observer<'_> {
         let seconds = |time: Duration| i64::try_from(time.as_secs()).unwrap_or(i64::MAX);
         let off = created.saturating_sub(intent.time.0.as_second());
         (-seconds(SKEW)..=seconds(self.quarantine.saturating_add(SKEW))).contains(&off)
-    }
-
-    /// A LIST that began at least this long after `sent`. Objects whose creates were interrupted together share one.
-    async fn listed_after(&self, within: &str, sent: Timestamp, wait: Duration) -> Result<Vec<Seen>> {
-        let all = |rows: &Rows<'_>| (rows.read_at_utc, rows.all().cloned().collect());
-        let list = |not_before| self.snapshots.look(self.driver, self.reader, within, not_before, all);
-        let (began, rows) = list(self.not_before.max(recent(CREATE_FRESH))).await?;
-        if age(sent, began) >= wait {
-            return Ok(rows);
-        }
-        Ok(list(Instant::now()).await?.1)
     }
 }

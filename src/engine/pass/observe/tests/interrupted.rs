@@ -120,9 +120,9 @@ async fn creates_that_were_interrupted_together_share_a_list_that_began_late_eno
     assert!(matches!(world.found().await, Found::Interrupted(Interrupted::Since { .. })));
     assert_eq!(world.fake.calls(), ["LIST "]);
     world.stale = seconds(3_600);
-    // The clock says that this create is old enough by now. The LIST above began before it was.
-    (world.now, world.bound) = (real + 100, interrupted(real));
-    world.wait(1).await;
+    // This create is old enough by now. The LIST above began before it was.
+    (world.now, world.bound) = (real + 4, interrupted(real - 57));
+    world.wait(3).await;
     assert!(matches!(world.found().await, Found::Interrupted(Interrupted::Since { .. })));
     assert_eq!(world.fake.calls(), ["LIST "]);
 }
