@@ -33,7 +33,7 @@ pub enum Error {
         message: String,
         /// How long the same refusal must repeat before it is final, if the kind knows better than the setting.
         patience: Option<Duration>,
-        /// It says something about the object. The refusal of a call that only reads does not.
+        /// It says that nothing was done for this object. Otherwise it may be of a read, or about what all objects share.
         about_object: bool,
     },
     /// Another object, or the account, must change first; a change there triggers a reconcile.

@@ -217,10 +217,9 @@ impl ExternalResource for LogDelivery {
         _: &[&str],
     ) -> ApiResult<Observed<Self>> {
         set(api, seen, &want.status).await?;
-        // Nothing else can change, so it need not be read.
-        let state = LogDeliveryState { status: want.status.clone(), ..seen.state.clone() };
-        let about = about(&state, &seen.facts, seen.about.created);
-        Ok(Observed { id: seen.id.clone(), state, facts: seen.facts.clone(), about })
+        // The response says nothing, so it is read.
+        let found = Self::get(api, &seen.id).await?;
+        Ok(found.ok_or_else(|| Error::retry("the log delivery was gone right after it was changed"))?)
     }
 
     async fn delete(api: &Writer, seen: &Observed<Self>) -> ApiResult<()> {

@@ -65,7 +65,7 @@ fn lifecycle(driver: &dyn Driver) -> String {
 }
 
 /// Lives side by side. They wait more than they work.
-const AT_ONCE: usize = 24;
+const AT_ONCE: usize = 12;
 
 /// Covers LC-01, LC-30.
 ///

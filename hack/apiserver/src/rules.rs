@@ -1,16 +1,49 @@
 //! The CEL rules of a schema (`x-kubernetes-validations`), also those that compare with the old object.
 
 use std::collections::HashMap;
-use std::sync::{Arc, LazyLock, OnceLock};
+use std::sync::{Arc, LazyLock, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use cel::common::types::CelString;
 use cel::objects::{Key, Map, OptionalValue};
 use cel::{Context, Env, ExecutionError, Program, Value as Cel};
 use regex::Regex;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::failure::Cause;
 use crate::schema::Schema;
+
+/// So many verdicts of a schema are kept.
+const KEPT: usize = 1_000;
+
+/// What values break, by their place, the new value and the old one.
+#[derive(Default)]
+pub struct Verdicts(Mutex<HashMap<String, Vec<Cause>>>);
+
+impl Verdicts {
+    /// The verdict on values, which `judge` finds if it is not known.
+    fn of(
+        &self,
+        place: &str,
+        new: &Value,
+        old: Option<&Value>,
+        judge: impl FnOnce() -> Vec<Cause>,
+    ) -> Vec<Cause> {
+        let values = format!("{place}\n{new}\n{}", old.map(Value::to_string).unwrap_or_default());
+        if let Some(known) = self.known().get(&values) {
+            return known.clone();
+        }
+        let found = judge();
+        let mut known = self.known();
+        if known.len() < KEPT {
+            known.insert(values, found.clone());
+        }
+        found
+    }
+
+    fn known(&self) -> MutexGuard<'_, HashMap<String, Vec<Cause>>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
 
 /// A rule, compiled when it is first needed.
 pub struct Rule {
@@ -104,8 +137,31 @@ impl Schema {
     /// The rules that an object breaks. `old` is the object before, if there was one.
     pub fn broken_rules(&self, new: &Value, old: Option<&Value>) -> Vec<Cause> {
         let mut causes = vec![];
-        self.apply_rules(new, old, "", &mut causes);
+        let old = old.map(|old| self.shown_to_rules(old));
+        self.apply_rules(&self.shown_to_rules(new), old.as_ref(), "", &mut causes);
         causes
+    }
+
+    /// What rules can see of an object. As in a real server, no more of its metadata than the name. Fields of the status that no rule
+    /// names are left out as well: they differ from write to write, and so more values are the same.
+    fn shown_to_rules(&self, object: &Value) -> Value {
+        let named = |field: &str| {
+            let inner = self.field("status").and_then(|status| status.field(field));
+            inner.is_some_and(|inner| inner.has_rules)
+                || self.rules.iter().any(|rule| rule.text.contains(field))
+        };
+        let shown = object.as_object().into_iter().flatten().map(|(name, value)| {
+            let value = match (name.as_str(), value.as_object()) {
+                ("metadata", Some(fields)) => json!({"name": fields.get("name")}),
+                ("status", Some(fields)) => {
+                    let named = fields.iter().filter(|(field, _)| named(field));
+                    named.map(|(field, value)| (field.clone(), value.clone())).collect()
+                }
+                _ => value.clone(),
+            };
+            (name.clone(), value)
+        });
+        shown.collect()
     }
 
     fn apply_rules(&self, new: &Value, old: Option<&Value>, place: &str, causes: &mut Vec<Cause>) {
@@ -114,20 +170,8 @@ impl Schema {
         if !self.has_rules || new.is_null() || old == Some(new) {
             return;
         }
-        let values = (!self.rules.is_empty()).then(|| (self.to_cel(new), old.map(|old| self.to_cel(old))));
-        for rule in &self.rules {
-            let Some((new_value, old_value)) = values.clone() else { break };
-            if rule.is_transition() && old.is_none() && !rule.optional_old {
-                continue;
-            }
-            match rule.holds(new_value, old_value) {
-                Ok(true) => {}
-                Ok(false) => causes.push(rule.broken(new, place)),
-                Err(why) => {
-                    let why = format!("{why} evaluating rule: {}", rule.message);
-                    causes.push(Cause::invalid(place, format!("{:?}", self.of), &why));
-                }
-            }
+        if !self.rules.is_empty() {
+            causes.extend(self.verdicts.of(place, new, old, || self.own_rules(new, old, place)));
         }
         match new {
             Value::Object(map) => {
@@ -150,6 +194,26 @@ impl Schema {
             }
             _ => {}
         }
+    }
+
+    /// The rules of this schema itself that a value breaks.
+    fn own_rules(&self, new: &Value, old: Option<&Value>, place: &str) -> Vec<Cause> {
+        let (mut causes, values) = (vec![], (self.to_cel(new), old.map(|old| self.to_cel(old))));
+        for rule in &self.rules {
+            if rule.is_transition() && old.is_none() && !rule.optional_old {
+                continue;
+            }
+            let (new_value, old_value) = values.clone();
+            match rule.holds(new_value, old_value) {
+                Ok(true) => {}
+                Ok(false) => causes.push(rule.broken(new, place)),
+                Err(why) => {
+                    let why = format!("{why} evaluating rule: {}", rule.message);
+                    causes.push(Cause::invalid(place, format!("{:?}", self.of), &why));
+                }
+            }
+        }
+        causes
     }
 
     /// The item of an old list with the same keys.

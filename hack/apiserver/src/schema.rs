@@ -6,7 +6,7 @@ use std::sync::OnceLock;
 use regex::Regex;
 use serde_json::{Map, Value};
 
-use crate::rules::Rule;
+use crate::rules::{Rule, Verdicts};
 
 /// A schema, compiled from its JSON.
 #[derive(Default)]
@@ -32,6 +32,8 @@ pub struct Schema {
     pub list: String,
     pub list_keys: Vec<String>,
     pub rules: Vec<Rule>,
+    /// Which values break its rules: the same values are judged again and again.
+    pub verdicts: Verdicts,
     /// Whether it or a schema in it has rules.
     pub has_rules: bool,
 }
@@ -97,6 +99,7 @@ impl Schema {
             list: text("x-kubernetes-list-type"),
             list_keys: texts("x-kubernetes-list-map-keys"),
             rules: rules.map(Rule::compile).collect(),
+            verdicts: Verdicts::default(),
             has_rules: false,
         };
         let mut inside = compiled.properties.values().chain(compiled.values.as_deref());

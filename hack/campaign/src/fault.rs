@@ -2,7 +2,6 @@
 
 use std::fmt;
 use std::str::FromStr;
-use std::time::Duration;
 
 use crate::seed;
 
@@ -207,25 +206,19 @@ impl Plan {
         }
         let last = calls.last().map_or(1, |last| *last as u64);
         let count = 2 + seed::below(4);
+        // A clock that is set while the operator restarts, or while a create is in doubt, may need a person.
+        let together: Vec<Fault> =
+            all.into_iter().filter(|fault| !matches!(fault, Fault::Clock(_))).collect();
         let strike = |_| {
             let busy = calls.get(seed::below(calls.len() as u64) as usize).map_or(1, |call| *call as u64);
             // What follows a fault takes calls of its own.
             let call = if seed::below(2) == 0 { busy } else { seed::below(last) + 1 };
-            (call as usize, all[seed::below(all.len() as u64) as usize])
+            (call as usize, together[seed::below(together.len() as u64) as usize])
         };
         let mut strikes: Vec<_> = (0..count).map(strike).collect();
         strikes.sort_by_key(|(call, _)| *call);
         strikes.dedup_by_key(|(call, _)| *call);
         Plan { strikes }
-    }
-
-    /// By how much the wall clock is set back in all: for so long, a time that was recorded before may be one of the future.
-    pub fn set_back(&self) -> Duration {
-        let hours = self.strikes.iter().map(|(_, fault)| match fault {
-            Fault::Clock(hours) if *hours < 0 => u64::from(hours.unsigned_abs()),
-            _ => 0,
-        });
-        Duration::from_secs(3600 * hours.sum::<u64>())
     }
 
     /// What happens to call `n`.

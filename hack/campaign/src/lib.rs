@@ -53,9 +53,9 @@ mod trace;
 mod world;
 
 pub use fault::{Fault, Garble, Plan, Says, Watch};
-pub use lane::{Case, Known, Outcome, run};
+pub use lane::{Case, Known, Outcome, alone, run};
 pub use oracle::End;
 pub use start::{Start, Starts};
 pub use story::Story;
 pub use trace::{Api, Line, Trace, What};
-pub use world::operator;
+pub use world::{World, managed, operator};

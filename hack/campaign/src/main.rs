@@ -45,6 +45,9 @@ struct Arguments {
     /// Runs without faults, which only differ in their seeds
     #[arg(long)]
     faultless: bool,
+    /// Ends at the first violation
+    #[arg(long)]
+    until_first: bool,
 }
 
 fn main() -> ExitCode {
@@ -65,7 +68,8 @@ fn main() -> ExitCode {
     for driver in kinds {
         let starts = Arc::new(Starts::new(driver, operator.clone()));
         let possible = stories.iter().filter(|story| starts.fit(**story));
-        all.extend(possible.map(|story| Series::new(*story, starts.clone(), plan.clone(), rest)));
+        let series = |story: &Story| Series::new(*story, starts.clone(), plan.clone(), rest);
+        all.extend(possible.map(|story| Series { until_first: arguments.until_first, ..series(story) }));
     }
     match replays {
         Some(seed) => all.iter().for_each(|series| series.replay(seed)),
@@ -78,15 +82,16 @@ fn main() -> ExitCode {
 /// So many runs of a story a core carries out before it takes up the next.
 const CHUNK: u64 = 100;
 
-/// Runs all stories on all cores, each as often as the others.
+/// Runs all stories on all cores, each as often as its weight says.
 fn campaign(all: &[Series], from: u64, runs: u64) {
     let began = Instant::now();
-    let each = runs.div_ceil(all.len() as u64);
+    let shares: f64 = all.iter().map(|series| 1.0 / series.story.weight() as f64).sum();
+    let each = |series: &Series| (runs as f64 / shares / series.story.weight() as f64).ceil() as u64;
     let chunks: Vec<(&Series, Range<u64>)> = all
         .iter()
         .flat_map(|series| {
-            let starts = (from..from + each).step_by(CHUNK as usize);
-            starts.map(move |start| (series, start..(start + CHUNK).min(from + each)))
+            let end = from + each(series);
+            (from..end).step_by(CHUNK as usize).map(move |start| (series, start..(start + CHUNK).min(end)))
         })
         .collect();
     let (next, tenth) = (AtomicUsize::new(0), chunks.len().div_ceil(10));
@@ -105,7 +110,7 @@ fn campaign(all: &[Series], from: u64, runs: u64) {
             scope.spawn(work);
         }
     });
-    let (took, ran) = (began.elapsed().as_secs_f64(), each * all.len() as u64);
+    let (took, ran) = (began.elapsed().as_secs_f64(), all.iter().map(each).sum::<u64>());
     let struck: u64 = all.iter().map(|series| series.struck.load(Ordering::Relaxed)).sum();
     println!(
         "{ran} runs of {} stories in {took:.0} s, {:.2} ms a run; faults struck in {struck} of them",
@@ -126,6 +131,8 @@ struct Series {
     /// The faults of all runs, if they are not drawn.
     plan: Option<Plan>,
     rest: Duration,
+    /// The program ends with the first violation.
+    until_first: bool,
     /// The run without faults; nothing if it went wrong.
     first: OnceLock<Option<Case>>,
     /// In how many runs at least one fault struck.
@@ -138,7 +145,7 @@ impl Series {
     fn new(story: Story, starts: Arc<Starts>, plan: Option<Plan>, rest: Duration) -> Series {
         let name = format!("{} {story:?}", starts.driver.kind());
         let (first, struck, wrong) = (OnceLock::new(), AtomicU64::new(0), Mutex::default());
-        Series { name, story, starts, plan, rest, first, struck, wrong }
+        Series { name, story, starts, plan, rest, until_first: false, first, struck, wrong }
     }
 
     /// The run without faults.
@@ -177,9 +184,16 @@ impl Series {
     }
 
     fn record(&self, violation: String, seed: u64) {
-        let class: String = violation.chars().take(CLASS).collect();
+        // The message of a panic has several lines.
+        let class: String = violation.replace('\n', " ").chars().take(CLASS).collect();
         let mut wrong = self.wrong.lock().unwrap_or_else(PoisonError::into_inner);
         wrong.entry(class).or_default().insert(seed);
+        drop(wrong);
+        if self.until_first {
+            // Not later: what other cores run may never end.
+            self.print();
+            std::process::exit(1);
+        }
     }
 
     /// Runs one seed, and prints all of it, without the faults that do not matter.

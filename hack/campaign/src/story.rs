@@ -88,6 +88,17 @@ impl Story {
         Story::Handover,
     ];
 
+    /// To one run of it there are so many of another story. A story of several objects, or of many changes, takes long: all of its runs
+    /// together take half as long as those of another.
+    pub fn weight(self) -> u64 {
+        match self {
+            Story::Edits => 16,
+            Story::Chain | Story::Crowd => 8,
+            Story::Handover => 4,
+            _ => 1,
+        }
+    }
+
     /// What it begins with.
     pub fn begins(self) -> Begins {
         match self {

@@ -35,6 +35,11 @@ impl LastChange {
         self.unshown_since = former.unshown_since;
     }
 
+    /// What matters of it for an object that was created since: the call may still have its effect.
+    pub fn before_create(self) -> LastChange {
+        LastChange { in_doubt_since: self.in_doubt_since, ..LastChange::default() }
+    }
+
     /// Its result is unknown.
     pub fn in_doubt(&mut self) {
         self.in_doubt_since = Some(Instant::now());
@@ -66,7 +71,7 @@ impl LastChange {
         self.unshown_since.map(|at| at.elapsed())
     }
 
-    /// A read that began before says nothing about the object as it is.
+    /// A read that began before this instant says nothing about the object as it is.
     pub fn read_not_before(&self) -> Option<Instant> {
         self.in_doubt_since
     }

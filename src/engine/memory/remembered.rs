@@ -29,8 +29,12 @@ pub struct ObjectMemory {
     /// A create that was announced and certainly had no effect: it was not sent, was refused, or was undone. The
     /// status may still show it, if the write that removes it was lost; it is not in doubt then.
     pub without_effect: Option<Intent>,
-    /// The last create that was announced.
+    /// The last create that this process announced and sent.
     pub announced: Option<Announced>,
+    /// A create in doubt that was found in the status.
+    pub interrupted: Option<Announced>,
+    /// When this process created the object in the account.
+    pub created: Option<Instant>,
     /// The response to a change was that there is no such object, although a read had shown it.
     pub not_found: bool,
     /// The last change that was sent to it.
@@ -47,15 +51,16 @@ pub struct ObjectMemory {
     pub drifted: bool,
 }
 
-/// A create that was announced. Its age does not rest on the wall clock alone, which may be set.
+/// A create that may be in doubt. From the moment that this process knows of it, its age does not depend on the wall clock, which may
+/// be set.
 #[derive(Clone, Debug)]
 pub struct Announced {
     /// The announcement.
     pub intent: Intent,
     /// Since when this process has known of it.
     pub since: Instant,
-    /// This process sent it, just after `since`; otherwise an earlier one may have.
-    pub sent: bool,
+    /// How old it was then.
+    pub age: Duration,
 }
 
 /// A refusal that repeats.
@@ -114,20 +119,22 @@ pub struct Recall<'a> {
 impl ObjectMemory {
     /// How long ago a create was announced that is `age` old by the wall clock.
     pub fn announced_for(&mut self, intent: &Intent, age: Duration) -> Duration {
-        let now = Instant::now();
-        match self.announced.as_ref().filter(|known| known.intent == *intent) {
-            Some(known) if known.sent => now - known.since,
-            Some(known) => age.max(now - known.since),
-            None => {
-                self.announced = Some(Announced { intent: intent.clone(), since: now, sent: false });
-                age
-            }
+        let mut known = self.announced.iter().chain(&self.interrupted);
+        if let Some(known) = known.find(|known| known.intent == *intent) {
+            return known.age + known.since.elapsed();
         }
+        self.interrupted = Some(Announced { intent: intent.clone(), since: Instant::now(), age });
+        age
     }
 
     /// Whether this process has sent a create that was announced so.
     pub fn has_sent(&self, intent: &Intent) -> bool {
-        self.announced.as_ref().is_some_and(|known| known.sent && known.intent == *intent)
+        self.announced.as_ref().is_some_and(|known| known.intent == *intent)
+    }
+
+    /// How long ago the object in the account was created: `age` by the wall clock.
+    pub fn created_for(&self, age: Duration) -> Duration {
+        self.created.map_or(age, |created| created.elapsed())
     }
 }
 
@@ -160,17 +167,20 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_create_in_doubt_is_as_old_as_this_process_knows() {
         let (mut memory, intent, other) = (ObjectMemory::default(), intent(1), intent(2));
-        memory.announced = Some(Announced { intent: intent.clone(), since: Instant::now(), sent: true });
+        let (since, age) = (Instant::now(), Duration::ZERO);
+        memory.announced = Some(Announced { intent: intent.clone(), since, age });
         advance(seconds(7)).await;
         for by_the_wall_clock in [0, 86_400] {
             assert_eq!(memory.announced_for(&intent, seconds(by_the_wall_clock)), seconds(7));
         }
         assert!(memory.has_sent(&intent) && !memory.has_sent(&other));
-        // An earlier process announced this one: it is at least as old as it has been known.
+        // An earlier process announced this one.
         assert_eq!(memory.announced_for(&other, seconds(40)), seconds(40));
         advance(seconds(50)).await;
-        assert_eq!(memory.announced_for(&other, seconds(90)), seconds(90));
-        assert_eq!(memory.announced_for(&other, Duration::ZERO), seconds(50), "the clock was set back");
-        assert!(!memory.has_sent(&other));
+        for by_the_wall_clock in [0, 86_400] {
+            assert_eq!(memory.announced_for(&other, seconds(by_the_wall_clock)), seconds(90));
+        }
+        assert!(memory.has_sent(&intent) && !memory.has_sent(&other), "a status may be an old one");
+        assert_eq!(memory.announced_for(&intent, seconds(1)), seconds(57));
     }
 }

@@ -10,12 +10,12 @@ use crate::engine::crd::{ConditionType, Reason};
 use crate::engine::error::Error;
 use crate::engine::memory::Refusal;
 
-/// How often in a row an object was refused for the same reason.
+/// What is known of refusals in a row for the same reason.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Refusals {
-    /// Before this time.
+    /// How many before this one.
     pub before: u32,
-    /// Databricks has refused this often enough, and for long enough, for the refusal to be final.
+    /// It was refused often enough, and for long enough, or the status shows it as Stalled already.
     pub is_final: bool,
 }
 

@@ -34,7 +34,7 @@ pub enum BoundAs {
     Asked,
     /// It was only observed: nothing was adopted.
     Observed,
-    /// The operator created it or adopted it.
+    /// A record, an intent or an annotation says that the operator created or adopted it, whatever the policy is.
     Managed,
 }
 

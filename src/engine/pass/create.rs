@@ -5,6 +5,8 @@
 //! call and its record would lead to a second object. An upsert is announced too: not because it could be doubled, but because after a
 //! crash a row that existed before must not count as ours.
 
+use std::time::Duration;
+
 use serde_json::Value;
 use tokio::time::Instant;
 
@@ -54,12 +56,15 @@ impl Work<'_> {
         self.subject.announce(engine, intent.clone()).await?;
         let place = &target.place;
         let permit = self.permit(&place.auth, &place.admission, true);
-        let announced = Announced { intent, since: Instant::now(), sent: true };
+        let announced = Announced { intent, since: Instant::now(), age: Duration::ZERO };
         self.remember(|m| (m.without_effect, m.announced) = (None, Some(announced)));
         let mut new = match self.driver.create(&Writer::new(place.reader.clone(), permit), want).await {
             Ok(new) => new,
             // It may have been created, so the announcement stays.
-            Err(error @ Error::Unknown { .. }) => return Err(error),
+            Err(error @ Error::Unknown { .. }) => {
+                self.remember(|m| m.change.in_doubt());
+                return Err(error);
+            }
             Err(error) => {
                 self.subject.withdraw(engine, open)?;
                 return Err(self.not_created(target, want, error).await?);
@@ -135,8 +140,11 @@ impl Work<'_> {
         }
         self.claimant(target).hold(&new.id);
         self.remember(|m| {
-            let ObjectMemory { awaiting_first_ready, refilled, renewed, .. } = std::mem::take(m);
-            *m = ObjectMemory { awaiting_first_ready, refilled, renewed, ..ObjectMemory::default() };
+            let ObjectMemory { awaiting_first_ready, refilled, renewed, announced, change, .. } =
+                std::mem::take(m);
+            let (created, change) = (Some(Instant::now()), change.before_create());
+            let known = ObjectMemory { created, announced, change, ..ObjectMemory::default() };
+            *m = ObjectMemory { awaiting_first_ready, refilled, renewed, ..known };
         });
         let created_at = Some(seconds(clock::now()));
         let account_id = target.account_id().to_owned();

@@ -75,7 +75,7 @@ impl Work<'_> {
         })
     }
 
-    /// Counts a deletion. After too many in the account none is sent: why, and what a person can do.
+    /// Counts a deletion. Returns why none is sent, after too many in the account.
     fn admit_deletion(&self, target: &Target) -> Option<Outcome> {
         let message = self.engine.memory.breaker.admit(target.account_id(), &self.subject.uid()).err()?;
         Some(Outcome::Blocked { reason: Reason::TooManyDeletions, message })
@@ -109,7 +109,8 @@ impl Work<'_> {
         let created = self.bound().created_at()?;
         let called = format!("{} {id}", self.subject.who.kind);
         let deleting = self.subject.deleting();
-        self.lag().wait_until_shown(&called, created, clock::now(), Duration::ZERO, deleting)
+        let age = self.remember(|m| m.created_for(age(created, clock::now())));
+        self.lag().wait_until_shown(&called, created, age, Duration::ZERO, deleting)
     }
 
     /// Notes a refused deletion. Returns whether to release the object instead of waiting until nothing uses it: what uses it is known to

@@ -90,7 +90,7 @@ fn nothing_outside(subject: &Subject) -> bool {
     status_empty && !subject.object.annotations().contains_key(EXTERNAL_ID)
 }
 
-/// The hops before the act only read the object under work; what they return is put on it here. From [`super::act`] on, each step
+/// The hops before the act only read the object under work; what they return is put on it here and in `decide_by`. From [`super::act`] on, each step
 /// puts what it did on the object.
 async fn hops(work: &mut Work<'_>) -> Result<Outcome> {
     if let Some(outcome) = work.without_account().await? {
@@ -166,6 +166,7 @@ impl Work<'_> {
         Ok((look, decision))
     }
 
+    /// Hops 7 and 8, by a reading of this freshness.
     async fn decide_by(
         &mut self,
         target: &mut Target,

@@ -36,22 +36,19 @@ impl Lag {
         }
     }
 
-    /// The error to wait with while an object that was created at `created` may be missing from reads; `None` once it counts as
-    /// gone. `called` names it, `missing_for` is how long it has been missing: the wait grows with it.
+    /// The error to wait with while an object that was created at `created`, which is `age` ago, may be missing from reads; `None` once
+    /// it counts as gone. `called` names it, `missing_for` is how long it has been missing: the wait grows with it.
     pub fn wait_until_shown(
         &self,
         called: &str,
         created: Timestamp,
-        now: Timestamp,
+        age: Duration,
         missing_for: Duration,
         deleting: bool,
     ) -> Option<Error> {
-        // A clock that was set back makes the creation later than it was.
-        if missing_for >= self.shown_within {
-            return None;
-        }
+        // A clock that was set back does not lengthen the wait.
+        let left = self.shown_within.checked_sub(age.max(missing_for)).filter(|left| !left.is_zero())?;
         let until = created.checked_add(self.shown_within).ok()?;
-        let left = Duration::try_from(until.duration_since(now)).ok().filter(|left| !left.is_zero())?;
         let next = if deleting {
             "it is deleted as soon as a read shows it, and counts as gone after that time"
         } else {
@@ -107,18 +104,22 @@ mod tests {
     #[test]
     fn what_was_just_created_is_not_gone_and_is_read_ever_more_rarely() {
         let lag = Lag { read: seconds(60), shown_within: seconds(100), poll: (seconds(2), seconds(30)) };
-        let wait =
-            |now, missing| match lag.wait_until_shown("Thing 1", at(1_000), at(now), seconds(missing), false)
-            {
-                Some(Error::Transient { after, message, .. }) => {
-                    assert!(message.contains("Thing 1, which was created at"), "{message}");
-                    after
-                }
-                other => {
-                    assert_eq!(other, None);
-                    None
-                }
-            };
+        let wait = |now, missing| match lag.wait_until_shown(
+            "Thing 1",
+            at(1_000),
+            age(at(1_000), at(now)),
+            seconds(missing),
+            false,
+        ) {
+            Some(Error::Transient { after, message, .. }) => {
+                assert!(message.contains("Thing 1, which was created at"), "{message}");
+                after
+            }
+            other => {
+                assert_eq!(other, None);
+                None
+            }
+        };
         let cases = [
             (1_000, 0, Some(2)),
             (1_010, 10, Some(10)),
@@ -130,9 +131,9 @@ mod tests {
         for (now, missing, after) in cases {
             assert_eq!(wait(now, missing), after.map(seconds), "at {now}");
         }
-        // A clock that was set back makes nothing older than it is, and the wait no longer.
+        // A clock that was set back makes nothing older than it is, and does not lengthen the wait.
         assert_eq!(wait(900, 0), Some(seconds(2)));
-        assert_eq!(wait(900, 99), Some(seconds(30)));
+        assert_eq!(wait(900, 99), Some(seconds(1)));
         assert_eq!(wait(900, 100), None);
     }
 

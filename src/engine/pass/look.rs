@@ -60,9 +60,9 @@ pub enum Interrupted {
 /// Whether objects that refer to an object can use it in the account.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Usable {
-    /// It was not read: it stays as it was last seen.
-    NotRead,
-    /// It does not exist.
+    /// Nothing certain was read: it stays as it was last seen.
+    Unknown,
+    /// There is no such object of ours.
     Missing,
     /// It exists.
     Is(bool),

@@ -18,7 +18,7 @@ use super::bound::{Bound, BoundAs, Recognise};
 use super::lag::Lag;
 use super::look::{Found, Freshness, Look};
 use crate::engine::account::{Rows, Snapshots};
-use crate::engine::crd::{Intent, ObjectName, Reason};
+use crate::engine::crd::{Intent, ObjectName, Reason, age};
 use crate::engine::error::{Error, Result};
 use crate::engine::kind::{Driver, Key, Phase, Reader, Seen};
 use crate::engine::memory::{Claimant, Recall, named};
@@ -171,7 +171,8 @@ impl Observer<'_> {
     /// The earliest start of the LIST that an object is compared with. An upsert that is being deleted needs one that is newer
     /// than its delete, or at least a recent one.
     fn list_not_before(&self, upsert: bool) -> Instant {
-        let not_before = self.not_before;
+        let doubt_ended = self.doubt_ends().filter(|ends| *ends <= Instant::now());
+        let not_before = doubt_ended.map_or(self.not_before, |ended| self.not_before.max(ended));
         let (accepted, absent) = self.remembered.with(|m| (m.delete_accepted, m.absent_since));
         match accepted {
             _ if !upsert => not_before,
@@ -187,11 +188,34 @@ impl Observer<'_> {
         }
     }
 
+    /// When an upsert that is being deleted can have no effect any more, if its result is unknown.
+    fn doubt_ends(&self) -> Option<Instant> {
+        let in_doubt = self.remembered.with(|m| m.change.read_not_before());
+        in_doubt.filter(|_| self.deleting && self.repeatable()).map(|at| at + self.quarantine)
+    }
+
+    /// An upsert whose result is unknown may still have its effect, after the deletion: that would bring the row back.
+    fn no_write_may_come(&self, id: &str) -> Result<()> {
+        match self.doubt_ends().map(|ends| ends.saturating_duration_since(Instant::now())) {
+            None | Some(Duration::ZERO) => Ok(()),
+            Some(left) => Err(Error::Transient {
+                reason: Reason::Retrying,
+                message: format!(
+                    "the account does not show {} {id}, and a change of it without a response may still have its effect: it \
+                     counts as gone only once that is over",
+                    self.claimant.who.kind
+                ),
+                after: Some(left),
+            }),
+        }
+    }
+
     /// Absent: believed only if a LIST agrees, and after a while again. Not at all while reads may lag behind the creation.
     async fn absent(&self, within: &str, id: &str, may_be_stale: bool) -> Result<Look> {
         let now = Instant::now();
         let (since, accepted) =
             self.remembered.with(|m| (*m.absent_since.get_or_insert(now), m.delete_accepted));
+        self.no_write_may_come(id)?;
         // An upsert repeats nothing but itself, so it need not wait to be sure before it is written again.
         let again = self.repeatable() && !self.deleting;
         if accepted.is_none()
@@ -199,8 +223,8 @@ impl Observer<'_> {
             && let Some(created) = self.bound.created_at()
         {
             let called = format!("{} {id}", self.claimant.who.kind);
-            let unseen =
-                self.lag.wait_until_shown(&called, created, self.now, since.elapsed(), self.deleting);
+            let age = self.remembered.with(|m| m.created_for(age(created, self.now)));
+            let unseen = self.lag.wait_until_shown(&called, created, age, since.elapsed(), self.deleting);
             unseen.map_or(Ok(()), Err)?;
         }
         // The LIST was the read of an upsert.

@@ -87,7 +87,7 @@ impl Work<'_> {
         Ok(fields_now(&self.driver.changes(&aside, seen)?).is_empty())
     }
 
-    /// How an operation stands.
+    /// Whether an operation is within its time.
     pub fn running(&self, operation: Option<&Operation>) -> Running {
         let Some(operation) = operation else { return Running::No };
         if Some(operation.generation) != self.subject.object.metadata.generation

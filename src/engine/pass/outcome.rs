@@ -107,7 +107,7 @@ pub struct Circumstances {
     pub remark: Option<String>,
     /// A change was accepted in this reconcile, and may show soon.
     pub change_accepted: bool,
-    /// How long until the object is to be compared with the account again, or something is to be done; `None` is never.
+    /// How long until the object must be compared again, or must act; `None` is never.
     pub next_due: Option<Duration>,
     /// Now.
     pub now: Timestamp,

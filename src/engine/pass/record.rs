@@ -281,7 +281,7 @@ impl Subject {
         let usable = match self.usable {
             Usable::Is(usable) => Some(usable),
             Usable::Missing => None,
-            Usable::NotRead => return status,
+            Usable::Unknown => return status,
         };
         if status.external.is_none() {
             return status;

@@ -102,7 +102,7 @@ impl Work<'_> {
             | Found::ManagedBy(_)
             | Found::Renamed(_)
             | Found::Several(_)
-            | Found::Interrupted(_) => Usable::NotRead,
+            | Found::Interrupted(_) => Usable::Unknown,
         }
     }
 

@@ -147,7 +147,7 @@ impl Subject {
             released: false,
             change_accepted: false,
             not_compared: false,
-            usable: Usable::NotRead,
+            usable: Usable::Unknown,
             written: false,
             must_record: false,
             rank,
@@ -219,7 +219,7 @@ impl Subject {
     /// Puts in what a read says: whether the object in the account is usable, and when the next read is due, which is a
     /// resync interval after this one.
     pub fn put_read(&mut self, look: &Look, usable: Usable) {
-        if usable != Usable::NotRead {
+        if usable != Usable::Unknown {
             self.usable = usable;
         }
         if let (Some(resync), Some(read_at)) = (self.resync, look.read_at) {

@@ -297,7 +297,7 @@ fn refuses(error: &Error) -> bool {
     match error {
         // Nothing was sent.
         Error::Fenced => true,
-        // Any other may be of the read that follows the change.
+        // One that is not about the object may be of the read after the change.
         Error::Rejected { about_object, .. } => *about_object,
         Error::Waiting { reason, .. } => *reason != Reason::CredentialsInvalid,
         _ => false,

@@ -130,7 +130,7 @@ pub enum Step {
 
 impl Step {
     /// Whether the object must be read by itself first, not only in a shared LIST: the step changes or adopts it, or leaves it there
-    /// as not managed. A discard reads what it deletes.
+    /// as not managed. Steps that delete a secret read it themselves.
     pub fn needs_own_read(&self) -> bool {
         match self {
             Step::Create

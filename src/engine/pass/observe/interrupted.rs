@@ -28,10 +28,10 @@ impl Observer<'_> {
     /// changed since.
     pub(super) async fn interrupted(&self, intent: &Intent) -> Result<Interrupted> {
         let (asked, age, wait) = (Instant::now(), self.announced_for(intent), self.shown_after());
-        let Some(shown_for) = age.checked_sub(wait) else { return Ok(Interrupted::TooEarly(wait - age)) };
+        let Some(past_wait) = age.checked_sub(wait) else { return Ok(Interrupted::TooEarly(wait - age)) };
         let key = Key { within: intent.within.clone(), name: intent.name.clone() };
-        // Objects whose creates were interrupted together share a LIST.
-        let not_before = self.not_before.max(recent(CREATE_FRESH.min(shown_for)));
+        // The LIST must have begun once the create was that old; creates that were interrupted together share one.
+        let not_before = self.not_before.max(recent(CREATE_FRESH.min(past_wait)));
         let all = |rows: &Rows<'_>| rows.all().cloned().collect::<Vec<_>>();
         let listed = self.snapshots.look(self.driver, self.reader, &key.within, not_before, all).await?;
         // The LIST may have waited for the account.
@@ -75,12 +75,19 @@ impl Observer<'_> {
 
     /// How long ago a create was announced.
     fn announced_for(&self, intent: &Intent) -> Duration {
-        self.remembered.with(|m| m.announced_for(intent, age(intent.time.0, self.now)))
+        self.remembered.with(|m| m.announced_for(intent, self.age(intent)))
+    }
+
+    /// The same by the wall clock alone.
+    fn age(&self, intent: &Intent) -> Duration {
+        age(intent.time.0, self.now)
     }
 
     /// Whether an object is the result of a create that was announced so long ago.
     fn is_its_result(&self, intent: &Intent, age: Duration, seen: &Seen) -> bool {
         let Some(created) = seen.about.created else {
+            // The time in which a machine was suspended is in the wall clock's age alone.
+            let age = age.max(self.age(intent));
             return self.recognise.marked(seen) || age <= self.shown_after() + RESTART;
         };
         let seconds = |time: Duration| i64::try_from(time.as_secs()).unwrap_or(i64::MAX);

@@ -271,6 +271,33 @@ fn row(id: &str, name: &str) -> Seen {
     row
 }
 
+/// Covers LC-01, LC-03. A row that is written may appear long after its response was lost, also after it was deleted.
+#[tokio::test(start_paused = true)]
+async fn an_upsert_is_gone_only_once_no_write_of_it_can_come_any_more() {
+    for created in [false, true] {
+        let world = world_of(Fake::upsert(), |settings| settings.quarantine = seconds(60));
+        if created {
+            world.apply(json!({"deletionPolicy": "Delete"})).settle().await;
+            world.apply(json!({"deletionPolicy": "Delete", "value": "new"}));
+        } else {
+            world.apply(json!({"deletionPolicy": "Delete"}));
+        }
+        world.loses(unknown()).settle().await;
+        assert_eq!(world.condition("Ready"), "True Available", "{created}: it was sent again");
+        world.quiet();
+        world.api.delete("it");
+        world.settle().await;
+        assert_eq!(world.changes(), ["DELETE /a"], "{created}");
+        assert!(world.message("Ready").contains("may still have its effect"), "{}", world.status());
+        // Now the first one has its effect.
+        world.fake.put(row("/a", "a"));
+        tokio::time::advance(seconds(61)).await;
+        world.settle().await;
+        assert_eq!(world.changes(), ["DELETE /a"], "{created}: again");
+        assert!(world.api.get("it").is_none(), "{}", world.status());
+    }
+}
+
 /// Covers IM-01. The id in `spec.externalId` is that of one object, and the rest of the spec means another.
 #[tokio::test(start_paused = true)]
 async fn an_id_of_one_object_and_the_spec_of_another_bind_and_change_neither() {

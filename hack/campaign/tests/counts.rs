@@ -1,0 +1,327 @@
+//! What the operator sends for three hundred objects, step by step: calls to the account by method and path, and writes to the API server
+//! by resource. Counts alone, without faults and without a limit of calls: times and memory are measured by `make bench`.
+//!
+//! Each step has a bound for all that it may send; what has none must not be sent. `--nocapture` prints the counts.
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt::Display;
+use std::ops::RangeInclusive;
+use std::sync::Arc;
+use std::time::Duration;
+
+use campaign::{Api as To, Plan, Start, Starts, Story, What, World, alone, managed, operator};
+use databricks_operator::kinds::KINDS;
+use kube::api::{Api, DeleteParams, DynamicObject, ListParams, Patch, PatchParams, PostParams};
+use serde_json::{Value, json};
+use tokio::task::JoinHandle;
+use tokio::time::sleep;
+
+/// So many objects there are.
+const N: usize = 300;
+/// So many of them are changed.
+const CHANGED: usize = 100;
+/// What requests a reconcile.
+const TOKEN: &str = "now";
+
+/// Half an hour: two to four times the interval after which objects are compared, which is ten to twelve minutes.
+const REST: Duration = Duration::from_secs(30 * 60);
+/// Without a call for this long, the operator rests.
+const QUIET: Duration = Duration::from_secs(60);
+
+/// What may be sent, and how often.
+type Bound = (&'static str, RangeInclusive<usize>);
+
+/// The host's metadata, which each reconcile of the DatabricksAuth reads.
+const METADATA: &str = "GET /.well-known/databricks-config";
+const SIGN_IN: &str = "POST /oidc/accounts/*/v1/token";
+/// Who the operator itself is, once before its first change of an access.
+const SELF: &str = "GET /scim/v2/ServicePrincipals";
+
+/// What any step may send, as time passes in it.
+static USUAL: [Bound; 3] = [(METADATA, 0..=1), (SIGN_IN, 0..=1), (SELF, 0..=1)];
+
+/// Many objects, and the operator that manages them.
+struct Many {
+    world: Arc<World>,
+    running: JoinHandle<Result<(), String>>,
+    /// The objects, as a user reads and writes them.
+    api: Api<DynamicObject>,
+    /// So many lines of the trace are about earlier steps.
+    counted: usize,
+    /// What was not within its bound.
+    wrong: Vec<String>,
+}
+
+/// A cluster without an object of this kind, and an account that has what its sample refers to.
+fn bare(kind: &str) -> Arc<Start> {
+    let driver = KINDS.iter().copied().find(|driver| driver.kind() == kind).unwrap();
+    let flags = ["--requests-per-second=1000", "--burst=1000", "--max-deletions-per-hour=0"];
+    Starts::new(driver, operator(&flags.map(str::to_owned))).of(Story::Create).unwrap()
+}
+
+fn said(error: impl Display) -> String {
+    error.to_string()
+}
+
+fn name(n: usize) -> String {
+    format!("object-{n}")
+}
+
+impl Many {
+    /// There is no object yet, and the operator has started.
+    async fn begin(start: &Start) -> Result<Many, String> {
+        let (world, _) = start.begin(Plan::default(), Arc::default(), "counts");
+        world.server.calm();
+        let api = Api::default_namespaced_with(world.server.client("user"), &start.driver.api_resource());
+        let running = tokio::spawn(world.clone().operate());
+        let mut many = Many { world, running, api, counted: 0, wrong: vec![] };
+        many.rest().await?;
+        many.sent();
+        Ok(many)
+    }
+
+    /// Users create all objects at once.
+    async fn create(&self, start: &Start, spec: impl Fn(usize) -> Value) -> Result<(), String> {
+        for n in 0..N {
+            let object = serde_json::from_value(managed(start.driver, &name(n), spec(n))).map_err(said)?;
+            self.api.create(&PostParams::default(), &object).await.map_err(said)?;
+        }
+        Ok(())
+    }
+
+    /// Users change the first objects at once.
+    async fn patch(&self, count: usize, patch: &Value) -> Result<(), String> {
+        for n in 0..count {
+            let patched = self.api.patch(&name(n), &PatchParams::default(), &Patch::Merge(patch)).await;
+            patched.map_err(said)?;
+        }
+        Ok(())
+    }
+
+    /// Users request a reconcile of each object at once.
+    async fn request(&self) -> Result<(), String> {
+        let annotations = json!({"databricks-operator.io/reconcile-requested-at": TOKEN});
+        self.patch(N, &json!({"metadata": {"annotations": annotations}})).await
+    }
+
+    /// Users delete all objects at once.
+    async fn delete(&self) -> Result<(), String> {
+        for n in 0..N {
+            self.api.delete(&name(n), &DeleteParams::default()).await.map_err(said)?;
+        }
+        Ok(())
+    }
+
+    /// The operator ends, and the next one starts.
+    async fn restart(&mut self) -> Result<(), String> {
+        self.world.stop.cancel();
+        (&mut self.running).await.map_err(said)??;
+        let old = &self.world;
+        let (flags, trace) = (old.operator.clone(), old.trace.clone());
+        let servers = (old.server.clone(), old.account.clone());
+        let next = World::new(flags, old.kinds, old.installation, Plan::default(), trace, servers);
+        self.world = Arc::new(next);
+        self.running = tokio::spawn(self.world.clone().operate());
+        Ok(())
+    }
+
+    /// Waits until the operator rests.
+    async fn rest(&self) -> Result<(), String> {
+        for _ in 0..60 {
+            let calls = self.world.trace.calls();
+            sleep(QUIET).await;
+            if self.world.trace.calls() == calls {
+                return Ok(());
+            }
+        }
+        Err("the operator does not rest".to_owned())
+    }
+
+    /// Ends a step: waits until the operator rests, and compares what it has sent with the bounds.
+    async fn step(&mut self, step: &str, bounds: &[Bound]) -> Result<(), String> {
+        self.rest().await?;
+        let sent = self.sent();
+        println!("{step}: {sent:#?}");
+        let bounded = bounds.iter().map(|(what, _)| *what);
+        let all: BTreeSet<&str> = sent.keys().map(String::as_str).chain(bounded).collect();
+        for what in all {
+            let count = sent.get(what).copied().unwrap_or_default();
+            let bound = bounds.iter().chain(&USUAL).find(|(bounded, _)| *bounded == what);
+            let bound = bound.map_or(0..=0, |(_, bound)| bound.clone());
+            if !bound.contains(&count) {
+                self.wrong.push(format!("{step}: {count} times {what}, in place of {bound:?}"));
+            }
+        }
+        Ok(())
+    }
+
+    /// How often the operator has sent what since the last step: all calls to the account, and writes to the API server.
+    fn sent(&mut self) -> BTreeMap<String, usize> {
+        let lines = self.world.trace.lines();
+        let mut sent: BTreeMap<String, usize> = BTreeMap::new();
+        for line in lines.iter().skip(self.counted) {
+            let What::Call { api, method, path, .. } = &line.what else { continue };
+            let path = path.split('?').next().unwrap_or_default();
+            let what = match api {
+                To::Account => called(path),
+                To::Cluster if method == "GET" => continue,
+                To::Cluster => resource(path),
+            };
+            *sent.entry(format!("{method} {what}")).or_default() += 1;
+        }
+        self.counted = lines.len();
+        sent
+    }
+
+    /// Notes as wrong that not so many objects are as they should be. A step that is not carried out sends little.
+    async fn check(
+        &mut self,
+        what: &str,
+        wanted: usize,
+        is: impl Fn(&DynamicObject) -> bool,
+    ) -> Result<(), String> {
+        let all = self.api.list(&ListParams::default()).await.map_err(said)?;
+        let count = all.iter().filter(|object| is(object)).count();
+        if count != wanted {
+            self.wrong.push(format!("{count} objects are {what}, in place of {wanted}"));
+        }
+        Ok(())
+    }
+}
+
+/// A path of the account, with `*` in place of ids and without what all have in common.
+fn called(path: &str) -> String {
+    let is_id = |part: &str| {
+        let uuid = part.len() == 36 && part.bytes().all(|byte| byte.is_ascii_hexdigit() || byte == b'-');
+        uuid || (!part.is_empty() && part.bytes().all(|byte| byte.is_ascii_digit()))
+    };
+    let parts: Vec<&str> = path.split('/').map(|part| if is_id(part) { "*" } else { part }).collect();
+    let path = parts.join("/");
+    path.strip_prefix("/api/2.0/accounts/*").unwrap_or(&path).to_owned()
+}
+
+/// The resource, and subresource, that a path of the API server is about.
+fn resource(path: &str) -> String {
+    let (_, inside) = path.split_once("/namespaces/").unwrap_or_default();
+    match inside.split('/').collect::<Vec<_>>()[..] {
+        [_, resource] | [_, resource, _] => resource.to_owned(),
+        [_, resource, _, part] => format!("{resource}/{part}"),
+        _ => path.to_owned(),
+    }
+}
+
+/// The object is Ready as it is now.
+fn is_ready(object: &DynamicObject) -> bool {
+    let status = &object.data["status"];
+    let ready = |one: &Value| one["type"] == "Ready" && one["status"] == "True";
+    status["observedGeneration"].as_i64() == object.metadata.generation
+        && status["conditions"].as_array().is_some_and(|all| all.iter().any(ready))
+}
+
+/// A write under a name: one PUT for each object, and comparisons that share a LIST.
+#[test]
+fn three_hundred_assignments_of_one_workspace() {
+    const LIST: &str = "GET /workspaces/*/permissionassignments";
+    const PUT: &str = "PUT /workspaces/*/permissionassignments/principals/*";
+    const DELETE: &str = "DELETE /workspaces/*/permissionassignments/principals/*";
+    const STATUS: &str = "PATCH permissionassignments/status";
+    const OBJECT: &str = "PATCH permissionassignments";
+    const EVENT: &str = "POST events";
+
+    let start = bare("PermissionAssignment");
+    let wrong = alone(0, async move || {
+        let mut many = Many::begin(&start).await?;
+        let mut users: Vec<i64> = vec![];
+        for n in 0..N {
+            let user = json!({"userName": format!("user-{n}@example.com")});
+            let id = many.world.account.insert("Users", user)?["id"].clone();
+            users.push(id.as_str().and_then(|id| id.parse().ok()).ok_or("the id is no number")?);
+        }
+
+        many.create(&start, |n| {
+            let mut spec = start.spec.clone();
+            spec["principal"] = json!({"id": users[n]});
+            spec
+        })
+        .await?;
+        // Finalizer and annotations; the announcement and the result; Created and Ready.
+        let each = [(OBJECT, 0..=2 * N), (STATUS, 0..=2 * N), (EVENT, 0..=2 * N)];
+        many.step("create", &[&[(PUT, N..=N), (LIST, 1..=1)][..], &each].concat()).await?;
+        many.check("Ready", N, is_ready).await?;
+
+        sleep(REST).await;
+        many.step("rest", &[(LIST, 2..=4), (METADATA, 0..=4), (SIGN_IN, 0..=2)]).await?;
+
+        many.patch(CHANGED, &json!({"spec": {"permissions": ["ADMIN"]}})).await?;
+        let each = [(STATUS, CHANGED..=CHANGED), (EVENT, CHANGED..=CHANGED)];
+        many.step("change", &[&[(PUT, CHANGED..=CHANGED), (LIST, 0..=1)][..], &each].concat()).await?;
+        many.check("changed", CHANGED, |object| object.metadata.generation == Some(2) && is_ready(object))
+            .await?;
+
+        many.request().await?;
+        many.step("each requested", &[(LIST, 1..=N / 4), (STATUS, N..=N)]).await?;
+        many.check("reconciled on request", N, |object| {
+            object.data["status"]["lastHandledReconcileAt"] == TOKEN
+        })
+        .await?;
+
+        many.restart().await?;
+        many.step("restart", &[(LIST, 1..=1), (METADATA, 1..=3)]).await?;
+
+        many.delete().await?;
+        let each = [(OBJECT, N..=N), (EVENT, N..=N)];
+        // A LIST proves the absence of several objects.
+        let reads = [(LIST, 1..=N / 2), (METADATA, 0..=3 * N / 4)];
+        many.step("delete", &[&[(DELETE, N..=N)][..], &reads, &each].concat()).await?;
+        many.check("left", 0, |_| true).await?;
+        Ok(many.wrong)
+    });
+    let wrong = wrong.unwrap();
+    assert!(wrong.is_empty(), "{wrong:#?}");
+}
+
+/// An object that is created by a POST: it is read by its id before its deletion, and its absence is proven by that read and a LIST.
+#[test]
+fn three_hundred_credentials() {
+    const LIST: &str = "GET /credentials";
+    const GET: &str = "GET /credentials/*";
+    const POST: &str = "POST /credentials";
+    const DELETE: &str = "DELETE /credentials/*";
+    const STATUS: &str = "PATCH credentials/status";
+    const OBJECT: &str = "PATCH credentials";
+    const EVENT: &str = "POST events";
+
+    let start = bare("Credential");
+    let wrong = alone(0, async move || {
+        let mut many = Many::begin(&start).await?;
+
+        many.create(&start, |n| {
+            let mut spec = start.spec.clone();
+            spec["credentialsName"] = json!(format!("compute-{n}"));
+            spec
+        })
+        .await?;
+        let each = [(OBJECT, 0..=2 * N), (STATUS, 0..=2 * N), (EVENT, 0..=2 * N)];
+        many.step("create", &[&[(POST, N..=N), (LIST, 1..=2)][..], &each].concat()).await?;
+        many.check("Ready", N, is_ready).await?;
+
+        sleep(REST).await;
+        many.step("rest", &[(LIST, 2..=4), (METADATA, 0..=4), (SIGN_IN, 0..=2)]).await?;
+
+        many.request().await?;
+        many.step("each requested", &[(LIST, 1..=N / 4), (STATUS, N..=N)]).await?;
+
+        many.restart().await?;
+        many.step("restart", &[(LIST, 1..=1), (METADATA, 1..=3)]).await?;
+
+        many.delete().await?;
+        let each = [(OBJECT, N..=N), (EVENT, N..=N)];
+        let reads = [(GET, N..=2 * N), (LIST, 1..=3 * N / 4), (METADATA, 0..=3 * N / 4)];
+        many.step("delete", &[&[(DELETE, N..=N)][..], &reads, &each].concat()).await?;
+        many.check("left", 0, |_| true).await?;
+        Ok(many.wrong)
+    });
+    let wrong = wrong.unwrap();
+    assert!(wrong.is_empty(), "{wrong:#?}");
+}
