@@ -118,7 +118,7 @@ impl Setting {
 
     fn shown<V: DeserializeOwned + Default>(&self, remote: Remote) -> ApiResult<Version<V>> {
         let value = match remote.fields.get(self.key) {
-            None => V::default(),
+            None | Some(Value::Null) => V::default(),
             // The error would quote the value.
             Some(value) => V::deserialize(value).map_err(|_| {
                 Error::retry(format!("Databricks returns the setting {} in an unexpected form", self.kind))

@@ -66,8 +66,8 @@ pub enum Garble {
     OtherObject,
     /// It has texts in place of numbers.
     TextForNumber,
-    /// It has null in place of objects.
-    NullForObject,
+    /// It has null in place of the rows of its lists. Elsewhere null says that there is no value.
+    NullForRow,
 }
 
 /// What happens to the next event of a watch. Only what an API server, or the connection to it, can do: within a watch the order is
@@ -107,7 +107,7 @@ impl Fault {
             let either = [Says::Code(500), Says::Code(503), Says::Html(502), Says::Empty, Says::Truncated];
             all.extend(either.map(|what| Fault::Says { what, applied }));
         }
-        all.extend([Garble::OtherObject, Garble::TextForNumber, Garble::NullForObject].map(Fault::Garbled));
+        all.extend([Garble::OtherObject, Garble::TextForNumber, Garble::NullForRow].map(Fault::Garbled));
         let lost = [Watch::Cut, Watch::Expired, Watch::Silent];
         all.extend([Watch::Late(5), Watch::Late(60), Watch::Twice].into_iter().chain(lost).map(Fault::Watch));
         all.extend([1, -1, 24, -24].map(Fault::Clock));
@@ -141,7 +141,7 @@ impl fmt::Display for Fault {
             Fault::Says { what, applied } => write!(f, "{what} {}", effect(*applied)),
             Fault::Garbled(Garble::OtherObject) => write!(f, "response about another object"),
             Fault::Garbled(Garble::TextForNumber) => write!(f, "response with text for numbers"),
-            Fault::Garbled(Garble::NullForObject) => write!(f, "response with null for objects"),
+            Fault::Garbled(Garble::NullForRow) => write!(f, "response with null for rows"),
             Fault::Watch(what) => write!(f, "next event {what}"),
             Fault::Clock(hours) => write!(f, "clock set by {hours:+} h"),
         }

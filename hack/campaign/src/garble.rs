@@ -10,10 +10,7 @@ pub fn garbled(document: &[u8], how: Garble) -> Option<Vec<u8>> {
     let wrong = match how {
         Garble::OtherObject => rename(&mut value),
         Garble::TextForNumber => replace(&mut value, &Value::is_number, &json!("several")),
-        // The whole is no object within.
-        Garble::NullForObject => {
-            inside(&mut value).fold(0, |wrong, part| wrong + replace(part, &Value::is_object, &Value::Null))
-        }
+        Garble::NullForRow => remove_rows(&mut value),
     };
     (wrong > 0).then(|| value.to_string().into_bytes())
 }
@@ -47,6 +44,14 @@ fn rename(value: &mut Value) -> usize {
         };
     }
     renamed
+}
+
+/// Puts null in place of each object in a list; returns how many there were.
+fn remove_rows(value: &mut Value) -> usize {
+    let is_list = value.is_array();
+    inside(value)
+        .map(|part| if is_list { replace(part, &Value::is_object, &Value::Null) } else { remove_rows(part) })
+        .sum()
 }
 
 /// Puts something in place of each part of a value that fits; returns how many there were.
@@ -84,11 +89,10 @@ mod tests {
         assert_eq!(garbled(one(), Garble::OtherObject), Some(other));
         let text = json!({"account_id": "a-1", "workspace_id": "several", "id": "u-8", "name": "x", "of": {"n": "several"}});
         assert_eq!(garbled(one(), Garble::TextForNumber), Some(text));
-        let null = json!({"account_id": "a-1", "workspace_id": 7, "id": "u-8", "name": "x", "of": null});
-        assert_eq!(garbled(one(), Garble::NullForObject), Some(null));
+        assert_eq!(garbled(one(), Garble::NullForRow), None);
         let list = json!([{"id": "1", "n": 1}]);
         assert_eq!(garbled(list.clone(), Garble::OtherObject), None);
-        assert_eq!(garbled(list, Garble::NullForObject), Some(json!([null])));
-        assert_eq!(garbled(json!({"a": []}), Garble::NullForObject), None);
+        assert_eq!(garbled(json!({"all": list}), Garble::NullForRow), Some(json!({"all": [null]})));
+        assert_eq!(garbled(json!({"a": []}), Garble::NullForRow), None);
     }
 }

@@ -27,8 +27,6 @@ const KEPT: &[(&str, &str, u64, &str)] = &[
     // What was lost was missed for as long as the clock was set back.
     ("Credential", "Loss", 0, "call 10: clock set by -24 h"),
     ("WorkspaceIpAccessList", "Loss", 0, "call 2: clock set by -24 h"),
-    // Null in place of a setting counted as its default.
-    ("DisableLegacyFeaturesSetting", "Delete", 0, "call 10: response with null for objects"),
 ];
 
 #[test]
