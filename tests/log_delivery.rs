@@ -1,4 +1,4 @@
-//! What is special about LogDelivery: which deliveries are equal, that each change is one call, and how a failed delivery is reported.
+//! What is special about LogDelivery: which deliveries are equal, that each change is one PATCH, and how a failed delivery is reported.
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking, its set-up too")]
 
 use connect::connect;
@@ -93,7 +93,7 @@ async fn a_disabled_delivery_is_enabled_again_if_it_is_equal() {
 
 /// Covers LC-29.
 #[tokio::test]
-async fn each_change_is_one_call() {
+async fn each_change_is_one_patch_and_read_back() {
     let bench = Bench::new().await;
     let created = KIND.create(&bench.api, &bench.want(json!({}))).await.unwrap().seen.unwrap();
     bench.account.clear_journal();
@@ -104,9 +104,10 @@ async fn each_change_is_one_call() {
     assert_eq!(enabled, created);
     KIND.delete(&bench.api, &enabled).await.unwrap();
     let calls: Vec<_> = bench.account.journal().into_iter().filter(|call| call.class == COLLECTION).collect();
-    let sent: Vec<_> = calls.iter().map(|call| (&*call.method, call.body.clone().unwrap())).collect();
-    let patch = |status: &str| ("PATCH", json!({"status": status}));
-    assert_eq!(sent, [patch("DISABLED"), patch("ENABLED"), patch("DISABLED")]);
+    let sent: Vec<_> = calls.iter().map(|call| (&*call.method, call.body.clone())).collect();
+    let patch = |status: &str| ("PATCH", Some(json!({"status": status})));
+    let read = || ("GET", None);
+    assert_eq!(sent, [patch("DISABLED"), read(), patch("ENABLED"), read(), patch("DISABLED")]);
     assert_eq!(KIND.get(&bench.api, &created.id).await.unwrap().unwrap().about.phase, Phase::Vacant);
 }
 
