@@ -35,11 +35,6 @@ impl LastChange {
         self.unshown_since = former.unshown_since;
     }
 
-    /// What matters of it for an object that was created since: the call may still have its effect.
-    pub fn before_create(self) -> LastChange {
-        LastChange { in_doubt_since: self.in_doubt_since, ..LastChange::default() }
-    }
-
     /// Its result is unknown.
     pub fn in_doubt(&mut self) {
         self.in_doubt_since = Some(Instant::now());

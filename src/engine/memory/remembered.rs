@@ -33,6 +33,8 @@ pub struct ObjectMemory {
     pub announced: Option<Announced>,
     /// A create in doubt that was found in the status.
     pub interrupted: Option<Announced>,
+    /// When the last create ended whose result is unknown: it may still have its effect.
+    pub create_in_doubt: Option<Instant>,
     /// When this process created the object in the account.
     pub created: Option<Instant>,
     /// The response to a change was that there is no such object, although a read had shown it.

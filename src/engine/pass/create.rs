@@ -62,7 +62,7 @@ impl Work<'_> {
             Ok(new) => new,
             // It may have been created, so the announcement stays.
             Err(error @ Error::Unknown { .. }) => {
-                self.remember(|m| m.change.in_doubt());
+                self.remember(|m| m.create_in_doubt = Some(Instant::now()));
                 return Err(error);
             }
             Err(error) => {
@@ -140,10 +140,10 @@ impl Work<'_> {
         }
         self.claimant(target).hold(&new.id);
         self.remember(|m| {
-            let ObjectMemory { awaiting_first_ready, refilled, renewed, announced, change, .. } =
-                std::mem::take(m);
-            let (created, change) = (Some(Instant::now()), change.before_create());
-            let known = ObjectMemory { created, announced, change, ..ObjectMemory::default() };
+            let create_in_doubt = m.create_in_doubt.max(m.change.read_not_before());
+            let ObjectMemory { awaiting_first_ready, refilled, renewed, announced, .. } = std::mem::take(m);
+            let created = Some(Instant::now());
+            let known = ObjectMemory { created, announced, create_in_doubt, ..ObjectMemory::default() };
             *m = ObjectMemory { awaiting_first_ready, refilled, renewed, ..known };
         });
         let created_at = Some(seconds(clock::now()));
