@@ -8,7 +8,6 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use kube::api::{Api, DynamicObject};
 use serde_json::{Value, json};
 
-use crate::life::at_once;
 use crate::outside::Outside;
 use crate::world::World;
 
@@ -38,16 +37,16 @@ impl Honest {
     pub async fn watch(self: Arc<Honest>, world: Arc<World>, outside: Outside, api: Api<DynamicObject>) {
         loop {
             world.trace.status_written.notified().await;
-            while let Some(false) = self.compare(&world, &outside, &api).await {}
+            while let Some(false) = self.compare(&outside, &api).await {}
         }
     }
 
     /// Whether what was compared was still so at the end, or nothing if the status claims nothing.
-    async fn compare(&self, world: &World, outside: &Outside, api: &Api<DynamicObject>) -> Option<bool> {
+    async fn compare(&self, outside: &Outside, api: &Api<DynamicObject>) -> Option<bool> {
         let seen = api.get_opt("it").await.ok()??;
         let (generation, id) = claimed(&json!(seen))?;
         let want = lock(&self.wants).get(&generation).cloned()?;
-        let now = at_once(&world.account, async || outside.get(&id).await).await;
+        let now = outside.get(&id).await;
         let after = api.get_opt("it").await.ok()??;
         if after.metadata.resource_version != seen.metadata.resource_version {
             return Some(false);

@@ -9,7 +9,6 @@ use std::time::Duration;
 use databricks_operator::engine::kind::{Driver, Lifecycle, Seen};
 use kube::api::{Api, DeleteParams, DynamicObject, Patch, PatchParams};
 use serde_json::{Value, json};
-use simulator::Simulator;
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep};
 
@@ -79,16 +78,6 @@ pub async fn live(case: Case, plan: Plan, trace: Arc<Trace>) -> (Vec<String>, Kn
     life.wrong.extend(ended.and_then(std::convert::identity).err());
     let known = Known { calls: lane::busy(&world.trace), end: life.end, verdict: life.verdict };
     (life.wrong, known)
-}
-
-/// A read of the account that is not late.
-pub async fn at_once<T>(account: &Simulator, read: impl AsyncFnOnce() -> T) -> T {
-    let mut lag_ms = 0;
-    account.set(|settings| lag_ms = std::mem::take(&mut settings.list_lag_ms));
-    let found = read().await;
-    // Another read may have set it to zero at the same time, and set it back.
-    account.set(|settings| settings.list_lag_ms = settings.list_lag_ms.max(lag_ms));
-    found
 }
 
 /// An object and its account, and what users and others do with both.
@@ -336,28 +325,17 @@ impl Life {
 
     /// The one object in the account.
     pub async fn only_one(&self) -> Result<Seen, String> {
-        self.at_once(async |outside| {
-            let there = outside.objects().await?;
-            let [one] = &there[..] else {
-                return Err(format!("Ready, and the account has {} objects: {there:?}", there.len()));
-            };
-            // A LIST does not show all of it.
-            outside.get(&one.id).await?.ok_or_else(|| format!("listed, and not there: {one:?}"))
-        })
-        .await
-    }
-
-    /// Reads of the account that are not late.
-    pub async fn at_once<T>(
-        &self,
-        read: impl AsyncFnOnce(&Outside) -> Result<T, String>,
-    ) -> Result<T, String> {
-        at_once(&self.world.account, async || read(&self.outside).await).await
+        let there = self.outside.objects().await?;
+        let [one] = &there[..] else {
+            return Err(format!("Ready, and the account has {} objects: {there:?}", there.len()));
+        };
+        // A LIST does not show all of it.
+        self.outside.get(&one.id).await?.ok_or_else(|| format!("listed, and not there: {one:?}"))
     }
 
     /// Once the object is gone, so is what it managed.
     pub async fn check_gone(&mut self, made: &Seen) -> Result<(), String> {
-        let left = self.at_once(async |outside| outside.left(made).await).await?;
+        let left = self.outside.left(made).await?;
         if !left.is_empty() {
             self.wrong.push(format!("gone, and the account still has {left:?}"));
         }

@@ -134,6 +134,11 @@ impl ObjectMemory {
         self.announced.as_ref().is_some_and(|known| known.intent == *intent)
     }
 
+    /// When the last write ended, a create or a change, that may still have its effect: its result is unknown.
+    pub fn in_doubt_since(&self) -> Option<Instant> {
+        self.create_in_doubt.max(self.change.read_not_before())
+    }
+
     /// How long ago the object in the account was created: `age` by the wall clock.
     pub fn created_for(&self, age: Duration) -> Duration {
         self.created.map_or(age, |created| created.elapsed())

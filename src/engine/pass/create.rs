@@ -140,7 +140,7 @@ impl Work<'_> {
         }
         self.claimant(target).hold(&new.id);
         self.remember(|m| {
-            let create_in_doubt = m.create_in_doubt.max(m.change.read_not_before());
+            let create_in_doubt = m.in_doubt_since();
             let ObjectMemory { awaiting_first_ready, refilled, renewed, announced, .. } = std::mem::take(m);
             let created = Some(Instant::now());
             let known = ObjectMemory { created, announced, create_in_doubt, ..ObjectMemory::default() };

@@ -190,7 +190,7 @@ impl Observer<'_> {
 
     /// When an upsert that is being deleted can have no effect any more, if its result is unknown.
     fn doubt_ends(&self) -> Option<Instant> {
-        let in_doubt = self.remembered.with(|m| m.create_in_doubt.max(m.change.read_not_before()));
+        let in_doubt = self.remembered.with(|m| m.in_doubt_since());
         in_doubt.filter(|_| self.deleting && self.repeatable()).map(|at| at + self.quarantine)
     }
 

@@ -82,7 +82,7 @@ async fn undone(life: &mut Life) -> Result<(), String> {
 async fn corrected(life: &Life, seen: &Seen, wrong: &Value, right: &Value) -> Result<(), String> {
     life.outside.change(seen, wrong).await;
     let corrected = async |life: &Life| {
-        let now = life.at_once(async |outside| outside.get(&seen.id).await).await?.ok_or("it is gone")?;
+        let now = life.outside.get(&seen.id).await?.ok_or("it is gone")?;
         let open = life.outside.differences(right, &now);
         if open.is_empty() { life.ready().await } else { Err(format!("{open:?} of {:?}", now.state)) }
     };
@@ -130,7 +130,7 @@ pub async fn deleted(life: &mut Life) -> Result<(), String> {
 
 /// The account still has the object, as it was.
 async fn unchanged(life: &mut Life, made: &Seen) -> Result<(), String> {
-    let now = life.at_once(async |outside| outside.get(&made.id).await).await?;
+    let now = life.outside.get(&made.id).await?;
     let same = now.as_ref().is_some_and(|now| now.state == made.state);
     if !same {
         life.wrong.push(format!("the account has {now:?} in place of {made:?}"));
@@ -162,7 +162,7 @@ pub async fn observed(life: &mut Life) -> Result<(), String> {
     life.becomes_current().await?;
     life.disturb("another client changes it in the account");
     life.outside.change(&made, &wrong).await;
-    let drifted = life.at_once(async |outside| outside.get(&made.id).await).await?.ok_or("it is gone")?;
+    let drifted = life.outside.get(&made.id).await?.ok_or("it is gone")?;
     sleep(Duration::from_secs(1800)).await;
     unchanged(life, &drifted).await?;
     life.until("the difference is shown", async |life| {

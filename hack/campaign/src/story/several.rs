@@ -47,7 +47,7 @@ pub async fn crowd(life: &mut Life) -> Result<(), String> {
     }
     only(life, count).await?;
     deleted(life, &made).await?;
-    let left = life.at_once(async |outside| outside.managed().await).await?;
+    let left = life.outside.managed().await?;
     if !left.is_empty() {
         life.wrong.push(format!("all are gone, and the account still has {left:?}"));
     }
@@ -114,23 +114,21 @@ async fn become_ready(
 async fn found(life: &Life, part: &Part, want: &Value) -> Result<Seen, String> {
     let said = |error: Error| format!("{}: {error}", part.name);
     let (driver, key) = (part.driver, part.driver.key(want).map_err(said)?);
-    life.at_once(async |outside| {
-        let mut there = driver.list(outside.writer(), &key.within).await.map_err(said)?;
-        there.retain(|seen| driver.matches(&key, seen).unwrap_or(false) && !part.leaves(seen));
-        let [one] = &there[..] else {
-            let count = there.len();
-            return Err(format!("{} is Ready, and the account has {count} objects: {there:?}", part.name));
-        };
-        // A LIST does not show all of it.
-        let one = driver.get(outside.writer(), &one.id).await.map_err(said)?;
-        one.ok_or_else(|| format!("{} is listed, and not there", part.name))
-    })
-    .await
+    let writer = life.outside.writer();
+    let mut there = driver.list(writer, &key.within).await.map_err(said)?;
+    there.retain(|seen| driver.matches(&key, seen).unwrap_or(false) && !part.leaves(seen));
+    let [one] = &there[..] else {
+        let count = there.len();
+        return Err(format!("{} is Ready, and the account has {count} objects: {there:?}", part.name));
+    };
+    // A LIST does not show all of it.
+    let one = driver.get(writer, &one.id).await.map_err(said)?;
+    one.ok_or_else(|| format!("{} is listed, and not there", part.name))
 }
 
 /// The account has so many objects.
 async fn only(life: &Life, count: usize) -> Result<(), String> {
-    let there = life.at_once(async |outside| outside.objects().await).await?;
+    let there = life.outside.objects().await?;
     if there.len() == count {
         return Ok(());
     }
@@ -151,25 +149,20 @@ async fn deleted(life: &mut Life, made: &[(Part, Seen)]) -> Result<u64, String> 
     })
     .await?;
     life.note("all are gone");
-    check_gone(life, made).await?;
+    check_gone(life, made).await;
     sleep(Duration::from_secs(1800)).await;
-    check_gone(life, made).await?;
+    check_gone(life, made).await;
     Ok(from_ms)
 }
 
 /// Once the objects are gone, so is what they managed.
-async fn check_gone(life: &mut Life, made: &[(Part, Seen)]) -> Result<(), String> {
+async fn check_gone(life: &mut Life, made: &[(Part, Seen)]) {
     for (part, seen) in made.iter().filter(|(part, _)| part.driver.traits().removable) {
         // What was in something that is gone cannot be read any more.
-        let now = life
-            .at_once(async |outside| {
-                Ok(part.driver.get(outside.writer(), &seen.id).await.unwrap_or_default())
-            })
-            .await?;
+        let now = part.driver.get(life.outside.writer(), &seen.id).await.unwrap_or_default();
         let left = now.filter(|now| now.about.phase != Phase::Vacant && !part.leaves(now));
         if let Some(left) = left {
             life.wrong.push(format!("{} is gone, and the account still has {left:?}", part.name));
         }
     }
-    Ok(())
 }
