@@ -44,9 +44,10 @@ COPY hack/apiserver/Cargo.toml hack/apiserver/
 COPY hack/bench/Cargo.toml hack/bench/
 COPY hack/campaign/Cargo.toml hack/campaign/
 COPY hack/controlplane/Cargo.toml hack/controlplane/
+COPY hack/terraform/Cargo.toml hack/terraform/
 COPY hack/world/Cargo.toml hack/world/
 COPY simulator/Cargo.toml simulator/
-RUN for crate in . hack/apiserver hack/bench hack/campaign hack/controlplane hack/world simulator; do \
+RUN for crate in . hack/apiserver hack/bench hack/campaign hack/controlplane hack/terraform hack/world simulator; do \
         mkdir -p "$crate/src" && touch "$crate/src/lib.rs" && echo 'fn main() {}' >"$crate/src/main.rs" || exit 1; \
     done \
     && cargo install --path . --locked --no-track --profile "$PROFILE" \

@@ -11,6 +11,7 @@ help:
 	@echo 'make controls   shows that the campaign sees bugs: seeds each of hack/campaign/controls and runs it; ONLY=intent tries a few'
 	@echo 'make bench   measures what the operator costs, in some 15 minutes: ONLY=peer,scale N=300 measures less; SIZES=30000, JSON=bench.json, WRITE=docs/performance.md'
 	@echo 'make test-argocd   a real Argo CD with the operator and the account; Go takes minutes to build it, once'
+	@echo "make terraform   Databricks' Terraform provider plans, creates, changes and destroys against the simulated account; Go takes minutes to build it, once"
 	@echo 'make generate   writes what is generated: CRDs, rules of access control, what the chart has of them, the manifest of config/install, tables of tests and documents, config/argocd'
 	@echo 'make recording   runs the demo and records what it prints in docs/demo.txt'
 
@@ -38,6 +39,10 @@ bench: cargo
 	cargo build --locked --release -p databricks-operator
 	cargo run --locked --quiet --profile campaign -p bench
 
+# Apart from `test`, as OpenTofu and the provider take minutes to build.
+terraform: cargo
+	cargo run --locked --quiet -p terraform
+
 # Bugs, seeded one by one into a copy of the sources, that the campaign must see.
 controls: cargo
 	hack/campaign/controls/run
@@ -57,4 +62,4 @@ build: cargo
 cargo:
 	@command -v cargo >/dev/null || { echo 'cargo is missing: install Rust, https://rustup.rs' >&2; exit 1; }
 
-.PHONY: help demo up down recording campaign bench controls test test-argocd generate build cargo
+.PHONY: help demo up down recording campaign bench controls terraform test test-argocd generate build cargo

@@ -109,6 +109,9 @@ pub struct Run {
     /// Additional suffixes of hosts that credentials may be sent to, separated by commas, such as `.databricks.example.com`
     #[arg(long, env = "ALLOWED_HOST_SUFFIXES", value_delimiter = ',')]
     pub allowed_host_suffixes: Vec<String>,
+    /// Namespaces whose DatabricksAuths may sign in as the operator's own Google service account, separated by commas. A user who may edit a DatabricksAuth there has the rights of that account; none by default
+    #[arg(long, value_delimiter = ',')]
+    pub google_identity_namespaces: Vec<String>,
     /// Allow credentials to be sent to http on this machine. For demos and tests only
     #[arg(long)]
     pub allow_insecure_loopback: bool,
@@ -192,6 +195,10 @@ fn is_dns(name: &str, longest: usize) -> bool {
     name.len() <= longest && name.split('.').all(label)
 }
 
+fn is_namespace(name: &str) -> bool {
+    is_dns(name, 63) && !name.contains('.')
+}
+
 /// Whether this can be the name of an installation. It has no '/', which separates the parts of the mark.
 pub fn is_installation(name: &str) -> bool {
     let plain = |c: char| c.is_ascii_alphanumeric() || "-_.".contains(c);
@@ -214,11 +221,16 @@ impl Run {
             return Err("--installation must be 1 to 63 letters, digits, '-', '_' or '.'".into());
         }
         // An empty one would be the whole cluster.
-        if let Some(wrong) = self.namespaces.iter().find(|name| !is_dns(name, 63) || name.contains('.')) {
+        if let Some(wrong) = self.namespaces.iter().find(|name| !is_namespace(name)) {
             return Err(format!("--namespaces has {wrong:?}, which is no name of a namespace"));
         }
         if let Some(twice) = self.namespaces.iter().find(|name| self.times(name) > 1) {
             return Err(format!("--namespaces has {twice} more than once"));
+        }
+        if let Some(wrong) = self.google_identity_namespaces.iter().find(|name| !is_namespace(name)) {
+            return Err(format!(
+                "--google-identity-namespaces has {wrong:?}, which is no name of a namespace"
+            ));
         }
         if self.https_proxy.is_none() && !self.no_proxy.is_empty() {
             return Err("--no-proxy is given without --https-proxy".into());
@@ -285,6 +297,7 @@ impl Run {
             operation: self.operation_timeout,
             installation,
             namespaces: self.namespaces.clone(),
+            google_identity_namespaces: self.google_identity_namespaces.clone(),
             selector: self.selector.clone().unwrap_or_default(),
             max_deletions_per_hour: self.max_deletions_per_hour,
             concurrency: self.concurrency,

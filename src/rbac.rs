@@ -20,6 +20,8 @@ pub struct Rules {
     /// The operator, in the namespaces of objects that write a secret of the account to a Secret. Only if asked for: a creation
     /// cannot be narrowed to a name, and the names are not known in advance.
     pub output_secrets: Vec<PolicyRule>,
+    /// The operator, in the namespaces of objects that write their ids and facts to a ConfigMap. Only if asked for, as the one above.
+    pub output_config_maps: Vec<PolicyRule>,
     /// The operator, in the whole cluster: the UID of `kube-system`, which is the installation's name by default, and
     /// grants by the labels of namespaces.
     pub namespaces: Vec<PolicyRule>,
@@ -61,6 +63,7 @@ pub fn rules() -> Rules {
         ],
         secrets: vec![one("", "secrets", &["get", "watch"])],
         output_secrets: vec![one("", "secrets", &["get", "watch", "create", "patch"])],
+        output_config_maps: vec![one("", "configmaps", &["get", "watch", "create", "patch", "delete"])],
         namespaces: vec![one("", "namespaces", &["get"])],
         lease_create: vec![one("coordination.k8s.io", "leases", &["create"])],
         lease_hold: vec![one("coordination.k8s.io", "leases", &["get", "update"])],

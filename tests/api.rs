@@ -6,13 +6,14 @@
 use std::time::Duration;
 
 use databricks_operator::databricks::{
-    Client, Connection, Error, Host, HostPolicy, Optional, Pages, Request, Settings, Urgency, path,
+    Client, Connection, Credentials, Error, GoogleKey, Host, HostPolicy, Optional, Pages, Request, Settings,
+    Urgency, path,
 };
 use databricks_operator::engine::kind::{Permit, Reader, Writer};
 use secrecy::SecretString;
 use serde::de::IgnoredAny;
 use serde_json::{Value, json};
-use simulator::{Config, Fault, RateLimit, Simulator, When};
+use simulator::{Cloud, Config, Fault, GOOGLE_EMAIL, RateLimit, Simulator, When};
 
 const CREDENTIALS: Pages = Pages::Whole("credentials");
 
@@ -28,7 +29,8 @@ fn client(simulator: &Simulator, account_id: &str, secret: &str) -> Client {
         host: Host::parse(&simulator.url(), &policy).unwrap(),
         account_id: account_id.to_owned(),
         client_id: simulator.client_id.clone(),
-        client_secret: SecretString::from(secret.to_owned()),
+        credentials: Credentials::Secret(SecretString::from(secret.to_owned())),
+        on_google: false,
     };
     let settings = Settings {
         request_timeout: Duration::from_secs(2),
@@ -38,6 +40,82 @@ fn client(simulator: &Simulator, account_id: &str, secret: &str) -> Client {
         ..Settings::default()
     };
     Client::new(connection, &settings).unwrap()
+}
+
+/// A client for an account on Google Cloud: with the key of its service account, or with the secret of a service principal.
+fn on_google(simulator: &Simulator, with_key: bool) -> Client {
+    simulator.set(|settings| settings.cloud = Cloud::GCP);
+    let policy = HostPolicy { allow_loopback_http: true, ..HostPolicy::default() };
+    let key = || GoogleKey::parse(&SecretString::from(simulator.google_key()), &policy).unwrap();
+    let secret = || Credentials::Secret(SecretString::from(simulator.client_secret.clone()));
+    let connection = Connection {
+        host: Host::parse(&simulator.url(), &policy).unwrap(),
+        account_id: simulator.account_id.clone(),
+        client_id: if with_key { GOOGLE_EMAIL.to_owned() } else { simulator.client_id.clone() },
+        credentials: if with_key { Credentials::Google(key()) } else { secret() },
+        on_google: true,
+    };
+    let settings = Settings { requests_per_second: 1e4, burst: 1000, hosts: policy, ..Settings::default() };
+    Client::new(connection, &settings).unwrap()
+}
+
+/// The creates and changes that act in a project of Google Cloud, and a create that does not.
+fn acts(client: &Client) -> [Request; 4] {
+    let info = json!({"project_id": "p", "psc_endpoint_name": "e", "endpoint_region": "us-east4"});
+    let endpoint = json!({"vpc_endpoint_name": "main", "gcp_vpc_endpoint_info": info});
+    let key = json!({"use_cases": ["STORAGE"], "gcp_key_info": {"kms_key_id": "k"}});
+    let access = json!({"private_access_settings_name": "main", "region": "us-east4"});
+    let patch = Request::patch(at(client, &["workspaces", "1"]), json!({}));
+    [
+        Request::post(at(client, &["vpc-endpoints"]), endpoint),
+        Request::post(at(client, &["customer-managed-keys"]), key),
+        patch,
+        Request::post(at(client, &["private-access-settings"]), access),
+    ]
+}
+
+/// Both tokens of Google are sent to the account, and both are replaced when the account rejects one.
+#[tokio::test]
+async fn a_google_service_account_signs_in_with_two_tokens() {
+    let simulator = Simulator::start(Config::default()).await.unwrap();
+    let client = on_google(&simulator, true);
+    client.authenticate().await.unwrap();
+    assert_eq!(simulator.calls("POST", "/token"), 2, "one for each token");
+    assert_eq!(simulator.calls("POST", "/oidc/*"), 0);
+    let [endpoint, key, patch, access] = acts(&client);
+    for request in [endpoint, key, access] {
+        client.send::<IgnoredAny>(request).await.unwrap();
+    }
+    let missing = client.send::<IgnoredAny>(patch).await.unwrap_err();
+    assert!(missing.is_absence(), "only the workspace is missing: {missing}");
+    assert!(client.token_expiry().is_some());
+    assert_eq!(simulator.calls("POST", "/token"), 2);
+
+    simulator.revoke_tokens();
+    let all = Request::get(at(&client, &["vpc-endpoints"]));
+    assert_eq!(client.list::<Value>(all, Pages::Bare).await.unwrap().len(), 1);
+    assert_eq!(simulator.calls("POST", "/token"), 4, "both are replaced");
+    let journal = simulator.journal();
+    let calls = journal.iter().filter(|call| call.path.starts_with("/api/") && call.applied);
+    assert!(calls.clone().count() > 3 && calls.clone().all(|c| c.client_id.as_deref() == Some(GOOGLE_EMAIL)));
+}
+
+/// Without a token of Google, what needs one is not sent, and everything else is.
+#[tokio::test]
+async fn what_needs_a_token_of_google_is_not_sent_without_one() {
+    let simulator = Simulator::start(Config::default()).await.unwrap();
+    let client = on_google(&simulator, false);
+    let [endpoint, key, patch, access] = acts(&client);
+    for request in [endpoint, key, patch] {
+        let error = client.send::<IgnoredAny>(request).await.unwrap_err();
+        assert!(matches!(error, Error::NoGoogleToken { .. }), "{error}");
+        assert!(!error.was_sent() && !error.may_have_happened());
+    }
+    assert_eq!(simulator.calls("*", "*"), 0, "not even a token was requested");
+    client.send::<IgnoredAny>(access).await.unwrap();
+    client.list::<Value>(Request::get(at(&client, &["workspaces"])), Pages::Bare).await.unwrap();
+    let gone = client.send::<IgnoredAny>(Request::delete(at(&client, &["workspaces", "1"]))).await;
+    assert!(gone.unwrap_err().is_absence(), "a deletion needs none");
 }
 
 /// One change by each method of a writer, and what became of it.

@@ -14,6 +14,8 @@ use kube::core::{ApiResource, GroupVersionKind};
 use regex_syntax::hir::{Class, Hir, HirKind, Look};
 use serde_json::{Value, json};
 
+#[path = "crds/examples.rs"]
+mod examples;
 #[path = "account/planted.rs"]
 mod planted;
 #[path = "account/resource.rs"]

@@ -50,10 +50,11 @@ fn code(cell: &str) -> &str {
     cell.split('`').nth(1).unwrap_or_else(|| panic!("{cell:?} has nothing in backquotes"))
 }
 
+/// Tests run at the same time, and several of them write parts of one document.
+static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
+
 /// Holds the rows of a document's table against what they have to be; with `UPDATE` it writes them instead.
 fn in_step(document: &str, title: &str, known: &[Vec<String>]) {
-    // Tests run at the same time, and a document may have several tables.
-    static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
     let _guard = ONE_AT_A_TIME.lock();
     let text = read(document);
     if std::env::var_os("UPDATE").is_some() {

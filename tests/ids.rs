@@ -115,6 +115,22 @@ const PROMISES: &[(&str, &str)] = &[
         "LC-30",
         "a secret is replaced with a valid one in its Kubernetes Secret at every moment, and none is left behind",
     ),
+    (
+        "LC-31",
+        "the ids and facts of a status are in the ConfigMap that a spec names, as they are, and in no other",
+    ),
+    (
+        "LC-32",
+        "a secret that comes once with its object is kept before the object counts as created; a lost one is reported, and the object stays",
+    ),
+    (
+        "LC-33",
+        "what the API cannot unset is set back to what it was, if the spec says so and the status has it",
+    ),
+    (
+        "LC-34",
+        "access that is not listed is reported, or removed after its delay, a few at once, and never what another object manages",
+    ),
     ("DL-01", "`Retain` lets an object go without a call"),
     ("DL-02", "an object that never made anything goes at once, without credentials"),
     ("DL-03", "a deletion without credentials says so, and `Retain` is the way out"),
@@ -187,6 +203,10 @@ const PROMISES: &[(&str, &str)] = &[
         "OB-05",
         "with a collector, a pass is a span and each call one in it; without one, or with a slow one, no cost",
     ),
+    (
+        "OB-06",
+        "what the account has and no object names is counted if a DatabricksAuth asks for it, by the LISTs that the objects share",
+    ),
     ("SE-01", "the operator is refused nothing, and needs each right that the chart gives it"),
     ("SE-02", "where namespaces are chosen, nothing of the operator reaches beyond them"),
     ("SE-03", "a namespace that enforces Pod Security `restricted` takes its pods"),
@@ -197,8 +217,9 @@ const PROMISES: &[(&str, &str)] = &[
     ("SE-08", "the role of an administrator of the account is given only where a grant says so in words"),
     (
         "SE-09",
-        "the operator writes Secrets only where the chart was asked for it, and none that it did not create",
+        "the operator writes Secrets and ConfigMaps only where the chart was asked for it, and none that it did not create",
     ),
+    ("SE-10", "access that others gave is removed only where a grant says so in words"),
     ("UX-04", "an upgrade writes no object and calls nothing in the account"),
     ("UX-05", "`helm upgrade` changes the CRDs, `helm rollback` too, `helm uninstall` keeps them"),
     ("UX-06", "each reason of a condition or an event is documented, with a cause and a remedy"),
@@ -211,6 +232,7 @@ const PROMISES: &[(&str, &str)] = &[
         "UX-08",
         "what `make up` starts has an account of its own, starts again what ends in it, and can be used as it says",
     ),
+    ("UX-10", "each kind is documented with its deletion, its adoption, its sample and its dangers"),
 ];
 
 /// What may be shown by a test, and is in the table if it is.

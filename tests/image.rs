@@ -1,7 +1,7 @@
 //! The image, without a container engine: the Dockerfile says what it should, its stage `build` is run as it stands there,
 //! and what its last stage copies is run in an empty root, with the files that a kubelet adds and no others.
 //!
-//! Compiles the operator with the cheap profile `dev`, in `target/image`; `IMAGE_PROFILE=release` takes the real one. Not
+//! Compiles the operator with the cheap profile `image-test`, in `target/image`; `IMAGE_PROFILE=release` takes the real one. Not
 //! shown here: the stages with tools (`apt-get`), and the platform that is not this machine's.
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking, its set-up too")]
 
@@ -136,7 +136,7 @@ fn launcher(stage: &Stage, way: &[String]) -> PathBuf {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_the_image_holds_works_in_an_empty_root() {
     let root = Path::new(env!("CARGO_TARGET_TMPDIR")).parent().unwrap().join("image");
-    let profile = std::env::var("IMAGE_PROFILE").unwrap_or_else(|_| "dev".into());
+    let profile = std::env::var("IMAGE_PROFILE").unwrap_or_else(|_| "image-test".into());
     let (builder, image) = (root.join("builder"), root.join("root"));
     let (built, assembled) = (builder.clone(), image.clone());
     let work = tokio::task::spawn_blocking(move || {

@@ -5,7 +5,7 @@
 use connect::connect;
 use databricks_operator::engine::crd::Reason;
 use databricks_operator::engine::error::Error;
-use databricks_operator::engine::kind::{Acting, AuthFacts, Driver, Phase, Seen, Writer, of};
+use databricks_operator::engine::kind::{Acting, AuthFacts, Driver, Phase, Resolved, Seen, Writer, of};
 use databricks_operator::kinds::permission_assignment::PermissionAssignment;
 use serde_json::{Value, json};
 use simulator::{Config, Fault, Simulator, When};
@@ -78,6 +78,28 @@ fn reason(error: &Error) -> Option<Reason> {
             Some(*reason)
         }
         _ => None,
+    }
+}
+
+/// Covers RF-11.
+#[test]
+fn a_principal_in_any_form_is_one_id() {
+    for (principal, field) in [
+        (json!({"id": 7}), None),
+        (json!({"userName": "ada@example.com"}), Some("principal")),
+        (json!({"groupName": "analysts"}), Some("principal")),
+        (json!({"servicePrincipalName": "robot"}), Some("principal")),
+        (json!({"userRef": {"name": "ada"}}), Some("principal.userRef")),
+        (json!({"groupRef": {"name": "analysts"}}), Some("principal.groupRef")),
+        (json!({"servicePrincipalRef": {"name": "robot"}}), Some("principal.servicePrincipalRef")),
+    ] {
+        let spec = json!({"authRef": {"name": "account"}, "workspaceId": 42, "principal": principal, "permissions": ["USER"]});
+        let needs = KIND.needs(&spec).unwrap();
+        let fields: Vec<&str> = needs.iter().map(|need| need.field.as_str()).collect();
+        assert_eq!(fields, field.into_iter().collect::<Vec<_>>(), "{spec}");
+        let ids = needs.iter().map(|need| (need.field.clone(), "7".to_owned())).collect();
+        let want = KIND.desired(&spec, &Resolved { ids, ..Resolved::default() }).unwrap();
+        assert_eq!(want, json!({"workspace_id": 42, "principal_id": 7, "permissions": ["USER"]}), "{spec}");
     }
 }
 

@@ -142,6 +142,7 @@ async fn flags_that_cannot_be_meant_are_refused_before_anything_is_done() {
         (&["--namespaces="], "--namespaces has \"\""),
         (&["--namespaces=team-a,"], "--namespaces has \"\""),
         (&["--namespaces=team-a,team.b"], "--namespaces has \"team.b\""),
+        (&["--google-identity-namespaces=team-a,team.b"], "--google-identity-namespaces has \"team.b\""),
         (&["--namespaces=team-a,team-b,team-a"], "--namespaces has team-a more than once"),
         (&["--no-proxy=.svc"], "--no-proxy is given without --https-proxy"),
     ] {

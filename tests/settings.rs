@@ -5,12 +5,16 @@ use connect::connect;
 use databricks_operator::engine::crd::Reason;
 use databricks_operator::engine::error::Error;
 use databricks_operator::engine::kind::{
-    Acting, AuthFacts, Driver, Phase, Resolved, Seen, Shared, Writer, of,
+    Acting, AuthFacts, Driver, Lifecycle, Phase, Resolved, Seen, Shared, Writer, of,
 };
+use databricks_operator::kinds::KINDS;
+use databricks_operator::kinds::account_setting::AccountSetting;
 use databricks_operator::kinds::csp_enablement_setting::CspEnablementSetting;
 use databricks_operator::kinds::disable_legacy_features_setting::DisableLegacyFeaturesSetting;
 use databricks_operator::kinds::ip_access_list::IpAccessList;
 use databricks_operator::kinds::ip_access_list_enforcement::IpAccessListEnforcement;
+use databricks_operator::kinds::llm_proxy_setting::LlmProxySetting;
+use databricks_operator::kinds::personal_compute_setting::PersonalComputeSetting;
 use serde_json::{Value, json};
 use simulator::{Config, Fault, Settings, Simulator};
 
@@ -21,6 +25,12 @@ const LEGACY: &dyn Driver = of::<DisableLegacyFeaturesSetting>();
 const CSP: &dyn Driver = of::<CspEnablementSetting>();
 const ENFORCEMENT: &dyn Driver = of::<IpAccessListEnforcement>();
 const LIST: &dyn Driver = of::<IpAccessList>();
+const PERSONAL_COMPUTE: &dyn Driver = of::<PersonalComputeSetting>();
+const LLM_PROXY: &dyn Driver = of::<LlmProxySetting>();
+const BY_NAME: &dyn Driver = of::<AccountSetting>();
+
+/// A setting that has no kind of its own.
+const PREVIEW: &str = "example_feature_preview";
 
 struct Bench {
     driver: &'static dyn Driver,
@@ -214,6 +224,132 @@ async fn an_enforcement_that_was_never_set_is_written() {
     let set = bench.update(&unset, &bench.want(json!({"value": true}))).await.unwrap();
     assert_eq!((&set.about.phase, set.about.state.as_deref()), (&Phase::Ready, Some("ENFORCED")));
     assert_eq!(bench.sent()[0]["field_mask"], "acct_ip_acl_enable.value");
+}
+
+/// Covers LC-20. A setting whose default is documented is vacant with it; otherwise only one that was never set is, and every value
+/// is written.
+#[tokio::test]
+async fn a_default_counts_as_not_managed_only_if_it_is_documented() {
+    let bench = Bench::new(PERSONAL_COMPUTE, 200).await;
+    let unset = bench.read().await;
+    assert_eq!((&unset.about.phase, unset.about.state.as_deref()), (&Phase::Vacant, Some("ON")));
+    let set = bench.update(&unset, &bench.want(json!({"value": "DELEGATE"}))).await.unwrap();
+    assert_eq!((&set.about.phase, set.about.state.as_deref()), (&Phase::Ready, Some("DELEGATE")));
+    bench.driver.delete(&bench.api, &set).await.unwrap();
+    assert_eq!(bench.read().await.about.phase, Phase::Vacant);
+
+    let bench = Bench::new(LLM_PROXY, 404).await;
+    let unset = bench.read().await;
+    assert_eq!((&unset.about.phase, &unset.state), (&Phase::Vacant, &json!({"value": null})));
+    for value in [true, false] {
+        let want = bench.want(json!({"value": value}));
+        assert_eq!(bench.driver.changes(&want, &unset).unwrap().len(), 1, "{value}");
+    }
+    let set = bench.update(&unset, &bench.want(json!({"value": false}))).await.unwrap();
+    assert_eq!((&set.about.phase, set.about.state.as_deref()), (&Phase::Ready, Some("DISABLED")));
+    assert_eq!(bench.sent()[0]["field_mask"], "boolean_val.value");
+}
+
+/// Covers LC-20. What was set is distinguished from what holds: only what was never set is vacant.
+#[tokio::test]
+async fn a_setting_by_name_is_vacant_until_it_is_set() {
+    let bench = Bench::new(BY_NAME, 404).await;
+    let read = async || bench.driver.list(&bench.api, PREVIEW).await.unwrap().remove(0);
+    let unset = read().await;
+    assert_eq!((&unset.about.phase, &unset.state["boolean_val"]), (&Phase::Vacant, &json!(false)));
+    let want = bench.want(json!({"name": PREVIEW, "booleanVal": true}));
+    let set = bench.driver.update(&bench.api, &unset, &want, &["boolean_val"]).await.unwrap();
+    assert_eq!(
+        (&set.about.phase, &*set.id, set.about.state.as_deref()),
+        (&Phase::Ready, PREVIEW, Some("true"))
+    );
+    assert_eq!((json!(set.facts), &set.about.remark), (json!({"effectiveValue": "true"}), &None));
+    assert_eq!(bench.sent(), [json!({"name": PREVIEW, "boolean_val": {"value": true}})]);
+    assert_eq!(read().await, set);
+
+    // A value that is false may be left out of its envelope. Something else may decide what holds.
+    let returns = |body: Value| {
+        bench.account.clear_faults();
+        let fault = Fault { method: Some("GET".into()), path: "*/settings/*".into(), ..Fault::default() };
+        bench.account.fault(Fault { status: Some(200), body: Some(body), ..fault });
+    };
+    returns(json!({"name": PREVIEW, "boolean_val": {}, "effective_boolean_val": {"value": true}}));
+    let overridden = read().await;
+    assert_eq!((&overridden.about.phase, &overridden.state["boolean_val"]), (&Phase::Ready, &json!(false)));
+    assert!(overridden.about.remark.is_some_and(|remark| remark.starts_with("true holds")));
+    returns(json!({"name": PREVIEW, "integer_val": {"value": "90"}}));
+    assert_eq!(read().await.state["integer_val"], 90);
+
+    // The form of the value is wrong.
+    bench.account.clear_faults();
+    let text = bench.want(json!({"name": PREVIEW, "stringVal": "on"}));
+    let refused = bench.driver.update(&bench.api, &set, &text, &["string_val"]).await.unwrap_err();
+    assert!(refused.to_string().contains("settings-metadata"), "{refused}");
+}
+
+/// Covers LC-33, SE-05. What a status says was there before is input: it changes no other setting than the one that was read, and none
+/// that has a kind of its own, whose guard would be passed by.
+#[tokio::test]
+async fn no_record_leads_to_another_setting_or_to_one_with_a_kind_of_its_own() {
+    let bench = Bench::new(BY_NAME, 404).await;
+    let unset = bench.driver.list(&bench.api, PREVIEW).await.unwrap().remove(0);
+    let forged =
+        json!({"name": "acct_ip_acl_enable", "boolean_val": true, "string_val": null, "integer_val": null});
+    let set = bench.driver.update(&bench.api, &unset, &forged, &["boolean_val"]).await.unwrap();
+    assert_eq!((&*set.id, &set.state["name"]), (PREVIEW, &json!(PREVIEW)));
+    assert_eq!(bench.sent(), [json!({"name": PREVIEW, "boolean_val": {"value": true}})]);
+
+    let typed = Seen { id: "acct_ip_acl_enable".into(), ..unset };
+    let refused = bench.driver.update(&bench.api, &typed, &forged, &["boolean_val"]).await.unwrap_err();
+    let spec = json!({"authRef": {"name": "a"}, "name": "acct_ip_acl_enable", "booleanVal": true});
+    let older_than_the_rule = bench.driver.desired(&spec, &Resolved::default()).unwrap_err();
+    for error in [refused, older_than_the_rule] {
+        assert!(error.to_string().contains("of kind IpAccessListEnforcement"), "{error}");
+    }
+    assert_eq!(bench.sent().len(), 1);
+}
+
+/// The account lists what it has: that decides between a wrong name, a setting that was never set, and one that is gone.
+#[tokio::test]
+async fn a_setting_of_an_unknown_name_is_refused_with_the_names_that_there_are() {
+    let bench = Bench::new(BY_NAME, 404).await;
+    let unknown = bench.driver.list(&bench.api, "colour").await.unwrap_err();
+    assert_eq!(unknown.reason(), Some(Reason::InvalidSpec));
+    let text = unknown.to_string();
+    for part in
+        ["no setting colour", "correct spec.name", PREVIEW, "example_data_region", "settings-metadata"]
+    {
+        assert!(text.contains(part), "{part}: {text}");
+    }
+    assert!(!text.contains("llm_proxy"), "one that has a kind of its own: {text}");
+    assert_eq!(bench.driver.get(&bench.api, "colour").await, Ok(None));
+
+    let fault = Fault { method: Some("GET".into()), path: "*/settings/*".into(), ..Fault::default() };
+    let body = json!({"error_code": "NOT_FOUND", "message": "never set"});
+    bench.account.fault(Fault { status: Some(404), body: Some(body), ..fault });
+    let unset = bench.driver.list(&bench.api, PREVIEW).await.unwrap().remove(0);
+    assert_eq!((&unset.about.phase, &unset.state["boolean_val"]), (&Phase::Vacant, &Value::Null));
+}
+
+/// Two objects that set one thing would undo each other's changes, and a guard would be passed by: the rules of AccountSetting refuse
+/// what has a kind of its own, and name that kind.
+#[test]
+fn no_setting_has_two_kinds() {
+    let crd = json!(BY_NAME.crd());
+    let spec = &crd["spec"]["versions"][0]["schema"]["openAPIV3Schema"]["properties"]["spec"];
+    let rules = spec["x-kubernetes-validations"].as_array().unwrap();
+    let mut kinds = 0;
+    for driver in KINDS.iter().filter(|driver| driver.traits().lifecycle == Lifecycle::Standing) {
+        // The key of a setting is always the same; that of what belongs to something else is not.
+        let Ok(key) = driver.key(&json!({})) else { continue };
+        kinds += 1;
+        let (name, kind) = (format!("'{}'", key.name), driver.kind());
+        let text = |rule: &Value, field: &str| rule[field].as_str().unwrap().to_owned();
+        let refuses =
+            |rule: &Value| text(rule, "rule").contains(&name) && text(rule, "message").contains(&*kind);
+        assert!(rules.iter().any(refuses), "add {name} of {kind} to TYPED in account_setting/spec.rs");
+    }
+    assert_eq!(kinds, 7);
 }
 
 /// Covers LC-26. The setting is a private preview: an account may not have it, or not let it be read.

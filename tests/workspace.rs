@@ -287,6 +287,41 @@ async fn what_may_change_depends_on_the_state() {
     }
 }
 
+/// Covers LC-22.
+#[tokio::test]
+async fn a_paused_workspace_resumes_with_all_that_changed() {
+    let (simulator, api) = start().await;
+    let paused = want(json!({"expectedWorkspaceStatus": "PROVISIONING"}));
+    let made = driver().create(&api, &paused).await.unwrap().seen.unwrap();
+    simulator.advance_ms(10_000);
+    let seen = get(&api, &made.id).await;
+    let says = |what: &str| what.contains("set spec.expectedWorkspaceStatus to RUNNING");
+    assert!(matches!(&seen.about.phase, Phase::Awaiting(what) if says(what)), "{:?}", seen.about.phase);
+    for (spec, expected) in [
+        (json!({}), vec![]),
+        (json!({"expectedWorkspaceStatus": "PROVISIONING"}), vec![]),
+        (json!({"expectedWorkspaceStatus": "PROVISIONING", "networkId": OTHER}), vec!["network_id:NotNow"]),
+        (json!({"expectedWorkspaceStatus": "RUNNING"}), vec!["expected_workspace_status:Now"]),
+        (
+            json!({"expectedWorkspaceStatus": "RUNNING", "networkId": OTHER, "workspaceName": "x"}),
+            vec!["expected_workspace_status:Now", "network_id:Now", "workspace_name:Never"],
+        ),
+    ] {
+        let mut found = judged(&want(spec.clone()), &seen);
+        found.sort();
+        assert_eq!(found, expected, "{spec}");
+    }
+    let resumed = want(json!({"expectedWorkspaceStatus": "RUNNING", "networkId": OTHER}));
+    let now = ["expected_workspace_status", "network_id"];
+    let seen = driver().update(&api, &seen, &resumed, &now).await.unwrap();
+    assert!(matches!(seen.about.phase, Phase::Pending(_)), "{:?}", seen.about.phase);
+    let sent = json!({"expected_workspace_status": "RUNNING", "network_id": OTHER});
+    assert_eq!(last_write(&simulator).body, Some(sent));
+    simulator.advance_ms(10_000);
+    let seen = get(&api, &made.id).await;
+    assert_eq!((&seen.about.phase, judged(&paused, &seen)), (&Phase::Ready, vec![]));
+}
+
 #[tokio::test]
 async fn states_are_told_in_the_words_of_the_engine() {
     let (simulator, api) = start().await;

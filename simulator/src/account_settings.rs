@@ -59,6 +59,20 @@ const SETTINGS: &[Setting] = &[
         default: r#"{"value": "ON"}"#,
         resettable: true,
     },
+    Setting {
+        kind: "llm_proxy_partner_powered",
+        key: "boolean_val",
+        fields: FLAG,
+        default: r#"{"value": true}"#,
+        resettable: false,
+    },
+    Setting {
+        kind: "llm_proxy_partner_powered_enforce",
+        key: "boolean_val",
+        fields: FLAG,
+        default: r#"{"value": false}"#,
+        resettable: false,
+    },
     // `ip_access_lists` acts on it.
     Setting {
         kind: "acct_ip_acl_enable",

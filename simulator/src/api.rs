@@ -2,21 +2,25 @@
 
 use crate::ip_access_lists::Lists;
 use crate::schema::is_uuid;
-use crate::wire::{Answer, PREVIEW, Reply, Request, V20, V21};
+use crate::wire::{Answer, NETWORKING, PREVIEW, Reply, Request, V20, V21};
 use crate::world::World;
 use crate::{
-    account_settings, assignments, collections, ip_access_lists, rule_sets, scim, tokens, workspace_hosts,
-    workspaces,
+    account_settings, assignments, collections, google, ip_access_lists, rule_sets, scim, settings_v2,
+    tokens, usage_dashboards, workspace_hosts, workspaces,
 };
 
 /// The base of a path, and its segments from the id of the account on.
 fn split(path: &str) -> Option<(&'static str, Vec<&str>)> {
-    [V20, V21, PREVIEW].iter().find_map(|base| Some((*base, path.strip_prefix(base)?.split('/').collect())))
+    let bases = [V20, V21, PREVIEW, NETWORKING];
+    bases.iter().find_map(|base| Some((*base, path.strip_prefix(base)?.split('/').collect())))
 }
 
 /// The class of endpoint a path belongs to.
 pub(crate) fn class(path: &str) -> &'static str {
-    if path.starts_with("/oidc/") && path.ends_with("/v1/token") {
+    if path == google::TOKEN
+        || path.starts_with(google::METADATA)
+        || (path.starts_with("/oidc/") && path.ends_with("/v1/token"))
+    {
         return "token";
     }
     if path.starts_with("/oidc/") || path.starts_with("/.well-known/") {
@@ -26,8 +30,16 @@ pub(crate) fn class(path: &str) -> &'static str {
     match (base, &segments[1..]) {
         (V20, ["workspaces", _, "permissionassignments", ..]) => "permissionassignments",
         (V20, ["workspaces", _, "network"]) => workspaces::NETWORK_OPTIONS,
+        (
+            V20,
+            ["workspaces", _, "metastore"]
+            | ["workspaces", _, "metastores", _]
+            | ["metastores", _, "workspaces"],
+        ) => workspaces::METASTORE_ASSIGNMENTS,
         (V20, ["workspaces", ..]) => "workspaces",
         (V20, ["settings", ..]) => account_settings::STORE,
+        (V21, ["settings" | "settings-metadata", ..]) => settings_v2::STORE,
+        (V20, ["dashboard"]) => usage_dashboards::STORE,
         (PREVIEW, ["access-control", ..]) => rule_sets::STORE,
         (V20, ["ip-access-lists", ..]) => "ip-access-lists",
         (V20, ["scim", ..]) => "scim",
@@ -38,12 +50,21 @@ pub(crate) fn class(path: &str) -> &'static str {
 /// Answers a call, or refuses it.
 pub(crate) fn serve(world: &mut World, request: &Request) -> Answer {
     let class = class(&request.path);
+    if let Some(name) = request.path.strip_prefix(google::METADATA) {
+        world.count(class)?;
+        return google::metadata(world, request, name);
+    }
     if let Some(deployment) = request.deployment() {
         world.count(class)?;
+        google::check_access(world, request, &[])?;
         return workspace_hosts::serve(world, request, deployment);
     }
     if request.path == "/.well-known/databricks-config" {
         return tokens::metadata(world, request);
+    }
+    if request.path == google::TOKEN {
+        world.count(class)?;
+        return google::token(world, request);
     }
     if let Some(rest) = request.path.strip_prefix("/oidc/accounts/") {
         world.count(class)?;
@@ -64,13 +85,17 @@ pub(crate) fn serve(world: &mut World, request: &Request) -> Answer {
     {
         return Err(Reply::no_endpoint(request));
     }
+    google::check_access(world, request, &segments[1..])?;
     match (base, &segments[1..]) {
         (V20, ["workspaces", id, "permissionassignments", rest @ ..]) => {
             assignments::serve(world, request, id, rest)
         }
         (V20, ["workspaces", rest @ ..]) => workspaces::serve(world, request, rest),
+        (V20, ["metastores", id, "workspaces"]) => workspaces::of_metastore(world, request, id),
         (V20, ["ip-access-lists", rest @ ..]) => ip_access_lists::serve(world, request, Lists(None), rest),
         (V20, ["settings", "types", rest @ ..]) => account_settings::serve(world, request, rest),
+        (V21, ["settings" | "settings-metadata", ..]) => settings_v2::serve(world, request, &segments[1..]),
+        (V20, ["dashboard"]) => usage_dashboards::serve(world, request),
         (PREVIEW, ["access-control", rest @ ..]) => rule_sets::serve(world, request, rest),
         (V20, ["scim", "v2", rest @ ..]) => scim::serve(world, request, rest),
         (base, segments) => match collections::route(base, segments) {

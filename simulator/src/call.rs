@@ -1,6 +1,7 @@
 //! The life of a call in the account: what is decided when it arrives, and its effect.
 
 use crate::faults::Fault;
+use crate::ip_access_lists::SWITCHES;
 use crate::wire::{Content, Reply, Request, add_unknown_fields};
 use crate::world::World;
 use crate::{api, objects, tokens};
@@ -31,9 +32,9 @@ pub(crate) fn serve(world: &mut World, request: &Request, n: u64) -> Reply {
         call.client_id = caller;
         call.applied = reply.ok();
     }
-    if let (true, true, Content::Json(value)) =
-        (world.settings.unknown_fields, reply.ok(), &mut reply.content)
-    {
+    // Switches come as a map of those that were asked for: clients read each of its values as one.
+    let unknown_fields = world.settings.unknown_fields && api::class(&request.path) != SWITCHES;
+    if let (true, true, Content::Json(value)) = (unknown_fields, reply.ok(), &mut reply.content) {
         add_unknown_fields(value);
     }
     reply

@@ -1,6 +1,6 @@
 //! Plain collections, one line of a table each: list, create, read, update, delete.
 //!
-//! `table` has the columns. The lines are in files by theme (`provisioning`, `networking`, `identity`, `billing`), each of which says what
+//! `table` has the columns. The lines are in files by theme (`provisioning`, `networking`, `identity`, `oauth_apps`, `billing`, `governance`), each of which says what
 //! is documented; `all` puts them together. A line is all that a new collection takes. `read`, `write`, `remove` and `time` act on any of them.
 //!
 //! Documented: the verbs, the envelopes and pages, that an object in use cannot be deleted. Observed by others: the forms of
@@ -9,8 +9,10 @@
 
 mod all;
 mod billing;
+mod governance;
 mod identity;
 mod networking;
+mod oauth_apps;
 mod provisioning;
 mod read;
 mod references;

@@ -13,6 +13,7 @@ use uuid::Uuid;
 
 use crate::clock::Clock;
 use crate::faults::{Fault, Held, glob};
+use crate::google;
 use crate::journal::Call;
 use crate::objects::{self, Served};
 use crate::server;
@@ -215,6 +216,12 @@ impl Simulator {
         let mut world = self.shared.world();
         let until_ms = world.now() + grace_ms;
         world.tokens.rotate(client_secret.to_owned(), until_ms);
+    }
+
+    /// The key of the Google service account of an account on Google Cloud, as the file that Google writes. The account of it is
+    /// [`crate::GOOGLE_EMAIL`].
+    pub fn google_key(&self) -> String {
+        google::key_file(&self.url())
     }
 
     /// Makes all tokens issued so far invalid.

@@ -15,17 +15,27 @@ pub(crate) struct Token {
     pub deployment: Option<String>,
 }
 
+/// A token that Google issued to its service account.
+#[derive(Clone)]
+pub(crate) struct GoogleToken {
+    pub value: String,
+    pub expires_ms: u64,
+    /// The host that an ID token is for, in lower case and without a last `/`; none for an access token.
+    pub audience: Option<String>,
+}
+
 /// Secrets of the first client, and all tokens.
 #[derive(Clone)]
 pub(crate) struct Tokens {
     /// A secret, and until when it is good.
     secrets: Vec<(String, u64)>,
     pub issued: Vec<Token>,
+    pub google: Vec<GoogleToken>,
 }
 
 impl Tokens {
     pub fn new(secret: String) -> Self {
-        Self { secrets: vec![(secret, u64::MAX)], issued: Vec::new() }
+        Self { secrets: vec![(secret, u64::MAX)], issued: Vec::new(), google: Vec::new() }
     }
 
     /// Replaces the secret; the earlier ones, and their tokens, are good until `until_ms` at most.
@@ -38,6 +48,7 @@ impl Tokens {
 
     pub fn revoke_all(&mut self) {
         self.issued.clear();
+        self.google.clear();
     }
 
     pub fn good_secret(&self, secret: &str, now_ms: u64) -> bool {

@@ -7,10 +7,12 @@ use serde::Serialize;
 use serde_json::{Map, Value, json};
 
 use crate::collections::{self, Under};
+use crate::google;
 use crate::ip_access_lists::SWITCHES;
+use crate::settings::Cloud;
 use crate::store::shown;
 use crate::world::{IP_ACCESS_LISTS, WORKSPACE_IP_ACCESS_LISTS, World};
-use crate::{account_settings, etags, rule_sets, scim, workspaces};
+use crate::{account_settings, etags, rule_sets, scim, settings_v2, usage_dashboards, workspaces};
 
 /// The ids that `config/demo` refers to.
 const DEMO_CREDENTIALS: &str = "11111111-2222-4333-8444-000000000001";
@@ -37,8 +39,15 @@ const OWN: &[Own] = &[
     Own { name: "permissionassignments", id: "id", methods: &["GET", "PUT", "DELETE"] },
     // `account_settings` says which methods each setting has.
     Own { name: account_settings::STORE, id: "setting_type", methods: &[] },
+    Own { name: settings_v2::STORE, id: "name", methods: settings_v2::METHODS },
     Own { name: rule_sets::STORE, id: "name", methods: &["GET", "PUT"] },
     Own { name: workspaces::NETWORK_OPTIONS, id: "workspace_id", methods: &["GET", "PUT"] },
+    Own {
+        name: workspaces::METASTORE_ASSIGNMENTS,
+        id: "workspace_id",
+        methods: &["GET", "POST", "PUT", "DELETE"],
+    },
+    Own { name: usage_dashboards::STORE, id: "dashboard_id", methods: &["GET", "POST"] },
 ];
 
 const SCIM_METHODS: &[&str] = &["GET", "POST", "PUT", "PATCH", "DELETE"];
@@ -141,6 +150,16 @@ pub(crate) fn insert(world: &mut World, collection: &str, value: Value) -> Resul
         let id = format!("{workspace}/{principal}");
         world.put(collection, &id, Value::Object(object.clone()));
         return Ok(with_id(collection, &id, &Value::Object(object)));
+    }
+    if collection == usage_dashboards::STORE {
+        let (Some(workspace), Some(of)) = (object.get("workspace_id"), object.get("dashboard_type")) else {
+            return Err("a dashboard needs workspace_id and dashboard_type".to_owned());
+        };
+        let key = usage_dashboards::key(&text(workspace), &text(of));
+        object.entry(field).or_insert_with(|| json!(world.new_uuid()));
+        let value = Value::Object(object);
+        world.put(collection, &key, value.clone());
+        return Ok(value);
     }
     if collections::find(collection).is_some() {
         return insert_plain(world, collection, field, object);
@@ -270,6 +289,9 @@ pub(crate) fn seed(world: &mut World) {
     for name in ["ada", "grace", "edsger"] {
         let user_name = format!("{name}@example.com");
         people.push(json!({"displayName": name, "userName": user_name, "name": {"givenName": name}}));
+    }
+    if world.settings.cloud == Cloud::GCP {
+        people.push(json!({"userName": google::EMAIL, "roles": [{"value": "account_admin"}]}));
     }
     let robot = json!({"displayName": "pipeline"});
     let mut members = Vec::new();

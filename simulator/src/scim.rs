@@ -1,7 +1,8 @@
 //! SCIM: users, groups and service principals of the account.
 //!
 //! Documented: paging, projection, the filter operators, that lists of groups come without members. Observed by others:
-//! members carry `$ref`, their collection and id. Assumed: a response has at most 100 items unless `count` asks for more.
+//! members carry `$ref`, their collection and id; Terraform's provider asks for the `userName` of a service principal, and gets the
+//! application id, which stands for it. Assumed: a response has at most 100 items unless `count` asks for more.
 //! `write` and `patch` change principals.
 
 mod attributes;
@@ -110,7 +111,9 @@ fn project(request: &Request, mut item: Value) -> Value {
     let unwanted = names(request.query("excludedAttributes")).unwrap_or_default();
     if let Value::Object(item) = &mut item {
         item.retain(|key, _| {
-            let wanted = wanted.as_ref().is_none_or(|list| names_it(list, key));
+            let wanted = wanted.as_ref().is_none_or(|list| {
+                names_it(list, key) || (key == "applicationId" && names_it(list, "userName"))
+            });
             key == "id" || key == "schemas" || (wanted && !names_it(&unwanted, key))
         });
     }

@@ -9,6 +9,8 @@ use serde::{Deserialize, Serialize};
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Settings {
+    /// The cloud of the account.
+    pub cloud: Cloud,
     /// How long a new workspace stays `NOT_PROVISIONED`.
     pub start_ms: u64,
     /// How long a workspace stays `PROVISIONING`, after a create or an update that needs it.
@@ -21,7 +23,8 @@ pub struct Settings {
     pub in_use: InUse,
     /// How long after `RUNNING` the permission assignment API still refuses the workspace.
     pub federation_delay_ms: u64,
-    /// How long a new VPC endpoint stays `pendingAcceptance` before it is `available`.
+    /// How long a new VPC endpoint stays `pendingAcceptance` before it is `available`, and a new network endpoint `PENDING` before
+    /// it is `APPROVED`.
     pub vpc_endpoint_ms: u64,
     /// How long a new private endpoint rule stays `CREATING` before it is `PENDING`.
     pub endpoint_rule_creating_ms: u64,
@@ -46,6 +49,11 @@ pub struct Settings {
     /// So many of the next POSTs of credentials, and of workspaces with credentials, are refused as if the role were too new,
     /// in all wordings by turns.
     pub fail_next_credentials: usize,
+    /// So many of the next creates and changes of storage credentials that are tested, as they do not skip it, are refused as if the
+    /// role did not work.
+    pub fail_next_storage_tests: usize,
+    /// A metastore and a storage credential are changed by their owner alone, not by every account admin (observed by others).
+    pub only_owners_change: bool,
     /// The next PUT of a permission assignment returns 200 with this `error`, and changes nothing.
     pub fail_next_assignment: Option<String>,
     /// The account's prefix for `deployment_name`; without one, naming a deployment is refused.
@@ -60,6 +68,8 @@ pub struct Settings {
     pub lean_scim_lists: bool,
     /// What a read of a setting that was never set is: 404 with its etag, or 200 with the default.
     pub unset_setting_status: u16,
+    /// What a read of a usage dashboard that does not exist is: 404, or 200 with an empty id (not documented).
+    pub missing_dashboard_status: u16,
     /// The identity provider manages the account: principals with an `externalId` are neither created nor changed.
     pub identity_managed: bool,
     /// With which status a PATCH that adds an unknown member to a group is refused; if not set, it is accepted and adds nothing.
@@ -96,6 +106,7 @@ pub struct Settings {
 impl Default for Settings {
     fn default() -> Self {
         Self {
+            cloud: Cloud::AWS,
             start_ms: 500,
             provisioning_ms: 2_000,
             deletion_ms: 1_000,
@@ -113,6 +124,8 @@ impl Default for Settings {
             caller_ip: None,
             fail_next_workspace: None,
             fail_next_credentials: 0,
+            fail_next_storage_tests: 0,
+            only_owners_change: false,
             fail_next_assignment: None,
             deployment_prefix: None,
             list_lag_ms: 0,
@@ -120,6 +133,7 @@ impl Default for Settings {
             ip_list_lag_ms: 0,
             lean_scim_lists: false,
             unset_setting_status: 404,
+            missing_dashboard_status: 404,
             identity_managed: false,
             unknown_member_status: None,
             patches_in_part: false,
@@ -137,6 +151,14 @@ impl Default for Settings {
             rewrite_cidrs: false,
         }
     }
+}
+
+/// The clouds that are simulated.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[allow(clippy::upper_case_acronyms, missing_docs)]
+pub enum Cloud {
+    AWS,
+    GCP,
 }
 
 /// How the deletion of an object in use is refused: all of it was observed by others.

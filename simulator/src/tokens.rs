@@ -1,6 +1,6 @@
 //! Host metadata, OAuth discovery, the token endpoint, the owner of a bearer token, and the refusals of a bad one.
 //!
-//! The first client is the service principal `operator`. Any other one logs in with a secret that it got through the API.
+//! The first client is the service principal `operator`; on Google Cloud also the service account of Google. Any other one logs in with a secret that it got through the API.
 //! Documented: only an account admin may call. Assumed: the role `account_admin` is all that it takes, and the code; that an account
 //! admin may call any workspace.
 
@@ -8,6 +8,7 @@ use axum::http::header;
 use serde_json::json;
 use uuid::Uuid;
 
+use crate::google;
 use crate::ip_access_lists;
 use crate::issued::Token;
 use crate::wire::{Answer, Reply, Request};
@@ -31,6 +32,9 @@ pub(crate) fn authenticate(world: &mut World, request: &Request) -> Result<(), R
 
 /// The client whose good token a request carries.
 pub(crate) fn caller(world: &World, request: &Request) -> Option<String> {
+    if google::signs_in(world, request) {
+        return Some(google::EMAIL.to_owned());
+    }
     let token = world.tokens.of(request, world.now())?;
     is_good(world, &token.client_id, &token.secret).then(|| token.client_id.clone())
 }
@@ -58,7 +62,7 @@ fn is_admin(world: &World, client_id: &str) -> bool {
             .as_array()
             .is_some_and(|roles| roles.iter().any(|role| role["value"] == "account_admin"))
     });
-    has_role || client_id == world.client_id
+    has_role || client_id == world.client_id || client_id == google::EMAIL
 }
 
 /// The response to a token that is not good. Documented: the 401. Observed by others: the 403, whose code is a number, and
@@ -89,11 +93,11 @@ pub(crate) fn metadata(world: &World, request: &Request) -> Answer {
     if request.method != "GET" {
         return Err(Reply::html(405, "HTTP method is not supported by this URL"));
     }
-    let endpoint = format!("{}/oidc/accounts/{{account_id}}", base_url(request));
+    let endpoint = format!("{}/oidc/accounts/{{account_id}}", request.base_url());
     let body = json!({
         "oidc_endpoint": endpoint,
         "account_id": world.account_id,
-        "cloud": "AWS",
+        "cloud": world.settings.cloud,
         // Observed by others: clients that know the field take a host without it for one of a workspace.
         "host_type": "account",
         "token_federation_default_oidc_audiences": [world.account_id],
@@ -106,7 +110,7 @@ pub(crate) fn oidc(world: &mut World, request: &Request, rest: &[&str]) -> Answe
     let known_account = rest.first() == Some(&world.account_id.as_str());
     match (request.method.as_str(), rest) {
         ("GET", [account, ".well-known", "oauth-authorization-server"]) if known_account => {
-            let issuer = format!("{}/oidc/accounts/{account}", base_url(request));
+            let issuer = format!("{}/oidc/accounts/{account}", request.base_url());
             Ok(Reply::json(
                 200,
                 json!({
@@ -182,11 +186,6 @@ pub(crate) fn token(world: &mut World, request: &Request) -> Answer {
 
 fn refused(status: u16, error: &str, description: &str) -> Reply {
     Reply::json(status, json!({"error": error, "error_description": description}))
-}
-
-/// The address the client knows this server by.
-pub(crate) fn base_url(request: &Request) -> String {
-    format!("http://{}", request.header(header::HOST))
 }
 
 /// User and password of an HTTP Basic header.

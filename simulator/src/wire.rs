@@ -6,10 +6,15 @@ use axum::body::Bytes;
 use axum::http::{HeaderMap, Uri, header};
 use serde_json::{Map, Value, json};
 
-/// What comes before the id of the account in a path: most of the API, its second version, its preview.
+/// What comes before the id of the account in a path: most of the API, its second version, its preview, newer networking.
 pub(crate) const V20: &str = "/api/2.0/accounts/";
 pub(crate) const V21: &str = "/api/2.1/accounts/";
 pub(crate) const PREVIEW: &str = "/api/2.0/preview/accounts/";
+pub(crate) const NETWORKING: &str = "/api/networking/v1/accounts/";
+
+/// Below it are the real hosts: that of the account, `accounts`, and those of workspaces. Clients can call the simulator under them
+/// through a proxy that ends TLS.
+const DOMAIN: &str = ".cloud.databricks.com";
 
 /// A request with its whole body.
 pub(crate) struct Request {
@@ -35,10 +40,18 @@ impl Request {
         self.headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default()
     }
 
-    /// The deployment whose host was called, `<deployment>.localhost`; none if it is the account's.
+    /// The deployment whose host was called, `<deployment>.localhost` or [`DOMAIN`]; none if it is the account's.
     pub fn deployment(&self) -> Option<&str> {
+        let name = self.header(header::HOST).split(':').next()?;
+        let deployment = [".localhost", DOMAIN].iter().find_map(|domain| name.strip_suffix(domain))?;
+        (deployment != "accounts").then_some(deployment)
+    }
+
+    /// The address that the client knows this server by.
+    pub fn base_url(&self) -> String {
         let host = self.header(header::HOST);
-        host.split(':').next().and_then(|name| name.strip_suffix(".localhost"))
+        let scheme = if host.ends_with(DOMAIN) { "https" } else { "http" };
+        format!("{scheme}://{host}")
     }
 
     /// The media type without its parameters.

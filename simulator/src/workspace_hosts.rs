@@ -1,5 +1,5 @@
 //! The hosts of workspaces: what each serves besides the account's. The host of a workspace is `<deployment>.localhost` on the port of
-//! the account, whose name in DNS no test needs.
+//! the account, whose name in DNS no test needs, or `<deployment>.cloud.databricks.com` for a client that has a proxy in between.
 //!
 //! Documented: paths and bodies, the token endpoint, the switch as text, null where it was never set. Assumed: while a workspace does not
 //! run, a gateway responds for it (there, its name may be missing in DNS); keys of `workspace-conf` that are not simulated are refused.
@@ -41,13 +41,13 @@ pub(crate) fn serve(world: &mut World, request: &Request, deployment: &str) -> A
     let Some(id) = running.next().map(|(id, _)| id.to_owned()) else {
         return Err(Reply::html(404, "Not Found"));
     };
-    let base = tokens::base_url(request);
+    let base = request.base_url();
     match (request.method.as_str(), request.path.as_str()) {
         ("GET", "/.well-known/databricks-config") => {
             return Ok(Reply::json(
                 200,
                 json!({"oidc_endpoint": format!("{base}/oidc"), "account_id": world.account_id, "workspace_id": id,
-                       "cloud": "AWS", "host_type": "workspace"}),
+                       "cloud": world.settings.cloud, "host_type": "workspace"}),
             ));
         }
         ("GET", "/oidc/.well-known/oauth-authorization-server") => {

@@ -1,13 +1,17 @@
-//! Workspaces of an AWS account: provisioning takes time, updates depend on the state, deletion is not at once.
+//! Workspaces: provisioning takes time, updates depend on the state, deletion is not at once.
 //!
-//! What time does to a workspace is in `lifecycle`, what it refers to in `references`, its network policy in `network`. Documented: fields, states, which
-//! field may change in which state, the mask `*`. Observed by others: a workspace being provisioned cannot be deleted;
-//! its creator becomes its admin; clients send `account_id` and fields that only a response has, and these are ignored.
-//! Assumed: codes of refusals where not marked otherwise; that a masked-out field of a PATCH is left alone (AWS is
-//! reported to ignore the mask); that a value which is there already is no change, but a FAILED workspace is provisioned
-//! again by it; that a repeated DELETE is accepted; which regions there are.
+//! What time does to a workspace is in `lifecycle`, what it refers to in `references`, its network policy in `network`,
+//! its metastore in `metastore`. Documented: fields of each cloud, states, which
+//! field may change in which state, the mask `*`; for GCP, that `expected_workspace_status` pauses the provisioning. Observed by others: a
+//! workspace being provisioned cannot be deleted; its creator becomes its admin; AWS pauses too, and other fields may change with the PATCH
+//! that ends a pause; clients send `account_id` and fields that only a response has, and these are ignored.
+//! Assumed: codes of refusals where not marked otherwise; that responses show `expected_workspace_status`, and that a paused workspace can
+//! be deleted; that a masked-out field of a PATCH is left alone (AWS is reported to ignore the mask, and observed by others: GCP to demand
+//! it); that a value which is there already is no change, but a FAILED workspace is provisioned again by it; that a repeated DELETE is
+//! accepted; which regions there are.
 
 mod lifecycle;
+mod metastore;
 mod network;
 mod references;
 
@@ -16,13 +20,18 @@ use uuid::Uuid;
 
 use crate::refusals;
 use crate::schema::{Field, Kind, UUID, check_full, check_partial};
+use crate::settings::Cloud;
 use crate::store::shown;
 use crate::wire::{Answer, Reply, Request};
 use crate::world::World;
 
 pub(crate) use lifecycle::{forget, settle};
+pub(crate) use metastore::{STORE as METASTORE_ASSIGNMENTS, of_metastore};
 pub(crate) use network::STORE as NETWORK_OPTIONS;
 pub(crate) use references::unknown;
+
+/// Until which state a workspace is provisioned.
+const EXPECTED: &str = "expected_workspace_status";
 
 const FIELDS: &[Field] = &[
     Field::new("workspace_name", Kind::Text(1, 100)).required().immutable(),
@@ -39,7 +48,36 @@ const FIELDS: &[Field] = &[
     Field::new("pricing_tier", Kind::OneOf(TIERS)).immutable(),
     Field::new("compute_mode", Kind::OneOf(&["HYBRID", "SERVERLESS"])).immutable(),
     Field::new("is_no_public_ip_enabled", Kind::Bool).immutable(),
+    Field::new(EXPECTED, Kind::OneOf(&["PROVISIONING", "RUNNING"])),
 ];
+
+/// The same in an account on Google Cloud.
+const GCP_FIELDS: &[Field] = &[
+    Field::new("workspace_name", Kind::Text(1, 100)).required().immutable(),
+    Field::new("location", Kind::OneOf(GCP_REGIONS)).required().immutable(),
+    Field::new("cloud_resource_container", Kind::Object(CONTAINER)).required().immutable(),
+    Field::new("gcp_managed_network_config", Kind::Object(MANAGED_NETWORK)).immutable(),
+    Field::new("network_id", UUID),
+    Field::new("private_access_settings_id", UUID),
+    Field::new("managed_services_customer_managed_key_id", UUID),
+    Field::new("storage_customer_managed_key_id", UUID),
+    Field::new("compute_mode", Kind::OneOf(&["HYBRID", "SERVERLESS"])).immutable(),
+    Field::new(EXPECTED, Kind::OneOf(&["PROVISIONING", "RUNNING"])),
+];
+
+const CONTAINER: &[Field] =
+    &[Field::new("gcp", Kind::Object(&[Field::new("project_id", Kind::Text(1, 64)).required()])).required()];
+
+const MANAGED_NETWORK: &[Field] = &[Field::new("subnet_cidr", Kind::Text(9, 18)).required()];
+
+const GCP_REGIONS: &[&str] = &["asia-northeast1", "europe-west1", "europe-west3", "us-central1", "us-east4"];
+
+fn fields(world: &World) -> &'static [Field] {
+    match world.settings.cloud {
+        Cloud::AWS => FIELDS,
+        Cloud::GCP => GCP_FIELDS,
+    }
+}
 
 const TIERS: &[&str] = &["STANDARD", "PREMIUM", "ENTERPRISE", "DEDICATED", "COMMUNITY_EDITION", "UNKNOWN"];
 
@@ -88,6 +126,11 @@ pub(crate) fn serve(world: &mut World, request: &Request, rest: &[&str]) -> Answ
     if let [id, "network"] = rest {
         return network::serve(world, request, id);
     }
+    match rest {
+        [id, "metastore"] => return metastore::serve(world, request, id, None),
+        [id, "metastores", one] => return metastore::serve(world, request, id, Some(*one)),
+        _ => {}
+    }
     request.only_queries(if request.method == "PATCH" { &["update_mask"] } else { &[] })?;
     if matches!(request.method.as_str(), "GET" | "DELETE") {
         request.no_body()?;
@@ -112,9 +155,12 @@ fn body(request: &Request) -> Result<Map<String, Value>, Reply> {
 }
 
 fn create(world: &mut World, mut body: Map<String, Value>) -> Answer {
-    check_full(&body, FIELDS)?;
+    check_full(&body, fields(world))?;
     check_tags(&body)?;
-    check_compute_mode(&body)?;
+    match world.settings.cloud {
+        Cloud::AWS => check_compute_mode(&body)?,
+        Cloud::GCP => check_managed_network(&body)?,
+    }
     references::check(world, &body, None)?;
     if body.contains_key("credentials_id") {
         refusals::check_role(world)?;
@@ -152,6 +198,14 @@ fn check_compute_mode(body: &Map<String, Value>) -> Result<(), Reply> {
         }
     }
     Ok(())
+}
+
+/// Documented: only a VPC of Databricks has a managed network.
+fn check_managed_network(body: &Map<String, Value>) -> Result<(), Reply> {
+    match body.contains_key("gcp_managed_network_config") && body.contains_key("network_id") {
+        true => Err(Reply::invalid("gcp_managed_network_config is not allowed with network_id")),
+        false => Ok(()),
+    }
 }
 
 fn check_tags(body: &Map<String, Value>) -> Result<(), Reply> {
@@ -195,7 +249,7 @@ fn patch(world: &mut World, id: &str, request: &Request) -> Answer {
     let Some(Value::Object(mut workspace)) = world.store.get("workspaces", id).cloned() else {
         return Err(unknown(id));
     };
-    check_partial(&changes, FIELDS)?;
+    check_partial(&changes, fields(world))?;
     check_tags(&changes)?;
     apply_mask(world, request, &mut changes)?;
     // Documented: the last tag cannot be removed, and the address setting is for a create only.
@@ -204,13 +258,15 @@ fn patch(world: &mut World, id: &str, request: &Request) -> Answer {
     changes.retain(|name, value| !is_kept(name, value, &workspace));
     references::check(world, &changes, Some(id))?;
     let status = workspace["workspace_status"].as_str().unwrap_or_default().to_owned();
+    let resumes = is_paused(&workspace) && changes.get(EXPECTED) == Some(&json!("RUNNING"));
+    let judged_as = if resumes { "FAILED" } else { status.as_str() };
     for name in changes.keys() {
-        check_change(name, &status, &workspace)?;
+        check_change(fields(world), name, judged_as, &workspace)?;
     }
     let moved = DISRUPTIVE.iter().any(|name| changes.contains_key(*name));
     let managed_network = !workspace.contains_key("network_id");
     workspace.extend(changes);
-    if status == "FAILED" || (moved && managed_network) {
+    if status == "FAILED" || resumes || (moved && managed_network) {
         workspace.insert("workspace_status".into(), json!("PROVISIONING"));
         workspace.insert("workspace_status_message".into(), json!("Workspace is being updated."));
         workspace.insert("_fail".into(), json!(world.settings.fail_next_workspace.take()));
@@ -222,6 +278,11 @@ fn patch(world: &mut World, id: &str, request: &Request) -> Answer {
     let value = Value::Object(workspace);
     world.put("workspaces", id, value.clone());
     Ok(Reply::json(200, shown(&value)))
+}
+
+/// Whether the provisioning waits for a change.
+fn is_paused(workspace: &Map<String, Value>) -> bool {
+    ["workspace_status", EXPECTED].iter().all(|name| workspace.get(*name) == Some(&json!("PROVISIONING")))
 }
 
 /// Whether the workspace has this value already. It shows its deployment's name with the prefix of the account.
@@ -237,7 +298,7 @@ fn is_kept(name: &str, value: &Value, workspace: &Map<String, Value>) -> bool {
 /// Leaves of the changes what the mask names; `*` names all. A masked field without a value would unset it, which no field allows.
 fn apply_mask(world: &World, request: &Request, changes: &mut Map<String, Value>) -> Result<(), Reply> {
     let Some(mask) = request.query("update_mask") else {
-        let required = world.settings.require_update_mask;
+        let required = world.settings.require_update_mask || world.settings.cloud == Cloud::GCP;
         return if required { Err(Reply::invalid("Update mask must be specified")) } else { Ok(()) };
     };
     if mask == "*" {
@@ -245,7 +306,7 @@ fn apply_mask(world: &World, request: &Request, changes: &mut Map<String, Value>
     }
     let names: Vec<&str> = mask.split(',').filter(|name| !IGNORED.contains(name)).collect();
     for name in &names {
-        if FIELDS.iter().all(|field| field.name != *name) {
+        if fields(world).iter().all(|field| field.name != *name) {
             return Err(Reply::invalid(format!("Update mask names an unknown field '{name}'")));
         }
         if !changes.contains_key(*name) {
@@ -256,8 +317,13 @@ fn apply_mask(world: &World, request: &Request, changes: &mut Map<String, Value>
     Ok(())
 }
 
-fn check_change(name: &str, status: &str, workspace: &Map<String, Value>) -> Result<(), Reply> {
-    if FIELDS.iter().any(|field| field.name == name && field.immutable) {
+fn check_change(
+    fields: &[Field],
+    name: &str,
+    status: &str,
+    workspace: &Map<String, Value>,
+) -> Result<(), Reply> {
+    if fields.iter().any(|field| field.name == name && field.immutable) {
         return Err(Reply::invalid(format!("{name} cannot be updated")));
     }
     let allowed = match (status, name) {
@@ -275,7 +341,7 @@ fn check_change(name: &str, status: &str, workspace: &Map<String, Value>) -> Res
 fn delete(world: &mut World, id: &str) -> Answer {
     let Some(mut workspace) = world.store.get("workspaces", id).cloned() else { return Err(unknown(id)) };
     match workspace["workspace_status"].as_str() {
-        Some("PROVISIONING") => {
+        Some("PROVISIONING") if !workspace.as_object().is_some_and(is_paused) => {
             return Err(Reply::state("Workspace cannot be deleted while it is being provisioned"));
         }
         Some("CANCELLING" | "CANCELLED") => {}

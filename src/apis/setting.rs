@@ -1,16 +1,96 @@
-//! Settings of the account: one value each, which is always there. None is created; some can be put back.
+//! Settings of the account: one value each, which is always there. None is created; some can be put back. A kind of one setting says
+//! what its value is ([`SettingKind`]); all else is the same for each.
 //!
 //! A setting that was never set is reported as missing, with the etag that its first change must name, or shows its default; both
 //! are the default here. A change names the version that was read. If another client changed the setting since then, nothing is
 //! changed, and the object is read again.
 
+use kube::core::NamespaceResourceScope;
+use kube::core::object::HasSpec;
+use kube::{CustomResourceExt, Resource};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
 use crate::databricks;
-use crate::engine::error::Error;
-use crate::engine::kind::{ApiResult, Path, Reader, Writer, stale};
+use crate::engine::crd::{NoFacts, Reason};
+use crate::engine::error::{Error, Result};
+use crate::engine::kind::{
+    About, ApiResult, ExternalResource, Key, Lifecycle, Observed, Path, Phase, Reader, Resolved, Writer,
+    stale,
+};
+
+/// A kind that is one setting of the account.
+pub trait SettingKind:
+    Resource<DynamicType = (), Scope = NamespaceResourceScope>
+    + CustomResourceExt
+    + HasSpec<Spec: DeserializeOwned + Send + Sync>
+    + Send
+    + Sync
+    + Sized
+    + 'static
+{
+    /// Its value, in Databricks' field names: what a spec controls. A field that is `None` is not managed, or was never set.
+    type Value: Serialize + DeserializeOwned + Default + Send + Sync + 'static;
+
+    /// Which setting it is.
+    const SETTING: Setting;
+    /// The fields of the spec, in camelCase, that it needs to be set.
+    const NEEDED: &'static [&'static str];
+    /// Whether the API can put it back to its default.
+    const RESETTABLE: bool = false;
+
+    /// The value that a spec wants.
+    fn wanted(spec: &Self::Spec) -> Result<Self::Value>;
+    /// Fills in the default of what was never set, if it is known; returns whether nothing manages it, and its state in a word.
+    fn shown(state: &mut Self::Value) -> (Phase, Option<String>);
+}
+
+impl<K: SettingKind> ExternalResource for K {
+    type State = K::Value;
+    type Id = String;
+    type Facts = NoFacts;
+
+    const REQUIRED: &'static [&'static str] = K::NEEDED;
+    const LIFECYCLE: Lifecycle = Lifecycle::Standing;
+    const REMOVABLE: bool = K::RESETTABLE;
+
+    fn desired(spec: &K::Spec, _: &Resolved) -> Result<K::Value> {
+        K::wanted(spec)
+    }
+
+    fn key(_: &K::Value) -> Key {
+        Key { within: String::new(), name: K::SETTING.kind.into() }
+    }
+
+    async fn list(api: &Reader, _: &str) -> ApiResult<Vec<Observed<Self>>> {
+        Ok(vec![observed::<K>(K::SETTING.read::<K::Value>(api).await?)])
+    }
+
+    async fn update(
+        api: &Writer,
+        seen: &Observed<Self>,
+        want: &K::Value,
+        _: &[&str],
+    ) -> ApiResult<Observed<Self>> {
+        Ok(observed::<K>(K::SETTING.write(api, seen.about.etag.as_deref(), want).await?))
+    }
+
+    async fn delete(api: &Writer, seen: &Observed<Self>) -> ApiResult<()> {
+        if K::RESETTABLE {
+            return K::SETTING.reset(api, seen.about.etag.as_deref()).await;
+        }
+        Err(Error::terminal(Reason::InternalError, "this setting cannot be put back").into())
+    }
+}
+
+/// A setting as it was read.
+pub fn observed<K: SettingKind>(read: Version<K::Value>) -> Observed<K> {
+    let Version { mut value, etag } = read;
+    let (phase, state) = K::shown(&mut value);
+    let about = About { phase, state, etag, ..About::default() };
+    Observed { id: K::SETTING.kind.into(), state: value, facts: NoFacts {}, about }
+}
 
 /// A setting of the account.
 pub struct Setting {

@@ -8,16 +8,18 @@ use kube::CustomResourceExt;
 use serde::Serialize;
 
 use crate::engine::crd::DatabricksAuth;
-use crate::engine::kind;
+use crate::engine::kind::{self, Traits};
 use crate::kinds::KINDS;
 use crate::rbac;
 
 /// All CRDs: DatabricksAuth and the kinds.
 pub fn crds() -> Vec<CustomResourceDefinition> {
     let mut all: Vec<CustomResourceDefinition> = KINDS.iter().map(|kind| kind.crd()).collect();
-    let by_name = KINDS.iter().filter(|kind| kind.traits().granted_by_name);
-    let by_name: Vec<String> = by_name.map(|kind| kind.kind().into_owned()).collect();
-    all.insert(0, kind::grants(DatabricksAuth::crd(), &all, &by_name));
+    let those = |are: fn(&Traits) -> bool| -> Vec<String> {
+        KINDS.iter().filter(|kind| are(&kind.traits())).map(|kind| kind.kind().into_owned()).collect()
+    };
+    let (by_name, counted) = (those(|traits| traits.granted_by_name), those(Traits::is_counted));
+    all.insert(0, kind::grants(DatabricksAuth::crd(), &all, &by_name, &counted));
     all
 }
 

@@ -11,7 +11,8 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, SystemTime};
 
 use opentelemetry::trace::TraceContextExt;
-use secrecy::{ExposeSecret, SecretString};
+use reqwest::RequestBuilder;
+use reqwest::header::HeaderValue;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 use tokio::time::Instant;
@@ -27,28 +28,20 @@ use super::shown::{clean, collect_secrets, misfit};
 use super::token::Tokens;
 use super::{Error, Fence, Method, Request, Urgency};
 
+mod connection;
 mod exchange;
+mod rates;
 mod settings;
 mod sign_in;
 mod wire;
 mod workspace;
 
+pub use connection::{Connection, Credentials};
 pub use exchange::{Exchange, NoResponse};
+use rates::PrincipalRates;
+pub use rates::Rates;
 pub use settings::Settings;
 use wire::Wire;
-
-/// The account to sign in to, and as which principal.
-#[derive(Debug, Clone)]
-pub struct Connection {
-    /// The host of the account.
-    pub host: Host,
-    /// The account: a UUID.
-    pub account_id: String,
-    /// The application id of the service principal.
-    pub client_id: String,
-    /// Its secret.
-    pub client_secret: SecretString,
-}
 
 /// The account API. Clones share token, rate and connections; the credentials never change.
 #[derive(Clone)]
@@ -60,9 +53,11 @@ struct Inner {
     connection: Connection,
     settings: Settings,
     wire: Wire,
+    /// The way to the server of Google that issues the tokens, if the credentials are Google's.
+    google: Option<Wire>,
     rate: Arc<Rate>,
-    /// Those of the workspaces of the account.
-    rates: Arc<Rates>,
+    /// All that the clients of the service principal share.
+    rates: Arc<PrincipalRates>,
     tokens: Arc<Tokens>,
     /// The workspace whose host is called, if it is not the account's.
     workspace: Option<String>,
@@ -96,11 +91,9 @@ pub enum WorkspaceHost {
 /// The clients of workspaces by id, and when the account last said that the workspace runs.
 type Known = HashMap<String, (Option<Instant>, Client)>;
 
-/// The rates of workspaces by id. They outlive a secret.
-type Rates = Mutex<HashMap<String, Arc<Rate>>>;
-
 /// One try: what to send and under which rules.
 struct Try<'a> {
+    wire: &'a Wire,
     call: &'a str,
     method: Method,
     class: Class,
@@ -113,25 +106,15 @@ struct Try<'a> {
 }
 
 impl Client {
-    /// A client that has not signed in yet.
+    /// A client that has not signed in yet. It shares its rates with the other clients of the service principal that
+    /// have these settings: what Databricks asks one of them to delay waits in all of them.
     ///
     /// # Errors
     /// [`Error::Invalid`] when the settings or the system's certificates cannot be used.
     pub fn new(connection: Connection, settings: &Settings) -> Result<Client, Error> {
-        let rate = Rate::new(settings.requests_per_second, settings.burst);
-        Client::at(connection, settings, None, Arc::new(rate), Arc::default())
-    }
-
-    /// A client for the same service principal with another secret. The rate continues: what Databricks has asked to delay waits here,
-    /// too.
-    ///
-    /// # Errors
-    /// As [`Client::new`].
-    pub fn with_secret(&self, client_secret: SecretString) -> Result<Client, Error> {
-        let Inner { connection, settings, workspace, rate, .. } = &*self.inner;
-        let connection = Connection { client_secret, ..connection.clone() };
-        let rates = self.inner.rates.clone();
-        Client::at(connection, settings, workspace.clone(), rate.clone(), rates)
+        let Connection { host, account_id, client_id, .. } = &connection;
+        let rates = settings.rates.of([host.as_str(), account_id.as_str(), client_id.as_str()]);
+        Client::at(connection, settings, None, rates)
     }
 
     /// A client for the account, or for a workspace whose host is that of the connection.
@@ -139,13 +122,26 @@ impl Client {
         connection: Connection,
         settings: &Settings,
         workspace: Option<String>,
-        rate: Arc<Rate>,
-        rates: Arc<Rates>,
+        rates: Arc<PrincipalRates>,
     ) -> Result<Client, Error> {
         let wire = Wire::new(&connection.host, settings)?;
+        let issuer = connection.credentials.issuer(&connection.host);
+        let google = issuer.map(|issuer| Wire::new(&issuer, settings)).transpose()?;
+        let new = || Rate::new(settings.requests_per_second, settings.burst);
+        let rate = rates.of(workspace.as_deref(), new);
         let (settings, tokens, known) = (settings.clone(), Arc::default(), Mutex::default());
         Ok(Client {
-            inner: Arc::new(Inner { connection, settings, wire, rate, rates, tokens, workspace, known }),
+            inner: Arc::new(Inner {
+                connection,
+                settings,
+                wire,
+                google,
+                rate,
+                rates,
+                tokens,
+                workspace,
+                known,
+            }),
         })
     }
 
@@ -154,7 +150,7 @@ impl Client {
         &self.inner.connection.account_id
     }
 
-    /// The service principal that this client signs in as.
+    /// The service principal, or the Google service account, that this client signs in as.
     pub fn client_id(&self) -> &str {
         &self.inner.connection.client_id
     }
@@ -162,6 +158,11 @@ impl Client {
     /// The workspace that this client calls; none if it calls the account.
     pub fn workspace_id(&self) -> Option<&str> {
         self.inner.workspace.as_deref()
+    }
+
+    /// Whether the account is on Google Cloud.
+    pub fn on_google(&self) -> bool {
+        self.inner.connection.on_google
     }
 
     /// Where the calls go.
@@ -269,11 +270,22 @@ impl Inner {
     async fn signed(self: &Arc<Self>, request: &Request) -> Result<Reply, Error> {
         let url = request.url(&self.connection.host)?;
         let call = request.call();
+        if self.connection.lacks_google_token(request) {
+            return Err(Error::NoGoogleToken { call });
+        }
         let token = self.token().await?;
-        let mut secrets =
-            vec![token.value().to_owned(), self.connection.client_secret.expose_secret().to_owned()];
+        let secrets = [Some(token.value()), token.of_google(), self.connection.credentials.secret()];
+        let mut secrets: Vec<String> = secrets.into_iter().flatten().map(str::to_owned).collect();
         request.body.iter().for_each(|body| collect_secrets(body, false, &mut secrets));
-        let mut http = self.wire.request(request.method.http(), url).bearer_auth(token.value());
+        let of_google = token.of_google().filter(|_| self.connection.sends_google_token(request));
+        let http = self.wire.request(request.method.http(), url).bearer_auth(token.value());
+        let mut http = match of_google.and_then(|text| HeaderValue::from_str(text).ok()) {
+            Some(mut of_google) => {
+                of_google.set_sensitive(true);
+                http.header("x-databricks-gcp-sa-access-token", of_google)
+            }
+            None => http,
+        };
         if let Some(body) = &request.body {
             http = http.json(body);
         }
@@ -281,6 +293,7 @@ impl Inner {
             .exchange(
                 http,
                 Try {
+                    wire: &self.wire,
                     call: &call,
                     method: request.method,
                     class: Class::of(request.method, &request.path),
@@ -303,7 +316,7 @@ impl Inner {
     }
 
     /// One exchange, as a span of its own.
-    async fn exchange(&self, http: reqwest::RequestBuilder, this: Try<'_>) -> Result<Reply, Error> {
+    async fn exchange(&self, http: RequestBuilder, this: Try<'_>) -> Result<Reply, Error> {
         let method = this.method.name();
         let span = debug_span!(
             "call",
@@ -327,15 +340,13 @@ impl Inner {
     }
 
     /// Waits for the rate, checks the fence, sends, and records what the host says about the rate.
-    async fn try_once(&self, http: reqwest::RequestBuilder, this: Try<'_>) -> Result<Reply, Error> {
+    async fn try_once(&self, http: RequestBuilder, this: Try<'_>) -> Result<Reply, Error> {
         let call = this.call.to_owned();
         let meter = &self.settings.meter;
         let asked = Instant::now();
         let turn = self.rate.turn(this.class, this.urgency).await;
         meter.waited(this.class, asked.elapsed());
-        if let Err(retry_after) = turn {
-            return Err(Error::Throttled { call, retry_after });
-        }
+        let turn = turn.map_err(|retry_after| Error::Throttled { call: call.clone(), retry_after })?;
         if this.fence.is_some_and(|may_act| !may_act()) {
             return Err(Error::Fenced { call });
         }
@@ -344,12 +355,12 @@ impl Inner {
             None => http,
         };
         let begun = Instant::now();
-        let reply = self.wire.send(http, &call, this.limit).await;
+        let reply = this.wire.send(http, &call, this.limit).await;
         let status = reply.as_ref().ok().map(|reply| reply.status);
         meter.sent(this.class, this.method, status, begun.elapsed());
         let reply = reply?;
         if reply.is_success() {
-            self.rate.answered(this.class);
+            self.rate.answered(turn);
             return Ok(reply);
         }
         let mut error = reply.failure(&call, &this.secrets);
@@ -359,9 +370,9 @@ impl Inner {
         }
         match &mut error {
             Error::Api { retry_after, .. } if throttled => {
-                *retry_after = Some(self.rate.close(this.class, *retry_after));
+                *retry_after = Some(self.rate.close(turn, *retry_after));
             }
-            _ => self.rate.answered(this.class),
+            _ => self.rate.answered(turn),
         }
         Err(error)
     }

@@ -91,6 +91,34 @@ pub enum Error {
         /// The endpoint's own words.
         message: String,
     },
+    /// Google's token endpoint does not accept what the key of the service account signed.
+    #[error(
+        "{call}: Google refuses the key of the service account: {message}; check that neither the key nor the service \
+         account was deleted or disabled, and write a new key into the Secret if so"
+    )]
+    KeyRefused {
+        /// Method and address.
+        call: String,
+        /// The endpoint's own words.
+        message: String,
+    },
+    /// The metadata server of Google Cloud issues no token of the service account that is wanted.
+    #[error("the operator cannot sign in as the Google service account of its pod: {reason} ({call})")]
+    NoOwnIdentity {
+        /// Method and address.
+        call: String,
+        /// What is wrong, and what to do about it.
+        reason: String,
+    },
+    /// The account is on Google Cloud and takes this call only with an access token of Google, which these credentials
+    /// do not give: nothing was sent.
+    #[error(
+        "on Google Cloud this call needs an access token of Google, which these credentials do not give ({call})"
+    )]
+    NoGoogleToken {
+        /// Method and path.
+        call: String,
+    },
     /// There is no token, for another reason than refused credentials; the call itself was not sent.
     #[error("cannot sign in: {0}")]
     NoToken(Box<Error>),
@@ -170,7 +198,10 @@ impl Error {
             Error::NotTheApi { .. } => "not_the_api",
             Error::TokenRefused { .. } => "token_refused",
             Error::AddressBlocked(_) => "address_blocked",
-            Error::CredentialsRefused { .. } => "credentials_refused",
+            Error::CredentialsRefused { .. } | Error::KeyRefused { .. } | Error::NoOwnIdentity { .. } => {
+                "credentials_refused"
+            }
+            Error::NoGoogleToken { .. } => "no_google_token",
             Error::NoToken(_) => "no_token",
             Error::AccountMismatch { .. } => "account_mismatch",
             Error::Fenced { .. } => "fenced",

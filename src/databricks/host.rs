@@ -1,20 +1,31 @@
-//! Which hosts may get a client secret or a token, and how a host may be written.
+//! Which hosts may get a client secret, a token or a signed assertion, and how a host may be written.
 //!
 //! The text comes from a custom resource, so it is hostile until proven otherwise. It is not repaired: the few forms that
 //! have one meaning are recognised and the address is built from the recognised parts, so no difference between two URL
 //! parsers can matter.
 
 use std::fmt;
+use std::net::Ipv4Addr;
 
-/// Account and workspace hosts of Databricks: anything below these names.
+/// Account and workspace hosts of Databricks on Google Cloud: anything below this name.
+const ON_GOOGLE: &str = "gcp.databricks.com";
+
+/// The same on all clouds.
 const SUFFIXES: [&str; 6] = [
     "cloud.databricks.com",
     "cloud.databricks.us",
     "azuredatabricks.net",
     "databricks.azure.us",
     "databricks.azure.cn",
-    "gcp.databricks.com",
+    ON_GOOGLE,
 ];
+
+/// Where Google exchanges what a service account signed for tokens.
+const GOOGLE_TOKENS: &str = "oauth2.googleapis.com";
+
+/// The metadata server of each machine and pod of Google Cloud, over plain HTTP. Its address is fixed too, so that no name server can
+/// put another one in its place.
+const METADATA: (&str, Ipv4Addr) = ("metadata.google.internal", Ipv4Addr::new(169, 254, 169, 254));
 
 const ADVICE: &str = "write it like `https://accounts.cloud.databricks.com`";
 
@@ -28,7 +39,7 @@ pub struct HostPolicy {
     pub allow_loopback_http: bool,
 }
 
-/// A checked host: scheme, name and, for loopback, port. Only [`Host::parse`] creates one.
+/// A checked host: scheme, name and, for loopback, port. Only the functions here create one.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Host {
     origin: String,
@@ -50,7 +61,19 @@ impl Host {
     /// # Errors
     /// When it is anything but a DNS name below an allowed suffix, written plainly.
     pub fn parse(text: &str, policy: &HostPolicy) -> Result<Host, HostNotAllowed> {
-        read(text, policy).map_err(|why| HostNotAllowed { text: excerpt(text), why })
+        let known = |name: &str| SUFFIXES.iter().any(|suffix| is_below(name, suffix));
+        let other = "it is neither a Databricks host nor one that the operator's settings allow";
+        read(text, policy, known, other).map_err(|why| HostNotAllowed { text: excerpt(text), why })
+    }
+
+    /// The same for the token endpoint that the key of a Google service account names. No host of Databricks is one, nor one that the
+    /// operator's user allows: a key is input of those who write Secrets.
+    ///
+    /// # Errors
+    /// Why it is not allowed.
+    pub(super) fn of_google_tokens(text: &str, policy: &HostPolicy) -> Result<Host, &'static str> {
+        let policy = HostPolicy { extra_suffixes: vec![], ..policy.clone() };
+        read(text, &policy, |name| name == GOOGLE_TOKENS, "it is not Google's")
     }
 
     /// The origin, such as `https://accounts.cloud.databricks.com`: never a trailing `/`.
@@ -58,10 +81,36 @@ impl Host {
         &self.origin
     }
 
-    /// The name below `localhost`, which is this machine whatever DNS says (RFC 6761).
-    pub(super) fn below_localhost(&self) -> Option<&str> {
-        let (name, _) = self.origin.strip_prefix("http://").filter(|_| self.loopback)?.rsplit_once(':')?;
-        name.ends_with(".localhost").then_some(name)
+    /// Whether a host of Databricks is on Google Cloud, by its name. `None` for one that only the operator's user allows.
+    pub fn on_google(&self) -> Option<bool> {
+        let name = self.origin.strip_prefix("https://")?;
+        let known = SUFFIXES.iter().any(|suffix| is_below(name, suffix));
+        known.then(|| is_below(name, ON_GOOGLE))
+    }
+
+    /// Whether an access token of Google may be sent there: to hosts of Databricks on Google Cloud, and to this machine for tests. A host
+    /// that the operator's user allows beside those of Databricks gets none, as the token opens a project and not only Databricks.
+    pub fn takes_google_tokens(&self) -> bool {
+        self.loopback || self.on_google() == Some(true)
+    }
+
+    /// The metadata server of Google Cloud, which issues tokens for the account of this host. Its address is no input of a user; an account
+    /// that a test simulates on this machine simulates it too.
+    pub(super) fn google_metadata(&self) -> Host {
+        match self.loopback {
+            true => self.clone(),
+            false => Host { origin: format!("http://{}", METADATA.0), loopback: false },
+        }
+    }
+
+    /// A name that needs no DNS, and its address: names below `localhost` are this machine (RFC 6761).
+    pub(super) fn fixed_address(&self) -> Option<(&str, Ipv4Addr)> {
+        let rest = self.origin.strip_prefix("http://")?;
+        if rest == METADATA.0 {
+            return Some(METADATA);
+        }
+        let (name, _) = rest.rsplit_once(':')?;
+        name.ends_with(".localhost").then_some((name, Ipv4Addr::LOCALHOST))
     }
 
     /// The host of a workspace's deployment, where that of the account is on this machine.
@@ -70,9 +119,9 @@ impl Host {
         Some(format!("http://{deployment}.localhost:{port}"))
     }
 
-    /// Whether this is plain HTTP to this very machine.
-    pub(super) fn is_loopback(&self) -> bool {
-        self.loopback
+    /// Whether this is plain HTTP: to this very machine, or to the metadata server beside it.
+    pub(super) fn is_plain_http(&self) -> bool {
+        self.origin.starts_with("http://")
     }
 }
 
@@ -103,7 +152,13 @@ pub fn workspace_url(account_host: &str, returned: Option<&str>, deployment: Opt
     Some(format!("https://{name}.{zone}"))
 }
 
-fn read(text: &str, policy: &HostPolicy) -> Result<Host, &'static str> {
+/// Reads a host that `known` accepts, or the policy; `other` says of another one why it is not allowed.
+fn read(
+    text: &str,
+    policy: &HostPolicy,
+    known: impl Fn(&str) -> bool,
+    other: &'static str,
+) -> Result<Host, &'static str> {
     if text.is_empty() {
         return Err("it is empty");
     }
@@ -122,8 +177,8 @@ fn read(text: &str, policy: &HostPolicy) -> Result<Host, &'static str> {
     let rest = rest.strip_suffix('/').unwrap_or(rest);
     let name = rest.strip_suffix(":443").unwrap_or(rest);
     check_name(name)?;
-    if !SUFFIXES.iter().any(|suffix| is_below(name, suffix)) && !policy.allows(name) {
-        return Err("it is neither a Databricks host nor one that the operator's settings allow");
+    if !known(name) && !policy.allows(name) {
+        return Err(other);
     }
     Ok(Host { origin: format!("https://{name}"), loopback: false })
 }

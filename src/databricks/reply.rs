@@ -18,6 +18,9 @@ const LONGEST_MESSAGE: usize = 512;
 const LONGEST_ETAG: usize = 1024;
 const LONGEST_WAIT: Duration = Duration::from_secs(600);
 
+/// The header with which a metadata server of Google Cloud and its clients recognise each other.
+pub(super) const METADATA_FLAVOR: &str = "metadata-flavor";
+
 /// A response whose body has arrived whole.
 #[derive(Default)]
 pub(super) struct Reply {
@@ -27,6 +30,8 @@ pub(super) struct Reply {
     pub retry_after: Option<String>,
     pub date: Option<String>,
     pub request_id: Option<String>,
+    /// What every response of a metadata server of Google Cloud has.
+    pub metadata_flavor: Option<String>,
     pub body: Vec<u8>,
 }
 
@@ -44,6 +49,7 @@ impl Reply {
             retry_after: text(RETRY_AFTER),
             date: text(DATE),
             request_id: text(HeaderName::from_static("x-request-id")),
+            metadata_flavor: text(HeaderName::from_static(METADATA_FLAVOR)),
             body: Vec::new(),
         }
     }

@@ -31,8 +31,10 @@ pub enum Method {
 /// Which calls go first when calls wait for the rate.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Urgency {
-    /// A user waits for it: a change of a spec, a deletion. Strictly before [`Urgency::Routine`].
+    /// A user waits for it: a change of a spec, a deletion. Strictly before what follows.
     Urgent,
+    /// A create: often one of many. Strictly before [`Urgency::Routine`].
+    Create,
     /// Periodic checks.
     Routine,
 }

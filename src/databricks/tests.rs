@@ -68,14 +68,18 @@ impl Server {
     }
 
     fn client_with(&self, settings: &Settings) -> Client {
+        Client::new(self.connection(), settings).unwrap()
+    }
+
+    fn connection(&self) -> Connection {
         let policy = HostPolicy { allow_loopback_http: true, ..HostPolicy::default() };
-        let connection = Connection {
+        Connection {
             host: Host::parse(&format!("http://127.0.0.1:{}", self.port), &policy).unwrap(),
             account_id: ACCOUNT.to_owned(),
             client_id: "client-1".to_owned(),
-            client_secret: SecretString::from(SECRET.to_owned()),
-        };
-        Client::new(connection, settings).unwrap()
+            credentials: Credentials::Secret(SecretString::from(SECRET.to_owned())),
+            on_google: false,
+        }
     }
 
     fn received(&self) -> Vec<Received> {

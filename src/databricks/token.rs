@@ -33,6 +33,8 @@ const UNKNOWN_LIFE: Duration = Duration::from_secs(60);
 #[derive(Clone)]
 pub(super) struct Token {
     value: SecretString,
+    /// A token of Google that is sent beside it.
+    of_google: Option<SecretString>,
     renew_at: Instant,
     stale_at: Instant,
     expires_at: Instant,
@@ -49,11 +51,27 @@ impl Token {
         };
         let renew_at = asked_at + (life - RENEWAL.min(life / 2));
         let stale_at = asked_at + (life - MARGIN.min(life / 4));
-        Token { value, renew_at, stale_at, expires_at: asked_at + life }
+        Token { value, of_google: None, renew_at, stale_at, expires_at: asked_at + life }
+    }
+
+    /// This token and one of Google that is sent beside it: both are renewed as soon as one of them must be.
+    pub(super) fn beside(self, of_google: Token) -> Token {
+        Token {
+            renew_at: self.renew_at.min(of_google.renew_at),
+            stale_at: self.stale_at.min(of_google.stale_at),
+            expires_at: self.expires_at.min(of_google.expires_at),
+            of_google: Some(of_google.value),
+            value: self.value,
+        }
     }
 
     pub(super) fn value(&self) -> &str {
         self.value.expose_secret()
+    }
+
+    /// The token of Google that is sent beside it, if there is one.
+    pub(super) fn of_google(&self) -> Option<&str> {
+        self.of_google.as_ref().map(ExposeSecret::expose_secret)
     }
 }
 

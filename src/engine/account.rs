@@ -2,9 +2,11 @@
 //! users share.
 
 mod auths;
+mod burst;
 mod entry;
 mod grants;
 mod labels;
+mod named;
 mod principals;
 mod refusals;
 mod renew;
@@ -14,7 +16,7 @@ mod snapshot;
 
 pub use auths::Auths;
 pub use grants::{Admission, Applicant, check_power};
+pub use named::NamedWatches;
 pub use renew::Renewed;
-pub use secret::Secrets;
 pub use session::Session;
 pub use snapshot::{Rows, Snapshots};

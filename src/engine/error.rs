@@ -66,6 +66,9 @@ pub enum Error {
     /// The permit to write was lost. Nothing was sent.
     #[error("the right to write was lost before the call; nothing was sent")]
     Fenced,
+    /// Its turn comes later: others go first, or share a reading with it. Nothing was sent, and nothing is wrong: no status shows it.
+    #[error("its turn comes later")]
+    Later(Duration),
 }
 
 impl Error {
@@ -117,7 +120,7 @@ impl Error {
             | Error::Rejected { reason, .. }
             | Error::Waiting { reason, .. }
             | Error::Transient { reason, .. } => Some(*reason),
-            Error::Conflict(_) | Error::Unknown { .. } | Error::Fenced => None,
+            Error::Conflict(_) | Error::Unknown { .. } | Error::Fenced | Error::Later(_) => None,
         }
     }
 
@@ -131,6 +134,7 @@ impl Error {
             Error::Conflict(_) => "conflict",
             Error::Unknown { .. } => "unknown",
             Error::Fenced => "fenced",
+            Error::Later(_) => "later",
         }
     }
 }
@@ -237,7 +241,9 @@ impl From<databricks::Error> for Error {
         let message = error.to_string();
         match &error {
             databricks::Error::Fenced { .. } => return Error::Fenced,
-            databricks::Error::CredentialsRefused { .. } => {
+            databricks::Error::CredentialsRefused { .. }
+            | databricks::Error::KeyRefused { .. }
+            | databricks::Error::NoOwnIdentity { .. } => {
                 return Error::waiting(Reason::CredentialsInvalid, message);
             }
             // It was replaced: the same call with the new one may work at once.
@@ -254,6 +260,13 @@ impl From<databricks::Error> for Error {
             }
             databricks::Error::AccountMismatch { .. } => {
                 return Error::terminal(Reason::AccountMismatch, message);
+            }
+            databricks::Error::NoGoogleToken { .. } => {
+                let message = format!(
+                    "{message}: in the DatabricksAuth write authType GOOGLE_ID, the e-mail address of a Google service account \
+                     in clientId, and in clientSecretRef the Secret with its key"
+                );
+                return Error::terminal(Reason::PermissionDenied, message);
             }
             // A proxy's page, or a wrong host: it says nothing about the object.
             databricks::Error::NotTheApi { .. } => return Error::retry(message),

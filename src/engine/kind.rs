@@ -11,9 +11,12 @@ mod inside;
 mod lifecycle;
 mod needs;
 mod output;
+mod part;
+mod power;
 mod references;
 mod refusals;
 mod resource;
+mod roster;
 mod schema;
 mod seen;
 mod traits;
@@ -24,16 +27,21 @@ pub use body::given;
 pub use changes::{CANNOT_CHANGE, Change, When, at};
 pub use driver::{Driver, of};
 pub use home::no_workspace;
-pub use inside::Inside;
+pub use inside::{Inside, parent};
 pub use lifecycle::{Home, Lifecycle, Ownership};
 pub use needs::{Need, PrincipalName, Resolved, Wanted, fact};
-pub use output::Output;
+pub use output::{Issues, Output, hidden};
+pub use part::{Part, Parts};
+pub use power::Power;
 pub use references::Reference;
-pub use refusals::{NEW_REFERENCE, in_use, of_identity_provider, stale, tried_in_aws};
-pub use resource::{
-    Act, ApiResult, CallError, Created, ExternalResource, Guard, Immutable, Key, Observed, Power,
-    ReadingGuard, differences,
+pub use refusals::{
+    NEW_IN_AWS, NEW_REFERENCE, in_use, nothing_sent, of_identity_provider, stale, tried_in_aws,
 };
+pub use resource::{
+    Act, ApiResult, CallError, Created, ExternalResource, Guard, Immutable, Key, Observed, ReadingGuard,
+    differences, generic,
+};
+pub use roster::{Entries, Entry, Removal, Roster, Settled};
 pub use schema::grants;
 pub use seen::{Acting, AuthFacts, New, Seen};
 pub use traits::Traits;

@@ -4,19 +4,26 @@
 mod barrier;
 mod breaker;
 mod claims;
+mod counts;
 mod exchange;
 mod last_change;
+mod line;
 mod parent_locks;
+mod ranked;
 mod remembered;
+mod sightings;
 mod wake;
 
 use std::sync::Arc;
 
 pub use barrier::StartupBarrier;
 pub use breaker::Breaker;
-pub use claims::{Claim, Claimant, Claims, Rank, named};
+pub use claims::{AS_ENTRY, Claim, Claimant, Claims, holding, named};
+pub use counts::{Counts, Report, Totals};
 pub use last_change::LastChange;
+pub use line::{Inside, Line};
 pub use parent_locks::ParentLocks;
+pub use ranked::Rank;
 pub use remembered::{Announced, ObjectMemory, Recall, Refusal, Remembered};
 pub use wake::{RefersTo, Wake};
 
@@ -30,21 +37,27 @@ pub struct Memory {
     pub breaker: Breaker,
     /// Which objects were not reconciled yet since the start.
     pub barrier: StartupBarrier,
+    /// New objects that wait until they may be worked on.
+    pub line: Line,
     /// What is remembered of each object.
     pub objects: Remembered,
+    /// The counts of what no object names in the accounts.
+    pub counts: Counts,
     /// Allows one guarded change under a parent at a time.
     pub parent_locks: ParentLocks,
 }
 
 impl Memory {
-    /// Nothing is remembered yet.
-    pub fn new(wake: Arc<Wake>, max_deletions_per_hour: u32) -> Memory {
+    /// Nothing is remembered yet. Each kind has so many `workers`.
+    pub fn new(wake: Arc<Wake>, max_deletions_per_hour: u32, workers: usize) -> Memory {
         Memory {
+            line: Line::new(workers, wake.clone()),
             wake,
             claims: Claims::default(),
             breaker: Breaker::new(max_deletions_per_hour),
             barrier: StartupBarrier::default(),
             objects: Remembered::default(),
+            counts: Counts::default(),
             parent_locks: ParentLocks::default(),
         }
     }

@@ -8,6 +8,7 @@ mod body;
 pub mod spec;
 mod state;
 
+use crate::apis::advised;
 use crate::engine::kind::Base;
 use crate::engine::prelude::*;
 
@@ -102,46 +103,9 @@ fn path(api: &Reader, of: &[&str]) -> Path {
     api.path_at(Base::V21, &[&["budgets"], of].concat())
 }
 
-/// The API names the role that a caller lacks, in its own words. The rest of the error stays as it is, and so does its class.
-fn advised(mut error: databricks::Error) -> databricks::Error {
-    if let databricks::Error::Api { status: 403, message, .. } = &mut error
-        && message.to_lowercase().contains("billing.admin")
-    {
-        message.push_str(
-            "; give the service principal of the DatabricksAuth the role billing.admin or account_admin of the account",
-        );
-    }
-    error
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn the_missing_role_is_named_and_nothing_else_is_changed() {
-        let text = "You are not allowed to call this API, consider getting billing.admin role for : a";
-        let error = |status, message: &str| databricks::Error::Api {
-            call: "GET /budgets".into(),
-            status,
-            code: (status == 404).then(|| "RESOURCE_DOES_NOT_EXIST".into()),
-            message: message.into(),
-            retry_after: None,
-            request_id: None,
-        };
-        let denied = Error::from(advised(error(403, text)));
-        assert!(denied.is_rejected(Reason::PermissionDenied), "{denied:?}");
-        let denied = denied.to_string();
-        assert!(
-            denied.contains(text) && denied.contains("service principal of the DatabricksAuth"),
-            "{denied}"
-        );
-        for other in [error(403, "Forbidden"), error(500, text), error(404, "no such budget")] {
-            let before = other.to_string();
-            assert_eq!(advised(other).to_string(), before);
-        }
-        assert!(advised(error(404, "no such budget")).is_absence());
-    }
 
     #[test]
     fn a_time_is_read_in_either_unit() {

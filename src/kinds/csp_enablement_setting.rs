@@ -6,16 +6,8 @@
 
 use std::collections::BTreeSet;
 
-use kube::CustomResource;
-use schemars::JsonSchema;
-use serde::{Deserialize, Serialize};
-
-use crate::apis::{Setting, Version};
-use crate::engine::crd::{Management, Reason, Status};
-use crate::engine::error::{Error, Result};
-use crate::engine::kind::{
-    About, ApiResult, ExternalResource, Key, Lifecycle, Observed, Phase, Reader, Resolved, Writer,
-};
+use crate::apis::{Setting, SettingKind};
+use crate::engine::prelude::*;
 
 /// The compliance security profile of new workspaces of the account.
 #[derive(CustomResource, Serialize, Deserialize, Clone, Debug, JsonSchema)]
@@ -26,7 +18,7 @@ use crate::engine::kind::{
     shortname = "dbcsp",
     category = "databricks",
     namespaced,
-    status = "Status<CspEnablementSettingFacts>",
+    status = "Status<NoFacts>",
     printcolumn = r#"{"name": "Profile", "type": "string", "jsonPath": ".status.state", "description": "Whether new workspaces have the compliance security profile: always (ENFORCED), by default, or not."}"#,
     printcolumn = r#"{"name": "Standards", "type": "string", "jsonPath": ".status.observed.complianceStandards", "description": "The compliance standards of new workspaces."}"#,
     doc = "The compliance security profile of new workspaces of the account."
@@ -74,31 +66,6 @@ pub struct CspEnablementSettingState {
     compliance_standards: Option<BTreeSet<String>>,
 }
 
-/// What is shown.
-#[derive(Serialize, Deserialize, Clone, Debug, Default, JsonSchema)]
-#[serde(rename_all = "camelCase")]
-pub struct CspEnablementSettingFacts {}
-
-const SETTING: Setting = Setting { kind: "shield_csp_enablement_ac", key: "csp_enablement_account" };
-
-impl From<Version<CspEnablementSettingState>> for Observed<CspEnablementSetting> {
-    fn from(read: Version<CspEnablementSettingState>) -> Self {
-        let mut state = read.value;
-        let enforced = *state.is_enforced.get_or_insert(false);
-        // The API leaves an empty list out.
-        let standards = without_none(state.compliance_standards.unwrap_or_default());
-        let shown = match (enforced, standards.is_empty()) {
-            (false, true) => "NOT_ENFORCED",
-            (false, false) => "DEFAULT",
-            (true, _) => "ENFORCED",
-        };
-        state.compliance_standards = Some(standards);
-        let phase = if shown == "NOT_ENFORCED" { Phase::Vacant } else { Phase::Ready };
-        let about = About { phase, state: Some(shown.into()), etag: read.etag, ..About::default() };
-        Observed { id: SETTING.kind.into(), state, facts: CspEnablementSettingFacts {}, about }
-    }
-}
-
 /// NONE is another word for no standards: the account and the spec may use either, and beside other standards it says nothing.
 fn without_none(mut standards: BTreeSet<String>) -> BTreeSet<String> {
     standards.remove("NONE");
@@ -107,51 +74,43 @@ fn without_none(mut standards: BTreeSet<String>) -> BTreeSet<String> {
 
 /// The name of a standard in the API.
 fn name(standard: ComplianceStandard) -> Result<String> {
-    match serde_json::to_value(standard) {
-        Ok(serde_json::Value::String(name)) => Ok(name),
+    match json!(standard) {
+        Value::String(name) => Ok(name),
         _ => Err(Error::terminal(Reason::InternalError, "a compliance standard has no name")),
     }
 }
 
-impl ExternalResource for CspEnablementSetting {
-    type State = CspEnablementSettingState;
-    type Id = String;
-    type Facts = CspEnablementSettingFacts;
+impl SettingKind for CspEnablementSetting {
+    type Value = CspEnablementSettingState;
 
-    const REQUIRED: &'static [&'static str] = &["isEnforced"];
-    const LIFECYCLE: Lifecycle = Lifecycle::Standing;
-    const REMOVABLE: bool = false;
+    const SETTING: Setting = Setting { kind: "shield_csp_enablement_ac", key: "csp_enablement_account" };
+    const NEEDED: &'static [&'static str] = &["isEnforced"];
 
-    fn desired(spec: &CspEnablementSettingSpec, _: &Resolved) -> Result<Self::State> {
+    fn wanted(spec: &CspEnablementSettingSpec) -> Result<Self::Value> {
         let standards = spec.compliance_standards.as_ref();
         let names = standards.map(|all| all.iter().copied().map(name).collect::<Result<BTreeSet<_>>>());
         let compliance_standards = names.transpose()?.map(without_none);
         Ok(CspEnablementSettingState { is_enforced: spec.is_enforced, compliance_standards })
     }
 
-    fn key(_: &Self::State) -> Key {
-        Key { within: String::new(), name: SETTING.kind.into() }
-    }
-
-    async fn list(api: &Reader, _: &str) -> ApiResult<Vec<Observed<Self>>> {
-        Ok(vec![SETTING.read(api).await?.into()])
-    }
-
-    async fn update(
-        api: &Writer,
-        seen: &Observed<Self>,
-        want: &Self::State,
-        _: &[&str],
-    ) -> ApiResult<Observed<Self>> {
-        Ok(SETTING.write(api, seen.about.etag.as_deref(), want).await?.into())
+    fn shown(state: &mut Self::Value) -> (Phase, Option<String>) {
+        let enforced = *state.is_enforced.get_or_insert(false);
+        // The API leaves an empty list out.
+        let standards = without_none(state.compliance_standards.take().unwrap_or_default());
+        let (phase, shown) = match (enforced, standards.is_empty()) {
+            (false, true) => (Phase::Vacant, "NOT_ENFORCED"),
+            (false, false) => (Phase::Ready, "DEFAULT"),
+            (true, _) => (Phase::Ready, "ENFORCED"),
+        };
+        state.compliance_standards = Some(standards);
+        (phase, Some(shown.into()))
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
-
     use super::*;
+    use crate::apis::{Version, observed};
 
     /// Whether a spec with these standards differs from an account that returns these.
     fn differs(written: &[&str], returned: Option<&[&str]>) -> bool {
@@ -160,7 +119,7 @@ mod tests {
         let want = CspEnablementSetting::desired(&spec, &Resolved::default()).unwrap();
         let value = json!({"is_enforced": true, "compliance_standards": returned});
         let value: CspEnablementSettingState = serde_json::from_value(value).unwrap();
-        let seen: Observed<CspEnablementSetting> = Version { value, etag: None }.into();
+        let seen = observed::<CspEnablementSetting>(Version { value, etag: None });
         !CspEnablementSetting::changes(&want, &seen).unwrap().is_empty()
     }
 

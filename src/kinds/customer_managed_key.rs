@@ -2,7 +2,7 @@
 //! deleted; the key in the cloud stays. If that key is disabled or deleted in the cloud, the workspaces that use it cannot be read
 //! any more: nothing here can prevent that.
 //!
-//! It has no name: it is found by the key and its use cases. On GCP it can only be observed, as a create needs Google tokens.
+//! It has no name: it is found by the key and its use cases.
 
 pub mod spec;
 
@@ -23,6 +23,7 @@ pub struct CustomerManagedKeyState {
     key_region: Option<String>,
     reuse_key_for_cluster_volumes: Option<bool>,
     kms_key_id: Option<String>,
+    manual: Option<bool>,
 }
 
 #[derive(Deserialize)]
@@ -54,6 +55,7 @@ impl From<Remote> for Observed<CustomerManagedKey> {
             key_region: aws.key_region,
             reuse_key_for_cluster_volumes: aws.reuse_key_for_cluster_volumes,
             kms_key_id: of_gcp("/kms_key_id"),
+            manual: remote.gcp_key_info.get("manual").and_then(Value::as_bool),
         };
         let email = of_gcp("/gcp_service_account/service_account_email");
         let facts = CustomerManagedKeyFacts { gcp_service_account_email: email };
@@ -79,6 +81,7 @@ impl ExternalResource for CustomerManagedKey {
         Immutable { state: "key_region", spec: &["awsKeyInfo.keyRegion"] },
         Immutable { state: "reuse_key_for_cluster_volumes", spec: &["awsKeyInfo.reuseKeyForClusterVolumes"] },
         Immutable { state: "kms_key_id", spec: &["gcpKeyInfo.kmsKeyId"] },
+        Immutable { state: "manual", spec: &["gcpKeyInfo.manual"] },
     ];
     const NAME: &'static [&'static str] = &["useCases"];
 
@@ -94,6 +97,7 @@ impl ExternalResource for CustomerManagedKey {
             key_region: aws.and_then(|key| key.key_region.clone()),
             reuse_key_for_cluster_volumes: aws.and_then(|key| key.reuse_key_for_cluster_volumes),
             kms_key_id: spec.gcp_key_info.as_ref().map(|key| key.kms_key_id.clone()),
+            manual: spec.gcp_key_info.as_ref().and_then(|key| key.manual),
         })
     }
 
@@ -124,7 +128,7 @@ impl ExternalResource for CustomerManagedKey {
             "key_alias": want.key_alias,
             "key_region": want.key_region,
             "reuse_key_for_cluster_volumes": want.reuse_key_for_cluster_volumes,
-        }}));
+        }, "gcp_key_info": {"kms_key_id": want.kms_key_id, "manual": want.manual}}));
         let created: Remote = api.post(api.path(&["customer-managed-keys"]), body).await?;
         Ok(Observed::from(created).into())
     }

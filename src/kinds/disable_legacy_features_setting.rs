@@ -1,16 +1,8 @@
 //! DisableLegacyFeaturesSetting: whether new workspaces of the account start without legacy features. Always there; the API puts it
 //! back to its default.
 
-use kube::CustomResource;
-use schemars::JsonSchema;
-use serde::{Deserialize, Serialize};
-
-use crate::apis::{Setting, Version};
-use crate::engine::crd::{Management, Status};
-use crate::engine::error::Result;
-use crate::engine::kind::{
-    About, ApiResult, ExternalResource, Key, Lifecycle, Observed, Phase, Reader, Resolved, Writer,
-};
+use crate::apis::{Setting, SettingKind};
+use crate::engine::prelude::*;
 
 /// Whether new workspaces of the account start without legacy features.
 #[derive(CustomResource, Serialize, Deserialize, Clone, Debug, JsonSchema)]
@@ -21,7 +13,7 @@ use crate::engine::kind::{
     shortname = "dblegacy",
     category = "databricks",
     namespaced,
-    status = "Status<DisableLegacyFeaturesSettingFacts>",
+    status = "Status<NoFacts>",
     printcolumn = r#"{"name": "Features", "type": "string", "jsonPath": ".status.state", "description": "Whether new workspaces have legacy features."}"#,
     doc = "Whether new workspaces of the account start without legacy features."
 )]
@@ -41,54 +33,21 @@ pub struct DisableLegacyFeaturesSettingState {
     value: Option<bool>,
 }
 
-/// What is shown.
-#[derive(Serialize, Deserialize, Clone, Debug, Default, JsonSchema)]
-#[serde(rename_all = "camelCase")]
-pub struct DisableLegacyFeaturesSettingFacts {}
+impl SettingKind for DisableLegacyFeaturesSetting {
+    type Value = DisableLegacyFeaturesSettingState;
 
-const SETTING: Setting = Setting { kind: "disable_legacy_features", key: "disable_legacy_features" };
+    const SETTING: Setting = Setting { kind: "disable_legacy_features", key: "disable_legacy_features" };
+    const NEEDED: &'static [&'static str] = &["value"];
+    const RESETTABLE: bool = true;
 
-impl From<Version<DisableLegacyFeaturesSettingState>> for Observed<DisableLegacyFeaturesSetting> {
-    fn from(read: Version<DisableLegacyFeaturesSettingState>) -> Self {
-        let mut state = read.value;
-        let disabled = *state.value.get_or_insert(false);
-        let phase = if disabled { Phase::Ready } else { Phase::Vacant };
-        let shown = if disabled { "DISABLED" } else { "ENABLED" };
-        let about = About { phase, state: Some(shown.into()), etag: read.etag, ..About::default() };
-        Observed { id: SETTING.kind.into(), state, facts: DisableLegacyFeaturesSettingFacts {}, about }
-    }
-}
-
-impl ExternalResource for DisableLegacyFeaturesSetting {
-    type State = DisableLegacyFeaturesSettingState;
-    type Id = String;
-    type Facts = DisableLegacyFeaturesSettingFacts;
-
-    const REQUIRED: &'static [&'static str] = &["value"];
-    const LIFECYCLE: Lifecycle = Lifecycle::Standing;
-
-    fn desired(spec: &DisableLegacyFeaturesSettingSpec, _: &Resolved) -> Result<Self::State> {
+    fn wanted(spec: &DisableLegacyFeaturesSettingSpec) -> Result<Self::Value> {
         Ok(DisableLegacyFeaturesSettingState { value: spec.value })
     }
 
-    fn key(_: &Self::State) -> Key {
-        Key { within: String::new(), name: SETTING.kind.into() }
-    }
-
-    async fn list(api: &Reader, _: &str) -> ApiResult<Vec<Observed<Self>>> {
-        Ok(vec![SETTING.read(api).await?.into()])
-    }
-
-    async fn update(
-        api: &Writer,
-        seen: &Observed<Self>,
-        want: &Self::State,
-        _: &[&str],
-    ) -> ApiResult<Observed<Self>> {
-        Ok(SETTING.write(api, seen.about.etag.as_deref(), want).await?.into())
-    }
-
-    async fn delete(api: &Writer, seen: &Observed<Self>) -> ApiResult<()> {
-        SETTING.reset(api, seen.about.etag.as_deref()).await
+    fn shown(state: &mut Self::Value) -> (Phase, Option<String>) {
+        match *state.value.get_or_insert(false) {
+            true => (Phase::Ready, Some("DISABLED".into())),
+            false => (Phase::Vacant, Some("ENABLED".into())),
+        }
     }
 }

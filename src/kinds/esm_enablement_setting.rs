@@ -1,16 +1,8 @@
 //! EsmEnablementSetting: whether new workspaces of the account start with enhanced security monitoring. Always there; the API cannot
 //! put it back, so it stays as it is when its Kubernetes object is deleted.
 
-use kube::CustomResource;
-use schemars::JsonSchema;
-use serde::{Deserialize, Serialize};
-
-use crate::apis::{Setting, Version};
-use crate::engine::crd::{Management, Status};
-use crate::engine::error::Result;
-use crate::engine::kind::{
-    About, ApiResult, ExternalResource, Key, Lifecycle, Observed, Phase, Reader, Resolved, Writer,
-};
+use crate::apis::{Setting, SettingKind};
+use crate::engine::prelude::*;
 
 /// Whether new workspaces of the account start with enhanced security monitoring.
 #[derive(CustomResource, Serialize, Deserialize, Clone, Debug, JsonSchema)]
@@ -21,7 +13,7 @@ use crate::engine::kind::{
     shortname = "dbesm",
     category = "databricks",
     namespaced,
-    status = "Status<EsmEnablementSettingFacts>",
+    status = "Status<NoFacts>",
     printcolumn = r#"{"name": "Monitoring", "type": "string", "jsonPath": ".status.state", "description": "Whether new workspaces have enhanced security monitoring and cannot opt out."}"#,
     doc = "Whether new workspaces of the account start with enhanced security monitoring."
 )]
@@ -41,51 +33,20 @@ pub struct EsmEnablementSettingState {
     is_enforced: Option<bool>,
 }
 
-/// What is shown.
-#[derive(Serialize, Deserialize, Clone, Debug, Default, JsonSchema)]
-#[serde(rename_all = "camelCase")]
-pub struct EsmEnablementSettingFacts {}
+impl SettingKind for EsmEnablementSetting {
+    type Value = EsmEnablementSettingState;
 
-const SETTING: Setting = Setting { kind: "shield_esm_enablement_ac", key: "esm_enablement_account" };
+    const SETTING: Setting = Setting { kind: "shield_esm_enablement_ac", key: "esm_enablement_account" };
+    const NEEDED: &'static [&'static str] = &["isEnforced"];
 
-impl From<Version<EsmEnablementSettingState>> for Observed<EsmEnablementSetting> {
-    fn from(read: Version<EsmEnablementSettingState>) -> Self {
-        let mut state = read.value;
-        let enforced = *state.is_enforced.get_or_insert(false);
-        let phase = if enforced { Phase::Ready } else { Phase::Vacant };
-        let shown = if enforced { "ENFORCED" } else { "NOT_ENFORCED" };
-        let about = About { phase, state: Some(shown.into()), etag: read.etag, ..About::default() };
-        Observed { id: SETTING.kind.into(), state, facts: EsmEnablementSettingFacts {}, about }
-    }
-}
-
-impl ExternalResource for EsmEnablementSetting {
-    type State = EsmEnablementSettingState;
-    type Id = String;
-    type Facts = EsmEnablementSettingFacts;
-
-    const REQUIRED: &'static [&'static str] = &["isEnforced"];
-    const LIFECYCLE: Lifecycle = Lifecycle::Standing;
-    const REMOVABLE: bool = false;
-
-    fn desired(spec: &EsmEnablementSettingSpec, _: &Resolved) -> Result<Self::State> {
+    fn wanted(spec: &EsmEnablementSettingSpec) -> Result<Self::Value> {
         Ok(EsmEnablementSettingState { is_enforced: spec.is_enforced })
     }
 
-    fn key(_: &Self::State) -> Key {
-        Key { within: String::new(), name: SETTING.kind.into() }
-    }
-
-    async fn list(api: &Reader, _: &str) -> ApiResult<Vec<Observed<Self>>> {
-        Ok(vec![SETTING.read(api).await?.into()])
-    }
-
-    async fn update(
-        api: &Writer,
-        seen: &Observed<Self>,
-        want: &Self::State,
-        _: &[&str],
-    ) -> ApiResult<Observed<Self>> {
-        Ok(SETTING.write(api, seen.about.etag.as_deref(), want).await?.into())
+    fn shown(state: &mut Self::Value) -> (Phase, Option<String>) {
+        match *state.is_enforced.get_or_insert(false) {
+            true => (Phase::Ready, Some("ENFORCED".into())),
+            false => (Phase::Vacant, Some("NOT_ENFORCED".into())),
+        }
     }
 }

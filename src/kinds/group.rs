@@ -2,7 +2,8 @@
 //!
 //! A LIST of groups shows no members, so a group whose members matter is read by its id. A change is one PATCH that adds and
 //! removes: what is in no entry of it stays. Databricks accepts members that no principal has the id of, and adds nothing;
-//! only reading shows that. Not here: what becomes of a member that cannot be resolved, which the engine decides.
+//! only reading shows that. Not here: what becomes of a member that cannot be resolved, and of a GroupMembership for a group of which a
+//! Group has `members`, which the engine decides.
 
 mod lockout;
 mod members;
@@ -12,9 +13,9 @@ mod state;
 use futures::FutureExt;
 use futures::future::BoxFuture;
 
-use crate::apis::{entries, power};
+use crate::apis::{entries, members_of, power};
 use crate::databricks::ScimPatch;
-use crate::engine::kind::{Need, Power};
+use crate::engine::kind::{Need, Parts, Power};
 use crate::engine::prelude::*;
 use lockout::keep_the_operator_in;
 pub use members::MemberId;
@@ -22,6 +23,9 @@ use members::{need, unlike};
 pub use spec::{Group, GroupFacts, GroupSpec, Member};
 pub use state::GroupState;
 use state::{GROUPS, Remote};
+
+/// What to write if GroupMemberships have members of the group.
+const NOT_BOTH: &str = "remove spec.members here, or delete all GroupMemberships of this group and list their members in spec.members";
 
 impl ExternalResource for Group {
     type State = GroupState;
@@ -33,6 +37,11 @@ impl ExternalResource for Group {
     const NAME: &'static [&'static str] = &["displayName"];
     const UNLISTED: &'static [&'static str] = &["members"];
     const GUARD: Option<Guard<Self>> = Some(Guard::Reading(allow));
+    /// The list is the whole of the members.
+    const PARTS: Option<Parts<Self::State, Self::Id>> = Some(|want, id| {
+        let id = id.filter(|_| want.members.is_some());
+        id.map(|id| members_of(id, false, NOT_BOTH)).into_iter().collect()
+    });
 
     fn needs(spec: &GroupSpec) -> Vec<Need> {
         spec.members.iter().flatten().filter_map(need).collect()

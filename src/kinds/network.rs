@@ -4,8 +4,7 @@
 //! the object says why, and the workspace that uses it stays managed. To move a workspace to other subnets, apply another
 //! Network and let the workspace refer to it: a subnet and a security group can be in one network only.
 //!
-//! Its VPC endpoints are two sets. Each is given by references, by ids, or by both together. On GCP a network can only be observed,
-//! as a create needs Google tokens.
+//! Its VPC endpoints are two sets. Each is given by references, by ids, or by both together.
 
 pub mod spec;
 
@@ -192,6 +191,12 @@ impl ExternalResource for Network {
             "vpc_endpoints": {
                 "rest_api": some(&want.rest_api_ids),
                 "dataplane_relay": some(&want.dataplane_relay_ids),
+            },
+            "gcp_network_info": {
+                "network_project_id": want.network_project_id,
+                "vpc_id": want.gcp_vpc_id,
+                "subnet_id": want.subnet_id,
+                "subnet_region": want.subnet_region,
             },
         }));
         let created: Remote = api.post(api.path(&["networks"]), body).await?;

@@ -72,6 +72,7 @@ impl ExternalResource for PrivateEndpointRule {
     type Id = Inside;
     type Facts = PrivateEndpointRuleFacts;
 
+    const PARENTED: bool = true;
     const IMMUTABLE: &'static [Immutable] = &[
         Immutable { state: "resource_id", spec: &["resourceId"] },
         Immutable { state: "group_id", spec: &["groupId"] },

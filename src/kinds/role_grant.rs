@@ -20,8 +20,9 @@ pub mod spec;
 
 use std::collections::BTreeMap;
 
-use crate::engine::kind::{Lifecycle, NEW_REFERENCE, Need, Power, stale};
+use crate::engine::kind::{Lifecycle, NEW_REFERENCE, Need, Power, nothing_sent, stale};
 use crate::engine::prelude::*;
+use crate::kinds::budget_policy::BudgetPolicy;
 use crate::kinds::group::Group;
 use crate::kinds::service_principal::ServicePrincipal;
 use crate::kinds::user::User;
@@ -69,7 +70,12 @@ impl ExternalResource for RoleGrant {
         )
         .by("applicationId")
         .fixed(),
-        Reference::id("budget_policy_id", &["target.budgetPolicyId"], &["budgetpolicies/"]).fixed(),
+        Reference::to::<BudgetPolicy>(
+            "budget_policy_id",
+            &["target.budgetPolicyId", "target.budgetPolicyRef"],
+            &["budgetpolicies/"],
+        )
+        .fixed(),
         Reference::id("tag_policy_id", &["target.tagPolicyId"], &["tagpolicies/"]).fixed(),
         Reference::to::<User>("user_name", &["principal.userName", "principal.userRef"], &["users/"])
             .by("userName")
@@ -160,7 +166,7 @@ impl ExternalResource for RoleGrant {
             let text = "spec.target, spec.role and spec.principal are needed to create a grant";
             return Err(Error::terminal(Reason::InvalidSpec, text).into());
         };
-        let mut rules = Rules::read(api, &id.set).await.map_err(not_read)?;
+        let mut rules = Rules::read(api, &id.set).await.map_err(nothing_sent)?;
         if !rules.add(&id, &principal) {
             return Err(Error::Conflict(format!("the account has the grant {id} already")).into());
         }
@@ -185,16 +191,6 @@ impl ExternalResource for RoleGrant {
     }
 }
 
-/// Why a set was not read before a grant is added to it. Nothing was sent, so the operator retries the create. If that were in doubt,
-/// a grant that another user adds meanwhile would count as its result.
-fn not_read(error: CallError) -> CallError {
-    match error {
-        CallError::Api(error) if error.may_have_happened() => Error::Conflict(error.to_string()).into(),
-        CallError::Classified(Error::Transient { message, .. }) => Error::Conflict(message).into(),
-        error => error,
-    }
-}
-
 /// Why a set was not written. A principal is searched for before, so one that is refused is new, and not known everywhere yet.
 fn not_written(error: databricks::Error) -> CallError {
     let databricks::Error::Api { status: 400, message, .. } = &error else { return stale(error) };
@@ -207,11 +203,11 @@ fn not_written(error: databricks::Error) -> CallError {
     error.into()
 }
 
-/// Refuses to take a role of an administrator or a manager away from the operator's own service principal.
+/// Refuses to take a role of an administrator or a manager away from the operator's own principal: a Google service account is a user.
 fn keep_the_operator_in(act: &Act<'_, RoleGrant>, auth: &AuthFacts) -> Result<()> {
     let (None, Some(seen)) = (act.want, act.seen) else { return Ok(()) };
     let role = seen.state.role.as_deref().unwrap_or_default();
-    let own = seen.state.service_principal_name.as_ref();
+    let own = seen.state.service_principal_name.as_ref().or(seen.state.user_name.as_ref());
     let own = own.is_some_and(|name| name.eq_ignore_ascii_case(&auth.client_id));
     if !own || ![".admin", ".manager"].iter().any(|end| role.ends_with(end)) {
         return Ok(());
@@ -219,7 +215,7 @@ fn keep_the_operator_in(act: &Act<'_, RoleGrant>, auth: &AuthFacts) -> Result<()
     Err(Error::terminal(
         Reason::WouldLockOut,
         format!(
-            "this would take {role} on {} away from the operator itself (it is service principal {}): to delete this object and \
+            "this would take {role} on {} away from the operator itself (it signs in as {}): to delete this object and \
              keep the role, set spec.deletionPolicy to Retain",
             seen.id.set, auth.client_id
         ),

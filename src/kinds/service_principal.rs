@@ -177,6 +177,11 @@ mod tests {
         let want = desired(json!({"displayName": "etl", "applicationId": ID}));
         assert_eq!(is(&want, &row("etl", ID)), (true, true));
         assert_eq!(is(&want, &row("another name", ID)), (true, true));
+        let upper = row("etl", &ID.to_uppercase());
+        assert_eq!(
+            (is(&want, &upper), ServicePrincipal::changes(&want, &upper).unwrap()),
+            ((true, true), vec![])
+        );
         assert_eq!(is(&want, &row("etl", OTHER)), (false, false));
         // A name that reads like an id is no id.
         assert_eq!(is(&want, &row(ID, OTHER)), (false, false));

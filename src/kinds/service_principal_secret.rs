@@ -15,7 +15,7 @@ use secrecy::SecretString;
 
 use crate::apis::not_the_operators_own;
 use crate::engine::crd::parse_duration;
-use crate::engine::kind::{Output, seconds_of};
+use crate::engine::kind::{Issues, Output, hidden, seconds_of};
 use crate::engine::prelude::*;
 use crate::kinds::service_principal::ServicePrincipal;
 
@@ -39,10 +39,6 @@ struct Remote {
     status: Option<String>,
     create_time: Option<String>,
     expire_time: Option<String>,
-}
-
-fn hidden<'de, D: serde::Deserializer<'de>>(text: D) -> std::result::Result<Option<SecretString>, D::Error> {
-    Ok(Option::<String>::deserialize(text)?.map(SecretString::from))
 }
 
 impl Remote {
@@ -84,7 +80,8 @@ impl ExternalResource for ServicePrincipalSecret {
     .fixed()];
     const REQUIRED: &'static [&'static str] = &["secretName"];
     const GRANTED_BY_NAME: bool = true;
-    const ISSUES: bool = true;
+    const PARENTED: bool = true;
+    const ISSUES: Issues = Issues::Secret;
     const GUARD: Option<Guard<Self>> = Some(Guard::Alone(spare_the_operator));
 
     fn output(spec: &ServicePrincipalSecretSpec) -> Option<Output> {
@@ -133,9 +130,7 @@ impl ExternalResource for ServicePrincipalSecret {
     }
 
     async fn list(api: &Reader, within: &str) -> ApiResult<Vec<Observed<Self>>> {
-        let principal = within.parse().map_err(|_| {
-            Error::terminal(Reason::InvalidSpec, format!("{within:?} is no id of a service principal"))
-        })?;
+        let principal = parent(within, "a service principal")?;
         let all: Vec<Remote> = api.list(path(api, principal, &[]), Pages::Token("secrets")).await?;
         Ok(all.into_iter().map(|remote| remote.of(principal)).collect())
     }

@@ -7,7 +7,7 @@ pub mod spec;
 
 use std::collections::BTreeSet;
 
-use crate::apis::{Principal, Principals, entries, left_behind, power};
+use crate::apis::{Principal, Principals, entries, is_admin, left_behind, power};
 use crate::databricks::ScimPatch;
 use crate::engine::kind::Power;
 use crate::engine::prelude::*;
@@ -62,6 +62,7 @@ impl ExternalResource for User {
     const IMMUTABLE: &'static [Immutable] = &[Immutable { state: "user_name", spec: &["userName"] }];
     const NAME: &'static [&'static str] = &["userName"];
     const UNTOLD: &'static [&'static str] = &["purge"];
+    const GUARD: Option<Guard<Self>> = Some(Guard::Alone(keep_the_operator_in));
 
     fn desired(spec: &UserSpec, _: &Resolved) -> Result<UserState> {
         Ok(UserState {
@@ -138,8 +139,63 @@ impl ExternalResource for User {
     }
 }
 
+/// Refuses to take the operator's own sign-in, or its own role of an account administrator, away: a Google service account is a user.
+fn keep_the_operator_in(act: &Act<'_, User>, auth: &AuthFacts) -> Result<()> {
+    let Some(seen) = act.seen else { return Ok(()) };
+    let named = |name: &String| name.eq_ignore_ascii_case(&auth.client_id);
+    let own =
+        auth.principal_id.as_ref() == Some(&seen.id) || seen.state.user_name.as_ref().is_some_and(named);
+    let admin = |state: &UserState| is_admin(state.roles.as_ref());
+    let demotes =
+        |want: &UserState| !want.active || (want.roles.is_some() && admin(&seen.state) && !admin(want));
+    if !own || !act.want.is_none_or(demotes) {
+        return Ok(());
+    }
+    Err(Error::terminal(
+        Reason::WouldLockOut,
+        format!(
+            "the operator signs in as this user ({}), which would no longer be able to manage the account: keep it active and keep \
+             its roles, or to delete this object, set spec.deletionPolicy to Retain",
+            auth.client_id
+        ),
+    ))
+}
+
 /// The parts of a name that are wanted, in the API's names.
 fn parts(name: &UserFullName) -> impl Iterator<Item = (&'static str, &String)> {
     let parts = [("givenName", &name.given_name), ("familyName", &name.family_name)];
     parts.into_iter().filter_map(|(part, value)| Some((part, value.as_ref()?)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Covers SE-07. A Google service account that the operator signs in as is a user.
+    #[test]
+    fn the_operators_own_user_stays_active_and_an_administrator() {
+        let row = json!({
+            "id": "1", "userName": "sa@example.com", "active": true, "roles": [{"value": "account_admin"}],
+        });
+        let seen = Observed::<User>::from(serde_json::from_value::<Remote>(row).unwrap());
+        let refused = |client_id: &str, spec: Option<Value>| {
+            let want = spec.map(|fields| {
+                let mut spec = json!({"authRef": {"name": "account"}, "userName": "sa@example.com"});
+                spec.as_object_mut().unwrap().extend(fields.as_object().unwrap().clone());
+                User::desired(&serde_json::from_value(spec).unwrap(), &Resolved::default()).unwrap()
+            });
+            let auth = AuthFacts { client_id: client_id.into(), ..AuthFacts::default() };
+            keep_the_operator_in(&Act { want: want.as_ref(), seen: Some(&seen) }, &auth).is_err()
+        };
+        for (spec, own) in [
+            (Some(json!({"displayName": "other"})), false),
+            (Some(json!({"roles": ["account_admin"]})), false),
+            (Some(json!({"roles": []})), true),
+            (Some(json!({"active": false})), true),
+            (None, true),
+        ] {
+            assert_eq!(refused("SA@example.com", spec.clone()), own, "{spec:?}");
+            assert!(!refused("other@example.com", spec.clone()), "{spec:?}");
+        }
+    }
 }

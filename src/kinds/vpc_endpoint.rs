@@ -2,7 +2,7 @@
 //! the cloud stays. It is found by the id of that endpoint, which the account registers once.
 //!
 //! On AWS, Databricks accepts the connection by itself after a while; what becomes of the endpoint in AWS later shows here as well.
-//! On GCP it can only be observed, as a create needs Google tokens.
+//! On GCP an endpoint has no state, and is usable at once.
 
 pub mod spec;
 
@@ -152,6 +152,11 @@ impl ExternalResource for VpcEndpoint {
             "vpc_endpoint_name": want.vpc_endpoint_name,
             "aws_vpc_endpoint_id": want.aws_vpc_endpoint_id,
             "region": want.region,
+            "gcp_vpc_endpoint_info": {
+                "project_id": want.project_id,
+                "psc_endpoint_name": want.psc_endpoint_name,
+                "endpoint_region": want.endpoint_region,
+            },
         }));
         let created: Remote = api.post(api.path(&["vpc-endpoints"]), body).await?;
         Ok(Observed::from(created).into())

@@ -1,15 +1,17 @@
-//! Workspace: a Databricks workspace. AWS ones are managed; GCP and Azure ones are only observed, because GCP writes need
-//! Google tokens and Azure creates workspaces through ARM.
+//! Workspace: a Databricks workspace. Those on AWS and GCP are managed; those on Azure are only observed, because Azure creates
+//! workspaces through ARM.
 //!
-//! A workspace carries its owner as a custom tag. In [`WorkspaceState`] that tag is separate from the others, so that they
-//! can be left unmanaged while it is kept; on the wire they are one map, which is only ever sent whole.
+//! A workspace on AWS carries its owner as a custom tag. In [`WorkspaceState`] that tag is separate from the others, so that they
+//! can be left unmanaged while it is kept; on the wire they are one map, which is only ever sent whole. One on GCP has no tags, and
+//! the API does not say who created it: only its recorded id proves ownership, and the result of a create whose response was lost is for a
+//! person to recognise.
 //!
 //! Ready means RUNNING. The name of its host may resolve only some minutes later, and the operator does not wait for that:
 //! nothing in the account needs the host, and an operator that cannot reach it, as with PrivateLink, would wait forever. The
 //! kinds whose objects are in a workspace call its host, and wait for it by themselves (`WaitingForWorkspace`).
 //!
 //! Longer than a plain kind: a table says what may change in which state, the errors of its network are shown with it (`health`),
-//! and two clouds can only be observed. The text of its fields is in `spec`.
+//! and each cloud has fields of its own. The text of its fields is in `spec`.
 
 mod health;
 mod private_access;
@@ -25,12 +27,13 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 use spec::{OWNER_TAG, TAG_VALUE_MAX};
 
+use crate::apis::network_connectivity_of;
 use crate::databricks::{self, Int64, Optional, Pages, workspace_url};
 use crate::engine::crd::Reason;
 use crate::engine::error::{Error, Result};
 use crate::engine::kind::{
     About, Act, ApiResult, CANNOT_CHANGE, CallError, Change, Created, ExternalResource, Immutable, Key,
-    Observed, Ownership, Phase, Reader, Reference, Resolved, When, Writer, differences, tried_in_aws,
+    Observed, Ownership, Parts, Phase, Reader, Reference, Resolved, When, Writer, differences, tried_in_aws,
 };
 use crate::kinds::credential::Credential;
 use crate::kinds::customer_managed_key::CustomerManagedKey;
@@ -59,7 +62,13 @@ pub struct WorkspaceState {
     pricing_tier: Option<String>,
     compute_mode: Option<String>,
     location: Option<String>,
+    /// In `cloud_resource_container` of the API.
+    project_id: Option<String>,
+    /// In `gcp_managed_network_config` of the API.
+    subnet_cidr: Option<String>,
     is_no_public_ip_enabled: Option<bool>,
+    /// Until which state Databricks provisions; what it makes of this once the workspace runs is not compared.
+    expected_workspace_status: Option<String>,
     /// A permission, which is in no response and not sent.
     allow_public_access_removal: Option<bool>,
 }
@@ -93,6 +102,12 @@ struct Remote {
     workspace_status_message: Option<String>,
     workspace_url: Option<String>,
     storage_mode: Option<String>,
+    #[serde(default)]
+    cloud_resource_container: Value,
+    #[serde(default)]
+    gcp_managed_network_config: Value,
+    #[serde(default)]
+    azure_workspace_info: Value,
     creation_time: Option<Int64>,
     /// What is wrong with its network; no part of the response, see [`Remote::explained`].
     #[serde(skip)]
@@ -100,27 +115,41 @@ struct Remote {
 }
 
 impl Remote {
-    fn observed(self, account_host: &str) -> Observed<Workspace> {
+    fn observed(self, host: &str, on_google: bool) -> Observed<Workspace> {
         let deployment = self.state.deployment_name.as_deref();
-        let workspace_url = workspace_url(account_host, self.workspace_url.as_deref(), deployment);
+        let workspace_url = workspace_url(host, self.workspace_url.as_deref(), deployment);
+        let text = |value: Option<&Value>| value.and_then(Value::as_str).map(str::to_owned);
         let mut state = self.state;
+        state.project_id = text(self.cloud_resource_container.pointer("/gcp/project_id"));
+        state.subnet_cidr = text(self.gcp_managed_network_config.get("subnet_cidr"));
         let mut tags = state.custom_tags.take().unwrap_or_default();
         state.owner_tag = tags.remove(OWNER_TAG);
         state.custom_tags = Some(tags);
         // The API spells tiers in different cases.
         state.pricing_tier = state.pricing_tier.map(|tier| tier.to_ascii_uppercase());
+        let status = self.workspace_status.as_deref();
+        let phase = if is_paused(status, &state) {
+            Phase::Awaiting(PAUSED.into())
+        } else {
+            phase(status, self.workspace_status_message.as_deref())
+        };
         let about = About {
-            phase: phase(self.workspace_status.as_deref(), self.workspace_status_message.as_deref()),
+            phase,
             state: self.workspace_status.clone(),
             owner: state.owner_tag.clone(),
+            unmarkable: on_google,
             created: self.creation_time.map(|ms| ms.0 / 1000),
             remark: self.remark,
             ..About::default()
         };
+        let on_gcp = state.project_id.as_ref().and(state.location.as_ref());
         let facts = WorkspaceFacts {
             workspace_url,
             workspace_status: self.workspace_status,
             storage_mode: self.storage_mode,
+            gcp_service_account_email: on_gcp.map(|region| service_account(self.workspace_id.0, region)),
+            azure_subscription_id: text(self.azure_workspace_info.get("subscription_id")),
+            azure_resource_group: text(self.azure_workspace_info.get("resource_group")),
         };
         Observed { id: WorkspaceId(self.workspace_id.0), state, facts, about }
     }
@@ -146,6 +175,25 @@ impl Remote {
         }
         self
     }
+}
+
+/// The service account that a workspace on GCP has. No response has it: this is how Databricks names it.
+fn service_account(workspace_id: i64, region: &str) -> String {
+    format!("db-{workspace_id}@prod-gcp-{region}.iam.gserviceaccount.com")
+}
+
+const PROVISIONING: &str = "PROVISIONING";
+const RUNNING: &str = "RUNNING";
+const EXPECTED: &str = "expected_workspace_status";
+
+const PAUSED: &str = "Databricks has paused the provisioning, as the workspace was created with expectedWorkspaceStatus PROVISIONING: do in \
+     your cloud what the workspace needs (on GCP give its roles to the service account in status.gcpServiceAccountEmail), then set \
+     spec.expectedWorkspaceStatus to RUNNING";
+
+/// Whether Databricks waits with the provisioning. Assumed: it shows until which state it provisions. If it did not, a paused workspace
+/// would look like one that is being provisioned, and be reported after the usual time.
+fn is_paused(status: Option<&str>, seen: &WorkspaceState) -> bool {
+    status == Some(PROVISIONING) && seen.expected_workspace_status.as_deref() == Some(PROVISIONING)
 }
 
 fn phase(status: Option<&str>, message: Option<&str>) -> Phase {
@@ -176,6 +224,8 @@ fn may_change(field: &str, status: &str, seen: &WorkspaceState) -> When {
         | "network_connectivity_config_id"
         | "custom_tags"
         | "owner_tag" => (true, ""),
+        // It differs only while it may change.
+        EXPECTED => return When::Now,
         "network_id" => (
             seen.network_id.is_some(),
             "a running workspace in a network created by Databricks cannot move to another",
@@ -205,6 +255,10 @@ fn same_deployment(want: &str, seen: &str) -> bool {
     want == "EMPTY" || seen == want || seen.strip_suffix(want).is_some_and(|prefix| prefix.ends_with('-'))
 }
 
+/// What to write if a binding has the network connectivity configuration.
+const NOT_BOTH: &str = "remove spec.networkConnectivityConfigRef and spec.networkConnectivityConfigId here, or delete the \
+     NetworkConnectivityBinding of this workspace, which leaves the configuration as it is";
+
 const fn fixed(state: &'static str, spec: &'static [&'static str]) -> Immutable {
     Immutable { state, spec }
 }
@@ -229,6 +283,8 @@ impl ExternalResource for Workspace {
         fixed("pricing_tier", &["pricingTier"]),
         fixed("compute_mode", &["computeMode"]),
         fixed("location", &["location"]),
+        fixed("project_id", &["cloudResourceContainer.gcp.projectId"]),
+        fixed("subnet_cidr", &["gcpManagedNetworkConfig.subnetCidr"]),
         fixed("is_no_public_ip_enabled", &["isNoPublicIpEnabled"]),
     ];
     const UNTOLD: &'static [&'static str] = &["is_no_public_ip_enabled", "allow_public_access_removal"];
@@ -264,6 +320,10 @@ impl ExternalResource for Workspace {
     const NAME: &'static [&'static str] = &["workspaceName"];
     const OWNERSHIP: Ownership = Ownership::Marker;
     const DATA_BEARING: bool = true;
+    const PARTS: Option<Parts<Self::State, Self::Id>> = Some(|want, id| {
+        let id = id.filter(|_| want.network_connectivity_config_id.is_some());
+        id.map(|id| network_connectivity_of(id, NOT_BOTH)).into_iter().collect()
+    });
 
     fn desired(spec: &WorkspaceSpec, got: &Resolved) -> Result<WorkspaceState> {
         // Only AWS has tags that could hold the marker.
@@ -294,7 +354,10 @@ impl ExternalResource for Workspace {
             pricing_tier: spec.pricing_tier.map(|tier| format!("{tier:?}")),
             compute_mode: spec.compute_mode.map(|mode| format!("{mode:?}")),
             location: spec.location.clone(),
+            project_id: spec.cloud_resource_container.as_ref().map(|of| of.gcp.project_id.clone()),
+            subnet_cidr: spec.gcp_managed_network_config.as_ref().map(|network| network.subnet_cidr.clone()),
             is_no_public_ip_enabled: spec.is_no_public_ip_enabled,
+            expected_workspace_status: spec.expected_workspace_status.map(|status| format!("{status:?}")),
             allow_public_access_removal: spec.allow_public_access_removal,
         })
     }
@@ -316,9 +379,14 @@ impl ExternalResource for Workspace {
     fn changes(want: &WorkspaceState, seen: &Observed<Self>) -> Result<Vec<Change>> {
         let deployments = want.deployment_name.as_deref().zip(seen.state.deployment_name.as_deref());
         let deployed_as_wanted = deployments.is_some_and(|(want, seen)| same_deployment(want, seen));
-        let status = seen.about.state.as_deref().unwrap_or("in no known state");
+        let status = seen.about.state.as_deref();
+        let resumes =
+            is_paused(status, &seen.state) && want.expected_workspace_status.as_deref() == Some(RUNNING);
+        // What a paused workspace is to have when it resumes goes with the same change, as for one that FAILED.
+        let status = if resumes { "FAILED" } else { status.unwrap_or("in no known state") };
         let paths = differences::<Self>(want, seen)?.into_iter();
         let paths = paths.filter(|path| path != "deployment_name" || !deployed_as_wanted);
+        let paths = paths.filter(|path| path != EXPECTED || resumes);
         let judged = paths.map(|path| {
             let mut change = Change { path, when: When::Now };
             change.when = may_change(change.field(), status, &seen.state);
@@ -334,7 +402,7 @@ impl ExternalResource for Workspace {
             Some(id) => health::read(api, id).await,
             None => None,
         };
-        Ok(Some(remote.explained(network.as_ref()).observed(api.host())))
+        Ok(Some(remote.explained(network.as_ref()).observed(api.host(), api.on_google())))
     }
 
     async fn list(api: &Reader, _: &str) -> ApiResult<Vec<Observed<Self>>> {
@@ -346,7 +414,7 @@ impl ExternalResource for Workspace {
         };
         let explained = all.into_iter().map(|remote| {
             let network = remote.checked_network().and_then(|id| networks.get(id));
-            remote.explained(network).observed(api.host())
+            remote.explained(network).observed(api.host(), api.on_google())
         });
         Ok(explained.collect())
     }
@@ -356,7 +424,7 @@ impl ExternalResource for Workspace {
         // Attached by an update once the workspace runs: the documented POST does not name it.
         body.remove("network_connectivity_config_id");
         let made: Result<Remote, _> = api.post(api.path(&["workspaces"]), body.into()).await;
-        Ok(made.map_err(classify)?.observed(api.host()).into())
+        Ok(made.map_err(classify)?.observed(api.host(), api.on_google()).into())
     }
 
     async fn update(
@@ -411,6 +479,14 @@ fn wire(want: &WorkspaceState, kept: Option<&BTreeMap<String, String>>) -> Map<S
     body.remove("owner_tag");
     body.remove("allow_public_access_removal");
     body.insert("custom_tags".into(), json!(tags));
+    // Only AWS has tags.
+    body.retain(|field, _| field != "custom_tags" || want.aws_region.is_some());
+    if let Some(project_id) = body.remove("project_id").filter(Value::is_string) {
+        body.insert("cloud_resource_container".into(), json!({"gcp": {"project_id": project_id}}));
+    }
+    if let Some(subnet_cidr) = body.remove("subnet_cidr").filter(Value::is_string) {
+        body.insert("gcp_managed_network_config".into(), json!({"subnet_cidr": subnet_cidr}));
+    }
     body.retain(|_, value| !value.is_null());
     body
 }
@@ -429,5 +505,26 @@ mod tests {
             let fixed = Workspace::IMMUTABLE.iter().any(|i| i.state == field);
             assert!(changeable != fixed, "{field}");
         }
+    }
+
+    #[test]
+    fn what_the_clouds_of_a_workspace_need_is_in_its_facts() {
+        let facts = |more: Value| {
+            let mut remote = json!({"workspace_id": 42, "workspace_name": "w"});
+            remote.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+            let remote: Remote = serde_json::from_value(remote).unwrap();
+            json!(remote.observed("accounts.cloud.databricks.com", false).facts)
+        };
+        let project = json!({"gcp": {"project_id": "p"}});
+        let on_gcp = facts(json!({"location": "us-east4", "cloud_resource_container": project}));
+        assert_eq!(on_gcp["gcpServiceAccountEmail"], "db-42@prod-gcp-us-east4.iam.gserviceaccount.com");
+        let azure = json!({"subscription_id": "s", "resource_group": "rg"});
+        let on_azure = facts(json!({"location": "westeurope", "azure_workspace_info": azure}));
+        assert_eq!(
+            (&on_azure["azureSubscriptionId"], &on_azure["azureResourceGroup"]),
+            (&json!("s"), &json!("rg"))
+        );
+        assert_eq!(on_azure["gcpServiceAccountEmail"], Value::Null);
+        assert_eq!(facts(json!({"aws_region": "eu-west-1"})), json!({}));
     }
 }

@@ -170,7 +170,7 @@ impl ExternalResource for WorkspaceIpAccessList {
     }
 
     async fn list(api: &Reader, within: &str) -> ApiResult<Vec<Observed<Self>>> {
-        let workspace = within.parse().map_err(|e| Error::retry(format!("the workspace {within:?}: {e}")))?;
+        let workspace = parent(within, "a workspace")?;
         let all = ShownIpList::read_all(api, lists(api)).await?;
         let on = !all.is_empty() && is_on(api).await?;
         Ok(all.into_iter().map(|shown| observed(workspace, shown, on)).collect())

@@ -17,7 +17,7 @@ use crate::engine::crd::{Management, NEVER_CREATES, NameRef, Reason, Status, rul
 use crate::engine::error::{Error, Result};
 use crate::engine::kind::{
     About, Act, ApiResult, AuthFacts, ExternalResource, Guard, Key, Lifecycle, Observed, Path, Phase, Power,
-    Reader, Reference, Resolved, Writer,
+    Reader, Reference, Resolved, Writer, parent,
 };
 use crate::kinds::account_network_policy::AccountNetworkPolicy;
 use crate::kinds::workspace::Workspace;
@@ -161,7 +161,7 @@ impl ExternalResource for WorkspaceNetworkOption {
     }
 
     async fn list(api: &Reader, within: &str) -> ApiResult<Vec<Observed<Self>>> {
-        let id = within.parse().map_err(|e| Error::retry(format!("the workspace {within}: {e}")))?;
+        let id = parent(within, "a workspace")?;
         Ok(vec![observed(id, api.get(path(api, within)).await?)])
     }
 

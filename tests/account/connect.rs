@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use databricks_operator::databricks::{Client, Connection, Host, HostPolicy, Settings, Urgency};
+use databricks_operator::databricks::{Client, Connection, Credentials, Host, HostPolicy, Settings, Urgency};
 use databricks_operator::engine::kind::{Permit, Reader, Writer};
 use secrecy::SecretString;
 use simulator::Simulator;
@@ -14,7 +14,8 @@ pub fn connect(simulator: &Simulator) -> Writer {
         host: Host::parse(&simulator.url(), &policy).unwrap(),
         account_id: simulator.account_id.clone(),
         client_id: simulator.client_id.clone(),
-        client_secret: SecretString::from(simulator.client_secret.clone()),
+        credentials: Credentials::Secret(SecretString::from(simulator.client_secret.clone())),
+        on_google: false,
     };
     let settings = Settings {
         request_timeout: Duration::from_secs(5),

@@ -433,10 +433,21 @@ impl Day {
         }
         let account = &self.story.account;
         let count = |collection: &str| account.objects(collection).len();
-        // The credential of the retained workspace was there before, and its creator is its administrator.
-        let left = ["workspaces", "credentials", "ip-access-lists", "permissionassignments"].map(count);
-        assert_eq!(left, [1, 1, 0, 1]);
-        assert_eq!(account.objects("permissionassignments")[0]["permissions"], json!(["ADMIN"]));
+        // The credential of the retained workspace was there before, its creator is its administrator, and a WorkspaceAccess takes no
+        // access away when it goes.
+        let left = ["workspaces", "credentials", "ip-access-lists"].map(count);
+        assert_eq!(left, [1, 1, 0]);
+        let rows = account.objects("permissionassignments");
+        let mut access: Vec<_> = rows
+            .iter()
+            .map(|row| (row["permissions"].to_string(), row["principal_id"].to_string()))
+            .collect();
+        access.sort();
+        let groups = account.objects("Groups");
+        let analysts = groups.iter().find(|group| group["displayName"] == "analysts").unwrap();
+        assert_eq!(access.len(), 2, "{rows:?}");
+        assert_eq!(access[0].0, r#"["ADMIN"]"#);
+        assert_eq!(access[1], (r#"["USER"]"#.to_owned(), analysts["id"].as_str().unwrap().to_owned()));
         self.story
             .tell("confirmed, all is pruned in reverse order; in the account the retained workspace is left");
     }

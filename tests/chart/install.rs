@@ -10,7 +10,7 @@ use databricks_operator::kinds::KINDS;
 use databricks_operator::kinds::workspace::WorkspaceSpec;
 use serde_json::{Value, json};
 
-use crate::helm::{ALL, chart, chart_file, ci, ci_files, of, one, pod, render, root, run, text};
+use crate::helm::{ALL, chart, chart_file, ci, ci_files, of, one, pod, render, root, run, with_crds};
 use crate::values::templates;
 
 fn crds(objects: &[Value]) -> Vec<&Value> {
@@ -163,7 +163,7 @@ fn readable(script: &str) {
 }
 
 /// Covers H-13: nothing comes in but what asks for metrics, and what goes out is DNS, the API server and Databricks, or the
-/// proxy in its place, and the collector of traces.
+/// proxy in its place, the collector of traces, and the metadata server of Google where the operator's own identity is used.
 #[test]
 fn the_network_is_closed_but_for_what_is_needed() {
     let tcp = |port: u16| json!({"protocol": "TCP", "port": port});
@@ -197,6 +197,11 @@ fn the_network_is_closed_but_for_what_is_needed() {
         let egress = &one(&objects, "NetworkPolicy")["spec"]["egress"];
         assert_eq!(egress[3], json!({"ports": [tcp(port)]}), "{endpoint}");
     }
+    let own = render(&["--set-json", r#"operator.googleIdentityNamespaces=["databricks"]"#]);
+    let egress = &one(&own, "NetworkPolicy")["spec"]["egress"];
+    let to = |address: &str| json!([{"ipBlock": {"cidr": address}}]);
+    assert_eq!(egress[3], json!({"ports": [tcp(80)], "to": to("169.254.169.254/32")}));
+    assert_eq!(egress[4], json!({"ports": [tcp(988)], "to": to("169.254.169.252/32")}));
     let through = ["--set=proxy.https=http://proxy:8443", "--set=operator.otlpEndpoint=https://it"];
     let egress = one(&render(&through), "NetworkPolicy")["spec"]["egress"].clone();
     assert_eq!(egress.as_array().unwrap()[2..], [json!({"ports": [tcp(8443)]})], "no way past the proxy");
@@ -332,7 +337,7 @@ fn the_notes_tell_the_next_steps_and_the_risks() {
 fn two_renders_are_equal() {
     for name in ["default", "pod", "jobs"] {
         let path = &ci_files()[name];
-        let once = || text(&["--values", path.to_str().unwrap()]).unwrap();
+        let once = || with_crds(&["--values", path.to_str().unwrap()]).unwrap();
         assert_eq!(once(), once(), "{name}");
     }
     let words = [
@@ -403,6 +408,6 @@ fn the_chart_can_be_packaged() {
     run(&["package", chart.to_str().unwrap(), "--destination", folder.path().to_str().unwrap()]).unwrap();
     let package = folder.path().join(format!("databricks-operator-{version}.tgz"));
     let from_package = run(&["template", "dbx", package.to_str().unwrap(), "--namespace", "ops"]).unwrap();
-    assert_eq!(from_package, text(&[]).unwrap());
+    assert_eq!(from_package, with_crds(&[]).unwrap());
     assert!(package.metadata().unwrap().len() < 500_000, "a release is stored in one Secret");
 }

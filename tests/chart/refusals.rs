@@ -102,6 +102,10 @@ fn what_chosen_namespaces_cannot_have_is_refused_by_name() {
             "rbac.outputSecrets.namespaces={c}",
             &["rbac.outputSecrets.namespaces has c, which is not in scope.watchNamespaces"],
         ),
+        (
+            "rbac.outputConfigMaps.namespaces={d}",
+            &["rbac.outputConfigMaps.namespaces has d, which is not in scope.watchNamespaces"],
+        ),
         ("storageMigration.enabled=true", &["storageMigration.enabled needs scope.mode cluster"]),
         ("metrics.auth=true,metrics.tls.secretName=a", &["metrics.auth needs scope.mode cluster"]),
         (

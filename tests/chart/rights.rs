@@ -204,8 +204,29 @@ fn the_right_to_write_secrets_is_asked_for_and_narrowed() {
     assert_eq!(rights(&narrowed), writes(Some("data")).into());
 }
 
-/// Covers H-20: whatever is chosen, no role may write ConfigMaps, create tokens, or use a wildcard; only the operator's may write
-/// Secrets, if asked for.
+/// Covers H-20: the same of ConfigMaps, of which the operator may delete what it has written.
+#[test]
+fn the_right_to_write_config_maps_is_asked_for_and_narrowed() {
+    let rights = |values: &[&str]| {
+        let objects = render(values);
+        let all = rights_of(&objects, "dbx-databricks-operator");
+        all.into_iter().filter(|right| right.resource == "configmaps").collect::<BTreeSet<Right>>()
+    };
+    let all = |namespace| {
+        let verbs = ["get", "watch", "create", "patch", "delete"];
+        verbs.map(|verb| right(namespace, "", "configmaps", verb, None))
+    };
+    assert_eq!(rights(&["--set=rbac.outputConfigMaps.namespaces={data}"]), [].into(), "it is not enabled");
+    let enabled = "--set=rbac.outputConfigMaps.enabled=true";
+    assert_eq!(rights(&[enabled]), all(None).into());
+    assert_eq!(rights(&[enabled, "--set=rbac.outputConfigMaps.namespaces={data}"]), all(Some("data")).into());
+    let scope = r#"scope={"mode": "namespaces", "watchNamespaces": ["data", "ops"]}"#;
+    let namespaced = [enabled, "--set-json", scope, "--set=installation=prod"];
+    assert_eq!(rights(&namespaced), all(Some("data")).into_iter().chain(all(Some("ops"))).collect());
+}
+
+/// Covers H-20: whatever is chosen, no role may create tokens or use a wildcard; only the operator's may write Secrets and ConfigMaps,
+/// if asked for.
 #[test]
 fn no_role_of_any_render_is_broad() {
     for (name, objects) in ALL.iter() {

@@ -10,7 +10,7 @@ use std::sync::LazyLock;
 
 use serde_json::{Map, Value, json};
 
-use crate::helm::{chart, chart_file, container, flag, in_step, objects, one, text};
+use crate::helm::{chart, chart_file, container, flag, in_step, objects, one, text, with_crds};
 
 /// A value: a leaf, or a mapping with others in it.
 #[derive(Debug)]
@@ -199,27 +199,32 @@ fn at(path: &str, value: Value) -> String {
     path.rsplit('.').fold(value, |inner, key| json!({ key: inner })).to_string()
 }
 
+/// A way to render.
+type Render = fn(&[&str]) -> Result<String, String>;
+
 /// The render with values that are given as JSON.
-fn with_json(values: &str) -> Result<String, String> {
+fn with_json(render: Render, values: &str) -> Result<String, String> {
     let file = tempfile::NamedTempFile::new().unwrap();
     std::fs::write(file.path(), values).unwrap();
-    text(&["--values", file.path().to_str().unwrap()])
+    render(&["--values", file.path().to_str().unwrap()])
 }
 
 /// Covers H-37: a section that is null or has nothing in it, as when all its lines are commented out, is as if it were left
 /// out; and so is each value that is null.
 #[test]
 fn what_is_null_or_empty_is_as_if_left_out() {
-    let plain = text(&[]).unwrap();
+    let (plain, plain_with_crds) = (text(&[]).unwrap(), with_crds(&[]).unwrap());
     let (leaves, sections): (Vec<Entry>, Vec<Entry>) = entries().into_iter().partition(Entry::is_leaf);
     assert!(sections.len() > 20, "only {} sections", sections.len());
     std::thread::scope(|scope| {
         for section in &sections {
-            let plain = &plain;
+            let of_crds = section.path.starts_with("crds");
+            let render: Render = if of_crds { with_crds } else { text };
+            let plain = if of_crds { &plain_with_crds } else { &plain };
             scope.spawn(move || {
                 for empty in [Value::Null, json!({})] {
                     let values = at(&section.path, empty);
-                    let rendered = with_json(&values).unwrap_or_else(|e| panic!("{values}: {e}"));
+                    let rendered = with_json(render, &values).unwrap_or_else(|e| panic!("{values}: {e}"));
                     assert!(rendered == *plain, "{values} is rendered otherwise");
                 }
             });
@@ -231,7 +236,8 @@ fn what_is_null_or_empty_is_as_if_left_out() {
         let parents = parents.split('.').filter(|key| !key.is_empty());
         parents.fold(&mut all, |at, key| &mut at[key])[key] = Value::Null;
     }
-    assert!(with_json(&all.to_string()).unwrap() == plain, "{all} is rendered otherwise");
+    let rendered = with_json(with_crds, &all.to_string()).unwrap();
+    assert!(rendered == plain_with_crds, "{all} is rendered otherwise");
 }
 
 /// Covers H-37: what Helm leaves out of a mapping that is Kubernetes' own stays left out, and what is given beside an emptied
@@ -239,7 +245,7 @@ fn what_is_null_or_empty_is_as_if_left_out() {
 #[test]
 fn what_is_taken_out_of_a_mapping_of_kubernetes_stays_out() {
     let objects = objects(
-        &with_json(r#"{"resources": {"limits": null}, "operator": null, "replicaCount": 2}"#).unwrap(),
+        &with_json(text, r#"{"resources": {"limits": null}, "operator": null, "replicaCount": 2}"#).unwrap(),
     );
     assert_eq!(container(&objects)["resources"], json!({"requests": {"cpu": "50m", "memory": "64Mi"}}));
     assert_eq!(one(&objects, "Deployment")["spec"]["replicas"], 2);
@@ -330,17 +336,18 @@ fn templates_read_only_values_that_exist() {
 #[test]
 fn every_value_is_read_by_a_template() {
     let read = read_by_templates();
-    // By name in a list: fields of the pod that `global` has too, and what the table of roles goes through.
+    // By name in a list: fields of the pod that `global` has too, what the table of roles goes through, and mappings of `rbac`.
     let named = |path: &str| {
         let (parent, key) = path.rsplit_once('.').unwrap_or(("", path));
         let quoted = format!("\"{key}\"");
-        let by_name = ["", "global", "auth", "helmTest"].contains(&parent);
+        let by_name = ["", "global", "auth", "helmTest", "rbac"].contains(&parent);
         by_name && templates().iter().any(|(_, text)| text.contains(&quoted))
     };
     for entry in entries().iter().filter(|entry| entry.is_leaf()) {
         let parents = entry.path.match_indices('.').map(|(at, _)| &entry.path[..at]);
         let whole = parents.filter(|path| ["operator", "rbac.aggregate", "auth"].contains(path)).count() > 0;
-        let read = read.contains(&entry.path) || whole || named(&entry.path);
+        let mapping = entry.path.rsplit_once('.').map_or("", |(mapping, _)| mapping);
+        let read = read.contains(&entry.path) || whole || named(&entry.path) || named(mapping);
         assert!(read, "nothing reads {}", entry.path);
     }
 }

@@ -14,6 +14,7 @@ use k8s_openapi::api::core::v1::{Namespace, Secret};
 use kube::api::{Api, DynamicObject, Patch, PatchParams};
 use serde_json::{Value, json};
 use simulator::{Config, Settings, Simulator};
+use tokio::sync::OnceCell;
 use tokio::task::JoinSet;
 use world::{Operator, eventually, fast};
 
@@ -36,6 +37,8 @@ const QUARANTINE: &str = "5s";
 pub struct Subject {
     pub kind: String,
     driver: &'static dyn Driver,
+    /// The Kubernetes Secret for the secret that its object has.
+    secret_name: Option<&'static str>,
     /// What is known from the life without a crash.
     pub told: Option<Told>,
 }
@@ -53,7 +56,17 @@ pub struct Told {
 impl Subject {
     /// The sample of a kind.
     pub fn sample(driver: &'static dyn Driver) -> Subject {
-        Subject { kind: driver.kind().into_owned(), driver, told: None }
+        Subject { kind: driver.kind().into_owned(), driver, secret_name: None, told: None }
+    }
+
+    /// The same with a secret.
+    pub fn with_secret(driver: &'static dyn Driver) -> Subject {
+        Subject { secret_name: Some("out"), ..Subject::sample(driver) }
+    }
+
+    /// Whether its object has a secret.
+    pub fn has_secret(&self) -> bool {
+        self.secret_name.is_some()
     }
 
     /// The calls of a life without a crash, in order.
@@ -73,7 +86,7 @@ pub async fn live(subject: Arc<Subject>, kill: Option<Kill>) -> Told {
     let made = life.create().await;
     if life.edit.is_some() {
         let changed = life.update(&made).await;
-        if life.subject.driver.traits().issues {
+        if life.subject.driver.traits().are_secrets() {
             life.lose(&changed).await;
         } else {
             life.drift(&made, &changed).await;
@@ -118,6 +131,8 @@ struct Life {
     id: String,
     /// The mark of a secret, which follows from the namespace.
     mark: String,
+    /// The secret that the object has was lost, and a person started over.
+    lost: bool,
     _gates: JoinSet<std::io::Result<()>>,
 }
 
@@ -159,13 +174,20 @@ impl Life {
     /// A namespace, an account behind a gate, an API server behind another, an operator, a DatabricksAuth that is Ready.
     async fn begin(subject: Arc<Subject>, kill: Option<Kill>) -> Life {
         static COUNT: AtomicU32 = AtomicU32::new(0);
+        // All lives are in one runtime, so they share a client and its connections.
+        static KUBE: OnceCell<kube::Client> = OnceCell::const_new();
         let namespace = format!("crash-{}", COUNT.fetch_add(1, Ordering::Relaxed));
-        let kube = cluster().client().await.unwrap();
+        let kube = KUBE.get_or_init(async || cluster().client().await.unwrap()).await.clone();
         let account = account().await;
         let api = connect(&account);
-        let ground = prepare(subject.driver, &account, &api, HOUR_MS).await;
+        let mut ground = prepare(subject.driver, &account, &api, HOUR_MS).await;
+        if let Some(name) = subject.secret_name {
+            (ground.spec["confidential"], ground.spec["secretName"]) = (json!(true), json!(name));
+        }
         let mut outside = Outside::begin(subject.driver, &account, api, &ground.key.within).await;
-        if let Some(name) = ground.spec["secretName"].as_str().filter(|_| subject.driver.traits().issues) {
+        if let Some(name) =
+            ground.spec["secretName"].as_str().filter(|_| subject.driver.traits().are_secrets())
+        {
             outside.holds_in(Api::namespaced(kube.clone(), &namespace), name);
         }
         let outside = Arc::new(outside);
@@ -190,6 +212,7 @@ impl Life {
             logs: vec![],
             id: String::new(),
             mark: String::new(),
+            lost: false,
             spec: ground.with_ids(subject.driver),
             edit: edit(subject.driver, &ground.want),
             referents: ground.made.into_values().chain(ground.got.ids.into_values()).collect(),
@@ -242,7 +265,7 @@ impl Life {
             ("poll-max", "200ms"),
             ("recheck-waiting", "200ms"),
             // Its account shows each change at once. But a kind that is read by its LIST alone has to wait for that.
-            ("read-lag", if self.subject.driver.traits().issues { QUARANTINE } else { "1ms" }),
+            ("read-lag", if self.subject.driver.traits().are_secrets() { QUARANTINE } else { "1ms" }),
         ];
         let started =
             Operator::start_with(Path::new(BINARY), &self.kubeconfig, &cluster().dir, &fast(&flags), &[])
@@ -255,22 +278,56 @@ impl Life {
     async fn create(&mut self) -> Seen {
         self.phase("create");
         self.account.set(|settings| settings.list_lag_ms = LIST_LAG_MS);
+        self.apply().await;
+        let mut ready = self.reach("create", async |life| life.ready_or_lost().await).await;
+        self.account.set(|settings| settings.list_lag_ms = 0);
+        if is_lost(&ready) {
+            ready = self.start_over().await;
+        }
+        self.know(&ready);
+        self.check_secret(&ready).await;
+        self.only_one().await
+    }
+
+    async fn apply(&self) {
         let mut spec = self.spec.clone();
         spec["authRef"] = json!({"name": AUTH});
         if self.outside.removable() {
             spec["deletionPolicy"] = json!("Delete");
         }
         self.api.create(&Default::default(), &object(&self.subject.kind, "it", spec)).await.unwrap();
-        let ready = self.reach("create", async |life| life.ready().await).await;
-        self.account.set(|settings| settings.list_lag_ms = 0);
-        self.know(&ready);
-        self.only_one().await
+    }
+
+    /// A person does what the message about a lost secret says.
+    async fn start_over(&mut self) -> Value {
+        self.lost = true;
+        self.only_one().await;
+        self.api.delete("it", &Default::default()).await.unwrap();
+        let gone = eventually("the object is gone", SOON, async || {
+            let left = self.api.get_opt("it").await.map_err(|e| e.to_string())?;
+            left.map_or(Ok(()), |left| Err(json!(left).to_string()))
+        });
+        gone.await.unwrap();
+        self.apply().await;
+        eventually("the new object is ready", SOON, async || self.ready().await).await.unwrap()
+    }
+
+    /// What users find in the Kubernetes Secret is of the object in the account.
+    async fn check_secret(&self, ready: &Value) {
+        let Some(name) = self.subject.secret_name else { return };
+        let secrets: Api<Secret> = Api::namespaced(self.api.clone().into_client(), &self.namespace);
+        let data = secrets.get(name).await.unwrap().data.unwrap();
+        assert_eq!(
+            json!(String::from_utf8(data["client-id"].0.clone()).unwrap()),
+            ready["status"]["clientId"]
+        );
+        assert!(!data["client-secret"].0.is_empty());
     }
 
     /// What differs from life to life.
     fn know(&mut self, ready: &Value) {
         self.id = ready["status"]["externalId"].as_str().unwrap().to_owned();
-        if self.subject.driver.traits().issues {
+        if self.subject.driver.traits().are_secrets() {
             self.mark = ready["status"]["external"]["name"].as_str().unwrap().to_owned();
         }
     }
@@ -361,7 +418,7 @@ impl Life {
 
     async fn delete(&mut self) {
         let early: Vec<_> = self.account.journal().into_iter().filter(|c| c.method == "DELETE").collect();
-        let early_is_wrong = !self.subject.driver.traits().issues;
+        let early_is_wrong = !self.lost && !self.subject.driver.traits().are_secrets();
         assert!(
             !early_is_wrong || early.is_empty(),
             "a DELETE was sent before the object was deleted: {early:?}"
@@ -387,10 +444,10 @@ impl Life {
         assert_eq!(self.ledger.wrong(), [] as [String; 0]);
         let traits = self.subject.driver.traits();
         // A secret whose value was lost is created once more, and the lost one is deleted: which the end has shown.
-        if traits.lifecycle == Lifecycle::Object && !traits.issues {
+        if traits.lifecycle == Lifecycle::Object && !traits.are_secrets() {
             let creates: Vec<_> = self.account.writes();
             let creates: Vec<_> = creates.iter().filter(|c| c.method == "POST" && c.applied).collect();
-            assert_eq!(creates.len(), 1, "{creates:?}");
+            assert_eq!(creates.len(), 1 + usize::from(self.lost), "{creates:?}");
         }
         self.watch.check().await;
         self.account.stop().await;
@@ -485,6 +542,11 @@ impl Life {
         Err(seen["status"].to_string())
     }
 
+    async fn ready_or_lost(&self) -> std::result::Result<Value, String> {
+        let seen = self.seen().await?;
+        if is_lost(&seen) { Ok(seen) } else { self.ready().await }
+    }
+
     async fn only_one(&self) -> Seen {
         let mut there = self.outside.objects().await.unwrap();
         assert_eq!(there.len(), 1, "{there:?}");
@@ -500,7 +562,12 @@ impl Life {
             }
             Value::Array(all) => all.iter().map(|value| self.masked(value)).collect(),
             Value::String(text) => {
-                let own = self.ids().chain([&*self.account.account_id, &*self.namespace, &*self.host]);
+                let own = self.ids().chain([
+                    &*self.account.account_id,
+                    &*self.account.client_id,
+                    &*self.namespace,
+                    &*self.host,
+                ]);
                 json!(own.fold(text.clone(), |text, own| text.replace(own, "~")))
             }
             Value::Number(number) if self.ids().any(|id| id == number.to_string()) => json!("~"),
@@ -531,13 +598,25 @@ impl Drop for Life {
     }
 }
 
+/// Whether the operator says that the secret of the object is lost.
+fn is_lost(seen: &Value) -> bool {
+    condition(seen, "Stalled").is_some_and(|stalled| stalled["reason"] == "SecretLost")
+}
+
 /// Names of what is different at another time.
 fn passing(name: &str) -> bool {
     let ends = ["_at", "_time", "expireTime", "Timestamp", "TransitionTime", "At"];
-    let of_cluster = ["managedFields", "resourceVersion", "uid"];
+    let of_cluster = ["managedFields", "resourceVersion", "uid", "firstSeen"];
     // What the account chooses besides the id.
-    let of_account =
-        ["deployment_name", "deploymentName", "etag", "application_id", "applicationId", "vpcEndpointId"];
+    let of_account = [
+        "deployment_name",
+        "deploymentName",
+        "etag",
+        "application_id",
+        "applicationId",
+        "clientId",
+        "vpcEndpointId",
+    ];
     let names = [&of_cluster[..], &of_account].concat();
     ends.iter().any(|end| name.ends_with(end)) || names.contains(&name)
 }

@@ -20,8 +20,9 @@ pub struct Outside {
     api: Writer,
     within: String,
     before: BTreeSet<String>,
-    /// The Kubernetes Secret that the secret goes to, if the kind has one.
-    output: Option<(Api<Secret>, String)>,
+    /// The Kubernetes Secret that the secret goes to, if the kind has one, and what tries the secret: a client of its own for
+    /// each try would read all authorities of this machine each time.
+    output: Option<(Api<Secret>, String, reqwest::Client)>,
 }
 
 impl Outside {
@@ -59,12 +60,13 @@ impl Outside {
 
     /// From now on this Kubernetes Secret holds the secret.
     pub fn holds_in(&mut self, secrets: Api<Secret>, name: &str) {
-        self.output = Some((secrets, name.to_owned()));
+        let client = reqwest::Client::builder().no_proxy().build().unwrap();
+        self.output = Some((secrets, name.to_owned(), client));
     }
 
     /// The Kubernetes Secret that the secret goes to.
     pub fn output(&self) -> (&Api<Secret>, &str) {
-        let (secrets, name) = self.output.as_ref().expect("asked only of kinds with a secret");
+        let (secrets, name, _) = self.output.as_ref().expect("asked only of kinds with a secret");
         (secrets, name)
     }
 
@@ -76,7 +78,7 @@ impl Outside {
     /// What is wrong with the secret that users find in the Kubernetes Secret: the service principal can sign in with it at every
     /// moment.
     pub async fn held(&self) -> Result<(), String> {
-        let Some((secrets, name)) = &self.output else { return Ok(()) };
+        let Some((secrets, name, client)) = &self.output else { return Ok(()) };
         let read = async || {
             let secret = secrets.get_opt(name).await.map_err(|e| e.to_string())?;
             let value = secret.and_then(|secret| secret.data?.remove("client-secret"));
@@ -85,7 +87,7 @@ impl Outside {
         // While it is tried, the operator may replace it.
         let mut tried = None;
         while let Some(value) = read().await? {
-            if self.signs_in(&value).await {
+            if self.signs_in(client, &value).await {
                 return Ok(());
             }
             if tried.as_ref() == Some(&value) {
@@ -96,12 +98,11 @@ impl Outside {
         Ok(())
     }
 
-    async fn signs_in(&self, secret: &str) -> bool {
+    async fn signs_in(&self, client: &reqwest::Client, secret: &str) -> bool {
         let principals = self.account.objects("ServicePrincipals");
         let own = principals.into_iter().find(|found| found["id"] == json!(self.within)).unwrap();
         let url = format!("{}/oidc/accounts/{}/v1/token", self.account.url(), self.account.account_id);
         let form = [("grant_type", "client_credentials"), ("scope", "all-apis")];
-        let client = reqwest::Client::builder().no_proxy().build().unwrap();
         let call = client.post(url).basic_auth(own["applicationId"].as_str().unwrap(), Some(secret));
         call.form(&form).send().await.is_ok_and(|answer| answer.status().is_success())
     }

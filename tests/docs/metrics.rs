@@ -56,9 +56,12 @@ fn metrics() -> BTreeMap<String, Metric> {
             }
         }
     }
-    // The only label whose values come when they come.
+    // The only labels whose values come when they come.
     let codes = all.get_mut("databricks_operator_api_requests_total").unwrap();
     CODES.iter().for_each(|code| codes.add("code", code));
+    let unmanaged = all.get_mut("databricks_operator_unmanaged_objects").unwrap();
+    let counted = KINDS.iter().filter(|kind| kind.traits().is_counted());
+    counted.for_each(|kind| unmanaged.add("kind", &kind.kind()));
     all
 }
 

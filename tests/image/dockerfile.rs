@@ -213,6 +213,11 @@ fn run(command: &str, workdir: &Path, variables: &[(String, String)]) -> String 
     }
     let output = shell.envs(variables.iter().cloned()).output().unwrap();
     let text = String::from_utf8_lossy(&output.stdout).into_owned();
-    assert!(output.status.success(), "{command}\n{text}");
+    if !output.status.success() {
+        // The reason comes last, after a line for each crate that was compiled.
+        let lines: Vec<&str> = text.lines().collect();
+        let end = lines[lines.len().saturating_sub(30)..].join("\n");
+        panic!("{command}: {}\n{end}", output.status);
+    }
     text
 }

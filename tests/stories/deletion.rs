@@ -136,12 +136,13 @@ async fn what_never_made_anything_goes_at_once_without_credentials() {
     let calls = story.account.journal();
     assert!(calls.is_empty(), "{calls:?}");
 
-    // One that has the finalizer: the account could not be read when it was new.
+    // One that has the finalizer: its create was refused.
     let secret = story.account.client_secret.clone();
-    story.account.fault(Fault { path: LISTS.into(), ..refusal(500, "INTERNAL_ERROR", "down") });
+    let refused = refusal(400, "INVALID_PARAMETER_VALUE", "no");
+    story.account.fault(Fault { method: Some("POST".into()), path: LISTS.into(), ..refused });
     story.set_secret(&secret).await;
     story.apply(&list(&story, "held")).await;
-    story.wait_condition(LIST, "held", "Reconciling", "True", "Retrying").await;
+    story.wait_condition(LIST, "held", "Stalled", "True", "InvalidSpec").await;
     assert_eq!(finalizers(&story.get(LIST, "held").await), [FINALIZER]);
     kill(&mut story);
     delete_secret(&story).await;

@@ -39,6 +39,8 @@ pub fn samples(story: &Story) -> Vec<Value> {
                 sample["spec"]["host"] = json!(story.account.url());
                 sample["spec"]["grants"] = json!([{"namespaces": {"from": "Same"}, "kinds": of_account()}]);
             }
+            // The sample of PermissionAssignment gives access to the same workspace.
+            "WorkspaceAccess" => sample["spec"]["adoptionPolicy"] = json!("IfExists"),
             "Workspace" => {
                 let id = &sample["spec"]["credentialsId"];
                 let credentials = json!({"credentials_id": id, "credentials_name": "analytics"});

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use databricks_operator::engine::cluster::FIELD_MANAGER;
 use databricks_operator::engine::crd::{ConditionType, Reason};
-use futures::StreamExt;
+use futures::{StreamExt, TryStreamExt};
 use kube::Client;
 use kube::api::{Api, DynamicObject, WatchEvent, WatchParams};
 use serde_json::{Map, Value, json};
@@ -38,6 +38,9 @@ struct Seen {
 /// What was seen, by namespace.
 static SEEN: Mutex<BTreeMap<String, Seen>> = Mutex::new(BTreeMap::new());
 
+/// Lists at a time: each one more is one more connection, and TLS costs the API server more than a list.
+const AT_ONCE: usize = 4;
+
 impl Watch {
     /// Begins before there is any object.
     pub async fn start(client: &Client, namespace: &str) -> Watch {
@@ -54,7 +57,8 @@ impl Watch {
                 let api: Api<DynamicObject> = Api::namespaced_with(client, &self.namespace, &resource(&kind));
                 api.list(&Default::default()).await
             });
-            let lists = futures::future::try_join_all(lists).await.map_err(|e| e.to_string())?;
+            let lists = futures::stream::iter(lists).buffered(AT_ONCE).try_collect::<Vec<_>>();
+            let lists = lists.await.map_err(|e| e.to_string())?;
             let objects: Vec<DynamicObject> = lists.into_iter().flatten().collect();
             let versions = objects.iter().map(|object| &object.metadata);
             let now: HashMap<_, _> = versions.map(|m| (m.uid.clone(), m.resource_version.clone())).collect();

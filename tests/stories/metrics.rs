@@ -51,7 +51,7 @@ async fn text(client: &Client, from: SocketAddr) -> String {
     answer.text().await.unwrap()
 }
 
-async fn scrape(story: &Story) -> Series {
+pub async fn scrape(story: &Story) -> Series {
     series(&text(&client(&[]), story.operator.as_ref().unwrap().metrics).await)
 }
 

@@ -69,6 +69,10 @@ async fn a_spec_that_leaves_open_who_or_where_is_refused_with_what_to_write() {
             json!({"workspaceId": 1, "principal": {}, "permissions": ["USER"]}),
             "principal needs exactly one of",
         ),
+        (
+            json!({"workspaceId": 1, "principal": {"groupName": "a", "groupRef": {"name": "a"}}, "permissions": ["USER"]}),
+            "principal needs exactly one of",
+        ),
         (json!({"workspaceId": 1, "principal": user, "permissions": []}), "spec.permissions"),
         (json!({"workspaceId": 1, "principal": user, "permissions": ["USER", "USER"]}), "spec.permissions"),
         (json!({"workspaceId": 1, "principal": user, "permissions": ["UNKNOWN"]}), "spec.permissions"),
@@ -76,6 +80,148 @@ async fn a_spec_that_leaves_open_who_or_where_is_refused_with_what_to_write() {
         let refused = story.try_apply(&story.managed(KIND, "wrong", spec.clone())).await.unwrap_err();
         assert!(refused.to_string().contains(says), "{spec}: {refused}");
     }
+    story.end().await;
+}
+
+/// A team of a user and a program, its group, and what each of the three may do in a workspace; all by references.
+fn team(story: &Story, team: &str, workspace: i64) -> Vec<Value> {
+    let (lead, robot) = (format!("{team}-lead"), format!("{team}-robot"));
+    let access = |name: &str, principal: Value, level: &str| {
+        let spec = json!({"workspaceId": workspace, "principal": principal, "permissions": [level]});
+        story.managed(KIND, name, spec)
+    };
+    let members = json!([{"userRef": {"name": lead}}, {"servicePrincipalRef": {"name": robot}}]);
+    vec![
+        story.managed("User", &lead, json!({"userName": format!("{lead}@example.com")})),
+        story.managed("ServicePrincipal", &robot, json!({"displayName": robot})),
+        story.managed("Group", team, json!({"displayName": team, "members": members})),
+        access(team, json!({"groupRef": {"name": team}}), "USER"),
+        access(&lead, json!({"userRef": {"name": lead}}), "ADMIN"),
+        access(&robot, json!({"servicePrincipalRef": {"name": robot}}), "USER"),
+    ]
+}
+
+/// What each of the objects of [`team`] may do in the account, by the id of its principal: group, user, service principal.
+async fn levels(story: &Story, team: &str) -> Vec<Value> {
+    let (lead, robot) = (format!("{team}-lead"), format!("{team}-robot"));
+    let mut found = vec![];
+    for (kind, name) in [("Group", team), ("User", &*lead), ("ServicePrincipal", &*robot)] {
+        let id = story.get(kind, name).await["status"]["externalId"].clone();
+        let id: i64 = id.as_str().unwrap().parse().unwrap();
+        let rows = story.account.objects("permissionassignments").into_iter();
+        let mut rows = rows.filter(|row| row["principal_id"] == id);
+        found.push(rows.next().map(|row| row["permissions"].clone()).unwrap_or_default());
+    }
+    found
+}
+
+/// Covers RF-01, RF-02, RF-06, RF-11. A team is applied in the order of its parts, another one in the wrong order: both have their members
+/// and their access. Deleted in any order, no principal goes before its access.
+#[tokio::test]
+async fn a_team_comes_and_goes_with_its_members_and_its_access_in_any_order() {
+    let story = Story::start("assignment-team").await;
+    let workspace = workspace(&story);
+    let [lead, robot] = ["blue-lead", "blue-robot"];
+    let mut blue = team(&story, "blue", workspace);
+    blue.reverse();
+    let (access, principals) = blue.split_at(3);
+    story.apply(&json!({"items": access})).await;
+    let waits = story.wait_condition(KIND, "blue", "ReferencesResolved", "False", "ReferenceNotFound").await;
+    let says = ready_message(&waits);
+    let expected = "Group assignment-team/blue does not exist: create it, or correct spec.principal.groupRef";
+    assert!(says.contains(expected), "{says}");
+    assert_eq!(story.account.writes().len(), 0);
+    story.apply(&json!({"items": principals})).await;
+    story.apply(&json!({"items": team(&story, "red", workspace)})).await;
+    for team in ["blue", "red"] {
+        for name in [team.to_owned(), format!("{team}-lead"), format!("{team}-robot")] {
+            story.wait_ready(KIND, &name).await;
+        }
+        story.wait_ready("Group", team).await;
+        assert_eq!(
+            levels(&story, team).await,
+            [json!(["USER"]), json!(["ADMIN"]), json!(["USER"])],
+            "{team}"
+        );
+        let mut groups = story.account.objects("Groups").into_iter();
+        let group = groups.find(|group| group["displayName"] == team).unwrap();
+        assert_eq!(group["members"].as_array().map(Vec::len), Some(2), "{group}");
+    }
+    let group = story.get("Group", "blue").await["status"]["externalId"].clone();
+    let shown = story.get(KIND, "blue").await["status"]["resolvedRefs"].clone();
+    assert_eq!(shown, json!({"principal.groupRef": group}));
+
+    story.account.clear_journal();
+    for (kind, name) in [("Group", "blue"), ("User", lead), ("ServicePrincipal", robot)] {
+        story.delete(kind, name).await;
+        let held = story.wait_condition(kind, name, "DeletionBlocked", "True", "DependencyStillInUse").await;
+        let says = condition(&held, "DeletionBlocked").unwrap()["message"].as_str().unwrap();
+        assert!(says.contains(&format!("{KIND} assignment-team/{name}")), "{says}");
+    }
+    assert_eq!(story.account.writes().len(), 0);
+    for name in ["blue", lead, robot] {
+        story.delete(KIND, name).await;
+        story.wait_gone(KIND, name).await;
+    }
+    for (kind, name) in [("Group", "blue"), ("User", lead), ("ServicePrincipal", robot)] {
+        story.wait_gone(kind, name).await;
+    }
+    let done = story.account.writes().into_iter().filter(|call| call.applied);
+    let paths: Vec<String> = done.map(|call| call.path).collect();
+    let at = |part: String| paths.iter().position(|path| path.contains(&part)).unwrap();
+    let group = group.as_str().unwrap();
+    assert!(at(format!("principals/{group}")) < at(format!("Groups/{group}")), "{paths:?}");
+    assert_eq!(story.account.objects("permissionassignments").len(), 3, "those of the other team");
+    story.end().await;
+}
+
+/// Covers LC-17, IM-02, RF-11. A group that gets another name keeps its access, and who has it may be said by the reference, by the name and
+/// by the id, one directly in place of the other: nothing is written. What means another principal is refused, and changes nothing either.
+#[tokio::test]
+async fn a_renamed_group_keeps_its_access_in_whatever_way_it_is_named() {
+    let story = Story::start("assignment-forms").await;
+    let workspace = workspace(&story);
+    story.apply(&json!({"items": team(&story, "blue", workspace)})).await;
+    let ready = story.wait_ready(KIND, "blue").await;
+    let group: i64 =
+        story.get("Group", "blue").await["status"]["externalId"].as_str().unwrap().parse().unwrap();
+    for name in ["blue-lead", "blue-robot"] {
+        story.wait_ready(KIND, name).await;
+    }
+    story.patch("Group", "blue", json!({"spec": {"displayName": "azure"}})).await;
+    story.wait_ready("Group", "blue").await;
+    story.account.clear_journal();
+    let form = |principal: Value| {
+        let mut all = json!({"id": null, "groupName": null, "groupRef": null, "userRef": null});
+        all.as_object_mut().unwrap().extend(principal.as_object().unwrap().clone());
+        json!({"spec": {"principal": all}})
+    };
+    let by_ref = form(json!({"groupRef": {"name": "blue"}}));
+    let (by_name, by_id) = (form(json!({"groupName": "azure"})), form(json!({"id": group})));
+    for same in [&by_name, &by_ref, &by_id, &by_ref, &by_name, &by_id, &by_name] {
+        story.patch(KIND, "blue", same.clone()).await;
+        let now = story.wait_ready(KIND, "blue").await;
+        assert_eq!(now["status"]["externalId"], ready["status"]["externalId"], "{same}");
+    }
+    // Only the operator knows what a reference means.
+    story.patch(KIND, "blue", form(json!({"userRef": {"name": "blue-lead"}}))).await;
+    let stalled = story.wait_condition(KIND, "blue", "Stalled", "True", "ImmutableFieldChanged").await;
+    assert!(ready_message(&stalled).contains("spec.principal.userRef"), "{stalled}");
+    story.patch(KIND, "blue", by_ref).await;
+    story.wait_ready(KIND, "blue").await;
+    let other = form(json!({"groupRef": {"name": "other"}})).to_string();
+    let refused = story.kubectl(&["patch", "dbpa", "blue", "--type=merge", "-p", &other]).await.unwrap_err();
+    assert!(refused.to_string().contains("spec.principal cannot be changed"), "{refused}");
+    assert_eq!(story.account.writes().len(), 0, "{:?}", story.account.writes());
+    assert_eq!(levels(&story, "blue").await[0], json!(["USER"]));
+
+    // A group that was deleted and created again in the account is another one: it inherits nothing.
+    assert!(story.account.remove("Groups", &group.to_string()));
+    story.pass("Group", "blue").await;
+    story.wait_ready("Group", "blue").await;
+    let stalled = story.wait_condition(KIND, "blue", "Stalled", "True", "ImmutableFieldChanged").await;
+    assert!(ready_message(&stalled).contains("spec.principal.groupRef now means"), "{stalled}");
+    assert_eq!(levels(&story, "blue").await[0], Value::Null);
     story.end().await;
 }
 

@@ -15,7 +15,7 @@ const LONG: u64 = 3_600_000;
 
 const CREDENTIALS: &str = "7f1c2d3e-4a5b-4c6d-8e9f-0a1b2c3d4e5f";
 
-fn workspace(story: &Story, name: &str) -> Value {
+pub fn workspace(story: &Story, name: &str) -> Value {
     if story.account.objects("credentials").is_empty() {
         let credentials = json!({"credentials_id": CREDENTIALS, "credentials_name": "analytics"});
         story.account.insert("credentials", credentials).unwrap();
@@ -28,7 +28,7 @@ fn workspace(story: &Story, name: &str) -> Value {
     story.managed(KIND, name, spec)
 }
 
-fn provisioning_takes(story: &Story, ms: u64) {
+pub fn provisioning_takes(story: &Story, ms: u64) {
     story.account.set(|settings| (settings.start_ms, settings.provisioning_ms) = (0, ms));
 }
 
@@ -425,6 +425,34 @@ async fn a_running_workspace_says_that_its_network_is_broken() {
     story.end().await;
 }
 
+/// Covers LC-22. Provisioning is paused so that the service account of the workspace can be given its roles; what the spec adds meanwhile goes
+/// with the change that ends the pause. Once it runs, the field has no effect.
+#[tokio::test]
+async fn a_paused_workspace_resumes_when_its_spec_says_so() {
+    let story = Story::start("workspace-paused").await;
+    provisioning_takes(&story, 100);
+    let mut manifest = workspace(&story, "analytics");
+    manifest["spec"]["expectedWorkspaceStatus"] = json!("PROVISIONING");
+    story.apply(&manifest).await;
+    let paused = story.wait_condition(KIND, "analytics", "Ready", "False", "AwaitingApproval").await;
+    assert!(message(&paused, "Ready").contains("set spec.expectedWorkspaceStatus to RUNNING"), "{paused}");
+    assert_eq!(condition(&paused, "Stalled"), None, "{paused}");
+    let network =
+        story.account.insert("networks", json!({"network_name": "main"})).unwrap()["network_id"].clone();
+    story.patch(KIND, "analytics", json!({"spec": {"networkId": network}})).await;
+    story.wait_condition(KIND, "analytics", "Ready", "False", "AwaitingApproval").await;
+    assert_eq!(writes(&story), ["POST"]);
+
+    story.patch(KIND, "analytics", json!({"spec": {"expectedWorkspaceStatus": "RUNNING"}})).await;
+    story.wait_ready(KIND, "analytics").await;
+    let sent = story.account.writes().pop().unwrap().body.unwrap();
+    assert_eq!(sent, json!({"expected_workspace_status": "RUNNING", "network_id": network}));
+    story.patch(KIND, "analytics", json!({"spec": {"expectedWorkspaceStatus": "PROVISIONING"}})).await;
+    story.wait_ready(KIND, "analytics").await;
+    assert_eq!(writes(&story), ["POST", "PATCH"]);
+    story.end().await;
+}
+
 /// Covers IM-03. What the rules of a Workspace ask for is enough. What they refuse is in tests/crds/broken.yaml.
 #[tokio::test]
 async fn a_workspace_is_accepted_in_each_form_that_its_rules_allow() {
@@ -434,6 +462,9 @@ async fn a_workspace_is_accepted_in_each_form_that_its_rules_allow() {
         json!({"awsRegion": null, "credentialsId": null, "storageConfigurationId": null, "managementPolicy": "Observe"}),
         json!({"awsRegion": null, "credentialsId": null, "storageConfigurationId": null, "managementPolicy": "Observe",
             "location": "us-east4"}),
+        json!({"awsRegion": null, "credentialsId": null, "storageConfigurationId": null, "location": "us-east4",
+            "cloudResourceContainer": {"gcp": {"projectId": "p"}},
+            "gcpManagedNetworkConfig": {"subnetCidr": "10.0.0.0/20"}}),
         json!({"computeMode": "SERVERLESS", "credentialsId": null, "storageConfigurationId": null}),
         json!({"credentialsId": null, "credentialsRef": {"name": "compute"}}),
         json!({"storageConfigurationId": null, "storageConfigurationRef": {"name": "root"}}),

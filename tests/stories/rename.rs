@@ -240,6 +240,30 @@ async fn who_has_access_may_be_said_in_another_way() {
     story.end().await;
 }
 
+/// Covers LC-17, RF-12. A member of a group may be said by its name, its id, or an object that does not exist yet: it stays a member all
+/// the time, and the group is not written.
+#[tokio::test]
+async fn a_member_may_be_said_in_another_way() {
+    let story = Story::start("renamed-member").await;
+    let ada = principal(&story, "Users", "userName", "ada@example.com");
+    let group =
+        |member: Value| story.managed("Group", "crew", json!({"displayName": "crew", "members": [member]}));
+    let (by_name, by_ref) = (json!({"userName": "ada@example.com"}), json!({"userRef": {"name": "ada"}}));
+    story.apply(&group(by_name.clone())).await;
+    story.wait_ready("Group", "crew").await;
+    story.account.clear_journal();
+    story.apply(&group(by_ref.clone())).await;
+    story.wait_condition("Group", "crew", "ReferencesResolved", "False", "ReferenceNotFound").await;
+    let user = json!({"userName": "ada@example.com", "adoptionPolicy": "IfExists"});
+    story.apply(&story.managed("User", "ada", user)).await;
+    for same in [by_ref.clone(), json!({"id": ada}), by_ref, by_name] {
+        story.apply(&group(same)).await;
+        story.wait_ready("Group", "crew").await;
+    }
+    assert_eq!(story.account.calls("PATCH", "*/scim/v2/Groups/*"), 0, "{:?}", calls(&story));
+    story.end().await;
+}
+
 /// Covers LC-17. A workspace and those who have access to it get other names, in any order, and nobody is let out meanwhile.
 #[tokio::test]
 async fn a_workspace_with_access_to_it_is_renamed_without_a_gap() {

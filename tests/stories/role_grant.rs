@@ -174,3 +174,42 @@ async fn a_grant_by_references_names_what_they_mean_in_the_account() {
     assert_eq!(left.collect::<Vec<_>>(), [] as [Value; 0]);
     story.end().await;
 }
+
+/// Covers RF-01, RF-02, RF-06, RF-11. A group may use a budget policy, and both are objects of the namespace, applied after the grant. The id
+/// in place of the reference is no change, and the policy is not deleted before the grant.
+#[tokio::test]
+async fn a_group_may_use_a_budget_policy_of_the_namespace() {
+    let story = Story::start("grant-budget-policy").await;
+    let target = json!({"budgetPolicyRef": {"name": "team"}});
+    let spec = json!({"target": target, "role": "roles/budgetPolicy.user", "principal": {"groupRef": {"name": "crew"}}});
+    story.apply(&story.managed(KIND, "use", spec)).await;
+    let waits = story.wait_condition(KIND, "use", "ReferencesResolved", "False", "ReferenceNotFound").await;
+    let says = condition(&waits, "ReferencesResolved").unwrap()["message"].as_str().unwrap();
+    assert!(
+        says.contains("spec.target.budgetPolicyRef") && says.contains("spec.principal.groupRef"),
+        "{says}"
+    );
+    assert_eq!(story.account.writes().len(), 0);
+    story.apply(&story.managed("Group", "crew", json!({"displayName": "crew"}))).await;
+    story.apply(&story.managed("BudgetPolicy", "team", json!({"policyName": "team"}))).await;
+    let ready = story.wait_ready(KIND, "use").await;
+    let policy = story.get("BudgetPolicy", "team").await["status"]["externalId"].clone();
+    let id = format!("budgetPolicies/{}/roles/budgetPolicy.user/groups/crew", policy.as_str().unwrap());
+    assert_eq!(ready["status"]["externalId"], json!(id));
+
+    story.account.clear_journal();
+    let by_id = json!({"budgetPolicyRef": null, "budgetPolicyId": policy});
+    let by_ref = json!({"budgetPolicyRef": {"name": "team"}, "budgetPolicyId": null});
+    for same in [by_id, by_ref] {
+        story.patch(KIND, "use", json!({"spec": {"target": same}})).await;
+        story.wait_ready(KIND, "use").await;
+    }
+    assert_eq!(story.account.writes().len(), 0, "{:?}", story.account.writes());
+    story.delete("BudgetPolicy", "team").await;
+    let reason = "DependencyStillInUse";
+    story.wait_condition("BudgetPolicy", "team", "DeletionBlocked", "True", reason).await;
+    story.delete(KIND, "use").await;
+    story.wait_gone(KIND, "use").await;
+    story.wait_gone("BudgetPolicy", "team").await;
+    story.end().await;
+}

@@ -1,12 +1,15 @@
-//! What is always in the account: settings, and the network policy of a workspace.
+//! What is always in the account: settings, some by their names, and the network policy of a workspace.
 
 use serde_json::{Value, json};
 use simulator::Fault;
 
-use crate::support::{Story, condition};
+use crate::support::{AUTH, Story, condition};
 
 const LEGACY: &str = "DisableLegacyFeaturesSetting";
 const CSP: &str = "CspEnablementSetting";
+const SETTING: &str = "AccountSetting";
+/// A setting that has no kind of its own.
+const PREVIEW: &str = "example_feature_preview";
 const OPTION: &str = "WorkspaceNetworkOption";
 const STORE: &str = "disable_legacy_features";
 
@@ -116,6 +119,102 @@ async fn a_setting_that_others_set_is_left_alone_until_a_policy_allows_it() {
     story.wait_event(CSP, "csp", "Retained").await;
     let left = story.account.objects("settings")[0]["csp_enablement_account"].clone();
     assert_eq!(left, json!({"is_enforced": true, "compliance_standards": ["HIPAA"]}), "it stays as it was");
+    story.end().await;
+}
+
+/// Grants AccountSetting, which a grant must name.
+async fn begin(name: &str) -> Story {
+    let story = Story::start(name).await;
+    let grants = json!([{"namespaces": {"from": "Same"}, "kinds": [SETTING]}]);
+    story.patch("DatabricksAuth", AUTH, json!({"spec": {"grants": grants}})).await;
+    story
+}
+
+fn preview(story: &Story, value: bool, more: Value) -> Value {
+    let mut spec = json!({"name": PREVIEW, "booleanVal": value});
+    more.as_object().unwrap().iter().for_each(|(field, value)| spec[field] = value.clone());
+    story.managed(SETTING, "preview", spec)
+}
+
+/// What was set in the account; null if nothing was.
+fn previewed(story: &Story) -> Value {
+    let settings = story.account.objects("settings-v2");
+    settings.first().map_or(Value::Null, |setting| setting["boolean_val"]["value"].clone())
+}
+
+/// Covers LC-20, LC-33. A team tries a preview, and takes the switch back with its object.
+#[tokio::test]
+async fn a_deleted_account_setting_goes_back_to_what_it_was() {
+    let story = begin("setting-by-name").await;
+    story.apply(&preview(&story, true, json!({"deletionPolicy": "Delete"}))).await;
+    let ready = story.wait_ready(SETTING, "preview").await;
+    assert_eq!((&ready["status"]["externalId"], previewed(&story)), (&json!(PREVIEW), json!(true)));
+    assert_eq!(
+        (&ready["status"]["state"], &ready["status"]["effectiveValue"]),
+        (&json!("true"), &json!("true"))
+    );
+    story.delete(SETTING, "preview").await;
+    story.wait_gone(SETTING, "preview").await;
+    assert_eq!(previewed(&story), false);
+    assert_eq!(changes(&story), expected(&[(200, "PATCH"), (200, "PATCH")]));
+    let deleted = story.wait_event(SETTING, "preview", "Deleted").await;
+    assert!(deleted.contains("stays there as false"), "{deleted}");
+    story.end().await;
+}
+
+/// Covers LC-20, LC-03. An administrator has switched a preview off: that is a decision, also if it is the default.
+#[tokio::test]
+async fn an_account_setting_that_others_set_is_left_alone_until_a_policy_allows_it() {
+    let story = begin("setting-by-name-theirs").await;
+    let off = json!({"name": PREVIEW, "boolean_val": {"value": false}});
+    story.account.insert("settings-v2", off.clone()).unwrap();
+    story.apply(&preview(&story, true, json!({}))).await;
+    story.wait_condition(SETTING, "preview", "Ready", "False", "AlreadyExists").await;
+    assert_eq!((changes(&story), previewed(&story)), (vec![], json!(false)));
+
+    story.apply(&preview(&story, true, json!({"adoptionPolicy": "IfExists"}))).await;
+    let ready = story.wait_ready(SETTING, "preview").await;
+    assert_eq!(ready["status"]["effective"]["deletionPolicy"], "Retain");
+    story.account.edit("settings-v2", PREVIEW, off).unwrap();
+    let corrected = story.wait_event(SETTING, "preview", "DriftCorrected").await;
+    assert!(corrected.contains("booleanVal"), "{corrected}");
+    assert_eq!(previewed(&story), true);
+    story.delete(SETTING, "preview").await;
+    story.wait_gone(SETTING, "preview").await;
+    story.wait_event(SETTING, "preview", "Retained").await;
+    assert_eq!(previewed(&story), true);
+    story.end().await;
+}
+
+/// Covers SE-05. What a setting decides is not known here, and Databricks adds more of them: a team gets them only if a grant says so.
+#[tokio::test]
+async fn an_account_setting_needs_a_grant_that_names_its_kind() {
+    let story = Story::start("setting-by-name-grant").await;
+    story.apply(&preview(&story, true, json!({}))).await;
+    let refused = story.wait_condition(SETTING, "preview", "Ready", "False", "ReferenceNotPermitted").await;
+    let message = condition(&refused, "Ready").unwrap()["message"].to_string();
+    assert!(message.contains(SETTING), "{message}");
+    assert_eq!((changes(&story), previewed(&story)), (vec![], Value::Null));
+    story.end().await;
+}
+
+/// A name with a typo, and one that has a kind of its own.
+#[tokio::test]
+async fn an_unknown_account_setting_is_refused_with_the_list_of_what_there_is() {
+    let story = begin("setting-by-name-unknown").await;
+    story
+        .apply(&story.managed(SETTING, "typo", json!({"name": "example_preview", "booleanVal": true})))
+        .await;
+    let refused = story.wait_condition(SETTING, "typo", "Stalled", "True", "InvalidSpec").await;
+    let text = condition(&refused, "Stalled").unwrap()["message"].as_str().unwrap().to_owned();
+    assert!(text.contains(PREVIEW) && text.contains("settings-metadata"), "{text}");
+    story.delete(SETTING, "typo").await;
+    story.wait_gone(SETTING, "typo").await;
+
+    let typed = json!({"name": "acct_ip_acl_enable", "booleanVal": true});
+    let text = story.try_apply(&story.managed(SETTING, "typed", typed)).await.unwrap_err().to_string();
+    assert!(text.contains("kind IpAccessListEnforcement"), "{text}");
+    assert!(changes(&story).is_empty());
     story.end().await;
 }
 

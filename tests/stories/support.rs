@@ -74,7 +74,7 @@ pub fn kubeconfig() -> &'static Path {
         helm.args(["install", "databricks-operator", chart, "--namespace=operators", "--create-namespace"]);
         // The CRDs are there already; what protected metrics need is for the story of them.
         helm.args(["--set=crds.enabled=false", "--set=metrics.auth=true,metrics.tls.secretName=metrics"])
-            .arg("--set=rbac.outputSecrets.enabled=true")
+            .arg("--set=rbac.outputSecrets.enabled=true,rbac.outputConfigMaps.enabled=true")
             .env("KUBECONFIG", cluster.kubeconfig())
             .env("HOME", &cluster.dir);
         let output = helm.output().unwrap();

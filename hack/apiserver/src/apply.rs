@@ -1,6 +1,8 @@
 //! Server-side apply: the configuration is merged into the object, fields that the manager no longer states are removed,
 //! fields that others own are conflicts unless the request forces them.
 
+use std::cmp::Ordering;
+
 use serde_json::{Value, json};
 
 use crate::failure::{Cause, Failure, Result};
@@ -76,17 +78,60 @@ fn merge(schema: &Schema, live: &mut Value, config: &Value, root: bool) {
             }
         }
         (Value::Array(live), Value::Array(config)) if element(schema, &Value::Null).is_some() => {
-            let any = Schema::default();
-            let items = schema.items.as_deref().unwrap_or(&any);
-            for item in config {
-                match live.iter_mut().find(|known| element(schema, known) == element(schema, item)) {
-                    Some(known) => merge(items, known, item, false),
-                    None => live.push(item.clone()),
-                }
-            }
+            *live = merge_items(schema, live, config);
         }
         (live, config) => *live = config.clone(),
     }
+}
+
+/// The items of a set or a map: those that the configuration has are in its order, and the others stay before the items that they were
+/// before.
+fn merge_items(schema: &Schema, live: &[Value], config: &[Value]) -> Vec<Value> {
+    let any = Schema::default();
+    let items = schema.items.as_deref().unwrap_or(&any);
+    let keys = |all: &[Value]| all.iter().map(|item| element(schema, item)).collect::<Vec<_>>();
+    let (there, wanted) = (keys(live), keys(config));
+    let merged = |at: usize| {
+        let before = there.iter().position(|key| *key == wanted[at]).map(|at| &live[at]);
+        let mut item = before.cloned().unwrap_or(Value::Null);
+        merge(items, &mut item, &config[at], false);
+        item
+    };
+    let mut shared = wanted.iter().filter(|key| there.contains(key)).peekable();
+    let (mut all, mut old, mut new) = (vec![], 0, 0);
+    while old < live.len() || new < config.len() {
+        if old < live.len() && new < config.len() {
+            if there[old] == wanted[new] {
+                all.push(merged(new));
+                (old, new) = (old + 1, new + 1);
+                shared.next();
+                continue;
+            }
+            // It comes later, or came before.
+            if wanted.contains(&there[old]) && shared.peek().is_some_and(|next| **next != there[old]) {
+                old += 1;
+                continue;
+            }
+        }
+        if old < live.len() {
+            if !wanted.contains(&there[old]) {
+                all.push(live[old].clone());
+                old += 1;
+                continue;
+            }
+            if wanted[..new].contains(&there[old]) {
+                old += 1;
+            }
+        }
+        if new < config.len() {
+            all.push(merged(new));
+            if shared.peek() == Some(&&wanted[new]) {
+                shared.next();
+            }
+            new += 1;
+        }
+    }
+    all
 }
 
 /// Removes a field or an item, and what is empty then.
@@ -158,7 +203,7 @@ pub fn unfit(resource: &Resource, config: &Value) -> Result<Vec<String>> {
     Ok(places)
 }
 
-/// Where a list that is a set or a map has null.
+/// Where a list that is a set or a map has null, or an item of a map lacks a key.
 fn null_items(schema: &Schema, value: &Value, places: &mut Vec<String>) {
     match value {
         Value::Object(map) => {
@@ -172,6 +217,12 @@ fn null_items(schema: &Schema, value: &Value, places: &mut Vec<String>) {
             if element(schema, &Value::Null).is_some() && items.contains(&Value::Null) {
                 places.push("a list has an element that's an explicit null".into());
             }
+            // Null where it is not allowed was removed before.
+            let lacks =
+                |key: &&String| items.iter().any(|item| item.is_object() && item[key.as_str()].is_null());
+            places.extend(schema.list_keys.iter().filter(lacks).map(|key| {
+                format!("associative list with keys has an element that omits key field {key:?} (and doesn't have default value)")
+            }));
             for item in items {
                 null_items(schema.items.as_deref().unwrap_or(&Schema::default()), item, places);
             }
@@ -195,8 +246,10 @@ fn conflict(conflicts: &[(&Value, Fields)]) -> Failure {
         let message = format!("conflict with {using}");
         let cause =
             |path| json!({"reason": "FieldManagerConflict", "message": message, "field": shown(path)});
-        causes.extend(fields.iter().map(cause));
-        let paths: Vec<String> = fields.iter().map(shown).collect();
+        let mut fields: Vec<&Path> = fields.iter().collect();
+        fields.sort_by(|one, other| members_first(one, other));
+        causes.extend(fields.iter().copied().map(cause));
+        let paths: Vec<String> = fields.into_iter().map(shown).collect();
         texts.push(match &paths[..] {
             [path] => format!("{message}: {path}"),
             paths => format!("conflicts with {using}:\n- {}", paths.join("\n- ")),
@@ -208,6 +261,15 @@ fn conflict(conflicts: &[(&Value, Fields)]) -> Failure {
     let mut failure = Failure::new(409, "Conflict", message);
     failure.status["details"] = json!({"causes": causes});
     failure
+}
+
+/// The order in which the real server names fields: those of an object before what is in them.
+fn members_first(one: &Path, other: &Path) -> Ordering {
+    let Some(at) = one.iter().zip(other).position(|(one, other)| one != other) else {
+        return one.len().cmp(&other.len());
+    };
+    let inside = |path: &Path| path.len() > at + 1;
+    inside(one).cmp(&inside(other)).then_with(|| one[at].cmp(&other[at]))
 }
 
 /// A path as conflicts name it: `.spec.label`, `.status.conditions[type="Ready"].status`.

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use databricks_operator::databricks::{
-    Client, Connection, Exchange, Host, HostPolicy, NoResponse, Settings, Urgency,
+    Client, Connection, Credentials, Exchange, Host, HostPolicy, NoResponse, Settings, Urgency,
 };
 use databricks_operator::engine::kind::{Permit, Reader, Writer};
 use http::{HeaderValue, Request, Response};
@@ -90,7 +90,8 @@ pub fn writer(account: &Simulator, secret: &str) -> Writer {
         host: Host::parse(&account.url(), &policy).expect("loopback is allowed"),
         account_id: ACCOUNT.to_owned(),
         client_id: CLIENT.to_owned(),
-        client_secret: SecretString::from(secret.to_owned()),
+        credentials: Credentials::Secret(SecretString::from(secret.to_owned())),
+        on_google: false,
     };
     let account = account.clone();
     let exchange = Exchange::new(move |mut request: Request<Vec<u8>>| {

@@ -2,16 +2,17 @@
 //! account in one thread under virtual time. A seed determines a run completely, so that each can be replayed.
 //!
 //! What differs from the process: no lease but in one story, no ports, no logs, no traces, no bytes of HTTP, DNS or TLS. `tests/crash`
-//! and the stories run those. The map: [`run`] is one run (`lane`); it follows a `story` of an object, or of several `parts`, and its
-//! account (`life`) from a `start` that all runs of a kind share; `world`, with `replica`, is what it happens in, `oracle` what must never
-//! be; `gate`, with `account`, `cluster` and `stream`, is the operator's way out, where each `fault` strikes; `trace` is what happened;
-//! `seed` is where all randomness comes from.
+//! and the stories run those. The map: [`run`] is one run (`lane`); it follows a `story` of an object, or of several `parts`, as an
+//! [`example`] has them, and its account (`life`) from a `start` that all runs of a kind share; `world`, with `replica`, is what it happens
+//! in, `oracle` what must never be; `gate`, with `account`, `cluster` and `stream`, is the operator's way out, where each `fault` strikes;
+//! `trace` is what happened; `seed` is where all randomness comes from.
 
 mod account;
 mod cluster;
 #[path = "../../../tests/account/edits.rs"]
 #[allow(missing_docs, reason = "it is part of a test")]
 mod edits;
+pub mod example;
 mod fault;
 mod garble;
 mod gate;

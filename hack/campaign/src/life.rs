@@ -8,10 +8,12 @@ use std::time::Duration;
 
 use databricks_operator::engine::kind::{Driver, Lifecycle, Seen};
 use kube::api::{Api, DeleteParams, DynamicObject, Patch, PatchParams};
+use kube::core::ApiResource;
 use serde_json::{Value, json};
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep};
 
+use crate::example;
 use crate::fault::Plan;
 use crate::honest::Honest;
 use crate::lane::{self, Case, Known};
@@ -135,9 +137,9 @@ impl Life {
         }
     }
 
-    /// The objects of a kind.
-    fn api_of(&self, driver: &dyn Driver) -> Api<DynamicObject> {
-        Api::default_namespaced_with(self.user.clone(), &driver.api_resource())
+    /// The objects of a type.
+    fn api_of(&self, resource: &ApiResource) -> Api<DynamicObject> {
+        Api::default_namespaced_with(self.user.clone(), resource)
     }
 
     /// A user creates the object.
@@ -149,11 +151,18 @@ impl Life {
 
     /// A user creates an object of a kind.
     pub async fn create_as(&self, driver: &dyn Driver, name: &str, spec: Value) {
-        self.note(format!("a user creates {name}"));
+        self.note(format!("a user creates {} {name}", driver.kind()));
         create(&self.world.server, &driver.api_resource(), managed(driver, name, spec)).await;
         if name == "it" {
             self.expect().await;
         }
+    }
+
+    /// A user applies a manifest of an example.
+    pub async fn apply(&self, manifest: &Value) {
+        let (resource, name) = example::called(manifest);
+        self.note(format!("a user creates {} {name}", resource.kind));
+        create(&self.world.server, &resource, manifest.clone()).await;
     }
 
     /// The status may claim that the account has what the spec wants only if that is so. Not known is that of a chain.
@@ -181,8 +190,9 @@ impl Life {
         if name == "it" {
             self.deletes();
         }
-        self.delete_as(self.start.driver, name).await?;
-        self.until("the object is gone", async |life| life.gone(life.start.driver, name).await).await?;
+        let resource = self.start.driver.api_resource();
+        self.delete_as(&resource, name).await?;
+        self.until("the object is gone", async |life| life.gone(&resource, name).await).await?;
         self.note("it is gone");
         Ok(())
     }
@@ -192,16 +202,16 @@ impl Life {
         *self.deleted_ms.insert(self.world.account.now_ms())
     }
 
-    /// A user deletes an object of a kind.
-    pub async fn delete_as(&self, driver: &dyn Driver, name: &str) -> Result<(), String> {
-        self.note(format!("a user deletes {name}"));
-        let deleted = self.api_of(driver).delete(name, &DeleteParams::default()).await;
+    /// A user deletes an object of a type.
+    pub async fn delete_as(&self, resource: &ApiResource, name: &str) -> Result<(), String> {
+        self.note(format!("a user deletes {} {name}", resource.kind));
+        let deleted = self.api_of(resource).delete(name, &DeleteParams::default()).await;
         deleted.map(drop).map_err(|error| format!("the API server refuses the deletion: {error}"))
     }
 
-    /// Whether an object of a kind is gone.
-    pub async fn gone(&self, driver: &dyn Driver, name: &str) -> Result<(), String> {
-        let found = self.seen_as(driver, name).await?;
+    /// Whether an object of a type is gone.
+    pub async fn gone(&self, resource: &ApiResource, name: &str) -> Result<(), String> {
+        let found = self.seen_as(resource, name).await?;
         found.map_or(Ok(()), |found| Err(format!("{name}: {}", found["status"])))
     }
 
@@ -282,11 +292,11 @@ impl Life {
     }
 
     pub async fn seen(&self, name: &str) -> Result<Option<Value>, String> {
-        self.seen_as(self.start.driver, name).await
+        self.seen_as(&self.start.driver.api_resource(), name).await
     }
 
-    async fn seen_as(&self, driver: &dyn Driver, name: &str) -> Result<Option<Value>, String> {
-        let found = self.api_of(driver).get_opt(name).await.map_err(|error| error.to_string())?;
+    async fn seen_as(&self, resource: &ApiResource, name: &str) -> Result<Option<Value>, String> {
+        let found = self.api_of(resource).get_opt(name).await.map_err(|error| error.to_string())?;
         Ok(found.map(|object| json!(object)))
     }
 
@@ -296,7 +306,7 @@ impl Life {
 
     /// Whether an object of a kind is Ready as it is now.
     pub async fn ready_as(&self, driver: &dyn Driver, name: &str) -> Result<(), String> {
-        let seen = self.seen_as(driver, name).await?.ok_or("there is no object")?;
+        let seen = self.seen_as(&driver.api_resource(), name).await?.ok_or("there is no object")?;
         let current = seen["status"]["observedGeneration"] == seen["metadata"]["generation"];
         let holds = |name: &str| {
             let all = seen["status"]["conditions"].as_array().into_iter().flatten();
@@ -315,7 +325,7 @@ impl Life {
     pub async fn patch_as(&self, driver: &dyn Driver, name: &str, spec: &Value) -> Result<(), String> {
         self.note(format!("a user changes the spec of {name}: {spec}"));
         let (params, patch) = (PatchParams::default(), Patch::Merge(json!({"spec": spec})));
-        let patched = self.api_of(driver).patch(name, &params, &patch).await;
+        let patched = self.api_of(&driver.api_resource()).patch(name, &params, &patch).await;
         let patched = patched.map_err(|error| format!("the API server refuses the change: {error}"))?;
         if name == "it" {
             self.honest.expect(&patched, &self.want);
@@ -365,7 +375,7 @@ impl Life {
         let live = [i32::from(start.made.is_some()), self.objects as i32];
         let live = (start.driver.traits().lifecycle == Lifecycle::Object).then_some(live);
         // A secret whose value was lost on the way is deleted at any time, and another one is created.
-        let issues = start.kinds.iter().any(|kind| kind.traits().issues);
+        let issues = start.kinds.iter().any(|kind| kind.traits().are_secrets());
         let deletes_from_ms = if issues { Some(0) } else { self.deleted_ms };
         self.wrong.extend(oracle::of_account(&world, deletes_from_ms, live));
         self.wrong.extend(oracle::of_calls(&world, self.objects, self.busiest));

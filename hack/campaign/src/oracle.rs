@@ -75,8 +75,8 @@ pub fn of_order(world: &World, from_ms: u64, uses: &[(String, String)]) -> Vec<S
         .collect()
 }
 
-/// What the operator must not send: the secret, too much, and what it was asked to delay. `objects`: how many objects it manages;
-/// `busiest`: so many calls within a minute are too many.
+/// What the operator must not send: its secret, one that the account issued, too much, and what it was asked to delay. `objects`: how
+/// many objects it manages; `busiest`: so many calls within a minute are too many.
 pub fn of_calls(world: &World, objects: usize, busiest: usize) -> Vec<String> {
     let (mut wrong, mut sent) = (vec![], vec![]);
     // From when until when which calls must wait.
@@ -89,6 +89,10 @@ pub fn of_calls(world: &World, objects: usize, busiest: usize) -> Vec<String> {
             && [account::SECRET, account::NEXT_SECRET].iter().any(|secret| body.contains(secret))
         {
             wrong.push(format!("the secret is in {method} {path}"));
+        }
+        let keeps = api == Api::Cluster && path.contains("/secrets");
+        if !keeps && has_issued(&body) {
+            wrong.push(format!("a secret that the account issued is in {method} {path}"));
         }
         if api == Api::Cluster {
             continue;
@@ -113,6 +117,12 @@ pub fn of_calls(world: &World, objects: usize, busiest: usize) -> Vec<String> {
         found.map(|window| format!("{busiest} calls to the account within a minute, at {} ms", window[0])),
     );
     wrong
+}
+
+/// Whether a text has a secret that the account issued, to whatever kind of object: only the write of its Kubernetes Secret may.
+fn has_issued(text: &str) -> bool {
+    let digits = |rest: &str| rest.bytes().take_while(u8::is_ascii_hexdigit).count();
+    text.split("dose").skip(1).any(|rest| digits(rest) >= 32)
 }
 
 /// All objects of an account, by collection, without what differs from run to run.
@@ -149,5 +159,19 @@ fn masked(value: &Value) -> Value {
             Value::String(words.collect())
         }
         other => other.clone(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Covers ST-12.
+    #[test]
+    fn an_issued_secret_is_recognised_in_any_text() {
+        let secret = format!("dose{}", Uuid::new_v4().simple());
+        assert!(has_issued(&secret) && has_issued(&json!({"status": {"message": secret}}).to_string()));
+        assert!(!has_issued(account::SECRET) && !has_issued(account::NEXT_SECRET));
+        assert!(!has_issued(&Uuid::new_v4().to_string()));
     }
 }

@@ -7,7 +7,9 @@ use apiserver::ApiServer;
 use databricks_operator::clock;
 use databricks_operator::engine::crd::camel;
 use databricks_operator::engine::error::Error;
-use databricks_operator::engine::kind::{Driver, Key, Lifecycle, Phase, Resolved, Seen, Wanted, Writer};
+use databricks_operator::engine::kind::{
+    Driver, Key, Lifecycle, Phase, PrincipalName, Resolved, Seen, Wanted, Writer,
+};
 use serde_json::{Map, Value, json};
 use simulator::Simulator;
 
@@ -40,6 +42,12 @@ impl Part {
     /// Whether it has this kind and name.
     pub fn is(&self, (kind, name): &Called) -> bool {
         self.driver.kind() == *kind && self.name == *name
+    }
+
+    /// Whether it is the principal of this name.
+    pub fn is_principal(&self, name: &PrincipalName) -> bool {
+        let (collection, attribute, value) = name.search();
+        collection.strip_suffix('s') == Some(&*self.driver.kind()) && self.spec[attribute] == json!(value)
     }
 
     /// Kind and name of the objects that its spec refers to, and whether it can be without.
@@ -90,6 +98,7 @@ fn shown(seen: &Seen) -> Value {
     let state = seen.state.as_object().into_iter().flatten();
     let observed: Map<String, Value> = state.map(|(field, value)| (camel(field), value.clone())).collect();
     let mut status = Value::Object(seen.facts.clone());
+    status["externalId"] = json!(seen.id);
     status["observed"] = Value::Object(observed);
     status
 }
@@ -114,6 +123,30 @@ fn add(driver: &'static dyn Driver, name: &str, parts: &mut Vec<Part>) -> Result
     }
     parts.push(part);
     Ok(())
+}
+
+/// The same objects, each after those that it refers to.
+///
+/// # Errors
+/// Some of them refer to each other, or to what is not among them.
+pub fn ordered(mut left: Vec<Part>) -> Result<Vec<Part>, String> {
+    let mut parts: Vec<Part> = vec![];
+    while !left.is_empty() {
+        let mut next = None;
+        for (at, part) in left.iter().enumerate() {
+            let refers_to = part.refers_to()?;
+            if refers_to.iter().all(|(called, _)| parts.iter().any(|known| known.is(called))) {
+                next = Some(at);
+                break;
+            }
+        }
+        let Some(next) = next else {
+            let names: Vec<&String> = left.iter().map(|part| &part.name).collect();
+            return Err(format!("{names:?} refer to each other, or to what is not there"));
+        };
+        parts.push(left.remove(next));
+    }
+    Ok(parts)
 }
 
 /// The spec of the sample of a kind, with a reference in place of each id, or name, of an object of ours.
@@ -153,7 +186,7 @@ pub async fn crowd(
 ) -> Vec<Part> {
     let traits = driver.traits();
     // There is one of it, or none is found by its key.
-    if traits.lifecycle == Lifecycle::Standing || traits.issues {
+    if traits.lifecycle == Lifecycle::Standing || traits.are_secrets() {
         return vec![];
     }
     let mut texts = vec![];

@@ -12,6 +12,7 @@ use serde_json::{Value, json};
 use simulator::Simulator;
 
 use crate::edits::edit;
+use crate::example;
 use crate::fault::Plan;
 use crate::lane::alone;
 use crate::life::{HOUR_MS, Life, SETTLED};
@@ -27,7 +28,8 @@ use crate::{account, world};
 const START_MS: u64 = 1_767_225_600_000;
 
 /// A cluster and an account at some time, for one kind. Both have what the sample of the kind needs: the objects that it refers
-/// to, and a DatabricksAuth. That of a chain has the DatabricksAuth alone, and `parts` instead of a spec.
+/// to, and a DatabricksAuth. That of a chain has the DatabricksAuth alone, and `parts` instead of a spec; that of an example has only a
+/// Secret.
 pub struct Start {
     /// The kind whose sample lives.
     pub driver: &'static dyn Driver,
@@ -107,37 +109,61 @@ impl Start {
     /// The driver cannot read its own sample.
     fn chain(driver: &'static dyn Driver, operator: Arc<Run>) -> Result<Start, String> {
         alone(0, async move || {
-            follow(START_MS);
-            let (server, account) = (world::server(), account::account(START_MS));
-            let parts = parts::chain(driver)?;
-            for need in parts.iter().flat_map(|part| part.driver.needs(&part.spec).unwrap_or_default()) {
-                if let Wanted::Principal(name) = &need.what {
-                    principal(&account, name);
-                }
-            }
-            let drivers: Vec<&'static dyn Driver> = parts.iter().map(|part| part.driver).collect();
-            let first = drivers.first().copied().unwrap_or(driver);
-            let kinds: &'static [&'static dyn Driver] = drivers.leak();
-            world::sign_in(&server, &account, kinds).await;
-            // The first one refers to nothing, so the account itself is its parent.
-            let writer = account::writer(&account, account::SECRET);
-            let outside = Outside::begin(first, &account, writer, "").await;
-            Ok(Start {
-                driver,
-                kinds,
-                operator,
-                spec: Value::Null,
-                change: None,
-                want: Value::Null,
-                changed: None,
-                made: None,
-                parts: parts.into(),
-                now_ms: account.now_ms(),
-                server,
-                account,
-                outside,
-            })
+            let start = Start::without(parts::chain(driver)?, driver, operator).await;
+            world::sign_in(&start.server, &start.account, start.kinds).await;
+            Ok(start)
         })
+    }
+
+    /// There is nothing yet of an example, but the Secret that its DatabricksAuth refers to.
+    ///
+    /// # Errors
+    /// The objects of the example do not refer to each other as they should.
+    fn example(driver: &'static dyn Driver, operator: Arc<Run>) -> Result<Start, String> {
+        alone(0, async move || {
+            let start = Start::without(example::parts()?, driver, operator).await;
+            example::create_secret(&start.server).await;
+            Ok(start)
+        })
+    }
+
+    /// There is nothing yet of these objects, but the principals that their specs name.
+    async fn without(parts: Vec<Part>, driver: &'static dyn Driver, operator: Arc<Run>) -> Start {
+        follow(START_MS);
+        let (server, account) = (world::server(), account::account(START_MS));
+        for need in parts.iter().flat_map(|part| part.driver.needs(&part.spec).unwrap_or_default()) {
+            if let Wanted::Principal(name) = &need.what
+                && !parts.iter().any(|part| part.is_principal(name))
+            {
+                principal(&account, name);
+            }
+        }
+        let mut drivers: Vec<&'static dyn Driver> = vec![];
+        for part in &parts {
+            if !drivers.iter().any(|known| known.kind() == part.driver.kind()) {
+                drivers.push(part.driver);
+            }
+        }
+        let first = drivers.first().copied().unwrap_or(driver);
+        let kinds: &'static [&'static dyn Driver] = drivers.leak();
+        // The first one refers to nothing, so the account itself is its parent.
+        let writer = account::writer(&account, account::SECRET);
+        let outside = Outside::begin(first, &account, writer, "").await;
+        Start {
+            driver,
+            kinds,
+            operator,
+            spec: Value::Null,
+            change: None,
+            want: Value::Null,
+            changed: None,
+            made: None,
+            parts: parts.into(),
+            now_ms: account.now_ms(),
+            server,
+            account,
+            outside,
+        }
     }
 
     /// There is no object yet, and there will be several.
@@ -233,6 +259,7 @@ pub struct Starts {
     settled: LazyStart,
     crowd: LazyStart,
     chain: LazyStart,
+    example: LazyStart,
     operator: Arc<Run>,
 }
 
@@ -242,17 +269,21 @@ impl Starts {
     /// Those of a kind.
     pub fn new(driver: &'static dyn Driver, operator: Arc<Run>) -> Starts {
         let (bare, present, settled) = (OnceLock::new(), OnceLock::new(), OnceLock::new());
-        let (crowd, chain) = (OnceLock::new(), OnceLock::new());
-        Starts { driver, bare, present, settled, crowd, chain, operator }
+        let (crowd, chain, example) = (OnceLock::new(), OnceLock::new(), OnceLock::new());
+        Starts { driver, bare, present, settled, crowd, chain, example, operator }
     }
 
     /// Whether a story can happen to the kind.
     pub fn fit(&self, story: Story) -> bool {
         let changes = || self.of(Story::Create).is_ok_and(|start| start.change.is_some());
         // If it cannot begin, its first run says so.
-        let single = || self.of(story).is_ok_and(|start| start.parts.len() < 2);
-        let several = matches!(story.begins(), Begins::Crowd | Begins::Chain);
-        story.fits(self.driver) && (!story.changes() || changes()) && !(several && single())
+        let crowd = || self.of(story).is_ok_and(|start| start.parts.len() < 2);
+        let single = match story.begins() {
+            Begins::Chain => parts::chain(self.driver).is_ok_and(|parts| parts.len() < 2),
+            Begins::Crowd => crowd(),
+            Begins::Bare | Begins::Present | Begins::Settled | Begins::Example => false,
+        };
+        story.fits(self.driver) && (!story.changes() || changes()) && !single
     }
 
     /// What a story begins with.
@@ -270,6 +301,7 @@ impl Starts {
             Begins::Settled => made(&self.settled, &|| bare()?.settled()),
             Begins::Crowd => made(&self.crowd, &|| bare()?.crowd()),
             Begins::Chain => made(&self.chain, &|| Start::chain(self.driver, self.operator.clone())),
+            Begins::Example => made(&self.example, &|| Start::example(self.driver, self.operator.clone())),
         }
     }
 }

@@ -1,12 +1,14 @@
 //! What happens in a run besides faults: a table of stories, each with what it begins with. How they go is beside it: those of `one`
-//! object, of `several`, and of two replicas (`handover`).
+//! object, of `several`, of an `example`, and of two replicas (`handover`).
 
+mod example;
 mod handover;
 mod one;
 mod several;
 
 use databricks_operator::engine::kind::{Driver, Lifecycle};
 
+use crate::example::KIND;
 use crate::life::Life;
 
 /// A story of an object, or of several. Each takes the time that the operator needs, and then a rest.
@@ -48,6 +50,8 @@ pub enum Story {
     Foreign,
     /// Of two replicas the one with the lease loses it, and the other one continues.
     Handover,
+    /// All objects of an example of `config/examples` are applied, and deleted.
+    Example,
 }
 
 /// What a story begins with.
@@ -63,11 +67,13 @@ pub enum Begins {
     Crowd,
     /// There is no object, and none of those that it refers to.
     Chain,
+    /// There is no object of an example.
+    Example,
 }
 
 impl Story {
     /// All of them.
-    pub const ALL: [Story; 18] = [
+    pub const ALL: [Story; 19] = [
         Story::Life,
         Story::Create,
         Story::Change,
@@ -86,10 +92,11 @@ impl Story {
         Story::Edits,
         Story::Foreign,
         Story::Handover,
+        Story::Example,
     ];
 
     /// To one run of it there are so many of another story. A story of several objects, or of many changes, takes long: all of its runs
-    /// together take half as long as those of another.
+    /// together take half as long as those of another. That of an example is one for all kinds, and has as many runs as one of them.
     pub fn weight(self) -> u64 {
         match self {
             Story::Edits => 16,
@@ -106,6 +113,7 @@ impl Story {
             Story::Adopt | Story::Foreign => Begins::Present,
             Story::Crowd => Begins::Crowd,
             Story::Chain => Begins::Chain,
+            Story::Example => Begins::Example,
             _ => Begins::Settled,
         }
     }
@@ -121,10 +129,13 @@ impl Story {
         let traits = driver.traits();
         let comes_and_goes = traits.lifecycle == Lifecycle::Object && traits.removable;
         match self {
-            _ if self.changes() => !traits.issues,
+            // What is in the account beyond a list is reported, and not as drift.
+            Story::Observe if traits.roster.is_some() => false,
+            _ if self.changes() => !traits.are_secrets(),
             Story::Loss => comes_and_goes,
-            Story::Adopt | Story::Restore | Story::Rival => comes_and_goes && !traits.issues,
-            Story::Foreign => !traits.issues,
+            Story::Adopt | Story::Restore | Story::Rival => comes_and_goes && !traits.are_secrets(),
+            Story::Foreign => !traits.are_secrets(),
+            Story::Example => driver.kind() == KIND,
             _ => true,
         }
     }
@@ -153,6 +164,7 @@ impl Story {
             Story::Edits => one::edited(life).await,
             Story::Foreign => one::foreign(life).await,
             Story::Handover => handover::handed_over(life).await,
+            Story::Example => example::applied(life).await,
         }
     }
 }

@@ -50,6 +50,8 @@ pub struct World {
     pub replicas: [Replica; 2],
     /// The lease of these.
     pub leased: Arc<Leased>,
+    /// What the operator counts, from its first start on.
+    metrics: OnceLock<Metrics>,
 }
 
 impl World {
@@ -63,8 +65,8 @@ impl World {
         (server, account): (ApiServer, Simulator),
     ) -> World {
         let (stop, replicas, leased) = (CancellationToken::new(), Default::default(), Arc::default());
-        let plan = Arc::new(plan);
-        World { server, account, trace, operator, kinds, installation, plan, stop, replicas, leased }
+        let (plan, metrics) = (Arc::new(plan), OnceLock::new());
+        World { server, account, trace, operator, kinds, installation, plan, stop, replicas, leased, metrics }
     }
 
     /// Runs the operator until it is stopped, and starts it again after a crash. Fails if it ends by itself, or does not end.
@@ -94,6 +96,13 @@ impl World {
         }
     }
 
+    /// How many reconciles the operator has ended.
+    pub fn reconciles(&self) -> usize {
+        let text = self.metrics.get().map(Metrics::text).unwrap_or_default();
+        let counts = text.lines().filter(|line| line.starts_with("databricks_operator_reconcile_total{"));
+        counts.filter_map(|line| line.rsplit(' ').next()?.parse::<usize>().ok()).sum()
+    }
+
     /// The way out of a new incarnation.
     pub fn gate(&self) -> Arc<Gate> {
         Gate::new(self.trace.clone(), self.plan.clone())
@@ -101,7 +110,7 @@ impl World {
 
     /// As the command `run` puts them together, without a lease.
     pub fn parts(&self, gate: &Arc<Gate>) -> Parts {
-        let (settings, metrics) = (&self.operator, Metrics::new(self.kinds));
+        let (settings, metrics) = (&self.operator, self.metrics.get_or_init(|| Metrics::new(self.kinds)));
         let exchange = Some(account::exchange(&self.account, gate));
         Parts {
             client: cluster::client(&self.server, gate),

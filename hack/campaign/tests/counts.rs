@@ -1,12 +1,16 @@
 //! What the operator sends for three hundred objects, step by step: calls to the account by method and path, and writes to the API server
-//! by resource. Counts alone, without faults and without a limit of calls: times and memory are measured by `make bench`.
+//! by resource. Counts alone, without faults: times and memory are measured by `make bench`. How long a change waits for the rate of calls
+//! is exact here, as time is virtual.
 //!
 //! Each step has a bound for all that it may send; what has none must not be sent. `--nocapture` prints the counts.
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+#[path = "counts/estate.rs"]
+mod estate;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Display;
-use std::ops::RangeInclusive;
+use std::ops::{Range, RangeInclusive};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -21,6 +25,8 @@ use tokio::time::sleep;
 const N: usize = 300;
 /// So many of them are changed.
 const CHANGED: usize = 100;
+/// Calls a second that are no limit.
+const NO_LIMIT: usize = 1000;
 /// What requests a reconcile.
 const TOKEN: &str = "now";
 
@@ -53,11 +59,20 @@ struct Many {
     wrong: Vec<String>,
 }
 
-/// A cluster without an object of this kind, and an account that has what its sample refers to.
-fn bare(kind: &str) -> Arc<Start> {
+/// A cluster without an object of this kind, and an account that has what its sample refers to. The operator sends so many calls a second.
+fn bare(kind: &str, rate: usize) -> Arc<Start> {
+    begin(kind, Story::Create, rate)
+}
+
+/// What a story of a kind begins with.
+fn begin(kind: &str, story: Story, rate: usize) -> Arc<Start> {
     let driver = KINDS.iter().copied().find(|driver| driver.kind() == kind).unwrap();
-    let flags = ["--requests-per-second=1000", "--burst=1000", "--max-deletions-per-hour=0"];
-    Starts::new(driver, operator(&flags.map(str::to_owned))).of(Story::Create).unwrap()
+    let flags = [
+        format!("--requests-per-second={rate}"),
+        format!("--burst={rate}"),
+        "--max-deletions-per-hour=0".to_owned(),
+    ];
+    Starts::new(driver, operator(&flags)).of(story).unwrap()
 }
 
 fn said(error: impl Display) -> String {
@@ -81,9 +96,14 @@ impl Many {
         Ok(many)
     }
 
-    /// Users create all objects at once.
-    async fn create(&self, start: &Start, spec: impl Fn(usize) -> Value) -> Result<(), String> {
-        for n in 0..N {
+    /// Users create objects at once.
+    async fn create(
+        &self,
+        start: &Start,
+        which: Range<usize>,
+        spec: impl Fn(usize) -> Value,
+    ) -> Result<(), String> {
+        for n in which {
             let object = serde_json::from_value(managed(start.driver, &name(n), spec(n))).map_err(said)?;
             self.api.create(&PostParams::default(), &object).await.map_err(said)?;
         }
@@ -105,9 +125,9 @@ impl Many {
         self.patch(N, &json!({"metadata": {"annotations": annotations}})).await
     }
 
-    /// Users delete all objects at once.
-    async fn delete(&self) -> Result<(), String> {
-        for n in 0..N {
+    /// Users delete the first objects at once.
+    async fn delete(&self, count: usize) -> Result<(), String> {
+        for n in 0..count {
             self.api.delete(&name(n), &DeleteParams::default()).await.map_err(said)?;
         }
         Ok(())
@@ -142,6 +162,12 @@ impl Many {
     async fn step(&mut self, step: &str, bounds: &[Bound]) -> Result<(), String> {
         self.rest().await?;
         let sent = self.sent();
+        self.compare(step, &sent, bounds);
+        Ok(())
+    }
+
+    /// Compares what was sent with its bounds.
+    fn compare(&mut self, step: &str, sent: &BTreeMap<String, usize>, bounds: &[Bound]) {
         println!("{step}: {sent:#?}");
         let bounded = bounds.iter().map(|(what, _)| *what);
         let all: BTreeSet<&str> = sent.keys().map(String::as_str).chain(bounded).collect();
@@ -153,7 +179,11 @@ impl Many {
                 self.wrong.push(format!("{step}: {count} times {what}, in place of {bound:?}"));
             }
         }
-        Ok(())
+    }
+
+    /// What the operator has done since it started: calls to both APIs, and reconciles.
+    fn steps(&self) -> [usize; 2] {
+        [self.world.trace.calls(), self.world.reconciles()]
     }
 
     /// How often the operator has sent what since the last step: all calls to the account, and writes to the API server.
@@ -219,32 +249,50 @@ fn is_ready(object: &DynamicObject) -> bool {
         && status["conditions"].as_array().is_some_and(|all| all.iter().any(ready))
 }
 
+const LIST: &str = "GET /workspaces/*/permissionassignments";
+const PUT: &str = "PUT /workspaces/*/permissionassignments/principals/*";
+const DELETE: &str = "DELETE /workspaces/*/permissionassignments/principals/*";
+const STATUS: &str = "PATCH permissionassignments/status";
+const OBJECT: &str = "PATCH permissionassignments";
+const EVENT: &str = "POST events";
+
+impl Many {
+    /// The account has this object too. Returns its id.
+    fn id_of(&self, collection: &str, object: Value, field: &str) -> Result<i64, String> {
+        let id = self.world.account.insert(collection, object)?[field].clone();
+        id.as_i64().or_else(|| id.as_str()?.parse().ok()).ok_or_else(|| format!("{id} is no number"))
+    }
+
+    /// The account has so many more users.
+    fn users(&self, count: usize) -> Result<Vec<i64>, String> {
+        (0..count)
+            .map(|n| self.id_of("Users", json!({"userName": format!("user-{n}@example.com")}), "id"))
+            .collect()
+    }
+
+    /// How long it takes until the operator has sent this call, in milliseconds.
+    async fn until_called(&self, method: &str, path: &str) -> Result<u64, String> {
+        let (begun, known) = (tokio::time::Instant::now(), self.world.trace.lines().len());
+        while begun.elapsed() < Duration::from_secs(300) {
+            let called = |line: &campaign::Line| matches!(&line.what, What::Call { method: m, path: p, .. } if *m == method && p.ends_with(path));
+            if self.world.trace.lines().iter().skip(known).any(called) {
+                return u64::try_from(begun.elapsed().as_millis()).map_err(said);
+            }
+            sleep(Duration::from_millis(10)).await;
+        }
+        Err(format!("{method} {path} was not sent"))
+    }
+}
+
 /// A write under a name: one PUT for each object, and comparisons that share a LIST.
 #[test]
 fn three_hundred_assignments_of_one_workspace() {
-    const LIST: &str = "GET /workspaces/*/permissionassignments";
-    const PUT: &str = "PUT /workspaces/*/permissionassignments/principals/*";
-    const DELETE: &str = "DELETE /workspaces/*/permissionassignments/principals/*";
-    const STATUS: &str = "PATCH permissionassignments/status";
-    const OBJECT: &str = "PATCH permissionassignments";
-    const EVENT: &str = "POST events";
-
-    let start = bare("PermissionAssignment");
+    let start = bare("PermissionAssignment", NO_LIMIT);
     let wrong = alone(0, async move || {
         let mut many = Many::begin(&start).await?;
-        let mut users: Vec<i64> = vec![];
-        for n in 0..N {
-            let user = json!({"userName": format!("user-{n}@example.com")});
-            let id = many.world.account.insert("Users", user)?["id"].clone();
-            users.push(id.as_str().and_then(|id| id.parse().ok()).ok_or("the id is no number")?);
-        }
+        let users = many.users(N)?;
 
-        many.create(&start, |n| {
-            let mut spec = start.spec.clone();
-            spec["principal"] = json!({"id": users[n]});
-            spec
-        })
-        .await?;
+        many.create(&start, 0..N, |n| spec_of(&start, json!({"principal": {"id": users[n]}}))).await?;
         // Finalizer and annotations; the announcement and the result; Created and Ready.
         let each = [(OBJECT, 0..=2 * N), (STATUS, 0..=2 * N), (EVENT, 0..=2 * N)];
         many.step("create", &[&[(PUT, N..=N), (LIST, 1..=1)][..], &each].concat()).await?;
@@ -260,7 +308,7 @@ fn three_hundred_assignments_of_one_workspace() {
             .await?;
 
         many.request().await?;
-        many.step("each requested", &[(LIST, 1..=N / 4), (STATUS, N..=N)]).await?;
+        many.step("each requested", &[(LIST, 1..=2), (STATUS, N..=N)]).await?;
         many.check("reconciled on request", N, |object| {
             object.data["status"]["lastHandledReconcileAt"] == TOKEN
         })
@@ -269,16 +317,98 @@ fn three_hundred_assignments_of_one_workspace() {
         many.restart().await?;
         many.step("restart", &[(LIST, 1..=1), (METADATA, 1..=3)]).await?;
 
-        many.delete().await?;
+        many.delete(N).await?;
         let each = [(OBJECT, N..=N), (EVENT, N..=N)];
-        // A LIST proves the absence of several objects.
-        let reads = [(LIST, 1..=N / 2), (METADATA, 0..=3 * N / 4)];
-        many.step("delete", &[&[(DELETE, N..=N)][..], &reads, &each].concat()).await?;
+        // A LIST proves the absence of many objects.
+        many.step("delete", &[&[(DELETE, N..=N), (LIST, 1..=3)][..], &each].concat()).await?;
         many.check("left", 0, |_| true).await?;
         Ok(many.wrong)
     });
     let wrong = wrong.unwrap();
     assert!(wrong.is_empty(), "{wrong:#?}");
+}
+
+/// Objects of many parents share one rate of calls, and few of them have a LIST of their own.
+#[test]
+fn three_hundred_assignments_of_twenty_workspaces() {
+    const WORKSPACES: usize = 20;
+
+    let start = bare("PermissionAssignment", 15);
+    let wrong = alone(0, async move || {
+        let mut many = Many::begin(&start).await?;
+        let users = many.users(N)?;
+        let new = |_| many.id_of("workspaces", json!({}), "workspace_id");
+        let workspaces = (0..WORKSPACES).map(new).collect::<Result<Vec<i64>, String>>()?;
+        many.create(&start, 0..N, |n| {
+            let place = json!({"workspaceId": workspaces[n % WORKSPACES], "principal": {"id": users[n]}});
+            spec_of(&start, place)
+        })
+        .await?;
+        let each = [(OBJECT, 0..=2 * N), (STATUS, 0..=2 * N), (EVENT, 0..=2 * N)];
+        let calls = [(PUT, N..=N), (LIST, WORKSPACES..=2 * WORKSPACES)];
+        many.step("create", &[&calls[..], &each].concat()).await?;
+        many.check("Ready", N, is_ready).await?;
+
+        many.request().await?;
+        let each = (STATUS, N..=N);
+        many.step("each requested", &[(LIST, WORKSPACES..=2 * WORKSPACES), each]).await?;
+
+        many.delete(N).await?;
+        let each = [(OBJECT, N..=N), (EVENT, N..=N)];
+        // One before the deletions, and one each after 5 s, after 20 s and at the end.
+        let calls = [(DELETE, N..=N), (LIST, WORKSPACES..=4 * WORKSPACES)];
+        many.step("delete", &[&calls[..], &each].concat()).await?;
+        many.check("left", 0, |_| true).await?;
+        Ok(many.wrong)
+    });
+    let wrong = wrong.unwrap();
+    assert!(wrong.is_empty(), "{wrong:#?}");
+}
+
+/// The sample's spec, with what places the object.
+fn spec_of(start: &Start, place: Value) -> Value {
+    let mut spec = start.spec.clone();
+    if let (Value::Object(spec), Value::Object(place)) = (&mut spec, place) {
+        spec.extend(place);
+    }
+    spec
+}
+
+/// What exists goes before what is new: a change, and above all a deletion, does not wait until hundreds of objects are created.
+#[test]
+fn a_change_does_not_wait_behind_three_hundred_creates() {
+    let start = bare("PermissionAssignment", 15);
+    let waits = alone(0, async move || {
+        let many = Many::begin(&start).await?;
+        let users = many.users(N)?;
+        let path = |n: usize| format!("/permissionassignments/principals/{}", users[n]);
+        let spec = |n: usize| spec_of(&start, json!({"principal": {"id": users[n]}}));
+        // The first ones are bound when the others are applied.
+        many.create(&start, 0..10, spec).await?;
+        many.rest().await?;
+        many.create(&start, 10..N, spec).await?;
+        sleep(Duration::from_secs(3)).await;
+        let mut waits = vec![];
+        for n in 0..5 {
+            let admin = json!({"spec": {"permissions": ["ADMIN"]}});
+            many.api.patch(&name(n), &PatchParams::default(), &Patch::Merge(&admin)).await.map_err(said)?;
+            waits.push(many.until_called("PUT", &path(n)).await?);
+            many.api.delete(&name(n + 5), &DeleteParams::default()).await.map_err(said)?;
+            waits.push(many.until_called("DELETE", &path(n + 5)).await?);
+        }
+        let ready = many
+            .api
+            .list(&ListParams::default())
+            .await
+            .map_err(said)?
+            .iter()
+            .filter(|it| is_ready(it))
+            .count();
+        Ok((waits, ready))
+    });
+    let (waits, ready) = waits.unwrap();
+    assert!(ready < N / 2, "{ready} objects are Ready already, so nothing had to wait");
+    assert!(waits.iter().all(|wait| *wait <= 1000), "milliseconds from a change to its call: {waits:?}");
 }
 
 /// An object that is created by a POST: it is read by its id before its deletion, and its absence is proven by that read and a LIST.
@@ -292,11 +422,11 @@ fn three_hundred_credentials() {
     const OBJECT: &str = "PATCH credentials";
     const EVENT: &str = "POST events";
 
-    let start = bare("Credential");
+    let start = bare("Credential", NO_LIMIT);
     let wrong = alone(0, async move || {
         let mut many = Many::begin(&start).await?;
 
-        many.create(&start, |n| {
+        many.create(&start, 0..N, |n| {
             let mut spec = start.spec.clone();
             spec["credentialsName"] = json!(format!("compute-{n}"));
             spec
@@ -310,18 +440,63 @@ fn three_hundred_credentials() {
         many.step("rest", &[(LIST, 2..=4), (METADATA, 0..=4), (SIGN_IN, 0..=2)]).await?;
 
         many.request().await?;
-        many.step("each requested", &[(LIST, 1..=N / 4), (STATUS, N..=N)]).await?;
+        many.step("each requested", &[(LIST, 1..=2), (STATUS, N..=N)]).await?;
 
         many.restart().await?;
         many.step("restart", &[(LIST, 1..=1), (METADATA, 1..=3)]).await?;
 
-        many.delete().await?;
+        many.delete(N).await?;
         let each = [(OBJECT, N..=N), (EVENT, N..=N)];
-        let reads = [(GET, N..=2 * N), (LIST, 1..=3 * N / 4), (METADATA, 0..=3 * N / 4)];
+        let reads = [(GET, N..=2 * N), (LIST, 1..=3)];
         many.step("delete", &[&[(DELETE, N..=N)][..], &reads, &each].concat()).await?;
         many.check("left", 0, |_| true).await?;
         Ok(many.wrong)
     });
     let wrong = wrong.unwrap();
     assert!(wrong.is_empty(), "{wrong:#?}");
+}
+
+/// What an object costs does not grow with the number of objects: ten times as many take ten times the calls to both APIs and the
+/// reconciles, when they are created, when the operator starts, and when they are deleted.
+#[test]
+fn ten_times_the_objects_take_ten_times_the_steps() {
+    let start = bare("PermissionAssignment", NO_LIMIT);
+    let steps = |count: usize| {
+        let start = start.clone();
+        let steps = alone(0, async move || {
+            let mut many = Many::begin(&start).await?;
+            let users = many.users(count)?;
+            let since = |before: [usize; 2], now: [usize; 2]| [now[0] - before[0], now[1] - before[1]];
+
+            let before = many.steps();
+            many.create(&start, 0..count, |n| spec_of(&start, json!({"principal": {"id": users[n]}})))
+                .await?;
+            many.rest().await?;
+            many.check("Ready", count, is_ready).await?;
+            let created = since(before, many.steps());
+
+            let before = [many.world.trace.calls(), 0];
+            many.restart().await?;
+            many.rest().await?;
+            let started = since(before, many.steps());
+
+            let before = many.steps();
+            many.delete(count).await?;
+            many.rest().await?;
+            many.check("left", 0, |_| true).await?;
+            let deleted = since(before, many.steps());
+            Ok(([created, started, deleted], many.wrong))
+        });
+        let (steps, wrong) = steps.unwrap();
+        assert!(wrong.is_empty(), "{wrong:#?}");
+        steps
+    };
+    let (few, many) = (steps(60), steps(600));
+    println!("calls and reconciles: {few:?} for 60 objects, {many:?} for 600");
+    for ((step, few), many) in ["create", "start", "delete"].into_iter().zip(few).zip(many) {
+        for (few, many) in few.into_iter().zip(many) {
+            // Reconciles that wait for their turn come again: more of them where more wait.
+            assert!(few > 0 && many <= 13 * few, "{step}: {few} steps for 60 objects, {many} for 600");
+        }
+    }
 }

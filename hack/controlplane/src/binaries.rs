@@ -102,6 +102,32 @@ const REDIS: Module = Module {
     from_assets: false,
 };
 
+const TOFU: Module = Module {
+    name: "tofu",
+    what: "tools",
+    go_mod: include_str!("../go/tofu/go.mod"),
+    go_sum: include_str!("../go/tofu/go.sum"),
+    main_go: None,
+    version_of: "github.com/opentofu/opentofu",
+    // Its version is in its sources; without this it calls itself a development build.
+    stamp: "-X github.com/opentofu/opentofu/version.dev=no",
+    tags: "",
+    from_assets: false,
+};
+
+const TERRAFORM_PROVIDER: Module = Module {
+    name: "terraform-provider",
+    what: "tools",
+    go_mod: include_str!("../go/terraform-provider/go.mod"),
+    go_sum: include_str!("../go/terraform-provider/go.sum"),
+    main_go: None,
+    version_of: "github.com/databricks/terraform-provider-databricks",
+    // Its version is in its sources.
+    stamp: "",
+    tags: "",
+    from_assets: false,
+};
+
 /// Which Kubernetes an API server is of.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Release {
@@ -128,6 +154,11 @@ pub enum Tool {
     Kstatus,
     /// A Redis in memory, for Argo CD. It listens on its one argument, `HOST:PORT`.
     Redis,
+    /// OpenTofu's command line, `tofu`.
+    Tofu,
+    /// Databricks' provider for OpenTofu and Terraform, under the name that these look for. It is alone in its directory, but for
+    /// the folder of its Go module.
+    TerraformProvider,
 }
 
 impl Tool {
@@ -148,6 +179,11 @@ impl Tool {
             Tool::ArgoCdLua => ARGO_CD_LUA.locate("argocd-lua", ".", &sources),
             Tool::Kstatus => KSTATUS.locate("kstatus", ".", &sources),
             Tool::Redis => REDIS.locate("redis", ".", &sources),
+            Tool::Tofu => TOFU.locate("tofu", "github.com/opentofu/opentofu/cmd/tofu", &sources),
+            Tool::TerraformProvider => {
+                let name = "terraform-provider-databricks";
+                TERRAFORM_PROVIDER.locate(name, TERRAFORM_PROVIDER.version_of, &sources)
+            }
         }
     }
 }

@@ -57,6 +57,9 @@ pub enum Error {
         /// The cause.
         source: io::Error,
     },
+    /// The API server's certificate could not be issued.
+    #[error("issuing the API server's certificate: {0}")]
+    Certificate(#[from] rcgen::Error),
     /// Another control plane runs in the directory.
     #[error("a control plane already runs in {}: stop it or use another directory", dir.display())]
     InUse {

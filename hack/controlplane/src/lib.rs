@@ -9,6 +9,7 @@
 #![cfg(unix)]
 
 mod binaries;
+mod certificate;
 mod error;
 mod etcd;
 mod module;
@@ -222,6 +223,7 @@ impl ControlPlane {
             free_ports().map_err(Error::io("looking for free ports for", dir))?;
         let url = format!("https://127.0.0.1:{api_port}");
         let token = random_token().map_err(Error::io("reading", Path::new("/dev/urandom")))?;
+        certificate::ensure(&dir.join("certs"))?;
         let certificate = dir.join("certs/apiserver.crt");
         let kubeconfig = dir.join("kubeconfig");
         write_private(&kubeconfig, &kubeconfig_text(&url, &certificate, &token, "default"))?;

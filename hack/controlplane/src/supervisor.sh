@@ -58,8 +58,8 @@ run etcd "$etcd" \
     --unsafe-no-fsync \
     --log-level=warn
 
-# The server makes its serving certificate itself (--cert-dir) before it reads the ServiceAccount key, so the same
-# private key serves for both and no other tool has to make one. No throttling: priority and fairness are off and
+# The certificate is there already. Its key serves for the tokens of ServiceAccounts too; they are verified with the certificate,
+# as the server reads no public key from a private one of this form. No throttling: priority and fairness are off and
 # zero means no limit of requests in flight. No endpoint is reconciled: it must not be a loopback address. The audit log
 # is one file: at the default of 100 MB a test that looks for refusals would lose sight of the first ones.
 run_apiserver() {
@@ -72,7 +72,7 @@ run_apiserver() {
         --secure-port="$api_port" \
         --service-cluster-ip-range=10.0.0.0/24 \
         --service-account-issuer=https://kubernetes.default.svc \
-        --service-account-key-file=certs/apiserver.key \
+        --service-account-key-file=certs/apiserver.crt \
         --service-account-signing-key-file=certs/apiserver.key \
         --token-auth-file=tokens.csv \
         --authorization-mode=RBAC \

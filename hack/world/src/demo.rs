@@ -2,14 +2,22 @@
 
 use std::collections::BTreeSet;
 use std::fs;
+use std::io;
+use std::os::unix::fs::symlink;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
-use world::{Error, Result, eventually, fresh_dir};
+use world::{Error, Result, access, eventually, fresh_dir};
 
 use crate::interruptible;
 use crate::stack::{Stack, is_ready, name};
+
+/// The example that the demo begins with.
+const EXAMPLE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../config/examples/aws-minimal");
+/// What it holds.
+const EXAMPLE_OBJECTS: [&str; 4] =
+    ["DatabricksAuth/databricks", "Credential/compute", "StorageConfiguration/root", "Workspace/analytics"];
 
 const MANIFESTS: [&str; 3] = [
     include_str!("../../../config/demo/workspace.yaml"),
@@ -25,6 +33,9 @@ const OBJECTS: [&str; 6] = [
     "PermissionAssignment/grace",
     "PermissionAssignment/data-eng",
 ];
+/// The role and the bucket that their Workspace names.
+const CREDENTIALS: &str = "11111111-2222-4333-8444-000000000001";
+const STORAGE: &str = "11111111-2222-4333-8444-000000000002";
 
 const SOON: Duration = Duration::from_secs(30);
 
@@ -59,6 +70,7 @@ async fn tell(dir: &Path, operator: &Path) -> Result<()> {
 }
 
 async fn story(stack: &Stack) -> Result<()> {
+    a_workspace_comes_from_nothing_and_goes(stack).await?;
     manifests_become_true(stack).await?;
     drift_is_corrected(stack).await?;
     a_permission_changes_in_one_step(stack).await?;
@@ -74,11 +86,59 @@ fn expect(holds: bool, what: impl std::fmt::Display) -> Result<()> {
     if holds { Ok(()) } else { Err(Error::new(format_args!("expected {what}"))) }
 }
 
-async fn manifests_become_true(stack: &Stack) -> Result<()> {
-    title("The credentials for the account: a Secret and a DatabricksAuth");
-    say!("{}", stack.apply(&stack.access()).await?.trim_end());
-    title("kubectl apply -f config/demo");
-    say!("{}", stack.apply(&MANIFESTS.join("\n---\n")).await?);
+async fn a_workspace_comes_from_nothing_and_goes(stack: &Stack) -> Result<()> {
+    let kubectl = async |args: &[&str]| stack.cluster.kubectl(args, "").await;
+    title("An account without a workspace, and a Secret with its client secret");
+    nothing_is_there(stack)?;
+    let [secret, _] = access(&stack.account);
+    say!("{}", stack.apply(&secret.to_string()).await?.trim_end());
+    title("kubectl apply -k config/examples/aws-minimal, with the ids and the address of this account");
+    let dir = example(stack)?;
+    say!("{}", kubectl(&["apply", "-k", &dir]).await?);
+    all_become_ready(stack, &EXAMPLE_OBJECTS).await?;
+    title("kubectl get databricks");
+    say!("{}", kubectl(&["get", "databricks"]).await?.trim_end());
+
+    title("The Workspace gets deletionPolicy: Delete, then kubectl delete -k config/examples/aws-minimal");
+    let patch = r#"{"spec": {"deletionPolicy": "Delete"}}"#;
+    let patch = ["patch", "workspace", "analytics", "--type=merge", "--patch", patch];
+    say!("{}", kubectl(&patch).await?.trim_end());
+    say!("{}", kubectl(&["delete", "--timeout=60s", "-k", &dir]).await?.trim_end());
+    say!("{}", kubectl(&["delete", "secret", "databricks"]).await?.trim_end());
+    let left = stack.objects().await?;
+    expect(left.is_empty(), format_args!("no object to be left, found {left:?}"))?;
+    nothing_is_there(stack)
+}
+
+/// The directory of a kustomization that is the example with this account in place of its own.
+fn example(stack: &Stack) -> Result<String> {
+    let (account, dir) = (&stack.account, stack.cluster.dir.join("aws-minimal"));
+    let failed = |error: io::Error| Error::new(format_args!("{}: {error}", dir.display()));
+    let patch = json!([
+        {"op": "replace", "path": "/spec/accountId", "value": account.account_id},
+        {"op": "replace", "path": "/spec/clientId", "value": account.client_id},
+        {"op": "add", "path": "/spec/host", "value": account.url()},
+    ]);
+    let patch = json!({"target": {"kind": "DatabricksAuth"}, "patch": patch.to_string()});
+    let kustomization = json!({"resources": ["example"], "patches": [patch]});
+    fs::create_dir(&dir).map_err(failed)?;
+    symlink(EXAMPLE, dir.join("example")).map_err(failed)?;
+    fs::write(dir.join("kustomization.yaml"), kustomization.to_string()).map_err(failed)?;
+    Ok(dir.display().to_string())
+}
+
+/// Checks that the account has nothing of what the example creates.
+fn nothing_is_there(stack: &Stack) -> Result<()> {
+    for collection in ["credentials", "storage-configurations", "workspaces"] {
+        let found = stack.account.objects(collection);
+        expect(found.is_empty(), format_args!("no {collection} in the account, found {found:?}"))?;
+    }
+    say!("account     no credential, storage configuration or workspace");
+    Ok(())
+}
+
+/// Prints when each of these objects becomes Ready, until all are.
+async fn all_become_ready(stack: &Stack, names: &[&str]) -> Result<()> {
     let begin = Instant::now();
     let mut shown = BTreeSet::new();
     eventually("all objects are Ready", Duration::from_secs(60), async || {
@@ -88,10 +148,23 @@ async fn manifests_become_true(stack: &Stack) -> Result<()> {
                 say!("{:5.1} s  {name} is Ready", begin.elapsed().as_secs_f64());
             }
         }
-        let missing: Vec<_> = OBJECTS.iter().filter(|name| !shown.contains(**name)).collect();
+        let missing: Vec<_> = names.iter().filter(|name| !shown.contains(**name)).collect();
         if missing.is_empty() { Ok(()) } else { Err(format!("not Ready: {missing:?}")) }
     })
-    .await?;
+    .await
+}
+
+async fn manifests_become_true(stack: &Stack) -> Result<()> {
+    // Their Workspace is built from what was in the account before the operator.
+    let credentials = json!({"credentials_id": CREDENTIALS, "credentials_name": "legacy"});
+    stack.account.insert("credentials", credentials).map_err(Error::new)?;
+    let storage = json!({"storage_configuration_id": STORAGE, "storage_configuration_name": "legacy"});
+    stack.account.insert("storage-configurations", storage).map_err(Error::new)?;
+    title("The credentials for the account: a Secret and a DatabricksAuth");
+    say!("{}", stack.apply(&stack.access()).await?.trim_end());
+    title("kubectl apply -f config/demo");
+    say!("{}", stack.apply(&MANIFESTS.join("\n---\n")).await?);
+    all_become_ready(stack, &OBJECTS).await?;
     title("kubectl get databricks --all-namespaces");
     say!("{}", stack.cluster.kubectl(&["get", "databricks", "--all-namespaces"], "").await?.trim_end());
     Ok(())

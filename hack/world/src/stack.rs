@@ -9,10 +9,6 @@ use serde_json::{Value, json};
 use world::simulator::Config;
 use world::{Cluster, Error, Operator, Result, Simulator, access, fast};
 
-/// The credentials that config/demo names.
-const DEMO_CREDENTIALS: &str = "11111111-2222-4333-8444-000000000001";
-const DEMO_STORAGE: &str = "11111111-2222-4333-8444-000000000002";
-
 /// Everything, running. The fields are dropped in this order.
 pub struct Stack {
     pub operator: Operator,
@@ -28,14 +24,6 @@ impl Stack {
         let account = Simulator::start(Config { seed_demo, ..Config::default() }).await;
         let account = account.map_err(Error::at("starting the simulated account"))?;
         account.set(|settings| settings.small_ids = true);
-        if !seed_demo {
-            // The workspace of config/demo refers to them.
-            let credentials = json!({"credentials_id": DEMO_CREDENTIALS, "credentials_name": "legacy"});
-            account.insert("credentials", credentials).map_err(Error::new)?;
-            let storage =
-                json!({"storage_configuration_id": DEMO_STORAGE, "storage_configuration_name": "legacy"});
-            account.insert("storage-configurations", storage).map_err(Error::new)?;
-        }
         say!("account     {} (simulated)", account.url());
         let (path, binary) = (dir.to_owned(), operator.to_owned());
         let started = tokio::task::spawn_blocking(move || Cluster::start(&path, &binary)).await;

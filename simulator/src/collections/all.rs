@@ -1,10 +1,16 @@
 //! All lines of the table, and the search for one.
 
 use super::table::Collection;
-use super::{billing, identity, networking, provisioning};
+use super::{billing, governance, identity, networking, oauth_apps, provisioning};
 
-const PARTS: &[&[Collection]] =
-    &[provisioning::COLLECTIONS, networking::COLLECTIONS, identity::COLLECTIONS, billing::COLLECTIONS];
+const PARTS: &[&[Collection]] = &[
+    provisioning::COLLECTIONS,
+    networking::COLLECTIONS,
+    identity::COLLECTIONS,
+    oauth_apps::COLLECTIONS,
+    billing::COLLECTIONS,
+    governance::COLLECTIONS,
+];
 
 /// All of them.
 pub(crate) fn all() -> impl Iterator<Item = &'static Collection> {

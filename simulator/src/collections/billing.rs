@@ -1,14 +1,17 @@
-//! Budgets and the delivery of logs.
+//! Budgets, budget policies and the delivery of logs.
 //!
 //! Documented: fields, envelopes, pages, verbs (a log delivery is disabled, never deleted), rules for alerts, the limit of
-//! enabled deliveries and that two of them differ in more than the name. Observed by others: thresholds come back padded;
-//! an alert without its id is a new one; another filter may give a budget another id, see the setting `moves_budgets`. Assumed: defaults that the server fills in, that only an enabled delivery holds up
-//! the deletion of what it uses, that an id of an alert which the budget does not have is refused; the codes.
+//! enabled deliveries and that two of them differ in more than the name; that a change of a budget policy has all its fields, what
+//! its name and tags may be, and that a create with the id of an earlier request creates no second one. Observed by others: thresholds
+//! come back padded; an alert without its id is a new one; another filter may give a budget another id, see the setting
+//! `moves_budgets`. Assumed: defaults that the server fills in, that only an enabled delivery holds up the deletion of what it uses,
+//! that an id of an alert which the budget does not have is refused; that a change of a policy drops what it leaves out, and that a
+//! policy may name any workspace; the codes. Not here: the order of policies by name, and a search for them.
 
 use serde_json::{Map, Value, json};
 
 use super::references::check_reference;
-use super::table::{Collection, Delete, Fill, Update, Write};
+use super::table::{Collection, Delete, Fill, List, Update, Write};
 use crate::schema::{Field, Kind, TEXT, TEXTS};
 use crate::wire::{Reply, V21};
 use crate::world::World;
@@ -105,7 +108,48 @@ pub(super) const COLLECTIONS: &[Collection] = &[
         rule: budget,
         ..Collection::paged("budgets", "budget_configuration_id", "budgets")
     },
+    Collection {
+        base: V21,
+        name: "policy_name",
+        list: List::SizedPages("policies"),
+        posted: Some(("policy", "request_id")),
+        unique: &["policy_name"],
+        fields: &[
+            Field::new("policy_name", Kind::Form(is_policy_name, POLICY_NAMES)).required(),
+            Field::new("custom_tags", Kind::List(0, 20, &Kind::Object(TAG))),
+            Field::new("binding_workspace_ids", IDS),
+        ],
+        on_create: &[],
+        update: Update::Whole,
+        rule: policy,
+        ..Collection::paged("budget-policies", "policy_id", "policies")
+    },
 ];
+
+const POLICY_NAMES: &str = "must have 1 to 127 characters of ISO 8859-1, and not begin with databricks:";
+
+const TAG: &[Field] = &[Field::new("key", Kind::Text(1, usize::MAX)).required(), Field::new("value", TEXT)];
+
+/// Keys of tags that Databricks sets itself.
+const RESERVED: [&str; 3] = ["budget-policy-name", "budget-policy-id", "budget-policy-resolution-result"];
+
+fn is_policy_name(text: &str) -> bool {
+    let characters = (1..=127).contains(&text.chars().count()) && text.chars().all(|c| u32::from(c) < 256);
+    characters && !text.starts_with("databricks:")
+}
+
+/// Documented: a key occurs once in a policy, and some keys are Databricks' own.
+fn policy(_: &mut World, write: &mut Write) -> Result<(), Reply> {
+    let tags = write.value("custom_tags").as_array().into_iter().flatten();
+    let mut keys: Vec<&str> = tags.filter_map(|tag| tag["key"].as_str()).collect();
+    if let Some(own) = keys.iter().copied().find(|key| RESERVED.contains(key)) {
+        return Err(Reply::invalid(format!("The tag {own} is reserved")));
+    }
+    let count = keys.len();
+    keys.sort_unstable();
+    keys.dedup();
+    if keys.len() < count { Err(Reply::invalid("The keys of custom_tags must be unique")) } else { Ok(()) }
+}
 
 fn is_decimal(text: &str) -> bool {
     let (whole, part) = text.split_once('.').unwrap_or((text, "0"));

@@ -1,4 +1,5 @@
-//! Networking of serverless compute: network connectivity configs, their private endpoint rules, and network policies.
+//! Networking of serverless compute: network connectivity configs, their private endpoint rules, and network policies. And network
+//! endpoints, which the ingress of policies can name.
 //!
 //! Documented: `default-policy` is always there, and cannot be deleted; a policy is replaced as a whole. Observed by others: a
 //! policy of a workspace cannot be deleted. Documented: allowed internet destinations are for `RESTRICTED_ACCESS`; assumed: they are
@@ -7,21 +8,26 @@
 //! those refusals, that `enabled` is ignored at create, that `vpc_endpoint_id` comes late. Assumed: that a twin of a
 //! deactivated rule may be created and one of another rule may not; that name and region of a config are unique together;
 //! that a new rule is `PENDING` at the next read, unless a setting says otherwise; that an update of a config needs its mask as one
-//! of a rule does, since client libraries do not let it be left out; the codes.
+//! of a rule does, since client libraries do not let it be left out; the codes. Of network endpoints: documented: fields, pages, states,
+//! that Databricks approves a new one within minutes, the characters of its name. Assumed: that a cloud endpoint is registered once,
+//! and its code; that each has exactly one of the three clouds; that names need not be unique. Not here: policies that hold up a
+//! deletion.
 
 use serde_json::{Map, Value, json};
 
-use super::table::{Chosen, Collection, Delete, Fill, GONE_AT, Step, Under, Update, Use, Write};
+use super::table::{Chosen, Collection, Delete, Fill, GONE_AT, List, Step, Under, Update, Use, Write};
 use crate::schema::{Field, Kind, TEXT, whole_number};
 use crate::settings::Settings;
 use crate::store::shown;
-use crate::wire::{Answer, Reply};
+use crate::wire::{Answer, NETWORKING, Reply};
 use crate::world::World;
 
 const CONFIGS: &str = "network-connectivity-configs";
 const RULES: &str = "private-endpoint-rules";
 
 const POLICIES: &str = "network-policies";
+
+const ENDPOINTS: &str = "network-endpoints";
 
 const EGRESS: &str = r#"{"default_rules": {"aws_stable_ip_rule": {"cidr_blocks": ["203.0.113.0/28"]}}}"#;
 
@@ -109,7 +115,50 @@ pub(super) const COLLECTIONS: &[Collection] = &[
         }],
         ..Collection::paged(POLICIES, "network_policy_id", "items")
     },
+    Collection {
+        store: ENDPOINTS,
+        base: NETWORKING,
+        name: "display_name",
+        list: List::SizedPages("items"),
+        fields: &[
+            Field::new("display_name", Kind::Form(is_label, LABELS)).required().immutable(),
+            Field::new("region", Kind::Text(1, 64)).required().immutable(),
+            Field::new("aws_vpc_endpoint_info", AWS_ENDPOINT).required().one_of("cloud").immutable(),
+            Field::new("azure_private_endpoint_info", AZURE_ENDPOINT).required().one_of("cloud").immutable(),
+            Field::new("gcp_psc_endpoint_info", GCP_ENDPOINT).required().one_of("cloud").immutable(),
+        ],
+        on_create: &[
+            ("account_id", Fill::Account),
+            ("create_time", Fill::NowText),
+            ("name", Fill::Name),
+            ("state", Fill::Text("PENDING")),
+            ("use_case", Fill::Text("SERVICE_DIRECT")),
+        ],
+        steps: &[Step {
+            field: "state",
+            from: "PENDING",
+            to: "APPROVED",
+            after_ms: |settings| Some(settings.vpc_endpoint_ms),
+        }],
+        rule: registered_once,
+        ..Collection::paged("endpoints", "endpoint_id", "items")
+    },
 ];
+
+const LABELS: &str = "must be 1 to 63 letters, digits and hyphens, from a letter to a letter or digit";
+
+const AWS_ENDPOINT: Kind = Kind::Object(&[Field::new("aws_vpc_endpoint_id", TEXT).required()]);
+
+const AZURE_ENDPOINT: Kind = Kind::Object(&[
+    Field::new("private_endpoint_name", TEXT).required(),
+    Field::new("private_endpoint_resource_guid", TEXT).required(),
+]);
+
+const GCP_ENDPOINT: Kind = Kind::Object(&[
+    Field::new("project_id", TEXT).required(),
+    Field::new("psc_endpoint", TEXT).required(),
+    Field::new("endpoint_region", TEXT).required(),
+]);
 
 /// The policy of every workspace without another one.
 const DEFAULT_POLICY: &str = "default-policy";
@@ -155,6 +204,47 @@ fn is_config_name(text: &str) -> bool {
 
 fn is_service(text: &str) -> bool {
     text.starts_with("com.amazonaws.")
+}
+
+fn is_label(text: &str) -> bool {
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'-';
+    (1..=63).contains(&text.len())
+        && text.bytes().all(plain)
+        && text.starts_with(|first: char| first.is_ascii_alphabetic())
+        && !text.ends_with('-')
+}
+
+/// What distinguishes a network endpoint in its cloud.
+fn in_cloud(endpoint: &Value) -> [&Value; 5] {
+    let gcp = &endpoint["gcp_psc_endpoint_info"];
+    [
+        &endpoint["aws_vpc_endpoint_info"]["aws_vpc_endpoint_id"],
+        &endpoint["azure_private_endpoint_info"]["private_endpoint_resource_guid"],
+        &gcp["project_id"],
+        &gcp["endpoint_region"],
+        &gcp["psc_endpoint"],
+    ]
+}
+
+/// Refuses a cloud endpoint that is registered already, and fills in what Databricks finds out about one.
+fn registered_once(world: &mut World, write: &mut Write) -> Result<(), Reply> {
+    let new = json!(write.after);
+    let is_taken = |(key, other): (&str, &Value)| key != write.key && in_cloud(other) == in_cloud(&new);
+    let taken = world.store.list(ENDPOINTS).into_iter().any(is_taken);
+    if taken && world.settings.refuse_duplicates {
+        return Err(Reply::error(409, "ALREADY_EXISTS", "This cloud endpoint is already registered"));
+    }
+    for (cloud, field, value) in [
+        ("aws_vpc_endpoint_info", "aws_account_id", "111122223333"),
+        ("aws_vpc_endpoint_info", "aws_endpoint_service_id", "com.amazonaws.vpce.eu-west-1.vpce-svc-01"),
+        ("azure_private_endpoint_info", "private_link_service_id", "/subscriptions/d/privateLinkServices/e"),
+        ("gcp_psc_endpoint_info", "service_attachment_id", "projects/d/regions/r/serviceAttachments/e"),
+    ] {
+        if let Some(Value::Object(info)) = write.after.get_mut(cloud) {
+            info.insert(field.to_owned(), json!(value));
+        }
+    }
+    Ok(())
 }
 
 /// Documented: only an update takes it, and the workspace must be attached to the config.

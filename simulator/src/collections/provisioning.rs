@@ -5,7 +5,7 @@
 //! the region of a key follows from its ARN. Observed by others: the quota of storage configurations and its text, that a
 //! cloud endpoint is registered once. Assumed: that names of networks and storage configurations are unique, those of VPC
 //! endpoints and private access settings as well; that a network in use is `VALID`; that the region of private access
-//! settings cannot change; the other codes.
+//! settings cannot change; the other codes. An account on Google Cloud has no credentials and storage configurations, which is not simulated.
 
 use serde_json::{Map, Value, json};
 
@@ -13,6 +13,7 @@ use super::references::check_reference;
 use super::table::{Collection, Fill, Step, Update, Use, Write};
 use crate::refusals;
 use crate::schema::{Field, Kind, ROLE_ARN, TEXT, TEXTS};
+use crate::settings::Cloud;
 use crate::wire::Reply;
 use crate::world::World;
 
@@ -29,6 +30,21 @@ const AWS_KEY: &[Field] = &[
     Field::new("key_region", TEXT),
     Field::new("reuse_key_for_cluster_volumes", Kind::Bool),
 ];
+
+const GCP_NETWORK: &[Field] = &[
+    Field::new("network_project_id", TEXT).required(),
+    Field::new("vpc_id", TEXT).required(),
+    Field::new("subnet_id", TEXT).required(),
+    Field::new("subnet_region", TEXT).required(),
+];
+
+const GCP_ENDPOINT: &[Field] = &[
+    Field::new("project_id", TEXT).required(),
+    Field::new("psc_endpoint_name", TEXT).required(),
+    Field::new("endpoint_region", TEXT).required(),
+];
+
+const GCP_KEY: &[Field] = &[Field::new("kms_key_id", TEXT), Field::new("manual", Kind::Bool)];
 
 const USE_CASE: Kind = Kind::OneOf(&["MANAGED_SERVICES", "STORAGE"]);
 
@@ -72,9 +88,10 @@ pub(super) const COLLECTIONS: &[Collection] = &[
         unique: &["network_name"],
         fields: &[
             Field::new("network_name", Kind::Text(4, 256)).required().immutable(),
-            Field::new("vpc_id", Kind::Text(4, 64)).required().immutable(),
-            Field::new("subnet_ids", Kind::List(2, 100, &TEXT)).required().immutable(),
-            Field::new("security_group_ids", Kind::List(1, 5, &TEXT)).required().immutable(),
+            Field::new("vpc_id", Kind::Text(4, 64)).immutable(),
+            Field::new("subnet_ids", Kind::List(2, 100, &TEXT)).immutable(),
+            Field::new("security_group_ids", Kind::List(1, 5, &TEXT)).immutable(),
+            Field::new("gcp_network_info", Kind::Object(GCP_NETWORK)).immutable(),
             Field::new("vpc_endpoints", Kind::Object(VPC_ENDPOINTS)).immutable(),
         ],
         ignored: &["workspace_id", "vpc_status", "error_messages", "warning_messages"],
@@ -85,14 +102,15 @@ pub(super) const COLLECTIONS: &[Collection] = &[
     },
     Collection {
         name: "vpc_endpoint_name",
-        unique: &["aws_vpc_endpoint_id"],
+        unique: &["aws_vpc_endpoint_id", "gcp_vpc_endpoint_info"],
         fields: &[
             Field::new("vpc_endpoint_name", Kind::Text(4, 256)).required().immutable(),
             Field::new("aws_vpc_endpoint_id", Kind::Form(is_endpoint, "must be vpce-<hex digits>"))
-                .required()
                 .immutable(),
-            Field::new("region", Kind::Text(1, 64)).required().immutable(),
+            Field::new("region", Kind::Text(1, 64)).immutable(),
+            Field::new("gcp_vpc_endpoint_info", Kind::Object(GCP_ENDPOINT)).immutable(),
         ],
+        rule: endpoint_of_cloud,
         on_create: &[
             ("account_id", Fill::Account),
             ("aws_account_id", Fill::Text("111122223333")),
@@ -135,7 +153,8 @@ pub(super) const COLLECTIONS: &[Collection] = &[
     Collection {
         fields: &[
             Field::new("use_cases", Kind::List(1, 2, &USE_CASE)).required().immutable(),
-            Field::new("aws_key_info", Kind::Object(AWS_KEY)).required().immutable(),
+            Field::new("aws_key_info", Kind::Object(AWS_KEY)).immutable(),
+            Field::new("gcp_key_info", Kind::Object(GCP_KEY)).immutable(),
         ],
         used_by: &[
             Use::of_workspace("managed_services_customer_managed_key_id"),
@@ -145,6 +164,44 @@ pub(super) const COLLECTIONS: &[Collection] = &[
         ..Collection::at("customer-managed-keys", "customer_managed_key_id")
     },
 ];
+
+/// Documented: which fields each cloud needs. Assumed: those of the other cloud are unknown to the account.
+fn check_cloud(world: &World, write: &Write, aws: &[&str], gcp: &str) -> Result<(), Reply> {
+    let gcp = [gcp];
+    let (needed, foreign) = match world.settings.cloud {
+        Cloud::AWS => (aws, &gcp[..]),
+        Cloud::GCP => (&gcp[..], aws),
+    };
+    if let Some(field) = foreign.iter().find(|field| write.after.contains_key(**field)) {
+        return Err(Reply::malformed(format!("Could not parse request object: unknown field '{field}'")));
+    }
+    match needed.iter().find(|field| !write.after.contains_key(**field)) {
+        Some(field) => Err(Reply::invalid(format!("Missing required field: {field}"))),
+        None => Ok(()),
+    }
+}
+
+/// Observed by others: an endpoint is registered once. Documented: one in GCP has no state, and the service shows its connection.
+fn endpoint_of_cloud(world: &mut World, write: &mut Write) -> Result<(), Reply> {
+    check_cloud(world, write, &["aws_vpc_endpoint_id", "region"], "gcp_vpc_endpoint_info")?;
+    if world.settings.cloud == Cloud::AWS {
+        return Ok(());
+    }
+    let same = |other: &Value| {
+        let own = write.value("gcp_vpc_endpoint_info");
+        GCP_ENDPOINT.iter().all(|field| other["gcp_vpc_endpoint_info"][field.name] == own[field.name])
+    };
+    if world.store.list("vpc-endpoints").into_iter().any(|(key, other)| key != write.key && same(other)) {
+        return Err(Reply::error(409, "ALREADY_EXISTS", "The VPC endpoint already exists in this account"));
+    }
+    write
+        .after
+        .retain(|name, _| !["aws_account_id", "aws_endpoint_service_id", "state"].contains(&name.as_str()));
+    let info = write.value_mut("gcp_vpc_endpoint_info");
+    info["psc_connection_id"] = json!("12345678901234567");
+    info["service_attachment_id"] = json!("projects/databricks/regions/us-east4/serviceAttachments/plproxy");
+    Ok(())
+}
 
 fn usable_role(world: &mut World, _: &mut Write) -> Result<(), Reply> {
     refusals::check_role(world)
@@ -161,6 +218,7 @@ fn ids<'a>(object: &'a Map<String, Value>, field: &str) -> Vec<&'a str> {
 
 /// Refuses endpoints that do not exist, and what another network has already.
 fn unshared_network(world: &mut World, write: &mut Write) -> Result<(), Reply> {
+    check_cloud(world, write, &["vpc_id", "subnet_ids", "security_group_ids"], "gcp_network_info")?;
     for field in ["vpc_endpoints.rest_api", "vpc_endpoints.dataplane_relay"] {
         for id in ids(write.after, field) {
             check_reference(world, field, "vpc-endpoints", id)?;
@@ -209,7 +267,17 @@ fn private_access(world: &mut World, write: &mut Write) -> Result<(), Reply> {
     }
 }
 
-fn complete_key(_: &mut World, write: &mut Write) -> Result<(), Reply> {
+fn complete_key(world: &mut World, write: &mut Write) -> Result<(), Reply> {
+    check_cloud(world, write, &["aws_key_info"], "gcp_key_info")?;
+    if world.settings.cloud == Cloud::GCP {
+        let key = write.value_mut("gcp_key_info");
+        if !key["kms_key_id"].is_string() {
+            return Err(Reply::invalid("Missing required field: kms_key_id"));
+        }
+        let email = "databricks-keys@simulated.iam.gserviceaccount.com";
+        key["gcp_service_account"] = json!({"service_account_email": email});
+        return Ok(());
+    }
     let storage = write.value("use_cases").as_array().is_some_and(|cases| cases.contains(&json!("STORAGE")));
     let key = write.value_mut("aws_key_info");
     let region = key["key_arn"].as_str().and_then(|arn| arn.split(':').nth(3)).unwrap_or_default().to_owned();

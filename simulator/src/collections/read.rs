@@ -38,7 +38,7 @@ pub(super) fn one(world: &World, route: &Route, id: &str) -> Answer {
 /// The query parameters that a list takes.
 pub(super) fn queries(collection: &Collection) -> Vec<&'static str> {
     let pages: &[&str] = match collection.list {
-        List::Bare => &[],
+        List::Bare | List::Whole(_) => &[],
         List::Pages(_) => &["page_token"],
         List::SizedPages(_) => &["page_token", "page_size"],
     };
@@ -54,6 +54,10 @@ pub(super) fn list(world: &World, route: &Route, request: &Request) -> Answer {
         List::Bare => {
             world.shuffle(&mut rows);
             Ok(Reply::json(200, json!(rows)))
+        }
+        List::Whole(items) => {
+            world.shuffle(&mut rows);
+            Ok(Reply::json(200, if rows.is_empty() { json!({}) } else { json!({items: rows}) }))
         }
         List::Pages(items) | List::SizedPages(items) => page(world, request, rows, items),
     }

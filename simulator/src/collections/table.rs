@@ -23,6 +23,11 @@ pub(crate) struct Collection {
     pub filters: &'static [&'static str],
     /// The envelope of one object in the body of POST and PUT, and in the response to GET, POST and PUT.
     pub body: Option<&'static str>,
+    /// The envelope of the body of POST alone, and a field beside it: a create in which that is the same as in an earlier one returns
+    /// the object of that one.
+    pub posted: Option<(&'static str, &'static str)>,
+    /// Fields beside that envelope in the body of POST and PUT, each true or false.
+    pub beside: &'static [&'static str],
     /// The field that holds the id.
     pub id: &'static str,
     pub chosen: Chosen,
@@ -42,6 +47,10 @@ pub(crate) struct Collection {
     pub defaults: &'static [(&'static str, Fill)],
     /// What only the response to a create shows.
     pub shown_once: &'static [(&'static str, Fill)],
+    /// A field that must be true for that.
+    pub shown_once_if: Option<&'static str>,
+    /// The only fields of the object that the response to a create shows, if it does not show all.
+    pub created: Option<&'static [&'static str]>,
     /// More that only a response has. A client may send it, to no effect.
     pub ignored: &'static [&'static str],
     /// The status of the response to a create.
@@ -89,6 +98,8 @@ pub(crate) struct Under {
 pub(crate) enum List {
     /// A bare array.
     Bare,
+    /// An object with a field that holds everything at once. A missing field is an empty list.
+    Whole(&'static str),
     /// An object with a field that holds a page, and `next_page_token` if there is more. A missing field is an empty list.
     Pages(&'static str),
     /// The same; a client may send `page_size`.
@@ -100,6 +111,10 @@ pub(crate) enum Update {
     Never,
     /// `PUT` of the whole. What may change and is left out is dropped.
     Put,
+    /// `PUT` in which what is left out stays.
+    Part,
+    /// `PATCH` of the whole, without an envelope. What may change and is left out is dropped.
+    Whole,
     /// `PATCH` without an envelope: what is left out stays. The response is empty.
     Merge,
     /// `PATCH` without an envelope: what `update_mask` names takes the value of the body, or is dropped if it has none.
@@ -113,8 +128,8 @@ impl Update {
     pub fn verb(&self) -> Option<&'static str> {
         match self {
             Self::Never => None,
-            Self::Put => Some("PUT"),
-            Self::Merge | Self::Masked { .. } => Some("PATCH"),
+            Self::Put | Self::Part => Some("PUT"),
+            Self::Whole | Self::Merge | Self::Masked { .. } => Some("PATCH"),
         }
     }
 
@@ -198,6 +213,10 @@ pub(crate) struct Write<'a> {
     /// The object so far; none at a create.
     pub before: Option<&'a Map<String, Value>>,
     pub after: &'a mut Map<String, Value>,
+    /// The fields of the request.
+    pub sent: &'a Map<String, Value>,
+    /// What came beside the envelope.
+    pub beside: &'a Map<String, Value>,
 }
 
 impl Write<'_> {
@@ -223,6 +242,8 @@ impl Collection {
             list: List::Bare,
             filters: &[],
             body: None,
+            posted: None,
+            beside: &[],
             id,
             chosen: Chosen::ByServer,
             name: "",
@@ -233,6 +254,8 @@ impl Collection {
             on_write: &[],
             defaults: &[],
             shown_once: &[],
+            shown_once_if: None,
+            created: None,
             ignored: &[],
             create_status: 201,
             readable: true,

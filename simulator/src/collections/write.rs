@@ -16,10 +16,9 @@ use crate::world::World;
 /// The body without its envelope, and without the fields that only a response has.
 fn body(
     collection: &Collection,
-    request: &Request,
+    mut body: Map<String, Value>,
     envelope: Option<&str>,
 ) -> Result<Map<String, Value>, Reply> {
-    let mut body = request.object()?;
     if let Some(envelope) = envelope {
         let content = body.remove(envelope);
         if let Some(surplus) = body.keys().next() {
@@ -37,19 +36,58 @@ fn body(
 
 pub(super) fn create(world: &mut World, route: &Route, request: &Request) -> Answer {
     let collection = route.collection;
-    let mut object = body(collection, request, collection.body)?;
+    let (mut sent, posted) = (request.object()?, collection.posted);
+    let request_id = posted.and_then(|(_, field)| sent.remove(field));
+    if let Some((key, made)) = made_before(world, collection, request_id.as_ref()) {
+        return Ok(Reply::json(collection.create_status, shown(world, collection, key, made)));
+    }
+    let beside = beside(collection, &mut sent)?;
+    let mut object = body(collection, sent, collection.body.or(posted.map(|(envelope, _)| envelope)))?;
     check_full(&object, collection.fields)?;
     refuse_taken(world, route, &object, None)?;
     refuse_surplus(world, route)?;
     let id = new_id(world, route, request)?;
     let key = route.key(&id);
+    let asked = object.clone();
     fill(world, collection, &key, &mut object);
-    (collection.rule)(world, &mut Write { key: &key, before: None, after: &mut object })?;
+    let mut write = Write { key: &key, before: None, after: &mut object, sent: &asked, beside: &beside };
+    (collection.rule)(world, &mut write)?;
     let secrets = secrets(world, collection, &key, &mut object);
+    object.extend(request_id.map(|id| (REQUEST_ID.to_owned(), id)));
     world.put(collection.store, &key, Value::Object(object.clone()));
     object.extend(secrets);
-    let answer = shown(world, collection, &key, &Value::Object(object));
+    let mut answer = shown(world, collection, &key, &Value::Object(object));
+    if let (Some(fields), Value::Object(answer)) = (collection.created, &mut answer) {
+        answer.retain(|name, _| fields.contains(&name.as_str()));
+    }
     Ok(Reply::json(collection.create_status, enveloped(collection, answer)))
+}
+
+/// Takes the fields beside the envelope out of a body.
+fn beside(collection: &Collection, body: &mut Map<String, Value>) -> Result<Map<String, Value>, Reply> {
+    let mut found = Map::new();
+    for name in collection.beside {
+        let Some(value) = body.remove(*name) else { continue };
+        if !value.is_boolean() {
+            let message = format!("Could not parse request object: expected a boolean at '{name}'");
+            return Err(Reply::malformed(message));
+        }
+        found.insert((*name).to_owned(), value);
+    }
+    Ok(found)
+}
+
+/// The note of an object on the request that created it.
+const REQUEST_ID: &str = "_request_id";
+
+/// The object that an earlier create with this id of a request made. Assumed: whatever else the two have in their bodies.
+fn made_before<'a>(
+    world: &'a World,
+    collection: &Collection,
+    request_id: Option<&Value>,
+) -> Option<(&'a str, &'a Value)> {
+    let request_id = request_id.filter(|id| id.is_string())?;
+    world.store.list(collection.store).into_iter().find(|(_, made)| made[REQUEST_ID] == *request_id)
 }
 
 /// What the server sets on a create, also of an object that a test inserts.
@@ -79,6 +117,9 @@ fn secrets(
     object: &mut Map<String, Value>,
 ) -> Map<String, Value> {
     let mut secrets = Map::new();
+    if collection.shown_once_if.is_some_and(|field| object.get(field) != Some(&json!(true))) {
+        return secrets;
+    }
     for (name, fill) in collection.shown_once {
         let value = filled(world, collection, key, fill);
         object.insert(format!("_{name}"), value.clone());
@@ -114,10 +155,14 @@ fn new_id(world: &World, route: &Route, request: &Request) -> Result<String, Rep
             Some(id) => (id.to_owned(), form),
             None => return Ok(world.new_uuid()),
         },
-        Chosen::InBody(form) => match request.object()?.remove(field) {
-            Some(Value::String(id)) => (id, form),
-            _ => return Err(Reply::invalid(format!("Missing required field: {field}"))),
-        },
+        Chosen::InBody(form) => {
+            let sent = Value::Object(request.object()?);
+            let object = route.collection.body.map_or(&sent, |envelope| &sent[envelope]);
+            match &object[field] {
+                Value::String(id) => (id.clone(), form),
+                _ => return Err(Reply::invalid(format!("Missing required field: {field}"))),
+            }
+        }
     };
     form(&id)?;
     if world.store.get(route.collection.store, &route.key(&id)).is_some() {
@@ -161,15 +206,17 @@ fn refuse_taken(
 
 pub(super) fn update(world: &mut World, route: &Route, request: &Request, id: &str) -> Answer {
     let (collection, key) = (route.collection, route.key(id));
-    let envelope = collection.body.filter(|_| matches!(collection.update, Update::Put));
-    let body = body(collection, request, envelope)?;
+    let envelope = collection.body.filter(|_| matches!(collection.update, Update::Put | Update::Part));
+    let mut sent = request.object()?;
+    let beside = beside(collection, &mut sent)?;
+    let body = body(collection, sent, envelope)?;
     let Some(Value::Object(before)) = world.store.get(collection.store, &key).cloned() else {
         return Err(unknown(collection, id));
     };
     let mut after = match collection.update {
-        Update::Put => replaced(collection, &before, &body)?,
+        Update::Put | Update::Whole => replaced(collection, &before, &body)?,
         Update::Masked { required } => masked(collection, request, required, &before, &body)?,
-        Update::Merge | Update::Never => merged(collection, &before, &body)?,
+        Update::Part | Update::Merge | Update::Never => merged(collection, &before, &body)?,
     };
     for field in collection.fields.iter().filter(|field| field.immutable) {
         if after.get(field.name) != before.get(field.name) {
@@ -180,7 +227,9 @@ pub(super) fn update(world: &mut World, route: &Route, request: &Request, id: &s
     for (name, fill) in collection.on_write {
         after.insert((*name).to_owned(), filled(world, collection, &key, fill));
     }
-    (collection.rule)(world, &mut Write { key: &key, before: Some(&before), after: &mut after })?;
+    let mut write =
+        Write { key: &key, before: Some(&before), after: &mut after, sent: &body, beside: &beside };
+    (collection.rule)(world, &mut write)?;
     let moved = after.get(collection.id).filter(|id| before.get(collection.id) != Some(id));
     let key = match moved.and_then(Value::as_str) {
         Some(id) => {

@@ -5,8 +5,9 @@
 
 use serde_json::{Value, json};
 
-use super::network;
+use super::{EXPECTED, metastore, network};
 use crate::ip_access_lists::SWITCHES;
+use crate::usage_dashboards;
 use crate::world::{WORKSPACE_IP_ACCESS_LISTS, World};
 
 /// Lets everything happen that was due by now, each at its own time.
@@ -26,8 +27,11 @@ fn step(world: &mut World, id: &str, at_ms: u64) {
     let due = workspace.remove("_due").unwrap_or_default();
     let (status, message) = match due["to"].as_str() {
         Some("PROVISIONING") => {
-            let at_ms = at_ms + world.settings.provisioning_ms;
-            workspace.insert("_due".into(), json!({"at": at_ms, "to": "RUNNING"}));
+            // A paused one stays so until a change.
+            if workspace.get(EXPECTED) != Some(&json!("PROVISIONING")) {
+                let at_ms = at_ms + world.settings.provisioning_ms;
+                workspace.insert("_due".into(), json!({"at": at_ms, "to": "RUNNING"}));
+            }
             ("PROVISIONING", json!("Workspace is being provisioned."))
         }
         Some("RUNNING") => match workspace.remove("_fail") {
@@ -48,13 +52,13 @@ fn step(world: &mut World, id: &str, at_ms: u64) {
     world.store.put("workspaces", id, Value::Object(workspace), at_ms);
 }
 
-/// The workspace is gone, and with it all access to it, its lists and its switches.
+/// The workspace is gone, and with it all access to it, its lists, its switches and its dashboards, and its metastore is free of it.
 pub(crate) fn forget(world: &mut World, id: &str, at_ms: u64) {
-    for collection in ["workspaces", network::STORE, SWITCHES] {
+    for collection in ["workspaces", network::STORE, metastore::STORE, SWITCHES] {
         world.store.remove(collection, id, at_ms);
     }
     let prefix = format!("{id}/");
-    for collection in ["permissionassignments", WORKSPACE_IP_ACCESS_LISTS] {
+    for collection in ["permissionassignments", WORKSPACE_IP_ACCESS_LISTS, usage_dashboards::STORE] {
         let all = world.store.list(collection).into_iter();
         let keys: Vec<String> =
             all.map(|(key, _)| key.to_owned()).filter(|key| key.starts_with(&prefix)).collect();

@@ -10,7 +10,7 @@ from datetime import timedelta
 
 from databricks.sdk import errors
 from databricks.sdk.common.types.fieldmask import FieldMask
-from databricks.sdk.service import billing, iam, oauth2, provisioning, settings
+from databricks.sdk.service import billing, catalog, compute, iam, networking, oauth2, provisioning, settings, settingsv2
 
 ROLE = "arn:aws:iam::123456789012:role/databricks"
 KEY = "arn:aws:kms:eu-west-1:123456789012:key/one"
@@ -250,6 +250,96 @@ def workspace_network_options(account, sim):
     refused(errors.BadRequest, account.network_policies.delete_network_policy_rpc, "strict")
 
 
+def create_network_endpoint(account, number="0a"):
+    parent = f"accounts/{account.config.account_id}"
+    info = networking.AwsVpcEndpointInfo(aws_vpc_endpoint_id=f"vpce-{number}")
+    endpoint = networking.Endpoint(display_name="office", region="eu-west-1", aws_vpc_endpoint_info=info)
+    return account.endpoints.create_endpoint(parent, endpoint)
+
+
+def network_endpoints(account, sim):
+    api, parent = account.endpoints, f"accounts/{account.config.account_id}"
+    sim.set(vpc_endpoint_ms=60_000)
+    first = create_network_endpoint(account)
+    create_network_endpoint(account, "0b"), create_network_endpoint(account, "0c")
+    assert (first.state, first.name) == (networking.EndpointState.PENDING, f"{parent}/endpoints/{first.endpoint_id}")
+    sim.control("POST", "clock", {"advance_ms": 60_000})
+    assert api.get_endpoint(first.name).state == networking.EndpointState.APPROVED
+    listed = in_pages(sim, "network-endpoints", api.list_endpoints(parent))
+    assert [one.aws_vpc_endpoint_info.aws_vpc_endpoint_id for one in listed] == ["vpce-0a", "vpce-0b", "vpce-0c"]
+    assert len(in_pages(sim, "network-endpoints", api.list_endpoints(parent, page_size=1))) == 3
+    refused(errors.AlreadyExists, create_network_endpoint, account)
+    api.delete_endpoint(first.name)
+    refused(errors.NotFound, api.get_endpoint, first.name)
+
+
+# Unity Catalog.
+
+
+def create_metastore(account, name="metastore", region="eu-west-1", **other):
+    info = catalog.CreateAccountsMetastore(name=name, region=region, **other)
+    return account.metastores.create(metastore_info=info).metastore_info
+
+
+def create_lake(account, metastore, name="lake"):
+    role = catalog.AwsIamRoleRequest(role_arn=ROLE)
+    info = catalog.CreateAccountsStorageCredential(name=name, aws_iam_role=role)
+    return account.storage_credentials.create(metastore, credential_info=info, skip_validation=True).credential_info
+
+
+def metastores(account, sim):
+    api = account.metastores
+    first, second = create_metastore(account, storage_root="s3://lake/"), create_metastore(account, "second", "eu-central-1")
+    assert first.storage_root == f"s3://lake/{first.metastore_id}"
+    assert [one.name for one in api.list()] == ["metastore", "second"]
+    refused(errors.BadRequest, create_metastore, account, "third")
+    refused(errors.BadRequest, create_metastore, account, "SECOND", "us-east-1")
+    api.update(first.metastore_id, metastore_info=catalog.UpdateAccountsMetastore(external_access_enabled=True))
+    read = api.get(first.metastore_id).metastore_info
+    assert (read.external_access_enabled, read.storage_root) == (True, first.storage_root), "what is left out stays"
+    create_lake(account, second.metastore_id)
+    refused(errors.BadRequest, api.delete, second.metastore_id)
+    api.delete(first.metastore_id)
+    refused(errors.NotFound, api.get, first.metastore_id)
+
+
+def storage_credentials(account, sim):
+    api, parent = account.storage_credentials, create_metastore(account).metastore_id
+    lake = create_lake(account, parent)
+    assert lake.aws_iam_role.external_id and lake.aws_iam_role.unity_catalog_iam_arn
+    create_lake(account, parent, "second")
+    assert [one.name for one in api.list(parent)] == ["lake", "second"]
+    refused(errors.BadRequest, create_lake, account, parent, "LAKE")
+
+    change = catalog.UpdateAccountsStorageCredential(aws_iam_role=catalog.AwsIamRoleRequest(role_arn=f"{ROLE}-2"), comment="moved")
+    sim.set(fail_next_storage_tests=1)
+    refused(errors.BadRequest, api.update, parent, "lake", credential_info=change)
+    api.update(parent, "lake", credential_info=change)
+    read = api.get(parent, "lake").credential_info
+    assert (read.aws_iam_role.role_arn, read.comment) == (f"{ROLE}-2", "moved")
+    assert read.aws_iam_role.external_id == lake.aws_iam_role.external_id
+    sim.control("PATCH", f"objects/storage-credentials/{parent}/lake", {"_external_tables": 1})
+    refused(errors.BadRequest, api.delete, parent, "lake")
+    api.delete(parent, "second")
+    refused(errors.NotFound, api.get, parent, "second")
+
+
+def metastore_assignments(account, sim):
+    api, parent = account.metastore_assignments, create_metastore(account).metastore_id
+    workspace = create_workspace(account).workspace_id
+    refused(errors.NotFound, api.get, workspace)
+    new = catalog.CreateMetastoreAssignment(workspace_id=workspace, metastore_id=parent, default_catalog_name="")
+    api.create(workspace, parent, metastore_assignment=new)
+    assert api.get(workspace).metastore_assignment.metastore_id == parent
+    assert list(api.list(parent)) == [workspace]
+    change = catalog.UpdateMetastoreAssignment(workspace_id=workspace, default_catalog_name="main")
+    api.update(workspace, parent, metastore_assignment=change)
+    assert api.get(workspace).metastore_assignment.default_catalog_name == "main"
+    refused(errors.BadRequest, account.metastores.delete, parent)
+    api.delete(workspace, parent)
+    refused(errors.NotFound, api.get, workspace)
+
+
 # Access.
 
 
@@ -426,6 +516,44 @@ def service_principal_secrets(account, sim):
     refused(errors.NotFound, api.delete, robot.id, secrets[0].id)
 
 
+# Apps with which users sign in.
+
+
+def published_app_integrations(account, sim):
+    api = account.published_app_integration
+    tokens = oauth2.TokenAccessPolicy(access_token_ttl_in_minutes=30)
+    first, _, _ = [api.create(app_id=name, token_access_policy=tokens) for name in ("dbt", "power-bi", "tableau")]
+    listed = in_pages(sim, "published-app-integrations", api.list())
+    assert [one.app_id for one in listed] == ["dbt", "power-bi", "tableau"]
+    assert len(in_pages(sim, "published-app-integrations", api.list(page_size=1))) == 3
+    change = oauth2.TokenAccessPolicy(enable_single_use_refresh_tokens=True)
+    api.update(first.integration_id, token_access_policy=change)
+    read = api.get(first.integration_id).token_access_policy
+    assert read.enable_single_use_refresh_tokens and read.absolute_session_lifetime_in_minutes
+    refused(errors.AlreadyExists, api.create, app_id="dbt")
+    api.delete(first.integration_id)
+    refused(errors.NotFound, api.get, first.integration_id)
+
+
+def custom_app_integrations(account, sim):
+    api = account.custom_app_integration
+
+    def create(name, **other):
+        return api.create(name=name, redirect_urls=["https://example.com/cb"], scopes=["sql", "openid"], **other)
+
+    first, second, _ = create("first", confidential=True), create("second"), create("third")
+    assert first.client_secret and second.client_id and not second.client_secret
+    listed = in_pages(sim, "custom-app-integrations", api.list())
+    assert [(one.name, one.confidential) for one in listed] == [("first", True), ("second", False), ("third", False)]
+    assert len(in_pages(sim, "custom-app-integrations", api.list(page_size=1))) == 3
+    api.update(first.integration_id, redirect_urls=["https://example.com/other"])
+    read = api.get(first.integration_id)
+    assert (read.client_id, read.redirect_urls, read.scopes) == (first.client_id, ["https://example.com/other"], ["sql", "openid"])
+    refused(errors.BadRequest, api.create, name="none", redirect_urls=["https://example.com/cb"])
+    api.delete(first.integration_id)
+    refused(errors.NotFound, api.get, first.integration_id)
+
+
 # Settings of the account: always there, each change names the latest etag.
 
 
@@ -482,6 +610,33 @@ def settings_acct_ip_acl_enable(account, sim):
     changed = set_setting(api, settings.AccountIpAccessEnable(acct_ip_acl_enable=value), "acct_ip_acl_enable.value")
     assert api.get().acct_ip_acl_enable == value
     reset_setting(api, changed.etag)
+
+
+def settings_llm_proxy_partner_powered(account, sim):
+    api, value = account.settings.llm_proxy_partner_powered_account, settings.BooleanMessage(value=False)
+    set_setting(api, settings.LlmProxyPartnerPoweredAccount(boolean_val=value), "boolean_val.value")
+    assert api.get().boolean_val == value
+
+
+def settings_llm_proxy_partner_powered_enforce(account, sim):
+    api, value = account.settings.llm_proxy_partner_powered_enforce, settings.BooleanMessage(value=True)
+    set_setting(api, settings.LlmProxyPartnerPoweredEnforce(boolean_val=value), "boolean_val.value")
+    assert api.get().boolean_val == value
+
+
+def settings_v2(account, sim):
+    api, name = account.settings_v2, "example_feature_preview"
+    listed = {one.name: one.preview_phase for one in api.list_account_settings_metadata()}
+    assert len(listed) > 2 and listed[name] == settingsv2.PreviewPhase.BETA
+    off, on = settingsv2.BooleanMessage(value=False), settingsv2.BooleanMessage(value=True)
+    unset = api.get_public_account_setting(name)
+    assert (unset.boolean_val, unset.effective_boolean_val) == (None, off)
+    changed = api.patch_public_account_setting(name, settingsv2.Setting(name=name, boolean_val=on))
+    assert (changed.boolean_val, changed.effective_boolean_val) == (on, on)
+    assert api.get_public_account_setting(name) == changed
+    text = settingsv2.Setting(string_val=settingsv2.StringMessage(value="on"))
+    refused(errors.BadRequest, api.patch_public_account_setting, name, text)
+    refused(errors.NotFound, api.get_public_account_setting, "colour")
 
 
 # Costs and logs.
@@ -541,6 +696,39 @@ def budgets(account, sim):
     assert (read.display_name, read.alert_configurations) == ("renamed", first.alert_configurations)
     api.delete(first.budget_configuration_id)
     refused(errors.NotFound, api.get, first.budget_configuration_id)
+
+
+def budget_policies(account, sim):
+    api, tags = account.budget_policy, [compute.CustomPolicyTag(key="team", value="a")]
+
+    def create(name, **other):
+        return api.create(policy=billing.BudgetPolicy(policy_name=name, custom_tags=tags), **other)
+
+    first, _, _ = [create(name) for name in ("first", "second", "third")]
+    assert [one.policy_name for one in in_pages(sim, "budget-policies", api.list())] == ["first", "second", "third"]
+    assert len(in_pages(sim, "budget-policies", api.list(page_size=1))) == 3
+    change = billing.BudgetPolicy(policy_name="renamed", binding_workspace_ids=[17])
+    assert api.update(first.policy_id, change).policy_name == "renamed"
+    read = api.get(first.policy_id)
+    assert (read.binding_workspace_ids, read.custom_tags) == ([17], []), "what is left out is dropped"
+    once = [create("once", request_id="0c4f").policy_id for _ in range(2)]
+    assert once[0] == once[1]
+    refused(errors.AlreadyExists, create, "once")
+    api.delete(first.policy_id)
+    refused(errors.NotFound, api.get, first.policy_id)
+
+
+def usage_dashboards(account, sim):
+    api, workspace = account.usage_dashboards, create_workspace(account).workspace_id
+    kind = billing.UsageDashboardType.USAGE_DASHBOARD_TYPE_GLOBAL
+    version = billing.UsageDashboardMajorVersion.USAGE_DASHBOARD_MAJOR_VERSION_2
+    refused(errors.NotFound, api.get, dashboard_type=kind, workspace_id=workspace)
+    sim.set(missing_dashboard_status=200)
+    assert not api.get(dashboard_type=kind, workspace_id=workspace).dashboard_id
+    made = api.create(dashboard_type=kind, major_version=version, workspace_id=workspace)
+    read = api.get(dashboard_type=kind, workspace_id=workspace)
+    assert read.dashboard_id == made.dashboard_id and read.dashboard_url
+    refused(errors.NotFound, api.create, dashboard_type=kind, workspace_id=17)
 
 
 # What concerns all of them.

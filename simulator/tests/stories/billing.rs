@@ -1,4 +1,4 @@
-//! Budgets and the delivery of logs: envelopes, another base path, no deletion.
+//! Budgets, budget policies, usage dashboards and the delivery of logs: envelopes, another base path, no deletion.
 
 use serde_json::{Value, json};
 
@@ -83,7 +83,11 @@ fn alert(threshold: &str) -> Value {
 }
 
 async fn budgets(account: &Account, method: &str, rest: &str, body: Option<Value>) -> (u16, Value) {
-    let path = format!("/api/2.1/accounts/{}/budgets{rest}", account.sim.account_id);
+    in_version_21(account, method, &format!("budgets{rest}"), body).await
+}
+
+async fn in_version_21(account: &Account, method: &str, path: &str, body: Option<Value>) -> (u16, Value) {
+    let path = format!("/api/2.1/accounts/{}/{path}", account.sim.account_id);
     let request =
         account.http.request(method.parse().unwrap(), account.sim.url() + &path).bearer_auth(&account.token);
     answer(match body {
@@ -164,4 +168,96 @@ async fn alerts_of_a_budget_have_rules() {
         let body = json!({"budget": {"display_name": "b", "alert_configurations": alerts}});
         assert_eq!(refused(&budgets(&account, "POST", "", Some(body.clone())).await), refusal, "{body}");
     }
+}
+
+async fn policies(account: &Account, method: &str, rest: &str, body: Option<Value>) -> (u16, Value) {
+    in_version_21(account, method, &format!("budget-policies{rest}"), body).await
+}
+
+#[tokio::test]
+async fn a_budget_policy_is_changed_as_a_whole_and_created_once_for_a_request() {
+    let account = Account::new().await;
+    let policy = json!({"policy_name": "team-a", "custom_tags": [{"key": "team", "value": "a"}]});
+    let body = json!({"policy": policy, "request_id": "0c4f"});
+    let (status, made) = policies(&account, "POST", "", Some(body.clone())).await;
+    assert_eq!((status, &made["policy_name"]), (200, &json!("team-a")), "without an envelope: {made}");
+    let again = policies(&account, "POST", "", Some(body)).await;
+    assert_eq!((again.0, &again.1["policy_id"]), (200, &made["policy_id"]));
+    let (_, found) = policies(&account, "GET", "?page_size=1", None).await;
+    assert_eq!(found["policies"].as_array().map(Vec::len), Some(1), "{found}");
+    let taken = policies(&account, "POST", "", Some(json!({"policy": policy, "request_id": "1d5a"}))).await;
+    assert_eq!(refused(&taken), (409, "ALREADY_EXISTS"));
+    assert_eq!(refused(&policies(&account, "POST", "", Some(policy.clone())).await).0, 400, "its envelope");
+
+    let path = format!("/{}", made["policy_id"].as_str().unwrap());
+    let change = json!({"policy_name": "team-b", "binding_workspace_ids": [7]});
+    let (status, changed) = policies(&account, "PATCH", &path, Some(change)).await;
+    assert_eq!((status, &changed["binding_workspace_ids"]), (200, &json!([7])), "{changed}");
+    assert_eq!(changed.get("custom_tags"), None, "a change drops what it leaves out");
+    let part = json!({"custom_tags": [{"key": "team", "value": "b"}]});
+    assert_eq!(refused(&policies(&account, "PATCH", &path, Some(part)).await), INVALID, "without its name");
+    assert_eq!(policies(&account, "DELETE", &path, None).await, (200, Value::Null));
+    assert_eq!(refused(&policies(&account, "GET", &path, None).await), (404, "RESOURCE_DOES_NOT_EXIST"));
+}
+
+#[tokio::test]
+async fn names_and_tags_of_budget_policies_have_rules() {
+    let account = Account::new().await;
+    let tag = |key: &str| json!({"key": key, "value": "a"});
+    let tags: Vec<Value> = (0..21).map(|number| tag(&number.to_string())).collect();
+    for (policy, refusal) in [
+        (json!({"custom_tags": []}), INVALID),
+        (json!({"policy_name": ""}), INVALID),
+        (json!({"policy_name": "a".repeat(128)}), INVALID),
+        (json!({"policy_name": "日"}), INVALID),
+        (json!({"policy_name": "databricks:default-policy"}), INVALID),
+        (json!({"policy_name": "a", "custom_tags": tags}), INVALID),
+        (json!({"policy_name": "a", "custom_tags": [tag("team"), tag("team")]}), INVALID),
+        (json!({"policy_name": "a", "custom_tags": [tag("budget-policy-id")]}), INVALID),
+        (json!({"policy_name": "a", "binding_workspace_ids": ["all"]}), MALFORMED),
+    ] {
+        let body = json!({"policy": policy});
+        assert_eq!(refused(&policies(&account, "POST", "", Some(body.clone())).await), refusal, "{body}");
+    }
+}
+
+#[tokio::test]
+async fn a_usage_dashboard_is_created_and_read_and_nothing_else() {
+    let account = Account::new().await;
+    let workspace = account.sim.insert("workspaces", json!({})).unwrap()["workspace_id"].clone();
+    let global = json!({"workspace_id": workspace, "dashboard_type": "USAGE_DASHBOARD_TYPE_GLOBAL"});
+    let read = |workspace: &Value, which: &str| {
+        format!("dashboard?workspace_id={workspace}&dashboard_type=USAGE_DASHBOARD_TYPE_{which}")
+    };
+    let missing = account.get(&read(&workspace, "GLOBAL")).await;
+    assert_eq!(refused(&missing), (404, "RESOURCE_DOES_NOT_EXIST"));
+    account.sim.set(|settings| settings.missing_dashboard_status = 200);
+    assert_eq!(account.get(&read(&workspace, "GLOBAL")).await.1["dashboard_id"], "");
+
+    let (status, made) = account.send("POST", "dashboard", global.clone()).await;
+    assert_eq!((status, made.get("dashboard_url")), (200, None), "its id alone: {made}");
+    let (_, found) = account.get(&read(&workspace, "GLOBAL")).await;
+    assert_eq!(found["dashboard_id"], made["dashboard_id"]);
+    assert!(found["dashboard_url"].is_string() && found.get("workspace_id").is_none(), "{found}");
+    assert_eq!(account.get(&read(&workspace, "WORKSPACE")).await.1["dashboard_id"], "", "one of each type");
+    for method in ["PUT", "PATCH"] {
+        assert_eq!(refused(&account.send(method, "dashboard", global.clone()).await), NOWHERE, "{method}");
+    }
+    assert_eq!(refused(&account.delete("dashboard").await), NOWHERE);
+
+    let with = |field: &str, value: Value| {
+        let mut body = global.clone();
+        body[field] = value;
+        body
+    };
+    for (body, refusal) in [
+        (with("dashboard_type", json!("GLOBAL")), INVALID),
+        (with("major_version", json!("3")), INVALID),
+        (with("workspace_id", json!(17)), (404, "RESOURCE_DOES_NOT_EXIST")),
+        (with("colour", json!("red")), MALFORMED),
+    ] {
+        assert_eq!(refused(&account.send("POST", "dashboard", body.clone()).await), refusal, "{body}");
+    }
+    assert!(account.sim.remove("workspaces", &workspace.to_string()));
+    assert_eq!(account.get(&read(&workspace, "GLOBAL")).await.0, 404, "it goes with its workspace");
 }

@@ -1,9 +1,10 @@
-//! Network connectivity configs and private endpoint rules: pages, masks, a parent, a person's turn.
+//! Network connectivity configs and private endpoint rules: pages, masks, a parent, a person's turn. Network endpoints: another base
+//! path.
 
 use serde_json::{Value, json};
 use simulator::Settings;
 
-use crate::{Account, refused};
+use crate::{Account, Answer, answer, refused};
 
 const IN_USE: (u16, &str) = (400, "INVALID_STATE");
 const INVALID: (u16, &str) = (400, "INVALID_PARAMETER_VALUE");
@@ -217,4 +218,76 @@ async fn a_network_policy_has_the_id_that_the_client_chose_and_one_is_always_the
     assert_eq!(account.send("PUT", path, egress).await.0, 200);
     assert_eq!(refused(&account.delete("network-policies/default-policy").await), INVALID);
     assert_eq!(account.delete("network-policies/strict").await, (200, Value::Null));
+}
+
+async fn endpoints(account: &Account, method: &str, rest: &str, body: Option<Value>) -> Answer {
+    let path = format!("/api/networking/v1/accounts/{}/endpoints{rest}", account.sim.account_id);
+    let request =
+        account.http.request(method.parse().unwrap(), account.sim.url() + &path).bearer_auth(&account.token);
+    answer(match body {
+        Some(body) => request.json(&body),
+        None => request,
+    })
+    .await
+}
+
+fn in_aws(id: &str) -> Value {
+    json!({"display_name": "office", "region": "eu-west-1", "aws_vpc_endpoint_info": {"aws_vpc_endpoint_id": id}})
+}
+
+#[tokio::test]
+async fn a_network_endpoint_is_approved_after_a_while_and_registered_once() {
+    let account = Account::with(Settings { vpc_endpoint_ms: 60_000, ..Settings::default() }).await;
+    assert_eq!(endpoints(&account, "GET", "", None).await.1.get("items"), None, "an empty list");
+    let (status, made) = endpoints(&account, "POST", "", Some(in_aws("vpce-1"))).await;
+    assert_eq!(
+        (status, &made["state"], &made["use_case"]),
+        (200, &json!("PENDING"), &json!("SERVICE_DIRECT"))
+    );
+    assert!(made["aws_vpc_endpoint_info"]["aws_account_id"].is_string(), "{made}");
+    let id = made["endpoint_id"].as_str().unwrap();
+    assert_eq!(made["name"], format!("accounts/{}/endpoints/{id}", account.sim.account_id));
+    account.sim.advance_ms(60_001);
+    let path = format!("/{id}");
+    assert_eq!(endpoints(&account, "GET", &path, None).await.1["state"], "APPROVED");
+    let twin = endpoints(&account, "POST", "", Some(in_aws("vpce-1"))).await;
+    assert_eq!(refused(&twin), (409, "ALREADY_EXISTS"));
+    assert_eq!(endpoints(&account, "POST", "", Some(in_aws("vpce-2"))).await.0, 200, "of the same name");
+    let (_, page) = endpoints(&account, "GET", "?page_size=1", None).await;
+    assert_eq!(page["items"].as_array().map(Vec::len), Some(1), "{page}");
+    assert_eq!(endpoints(&account, "PATCH", &path, Some(json!({}))).await.0, 404, "nothing can be changed");
+    assert_eq!(endpoints(&account, "DELETE", &path, None).await.0, 200);
+    assert_eq!(refused(&endpoints(&account, "GET", &path, None).await), GONE);
+    // The oldest base path has no such collection.
+    assert_eq!(account.get("endpoints").await.0, 404);
+}
+
+#[tokio::test]
+async fn a_network_endpoint_is_in_exactly_one_cloud() {
+    let account = Account::new().await;
+    let with = |change: Value| {
+        let mut body = in_aws("vpce-1");
+        body.as_object_mut().unwrap().extend(change.as_object().unwrap().clone());
+        body
+    };
+    let azure = json!({"private_endpoint_name": "pe", "private_endpoint_resource_guid": "1"});
+    let gcp = json!({"project_id": "p", "psc_endpoint": "e", "endpoint_region": "r"});
+    let none = json!({"display_name": "office", "region": "eu-west-1"});
+    for (body, refusal) in [
+        (none.clone(), INVALID),
+        (with(json!({"azure_private_endpoint_info": azure})), INVALID),
+        (with(json!({"gcp_psc_endpoint_info": gcp})), INVALID),
+        (with(json!({"aws_vpc_endpoint_info": {}})), INVALID),
+        (with(json!({"display_name": "1office"})), INVALID),
+        (with(json!({"display_name": "office-"})), INVALID),
+        (with(json!({"display_name": "my office"})), INVALID),
+    ] {
+        assert_eq!(refused(&endpoints(&account, "POST", "", Some(body.clone())).await), refusal, "{body}");
+    }
+    for (cloud, info) in [("azure_private_endpoint_info", azure), ("gcp_psc_endpoint_info", gcp)] {
+        let mut body = none.clone();
+        body[cloud] = info;
+        assert_eq!(endpoints(&account, "POST", "", Some(body.clone())).await.0, 200, "{body}");
+        assert_eq!(refused(&endpoints(&account, "POST", "", Some(body)).await).0, 409);
+    }
 }

@@ -64,6 +64,13 @@ async fn lists_come_in_pages_and_without_members() {
     assert_eq!((part.get("members"), &part["displayName"]), (None, &group["displayName"]));
     let (_, rest) = account.get(&(path + "?excludedAttributes=members")).await;
     assert_eq!(rest.get("members"), None);
+
+    // The application id stands for the name of a service principal.
+    let (_, robots) = account.get("scim/v2/ServicePrincipals?attributes=userName").await;
+    let (robot, other) = (&robots["Resources"][0], "displayName");
+    assert!(robot["applicationId"].is_string() && robot.get(other).is_none(), "{robot}");
+    let (_, robots) = account.get("scim/v2/ServicePrincipals?attributes=displayName").await;
+    assert_eq!(robots["Resources"][0].get("applicationId"), None);
 }
 
 #[tokio::test]

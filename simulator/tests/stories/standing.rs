@@ -92,6 +92,47 @@ async fn a_mask_names_what_changes_and_some_settings_are_never_reset() {
 }
 
 #[tokio::test]
+async fn a_setting_by_name_shows_what_was_set_apart_from_what_holds() {
+    let account = Account::new().await;
+    let path = |name: &str| format!("/api/2.1/accounts/{}/{name}", account.sim.account_id);
+    let call = async |method: &str, name: &str, body: Option<Value>| {
+        let request = account.http.request(method.parse().unwrap(), account.sim.url() + &path(name));
+        let request = request.bearer_auth(&account.token);
+        answer(match body {
+            Some(body) => request.json(&body),
+            None => request,
+        })
+        .await
+    };
+    let preview = "settings/example_feature_preview";
+    let (status, unset) = call("GET", preview, None).await;
+    assert_eq!((status, unset.get("boolean_val")), (200, None), "{unset}");
+    assert_eq!(unset["effective_boolean_val"], json!({"value": false}));
+    let (status, set) = call("PATCH", preview, Some(json!({"boolean_val": {"value": true}}))).await;
+    assert_eq!((status, &set["boolean_val"]["value"]), (200, &json!(true)), "{set}");
+    assert_eq!(set["effective_boolean_val"], json!({"value": true}));
+    assert_eq!(call("GET", preview, None).await.1, set);
+
+    for body in [
+        json!({"string_val": {"value": "on"}}),
+        json!({"boolean_val": {"value": true}, "string_val": {"value": "on"}}),
+        json!({"name": "other", "boolean_val": {"value": true}}),
+        json!({}),
+    ] {
+        assert_eq!(refused(&call("PATCH", preview, Some(body.clone())).await), INVALID, "{body}");
+    }
+    assert_eq!(refused(&call("GET", "settings/colour", None).await), GONE);
+    assert_eq!(refused(&call("DELETE", preview, None).await), (404, "ENDPOINT_NOT_FOUND"));
+    account.sim.set(|settings| settings.page_size = 3);
+    let (_, first) = call("GET", "settings-metadata", None).await;
+    let token = first["next_page_token"].as_str().unwrap();
+    let (_, last) = call("GET", &format!("settings-metadata?page_token={token}"), None).await;
+    let names = |page: &Value| page["settings_metadata"].as_array().unwrap().len();
+    assert_eq!((names(&first), last.get("next_page_token")), (3, None));
+    assert!(names(&last) > 0);
+}
+
+#[tokio::test]
 async fn a_setting_switches_ip_access_lists_off() {
     let account =
         Account::with(Settings { caller_ip: "203.0.113.9".parse().ok(), ..Settings::default() }).await;

@@ -25,6 +25,10 @@ const IDS: &[(&str, &str)] = &[
     ("robot", "4003"),
     ("workspace", "5001"),
     ("workspace-list", "11111111-0000-4000-8000-00000000000c"),
+    ("metastore", "11111111-0000-4000-8000-0000000000a1"),
+    ("lake", "11111111-0000-4000-8000-0000000000a2"),
+    ("budget-policy", "11111111-0000-4000-8000-00000000000d"),
+    ("app", "11111111-0000-4000-8000-00000000000e"),
 ];
 
 /// Changes for which the provider has no resource.
@@ -34,8 +38,13 @@ const NO_RESOURCE: &[(&str, &str)] = &[
     ("ip-access-lists", "PATCH"),
     ("network-connectivity-configs", "PATCH"),
     ("workspace-ip-access-lists", "PATCH"),
+    ("published-app-integrations", "POST"),
+    ("published-app-integrations", "PATCH"),
+    ("usage-dashboards", "POST"),
     ("settings/dcp_acct_enable", "PATCH"),
     ("settings/acct_ip_acl_enable", "PATCH"),
+    ("settings/llm_proxy_partner_powered", "PATCH"),
+    ("settings/llm_proxy_partner_powered_enforce", "PATCH"),
 ];
 
 /// One request of the provider.
@@ -87,8 +96,14 @@ async fn account_with_objects() -> Account {
                 "storage_configuration_id": "{storage}", "log_type": "AUDIT_LOGS", "output_format": "JSON"}"#,
         ),
         ("budgets", r#"{"budget_configuration_id": "{budget}"}"#),
+        ("budget-policies", r#"{"policy_id": "{budget-policy}"}"#),
+        (
+            "custom-app-integrations",
+            r#"{"integration_id": "{app}", "redirect_urls": ["https://example.com/cb"], "scopes": ["sql"]}"#,
+        ),
         ("Users", r#"{"id": "{user}", "userName": "bob@example.com", "displayName": "Bob"}"#),
         ("Groups", r#"{"id": "{group}", "displayName": "members"}"#),
+        ("Groups", r#"{"displayName": "tf-admins"}"#),
         (
             "ServicePrincipals",
             r#"{"id": "{robot}", "displayName": "robot", "applicationId": "{application}"}"#,
@@ -97,6 +112,12 @@ async fn account_with_objects() -> Account {
             "workspaces",
             r#"{"workspace_id": {workspace}, "credentials_id": "{credentials}", "network_id": "{network}",
                 "storage_configuration_id": "{storage}", "storage_customer_managed_key_id": "{key}", "deployment_name": "tf"}"#,
+        ),
+        ("metastores", r#"{"metastore_id": "{metastore}", "region": "eu-west-1"}"#),
+        (
+            "storage-credentials",
+            r#"{"metastore_id": "{metastore}", "name": "tf-root", "id": "{lake}",
+                "aws_iam_role": {"role_arn": "arn:aws:iam::123456789012:role/tf"}}"#,
         ),
         ("workspace-ip-access-lists", r#"{"workspace_id": {workspace}, "list_id": "{workspace-list}"}"#),
     ] {

@@ -159,6 +159,31 @@ async fn serverless_workspaces_and_named_deployments_have_rules_of_their_own() {
 }
 
 #[tokio::test]
+async fn a_paused_workspace_waits_for_a_change_that_may_carry_more() {
+    let account = account().await;
+    let mut paused = body("main");
+    paused["expected_workspace_status"] = json!("PROVISIONING");
+    let path = create(&account, paused.clone()).await;
+    account.sim.advance_ms(1_500_000);
+    let (_, shown) = account.get(&path).await;
+    assert_eq!(shown["workspace_status"], "PROVISIONING");
+    assert_eq!(shown["expected_workspace_status"], "PROVISIONING");
+    let network = json!({"network_id": OTHER});
+    assert_eq!(refused(&account.send("PATCH", &path, network).await), (400, "INVALID_STATE"));
+    let both = json!({"network_id": OTHER, "expected_workspace_status": "RUNNING"});
+    assert_eq!(account.send("PATCH", &path, both).await.0, 200);
+    assert_eq!(status(&account, &path).await, "PROVISIONING");
+    account.sim.advance_ms(600_001);
+    let (_, running) = account.get(&path).await;
+    assert_eq!((&running["workspace_status"], &running["network_id"]), (&json!("RUNNING"), &json!(OTHER)));
+
+    paused["workspace_name"] = json!("second");
+    let second = create(&account, paused).await;
+    account.sim.advance_ms(600_001);
+    assert_eq!(account.delete(&second).await.0, 200, "a paused one may be deleted");
+}
+
+#[tokio::test]
 async fn a_workspace_refers_only_to_what_is_there() {
     let account = account().await;
     let path = create(&account, body("main")).await;

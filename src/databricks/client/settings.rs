@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::exchange::Exchange;
+use super::rates::Rates;
 use crate::databricks::egress::Egress;
 use crate::databricks::{HostPolicy, Meter};
 
@@ -16,7 +17,7 @@ pub struct Settings {
     pub write_timeout: Duration,
     /// For DNS, TCP and TLS; part of the former.
     pub connect_timeout: Duration,
-    /// The average, for each class of endpoints.
+    /// The highest average, for each class of endpoints.
     pub requests_per_second: f64,
     /// How many may be sent at once after a quiet time, for each class of endpoints.
     pub burst: u32,
@@ -26,6 +27,8 @@ pub struct Settings {
     pub egress: Egress,
     /// Which hosts of workspaces may be called; the host of the account was checked before.
     pub hosts: HostPolicy,
+    /// What clients of one service principal share.
+    pub rates: Arc<Rates>,
     /// Where the calls are counted.
     pub meter: Arc<Meter>,
     /// Carries out the calls in place of the network; for tests only.
@@ -43,6 +46,7 @@ impl Default for Settings {
             user_agent: concat!("databricks-operator/", env!("CARGO_PKG_VERSION")).to_owned(),
             egress: Egress::default(),
             hosts: HostPolicy::default(),
+            rates: Arc::default(),
             meter: Arc::default(),
             exchange: None,
         }

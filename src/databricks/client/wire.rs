@@ -1,7 +1,6 @@
 //! One HTTP exchange, within limits of time and memory, that can reach only the checked host. A test may give an exchange
 //! in process in place of the network, see [`Exchange`].
 
-use std::net::Ipv4Addr;
 use std::time::Duration;
 
 use reqwest::header::ACCEPT;
@@ -81,12 +80,12 @@ impl Wire {
 
 fn client(host: &Host, settings: &Settings) -> Result<reqwest::Client, reqwest::Error> {
     let http = settings.egress.http(host.as_str())?;
-    let http = match host.below_localhost() {
-        Some(name) => http.resolve(name, (Ipv4Addr::LOCALHOST, 0).into()),
+    let http = match host.fixed_address() {
+        Some((name, address)) => http.resolve(name, (address, 0).into()),
         None => http,
     };
     http.user_agent(&settings.user_agent)
-        .https_only(!host.is_loopback())
+        .https_only(!host.is_plain_http())
         .connect_timeout(settings.connect_timeout)
         // Shorter than the idle limits of usual load balancers, so that few calls meet a closed connection.
         .pool_idle_timeout(Duration::from_secs(30))

@@ -3,8 +3,7 @@
 //! The account says which host a workspace has. That is input like any other: nothing is sent there before the name passes the policy of
 //! hosts, and then with a token of that host, and at a rate of its own. The token of the account stays with the account.
 
-use std::collections::HashMap;
-use std::sync::{Arc, MutexGuard, PoisonError};
+use std::sync::{MutexGuard, PoisonError};
 use std::time::Duration;
 
 use serde::Deserialize;
@@ -12,7 +11,6 @@ use tokio::time::Instant;
 
 use super::{Client, Connection, Known, WorkspaceHost};
 use crate::databricks::host::{Host, workspace_url};
-use crate::databricks::rate::Rate;
 use crate::databricks::{Error, Int64, Optional, Pages, Request, Urgency, path};
 
 /// How long a workspace counts as running without another read, unless a call to it fails.
@@ -66,10 +64,8 @@ impl Client {
             Some(client) => client,
             None => {
                 let connection = Connection { host, ..self.inner.connection.clone() };
-                let settings = &self.inner.settings;
-                let new = || Arc::new(Rate::new(settings.requests_per_second, settings.burst));
-                let rate = self.rates().entry(id.to_owned()).or_insert_with(new).clone();
-                Client::at(connection, settings, Some(id.to_owned()), rate, Arc::default())?
+                let rates = self.inner.rates.clone();
+                Client::at(connection, &self.inner.settings, Some(id.to_owned()), rates)?
             }
         };
         self.known().insert(id.to_owned(), (Some(Instant::now()), client.clone()));
@@ -88,7 +84,7 @@ impl Client {
             return Err(Error::Unknown { call, reason });
         }
         self.known().remove(id);
-        self.rates().remove(id);
+        self.inner.rates.forget(id);
         Ok(WorkspaceHost::Gone)
     }
 
@@ -101,9 +97,5 @@ impl Client {
 
     fn known(&self) -> MutexGuard<'_, Known> {
         self.inner.known.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn rates(&self) -> MutexGuard<'_, HashMap<String, Arc<Rate>>> {
-        self.inner.rates.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

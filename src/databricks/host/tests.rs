@@ -30,7 +30,7 @@ fn hosts_of_databricks_are_taken_in_any_plain_spelling() {
     ] {
         let host = Host::parse(text, &strict()).unwrap();
         assert_eq!(host.as_str(), origin, "{text}");
-        assert!(!host.is_loopback());
+        assert!(!host.is_plain_http());
     }
     for cloud in ["AWS", "Azure", "GCP"] {
         Host::parse(default_host(cloud).unwrap(), &strict()).unwrap();
@@ -52,6 +52,45 @@ fn the_operator_may_allow_more() {
         assert_eq!(Host::parse(text, &loose()).unwrap().as_str(), origin);
         Host::parse(text, &strict()).unwrap_err();
     }
+}
+
+/// Covers SE-04. The token opens a project of Google Cloud, so no other cloud and no host of a flag gets it.
+#[test]
+fn an_access_token_of_google_is_for_hosts_on_google_cloud() {
+    for (text, on_google, takes) in [
+        ("accounts.gcp.databricks.com", Some(true), true),
+        ("https://1234567890123456.7.GCP.databricks.com/", Some(true), true),
+        ("accounts.cloud.databricks.com", Some(false), false),
+        ("gcp.databricks.com.cloud.databricks.com", Some(false), false),
+        ("accounts.azuredatabricks.net", Some(false), false),
+        ("gcp.databricks.com.proxy.example", None, false),
+        ("a.proxy.example", None, false),
+        ("http://127.0.0.1:8080", None, true),
+        ("http://acme.localhost:8080", None, true),
+    ] {
+        let host = Host::parse(text, &loose()).unwrap();
+        assert_eq!((host.on_google(), host.takes_google_tokens()), (on_google, takes), "{text}");
+    }
+}
+
+/// Covers SE-04. No field and no name server says where the metadata server is.
+#[test]
+fn the_metadata_server_has_one_address() {
+    let account = Host::parse("accounts.gcp.databricks.com", &strict()).unwrap();
+    let metadata = account.google_metadata();
+    assert_eq!(metadata.as_str(), "http://metadata.google.internal");
+    assert_eq!(metadata.fixed_address(), Some(("metadata.google.internal", [169, 254, 169, 254].into())));
+    assert!(metadata.is_plain_http() && !metadata.takes_google_tokens());
+    let custom = Host::parse("a.proxy.example", &loose()).unwrap();
+    assert_eq!((custom.google_metadata(), custom.fixed_address()), (metadata, None));
+    for text in ["http://metadata.google.internal", "metadata.google.internal", "http://169.254.169.254:80"] {
+        for policy in [strict(), loose()] {
+            Host::parse(text, &policy).unwrap_err();
+        }
+    }
+    let test = Host::parse("http://acme.localhost:8080", &loose()).unwrap();
+    assert_eq!(test.google_metadata(), test);
+    assert_eq!(test.fixed_address(), Some(("acme.localhost", [127, 0, 0, 1].into())));
 }
 
 /// Refused whatever the operator allows.

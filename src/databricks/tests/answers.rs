@@ -190,10 +190,6 @@ async fn a_429_holds_back_its_class_only() {
     assert_eq!(server.count("GET "), 1, "nothing is sent while the gate is closed");
     assert!(client.throttled() > Some(Duration::from_secs(50)));
 
-    let rotated = client.with_secret(SecretString::from("another".to_owned())).unwrap();
-    let error = rotated.send::<IgnoredAny>(Request::get(GROUPS)).await.unwrap_err();
-    assert!(matches!(error, Error::Throttled { .. }), "it is the same service principal: {error}");
-
     let error = client.send::<IgnoredAny>(Request::get(PATH)).await.unwrap_err();
     assert_eq!(
         (error.status(), error.is_throttle()),
@@ -202,4 +198,33 @@ async fn a_429_holds_back_its_class_only() {
     );
     client.send::<IgnoredAny>(Request::get(PATH)).await.unwrap_err();
     assert_eq!(server.count(&format!("GET {PATH}")), 2);
+}
+
+#[tokio::test]
+async fn clients_of_one_service_principal_share_a_rate() {
+    let server = Server::start(|received, socket| match received.call.contains("scim") {
+        true => plain(socket, 429, "retry-after: 60\r\n", br#"{"error_code":"RESOURCE_EXHAUSTED"}"#),
+        false => json(socket, 503, ""),
+    });
+    let settings = Settings::default();
+    let client = server.client_with(&settings);
+    client.send::<IgnoredAny>(Request::get(GROUPS)).await.unwrap_err();
+    for (account_id, client_id, secret, shares) in [
+        (ACCOUNT, "client-1", SECRET, true),
+        (ACCOUNT, "client-1", "another", true),
+        (ACCOUNT, "client-2", SECRET, false),
+        ("99999999-0000-0000-0000-000000000000", "client-1", SECRET, false),
+    ] {
+        let connection = Connection {
+            account_id: account_id.to_owned(),
+            client_id: client_id.to_owned(),
+            credentials: Credentials::Secret(SecretString::from(secret.to_owned())),
+            ..server.connection()
+        };
+        let other = Client::new(connection, &settings).unwrap();
+        let error = other.send::<IgnoredAny>(Request::get(GROUPS)).await.unwrap_err();
+        assert_eq!(matches!(error, Error::Throttled { .. }), shares, "{account_id} {client_id}: {error}");
+        assert!(other.throttled() > Some(Duration::from_secs(50)));
+    }
+    assert_eq!(server.count("GET "), 3, "the first client and the two of other principals");
 }

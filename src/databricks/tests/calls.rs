@@ -1,5 +1,7 @@
 //! Requests: how often, where to, with which credentials.
 
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde::de::IgnoredAny;
 use serde_json::{Value, json as value};
 
@@ -240,4 +242,88 @@ fn proxies_of_the_environment_are_not_used() {
     let text = String::from_utf8_lossy(&output.stdout);
     assert!(output.status.success() && text.contains("1 passed"), "{text}");
     assert!(sink.received().is_empty());
+}
+
+/// Google's headers of a metadata server.
+const OF_METADATA: &str = "metadata-flavor: Google\r\ncontent-type: text/plain\r\n";
+const IDENTITY: &str = "/computeMetadata/v1/instance/service-accounts/default/identity";
+const OWN: &str = "own@example.iam.gserviceaccount.com";
+
+/// A client that signs in as the operator's own Google service account; the server is account and metadata server.
+fn as_itself(server: &Server) -> Client {
+    let own = Connection {
+        client_id: OWN.to_owned(),
+        credentials: Credentials::GoogleWorkload,
+        on_google: true,
+        ..server.connection()
+    };
+    Client::new(own, &Settings { request_timeout: Duration::from_secs(2), ..Settings::default() }).unwrap()
+}
+
+/// An ID token for the server that got a request, with these claims in place of the usual ones.
+fn id_token(received: &Received, changes: &Value) -> String {
+    let lower = received.head.to_ascii_lowercase();
+    let host = lower.split("host: ").nth(1).and_then(|rest| rest.lines().next()).unwrap();
+    let mut claims =
+        value!({"aud": format!("http://{host}"), "email": OWN, "iat": 1, "exp": 4_000_000_000_u64});
+    for (name, value) in changes.as_object().unwrap() {
+        claims[name] = value.clone();
+    }
+    format!("head.{}.canary", URL_SAFE_NO_PAD.encode(claims.to_string()))
+}
+
+/// Covers SE-04. The access token of Google goes with the calls that need it, and deletions of the same that may, and with no other one.
+#[tokio::test]
+async fn the_operators_own_identity_is_of_the_metadata_server() {
+    let server = Server::raw(|received, socket| {
+        if received.call.contains("/identity?") {
+            let token = id_token(received, &value!({}));
+            return plain(socket, 200, OF_METADATA, token.as_bytes());
+        }
+        match received.call.ends_with("/default/token") {
+            true => plain(socket, 200, OF_METADATA, br#"{"access_token":"ya29.canary","expires_in":3599}"#),
+            false => json(socket, 200, "{}"),
+        }
+    });
+    let client = as_itself(&server);
+    client.send::<IgnoredAny>(Request::get(NETWORKS)).await.unwrap();
+    client.send::<IgnoredAny>(post()).await.unwrap();
+    client
+        .send::<IgnoredAny>(Request::post("/api/2.0/accounts/a/private-access-settings", value!({})))
+        .await
+        .unwrap();
+    client.send::<IgnoredAny>(Request::delete(format!("{NETWORKS}/n"))).await.unwrap();
+    let received = server.received();
+    let audience = format!("audience=http%3A%2F%2F127.0.0.1%3A{}&format=full", server.port);
+    assert_eq!(received[0].call, format!("GET {IDENTITY}?{audience}"));
+    for asked in &received[..2] {
+        let head = asked.head.to_ascii_lowercase();
+        assert!(head.contains("metadata-flavor: google") && !head.contains("authorization"), "{head}");
+    }
+    assert_eq!(received.len(), 6, "both tokens are kept");
+    let with: Vec<bool> = received[2..].iter().map(|one| one.head.contains("ya29.canary")).collect();
+    assert_eq!(with, [false, true, false, true]);
+    assert!(!format!("{client:?}").contains("canary"));
+}
+
+/// What is no metadata server, and what it refuses, is no credential: nothing is sent to the account.
+#[tokio::test]
+async fn what_is_no_token_of_the_operators_own_identity_is_not_used() {
+    type Case = (u16, &'static str, Value, &'static str);
+    let cases: [Case; 5] = [
+        (200, "content-type: text/plain\r\n", value!({}), "no header Metadata-Flavor"),
+        (200, OF_METADATA, value!({"aud": "https://accounts.gcp.databricks.com"}), "for another host"),
+        (200, OF_METADATA, value!({"email": "a@example.com"}), "write a@example.com there"),
+        (404, "content-type: text/html\r\n", value!({}), "give the pod a Google service account"),
+        (403, OF_METADATA, value!({}), "give the pod a Google service account"),
+    ];
+    for (status, headers, changes, says) in cases {
+        let server = Server::raw(move |received, socket| {
+            plain(socket, status, headers, id_token(received, &changes).as_bytes())
+        });
+        let error = as_itself(&server).send::<IgnoredAny>(post()).await.unwrap_err();
+        assert!(error.to_string().contains(says) && !error.was_sent(), "{status} {headers}: {error}");
+        assert!(!error.to_string().contains("canary"), "{error}");
+        assert_eq!(server.received().len(), 1, "{error}");
+    }
 }

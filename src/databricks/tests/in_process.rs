@@ -13,7 +13,8 @@ where
         host: Host::parse("https://accounts.cloud.databricks.com", &HostPolicy::default()).unwrap(),
         account_id: ACCOUNT.to_owned(),
         client_id: "client-1".to_owned(),
-        client_secret: SecretString::from(SECRET.to_owned()),
+        credentials: Credentials::Secret(SecretString::from(SECRET.to_owned())),
+        on_google: false,
     };
     Client::new(connection, &Settings { exchange: Some(Exchange::new(carry_out)), ..Settings::default() })
         .unwrap()

@@ -29,6 +29,8 @@ pub struct Auths {
     /// For grants by their labels.
     pub(super) namespaces: Namespaces,
     pub(super) secrets: Secrets,
+    /// The namespaces whose DatabricksAuths may sign in as the operator's own Google service account.
+    pub(super) google_identity: Vec<String>,
     entries: Mutex<HashMap<ObjectName, Entry>>,
     /// Sessions whose sign-in failed: the next attempt knows how long the account asked to wait.
     failed: Mutex<HashMap<ObjectName, Arc<Session>>>,
@@ -37,19 +39,22 @@ pub struct Auths {
 }
 
 impl Auths {
-    /// None yet. `chosen` says that only chosen namespaces are watched.
+    /// None yet. `chosen` says that only chosen namespaces are watched; `google_identity` are the namespaces whose DatabricksAuths may
+    /// sign in as the operator's own Google service account.
     pub fn new(
         kube: KubeClient,
         wake: Arc<Wake>,
         hosts: HostPolicy,
         settings: Settings,
         chosen: bool,
+        google_identity: Vec<String>,
     ) -> Auths {
         Auths {
             namespaces: Namespaces::new(kube.clone(), wake.clone(), chosen),
             secrets: Secrets::new(kube, wake.clone()),
             wake,
             settings: Settings { hosts, ..settings },
+            google_identity,
             entries: Mutex::default(),
             failed: Mutex::default(),
             reported: Mutex::default(),

@@ -23,6 +23,15 @@ pub fn check_power(admission: &Admission, power: &Power, namespace: &str) -> Res
             ),
         ));
     }
+    if power.removes_access && allows(&admission.grants, &Power { removes_access: false, ..power.clone() }) {
+        return Err(Error::waiting(
+            Reason::ReferenceNotPermitted,
+            format!(
+                "the spec asks for the removal of access that others gave, and no grant of the DatabricksAuth with removeAccess: true \
+                 admits objects of namespace {namespace} for this workspace: have one added there, or set spec.mode to Report"
+            ),
+        ));
+    }
     Err(Error::waiting(
         Reason::ReferenceNotPermitted,
         format!(
@@ -91,13 +100,14 @@ pub fn admitting(
 
 /// Whether one of the grants allows it.
 pub fn allows(grants: &Option<Vec<Grant>>, power: &Power) -> bool {
-    let Some(grants) = grants else { return !power.account_admin };
+    let Some(grants) = grants else { return !power.account_admin && !power.removes_access };
     grants.iter().any(|grant| {
         let workspace = grant.workspace_ids.as_ref().is_none_or(|ids| {
             power.workspace_id.as_ref().is_some_and(|w| ids.iter().any(|id| id.to_string() == *w))
         });
         let account = !power.account_admin || grant.max_permission == Some(MaxPermission::ACCOUNT_ADMIN);
-        workspace && account && !(power.admin && grant.max_permission == Some(MaxPermission::USER))
+        let removal = !power.removes_access || grant.remove_access == Some(true);
+        workspace && account && removal && !(power.admin && grant.max_permission == Some(MaxPermission::USER))
     })
 }
 
@@ -191,5 +201,24 @@ mod tests {
             assert_eq!(allows(&grants(max.clone()), &power), expected, "{max}");
         }
         assert!(allows(&grants(json!("ACCOUNT_ADMIN")), &Power { admin: true, ..Power::default() }));
+    }
+
+    /// Covers SE-10. It takes the access of others, so no default allows it.
+    #[test]
+    fn only_a_written_grant_allows_to_remove_the_access_of_others() {
+        let power = Power { workspace_id: Some("7".into()), removes_access: true, ..Power::default() };
+        assert!(!allows(&None, &power), "not even in the namespace of the DatabricksAuth");
+        for (mut grant, expected) in [
+            (json!({}), false),
+            (json!({"maxPermission": "ACCOUNT_ADMIN"}), false),
+            (json!({"removeAccess": false}), false),
+            (json!({"removeAccess": true}), true),
+            (json!({"removeAccess": true, "workspaceIds": [7]}), true),
+            (json!({"removeAccess": true, "workspaceIds": [8]}), false),
+        ] {
+            grant["namespaces"] = json!({"from": "Same"});
+            let grants: Vec<Grant> = serde_json::from_value(json!([grant])).unwrap();
+            assert_eq!(allows(&Some(grants), &power), expected, "{grant}");
+        }
     }
 }

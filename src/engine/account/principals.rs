@@ -15,7 +15,7 @@ use crate::engine::kind::{PrincipalName, Reader};
 pub struct Directory {
     client: Client,
     ids: Mutex<HashMap<PrincipalName, (Instant, Option<String>)>>,
-    /// The ids of service principals that the operator signs in as, by client id, and when they were requested.
+    /// The ids of principals that the operator signs in as, by client id, and when they were requested.
     own: tokio::sync::Mutex<HashMap<String, (Option<String>, Instant)>>,
 }
 
@@ -31,7 +31,7 @@ impl Directory {
         Directory { client, ids: Mutex::default(), own: tokio::sync::Mutex::default() }
     }
 
-    /// The id of a service principal that the operator signs in as, requested once. `None` if the account does not return it: some
+    /// The id of a principal that the operator signs in as, requested once. `None` if the account does not return it: some
     /// credentials may manage a workspace's assignments and not read the account's principals. That is asked again after a minute:
     /// the right may be granted, and the principal created.
     pub async fn own_id(&self, client_id: &str) -> Result<Option<String>> {
@@ -41,7 +41,7 @@ impl Directory {
         {
             return Ok(id.clone());
         }
-        let name = PrincipalName::ServicePrincipal(client_id.to_owned());
+        let name = PrincipalName::of_client(client_id);
         let id = match self.principal(&name, Urgency::Urgent, false).await {
             Err(error) if error.is_rejected(Reason::PermissionDenied) => None,
             result => result?,

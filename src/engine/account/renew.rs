@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use kube::ResourceExt;
 use kube::core::DynamicObject;
+use secrecy::{ExposeSecret, SecretString};
 use serde_json::Value;
 
 use super::auths::Auths;
@@ -16,8 +17,8 @@ use super::entry::Entry;
 use super::grants;
 use super::refusals::auth_error;
 use super::session::{Session, SessionKey};
-use crate::databricks::{self, Client, Connection, Host};
-use crate::engine::crd::{ConditionType, DatabricksAuthSpec, ObjectName, Reason, condition};
+use crate::databricks::{self, Client, Connection, Credentials, GoogleKey, Host};
+use crate::engine::crd::{AuthType, Cloud, ConditionType, DatabricksAuthSpec, ObjectName, Reason, condition};
 use crate::engine::error::{Error, Result};
 use crate::engine::kind::AuthFacts;
 
@@ -27,8 +28,8 @@ pub enum Renewed {
     Suspended,
     /// There is a session, and the account is not known to reject its calls.
     Works {
-        /// The host of the session.
-        host: String,
+        /// The session.
+        session: Arc<Session>,
         /// The longest delay that the account asks for, if it does.
         throttled: Option<Duration>,
         /// Why grants by labels have no effect, and what to write, if they have none.
@@ -86,6 +87,7 @@ impl Auths {
         let same = |a: &DatabricksAuthSpec, b: &DatabricksAuthSpec| {
             a.host == b.host
                 && a.account_id == b.account_id
+                && a.auth_type == b.auth_type
                 && a.client_id == b.client_id
                 && a.client_secret_ref == b.client_secret_ref
                 && a.egress_cidrs == b.egress_cidrs
@@ -111,33 +113,38 @@ impl Auths {
     ) -> Result<Arc<Session>> {
         let host = self.host(spec)?;
         let client_id = spec.client_id.clone().unwrap_or_default();
-        let secret_ref = spec.client_secret_ref.as_ref().ok_or_else(|| {
-            Error::terminal(Reason::InvalidSpec, "authType OAUTH_M2M needs clientId and clientSecretRef")
-        })?;
         let deleting = object.metadata.deletion_timestamp.is_some();
-        let (secret, version) = self.secrets.read(who, secret_ref, deleting).await?;
+        let (secret, version) = match &spec.client_secret_ref {
+            Some(secret_ref) => {
+                let (secret, version) = self.secrets.read(who, secret_ref, deleting).await?;
+                (Some(secret), version)
+            }
+            None => {
+                self.may_be_the_operator(who, spec)?;
+                (None, Default::default())
+            }
+        };
         let key = SessionKey {
             auth: object.uid().unwrap_or_default(),
             secret: version,
             host: host.as_str().into(),
             account_id: spec.account_id.clone(),
             client_id: client_id.clone(),
+            auth_type: spec.auth_type,
+            cloud: spec.cloud,
         };
         let facts = AuthFacts { client_id: client_id.clone(), egress: egress(spec)?, ..AuthFacts::default() };
         let former: Vec<_> = self.session(who).into_iter().chain(self.failed().remove(who)).collect();
         let session = match former.iter().find(|s| s.key == key && s.facts == facts).cloned() {
             Some(session) => session,
             None => {
-                let same = former.iter().find(|former| former.key.is_of_same_principal(&key));
-                let client = match same {
-                    Some(same) => same.client.with_secret(secret),
-                    None => {
-                        let account_id = spec.account_id.clone();
-                        let connection = Connection { host, account_id, client_id, client_secret: secret };
-                        Client::new(connection, &self.settings)
-                    }
-                };
-                Arc::new(Session::new(client.map_err(auth_error)?, facts, key))
+                // With the same service principal, the rates continue: a former client still has them.
+                let credentials = self.credentials(spec, secret)?;
+                let account_id = spec.account_id.clone();
+                let on_google = host.on_google().unwrap_or(spec.cloud == Cloud::GCP);
+                let connection = Connection { host, account_id, client_id, credentials, on_google };
+                let client = Client::new(connection, &self.settings).map_err(auth_error)?;
+                Arc::new(Session::new(client, facts, key))
             }
         };
         if let Err(error) = session.client.authenticate().await {
@@ -151,8 +158,62 @@ impl Auths {
     fn host(&self, spec: &DatabricksAuthSpec) -> Result<Host> {
         let text =
             spec.host.as_deref().or_else(|| databricks::default_host(spec.cloud.name())).unwrap_or_default();
-        Host::parse(text, &self.settings.hosts)
-            .map_err(|e| Error::terminal(Reason::HostNotAllowed, format!("spec.host: {e}")))
+        let refused = |why: String| Error::terminal(Reason::HostNotAllowed, format!("spec.host: {why}"));
+        let host = Host::parse(text, &self.settings.hosts).map_err(|e| refused(e.to_string()))?;
+        if spec.auth_type == AuthType::GoogleId && !host.takes_google_tokens() {
+            return Err(refused(format!(
+                "{host} is no host of Databricks on Google Cloud, and with authType GOOGLE_ID tokens of Google are sent to no other \
+                 one: write one like `https://accounts.gcp.databricks.com`, or set authType to OAUTH_M2M"
+            )));
+        }
+        Ok(host)
+    }
+
+    /// Fails unless a DatabricksAuth without a Secret may sign in as the operator itself. It is no right of the namespace, only of those
+    /// that the user that runs the operator has named.
+    fn may_be_the_operator(&self, who: &ObjectName, spec: &DatabricksAuthSpec) -> Result<()> {
+        if spec.auth_type != AuthType::GoogleId {
+            let text = format!("authType {} needs clientId and clientSecretRef", spec.auth_type.name());
+            return Err(Error::terminal(Reason::InvalidSpec, text));
+        }
+        if self.google_identity.contains(&who.namespace) {
+            return Ok(());
+        }
+        let text = format!(
+            "without spec.clientSecretRef the operator would sign in as its own Google service account, and that is not allowed for \
+             namespace {0}: name a Secret with the key of a Google service account in spec.clientSecretRef, or have {0} added to \
+             --google-identity-namespaces of the operator",
+            who.namespace
+        );
+        Err(Error::terminal(Reason::CredentialsInvalid, text))
+    }
+
+    /// What the value in the Secret is, by `authType`; without one, the operator's own identity.
+    fn credentials(&self, spec: &DatabricksAuthSpec, secret: Option<SecretString>) -> Result<Credentials> {
+        let Some(secret) = secret else { return Ok(Credentials::GoogleWorkload) };
+        let unusable = |why: &str| {
+            let text = format!("the value in the Secret of spec.clientSecretRef cannot be used: {why}");
+            Error::terminal(Reason::CredentialsInvalid, text)
+        };
+        if spec.auth_type == AuthType::OauthM2m {
+            // A Secret may get the key before its DatabricksAuth gets the type, and a client secret is sent.
+            if secret.expose_secret().trim_start().starts_with('{') {
+                return Err(unusable(
+                    "it is a key file, and not the secret of a service principal: if it is of Google, write \
+                    spec.authType: GOOGLE_ID",
+                ));
+            }
+            return Ok(Credentials::Secret(secret));
+        }
+        let key = GoogleKey::parse(&secret, &self.settings.hosts).map_err(|why| unusable(&why))?;
+        let client_id = spec.client_id.as_deref().unwrap_or_default();
+        if key.email() != client_id {
+            return Err(unusable(
+                "it is the key of another service account than spec.clientId names: write the e-mail address of its service \
+                 account there, or the key of the one that is named into the Secret",
+            ));
+        }
+        Ok(Credentials::Google(key))
     }
 
     /// After a rejected call, or while the status says that all are rejected, a token alone proves nothing: the operator asks
@@ -174,12 +235,12 @@ impl Auths {
     }
 
     /// What is known of a session that works.
-    async fn works(&self, who: &ObjectName, spec: &DatabricksAuthSpec, session: &Session) -> Renewed {
+    async fn works(&self, who: &ObjectName, spec: &DatabricksAuthSpec, session: &Arc<Session>) -> Renewed {
         let by_label = grants::asks_for_labels(spec);
         // A transient failure to read them is no news.
         let unreadable = by_label && matches!(self.namespaces.labels(&who.namespace).await, Ok(None));
         Renewed::Works {
-            host: session.client.host().as_str().into(),
+            session: session.clone(),
             throttled: self.throttled(who),
             unreadable: unreadable.then(|| self.namespaces.not_readable()),
         }

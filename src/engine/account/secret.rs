@@ -1,129 +1,38 @@
-//! The Secrets that objects name: each is watched by name, never listed. Those of DatabricksAuths are read here too.
+//! The Secrets that DatabricksAuths name: how their values are read. [`super::named`] watches each.
 
-use std::collections::{BTreeMap, HashMap};
-use std::sync::{Arc, Mutex, MutexGuard};
-use std::time::Duration;
+use std::sync::Arc;
 
-use futures::TryStreamExt;
 use k8s_openapi::api::core::v1::Secret;
-use kube::api::{Api, WatchParams};
-use kube::core::WatchEvent;
+use kube::api::Api;
 use kube::{Client as KubeClient, ResourceExt};
 use secrecy::SecretString;
-use tokio::task::JoinHandle;
-use tokio::time::Instant;
 
+use super::named::NamedWatches;
 use crate::engine::cluster::timed;
 use crate::engine::crd::{ObjectName, Reason, SecretKeyRef};
-use crate::engine::error::{Asked, Error, Result, chain};
+use crate::engine::error::{Asked, Error, Result};
 use crate::engine::memory::Wake;
 
-/// The Secrets that objects name. A clone shares the watches.
-#[derive(Clone)]
+/// The Secrets that DatabricksAuths name.
 pub struct Secrets {
     kube: KubeClient,
-    wake: Arc<Wake>,
-    watched: Arc<Mutex<HashMap<ObjectName, Watched>>>,
-}
-
-struct Watched {
-    task: JoinHandle<()>,
-    /// The objects that name the Secret, each with the versions that its last reconciles have read or written. A watch need not
-    /// trigger another reconcile of one for those.
-    users: BTreeMap<ObjectName, Vec<String>>,
+    watches: NamedWatches,
 }
 
 impl Secrets {
     /// None is watched yet.
     pub fn new(kube: KubeClient, wake: Arc<Wake>) -> Secrets {
-        Secrets { kube, wake, watched: Arc::default() }
+        Secrets { watches: NamedWatches::of::<Secret>(kube.clone(), wake), kube }
     }
 
-    /// An object names no Secret any more, or is gone.
-    pub fn unwatch(&self, user: &ObjectName) {
-        self.watch(user, None);
+    /// A DatabricksAuth names no Secret any more, or is gone.
+    pub fn unwatch(&self, auth: &ObjectName) {
+        self.watches.unwatch(auth);
     }
 
-    /// Watches the one Secret that an object names now; none, if it names none. From then on a change of the Secret
-    /// triggers a reconcile of the object.
-    pub fn watch(&self, user: &ObjectName, secret: Option<&str>) {
-        let wanted = secret.map(|secret| named(user, secret));
-        let mut watched = self.watched();
-        watched.retain(|secret, watched| {
-            if Some(secret) != wanted.as_ref() {
-                watched.users.remove(user);
-            }
-            if watched.users.is_empty() {
-                watched.task.abort();
-            }
-            !watched.users.is_empty()
-        });
-        let Some(secret) = wanted else { return };
-        let watched = watched.entry(secret).or_insert_with_key(|secret| Watched {
-            task: tokio::spawn(self.clone().follow(secret.clone())),
-            users: BTreeMap::new(),
-        });
-        watched.users.entry(user.clone()).or_default();
-    }
-
-    /// An object has read or written this version of the Secret that it names.
-    pub fn knows(&self, user: &ObjectName, secret: &str, version: Option<String>) {
-        let name = named(user, secret);
-        if let Some(known) = self.watched().get_mut(&name).and_then(|watched| watched.users.get_mut(user)) {
-            known.extend(version);
-            known.drain(..known.len().saturating_sub(KNOWN));
-        }
-    }
-
-    /// Triggers the objects that name a Secret whenever it is created, changed or deleted. A watch from version 0
-    /// begins with the object as it is, so no list is needed; a change between two watches shows in its version.
-    async fn follow(self, secret: ObjectName) {
-        let api: Api<Secret> = Api::namespaced(self.kube.clone(), &secret.namespace);
-        let params = WatchParams::default().fields(&format!("metadata.name={}", secret.name)).timeout(240);
-        let mut version = None;
-        let mut pause = Duration::from_secs(1);
-        loop {
-            let began = Instant::now();
-            let ended = async {
-                let mut events = std::pin::pin!(api.watch_metadata(&params, "0").await?);
-                while let Some(event) = events.try_next().await? {
-                    let seen = match event {
-                        WatchEvent::Added(o) | WatchEvent::Modified(o) => o.metadata.resource_version,
-                        WatchEvent::Deleted(_) => None,
-                        WatchEvent::Bookmark(_) => continue,
-                        WatchEvent::Error(status) => return Err(kube::Error::Api(status)),
-                    };
-                    self.saw(&secret, &mut version, seen);
-                }
-                Ok(())
-            };
-            if let Err(error) = ended.await {
-                tracing::debug!(secret = %secret, error = chain(&error), "watch of a Secret ended; starting again");
-            }
-            pause = if began.elapsed() > GOOD_WATCH {
-                Duration::from_secs(1)
-            } else {
-                (pause * 2).min(GOOD_WATCH)
-            };
-            tokio::time::sleep(pause).await;
-            // A deletion in between sends no event; the next watch then begins with no object.
-            if let Ok(found) = timed(Asked::Read("a Secret"), api.get_metadata_opt(&secret.name)).await {
-                self.saw(&secret, &mut version, found.and_then(|o| o.metadata.resource_version));
-            }
-        }
-    }
-
-    /// The watch of a Secret has seen this version, or that it does not exist. If that is a change, it triggers the objects that do
-    /// not know this version yet.
-    fn saw(&self, secret: &ObjectName, version: &mut Option<String>, seen: Option<String>) {
-        if *version == seen {
-            return;
-        }
-        let watched = self.watched();
-        let users = watched.get(secret).into_iter().flat_map(|watched| &watched.users);
-        let unknown = |known: &Vec<String>| seen.as_ref().is_none_or(|seen| !known.contains(seen));
-        users.filter(|(_, known)| unknown(known)).for_each(|(user, _)| self.wake.wake(user));
-        *version = seen;
+    /// Watches the one Secret that a DatabricksAuth names now; none, if it names none.
+    pub fn watch(&self, auth: &ObjectName, secret: Option<&str>) {
+        self.watches.watch(auth, secret);
     }
 
     /// The value under a key of the Secret that a DatabricksAuth names, with UID and version of the Secret. `deleting` says
@@ -134,14 +43,14 @@ impl Secrets {
         at: &SecretKeyRef,
         deleting: bool,
     ) -> Result<(SecretString, (String, String))> {
-        let name = named(auth, &at.name);
+        let name = self.watches.named(auth, &at.name);
         let api: Api<Secret> = Api::namespaced(self.kube.clone(), &name.namespace);
         let read = timed(Asked::Read(&name.to_string()), api.get_opt(&at.name)).await;
         let Some(secret) = read.map_err(unreadable)? else {
             return Err(Error::waiting(Reason::SecretNotFound, absent(&name, at, deleting)));
         };
         let version = (secret.uid().unwrap_or_default(), secret.resource_version().unwrap_or_default());
-        self.knows(auth, &at.name, Some(version.1.clone()));
+        self.watches.knows(auth, &at.name, Some(version.1.clone()));
         let Some(value) = secret.data.and_then(|mut d| d.remove(&at.key)) else {
             let text = format!("{name} has no key {}: add it, or correct spec.clientSecretRef.key", at.key);
             return Err(Error::waiting(Reason::SecretKeyMissing, text));
@@ -164,21 +73,6 @@ impl Secrets {
             }
         }
     }
-
-    fn watched(&self) -> MutexGuard<'_, HashMap<ObjectName, Watched>> {
-        self.watched.lock().expect("no panic while held")
-    }
-}
-
-/// The most versions of a Secret that one reconcile reads or writes: as it was, reserved, filled.
-const KNOWN: usize = 3;
-
-/// A watch that lasted this long was a good one; the longest pause after one that was not.
-const GOOD_WATCH: Duration = Duration::from_secs(30);
-
-/// The Secret of this name that an object means: the one in its own namespace.
-fn named(user: &ObjectName, secret: &str) -> ObjectName {
-    ObjectName { kind: "Secret".into(), namespace: user.namespace.clone(), name: secret.into() }
 }
 
 /// What to do if a Secret may not be read.
@@ -217,6 +111,7 @@ fn absent(secret: &ObjectName, at: &SecretKeyRef, deleting: bool) -> String {
 mod tests {
     use std::convert::Infallible;
     use std::sync::atomic::{AtomicU32, Ordering};
+    use std::time::Duration;
 
     use axum::Json;
     use axum::body::Body;

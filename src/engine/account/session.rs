@@ -8,7 +8,7 @@ use tokio::time::Instant;
 use super::principals::Directory;
 use super::snapshot::Snapshots;
 use crate::databricks::{Client, Urgency};
-use crate::engine::crd::Reason;
+use crate::engine::crd::{AuthType, Cloud, Reason};
 use crate::engine::error::{Error, Result};
 use crate::engine::kind::{AuthFacts, PrincipalName};
 
@@ -43,13 +43,8 @@ pub struct SessionKey {
     pub host: String,
     pub account_id: String,
     pub client_id: String,
-}
-
-impl SessionKey {
-    /// Whether both are of one service principal, at the same host: its limits of rate are the same.
-    pub(super) fn is_of_same_principal(&self, other: &SessionKey) -> bool {
-        (&self.host, &self.account_id, &self.client_id) == (&other.host, &other.account_id, &other.client_id)
-    }
+    pub auth_type: AuthType,
+    pub cloud: Cloud,
 }
 
 impl Session {
@@ -72,7 +67,15 @@ impl Session {
         let account_id = client.account_id().to_owned();
         let text = || String::from("test");
         let secret = (text(), text());
-        let key = SessionKey { auth: text(), secret, host: text(), account_id, client_id: text() };
+        let key = SessionKey {
+            auth: text(),
+            secret,
+            host: text(),
+            account_id,
+            client_id: text(),
+            auth_type: AuthType::OauthM2m,
+            cloud: Cloud::AWS,
+        };
         Session::new(client, facts, key)
     }
 
@@ -94,7 +97,7 @@ impl Session {
     /// Checks whether the account accepts calls, by one small read that depends on no spec. Any response to the read
     /// itself, such as a lack of rights, proves that it does.
     pub async fn prove(&self) -> Result<()> {
-        let own = PrincipalName::ServicePrincipal(self.facts.client_id.clone());
+        let own = PrincipalName::of_client(&self.facts.client_id);
         let result = self.directory.principal(&own, Urgency::Urgent, true).await;
         let mut standing = self.standing();
         match result {

@@ -2,26 +2,34 @@
 //!
 //! A snapshot owns its rows. The first caller that finds it too old reads it, while the others wait for that one response.
 //! It amends itself with the responses to our own writes: dropping it would turn a hundred writes into a hundred LISTs. It
-//! has no timer and triggers nothing: objects are due a resync interval after the *reading* that served them, so that all
-//! objects of one snapshot come due together and the first of them pays for all.
+//! has no timer: objects are due a resync interval after the *reading* that served them, so that all objects of one snapshot
+//! come due together and the first of them pays for all. An object that needs a reading newer than its own deletion, or than a
+//! request, has a turn instead (see `burst.rs`): it waits outside of the work queue, so that many of them share a reading.
 
-use std::collections::HashMap;
-use std::sync::{Arc, Mutex};
+use std::collections::{HashMap, HashSet};
+use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::Duration;
 
 use tokio::time::Instant;
 
+use super::burst::Burst;
+use crate::engine::crd::ObjectName;
 use crate::engine::error::{Error, Result};
 use crate::engine::kind::{Driver, Reader, Seen, Shared};
 
 /// Readings of one snapshot begin at least this far apart, so that objects that each need one newer than their own last
 /// write share it.
-const SPACING: std::time::Duration = std::time::Duration::from_millis(250);
+const SPACING: Duration = Duration::from_millis(250);
 
-/// A burst is over when nothing came for this long.
-const GAP: std::time::Duration = std::time::Duration::from_secs(2);
+/// An upsert that is the first one under its parent for this long rests on a reading of a moment ago. So many objects may share the
+/// rate of calls that one under the same parent comes each few seconds.
+const GAP: Duration = Duration::from_secs(10);
 
-/// A reading serves a burst for no longer than this.
-const BURST: std::time::Duration = std::time::Duration::from_secs(30);
+/// How long ago that moment is.
+const MOMENT: Duration = Duration::from_secs(2);
+
+/// A reading serves the first upserts of a burst for no longer than this.
+const LONGEST: Duration = Duration::from_secs(30);
 
 type Slot = Arc<tokio::sync::Mutex<Snapshot>>;
 
@@ -29,6 +37,18 @@ type Slot = Arc<tokio::sync::Mutex<Snapshot>>;
 #[derive(Default)]
 pub struct Snapshots {
     slots: Mutex<HashMap<(String, String), Slot>>,
+    /// Objects that each need a reading newer than something that they did or saw, by kind: the calls for all parents share one rate.
+    turns: Mutex<HashMap<String, Turns>>,
+    /// Objects whose turn came before its time, as another one had the account read.
+    served: Mutex<Vec<ObjectName>>,
+}
+
+/// The objects of a kind that wait for their turn to have the account read.
+#[derive(Default)]
+struct Turns {
+    burst: Burst,
+    /// By parent.
+    waiting: HashMap<String, HashSet<ObjectName>>,
 }
 
 #[derive(Default)]
@@ -95,6 +115,8 @@ impl Snapshots {
                 tokio::time::sleep_until(last + SPACING).await;
             }
             snapshot.refresh(driver, api, within).await?;
+            let waiting = self.turns(driver, |turns| turns.waiting.remove(within));
+            self.served().extend(waiting.into_iter().flatten());
         }
         let read_at = snapshot.read_at.expect("set by refresh");
         Ok(f(&Rows { read_at, rows: &snapshot.rows }))
@@ -118,15 +140,48 @@ impl Snapshots {
         snapshot.apply(id, None);
     }
 
+    /// How long an object waits before it has the account read, if it needs a reading that began at `since` or later: others need one
+    /// as well, and share it. `None` is not at all.
+    pub async fn turn(
+        &self,
+        driver: &dyn Driver,
+        within: &str,
+        since: Instant,
+        who: &ObjectName,
+    ) -> Option<Duration> {
+        let read_at = self.slot(driver, within).lock().await.read_at;
+        if read_at.is_some_and(|at| at >= since) {
+            return None;
+        }
+        let now = Instant::now();
+        self.turns(driver, |turns| {
+            let due = turns.burst.turn(since, read_at, now);
+            if due.is_some() {
+                turns.waiting.entry(within.to_owned()).or_default().insert(who.clone());
+            } else if let Some(waiting) = turns.waiting.get_mut(within) {
+                waiting.remove(who);
+            }
+            if turns.burst.is_over(now) {
+                self.served().extend(turns.waiting.drain().flat_map(|(_, waiting)| waiting));
+            }
+            due.map(|due| due - now)
+        })
+    }
+
+    /// Takes out the objects whose turn came before its time.
+    pub fn take_served(&self) -> Vec<ObjectName> {
+        std::mem::take(&mut *self.served())
+    }
+
     /// The earliest start of a reading that a first upsert may rest on. A row that another user created just now must not
     /// count as absent, so it is a moment ago; but objects that come in a burst share a reading.
     pub async fn join_burst(&self, driver: &dyn Driver, within: &str) -> Instant {
         let slot = self.slot(driver, within);
         let mut snapshot = slot.lock().await;
         let now = Instant::now();
-        let last = snapshot.used.replace(now).max(snapshot.ended);
-        let ongoing = last.is_some_and(|last| now.duration_since(last) < GAP);
-        now.checked_sub(if ongoing { BURST } else { GAP }).unwrap_or(now)
+        let within = |at: Option<Instant>, time| at.is_some_and(|at| now.duration_since(at) < time);
+        let ongoing = within(snapshot.used.replace(now), GAP) || within(snapshot.ended, MOMENT);
+        now.checked_sub(if ongoing { LONGEST } else { MOMENT }).unwrap_or(now)
     }
 
     /// Makes the next read list again.
@@ -137,6 +192,15 @@ impl Snapshots {
     fn slot(&self, driver: &dyn Driver, within: &str) -> Slot {
         let mut slots = self.slots.lock().expect("no panic while held");
         slots.entry((driver.kind().into_owned(), within.to_owned())).or_default().clone()
+    }
+
+    fn turns<T>(&self, driver: &dyn Driver, f: impl FnOnce(&mut Turns) -> T) -> T {
+        let mut turns = self.turns.lock().expect("no panic while held");
+        f(turns.entry(driver.kind().into_owned()).or_default())
+    }
+
+    fn served(&self) -> MutexGuard<'_, Vec<ObjectName>> {
+        self.served.lock().expect("no panic while held")
     }
 }
 

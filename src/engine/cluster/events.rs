@@ -5,7 +5,7 @@
 
 use std::collections::HashMap;
 use std::hash::{DefaultHasher, Hash, Hasher};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
 use k8s_openapi::api::core::v1::ObjectReference;
@@ -35,11 +35,21 @@ const LONGEST_NAME: usize = 253;
 /// An event that has not happened for this long is a new one when it happens again.
 const SERIES: Duration = Duration::from_secs(360);
 
+/// Old events are forgotten this often.
+const FORGET: Duration = Duration::from_secs(60);
+
 /// Writes events on behalf of the operator.
 #[derive(Clone)]
 pub struct Events {
     client: Client,
-    written: Arc<Mutex<HashMap<Series, Written>>>,
+    recent: Arc<Mutex<Recent>>,
+}
+
+/// The events that may continue.
+struct Recent {
+    written: HashMap<Series, Written>,
+    /// When old ones were last forgotten.
+    forgot: Instant,
 }
 
 /// What events have in common that are counted as one.
@@ -60,7 +70,7 @@ struct Written {
 impl Events {
     /// One for the process.
     pub fn new(client: Client) -> Events {
-        Events { client, written: Arc::default() }
+        Events { client, recent: Arc::new(Mutex::new(Recent::new())) }
     }
 
     /// Publishes notes about an object. An event that cannot be written is logged and otherwise ignored: events are news,
@@ -81,7 +91,8 @@ impl Events {
     async fn write(&self, about: &ObjectReference, note: &Note) -> kube::Result<()> {
         let events = Api::namespaced(self.client.clone(), about.namespace.as_deref().unwrap_or_default());
         let series = Series { uid: about.uid.clone(), reason: note.reason.name(), action: action(note) };
-        if let Some((name, count)) = self.continued(&series) {
+        let continued = self.recent().continued(&series);
+        if let Some((name, count)) = continued {
             match events.patch(&name, &params(), &Patch::Merge(&again(count))).await {
                 // A user deleted it.
                 Err(kube::Error::Api(status)) if status.is_not_found() => {}
@@ -93,18 +104,28 @@ impl Events {
         events
             .create(&PostParams { field_manager: params().field_manager, ..PostParams::default() }, &event)
             .await?;
-        self.written
-            .lock()
-            .expect("no panic while held")
-            .insert(series, Written { name, count: 1, last: Instant::now() });
+        self.recent().written.insert(series, Written { name, count: 1, last: Instant::now() });
         Ok(())
     }
 
+    fn recent(&self) -> MutexGuard<'_, Recent> {
+        self.recent.lock().expect("no panic while held")
+    }
+}
+
+impl Recent {
+    fn new() -> Recent {
+        Recent { written: HashMap::new(), forgot: Instant::now() }
+    }
+
     /// The event that this one continues, with its new count.
-    fn continued(&self, series: &Series) -> Option<(String, i32)> {
-        let mut written = self.written.lock().expect("no panic while held");
-        written.retain(|_, event| event.last.elapsed() < SERIES);
-        let event = written.get_mut(series)?;
+    fn continued(&mut self, series: &Series) -> Option<(String, i32)> {
+        // Not at each event: a thousand of them would walk through a thousand.
+        if self.forgot.elapsed() >= FORGET {
+            self.written.retain(|_, event| event.last.elapsed() < SERIES);
+            self.forgot = Instant::now();
+        }
+        let event = self.written.get_mut(series).filter(|event| event.last.elapsed() < SERIES)?;
         event.count = event.count.saturating_add(1);
         event.last = Instant::now();
         Some((event.name.clone(), event.count))
@@ -170,7 +191,29 @@ fn action(note: &Note) -> String {
 
 #[cfg(test)]
 mod tests {
+    use tokio::time::advance;
+
     use super::*;
+
+    /// Covers OB-01. Old events are new ones when they happen again, and are not searched for at each event.
+    #[tokio::test(start_paused = true)]
+    async fn a_series_ends_in_time_and_is_forgotten_later() {
+        let series = |action: &str| Series { uid: None, reason: "Ready", action: action.into() };
+        let mut recent = Recent::new();
+        let written = Written { name: "a".into(), count: 1, last: Instant::now() };
+        recent.written.insert(series("old"), written);
+        let wait = SERIES - Duration::from_secs(1);
+        advance(wait).await;
+        assert_eq!(recent.continued(&series("old")), Some(("a".into(), 2)));
+        advance(wait).await;
+        assert_eq!(recent.continued(&series("another")), None);
+        advance(Duration::from_secs(1)).await;
+        assert_eq!(recent.continued(&series("old")), None, "its time is over");
+        assert_eq!(recent.written.len(), 1, "not walked through again so soon");
+        advance(FORGET).await;
+        assert_eq!(recent.continued(&series("another")), None);
+        assert_eq!(recent.written.len(), 0);
+    }
 
     /// Covers OB-01. The name of an event is unique, and the API server accepts it, however long the object's name is.
     #[test]

@@ -64,10 +64,18 @@ impl Objects {
         &self.client
     }
 
-    /// The newer of the watch's version and the one that our own last write returned.
-    pub fn freshest(&self, object: &DynamicObject) -> DynamicObject {
+    /// The newest version that is known: what the cache of the watch `shows` now, or what our own last write returned. `object` is what
+    /// the cache showed when the reconcile was due: it has waited for a thread since then, and the watch may have caught up meanwhile.
+    pub fn freshest(
+        &self,
+        object: &DynamicObject,
+        shows: impl FnOnce() -> Option<DynamicObject>,
+    ) -> DynamicObject {
         let uid = object.uid().unwrap_or_default();
         let mut written = self.written.lock().expect("no panic while held");
+        // Under the lock: what `saw` has forgotten by now is in the cache.
+        let shown = shows().filter(|shown| shown.uid() == object.uid() && version(shown) > version(object));
+        let object = shown.as_ref().unwrap_or(object);
         match written.get(&uid) {
             Some(ours) if version(ours) > version(object) => ours.clone(),
             Some(_) => {
@@ -78,7 +86,7 @@ impl Objects {
         }
     }
 
-    /// Forgets what the watch has caught up with.
+    /// Forgets what the watch has caught up with: its cache has it already.
     pub fn saw(&self, object: &DynamicObject) {
         let uid = object.uid().unwrap_or_default();
         let mut written = self.written.lock().expect("no panic while held");

@@ -21,6 +21,7 @@ use secrecy::{ExposeSecret, SecretString};
 use serde_json::{Value, json};
 
 use super::objects::{FIELD_MANAGER, timed};
+use super::owned::{is_of, metadata};
 use crate::engine::crd::{EXTERNAL_ID, RENEWAL, Reason};
 use crate::engine::error::{Asked, Error, Result};
 
@@ -70,6 +71,8 @@ pub struct Content<'a> {
     pub renewal: Option<&'a str>,
     /// The secret itself.
     pub secret: &'a SecretString,
+    /// What its users need beside it, with its key.
+    pub beside: Option<&'a (&'static str, String)>,
 }
 
 /// Why a secret is not in its Secret. It is lost then.
@@ -106,7 +109,8 @@ impl OutputSecret<'_> {
         };
         match held {
             Held::Own(reserved) => {
-                let nothing = Content { id: "", renewal: None, secret: &SecretString::from("none") };
+                let none = &SecretString::from("none");
+                let nothing = Content { id: "", renewal: None, secret: none, beside: None };
                 self.write(&reserved, &nothing, true).await?;
                 Ok(reserved)
             }
@@ -190,37 +194,23 @@ impl OutputSecret<'_> {
     }
 
     fn manifest(&self, content: Option<&Content<'_>>) -> Value {
-        let owner = self.owner;
         let mut secret = json!({
             "apiVersion": "v1", "kind": "Secret", "type": "Opaque",
-            "metadata": {
-                "name": self.name,
-                "namespace": owner.namespace(),
-                "labels": {"app.kubernetes.io/managed-by": FIELD_MANAGER},
-                "ownerReferences": [{
-                    "apiVersion": self.resource.api_version, "kind": self.resource.kind,
-                    "name": owner.name_any(), "uid": owner.uid(), "controller": true,
-                }],
-            },
+            "metadata": metadata(self.name, self.resource, self.owner),
         });
         if let Some(content) = content {
             secret["metadata"]["annotations"] = json!({EXTERNAL_ID: content.id, RENEWAL: content.renewal});
             secret["stringData"] = json!({self.key: content.secret.expose_secret()});
+            if let Some((key, value)) = content.beside {
+                secret["stringData"][*key] = json!(value);
+            }
         }
         secret
     }
 
     /// A Secret whose value is missing, or is not what the operator wrote, holds nothing, whatever its annotations say.
     fn held(&self, secret: Secret) -> Held {
-        let mut owners = secret.metadata.owner_references.iter().flatten();
-        let Some(owner) = owners.find(|owner| owner.controller == Some(true)) else { return Held::Foreign };
-        let group = |version: &str| version.split_once('/').map(|(group, _)| group.to_owned());
-        let same_kind = owner.kind == self.resource.kind
-            && group(&owner.api_version).as_ref() == Some(&self.resource.group);
-        if !same_kind || owner.name != self.owner.name_any() {
-            return Held::Foreign;
-        }
-        let owned = Some(&owner.uid) == self.owner.uid().as_ref();
+        let Some(owned) = is_of(&secret.metadata, self.resource, self.owner) else { return Held::Foreign };
         let value = secret.data.as_ref().and_then(|data| data.get(self.key));
         let filled = value.is_some_and(|value| !value.0.is_empty()) && self.wrote_value(&secret);
         let note = |name| secret.metadata.annotations.as_ref()?.get(name).cloned();

@@ -1,6 +1,10 @@
 //! What is read from an object as the caches have it, without decoding it.
 
+use std::borrow::Cow;
+
+use kube::Resource;
 use kube::core::DynamicObject;
+use serde::Deserialize;
 use serde_json::Value;
 
 use super::status::ConditionType;
@@ -19,6 +23,43 @@ pub struct Summary {
     pub id: Option<String>,
     /// Being deleted.
     pub leaving: bool,
+}
+
+/// The conditions of an object: what is read of its text where all objects are counted.
+#[derive(Deserialize, Default)]
+pub struct Conditions<'a> {
+    #[serde(borrow, default)]
+    status: Listed<'a>,
+}
+
+#[derive(Deserialize, Default)]
+struct Listed<'a> {
+    #[serde(borrow, default)]
+    conditions: Vec<Condition<'a>>,
+}
+
+/// One of them. What is missing is empty.
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Condition<'a> {
+    #[serde(borrow)]
+    r#type: Cow<'a, str>,
+    /// True, False or Unknown.
+    #[serde(borrow, default)]
+    pub status: Cow<'a, str>,
+    /// Why.
+    #[serde(borrow, default)]
+    pub reason: Cow<'a, str>,
+    /// When the status changed last.
+    #[serde(borrow, default)]
+    pub last_transition_time: Cow<'a, str>,
+}
+
+impl Conditions<'_> {
+    /// The condition of a type.
+    pub fn of(&self, kind: ConditionType) -> Option<&Condition<'_>> {
+        self.status.conditions.iter().find(|condition| condition.r#type == kind.name())
+    }
 }
 
 /// A condition of an object, as the cache has it.
@@ -49,8 +90,8 @@ pub fn only_observed(object: &DynamicObject) -> bool {
 }
 
 /// When an object was created, in seconds since 1970. One without a time counts as the youngest.
-pub fn created(object: &DynamicObject) -> i64 {
-    object.metadata.creation_timestamp.as_ref().map_or(i64::MAX, |t| t.0.as_second())
+pub fn created(object: &impl Resource) -> i64 {
+    object.meta().creation_timestamp.as_ref().map_or(i64::MAX, |t| t.0.as_second())
 }
 
 #[cfg(test)]

@@ -1,5 +1,6 @@
 //! The DatabricksAuth resource: an account, the credentials for it, and who may use them for what.
 
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use kube::CustomResource;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -23,6 +24,10 @@ use super::status::Status;
 #[schemars(extend("x-kubernetes-validations" = [
     {"rule": "self.authType != 'OAUTH_M2M' || (has(self.clientId) && has(self.clientSecretRef))",
      "message": "authType OAUTH_M2M needs clientId and clientSecretRef"},
+    {"rule": "self.authType != 'GOOGLE_ID' || has(self.clientId)",
+     "message": "authType GOOGLE_ID needs clientId, the e-mail address of a Google service account"},
+    {"rule": "self.authType != 'GOOGLE_ID' || self.cloud == 'GCP'",
+     "message": "authType GOOGLE_ID is for accounts on GCP: set cloud to GCP, or authType to OAUTH_M2M"},
 ]))]
 pub struct DatabricksAuthSpec {
     /// The cloud that the account is on. Decides the default host. May be changed.
@@ -37,13 +42,13 @@ pub struct DatabricksAuthSpec {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 253))]
     pub host: Option<String>,
-    /// How the operator proves who it is. OAUTH_M2M: the id and secret of a service principal, on all clouds. May be changed.
+    /// How the operator proves who it is. OAUTH_M2M: the id and secret of a service principal, on all clouds. GOOGLE_ID: as a Google service account, on GCP; only with it can workspaces, networks, VPC endpoints and keys be created and changed there. May be changed.
     pub auth_type: AuthType,
-    /// The application id of the service principal, for OAUTH_M2M. May be changed.
+    /// The application id of the service principal, for OAUTH_M2M; the e-mail address of the Google service account, for GOOGLE_ID. May be changed.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 128), regex(pattern = "^[!-~]+$"))]
     pub client_id: Option<String>,
-    /// The service principal's OAuth secret, for OAUTH_M2M. May be changed; a new value in the Secret is used at once.
+    /// The service principal's OAuth secret, for OAUTH_M2M; the JSON key of the Google service account, for GOOGLE_ID. Without it, GOOGLE_ID is the Google service account of the operator's own pod, if the operator's flag --google-identity-namespaces names this namespace. May be changed; a new value in the Secret is used at once.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub client_secret_ref: Option<SecretKeyRef>,
     /// The HTTP path of a SQL warehouse, for applications that read this object. Not used by the operator. May be changed.
@@ -65,6 +70,11 @@ pub struct DatabricksAuthSpec {
     /// How often objects that use these credentials are compared with the account, unless they say otherwise: a duration of at least 30s such as `10m`, or `Never`. May be changed.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub resync_interval: Option<ResyncInterval>,
+    /// The kinds of which the operator counts, every resyncInterval, the objects in the account that no Kubernetes object manages or observes: status.unmanaged has the numbers. A kind costs one LIST per interval, and none if its objects are compared anyway. Of a kind whose objects are in another object, such as PermissionAssignment, it counts only in those that a Kubernetes object of the kind and of this DatabricksAuth is in. Default: none. May be changed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 64))]
+    // Which kinds can be counted is added to the schema by `kind::grants`.
+    pub report_unmanaged: Option<Vec<String>>,
     /// `true` stops all calls with these credentials. May be changed.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub suspend: Option<bool>,
@@ -96,6 +106,19 @@ pub enum AuthType {
     /// The OAuth client credentials of a service principal.
     #[serde(rename = "OAUTH_M2M")]
     OauthM2m,
+    /// A Google service account, by its key or as that of the operator's own pod.
+    #[serde(rename = "GOOGLE_ID")]
+    GoogleId,
+}
+
+impl AuthType {
+    /// The word in the spec.
+    pub fn name(self) -> &'static str {
+        match self {
+            AuthType::OauthM2m => "OAUTH_M2M",
+            AuthType::GoogleId => "GOOGLE_ID",
+        }
+    }
 }
 
 /// A key of a Secret in the DatabricksAuth's own namespace.
@@ -160,6 +183,9 @@ pub struct Grant {
     /// The highest permission that may be given. USER and ADMIN are those in a workspace. ACCOUNT_ADMIN also allows the role account_admin, changes of what has that role, and roles on groups and service principals; it must be written, also for objects of the own namespace. Default: ADMIN.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub max_permission: Option<MaxPermission>,
+    /// `true` allows a WorkspaceAccess with mode Enforce, which removes access that other users or objects outside of this cluster gave; it must be written, also for objects of the own namespace. Default: false.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub remove_access: Option<bool>,
 }
 
 /// Namespaces.
@@ -229,6 +255,27 @@ pub struct AuthStatus {
     /// While this object is being deleted: what still uses it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub dependents: Option<Dependents>,
+    /// How many objects in the account no Kubernetes object manages or observes, for each kind of spec.reportUnmanaged.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 64), extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["kind"]))]
+    pub unmanaged: Vec<Unmanaged>,
+}
+
+/// The objects of one kind in the account that no Kubernetes object manages or observes.
+#[derive(Serialize, Deserialize, Clone, Debug, Default, PartialEq, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Unmanaged {
+    /// The kind.
+    pub kind: String,
+    /// How many there are. Missing until they were counted once.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub count: Option<i64>,
+    /// When this number was first counted. They are counted every resyncInterval; the time changes with the number.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub since: Option<Time>,
+    /// Why the number may not be the current one, or what it includes.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub message: Option<String>,
 }
 
 /// What still uses a DatabricksAuth.

@@ -55,7 +55,7 @@ pub fn rule(field: &str, rule: &str, message: &str) -> Value {
     json!({"rule": rule, "message": message, "fieldPath": format!(".{field}")})
 }
 
-/// The rules of a kind that AWS and GCP describe by fields of their own: on AWS it can be managed, and on GCP observed.
+/// The rules of a kind that AWS and GCP describe by fields of their own.
 pub fn aws_or_gcp(what: &str, aws: &[&str], gcp: &str) -> Value {
     let each = |form: &dyn Fn(&str) -> String, sign: &str| {
         aws.iter().map(|field| form(field)).collect::<Vec<_>>().join(sign)
@@ -70,13 +70,6 @@ pub fn aws_or_gcp(what: &str, aws: &[&str], gcp: &str) -> Value {
     json!([
         rule(
             gcp,
-            &format!("!has(self.{gcp}) || {OBSERVES}"),
-            &format!(
-                "a {what} on GCP can only be observed for now, as writing there needs Google tokens: set managementPolicy to Observe"
-            ),
-        ),
-        rule(
-            gcp,
             &format!("!has(self.{gcp}) || ({any})"),
             &format!("{names} {is} for AWS and {gcp} is for GCP: remove one of them"),
         ),
@@ -84,7 +77,7 @@ pub fn aws_or_gcp(what: &str, aws: &[&str], gcp: &str) -> Value {
             aws.first().copied().unwrap_or_default(),
             &format!("({all}) || has(self.{gcp}) || {NEVER_CREATES}"),
             &format!(
-                "{names} {is} needed to create a {what}: set what is missing; it can be left out where nothing is created: with externalId, adoptionPolicy Required or managementPolicy Observe"
+                "{names} {is} needed to create a {what} on AWS, and {gcp} on GCP: set what is missing; it can be left out where nothing is created: with externalId, adoptionPolicy Required or managementPolicy Observe"
             ),
         ),
     ])
@@ -106,7 +99,7 @@ pub struct Management {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 256))]
     pub external_id: Option<String>,
-    /// What happens to the object in the account when this one is deleted. Default: `Retain` for objects that hold users' data, such as a Workspace, and for every adopted object, else `Delete`; status.effective shows it. May be changed at any time, also while the object is being deleted.
+    /// What happens to the object in the account when this one is deleted. Default: `Retain` where a deletion takes data from users, as that of a Workspace does, and for every adopted object, else `Delete`; status.effective shows it. May be changed at any time, also while the object is being deleted.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub deletion_policy: Option<DeletionPolicy>,
     /// `true` holds the deletion of the object in the account until it is set to false. May be changed at any time.
@@ -118,6 +111,18 @@ pub struct Management {
     /// How often the object in the account is compared with the spec: a duration such as `10m`, at least 30s, or `Never`. Default: that of the DatabricksAuth, else that of the operator. May be changed at any time.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub resync_interval: Option<ResyncInterval>,
+    /// Where else the operator writes the ids and facts that the status shows, for programs that cannot read a status. Default: nowhere. May be changed at any time.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub outputs: Option<Outputs>,
+}
+
+/// Where the ids and facts of a status go.
+#[derive(Serialize, Deserialize, Clone, Debug, PartialEq, Eq, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Outputs {
+    /// Name of a ConfigMap in the same namespace. The operator creates it, keeps it as the status is, and deletes it when this field names another one; one that exists already is left alone. It goes with the object. The operator needs the right to write ConfigMaps: the chart's value rbac.outputConfigMaps.
+    #[schemars(length(min = 1, max = 253), regex(pattern = OBJECT_NAME))]
+    pub config_map_name: String,
 }
 
 /// A DatabricksAuth by name.
@@ -261,10 +266,9 @@ impl Management {
         self.adoption_policy.unwrap_or_default()
     }
 
-    /// What happens on deletion: as written, else `Retain` for what holds data or is used by what stays, and for adopted objects,
-    /// else `Delete`.
-    pub fn deletion(&self, stays: bool, adopted: bool) -> DeletionPolicy {
-        self.deletion_policy.unwrap_or(if stays || adopted {
+    /// What happens on deletion: as written, else `Retain` for kinds that are retained by default, and for adopted objects, else `Delete`.
+    pub fn deletion(&self, retained: bool, adopted: bool) -> DeletionPolicy {
+        self.deletion_policy.unwrap_or(if retained || adopted {
             DeletionPolicy::Retain
         } else {
             DeletionPolicy::Delete

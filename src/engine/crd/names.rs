@@ -57,7 +57,7 @@ pub struct ObjectName {
 
 impl ObjectName {
     /// The name of an object of this kind.
-    pub fn of(kind: &str, object: &DynamicObject) -> ObjectName {
+    pub fn of(kind: &str, object: &impl ResourceExt) -> ObjectName {
         ObjectName {
             kind: kind.into(),
             namespace: object.namespace().unwrap_or_default(),

@@ -62,7 +62,7 @@ reasons! {
 
     /// A person has to act outside of Databricks before the object is usable.
     AwaitingApproval,
-    "The owner of the target of a private endpoint has not approved the endpoint yet. Databricks waits 14 days for that.",
+    "The owner of the target of a private endpoint has not approved the endpoint yet; Databricks waits 14 days for that. Or a Workspace was created with `expectedWorkspaceStatus: PROVISIONING`.",
     "Do what the message says, or ask the owner of the target to do it. The operator then continues automatically; `--operation-timeout` does not apply.";
 
     /// The object in the account is being deleted.
@@ -83,7 +83,7 @@ reasons! {
     /// The account's rate limit delays the calls.
     RateLimited,
     "Databricks responded with 429, or the operator's own rate limit delays the calls.",
-    "Wait. If it lasts, lower `--requests-per-second`, or find out who else calls the account.";
+    "Wait: the operator sends fewer calls then. If it lasts, find out who else calls the account.";
 
     /// A reference must become ready first.
     WaitingForReference,
@@ -140,10 +140,10 @@ reasons! {
     "The state of the object, or of another one in the account, does not allow the change, or another writer reverts the field each time.",
     "Read the message. Correct the spec, or the state of the object in the account. If Databricks accepted the change but did not keep it, the operator sends it again.";
 
-    /// Another object manages the same object in the account.
+    /// Another object manages the same object in the account, or a part of it that only one of them can manage.
     ManagementConflict,
-    "Two objects mean the same one: the same natural name, or the same `externalId`.",
-    "Delete one of the two objects. If the other one should replace it, set `deletionPolicy: Retain` on the one that manages the object and `adoptionPolicy: IfExists` on the other, then delete the first: nothing happens in the account.";
+    "Two objects mean the same one: the same natural name, or the same `externalId`. Or a Group has `members` and there are GroupMemberships of that group, or a Workspace has a network connectivity configuration and there is a NetworkConnectivityBinding of that workspace. Or a WorkspaceAccess lists a principal that has a PermissionAssignment.",
+    "For a part or an entry of a list, the message says which field to remove; the object then continues at once. Otherwise delete one of the two objects. If the other one should replace it, set `deletionPolicy: Retain` on the one that manages the object and `adoptionPolicy: IfExists` on the other, then delete the first: nothing happens in the account.";
 
     /// The object does not exist in the account, and is only observed: it would be created.
     WouldBeCreated,
@@ -167,8 +167,8 @@ reasons! {
 
     /// The credentials lack the right to do this.
     PermissionDenied,
-    "The service principal lacks a role.",
-    "Give the service principal the right (most calls need the account admin role).";
+    "The service principal lacks a role. Or, on Google Cloud, its credentials give no access token of Google.",
+    "Give the service principal the right (most calls need the account admin role). On Google Cloud, use `authType: GOOGLE_ID`.";
 
     /// The cluster does not let the operator read or write an object that it needs.
     OperatorNotPermitted,
@@ -182,7 +182,7 @@ reasons! {
 
     /// A create may have succeeded or failed, and the operator cannot find out which.
     CreateResultUnknown,
-    "The response to a create was lost, and several objects could be its result, or one with another creation time. Or the operator was down for long after a create, and the API does not say when the object that it found was created.",
+    "The response to a create was lost, and several objects could be its result, or one with another creation time. Or the operator was down for long after a create, and the API does not say when the object that it found was created. Or it is a workspace on Google Cloud, where nothing says who created it.",
     "Set `externalId` to the id of the right one among the objects that the message lists: it is adopted, and so retained by default. Or delete the wrong ones in the account.";
 
     /// A field that cannot be changed differs from the object in the account.
@@ -279,6 +279,21 @@ reasons! {
     SecretNotOwned,
     "A Secret of that name was there before, or belongs to another object.",
     "Write another `spec.secretName`, or delete the Secret if it is not needed.";
+
+    /// The operator may not write the ConfigMap that `spec.outputs` names, or the ConfigMap is immutable. The object in the account is as the spec says.
+    ConfigMapNotWritable,
+    "The right to write ConfigMaps is off unless the chart is asked for it.",
+    "Set the chart's value `rbac.outputConfigMaps.enabled`, and name the namespace in `rbac.outputConfigMaps.namespaces` if that is set. The operator then continues automatically, within minutes.";
+
+    /// The ConfigMap that `spec.outputs` names exists, and this object did not create it. The object in the account is as the spec says.
+    ConfigMapNotOwned,
+    "A ConfigMap of that name was there before, or belongs to another object.",
+    "Write another name in `spec.outputs.configMapName`, or delete the ConfigMap if it is not needed.";
+
+    /// The Secret that `spec.secretName` names does not hold the secret of the object as the operator wrote it, and Databricks shows it only once.
+    SecretLost,
+    "The Secret or its value was deleted or overwritten, the spec names another Secret, the object was restored from a backup, or the operator was stopped, or got no response, between the create and the write of the Secret. The rest of the object in the account is managed anyway.",
+    "Delete the object and apply it again: the new one has another id and another secret. Or remove `spec.secretName` and set `spec.adoptionPolicy: Required` to manage it without its secret.";
 
     /// The Secret has no such key.
     SecretKeyMissing,

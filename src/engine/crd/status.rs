@@ -11,7 +11,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-use super::management::{AdoptionPolicy, DeletionPolicy, ManagementPolicy};
+use super::management::{AdoptionPolicy, DeletionPolicy, ManagementPolicy, Outputs};
 use super::reason::Reason;
 use crate::databricks::plain;
 
@@ -69,6 +69,12 @@ pub struct Status<F = Map<String, Value>> {
     /// Secrets that were replaced and are still valid in the account; the operator deletes them after `spec.overlap`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub retired: Vec<Retired>,
+    /// The parts of objects in the account that this object manages and that an object of another kind could manage in its place. It keeps them when the operator restarts.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub parts: Vec<HeldPart>,
+    /// Where the operator has written ids and facts, if `spec.outputs` asks for it: it deletes this when the spec names another place.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub outputs: Option<Outputs>,
     /// The last value of the annotation databricks-operator.io/reconcile-requested-at that was acted on.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub last_handled_reconcile_at: Option<String>,
@@ -102,6 +108,8 @@ impl<F: Default> Default for Status<F> {
             intent: None,
             operation: None,
             retired: vec![],
+            parts: vec![],
+            outputs: None,
             last_handled_reconcile_at: None,
             facts: F::default(),
         }
@@ -128,6 +136,9 @@ pub struct External {
     /// When the operator created it; absent if it was adopted. Reads of the account may not show it for a while after that.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub created_at: Option<Time>,
+    /// What the account had before the operator began to manage it, as JSON text. A deletion with `deletionPolicy: Delete` sets it back to that.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub former: Option<String>,
 }
 
 /// Policies with defaults applied.
@@ -169,7 +180,7 @@ pub struct Intent {
     pub name: String,
     /// When the intent was written.
     pub time: Time,
-    /// Kubernetes Secret that the created secret goes to, for a kind that issues secrets.
+    /// Kubernetes Secret that the created secret goes to, if one does.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub secret_name: Option<String>,
     /// Objects that matched already before, which therefore are not ours.
@@ -185,6 +196,17 @@ pub struct Retired {
     pub id: String,
     /// When its successor was recorded.
     pub since: Time,
+}
+
+/// A part of an object in the account that objects of several kinds can manage.
+#[derive(Serialize, Deserialize, Clone, Debug, PartialEq, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct HeldPart {
+    /// What it is, with the id of the object that it is a part of.
+    pub what: String,
+    /// True if other objects manage shares of it too.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub shared: bool,
 }
 
 /// A change that was accepted and is still being carried out.

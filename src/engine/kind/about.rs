@@ -14,6 +14,9 @@ pub struct About {
     pub state: Option<String>,
     /// The mark of its owner, where the API can hold one.
     pub owner: Option<String>,
+    /// The API can hold no mark on it, although it can on other objects of the kind: the recorded id alone proves ownership, and
+    /// nothing proves that it is the result of a create whose response was lost.
+    pub unmarkable: bool,
     /// When it was created, in seconds since 1970, if the API returns it. If an object has neither this nor a mark and is found long
     /// after an interrupted create, a person must decide about it.
     pub created: Option<i64>,

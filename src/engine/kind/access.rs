@@ -43,6 +43,8 @@ pub enum Base {
     V21,
     /// `/api/2.0/preview/accounts/{account}`, of rule sets.
     Preview,
+    /// `/api/networking/v1/accounts/{account}`, of network endpoints.
+    Networking,
 }
 
 /// Where a call goes: a path of the account or of the workspace that is called, and a query.
@@ -96,6 +98,7 @@ impl Reader {
             Base::V20 => path(&["api", "2.0"]),
             Base::V21 => path(&["api", "2.1"]),
             Base::Preview => path(&["api", "2.0", "preview"]),
+            Base::Networking => path(&["api", "networking", "v1"]),
         };
         let place = match self.client.workspace_id() {
             Some(_) => String::new(),
@@ -107,6 +110,11 @@ impl Reader {
     /// The id of the account, for names that contain it.
     pub fn account_id(&self) -> &str {
         self.client.account_id()
+    }
+
+    /// Whether the account is on Google Cloud.
+    pub fn on_google(&self) -> bool {
+        self.client.on_google()
     }
 
     /// The account's host, for links.

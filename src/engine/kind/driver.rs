@@ -18,11 +18,15 @@ use serde_json::Value;
 use super::about::Shared;
 use super::access::{Reader, Writer};
 use super::changes::Change;
+use super::lifecycle::Home;
 use super::needs::{Need, Resolved};
 use super::output::Output;
+use super::part::Part;
+use super::power::Power;
 use super::references::Reference;
 use super::refusals::{refers_to_nothing, unless_unknown};
-use super::resource::{Act, CallError, ExternalResource, Guard, Immutable, Key, Observed, Power};
+use super::resource::{Act, CallError, ExternalResource, Guard, Immutable, Key, Observed};
+use super::roster::{Entries, Settled};
 use super::schema::{self, Rules};
 use super::seen::{Acting, New, Seen};
 use super::traits::Traits;
@@ -44,6 +48,9 @@ pub trait Driver: Send + Sync + 'static {
     fn within(&self, id: &str) -> Result<String>;
     fn aside(&self, want: &Value, id: &str) -> Result<Option<Value>>;
     fn power(&self, want: &Value) -> Result<Power>;
+    fn parts(&self, want: &Value, id: Option<&str>) -> Result<Vec<Part>>;
+    fn entries(&self, want: &Value, seen: &Seen) -> Result<Entries>;
+    fn settle(&self, want: &Value, settled: &Settled) -> Result<Value>;
     fn recognises(&self, want: &Value, seen: &Seen) -> Result<bool>;
     fn changes(&self, want: &Value, seen: &Seen) -> Result<Vec<Change>>;
     fn again(&self, want: &Value, seen: &Seen) -> Result<Vec<&'static str>>;
@@ -173,10 +180,13 @@ impl<R: ExternalResource> Driver for Adapter<R> {
             untold: R::UNTOLD,
             unlisted: R::UNLISTED,
             home: R::HOME,
+            parented: R::PARENTED || R::LIFECYCLE.is_repeatable() || R::HOME == Home::InWorkspace,
             ownership: R::OWNERSHIP,
             lifecycle: R::LIFECYCLE,
             data_bearing: R::DATA_BEARING,
+            retained: R::RETAINED,
             removable: R::REMOVABLE,
+            restored: R::RESTORED,
             issues: R::ISSUES,
             granted_by_name: R::GRANTED_BY_NAME,
             read_lag: R::READ_LAG,
@@ -184,6 +194,8 @@ impl<R: ExternalResource> Driver for Adapter<R> {
             guarded_among_siblings: matches!(R::GUARD, Some(Guard::Among(_))),
             creates_in_turn: R::CREATES_IN_TURN,
             writes_in_turn: R::WRITES_IN_TURN,
+            has_parts: R::PARTS.is_some(),
+            roster: R::ROSTER.map(|roster| roster.by),
         }
     }
 
@@ -219,6 +231,23 @@ impl<R: ExternalResource> Driver for Adapter<R> {
         let want = typed(want, "the desired state")?;
         let (own, workspace) = (R::power(&want), R::HOME.workspace(R::key(&want).within));
         Ok(Power { workspace_id: workspace.or(own.workspace_id), ..own })
+    }
+
+    fn parts(&self, want: &Value, id: Option<&str>) -> Result<Vec<Part>> {
+        let Some(parts) = R::PARTS else { return Ok(vec![]) };
+        let id = id.map(parse_id::<R>).transpose()?;
+        Ok(parts(&typed(want, "the desired state")?, id.as_ref()))
+    }
+
+    fn entries(&self, want: &Value, seen: &Seen) -> Result<Entries> {
+        let Some(roster) = R::ROSTER else { return Ok(Entries::default()) };
+        let want: R::State = typed(want, "the desired state")?;
+        Ok((roster.entries)(&want, &restore::<R>(seen)?.state))
+    }
+
+    fn settle(&self, want: &Value, settled: &Settled) -> Result<Value> {
+        let Some(roster) = R::ROSTER else { return Ok(want.clone()) };
+        erased(&(roster.settle)(typed(want, "the desired state")?, settled))
     }
 
     fn recognises(&self, want: &Value, seen: &Seen) -> Result<bool> {
@@ -295,7 +324,7 @@ impl<R: ExternalResource> Driver for Adapter<R> {
             })?;
             let seen = created.seen.map(erase::<R>).transpose();
             let seen = seen.map_err(|error| Error::Unknown { message: error.to_string() })?;
-            Ok(New { id: created.id.to_string(), seen, secret: created.secret })
+            Ok(New { id: created.id.to_string(), seen, secret: created.secret, beside: created.beside })
         }
         .boxed()
     }

@@ -3,6 +3,9 @@
 use std::fmt;
 use std::str::FromStr;
 
+use crate::engine::crd::Reason;
+use crate::engine::error::{Error, Result};
+
 /// `<within>/<own>`: the id of the parent, and the object's own id in it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Inside<W = String, O = String> {
@@ -35,9 +38,21 @@ fn is_one(part: &str) -> bool {
     !part.is_empty() && !part.contains('/')
 }
 
+/// The id of the parent under which a LIST is read, as its API has it. `of` says what it is the id of: `a workspace`.
+pub fn parent<W: FromStr>(within: &str, of: &str) -> Result<W> {
+    within.parse().map_err(|_| Error::terminal(Reason::InvalidSpec, format!("{within:?} is no id of {of}")))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_parent_is_read_as_its_api_has_it_or_named() {
+        assert_eq!(parent("42", "a workspace"), Ok(42_i64));
+        let wrong = parent::<i64>("", "a workspace");
+        assert_eq!(wrong, Err(Error::terminal(Reason::InvalidSpec, "\"\" is no id of a workspace")));
+    }
 
     #[test]
     fn an_id_has_one_spelling() {

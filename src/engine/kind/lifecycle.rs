@@ -21,7 +21,7 @@ pub enum Ownership {
 /// How an object is created.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Lifecycle {
-    /// Created by a call that must not be repeated; the account chooses the id.
+    /// Created by a call that must not be repeated; most often the account chooses the id.
     Object,
     /// Written under a key that we choose: writing twice is harmless, and there is no read of a single one. Its id is
     /// printed as `<within>/<name>` of its key.

@@ -51,6 +51,15 @@ pub enum PrincipalName {
 }
 
 impl PrincipalName {
+    /// The principal that the operator signs in as, by `clientId` of the DatabricksAuth. A Google service account is a user of the
+    /// account.
+    pub fn of_client(client_id: &str) -> PrincipalName {
+        match client_id.contains('@') {
+            true => PrincipalName::User(client_id.to_owned()),
+            false => PrincipalName::ServicePrincipal(client_id.to_owned()),
+        }
+    }
+
     /// The name that a spec writes in one of these three fields.
     pub fn written(
         user_name: Option<&String>,

@@ -110,7 +110,7 @@ impl Reference {
         let written =
             self.spec.first().map(|field| at(spec, field)).into_iter().flat_map(items).filter_map(id);
         let needs = self.needs(spec).into_iter().filter_map(|need| known.get(&need.field).cloned());
-        given.then(|| written.chain(needs).collect())
+        given.then(|| written.chain(needs).map(in_one_case).collect())
     }
 
     /// The field of the spec that a message names: of several, the one that is written.
@@ -142,6 +142,14 @@ fn id(value: &Value) -> Option<String> {
     }
 }
 
+/// A UUID in the case in which the account writes it: a spec that has it in another one means the same.
+fn in_one_case(id: String) -> String {
+    match uuid::Uuid::try_parse(&id) {
+        Ok(_) if id.len() == 36 => id.to_lowercase(),
+        _ => id,
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use serde_json::json;
@@ -163,6 +171,13 @@ mod tests {
         assert_eq!(TO.ids(&by_name, &known(&[])), Some(vec![]), "it is not known yet");
         for id in [json!("7"), json!(7)] {
             assert_eq!(TO.ids(&json!({"authId": id}), &known(&[])), Some(vec!["7".into()]));
+        }
+        for (id, meant) in [
+            ("7F1C2D3E-4A5B-4C6D-8E9F-0A1B2C3D4E5F", "7f1c2d3e-4a5b-4c6d-8e9f-0a1b2c3d4e5f"),
+            ("Admins", "Admins"),
+        ] {
+            assert_eq!(TO.ids(&json!({"authId": id}), &known(&[])), Some(vec![meant.into()]));
+            assert_eq!(TO.ids(&by_name, &known(&[("authRef", id)])), Some(vec![meant.into()]));
         }
         assert_eq!(TO.ids(&json!({}), &known(&[])), None);
         assert_eq!((TO.written(&by_name), TO.written(&json!({}))), ("authRef", "authId"));

@@ -22,6 +22,16 @@ pub fn stale(error: databricks::Error) -> CallError {
     error.into()
 }
 
+/// Why a create failed before it was sent, by a read that precedes it: the operator retries it. If it were in doubt, what another user
+/// creates meanwhile would count as its result.
+pub fn nothing_sent(error: CallError) -> CallError {
+    match error {
+        CallError::Api(error) if error.may_have_happened() => Error::Conflict(error.to_string()).into(),
+        CallError::Classified(Error::Transient { message, .. }) => Error::Conflict(message).into(),
+        error => error,
+    }
+}
+
 /// A create without a trustworthy response must never be mapped to failure: it may have created the object.
 pub fn unless_unknown(error: databricks::Error) -> Error {
     if error.may_have_happened() { Error::Unknown { message: error.to_string() } } else { error.into() }
@@ -104,7 +114,8 @@ pub fn refers_to_nothing(error: &databricks::Error, references: &[Reference], wa
     if intended.is_empty() {
         intended = given.iter().collect();
     }
-    let fields: Vec<String> = intended.iter().map(|(reference, _)| written(reference.spec)).collect();
+    let intended: Vec<&Reference> = intended.into_iter().map(|(reference, _)| *reference).collect();
+    let fields = fields_of(&intended);
     let what = if fields.is_empty() { "what the spec refers to".into() } else { fields.join(" and ") };
     let text = format!("{error}; correct {what}, or wait if what it stands for is new");
     Some(Error::rejected(Reason::ReferenceNotFound, text))
@@ -112,6 +123,22 @@ pub fn refers_to_nothing(error: &databricks::Error, references: &[Reference], wa
 
 fn is_of_id(c: char) -> bool {
     c.is_ascii_alphanumeric() || c == '-' || c == '_'
+}
+
+/// The fields of the spec that references come from. Rows of one field of `State` name one other object, of several kinds.
+fn fields_of(references: &[&Reference]) -> Vec<String> {
+    let mut states: Vec<&str> = references.iter().map(|reference| reference.state).collect();
+    states.dedup();
+    let all = |state: &str| {
+        let mut fields: Vec<&str> = vec![];
+        for field in references.iter().filter(|reference| reference.state == state).flat_map(|r| r.spec) {
+            if !fields.contains(field) {
+                fields.push(field);
+            }
+        }
+        written(&fields)
+    };
+    states.into_iter().map(all).collect()
 }
 
 /// `spec.workspaceId (or spec.workspaceRef)`.
@@ -218,5 +245,20 @@ mod tests {
         }
         let other = api(404, "ENDPOINT_NOT_FOUND", "Workspace 42 does not exist");
         assert_eq!(refers_to_nothing(&other, &references, &want), None);
+    }
+
+    /// Covers RF-08.
+    #[test]
+    fn a_principal_of_any_kind_is_one_field_to_correct() {
+        let by = |path: &'static [&'static str]| Reference::id("principal_id", path, &["principal"]);
+        let references = [
+            by(&["principal"]),
+            by(&["principal.id", "principal.userRef"]),
+            by(&["principal.id", "principal.groupRef"]),
+        ];
+        let error = api(404, "RESOURCE_DOES_NOT_EXIST", "Principal 7 does not exist");
+        let named = refers_to_nothing(&error, &references, &json!({"principal_id": 7})).unwrap().to_string();
+        let fields = "spec.principal (or spec.principal.id, spec.principal.userRef, spec.principal.groupRef)";
+        assert!(named.contains(&format!("correct {fields}, or wait")), "{named}");
     }
 }

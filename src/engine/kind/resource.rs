@@ -24,8 +24,11 @@ use super::access::{Reader, Writer};
 use super::changes::{CANNOT_CHANGE, Change, When, at, diff};
 use super::lifecycle::{Home, Lifecycle, Ownership};
 use super::needs::{Need, Resolved};
-use super::output::Output;
+use super::output::{Issues, Output};
+use super::part::Parts;
+use super::power::Power;
 use super::references::Reference;
+use super::roster::Roster;
 use super::seen::AuthFacts;
 use crate::databricks;
 use crate::engine::crd::{Reason, camel};
@@ -88,39 +91,47 @@ pub trait ExternalResource:
     const REQUIRED: &'static [&'static str] = &[];
     /// Fields that the API never returns: the only ones whose absence in a response is no difference.
     const UNTOLD: &'static [&'static str] = &[];
-    /// Fields that a LIST leaves out, though a read by id has them: `null` in its rows. An object with one of them in its spec is
-    /// compared by a read of its own.
+    /// Fields that only a read by id has, `null` in the rows of a LIST. With one of them in its spec, an object is read by itself.
     const UNLISTED: &'static [&'static str] = &[];
     /// The other objects of the account that this one refers to, by id or by a reference to a Kubernetes object.
     const REFERENCES: &'static [Reference] = &[];
     /// Where the objects are. In workspaces, `within` of an id and of a key is the id of the workspace, all readers and writers are
     /// those of its host, and each use needs a grant for it.
     const HOME: Home = Home::Account;
+    /// Each is under a parent, so that a LIST shows those of one parent. Upserts and what is in workspaces are so anyway.
+    const PARENTED: bool = false;
     /// What proves that an object in the account is ours.
     const OWNERSHIP: Ownership = Ownership::RecordedId;
     /// How it is created.
     const LIFECYCLE: Lifecycle = Lifecycle::Object;
-    /// It holds users' data: it is retained by default and, if lost, not created again without a person's decision.
+    /// It holds users' data: it is [`Self::RETAINED`] and, if lost, not created again without a person's decision.
     const DATA_BEARING: bool = false;
+    /// It stays in the account by default when its Kubernetes object is deleted, as users lose data or access to data with it.
+    const RETAINED: bool = Self::DATA_BEARING || Self::RESTORED;
     /// A DatabricksAuth allows it only by a grant that names the kind: not without grants, and not by a grant for all kinds. For
-    /// kinds with which a user gets the rights of other principals of the account.
+    /// kinds with which a user gets the rights of other principals of the account, decides on those of all, or reaches what no list here names.
     const GRANTED_BY_NAME: bool = false;
-    /// Its create returns a secret that no read shows later. It goes to a Kubernetes Secret, see [`Self::output`]. The operator
-    /// does not adopt an object that another user created, nor find one by its key, as it does not know the secret.
-    const ISSUES: bool = false;
+    /// Whether its create returns a secret that no read shows later. It goes to a Kubernetes Secret, see [`Self::output`].
+    const ISSUES: Issues = Issues::Nothing;
     /// How long reads of the account may lag behind writes. Within that time after its creation an object does not count as gone,
     /// even if reads do not show it, and a change that reads do not show is not sent again. The setting `--read-lag` caps it. If
     /// zero, a change is sent again after a while, and a created object does not count as gone within `--quarantine`.
     const READ_LAG: Duration = Duration::ZERO;
-    /// Whether the API can take it away, or put it back to the state that it has when nothing manages it. If not, it always stays
-    /// in the account as it is, and the schema refuses `deletionPolicy: Delete`.
+    /// Whether the API can take it away or make it vacant. If not, it stays, and the schema refuses Delete, but for `RESTORED`.
     const REMOVABLE: bool = true;
+    /// It is not [`Self::REMOVABLE`], but `deletionPolicy: Delete` sets back, by [`Self::update`], what it was before. Else retained.
+    const RESTORED: bool = false;
     /// Creates under one parent are sent one at a time, as the API is slow with several at once or refuses them.
     const CREATES_IN_TURN: bool = false;
     /// All writes under one parent are sent one at a time, as each replaces what the others wrote as well.
     const WRITES_IN_TURN: bool = false;
     /// A last check before create, update and delete.
     const GUARD: Option<Guard<Self>> = None;
+    /// What a desired state manages that objects of other kinds can manage too.
+    const PARTS: Option<Parts<Self::State, Self::Id>> = None;
+    /// A list in the account that a desired state determines as a whole, so that what else is on it is reported or removed. Its
+    /// [`Self::Facts`] are a [`crate::engine::crd::Listing`].
+    const ROSTER: Option<Roster<Self::State>> = None;
 
     /// What must be known first besides [`Self::REFERENCES`]: names that only the account can resolve.
     fn needs(spec: &Self::Spec) -> Vec<Need> {
@@ -352,18 +363,20 @@ pub struct Created<R: ExternalResource> {
     pub seen: Option<Observed<R>>,
     /// A secret that no later read shows, for a kind with [`ExternalResource::ISSUES`].
     pub secret: Option<SecretString>,
+    /// What its users need beside it, with its key in the Kubernetes Secret.
+    pub beside: Option<(&'static str, String)>,
 }
 
 impl<R: ExternalResource> From<Observed<R>> for Created<R> {
     fn from(seen: Observed<R>) -> Self {
-        Created { id: seen.id.clone(), seen: Some(seen), secret: None }
+        Created { id: seen.id.clone(), seen: Some(seen), secret: None, beside: None }
     }
 }
 
 impl<R: ExternalResource> Created<R> {
     /// An object of which the response shows only the id.
     pub fn of(id: R::Id) -> Self {
-        Created { id, seen: None, secret: None }
+        Created { id, seen: None, secret: None, beside: None }
     }
 }
 
@@ -382,15 +395,4 @@ pub struct Key {
     pub within: String,
     /// The natural name.
     pub name: String,
-}
-
-/// What a grant may limit.
-#[derive(Clone, Debug, Default, PartialEq)]
-pub struct Power {
-    /// The workspace that is touched, if it is one.
-    pub workspace_id: Option<String>,
-    /// Whether the highest permission in a workspace, ADMIN, is given.
-    pub admin: bool,
-    /// Whether the role of an administrator of the account is given.
-    pub account_admin: bool,
 }

@@ -30,7 +30,7 @@ pub struct Rules {
 /// Finishes the CRD that `kube` derived for a kind.
 pub fn finish(crd: CustomResourceDefinition, of: &Rules) -> CustomResourceDefinition {
     let traits = &of.traits;
-    let mut value = common(&crd, traits.issues);
+    let mut value = common(&crd, traits.are_secrets(), traits.has_parts, traits.restored);
     let schema = &mut value["spec"]["versions"][0]["schema"]["openAPIV3Schema"];
     refer(&mut schema["properties"]["spec"], traits.references);
     let spec = schema["properties"]["spec"].clone();
@@ -49,23 +49,32 @@ pub fn finish(crd: CustomResourceDefinition, of: &Rules) -> CustomResourceDefini
     rules.extend(of.name.iter().map(|field| name_rule(field)));
     rules.extend(of.required.iter().map(|field| required_rule(field)));
     rules.push(external_id_rule());
-    if !traits.removable {
+    if !traits.removable && !traits.restored {
         rules.push(retain_rule());
     }
     schema["x-kubernetes-validations"] = Value::Array(rules);
     serde_json::from_value(value).expect("still a CRD")
 }
 
-/// What every CRD gets, that of DatabricksAuth too: text with a pattern, columns, and no `nullable`. `issues` says that a create
-/// returns a secret: only secrets have successors.
-fn common(crd: &CustomResourceDefinition, issues: bool) -> Value {
+/// What every CRD gets, that of DatabricksAuth too: text with a pattern, columns, and no `nullable`. `are_secrets` says that its
+/// objects are secrets: only those have successors. `has_parts` says that it manages parts that other kinds can manage too. `restored`
+/// says that a deletion may set it back to what it was before.
+fn common(crd: &CustomResourceDefinition, are_secrets: bool, has_parts: bool, restored: bool) -> Value {
     let mut value = serde_json::to_value(crd).expect("a CRD is plain data");
     strip_nullable(&mut value);
     value["spec"]["versions"][0]["additionalPrinterColumns"] = columns(crd).into();
     let fields = &mut value["spec"]["versions"][0]["schema"]["openAPIV3Schema"]["properties"];
     plain_text(&mut fields["spec"]);
-    if let (false, Some(status)) = (issues, fields["status"]["properties"].as_object_mut()) {
-        status.remove("retired");
+    // All kinds but DatabricksAuth.
+    let outputs = fields["spec"]["properties"].get("outputs").is_some();
+    if let Some(status) = fields["status"]["properties"].as_object_mut() {
+        for (name, has) in [("retired", are_secrets), ("parts", has_parts), ("outputs", outputs)] {
+            status.retain(|field, _| has || field != name);
+        }
+        let external = status.get_mut("external").and_then(|external| external["properties"].as_object_mut());
+        if let Some(external) = external {
+            external.retain(|field, _| restored || field != "former");
+        }
     }
     value
 }
@@ -88,16 +97,21 @@ pub fn fields(crd: &CustomResourceDefinition) -> BTreeSet<String> {
 }
 
 /// Finishes the CRD of DatabricksAuth with the names of all kinds: which kinds a grant may name, which of them it must name to
-/// allow them, and which of them are in a workspace. A grant with workspaceIds and without such a kind would allow no object.
+/// allow them, and which of them are in a workspace. A grant with workspaceIds and without such a kind would allow no object. Also which
+/// kinds can be `counted` by spec.reportUnmanaged.
 pub fn grants(
     auth: CustomResourceDefinition,
     kinds: &[CustomResourceDefinition],
     by_name: &[String],
+    counted: &[String],
 ) -> CustomResourceDefinition {
-    let mut value = common(&auth, false);
+    let mut value = common(&auth, false, false, false);
     let name = |crd: &CustomResourceDefinition| crd.spec.names.kind.clone();
     let all: Vec<String> = kinds.iter().map(name).collect();
     let inside: Vec<String> = kinds.iter().filter(|crd| in_workspace(crd)).map(name).collect();
+    let spec = "/spec/versions/0/schema/openAPIV3Schema/properties/spec";
+    let spec = value.pointer_mut(spec).expect("a DatabricksAuth has a spec");
+    spec["properties"]["reportUnmanaged"]["items"] = json!({"type": "string", "enum": counted});
     let grant = "/spec/versions/0/schema/openAPIV3Schema/properties/spec/properties/grants/items";
     let grant = value.pointer_mut(grant).expect("a DatabricksAuth has grants");
     grant["properties"]["kinds"]["items"] = json!({"type": "string", "enum": all});
@@ -177,7 +191,7 @@ fn refer(spec: &mut Value, references: &[Reference]) {
 }
 
 /// The rule that keeps what an object was created for. Of several fields with the same meaning, each may replace another.
-/// The API server compares ids; the operator compares what a reference or a name means.
+/// The API server compares ids, and names with names; the operator compares what a reference, or a name in place of another form, means.
 fn immutable_rule(spec: &Value, immutable: &Immutable, lifecycle: Lifecycle) -> Value {
     let [value, others @ ..] = immutable.spec else { return Value::Null };
     // An object that holds either the id or a name is compared as a whole.
@@ -209,6 +223,9 @@ fn immutable_rule(spec: &Value, immutable: &Immutable, lifecycle: Lifecycle) -> 
     if !others.is_empty() {
         allowed.push(format!("({} && !{})", has("oldSelf", value), has("self", value)));
     }
+    let within = |path: &&&str| path.strip_prefix(*field).is_some_and(|rest| rest.starts_with('.'));
+    let references = others.iter().filter(within);
+    allowed.extend(references.map(|path| format!("{} != {}", has("self", path), has("oldSelf", path))));
     json!({
         "rule": format!("!has(self.status) || !has(self.status.externalId) || {}", allowed.join(" || ")),
         "message": format!("spec.{field} cannot be changed, added or removed after the object exists in the account: keep it, {remedy}or to replace the object in the account set spec.deletionPolicy to Delete, delete this object and create a new one"),

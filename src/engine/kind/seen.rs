@@ -29,20 +29,22 @@ pub struct New {
     pub seen: Option<Seen>,
     /// The secret that no later read shows.
     pub secret: Option<SecretString>,
+    /// What its users need beside it, with its key in the Kubernetes Secret.
+    pub beside: Option<(&'static str, String)>,
 }
 
 impl From<Seen> for New {
     fn from(seen: Seen) -> New {
-        New { id: seen.id.clone(), seen: Some(seen), secret: None }
+        New { id: seen.id.clone(), seen: Some(seen), secret: None, beside: None }
     }
 }
 
 /// What guards know of a DatabricksAuth.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct AuthFacts {
-    /// Application id of the operator's own service principal.
+    /// Application id of the operator's own service principal, or the e-mail address of its Google service account.
     pub client_id: String,
-    /// Numeric id of that service principal in the account, if a guard needs it and the account returns it.
+    /// Numeric id of that principal in the account, if a guard needs it and the account returns it.
     pub principal_id: Option<String>,
     /// The addresses that the operator calls from.
     pub egress: Vec<IpNet>,

@@ -5,36 +5,58 @@
 //! after a start the older of two is known before either acts, then taken, after which no other object gets it. An object
 //! that lost is remembered, and is triggered when the holder releases the claim.
 //!
+//! A part of an object that objects of several kinds can manage is claimed like an id. Objects that share it hold it together, and each of
+//! them excludes one that does not share it.
+//!
 //! Claims decide between Kubernetes objects alone. What waits because the account refuses a name as taken is in `exchange.rs`.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::{Mutex, MutexGuard};
 
 use super::exchange::Exchanges;
-use crate::engine::crd::{Intent, ObjectName};
+use super::ranked::{Claiming, Rank, Ranked};
+use crate::engine::crd::{HeldPart, Intent, ObjectName};
 use crate::engine::kind::Key;
 
-/// What can be claimed: an id that exists, or a natural key that is about to be created.
+/// What can be claimed: an id that exists, a natural key that is about to be created, or a part of an object.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Claim {
+    thing: Thing,
+    /// Whether others can hold it too, if they share it.
+    shared: bool,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+struct Thing {
     account_id: String,
+    /// Empty for a part, which any kind can claim.
     kind: String,
     what: String,
 }
 
 impl Claim {
+    fn alone(account_id: &str, kind: &str, what: String) -> Claim {
+        let thing = Thing { account_id: account_id.into(), kind: kind.into(), what };
+        Claim { thing, shared: false }
+    }
+
     /// The claim of an existing object.
     pub fn id(account_id: &str, kind: &str, id: &str) -> Claim {
-        Claim { account_id: account_id.into(), kind: kind.into(), what: format!("id:{id}") }
+        Claim::alone(account_id, kind, format!("id:{id}"))
     }
 
     /// The claim of an object before its create.
     pub fn key(account_id: &str, kind: &str, key: &Key) -> Claim {
-        Claim {
-            account_id: account_id.into(),
-            kind: kind.into(),
-            what: format!("key:{}/{}", key.within, key.name),
-        }
+        Claim::alone(account_id, kind, format!("key:{}/{}", key.within, key.name))
+    }
+
+    /// The claim of a part of an object.
+    pub fn part(account_id: &str, part: &HeldPart) -> Claim {
+        Claim { shared: part.shared, ..Claim::alone(account_id, "", format!("part:{}", part.what)) }
+    }
+
+    fn is_part(&self) -> bool {
+        self.thing.kind.is_empty()
     }
 
     /// The claim of an object whose create has begun.
@@ -42,15 +64,6 @@ impl Claim {
         let key = Key { within: intent.within.clone(), name: intent.name.clone() };
         Claim::key(&intent.account_id, kind, &key)
     }
-}
-
-/// Age decides among equals: `metadata.creationTimestamp` in seconds, then `metadata.uid`.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Rank {
-    /// Seconds since 1970.
-    pub created: i64,
-    /// `metadata.uid`.
-    pub uid: String,
 }
 
 /// All claims.
@@ -62,73 +75,104 @@ pub struct Claims {
 
 #[derive(Default)]
 struct Table {
-    slots: HashMap<Claim, Slot>,
+    slots: HashMap<Thing, Slot>,
     of: HashMap<ObjectName, HashSet<Claim>>,
 }
 
 #[derive(Default)]
 struct Slot {
-    held: Option<(Rank, ObjectName)>,
-    wished: BTreeMap<Rank, ObjectName>,
+    /// Several only if all of them share it.
+    held: Ranked,
+    wished: Ranked,
     losers: BTreeSet<ObjectName>,
+}
+
+impl Slot {
+    fn is_held_by(&self, rank: &Rank, who: &ObjectName) -> bool {
+        self.held.get(rank).is_some_and(|holder| holder.who == *who)
+    }
+
+    /// Whether it is the holder that those who lost were refused for: the oldest.
+    fn is_named(&self, who: &ObjectName) -> bool {
+        self.held.first(1).next().is_some_and(|holder| holder.who == *who)
+    }
+
+    /// The holder that excludes this one; of several the oldest. Those that share it are many: the first two speak for all.
+    fn excluder(&self, me: &Claiming) -> Option<&ObjectName> {
+        self.held.first(2).find(|holder| holder.excludes(me)).map(|holder| &holder.who)
+    }
+
+    /// Another object that has wished for it, is older, excludes this one, and could have it.
+    fn older(&self, rank: &Rank, me: &Claiming) -> Option<(Rank, Claiming)> {
+        let mut older = self.wished.older(rank, me);
+        let (rank, by) = older.find(|(_, by)| self.excluder(by).is_none())?;
+        Some((rank.clone(), by.clone()))
+    }
 }
 
 impl Claims {
     /// Records an object as the manager of an id. The current holder keeps the claim, so that no record can take it away;
     /// at a start, the older of two is recorded first. `Some` is another holder.
     pub fn record(&self, claim: &Claim, rank: &Rank, who: &ObjectName) -> Option<ObjectName> {
-        self.change(claim, who, |slot| {
-            if slot.held.as_ref().is_none_or(|(_, holder)| holder == who) {
-                slot.held = Some((rank.clone(), who.clone()));
+        self.change(claim, who, |slot, me| {
+            if !slot.is_held_by(rank, who) && slot.excluder(me).is_none() {
+                slot.held.put(rank, me.clone());
             }
         })
     }
 
     /// Records that an object wishes to create, or adopt, something: of two objects that wish for it, the older one gets it.
     pub fn wish(&self, claim: &Claim, rank: &Rank, who: &ObjectName) {
-        self.change(claim, who, |slot| {
-            slot.wished.retain(|_, other| other != who);
-            slot.wished.insert(rank.clone(), who.clone());
+        self.change(claim, who, |slot, me| {
+            if slot.wished.get(rank).is_none_or(|by| by.who != *who) {
+                slot.wished.put(rank, me.clone());
+            }
         });
     }
 
     /// Takes a claim, unless another object holds it, or an older one has wished for it. `Some` is that other object.
     pub fn take(&self, claim: &Claim, rank: &Rank, who: &ObjectName) -> Option<ObjectName> {
-        self.change(claim, who, |slot| {
-            let free = slot.held.as_ref().is_none_or(|(_, holder)| holder == who);
-            let older = slot.wished.iter().next().filter(|(other, by)| *other < rank && *by != who);
-            match (free, older) {
-                (true, None) => slot.held = Some((rank.clone(), who.clone())),
-                (true, Some((older, by))) => slot.held = Some((older.clone(), by.clone())),
-                (false, _) => {}
+        self.change(claim, who, |slot, me| {
+            if slot.is_held_by(rank, who) || slot.excluder(me).is_some() {
+                return;
             }
+            let (rank, first) = slot.older(rank, me).unwrap_or_else(|| (rank.clone(), me.clone()));
+            slot.held.put(&rank, first);
         })
+    }
+
+    /// Whether an object holds a claim.
+    pub fn holds(&self, claim: &Claim, rank: &Rank, who: &ObjectName) -> bool {
+        self.table().slots.get(&claim.thing).is_some_and(|slot| slot.is_held_by(rank, who))
     }
 
     /// The other holder of a claim, if there is one: the caller's object is then triggered when that changes.
     pub fn watch_holder(&self, claim: &Claim, who: &ObjectName) -> Option<ObjectName> {
         let mut table = self.table();
-        let slot = table.slots.get_mut(claim)?;
-        let holder = slot.held.as_ref().map(|(_, holder)| holder.clone()).filter(|holder| holder != who)?;
+        let slot = table.slots.get_mut(&claim.thing)?;
+        let holder = slot.excluder(&Claiming { who: who.clone(), shared: claim.shared })?.clone();
         slot.losers.insert(who.clone());
         Some(holder)
     }
 
-    /// Drops the claims that an object no longer needs. Returns the objects that may have a chance now.
+    /// Drops the claims that an object no longer needs. Returns the objects that may have a chance now, or were refused for this holder of
+    /// several.
     pub fn keep_only(&self, who: &ObjectName, kept: &[Claim]) -> Vec<ObjectName> {
         let mut table = self.table();
         let mine = table.of.remove(who).unwrap_or_default();
+        // A list of thousands has a claim for each entry.
+        let kept: HashSet<&Claim> = kept.iter().collect();
         let (keep, drop): (HashSet<_>, HashSet<_>) = mine.into_iter().partition(|c| kept.contains(c));
         let mut freed = vec![];
         for claim in drop {
-            let Some(slot) = table.slots.get_mut(&claim) else { continue };
-            slot.wished.retain(|_, other| other != who);
-            if slot.held.as_ref().is_some_and(|(_, holder)| holder == who) {
-                slot.held = None;
+            let Some(slot) = table.slots.get_mut(&claim.thing) else { continue };
+            slot.wished.remove(who);
+            if slot.is_named(who) {
                 freed.extend(std::mem::take(&mut slot.losers));
             }
-            if slot.held.is_none() && slot.wished.is_empty() {
-                table.slots.remove(&claim);
+            slot.held.remove(who);
+            if slot.held.is_empty() && slot.wished.is_empty() {
+                table.slots.remove(&claim.thing);
             }
         }
         if !keep.is_empty() {
@@ -137,14 +181,29 @@ impl Claims {
         freed
     }
 
+    /// Drops the claims of parts that an object may not have, all but `kept`. What another object holds it still wishes for: that one may
+    /// give it up. Returns the same as [`Self::keep_only`].
+    pub fn give_up_parts(&self, who: &ObjectName, kept: &[Claim]) -> Vec<ObjectName> {
+        let kept: Vec<Claim> = {
+            let table = self.table();
+            let held_by_another = |claim: &Claim| {
+                let me = Claiming { who: who.clone(), shared: claim.shared };
+                table.slots.get(&claim.thing).is_some_and(|slot| slot.excluder(&me).is_some())
+            };
+            let mine = table.of.get(who).into_iter().flatten();
+            mine.filter(|it| !it.is_part() || kept.contains(it) || held_by_another(it)).cloned().collect()
+        };
+        self.keep_only(who, &kept)
+    }
+
     /// Takes out the objects that lost against an object and may have a chance now that it was changed.
     pub fn take_losers(&self, who: &ObjectName) -> Vec<ObjectName> {
         let mut table = self.table();
         let mine: Vec<Claim> = table.of.get(who).into_iter().flatten().cloned().collect();
         let mut losers = vec![];
         for claim in mine {
-            let Some(slot) = table.slots.get_mut(&claim) else { continue };
-            if slot.held.as_ref().is_some_and(|(_, holder)| holder == who) {
+            let Some(slot) = table.slots.get_mut(&claim.thing) else { continue };
+            if slot.is_named(who) {
                 losers.extend(std::mem::take(&mut slot.losers));
             }
         }
@@ -184,12 +243,18 @@ impl Claims {
     }
 
     /// Changes a slot; `Some` is a holder other than `who`; `who` then counts as having lost.
-    fn change(&self, claim: &Claim, who: &ObjectName, f: impl FnOnce(&mut Slot)) -> Option<ObjectName> {
+    fn change(
+        &self,
+        claim: &Claim,
+        who: &ObjectName,
+        f: impl FnOnce(&mut Slot, &Claiming),
+    ) -> Option<ObjectName> {
+        let me = Claiming { who: who.clone(), shared: claim.shared };
         let mut table = self.table();
         table.of.entry(who.clone()).or_default().insert(claim.clone());
-        let slot = table.slots.entry(claim.clone()).or_default();
-        f(slot);
-        let other = slot.held.as_ref().map(|(_, holder)| holder.clone()).filter(|holder| holder != who)?;
+        let slot = table.slots.entry(claim.thing.clone()).or_default();
+        f(slot, &me);
+        let other = slot.excluder(&me)?.clone();
         slot.losers.insert(who.clone());
         Some(other)
     }
@@ -236,62 +301,14 @@ pub fn named(reader: &ObjectName, other: &ObjectName) -> String {
     }
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
+/// Ends what [`holding`] returns for an object that holds something as an entry of its list.
+pub const AS_ENTRY: &str = ", as an entry of its list";
 
-    fn who(name: &str) -> ObjectName {
-        ObjectName { kind: "IpAccessList".into(), namespace: "a".into(), name: name.into() }
-    }
-
-    fn rank(created: i64) -> Rank {
-        Rank { created, uid: format!("u{created}") }
-    }
-
-    fn office() -> Claim {
-        Claim::id("acc", "IpAccessList", "1")
-    }
-
-    #[test]
-    fn a_claim_that_is_taken_stays_taken() {
-        let claims = Claims::default();
-        assert_eq!(claims.take(&office(), &rank(2), &who("newer")), None);
-        assert_eq!(claims.take(&office(), &rank(1), &who("older")), Some(who("newer")));
-        assert_eq!(
-            claims.take(&office(), &rank(2), &who("newer")),
-            None,
-            "again is no conflict with oneself"
-        );
-        assert_eq!(claims.release(&who("newer")), [who("older")], "the loser is triggered");
-        assert_eq!(claims.take(&office(), &rank(1), &who("older")), None);
-    }
-
-    #[test]
-    fn of_two_wishes_the_older_wins() {
-        let claims = Claims::default();
-        claims.wish(&office(), &rank(2), &who("newer"));
-        claims.wish(&office(), &rank(1), &who("older"));
-        assert_eq!(claims.take(&office(), &rank(2), &who("newer")), Some(who("older")));
-        assert_eq!(claims.take(&office(), &rank(1), &who("older")), None);
-    }
-
-    #[test]
-    fn a_record_does_not_replace_the_holder() {
-        let claims = Claims::default();
-        assert_eq!(claims.record(&office(), &rank(2), &who("newer")), None);
-        assert_eq!(claims.record(&office(), &rank(1), &who("forged")), Some(who("newer")));
-        assert_eq!(claims.watch_holder(&office(), &who("third")), Some(who("newer")));
-        let mut freed = claims.release(&who("newer"));
-        freed.sort();
-        assert_eq!(freed, [who("forged"), who("third")]);
-    }
-
-    #[test]
-    fn a_renamed_object_releases_its_old_name() {
-        let claims = Claims::default();
-        let old = Claim::key("acc", "IpAccessList", &Key { within: String::new(), name: "old".into() });
-        assert_eq!(claims.take(&old, &rank(1), &who("one")), None);
-        claims.keep_only(&who("one"), &[office()]);
-        assert_eq!(claims.take(&old, &rank(2), &who("two")), None);
-    }
+/// The same for the holder of a claim on what `reader` is to manage: one of another kind has it as an entry of a list.
+pub fn holding(reader: &ObjectName, holder: &ObjectName) -> String {
+    let end = if holder.kind == reader.kind { "" } else { AS_ENTRY };
+    format!("{}{end}", named(reader, holder))
 }
+
+#[cfg(test)]
+mod tests;

@@ -7,6 +7,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::last_change::LastChange;
+use super::sightings::Sightings;
 use crate::engine::crd::{Intent, Reason};
 use crate::engine::error::Error;
 use crate::engine::kind::Key;
@@ -41,7 +42,7 @@ pub struct ObjectMemory {
     pub not_found: bool,
     /// The last change that was sent to it.
     pub change: LastChange,
-    /// The last request for a reconcile, and when it was first seen.
+    /// The last request for a reconcile, and when it was first seen, see [`ObjectMemory::note_request`].
     pub requested: Option<(String, Instant)>,
     /// It has not been Ready yet since this process saw it without any status.
     pub awaiting_first_ready: bool,
@@ -49,8 +50,14 @@ pub struct ObjectMemory {
     pub refilled: Option<Instant>,
     /// The renewal that its Kubernetes Secret was filled for last.
     pub renewed: Option<String>,
+    /// A hash of what its ConfigMap has, and of the name of that.
+    pub published: Option<u64>,
+    /// When this process last wrote its ConfigMap because another client had changed it.
+    pub rewritten: Option<Instant>,
     /// Its drift was counted.
     pub drifted: bool,
+    /// What the account has on the list of this object and the object does not list.
+    pub sightings: Sightings,
 }
 
 /// A create that may be in doubt. From the moment that this process knows of it, its age does not depend on the wall clock, which may
@@ -139,6 +146,14 @@ impl ObjectMemory {
         self.create_in_doubt.max(self.change.read_not_before())
     }
 
+    /// When this request for a reconcile was first seen: by the watch, or else by a reconcile.
+    pub fn note_request(&mut self, token: &str) -> Instant {
+        match &self.requested {
+            Some((seen, at)) if seen == token => *at,
+            _ => self.requested.insert((token.to_owned(), Instant::now())).1,
+        }
+    }
+
     /// How long ago the object in the account was created: `age` by the wall clock.
     pub fn created_for(&self, age: Duration) -> Duration {
         self.created.map_or(age, |created| created.elapsed())
@@ -189,5 +204,15 @@ mod tests {
         }
         assert!(memory.has_sent(&intent) && !memory.has_sent(&other), "a status may be an old one");
         assert_eq!(memory.announced_for(&intent, seconds(1)), seconds(57));
+    }
+
+    /// Covers LC-10.
+    #[tokio::test(start_paused = true)]
+    async fn a_request_is_as_old_as_its_first_sight() {
+        let (mut memory, begin) = (ObjectMemory::default(), Instant::now());
+        for (token, after) in [("one", 0), ("one", 0), ("other", 2), ("other", 2), ("one", 4)] {
+            assert_eq!(memory.note_request(token) - begin, seconds(after), "{token}");
+            advance(seconds(1)).await;
+        }
     }
 }

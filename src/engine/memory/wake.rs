@@ -1,7 +1,7 @@
 //! Which object depends on which, and how a change of one triggers the others: by a reverse index over references, not by a
 //! scan and not by polling.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::Mutex;
 
 use futures::channel::mpsc::{UnboundedReceiver, UnboundedSender, unbounded};
@@ -19,7 +19,7 @@ pub struct Wake {
 }
 
 /// What an object refers to.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct RefersTo {
     /// The other object.
     pub who: ObjectName,
@@ -34,6 +34,40 @@ struct Index {
     targets: HashMap<ObjectName, Vec<RefersTo>>,
     /// By object that was released while its object in the account stays: what it referred to.
     keeps: HashMap<ObjectName, Vec<ObjectName>>,
+    /// The same by what it referred to.
+    keepers: HashMap<ObjectName, BTreeSet<ObjectName>>,
+}
+
+impl Index {
+    /// Records what an object that was released keeps in use: nothing, if it is managed again.
+    fn keep(&mut self, who: &ObjectName, used: Vec<ObjectName>) {
+        for target in self.keeps.remove(who).unwrap_or_default() {
+            if let Some(keepers) = self.keepers.get_mut(&target) {
+                keepers.remove(who);
+                if keepers.is_empty() {
+                    self.keepers.remove(&target);
+                }
+            }
+        }
+        for target in &used {
+            self.keepers.entry(target.clone()).or_default().insert(who.clone());
+        }
+        if !used.is_empty() {
+            self.keeps.insert(who.clone(), used);
+        }
+    }
+
+    /// An object is gone: what is kept in use is not that of another object of its name.
+    fn forget_kept(&mut self, target: &ObjectName) {
+        for who in self.keepers.remove(target).unwrap_or_default() {
+            if let Some(kept) = self.keeps.get_mut(&who) {
+                kept.retain(|other| other != target);
+                if kept.is_empty() {
+                    self.keeps.remove(&who);
+                }
+            }
+        }
+    }
 }
 
 impl Wake {
@@ -79,14 +113,16 @@ impl Wake {
     /// The same, with soft references among them.
     pub fn refer_to(&self, who: &ObjectName, targets: Vec<RefersTo>) -> Vec<ObjectName> {
         let mut index = self.index.lock().expect("no panic while held");
+        // Most events change no reference.
+        if index.targets.get(who) == Some(&targets) {
+            return vec![];
+        }
         let old = index.targets.remove(who).unwrap_or_default();
         if targets.is_empty() {
-            // An object of the same name is another one.
-            index.keeps.values_mut().for_each(|kept| kept.retain(|target| target != who));
-            index.keeps.retain(|_, kept| !kept.is_empty());
+            index.forget_kept(who);
         } else if old.is_empty() {
             // It was applied again, and is managed again.
-            index.keeps.remove(who);
+            index.keep(who, vec![]);
         }
         for target in &old {
             if let Some(all) = index.dependents.get_mut(&target.who) {
@@ -101,7 +137,8 @@ impl Wake {
             // Of several references to one object, one that is not soft decides.
             *all.entry(who.clone()).or_insert(true) &= target.soft;
         }
-        let lost = old.into_iter().filter(|old| !targets.contains(old)).map(|old| old.who).collect();
+        let kept: HashSet<&RefersTo> = targets.iter().collect();
+        let lost = old.into_iter().filter(|old| !kept.contains(old)).map(|old| old.who).collect();
         if !targets.is_empty() {
             index.targets.insert(who.clone(), targets);
         }
@@ -118,17 +155,14 @@ impl Wake {
     /// An object was released, and its object in the account stays: what it used until then stays in use there. The watch may have
     /// shown already that it is gone.
     pub fn retain(&self, who: &ObjectName, used: Vec<ObjectName>) {
-        self.index.lock().expect("no panic while held").keeps.insert(who.clone(), used);
+        self.index.lock().expect("no panic while held").keep(who, used);
     }
 
     /// Objects that were released, whose object in the account stays and may use that of this one. A start of the process forgets
     /// them, and another user may have deleted what they left: only the account knows whether something is in use.
     pub fn keepers(&self, of: &ObjectName) -> Vec<ObjectName> {
         let index = self.index.lock().expect("no panic while held");
-        let keepers = index.keeps.iter().filter(|(_, kept)| kept.contains(of));
-        let mut keepers: Vec<ObjectName> = keepers.map(|(who, _)| who.clone()).collect();
-        keepers.sort();
-        keepers
+        index.keepers.get(of).into_iter().flatten().cloned().collect()
     }
 }
 
@@ -166,6 +200,22 @@ mod tests {
         }
         wake.refer(&used, vec![]);
         assert_eq!(wake.keepers(&used), [], "an object of the same name is another one");
+    }
+
+    #[test]
+    fn each_that_stays_keeps_what_it_uses_for_itself() {
+        let (wake, used, other) = (Wake::default(), named("used"), named("other"));
+        wake.retain(&named("first"), vec![used.clone(), other.clone()]);
+        wake.retain(&named("second"), vec![used.clone()]);
+        wake.retain(&named("third"), vec![]);
+        assert_eq!(wake.keepers(&used), [named("first"), named("second")]);
+        wake.retain(&named("first"), vec![other.clone()]);
+        assert_eq!(wake.keepers(&used), [named("second")]);
+        wake.refer(&named("second"), vec![used.clone()]);
+        assert_eq!((wake.keepers(&used), wake.keepers(&other)), (vec![], vec![named("first")]));
+        wake.refer(&other, vec![]);
+        let index = wake.index.lock().unwrap();
+        assert!(index.keeps.is_empty() && index.keepers.is_empty(), "nothing is remembered of what is over");
     }
 
     /// Covers RF-13.

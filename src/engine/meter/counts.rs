@@ -37,10 +37,11 @@ pub enum ReconcileResult {
     Conflict,
     Unknown,
     Fenced,
+    Later,
 }
 
 impl ReconcileResult {
-    const ALL: [(ReconcileResult, &'static str); 12] = [
+    const ALL: [(ReconcileResult, &'static str); 13] = [
         (ReconcileResult::Done, "done"),
         (ReconcileResult::Again, "again"),
         (ReconcileResult::Progress, "progress"),
@@ -53,6 +54,7 @@ impl ReconcileResult {
         (ReconcileResult::Conflict, "conflict"),
         (ReconcileResult::Unknown, "unknown"),
         (ReconcileResult::Fenced, "fenced"),
+        (ReconcileResult::Later, "later"),
     ];
 
     /// Its word in metrics, logs and traces.
@@ -212,7 +214,7 @@ impl Metrics {
                 "Reconciliations by result: done, again (something was written, another reconcile follows), progress (Databricks is \
                  working), waiting (for another object), limited (by the rate limit), transient (retried), conflict (a stale view, \
                  read again), refused (needs a person), blocked (a deletion that is blocked), unknown (a create without a response), \
-                 fenced (the lease was lost), suspended",
+                 fenced (the lease was lost), later (others go first, or share a reading with it), suspended",
                 "result",
                 &ReconcileResult::ALL.map(|(_, word)| word),
             ),

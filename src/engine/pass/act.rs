@@ -17,7 +17,7 @@ impl Work<'_> {
     pub async fn act(&mut self, target: &Target, look: Look, decision: Decision) -> Result<Outcome> {
         // A response to the last create or deletion says nothing about a later one.
         self.remember(|m| {
-            m.exists.take_if(|_| !matches!(decision.step, Step::Create));
+            m.exists.take_if(|_| !matches!(decision.step, Step::Create | Step::Replace));
             m.in_use_since.take_if(|_| !matches!(decision.step, Step::Delete));
         });
         match &decision.step {
@@ -26,7 +26,7 @@ impl Work<'_> {
             Step::Replace => self.replace(target, look).await,
             Step::Discard(id) => self.discard(target, id).await,
             Step::MakeRoom(id) => self.make_room(target, id).await,
-            Step::Adopt => self.adopt(target, &look, &decision.changes),
+            Step::Adopt => self.adopt(target, &look, &decision.changes).await,
             Step::TakeUp => self.take_up(target, &look, &decision.changes).await,
             Step::Update(fields) => self.update(target, &look, fields, &decision.changes).await,
             Step::Delete => self.delete(target, &look).await,

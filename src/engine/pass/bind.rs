@@ -11,16 +11,17 @@ use crate::engine::meter::Write;
 
 impl Work<'_> {
     /// Binds the object to what existed already.
-    pub fn adopt(&mut self, target: &Target, look: &Look, changes: &[Change]) -> Result<Outcome> {
+    pub async fn adopt(&mut self, target: &Target, look: &Look, changes: &[Change]) -> Result<Outcome> {
         let seen = look.seen().ok_or_else(missing_observation)?;
         self.may_touch(target, seen)?;
         let managed = !self.read_only();
         if managed {
             target.want.as_ref().map_or(Ok(()), |want| self.same_place(want, seen))?;
             let claim = self.claimant(target).claim_of(&seen.id);
-            if let Some(lost) = self.claim(&claim) {
+            if let Some(lost) = self.claim(target, Some(&claim), Some(&seen.id))? {
                 return Ok(lost);
             }
+            self.subject.set_finalizer(self.engine).await?;
         }
         // An object that only observes adopts nothing.
         let bind = External { observed: !managed, ..self.external(target, seen, true) };
@@ -42,9 +43,10 @@ impl Work<'_> {
         if let Some(holder) = self.claimant(target).hold(id) {
             return Ok(self.conflict(&holder));
         }
+        self.hold_parts(target, id)?;
         self.subject.not_compared = true;
         let intent = self.subject.status_mut()?.intent.take().ok_or_else(missing_observation)?;
-        if self.driver.traits().issues {
+        if self.driver.traits().are_secrets() {
             self.subject.retire(id)?;
         }
         // Not written over any other write, as the id of a create is: the intent stays until this is recorded, and a newer one
@@ -74,5 +76,6 @@ fn of_intent(intent: Intent, id: &str) -> External {
         adopted: false,
         observed: false,
         created_at: Some(intent.time),
+        former: None,
     }
 }

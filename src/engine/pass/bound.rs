@@ -144,7 +144,8 @@ mod tests {
 
     fn external(adopted: bool, observed: bool) -> Option<External> {
         let created_at = (!adopted && !observed).then(|| Time(Timestamp::from_second(7).unwrap()));
-        Some(External { account_id: "a".into(), id: "1".into(), name: None, adopted, observed, created_at })
+        let (account_id, id) = ("a".into(), "1".into());
+        Some(External { account_id, id, name: None, adopted, observed, created_at, former: None })
     }
 
     fn intent() -> Option<Intent> {

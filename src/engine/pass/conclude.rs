@@ -91,7 +91,11 @@ fn processed(outcome: &Outcome, given: &Circumstances) -> bool {
         Outcome::Again
         | Outcome::Progress { sent: false, .. }
         | Outcome::Failed(
-            Error::Transient { .. } | Error::Conflict(_) | Error::Unknown { .. } | Error::Fenced,
+            Error::Transient { .. }
+            | Error::Conflict(_)
+            | Error::Unknown { .. }
+            | Error::Fenced
+            | Error::Later(_),
         ) => false,
         _ => true,
     }
@@ -125,6 +129,7 @@ fn requeue(outcome: &Outcome, given: &Circumstances, pace: &Pace) -> Option<Dura
         Outcome::Refused { .. } => refused(pace.stalled),
         Outcome::Blocked { .. } | Outcome::Partly { .. } => later(pace.waiting),
         Outcome::Failed(error) => match error {
+            Error::Later(after) => *after,
             // A right is used soon after it is granted: a retry costs the account nothing.
             Error::Rejected { reason: Reason::OperatorNotPermitted | Reason::SecretNotWritable, .. } => {
                 refused(pace.poll_max)

@@ -23,25 +23,26 @@ use crate::engine::kind::{Key, NEW_REFERENCE, New, Wanted, Writer};
 use crate::engine::memory::{Announced, Claim, ObjectMemory};
 
 impl Work<'_> {
-    /// Claims the name · asks the guard · reserves the Kubernetes Secret, if the kind has one · announces · sends · fills the
+    /// Claims the name · asks the guard · reserves the Kubernetes Secret, if there is one · announces · sends · fills the
     /// Kubernetes Secret · binds. A secret that was bound before is retired then: it stays valid for a while.
     pub async fn create(&mut self, target: &Target, look: Look) -> Result<Outcome> {
         let want = target.want.as_ref().ok_or_else(missing_observation)?;
         let key = self.driver.key(want)?;
         let account_id = target.account_id().to_owned();
-        let issues = self.driver.traits().issues;
+        let is_secret = self.driver.traits().are_secrets();
         // What is gone already is not kept for a while.
-        let retires = issues && look.seen().is_some();
+        let retires = is_secret && look.seen().is_some();
         let claim = Claim::key(&account_id, &self.subject.who.kind, &key);
-        if let Some(lost) = (!issues).then(|| self.claim(&claim)).flatten() {
+        if !is_secret && let Some(lost) = self.claim(target, Some(&claim), None)? {
             return Ok(lost);
         }
+        self.subject.set_finalizer(self.engine).await?;
         self.refused_before(target, want, &key)?;
         self.same_principals(target).await?;
         let _one_at_a_time = self.guard(target, Some(want), None, &look.before).await?;
         let (within, name) = (key.within.clone(), key.name.clone());
         let reserved = self.reserve().await?;
-        let before = if issues { self.all_within(target, &within).await? } else { look.before };
+        let before = if is_secret { self.all_within(target, &within).await? } else { look.before };
         let secret_name = self.output()?.map(|output| output.secret_name);
         let time = seconds(clock::now());
         let intent = Intent { account_id, within, name, time, secret_name, before };
@@ -150,12 +151,15 @@ impl Work<'_> {
         let account_id = target.account_id().to_owned();
         let shown = new.seen.as_ref().and_then(|seen| self.driver.key(&seen.state).ok());
         let (id, name) = (new.id.clone(), Some(shown.unwrap_or(key).name));
-        let external = External { account_id, id, name, adopted: false, observed: false, created_at };
+        let (adopted, observed, former) = (false, false, None);
+        let external = External { account_id, id, name, adopted, observed, created_at, former };
         // It is deleted again if it cannot be recorded, whatever was changed meanwhile.
         let made = (self.own_writer(target), new.clone());
         self.subject.put_created(external, made, self.deletion(false), retires)?;
+        self.hold_parts(target, &new.id)?;
         match new.seen {
-            Some(seen) => self.respond(target, seen),
+            // Its secret was written just now.
+            Some(seen) => self.respond(target, seen, None),
             None => Ok(Outcome::Again),
         }
     }

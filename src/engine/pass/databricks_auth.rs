@@ -3,7 +3,6 @@
 
 use std::sync::Arc;
 
-use kube::ResourceExt;
 use kube::core::DynamicObject;
 use kube::runtime::controller::Action;
 use serde_json::{Value, json};
@@ -12,6 +11,7 @@ use super::engine::Engine;
 use super::outcome::Outcome;
 use super::record::Ended;
 use super::subject::Subject;
+use super::unmanaged;
 use crate::engine::account::Renewed;
 use crate::engine::crd::{
     AUTH_KIND, AnyStatus, AuthStatus, DatabricksAuthSpec, Dependents, External, ObjectName, Reason,
@@ -20,8 +20,8 @@ use crate::engine::crd::{
 use crate::engine::error::{Error, Result};
 
 /// One reconcile.
-pub async fn reconcile(object: Arc<DynamicObject>, engine: Arc<Engine>) -> Action {
-    let mut subject = Subject::new(&engine, &object, AUTH_KIND);
+pub async fn reconcile(object: &DynamicObject, engine: Arc<Engine>) -> Action {
+    let mut subject = Subject::new(&engine, object, AUTH_KIND);
     let readable = subject.status.as_ref().map(|_| ()).map_err(Clone::clone);
     let outcome = match readable {
         Ok(()) => hops(&engine, &mut subject).await,
@@ -31,9 +31,9 @@ pub async fn reconcile(object: Arc<DynamicObject>, engine: Arc<Engine>) -> Actio
         engine.auths.store_first_error(&subject.who, &subject.spec(), error);
     }
     // The watch makes the operator forget one that disappears, but not what a reconcile stores after that.
-    let cached = engine.cluster.stores.object(&subject.who);
-    if cached.is_none_or(|cached| cached.uid() != object.uid()) {
+    if engine.cluster.stores.uid(&subject.who) != Some(subject.uid()) {
         engine.auths.forget(&subject.who);
+        engine.memory.counts.forget(&subject.who);
     }
     let (well, who) = (matches!(outcome, Ok(Outcome::Rest | Outcome::Suspended)), subject.who.clone());
     let ended = subject.conclude(&engine, outcome, Reason::Authenticated).await;
@@ -49,7 +49,7 @@ pub async fn reconcile(object: Arc<DynamicObject>, engine: Arc<Engine>) -> Actio
     }
 }
 
-async fn hops(engine: &Engine, subject: &mut Subject) -> Result<Outcome> {
+async fn hops(engine: &Arc<Engine>, subject: &mut Subject) -> Result<Outcome> {
     let who = subject.who.clone();
     let dependents = dependents(engine, &who);
     if subject.deleting() && dependents.is_empty() {
@@ -62,7 +62,7 @@ async fn hops(engine: &Engine, subject: &mut Subject) -> Result<Outcome> {
         subject.set_finalizer(engine).await?;
     }
     let renewed = engine.auths.renew(&who, &subject.object, &spec).await;
-    let outcome = renewed.and_then(|renewed| show(engine, subject, &spec.account_id, renewed));
+    let outcome = renewed.and_then(|renewed| show(engine, subject, &spec, renewed));
     if subject.deleting() {
         let message = still_used(&dependents);
         let first = dependents.iter().take(5).map(ObjectName::to_string).collect();
@@ -81,7 +81,7 @@ fn dependents(engine: &Engine, who: &ObjectName) -> Vec<ObjectName> {
     all.retain(|other| {
         other.namespace == who.namespace
             || engine.cluster.stores.object(other).is_some_and(|object| {
-                let object = engine.cluster.objects.freshest(&object);
+                let object = engine.cluster.objects.freshest(&object, || engine.cluster.stores.object(other));
                 let status = &object.data["status"];
                 let bound = status["external"].is_object() || status["intent"].is_object();
                 bound && has_finalizer(&object)
@@ -99,20 +99,30 @@ fn still_used(dependents: &[ObjectName]) -> String {
 }
 
 /// Shows what a renewal resulted in.
-fn show(engine: &Engine, subject: &mut Subject, account_id: &str, renewed: Renewed) -> Result<Outcome> {
-    let Renewed::Works { host, throttled, unreadable } = renewed else { return Ok(Outcome::Suspended) };
-    let installation = Some(engine.settings.installation.clone());
-    let facts = AuthStatus { host: Some(host), installation, dependents: None };
-    let status = subject.status_mut()?;
+fn show(
+    engine: &Arc<Engine>,
+    subject: &mut Subject,
+    spec: &DatabricksAuthSpec,
+    renewed: Renewed,
+) -> Result<Outcome> {
+    let Renewed::Works { session, throttled, unreadable } = renewed else { return Ok(Outcome::Suspended) };
+    let facts = AuthStatus {
+        host: Some(session.client.host().as_str().into()),
+        installation: Some(engine.settings.installation.clone()),
+        dependents: None,
+        unmanaged: unmanaged::report(engine, subject, spec, &session)?,
+    };
+    let (status, account_id) = (subject.status_mut()?, &spec.account_id);
     set_facts(status, &facts);
-    status.external_id = Some(account_id.to_owned());
+    status.external_id = Some(account_id.clone());
     status.external = Some(External {
-        account_id: account_id.to_owned(),
-        id: account_id.to_owned(),
+        account_id: account_id.clone(),
+        id: account_id.clone(),
         name: None,
         adopted: false,
         observed: false,
         created_at: None,
+        former: None,
     });
     let reason = Reason::OperatorNotPermitted;
     Ok(match (throttled, unreadable) {

@@ -1,5 +1,6 @@
 //! What to do, given the desired state, the observed state and the record. Pure: a table written as code, no clock, no I/O.
 
+mod foreign;
 mod issue;
 mod recover;
 mod step;
@@ -7,12 +8,13 @@ mod words;
 
 pub use issue::Issue;
 pub use step::{Released, Running, Step, View};
-pub use words::{managed_by, spec_path, words};
+pub use words::{managed_by, part_managed_by, spec_path, words};
 
+use foreign::foreign;
 use issue::Task;
 use recover::recover;
 use step::{plan, refuse, wait};
-use words::{start_over, write_back};
+use words::{lost_for_good, start_over, write_back};
 
 use std::time::Duration;
 
@@ -128,14 +130,14 @@ fn living(view: &View<'_>) -> Step {
         Found::Foreign(seen) => foreign(view, seen, false),
         Found::Ours(seen) if view.bound_as == BoundAs::Managed || observes(view) => {
             let issue = view.issue.as_ref().filter(|_| !view.observe);
-            issue.and_then(|issue| issued(issue, seen)).unwrap_or_else(|| ours(view, seen))
+            issue.and_then(|issue| issued(view, issue, seen)).unwrap_or_else(|| ours(view, seen))
         }
         Found::Ours(seen) => foreign(view, seen, true),
     }
 }
 
 /// What is to be done about a secret that exists; none if nothing is.
-fn issued(issue: &Issue, seen: &Seen) -> Option<Step> {
+fn issued(view: &View<'_>, issue: &Issue, seen: &Seen) -> Option<Step> {
     const DAY: Duration = Duration::from_secs(86_400);
     Some(match issue.task(seen) {
         Task::None => return None,
@@ -148,6 +150,11 @@ fn issued(issue: &Issue, seen: &Seen) -> Option<Step> {
                 "spec.renewal requests a new secret: it is created once the former one, {id}, may be deleted; a shorter \
                  spec.overlap makes that sooner"
             ),
+        },
+        // What else is to be done to the object does not need its secret.
+        Task::LostForGood => match ours(view, seen) {
+            Step::Rest => refuse(Reason::SecretLost, lost_for_good(view, issue)),
+            first => first,
         },
         Task::LostAgain => wait(
             Reason::Progressing,
@@ -241,67 +248,6 @@ fn absent(view: &View<'_>, settled: bool) -> Step {
         )),
         BoundAs::Managed | BoundAs::Observed => Step::Create,
     }
-}
-
-fn foreign(view: &View<'_>, seen: &Seen, marked: bool) -> Step {
-    if view.issue.is_some() && !view.observe && view.bound_as != BoundAs::Managed {
-        return instead_of_adoption(view);
-    }
-    let allowed = match view.adoption {
-        AdoptionPolicy::IfExists | AdoptionPolicy::Required => true,
-        AdoptionPolicy::IfOwned => marked || view.asked.is_some() || view.bound_as == BoundAs::Asked,
-        AdoptionPolicy::Never => false,
-    };
-    // Nothing manages it, so no permission is needed either: it is as good as missing.
-    let vacant =
-        seen.about.phase == Phase::Vacant && matches!(view.bound_as, BoundAs::Nothing | BoundAs::Observed);
-    if vacant && !allowed && !view.observe {
-        return Step::TakeUp;
-    }
-    // Nothing is written to what is only observed, so that needs no permission.
-    if (allowed || view.observe) && view.bound_as != BoundAs::Managed {
-        return Step::Adopt;
-    }
-    if view.copied && seen.about.owner.is_some() {
-        return refuse(
-            Reason::AlreadyExists,
-            format!(
-                "an annotation names the object {}, which carries the mark of another Kubernetes object, so it is left alone: \
-                 if that one is gone and the name is right, set spec.adoptionPolicy to IfExists to adopt it",
-                seen.id
-            ),
-        );
-    }
-    if view.bound_as == BoundAs::Managed {
-        return refuse(
-            Reason::AlreadyExists,
-            format!(
-                "the object {} in the account no longer looks like the one this object manages, so it is left alone: \
-                 change it back there, or apply this object again with spec.externalId and spec.adoptionPolicy: IfExists",
-                seen.id
-            ),
-        );
-    }
-    refuse(
-        Reason::AlreadyExists,
-        format!(
-            "{} is in the account already, with the id {}: set spec.adoptionPolicy to IfExists to adopt it, \
-             or give this one another name",
-            view.called, seen.id
-        ),
-    )
-}
-
-/// The value of a secret that exists is not known. One that was only observed stays, and another one is created.
-fn instead_of_adoption(view: &View<'_>) -> Step {
-    if view.bound_as == BoundAs::Observed && view.adoption != AdoptionPolicy::Required {
-        return Step::Create;
-    }
-    refuse(
-        Reason::AlreadyExists,
-        "a secret that exists cannot be managed, as its value is not known: to have one created, remove spec.externalId and \
-         spec.adoptionPolicy: Required",
-    )
 }
 
 fn ours(view: &View<'_>, seen: &Seen) -> Step {

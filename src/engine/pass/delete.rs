@@ -13,7 +13,7 @@ use serde_json::Value;
 use tokio::time::Instant;
 
 use super::bound::BoundAs;
-use super::decide::Released;
+use super::decide::{Released, fields_now};
 use super::look::Look;
 use super::outcome::Outcome;
 use super::subject::Counted;
@@ -77,20 +77,33 @@ impl Work<'_> {
 
     /// Counts a deletion. Returns why none is sent, after too many in the account.
     fn admit_deletion(&self, target: &Target) -> Option<Outcome> {
-        let message = self.engine.memory.breaker.admit(target.account_id(), &self.subject.uid()).err()?;
+        let stopped = self.engine.memory.breaker.admit(target.account_id(), &self.subject.uid()).err()?;
+        let message =
+            format!("{stopped}; to leave this object in the account, set spec.deletionPolicy to Retain");
         Some(Outcome::Blocked { reason: Reason::TooManyDeletions, message })
     }
 
-    /// What was adopted must be the object that the spec means. What the operator has created goes with its record, even if the spec was
-    /// changed while the result of the create was not known.
+    /// What was adopted, or is set back, must be the object that the spec means. What the operator has created goes with its record, even if
+    /// the spec was changed while the result of the create was not known.
     fn same_place_if_adopted(&self, want: Option<&Value>, seen: &Seen) -> Result<()> {
         let adopted = self.bound().adopted(self.read_only());
-        want.filter(|_| adopted).map_or(Ok(()), |want| self.same_place(want, seen))
+        let was_there = adopted || self.driver.traits().restored;
+        want.filter(|_| was_there).map_or(Ok(()), |want| self.same_place(want, seen))
     }
 
-    /// The deletion itself. Returns whether it was accepted; if not, the object is gone already.
+    /// The deletion itself, or the change that sets the object back to what it was. Returns whether it was accepted; if not, the object
+    /// is gone already.
     async fn send_delete(&self, target: &Target, seen: &Seen) -> Result<bool> {
-        match self.driver.remove(&target.place.writer, seen, target.want.as_ref()).await {
+        let writer = &target.place.writer;
+        let sent = match self.former() {
+            Some(former) => {
+                let fields = fields_now(&self.driver.changes(&former, seen)?);
+                let fields: Vec<&str> = fields.iter().map(String::as_str).collect();
+                self.driver.update(writer, seen, &former, &fields).await.map(drop)
+            }
+            None => self.driver.remove(writer, seen, target.want.as_ref()).await,
+        };
+        match sent {
             Ok(()) => Ok(true),
             // A replica that lags behind may not know it yet, and then nothing was deleted.
             Err(error) if error.is_rejected(Reason::ExternalResourceMissing) => {

@@ -5,12 +5,13 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
+use k8s_openapi::api::core::v1::{ConfigMap, Secret};
 use kube::core::DynamicObject;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::outcome::Pace;
-use crate::engine::account::{Auths, Secrets};
+use crate::engine::account::{Auths, NamedWatches};
 use crate::engine::cluster::Cluster;
 use crate::engine::crd::{ObjectName, Summary, summary};
 use crate::engine::kind::{Driver, Permit, fact};
@@ -40,6 +41,8 @@ pub struct Settings {
     pub installation: String,
     /// Watch only these namespaces; empty is all.
     pub namespaces: Vec<String>,
+    /// The namespaces whose DatabricksAuths may sign in as the operator's own Google service account; empty is none.
+    pub google_identity_namespaces: Vec<String>,
     /// Watch only objects with these labels; empty is all. In the form of `kubectl --selector`.
     pub selector: String,
     /// Reconciles at the same time, for each kind.
@@ -63,7 +66,9 @@ pub struct Engine {
     /// Deletions of what was just created for an object that vanished; the end of the process waits for them.
     pub undoing: Undoing,
     permit: Permit,
-    outputs: Secrets,
+    secrets: NamedWatches,
+    config_maps: NamedWatches,
+    kinds: Vec<&'static dyn Driver>,
     /// The facts by which objects refer to others.
     facts: BTreeSet<&'static str>,
 }
@@ -83,14 +88,34 @@ impl Engine {
         settings: Settings,
         (cluster, auths, memory, meter): (Cluster, Auths, Memory, Arc<Meter>),
         permit: Permit,
-        kinds: &[&dyn Driver],
+        kinds: &[&'static dyn Driver],
         stop: CancellationToken,
     ) -> Engine {
         let facts =
             kinds.iter().flat_map(|driver| driver.traits().references).filter_map(|it| it.fact).collect();
         let undoing = Undoing { tasks: TaskTracker::new(), stop };
-        let outputs = Secrets::new(cluster.objects.client().clone(), memory.wake.clone());
-        Engine { settings, cluster, auths, outputs, memory, meter, undoing, permit, facts }
+        let (kube, wake) = (cluster.objects.client(), &memory.wake);
+        let secrets = NamedWatches::of::<Secret>(kube.clone(), wake.clone());
+        let config_maps = NamedWatches::of::<ConfigMap>(kube.clone(), wake.clone());
+        let kinds = kinds.to_vec();
+        Engine {
+            settings,
+            cluster,
+            auths,
+            secrets,
+            config_maps,
+            memory,
+            meter,
+            undoing,
+            permit,
+            kinds,
+            facts,
+        }
+    }
+
+    /// The driver of a kind, if there is such a kind.
+    pub fn driver(&self, kind: &str) -> Option<&'static dyn Driver> {
+        self.kinds.iter().copied().find(|driver| driver.kind() == kind)
     }
 
     /// The right to write to an account.
@@ -99,14 +124,30 @@ impl Engine {
     }
 
     /// The Secrets that objects write what the account issues to.
-    pub fn outputs(&self) -> &Secrets {
-        &self.outputs
+    pub fn secrets(&self) -> &NamedWatches {
+        &self.secrets
+    }
+
+    /// The ConfigMaps that objects write what other tools need to.
+    pub fn config_maps(&self) -> &NamedWatches {
+        &self.config_maps
+    }
+
+    /// An object is gone: nothing that it names is watched any more.
+    pub fn unwatch(&self, who: &ObjectName) {
+        self.secrets.unwatch(who);
+        self.config_maps.unwatch(who);
     }
 
     /// What an object shows to those that refer to it: any change of it triggers a reconcile of them.
     pub fn shown_to_dependents(&self, object: &DynamicObject) -> (Summary, Vec<String>) {
         let facts = self.facts.iter().filter_map(|name| fact(name, &object.data["status"]));
         (summary(object), facts.map(str::to_owned).collect())
+    }
+
+    /// Whether objects of a kind determine a whole list of what others manage one by one.
+    pub fn has_roster(&self, kind: &str) -> bool {
+        self.driver(kind).is_some_and(|driver| driver.traits().roster.is_some())
     }
 
     /// The mark of a Kubernetes object.
@@ -126,9 +167,13 @@ impl Engine {
     }
 
     /// Whether a create or an adoption must wait, as the process has just started.
-    pub fn others_unseen(&self, uid: &str) -> bool {
-        let uid_of =
-            |who: &ObjectName| self.cluster.stores.object(who).and_then(|object| object.metadata.uid.clone());
-        self.memory.barrier.must_wait(uid, uid_of)
+    pub fn others_unseen(&self, who: &ObjectName, uid: &str) -> bool {
+        let uid_of = |who: &ObjectName| self.cluster.stores.uid(who);
+        self.memory.barrier.must_wait(who, uid, uid_of)
+    }
+
+    /// An object was reconciled since the start, or what it wants is known: after the last one, those that waited for it continue.
+    pub fn reconciled(&self, uid: &str) {
+        self.memory.barrier.reconciled(uid).iter().for_each(|who| self.memory.wake.wake(who));
     }
 }

@@ -4,6 +4,7 @@
 
 pub mod account;
 pub mod cluster;
+mod list;
 pub mod log;
 
 use std::collections::{BTreeSet, HashMap, VecDeque};
@@ -21,12 +22,12 @@ use serde_json::{Map, Value, json};
 use super::engine::Settings;
 use super::outcome::Pace;
 use crate::clock;
-use crate::databricks::{Client, Connection, Host, HostPolicy, Urgency};
+use crate::databricks::{Client, Connection, Credentials, Host, HostPolicy, Urgency};
 use crate::engine::crd::Reason;
 use crate::engine::error::{Error, Result};
 use crate::engine::kind::{
-    About, Acting, Change, Driver, Home, Key, Lifecycle, Need, New, Output, Ownership, Phase, Power,
-    PrincipalName, Reader, Resolved, Seen, Shared, Traits, Wanted, When, Writer,
+    About, Acting, Change, Driver, Entries, Home, Issues, Key, Lifecycle, Need, New, Output, Ownership, Part,
+    Phase, Power, PrincipalName, Reader, Resolved, Seen, Settled, Shared, Traits, Wanted, When, Writer,
 };
 
 /// A kind whose objects have a name, which no update gives to two of them, and values that differ where they differ. What is
@@ -70,6 +71,8 @@ pub struct Fake {
     pub calls: Mutex<Vec<String>>,
     /// What the guard was asked to judge by: the operator's own principal, and the ids of the siblings.
     pub judged: Mutex<Vec<(Option<String>, Vec<String>)>>,
+    /// So many rows were compared with a key.
+    pub compared: Mutex<usize>,
     /// What all objects share, or why that cannot be read.
     pub shared: Mutex<Result<Shared>>,
 }
@@ -101,17 +104,22 @@ impl Fake {
             untold: &[],
             unlisted: &[],
             home: Home::Account,
+            parented: false,
             ownership: Ownership::RecordedId,
             lifecycle: Lifecycle::Object,
             data_bearing: false,
-            issues: false,
+            retained: false,
+            issues: Issues::Nothing,
             granted_by_name: false,
             removable: true,
+            restored: false,
             read_lag: Duration::ZERO,
             guarded_alone: false,
             guarded_among_siblings: false,
             creates_in_turn: false,
             writes_in_turn: false,
+            has_parts: true,
+            roster: None,
         };
         let mut fake = Fake {
             traits,
@@ -133,6 +141,7 @@ impl Fake {
             mark: Mutex::new("it".into()),
             calls: Mutex::default(),
             judged: Mutex::default(),
+            compared: Mutex::default(),
             shared: Mutex::new(Ok(Shared::default())),
         };
         change(&mut fake);
@@ -253,6 +262,7 @@ pub fn settings(read_lag: Duration, quarantine: Duration) -> Settings {
         operation: 3_600 * second,
         installation: "here".into(),
         namespaces: vec![],
+        google_identity_namespaces: vec![],
         selector: String::new(),
         concurrency: 1,
         max_deletions_per_hour: 0,
@@ -266,7 +276,8 @@ pub fn client(account_id: &str) -> Client {
         host,
         account_id: account_id.into(),
         client_id: "client".into(),
-        client_secret: "secret".to_owned().into(),
+        credentials: Credentials::Secret("secret".to_owned().into()),
+        on_google: false,
     };
     Client::new(connection, &crate::databricks::Settings::default()).unwrap()
 }
@@ -331,7 +342,9 @@ impl Driver for Fake {
             Some(id) => json!(id),
             None => spec["value"].clone(),
         };
-        Ok(json!({"name": spec["name"], "value": value}))
+        let mut state = json!({"name": spec["name"], "value": value});
+        list::desire(&mut state, spec);
+        Ok(state)
     }
 
     fn key(&self, want: &Value) -> Result<Key> {
@@ -349,7 +362,7 @@ impl Driver for Fake {
     }
 
     fn output(&self, spec: &Value) -> Result<Option<Output>> {
-        Ok(spec["secretName"].as_str().filter(|_| self.traits.issues).map(|name| Output {
+        Ok(spec["secretName"].as_str().filter(|_| self.traits.issues != Issues::Nothing).map(|name| Output {
             secret_name: name.to_owned(),
             key: "key",
             overlap: Duration::from_secs(spec["overlap"].as_u64().unwrap_or(600)),
@@ -359,6 +372,23 @@ impl Driver for Fake {
 
     fn power(&self, _: &Value) -> Result<Power> {
         Ok(Power::default())
+    }
+
+    /// All of something that others may have shares of, which a spec means once it is bound, or one share of it.
+    fn parts(&self, want: &Value, id: Option<&str>) -> Result<Vec<Part>> {
+        let value = want["value"].as_str().unwrap_or_default();
+        let part = |what: &str, shared| Part { what: what.to_owned(), shared, remedy: "change spec.value" };
+        let all = value.strip_prefix("all of ").filter(|_| id.is_some()).map(|what| part(what, false));
+        let one = value.strip_prefix("one of ").map(|what| part(what, true));
+        Ok(all.into_iter().chain(one).collect())
+    }
+
+    fn entries(&self, want: &Value, seen: &Seen) -> Result<Entries> {
+        Ok(list::entries(want, &seen.state))
+    }
+
+    fn settle(&self, want: &Value, settled: &Settled) -> Result<Value> {
+        Ok(list::settle(want, settled))
     }
 
     fn recognises(&self, want: &Value, seen: &Seen) -> Result<bool> {
@@ -372,7 +402,7 @@ impl Driver for Fake {
             .as_object()
             .into_iter()
             .flatten()
-            .filter(|(field, value)| seen.state[*field] != **value && !fixed(field));
+            .filter(|(field, value)| list::differs(field, value, &seen.state[*field]) && !fixed(field));
         Ok(fields.map(|(field, _)| Change { path: field.clone(), when: When::Now }).collect())
     }
 
@@ -381,15 +411,18 @@ impl Driver for Fake {
     }
 
     fn matches(&self, key: &Key, seen: &Seen) -> Result<bool> {
+        *self.compared.lock().unwrap() += 1;
         Ok(seen.state["name"] == *key.name)
     }
 
     fn guard<'a>(&'a self, act: Acting<'a>, _: &'a Reader) -> BoxFuture<'a, Result<()>> {
         let siblings = act.siblings.iter().map(|seen| seen.id.clone()).collect();
         self.judged.lock().unwrap().push((act.auth.principal_id.clone(), siblings));
-        let value = act.want.and_then(|want| want["value"].as_str()).unwrap_or_default();
+        let wanted = |field: &str| act.want.and_then(|want| want[field].as_str()).unwrap_or_default();
+        let value = wanted("value");
         let blocks = |net: &IpNet| value.strip_prefix("block ") == Some(&net.to_string());
-        let refused = value == "lock-out" || act.auth.egress.iter().any(blocks);
+        let locks_out = [value, wanted("name")].contains(&"lock-out") || list::locks_out(act.want);
+        let refused = locks_out || act.auth.egress.iter().any(blocks);
         let refusal = Error::terminal(Reason::WouldLockOut, "it would lock the operator out");
         std::future::ready(if refused { Err(refusal) } else { Ok(()) }).boxed()
     }
@@ -412,16 +445,17 @@ impl Driver for Fake {
             let waits = *self.waits.lock().unwrap();
             tokio::time::sleep(waits).await;
             self.written(api, format!("POST {name}"))?;
-            let upsert = self.traits.lifecycle == Lifecycle::Upsert;
+            let (upsert, issues) = (self.traits.lifecycle == Lifecycle::Upsert, self.traits.issues);
             let id = match upsert {
                 true => format!("/{name}"),
-                false if self.traits.issues => self.next_id(),
+                false if issues != Issues::Nothing => self.next_id(),
                 false => format!("id-{name}"),
             };
             let mut seen = seen(&id, name, self.mark().as_deref());
-            if self.traits.issues {
+            if issues != Issues::Nothing {
                 let now = clock::now().as_second();
-                (seen.about.created, seen.about.expires) = (Some(now), Some(now + 9_000));
+                let expires = (issues == Issues::Secret).then_some(now + 9_000);
+                (seen.about.created, seen.about.expires) = (Some(now), expires);
             }
             if !*self.partial.lock().unwrap() {
                 seen.state["value"] = want["value"].clone();
@@ -432,7 +466,12 @@ impl Driver for Fake {
             if *self.silent.lock().unwrap() {
                 new.seen = None;
             }
-            new.secret = self.traits.issues.then(|| SecretString::from(format!("secret of {}", new.id)));
+            if issues != Issues::Nothing {
+                new.secret = Some(SecretString::from(format!("secret of {}", new.id)));
+            }
+            if issues == Issues::WithSecret {
+                new.beside = Some(("user", format!("user of {}", new.id)));
+            }
             Ok(new)
         }
         .boxed()
@@ -459,7 +498,7 @@ impl Driver for Fake {
             }
             let in_part = self.in_part.lock().unwrap().clone();
             let carried_out = now.iter().filter(|field| in_part.is_none() || **field == "value");
-            carried_out.for_each(|field| seen.state[*field] = want[*field].clone());
+            carried_out.for_each(|field| list::put(&mut seen.state[*field], &want[*field]));
             if seen.about.phase == Phase::Vacant {
                 seen.about.phase = Phase::Ready;
             }

@@ -5,7 +5,6 @@
 //! does not take several writes at a time, one waits for the other.
 
 use std::collections::BTreeSet;
-use std::sync::Arc;
 
 use ipnet::IpNet;
 use kube::ResourceExt;
@@ -227,7 +226,7 @@ impl Work<'_> {
     }
 
     /// The other objects of the kind that stand for one under this parent in this account.
-    fn siblings(&self, target: &Target, within: &str) -> Vec<(Arc<DynamicObject>, External)> {
+    fn siblings(&self, target: &Target, within: &str) -> Vec<(DynamicObject, External)> {
         let account = target.account_id();
         let own = self.subject.uid();
         let objects = self.engine.cluster.stores.objects(&self.subject.who.kind);

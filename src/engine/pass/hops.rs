@@ -8,6 +8,7 @@
 
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
+use std::time::Duration;
 
 use futures::FutureExt;
 use kube::ResourceExt;
@@ -17,6 +18,7 @@ use serde::Deserialize;
 use serde_json::Value;
 use tracing::{Instrument, Span};
 
+use super::bound::BoundAs;
 use super::decide::{Released, Step, deleting_without_account};
 use super::engine::Engine;
 use super::look::{Freshness, Look};
@@ -29,24 +31,32 @@ use super::work::{Target, Work};
 use crate::engine::crd::{EXTERNAL_ID, Management, Reason, has_finalizer};
 use crate::engine::error::{Error, Result};
 use crate::engine::kind::Driver;
+use crate::engine::memory::Inside;
+
+/// An object that waits in line is woken when it may continue, and asks again after this time at the latest.
+const IN_LINE: Duration = Duration::from_secs(60);
 
 /// After this many failures in a row, about half a minute at the usual back-off, an object counts as reconciled.
 const FAILED_ATTEMPTS: u32 = 5;
 
 /// One reconcile. A panic in it is caught, shown on the object, and harms no other.
-pub async fn reconcile(
-    object: Arc<DynamicObject>,
-    engine: Arc<Engine>,
-    driver: &'static dyn Driver,
-) -> Action {
+pub async fn reconcile(object: &DynamicObject, engine: Arc<Engine>, driver: &'static dyn Driver) -> Action {
     let kind = driver.kind();
-    let mut subject = Subject::new(&engine, &object, &kind);
+    let mut subject = Subject::new(&engine, object, &kind);
     let uid = subject.uid();
-    let mut auth = None;
+    let (mut auth, mut inside, mut turned_away) = (None, None, false);
     let outcome = match hop("parse").in_scope(|| parse(&subject)) {
         Ok(management) => {
             let mut work = Work { engine: &engine, driver, subject, management, admitted: None };
-            let result = AssertUnwindSafe(hops(&mut work)).catch_unwind().await;
+            // It is held until the end: the conclusion is work too.
+            let place = work.take_place();
+            let result = match &place {
+                Ok(_) => AssertUnwindSafe(hops_and_outputs(&mut work)).catch_unwind().await,
+                Err(waited) => Ok(work.in_line(*waited)),
+            };
+            result.iter().for_each(|ended| work.give_up_parts(ended));
+            turned_away = place.is_err();
+            inside = place.ok().flatten();
             subject = work.subject;
             auth = work.admitted;
             result.unwrap_or_else(|_| {
@@ -58,12 +68,16 @@ pub async fn reconcile(
             })
         }
         Err(_) if subject.deleting() && nothing_outside(&subject) => subject.release(&engine, None).await,
-        Err(error) => Err(error),
+        Err(error) => {
+            engine.memory.line.leave(&subject.who);
+            Err(error)
+        }
     };
     // A stale view, or an outage, leaves the object open. One that fails again and again must not hold up all others.
-    let settled = !matches!(outcome, Err(Error::Conflict(_) | Error::Transient { .. }));
+    let passing = matches!(outcome, Err(Error::Conflict(_) | Error::Transient { .. } | Error::Later(_)));
+    let settled = !passing && !turned_away;
     if settled || engine.memory.objects.attempts(&uid) >= FAILED_ATTEMPTS {
-        engine.memory.barrier.reconciled(&uid);
+        engine.reconciled(&uid);
     }
     let (who, made) = (subject.who.clone(), subject.made.take());
     if let (Err(error), Some(auth)) = (&outcome, auth) {
@@ -71,6 +85,7 @@ pub async fn reconcile(
     }
     // Not within a span of its own: what it concludes is recorded in the span of the reconcile.
     let ended = subject.conclude(&engine, outcome, Reason::Available).await;
+    drop(inside);
     if let (Ended::Gone, Some((writer, new))) = (&ended, made) {
         let undone = undo(engine.clone(), driver, writer, new, (who, uid));
         engine.undoing.tasks.spawn(undone.in_current_span());
@@ -93,6 +108,7 @@ fn nothing_outside(subject: &Subject) -> bool {
 /// The hops before the act only read the object under work; what they return is put on it here and in `decide_by`. From [`super::act`] on, each step
 /// puts what it did on the object.
 async fn hops(work: &mut Work<'_>) -> Result<Outcome> {
+    work.forget_references()?;
     if let Some(outcome) = work.without_account().await? {
         return Ok(outcome);
     }
@@ -105,16 +121,26 @@ async fn hops(work: &mut Work<'_>) -> Result<Outcome> {
     let resolved = work.resolve(&place).instrument(hop("resolve")).await?;
     let mut target = hop("desire").in_scope(|| work.desire(place, resolved))?;
     work.subject.put_references(target.refs.as_ref(), target.unresolved.shown())?;
-    work.keep_only(&target.claims);
+    work.keep_parts(&target)?;
     work.find_home(&target).instrument(hop("desire")).await?;
     work.write_finalizer().await?;
-    let (look, decision) = match work.observe_and_decide(&mut target).await {
+    let (look, mut decision) = match work.observe_and_decide(&mut target).await {
         Err(error) if work.goes_with_workspace(&error)? => {
             return work.release(Released::Left("left to the deletion of its workspace".into())).await;
         }
         both => both?,
     };
+    work.keep_only(&target, &look, &decision.step)?;
+    if let Some(outcome) = work.claim_parts(&target, &look, &mut decision)? {
+        return Ok(outcome);
+    }
     work.carry_out(&target, look, decision).await
+}
+
+/// The hops, and what other tools need of their findings.
+async fn hops_and_outputs(work: &mut Work<'_>) -> Result<Outcome> {
+    let outcome = hops(work).await;
+    work.publish(outcome).await
 }
 
 /// What a hop does and logs is within its span.
@@ -122,7 +148,7 @@ fn hop(name: &'static str) -> Span {
     tracing::debug_span!("hop", hop = name, otel.name = name)
 }
 
-impl Work<'_> {
+impl<'e> Work<'e> {
     /// What needs no account: an object that is suspended, or that is deleted and has nothing there to delete.
     async fn without_account(&mut self) -> Result<Option<Outcome>> {
         self.engine.memory.claims.stop_waiting_for_name(&self.subject.who);
@@ -147,9 +173,36 @@ impl Work<'_> {
         }
     }
 
-    /// From here on there may be an object in the account.
+    /// A new object waits in the line of its kind if many others are created. Not one that only observes: it sends no call of its own.
+    /// `Err` is how long it has waited.
+    fn take_place(&self) -> Result<Option<Inside<'e>>, Duration> {
+        let (line, who) = (&self.engine.memory.line, &self.subject.who);
+        if self.is_bound() || self.read_only() || self.management.suspended() || self.subject.deleting() {
+            line.leave(who);
+            return Ok(None);
+        }
+        line.enter(who).map(Some)
+    }
+
+    /// What a wait in line comes to. A new object has no status, and that says enough; an older status would be wrong after a while.
+    fn in_line(&self, waited: Duration) -> Result<Outcome> {
+        let says_something = self.subject.status.as_ref().is_ok_and(|status| !status.conditions.is_empty());
+        if waited < IN_LINE || !says_something {
+            return Err(Error::Later(IN_LINE));
+        }
+        let message = "waiting until other new objects were reconciled".into();
+        Ok(Outcome::Progress { reason: Reason::Progressing, message, sent: false })
+    }
+
+    /// Whether there may be an object in the account for this one.
+    fn is_bound(&self) -> bool {
+        !matches!(self.bound().bound_as(), BoundAs::Nothing | BoundAs::Asked)
+    }
+
+    /// An object that is bound has our finalizer. A new one gets it once it is to be bound: until then nothing is left behind if it is
+    /// deleted.
     async fn write_finalizer(&mut self) -> Result<()> {
-        if self.read_only() || self.subject.deleting() {
+        if self.read_only() || self.subject.deleting() || !self.is_bound() {
             return Ok(());
         }
         let engine = self.engine;
@@ -175,7 +228,11 @@ impl Work<'_> {
     ) -> Result<(Look, Decision)> {
         let look = self.observe(target, freshness).instrument(hop("observe")).await?;
         self.subject.put_read(&look, self.usable(&look));
-        target.want = target.unresolved.keep(wanted, look.seen());
+        target.want = match self.driver.traits().roster {
+            None => target.unresolved.keep(wanted, look.seen()),
+            Some(_) => wanted.cloned(),
+        };
+        self.settle_roster(target, &look).instrument(hop("decide")).await?;
         let decision = hop("decide").in_scope(|| self.decide(target, &look))?;
         if decision.aside {
             self.close_operation()?;

@@ -50,7 +50,7 @@ pub enum Interrupted {
     Since {
         /// Their ids.
         hits: Vec<String>,
-        /// All were created at the time of the create, as far as the account says when they were created.
+        /// All were created at the time of the create, as far as the account says when they were created. Never of what can hold no mark.
         in_time: bool,
         /// When the create was sent.
         sent: Timestamp,

@@ -21,7 +21,7 @@ use crate::engine::account::{Rows, Snapshots};
 use crate::engine::crd::{Intent, ObjectName, Reason, age};
 use crate::engine::error::{Error, Result};
 use crate::engine::kind::{Driver, Key, Phase, Reader, Seen};
-use crate::engine::memory::{Claimant, Recall, named};
+use crate::engine::memory::{Claimant, Recall, holding};
 
 /// The maximum age of the LIST by which a recorded upsert is written again.
 const UPSERT_FRESH: Duration = Duration::from_secs(60);
@@ -52,6 +52,8 @@ pub struct Observer<'a> {
     pub operation: bool,
     /// The earliest start of a reading.
     pub not_before: Instant,
+    /// When a reconcile was requested, if that was not handled yet and nothing else is open.
+    pub requested_at: Option<Instant>,
     /// How long reads may lag behind.
     pub lag: Lag,
     /// How long after a create with an unknown result the account certainly shows its object.
@@ -104,11 +106,12 @@ impl Observer<'_> {
     /// The object that a record points to.
     async fn by_id(&self, id: &str, freshness: Freshness) -> Result<Look> {
         if let Some(holder) = self.holder_of_record(id) {
-            return Ok(Look::from(Found::ManagedBy(named(self.claimant.who, &holder))));
+            return Ok(Look::from(Found::ManagedBy(holding(self.claimant.who, &holder))));
         }
         let upsert = self.repeatable();
         // An object is searched where it was created, not where it would be created now.
         let within = self.driver.within(id)?;
+        self.await_turn(&within).await?;
         let not_before = match freshness {
             Freshness::Routine => Some(self.list_not_before(upsert)),
             Freshness::BeforeWrite => upsert.then(|| self.list_not_before(upsert).max(recent(UPSERT_FRESH))),
@@ -139,6 +142,17 @@ impl Observer<'_> {
             }
         };
         Ok(Look { read_at, ..look })
+    }
+
+    /// Many objects that are deleted at once, or are asked to reconcile, share a reading: each waits for its turn.
+    async fn await_turn(&self, within: &str) -> Result<()> {
+        let Some(since) = self.remembered.with(|m| m.delete_accepted).max(self.requested_at) else {
+            return Ok(());
+        };
+        match self.snapshots.turn(self.driver, within, since, self.claimant.who).await {
+            None => Ok(()),
+            Some(after) => Err(Error::Later(after)),
+        }
     }
 
     async fn get(&self, id: &str, within: &str) -> Result<Option<Seen>> {
@@ -231,7 +245,7 @@ impl Observer<'_> {
         let others =
             if self.repeatable() { vec![] } else { self.missing_from_list(within, id, accepted).await? };
         // The secrets of others are no substitute.
-        let others = if self.driver.traits().issues { vec![] } else { others };
+        let others = if self.driver.traits().are_secrets() { vec![] } else { others };
         let settled = accepted.is_some() || since.elapsed() >= self.absence || again;
         if settled && !others.is_empty() && !self.deleting {
             return Ok(Look::from(Found::Replaced(others)));
@@ -239,36 +253,36 @@ impl Observer<'_> {
         Ok(Look { may_be_stale, ..Look::from(Found::Nothing { settled }) })
     }
 
-    /// The second proof of absence: a LIST without this id. Returns the ids in it that match what is wanted.
+    /// The second proof of absence: a LIST without this id. Returns the ids in it that match what is wanted, unless that is a deletion.
     async fn missing_from_list(
         &self,
         within: &str,
         id: &str,
         accepted: Option<Instant>,
     ) -> Result<Vec<String>> {
-        let key = self.key()?;
-        let all = |rows: &Rows<'_>| rows.all().cloned().collect::<Vec<Seen>>();
+        // What is deleted has no substitute. Thousands may be deleted at once: none of them reads the rows of the others.
+        let key = if self.deleting { None } else { self.key()? };
+        let matching = |rows: &Rows<'_>| -> Result<Vec<String>> {
+            if rows.row(id).is_some_and(|seen| !matches!(seen.about.phase, Phase::Leaving(_))) {
+                let text = "Databricks says of one object both that it exists and that it does not";
+                return Err(Error::retry(text));
+            }
+            let (mut ids, Some(key)) = (vec![], &key) else { return Ok(vec![]) };
+            for seen in rows.all() {
+                if self.driver.matches(key, seen)? {
+                    ids.push(seen.id.clone());
+                }
+            }
+            Ok(ids)
+        };
         let recent = recent(CREATE_FRESH);
         let fresh = accepted.map_or(recent, |accepted| accepted.max(recent));
-        let mut matching = vec![];
-        for seen in self.snapshots.look(self.driver, self.reader, within, fresh, all).await? {
-            if seen.id == id && !matches!(seen.about.phase, Phase::Leaving(_)) {
-                return Err(Error::retry(
-                    "Databricks says of one object both that it exists and that it does not",
-                ));
-            }
-            if let Some(key) = &key
-                && self.driver.matches(key, &seen)?
-            {
-                matching.push(seen.id);
-            }
-        }
-        Ok(matching)
+        self.snapshots.look(self.driver, self.reader, within, fresh, matching).await?
     }
 
     /// No record: does something match the spec?
     async fn by_key(&self, freshness: Freshness) -> Result<Look> {
-        if self.driver.traits().issues {
+        if self.driver.traits().are_secrets() {
             return Ok(Look::from(Found::Nothing { settled: true }));
         }
         let key = self.key()?.ok_or_else(|| {
@@ -322,6 +336,10 @@ impl Observer<'_> {
     /// since the object was retained. Which of them is meant is for a person to say.
     async fn matching(&self, key: &Key, not_before: Instant) -> Result<Vec<Seen>> {
         let matching = |rows: &Rows<'_>| -> Result<Vec<Seen>> {
+            // The id of an upsert is its key.
+            if self.repeatable() {
+                return Ok(rows.row(&format!("{}/{}", key.within, key.name)).cloned().into_iter().collect());
+            }
             let mut all = vec![];
             for seen in rows.all() {
                 if self.recognise.marked(seen) || self.driver.matches(key, seen)? {
@@ -355,7 +373,7 @@ impl Observer<'_> {
     }
 
     fn unless_held(&self, holder: Option<ObjectName>, found: Found) -> Found {
-        holder.map_or(found, |holder| Found::ManagedBy(named(self.claimant.who, &holder)))
+        holder.map_or(found, |holder| Found::ManagedBy(holding(self.claimant.who, &holder)))
     }
 
     /// The other object that manages the one that the record names. An object that is recorded as its manager claims it each

@@ -80,6 +80,7 @@ impl Outcome {
             Outcome::Failed(Error::Conflict(_)) => ReconcileResult::Conflict,
             Outcome::Failed(Error::Unknown { .. }) => ReconcileResult::Unknown,
             Outcome::Failed(Error::Fenced) => ReconcileResult::Fenced,
+            Outcome::Failed(Error::Later(_)) => ReconcileResult::Later,
         }
     }
 }
@@ -161,6 +162,7 @@ mod tests {
             (Outcome::Failed(Error::Conflict(String::new())), "conflict"),
             (Outcome::Failed(Error::Unknown { message: String::new() }), "unknown"),
             (Outcome::Failed(Error::Fenced), "fenced"),
+            (Outcome::Failed(Error::Later(Duration::ZERO)), "later"),
         ] {
             assert_eq!(outcome.result().word(), word, "{outcome:?}");
         }

@@ -1,6 +1,12 @@
 //! The Kubernetes Secret that a secret of the account goes to: it is read, reserved before a create, and filled from the response.
 //! [`super::decide`] says when, [`super::create`] in which order; [`super::delete`] deletes former secrets in the account.
 //!
+//! The object in the account may be the secret itself, or have a secret of its own, see [`Issues`]. Both are reserved and filled alike, and
+//! what a response to our own create names is deleted if its secret cannot be kept: no user ever had that. They differ once a response is
+//! lost. A secret gets a successor. An object that only has one is bound without it, and a person decides: whatever shows that the object is
+//! the result of that create, its name and its time, may also be true of one that another client created in the same minutes and whose
+//! secret that client has, and a new object has another id, which its users must learn.
+//!
 //! No secret is in what is logged, shown or remembered here: it goes from the response into the Secret, and is dropped.
 
 use tokio::time::Instant;
@@ -13,13 +19,16 @@ use crate::clock;
 use crate::engine::cluster::{Content, Held, NotFilled, OutputSecret, Reserved};
 use crate::engine::crd::Reason;
 use crate::engine::error::{Error, Result};
-use crate::engine::kind::{New, Output};
+use crate::engine::kind::{Issues, New, Output};
 use crate::engine::meter::Write;
 
 impl Work<'_> {
-    /// Where the secret goes; none for a kind without one.
+    /// Where the secret goes; none for a kind without one, and for an object that is managed without its secret.
     pub fn output(&self) -> Result<Option<Output>> {
-        if self.driver.traits().issues { self.driver.output(&self.subject.spec()) } else { Ok(None) }
+        match self.driver.traits().issues {
+            Issues::Nothing => Ok(None),
+            Issues::Secret | Issues::WithSecret => self.driver.output(&self.subject.spec()),
+        }
     }
 
     fn at<'a>(&'a self, output: &'a Output) -> OutputSecret<'a> {
@@ -34,7 +43,7 @@ impl Work<'_> {
 
     /// The Kubernetes Secret as it is now, if what is to be done depends on it. From now on a change of it triggers the object.
     pub async fn read_output_secret(&self) -> Result<Option<Held>> {
-        if !self.driver.traits().issues {
+        if self.driver.traits().issues == Issues::Nothing {
             return Ok(None);
         }
         // One that only observes binds what an interrupted create has put there.
@@ -47,7 +56,7 @@ impl Work<'_> {
         }
         let output = if needed { self.driver.output(&spec)? } else { None };
         let name = output.as_ref().map(|output| output.secret_name.as_str());
-        let (watches, who) = (self.engine.outputs(), &self.subject.who);
+        let (watches, who) = (self.engine.secrets(), &self.subject.who);
         watches.watch(who, name);
         let Some(output) = output else { return Ok(None) };
         let held = self.at(&output).read().await?;
@@ -57,18 +66,19 @@ impl Work<'_> {
         Ok(Some(held))
     }
 
-    /// What is known of the secret, for a kind with one. While deleting, the spec may be unreadable.
+    /// What is known of the secret, for an object with one. While deleting, the spec may be unreadable.
     pub fn issue(&self, look: &Look) -> Result<Option<Issue>> {
-        if !self.driver.traits().issues {
-            return Ok(None);
-        }
         let output = match self.output() {
-            Ok(output) => output.unwrap_or_default(),
-            Err(_) if self.subject.deleting() => Output::default(),
+            Ok(output) => output,
+            Err(_) if self.subject.deleting() => None,
             Err(error) => return Err(error),
         };
+        let is_secret = self.driver.traits().are_secrets();
+        // What is a secret has one, whatever the spec says.
+        let Some(output) = output.or_else(|| is_secret.then(Output::default)) else { return Ok(None) };
         Ok(Some(Issue {
             output,
+            once: !is_secret,
             held: look.output_secret.clone(),
             retired: self.subject.status()?.retired.clone(),
             refilled: self.remember(|m| m.refilled).map(|at| at.elapsed()),
@@ -80,15 +90,15 @@ impl Work<'_> {
 
     /// Reserves the Kubernetes Secret: before anything is created, it is there, and the object's own.
     pub async fn reserve(&self) -> Result<Option<Reserved>> {
-        if !self.driver.traits().issues {
-            return Ok(None);
-        }
         let Some(output) = self.output()? else {
+            if !self.driver.traits().are_secrets() {
+                return Ok(None);
+            }
             let text = "spec.secretName is needed to create the secret: set it";
             return Err(Error::terminal(Reason::InvalidSpec, text));
         };
         let reserved = self.at(&output).reserve().await?;
-        self.engine.outputs().knows(&self.subject.who, &output.secret_name, reserved.version.clone());
+        self.engine.secrets().knows(&self.subject.who, &output.secret_name, reserved.version.clone());
         Ok(Some(reserved))
     }
 
@@ -100,12 +110,13 @@ impl Work<'_> {
             None => Error::retry("the response of Databricks to a create holds no secret"),
             Some(secret) => {
                 let renewal = output.renewal.as_deref();
-                let content = Content { id: &new.id, renewal, secret: &secret };
+                let beside = new.beside.as_ref();
+                let content = Content { id: &new.id, renewal, secret: &secret, beside };
                 let refills = self.has_lost_secret(&reserved);
                 let permit = || self.engine.permit().holds();
                 match self.at(&output).fill(reserved, &content, permit).await {
                     Ok(version) => {
-                        self.engine.outputs().knows(&self.subject.who, &output.secret_name, version);
+                        self.engine.secrets().knows(&self.subject.who, &output.secret_name, version);
                         self.remember(|m| {
                             m.refilled = refills.then(Instant::now).or(m.refilled);
                             m.renewed.clone_from(&output.renewal);
@@ -121,7 +132,7 @@ impl Work<'_> {
                 }
             }
         };
-        tracing::warn!(external_id = new.id, error = %failed, "a secret could not be kept; deleting it in the account");
+        tracing::warn!(external_id = new.id, error = %failed, "a secret could not be kept; deleting what was created in the account");
         match take_back(self.driver, &self.own_writer(target), new).await {
             Ok(()) => {
                 self.engine.meter.of(&self.subject.who.kind).wrote(Write::Delete);
@@ -130,7 +141,7 @@ impl Work<'_> {
             }
             Err(error) => Err(Error::Unknown {
                 message: format!(
-                    "{failed}; the secret {} in the account cannot be deleted yet: {error}",
+                    "{failed}; what was created in the account, {}, cannot be deleted at present: {error}",
                     new.id
                 ),
             }),

@@ -7,6 +7,7 @@
 
 use super::outcome::Outcome;
 use super::subject::Terms;
+use super::unlisted::Findings;
 use super::unresolved::Unresolved;
 use super::work::{Place, Target, Work};
 use crate::databricks::Urgency;
@@ -21,15 +22,19 @@ impl Work<'_> {
         let who = &self.subject.who;
         let auth_ref = &self.management.auth_ref;
         let auth = auth_ref.who(&who.namespace);
-        let known = self.engine.cluster.stores.object(&auth).is_some();
+        let known = self.engine.cluster.stores.cached(&auth).is_some();
         let deleting = self.subject.deleting();
         let by_name = self.driver.traits().granted_by_name;
         let applicant = Applicant { namespace: &who.namespace, kind: &who.kind, by_name };
         let admission = self.engine.auths.admit(auth_ref, applicant, deleting, known).await?;
         self.same_account(&admission)?;
-        let urgency = if self.subject.settled()? { Urgency::Routine } else { Urgency::Urgent };
-        let reader = Reader::new(admission.session.client.clone(), urgency);
         let creates = self.subject.recorded_id().is_none() && !deleting;
+        let urgency = match self.subject.settled()? {
+            true => Urgency::Routine,
+            false if creates => Urgency::Create,
+            false => Urgency::Urgent,
+        };
+        let reader = Reader::new(admission.session.client.clone(), urgency);
         let writer = Writer::new(reader.clone(), self.permit(&auth, &admission, creates));
         Ok(Place { auth, terms: self.terms(Some(&admission))?, admission, reader, writer, urgency })
     }
@@ -107,7 +112,8 @@ impl Work<'_> {
             }
         };
         let claims = self.claims(&place.admission, want.as_ref())?;
-        Ok(Target { place, want, refs, claims, unresolved: unresolved.unwrap_or_default() })
+        let (unresolved, findings) = (unresolved.unwrap_or_default(), Findings::default());
+        Ok(Target { place, want, refs, claims, unresolved, findings })
     }
 
     /// For a kind inside workspaces: checks the grants for each workspace that the spec or the record names, as each is called at its

@@ -117,7 +117,9 @@ impl Subject {
         let outcome = outcome.unwrap_or_else(Outcome::Failed);
         let (counts, result, begun) = (engine.meter.of(&self.who.kind), outcome.result(), self.begun);
         self.count_changes(counts);
-        let (ended, lost) = if self.released {
+        let (ended, lost) = if let Outcome::Failed(Error::Later(after)) = outcome {
+            (Ended::Again(Some(after)), None)
+        } else if self.released {
             (self.end_released(engine, &outcome).await, None)
         } else {
             self.end(engine, outcome, ready).await

@@ -14,6 +14,7 @@ use super::outcome::Outcome;
 use super::subject::Shown;
 use super::view::Decision;
 use super::work::{Target, Work};
+use crate::engine::cluster::Held;
 use crate::engine::crd::{CREATED_BY, Drift, EXTERNAL_ID, EventReason, External, Reason, camel, shorten};
 use crate::engine::error::Result;
 use crate::engine::kind::{Change, Immutable, Phase, Seen, Traits, at};
@@ -22,9 +23,9 @@ use crate::engine::meter::Write;
 use cut::{Left, cut};
 
 impl Work<'_> {
-    /// A response to our own change is one more reading.
-    pub fn respond(&mut self, target: &Target, seen: Seen) -> Result<Outcome> {
-        let look = Look::from_response(seen);
+    /// A response to our own change is one more reading. `held` is the Kubernetes Secret as it was read before the change, if it was.
+    pub fn respond(&mut self, target: &Target, seen: Seen, held: Option<Held>) -> Result<Outcome> {
+        let look = Look { output_secret: held, ..Look::from_response(seen) };
         self.subject.put_read(&look, self.usable(&look));
         let decision = self.decide_on_response(target, &look)?;
         self.report(target, &look, decision)
@@ -35,7 +36,8 @@ impl Work<'_> {
         let Decision { step, changes, .. } = decision;
         // An object that only observes does nothing that could be due.
         let issue = self.issue(look)?.filter(|_| !self.read_only());
-        self.subject.act_in = issue.and_then(|issue| issue.next_due(look.seen()));
+        let due = issue.and_then(|issue| issue.next_due(look.seen()));
+        self.subject.act_in = due.into_iter().chain(target.findings.next).min();
         if let Some(seen) = look.seen() {
             self.may_touch(target, seen)?;
             self.track_operation(seen, &changes)?;
@@ -79,16 +81,27 @@ impl Work<'_> {
             Step::Refuse { reason, message } if self.subject.deleting() => {
                 Outcome::Blocked { reason, message }
             }
-            Step::Refuse { reason, message } => Outcome::Refused { reason, message },
+            Step::Refuse { reason, message } => {
+                // All else is as the spec says.
+                if reason == Reason::SecretLost {
+                    self.rests()?;
+                }
+                Outcome::Refused { reason, message }
+            }
             Step::Plan { reason, message } => Outcome::Planned { reason, message },
             Step::Rest => {
-                self.remember(|m| (m.drifted, m.not_found) = (false, false));
-                self.subject.status_mut()?.intent = None;
-                self.close_operation()?;
+                self.rests()?;
                 Outcome::Rest
             }
             _ => Outcome::Again,
         })
+    }
+
+    /// The object in the account matches the spec: nothing that was begun is open.
+    fn rests(&mut self) -> Result<()> {
+        self.remember(|m| (m.drifted, m.not_found) = (false, false));
+        self.subject.status_mut()?.intent = None;
+        self.close_operation()
     }
 
     /// Whether objects that refer to this one can use it. A spec that cannot be carried out takes nothing away from them.
@@ -120,6 +133,8 @@ impl Work<'_> {
         let mut observed = fixed(traits.immutable, &seen.state);
         observed.extend(all(fields, &seen.state));
         let (mut facts, mut left) = (seen.facts.clone(), Left::default());
+        let (listing, unlisted) = self.shown_listing(target, seen)?.unzip();
+        facts.extend(listing.into_iter().flatten());
         let mut counts = cut(&mut observed, &mut left);
         counts.extend(cut(&mut facts, &mut left));
         Ok(Shown {
@@ -129,7 +144,7 @@ impl Work<'_> {
             observed,
             counts,
             drift: drift.unwrap_or_default(),
-            remark: seen.about.remark.clone(),
+            remark: seen.about.remark.clone().or(unlisted.flatten()),
         })
     }
 
@@ -169,7 +184,8 @@ impl Work<'_> {
         let adopted = created_at.is_none() && !marked;
         // An object that only observes adopts nothing, and a record proves nothing by itself.
         let observed = self.read_only() && (adopted || !self.recognised(target, seen)?);
-        Ok(External { created_at, observed, ..self.external(target, seen, adopted) })
+        // What it was before went with the status.
+        Ok(External { created_at, observed, former: None, ..self.external(target, seen, adopted) })
     }
 
     /// The text of the event.
@@ -181,11 +197,12 @@ impl Work<'_> {
         )
     }
 
-    /// The record of an object in the account.
+    /// The record of an object in the account that is bound as it was read.
     pub fn external(&self, target: &Target, seen: &Seen, adopted: bool) -> External {
         let account_id = target.account_id().to_owned();
         let name = self.driver.key(&seen.state).ok().map(|key| key.name);
-        External { account_id, id: seen.id.clone(), name, adopted, observed: false, created_at: None }
+        let former = self.driver.traits().restored.then(|| seen.state.to_string());
+        External { account_id, id: seen.id.clone(), name, adopted, observed: false, created_at: None, former }
     }
 }
 

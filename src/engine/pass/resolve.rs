@@ -6,7 +6,7 @@
 //! Kubernetes that has no id yet may be any entry of the list that it belongs to, so entries are added to that list meanwhile, and none
 //! is removed. What was known before stays what it was.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::Value;
 
@@ -17,6 +17,18 @@ use crate::engine::error::{Error, Result};
 use crate::engine::kind::{Need, PrincipalName, Resolved, Wanted};
 
 impl Work<'_> {
+    /// Forgets what fields meant that the spec does not have now, also if the rest of it cannot be resolved: written again, such a field
+    /// may hold another name, which must not mean what the former one did. A deletion needs what is pinned, whatever the spec says.
+    pub fn forget_references(&mut self) -> Result<()> {
+        if self.subject.deleting() || self.subject.status()?.resolved_refs.is_empty() {
+            return Ok(());
+        }
+        let Ok(needs) = self.driver.needs(&self.subject.spec()) else { return Ok(()) };
+        let fields: BTreeSet<&str> = needs.iter().map(|need| need.field.as_str()).collect();
+        self.subject.status_mut()?.resolved_refs.retain(|field, _| fields.contains(field.as_str()));
+        Ok(())
+    }
+
     /// Hop 5: resolves the ids. While deleting, only pinned ids are used: references may be gone, and nothing new may be resolved.
     /// An object that was restored without its status has pinned nothing: its record is checked by what its spec means now,
     /// which may be nothing.

@@ -7,14 +7,16 @@ use std::time::Duration;
 
 use kube::ResourceExt;
 use kube::core::{ApiResource, DynamicObject};
+use serde::Deserialize;
 use serde_json::{Map, Value, json};
+use tokio::time::Instant;
 
 use super::engine::Engine;
 use super::look::{Look, Usable};
 use crate::clock;
 use crate::engine::crd::{
-    AUTH_KIND, AnyStatus, DeletionPolicy, Drift, Effective, EventReason, External, Note, ObjectName, Reason,
-    Retired, created, seconds,
+    AUTH_KIND, AnyStatus, DeletionPolicy, Drift, Effective, EventReason, External, HeldPart, Note,
+    ObjectName, RECONCILE_REQUESTED, Reason, Retired, created, seconds,
 };
 use crate::engine::error::{Error, Result};
 use crate::engine::kind::{New, Writer};
@@ -107,13 +109,14 @@ pub struct Subject {
     /// It had no status yet.
     pub had_no_status: bool,
     /// When the reconcile began.
-    pub begun: tokio::time::Instant,
+    pub begun: Instant,
 }
 
 impl Subject {
     /// Parses an object.
     pub fn new(engine: &Engine, object: &DynamicObject, kind: &str) -> Subject {
-        let object = engine.cluster.objects.freshest(object);
+        let shows = || engine.cluster.stores.object(&ObjectName::of(kind, object));
+        let object = engine.cluster.objects.freshest(object, shows);
         let mut status = match object.data.get("status") {
             None | Some(Value::Null) => Ok(AnyStatus::default()),
             Some(status) => serde_json::from_value(status.clone()).map_err(|e| {
@@ -151,7 +154,7 @@ impl Subject {
             written: false,
             must_record: false,
             rank,
-            begun: tokio::time::Instant::now(),
+            begun: Instant::now(),
         }
     }
 
@@ -180,6 +183,11 @@ impl Subject {
         self.status.as_ref().map_err(Clone::clone)
     }
 
+    /// The parts that are recorded, in the status as the API server has it.
+    pub fn recorded_parts(&self) -> Vec<HeldPart> {
+        Vec::deserialize(&self.object.data["status"]["parts"]).unwrap_or_default()
+    }
+
     /// The recorded id of the object in the account.
     pub fn recorded_id(&self) -> Option<&str> {
         self.status.as_ref().ok()?.external.as_ref().map(|external| external.id.as_str())
@@ -189,6 +197,19 @@ impl Subject {
     pub fn settled(&self) -> Result<bool> {
         let generation = self.object.metadata.generation.unwrap_or_default();
         Ok(self.status()?.is_settled(generation))
+    }
+
+    /// The request for a reconcile that was not handled yet.
+    pub fn requested(&self) -> Option<&String> {
+        let status = self.status.as_ref().ok();
+        let handled = status.and_then(|status| status.last_handled_reconcile_at.as_ref());
+        self.object.annotations().get(RECONCILE_REQUESTED).filter(|token| Some(*token) != handled)
+    }
+
+    /// When that request was seen first. Many requests at once share one reading: it need only be newer than that.
+    pub fn requested_at(&self, engine: &Engine) -> Option<Instant> {
+        let token = self.requested()?;
+        Some(engine.memory.objects.of(&self.uid(), |memory| memory.note_request(token)))
     }
 
     /// Adds an event.

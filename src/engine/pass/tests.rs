@@ -21,10 +21,10 @@ use super::fake::{Fake, account, client, seen, settings, vacant};
 use super::{Engine, Settings, reconcile};
 use crate::databricks::{HostPolicy, Settings as ClientSettings};
 use crate::engine::account::{Auths, Session};
-use crate::engine::cluster::{Cluster, Events, Objects, Stores};
+use crate::engine::cluster::{Cached, Cluster, Events, Objects, Stores};
 use crate::engine::crd::{DatabricksAuthSpec, ObjectName, Reason};
 use crate::engine::error::Error;
-use crate::engine::kind::{About, Driver, Lifecycle, Ownership, Permit, Phase, Seen};
+use crate::engine::kind::{About, Driver, Issues, Lifecycle, Ownership, Permit, Phase, Seen};
 use crate::engine::memory::{Memory, Wake};
 use crate::engine::meter::Meter;
 
@@ -36,23 +36,27 @@ mod create;
 mod delete;
 mod guard;
 mod issue;
+mod outputs;
+mod parts;
 mod record;
 mod refuse;
 mod replace;
 mod resolve;
+mod roster;
 mod send;
 mod standing;
 mod undo;
+mod unmanaged;
 
 /// One operator, one API server, one account.
 struct World {
     fake: &'static Fake,
     api: Arc<ApiServer>,
     engine: Arc<Engine>,
-    cache: Mutex<Writer<DynamicObject>>,
+    cache: Mutex<Writer<Cached>>,
     cached: Mutex<Vec<DynamicObject>>,
     /// The cache of DatabricksAuths.
-    auths: Mutex<Writer<DynamicObject>>,
+    auths: Mutex<Writer<Cached>>,
     /// Whether the operator leads.
     leads: Arc<AtomicBool>,
 }
@@ -83,9 +87,9 @@ fn world_of(fake: &'static Fake, change: impl FnOnce(&mut Settings)) -> World {
     let stores = Stores::new([(resource, cache.as_reader()), (auths, cached_auths.as_reader())].into_iter());
     let cluster = Cluster { objects: Objects::new(kube.clone()), events: Events::new(kube.clone()), stores };
     let policy = HostPolicy { allow_loopback_http: true, ..HostPolicy::default() };
-    let auths = Auths::new(kube, wake.clone(), policy, ClientSettings::default(), false);
+    let auths = Auths::new(kube, wake.clone(), policy, ClientSettings::default(), false, vec![]);
     auths.store(&auth(), &auth_spec(Value::Null), Ok(Arc::new(Session::of(account()))));
-    let memory = Memory::new(wake, settings.max_deletions_per_hour);
+    let memory = Memory::new(wake, settings.max_deletions_per_hour, settings.concurrency.into());
     memory.barrier.begin(std::iter::empty());
     let meter = Meter::register(&mut Registry::default(), ["Fake".to_owned()].into_iter());
     let kinds: [&dyn Driver; 1] = [fake];
@@ -129,18 +133,18 @@ impl World {
         for gone in
             cached.drain(..).filter(|object| self.api.get(object.metadata.name.as_ref().unwrap()).is_none())
         {
-            cache.apply_watcher_event(&Event::Delete(gone));
+            cache.apply_watcher_event(&Event::Delete((&gone).into()));
         }
         for object in ["it", "other", "parent"].iter().filter_map(|name| self.api.get(name)) {
             cached.push(object.clone());
-            cache.apply_watcher_event(&Event::Apply(object));
+            cache.apply_watcher_event(&Event::Apply((&object).into()));
         }
     }
 
     async fn reconcile_named(&self, name: &str) -> Action {
         self.watch();
-        let object = Arc::new(self.api.get(name).unwrap());
-        reconcile(object, self.engine.clone(), self.fake).await
+        let object = self.api.get(name).unwrap();
+        reconcile(&object, self.engine.clone(), self.fake).await
     }
 
     async fn reconcile(&self) -> Action {

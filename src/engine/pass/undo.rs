@@ -2,7 +2,6 @@
 
 use std::sync::Arc;
 
-use kube::ResourceExt;
 use tokio::time::Instant;
 
 use super::engine::Engine;
@@ -27,7 +26,7 @@ pub async fn undo(
     let lag = Lag::new(driver.traits().read_lag, &engine.settings).read;
     loop {
         // A new object of that name may have found it by its mark, or adopted it.
-        let now = engine.cluster.stores.object(&who).and_then(|object| object.uid());
+        let now = engine.cluster.stores.uid(&who);
         if now.is_some_and(|now| now != uid) {
             return orphaned(&new);
         }

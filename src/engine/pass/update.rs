@@ -28,7 +28,7 @@ struct Sent {
 }
 
 impl Work<'_> {
-    /// Checks what may be touched · asks the guard · sends.
+    /// Checks what may be touched · asks the guard · records the parts that it rests on · checks what it removes once more · sends.
     pub async fn update(
         &mut self,
         target: &Target,
@@ -44,7 +44,11 @@ impl Work<'_> {
             self.subject.counted.push(Counted::DriftDetected);
         }
         let _one_at_a_time = self.guard(target, Some(want), Some(seen), &[]).await?;
-        self.change(target, look, fields, changes).await
+        self.record_parts().await?;
+        self.begin_removals(target).await?;
+        let changed = self.change(target, look, fields, changes).await;
+        self.end_removals(target)?;
+        changed
     }
 
     /// Claims the object · asks the guard · binds · sends. Binds before it sends, so that after a crash the record says that no user
@@ -55,9 +59,10 @@ impl Work<'_> {
         self.may_touch(target, seen)?;
         self.same_place(want, seen)?;
         let claim = self.claimant(target).claim_of(&seen.id);
-        if let Some(lost) = self.claim(&claim) {
+        if let Some(lost) = self.claim(target, Some(&claim), Some(&seen.id))? {
             return Ok(lost);
         }
+        self.subject.set_finalizer(self.engine).await?;
         let _one_at_a_time = self.guard(target, Some(want), Some(seen), &[]).await?;
         let before = self.subject.status()?.external.clone();
         let (engine, bind) = (self.engine, self.external(target, seen, false));
@@ -68,7 +73,7 @@ impl Work<'_> {
         }
         let fields = fields_now(changes);
         let done = if fields.is_empty() {
-            self.respond(target, seen.clone())
+            self.respond(target, seen.clone(), look.output_secret.clone())
         } else {
             self.change(target, look, &fields, changes).await
         };
@@ -129,7 +134,7 @@ impl Work<'_> {
         let tried_again = matches!(seen.about.phase, Phase::Failed(_)) && !differs;
         let since = self.open_since(fields)?;
         self.note_accepted(fields, drifted, tried_again)?;
-        self.changed(target, seen, sent, fields, since).await
+        self.changed(target, look, sent, fields, since).await
     }
 
     /// The update itself. If objects exchange their names, each refused because another has the name, one of them steps
@@ -171,11 +176,12 @@ impl Work<'_> {
     async fn changed(
         &mut self,
         target: &Target,
-        seen: &Seen,
+        look: &Look,
         sent: Sent,
         fields: &[String],
         since: Time,
     ) -> Result<Outcome> {
+        let seen = look.seen().ok_or_else(missing_observation)?;
         if sent.shown.id != seen.id
             && let Some(lost) = self.follow(target, seen, &sent.shown).await?
         {
@@ -189,7 +195,7 @@ impl Work<'_> {
             // As it was before: our mark on it may come from this very update.
             self.restore(target, seen)?;
         }
-        self.respond(target, sent.shown)
+        self.respond(target, sent.shown, look.output_secret.clone())
     }
 
     /// Notes an accepted change: its event, the count of corrected drift, and that it was accepted. A new change starts its attempts
@@ -296,7 +302,7 @@ impl Work<'_> {
 fn refuses(error: &Error) -> bool {
     match error {
         // Nothing was sent.
-        Error::Fenced => true,
+        Error::Fenced | Error::Later(_) => true,
         // One that is not about the object may be of the read after the change.
         Error::Rejected { about_object, .. } => *about_object,
         Error::Waiting { reason, .. } => *reason != Reason::CredentialsInvalid,

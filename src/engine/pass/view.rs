@@ -3,18 +3,17 @@
 
 use std::time::Duration;
 
-use kube::ResourceExt;
 use serde_json::Value;
 use tokio::time::Instant;
 
 use super::bound::{BoundAs, marked_elsewhere};
-use super::decide::{Step, View, decide};
+use super::decide::{Step, View, decide, fields_now};
 use super::lag::unconfirmed;
 use super::look::{Freshness, Look};
 use super::observe::Observer;
 use super::work::{Target, Work};
 use crate::clock;
-use crate::engine::crd::{Operation, RECONCILE_REQUESTED, Reason};
+use crate::engine::crd::{Operation, Reason};
 use crate::engine::error::Result;
 use crate::engine::kind::{Change, Lifecycle, Phase, Seen, Wanted};
 use crate::engine::memory::Recall;
@@ -35,7 +34,7 @@ impl Work<'_> {
     pub async fn observe(&self, target: &Target, freshness: Freshness) -> Result<Look> {
         let (bound, marker, uid) = (self.bound(), self.marker(), self.subject.uid());
         let operation = self.subject.status.as_ref().is_ok_and(|status| status.operation.is_some());
-        let settings = &self.engine.settings;
+        let (settings, requested_at) = (&self.engine.settings, self.subject.requested_at(self.engine));
         let observer = Observer {
             driver: self.driver,
             reader: &target.place.reader,
@@ -47,41 +46,29 @@ impl Work<'_> {
             remembered: Recall { all: &self.engine.memory.objects, uid: &uid },
             deleting: self.subject.deleting(),
             operation,
-            not_before: self.not_before(),
+            not_before: self.not_before(requested_at),
+            requested_at: requested_at.filter(|_| self.subject.settled().unwrap_or(false)),
             lag: self.lag(),
             quarantine: settings.quarantine,
             absence: settings.absence,
             now: clock::now(),
         };
-        let look = observer.observe(freshness).await?;
+        let look = observer.observe(freshness).await;
+        // What was read now may serve others that wait for their turn.
+        target.session().snapshots.take_served().iter().for_each(|who| self.engine.memory.wake.wake(who));
+        let look = look?;
         Ok(Look { output_secret: self.read_output_secret().await?, ..look })
     }
 
     /// A reading must be no older than a resync interval, nor than a change whose result is unknown; a request for a reconcile asks for a
     /// new one.
-    fn not_before(&self) -> Instant {
-        self.remember(|m| m.change.read_not_before()).into_iter().fold(self.asked_for(), Instant::max)
-    }
-
-    fn asked_for(&self) -> Instant {
-        let now = Instant::now();
-        if let Some(token) = self.requested().cloned() {
-            // Many requests at once share one reading: it need only be newer than the first sight of the request.
-            return self.remember(|m| match &m.requested {
-                Some((seen, at)) if *seen == token => *at,
-                _ => m.requested.insert((token, now)).1,
-            });
-        }
+    fn not_before(&self, requested_at: Option<Instant>) -> Instant {
         // Without an interval any reading is recent enough; a year is longer than the life of every process.
         let interval = self.subject.resync.unwrap_or(Duration::from_secs(31_536_000));
-        now.checked_sub(interval).unwrap_or_else(|| now - now.elapsed())
-    }
-
-    /// The request for a reconcile that was not handled yet.
-    fn requested(&self) -> Option<&String> {
-        let status = self.subject.status.as_ref().ok();
-        let handled = status.and_then(|status| status.last_handled_reconcile_at.as_ref());
-        self.subject.object.annotations().get(RECONCILE_REQUESTED).filter(|token| Some(*token) != handled)
+        let now = Instant::now();
+        let due = || now.checked_sub(interval).unwrap_or_else(|| now - now.elapsed());
+        let doubted = self.remember(|m| m.change.read_not_before());
+        doubted.into_iter().fold(requested_at.unwrap_or_else(due), Instant::max)
     }
 
     /// Hop 8: what to do.
@@ -138,7 +125,7 @@ impl Work<'_> {
         };
         let traits = self.driver.traits();
         let (bound, want) = (self.bound(), target.want.as_ref());
-        let requested = self.requested().is_some();
+        let requested = self.subject.requested().is_some();
         Ok(View {
             called: self.called(want)?,
             deleting: self.subject.deleting(),
@@ -189,7 +176,9 @@ impl Work<'_> {
     /// The word for what was read, if it is what a deletion leaves behind.
     fn left_behind(&self, want: Option<&Value>, seen: &Seen) -> Result<Option<String>> {
         let word = self.driver.left_behind(want, seen)?.map(str::to_owned);
-        let vacant = || seen.about.state.clone().unwrap_or_else(|| "its default".into());
-        Ok(word.or_else(|| (seen.about.phase == Phase::Vacant).then(vacant)))
+        let former = self.former().map(|former| self.driver.changes(&former, seen)).transpose()?;
+        let restored = former.is_some_and(|changes| fields_now(&changes).is_empty());
+        let shown = || seen.about.state.clone().unwrap_or_else(|| "its default".into());
+        Ok(word.or_else(|| (restored || seen.about.phase == Phase::Vacant).then(shown)))
     }
 }

@@ -11,6 +11,7 @@ use super::bound::{Bound, Recognise};
 use super::engine::Engine;
 use super::lag::Lag;
 use super::subject::{Subject, Terms};
+use super::unlisted::Findings;
 use super::unresolved::Unresolved;
 use crate::databricks::Urgency;
 use crate::engine::account::{Admission, Session};
@@ -70,6 +71,8 @@ pub struct Target {
     pub claims: Vec<Claim>,
     /// What its spec names, is not known, and is left out.
     pub unresolved: Unresolved,
+    /// What was found out about the list that it determines, if it does that.
+    pub findings: Findings,
 }
 
 impl Target {
@@ -153,19 +156,32 @@ impl Work<'_> {
 
     /// What happens to the object in the account on deletion.
     pub fn deletion(&self, adopted: bool) -> DeletionPolicy {
-        if !self.driver.traits().removable {
+        let traits = self.driver.traits();
+        if !traits.removable && !traits.restored {
             return DeletionPolicy::Retain;
         }
-        self.management.deletion(self.driver.traits().data_bearing, adopted)
+        self.management.deletion(traits.retained, adopted)
+    }
+
+    /// What the account had before the object was managed, for a kind that is restored on deletion, as far as it is recorded. A record is
+    /// input: one that cannot be read, or is about something else than what is bound, is none.
+    pub fn former(&self) -> Option<Value> {
+        let external = self.subject.status.as_ref().ok()?.external.as_ref()?;
+        let former: Value = serde_json::from_str(external.former.as_ref()?).ok()?;
+        let key = self.driver.key(&former).ok()?;
+        let within = self.driver.within(&external.id).ok()?;
+        let same = key.within == within && external.name.as_ref() == Some(&key.name);
+        (self.driver.traits().restored && same).then_some(former)
     }
 
     /// Whether a deletion deletes the object in the account: `deletionPolicy` is effectively Delete, and neither `Observe` nor `suspend`
-    /// prevents it.
+    /// prevents it. What would be set back stays as it is if it is not known what it was.
     pub fn deletes_outside(&self) -> bool {
         let observe = self.read_only();
         let adopted = self.bound().adopted(observe);
         let delete = self.deletion(adopted) == DeletionPolicy::Delete;
-        delete && !observe && !self.management.suspended()
+        let known = !self.driver.traits().restored || self.former().is_some();
+        delete && known && !observe && !self.management.suspended()
     }
 
     /// `deletionProtection`.

@@ -1,11 +1,13 @@
 //! Gauges computed from the caches at scrape time: the conditions of the objects, what waits for a reconcile, which watches
 //! fail, when tokens end. Nothing here can run out of step with what it reports.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::{Arc, OnceLock, Weak};
 use std::time::SystemTime;
 
 use k8s_openapi::jiff::Timestamp;
+use kube::Resource;
 use kube::core::DynamicObject;
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::DescriptorEncoder;
@@ -13,24 +15,23 @@ use prometheus_client::registry::Registry;
 
 use super::since::{self, Longest};
 use crate::clock;
-use crate::engine::crd::{ConditionType, condition};
+use crate::engine::crd::{AUTH_KIND, ConditionType, Conditions, condition};
 use crate::engine::meter::{Meter, gauge};
 use crate::engine::pass::Engine;
 
 /// How often each condition of a kind has each status.
 #[derive(Default)]
-struct Conditions([[u64; 3]; ConditionType::ALL.len()]);
+struct Statuses([[u64; 3]; ConditionType::ALL.len()]);
 
 const STATUSES: [&str; 3] = ["True", "False", "Unknown"];
 
-impl Conditions {
+impl Statuses {
     /// A missing condition counts too, so that the three sum up to the number of objects: as False if it exists only while
     /// it is true, as Unknown if the object was not reconciled yet.
-    fn add(&mut self, object: &DynamicObject) {
+    fn add(&mut self, conditions: &Conditions) {
         for (at, kind) in ConditionType::ALL.into_iter().enumerate() {
-            let found = condition(object, kind);
             let missing = if kind.always_there() { "Unknown" } else { "False" };
-            let status = found.and_then(|c| c["status"].as_str()).unwrap_or(missing);
+            let status = conditions.of(kind).map_or(missing, |found| &*found.status);
             let which = STATUSES.iter().position(|known| *known == status).unwrap_or(2);
             self.0[at][which] += 1;
         }
@@ -62,9 +63,10 @@ impl Census {
 /// One walk over the objects of a kind.
 fn count(engine: &Engine, kind: &str, now: Timestamp) -> Counts {
     let mut counts = Counts::default();
-    for object in engine.cluster.stores.objects(kind) {
-        counts.conditions.add(&object);
-        counts.longest.add(&object, now);
+    for object in engine.cluster.stores.all(kind) {
+        let conditions = object.read().unwrap_or_default();
+        counts.statuses.add(&conditions);
+        counts.longest.add(object.meta().creation_timestamp.as_ref(), &conditions, now);
     }
     counts
 }
@@ -72,7 +74,7 @@ fn count(engine: &Engine, kind: &str, now: Timestamp) -> Counts {
 /// How the objects of a kind are.
 #[derive(Default)]
 struct Counts {
-    conditions: Conditions,
+    statuses: Statuses,
     longest: Longest,
 }
 
@@ -87,6 +89,17 @@ impl Collector for Census {
         let longest: Vec<_> = kinds.iter().map(|(kind, counts)| (*kind, &counts.longest)).collect();
         since::encode(&longest, &mut to)?;
         queues(&self.meter, engine, &mut to)?;
+        let auths = engine.into_iter().flat_map(|engine| engine.cluster.stores.objects(AUTH_KIND));
+        let unmanaged = unmanaged(auths);
+        let help = "Objects in the accounts that no object of the cluster manages or observes, by kind, as the status of each \
+                    DatabricksAuth with reportUnmanaged that is Ready shows them; of several for one account the highest number. \
+                    Missing for a kind that is not counted";
+        let mut counts = gauge(&mut to, "unmanaged_objects", help)?;
+        for (kind, _) in self.meter.kinds() {
+            if let Some(count) = unmanaged.get(kind) {
+                counts.encode_family(&[("kind", kind)])?.encode_gauge(count)?;
+            }
+        }
         let help = "When the first of the tokens in use expires; missing if the operator has none";
         let mut expiry = gauge(&mut to, "auth_token_expiry_timestamp_seconds", help)?;
         let ends = engine.and_then(|engine| engine.auths.token_expiry());
@@ -102,12 +115,34 @@ impl Collector for Census {
     }
 }
 
+/// How many objects of each kind no object names, in all accounts, as DatabricksAuths that are Ready show them.
+fn unmanaged(auths: impl Iterator<Item = DynamicObject>) -> BTreeMap<String, i64> {
+    let mut by_account = BTreeMap::<(String, String), i64>::new();
+    for auth in auths {
+        let ready = condition(&auth, ConditionType::Ready).is_some_and(|ready| ready["status"] == "True");
+        let status = &auth.data["status"];
+        let account = status["external"]["accountId"].as_str().unwrap_or_default();
+        for entry in status["unmanaged"].as_array().into_iter().flatten().filter(|_| ready) {
+            let (Some(kind), Some(count)) = (entry["kind"].as_str(), entry["count"].as_i64()) else {
+                continue;
+            };
+            let highest = by_account.entry((kind.to_owned(), account.to_owned())).or_default();
+            *highest = count.max(*highest);
+        }
+    }
+    let mut all = BTreeMap::new();
+    for ((kind, _), count) in by_account {
+        *all.entry(kind).or_default() += count;
+    }
+    all
+}
+
 fn resources(kinds: &[(&str, Counts)], to: &mut DescriptorEncoder) -> fmt::Result {
     let help = "Objects in the cluster, by kind and by the status of each condition. A condition that an object does not have \
                 counts as False where it is only there while true, else as Unknown";
     let mut to = gauge(to, "resources", help)?;
     for (kind, of_kind) in kinds {
-        for (condition, counts) in ConditionType::ALL.into_iter().zip(of_kind.conditions.0) {
+        for (condition, counts) in ConditionType::ALL.into_iter().zip(of_kind.statuses.0) {
             for (status, count) in STATUSES.into_iter().zip(counts) {
                 let labels = [("kind", *kind), ("condition", condition.name()), ("status", status)];
                 to.encode_family(&labels)?.encode_gauge(&count)?;
@@ -145,18 +180,42 @@ mod tests {
 
     #[test]
     fn the_statuses_of_a_condition_sum_up_to_the_objects() {
-        let object = |conditions: serde_json::Value| -> DynamicObject {
-            let status = json!({"conditions": conditions});
-            serde_json::from_value(json!({"metadata": {"name": "a"}, "status": status})).unwrap()
+        let mut all = Statuses::default();
+        let mut add = |conditions: serde_json::Value| {
+            let text = json!({"metadata": {"name": "a"}, "status": {"conditions": conditions}}).to_string();
+            all.add(&serde_json::from_str(&text).unwrap());
         };
-        let mut all = Conditions::default();
-        all.add(&object(json!([])));
-        all.add(&object(json!([{"type": "Ready", "status": "True"}, {"type": "Other", "status": "True"}])));
-        all.add(&object(json!([{"type": "Ready", "status": "odd"}, {"type": "Stalled", "status": "True"}])));
+        add(json!([]));
+        add(json!([{"type": "Ready", "status": "True"}, {"type": "Other", "status": "True"}]));
+        add(json!([{"type": "Ready", "status": "odd"}, {"type": "Stalled", "status": "True"}]));
         let of = |kind: ConditionType| all.0[ConditionType::ALL.iter().position(|k| *k == kind).unwrap()];
         assert_eq!(of(ConditionType::Ready), [1, 0, 2]);
         assert_eq!(of(ConditionType::Synced), [0, 0, 3]);
         assert_eq!(of(ConditionType::Stalled), [1, 2, 0]);
         assert!(all.0.iter().all(|counts| counts.iter().sum::<u64>() == 3));
+    }
+
+    /// Covers OB-06.
+    #[test]
+    fn what_several_databricks_auths_show_of_one_account_is_counted_once() {
+        let auth = |account: &str, ready: &str, counts: &[(&str, Option<i64>)]| {
+            let entries: Vec<_> =
+                counts.iter().map(|(kind, count)| json!({"kind": kind, "count": count})).collect();
+            let status = json!({
+                "external": {"accountId": account}, "unmanaged": entries,
+                "conditions": [{"type": "Ready", "status": ready}],
+            });
+            let object = json!({"metadata": {"name": "a"}, "status": status});
+            serde_json::from_value::<DynamicObject>(object).unwrap()
+        };
+        let auths = [
+            auth("a", "True", &[("Group", Some(2)), ("User", Some(0))]),
+            auth("a", "True", &[("Group", Some(3)), ("Workspace", None)]),
+            auth("b", "True", &[("Group", Some(4))]),
+            auth("c", "False", &[("Group", Some(100)), ("Budget", Some(1))]),
+        ];
+        let expected = [("Group".to_owned(), 7), ("User".to_owned(), 0)];
+        assert_eq!(unmanaged(auths.into_iter()), BTreeMap::from(expected));
+        assert_eq!(unmanaged(std::iter::empty()), BTreeMap::new(), "no number where nothing is counted");
     }
 }

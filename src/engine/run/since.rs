@@ -5,12 +5,11 @@
 use std::fmt;
 use std::time::Duration;
 
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use k8s_openapi::jiff::Timestamp;
-use kube::core::DynamicObject;
 use prometheus_client::encoding::DescriptorEncoder;
-use serde_json::Value;
 
-use crate::engine::crd::{ConditionType, Reason, age, condition};
+use crate::engine::crd::{CachedCondition, ConditionType, Conditions, Reason, age};
 use crate::engine::meter::gauge;
 
 /// The longest times of a kind.
@@ -22,37 +21,37 @@ pub struct Longest {
 
 impl Longest {
     /// Takes one more object into account.
-    pub fn add(&mut self, object: &DynamicObject, now: Timestamp) {
+    pub fn add(&mut self, created: Option<&Time>, conditions: &Conditions, now: Timestamp) {
         let age = |since: Option<Timestamp>| since.map(|since| age(since, now)).unwrap_or_default();
-        self.not_ready = self.not_ready.max(age(not_ready_since(object)));
-        self.drift = self.drift.max(age(drifted_since(object)));
+        self.not_ready = self.not_ready.max(age(not_ready_since(created, conditions)));
+        self.drift = self.drift.max(age(drifted_since(conditions)));
     }
 }
 
-fn changed(condition: &Value) -> Option<Timestamp> {
-    condition["lastTransitionTime"].as_str()?.parse().ok()
+fn changed(condition: &CachedCondition) -> Option<Timestamp> {
+    condition.last_transition_time.parse().ok()
 }
 
 /// `Reconciling` exists while an object is in transition to Ready, and not while it is suspended, stalled or held in its
 /// deletion; the time of `Ready` would count those too once they continue. An object without conditions was never
 /// reconciled. One that waits for a person outside may do so for days, and nothing is wrong with it.
-fn not_ready_since(object: &DynamicObject) -> Option<Timestamp> {
-    let ready = condition(object, ConditionType::Ready);
-    if ready.is_some_and(|ready| ready["reason"] == Reason::AwaitingApproval.name()) {
+fn not_ready_since(created: Option<&Time>, conditions: &Conditions) -> Option<Timestamp> {
+    let ready = conditions.of(ConditionType::Ready);
+    if ready.is_some_and(|ready| ready.reason == Reason::AwaitingApproval.name()) {
         return None;
     }
-    match condition(object, ConditionType::Reconciling) {
+    match conditions.of(ConditionType::Reconciling) {
         Some(condition) => changed(condition),
-        None if ready.is_none() => object.metadata.creation_timestamp.as_ref().map(|time| time.0),
+        None if ready.is_none() => created.map(|time| time.0),
         None => None,
     }
 }
 
 /// A difference remains only if the object is observed, or may not be changed now.
-fn drifted_since(object: &DynamicObject) -> Option<Timestamp> {
-    let synced = condition(object, ConditionType::Synced)?;
-    let ready = condition(object, ConditionType::Ready)?["status"] == "True";
-    let drifted = synced["status"] == "False" && synced["reason"] == Reason::DriftDetected.name();
+fn drifted_since(conditions: &Conditions) -> Option<Timestamp> {
+    let synced = conditions.of(ConditionType::Synced)?;
+    let ready = conditions.of(ConditionType::Ready)?.status == "True";
+    let drifted = synced.status == "False" && synced.reason == Reason::DriftDetected.name();
     if ready && drifted { changed(synced) } else { None }
 }
 
@@ -75,17 +74,19 @@ pub fn encode(kinds: &[(&str, &Longest)], to: &mut DescriptorEncoder) -> fmt::Re
 
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
+    use serde_json::{Value, json};
 
     use super::*;
 
-    fn object(conditions: Value) -> DynamicObject {
-        let object = json!({
-            "apiVersion": "databricks-operator.io/v1alpha1", "kind": "Workspace",
-            "metadata": {"name": "a", "creationTimestamp": "2026-01-01T00:00:00Z"},
-            "status": {"conditions": conditions},
-        });
-        serde_json::from_value(object).unwrap()
+    /// What `read` says of an object with these conditions.
+    fn of<T>(conditions: &Value, read: impl FnOnce(&Conditions) -> T) -> T {
+        let text = json!({"status": {"conditions": conditions}}).to_string();
+        read(&serde_json::from_str(&text).unwrap())
+    }
+
+    fn not_ready(conditions: &Value) -> Option<Timestamp> {
+        let created = Time("2026-01-01T00:00:00Z".parse().unwrap());
+        of(conditions, |conditions| not_ready_since(Some(&created), conditions))
     }
 
     fn entry(kind: &str, status: &str, reason: &str, minute: u32) -> Value {
@@ -99,30 +100,30 @@ mod tests {
 
     #[test]
     fn a_transition_lasts_from_its_own_beginning() {
-        let fresh = object(json!([]));
-        assert_eq!(not_ready_since(&fresh), "2026-01-01T00:00:00Z".parse().ok());
+        assert_eq!(not_ready(&json!([])), "2026-01-01T00:00:00Z".parse().ok());
         // It was suspended at first.
         let resumed =
             json!([entry("Ready", "False", "Retrying", 1), entry("Reconciling", "True", "Retrying", 9)]);
-        assert_eq!(not_ready_since(&object(resumed)), at(9));
+        assert_eq!(not_ready(&resumed), at(9));
         for held in ["Suspended", "Stalled", "DeletionBlocked"] {
             let held = json!([entry("Ready", "False", "Any", 1), entry(held, "True", "Any", 1)]);
-            assert_eq!(not_ready_since(&object(held)), None);
+            assert_eq!(not_ready(&held), None);
         }
-        assert_eq!(not_ready_since(&object(json!([entry("Ready", "True", "Available", 1)]))), None);
+        assert_eq!(not_ready(&json!([entry("Ready", "True", "Available", 1)])), None);
         let awaiting = [("Ready", "False", "AwaitingApproval", 1), ("Reconciling", "True", "Progressing", 1)];
         let awaiting = awaiting.map(|(kind, status, reason, minute)| entry(kind, status, reason, minute));
-        assert_eq!(not_ready_since(&object(json!(awaiting))), None, "it may take days");
+        assert_eq!(not_ready(&json!(awaiting)), None, "it may take days");
     }
 
     #[test]
     fn only_a_difference_that_is_not_corrected_counts() {
-        let conditions = |ready: &str, reason: &str| {
-            object(json!([entry("Ready", ready, "Any", 1), entry("Synced", "False", reason, 5)]))
+        let drifted = |ready: &str, reason: &str| {
+            let conditions = json!([entry("Ready", ready, "Any", 1), entry("Synced", "False", reason, 5)]);
+            of(&conditions, drifted_since)
         };
-        assert_eq!(drifted_since(&conditions("True", "DriftDetected")), at(5));
-        assert_eq!(drifted_since(&conditions("True", "RateLimited")), None);
-        assert_eq!(drifted_since(&conditions("False", "DriftDetected")), None);
+        assert_eq!(drifted("True", "DriftDetected"), at(5));
+        assert_eq!(drifted("True", "RateLimited"), None);
+        assert_eq!(drifted("False", "DriftDetected"), None);
     }
 
     #[test]
@@ -130,7 +131,7 @@ mod tests {
         let now = crate::clock::now();
         let longest = |conditions: Value| {
             let mut longest = Longest::default();
-            longest.add(&object(conditions), now);
+            of(&conditions, |conditions| longest.add(None, conditions, now));
             (longest.not_ready, longest.drift)
         };
         let not_ready =

@@ -8,15 +8,15 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use futures::{Stream, StreamExt};
-use kube::ResourceExt;
 use kube::core::DynamicObject;
 use kube::runtime::reflector::store::Writer;
 use kube::runtime::utils::Backoff;
 use kube::runtime::{WatchStreamExt, watcher};
+use kube::{Resource, ResourceExt};
 use serde::Deserialize;
 
-use super::startup::record_claim;
-use crate::engine::cluster::prune;
+use super::startup::{record_claim, record_parts};
+use crate::engine::cluster::{Cached, prune};
 use crate::engine::crd::{
     AUTH_KIND, EXTERNAL_ID, FINALIZER, Management, ObjectName, RECONCILE_REQUESTED, Summary, has_finalizer,
 };
@@ -36,15 +36,15 @@ pub struct Source {
 /// The watch of one kind: fills the store, keeps the indexes, triggers dependents, and passes on what needs a reconcile.
 pub fn triggers(
     events: impl Stream<Item = watcher::Result<watcher::Event<DynamicObject>>> + Send,
-    writer: Writer<DynamicObject>,
+    mut writer: Writer<Cached>,
     source: Source,
     engine: Arc<Engine>,
     filling: tokio::sync::mpsc::Sender<()>,
-) -> impl Stream<Item = Result<DynamicObject, watcher::Error>> + Send {
+) -> impl Stream<Item = Result<Cached, watcher::Error>> + Send {
     let mut seen = SeenBefore { filling: Some(filling), ..SeenBefore::default() };
     let works = Arc::new(AtomicBool::new(false));
     let pauses = Pauses { grown: watcher::DefaultBackoff::default(), works: works.clone() };
-    events.backoff(pauses).modify(prune).reflect(writer).flat_map(move |event| {
+    events.backoff(pauses).modify(prune).flat_map(move |event| {
         let Source { kind, namespace, driver } = &source;
         let counts = engine.meter.of(kind);
         let due = match event {
@@ -60,14 +60,28 @@ pub fn triggers(
                     counts.queue.works(namespace.as_deref());
                     works.store(true, Ordering::Relaxed);
                 }
+                // First the cache: what is triggered reads from it.
+                writer.apply_watcher_event(&cached(&event));
                 seen.take_in(&engine, kind, *driver, event)
             }
         };
-        for object in &due {
-            counts.queue.triggered(&object.namespace().unwrap_or_default(), &object.name_any());
+        for who in &due {
+            counts.queue.triggered(&who.namespace, &who.name);
         }
-        futures::stream::iter(due.into_iter().map(Ok))
+        futures::stream::iter(due.into_iter().map(|who| Ok(Cached::stub(who))))
     })
+}
+
+/// The event for the cache.
+fn cached(event: &watcher::Event<DynamicObject>) -> watcher::Event<Cached> {
+    use watcher::Event;
+    match event {
+        Event::Init => Event::Init,
+        Event::InitDone => Event::InitDone,
+        Event::InitApply(object) => Event::InitApply(object.into()),
+        Event::Apply(object) => Event::Apply(object.into()),
+        Event::Delete(object) => Event::Delete(object.into()),
+    }
 }
 
 /// The pauses after failures of a watch: they grow, up to half a minute, and start again once it has brought something.
@@ -100,15 +114,21 @@ impl Backoff for Pauses {
 /// What a watch has shown before.
 #[derive(Default)]
 struct SeenBefore {
-    /// What each object has shown to those that refer to it.
-    shown: HashMap<ObjectName, (Summary, Vec<String>)>,
-    fingerprints: HashMap<ObjectName, Fingerprint>,
+    shown: HashMap<ObjectName, Shown>,
     /// While a new list arrives: its objects.
     listing: Option<HashSet<ObjectName>>,
     /// Held until the first list is complete.
     filling: Option<tokio::sync::mpsc::Sender<()>>,
     /// While a new list arrives: those of its objects that need a reconcile.
-    kept_back: Vec<DynamicObject>,
+    kept_back: Vec<ObjectName>,
+}
+
+/// What a watch has shown of an object last.
+struct Shown {
+    uid: String,
+    /// To those that refer to it.
+    to_dependents: (Summary, Vec<String>),
+    fingerprint: Fingerprint,
 }
 
 impl SeenBefore {
@@ -120,7 +140,7 @@ impl SeenBefore {
         kind: &str,
         driver: Option<&'static dyn Driver>,
         event: watcher::Event<DynamicObject>,
-    ) -> Vec<DynamicObject> {
+    ) -> Vec<ObjectName> {
         use watcher::Event;
         match event {
             Event::Init => self.listing = Some(HashSet::new()),
@@ -135,17 +155,17 @@ impl SeenBefore {
             }
             Event::Delete(object) => {
                 engine.cluster.objects.forget(&object);
-                engine.memory.objects.forget(&object.uid().unwrap_or_default());
                 self.drop(engine, &ObjectName::of(kind, &object));
             }
             Event::Apply(object) | Event::InitApply(object) => {
-                if !self.applied(engine, kind, driver, &object) {
+                let who = ObjectName::of(kind, &object);
+                if !self.applied(engine, &who, driver, &object) {
                     return vec![];
                 }
                 if self.listing.is_none() {
-                    return vec![object];
+                    return vec![who];
                 }
-                self.kept_back.push(object);
+                self.kept_back.push(who);
             }
         }
         vec![]
@@ -155,32 +175,45 @@ impl SeenBefore {
     fn applied(
         &mut self,
         engine: &Engine,
-        kind: &str,
+        who: &ObjectName,
         driver: Option<&'static dyn Driver>,
         object: &DynamicObject,
     ) -> bool {
-        let who = ObjectName::of(kind, object);
         if let Some(listing) = &mut self.listing {
             listing.insert(who.clone());
         }
         engine.cluster.objects.saw(object);
         if engine.memory.barrier.claims_recorded() {
-            record_claim(engine, kind, object);
+            record_claim(engine, &who.kind, object);
         }
-        refer(engine, &who, object, driver);
-        let shows = engine.shown_to_dependents(object);
+        note_request(engine, object);
+        refer(engine, who, object, driver);
+        let now = Shown {
+            uid: object.uid().unwrap_or_default(),
+            to_dependents: engine.shown_to_dependents(object),
+            fingerprint: Fingerprint::of(object),
+        };
+        let before = self.shown.get(who);
+        if before.is_none() && engine.memory.barrier.began().is_some() {
+            record_parts(engine, &who.kind, object);
+        }
         // A DatabricksAuth triggers its users itself, when its session changes.
-        if self.shown.insert(who.clone(), shows.clone()) != Some(shows) && kind != AUTH_KIND {
-            engine.memory.wake.wake_dependents(&who);
+        if before.is_none_or(|before| before.to_dependents != now.to_dependents) && who.kind != AUTH_KIND {
+            engine.memory.wake.wake_dependents(who);
         }
-        let fingerprint = Fingerprint::of(object);
-        let before = self.fingerprints.insert(who, fingerprint);
-        before.is_none_or(|before| fingerprint.triggers_reconcile_after(before))
+        let due = before.is_none_or(|before| now.fingerprint.triggers_reconcile_after(before.fingerprint));
+        // Deleted and created again, without an event of the deletion.
+        if let Some(replaced) = before.filter(|before| before.uid != now.uid) {
+            engine.memory.objects.forget(&replaced.uid);
+        }
+        self.shown.insert(who.clone(), now);
+        due
     }
 
     fn drop(&mut self, engine: &Engine, who: &ObjectName) {
-        self.shown.remove(who);
-        self.fingerprints.remove(who);
+        if let Some(shown) = self.shown.remove(who) {
+            engine.memory.objects.forget(&shown.uid);
+        }
         gone(engine, who);
     }
 }
@@ -188,12 +221,15 @@ impl SeenBefore {
 /// An object is gone.
 fn gone(engine: &Engine, who: &ObjectName) {
     let wake = &engine.memory.wake;
-    let held = wake.refer(who, vec![]);
-    engine.memory.claims.release(who).iter().chain(&held).for_each(|other| wake.wake(other));
+    let freed = wake.refer(who, vec![]);
+    engine.memory.claims.release(who).iter().for_each(|other| wake.wake(other));
+    wake_deleted(engine, &freed);
     if who.kind == AUTH_KIND {
         engine.auths.forget(who);
+        engine.memory.counts.forget(who);
     }
-    engine.outputs().unwatch(who);
+    engine.memory.line.leave(who);
+    engine.unwatch(who);
     wake.wake_dependents(who);
 }
 
@@ -211,8 +247,26 @@ fn refer(engine: &Engine, who: &ObjectName, object: &DynamicObject, driver: Opti
             targets.push(RefersTo { who, soft: need.soft });
         }
     }
-    for freed in engine.memory.wake.refer_to(who, targets) {
-        engine.memory.wake.wake(&freed);
+    wake_deleted(engine, &engine.memory.wake.refer_to(who, targets));
+}
+
+/// Triggers those of these objects that are being deleted: only a deletion waits until no object refers to its own. If the cache does not
+/// show the deletion yet, its event comes later and triggers the object.
+fn wake_deleted(engine: &Engine, freed: &[ObjectName]) {
+    let deleted = |who: &&ObjectName| {
+        let object = engine.cluster.stores.cached(who);
+        object.is_some_and(|object| object.meta().deletion_timestamp.is_some())
+    };
+    freed.iter().filter(deleted).for_each(|who| engine.memory.wake.wake(who));
+}
+
+/// A request for a reconcile is as old as its event: many of them share one reading, however long their reconciles wait for a worker.
+fn note_request(engine: &Engine, object: &DynamicObject) {
+    let Some(token) = object.annotations().get(RECONCILE_REQUESTED) else { return };
+    // One that was handled costs no memory.
+    if object.data["status"]["lastHandledReconcileAt"] != *token {
+        let uid = object.uid().unwrap_or_default();
+        engine.memory.objects.of(&uid, |memory| memory.note_request(token));
     }
 }
 
@@ -221,6 +275,10 @@ fn refer(engine: &Engine, who: &ObjectName, object: &DynamicObject, driver: Opti
 struct Fingerprint {
     hash: u64,
     has_finalizer: bool,
+    /// It has the annotation with the id.
+    has_id: bool,
+    /// Which is a copy of the recorded one.
+    id_is_copy: bool,
 }
 
 impl Fingerprint {
@@ -233,13 +291,24 @@ impl Fingerprint {
         object.finalizers().iter().filter(|f| *f != FINALIZER).for_each(|f| f.hash(&mut hasher));
         let annotations = metadata.annotations.as_ref();
         annotations.and_then(|a| a.get(RECONCILE_REQUESTED)).hash(&mut hasher);
-        annotations.is_some_and(|a| a.contains_key(EXTERNAL_ID)).hash(&mut hasher);
-        Fingerprint { hash: hasher.finish(), has_finalizer: has_finalizer(object) }
+        let id = annotations.and_then(|a| a.get(EXTERNAL_ID));
+        let recorded = &object.data["status"]["external"]["id"];
+        Fingerprint {
+            hash: hasher.finish(),
+            has_finalizer: has_finalizer(object),
+            has_id: id.is_some(),
+            id_is_copy: id.is_some_and(|id| recorded == id),
+        }
     }
 
-    /// The reconcile in progress sets our finalizer, and another user may remove it: a call that was just refused must not
-    /// be sent once more because of the former.
+    /// The reconcile in progress sets our finalizer, and copies the recorded id to the annotation: a call that was just refused must not
+    /// be sent once more because of that. Another user may remove both, or add the annotation to name what there is to adopt.
     fn triggers_reconcile_after(self, before: Fingerprint) -> bool {
-        self.hash != before.hash || (before.has_finalizer && !self.has_finalizer)
+        let finalizer_removed = before.has_finalizer && !self.has_finalizer;
+        let id_changed = before.has_id != self.has_id && !self.id_is_copy;
+        self.hash != before.hash || finalizer_removed || id_changed
     }
 }
+
+#[cfg(test)]
+mod tests;

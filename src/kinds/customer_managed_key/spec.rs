@@ -2,7 +2,7 @@
 
 use crate::engine::prelude::*;
 
-/// A key of your cloud account, with which workspaces encrypt. Those on AWS can be managed, those on GCP observed.
+/// A key of your cloud account, with which workspaces encrypt. On AWS and GCP.
 #[derive(CustomResource, Serialize, Deserialize, Clone, Debug, JsonSchema)]
 #[kube(
     group = "databricks-operator.io",
@@ -14,7 +14,7 @@ use crate::engine::prelude::*;
     status = "Status<CustomerManagedKeyFacts>",
     printcolumn = r#"{"name": "Use", "type": "string", "jsonPath": ".status.observed.useCases", "description": "What the key encrypts."}"#,
     printcolumn = r#"{"name": "Key", "type": "string", "jsonPath": ".status.observed.keyArn", "description": "The ARN of the key in AWS.", "priority": 1}"#,
-    doc = "A key of your cloud account, with which workspaces encrypt. Those on AWS can be managed, those on GCP observed."
+    doc = "A key of your cloud account, with which workspaces encrypt. On AWS and GCP."
 )]
 #[serde(rename_all = "camelCase")]
 #[schemars(extend("x-kubernetes-validations" = rules()))]
@@ -26,10 +26,10 @@ pub struct CustomerManagedKeySpec {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 2), extend("x-kubernetes-list-type" = "set"))]
     pub use_cases: Option<Vec<UseCase>>,
-    /// The key in AWS. Needed to create a registration. Cannot be changed, added or removed once it exists. Known on AWS.
+    /// The key in AWS. Needed to create a registration on AWS. Cannot be changed, added or removed once it exists. Known on AWS.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub aws_key_info: Option<AwsKey>,
-    /// The key in GCP, of a registration that is only observed. Cannot be changed, added or removed once it exists. Known on GCP.
+    /// The key in GCP. Needed to create a registration on GCP. Cannot be changed, added or removed once it exists. Known on GCP.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub gcp_key_info: Option<GcpKey>,
 }
@@ -72,6 +72,9 @@ pub struct GcpKey {
     /// The resource name of the key, `projects/…/cryptoKeys/…`. Cannot be changed once the registration exists. Known on GCP.
     #[schemars(length(min = 1, max = 1024))]
     pub kms_key_id: String,
+    /// Whether you give the service account of Databricks access to the key yourself. By default Databricks does it with the operator's rights. Cannot be changed, added or removed once the registration exists. Known on GCP.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub manual: Option<bool>,
 }
 
 /// The rules that the API server checks before it accepts a spec.
@@ -84,7 +87,7 @@ fn rules() -> Value {
     let found = rule(
         "awsKeyInfo",
         "has(self.awsKeyInfo) || has(self.gcpKeyInfo) || has(self.externalId)",
-        "a key has no name, so without awsKeyInfo it is found only by its id: set awsKeyInfo or externalId",
+        "a key has no name, so without awsKeyInfo and gcpKeyInfo it is found only by its id: set one of them, or externalId",
     );
     let clouds = aws_or_gcp("key", &["awsKeyInfo"], "gcpKeyInfo");
     clouds.as_array().into_iter().flatten().cloned().chain([storage, found]).collect()

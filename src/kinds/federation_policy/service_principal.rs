@@ -99,6 +99,7 @@ impl ExternalResource for ServicePrincipalFederationPolicy {
     )
     .required()
     .fixed()];
+    const PARENTED: bool = true;
     const NAME: &'static [&'static str] = &["policyId"];
     const REQUIRED: &'static [&'static str] = &["oidcPolicy"];
     const GRANTED_BY_NAME: bool = true;
@@ -138,9 +139,7 @@ impl ExternalResource for ServicePrincipalFederationPolicy {
     }
 
     async fn list(api: &Reader, within: &str) -> ApiResult<Vec<Observed<Self>>> {
-        let principal = within.parse().map_err(|_| {
-            Error::terminal(Reason::InvalidSpec, format!("{within:?} is no id of a service principal"))
-        })?;
+        let principal = parent(within, "a service principal")?;
         let all: Vec<Remote> = api.list(path(api, principal, &[]), Pages::Token("policies")).await?;
         Ok(all.into_iter().map(|remote| observed(principal, remote)).collect())
     }

@@ -30,7 +30,7 @@ pub struct GroupSpec {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 255))]
     pub display_name: Option<String>,
-    /// The members. With this field, members that it does not list are removed; an empty list removes all. Left out, members are not managed. A member that cannot be resolved keeps no other one in the group. May be changed. Known on all clouds.
+    /// The members. With this field, members that it does not list are removed; an empty list removes all. Not together with GroupMemberships of the group: the second of the two is refused (ManagementConflict). Left out, members are not managed. A member that cannot be resolved keeps no other one in the group. May be changed. Known on all clouds.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 1000))]
     pub members: Option<Vec<Member>>,

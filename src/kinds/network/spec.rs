@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use crate::engine::prelude::*;
 
-/// The VPC in which a workspace launches compute. Those on AWS can be managed, those on GCP observed.
+/// The VPC in which a workspace launches compute. On AWS and GCP.
 #[derive(CustomResource, Serialize, Deserialize, Clone, Debug, JsonSchema)]
 #[kube(
     group = "databricks-operator.io",
@@ -17,7 +17,7 @@ use crate::engine::prelude::*;
     printcolumn = r#"{"name": "VPC", "type": "string", "jsonPath": ".status.observed.vpcId", "description": "The id of the VPC."}"#,
     printcolumn = r#"{"name": "Checked", "type": "string", "jsonPath": ".status.vpcStatus", "description": "What Databricks found when it checked the network."}"#,
     printcolumn = r#"{"name": "Workspace", "type": "integer", "jsonPath": ".status.workspaceId", "description": "The id of the workspace that uses the network."}"#,
-    doc = "The VPC in which a workspace launches compute. Those on AWS can be managed, those on GCP observed."
+    doc = "The VPC in which a workspace launches compute. On AWS and GCP."
 )]
 #[serde(rename_all = "camelCase")]
 #[schemars(extend("x-kubernetes-validations" = aws_or_gcp("network", &["vpcId", "subnetIds", "securityGroupIds"], "gcpNetworkInfo")))]
@@ -29,22 +29,22 @@ pub struct NetworkSpec {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 4, max = 256))]
     pub network_name: Option<String>,
-    /// The id of the VPC. Needed to create a network. Cannot be changed, added or removed once it exists. Known on AWS.
+    /// The id of the VPC. Needed to create a network on AWS. Cannot be changed, added or removed once it exists. Known on AWS.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 64), regex(pattern = "^vpc-[0-9a-f]+$"))]
     pub vpc_id: Option<String>,
-    /// The ids of at least two subnets, in different availability zones. A subnet can be in one network only. Needed to create a network. Cannot be changed, added or removed once it exists. Known on AWS.
+    /// The ids of at least two subnets, in different availability zones. A subnet can be in one network only. Needed to create a network on AWS. Cannot be changed, added or removed once it exists. Known on AWS.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 2, max = 64), inner(length(min = 1, max = 64)), extend("x-kubernetes-list-type" = "set"))]
     pub subnet_ids: Option<Vec<String>>,
-    /// The ids of one to five security groups. A security group can be in one network only. Needed to create a network. Cannot be changed, added or removed once it exists. Known on AWS.
+    /// The ids of one to five security groups. A security group can be in one network only. Needed to create a network on AWS. Cannot be changed, added or removed once it exists. Known on AWS.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 5), inner(length(min = 1, max = 64)), extend("x-kubernetes-list-type" = "set"))]
     pub security_group_ids: Option<Vec<String>>,
     /// The VPC endpoints of a network for PrivateLink. Cannot be changed, added or removed once the network exists. Known on AWS and GCP.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub vpc_endpoints: Option<VpcEndpoints>,
-    /// The network in GCP, of a network configuration that is only observed. Cannot be changed, added or removed once it exists. Known on GCP.
+    /// The network in GCP. Needed to create a network on GCP. Cannot be changed, added or removed once it exists. Known on GCP.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub gcp_network_info: Option<GcpNetwork>,
 }

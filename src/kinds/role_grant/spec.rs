@@ -43,8 +43,8 @@ pub struct RoleGrantSpec {
 #[derive(Serialize, Deserialize, Clone, Debug, Default, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 #[schemars(extend("x-kubernetes-validations" = [
-    {"rule": "[has(self.account) && self.account, has(self.groupId), has(self.groupRef), has(self.applicationId), has(self.servicePrincipalRef), has(self.budgetPolicyId), has(self.tagPolicyId)].exists_one(given, given) && (!has(self.account) || self.account)",
-     "message": "target needs exactly one of account: true, groupRef, groupId, servicePrincipalRef, applicationId, budgetPolicyId and tagPolicyId: keep one and remove the others"},
+    {"rule": "[has(self.account) && self.account, has(self.groupId), has(self.groupRef), has(self.applicationId), has(self.servicePrincipalRef), has(self.budgetPolicyId), has(self.budgetPolicyRef), has(self.tagPolicyId)].exists_one(given, given) && (!has(self.account) || self.account)",
+     "message": "target needs exactly one of account: true, groupRef, groupId, servicePrincipalRef, applicationId, budgetPolicyRef, budgetPolicyId and tagPolicyId: keep one and remove the others"},
 ]))]
 pub struct Target {
     /// `true`: the role is about the account as a whole. Cannot be changed once the grant exists. Known on all clouds.
@@ -67,6 +67,9 @@ pub struct Target {
         regex(pattern = "^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$")
     )]
     pub application_id: Option<String>,
+    /// A BudgetPolicy of this namespace that the role is about. Cannot be changed once the grant exists. Known on all clouds.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub budget_policy_ref: Option<NameRef>,
     /// The id of a budget policy that the role is about. Cannot be changed once the grant exists. Known on all clouds.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 64), regex(pattern = "^[A-Za-z0-9_-]+$"))]

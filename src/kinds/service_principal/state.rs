@@ -46,7 +46,8 @@ impl From<Remote> for Observed<ServicePrincipal> {
             id: principal.id,
             state: ServicePrincipalState {
                 display_name: principal.display_name,
-                application_id: application_id.clone(),
+                // The spec has it in lower case.
+                application_id: application_id.as_ref().map(|id| id.to_lowercase()),
                 active: principal.active,
                 roles: Some(principal.roles),
                 purge: None,

@@ -2,7 +2,7 @@
 
 use crate::engine::prelude::*;
 
-/// An endpoint of your VPC, for PrivateLink. Those on AWS can be managed, those on GCP observed.
+/// An endpoint of your VPC, for PrivateLink. On AWS and GCP.
 #[derive(CustomResource, Serialize, Deserialize, Clone, Debug, JsonSchema)]
 #[kube(
     group = "databricks-operator.io",
@@ -15,7 +15,7 @@ use crate::engine::prelude::*;
     printcolumn = r#"{"name": "State", "type": "string", "jsonPath": ".status.state", "description": "The state of the endpoint in AWS."}"#,
     printcolumn = r#"{"name": "Endpoint", "type": "string", "jsonPath": ".status.observed.awsVpcEndpointId", "description": "The id of the endpoint in AWS."}"#,
     printcolumn = r#"{"name": "Use", "type": "string", "jsonPath": ".status.useCase", "description": "What the endpoint is for."}"#,
-    doc = "An endpoint of your VPC, for PrivateLink. Those on AWS can be managed, those on GCP observed."
+    doc = "An endpoint of your VPC, for PrivateLink. On AWS and GCP."
 )]
 #[serde(rename_all = "camelCase")]
 #[schemars(extend("x-kubernetes-validations" = aws_or_gcp("VPC endpoint", &["awsVpcEndpointId", "region"], "gcpVpcEndpointInfo")))]
@@ -35,7 +35,7 @@ pub struct VpcEndpointSpec {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 64), regex(pattern = "^[-a-z0-9]+$"))]
     pub region: Option<String>,
-    /// The endpoint in GCP, of a registration that is only observed. Cannot be changed, added or removed once it exists. Known on GCP.
+    /// The endpoint in GCP. Needed to create a registration on GCP. Cannot be changed, added or removed once it exists. Known on GCP.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub gcp_vpc_endpoint_info: Option<GcpEndpoint>,
 }

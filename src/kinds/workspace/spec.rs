@@ -15,7 +15,7 @@ pub(super) const OWNER_TAG: &str = "databricks-operator";
 /// The longest value of a tag.
 pub(super) const TAG_VALUE_MAX: usize = 255;
 
-/// A Databricks workspace. Those on AWS can be managed, those on GCP and Azure observed.
+/// A Databricks workspace. Those on AWS and GCP can be managed, those on Azure observed.
 #[derive(CustomResource, Serialize, Deserialize, Clone, Debug, JsonSchema)]
 #[kube(
     group = "databricks-operator.io",
@@ -28,7 +28,7 @@ pub(super) const TAG_VALUE_MAX: usize = 255;
     printcolumn = r#"{"name": "Region", "type": "string", "jsonPath": ".status.observed.awsRegion", "description": "The AWS region."}"#,
     printcolumn = r#"{"name": "State", "type": "string", "jsonPath": ".status.workspaceStatus", "description": "The workspace's state in Databricks."}"#,
     printcolumn = r#"{"name": "URL", "type": "string", "jsonPath": ".status.workspaceUrl", "description": "The workspace's address."}"#,
-    doc = "A Databricks workspace. Those on AWS can be managed, those on GCP and Azure observed."
+    doc = "A Databricks workspace. Those on AWS and GCP can be managed, those on Azure observed."
 )]
 #[serde(rename_all = "camelCase")]
 #[schemars(extend("x-kubernetes-validations" = rules()))]
@@ -44,7 +44,7 @@ pub struct WorkspaceSpec {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 64), regex(pattern = "^(EMPTY|[a-z0-9]([-a-z0-9]*[a-z0-9])?)$"))]
     pub deployment_name: Option<String>,
-    /// The AWS region, such as eu-west-1. Needed to manage a workspace. Can be changed while the workspace is FAILED, not once it is RUNNING. Known on AWS.
+    /// The AWS region, such as eu-west-1. Needed to manage a workspace on AWS. Can be changed while the workspace is FAILED, not once it is RUNNING. Known on AWS.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 64), regex(pattern = "^[-a-z0-9]+$"))]
     pub aws_region: Option<String>,
@@ -76,7 +76,7 @@ pub struct WorkspaceSpec {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 64))]
     pub private_access_settings_id: Option<String>,
-    /// Allows the operator to give a workspace that is RUNNING private access settings with publicAccessEnabled false in place of open ones or of none, which cuts off all users without a private connection. It may be true before, and stay. May be changed at any time. Known on AWS.
+    /// Allows the operator to give a workspace that is RUNNING private access settings with publicAccessEnabled false in place of open ones or of none, which cuts off all users without a private connection. It may be true before, and stay. May be changed at any time. Known on AWS and GCP.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub allow_public_access_removal: Option<bool>,
     /// The CustomerManagedKey of this namespace that encrypts notebooks, queries and secrets; its use case is MANAGED_SERVICES. Can be added or changed while RUNNING or FAILED; never removed. Known on AWS and GCP.
@@ -93,7 +93,7 @@ pub struct WorkspaceSpec {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 64))]
     pub storage_customer_managed_key_id: Option<String>,
-    /// The NetworkConnectivityConfig of this namespace, for serverless compute, in the same region. Attached once the workspace is RUNNING. Can be set or changed while RUNNING or FAILED; never removed. Known on AWS and Azure.
+    /// The NetworkConnectivityConfig of this namespace, for serverless compute, in the same region. Not together with a NetworkConnectivityBinding of this workspace: the second of the two is refused (ManagementConflict). Attached once the workspace is RUNNING. Can be set or changed while RUNNING or FAILED; never removed. Known on AWS and Azure.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub network_connectivity_config_ref: Option<NameRef>,
     /// The id of the network connectivity configuration of serverless compute, in the same region, where no NetworkConnectivityConfig of this namespace stands for it. Attached once the workspace is RUNNING. Can be set or changed while RUNNING or FAILED; never removed. Known on AWS and Azure.
@@ -118,13 +118,48 @@ pub struct WorkspaceSpec {
     /// HYBRID (default): classic compute in your cloud account, and serverless. SERVERLESS: serverless compute and default storage only. Cannot be changed after creation. Known on AWS and GCP.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub compute_mode: Option<ComputeMode>,
-    /// The GCP region, such as us-east4. Cannot be changed after creation. Known on GCP.
+    /// The GCP region, such as us-east4. Needed to manage a workspace on GCP. Cannot be changed after creation. Known on GCP.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 64), regex(pattern = "^[-a-z0-9]+$"))]
     pub location: Option<String>,
+    /// The place in GCP in which Databricks creates the workspace. Needed to create a workspace on GCP. Cannot be changed, added or removed after creation. Known on GCP.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cloud_resource_container: Option<CloudResourceContainer>,
+    /// The VPC that Databricks creates for the workspace; not together with networkRef or networkId. Default: Databricks chooses its addresses. Cannot be changed, added or removed after creation. Known on GCP.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub gcp_managed_network_config: Option<GcpManagedNetworkConfig>,
     /// Whether compute has no public addresses; true by default. Takes effect at creation only, cannot be changed afterwards, and Databricks never returns it, so that it is not compared. Known on AWS.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub is_no_public_ip_enabled: Option<bool>,
+    /// PROVISIONING: Databricks pauses the provisioning of a new workspace, so that its service account can be given its roles first. RUNNING, which can be written then: the provisioning continues, with all that changes together with this. Default: no pause. Can be changed while the workspace is paused; no effect once it is RUNNING. Known on AWS and GCP.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub expected_workspace_status: Option<ExpectedStatus>,
+}
+
+/// Where a workspace is in its cloud.
+#[derive(Serialize, Deserialize, Clone, Debug, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct CloudResourceContainer {
+    /// The place in Google Cloud. Cannot be changed after creation. Known on GCP.
+    pub gcp: GcpContainer,
+}
+
+/// Where a workspace is in Google Cloud.
+#[derive(Serialize, Deserialize, Clone, Debug, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct GcpContainer {
+    /// The id of the Google Cloud project. Cannot be changed after creation. Known on GCP.
+    #[schemars(length(min = 1, max = 64))]
+    pub project_id: String,
+}
+
+/// A VPC that Databricks creates in Google Cloud.
+#[derive(Serialize, Deserialize, Clone, Debug, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct GcpManagedNetworkConfig {
+    /// The addresses of the subnet, such as 10.0.0.0/20. Cannot be changed after creation. Known on GCP.
+    #[schemars(length(max = 18), regex(pattern = r"^[0-9]{1,3}(\.[0-9]{1,3}){3}/[0-9]{1,2}$"))]
+    pub subnet_cidr: String,
 }
 
 /// A pricing tier.
@@ -136,6 +171,14 @@ pub enum PricingTier {
     ENTERPRISE,
     DEDICATED,
     COMMUNITY_EDITION,
+}
+
+/// Until which state Databricks provisions a workspace.
+#[derive(Serialize, Deserialize, Clone, Copy, Debug, PartialEq, Eq, JsonSchema)]
+#[allow(clippy::upper_case_acronyms, missing_docs)]
+pub enum ExpectedStatus {
+    PROVISIONING,
+    RUNNING,
 }
 
 /// Which compute a workspace has.
@@ -159,16 +202,46 @@ pub struct WorkspaceFacts {
     /// Where the workspace's data are: CUSTOMER_HOSTED or DEFAULT_STORAGE.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub storage_mode: Option<String>,
+    /// On GCP, the service account of the workspace: give it access to what the workspace uses in your project.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub gcp_service_account_email: Option<String>,
+    /// On Azure, the subscription of the workspace.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub azure_subscription_id: Option<String>,
+    /// On Azure, the resource group of the workspace.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub azure_resource_group: Option<String>,
 }
 
-/// The rules that the API server checks before it accepts a spec.
-fn rules() -> Value {
-    let serverless = "(has(self.computeMode) && self.computeMode == 'SERVERLESS')";
-    let mut rules = vec![
+/// Fields that a workspace on GCP cannot have, beside the region in AWS.
+const ONLY_AWS: [&str; 10] = [
+    "deploymentName",
+    "credentialsRef",
+    "credentialsId",
+    "storageConfigurationRef",
+    "storageConfigurationId",
+    "networkConnectivityConfigRef",
+    "networkConnectivityConfigId",
+    "customTags",
+    "pricingTier",
+    "isNoPublicIpEnabled",
+];
+
+/// Fields that only a workspace on GCP has, beside its region.
+const ONLY_GCP: [&str; 2] = ["cloudResourceContainer", "gcpManagedNetworkConfig"];
+
+/// CEL: one of these fields is written.
+fn any_of(fields: &[&str]) -> String {
+    fields.iter().map(|field| format!("has(self.{field})")).collect::<Vec<_>>().join(" || ")
+}
+
+/// Those that keep the clouds apart.
+fn cloud_rules() -> Vec<Value> {
+    vec![
         rule(
             "managementPolicy",
-            &format!("has(self.awsRegion) || {OBSERVES}"),
-            "only workspaces on AWS can be managed for now: set awsRegion, or set managementPolicy to Observe for a workspace on GCP (writing there needs Google tokens) or Azure (which creates workspaces through ARM)",
+            &format!("has(self.awsRegion) || has(self.location) || {OBSERVES}"),
+            "only workspaces on AWS and GCP can be managed: set awsRegion or location, or set managementPolicy to Observe for a workspace on Azure, which creates workspaces through ARM",
         ),
         rule(
             "location",
@@ -176,18 +249,50 @@ fn rules() -> Value {
             "awsRegion is for AWS and location is for GCP: remove one of them",
         ),
         rule(
-            "externalId",
-            "!has(self.externalId) || self.externalId.matches('^[1-9][0-9]{0,18}$')",
-            "externalId must be the id of a workspace, a number such as 1234567890123456",
+            "location",
+            &format!("!has(self.location) || !({})", any_of(&ONLY_AWS)),
+            &format!(
+                "{} are for AWS and location is for GCP: remove what is not for your cloud",
+                ONLY_AWS.join(", ")
+            ),
         ),
-    ];
+        rule(
+            "cloudResourceContainer",
+            &format!("has(self.location) || !({})", any_of(&ONLY_GCP)),
+            &format!(
+                "{} are for GCP: remove them, or set location in place of awsRegion",
+                ONLY_GCP.join(" and ")
+            ),
+        ),
+        rule(
+            "cloudResourceContainer",
+            &format!("!has(self.location) || has(self.cloudResourceContainer) || {NEVER_CREATES}"),
+            "cloudResourceContainer is needed to create a workspace on GCP: set it; it can be left out where nothing is created: with externalId, adoptionPolicy Required or managementPolicy Observe",
+        ),
+        rule(
+            "gcpManagedNetworkConfig",
+            "!has(self.gcpManagedNetworkConfig) || !(has(self.networkRef) || has(self.networkId))",
+            "gcpManagedNetworkConfig is for a VPC that Databricks creates: remove it, or networkRef and networkId",
+        ),
+    ]
+}
+
+/// The rules that the API server checks before it accepts a spec.
+fn rules() -> Value {
+    let serverless = "(has(self.computeMode) && self.computeMode == 'SERVERLESS')";
+    let mut rules = cloud_rules();
+    rules.push(rule(
+        "externalId",
+        "!has(self.externalId) || self.externalId.matches('^[1-9][0-9]{0,18}$')",
+        "externalId must be the id of a workspace, a number such as 1234567890123456",
+    ));
     let credentials = ("credentialsRef or credentialsId", &["credentialsRef", "credentialsId"][..]);
     let storage = (
         "storageConfigurationRef or storageConfigurationId",
         &["storageConfigurationRef", "storageConfigurationId"][..],
     );
     for (one_of, fields) in [credentials, storage] {
-        let given = fields.iter().map(|field| format!("has(self.{field})")).collect::<Vec<_>>().join(" || ");
+        let given = any_of(fields);
         rules.push(rule(
             fields[fields.len() - 1],
             &format!("!has(self.awsRegion) || {given} || {serverless} || {NEVER_CREATES}"),

@@ -20,7 +20,7 @@ pub async fn handed_over(life: &mut Life) -> Result<(), String> {
     let first = life.world.leased.holder();
     life.world.cut_off(seed::below(2) == 0);
     sleep(Duration::from_millis(seed::below(150_000))).await;
-    let changes = !life.start.driver.traits().issues;
+    let changes = !life.start.driver.traits().are_secrets();
     if changes {
         one::changed(life).await?;
     }

@@ -58,7 +58,7 @@ pub async fn changed(life: &mut Life) -> Result<Option<Seen>, String> {
 pub async fn whole(life: &mut Life) -> Result<(), String> {
     let made = created(life).await?;
     // The rotation of a secret is not part of a life yet: for its time, there are two.
-    let changes = !life.start.driver.traits().issues;
+    let changes = !life.start.driver.traits().are_secrets();
     if changes && let Some(changed) = changed(life).await? {
         life.disturb("another client undoes the change in the account");
         corrected(life, &changed, &made.state, &changed.state).await?;
@@ -114,7 +114,7 @@ pub async fn lost(life: &mut Life) -> Result<(), String> {
     }
     life.becomes_ready().await?;
     let (again, want) = (life.only_one().await?, life.start.want.clone());
-    if !life.start.driver.traits().issues {
+    if !life.start.driver.traits().are_secrets() {
         as_wanted(life, &again, &want);
     }
     Ok(())
@@ -230,7 +230,7 @@ pub async fn rivals(life: &mut Life) -> Result<(), String> {
 pub async fn rotated(life: &mut Life) -> Result<(), String> {
     life.rotate().await;
     sleep(Duration::from_secs(1800)).await;
-    if !life.start.driver.traits().issues {
+    if !life.start.driver.traits().are_secrets() {
         changed(life).await?;
     }
     life.becomes_ready().await

@@ -21,15 +21,7 @@ pub async fn chain(life: &mut Life) -> Result<(), String> {
     let parts = life.start.parts.to_vec();
     let made = created(life, &parts).await?;
     life.at_rest(Duration::from_secs(900)).await;
-    let mut uses = vec![];
-    // What is always there is put back by a call to another path than that of its id.
-    let ends = |(part, _): &&(Part, Seen)| part.driver.traits().lifecycle != Lifecycle::Standing;
-    for (part, seen) in made.iter().filter(ends) {
-        for wanted in part.uses()? {
-            let used = made.iter().find(|(other, _)| other.is(&wanted));
-            uses.extend(used.map(|(_, used)| (seen.id.clone(), used.id.clone())));
-        }
-    }
+    let uses = uses(&made)?;
     let from_ms = deleted(life, &made).await?;
     let wrong = oracle::of_order(&life.world, from_ms, &uses);
     life.wrong.extend(wrong);
@@ -54,8 +46,22 @@ pub async fn crowd(life: &mut Life) -> Result<(), String> {
     Ok(())
 }
 
+/// The ids of each object in the account and of each that it uses there.
+pub fn uses(made: &[(Part, Seen)]) -> Result<Vec<(String, String)>, String> {
+    let mut uses = vec![];
+    // What is always there is put back by a call to another path than that of its id.
+    let ends = |(part, _): &&(Part, Seen)| part.driver.traits().lifecycle != Lifecycle::Standing;
+    for (part, seen) in made.iter().filter(ends) {
+        for wanted in part.uses()? {
+            let used = made.iter().find(|(other, _)| other.is(&wanted));
+            uses.extend(used.map(|(_, used)| (seen.id.clone(), used.id.clone())));
+        }
+    }
+    Ok(uses)
+}
+
 /// In any order.
-fn drawn<T>(all: &[T]) -> Vec<&T> {
+pub fn drawn<T>(all: &[T]) -> Vec<&T> {
     let mut all: Vec<&T> = all.iter().collect();
     all.sort_by_cached_key(|_| seed::draw());
     all
@@ -81,7 +87,7 @@ async fn changed(life: &mut Life, parts: &[Part]) -> Result<Made, String> {
 }
 
 /// Until all objects are Ready, and the account has what their specs want.
-async fn become_ready(
+pub async fn become_ready(
     life: &mut Life,
     parts: &[Part],
     spec: impl Fn(&Part) -> &Value,
@@ -139,11 +145,11 @@ async fn only(life: &Life, count: usize) -> Result<(), String> {
 async fn deleted(life: &mut Life, made: &[(Part, Seen)]) -> Result<u64, String> {
     let from_ms = life.deletes();
     for (part, _) in drawn(made) {
-        life.delete_as(part.driver, &part.name).await?;
+        life.delete_as(&part.driver.api_resource(), &part.name).await?;
     }
     life.until("all objects are gone", async |life| {
         for (part, _) in made {
-            life.gone(part.driver, &part.name).await?;
+            life.gone(&part.driver.api_resource(), &part.name).await?;
         }
         Ok(())
     })

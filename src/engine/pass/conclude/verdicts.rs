@@ -93,7 +93,7 @@ fn compared(status: &AnyStatus) -> Verdict {
 fn failed(status: &AnyStatus, error: &Error, given: &Circumstances) -> Option<Vec<Verdict>> {
     let blocked = |reason| blocked(status, reason, &with_way_out(error.to_string()), given);
     match error {
-        Error::Fenced => None,
+        Error::Fenced | Error::Later(_) => None,
         Error::Conflict(_) if given.attempts < LASTING && !status.conditions.is_empty() => None,
         Error::Conflict(_) if status.conditions.is_empty() => Some(begun()),
         Error::Conflict(message) => transient(status, Reason::Retrying, message, given),

@@ -1,4 +1,5 @@
-//! When a secret is replaced, and when its predecessor is deleted. Pure: the time is an argument.
+//! When a secret is replaced, and when its predecessor is deleted; and whether one that has no successor is lost. Pure: the time is an
+//! argument.
 //!
 //! A secret is replaced after two thirds of its life. The life is the difference of two times of the account, and its start is our
 //! own time of the creation, so a difference between the clocks does not matter. If our clock was wrong at the creation, the
@@ -18,6 +19,8 @@ use crate::engine::kind::{Output, Seen};
 pub struct Issue {
     /// Where it goes, and how it is replaced.
     pub output: Output,
+    /// It has no successor: it came with its object, and lasts as long as that.
+    pub once: bool,
     /// The Kubernetes Secret; none if it was not read, as nothing depends on it.
     pub held: Option<Held>,
     /// Secrets that were replaced, the oldest first.
@@ -47,6 +50,8 @@ pub enum Task {
     Later(String, Duration),
     /// The Kubernetes Secret has lost its secret again, so soon after it was filled: wait before another one is created.
     LostAgain,
+    /// The Kubernetes Secret does not hold the secret, and no other takes its place.
+    LostForGood,
 }
 
 /// No more secrets than this are valid beside the present one. The account has room for five of all users.
@@ -64,6 +69,9 @@ impl Issue {
     /// What is to be done about a secret that exists.
     pub fn task(&self, seen: &Seen) -> Task {
         let lost = self.held.is_some() && !self.holds(&seen.id);
+        if self.once {
+            return if lost { Task::LostForGood } else { Task::None };
+        }
         let full = self.retired.len() >= MOST_RETIRED;
         let due_in = self.due_in(seen);
         let due = due_in.is_some_and(|left| left.is_zero());
@@ -153,6 +161,7 @@ mod tests {
         let created = Some(at(0));
         Issue {
             output,
+            once: false,
             held,
             retired: retired.collect(),
             refilled: None,
@@ -189,6 +198,18 @@ mod tests {
         assert_eq!(task(1, holding("old", Some("a")), &[("old", 0)]), Task::Replace);
         assert_eq!(task(OVERLAP, holding("old", Some("a")), &[("old", 0)]), Task::Replace);
         assert_eq!(task(1, None, &[]), Task::None, "it was not read");
+    }
+
+    /// Covers LC-32.
+    #[test]
+    fn a_secret_that_has_no_successor_is_never_replaced() {
+        let once = |held| Issue { once: true, ..issue(6_000, held, &[]) }.task(&seen());
+        assert_eq!(once(holding("now", None)), Task::None, "neither by its age nor by a renewal");
+        for held in [Held::Absent, Held::Foreign, Held::Own(Reserved::default())] {
+            assert_eq!(once(Some(held.clone())), Task::LostForGood, "{held:?}");
+        }
+        assert_eq!(once(holding("another", None)), Task::LostForGood);
+        assert_eq!(once(None), Task::None, "it was not read");
     }
 
     #[test]

@@ -8,7 +8,8 @@ use crate::engine::pass::look::Interrupted;
 
 /// A create whose result is not known. An object that was created at another time may be another user's, or ours by a wrong
 /// clock, and so may one whose time is not known: a person must decide. Once the spec names one of them, that one is adopted, if
-/// the policy allows it. A secret that no Kubernetes Secret holds is lost, so it is deleted instead of bound.
+/// the policy allows it. A secret that no Kubernetes Secret holds is lost, so it is deleted instead of bound; an object that is more
+/// than its secret is bound without it.
 pub fn recover(view: &View<'_>, create: &Interrupted) -> Step {
     let (hits, in_time, sent) = match create {
         Interrupted::TooEarly(after) => {
@@ -19,6 +20,7 @@ pub fn recover(view: &View<'_>, create: &Interrupted) -> Step {
         Interrupted::Since { hits, in_time, sent } => (hits, *in_time, sent),
     };
     let issue = view.issue.as_ref();
+    let is_secret = issue.is_some_and(|issue| !issue.once);
     let decided = view.asked.is_some_and(|id| hits.iter().any(|hit| hit == id)) && !view.deleting;
     match hits.as_slice() {
         [] => Step::Forget,
@@ -26,7 +28,7 @@ pub fn recover(view: &View<'_>, create: &Interrupted) -> Step {
         hits if let Some(id) = issue.and_then(|issue| hits.iter().find(|id| issue.holds(id))) => {
             Step::Bind(id.clone())
         }
-        [id] if in_time && issue.is_none() => Step::Bind(id.clone()),
+        [id] if in_time && !is_secret => Step::Bind(id.clone()),
         [id] if in_time && !view.observe => Step::Discard(id.clone()),
         _ if decided => Step::Forget,
         [id] if in_time => refuse(
@@ -51,10 +53,13 @@ fn undecided(view: &View<'_>, hits: &[String], sent: &Timestamp) -> Step {
         let retain = "or set spec.deletionPolicy to Retain to leave it there";
         return refuse(Reason::ApiRefused, format!("{text}: {delete}, {retain}"));
     }
-    if view.issue.is_some() {
-        // No policy adopts it.
-        return refuse(Reason::CreateResultUnknown, format!("{text}: {delete}"));
-    }
-    let adopt = "set spec.externalId to the id of the right one to adopt it";
+    let adopt = match &view.issue {
+        None => "set spec.externalId to the id of the right one to adopt it",
+        Some(issue) if issue.once => {
+            "set spec.externalId to the id of the right one and remove spec.secretName to adopt it without its secret"
+        }
+        // No policy adopts a secret.
+        Some(_) => return refuse(Reason::CreateResultUnknown, format!("{text}: {delete}")),
+    };
     refuse(Reason::CreateResultUnknown, format!("{text}: {adopt}, or {delete}"))
 }

@@ -156,6 +156,7 @@ fn a_secret_of_an_interrupted_create_is_bound_if_it_was_kept_and_deleted_if_its_
         let (output, now) = (Output::default(), Timestamp::UNIX_EPOCH);
         let issue = Issue {
             output,
+            once: false,
             held: Some(held),
             retired: vec![],
             refilled: None,
@@ -186,6 +187,83 @@ fn a_secret_of_an_interrupted_create_is_bound_if_it_was_kept_and_deleted_if_its_
     assert_eq!(observed(&["1"], "0", Some("1")), "forget", "a user knows it");
     let deleting = |in_time| step(&["1"], in_time, "0", &|view| view.deleting = true);
     assert_eq!((&*deleting(true), &*deleting(false)), (r#"discard("1")"#, "refuse ApiRefused"));
+}
+
+/// An object that is more than its secret, which the Kubernetes Secret `out` is to hold.
+fn once<'a>(bound_as: BoundAs, found: Found, held: Held) -> View<'a> {
+    let issue = Issue {
+        output: Output { secret_name: "out".into(), ..Output::default() },
+        once: true,
+        held: Some(held),
+        retired: vec![],
+        refilled: None,
+        renewed: None,
+        created: None,
+        now: Timestamp::UNIX_EPOCH,
+    };
+    View { issue: Some(issue), ..view(bound_as, found) }
+}
+
+/// Covers LC-32. Another client may have created it in the same minutes, and may know its secret.
+#[test]
+fn an_object_of_an_interrupted_create_is_never_deleted_as_its_secret_is_lost() {
+    let step = |hits: &[&str], in_time, held: Held| {
+        let hits = hits.iter().map(|id| (*id).to_owned()).collect();
+        let found = Found::Interrupted(Interrupted::Since { hits, in_time, sent: Timestamp::UNIX_EPOCH });
+        once(BoundAs::Managed, found, held)
+    };
+    let holds = |id: &str| Held::Own(Reserved { id: Some(id.into()), ..Reserved::default() });
+    assert_eq!(word(&step(&[], true, Held::Absent)), "forget");
+    for held in [holds("1"), holds("0"), Held::Own(Reserved::default()), Held::Absent, Held::Foreign] {
+        let lost = step(&["1"], true, held.clone());
+        assert_eq!(word(&lost), r#"bind("1")"#, "{held:?}");
+        assert_eq!(word(&View { observe: true, ..lost.clone() }), r#"bind("1")"#, "{held:?}");
+        assert_eq!(word(&View { deleting: true, ..lost }), r#"bind("1")"#, "{held:?}");
+    }
+    assert_eq!(word(&step(&["1", "2"], true, holds("2"))), r#"bind("2")"#);
+    for (hits, in_time) in [(&["1"][..], false), (&["1", "2"], true)] {
+        let undecided = step(hits, in_time, Held::Absent);
+        assert_eq!(word(&undecided), "refuse CreateResultUnknown", "{hits:?}");
+        assert!(refusal(&undecided).contains("remove spec.secretName"), "{}", refusal(&undecided));
+        assert_eq!(word(&View { asked: Some("1"), ..undecided }), "forget", "a user knows it");
+    }
+}
+
+/// Covers LC-32.
+#[test]
+fn an_object_whose_secret_is_lost_is_managed_and_says_so() {
+    let it = || Found::Ours(seen(Phase::Ready));
+    let held = Held::Own(Reserved { id: Some("1".into()), ..Reserved::default() });
+    assert_eq!(word(&once(BoundAs::Managed, it(), held)), "rest");
+    for held in [Held::Absent, Held::Foreign, Held::Own(Reserved::default())] {
+        let lost = once(BoundAs::Managed, it(), held.clone());
+        assert_eq!(word(&lost), "refuse SecretLost", "{held:?}");
+        let says = refusal(&lost);
+        for part in
+            ["the Secret out", "Thing a", "delete this object", "another id", "remove spec.secretName"]
+        {
+            assert!(says.contains(part), "{part}: {says}");
+        }
+        let changes = &[change("value", When::Now)];
+        assert_eq!(word(&View { changes, ..lost.clone() }), "update value", "that does not need the secret");
+        assert_eq!(word(&View { observe: true, ..lost.clone() }), "rest");
+        assert_eq!(word(&View { deleting: true, ..lost }), "delete");
+    }
+}
+
+/// Covers LC-03, LC-32. Nor is another one of the name created.
+#[test]
+fn an_object_that_is_there_is_not_adopted_while_the_spec_names_a_place_for_its_secret() {
+    for adoption in [AdoptionPolicy::Never, AdoptionPolicy::IfOwned, AdoptionPolicy::IfExists] {
+        for bound_as in [BoundAs::Nothing, BoundAs::Asked, BoundAs::Observed] {
+            let found = Found::Foreign(seen(Phase::Ready));
+            let there = View { adoption, ..once(bound_as, found, Held::Absent) };
+            assert_eq!(word(&there), "refuse AlreadyExists", "{adoption:?} {bound_as:?}");
+            assert!(refusal(&there).contains("spec.adoptionPolicy to Required"), "{}", refusal(&there));
+            let without = View { issue: None, adoption: AdoptionPolicy::Required, ..there };
+            assert_eq!(word(&without), "adopt", "{bound_as:?}");
+        }
+    }
 }
 
 /// Covers LC-18.
@@ -493,6 +571,16 @@ fn of_two_managers_a_message_names_the_other_and_how_to_replace_it() {
     {
         assert!(text.contains(part), "{part}: {text}");
     }
+}
+
+/// Covers LC-34.
+#[test]
+fn what_another_object_lists_is_removed_from_that_list_or_left_to_it() {
+    let holder = "List ns/all, as an entry of its list";
+    let text = refusal(&view(BoundAs::Managed, Found::ManagedBy(holder.into())));
+    let expected = "the object in the account is managed by List ns/all, as an entry of its list: remove it from that list, or delete \
+                    this object";
+    assert_eq!(text, expected);
 }
 
 #[test]

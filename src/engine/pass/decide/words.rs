@@ -3,17 +3,29 @@
 
 use serde_json::Value;
 
+use super::issue::Issue;
 use super::step::View;
 use crate::engine::crd::{camel, shorten};
-use crate::engine::kind::{Immutable, Reference};
+use crate::engine::kind::{Immutable, Part, Reference};
+use crate::engine::memory::AS_ENTRY;
 
 /// The message of an object whose object in the account is managed by another one.
 pub fn managed_by(holder: &str) -> String {
+    if holder.ends_with(AS_ENTRY) {
+        return format!(
+            "the object in the account is managed by {holder}: remove it from that list, or delete this object"
+        );
+    }
     format!(
         "the object in the account is managed by {holder}: delete one of the two. To replace that one by this one without a gap \
          in the account, set spec.deletionPolicy to Retain on that one and spec.adoptionPolicy to IfExists on this one, then \
          delete that one"
     )
+}
+
+/// The message of an object that would manage a part of an object in the account that another one manages.
+pub fn part_managed_by(part: &Part, holder: &str) -> String {
+    format!("{holder} manages {}, and this object would undo its changes: {}", part.what, part.remedy)
 }
 
 /// How to start over with another object in the account. A retained one would be found again.
@@ -31,6 +43,18 @@ pub fn start_over(view: &View<'_>) -> String {
     let lost = if view.data_bearing { " with all that it holds" } else { "" };
     format!(
         "to start over, {set}delete this object, which deletes the one in the account{lost}, and apply it again"
+    )
+}
+
+/// What to do about an object whose secret is lost: only another object would have another one.
+pub fn lost_for_good(view: &View<'_>, issue: &Issue) -> String {
+    format!(
+        "the Secret {} does not hold the secret of {} as the operator wrote it, and Databricks shows a secret only once: if another Secret \
+         holds it, write the name of that one in spec.secretName again; {}: the new one has another id and another secret; or, to manage it \
+         without its secret, remove spec.secretName and set spec.adoptionPolicy to Required",
+        issue.output.secret_name,
+        view.called,
+        start_over(view)
     )
 }
 

@@ -10,7 +10,7 @@ use axum::{Json, Router};
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
 
-use crate::databricks::{Client, Connection, Host, HostPolicy, Settings};
+use crate::databricks::{Client, Connection, Credentials, Host, HostPolicy, Settings};
 
 /// The account, as the server knows it.
 pub struct HttpAccount {
@@ -91,7 +91,8 @@ fn client(host: &str) -> Client {
         host: Host::parse(host, &policy).unwrap(),
         account_id: "account".into(),
         client_id: "client".into(),
-        client_secret: "secret".to_owned().into(),
+        credentials: Credentials::Secret("secret".to_owned().into()),
+        on_google: false,
     };
     Client::new(connection, &Settings::default()).unwrap()
 }

@@ -59,7 +59,7 @@ impl ApiServer {
         self.objects.lock().unwrap().insert(name.to_owned(), secret);
     }
 
-    /// The next read of this sort is refused with this status: `secret`, `namespace`, `object`.
+    /// The next read of this sort is refused with this status: `secret`, `config map`, `namespace`, `object`.
     pub fn next_read(&self, what: &'static str, status: u16) {
         self.trouble.lock().unwrap().push_back((what, Trouble::Refuse(status)));
     }
@@ -248,15 +248,57 @@ impl ApiServer {
     }
 }
 
+/// ConfigMaps that the operator writes: `publish` creates, changes or deletes one.
+impl ApiServer {
+    /// Creates a ConfigMap without the operator.
+    pub fn config_map(&self, name: &str, data: Value) {
+        let metadata = json!({"name": name, "namespace": "ns", "uid": name, "resourceVersion": self.next()});
+        let map = json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata, "data": data});
+        self.objects.lock().unwrap().insert(name.to_owned(), map);
+    }
+
+    fn write_config_map(&self, method: &Method, name: &str, body: &Value) -> Response {
+        let trouble = self.trouble("publish");
+        if let Some(Trouble::Refuse(status)) = trouble {
+            return refused(status);
+        }
+        let version = self.next();
+        let mut objects = self.objects.lock().unwrap();
+        let (stated, there) = match method {
+            &Method::DELETE => (&body["preconditions"], true),
+            _ => (&body["metadata"], *method != Method::POST),
+        };
+        match objects.get(name) {
+            found if found.is_some() != there => return refused(if there { 404 } else { 409 }),
+            Some(found) if stated["resourceVersion"] != found["metadata"]["resourceVersion"] => {
+                return refused(409);
+            }
+            _ => {}
+        }
+        self.writes.lock().unwrap().push("publish");
+        let mut map = objects.remove(name).unwrap_or_else(|| json!({}));
+        if *method != Method::DELETE {
+            merge(&mut map, body);
+            map["metadata"]["resourceVersion"] = json!(version);
+            objects.insert(name.to_owned(), map.clone());
+        }
+        match trouble {
+            Some(Trouble::Lose) => refused(500),
+            _ => Json(map).into_response(),
+        }
+    }
+}
+
 /// A Secret as the API server keeps it, once we have written it.
 fn encoded(secret: &Value) -> Value {
     let mut secret = secret.clone();
     let texts = secret.as_object_mut().unwrap().remove("stringData");
+    let mut fields = json!({});
     for (key, text) in texts.as_ref().and_then(Value::as_object).into_iter().flatten() {
         let bytes = k8s_openapi::ByteString(text.as_str().unwrap().as_bytes().to_vec());
         secret["data"][key] = json!(bytes);
-        let data = json!({"f:data": {format!("f:{key}"): {}}});
-        secret["metadata"]["managedFields"] = json!([{"manager": FIELD_MANAGER, "fieldsV1": data}]);
+        fields["f:data"][format!("f:{key}")] = json!({});
+        secret["metadata"]["managedFields"] = json!([{"manager": FIELD_MANAGER, "fieldsV1": fields}]);
     }
     secret
 }
@@ -280,10 +322,11 @@ async fn serve(State(server): State<Arc<ApiServer>>, request: Request) -> Respon
             Json(event).into_response()
         }
         // A watch that ends at once.
-        (&Method::GET, [.., "secrets"]) => Body::empty().into_response(),
+        (&Method::GET, [.., "secrets" | "configmaps"]) => Body::empty().into_response(),
         (&Method::GET, [.., sort, name]) => {
             let what = match *sort {
                 "secrets" => "secret",
+                "configmaps" => "config map",
                 "namespaces" => "namespace",
                 _ => "object",
             };
@@ -295,6 +338,11 @@ async fn serve(State(server): State<Arc<ApiServer>>, request: Request) -> Respon
         }
         (&Method::POST, [.., "secrets"]) => server.create_secret(&body),
         (&Method::PATCH, [.., "secrets", name]) => server.patch_secret(name, &body, &query),
+        (&Method::POST, [.., "configmaps"]) => {
+            let name = body["metadata"]["name"].as_str().unwrap().to_owned();
+            server.write_config_map(&method, &name, &body)
+        }
+        (_, [.., "configmaps", name]) => server.write_config_map(&method, name, &body),
         (&Method::PATCH, [.., name, "status"]) => server.patch(name, "status", &body),
         (&Method::PATCH, [.., name]) => server.patch(name, "metadata", &body),
         _ => refused(404),

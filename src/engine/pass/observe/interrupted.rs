@@ -3,7 +3,8 @@
 //! The proof is our mark, where the kind has one, or the time at which the object was created. Where the API does not say that
 //! time, the object must have been there soon after the create, as another user will hardly have created one of that name in so
 //! short a time. Later, an id or a name that the spec chose proves nothing: a person who creates by hand what is missing chooses
-//! the same.
+//! the same. Nor does the time prove anything of a kind with marks whose object can hold none: another cluster with the same manifests
+//! and the same credentials creates its own in the same minute.
 
 use std::time::Duration;
 
@@ -37,21 +38,22 @@ impl Observer<'_> {
         // The LIST may have waited for the account.
         let age = age + asked.elapsed();
         let (mut hits, mut in_time) = (vec![], true);
-        let issues = self.driver.traits().issues;
+        let is_secret = self.driver.traits().are_secrets();
         for seen in listed {
-            // Our own create always sets the mark.
+            // Our own create always sets the mark, where the API can hold one.
             let possible = match self.driver.traits().ownership {
-                Ownership::Marker => self.recognise.marked(&seen),
+                Ownership::Marker => seen.about.unmarkable || self.recognise.marked(&seen),
                 Ownership::RecordedId => true,
             };
             // A secret is recognised by its times. Where those are not shown, it may be the result, and nothing proves it.
-            let unproven = issues && (seen.about.created.is_none() || seen.about.expires.is_none());
+            let unproven = is_secret && (seen.about.created.is_none() || seen.about.expires.is_none());
             let fits = self.driver.matches(&key, &seen)? || unproven;
             // A LIST that lagged behind may have left out the present secret when its successor was announced.
-            let present = issues && self.bound.external.as_ref().is_some_and(|bound| bound.id == seen.id);
+            let present = is_secret && self.bound.external.as_ref().is_some_and(|bound| bound.id == seen.id);
             let fits = fits && possible && !present && !intent.before.contains(&seen.id);
             if fits && self.claimant.watch_holder(&seen.id).is_none() {
-                in_time &= !unproven && self.is_its_result(intent, age, &seen);
+                let proven = !unproven && !seen.about.unmarkable;
+                in_time &= proven && self.is_its_result(intent, age, &seen);
                 hits.push(seen.id);
             }
         }

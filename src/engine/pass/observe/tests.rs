@@ -34,6 +34,7 @@ struct World {
     operation: bool,
     lag: Duration,
     stale: Duration,
+    requested_at: Option<Instant>,
     now: i64,
 }
 
@@ -51,6 +52,7 @@ fn world(lifecycle: Lifecycle, ownership: Ownership) -> World {
         operation: false,
         lag: Duration::ZERO,
         stale: seconds(3_600),
+        requested_at: None,
         now: NOW,
     }
 }
@@ -92,6 +94,7 @@ fn external(id: &str, created: Option<i64>) -> Option<External> {
         adopted: false,
         observed: false,
         created_at,
+        former: None,
     })
 }
 
@@ -138,6 +141,7 @@ impl World {
             deleting: self.deleting,
             operation: self.operation,
             not_before: recent(self.stale),
+            requested_at: self.requested_at,
             lag: Lag { read: self.lag, shown_within: self.lag, poll: (seconds(1), seconds(30)) },
             quarantine: seconds(60),
             absence: seconds(10),

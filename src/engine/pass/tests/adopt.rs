@@ -188,6 +188,9 @@ async fn adoptions_wait_until_every_older_object_was_reconciled() {
     world.api.apply("other", spec("b", json!({})));
     world.engine.memory.barrier.begin([("uid-other".to_owned(), named("other"))].into_iter());
     world.apply(json!({"adoptionPolicy": "IfExists"})).reconcile().await;
+    assert_eq!(world.status(), Value::Null, "a moment is no news");
+    tokio::time::advance(Duration::from_secs(10)).await;
+    world.reconcile().await;
     assert_eq!(world.condition("Ready"), "False Progressing");
     assert_eq!(world.status()["external"], Value::Null);
     world.reconcile_named("other").await;
@@ -216,9 +219,9 @@ async fn an_adoption_is_not_recorded_over_a_spec_that_no_longer_allows_it() {
     world.apply(json!({})).settle().await;
     assert_eq!(world.condition("Ready"), "False AlreadyExists");
     world.apply(json!({"adoptionPolicy": "IfExists"})).watch();
-    let before = Arc::new(world.api.get("it").unwrap());
+    let before = world.api.get("it").unwrap();
     world.apply(json!({"adoptionPolicy": "Never"})).quiet();
-    reconcile(before, world.engine.clone(), world.fake).await;
+    reconcile(&before, world.engine.clone(), world.fake).await;
     assert!(world.status()["external"].is_null(), "{}", world.status());
     world.settle().await;
     assert_eq!(world.condition("Ready"), "False AlreadyExists");

@@ -5,7 +5,11 @@ use crate::engine::crd::FINALIZER;
 
 /// A DatabricksAuth named `account`, which the watch has brought.
 pub(super) fn with_auth(more: Value) -> World {
-    let world = world();
+    with_auth_of(world(), more)
+}
+
+/// The same in a world that differs from others.
+pub(super) fn with_auth_of(world: World, more: Value) -> World {
     let mut spec = json!({
         "cloud": "AWS", "accountId": "account", "authType": "OAUTH_M2M", "clientId": "client",
         "clientSecretRef": {"name": "databricks", "key": "secret"},
@@ -20,8 +24,8 @@ pub(super) fn with_auth(more: Value) -> World {
 impl World {
     pub(super) async fn check_auth(&self) -> Action {
         let object = self.api.get("account").unwrap();
-        self.auths.lock().unwrap().apply_watcher_event(&Event::Apply(object.clone()));
-        crate::engine::pass::reconcile_auth(Arc::new(object), self.engine.clone()).await
+        self.auths.lock().unwrap().apply_watcher_event(&Event::Apply((&object).into()));
+        crate::engine::pass::reconcile_auth(&object, self.engine.clone()).await
     }
 
     pub(super) async fn reconcile_auth(&self) -> Value {
@@ -58,6 +62,18 @@ async fn a_databricks_auth_that_cannot_work_is_for_a_person() {
     let cases = [
         (json!({"host": "https://example.com"}), "HostNotAllowed"),
         (json!({"clientSecretRef": null}), "InvalidSpec"),
+        (json!({"cloud": "GCP", "authType": "GOOGLE_ID", "clientId": "a@example.com"}), "CredentialsInvalid"),
+        (
+            json!({"cloud": "GCP", "authType": "GOOGLE_ID", "clientId": "a@example.com", "clientSecretRef": null}),
+            "CredentialsInvalid",
+        ),
+        (
+            json!({
+                "cloud": "GCP", "authType": "GOOGLE_ID", "clientId": "a@example.com",
+                "host": "https://accounts.cloud.databricks.com",
+            }),
+            "HostNotAllowed",
+        ),
         (json!({"egressCidrs": ["nonsense"]}), "InvalidSpec"),
         (json!({"cloud": "nonsense"}), "InvalidSpec"),
     ];

@@ -1,13 +1,18 @@
 //! A DatabricksAuth whose account responds: over HTTP, on the real clock.
 
-use super::auth::with_auth;
+use super::auth::with_auth_of;
 use super::*;
 
 /// A DatabricksAuth of this account, which is Ready.
-async fn connected(account: &HttpAccount, more: Value) -> World {
+pub(super) async fn connected(account: &HttpAccount, more: Value) -> World {
+    connected_of(world(), account, more).await
+}
+
+/// The same in a world that differs from others.
+pub(super) async fn connected_of(world: World, account: &HttpAccount, more: Value) -> World {
     let mut spec = json!({"host": account.host()});
     spec.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
-    let world = with_auth(spec);
+    let world = with_auth_of(world, spec);
     world.api.secret("databricks", json!({"secret": "c2VjcmV0"}));
     let status = world.reconcile_auth().await;
     assert_eq!(condition(&status, "Ready"), "True Authenticated", "{status}");
@@ -99,9 +104,9 @@ async fn a_databricks_auth_that_disappears_during_its_reconcile_admits_nothing()
     let account = HttpAccount::start().await;
     let world = connected(&account, json!({})).await;
     let object = world.api.get("account").unwrap();
-    world.auths.lock().unwrap().apply_watcher_event(&Event::Delete(object.clone()));
+    world.auths.lock().unwrap().apply_watcher_event(&Event::Delete((&object).into()));
     world.engine.auths.forget(&auth());
-    crate::engine::pass::reconcile_auth(Arc::new(object), world.engine.clone()).await;
+    crate::engine::pass::reconcile_auth(&object, world.engine.clone()).await;
     world.apply(json!({})).reconcile().await;
     assert_eq!(world.condition("Ready"), "False ReferenceNotFound");
     assert_eq!(world.fake.calls(), NOTHING);

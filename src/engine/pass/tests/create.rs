@@ -192,7 +192,7 @@ async fn a_create_whose_object_vanished_meanwhile_is_undone() {
     // The announcement succeeds, and the record finds no object.
     world.api.next_write("status", Trouble::Pass);
     world.api.next_write("status", Trouble::Vanish);
-    reconcile(Arc::new(before), world.engine.clone(), world.fake).await;
+    reconcile(&before, world.engine.clone(), world.fake).await;
     world.watch();
     world.engine.undoing.tasks.close();
     world.engine.undoing.tasks.wait().await;
@@ -268,6 +268,9 @@ async fn creates_wait_until_every_older_object_was_reconciled() {
     let other = ObjectName { kind: "Fake".into(), namespace: "ns".into(), name: "other".into() };
     world.engine.memory.barrier.begin([("uid-other".to_owned(), other)].into_iter());
     world.apply(json!({})).reconcile().await;
+    assert_eq!(world.status(), Value::Null, "a moment is no news");
+    tokio::time::advance(Duration::from_secs(10)).await;
+    world.reconcile().await;
     assert_eq!(world.condition("Ready"), "False Progressing");
     assert_eq!(world.changes(), NOTHING);
     world.reconcile_named("other").await;

@@ -216,9 +216,9 @@ async fn a_change_at_the_last_moment_stops_a_deletion() {
     let world = World::ready(json!({})).await;
     world.api.delete("it");
     world.watch();
-    let before = Arc::new(world.api.get("it").unwrap());
+    let before = world.api.get("it").unwrap();
     world.apply(json!({"deletionPolicy": "Retain"}));
-    reconcile(before, world.engine.clone(), world.fake).await;
+    reconcile(&before, world.engine.clone(), world.fake).await;
     assert_eq!(world.changes(), NOTHING);
     world.settle().await;
     assert_eq!(world.changes(), NOTHING);

@@ -320,7 +320,7 @@ impl World {
             },
         });
         let auth: DynamicObject = serde_json::from_value(auth).unwrap();
-        self.auths.lock().unwrap().apply_watcher_event(&Event::Apply(auth));
+        self.auths.lock().unwrap().apply_watcher_event(&Event::Apply((&auth).into()));
     }
 }
 

@@ -5,13 +5,14 @@ use super::*;
 use crate::clock;
 
 mod doubts;
+mod once;
 mod troubles;
 
 const OUT: &str = "out";
 
 /// An object whose secret is in the Kubernetes Secret `out`; the calls until then are forgotten.
 async fn issued(more: Value) -> World {
-    let world = eager(Fake::with(|fake| fake.traits.issues = true));
+    let world = eager(Fake::with(|fake| fake.traits.issues = Issues::Secret));
     apply(&world, more);
     world.settle().await;
     assert_eq!(world.condition("Ready"), "True Available", "{}", world.message("Ready"));
@@ -58,7 +59,7 @@ async fn announced(world: &World) {
 
 #[tokio::test(start_paused = true)]
 async fn a_secret_is_in_its_kubernetes_secret_before_its_id_is_in_the_status() {
-    let world = eager(Fake::with(|fake| fake.traits.issues = true));
+    let world = eager(Fake::with(|fake| fake.traits.issues = Issues::Secret));
     apply(&world, json!({}));
     world.reconcile().await;
     assert_eq!(world.api.writes(), ["metadata", "reserve", "status", "fill", "status", "metadata"]);
@@ -72,7 +73,7 @@ async fn a_secret_is_in_its_kubernetes_secret_before_its_id_is_in_the_status() {
 
 #[tokio::test(start_paused = true)]
 async fn a_kubernetes_secret_of_another_owner_is_not_touched_and_nothing_is_created() {
-    let world = eager(Fake::with(|fake| fake.traits.issues = true));
+    let world = eager(Fake::with(|fake| fake.traits.issues = Issues::Secret));
     world.api.secret(OUT, json!({"key": "eA=="}));
     apply(&world, json!({}));
     world.reconcile().await;
@@ -85,7 +86,7 @@ async fn a_kubernetes_secret_of_another_owner_is_not_touched_and_nothing_is_crea
 #[tokio::test(start_paused = true)]
 async fn a_missing_right_is_reported_before_anything_is_created() {
     for (what, status) in [("reserve", 403), ("dry", 403), ("secret", 403)] {
-        let world = eager(Fake::with(|fake| fake.traits.issues = true));
+        let world = eager(Fake::with(|fake| fake.traits.issues = Issues::Secret));
         apply(&world, json!({}));
         match what {
             "secret" => world.api.next_read(what, status),

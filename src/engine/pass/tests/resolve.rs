@@ -183,6 +183,32 @@ async fn a_principal_is_found_by_its_name_and_pinned() {
     assert_eq!(world.status()["resolvedRefs"]["group"], "7");
 }
 
+/// Covers LC-17. What a name means is pinned for as long as the spec has a name there. After a reference that could not be resolved, another
+/// name is not taken for the first one.
+#[tokio::test]
+async fn another_name_after_a_reference_that_was_missing_does_not_mean_what_the_first_one_did() {
+    const GROUP: &[Immutable] = &[Immutable { state: "value", spec: &["value", "group", "parentRef"] }];
+    let (fake, account) = (Fake::with(|fake| fake.traits.immutable = GROUP), HttpAccount::start().await);
+    account.name("readers", Some("7"));
+    account.name("writers", Some("8"));
+    let world = world_of(fake, |_| {});
+    world.connect(&account).apply(json!({"group": "readers"})).settle().await;
+    assert_eq!(world.condition("Ready"), "True Available");
+    assert_eq!(world.status()["resolvedRefs"], json!({"group": "7"}));
+    world.quiet();
+    world.apply(json!({"parentRef": {"name": "parent"}})).reconcile().await;
+    assert_eq!(world.condition("ReferencesResolved"), "False ReferenceNotFound");
+    assert_eq!(world.status()["resolvedRefs"], Value::Null);
+    world.apply(json!({"group": "writers"})).reconcile().await;
+    assert_eq!(world.condition("Stalled"), "True ImmutableFieldChanged");
+    let message = world.message("Ready");
+    assert!(message.starts_with("spec.group now means 8, but this object was created for 7: "), "{message}");
+    world.apply(json!({"group": "readers"})).settle().await;
+    assert_eq!(world.condition("Ready"), "True Available");
+    assert_eq!(world.status()["resolvedRefs"], json!({"group": "7"}));
+    assert_eq!(world.changes(), NOTHING);
+}
+
 #[tokio::test]
 async fn what_was_lost_is_written_again_only_for_the_same_principal() {
     let cases = [

@@ -197,6 +197,118 @@ async fn what_cannot_be_taken_away_stays_as_it_is() {
     assert_eq!(world.api.events(), ["Retained"]);
 }
 
+/// Something that the API can only change, and its value before anything manages it.
+fn changeable(value: &str) -> World {
+    let fake = Fake::with(|fake| {
+        fake.traits.lifecycle = Lifecycle::Standing;
+        (fake.traits.removable, fake.traits.restored, fake.traits.retained) = (false, true, true);
+    });
+    fake.put(vacant("a"));
+    fake.edit("a", |seen| seen.state["value"] = json!(value));
+    eager(fake)
+}
+
+/// Covers LC-33. It is retained unless the spec says otherwise.
+#[tokio::test(start_paused = true)]
+async fn what_can_only_be_changed_is_set_back_if_the_spec_says_so() {
+    for (policy, sent, value, event) in [
+        (json!({"deletionPolicy": "Delete"}), vec!["PATCH a value"], "before", "Deleted"),
+        (json!({"deletionPolicy": "Retain"}), vec![], "v", "Retained"),
+        (json!({}), vec![], "v", "Retained"),
+    ] {
+        let world = changeable("before");
+        world.apply(policy).settle().await;
+        assert_eq!((world.value(), world.condition("Ready")), (json!("v"), "True Available".to_owned()));
+        let former = world.status()["external"]["former"].as_str().unwrap().to_owned();
+        let former: Value = serde_json::from_str(&former).unwrap();
+        assert_eq!(former, json!({"name": "a", "value": "before"}));
+        world.quiet();
+        world.api.delete("it");
+        world.settle().await;
+        assert!(world.api.get("it").is_none());
+        assert_eq!(
+            (world.changes(), world.value()),
+            (sent.iter().map(ToString::to_string).collect(), json!(value))
+        );
+        assert_eq!(world.api.events(), [event]);
+    }
+}
+
+/// Covers LC-33. A value that is not known is not set; and what is as it was needs no call.
+#[tokio::test(start_paused = true)]
+async fn what_is_not_known_is_not_set_back() {
+    let world = changeable("before");
+    world.apply(json!({"deletionPolicy": "Delete"})).settle().await;
+    world.api.edit("it", |it| it["status"] = Value::Null);
+    world.settle().await;
+    assert_eq!(world.status()["external"]["id"], "a");
+    world.quiet();
+    world.api.delete("it");
+    world.settle().await;
+    assert!(world.api.get("it").is_none());
+    assert_eq!((world.changes(), world.value()), (vec![], json!("v")));
+    assert_eq!(world.api.events(), ["Retained"]);
+
+    let world = changeable("v");
+    world.apply(json!({"deletionPolicy": "Delete"})).settle().await;
+    world.api.delete("it");
+    world.settle().await;
+    assert!(world.api.get("it").is_none());
+    assert_eq!(world.changes(), NOTHING);
+}
+
+/// Covers LC-33. A record is input: one that is about something else, or that cannot be read, changes nothing.
+#[tokio::test(start_paused = true)]
+async fn what_a_record_says_of_something_else_is_not_set() {
+    let other = json!({"name": "b", "value": "theirs"}).to_string();
+    for former in [&*other, r#"{"value": "theirs"}"#, "null", "7", "{"] {
+        let world = changeable("before");
+        world.apply(json!({"deletionPolicy": "Delete"})).settle().await;
+        world.api.edit("it", |it| it["status"]["external"]["former"] = json!(former));
+        world.quiet();
+        world.api.delete("it");
+        world.settle().await;
+        assert!(world.api.get("it").is_none(), "{former}");
+        assert_eq!((world.changes(), world.value()), (vec![], json!("v")), "{former}");
+        assert_eq!(world.api.events(), ["Retained"], "{former}");
+    }
+}
+
+/// Covers LC-33. Nor is anything set that the spec does not mean, whatever the record says that was taken up.
+#[tokio::test(start_paused = true)]
+async fn what_the_spec_does_not_mean_is_not_set_back() {
+    let world = changeable("before");
+    world.apply(json!({"deletionPolicy": "Delete"})).settle().await;
+    world.fake.put(Seen { state: json!({"name": "b", "value": "theirs"}), ..seen("b", "b", None) });
+    world.api.edit("it", |it| {
+        let external = &mut it["status"]["external"];
+        (external["id"], external["name"]) = (json!("b"), json!("b"));
+        external["former"] = json!(json!({"name": "b", "value": "x"}).to_string());
+    });
+    world.quiet();
+    world.api.delete("it");
+    world.settle().await;
+    assert!(world.api.get("it").is_some());
+    assert_eq!(world.changes(), NOTHING);
+    assert!(world.condition("DeletionBlocked").starts_with("True"), "{}", world.status());
+}
+
+/// Covers LC-33, DL-05. A change back that Databricks refuses holds the object.
+#[tokio::test(start_paused = true)]
+async fn what_cannot_be_set_back_keeps_its_object_until_it_is_or_is_retained() {
+    let world = changeable("before");
+    world.apply(json!({"deletionPolicy": "Delete"})).settle().await;
+    world.quiet();
+    world.fake.refuse(Error::rejected(Reason::ApplyFailed, "not now"));
+    world.api.delete("it");
+    world.reconcile().await;
+    assert!(world.condition("DeletionBlocked").starts_with("True"), "{}", world.status());
+    assert_eq!(world.value(), "v");
+    world.settle().await;
+    assert!(world.api.get("it").is_none());
+    assert_eq!(world.value(), "before");
+}
+
 #[tokio::test(start_paused = true)]
 async fn without_what_it_belongs_to_it_is_neither_created_nor_held() {
     let world = standing();

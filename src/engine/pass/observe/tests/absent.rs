@@ -62,6 +62,24 @@ async fn after_our_own_delete_absence_needs_no_second_proof_in_time_and_a_newer_
     assert_eq!(world.fake.calls(), ["GET 1", "LIST "], "the LIST from before the delete proves nothing");
 }
 
+/// Of thousands that are deleted at once, each proves its own absence.
+#[tokio::test(start_paused = true)]
+async fn a_deleted_object_is_gone_without_a_comparison_of_the_others() {
+    boot().await;
+    let mut world = World { bound: bound("gone"), ..unmarked() };
+    for n in 0..300 {
+        world.fake.put(seen(&n.to_string(), "other", None));
+    }
+    let compared = |world: &World| std::mem::take(&mut *world.fake.compared.lock().unwrap());
+    assert_eq!(world.found().await, Found::Nothing { settled: false });
+    assert_eq!(compared(&world), 300, "another one may be in the place of one that was lost");
+    world.deleting = true;
+    world.remembered.of("uid", |memory| memory.delete_accepted = Some(Instant::now()));
+    world.wait(1).await;
+    assert_eq!(world.found().await, Found::Nothing { settled: true });
+    assert_eq!(compared(&world), 0);
+}
+
 #[tokio::test(start_paused = true)]
 async fn objects_like_a_lost_one_were_created_by_others() {
     boot().await;

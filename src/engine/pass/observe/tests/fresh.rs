@@ -46,6 +46,39 @@ async fn an_upsert_is_written_by_a_list_of_the_last_minute() {
     }
 }
 
+/// Another object of the kind was deleted a moment before.
+#[tokio::test(start_paused = true)]
+async fn of_several_that_are_deleted_the_last_reads_for_all() {
+    boot().await;
+    let world = World { bound: bound("/a"), deleting: true, ..upsert() };
+    world.fake.put(seen("/a", "a", None));
+    world.found().await;
+    world.wait(1).await;
+    assert_eq!(world.snapshots.turn(world.fake, "", Instant::now(), &who("first")).await, None);
+    world.fake.calls();
+    advance(Duration::from_millis(500)).await;
+    world.remembered.of("uid", |memory| memory.delete_accepted = Some(Instant::now()));
+    world.fake.take("/a");
+    assert_eq!(world.look(Freshness::Routine).await.unwrap_err(), Error::Later(seconds(1)));
+    let later = Instant::now() + Duration::from_millis(10);
+    assert_eq!(
+        world.snapshots.turn(world.fake, "", later, &who("last")).await,
+        Some(Duration::from_millis(1010))
+    );
+    advance(seconds(1)).await;
+    assert!(
+        matches!(world.look(Freshness::Routine).await, Err(Error::Later(_))),
+        "another one came after it"
+    );
+    assert_eq!(world.fake.calls(), [""; 0]);
+    advance(Duration::from_millis(10)).await;
+    assert_eq!(world.snapshots.turn(world.fake, "", later, &who("last")).await, None);
+    world.snapshots.look(world.fake, &reader(), "", later, |_| ()).await.unwrap();
+    assert_eq!(world.snapshots.take_served(), [who("it")]);
+    assert_eq!(world.found().await, Found::Nothing { settled: true });
+    assert_eq!(world.fake.calls(), ["LIST "]);
+}
+
 #[tokio::test(start_paused = true)]
 async fn an_upsert_whose_delete_was_accepted_is_compared_with_a_later_list() {
     boot().await;
@@ -71,8 +104,8 @@ async fn an_object_that_is_not_bound_is_searched_for_in_a_list_of_this_moment() 
         ("an observer creates nothing", observer(), 3_600, &[]),
         ("an observer", observer(), 3_601, list),
         ("upserts in a burst", upsert(), 1, &[]),
-        ("the burst is over", upsert(), 3, list),
-        ("an observer of an upsert", World { observing: true, ..upsert() }, 3, list),
+        ("the burst is over", upsert(), 10, list),
+        ("an observer of an upsert", World { observing: true, ..upsert() }, 10, list),
     ];
     for (case, world, after, calls) in cases {
         assert_eq!(again(&world, Freshness::Routine, after).await, calls, "{case}, {after} s");

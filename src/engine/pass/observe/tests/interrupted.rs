@@ -44,6 +44,15 @@ async fn only_what_may_be_the_result_of_an_interrupted_create_is_taken_for_it() 
     let world = World { bound: interrupted(), ..marked() };
     world.fake.put(seen("1", "a", None));
     assert_eq!(world.found().await, none);
+    // Where the API can hold no mark, its absence says nothing, and the time of its creation is no proof.
+    for created in [None, Some(NOW - 61)] {
+        let world = World { bound: interrupted(), ..marked() };
+        let mut unmarkable = seen("1", "a", None);
+        (unmarkable.about.unmarkable, unmarkable.about.created) = (true, created);
+        world.fake.put(unmarkable);
+        let undecided = Interrupted::Since { hits: vec!["1".into()], in_time: false, sent: at(NOW - 61) };
+        assert_eq!(world.found().await, Found::Interrupted(undecided), "{created:?}");
+    }
     // Another object manages it.
     let world = World { bound: interrupted(), ..unmarked() };
     world.held("1");

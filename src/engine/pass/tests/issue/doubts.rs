@@ -10,7 +10,7 @@ fn overdue(world: &World) {
 
 /// An object that rests as long as nothing is to be done: other worlds of these tests reconcile at once.
 async fn rested() -> World {
-    let world = world_of(Fake::with(|fake| fake.traits.issues = true), |settings| {
+    let world = world_of(Fake::with(|fake| fake.traits.issues = Issues::Secret), |settings| {
         settings.absence = Duration::ZERO;
     });
     apply(&world, json!({}));
@@ -39,7 +39,7 @@ async fn an_object_that_only_observes_is_not_reconciled_for_what_it_will_not_do(
 async fn a_former_secret_that_no_read_shows_yet_is_not_forgotten() {
     let world = world_of(
         Fake::with(|fake| {
-            fake.traits.issues = true;
+            fake.traits.issues = Issues::Secret;
             fake.traits.read_lag = seconds(60);
         }),
         |settings| settings.resync = Some(Duration::ZERO),
@@ -164,7 +164,7 @@ async fn a_secret_that_a_former_kubernetes_secret_holds_is_not_deleted_when_that
 #[tokio::test(start_paused = true)]
 async fn a_secret_that_was_observed_is_never_adopted() {
     for adoption in ["IfOwned", "IfExists"] {
-        let world = eager(Fake::with(|fake| fake.traits.issues = true));
+        let world = eager(Fake::with(|fake| fake.traits.issues = Issues::Secret));
         world.fake.put(seen("foreign", "b", None));
         world.apply(json!({"managementPolicy": "Observe", "externalId": "foreign"}));
         world.settle().await;
@@ -248,7 +248,7 @@ async fn a_former_secret_is_deleted_until_the_account_no_longer_shows_it() {
 /// The same of a secret whose value was lost.
 #[tokio::test(start_paused = true)]
 async fn a_lost_secret_is_deleted_until_the_account_no_longer_shows_it() {
-    let world = world_of(Fake::with(|fake| fake.traits.issues = true), |_| {});
+    let world = world_of(Fake::with(|fake| fake.traits.issues = Issues::Secret), |_| {});
     apply(&world, json!({}));
     world.settle().await;
     apply(&world, json!({"renewal": "now"}));

@@ -100,7 +100,7 @@ async fn a_former_secret_stays_while_another_finalizer_holds_the_object() {
 /// A whole namespace is deleted by mistake. What stops the deletion of an object stops that of its former secrets too.
 #[tokio::test(start_paused = true)]
 async fn a_former_secret_stays_while_mass_deletion_is_stopped() {
-    let world = world_of(Fake::with(|fake| fake.traits.issues = true), |settings| {
+    let world = world_of(Fake::with(|fake| fake.traits.issues = Issues::Secret), |settings| {
         (settings.resync, settings.absence) = (Some(Duration::ZERO), Duration::ZERO);
         settings.max_deletions_per_hour = 1;
     });
@@ -148,7 +148,7 @@ async fn a_secret_that_can_be_neither_written_nor_deleted_is_shown_and_deleted_l
     assert_eq!((there(&world).len(), held(&world)), (2, Some("id-1".into())));
     assert!(world.status()["intent"].is_object(), "{}", world.status());
     let says = world.message("Ready");
-    assert!(says.contains("the secret id-2 in the account cannot be deleted yet"), "{says}");
+    assert!(says.contains("in the account, id-2, cannot be deleted at present"), "{says}");
     tokio::time::advance(seconds(6)).await;
     world.settle().await.settle().await;
     assert_eq!(world.changes(), ["DELETE id-2", "POST a"]);

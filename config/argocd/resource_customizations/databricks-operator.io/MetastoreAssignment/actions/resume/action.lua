@@ -1,0 +1,3 @@
+-- Lets the operator go on.
+obj.spec.suspend = false
+return obj

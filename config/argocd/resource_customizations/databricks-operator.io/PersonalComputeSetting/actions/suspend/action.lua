@@ -1,0 +1,3 @@
+-- Stops all calls to the account for this object.
+obj.spec.suspend = true
+return obj

@@ -1,0 +1,81 @@
+//! What to do about an object in the account that is not proven to be ours: adopt it, if the policy allows that, or leave it alone. Pure.
+
+use super::issue::Issue;
+use super::step::{Step, View, refuse};
+use crate::engine::crd::{AdoptionPolicy, Reason};
+use crate::engine::kind::{Phase, Seen};
+use crate::engine::pass::bound::BoundAs;
+
+/// An object that matches the spec. `marked` if it carries our mark.
+pub fn foreign(view: &View<'_>, seen: &Seen, marked: bool) -> Step {
+    if let Some(issue) = &view.issue
+        && !view.observe
+        && view.bound_as != BoundAs::Managed
+    {
+        return instead_of_adoption(view, issue, seen);
+    }
+    let allowed = match view.adoption {
+        AdoptionPolicy::IfExists | AdoptionPolicy::Required => true,
+        AdoptionPolicy::IfOwned => marked || view.asked.is_some() || view.bound_as == BoundAs::Asked,
+        AdoptionPolicy::Never => false,
+    };
+    // Nothing manages it, so no permission is needed either: it is as good as missing.
+    let vacant =
+        seen.about.phase == Phase::Vacant && matches!(view.bound_as, BoundAs::Nothing | BoundAs::Observed);
+    if vacant && !allowed && !view.observe {
+        return Step::TakeUp;
+    }
+    // Nothing is written to what is only observed, so that needs no permission.
+    if (allowed || view.observe) && view.bound_as != BoundAs::Managed {
+        return Step::Adopt;
+    }
+    if view.copied && seen.about.owner.is_some() {
+        return refuse(
+            Reason::AlreadyExists,
+            format!(
+                "an annotation names the object {}, which carries the mark of another Kubernetes object, so it is left alone: \
+                 if that one is gone and the name is right, set spec.adoptionPolicy to IfExists to adopt it",
+                seen.id
+            ),
+        );
+    }
+    if view.bound_as == BoundAs::Managed {
+        return refuse(
+            Reason::AlreadyExists,
+            format!(
+                "the object {} in the account no longer looks like the one this object manages, so it is left alone: \
+                 change it back there, or apply this object again with spec.externalId and spec.adoptionPolicy: IfExists",
+                seen.id
+            ),
+        );
+    }
+    refuse(
+        Reason::AlreadyExists,
+        format!(
+            "{} is in the account already, with the id {}: set spec.adoptionPolicy to IfExists to adopt it, \
+             or give this one another name",
+            view.called, seen.id
+        ),
+    )
+}
+
+/// The value of a secret that exists is not known. One that was only observed stays, and another one is created; unless it is more than
+/// a secret.
+fn instead_of_adoption(view: &View<'_>, issue: &Issue, seen: &Seen) -> Step {
+    if issue.once {
+        let text = format!(
+            "{} is in the account already, with the id {}, and no read shows its secret: to adopt it without that, remove \
+             spec.secretName and set spec.adoptionPolicy to Required; otherwise give this one another name",
+            view.called, seen.id
+        );
+        return refuse(Reason::AlreadyExists, text);
+    }
+    if view.bound_as == BoundAs::Observed && view.adoption != AdoptionPolicy::Required {
+        return Step::Create;
+    }
+    refuse(
+        Reason::AlreadyExists,
+        "a secret that exists cannot be managed, as its value is not known: to have one created, remove spec.externalId and \
+         spec.adoptionPolicy: Required",
+    )
+}

@@ -1,0 +1,151 @@
+//! GroupMembership: one member of one group. For teams that own people one by one, in a group that others own too.
+//!
+//! A group is read once for all its memberships. A change is a PATCH that adds or removes this member: all others stay. Databricks accepts
+//! a member that no principal has the id of, and adds nothing, so the group is read after each change. It accepts one that is in the group
+//! too, so the group is read before: a member that another client has added is not ours. Where a Group has the whole list, `spec.members`,
+//! no membership is added, and the other way round: the engine refuses the second of the two.
+
+mod administrators;
+pub mod spec;
+mod state;
+
+use std::collections::BTreeSet;
+
+use crate::apis::members_of;
+use crate::databricks::ScimPatch;
+use crate::engine::kind::{Lifecycle, Need, Parts, Power, nothing_sent, of_identity_provider};
+use crate::engine::prelude::*;
+use crate::kinds::group::Group;
+use crate::kinds::service_principal::ServicePrincipal;
+use crate::kinds::user::User;
+
+use administrators::allow;
+pub use spec::{GroupMembership, GroupMembershipSpec};
+pub use state::GroupMembershipState;
+use state::{Remote, path};
+
+/// What to write if a Group has all members of the group.
+const NOT_BOTH: &str = "list the member in spec.members of that Group, not here, or remove the field there";
+
+/// Adds members to a group, or removes them.
+async fn send(api: &Writer, group: i64, remove: &[i64], add: &[i64]) -> Result<(), databricks::Error> {
+    let ids = |ids: &[i64]| ids.iter().map(i64::to_string).collect::<BTreeSet<String>>();
+    let mut patch = ScimPatch::default();
+    patch.set("members", &ids(remove), &ids(add));
+    api.patch::<IgnoredAny>(path(api, group), patch.body()).await.map(drop)
+}
+
+impl ExternalResource for GroupMembership {
+    type State = GroupMembershipState;
+    /// The group and the member.
+    type Id = Inside<i64, i64>;
+    type Facts = NoFacts;
+
+    const IMMUTABLE: &'static [Immutable] = &[
+        Immutable { state: "group_id", spec: &["group.groupId", "group", "group.groupRef"] },
+        Immutable {
+            state: "principal_id",
+            spec: &[
+                "principal.id",
+                "principal",
+                "principal.userRef",
+                "principal.groupRef",
+                "principal.servicePrincipalRef",
+            ],
+        },
+    ];
+    /// The account knows a member by its number, whatever it is: the `externalId` of its object. So one field has that of each kind.
+    const REFERENCES: &'static [Reference] = &[
+        Reference::to::<Group>("group_id", &["group.groupId", "group.groupRef"], &["group"]),
+        Reference::to::<User>("principal_id", &["principal.id", "principal.userRef"], &["member"])
+            .by("externalId"),
+        Reference::to::<Group>("principal_id", &["principal.id", "principal.groupRef"], &["member"])
+            .by("externalId"),
+        Reference::to::<ServicePrincipal>(
+            "principal_id",
+            &["principal.id", "principal.servicePrincipalRef"],
+            &["member"],
+        )
+        .by("externalId"),
+    ];
+    const UNTOLD: &'static [&'static str] = &["account_admin"];
+    const LIFECYCLE: Lifecycle = Lifecycle::Upsert;
+    const GUARD: Option<Guard<Self>> = Some(Guard::Reading(allow));
+    /// One that is bound is in the group that it is bound to, whatever its spec means by now.
+    const PARTS: Option<Parts<Self::State, Self::Id>> =
+        Some(|want, id| vec![members_of(id.map_or(want.group_id, |id| id.within), true, NOT_BOTH)]);
+
+    fn needs(spec: &GroupMembershipSpec) -> Vec<Need> {
+        let group = spec.group.named().map(|name| Need::principal("group", name));
+        let principal = spec.principal.named().map(|name| Need::principal("principal", name));
+        group.into_iter().chain(principal).collect()
+    }
+
+    fn desired(spec: &GroupMembershipSpec, got: &Resolved) -> Result<GroupMembershipState> {
+        let id = |state: &str, named: &str| match got.maybe(state) {
+            Some(_) => got.number(state),
+            None => got.number(named),
+        };
+        Ok(GroupMembershipState {
+            group_id: id("group_id", "group")?,
+            principal_id: id("principal_id", "principal")?,
+            account_admin: spec.account_admin,
+        })
+    }
+
+    fn within(id: &Inside<i64, i64>) -> String {
+        id.within.to_string()
+    }
+
+    fn key(state: &GroupMembershipState) -> Key {
+        Key { within: state.group_id.to_string(), name: state.principal_id.to_string() }
+    }
+
+    fn power(state: &GroupMembershipState) -> Power {
+        Power { account_admin: state.account_admin == Some(true), ..Power::default() }
+    }
+
+    async fn list(api: &Reader, within: &str) -> ApiResult<Vec<Observed<Self>>> {
+        let id: i64 = parent(within, "a group")?;
+        let group: Remote = api.get(path(api, id)).await?;
+        Ok(group.memberships(id))
+    }
+
+    /// Adds the member. If it is in the group already, another client added it after our last LIST: the next one shows it.
+    async fn create(api: &Writer, want: &GroupMembershipState) -> ApiResult<Created<Self>> {
+        let id = Inside { within: want.group_id, own: want.principal_id };
+        let before = Self::list(api, &want.group_id.to_string()).await.map_err(nothing_sent)?;
+        if before.iter().any(|seen| seen.id == id) {
+            let text = format!("the group {} has the member {} already", id.within, id.own);
+            return Err(Error::Conflict(text).into());
+        }
+        send(api, want.group_id, &[], &[want.principal_id]).await.map_err(refused)?;
+        // The member may be in the group now, so an error of this read refuses nothing: the engine reads again.
+        let Ok(all) = Self::list(api, &want.group_id.to_string()).await else { return Ok(Created::of(id)) };
+        let not_added = || {
+            Error::retry(format!(
+                "Databricks accepted the change of the group {} and did not add the member {}: no principal of the account has such \
+                 an id, or it is new, or reads lag behind: correct spec.principal if this lasts",
+                id.within, id.own
+            ))
+        };
+        Ok(all.into_iter().find(|seen| seen.id == id).ok_or_else(not_added)?.into())
+    }
+
+    /// A group that is gone has no members.
+    async fn delete(api: &Writer, seen: &Observed<Self>) -> ApiResult<()> {
+        match send(api, seen.id.within, &[seen.id.own], &[]).await {
+            Err(error) if error.is_absence() => Ok(api.find_account().await?),
+            sent => sent.map_err(refused),
+        }
+    }
+}
+
+/// An identity provider may own the group, and then the account refuses changes by others.
+fn refused(error: databricks::Error) -> CallError {
+    let managed = matches!(
+        &error,
+        databricks::Error::Api { status: 400 | 403, message, .. } if message.to_lowercase().contains("identity provider")
+    );
+    if managed { of_identity_provider(error, false).into() } else { error.into() }
+}
