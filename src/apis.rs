@@ -14,7 +14,7 @@ mod setting;
 mod unity_catalog;
 
 pub use administrators::{GroupChange, is_inside_of_admins, may_be_in_group};
-pub use assignments::{Assignee, Assignment, Assignments, gives_admin, normal_permissions};
+pub use assignments::{Assignee, Assignment, Assignments, Permission, gives_admin, normal_permissions};
 pub use billing::advised;
 pub use ip_lists::{
     ENFORCEMENT, Enforcement, IpList, LISTS, ListType, ShownIpList, before_and_after, keep_the_operator_in,

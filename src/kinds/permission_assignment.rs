@@ -17,7 +17,6 @@ use crate::kinds::service_principal::ServicePrincipal;
 use crate::kinds::user::User;
 use crate::kinds::workspace::Workspace;
 
-use spec::Permission;
 pub use spec::{PermissionAssignment, PermissionAssignmentFacts, PermissionAssignmentSpec};
 
 /// What the account calls a principal in its messages.
@@ -102,15 +101,11 @@ impl ExternalResource for PermissionAssignment {
     }
 
     fn desired(spec: &PermissionAssignmentSpec, got: &Resolved) -> Result<PermissionAssignmentState> {
-        let level = |level: &Permission| match level {
-            Permission::USER => "USER",
-            Permission::ADMIN => "ADMIN",
-        };
         let principal = if got.maybe("principal_id").is_some() { "principal_id" } else { "principal" };
         Ok(PermissionAssignmentState {
             workspace_id: got.number("workspace_id")?,
             principal_id: got.number(principal)?,
-            permissions: spec.permissions.as_ref().map(|levels| normal_permissions(levels.iter().map(level))),
+            permissions: spec.permissions.as_deref().map(normal_permissions),
         })
     }
 

@@ -28,7 +28,7 @@ use std::fmt;
 use futures::FutureExt;
 use futures::future::BoxFuture;
 
-use crate::apis::{Assignments, gives_admin, may_be_in_group, normal_permissions};
+use crate::apis::{Assignments, Permission, gives_admin, may_be_in_group, normal_permissions};
 use crate::engine::crd::Listing;
 use crate::engine::kind::{Lifecycle, Need, Power, Roster};
 use crate::engine::prelude::*;
@@ -97,11 +97,8 @@ impl ExternalResource for WorkspaceAccess {
         for listed in &spec.principals {
             let found = || got.ids.get(&need(listed)?.field)?.parse::<i64>().ok();
             let Some(id) = listed.id.or_else(found) else { continue };
-            let levels = listed.permissions.as_ref().filter(|levels| !levels.is_empty());
-            let levels = match levels {
-                Some(levels) => normal_permissions(levels.iter().map(|level| level.name())),
-                None => normal_permissions([spec::Level::USER.name()]),
-            };
+            let given = listed.permissions.as_deref().filter(|given| !given.is_empty());
+            let levels = normal_permissions(given.unwrap_or(&[Permission::USER]));
             if all.insert(id, levels).is_some() {
                 let text =
                     format!("spec.principals lists the principal {id} more than once: keep one entry of it");

@@ -1,5 +1,6 @@
 //! What users write of a PermissionAssignment, what its status shows, and the rules that the API server checks.
 
+use crate::apis::Permission;
 use crate::engine::kind::PrincipalName;
 use crate::engine::prelude::*;
 
@@ -79,14 +80,6 @@ impl Principal {
         let service_principal = self.service_principal_name.as_ref();
         PrincipalName::written(self.user_name.as_ref(), self.group_name.as_ref(), service_principal)
     }
-}
-
-/// What a principal may do.
-#[derive(Serialize, Deserialize, Clone, Copy, Debug, PartialEq, Eq, JsonSchema)]
-#[allow(clippy::upper_case_acronyms, missing_docs)]
-pub enum Permission {
-    USER,
-    ADMIN,
 }
 
 /// What is shown.
