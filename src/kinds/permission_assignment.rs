@@ -10,13 +10,14 @@ pub mod spec;
 use std::collections::BTreeSet;
 
 use crate::apis::{Assignee, Assignment, Assignments, gives_admin, normal_permissions};
-use crate::engine::kind::{Lifecycle, Need, Power};
+use crate::engine::kind::{Lifecycle, Need, Power, PrincipalName};
 use crate::engine::prelude::*;
 use crate::kinds::group::Group;
 use crate::kinds::service_principal::ServicePrincipal;
 use crate::kinds::user::User;
 use crate::kinds::workspace::Workspace;
 
+use spec::Principal;
 pub use spec::{PermissionAssignment, PermissionAssignmentFacts, PermissionAssignmentSpec};
 
 /// What the account calls a principal in its messages.
@@ -96,7 +97,8 @@ impl ExternalResource for PermissionAssignment {
     const GUARD: Option<Guard<Self>> = Some(Guard::Alone(keep_the_operator_in));
 
     fn needs(spec: &PermissionAssignmentSpec) -> Vec<Need> {
-        let name = spec.principal.named();
+        let Principal { user_name, group_name, service_principal_name, .. } = &spec.principal;
+        let name = PrincipalName::written(user_name, group_name, service_principal_name);
         name.map(|name| Need::principal("principal", name)).into_iter().collect()
     }
 

@@ -20,7 +20,7 @@ pub mod spec;
 
 use std::collections::BTreeMap;
 
-use crate::engine::kind::{Lifecycle, NEW_REFERENCE, Need, Power, nothing_sent, stale};
+use crate::engine::kind::{Lifecycle, NEW_REFERENCE, Need, Power, PrincipalName, nothing_sent, stale};
 use crate::engine::prelude::*;
 use crate::kinds::budget_policy::BudgetPolicy;
 use crate::kinds::group::Group;
@@ -30,6 +30,7 @@ use crate::kinds::user::User;
 use grant::GrantId;
 pub use grant::{RoleGrantState, RuleSet};
 use rules::Rules;
+use spec::Principal;
 pub use spec::{RoleGrant, RoleGrantFacts, RoleGrantSpec};
 
 /// An id is shown in `status.externalId`, which has no room for more.
@@ -48,6 +49,12 @@ fn all(set: &RuleSet, rules: &Rules) -> Vec<Observed<RoleGrant>> {
     let by_id: BTreeMap<String, Observed<RoleGrant>> =
         grants.map(|grant| (grant.id.to_string(), grant)).collect();
     by_id.into_values().collect()
+}
+
+/// The principal whose name is written.
+fn written(spec: &RoleGrantSpec) -> Option<PrincipalName> {
+    let Principal { user_name, group_name, service_principal_name, .. } = spec.principal.as_ref()?;
+    PrincipalName::written(user_name, group_name, service_principal_name)
 }
 
 impl ExternalResource for RoleGrant {
@@ -97,12 +104,11 @@ impl ExternalResource for RoleGrant {
 
     /// A principal whose name is written must be in the account, and stay the same one.
     fn needs(spec: &RoleGrantSpec) -> Vec<Need> {
-        let named = spec.principal.as_ref().and_then(spec::Principal::named);
-        named.map(|name| Need::principal("principal", name)).into_iter().collect()
+        written(spec).map(|name| Need::principal("principal", name)).into_iter().collect()
     }
 
     fn desired(spec: &RoleGrantSpec, got: &Resolved) -> Result<RoleGrantState> {
-        if spec.principal.as_ref().and_then(spec::Principal::named).is_some() {
+        if written(spec).is_some() {
             got.id("principal")?;
         }
         let state = RoleGrantState {

@@ -30,7 +30,7 @@ use futures::future::BoxFuture;
 
 use crate::apis::{Assignments, Permission, gives_admin, may_be_in_group, normal_permissions};
 use crate::engine::crd::Listing;
-use crate::engine::kind::{Lifecycle, Need, Power, Roster};
+use crate::engine::kind::{Lifecycle, Need, Power, PrincipalName, Roster};
 use crate::engine::prelude::*;
 use crate::kinds::group::Group;
 use crate::kinds::service_principal::ServicePrincipal;
@@ -52,7 +52,9 @@ fn place(field: &str, name: impl fmt::Display) -> String {
 
 /// What must be known to know the principal of an entry; nothing, if its id is written.
 fn need(listed: &Listed) -> Option<Need> {
-    let named = listed.named().map(|name| Need::principal(place(name.field(), name.search().2), name));
+    let Listed { user_name, group_name, service_principal_name, .. } = listed;
+    let named = PrincipalName::written(user_name, group_name, service_principal_name);
+    let named = named.map(|name| Need::principal(place(name.field(), name.search().2), name));
     let user = listed.user_ref.as_ref();
     let service = listed.service_principal_ref.as_ref();
     let group = listed.group_ref.as_ref();

@@ -6,7 +6,6 @@ use serde::{Deserialize, Serialize};
 
 use crate::apis::Permission;
 use crate::engine::crd::{Listing, Management, NameRef, Status};
-use crate::engine::kind::PrincipalName;
 
 /// The list of all principals that have access to a workspace.
 #[derive(CustomResource, Serialize, Deserialize, Clone, Debug, JsonSchema)]
@@ -95,12 +94,4 @@ pub struct Listed {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 2), extend("x-kubernetes-list-type" = "set"))]
     pub permissions: Option<Vec<Permission>>,
-}
-
-impl Listed {
-    /// The principal whose name is written.
-    pub(super) fn named(&self) -> Option<PrincipalName> {
-        let service_principal = self.service_principal_name.as_ref();
-        PrincipalName::written(self.user_name.as_ref(), self.group_name.as_ref(), service_principal)
-    }
 }
