@@ -121,9 +121,8 @@ impl ExternalResource for PermissionAssignment {
 
     fn power(state: &PermissionAssignmentState) -> Power {
         Power {
-            workspace_id: Some(state.workspace_id.to_string()),
             admin: state.permissions.as_ref().is_some_and(gives_admin),
-            ..Power::default()
+            ..Power::in_workspace(state.workspace_id)
         }
     }
 

@@ -127,10 +127,9 @@ impl ExternalResource for WorkspaceAccess {
     /// A list of all access is worth that of an administrator.
     fn power(state: &WorkspaceAccessState) -> Power {
         Power {
-            workspace_id: Some(state.workspace_id.to_string()),
             admin: true,
             removes_access: state.mode == Some(Mode::Enforce),
-            ..Power::default()
+            ..Power::in_workspace(state.workspace_id)
         }
     }
 

@@ -153,7 +153,7 @@ impl ExternalResource for WorkspaceNetworkOption {
     }
 
     fn power(state: &Self::State) -> Power {
-        Power { workspace_id: Some(state.workspace_id.to_string()), ..Power::default() }
+        Power::in_workspace(state.workspace_id)
     }
 
     async fn get(api: &Reader, id: &Int64) -> ApiResult<Option<Observed<Self>>> {
