@@ -43,6 +43,23 @@ pub struct Principal {
     pub scim_external_id: Option<String>,
 }
 
+/// What the account returns of a group.
+#[derive(Deserialize)]
+pub struct ShownGroup {
+    /// What it has like any principal.
+    #[serde(flatten)]
+    pub principal: Principal,
+    /// Its members. A LIST does not show them.
+    pub members: Option<Vec<ScimEntry>>,
+    meta: Option<Meta>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Meta {
+    resource_type: Option<String>,
+}
+
 /// What came of a change.
 pub struct Changed<T> {
     /// The principal as it was read afterwards.
@@ -62,6 +79,18 @@ impl Principal {
     pub fn about(&self) -> About {
         let state = if self.active { "ACTIVE" } else { "INACTIVE" };
         About { state: Some(state.into()), ..About::default() }
+    }
+}
+
+impl ShownGroup {
+    /// Whether its own roles make its members administrators of the account.
+    pub fn is_admin(&self) -> bool {
+        is_admin(Some(&self.principal.roles))
+    }
+
+    /// A group of one workspace, which the account shows and does not manage.
+    pub fn is_of_a_workspace(&self) -> bool {
+        self.meta.as_ref().is_some_and(|meta| meta.resource_type.as_deref() == Some("WorkspaceGroup"))
     }
 }
 

@@ -23,7 +23,7 @@ use administrators::allow;
 use spec::Principal;
 pub use spec::{GroupMembership, GroupMembershipSpec};
 pub use state::GroupMembershipState;
-use state::{Remote, path};
+use state::{memberships, path};
 
 /// What to write if a Group has all members of the group.
 const NOT_BOTH: &str = "list the member in spec.members of that Group, not here, or remove the field there";
@@ -111,8 +111,7 @@ impl ExternalResource for GroupMembership {
 
     async fn list(api: &Reader, within: &str) -> ApiResult<Vec<Observed<Self>>> {
         let id: i64 = parent(within, "a group")?;
-        let group: Remote = api.get(path(api, id)).await?;
-        Ok(group.memberships(id))
+        Ok(memberships(api.get(path(api, id)).await?, id))
     }
 
     /// Adds the member. If it is in the group already, another client added it after our last LIST: the next one shows it.
