@@ -20,6 +20,7 @@ pub mod spec;
 
 use std::collections::BTreeMap;
 
+use crate::apis::same_name;
 use crate::engine::kind::{Lifecycle, NEW_REFERENCE, Need, Power, PrincipalName, nothing_sent, stale};
 use crate::engine::prelude::*;
 use crate::kinds::budget_policy::BudgetPolicy;
@@ -155,8 +156,9 @@ impl ExternalResource for RoleGrant {
 
     /// The account compares names without regard to case.
     fn changes(want: &RoleGrantState, seen: &Observed<Self>) -> Result<Vec<Change>> {
-        let lower = |state: &RoleGrantState| state.group_name.as_ref().map(|name| name.to_lowercase());
-        let same = |path: &String| path == "group_name" && lower(want) == lower(&seen.state);
+        let same = |path: &String| {
+            path == "group_name" && same_name(want.group_name.as_ref(), seen.state.group_name.as_ref())
+        };
         let paths = differences::<Self>(want, seen)?.into_iter().filter(|path| !same(path));
         Ok(paths.map(|path| Change { path, when: When::Never(CANNOT_CHANGE.into()) }).collect())
     }
