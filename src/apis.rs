@@ -23,7 +23,8 @@ pub use ip_lists::{
 pub use oauth_apps::{TOKEN_POLICY, TokenAccessPolicy, TokenPolicy};
 pub use parts::{members_of, network_connectivity_of};
 pub use principals::{
-    Changed, Principal, Principals, ShownGroup, entries, is_admin, left_behind, not_the_operators_own, power,
+    Changed, Principal, Principals, ShownGroup, demotes, entries, is_admin, left_behind,
+    not_the_operators_own, power,
 };
 pub use setting::{Setting, SettingKind, Version, observed};
 pub use unity_catalog::{OwnerRef, no_such_owner, not_created, same_name, with_common_code};

@@ -212,6 +212,12 @@ pub fn power(roles: Option<&BTreeSet<String>>) -> Power {
     Power { account_admin: is_admin(roles), ..Power::default() }
 }
 
+/// Whether a change takes the sign-in, or the role of an administrator of the account, from a user or service principal. `have` are its
+/// roles before, `active` and `want` what the spec says; without roles in it they stay.
+pub fn demotes(have: Option<&BTreeSet<String>>, active: bool, want: Option<&BTreeSet<String>>) -> bool {
+    !active || (want.is_some() && is_admin(have) && !is_admin(want))
+}
+
 /// Refuses an act on the service principal with this id if the operator itself signs in as it, or if it is not known which one that
 /// is. `why` says what would come of the act, and what to write instead.
 pub fn not_the_operators_own(principal: i64, auth: &AuthFacts, why: &str) -> Result<(), Error> {
