@@ -72,14 +72,6 @@ fn without_none(mut standards: BTreeSet<String>) -> BTreeSet<String> {
     standards
 }
 
-/// The name of a standard in the API.
-fn name(standard: ComplianceStandard) -> Result<String> {
-    match json!(standard) {
-        Value::String(name) => Ok(name),
-        _ => Err(Error::terminal(Reason::InternalError, "a compliance standard has no name")),
-    }
-}
-
 impl SettingKind for CspEnablementSetting {
     type Value = CspEnablementSettingState;
 
@@ -88,9 +80,11 @@ impl SettingKind for CspEnablementSetting {
 
     fn wanted(spec: &CspEnablementSettingSpec) -> Result<Self::Value> {
         let standards = spec.compliance_standards.as_ref();
-        let names = standards.map(|all| all.iter().copied().map(name).collect::<Result<BTreeSet<_>>>());
-        let compliance_standards = names.transpose()?.map(without_none);
-        Ok(CspEnablementSettingState { is_enforced: spec.is_enforced, compliance_standards })
+        let names = standards.map(|all| all.iter().map(|standard| format!("{standard:?}")).collect());
+        Ok(CspEnablementSettingState {
+            is_enforced: spec.is_enforced,
+            compliance_standards: names.map(without_none),
+        })
     }
 
     fn shown(state: &mut Self::Value) -> (Phase, Option<String>) {

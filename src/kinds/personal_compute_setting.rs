@@ -48,11 +48,7 @@ impl SettingKind for PersonalComputeSetting {
     const RESETTABLE: bool = true;
 
     fn wanted(spec: &PersonalComputeSettingSpec) -> Result<Self::Value> {
-        let value = spec.value.map(|value| match value {
-            PersonalCompute::ON => "ON".to_owned(),
-            PersonalCompute::DELEGATE => "DELEGATE".to_owned(),
-        });
-        Ok(PersonalComputeSettingState { value })
+        Ok(PersonalComputeSettingState { value: spec.value.map(|value| format!("{value:?}")) })
     }
 
     fn shown(state: &mut Self::Value) -> (Phase, Option<String>) {
