@@ -78,13 +78,13 @@ impl SettingKind for CspEnablementSetting {
     const SETTING: Setting = Setting { kind: "shield_csp_enablement_ac", key: "csp_enablement_account" };
     const NEEDED: &'static [&'static str] = &["isEnforced"];
 
-    fn wanted(spec: &CspEnablementSettingSpec) -> Result<Self::Value> {
+    fn wanted(spec: &CspEnablementSettingSpec) -> Self::Value {
         let standards = spec.compliance_standards.as_ref();
         let names = standards.map(|all| all.iter().map(|standard| format!("{standard:?}")).collect());
-        Ok(CspEnablementSettingState {
+        CspEnablementSettingState {
             is_enforced: spec.is_enforced,
             compliance_standards: names.map(without_none),
-        })
+        }
     }
 
     fn shown(state: &mut Self::Value) -> (Phase, Option<String>) {

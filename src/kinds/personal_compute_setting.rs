@@ -47,8 +47,8 @@ impl SettingKind for PersonalComputeSetting {
     const NEEDED: &'static [&'static str] = &["value"];
     const RESETTABLE: bool = true;
 
-    fn wanted(spec: &PersonalComputeSettingSpec) -> Result<Self::Value> {
-        Ok(PersonalComputeSettingState { value: spec.value.map(|value| format!("{value:?}")) })
+    fn wanted(spec: &PersonalComputeSettingSpec) -> Self::Value {
+        PersonalComputeSettingState { value: spec.value.map(|value| format!("{value:?}")) }
     }
 
     fn shown(state: &mut Self::Value) -> (Phase, Option<String>) {
