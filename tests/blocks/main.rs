@@ -126,7 +126,7 @@ async fn an_installation_with_helm_lives_as_the_documents_say() {
 #[tokio::test]
 async fn runbooks_show_what_they_are_for() {
     let place = Place::start("rows").await;
-    place.kubectl(&["apply", "--server-side", "-f", root().join("crds").to_str().unwrap()], "").await;
+    place.apply_the_crds().await;
     place.apply_the_account().await;
     place.apply_with_conditions("not-ready", &[("Ready", "False"), ("Synced", "True")]).await;
     place.apply_with_conditions("differs", &[("Ready", "True"), ("Synced", "False")]).await;
@@ -176,6 +176,26 @@ async fn the_runbook_of_a_stopped_mass_deletion_saves_what_is_left() {
     place.team_is_ready().await;
     let again = place.left();
     assert!(left.is_subset(&again) && again.len() == before.len(), "{left:?} {again:?}");
+    place.end().await;
+}
+
+/// Before everything is deleted, one block makes all objects stay in the account, whatever their kind, and names those that it
+/// could not change.
+#[tokio::test]
+async fn before_an_uninstall_each_kind_is_retained_or_named() {
+    let place = Place::start("retained").await;
+    place.apply_the_crds().await;
+    place.apply_the_samples().await;
+    let retain = blocks("docs/uninstall.md").remove(0);
+    assert_eq!(retain.heading, "What stays in the account");
+    let refuses = "kubectl() { [[ \"$*\" != *\" patch Budget.\"* ]] && command kubectl \"$@\"; }";
+    let refused = Block { text: format!("{refuses}\n{}", retain.text), ..retain.clone() };
+    let printed = place.follow(&[refused]).await;
+    let named: Vec<&str> = printed.lines().filter_map(|line| line.strip_prefix("NOT CHANGED: ")).collect();
+    assert!(matches!(named[..], [one] if one.starts_with("Budget ")), "{printed}");
+    assert_eq!(place.not_retained().await, ["Budget"]);
+    place.follow(&[retain]).await;
+    assert!(place.not_retained().await.is_empty());
     place.end().await;
 }
 

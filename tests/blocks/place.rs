@@ -10,6 +10,7 @@ use std::process::{Command, Stdio};
 use std::sync::Arc;
 use std::time::Duration;
 
+use databricks_operator::kinds::KINDS;
 use serde_json::{Value, json};
 use simulator::{Config, Simulator};
 use world::{Cluster, ControlPlane, Tool, access, eventually, fresh_dir};
@@ -153,6 +154,29 @@ impl Place {
     async fn apply(&self, items: &[Value]) {
         let list = json!({"apiVersion": "v1", "kind": "List", "items": items});
         self.kubectl(&["apply", "-f", "-"], &list.to_string()).await;
+    }
+
+    /// Our CRDs, without an operator.
+    pub async fn apply_the_crds(&self) {
+        let crds = root().join("crds");
+        self.kubectl(&["apply", "--server-side", "-f", crds.to_str().unwrap()], "").await;
+        self.cluster.established().await.unwrap();
+    }
+
+    /// An object of each kind, as in the samples.
+    pub async fn apply_the_samples(&self) {
+        let samples = root().join("config/samples");
+        self.kubectl(&["apply", "--server-side", "-f", samples.to_str().unwrap()], "").await;
+    }
+
+    /// The managed objects whose spec does not say that they stay in the account.
+    pub async fn not_retained(&self) -> Vec<String> {
+        let mut all = self.list(&["databricks", "--all-namespaces"]).await;
+        assert_eq!(all.len(), KINDS.len() + 1, "a sample of each kind and a DatabricksAuth");
+        all.retain(|object| {
+            object["kind"] != "DatabricksAuth" && object["spec"]["deletionPolicy"] != "Retain"
+        });
+        all.iter().map(|object| object["kind"].as_str().unwrap().to_owned()).collect()
     }
 
     /// An object on which somebody has written these conditions.
