@@ -204,22 +204,54 @@ async fn a_change_that_too_many_groups_matter_for_is_refused() {
     assert!(matches!(error, Error::Transient { .. }), "{error:?}");
 }
 
-/// Covers SE-07. Only what takes something away is checked, and most of that by one LIST.
+/// Covers SE-07, SE-08. Only what takes something away or adds a member is checked: by one LIST, and the groups that have the role.
 #[tokio::test]
-async fn a_change_that_takes_nothing_away_costs_no_read() {
+async fn a_change_that_takes_nothing_away_and_adds_no_member_costs_no_read() {
     let bench = start().await;
     let (ada, grace) = (bench.user("ada"), bench.user("grace"));
     bench.group("chiefs", &[&bench.own], ADMIN);
     let crew = bench.group("crew", &[&ada], &[]);
     let seen = bench.seen(&crew).await;
     let auth = AuthFacts { principal_id: Some(bench.own.clone()), ..AuthFacts::default() };
-    for (members, lists) in [(vec![&*ada, &*grace], 0), (vec![&*grace], 1)] {
+    let mut allowed = bench.with_members(&[&ada, &grace]);
+    allowed["account_admin"] = json!(true);
+    for (want, reads) in [
+        (bench.want(GROUP, json!({"displayName": "renamed"})), 0),
+        (bench.with_members(&[&ada]), 0),
+        (allowed, 0),
+        (bench.with_members(&[]), 1),
+        (bench.with_members(&[&ada, &grace]), 2),
+        (bench.with_members(&[&grace]), 2),
+    ] {
         bench.simulator.clear_journal();
-        let want = bench.with_members(&members);
         let act = Acting { want: Some(&want), seen: Some(&seen), siblings: &[], auth: &auth };
         assert_eq!(GROUP.guard(act, &bench.api).await, Ok(()));
-        assert_eq!(bench.simulator.calls("GET", "*"), lists, "{members:?}");
+        assert_eq!(bench.simulator.calls("GET", "*"), reads, "{want}");
     }
+}
+
+/// Covers SE-08. A group gives the role to the members of groups in it, and of groups in those.
+#[tokio::test]
+async fn a_member_of_a_group_in_a_group_of_administrators_is_added_only_by_a_word() {
+    let bench = start().await;
+    let (ada, grace) = (bench.user("ada"), bench.user("grace"));
+    let team = bench.group("team", &[&ada], &[]);
+    let crew = bench.group("crew", &[&team], &[]);
+    let chiefs = bench.group("chiefs", &[&crew], ADMIN);
+    let other = bench.group("other", &[&chiefs], &[]);
+    for (group, inner) in [(&team, &ada), (&crew, &team)] {
+        let mut more = bench.with_members(&[inner, &grace]);
+        let error = bench.allows(group, Some(&more)).await.expect_err("it would make an administrator");
+        assert_eq!(error.reason(), Some(Reason::InvalidSpec), "{error}");
+        assert!(error.to_string().contains("set spec.accountAdmin to true"), "{error}");
+        more["account_admin"] = json!(true);
+        assert!(GROUP.power(&more).unwrap().account_admin, "a grant decides");
+        assert_eq!(bench.allows(group, Some(&more)).await, Ok(()));
+        assert_eq!(bench.allows(group, Some(&bench.with_members(&[]))).await, Ok(()));
+    }
+    // A grant has allowed to change a group that has the role itself, and one around it gives its members nothing.
+    assert_eq!(bench.allows(&chiefs, Some(&bench.with_members(&[&crew, &grace]))).await, Ok(()));
+    assert_eq!(bench.allows(&other, Some(&bench.with_members(&[&chiefs, &grace]))).await, Ok(()));
 }
 
 /// Covers RF-12. Some accounts refuse a member that they do not know. Then all that was sent with it is carried out all the same, and the

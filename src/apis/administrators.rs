@@ -1,11 +1,11 @@
-//! Who is an administrator of the account through groups: whether a change of a group takes that role from a principal, and whether a group
-//! gives it to its members.
+//! Who is an administrator of the account through groups: whether a change of a group takes that role from a principal, or gives it to new
+//! members.
 //!
 //! A role of a group counts for its members, for the members of groups in it, and so on. So a group may matter that has no role and
 //! does not name the principal. A LIST shows which groups there are and their roles, and not their members: the groups between a
-//! role and the principal are read one by one, not more than [`MOST_READS`] of them. Of a change, only what it takes away is
-//! checked, and only what stays in any case counts: what a change adds may be refused. So each group on the way is kept for itself,
-//! whatever is changed in another one at the same time.
+//! role and the principal are read one by one, not more than [`MOST_READS`] of them. Of what a change takes away, only what stays
+//! in any case counts: what it adds may be refused. So each group on the way is kept for itself, whatever is changed in another one
+//! at the same time.
 //!
 //! What has access to a workspace through a group is found by the same reads: [`may_be_in_group`].
 
@@ -31,19 +31,14 @@ struct Members {
     members: Option<Vec<ScimEntry>>,
 }
 
-/// Whether the members of a group are administrators of the account because it is in a group that has the role, or in a group in that. Its
-/// own roles do not count.
-pub async fn is_inside_of_admins(api: &Reader, group: &str) -> Result<bool> {
-    Account::read(api, group, GIVES).await?.is_inside_of_admins().await
-}
-
 /// What is not known if too many groups would have to be read, and the reason to show.
 type Doubt = (Reason, &'static str);
 
 const TAKES: Doubt = (Reason::WouldLockOut, "would take the role account_admin from the operator");
-const GIVES: Doubt = (Reason::InvalidSpec, "would make the member an administrator of the account");
+const GIVES: Doubt = (Reason::InvalidSpec, "would make a new member an administrator of the account");
 
 /// A change of a group, by what the group has before and what of that stays in any case.
+#[derive(Default)]
 pub struct GroupChange<'a> {
     /// The id of the group.
     pub group: &'a str,
@@ -51,18 +46,42 @@ pub struct GroupChange<'a> {
     pub before: BTreeSet<String>,
     /// Those of them that stay.
     pub stays: BTreeSet<String>,
+    /// It adds members that may not get the role.
+    pub adds: bool,
     /// It has the role itself, and keeps it.
     pub admin: (bool, bool),
 }
 
+/// What a change of a group does with the role of an administrator of the account.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RoleChange {
+    /// It takes the role from the operator.
+    Takes,
+    /// It gives the role to members that may not get it, because the group is in one that has it, or in a group in that.
+    Gives,
+    /// Neither.
+    Neither,
+}
+
 impl GroupChange<'_> {
-    /// Whether `own` has the role through this group before the change, and not after it. Which principal the operator is may be
-    /// unknown: then it may be any member.
-    pub async fn takes_admin(&self, api: &Reader, own: Option<&String>) -> Result<bool> {
-        if self.before.is_empty() || (self.before == self.stays && self.admin.0 == self.admin.1) {
-            return Ok(false);
+    /// What the change does with the role. `own` is the operator's principal; if that is not known, it may be any member.
+    pub async fn of_the_role(&self, api: &Reader, own: Option<&String>) -> Result<RoleChange> {
+        let kept = self.before == self.stays && self.admin.0 == self.admin.1;
+        let removes = !self.before.is_empty() && !kept;
+        if !removes && !self.adds {
+            return Ok(RoleChange::Neither);
         }
-        let mut account = Account::read(api, self.group, TAKES).await?;
+        let mut account = Account::read(api, self.group).await?;
+        if removes && self.takes_admin(&mut account, own).await? {
+            return Ok(RoleChange::Takes);
+        }
+        account.doubt = GIVES;
+        let gives = self.adds && account.is_inside_of_admins().await?;
+        Ok(if gives { RoleChange::Gives } else { RoleChange::Neither })
+    }
+
+    /// Whether `own` has the role through this group before the change, and not after it.
+    async fn takes_admin(&self, account: &mut Account<'_>, own: Option<&String>) -> Result<bool> {
         if !self.admin.0 && account.admins.is_empty() {
             return Ok(false);
         }
@@ -86,7 +105,7 @@ impl GroupChange<'_> {
 /// Whether a principal may be in a group, directly or through groups in it. So it is if that cannot be excluded: the account does not list
 /// the group, or shows no members of it, as of the group of all users, or too many groups would have to be read.
 pub async fn may_be_in_group(api: &Reader, group: &str, principal: &str) -> Result<bool> {
-    let mut account = Account::read(api, "", TAKES).await?;
+    let mut account = Account::read(api, "").await?;
     if !account.groups.contains(group) || account.members(group).await?.is_empty() {
         return Ok(true);
     }
@@ -112,12 +131,12 @@ struct Account<'a> {
 }
 
 impl<'a> Account<'a> {
-    async fn read(api: &'a Reader, changed: &'a str, doubt: Doubt) -> Result<Account<'a>> {
+    async fn read(api: &'a Reader, changed: &'a str) -> Result<Account<'a>> {
         let all: Vec<Principal> = GROUPS.list(api).await?;
         let admins = all.iter().filter(|group| group.id != changed && is_admin(Some(&group.roles)));
         let admins = admins.map(|group| group.id.clone()).collect();
         let groups = all.into_iter().map(|group| group.id).collect();
-        Ok(Account { api, changed, groups, admins, read: BTreeMap::new(), doubt })
+        Ok(Account { api, changed, groups, admins, read: BTreeMap::new(), doubt: TAKES })
     }
 
     /// Whether the group that is changed is in another one that has the role, or in a group in that.

@@ -5,7 +5,7 @@
 //! only reading shows that. Not here: what becomes of a member that cannot be resolved, and of a GroupMembership for a group of which a
 //! Group has `members`, which the engine decides.
 
-mod lockout;
+mod administrators;
 mod members;
 pub mod spec;
 mod state;
@@ -13,11 +13,11 @@ mod state;
 use futures::FutureExt;
 use futures::future::BoxFuture;
 
-use crate::apis::{ShownGroup, entries, members_of, power};
+use crate::apis::{ShownGroup, entries, members_of};
 use crate::databricks::ScimPatch;
 use crate::engine::kind::{Need, Parts, Power};
 use crate::engine::prelude::*;
-use lockout::keep_the_operator_in;
+use administrators::keep_administrators;
 pub use members::MemberId;
 use members::{need, unlike};
 pub use spec::{Group, GroupFacts, GroupSpec, Member};
@@ -35,6 +35,7 @@ impl ExternalResource for Group {
     const IMMUTABLE: &'static [Immutable] =
         &[Immutable { state: "scim_external_id", spec: &["scimExternalId"] }];
     const NAME: &'static [&'static str] = &["displayName"];
+    const UNTOLD: &'static [&'static str] = &["account_admin"];
     const UNLISTED: &'static [&'static str] = &["members"];
     const GUARD: Option<Guard<Self>> = Some(Guard::Reading(allow));
     /// The list is the whole of the members.
@@ -59,6 +60,7 @@ impl ExternalResource for Group {
             members: spec.members.as_ref().map(|members| members.iter().filter_map(id).collect()),
             roles: spec.roles.as_ref().map(|roles| roles.iter().cloned().collect()),
             scim_external_id: spec.scim_external_id.clone(),
+            account_admin: spec.account_admin,
         })
     }
 
@@ -67,7 +69,7 @@ impl ExternalResource for Group {
     }
 
     fn power(state: &GroupState) -> Power {
-        power(state.roles.as_ref())
+        Power { account_admin: state.gives_admin(), ..Power::default() }
     }
 
     /// The account chose the id, and others may change the name.
@@ -124,11 +126,11 @@ impl ExternalResource for Group {
     }
 }
 
-/// Refuses to write to a group of one workspace; of the account's own groups, [`keep_the_operator_in`] decides.
+/// Refuses to write to a group of one workspace; of the account's own groups, [`keep_administrators`] decides.
 fn allow<'a>(act: &'a Act<'a, Group>, auth: &'a AuthFacts, api: &'a Reader) -> BoxFuture<'a, Result<()>> {
     match act.seen.map(|seen| (&seen.id, &seen.about.phase)) {
         Some((id, Phase::Failed(why))) => std::future::ready(Err(of_a_workspace(id, why))).boxed(),
-        _ => keep_the_operator_in(act, auth, api),
+        _ => keep_administrators(act, auth, api),
     }
 }
 

@@ -40,6 +40,9 @@ pub struct GroupSpec {
         "x-kubernetes-list-type" = "set",
     ))]
     pub roles: Option<Vec<String>>,
+    /// Allows to add members while the group is in a group that has the role account_admin, directly or through groups: they become administrators of the account. Needs a grant with maxPermission ACCOUNT_ADMIN in the DatabricksAuth. May be changed at any time. Known on all clouds.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub account_admin: Option<bool>,
     /// The id that an identity provider knows the group by; the API calls it externalId. Leave it out unless you are that provider: in an account with automatic identity management a group that has one belongs to the provider, and nothing else can change it. Cannot be changed, added or removed once the group exists. Known on all clouds.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 256))]

@@ -19,6 +19,8 @@ pub struct GroupState {
     pub(super) members: Option<BTreeSet<MemberId>>,
     pub(super) roles: Option<BTreeSet<String>>,
     pub(super) scim_external_id: Option<String>,
+    /// A permission, which is in no response and not sent.
+    pub(super) account_admin: Option<bool>,
 }
 
 impl GroupState {
@@ -30,6 +32,11 @@ impl GroupState {
     /// Whether its members are administrators of the account.
     pub(super) fn is_admin(&self) -> bool {
         is_admin(self.roles.as_ref())
+    }
+
+    /// Whether it gives its members that role, or may give it to them through a group around it.
+    pub(super) fn gives_admin(&self) -> bool {
+        self.is_admin() || self.account_admin == Some(true)
     }
 }
 
@@ -51,6 +58,7 @@ pub(super) fn observed(group: ShownGroup, whole: bool) -> Observed<Group> {
             members,
             roles: Some(group.principal.roles),
             scim_external_id: group.principal.scim_external_id,
+            account_admin: None,
         },
         facts: GroupFacts { member_count: count },
         about: About { phase, ..About::default() },

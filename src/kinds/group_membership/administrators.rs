@@ -6,7 +6,7 @@ use futures::future::BoxFuture;
 
 use super::spec::GroupMembership;
 use super::state::{GroupMembershipState, path};
-use crate::apis::{GroupChange, ShownGroup, is_inside_of_admins};
+use crate::apis::{GroupChange, RoleChange, ShownGroup};
 use crate::databricks::ScimEntry;
 use crate::engine::prelude::*;
 
@@ -28,10 +28,10 @@ pub(super) fn allow<'a>(
         let before = ScimEntry::values(group.members);
         let mut stays = before.clone();
         stays.remove(&state.principal_id.to_string());
-        let change = GroupChange { group: &id, before, stays, admin: (admin, admin) };
-        match change.takes_admin(api, auth.principal_id.as_ref()).await? {
-            true => Err(locked_out(auth)),
-            false => Ok(()),
+        let change = GroupChange { group: &id, before, stays, adds: false, admin: (admin, admin) };
+        match change.of_the_role(api, auth.principal_id.as_ref()).await? {
+            RoleChange::Takes => Err(locked_out(auth)),
+            RoleChange::Gives | RoleChange::Neither => Ok(()),
         }
     }
     .boxed()
@@ -48,9 +48,10 @@ async fn admits(api: &Reader, group: &ShownGroup, id: &str, want: &GroupMembersh
     if want.account_admin == Some(true) {
         return Ok(());
     }
+    let adds = GroupChange { group: id, adds: true, ..GroupChange::default() };
     let has = if group.is_admin() {
         "has the role account_admin"
-    } else if is_inside_of_admins(api, id).await? {
+    } else if adds.of_the_role(api, None).await? == RoleChange::Gives {
         "is in a group that has the role account_admin"
     } else {
         return Ok(());
