@@ -3,7 +3,8 @@
 //!
 //! A policy may also restrict who reaches a workspace (ingress). The operator does not manage that part of a policy, but to give a
 //! workspace such a policy in place of one without it can lock out all its users. So that is refused unless
-//! `allowIngressRestriction` is true. Restrictions of egress are what the kind is for, and need no permission.
+//! `allowIngressRestriction` is true, also where a deletion does it. Restrictions of egress are what the kind is for, and need no
+//! permission.
 
 use futures::FutureExt;
 use futures::future::BoxFuture;
@@ -55,7 +56,7 @@ pub struct WorkspaceNetworkOptionSpec {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 32))]
     pub network_policy_id: Option<String>,
-    /// Allows a policy that restricts who may reach the workspace in place of one that does not, which can lock out all users of the workspace; the account stays reachable. It may be true before, and stay. May be changed at any time. Known on AWS and Azure.
+    /// Allows a policy that restricts who may reach the workspace in place of one that does not, also `default-policy` by a deletion, which can lock out all users of the workspace; the account stays reachable. It may be true before, and stay. May be changed at any time. Known on AWS and Azure.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub allow_ingress_restriction: Option<bool>,
 }
@@ -171,12 +172,19 @@ impl ExternalResource for WorkspaceNetworkOption {
         put(api, want.workspace_id, policy.map_or(DEFAULT, String::as_str)).await
     }
 
+    /// Checks here what the guard checks of a change: it does not know the spec of what is deleted.
+    async fn remove(api: &Writer, seen: &Observed<Self>, want: Option<&Self::State>) -> ApiResult<()> {
+        let or = "set spec.deletionPolicy to Retain, with which the workspace stays under its present policy";
+        may_be_under(api, DEFAULT, &seen.state, want, or).await?;
+        Self::delete(api, seen).await
+    }
+
     async fn delete(api: &Writer, seen: &Observed<Self>) -> ApiResult<()> {
         put(api, seen.state.workspace_id, DEFAULT).await.map(drop)
     }
 }
 
-/// Refuses a policy that restricts who may reach the workspace in place of one that does not, unless the spec allows it.
+/// Refuses a change to a policy that may not be in place of the present one.
 fn keep_users_in<'a>(
     act: &'a Act<'a, WorkspaceNetworkOption>,
     _: &'a AuthFacts,
@@ -184,31 +192,46 @@ fn keep_users_in<'a>(
 ) -> BoxFuture<'a, Result<()>> {
     async move {
         let (Some(want), Some(seen)) = (act.want, act.seen) else { return Ok(()) };
-        let (new, old) = (&want.network_policy_id, &seen.state.network_policy_id);
-        let allowed = want.allow_ingress_restriction == Some(true);
-        let Some(policy) = new.as_ref().filter(|_| new != old && !allowed) else { return Ok(()) };
-        let after = restricted_ingress(api, policy).await?;
-        if after.is_empty() {
-            return Ok(());
-        }
-        let before = match old {
-            Some(old) => restricted_ingress(api, old).await?,
-            None => vec![],
-        };
-        if after.iter().all(|way| before.contains(way)) {
-            return Ok(());
-        }
-        Err(Error::terminal(
-            Reason::WouldLockOut,
-            format!(
-                "the network policy {policy} restricts who may reach the workspace in a way in which its present policy does not ({}): \
-                 that can lock out all users of the workspace. Set spec.allowIngressRestriction to true to allow that, or let \
-                 spec.networkPolicyRef or spec.networkPolicyId name another policy",
-                after.join(", ")
-            ),
-        ))
+        let Some(policy) = &want.network_policy_id else { return Ok(()) };
+        let or = "let spec.networkPolicyRef or spec.networkPolicyId name another policy";
+        may_be_under(api, policy, &seen.state, Some(want), or).await
     }
     .boxed()
+}
+
+/// Refuses a policy that restricts who may reach the workspace in place of one that does not, unless the spec allows it. `or` is another
+/// way out.
+async fn may_be_under(
+    api: &Reader,
+    policy: &str,
+    seen: &WorkspaceNetworkOptionState,
+    want: Option<&WorkspaceNetworkOptionState>,
+    or: &str,
+) -> Result<()> {
+    let old = seen.network_policy_id.as_deref();
+    let allowed = want.is_some_and(|want| want.allow_ingress_restriction == Some(true));
+    if allowed || old == Some(policy) {
+        return Ok(());
+    }
+    let after = restricted_ingress(api, policy).await?;
+    if after.is_empty() {
+        return Ok(());
+    }
+    let before = match old {
+        Some(old) => restricted_ingress(api, old).await?,
+        None => vec![],
+    };
+    if after.iter().all(|way| before.contains(way)) {
+        return Ok(());
+    }
+    Err(Error::terminal(
+        Reason::WouldLockOut,
+        format!(
+            "the network policy {policy} restricts who may reach the workspace in a way in which its present policy does not ({}): \
+             that can lock out all users of the workspace. Set spec.allowIngressRestriction to true to allow that, or {or}",
+            after.join(", ")
+        ),
+    ))
 }
 
 /// The ways to a workspace that a policy restricts: from the internet, and by private endpoints.

@@ -466,6 +466,19 @@ async fn a_policy_that_restricts_ingress_is_set_only_with_a_permission() {
         story.wait_ready(OPTION, "analytics").await;
         assert_eq!(policy_of_workspace(&story), Some(json!(name)));
     }
+
+    // A deletion sets a policy too.
+    story.account.edit("network-policies", "default-policy", json!({"ingress": closed})).unwrap();
+    story.delete(OPTION, "analytics").await;
+    let refused = story.wait_condition(OPTION, "analytics", "DeletionBlocked", "True", "ApiRefused").await;
+    let text = message(&refused, "DeletionBlocked");
+    assert!(text.contains("default-policy") && text.contains("public_access"), "{text}");
+    let ways_out = ["spec.allowIngressRestriction to true", "spec.deletionPolicy to Retain"];
+    assert!(ways_out.iter().all(|way| text.contains(way)), "{text}");
+    assert_eq!(policy_of_workspace(&story), Some(json!("sealed")));
+    story.patch(OPTION, "analytics", json!({"spec": {"allowIngressRestriction": true}})).await;
+    story.wait_gone(OPTION, "analytics").await;
+    assert_eq!(policy_of_workspace(&story), Some(json!("default-policy")));
     story.end().await;
 }
 
