@@ -93,6 +93,10 @@ impl ExternalResource for Metastore {
     const NAME: &'static [&'static str] = &["name"];
     const REQUIRED: &'static [&'static str] = &["region"];
     const DATA_BEARING: bool = true;
+    const UNDELETE: Option<&'static str> = Some(
+        "restore it, with all that it held, within five days of its deletion by undropById of the Unity Catalog API and the id in \
+         status.externalId, and this object is Ready again",
+    );
     const GRANTED_BY_NAME: bool = true;
 
     fn desired(spec: &MetastoreSpec, got: &Resolved) -> Result<MetastoreState> {

@@ -171,6 +171,10 @@ async fn a_lost_metastore_is_not_created_again() {
         said.contains("delete this object and apply it again") && said.contains("spec.externalId"),
         "{said}"
     );
+    assert!(
+        said.contains("restore it") && said.contains("five days") && said.contains("undropById"),
+        "{said}"
+    );
     story.wait_event(KIND, "main", "ExternalResourceMissing").await;
     story.pass(KIND, "main").await;
     assert_eq!(story.account.writes().len(), 1, "{:?}", story.account.writes());

@@ -153,7 +153,7 @@ reasons! {
     /// The object in the account is gone, and the operator does not create it again without your decision.
     ExternalResourceMissing,
     "It was deleted in the account, and it holds data, was named by `externalId`, or `adoptionPolicy` is `Required`.",
-    "Decide: delete this object and apply it again to create a new one, or bind another with `externalId`. The message says which applies.";
+    "Decide: restore it, if Databricks can do that: a Metastore within five days. Or delete this object and apply it again to create a new one, or bind another with `externalId`. The message says which applies.";
 
     /// The spec or the stored object is invalid.
     InvalidSpec,

@@ -184,6 +184,7 @@ impl<R: ExternalResource> Driver for Adapter<R> {
             ownership: R::OWNERSHIP,
             lifecycle: R::LIFECYCLE,
             data_bearing: R::DATA_BEARING,
+            undelete: R::UNDELETE,
             retained: R::RETAINED,
             removable: R::REMOVABLE,
             restored: R::RESTORED,

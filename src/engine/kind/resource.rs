@@ -1,9 +1,8 @@
 //! The contract for the author of a kind: one trait, and its types.
 //!
-//! `needs` and `desired` see the spec and may not do I/O; the async functions see Databricks only. A desired and an
-//! observed object have one type, [`ExternalResource::State`], so that the engine compares them, by one tested diff, and no
-//! kind can forget a field. None of the async functions sees the Kubernetes object, so a deletion works even if the spec or a
-//! reference is broken.
+//! `needs` and `desired` see the spec and may not do I/O; the async functions see Databricks only. A desired and an observed object
+//! have one type, [`ExternalResource::State`], so that the engine compares them, by one tested diff, and no kind can forget a field.
+//! None of the async functions sees the Kubernetes object, so a deletion works even if the spec or a reference is broken.
 
 use std::fmt::{Debug, Display};
 use std::future::Future;
@@ -106,6 +105,8 @@ pub trait ExternalResource:
     const LIFECYCLE: Lifecycle = Lifecycle::Object;
     /// It holds users' data: it is [`Self::RETAINED`] and, if lost, not created again without a person's decision.
     const DATA_BEARING: bool = false;
+    /// How a person restores one that is lost, and within which time, if Databricks can do that. For [`Self::DATA_BEARING`] alone.
+    const UNDELETE: Option<&'static str> = None;
     /// It stays in the account by default when its Kubernetes object is deleted, as users lose data or access to data with it.
     const RETAINED: bool = Self::DATA_BEARING || Self::RESTORED;
     /// A DatabricksAuth allows it only by a grant that names the kind: not without grants, and not by a grant for all kinds. For

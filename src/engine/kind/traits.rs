@@ -28,6 +28,8 @@ pub struct Traits {
     pub lifecycle: Lifecycle,
     /// Whether it holds users' data.
     pub data_bearing: bool,
+    /// How a person restores one that is lost.
+    pub undelete: Option<&'static str>,
     /// Whether it is retained by default.
     pub retained: bool,
     /// What its create returns that no read shows.

@@ -14,7 +14,7 @@ use foreign::foreign;
 use issue::Task;
 use recover::recover;
 use step::{plan, refuse, wait};
-use words::{lost_for_good, start_over, write_back};
+use words::{lost_for_good, restore_first, start_over, write_back};
 
 use std::time::Duration;
 
@@ -192,8 +192,9 @@ fn unseen(view: &View<'_>, settled: bool) -> Step {
         ),
         BoundAs::Managed | BoundAs::Observed if view.asked.is_some() || required || view.data_bearing => {
             missing(format!(
-                "{called} is gone from the account, and would not be created again by itself: to have a new one, delete this \
-             object and apply it again without spec.externalId and spec.adoptionPolicy: Required"
+                "{called} is gone from the account, and would not be created again by itself: {}to have a new one, delete this \
+                 object and apply it again without spec.externalId and spec.adoptionPolicy: Required",
+                restore_first(view)
             ))
         }
         BoundAs::Managed | BoundAs::Observed => plan(
@@ -238,13 +239,15 @@ fn absent(view: &View<'_>, settled: bool) -> Step {
             if view.asked.is_some() || view.adoption == AdoptionPolicy::Required =>
         {
             missing(format!(
-                "{called} is gone from the account, and the spec asks for that one: delete this object, and apply it again \
-                 without spec.externalId and spec.adoptionPolicy: Required to create a new one"
+                "{called} is gone from the account, and the spec asks for that one: {}delete this object, and apply it again \
+                 without spec.externalId and spec.adoptionPolicy: Required to create a new one",
+                restore_first(view)
             ))
         }
         BoundAs::Managed | BoundAs::Observed if view.data_bearing => missing(format!(
-            "{called} is gone from the account and holds data, so it is not created again by itself: delete this object \
-             and apply it again to create a new one, or apply it with spec.externalId to bind another"
+            "{called} is gone from the account and holds data, so it is not created again by itself: {}delete this object \
+             and apply it again to create a new one, or apply it with spec.externalId to bind another",
+            restore_first(view)
         )),
         BoundAs::Managed | BoundAs::Observed => Step::Create,
     }

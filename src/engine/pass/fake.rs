@@ -108,6 +108,7 @@ impl Fake {
             ownership: Ownership::RecordedId,
             lifecycle: Lifecycle::Object,
             data_bearing: false,
+            undelete: None,
             retained: false,
             issues: Issues::Nothing,
             granted_by_name: false,

@@ -134,6 +134,7 @@ impl Work<'_> {
             delete_outside: self.deletes_outside(),
             protected: self.protected(),
             data_bearing: traits.data_bearing,
+            undelete: traits.undelete,
             standing: traits.lifecycle == Lifecycle::Standing,
             bound_as: bound.bound_as(),
             copied: bound.copied(),

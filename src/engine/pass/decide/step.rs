@@ -27,6 +27,8 @@ pub struct View<'a> {
     pub protected: bool,
     /// The kind holds users' data.
     pub data_bearing: bool,
+    /// How a person restores one that is gone, if Databricks can do that.
+    pub undelete: Option<&'static str>,
     /// The kind's objects are always there, or as long as their parent is.
     pub standing: bool,
     /// In which way this object is bound to one in the account.

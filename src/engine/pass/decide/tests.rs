@@ -31,6 +31,7 @@ fn view<'a>(bound_as: BoundAs, found: Found) -> View<'a> {
         delete_outside: true,
         protected: false,
         data_bearing: false,
+        undelete: None,
         standing: false,
         bound_as,
         copied: false,
@@ -94,6 +95,21 @@ fn what_is_absent_is_made_unless_a_policy_says_otherwise() {
     assert_eq!(with(BoundAs::Managed, &|v| v.data_bearing = true), "refuse ExternalResourceMissing");
     let unsure = view(BoundAs::Managed, Found::Nothing { settled: false });
     assert_eq!(word(&unsure), "wait Progressing", "absence is believed only when it lasts");
+}
+
+/// Covers LC-12. A new one would be empty, and the time in which the old one can be restored would pass.
+#[test]
+fn what_databricks_can_restore_is_restored_before_a_new_one_is_created() {
+    let undelete = Some("restore it within a day");
+    let gone = Found::Nothing { settled: true };
+    let gone = View { data_bearing: true, undelete, ..view(BoundAs::Managed, gone) };
+    for gone in [gone.clone(), View { asked: Some("1"), ..gone.clone() }] {
+        let text = refusal(&gone);
+        assert!(text.starts_with("Thing a is gone from the account"), "{text}");
+        assert!(text.contains(": restore it within a day; else delete this object"), "{text}");
+    }
+    let Step::Plan { message, .. } = decide(&View { observe: true, ..gone }) else { panic!("a plan") };
+    assert!(message.contains(": restore it within a day; else to have a new one"), "{message}");
 }
 
 /// Covers LC-01.

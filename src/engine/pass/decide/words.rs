@@ -46,6 +46,11 @@ pub fn start_over(view: &View<'_>) -> String {
     )
 }
 
+/// What to do first about an object that is gone, if Databricks can restore it.
+pub fn restore_first(view: &View<'_>) -> String {
+    view.undelete.map(|how| format!("{how}; else ")).unwrap_or_default()
+}
+
 /// What to do about an object whose secret is lost: only another object would have another one.
 pub fn lost_for_good(view: &View<'_>, issue: &Issue) -> String {
     format!(
