@@ -373,6 +373,28 @@ fn a_deletion_that_the_account_does_not_carry_out_is_blocked_and_says_how_to_end
     assert_eq!(said, "set spec.deletionPolicy", "it names a way already");
 }
 
+/// Covers UX-09.
+#[test]
+fn the_runbook_has_each_reason_of_a_blocked_deletion() {
+    use Reason::*;
+    let page = include_str!("../../../../docs/runbooks/DatabricksOperatorDeletionBlocked.md");
+    let deleting = Circumstances { deleting: true, ..pass(1) };
+    let failures = every_outcome().into_iter().filter(|outcome| matches!(outcome, Outcome::Failed(_)));
+    let mut reasons: Vec<String> = failures
+        .filter_map(|failure| {
+            let status = after(ready(1), &failure, &deleting).status;
+            status.condition(ConditionType::DeletionBlocked).map(|c| c.reason.clone())
+        })
+        .collect();
+    assert!(!reasons.is_empty());
+    // Decided without a failure: see where an Outcome::Blocked begins.
+    let decided = [DeletionProtected, DependencyStillInUse, ForeignFinalizer, TooManyDeletions];
+    reasons.extend(decided.map(|reason| reason.name().to_owned()));
+    for reason in reasons {
+        assert!(page.contains(&format!("* `{reason}`: ")), "the runbook does not explain {reason}");
+    }
+}
+
 /// Covers ST-15.
 #[test]
 fn references_are_what_the_failure_says_of_them_or_else_what_was_last_found() {
