@@ -206,7 +206,7 @@ fn a_disruption_budget_comes_with_the_second_pod() {
     let budget = &one(ci("pod"), "PodDisruptionBudget")["spec"];
     assert_eq!(
         (&budget["maxUnavailable"], &budget["unhealthyPodEvictionPolicy"]),
-        (&json!(0), &json!("IfHealthyBudget"))
+        (&json!(2), &json!("IfHealthyBudget"))
     );
     let two = render(&["--set", "replicaCount=2"]);
     assert_eq!(one(&two, "PodDisruptionBudget")["spec"]["maxUnavailable"], 1);

@@ -284,15 +284,33 @@ fn monitoring_that_cannot_work_is_refused_by_name() {
 fn what_does_harm_later_is_refused_by_name() {
     let hidden = "proxy.https=http://proxy:3128,networkPolicy.databricksCidrs={192.0.2.0/24}";
     refused_together(&[(hidden, &["networkPolicy.databricksCidrs is given with proxy.https"])]);
-    for min in ["100%", "2", "3"] {
-        let message = refusal(&["--set", &format!("replicaCount=2,podDisruptionBudget.minAvailable={min}")]);
-        assert!(
-            message.contains(&format!("podDisruptionBudget.minAvailable ({min}) with replicaCount 2")),
-            "{message}"
-        );
+    let budget = |replicas: &str, value: &str, set: &str| {
+        format!("replicaCount={replicas},podDisruptionBudget.{value}={set}")
+    };
+    // Kubernetes rounds percentages up.
+    for (replicas, value, set) in [
+        ("2", "minAvailable", "100%"),
+        ("2", "minAvailable", "51%"),
+        ("2", "minAvailable", "2"),
+        ("2", "minAvailable", "3"),
+        ("3", "minAvailable", "67%"),
+        ("2", "maxUnavailable", "0"),
+        ("2", "maxUnavailable", "0%"),
+    ] {
+        let message = refusal(&["--set", &budget(replicas, value, set)]);
+        let says = format!("podDisruptionBudget.{value} ({set}) with replicaCount {replicas} lets no node");
+        assert!(message.contains(&says), "{says}: {message}");
     }
-    // One replica has no budget.
-    text(&["--set", "podDisruptionBudget.minAvailable=1"]).unwrap();
+    for (replicas, value, set) in [
+        ("2", "minAvailable", "50%"),
+        ("3", "minAvailable", "66%"),
+        ("2", "maxUnavailable", "1%"),
+        // One replica has no budget.
+        ("1", "minAvailable", "1"),
+        ("1", "maxUnavailable", "0"),
+    ] {
+        text(&["--set", &budget(replicas, value, set)]).unwrap();
+    }
 }
 
 /// Covers H-26: each variable that the operator reads as a flag is the chart's to set.
