@@ -2,6 +2,7 @@
 //! the same each time.
 
 use std::collections::BTreeSet;
+use std::path::Path;
 use std::process::Command;
 
 use databricks_operator::cli;
@@ -10,7 +11,9 @@ use databricks_operator::kinds::KINDS;
 use databricks_operator::kinds::workspace::WorkspaceSpec;
 use serde_json::{Value, json};
 
-use crate::helm::{ALL, chart, chart_file, ci, ci_files, of, one, pod, render, root, run, with_crds};
+use crate::helm::{
+    ALL, chart, chart_file, ci, ci_files, objects, of, one, pod, render, root, run, with_crds,
+};
 use crate::values::templates;
 
 fn crds(objects: &[Value]) -> Vec<&Value> {
@@ -136,6 +139,33 @@ fn stored_objects_are_migrated_by_a_job() {
         assert!(script.contains(&format!("{}={}", crd.metadata.name.unwrap(), stored.name)), "{script}");
     }
     readable(script);
+}
+
+/// Covers H-04: the pod of a Job cannot be changed, so what would change it makes another Job, however long its name is.
+#[test]
+fn a_corrected_migration_and_that_of_another_version_are_other_jobs() {
+    let (folder, chart) = (tempfile::tempdir().unwrap(), chart());
+    let to = folder.path().to_str().unwrap();
+    run(&["package", chart.to_str().unwrap(), "--version", "0.99.0", "--destination", to]).unwrap();
+    let later = folder.path().join("databricks-operator-0.99.0.tgz");
+    let job = |chart: &Path, more: &str| {
+        let name = "a-name-of-52-characters-is-the-longest-that-is-taken";
+        assert_eq!(name.len(), 52);
+        let base = "crds.enabled=false,storageMigration.enabled=true,storageMigration.image=kubectl:1";
+        let set = format!("{base},fullnameOverride={name}{more}");
+        let text = run(&["template", "dbx", chart.to_str().unwrap(), "--set", &set]).unwrap();
+        let name = one(&objects(&text), "Job")["metadata"]["name"].as_str().unwrap().to_owned();
+        assert!(name.len() <= 63, "{name}");
+        name
+    };
+    let names = [
+        job(&chart, ""),
+        job(&later, ""),
+        job(&chart, ",storageMigration.image=kubectl:2"),
+        job(&chart, ",securityContext.runAsUser=1000"),
+    ];
+    assert_eq!(BTreeSet::from(names.clone()).len(), names.len(), "{names:?}");
+    assert_eq!(job(&chart, ",commonLabels.team=data"), names[0], "its pod is the same");
 }
 
 /// Covers H-29: off unless asked for; then an object that only reads is made, waited for and taken away.
