@@ -245,6 +245,14 @@ fn the_network_is_closed_but_for_what_is_needed() {
     }
 }
 
+/// Covers H-13: the value that limits what goes out names the host beside those of Databricks that the operator calls.
+#[test]
+fn the_networks_of_databricks_do_not_have_the_tokens_of_google() {
+    let readme = chart_file("README.md");
+    let value = readme.lines().find(|line| line.starts_with("| `networkPolicy.databricksCidrs` |")).unwrap();
+    assert!(value.contains("add networks of `oauth2.googleapis.com`"), "{value}");
+}
+
 /// Covers H-27: for every kind with `deletionProtection`, where the operator watches, with the way to lift it; no webhook.
 #[test]
 fn the_api_server_can_protect_from_deletion() {
