@@ -1,7 +1,6 @@
 //! One reconcile of one object, from the parsed object to the one write of its status. [`reconcile`] is for the managed kinds,
 //! [`reconcile_auth`] for DatabricksAuth.
 
-mod act;
 mod attempts;
 mod bind;
 mod bound;

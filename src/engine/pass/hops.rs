@@ -4,7 +4,7 @@
 //!
 //! A reconcile does not know what triggered it (level-triggered). It sends at most one change to the account, and whatever
 //! happens it ends in one conclusion. [`super::observe`] decides what is believed of the account, and how fresh that must
-//! be; [`super::act`] what is sent, and what is recorded before.
+//! be; what is sent, and what is recorded before and after it, is in the file of the step, such as [`super::create`].
 
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
@@ -105,8 +105,8 @@ fn nothing_outside(subject: &Subject) -> bool {
     status_empty && !subject.object.annotations().contains_key(EXTERNAL_ID)
 }
 
-/// The hops before the act only read the object under work; what they return is put on it here and in `decide_by`. From [`super::act`] on, each step
-/// puts what it did on the object.
+/// The hops before the act only read the object under work; what they return is put on it here and in `decide_by`. From the act on, each
+/// step puts what it did on the object.
 async fn hops(work: &mut Work<'_>) -> Result<Outcome> {
     work.forget_references()?;
     if let Some(outcome) = work.without_account().await? {
@@ -134,7 +134,8 @@ async fn hops(work: &mut Work<'_>) -> Result<Outcome> {
     if let Some(outcome) = work.claim_parts(&target, &look, &mut decision)? {
         return Ok(outcome);
     }
-    work.carry_out(&target, look, decision).await
+    let done = work.act(&target, look, decision).instrument(hop("act")).await;
+    done.map_err(|error| work.not_sent(error))
 }
 
 /// The hops, and what other tools need of their findings.
@@ -240,15 +241,44 @@ impl<'e> Work<'e> {
         Ok((look, decision))
     }
 
-    /// Hop 9.
-    async fn carry_out(&mut self, target: &Target, look: Look, decision: Decision) -> Result<Outcome> {
-        match self.act(target, look, decision).instrument(hop("act")).await {
-            // The lease is held, so something else forbids the write.
-            Err(Error::Fenced) if self.engine.permit().holds() => Err(Error::Conflict(
-                "this object or its DatabricksAuth was changed while this reconcile waited; nothing was sent"
-                    .into(),
-            )),
-            done => done,
+    /// Hop 9: carries out the step. Each of these functions is one order of effects, and that order is what makes a change safe. None of
+    /// them retries.
+    async fn act(&mut self, target: &Target, look: Look, decision: Decision) -> Result<Outcome> {
+        // A response to the last create or deletion says nothing about a later one.
+        self.remember(|m| {
+            m.exists.take_if(|_| !matches!(decision.step, Step::Create | Step::Replace));
+            m.in_use_since.take_if(|_| !matches!(decision.step, Step::Delete));
+        });
+        match &decision.step {
+            Step::Release(how) => self.release(how.clone()).await,
+            Step::Create => self.create(target, look).await,
+            Step::Replace => self.replace(target, look).await,
+            Step::Discard(id) => self.discard(target, id).await,
+            Step::MakeRoom(id) => self.make_room(target, id).await,
+            Step::Adopt => self.adopt(target, &look, &decision.changes).await,
+            Step::TakeUp => self.take_up(target, &look, &decision.changes).await,
+            Step::Update(fields) => self.update(target, &look, fields, &decision.changes).await,
+            Step::Delete => self.delete(target, &look).await,
+            Step::Bind(id) => self.bind(target, id),
+            Step::Forget => self.forget(target).await,
+            Step::WaitOut { after, message } => Err(Error::Transient {
+                reason: Reason::Retrying,
+                message: message.clone(),
+                after: Some(*after),
+            }),
+            Step::Rest | Step::Wait { .. } | Step::Refuse { .. } | Step::Plan { .. } => {
+                self.report(target, &look, decision)
+            }
         }
+    }
+
+    /// Why the act failed. The right to write ends with the lease; if that is held, something else forbade the write.
+    fn not_sent(&self, error: Error) -> Error {
+        if matches!(error, Error::Fenced) && self.engine.permit().holds() {
+            let text =
+                "this object or its DatabricksAuth was changed while this reconcile waited; nothing was sent";
+            return Error::Conflict(text.into());
+        }
+        error
     }
 }

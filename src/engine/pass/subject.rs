@@ -1,5 +1,5 @@
 //! The Kubernetes object under work, parsed as far as all kinds share it, with the findings of the reconcile so far. The hops
-//! return values; [`super::hops`] and the steps that [`super::act`] takes put them in here. Nothing here leaves the process: [`super::record`]
+//! return values; [`super::hops`] and the steps that it takes put them in here. Nothing here leaves the process: [`super::record`]
 //! decides what is written, published and counted, and when.
 
 use std::collections::BTreeMap;
