@@ -21,7 +21,7 @@ pub use breaker::Breaker;
 pub use claims::{AS_ENTRY, Claim, Claimant, Claims, holding, named};
 pub use counts::{Counts, Report, Totals};
 pub use last_change::LastChange;
-pub use line::{Inside, Line};
+pub use line::{Line, WorkerSlot};
 pub use parent_locks::ParentLocks;
 pub use ranked::Rank;
 pub use remembered::{Announced, ObjectMemory, Recall, Refusal, Remembered};

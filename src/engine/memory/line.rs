@@ -41,8 +41,8 @@ struct Waiting {
     served: String,
 }
 
-/// A place among the new objects under work. Once dropped, the next one in the line is woken.
-pub struct Inside<'a> {
+/// A worker that a new object occupies. Once dropped, the next one in the line is woken.
+pub struct WorkerSlot<'a> {
     line: &'a Line,
     kind: String,
 }
@@ -53,11 +53,11 @@ impl Line {
         Line { places: (workers - workers.div_ceil(4)).max(1), wake, kinds: Mutex::default() }
     }
 
-    /// Takes a place for a new object. If there is none it is woken when there is; returns how long it has waited.
+    /// Takes a worker for a new object. If there is none it is woken when there is; returns how long it has waited.
     ///
     /// # Errors
-    /// All places are taken.
-    pub fn enter(&self, who: &ObjectName) -> Result<Inside<'_>, Duration> {
+    /// All workers for new objects are taken.
+    pub fn enter(&self, who: &ObjectName) -> Result<WorkerSlot<'_>, Duration> {
         let mut kinds = self.kinds();
         let line = kinds.entry(who.kind.clone()).or_default();
         if line.woken.remove(who).is_none() {
@@ -68,7 +68,7 @@ impl Line {
         }
         line.waiting.remove(who);
         line.inside += 1;
-        Ok(Inside { line: self, kind: who.kind.clone() })
+        Ok(WorkerSlot { line: self, kind: who.kind.clone() })
     }
 
     /// An object is gone, or is not new any more.
@@ -134,7 +134,7 @@ impl Waiting {
     }
 }
 
-impl Drop for Inside<'_> {
+impl Drop for WorkerSlot<'_> {
     fn drop(&mut self) {
         let mut kinds = self.line.kinds();
         let Some(line) = kinds.get_mut(&self.kind) else { return };

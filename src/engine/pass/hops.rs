@@ -31,7 +31,7 @@ use super::work::{Target, Work};
 use crate::engine::crd::{EXTERNAL_ID, Management, Reason, has_finalizer};
 use crate::engine::error::{Error, Result};
 use crate::engine::kind::Driver;
-use crate::engine::memory::Inside;
+use crate::engine::memory::WorkerSlot;
 
 /// An object that waits in line is woken when it may continue, and asks again after this time at the latest.
 const IN_LINE: Duration = Duration::from_secs(60);
@@ -44,19 +44,19 @@ pub async fn reconcile(object: &DynamicObject, engine: Arc<Engine>, driver: &'st
     let kind = driver.kind();
     let mut subject = Subject::new(&engine, object, &kind);
     let uid = subject.uid();
-    let (mut auth, mut inside, mut turned_away) = (None, None, false);
+    let (mut auth, mut slot, mut waits) = (None, None, false);
     let outcome = match hop("parse").in_scope(|| parse(&subject)) {
         Ok(management) => {
             let mut work = Work { engine: &engine, driver, subject, management, admitted: None };
             // It is held until the end: the conclusion is work too.
-            let place = work.take_place();
-            let result = match &place {
+            let taken = work.take_worker_slot();
+            let result = match &taken {
                 Ok(_) => AssertUnwindSafe(hops_and_outputs(&mut work)).catch_unwind().await,
-                Err(waited) => Ok(work.in_line(*waited)),
+                Err(waited) => Ok(work.waits_in_line(*waited)),
             };
             result.iter().for_each(|ended| work.give_up_parts(ended));
-            turned_away = place.is_err();
-            inside = place.ok().flatten();
+            waits = taken.is_err();
+            slot = taken.ok().flatten();
             subject = work.subject;
             auth = work.admitted;
             result.unwrap_or_else(|_| {
@@ -74,8 +74,8 @@ pub async fn reconcile(object: &DynamicObject, engine: Arc<Engine>, driver: &'st
         }
     };
     // A stale view, or an outage, leaves the object open. One that fails again and again must not hold up all others.
-    let passing = matches!(outcome, Err(Error::Conflict(_) | Error::Transient { .. } | Error::Later(_)));
-    let settled = !passing && !turned_away;
+    let transient = matches!(outcome, Err(Error::Conflict(_) | Error::Transient { .. } | Error::Later(_)));
+    let settled = !transient && !waits;
     if settled || engine.memory.objects.attempts(&uid) >= FAILED_ATTEMPTS {
         engine.reconciled(&uid);
     }
@@ -85,7 +85,7 @@ pub async fn reconcile(object: &DynamicObject, engine: Arc<Engine>, driver: &'st
     }
     // Not within a span of its own: what it concludes is recorded in the span of the reconcile.
     let ended = subject.conclude(&engine, outcome, Reason::Available).await;
-    drop(inside);
+    drop(slot);
     if let (Ended::Gone, Some((writer, new))) = (&ended, made) {
         let undone = undo(engine.clone(), driver, writer, new, (who, uid));
         engine.undoing.tasks.spawn(undone.in_current_span());
@@ -176,7 +176,7 @@ impl<'e> Work<'e> {
 
     /// A new object waits in the line of its kind if many others are created. Not one that only observes: it sends no call of its own.
     /// `Err` is how long it has waited.
-    fn take_place(&self) -> Result<Option<Inside<'e>>, Duration> {
+    fn take_worker_slot(&self) -> Result<Option<WorkerSlot<'e>>, Duration> {
         let (line, who) = (&self.engine.memory.line, &self.subject.who);
         if self.is_bound() || self.read_only() || self.management.suspended() || self.subject.deleting() {
             line.leave(who);
@@ -186,7 +186,7 @@ impl<'e> Work<'e> {
     }
 
     /// What a wait in line comes to. A new object has no status, and that says enough; an older status would be wrong after a while.
-    fn in_line(&self, waited: Duration) -> Result<Outcome> {
+    fn waits_in_line(&self, waited: Duration) -> Result<Outcome> {
         let says_something = self.subject.status.as_ref().is_ok_and(|status| !status.conditions.is_empty());
         if waited < IN_LINE || !says_something {
             return Err(Error::Later(IN_LINE));
