@@ -51,9 +51,9 @@ pub struct ObjectMemory {
     /// The renewal that its Kubernetes Secret was filled for last.
     pub renewed: Option<String>,
     /// A hash of what its ConfigMap has, and of the name of that.
-    pub published: Option<u64>,
+    pub config_map_hash: Option<u64>,
     /// When this process last wrote its ConfigMap because another client had changed it.
-    pub rewritten: Option<Instant>,
+    pub config_map_contested: Option<Instant>,
     /// Its drift was counted.
     pub drifted: bool,
     /// What the account has on the list of this object and the object does not list.

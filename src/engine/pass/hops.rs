@@ -51,7 +51,7 @@ pub async fn reconcile(object: &DynamicObject, engine: Arc<Engine>, driver: &'st
             // It is held until the end: the conclusion is work too.
             let taken = work.take_worker_slot();
             let result = match &taken {
-                Ok(_) => AssertUnwindSafe(hops_and_outputs(&mut work)).catch_unwind().await,
+                Ok(_) => AssertUnwindSafe(hops_and_config_map(&mut work)).catch_unwind().await,
                 Err(waited) => Ok(work.waits_in_line(*waited)),
             };
             result.iter().for_each(|ended| work.give_up_parts(ended));
@@ -138,10 +138,10 @@ async fn hops(work: &mut Work<'_>) -> Result<Outcome> {
     done.map_err(|error| work.not_sent(error))
 }
 
-/// The hops, and what other tools need of their findings.
-async fn hops_and_outputs(work: &mut Work<'_>) -> Result<Outcome> {
+/// The hops, and the ConfigMap that shows their findings.
+async fn hops_and_config_map(work: &mut Work<'_>) -> Result<Outcome> {
     let outcome = hops(work).await;
-    work.publish(outcome).await
+    work.write_config_map(outcome).await
 }
 
 /// What a hop does and logs is within its span.

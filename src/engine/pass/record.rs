@@ -140,7 +140,7 @@ impl Subject {
 
     async fn end_released(&self, engine: &Engine, outcome: &Outcome) -> Ended {
         log::outcome(outcome, true);
-        self.publish(engine).await;
+        self.publish_events(engine).await;
         self.forget(engine);
         Ended::Done
     }
@@ -182,7 +182,7 @@ impl Subject {
         if written.is_ok() {
             self.count_recorded(engine, std::mem::take(&mut conclusion.notes));
         }
-        self.publish(engine).await;
+        self.publish_events(engine).await;
         let written = match written {
             Ok(()) => self.annotate(engine).await.map_err(Lost::Stale),
             lost => lost,
@@ -229,7 +229,7 @@ impl Subject {
         log::outcome(outcome, true);
         if let (Outcome::Failed(error), 0) = (outcome, attempts) {
             self.note(true, EventReason::Stalled, error.to_string());
-            self.publish(engine).await;
+            self.publish_events(engine).await;
         }
         Ended::Again(Some(engine.settings.pace.stalled))
     }
@@ -273,7 +273,7 @@ impl Subject {
         (again, if stale { ReconcileResult::Conflict } else { ReconcileResult::Transient })
     }
 
-    async fn publish(&self, engine: &Engine) {
+    async fn publish_events(&self, engine: &Engine) {
         log::notes(&self.notes);
         engine.cluster.events.publish(&self.object, &self.resource, &self.notes).await;
     }
