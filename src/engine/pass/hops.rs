@@ -48,24 +48,18 @@ pub async fn reconcile(object: &DynamicObject, engine: Arc<Engine>, driver: &'st
     let outcome = match hop("parse").in_scope(|| parse(&subject)) {
         Ok(management) => {
             let mut work = Work { engine: &engine, driver, subject, management, admitted: None };
-            // It is held until the end: the conclusion is work too.
-            let taken = work.take_worker_slot();
-            let result = match &taken {
-                Ok(_) => AssertUnwindSafe(hops_and_config_map(&mut work)).catch_unwind().await,
-                Err(waited) => Ok(work.waits_in_line(*waited)),
+            let outcome = match work.take_worker_slot() {
+                Ok(taken) => {
+                    slot = taken;
+                    hops_and_config_map(&mut work).await
+                }
+                Err(waited) => {
+                    waits = true;
+                    work.waits_in_line(waited)
+                }
             };
-            result.iter().for_each(|ended| work.give_up_parts(ended));
-            waits = taken.is_err();
-            slot = taken.ok().flatten();
-            subject = work.subject;
-            auth = work.admitted;
-            result.unwrap_or_else(|_| {
-                engine.meter.panicked();
-                Err(Error::terminal(
-                    Reason::InternalError,
-                    "the operator failed on this object; its log has the details",
-                ))
-            })
+            (subject, auth) = (work.subject, work.admitted);
+            outcome
         }
         Err(_) if subject.deleting() && nothing_outside(&subject) => subject.release(&engine, None).await,
         Err(error) => {
@@ -85,6 +79,7 @@ pub async fn reconcile(object: &DynamicObject, engine: Arc<Engine>, driver: &'st
     }
     // Not within a span of its own: what it concludes is recorded in the span of the reconcile.
     let ended = subject.conclude(&engine, outcome, Reason::Available).await;
+    // Held until now: the conclusion is work too.
     drop(slot);
     if let (Ended::Gone, Some((writer, new))) = (&ended, made) {
         let undone = undo(engine.clone(), driver, writer, new, (who, uid));
@@ -103,6 +98,26 @@ fn parse(subject: &Subject) -> Result<Management> {
 fn nothing_outside(subject: &Subject) -> bool {
     let status_empty = subject.status.as_ref().is_ok_and(|s| s.external.is_none() && s.intent.is_none());
     status_empty && !subject.object.annotations().contains_key(EXTERNAL_ID)
+}
+
+/// The hops, then the ConfigMap that shows their findings. Catches a panic.
+async fn hops_and_config_map(work: &mut Work<'_>) -> Result<Outcome> {
+    let both = async {
+        let outcome = hops(work).await;
+        work.write_config_map(outcome).await
+    };
+    let done = AssertUnwindSafe(both).catch_unwind().await;
+    match done {
+        Ok(outcome) => {
+            work.give_up_parts(&outcome);
+            outcome
+        }
+        Err(_) => {
+            work.engine.meter.panicked();
+            let text = "the operator failed on this object; its log has the details";
+            Err(Error::terminal(Reason::InternalError, text))
+        }
+    }
 }
 
 /// The hops before the act only read the object under work; what they return is put on it here and in `decide_by`. From the act on, each
@@ -136,12 +151,6 @@ async fn hops(work: &mut Work<'_>) -> Result<Outcome> {
     }
     let done = work.act(&target, look, decision).instrument(hop("act")).await;
     done.map_err(|error| work.not_sent(error))
-}
-
-/// The hops, and the ConfigMap that shows their findings.
-async fn hops_and_config_map(work: &mut Work<'_>) -> Result<Outcome> {
-    let outcome = hops(work).await;
-    work.write_config_map(outcome).await
 }
 
 /// What a hop does and logs is within its span.
