@@ -129,7 +129,7 @@ async fn hops(work: &mut Work<'_>) -> Result<Outcome> {
     }
     let place = work.admit().instrument(hop("admit")).await?;
     work.admitted = Some(place.auth.clone());
-    work.subject.put_terms(place.terms.clone())?;
+    work.subject.put_terms(work.terms(Some(&place.admission))?)?;
     if let Some(blocked) = hop("hold").in_scope(|| work.hold()) {
         return Ok(blocked);
     }

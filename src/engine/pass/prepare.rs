@@ -36,7 +36,7 @@ impl Work<'_> {
         };
         let reader = Reader::new(admission.session.client.clone(), urgency);
         let writer = Writer::new(reader.clone(), self.permit(&auth, &admission, creates));
-        Ok(Place { auth, terms: self.terms(Some(&admission))?, admission, reader, writer, urgency })
+        Ok(Place { auth, admission, reader, writer, urgency })
     }
 
     /// An account is pinned with the first record: a DatabricksAuth that later means another account stops everything.

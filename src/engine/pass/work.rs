@@ -10,7 +10,7 @@ use serde_json::Value;
 use super::bound::{Bound, Recognise};
 use super::engine::Engine;
 use super::lag::Lag;
-use super::subject::{Subject, Terms};
+use super::subject::Subject;
 use super::unlisted::Findings;
 use super::unresolved::Unresolved;
 use crate::databricks::Urgency;
@@ -40,8 +40,6 @@ pub struct Work<'e> {
 pub struct Place {
     /// The DatabricksAuth: faults of the account from now on concern it too.
     pub auth: ObjectName,
-    /// The policies in force.
-    pub terms: Terms,
     /// The session, and what its grants allow.
     pub admission: Admission,
     /// Reads.
