@@ -47,7 +47,7 @@ pub async fn reconcile(object: &DynamicObject, engine: Arc<Engine>, driver: &'st
     let (mut auth, mut slot, mut waits) = (None, None, false);
     let outcome = match hop("parse").in_scope(|| parse(&subject)) {
         Ok(management) => {
-            let mut work = Work { engine: &engine, driver, subject, management, admitted: None };
+            let mut work = Work { engine: &engine, driver, subject, management, admitted_by: None };
             let outcome = match work.take_worker_slot() {
                 Ok(taken) => {
                     slot = taken;
@@ -58,7 +58,7 @@ pub async fn reconcile(object: &DynamicObject, engine: Arc<Engine>, driver: &'st
                     work.waits_in_line(waited)
                 }
             };
-            (subject, auth) = (work.subject, work.admitted);
+            (subject, auth) = (work.subject, work.admitted_by);
             outcome
         }
         Err(_) if subject.deleting() && nothing_outside(&subject) => subject.release(&engine, None).await,
@@ -128,7 +128,7 @@ async fn hops(work: &mut Work<'_>) -> Result<Outcome> {
         return Ok(outcome);
     }
     let place = work.admit().instrument(hop("admit")).await?;
-    work.admitted = Some(place.auth.clone());
+    work.admitted_by = Some(place.auth.clone());
     work.subject.put_terms(work.terms(Some(&place.admission))?)?;
     if let Some(blocked) = hop("hold").in_scope(|| work.hold()) {
         return Ok(blocked);

@@ -33,7 +33,7 @@ pub struct Work<'e> {
     /// The spec fields that all kinds share.
     pub management: Management,
     /// The DatabricksAuth that admitted the object: faults of the account after that concern it too.
-    pub admitted: Option<ObjectName>,
+    pub admitted_by: Option<ObjectName>,
 }
 
 /// Where an object may act, and how.
