@@ -73,7 +73,7 @@ impl Work<'_> {
     }
 
     /// Releases what this object claimed before and no longer needs for this step; others may want it.
-    pub fn keep_only(&self, target: &Target, look: &Look, step: &Step) -> Result<()> {
+    pub fn release_other_claims(&self, target: &Target, look: &Look, step: &Step) -> Result<()> {
         let mut claims = target.claims.clone();
         let adopts = matches!(step, Step::Adopt | Step::TakeUp) && !self.read_only();
         // It was wished for at the startup barrier, and an older wish must not give way to a newer one.

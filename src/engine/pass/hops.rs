@@ -130,13 +130,13 @@ async fn hops(work: &mut Work<'_>) -> Result<Outcome> {
     let place = work.admit().instrument(hop("admit")).await?;
     work.admitted_by = Some(place.auth.clone());
     work.subject.put_terms(work.terms(Some(&place.admission))?)?;
-    if let Some(blocked) = hop("hold").in_scope(|| work.hold()) {
+    if let Some(blocked) = hop("hold").in_scope(|| work.blocked_by_dependents()) {
         return Ok(blocked);
     }
     let resolved = work.resolve(&place).instrument(hop("resolve")).await?;
     let mut target = hop("desire").in_scope(|| work.desire(place, resolved))?;
     work.subject.put_references(target.refs.as_ref(), target.unresolved.shown())?;
-    work.keep_parts(&target)?;
+    work.forget_unclaimed_parts(&target)?;
     work.find_home(&target).instrument(hop("desire")).await?;
     work.write_finalizer().await?;
     let (look, mut decision) = match work.observe_and_decide(&mut target).await {
@@ -145,7 +145,7 @@ async fn hops(work: &mut Work<'_>) -> Result<Outcome> {
         }
         both => both?,
     };
-    work.keep_only(&target, &look, &decision.step)?;
+    work.release_other_claims(&target, &look, &decision.step)?;
     if let Some(outcome) = work.claim_parts(&target, &look, &mut decision)? {
         return Ok(outcome);
     }
@@ -239,7 +239,7 @@ impl<'e> Work<'e> {
         let look = self.observe(target, freshness).instrument(hop("observe")).await?;
         self.subject.put_read(&look, self.usable(&look));
         target.want = match self.driver.traits().roster {
-            None => target.unresolved.keep(wanted, look.seen()),
+            None => target.unresolved.with_kept_entries(wanted, look.seen()),
             Some(_) => wanted.cloned(),
         };
         self.settle_roster(target, &look).instrument(hop("decide")).await?;

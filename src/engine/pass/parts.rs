@@ -91,7 +91,7 @@ impl Work<'_> {
     }
 
     /// Removes from the record what the spec no longer claims.
-    pub fn keep_parts(&mut self, target: &Target) -> Result<()> {
+    pub fn forget_unclaimed_parts(&mut self, target: &Target) -> Result<()> {
         let kept = |part: &HeldPart| target.claims.contains(&Claim::part(target.account_id(), part));
         self.subject.status_mut()?.parts.retain(kept);
         Ok(())

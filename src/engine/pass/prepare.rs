@@ -83,7 +83,7 @@ impl Work<'_> {
     }
 
     /// Hop 4: objects that refer to this one are deleted before it.
-    pub fn hold(&self) -> Option<Outcome> {
+    pub fn blocked_by_dependents(&self) -> Option<Outcome> {
         let dependents = self.engine.memory.wake.dependents(&self.subject.who);
         let them = if dependents.len() == 1 { "it" } else { "them" };
         (self.subject.deleting() && !dependents.is_empty()).then(|| Outcome::Blocked {
