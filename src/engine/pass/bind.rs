@@ -38,7 +38,7 @@ impl Work<'_> {
     }
 
     /// Binds the object to the result of an interrupted create; the next reconcile continues with it.
-    pub fn bind(&mut self, target: &Target, id: &str) -> Result<Outcome> {
+    pub fn bind_created(&mut self, target: &Target, id: &str) -> Result<Outcome> {
         // An older object that would adopt it may read it before our record of it is written.
         if let Some(holder) = self.claimant(target).hold(id) {
             return Ok(self.conflict(&holder));
@@ -58,7 +58,7 @@ impl Work<'_> {
     }
 
     /// An interrupted create created nothing. What comes next rests on another LIST than this.
-    pub async fn forget(&mut self, target: &Target) -> Result<Outcome> {
+    pub async fn drop_intent(&mut self, target: &Target) -> Result<Outcome> {
         let intent = self.subject.status_mut()?.intent.take();
         let within = intent.ok_or_else(missing_observation)?.within;
         self.list_again(target, &within).await;

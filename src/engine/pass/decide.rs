@@ -144,7 +144,7 @@ fn issued(view: &View<'_>, issue: &Issue, seen: &Seen) -> Option<Step> {
         Task::Replace => Step::Replace,
         Task::Discard(id) => Step::Discard(id),
         Task::MakeRoom(id) => Step::MakeRoom(id),
-        Task::Later(id, after) => Step::WaitOut {
+        Task::Later(id, after) => Step::DecideLater {
             after: after.min(DAY),
             message: format!(
                 "spec.renewal requests a new secret: it is created once the former one, {id}, may be deleted; a shorter \

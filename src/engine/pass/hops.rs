@@ -268,9 +268,9 @@ impl<'e> Work<'e> {
             Step::TakeUp => self.take_up(target, &look, &decision.changes).await,
             Step::Update(fields) => self.update(target, &look, fields, &decision.changes).await,
             Step::Delete => self.delete(target, &look).await,
-            Step::Bind(id) => self.bind(target, id),
-            Step::Forget => self.forget(target).await,
-            Step::WaitOut { after, message } => Err(Error::Transient {
+            Step::BindCreated(id) => self.bind_created(target, id),
+            Step::DropIntent => self.drop_intent(target).await,
+            Step::DecideLater { after, message } => Err(Error::Transient {
                 reason: Reason::Retrying,
                 message: message.clone(),
                 after: Some(*after),

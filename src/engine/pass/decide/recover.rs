@@ -15,7 +15,7 @@ pub fn recover(view: &View<'_>, create: &Interrupted) -> Step {
         Interrupted::TooEarly(after) => {
             let message =
                 "a create was interrupted; waiting until the account certainly shows what it created";
-            return Step::WaitOut { after: *after, message: message.into() };
+            return Step::DecideLater { after: *after, message: message.into() };
         }
         Interrupted::Since { hits, in_time, sent } => (hits, *in_time, sent),
     };
@@ -23,14 +23,14 @@ pub fn recover(view: &View<'_>, create: &Interrupted) -> Step {
     let is_secret = issue.is_some_and(|issue| !issue.once);
     let decided = view.asked.is_some_and(|id| hits.iter().any(|hit| hit == id)) && !view.deleting;
     match hits.as_slice() {
-        [] => Step::Forget,
+        [] => Step::DropIntent,
         // The Kubernetes Secret holds it: only the status does not say so yet.
         hits if let Some(id) = issue.and_then(|issue| hits.iter().find(|id| issue.holds(id))) => {
-            Step::Bind(id.clone())
+            Step::BindCreated(id.clone())
         }
-        [id] if in_time && !is_secret => Step::Bind(id.clone()),
+        [id] if in_time && !is_secret => Step::BindCreated(id.clone()),
         [id] if in_time && !view.observe => Step::Discard(id.clone()),
-        _ if decided => Step::Forget,
+        _ if decided => Step::DropIntent,
         [id] if in_time => refuse(
             Reason::CreateResultUnknown,
             format!(

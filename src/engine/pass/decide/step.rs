@@ -93,12 +93,12 @@ pub enum Step {
     /// Delete a former secret in the account before its time, if a successor of the present one can be kept: there is room for no more.
     MakeRoom(String),
     /// Bind to what an interrupted create created.
-    Bind(String),
-    /// An interrupted create created nothing.
-    Forget,
-    /// Too early to know what an interrupted create created.
-    WaitOut {
-        /// For this long.
+    BindCreated(String),
+    /// An interrupted create created nothing: it is not in doubt any more.
+    DropIntent,
+    /// Too early to decide: what an interrupted create created may not show yet, or a former secret is still needed.
+    DecideLater {
+        /// Decide again after this time.
         after: Duration,
         /// What is waited for.
         message: String,
@@ -143,9 +143,9 @@ impl Step {
             Step::Release(_)
             | Step::Discard(_)
             | Step::MakeRoom(_)
-            | Step::Bind(_)
-            | Step::Forget
-            | Step::WaitOut { .. }
+            | Step::BindCreated(_)
+            | Step::DropIntent
+            | Step::DecideLater { .. }
             | Step::Wait { .. }
             | Step::Refuse { .. }
             | Step::Plan { .. }

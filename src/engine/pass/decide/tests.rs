@@ -104,8 +104,8 @@ fn an_interrupted_create_is_waited_out_and_then_bound_or_forgotten_or_shown_to_a
         Found::Interrupted(Interrupted::Since { hits, in_time, sent: Timestamp::UNIX_EPOCH })
     };
     let cases = [
-        (Found::Interrupted(Interrupted::TooEarly(Duration::from_secs(7))), "waitout"),
-        (since(&[], true), "forget"),
+        (Found::Interrupted(Interrupted::TooEarly(Duration::from_secs(7))), "decidelater"),
+        (since(&[], true), "dropintent"),
         (since(&["1"], true), "bind"),
         (since(&["1"], false), "refuse CreateResultUnknown"),
         (since(&["1", "2"], true), "refuse CreateResultUnknown"),
@@ -139,7 +139,7 @@ fn a_person_decides_which_object_an_interrupted_create_had_created() {
     });
     let with = |asked| View { asked, ..view(BoundAs::Managed, found.clone()) };
     assert_eq!(word(&with(None)), "refuse CreateResultUnknown");
-    assert_eq!(word(&with(Some("2"))), "forget", "what the spec names is adopted next");
+    assert_eq!(word(&with(Some("2"))), "dropintent", "what the spec names is adopted next");
     assert_eq!(word(&with(Some("3"))), "refuse CreateResultUnknown", "it is none of them");
     let deleting = View { deleting: true, ..with(Some("2")) };
     assert_eq!(word(&deleting), "refuse ApiRefused", "nothing is left there unseen");
@@ -169,9 +169,9 @@ fn a_secret_of_an_interrupted_create_is_bound_if_it_was_kept_and_deleted_if_its_
         word(&view)
     };
     let managed = |hits, in_time, holds| step(hits, in_time, holds, &|_| {});
-    assert_eq!(managed(&[], true, "0"), "forget");
+    assert_eq!(managed(&[], true, "0"), "dropintent");
     for (hits, in_time) in [(&["1"][..], true), (&["1"], false), (&["1", "2"], true)] {
-        assert_eq!(managed(hits, in_time, "1"), r#"bind("1")"#, "{hits:?} {in_time}");
+        assert_eq!(managed(hits, in_time, "1"), r#"bindcreated("1")"#, "{hits:?} {in_time}");
     }
     assert_eq!(managed(&["1"], true, "0"), r#"discard("1")"#);
     assert_eq!(managed(&["1"], false, "0"), "refuse CreateResultUnknown", "it may be another user's");
@@ -182,9 +182,9 @@ fn a_secret_of_an_interrupted_create_is_bound_if_it_was_kept_and_deleted_if_its_
             view.asked = asked;
         })
     };
-    assert_eq!(observed(&["1"], "1", None), r#"bind("1")"#);
+    assert_eq!(observed(&["1"], "1", None), r#"bindcreated("1")"#);
     assert_eq!(observed(&["1"], "0", None), "refuse CreateResultUnknown", "nothing is deleted");
-    assert_eq!(observed(&["1"], "0", Some("1")), "forget", "a user knows it");
+    assert_eq!(observed(&["1"], "0", Some("1")), "dropintent", "a user knows it");
     let deleting = |in_time| step(&["1"], in_time, "0", &|view| view.deleting = true);
     assert_eq!((&*deleting(true), &*deleting(false)), (r#"discard("1")"#, "refuse ApiRefused"));
 }
@@ -213,19 +213,19 @@ fn an_object_of_an_interrupted_create_is_never_deleted_as_its_secret_is_lost() {
         once(BoundAs::Managed, found, held)
     };
     let holds = |id: &str| Held::Own(Reserved { id: Some(id.into()), ..Reserved::default() });
-    assert_eq!(word(&step(&[], true, Held::Absent)), "forget");
+    assert_eq!(word(&step(&[], true, Held::Absent)), "dropintent");
     for held in [holds("1"), holds("0"), Held::Own(Reserved::default()), Held::Absent, Held::Foreign] {
         let lost = step(&["1"], true, held.clone());
-        assert_eq!(word(&lost), r#"bind("1")"#, "{held:?}");
-        assert_eq!(word(&View { observe: true, ..lost.clone() }), r#"bind("1")"#, "{held:?}");
-        assert_eq!(word(&View { deleting: true, ..lost }), r#"bind("1")"#, "{held:?}");
+        assert_eq!(word(&lost), r#"bindcreated("1")"#, "{held:?}");
+        assert_eq!(word(&View { observe: true, ..lost.clone() }), r#"bindcreated("1")"#, "{held:?}");
+        assert_eq!(word(&View { deleting: true, ..lost }), r#"bindcreated("1")"#, "{held:?}");
     }
-    assert_eq!(word(&step(&["1", "2"], true, holds("2"))), r#"bind("2")"#);
+    assert_eq!(word(&step(&["1", "2"], true, holds("2"))), r#"bindcreated("2")"#);
     for (hits, in_time) in [(&["1"][..], false), (&["1", "2"], true)] {
         let undecided = step(hits, in_time, Held::Absent);
         assert_eq!(word(&undecided), "refuse CreateResultUnknown", "{hits:?}");
         assert!(refusal(&undecided).contains("remove spec.secretName"), "{}", refusal(&undecided));
-        assert_eq!(word(&View { asked: Some("1"), ..undecided }), "forget", "a user knows it");
+        assert_eq!(word(&View { asked: Some("1"), ..undecided }), "dropintent", "a user knows it");
     }
 }
 
@@ -616,9 +616,9 @@ fn only_a_step_that_writes_to_the_account_or_binds_to_it_needs_a_fresh_read() {
     }
     for step in [
         Step::Release(Released::Gone),
-        Step::Bind("1".into()),
-        Step::Forget,
-        Step::WaitOut { after: Duration::ZERO, message: text() },
+        Step::BindCreated("1".into()),
+        Step::DropIntent,
+        Step::DecideLater { after: Duration::ZERO, message: text() },
         wait(Reason::Deleting, text()),
         refuse(Reason::Ambiguous, text()),
         plan(Reason::WouldBeCreated, text()),
