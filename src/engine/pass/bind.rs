@@ -28,7 +28,7 @@ impl Work<'_> {
         let shown = self.shown(target, seen, changes, true)?;
         // Not written over any other write, as nothing was changed in the account: the spec may have changed meanwhile, and not allow
         // it any more.
-        self.subject.put_bound(bind, self.deletion(true))?;
+        self.subject.put_bound(bind, self.deletion_policy(true))?;
         self.subject.put_shown(shown)?;
         if managed {
             let text = format!("adopted the object {} that was in the account", seen.id);
@@ -51,7 +51,7 @@ impl Work<'_> {
         }
         // Not written over any other write, as the id of a create is: the intent stays until this is recorded, and a newer one
         // must not be lost.
-        self.subject.put_bound(of_intent(intent, id), self.deletion(false))?;
+        self.subject.put_bound(of_intent(intent, id), self.deletion_policy(false))?;
         let text = format!("found the object {id} that an interrupted create had created");
         self.subject.put_binding(Write::Create, EventReason::Created, text);
         Ok(Outcome::Again)

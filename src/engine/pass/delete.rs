@@ -95,11 +95,11 @@ impl Work<'_> {
     /// is gone already.
     async fn send_delete(&self, target: &Target, seen: &Seen) -> Result<bool> {
         let writer = &target.place.writer;
-        let sent = match self.former() {
-            Some(former) => {
-                let fields = fields_now(&self.driver.changes(&former, seen)?);
+        let sent = match self.state_before() {
+            Some(before) => {
+                let fields = fields_now(&self.driver.changes(&before, seen)?);
                 let fields: Vec<&str> = fields.iter().map(String::as_str).collect();
-                self.driver.update(writer, seen, &former, &fields).await.map(drop)
+                self.driver.update(writer, seen, &before, &fields).await.map(drop)
             }
             None => self.driver.remove(writer, seen, target.want.as_ref()).await,
         };

@@ -76,7 +76,7 @@ impl Work<'_> {
         let effective = Effective {
             management_policy: self.management.policy(),
             adoption_policy: self.management.adoption(),
-            deletion_policy: self.deletion(adopted),
+            deletion_policy: self.deletion_policy(adopted),
             resync_interval,
         };
         Ok(Terms { effective, resync })

@@ -169,7 +169,7 @@ impl Work<'_> {
             let text = self.adopted_by_annotation(&seen.id);
             self.subject.put_binding(Write::Adopt, EventReason::Adopted, text);
         }
-        let deletion = self.deletion(external.adopted);
+        let deletion = self.deletion_policy(external.adopted);
         self.subject.put_bound(external, deletion)
     }
 

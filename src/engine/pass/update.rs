@@ -66,7 +66,7 @@ impl Work<'_> {
         let _one_at_a_time = self.guard(target, Some(want), Some(seen), &[]).await?;
         let before = self.subject.status()?.external.clone();
         let (engine, bind) = (self.engine, self.external(target, seen, false));
-        self.subject.put_bound(bind, self.deletion(false))?;
+        self.subject.put_bound(bind, self.deletion_policy(false))?;
         if let Err(error) = self.subject.write_status(engine).await {
             self.subject.put_back(before)?;
             return Err(error);
@@ -243,7 +243,7 @@ impl Work<'_> {
         let adopted = self.bound().adopted(self.read_only());
         let created_at = Some(seconds(clock::now()));
         let external = External { created_at, ..self.external(target, new, adopted) };
-        self.subject.put_bound(external, self.deletion(adopted))?;
+        self.subject.put_bound(external, self.deletion_policy(adopted))?;
         self.subject.must_record = true;
         let text = format!("the account replaced the object {} by {}", old.id, new.id);
         self.subject.note(false, EventReason::Updated, text);

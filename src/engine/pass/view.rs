@@ -176,8 +176,8 @@ impl Work<'_> {
     /// The word for what was read, if it is what a deletion leaves behind.
     fn left_behind(&self, want: Option<&Value>, seen: &Seen) -> Result<Option<String>> {
         let word = self.driver.left_behind(want, seen)?.map(str::to_owned);
-        let former = self.former().map(|former| self.driver.changes(&former, seen)).transpose()?;
-        let restored = former.is_some_and(|changes| fields_now(&changes).is_empty());
+        let differs = self.state_before().map(|before| self.driver.changes(&before, seen)).transpose()?;
+        let restored = differs.is_some_and(|changes| fields_now(&changes).is_empty());
         let shown = || seen.about.state.clone().unwrap_or_else(|| "its default".into());
         Ok(word.or_else(|| (restored || seen.about.phase == Phase::Vacant).then(shown)))
     }

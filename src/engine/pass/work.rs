@@ -153,7 +153,7 @@ impl Work<'_> {
     }
 
     /// What happens to the object in the account on deletion.
-    pub fn deletion(&self, adopted: bool) -> DeletionPolicy {
+    pub fn deletion_policy(&self, adopted: bool) -> DeletionPolicy {
         let traits = self.driver.traits();
         if !traits.removable && !traits.restored {
             return DeletionPolicy::Retain;
@@ -163,7 +163,7 @@ impl Work<'_> {
 
     /// What the account had before the object was managed, for a kind that is restored on deletion, as far as it is recorded. A record is
     /// input: one that cannot be read, or is about something else than what is bound, is none.
-    pub fn former(&self) -> Option<Value> {
+    pub fn state_before(&self) -> Option<Value> {
         let external = self.subject.status.as_ref().ok()?.external.as_ref()?;
         let former: Value = serde_json::from_str(external.former.as_ref()?).ok()?;
         let key = self.driver.key(&former).ok()?;
@@ -177,8 +177,8 @@ impl Work<'_> {
     pub fn deletes_outside(&self) -> bool {
         let observe = self.read_only();
         let adopted = self.bound().adopted(observe);
-        let delete = self.deletion(adopted) == DeletionPolicy::Delete;
-        let known = !self.driver.traits().restored || self.former().is_some();
+        let delete = self.deletion_policy(adopted) == DeletionPolicy::Delete;
+        let known = !self.driver.traits().restored || self.state_before().is_some();
         delete && known && !observe && !self.management.suspended()
     }
 
