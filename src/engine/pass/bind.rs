@@ -32,7 +32,7 @@ impl Work<'_> {
         self.subject.put_shown(shown)?;
         if managed {
             let text = format!("adopted the object {} that was in the account", seen.id);
-            self.subject.put_binding(Write::Adopt, EventReason::Adopted, text);
+            self.subject.report_once_recorded(Write::Adopt, EventReason::Adopted, text);
         }
         Ok(Outcome::Again)
     }
@@ -53,7 +53,7 @@ impl Work<'_> {
         // must not be lost.
         self.subject.put_bound(of_intent(intent, id), self.deletion_policy(false))?;
         let text = format!("found the object {id} that an interrupted create had created");
-        self.subject.put_binding(Write::Create, EventReason::Created, text);
+        self.subject.report_once_recorded(Write::Create, EventReason::Created, text);
         Ok(Outcome::Again)
     }
 

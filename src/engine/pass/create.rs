@@ -154,8 +154,8 @@ impl Work<'_> {
         let (adopted, observed, former) = (false, false, None);
         let external = External { account_id, id, name, adopted, observed, created_at, former };
         // It is deleted again if it cannot be recorded, whatever was changed meanwhile.
-        let made = (self.own_writer(target), new.clone());
-        self.subject.put_created(external, made, self.deletion_policy(false), retires)?;
+        let created = (self.own_writer(target), new.clone());
+        self.subject.put_created(external, created, self.deletion_policy(false), retires)?;
         self.hold_parts(target, &new.id)?;
         match new.seen {
             // Its secret was written just now.

@@ -73,7 +73,7 @@ pub async fn reconcile(object: &DynamicObject, engine: Arc<Engine>, driver: &'st
     if settled || engine.memory.objects.attempts(&uid) >= FAILED_ATTEMPTS {
         engine.reconciled(&uid);
     }
-    let (who, made) = (subject.who.clone(), subject.made.take());
+    let (who, created) = (subject.who.clone(), subject.created.take());
     if let (Err(error), Some(auth)) = (&outcome, auth) {
         engine.auths.note_error(&auth, error);
     }
@@ -81,7 +81,7 @@ pub async fn reconcile(object: &DynamicObject, engine: Arc<Engine>, driver: &'st
     let ended = subject.conclude(&engine, outcome, Reason::Available).await;
     // Held until now: the conclusion is work too.
     drop(slot);
-    if let (Ended::Gone, Some((writer, new))) = (&ended, made) {
+    if let (Ended::Gone, Some((writer, new))) = (&ended, created) {
         let undone = undo(engine.clone(), driver, writer, new, (who, uid));
         engine.undoing.tasks.spawn(undone.in_current_span());
     }

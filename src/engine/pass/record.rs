@@ -178,7 +178,7 @@ impl Subject {
         }
         self.status = Ok(conclusion.status);
         let written = self.write_conclusion(engine).await;
-        self.count_binding(engine, &written);
+        self.count_bound_without_call(engine, &written);
         if written.is_ok() {
             self.count_recorded(engine, std::mem::take(&mut conclusion.notes));
         }
@@ -330,11 +330,11 @@ impl Subject {
     }
 
     /// Counts and reports a binding, unless it was certainly not recorded: a write without a response may have been carried out.
-    fn count_binding(&mut self, engine: &Engine, written: &Result<(), Lost>) {
+    fn count_bound_without_call(&mut self, engine: &Engine, written: &Result<(), Lost>) {
         if matches!(written, Err(Lost::Gone | Lost::Stale(Error::Conflict(_)))) {
             return;
         }
-        if let Some((write, note)) = self.binding.take() {
+        if let Some((write, note)) = self.bound_without_call.take() {
             engine.meter.of(&self.who.kind).wrote(write);
             self.notes.push(note);
         }

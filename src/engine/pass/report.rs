@@ -167,7 +167,7 @@ impl Work<'_> {
         let external = self.restored(target, seen)?;
         if external.adopted && !self.read_only() {
             let text = self.adopted_by_annotation(&seen.id);
-            self.subject.put_binding(Write::Adopt, EventReason::Adopted, text);
+            self.subject.report_once_recorded(Write::Adopt, EventReason::Adopted, text);
         }
         let deletion = self.deletion_policy(external.adopted);
         self.subject.put_bound(external, deletion)
