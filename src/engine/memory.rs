@@ -5,13 +5,13 @@ mod barrier;
 mod breaker;
 mod claims;
 mod counts;
-mod exchange;
 mod last_change;
 mod line;
 mod parent_locks;
 mod ranked;
 mod remembered;
 mod sightings;
+mod taken_names;
 mod wake;
 
 use std::sync::Arc;
@@ -25,6 +25,7 @@ pub use line::{Line, WorkerSlot};
 pub use parent_locks::ParentLocks;
 pub use ranked::Rank;
 pub use remembered::{Announced, ObjectMemory, Recall, Refusal, Remembered};
+pub use taken_names::TakenNames;
 pub use wake::{RefersTo, Wake};
 
 /// All that is remembered. One for the process.
@@ -33,6 +34,8 @@ pub struct Memory {
     pub wake: Arc<Wake>,
     /// Which object manages what.
     pub claims: Claims,
+    /// Which objects wait for a name that is taken in the account.
+    pub taken_names: TakenNames,
     /// Stops mass deletion.
     pub breaker: Breaker,
     /// Which objects were not reconciled yet since the start.
@@ -54,6 +57,7 @@ impl Memory {
             line: Line::new(workers, wake.clone()),
             wake,
             claims: Claims::default(),
+            taken_names: TakenNames::default(),
             breaker: Breaker::new(max_deletions_per_hour),
             barrier: StartupBarrier::default(),
             objects: Remembered::default(),

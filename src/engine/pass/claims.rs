@@ -103,6 +103,7 @@ impl Work<'_> {
         // Without our finalizer it may have been deleted meanwhile. If the cache still shows it, the watch releases what it claims.
         let shown = self.engine.cluster.stores.uid(who);
         if own.is_some() && shown != Some(self.subject.uid()) {
+            self.engine.memory.taken_names.remove(who);
             claims.release(who).iter().for_each(|other| self.engine.memory.wake.wake(other));
             return Err(Error::Conflict("the object was deleted meanwhile".into()));
         }
@@ -163,14 +164,14 @@ impl Work<'_> {
         let account = target.account_id();
         let has = seen.map(|seen| self.driver.key(&seen.state)).transpose()?;
         let wants = self.driver.key(want)?;
-        Ok(self.engine.memory.claims.record_name_taken(account, &self.subject.who, has.as_ref(), &wants))
+        Ok(self.engine.memory.taken_names.record(account, &self.subject.who, has.as_ref(), &wants))
     }
 
     /// A name may be free by now: the objects that wait for one of this kind retry.
     pub fn name_freed(&self, target: &Target, seen: &Seen) -> Result<()> {
         let account = target.account_id();
         let had = self.driver.key(&seen.state)?;
-        let waiting = self.engine.memory.claims.name_freed(account, &self.subject.who, &had);
+        let waiting = self.engine.memory.taken_names.freed(account, &self.subject.who, &had);
         waiting.iter().for_each(|who| self.engine.memory.wake.wake(who));
         Ok(())
     }

@@ -161,7 +161,7 @@ fn hop(name: &'static str) -> Span {
 impl<'e> Work<'e> {
     /// What needs no account: an object that is suspended, or that is deleted and has nothing there to delete.
     async fn without_account(&mut self) -> Result<Option<Outcome>> {
-        self.engine.memory.claims.stop_waiting_for_name(&self.subject.who);
+        self.engine.memory.taken_names.remove(&self.subject.who);
         if self.subject.deleting() && !has_finalizer(&self.subject.object) {
             // The work is done, or never began; another finalizer keeps the object.
             self.subject.released = true;

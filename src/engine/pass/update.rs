@@ -159,7 +159,7 @@ impl Work<'_> {
         let taken = refusal.is_some_and(|error| error.is_rejected(Reason::AlreadyExists));
         let sent = updated.map(|shown| Sent { shown, state: want.clone() });
         if !taken {
-            self.engine.memory.claims.stop_waiting_for_name(&self.subject.who);
+            self.engine.memory.taken_names.remove(&self.subject.who);
             return sent;
         }
         if !self.record_name_taken(target, Some(seen), want)? {

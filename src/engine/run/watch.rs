@@ -222,6 +222,7 @@ impl SeenBefore {
 fn gone(engine: &Engine, who: &ObjectName) {
     let wake = &engine.memory.wake;
     let freed = wake.refer(who, vec![]);
+    engine.memory.taken_names.remove(who);
     engine.memory.claims.release(who).iter().for_each(|other| wake.wake(other));
     wake_deleted(engine, &freed);
     if who.kind == AUTH_KIND {

@@ -387,7 +387,7 @@ async fn a_name_that_is_freed_while_its_refusal_is_on_the_way_is_tried_again() {
         tokio::time::sleep(Duration::from_secs(5)).await;
         let who = |name: &str| ObjectName { kind: "Fake".into(), namespace: "ns".into(), name: name.into() };
         let had = Key { within: String::new(), name: "b".into() };
-        world.engine.memory.claims.name_freed("account", &who("other"), &had).len()
+        world.engine.memory.taken_names.freed("account", &who("other"), &had).len()
     };
     let (_, freed) = tokio::join!(world.reconcile(), meanwhile);
     assert_eq!(freed, 1);
