@@ -4,7 +4,6 @@
 mod barrier;
 mod breaker;
 mod claims;
-mod counts;
 mod last_change;
 mod line;
 mod parent_locks;
@@ -12,6 +11,7 @@ mod ranked;
 mod remembered;
 mod sightings;
 mod taken_names;
+mod unmanaged;
 mod wake;
 
 use std::sync::Arc;
@@ -19,13 +19,13 @@ use std::sync::Arc;
 pub use barrier::StartupBarrier;
 pub use breaker::Breaker;
 pub use claims::{AS_ENTRY, Claim, Claimant, Claims, holding, named};
-pub use counts::{Counts, Report, Totals};
 pub use last_change::LastChange;
 pub use line::{Line, WorkerSlot};
 pub use parent_locks::ParentLocks;
 pub use ranked::Rank;
 pub use remembered::{Announced, ObjectMemory, Recall, Refusal, Remembered};
 pub use taken_names::TakenNames;
+pub use unmanaged::{Report, Totals, UnmanagedCounts};
 pub use wake::{RefersTo, Wake};
 
 /// All that is remembered. One for the process.
@@ -45,7 +45,7 @@ pub struct Memory {
     /// What is remembered of each object.
     pub objects: Remembered,
     /// The counts of what no object names in the accounts.
-    pub counts: Counts,
+    pub unmanaged: UnmanagedCounts,
     /// Allows one guarded change under a parent at a time.
     pub parent_locks: ParentLocks,
 }
@@ -61,7 +61,7 @@ impl Memory {
             breaker: Breaker::new(max_deletions_per_hour),
             barrier: StartupBarrier::default(),
             objects: Remembered::default(),
-            counts: Counts::default(),
+            unmanaged: UnmanagedCounts::default(),
             parent_locks: ParentLocks::default(),
         }
     }

@@ -33,7 +33,7 @@ pub async fn reconcile(object: &DynamicObject, engine: Arc<Engine>) -> Action {
     // The watch makes the operator forget one that disappears, but not what a reconcile stores after that.
     if engine.cluster.stores.uid(&subject.who) != Some(subject.uid()) {
         engine.auths.forget(&subject.who);
-        engine.memory.counts.forget(&subject.who);
+        engine.memory.unmanaged.forget(&subject.who);
     }
     let (well, who) = (matches!(outcome, Ok(Outcome::Rest | Outcome::Suspended)), subject.who.clone());
     let ended = subject.conclude(&engine, outcome, Reason::Authenticated).await;

@@ -49,7 +49,7 @@ pub fn report(
     session: &Arc<Session>,
 ) -> Result<Vec<Unmanaged>> {
     let kinds: BTreeSet<String> = spec.report_unmanaged.iter().flatten().cloned().collect();
-    let (who, counts) = (subject.who.clone(), &engine.memory.counts);
+    let (who, counts) = (subject.who.clone(), &engine.memory.unmanaged);
     if kinds.is_empty() {
         counts.forget(&who);
         return Ok(vec![]);
@@ -129,7 +129,7 @@ impl Round {
         }
         // What was read now may serve objects that wait for their turn.
         self.session.snapshots.take_served().iter().for_each(|who| engine.memory.wake.wake(who));
-        if engine.memory.counts.end(&self.who, self.begun, totals) {
+        if engine.memory.unmanaged.end(&self.who, self.begun, totals) {
             engine.memory.wake.wake(&self.who);
         }
     }

@@ -227,7 +227,7 @@ fn gone(engine: &Engine, who: &ObjectName) {
     wake_deleted(engine, &freed);
     if who.kind == AUTH_KIND {
         engine.auths.forget(who);
-        engine.memory.counts.forget(who);
+        engine.memory.unmanaged.forget(who);
     }
     engine.memory.line.leave(who);
     engine.unwatch(who);
