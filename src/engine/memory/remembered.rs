@@ -125,6 +125,42 @@ pub struct Recall<'a> {
     pub uid: &'a str,
 }
 
+/// The life of a create, in order. `open` says that an earlier one is still announced and in doubt.
+impl ObjectMemory {
+    /// A create is about to be announced: it has no effect until it is sent. One that equals a create that was sent cannot be
+    /// distinguished from that later.
+    pub fn announce_create(&mut self, intent: &Intent, open: bool) {
+        let fresh = !open && !self.has_sent(intent);
+        self.without_effect = fresh.then(|| intent.clone());
+    }
+
+    /// The announced create is about to be sent: from now on it may have its effect.
+    pub fn send_create(&mut self, intent: Intent) {
+        self.without_effect = None;
+        self.announced = Some(Announced { intent, since: Instant::now(), age: Duration::ZERO });
+    }
+
+    /// There was no response to the create.
+    pub fn doubt_create(&mut self) {
+        self.create_in_doubt = Some(Instant::now());
+    }
+
+    /// The create certainly has no effect.
+    pub fn withdraw_create(&mut self, withdrawn: Option<Intent>, open: bool) {
+        self.announced.take_if(|_| !open);
+        self.without_effect = withdrawn.filter(|_| !open);
+    }
+
+    /// The create succeeded: forgets what is about the object that was in the account before.
+    pub fn end_create(&mut self) {
+        let create_in_doubt = self.in_doubt_since();
+        let ObjectMemory { awaiting_first_ready, refilled, renewed, announced, .. } = std::mem::take(self);
+        let created = Some(Instant::now());
+        let known = ObjectMemory { created, announced, create_in_doubt, ..ObjectMemory::default() };
+        *self = ObjectMemory { awaiting_first_ready, refilled, renewed, ..known };
+    }
+}
+
 impl ObjectMemory {
     /// How long ago a create was announced that is `age` old by the wall clock.
     pub fn announced_for(&mut self, intent: &Intent, age: Duration) -> Duration {

@@ -5,8 +5,6 @@
 //! call and its record would lead to a second object. An upsert is announced too: not because it could be doubled, but because after a
 //! crash a row that existed before must not count as ours.
 
-use std::time::Duration;
-
 use serde_json::Value;
 use tokio::time::Instant;
 
@@ -20,7 +18,7 @@ use crate::engine::account::Rows;
 use crate::engine::crd::{External, Intent, Reason, seconds};
 use crate::engine::error::{Error, Result};
 use crate::engine::kind::{Key, NEW_REFERENCE, New, Wanted, Writer};
-use crate::engine::memory::{Announced, Claim, ObjectMemory};
+use crate::engine::memory::Claim;
 
 impl Work<'_> {
     /// Claims the name · asks the guard · reserves the Kubernetes Secret, if there is one · announces · sends · fills the
@@ -49,21 +47,16 @@ impl Work<'_> {
         let engine = self.engine;
         // An upsert is sent again although what it was announced with before may have had an effect.
         let open = self.subject.status()?.intent.clone();
-        self.remember(|m| {
-            // An announcement that equals one that was sent cannot be distinguished from it later.
-            let fresh = open.is_none() && !m.has_sent(&intent);
-            m.without_effect = fresh.then(|| intent.clone());
-        });
+        self.remember(|m| m.announce_create(&intent, open.is_some()));
         self.subject.announce(engine, intent.clone()).await?;
         let place = &target.place;
         let permit = self.permit(&place.auth, &place.admission, true);
-        let announced = Announced { intent, since: Instant::now(), age: Duration::ZERO };
-        self.remember(|m| (m.without_effect, m.announced) = (None, Some(announced)));
+        self.remember(|m| m.send_create(intent));
         let mut new = match self.driver.create(&Writer::new(place.reader.clone(), permit), want).await {
             Ok(new) => new,
             // It may have been created, so the announcement stays.
             Err(error @ Error::Unknown { .. }) => {
-                self.remember(|m| m.create_in_doubt = Some(Instant::now()));
+                self.remember(|m| m.doubt_create());
                 return Err(error);
             }
             Err(error) => {
@@ -140,13 +133,7 @@ impl Work<'_> {
             None => self.list_again(target, &key.within).await,
         }
         self.claimant(target).hold(&new.id);
-        self.remember(|m| {
-            let create_in_doubt = m.in_doubt_since();
-            let ObjectMemory { awaiting_first_ready, refilled, renewed, announced, .. } = std::mem::take(m);
-            let created = Some(Instant::now());
-            let known = ObjectMemory { created, announced, create_in_doubt, ..ObjectMemory::default() };
-            *m = ObjectMemory { awaiting_first_ready, refilled, renewed, ..known };
-        });
+        self.remember(|m| m.end_create());
         let created_at = Some(seconds(clock::now()));
         let account_id = target.account_id().to_owned();
         let shown = new.seen.as_ref().and_then(|seen| self.driver.key(&seen.state).ok());

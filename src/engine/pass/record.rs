@@ -89,13 +89,9 @@ impl Subject {
 
     /// The announced create certainly has no effect. `open` is what was announced before and is still in doubt.
     pub fn withdraw(&mut self, engine: &Engine, open: Option<Intent>) -> Result<()> {
-        let in_doubt = open.is_some();
+        let is_open = open.is_some();
         let withdrawn = std::mem::replace(&mut self.status_mut()?.intent, open);
-        let without_effect = withdrawn.filter(|_| !in_doubt);
-        engine.memory.objects.of(&self.uid(), |memory| {
-            memory.announced.take_if(|_| !in_doubt);
-            memory.without_effect = without_effect;
-        });
+        engine.memory.objects.of(&self.uid(), |memory| memory.withdraw_create(withdrawn, is_open));
         Ok(())
     }
 
