@@ -1,7 +1,6 @@
 //! One reconcile of one object, from the parsed object to the one write of its status. [`reconcile`] is for the managed kinds,
 //! [`reconcile_auth`] for DatabricksAuth.
 
-mod attempts;
 mod bind;
 mod bound;
 mod claims;
@@ -11,6 +10,7 @@ mod create;
 mod databricks_auth;
 mod decide;
 mod delete;
+mod end;
 mod engine;
 #[cfg(test)]
 pub(super) mod fake;

@@ -7,9 +7,9 @@ use kube::core::DynamicObject;
 use kube::runtime::controller::Action;
 use serde_json::{Value, json};
 
+use super::end::Ended;
 use super::engine::Engine;
 use super::outcome::Outcome;
-use super::record::Ended;
 use super::subject::Subject;
 use super::unmanaged;
 use crate::engine::account::Renewed;

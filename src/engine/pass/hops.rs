@@ -20,10 +20,10 @@ use tracing::{Instrument, Span};
 
 use super::bound::BoundAs;
 use super::decide::{Released, Step, deleting_without_account};
+use super::end::Ended;
 use super::engine::Engine;
 use super::look::{Freshness, Look};
 use super::outcome::Outcome;
-use super::record::Ended;
 use super::subject::Subject;
 use super::undo::undo;
 use super::view::Decision;

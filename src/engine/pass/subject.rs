@@ -1,6 +1,6 @@
 //! The Kubernetes object under work, parsed as far as all kinds share it, with the findings of the reconcile so far. The hops
 //! return values; [`super::hops`] and the steps that it takes put them in here. Nothing here leaves the process: [`super::record`]
-//! decides what is written, published and counted, and when.
+//! writes it, and [`super::end`] publishes and counts what is certain in the end.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
