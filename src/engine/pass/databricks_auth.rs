@@ -39,7 +39,7 @@ pub async fn reconcile(object: &DynamicObject, engine: Arc<Engine>) -> Action {
     let ended = subject.conclude(&engine, outcome, Reason::Authenticated).await;
     match ended {
         // Many objects depend on it: a fault in it is checked again soon.
-        Ended::Again(Some(after)) if !well => {
+        Ended::Requeue(Some(after)) if !well => {
             let pace = &engine.settings.pace;
             // While the account rejects the operator: the end of that is noticed after half as long again.
             let doubted = engine.auths.doubted_for(&who).map(|long| (long / 2).max(pace.backoff_min));

@@ -28,7 +28,7 @@ impl Subject {
         let (counts, result, begun) = (engine.meter.of(&self.who.kind), outcome.result(), self.begun);
         self.count_changes(counts);
         let (ended, lost) = if let Outcome::Failed(Error::Later(after)) = outcome {
-            (Ended::Again(Some(after)), None)
+            (Ended::Requeue(Some(after)), None)
         } else if self.released {
             (self.end_released(engine, &outcome).await, None)
         } else {
@@ -98,7 +98,7 @@ impl Subject {
             lost => lost,
         };
         match written {
-            Ok(()) => (Ended::Again(conclusion.requeue), None),
+            Ok(()) => (Ended::Requeue(conclusion.requeue), None),
             Err(Lost::Gone) => {
                 self.forget(engine);
                 (Ended::Gone, None)
@@ -121,7 +121,7 @@ impl Subject {
             generation,
             deleting: self.deleting(),
             refusals: refusals.before,
-            confirmed: refusals.is_final,
+            refusal_is_final: refusals.is_final,
             attempts,
             ready,
             remark: self.remark.clone(),
@@ -141,7 +141,7 @@ impl Subject {
             self.note(true, EventReason::Stalled, error.to_string());
             self.publish_events(engine).await;
         }
-        Ended::Again(Some(engine.settings.pace.stalled))
+        Ended::Requeue(Some(engine.settings.pace.stalled))
     }
 
     /// Whether a request for a reconcile was handled. A reconcile that ended before it did anything has not handled it, and
@@ -179,7 +179,7 @@ impl Subject {
         }
         let backoff = engine.settings.pace.backoff_min * 2u32.saturating_pow(attempts.min(20));
         let wait = backoff.min(engine.settings.pace.backoff_max).mul_f64(given.chance);
-        let again = Ended::Again(Some(if attempts == 0 { Duration::from_millis(20) } else { wait }));
+        let again = Ended::Requeue(Some(if attempts == 0 { Duration::from_millis(20) } else { wait }));
         (again, if stale { ReconcileResult::Conflict } else { ReconcileResult::Transient })
     }
 
@@ -279,7 +279,7 @@ enum Lost {
 /// How a reconcile ended.
 pub enum Ended {
     /// Reconcile again after this time; `None` is when something triggers it.
-    Again(Option<Duration>),
+    Requeue(Option<Duration>),
     /// It was released.
     Done,
     /// The object disappeared before its id could be recorded.
@@ -290,8 +290,8 @@ impl Ended {
     /// As the work queue expects it.
     pub fn action(self) -> Action {
         match self {
-            Ended::Again(Some(after)) => Action::requeue(after),
-            Ended::Again(None) | Ended::Done | Ended::Gone => Action::await_change(),
+            Ended::Requeue(Some(after)) => Action::requeue(after),
+            Ended::Requeue(None) | Ended::Done | Ended::Gone => Action::await_change(),
         }
     }
 }
