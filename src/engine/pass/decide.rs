@@ -1,18 +1,18 @@
 //! What to do, given the desired state, the observed state and the record. Pure: a table written as code, no clock, no I/O.
 
 mod foreign;
-mod issue;
 mod recover;
+mod secret;
 mod step;
 mod words;
 
-pub use issue::Issue;
+pub use secret::IssuedSecret;
 pub use step::{Released, Running, Step, View};
 pub use words::{managed_by, part_managed_by, spec_path, words};
 
 use foreign::foreign;
-use issue::Task;
 use recover::recover;
+use secret::Task;
 use step::{plan, refuse, wait};
 use words::{lost_for_good, start_over, write_back};
 
@@ -49,7 +49,7 @@ fn deleting(view: &View<'_>) -> Step {
     if let Some(step) = deleting_without_account(view.bound_as, view.delete_outside, view.protected) {
         return step;
     }
-    let retired = view.issue.as_ref().and_then(|issue| issue.retired.first());
+    let retired = view.secret.as_ref().and_then(|secret| secret.retired.first());
     if let (Some(retired), false) = (retired, matches!(view.found, Found::Interrupted(_))) {
         return Step::Discard(retired.id.clone());
     }
@@ -129,17 +129,17 @@ fn living(view: &View<'_>) -> Step {
         Found::Interrupted(create) => recover(view, create),
         Found::Foreign(seen) => foreign(view, seen, false),
         Found::Ours(seen) if view.bound_as == BoundAs::Managed || observes(view) => {
-            let issue = view.issue.as_ref().filter(|_| !view.observe);
-            issue.and_then(|issue| issued(view, issue, seen)).unwrap_or_else(|| ours(view, seen))
+            let secret = view.secret.as_ref().filter(|_| !view.observe);
+            secret.and_then(|secret| about_secret(view, secret, seen)).unwrap_or_else(|| ours(view, seen))
         }
         Found::Ours(seen) => foreign(view, seen, true),
     }
 }
 
 /// What is to be done about a secret that exists; none if nothing is.
-fn issued(view: &View<'_>, issue: &Issue, seen: &Seen) -> Option<Step> {
+fn about_secret(view: &View<'_>, secret: &IssuedSecret, seen: &Seen) -> Option<Step> {
     const DAY: Duration = Duration::from_secs(86_400);
-    Some(match issue.task(seen) {
+    Some(match secret.task(seen) {
         Task::None => return None,
         Task::Replace => Step::Replace,
         Task::Discard(id) => Step::Discard(id),
@@ -153,7 +153,7 @@ fn issued(view: &View<'_>, issue: &Issue, seen: &Seen) -> Option<Step> {
         },
         // What else is to be done to the object does not need its secret.
         Task::LostForGood => match ours(view, seen) {
-            Step::Rest => refuse(Reason::SecretLost, lost_for_good(view, issue)),
+            Step::Rest => refuse(Reason::SecretLost, lost_for_good(view, secret)),
             first => first,
         },
         Task::LostAgain => wait(
@@ -161,7 +161,7 @@ fn issued(view: &View<'_>, issue: &Issue, seen: &Seen) -> Option<Step> {
             format!(
                 "the Secret {} was deleted or changed again, right after it was written: find out what does that; it gets a new \
                  secret in a minute or two",
-                issue.output.secret_name
+                secret.output.secret_name
             ),
         ),
     })

@@ -11,7 +11,7 @@
 
 use tokio::time::Instant;
 
-use super::decide::Issue;
+use super::decide::IssuedSecret;
 use super::look::Look;
 use super::undo::take_back;
 use super::work::{Target, Work};
@@ -67,7 +67,7 @@ impl Work<'_> {
     }
 
     /// What is known of the secret, for an object with one. While deleting, the spec may be unreadable.
-    pub fn issue(&self, look: &Look) -> Result<Option<Issue>> {
+    pub fn issued_secret(&self, look: &Look) -> Result<Option<IssuedSecret>> {
         let output = match self.output() {
             Ok(output) => output,
             Err(_) if self.subject.deleting() => None,
@@ -76,9 +76,9 @@ impl Work<'_> {
         let is_secret = self.driver.traits().are_secrets();
         // What is a secret has one, whatever the spec says.
         let Some(output) = output.or_else(|| is_secret.then(Output::default)) else { return Ok(None) };
-        Ok(Some(Issue {
+        Ok(Some(IssuedSecret {
             output,
-            once: !is_secret,
+            without_successor: !is_secret,
             held: look.output_secret.clone(),
             retired: self.subject.status()?.retired.clone(),
             refilled: self.remember(|m| m.refilled).map(|at| at.elapsed()),

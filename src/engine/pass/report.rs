@@ -35,8 +35,8 @@ impl Work<'_> {
     pub fn report(&mut self, target: &Target, look: &Look, decision: Decision) -> Result<Outcome> {
         let Decision { step, changes, .. } = decision;
         // An object that only observes does nothing that could be due.
-        let issue = self.issue(look)?.filter(|_| !self.read_only());
-        let due = issue.and_then(|issue| issue.next_due(look.seen()));
+        let secret = self.issued_secret(look)?.filter(|_| !self.read_only());
+        let due = secret.and_then(|secret| secret.next_due(look.seen()));
         self.subject.act_in = due.into_iter().chain(target.findings.next).min();
         if let Some(seen) = look.seen() {
             self.may_touch(target, seen)?;

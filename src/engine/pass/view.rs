@@ -146,7 +146,7 @@ impl Work<'_> {
             immutable: traits.immutable,
             references: traits.references,
             left_behind: look.seen().map(|seen| self.left_behind(want, seen)).transpose()?.flatten(),
-            issue: self.issue(look)?,
+            secret: self.issued_secret(look)?,
             operation: self.running(operation),
             resend: operation.is_some_and(|open| requested || self.may_send_again(open, changes)),
         })

@@ -19,13 +19,13 @@ pub fn recover(view: &View<'_>, create: &Interrupted) -> Step {
         }
         Interrupted::Since { hits, in_time, sent } => (hits, *in_time, sent),
     };
-    let issue = view.issue.as_ref();
-    let is_secret = issue.is_some_and(|issue| !issue.once);
+    let secret = view.secret.as_ref();
+    let is_secret = secret.is_some_and(|secret| !secret.without_successor);
     let decided = view.asked.is_some_and(|id| hits.iter().any(|hit| hit == id)) && !view.deleting;
     match hits.as_slice() {
         [] => Step::DropIntent,
         // The Kubernetes Secret holds it: only the status does not say so yet.
-        hits if let Some(id) = issue.and_then(|issue| hits.iter().find(|id| issue.holds(id))) => {
+        hits if let Some(id) = secret.and_then(|secret| hits.iter().find(|id| secret.holds(id))) => {
             Step::BindCreated(id.clone())
         }
         [id] if in_time && !is_secret => Step::BindCreated(id.clone()),
@@ -53,9 +53,9 @@ fn undecided(view: &View<'_>, hits: &[String], sent: &Timestamp) -> Step {
         let retain = "or set spec.deletionPolicy to Retain to leave it there";
         return refuse(Reason::ApiRefused, format!("{text}: {delete}, {retain}"));
     }
-    let adopt = match &view.issue {
+    let adopt = match &view.secret {
         None => "set spec.externalId to the id of the right one to adopt it",
-        Some(issue) if issue.once => {
+        Some(secret) if secret.without_successor => {
             "set spec.externalId to the id of the right one and remove spec.secretName to adopt it without its secret"
         }
         // No policy adopts a secret.

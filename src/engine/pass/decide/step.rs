@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde_json::Value;
 
-use super::issue::Issue;
+use super::secret::IssuedSecret;
 use crate::engine::crd::{AdoptionPolicy, Reason};
 use crate::engine::kind::{Change, Immutable, Reference};
 use crate::engine::pass::bound::BoundAs;
@@ -51,8 +51,8 @@ pub struct View<'a> {
     pub references: &'static [Reference],
     /// What was read is what a deletion leaves behind, in this word: a deactivated user, or what cannot go and nothing manages.
     pub left_behind: Option<String>,
-    /// What is issued, for a kind whose creates return a secret.
-    pub issue: Option<Issue>,
+    /// The secret, for a kind whose creates return one.
+    pub secret: Option<IssuedSecret>,
     /// A change or a creation that takes time.
     pub operation: Running,
     /// What was accepted and does not show may be sent again: enough time has passed, a user requests it, or more differs

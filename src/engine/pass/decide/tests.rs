@@ -43,7 +43,7 @@ fn view<'a>(bound_as: BoundAs, found: Found) -> View<'a> {
         immutable: &[],
         references: &[],
         left_behind: None,
-        issue: None,
+        secret: None,
         operation: Running::No,
         resend: false,
     }
@@ -154,9 +154,9 @@ fn a_secret_of_an_interrupted_create_is_bound_if_it_was_kept_and_deleted_if_its_
         let found = Found::Interrupted(Interrupted::Since { hits, in_time, sent: Timestamp::UNIX_EPOCH });
         let held = Held::Own(Reserved { id: Some(holds.into()), ..Reserved::default() });
         let (output, now) = (Output::default(), Timestamp::UNIX_EPOCH);
-        let issue = Issue {
+        let issue = IssuedSecret {
             output,
-            once: false,
+            without_successor: false,
             held: Some(held),
             retired: vec![],
             refilled: None,
@@ -164,7 +164,7 @@ fn a_secret_of_an_interrupted_create_is_bound_if_it_was_kept_and_deleted_if_its_
             created: None,
             now,
         };
-        let mut view = View { issue: Some(issue), ..view(BoundAs::Managed, found) };
+        let mut view = View { secret: Some(issue), ..view(BoundAs::Managed, found) };
         change(&mut view);
         word(&view)
     };
@@ -191,9 +191,9 @@ fn a_secret_of_an_interrupted_create_is_bound_if_it_was_kept_and_deleted_if_its_
 
 /// An object that is more than its secret, which the Kubernetes Secret `out` is to hold.
 fn once<'a>(bound_as: BoundAs, found: Found, held: Held) -> View<'a> {
-    let issue = Issue {
+    let issue = IssuedSecret {
         output: Output { secret_name: "out".into(), ..Output::default() },
-        once: true,
+        without_successor: true,
         held: Some(held),
         retired: vec![],
         refilled: None,
@@ -201,7 +201,7 @@ fn once<'a>(bound_as: BoundAs, found: Found, held: Held) -> View<'a> {
         created: None,
         now: Timestamp::UNIX_EPOCH,
     };
-    View { issue: Some(issue), ..view(bound_as, found) }
+    View { secret: Some(issue), ..view(bound_as, found) }
 }
 
 /// Covers LC-32. Another client may have created it in the same minutes, and may know its secret.
@@ -260,7 +260,7 @@ fn an_object_that_is_there_is_not_adopted_while_the_spec_names_a_place_for_its_s
             let there = View { adoption, ..once(bound_as, found, Held::Absent) };
             assert_eq!(word(&there), "refuse AlreadyExists", "{adoption:?} {bound_as:?}");
             assert!(refusal(&there).contains("spec.adoptionPolicy to Required"), "{}", refusal(&there));
-            let without = View { issue: None, adoption: AdoptionPolicy::Required, ..there };
+            let without = View { secret: None, adoption: AdoptionPolicy::Required, ..there };
             assert_eq!(word(&without), "adopt", "{bound_as:?}");
         }
     }
