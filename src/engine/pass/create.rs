@@ -41,7 +41,7 @@ impl Work<'_> {
         let (within, name) = (key.within.clone(), key.name.clone());
         let reserved = self.reserve().await?;
         let before = if is_secret { self.all_within(target, &within).await? } else { look.before };
-        let secret_name = self.output()?.map(|output| output.secret_name);
+        let secret_name = self.secret_output()?.map(|output| output.secret_name);
         let time = seconds(clock::now());
         let intent = Intent { account_id, within, name, time, secret_name, before };
         let engine = self.engine;

@@ -24,14 +24,14 @@ use crate::engine::meter::Write;
 
 impl Work<'_> {
     /// Where the secret goes; none for a kind without one, and for an object that is managed without its secret.
-    pub fn output(&self) -> Result<Option<Output>> {
+    pub fn secret_output(&self) -> Result<Option<Output>> {
         match self.driver.traits().issues {
             Issues::Nothing => Ok(None),
             Issues::Secret | Issues::WithSecret => self.driver.output(&self.subject.spec()),
         }
     }
 
-    fn at<'a>(&'a self, output: &'a Output) -> OutputSecret<'a> {
+    fn kubernetes_secret<'a>(&'a self, output: &'a Output) -> OutputSecret<'a> {
         OutputSecret {
             client: self.engine.cluster.objects.client(),
             resource: &self.subject.resource,
@@ -59,7 +59,7 @@ impl Work<'_> {
         let (watches, who) = (self.engine.secrets(), &self.subject.who);
         watches.watch(who, name);
         let Some(output) = output else { return Ok(None) };
-        let held = self.at(&output).read().await?;
+        let held = self.kubernetes_secret(&output).read().await?;
         if let Held::Own(reserved) = &held {
             watches.knows(who, &output.secret_name, reserved.version.clone());
         }
@@ -68,7 +68,7 @@ impl Work<'_> {
 
     /// What is known of the secret, for an object with one. While deleting, the spec may be unreadable.
     pub fn issued_secret(&self, look: &Look) -> Result<Option<IssuedSecret>> {
-        let output = match self.output() {
+        let output = match self.secret_output() {
             Ok(output) => output,
             Err(_) if self.subject.deleting() => None,
             Err(error) => return Err(error),
@@ -90,14 +90,14 @@ impl Work<'_> {
 
     /// Reserves the Kubernetes Secret: before anything is created, it is there, and the object's own.
     pub async fn reserve(&self) -> Result<Option<Reserved>> {
-        let Some(output) = self.output()? else {
+        let Some(output) = self.secret_output()? else {
             if !self.driver.traits().are_secrets() {
                 return Ok(None);
             }
             let text = "spec.secretName is needed to create the secret: set it";
             return Err(Error::terminal(Reason::InvalidSpec, text));
         };
-        let reserved = self.at(&output).reserve().await?;
+        let reserved = self.kubernetes_secret(&output).reserve().await?;
         self.engine.secrets().knows(&self.subject.who, &output.secret_name, reserved.version.clone());
         Ok(Some(reserved))
     }
@@ -105,7 +105,7 @@ impl Work<'_> {
     /// Puts the secret of a response into the Kubernetes Secret. If that fails the secret is lost, so what was created is deleted
     /// at once; if that fails too, or the secret may be in the Kubernetes Secret after all, the intent stays, by which it is found.
     pub async fn keep_secret(&mut self, target: &Target, reserved: Reserved, new: &mut New) -> Result<()> {
-        let Some(output) = self.output()? else { return Ok(()) };
+        let Some(output) = self.secret_output()? else { return Ok(()) };
         let failed = match new.secret.take() {
             None => Error::retry("the response of Databricks to a create holds no secret"),
             Some(secret) => {
@@ -114,7 +114,7 @@ impl Work<'_> {
                 let content = Content { id: &new.id, renewal, secret: &secret, beside };
                 let refills = self.has_lost_secret(&reserved);
                 let permit = || self.engine.permit().holds();
-                match self.at(&output).fill(reserved, &content, permit).await {
+                match self.kubernetes_secret(&output).fill(reserved, &content, permit).await {
                     Ok(version) => {
                         self.engine.secrets().knows(&self.subject.who, &output.secret_name, version);
                         self.remember(|m| {
