@@ -13,7 +13,7 @@
 //! | desire | spec + ids → desired state; pure | `pass/prepare.rs`, a kind |
 //! | observe | the shared LIST's row, or a read by id | `pass/observe.rs` with the inputs that `pass/view.rs` gathers, [`account`] |
 //! | decide | all of the above → one step; pure | `pass/decide.rs` with the view that `pass/view.rs` gathers |
-//! | act | intent, guard, then at most one call | one of `pass/create.rs`, `pass/update.rs`, `pass/delete.rs`, `pass/bind.rs` and `pass/report.rs`, [`kind`] |
+//! | act | intent, guard, then at most one call | one of `pass/create.rs`, `pass/update.rs`, `pass/delete.rs`, `pass/rotate.rs`, `pass/bind.rs` and `pass/report.rs`, [`kind`] |
 //! | conclude | outcome → one status write, events, the next reconcile; pure plan | `pass/end.rs`, with the plan of `pass/conclude.rs` |
 //!
 //! What several of these need of the object under work is in `pass/work.rs`; what several writes need, in `pass/claims.rs`,

@@ -30,6 +30,7 @@ mod record;
 mod report;
 mod resolve;
 mod roster;
+mod rotate;
 mod subject;
 mod undo;
 mod unlisted;

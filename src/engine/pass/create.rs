@@ -70,15 +70,6 @@ impl Work<'_> {
         self.created(target, key, new, retires).await
     }
 
-    /// Creates the successor of the present secret.
-    pub async fn replace(&mut self, target: &Target, look: Look) -> Result<Outcome> {
-        if let (Some(seen), None) = (look.seen(), &self.subject.status()?.external) {
-            // What a restored object had is retired as well.
-            self.restore(target, seen)?;
-        }
-        self.create(target, look).await
-    }
-
     /// Fails as the last create did if that was refused because the name is taken, which no LIST has shown.
     fn refused_before(&self, target: &Target, want: &Value, key: &Key) -> Result<()> {
         let exists = self.remember(|m| m.exists.take());

@@ -1,5 +1,5 @@
 //! The Kubernetes Secret that a secret of the account goes to: it is read, reserved before a create, and filled from the response.
-//! [`super::decide`] says when, [`super::create`] in which order; [`super::delete`] deletes former secrets in the account.
+//! [`super::decide`] says when, [`super::create`] in which order; [`super::rotate`] deletes former secrets in the account.
 //!
 //! The object in the account may be the secret itself, or have a secret of its own, see [`Issues`]. Both are reserved and filled alike, and
 //! what a response to our own create names is deleted if its secret cannot be kept: no user ever had that. They differ once a response is
