@@ -3,12 +3,10 @@
 
 mod auths;
 mod burst;
-mod entry;
 mod grants;
 mod labels;
 mod named;
 mod principals;
-mod refusals;
 mod renew;
 mod secret;
 mod session;

@@ -12,15 +12,16 @@ use kube::core::DynamicObject;
 use secrecy::{ExposeSecret, SecretString};
 use serde_json::Value;
 
-use super::auths::Auths;
-use super::entry::Entry;
+use super::auths::{Auths, Entry};
 use super::grants;
-use super::refusals::auth_error;
 use super::session::{Session, SessionKey};
 use crate::databricks::{self, Client, Connection, Credentials, GoogleKey, Host};
 use crate::engine::crd::{AuthType, Cloud, ConditionType, DatabricksAuthSpec, ObjectName, Reason, condition};
 use crate::engine::error::{Error, Result};
 use crate::engine::kind::AuthFacts;
+
+/// How long an account may reject a token that it has just issued, or an address, before a person must act.
+const REJECTED_FOR: Duration = Duration::from_secs(60);
 
 /// What a renewal resulted in, if it did not fail.
 pub enum Renewed {
@@ -302,4 +303,25 @@ fn egress(spec: &DatabricksAuthSpec) -> Result<Vec<ipnet::IpNet>> {
         })
     })
     .collect()
+}
+
+/// What went wrong, in the words of a DatabricksAuth.
+fn auth_error(error: impl Into<Error>) -> Error {
+    match error.into() {
+        Error::Transient { reason: Reason::Retrying, message, after } => {
+            Error::Transient { reason: Reason::EndpointUnreachable, message, after }
+        }
+        Error::Transient {
+            reason: reason @ (Reason::CredentialsInvalid | Reason::AddressBlocked),
+            message,
+            ..
+        } => Error::rejected(reason, message).patient(REJECTED_FOR),
+        Error::Waiting { reason: Reason::CredentialsInvalid, message } => {
+            Error::rejected(Reason::CredentialsInvalid, message)
+        }
+        Error::Rejected { reason: Reason::NotSupported | Reason::InvalidSpec, message, .. } => {
+            Error::rejected(Reason::EndpointUnreachable, message)
+        }
+        other => other,
+    }
 }
