@@ -8,9 +8,9 @@ use tokio::time::Instant;
 
 use super::bound::{BoundAs, marked_elsewhere};
 use super::decide::{Step, View, decide, fields_now};
-use super::lag::unconfirmed;
 use super::look::{Freshness, Look};
 use super::observe::Observer;
+use super::operation::unconfirmed;
 use super::work::{Target, Work};
 use crate::clock;
 use crate::engine::crd::{Operation, Reason};
