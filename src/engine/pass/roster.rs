@@ -235,7 +235,7 @@ impl Work<'_> {
     }
 
     /// What the status shows of the list, and what a user has to know of it.
-    pub fn shown_listing(&self, target: &Target, seen: &Seen) -> Result<Option<Shown>> {
+    pub fn shown_listing(&self, target: &Target, seen: &Seen) -> Result<Option<ShownListing>> {
         let Some(list) = &target.findings.list else { return Ok(None) };
         let Some(listing) = self.listing(target, list, seen)? else { return Ok(None) };
         match serde_json::to_value(&listing) {
@@ -282,7 +282,7 @@ impl Work<'_> {
 }
 
 /// The facts of a list, and what a user has to know of it.
-pub type Shown = (Map<String, Value>, Option<String>);
+pub type ShownListing = (Map<String, Value>, Option<String>);
 
 /// Why nothing is removed at present, if so.
 fn waits(target: &Target, entries: &Entries) -> Option<String> {
