@@ -114,7 +114,7 @@ impl Backoff for Pauses {
 /// What a watch has shown before.
 #[derive(Default)]
 struct SeenBefore {
-    shown: HashMap<ObjectName, Shown>,
+    shown: HashMap<ObjectName, LastShown>,
     /// While a new list arrives: its objects.
     listing: Option<HashSet<ObjectName>>,
     /// Held until the first list is complete.
@@ -124,7 +124,7 @@ struct SeenBefore {
 }
 
 /// What a watch has shown of an object last.
-struct Shown {
+struct LastShown {
     uid: String,
     /// To those that refer to it.
     to_dependents: (Summary, Vec<String>),
@@ -149,13 +149,13 @@ impl SeenBefore {
                 let now = self.listing.take().unwrap_or_default();
                 let gone: Vec<ObjectName> =
                     self.shown.keys().filter(|w| !now.contains(*w)).cloned().collect();
-                gone.iter().for_each(|who| self.drop(engine, who));
+                gone.iter().for_each(|who| self.deleted(engine, who));
                 self.filling = None;
                 return std::mem::take(&mut self.kept_back);
             }
             Event::Delete(object) => {
                 engine.cluster.objects.forget(&object);
-                self.drop(engine, &ObjectName::of(kind, &object));
+                self.deleted(engine, &ObjectName::of(kind, &object));
             }
             Event::Apply(object) | Event::InitApply(object) => {
                 let who = ObjectName::of(kind, &object);
@@ -188,7 +188,7 @@ impl SeenBefore {
         }
         note_request(engine, object);
         refer(engine, who, object, driver);
-        let now = Shown {
+        let now = LastShown {
             uid: object.uid().unwrap_or_default(),
             to_dependents: engine.shown_to_dependents(object),
             fingerprint: Fingerprint::of(object),
@@ -210,28 +210,24 @@ impl SeenBefore {
         due
     }
 
-    fn drop(&mut self, engine: &Engine, who: &ObjectName) {
+    /// Forgets an object that is gone, also one whose deletion brought no event, and triggers those that waited for that.
+    fn deleted(&mut self, engine: &Engine, who: &ObjectName) {
         if let Some(shown) = self.shown.remove(who) {
             engine.memory.objects.forget(&shown.uid);
         }
-        gone(engine, who);
+        let wake = &engine.memory.wake;
+        let freed = wake.refer(who, vec![]);
+        engine.memory.taken_names.remove(who);
+        engine.memory.claims.release(who).iter().for_each(|other| wake.wake(other));
+        wake_deleted(engine, &freed);
+        if who.kind == AUTH_KIND {
+            engine.auths.forget(who);
+            engine.memory.unmanaged.forget(who);
+        }
+        engine.memory.line.leave(who);
+        engine.unwatch(who);
+        wake.wake_dependents(who);
     }
-}
-
-/// An object is gone.
-fn gone(engine: &Engine, who: &ObjectName) {
-    let wake = &engine.memory.wake;
-    let freed = wake.refer(who, vec![]);
-    engine.memory.taken_names.remove(who);
-    engine.memory.claims.release(who).iter().for_each(|other| wake.wake(other));
-    wake_deleted(engine, &freed);
-    if who.kind == AUTH_KIND {
-        engine.auths.forget(who);
-        engine.memory.unmanaged.forget(who);
-    }
-    engine.memory.line.leave(who);
-    engine.unwatch(who);
-    wake.wake_dependents(who);
 }
 
 /// Keeps the index of which objects refer to which. An object that is no longer referred to may be waiting for just that.
