@@ -81,7 +81,7 @@ impl Observer<'_> {
     }
 
     /// Whether a row of a LIST is not enough to compare.
-    fn unlisted(&self) -> bool {
+    fn rows_are_partial(&self) -> bool {
         let managed = |field: &&str| self.want.is_some_and(|want| !want[*field].is_null());
         let fields = self.driver.traits().unlisted;
         fields.iter().any(|field| self.claimant.observing || managed(field))
@@ -118,19 +118,19 @@ impl Observer<'_> {
         };
         let (row, read_at) = match not_before {
             Some(not_before) => {
-                let look = |rows: &Rows<'_>| (rows.row(id).cloned(), rows.read_at);
-                let look = self.snapshots.look(self.driver, self.reader, &within, not_before, look);
-                let (row, read_at) = look.await?;
+                let of_id = |rows: &Rows<'_>| (rows.row(id).cloned(), rows.read_at);
+                let listed = self.snapshots.look(self.driver, self.reader, &within, not_before, of_id);
+                let (row, read_at) = listed.await?;
                 (row, Some(read_at))
             }
             None => (None, None),
         };
         // An object in transition is read by itself, not from the shared LIST.
         let steady = |seen: &Seen| matches!(seen.about.phase, Phase::Ready | Phase::Vacant);
-        let rests = |seen: &Seen| upsert || (steady(seen) && !self.operation && !self.unlisted());
+        let is_enough = |seen: &Seen| upsert || (steady(seen) && !self.operation && !self.rows_are_partial());
         let from_list = freshness == Freshness::Routine;
         let (seen, may_be_stale) = match row {
-            Some(seen) if rests(&seen) => (Some(seen), from_list),
+            Some(seen) if is_enough(&seen) => (Some(seen), from_list),
             None if upsert => (None, from_list),
             _ => (self.get(id, &within).await?, false),
         };
@@ -209,7 +209,7 @@ impl Observer<'_> {
     }
 
     /// An upsert whose result is unknown may still have its effect, after the deletion: that would bring the row back.
-    fn no_write_may_come(&self, id: &str) -> Result<()> {
+    fn wait_while_in_doubt(&self, id: &str) -> Result<()> {
         match self.doubt_ends().map(|ends| ends.saturating_duration_since(Instant::now())) {
             None | Some(Duration::ZERO) => Ok(()),
             Some(left) => Err(Error::Transient {
@@ -229,11 +229,11 @@ impl Observer<'_> {
         let now = Instant::now();
         let (since, accepted) =
             self.remembered.with(|m| (*m.absent_since.get_or_insert(now), m.delete_accepted));
-        self.no_write_may_come(id)?;
+        self.wait_while_in_doubt(id)?;
         // An upsert repeats nothing but itself, so it need not wait to be sure before it is written again.
-        let again = self.repeatable() && !self.deleting;
+        let written_again = self.repeatable() && !self.deleting;
         if accepted.is_none()
-            && !again
+            && !written_again
             && let Some(created) = self.bound.created_at()
         {
             let called = format!("{} {id}", self.claimant.who.kind);
@@ -246,7 +246,7 @@ impl Observer<'_> {
             if self.repeatable() { vec![] } else { self.missing_from_list(within, id, accepted).await? };
         // The secrets of others are no substitute.
         let others = if self.driver.traits().are_secrets() { vec![] } else { others };
-        let settled = accepted.is_some() || since.elapsed() >= self.absence || again;
+        let settled = accepted.is_some() || since.elapsed() >= self.absence || written_again;
         if settled && !others.is_empty() && !self.deleting {
             return Ok(Look::from(Found::Replaced(others)));
         }
@@ -354,7 +354,7 @@ impl Observer<'_> {
 
     /// An object in a LIST, as it is now: before it is adopted, it is read by its id. So is one that a row does not show whole.
     async fn confirmed(&self, seen: Seen, freshness: Freshness) -> Result<Seen> {
-        if self.repeatable() || (freshness == Freshness::Routine && !self.unlisted()) {
+        if self.repeatable() || (freshness == Freshness::Routine && !self.rows_are_partial()) {
             return Ok(seen);
         }
         let within = self.driver.key(&seen.state)?.within;
