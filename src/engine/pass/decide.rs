@@ -30,7 +30,7 @@ pub fn decide(view: &View<'_>) -> Step {
 
 /// Decides what needs no response of the account about a deletion: it needs no credentials then. The arguments are those of a [`View`].
 pub fn deleting_without_account(bound_as: BoundAs, delete_outside: bool, protected: bool) -> Option<Step> {
-    if bound_as == BoundAs::Nothing || bound_as == BoundAs::Asked {
+    if bound_as == BoundAs::Nothing || bound_as == BoundAs::NamedBySpec {
         return Some(Step::Release(Released::NeverCreated));
     }
     if !delete_outside || bound_as == BoundAs::Observed {
@@ -180,7 +180,7 @@ fn unseen(view: &View<'_>, settled: bool) -> Step {
     let create = "set spec.managementPolicy to Managed to have that done";
     match view.bound_as {
         BoundAs::Managed | BoundAs::Observed if !settled => absent(view, false),
-        BoundAs::Asked => {
+        BoundAs::NamedBySpec => {
             missing(format!("the account has no {called}: correct spec.externalId or remove the field"))
         }
         BoundAs::Nothing if required => missing(format!(
@@ -190,7 +190,7 @@ fn unseen(view: &View<'_>, settled: bool) -> Step {
             Reason::WouldBeCreated,
             format!("the account has no {called}: it would be created; {create}"),
         ),
-        BoundAs::Managed | BoundAs::Observed if view.asked.is_some() || required || view.data_bearing => {
+        BoundAs::Managed | BoundAs::Observed if view.spec_id.is_some() || required || view.data_bearing => {
             missing(format!(
                 "{called} is gone from the account, and would not be created again by itself: to have a new one, delete this \
              object and apply it again without spec.externalId and spec.adoptionPolicy: Required"
@@ -223,7 +223,7 @@ fn absent(view: &View<'_>, settled: bool) -> Step {
     let called = &view.called;
     let missing = |text: String| refuse(Reason::ExternalResourceMissing, text);
     match view.bound_as {
-        BoundAs::Asked => {
+        BoundAs::NamedBySpec => {
             missing(format!("the account has no {called}: correct spec.externalId or remove the field"))
         }
         BoundAs::Nothing if view.adoption == AdoptionPolicy::Required => missing(format!(
@@ -235,7 +235,7 @@ fn absent(view: &View<'_>, settled: bool) -> Step {
             wait(Reason::Progressing, format!("{called} seems to be gone; reading once more to be sure"))
         }
         BoundAs::Managed | BoundAs::Observed
-            if view.asked.is_some() || view.adoption == AdoptionPolicy::Required =>
+            if view.spec_id.is_some() || view.adoption == AdoptionPolicy::Required =>
         {
             missing(format!(
                 "{called} is gone from the account, and the spec asks for that one: delete this object, and apply it again \

@@ -206,7 +206,7 @@ impl<'e> Work<'e> {
 
     /// Whether there may be an object in the account for this one.
     fn is_bound(&self) -> bool {
-        !matches!(self.bound().bound_as(), BoundAs::Nothing | BoundAs::Asked)
+        !matches!(self.bound().bound_as(), BoundAs::Nothing | BoundAs::NamedBySpec)
     }
 
     /// An object that is bound has our finalizer. A new one gets it once it is to be bound: until then nothing is left behind if it is

@@ -167,7 +167,7 @@ impl Observer<'_> {
     /// Classifies the object that a record names.
     fn of_record(&self, seen: Seen) -> Result<Found> {
         let ours = match self.bound.bound_as() {
-            BoundAs::Asked => false,
+            BoundAs::NamedBySpec => false,
             // The id is all that an observer needs, as nothing is written.
             _ if self.claimant.observing => true,
             // An object that was only observed is not ours yet, unless it carries our mark.

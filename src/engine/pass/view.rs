@@ -139,7 +139,7 @@ impl Work<'_> {
             copied: bound.copied(),
             found: &look.found,
             changes,
-            asked: self.management.external_id.as_deref(),
+            spec_id: self.management.external_id.as_deref(),
             requested,
             again,
             spec: &self.subject.object.data["spec"],
@@ -157,8 +157,8 @@ impl Work<'_> {
         let status = self.subject.status()?;
         let (kind, bound) = (&self.subject.who.kind, status.external.as_ref());
         let id = bound.map(|e| &e.id).or(self.management.external_id.as_ref());
-        let asked = self.bound().bound_as() == BoundAs::Asked;
-        let Some(want) = want.filter(|_| !asked) else {
+        let by_spec = self.bound().bound_as() == BoundAs::NamedBySpec;
+        let Some(want) = want.filter(|_| !by_spec) else {
             return Ok(id.map_or_else(|| kind.clone(), |id| format!("{kind} with the id {id}")));
         };
         let key = self.driver.key(want)?;

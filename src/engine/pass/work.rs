@@ -101,7 +101,7 @@ impl Work<'_> {
             intent: status.and_then(|status| status.intent.clone()),
             annotated: annotated.cloned(),
             created_here,
-            asked: self.management.external_id.clone(),
+            spec_id: self.management.external_id.clone(),
             born: self.subject.object.metadata.creation_timestamp.as_ref().map(|time| time.0),
         }
     }

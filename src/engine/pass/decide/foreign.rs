@@ -16,7 +16,7 @@ pub fn foreign(view: &View<'_>, seen: &Seen, marked: bool) -> Step {
     }
     let allowed = match view.adoption {
         AdoptionPolicy::IfExists | AdoptionPolicy::Required => true,
-        AdoptionPolicy::IfOwned => marked || view.asked.is_some() || view.bound_as == BoundAs::Asked,
+        AdoptionPolicy::IfOwned => marked || view.spec_id.is_some() || view.bound_as == BoundAs::NamedBySpec,
         AdoptionPolicy::Never => false,
     };
     // Nothing manages it, so no permission is needed either: it is as good as missing.

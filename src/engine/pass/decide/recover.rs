@@ -21,7 +21,7 @@ pub fn recover(view: &View<'_>, create: &Interrupted) -> Step {
     };
     let secret = view.secret.as_ref();
     let is_secret = secret.is_some_and(|secret| !secret.without_successor);
-    let decided = view.asked.is_some_and(|id| hits.iter().any(|hit| hit == id)) && !view.deleting;
+    let decided = view.spec_id.is_some_and(|id| hits.iter().any(|hit| hit == id)) && !view.deleting;
     match hits.as_slice() {
         [] => Step::DropIntent,
         // The Kubernetes Secret holds it: only the status does not say so yet.

@@ -38,7 +38,7 @@ pub struct View<'a> {
     /// What differs between the desired and the observed state.
     pub changes: &'a [Change],
     /// The id of the one object that the spec names.
-    pub asked: Option<&'a str>,
+    pub spec_id: Option<&'a str>,
     /// A user requests a reconcile.
     pub requested: bool,
     /// The fields to send once more if a user requests a retry of what failed; empty if that is of no use.

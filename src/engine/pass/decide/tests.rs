@@ -36,7 +36,7 @@ fn view<'a>(bound_as: BoundAs, found: Found) -> View<'a> {
         copied: false,
         found: Box::leak(Box::new(found)),
         changes: &[],
-        asked: None,
+        spec_id: None,
         requested: false,
         again: vec![],
         spec: &Value::Null,
@@ -82,13 +82,13 @@ fn what_is_absent_is_made_unless_a_policy_says_otherwise() {
         with(BoundAs::Nothing, &|v| v.adoption = AdoptionPolicy::Required),
         "refuse ExternalResourceMissing"
     );
-    assert_eq!(with(BoundAs::Asked, &|_| {}), "refuse ExternalResourceMissing");
+    assert_eq!(with(BoundAs::NamedBySpec, &|_| {}), "refuse ExternalResourceMissing");
     assert_eq!(with(BoundAs::Managed, &|_| {}), "create");
     assert_eq!(
         with(BoundAs::Managed, &|v| v.adoption = AdoptionPolicy::Required),
         "refuse ExternalResourceMissing"
     );
-    assert_eq!(with(BoundAs::Managed, &|v| v.asked = Some("1")), "refuse ExternalResourceMissing");
+    assert_eq!(with(BoundAs::Managed, &|v| v.spec_id = Some("1")), "refuse ExternalResourceMissing");
     let replaced = view(BoundAs::Managed, Found::Replaced(vec!["2".into()]));
     assert_eq!(word(&replaced), "refuse AlreadyExists", "a second one like it is not created");
     assert_eq!(with(BoundAs::Managed, &|v| v.data_bearing = true), "refuse ExternalResourceMissing");
@@ -137,7 +137,7 @@ fn a_person_decides_which_object_an_interrupted_create_had_created() {
         in_time: true,
         sent: Timestamp::UNIX_EPOCH,
     });
-    let with = |asked| View { asked, ..view(BoundAs::Managed, found.clone()) };
+    let with = |asked| View { spec_id: asked, ..view(BoundAs::Managed, found.clone()) };
     assert_eq!(word(&with(None)), "refuse CreateResultUnknown");
     assert_eq!(word(&with(Some("2"))), "dropintent", "what the spec names is adopted next");
     assert_eq!(word(&with(Some("3"))), "refuse CreateResultUnknown", "it is none of them");
@@ -179,7 +179,7 @@ fn a_secret_of_an_interrupted_create_is_bound_if_it_was_kept_and_deleted_if_its_
     let observed = |hits, holds, asked| {
         step(hits, true, holds, &|view| {
             view.observe = true;
-            view.asked = asked;
+            view.spec_id = asked;
         })
     };
     assert_eq!(observed(&["1"], "1", None), r#"bindcreated("1")"#);
@@ -225,7 +225,7 @@ fn an_object_of_an_interrupted_create_is_never_deleted_as_its_secret_is_lost() {
         let undecided = step(hits, in_time, Held::Absent);
         assert_eq!(word(&undecided), "refuse CreateResultUnknown", "{hits:?}");
         assert!(refusal(&undecided).contains("remove spec.secretName"), "{}", refusal(&undecided));
-        assert_eq!(word(&View { asked: Some("1"), ..undecided }), "dropintent", "a user knows it");
+        assert_eq!(word(&View { spec_id: Some("1"), ..undecided }), "dropintent", "a user knows it");
     }
 }
 
@@ -255,7 +255,7 @@ fn an_object_whose_secret_is_lost_is_managed_and_says_so() {
 #[test]
 fn an_object_that_is_there_is_not_adopted_while_the_spec_names_a_place_for_its_secret() {
     for adoption in [AdoptionPolicy::Never, AdoptionPolicy::IfOwned, AdoptionPolicy::IfExists] {
-        for bound_as in [BoundAs::Nothing, BoundAs::Asked, BoundAs::Observed] {
+        for bound_as in [BoundAs::Nothing, BoundAs::NamedBySpec, BoundAs::Observed] {
             let found = Found::Foreign(seen(Phase::Ready));
             let there = View { adoption, ..once(bound_as, found, Held::Absent) };
             assert_eq!(word(&there), "refuse AlreadyExists", "{adoption:?} {bound_as:?}");
@@ -279,7 +279,7 @@ fn what_is_absent_and_only_observed_is_a_plan() {
         let required = with(bound_as, &|v| v.adoption = AdoptionPolicy::Required);
         assert_eq!(required, "plan ExternalResourceMissing", "{bound_as:?}");
     }
-    assert_eq!(with(BoundAs::Asked, &|_| {}), "plan ExternalResourceMissing");
+    assert_eq!(with(BoundAs::NamedBySpec, &|_| {}), "plan ExternalResourceMissing");
     for bound_as in [BoundAs::Observed, BoundAs::Managed] {
         assert_eq!(with(bound_as, &|v| v.data_bearing = true), "plan ExternalResourceMissing");
         assert_eq!(with(bound_as, &|v| v.found = &Found::Nothing { settled: false }), "wait Progressing");
@@ -302,7 +302,7 @@ fn who_observes_needs_no_permission_and_gets_none_by_it() {
         let allowed = adoption == AdoptionPolicy::IfExists;
         assert_eq!(managed, if allowed { "adopt" } else { "refuse AlreadyExists" }, "{adoption:?}");
     }
-    let asked = View { asked: Some("1"), ..view(BoundAs::Observed, Found::Foreign(it.clone())) };
+    let asked = View { spec_id: Some("1"), ..view(BoundAs::Observed, Found::Foreign(it.clone())) };
     assert_eq!(word(&asked), "adopt");
     let marked = view(BoundAs::Observed, Found::Ours(it.clone()));
     assert_eq!(word(&marked), "adopt");
@@ -363,7 +363,7 @@ fn a_strangers_object_is_taken_over_only_by_permission() {
         let with = |bound_as, found| word(&View { adoption, ..view(bound_as, found) });
         assert_eq!(with(BoundAs::Nothing, Found::Foreign(it.clone())), stranger, "{adoption:?}");
         assert_eq!(with(BoundAs::Nothing, Found::Ours(it.clone())), marked, "{adoption:?}");
-        assert_eq!(with(BoundAs::Asked, Found::Foreign(it.clone())), asked, "{adoption:?}");
+        assert_eq!(with(BoundAs::NamedBySpec, Found::Foreign(it.clone())), asked, "{adoption:?}");
         assert_eq!(
             with(BoundAs::Managed, Found::Foreign(it.clone())),
             "refuse AlreadyExists",
@@ -435,8 +435,11 @@ fn what_nothing_manages_is_taken_up_without_permission_and_what_is_set_is_not() 
                 assert_eq!(word(&observed), "adopt", "{adoption:?} {bound_as:?}");
             }
         }
-        let asked =
-            |adoption| View { standing, adoption, ..view(BoundAs::Asked, Found::Foreign(vacant.clone())) };
+        let asked = |adoption| View {
+            standing,
+            adoption,
+            ..view(BoundAs::NamedBySpec, Found::Foreign(vacant.clone()))
+        };
         assert_eq!(word(&asked(AdoptionPolicy::IfOwned)), "adopt", "the spec names it");
         assert_eq!(word(&asked(AdoptionPolicy::Never)), "refuse AlreadyExists");
         let unlike = View { standing, ..view(BoundAs::Managed, Found::Foreign(vacant.clone())) };
@@ -463,7 +466,7 @@ fn what_is_always_there_is_compared_in_each_state_and_deleted_by_being_put_back(
 
 #[test]
 fn what_is_always_there_is_missing_only_with_what_it_belongs_to() {
-    for bound_as in [BoundAs::Nothing, BoundAs::Asked, BoundAs::Observed, BoundAs::Managed] {
+    for bound_as in [BoundAs::Nothing, BoundAs::NamedBySpec, BoundAs::Observed, BoundAs::Managed] {
         let gone = View { standing: true, ..view(bound_as, Found::Nothing { settled: true }) };
         assert_eq!(word(&gone), "refuse ExternalResourceMissing", "{bound_as:?}");
         assert!(refusal(&gone).contains("what it belongs to"), "{}", refusal(&gone));
@@ -515,7 +518,7 @@ fn a_deletion_deletes_only_what_is_proven_ours_and_releases_only_what_is_proven_
     assert_eq!(with(BoundAs::Managed, ours(), &|v| v.delete_outside = false), "release Retained");
     assert_eq!(with(BoundAs::Managed, ours(), &|v| v.protected = true), "refuse DeletionProtected");
     assert_eq!(with(BoundAs::Nothing, ours(), &|_| {}), "release NeverCreated");
-    assert_eq!(with(BoundAs::Asked, ours(), &|_| {}), "release NeverCreated");
+    assert_eq!(with(BoundAs::NamedBySpec, ours(), &|_| {}), "release NeverCreated");
 }
 
 #[test]
