@@ -11,8 +11,8 @@
 //! | hold | when deleting: nothing may still refer to this object | `pass/prepare.rs`, [`memory`] |
 //! | resolve | references and names → ids, pinned | `pass/resolve.rs`, [`kind`] |
 //! | desire | spec + ids → desired state; pure | `pass/prepare.rs`, a kind |
-//! | observe | the shared LIST's row, or a read by id | `pass/observe.rs` with the inputs that `pass/view.rs` gathers, [`account`] |
-//! | decide | all of the above → one step; pure | `pass/decide.rs` with the view that `pass/view.rs` gathers |
+//! | observe | the shared LIST's row, or a read by id | `pass/observe.rs`, with what `pass/inputs.rs` gathers for it, [`account`] |
+//! | decide | all of the above → one step; pure | `pass/decide.rs`, with what `pass/inputs.rs` gathers for it |
 //! | act | intent, guard, then at most one call | one of `pass/create.rs`, `pass/update.rs`, `pass/delete.rs`, `pass/rotate.rs`, `pass/bind.rs` and `pass/report.rs`, [`kind`] |
 //! | conclude | outcome → one status write, events, the next reconcile; pure plan | `pass/end.rs`, with the plan of `pass/conclude.rs` |
 //!

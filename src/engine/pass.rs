@@ -16,6 +16,7 @@ mod engine;
 pub(super) mod fake;
 mod guard;
 mod hops;
+mod inputs;
 mod kubernetes_secret;
 mod lag;
 mod log;
@@ -37,7 +38,6 @@ mod unlisted;
 mod unmanaged;
 mod unresolved;
 mod update;
-mod view;
 mod work;
 
 pub use databricks_auth::reconcile as reconcile_auth;

@@ -15,9 +15,9 @@
 
 use super::bound::BoundAs;
 use super::decide::Step;
+use super::inputs::Decision;
 use super::look::Look;
 use super::outcome::Outcome;
-use super::view::Decision;
 use super::work::{Target, Work};
 use crate::engine::crd::{HeldPart, Reason};
 use crate::engine::error::{Error, Result};

@@ -9,10 +9,10 @@ use serde_json::{Map, Value};
 
 use super::bound::BoundAs;
 use super::decide::{Step, spec_path};
+use super::inputs::Decision;
 use super::look::{Found, Look, Usable};
 use super::outcome::Outcome;
 use super::subject::Shown;
-use super::view::Decision;
 use super::work::{Target, Work};
 use crate::engine::cluster::Held;
 use crate::engine::crd::{CREATED_BY, Drift, EXTERNAL_ID, EventReason, External, Reason, camel, shorten};
