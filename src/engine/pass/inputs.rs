@@ -47,7 +47,7 @@ impl Work<'_> {
             deleting: self.subject.deleting(),
             operation,
             not_before: self.not_before(requested_at),
-            requested_at: requested_at.filter(|_| self.subject.settled().unwrap_or(false)),
+            requested_at: requested_at.filter(|_| self.subject.is_carried_out().unwrap_or(false)),
             lag: self.lag(),
             quarantine: settings.quarantine,
             absence: settings.absence,

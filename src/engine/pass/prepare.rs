@@ -29,7 +29,7 @@ impl Work<'_> {
         let admission = self.engine.auths.admit(auth_ref, applicant, deleting, known).await?;
         self.same_account(&admission)?;
         let creates = self.subject.recorded_id().is_none() && !deleting;
-        let urgency = match self.subject.settled()? {
+        let urgency = match self.subject.is_carried_out()? {
             true => Urgency::Routine,
             false if creates => Urgency::Create,
             false => Urgency::Urgent,

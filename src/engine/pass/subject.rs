@@ -194,7 +194,7 @@ impl Subject {
     }
 
     /// Whether this generation was carried out before.
-    pub fn settled(&self) -> Result<bool> {
+    pub fn is_carried_out(&self) -> Result<bool> {
         let generation = self.object.metadata.generation.unwrap_or_default();
         Ok(self.status()?.is_settled(generation))
     }

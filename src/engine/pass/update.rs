@@ -40,7 +40,7 @@ impl Work<'_> {
         let seen = look.seen().ok_or_else(missing_observation)?;
         self.may_touch(target, seen)?;
         self.same_place(want, seen)?;
-        if self.subject.settled()? && !self.remember(|m| std::mem::replace(&mut m.drifted, true)) {
+        if self.subject.is_carried_out()? && !self.remember(|m| std::mem::replace(&mut m.drifted, true)) {
             self.subject.counted.push(Counted::DriftDetected);
         }
         let _one_at_a_time = self.guard(target, Some(want), Some(seen), &[]).await?;
@@ -101,7 +101,8 @@ impl Work<'_> {
     ) -> Result<Outcome> {
         let want = target.want.as_ref().ok_or_else(missing_observation)?;
         let seen = look.seen().ok_or_else(missing_observation)?;
-        let drifted = self.subject.settled()?;
+        // The spec was carried out before, so what differs has changed in the account.
+        let drifted = self.subject.is_carried_out()?;
         let former = self.remember(|m| m.change.begin());
         let answered = self.send_update(target, seen, want, fields).await;
         self.remember(|m| m.change.ended());
