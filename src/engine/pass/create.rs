@@ -113,7 +113,7 @@ impl Work<'_> {
     async fn all_within(&self, target: &Target, within: &str) -> Result<Vec<String>> {
         let snapshots = &target.session().snapshots;
         let ids = |rows: &Rows<'_>| rows.all().map(|seen| seen.id.clone()).collect();
-        snapshots.look(self.driver, &target.place.reader, within, Instant::now(), ids).await
+        snapshots.read(self.driver, &target.place.reader, within, Instant::now(), ids).await
     }
 
     /// Records what was just created, and reads the response, or the account if that shows only the id.

@@ -119,7 +119,7 @@ impl Observer<'_> {
         let (row, read_at) = match not_before {
             Some(not_before) => {
                 let of_id = |rows: &Rows<'_>| (rows.row(id).cloned(), rows.read_at);
-                let listed = self.snapshots.look(self.driver, self.reader, &within, not_before, of_id);
+                let listed = self.snapshots.read(self.driver, self.reader, &within, not_before, of_id);
                 let (row, read_at) = listed.await?;
                 (row, Some(read_at))
             }
@@ -277,7 +277,7 @@ impl Observer<'_> {
         };
         let recent = recent(CREATE_FRESH);
         let fresh = accepted.map_or(recent, |accepted| accepted.max(recent));
-        self.snapshots.look(self.driver, self.reader, within, fresh, matching).await?
+        self.snapshots.read(self.driver, self.reader, within, fresh, matching).await?
     }
 
     /// No record: does something match the spec?
@@ -349,7 +349,7 @@ impl Observer<'_> {
             all.sort_by(|a, b| a.id.cmp(&b.id));
             Ok(all)
         };
-        self.snapshots.look(self.driver, self.reader, &key.within, not_before, matching).await?
+        self.snapshots.read(self.driver, self.reader, &key.within, not_before, matching).await?
     }
 
     /// An object in a LIST, as it is now: before it is adopted, it is read by its id. So is one that a row does not show whole.

@@ -145,7 +145,7 @@ impl Round {
         for within in self.parents(engine, driver, kind).await? {
             // Reconciles wait for these rows meanwhile, so all that takes longer comes later.
             let unnamed = |rows: &Rows<'_>| named.without_its_ids(rows.all());
-            left.extend(self.session.snapshots.look(driver, &reader, &within, not_before, unnamed).await?);
+            left.extend(self.session.snapshots.read(driver, &reader, &within, not_before, unnamed).await?);
         }
         if left.is_empty() {
             return Ok(0);
