@@ -1,8 +1,8 @@
 //! The steps that only record which object in the account this one is bound to: an adoption, and the end of an interrupted create.
 //! Nothing here changes the account.
 
-use super::look::Look;
 use super::outcome::Outcome;
+use super::reading::Reading;
 use super::work::{Target, Work, missing_observation};
 use crate::engine::crd::{EventReason, External, Intent};
 use crate::engine::error::Result;
@@ -11,8 +11,8 @@ use crate::engine::meter::Write;
 
 impl Work<'_> {
     /// Binds the object to what existed already.
-    pub async fn adopt(&mut self, target: &Target, look: &Look, changes: &[Change]) -> Result<Outcome> {
-        let seen = look.seen().ok_or_else(missing_observation)?;
+    pub async fn adopt(&mut self, target: &Target, reading: &Reading, changes: &[Change]) -> Result<Outcome> {
+        let seen = reading.seen().ok_or_else(missing_observation)?;
         self.may_touch(target, seen)?;
         let managed = !self.read_only();
         if managed {

@@ -9,8 +9,8 @@ use serde_json::Value;
 
 use super::bound::BoundAs;
 use super::decide::{Step, managed_by, part_managed_by};
-use super::look::Look;
 use super::outcome::Outcome;
+use super::reading::Reading;
 use super::work::{Target, Work};
 use crate::engine::account::Admission;
 use crate::engine::crd::{EXTERNAL_ID, HeldPart, ObjectName, Reason};
@@ -73,11 +73,11 @@ impl Work<'_> {
     }
 
     /// Releases what this object claimed before and no longer needs for this step; others may want it.
-    pub fn release_other_claims(&self, target: &Target, look: &Look, step: &Step) -> Result<()> {
+    pub fn release_other_claims(&self, target: &Target, reading: &Reading, step: &Step) -> Result<()> {
         let mut claims = target.claims.clone();
         let adopts = matches!(step, Step::Adopt | Step::TakeUp) && !self.read_only();
         // It was wished for at the startup barrier, and an older wish must not give way to a newer one.
-        if let Some(seen) = look.seen().filter(|_| adopts) {
+        if let Some(seen) = reading.seen().filter(|_| adopts) {
             claims.push(self.claimant(target).claim_of(&seen.id));
             let parts = self.parts(target.account_id(), target.want.as_ref(), Some(&seen.id))?;
             claims.extend(parts.into_iter().map(|part| part.claim));

@@ -9,8 +9,8 @@ use serde_json::Value;
 use tokio::time::Instant;
 
 use super::bound::BoundAs;
-use super::look::Look;
 use super::outcome::Outcome;
+use super::reading::Reading;
 use super::work::{Target, Work, missing_observation};
 use crate::clock;
 use crate::databricks::Urgency;
@@ -23,13 +23,13 @@ use crate::engine::memory::Claim;
 impl Work<'_> {
     /// Claims the name · asks the guard · reserves the Kubernetes Secret, if there is one · announces · sends · fills the
     /// Kubernetes Secret · binds. A secret that was bound before is retired then: it stays valid for a while.
-    pub async fn create(&mut self, target: &Target, look: Look) -> Result<Outcome> {
+    pub async fn create(&mut self, target: &Target, reading: Reading) -> Result<Outcome> {
         let want = target.want.as_ref().ok_or_else(missing_observation)?;
         let key = self.driver.key(want)?;
         let account_id = target.account_id().to_owned();
         let is_secret = self.driver.traits().are_secrets();
         // What is gone already is not kept for a while.
-        let retires = is_secret && look.seen().is_some();
+        let retires = is_secret && reading.seen().is_some();
         let claim = Claim::key(&account_id, &self.subject.who.kind, &key);
         if !is_secret && let Some(lost) = self.claim(target, Some(&claim), None)? {
             return Ok(lost);
@@ -37,10 +37,10 @@ impl Work<'_> {
         self.subject.set_finalizer(self.engine).await?;
         self.refused_before(target, want, &key)?;
         self.same_principals(target).await?;
-        let _one_at_a_time = self.guard(target, Some(want), None, &look.before).await?;
+        let _one_at_a_time = self.guard(target, Some(want), None, &reading.before).await?;
         let (within, name) = (key.within.clone(), key.name.clone());
         let reserved = self.reserve().await?;
-        let before = if is_secret { self.all_within(target, &within).await? } else { look.before };
+        let before = if is_secret { self.all_within(target, &within).await? } else { reading.before };
         let secret_name = self.secret_output()?.map(|output| output.secret_name);
         let time = seconds(clock::now());
         let intent = Intent { account_id, within, name, time, secret_name, before };

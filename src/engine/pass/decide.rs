@@ -19,7 +19,7 @@ use words::{lost_for_good, start_over, write_back};
 use std::time::Duration;
 
 use super::bound::BoundAs;
-use super::look::Found;
+use super::reading::Found;
 use crate::engine::crd::{AdoptionPolicy, RECONCILE_REQUESTED, Reason};
 use crate::engine::kind::{Change, Phase, Seen, When, at};
 

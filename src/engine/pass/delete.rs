@@ -12,8 +12,8 @@ use tokio::time::Instant;
 
 use super::bound::BoundAs;
 use super::decide::{Released, fields_now};
-use super::look::Look;
 use super::outcome::Outcome;
+use super::reading::Reading;
 use super::subject::Counted;
 use super::work::{Target, Work, missing_observation};
 use crate::clock;
@@ -28,14 +28,14 @@ const USED_FOR: Duration = Duration::from_secs(1200);
 
 impl Work<'_> {
     /// Checks who still needs it and what may be touched · reads the Kubernetes object again · asks the guard · sends.
-    pub async fn delete(&mut self, target: &Target, look: &Look) -> Result<Outcome> {
+    pub async fn delete(&mut self, target: &Target, reading: &Reading) -> Result<Outcome> {
         if let Some(blocked) = self.foreign_finalizer() {
             return Ok(blocked);
         }
         if self.remember(|m| m.delete_accepted).is_some_and(|at| at.elapsed() < self.lag().read) {
             return Ok(deletion_accepted());
         }
-        let seen = look.seen().ok_or_else(missing_observation)?;
+        let seen = reading.seen().ok_or_else(missing_observation)?;
         self.may_touch(target, seen)?;
         self.same_place_if_adopted(target.want.as_ref(), seen)?;
         self.unchanged().await?;

@@ -23,8 +23,8 @@ use super::decide::{Released, Step, deleting_without_account};
 use super::end::Ended;
 use super::engine::Engine;
 use super::inputs::Decision;
-use super::look::{Freshness, Look};
 use super::outcome::Outcome;
+use super::reading::{Freshness, Reading};
 use super::subject::Subject;
 use super::undo::undo;
 use super::work::{Target, Work};
@@ -139,17 +139,17 @@ async fn hops(work: &mut Work<'_>) -> Result<Outcome> {
     work.forget_unclaimed_parts(&target)?;
     work.find_home(&target).instrument(hop("desire")).await?;
     work.write_finalizer().await?;
-    let (look, mut decision) = match work.observe_and_decide(&mut target).await {
+    let (reading, mut decision) = match work.observe_and_decide(&mut target).await {
         Err(error) if work.goes_with_workspace(&error)? => {
             return work.release(Released::Left("left to the deletion of its workspace".into())).await;
         }
         both => both?,
     };
-    work.release_other_claims(&target, &look, &decision.step)?;
-    if let Some(outcome) = work.claim_parts(&target, &look, &mut decision)? {
+    work.release_other_claims(&target, &reading, &decision.step)?;
+    if let Some(outcome) = work.claim_parts(&target, &reading, &mut decision)? {
         return Ok(outcome);
     }
-    let done = work.act(&target, look, decision).instrument(hop("act")).await;
+    let done = work.act(&target, reading, decision).instrument(hop("act")).await;
     done.map_err(|error| work.not_sent(error))
 }
 
@@ -220,13 +220,13 @@ impl<'e> Work<'e> {
     }
 
     /// Hops 7 and 8: once by the shared LISTs, and again by a read of its own if the step needs that.
-    async fn observe_and_decide(&mut self, target: &mut Target) -> Result<(Look, Decision)> {
+    async fn observe_and_decide(&mut self, target: &mut Target) -> Result<(Reading, Decision)> {
         let wanted = target.want.clone();
-        let (look, decision) = self.decide_by(target, wanted.as_ref(), Freshness::Routine).await?;
-        if look.may_be_stale && decision.step.needs_own_read() {
+        let (reading, decision) = self.decide_by(target, wanted.as_ref(), Freshness::Routine).await?;
+        if reading.may_be_stale && decision.step.needs_own_read() {
             return self.decide_by(target, wanted.as_ref(), Freshness::BeforeWrite).await;
         }
-        Ok((look, decision))
+        Ok((reading, decision))
     }
 
     /// Hops 7 and 8, by a reading of this freshness.
@@ -235,24 +235,24 @@ impl<'e> Work<'e> {
         target: &mut Target,
         wanted: Option<&Value>,
         freshness: Freshness,
-    ) -> Result<(Look, Decision)> {
-        let look = self.observe(target, freshness).instrument(hop("observe")).await?;
-        self.subject.put_read(&look, self.usable(&look));
+    ) -> Result<(Reading, Decision)> {
+        let reading = self.observe(target, freshness).instrument(hop("observe")).await?;
+        self.subject.put_read(&reading, self.usable(&reading));
         target.want = match self.driver.traits().roster {
-            None => target.unresolved.with_kept_entries(wanted, look.seen()),
+            None => target.unresolved.with_kept_entries(wanted, reading.seen()),
             Some(_) => wanted.cloned(),
         };
-        self.settle_roster(target, &look).instrument(hop("decide")).await?;
-        let decision = hop("decide").in_scope(|| self.decide(target, &look))?;
+        self.settle_roster(target, &reading).instrument(hop("decide")).await?;
+        let decision = hop("decide").in_scope(|| self.decide(target, &reading))?;
         if decision.aside {
             self.close_operation()?;
         }
-        Ok((look, decision))
+        Ok((reading, decision))
     }
 
     /// Hop 9: carries out the step. Each of these functions is one order of effects, and that order is what makes a change safe. None of
     /// them retries.
-    async fn act(&mut self, target: &Target, look: Look, decision: Decision) -> Result<Outcome> {
+    async fn act(&mut self, target: &Target, reading: Reading, decision: Decision) -> Result<Outcome> {
         // A response to the last create or deletion says nothing about a later one.
         self.remember(|m| {
             m.exists.take_if(|_| !matches!(decision.step, Step::Create | Step::Replace));
@@ -260,14 +260,14 @@ impl<'e> Work<'e> {
         });
         match &decision.step {
             Step::Release(how) => self.release(how.clone()).await,
-            Step::Create => self.create(target, look).await,
-            Step::Replace => self.replace(target, look).await,
+            Step::Create => self.create(target, reading).await,
+            Step::Replace => self.replace(target, reading).await,
             Step::Discard(id) => self.discard(target, id).await,
             Step::MakeRoom(id) => self.make_room(target, id).await,
-            Step::Adopt => self.adopt(target, &look, &decision.changes).await,
-            Step::TakeUp => self.take_up(target, &look, &decision.changes).await,
-            Step::Update(fields) => self.update(target, &look, fields, &decision.changes).await,
-            Step::Delete => self.delete(target, &look).await,
+            Step::Adopt => self.adopt(target, &reading, &decision.changes).await,
+            Step::TakeUp => self.take_up(target, &reading, &decision.changes).await,
+            Step::Update(fields) => self.update(target, &reading, fields, &decision.changes).await,
+            Step::Delete => self.delete(target, &reading).await,
             Step::BindCreated(id) => self.bind_created(target, id),
             Step::DropIntent => self.drop_intent(target).await,
             Step::DecideLater { after, message } => Err(Error::Transient {
@@ -276,7 +276,7 @@ impl<'e> Work<'e> {
                 after: Some(*after),
             }),
             Step::Rest | Step::Wait { .. } | Step::Refuse { .. } | Step::Plan { .. } => {
-                self.report(target, &look, decision)
+                self.report(target, &reading, decision)
             }
         }
     }

@@ -12,7 +12,7 @@
 use tokio::time::Instant;
 
 use super::decide::IssuedSecret;
-use super::look::Look;
+use super::reading::Reading;
 use super::undo::take_back;
 use super::work::{Target, Work};
 use crate::clock;
@@ -67,7 +67,7 @@ impl Work<'_> {
     }
 
     /// What is known of the secret, for an object with one. While deleting, the spec may be unreadable.
-    pub fn issued_secret(&self, look: &Look) -> Result<Option<IssuedSecret>> {
+    pub fn issued_secret(&self, reading: &Reading) -> Result<Option<IssuedSecret>> {
         let output = match self.secret_output() {
             Ok(output) => output,
             Err(_) if self.subject.deleting() => None,
@@ -79,7 +79,7 @@ impl Work<'_> {
         Ok(Some(IssuedSecret {
             output,
             without_successor: !is_secret,
-            held: look.output_secret.clone(),
+            held: reading.output_secret.clone(),
             retired: self.subject.status()?.retired.clone(),
             refilled: self.remember(|m| m.refilled).map(|at| at.elapsed()),
             renewed: self.remember(|m| m.renewed.clone()),

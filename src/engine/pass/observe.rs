@@ -16,7 +16,7 @@ use tokio::time::Instant;
 
 use super::bound::{Bound, BoundAs, Recognise};
 use super::lag::Lag;
-use super::look::{Found, Freshness, Look};
+use super::reading::{Found, Freshness, Reading};
 use crate::engine::account::{Rows, Snapshots};
 use crate::engine::crd::{Intent, ObjectName, Reason, age};
 use crate::engine::error::{Error, Result};
@@ -66,16 +66,16 @@ pub struct Observer<'a> {
 
 impl Observer<'_> {
     /// Reads what the account has for this object.
-    pub async fn observe(&self, freshness: Freshness) -> Result<Look> {
+    pub async fn observe(&self, freshness: Freshness) -> Result<Reading> {
         if let Some(intent) = &self.bound.intent
             && (!self.repeatable() || !self.still_meant(intent)?)
         {
-            return Ok(Look::from(Found::Interrupted(self.interrupted(intent).await?)));
+            return Ok(Reading::from(Found::Interrupted(self.interrupted(intent).await?)));
         }
         match self.bound.id() {
             Some(id) => self.by_id(id, freshness).await,
             // An interrupted create that created nothing.
-            None if self.deleting => Ok(Look::from(Found::Nothing { settled: true })),
+            None if self.deleting => Ok(Reading::from(Found::Nothing { settled: true })),
             None => self.by_key(freshness).await,
         }
     }
@@ -104,9 +104,9 @@ impl Observer<'_> {
     }
 
     /// The object that a record points to.
-    async fn by_id(&self, id: &str, freshness: Freshness) -> Result<Look> {
+    async fn by_id(&self, id: &str, freshness: Freshness) -> Result<Reading> {
         if let Some(holder) = self.holder_of_record(id) {
-            return Ok(Look::from(Found::ManagedBy(holding(self.claimant.who, &holder))));
+            return Ok(Reading::from(Found::ManagedBy(holding(self.claimant.who, &holder))));
         }
         let upsert = self.repeatable();
         // An object is searched where it was created, not where it would be created now.
@@ -134,14 +134,14 @@ impl Observer<'_> {
             None if upsert => (None, from_list),
             _ => (self.get(id, &within).await?, false),
         };
-        let look = match seen {
+        let reading = match seen {
             None => self.absent(&within, id, may_be_stale).await?,
             Some(seen) => {
                 self.remembered.with(|m| m.absent_since = None);
-                Look { may_be_stale, ..Look::from(self.of_record(seen)?) }
+                Reading { may_be_stale, ..Reading::from(self.of_record(seen)?) }
             }
         };
-        Ok(Look { read_at, ..look })
+        Ok(Reading { read_at, ..reading })
     }
 
     /// Many objects that are deleted at once, or are asked to reconcile, share a reading: each waits for its turn.
@@ -225,7 +225,7 @@ impl Observer<'_> {
     }
 
     /// Absent: believed only if a LIST agrees, and after a while again. Not at all while reads may lag behind the creation.
-    async fn absent(&self, within: &str, id: &str, may_be_stale: bool) -> Result<Look> {
+    async fn absent(&self, within: &str, id: &str, may_be_stale: bool) -> Result<Reading> {
         let now = Instant::now();
         let (since, accepted) =
             self.remembered.with(|m| (*m.absent_since.get_or_insert(now), m.delete_accepted));
@@ -248,9 +248,9 @@ impl Observer<'_> {
         let others = if self.driver.traits().are_secrets() { vec![] } else { others };
         let settled = accepted.is_some() || since.elapsed() >= self.absence || written_again;
         if settled && !others.is_empty() && !self.deleting {
-            return Ok(Look::from(Found::Replaced(others)));
+            return Ok(Reading::from(Found::Replaced(others)));
         }
-        Ok(Look { may_be_stale, ..Look::from(Found::Nothing { settled }) })
+        Ok(Reading { may_be_stale, ..Reading::from(Found::Nothing { settled }) })
     }
 
     /// The second proof of absence: a LIST without this id. Returns the ids in it that match what is wanted, unless that is a deletion.
@@ -281,9 +281,9 @@ impl Observer<'_> {
     }
 
     /// No record: does something match the spec?
-    async fn by_key(&self, freshness: Freshness) -> Result<Look> {
+    async fn by_key(&self, freshness: Freshness) -> Result<Reading> {
         if self.driver.traits().are_secrets() {
-            return Ok(Look::from(Found::Nothing { settled: true }));
+            return Ok(Reading::from(Found::Nothing { settled: true }));
         }
         let key = self.key()?.ok_or_else(|| {
             Error::terminal(Reason::InternalError, "an object without a record cannot be searched for")
@@ -308,7 +308,7 @@ impl Observer<'_> {
         if let Some(marked) = hits.iter().position(|seen| self.recognise.marked(seen)) {
             let seen = self.confirmed(hits.swap_remove(marked), freshness).await?;
             let found = self.unless_held(self.claimant.watch_holder(&seen.id), Found::Ours(seen));
-            return Ok(Look { may_be_stale: freshness == Freshness::Routine, ..Look::from(found) });
+            return Ok(Reading { may_be_stale: freshness == Freshness::Routine, ..Reading::from(found) });
         }
         renamed.retain(|seen| !matches!(seen.about.phase, Phase::Leaving(_)));
         let found = match hits.len() {
@@ -329,7 +329,7 @@ impl Observer<'_> {
             _ => Found::Several(hits.into_iter().map(|seen| seen.id).collect()),
         };
         let may_be_stale = !upsert && !before.is_empty() && freshness == Freshness::Routine;
-        Ok(Look { may_be_stale, before, ..Look::from(found) })
+        Ok(Reading { may_be_stale, before, ..Reading::from(found) })
     }
 
     /// What matches a key, and what carries our mark under another one: it was renamed in the account, or the spec has another name

@@ -9,7 +9,7 @@ use k8s_openapi::jiff::Timestamp;
 use serde_json::Value;
 
 use super::decide::{Running, fields_now};
-use super::look::Look;
+use super::reading::Reading;
 use super::work::{Target, Work};
 use crate::clock;
 use crate::engine::crd::{Operation, age, camel, seconds};
@@ -81,8 +81,8 @@ impl Work<'_> {
 
     /// Whether a read shows an object that stepped aside, and nothing was sent to it since: then no read is late, and the rest
     /// of what is wanted is still to be sent.
-    pub fn stepped_aside(&self, target: &Target, look: &Look) -> Result<bool> {
-        let (Some(want), Some(seen)) = (&target.want, look.seen()) else { return Ok(false) };
+    pub fn stepped_aside(&self, target: &Target, reading: &Reading) -> Result<bool> {
+        let (Some(want), Some(seen)) = (&target.want, reading.seen()) else { return Ok(false) };
         if self.remember(|m| m.change.is_whole()) {
             return Ok(false);
         }

@@ -16,8 +16,8 @@
 use super::bound::BoundAs;
 use super::decide::Step;
 use super::inputs::Decision;
-use super::look::Look;
 use super::outcome::Outcome;
+use super::reading::Reading;
 use super::work::{Target, Work};
 use crate::engine::crd::{HeldPart, Reason};
 use crate::engine::error::{Error, Result};
@@ -29,10 +29,10 @@ impl Work<'_> {
     pub fn claim_parts(
         &mut self,
         target: &Target,
-        look: &Look,
+        reading: &Reading,
         decision: &mut Decision,
     ) -> Result<Option<Outcome>> {
-        let Some(seen) = look.seen().filter(|_| !self.subject.deleting()) else { return Ok(None) };
+        let Some(seen) = reading.seen().filter(|_| !self.subject.deleting()) else { return Ok(None) };
         match &decision.step {
             Step::Update(_) | Step::Rest | Step::Wait { .. } => {}
             // What is there already may be there because of the other object.

@@ -10,8 +10,8 @@ use serde_json::{Map, Value};
 use super::bound::BoundAs;
 use super::decide::{Step, spec_path};
 use super::inputs::Decision;
-use super::look::{Found, Look, Usable};
 use super::outcome::Outcome;
+use super::reading::{Found, Reading, Usable};
 use super::subject::Shown;
 use super::work::{Target, Work};
 use crate::engine::cluster::Held;
@@ -25,20 +25,20 @@ use cut::{Left, cut};
 impl Work<'_> {
     /// A response to our own change is one more reading. `held` is the Kubernetes Secret as it was read before the change, if it was.
     pub fn respond(&mut self, target: &Target, seen: Seen, held: Option<Held>) -> Result<Outcome> {
-        let look = Look { output_secret: held, ..Look::from_response(seen) };
-        self.subject.put_read(&look, self.usable(&look));
-        let decision = self.decide_on_response(target, &look)?;
-        self.report(target, &look, decision)
+        let reading = Reading { output_secret: held, ..Reading::from_response(seen) };
+        self.subject.put_read(&reading, self.usable(&reading));
+        let decision = self.decide_on_response(target, &reading)?;
+        self.report(target, &reading, decision)
     }
 
     /// Shows what was read, without sending anything.
-    pub fn report(&mut self, target: &Target, look: &Look, decision: Decision) -> Result<Outcome> {
+    pub fn report(&mut self, target: &Target, reading: &Reading, decision: Decision) -> Result<Outcome> {
         let Decision { step, changes, .. } = decision;
         // An object that only observes does nothing that could be due.
-        let secret = self.issued_secret(look)?.filter(|_| !self.read_only());
-        let due = secret.and_then(|secret| secret.next_due(look.seen()));
+        let secret = self.issued_secret(reading)?.filter(|_| !self.read_only());
+        let due = secret.and_then(|secret| secret.next_due(reading.seen()));
         self.subject.act_in = due.into_iter().chain(target.findings.next).min();
-        if let Some(seen) = look.seen() {
+        if let Some(seen) = reading.seen() {
             self.may_touch(target, seen)?;
             self.track_operation(seen, &changes)?;
             let (bound_as, observing) = (self.bound().bound_as(), self.read_only());
@@ -61,7 +61,7 @@ impl Work<'_> {
                 self.subject.put_shown(self.planned(want))?;
             }
             (Step::Plan { .. }, _) => self.subject.put_shown(Default::default())?,
-            _ if look.seen().is_none() => self.subject.status_mut()?.drift.clear(),
+            _ if reading.seen().is_none() => self.subject.status_mut()?.drift.clear(),
             _ => {}
         }
         self.outcome_of(step, &changes)
@@ -105,9 +105,9 @@ impl Work<'_> {
     }
 
     /// Whether objects that refer to this one can use it. A spec that cannot be carried out takes nothing away from them.
-    pub fn usable(&self, look: &Look) -> Usable {
+    pub fn usable(&self, reading: &Reading) -> Usable {
         let bound_as = self.bound().bound_as();
-        match &look.found {
+        match &reading.found {
             Found::Ours(seen) => Usable::Is(is_usable(seen)),
             Found::Foreign(seen) if bound_as == BoundAs::Observed => Usable::Is(is_usable(seen)),
             Found::Nothing { settled: true } | Found::Replaced(_) | Found::Foreign(_) => Usable::Missing,

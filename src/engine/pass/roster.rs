@@ -19,8 +19,8 @@ use std::time::Duration;
 use serde_json::{Map, Value};
 
 use super::bound::BoundAs;
-use super::look::Look;
 use super::meaning::Meaning;
+use super::reading::Reading;
 use super::unlisted::{Findings, recorded, recorded_after, remark};
 use super::work::{Target, Work};
 use crate::clock;
@@ -43,12 +43,12 @@ struct Roster<'a> {
 
 impl Work<'_> {
     /// Takes the entries that the spec lists, and puts into what is wanted which are left out, and which are removed.
-    pub async fn settle_roster(&mut self, target: &mut Target, look: &Look) -> Result<()> {
+    pub async fn settle_roster(&mut self, target: &mut Target, reading: &Reading) -> Result<()> {
         target.findings = Findings::default();
         let Some(by) = self.driver.traits().roster.filter(|_| !self.subject.deleting()) else {
             return Ok(());
         };
-        let (Some(want), Some(seen)) = (target.want.clone(), look.seen()) else { return Ok(()) };
+        let (Some(want), Some(seen)) = (target.want.clone(), reading.seen()) else { return Ok(()) };
         let entries = self.driver.entries(&want, seen)?;
         let (managed, conflicts) = self.share_entries(target, by, &entries.listed);
         let mut unresolved = target.unresolved.clone();

@@ -1,8 +1,8 @@
 //! The rotation of a secret: its successor is created, and the former one is deleted once its time is over, or earlier to make room. A
 //! secret whose value was lost is deleted alike. [`super::decide`] says when. Nothing here retries.
 
-use super::look::Look;
 use super::outcome::Outcome;
+use super::reading::Reading;
 use super::subject::Counted;
 use super::work::{Target, Work};
 use crate::clock;
@@ -13,12 +13,12 @@ use crate::engine::meter::Write;
 
 impl Work<'_> {
     /// Creates the successor of the present secret.
-    pub async fn replace(&mut self, target: &Target, look: Look) -> Result<Outcome> {
-        if let (Some(seen), None) = (look.seen(), &self.subject.status()?.external) {
+    pub async fn replace(&mut self, target: &Target, reading: Reading) -> Result<Outcome> {
+        if let (Some(seen), None) = (reading.seen(), &self.subject.status()?.external) {
             // What a restored object had is retired as well.
             self.restore(target, seen)?;
         }
-        self.create(target, look).await
+        self.create(target, reading).await
     }
 
     /// Deletes a secret that was replaced, or whose value was lost: never the present one. Its record is removed once a read after

@@ -12,7 +12,7 @@ use serde_json::{Map, Value, json};
 use tokio::time::Instant;
 
 use super::engine::Engine;
-use super::look::{Look, Usable};
+use super::reading::{Reading, Usable};
 use crate::clock;
 use crate::engine::crd::{
     AUTH_KIND, AnyStatus, DeletionPolicy, Drift, Effective, EventReason, External, HeldPart, Note,
@@ -239,11 +239,11 @@ impl Subject {
 
     /// Puts in what a read says: whether the object in the account is usable, and when the next read is due, which is a
     /// resync interval after this one.
-    pub fn put_read(&mut self, look: &Look, usable: Usable) {
+    pub fn put_read(&mut self, reading: &Reading, usable: Usable) {
         if usable != Usable::Unknown {
             self.usable = usable;
         }
-        if let (Some(resync), Some(read_at)) = (self.resync, look.read_at) {
+        if let (Some(resync), Some(read_at)) = (self.resync, reading.read_at) {
             self.compare_in = Some(resync.saturating_sub(read_at.elapsed()));
         }
     }

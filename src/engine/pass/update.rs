@@ -8,9 +8,9 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use serde_json::Value;
 
 use super::decide::{fields_now, words};
-use super::look::Look;
 use super::operation::paths;
 use super::outcome::Outcome;
+use super::reading::Reading;
 use super::subject::Counted;
 use super::work::{Target, Work, missing_observation};
 use crate::clock;
@@ -32,12 +32,12 @@ impl Work<'_> {
     pub async fn update(
         &mut self,
         target: &Target,
-        look: &Look,
+        reading: &Reading,
         fields: &[String],
         changes: &[Change],
     ) -> Result<Outcome> {
         let want = target.want.as_ref().ok_or_else(missing_observation)?;
-        let seen = look.seen().ok_or_else(missing_observation)?;
+        let seen = reading.seen().ok_or_else(missing_observation)?;
         self.may_touch(target, seen)?;
         self.same_place(want, seen)?;
         if self.subject.is_carried_out()? && !self.remember(|m| std::mem::replace(&mut m.drifted, true)) {
@@ -46,16 +46,21 @@ impl Work<'_> {
         let _one_at_a_time = self.guard(target, Some(want), Some(seen), &[]).await?;
         self.record_parts().await?;
         self.begin_removals(target).await?;
-        let changed = self.change(target, look, fields, changes).await;
+        let changed = self.change(target, reading, fields, changes).await;
         self.end_removals(target)?;
         changed
     }
 
     /// Claims the object · asks the guard · binds · sends. Binds before it sends, so that after a crash the record says that no user
     /// had set this object before. Unbinds if the change is certainly refused.
-    pub async fn take_up(&mut self, target: &Target, look: &Look, changes: &[Change]) -> Result<Outcome> {
+    pub async fn take_up(
+        &mut self,
+        target: &Target,
+        reading: &Reading,
+        changes: &[Change],
+    ) -> Result<Outcome> {
         let want = target.want.as_ref().ok_or_else(missing_observation)?;
-        let seen = look.seen().ok_or_else(missing_observation)?;
+        let seen = reading.seen().ok_or_else(missing_observation)?;
         self.may_touch(target, seen)?;
         self.same_place(want, seen)?;
         let claim = self.claimant(target).claim_of(&seen.id);
@@ -73,9 +78,9 @@ impl Work<'_> {
         }
         let fields = fields_now(changes);
         let done = if fields.is_empty() {
-            self.respond(target, seen.clone(), look.output_secret.clone())
+            self.respond(target, seen.clone(), reading.output_secret.clone())
         } else {
-            self.change(target, look, &fields, changes).await
+            self.change(target, reading, &fields, changes).await
         };
         match &done {
             Err(error) if refuses(error) || matches!(error, Error::Conflict(_)) => {
@@ -95,12 +100,12 @@ impl Work<'_> {
     async fn change(
         &mut self,
         target: &Target,
-        look: &Look,
+        reading: &Reading,
         fields: &[String],
         changes: &[Change],
     ) -> Result<Outcome> {
         let want = target.want.as_ref().ok_or_else(missing_observation)?;
-        let seen = look.seen().ok_or_else(missing_observation)?;
+        let seen = reading.seen().ok_or_else(missing_observation)?;
         // The spec was carried out before, so what differs has changed in the account.
         let drifted = self.subject.is_carried_out()?;
         let former = self.remember(|m| m.change.begin());
@@ -135,7 +140,7 @@ impl Work<'_> {
         let tried_again = matches!(seen.about.phase, Phase::Failed(_)) && !differs;
         let since = self.open_since(fields)?;
         self.note_accepted(fields, drifted, tried_again)?;
-        self.changed(target, look, sent, fields, since).await
+        self.changed(target, reading, sent, fields, since).await
     }
 
     /// The update itself. If objects exchange their names, each refused because another has the name, one of them steps
@@ -177,12 +182,12 @@ impl Work<'_> {
     async fn changed(
         &mut self,
         target: &Target,
-        look: &Look,
+        reading: &Reading,
         sent: Sent,
         fields: &[String],
         since: Time,
     ) -> Result<Outcome> {
-        let seen = look.seen().ok_or_else(missing_observation)?;
+        let seen = reading.seen().ok_or_else(missing_observation)?;
         if sent.shown.id != seen.id
             && let Some(lost) = self.follow(target, seen, &sent.shown).await?
         {
@@ -196,7 +201,7 @@ impl Work<'_> {
             // As it was before: our mark on it may come from this very update.
             self.restore(target, seen)?;
         }
-        self.respond(target, sent.shown, look.output_secret.clone())
+        self.respond(target, sent.shown, reading.output_secret.clone())
     }
 
     /// Notes an accepted change: its event, the count of corrected drift, and that it was accepted. A new change starts its attempts

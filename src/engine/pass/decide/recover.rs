@@ -4,7 +4,7 @@ use k8s_openapi::jiff::Timestamp;
 
 use super::step::{Step, View, refuse};
 use crate::engine::crd::Reason;
-use crate::engine::pass::look::Interrupted;
+use crate::engine::pass::reading::Interrupted;
 
 /// A create whose result is not known. An object that was created at another time may be another user's, or ours by a wrong
 /// clock, and so may one whose time is not known: a person must decide. Once the spec names one of them, that one is adopted, if

@@ -8,7 +8,7 @@ use super::secret::IssuedSecret;
 use crate::engine::crd::{AdoptionPolicy, Reason};
 use crate::engine::kind::{Change, Immutable, Reference};
 use crate::engine::pass::bound::BoundAs;
-use crate::engine::pass::look::Found;
+use crate::engine::pass::reading::Found;
 
 /// All that a decision depends on.
 #[derive(Clone, Debug)]

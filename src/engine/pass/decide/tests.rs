@@ -10,7 +10,7 @@ use super::*;
 use crate::engine::cluster::{Held, Reserved};
 use crate::engine::crd::camel;
 use crate::engine::kind::{About, Immutable, Output};
-use crate::engine::pass::look::Interrupted;
+use crate::engine::pass::reading::Interrupted;
 
 fn seen(phase: Phase) -> Seen {
     let about = About { phase, ..About::default() };

@@ -15,7 +15,7 @@ use crate::engine::account::Rows;
 use crate::engine::crd::{Intent, age};
 use crate::engine::error::Result;
 use crate::engine::kind::{Key, Ownership, Seen};
-use crate::engine::pass::look::{Found, Interrupted};
+use crate::engine::pass::reading::{Found, Interrupted};
 
 /// How far the clocks of the account and of this machine may differ.
 const SKEW: Duration = Duration::from_secs(300);
