@@ -11,8 +11,8 @@ mod ranked;
 mod remembered;
 mod sightings;
 mod taken_names;
+mod triggers;
 mod unmanaged;
-mod wake;
 
 use std::sync::Arc;
 
@@ -25,13 +25,13 @@ pub use parent_locks::ParentLocks;
 pub use ranked::Rank;
 pub use remembered::{Announced, ObjectMemory, Recall, Refusal, Remembered};
 pub use taken_names::TakenNames;
+pub use triggers::{RefersTo, Triggers};
 pub use unmanaged::{Report, Totals, UnmanagedCounts};
-pub use wake::{RefersTo, Wake};
 
 /// All that is remembered. One for the process.
 pub struct Memory {
     /// Which objects refer to which.
-    pub wake: Arc<Wake>,
+    pub triggers: Arc<Triggers>,
     /// Which object manages what.
     pub claims: Claims,
     /// Which objects wait for a name that is taken in the account.
@@ -52,10 +52,10 @@ pub struct Memory {
 
 impl Memory {
     /// Nothing is remembered yet. Each kind has so many `workers`.
-    pub fn new(wake: Arc<Wake>, max_deletions_per_hour: u32, workers: usize) -> Memory {
+    pub fn new(triggers: Arc<Triggers>, max_deletions_per_hour: u32, workers: usize) -> Memory {
         Memory {
-            line: Line::new(workers, wake.clone()),
-            wake,
+            line: Line::new(workers, triggers.clone()),
+            triggers,
             claims: Claims::default(),
             taken_names: TakenNames::default(),
             breaker: Breaker::new(max_deletions_per_hour),

@@ -18,11 +18,11 @@ use super::session::Session;
 use crate::databricks::{HostPolicy, Settings};
 use crate::engine::crd::{AUTH_KIND, AuthRef, DatabricksAuthSpec, ObjectName, Reason};
 use crate::engine::error::{Error, Result};
-use crate::engine::memory::Wake;
+use crate::engine::memory::Triggers;
 
 /// All DatabricksAuths as the kinds see them.
 pub struct Auths {
-    pub(super) wake: Arc<Wake>,
+    pub(super) triggers: Arc<Triggers>,
     pub(super) settings: Settings,
     /// For grants by their labels.
     pub(super) namespaces: Namespaces,
@@ -41,16 +41,16 @@ impl Auths {
     /// sign in as the operator's own Google service account.
     pub fn new(
         kube: KubeClient,
-        wake: Arc<Wake>,
+        triggers: Arc<Triggers>,
         hosts: HostPolicy,
         settings: Settings,
         chosen: bool,
         google_identity: Vec<String>,
     ) -> Auths {
         Auths {
-            namespaces: Namespaces::new(kube.clone(), wake.clone(), chosen),
-            secrets: Secrets::new(kube, wake.clone()),
-            wake,
+            namespaces: Namespaces::new(kube.clone(), triggers.clone(), chosen),
+            secrets: Secrets::new(kube, triggers.clone()),
+            triggers,
             settings: Settings { hosts, ..settings },
             google_identity,
             entries: Mutex::default(),
@@ -140,7 +140,7 @@ impl Auths {
         let now = Instant::now();
         if reported.get(who).is_none_or(|at| now.duration_since(*at) >= Duration::from_secs(1)) {
             reported.insert(who.clone(), now);
-            self.wake.wake(who);
+            self.triggers.trigger(who);
         }
     }
 
@@ -156,7 +156,7 @@ impl Auths {
         self.reported.lock().expect("no panic while held").remove(who);
         self.secrets.unwatch(who);
         self.namespaces.unfollow(who);
-        self.wake.wake_dependents(who);
+        self.triggers.trigger_dependents(who);
     }
 
     pub(super) fn entries(&self) -> MutexGuard<'_, HashMap<ObjectName, Entry>> {

@@ -15,7 +15,7 @@ use tokio::task::JoinHandle;
 use crate::engine::cluster::timed;
 use crate::engine::crd::ObjectName;
 use crate::engine::error::{Asked, Error, Result};
-use crate::engine::memory::Wake;
+use crate::engine::memory::Triggers;
 
 /// Labels with their values.
 type Labels = BTreeMap<String, String>;
@@ -33,7 +33,7 @@ pub struct Namespaces {
 
 struct Shared {
     kube: Client,
-    wake: Arc<Wake>,
+    triggers: Arc<Triggers>,
     /// The DatabricksAuths that grant by labels.
     auths: Mutex<HashSet<ObjectName>>,
     /// What admissions rested on; `None` if the labels could not be read.
@@ -42,8 +42,8 @@ struct Shared {
 
 impl Namespaces {
     /// Nothing is known yet.
-    pub fn new(kube: Client, wake: Arc<Wake>, chosen: bool) -> Namespaces {
-        let shared = Shared { kube, wake, auths: Mutex::default(), used: Mutex::default() };
+    pub fn new(kube: Client, triggers: Arc<Triggers>, chosen: bool) -> Namespaces {
+        let shared = Shared { kube, triggers, auths: Mutex::default(), used: Mutex::default() };
         Namespaces { chosen, shared: Arc::new(shared), reading: Mutex::default() }
     }
 
@@ -103,7 +103,7 @@ impl Shared {
     /// The users of credentials that are granted by labels.
     fn dependents(&self) -> Vec<ObjectName> {
         let auths = self.auths.lock().expect("no panic while held");
-        auths.iter().flat_map(|auth| self.wake.dependents(auth)).collect()
+        auths.iter().flat_map(|auth| self.triggers.dependents(auth)).collect()
     }
 }
 
@@ -120,7 +120,7 @@ async fn follow(shared: Arc<Shared>) {
             let rested = shared.used.lock().expect("no panic while held").get(namespace).cloned();
             if rested.is_some_and(|labels| labels != now) {
                 let there = dependents.iter().filter(|who| who.namespace == namespace);
-                there.for_each(|who| shared.wake.wake(who));
+                there.for_each(|who| shared.triggers.trigger(who));
             }
         }
     }

@@ -101,7 +101,7 @@ impl Auths {
         entry.spec = spec.clone();
         drop(entries);
         if news {
-            self.wake.wake_dependents(who);
+            self.triggers.trigger_dependents(who);
         }
     }
 
@@ -230,7 +230,7 @@ impl Auths {
         let before = session.refusal();
         let proven = session.prove().await;
         if session.refusal() != before {
-            self.wake.wake_dependents(who);
+            self.triggers.trigger_dependents(who);
         }
         proven.map_err(auth_error)
     }
@@ -277,7 +277,7 @@ impl Auths {
         entries.insert(who.clone(), Entry { spec: spec.clone(), usable, last_good });
         drop(entries);
         if news {
-            self.wake.wake_dependents(who);
+            self.triggers.trigger_dependents(who);
         }
     }
 

@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::wake::Wake;
+use super::triggers::Triggers;
 use crate::engine::crd::ObjectName;
 
 /// How long a place is kept for an object that was woken. It comes as soon as a worker is free, unless it never comes.
@@ -22,7 +22,7 @@ const KEPT: Duration = Duration::from_secs(600);
 pub struct Line {
     /// So many new objects of a kind are reconciled at a time.
     places: usize,
-    wake: Arc<Wake>,
+    triggers: Arc<Triggers>,
     kinds: Mutex<HashMap<String, Waiting>>,
 }
 
@@ -41,7 +41,7 @@ struct Waiting {
     served: String,
 }
 
-/// A worker that a new object occupies. Once dropped, the next one in the line is woken.
+/// A worker that a new object occupies. Once dropped, the next one in the line is triggered.
 pub struct WorkerSlot<'a> {
     line: &'a Line,
     kind: String,
@@ -49,11 +49,11 @@ pub struct WorkerSlot<'a> {
 
 impl Line {
     /// Lines for kinds that have so many workers each. A quarter of them, but not the only one, is for objects that are bound already.
-    pub fn new(workers: usize, wake: Arc<Wake>) -> Line {
-        Line { places: (workers - workers.div_ceil(4)).max(1), wake, kinds: Mutex::default() }
+    pub fn new(workers: usize, triggers: Arc<Triggers>) -> Line {
+        Line { places: (workers - workers.div_ceil(4)).max(1), triggers, kinds: Mutex::default() }
     }
 
-    /// Takes a worker for a new object. If there is none it is woken when there is; returns how long it has waited.
+    /// Takes a worker for a new object. If there is none it is triggered when there is; returns how long it has waited.
     ///
     /// # Errors
     /// All workers for new objects are taken.
@@ -87,7 +87,7 @@ impl Line {
         while line.taken() < self.places
             && let Some(next) = line.pop()
         {
-            self.wake.wake(&next);
+            self.triggers.trigger(&next);
             line.woken.insert(next, Instant::now());
         }
     }
@@ -157,9 +157,9 @@ mod tests {
 
     /// A line with three places, and what is woken.
     fn line() -> (Line, UnboundedReceiver<ObjectName>) {
-        let wake = Arc::new(Wake::default());
-        let woken = wake.subscribe("Fake", None);
-        (Line::new(4, wake), woken)
+        let triggers = Arc::new(Triggers::default());
+        let woken = triggers.subscribe("Fake", None);
+        (Line::new(4, triggers), woken)
     }
 
     fn names(woken: &mut UnboundedReceiver<ObjectName>) -> Vec<String> {

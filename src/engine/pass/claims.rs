@@ -83,7 +83,11 @@ impl Work<'_> {
             claims.extend(parts.into_iter().map(|part| part.claim));
         }
         let memory = &self.engine.memory;
-        memory.claims.keep_only(&self.subject.who, &claims).iter().for_each(|who| memory.wake.wake(who));
+        memory
+            .claims
+            .keep_only(&self.subject.who, &claims)
+            .iter()
+            .for_each(|who| memory.triggers.trigger(who));
         Ok(())
     }
 
@@ -104,7 +108,7 @@ impl Work<'_> {
         let shown = self.engine.cluster.stores.uid(who);
         if own.is_some() && shown != Some(self.subject.uid()) {
             self.engine.memory.taken_names.remove(who);
-            claims.release(who).iter().for_each(|other| self.engine.memory.wake.wake(other));
+            claims.release(who).iter().for_each(|other| self.engine.memory.triggers.trigger(other));
             return Err(Error::Conflict("the object was deleted meanwhile".into()));
         }
         let held = |it: &Claim| claims.holds(it, rank, who) || claims.watch_holder(it, who).is_some();
@@ -172,18 +176,18 @@ impl Work<'_> {
         let account = target.account_id();
         let had = self.driver.key(&seen.state)?;
         let waiting = self.engine.memory.taken_names.freed(account, &self.subject.who, &had);
-        waiting.iter().for_each(|who| self.engine.memory.wake.wake(who));
+        waiting.iter().for_each(|who| self.engine.memory.triggers.trigger(who));
         Ok(())
     }
 
     /// Objects that lost against this one try again: it may have given up what they want.
-    pub fn wake_losers(&self) {
+    pub fn trigger_losers(&self) {
         let memory = &self.engine.memory;
-        memory.claims.take_losers(&self.subject.who).iter().for_each(|who| memory.wake.wake(who));
+        memory.claims.take_losers(&self.subject.who).iter().for_each(|who| memory.triggers.trigger(who));
     }
 }
 
-/// An object at the startup barrier is woken when it may continue. After this time it asks again, and its status says that it waits:
+/// An object at the startup barrier is triggered when it may continue. After this time it asks again, and its status says that it waits:
 /// most often that is over by then.
 const OTHERS_FIRST: Duration = Duration::from_secs(10);
 

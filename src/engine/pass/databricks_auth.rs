@@ -77,7 +77,7 @@ async fn hops(engine: &Arc<Engine>, subject: &mut Subject) -> Result<Outcome> {
 /// those that have, or are about to have, an object in the account, which only the operator records. A reference alone must
 /// not be enough, nor a finalizer, or any tenant could hold another's DatabricksAuth.
 fn dependents(engine: &Engine, who: &ObjectName) -> Vec<ObjectName> {
-    let mut all = engine.memory.wake.dependents(who);
+    let mut all = engine.memory.triggers.dependents(who);
     all.retain(|other| {
         other.namespace == who.namespace
             || engine.cluster.stores.object(other).is_some_and(|object| {

@@ -130,7 +130,7 @@ impl Work<'_> {
     fn note_in_use(&self, error: &Error) -> bool {
         let used = matches!(error, Error::Waiting { reason: Reason::DependencyStillInUse, .. });
         let since = self.remember(|m| used.then(|| *m.in_use_since.get_or_insert_with(Instant::now)));
-        let kept = || !self.engine.memory.wake.keepers(&self.subject.who).is_empty();
+        let kept = || !self.engine.memory.triggers.keepers(&self.subject.who).is_empty();
         let lasts = since.is_some_and(|since| since.elapsed() >= USED_FOR || kept());
         self.management.deletion_policy.is_none() && lasts
     }
@@ -141,11 +141,11 @@ impl Work<'_> {
         let (engine, note) = (self.engine, self.release_note(&how));
         let managed = !self.read_only() && self.bound().bound_as() == BoundAs::Managed;
         let stays = managed && matches!(how, Released::Retained | Released::InUse);
-        let (wake, who) = (&engine.memory.wake, self.subject.who.clone());
-        let used = wake.uses(&who);
+        let (triggers, who) = (&engine.memory.triggers, self.subject.who.clone());
+        let used = triggers.uses(&who);
         let released = self.subject.release(engine, note).await?;
         if stays {
-            wake.retain(&who, used);
+            triggers.retain(&who, used);
         }
         Ok(released)
     }
@@ -199,7 +199,7 @@ impl Work<'_> {
 
     /// The text for an object that stays because it is used. No object of the cluster deletes it any more.
     fn in_use(&self, id: &str) -> String {
-        let keepers = self.engine.memory.wake.keepers(&self.subject.who);
+        let keepers = self.engine.memory.triggers.keepers(&self.subject.who);
         let names: Vec<String> = keepers.iter().map(ObjectName::to_string).collect();
         let user = if names.is_empty() {
             "something in the account".to_owned()

@@ -33,7 +33,7 @@ use crate::engine::error::{Error, Result};
 use crate::engine::kind::Driver;
 use crate::engine::memory::WorkerSlot;
 
-/// An object that waits in line is woken when it may continue, and asks again after this time at the latest.
+/// An object that waits in line is triggered when it may continue, and asks again after this time at the latest.
 const IN_LINE: Duration = Duration::from_secs(60);
 
 /// After this many failures in a row, about half a minute at the usual back-off, an object counts as reconciled.

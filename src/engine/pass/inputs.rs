@@ -55,7 +55,12 @@ impl Work<'_> {
         };
         let reading = observer.observe(freshness).await;
         // What was read now may serve others that wait for their turn.
-        target.session().snapshots.take_served().iter().for_each(|who| self.engine.memory.wake.wake(who));
+        target
+            .session()
+            .snapshots
+            .take_served()
+            .iter()
+            .for_each(|who| self.engine.memory.triggers.trigger(who));
         let reading = reading?;
         Ok(Reading { output_secret: self.read_output_secret().await?, ..reading })
     }

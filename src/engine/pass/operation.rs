@@ -67,14 +67,14 @@ impl Work<'_> {
     }
 
     /// Ends the open operation. If there is none because the response was lost, forgets the change only after the read lag, as
-    /// reads may be from before it. Then wakes the objects that lost against this one.
+    /// reads may be from before it. Then triggers the objects that lost against this one.
     pub fn close_operation(&mut self) -> Result<()> {
         let open = self.subject.status_mut()?.operation.take().is_some();
         let lag = self.lag().read;
         let shown = self.remember(|m| if open { m.change.shown() } else { m.change.shown_after(lag) });
         if open || shown {
             // Until now reads showed what this object gave up as still its own.
-            self.wake_losers();
+            self.trigger_losers();
         }
         Ok(())
     }

@@ -4,7 +4,7 @@
 //! An object that does not get a part is refused as a whole, with `ManagementConflict`. The rest of its spec could be carried out without
 //! that part, as it is without a member that is not known yet; but such a member comes by itself, and a spec in conflict is carried out
 //! only after a person has changed one of two objects. Until then the object writes nothing, is `Stalled`, and says what to change; those
-//! that refer to it can still use it. The end of the conflict wakes it.
+//! that refer to it can still use it. The end of the conflict triggers it.
 //!
 //! A part that is held is recorded in `status.parts`, before the first write that rests on it, so that after a restart the same object
 //! holds it, whichever is older; `run/startup.rs` reads it. Without a record, the older of two gets it, once all objects that are bound to
@@ -77,7 +77,7 @@ impl Work<'_> {
             .collect();
         let memory = &self.engine.memory;
         let freed = memory.claims.give_up_parts(&self.subject.who, &kept);
-        freed.iter().for_each(|who| memory.wake.wake(who));
+        freed.iter().for_each(|who| memory.triggers.trigger(who));
     }
 
     /// Records the parts of an object that was just created: it has them, whatever others wish.

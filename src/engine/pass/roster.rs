@@ -269,7 +269,7 @@ impl Work<'_> {
             return Ok(());
         }
         let (memory, who) = (&self.engine.memory, &self.subject.who);
-        memory.claims.keep_only(who, &target.claims).iter().for_each(|other| memory.wake.wake(other));
+        memory.claims.keep_only(who, &target.claims).iter().for_each(|other| memory.triggers.trigger(other));
         let left = recorded(&self.subject.status()?.facts).unlisted;
         let gone = target.findings.removed.iter().filter(|(id, _)| left.iter().all(|one| one.id != **id));
         let gone: Vec<&str> = gone.map(|(_, name)| name.as_str()).collect();

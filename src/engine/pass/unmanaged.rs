@@ -128,9 +128,9 @@ impl Round {
             totals.insert(kind.clone(), total.map_err(|error| error.to_string()));
         }
         // What was read now may serve objects that wait for their turn.
-        self.session.snapshots.take_served().iter().for_each(|who| engine.memory.wake.wake(who));
+        self.session.snapshots.take_served().iter().for_each(|who| engine.memory.triggers.trigger(who));
         if engine.memory.unmanaged.end(&self.who, self.begun, totals) {
-            engine.memory.wake.wake(&self.who);
+            engine.memory.triggers.trigger(&self.who);
         }
     }
 

@@ -194,7 +194,7 @@ impl Work<'_> {
             return Ok(lost);
         }
         // It may have given up the name that they want.
-        self.wake_losers();
+        self.trigger_losers();
         self.name_freed(target, seen)?;
         self.open_unless_shown(fields, since, &sent.state, &sent.shown)?;
         if self.subject.status()?.external.is_none() {
@@ -265,7 +265,7 @@ impl Work<'_> {
             self.subject.counted.push(Counted::Wrote(Write::Update));
             let text = format!("{}, in part: the account refused the rest", words(fields));
             self.subject.note(false, EventReason::Updated, text);
-            self.wake_losers();
+            self.trigger_losers();
             self.name_freed(target, seen)?;
         }
         let changes = match &target.want {

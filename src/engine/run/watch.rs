@@ -199,7 +199,7 @@ impl SeenBefore {
         }
         // A DatabricksAuth triggers its users itself, when its session changes.
         if before.is_none_or(|before| before.to_dependents != now.to_dependents) && who.kind != AUTH_KIND {
-            engine.memory.wake.wake_dependents(who);
+            engine.memory.triggers.trigger_dependents(who);
         }
         let due = before.is_none_or(|before| now.fingerprint.triggers_reconcile_after(before.fingerprint));
         // Deleted and created again, without an event of the deletion.
@@ -215,18 +215,18 @@ impl SeenBefore {
         if let Some(shown) = self.shown.remove(who) {
             engine.memory.objects.forget(&shown.uid);
         }
-        let wake = &engine.memory.wake;
-        let freed = wake.refer(who, vec![]);
+        let triggers = &engine.memory.triggers;
+        let freed = triggers.refer(who, vec![]);
         engine.memory.taken_names.remove(who);
-        engine.memory.claims.release(who).iter().for_each(|other| wake.wake(other));
-        wake_deleted(engine, &freed);
+        engine.memory.claims.release(who).iter().for_each(|other| triggers.trigger(other));
+        trigger_deleted(engine, &freed);
         if who.kind == AUTH_KIND {
             engine.auths.forget(who);
             engine.memory.unmanaged.forget(who);
         }
         engine.memory.line.leave(who);
         engine.unwatch(who);
-        wake.wake_dependents(who);
+        triggers.trigger_dependents(who);
     }
 }
 
@@ -244,17 +244,17 @@ fn refer(engine: &Engine, who: &ObjectName, object: &DynamicObject, driver: Opti
             targets.push(RefersTo { who, soft: need.soft });
         }
     }
-    wake_deleted(engine, &engine.memory.wake.refer_to(who, targets));
+    trigger_deleted(engine, &engine.memory.triggers.refer_to(who, targets));
 }
 
 /// Triggers those of these objects that are being deleted: only a deletion waits until no object refers to its own. If the cache does not
 /// show the deletion yet, its event comes later and triggers the object.
-fn wake_deleted(engine: &Engine, freed: &[ObjectName]) {
+fn trigger_deleted(engine: &Engine, freed: &[ObjectName]) {
     let deleted = |who: &&ObjectName| {
         let object = engine.cluster.stores.cached(who);
         object.is_some_and(|object| object.meta().deletion_timestamp.is_some())
     };
-    freed.iter().filter(deleted).for_each(|who| engine.memory.wake.wake(who));
+    freed.iter().filter(deleted).for_each(|who| engine.memory.triggers.trigger(who));
 }
 
 /// A request for a reconcile is as old as its event: many of them share one reading, however long their reconciles wait for a worker.

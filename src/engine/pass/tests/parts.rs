@@ -37,7 +37,7 @@ async fn who_shares_a_part_waits_until_the_object_that_has_all_of_it_gives_it_up
     ] {
         let world = World::ready(json!({"value": "all of x"})).await;
         assert_eq!(world.status()["parts"], json!([{"what": "x"}]));
-        let mut woken = world.engine.memory.wake.subscribe("Fake", None);
+        let mut woken = world.engine.memory.triggers.subscribe("Fake", None);
         let other = world.shares("other", json!({})).await;
         let text = refusal(&other);
         assert!(text.starts_with("Fake ns/it manages x") && text.ends_with("change spec.value"), "{text}");

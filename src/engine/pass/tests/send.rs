@@ -75,7 +75,7 @@ async fn what_cannot_be_created_again_as_its_parent_is_gone_too_may_be_deleted()
 #[tokio::test(start_paused = true)]
 async fn of_two_objects_that_exchange_their_names_one_steps_aside() {
     let world = exchanging().await;
-    let mut woken = world.engine.memory.wake.subscribe("Fake", None);
+    let mut woken = world.engine.memory.triggers.subscribe("Fake", None);
     world.reconcile().await;
     assert_eq!(world.changes(), ["PATCH id-a name"]);
     assert_eq!(world.condition("Ready"), "False AlreadyExists");
