@@ -3,10 +3,10 @@
 
 mod auths;
 mod burst;
+mod directory;
 mod grants;
 mod labels;
 mod named;
-mod principals;
 mod renew;
 mod secret;
 mod session;

@@ -2,7 +2,7 @@
 
 mod census;
 mod controller;
-mod since;
+mod longest;
 mod startup;
 mod watch;
 

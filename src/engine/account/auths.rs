@@ -12,7 +12,7 @@ use kube::Client as KubeClient;
 use tokio::time::Instant;
 
 use super::grants::{self, Admission, Applicant};
-use super::labels::Namespaces;
+use super::labels::NamespaceLabels;
 use super::secret::Secrets;
 use super::session::Session;
 use crate::databricks::{HostPolicy, Settings};
@@ -25,7 +25,7 @@ pub struct Auths {
     pub(super) triggers: Arc<Triggers>,
     pub(super) settings: Settings,
     /// For grants by their labels.
-    pub(super) namespaces: Namespaces,
+    pub(super) namespaces: NamespaceLabels,
     pub(super) secrets: Secrets,
     /// The namespaces whose DatabricksAuths may sign in as the operator's own Google service account.
     pub(super) google_identity: Vec<String>,
@@ -48,7 +48,7 @@ impl Auths {
         google_identity: Vec<String>,
     ) -> Auths {
         Auths {
-            namespaces: Namespaces::new(kube.clone(), triggers.clone(), chosen),
+            namespaces: NamespaceLabels::new(kube.clone(), triggers.clone(), chosen),
             secrets: Secrets::new(kube, triggers.clone()),
             triggers,
             settings: Settings { hosts, ..settings },

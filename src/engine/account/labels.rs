@@ -24,7 +24,7 @@ type Labels = BTreeMap<String, String>;
 const READ_INTERVAL: Duration = Duration::from_secs(15);
 
 /// What is known of the labels of namespaces.
-pub struct Namespaces {
+pub struct NamespaceLabels {
     /// Only chosen namespaces are watched: the operator has no right to read namespaces themselves.
     chosen: bool,
     shared: Arc<Shared>,
@@ -40,11 +40,11 @@ struct Shared {
     used: Mutex<HashMap<String, Option<Labels>>>,
 }
 
-impl Namespaces {
+impl NamespaceLabels {
     /// Nothing is known yet.
-    pub fn new(kube: Client, triggers: Arc<Triggers>, chosen: bool) -> Namespaces {
+    pub fn new(kube: Client, triggers: Arc<Triggers>, chosen: bool) -> NamespaceLabels {
         let shared = Shared { kube, triggers, auths: Mutex::default(), used: Mutex::default() };
-        Namespaces { chosen, shared: Arc::new(shared), reading: Mutex::default() }
+        NamespaceLabels { chosen, shared: Arc::new(shared), reading: Mutex::default() }
     }
 
     /// The labels of a namespace; `None` if the operator may not read them.

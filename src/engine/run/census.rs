@@ -13,7 +13,7 @@ use prometheus_client::collector::Collector;
 use prometheus_client::encoding::DescriptorEncoder;
 use prometheus_client::registry::Registry;
 
-use super::since::{self, Longest};
+use super::longest::{self, Longest};
 use crate::clock;
 use crate::engine::crd::{AUTH_KIND, ConditionType, Conditions, condition};
 use crate::engine::meter::{Meter, gauge};
@@ -86,8 +86,8 @@ impl Collector for Census {
         let count = |kind| engine.map(|engine| count(engine, kind, now)).unwrap_or_default();
         let kinds: Vec<_> = self.meter.kinds().map(|(kind, _)| (kind, count(kind))).collect();
         resources(&kinds, &mut to)?;
-        let longest: Vec<_> = kinds.iter().map(|(kind, counts)| (*kind, &counts.longest)).collect();
-        since::encode(&longest, &mut to)?;
+        let all: Vec<_> = kinds.iter().map(|(kind, counts)| (*kind, &counts.longest)).collect();
+        longest::encode(&all, &mut to)?;
         queues(&self.meter, engine, &mut to)?;
         let auths = engine.into_iter().flat_map(|engine| engine.cluster.stores.objects(AUTH_KIND));
         let unmanaged = unmanaged(auths);
