@@ -16,8 +16,7 @@
 //! | act | intent, guard, then at most one call | one of `pass/create.rs`, `pass/update.rs`, `pass/delete.rs`, `pass/rotate.rs`, `pass/bind.rs` and `pass/report.rs`, [`kind`] |
 //! | conclude | outcome → one status write, events, the next reconcile; pure plan | `pass/end.rs`, with the plan of `pass/conclude.rs` |
 //!
-//! What several of these need of the object under work is in `pass/work.rs`; what several writes need, in `pass/claims.rs`,
-//! `pass/guard.rs` and `pass/kubernetes_secret.rs`.
+//! [`pass`] says which of its files answers which question.
 //!
 //! The folders are strata. A file may use what is below it, and another folder only through its door, the file of the
 //! folder's name; `tests/architecture` holds them to that. From below: [`crd`], [`error`], [`kind`], [`cluster`] and
