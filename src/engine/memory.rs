@@ -1,5 +1,13 @@
 //! What the process remembers between reconciles. All of it may be lost: after a restart it is learnt again from the
 //! cluster and the account.
+//!
+//! * Of one object: `remembered.rs`, with the life of a create; `last_change.rs`: that of an update; `sightings.rs`: what its list does not
+//!   have.
+//! * Of several objects that want the same thing in the account: `claims.rs` (`ranked.rs`: the order in which they get it), `taken_names.rs`.
+//! * Of objects that refer to each other, and how one triggers another: `triggers.rs`.
+//! * What makes an object wait: `barrier.rs` after a start, `line.rs` if many are new, `parent_locks.rs` for its turn to write, `breaker.rs`
+//!   after too many deletions.
+//! * Of a DatabricksAuth: `unmanaged.rs`.
 
 mod barrier;
 mod breaker;
