@@ -9,6 +9,7 @@
 //!
 //! No secret is in what is logged, shown or remembered here: it goes from the response into the Secret, and is dropped.
 
+use secrecy::SecretString;
 use tokio::time::Instant;
 
 use super::decide::IssuedSecret;
@@ -108,29 +109,15 @@ impl Work<'_> {
         let Some(output) = self.secret_output()? else { return Ok(()) };
         let failed = match new.secret.take() {
             None => Error::retry("the response of Databricks to a create holds no secret"),
-            Some(secret) => {
-                let renewal = output.renewal.as_deref();
-                let beside = new.beside.as_ref();
-                let content = Content { id: &new.id, renewal, secret: &secret, beside };
-                let refills = self.has_lost_secret(&reserved);
-                let permit = || self.engine.permit().holds();
-                match self.kubernetes_secret(&output).fill(reserved, &content, permit).await {
-                    Ok(version) => {
-                        self.engine.secrets().knows(&self.subject.who, &output.secret_name, version);
-                        self.remember(|m| {
-                            m.refilled = refills.then(Instant::now).or(m.refilled);
-                            m.renewed.clone_from(&output.renewal);
-                        });
-                        return Ok(());
-                    }
-                    Err(NotFilled::Unknown(error)) => {
-                        let text = "it is not known yet whether the Secret holds the new secret";
-                        return Err(Error::Unknown { message: format!("{text}, {}: {error}", new.id) });
-                    }
-                    Err(NotFilled::Overtaken) => Error::Conflict("another operator wrote the Secret".into()),
-                    Err(NotFilled::Failed(error)) => error,
+            Some(secret) => match self.fill(&output, reserved, new, &secret).await {
+                Ok(()) => return Ok(()),
+                Err(NotFilled::Unknown(error)) => {
+                    let text = "it is not known yet whether the Secret holds the new secret";
+                    return Err(Error::Unknown { message: format!("{text}, {}: {error}", new.id) });
                 }
-            }
+                Err(NotFilled::Overtaken) => Error::Conflict("another operator wrote the Secret".into()),
+                Err(NotFilled::Failed(error)) => error,
+            },
         };
         tracing::warn!(external_id = new.id, error = %failed, "a secret could not be kept; deleting what was created in the account");
         match take_back(self.driver, &self.own_writer(target), new).await {
@@ -146,6 +133,26 @@ impl Work<'_> {
                 ),
             }),
         }
+    }
+
+    async fn fill(
+        &self,
+        output: &Output,
+        reserved: Reserved,
+        new: &New,
+        secret: &SecretString,
+    ) -> Result<(), NotFilled> {
+        let refills = self.has_lost_secret(&reserved);
+        let (renewal, beside) = (output.renewal.as_deref(), new.beside.as_ref());
+        let content = Content { id: &new.id, renewal, secret, beside };
+        let permit = || self.engine.permit().holds();
+        let version = self.kubernetes_secret(output).fill(reserved, &content, permit).await?;
+        self.engine.secrets().knows(&self.subject.who, &output.secret_name, version);
+        self.remember(|m| {
+            m.refilled = refills.then(Instant::now).or(m.refilled);
+            m.renewed.clone_from(&output.renewal);
+        });
+        Ok(())
     }
 
     /// Whether the Kubernetes Secret has lost the present secret. One that the spec names only now has lost nothing.
