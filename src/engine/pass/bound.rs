@@ -78,7 +78,7 @@ impl Bound {
     }
 }
 
-/// What the decision depends on.
+/// What decides whether an object in the account is ours.
 #[derive(Clone, Copy)]
 pub struct Recognise<'a> {
     /// The kind.

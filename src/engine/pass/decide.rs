@@ -28,7 +28,8 @@ pub fn decide(view: &View<'_>) -> Step {
     if view.deleting { deleting(view) } else { living(view) }
 }
 
-/// Decides what needs no response of the account about a deletion: it needs no credentials then. The arguments are those of a [`View`].
+/// Decides what needs no response of the account about a deletion: it needs no credentials then. So it is asked before the account is
+/// read, and again as a part of the whole decision. The arguments are those of a [`View`].
 pub fn deleting_without_account(bound_as: BoundAs, delete_outside: bool, protected: bool) -> Option<Step> {
     if bound_as == BoundAs::Nothing || bound_as == BoundAs::NamedBySpec {
         return Some(Step::Release(Released::NeverCreated));

@@ -121,7 +121,7 @@ async fn hops_and_config_map(work: &mut Work<'_>) -> Result<Outcome> {
 }
 
 /// The hops before the act only read the object under work; what they return is put on it here and in `decide_by`. From the act on, each
-/// step puts what it did on the object.
+/// step puts what it did on the object. Before a call that does nothing for most objects, a comment names those that it is for.
 async fn hops(work: &mut Work<'_>) -> Result<Outcome> {
     work.forget_references()?;
     if let Some(outcome) = work.without_account().await? {
@@ -136,16 +136,20 @@ async fn hops(work: &mut Work<'_>) -> Result<Outcome> {
     let resolved = work.resolve(&place).instrument(hop("resolve")).await?;
     let mut target = hop("desire").in_scope(|| work.desire(place, resolved))?;
     work.subject.put_references(target.refs.as_ref(), target.unresolved.shown())?;
+    // What manages a part of another object, such as one member of a group.
     work.forget_unclaimed_parts(&target)?;
+    // What is in a workspace.
     work.find_home(&target).instrument(hop("desire")).await?;
     work.write_finalizer().await?;
     let (reading, mut decision) = match work.observe_and_decide(&mut target).await {
+        // What is in a workspace that is being deleted.
         Err(error) if work.goes_with_workspace(&error)? => {
             return work.release(Released::Left("left to the deletion of its workspace".into())).await;
         }
         both => both?,
     };
     work.release_other_claims(&target, &reading, &decision.step)?;
+    // What manages a part of another object.
     if let Some(outcome) = work.claim_parts(&target, &reading, &mut decision)? {
         return Ok(outcome);
     }
@@ -238,10 +242,12 @@ impl<'e> Work<'e> {
     ) -> Result<(Reading, Decision)> {
         let reading = self.observe(target, freshness).instrument(hop("observe")).await?;
         self.subject.put_read(&reading, self.usable(&reading));
+        // Each reading begins with what the spec wants, as it decides what is kept of a list.
         target.want = match self.driver.traits().roster {
             None => target.unresolved.with_kept_entries(wanted, reading.seen()),
             Some(_) => wanted.cloned(),
         };
+        // What determines a whole list: it also decides what is left to other objects, and what is removed.
         self.settle_roster(target, &reading).instrument(hop("decide")).await?;
         let decision = hop("decide").in_scope(|| self.decide(target, &reading))?;
         if decision.aside {

@@ -84,7 +84,7 @@ pub enum Step {
     Update(Vec<String>),
     /// Request the deletion.
     Delete,
-    /// Release the Kubernetes object. The word for the event.
+    /// Release the Kubernetes object, for this cause, which the event reports.
     Release(Released),
     /// Create its successor. It stays valid until that has been in the Kubernetes Secret for a while.
     Replace,
