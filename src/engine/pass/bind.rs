@@ -24,7 +24,7 @@ impl Work<'_> {
             self.subject.set_finalizer(self.engine).await?;
         }
         // An object that only observes adopts nothing.
-        let bind = External { observed: !managed, ..self.external(target, seen, true) };
+        let bind = External { observed: !managed, ..self.record_of(target, seen, true) };
         let shown = self.shown(target, seen, changes, true)?;
         // Not written over any other write, as nothing was changed in the account: the spec may have changed meanwhile, and not allow
         // it any more.

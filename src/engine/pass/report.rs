@@ -50,7 +50,7 @@ impl Work<'_> {
             };
             let unbound = self.subject.status()?.external.is_none();
             if bound_as == BoundAs::Managed && unbound && (ours || observing) {
-                self.restore(target, seen)?;
+                self.bind_annotated(target, seen)?;
             }
             // What is being corrected is no drift.
             let left = if matches!(step, Step::Update(_)) { &[] } else { changes.as_slice() };
@@ -163,8 +163,8 @@ impl Work<'_> {
     }
 
     /// Binds an object that was restored without its status to what its annotation names.
-    pub fn restore(&mut self, target: &Target, seen: &Seen) -> Result<()> {
-        let external = self.restored(target, seen)?;
+    pub fn bind_annotated(&mut self, target: &Target, seen: &Seen) -> Result<()> {
+        let external = self.record_of_annotated(target, seen)?;
         if external.adopted && !self.read_only() {
             let text = self.adopted_by_annotation(&seen.id);
             self.subject.report_once_recorded(Write::Adopt, EventReason::Adopted, text);
@@ -175,7 +175,7 @@ impl Work<'_> {
 
     /// The record of an object that was restored without its status. Its mark, in the account or in an annotation beside
     /// the id, or its intent proves that it created what exists; anything else is adopted, which an event reports.
-    fn restored(&self, target: &Target, seen: &Seen) -> Result<External> {
+    fn record_of_annotated(&self, target: &Target, seen: &Seen) -> Result<External> {
         let marked = {
             let (bound, marker) = (self.bound(), self.marker());
             self.recognise(&bound, &marker).marked(seen) || bound.created_here
@@ -185,7 +185,7 @@ impl Work<'_> {
         // An object that only observes adopts nothing, and a record proves nothing by itself.
         let observed = self.read_only() && (adopted || !self.recognised(target, seen)?);
         // What it was before went with the status.
-        Ok(External { created_at, observed, former: None, ..self.external(target, seen, adopted) })
+        Ok(External { created_at, observed, former: None, ..self.record_of(target, seen, adopted) })
     }
 
     /// The text of the event.
@@ -198,7 +198,7 @@ impl Work<'_> {
     }
 
     /// The record of an object in the account that is bound as it was read.
-    pub fn external(&self, target: &Target, seen: &Seen, adopted: bool) -> External {
+    pub fn record_of(&self, target: &Target, seen: &Seen, adopted: bool) -> External {
         let account_id = target.account_id().to_owned();
         let name = self.driver.key(&seen.state).ok().map(|key| key.name);
         let former = self.driver.traits().restored.then(|| seen.state.to_string());

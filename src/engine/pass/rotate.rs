@@ -16,7 +16,7 @@ impl Work<'_> {
     pub async fn replace(&mut self, target: &Target, reading: Reading) -> Result<Outcome> {
         if let (Some(seen), None) = (reading.seen(), &self.subject.status()?.external) {
             // What a restored object had is retired as well.
-            self.restore(target, seen)?;
+            self.bind_annotated(target, seen)?;
         }
         self.create(target, reading).await
     }

@@ -70,7 +70,7 @@ impl Work<'_> {
         self.subject.set_finalizer(self.engine).await?;
         let _one_at_a_time = self.guard(target, Some(want), Some(seen), &[]).await?;
         let before = self.subject.status()?.external.clone();
-        let (engine, bind) = (self.engine, self.external(target, seen, false));
+        let (engine, bind) = (self.engine, self.record_of(target, seen, false));
         self.subject.put_bound(bind, self.deletion_policy(false))?;
         if let Err(error) = self.subject.write_status(engine).await {
             self.subject.put_back(before)?;
@@ -199,7 +199,7 @@ impl Work<'_> {
         self.open_unless_shown(fields, since, &sent.state, &sent.shown)?;
         if self.subject.status()?.external.is_none() {
             // As it was before: our mark on it may come from this very update.
-            self.restore(target, seen)?;
+            self.bind_annotated(target, seen)?;
         }
         self.respond(target, sent.shown, reading.output_secret.clone())
     }
@@ -248,7 +248,7 @@ impl Work<'_> {
         }
         let adopted = self.bound().adopted(self.read_only());
         let created_at = Some(seconds(clock::now()));
-        let external = External { created_at, ..self.external(target, new, adopted) };
+        let external = External { created_at, ..self.record_of(target, new, adopted) };
         self.subject.put_bound(external, self.deletion_policy(adopted))?;
         self.subject.must_record = true;
         let text = format!("the account replaced the object {} by {}", old.id, new.id);
