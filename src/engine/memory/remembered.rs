@@ -26,7 +26,7 @@ pub struct ObjectMemory {
     /// Since when the account refuses its deletion, as something there uses it.
     pub in_use_since: Option<Instant>,
     /// Databricks refused a create under this key because the object exists already, although no LIST had shown it.
-    pub exists: Option<(Key, Error)>,
+    pub refused_as_existing: Option<(Key, Error)>,
     /// A create that was announced and certainly had no effect: it was not sent, was refused, or was undone. The
     /// status may still show it, if the write that removes it was lost; it is not in doubt then.
     pub without_effect: Option<Intent>,

@@ -91,9 +91,9 @@ impl Work<'_> {
         Ok(())
     }
 
-    /// Claims what is to be created or adopted, if anything is, together with the parts of the object with this id; returns why that may
-    /// not be, if another object comes first. Waits at the startup barrier, see [`crate::engine::memory::StartupBarrier`]; not for parts
-    /// alone that it holds, or another object.
+    /// Wishes for `own`, which is to be created or adopted, if anything is, and for the parts of the object with this `id` · waits at the
+    /// startup barrier, see [`crate::engine::memory::StartupBarrier`], unless only parts are claimed that it holds, or another object ·
+    /// takes them. Returns why not, if another object comes first.
     pub fn claim(
         &mut self,
         target: &Target,

@@ -72,8 +72,8 @@ impl Work<'_> {
 
     /// Fails as the last create did if that was refused because the name is taken, which no LIST has shown.
     fn refused_before(&self, target: &Target, want: &Value, key: &Key) -> Result<()> {
-        let exists = self.remember(|m| m.exists.take());
-        let Some((_, error)) = exists.filter(|(of, _)| of == key) else { return Ok(()) };
+        let refused = self.remember(|m| m.refused_as_existing.take());
+        let Some((_, error)) = refused.filter(|(of, _)| of == key) else { return Ok(()) };
         self.record_name_taken(target, None, want)?;
         Err(error)
     }
@@ -162,7 +162,7 @@ impl Work<'_> {
         let key = self.driver.key(want)?;
         self.list_again(target, &key.within).await;
         let message = error.to_string();
-        self.remember(|m| m.exists = Some((key, error)));
+        self.remember(|m| m.refused_as_existing = Some((key, error)));
         Ok(Error::Conflict(message))
     }
 

@@ -261,7 +261,7 @@ impl<'e> Work<'e> {
     async fn act(&mut self, target: &Target, reading: Reading, decision: Decision) -> Result<Outcome> {
         // A response to the last create or deletion says nothing about a later one.
         self.remember(|m| {
-            m.exists.take_if(|_| !matches!(decision.step, Step::Create | Step::Replace));
+            m.refused_as_existing.take_if(|_| !matches!(decision.step, Step::Create | Step::Replace));
             m.in_use_since.take_if(|_| !matches!(decision.step, Step::Delete));
         });
         match &decision.step {
