@@ -100,7 +100,7 @@ fn nothing_outside(subject: &Subject) -> bool {
     status_empty && !subject.object.annotations().contains_key(EXTERNAL_ID)
 }
 
-/// The hops, then the ConfigMap that shows their findings. Catches a panic.
+/// The hops, then the ConfigMap that shows their findings, if the spec names one. Catches a panic.
 async fn hops_and_config_map(work: &mut Work<'_>) -> Result<Outcome> {
     let both = async {
         let outcome = hops(work).await;
