@@ -14,7 +14,7 @@ mod setting;
 mod unity_catalog;
 
 pub use administrators::{GroupChange, is_inside_of_admins, may_be_in_group};
-pub use assignments::{Assignee, Assignment, Assignments, gives_admin, normal_permissions};
+pub use assignments::{Assignee, Assignment, Assignments, Permission, gives_admin, normal_permissions};
 pub use billing::advised;
 pub use ip_lists::{
     ENFORCEMENT, Enforcement, IpList, LISTS, ListType, ShownIpList, before_and_after, keep_the_operator_in,
@@ -23,7 +23,8 @@ pub use ip_lists::{
 pub use oauth_apps::{TOKEN_POLICY, TokenAccessPolicy, TokenPolicy};
 pub use parts::{members_of, network_connectivity_of};
 pub use principals::{
-    Changed, Principal, Principals, entries, is_admin, left_behind, not_the_operators_own, power,
+    Changed, Principal, Principals, ShownGroup, demotes, entries, is_admin, left_behind,
+    not_the_operators_own, power,
 };
 pub use setting::{Setting, SettingKind, Version, observed};
 pub use unity_catalog::{OwnerRef, no_such_owner, not_created, same_name, with_common_code};

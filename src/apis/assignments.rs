@@ -10,7 +10,8 @@
 
 use std::collections::BTreeSet;
 
-use serde::Deserialize;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
 use serde_json::json;
 
 use crate::databricks::{self, Int64, Pages};
@@ -21,6 +22,14 @@ use crate::engine::kind::{ApiResult, CallError, Path, Reader, Writer};
 /// The assignments of the workspace with this id.
 #[derive(Clone, Copy, Debug)]
 pub struct Assignments(pub i64);
+
+/// What a principal may do.
+#[derive(Serialize, Deserialize, Clone, Copy, Debug, PartialEq, Eq, JsonSchema)]
+#[allow(clippy::upper_case_acronyms, missing_docs)]
+pub enum Permission {
+    USER,
+    ADMIN,
+}
 
 /// One assignment.
 #[derive(Clone, Debug)]
@@ -77,9 +86,14 @@ impl From<RowPrincipal> for Assignee {
 
 const ADMIN: &str = "ADMIN";
 
+/// What a spec gives, in the form in which the account has it.
+pub fn normal_permissions(given: &[Permission]) -> BTreeSet<String> {
+    normal(given.iter().map(|permission| format!("{permission:?}")))
+}
+
 /// ADMIN contains USER; unknown levels are kept.
-pub fn normal_permissions<'a>(levels: impl IntoIterator<Item = &'a str>) -> BTreeSet<String> {
-    let levels: BTreeSet<String> = levels.into_iter().map(str::to_owned).collect();
+fn normal(levels: impl IntoIterator<Item = String>) -> BTreeSet<String> {
+    let levels = levels.into_iter().collect();
     if gives_admin(&levels) { [ADMIN.to_owned()].into() } else { levels }
 }
 
@@ -111,7 +125,7 @@ impl Assignments {
         };
         let mut all = vec![];
         for row in rows {
-            let permissions = normal_permissions(row.permissions.iter().flatten().map(String::as_str));
+            let permissions = normal(row.permissions.into_iter().flatten());
             let error = row.error.filter(|text| !text.is_empty());
             // The principal of this row is unknown: no principal can be reported as without access.
             let principal = row.principal.ok_or_else(unreadable)?;
@@ -154,9 +168,7 @@ impl Assignments {
             return Err(Error::waiting(reason, format!("{text} (PUT {path}, which changed nothing)")).into());
         }
         // Older responses have the permissions and not the principal.
-        let levels =
-            response.permissions.as_ref().map(|all| normal_permissions(all.iter().map(String::as_str)));
-        let permissions = levels.unwrap_or_else(|| wanted.clone());
+        let permissions = response.permissions.map_or_else(|| wanted.clone(), normal);
         let assignee = response.principal.map(Assignee::from);
         Ok(Assignment { principal_id, assignee, permissions, error: None })
     }

@@ -14,14 +14,14 @@ use ipnet::{IpNet, Ipv4Net};
 use schemars::JsonSchema;
 use serde::de::IgnoredAny;
 use serde::{Deserialize, Serialize};
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 
 use super::setting::Setting;
 use crate::databricks::{Int64, Optional, Pages};
 use crate::engine::crd::{Cidr, Reason, rule};
 use crate::engine::error::{Error, Result};
 use crate::engine::kind::{
-    About, Act, ApiResult, AuthFacts, ExternalResource, Observed, Path, Reader, Writer,
+    About, Act, ApiResult, AuthFacts, ExternalResource, Observed, Path, Reader, Writer, only,
 };
 
 /// Whether the account heeds its lists. Workspaces have a switch of their own.
@@ -205,9 +205,7 @@ impl ShownIpList {
         want: &IpList,
         fields: &[&str],
     ) -> ApiResult<Option<ShownIpList>> {
-        let all = json!(want);
-        let body: Map<String, Value> = fields.iter().map(|f| ((*f).to_owned(), all[*f].clone())).collect();
-        api.patch::<IgnoredAny>(path.clone(), body.into()).await?;
+        api.patch::<IgnoredAny>(path.clone(), only(fields, &json!(want))).await?;
         ShownIpList::read(api, path).await
     }
 }

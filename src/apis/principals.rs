@@ -43,6 +43,23 @@ pub struct Principal {
     pub scim_external_id: Option<String>,
 }
 
+/// What the account returns of a group.
+#[derive(Deserialize)]
+pub struct ShownGroup {
+    /// What it has like any principal.
+    #[serde(flatten)]
+    pub principal: Principal,
+    /// Its members. A LIST does not show them.
+    pub members: Option<Vec<ScimEntry>>,
+    meta: Option<Meta>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Meta {
+    resource_type: Option<String>,
+}
+
 /// What came of a change.
 pub struct Changed<T> {
     /// The principal as it was read afterwards.
@@ -62,6 +79,18 @@ impl Principal {
     pub fn about(&self) -> About {
         let state = if self.active { "ACTIVE" } else { "INACTIVE" };
         About { state: Some(state.into()), ..About::default() }
+    }
+}
+
+impl ShownGroup {
+    /// Whether its own roles make its members administrators of the account.
+    pub fn is_admin(&self) -> bool {
+        is_admin(Some(&self.principal.roles))
+    }
+
+    /// A group of one workspace, which the account shows and does not manage.
+    pub fn is_of_a_workspace(&self) -> bool {
+        self.meta.as_ref().is_some_and(|meta| meta.resource_type.as_deref() == Some("WorkspaceGroup"))
     }
 }
 
@@ -181,6 +210,12 @@ pub fn is_admin(roles: Option<&BTreeSet<String>>) -> bool {
 /// What a grant must allow for these roles.
 pub fn power(roles: Option<&BTreeSet<String>>) -> Power {
     Power { account_admin: is_admin(roles), ..Power::default() }
+}
+
+/// Whether a change takes the sign-in, or the role of an administrator of the account, from a user or service principal. `have` are its
+/// roles before, `active` and `want` what the spec says; without roles in it they stay.
+pub fn demotes(have: Option<&BTreeSet<String>>, active: bool, want: Option<&BTreeSet<String>>) -> bool {
+    !active || (want.is_some() && is_admin(have) && !is_admin(want))
 }
 
 /// Refuses an act on the service principal with this id if the operator itself signs in as it, or if it is not known which one that

@@ -41,7 +41,7 @@ pub trait SettingKind:
     const RESETTABLE: bool = false;
 
     /// The value that a spec wants.
-    fn wanted(spec: &Self::Spec) -> Result<Self::Value>;
+    fn wanted(spec: &Self::Spec) -> Self::Value;
     /// Fills in the default of what was never set, if it is known; returns whether nothing manages it, and its state in a word.
     fn shown(state: &mut Self::Value) -> (Phase, Option<String>);
 }
@@ -56,7 +56,7 @@ impl<K: SettingKind> ExternalResource for K {
     const REMOVABLE: bool = K::RESETTABLE;
 
     fn desired(spec: &K::Spec, _: &Resolved) -> Result<K::Value> {
-        K::wanted(spec)
+        Ok(K::wanted(spec))
     }
 
     fn key(_: &K::Value) -> Key {

@@ -9,9 +9,7 @@ mod names;
 mod reason;
 mod status;
 
-pub use cached::{
-    Condition as CachedCondition, Conditions, Summary, condition, created, only_observed, summary,
-};
+pub use cached::{Condition as CachedCondition, Conditions, Summary, created, only_observed, summary};
 pub use databricks_auth::{
     AuthStatus, AuthType, Cidr, Cloud, DatabricksAuth, DatabricksAuthSpec, Dependents, Grant, GrantFrom,
     MaxPermission, SecretKeyRef, Unmanaged,

@@ -23,7 +23,7 @@ mod traits;
 
 pub use about::{About, Phase, Shared, seconds_of};
 pub use access::{Base, Path, Permit, Reader, Writer};
-pub use body::given;
+pub use body::{given, only};
 pub use changes::{CANNOT_CHANGE, Change, When, at};
 pub use driver::{Driver, of};
 pub use home::no_workspace;

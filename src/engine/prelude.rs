@@ -13,5 +13,5 @@ pub use crate::engine::error::{Error, Result};
 pub use crate::engine::kind::{
     About, Act, ApiResult, AuthFacts, CANNOT_CHANGE, CallError, Change, Created, ExternalResource, Guard,
     Immutable, Inside, Key, Observed, Path, Phase, Reader, Reference, Resolved, When, Writer, differences,
-    generic, given, in_use, parent, tried_in_aws,
+    generic, given, in_use, only, parent, tried_in_aws,
 };

@@ -17,7 +17,7 @@ use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
 use crate::databricks::{self, Optional, Pages};
-use crate::engine::crd::{Reason, camel};
+use crate::engine::crd::{NoFacts, Reason, camel};
 use crate::engine::error::{Error, Result};
 use crate::engine::kind::{
     About, Act, ApiResult, CallError, Created, ExternalResource, Guard, Immutable, Key, Observed, Reader,
@@ -26,7 +26,7 @@ use crate::engine::kind::{
 
 use state::{Egress, Enforcement, enforced};
 
-pub use spec::{AccountNetworkPolicy, AccountNetworkPolicyFacts, AccountNetworkPolicySpec};
+pub use spec::{AccountNetworkPolicy, AccountNetworkPolicySpec};
 pub use state::AccountNetworkPolicyState;
 
 #[derive(Deserialize)]
@@ -56,7 +56,7 @@ impl Remote {
             egress,
             allow_default_policy_restriction: None,
         };
-        Ok(Observed { id, state, facts: AccountNetworkPolicyFacts {}, about: About::default() })
+        Ok(Observed { id, state, facts: NoFacts {}, about: About::default() })
     }
 }
 
@@ -68,7 +68,7 @@ fn typed(egress: Value) -> serde_json::Result<Egress> {
 impl ExternalResource for AccountNetworkPolicy {
     type State = AccountNetworkPolicyState;
     type Id = String;
-    type Facts = AccountNetworkPolicyFacts;
+    type Facts = NoFacts;
 
     const IMMUTABLE: &'static [Immutable] =
         &[Immutable { state: "network_policy_id", spec: &["networkPolicyId"] }];

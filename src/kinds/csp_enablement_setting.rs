@@ -72,25 +72,19 @@ fn without_none(mut standards: BTreeSet<String>) -> BTreeSet<String> {
     standards
 }
 
-/// The name of a standard in the API.
-fn name(standard: ComplianceStandard) -> Result<String> {
-    match json!(standard) {
-        Value::String(name) => Ok(name),
-        _ => Err(Error::terminal(Reason::InternalError, "a compliance standard has no name")),
-    }
-}
-
 impl SettingKind for CspEnablementSetting {
     type Value = CspEnablementSettingState;
 
     const SETTING: Setting = Setting { kind: "shield_csp_enablement_ac", key: "csp_enablement_account" };
     const NEEDED: &'static [&'static str] = &["isEnforced"];
 
-    fn wanted(spec: &CspEnablementSettingSpec) -> Result<Self::Value> {
+    fn wanted(spec: &CspEnablementSettingSpec) -> Self::Value {
         let standards = spec.compliance_standards.as_ref();
-        let names = standards.map(|all| all.iter().copied().map(name).collect::<Result<BTreeSet<_>>>());
-        let compliance_standards = names.transpose()?.map(without_none);
-        Ok(CspEnablementSettingState { is_enforced: spec.is_enforced, compliance_standards })
+        let names = standards.map(|all| all.iter().map(|standard| format!("{standard:?}")).collect());
+        CspEnablementSettingState {
+            is_enforced: spec.is_enforced,
+            compliance_standards: names.map(without_none),
+        }
     }
 
     fn shown(state: &mut Self::Value) -> (Phase, Option<String>) {

@@ -152,8 +152,7 @@ impl ExternalResource for CustomAppIntegration {
             "user_authorized_scopes": want.user_authorized_scopes,
             TOKEN_POLICY: policy,
         });
-        let body: Map<String, Value> = now.iter().map(|f| ((*f).to_owned(), all[*f].clone())).collect();
-        api.patch::<IgnoredAny>(path(api, &[&seen.id]), body.into()).await?;
+        api.patch::<IgnoredAny>(path(api, &[&seen.id]), only(now, &all)).await?;
         // The response says nothing, so it is read.
         let found = Self::get(api, &seen.id).await?;
         Ok(found.ok_or_else(|| Error::retry("the app was gone right after it was changed"))?)

@@ -40,8 +40,8 @@ impl SettingKind for DisableLegacyFeaturesSetting {
     const NEEDED: &'static [&'static str] = &["value"];
     const RESETTABLE: bool = true;
 
-    fn wanted(spec: &DisableLegacyFeaturesSettingSpec) -> Result<Self::Value> {
-        Ok(DisableLegacyFeaturesSettingState { value: spec.value })
+    fn wanted(spec: &DisableLegacyFeaturesSettingSpec) -> Self::Value {
+        DisableLegacyFeaturesSettingState { value: spec.value }
     }
 
     fn shown(state: &mut Self::Value) -> (Phase, Option<String>) {

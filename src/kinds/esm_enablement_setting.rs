@@ -39,8 +39,8 @@ impl SettingKind for EsmEnablementSetting {
     const SETTING: Setting = Setting { kind: "shield_esm_enablement_ac", key: "esm_enablement_account" };
     const NEEDED: &'static [&'static str] = &["isEnforced"];
 
-    fn wanted(spec: &EsmEnablementSettingSpec) -> Result<Self::Value> {
-        Ok(EsmEnablementSettingState { is_enforced: spec.is_enforced })
+    fn wanted(spec: &EsmEnablementSettingSpec) -> Self::Value {
+        EsmEnablementSettingState { is_enforced: spec.is_enforced }
     }
 
     fn shown(state: &mut Self::Value) -> (Phase, Option<String>) {

@@ -13,7 +13,7 @@ mod state;
 use futures::FutureExt;
 use futures::future::BoxFuture;
 
-use crate::apis::{entries, members_of, power};
+use crate::apis::{ShownGroup, entries, members_of, power};
 use crate::databricks::ScimPatch;
 use crate::engine::kind::{Need, Parts, Power};
 use crate::engine::prelude::*;
@@ -22,7 +22,7 @@ pub use members::MemberId;
 use members::{need, unlike};
 pub use spec::{Group, GroupFacts, GroupSpec, Member};
 pub use state::GroupState;
-use state::{GROUPS, Remote};
+use state::{GROUPS, observed};
 
 /// What to write if GroupMemberships have members of the group.
 const NOT_BOTH: &str = "remove spec.members here, or delete all GroupMemberships of this group and list their members in spec.members";
@@ -76,13 +76,13 @@ impl ExternalResource for Group {
     }
 
     async fn get(api: &Reader, id: &String) -> ApiResult<Option<Observed<Self>>> {
-        Ok(GROUPS.get::<Remote>(api, id).await?.map(|remote| remote.observed(true)))
+        Ok(GROUPS.get(api, id).await?.map(|group| observed(group, true)))
     }
 
     async fn list(api: &Reader, _: &str) -> ApiResult<Vec<Observed<Self>>> {
-        let all: Vec<Remote> = GROUPS.list(api).await?;
-        let of_the_account = all.into_iter().filter(|remote| !remote.is_of_a_workspace());
-        Ok(of_the_account.map(|remote| remote.observed(false)).collect())
+        let all: Vec<ShownGroup> = GROUPS.list(api).await?;
+        let of_the_account = all.into_iter().filter(|group| !group.is_of_a_workspace());
+        Ok(of_the_account.map(|group| observed(group, false)).collect())
     }
 
     async fn create(api: &Writer, want: &GroupState) -> ApiResult<Created<Self>> {
@@ -90,7 +90,7 @@ impl ExternalResource for Group {
             "displayName": want.display_name, "members": entries(Some(&want.member_ids())),
             "roles": entries(want.roles.as_ref()), "externalId": want.scim_external_id,
         });
-        Ok(GROUPS.create::<Remote>(api, body).await?.observed(true).into())
+        Ok(observed(GROUPS.create(api, body).await?, true).into())
     }
 
     async fn update(
@@ -110,8 +110,8 @@ impl ExternalResource for Group {
             }
         }
         let external = seen.state.scim_external_id.is_some();
-        let changed = GROUPS.change::<Remote>(api, &seen.id, external, patch).await?;
-        let seen_now = changed.now.observed(true);
+        let changed = GROUPS.change(api, &seen.id, external, patch).await?;
+        let seen_now = observed(changed.now, true);
         let refused = match now.contains(&"members") {
             true => unlike(&have, &members, &seen_now.state.member_ids(), changed.refused),
             false => changed.refused,

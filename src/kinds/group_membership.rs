@@ -13,16 +13,17 @@ use std::collections::BTreeSet;
 
 use crate::apis::members_of;
 use crate::databricks::ScimPatch;
-use crate::engine::kind::{Lifecycle, Need, Parts, Power, nothing_sent, of_identity_provider};
+use crate::engine::kind::{Lifecycle, Need, Parts, Power, PrincipalName, nothing_sent, of_identity_provider};
 use crate::engine::prelude::*;
 use crate::kinds::group::Group;
 use crate::kinds::service_principal::ServicePrincipal;
 use crate::kinds::user::User;
 
 use administrators::allow;
+use spec::Principal;
 pub use spec::{GroupMembership, GroupMembershipSpec};
 pub use state::GroupMembershipState;
-use state::{Remote, path};
+use state::{memberships, path};
 
 /// What to write if a Group has all members of the group.
 const NOT_BOTH: &str = "list the member in spec.members of that Group, not here, or remove the field there";
@@ -76,8 +77,11 @@ impl ExternalResource for GroupMembership {
         Some(|want, id| vec![members_of(id.map_or(want.group_id, |id| id.within), true, NOT_BOTH)]);
 
     fn needs(spec: &GroupMembershipSpec) -> Vec<Need> {
-        let group = spec.group.named().map(|name| Need::principal("group", name));
-        let principal = spec.principal.named().map(|name| Need::principal("principal", name));
+        let group = spec.group.group_name.clone().map(PrincipalName::Group);
+        let group = group.map(|name| Need::principal("group", name));
+        let Principal { user_name, group_name, service_principal_name, .. } = &spec.principal;
+        let principal = PrincipalName::written(user_name, group_name, service_principal_name);
+        let principal = principal.map(|name| Need::principal("principal", name));
         group.into_iter().chain(principal).collect()
     }
 
@@ -107,8 +111,7 @@ impl ExternalResource for GroupMembership {
 
     async fn list(api: &Reader, within: &str) -> ApiResult<Vec<Observed<Self>>> {
         let id: i64 = parent(within, "a group")?;
-        let group: Remote = api.get(path(api, id)).await?;
-        Ok(group.memberships(id))
+        Ok(memberships(api.get(path(api, id)).await?, id))
     }
 
     /// Adds the member. If it is in the group already, another client added it after our last LIST: the next one shows it.

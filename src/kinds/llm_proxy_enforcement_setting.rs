@@ -42,8 +42,8 @@ impl SettingKind for LlmProxyEnforcementSetting {
     const SETTING: Setting = Setting { kind: "llm_proxy_partner_powered_enforce", key: "boolean_val" };
     const NEEDED: &'static [&'static str] = &["value"];
 
-    fn wanted(spec: &LlmProxyEnforcementSettingSpec) -> Result<Self::Value> {
-        Ok(LlmProxyEnforcementSettingState { value: spec.value })
+    fn wanted(spec: &LlmProxyEnforcementSettingSpec) -> Self::Value {
+        LlmProxyEnforcementSettingState { value: spec.value }
     }
 
     fn shown(state: &mut Self::Value) -> (Phase, Option<String>) {

@@ -41,8 +41,8 @@ impl SettingKind for LlmProxySetting {
     const SETTING: Setting = Setting { kind: "llm_proxy_partner_powered", key: "boolean_val" };
     const NEEDED: &'static [&'static str] = &["value"];
 
-    fn wanted(spec: &LlmProxySettingSpec) -> Result<Self::Value> {
-        Ok(LlmProxySettingState { value: spec.value })
+    fn wanted(spec: &LlmProxySettingSpec) -> Self::Value {
+        LlmProxySettingState { value: spec.value }
     }
 
     fn shown(state: &mut Self::Value) -> (Phase, Option<String>) {

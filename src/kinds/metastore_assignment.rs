@@ -109,7 +109,7 @@ impl ExternalResource for MetastoreAssignment {
     }
 
     fn power(state: &MetastoreAssignmentState) -> Power {
-        Power { workspace_id: Some(state.workspace_id.to_string()), ..Power::default() }
+        Power::in_workspace(state.workspace_id)
     }
 
     /// A workspace without a metastore has none to read, as one that is gone: the engine takes either for an empty list.

@@ -140,7 +140,7 @@ impl ExternalResource for NetworkConnectivityBinding {
     }
 
     fn power(state: &Self::State) -> Power {
-        Power { workspace_id: Some(state.workspace_id.to_string()), ..Power::default() }
+        Power::in_workspace(state.workspace_id)
     }
 
     fn changes(want: &Self::State, seen: &Observed<Self>) -> Result<Vec<Change>> {

@@ -100,11 +100,9 @@ impl ExternalResource for NetworkConnectivityConfig {
         want: &NetworkConnectivityConfigState,
         now: &[&str],
     ) -> ApiResult<Observed<Self>> {
-        let all = json!(want);
-        let body: Map<String, Value> = now.iter().map(|f| ((*f).to_owned(), all[*f].clone())).collect();
         let path = api.path(&[CONFIGS, &seen.id]).with("update_mask", now.join(","));
-        let changed: Remote = api.patch(path, body.into()).await.map_err(|error| not_billed(error, now))?;
-        Ok(changed.into())
+        let changed = api.patch::<Remote>(path, only(now, &json!(want))).await;
+        Ok(changed.map_err(|error| not_billed(error, now))?.into())
     }
 
     async fn delete(api: &Writer, seen: &Observed<Self>) -> ApiResult<()> {

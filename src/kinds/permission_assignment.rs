@@ -10,14 +10,14 @@ pub mod spec;
 use std::collections::BTreeSet;
 
 use crate::apis::{Assignee, Assignment, Assignments, gives_admin, normal_permissions};
-use crate::engine::kind::{Lifecycle, Need, Power};
+use crate::engine::kind::{Lifecycle, Need, Power, PrincipalName};
 use crate::engine::prelude::*;
 use crate::kinds::group::Group;
 use crate::kinds::service_principal::ServicePrincipal;
 use crate::kinds::user::User;
 use crate::kinds::workspace::Workspace;
 
-use spec::Permission;
+use spec::Principal;
 pub use spec::{PermissionAssignment, PermissionAssignmentFacts, PermissionAssignmentSpec};
 
 /// What the account calls a principal in its messages.
@@ -97,20 +97,17 @@ impl ExternalResource for PermissionAssignment {
     const GUARD: Option<Guard<Self>> = Some(Guard::Alone(keep_the_operator_in));
 
     fn needs(spec: &PermissionAssignmentSpec) -> Vec<Need> {
-        let name = spec.principal.named();
+        let Principal { user_name, group_name, service_principal_name, .. } = &spec.principal;
+        let name = PrincipalName::written(user_name, group_name, service_principal_name);
         name.map(|name| Need::principal("principal", name)).into_iter().collect()
     }
 
     fn desired(spec: &PermissionAssignmentSpec, got: &Resolved) -> Result<PermissionAssignmentState> {
-        let level = |level: &Permission| match level {
-            Permission::USER => "USER",
-            Permission::ADMIN => "ADMIN",
-        };
         let principal = if got.maybe("principal_id").is_some() { "principal_id" } else { "principal" };
         Ok(PermissionAssignmentState {
             workspace_id: got.number("workspace_id")?,
             principal_id: got.number(principal)?,
-            permissions: spec.permissions.as_ref().map(|levels| normal_permissions(levels.iter().map(level))),
+            permissions: spec.permissions.as_deref().map(normal_permissions),
         })
     }
 
@@ -124,9 +121,8 @@ impl ExternalResource for PermissionAssignment {
 
     fn power(state: &PermissionAssignmentState) -> Power {
         Power {
-            workspace_id: Some(state.workspace_id.to_string()),
             admin: state.permissions.as_ref().is_some_and(gives_admin),
-            ..Power::default()
+            ..Power::in_workspace(state.workspace_id)
         }
     }
 

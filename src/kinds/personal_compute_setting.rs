@@ -47,12 +47,8 @@ impl SettingKind for PersonalComputeSetting {
     const NEEDED: &'static [&'static str] = &["value"];
     const RESETTABLE: bool = true;
 
-    fn wanted(spec: &PersonalComputeSettingSpec) -> Result<Self::Value> {
-        let value = spec.value.map(|value| match value {
-            PersonalCompute::ON => "ON".to_owned(),
-            PersonalCompute::DELEGATE => "DELEGATE".to_owned(),
-        });
-        Ok(PersonalComputeSettingState { value })
+    fn wanted(spec: &PersonalComputeSettingSpec) -> Self::Value {
+        PersonalComputeSettingState { value: spec.value.map(|value| format!("{value:?}")) }
     }
 
     fn shown(state: &mut Self::Value) -> (Phase, Option<String>) {

@@ -11,14 +11,14 @@ mod state;
 use std::collections::BTreeSet;
 
 use serde::Deserialize;
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 
 use crate::databricks::{self, Int64, Optional, Pages};
 use crate::engine::crd::Reason;
 use crate::engine::error::{Error, Result};
 use crate::engine::kind::{
     About, ApiResult, CANNOT_CHANGE, CallError, Change, Created, ExternalResource, Immutable, Inside, Key,
-    Observed, Path, Reader, Reference, Resolved, When, Writer, differences,
+    Observed, Path, Reader, Reference, Resolved, When, Writer, differences, only,
 };
 use crate::kinds::network_connectivity_config::NetworkConnectivityConfig;
 
@@ -159,10 +159,8 @@ impl ExternalResource for PrivateEndpointRule {
         want: &PrivateEndpointRuleState,
         now: &[&str],
     ) -> ApiResult<Observed<Self>> {
-        let all = json!(want);
-        let body: Map<String, Value> = now.iter().map(|f| ((*f).to_owned(), all[*f].clone())).collect();
         let rule = path(api, &seen.id.within, Some(&seen.id.own)).with("update_mask", now.join(","));
-        let changed: Remote = api.patch(rule, body.into()).await?;
+        let changed: Remote = api.patch(rule, only(now, &json!(want))).await?;
         Ok(changed.observed(&seen.id.within).ok_or_else(unreadable)?)
     }
 

@@ -20,7 +20,8 @@ pub mod spec;
 
 use std::collections::BTreeMap;
 
-use crate::engine::kind::{Lifecycle, NEW_REFERENCE, Need, Power, nothing_sent, stale};
+use crate::apis::same_name;
+use crate::engine::kind::{Lifecycle, NEW_REFERENCE, Need, Power, PrincipalName, nothing_sent, stale};
 use crate::engine::prelude::*;
 use crate::kinds::budget_policy::BudgetPolicy;
 use crate::kinds::group::Group;
@@ -30,6 +31,7 @@ use crate::kinds::user::User;
 use grant::GrantId;
 pub use grant::{RoleGrantState, RuleSet};
 use rules::Rules;
+use spec::Principal;
 pub use spec::{RoleGrant, RoleGrantFacts, RoleGrantSpec};
 
 /// An id is shown in `status.externalId`, which has no room for more.
@@ -48,6 +50,12 @@ fn all(set: &RuleSet, rules: &Rules) -> Vec<Observed<RoleGrant>> {
     let by_id: BTreeMap<String, Observed<RoleGrant>> =
         grants.map(|grant| (grant.id.to_string(), grant)).collect();
     by_id.into_values().collect()
+}
+
+/// The principal whose name is written.
+fn written(spec: &RoleGrantSpec) -> Option<PrincipalName> {
+    let Principal { user_name, group_name, service_principal_name, .. } = spec.principal.as_ref()?;
+    PrincipalName::written(user_name, group_name, service_principal_name)
 }
 
 impl ExternalResource for RoleGrant {
@@ -97,12 +105,11 @@ impl ExternalResource for RoleGrant {
 
     /// A principal whose name is written must be in the account, and stay the same one.
     fn needs(spec: &RoleGrantSpec) -> Vec<Need> {
-        let named = spec.principal.as_ref().and_then(spec::Principal::named);
-        named.map(|name| Need::principal("principal", name)).into_iter().collect()
+        written(spec).map(|name| Need::principal("principal", name)).into_iter().collect()
     }
 
     fn desired(spec: &RoleGrantSpec, got: &Resolved) -> Result<RoleGrantState> {
-        if spec.principal.as_ref().and_then(spec::Principal::named).is_some() {
+        if written(spec).is_some() {
             got.id("principal")?;
         }
         let state = RoleGrantState {
@@ -149,8 +156,9 @@ impl ExternalResource for RoleGrant {
 
     /// The account compares names without regard to case.
     fn changes(want: &RoleGrantState, seen: &Observed<Self>) -> Result<Vec<Change>> {
-        let lower = |state: &RoleGrantState| state.group_name.as_ref().map(|name| name.to_lowercase());
-        let same = |path: &String| path == "group_name" && lower(want) == lower(&seen.state);
+        let same = |path: &String| {
+            path == "group_name" && same_name(want.group_name.as_ref(), seen.state.group_name.as_ref())
+        };
         let paths = differences::<Self>(want, seen)?.into_iter().filter(|path| !same(path));
         Ok(paths.map(|path| Change { path, when: When::Never(CANNOT_CHANGE.into()) }).collect())
     }

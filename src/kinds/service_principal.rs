@@ -8,7 +8,7 @@
 pub mod spec;
 mod state;
 
-use crate::apis::{entries, is_admin, left_behind, power};
+use crate::apis::{demotes, entries, left_behind, power};
 use crate::databricks::ScimPatch;
 use crate::engine::kind::Power;
 use crate::engine::prelude::*;
@@ -131,10 +131,8 @@ fn keep_the_operator_in(act: &Act<'_, ServicePrincipal>, auth: &AuthFacts) -> Re
     let named = |id: &String| id.eq_ignore_ascii_case(&auth.client_id);
     let own =
         auth.principal_id.as_ref() == Some(&seen.id) || seen.state.application_id.as_ref().is_some_and(named);
-    let admin = |state: &ServicePrincipalState| is_admin(state.roles.as_ref());
-    let demotes = |want: &ServicePrincipalState| {
-        !want.active || (want.roles.is_some() && admin(&seen.state) && !admin(want))
-    };
+    let have = seen.state.roles.as_ref();
+    let demotes = |want: &ServicePrincipalState| demotes(have, want.active, want.roles.as_ref());
     if !own || !act.want.is_none_or(demotes) {
         return Ok(());
     }

@@ -155,7 +155,7 @@ impl ExternalResource for UsageDashboard {
     }
 
     fn power(state: &UsageDashboardState) -> Power {
-        Power { workspace_id: Some(state.workspace_id.to_string()), ..Power::default() }
+        Power::in_workspace(state.workspace_id)
     }
 
     /// If no dashboard is found, a 404 may be about the workspace as well, or about the account: the engine finds out.

@@ -7,7 +7,7 @@ pub mod spec;
 
 use std::collections::BTreeSet;
 
-use crate::apis::{Principal, Principals, entries, is_admin, left_behind, power};
+use crate::apis::{Principal, Principals, demotes, entries, left_behind, power};
 use crate::databricks::ScimPatch;
 use crate::engine::kind::Power;
 use crate::engine::prelude::*;
@@ -145,9 +145,7 @@ fn keep_the_operator_in(act: &Act<'_, User>, auth: &AuthFacts) -> Result<()> {
     let named = |name: &String| name.eq_ignore_ascii_case(&auth.client_id);
     let own =
         auth.principal_id.as_ref() == Some(&seen.id) || seen.state.user_name.as_ref().is_some_and(named);
-    let admin = |state: &UserState| is_admin(state.roles.as_ref());
-    let demotes =
-        |want: &UserState| !want.active || (want.roles.is_some() && admin(&seen.state) && !admin(want));
+    let demotes = |want: &UserState| demotes(seen.state.roles.as_ref(), want.active, want.roles.as_ref());
     if !own || !act.want.is_none_or(demotes) {
         return Ok(());
     }

@@ -28,9 +28,9 @@ use std::fmt;
 use futures::FutureExt;
 use futures::future::BoxFuture;
 
-use crate::apis::{Assignments, gives_admin, may_be_in_group, normal_permissions};
+use crate::apis::{Assignments, Permission, gives_admin, may_be_in_group, normal_permissions};
 use crate::engine::crd::Listing;
-use crate::engine::kind::{Lifecycle, Need, Power, Roster};
+use crate::engine::kind::{Lifecycle, Need, Power, PrincipalName, Roster};
 use crate::engine::prelude::*;
 use crate::kinds::group::Group;
 use crate::kinds::service_principal::ServicePrincipal;
@@ -52,7 +52,9 @@ fn place(field: &str, name: impl fmt::Display) -> String {
 
 /// What must be known to know the principal of an entry; nothing, if its id is written.
 fn need(listed: &Listed) -> Option<Need> {
-    let named = listed.named().map(|name| Need::principal(place(name.field(), name.search().2), name));
+    let Listed { user_name, group_name, service_principal_name, .. } = listed;
+    let named = PrincipalName::written(user_name, group_name, service_principal_name);
+    let named = named.map(|name| Need::principal(place(name.field(), name.search().2), name));
     let user = listed.user_ref.as_ref();
     let service = listed.service_principal_ref.as_ref();
     let group = listed.group_ref.as_ref();
@@ -97,11 +99,8 @@ impl ExternalResource for WorkspaceAccess {
         for listed in &spec.principals {
             let found = || got.ids.get(&need(listed)?.field)?.parse::<i64>().ok();
             let Some(id) = listed.id.or_else(found) else { continue };
-            let levels = listed.permissions.as_ref().filter(|levels| !levels.is_empty());
-            let levels = match levels {
-                Some(levels) => normal_permissions(levels.iter().map(|level| level.name())),
-                None => normal_permissions([spec::Level::USER.name()]),
-            };
+            let given = listed.permissions.as_deref().filter(|given| !given.is_empty());
+            let levels = normal_permissions(given.unwrap_or(&[Permission::USER]));
             if all.insert(id, levels).is_some() {
                 let text =
                     format!("spec.principals lists the principal {id} more than once: keep one entry of it");
@@ -128,10 +127,9 @@ impl ExternalResource for WorkspaceAccess {
     /// A list of all access is worth that of an administrator.
     fn power(state: &WorkspaceAccessState) -> Power {
         Power {
-            workspace_id: Some(state.workspace_id.to_string()),
             admin: true,
             removes_access: state.mode == Some(Mode::Enforce),
-            ..Power::default()
+            ..Power::in_workspace(state.workspace_id)
         }
     }
 

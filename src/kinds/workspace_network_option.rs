@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use crate::databricks::{Int64, Optional};
-use crate::engine::crd::{Management, NEVER_CREATES, NameRef, Reason, Status, rule};
+use crate::engine::crd::{Management, NEVER_CREATES, NameRef, NoFacts, Reason, Status, rule};
 use crate::engine::error::{Error, Result};
 use crate::engine::kind::{
     About, Act, ApiResult, AuthFacts, ExternalResource, Guard, Key, Lifecycle, Observed, Path, Phase, Power,
@@ -31,7 +31,7 @@ use crate::kinds::workspace::Workspace;
     shortname = "dbwno",
     category = "databricks",
     namespaced,
-    status = "Status<WorkspaceNetworkOptionFacts>",
+    status = "Status<NoFacts>",
     printcolumn = r#"{"name": "Network-Policy", "type": "string", "jsonPath": ".status.state", "description": "The id of the network policy."}"#,
     doc = "The network policy that the serverless compute of a workspace is under."
 )]
@@ -78,11 +78,6 @@ pub struct WorkspaceNetworkOptionState {
     allow_ingress_restriction: Option<bool>,
 }
 
-/// What is shown.
-#[derive(Serialize, Deserialize, Clone, Debug, Default, JsonSchema)]
-#[serde(rename_all = "camelCase")]
-pub struct WorkspaceNetworkOptionFacts {}
-
 /// The policy of a workspace for which none was set.
 const DEFAULT: &str = "default-policy";
 
@@ -101,7 +96,7 @@ fn observed(workspace_id: Int64, remote: Remote) -> Observed<WorkspaceNetworkOpt
         network_policy_id: Some(policy),
         allow_ingress_restriction: None,
     };
-    Observed { id: workspace_id, state, facts: WorkspaceNetworkOptionFacts {}, about }
+    Observed { id: workspace_id, state, facts: NoFacts {}, about }
 }
 
 fn path(api: &Reader, workspace: &str) -> Path {
@@ -120,7 +115,7 @@ async fn put(api: &Writer, workspace_id: i64, policy: &str) -> ApiResult<Observe
 impl ExternalResource for WorkspaceNetworkOption {
     type State = WorkspaceNetworkOptionState;
     type Id = Int64;
-    type Facts = WorkspaceNetworkOptionFacts;
+    type Facts = NoFacts;
 
     const REFERENCES: &'static [Reference] = &[
         Reference::to::<Workspace>("workspace_id", &["workspaceId", "workspaceRef"], &["workspace"])
@@ -153,7 +148,7 @@ impl ExternalResource for WorkspaceNetworkOption {
     }
 
     fn power(state: &Self::State) -> Power {
-        Power { workspace_id: Some(state.workspace_id.to_string()), ..Power::default() }
+        Power::in_workspace(state.workspace_id)
     }
 
     async fn get(api: &Reader, id: &Int64) -> ApiResult<Option<Observed<Self>>> {

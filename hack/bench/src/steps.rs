@@ -73,7 +73,7 @@ pub async fn resync(stack: &mut Stack, step: String) -> Result<Line> {
     stack.stop_operator().await?;
     let interval = format!("{}s", INTERVAL.as_secs());
     stack.start_operator(&[("resync-interval", &*interval)]).await?;
-    // Each object shows its interval in its status.
+    // What the start sends is not measured.
     stack.quiet().await?;
     let before = stack.sample()?;
     // Not in place of a condition: this is the time that is measured.

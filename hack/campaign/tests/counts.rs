@@ -15,8 +15,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use campaign::{Api as To, Plan, Start, Starts, Story, What, World, alone, managed, operator};
+use databricks_operator::engine::crd::DatabricksAuth;
 use databricks_operator::kinds::KINDS;
 use kube::api::{Api, DeleteParams, DynamicObject, ListParams, Patch, PatchParams, PostParams};
+use kube::core::ApiResource;
 use serde_json::{Value, json};
 use tokio::task::JoinHandle;
 use tokio::time::sleep;
@@ -117,6 +119,15 @@ impl Many {
             patched.map_err(said)?;
         }
         Ok(())
+    }
+
+    /// A user changes the DatabricksAuth.
+    async fn patch_auth(&self, patch: &Value) -> Result<(), String> {
+        let resource = ApiResource::erase::<DatabricksAuth>(&());
+        let api: Api<DynamicObject> =
+            Api::default_namespaced_with(self.world.server.client("user"), &resource);
+        let patched = api.patch("account", &PatchParams::default(), &Patch::Merge(patch)).await;
+        patched.map(drop).map_err(said)
     }
 
     /// Users request a reconcile of each object at once.
@@ -255,6 +266,7 @@ const DELETE: &str = "DELETE /workspaces/*/permissionassignments/principals/*";
 const STATUS: &str = "PATCH permissionassignments/status";
 const OBJECT: &str = "PATCH permissionassignments";
 const EVENT: &str = "POST events";
+const AUTH_STATUS: &str = "PATCH databricksauths/status";
 
 impl Many {
     /// The account has this object too. Returns its id.
@@ -293,13 +305,17 @@ fn three_hundred_assignments_of_one_workspace() {
         let users = many.users(N)?;
 
         many.create(&start, 0..N, |n| spec_of(&start, json!({"principal": {"id": users[n]}}))).await?;
-        // Finalizer and annotations; the announcement and the result; Created and Ready.
-        let each = [(OBJECT, 0..=2 * N), (STATUS, 0..=2 * N), (EVENT, 0..=2 * N)];
+        // Finalizer and annotations; the announcement and the result; Created, which also says that it is Ready.
+        let each = [(OBJECT, 2 * N..=2 * N), (STATUS, 2 * N..=2 * N), (EVENT, N..=N)];
         many.step("create", &[&[(PUT, N..=N), (LIST, 1..=1)][..], &each].concat()).await?;
         many.check("Ready", N, is_ready).await?;
 
         sleep(REST).await;
         many.step("rest", &[(LIST, 2..=4), (METADATA, 0..=4), (SIGN_IN, 0..=2)]).await?;
+
+        many.patch_auth(&json!({"spec": {"resyncInterval": "1h"}})).await?;
+        // The DatabricksAuth has a new generation. No object that uses it has.
+        many.step("another interval", &[(AUTH_STATUS, 1..=1), (METADATA, 0..=2), (LIST, 0..=1)]).await?;
 
         many.patch(CHANGED, &json!({"spec": {"permissions": ["ADMIN"]}})).await?;
         let each = [(STATUS, CHANGED..=CHANGED), (EVENT, CHANGED..=CHANGED)];
@@ -311,6 +327,10 @@ fn three_hundred_assignments_of_one_workspace() {
         many.step("each requested", &[(LIST, 1..=2), (STATUS, N..=N)]).await?;
         many.check("reconciled on request", N, |object| {
             object.data["status"]["lastHandledReconcileAt"] == TOKEN
+        })
+        .await?;
+        many.check("showing the other interval", N, |object| {
+            object.data["status"]["effective"]["resyncInterval"] == "1h"
         })
         .await?;
 
@@ -344,7 +364,7 @@ fn three_hundred_assignments_of_twenty_workspaces() {
             spec_of(&start, place)
         })
         .await?;
-        let each = [(OBJECT, 0..=2 * N), (STATUS, 0..=2 * N), (EVENT, 0..=2 * N)];
+        let each = [(OBJECT, 2 * N..=2 * N), (STATUS, 2 * N..=2 * N), (EVENT, N..=N)];
         let calls = [(PUT, N..=N), (LIST, WORKSPACES..=2 * WORKSPACES)];
         many.step("create", &[&calls[..], &each].concat()).await?;
         many.check("Ready", N, is_ready).await?;
@@ -432,7 +452,7 @@ fn three_hundred_credentials() {
             spec
         })
         .await?;
-        let each = [(OBJECT, 0..=2 * N), (STATUS, 0..=2 * N), (EVENT, 0..=2 * N)];
+        let each = [(OBJECT, 2 * N..=2 * N), (STATUS, 2 * N..=2 * N), (EVENT, N..=N)];
         many.step("create", &[&[(POST, N..=N), (LIST, 1..=2)][..], &each].concat()).await?;
         many.check("Ready", N, is_ready).await?;
 

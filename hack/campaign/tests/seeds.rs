@@ -18,12 +18,12 @@ const KEPT: &[(&str, &str, u64, &str)] = &[
     ("Credential", "Rotate", 0, "call 9: 429 (Retry-After: 600) without effect"),
     ("Group", "Rotate", 0, "call 9: 429 (Retry-After: 600) without effect"),
     // A change was in doubt, and its spec was changed back: Synced was True by what had been read before the change.
-    ("EsmEnablementSetting", "Life", 0, "call 23: response lost"),
-    ("EsmEnablementSetting", "Life", 0, "call 33: response lost"),
+    ("EsmEnablementSetting", "Life", 0, "call 22: response lost"),
+    ("EsmEnablementSetting", "Life", 0, "call 32: response lost"),
     // A list that was not shown yet counted as gone by a clock that was set forwards.
-    ("IpAccessList", "Life", 111, "call 37: clock set by +1 h"),
-    ("IpAccessList", "Life", 155, "call 34: clock set by +24 h"),
-    ("IpAccessList", "Life", 199, "call 23: clock set by +1 h"),
+    ("IpAccessList", "Life", 111, "call 36: clock set by +1 h"),
+    ("IpAccessList", "Life", 155, "call 33: clock set by +24 h"),
+    ("IpAccessList", "Life", 199, "call 22: clock set by +1 h"),
     // What was lost was missed for as long as the clock was set back.
     ("Credential", "Loss", 0, "call 10: clock set by -24 h"),
     ("WorkspaceIpAccessList", "Loss", 0, "call 2: clock set by -24 h"),

@@ -16,7 +16,9 @@ use super::auths::{Auths, Entry};
 use super::grants;
 use super::session::{Session, SessionKey};
 use crate::databricks::{self, Client, Connection, Credentials, GoogleKey, Host};
-use crate::engine::crd::{AuthType, Cloud, ConditionType, DatabricksAuthSpec, ObjectName, Reason, condition};
+use crate::engine::crd::{
+    AuthType, Cloud, ConditionType, Conditions, DatabricksAuthSpec, ObjectName, Reason,
+};
 use crate::engine::error::{Error, Result};
 use crate::engine::kind::AuthFacts;
 
@@ -221,8 +223,10 @@ impl Auths {
     /// the account whether it accepts calls. If the result differs from before, the users of the DatabricksAuth are reconciled.
     async fn prove(&self, who: &ObjectName, object: &DynamicObject, session: &Session) -> Result<()> {
         let rejected = [Reason::CredentialsInvalid, Reason::AddressBlocked].map(Reason::name);
-        let shown = condition(object, ConditionType::Ready).and_then(|ready| ready["reason"].as_str());
-        if session.doubted_for().is_none() && !shown.is_some_and(|reason| rejected.contains(&reason)) {
+        let shows_rejection = Conditions::of(object)
+            .get(ConditionType::Ready)
+            .is_some_and(|ready| rejected.contains(&&*ready.reason));
+        if session.doubted_for().is_none() && !shows_rejection {
             return Ok(());
         }
         // The status stays valid until there is a response.

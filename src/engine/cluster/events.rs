@@ -1,4 +1,4 @@
-//! Events. They are written on transitions and on writes to the account only, never per retry.
+//! Events. They are written on transitions and on writes to the account only, never per retry, and a create and its success are one.
 //!
 //! kube's recorder puts the whole name of an object into the name of its event, which the API server refuses for long
 //! names. It also continues to patch an event that a user has deleted. So there is a small one here.
@@ -77,8 +77,8 @@ impl Events {
     /// the state is in the status.
     pub async fn publish(&self, object: &DynamicObject, kind: &ApiResource, notes: &[Note]) {
         let about = object.object_ref(kind);
-        for note in notes {
-            let error = match tokio::time::timeout(LIMIT, self.write(&about, note)).await {
+        for note in joined(notes) {
+            let error = match tokio::time::timeout(LIMIT, self.write(&about, &note)).await {
                 Ok(Ok(())) => continue,
                 Ok(Err(error)) => chain(&error),
                 Err(_) => "the API server did not answer in time".to_owned(),
@@ -130,6 +130,17 @@ impl Recent {
         event.last = Instant::now();
         Some((event.name.clone(), event.count))
     }
+}
+
+/// The notes of one reconcile, an event each. What was created and is ready at once is one: thousands of objects may be new together.
+fn joined(notes: &[Note]) -> Vec<Note> {
+    let mut all = notes.to_vec();
+    let place = |of: EventReason| notes.iter().position(|note| note.reason == of);
+    if let (Some(created), Some(ready)) = (place(EventReason::Created), place(EventReason::Ready)) {
+        all[created].text = format!("{}; {}", notes[created].text, notes[ready].text);
+        all.remove(ready);
+    }
+    all
 }
 
 fn params() -> PatchParams {
@@ -227,6 +238,27 @@ mod tests {
             assert!(one.split('.').all(|part| !part.is_empty() && !part.ends_with('-')), "{one}");
         }
         assert!(event_name("office").starts_with("office."));
+    }
+
+    /// Covers OB-01. What one reconcile creates and finds ready is news once, and it loses no word; what becomes ready later is news of
+    /// its own.
+    #[test]
+    fn a_create_and_its_success_are_one_event() {
+        let note = |reason, text: &str| Note { warning: false, reason, text: text.into() };
+        let (created, ready) =
+            (note(EventReason::Created, "created 7"), note(EventReason::Ready, "it matches"));
+        let updated = note(EventReason::Updated, "label");
+        let both = note(EventReason::Created, "created 7; it matches");
+        for (notes, events) in [
+            (vec![created.clone(), ready.clone()], vec![both.clone()]),
+            (vec![updated.clone(), created.clone(), ready.clone()], vec![updated.clone(), both]),
+            (vec![created.clone()], vec![created]),
+            (vec![ready.clone()], vec![ready.clone()]),
+            (vec![updated.clone(), ready.clone()], vec![updated, ready]),
+            (vec![], vec![]),
+        ] {
+            assert_eq!(joined(&notes), events);
+        }
     }
 
     /// Covers OB-01. An event of a second drift does not show the first one's fields, however long the lists are.

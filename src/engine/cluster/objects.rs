@@ -110,8 +110,8 @@ impl Objects {
         Ok(found.filter(|o| o.uid() == object.uid()))
     }
 
-    /// Makes the stored status equal to `status`, with the least patch. Writes nothing if nothing differs. Returns whether the
-    /// object was changed: an API server whose CRDs are older drops what they do not have, and then there may be no change.
+    /// Makes the stored status equal to `status`, with the least patch. Writes nothing if nothing differs that is worth a write. Returns
+    /// whether the object was changed: an API server whose CRDs are older drops what they do not have, and then there may be no change.
     pub async fn write_status(
         &self,
         kind: &ApiResource,
@@ -119,7 +119,7 @@ impl Objects {
         status: &Value,
     ) -> Result<bool> {
         let old = object.data.get("status").cloned().unwrap_or(Value::Null);
-        let Some(patch) = merge_patch(&old, status) else { return Ok(false) };
+        let Some(patch) = merge_patch(&old, status).filter(is_news) else { return Ok(false) };
         let body = json!({"metadata": fence(object), "status": patch});
         let call = self.api(kind, object);
         let name = object.name_any();
@@ -228,6 +228,12 @@ fn version(object: &DynamicObject) -> u64 {
     object.resource_version().and_then(|v| v.parse().ok()).unwrap_or(0)
 }
 
+/// Whether a patch of a status is worth a write. A resync interval alone is not: thousands of objects may get another one at once from
+/// their DatabricksAuth or from a flag, and then each shows it from its next write on.
+fn is_news(patch: &Value) -> bool {
+    *patch != json!({"effective": {"resyncInterval": patch["effective"]["resyncInterval"]}})
+}
+
 /// The JSON merge patch that turns `old` into `new`; `None` if they are equal.
 pub fn merge_patch(old: &Value, new: &Value) -> Option<Value> {
     match (old, new) {
@@ -274,5 +280,21 @@ mod tests {
         let patch = merge_patch(&old, &new).unwrap();
         assert_eq!(patch, json!({"b": {"y": 3}, "gone": null, "list": [2], "added": {"z": 1}}));
         assert_eq!(merge_patch(&new, &new), None);
+    }
+
+    #[test]
+    fn another_interval_is_written_with_something_else_and_never_alone() {
+        let interval = json!({"resyncInterval": "1h"});
+        let policy = json!({"resyncInterval": "1h", "deletionPolicy": "Retain"});
+        for (patch, written) in [
+            (json!({"effective": interval}), false),
+            (json!({"effective": interval, "lastHandledReconcileAt": "now"}), true),
+            (json!({"effective": policy}), true),
+            (json!({"effective": {"deletionPolicy": "Retain"}}), true),
+            (json!({"effective": null}), true),
+            (json!({"drift": null}), true),
+        ] {
+            assert_eq!(is_news(&patch), written, "{patch}");
+        }
     }
 }

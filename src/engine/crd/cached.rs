@@ -1,11 +1,10 @@
-//! What is read from an object as the caches have it, without decoding it.
+//! What is read from an object as the caches have it: of its text, or of the object once it is decoded.
 
 use std::borrow::Cow;
 
 use kube::Resource;
 use kube::core::DynamicObject;
 use serde::Deserialize;
-use serde_json::Value;
 
 use super::status::ConditionType;
 
@@ -25,7 +24,7 @@ pub struct Summary {
     pub leaving: bool,
 }
 
-/// The conditions of an object: what is read of its text where all objects are counted.
+/// The conditions of an object, which are read from its text where all objects are counted.
 #[derive(Deserialize, Default)]
 pub struct Conditions<'a> {
     #[serde(borrow, default)]
@@ -55,24 +54,29 @@ pub struct Condition<'a> {
     pub last_transition_time: Cow<'a, str>,
 }
 
-impl Conditions<'_> {
+impl<'a> Conditions<'a> {
+    /// Those of an object that is decoded.
+    pub fn of(object: &'a DynamicObject) -> Conditions<'a> {
+        Conditions::deserialize(&object.data).unwrap_or_default()
+    }
+
     /// The condition of a type.
-    pub fn of(&self, kind: ConditionType) -> Option<&Condition<'_>> {
+    pub fn get(&self, kind: ConditionType) -> Option<&Condition<'a>> {
         self.status.conditions.iter().find(|condition| condition.r#type == kind.name())
     }
-}
 
-/// A condition of an object, as the cache has it.
-pub fn condition(object: &DynamicObject, kind: ConditionType) -> Option<&Value> {
-    let conditions = object.data["status"]["conditions"].as_array()?;
-    conditions.iter().find(|condition| condition["type"] == kind.name())
+    /// Whether the condition of a type exists and is True.
+    pub fn is_true(&self, kind: ConditionType) -> bool {
+        self.get(kind).is_some_and(|condition| condition.status == "True")
+    }
 }
 
 /// Reads the summary of an object. A suspended object that is bound counts as usable: only its freshness is in doubt. If an
 /// older version wrote the status, `Ready` decides.
 pub fn summary(object: &DynamicObject) -> Summary {
-    let is = |kind| condition(object, kind).is_some_and(|condition| condition["status"] == "True");
-    let (ready, suspended) = (is(ConditionType::Ready), is(ConditionType::Suspended));
+    let conditions = Conditions::of(object);
+    let ready = conditions.is_true(ConditionType::Ready);
+    let suspended = conditions.is_true(ConditionType::Suspended);
     let status = &object.data["status"];
     let seen = status["usable"].as_bool().filter(|_| !suspended);
     Summary {
@@ -96,12 +100,13 @@ pub fn created(object: &impl Resource) -> i64 {
 
 #[cfg(test)]
 mod tests {
+    use serde_json::{Value, json};
+
     use super::*;
 
     /// Covers RF-07.
     #[test]
     fn an_object_shows_whether_it_can_be_used_not_whether_its_spec_is_carried_out() {
-        use serde_json::json;
         let usable = |conditions: Value, seen: Value| {
             let status = json!({"external": {"id": "1"}, "usable": seen, "conditions": conditions});
             summary(&serde_json::from_value(json!({"metadata": {"name": "a"}, "status": status})).unwrap())

@@ -320,7 +320,7 @@ reasons! {
     /// Every reason that an event can have.
     EventReason:
 
-    /// The object was created in the account.
+    /// The object was created in the account. If it is usable at once, the event says that too, in place of an event `Ready`.
     Created,
     "There was none, and the spec asks for it.",
     "Nothing.";

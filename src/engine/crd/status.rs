@@ -151,7 +151,7 @@ pub struct Effective {
     pub adoption_policy: AdoptionPolicy,
     /// What happens to the object in the account on deletion.
     pub deletion_policy: DeletionPolicy,
-    /// How often the account is compared with the spec.
+    /// How often the account is compared with the spec. A change of this in the DatabricksAuth or in a flag of the operator is in force at once, and shown from the next write of the status on.
     pub resync_interval: String,
 }
 

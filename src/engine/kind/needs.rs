@@ -62,13 +62,13 @@ impl PrincipalName {
 
     /// The name that a spec writes in one of these three fields.
     pub fn written(
-        user_name: Option<&String>,
-        group_name: Option<&String>,
-        service_principal_name: Option<&String>,
+        user_name: &Option<String>,
+        group_name: &Option<String>,
+        service_principal_name: &Option<String>,
     ) -> Option<PrincipalName> {
-        let user = user_name.cloned().map(PrincipalName::User);
-        let group = || group_name.cloned().map(PrincipalName::Group);
-        let service_principal = || service_principal_name.cloned().map(PrincipalName::ServicePrincipal);
+        let user = user_name.clone().map(PrincipalName::User);
+        let group = || group_name.clone().map(PrincipalName::Group);
+        let service_principal = || service_principal_name.clone().map(PrincipalName::ServicePrincipal);
         user.or_else(group).or_else(service_principal)
     }
 

@@ -1,5 +1,7 @@
 //! What a desired state would do that a grant may limit. Values only.
 
+use std::fmt::Display;
+
 /// What a grant may limit.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Power {
@@ -11,4 +13,11 @@ pub struct Power {
     pub account_admin: bool,
     /// Whether access is removed that other users gave.
     pub removes_access: bool,
+}
+
+impl Power {
+    /// That of what touches a workspace, and gives and removes no access.
+    pub fn in_workspace(id: impl Display) -> Power {
+        Power { workspace_id: Some(id.to_string()), ..Power::default() }
+    }
 }

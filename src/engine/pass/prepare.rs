@@ -129,7 +129,7 @@ impl Work<'_> {
         let begun = bound.intent.as_ref().map(|intent| intent.within.clone());
         let wanted = wanted.map(|key| key.within);
         for workspace in wanted.iter().cloned().chain(recorded).chain(begun) {
-            let power = Power { workspace_id: Some(workspace), ..Power::default() };
+            let power = Power::in_workspace(workspace);
             check_power(&target.place.admission, &power, &self.subject.who.namespace)?;
         }
         let Some(workspace) = wanted.filter(|_| !self.subject.deleting()) else { return Ok(()) };

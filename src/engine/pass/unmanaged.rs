@@ -186,10 +186,8 @@ impl Round {
                 Err(error) => return Err(error),
             };
             // A grant for some workspaces allows no other parent, whatever it is.
-            let allowed = |parent: &String| {
-                let power = Power { workspace_id: Some(parent.clone()), ..Power::default() };
-                check_power(&admission, &power, &namespace).is_ok()
-            };
+            let allowed =
+                |parent: &String| check_power(&admission, &Power::in_workspace(parent), &namespace).is_ok();
             parents.extend(within.into_iter().filter(allowed));
         }
         Ok(parents)

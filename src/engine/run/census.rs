@@ -8,14 +8,15 @@ use std::time::SystemTime;
 
 use k8s_openapi::jiff::Timestamp;
 use kube::Resource;
-use kube::core::DynamicObject;
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::DescriptorEncoder;
 use prometheus_client::registry::Registry;
+use serde::Deserialize;
 
 use super::longest::{self, Longest};
 use crate::clock;
-use crate::engine::crd::{AUTH_KIND, ConditionType, Conditions, condition};
+use crate::engine::cluster::Cached;
+use crate::engine::crd::{AUTH_KIND, ConditionType, Conditions, External, Unmanaged};
 use crate::engine::meter::{Meter, gauge};
 use crate::engine::pass::Engine;
 
@@ -31,7 +32,7 @@ impl Statuses {
     fn add(&mut self, conditions: &Conditions) {
         for (at, kind) in ConditionType::ALL.into_iter().enumerate() {
             let missing = if kind.always_there() { "Unknown" } else { "False" };
-            let status = conditions.of(kind).map_or(missing, |found| &*found.status);
+            let status = conditions.get(kind).map_or(missing, |found| &*found.status);
             let which = STATUSES.iter().position(|known| *known == status).unwrap_or(2);
             self.0[at][which] += 1;
         }
@@ -89,7 +90,7 @@ impl Collector for Census {
         let all: Vec<_> = kinds.iter().map(|(kind, counts)| (*kind, &counts.longest)).collect();
         longest::encode(&all, &mut to)?;
         queues(&self.meter, engine, &mut to)?;
-        let auths = engine.into_iter().flat_map(|engine| engine.cluster.stores.objects(AUTH_KIND));
+        let auths = engine.into_iter().flat_map(|engine| engine.cluster.stores.all(AUTH_KIND));
         let unmanaged = unmanaged(auths);
         let help = "Objects in the accounts that no object of the cluster manages or observes, by kind, as the status of each \
                     DatabricksAuth with reportUnmanaged that is Ready shows them; of several for one account the highest number. \
@@ -115,18 +116,29 @@ impl Collector for Census {
     }
 }
 
+/// What is read of a DatabricksAuth: its account, and what no object of the cluster manages there.
+#[derive(Deserialize)]
+struct Auth {
+    status: Shown,
+}
+
+#[derive(Deserialize)]
+struct Shown {
+    external: External,
+    #[serde(default)]
+    unmanaged: Vec<Unmanaged>,
+}
+
 /// How many objects of each kind no object names, in all accounts, as DatabricksAuths that are Ready show them.
-fn unmanaged(auths: impl Iterator<Item = DynamicObject>) -> BTreeMap<String, i64> {
+fn unmanaged(auths: impl Iterator<Item = Arc<Cached>>) -> BTreeMap<String, i64> {
+    let is_ready = |auth: &Arc<Cached>| {
+        auth.read::<Conditions>().is_some_and(|conditions| conditions.is_true(ConditionType::Ready))
+    };
     let mut by_account = BTreeMap::<(String, String), i64>::new();
-    for auth in auths {
-        let ready = condition(&auth, ConditionType::Ready).is_some_and(|ready| ready["status"] == "True");
-        let status = &auth.data["status"];
-        let account = status["external"]["accountId"].as_str().unwrap_or_default();
-        for entry in status["unmanaged"].as_array().into_iter().flatten().filter(|_| ready) {
-            let (Some(kind), Some(count)) = (entry["kind"].as_str(), entry["count"].as_i64()) else {
-                continue;
-            };
-            let highest = by_account.entry((kind.to_owned(), account.to_owned())).or_default();
+    for Auth { status } in auths.filter(is_ready).filter_map(|auth| auth.read::<Auth>()) {
+        for entry in status.unmanaged {
+            let Some(count) = entry.count else { continue };
+            let highest = by_account.entry((entry.kind, status.external.account_id.clone())).or_default();
             *highest = count.max(*highest);
         }
     }
@@ -202,11 +214,11 @@ mod tests {
             let entries: Vec<_> =
                 counts.iter().map(|(kind, count)| json!({"kind": kind, "count": count})).collect();
             let status = json!({
-                "external": {"accountId": account}, "unmanaged": entries,
+                "external": {"accountId": account, "id": account}, "unmanaged": entries,
                 "conditions": [{"type": "Ready", "status": ready}],
             });
             let object = json!({"metadata": {"name": "a"}, "status": status});
-            serde_json::from_value::<DynamicObject>(object).unwrap()
+            Arc::new(serde_json::from_value::<Cached>(object).unwrap())
         };
         let auths = [
             auth("a", "True", &[("Group", Some(2)), ("User", Some(0))]),

@@ -36,11 +36,11 @@ fn changed(condition: &CachedCondition) -> Option<Timestamp> {
 /// deletion; the time of `Ready` would count those too once they continue. An object without conditions was never
 /// reconciled. One that waits for a person outside may do so for days, and nothing is wrong with it.
 fn not_ready_since(created: Option<&Time>, conditions: &Conditions) -> Option<Timestamp> {
-    let ready = conditions.of(ConditionType::Ready);
+    let ready = conditions.get(ConditionType::Ready);
     if ready.is_some_and(|ready| ready.reason == Reason::AwaitingApproval.name()) {
         return None;
     }
-    match conditions.of(ConditionType::Reconciling) {
+    match conditions.get(ConditionType::Reconciling) {
         Some(condition) => changed(condition),
         None if ready.is_none() => created.map(|time| time.0),
         None => None,
@@ -49,10 +49,9 @@ fn not_ready_since(created: Option<&Time>, conditions: &Conditions) -> Option<Ti
 
 /// A difference remains only if the object is observed, or may not be changed now.
 fn drifted_since(conditions: &Conditions) -> Option<Timestamp> {
-    let synced = conditions.of(ConditionType::Synced)?;
-    let ready = conditions.of(ConditionType::Ready)?.status == "True";
+    let synced = conditions.get(ConditionType::Synced)?;
     let drifted = synced.status == "False" && synced.reason == Reason::DriftDetected.name();
-    if ready && drifted { changed(synced) } else { None }
+    if drifted && conditions.is_true(ConditionType::Ready) { changed(synced) } else { None }
 }
 
 /// Writes the gauges.

@@ -41,15 +41,6 @@ pub fn record_claim(engine: &Engine, kind: &str, object: &DynamicObject) {
     }
 }
 
-/// Records which object holds which parts of objects, older ones first.
-fn record_all_parts(engine: &Engine) {
-    let stores = &engine.cluster.stores;
-    let all = stores.kinds().flat_map(|kind| stores.objects(kind).map(move |object| (kind, object)));
-    let mut holders: Vec<_> = all.filter(|(_, object)| !object.data["status"]["parts"].is_null()).collect();
-    holders.sort_by_cached_key(|(_, object)| (created(object), object.uid()));
-    holders.iter().for_each(|(kind, object)| record_parts(engine, kind, object));
-}
-
 /// Records which parts an object holds. It takes none from another holder.
 pub fn record_parts(engine: &Engine, kind: &str, object: &DynamicObject) {
     let (who, status) = (ObjectName::of(kind, object), &object.data["status"]);
@@ -62,19 +53,31 @@ pub fn record_parts(engine: &Engine, kind: &str, object: &DynamicObject) {
     }
 }
 
-/// Reconciles begin: creates wait until each object that is bound to nothing, or determines a list, was reconciled once.
+/// Reconciles begin: parts stay with the objects that hold them, and creates wait until each object that is bound to nothing, or
+/// determines a list, was reconciled once.
 pub fn begin(engine: &Engine) {
-    record_all_parts(engine);
-    let kinds = engine.cluster.stores.kinds().filter(|kind| *kind != AUTH_KIND);
-    let all = kinds.flat_map(|kind| engine.cluster.stores.objects(kind).map(move |object| (kind, object)));
-    let unbound = all.filter(|(kind, object)| {
-        let status = &object.data["status"];
-        // One that has begun a create has claimed it by its record. What an object lists is not on record.
-        (status["external"]["id"].is_null() || only_observed(object) || engine.has_roster(kind))
-            && status["intent"].is_null()
-            && object.metadata.deletion_timestamp.is_none()
-    });
-    engine.memory.barrier.begin(
-        unbound.map(|(kind, object)| (object.uid().unwrap_or_default(), ObjectName::of(kind, &object))),
-    );
+    let stores = &engine.cluster.stores;
+    let (mut holders, mut unbound) = (vec![], vec![]);
+    for kind in stores.kinds().filter(|kind| *kind != AUTH_KIND) {
+        for object in stores.objects(kind) {
+            if is_unbound(engine, kind, &object) {
+                unbound.push((object.uid().unwrap_or_default(), ObjectName::of(kind, &object)));
+            }
+            if !object.data["status"]["parts"].is_null() {
+                holders.push((kind, object));
+            }
+        }
+    }
+    // Older ones first: the first to record a part holds it.
+    holders.sort_by_cached_key(|(_, object)| (created(object), object.uid()));
+    holders.iter().for_each(|(kind, object)| record_parts(engine, kind, object));
+    engine.memory.barrier.begin(unbound.into_iter());
+}
+
+/// Whether creates must wait for an object. One that has begun a create has claimed it by its record. What an object lists is not on record.
+fn is_unbound(engine: &Engine, kind: &str, object: &DynamicObject) -> bool {
+    let status = &object.data["status"];
+    (status["external"]["id"].is_null() || only_observed(object) || engine.has_roster(kind))
+        && status["intent"].is_null()
+        && object.metadata.deletion_timestamp.is_none()
 }

@@ -4,7 +4,7 @@ use kube::CustomResource;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::engine::crd::{Management, Status};
+use crate::engine::crd::{Management, NoFacts, Status};
 
 /// Which destinations the serverless compute of workspaces may reach.
 #[derive(CustomResource, Serialize, Deserialize, Clone, Debug, JsonSchema)]
@@ -15,7 +15,7 @@ use crate::engine::crd::{Management, Status};
     shortname = "dbnp",
     category = "databricks",
     namespaced,
-    status = "Status<AccountNetworkPolicyFacts>",
+    status = "Status<NoFacts>",
     doc = "Which destinations the serverless compute of workspaces may reach."
 )]
 #[serde(rename_all = "camelCase")]
@@ -159,8 +159,3 @@ pub enum Product {
     DBSQL,
     ML_SERVING,
 }
-
-/// What is shown.
-#[derive(Serialize, Deserialize, Clone, Debug, Default, JsonSchema)]
-#[serde(rename_all = "camelCase")]
-pub struct AccountNetworkPolicyFacts {}

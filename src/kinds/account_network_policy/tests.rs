@@ -39,7 +39,7 @@ fn only_a_restriction_of_the_default_policy_needs_a_permission() {
     };
     let judged = |want: &AccountNetworkPolicyState, id: &str, before: &AccountNetworkPolicyState| {
         let (id, state) = (id.to_owned(), before.clone());
-        let seen = Observed { id, state, facts: AccountNetworkPolicyFacts {}, about: About::default() };
+        let seen = Observed { id, state, facts: NoFacts {}, about: About::default() };
         keep_default_policy_open(&Act { want: Some(want), seen: Some(&seen) })
     };
     let (open, closed) = (state("FULL_ACCESS", json!({})), state("RESTRICTED_ACCESS", json!({})));

@@ -8,7 +8,7 @@ use futures::FutureExt;
 use futures::future::BoxFuture;
 
 use super::spec::Group;
-use super::state::{GROUPS, GroupState, Remote};
+use super::state::{GROUPS, GroupState, observed};
 use crate::apis::GroupChange;
 use crate::engine::prelude::*;
 
@@ -22,8 +22,8 @@ pub(super) fn keep_the_operator_in<'a>(
         let Some(seen) = act.seen else { return Ok(()) };
         let change = match &seen.state.members {
             Some(_) => change(&seen.id, &seen.state, act.want),
-            None => match GROUPS.get::<Remote>(api, &seen.id).await? {
-                Some(read) => change(&seen.id, &read.observed(true).state, act.want),
+            None => match GROUPS.get(api, &seen.id).await? {
+                Some(read) => change(&seen.id, &observed(read, true).state, act.want),
                 None => return Ok(()),
             },
         };

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use super::spec::{Group, Member};
 use crate::engine::crd::Reason;
 use crate::engine::error::Error;
-use crate::engine::kind::Need;
+use crate::engine::kind::{Need, PrincipalName};
 use crate::kinds::service_principal::ServicePrincipal;
 use crate::kinds::user::User;
 
@@ -31,7 +31,9 @@ fn object(member: &Member) -> Option<Need> {
 
 /// What must be known to know a member; nothing, if its id is written.
 pub(super) fn need(member: &Member) -> Option<Need> {
-    let named = member.named().map(|name| Need::principal(entry(name.field(), name.search().2), name));
+    let Member { user_name, group_name, service_principal_name, .. } = member;
+    let named = PrincipalName::written(user_name, group_name, service_principal_name);
+    let named = named.map(|name| Need::principal(entry(name.field(), name.search().2), name));
     named.or_else(|| object(member)).map(Need::soft)
 }
 

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use super::members::MemberId;
 use super::spec::{Group, GroupFacts};
-use crate::apis::{Principal, Principals, is_admin};
+use crate::apis::{Principals, ShownGroup, is_admin};
 use crate::databricks::ScimEntry;
 use crate::engine::prelude::*;
 
@@ -33,48 +33,26 @@ impl GroupState {
     }
 }
 
-/// A response.
-#[derive(Deserialize)]
-pub(super) struct Remote {
-    #[serde(flatten)]
-    principal: Principal,
-    members: Option<Vec<ScimEntry>>,
-    meta: Option<Meta>,
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct Meta {
-    resource_type: Option<String>,
-}
-
-impl Remote {
-    /// A group of one workspace, which the account shows and does not manage.
-    pub(super) fn is_of_a_workspace(&self) -> bool {
-        self.meta.as_ref().is_some_and(|meta| meta.resource_type.as_deref() == Some("WorkspaceGroup"))
-    }
-
-    /// `whole` if the response has the members; a row of a LIST has not.
-    pub(super) fn observed(self, whole: bool) -> Observed<Group> {
-        let phase = if self.is_of_a_workspace() {
-            Phase::Failed("it is a group of one workspace, which cannot be managed in the account".into())
-        } else {
-            Phase::Ready
-        };
-        let members = ScimEntry::values(self.members);
-        let members: Option<BTreeSet<MemberId>> =
-            whole.then(|| members.iter().map(|id| MemberId::from(id.as_str())).collect());
-        let count = members.as_ref().and_then(|members| i64::try_from(members.len()).ok());
-        Observed {
-            id: self.principal.id,
-            state: GroupState {
-                display_name: self.principal.display_name,
-                members,
-                roles: Some(self.principal.roles),
-                scim_external_id: self.principal.scim_external_id,
-            },
-            facts: GroupFacts { member_count: count },
-            about: About { phase, ..About::default() },
-        }
+/// `whole` if the response has the members; a row of a LIST has not.
+pub(super) fn observed(group: ShownGroup, whole: bool) -> Observed<Group> {
+    let phase = if group.is_of_a_workspace() {
+        Phase::Failed("it is a group of one workspace, which cannot be managed in the account".into())
+    } else {
+        Phase::Ready
+    };
+    let members = ScimEntry::values(group.members);
+    let members: Option<BTreeSet<MemberId>> =
+        whole.then(|| members.iter().map(|id| MemberId::from(id.as_str())).collect());
+    let count = members.as_ref().and_then(|members| i64::try_from(members.len()).ok());
+    Observed {
+        id: group.principal.id,
+        state: GroupState {
+            display_name: group.principal.display_name,
+            members,
+            roles: Some(group.principal.roles),
+            scim_external_id: group.principal.scim_external_id,
+        },
+        facts: GroupFacts { member_count: count },
+        about: About { phase, ..About::default() },
     }
 }

@@ -5,8 +5,8 @@ use futures::FutureExt;
 use futures::future::BoxFuture;
 
 use super::spec::GroupMembership;
-use super::state::{GroupMembershipState, Remote, path};
-use crate::apis::{GroupChange, is_inside_of_admins};
+use super::state::{GroupMembershipState, path};
+use crate::apis::{GroupChange, ShownGroup, is_inside_of_admins};
 use crate::databricks::ScimEntry;
 use crate::engine::prelude::*;
 
@@ -19,7 +19,7 @@ pub(super) fn allow<'a>(
     async move {
         let Some(state) = act.want.or(act.seen.map(|seen| &seen.state)) else { return Ok(()) };
         let id = state.group_id.to_string();
-        let found: Option<Remote> = api.get(path(api, state.group_id)).await.optional()?;
+        let found: Option<ShownGroup> = api.get(path(api, state.group_id)).await.optional()?;
         let Some(group) = found else { return Ok(()) };
         if act.want.is_some() {
             return admits(api, &group, &id, state).await;
@@ -38,7 +38,7 @@ pub(super) fn allow<'a>(
 }
 
 /// Refuses a group whose members are administrators of the account, unless the spec allows that.
-async fn admits(api: &Reader, group: &Remote, id: &str, want: &GroupMembershipState) -> Result<()> {
+async fn admits(api: &Reader, group: &ShownGroup, id: &str, want: &GroupMembershipState) -> Result<()> {
     let refused = |text: String| Err(Error::terminal(Reason::InvalidSpec, text));
     if group.is_of_a_workspace() {
         return refused(format!(

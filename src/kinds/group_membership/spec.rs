@@ -1,6 +1,5 @@
 //! What users write of a GroupMembership, and the rules that the API server checks.
 
-use crate::engine::kind::PrincipalName;
 use crate::engine::prelude::*;
 
 /// One member of one group of the account.
@@ -84,19 +83,4 @@ pub struct Principal {
     /// A ServicePrincipal of this namespace. Cannot be changed once the membership exists. Known on all clouds.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub service_principal_ref: Option<NameRef>,
-}
-
-impl MemberOf {
-    /// The group whose name is written.
-    pub(super) fn named(&self) -> Option<PrincipalName> {
-        self.group_name.clone().map(PrincipalName::Group)
-    }
-}
-
-impl Principal {
-    /// The principal whose name is written.
-    pub(super) fn named(&self) -> Option<PrincipalName> {
-        let service_principal = self.service_principal_name.as_ref();
-        PrincipalName::written(self.user_name.as_ref(), self.group_name.as_ref(), service_principal)
-    }
 }

@@ -1,6 +1,6 @@
 //! What users write of a PermissionAssignment, what its status shows, and the rules that the API server checks.
 
-use crate::engine::kind::PrincipalName;
+use crate::apis::Permission;
 use crate::engine::prelude::*;
 
 /// A principal's access to a workspace.
@@ -71,22 +71,6 @@ pub struct Principal {
     /// A ServicePrincipal of this namespace. Cannot be changed once the assignment exists. Known on all clouds.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub service_principal_ref: Option<NameRef>,
-}
-
-impl Principal {
-    /// The principal whose name is written.
-    pub(super) fn named(&self) -> Option<PrincipalName> {
-        let service_principal = self.service_principal_name.as_ref();
-        PrincipalName::written(self.user_name.as_ref(), self.group_name.as_ref(), service_principal)
-    }
-}
-
-/// What a principal may do.
-#[derive(Serialize, Deserialize, Clone, Copy, Debug, PartialEq, Eq, JsonSchema)]
-#[allow(clippy::upper_case_acronyms, missing_docs)]
-pub enum Permission {
-    USER,
-    ADMIN,
 }
 
 /// What is shown.

@@ -5,7 +5,6 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::engine::crd::{Management, NameRef, Status};
-use crate::engine::kind::PrincipalName;
 
 /// One role for one principal on the account, a group, a service principal or a policy.
 #[derive(CustomResource, Serialize, Deserialize, Clone, Debug, JsonSchema)]
@@ -109,14 +108,6 @@ pub struct Principal {
     /// A ServicePrincipal of this namespace. Cannot be changed once the grant exists. Known on all clouds.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub service_principal_ref: Option<NameRef>,
-}
-
-impl Principal {
-    /// The principal whose name is written.
-    pub(super) fn named(&self) -> Option<PrincipalName> {
-        let service_principal = self.service_principal_name.as_ref();
-        PrincipalName::written(self.user_name.as_ref(), self.group_name.as_ref(), service_principal)
-    }
 }
 
 /// What is shown.

@@ -4,8 +4,8 @@ use kube::CustomResource;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::apis::Permission;
 use crate::engine::crd::{Listing, Management, NameRef, Status};
-use crate::engine::kind::PrincipalName;
 
 /// The list of all principals that have access to a workspace.
 #[derive(CustomResource, Serialize, Deserialize, Clone, Debug, JsonSchema)]
@@ -93,31 +93,5 @@ pub struct Listed {
     /// USER: may use the workspace. ADMIN: may administer it; with it USER says nothing more. Default: USER. May be changed. Known on all clouds.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 2), extend("x-kubernetes-list-type" = "set"))]
-    pub permissions: Option<Vec<Level>>,
-}
-
-/// What a principal may do.
-#[derive(Serialize, Deserialize, Clone, Copy, Debug, PartialEq, Eq, JsonSchema)]
-#[allow(clippy::upper_case_acronyms, missing_docs)]
-pub enum Level {
-    USER,
-    ADMIN,
-}
-
-impl Level {
-    /// The word in the API.
-    pub(super) fn name(self) -> &'static str {
-        match self {
-            Level::USER => "USER",
-            Level::ADMIN => "ADMIN",
-        }
-    }
-}
-
-impl Listed {
-    /// The principal whose name is written.
-    pub(super) fn named(&self) -> Option<PrincipalName> {
-        let service_principal = self.service_principal_name.as_ref();
-        PrincipalName::written(self.user_name.as_ref(), self.group_name.as_ref(), service_principal)
-    }
+    pub permissions: Option<Vec<Permission>>,
 }

@@ -52,17 +52,15 @@ async fn a_restored_object_knows_its_own_by_the_annotation() {
     assert_eq!(world.changes(), NOTHING);
     // Copied from another namespace: it was not created as this object, so it stays on deletion.
     let world = World::ready(json!({})).await;
-    world.api.edit("it", |it| {
-        it["status"] = Value::Null;
-        it["metadata"]["annotations"]["databricks-operator.io/created-by"] = json!("there/ns/it");
-    });
-    world.settle().await;
-    assert_eq!(world.status()["external"]["adopted"], true);
-    assert_eq!(
-        world.api.events(),
-        ["Adopted", "again"],
-        "that it is Ready once more is counted on the first event"
-    );
+    for events in [["Adopted", "Ready"], ["again", "again"]] {
+        world.api.edit("it", |it| {
+            it["status"] = Value::Null;
+            it["metadata"]["annotations"]["databricks-operator.io/created-by"] = json!("there/ns/it");
+        });
+        world.settle().await;
+        assert_eq!(world.status()["external"]["adopted"], true);
+        assert_eq!(world.api.events(), events, "what happens once more is counted on the first event");
+    }
     world.api.delete("it");
     world.settle().await;
     assert_eq!(world.changes(), NOTHING);

@@ -186,3 +186,21 @@ async fn what_the_api_server_drops_from_a_status_is_no_endless_loop() {
     world.reconcile().await;
     assert_eq!(world.api.writes(), ["status"]);
 }
+
+/// Covers ST-07, ST-12. Thousands of objects may have the interval of one DatabricksAuth: each shows another one with its next write.
+#[tokio::test(start_paused = true)]
+async fn another_interval_of_the_databricks_auth_is_in_force_at_once_and_no_reason_to_write() {
+    let world = World::ready(json!({})).await;
+    let mut spec = auth_spec(Value::Null);
+    spec.resync_interval = Some(serde_json::from_value(json!("1h")).unwrap());
+    world.engine.auths.store(&auth(), &spec, Ok(Arc::new(Session::of(account()))));
+    world.reconcile().await;
+    assert_eq!(world.fake.calls(), ["LIST "], "nothing was read in this session yet");
+    tokio::time::advance(seconds(3_500)).await;
+    world.reconcile().await;
+    assert_eq!(world.fake.calls(), NOTHING, "the reading is new enough");
+    assert_eq!(world.api.writes(), NOTHING);
+    assert_eq!(world.status()["effective"]["resyncInterval"], "10m");
+    world.apply(json!({"value": "new"})).reconcile().await;
+    assert_eq!(world.status()["effective"]["resyncInterval"], "1h");
+}

@@ -33,7 +33,7 @@ async fn what_nothing_manages_is_bound_and_then_changed() {
     world.apply(json!({})).reconcile().await;
     assert_eq!(world.fake.calls(), ["LIST ", "GET a", "PATCH a value"]);
     assert_eq!(world.api.writes(), ["metadata", "status", "status", "metadata"], "bound, then sent");
-    assert_eq!(world.api.events(), ["Updated", "Created", "Ready"]);
+    assert_eq!(world.api.events(), ["Updated", "Created"]);
     assert_eq!(world.fake.judged.lock().unwrap().len(), 1, "its guard is asked once");
     let external = world.status()["external"].clone();
     assert_eq!((&external["id"], &external["adopted"]), (&json!("a"), &json!(false)), "it is put back later");
