@@ -157,7 +157,7 @@ const PARENT: &str = "metastore_id";
 /// The fields of which a credential has one. Databricks tests it when it is changed.
 const SORTS: [&str; 2] = ["aws_iam_role", "azure_managed_identity"];
 
-const EXISTS: &str = "names are unique in a metastore in any case, also among service credentials: write another spec.name, or to adopt \
+const EXISTS: &str = "names are unique in a metastore regardless of case, also among service credentials: write another spec.name, or to adopt \
     the one that exists, set spec.adoptionPolicy to IfExists";
 
 fn path(api: &Reader, metastore: &str, name: Option<&str>) -> Path {
