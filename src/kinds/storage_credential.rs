@@ -87,7 +87,7 @@ impl ExternalResource for StorageCredential {
         let mut changes = generic::<Self>(want, seen)?;
         changes.retain(|change| !want.is_alike(&seen.state, &change.path));
         for change in changes.iter_mut().filter(|change| SORTS.contains(&&*change.path)) {
-            change.when = When::Never("the credential in the account is of another sort".into());
+            change.when = When::Never("the credential in the account is of another type".into());
         }
         Ok(changes)
     }

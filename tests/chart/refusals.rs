@@ -34,7 +34,7 @@ fn contradictions_are_refused_by_name() {
             ],
         ),
         ("networkPolicy.databricksCidrs={192.0.2.0/24}", &["networkPolicy.databricksCidrs narrows nothing"]),
-        ("auth.create=true,scope.watchLabelSelector=shard=a", &["scope.watchLabelSelector does not see"]),
+        ("auth.create=true,scope.watchLabelSelector=shard=a", &["which scope.watchLabelSelector excludes"]),
         ("helmTest.enabled=true", &["helmTest.enabled needs an operator that watches all objects"]),
     ]);
     refused_together(&[

@@ -97,7 +97,7 @@ impl Auths {
                 && a.cloud == b.cloud
         };
         if !same(&entry.spec, spec) {
-            entry.usable = Err(Error::retry("it was changed and is being tried"));
+            entry.usable = Err(Error::retry("it was changed, and its credentials are being checked"));
         }
         let news = entry.spec != *spec;
         entry.spec = spec.clone();
@@ -202,8 +202,8 @@ impl Auths {
             // A Secret may get the key before its DatabricksAuth gets the type, and a client secret is sent.
             if secret.expose_secret().trim_start().starts_with('{') {
                 return Err(unusable(
-                    "it is a key file, and not the secret of a service principal: if it is of Google, write \
-                    spec.authType: GOOGLE_ID",
+                    "it is a key file, and not the secret of a service principal: if it is the key of a Google service account, \
+                    set spec.authType to GOOGLE_ID",
                 ));
             }
             return Ok(Credentials::Secret(secret));
@@ -212,8 +212,8 @@ impl Auths {
         let client_id = spec.client_id.as_deref().unwrap_or_default();
         if key.email() != client_id {
             return Err(unusable(
-                "it is the key of another service account than spec.clientId names: write the e-mail address of its service \
-                 account there, or the key of the one that is named into the Secret",
+                "it is the key of another service account than spec.clientId names: write the e-mail address of the key's service \
+                 account in spec.clientId, or write the key of the account that spec.clientId names into the Secret",
             ));
         }
         Ok(Credentials::Google(key))

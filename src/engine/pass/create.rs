@@ -101,7 +101,7 @@ impl Work<'_> {
             if pinned.get(&need.field) != Some(&now) {
                 let text = format!(
                     "{name} now means another principal ({now}) than the one this object was created for: delete this \
-                     object and apply it again if that is meant"
+                     object and apply it again if the new one is intended"
                 );
                 return Err(Error::terminal(Reason::PrincipalChanged, text));
             }

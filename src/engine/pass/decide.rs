@@ -148,8 +148,8 @@ fn about_secret(view: &View<'_>, secret: &IssuedSecret, seen: &Seen) -> Option<S
         Task::Later(id, after) => Step::DecideLater {
             after: after.min(DAY),
             message: format!(
-                "spec.renewal requests a new secret: it is created once the former one, {id}, may be deleted; a shorter \
-                 spec.overlap makes that sooner"
+                "spec.renewal requests a new secret: it is created once the former one, {id}, may be deleted; shorten spec.overlap \
+                 to get it earlier"
             ),
         },
         // What else is to be done to the object does not need its secret.
@@ -160,8 +160,8 @@ fn about_secret(view: &View<'_>, secret: &IssuedSecret, seen: &Seen) -> Option<S
         Task::LostAgain => wait(
             Reason::Progressing,
             format!(
-                "the Secret {} was deleted or changed again, right after it was written: find out what does that; it gets a new \
-                 secret in a minute or two",
+                "the Secret {} was deleted or changed again, right after it was written: find out which client does that; the \
+                 operator writes a new secret in a minute or two",
                 secret.output.secret_name
             ),
         ),
@@ -178,7 +178,7 @@ fn unseen(view: &View<'_>, settled: bool) -> Step {
     let required = view.adoption == AdoptionPolicy::Required;
     let called = &view.called;
     let missing = |text: String| plan(Reason::ExternalResourceMissing, text);
-    let create = "set spec.managementPolicy to Managed to have that done";
+    let create = "set spec.managementPolicy to Managed to have it created";
     match view.bound_as {
         BoundAs::Managed | BoundAs::Observed if !settled => absent(view, false),
         BoundAs::NamedBySpec => {
@@ -210,7 +210,8 @@ fn without_parent(view: &View<'_>, settled: bool) -> Step {
         return absent(view, false);
     }
     let text = format!(
-        "the account has no {}, which is there as long as what it belongs to: correct the spec, or delete this object",
+        "the account has no {}, and it can only exist together with the object that it belongs to: correct the spec, or delete \
+         this object",
         view.called
     );
     if view.observe {

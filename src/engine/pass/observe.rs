@@ -215,8 +215,8 @@ impl Observer<'_> {
             Some(left) => Err(Error::Transient {
                 reason: Reason::Retrying,
                 message: format!(
-                    "the account does not show {} {id}, and a change of it without a response may still have its effect: it \
-                     counts as gone only once that is over",
+                    "the account does not show {} {id}, but a change of it without a response may still have its effect: it counts \
+                     as gone only once that is excluded",
                     self.claimant.who.kind
                 ),
                 after: Some(left),

@@ -123,9 +123,9 @@ impl Work<'_> {
         let Some(meant) = self.meant_by_others(roster, &due) else { return Ok(removed) };
         for one in due {
             let why = match meant.get(&one.id) {
-                Some(other) => {
-                    Some(format!("{other} is for it: it stays until that object manages it, or is deleted"))
-                }
+                Some(other) => Some(format!(
+                    "{other} names it too: the access stays until that object manages it, or is deleted"
+                )),
                 None => self.kept(target, roster, &one.id, &removed).await?,
             };
             // What was kept until now has its whole time again.

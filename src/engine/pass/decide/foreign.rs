@@ -64,7 +64,7 @@ pub fn foreign(view: &View<'_>, seen: &Seen, marked: bool) -> Step {
 fn instead_of_adoption(view: &View<'_>, secret: &IssuedSecret, seen: &Seen) -> Step {
     if secret.without_successor {
         let text = format!(
-            "{} is in the account already, with the id {}, and no read shows its secret: to adopt it without that, remove \
+            "{} is in the account already, with the id {}, and no read shows its secret: to adopt it without its secret, remove \
              spec.secretName and set spec.adoptionPolicy to Required; otherwise give this one another name",
             view.called, seen.id
         );

@@ -594,7 +594,10 @@ fn a_fixed_reference_is_named_by_what_it_must_mean() {
     let changes = [change("network_id", When::Never("it stays".into()))];
     let ours = view(BoundAs::Managed, Found::Ours(it));
     let text = refusal(&View { changes: &changes, immutable: FIXED, ..ours });
-    assert!(text.contains("spec.networkRef: it stays: let it mean \"n-1\", as the account has it"), "{text}");
+    assert!(
+        text.contains("spec.networkRef: it stays: let it refer to \"n-1\", as the account has it"),
+        "{text}"
+    );
 }
 
 #[test]

@@ -64,7 +64,7 @@ pub fn write_back(field: &str, value: &Value) -> String {
     match value {
         Value::Null => "remove the field, as the account has no value for it".into(),
         _ if field.ends_with("Ref") || field.ends_with("Refs") => {
-            format!("let it mean {text}, as the account has it")
+            format!("let it refer to {text}, as the account has it")
         }
         _ => format!("write {text}, as the account has it"),
     }
