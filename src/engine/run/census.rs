@@ -172,7 +172,11 @@ fn queues(meter: &Meter, engine: Option<&Engine>, to: &mut DescriptorEncoder) ->
     for (kind, (waiting, _)) in &all {
         depth.encode_family(kind)?.encode_gauge(waiting)?;
     }
-    let mut oldest = gauge(to, "workqueue_oldest_seconds", "For how long the object at the head of the queue has been waiting")?;
+    let mut oldest = gauge(
+        to,
+        "workqueue_oldest_seconds",
+        "For how long the object at the head of the queue has been waiting",
+    )?;
     for (kind, (_, longest)) in &all {
         oldest.encode_family(kind)?.encode_gauge(&longest.as_secs_f64())?;
     }
