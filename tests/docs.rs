@@ -220,7 +220,7 @@ fn forbidden() -> Vec<String> {
 
 /// No path of somebody's machine, and no place that packages come from, which is the reader's to choose.
 #[test]
-fn no_file_tells_where_it_was_written() {
+fn no_file_names_the_machine_it_was_written_on() {
     let words = forbidden();
     let mut found = vec![];
     for path in files() {

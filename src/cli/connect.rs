@@ -285,7 +285,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn so_does_a_list_that_stops_in_the_middle() {
+    async fn a_list_that_stops_in_the_middle_fails_at_last() {
         let part = b"HTTP/1.1 200 OK\r\ncontent-length: 100\r\n\r\n{";
         let waited = waited(part, async |api| api.list(&ListParams::default()).await).await;
         assert!(about(waited, SILENCE), "{waited:?}");
@@ -309,7 +309,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_cluster_that_does_not_tell_its_uid_gives_no_name() {
+    async fn a_cluster_without_a_readable_uid_gives_no_name() {
         let namespace = |uid: &str| {
             format!(
                 r#"{{"apiVersion":"meta.k8s.io/v1","kind":"PartialObjectMetadata","metadata":{{"name":"kube-system"{uid}}}}}"#

@@ -167,14 +167,14 @@ mod tests {
     }
 
     #[test]
-    fn one_worker_does_both() {
+    fn a_quarter_of_the_workers_takes_no_new_objects_unless_there_is_only_one() {
         for (workers, places) in [(1, 1), (2, 1), (4, 3), (8, 6), (16, 12)] {
             assert_eq!(Line::new(workers, Arc::default()).places, places, "{workers}");
         }
     }
 
     #[tokio::test(start_paused = true)]
-    async fn who_waits_is_woken_in_order_and_each_namespace_in_its_turn() {
+    async fn waiting_objects_are_triggered_in_order_and_namespaces_take_turns() {
         let (line, mut woken) = line();
         let mut inside: Vec<_> =
             ["a", "b", "c"].iter().filter_map(|name| line.enter(&who("one", name)).ok()).collect();
@@ -220,7 +220,7 @@ mod tests {
 
     /// However many wait, an object costs as much as if there were few.
     #[tokio::test(start_paused = true)]
-    async fn who_waits_is_woken_once() {
+    async fn a_waiting_object_is_triggered_once() {
         for count in [30, 300, 3000] {
             let (line, mut woken) = line();
             let mut inside: Vec<_> =
@@ -241,7 +241,7 @@ mod tests {
 
     /// All workers may be busy for a while.
     #[tokio::test(start_paused = true)]
-    async fn who_comes_late_still_has_its_place() {
+    async fn an_object_that_enters_late_keeps_its_place() {
         let (line, mut woken) = line();
         let mut inside: Vec<_> =
             ["a", "b", "c"].iter().filter_map(|name| line.enter(&who("one", name)).ok()).collect();

@@ -70,7 +70,7 @@ fn refusal(view: &View<'_>) -> String {
 }
 
 #[test]
-fn what_is_absent_is_made_unless_a_policy_says_otherwise() {
+fn a_missing_object_is_created_unless_a_policy_forbids_it() {
     let gone = || Found::Nothing { settled: true };
     let with = |bound_as, f: &dyn Fn(&mut View<'_>)| {
         let mut v = view(bound_as, gone());
@@ -292,7 +292,7 @@ fn what_is_absent_and_only_observed_is_a_plan() {
 
 /// Covers LC-03, LC-18.
 #[test]
-fn who_observes_needs_no_permission_and_gets_none_by_it() {
+fn an_observed_object_needs_no_permission_and_gives_none() {
     let it = seen(Phase::Ready);
     for adoption in [AdoptionPolicy::Never, AdoptionPolicy::IfOwned, AdoptionPolicy::IfExists] {
         let observe =
@@ -312,7 +312,7 @@ fn who_observes_needs_no_permission_and_gets_none_by_it() {
 
 /// Covers LC-19.
 #[test]
-fn what_failed_is_tried_again_when_somebody_asks_and_says_what_else_helps() {
+fn a_failed_object_is_retried_on_request_and_its_message_names_other_ways() {
     let failed = seen(Phase::Failed("no such bucket".into()));
     let again = || vec!["aws_region".to_owned()];
     let v = View { again: again(), ..view(BoundAs::Managed, Found::Ours(failed.clone())) };
@@ -352,7 +352,7 @@ fn a_message_about_a_fixed_field_says_the_value_that_the_account_has() {
 }
 
 #[test]
-fn a_strangers_object_is_taken_over_only_by_permission() {
+fn a_foreign_object_is_adopted_only_with_permission() {
     let it = seen(Phase::Ready);
     for (adoption, stranger, marked, asked) in [
         (AdoptionPolicy::Never, "refuse AlreadyExists", "refuse AlreadyExists", "refuse AlreadyExists"),
@@ -375,7 +375,7 @@ fn a_strangers_object_is_taken_over_only_by_permission() {
 }
 
 #[test]
-fn what_is_ours_is_changed_where_it_may_be() {
+fn an_owned_object_is_changed_only_in_fields_that_may_change() {
     let ready = seen(Phase::Ready);
     let now = [change("a.x", When::Now), change("a.y", When::Now), change("b", When::Never("no".into()))];
     let never = [change("b", When::Never("no".into()))];
@@ -465,7 +465,7 @@ fn what_is_always_there_is_compared_in_each_state_and_deleted_by_being_put_back(
 }
 
 #[test]
-fn what_is_always_there_is_missing_only_with_what_it_belongs_to() {
+fn a_standing_object_is_missing_only_together_with_its_parent() {
     for bound_as in [BoundAs::Nothing, BoundAs::NamedBySpec, BoundAs::Observed, BoundAs::Managed] {
         let gone = View { standing: true, ..view(bound_as, Found::Nothing { settled: true }) };
         assert_eq!(word(&gone), "refuse ExternalResourceMissing", "{bound_as:?}");

@@ -30,7 +30,7 @@ fn refusal_by_it(status: &Value) -> bool {
 
 /// Covers LC-02.
 #[tokio::test(start_paused = true)]
-async fn who_shares_a_part_waits_until_the_object_that_has_all_of_it_gives_it_up() {
+async fn an_object_that_shares_a_part_waits_until_the_holder_of_the_whole_part_gives_it_up() {
     for (end, written) in [
         (json!({"value": "v"}), &["PATCH id-a value", "POST of other"][..]),
         (json!({"value": "all of x", "managementPolicy": "Observe"}), &["POST of other"][..]),

@@ -109,7 +109,7 @@ async fn an_object_that_stepped_aside_gets_its_name_as_soon_as_a_read_shows_that
 }
 
 #[tokio::test(start_paused = true)]
-async fn nobody_steps_aside_for_a_name_that_is_not_given_up() {
+async fn no_object_steps_aside_for_a_name_that_is_not_given_up() {
     // Another user's object has the name: stepping aside would only lose the one that this object has.
     let world = world_of(Fake::with(|fake| fake.steps_aside = true), |_| {});
     world.apply(json!({})).settle().await;
