@@ -55,7 +55,7 @@ pub struct WorkspaceNetworkOptionSpec {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 32))]
     pub network_policy_id: Option<String>,
-    /// Allows the operator to replace a policy that does not restrict who may reach the workspace with one that does. This can lock out all users of the workspace; the account stays reachable. You may set it in advance, and leave it set. May be changed at any time. Known on AWS and Azure.
+    /// Allows the operator to replace a policy that does not restrict who may reach the workspace with one that does, which can lock out all users of the workspace; the account stays reachable. You may set it in advance, and leave it set. May be changed at any time. Known on AWS and Azure.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub allow_ingress_restriction: Option<bool>,
 }

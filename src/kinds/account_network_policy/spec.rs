@@ -33,7 +33,7 @@ pub struct AccountNetworkPolicySpec {
     /// What compute may reach. Without this field, the operator leaves it as it is in the account. May be changed. Known on AWS and Azure.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub egress: Option<Egress>,
-    /// For `default-policy`: allows a change after which the policy restricts egress: RESTRICTED_ACCESS, unless DRY_RUN is for all products. The serverless compute of all workspaces without another policy is then cut off from all destinations that are not allowed. You may set it in advance, and leave it set. May be changed at any time. Known on AWS and Azure.
+    /// For `default-policy`: allows a change after which the policy restricts egress, which cuts off the serverless compute of all workspaces without another policy from all destinations that are not allowed. The policy restricts egress with RESTRICTED_ACCESS, unless DRY_RUN is for all products. You may set it in advance, and leave it set. May be changed at any time. Known on AWS and Azure.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub allow_default_policy_restriction: Option<bool>,
 }

@@ -41,7 +41,7 @@ pub struct PrivateAccessSettingsSpec {
     /// ACCOUNT (default): all VPC endpoints of the account may be used. ENDPOINT: only those of allowedVpcEndpointRefs and allowedVpcEndpointIds. A change from ACCOUNT to ENDPOINT needs allowEndpointRemoval. May be changed, with the same effect on all workspaces. Known on AWS and GCP.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub private_access_level: Option<PrivateAccessLevel>,
-    /// Allows a change after which fewer VPC endpoints may be used: a list that lacks one of them, or a change of privateAccessLevel from ACCOUNT to ENDPOINT. This cuts off the users who connect through the other endpoints. You may set it in advance, and leave it set. May be changed at any time. Known on AWS and GCP.
+    /// Allows a change after which fewer VPC endpoints may be used, which cuts off the users who connect through the others. Such a change is a list that lacks one of them, or a change of privateAccessLevel from ACCOUNT to ENDPOINT. You may set it in advance, and leave it set. May be changed at any time. Known on AWS and GCP.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub allow_endpoint_removal: Option<bool>,
     /// The VpcEndpoints of this namespace that may be used, with the level ENDPOINT. An endpoint is removed only with allowEndpointRemoval. May be combined with allowedVpcEndpointIds. May be changed. Known on AWS and GCP.

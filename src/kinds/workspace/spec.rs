@@ -76,7 +76,7 @@ pub struct WorkspaceSpec {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 64))]
     pub private_access_settings_id: Option<String>,
-    /// Allows the operator to give a RUNNING workspace private access settings with publicAccessEnabled false, if it had open settings or none. This cuts off all users without a private connection. You may set it in advance, and leave it set. May be changed at any time. Known on AWS and GCP.
+    /// Allows the operator to give a RUNNING workspace with open private access settings, or with none, settings with publicAccessEnabled false, which cuts off all users without a private connection. You may set it in advance, and leave it set. May be changed at any time. Known on AWS and GCP.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub allow_public_access_removal: Option<bool>,
     /// The CustomerManagedKey of this namespace that encrypts notebooks, queries and secrets; its use case is MANAGED_SERVICES. Can be added or changed while RUNNING or FAILED; never removed. Known on AWS and GCP.
