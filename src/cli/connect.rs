@@ -111,7 +111,7 @@ async fn uid_of_cluster(client: &Client) -> Result<String, String> {
     match tokio::time::timeout(CALL_TIMEOUT, api.get_metadata_opt(KUBE_SYSTEM)).await {
         Ok(Ok(Some(namespace))) => {
             let uid = namespace.metadata.uid.filter(|uid| is_installation(uid));
-            uid.ok_or_else(|| "its UID cannot be used as a name".into())
+            uid.ok_or_else(|| "it has no UID that can be used as a name".into())
         }
         Ok(Ok(None)) => Err("there is no such namespace".into()),
         Ok(Err(kube::Error::Api(status))) => Err(status.message),
