@@ -210,8 +210,7 @@ fn without_parent(view: &View<'_>, settled: bool) -> Step {
         return absent(view, false);
     }
     let text = format!(
-        "the account has no {}, and it can only exist together with the object that it belongs to: correct the spec, or delete \
-         this object",
+        "the account has no {}, which exists only together with what it belongs to: correct the spec, or delete this object",
         view.called
     );
     if view.observe {
