@@ -167,6 +167,21 @@ fn the_uninstallation_retains_objects_of_every_kind() {
     assert!(block.contains("kubectl get databricks --all-namespaces"), "it names kinds: {block}");
 }
 
+/// `make` alone shows the targets.
+#[test]
+fn make_help_names_every_target_that_documents_name() {
+    let mut make = std::process::Command::new("make");
+    let output = make.args(["--no-print-directory", "help"]).current_dir(root()).output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let help = String::from_utf8(output.stdout).unwrap();
+    for document in ["README.md", "CONTRIBUTING.md"] {
+        for rest in read(document).split("`make ").skip(1) {
+            let target: String = rest.chars().take_while(|c| c.is_ascii_lowercase() || *c == '-').collect();
+            assert!(help.contains(&format!("make {target} ")), "{document} names `make {target}`: {help}");
+        }
+    }
+}
+
 /// Without server-side apply, each CRD is copied into an annotation, which the API server limits.
 #[test]
 fn the_copies_of_crds_are_as_small_as_the_documents_say() {
