@@ -3,16 +3,16 @@
 WORLD = $${CARGO_TARGET_DIR:-target}/debug/world
 
 help:
-	@echo 'make demo   see the operator at work, against a simulated account'
-	@echo 'make up     the same to try things out: leaves it running in the background'
+	@echo 'make demo   shows the operator at work, on a simulated account'
+	@echo 'make up   starts a cluster, a simulated account and the operator in the background, to try things out'
 	@echo 'make down   stops what `make up` started'
-	@echo 'make test   all tests but for the next line's'
-	@echo 'make campaign   runs of the operator with faults, in one thread each under virtual time: RUNS=100000 KIND=Group,User STORY=Create; SEED=17 KIND=Group STORY=Create replays one'
-	@echo 'make controls   shows that the campaign sees bugs: seeds each of hack/campaign/controls and runs it; ONLY=intent tries a few'
+	@echo 'make test   runs all tests, except `make test-argocd` and `make terraform`'
+	@echo 'make test-argocd   runs the operator with a real Argo CD, which Go takes minutes to build, once'
+	@echo "make terraform   runs Databricks' Terraform provider on the simulated account: plan, create, change, destroy; Go takes minutes to build it, once"
+	@echo 'make campaign   runs the operator under injected faults, in virtual time: RUNS=100000 KIND=Group,User STORY=Create; SEED=17 KIND=Group STORY=Create replays one run'
+	@echo 'make controls   shows that the campaign sees bugs: seeds each bug of hack/campaign/controls into a copy and runs the campaign; ONLY=intent tries a few'
 	@echo 'make bench   measures what the operator costs, in some 15 minutes: ONLY=peer,scale N=300 measures less; SIZES=30000, JSON=bench.json, WRITE=docs/performance.md'
-	@echo 'make test-argocd   a real Argo CD with the operator and the account; Go takes minutes to build it, once'
-	@echo "make terraform   Databricks' Terraform provider plans, creates, changes and destroys against the simulated account; Go takes minutes to build it, once"
-	@echo 'make generate   writes what is generated: CRDs, rules of access control, what the chart has of them, the manifest of config/install, tables of tests and documents, config/argocd'
+	@echo 'make generate   writes all generated files: CRDs, RBAC rules, the copies of both in the chart, the manifest of config/install, tables of tests and documents, config/argocd'
 	@echo 'make recording   runs the demo and records what it prints in docs/demo.txt'
 
 demo up down: build
@@ -23,23 +23,23 @@ recording: build
 	$(WORLD) demo >docs/demo.txt.new
 	mv docs/demo.txt.new docs/demo.txt
 
-# Most of a story is waiting, so there are more of them at a time than cores.
+# A story mostly waits, so more stories run at a time than there are cores.
 test: cargo
 	RUST_TEST_THREADS=$${RUST_TEST_THREADS:-8} cargo test --workspace --locked
 
-# Apart from `test`, as Argo CD takes minutes to build. Tells its stories as they happen.
+# Not part of `test`, as Argo CD takes minutes to build. It prints its stories as they happen.
 test-argocd: cargo
 	cargo test --workspace --locked --test argocd -- --nocapture --test-threads=3
 
 campaign: cargo
 	cargo run --locked --quiet --profile campaign -p campaign
 
-# The operator as it is released. What measures it is built like the campaign, which takes less time.
+# The operator is built as it is released. The program that measures it is built like the campaign, which takes less time.
 bench: cargo
 	cargo build --locked --release -p databricks-operator
 	cargo run --locked --quiet --profile campaign -p bench
 
-# Apart from `test`, as OpenTofu and the provider take minutes to build.
+# Not part of `test`, as OpenTofu and the provider take minutes to build.
 terraform: cargo
 	cargo run --locked --quiet -p terraform
 
@@ -47,13 +47,13 @@ terraform: cargo
 controls: cargo
 	hack/campaign/controls/run
 
-# Each kind is in all of these; a test fails while one of them is not in step. The last line needs an object of each kind that a
-# story recorded, and says so.
+# Each kind is in all of these files; a test fails while one of them is not in step. The last line needs an object of each kind that a
+# story recorded; if one is missing, it says so.
 generate: cargo
 	cargo run --locked --quiet -- crds --out crds --out charts/databricks-operator/files/crds
 	cargo run --locked --quiet -- rbac --out charts/databricks-operator/files
 	UPDATE=1 cargo test --locked --quiet --test ids --test chart
-	UPDATE=1 cargo test --locked --quiet --test docs -- documented metrics_md
+	UPDATE=1 cargo test --locked --quiet --test docs -- documented metrics_md dangers
 	UPDATE=1 cargo test --locked --quiet --test argocd_health in_step
 
 build: cargo

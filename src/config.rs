@@ -255,7 +255,7 @@ impl Run {
             );
         }
         if self.metrics_auth && self.metrics_tls_cert.is_none() {
-            return Err("--metrics-auth needs --metrics-tls-cert and --metrics-tls-key: tokens are not taken in plain".into());
+            return Err("--metrics-auth needs --metrics-tls-cert and --metrics-tls-key: tokens are accepted over TLS only".into());
         }
         Ok(())
     }

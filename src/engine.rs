@@ -11,13 +11,12 @@
 //! | hold | when deleting: nothing may still refer to this object | `pass/prepare.rs`, [`memory`] |
 //! | resolve | references and names → ids, pinned | `pass/resolve.rs`, [`kind`] |
 //! | desire | spec + ids → desired state; pure | `pass/prepare.rs`, a kind |
-//! | observe | the shared LIST's row, or a read by id | `pass/observe.rs` with the inputs that `pass/view.rs` gathers, [`account`] |
-//! | decide | all of the above → one step; pure | `pass/decide.rs` with the view that `pass/view.rs` gathers |
-//! | act | intent, guard, then at most one call | `pass/act.rs`: one of `pass/create.rs`, `pass/update.rs`, `pass/delete.rs`, `pass/bind.rs` and `pass/report.rs`, [`kind`] |
-//! | conclude | outcome → one status write, events, the next reconcile; pure plan | `pass/conclude.rs`, `pass/record.rs` |
+//! | observe | the shared LIST's row, or a read by id | `pass/observe.rs`, with what `pass/inputs.rs` gathers for it, [`account`] |
+//! | decide | all of the above → one step; pure | `pass/decide.rs`, with what `pass/inputs.rs` gathers for it |
+//! | act | intent, guard, then at most one call | one of `pass/create.rs`, `pass/update.rs`, `pass/delete.rs`, `pass/rotate.rs`, `pass/bind.rs` and `pass/report.rs`, [`kind`] |
+//! | conclude | outcome → one status write, events, the next reconcile; pure plan | `pass/end.rs`, with the plan of `pass/conclude.rs` |
 //!
-//! What several of these need of the object under work is in `pass/work.rs`; what several writes need, in `pass/claims.rs`,
-//! `pass/guard.rs` and `pass/output.rs`.
+//! [`pass`] says which of its files answers which question.
 //!
 //! The folders are strata. A file may use what is below it, and another folder only through its door, the file of the
 //! folder's name; `tests/architecture` holds them to that. From below: [`crd`], [`error`], [`kind`], [`cluster`] and

@@ -10,7 +10,7 @@
 //!
 //! Why this is ours: `axum::serve` has no limit on connections, and the limits of `tower` and `tower-http` count requests in
 //! progress, so a client that connects and sends nothing counts for none of them. A semaphore before `accept` caps the
-//! connections, but then a probe waits behind idle ones until they time out. The story `idle_connections_hold_up_nobody` has
+//! connections, but then a probe waits behind idle ones until they time out. The story `idle_connections_hold_up_no_other_client` has
 //! more idle connections than the process may open files, each open again as soon as it is closed, and a probe and a scrape
 //! must get their response within five seconds. Only closing the idlest connection keeps that promise. HTTP itself is
 //! `hyper-util`'s.

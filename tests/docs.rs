@@ -158,6 +158,41 @@ fn the_skeleton_of_a_kind_is_one_and_keeps_the_rules() {
     assert_eq!(schema["x-kubernetes-validations"].as_array().unwrap().len(), 6, "{schema}");
 }
 
+/// Also objects of kinds that are added later.
+#[test]
+fn the_uninstallation_retains_objects_of_every_kind() {
+    let text = read("docs/uninstall.md");
+    let retains = |block: &&str| block.contains(r#""deletionPolicy":"Retain""#);
+    let block = text.split("```").find(retains).expect("docs/uninstall.md has no such block");
+    assert!(block.contains("kubectl get databricks --all-namespaces"), "it names kinds: {block}");
+}
+
+/// `make` alone shows the targets.
+#[test]
+fn make_help_names_every_target_that_documents_name() {
+    let mut make = std::process::Command::new("make");
+    let output = make.args(["--no-print-directory", "help"]).current_dir(root()).output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let help = String::from_utf8(output.stdout).unwrap();
+    for document in ["README.md", "CONTRIBUTING.md"] {
+        for rest in read(document).split("`make ").skip(1) {
+            let target: String = rest.chars().take_while(|c| c.is_ascii_lowercase() || *c == '-').collect();
+            assert!(help.contains(&format!("make {target} ")), "{document} names `make {target}`: {help}");
+        }
+    }
+}
+
+/// Without server-side apply, each CRD is copied into an annotation, which the API server limits.
+#[test]
+fn the_copies_of_crds_are_as_small_as_the_documents_say() {
+    let sizes = cli::crds().into_iter().map(|crd| serde_json::to_string(&crd).unwrap().len());
+    let largest = sizes.max().unwrap();
+    assert!(largest < 60_000, "the largest has {largest} bytes: correct the documents");
+    for document in ["docs/argocd.md", "charts/databricks-operator/README.md"] {
+        assert!(read(document).contains("each copy is smaller than 60 kB"), "{document}");
+    }
+}
+
 /// The name of a heading in links, as GitHub makes it.
 fn slug(heading: &str) -> String {
     let text = heading.trim_start_matches('#').trim().to_lowercase();
@@ -220,7 +255,7 @@ fn forbidden() -> Vec<String> {
 
 /// No path of somebody's machine, and no place that packages come from, which is the reader's to choose.
 #[test]
-fn no_file_tells_where_it_was_written() {
+fn no_file_names_the_machine_it_was_written_on() {
     let words = forbidden();
     let mut found = vec![];
     for path in files() {

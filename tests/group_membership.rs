@@ -105,7 +105,7 @@ fn a_bound_membership_is_a_part_of_the_group_that_it_is_in() {
 
 /// Covers SE-08. A group gives the role to the members of groups in it, and of groups in those.
 #[tokio::test]
-async fn a_group_in_a_group_of_administrators_is_joined_only_by_a_word() {
+async fn a_group_in_a_group_of_administrators_is_joined_only_with_a_permission() {
     let simulator = Simulator::start(Config::default()).await.unwrap();
     let api = connect(&simulator);
     let insert = |name: &str, inner: &[&str], roles: &[&str]| {

@@ -1,8 +1,8 @@
 //! The table of promises and the tests that show them, `tests/README.md`.
 //!
 //! A test says what it shows in its doc comment, `/// Covers LC-03, LC-04.` (the list ends with a full stop or a colon). The
-//! table is made of these and must be in step: `UPDATE=1 cargo test --test ids` writes it anew. A promise that no test
-//! shows is a failure, and so is a test that shows what nobody promised.
+//! table is made of these and must be in step: `UPDATE=1 cargo test --test ids` writes it. A promise that no test
+//! shows is a failure, and so is a test that covers an unknown promise, or an id with two promises.
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking, its set-up too")]
 
 use std::collections::BTreeMap;
@@ -12,8 +12,8 @@ use std::path::Path;
 /// What has to be shown by a test.
 const PROMISES: &[(&str, &str)] = &[
     ("ST-01", "`status.observedGeneration` is that of the spec only after that spec was carried out"),
-    ("ST-02", "a new object does not look finished before it was looked at"),
-    ("ST-03", "`Ready`, `Synced` and `ReferencesResolved` are there from the first write of the status on"),
+    ("ST-02", "a new object does not look finished before it was reconciled"),
+    ("ST-03", "`Ready`, `Synced` and `ReferencesResolved` are present from the first write of the status on"),
     ("ST-04", "each condition says which generation it is about, and all agree when `Ready` is True"),
     ("ST-05", "`Ready`, `Reconciling` and `Stalled` exclude each other"),
     ("ST-07", "where nothing changed, no status is written"),
@@ -21,7 +21,7 @@ const PROMISES: &[(&str, &str)] = &[
     ("ST-09", "reasons are documented words; messages have no secret, request id, time or counter"),
     (
         "ST-10",
-        "`kubectl wait` for Ready and for the deletion returns when it is so, not before and not never",
+        "`kubectl wait` for Ready and for the deletion returns as soon as the state is reached, and not before",
     ),
     ("ST-12", "the status says which object it is and which policies apply, and holds no secret"),
     ("ST-14", "`kubectl get` has the same columns for all kinds, `kubectl explain` a text for each field"),
@@ -48,7 +48,7 @@ const PROMISES: &[(&str, &str)] = &[
     ("GO-10", "with waves, what comes later begins when all before it is Healthy, and goes before that goes"),
     ("GO-11", "what a GitOps tool marks an object with is on nothing else, in the cluster or in the account"),
     ("GO-12", "each action for Argo CD patches one field"),
-    ("HA-01", "of two replicas one acts; when it dies or ends, the other takes over, soon"),
+    ("HA-01", "of two replicas one acts; when it dies or ends, the other soon replaces it"),
     ("HA-02", "a replica that cannot renew its lease stops writing before another can begin"),
     ("HA-03", "the end of a process waits for the calls under way, and loses no id"),
     ("HA-04", "a start with thousands of objects writes nothing, and serves users at once"),
@@ -61,18 +61,21 @@ const PROMISES: &[(&str, &str)] = &[
     ("LC-01", "one object in the account for each Kubernetes object, whatever crashes"),
     ("LC-02", "of two Kubernetes objects that mean one object, one manages it and the other says so"),
     ("LC-03", "what is in the account already is left alone, unless the spec says otherwise"),
-    ("LC-04", "what is proven to be ours is taken over again, without an id in the manifest"),
+    ("LC-04", "what is proven to be ours is adopted again, without an id in the manifest"),
     ("LC-06", "`Observe` only reads; `Managed` without a difference writes nothing either"),
     ("LC-07", "`Observe` reports the difference by field"),
     ("LC-08", "a difference is corrected within the resync interval: the fields that differ, and no others"),
     ("LC-09", "`suspend` stops all calls within a second, and resuming acts at once"),
-    ("LC-10", "`reconcile-requested-at` asks for one look, and is echoed"),
-    ("LC-12", "what disappeared in the account is made again, unless it holds data"),
-    ("LC-13", "objects that are restored without their status find what they had made"),
-    ("LC-14", "what takes long survives a restart, blocks nobody, shows its progress and has a limit"),
+    ("LC-10", "`reconcile-requested-at` triggers one reconcile, and its value is copied to the status"),
+    ("LC-12", "what disappeared in the account is created again, unless it holds data"),
+    ("LC-13", "objects that are restored without their status find what they had created"),
+    (
+        "LC-14",
+        "a long operation survives a restart, blocks no other object, shows its progress and has a limit",
+    ),
     (
         "LC-15",
-        "reads that lag behind writes make nothing twice and lose nothing, for as long as a kind says that they may",
+        "reads that lag behind writes lead to no second object and to no loss, for as long as a kind says that they may",
     ),
     (
         "LC-16",
@@ -80,7 +83,7 @@ const PROMISES: &[(&str, &str)] = &[
     ),
     (
         "LC-17",
-        "an object takes another's place, or says the same in another way, and nothing changes in the account",
+        "an object can replace another one, or name the same thing in another form, and nothing changes in the account",
     ),
     ("LC-18", "an object that is only observed is not adopted, and a missing one is a plan, not a failure"),
     ("LC-19", "what failed is retried when a user requests it, and the message names ways that work"),
@@ -94,23 +97,26 @@ const PROMISES: &[(&str, &str)] = &[
     ),
     (
         "LC-27",
-        "IP access lists come into force only if they let the operator in, and stay in force when the object is deleted",
+        "IP access lists come into force only if they allow the operator, and stay in force when the object is deleted",
     ),
     ("LC-24", "what would cut off the users of workspaces is done only if the spec allows it"),
     (
         "LC-20",
         "what is always in the account is managed by changing it, is left alone if others set it, and is put back when it is deleted",
     ),
-    ("LC-21", "a change that another one overtook is not sent over it: the object is read again"),
+    ("LC-21", "a change does not overwrite one that another client made meanwhile: the object is read again"),
     (
         "LC-22",
-        "what waits for a person outside says what to do and where, has no limit of time, and can be changed and deleted",
+        "an object that waits for an approval says what to do and where, has no time limit, and can be changed and deleted",
     ),
     (
         "LC-28",
         "what is in a workspace is managed at its host, and waits while the workspace does not run or cannot be reached",
     ),
-    ("LC-26", "what is in the account and has no effect is Ready, and says what to write so that it has"),
+    (
+        "LC-26",
+        "an object that is in the account and has no effect is Ready, and says what to write so that it has one",
+    ),
     (
         "LC-30",
         "a secret is replaced with a valid one in its Kubernetes Secret at every moment, and none is left behind",
@@ -131,11 +137,14 @@ const PROMISES: &[(&str, &str)] = &[
         "LC-34",
         "access that is not listed is reported, or removed after its delay, a few at once, and never what another object manages",
     ),
-    ("DL-01", "`Retain` lets an object go without a call"),
-    ("DL-02", "an object that never made anything goes at once, without credentials"),
+    ("DL-01", "`Retain` releases an object without a call"),
+    ("DL-02", "an object that created nothing is released at once, without credentials"),
     ("DL-03", "a deletion without credentials says so, and `Retain` is the way out"),
-    ("DL-04", "with the credentials back, the deletion goes on by itself"),
-    ("DL-05", "gone already is success, in use is shown and asked again, an outage is tried again"),
+    ("DL-04", "once the credentials are back, the deletion continues automatically"),
+    (
+        "DL-05",
+        "to delete what is gone succeeds; an object in use is reported and the deletion is retried, and so it is after an outage",
+    ),
     ("DL-06", "a failed read is never taken for absence"),
     ("DL-07", "a namespace with everything in it can be deleted"),
     ("DL-08", "a DatabricksAuth stays while objects need it"),
@@ -150,12 +159,12 @@ const PROMISES: &[(&str, &str)] = &[
     ("CR-01", "a changed Secret is used at once"),
     ("CR-03", "each mistake in credentials has a reason of its own"),
     ("CR-07", "an account is pinned: nothing is written once it would be another"),
-    ("CR-08", "a token that is turned away is replaced, once, and its refusal is none of what was asked for"),
-    ("CR-09", "an address that the account blocks has a name of its own, and recovery is noticed"),
+    ("CR-08", "a rejected token is replaced once, and its rejection is not taken for a refusal of the call"),
+    ("CR-09", "an address that the account blocks has a reason of its own, and recovery is noticed"),
     ("RF-01", "a missing reference is named, and nothing is written"),
-    ("RF-02", "what becomes ready wakes what waits for it, without polling"),
-    ("RF-03", "a refused reference to another namespace does not tell whether the target exists"),
-    ("RF-04", "a grant opens the door at once and closes it at once; what is in the account stays"),
+    ("RF-02", "what becomes ready triggers what waits for it, without polling"),
+    ("RF-03", "a refused reference to another namespace does not reveal whether the target exists"),
+    ("RF-04", "a grant and its removal take effect at once; what is in the account stays"),
     (
         "RF-05",
         "no object of a namespace makes the operator call the account with credentials that are not granted to that namespace",
@@ -170,17 +179,26 @@ const PROMISES: &[(&str, &str)] = &[
         "RF-11",
         "an object refers to others by id or by name, alone or in a list, and moves from one to another by one call",
     ),
-    ("RF-12", "what a list names and the account does not have keeps nothing in the list that should be out"),
-    ("RF-13", "what an object can be without triggers it, and is deleted without waiting for it"),
+    (
+        "RF-12",
+        "an entry of a list that the account does not have keeps no other entry in that should be removed",
+    ),
+    (
+        "RF-13",
+        "an optional reference triggers its object, and the other object is deleted without waiting for it",
+    ),
     ("RF-14", "a reference means the name of the other object where the account knows it by name"),
-    ("ER-01", "what is refused for good is not tried again by itself, but for a slow re-check"),
+    ("ER-01", "what is refused for good is retried only by a slow re-check"),
     ("ER-02", "a change of spec, credentials, referent or trigger ends Stalled at once"),
     ("ER-03", "a 429 stops its class of calls for as long as the account asks, and nothing else"),
-    ("ER-04", "outages are tried again in growing steps with a bound"),
+    ("ER-04", "outages are retried with growing delays up to a limit"),
     ("ER-10", "a refusal by Databricks is shown at once, and called Stalled only once it is confirmed"),
     ("ER-11", "a failed read leaves a settled object Ready; one that lasts is shown"),
     ("ER-12", "names that move from one object to another in one commit arrive without a person"),
-    ("ER-13", "a refusal that is known to pass is waited for, in each of its wordings"),
+    (
+        "ER-13",
+        "the operator waits for the end of a refusal that is known to be transient, in each of its wordings",
+    ),
     (
         "IM-01",
         "a field that cannot change is refused by the API server, with the way out, and free before the object exists",
@@ -189,19 +207,19 @@ const PROMISES: &[(&str, &str)] = &[
     ("IM-03", "rules over several fields are checked by the API server, the oldest and the newest"),
     ("IM-07", "the committed CRDs are the generated ones, and all kinds keep one form"),
     ("IM-09", "a message about a field that cannot change says the value that the account has"),
-    ("OB-01", "events tell transitions and writes to the account; a repeated failure is one series"),
+    ("OB-01", "events report transitions and writes to the account; a repeated failure is one series"),
     (
         "OB-02",
         "metrics count what happened, with as many series for a thousand objects as for ten, and no name",
     ),
     (
         "OB-03",
-        "alerts, dashboard and runbooks ask for what a running operator tells, and all of that is documented",
+        "alerts, dashboard and runbooks query what a running operator exposes, and all of that is documented",
     ),
     ("OB-04", "log lines name the object; each write to the account is one, with its outcome and no secret"),
     (
         "OB-05",
-        "with a collector, a pass is a span and each call one in it; without one, or with a slow one, no cost",
+        "with a collector, a reconcile is a span with a span for each call; without one, or with a slow one, there is no cost",
     ),
     (
         "OB-06",
@@ -214,19 +232,19 @@ const PROMISES: &[(&str, &str)] = &[
     ("SE-05", "what gives control of the account is allowed only by a grant that names its kind"),
     ("SE-06", "the operator does not take away its own way into the account"),
     ("SE-07", "the operator keeps its own service principal active, and an administrator of the account"),
-    ("SE-08", "the role of an administrator of the account is given only where a grant says so in words"),
+    ("SE-08", "the role of an administrator of the account is given only where a grant says so explicitly"),
     (
         "SE-09",
         "the operator writes Secrets and ConfigMaps only where the chart was asked for it, and none that it did not create",
     ),
-    ("SE-10", "access that others gave is removed only where a grant says so in words"),
+    ("SE-10", "access that others gave is removed only where a grant says so explicitly"),
     ("UX-04", "an upgrade writes no object and calls nothing in the account"),
     ("UX-05", "`helm upgrade` changes the CRDs, `helm rollback` too, `helm uninstall` keeps them"),
     ("UX-06", "each reason of a condition or an event is documented, with a cause and a remedy"),
     ("UX-07", "five commands lead from a cluster to the first Ready object, with kubectl and with Helm"),
     (
         "UX-09",
-        "a runbook's commands show what they are for, and who follows it to the letter gets what it promises",
+        "a runbook's commands show what they are for, and following it to the letter has the promised result",
     ),
     (
         "UX-08",
@@ -243,7 +261,7 @@ const MORE: &[(&str, &str)] = &[
     ("LC-05", "several objects that match are for a person to choose from"),
     ("LC-11", "the resync interval is the object's, else the DatabricksAuth's, else the operator's"),
     ("DL-12", "what is suspended or only observed stays in the account when it is deleted, with a warning"),
-    ("DL-14", "users and service principals are deactivated, and erased only by a word in the spec"),
+    ("DL-15", "users and service principals are deactivated, and erased only with `purge: true`"),
     ("CR-02", "a rotation does not set off all objects at once"),
     ("CR-04", "Secrets are watched by name and never listed"),
     ("CR-05", "tokens are renewed in time, one renewal at a time"),
@@ -252,7 +270,7 @@ const MORE: &[(&str, &str)] = &[
     ("ER-06", "a user's change overtakes a backlog of routine"),
     ("ER-08", "fields and words that are new in the API break nothing"),
     ("ER-09", "at rest, objects of one kind share their reads"),
-    ("IM-04", "a slip in a manifest is refused"),
+    ("IM-04", "a mistake in a manifest is refused"),
     ("IM-08", "a CRD is not too large to be applied"),
 ];
 
@@ -352,6 +370,10 @@ fn every_promise_has_a_test_and_the_table_is_in_step() {
     }
     for (id, promise) in PROMISES.iter().filter(|(id, _)| !shown.contains_key(*id)) {
         wrong.push(format!("no test covers {id}: {promise}"));
+    }
+    let ids: Vec<&str> = PROMISES.iter().chain(MORE).map(|(id, _)| *id).collect();
+    for (_, id) in ids.iter().enumerate().filter(|(at, id)| ids[..*at].contains(*id)) {
+        wrong.push(format!("{id} is promised twice: give the second promise an id of its own"));
     }
     let path = root.join("tests/README.md");
     let table = table(&mut shown);

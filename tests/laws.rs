@@ -677,7 +677,7 @@ async fn states_and_facts_survive_as_json() {
 /// but for the mark, which is ours. What is shown of a state fits what the schema says of it, or the API server would refuse the
 /// status.
 #[tokio::test]
-async fn what_is_told_of_a_state_goes_by_the_fields_of_the_spec() {
+async fn a_state_is_reported_under_the_field_names_of_the_spec() {
     for driver in KINDS {
         let bench = Bench::new(*driver).await;
         let kind = &bench.kind;

@@ -232,7 +232,7 @@ async fn a_change_that_takes_nothing_away_and_adds_no_member_costs_no_read() {
 
 /// Covers SE-08. A group gives the role to the members of groups in it, and of groups in those.
 #[tokio::test]
-async fn a_member_of_a_group_in_a_group_of_administrators_is_added_only_by_a_word() {
+async fn a_member_of_a_group_in_a_group_of_administrators_is_added_only_with_a_permission() {
     let bench = start().await;
     let (ada, grace) = (bench.user("ada"), bench.user("grace"));
     let team = bench.group("team", &[&ada], &[]);

@@ -94,7 +94,7 @@ async fn a_port_in_use_is_named() {
 }
 
 #[tokio::test]
-async fn no_cluster_at_all_is_said() {
+async fn a_missing_cluster_is_reported() {
     let end = run(None, &["run", ANYWHERE]).await;
     end.assert_fails_saying(&["no cluster", "KUBECONFIG"]);
     let end = run(Some(Path::new("/no/such/kubeconfig")), &["run", ANYWHERE]).await;

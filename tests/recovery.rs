@@ -71,7 +71,7 @@ async fn has(account: &Simulator, wanted: &[(&str, &str)]) {
 /// Covers HA-07. An API server that restarts, connections that drop, and a watch that is too old to go on (410) need no new
 /// operator, and no change is missed: neither an edit, nor a new object, nor a deletion.
 #[tokio::test]
-async fn an_api_server_that_forgets_the_past_is_read_anew() {
+async fn an_api_server_that_loses_its_history_is_read_again() {
     let dir = fresh_dir(Path::new(env!("CARGO_TARGET_TMPDIR")), "recovery-").unwrap();
     let started = dir.clone();
     let cluster = tokio::task::spawn_blocking(move || Cluster::start(&started, Path::new(BINARY)).unwrap())

@@ -323,7 +323,7 @@ async fn a_paused_workspace_resumes_with_all_that_changed() {
 }
 
 #[tokio::test]
-async fn states_are_told_in_the_words_of_the_engine() {
+async fn states_have_the_phases_of_the_engine() {
     let (simulator, api) = start().await;
     let id = running(&simulator, &api, &want(json!({}))).await.id;
     for status in ["BANNED", "CANCELLING", "CANCELLED", "HIBERNATING"] {

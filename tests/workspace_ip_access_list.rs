@@ -280,7 +280,7 @@ async fn lists_that_count_do_not_shut_the_operator_out() {
 
 /// Covers RF-05. A grant can limit it to workspaces, whatever the kind says.
 #[tokio::test]
-async fn its_power_is_over_its_workspace() {
+async fn a_list_has_power_only_over_its_workspace() {
     let bench = Bench::new().await;
     let power = LISTS.power(&bench.want(&[], json!({}))).unwrap();
     assert_eq!(power.workspace_id, Some(bench.within()));

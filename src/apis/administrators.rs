@@ -169,7 +169,7 @@ impl<'a> Account<'a> {
         if self.read.len() == MOST_READS {
             let (reason, what) = self.doubt;
             let text = format!(
-                "it is not known whether this {what}: more than {MOST_READS} groups in groups would have to be read; make this \
+                "it is not known whether this {what}: the operator would have to read more than {MOST_READS} groups; make this \
                  change in the account console, and set spec.managementPolicy to Observe until then"
             );
             return Err(Error::terminal(reason, text));

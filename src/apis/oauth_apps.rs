@@ -16,18 +16,18 @@ use crate::engine::kind::given;
 #[serde(rename_all = "camelCase")]
 #[schemars(extend("x-kubernetes-validations" = rules()))]
 pub struct TokenAccessPolicy {
-    /// How long an access token is valid, in minutes, from 5 to 1440. May be changed; tokens that were issued before keep their life. Known on all clouds.
+    /// How long an access token is valid, in minutes, from 5 to 1440. May be changed; tokens that were issued before stay valid as long as before. Known on all clouds.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 5, max = 1440))]
     pub access_token_ttl_in_minutes: Option<i64>,
-    /// How long a refresh token is valid, in minutes, from 5 to 129600 and not shorter than an access token. With single-use refresh tokens, each new one begins again. May be changed. Known on all clouds.
+    /// How long a refresh token is valid, in minutes, from 5 to 129600 and not shorter than an access token. With single-use refresh tokens, the time begins again with each new token. May be changed. Known on all clouds.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 5, max = 129_600))]
     pub refresh_token_ttl_in_minutes: Option<i64>,
-    /// Whether a refresh token can be used once, and is replaced each time. May be changed. Known on all clouds.
+    /// Whether a refresh token can be used only once, and is replaced each time. May be changed. Known on all clouds.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub enable_single_use_refresh_tokens: Option<bool>,
-    /// After how many minutes a user must sign in again, whatever was refreshed. It needs `enableSingleUseRefreshTokens: true`, with which Databricks sets one by itself if this is left out. May be changed. Known on all clouds.
+    /// After how many minutes a user must sign in again, whatever was refreshed. It needs `enableSingleUseRefreshTokens: true`, with which Databricks sets a value if this is left out. May be changed. Known on all clouds.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1, max = 10_000_000))]
     pub absolute_session_lifetime_in_minutes: Option<i64>,

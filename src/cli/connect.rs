@@ -39,9 +39,11 @@ pub async fn connect(egress: &Egress) -> Result<Client, String> {
         format!("no cluster: {e}; set KUBECONFIG to a kubeconfig file, or run inside a cluster")
     })?;
     if config.accept_invalid_certs {
-        return Err("the kubeconfig has insecure-skip-tls-verify, which would give the token to anybody; \
+        return Err(
+            "the kubeconfig has insecure-skip-tls-verify, which would show the token to any server; \
                     name the server's authority in certificate-authority or --ca-bundle instead"
-            .into());
+                .into(),
+        );
     }
     trust(&mut config, egress);
     let proxy = match &egress.proxy {
@@ -96,7 +98,7 @@ pub async fn installation(client: &Client, run: &Run) -> Result<String, String> 
         Some(name) => Ok(name.clone()),
         None => uid_of_cluster(client).await.map_err(|cause| {
             format!(
-                "--installation is not given, and the UID of namespace {KUBE_SYSTEM}, which would be used, cannot be read: \
+                "--installation is not given, and its default, the UID of namespace {KUBE_SYSTEM}, cannot be read: \
                  {cause}; write --installation=NAME (value `installation` of the chart) with a name that no other cluster \
                  uses for the same Databricks account, and keep it"
             )
@@ -109,7 +111,7 @@ async fn uid_of_cluster(client: &Client) -> Result<String, String> {
     match tokio::time::timeout(CALL_TIMEOUT, api.get_metadata_opt(KUBE_SYSTEM)).await {
         Ok(Ok(Some(namespace))) => {
             let uid = namespace.metadata.uid.filter(|uid| is_installation(uid));
-            uid.ok_or_else(|| "it has no UID that could be a name".into())
+            uid.ok_or_else(|| "it has no UID that can be used as a name".into())
         }
         Ok(Ok(None)) => Err("there is no such namespace".into()),
         Ok(Err(kube::Error::Api(status))) => Err(status.message),
@@ -283,7 +285,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn so_does_a_list_that_stops_in_the_middle() {
+    async fn a_list_that_stops_in_the_middle_fails_at_last() {
         let part = b"HTTP/1.1 200 OK\r\ncontent-length: 100\r\n\r\n{";
         let waited = waited(part, async |api| api.list(&ListParams::default()).await).await;
         assert!(about(waited, SILENCE), "{waited:?}");
@@ -307,7 +309,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_cluster_that_does_not_tell_its_uid_gives_no_name() {
+    async fn a_cluster_without_a_readable_uid_gives_no_name() {
         let namespace = |uid: &str| {
             format!(
                 r#"{{"apiVersion":"meta.k8s.io/v1","kind":"PartialObjectMetadata","metadata":{{"name":"kube-system"{uid}}}}}"#

@@ -105,7 +105,7 @@ async fn serve(run: &Run) -> Result<(), String> {
     let ended = tokio::select! {
         ended = running => ended,
         reason = held => Err(reason),
-        () = overtime => Err("calls were still under way when the time to end was over".into()),
+        () = overtime => Err("calls were still under way when the time limit for the end of the process expired".into()),
     };
     // If calls may still be in flight, the lease must expire instead.
     if let (Ok(()), Some(lease)) = (&ended, lease) {

@@ -1,14 +1,18 @@
 //! The Databricks accounts: which DatabricksAuth admits which objects, the sessions behind them, and the LISTs that their
 //! users share.
+//!
+//! * An object asks `auths.rs`, which returns a session if `grants.rs` allows it; `labels.rs`: grants by the labels of namespaces.
+//! * A DatabricksAuth calls `renew.rs`, which reads the credentials (`secret.rs`) and signs in. The result is a `session.rs`.
+//! * With a session, objects share what is read: `snapshot.rs` has the LISTs (`burst.rs`: when one is read for many at once),
+//!   `directory.rs` the ids of principals.
+//! * `named.rs` triggers an object when the Secret or the ConfigMap that it names is changed.
 
 mod auths;
 mod burst;
-mod entry;
+mod directory;
 mod grants;
 mod labels;
 mod named;
-mod principals;
-mod refusals;
 mod renew;
 mod secret;
 mod session;

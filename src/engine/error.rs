@@ -145,7 +145,7 @@ pub fn chain(error: &(dyn std::error::Error + 'static)) -> String {
     match error.downcast_ref::<kube::Error>() {
         Some(kube::Error::Api(status)) => return message(status),
         // serde quotes a value that it cannot read, which may be a Secret's.
-        Some(kube::Error::SerdeError(_)) => return "the answer cannot be read".into(),
+        Some(kube::Error::SerdeError(_)) => return "the response cannot be read".into(),
         _ => {}
     }
     let text = one_line(&error.to_string());

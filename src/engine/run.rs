@@ -1,8 +1,11 @@
 //! Watches, work queues, start and end of the process, and the gauges that a scrape reads from the caches.
+//!
+//! `controller.rs` starts and stops all of it and calls each reconcile. `watch.rs` decides which event needs a reconcile, and of which
+//! objects. `startup.rs` records what the caches show before the first reconcile. `census.rs` has the gauges, `longest.rs` those of ages.
 
 mod census;
 mod controller;
-mod since;
+mod longest;
 mod startup;
 mod watch;
 

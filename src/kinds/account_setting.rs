@@ -85,7 +85,7 @@ fn observed(name: &str, remote: Remote) -> Observed<AccountSetting> {
     let shown = state.text();
     let other = effective_value.as_ref().filter(|holds| Some(*holds) != shown.as_ref());
     let remark = other.map(|holds| {
-        format!("{holds} holds in the account in place of this value: ask Databricks support what overrides the setting {name}")
+        format!("{holds} is in effect in the account in place of this value: ask Databricks support what overrides the setting {name}")
     });
     let about = About { phase, state: shown, remark, ..About::default() };
     Observed { id: name.to_owned(), state, facts: AccountSettingFacts { effective_value }, about }

@@ -45,11 +45,11 @@ pub struct BudgetPolicySpec {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 20))]
     pub custom_tags: Option<Vec<CustomTag>>,
-    /// The Workspaces of this namespace in which users may choose the policy. They and bindingWorkspaceIds add up. May be changed. Known on all clouds.
+    /// The Workspaces of this namespace in which users may choose the policy. May be combined with bindingWorkspaceIds. May be changed. Known on all clouds.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 100))]
     pub binding_workspace_refs: Option<Vec<NameRef>>,
-    /// The ids of the workspaces in which users may choose the policy, where no Workspaces of this namespace stand for them. They and bindingWorkspaceRefs add up; an empty list alone means all workspaces of the account. May be changed. Known on all clouds.
+    /// The ids of the workspaces in which users may choose the policy, where no Workspaces of this namespace stand for them. May be combined with bindingWorkspaceRefs; an empty list alone means all workspaces of the account. May be changed. Known on all clouds.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 1000), inner(range(min = 1)), extend("x-kubernetes-list-type" = "set"))]
     pub binding_workspace_ids: Option<Vec<i64>>,

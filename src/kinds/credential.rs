@@ -106,7 +106,7 @@ mod tests {
     }
 
     #[test]
-    fn refusals_are_told_apart_by_their_text() {
+    fn refusals_are_distinguished_by_their_text() {
         let class =
             |status, message: &str| Error::from(classify(refused(status, "MALFORMED_REQUEST", message)));
         let new = class(400, "Failed credentials validation checks: please use a valid IAM role");

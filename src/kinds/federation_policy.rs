@@ -28,7 +28,7 @@ pub struct OidcPolicy {
     /// The issuer of the tokens, an https address: exactly their claim `iss`. A user who controls it can sign in as any subject. May be changed. Known on all clouds.
     #[schemars(length(min = 9, max = 2048), regex(pattern = "^https://[!-~]+$"))]
     pub issuer: String,
-    /// The audiences that tokens may have in their claim `aud`; one of them is enough. Left out, what the account has is kept: at first the account's id. May be changed. Known on all clouds.
+    /// The audiences that tokens may have in their claim `aud`; one of them is enough. Default: the audiences that the account has, at first the account's id. May be changed. Known on all clouds.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(
         length(min = 1, max = 64),
@@ -36,11 +36,11 @@ pub struct OidcPolicy {
         extend("x-kubernetes-list-type" = "set")
     )]
     pub audiences: Option<Vec<String>>,
-    /// The claim that says whose token it is. Left out: `sub`. May be changed. Known on all clouds.
+    /// The claim that names the subject of the token. Default: `sub`. May be changed. Known on all clouds.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 256))]
     pub subject_claim: Option<String>,
-    /// The issuer's public keys, as the text of a JWKS document, for an issuer that Databricks cannot reach. Write a new one before the issuer changes its keys. Left out with jwksUri, Databricks reads the keys at the issuer's well-known address. May be changed. Known on all clouds.
+    /// The issuer's public keys, as the text of a JWKS document, for an issuer that Databricks cannot reach. Write a new one before the issuer changes its keys. If both this and jwksUri are left out, Databricks reads the keys at the issuer's well-known address. May be changed. Known on all clouds.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 2, max = 65536))]
     pub jwks_json: Option<String>,

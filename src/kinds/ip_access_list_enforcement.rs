@@ -13,7 +13,7 @@ use crate::apis::{ENFORCEMENT, Enforcement, IpList, LISTS, ShownIpList, Version,
 use crate::engine::kind::Lifecycle;
 use crate::engine::prelude::*;
 
-/// Whether the account heeds its IP access lists.
+/// Whether the IP access lists of the account are in force.
 #[derive(CustomResource, Serialize, Deserialize, Clone, Debug, JsonSchema)]
 #[kube(
     group = "databricks-operator.io",
@@ -23,15 +23,15 @@ use crate::engine::prelude::*;
     category = "databricks",
     namespaced,
     status = "Status<NoFacts>",
-    printcolumn = r#"{"name": "Lists", "type": "string", "jsonPath": ".status.state", "description": "Whether the account heeds its IP access lists: ENFORCED or IGNORED."}"#,
-    doc = "Whether the account heeds its IP access lists."
+    printcolumn = r#"{"name": "Lists", "type": "string", "jsonPath": ".status.state", "description": "Whether the IP access lists of the account are in force: ENFORCED or IGNORED."}"#,
+    doc = "Whether the IP access lists of the account are in force."
 )]
 #[serde(rename_all = "camelCase")]
 pub struct IpAccessListEnforcementSpec {
     /// The fields that all managed kinds share.
     #[serde(flatten)]
     pub management: Management,
-    /// `true`: all IP access lists of the account that are enabled come into force at once, also those that no IpAccessList stands for. The operator refuses that if they would shut it out, or if the account ignores them now, they restrict any address, and the DatabricksAuth has no egressCidrs. `false`: the account ignores them, and can be reached from everywhere. May be changed; deleting this object leaves it as it is. Known on all clouds, as a private preview.
+    /// `true`: all IP access lists of the account that are enabled come into force at once, also those without an IpAccessList object. The operator refuses that if they would shut it out, or if the account ignores them now, they restrict any address, and the DatabricksAuth has no egressCidrs. `false`: the account ignores them, and can be reached from everywhere. May be changed; deleting this object leaves it as it is. Known on all clouds, as a private preview.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub value: Option<bool>,
 }

@@ -185,7 +185,7 @@ impl ExternalResource for Metastore {
 /// The collection in the API, and the key of its list.
 const METASTORES: &str = "metastores";
 
-const EXISTS: &str = "an account normally has one metastore in a region, and names are unique in any case: to adopt the one that exists, \
+const EXISTS: &str = "an account normally has one metastore in a region, and names are unique regardless of case: to adopt the one that exists, \
     set spec.adoptionPolicy to IfExists and write its name in spec.name";
 
 /// Whether two paths mean the same. One may end with a slash, or with the id that the server adds.

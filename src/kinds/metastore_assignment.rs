@@ -32,17 +32,17 @@ pub struct MetastoreAssignmentSpec {
     /// The fields that all managed kinds share.
     #[serde(flatten)]
     pub management: Management,
-    /// The Workspace of this namespace, in the region of the metastore. Give this or workspaceId. Once the assignment exists, it can be changed only to what means the same workspace. Known on all clouds.
+    /// The Workspace of this namespace, in the region of the metastore. Give this or workspaceId. Once the assignment exists, it must continue to mean the same workspace. Known on all clouds.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub workspace_ref: Option<NameRef>,
-    /// The id of the workspace, where no Workspace of this namespace stands for it. Give this or workspaceRef. Once the assignment exists, it can be changed only to what means the same workspace. Known on all clouds.
+    /// The id of the workspace, if this namespace has no Workspace for it. Give this or workspaceRef. Once the assignment exists, it must continue to mean the same workspace. Known on all clouds.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1))]
     pub workspace_id: Option<i64>,
-    /// The Metastore of this namespace. Give this or metastoreId. Once the assignment exists, it can be changed only to what means the same metastore. Known on all clouds.
+    /// The Metastore of this namespace. Give this or metastoreId. Once the assignment exists, it must continue to mean the same metastore. Known on all clouds.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub metastore_ref: Option<NameRef>,
-    /// The id of the metastore, where no Metastore of this namespace stands for it. Give this or metastoreRef. Once the assignment exists, it can be changed only to what means the same metastore. Known on all clouds.
+    /// The id of the metastore, if this namespace has no Metastore for it. Give this or metastoreRef. Once the assignment exists, it must continue to mean the same metastore. Known on all clouds.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(
         length(max = 36),

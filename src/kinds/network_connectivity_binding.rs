@@ -33,17 +33,17 @@ pub struct NetworkConnectivityBindingSpec {
     /// The fields that all managed kinds share.
     #[serde(flatten)]
     pub management: Management,
-    /// The Workspace of this namespace, which must not have a network connectivity configuration in its own spec: the second of the two is refused (ManagementConflict). Give this or workspaceId. Once the binding is managed, it can be changed only to what means the same workspace. Known on AWS and Azure.
+    /// The Workspace of this namespace, which must not have a network connectivity configuration in its own spec: the second of the two is refused (ManagementConflict). Give this or workspaceId. Once the binding is managed, it must continue to mean the same workspace. Known on AWS and Azure.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub workspace_ref: Option<NameRef>,
-    /// The id of the workspace, where no Workspace of this namespace stands for it. Give this or workspaceRef. Once the binding is managed, it can be changed only to what means the same workspace. Known on AWS and Azure.
+    /// The id of the workspace, if this namespace has no Workspace for it. Give this or workspaceRef. Once the binding is managed, it must continue to mean the same workspace. Known on AWS and Azure.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1))]
     pub workspace_id: Option<i64>,
     /// The NetworkConnectivityConfig of this namespace, in the region of the workspace. This or networkConnectivityConfigId is needed, except where nothing is created. May be changed while the workspace is RUNNING, never removed: a workspace cannot be without a configuration again. Known on AWS and Azure.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub network_connectivity_config_ref: Option<NameRef>,
-    /// The id of the network connectivity configuration, in the region of the workspace, where no NetworkConnectivityConfig of this namespace stands for it. This or networkConnectivityConfigRef is needed, except where nothing is created. May be changed while the workspace is RUNNING, never removed: a workspace cannot be without a configuration again. Known on AWS and Azure.
+    /// The id of the network connectivity configuration, in the region of the workspace, if this namespace has no NetworkConnectivityConfig for it. This or networkConnectivityConfigRef is needed, except where nothing is created. May be changed while the workspace is RUNNING, never removed: a workspace cannot be without a configuration again. Known on AWS and Azure.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 64))]
     pub network_connectivity_config_id: Option<String>,

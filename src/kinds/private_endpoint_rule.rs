@@ -122,9 +122,9 @@ impl ExternalResource for PrivateEndpointRule {
         let when = |path: &str| match (path, connection) {
             ("enabled", ESTABLISHED) => When::Now,
             ("domain_names" | "resource_names", "PENDING" | "INIT" | ESTABLISHED) => When::Now,
-            ("enabled" | "domain_names" | "resource_names", _) => {
-                When::NotNow(format!("the rule is {connection}; it is changed once that has changed"))
-            }
+            ("enabled" | "domain_names" | "resource_names", _) => When::NotNow(format!(
+                "the rule is {connection}; the operator changes it once that state has ended"
+            )),
             _ => When::Never(CANNOT_CHANGE.into()),
         };
         let same_target = target(want) == target(&seen.state);

@@ -26,11 +26,11 @@ pub struct PublishedAppIntegrationSpec {
     /// The fields that all managed kinds share.
     #[serde(flatten)]
     pub management: Management,
-    /// The id of the app in Databricks' catalogue, in any case: a name such as `databricks-dbt-adapter`, or a UUID. Cannot be changed once the integration exists. Known on all clouds.
+    /// The id of the app in Databricks' catalogue, in upper or lower case: a name such as `databricks-dbt-adapter`, or a UUID. Cannot be changed once the integration exists. Known on all clouds.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 128), regex(pattern = "^[!-~]+$"))]
     pub app_id: Option<String>,
-    /// How long the tokens of the app live. Of its fields, those that are left out stay as the account has them. May be changed. Known on all clouds.
+    /// How long the tokens of the app are valid. Fields that are left out stay as they are in the account. May be changed. Known on all clouds.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub token_access_policy: Option<TokenAccessPolicy>,
 }

@@ -87,7 +87,7 @@ impl ExternalResource for StorageCredential {
         let mut changes = generic::<Self>(want, seen)?;
         changes.retain(|change| !want.is_alike(&seen.state, &change.path));
         for change in changes.iter_mut().filter(|change| SORTS.contains(&&*change.path)) {
-            change.when = When::Never("the credential in the account is of another sort".into());
+            change.when = When::Never("the credential in the account is of another type".into());
         }
         Ok(changes)
     }
@@ -157,7 +157,7 @@ const PARENT: &str = "metastore_id";
 /// The fields of which a credential has one. Databricks tests it when it is changed.
 const SORTS: [&str; 2] = ["aws_iam_role", "azure_managed_identity"];
 
-const EXISTS: &str = "names are unique in a metastore in any case, also among service credentials: write another spec.name, or to adopt \
+const EXISTS: &str = "names are unique in a metastore regardless of case, also among service credentials: write another spec.name, or to adopt \
     the one that exists, set spec.adoptionPolicy to IfExists";
 
 fn path(api: &Reader, metastore: &str, name: Option<&str>) -> Path {

@@ -31,10 +31,10 @@ pub struct UsageDashboardSpec {
     /// The fields that all managed kinds share.
     #[serde(flatten)]
     pub management: Management,
-    /// The Workspace of this namespace that has the dashboard; it needs Unity Catalog. Give this or workspaceId. Once the dashboard exists, it can be changed only to what means the same workspace. Known on all clouds.
+    /// The Workspace of this namespace that has the dashboard; it needs Unity Catalog. Give this or workspaceId. Once the dashboard exists, it must continue to mean the same workspace. Known on all clouds.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub workspace_ref: Option<NameRef>,
-    /// The id of the workspace that has the dashboard, where no Workspace of this namespace stands for it. Give this or workspaceRef. Once the dashboard exists, it can be changed only to what means the same workspace. Known on all clouds.
+    /// The id of the workspace that has the dashboard, if this namespace has no Workspace for it. Give this or workspaceRef. Once the dashboard exists, it must continue to mean the same workspace. Known on all clouds.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1))]
     pub workspace_id: Option<i64>,

@@ -246,7 +246,9 @@ fn may_change(field: &str, status: &str, seen: &WorkspaceState) -> When {
             "Databricks has suspended the workspace (BANNED); it is changed once Databricks has lifted that"
                 .into(),
         ),
-        _ => When::NotNow(format!("the workspace is {status}; it is changed once that is over")),
+        _ => When::NotNow(format!(
+            "the workspace is {status}; the operator changes it once that state has ended"
+        )),
     }
 }
 

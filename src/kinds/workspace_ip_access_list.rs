@@ -24,7 +24,7 @@ use crate::kinds::workspace::Workspace;
     status = "Status<WorkspaceIpAccessListFacts>",
     printcolumn = r#"{"name": "Type", "type": "string", "jsonPath": ".status.observed.listType", "description": "ALLOW or BLOCK."}"#,
     printcolumn = r#"{"name": "Addresses", "type": "integer", "jsonPath": ".status.addressCount", "description": "How many addresses the list has."}"#,
-    printcolumn = r#"{"name": "Enforced", "type": "boolean", "jsonPath": ".status.enforced", "description": "Whether the workspace heeds its lists."}"#,
+    printcolumn = r#"{"name": "Enforced", "type": "boolean", "jsonPath": ".status.enforced", "description": "Whether the lists of the workspace are in force."}"#,
     doc = "Which addresses may, or may not, reach a workspace."
 )]
 #[serde(rename_all = "camelCase")]
@@ -33,10 +33,10 @@ pub struct WorkspaceIpAccessListSpec {
     /// The fields that all managed kinds share.
     #[serde(flatten)]
     pub management: Management,
-    /// The Workspace of this namespace. Give this or workspaceId. Once the list exists, it can be changed only to what means the same workspace. Known on all clouds.
+    /// The Workspace of this namespace. Give this or workspaceId. Once the list exists, it must continue to mean the same workspace. Known on all clouds.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub workspace_ref: Option<NameRef>,
-    /// The id of the workspace, where no Workspace of this namespace stands for it. Give this or workspaceRef. Once the list exists, it can be changed only to what means the same workspace. Known on all clouds.
+    /// The id of the workspace, if this namespace has no Workspace for it. Give this or workspaceRef. Once the list exists, it must continue to mean the same workspace. Known on all clouds.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1))]
     pub workspace_id: Option<i64>,
@@ -51,10 +51,10 @@ pub struct WorkspaceIpAccessListSpec {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 1000))]
     pub ip_addresses: Option<Vec<Cidr>>,
-    /// Whether the list counts; true by default. May be changed. Known on all clouds.
+    /// Whether the list is enabled; true by default. May be changed. Known on all clouds.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub enabled: Option<bool>,
-    /// true turns on the switch without which the workspace heeds none of its lists. false, as by default, leaves the switch as it is, and so does the deletion of this object. May be changed. Known on all clouds.
+    /// true turns on the switch that puts the lists of the workspace in force; without it the workspace ignores them. false (default) leaves the switch as it is, and so does the deletion of this object. May be changed. Known on all clouds.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub enforce: Option<bool>,
 }
@@ -76,7 +76,7 @@ pub struct WorkspaceIpAccessListFacts {
     /// How many addresses the list has in the workspace.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub address_count: Option<i64>,
-    /// Whether the workspace heeds its lists.
+    /// Whether the lists of the workspace are in force.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub enforced: Option<bool>,
 }
@@ -109,7 +109,7 @@ type Id = Inside<Int64, String>;
 fn observed(workspace: Int64, shown: ShownIpList, on: bool) -> Observed<WorkspaceIpAccessList> {
     let remark = (shown.list.enabled && !on).then(|| {
         format!(
-            "workspace {workspace} does not heed its IP access lists, so this list has no effect: set spec.enforce to true to turn \
+            "workspace {workspace} ignores its IP access lists, so this list has no effect: set spec.enforce to true to turn \
              them on"
         )
     });

@@ -42,21 +42,21 @@ pub struct WorkspaceNetworkOptionSpec {
     /// The fields that all managed kinds share.
     #[serde(flatten)]
     pub management: Management,
-    /// The Workspace of this namespace. Give this or workspaceId. Once the option is managed, it can be changed only to what means the same workspace. Known on all clouds.
+    /// The Workspace of this namespace. Give this or workspaceId. Once the option is managed, it must continue to mean the same workspace. Known on all clouds.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub workspace_ref: Option<NameRef>,
-    /// The id of the workspace, where no Workspace of this namespace stands for it. Give this or workspaceRef. Once the option is managed, it can be changed only to what means the same workspace. Known on all clouds.
+    /// The id of the workspace, if this namespace has no Workspace for it. Give this or workspaceRef. Once the option is managed, it must continue to mean the same workspace. Known on all clouds.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1))]
     pub workspace_id: Option<i64>,
     /// The AccountNetworkPolicy of this namespace. This or networkPolicyId is needed, except where nothing is created. The policy has an effect after some minutes, and compute that is running may need a restart. May be changed. Known on AWS and Azure.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub network_policy_ref: Option<NameRef>,
-    /// The id of the network policy, such as `default-policy`, where no AccountNetworkPolicy of this namespace stands for it. This or networkPolicyRef is needed, except where nothing is created. The policy has an effect after some minutes, and compute that is running may need a restart. May be changed. Known on AWS and Azure.
+    /// The id of the network policy, such as `default-policy`, if this namespace has no AccountNetworkPolicy for it. This or networkPolicyRef is needed, except where nothing is created. The policy has an effect after some minutes, and compute that is running may need a restart. May be changed. Known on AWS and Azure.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 32))]
     pub network_policy_id: Option<String>,
-    /// Allows a policy that restricts who may reach the workspace in place of one that does not, also `default-policy` by a deletion, which can lock out all users of the workspace; the account stays reachable. It may be true before, and stay. May be changed at any time. Known on AWS and Azure.
+    /// Allows the operator to replace a policy that does not restrict who may reach the workspace with one that does, also with `default-policy` by a deletion, which can lock out all users of the workspace; the account stays reachable. You may set it in advance, and leave it set. May be changed at any time. Known on AWS and Azure.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub allow_ingress_restriction: Option<bool>,
 }

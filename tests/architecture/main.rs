@@ -95,7 +95,7 @@ fn no_files_import_each_other() {
 #[test]
 fn a_method_counts_as_imported_from_its_file() {
     let graph = graph("src");
-    let mut of_act = graph.imports_of("src/engine/pass/act.rs");
+    let mut of_act = graph.imports_of("src/engine/pass/hops.rs");
     assert!(of_act.any(|import| import == ("create", "src/engine/pass/create.rs")));
 }
 

@@ -80,7 +80,7 @@ fn actions_of_each_kind_patch_one_field() {
 
 /// An object that never had an annotation is asked about, too, and each request is a new one.
 #[test]
-fn a_request_for_a_look_is_new_each_time() {
+fn each_requested_reconcile_has_a_new_value() {
     for mut argo_cd in argo_cds() {
         let mut auth = object(home("DatabricksAuth").join("actions/testdata/ready.yaml"));
         auth["metadata"].as_object_mut().unwrap().remove("annotations");

@@ -135,7 +135,7 @@ fn shapes() -> Vec<Shape> {
 /// Covers GO-07. Whatever the operator writes, for whatever kind and in whatever order: Argo CD shows as healthy just what is ready in its
 /// newest generation, as degraded just what needs a person, and what is suspended as that.
 #[test]
-fn argo_cd_shows_every_status_as_it_has_to() {
+fn argo_cd_shows_the_expected_health_of_every_status() {
     let kinds = kinds();
     let [mut built_in, mut configured] = argo_cds();
     for (number, shape) in shapes().iter().enumerate() {
@@ -154,7 +154,7 @@ fn argo_cd_shows_every_status_as_it_has_to() {
 
 /// The same for Flux. Without a status an object would count as finished, which is why the API server fills one in.
 #[test]
-fn flux_concludes_from_every_status_what_it_has_to() {
+fn flux_concludes_the_expected_result_from_every_status() {
     let mut kstatus = Program::kstatus();
     for shape in shapes().into_iter().filter(|shape| shape.observed.is_some()) {
         let object = shape.object("Workspace");

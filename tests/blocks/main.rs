@@ -124,7 +124,7 @@ async fn an_installation_with_helm_lives_as_the_documents_say() {
 /// Covers UX-09. Two objects of one name, one Ready, and one that is not although its last comparison found no difference: the
 /// runbooks' filters show the rows that they are for, and no others.
 #[tokio::test]
-async fn runbooks_show_what_they_are_for() {
+async fn the_filters_of_runbooks_show_the_rows_that_they_are_for() {
     let place = Place::start("rows").await;
     place.apply_the_crds().await;
     place.apply_the_account().await;

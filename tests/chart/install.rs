@@ -343,13 +343,13 @@ fn notes(args: &[&str]) -> String {
 fn the_notes_tell_the_next_steps_and_the_risks() {
     let plain = notes(&["--set", "image.registry=registry.example.com,rbac.secretNames={databricks}"]);
     assert!(plain.contains("kubectl -n ops rollout status deployment dbx-databricks-operator"), "{plain}");
-    assert!(plain.contains("kubectl create secret") && !plain.contains("Mind:"), "{plain}");
+    assert!(plain.contains("kubectl create secret") && !plain.contains("Warnings:"), "{plain}");
     let risky = notes(&[
         "--set",
         "crds.keep=false,operator.leaderElect=false,hostNetwork=true,networkPolicy.enabled=false",
     ]);
     for word in [
-        "Mind:",
+        "Warnings:",
         "image.registry is empty",
         "every Secret of the cluster",
         "all our objects",

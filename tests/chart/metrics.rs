@@ -68,7 +68,7 @@ fn rights_for_the_protection_come_only_with_it() {
 
 /// Covers H-13, H-17: metrics may be reached by those who are named, on that port alone.
 #[test]
-fn the_network_lets_in_who_scrapes() {
+fn the_network_policy_allows_the_scraper() {
     let ingress = |objects: &[Value]| one(objects, "NetworkPolicy")["spec"]["ingress"].clone();
     let port = |port: u16| json!([{"protocol": "TCP", "port": port}]);
     let from = |namespace: &str| json!([{"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": namespace}}}]);

@@ -439,7 +439,7 @@ fn a_changed_setting_rolls_the_pods() {
 
 /// Covers H-30: the Deployment of each combination, to be looked at when it changes. The rest has checks of its own.
 #[test]
-fn deployments_are_as_they_were_looked_at() {
+fn deployments_are_the_reviewed_ones() {
     let folder = root().join("tests/chart/renders");
     for (name, objects) in ALL.iter() {
         let yaml = serde_saphyr::to_string(one(objects, "Deployment")).unwrap();

@@ -34,7 +34,7 @@ fn contradictions_are_refused_by_name() {
             ],
         ),
         ("networkPolicy.databricksCidrs={192.0.2.0/24}", &["networkPolicy.databricksCidrs narrows nothing"]),
-        ("auth.create=true,scope.watchLabelSelector=shard=a", &["scope.watchLabelSelector does not see"]),
+        ("auth.create=true,scope.watchLabelSelector=shard=a", &["which scope.watchLabelSelector excludes"]),
         ("helmTest.enabled=true", &["helmTest.enabled needs an operator that watches all objects"]),
     ]);
     refused_together(&[
@@ -298,7 +298,9 @@ fn what_does_harm_later_is_refused_by_name() {
         ("2", "maxUnavailable", "0%"),
     ] {
         let message = refusal(&["--set", &budget(replicas, value, set)]);
-        let says = format!("podDisruptionBudget.{value} ({set}) with replicaCount {replicas} lets no node");
+        let says = format!(
+            "podDisruptionBudget.{value} ({set}) with replicaCount {replicas} prevents that nodes are drained"
+        );
         assert!(message.contains(&says), "{says}: {message}");
     }
     for (replicas, value, set) in [

@@ -187,7 +187,7 @@ fn guards(crd: &CustomResourceDefinition) -> Vec<String> {
     let line = |(name, field): (&String, &Value)| {
         let about = field["description"].as_str().unwrap();
         let about = about.split(". ").next().unwrap_or_default();
-        format!("* **Refused without `{name}: true`:** {about}.")
+        format!("* **`{name}: true`:** {about}. Without it, the operator refuses.")
     };
     guards.map(line).collect()
 }

@@ -418,7 +418,7 @@ fn every_alert_fires_when_it_should_and_is_silent_when_it_should() {
 
 /// What an alert counts is in its text, and each replica counts all objects.
 #[test]
-fn what_two_replicas_tell_is_counted_once() {
+fn metrics_of_two_replicas_are_counted_once() {
     let series: Vec<(String, String)> = [
         r#"resources{kind="Workspace",condition="Stalled",status="True""#,
         r#"resources{kind="Workspace",condition="DeletionBlocked",status="True""#,

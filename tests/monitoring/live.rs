@@ -255,7 +255,7 @@ fn assert_fires(both: &[Scrape; 2], expected: &[(&str, &str)]) {
 
 /// Covers OB-03: what alerts, panels and runbooks ask for is told by a running operator, and documented.
 #[tokio::test]
-async fn what_is_asked_for_is_told() {
+async fn every_queried_metric_is_exposed_and_documented() {
     let stage = Stage::start().await;
     let both = stage.usual_story().await;
     let told = &both[0];
@@ -302,7 +302,7 @@ async fn what_is_asked_for_is_told() {
 
 /// Covers OB-03: where all is well no alert fires, also with a replica that waits; what a person has to decide does.
 #[tokio::test]
-async fn alerts_tell_what_is_so() {
+async fn alerts_match_the_state_of_the_operators() {
     let stage = Stage::start().await;
     let before = stage.scrape("one leads", |_| true).await;
     assert_fires(&stage.usual_story().await, &[]);

@@ -40,7 +40,7 @@ fn message(object: &Value, type_: &str) -> String {
 /// One that is there already is taken over when its name is the same and I say so, and may then be corrected to what it
 /// is; one of our own is made and deleted.
 #[tokio::test]
-async fn a_credential_is_made_or_taken_over_and_deleted() {
+async fn a_credential_is_created_or_adopted_and_deleted() {
     let story = Story::start("credential-life").await;
     // Somebody made one by hand, with another role.
     let other = "arn:aws:iam::123456789012:role/legacy";

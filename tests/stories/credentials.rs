@@ -26,7 +26,7 @@ fn message(object: &Value) -> String {
 /// Covers CR-01. A wrong secret stops an object; with the right one the account is asked for a token, and the object is
 /// made, within a second and without a restart.
 #[tokio::test]
-async fn a_right_secret_lets_waiting_objects_go_on_at_once() {
+async fn a_corrected_secret_lets_waiting_objects_continue_at_once() {
     let mut story = Story::without_operator("creds-rotate").await;
     let right = story.account.client_secret.clone();
     story.set_secret("canary-of-a-wrong-secret").await;
@@ -53,7 +53,7 @@ async fn a_right_secret_lets_waiting_objects_go_on_at_once() {
 /// Covers CR-03. Six mistakes in a DatabricksAuth have six names, each message says what to do, and nothing is sent for
 /// those that can be seen from here.
 #[tokio::test]
-async fn six_mistakes_have_six_names() {
+async fn each_mistake_in_credentials_has_its_own_reason() {
     let mut story = Story::start("creds-mistakes").await;
     let untouched = Simulator::start(Config::default()).await.unwrap();
     let asked = Simulator::start(Config::default()).await.unwrap();
@@ -188,7 +188,7 @@ impl Sink {
 /// Covers SE-04, CR-03. However a host is disguised, credentials do not leave for it, whether or not plain http to this
 /// machine is allowed.
 #[tokio::test]
-async fn a_disguised_host_gets_nothing() {
+async fn a_disguised_host_gets_no_credentials() {
     let mut story = Story::without_operator("creds-hosts").await;
     let sink = Sink::start().await;
     let port = sink.port;

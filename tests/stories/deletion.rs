@@ -99,7 +99,7 @@ fn kill(story: &mut Story) {
 
 /// Covers DL-01. With no credentials at all, an object that is to be retained goes without a call.
 #[tokio::test]
-async fn what_is_retained_goes_without_credentials_and_stays_in_the_account() {
+async fn a_retained_object_is_released_without_credentials_and_stays_in_the_account() {
     let mut story = Story::start("delete-retain").await;
     let made = ready_list(&story, "office").await;
     story.patch(LIST, "office", json!({"spec": {"deletionPolicy": "Retain"}})).await;
@@ -121,7 +121,7 @@ async fn what_is_retained_goes_without_credentials_and_stays_in_the_account() {
 
 /// Covers DL-02. Objects that never got anything made go at once, with credentials that never worked.
 #[tokio::test]
-async fn what_never_made_anything_goes_at_once_without_credentials() {
+async fn an_object_that_created_nothing_is_released_at_once_without_credentials() {
     let mut story = Story::without_operator("delete-never-made").await;
     delete_secret(&story).await;
     story.start_operator(&[]).await;
@@ -195,7 +195,7 @@ async fn a_deletion_without_credentials_says_so_and_retain_releases_it() {
 
 /// Covers DL-04. The Secret comes back, and the deletion goes on by itself.
 #[tokio::test]
-async fn a_deletion_goes_on_when_the_secret_comes_back() {
+async fn a_deletion_continues_when_the_secret_comes_back() {
     let mut story = blocked_for_credentials("delete-secret-back").await;
     let secret = story.account.client_secret.clone();
     story.set_secret(&secret).await;
@@ -241,7 +241,7 @@ async fn an_object_that_is_gone_already_counts_as_deleted() {
 
 /// Covers DL-05. What is in use outside is shown with the API's words, asked again ever more slowly, and ends well.
 #[tokio::test]
-async fn a_refused_deletion_is_shown_and_asked_again_ever_more_slowly() {
+async fn a_refused_deletion_is_shown_and_retried_with_growing_delays() {
     let story = Story::start("delete-refused").await;
     let refusals = [
         ("conflict", refusal(409, "RESOURCE_CONFLICT", "a network still refers to it")),
@@ -359,7 +359,7 @@ fn looked_at(object: &Value) -> Option<Value> {
 
 /// Covers DL-06. When the lists cannot be listed, nothing is made, deleted, or made a second time.
 #[tokio::test]
-async fn without_a_listing_nothing_is_made_and_nothing_taken_for_gone() {
+async fn without_a_list_nothing_is_created_and_nothing_counts_as_gone() {
     let flags = [("request-timeout", "1s")];
     let mut story = Story::start_with("read-all-fails", &flags).await;
     ready_list(&story, "bystander").await;
@@ -395,7 +395,7 @@ async fn without_a_listing_nothing_is_made_and_nothing_taken_for_gone() {
 
 /// Covers DL-06. The same for assignments, which can only be listed: no access is given, or thought to be gone.
 #[tokio::test]
-async fn without_a_listing_no_access_is_given_or_taken_for_gone() {
+async fn without_a_list_no_access_is_given_and_none_counts_as_gone() {
     let flags = [("request-timeout", "1s")];
     let mut story = Story::start_with("read-access-fails", &flags).await;
     let users = users(&story);
@@ -442,7 +442,7 @@ async fn without_a_listing_no_access_is_given_or_taken_for_gone() {
 /// Covers DL-06. That one LIST lacks a row does not prove that the access is gone, and words in place of a list prove
 /// nothing, however often they come: a DELETE is sent, and no access stays.
 #[tokio::test]
-async fn access_that_a_list_does_not_show_is_taken_away_all_the_same() {
+async fn access_that_a_list_does_not_show_is_removed_anyway() {
     let mut story = Story::start("delete-access-unlisted").await;
     let odd = [
         ("no-rows", json!({"permission_assignments": []}), Some(1)),
@@ -497,7 +497,7 @@ async fn access_that_a_list_does_not_show_is_taken_away_all_the_same() {
 
 /// Covers DL-07. A whole namespace is deleted, Secret and credentials with it; it ends, and the account is empty.
 #[tokio::test]
-async fn a_whole_namespace_goes_and_takes_its_objects_in_the_account_along() {
+async fn the_deletion_of_a_namespace_deletes_its_objects_in_the_account() {
     let story = Story::start("delete-namespace").await;
     let users = users(&story);
     let mut items: Vec<Value> = (0..26).map(|n| list(&story, &format!("list-{n}"))).collect();
@@ -593,7 +593,7 @@ async fn wait_no_orphan(story: &Story, expected: &[&str]) {
 
 /// Covers DL-10. An object is deleted while its POST is under way: what was made is deleted again.
 #[tokio::test]
-async fn what_is_deleted_while_it_is_made_leaves_no_orphan() {
+async fn an_object_that_is_deleted_while_it_is_created_leaves_no_orphan() {
     let story = Story::start("delete-while-made").await;
     for when in [When::Before, When::After] {
         story.account.clear_faults();
@@ -719,7 +719,7 @@ async fn a_creation_with_an_unknown_end_leaves_no_orphan_when_deleted() {
 
 /// Covers DL-11. A finalizer of somebody else holds the external deletion quietly, and is never touched.
 #[tokio::test]
-async fn a_finalizer_of_somebody_else_holds_the_deletion_quietly() {
+async fn a_foreign_finalizer_holds_the_deletion_without_a_write() {
     const FOREIGN: &str = "example.com/backup";
     let story = Story::start("foreign-finalizer").await;
     // What is read of it again and again is the clock of this story.
@@ -761,7 +761,7 @@ async fn a_finalizer_of_somebody_else_holds_the_deletion_quietly() {
 
 /// Covers DL-11. Our own finalizer leaves alone: the others keep theirs, and those of the garbage collector hold nothing.
 #[tokio::test]
-async fn our_finalizer_leaves_alone_and_the_garbage_collectors_hold_nothing() {
+async fn only_our_finalizer_is_removed_and_those_of_the_garbage_collector_hold_nothing() {
     const FOREIGN: &str = "example.com/backup";
     let story = Story::start("finalizers-kept").await;
     let mut manifest = list(&story, "retained");

@@ -163,7 +163,7 @@ async fn what_is_accepted_and_not_kept_is_sent_again() {
 /// Covers LC-08. Somebody else changes an object just after we have, and before we have read what became of it: that is
 /// corrected too, and so is another field that they change meanwhile.
 #[tokio::test]
-async fn who_changes_it_back_at_the_same_moment_does_not_win() {
+async fn a_writer_that_reverts_a_change_at_once_does_not_win() {
     // Only what is asked for, and what differs besides, is sent again within the story.
     let flags =
         [("poll-max", "1h"), ("poll-min", "1s"), ("operation-timeout", "1h"), ("resync-interval", "500ms")];
@@ -552,7 +552,7 @@ async fn wait_retrying(story: &Story, kind: &str, name: &str, text: &str) {
 /// Covers DL-06. An answer about another object than the one that was asked for is no answer: neither of the two is changed
 /// or deleted, and once the account is itself again both go on.
 #[tokio::test]
-async fn an_answer_about_another_object_is_none() {
+async fn a_response_about_another_object_is_not_used() {
     let story = Story::start("errors-other-object").await;
     let mut ids = vec![];
     for name in ["changed", "deleted", "other"] {
@@ -595,7 +595,7 @@ async fn an_answer_about_another_object_is_none() {
 /// Covers ER-04. After a restart new objects wait until all were looked at once. One that ends in a conflict with the account
 /// again and again does not make them wait for ever.
 #[tokio::test]
-async fn an_object_in_conflict_for_ever_holds_up_nobody_after_a_restart() {
+async fn an_object_in_lasting_conflict_holds_up_no_other_after_a_restart() {
     let mut story = Story::without_operator("errors-conflict").await;
     let workspace = story.account.insert("workspaces", json!({})).unwrap()["workspace_id"].clone();
     story.account.fault(Fault {

@@ -178,7 +178,7 @@ async fn a_group_has_a_list_of_all_members_or_single_memberships_and_the_second_
 
 /// Covers SE-07, SE-08. A group that makes administrators needs a word in the spec and a grant, and the operator stays in it.
 #[tokio::test]
-async fn a_group_of_administrators_is_joined_only_by_a_word_and_not_left_by_the_operator() {
+async fn a_group_of_administrators_is_joined_only_with_a_permission_and_not_left_by_the_operator() {
     let story = Story::start("membership-admins").await;
     let own = principal(&story, "ServicePrincipals", "applicationId", &story.account.client_id);
     let (member, role) = (json!([{"value": own["id"]}]), json!([{"value": "account_admin"}]));

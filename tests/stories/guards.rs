@@ -284,7 +284,7 @@ async fn an_error_inside_a_200_counts() {
 /// Covers ST-11. A group is found by its name once and pinned by its id: a group that was deleted and made again under
 /// the same name does not inherit the access of the old one.
 #[tokio::test]
-async fn a_group_made_again_under_its_name_gets_nothing() {
+async fn a_group_that_is_created_again_under_its_name_gets_no_access() {
     let story = Story::start("guards-group").await;
     let workspace = workspace(&story);
     let old = principal(&story, "Groups", "displayName", "data-eng");
@@ -321,7 +321,7 @@ async fn a_group_made_again_under_its_name_gets_nothing() {
 
 /// Covers ST-11. A name that nobody has is waited for, with what to do; an ambiguous one is for a person.
 #[tokio::test]
-async fn a_name_that_means_nobody_or_two_is_told() {
+async fn a_name_of_no_principal_or_of_two_is_reported() {
     let story = Story::start("guards-names").await;
     let workspace = workspace(&story);
     story.apply(&assignment(&story, "none", workspace, json!({"groupName": "finance"}), &["USER"])).await;
@@ -509,7 +509,7 @@ async fn a_manifest_with_a_slip_is_refused_with_the_remedy() {
 /// Covers ST-11. A host that ignores the filter names somebody else: that one gets nothing, and the one who was meant is
 /// waited for.
 #[tokio::test]
-async fn who_was_not_asked_for_gets_nothing() {
+async fn a_principal_that_the_spec_does_not_name_gets_no_access() {
     let story = Story::start("guards-no-filter").await;
     let workspace = workspace(&story);
     let [ada, grace] = ["ada", "grace"].map(|name| principal(&story, "Users", "displayName", name));

@@ -92,7 +92,7 @@ async fn members_drift_and_are_repaired_by_one_patch() {
 
 /// Covers RF-12, RF-13. A member that is no longer in the spec is removed, although the spec also names one that the account does not have.
 #[tokio::test]
-async fn one_unknown_member_keeps_nobody_in_who_should_be_out() {
+async fn an_unknown_member_keeps_no_other_member_in_the_group() {
     let story = Story::start("group-unknown").await;
     let group = |members: Value| {
         let spec = json!({"displayName": "analysts", "members": members, "adoptionPolicy": "IfExists"});
@@ -168,7 +168,7 @@ async fn a_member_that_the_account_does_not_add_is_named() {
     story.end().await;
 }
 
-/// Covers DL-14. Nothing that a person owns is lost by the deletion of an object, unless the spec has the word for it.
+/// Covers DL-15. Nothing that a person owns is lost by the deletion of an object, unless the spec has the word for it.
 #[tokio::test]
 async fn a_deletion_deactivates_a_user_and_an_adoption_activates_it() {
     let story = Story::start("user-life").await;

@@ -23,7 +23,7 @@ fn applied(story: &Story) -> Vec<String> {
 }
 
 #[tokio::test]
-async fn a_list_is_made_kept_and_deleted() {
+async fn a_list_is_created_kept_and_deleted() {
     let story = Story::start("ip-list-life").await;
     let spec = json!({"label": "office", "listType": "ALLOW", "ipAddresses": ["203.0.113.0/24"]});
     story.apply(&story.managed("IpAccessList", "office", spec)).await;

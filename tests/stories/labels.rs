@@ -50,7 +50,7 @@ async fn denied(tenant: &Story) {
 /// Covers RF-04. A label that a namespace gets lets it in, one that it loses shuts it out, within a minute and without a
 /// resync.
 #[tokio::test]
-async fn a_label_opens_and_closes_the_door() {
+async fn a_label_of_a_namespace_gives_and_takes_access() {
     let (mut owner, tenant) = neighbours("labels").await;
     wide(&mut owner).await;
     denied(&tenant).await;
@@ -71,7 +71,7 @@ async fn a_label_opens_and_closes_the_door() {
 
 /// Covers RF-04. The DatabricksAuth reports a grant that cannot allow any object, and its other grants work.
 #[tokio::test]
-async fn a_grant_by_labels_that_cannot_be_read_is_said() {
+async fn a_grant_by_labels_that_cannot_be_read_is_reported() {
     let story = Story::start("labels-blind").await;
     let selector = json!({"from": "Selector", "selector": {"matchLabels": {"team": "data"}}});
     let grants = json!([{"namespaces": selector}, {"namespaces": {"from": "Same"}}]);

@@ -141,7 +141,7 @@ async fn a_label_that_was_given_up_is_free_again() {
 
 /// Covers LC-03. What is there already is left alone, and the message says which object it is and how to take it over.
 #[tokio::test]
-async fn what_is_there_already_is_left_alone_until_i_say_so() {
+async fn an_existing_object_is_left_alone_until_the_spec_allows_its_adoption() {
     let story = Story::start("there-already").await;
     let id = made_by_hand(&story, "office");
     let mut manifest = list(&story, "office", "office");
@@ -230,7 +230,7 @@ fn assignment(story: &Story, user: &str) -> (Value, String) {
 /// Covers LC-06, LC-07. Observing is the plan: field by field what is wanted and what is there, and no write; when all is
 /// well, managing begins without a write too.
 #[tokio::test]
-async fn observing_tells_what_would_change_and_changes_nothing() {
+async fn an_observed_object_shows_what_would_change_and_changes_nothing() {
     let story = Story::start("observing").await;
     let id = made_by_hand(&story, "office");
     story.account.edit("ip-access-lists", &id, json!({"ip_addresses": ["198.51.100.7"]})).unwrap();
@@ -327,7 +327,7 @@ async fn a_suspended_object_makes_no_call() {
 
 /// Covers LC-10. A new token is one look at the account, and an old one is none.
 #[tokio::test]
-async fn a_look_can_be_asked_for() {
+async fn a_reconcile_can_be_requested() {
     let story = Story::start_with("asked", &[("resync-interval", "Never")]).await;
     story.apply(&list(&story, "office", "office")).await;
     story.wait_ready(LIST, "office").await;
@@ -355,7 +355,7 @@ async fn a_look_can_be_asked_for() {
 
 /// Covers LC-10. Who has repaired the account need not wait until a long backoff is over.
 #[tokio::test]
-async fn a_look_can_be_asked_for_while_in_backoff() {
+async fn a_reconcile_can_be_requested_during_a_backoff() {
     let slow = [("backoff-min", "10m"), ("backoff-max", "10m")];
     let story = Story::start_with("asked-in-backoff", &slow).await;
     story.account.fault(Fault { path: "*/ip-access-lists".into(), status: Some(500), ..Fault::default() });
@@ -369,7 +369,7 @@ async fn a_look_can_be_asked_for_while_in_backoff() {
 
 /// Covers LC-12. A list that disappeared in the console is made again.
 #[tokio::test]
-async fn a_lost_list_is_made_again() {
+async fn a_lost_list_is_created_again() {
     let story = Story::start("lost-list").await;
     story.apply(&list(&story, "office", "office")).await;
     let ready = story.wait_ready(LIST, "office").await;
@@ -450,7 +450,7 @@ fn office(story: &Story, name: &str, fields: Value) -> Value {
 /// Covers LC-02, LC-06. Who only observes claims nothing: any number may watch one list, none keeps an object from managing it,
 /// after a restart neither; but one that begins to manage meets the one that does already.
 #[tokio::test]
-async fn observers_take_nothing_from_the_one_who_manages() {
+async fn objects_that_observe_take_nothing_from_the_one_that_manages() {
     let mut story = Story::start("observers").await;
     let id = made_by_hand(&story, "office");
     let by_id = json!({"managementPolicy": "Observe", "externalId": id});

@@ -201,7 +201,7 @@ async fn a_metastore_with_content_is_not_deleted() {
     story.delete(KIND, "main").await;
     let held = story.wait_condition(KIND, "main", "DeletionBlocked", "True", "DependencyStillInUse").await;
     let said = message(&held, "DeletionBlocked");
-    assert!(said.contains("lake") && said.contains("spec.deletionPolicy Retain"), "{said}");
+    assert!(said.contains("lake") && said.contains("spec.deletionPolicy to Retain"), "{said}");
     assert!(story.account.remove("storage-credentials", &format!("{id}/lake")));
     story.wait_gone(KIND, "main").await;
     assert_eq!(story.account.objects(STORE), [] as [Value; 0]);

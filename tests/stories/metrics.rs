@@ -271,7 +271,7 @@ async fn a_thousand_objects_make_no_more_series_than_ten() {
 /// Idle connections to both ports, more than the operator may have files open and each there again as soon as it
 /// is closed, hold up no probe, no scrape and no call.
 #[tokio::test]
-async fn idle_connections_hold_up_nobody() {
+async fn idle_connections_hold_up_no_other_client() {
     let mut story = Story::without_operator("metrics-idle").await;
     let dir = world::fresh_dir(&cluster().dir, "few-files-").unwrap();
     let program = dir.join("operator");
@@ -345,7 +345,7 @@ fn client(trusts: &[Certificate]) -> Client {
 /// Covers SE-01. Protected metrics are for who has a token of the cluster and the right to them, over TLS with a certificate that may
 /// be renewed; the rights that the chart gives are enough, and scrapes cost the API server next to nothing.
 #[tokio::test]
-async fn protected_metrics_are_for_who_may_have_them() {
+async fn protected_metrics_are_served_only_to_authorised_clients() {
     let mut story = Story::without_operator("metrics-protected").await;
     let path = |name: &str| cluster().dir.join(format!("metrics-{name}"));
     let files = Files { cert: path("tls.crt"), key: path("tls.key") };

@@ -45,7 +45,7 @@ async fn planned(story: &Story, kind: &str, name: &str) -> Value {
 /// Covers LC-18, LC-06, LC-07. Something that is not there is a plan with its fields, and no alert; once somebody makes it, it is
 /// watched without being taken over; once it is gone, it is a plan again.
 #[tokio::test]
-async fn what_is_not_there_is_a_plan() {
+async fn a_missing_object_that_is_observed_is_a_plan() {
     let story = Story::start("observe-plan").await;
     story.apply(&observed(&story, "office")).await;
     let plan = planned(&story, LIST, "office").await;
@@ -99,7 +99,7 @@ async fn what_is_not_there_is_a_plan() {
 /// Covers LC-18, LC-03. To have looked at something gives no right to it: to manage it takes the permission that it would have
 /// taken without looking, and that it was taken over is said then.
 #[tokio::test]
-async fn to_have_observed_is_no_right_to_take_over() {
+async fn an_earlier_observation_gives_no_right_to_adopt() {
     let mut story = Story::start("observe-then-manage").await;
     let id = made_by_hand(&story, "office");
     story.apply(&observed(&story, "office")).await;
@@ -141,7 +141,7 @@ async fn to_have_observed_is_no_right_to_take_over() {
 /// Covers LC-18, LC-07. What differs has the name that users write it under; what the operator would add by itself is no
 /// difference. What is seen is shown under the names of the spec, too.
 #[tokio::test]
-async fn drift_and_what_is_seen_go_by_the_fields_of_the_spec() {
+async fn drift_and_observed_values_have_the_field_names_of_the_spec() {
     let story = Story::start("observe-names").await;
     let observe = |mut spec: Value| {
         spec["managementPolicy"] = json!("Observe");
@@ -200,7 +200,7 @@ async fn drift_and_what_is_seen_go_by_the_fields_of_the_spec() {
 
 /// Covers LC-18. An id that is not there, and a workspace that would not be made again, are no failure of who only looks.
 #[tokio::test]
-async fn what_would_not_be_created_is_said_and_stalls_nothing() {
+async fn an_observed_object_that_would_not_be_created_is_reported_and_not_stalled() {
     let story = Story::start("observe-missing").await;
     let mut by_id = observed(&story, "by-id");
     by_id["spec"]["externalId"] = json!("9d3c1f7e-2a4b-4c5d-8e6f-7a8b9c0d1e2f");

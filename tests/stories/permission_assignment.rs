@@ -274,7 +274,7 @@ async fn a_workspace_without_assignments_yet_is_waited_for_in_all_words() {
 
 /// Covers RF-08. An id that is mistyped is no loss: what the account does not know is named with the field to correct.
 #[tokio::test]
-async fn an_id_that_nobody_has_is_named_with_its_field() {
+async fn an_unknown_id_is_named_with_its_field() {
     let story = Story::start("assignment-mistyped").await;
     let known = workspace(&story);
     let group = story.account.objects("Groups").into_iter().find(|g| g["displayName"] == "data-eng").unwrap();

@@ -36,7 +36,7 @@ fn posted(story: &Story) -> Vec<Value> {
 
 /// Covers LC-01. The answer to a create is lost and the label edited: the list is found, and gets the new label.
 #[tokio::test]
-async fn a_label_edited_after_a_lost_create_makes_no_second_list() {
+async fn a_label_edited_after_a_lost_create_leads_to_no_second_list() {
     let story = Story::start("lost-create").await;
     story.account.fault(Fault { drop: true, ..first("POST", "*/ip-access-lists", When::After) });
     story.apply(&list(&story, "office", "office")).await;
@@ -253,7 +253,7 @@ fn rows(story: &Story) -> Vec<Value> {
 
 /// Covers LC-01, DL-10. Access whose answer was lost, and whose object is deleted before anybody knows, is taken away.
 #[tokio::test]
-async fn access_that_was_given_unnoticed_is_taken_away_with_its_object() {
+async fn access_that_was_given_by_a_lost_call_is_removed_with_its_object() {
     // It finds out nothing before its deletion: what is sent again is refused, or may be.
     for status in [503, 429] {
         let story = Story::start(&format!("lost-access-{status}")).await;
@@ -280,7 +280,7 @@ async fn access_that_was_given_unnoticed_is_taken_away_with_its_object() {
 /// Covers LC-01, LC-03. An assignment that is made to mean somebody else while its first write is in doubt neither leaves
 /// the first one's access behind unseen, nor takes over what the other one had.
 #[tokio::test]
-async fn a_doubtful_write_vouches_for_nobody_else() {
+async fn a_write_in_doubt_proves_nothing_about_another_principal() {
     // Time for the edit before the next attempt.
     let slow = [("backoff-min", "5s"), ("backoff-max", "5s")];
     let story = Story::start_with("doubtful-access", &slow).await;
@@ -304,7 +304,7 @@ async fn a_doubtful_write_vouches_for_nobody_else() {
 
 /// Covers LC-03, LC-13. A copied annotation does not make somebody's list ours.
 #[tokio::test]
-async fn a_copied_annotation_takes_nothing_over() {
+async fn a_copied_annotation_adopts_nothing() {
     let story = Story::start("copied-annotation").await;
     let theirs = json!({"label": "theirs", "list_type": "ALLOW", "ip_addresses": ["198.51.100.0/24"]});
     let id = story.account.insert("ip-access-lists", theirs).unwrap()["list_id"].clone();
@@ -323,7 +323,7 @@ async fn a_copied_annotation_takes_nothing_over() {
 
 /// Covers LC-01. The same where the workspace was changed: the first one's access is not forgotten.
 #[tokio::test]
-async fn a_doubtful_write_in_another_workspace_is_not_forgotten() {
+async fn a_write_in_doubt_in_another_workspace_is_not_forgotten() {
     // Time for the edit before the next attempt.
     let slow = [("backoff-min", "5s"), ("backoff-max", "5s")];
     let story = Story::start_with("doubtful-workspace", &slow).await;
@@ -356,7 +356,7 @@ async fn crash_over_a_create(story: &mut Story, when: When) {
 /// Covers LC-01, LC-03. A create was lost before its effect, and long after somebody makes a list of that very name by hand.
 /// It may be anybody's: it is neither changed nor, with the object, deleted; a person is asked.
 #[tokio::test]
-async fn a_list_made_long_after_a_lost_create_is_not_taken_for_ours() {
+async fn a_list_created_long_after_a_lost_create_is_not_taken_for_ours() {
     let mut story = Story::start("lost-create-stranger").await;
     crash_over_a_create(&mut story, When::Before).await;
     assert_eq!(lists(&story), [] as [Value; 0]);
@@ -382,7 +382,7 @@ async fn a_list_made_long_after_a_lost_create_is_not_taken_for_ours() {
 /// Covers LC-01. Our clock ran far ahead when we made a list, so it looks older than our wish to make it. It is not forgotten:
 /// no second one is made, and a person is asked.
 #[tokio::test]
-async fn a_list_that_seems_too_old_to_be_ours_is_not_made_twice() {
+async fn a_list_that_seems_too_old_to_be_ours_is_not_created_twice() {
     let mut story = Story::start("lost-create-clock").await;
     crash_over_a_create(&mut story, When::After).await;
     let id = story.account.objects("ip-access-lists")[0]["list_id"].as_str().unwrap().to_owned();

@@ -67,7 +67,7 @@ async fn a_retained_workspace_comes_back_by_its_tag() {
 
 /// Covers LC-12. A workspace holds data: one that is lost is not made again by itself, and the message says how to decide.
 #[tokio::test]
-async fn a_lost_workspace_is_not_made_again() {
+async fn a_lost_workspace_is_not_created_again() {
     let story = Story::start("lost-workspace").await;
     provisioning_takes(&story, 100);
     story.apply(&workspace(&story, "analytics")).await;
@@ -124,7 +124,7 @@ async fn provisioning_survives_a_restart() {
 
 /// Covers LC-14. Forty workspaces that take their time leave two workers free for what is quickly done.
 #[tokio::test]
-async fn what_takes_long_holds_nobody_up() {
+async fn a_long_operation_holds_up_no_other_object() {
     let flags = [("concurrency", "2"), ("poll-min", "1s"), ("poll-max", "2s")];
     let story = Story::start_with("forty", &flags).await;
     provisioning_takes(&story, LONG);
@@ -162,7 +162,7 @@ async fn what_takes_long_holds_nobody_up() {
 /// Covers LC-14. What takes longer than `--operation-timeout` is called stalled, with a way on; if it ends well after all,
 /// so much the better.
 #[tokio::test]
-async fn provisioning_that_takes_too_long_is_told() {
+async fn provisioning_that_takes_too_long_is_reported() {
     let story = Story::start_with("too-long", &[("operation-timeout", "1s")]).await;
     provisioning_takes(&story, LONG);
     story.apply(&workspace(&story, "analytics")).await;
@@ -207,7 +207,7 @@ async fn a_failed_workspace_is_repaired_by_a_change() {
 /// Covers LC-19. The cause is outside the spec: once it is mended, whoever asks for another try gets one, also where the first
 /// request meets an outage. One request is one try.
 #[tokio::test]
-async fn a_failed_workspace_is_tried_again_when_somebody_asks() {
+async fn a_failed_workspace_is_retried_on_request() {
     let mut story = Story::start("failed-asked").await;
     provisioning_takes(&story, 100);
     story.account.set(|settings| settings.fail_next_workspace = Some("the bucket policy is wrong".into()));
@@ -324,7 +324,7 @@ async fn a_workspace_without_our_tag_is_not_the_result_of_a_lost_create() {
 /// Covers LC-04. A workspace of ours that somebody is deleting outside is not taken over by an object that is applied again,
 /// nor is it in its way.
 #[tokio::test]
-async fn a_workspace_that_is_on_its_way_out_is_not_taken_over() {
+async fn a_workspace_that_is_being_deleted_is_not_adopted() {
     let mut story = Story::start("leaving-workspace").await;
     provisioning_takes(&story, 100);
     for status in ["CANCELLING", "CANCELLED"] {

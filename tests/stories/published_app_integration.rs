@@ -86,7 +86,7 @@ async fn an_app_is_enabled_kept_changed_and_disabled() {
 
 /// Covers LC-03. A new account has the app already. It is retained when its object is deleted, and a slip is refused.
 #[tokio::test]
-async fn an_app_that_is_enabled_already_is_adopted_by_a_word_and_retained() {
+async fn an_app_that_is_enabled_already_is_adopted_with_a_policy_and_retained() {
     let story = begin("published-app-theirs").await;
     let short = json!({"accessTokenTtlInMinutes": 60, "refreshTokenTtlInMinutes": 59});
     let refused = story.try_apply(&dbt(&story, short)).await.unwrap_err().to_string();

@@ -127,7 +127,7 @@ async fn a_list_that_one_read_shows_and_another_does_not_is_not_created_again() 
 
 /// Covers LC-15. A change that is taken back before any read shows it is taken back in the account as well.
 #[tokio::test]
-async fn a_change_that_is_taken_back_unseen_is_taken_back_in_the_account() {
+async fn a_change_that_is_reverted_before_a_read_shows_it_is_reverted_in_the_account() {
     let story = Story::start_with("lag-taken-back", &[LAG]).await;
     story.apply(&list(&story, "office")).await;
     let before = story.wait_ready(LIST, "office").await["spec"]["ipAddresses"].clone();
@@ -228,7 +228,7 @@ async fn a_list_that_was_deleted_outside_is_gone_once_no_read_can_lag() {
 
 /// Covers LC-15, LC-01. A create whose answer was lost is looked for only once a read must show it.
 #[tokio::test]
-async fn a_lost_create_is_looked_for_when_reads_cannot_lag_any_longer() {
+async fn a_lost_create_is_searched_for_when_reads_cannot_lag_any_longer() {
     let story = Story::start_with("lag-lost", &[("read-lag", "6s"), ("quarantine", "1s")]).await;
     story.account.set(|s| s.list_lag_ms = 4_000);
     let (method, path) = (Some("POST".into()), LISTS.into());

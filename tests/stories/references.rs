@@ -219,7 +219,7 @@ async fn a_referent_that_becomes_ready_wakes_what_waits_for_it() {
 
 /// Covers RF-03. Across namespaces without a grant, what exists and what does not look the same.
 #[tokio::test]
-async fn a_foreign_namespace_does_not_tell_what_it_has() {
+async fn a_refusal_does_not_reveal_what_another_namespace_has() {
     let (tenant, owner) = neighbours("ref-tenant-blind", "ref-owner-blind").await;
     tenant.apply(&with_auth(list(&tenant, "one"), &owner.namespace, AUTH)).await;
     tenant.apply(&with_auth(list(&tenant, "other"), &owner.namespace, "nowhere")).await;
@@ -255,7 +255,7 @@ async fn a_foreign_namespace_does_not_tell_what_it_has() {
 
 /// Covers RF-04. A grant opens the door at once; without it nothing is written any more, and what is there stays.
 #[tokio::test]
-async fn a_grant_lets_in_and_its_end_leaves_things_as_they_are() {
+async fn a_grant_allows_objects_and_its_removal_changes_nothing_in_the_account() {
     let (tenant, owner) = neighbours("ref-tenant-grant", "ref-owner-grant").await;
     let lists = || owner.account.objects("ip-access-lists");
     tenant.apply(&with_auth(list(&tenant, "office"), &owner.namespace, AUTH)).await;
@@ -597,7 +597,7 @@ async fn a_credential_that_differs_serves_its_workspaces() {
 /// Covers RF-07. Access that was given is kept right while its workspace waits to be deleted. Nobody gets new access to a
 /// workspace that is going, that has failed, or that is gone.
 #[tokio::test]
-async fn new_access_needs_a_usable_workspace_and_old_access_one_that_is_there() {
+async fn new_access_needs_a_usable_workspace_and_existing_access_only_one_that_exists() {
     let story = Story::start("ref-usable").await;
     quick(&story);
     story.apply(&workspace(&story, "analytics")).await;

@@ -37,7 +37,7 @@ fn gaps(story: &Story, method: &str) -> Vec<u64> {
 
 /// Covers ER-10. What is refused for a moment is shown with the words of Databricks, and never called Stalled.
 #[tokio::test]
-async fn a_refusal_that_passes_pages_nobody() {
+async fn a_transient_refusal_is_never_stalled() {
     let flags = [("recheck-stalled-min", "300ms"), ("refusal-tries", "3"), ("refusal-period", "1m")];
     let story = Story::start_with("refusals-pass", &flags).await;
     let rows = [
@@ -74,7 +74,7 @@ async fn a_refusal_that_passes_pages_nobody() {
 
 /// Covers ER-10. The same refusal again and again is final; from then on it is tried again in growing steps.
 #[tokio::test]
-async fn a_refusal_that_stays_is_stalled_and_tried_again_ever_more_slowly() {
+async fn a_lasting_refusal_is_stalled_and_retried_with_growing_delays() {
     let flags = [
         ("recheck-stalled-min", "200ms"),
         ("recheck-stalled", "1s"),

@@ -99,7 +99,7 @@ async fn an_object_takes_anothers_place_as_the_message_says() {
 /// Covers LC-17, LC-16. Who copies a whole object, annotations and all, under another name is told of the mark on a workspace,
 /// and takes it over by a word.
 #[tokio::test]
-async fn a_workspace_that_was_copied_with_its_annotations_is_taken_over_by_a_word() {
+async fn a_workspace_that_was_copied_with_its_annotations_is_adopted_with_a_policy() {
     let story = Story::start("renamed-copied").await;
     quick(&story);
     story.apply(&workspace(&story, "old", "analytics")).await;
@@ -133,7 +133,7 @@ async fn a_workspace_that_was_copied_with_its_annotations_is_taken_over_by_a_wor
 /// Covers LC-17, IM-02. Where somebody has access may be said by another Workspace object or by the id, and back, as long as
 /// it is the same workspace; what means another is refused, and nothing is written.
 #[tokio::test]
-async fn where_access_is_given_may_be_said_in_another_way() {
+async fn the_workspace_of_an_assignment_may_be_named_in_another_way() {
     let story = Story::start("renamed-workspace").await;
     quick(&story);
     for name in ["first", "other"] {
@@ -193,7 +193,7 @@ fn merge(spec: Value) -> kube::api::Patch<Value> {
 
 /// Covers LC-17, IM-02. Who has access may be said by the id instead of the name, and back; another principal is refused.
 #[tokio::test]
-async fn who_has_access_may_be_said_in_another_way() {
+async fn the_principal_of_an_assignment_may_be_named_in_another_way() {
     let story = Story::start("renamed-principal").await;
     let id = story.account.insert("workspaces", json!({})).unwrap()["workspace_id"].clone();
     let (team, others) = (
@@ -243,7 +243,7 @@ async fn who_has_access_may_be_said_in_another_way() {
 /// Covers LC-17, RF-12. A member of a group may be said by its name, its id, or an object that does not exist yet: it stays a member all
 /// the time, and the group is not written.
 #[tokio::test]
-async fn a_member_may_be_said_in_another_way() {
+async fn a_member_may_be_named_in_another_way() {
     let story = Story::start("renamed-member").await;
     let ada = principal(&story, "Users", "userName", "ada@example.com");
     let group =
@@ -292,7 +292,7 @@ async fn a_workspace_with_access_to_it_is_renamed_without_a_gap() {
 
 /// Covers LC-17. The credential of a workspace may be said by id instead of by reference, and back: nothing is sent.
 #[tokio::test]
-async fn the_credential_of_a_workspace_may_be_said_in_another_way() {
+async fn the_credential_of_a_workspace_may_be_named_in_another_way() {
     let story = Story::start("renamed-credential").await;
     quick(&story);
     let role = json!({"stsRole": {"roleArn": "arn:aws:iam::123456789012:role/compute"}});

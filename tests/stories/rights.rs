@@ -160,7 +160,7 @@ async fn a_policy_that_refuses_a_write_is_named() {
 
 /// Covers ST-09. Where the status cannot be written, an event says why.
 #[tokio::test]
-async fn a_status_that_may_not_be_written_is_told_by_an_event() {
+async fn a_status_that_may_not_be_written_is_reported_by_an_event() {
     let mut story = Story::without_operator("rights-status").await;
     story.kubectl(&["create", "serviceaccount", "narrow"]).await.unwrap();
     let all = [rules().operator, rules().secrets].concat();
@@ -192,7 +192,7 @@ async fn a_status_that_may_not_be_written_is_told_by_an_event() {
 
 /// Covers DL-03. A DatabricksAuth that goes, with its namespace perhaps, advises nobody to make a Secret in it.
 #[tokio::test]
-async fn a_secret_that_went_with_its_auth_is_not_asked_for() {
+async fn a_secret_that_was_deleted_with_its_auth_is_not_required() {
     let mut story = Story::start("rights-going").await;
     story.apply(&list(&story, "office")).await;
     story.wait_ready(LIST, "office").await;

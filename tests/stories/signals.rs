@@ -69,7 +69,7 @@ async fn compared(story: &Story, times: usize) {
 /// Covers OB-04. Each write to the account is one line that says on whose behalf, what, which fields and with what outcome;
 /// a look at what is as it should be is none; and values are in no line.
 #[tokio::test]
-async fn every_write_is_one_line_and_a_look_is_none() {
+async fn every_write_is_one_audit_line_and_a_read_is_none() {
     let flags = [("log-format", "json"), ("log", "info"), ("resync-interval", "300ms")];
     let story = Story::start_with("audit", &flags).await;
     let operator = story.operator.as_ref().unwrap();
@@ -195,7 +195,7 @@ fn pipe(path: &Path) -> File {
 /// Covers OB-04. Nobody reads the log: the operator works on. Somebody reads again: it says how much is missing. The pipe
 /// breaks: it works on, and ends in good order.
 #[tokio::test]
-async fn a_log_that_nobody_reads_stops_nobody() {
+async fn a_log_without_a_reader_does_not_block_the_operator() {
     let mut story = Story::without_operator("deaf").await;
     let dir = world::fresh_dir(&cluster().dir, "pipe-").unwrap();
     let path = dir.join("stderr");
@@ -248,7 +248,7 @@ async fn a_log_that_nobody_reads_stops_nobody() {
 
 /// Covers OB-04. The end of the process waits for nobody either, whether it was asked for or is an error.
 #[tokio::test]
-async fn nobody_has_to_read_the_last_words() {
+async fn a_process_ends_without_a_reader_of_its_last_lines() {
     let mut story = Story::without_operator("last-words").await;
     let dir = world::fresh_dir(&cluster().dir, "pipe-").unwrap();
     let path = dir.join("stderr");
@@ -392,7 +392,7 @@ fn hex(bytes: &[u8]) -> String {
 /// Covers OB-05. With a collector, a pass is a span that names the object and what it came to; each call in it is one of its
 /// own, the account learns of it, and so does the log. Without one, the account learns of nothing.
 #[tokio::test]
-async fn a_pass_and_its_calls_are_a_trace() {
+async fn a_reconcile_and_its_calls_are_a_trace() {
     let collector = Collector::start().await;
     let flags = [("otlp-endpoint", &*collector.url), ("log-format", "json"), ("log", "info")];
     let mut story = Story::start_with("traced", &flags).await;

@@ -157,7 +157,7 @@ async fn a_generation_counts_as_observed_once_the_account_has_it() {
 /// Covers ST-02. Objects of every kind are in progress for kstatus before any operator has seen them, and it follows them
 /// through their life.
 #[tokio::test]
-async fn kstatus_takes_nothing_for_done_that_is_not() {
+async fn kstatus_never_takes_unfinished_work_for_done() {
     let mut story = Story::without_operator("kstatus").await;
     for crd in databricks_operator::cli::crds() {
         let kind = crd.spec.names.kind;
@@ -450,7 +450,7 @@ async fn kubectl_waits_as_long_as_it_takes() {
 /// Covers ST-12. The status says which object it is, in which account, under which policies; and no message quotes a
 /// secret that the account sends back.
 #[tokio::test]
-async fn the_status_tells_what_is_in_force_and_no_secret() {
+async fn the_status_shows_the_policies_in_force_and_no_secret() {
     let mut story = Story::start("what-is-in-force").await;
     story.apply(&list(&story, "office")).await;
     let status = story.wait_ready(KIND, "office").await["status"].clone();

@@ -62,7 +62,7 @@ async fn never_stalled(story: &Story, kind: &str, name: &str) {
 /// known of it. The DatabricksAuth says so; what is settled stays Ready, and nothing is called Stalled. Once the token is taken
 /// again, what was new or edited meanwhile is carried out, once.
 #[tokio::test]
-async fn a_token_that_is_turned_away_stalls_nothing() {
+async fn a_rejected_token_stalls_no_object() {
     let story = Story::start_with("tokens-forms", &USUAL).await;
     story.apply(&list(&story, "calm")).await;
     story.apply(&list(&story, "edited")).await;
@@ -163,7 +163,7 @@ async fn two_hundred_objects_replace_a_revoked_token_once() {
 /// Covers CR-08, LC-01. Only changes are turned away: they wait, are called neither Stalled nor wrong, cost few tokens, and
 /// are made once when that is over.
 #[tokio::test]
-async fn changes_that_are_turned_away_for_their_token_are_made_later() {
+async fn changes_with_a_rejected_token_are_sent_later() {
     let story = Story::start_with("tokens-writes", &USUAL).await;
     for name in ["edited", "deleted"] {
         story.apply(&list(&story, name)).await;
@@ -202,7 +202,7 @@ async fn changes_that_are_turned_away_for_their_token_are_made_later() {
 /// Covers CR-08. A create meets a token that was just revoked: it is not sent a second time by itself, nothing is told of a
 /// refusal, and the next pass makes it.
 #[tokio::test]
-async fn a_create_with_a_revoked_token_is_repeated_by_the_next_pass() {
+async fn a_create_with_a_revoked_token_is_repeated_by_the_next_reconcile() {
     let story = Story::start_with("tokens-create", &USUAL).await;
     story.apply(&list(&story, "first")).await;
     story.wait_ready(LIST, "first").await;
@@ -222,7 +222,7 @@ async fn a_create_with_a_revoked_token_is_repeated_by_the_next_pass() {
 /// Covers CR-08. A token that is turned away for good: the DatabricksAuth says so and does not waver, asks the account in
 /// growing steps, and whatever refers to it waits for its word.
 #[tokio::test]
-async fn a_token_that_is_never_taken_is_no_reason_to_try_in_circles() {
+async fn tokens_that_are_always_rejected_are_requested_with_growing_delays() {
     let mut story = Story::without_operator("tokens-never").await;
     story.account.fault(answered(403, numbered("Invalid access token.")));
     story.start_operator(&USUAL).await;

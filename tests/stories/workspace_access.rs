@@ -210,7 +210,7 @@ async fn a_list_makes_no_user_of_an_administrator_without_the_right_to_remove() 
 
 /// Covers LC-34. The assignment of a tenant waits, as the access was there before. It says that a person wants it, so the list leaves it.
 #[tokio::test]
-async fn what_an_assignment_asks_for_in_vain_is_not_removed() {
+async fn access_that_a_refused_assignment_names_is_not_removed() {
     let story = Story::start("access-in-vain").await;
     let workspace = workspace(&story);
     let (ada, grace, own) = (user(&story, "ada"), user(&story, "grace"), own(&story));

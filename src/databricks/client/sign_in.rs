@@ -201,7 +201,7 @@ impl Inner {
             Some(found) if !found.eq_ignore_ascii_case(client_id) => {
                 let found = clean(found, &[], 200);
                 let reason = format!(
-                    "that is {found}, and clientId names another one: write {found} there, or give the pod the other one"
+                    "that is {found}, but clientId names another one: write {found} in clientId, or give the pod the other account"
                 );
                 Err(Error::NoOwnIdentity { call: call.to_owned(), reason })
             }
@@ -234,7 +234,7 @@ fn read_token(reply: &Reply, call: &str, asked_at: Instant) -> Result<Token, Err
 /// A token that can be sent in a header.
 fn issued(text: String, expires_in: Option<f64>, call: &str, asked_at: Instant) -> Result<Token, Error> {
     if text.is_empty() || text.len() > 16 << 10 || !text.bytes().all(|b| b.is_ascii_graphic()) {
-        return Err(unusable(call, "the token has a form that no token has"));
+        return Err(unusable(call, "the token has an invalid form"));
     }
     Ok(Token::new(SecretString::from(text), expires_in, asked_at))
 }

@@ -74,7 +74,9 @@ impl Wire {
         };
         let response = self.http.execute(request).await.map_err(broken)?;
         let reply = read(response).await.map_err(broken)?;
-        reply.ok_or_else(|| NoResponse::Lost(format!("the answer is longer than {} MiB", LONGEST_BODY >> 20)))
+        reply.ok_or_else(|| {
+            NoResponse::Lost(format!("the response is longer than {} MiB", LONGEST_BODY >> 20))
+        })
     }
 }
 

@@ -147,7 +147,7 @@ async fn a_refused_token_is_known_in_each_form_and_a_lack_of_rights_is_none() {
 }
 
 #[tokio::test]
-async fn a_blocked_address_costs_no_token_and_is_told_apart_at_the_token_endpoint_too() {
+async fn a_blocked_address_costs_no_token_and_is_recognised_at_the_token_endpoint_too() {
     let text = "Source IP address: 192.0.2.7 is blocked by Databricks IP ACL for account";
     let body = value!({"error_code": "PERMISSION_DENIED", "message": text}).to_string();
     let blocked = body.clone();
@@ -185,7 +185,7 @@ async fn no_redirect_is_followed_and_no_credential_leaks() {
 }
 
 #[tokio::test]
-async fn the_fence_has_the_last_word() {
+async fn no_call_is_sent_once_the_permit_is_withdrawn() {
     let server = Server::start(|_, socket| json(socket, 200, "{}"));
     let client = server.client();
     let asked = Arc::new(Mutex::new(0));

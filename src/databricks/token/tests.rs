@@ -122,7 +122,7 @@ async fn a_refused_token_is_forgotten_once() {
 
 /// A thousand calls in ten minutes are all refused: new tokens are requested in growing steps.
 #[tokio::test(start_paused = true)]
-async fn where_new_tokens_are_refused_too_few_are_asked_for() {
+async fn if_new_tokens_are_refused_too_few_are_requested() {
     let (tokens, endpoint) = (Arc::<Tokens>::default(), hour());
     for _ in 0..1000 {
         let token = tokens.get(|| endpoint.fetch()).await.unwrap();

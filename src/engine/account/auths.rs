@@ -1,5 +1,5 @@
-//! All DatabricksAuths as the kinds see them: [`Auths::admit`] gives an object the session that it may use. `renew.rs` obtains
-//! the sessions; a DatabricksAuth itself is reconciled in `pass/databricks_auth.rs`.
+//! All DatabricksAuths as the kinds see them: [`Auths::admit`] gives an object the session that it may use, or the error that says what
+//! to write. `renew.rs` obtains the sessions; a DatabricksAuth itself is reconciled in `pass/databricks_auth.rs`.
 //!
 //! It is no [`crate::engine::kind::ExternalResource`]: nothing is created in the account. The last good session of a
 //! DatabricksAuth is kept in memory for deletions alone.
@@ -11,23 +11,21 @@ use std::time::{Duration, SystemTime};
 use kube::Client as KubeClient;
 use tokio::time::Instant;
 
-use super::entry::Entry;
 use super::grants::{self, Admission, Applicant};
-use super::labels::Namespaces;
-use super::refusals::{not_found, not_permitted, unusable};
+use super::labels::NamespaceLabels;
 use super::secret::Secrets;
 use super::session::Session;
 use crate::databricks::{HostPolicy, Settings};
-use crate::engine::crd::{AUTH_KIND, AuthRef, ObjectName, Reason};
+use crate::engine::crd::{AUTH_KIND, AuthRef, DatabricksAuthSpec, ObjectName, Reason};
 use crate::engine::error::{Error, Result};
-use crate::engine::memory::Wake;
+use crate::engine::memory::Triggers;
 
 /// All DatabricksAuths as the kinds see them.
 pub struct Auths {
-    pub(super) wake: Arc<Wake>,
+    pub(super) triggers: Arc<Triggers>,
     pub(super) settings: Settings,
     /// For grants by their labels.
-    pub(super) namespaces: Namespaces,
+    pub(super) namespaces: NamespaceLabels,
     pub(super) secrets: Secrets,
     /// The namespaces whose DatabricksAuths may sign in as the operator's own Google service account.
     pub(super) google_identity: Vec<String>,
@@ -43,16 +41,16 @@ impl Auths {
     /// sign in as the operator's own Google service account.
     pub fn new(
         kube: KubeClient,
-        wake: Arc<Wake>,
+        triggers: Arc<Triggers>,
         hosts: HostPolicy,
         settings: Settings,
         chosen: bool,
         google_identity: Vec<String>,
     ) -> Auths {
         Auths {
-            namespaces: Namespaces::new(kube.clone(), wake.clone(), chosen),
-            secrets: Secrets::new(kube, wake.clone()),
-            wake,
+            namespaces: NamespaceLabels::new(kube.clone(), triggers.clone(), chosen),
+            secrets: Secrets::new(kube, triggers.clone()),
+            triggers,
             settings: Settings { hosts, ..settings },
             google_identity,
             entries: Mutex::default(),
@@ -142,7 +140,7 @@ impl Auths {
         let now = Instant::now();
         if reported.get(who).is_none_or(|at| now.duration_since(*at) >= Duration::from_secs(1)) {
             reported.insert(who.clone(), now);
-            self.wake.wake(who);
+            self.triggers.trigger(who);
         }
     }
 
@@ -158,7 +156,7 @@ impl Auths {
         self.reported.lock().expect("no panic while held").remove(who);
         self.secrets.unwatch(who);
         self.namespaces.unfollow(who);
-        self.wake.wake_dependents(who);
+        self.triggers.trigger_dependents(who);
     }
 
     pub(super) fn entries(&self) -> MutexGuard<'_, HashMap<ObjectName, Entry>> {
@@ -174,5 +172,83 @@ impl Auths {
         let entries = self.entries();
         let entry = entries.get(who)?;
         entry.usable.as_ref().ok().cloned().or_else(|| entry.last_good.clone())
+    }
+}
+
+/// One DatabricksAuth and its sessions.
+#[derive(Clone)]
+pub struct Entry {
+    /// As it is written now.
+    pub spec: DatabricksAuthSpec,
+    /// Its session, or why there is none.
+    pub usable: Result<Arc<Session>>,
+    /// The last session that the account accepted.
+    pub last_good: Option<Arc<Session>>,
+}
+
+impl Entry {
+    /// The session for an object, or why there is none. A deletion may use a session that the account refuses, or the last
+    /// good one, unless the DatabricksAuth is suspended or means another account or service principal by now.
+    pub fn session(&self, deleting: bool) -> Result<Arc<Session>> {
+        match (&self.usable, &self.last_good) {
+            (Ok(session), _) => match session.refusal().filter(|_| !deleting) {
+                Some(error) => Err(error),
+                None => Ok(session.clone()),
+            },
+            (Err(_), Some(session)) if deleting && self.admits(session) => Ok(session.clone()),
+            (Err(error), _) => Err(error.clone()),
+        }
+    }
+
+    /// Whether the DatabricksAuth as it is written now still means the account and the service principal of a session.
+    fn admits(&self, session: &Session) -> bool {
+        let spec = &self.spec;
+        let client_id = spec.client_id.as_deref().unwrap_or_default();
+        spec.suspend != Some(true)
+            && session.key.account_id == spec.account_id
+            && session.key.client_id == client_id
+    }
+}
+
+/// The error for an object that no grant admits, the same whether or not the DatabricksAuth exists.
+fn not_permitted(home: &str, name: &str, applicant: Applicant<'_>) -> Error {
+    let Applicant { namespace, kind, by_name } = applicant;
+    let named = if by_name {
+        format!(" whose kinds name {kind}, as no other grant allows it")
+    } else {
+        String::new()
+    };
+    let text = format!(
+        "{AUTH_KIND} {home}/{name} does not exist or has no grant that admits {kind} objects of namespace {namespace}: correct \
+         spec.authRef, or have a grant added there{named}"
+    );
+    Error::waiting(Reason::ReferenceNotPermitted, text)
+}
+
+/// The error for an object whose own namespace has no such DatabricksAuth.
+fn not_found(home: &str, name: &str, deleting: bool) -> Error {
+    // The namespace of an object that is being deleted may get no new objects.
+    let remedy = match deleting {
+        true => "point spec.authRef to one that does",
+        false => "create it, or correct spec.authRef.name",
+    };
+    Error::waiting(Reason::ReferenceNotFound, format!("{AUTH_KIND} {home}/{name} does not exist: {remedy}"))
+}
+
+/// The error for a user of an unusable DatabricksAuth. Ready objects stay Ready while the host is unreachable for a moment,
+/// or while the account rejects the operator's calls: neither says anything about them.
+fn unusable(namespace: &str, name: &str, error: Error, deleting: bool) -> Error {
+    let message = format!("{AUTH_KIND} {namespace}/{name} is not usable: {error}");
+    match error {
+        Error::Transient { reason, after, .. } if !deleting => Error::Transient { reason, message, after },
+        Error::Rejected { reason: reason @ Reason::AddressBlocked, .. } if !deleting => {
+            Error::Transient { reason, message, after: None }
+        }
+        Error::Terminal { reason: Reason::CredentialsInvalid, .. }
+        | Error::Waiting { reason: Reason::CredentialsInvalid, .. }
+        | Error::Rejected { reason: Reason::CredentialsInvalid, .. } => {
+            Error::waiting(Reason::CredentialsInvalid, message)
+        }
+        _ => Error::waiting(Reason::CredentialsUnavailable, message),
     }
 }

@@ -99,7 +99,7 @@ mod tests {
     }
 
     #[test]
-    fn who_is_alone_does_not_wait() {
+    fn a_single_object_does_not_wait() {
         assert_eq!(readings(&[0.0]), [0.0]);
         assert_eq!(readings(&[0.0, 3.0, 6.5]), [0.0, 3.0, 6.5]);
     }

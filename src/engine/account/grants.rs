@@ -35,7 +35,8 @@ pub fn check_power(admission: &Admission, power: &Power, namespace: &str) -> Res
     Err(Error::waiting(
         Reason::ReferenceNotPermitted,
         format!(
-            "no grant of the DatabricksAuth allows objects of namespace {namespace} to touch this workspace or give this permission"
+            "no grant of the DatabricksAuth allows objects of namespace {namespace} to touch this workspace or give this permission: \
+             have one added there, or correct the spec"
         ),
     ))
 }

@@ -15,7 +15,7 @@ use tokio::task::JoinHandle;
 use crate::engine::cluster::timed;
 use crate::engine::crd::ObjectName;
 use crate::engine::error::{Asked, Error, Result};
-use crate::engine::memory::Wake;
+use crate::engine::memory::Triggers;
 
 /// Labels with their values.
 type Labels = BTreeMap<String, String>;
@@ -24,7 +24,7 @@ type Labels = BTreeMap<String, String>;
 const READ_INTERVAL: Duration = Duration::from_secs(15);
 
 /// What is known of the labels of namespaces.
-pub struct Namespaces {
+pub struct NamespaceLabels {
     /// Only chosen namespaces are watched: the operator has no right to read namespaces themselves.
     chosen: bool,
     shared: Arc<Shared>,
@@ -33,18 +33,18 @@ pub struct Namespaces {
 
 struct Shared {
     kube: Client,
-    wake: Arc<Wake>,
+    triggers: Arc<Triggers>,
     /// The DatabricksAuths that grant by labels.
     auths: Mutex<HashSet<ObjectName>>,
     /// What admissions rested on; `None` if the labels could not be read.
     used: Mutex<HashMap<String, Option<Labels>>>,
 }
 
-impl Namespaces {
+impl NamespaceLabels {
     /// Nothing is known yet.
-    pub fn new(kube: Client, wake: Arc<Wake>, chosen: bool) -> Namespaces {
-        let shared = Shared { kube, wake, auths: Mutex::default(), used: Mutex::default() };
-        Namespaces { chosen, shared: Arc::new(shared), reading: Mutex::default() }
+    pub fn new(kube: Client, triggers: Arc<Triggers>, chosen: bool) -> NamespaceLabels {
+        let shared = Shared { kube, triggers, auths: Mutex::default(), used: Mutex::default() };
+        NamespaceLabels { chosen, shared: Arc::new(shared), reading: Mutex::default() }
     }
 
     /// The labels of a namespace; `None` if the operator may not read them.
@@ -103,7 +103,7 @@ impl Shared {
     /// The users of credentials that are granted by labels.
     fn dependents(&self) -> Vec<ObjectName> {
         let auths = self.auths.lock().expect("no panic while held");
-        auths.iter().flat_map(|auth| self.wake.dependents(auth)).collect()
+        auths.iter().flat_map(|auth| self.triggers.dependents(auth)).collect()
     }
 }
 
@@ -120,7 +120,7 @@ async fn follow(shared: Arc<Shared>) {
             let rested = shared.used.lock().expect("no panic while held").get(namespace).cloned();
             if rested.is_some_and(|labels| labels != now) {
                 let there = dependents.iter().filter(|who| who.namespace == namespace);
-                there.for_each(|who| shared.wake.wake(who));
+                there.for_each(|who| shared.triggers.trigger(who));
             }
         }
     }

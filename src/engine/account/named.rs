@@ -15,14 +15,14 @@ use tokio::time::Instant;
 use crate::engine::cluster::timed;
 use crate::engine::crd::ObjectName;
 use crate::engine::error::{Asked, chain};
-use crate::engine::memory::Wake;
+use crate::engine::memory::Triggers;
 
 /// The objects of one type that ours name. A clone shares the watches.
 #[derive(Clone)]
 pub struct NamedWatches {
     kube: KubeClient,
     resource: ApiResource,
-    wake: Arc<Wake>,
+    triggers: Arc<Triggers>,
     watches: Arc<Mutex<Watches>>,
 }
 
@@ -63,8 +63,11 @@ impl Watches {
 
 impl NamedWatches {
     /// Those of a type. None is watched yet.
-    pub fn of<K: kube::Resource<DynamicType = ()>>(kube: KubeClient, wake: Arc<Wake>) -> NamedWatches {
-        NamedWatches { kube, resource: ApiResource::erase::<K>(&()), wake, watches: Arc::default() }
+    pub fn of<K: kube::Resource<DynamicType = ()>>(
+        kube: KubeClient,
+        triggers: Arc<Triggers>,
+    ) -> NamedWatches {
+        NamedWatches { kube, resource: ApiResource::erase::<K>(&()), triggers, watches: Arc::default() }
     }
 
     /// The one of this name that an object means: that in its own namespace.
@@ -166,7 +169,7 @@ impl NamedWatches {
         for (user, known) in users {
             if seen.as_ref().is_none_or(|seen| !known.versions.contains(seen)) {
                 known.changed = true;
-                self.wake.wake(user);
+                self.triggers.trigger(user);
             }
         }
         *version = seen;

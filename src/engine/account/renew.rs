@@ -12,10 +12,8 @@ use kube::core::DynamicObject;
 use secrecy::{ExposeSecret, SecretString};
 use serde_json::Value;
 
-use super::auths::Auths;
-use super::entry::Entry;
+use super::auths::{Auths, Entry};
 use super::grants;
-use super::refusals::auth_error;
 use super::session::{Session, SessionKey};
 use crate::databricks::{self, Client, Connection, Credentials, GoogleKey, Host};
 use crate::engine::crd::{
@@ -23,6 +21,9 @@ use crate::engine::crd::{
 };
 use crate::engine::error::{Error, Result};
 use crate::engine::kind::AuthFacts;
+
+/// How long an account may reject a token that it has just issued, or an address, before a person must act.
+const REJECTED_FOR: Duration = Duration::from_secs(60);
 
 /// What a renewal resulted in, if it did not fail.
 pub enum Renewed {
@@ -96,13 +97,13 @@ impl Auths {
                 && a.cloud == b.cloud
         };
         if !same(&entry.spec, spec) {
-            entry.usable = Err(Error::retry("it was changed and is being tried"));
+            entry.usable = Err(Error::retry("it was changed, and its credentials are being checked"));
         }
         let news = entry.spec != *spec;
         entry.spec = spec.clone();
         drop(entries);
         if news {
-            self.wake.wake_dependents(who);
+            self.triggers.trigger_dependents(who);
         }
     }
 
@@ -201,8 +202,8 @@ impl Auths {
             // A Secret may get the key before its DatabricksAuth gets the type, and a client secret is sent.
             if secret.expose_secret().trim_start().starts_with('{') {
                 return Err(unusable(
-                    "it is a key file, and not the secret of a service principal: if it is of Google, write \
-                    spec.authType: GOOGLE_ID",
+                    "it is a key file, and not the secret of a service principal: if it is the key of a Google service account, \
+                    set spec.authType to GOOGLE_ID",
                 ));
             }
             return Ok(Credentials::Secret(secret));
@@ -211,8 +212,8 @@ impl Auths {
         let client_id = spec.client_id.as_deref().unwrap_or_default();
         if key.email() != client_id {
             return Err(unusable(
-                "it is the key of another service account than spec.clientId names: write the e-mail address of its service \
-                 account there, or the key of the one that is named into the Secret",
+                "it is the key of another service account than spec.clientId names: write the e-mail address of the key's service \
+                 account in spec.clientId, or write the key of the account that spec.clientId names into the Secret",
             ));
         }
         Ok(Credentials::Google(key))
@@ -233,7 +234,7 @@ impl Auths {
         let before = session.refusal();
         let proven = session.prove().await;
         if session.refusal() != before {
-            self.wake.wake_dependents(who);
+            self.triggers.trigger_dependents(who);
         }
         proven.map_err(auth_error)
     }
@@ -280,7 +281,7 @@ impl Auths {
         entries.insert(who.clone(), Entry { spec: spec.clone(), usable, last_good });
         drop(entries);
         if news {
-            self.wake.wake_dependents(who);
+            self.triggers.trigger_dependents(who);
         }
     }
 
@@ -306,4 +307,25 @@ fn egress(spec: &DatabricksAuthSpec) -> Result<Vec<ipnet::IpNet>> {
         })
     })
     .collect()
+}
+
+/// What went wrong, in the words of a DatabricksAuth.
+fn auth_error(error: impl Into<Error>) -> Error {
+    match error.into() {
+        Error::Transient { reason: Reason::Retrying, message, after } => {
+            Error::Transient { reason: Reason::EndpointUnreachable, message, after }
+        }
+        Error::Transient {
+            reason: reason @ (Reason::CredentialsInvalid | Reason::AddressBlocked),
+            message,
+            ..
+        } => Error::rejected(reason, message).patient(REJECTED_FOR),
+        Error::Waiting { reason: Reason::CredentialsInvalid, message } => {
+            Error::rejected(Reason::CredentialsInvalid, message)
+        }
+        Error::Rejected { reason: Reason::NotSupported | Reason::InvalidSpec, message, .. } => {
+            Error::rejected(Reason::EndpointUnreachable, message)
+        }
+        other => other,
+    }
 }

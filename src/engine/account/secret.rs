@@ -11,7 +11,7 @@ use super::named::NamedWatches;
 use crate::engine::cluster::timed;
 use crate::engine::crd::{ObjectName, Reason, SecretKeyRef};
 use crate::engine::error::{Asked, Error, Result};
-use crate::engine::memory::Wake;
+use crate::engine::memory::Triggers;
 
 /// The Secrets that DatabricksAuths name.
 pub struct Secrets {
@@ -21,8 +21,8 @@ pub struct Secrets {
 
 impl Secrets {
     /// None is watched yet.
-    pub fn new(kube: KubeClient, wake: Arc<Wake>) -> Secrets {
-        Secrets { watches: NamedWatches::of::<Secret>(kube.clone(), wake), kube }
+    pub fn new(kube: KubeClient, triggers: Arc<Triggers>) -> Secrets {
+        Secrets { watches: NamedWatches::of::<Secret>(kube.clone(), triggers), kube }
     }
 
     /// A DatabricksAuth names no Secret any more, or is gone.
@@ -166,9 +166,9 @@ mod tests {
     async fn a_changed_secret_triggers_each_databricks_auth_that_has_not_read_it() {
         let version = Arc::new(AtomicU32::new(1));
         let (kube, mut watches) = api_server(&version);
-        let wake = Arc::new(Wake::default());
-        let triggered = wake.subscribe(AUTH_KIND, None);
-        let secrets = Secrets::new(kube, wake);
+        let triggers = Arc::new(Triggers::default());
+        let triggered = triggers.subscribe(AUTH_KIND, None);
+        let secrets = Secrets::new(kube, triggers);
         let at = SecretKeyRef { name: "databricks".into(), key: "key".into() };
         let (early, late, other) = (auth("early"), auth("late"), auth("other"));
         for auth in [&early, &late] {

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::principals::Directory;
+use super::directory::Directory;
 use super::snapshot::Snapshots;
 use crate::databricks::{Client, Urgency};
 use crate::engine::crd::{AuthType, Cloud, Reason};

@@ -90,7 +90,7 @@ impl Rows<'_> {
 
 impl Snapshots {
     /// Reads from a snapshot whose reading began at `not_before` or later; lists if there is none.
-    pub async fn look<T>(
+    pub async fn read<T>(
         &self,
         driver: &dyn Driver,
         api: &Reader,

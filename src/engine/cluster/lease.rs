@@ -158,7 +158,7 @@ impl Lease {
                 {
                     return Err(format!(
                         "the lease {} cannot be used: {}; grant get, create and update of leases in an existing namespace, \
-                         or say --leader-elect=false if this is the only replica",
+                         or set --leader-elect=false if this is the only replica",
                         self.shown(),
                         status.message
                     ));

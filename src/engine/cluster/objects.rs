@@ -198,7 +198,7 @@ pub async fn timed<T>(asked: Asked<'_>, call: impl Future<Output = kube::Result<
 }
 
 /// What to do about a missing right.
-const GRANT: &str = "grant it the rules of `databricks-operator rbac`, or let it through the policy";
+const GRANT: &str = "grant it the rules of `databricks-operator rbac`, or allow it in the policy";
 
 fn shown(kind: &ApiResource, object: &DynamicObject) -> String {
     format!("{} {}/{}", kind.kind, object.namespace().unwrap_or_default(), object.name_any())

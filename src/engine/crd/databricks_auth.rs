@@ -59,7 +59,7 @@ pub struct DatabricksAuthSpec {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1, max = 65535))]
     pub port: Option<i32>,
-    /// Who may use these credentials for what. Default: only this namespace, for everything. Checked at each use. May be changed.
+    /// Who may use these credentials for what. Default: only objects of this namespace, for everything except the kinds that a grant must name and what needs maxPermission ACCOUNT_ADMIN. Checked at each use. May be changed.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 64))]
     pub grants: Option<Vec<Grant>>,
@@ -176,14 +176,14 @@ pub struct Grant {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 64))]
     pub kinds: Option<Vec<String>>,
-    /// The workspaces that may be touched. Default: all, and the account itself.
+    /// Only objects of these workspaces may use the credentials. Default: objects of all workspaces, and of the account itself.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 256), inner(range(min = 1)))]
     pub workspace_ids: Option<Vec<i64>>,
-    /// The highest permission that may be given. USER and ADMIN are those in a workspace. ACCOUNT_ADMIN also allows the role account_admin, changes of what has that role, and roles on groups and service principals; it must be written, also for objects of the own namespace. Default: ADMIN.
+    /// The highest permission that may be given. USER and ADMIN are permissions in a workspace. ACCOUNT_ADMIN also allows the role account_admin, changes of principals that have that role, and roles on groups and service principals; without it, no object may do so, not even in the namespace of the DatabricksAuth. Default: ADMIN.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub max_permission: Option<MaxPermission>,
-    /// `true` allows a WorkspaceAccess with mode Enforce, which removes access that other users or objects outside of this cluster gave; it must be written, also for objects of the own namespace. Default: false.
+    /// `true` allows a WorkspaceAccess with mode Enforce, which removes access that other users or objects outside of this cluster gave; without it, no object may do so, not even in the namespace of the DatabricksAuth. Default: false.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub remove_access: Option<bool>,
 }
@@ -202,7 +202,7 @@ pub struct GrantNamespaces {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 256), inner(length(min = 1, max = 63), regex(pattern = NAMESPACE_NAME)))]
     pub names: Option<Vec<String>>,
-    /// Labels that a namespace must carry, for from: Selector. One that comes or goes counts within a minute. Not available where the operator watches chosen namespaces only.
+    /// Labels that a namespace must carry, for from: Selector. A change of these labels takes effect within a minute. Not available where the operator watches chosen namespaces only.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub selector: Option<GrantSelector>,
 }

@@ -12,10 +12,10 @@ pub struct Listing {
     /// How many entries the spec lists, as far as they are known.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub listed_count: Option<i64>,
-    /// How many entries the account has that neither the spec lists nor another object manages, or has with more than the spec lists.
+    /// How many principals have access that neither the spec lists nor another object manages, or more access than the spec lists.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub unlisted_count: Option<i64>,
-    /// Since when what is not listed may be removed; absent while it is only reported.
+    /// Since when access that is not listed may be removed; absent while it is only reported.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub enforced_since: Option<Time>,
     /// The entries that are not listed; of many, only some.
@@ -27,7 +27,7 @@ pub struct Listing {
 #[derive(Serialize, Deserialize, Clone, Debug, PartialEq, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Unlisted {
-    /// The id that an object for this entry alone would have.
+    /// The id that a PermissionAssignment for this entry would have.
     pub id: String,
     /// What it is.
     pub name: String,
@@ -35,7 +35,7 @@ pub struct Unlisted {
     pub state: String,
     /// When the operator first saw it there, or found that nothing keeps it any more.
     pub first_seen: Time,
-    /// Why it is not removed, although its time has come. Once nothing keeps it, it has that time once more.
+    /// Why the access is not removed although its delay has ended. Once nothing keeps the access, the whole delay begins again.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub kept: Option<String>,
 }

@@ -120,7 +120,7 @@ pub struct Management {
 #[derive(Serialize, Deserialize, Clone, Debug, PartialEq, Eq, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Outputs {
-    /// Name of a ConfigMap in the same namespace. The operator creates it, keeps it as the status is, and deletes it when this field names another one; one that exists already is left alone. It goes with the object. The operator needs the right to write ConfigMaps: the chart's value rbac.outputConfigMaps.
+    /// Name of a ConfigMap in the same namespace. The operator creates it, keeps it in step with the status, and deletes it when this field names another one; an existing ConfigMap is left alone. It is deleted with the object. The operator needs the right to write ConfigMaps: the chart's value rbac.outputConfigMaps.
     #[schemars(length(min = 1, max = 253), regex(pattern = OBJECT_NAME))]
     pub config_map_name: String,
 }

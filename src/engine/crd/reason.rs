@@ -68,11 +68,11 @@ reasons! {
     /// The object in the account is being deleted.
     Deleting,
     "The Kubernetes object was deleted, and its object in the account is deleted first.",
-    "Wait. If `DeletionBlocked` is there too, do what its message says.";
+    "Wait. If the condition `DeletionBlocked` is present too, do what its message says.";
 
     /// Work is in progress.
     Progressing,
-    "The object is new, or something has to settle before the next step.",
+    "The object is new, or the operator waits for a state before the next step.",
     "Wait. The message says for what.";
 
     /// A call failed with a transient error; the operator retries it.
@@ -83,17 +83,17 @@ reasons! {
     /// The account's rate limit delays the calls.
     RateLimited,
     "Databricks responded with 429, or the operator's own rate limit delays the calls.",
-    "Wait: the operator sends fewer calls then. If it lasts, find out who else calls the account.";
+    "Wait: the operator sends fewer calls then. If it lasts, find out which other clients call the account.";
 
     /// A reference must become ready first.
     WaitingForReference,
     "What the spec refers to is missing or not ready.",
     "See the condition `ReferencesResolved`: its reason and message name what is missing.";
 
-    /// The workspace does not accept permission assignments yet, or not for this principal yet; or its host cannot be called.
+    /// The workspace, or its host, cannot be used yet: it does not accept permission assignments, or not for this principal, or its host cannot be called.
     WaitingForWorkspace,
     "The workspace is new, has no identity federation, or the principal was created a moment ago. Or the workspace does not run, its host cannot be reached, or its own IP access lists block the operator.",
-    "The message says which. Wait for some minutes after the creation of the workspace or its metastore. If it lasts: a workspace without identity federation needs that; a workspace that does not run, or a network between it and the operator, must be repaired. While deleting: the object is gone with its workspace, or set `deletionPolicy: Retain`.";
+    "The message says which. Wait for some minutes after the creation of the workspace or its metastore. If it lasts: a workspace without identity federation needs that; a workspace that does not run, or a network between it and the operator, must be repaired. While the object is being deleted: the deletion ends when the workspace is gone, or when you set `deletionPolicy: Retain`.";
 
     /// A reference names an object that does not exist.
     ReferenceNotFound,
@@ -102,7 +102,7 @@ reasons! {
 
     /// A referenced object exists and is not ready yet.
     ReferenceNotReady,
-    "Its object in the account is being created, has failed, or is gone; or the referenced object is being deleted. A spec that cannot be carried out is not a cause.",
+    "Its object in the account is being created, has failed, or is gone; or the referenced object is being deleted. A spec that Databricks refuses is not a cause, as long as the object is usable.",
     "See the conditions of the object that the message names.";
 
     /// The DatabricksAuth's grants do not allow this object.
@@ -112,8 +112,8 @@ reasons! {
 
     /// The DatabricksAuth has no usable credentials.
     CredentialsUnavailable,
-    "The DatabricksAuth is not Ready, is suspended, or is gone.",
-    "See the conditions of the DatabricksAuth. While deleting: repair it, or set `deletionPolicy: Retain`.";
+    "The DatabricksAuth is not Ready, is suspended, or was deleted.",
+    "See the conditions of the DatabricksAuth. While this object is being deleted: repair the DatabricksAuth, or set `deletionPolicy: Retain`.";
 
     /// Databricks refuses the credentials.
     CredentialsInvalid,
@@ -153,7 +153,7 @@ reasons! {
     /// The object in the account is gone, and the operator does not create it again without your decision.
     ExternalResourceMissing,
     "It was deleted in the account, and it holds data, was named by `externalId`, or `adoptionPolicy` is `Required`.",
-    "Decide: restore it, if Databricks can do that: a Metastore within five days. Or delete this object and apply it again to create a new one, or bind another with `externalId`. The message says which applies.";
+    "Decide: restore it, if Databricks can do that: a Metastore within five days. Or delete this object and apply it again to create a new one, or adopt another one with `externalId`. The message says which applies.";
 
     /// The spec or the stored object is invalid.
     InvalidSpec,
@@ -163,7 +163,7 @@ reasons! {
     /// The object exists in the account already, and the adoption policy does not allow its adoption.
     AlreadyExists,
     "It was created by other means, or it was retained by an earlier Kubernetes object.",
-    "Adopt it with `adoptionPolicy: IfExists`, or give this one another name.";
+    "Adopt the object with `adoptionPolicy: IfExists`, or give this one another name.";
 
     /// The credentials lack the right to do this.
     PermissionDenied,
@@ -182,15 +182,15 @@ reasons! {
 
     /// A create may have succeeded or failed, and the operator cannot find out which.
     CreateResultUnknown,
-    "The response to a create was lost, and several objects could be its result, or one with another creation time. Or the operator was down for long after a create, and the API does not say when the object that it found was created. Or it is a workspace on Google Cloud, where nothing says who created it.",
-    "Set `externalId` to the id of the right one among the objects that the message lists: it is adopted, and so retained by default. Or delete the wrong ones in the account.";
+    "The response to a create was lost, and several objects could be its result, or one with another creation time. Or the operator was down for long after a create, and the API does not say when the object that it found was created. Or the object is a workspace on Google Cloud, where nothing says which cluster created it.",
+    "Set `externalId` to the id of the right object in the list of the message: it is then adopted, and so retained by default. Or delete the wrong ones in the account.";
 
     /// A field that cannot be changed differs from the object in the account.
     ImmutableFieldChanged,
-    "The spec was written again for an object that was created or adopted with another value.",
+    "The spec has another value than the one with which the object was created or adopted.",
     "Write the value that the message names. To have another object in the account, set `deletionPolicy: Delete`, delete this object, and apply it again: with `Retain` the operator finds the same one again.";
 
-    /// The DatabricksAuth now means another account than the one that the object is bound to.
+    /// The DatabricksAuth is now for another account than the one that the object is bound to.
     AccountMismatch,
     "`accountId` or `host` of the DatabricksAuth was changed, or `spec.authRef` points to another one.",
     "Point `spec.authRef` to a DatabricksAuth for the account that the message names; on a DatabricksAuth, correct `accountId` or `host`.";
@@ -198,7 +198,7 @@ reasons! {
     /// The name now means another principal than the one that the assignment was created for.
     PrincipalChanged,
     "The principal was deleted and created again, or another principal now has its name.",
-    "Find out who the name means now. To give access to that one, delete this object and apply it again.";
+    "Find out which principal has the name now. To give access to that principal, delete this object and apply it again.";
 
     /// Several objects in the account match.
     Ambiguous,
@@ -227,7 +227,7 @@ reasons! {
 
     /// spec.suspend is true.
     SuspendedBySpec,
-    "It was set in the spec.",
+    "`spec.suspend` was set to true.",
     "Set `spec.suspend` to false to resume.";
 
     /// Objects that depend on this one exist.
@@ -272,25 +272,25 @@ reasons! {
 
     /// The operator may not write the Secret that a secret of the account goes to.
     SecretNotWritable,
-    "The right to write Secrets is off unless the chart is asked for it.",
+    "The operator does not have the right to write Secrets by default.",
     "Set the chart's value `rbac.outputSecrets.enabled`, and name the namespace in `rbac.outputSecrets.namespaces` if that is set. The operator then continues automatically.";
 
     /// The Secret that `spec.secretName` names exists, and this object did not create it.
     SecretNotOwned,
-    "A Secret of that name was there before, or belongs to another object.",
+    "A Secret of that name existed before, or belongs to another object.",
     "Write another `spec.secretName`, or delete the Secret if it is not needed.";
 
     /// The operator may not write the ConfigMap that `spec.outputs` names, or the ConfigMap is immutable. The object in the account is as the spec says.
     ConfigMapNotWritable,
-    "The right to write ConfigMaps is off unless the chart is asked for it.",
+    "The operator does not have the right to write ConfigMaps by default.",
     "Set the chart's value `rbac.outputConfigMaps.enabled`, and name the namespace in `rbac.outputConfigMaps.namespaces` if that is set. The operator then continues automatically, within minutes.";
 
     /// The ConfigMap that `spec.outputs` names exists, and this object did not create it. The object in the account is as the spec says.
     ConfigMapNotOwned,
-    "A ConfigMap of that name was there before, or belongs to another object.",
+    "A ConfigMap of that name existed before, or belongs to another object.",
     "Write another name in `spec.outputs.configMapName`, or delete the ConfigMap if it is not needed.";
 
-    /// The Secret that `spec.secretName` names does not hold the secret of the object as the operator wrote it, and Databricks shows it only once.
+    /// The Secret that `spec.secretName` names does not contain the secret that the operator wrote, and Databricks shows a secret only once.
     SecretLost,
     "The Secret or its value was deleted or overwritten, the spec names another Secret, the object was restored from a backup, or the operator was stopped, or got no response, between the create and the write of the Secret. The rest of the object in the account is managed anyway.",
     "Delete the object and apply it again: the new one has another id and another secret. Or remove `spec.secretName` and set `spec.adoptionPolicy: Required` to manage it without its secret.";
@@ -322,7 +322,7 @@ reasons! {
 
     /// The object was created in the account. If it is usable at once, the event says that too, in place of an event `Ready`.
     Created,
-    "There was none, and the spec asks for it.",
+    "The account had no such object, and the spec asks for it.",
     "Nothing.";
 
     /// An existing object in the account was adopted.
@@ -337,7 +337,7 @@ reasons! {
 
     /// The fields that the event names differed in the account and were written again.
     DriftCorrected,
-    "They were changed there.",
+    "Another client or a person changed them in the account.",
     "If this was not intended, find out who changed them. To keep the change, write it into the spec.";
 
     /// The object in the account is usable and matches the spec.
@@ -350,7 +350,7 @@ reasons! {
     "The first word of the event is the reason of the condition `Stalled`. `CredentialsInvalid` and `ExternalResourceMissing` are events of their own.",
     "See that reason above.";
 
-    /// The object is being deleted, and the one in the account cannot be.
+    /// The Kubernetes object is being deleted, and the object in the account cannot be deleted.
     DeletionBlocked,
     "The first word of the event is the reason of the condition `DeletionBlocked`.",
     "See that reason above.";
@@ -380,14 +380,14 @@ reasons! {
     "Databricks responded with 429, or the operator sends too many calls at once.",
     "See the reason of this name above.";
 
-    /// The DatabricksAuth does not, or no longer, allow this object.
+    /// The DatabricksAuth does not allow this object, or no longer does.
     ReferenceNotPermitted,
-    "Its `grants`.",
+    "The `grants` of the DatabricksAuth do not contain this namespace, kind, workspace or permission.",
     "See the reason of this name above.";
 
     /// Databricks refuses the credentials.
     CredentialsInvalid,
-    "They are wrong, or no longer valid.",
+    "The credentials are wrong or no longer valid.",
     "See the reason of this name above.";
 
     /// Databricks blocks the address that the operator calls from.

@@ -124,13 +124,13 @@ pub struct External {
     pub account_id: String,
     /// Id of the object.
     pub id: String,
-    /// The natural name it was last seen under, by which it is recognised while its name is being changed.
+    /// The natural name that the object last had, by which the operator recognises it while its name is being changed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub name: Option<String>,
     /// True if the object existed before and was adopted.
     #[serde(default)]
     pub adopted: bool,
-    /// True if it was only ever observed. To manage it, adopt it first.
+    /// True if the operator has only observed it so far. To manage it, adopt it first.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub observed: bool,
     /// When the operator created it; absent if it was adopted. Reads of the account may not show it for a while after that.
@@ -183,7 +183,7 @@ pub struct Intent {
     /// Kubernetes Secret that the created secret goes to, if one does.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub secret_name: Option<String>,
-    /// Objects that matched already before, which therefore are not ours.
+    /// Objects that matched before the create, so that none of them is its result.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub before: Vec<String>,
 }

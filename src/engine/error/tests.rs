@@ -74,7 +74,7 @@ fn a_response_of_the_api_server_is_reported_in_its_own_words() {
     assert_eq!(chain(&response(404, "NotFound", "")), "NotFound (404)");
     assert_eq!(chain(&response(500, "", "")), "status 500");
     let quoted = serde_json::from_str::<u8>("\"the-secret\"").unwrap_err();
-    assert_eq!(chain(&kube::Error::SerdeError(quoted)), "the answer cannot be read");
+    assert_eq!(chain(&kube::Error::SerdeError(quoted)), "the response cannot be read");
 }
 
 /// Covers ST-09.

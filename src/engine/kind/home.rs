@@ -81,7 +81,7 @@ impl Home {
         match cause {
             Unreachable { reason, .. } => Some(waits(format!(
                 "the host of workspace {workspace} cannot be reached: {reason}; a new workspace has a name in DNS some minutes \
-                 after it runs, else check the network between the operator and the workspace"
+                 after it runs; if it is not new, check the network between the operator and the workspace"
             ))),
             CredentialsRefused { message, .. } => Some(refused(workspace, message)),
             TokenRefused { refusal, fresh: true } => Some(refused(workspace, &refusal.to_string())),

@@ -56,8 +56,8 @@ pub fn tried_in_aws(error: &databricks::Error, role: &str, bucket: &str) -> Opti
         _ => return None,
     };
     let text = format!(
-        "{error}; if the {what} or its policies are new, wait for some minutes; else correct the policies of the {what}, or \
-         {field}"
+        "{error}; if the {what} or its policies are new, wait for some minutes; otherwise correct the policies of the {what}, \
+         or {field}"
     );
     Some(Error::rejected(Reason::ApplyFailed, text).patient(NEW_IN_AWS))
 }
@@ -68,8 +68,8 @@ pub fn tried_in_aws(error: &databricks::Error, role: &str, bucket: &str) -> Opti
 pub fn in_use(error: databricks::Error, users: &str) -> Error {
     let databricks::Error::Api { status: 400 | 409, .. } = &error else { return error.into() };
     let text = format!(
-        "{error}; {users} in the account still uses it, or did until some minutes ago: wait, or delete the user, or let it use \
-         another one; or leave this one in the account by spec.deletionPolicy Retain"
+        "{error}; {users} in the account still uses it, or did until some minutes ago: wait, or delete what uses it, or let that \
+         use another one; to leave this one in the account, set spec.deletionPolicy to Retain"
     );
     Error::waiting(Reason::DependencyStillInUse, text)
 }
@@ -117,7 +117,7 @@ pub fn refers_to_nothing(error: &databricks::Error, references: &[Reference], wa
     let intended: Vec<&Reference> = intended.into_iter().map(|(reference, _)| *reference).collect();
     let fields = fields_of(&intended);
     let what = if fields.is_empty() { "what the spec refers to".into() } else { fields.join(" and ") };
-    let text = format!("{error}; correct {what}, or wait if what it stands for is new");
+    let text = format!("{error}; correct {what}, or wait if what it refers to is new");
     Some(Error::rejected(Reason::ReferenceNotFound, text))
 }
 

@@ -117,7 +117,7 @@ pub fn grants(
     grant["properties"]["kinds"]["items"] = json!({"type": "string", "enum": all});
     if !by_name.is_empty() {
         grant["properties"]["kinds"]["description"] = json!(format!(
-            "The kinds of objects they may be used for. Default: all but those that only a grant that names them allows, as they \
+            "The kinds of objects that may use the credentials. Default: all kinds except these, which a grant must name, as they \
              can give control of the account: {}.",
             by_name.join(", ")
         ));
@@ -149,7 +149,7 @@ fn columns(crd: &CustomResourceDefinition) -> Vec<Value> {
     let own = own.as_array().into_iter().flatten().cloned();
     let condition = |kind: &str, of: &str| format!(".status.conditions[?(@.type==\"{kind}\")].{of}");
     let before = json!([
-        {"name": "Ready", "type": "string", "jsonPath": condition("Ready", "status"), "description": "Whether the object is as the spec says and usable."},
+        {"name": "Ready", "type": "string", "jsonPath": condition("Ready", "status"), "description": "Whether the object in the account is usable and matches the spec."},
         {"name": "Synced", "type": "string", "jsonPath": condition("Synced", "status"), "description": "Whether the last comparison with the account found no difference, or corrected it."},
         {"name": "External-ID", "type": "string", "jsonPath": ".status.externalId", "description": "The id in the Databricks account."},
     ]);

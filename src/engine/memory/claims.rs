@@ -8,12 +8,11 @@
 //! A part of an object that objects of several kinds can manage is claimed like an id. Objects that share it hold it together, and each of
 //! them excludes one that does not share it.
 //!
-//! Claims decide between Kubernetes objects alone. What waits because the account refuses a name as taken is in `exchange.rs`.
+//! Claims decide between Kubernetes objects alone. What waits because the account refuses a name as taken is in `taken_names.rs`.
 
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::{Mutex, MutexGuard};
 
-use super::exchange::Exchanges;
 use super::ranked::{Claiming, Rank, Ranked};
 use crate::engine::crd::{HeldPart, Intent, ObjectName};
 use crate::engine::kind::Key;
@@ -70,7 +69,6 @@ impl Claim {
 #[derive(Default)]
 pub struct Claims {
     all: Mutex<Table>,
-    exchanges: Exchanges,
 }
 
 #[derive(Default)]
@@ -210,31 +208,8 @@ impl Claims {
         losers
     }
 
-    /// The account refuses the key that an object needs because it is taken, or may refuse it. Returns whether the objects that
-    /// wait for each other's keys form a circle through this object, so that one must step aside.
-    pub fn record_name_taken(
-        &self,
-        account_id: &str,
-        who: &ObjectName,
-        has: Option<&Key>,
-        wants: &Key,
-    ) -> bool {
-        self.exchanges.record(account_id, who, has, wants)
-    }
-
-    /// An object gave up its key, or may have. Returns the others of its kind that wait for it.
-    pub fn name_freed(&self, account_id: &str, who: &ObjectName, had: &Key) -> Vec<ObjectName> {
-        self.exchanges.freed(account_id, who, had)
-    }
-
-    /// Removes an object from those that wait for a key. It is added again when a key that it needs is taken.
-    pub fn stop_waiting_for_name(&self, who: &ObjectName) {
-        self.exchanges.remove(who);
-    }
-
     /// Drops all claims of an object. Returns the objects that may have a chance now.
     pub fn release(&self, who: &ObjectName) -> Vec<ObjectName> {
-        self.exchanges.remove(who);
         self.keep_only(who, &[])
     }
 

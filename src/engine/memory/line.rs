@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::wake::Wake;
+use super::triggers::Triggers;
 use crate::engine::crd::ObjectName;
 
 /// How long a place is kept for an object that was woken. It comes as soon as a worker is free, unless it never comes.
@@ -22,7 +22,7 @@ const KEPT: Duration = Duration::from_secs(600);
 pub struct Line {
     /// So many new objects of a kind are reconciled at a time.
     places: usize,
-    wake: Arc<Wake>,
+    triggers: Arc<Triggers>,
     kinds: Mutex<HashMap<String, Waiting>>,
 }
 
@@ -41,23 +41,23 @@ struct Waiting {
     served: String,
 }
 
-/// A place among the new objects under work. Once dropped, the next one in the line is woken.
-pub struct Inside<'a> {
+/// A worker that a new object occupies. Once dropped, the next one in the line is triggered.
+pub struct WorkerSlot<'a> {
     line: &'a Line,
     kind: String,
 }
 
 impl Line {
     /// Lines for kinds that have so many workers each. A quarter of them, but not the only one, is for objects that are bound already.
-    pub fn new(workers: usize, wake: Arc<Wake>) -> Line {
-        Line { places: (workers - workers.div_ceil(4)).max(1), wake, kinds: Mutex::default() }
+    pub fn new(workers: usize, triggers: Arc<Triggers>) -> Line {
+        Line { places: (workers - workers.div_ceil(4)).max(1), triggers, kinds: Mutex::default() }
     }
 
-    /// Takes a place for a new object. If there is none it is woken when there is; returns how long it has waited.
+    /// Takes a worker for a new object. If there is none it is triggered when there is; returns how long it has waited.
     ///
     /// # Errors
-    /// All places are taken.
-    pub fn enter(&self, who: &ObjectName) -> Result<Inside<'_>, Duration> {
+    /// All workers for new objects are taken.
+    pub fn enter(&self, who: &ObjectName) -> Result<WorkerSlot<'_>, Duration> {
         let mut kinds = self.kinds();
         let line = kinds.entry(who.kind.clone()).or_default();
         if line.woken.remove(who).is_none() {
@@ -68,7 +68,7 @@ impl Line {
         }
         line.waiting.remove(who);
         line.inside += 1;
-        Ok(Inside { line: self, kind: who.kind.clone() })
+        Ok(WorkerSlot { line: self, kind: who.kind.clone() })
     }
 
     /// An object is gone, or is not new any more.
@@ -87,7 +87,7 @@ impl Line {
         while line.taken() < self.places
             && let Some(next) = line.pop()
         {
-            self.wake.wake(&next);
+            self.triggers.trigger(&next);
             line.woken.insert(next, Instant::now());
         }
     }
@@ -134,7 +134,7 @@ impl Waiting {
     }
 }
 
-impl Drop for Inside<'_> {
+impl Drop for WorkerSlot<'_> {
     fn drop(&mut self) {
         let mut kinds = self.line.kinds();
         let Some(line) = kinds.get_mut(&self.kind) else { return };
@@ -157,9 +157,9 @@ mod tests {
 
     /// A line with three places, and what is woken.
     fn line() -> (Line, UnboundedReceiver<ObjectName>) {
-        let wake = Arc::new(Wake::default());
-        let woken = wake.subscribe("Fake", None);
-        (Line::new(4, wake), woken)
+        let triggers = Arc::new(Triggers::default());
+        let woken = triggers.subscribe("Fake", None);
+        (Line::new(4, triggers), woken)
     }
 
     fn names(woken: &mut UnboundedReceiver<ObjectName>) -> Vec<String> {
@@ -167,14 +167,14 @@ mod tests {
     }
 
     #[test]
-    fn one_worker_does_both() {
+    fn a_quarter_of_the_workers_takes_no_new_objects_unless_there_is_only_one() {
         for (workers, places) in [(1, 1), (2, 1), (4, 3), (8, 6), (16, 12)] {
             assert_eq!(Line::new(workers, Arc::default()).places, places, "{workers}");
         }
     }
 
     #[tokio::test(start_paused = true)]
-    async fn who_waits_is_woken_in_order_and_each_namespace_in_its_turn() {
+    async fn waiting_objects_are_triggered_in_order_and_namespaces_take_turns() {
         let (line, mut woken) = line();
         let mut inside: Vec<_> =
             ["a", "b", "c"].iter().filter_map(|name| line.enter(&who("one", name)).ok()).collect();
@@ -220,7 +220,7 @@ mod tests {
 
     /// However many wait, an object costs as much as if there were few.
     #[tokio::test(start_paused = true)]
-    async fn who_waits_is_woken_once() {
+    async fn a_waiting_object_is_triggered_once() {
         for count in [30, 300, 3000] {
             let (line, mut woken) = line();
             let mut inside: Vec<_> =
@@ -241,7 +241,7 @@ mod tests {
 
     /// All workers may be busy for a while.
     #[tokio::test(start_paused = true)]
-    async fn who_comes_late_still_has_its_place() {
+    async fn an_object_that_enters_late_keeps_its_place() {
         let (line, mut woken) = line();
         let mut inside: Vec<_> =
             ["a", "b", "c"].iter().filter_map(|name| line.enter(&who("one", name)).ok()).collect();

@@ -26,7 +26,7 @@ pub struct ObjectMemory {
     /// Since when the account refuses its deletion, as something there uses it.
     pub in_use_since: Option<Instant>,
     /// Databricks refused a create under this key because the object exists already, although no LIST had shown it.
-    pub exists: Option<(Key, Error)>,
+    pub refused_as_existing: Option<(Key, Error)>,
     /// A create that was announced and certainly had no effect: it was not sent, was refused, or was undone. The
     /// status may still show it, if the write that removes it was lost; it is not in doubt then.
     pub without_effect: Option<Intent>,
@@ -51,9 +51,9 @@ pub struct ObjectMemory {
     /// The renewal that its Kubernetes Secret was filled for last.
     pub renewed: Option<String>,
     /// A hash of what its ConfigMap has, and of the name of that.
-    pub published: Option<u64>,
+    pub config_map_hash: Option<u64>,
     /// When this process last wrote its ConfigMap because another client had changed it.
-    pub rewritten: Option<Instant>,
+    pub config_map_contested: Option<Instant>,
     /// Its drift was counted.
     pub drifted: bool,
     /// What the account has on the list of this object and the object does not list.
@@ -123,6 +123,42 @@ pub struct Recall<'a> {
     pub all: &'a Remembered,
     /// The UID of the object.
     pub uid: &'a str,
+}
+
+/// The life of a create, in order. `open` says that an earlier one is still announced and in doubt.
+impl ObjectMemory {
+    /// A create is about to be announced: it has no effect until it is sent. One that equals a create that was sent cannot be
+    /// distinguished from that later.
+    pub fn announce_create(&mut self, intent: &Intent, open: bool) {
+        let fresh = !open && !self.has_sent(intent);
+        self.without_effect = fresh.then(|| intent.clone());
+    }
+
+    /// The announced create is about to be sent: from now on it may have its effect.
+    pub fn send_create(&mut self, intent: Intent) {
+        self.without_effect = None;
+        self.announced = Some(Announced { intent, since: Instant::now(), age: Duration::ZERO });
+    }
+
+    /// There was no response to the create.
+    pub fn doubt_create(&mut self) {
+        self.create_in_doubt = Some(Instant::now());
+    }
+
+    /// The create certainly has no effect.
+    pub fn withdraw_create(&mut self, withdrawn: Option<Intent>, open: bool) {
+        self.announced.take_if(|_| !open);
+        self.without_effect = withdrawn.filter(|_| !open);
+    }
+
+    /// The create succeeded: forgets what is about the object that was in the account before.
+    pub fn end_create(&mut self) {
+        let create_in_doubt = self.in_doubt_since();
+        let ObjectMemory { awaiting_first_ready, refilled, renewed, announced, .. } = std::mem::take(self);
+        let created = Some(Instant::now());
+        let known = ObjectMemory { created, announced, create_in_doubt, ..ObjectMemory::default() };
+        *self = ObjectMemory { awaiting_first_ready, refilled, renewed, ..known };
+    }
 }
 
 impl ObjectMemory {

@@ -214,14 +214,14 @@ impl Metrics {
                 "Reconciliations by result: done, again (something was written, another reconcile follows), progress (Databricks is \
                  working), waiting (for another object), limited (by the rate limit), transient (retried), conflict (a stale view, \
                  read again), refused (needs a person), blocked (a deletion that is blocked), unknown (a create without a response), \
-                 fenced (the lease was lost), later (others go first, or share a reading with it), suspended",
+                 fenced (the lease was lost), later (others go first, or share their reads with it), suspended",
                 "result",
                 &ReconcileResult::ALL.map(|(_, word)| word),
             ),
             durations: to.histogram("reconcile_duration_seconds", "How long reconciliations took", short),
             ready: to.histogram(
                 "time_to_ready_seconds",
-                "From the creation of an object to the first time that it was Ready; not if the operator was restarted in between",
+                "From the creation of an object to the first time that it was Ready; not counted if the operator was restarted in between",
                 long,
             ),
             deletions: to.histogram(
@@ -231,7 +231,7 @@ impl Metrics {
             ),
             drift_detected: to.counter(
                 "drift_detected",
-                "Objects that matched their spec and were found changed in the account, and differences found with Observe",
+                "Objects that matched their spec and were then found changed in the account, and differences found with Observe",
             ),
             drift_corrected: to.counter(
                 "drift_corrected",

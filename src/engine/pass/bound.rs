@@ -20,7 +20,7 @@ pub struct Bound {
     /// An annotation says that this very object created the one in the account. No proof by itself either.
     pub created_here: bool,
     /// `spec.externalId`.
-    pub asked: Option<String>,
+    pub spec_id: Option<String>,
     /// When the Kubernetes object was created.
     pub born: Option<Timestamp>,
 }
@@ -31,7 +31,7 @@ pub enum BoundAs {
     /// Not at all.
     Nothing,
     /// The spec asks for one object by id.
-    Asked,
+    NamedBySpec,
     /// It was only observed: nothing was adopted.
     Observed,
     /// A record, an intent or an annotation says that the operator created or adopted it, whatever the policy is.
@@ -45,7 +45,7 @@ impl Bound {
             Some(external) if external.observed => BoundAs::Observed,
             Some(_) => BoundAs::Managed,
             None if self.intent.is_some() || self.annotated.is_some() => BoundAs::Managed,
-            None if self.asked.is_some() => BoundAs::Asked,
+            None if self.spec_id.is_some() => BoundAs::NamedBySpec,
             None => BoundAs::Nothing,
         }
     }
@@ -53,7 +53,7 @@ impl Bound {
     /// The id to read by: the recorded one, else the annotated one, else the one that the spec asks for.
     pub fn id(&self) -> Option<&str> {
         let recorded = self.external.as_ref().map(|external| &external.id);
-        recorded.or(self.annotated.as_ref()).or(self.asked.as_ref()).map(String::as_str)
+        recorded.or(self.annotated.as_ref()).or(self.spec_id.as_ref()).map(String::as_str)
     }
 
     /// Whether the only record is an annotation, which came with a backup or a copy.
@@ -78,7 +78,7 @@ impl Bound {
     }
 }
 
-/// What the decision depends on.
+/// What decides whether an object in the account is ours.
 #[derive(Clone, Copy)]
 pub struct Recognise<'a> {
     /// The kind.
@@ -164,7 +164,7 @@ mod tests {
             ("begun", Bound { intent: intent(), ..none.clone() }),
             ("copied", annotated.clone()),
             ("restored", Bound { created_here: true, ..annotated }),
-            ("asked", Bound { asked: Some("3".into()), ..none.clone() }),
+            ("asked", Bound { spec_id: Some("3".into()), ..none.clone() }),
             ("new", none),
         ]
     }
@@ -178,7 +178,7 @@ mod tests {
             ("begun", BoundAs::Managed, None, false),
             ("copied", BoundAs::Managed, Some("2"), true),
             ("restored", BoundAs::Managed, Some("2"), true),
-            ("asked", BoundAs::Asked, Some("3"), false),
+            ("asked", BoundAs::NamedBySpec, Some("3"), false),
             ("new", BoundAs::Nothing, None, false),
         ];
         for ((name, bound), (expected, bound_as, id, copied)) in cases().into_iter().zip(expected) {

@@ -9,8 +9,8 @@ use serde_json::Value;
 
 use super::bound::BoundAs;
 use super::decide::{Step, managed_by, part_managed_by};
-use super::look::Look;
 use super::outcome::Outcome;
+use super::reading::Reading;
 use super::work::{Target, Work};
 use crate::engine::account::Admission;
 use crate::engine::crd::{EXTERNAL_ID, HeldPart, ObjectName, Reason};
@@ -73,23 +73,27 @@ impl Work<'_> {
     }
 
     /// Releases what this object claimed before and no longer needs for this step; others may want it.
-    pub fn keep_only(&self, target: &Target, look: &Look, step: &Step) -> Result<()> {
+    pub fn release_other_claims(&self, target: &Target, reading: &Reading, step: &Step) -> Result<()> {
         let mut claims = target.claims.clone();
         let adopts = matches!(step, Step::Adopt | Step::TakeUp) && !self.read_only();
         // It was wished for at the startup barrier, and an older wish must not give way to a newer one.
-        if let Some(seen) = look.seen().filter(|_| adopts) {
+        if let Some(seen) = reading.seen().filter(|_| adopts) {
             claims.push(self.claimant(target).claim_of(&seen.id));
             let parts = self.parts(target.account_id(), target.want.as_ref(), Some(&seen.id))?;
             claims.extend(parts.into_iter().map(|part| part.claim));
         }
         let memory = &self.engine.memory;
-        memory.claims.keep_only(&self.subject.who, &claims).iter().for_each(|who| memory.wake.wake(who));
+        memory
+            .claims
+            .keep_only(&self.subject.who, &claims)
+            .iter()
+            .for_each(|who| memory.triggers.trigger(who));
         Ok(())
     }
 
-    /// Claims what is to be created or adopted, if anything is, together with the parts of the object with this id; returns why that may
-    /// not be, if another object comes first. Waits at the startup barrier, see [`crate::engine::memory::StartupBarrier`]; not for parts
-    /// alone that it holds, or another object.
+    /// Wishes for `own`, which is to be created or adopted, if anything is, and for the parts of the object with this `id` · waits at the
+    /// startup barrier, see [`crate::engine::memory::StartupBarrier`], unless only parts are claimed that it holds, or another object ·
+    /// takes them. Returns why not, if another object comes first.
     pub fn claim(
         &mut self,
         target: &Target,
@@ -103,7 +107,8 @@ impl Work<'_> {
         // Without our finalizer it may have been deleted meanwhile. If the cache still shows it, the watch releases what it claims.
         let shown = self.engine.cluster.stores.uid(who);
         if own.is_some() && shown != Some(self.subject.uid()) {
-            claims.release(who).iter().for_each(|other| self.engine.memory.wake.wake(other));
+            self.engine.memory.taken_names.remove(who);
+            claims.release(who).iter().for_each(|other| self.engine.memory.triggers.trigger(other));
             return Err(Error::Conflict("the object was deleted meanwhile".into()));
         }
         let held = |it: &Claim| claims.holds(it, rank, who) || claims.watch_holder(it, who).is_some();
@@ -163,26 +168,26 @@ impl Work<'_> {
         let account = target.account_id();
         let has = seen.map(|seen| self.driver.key(&seen.state)).transpose()?;
         let wants = self.driver.key(want)?;
-        Ok(self.engine.memory.claims.record_name_taken(account, &self.subject.who, has.as_ref(), &wants))
+        Ok(self.engine.memory.taken_names.record(account, &self.subject.who, has.as_ref(), &wants))
     }
 
     /// A name may be free by now: the objects that wait for one of this kind retry.
     pub fn name_freed(&self, target: &Target, seen: &Seen) -> Result<()> {
         let account = target.account_id();
         let had = self.driver.key(&seen.state)?;
-        let waiting = self.engine.memory.claims.name_freed(account, &self.subject.who, &had);
-        waiting.iter().for_each(|who| self.engine.memory.wake.wake(who));
+        let waiting = self.engine.memory.taken_names.freed(account, &self.subject.who, &had);
+        waiting.iter().for_each(|who| self.engine.memory.triggers.trigger(who));
         Ok(())
     }
 
     /// Objects that lost against this one try again: it may have given up what they want.
-    pub fn wake_losers(&self) {
+    pub fn trigger_losers(&self) {
         let memory = &self.engine.memory;
-        memory.claims.take_losers(&self.subject.who).iter().for_each(|who| memory.wake.wake(who));
+        memory.claims.take_losers(&self.subject.who).iter().for_each(|who| memory.triggers.trigger(who));
     }
 }
 
-/// An object at the startup barrier is woken when it may continue. After this time it asks again, and its status says that it waits:
+/// An object at the startup barrier is triggered when it may continue. After this time it asks again, and its status says that it waits:
 /// most often that is over by then.
 const OTHERS_FIRST: Duration = Duration::from_secs(10);
 

@@ -87,7 +87,7 @@ pub fn weighed(outcome: Outcome, status: &AnyStatus, generation: i64) -> Outcome
 /// Whether the generation counts as processed: a transient failure leaves it open.
 fn processed(outcome: &Outcome, given: &Circumstances) -> bool {
     match outcome {
-        Outcome::Failed(Error::Rejected { .. }) => given.confirmed || given.deleting,
+        Outcome::Failed(Error::Rejected { .. }) => given.refusal_is_final || given.deleting,
         Outcome::Again
         | Outcome::Progress { sent: false, .. }
         | Outcome::Failed(

@@ -21,7 +21,7 @@ use crate::engine::error::{Error, Result};
 
 impl Work<'_> {
     /// Brings the ConfigMap in step with the status in memory. Returns how the reconcile ends, given how it would end without it.
-    pub async fn publish(&mut self, outcome: Result<Outcome>) -> Result<Outcome> {
+    pub async fn write_config_map(&mut self, outcome: Result<Outcome>) -> Result<Outcome> {
         let recorded = self.subject.status.as_ref().is_ok_and(|status| status.outputs.is_some());
         if self.management.outputs.is_none() && !recorded {
             // It may have been waiting for the place of a foreign one.
@@ -33,20 +33,20 @@ impl Work<'_> {
         if rests || stale || !self.engine.permit().holds() {
             return outcome;
         }
-        match self.write_outputs().await {
+        match self.create_change_or_delete().await {
             Ok(()) => outcome,
             Err(Error::Terminal { reason, message } | Error::Rejected { reason, message, .. }) => {
-                outcome.map(|outcome| self.unpublished(outcome, reason, message))
+                outcome.map(|outcome| self.with_refusal(outcome, reason, message))
             }
             Err(error) => {
                 tracing::debug!(%error, "the ConfigMap of spec.outputs was not written; trying again");
-                self.publish_in(self.engine.settings.pace.poll_min);
+                self.act_within(self.engine.settings.pace.poll_min);
                 outcome
             }
         }
     }
 
-    async fn write_outputs(&mut self) -> Result<()> {
+    async fn create_change_or_delete(&mut self) -> Result<()> {
         let wanted = self.management.outputs.clone();
         let recorded = self.subject.status()?.outputs.clone();
         if let Some(former) = recorded.as_ref().filter(|former| wanted.as_ref() != Some(*former)) {
@@ -56,19 +56,19 @@ impl Work<'_> {
         let Some(data) = outputs(self.subject.status()?) else { return Ok(()) };
         // A new id is recorded first.
         if self.subject.must_record {
-            self.publish_in(Duration::ZERO);
+            self.act_within(Duration::ZERO);
             return Ok(());
         }
         let (engine, name) = (self.engine, &wanted.config_map_name);
         let hash = hash(name, &data);
         let changed = engine.config_maps().changed(&self.subject.who, name);
         let is_recorded = recorded.as_ref() == Some(&wanted);
-        if is_recorded && !changed && self.remember(|m| m.published) == Some(hash) {
+        if is_recorded && !changed && self.remember(|m| m.config_map_hash) == Some(hash) {
             return Ok(());
         }
-        self.remember(|m| m.published = None);
+        self.remember(|m| m.config_map_hash = None);
         if let Some(wait) = self.contested_for() {
-            self.publish_in(wait);
+            self.act_within(wait);
             return Ok(());
         }
         let held = self.output_map(name).read().await;
@@ -84,24 +84,24 @@ impl Work<'_> {
         let before = held.as_ref().and_then(ResourceExt::resource_version);
         let version = self.output_map(name).write(held, &data).await?;
         if changed && version != before {
-            self.remember(|m| m.rewritten = Some(Instant::now()));
+            self.remember(|m| m.config_map_contested = Some(Instant::now()));
         }
         engine.config_maps().knows(&self.subject.who, name, version);
-        self.remember(|m| m.published = Some(hash));
+        self.remember(|m| m.config_map_hash = Some(hash));
         Ok(())
     }
 
     /// How long nothing is written, as a change of another client was overwritten a moment ago: two programs that each write what they
     /// want at once would keep the API server busy.
     fn contested_for(&self) -> Option<Duration> {
-        let since = self.remember(|m| m.rewritten)?.elapsed();
+        let since = self.remember(|m| m.config_map_contested)?.elapsed();
         self.engine.settings.pace.poll_max.checked_sub(since).filter(|left| !left.is_zero())
     }
 
     /// Deletes the ConfigMap that the spec does not name any more. Without the right to do so it stays until the object is gone.
     async fn remove_outputs(&mut self, former: &Outputs) -> Result<()> {
         self.engine.config_maps().unwatch(&self.subject.who);
-        self.remember(|m| (m.published, m.rewritten) = (None, None));
+        self.remember(|m| (m.config_map_hash, m.config_map_contested) = (None, None));
         match self.output_map(&former.config_map_name).delete().await {
             Err(error) if error.is_rejected(Reason::ConfigMapNotWritable) => {
                 tracing::warn!(%error, "the former ConfigMap of spec.outputs stays until this object is gone");
@@ -122,13 +122,13 @@ impl Work<'_> {
     }
 
     /// Reconciles again after this time at the latest, as nothing triggers it.
-    fn publish_in(&mut self, wait: Duration) {
+    fn act_within(&mut self, wait: Duration) {
         let due = self.subject.act_in.map_or(wait, |due| due.min(wait));
         self.subject.act_in = Some(due);
     }
 
     /// The ConfigMap cannot be written, which a person has to change: shown beside what else is to be said, and not in its place.
-    fn unpublished(&self, outcome: Outcome, reason: Reason, message: String) -> Outcome {
+    fn with_refusal(&self, outcome: Outcome, reason: Reason, message: String) -> Outcome {
         let drift = self.subject.status.as_ref().map_or(&[][..], |status| status.drift.as_slice());
         match outcome {
             Outcome::Rest if drift.is_empty() => Outcome::Partly { reason, message },

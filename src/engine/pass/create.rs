@@ -5,14 +5,12 @@
 //! call and its record would lead to a second object. An upsert is announced too: not because it could be doubled, but because after a
 //! crash a row that existed before must not count as ours.
 
-use std::time::Duration;
-
 use serde_json::Value;
 use tokio::time::Instant;
 
 use super::bound::BoundAs;
-use super::look::Look;
 use super::outcome::Outcome;
+use super::reading::Reading;
 use super::work::{Target, Work, missing_observation};
 use crate::clock;
 use crate::databricks::Urgency;
@@ -20,18 +18,18 @@ use crate::engine::account::Rows;
 use crate::engine::crd::{External, Intent, Reason, seconds};
 use crate::engine::error::{Error, Result};
 use crate::engine::kind::{Key, NEW_REFERENCE, New, Wanted, Writer};
-use crate::engine::memory::{Announced, Claim, ObjectMemory};
+use crate::engine::memory::Claim;
 
 impl Work<'_> {
     /// Claims the name · asks the guard · reserves the Kubernetes Secret, if there is one · announces · sends · fills the
     /// Kubernetes Secret · binds. A secret that was bound before is retired then: it stays valid for a while.
-    pub async fn create(&mut self, target: &Target, look: Look) -> Result<Outcome> {
+    pub async fn create(&mut self, target: &Target, reading: Reading) -> Result<Outcome> {
         let want = target.want.as_ref().ok_or_else(missing_observation)?;
         let key = self.driver.key(want)?;
         let account_id = target.account_id().to_owned();
         let is_secret = self.driver.traits().are_secrets();
         // What is gone already is not kept for a while.
-        let retires = is_secret && look.seen().is_some();
+        let retires = is_secret && reading.seen().is_some();
         let claim = Claim::key(&account_id, &self.subject.who.kind, &key);
         if !is_secret && let Some(lost) = self.claim(target, Some(&claim), None)? {
             return Ok(lost);
@@ -39,31 +37,26 @@ impl Work<'_> {
         self.subject.set_finalizer(self.engine).await?;
         self.refused_before(target, want, &key)?;
         self.same_principals(target).await?;
-        let _one_at_a_time = self.guard(target, Some(want), None, &look.before).await?;
+        let _one_at_a_time = self.guard(target, Some(want), None, &reading.before).await?;
         let (within, name) = (key.within.clone(), key.name.clone());
         let reserved = self.reserve().await?;
-        let before = if is_secret { self.all_within(target, &within).await? } else { look.before };
-        let secret_name = self.output()?.map(|output| output.secret_name);
+        let before = if is_secret { self.all_within(target, &within).await? } else { reading.before };
+        let secret_name = self.secret_output()?.map(|output| output.secret_name);
         let time = seconds(clock::now());
         let intent = Intent { account_id, within, name, time, secret_name, before };
         let engine = self.engine;
         // An upsert is sent again although what it was announced with before may have had an effect.
         let open = self.subject.status()?.intent.clone();
-        self.remember(|m| {
-            // An announcement that equals one that was sent cannot be distinguished from it later.
-            let fresh = open.is_none() && !m.has_sent(&intent);
-            m.without_effect = fresh.then(|| intent.clone());
-        });
+        self.remember(|m| m.announce_create(&intent, open.is_some()));
         self.subject.announce(engine, intent.clone()).await?;
         let place = &target.place;
         let permit = self.permit(&place.auth, &place.admission, true);
-        let announced = Announced { intent, since: Instant::now(), age: Duration::ZERO };
-        self.remember(|m| (m.without_effect, m.announced) = (None, Some(announced)));
+        self.remember(|m| m.send_create(intent));
         let mut new = match self.driver.create(&Writer::new(place.reader.clone(), permit), want).await {
             Ok(new) => new,
             // It may have been created, so the announcement stays.
             Err(error @ Error::Unknown { .. }) => {
-                self.remember(|m| m.create_in_doubt = Some(Instant::now()));
+                self.remember(|m| m.doubt_create());
                 return Err(error);
             }
             Err(error) => {
@@ -77,19 +70,10 @@ impl Work<'_> {
         self.created(target, key, new, retires).await
     }
 
-    /// Creates the successor of the present secret.
-    pub async fn replace(&mut self, target: &Target, look: Look) -> Result<Outcome> {
-        if let (Some(seen), None) = (look.seen(), &self.subject.status()?.external) {
-            // What a restored object had is retired as well.
-            self.restore(target, seen)?;
-        }
-        self.create(target, look).await
-    }
-
     /// Fails as the last create did if that was refused because the name is taken, which no LIST has shown.
     fn refused_before(&self, target: &Target, want: &Value, key: &Key) -> Result<()> {
-        let exists = self.remember(|m| m.exists.take());
-        let Some((_, error)) = exists.filter(|(of, _)| of == key) else { return Ok(()) };
+        let refused = self.remember(|m| m.refused_as_existing.take());
+        let Some((_, error)) = refused.filter(|(of, _)| of == key) else { return Ok(()) };
         self.record_name_taken(target, None, want)?;
         Err(error)
     }
@@ -117,7 +101,7 @@ impl Work<'_> {
             if pinned.get(&need.field) != Some(&now) {
                 let text = format!(
                     "{name} now means another principal ({now}) than the one this object was created for: delete this \
-                     object and apply it again if that is meant"
+                     object and apply it again if the new one is intended"
                 );
                 return Err(Error::terminal(Reason::PrincipalChanged, text));
             }
@@ -129,7 +113,7 @@ impl Work<'_> {
     async fn all_within(&self, target: &Target, within: &str) -> Result<Vec<String>> {
         let snapshots = &target.session().snapshots;
         let ids = |rows: &Rows<'_>| rows.all().map(|seen| seen.id.clone()).collect();
-        snapshots.look(self.driver, &target.place.reader, within, Instant::now(), ids).await
+        snapshots.read(self.driver, &target.place.reader, within, Instant::now(), ids).await
     }
 
     /// Records what was just created, and reads the response, or the account if that shows only the id.
@@ -140,13 +124,7 @@ impl Work<'_> {
             None => self.list_again(target, &key.within).await,
         }
         self.claimant(target).hold(&new.id);
-        self.remember(|m| {
-            let create_in_doubt = m.in_doubt_since();
-            let ObjectMemory { awaiting_first_ready, refilled, renewed, announced, .. } = std::mem::take(m);
-            let created = Some(Instant::now());
-            let known = ObjectMemory { created, announced, create_in_doubt, ..ObjectMemory::default() };
-            *m = ObjectMemory { awaiting_first_ready, refilled, renewed, ..known };
-        });
+        self.remember(|m| m.end_create());
         let created_at = Some(seconds(clock::now()));
         let account_id = target.account_id().to_owned();
         let shown = new.seen.as_ref().and_then(|seen| self.driver.key(&seen.state).ok());
@@ -154,8 +132,8 @@ impl Work<'_> {
         let (adopted, observed, former) = (false, false, None);
         let external = External { account_id, id, name, adopted, observed, created_at, former };
         // It is deleted again if it cannot be recorded, whatever was changed meanwhile.
-        let made = (self.own_writer(target), new.clone());
-        self.subject.put_created(external, made, self.deletion(false), retires)?;
+        let created = (self.own_writer(target), new.clone());
+        self.subject.put_created(external, created, self.deletion_policy(false), retires)?;
         self.hold_parts(target, &new.id)?;
         match new.seen {
             // Its secret was written just now.
@@ -184,7 +162,7 @@ impl Work<'_> {
         let key = self.driver.key(want)?;
         self.list_again(target, &key.within).await;
         let message = error.to_string();
-        self.remember(|m| m.exists = Some((key, error)));
+        self.remember(|m| m.refused_as_existing = Some((key, error)));
         Ok(Error::Conflict(message))
     }
 

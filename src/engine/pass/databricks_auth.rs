@@ -7,9 +7,9 @@ use kube::core::DynamicObject;
 use kube::runtime::controller::Action;
 use serde_json::{Value, json};
 
+use super::end::Ended;
 use super::engine::Engine;
 use super::outcome::Outcome;
-use super::record::Ended;
 use super::subject::Subject;
 use super::unmanaged;
 use crate::engine::account::Renewed;
@@ -33,13 +33,13 @@ pub async fn reconcile(object: &DynamicObject, engine: Arc<Engine>) -> Action {
     // The watch makes the operator forget one that disappears, but not what a reconcile stores after that.
     if engine.cluster.stores.uid(&subject.who) != Some(subject.uid()) {
         engine.auths.forget(&subject.who);
-        engine.memory.counts.forget(&subject.who);
+        engine.memory.unmanaged.forget(&subject.who);
     }
     let (well, who) = (matches!(outcome, Ok(Outcome::Rest | Outcome::Suspended)), subject.who.clone());
     let ended = subject.conclude(&engine, outcome, Reason::Authenticated).await;
     match ended {
         // Many objects depend on it: a fault in it is checked again soon.
-        Ended::Again(Some(after)) if !well => {
+        Ended::Requeue(Some(after)) if !well => {
             let pace = &engine.settings.pace;
             // While the account rejects the operator: the end of that is noticed after half as long again.
             let doubted = engine.auths.doubted_for(&who).map(|long| (long / 2).max(pace.backoff_min));
@@ -77,7 +77,7 @@ async fn hops(engine: &Arc<Engine>, subject: &mut Subject) -> Result<Outcome> {
 /// those that have, or are about to have, an object in the account, which only the operator records. A reference alone must
 /// not be enough, nor a finalizer, or any tenant could hold another's DatabricksAuth.
 fn dependents(engine: &Engine, who: &ObjectName) -> Vec<ObjectName> {
-    let mut all = engine.memory.wake.dependents(who);
+    let mut all = engine.memory.triggers.dependents(who);
     all.retain(|other| {
         other.namespace == who.namespace
             || engine.cluster.stores.object(other).is_some_and(|object| {

@@ -1,25 +1,25 @@
 //! What to do, given the desired state, the observed state and the record. Pure: a table written as code, no clock, no I/O.
 
 mod foreign;
-mod issue;
 mod recover;
+mod secret;
 mod step;
 mod words;
 
-pub use issue::Issue;
+pub use secret::IssuedSecret;
 pub use step::{Released, Running, Step, View};
 pub use words::{managed_by, part_managed_by, spec_path, words};
 
 use foreign::foreign;
-use issue::Task;
 use recover::recover;
+use secret::Task;
 use step::{plan, refuse, wait};
 use words::{lost_for_good, restore_first, start_over, write_back};
 
 use std::time::Duration;
 
 use super::bound::BoundAs;
-use super::look::Found;
+use super::reading::Found;
 use crate::engine::crd::{AdoptionPolicy, RECONCILE_REQUESTED, Reason};
 use crate::engine::kind::{Change, Phase, Seen, When, at};
 
@@ -28,9 +28,10 @@ pub fn decide(view: &View<'_>) -> Step {
     if view.deleting { deleting(view) } else { living(view) }
 }
 
-/// Decides what needs no response of the account about a deletion: it needs no credentials then. The arguments are those of a [`View`].
+/// Decides what needs no response of the account about a deletion: it needs no credentials then. So it is asked before the account is
+/// read, and again as a part of the whole decision. The arguments are those of a [`View`].
 pub fn deleting_without_account(bound_as: BoundAs, delete_outside: bool, protected: bool) -> Option<Step> {
-    if bound_as == BoundAs::Nothing || bound_as == BoundAs::Asked {
+    if bound_as == BoundAs::Nothing || bound_as == BoundAs::NamedBySpec {
         return Some(Step::Release(Released::NeverCreated));
     }
     if !delete_outside || bound_as == BoundAs::Observed {
@@ -49,7 +50,7 @@ fn deleting(view: &View<'_>) -> Step {
     if let Some(step) = deleting_without_account(view.bound_as, view.delete_outside, view.protected) {
         return step;
     }
-    let retired = view.issue.as_ref().and_then(|issue| issue.retired.first());
+    let retired = view.secret.as_ref().and_then(|secret| secret.retired.first());
     if let (Some(retired), false) = (retired, matches!(view.found, Found::Interrupted(_))) {
         return Step::Discard(retired.id.clone());
     }
@@ -129,39 +130,39 @@ fn living(view: &View<'_>) -> Step {
         Found::Interrupted(create) => recover(view, create),
         Found::Foreign(seen) => foreign(view, seen, false),
         Found::Ours(seen) if view.bound_as == BoundAs::Managed || observes(view) => {
-            let issue = view.issue.as_ref().filter(|_| !view.observe);
-            issue.and_then(|issue| issued(view, issue, seen)).unwrap_or_else(|| ours(view, seen))
+            let secret = view.secret.as_ref().filter(|_| !view.observe);
+            secret.and_then(|secret| about_secret(view, secret, seen)).unwrap_or_else(|| ours(view, seen))
         }
         Found::Ours(seen) => foreign(view, seen, true),
     }
 }
 
 /// What is to be done about a secret that exists; none if nothing is.
-fn issued(view: &View<'_>, issue: &Issue, seen: &Seen) -> Option<Step> {
+fn about_secret(view: &View<'_>, secret: &IssuedSecret, seen: &Seen) -> Option<Step> {
     const DAY: Duration = Duration::from_secs(86_400);
-    Some(match issue.task(seen) {
+    Some(match secret.task(seen) {
         Task::None => return None,
         Task::Replace => Step::Replace,
         Task::Discard(id) => Step::Discard(id),
         Task::MakeRoom(id) => Step::MakeRoom(id),
-        Task::Later(id, after) => Step::WaitOut {
+        Task::Later(id, after) => Step::DecideLater {
             after: after.min(DAY),
             message: format!(
-                "spec.renewal requests a new secret: it is created once the former one, {id}, may be deleted; a shorter \
-                 spec.overlap makes that sooner"
+                "spec.renewal requests a new secret: it is created once the former one, {id}, may be deleted; shorten spec.overlap \
+                 to get it earlier"
             ),
         },
         // What else is to be done to the object does not need its secret.
         Task::LostForGood => match ours(view, seen) {
-            Step::Rest => refuse(Reason::SecretLost, lost_for_good(view, issue)),
+            Step::Rest => refuse(Reason::SecretLost, lost_for_good(view, secret)),
             first => first,
         },
         Task::LostAgain => wait(
             Reason::Progressing,
             format!(
-                "the Secret {} was deleted or changed again, right after it was written: find out what does that; it gets a new \
-                 secret in a minute or two",
-                issue.output.secret_name
+                "the Secret {} was deleted or changed again, right after it was written: find out which client does that; the \
+                 operator writes a new secret in a minute or two",
+                secret.output.secret_name
             ),
         ),
     })
@@ -177,10 +178,10 @@ fn unseen(view: &View<'_>, settled: bool) -> Step {
     let required = view.adoption == AdoptionPolicy::Required;
     let called = &view.called;
     let missing = |text: String| plan(Reason::ExternalResourceMissing, text);
-    let create = "set spec.managementPolicy to Managed to have that done";
+    let create = "set spec.managementPolicy to Managed to have it created";
     match view.bound_as {
         BoundAs::Managed | BoundAs::Observed if !settled => absent(view, false),
-        BoundAs::Asked => {
+        BoundAs::NamedBySpec => {
             missing(format!("the account has no {called}: correct spec.externalId or remove the field"))
         }
         BoundAs::Nothing if required => missing(format!(
@@ -190,7 +191,7 @@ fn unseen(view: &View<'_>, settled: bool) -> Step {
             Reason::WouldBeCreated,
             format!("the account has no {called}: it would be created; {create}"),
         ),
-        BoundAs::Managed | BoundAs::Observed if view.asked.is_some() || required || view.data_bearing => {
+        BoundAs::Managed | BoundAs::Observed if view.spec_id.is_some() || required || view.data_bearing => {
             missing(format!(
                 "{called} is gone from the account, and would not be created again by itself: {}to have a new one, delete this \
                  object and apply it again without spec.externalId and spec.adoptionPolicy: Required",
@@ -210,7 +211,7 @@ fn without_parent(view: &View<'_>, settled: bool) -> Step {
         return absent(view, false);
     }
     let text = format!(
-        "the account has no {}, which is there as long as what it belongs to: correct the spec, or delete this object",
+        "the account has no {}, which exists only together with what it belongs to: correct the spec, or delete this object",
         view.called
     );
     if view.observe {
@@ -224,7 +225,7 @@ fn absent(view: &View<'_>, settled: bool) -> Step {
     let called = &view.called;
     let missing = |text: String| refuse(Reason::ExternalResourceMissing, text);
     match view.bound_as {
-        BoundAs::Asked => {
+        BoundAs::NamedBySpec => {
             missing(format!("the account has no {called}: correct spec.externalId or remove the field"))
         }
         BoundAs::Nothing if view.adoption == AdoptionPolicy::Required => missing(format!(
@@ -236,7 +237,7 @@ fn absent(view: &View<'_>, settled: bool) -> Step {
             wait(Reason::Progressing, format!("{called} seems to be gone; reading once more to be sure"))
         }
         BoundAs::Managed | BoundAs::Observed
-            if view.asked.is_some() || view.adoption == AdoptionPolicy::Required =>
+            if view.spec_id.is_some() || view.adoption == AdoptionPolicy::Required =>
         {
             missing(format!(
                 "{called} is gone from the account, and the spec asks for that one: {}delete this object, and apply it again \

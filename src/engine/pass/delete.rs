@@ -2,9 +2,7 @@
 //! deletion is sent. The Kubernetes object is released by a later reconcile, when a read shows that the object in the account is gone, or
 //! at once if that stays. Nothing here retries.
 //!
-//! A secret that was replaced, or whose value was lost, is deleted alike; its Kubernetes object stays.
-
-mod words;
+//! A former secret is deleted alike, see [`super::rotate`].
 
 use std::time::Duration;
 
@@ -14,12 +12,12 @@ use tokio::time::Instant;
 
 use super::bound::BoundAs;
 use super::decide::{Released, fields_now};
-use super::look::Look;
 use super::outcome::Outcome;
+use super::reading::Reading;
 use super::subject::Counted;
 use super::work::{Target, Work, missing_observation};
 use crate::clock;
-use crate::engine::crd::{EventReason, FINALIZER, Reason, age};
+use crate::engine::crd::{EXTERNAL_ID, EventReason, FINALIZER, Intent, Note, ObjectName, Reason, age};
 use crate::engine::error::{Error, Result};
 use crate::engine::kind::Seen;
 use crate::engine::meter::Write;
@@ -30,14 +28,14 @@ const USED_FOR: Duration = Duration::from_secs(1200);
 
 impl Work<'_> {
     /// Checks who still needs it and what may be touched · reads the Kubernetes object again · asks the guard · sends.
-    pub async fn delete(&mut self, target: &Target, look: &Look) -> Result<Outcome> {
+    pub async fn delete(&mut self, target: &Target, reading: &Reading) -> Result<Outcome> {
         if let Some(blocked) = self.foreign_finalizer() {
             return Ok(blocked);
         }
         if self.remember(|m| m.delete_accepted).is_some_and(|at| at.elapsed() < self.lag().read) {
             return Ok(deletion_accepted());
         }
-        let seen = look.seen().ok_or_else(missing_observation)?;
+        let seen = reading.seen().ok_or_else(missing_observation)?;
         self.may_touch(target, seen)?;
         self.same_place_if_adopted(target.want.as_ref(), seen)?;
         self.unchanged().await?;
@@ -63,7 +61,7 @@ impl Work<'_> {
     }
 
     /// A foreign finalizer means that the object is still needed.
-    fn foreign_finalizer(&self) -> Option<Outcome> {
+    pub fn foreign_finalizer(&self) -> Option<Outcome> {
         let ours = [FINALIZER, "foregroundDeletion", "orphan"];
         let foreign: Vec<&String> =
             self.subject.object.finalizers().iter().filter(|f| !ours.contains(&f.as_str())).collect();
@@ -76,7 +74,7 @@ impl Work<'_> {
     }
 
     /// Counts a deletion. Returns why none is sent, after too many in the account.
-    fn admit_deletion(&self, target: &Target) -> Option<Outcome> {
+    pub fn admit_deletion(&self, target: &Target) -> Option<Outcome> {
         let stopped = self.engine.memory.breaker.admit(target.account_id(), &self.subject.uid()).err()?;
         let message =
             format!("{stopped}; to leave this object in the account, set spec.deletionPolicy to Retain");
@@ -93,13 +91,13 @@ impl Work<'_> {
 
     /// The deletion itself, or the change that sets the object back to what it was. Returns whether it was accepted; if not, the object
     /// is gone already.
-    async fn send_delete(&self, target: &Target, seen: &Seen) -> Result<bool> {
+    pub async fn send_delete(&self, target: &Target, seen: &Seen) -> Result<bool> {
         let writer = &target.place.writer;
-        let sent = match self.former() {
-            Some(former) => {
-                let fields = fields_now(&self.driver.changes(&former, seen)?);
+        let sent = match self.state_before() {
+            Some(before) => {
+                let fields = fields_now(&self.driver.changes(&before, seen)?);
                 let fields: Vec<&str> = fields.iter().map(String::as_str).collect();
-                self.driver.update(writer, seen, &former, &fields).await.map(drop)
+                self.driver.update(writer, seen, &before, &fields).await.map(drop)
             }
             None => self.driver.remove(writer, seen, target.want.as_ref()).await,
         };
@@ -132,7 +130,7 @@ impl Work<'_> {
     fn note_in_use(&self, error: &Error) -> bool {
         let used = matches!(error, Error::Waiting { reason: Reason::DependencyStillInUse, .. });
         let since = self.remember(|m| used.then(|| *m.in_use_since.get_or_insert_with(Instant::now)));
-        let kept = || !self.engine.memory.wake.keepers(&self.subject.who).is_empty();
+        let kept = || !self.engine.memory.triggers.keepers(&self.subject.who).is_empty();
         let lasts = since.is_some_and(|since| since.elapsed() >= USED_FOR || kept());
         self.management.deletion_policy.is_none() && lasts
     }
@@ -143,96 +141,75 @@ impl Work<'_> {
         let (engine, note) = (self.engine, self.release_note(&how));
         let managed = !self.read_only() && self.bound().bound_as() == BoundAs::Managed;
         let stays = managed && matches!(how, Released::Retained | Released::InUse);
-        let (wake, who) = (&engine.memory.wake, self.subject.who.clone());
-        let used = wake.uses(&who);
+        let (triggers, who) = (&engine.memory.triggers, self.subject.who.clone());
+        let used = triggers.uses(&who);
         let released = self.subject.release(engine, note).await?;
         if stays {
-            wake.retain(&who, used);
+            triggers.retain(&who, used);
         }
         Ok(released)
     }
 
-    /// Deletes a secret that was replaced, or whose value was lost: never the present one. Its record is removed once a read after
-    /// the deletion does not show it.
-    pub async fn discard(&mut self, target: &Target, id: &str) -> Result<Outcome> {
-        if self.subject.recorded_id() == Some(id) {
-            return Err(Error::terminal(Reason::InternalError, "the present secret would be deleted"));
-        }
-        if self.subject.deleting() {
-            if let Some(blocked) = self.foreign_finalizer() {
-                return Ok(blocked);
+    /// What the event reports of the object in the account when its Kubernetes object is released. One that is deleted before the
+    /// first reconcile after a restore without its status says by its annotation what stays.
+    fn release_note(&self, how: &Released) -> Option<Note> {
+        let bound = self.bound();
+        let recorded = bound.external.as_ref().map(|external| external.id.as_str());
+        let note = |warning, reason, text| Some(Note { warning, reason, text });
+        // While a create is in doubt, the annotation names what was there before it.
+        let copied = bound.annotated.as_deref().filter(|_| bound.copied());
+        let (stays, gone) = (recorded.or(copied), recorded);
+        match how {
+            // It may name what was adopted before a restore, and what it must not adopt again.
+            Released::NeverCreated => {
+                let named = self.subject.object.annotations().get(EXTERNAL_ID)?;
+                let text = format!("the object {named}, which the annotation names, stays in the account");
+                note(false, EventReason::Retained, text)
             }
-            self.unchanged().await?;
-            if let Some(blocked) = self.admit_deletion(target) {
-                return Ok(blocked);
+            Released::Retained => match stays {
+                Some(id) => {
+                    let left = self.management.suspended() || self.read_only();
+                    let reason = if left { EventReason::OrphanedOnDelete } else { EventReason::Retained };
+                    let mut text = format!("the object {id} stays in the account");
+                    let former = self.subject.status.iter().flat_map(|status| &status.retired);
+                    let former: Vec<&str> = former.map(|one| one.id.as_str()).collect();
+                    if !former.is_empty() {
+                        text += &format!(", and so do its predecessors: {}", former.join(", "));
+                    }
+                    note(left, reason, text)
+                }
+                None => note(true, EventReason::OrphanedOnDelete, interrupted(bound.intent.as_ref()?)),
+            },
+            Released::ManagedByOther => note(
+                false,
+                EventReason::Retained,
+                format!("the object {} stays in the account, as another object manages it", stays?),
+            ),
+            Released::InUse => note(true, EventReason::Retained, self.in_use(stays?)),
+            Released::Left(word) => note(
+                false,
+                EventReason::Deleted,
+                format!("the object {} is not removed from the account: it stays there as {word}", gone?),
+            ),
+            Released::Gone => {
+                note(false, EventReason::Deleted, format!("the object {} is gone from the account", gone?))
             }
         }
-        let within = self.driver.within(id)?;
-        match self.driver.get(&target.place.reader, id).await? {
-            Some(seen) => self.discard_seen(target, &seen).await?,
-            None => self.surely_gone(target, &within, id).await?,
-        }
-        target.session().snapshots.remove(self.driver, &within, id).await;
-        self.subject.status_mut()?.retired.retain(|one| one.id != id);
-        self.subject.not_compared = true;
-        Ok(Outcome::Again)
     }
 
-    /// Deletes a former secret before its time, if a successor of the present one can be kept.
-    pub async fn make_room(&mut self, target: &Target, id: &str) -> Result<Outcome> {
-        self.reserve().await?;
-        self.discard(target, id).await
-    }
-
-    async fn discard_seen(&mut self, target: &Target, seen: &Seen) -> Result<()> {
-        let id = &seen.id;
-        let lost = self.subject.status()?.intent.is_some();
-        if !lost && !self.was_ours(target, seen)? {
-            let text = format!(
-                "the secret {id} in the account does not look like one of this object, so it is left there: delete it if it is not \
-                 needed"
-            );
-            self.subject.note(true, EventReason::Retained, text);
-            return Ok(());
-        }
-        let _one_at_a_time = self.guard(target, None, Some(seen), &[]).await?;
-        if self.send_delete(target, seen).await? {
-            self.subject.counted.push(Counted::Wrote(Write::Delete));
-            // As long as the account shows it, it may be valid, so it stays recorded.
-            if self.driver.get(&target.place.reader, id).await?.is_some() {
-                return Err(Error::retry(format!(
-                    "the account accepted the deletion of the secret {id} and still shows it: deleting it again"
-                )));
-            }
-            let why = if lost { "whose value was lost" } else { "which was replaced" };
-            self.subject.note(false, EventReason::Deleted, format!("deleted the secret {id}, {why}"));
-        } else if lost {
-            return Err(Error::retry(format!("waiting until the account no longer shows the secret {id}")));
-        }
-        Ok(())
-    }
-
-    /// A read does not show it, and may lag behind: a lost secret was just in a LIST, and a former one may have been created a moment
-    /// ago.
-    async fn surely_gone(&self, target: &Target, within: &str, id: &str) -> Result<()> {
-        let status = self.subject.status()?;
-        let lag = self.lag().shown_within;
-        let recent = status.retired.iter().any(|one| one.id == id && age(one.since.0, clock::now()) < lag);
-        if status.intent.is_none() && !recent {
-            return Ok(());
-        }
-        self.list_again(target, within).await;
-        Err(Error::retry(format!(
-            "the account does not show the secret {id} at present, and its reads may lag behind: reading again before it counts as gone"
-        )))
-    }
-
-    /// Whether a former secret is one of this object: a record is no proof by itself. It has the mark, and the parent of the present
-    /// one.
-    fn was_ours(&self, target: &Target, seen: &Seen) -> Result<bool> {
-        let present = self.subject.recorded_id().map(|id| self.driver.within(id)).transpose()?;
-        let beside = present.is_none_or(|parent| self.driver.within(&seen.id).is_ok_and(|own| own == parent));
-        Ok(beside && self.recognised(target, seen)?)
+    /// The text for an object that stays because it is used. No object of the cluster deletes it any more.
+    fn in_use(&self, id: &str) -> String {
+        let keepers = self.engine.memory.triggers.keepers(&self.subject.who);
+        let names: Vec<String> = keepers.iter().map(ObjectName::to_string).collect();
+        let user = if names.is_empty() {
+            "something in the account".to_owned()
+        } else {
+            format!("what {} managed, or something else in the account,", names.join(" and "))
+        };
+        format!(
+            "the object {id} stays in the account: {user} still uses it, and spec.deletionPolicy is not set. With Delete, the \
+             operator would wait until it can be deleted"
+        )
     }
 }
 
@@ -240,4 +217,9 @@ impl Work<'_> {
 fn deletion_accepted() -> Outcome {
     let message = "the deletion was accepted; waiting until the object is gone".into();
     Outcome::Progress { reason: Reason::Deleting, message, sent: true }
+}
+
+/// The text for what a create may have created.
+fn interrupted(intent: &Intent) -> String {
+    format!("a create of {} was interrupted; what it may have created stays in the account", intent.name)
 }

@@ -94,9 +94,9 @@ impl Engine {
         let facts =
             kinds.iter().flat_map(|driver| driver.traits().references).filter_map(|it| it.fact).collect();
         let undoing = Undoing { tasks: TaskTracker::new(), stop };
-        let (kube, wake) = (cluster.objects.client(), &memory.wake);
-        let secrets = NamedWatches::of::<Secret>(kube.clone(), wake.clone());
-        let config_maps = NamedWatches::of::<ConfigMap>(kube.clone(), wake.clone());
+        let (kube, triggers) = (cluster.objects.client(), &memory.triggers);
+        let secrets = NamedWatches::of::<Secret>(kube.clone(), triggers.clone());
+        let config_maps = NamedWatches::of::<ConfigMap>(kube.clone(), triggers.clone());
         let kinds = kinds.to_vec();
         Engine {
             settings,
@@ -174,6 +174,6 @@ impl Engine {
 
     /// An object was reconciled since the start, or what it wants is known: after the last one, those that waited for it continue.
     pub fn reconciled(&self, uid: &str) {
-        self.memory.barrier.reconciled(uid).iter().for_each(|who| self.memory.wake.wake(who));
+        self.memory.barrier.reconciled(uid).iter().for_each(|who| self.memory.triggers.trigger(who));
     }
 }

@@ -242,8 +242,8 @@ impl Work<'_> {
     fn unsure(&self, done: &str, object: &DynamicObject) -> Error {
         let name = named(&self.subject.who, &ObjectName::of(&self.subject.who.kind, object));
         Error::retry(format!(
-            "the account does not show yet what was just {done} {name}: without that it cannot be judged whether this change is \
-             safe; waiting until a read shows it"
+            "no read shows yet what was just {done} {name}: until one does, the operator cannot know whether this change is safe, \
+             so it waits"
         ))
     }
 

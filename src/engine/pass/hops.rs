@@ -4,7 +4,7 @@
 //!
 //! A reconcile does not know what triggered it (level-triggered). It sends at most one change to the account, and whatever
 //! happens it ends in one conclusion. [`super::observe`] decides what is believed of the account, and how fresh that must
-//! be; [`super::act`] what is sent, and what is recorded before.
+//! be; what is sent, and what is recorded before and after it, is in the file of the step, such as [`super::create`].
 
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
@@ -20,20 +20,20 @@ use tracing::{Instrument, Span};
 
 use super::bound::BoundAs;
 use super::decide::{Released, Step, deleting_without_account};
+use super::end::Ended;
 use super::engine::Engine;
-use super::look::{Freshness, Look};
+use super::inputs::Decision;
 use super::outcome::Outcome;
-use super::record::Ended;
+use super::reading::{Freshness, Reading};
 use super::subject::Subject;
 use super::undo::undo;
-use super::view::Decision;
 use super::work::{Target, Work};
 use crate::engine::crd::{EXTERNAL_ID, Management, Reason, has_finalizer};
 use crate::engine::error::{Error, Result};
 use crate::engine::kind::Driver;
-use crate::engine::memory::Inside;
+use crate::engine::memory::WorkerSlot;
 
-/// An object that waits in line is woken when it may continue, and asks again after this time at the latest.
+/// An object that waits in line is triggered when it may continue, and asks again after this time at the latest.
 const IN_LINE: Duration = Duration::from_secs(60);
 
 /// After this many failures in a row, about half a minute at the usual back-off, an object counts as reconciled.
@@ -44,28 +44,22 @@ pub async fn reconcile(object: &DynamicObject, engine: Arc<Engine>, driver: &'st
     let kind = driver.kind();
     let mut subject = Subject::new(&engine, object, &kind);
     let uid = subject.uid();
-    let (mut auth, mut inside, mut turned_away) = (None, None, false);
+    let (mut auth, mut slot, mut waits) = (None, None, false);
     let outcome = match hop("parse").in_scope(|| parse(&subject)) {
         Ok(management) => {
-            let mut work = Work { engine: &engine, driver, subject, management, admitted: None };
-            // It is held until the end: the conclusion is work too.
-            let place = work.take_place();
-            let result = match &place {
-                Ok(_) => AssertUnwindSafe(hops_and_outputs(&mut work)).catch_unwind().await,
-                Err(waited) => Ok(work.in_line(*waited)),
+            let mut work = Work { engine: &engine, driver, subject, management, admitted_by: None };
+            let outcome = match work.take_worker_slot() {
+                Ok(taken) => {
+                    slot = taken;
+                    hops_and_config_map(&mut work).await
+                }
+                Err(waited) => {
+                    waits = true;
+                    work.waits_in_line(waited)
+                }
             };
-            result.iter().for_each(|ended| work.give_up_parts(ended));
-            turned_away = place.is_err();
-            inside = place.ok().flatten();
-            subject = work.subject;
-            auth = work.admitted;
-            result.unwrap_or_else(|_| {
-                engine.meter.panicked();
-                Err(Error::terminal(
-                    Reason::InternalError,
-                    "the operator failed on this object; its log has the details",
-                ))
-            })
+            (subject, auth) = (work.subject, work.admitted_by);
+            outcome
         }
         Err(_) if subject.deleting() && nothing_outside(&subject) => subject.release(&engine, None).await,
         Err(error) => {
@@ -74,19 +68,20 @@ pub async fn reconcile(object: &DynamicObject, engine: Arc<Engine>, driver: &'st
         }
     };
     // A stale view, or an outage, leaves the object open. One that fails again and again must not hold up all others.
-    let passing = matches!(outcome, Err(Error::Conflict(_) | Error::Transient { .. } | Error::Later(_)));
-    let settled = !passing && !turned_away;
+    let transient = matches!(outcome, Err(Error::Conflict(_) | Error::Transient { .. } | Error::Later(_)));
+    let settled = !transient && !waits;
     if settled || engine.memory.objects.attempts(&uid) >= FAILED_ATTEMPTS {
         engine.reconciled(&uid);
     }
-    let (who, made) = (subject.who.clone(), subject.made.take());
+    let (who, created) = (subject.who.clone(), subject.created.take());
     if let (Err(error), Some(auth)) = (&outcome, auth) {
         engine.auths.note_error(&auth, error);
     }
     // Not within a span of its own: what it concludes is recorded in the span of the reconcile.
     let ended = subject.conclude(&engine, outcome, Reason::Available).await;
-    drop(inside);
-    if let (Ended::Gone, Some((writer, new))) = (&ended, made) {
+    // Held until now: the conclusion is work too.
+    drop(slot);
+    if let (Ended::Gone, Some((writer, new))) = (&ended, created) {
         let undone = undo(engine.clone(), driver, writer, new, (who, uid));
         engine.undoing.tasks.spawn(undone.in_current_span());
     }
@@ -105,42 +100,61 @@ fn nothing_outside(subject: &Subject) -> bool {
     status_empty && !subject.object.annotations().contains_key(EXTERNAL_ID)
 }
 
-/// The hops before the act only read the object under work; what they return is put on it here and in `decide_by`. From [`super::act`] on, each step
-/// puts what it did on the object.
+/// The hops, then the ConfigMap that shows their findings, if the spec names one. Catches a panic.
+async fn hops_and_config_map(work: &mut Work<'_>) -> Result<Outcome> {
+    let both = async {
+        let outcome = hops(work).await;
+        work.write_config_map(outcome).await
+    };
+    let done = AssertUnwindSafe(both).catch_unwind().await;
+    match done {
+        Ok(outcome) => {
+            work.give_up_parts(&outcome);
+            outcome
+        }
+        Err(_) => {
+            work.engine.meter.panicked();
+            let text = "the operator failed on this object; its log has the details";
+            Err(Error::terminal(Reason::InternalError, text))
+        }
+    }
+}
+
+/// The hops before the act only read the object under work; what they return is put on it here and in `decide_by`. From the act on, each
+/// step puts what it did on the object. Before a call that does nothing for most objects, a comment names those that it is for.
 async fn hops(work: &mut Work<'_>) -> Result<Outcome> {
     work.forget_references()?;
     if let Some(outcome) = work.without_account().await? {
         return Ok(outcome);
     }
     let place = work.admit().instrument(hop("admit")).await?;
-    work.admitted = Some(place.auth.clone());
-    work.subject.put_terms(place.terms.clone())?;
-    if let Some(blocked) = hop("hold").in_scope(|| work.hold()) {
+    work.admitted_by = Some(place.auth.clone());
+    work.subject.put_terms(work.terms(Some(&place.admission))?)?;
+    if let Some(blocked) = hop("hold").in_scope(|| work.blocked_by_dependents()) {
         return Ok(blocked);
     }
     let resolved = work.resolve(&place).instrument(hop("resolve")).await?;
     let mut target = hop("desire").in_scope(|| work.desire(place, resolved))?;
     work.subject.put_references(target.refs.as_ref(), target.unresolved.shown())?;
-    work.keep_parts(&target)?;
+    // What manages a part of another object, such as one member of a group.
+    work.forget_unclaimed_parts(&target)?;
+    // What is in a workspace.
     work.find_home(&target).instrument(hop("desire")).await?;
     work.write_finalizer().await?;
-    let (look, mut decision) = match work.observe_and_decide(&mut target).await {
+    let (reading, mut decision) = match work.observe_and_decide(&mut target).await {
+        // What is in a workspace that is being deleted.
         Err(error) if work.goes_with_workspace(&error)? => {
             return work.release(Released::Left("left to the deletion of its workspace".into())).await;
         }
         both => both?,
     };
-    work.keep_only(&target, &look, &decision.step)?;
-    if let Some(outcome) = work.claim_parts(&target, &look, &mut decision)? {
+    work.release_other_claims(&target, &reading, &decision.step)?;
+    // What manages a part of another object.
+    if let Some(outcome) = work.claim_parts(&target, &reading, &mut decision)? {
         return Ok(outcome);
     }
-    work.carry_out(&target, look, decision).await
-}
-
-/// The hops, and what other tools need of their findings.
-async fn hops_and_outputs(work: &mut Work<'_>) -> Result<Outcome> {
-    let outcome = hops(work).await;
-    work.publish(outcome).await
+    let done = work.act(&target, reading, decision).instrument(hop("act")).await;
+    done.map_err(|error| work.not_sent(error))
 }
 
 /// What a hop does and logs is within its span.
@@ -151,7 +165,7 @@ fn hop(name: &'static str) -> Span {
 impl<'e> Work<'e> {
     /// What needs no account: an object that is suspended, or that is deleted and has nothing there to delete.
     async fn without_account(&mut self) -> Result<Option<Outcome>> {
-        self.engine.memory.claims.stop_waiting_for_name(&self.subject.who);
+        self.engine.memory.taken_names.remove(&self.subject.who);
         if self.subject.deleting() && !has_finalizer(&self.subject.object) {
             // The work is done, or never began; another finalizer keeps the object.
             self.subject.released = true;
@@ -175,7 +189,7 @@ impl<'e> Work<'e> {
 
     /// A new object waits in the line of its kind if many others are created. Not one that only observes: it sends no call of its own.
     /// `Err` is how long it has waited.
-    fn take_place(&self) -> Result<Option<Inside<'e>>, Duration> {
+    fn take_worker_slot(&self) -> Result<Option<WorkerSlot<'e>>, Duration> {
         let (line, who) = (&self.engine.memory.line, &self.subject.who);
         if self.is_bound() || self.read_only() || self.management.suspended() || self.subject.deleting() {
             line.leave(who);
@@ -185,7 +199,7 @@ impl<'e> Work<'e> {
     }
 
     /// What a wait in line comes to. A new object has no status, and that says enough; an older status would be wrong after a while.
-    fn in_line(&self, waited: Duration) -> Result<Outcome> {
+    fn waits_in_line(&self, waited: Duration) -> Result<Outcome> {
         let says_something = self.subject.status.as_ref().is_ok_and(|status| !status.conditions.is_empty());
         if waited < IN_LINE || !says_something {
             return Err(Error::Later(IN_LINE));
@@ -196,7 +210,7 @@ impl<'e> Work<'e> {
 
     /// Whether there may be an object in the account for this one.
     fn is_bound(&self) -> bool {
-        !matches!(self.bound().bound_as(), BoundAs::Nothing | BoundAs::Asked)
+        !matches!(self.bound().bound_as(), BoundAs::Nothing | BoundAs::NamedBySpec)
     }
 
     /// An object that is bound has our finalizer. A new one gets it once it is to be bound: until then nothing is left behind if it is
@@ -210,13 +224,13 @@ impl<'e> Work<'e> {
     }
 
     /// Hops 7 and 8: once by the shared LISTs, and again by a read of its own if the step needs that.
-    async fn observe_and_decide(&mut self, target: &mut Target) -> Result<(Look, Decision)> {
+    async fn observe_and_decide(&mut self, target: &mut Target) -> Result<(Reading, Decision)> {
         let wanted = target.want.clone();
-        let (look, decision) = self.decide_by(target, wanted.as_ref(), Freshness::Routine).await?;
-        if look.may_be_stale && decision.step.needs_own_read() {
+        let (reading, decision) = self.decide_by(target, wanted.as_ref(), Freshness::Routine).await?;
+        if reading.may_be_stale && decision.step.needs_own_read() {
             return self.decide_by(target, wanted.as_ref(), Freshness::BeforeWrite).await;
         }
-        Ok((look, decision))
+        Ok((reading, decision))
     }
 
     /// Hops 7 and 8, by a reading of this freshness.
@@ -225,30 +239,61 @@ impl<'e> Work<'e> {
         target: &mut Target,
         wanted: Option<&Value>,
         freshness: Freshness,
-    ) -> Result<(Look, Decision)> {
-        let look = self.observe(target, freshness).instrument(hop("observe")).await?;
-        self.subject.put_read(&look, self.usable(&look));
+    ) -> Result<(Reading, Decision)> {
+        let reading = self.observe(target, freshness).instrument(hop("observe")).await?;
+        self.subject.put_read(&reading, self.usable(&reading));
+        // Each reading begins with what the spec wants, as it decides what is kept of a list.
         target.want = match self.driver.traits().roster {
-            None => target.unresolved.keep(wanted, look.seen()),
+            None => target.unresolved.with_kept_entries(wanted, reading.seen()),
             Some(_) => wanted.cloned(),
         };
-        self.settle_roster(target, &look).instrument(hop("decide")).await?;
-        let decision = hop("decide").in_scope(|| self.decide(target, &look))?;
+        // What determines a whole list: it also decides what is left to other objects, and what is removed.
+        self.settle_roster(target, &reading).instrument(hop("decide")).await?;
+        let decision = hop("decide").in_scope(|| self.decide(target, &reading))?;
         if decision.aside {
             self.close_operation()?;
         }
-        Ok((look, decision))
+        Ok((reading, decision))
     }
 
-    /// Hop 9.
-    async fn carry_out(&mut self, target: &Target, look: Look, decision: Decision) -> Result<Outcome> {
-        match self.act(target, look, decision).instrument(hop("act")).await {
-            // The lease is held, so something else forbids the write.
-            Err(Error::Fenced) if self.engine.permit().holds() => Err(Error::Conflict(
-                "this object or its DatabricksAuth was changed while this reconcile waited; nothing was sent"
-                    .into(),
-            )),
-            done => done,
+    /// Hop 9: carries out the step. Each of these functions is one order of effects, and that order is what makes a change safe. None of
+    /// them retries.
+    async fn act(&mut self, target: &Target, reading: Reading, decision: Decision) -> Result<Outcome> {
+        // A response to the last create or deletion says nothing about a later one.
+        self.remember(|m| {
+            m.refused_as_existing.take_if(|_| !matches!(decision.step, Step::Create | Step::Replace));
+            m.in_use_since.take_if(|_| !matches!(decision.step, Step::Delete));
+        });
+        match &decision.step {
+            Step::Release(how) => self.release(how.clone()).await,
+            Step::Create => self.create(target, reading).await,
+            Step::Replace => self.replace(target, reading).await,
+            Step::Discard(id) => self.discard(target, id).await,
+            Step::MakeRoom(id) => self.make_room(target, id).await,
+            Step::Adopt => self.adopt(target, &reading, &decision.changes).await,
+            Step::TakeUp => self.take_up(target, &reading, &decision.changes).await,
+            Step::Update(fields) => self.update(target, &reading, fields, &decision.changes).await,
+            Step::Delete => self.delete(target, &reading).await,
+            Step::BindCreated(id) => self.bind_created(target, id),
+            Step::DropIntent => self.drop_intent(target).await,
+            Step::DecideLater { after, message } => Err(Error::Transient {
+                reason: Reason::Retrying,
+                message: message.clone(),
+                after: Some(*after),
+            }),
+            Step::Rest | Step::Wait { .. } | Step::Refuse { .. } | Step::Plan { .. } => {
+                self.report(target, &reading, decision)
+            }
         }
+    }
+
+    /// Why the act failed. The right to write ends with the lease; if that is held, something else forbade the write.
+    fn not_sent(&self, error: Error) -> Error {
+        if matches!(error, Error::Fenced) && self.engine.permit().holds() {
+            let text =
+                "this object or its DatabricksAuth was changed while this reconcile waited; nothing was sent";
+            return Error::Conflict(text.into());
+        }
+        error
     }
 }

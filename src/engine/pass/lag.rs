@@ -1,17 +1,16 @@
 //! Reads of the account that lag behind writes. Each kind has a constant for how long. Within that time an object that the
-//! operator created is not gone, whatever reads say, and a change that reads do not show yet is not sent again.
+//! operator created is not gone, whatever reads say.
 //!
-//! How old a reading may be that served others is decided in [`super::observe`].
+//! Changes that reads do not show yet are in [`super::operation`]. How old a reading may be that served others is decided in
+//! [`super::observe`].
 
 use std::time::Duration;
 
 use k8s_openapi::jiff::Timestamp;
-use serde_json::Value;
 
 use super::engine::Settings;
-use crate::engine::crd::{Operation, Reason, age, camel};
+use crate::engine::crd::Reason;
 use crate::engine::error::Error;
-use crate::engine::kind::{Change, When};
 
 /// How long reads of a kind may lag behind writes, within what the settings allow.
 #[derive(Clone, Copy, Debug)]
@@ -65,32 +64,10 @@ impl Lag {
     }
 }
 
-/// What was sent for an earlier generation and no read has shown since, of the fields that `changes` does not name. A read
-/// that agrees with the present spec may be from before that change, so the present values are sent.
-pub fn unconfirmed(
-    want: &Value,
-    changes: &[Change],
-    sent: &Operation,
-    generation: i64,
-    lag: Duration,
-    now: Timestamp,
-) -> Vec<Change> {
-    if sent.generation == generation || age(sent.since.0, now) >= lag {
-        return vec![];
-    }
-    let fields = want.as_object().into_iter().flatten().filter(|(_, value)| !value.is_null());
-    let unseen = fields.map(|(field, _)| field).filter(|field| {
-        sent.paths.contains(&camel(field)) && !changes.iter().any(|change| change.field() == *field)
-    });
-    unseen.map(|field| Change { path: field.clone(), when: When::Now }).collect()
-}
-
 #[cfg(test)]
 mod tests {
-    use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
-    use serde_json::json;
-
     use super::*;
+    use crate::engine::crd::age;
 
     fn at(second: i64) -> Timestamp {
         Timestamp::from_second(second).unwrap()
@@ -135,25 +112,6 @@ mod tests {
         assert_eq!(wait(900, 0), Some(seconds(2)));
         assert_eq!(wait(900, 99), Some(seconds(1)));
         assert_eq!(wait(900, 100), None);
-    }
-
-    #[test]
-    fn what_no_read_has_shown_is_sent_again_for_a_new_generation_until_reads_cannot_lag() {
-        let sent = Operation {
-            paths: vec!["awsRegion".into(), "tags".into()],
-            generation: 1,
-            since: Time(at(1_000)),
-        };
-        let want = json!({"aws_region": "eu", "tags": null, "name": "a"});
-        let fields = |changes: &[Change], generation, now| -> Vec<String> {
-            let all = unconfirmed(&want, changes, &sent, generation, seconds(60), at(now));
-            all.into_iter().map(|change| change.path).collect()
-        };
-        assert_eq!(fields(&[], 2, 1_010), ["aws_region"], "only what is wanted, and was sent");
-        assert_eq!(fields(&[], 1, 1_010), [""; 0], "the read is compared with the same spec");
-        assert_eq!(fields(&[], 2, 1_060), [""; 0], "reads cannot lag any longer");
-        let differs = Change { path: "aws_region".into(), when: When::Now };
-        assert_eq!(fields(&[differs], 2, 1_010), [""; 0], "it is sent anyway");
     }
 
     #[test]

@@ -16,7 +16,7 @@ use tokio::time::Instant;
 
 use super::bound::{Bound, BoundAs, Recognise};
 use super::lag::Lag;
-use super::look::{Found, Freshness, Look};
+use super::reading::{Found, Freshness, Reading};
 use crate::engine::account::{Rows, Snapshots};
 use crate::engine::crd::{Intent, ObjectName, Reason, age};
 use crate::engine::error::{Error, Result};
@@ -66,22 +66,22 @@ pub struct Observer<'a> {
 
 impl Observer<'_> {
     /// Reads what the account has for this object.
-    pub async fn observe(&self, freshness: Freshness) -> Result<Look> {
+    pub async fn observe(&self, freshness: Freshness) -> Result<Reading> {
         if let Some(intent) = &self.bound.intent
             && (!self.repeatable() || !self.still_meant(intent)?)
         {
-            return Ok(Look::from(Found::Interrupted(self.interrupted(intent).await?)));
+            return Ok(Reading::from(Found::Interrupted(self.interrupted(intent).await?)));
         }
         match self.bound.id() {
             Some(id) => self.by_id(id, freshness).await,
             // An interrupted create that created nothing.
-            None if self.deleting => Ok(Look::from(Found::Nothing { settled: true })),
+            None if self.deleting => Ok(Reading::from(Found::Nothing { settled: true })),
             None => self.by_key(freshness).await,
         }
     }
 
     /// Whether a row of a LIST is not enough to compare.
-    fn unlisted(&self) -> bool {
+    fn rows_are_partial(&self) -> bool {
         let managed = |field: &&str| self.want.is_some_and(|want| !want[*field].is_null());
         let fields = self.driver.traits().unlisted;
         fields.iter().any(|field| self.claimant.observing || managed(field))
@@ -104,9 +104,9 @@ impl Observer<'_> {
     }
 
     /// The object that a record points to.
-    async fn by_id(&self, id: &str, freshness: Freshness) -> Result<Look> {
+    async fn by_id(&self, id: &str, freshness: Freshness) -> Result<Reading> {
         if let Some(holder) = self.holder_of_record(id) {
-            return Ok(Look::from(Found::ManagedBy(holding(self.claimant.who, &holder))));
+            return Ok(Reading::from(Found::ManagedBy(holding(self.claimant.who, &holder))));
         }
         let upsert = self.repeatable();
         // An object is searched where it was created, not where it would be created now.
@@ -118,30 +118,30 @@ impl Observer<'_> {
         };
         let (row, read_at) = match not_before {
             Some(not_before) => {
-                let look = |rows: &Rows<'_>| (rows.row(id).cloned(), rows.read_at);
-                let look = self.snapshots.look(self.driver, self.reader, &within, not_before, look);
-                let (row, read_at) = look.await?;
+                let of_id = |rows: &Rows<'_>| (rows.row(id).cloned(), rows.read_at);
+                let listed = self.snapshots.read(self.driver, self.reader, &within, not_before, of_id);
+                let (row, read_at) = listed.await?;
                 (row, Some(read_at))
             }
             None => (None, None),
         };
         // An object in transition is read by itself, not from the shared LIST.
         let steady = |seen: &Seen| matches!(seen.about.phase, Phase::Ready | Phase::Vacant);
-        let rests = |seen: &Seen| upsert || (steady(seen) && !self.operation && !self.unlisted());
+        let is_enough = |seen: &Seen| upsert || (steady(seen) && !self.operation && !self.rows_are_partial());
         let from_list = freshness == Freshness::Routine;
         let (seen, may_be_stale) = match row {
-            Some(seen) if rests(&seen) => (Some(seen), from_list),
+            Some(seen) if is_enough(&seen) => (Some(seen), from_list),
             None if upsert => (None, from_list),
             _ => (self.get(id, &within).await?, false),
         };
-        let look = match seen {
+        let reading = match seen {
             None => self.absent(&within, id, may_be_stale).await?,
             Some(seen) => {
                 self.remembered.with(|m| m.absent_since = None);
-                Look { may_be_stale, ..Look::from(self.of_record(seen)?) }
+                Reading { may_be_stale, ..Reading::from(self.of_record(seen)?) }
             }
         };
-        Ok(Look { read_at, ..look })
+        Ok(Reading { read_at, ..reading })
     }
 
     /// Many objects that are deleted at once, or are asked to reconcile, share a reading: each waits for its turn.
@@ -167,7 +167,7 @@ impl Observer<'_> {
     /// Classifies the object that a record names.
     fn of_record(&self, seen: Seen) -> Result<Found> {
         let ours = match self.bound.bound_as() {
-            BoundAs::Asked => false,
+            BoundAs::NamedBySpec => false,
             // The id is all that an observer needs, as nothing is written.
             _ if self.claimant.observing => true,
             // An object that was only observed is not ours yet, unless it carries our mark.
@@ -209,14 +209,14 @@ impl Observer<'_> {
     }
 
     /// An upsert whose result is unknown may still have its effect, after the deletion: that would bring the row back.
-    fn no_write_may_come(&self, id: &str) -> Result<()> {
+    fn wait_while_in_doubt(&self, id: &str) -> Result<()> {
         match self.doubt_ends().map(|ends| ends.saturating_duration_since(Instant::now())) {
             None | Some(Duration::ZERO) => Ok(()),
             Some(left) => Err(Error::Transient {
                 reason: Reason::Retrying,
                 message: format!(
-                    "the account does not show {} {id}, and a change of it without a response may still have its effect: it \
-                     counts as gone only once that is over",
+                    "the account does not show {} {id}, but a change of it without a response may still have its effect: it counts \
+                     as gone only once that is excluded",
                     self.claimant.who.kind
                 ),
                 after: Some(left),
@@ -225,15 +225,15 @@ impl Observer<'_> {
     }
 
     /// Absent: believed only if a LIST agrees, and after a while again. Not at all while reads may lag behind the creation.
-    async fn absent(&self, within: &str, id: &str, may_be_stale: bool) -> Result<Look> {
+    async fn absent(&self, within: &str, id: &str, may_be_stale: bool) -> Result<Reading> {
         let now = Instant::now();
         let (since, accepted) =
             self.remembered.with(|m| (*m.absent_since.get_or_insert(now), m.delete_accepted));
-        self.no_write_may_come(id)?;
+        self.wait_while_in_doubt(id)?;
         // An upsert repeats nothing but itself, so it need not wait to be sure before it is written again.
-        let again = self.repeatable() && !self.deleting;
+        let written_again = self.repeatable() && !self.deleting;
         if accepted.is_none()
-            && !again
+            && !written_again
             && let Some(created) = self.bound.created_at()
         {
             let called = format!("{} {id}", self.claimant.who.kind);
@@ -246,11 +246,11 @@ impl Observer<'_> {
             if self.repeatable() { vec![] } else { self.missing_from_list(within, id, accepted).await? };
         // The secrets of others are no substitute.
         let others = if self.driver.traits().are_secrets() { vec![] } else { others };
-        let settled = accepted.is_some() || since.elapsed() >= self.absence || again;
+        let settled = accepted.is_some() || since.elapsed() >= self.absence || written_again;
         if settled && !others.is_empty() && !self.deleting {
-            return Ok(Look::from(Found::Replaced(others)));
+            return Ok(Reading::from(Found::Replaced(others)));
         }
-        Ok(Look { may_be_stale, ..Look::from(Found::Nothing { settled }) })
+        Ok(Reading { may_be_stale, ..Reading::from(Found::Nothing { settled }) })
     }
 
     /// The second proof of absence: a LIST without this id. Returns the ids in it that match what is wanted, unless that is a deletion.
@@ -277,13 +277,13 @@ impl Observer<'_> {
         };
         let recent = recent(CREATE_FRESH);
         let fresh = accepted.map_or(recent, |accepted| accepted.max(recent));
-        self.snapshots.look(self.driver, self.reader, within, fresh, matching).await?
+        self.snapshots.read(self.driver, self.reader, within, fresh, matching).await?
     }
 
     /// No record: does something match the spec?
-    async fn by_key(&self, freshness: Freshness) -> Result<Look> {
+    async fn by_key(&self, freshness: Freshness) -> Result<Reading> {
         if self.driver.traits().are_secrets() {
-            return Ok(Look::from(Found::Nothing { settled: true }));
+            return Ok(Reading::from(Found::Nothing { settled: true }));
         }
         let key = self.key()?.ok_or_else(|| {
             Error::terminal(Reason::InternalError, "an object without a record cannot be searched for")
@@ -308,7 +308,7 @@ impl Observer<'_> {
         if let Some(marked) = hits.iter().position(|seen| self.recognise.marked(seen)) {
             let seen = self.confirmed(hits.swap_remove(marked), freshness).await?;
             let found = self.unless_held(self.claimant.watch_holder(&seen.id), Found::Ours(seen));
-            return Ok(Look { may_be_stale: freshness == Freshness::Routine, ..Look::from(found) });
+            return Ok(Reading { may_be_stale: freshness == Freshness::Routine, ..Reading::from(found) });
         }
         renamed.retain(|seen| !matches!(seen.about.phase, Phase::Leaving(_)));
         let found = match hits.len() {
@@ -329,7 +329,7 @@ impl Observer<'_> {
             _ => Found::Several(hits.into_iter().map(|seen| seen.id).collect()),
         };
         let may_be_stale = !upsert && !before.is_empty() && freshness == Freshness::Routine;
-        Ok(Look { may_be_stale, before, ..Look::from(found) })
+        Ok(Reading { may_be_stale, before, ..Reading::from(found) })
     }
 
     /// What matches a key, and what carries our mark under another one: it was renamed in the account, or the spec has another name
@@ -349,12 +349,12 @@ impl Observer<'_> {
             all.sort_by(|a, b| a.id.cmp(&b.id));
             Ok(all)
         };
-        self.snapshots.look(self.driver, self.reader, &key.within, not_before, matching).await?
+        self.snapshots.read(self.driver, self.reader, &key.within, not_before, matching).await?
     }
 
     /// An object in a LIST, as it is now: before it is adopted, it is read by its id. So is one that a row does not show whole.
     async fn confirmed(&self, seen: Seen, freshness: Freshness) -> Result<Seen> {
-        if self.repeatable() || (freshness == Freshness::Routine && !self.unlisted()) {
+        if self.repeatable() || (freshness == Freshness::Routine && !self.rows_are_partial()) {
             return Ok(seen);
         }
         let within = self.driver.key(&seen.state)?.within;

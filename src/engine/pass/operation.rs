@@ -2,11 +2,14 @@
 //! at. Whether one is open is decided here, beside what is remembered of the last change; only a create also closes it, with its record.
 //! [`super::decide`] decides what follows from it. Nothing here reads or changes the account.
 
+use std::time::Duration;
+
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+use k8s_openapi::jiff::Timestamp;
 use serde_json::Value;
 
 use super::decide::{Running, fields_now};
-use super::look::Look;
+use super::reading::Reading;
 use super::work::{Target, Work};
 use crate::clock;
 use crate::engine::crd::{Operation, age, camel, seconds};
@@ -64,22 +67,22 @@ impl Work<'_> {
     }
 
     /// Ends the open operation. If there is none because the response was lost, forgets the change only after the read lag, as
-    /// reads may be from before it. Then wakes the objects that lost against this one.
+    /// reads may be from before it. Then triggers the objects that lost against this one.
     pub fn close_operation(&mut self) -> Result<()> {
         let open = self.subject.status_mut()?.operation.take().is_some();
         let lag = self.lag().read;
         let shown = self.remember(|m| if open { m.change.shown() } else { m.change.shown_after(lag) });
         if open || shown {
             // Until now reads showed what this object gave up as still its own.
-            self.wake_losers();
+            self.trigger_losers();
         }
         Ok(())
     }
 
     /// Whether a read shows an object that stepped aside, and nothing was sent to it since: then no read is late, and the rest
     /// of what is wanted is still to be sent.
-    pub fn stepped_aside(&self, target: &Target, look: &Look) -> Result<bool> {
-        let (Some(want), Some(seen)) = (&target.want, look.seen()) else { return Ok(false) };
+    pub fn stepped_aside(&self, target: &Target, reading: &Reading) -> Result<bool> {
+        let (Some(want), Some(seen)) = (&target.want, reading.seen()) else { return Ok(false) };
         if self.remember(|m| m.change.is_whole()) {
             return Ok(false);
         }
@@ -116,4 +119,58 @@ impl Work<'_> {
 /// Fields as users write them.
 pub fn paths(fields: &[String]) -> Vec<String> {
     fields.iter().map(|field| camel(field)).collect()
+}
+
+/// What was sent for an earlier generation and no read has shown since, of the fields that `changes` does not name. A read
+/// that agrees with the present spec may be from before that change, so the present values are sent.
+pub fn unconfirmed(
+    want: &Value,
+    changes: &[Change],
+    sent: &Operation,
+    generation: i64,
+    lag: Duration,
+    now: Timestamp,
+) -> Vec<Change> {
+    if sent.generation == generation || age(sent.since.0, now) >= lag {
+        return vec![];
+    }
+    let fields = want.as_object().into_iter().flatten().filter(|(_, value)| !value.is_null());
+    let unseen = fields.map(|(field, _)| field).filter(|field| {
+        sent.paths.contains(&camel(field)) && !changes.iter().any(|change| change.field() == *field)
+    });
+    unseen.map(|field| Change { path: field.clone(), when: When::Now }).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn at(second: i64) -> Timestamp {
+        Timestamp::from_second(second).unwrap()
+    }
+
+    fn seconds(count: u64) -> Duration {
+        Duration::from_secs(count)
+    }
+
+    #[test]
+    fn what_no_read_has_shown_is_sent_again_for_a_new_generation_until_reads_cannot_lag() {
+        let sent = Operation {
+            paths: vec!["awsRegion".into(), "tags".into()],
+            generation: 1,
+            since: Time(at(1_000)),
+        };
+        let want = json!({"aws_region": "eu", "tags": null, "name": "a"});
+        let fields = |changes: &[Change], generation, now| -> Vec<String> {
+            let all = unconfirmed(&want, changes, &sent, generation, seconds(60), at(now));
+            all.into_iter().map(|change| change.path).collect()
+        };
+        assert_eq!(fields(&[], 2, 1_010), ["aws_region"], "only what is wanted, and was sent");
+        assert_eq!(fields(&[], 1, 1_010), [""; 0], "the read is compared with the same spec");
+        assert_eq!(fields(&[], 2, 1_060), [""; 0], "reads cannot lag any longer");
+        let differs = Change { path: "aws_region".into(), when: When::Now };
+        assert_eq!(fields(&[differs], 2, 1_010), [""; 0], "it is sent anyway");
+    }
 }

@@ -97,7 +97,7 @@ pub struct Circumstances {
     /// How often in a row this object was refused for this reason before.
     pub refusals: u32,
     /// Databricks has refused this often enough, and for long enough, for the refusal to be final.
-    pub confirmed: bool,
+    pub refusal_is_final: bool,
     /// The DatabricksAuth and all references that the object cannot be without exist and are ready.
     pub resolved: bool,
     /// Why a reference that it can be without is left out.

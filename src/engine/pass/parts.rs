@@ -4,7 +4,7 @@
 //! An object that does not get a part is refused as a whole, with `ManagementConflict`. The rest of its spec could be carried out without
 //! that part, as it is without a member that is not known yet; but such a member comes by itself, and a spec in conflict is carried out
 //! only after a person has changed one of two objects. Until then the object writes nothing, is `Stalled`, and says what to change; those
-//! that refer to it can still use it. The end of the conflict wakes it.
+//! that refer to it can still use it. The end of the conflict triggers it.
 //!
 //! A part that is held is recorded in `status.parts`, before the first write that rests on it, so that after a restart the same object
 //! holds it, whichever is older; `run/startup.rs` reads it. Without a record, the older of two gets it, once all objects that are bound to
@@ -15,9 +15,9 @@
 
 use super::bound::BoundAs;
 use super::decide::Step;
-use super::look::Look;
+use super::inputs::Decision;
 use super::outcome::Outcome;
-use super::view::Decision;
+use super::reading::Reading;
 use super::work::{Target, Work};
 use crate::engine::crd::{HeldPart, Reason};
 use crate::engine::error::{Error, Result};
@@ -29,10 +29,10 @@ impl Work<'_> {
     pub fn claim_parts(
         &mut self,
         target: &Target,
-        look: &Look,
+        reading: &Reading,
         decision: &mut Decision,
     ) -> Result<Option<Outcome>> {
-        let Some(seen) = look.seen().filter(|_| !self.subject.deleting()) else { return Ok(None) };
+        let Some(seen) = reading.seen().filter(|_| !self.subject.deleting()) else { return Ok(None) };
         match &decision.step {
             Step::Update(_) | Step::Rest | Step::Wait { .. } => {}
             // What is there already may be there because of the other object.
@@ -77,7 +77,7 @@ impl Work<'_> {
             .collect();
         let memory = &self.engine.memory;
         let freed = memory.claims.give_up_parts(&self.subject.who, &kept);
-        freed.iter().for_each(|who| memory.wake.wake(who));
+        freed.iter().for_each(|who| memory.triggers.trigger(who));
     }
 
     /// Records the parts of an object that was just created: it has them, whatever others wish.
@@ -91,7 +91,7 @@ impl Work<'_> {
     }
 
     /// Removes from the record what the spec no longer claims.
-    pub fn keep_parts(&mut self, target: &Target) -> Result<()> {
+    pub fn forget_unclaimed_parts(&mut self, target: &Target) -> Result<()> {
         let kept = |part: &HeldPart| target.claims.contains(&Claim::part(target.account_id(), part));
         self.subject.status_mut()?.parts.retain(kept);
         Ok(())

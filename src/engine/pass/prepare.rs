@@ -29,14 +29,14 @@ impl Work<'_> {
         let admission = self.engine.auths.admit(auth_ref, applicant, deleting, known).await?;
         self.same_account(&admission)?;
         let creates = self.subject.recorded_id().is_none() && !deleting;
-        let urgency = match self.subject.settled()? {
+        let urgency = match self.subject.is_carried_out()? {
             true => Urgency::Routine,
             false if creates => Urgency::Create,
             false => Urgency::Urgent,
         };
         let reader = Reader::new(admission.session.client.clone(), urgency);
         let writer = Writer::new(reader.clone(), self.permit(&auth, &admission, creates));
-        Ok(Place { auth, terms: self.terms(Some(&admission))?, admission, reader, writer, urgency })
+        Ok(Place { auth, admission, reader, writer, urgency })
     }
 
     /// An account is pinned with the first record: a DatabricksAuth that later means another account stops everything.
@@ -76,15 +76,15 @@ impl Work<'_> {
         let effective = Effective {
             management_policy: self.management.policy(),
             adoption_policy: self.management.adoption(),
-            deletion_policy: self.deletion(adopted),
+            deletion_policy: self.deletion_policy(adopted),
             resync_interval,
         };
         Ok(Terms { effective, resync })
     }
 
     /// Hop 4: objects that refer to this one are deleted before it.
-    pub fn hold(&self) -> Option<Outcome> {
-        let dependents = self.engine.memory.wake.dependents(&self.subject.who);
+    pub fn blocked_by_dependents(&self) -> Option<Outcome> {
+        let dependents = self.engine.memory.triggers.dependents(&self.subject.who);
         let them = if dependents.len() == 1 { "it" } else { "them" };
         (self.subject.deleting() && !dependents.is_empty()).then(|| Outcome::Blocked {
             reason: Reason::DependencyStillInUse,

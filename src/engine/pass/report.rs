@@ -9,10 +9,10 @@ use serde_json::{Map, Value};
 
 use super::bound::BoundAs;
 use super::decide::{Step, spec_path};
-use super::look::{Found, Look, Usable};
+use super::inputs::Decision;
 use super::outcome::Outcome;
+use super::reading::{Found, Reading, Usable};
 use super::subject::Shown;
-use super::view::Decision;
 use super::work::{Target, Work};
 use crate::engine::cluster::Held;
 use crate::engine::crd::{CREATED_BY, Drift, EXTERNAL_ID, EventReason, External, Reason, camel, shorten};
@@ -25,20 +25,20 @@ use cut::{Left, cut};
 impl Work<'_> {
     /// A response to our own change is one more reading. `held` is the Kubernetes Secret as it was read before the change, if it was.
     pub fn respond(&mut self, target: &Target, seen: Seen, held: Option<Held>) -> Result<Outcome> {
-        let look = Look { output_secret: held, ..Look::from_response(seen) };
-        self.subject.put_read(&look, self.usable(&look));
-        let decision = self.decide_on_response(target, &look)?;
-        self.report(target, &look, decision)
+        let reading = Reading { output_secret: held, ..Reading::from_response(seen) };
+        self.subject.put_read(&reading, self.usable(&reading));
+        let decision = self.decide_on_response(target, &reading)?;
+        self.report(target, &reading, decision)
     }
 
     /// Shows what was read, without sending anything.
-    pub fn report(&mut self, target: &Target, look: &Look, decision: Decision) -> Result<Outcome> {
+    pub fn report(&mut self, target: &Target, reading: &Reading, decision: Decision) -> Result<Outcome> {
         let Decision { step, changes, .. } = decision;
         // An object that only observes does nothing that could be due.
-        let issue = self.issue(look)?.filter(|_| !self.read_only());
-        let due = issue.and_then(|issue| issue.next_due(look.seen()));
+        let secret = self.issued_secret(reading)?.filter(|_| !self.read_only());
+        let due = secret.and_then(|secret| secret.next_due(reading.seen()));
         self.subject.act_in = due.into_iter().chain(target.findings.next).min();
-        if let Some(seen) = look.seen() {
+        if let Some(seen) = reading.seen() {
             self.may_touch(target, seen)?;
             self.track_operation(seen, &changes)?;
             let (bound_as, observing) = (self.bound().bound_as(), self.read_only());
@@ -50,7 +50,7 @@ impl Work<'_> {
             };
             let unbound = self.subject.status()?.external.is_none();
             if bound_as == BoundAs::Managed && unbound && (ours || observing) {
-                self.restore(target, seen)?;
+                self.bind_annotated(target, seen)?;
             }
             // What is being corrected is no drift.
             let left = if matches!(step, Step::Update(_)) { &[] } else { changes.as_slice() };
@@ -61,7 +61,7 @@ impl Work<'_> {
                 self.subject.put_shown(self.planned(want))?;
             }
             (Step::Plan { .. }, _) => self.subject.put_shown(Default::default())?,
-            _ if look.seen().is_none() => self.subject.status_mut()?.drift.clear(),
+            _ if reading.seen().is_none() => self.subject.status_mut()?.drift.clear(),
             _ => {}
         }
         self.outcome_of(step, &changes)
@@ -105,9 +105,9 @@ impl Work<'_> {
     }
 
     /// Whether objects that refer to this one can use it. A spec that cannot be carried out takes nothing away from them.
-    pub fn usable(&self, look: &Look) -> Usable {
+    pub fn usable(&self, reading: &Reading) -> Usable {
         let bound_as = self.bound().bound_as();
-        match &look.found {
+        match &reading.found {
             Found::Ours(seen) => Usable::Is(is_usable(seen)),
             Found::Foreign(seen) if bound_as == BoundAs::Observed => Usable::Is(is_usable(seen)),
             Found::Nothing { settled: true } | Found::Replaced(_) | Found::Foreign(_) => Usable::Missing,
@@ -163,19 +163,19 @@ impl Work<'_> {
     }
 
     /// Binds an object that was restored without its status to what its annotation names.
-    pub fn restore(&mut self, target: &Target, seen: &Seen) -> Result<()> {
-        let external = self.restored(target, seen)?;
+    pub fn bind_annotated(&mut self, target: &Target, seen: &Seen) -> Result<()> {
+        let external = self.record_of_annotated(target, seen)?;
         if external.adopted && !self.read_only() {
             let text = self.adopted_by_annotation(&seen.id);
-            self.subject.put_binding(Write::Adopt, EventReason::Adopted, text);
+            self.subject.report_once_recorded(Write::Adopt, EventReason::Adopted, text);
         }
-        let deletion = self.deletion(external.adopted);
+        let deletion = self.deletion_policy(external.adopted);
         self.subject.put_bound(external, deletion)
     }
 
     /// The record of an object that was restored without its status. Its mark, in the account or in an annotation beside
     /// the id, or its intent proves that it created what exists; anything else is adopted, which an event reports.
-    fn restored(&self, target: &Target, seen: &Seen) -> Result<External> {
+    fn record_of_annotated(&self, target: &Target, seen: &Seen) -> Result<External> {
         let marked = {
             let (bound, marker) = (self.bound(), self.marker());
             self.recognise(&bound, &marker).marked(seen) || bound.created_here
@@ -185,7 +185,7 @@ impl Work<'_> {
         // An object that only observes adopts nothing, and a record proves nothing by itself.
         let observed = self.read_only() && (adopted || !self.recognised(target, seen)?);
         // What it was before went with the status.
-        Ok(External { created_at, observed, former: None, ..self.external(target, seen, adopted) })
+        Ok(External { created_at, observed, former: None, ..self.record_of(target, seen, adopted) })
     }
 
     /// The text of the event.
@@ -198,7 +198,7 @@ impl Work<'_> {
     }
 
     /// The record of an object in the account that is bound as it was read.
-    pub fn external(&self, target: &Target, seen: &Seen, adopted: bool) -> External {
+    pub fn record_of(&self, target: &Target, seen: &Seen, adopted: bool) -> External {
         let account_id = target.account_id().to_owned();
         let name = self.driver.key(&seen.state).ok().map(|key| key.name);
         let former = self.driver.traits().restored.then(|| seen.state.to_string());

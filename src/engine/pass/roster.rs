@@ -19,8 +19,8 @@ use std::time::Duration;
 use serde_json::{Map, Value};
 
 use super::bound::BoundAs;
-use super::look::Look;
 use super::meaning::Meaning;
+use super::reading::Reading;
 use super::unlisted::{Findings, recorded, recorded_after, remark};
 use super::work::{Target, Work};
 use crate::clock;
@@ -43,12 +43,12 @@ struct Roster<'a> {
 
 impl Work<'_> {
     /// Takes the entries that the spec lists, and puts into what is wanted which are left out, and which are removed.
-    pub async fn settle_roster(&mut self, target: &mut Target, look: &Look) -> Result<()> {
+    pub async fn settle_roster(&mut self, target: &mut Target, reading: &Reading) -> Result<()> {
         target.findings = Findings::default();
         let Some(by) = self.driver.traits().roster.filter(|_| !self.subject.deleting()) else {
             return Ok(());
         };
-        let (Some(want), Some(seen)) = (target.want.clone(), look.seen()) else { return Ok(()) };
+        let (Some(want), Some(seen)) = (target.want.clone(), reading.seen()) else { return Ok(()) };
         let entries = self.driver.entries(&want, seen)?;
         let (managed, conflicts) = self.share_entries(target, by, &entries.listed);
         let mut unresolved = target.unresolved.clone();
@@ -123,9 +123,9 @@ impl Work<'_> {
         let Some(meant) = self.meant_by_others(roster, &due) else { return Ok(removed) };
         for one in due {
             let why = match meant.get(&one.id) {
-                Some(other) => {
-                    Some(format!("{other} is for it: it stays until that object manages it, or is deleted"))
-                }
+                Some(other) => Some(format!(
+                    "{other} names it too: the access stays until that object manages it, or is deleted"
+                )),
                 None => self.kept(target, roster, &one.id, &removed).await?,
             };
             // What was kept until now has its whole time again.
@@ -235,7 +235,7 @@ impl Work<'_> {
     }
 
     /// What the status shows of the list, and what a user has to know of it.
-    pub fn shown_listing(&self, target: &Target, seen: &Seen) -> Result<Option<Shown>> {
+    pub fn shown_listing(&self, target: &Target, seen: &Seen) -> Result<Option<ShownListing>> {
         let Some(list) = &target.findings.list else { return Ok(None) };
         let Some(listing) = self.listing(target, list, seen)? else { return Ok(None) };
         match serde_json::to_value(&listing) {
@@ -269,7 +269,7 @@ impl Work<'_> {
             return Ok(());
         }
         let (memory, who) = (&self.engine.memory, &self.subject.who);
-        memory.claims.keep_only(who, &target.claims).iter().for_each(|other| memory.wake.wake(other));
+        memory.claims.keep_only(who, &target.claims).iter().for_each(|other| memory.triggers.trigger(other));
         let left = recorded(&self.subject.status()?.facts).unlisted;
         let gone = target.findings.removed.iter().filter(|(id, _)| left.iter().all(|one| one.id != **id));
         let gone: Vec<&str> = gone.map(|(_, name)| name.as_str()).collect();
@@ -282,7 +282,7 @@ impl Work<'_> {
 }
 
 /// The facts of a list, and what a user has to know of it.
-pub type Shown = (Map<String, Value>, Option<String>);
+pub type ShownListing = (Map<String, Value>, Option<String>);
 
 /// Why nothing is removed at present, if so.
 fn waits(target: &Target, entries: &Entries) -> Option<String> {

@@ -1,6 +1,6 @@
 //! The Kubernetes object under work, parsed as far as all kinds share it, with the findings of the reconcile so far. The hops
-//! return values; [`super::hops`] and the steps that [`super::act`] takes put them in here. Nothing here leaves the process: [`super::record`]
-//! decides what is written, published and counted, and when.
+//! return values; [`super::hops`] and the steps that it takes put them in here. Nothing here leaves the process: [`super::record`]
+//! writes it, and [`super::end`] publishes and counts what is certain in the end.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -12,7 +12,7 @@ use serde_json::{Map, Value, json};
 use tokio::time::Instant;
 
 use super::engine::Engine;
-use super::look::{Look, Usable};
+use super::reading::{Reading, Usable};
 use crate::clock;
 use crate::engine::crd::{
     AUTH_KIND, AnyStatus, DeletionPolicy, Drift, Effective, EventReason, External, HeldPart, Note,
@@ -77,15 +77,15 @@ pub struct Subject {
     /// What to count.
     pub counted: Vec<Counted>,
     /// How the object was bound without a call: counted and reported once that is recorded.
-    pub binding: Option<(Write, Note)>,
+    pub bound_without_call: Option<(Write, Note)>,
     /// What this reconcile has created: deleted again if it cannot be recorded, as the Kubernetes object is gone.
-    pub made: Option<(Writer, New)>,
+    pub created: Option<(Writer, New)>,
     /// How often to compare with the account.
     pub resync: Option<Duration>,
     /// How long until something is to be done that nothing triggers: a secret is to be replaced, or its predecessor deleted.
     pub act_in: Option<Duration>,
-    /// When the shared reading that this reconcile rested on is due to be renewed, if there was one.
-    pub due: Option<Duration>,
+    /// How long until the object is compared again, if this reconcile rested on a shared reading: then that is renewed.
+    pub compare_in: Option<Duration>,
     /// The DatabricksAuth and all references that the object cannot be without exist and are ready.
     pub resolved: bool,
     /// Why a reference that it can be without is left out.
@@ -139,10 +139,10 @@ impl Subject {
             status,
             notes: vec![],
             counted: vec![],
-            binding: None,
-            made: None,
+            bound_without_call: None,
+            created: None,
             resync: engine.settings.resync,
-            due: None,
+            compare_in: None,
             act_in: None,
             resolved: kind == AUTH_KIND,
             unresolved: None,
@@ -194,7 +194,7 @@ impl Subject {
     }
 
     /// Whether this generation was carried out before.
-    pub fn settled(&self) -> Result<bool> {
+    pub fn is_carried_out(&self) -> Result<bool> {
         let generation = self.object.metadata.generation.unwrap_or_default();
         Ok(self.status()?.is_settled(generation))
     }
@@ -239,12 +239,12 @@ impl Subject {
 
     /// Puts in what a read says: whether the object in the account is usable, and when the next read is due, which is a
     /// resync interval after this one.
-    pub fn put_read(&mut self, look: &Look, usable: Usable) {
+    pub fn put_read(&mut self, reading: &Reading, usable: Usable) {
         if usable != Usable::Unknown {
             self.usable = usable;
         }
-        if let (Some(resync), Some(read_at)) = (self.resync, look.read_at) {
-            self.due = Some(resync.saturating_sub(read_at.elapsed()));
+        if let (Some(resync), Some(read_at)) = (self.resync, reading.read_at) {
+            self.compare_in = Some(resync.saturating_sub(read_at.elapsed()));
         }
     }
 
@@ -266,15 +266,15 @@ impl Subject {
     }
 
     /// Reports, once it is recorded, how the object was bound.
-    pub fn put_binding(&mut self, write: Write, reason: EventReason, text: String) {
-        self.binding = Some((write, Note { warning: false, reason, text }));
+    pub fn report_once_recorded(&mut self, write: Write, reason: EventReason, text: String) {
+        self.bound_without_call = Some((write, Note { warning: false, reason, text }));
     }
 
     /// Binds the object to what was just created for it, which must be recorded whatever happens.
     pub fn put_created(
         &mut self,
         external: External,
-        made: (Writer, New),
+        created: (Writer, New),
         deletion: DeletionPolicy,
         retires: bool,
     ) -> Result<()> {
@@ -288,7 +288,7 @@ impl Subject {
         self.must_record = true;
         self.counted.push(Counted::Wrote(Write::Create));
         self.note(false, EventReason::Created, format!("created the object {id} in the account"));
-        self.made = Some(made);
+        self.created = Some(created);
         Ok(())
     }
 
@@ -306,7 +306,7 @@ impl Subject {
     /// When to compare again, or to act: at the latest in a day, as timers of years do not exist.
     pub fn next_due(&self) -> Option<Duration> {
         const DAY: Duration = Duration::from_secs(86_400);
-        let compare = self.resync.map(|resync| self.due.unwrap_or(resync));
+        let compare = self.resync.map(|resync| self.compare_in.unwrap_or(resync));
         compare.into_iter().chain(self.act_in.map(|wait| wait.min(DAY))).min()
     }
 

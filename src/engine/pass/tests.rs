@@ -25,7 +25,7 @@ use crate::engine::cluster::{Cached, Cluster, Events, Objects, Stores};
 use crate::engine::crd::{DatabricksAuthSpec, ObjectName, Reason};
 use crate::engine::error::Error;
 use crate::engine::kind::{About, Driver, Issues, Lifecycle, Ownership, Permit, Phase, Seen};
-use crate::engine::memory::{Memory, Wake};
+use crate::engine::memory::{Memory, Triggers};
 use crate::engine::meter::Meter;
 
 mod adopt;
@@ -79,7 +79,7 @@ fn world_of(fake: &'static Fake, change: impl FnOnce(&mut Settings)) -> World {
     let (api, kube) = ApiServer::start();
     let mut settings = settings(Duration::from_secs(600), Duration::ZERO);
     change(&mut settings);
-    let (resource, wake) = (fake.api_resource(), Arc::new(Wake::default()));
+    let (resource, wake) = (fake.api_resource(), Arc::new(Triggers::default()));
     let cache = Writer::new(resource.clone());
     let auths =
         ApiResource::from_gvk(&GroupVersionKind::gvk("databricks-operator.io", "v1alpha1", "DatabricksAuth"));

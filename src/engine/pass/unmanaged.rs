@@ -49,7 +49,7 @@ pub fn report(
     session: &Arc<Session>,
 ) -> Result<Vec<Unmanaged>> {
     let kinds: BTreeSet<String> = spec.report_unmanaged.iter().flatten().cloned().collect();
-    let (who, counts) = (subject.who.clone(), &engine.memory.counts);
+    let (who, counts) = (subject.who.clone(), &engine.memory.unmanaged);
     if kinds.is_empty() {
         counts.forget(&who);
         return Ok(vec![]);
@@ -128,9 +128,9 @@ impl Round {
             totals.insert(kind.clone(), total.map_err(|error| error.to_string()));
         }
         // What was read now may serve objects that wait for their turn.
-        self.session.snapshots.take_served().iter().for_each(|who| engine.memory.wake.wake(who));
-        if engine.memory.counts.end(&self.who, self.begun, totals) {
-            engine.memory.wake.wake(&self.who);
+        self.session.snapshots.take_served().iter().for_each(|who| engine.memory.triggers.trigger(who));
+        if engine.memory.unmanaged.end(&self.who, self.begun, totals) {
+            engine.memory.triggers.trigger(&self.who);
         }
     }
 
@@ -145,7 +145,7 @@ impl Round {
         for within in self.parents(engine, driver, kind).await? {
             // Reconciles wait for these rows meanwhile, so all that takes longer comes later.
             let unnamed = |rows: &Rows<'_>| named.without_its_ids(rows.all());
-            left.extend(self.session.snapshots.look(driver, &reader, &within, not_before, unnamed).await?);
+            left.extend(self.session.snapshots.read(driver, &reader, &within, not_before, unnamed).await?);
         }
         if left.is_empty() {
             return Ok(0);

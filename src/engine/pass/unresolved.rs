@@ -47,7 +47,7 @@ impl Unresolved {
     }
 
     /// What is wanted, with all that was read in the fields from which nothing may be removed.
-    pub fn keep(&self, want: Option<&Value>, seen: Option<&Seen>) -> Option<Value> {
+    pub fn with_kept_entries(&self, want: Option<&Value>, seen: Option<&Seen>) -> Option<Value> {
         let mut want = want?.clone();
         for (field, list) in want.as_object_mut().into_iter().flatten() {
             let there = seen.and_then(|seen| seen.state[field].as_array());
@@ -78,10 +78,10 @@ mod tests {
         let state = json!({"members": [1, 2], "roles": ["a"], "display_name": "x"});
         let seen = Seen { id: "1".into(), state, facts: Map::new(), about: About::default() };
         let want = json!({"members": [2, 3], "roles": [], "display_name": "y"});
-        let kept = unresolved(&["members"]).keep(Some(&want), Some(&seen)).unwrap();
+        let kept = unresolved(&["members"]).with_kept_entries(Some(&want), Some(&seen)).unwrap();
         assert_eq!(kept, json!({"members": [2, 3, 1], "roles": [], "display_name": "y"}));
-        assert_eq!(unresolved(&[]).keep(Some(&want), Some(&seen)), Some(want.clone()));
-        assert_eq!(unresolved(&["members"]).keep(Some(&want), None), Some(want));
+        assert_eq!(unresolved(&[]).with_kept_entries(Some(&want), Some(&seen)), Some(want.clone()));
+        assert_eq!(unresolved(&["members"]).with_kept_entries(Some(&want), None), Some(want));
     }
 
     #[test]

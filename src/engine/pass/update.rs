@@ -8,9 +8,9 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use serde_json::Value;
 
 use super::decide::{fields_now, words};
-use super::look::Look;
 use super::operation::paths;
 use super::outcome::Outcome;
+use super::reading::Reading;
 use super::subject::Counted;
 use super::work::{Target, Work, missing_observation};
 use crate::clock;
@@ -32,30 +32,35 @@ impl Work<'_> {
     pub async fn update(
         &mut self,
         target: &Target,
-        look: &Look,
+        reading: &Reading,
         fields: &[String],
         changes: &[Change],
     ) -> Result<Outcome> {
         let want = target.want.as_ref().ok_or_else(missing_observation)?;
-        let seen = look.seen().ok_or_else(missing_observation)?;
+        let seen = reading.seen().ok_or_else(missing_observation)?;
         self.may_touch(target, seen)?;
         self.same_place(want, seen)?;
-        if self.subject.settled()? && !self.remember(|m| std::mem::replace(&mut m.drifted, true)) {
+        if self.subject.is_carried_out()? && !self.remember(|m| std::mem::replace(&mut m.drifted, true)) {
             self.subject.counted.push(Counted::DriftDetected);
         }
         let _one_at_a_time = self.guard(target, Some(want), Some(seen), &[]).await?;
         self.record_parts().await?;
         self.begin_removals(target).await?;
-        let changed = self.change(target, look, fields, changes).await;
+        let changed = self.change(target, reading, fields, changes).await;
         self.end_removals(target)?;
         changed
     }
 
     /// Claims the object · asks the guard · binds · sends. Binds before it sends, so that after a crash the record says that no user
     /// had set this object before. Unbinds if the change is certainly refused.
-    pub async fn take_up(&mut self, target: &Target, look: &Look, changes: &[Change]) -> Result<Outcome> {
+    pub async fn take_up(
+        &mut self,
+        target: &Target,
+        reading: &Reading,
+        changes: &[Change],
+    ) -> Result<Outcome> {
         let want = target.want.as_ref().ok_or_else(missing_observation)?;
-        let seen = look.seen().ok_or_else(missing_observation)?;
+        let seen = reading.seen().ok_or_else(missing_observation)?;
         self.may_touch(target, seen)?;
         self.same_place(want, seen)?;
         let claim = self.claimant(target).claim_of(&seen.id);
@@ -65,17 +70,17 @@ impl Work<'_> {
         self.subject.set_finalizer(self.engine).await?;
         let _one_at_a_time = self.guard(target, Some(want), Some(seen), &[]).await?;
         let before = self.subject.status()?.external.clone();
-        let (engine, bind) = (self.engine, self.external(target, seen, false));
-        self.subject.put_bound(bind, self.deletion(false))?;
+        let (engine, bind) = (self.engine, self.record_of(target, seen, false));
+        self.subject.put_bound(bind, self.deletion_policy(false))?;
         if let Err(error) = self.subject.write_status(engine).await {
             self.subject.put_back(before)?;
             return Err(error);
         }
         let fields = fields_now(changes);
         let done = if fields.is_empty() {
-            self.respond(target, seen.clone(), look.output_secret.clone())
+            self.respond(target, seen.clone(), reading.output_secret.clone())
         } else {
-            self.change(target, look, &fields, changes).await
+            self.change(target, reading, &fields, changes).await
         };
         match &done {
             Err(error) if refuses(error) || matches!(error, Error::Conflict(_)) => {
@@ -95,13 +100,14 @@ impl Work<'_> {
     async fn change(
         &mut self,
         target: &Target,
-        look: &Look,
+        reading: &Reading,
         fields: &[String],
         changes: &[Change],
     ) -> Result<Outcome> {
         let want = target.want.as_ref().ok_or_else(missing_observation)?;
-        let seen = look.seen().ok_or_else(missing_observation)?;
-        let drifted = self.subject.settled()?;
+        let seen = reading.seen().ok_or_else(missing_observation)?;
+        // The spec was carried out before, so what differs has changed in the account.
+        let drifted = self.subject.is_carried_out()?;
         let former = self.remember(|m| m.change.begin());
         let answered = self.send_update(target, seen, want, fields).await;
         self.remember(|m| m.change.ended());
@@ -134,7 +140,7 @@ impl Work<'_> {
         let tried_again = matches!(seen.about.phase, Phase::Failed(_)) && !differs;
         let since = self.open_since(fields)?;
         self.note_accepted(fields, drifted, tried_again)?;
-        self.changed(target, look, sent, fields, since).await
+        self.changed(target, reading, sent, fields, since).await
     }
 
     /// The update itself. If objects exchange their names, each refused because another has the name, one of them steps
@@ -159,7 +165,7 @@ impl Work<'_> {
         let taken = refusal.is_some_and(|error| error.is_rejected(Reason::AlreadyExists));
         let sent = updated.map(|shown| Sent { shown, state: want.clone() });
         if !taken {
-            self.engine.memory.claims.stop_waiting_for_name(&self.subject.who);
+            self.engine.memory.taken_names.remove(&self.subject.who);
             return sent;
         }
         if !self.record_name_taken(target, Some(seen), want)? {
@@ -176,26 +182,26 @@ impl Work<'_> {
     async fn changed(
         &mut self,
         target: &Target,
-        look: &Look,
+        reading: &Reading,
         sent: Sent,
         fields: &[String],
         since: Time,
     ) -> Result<Outcome> {
-        let seen = look.seen().ok_or_else(missing_observation)?;
+        let seen = reading.seen().ok_or_else(missing_observation)?;
         if sent.shown.id != seen.id
             && let Some(lost) = self.follow(target, seen, &sent.shown).await?
         {
             return Ok(lost);
         }
         // It may have given up the name that they want.
-        self.wake_losers();
+        self.trigger_losers();
         self.name_freed(target, seen)?;
         self.open_unless_shown(fields, since, &sent.state, &sent.shown)?;
         if self.subject.status()?.external.is_none() {
             // As it was before: our mark on it may come from this very update.
-            self.restore(target, seen)?;
+            self.bind_annotated(target, seen)?;
         }
-        self.respond(target, sent.shown, look.output_secret.clone())
+        self.respond(target, sent.shown, reading.output_secret.clone())
     }
 
     /// Notes an accepted change: its event, the count of corrected drift, and that it was accepted. A new change starts its attempts
@@ -242,8 +248,8 @@ impl Work<'_> {
         }
         let adopted = self.bound().adopted(self.read_only());
         let created_at = Some(seconds(clock::now()));
-        let external = External { created_at, ..self.external(target, new, adopted) };
-        self.subject.put_bound(external, self.deletion(adopted))?;
+        let external = External { created_at, ..self.record_of(target, new, adopted) };
+        self.subject.put_bound(external, self.deletion_policy(adopted))?;
         self.subject.must_record = true;
         let text = format!("the account replaced the object {} by {}", old.id, new.id);
         self.subject.note(false, EventReason::Updated, text);
@@ -259,7 +265,7 @@ impl Work<'_> {
             self.subject.counted.push(Counted::Wrote(Write::Update));
             let text = format!("{}, in part: the account refused the rest", words(fields));
             self.subject.note(false, EventReason::Updated, text);
-            self.wake_losers();
+            self.trigger_losers();
             self.name_freed(target, seen)?;
         }
         let changes = match &target.want {

@@ -10,7 +10,7 @@ use serde_json::Value;
 use super::bound::{Bound, Recognise};
 use super::engine::Engine;
 use super::lag::Lag;
-use super::subject::{Subject, Terms};
+use super::subject::Subject;
 use super::unlisted::Findings;
 use super::unresolved::Unresolved;
 use crate::databricks::Urgency;
@@ -33,15 +33,13 @@ pub struct Work<'e> {
     /// The spec fields that all kinds share.
     pub management: Management,
     /// The DatabricksAuth that admitted the object: faults of the account after that concern it too.
-    pub admitted: Option<ObjectName>,
+    pub admitted_by: Option<ObjectName>,
 }
 
 /// Where an object may act, and how.
 pub struct Place {
     /// The DatabricksAuth: faults of the account from now on concern it too.
     pub auth: ObjectName,
-    /// The policies in force.
-    pub terms: Terms,
     /// The session, and what its grants allow.
     pub admission: Admission,
     /// Reads.
@@ -103,7 +101,7 @@ impl Work<'_> {
             intent: status.and_then(|status| status.intent.clone()),
             annotated: annotated.cloned(),
             created_here,
-            asked: self.management.external_id.clone(),
+            spec_id: self.management.external_id.clone(),
             born: self.subject.object.metadata.creation_timestamp.as_ref().map(|time| time.0),
         }
     }
@@ -155,7 +153,7 @@ impl Work<'_> {
     }
 
     /// What happens to the object in the account on deletion.
-    pub fn deletion(&self, adopted: bool) -> DeletionPolicy {
+    pub fn deletion_policy(&self, adopted: bool) -> DeletionPolicy {
         let traits = self.driver.traits();
         if !traits.removable && !traits.restored {
             return DeletionPolicy::Retain;
@@ -165,7 +163,7 @@ impl Work<'_> {
 
     /// What the account had before the object was managed, for a kind that is restored on deletion, as far as it is recorded. A record is
     /// input: one that cannot be read, or is about something else than what is bound, is none.
-    pub fn former(&self) -> Option<Value> {
+    pub fn state_before(&self) -> Option<Value> {
         let external = self.subject.status.as_ref().ok()?.external.as_ref()?;
         let former: Value = serde_json::from_str(external.former.as_ref()?).ok()?;
         let key = self.driver.key(&former).ok()?;
@@ -179,8 +177,8 @@ impl Work<'_> {
     pub fn deletes_outside(&self) -> bool {
         let observe = self.read_only();
         let adopted = self.bound().adopted(observe);
-        let delete = self.deletion(adopted) == DeletionPolicy::Delete;
-        let known = !self.driver.traits().restored || self.former().is_some();
+        let delete = self.deletion_policy(adopted) == DeletionPolicy::Delete;
+        let known = !self.driver.traits().restored || self.state_before().is_some();
         delete && known && !observe && !self.management.suspended()
     }
 

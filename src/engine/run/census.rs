@@ -13,7 +13,7 @@ use prometheus_client::encoding::DescriptorEncoder;
 use prometheus_client::registry::Registry;
 use serde::Deserialize;
 
-use super::since::{self, Longest};
+use super::longest::{self, Longest};
 use crate::clock;
 use crate::engine::cluster::Cached;
 use crate::engine::crd::{AUTH_KIND, ConditionType, Conditions, External, Unmanaged};
@@ -87,13 +87,13 @@ impl Collector for Census {
         let count = |kind| engine.map(|engine| count(engine, kind, now)).unwrap_or_default();
         let kinds: Vec<_> = self.meter.kinds().map(|(kind, _)| (kind, count(kind))).collect();
         resources(&kinds, &mut to)?;
-        let longest: Vec<_> = kinds.iter().map(|(kind, counts)| (*kind, &counts.longest)).collect();
-        since::encode(&longest, &mut to)?;
+        let all: Vec<_> = kinds.iter().map(|(kind, counts)| (*kind, &counts.longest)).collect();
+        longest::encode(&all, &mut to)?;
         queues(&self.meter, engine, &mut to)?;
         let auths = engine.into_iter().flat_map(|engine| engine.cluster.stores.all(AUTH_KIND));
         let unmanaged = unmanaged(auths);
-        let help = "Objects in the accounts that no object of the cluster manages or observes, by kind, as the status of each \
-                    DatabricksAuth with reportUnmanaged that is Ready shows them; of several for one account the highest number. \
+        let help = "Objects in the accounts that no Kubernetes object manages or observes, by kind, from status.unmanaged of each \
+                    Ready DatabricksAuth with reportUnmanaged; if several report one account, the highest number counts. \
                     Missing for a kind that is not counted";
         let mut counts = gauge(&mut to, "unmanaged_objects", help)?;
         for (kind, _) in self.meter.kinds() {
@@ -151,7 +151,7 @@ fn unmanaged(auths: impl Iterator<Item = Arc<Cached>>) -> BTreeMap<String, i64> 
 
 fn resources(kinds: &[(&str, Counts)], to: &mut DescriptorEncoder) -> fmt::Result {
     let help = "Objects in the cluster, by kind and by the status of each condition. A condition that an object does not have \
-                counts as False where it is only there while true, else as Unknown";
+                counts as False if it is only present while True, otherwise as Unknown";
     let mut to = gauge(to, "resources", help)?;
     for (kind, of_kind) in kinds {
         for (condition, counts) in ConditionType::ALL.into_iter().zip(of_kind.statuses.0) {
@@ -172,11 +172,15 @@ fn queues(meter: &Meter, engine: Option<&Engine>, to: &mut DescriptorEncoder) ->
     for (kind, (waiting, _)) in &all {
         depth.encode_family(kind)?.encode_gauge(waiting)?;
     }
-    let mut oldest = gauge(to, "workqueue_oldest_seconds", "How long the first of them has been waiting")?;
+    let mut oldest = gauge(
+        to,
+        "workqueue_oldest_seconds",
+        "For how long the object at the head of the queue has been waiting",
+    )?;
     for (kind, (_, longest)) in &all {
         oldest.encode_family(kind)?.encode_gauge(&longest.as_secs_f64())?;
     }
-    let help = "How long the watch on the API server has been failing, at least; 0 when it works";
+    let help = "For how long, at least, the watch on the API server has been failing; 0 when it works";
     let mut failing = gauge(to, "watch_failing_seconds", help)?;
     for (kind, of) in meter.kinds() {
         failing.encode_family(&[("kind", kind)])?.encode_gauge(&of.queue.failing_for().as_secs_f64())?;

@@ -30,7 +30,7 @@ use crate::engine::cluster::{Cached, Cluster, Events, Objects, Stores};
 use crate::engine::crd::{DatabricksAuth, ObjectName};
 use crate::engine::error::chain;
 use crate::engine::kind::{Driver, Permit};
-use crate::engine::memory::{Memory, Wake};
+use crate::engine::memory::{Memory, Triggers};
 use crate::engine::meter::Meter;
 use crate::engine::pass::{self, Engine, Settings};
 
@@ -116,7 +116,7 @@ pub async fn run(
 }
 
 fn engine(parts: &Parts, watches: &[Watch], stop: CancellationToken) -> Engine {
-    let wake = Arc::new(Wake::default());
+    let triggers = Arc::new(Triggers::default());
     let cluster = Cluster {
         objects: Objects::new(parts.client.clone()),
         events: Events::new(parts.client.clone()),
@@ -126,9 +126,10 @@ fn engine(parts: &Parts, watches: &[Watch], stop: CancellationToken) -> Engine {
     let (hosts, databricks) = (parts.hosts.clone(), parts.databricks.clone());
     let settings = &parts.settings;
     let google_identity = settings.google_identity_namespaces.clone();
-    let auths = Auths::new(parts.client.clone(), wake.clone(), hosts, databricks, chosen, google_identity);
+    let auths =
+        Auths::new(parts.client.clone(), triggers.clone(), hosts, databricks, chosen, google_identity);
     let workers = usize::from(settings.concurrency) * settings.namespaces.len().max(1);
-    let memory = Memory::new(wake, settings.max_deletions_per_hour, workers);
+    let memory = Memory::new(triggers, settings.max_deletions_per_hour, workers);
     let shared = (cluster, auths, memory, parts.meter.clone());
     Engine::new(parts.settings.clone(), shared, parts.permit.clone(), parts.kinds, stop)
 }
@@ -164,7 +165,7 @@ async fn control(
     stop: CancellationToken,
     filling: tokio::sync::mpsc::Sender<()>,
 ) {
-    let triggered = engine.memory.wake.subscribe(&watch.resource.kind, watch.namespace.as_deref());
+    let triggered = engine.memory.triggers.subscribe(&watch.resource.kind, watch.namespace.as_deref());
     let (resource, driver, counted) = (watch.resource.clone(), watch.driver, engine.clone());
     let triggered = triggered.map(move |who| {
         counted.meter.of(&who.kind).queue.triggered(&who.namespace, &who.name);

@@ -114,7 +114,7 @@ impl Backoff for Pauses {
 /// What a watch has shown before.
 #[derive(Default)]
 struct SeenBefore {
-    shown: HashMap<ObjectName, Shown>,
+    shown: HashMap<ObjectName, LastShown>,
     /// While a new list arrives: its objects.
     listing: Option<HashSet<ObjectName>>,
     /// Held until the first list is complete.
@@ -124,7 +124,7 @@ struct SeenBefore {
 }
 
 /// What a watch has shown of an object last.
-struct Shown {
+struct LastShown {
     uid: String,
     /// To those that refer to it.
     to_dependents: (Summary, Vec<String>),
@@ -149,13 +149,13 @@ impl SeenBefore {
                 let now = self.listing.take().unwrap_or_default();
                 let gone: Vec<ObjectName> =
                     self.shown.keys().filter(|w| !now.contains(*w)).cloned().collect();
-                gone.iter().for_each(|who| self.drop(engine, who));
+                gone.iter().for_each(|who| self.deleted(engine, who));
                 self.filling = None;
                 return std::mem::take(&mut self.kept_back);
             }
             Event::Delete(object) => {
                 engine.cluster.objects.forget(&object);
-                self.drop(engine, &ObjectName::of(kind, &object));
+                self.deleted(engine, &ObjectName::of(kind, &object));
             }
             Event::Apply(object) | Event::InitApply(object) => {
                 let who = ObjectName::of(kind, &object);
@@ -188,7 +188,7 @@ impl SeenBefore {
         }
         note_request(engine, object);
         refer(engine, who, object, driver);
-        let now = Shown {
+        let now = LastShown {
             uid: object.uid().unwrap_or_default(),
             to_dependents: engine.shown_to_dependents(object),
             fingerprint: Fingerprint::of(object),
@@ -199,7 +199,7 @@ impl SeenBefore {
         }
         // A DatabricksAuth triggers its users itself, when its session changes.
         if before.is_none_or(|before| before.to_dependents != now.to_dependents) && who.kind != AUTH_KIND {
-            engine.memory.wake.wake_dependents(who);
+            engine.memory.triggers.trigger_dependents(who);
         }
         let due = before.is_none_or(|before| now.fingerprint.triggers_reconcile_after(before.fingerprint));
         // Deleted and created again, without an event of the deletion.
@@ -210,27 +210,24 @@ impl SeenBefore {
         due
     }
 
-    fn drop(&mut self, engine: &Engine, who: &ObjectName) {
+    /// Forgets an object that is gone, also one whose deletion brought no event, and triggers those that waited for that.
+    fn deleted(&mut self, engine: &Engine, who: &ObjectName) {
         if let Some(shown) = self.shown.remove(who) {
             engine.memory.objects.forget(&shown.uid);
         }
-        gone(engine, who);
+        let triggers = &engine.memory.triggers;
+        let freed = triggers.refer(who, vec![]);
+        engine.memory.taken_names.remove(who);
+        engine.memory.claims.release(who).iter().for_each(|other| triggers.trigger(other));
+        trigger_deleted(engine, &freed);
+        if who.kind == AUTH_KIND {
+            engine.auths.forget(who);
+            engine.memory.unmanaged.forget(who);
+        }
+        engine.memory.line.leave(who);
+        engine.unwatch(who);
+        triggers.trigger_dependents(who);
     }
-}
-
-/// An object is gone.
-fn gone(engine: &Engine, who: &ObjectName) {
-    let wake = &engine.memory.wake;
-    let freed = wake.refer(who, vec![]);
-    engine.memory.claims.release(who).iter().for_each(|other| wake.wake(other));
-    wake_deleted(engine, &freed);
-    if who.kind == AUTH_KIND {
-        engine.auths.forget(who);
-        engine.memory.counts.forget(who);
-    }
-    engine.memory.line.leave(who);
-    engine.unwatch(who);
-    wake.wake_dependents(who);
 }
 
 /// Keeps the index of which objects refer to which. An object that is no longer referred to may be waiting for just that.
@@ -247,17 +244,17 @@ fn refer(engine: &Engine, who: &ObjectName, object: &DynamicObject, driver: Opti
             targets.push(RefersTo { who, soft: need.soft });
         }
     }
-    wake_deleted(engine, &engine.memory.wake.refer_to(who, targets));
+    trigger_deleted(engine, &engine.memory.triggers.refer_to(who, targets));
 }
 
 /// Triggers those of these objects that are being deleted: only a deletion waits until no object refers to its own. If the cache does not
 /// show the deletion yet, its event comes later and triggers the object.
-fn wake_deleted(engine: &Engine, freed: &[ObjectName]) {
+fn trigger_deleted(engine: &Engine, freed: &[ObjectName]) {
     let deleted = |who: &&ObjectName| {
         let object = engine.cluster.stores.cached(who);
         object.is_some_and(|object| object.meta().deletion_timestamp.is_some())
     };
-    freed.iter().filter(deleted).for_each(|who| engine.memory.wake.wake(who));
+    freed.iter().filter(deleted).for_each(|who| engine.memory.triggers.trigger(who));
 }
 
 /// A request for a reconcile is as old as its event: many of them share one reading, however long their reconciles wait for a worker.

@@ -30,10 +30,10 @@ pub struct AccountNetworkPolicySpec {
     /// The id of the policy, which you choose: 1 to 32 letters, digits, `_`, `.` and `-`. `default-policy` always exists, and applies to every workspace without another policy. Cannot be changed once it exists. Known on AWS and Azure.
     #[schemars(length(min = 1, max = 32), regex(pattern = "^[a-zA-Z0-9_.-]+$"))]
     pub network_policy_id: String,
-    /// What compute may reach. Without it, the operator leaves it as it is in the account. May be changed. Known on AWS and Azure.
+    /// What compute may reach. Without this field, the operator leaves it as it is in the account. May be changed. Known on AWS and Azure.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub egress: Option<Egress>,
-    /// For `default-policy`: allows a change after which it restricts egress, which cuts off the serverless compute of all workspaces without another policy from what is not allowed. That is RESTRICTED_ACCESS, unless DRY_RUN is for all products. It may be true before, and stay. May be changed at any time. Known on AWS and Azure.
+    /// For `default-policy`: allows a change after which the policy restricts egress, which cuts off the serverless compute of all workspaces without another policy from all destinations that are not allowed. The policy restricts egress with RESTRICTED_ACCESS, unless DRY_RUN is for all products. You may set it in advance, and leave it set. May be changed at any time. Known on AWS and Azure.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub allow_default_policy_restriction: Option<bool>,
 }
@@ -114,7 +114,7 @@ pub struct StorageDestination {
 pub struct PolicyEnforcement {
     /// ENFORCED: what is not allowed is blocked. DRY_RUN: it is only logged. May be changed. Known on AWS and Azure.
     pub enforcement_mode: EnforcementMode,
-    /// With DRY_RUN, the products that it is for; for all others the rules are enforced. Empty, it is for all; left out, it is as in the account. May be changed. Known on AWS and Azure.
+    /// With DRY_RUN, the products whose calls are only logged; for all others the rules are enforced. An empty list means all products. Without this field, it stays as it is in the account. May be changed. Known on AWS and Azure.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 2), extend("x-kubernetes-list-type" = "set"))]
     pub dry_run_mode_product_filter: Option<Vec<Product>>,

@@ -86,7 +86,7 @@ fn rules() -> Value {
 #[derive(Serialize, Deserialize, Clone, Debug, Default, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct AccountSettingFacts {
-    /// The value that holds in the account, as text.
+    /// The value in effect in the account, as text.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub effective_value: Option<String>,
 }

@@ -101,7 +101,7 @@ pub struct Filter {
     /// By workspace. May be changed; with an empty list of values, all workspaces count. Known on AWS and Azure.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub workspace_id: Option<WorkspaceFilter>,
-    /// By custom tags, in any order; letter case counts. May be changed; with an empty list, tags do not count. Known on AWS and Azure.
+    /// Usage by custom tags, in any order; upper and lower case differ. May be changed; with an empty list, tags do not count. Known on AWS and Azure.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 20))]
     pub tags: Option<Vec<TagFilter>>,

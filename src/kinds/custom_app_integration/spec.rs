@@ -59,7 +59,7 @@ pub struct CustomAppIntegrationSpec {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 253), regex(pattern = OBJECT_NAME))]
     pub secret_name: Option<String>,
-    /// How long the tokens of the app live. Of its fields, those that are left out stay as the account has them. May be changed. Known on all clouds.
+    /// How long the tokens of the app are valid. Fields that are left out stay as they are in the account. May be changed. Known on all clouds.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub token_access_policy: Option<TokenAccessPolicy>,
 }

@@ -25,11 +25,11 @@ pub struct ServicePrincipalFederationPolicySpec {
     /// The fields that all managed kinds share.
     #[serde(flatten)]
     pub management: Management,
-    /// The numeric id of the service principal in the account. Give this or servicePrincipalRef. Once the policy exists, it can be changed only to what means the same service principal. Known on all clouds.
+    /// The numeric id of the service principal in the account. Give this or servicePrincipalRef. Once the policy exists, it must continue to mean the same service principal. Known on all clouds.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1))]
     pub service_principal_id: Option<i64>,
-    /// The ServicePrincipal of this namespace. Give this or servicePrincipalId. Once the policy exists, it can be changed only to what means the same service principal. Known on all clouds.
+    /// The ServicePrincipal of this namespace. Give this or servicePrincipalId. Once the policy exists, it must continue to mean the same service principal. Known on all clouds.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub service_principal_ref: Option<NameRef>,
     /// The id of the policy, unique for the service principal, of 0-9, a-z and hyphens. Cannot be changed once the policy exists. Known on all clouds.

@@ -66,8 +66,9 @@ fn locked_out(auth: &AuthFacts) -> Error {
         Reason::WouldLockOut,
         format!(
             "this would take the role account_admin from the operator, which may have it through this group, directly or through \
-             groups in it (it is service principal {}): keep it in spec.members and keep the role in spec.roles; what is to \
-             replace it must be in the group before; or to delete this object, set spec.deletionPolicy to Retain",
+             groups in it (it is service principal {}): keep the members that lead to it in spec.members, and the role in \
+             spec.roles, or first add what replaces them, in a change before this one; to delete this object, set \
+             spec.deletionPolicy to Retain",
             auth.client_id
         ),
     )

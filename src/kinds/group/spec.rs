@@ -25,11 +25,11 @@ pub struct GroupSpec {
     /// The fields that all managed kinds share.
     #[serde(flatten)]
     pub management: Management,
-    /// The name of the group, unique in the account whatever its case. May be changed; rule sets and grants of data refer to a group by this name, and do not follow. Known on all clouds.
+    /// The name of the group, unique in the account regardless of case. May be changed; rule sets and grants of data refer to a group by its name, and do not follow the change. Known on all clouds.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 255))]
     pub display_name: Option<String>,
-    /// The members. With this field, members that it does not list are removed; an empty list removes all. Not together with GroupMemberships of the group: the second of the two is refused (ManagementConflict). Left out, members are not managed. A member that cannot be resolved keeps no other one in the group. May be changed. Known on all clouds.
+    /// The members. With this field, members that it does not list are removed; an empty list removes all. Not together with GroupMemberships of the group: the second of the two is refused (ManagementConflict). Left out, members are not managed. A member that cannot be resolved does not keep others in the group. May be changed. Known on all clouds.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 1000))]
     pub members: Option<Vec<Member>>,
@@ -61,7 +61,7 @@ pub struct Member {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1))]
     pub id: Option<i64>,
-    /// A user's e-mail address, in any case. May be changed. Known on all clouds.
+    /// A user's e-mail address, in upper or lower case. May be changed. Known on all clouds.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 256))]
     pub user_name: Option<String>,

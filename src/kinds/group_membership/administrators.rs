@@ -67,8 +67,8 @@ fn locked_out(auth: &AuthFacts) -> Error {
         Reason::WouldLockOut,
         format!(
             "this would take the role account_admin from the operator, which may have it through this membership, directly or \
-             through groups (it is service principal {}): what is to replace it must be in the group before; or to delete this \
-             object, set spec.deletionPolicy to Retain",
+             through groups (it is service principal {}): first add what replaces this membership to the group, or to delete \
+             this object, set spec.deletionPolicy to Retain",
             auth.client_id
         ),
     )

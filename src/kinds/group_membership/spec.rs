@@ -20,9 +20,9 @@ pub struct GroupMembershipSpec {
     /// The fields that all managed kinds share.
     #[serde(flatten)]
     pub management: Management,
-    /// The group. Not one of which a Group object has `members`, which is the list of all: the second of the two is refused (ManagementConflict). Once the membership exists, it can be changed only to what means the same group: between the id, a name and a reference. Known on all clouds.
+    /// The group. No Group object may have `members` for it, as that is the list of all members: the second of the two is refused (ManagementConflict). Once the membership exists, it must continue to mean the same group: an id, a name and a reference may replace each other. Known on all clouds.
     pub group: MemberOf,
-    /// The member. Once the membership exists, it can be changed only to what means the same principal: between the id, a name and a reference. Known on all clouds.
+    /// The member. Once the membership exists, it must continue to mean the same principal: an id, a name and a reference may replace each other. Known on all clouds.
     pub principal: Principal,
     /// Allows a group that has the role account_admin, or is in a group that has it, directly or through groups: the member becomes an administrator of the account. Needs a grant with maxPermission ACCOUNT_ADMIN in the DatabricksAuth. May be changed at any time. Known on all clouds.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -62,7 +62,7 @@ pub struct Principal {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1))]
     pub id: Option<i64>,
-    /// A user's e-mail address, in any case. Cannot be changed once the membership exists. Known on all clouds.
+    /// A user's e-mail address, in upper or lower case. Cannot be changed once the membership exists. Known on all clouds.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 256))]
     pub user_name: Option<String>,

@@ -15,7 +15,7 @@ use crate::engine::prelude::*;
     namespaced,
     status = "Status<IpAccessListFacts>",
     printcolumn = r#"{"name": "Type", "type": "string", "jsonPath": ".status.observed.listType", "description": "ALLOW or BLOCK."}"#,
-    printcolumn = r#"{"name": "Enforced", "type": "boolean", "jsonPath": ".status.enforced", "description": "Whether the account heeds its IP access lists.", "priority": 1}"#,
+    printcolumn = r#"{"name": "Enforced", "type": "boolean", "jsonPath": ".status.enforced", "description": "Whether the IP access lists of the account are in force.", "priority": 1}"#,
     printcolumn = r#"{"name": "Addresses", "type": "integer", "jsonPath": ".status.addressCount", "description": "How many addresses the list has."}"#,
     doc = "Which addresses may, or may not, reach the account console and the account APIs."
 )]
@@ -48,7 +48,7 @@ pub struct IpAccessListFacts {
     /// How many addresses the list has in the account.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub address_count: Option<i64>,
-    /// Whether the account heeds its IP access lists, if it says so. If not, this list has no effect: an IpAccessListEnforcement changes that.
+    /// Whether the IP access lists of the account are in force, if that is known. If they are not, this list has no effect: an IpAccessListEnforcement changes that.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub enforced: Option<bool>,
 }

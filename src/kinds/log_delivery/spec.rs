@@ -42,21 +42,21 @@ pub struct LogDeliverySpec {
     /// JSON for AUDIT_LOGS, CSV for BILLABLE_USAGE. Cannot be changed once the delivery exists. Known on AWS and GCP.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub output_format: Option<OutputFormat>,
-    /// The Credential of this namespace whose role may write to the bucket. Give this or credentialsId. Can be changed only to what means the same once the delivery exists. Known on AWS.
+    /// The Credential of this namespace whose role may write to the bucket. Give this or credentialsId. Once the delivery exists, it must continue to mean the same. Known on AWS.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub credentials_ref: Option<NameRef>,
-    /// The id of the credential configuration whose role may write to the bucket, where no Credential of this namespace stands for it. Give this or credentialsRef. Can be changed only to what means the same once the delivery exists. Known on AWS.
+    /// The id of the credential configuration whose role may write to the bucket, if this namespace has no Credential for it. Give this or credentialsRef. Once the delivery exists, it must continue to mean the same. Known on AWS.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 64))]
     pub credentials_id: Option<String>,
-    /// The StorageConfiguration of this namespace of the bucket. Give this or storageConfigurationId. Can be changed only to what means the same once the delivery exists. Known on AWS.
+    /// The StorageConfiguration of this namespace of the bucket. Give this or storageConfigurationId. Once the delivery exists, it must continue to mean the same. Known on AWS.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub storage_configuration_ref: Option<NameRef>,
-    /// The id of the storage configuration of the bucket, where no StorageConfiguration of this namespace stands for it. Give this or storageConfigurationRef. Can be changed only to what means the same once the delivery exists. Known on AWS.
+    /// The id of the storage configuration of the bucket, if this namespace has no StorageConfiguration for it. Give this or storageConfigurationRef. Once the delivery exists, it must continue to mean the same. Known on AWS.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 64))]
     pub storage_configuration_id: Option<String>,
-    /// The name of the delivery in the account, for people only: two deliveries must differ in more. A delivery that exists keeps its name, also one that was disabled and is enabled again. Cannot be changed once the delivery exists. Known on AWS and GCP.
+    /// The name of the delivery in the account, for people only: two deliveries must differ in more than the name. A delivery that exists keeps its name, also one that was disabled and is enabled again. Cannot be changed once the delivery exists. Known on AWS and GCP.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 255))]
     pub config_name: Option<String>,
@@ -68,11 +68,11 @@ pub struct LogDeliverySpec {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 7), regex(pattern = "^20(19-(0[3-9]|1[0-2])|[2-9][0-9]-(0[1-9]|1[0-2]))$"))]
     pub delivery_start_time: Option<String>,
-    /// The Workspaces of this namespace whose logs are delivered. They and workspaceIds add up. Without both, the logs of the whole account are delivered, and those of the account itself. Can be changed only to what means the same once the delivery exists. Known on AWS and GCP.
+    /// The Workspaces of this namespace whose logs are delivered. May be combined with workspaceIds. Without both, the logs of the whole account are delivered, and those of the account itself. Once the delivery exists, it must continue to mean the same. Known on AWS and GCP.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 100))]
     pub workspace_refs: Option<Vec<NameRef>>,
-    /// The ids of the workspaces whose logs are delivered, where no Workspaces of this namespace stand for them. They and workspaceRefs add up. Without both, the logs of the whole account are delivered, and those of the account itself. Can be changed only to what means the same once the delivery exists. Known on AWS and GCP.
+    /// The ids of the workspaces whose logs are delivered, where no Workspaces of this namespace stand for them. May be combined with workspaceRefs. Without both, the logs of the whole account are delivered, and those of the account itself. Once the delivery exists, it must continue to mean the same. Known on AWS and GCP.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 100), inner(range(min = 1)), extend("x-kubernetes-list-type" = "set"))]
     pub workspace_ids: Option<Vec<i64>>,

@@ -23,7 +23,7 @@ pub struct MetastoreSpec {
     /// The fields that all managed kinds share.
     #[serde(flatten)]
     pub management: Management,
-    /// The name of the metastore, 1 to 255 characters, unique in the account in any case. Cannot be changed once the metastore exists. Known on all clouds.
+    /// The name of the metastore, 1 to 255 characters, unique in the account regardless of case. Cannot be changed once the metastore exists. Known on all clouds.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 255))]
     pub name: Option<String>,
@@ -31,21 +31,21 @@ pub struct MetastoreSpec {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 64), regex(pattern = "^[-a-z0-9]+$"))]
     pub region: Option<String>,
-    /// Where managed tables are stored whose catalog and schema name no place, such as s3://bucket/path; Databricks advises to leave it out. Cannot be changed, added or removed once the metastore exists. Known on all clouds.
+    /// Where managed tables are stored whose catalog and schema have no storage location, such as s3://bucket/path; Databricks advises to leave it out. Cannot be changed, added or removed once the metastore exists. Known on all clouds.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 6, max = 1024), regex(pattern = "^(s3|gs|abfss)://[!-~]+$"))]
     pub storage_root: Option<String>,
     /// Whether clients outside of Databricks may use data that they have rights for. May be changed. Known on all clouds.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub external_access_enabled: Option<bool>,
-    /// The owner: the name of a group or user, or the application id of a service principal, where no object of this namespace stands for it; not together with ownerRef. The operator can lose rights to the metastore with a change, unless its service principal is in the new owner. May be changed. Known on all clouds.
+    /// The owner: the name of a group or user, or the application id of a service principal, if this namespace has no object for it; not together with ownerRef. The operator can lose rights to the metastore with a change, unless its service principal is in the new owner. May be changed. Known on all clouds.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 256))]
     pub owner: Option<String>,
     /// The owner as an object of this namespace, in place of owner. May be changed. Known on all clouds.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub owner_ref: Option<OwnerRef>,
-    /// INTERNAL: data can be shared within the account. INTERNAL_AND_EXTERNAL: with recipients outside of Databricks, too. May be changed. Known on all clouds.
+    /// INTERNAL: data can be shared within the account. INTERNAL_AND_EXTERNAL: also with recipients outside of Databricks. May be changed. Known on all clouds.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub delta_sharing_scope: Option<DeltaSharingScope>,
     /// How long a token of a recipient is valid, in seconds. Needs deltaSharingScope. May be changed. Known on all clouds.
@@ -60,7 +60,7 @@ pub struct MetastoreSpec {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 16), regex(pattern = "^[0-9.]+$"))]
     pub privilege_model_version: Option<String>,
-    /// The id of the storage credential for storageRoot, as status.storageCredentialId of a StorageCredential of this metastore shows it. It belongs to the metastore from then on and cannot be deleted before it. May be changed. Known on all clouds.
+    /// The id of the storage credential for storageRoot, as status.storageCredentialId of a StorageCredential of this metastore shows it. From then on the credential belongs to the metastore and cannot be deleted before it. May be changed. Known on all clouds.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(
         length(max = 36),

@@ -57,7 +57,7 @@ pub struct VpcEndpoints {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 16))]
     pub rest_api_refs: Option<Vec<NameRef>>,
-    /// The ids that Databricks gave to endpoints that lead to the REST API, where no VpcEndpoint of this namespace stands for them. Cannot be changed once the network exists, except to references to the same endpoints. Known on AWS and GCP.
+    /// The ids that Databricks gave to endpoints that lead to the REST API, if this namespace has no VpcEndpoint for them. Cannot be changed once the network exists, except to references to the same endpoints. Known on AWS and GCP.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 16), inner(length(min = 1, max = 64)), extend("x-kubernetes-list-type" = "set"))]
     pub rest_api_ids: Option<Vec<String>>,
@@ -65,7 +65,7 @@ pub struct VpcEndpoints {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 16))]
     pub dataplane_relay_refs: Option<Vec<NameRef>>,
-    /// The ids that Databricks gave to endpoints through which clusters reach the relay of Databricks, where no VpcEndpoint of this namespace stands for them. Cannot be changed once the network exists, except to references to the same endpoints. Known on AWS and GCP.
+    /// The ids that Databricks gave to endpoints through which clusters reach the relay of Databricks, if this namespace has no VpcEndpoint for them. Cannot be changed once the network exists, except to references to the same endpoints. Known on AWS and GCP.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 16), inner(length(min = 1, max = 64)), extend("x-kubernetes-list-type" = "set"))]
     pub dataplane_relay_ids: Option<Vec<String>>,

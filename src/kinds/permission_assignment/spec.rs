@@ -23,16 +23,16 @@ pub struct PermissionAssignmentSpec {
     /// The fields that all managed kinds share.
     #[serde(flatten)]
     pub management: Management,
-    /// The Workspace of this namespace that access is given to. Give this or workspaceId. Once the assignment exists, it can be changed only to what means the same workspace. Known on all clouds.
+    /// The Workspace of this namespace that access is given to. Give this or workspaceId. Once the assignment exists, it must continue to mean the same workspace. Known on all clouds.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub workspace_ref: Option<NameRef>,
-    /// The id of the workspace that access is given to, where no Workspace of this namespace stands for it. Give this or workspaceRef. Once the assignment exists, it can be changed only to what means the same workspace. Known on all clouds.
+    /// The id of the workspace that access is given to, if this namespace has no Workspace for it. Give this or workspaceRef. Once the assignment exists, it must continue to mean the same workspace. Known on all clouds.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1))]
     pub workspace_id: Option<i64>,
-    /// Who gets access. Once the assignment exists, it can be changed only to what means the same principal: between the id, a name and a reference. Known on all clouds.
+    /// Who gets access. Once the assignment exists, it must continue to mean the same principal: an id, a name and a reference may replace each other. Known on all clouds.
     pub principal: Principal,
-    /// USER: may use the workspace. ADMIN: may administer it; with it USER says nothing more. May be changed. Known on all clouds.
+    /// USER: may use the workspace. ADMIN: may administer it; USER adds nothing to it. May be changed. Known on all clouds.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 2), extend("x-kubernetes-list-type" = "set"))]
     pub permissions: Option<Vec<Permission>>,
@@ -50,7 +50,7 @@ pub struct Principal {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1))]
     pub id: Option<i64>,
-    /// A user's e-mail address, in any case. Cannot be changed once the assignment exists. Known on all clouds.
+    /// A user's e-mail address, in upper or lower case. Cannot be changed once the assignment exists. Known on all clouds.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 256))]
     pub user_name: Option<String>,

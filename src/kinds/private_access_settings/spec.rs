@@ -35,20 +35,20 @@ pub struct PrivateAccessSettingsSpec {
     /// Whether the workspaces can also be reached from the internet, as far as their IP access lists allow. A change from true to false needs allowPublicAccessRemoval. May be changed; it takes minutes, and applies to all workspaces that use the settings. Known on AWS and GCP.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub public_access_enabled: Option<bool>,
-    /// Allows a change of publicAccessEnabled from true to false, which cuts off all users without a private connection. It may be true before, and stay. May be changed at any time. Known on AWS and GCP.
+    /// Allows a change of publicAccessEnabled from true to false, which cuts off all users without a private connection. You may set it in advance, and leave it set. May be changed at any time. Known on AWS and GCP.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub allow_public_access_removal: Option<bool>,
     /// ACCOUNT (default): all VPC endpoints of the account may be used. ENDPOINT: only those of allowedVpcEndpointRefs and allowedVpcEndpointIds. A change from ACCOUNT to ENDPOINT needs allowEndpointRemoval. May be changed, with the same effect on all workspaces. Known on AWS and GCP.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub private_access_level: Option<PrivateAccessLevel>,
-    /// Allows a change after which fewer VPC endpoints may be used, which cuts off the users who connect through the others: a list that lacks one of them, or a change of privateAccessLevel from ACCOUNT to ENDPOINT. It may be true before, and stay. May be changed at any time. Known on AWS and GCP.
+    /// Allows a change after which fewer VPC endpoints may be used, which cuts off the users who connect through the others. Such a change is a list that lacks one of them, or a change of privateAccessLevel from ACCOUNT to ENDPOINT. You may set it in advance, and leave it set. May be changed at any time. Known on AWS and GCP.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub allow_endpoint_removal: Option<bool>,
-    /// The VpcEndpoints of this namespace that may be used, with the level ENDPOINT. An endpoint is removed only with allowEndpointRemoval. They and allowedVpcEndpointIds add up. May be changed. Known on AWS and GCP.
+    /// The VpcEndpoints of this namespace that may be used, with the level ENDPOINT. An endpoint is removed only with allowEndpointRemoval. May be combined with allowedVpcEndpointIds. May be changed. Known on AWS and GCP.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 100))]
     pub allowed_vpc_endpoint_refs: Option<Vec<NameRef>>,
-    /// The ids that Databricks gave to endpoints that may be used, with the level ENDPOINT, where no VpcEndpoint of this namespace stands for them. An endpoint is removed only with allowEndpointRemoval. May be changed. Known on AWS and GCP.
+    /// The ids that Databricks gave to endpoints that may be used, with the level ENDPOINT, if this namespace has no VpcEndpoint for them. An endpoint is removed only with allowEndpointRemoval. May be changed. Known on AWS and GCP.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 100), inner(length(min = 1, max = 64)), extend("x-kubernetes-list-type" = "set"))]
     pub allowed_vpc_endpoint_ids: Option<Vec<String>>,

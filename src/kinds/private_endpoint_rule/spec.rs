@@ -37,10 +37,10 @@ pub struct PrivateEndpointRuleSpec {
     /// The fields that all managed kinds share.
     #[serde(flatten)]
     pub management: Management,
-    /// The NetworkConnectivityConfig of this namespace that the rule belongs to. Give this or networkConnectivityConfigId. Once the rule exists, it can be changed only to what means the same configuration. Known on AWS and Azure.
+    /// The NetworkConnectivityConfig of this namespace that the rule belongs to. Give this or networkConnectivityConfigId. Once the rule exists, it must continue to mean the same configuration. Known on AWS and Azure.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub network_connectivity_config_ref: Option<NameRef>,
-    /// The id of the configuration that the rule belongs to, where no NetworkConnectivityConfig of this namespace stands for it. Give this or networkConnectivityConfigRef. Once the rule exists, it can be changed only to what means the same configuration. Known on AWS and Azure.
+    /// The id of the configuration that the rule belongs to, if this namespace has no NetworkConnectivityConfig for it. Give this or networkConnectivityConfigRef. Once the rule exists, it must continue to mean the same configuration. Known on AWS and Azure.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 64))]
     pub network_connectivity_config_id: Option<String>,

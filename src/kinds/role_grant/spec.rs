@@ -87,7 +87,7 @@ pub struct Target {
      "message": "principal needs exactly one of userName, groupName, servicePrincipalName, userRef, groupRef and servicePrincipalRef: keep one and remove the others"},
 ]))]
 pub struct Principal {
-    /// A user's e-mail address, in any case. Cannot be changed once the grant exists. Known on all clouds.
+    /// A user's e-mail address, in upper or lower case. Cannot be changed once the grant exists. Known on all clouds.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 256))]
     pub user_name: Option<String>,

@@ -29,10 +29,10 @@ pub struct ServicePrincipalSecretSpec {
     /// The fields that all managed kinds share.
     #[serde(flatten)]
     pub management: Management,
-    /// The ServicePrincipal of this namespace that signs in with the secret. Give this or servicePrincipalId. Once the secret exists, it can be changed only to what means the same service principal. Known on all clouds.
+    /// The ServicePrincipal of this namespace that signs in with the secret. Give this or servicePrincipalId. Once the secret exists, it must continue to mean the same service principal. Known on all clouds.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub service_principal_ref: Option<NameRef>,
-    /// The numeric id of the service principal, where no ServicePrincipal of this namespace stands for it. Give this or servicePrincipalRef. Once the secret exists, it can be changed only to what means the same service principal. Known on all clouds.
+    /// The numeric id of the service principal, if this namespace has no ServicePrincipal for it. Give this or servicePrincipalRef. Once the secret exists, it must continue to mean the same service principal. Known on all clouds.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1))]
     pub service_principal_id: Option<i64>,

@@ -24,17 +24,17 @@ pub struct StorageCredentialSpec {
     /// The fields that all managed kinds share.
     #[serde(flatten)]
     pub management: Management,
-    /// The Metastore of this namespace that the credential belongs to. Give this or metastoreId. Once the credential exists, it can be changed only to what means the same metastore. Known on all clouds.
+    /// The Metastore of this namespace that the credential belongs to. Give this or metastoreId. Once the credential exists, it must continue to mean the same metastore. Known on all clouds.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub metastore_ref: Option<NameRef>,
-    /// The id of the metastore that the credential belongs to, where no Metastore of this namespace stands for it. Give this or metastoreRef. Once the credential exists, it can be changed only to what means the same metastore. Known on all clouds.
+    /// The id of the metastore that the credential belongs to, if this namespace has no Metastore for it. Give this or metastoreRef. Once the credential exists, it must continue to mean the same metastore. Known on all clouds.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(
         length(max = 36),
         regex(pattern = "^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$")
     )]
     pub metastore_id: Option<String>,
-    /// The name of the credential, unique in the metastore in any case, also among service credentials: 1 to 219 characters without spaces, dots, slashes and percent signs. Cannot be changed once the credential exists. Known on all clouds.
+    /// The name of the credential, unique in the metastore regardless of case, also among service credentials: 1 to 219 characters without spaces, dots, slashes and percent signs. Cannot be changed once the credential exists. Known on all clouds.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 219), regex(pattern = r"^[^\p{C}\p{Z}./%]+$"))]
     pub name: Option<String>,
@@ -51,7 +51,7 @@ pub struct StorageCredentialSpec {
     /// Whether the credential only reads. May be changed. Known on all clouds.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub read_only: Option<bool>,
-    /// The owner: the name of a group or user, or the application id of a service principal, where no object of this namespace stands for it; not together with ownerRef. The operator can lose rights to the credential with a change, unless its service principal is in the new owner. May be changed. Known on all clouds.
+    /// The owner: the name of a group or user, or the application id of a service principal, if this namespace has no object for it; not together with ownerRef. The operator can lose rights to the credential with a change, unless its service principal is in the new owner. May be changed. Known on all clouds.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 256))]
     pub owner: Option<String>,

@@ -25,7 +25,7 @@ pub struct UserSpec {
     /// The fields that all managed kinds share.
     #[serde(flatten)]
     pub management: Management,
-    /// The e-mail address, in any case: Databricks keeps it in lower case. Cannot be changed once the user exists. Known on all clouds.
+    /// The e-mail address, in upper or lower case: Databricks keeps it in lower case. Cannot be changed once the user exists. Known on all clouds.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 3, max = 256))]
     pub user_name: Option<String>,

@@ -51,52 +51,52 @@ pub struct WorkspaceSpec {
     /// The Credential of this namespace: the IAM role that Databricks launches compute with. This or credentialsId is needed to create a workspace, except with computeMode SERVERLESS, which forbids both. Can be changed while RUNNING or FAILED. Known on AWS.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub credentials_ref: Option<NameRef>,
-    /// The id of the credential configuration, where no Credential of this namespace stands for it. This or credentialsRef is needed to create a workspace, except with computeMode SERVERLESS, which forbids both. Can be changed while RUNNING or FAILED. Known on AWS.
+    /// The id of the credential configuration, if this namespace has no Credential for it. This or credentialsRef is needed to create a workspace, except with computeMode SERVERLESS, which forbids both. Can be changed while RUNNING or FAILED. Known on AWS.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 64))]
     pub credentials_id: Option<String>,
     /// The StorageConfiguration of this namespace: the root bucket. This or storageConfigurationId is needed to create a workspace, except with computeMode SERVERLESS, which forbids both. Can be changed while FAILED, not once it is RUNNING. Known on AWS.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub storage_configuration_ref: Option<NameRef>,
-    /// The id of the storage configuration, where no StorageConfiguration of this namespace stands for it. This or storageConfigurationRef is needed to create a workspace, except with computeMode SERVERLESS, which forbids both. Can be changed while FAILED, not once it is RUNNING. Known on AWS.
+    /// The id of the storage configuration, if this namespace has no StorageConfiguration for it. This or storageConfigurationRef is needed to create a workspace, except with computeMode SERVERLESS, which forbids both. Can be changed while FAILED, not once it is RUNNING. Known on AWS.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 64))]
     pub storage_configuration_id: Option<String>,
     /// The Network of this namespace: your own VPC. Default: Databricks creates a VPC. Can be changed while FAILED; while RUNNING only if the workspace has its own VPC already; it is never removed. Known on AWS and GCP.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub network_ref: Option<NameRef>,
-    /// The id of the network configuration, where no Network of this namespace stands for it. Default: Databricks creates a VPC. Can be changed while FAILED; while RUNNING only if the workspace has its own VPC already; it is never removed. Known on AWS and GCP.
+    /// The id of the network configuration, if this namespace has no Network for it. Default: Databricks creates a VPC. Can be changed while FAILED; while RUNNING only if the workspace has its own VPC already; it is never removed. Known on AWS and GCP.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 64))]
     pub network_id: Option<String>,
     /// The PrivateAccessSettings of this namespace, for PrivateLink. Can be added or changed while RUNNING or FAILED; never removed. Known on AWS and GCP.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub private_access_settings_ref: Option<NameRef>,
-    /// The id of the private access settings, for PrivateLink, where no PrivateAccessSettings of this namespace stands for them. Can be added or changed while RUNNING or FAILED; never removed. Known on AWS and GCP.
+    /// The id of the private access settings, for PrivateLink, if this namespace has no PrivateAccessSettings for them. Can be added or changed while RUNNING or FAILED; never removed. Known on AWS and GCP.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 64))]
     pub private_access_settings_id: Option<String>,
-    /// Allows the operator to give a workspace that is RUNNING private access settings with publicAccessEnabled false in place of open ones or of none, which cuts off all users without a private connection. It may be true before, and stay. May be changed at any time. Known on AWS and GCP.
+    /// Allows the operator to give a RUNNING workspace with open private access settings, or with none, settings with publicAccessEnabled false, which cuts off all users without a private connection. You may set it in advance, and leave it set. May be changed at any time. Known on AWS and GCP.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub allow_public_access_removal: Option<bool>,
     /// The CustomerManagedKey of this namespace that encrypts notebooks, queries and secrets; its use case is MANAGED_SERVICES. Can be added or changed while RUNNING or FAILED; never removed. Known on AWS and GCP.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub managed_services_customer_managed_key_ref: Option<NameRef>,
-    /// The id of the key that encrypts notebooks, queries and secrets, where no CustomerManagedKey of this namespace stands for it; its use case is MANAGED_SERVICES. Can be added or changed while RUNNING or FAILED; never removed. Known on AWS and GCP.
+    /// The id of the key that encrypts notebooks, queries and secrets, if this namespace has no CustomerManagedKey for it; its use case is MANAGED_SERVICES. Can be added or changed while RUNNING or FAILED; never removed. Known on AWS and GCP.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 64))]
     pub managed_services_customer_managed_key_id: Option<String>,
     /// The CustomerManagedKey of this namespace that encrypts the root bucket and the disks of clusters; its use case is STORAGE. Can be added while RUNNING if there is none yet, and changed while FAILED if the workspace was never RUNNING; never removed. Known on AWS and GCP.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub storage_customer_managed_key_ref: Option<NameRef>,
-    /// The id of the key that encrypts the root bucket and the disks of clusters, where no CustomerManagedKey of this namespace stands for it; its use case is STORAGE. Can be added while RUNNING if there is none yet, and changed while FAILED if the workspace was never RUNNING; never removed. Known on AWS and GCP.
+    /// The id of the key that encrypts the root bucket and the disks of clusters, if this namespace has no CustomerManagedKey for it; its use case is STORAGE. Can be added while RUNNING if there is none yet, and changed while FAILED if the workspace was never RUNNING; never removed. Known on AWS and GCP.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 64))]
     pub storage_customer_managed_key_id: Option<String>,
     /// The NetworkConnectivityConfig of this namespace, for serverless compute, in the same region. Not together with a NetworkConnectivityBinding of this workspace: the second of the two is refused (ManagementConflict). Attached once the workspace is RUNNING. Can be set or changed while RUNNING or FAILED; never removed. Known on AWS and Azure.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub network_connectivity_config_ref: Option<NameRef>,
-    /// The id of the network connectivity configuration of serverless compute, in the same region, where no NetworkConnectivityConfig of this namespace stands for it. Attached once the workspace is RUNNING. Can be set or changed while RUNNING or FAILED; never removed. Known on AWS and Azure.
+    /// The id of the network connectivity configuration of serverless compute, in the same region, if this namespace has no NetworkConnectivityConfig for it. Attached once the workspace is RUNNING. Can be set or changed while RUNNING or FAILED; never removed. Known on AWS and Azure.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 64))]
     pub network_connectivity_config_id: Option<String>,
@@ -131,7 +131,7 @@ pub struct WorkspaceSpec {
     /// Whether compute has no public addresses; true by default. Takes effect at creation only, cannot be changed afterwards, and Databricks never returns it, so that it is not compared. Known on AWS.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub is_no_public_ip_enabled: Option<bool>,
-    /// PROVISIONING: Databricks pauses the provisioning of a new workspace, so that its service account can be given its roles first. RUNNING, which can be written then: the provisioning continues, with all that changes together with this. Default: no pause. Can be changed while the workspace is paused; no effect once it is RUNNING. Known on AWS and GCP.
+    /// PROVISIONING: Databricks pauses the provisioning of a new workspace, so that its service account can be given its roles first. RUNNING: the provisioning continues, with all fields that change together with this one. Default: no pause. Can be changed while the workspace is paused; no effect once it is RUNNING. Known on AWS and GCP.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub expected_workspace_status: Option<ExpectedStatus>,
 }

@@ -27,14 +27,14 @@ pub struct WorkspaceAccessSpec {
     /// The fields that all managed kinds share.
     #[serde(flatten)]
     pub management: Management,
-    /// The Workspace of this namespace. Give this or workspaceId. Once the list is managed, it can be changed only to what means the same workspace. Known on all clouds.
+    /// The Workspace of this namespace. Give this or workspaceId. Once the list is managed, it must continue to mean the same workspace. Known on all clouds.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub workspace_ref: Option<NameRef>,
-    /// The id of the workspace, where no Workspace of this namespace stands for it. Give this or workspaceRef. Once the list is managed, it can be changed only to what means the same workspace. Known on all clouds.
+    /// The id of the workspace, if this namespace has no Workspace for it. Give this or workspaceRef. Once the list is managed, it must continue to mean the same workspace. Known on all clouds.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1))]
     pub workspace_id: Option<i64>,
-    /// The principals that have access. The operator gives them what is listed. A principal of a PermissionAssignment need not be listed, and must not: of the two, the second is refused (ManagementConflict). While a principal cannot be resolved, nothing is removed. What a principal has beyond its entry counts as access that is not listed. May be changed. Known on all clouds.
+    /// The principals that have access. The operator gives each principal the access that its entry lists. Do not list a principal that has a PermissionAssignment: the second of the two is refused (ManagementConflict). While a principal cannot be resolved, nothing is removed. What a principal has beyond its entry counts as access that is not listed. May be changed. Known on all clouds.
     #[schemars(length(min = 1, max = 500))]
     pub principals: Vec<Listed>,
     /// What happens to access that neither this list nor a PermissionAssignment gives. `Report`: the status shows it. `Enforce`: it is also removed, after removeAfter; needs a grant with removeAccess in the DatabricksAuth. The access of the operator itself, of groups that it may be in, and of the last administrator is never removed. May be changed. Known on all clouds.
@@ -43,7 +43,7 @@ pub struct WorkspaceAccessSpec {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 2, max = 16), regex(pattern = "^([1-9][0-9]{1,5}m|[1-9][0-9]{0,3}h)$"))]
     pub remove_after: Option<String>,
-    /// With Enforce: how many principals lose their access within an hour at most. Default: 5. May be changed. Known on all clouds.
+    /// With Enforce: how many principals may lose their access within an hour. Default: 5. May be changed. Known on all clouds.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1, max = 100))]
     pub max_removals: Option<i64>,
@@ -69,7 +69,7 @@ pub struct Listed {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1))]
     pub id: Option<i64>,
-    /// A user's e-mail address, in any case. May be changed. Known on all clouds.
+    /// A user's e-mail address, in upper or lower case. May be changed. Known on all clouds.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 256))]
     pub user_name: Option<String>,
@@ -90,7 +90,7 @@ pub struct Listed {
     /// A ServicePrincipal of this namespace. May be changed. Known on all clouds.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub service_principal_ref: Option<NameRef>,
-    /// USER: may use the workspace. ADMIN: may administer it; with it USER says nothing more. Default: USER. May be changed. Known on all clouds.
+    /// USER: may use the workspace. ADMIN: may administer it; USER adds nothing to it. Default: USER. May be changed. Known on all clouds.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 2), extend("x-kubernetes-list-type" = "set"))]
     pub permissions: Option<Vec<Permission>>,

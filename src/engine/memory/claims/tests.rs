@@ -69,7 +69,7 @@ fn objects_that_share_a_part_exclude_only_one_that_wants_all_of_it() {
 }
 
 #[test]
-fn of_two_wishes_for_a_part_the_older_wins_and_who_shares_it_waits_for_no_wish_that_cannot_be_met() {
+fn the_older_wish_for_a_part_wins_and_no_sharer_waits_for_a_wish_that_cannot_be_met() {
     let (all, one) = (members(false), members(true));
     let wished = |all_older: bool| {
         let claims = Claims::default();
@@ -87,7 +87,7 @@ fn of_two_wishes_for_a_part_the_older_wins_and_who_shares_it_waits_for_no_wish_t
 }
 
 #[test]
-fn parts_that_an_object_may_not_have_are_for_others_and_it_still_wishes_for_what_another_holds() {
+fn parts_that_an_object_may_not_have_are_free_and_its_wish_for_a_held_part_stays() {
     let (claims, all, one) = (Claims::default(), members(false), members(true));
     assert_eq!(claims.take(&office(), &rank(1), &who("refused")), None);
     assert_eq!(claims.take(&one, &rank(1), &who("refused")), None);

@@ -26,7 +26,7 @@ fn pass(generation: i64) -> Circumstances {
         deleting: false,
         attempts: 0,
         refusals: 0,
-        confirmed: false,
+        refusal_is_final: false,
         resolved: true,
         unresolved: None,
         ready: Reason::Available,
@@ -221,7 +221,8 @@ fn a_refusal_by_databricks_is_stalled_only_once_it_is_confirmed() {
     assert_eq!(first.status.observed_generation, 1, "the generation is still open");
     assert!(first.notes.iter().all(|n| n.reason != EventReason::Stalled));
 
-    let last = after(first.status, &rejected, &Circumstances { refusals: 3, confirmed: true, ..pass(2) });
+    let last =
+        after(first.status, &rejected, &Circumstances { refusals: 3, refusal_is_final: true, ..pass(2) });
     assert_eq!(condition(&last.status, ConditionType::Stalled).as_deref(), Some("True InvalidSpec 400"));
     assert_eq!(last.status.observed_generation, 2);
     assert!(last.notes.iter().any(|n| n.reason == EventReason::Stalled));

@@ -117,7 +117,7 @@ fn failed(status: &AnyStatus, error: &Error, given: &Circumstances) -> Option<Ve
         }
         Error::Waiting { .. } if given.deleting => Some(blocked(Reason::ApiRefused)),
         Error::Terminal { reason, message } => Some(stalled(status, *reason, message, given)),
-        Error::Rejected { reason, message, .. } if given.confirmed => {
+        Error::Rejected { reason, message, .. } if given.refusal_is_final => {
             Some(stalled(status, *reason, message, given))
         }
         Error::Rejected { reason, message, .. } => Some(retrying(status, *reason, message, given)),

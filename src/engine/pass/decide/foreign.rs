@@ -1,6 +1,6 @@
 //! What to do about an object in the account that is not proven to be ours: adopt it, if the policy allows that, or leave it alone. Pure.
 
-use super::issue::Issue;
+use super::secret::IssuedSecret;
 use super::step::{Step, View, refuse};
 use crate::engine::crd::{AdoptionPolicy, Reason};
 use crate::engine::kind::{Phase, Seen};
@@ -8,15 +8,15 @@ use crate::engine::pass::bound::BoundAs;
 
 /// An object that matches the spec. `marked` if it carries our mark.
 pub fn foreign(view: &View<'_>, seen: &Seen, marked: bool) -> Step {
-    if let Some(issue) = &view.issue
+    if let Some(secret) = &view.secret
         && !view.observe
         && view.bound_as != BoundAs::Managed
     {
-        return instead_of_adoption(view, issue, seen);
+        return instead_of_adoption(view, secret, seen);
     }
     let allowed = match view.adoption {
         AdoptionPolicy::IfExists | AdoptionPolicy::Required => true,
-        AdoptionPolicy::IfOwned => marked || view.asked.is_some() || view.bound_as == BoundAs::Asked,
+        AdoptionPolicy::IfOwned => marked || view.spec_id.is_some() || view.bound_as == BoundAs::NamedBySpec,
         AdoptionPolicy::Never => false,
     };
     // Nothing manages it, so no permission is needed either: it is as good as missing.
@@ -61,10 +61,10 @@ pub fn foreign(view: &View<'_>, seen: &Seen, marked: bool) -> Step {
 
 /// The value of a secret that exists is not known. One that was only observed stays, and another one is created; unless it is more than
 /// a secret.
-fn instead_of_adoption(view: &View<'_>, issue: &Issue, seen: &Seen) -> Step {
-    if issue.once {
+fn instead_of_adoption(view: &View<'_>, secret: &IssuedSecret, seen: &Seen) -> Step {
+    if secret.without_successor {
         let text = format!(
-            "{} is in the account already, with the id {}, and no read shows its secret: to adopt it without that, remove \
+            "{} is in the account already, with the id {}, and no read shows its secret: to adopt it without its secret, remove \
              spec.secretName and set spec.adoptionPolicy to Required; otherwise give this one another name",
             view.called, seen.id
         );

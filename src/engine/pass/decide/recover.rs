@@ -4,7 +4,7 @@ use k8s_openapi::jiff::Timestamp;
 
 use super::step::{Step, View, refuse};
 use crate::engine::crd::Reason;
-use crate::engine::pass::look::Interrupted;
+use crate::engine::pass::reading::Interrupted;
 
 /// A create whose result is not known. An object that was created at another time may be another user's, or ours by a wrong
 /// clock, and so may one whose time is not known: a person must decide. Once the spec names one of them, that one is adopted, if
@@ -15,22 +15,22 @@ pub fn recover(view: &View<'_>, create: &Interrupted) -> Step {
         Interrupted::TooEarly(after) => {
             let message =
                 "a create was interrupted; waiting until the account certainly shows what it created";
-            return Step::WaitOut { after: *after, message: message.into() };
+            return Step::DecideLater { after: *after, message: message.into() };
         }
         Interrupted::Since { hits, in_time, sent } => (hits, *in_time, sent),
     };
-    let issue = view.issue.as_ref();
-    let is_secret = issue.is_some_and(|issue| !issue.once);
-    let decided = view.asked.is_some_and(|id| hits.iter().any(|hit| hit == id)) && !view.deleting;
+    let secret = view.secret.as_ref();
+    let is_secret = secret.is_some_and(|secret| !secret.without_successor);
+    let decided = view.spec_id.is_some_and(|id| hits.iter().any(|hit| hit == id)) && !view.deleting;
     match hits.as_slice() {
-        [] => Step::Forget,
+        [] => Step::DropIntent,
         // The Kubernetes Secret holds it: only the status does not say so yet.
-        hits if let Some(id) = issue.and_then(|issue| hits.iter().find(|id| issue.holds(id))) => {
-            Step::Bind(id.clone())
+        hits if let Some(id) = secret.and_then(|secret| hits.iter().find(|id| secret.holds(id))) => {
+            Step::BindCreated(id.clone())
         }
-        [id] if in_time && !is_secret => Step::Bind(id.clone()),
+        [id] if in_time && !is_secret => Step::BindCreated(id.clone()),
         [id] if in_time && !view.observe => Step::Discard(id.clone()),
-        _ if decided => Step::Forget,
+        _ if decided => Step::DropIntent,
         [id] if in_time => refuse(
             Reason::CreateResultUnknown,
             format!(
@@ -53,9 +53,9 @@ fn undecided(view: &View<'_>, hits: &[String], sent: &Timestamp) -> Step {
         let retain = "or set spec.deletionPolicy to Retain to leave it there";
         return refuse(Reason::ApiRefused, format!("{text}: {delete}, {retain}"));
     }
-    let adopt = match &view.issue {
+    let adopt = match &view.secret {
         None => "set spec.externalId to the id of the right one to adopt it",
-        Some(issue) if issue.once => {
+        Some(secret) if secret.without_successor => {
             "set spec.externalId to the id of the right one and remove spec.secretName to adopt it without its secret"
         }
         // No policy adopts a secret.

@@ -4,11 +4,11 @@ use std::time::Duration;
 
 use serde_json::Value;
 
-use super::issue::Issue;
+use super::secret::IssuedSecret;
 use crate::engine::crd::{AdoptionPolicy, Reason};
 use crate::engine::kind::{Change, Immutable, Reference};
 use crate::engine::pass::bound::BoundAs;
-use crate::engine::pass::look::Found;
+use crate::engine::pass::reading::Found;
 
 /// All that a decision depends on.
 #[derive(Clone, Debug)]
@@ -40,7 +40,7 @@ pub struct View<'a> {
     /// What differs between the desired and the observed state.
     pub changes: &'a [Change],
     /// The id of the one object that the spec names.
-    pub asked: Option<&'a str>,
+    pub spec_id: Option<&'a str>,
     /// A user requests a reconcile.
     pub requested: bool,
     /// The fields to send once more if a user requests a retry of what failed; empty if that is of no use.
@@ -53,8 +53,8 @@ pub struct View<'a> {
     pub references: &'static [Reference],
     /// What was read is what a deletion leaves behind, in this word: a deactivated user, or what cannot go and nothing manages.
     pub left_behind: Option<String>,
-    /// What is issued, for a kind whose creates return a secret.
-    pub issue: Option<Issue>,
+    /// The secret, for a kind whose creates return one.
+    pub secret: Option<IssuedSecret>,
     /// A change or a creation that takes time.
     pub operation: Running,
     /// What was accepted and does not show may be sent again: enough time has passed, a user requests it, or more differs
@@ -86,7 +86,7 @@ pub enum Step {
     Update(Vec<String>),
     /// Request the deletion.
     Delete,
-    /// Release the Kubernetes object. The word for the event.
+    /// Release the Kubernetes object, for this cause, which the event reports.
     Release(Released),
     /// Create its successor. It stays valid until that has been in the Kubernetes Secret for a while.
     Replace,
@@ -95,12 +95,12 @@ pub enum Step {
     /// Delete a former secret in the account before its time, if a successor of the present one can be kept: there is room for no more.
     MakeRoom(String),
     /// Bind to what an interrupted create created.
-    Bind(String),
-    /// An interrupted create created nothing.
-    Forget,
-    /// Too early to know what an interrupted create created.
-    WaitOut {
-        /// For this long.
+    BindCreated(String),
+    /// An interrupted create created nothing: it is not in doubt any more.
+    DropIntent,
+    /// Too early to decide: what an interrupted create created may not show yet, or a former secret is still needed.
+    DecideLater {
+        /// Decide again after this time.
         after: Duration,
         /// What is waited for.
         message: String,
@@ -145,9 +145,9 @@ impl Step {
             Step::Release(_)
             | Step::Discard(_)
             | Step::MakeRoom(_)
-            | Step::Bind(_)
-            | Step::Forget
-            | Step::WaitOut { .. }
+            | Step::BindCreated(_)
+            | Step::DropIntent
+            | Step::DecideLater { .. }
             | Step::Wait { .. }
             | Step::Refuse { .. }
             | Step::Plan { .. }

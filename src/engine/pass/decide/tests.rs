@@ -10,7 +10,7 @@ use super::*;
 use crate::engine::cluster::{Held, Reserved};
 use crate::engine::crd::camel;
 use crate::engine::kind::{About, Immutable, Output};
-use crate::engine::pass::look::Interrupted;
+use crate::engine::pass::reading::Interrupted;
 
 fn seen(phase: Phase) -> Seen {
     let about = About { phase, ..About::default() };
@@ -37,14 +37,14 @@ fn view<'a>(bound_as: BoundAs, found: Found) -> View<'a> {
         copied: false,
         found: Box::leak(Box::new(found)),
         changes: &[],
-        asked: None,
+        spec_id: None,
         requested: false,
         again: vec![],
         spec: &Value::Null,
         immutable: &[],
         references: &[],
         left_behind: None,
-        issue: None,
+        secret: None,
         operation: Running::No,
         resend: false,
     }
@@ -71,7 +71,7 @@ fn refusal(view: &View<'_>) -> String {
 }
 
 #[test]
-fn what_is_absent_is_made_unless_a_policy_says_otherwise() {
+fn a_missing_object_is_created_unless_a_policy_forbids_it() {
     let gone = || Found::Nothing { settled: true };
     let with = |bound_as, f: &dyn Fn(&mut View<'_>)| {
         let mut v = view(bound_as, gone());
@@ -83,13 +83,13 @@ fn what_is_absent_is_made_unless_a_policy_says_otherwise() {
         with(BoundAs::Nothing, &|v| v.adoption = AdoptionPolicy::Required),
         "refuse ExternalResourceMissing"
     );
-    assert_eq!(with(BoundAs::Asked, &|_| {}), "refuse ExternalResourceMissing");
+    assert_eq!(with(BoundAs::NamedBySpec, &|_| {}), "refuse ExternalResourceMissing");
     assert_eq!(with(BoundAs::Managed, &|_| {}), "create");
     assert_eq!(
         with(BoundAs::Managed, &|v| v.adoption = AdoptionPolicy::Required),
         "refuse ExternalResourceMissing"
     );
-    assert_eq!(with(BoundAs::Managed, &|v| v.asked = Some("1")), "refuse ExternalResourceMissing");
+    assert_eq!(with(BoundAs::Managed, &|v| v.spec_id = Some("1")), "refuse ExternalResourceMissing");
     let replaced = view(BoundAs::Managed, Found::Replaced(vec!["2".into()]));
     assert_eq!(word(&replaced), "refuse AlreadyExists", "a second one like it is not created");
     assert_eq!(with(BoundAs::Managed, &|v| v.data_bearing = true), "refuse ExternalResourceMissing");
@@ -120,8 +120,8 @@ fn an_interrupted_create_is_waited_out_and_then_bound_or_forgotten_or_shown_to_a
         Found::Interrupted(Interrupted::Since { hits, in_time, sent: Timestamp::UNIX_EPOCH })
     };
     let cases = [
-        (Found::Interrupted(Interrupted::TooEarly(Duration::from_secs(7))), "waitout"),
-        (since(&[], true), "forget"),
+        (Found::Interrupted(Interrupted::TooEarly(Duration::from_secs(7))), "decidelater"),
+        (since(&[], true), "dropintent"),
         (since(&["1"], true), "bind"),
         (since(&["1"], false), "refuse CreateResultUnknown"),
         (since(&["1", "2"], true), "refuse CreateResultUnknown"),
@@ -153,9 +153,9 @@ fn a_person_decides_which_object_an_interrupted_create_had_created() {
         in_time: true,
         sent: Timestamp::UNIX_EPOCH,
     });
-    let with = |asked| View { asked, ..view(BoundAs::Managed, found.clone()) };
+    let with = |asked| View { spec_id: asked, ..view(BoundAs::Managed, found.clone()) };
     assert_eq!(word(&with(None)), "refuse CreateResultUnknown");
-    assert_eq!(word(&with(Some("2"))), "forget", "what the spec names is adopted next");
+    assert_eq!(word(&with(Some("2"))), "dropintent", "what the spec names is adopted next");
     assert_eq!(word(&with(Some("3"))), "refuse CreateResultUnknown", "it is none of them");
     let deleting = View { deleting: true, ..with(Some("2")) };
     assert_eq!(word(&deleting), "refuse ApiRefused", "nothing is left there unseen");
@@ -170,9 +170,9 @@ fn a_secret_of_an_interrupted_create_is_bound_if_it_was_kept_and_deleted_if_its_
         let found = Found::Interrupted(Interrupted::Since { hits, in_time, sent: Timestamp::UNIX_EPOCH });
         let held = Held::Own(Reserved { id: Some(holds.into()), ..Reserved::default() });
         let (output, now) = (Output::default(), Timestamp::UNIX_EPOCH);
-        let issue = Issue {
+        let issue = IssuedSecret {
             output,
-            once: false,
+            without_successor: false,
             held: Some(held),
             retired: vec![],
             refilled: None,
@@ -180,14 +180,14 @@ fn a_secret_of_an_interrupted_create_is_bound_if_it_was_kept_and_deleted_if_its_
             created: None,
             now,
         };
-        let mut view = View { issue: Some(issue), ..view(BoundAs::Managed, found) };
+        let mut view = View { secret: Some(issue), ..view(BoundAs::Managed, found) };
         change(&mut view);
         word(&view)
     };
     let managed = |hits, in_time, holds| step(hits, in_time, holds, &|_| {});
-    assert_eq!(managed(&[], true, "0"), "forget");
+    assert_eq!(managed(&[], true, "0"), "dropintent");
     for (hits, in_time) in [(&["1"][..], true), (&["1"], false), (&["1", "2"], true)] {
-        assert_eq!(managed(hits, in_time, "1"), r#"bind("1")"#, "{hits:?} {in_time}");
+        assert_eq!(managed(hits, in_time, "1"), r#"bindcreated("1")"#, "{hits:?} {in_time}");
     }
     assert_eq!(managed(&["1"], true, "0"), r#"discard("1")"#);
     assert_eq!(managed(&["1"], false, "0"), "refuse CreateResultUnknown", "it may be another user's");
@@ -195,21 +195,21 @@ fn a_secret_of_an_interrupted_create_is_bound_if_it_was_kept_and_deleted_if_its_
     let observed = |hits, holds, asked| {
         step(hits, true, holds, &|view| {
             view.observe = true;
-            view.asked = asked;
+            view.spec_id = asked;
         })
     };
-    assert_eq!(observed(&["1"], "1", None), r#"bind("1")"#);
+    assert_eq!(observed(&["1"], "1", None), r#"bindcreated("1")"#);
     assert_eq!(observed(&["1"], "0", None), "refuse CreateResultUnknown", "nothing is deleted");
-    assert_eq!(observed(&["1"], "0", Some("1")), "forget", "a user knows it");
+    assert_eq!(observed(&["1"], "0", Some("1")), "dropintent", "a user knows it");
     let deleting = |in_time| step(&["1"], in_time, "0", &|view| view.deleting = true);
     assert_eq!((&*deleting(true), &*deleting(false)), (r#"discard("1")"#, "refuse ApiRefused"));
 }
 
 /// An object that is more than its secret, which the Kubernetes Secret `out` is to hold.
 fn once<'a>(bound_as: BoundAs, found: Found, held: Held) -> View<'a> {
-    let issue = Issue {
+    let issue = IssuedSecret {
         output: Output { secret_name: "out".into(), ..Output::default() },
-        once: true,
+        without_successor: true,
         held: Some(held),
         retired: vec![],
         refilled: None,
@@ -217,7 +217,7 @@ fn once<'a>(bound_as: BoundAs, found: Found, held: Held) -> View<'a> {
         created: None,
         now: Timestamp::UNIX_EPOCH,
     };
-    View { issue: Some(issue), ..view(bound_as, found) }
+    View { secret: Some(issue), ..view(bound_as, found) }
 }
 
 /// Covers LC-32. Another client may have created it in the same minutes, and may know its secret.
@@ -229,19 +229,19 @@ fn an_object_of_an_interrupted_create_is_never_deleted_as_its_secret_is_lost() {
         once(BoundAs::Managed, found, held)
     };
     let holds = |id: &str| Held::Own(Reserved { id: Some(id.into()), ..Reserved::default() });
-    assert_eq!(word(&step(&[], true, Held::Absent)), "forget");
+    assert_eq!(word(&step(&[], true, Held::Absent)), "dropintent");
     for held in [holds("1"), holds("0"), Held::Own(Reserved::default()), Held::Absent, Held::Foreign] {
         let lost = step(&["1"], true, held.clone());
-        assert_eq!(word(&lost), r#"bind("1")"#, "{held:?}");
-        assert_eq!(word(&View { observe: true, ..lost.clone() }), r#"bind("1")"#, "{held:?}");
-        assert_eq!(word(&View { deleting: true, ..lost }), r#"bind("1")"#, "{held:?}");
+        assert_eq!(word(&lost), r#"bindcreated("1")"#, "{held:?}");
+        assert_eq!(word(&View { observe: true, ..lost.clone() }), r#"bindcreated("1")"#, "{held:?}");
+        assert_eq!(word(&View { deleting: true, ..lost }), r#"bindcreated("1")"#, "{held:?}");
     }
-    assert_eq!(word(&step(&["1", "2"], true, holds("2"))), r#"bind("2")"#);
+    assert_eq!(word(&step(&["1", "2"], true, holds("2"))), r#"bindcreated("2")"#);
     for (hits, in_time) in [(&["1"][..], false), (&["1", "2"], true)] {
         let undecided = step(hits, in_time, Held::Absent);
         assert_eq!(word(&undecided), "refuse CreateResultUnknown", "{hits:?}");
         assert!(refusal(&undecided).contains("remove spec.secretName"), "{}", refusal(&undecided));
-        assert_eq!(word(&View { asked: Some("1"), ..undecided }), "forget", "a user knows it");
+        assert_eq!(word(&View { spec_id: Some("1"), ..undecided }), "dropintent", "a user knows it");
     }
 }
 
@@ -271,12 +271,12 @@ fn an_object_whose_secret_is_lost_is_managed_and_says_so() {
 #[test]
 fn an_object_that_is_there_is_not_adopted_while_the_spec_names_a_place_for_its_secret() {
     for adoption in [AdoptionPolicy::Never, AdoptionPolicy::IfOwned, AdoptionPolicy::IfExists] {
-        for bound_as in [BoundAs::Nothing, BoundAs::Asked, BoundAs::Observed] {
+        for bound_as in [BoundAs::Nothing, BoundAs::NamedBySpec, BoundAs::Observed] {
             let found = Found::Foreign(seen(Phase::Ready));
             let there = View { adoption, ..once(bound_as, found, Held::Absent) };
             assert_eq!(word(&there), "refuse AlreadyExists", "{adoption:?} {bound_as:?}");
             assert!(refusal(&there).contains("spec.adoptionPolicy to Required"), "{}", refusal(&there));
-            let without = View { issue: None, adoption: AdoptionPolicy::Required, ..there };
+            let without = View { secret: None, adoption: AdoptionPolicy::Required, ..there };
             assert_eq!(word(&without), "adopt", "{bound_as:?}");
         }
     }
@@ -295,7 +295,7 @@ fn what_is_absent_and_only_observed_is_a_plan() {
         let required = with(bound_as, &|v| v.adoption = AdoptionPolicy::Required);
         assert_eq!(required, "plan ExternalResourceMissing", "{bound_as:?}");
     }
-    assert_eq!(with(BoundAs::Asked, &|_| {}), "plan ExternalResourceMissing");
+    assert_eq!(with(BoundAs::NamedBySpec, &|_| {}), "plan ExternalResourceMissing");
     for bound_as in [BoundAs::Observed, BoundAs::Managed] {
         assert_eq!(with(bound_as, &|v| v.data_bearing = true), "plan ExternalResourceMissing");
         assert_eq!(with(bound_as, &|v| v.found = &Found::Nothing { settled: false }), "wait Progressing");
@@ -308,7 +308,7 @@ fn what_is_absent_and_only_observed_is_a_plan() {
 
 /// Covers LC-03, LC-18.
 #[test]
-fn who_observes_needs_no_permission_and_gets_none_by_it() {
+fn an_observed_object_needs_no_permission_and_gives_none() {
     let it = seen(Phase::Ready);
     for adoption in [AdoptionPolicy::Never, AdoptionPolicy::IfOwned, AdoptionPolicy::IfExists] {
         let observe =
@@ -318,7 +318,7 @@ fn who_observes_needs_no_permission_and_gets_none_by_it() {
         let allowed = adoption == AdoptionPolicy::IfExists;
         assert_eq!(managed, if allowed { "adopt" } else { "refuse AlreadyExists" }, "{adoption:?}");
     }
-    let asked = View { asked: Some("1"), ..view(BoundAs::Observed, Found::Foreign(it.clone())) };
+    let asked = View { spec_id: Some("1"), ..view(BoundAs::Observed, Found::Foreign(it.clone())) };
     assert_eq!(word(&asked), "adopt");
     let marked = view(BoundAs::Observed, Found::Ours(it.clone()));
     assert_eq!(word(&marked), "adopt");
@@ -328,7 +328,7 @@ fn who_observes_needs_no_permission_and_gets_none_by_it() {
 
 /// Covers LC-19.
 #[test]
-fn what_failed_is_tried_again_when_somebody_asks_and_says_what_else_helps() {
+fn a_failed_object_is_retried_on_request_and_its_message_names_other_ways() {
     let failed = seen(Phase::Failed("no such bucket".into()));
     let again = || vec!["aws_region".to_owned()];
     let v = View { again: again(), ..view(BoundAs::Managed, Found::Ours(failed.clone())) };
@@ -368,7 +368,7 @@ fn a_message_about_a_fixed_field_says_the_value_that_the_account_has() {
 }
 
 #[test]
-fn a_strangers_object_is_taken_over_only_by_permission() {
+fn a_foreign_object_is_adopted_only_with_permission() {
     let it = seen(Phase::Ready);
     for (adoption, stranger, marked, asked) in [
         (AdoptionPolicy::Never, "refuse AlreadyExists", "refuse AlreadyExists", "refuse AlreadyExists"),
@@ -379,7 +379,7 @@ fn a_strangers_object_is_taken_over_only_by_permission() {
         let with = |bound_as, found| word(&View { adoption, ..view(bound_as, found) });
         assert_eq!(with(BoundAs::Nothing, Found::Foreign(it.clone())), stranger, "{adoption:?}");
         assert_eq!(with(BoundAs::Nothing, Found::Ours(it.clone())), marked, "{adoption:?}");
-        assert_eq!(with(BoundAs::Asked, Found::Foreign(it.clone())), asked, "{adoption:?}");
+        assert_eq!(with(BoundAs::NamedBySpec, Found::Foreign(it.clone())), asked, "{adoption:?}");
         assert_eq!(
             with(BoundAs::Managed, Found::Foreign(it.clone())),
             "refuse AlreadyExists",
@@ -391,7 +391,7 @@ fn a_strangers_object_is_taken_over_only_by_permission() {
 }
 
 #[test]
-fn what_is_ours_is_changed_where_it_may_be() {
+fn an_owned_object_is_changed_only_in_fields_that_may_change() {
     let ready = seen(Phase::Ready);
     let now = [change("a.x", When::Now), change("a.y", When::Now), change("b", When::Never("no".into()))];
     let never = [change("b", When::Never("no".into()))];
@@ -451,8 +451,11 @@ fn what_nothing_manages_is_taken_up_without_permission_and_what_is_set_is_not() 
                 assert_eq!(word(&observed), "adopt", "{adoption:?} {bound_as:?}");
             }
         }
-        let asked =
-            |adoption| View { standing, adoption, ..view(BoundAs::Asked, Found::Foreign(vacant.clone())) };
+        let asked = |adoption| View {
+            standing,
+            adoption,
+            ..view(BoundAs::NamedBySpec, Found::Foreign(vacant.clone()))
+        };
         assert_eq!(word(&asked(AdoptionPolicy::IfOwned)), "adopt", "the spec names it");
         assert_eq!(word(&asked(AdoptionPolicy::Never)), "refuse AlreadyExists");
         let unlike = View { standing, ..view(BoundAs::Managed, Found::Foreign(vacant.clone())) };
@@ -478,8 +481,8 @@ fn what_is_always_there_is_compared_in_each_state_and_deleted_by_being_put_back(
 }
 
 #[test]
-fn what_is_always_there_is_missing_only_with_what_it_belongs_to() {
-    for bound_as in [BoundAs::Nothing, BoundAs::Asked, BoundAs::Observed, BoundAs::Managed] {
+fn a_standing_object_is_missing_only_together_with_its_parent() {
+    for bound_as in [BoundAs::Nothing, BoundAs::NamedBySpec, BoundAs::Observed, BoundAs::Managed] {
         let gone = View { standing: true, ..view(bound_as, Found::Nothing { settled: true }) };
         assert_eq!(word(&gone), "refuse ExternalResourceMissing", "{bound_as:?}");
         assert!(refusal(&gone).contains("what it belongs to"), "{}", refusal(&gone));
@@ -531,7 +534,7 @@ fn a_deletion_deletes_only_what_is_proven_ours_and_releases_only_what_is_proven_
     assert_eq!(with(BoundAs::Managed, ours(), &|v| v.delete_outside = false), "release Retained");
     assert_eq!(with(BoundAs::Managed, ours(), &|v| v.protected = true), "refuse DeletionProtected");
     assert_eq!(with(BoundAs::Nothing, ours(), &|_| {}), "release NeverCreated");
-    assert_eq!(with(BoundAs::Asked, ours(), &|_| {}), "release NeverCreated");
+    assert_eq!(with(BoundAs::NamedBySpec, ours(), &|_| {}), "release NeverCreated");
 }
 
 #[test]
@@ -607,7 +610,10 @@ fn a_fixed_reference_is_named_by_what_it_must_mean() {
     let changes = [change("network_id", When::Never("it stays".into()))];
     let ours = view(BoundAs::Managed, Found::Ours(it));
     let text = refusal(&View { changes: &changes, immutable: FIXED, ..ours });
-    assert!(text.contains("spec.networkRef: it stays: let it mean \"n-1\", as the account has it"), "{text}");
+    assert!(
+        text.contains("spec.networkRef: it stays: let it refer to \"n-1\", as the account has it"),
+        "{text}"
+    );
 }
 
 #[test]
@@ -632,9 +638,9 @@ fn only_a_step_that_writes_to_the_account_or_binds_to_it_needs_a_fresh_read() {
     }
     for step in [
         Step::Release(Released::Gone),
-        Step::Bind("1".into()),
-        Step::Forget,
-        Step::WaitOut { after: Duration::ZERO, message: text() },
+        Step::BindCreated("1".into()),
+        Step::DropIntent,
+        Step::DecideLater { after: Duration::ZERO, message: text() },
         wait(Reason::Deleting, text()),
         refuse(Reason::Ambiguous, text()),
         plan(Reason::WouldBeCreated, text()),

@@ -3,7 +3,7 @@
 
 use serde_json::Value;
 
-use super::issue::Issue;
+use super::secret::IssuedSecret;
 use super::step::View;
 use crate::engine::crd::{camel, shorten};
 use crate::engine::kind::{Immutable, Part, Reference};
@@ -52,12 +52,12 @@ pub fn restore_first(view: &View<'_>) -> String {
 }
 
 /// What to do about an object whose secret is lost: only another object would have another one.
-pub fn lost_for_good(view: &View<'_>, issue: &Issue) -> String {
+pub fn lost_for_good(view: &View<'_>, secret: &IssuedSecret) -> String {
     format!(
         "the Secret {} does not hold the secret of {} as the operator wrote it, and Databricks shows a secret only once: if another Secret \
          holds it, write the name of that one in spec.secretName again; {}: the new one has another id and another secret; or, to manage it \
          without its secret, remove spec.secretName and set spec.adoptionPolicy to Required",
-        issue.output.secret_name,
+        secret.output.secret_name,
         view.called,
         start_over(view)
     )
@@ -69,7 +69,7 @@ pub fn write_back(field: &str, value: &Value) -> String {
     match value {
         Value::Null => "remove the field, as the account has no value for it".into(),
         _ if field.ends_with("Ref") || field.ends_with("Refs") => {
-            format!("let it mean {text}, as the account has it")
+            format!("let it refer to {text}, as the account has it")
         }
         _ => format!("write {text}, as the account has it"),
     }

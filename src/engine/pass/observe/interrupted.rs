@@ -15,7 +15,7 @@ use crate::engine::account::Rows;
 use crate::engine::crd::{Intent, age};
 use crate::engine::error::Result;
 use crate::engine::kind::{Key, Ownership, Seen};
-use crate::engine::pass::look::{Found, Interrupted};
+use crate::engine::pass::reading::{Found, Interrupted};
 
 /// How far the clocks of the account and of this machine may differ.
 const SKEW: Duration = Duration::from_secs(300);
@@ -34,7 +34,7 @@ impl Observer<'_> {
         // The LIST must have begun once the create was that old; creates that were interrupted together share one.
         let not_before = self.not_before.max(recent(CREATE_FRESH.min(past_wait)));
         let all = |rows: &Rows<'_>| rows.all().cloned().collect::<Vec<_>>();
-        let listed = self.snapshots.look(self.driver, self.reader, &key.within, not_before, all).await?;
+        let listed = self.snapshots.read(self.driver, self.reader, &key.within, not_before, all).await?;
         // The LIST may have waited for the account.
         let age = age + asked.elapsed();
         let (mut hits, mut in_time) = (vec![], true);

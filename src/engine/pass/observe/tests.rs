@@ -15,7 +15,7 @@ use crate::engine::crd::{AdoptionPolicy, External};
 use crate::engine::kind::{Lifecycle, Ownership};
 use crate::engine::memory::{Claim, Claims, Rank, Remembered};
 use crate::engine::pass::fake::{Fake, reader, seen};
-use crate::engine::pass::look::Interrupted;
+use crate::engine::pass::reading::Interrupted;
 
 const MARK: &str = "here/ns/it";
 const NOW: i64 = 1_000_000;
@@ -116,7 +116,7 @@ fn intent(sent: i64, before: &[&str]) -> Option<Intent> {
 }
 
 impl World {
-    async fn look(&self, freshness: Freshness) -> Result<Look> {
+    async fn look(&self, freshness: Freshness) -> Result<Reading> {
         let (who, rank, reader) = (who("it"), Rank { created: 5, uid: "uid".into() }, reader());
         let observer = Observer {
             driver: self.fake,

@@ -23,7 +23,7 @@ async fn what_is_only_observed_is_shown_and_left_alone() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_is_there_already_is_adopted_only_by_a_users_word_and_stays_on_deletion() {
+async fn an_existing_object_is_adopted_only_if_the_spec_allows_it_and_stays_on_deletion() {
     for (policy, ready) in [("IfOwned", false), ("Never", false), ("IfExists", true), ("Required", true)] {
         let world = world();
         let mut there = seen("1", "a", None);
@@ -116,7 +116,7 @@ async fn what_was_only_observed_needs_permission_to_be_managed() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_mark_of_another_installation_says_how_to_take_over() {
+async fn the_message_about_the_mark_of_another_installation_says_how_to_adopt() {
     for (mark, advice) in [("there/ns/it", true), ("there/ns/other", false)] {
         let world = world_of(Fake::new(Lifecycle::Object, Ownership::Marker), |_| {});
         world.fake.put(seen("1", "a", Some(mark)));

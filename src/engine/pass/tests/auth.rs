@@ -129,7 +129,7 @@ async fn an_object_of_another_namespace_holds_a_databricks_auth_only_with_an_obj
         let world = with_auth(json!({}));
         world.reconcile_auth().await;
         let there = ObjectName { namespace: "there".into(), ..named("it") };
-        world.engine.memory.wake.refer(&there, vec![auth()]);
+        world.engine.memory.triggers.refer(&there, vec![auth()]);
         world.apply(json!({})).api.edit("it", |it| {
             it["metadata"]["namespace"] = json!("there");
             it["metadata"]["finalizers"] = finalizers;
@@ -157,12 +157,12 @@ async fn a_databricks_auth_is_released_when_nothing_uses_it() {
     let world = with_auth(json!({}));
     world.reconcile_auth().await;
     let it = ObjectName { kind: "Fake".into(), namespace: "ns".into(), name: "it".into() };
-    world.engine.memory.wake.refer(&it, vec![auth()]);
+    world.engine.memory.triggers.refer(&it, vec![auth()]);
     world.api.delete("account");
     let status = world.reconcile_auth().await;
     assert_eq!(condition(&status, "DeletionBlocked"), "True DependencyStillInUse");
     assert_eq!(status["dependents"]["count"], 1);
-    world.engine.memory.wake.refer(&it, vec![]);
+    world.engine.memory.triggers.refer(&it, vec![]);
     world.reconcile_auth().await;
     assert!(world.api.get("account").is_none());
 }

@@ -174,7 +174,7 @@ async fn a_rate_limit_and_a_rejected_token_are_shown_to_the_databricks_auth() {
     ];
     for (reason, concerns) in cases {
         let world = World::ready(json!({})).await;
-        let mut checks = world.engine.memory.wake.subscribe("DatabricksAuth", None);
+        let mut checks = world.engine.memory.triggers.subscribe("DatabricksAuth", None);
         tokio::time::advance(seconds(601)).await;
         world.fails(Error::Transient { reason, message: "no".into(), after: None }).reconcile().await;
         assert_eq!(checks.try_recv().is_ok(), concerns, "{reason:?}");

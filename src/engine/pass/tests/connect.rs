@@ -37,7 +37,7 @@ async fn a_databricks_auth_that_connects_shows_where_and_as_whom() {
 async fn a_databricks_auth_shows_a_rate_limit_that_one_of_its_users_met() {
     let account = HttpAccount::start().await;
     let world = connected(&account, json!({})).await;
-    let mut woken = world.engine.memory.wake.subscribe("DatabricksAuth", None);
+    let mut woken = world.engine.memory.triggers.subscribe("DatabricksAuth", None);
     account.refuse(429, "REQUEST_LIMIT_EXCEEDED", "slow down");
     world.apply(json!({"group": "readers"})).reconcile().await;
     assert_eq!(world.condition("Ready"), "False RateLimited");
@@ -51,9 +51,9 @@ async fn a_databricks_auth_shows_a_rate_limit_that_one_of_its_users_met() {
 async fn a_databricks_auth_whose_calls_are_all_rejected_says_so_until_one_is_accepted() {
     let account = HttpAccount::start().await;
     let world = connected(&account, json!({})).await;
-    let mut checks = world.engine.memory.wake.subscribe("DatabricksAuth", None);
-    let mut users = world.engine.memory.wake.subscribe("Fake", None);
-    world.engine.memory.wake.refer(&named("it"), vec![auth()]);
+    let mut checks = world.engine.memory.triggers.subscribe("DatabricksAuth", None);
+    let mut users = world.engine.memory.triggers.subscribe("Fake", None);
+    world.engine.memory.triggers.refer(&named("it"), vec![auth()]);
     for (code, text, reason) in [
         (
             "PERMISSION_DENIED",
@@ -131,8 +131,8 @@ async fn a_databricks_auth_says_if_the_labels_that_it_grants_by_cannot_be_read()
 async fn a_rotated_secret_is_used_at_once_and_triggers_the_users_of_its_databricks_auth() {
     let account = HttpAccount::start().await;
     let world = connected(&account, json!({})).await;
-    let mut users = world.engine.memory.wake.subscribe("Fake", None);
-    world.engine.memory.wake.refer(&named("it"), vec![auth()]);
+    let mut users = world.engine.memory.triggers.subscribe("Fake", None);
+    world.engine.memory.triggers.refer(&named("it"), vec![auth()]);
     world.reconcile_auth().await;
     assert!(users.try_recv().is_err(), "nothing has changed");
     world.api.secret("databricks", json!({"secret": "YW5vdGhlcg=="}));

@@ -65,7 +65,7 @@ async fn an_orphan_of_which_only_the_id_is_known_is_read_and_deleted() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_lost_answer_to_a_create_never_makes_a_second_object() {
+async fn a_lost_response_to_a_create_never_leads_to_a_second_object() {
     let world = world_of(Fake::new(Lifecycle::Object, Ownership::RecordedId), |s| {
         s.quarantine = Duration::from_secs(60)
     });
@@ -88,7 +88,7 @@ async fn a_lost_answer_to_a_create_never_makes_a_second_object() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_create_that_was_interrupted_before_it_was_sent_is_made() {
+async fn a_create_that_was_interrupted_before_it_was_sent_is_sent_later() {
     let world = world();
     world.apply(json!({})).reconcile().await;
     world.fake.take("id-a");
@@ -231,7 +231,7 @@ async fn what_exists_although_no_list_shows_it_is_read_again_before_that_is_said
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_went_away_outside_is_created_again_once_that_is_sure() {
+async fn an_object_that_was_deleted_outside_is_created_again_once_that_is_certain() {
     let world = World::ready(json!({})).await;
     world.api.edit("it", |it| it["status"]["external"]["createdAt"] = json!("2026-01-01T00:00:00Z"));
     world.fake.take("id-a");

@@ -5,7 +5,7 @@ use super::*;
 impl World {
     /// An object that used another one was deleted, and stays in the account.
     fn stays_and_uses(&self, user: &str, used: &str) {
-        let wake = &self.engine.memory.wake;
+        let wake = &self.engine.memory.triggers;
         wake.refer(&named(user), vec![named(used)]);
         wake.retain(&named(user), vec![named(used)]);
         wake.refer(&named(user), vec![]);
@@ -42,7 +42,7 @@ async fn a_deletion_is_held_by_whatever_says_so() {
             |w| {
                 let it = ObjectName { kind: "Fake".into(), namespace: "ns".into(), name: "it".into() };
                 let other = ObjectName { name: "other".into(), ..it.clone() };
-                w.engine.memory.wake.refer(&other, vec![it]);
+                w.engine.memory.triggers.refer(&other, vec![it]);
             },
             "True DependencyStillInUse",
         ),
@@ -136,7 +136,7 @@ async fn an_object_keeps_what_it_uses_once_it_was_released_and_stays() {
     ];
     for (case, happens, keeps) in cases {
         let world = World::ready(json!({})).await;
-        let wake = &world.engine.memory.wake;
+        let wake = &world.engine.memory.triggers;
         wake.refer(&named("it"), vec![named("parent")]);
         happens(&world).await;
         if world.api.get("it").unwrap().metadata.deletion_timestamp.is_none() {

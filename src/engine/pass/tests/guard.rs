@@ -104,7 +104,7 @@ async fn a_guard_waits_until_reads_show_what_was_just_done_to_others() {
         assert_eq!(world.changes(), NOTHING, "{at} {done}");
         assert_eq!(world.judged(), [], "{at} {done}");
         let message = world.message("Ready");
-        let says = format!("the account does not show yet what was just {done}: ");
+        let says = format!("no read shows yet what was just {done}: ");
         assert!(message.starts_with(&says), "{at} {done}: {message}");
         // When reads cannot lag any longer, whatever they show is true.
         tokio::time::advance(LAG).await;

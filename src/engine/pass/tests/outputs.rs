@@ -245,7 +245,7 @@ async fn a_foreign_config_map_is_watched_only_while_the_spec_names_it() {
         // Until its watch has seen it.
         tokio::time::sleep(seconds(60)).await;
         world.apply(more).settle().await;
-        let mut triggers = world.engine.memory.wake.subscribe("Fake", None);
+        let mut triggers = world.engine.memory.triggers.subscribe("Fake", None);
         world.api.remove(OUT);
         tokio::time::sleep(seconds(60)).await;
         assert_eq!(triggers.next().now_or_never().is_some(), woken);

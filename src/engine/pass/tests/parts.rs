@@ -30,14 +30,14 @@ fn refusal_by_it(status: &Value) -> bool {
 
 /// Covers LC-02.
 #[tokio::test(start_paused = true)]
-async fn who_shares_a_part_waits_until_the_object_that_has_all_of_it_gives_it_up() {
+async fn an_object_that_shares_a_part_waits_until_the_holder_of_the_whole_part_gives_it_up() {
     for (end, written) in [
         (json!({"value": "v"}), &["PATCH id-a value", "POST of other"][..]),
         (json!({"value": "all of x", "managementPolicy": "Observe"}), &["POST of other"][..]),
     ] {
         let world = World::ready(json!({"value": "all of x"})).await;
         assert_eq!(world.status()["parts"], json!([{"what": "x"}]));
-        let mut woken = world.engine.memory.wake.subscribe("Fake", None);
+        let mut woken = world.engine.memory.triggers.subscribe("Fake", None);
         let other = world.shares("other", json!({})).await;
         let text = refusal(&other);
         assert!(text.starts_with("Fake ns/it manages x") && text.ends_with("change spec.value"), "{text}");

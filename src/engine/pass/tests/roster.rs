@@ -141,7 +141,7 @@ async fn what_another_object_is_for_stays_and_has_its_whole_time_once_that_is_go
         happens(&world);
         world.long_ago().settle().await.pass(700).await;
         assert_eq!(world.changes(), NOTHING, "{case}");
-        let kept = "Fake ns/other is for it: it stays until that object manages it, or is deleted";
+        let kept = "Fake ns/other names it too: the access stays until that object manages it, or is deleted";
         assert_eq!(world.unlisted(), [("/ada".into(), kept.into())], "{case}");
 
         world.api.remove("other");

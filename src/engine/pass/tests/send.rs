@@ -75,7 +75,7 @@ async fn what_cannot_be_created_again_as_its_parent_is_gone_too_may_be_deleted()
 #[tokio::test(start_paused = true)]
 async fn of_two_objects_that_exchange_their_names_one_steps_aside() {
     let world = exchanging().await;
-    let mut woken = world.engine.memory.wake.subscribe("Fake", None);
+    let mut woken = world.engine.memory.triggers.subscribe("Fake", None);
     world.reconcile().await;
     assert_eq!(world.changes(), ["PATCH id-a name"]);
     assert_eq!(world.condition("Ready"), "False AlreadyExists");
@@ -109,7 +109,7 @@ async fn an_object_that_stepped_aside_gets_its_name_as_soon_as_a_read_shows_that
 }
 
 #[tokio::test(start_paused = true)]
-async fn nobody_steps_aside_for_a_name_that_is_not_given_up() {
+async fn no_object_steps_aside_for_a_name_that_is_not_given_up() {
     // Another user's object has the name: stepping aside would only lose the one that this object has.
     let world = world_of(Fake::with(|fake| fake.steps_aside = true), |_| {});
     world.apply(json!({})).settle().await;
@@ -387,7 +387,7 @@ async fn a_name_that_is_freed_while_its_refusal_is_on_the_way_is_tried_again() {
         tokio::time::sleep(Duration::from_secs(5)).await;
         let who = |name: &str| ObjectName { kind: "Fake".into(), namespace: "ns".into(), name: name.into() };
         let had = Key { within: String::new(), name: "b".into() };
-        world.engine.memory.claims.name_freed("account", &who("other"), &had).len()
+        world.engine.memory.taken_names.freed("account", &who("other"), &had).len()
     };
     let (_, freed) = tokio::join!(world.reconcile(), meanwhile);
     assert_eq!(freed, 1);

@@ -19,7 +19,7 @@ fn request(world: &World, token: &str) {
 
 /// Reconciles the DatabricksAuth, and once more when a count has ended with news; returns the entry that it shows then.
 async fn counted(world: &World) -> Value {
-    let mut woken = world.engine.memory.wake.subscribe("DatabricksAuth", None);
+    let mut woken = world.engine.memory.triggers.subscribe("DatabricksAuth", None);
     world.reconcile_auth().await;
     assert_eq!(woken.next().await, Some(auth()));
     world.reconcile_auth().await["unmanaged"][0].clone()

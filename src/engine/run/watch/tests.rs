@@ -16,7 +16,7 @@ use crate::engine::account::Auths;
 use crate::engine::cluster::{Cached, Cluster, Events, Objects, Stores};
 use crate::engine::crd::HeldPart;
 use crate::engine::kind::Permit;
-use crate::engine::memory::{Claim, Memory, Rank, Wake};
+use crate::engine::memory::{Claim, Memory, Rank, Triggers};
 use crate::engine::meter::Meter;
 use crate::engine::pass::fake::cluster::ApiServer;
 use crate::engine::pass::fake::{Fake, settings};
@@ -39,7 +39,7 @@ fn resource(kind: &str) -> ApiResource {
 
 impl Watch {
     fn start() -> Watch {
-        let (fake, (_, kube), wake) = (Fake::upsert(), ApiServer::start(), Arc::new(Wake::default()));
+        let (fake, (_, kube), wake) = (Fake::upsert(), ApiServer::start(), Arc::new(Triggers::default()));
         let woken = ["Fake", AUTH_KIND].map(|kind| wake.subscribe(kind, None));
         let [objects, auths] = ["Fake", AUTH_KIND].map(|kind| Writer::<Cached>::new(resource(kind)));
         let stores = [(resource("Fake"), objects.as_reader()), (resource(AUTH_KIND), auths.as_reader())];

@@ -6,7 +6,7 @@ use super::*;
 #[test]
 fn what_is_refused_is_tried_again_in_growing_steps() {
     let delay = |error: Error, refusals| {
-        let pass = Circumstances { refusals, confirmed: refusals > 2, chance: 0.0, ..pass(1) };
+        let pass = Circumstances { refusals, refusal_is_final: refusals > 2, chance: 0.0, ..pass(1) };
         after(AnyStatus::default(), &Outcome::Failed(error), &pass).requeue.unwrap().as_secs()
     };
     let delays = |error: &dyn Fn() -> Error| [0, 1, 2, 3, 20].map(|n| delay(error(), n));

@@ -122,7 +122,7 @@ async fn only_an_upsert_that_is_missing_from_a_shared_list_is_read_again_before_
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_upsert_that_means_another_object_now_is_read_where_it_was_made() {
+async fn an_upsert_whose_spec_means_another_object_is_read_under_its_own_parent() {
     boot().await;
     let bound = Bound { external: external("parent/old", None), ..Bound::default() };
     let mut world = World { bound, ..upsert() };

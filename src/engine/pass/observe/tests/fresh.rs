@@ -73,7 +73,7 @@ async fn of_several_that_are_deleted_the_last_reads_for_all() {
     assert_eq!(world.fake.calls(), [""; 0]);
     advance(Duration::from_millis(10)).await;
     assert_eq!(world.snapshots.turn(world.fake, "", later, &who("last")).await, None);
-    world.snapshots.look(world.fake, &reader(), "", later, |_| ()).await.unwrap();
+    world.snapshots.read(world.fake, &reader(), "", later, |_| ()).await.unwrap();
     assert_eq!(world.snapshots.take_served(), [who("it")]);
     assert_eq!(world.found().await, Found::Nothing { settled: true });
     assert_eq!(world.fake.calls(), ["LIST "]);

@@ -81,7 +81,7 @@ async fn the_name_that_was_last_seen_is_recognised_and_any_other_is_not() {
 #[tokio::test(start_paused = true)]
 async fn what_the_spec_names_by_id_is_foreign_until_it_is_adopted() {
     boot().await;
-    let world = World { bound: Bound { asked: Some("1".into()), ..Bound::default() }, ..marked() };
+    let world = World { bound: Bound { spec_id: Some("1".into()), ..Bound::default() }, ..marked() };
     world.fake.put(seen("1", "a", Some(MARK)));
     assert!(matches!(world.found().await, Found::Foreign(_)));
 }

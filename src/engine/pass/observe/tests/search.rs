@@ -83,7 +83,7 @@ async fn what_is_found_by_its_name_is_read_by_its_id_before_a_write() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_is_on_its_way_out_keeps_nothing_from_being_created() {
+async fn an_object_that_is_being_deleted_does_not_prevent_a_create() {
     boot().await;
     let world = unmarked();
     let mut leaving = seen("1", "a", None);
@@ -106,7 +106,7 @@ async fn an_announced_upsert_finds_its_own_row_after_a_crash() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_deleted_object_without_a_record_made_nothing() {
+async fn a_deleted_object_without_a_record_created_nothing() {
     boot().await;
     let world = World { deleting: true, ..unmarked() };
     assert_eq!(world.found().await, Found::Nothing { settled: true });

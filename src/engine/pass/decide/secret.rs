@@ -16,11 +16,11 @@ use crate::engine::kind::{Output, Seen};
 
 /// What is known of a secret and of the Kubernetes Secret that it is in.
 #[derive(Clone, Debug)]
-pub struct Issue {
+pub struct IssuedSecret {
     /// Where it goes, and how it is replaced.
     pub output: Output,
     /// It has no successor: it came with its object, and lasts as long as that.
-    pub once: bool,
+    pub without_successor: bool,
     /// The Kubernetes Secret; none if it was not read, as nothing depends on it.
     pub held: Option<Held>,
     /// Secrets that were replaced, the oldest first.
@@ -60,7 +60,7 @@ const MOST_RETIRED: usize = 1;
 /// Something may take the value away each time: the account is asked for another secret this often.
 const REFILL: Duration = Duration::from_secs(60);
 
-impl Issue {
+impl IssuedSecret {
     /// Whether the Kubernetes Secret holds the secret with this id.
     pub fn holds(&self, id: &str) -> bool {
         matches!(&self.held, Some(Held::Own(held)) if held.id.as_deref() == Some(id))
@@ -69,7 +69,7 @@ impl Issue {
     /// What is to be done about a secret that exists.
     pub fn task(&self, seen: &Seen) -> Task {
         let lost = self.held.is_some() && !self.holds(&seen.id);
-        if self.once {
+        if self.without_successor {
             return if lost { Task::LostForGood } else { Task::None };
         }
         let full = self.retired.len() >= MOST_RETIRED;
@@ -154,14 +154,14 @@ mod tests {
         Some(Held::Own(Reserved { id, renewal, ..Reserved::default() }))
     }
 
-    fn issue(now: i64, held: Option<Held>, retired: &[(&str, i64)]) -> Issue {
+    fn issue(now: i64, held: Option<Held>, retired: &[(&str, i64)]) -> IssuedSecret {
         let retired = retired.iter().map(|(id, since)| Retired { id: (*id).into(), since: Time(at(*since)) });
         let overlap = Duration::from_secs(OVERLAP.unsigned_abs());
         let output = Output { overlap, renewal: Some("a".into()), ..Output::default() };
         let created = Some(at(0));
-        Issue {
+        IssuedSecret {
             output,
-            once: false,
+            without_successor: false,
             held,
             retired: retired.collect(),
             refilled: None,
@@ -203,7 +203,7 @@ mod tests {
     /// Covers LC-32.
     #[test]
     fn a_secret_that_has_no_successor_is_never_replaced() {
-        let once = |held| Issue { once: true, ..issue(6_000, held, &[]) }.task(&seen());
+        let once = |held| IssuedSecret { without_successor: true, ..issue(6_000, held, &[]) }.task(&seen());
         assert_eq!(once(holding("now", None)), Task::None, "neither by its age nor by a renewal");
         for held in [Held::Absent, Held::Foreign, Held::Own(Reserved::default())] {
             assert_eq!(once(Some(held.clone())), Task::LostForGood, "{held:?}");
@@ -249,7 +249,7 @@ mod tests {
             let about = About { created: Some(0), expires: Some(LIFE), ..About::default() };
             let seen = Seen { about, ..seen() };
             let replaced = (0..LIFE).find(|now| {
-                let issue = Issue { now: at(*now), ..ahead_by.clone() };
+                let issue = IssuedSecret { now: at(*now), ..ahead_by.clone() };
                 assert_eq!(issue.due_in(&seen) == Some(Duration::ZERO), issue.task(&seen) == Task::Replace);
                 issue.task(&seen) == Task::Replace
             });

@@ -56,8 +56,8 @@ fn drifted_since(conditions: &Conditions) -> Option<Timestamp> {
 
 /// Writes the gauges.
 pub fn encode(kinds: &[(&str, &Longest)], to: &mut DescriptorEncoder) -> fmt::Result {
-    let help = "Age of the longest-running transition to Ready; without objects that are suspended, stalled, held in their \
-                deletion or waiting for an approval";
+    let help = "For how long the object that waits longest has not been Ready; without objects that are suspended, stalled, held in \
+                their deletion or waiting for an approval";
     let mut not_ready = gauge(to, "not_ready_oldest_seconds", help)?;
     for (kind, longest) in kinds {
         not_ready.encode_family(&[("kind", *kind)])?.encode_gauge(&longest.not_ready.as_secs_f64())?;

@@ -8,9 +8,9 @@ use tokio::time::Instant;
 
 use super::bound::{BoundAs, marked_elsewhere};
 use super::decide::{Step, View, decide, fields_now};
-use super::lag::unconfirmed;
-use super::look::{Freshness, Look};
 use super::observe::Observer;
+use super::operation::unconfirmed;
+use super::reading::{Freshness, Reading};
 use super::work::{Target, Work};
 use crate::clock;
 use crate::engine::crd::{Operation, Reason};
@@ -31,7 +31,7 @@ pub struct Decision {
 
 impl Work<'_> {
     /// Hop 7.
-    pub async fn observe(&self, target: &Target, freshness: Freshness) -> Result<Look> {
+    pub async fn observe(&self, target: &Target, freshness: Freshness) -> Result<Reading> {
         let (bound, marker, uid) = (self.bound(), self.marker(), self.subject.uid());
         let operation = self.subject.status.as_ref().is_ok_and(|status| status.operation.is_some());
         let (settings, requested_at) = (&self.engine.settings, self.subject.requested_at(self.engine));
@@ -47,17 +47,22 @@ impl Work<'_> {
             deleting: self.subject.deleting(),
             operation,
             not_before: self.not_before(requested_at),
-            requested_at: requested_at.filter(|_| self.subject.settled().unwrap_or(false)),
+            requested_at: requested_at.filter(|_| self.subject.is_carried_out().unwrap_or(false)),
             lag: self.lag(),
             quarantine: settings.quarantine,
             absence: settings.absence,
             now: clock::now(),
         };
-        let look = observer.observe(freshness).await;
+        let reading = observer.observe(freshness).await;
         // What was read now may serve others that wait for their turn.
-        target.session().snapshots.take_served().iter().for_each(|who| self.engine.memory.wake.wake(who));
-        let look = look?;
-        Ok(Look { output_secret: self.read_output_secret().await?, ..look })
+        target
+            .session()
+            .snapshots
+            .take_served()
+            .iter()
+            .for_each(|who| self.engine.memory.triggers.trigger(who));
+        let reading = reading?;
+        Ok(Reading { output_secret: self.read_output_secret().await?, ..reading })
     }
 
     /// A reading must be no older than a resync interval, nor than a change whose result is unknown; a request for a reconcile asks for a
@@ -72,14 +77,14 @@ impl Work<'_> {
     }
 
     /// Hop 8: what to do.
-    pub fn decide(&self, target: &Target, look: &Look) -> Result<Decision> {
+    pub fn decide(&self, target: &Target, reading: &Reading) -> Result<Decision> {
         let operation = self.subject.status()?.operation.as_ref();
-        let aside = operation.is_some() && self.stepped_aside(target, look)?;
+        let aside = operation.is_some() && self.stepped_aside(target, reading)?;
         let operation = operation.filter(|_| !aside);
-        let changes = self.changes(target, look, operation)?;
-        let mut step = decide(&self.view(target, look, &changes, operation)?);
+        let changes = self.changes(target, reading, operation)?;
+        let mut step = decide(&self.view(target, reading, &changes, operation)?);
         if let Step::Refuse { reason: Reason::AlreadyExists | Reason::ApiRefused, message } = &mut step
-            && let Some(advice) = look.seen().and_then(|seen| {
+            && let Some(advice) = reading.seen().and_then(|seen| {
                 marked_elsewhere(&self.engine.settings.installation, &self.subject.who, seen)
             })
         {
@@ -89,17 +94,22 @@ impl Work<'_> {
     }
 
     /// Hop 8 for the response to our own change, which is one more reading. It was sent a moment ago, so it is not sent again.
-    pub fn decide_on_response(&self, target: &Target, look: &Look) -> Result<Decision> {
+    pub fn decide_on_response(&self, target: &Target, reading: &Reading) -> Result<Decision> {
         let operation = self.subject.status()?.operation.as_ref();
-        let changes = self.changes(target, look, operation)?;
-        let view = self.view(target, look, &changes, operation)?;
+        let changes = self.changes(target, reading, operation)?;
+        let view = self.view(target, reading, &changes, operation)?;
         let step = decide(&View { resend: false, requested: false, ..view });
         Ok(Decision { step, changes, aside: false })
     }
 
     /// What differs between the desired and the observed state.
-    fn changes(&self, target: &Target, look: &Look, operation: Option<&Operation>) -> Result<Vec<Change>> {
-        let (Some(want), Some(seen)) = (&target.want, look.seen()) else { return Ok(vec![]) };
+    fn changes(
+        &self,
+        target: &Target,
+        reading: &Reading,
+        operation: Option<&Operation>,
+    ) -> Result<Vec<Change>> {
+        let (Some(want), Some(seen)) = (&target.want, reading.seen()) else { return Ok(vec![]) };
         let mut changes = self.driver.changes(want, seen)?;
         if let Some(sent) = operation.filter(|_| !self.read_only()) {
             let generation = self.subject.object.metadata.generation.unwrap_or_default();
@@ -113,11 +123,11 @@ impl Work<'_> {
     fn view<'a>(
         &'a self,
         target: &Target,
-        look: &'a Look,
+        reading: &'a Reading,
         changes: &'a [Change],
         operation: Option<&Operation>,
     ) -> Result<View<'a>> {
-        let again = match (&target.want, look.seen()) {
+        let again = match (&target.want, reading.seen()) {
             (Some(want), Some(seen)) if matches!(seen.about.phase, Phase::Failed(_)) => {
                 self.driver.again(want, seen)?.into_iter().map(str::to_owned).collect()
             }
@@ -138,16 +148,16 @@ impl Work<'_> {
             standing: traits.lifecycle == Lifecycle::Standing,
             bound_as: bound.bound_as(),
             copied: bound.copied(),
-            found: &look.found,
+            found: &reading.found,
             changes,
-            asked: self.management.external_id.as_deref(),
+            spec_id: self.management.external_id.as_deref(),
             requested,
             again,
             spec: &self.subject.object.data["spec"],
             immutable: traits.immutable,
             references: traits.references,
-            left_behind: look.seen().map(|seen| self.left_behind(want, seen)).transpose()?.flatten(),
-            issue: self.issue(look)?,
+            left_behind: reading.seen().map(|seen| self.left_behind(want, seen)).transpose()?.flatten(),
+            secret: self.issued_secret(reading)?,
             operation: self.running(operation),
             resend: operation.is_some_and(|open| requested || self.may_send_again(open, changes)),
         })
@@ -158,8 +168,8 @@ impl Work<'_> {
         let status = self.subject.status()?;
         let (kind, bound) = (&self.subject.who.kind, status.external.as_ref());
         let id = bound.map(|e| &e.id).or(self.management.external_id.as_ref());
-        let asked = self.bound().bound_as() == BoundAs::Asked;
-        let Some(want) = want.filter(|_| !asked) else {
+        let by_spec = self.bound().bound_as() == BoundAs::NamedBySpec;
+        let Some(want) = want.filter(|_| !by_spec) else {
             return Ok(id.map_or_else(|| kind.clone(), |id| format!("{kind} with the id {id}")));
         };
         let key = self.driver.key(want)?;
@@ -177,8 +187,8 @@ impl Work<'_> {
     /// The word for what was read, if it is what a deletion leaves behind.
     fn left_behind(&self, want: Option<&Value>, seen: &Seen) -> Result<Option<String>> {
         let word = self.driver.left_behind(want, seen)?.map(str::to_owned);
-        let former = self.former().map(|former| self.driver.changes(&former, seen)).transpose()?;
-        let restored = former.is_some_and(|changes| fields_now(&changes).is_empty());
+        let differs = self.state_before().map(|before| self.driver.changes(&before, seen)).transpose()?;
+        let restored = differs.is_some_and(|changes| fields_now(&changes).is_empty());
         let shown = || seen.about.state.clone().unwrap_or_else(|| "its default".into());
         Ok(word.or_else(|| (restored || seen.about.phase == Phase::Vacant).then(shown)))
     }

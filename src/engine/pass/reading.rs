@@ -70,7 +70,7 @@ pub enum Usable {
 
 /// What was found, with its circumstances.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Look {
+pub struct Reading {
     /// What was found.
     pub found: Found,
     /// It rests on a shared LIST, so it must be read again before a write.
@@ -83,15 +83,15 @@ pub struct Look {
     pub output_secret: Option<Held>,
 }
 
-impl Look {
+impl Reading {
     /// One object of ours, as a response to our own write shows it.
-    pub fn from_response(seen: Seen) -> Look {
-        Look::from(Found::Ours(seen))
+    pub fn from_response(seen: Seen) -> Reading {
+        Reading::from(Found::Ours(seen))
     }
 
     /// Read just now, by itself.
-    pub fn from(found: Found) -> Look {
-        Look { found, may_be_stale: false, before: vec![], read_at: None, output_secret: None }
+    pub fn from(found: Found) -> Reading {
+        Reading { found, may_be_stale: false, before: vec![], read_at: None, output_secret: None }
     }
 
     /// The one object that was found.

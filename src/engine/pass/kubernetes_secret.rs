@@ -1,5 +1,5 @@
 //! The Kubernetes Secret that a secret of the account goes to: it is read, reserved before a create, and filled from the response.
-//! [`super::decide`] says when, [`super::create`] in which order; [`super::delete`] deletes former secrets in the account.
+//! [`super::decide`] says when, [`super::create`] in which order; [`super::rotate`] deletes former secrets in the account.
 //!
 //! The object in the account may be the secret itself, or have a secret of its own, see [`Issues`]. Both are reserved and filled alike, and
 //! what a response to our own create names is deleted if its secret cannot be kept: no user ever had that. They differ once a response is
@@ -9,10 +9,11 @@
 //!
 //! No secret is in what is logged, shown or remembered here: it goes from the response into the Secret, and is dropped.
 
+use secrecy::SecretString;
 use tokio::time::Instant;
 
-use super::decide::Issue;
-use super::look::Look;
+use super::decide::IssuedSecret;
+use super::reading::Reading;
 use super::undo::take_back;
 use super::work::{Target, Work};
 use crate::clock;
@@ -24,14 +25,14 @@ use crate::engine::meter::Write;
 
 impl Work<'_> {
     /// Where the secret goes; none for a kind without one, and for an object that is managed without its secret.
-    pub fn output(&self) -> Result<Option<Output>> {
+    pub fn secret_output(&self) -> Result<Option<Output>> {
         match self.driver.traits().issues {
             Issues::Nothing => Ok(None),
             Issues::Secret | Issues::WithSecret => self.driver.output(&self.subject.spec()),
         }
     }
 
-    fn at<'a>(&'a self, output: &'a Output) -> OutputSecret<'a> {
+    fn kubernetes_secret<'a>(&'a self, output: &'a Output) -> OutputSecret<'a> {
         OutputSecret {
             client: self.engine.cluster.objects.client(),
             resource: &self.subject.resource,
@@ -59,7 +60,7 @@ impl Work<'_> {
         let (watches, who) = (self.engine.secrets(), &self.subject.who);
         watches.watch(who, name);
         let Some(output) = output else { return Ok(None) };
-        let held = self.at(&output).read().await?;
+        let held = self.kubernetes_secret(&output).read().await?;
         if let Held::Own(reserved) = &held {
             watches.knows(who, &output.secret_name, reserved.version.clone());
         }
@@ -67,8 +68,8 @@ impl Work<'_> {
     }
 
     /// What is known of the secret, for an object with one. While deleting, the spec may be unreadable.
-    pub fn issue(&self, look: &Look) -> Result<Option<Issue>> {
-        let output = match self.output() {
+    pub fn issued_secret(&self, reading: &Reading) -> Result<Option<IssuedSecret>> {
+        let output = match self.secret_output() {
             Ok(output) => output,
             Err(_) if self.subject.deleting() => None,
             Err(error) => return Err(error),
@@ -76,10 +77,10 @@ impl Work<'_> {
         let is_secret = self.driver.traits().are_secrets();
         // What is a secret has one, whatever the spec says.
         let Some(output) = output.or_else(|| is_secret.then(Output::default)) else { return Ok(None) };
-        Ok(Some(Issue {
+        Ok(Some(IssuedSecret {
             output,
-            once: !is_secret,
-            held: look.output_secret.clone(),
+            without_successor: !is_secret,
+            held: reading.output_secret.clone(),
             retired: self.subject.status()?.retired.clone(),
             refilled: self.remember(|m| m.refilled).map(|at| at.elapsed()),
             renewed: self.remember(|m| m.renewed.clone()),
@@ -90,14 +91,14 @@ impl Work<'_> {
 
     /// Reserves the Kubernetes Secret: before anything is created, it is there, and the object's own.
     pub async fn reserve(&self) -> Result<Option<Reserved>> {
-        let Some(output) = self.output()? else {
+        let Some(output) = self.secret_output()? else {
             if !self.driver.traits().are_secrets() {
                 return Ok(None);
             }
             let text = "spec.secretName is needed to create the secret: set it";
             return Err(Error::terminal(Reason::InvalidSpec, text));
         };
-        let reserved = self.at(&output).reserve().await?;
+        let reserved = self.kubernetes_secret(&output).reserve().await?;
         self.engine.secrets().knows(&self.subject.who, &output.secret_name, reserved.version.clone());
         Ok(Some(reserved))
     }
@@ -105,32 +106,18 @@ impl Work<'_> {
     /// Puts the secret of a response into the Kubernetes Secret. If that fails the secret is lost, so what was created is deleted
     /// at once; if that fails too, or the secret may be in the Kubernetes Secret after all, the intent stays, by which it is found.
     pub async fn keep_secret(&mut self, target: &Target, reserved: Reserved, new: &mut New) -> Result<()> {
-        let Some(output) = self.output()? else { return Ok(()) };
+        let Some(output) = self.secret_output()? else { return Ok(()) };
         let failed = match new.secret.take() {
             None => Error::retry("the response of Databricks to a create holds no secret"),
-            Some(secret) => {
-                let renewal = output.renewal.as_deref();
-                let beside = new.beside.as_ref();
-                let content = Content { id: &new.id, renewal, secret: &secret, beside };
-                let refills = self.has_lost_secret(&reserved);
-                let permit = || self.engine.permit().holds();
-                match self.at(&output).fill(reserved, &content, permit).await {
-                    Ok(version) => {
-                        self.engine.secrets().knows(&self.subject.who, &output.secret_name, version);
-                        self.remember(|m| {
-                            m.refilled = refills.then(Instant::now).or(m.refilled);
-                            m.renewed.clone_from(&output.renewal);
-                        });
-                        return Ok(());
-                    }
-                    Err(NotFilled::Unknown(error)) => {
-                        let text = "it is not known yet whether the Secret holds the new secret";
-                        return Err(Error::Unknown { message: format!("{text}, {}: {error}", new.id) });
-                    }
-                    Err(NotFilled::Overtaken) => Error::Conflict("another operator wrote the Secret".into()),
-                    Err(NotFilled::Failed(error)) => error,
+            Some(secret) => match self.fill(&output, reserved, new, &secret).await {
+                Ok(()) => return Ok(()),
+                Err(NotFilled::Unknown(error)) => {
+                    let text = "it is not known yet whether the Secret holds the new secret";
+                    return Err(Error::Unknown { message: format!("{text}, {}: {error}", new.id) });
                 }
-            }
+                Err(NotFilled::Overtaken) => Error::Conflict("another operator wrote the Secret".into()),
+                Err(NotFilled::Failed(error)) => error,
+            },
         };
         tracing::warn!(external_id = new.id, error = %failed, "a secret could not be kept; deleting what was created in the account");
         match take_back(self.driver, &self.own_writer(target), new).await {
@@ -146,6 +133,26 @@ impl Work<'_> {
                 ),
             }),
         }
+    }
+
+    async fn fill(
+        &self,
+        output: &Output,
+        reserved: Reserved,
+        new: &New,
+        secret: &SecretString,
+    ) -> Result<(), NotFilled> {
+        let refills = self.has_lost_secret(&reserved);
+        let (renewal, beside) = (output.renewal.as_deref(), new.beside.as_ref());
+        let content = Content { id: &new.id, renewal, secret, beside };
+        let permit = || self.engine.permit().holds();
+        let version = self.kubernetes_secret(output).fill(reserved, &content, permit).await?;
+        self.engine.secrets().knows(&self.subject.who, &output.secret_name, version);
+        self.remember(|m| {
+            m.refilled = refills.then(Instant::now).or(m.refilled);
+            m.renewed.clone_from(&output.renewal);
+        });
+        Ok(())
     }
 
     /// Whether the Kubernetes Secret has lost the present secret. One that the spec names only now has lost nothing.

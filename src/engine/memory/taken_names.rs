@@ -11,26 +11,26 @@ use crate::engine::kind::Key;
 
 /// All objects that wait for a name.
 #[derive(Default)]
-pub struct Exchanges(Mutex<All>);
+pub struct TakenNames(Mutex<All>);
 
 /// By account and kind.
-type All = HashMap<(String, String), BTreeMap<ObjectName, Exchange>>;
+type All = HashMap<(String, String), BTreeMap<ObjectName, Waiting>>;
 
 /// An object whose name is taken.
-struct Exchange {
+struct Waiting {
     /// The key that it has, if it exists.
     has: Option<Key>,
     /// The key that it needs.
     wants: Key,
 }
 
-impl Exchanges {
+impl TakenNames {
     /// The account refuses the key that an object needs because it is taken, or may refuse it. Returns whether the objects that
     /// wait for each other's keys form a circle through this object, so that none can proceed unless one steps aside.
     pub fn record(&self, account_id: &str, who: &ObjectName, has: Option<&Key>, wants: &Key) -> bool {
         let mut all = self.all();
         let waiting = all.entry((account_id.to_owned(), who.kind.clone())).or_default();
-        waiting.insert(who.clone(), Exchange { has: has.cloned(), wants: wants.clone() });
+        waiting.insert(who.clone(), Waiting { has: has.cloned(), wants: wants.clone() });
         let Some(has) = has else { return false };
         let mut next = wants;
         for _ in 0..waiting.len() {
@@ -48,7 +48,7 @@ impl Exchanges {
     pub fn freed(&self, account_id: &str, who: &ObjectName, had: &Key) -> Vec<ObjectName> {
         let mut all = self.all();
         let Some(waiting) = all.get_mut(&(account_id.to_owned(), who.kind.clone())) else { return vec![] };
-        let freed = waiting.extract_if(.., |other, exchange| other != who && exchange.wants == *had);
+        let freed = waiting.extract_if(.., |other, waits| other != who && waits.wants == *had);
         freed.map(|(other, _)| other).collect()
     }
 
@@ -72,27 +72,23 @@ mod tests {
 
     #[test]
     fn objects_without_a_name_are_triggered_once_when_one_is_freed() {
-        let exchanges = Exchanges::default();
+        let names = TakenNames::default();
         let key = |name: &str| Key { within: String::new(), name: name.into() };
-        let taken =
-            |name, has: &str, wants| exchanges.record("acc", &who(name), Some(&key(has)), &key(wants));
+        let taken = |name, has: &str, wants| names.record("acc", &who(name), Some(&key(has)), &key(wants));
         assert!(!taken("second", "b", "c"));
         assert!(!taken("third", "a", "b"), "second is not after a");
         assert!(taken("first", "c", "a"), "c → a → b → c");
-        assert!(
-            !exchanges.record("acc", &who("new"), None, &key("a")),
-            "it has no key that another could need"
-        );
-        assert_eq!(exchanges.freed("acc", &who("old"), &key("x")), []);
-        assert_eq!(exchanges.freed("acc", &who("old"), &key("a")), [who("first"), who("new")]);
-        exchanges.remove(&who("second"));
-        exchanges.remove(&who("third"));
-        exchanges.record("acc", &who("fourth"), None, &key("c"));
-        exchanges.remove(&who("fourth"));
-        exchanges.record("acc", &who("second"), None, &key("c"));
-        exchanges.record("acc", &who("third"), None, &key("c"));
-        assert_eq!(exchanges.freed("other", &who("first"), &key("c")), []);
-        assert_eq!(exchanges.freed("acc", &who("second"), &key("c")), [who("third")]);
-        assert_eq!(exchanges.freed("acc", &who("first"), &key("c")), [who("second")]);
+        assert!(!names.record("acc", &who("new"), None, &key("a")), "it has no key that another could need");
+        assert_eq!(names.freed("acc", &who("old"), &key("x")), []);
+        assert_eq!(names.freed("acc", &who("old"), &key("a")), [who("first"), who("new")]);
+        names.remove(&who("second"));
+        names.remove(&who("third"));
+        names.record("acc", &who("fourth"), None, &key("c"));
+        names.remove(&who("fourth"));
+        names.record("acc", &who("second"), None, &key("c"));
+        names.record("acc", &who("third"), None, &key("c"));
+        assert_eq!(names.freed("other", &who("first"), &key("c")), []);
+        assert_eq!(names.freed("acc", &who("second"), &key("c")), [who("third")]);
+        assert_eq!(names.freed("acc", &who("first"), &key("c")), [who("second")]);
     }
 }

@@ -27,7 +27,7 @@ pub struct Report {
 
 /// The counts of all DatabricksAuths.
 #[derive(Debug, Default)]
-pub struct Counts(Mutex<HashMap<ObjectName, Count>>);
+pub struct UnmanagedCounts(Mutex<HashMap<ObjectName, Count>>);
 
 #[derive(Debug)]
 struct Count {
@@ -45,9 +45,9 @@ impl Count {
     }
 }
 
-impl Counts {
+impl UnmanagedCounts {
     /// Begins a count if one is due: there was none of this report, the last one began an `interval` ago and has ended, or it began
-    /// before a reconcile was `requested`. `begin` gets the time at which the count begins, which [`Counts::end`] needs.
+    /// before a reconcile was `requested`. `begin` gets the time at which the count begins, which [`UnmanagedCounts::end`] needs.
     pub fn begin_if_due(
         &self,
         who: &ObjectName,
@@ -122,7 +122,7 @@ mod tests {
     }
 
     /// Begins a count that never ends by itself; returns when it began, if it did.
-    fn begin(counts: &Counts, report: &Report, requested: Option<Instant>) -> Option<Instant> {
+    fn begin(counts: &UnmanagedCounts, report: &Report, requested: Option<Instant>) -> Option<Instant> {
         let mut began = None;
         counts.begin_if_due(&auth(), report, Some(HOUR), requested, |now| {
             began = Some(now);
@@ -132,7 +132,7 @@ mod tests {
     }
 
     /// Ends the task of the count.
-    async fn finish(counts: &Counts) {
+    async fn finish(counts: &UnmanagedCounts) {
         counts.all()[&auth()].task.abort();
         tokio::task::yield_now().await;
         assert!(counts.all()[&auth()].task.is_finished());
@@ -140,7 +140,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_count_is_due_once_an_interval_on_request_and_for_another_report() {
-        let (counts, groups) = (Counts::default(), report("Group"));
+        let (counts, groups) = (UnmanagedCounts::default(), report("Group"));
         assert!(begin(&counts, &groups, None).is_some(), "the first one");
         assert_eq!(begin(&counts, &groups, None), None);
         advance(HOUR).await;
@@ -163,7 +163,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn only_other_totals_are_news() {
-        let (counts, groups) = (Counts::default(), report("Group"));
+        let (counts, groups) = (UnmanagedCounts::default(), report("Group"));
         let first = begin(&counts, &groups, None).unwrap();
         assert_eq!(counts.totals(&auth()), None);
         assert!(counts.end(&auth(), first, totals(1)));

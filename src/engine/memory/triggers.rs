@@ -12,7 +12,7 @@ type Queue = (String, Option<String>);
 
 /// The index and the senders of the work queues.
 #[derive(Default)]
-pub struct Wake {
+pub struct Triggers {
     /// By kind, and namespace where only chosen ones are watched.
     queues: Mutex<HashMap<Queue, UnboundedSender<ObjectName>>>,
     index: Mutex<Index>,
@@ -70,7 +70,7 @@ impl Index {
     }
 }
 
-impl Wake {
+impl Triggers {
     /// The triggers for a kind, in one namespace or in all; to be called once for each.
     pub fn subscribe(&self, kind: &str, namespace: Option<&str>) -> UnboundedReceiver<ObjectName> {
         let (sender, receiver) = unbounded();
@@ -80,7 +80,7 @@ impl Wake {
     }
 
     /// Puts an object into its work queue, if it is one that we watch.
-    pub fn wake(&self, who: &ObjectName) {
+    pub fn trigger(&self, who: &ObjectName) {
         let queues = self.queues.lock().expect("no panic while held");
         let own = queues.get(&(who.kind.clone(), Some(who.namespace.clone())));
         if let Some(queue) = own.or_else(|| queues.get(&(who.kind.clone(), None))) {
@@ -90,12 +90,12 @@ impl Wake {
     }
 
     /// Puts everything that refers to an object into the work queues.
-    pub fn wake_dependents(&self, of: &ObjectName) {
+    pub fn trigger_dependents(&self, of: &ObjectName) {
         let index = self.index.lock().expect("no panic while held");
         let all: Vec<ObjectName> =
             index.dependents.get(of).into_iter().flat_map(|all| all.keys().cloned()).collect();
         drop(index);
-        all.iter().for_each(|who| self.wake(who));
+        all.iter().for_each(|who| self.trigger(who));
     }
 
     /// What refers to an object and needs it, in a stable order.
@@ -176,63 +176,67 @@ mod tests {
 
     #[test]
     fn what_stays_in_the_account_keeps_what_it_uses_until_it_is_managed_again() {
-        let (wake, user, used) = (Wake::default(), named("user"), named("used"));
-        wake.refer(&user, vec![used.clone()]);
-        wake.refer(&user, vec![]);
-        assert_eq!(wake.keepers(&used), [], "it was deleted in the account");
+        let (triggers, user, used) = (Triggers::default(), named("user"), named("used"));
+        triggers.refer(&user, vec![used.clone()]);
+        triggers.refer(&user, vec![]);
+        assert_eq!(triggers.keepers(&used), [], "it was deleted in the account");
 
         // The watch may show that it is gone before or after its release is known here, and another finalizer may hold it.
         for (before, held) in [(true, false), (false, false), (false, true)] {
-            wake.refer(&user, vec![used.clone()]);
-            assert_eq!(wake.keepers(&used), [], "it is managed again");
-            let uses = wake.uses(&user);
+            triggers.refer(&user, vec![used.clone()]);
+            assert_eq!(triggers.keepers(&used), [], "it is managed again");
+            let uses = triggers.uses(&user);
             if before {
-                wake.refer(&user, vec![]);
+                triggers.refer(&user, vec![]);
             }
-            wake.retain(&user, uses);
+            triggers.retain(&user, uses);
             if held {
-                wake.refer(&user, vec![used.clone()]);
+                triggers.refer(&user, vec![used.clone()]);
             }
             if !before {
-                wake.refer(&user, vec![]);
+                triggers.refer(&user, vec![]);
             }
-            assert_eq!(wake.keepers(&used), std::slice::from_ref(&user), "{before} {held}");
+            assert_eq!(triggers.keepers(&used), std::slice::from_ref(&user), "{before} {held}");
         }
-        wake.refer(&used, vec![]);
-        assert_eq!(wake.keepers(&used), [], "an object of the same name is another one");
+        triggers.refer(&used, vec![]);
+        assert_eq!(triggers.keepers(&used), [], "an object of the same name is another one");
     }
 
     #[test]
     fn each_that_stays_keeps_what_it_uses_for_itself() {
-        let (wake, used, other) = (Wake::default(), named("used"), named("other"));
-        wake.retain(&named("first"), vec![used.clone(), other.clone()]);
-        wake.retain(&named("second"), vec![used.clone()]);
-        wake.retain(&named("third"), vec![]);
-        assert_eq!(wake.keepers(&used), [named("first"), named("second")]);
-        wake.retain(&named("first"), vec![other.clone()]);
-        assert_eq!(wake.keepers(&used), [named("second")]);
-        wake.refer(&named("second"), vec![used.clone()]);
-        assert_eq!((wake.keepers(&used), wake.keepers(&other)), (vec![], vec![named("first")]));
-        wake.refer(&other, vec![]);
-        let index = wake.index.lock().unwrap();
+        let (triggers, used, other) = (Triggers::default(), named("used"), named("other"));
+        triggers.retain(&named("first"), vec![used.clone(), other.clone()]);
+        triggers.retain(&named("second"), vec![used.clone()]);
+        triggers.retain(&named("third"), vec![]);
+        assert_eq!(triggers.keepers(&used), [named("first"), named("second")]);
+        triggers.retain(&named("first"), vec![other.clone()]);
+        assert_eq!(triggers.keepers(&used), [named("second")]);
+        triggers.refer(&named("second"), vec![used.clone()]);
+        assert_eq!((triggers.keepers(&used), triggers.keepers(&other)), (vec![], vec![named("first")]));
+        triggers.refer(&other, vec![]);
+        let index = triggers.index.lock().unwrap();
         assert!(index.keeps.is_empty() && index.keepers.is_empty(), "nothing is remembered of what is over");
     }
 
     /// Covers RF-13.
     #[test]
     fn a_soft_reference_triggers_and_does_not_hold() {
-        let wake = Wake::default();
-        let mut queue = wake.subscribe("Fake", None);
+        let triggers = Triggers::default();
+        let mut queue = triggers.subscribe("Fake", None);
         let (team, ada) = (named("team"), named("ada"));
         let target = |soft| RefersTo { who: ada.clone(), soft };
-        wake.refer_to(&team, vec![target(true)]);
-        assert_eq!(wake.dependents(&ada), []);
-        wake.wake_dependents(&ada);
+        triggers.refer_to(&team, vec![target(true)]);
+        assert_eq!(triggers.dependents(&ada), []);
+        triggers.trigger_dependents(&ada);
         assert_eq!(queue.try_recv().ok(), Some(team.clone()));
 
-        assert_eq!(wake.refer_to(&team, vec![target(true), target(false)]), []);
-        assert_eq!(wake.dependents(&ada), std::slice::from_ref(&team), "one of the two needs it");
-        assert_eq!(wake.refer(&team, vec![]), [ada.clone(), ada.clone()], "what waits for that is triggered");
-        assert_eq!(wake.dependents(&ada), []);
+        assert_eq!(triggers.refer_to(&team, vec![target(true), target(false)]), []);
+        assert_eq!(triggers.dependents(&ada), std::slice::from_ref(&team), "one of the two needs it");
+        assert_eq!(
+            triggers.refer(&team, vec![]),
+            [ada.clone(), ada.clone()],
+            "what waits for that is triggered"
+        );
+        assert_eq!(triggers.dependents(&ada), []);
     }
 }
