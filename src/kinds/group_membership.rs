@@ -13,7 +13,7 @@ use std::collections::BTreeSet;
 
 use crate::apis::members_of;
 use crate::databricks::ScimPatch;
-use crate::engine::kind::{Lifecycle, Need, Parts, Power, PrincipalName, nothing_sent, of_identity_provider};
+use crate::engine::kind::{Lifecycle, Need, Parts, Power, PrincipalName, of_identity_provider};
 use crate::engine::prelude::*;
 use crate::kinds::group::Group;
 use crate::kinds::service_principal::ServicePrincipal;
@@ -117,7 +117,7 @@ impl ExternalResource for GroupMembership {
     /// Adds the member. If it is in the group already, another client added it after our last LIST: the next one shows it.
     async fn create(api: &Writer, want: &GroupMembershipState) -> ApiResult<Created<Self>> {
         let id = Inside { within: want.group_id, own: want.principal_id };
-        let before = Self::list(api, &want.group_id.to_string()).await.map_err(nothing_sent)?;
+        let before = Self::list(api, &want.group_id.to_string()).await?;
         if before.iter().any(|seen| seen.id == id) {
             let text = format!("the group {} has the member {} already", id.within, id.own);
             return Err(Error::Conflict(text).into());

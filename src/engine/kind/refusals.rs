@@ -22,8 +22,8 @@ pub fn stale(error: databricks::Error) -> CallError {
     error.into()
 }
 
-/// Why a create failed before it was sent, by a read that precedes it: the operator retries it. If it were in doubt, what another user
-/// creates meanwhile would count as its result.
+/// Why a create failed that has sent nothing yet, by a read that precedes its write: the operator retries it. If it were in doubt, what
+/// another user creates meanwhile would count as its result.
 pub fn nothing_sent(error: CallError) -> CallError {
     match error {
         CallError::Api(error) if error.may_have_happened() => Error::Conflict(error.to_string()).into(),
