@@ -7,7 +7,7 @@
 //! checked, and only what stays in any case counts: what a change adds may be refused. So each group on the way is kept for itself,
 //! whatever is changed in another one at the same time.
 //!
-//! What has access to a workspace through a group is found by the same reads: [`may_be_in_group`].
+//! What has access to a workspace through a group is found by the same reads: [`is_in_group`], [`may_be_in_group`].
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -42,6 +42,7 @@ type Doubt = (Reason, &'static str);
 
 const TAKES: Doubt = (Reason::WouldLockOut, "would take the role account_admin from the operator");
 const GIVES: Doubt = (Reason::InvalidSpec, "would make the member an administrator of the account");
+const CUTS_OFF: Doubt = (Reason::WouldLockOut, "would take the operator's own access to the workspace away");
 
 /// A change of a group, by what the group has before and what of that stays in any case.
 pub struct GroupChange<'a> {
@@ -83,10 +84,16 @@ impl GroupChange<'_> {
     }
 }
 
+/// Whether the account shows that a principal is in a group, directly or through groups in it.
+pub async fn is_in_group(api: &Reader, group: &str, principal: &str) -> Result<bool> {
+    let mut account = Account::read(api, "", CUTS_OFF).await?;
+    account.finds(&BTreeSet::from([group.to_owned()]), principal).await
+}
+
 /// Whether a principal may be in a group, directly or through groups in it. So it is if that cannot be excluded: the account does not list
 /// the group, or shows no members of it, as of the group of all users, or too many groups would have to be read.
 pub async fn may_be_in_group(api: &Reader, group: &str, principal: &str) -> Result<bool> {
-    let mut account = Account::read(api, "", TAKES).await?;
+    let mut account = Account::read(api, "", CUTS_OFF).await?;
     if !account.groups.contains(group) || account.members(group).await?.is_empty() {
         return Ok(true);
     }
