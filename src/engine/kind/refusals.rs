@@ -74,6 +74,18 @@ pub fn in_use(error: databricks::Error, users: &str) -> Error {
     Error::waiting(Reason::DependencyStillInUse, text)
 }
 
+/// The error for a workspace that is not created, changed or deleted because of a state that passes: it is being created or changed, its
+/// compute must end first, or its network was that of another workspace until a moment ago.
+pub fn not_now(error: databricks::Error) -> CallError {
+    let of_state = error.status() == Some(400) && error.code() == Some("INVALID_STATE");
+    match of_state.then(|| Error::from(error.clone())) {
+        Some(Error::Rejected { reason: Reason::ApplyFailed, message, .. }) => {
+            Error::waiting(Reason::ApplyFailed, message).into()
+        }
+        _ => error.into(),
+    }
+}
+
 /// Why a change of a user, a group or a service principal failed. An identity provider may own it, and then the account refuses
 /// changes by others; `external` says that it has an id of such a provider.
 pub fn of_identity_provider(error: databricks::Error, external: bool) -> Error {
@@ -200,6 +212,25 @@ mod tests {
         assert!(gone.is_rejected(Reason::ExternalResourceMissing), "{gone:?}");
         let denied = in_use(api(403, "PERMISSION_DENIED", "no"), "a workspace");
         assert!(denied.is_rejected(Reason::PermissionDenied), "{denied:?}");
+    }
+
+    #[test]
+    fn the_state_of_a_workspace_is_waited_for_and_a_full_account_is_not() {
+        let class = |status, code, text: &str| Error::from(not_now(api(status, code, text)));
+        let stop = "Terminate all clusters and pools in the subnets of the workspace first";
+        let waits = class(400, "INVALID_STATE", stop);
+        let Error::Waiting { reason: Reason::ApplyFailed, message } = &waits else { panic!("{waits:?}") };
+        assert!(message.starts_with(stop), "{message}");
+        for (status, code, text, reason) in [
+            (400, "INVALID_STATE", "Workspace limit exceeded", Reason::QuotaExceeded),
+            (400, "INVALID_PARAMETER_VALUE", stop, Reason::InvalidSpec),
+            (409, "RESOURCE_CONFLICT", stop, Reason::ApplyFailed),
+        ] {
+            let refused = class(status, code, text);
+            assert!(refused.is_rejected(reason), "{status} {code}: {refused:?}");
+        }
+        let in_doubt = not_now(api(500, "INVALID_STATE", stop));
+        assert!(matches!(in_doubt, CallError::Api(_)), "it may have happened: {in_doubt:?}");
     }
 
     #[test]
