@@ -41,7 +41,7 @@ pub fn unless_unknown(error: databricks::Error) -> Error {
 /// Terraform wait and apply again); this leaves ten before a person must act.
 pub const NEW_IN_AWS: Duration = Duration::from_secs(600);
 
-/// How long it may take until the whole account knows a new object to which another one of ours refers.
+/// How long it may take until the whole account knows a new object to which another one of ours refers, and a workspace a new assignment.
 pub const NEW_REFERENCE: Duration = Duration::from_secs(600);
 
 /// The error if Databricks has tested a role or a bucket and it did not work. A wrong one and a new one get the same response, so
