@@ -13,7 +13,7 @@ mod principals;
 mod setting;
 mod unity_catalog;
 
-pub use administrators::{GroupChange, RoleChange, may_be_in_group};
+pub use administrators::{GroupChange, RoleChange, is_in_group, may_be_in_group};
 pub use assignments::{Assignee, Assignment, Assignments, Permission, gives_admin, normal_permissions};
 pub use billing::advised;
 pub use ip_lists::{

@@ -243,6 +243,34 @@ async fn a_create_is_one_call_and_is_found_again_by_id_and_by_key() {
     }
 }
 
+/// A read that fails before the write leaves nothing in doubt: in doubt, what another user creates meanwhile would count as its result. One
+/// that fails after the write says nothing about it.
+#[tokio::test]
+async fn a_read_that_fails_leaves_a_create_in_doubt_only_after_its_write() {
+    let mut before = 0;
+    for driver in KINDS.iter().filter(|driver| driver.traits().lifecycle != Lifecycle::Standing) {
+        for (nth, status) in [(1, Some(503)), (1, None), (2, Some(403))] {
+            let bench = Bench::new(*driver).await;
+            // So the client knows where a workspace is.
+            bench.list().await;
+            bench.simulator.fault(Fault {
+                method: Some("GET".into()),
+                path: "*".into(),
+                nth: Some(nth),
+                status,
+                drop: status.is_none(),
+                ..Fault::default()
+            });
+            let Err(error) = driver.create(&bench.api, &bench.want).await else { continue };
+            let sent = !bench.simulator.writes().is_empty();
+            before += usize::from(!sent);
+            let in_doubt = matches!(error, Error::Unknown { .. });
+            assert_eq!(in_doubt, sent, "{}: call {nth}, {status:?}: {error:?}", bench.kind);
+        }
+    }
+    assert!(before > 5, "only {before} reads failed before a write");
+}
+
 /// A row of a LIST with what `get` read of the fields that a LIST leaves out, and of what is shown because of them.
 fn whole(row: &Seen, seen: &Seen, driver: &dyn Driver) -> Seen {
     let (mut row, unlisted) = (row.clone(), driver.traits().unlisted);

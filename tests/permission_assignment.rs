@@ -258,6 +258,64 @@ async fn the_operator_keeps_its_own_access() {
     }
 }
 
+/// ADMIN of a group counts for the operator in it, and for no other reason is it kept.
+#[tokio::test]
+async fn the_operator_keeps_access_that_it_has_by_a_group_alone() {
+    let bench = start().await;
+    let own = bench.principal("ServicePrincipals", "operator");
+    let group = |name: &str, members: &[i64]| -> i64 {
+        let members: Vec<Value> = members.iter().map(|id| json!({"value": id.to_string()})).collect();
+        let group = json!({"displayName": name, "members": members});
+        bench.simulator.insert("Groups", group).unwrap()["id"].as_str().unwrap().parse().unwrap()
+    };
+    let platform = group("platform", &[own]);
+    let around = group("around", &[platform]);
+    let (others, empty) = (bench.principal("Groups", "data-eng"), group("empty", &[]));
+    // The account does not show who is in it.
+    let all = group("account users", &[]);
+    let ada = bench.principal("Users", "ada");
+    let client_id = bench.simulator.client_id.clone();
+    let known = AuthFacts { client_id, principal_id: Some(own.to_string()), ..AuthFacts::default() };
+    let unknown = AuthFacts { principal_id: None, ..known.clone() };
+    let cases = [
+        (platform, true, true),
+        (around, true, true),
+        (all, true, true),
+        (others, false, true),
+        (empty, false, true),
+        (ada, false, false),
+    ];
+    for direct in [false, true] {
+        if direct {
+            KIND.create(&bench.api, &bench.want(own, json!(["ADMIN"]))).await.unwrap();
+        }
+        for (who, if_known, if_unknown) in cases {
+            let (user, admin) = (bench.want(who, json!(["USER"])), bench.want(who, json!(["ADMIN"])));
+            let id = format!("{}/{who}", bench.workspace);
+            KIND.create(&bench.api, &user).await.unwrap();
+            let as_user = KIND.get(&bench.api, &id).await.unwrap().unwrap();
+            KIND.create(&bench.api, &admin).await.unwrap();
+            let as_admin = KIND.get(&bench.api, &id).await.unwrap().unwrap();
+            for (auth, refused) in [(&known, if_known), (&unknown, if_unknown)] {
+                bench.simulator.clear_journal();
+                assert_eq!(bench.guard(None, Some(&as_user), auth).await, Ok(()), "{who}");
+                assert_eq!(bench.guard(Some(&user), None, auth).await, Ok(()), "{who}");
+                assert_eq!(bench.guard(Some(&admin), Some(&as_admin), auth).await, Ok(()), "{who}");
+                assert_eq!(bench.simulator.journal().len(), 0, "nothing is read if no ADMIN is lost");
+                for act in [None, Some(&user)] {
+                    let verdict = bench.guard(act, Some(&as_admin), auth).await;
+                    assert_eq!(verdict.is_err(), refused && !direct, "{who} {direct} {act:?}: {verdict:?}");
+                    if let Err(error) = verdict {
+                        assert_eq!(reason(&error), Some(Reason::WouldLockOut));
+                        assert!(error.to_string().contains("by this group alone"), "{error}");
+                        assert!(error.to_string().contains("spec.deletionPolicy to Retain"), "{error}");
+                    }
+                }
+            }
+        }
+    }
+}
+
 #[tokio::test]
 async fn an_id_has_one_spelling() {
     let bench = start().await;

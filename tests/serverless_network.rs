@@ -197,6 +197,27 @@ async fn what_a_policy_has_besides_its_spec_stays() {
     assert_eq!(kept["allowed_internet_destinations"][0]["destination"], "git.example.com");
 }
 
+/// What was read may be older than what a person opened in an emergency.
+#[tokio::test]
+async fn a_policy_that_was_opened_since_it_was_read_stays_open() {
+    let simulator = Simulator::start(Config::default()).await.unwrap();
+    let api = connect(&simulator);
+    let access = |mode: &str| {
+        let egress = json!({"network_access": {"restriction_mode": mode}});
+        simulator.edit("network-policies", "default-policy", json!({"egress": egress})).unwrap();
+    };
+    access("RESTRICTED_ACCESS");
+    let seen = policies().get(&api, "default-policy").await.unwrap().unwrap();
+    let mut want = policy("default-policy");
+    access("FULL_ACCESS");
+    let refused = policies().update(&api, &seen, &want, &["egress"]).await.unwrap_err();
+    assert_eq!(refused.reason(), Some(Reason::WouldLockOut), "{refused:?}");
+    assert_eq!(simulator.writes().len(), 0);
+    want["allow_default_policy_restriction"] = json!(true);
+    policies().update(&api, &seen, &want, &["egress"]).await.unwrap();
+    assert_eq!(simulator.writes().len(), 1);
+}
+
 /// Otherwise they would be in force again with the next RESTRICTED_ACCESS.
 #[tokio::test]
 async fn full_access_ends_the_lists_of_what_is_allowed() {

@@ -7,7 +7,7 @@
 //! in any case counts: what it adds may be refused. So each group on the way is kept for itself, whatever is changed in another one
 //! at the same time.
 //!
-//! What has access to a workspace through a group is found by the same reads: [`may_be_in_group`].
+//! What has access to a workspace through a group is found by the same reads: [`is_in_group`], [`may_be_in_group`].
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -36,6 +36,7 @@ type Doubt = (Reason, &'static str);
 
 const TAKES: Doubt = (Reason::WouldLockOut, "would take the role account_admin from the operator");
 const GIVES: Doubt = (Reason::InvalidSpec, "would make a new member an administrator of the account");
+const CUTS_OFF: Doubt = (Reason::WouldLockOut, "would take the operator's own access to the workspace away");
 
 /// A change of a group, by what the group has before and what of that stays in any case.
 #[derive(Default)]
@@ -100,6 +101,13 @@ impl GroupChange<'_> {
         let inside = account.is_inside_of_admins().await?;
         Ok((self.admin.0 || inside) && !(stays_in && (self.admin.1 || inside)))
     }
+}
+
+/// Whether the account shows that a principal is in a group, directly or through groups in it.
+pub async fn is_in_group(api: &Reader, group: &str, principal: &str) -> Result<bool> {
+    let mut account = Account::read(api, "").await?;
+    account.doubt = CUTS_OFF;
+    account.finds(&BTreeSet::from([group.to_owned()]), principal).await
 }
 
 /// Whether a principal may be in a group, directly or through groups in it. So it is if that cannot be excluded: the account does not list

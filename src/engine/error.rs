@@ -302,18 +302,17 @@ fn class_of_code(code: &str, message: &str) -> Option<Error> {
         "INVALID_PARAMETER_VALUE" | "MALFORMED_REQUEST" | "BAD_REQUEST" | "INVALID_REQUEST" => {
             rejected(Reason::InvalidSpec)
         }
-        // A full account gets room only if a user makes some; any other state changes by itself.
+        // A full account gets room only if a user makes some. Which other states pass, the kinds know.
         "INVALID_STATE" if message.to_lowercase().contains("limit exceeded") => {
             rejected(Reason::QuotaExceeded)
         }
-        "INVALID_STATE" => Some(Error::waiting(Reason::ApplyFailed, message)),
         "QUOTA_EXCEEDED" => rejected(Reason::QuotaExceeded),
         "RESOURCE_ALREADY_EXISTS" | "ALREADY_EXISTS" | "SCIM_409" => rejected(Reason::AlreadyExists),
         "UNAUTHENTICATED" => Some(Error::waiting(Reason::CredentialsInvalid, message)),
         "PERMISSION_DENIED" => rejected(Reason::PermissionDenied),
         "ENDPOINT_NOT_FOUND" | "FEATURE_DISABLED" | "NOT_IMPLEMENTED" => rejected(Reason::NotSupported),
         "RESOURCE_DOES_NOT_EXIST" | "NOT_FOUND" | "SCIM_404" => rejected(Reason::ExternalResourceMissing),
-        "RESOURCE_CONFLICT" | "ABORTED" => rejected(Reason::ApplyFailed),
+        "INVALID_STATE" | "RESOURCE_CONFLICT" | "ABORTED" => rejected(Reason::ApplyFailed),
         _ => None,
     }
 }

@@ -34,9 +34,7 @@ pub use output::{Issues, Output, hidden};
 pub use part::{Part, Parts};
 pub use power::Power;
 pub use references::Reference;
-pub use refusals::{
-    NEW_IN_AWS, NEW_REFERENCE, in_use, nothing_sent, of_identity_provider, stale, tried_in_aws,
-};
+pub use refusals::{NEW_IN_AWS, NEW_REFERENCE, in_use, not_now, of_identity_provider, stale, tried_in_aws};
 pub use resource::{
     Act, ApiResult, CallError, Created, ExternalResource, Guard, Immutable, Key, Observed, ReadingGuard,
     differences, generic,

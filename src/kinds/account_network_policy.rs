@@ -113,6 +113,10 @@ impl ExternalResource for AccountNetworkPolicy {
     ) -> ApiResult<Observed<Self>> {
         let path = api.path(&[POLICIES, &seen.id]);
         let mut whole: Map<String, Value> = api.get(path.clone()).await?;
+        // The guard has judged the change of what was read before.
+        let now = Remote::deserialize(Value::Object(whole.clone()))
+            .map_err(|e| Error::retry(format!("the policy {} cannot be read: {e}", seen.id)))?;
+        keep_default_policy_open(&Act { want: Some(want), seen: Some(&now.observed()?) })?;
         whole.retain(|field, _| PARTS.contains(&field.as_str()));
         if want.egress.as_ref().is_some_and(Egress::allows_all) {
             forget_allowed(&mut whole);

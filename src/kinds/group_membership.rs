@@ -1,8 +1,8 @@
 //! GroupMembership: one member of one group. For teams that own people one by one, in a group that others own too.
 //!
 //! A group is read once for all its memberships. A change is a PATCH that adds or removes this member: all others stay. Databricks accepts
-//! a member that no principal has the id of, and adds nothing, so the group is read after each change. It accepts one that is in the group
-//! too, so the group is read before: a member that another client has added is not ours. Where a Group has the whole list, `spec.members`,
+//! a member that no principal has the id of, and adds nothing, so the principal is read before a change, and the group after it. It accepts
+//! one that is in the group too, so the group is read before: a member that another client has added is not ours. Where a Group has the whole list, `spec.members`,
 //! no membership is added, and the other way round: the engine refuses the second of the two.
 
 mod administrators;
@@ -13,7 +13,9 @@ use std::collections::BTreeSet;
 
 use crate::apis::members_of;
 use crate::databricks::ScimPatch;
-use crate::engine::kind::{Lifecycle, Need, Parts, Power, PrincipalName, nothing_sent, of_identity_provider};
+use crate::engine::kind::{
+    Lifecycle, NEW_REFERENCE, Need, Parts, Power, PrincipalName, of_identity_provider,
+};
 use crate::engine::prelude::*;
 use crate::kinds::group::Group;
 use crate::kinds::service_principal::ServicePrincipal;
@@ -117,10 +119,18 @@ impl ExternalResource for GroupMembership {
     /// Adds the member. If it is in the group already, another client added it after our last LIST: the next one shows it.
     async fn create(api: &Writer, want: &GroupMembershipState) -> ApiResult<Created<Self>> {
         let id = Inside { within: want.group_id, own: want.principal_id };
-        let before = Self::list(api, &want.group_id.to_string()).await.map_err(nothing_sent)?;
+        let before = Self::list(api, &want.group_id.to_string()).await?;
         if before.iter().any(|seen| seen.id == id) {
             let text = format!("the group {} has the member {} already", id.within, id.own);
             return Err(Error::Conflict(text).into());
+        }
+        // Sent, it would be in doubt: the group would not show it, and reads may lag behind. What may not be read may be a principal.
+        if let Ok(false) = is_principal(api, id.own).await {
+            let text = format!(
+                "no principal of the account has the id {}: correct spec.principal, or wait if it is new",
+                id.own
+            );
+            return Err(Error::rejected(Reason::ReferenceNotFound, text).patient(NEW_REFERENCE).into());
         }
         send(api, want.group_id, &[], &[want.principal_id]).await.map_err(refused)?;
         // The member may be in the group now, so an error of this read refuses nothing: the engine reads again.
@@ -142,6 +152,17 @@ impl ExternalResource for GroupMembership {
             sent => sent.map_err(refused),
         }
     }
+}
+
+/// Whether a user, a service principal or a group has this id.
+async fn is_principal(api: &Reader, id: i64) -> Result<bool, databricks::Error> {
+    for sort in ["Users", "ServicePrincipals", "Groups"] {
+        let path = api.path(&["scim", "v2", sort, &id.to_string()]);
+        if api.get::<IgnoredAny>(path).await.optional()?.is_some() {
+            return Ok(true);
+        }
+    }
+    Ok(false)
 }
 
 /// An identity provider may own the group, and then the account refuses changes by others.

@@ -8,7 +8,7 @@
 //! The default catalog that an assignment can name is deprecated, and not managed.
 
 use crate::apis::with_common_code;
-use crate::engine::kind::{Lifecycle, Power, nothing_sent};
+use crate::engine::kind::{Lifecycle, Power};
 use crate::engine::prelude::*;
 use crate::kinds::metastore::Metastore;
 use crate::kinds::workspace::Workspace;
@@ -121,8 +121,7 @@ impl ExternalResource for MetastoreAssignment {
     /// Assigns the metastore. If it is assigned already, another user did that after our last LIST: the next one shows it. The response
     /// says nothing, so a read shows whether the workspace has it.
     async fn create(api: &Writer, want: &MetastoreAssignmentState) -> ApiResult<Created<Self>> {
-        let before = present(api, want.workspace_id).await.optional();
-        match before.map_err(|error| nothing_sent(error.into()))? {
+        match present(api, want.workspace_id).await.optional()? {
             None => {}
             Some(seen) if seen.state.metastore_id == want.metastore_id => {
                 return Err(

@@ -9,7 +9,7 @@
 
 use crate::apis::network_connectivity_of;
 use crate::engine::crd::NEVER_CREATES;
-use crate::engine::kind::{Lifecycle, Parts, Power};
+use crate::engine::kind::{Lifecycle, Parts, Power, not_now};
 use crate::engine::prelude::*;
 use crate::kinds::network_connectivity_config::NetworkConnectivityConfig;
 use crate::kinds::workspace::Workspace;
@@ -175,7 +175,8 @@ impl ExternalResource for NetworkConnectivityBinding {
         let id = seen.id.to_string();
         let body = json!({CONFIG: want.network_connectivity_config_id});
         // The response may not be final, so the workspace is read.
-        api.patch::<IgnoredAny>(path(api, &id).with("update_mask", CONFIG), body).await?;
+        let sent = api.patch::<IgnoredAny>(path(api, &id).with("update_mask", CONFIG), body).await;
+        sent.map_err(not_now)?;
         let workspace: Remote = api.get(path(api, &id)).await?;
         Ok(workspace.observed(seen.id))
     }

@@ -9,7 +9,10 @@ pub mod spec;
 
 use std::collections::BTreeSet;
 
-use crate::apis::{Assignee, Assignment, Assignments, gives_admin, normal_permissions};
+use futures::FutureExt;
+use futures::future::BoxFuture;
+
+use crate::apis::{Assignee, Assignment, Assignments, gives_admin, is_in_group, normal_permissions};
 use crate::engine::kind::{Lifecycle, Need, Power, PrincipalName};
 use crate::engine::prelude::*;
 use crate::kinds::group::Group;
@@ -19,6 +22,9 @@ use crate::kinds::workspace::Workspace;
 
 use spec::Principal;
 pub use spec::{PermissionAssignment, PermissionAssignmentFacts, PermissionAssignmentSpec};
+
+/// The group of all users and service principals of the account, whose members it does not show.
+const ALL_USERS: &str = "account users";
 
 /// What the account calls a principal in its messages.
 const PRINCIPAL: &[&str] = &["principal", "user", "group"];
@@ -94,7 +100,7 @@ impl ExternalResource for PermissionAssignment {
     ];
     const REQUIRED: &'static [&'static str] = &["permissions"];
     const LIFECYCLE: Lifecycle = Lifecycle::Upsert;
-    const GUARD: Option<Guard<Self>> = Some(Guard::Alone(keep_the_operator_in));
+    const GUARD: Option<Guard<Self>> = Some(Guard::Reading(keep_the_operator_in));
 
     fn needs(spec: &PermissionAssignmentSpec) -> Vec<Need> {
         let Principal { user_name, group_name, service_principal_name, .. } = &spec.principal;
@@ -168,39 +174,92 @@ async fn put(
     Ok(observed(want.workspace_id, given, known))
 }
 
-/// Refuses to remove the operator's own access.
-fn keep_the_operator_in(act: &Act<'_, PermissionAssignment>, auth: &AuthFacts) -> Result<()> {
-    let Some(state) = act.want.or(act.seen.map(|seen| &seen.state)) else { return Ok(()) };
-    let admin = |state: &PermissionAssignmentState| state.permissions.as_ref().is_some_and(gives_admin);
-    // Access that an earlier read did not show may exist by now.
-    let had = act.seen.is_none_or(|seen| admin(&seen.state) || act.want.is_none());
-    if !had || act.want.is_some_and(admin) {
-        return Ok(());
-    }
-    let refused = || {
-        Error::terminal(
+/// Refuses to remove the operator's own access: that of its principal, or ADMIN that it has by a group alone.
+fn keep_the_operator_in<'a>(
+    act: &'a Act<'a, PermissionAssignment>,
+    auth: &'a AuthFacts,
+    api: &'a Reader,
+) -> BoxFuture<'a, Result<()>> {
+    async move {
+        let Some(state) = act.want.or(act.seen.map(|seen| &seen.state)) else { return Ok(()) };
+        // Access that an earlier read did not show may exist by now.
+        let had = act.seen.is_none_or(|seen| is_admin(&seen.state) || act.want.is_none());
+        if !had || act.want.is_some_and(is_admin) {
+            return Ok(());
+        }
+        let (mut why, mut remedy) = ("", "");
+        if !is_own(act, state.principal_id, auth)? {
+            let Some(seen) = act.seen else { return Ok(()) };
+            if !is_needed_group(seen, auth, api).await? {
+                return Ok(());
+            }
+            why = ", as it has, or may have, ADMIN by this group alone";
+            remedy = "give its service principal ADMIN by an assignment of its own, ";
+        }
+        Err(Error::terminal(
             Reason::WouldLockOut,
             format!(
-                "this would take the operator's own access to workspace {} away (it signs in as {}): keep ADMIN in \
+                "this would take the operator's own access to workspace {} away (it signs in as {}){why}: {remedy}keep ADMIN in \
                  spec.permissions, or to delete this object, set spec.deletionPolicy to Retain",
                 state.workspace_id, auth.client_id
             ),
-        )
-    };
+        ))
+    }
+    .boxed()
+}
+
+fn is_admin(state: &PermissionAssignmentState) -> bool {
+    state.permissions.as_ref().is_some_and(gives_admin)
+}
+
+/// Whether the principal is the operator's own.
+fn is_own(act: &Act<'_, PermissionAssignment>, principal: i64, auth: &AuthFacts) -> Result<bool> {
     if let Some(own) = &auth.principal_id {
-        return if *own == state.principal_id.to_string() { Err(refused()) } else { Ok(()) };
+        return Ok(*own == principal.to_string());
     }
     // The account does not return our id: the list shows whose access it is.
-    let Some(seen) = act.seen else { return Ok(()) };
-    if seen.facts.principal_type.is_none() {
+    let Some(facts) = act.seen.map(|seen| &seen.facts) else { return Ok(false) };
+    let Some(kind) = facts.principal_type.as_deref() else {
         return Err(Error::retry("it is not known yet whose access this is; the list is read again"));
+    };
+    let name = facts.principal_name.as_deref().unwrap_or_default();
+    Ok(is_called(kind, name, auth))
+}
+
+/// A Google service account is a user.
+fn is_called(kind: &str, name: &str, auth: &AuthFacts) -> bool {
+    matches!(kind, "SERVICE_PRINCIPAL" | "USER") && name.eq_ignore_ascii_case(&auth.client_id)
+}
+
+/// Whether the operator has, or may have, ADMIN by this group, and not by an assignment of its own. It keeps that one, so the group is
+/// not needed then.
+async fn is_needed_group(
+    seen: &Observed<PermissionAssignment>,
+    auth: &AuthFacts,
+    api: &Reader,
+) -> Result<bool> {
+    let kind = seen.facts.principal_type.as_deref();
+    // Nothing is known of the permissions of one with an error.
+    let may_be_admin = seen.about.phase != Phase::Ready || is_admin(&seen.state);
+    if !may_be_admin || matches!(kind, Some("SERVICE_PRINCIPAL" | "USER")) {
+        return Ok(false);
+    }
+    for one in Assignments(seen.id.within).list(api).await? {
+        let own = match (&auth.principal_id, one.assignee) {
+            (Some(own), _) => *own == one.principal_id.to_string(),
+            (None, Some(is)) => is_called(is.principal_type, is.name.as_deref().unwrap_or_default(), auth),
+            (None, None) => false,
+        };
+        if own && gives_admin(&one.permissions) {
+            return Ok(false);
+        }
     }
     let name = seen.facts.principal_name.as_deref().unwrap_or_default();
-    // A Google service account is a user.
-    if !matches!(seen.facts.principal_type.as_deref(), Some("SERVICE_PRINCIPAL" | "USER"))
-        || !name.eq_ignore_ascii_case(&auth.client_id)
-    {
-        return Ok(());
+    match &auth.principal_id {
+        Some(own) if !name.eq_ignore_ascii_case(ALL_USERS) => {
+            is_in_group(api, &seen.id.own.to_string(), own).await
+        }
+        // All principals are in it; or it is not known which one the operator is.
+        _ => Ok(true),
     }
-    Err(refused())
 }

@@ -21,7 +21,7 @@ pub mod spec;
 use std::collections::BTreeMap;
 
 use crate::apis::same_name;
-use crate::engine::kind::{Lifecycle, NEW_REFERENCE, Need, Power, PrincipalName, nothing_sent, stale};
+use crate::engine::kind::{Lifecycle, NEW_REFERENCE, Need, Power, PrincipalName, stale};
 use crate::engine::prelude::*;
 use crate::kinds::budget_policy::BudgetPolicy;
 use crate::kinds::group::Group;
@@ -174,7 +174,7 @@ impl ExternalResource for RoleGrant {
             let text = "spec.target, spec.role and spec.principal are needed to create a grant";
             return Err(Error::terminal(Reason::InvalidSpec, text).into());
         };
-        let mut rules = Rules::read(api, &id.set).await.map_err(nothing_sent)?;
+        let mut rules = Rules::read(api, &id.set).await?;
         if !rules.add(&id, &principal) {
             return Err(Error::Conflict(format!("the account has the grant {id} already")).into());
         }

@@ -8,7 +8,7 @@
 
 use std::time::Duration;
 
-use crate::engine::kind::{Power, nothing_sent};
+use crate::engine::kind::Power;
 use crate::engine::prelude::*;
 use crate::kinds::workspace::Workspace;
 
@@ -177,8 +177,8 @@ impl ExternalResource for UsageDashboard {
 
     async fn create(api: &Writer, want: &UsageDashboardState) -> ApiResult<Created<Self>> {
         let id = Inside { within: want.workspace_id, own: want.dashboard_type.clone() };
-        let present = read(api, want.workspace_id, &want.dashboard_type).await.optional();
-        if present.map_err(|error| nothing_sent(error.into()))?.flatten().is_some() {
+        let present = read(api, want.workspace_id, &want.dashboard_type).await.optional()?;
+        if present.flatten().is_some() {
             return Err(Error::Conflict(format!("the account has the dashboard {id} already")).into());
         }
         let body = given(json!({

@@ -33,7 +33,8 @@ use crate::engine::crd::Reason;
 use crate::engine::error::{Error, Result};
 use crate::engine::kind::{
     About, Act, ApiResult, CANNOT_CHANGE, CallError, Change, Created, ExternalResource, Immutable, Key,
-    Observed, Ownership, Parts, Phase, Reader, Reference, Resolved, When, Writer, differences, tried_in_aws,
+    Observed, Ownership, Parts, Phase, Reader, Reference, Resolved, When, Writer, differences, not_now,
+    tried_in_aws,
 };
 use crate::kinds::credential::Credential;
 use crate::kinds::customer_managed_key::CustomerManagedKey;
@@ -270,7 +271,7 @@ fn classify(error: databricks::Error) -> CallError {
     let role = "spec.credentialsId (or spec.credentialsRef)";
     match tried_in_aws(&error, role, "spec.storageConfigurationId (or spec.storageConfigurationRef)") {
         Some(refused) => refused.into(),
-        None => error.into(),
+        None => not_now(error),
     }
 }
 
@@ -445,7 +446,8 @@ impl ExternalResource for Workspace {
         let mask: Vec<&str> = body.keys().map(String::as_str).collect();
         let path = api.path(&["workspaces", &seen.id.to_string()]);
         // The response may not be final, so the workspace is read.
-        api.patch::<IgnoredAny>(path.with("update_mask", mask.join(",")), json!(body)).await?;
+        let sent = api.patch::<IgnoredAny>(path.with("update_mask", mask.join(",")), json!(body)).await;
+        sent.map_err(not_now)?;
         let found = Self::get(api, &seen.id).await?;
         Ok(found.ok_or_else(|| Error::retry("the workspace was gone right after it was changed"))?)
     }
@@ -469,7 +471,7 @@ impl ExternalResource for Workspace {
     }
 
     async fn delete(api: &Writer, seen: &Observed<Self>) -> ApiResult<()> {
-        Ok(api.delete(api.path(&["workspaces", &seen.id.to_string()])).await?)
+        api.delete(api.path(&["workspaces", &seen.id.to_string()])).await.map_err(not_now)
     }
 }
 

@@ -279,6 +279,15 @@ impl Management {
     pub fn suspended(&self) -> bool {
         self.suspend.unwrap_or(false)
     }
+
+    /// Whether this spec alone is certain to delete the object in the account with its own: it says `Delete`, and nothing in it
+    /// prevents that.
+    pub fn deletes(&self) -> bool {
+        let writes = self.policy() == ManagementPolicy::Managed && !self.suspended();
+        self.deletion_policy == Some(DeletionPolicy::Delete)
+            && writes
+            && self.deletion_protection != Some(true)
+    }
 }
 
 #[cfg(test)]

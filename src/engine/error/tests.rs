@@ -24,8 +24,8 @@ fn a_full_account_is_a_quota_whatever_the_code() {
     let full = "Storage configuration limit exceeded, only 50 storage configurations are allowed";
     let error = Error::from(of(400, "INVALID_STATE", full));
     assert!(error.is_rejected(Reason::QuotaExceeded), "{error:?}");
-    let used = Error::from(of(400, "INVALID_STATE", "Unable to delete, it is being used"));
-    assert!(matches!(used, Error::Waiting { .. }), "{used:?}");
+    let shut_out = Error::from(of(400, "INVALID_STATE", "The change would block your current IP address"));
+    assert!(shut_out.is_rejected(Reason::ApplyFailed), "a person must act: {shut_out:?}");
 }
 
 #[test]
@@ -124,7 +124,7 @@ fn the_code_wins_over_the_status_and_nothing_unknown_is_final() {
     };
     for (status, code, expected) in [
         (400, "INVALID_PARAMETER_VALUE", "rejected InvalidSpec"),
-        (400, "INVALID_STATE", "waiting"),
+        (400, "INVALID_STATE", "rejected ApplyFailed"),
         (400, "QUOTA_EXCEEDED", "rejected QuotaExceeded"),
         (400, "RESOURCE_ALREADY_EXISTS", "rejected AlreadyExists"),
         (409, "ALREADY_EXISTS", "rejected AlreadyExists"),

@@ -7,6 +7,7 @@
 use std::fmt;
 use std::ops::Deref;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use serde::de::{DeserializeOwned, IgnoredAny};
 use serde_json::Value;
@@ -173,6 +174,8 @@ pub struct Writer {
     reader: Reader,
     permit: Permit,
     audit: AuditEntry,
+    /// A change was sent in this act, or may have been.
+    sent: Arc<AtomicBool>,
 }
 
 impl Deref for Writer {
@@ -185,7 +188,7 @@ impl Deref for Writer {
 impl Writer {
     /// A writer for as long as the permit holds.
     pub fn new(reader: Reader, permit: Permit) -> Writer {
-        Writer { reader, permit, audit: AuditEntry::default() }
+        Writer { reader, permit, audit: AuditEntry::default(), sent: Arc::default() }
     }
 
     /// Whether a change would be sent now.
@@ -196,7 +199,12 @@ impl Writer {
 
     /// The same writer for one act: the audit log shows this operation and these fields.
     pub fn to(&self, operation: &'static str, fields: Vec<String>) -> Writer {
-        Writer { audit: AuditEntry { operation, fields }, ..self.clone() }
+        Writer { audit: AuditEntry { operation, fields }, sent: Arc::default(), ..self.clone() }
+    }
+
+    /// Whether this act may have changed something: its calls so far were not all reads.
+    pub(super) fn has_sent(&self) -> bool {
+        self.sent.load(Ordering::Relaxed)
     }
 
     /// The same at another endpoint.
@@ -227,6 +235,7 @@ impl Writer {
     async fn write<T: DeserializeOwned>(&self, request: Request) -> Result<T, Error> {
         let mut request = self.reader.request(request);
         request.fence = Some(self.permit.0.clone());
+        self.sent.store(true, Ordering::Relaxed);
         let (result, trail) = self.reader.client.send_for_audit(request).await;
         self.audit(result.as_ref().err(), &trail);
         result

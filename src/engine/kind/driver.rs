@@ -24,7 +24,7 @@ use super::output::Output;
 use super::part::Part;
 use super::power::Power;
 use super::references::Reference;
-use super::refusals::{refers_to_nothing, unless_unknown};
+use super::refusals::{nothing_sent, refers_to_nothing, unless_unknown};
 use super::resource::{Act, CallError, ExternalResource, Guard, Immutable, Key, Observed};
 use super::roster::{Entries, Settled};
 use super::schema::{self, Rules};
@@ -307,7 +307,10 @@ impl<R: ExternalResource> Driver for Adapter<R> {
             let want = typed(want, "the desired state")?;
             let within = R::key(&want).within;
             let writer = R::HOME.writer(&api.to("create", fields(state)), &within).await?;
-            let created = R::create(&writer, &want).await.map_err(|error| match error {
+            let created = R::create(&writer, &want).await;
+            let created =
+                created.map_err(|error| if writer.has_sent() { error } else { nothing_sent(error) });
+            let created = created.map_err(|error| match error {
                 CallError::Api(error) => {
                     let nothing = R::HOME.of_workspace(&error, &within);
                     let nothing = nothing.or_else(|| refers_to_nothing(&error, R::REFERENCES, state));

@@ -6,6 +6,7 @@
 
 use super::access::{Reader, Writer};
 use super::lifecycle::Home;
+use super::refusals::NEW_REFERENCE;
 use super::resource::{ApiResult, CallError};
 use crate::databricks::{self, WorkspaceHost};
 use crate::engine::crd::Reason;
@@ -119,12 +120,14 @@ fn waits(why: String) -> Error {
     Error::Transient { reason: Reason::WaitingForWorkspace, message: why, after: None }
 }
 
+/// A workspace learns of its assignments some minutes late, and until then does not accept who was just assigned.
 fn refused(workspace: &str, message: &str) -> Error {
     let text = format!(
         "workspace {workspace} does not accept the service principal of the DatabricksAuth ({message}): make it an administrator of \
-         the workspace"
+         the workspace, or wait if it became one a moment ago"
     );
-    Error::Rejected { reason: Reason::PermissionDenied, message: text, patience: None, about_object: false }
+    let (reason, patience) = (Reason::PermissionDenied, Some(NEW_REFERENCE));
+    Error::Rejected { reason, message: text, patience, about_object: false }
 }
 
 /// The message for a spec with the id of a workspace that does not exist.

@@ -22,8 +22,8 @@ pub fn stale(error: databricks::Error) -> CallError {
     error.into()
 }
 
-/// Why a create failed before it was sent, by a read that precedes it: the operator retries it. If it were in doubt, what another user
-/// creates meanwhile would count as its result.
+/// Why a create failed that has sent nothing yet, by a read that precedes its write: the operator retries it. If it were in doubt, what
+/// another user creates meanwhile would count as its result.
 pub fn nothing_sent(error: CallError) -> CallError {
     match error {
         CallError::Api(error) if error.may_have_happened() => Error::Conflict(error.to_string()).into(),
@@ -41,7 +41,7 @@ pub fn unless_unknown(error: databricks::Error) -> Error {
 /// Terraform wait and apply again); this leaves ten before a person must act.
 pub const NEW_IN_AWS: Duration = Duration::from_secs(600);
 
-/// How long it may take until the whole account knows a new object to which another one of ours refers.
+/// How long it may take until the whole account knows a new object to which another one of ours refers, and a workspace a new assignment.
 pub const NEW_REFERENCE: Duration = Duration::from_secs(600);
 
 /// The error if Databricks has tested a role or a bucket and it did not work. A wrong one and a new one get the same response, so
@@ -72,6 +72,18 @@ pub fn in_use(error: databricks::Error, users: &str) -> Error {
          use another one; to leave this one in the account, set spec.deletionPolicy to Retain"
     );
     Error::waiting(Reason::DependencyStillInUse, text)
+}
+
+/// The error for a workspace that is not created, changed or deleted because of a state that passes: it is being created or changed, its
+/// compute must end first, or its network was that of another workspace until a moment ago.
+pub fn not_now(error: databricks::Error) -> CallError {
+    let of_state = error.status() == Some(400) && error.code() == Some("INVALID_STATE");
+    match of_state.then(|| Error::from(error.clone())) {
+        Some(Error::Rejected { reason: Reason::ApplyFailed, message, .. }) => {
+            Error::waiting(Reason::ApplyFailed, message).into()
+        }
+        _ => error.into(),
+    }
 }
 
 /// Why a change of a user, a group or a service principal failed. An identity provider may own it, and then the account refuses
@@ -200,6 +212,25 @@ mod tests {
         assert!(gone.is_rejected(Reason::ExternalResourceMissing), "{gone:?}");
         let denied = in_use(api(403, "PERMISSION_DENIED", "no"), "a workspace");
         assert!(denied.is_rejected(Reason::PermissionDenied), "{denied:?}");
+    }
+
+    #[test]
+    fn the_state_of_a_workspace_is_waited_for_and_a_full_account_is_not() {
+        let class = |status, code, text: &str| Error::from(not_now(api(status, code, text)));
+        let stop = "Terminate all clusters and pools in the subnets of the workspace first";
+        let waits = class(400, "INVALID_STATE", stop);
+        let Error::Waiting { reason: Reason::ApplyFailed, message } = &waits else { panic!("{waits:?}") };
+        assert!(message.starts_with(stop), "{message}");
+        for (status, code, text, reason) in [
+            (400, "INVALID_STATE", "Workspace limit exceeded", Reason::QuotaExceeded),
+            (400, "INVALID_PARAMETER_VALUE", stop, Reason::InvalidSpec),
+            (409, "RESOURCE_CONFLICT", stop, Reason::ApplyFailed),
+        ] {
+            let refused = class(status, code, text);
+            assert!(refused.is_rejected(reason), "{status} {code}: {refused:?}");
+        }
+        let in_doubt = not_now(api(500, "INVALID_STATE", stop));
+        assert!(matches!(in_doubt, CallError::Api(_)), "it may have happened: {in_doubt:?}");
     }
 
     #[test]

@@ -195,7 +195,8 @@ pub trait ExternalResource:
         Self::key(&seen.state) == *key
     }
     /// Creates the object with exactly one call, and returns what the API reported, which may be the id alone. One call, because
-    /// an error after the object was created would look as if it had not been. Never called for [`Lifecycle::Standing`].
+    /// an error after the object was created would look as if it had not been. Reads may precede it: if one of them fails, the engine
+    /// knows that nothing was sent. Never called for [`Lifecycle::Standing`].
     fn create(api: &Writer, want: &Self::State) -> impl Future<Output = ApiResult<Created<Self>>> + Send {
         let _ = (api, want);
         std::future::ready(Err(

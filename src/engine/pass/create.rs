@@ -167,7 +167,8 @@ impl Work<'_> {
     }
 
     /// The target of a reference to another object of ours does exist: the operator waits until the account knows it
-    /// everywhere. An id that a user wrote may be wrong, and a name may mean another object since it was resolved.
+    /// everywhere, as it does if the kind knows better. An id that a user wrote may be wrong, and a name may mean another object since
+    /// it was resolved.
     fn about_references(&self, error: &Error) -> Error {
         let mut text = error.to_string();
         let needs = self.driver.needs(&self.subject.spec()).unwrap_or_default();
@@ -177,7 +178,10 @@ impl Work<'_> {
         if self.bound().bound_as() == BoundAs::Managed {
             text += ", or delete this object if that was deleted in the account";
         }
-        let error = Error::rejected(Reason::ReferenceNotFound, text);
-        if found { error.patient(NEW_REFERENCE) } else { error }
+        let patience = match error {
+            Error::Rejected { patience, .. } => patience.or(found.then_some(NEW_REFERENCE)),
+            _ => None,
+        };
+        Error::Rejected { reason: Reason::ReferenceNotFound, message: text, patience, about_object: true }
     }
 }

@@ -5,6 +5,8 @@
 //! record. While deleting, dependents come first. The kind computes the desired state from the spec and the ids; it is checked against
 //! the grants.
 
+use serde::Deserialize;
+
 use super::outcome::Outcome;
 use super::subject::Terms;
 use super::unlisted::Findings;
@@ -12,7 +14,7 @@ use super::unresolved::Unresolved;
 use super::work::{Place, Target, Work};
 use crate::databricks::Urgency;
 use crate::engine::account::{Admission, Applicant, check_power};
-use crate::engine::crd::{Effective, ObjectName, Reason, format_duration, resync, still};
+use crate::engine::crd::{Effective, Management, ObjectName, Reason, format_duration, resync, still};
 use crate::engine::error::{Error, Result};
 use crate::engine::kind::{Home, Power, Reader, Resolved, Wanted, Writer, no_workspace};
 
@@ -140,7 +142,7 @@ impl Work<'_> {
     }
 
     /// Whether a deletion waits for a workspace whose own object is being deleted, and waits for this one: what is in the workspace is
-    /// left to its deletion, or both would wait for ever.
+    /// left to its deletion, or both would wait for ever. Not if the workspace stays: what is in it would stay, and no object manages it.
     pub fn goes_with_workspace(&self, error: &Error) -> Result<bool> {
         let waits = matches!(error, Error::Transient { reason: Reason::WaitingForWorkspace, .. });
         let bound = self.bound();
@@ -152,8 +154,8 @@ impl Work<'_> {
             Wanted::Object { kind, name } if known.get(&need.field) == Some(&workspace) => {
                 let who = ObjectName { kind, namespace: namespace.clone(), name };
                 self.engine.cluster.stores.object(&who).is_some_and(|object| {
-                    let policy = &object.data["status"]["effective"]["deletionPolicy"];
-                    object.metadata.deletion_timestamp.is_some() && policy == "Delete"
+                    let management = Management::deserialize(&object.data["spec"]);
+                    object.metadata.deletion_timestamp.is_some() && management.is_ok_and(|it| it.deletes())
                 })
             }
             _ => false,

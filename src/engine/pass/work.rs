@@ -7,7 +7,7 @@ use std::sync::Arc;
 use kube::ResourceExt;
 use serde_json::Value;
 
-use super::bound::{Bound, Recognise};
+use super::bound::{Bound, BoundAs, Recognise};
 use super::engine::Engine;
 use super::lag::Lag;
 use super::subject::Subject;
@@ -152,10 +152,13 @@ impl Work<'_> {
         target.session().snapshots.make_stale(self.driver, within).await;
     }
 
-    /// What happens to the object in the account on deletion.
+    /// What happens to the object in the account on deletion. What would be set back stays if it is bound and not known what it was.
     pub fn deletion_policy(&self, adopted: bool) -> DeletionPolicy {
         let traits = self.driver.traits();
         if !traits.removable && !traits.restored {
+            return DeletionPolicy::Retain;
+        }
+        if traits.restored && self.bound().bound_as() == BoundAs::Managed && self.former().is_none() {
             return DeletionPolicy::Retain;
         }
         self.management.deletion(traits.retained, adopted)

@@ -272,9 +272,9 @@ fn note_request(engine: &Engine, object: &DynamicObject) {
 struct Fingerprint {
     hash: u64,
     has_finalizer: bool,
-    /// It has the annotation with the id.
-    has_id: bool,
-    /// Which is a copy of the recorded one.
+    /// The hash of the id in the annotation, if it has one.
+    id: Option<u64>,
+    /// It is a copy of the recorded one.
     id_is_copy: bool,
 }
 
@@ -293,16 +293,20 @@ impl Fingerprint {
         Fingerprint {
             hash: hasher.finish(),
             has_finalizer: has_finalizer(object),
-            has_id: id.is_some(),
+            id: id.map(|id| {
+                let mut hasher = DefaultHasher::new();
+                id.hash(&mut hasher);
+                hasher.finish()
+            }),
             id_is_copy: id.is_some_and(|id| recorded == id),
         }
     }
 
     /// The reconcile in progress sets our finalizer, and copies the recorded id to the annotation: a call that was just refused must not
-    /// be sent once more because of that. Another user may remove both, or add the annotation to name what there is to adopt.
+    /// be sent once more because of that. Another user may remove both, or add or correct the annotation to name what there is to adopt.
     fn triggers_reconcile_after(self, before: Fingerprint) -> bool {
         let finalizer_removed = before.has_finalizer && !self.has_finalizer;
-        let id_changed = before.has_id != self.has_id && !self.id_is_copy;
+        let id_changed = before.id != self.id && !self.id_is_copy;
         self.hash != before.hash || finalizer_removed || id_changed
     }
 }

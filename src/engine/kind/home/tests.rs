@@ -43,6 +43,10 @@ fn a_failure_of_a_workspace_is_not_about_the_account() {
         let (of_account, error) = (means(Home::Account, error.clone()), means(Home::InWorkspace, error));
         assert_eq!(error.reason(), Some(reason), "{error:?}");
         assert!(error.to_string().contains("workspace 42"), "{error}");
+        if let Error::Rejected { patience, message, .. } = &error {
+            assert_eq!(*patience, Some(NEW_REFERENCE), "it may have been assigned a moment ago");
+            assert!(message.contains("or wait if it became one a moment ago"), "{message}");
+        }
         assert_ne!(of_account, error);
     }
     let other = || *api(403);

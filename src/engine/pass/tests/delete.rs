@@ -211,6 +211,42 @@ async fn what_is_retained_is_released_without_a_call() {
     }
 }
 
+/// A list in a workspace that cannot be called, and both are deleted. If the workspace stays, the list would be in force, and no object
+/// would manage it. The status of the workspace is from before the edit of its spec.
+#[tokio::test(start_paused = true)]
+async fn what_is_in_a_workspace_is_left_to_its_deletion_only_if_that_is_certain() {
+    let delete = json!({"deletionPolicy": "Delete"});
+    for (of_parent, left) in [
+        (json!({}), true),
+        (json!({"deletionProtection": false, "suspend": false, "managementPolicy": "Managed"}), true),
+        (json!({"deletionProtection": true}), false),
+        (json!({"suspend": true}), false),
+        (json!({"managementPolicy": "Observe"}), false),
+        (json!({"deletionPolicy": "Retain"}), false),
+        (json!({"deletionPolicy": null}), false),
+    ] {
+        let world = eager(Fake::new(Lifecycle::Object, Ownership::RecordedId));
+        world.api.apply("parent", spec("p", delete.clone()));
+        world.reconcile_named("parent").await;
+        world.apply(json!({"parentRef": {"name": "parent"}})).settle().await;
+        assert_eq!(world.status()["resolvedRefs"], json!({"parentRef": "id-p"}), "{of_parent}");
+        world.api.edit("it", |it| it["status"]["external"]["id"] = json!("id-p/a"));
+        let mut edited = spec("p", delete.clone());
+        edited.as_object_mut().unwrap().extend(of_parent.as_object().unwrap().clone());
+        world.api.apply("parent", edited);
+        world.api.delete("parent");
+        world.api.delete("it");
+        let reason = Reason::WaitingForWorkspace;
+        world.fails(Error::Transient { reason, message: "it does not run".into(), after: None });
+        world.reconcile().await;
+        assert_eq!(world.api.get("it").is_none(), left, "{of_parent}");
+        assert_eq!(world.changes().last().map(String::as_str), Some("POST a"), "{of_parent}");
+        if !left {
+            assert_eq!(world.condition("DeletionBlocked"), "True WaitingForWorkspace", "{of_parent}");
+        }
+    }
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_change_at_the_last_moment_stops_a_deletion() {
     let world = World::ready(json!({})).await;

@@ -38,12 +38,16 @@ fn missing() -> Error {
 
 #[tokio::test(start_paused = true)]
 async fn a_reference_that_the_account_may_not_know_yet_is_tried_for_longer_than_an_id_that_a_user_wrote() {
-    for (field, stalled) in [("parentRef", ""), ("value", "True ReferenceNotFound")] {
+    for (field, patient, stalled) in
+        [("parentRef", false, ""), ("value", false, "True ReferenceNotFound"), ("value", true, "")]
+    {
         let world = world();
         world.api.apply("parent", spec("p", json!({})));
         world.reconcile_named("parent").await;
         world.apply(json!({"parentRef": {"name": "parent"}}));
         let refusal = Error::rejected(Reason::ReferenceNotFound, format!("spec.{field} names nothing"));
+        // The kind may know that the account needs longer.
+        let refusal = if patient { refusal.patient(seconds(600)) } else { refusal };
         for _ in 0..3 {
             tokio::time::advance(seconds(40)).await;
             world.refused(refusal.clone()).await;

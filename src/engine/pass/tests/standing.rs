@@ -239,7 +239,12 @@ async fn what_can_only_be_changed_is_set_back_if_the_spec_says_so() {
 async fn what_is_not_known_is_not_set_back() {
     let world = changeable("before");
     world.apply(json!({"deletionPolicy": "Delete"})).settle().await;
+    assert_eq!(world.status()["effective"]["deletionPolicy"], "Delete");
     world.api.edit("it", |it| it["status"] = Value::Null);
+    for _ in 0..2 {
+        world.reconcile().await;
+        assert_eq!(world.status()["effective"]["deletionPolicy"], "Retain", "what will happen is shown");
+    }
     world.settle().await;
     assert_eq!(world.status()["external"]["id"], "a");
     world.quiet();
