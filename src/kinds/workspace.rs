@@ -320,6 +320,12 @@ impl ExternalResource for Workspace {
     const NAME: &'static [&'static str] = &["workspaceName"];
     const OWNERSHIP: Ownership = Ownership::Marker;
     const DATA_BEARING: bool = true;
+    /// A key without a region is that of an observed workspace whose spec has no region.
+    const MATCHES: Option<fn(&Key, &Observed<Self>) -> bool> = Some(|key, seen| {
+        let any_region =
+            key.name.strip_prefix('/').is_some_and(|name| seen.state.workspace_name.as_deref() == Some(name));
+        any_region || Self::key(&seen.state) == *key
+    });
     const PARTS: Option<Parts<Self::State, Self::Id>> = Some(|want, id| {
         let id = id.filter(|_| want.network_connectivity_config_id.is_some());
         id.map(|id| network_connectivity_of(id, NOT_BOTH)).into_iter().collect()
@@ -367,13 +373,6 @@ impl ExternalResource for Workspace {
         let region = region.map(String::as_str).unwrap_or_default();
         let name = state.workspace_name.as_ref().map(|name| format!("{region}/{name}"));
         Key { within: String::new(), name: name.unwrap_or_default() }
-    }
-
-    /// A key without a region is that of an observed workspace whose spec has no region.
-    fn matches(key: &Key, seen: &Observed<Self>) -> bool {
-        let any_region =
-            key.name.strip_prefix('/').is_some_and(|name| seen.state.workspace_name.as_deref() == Some(name));
-        any_region || Self::key(&seen.state) == *key
     }
 
     fn changes(want: &WorkspaceState, seen: &Observed<Self>) -> Result<Vec<Change>> {

@@ -127,6 +127,8 @@ pub trait ExternalResource:
     const WRITES_IN_TURN: bool = false;
     /// A last check before create, update and delete.
     const GUARD: Option<Guard<Self>> = None;
+    /// Whether a create with a key could have created an object, if an equal key is not all that counts. Then a search compares each row.
+    const MATCHES: Option<fn(&Key, &Observed<Self>) -> bool> = None;
     /// What a desired state manages that objects of other kinds can manage too.
     const PARTS: Option<Parts<Self::State, Self::Id>> = None;
     /// A list in the account that a desired state determines as a whole, so that what else is on it is reported or removed. Its
@@ -188,10 +190,6 @@ pub trait ExternalResource:
     fn shared(api: &Reader, within: &str) -> impl Future<Output = ApiResult<Shared>> + Send {
         let _ = (api, within);
         std::future::ready(Ok(Shared::default()))
-    }
-    /// Whether a create with this key could have created this object.
-    fn matches(key: &Key, seen: &Observed<Self>) -> bool {
-        Self::key(&seen.state) == *key
     }
     /// Creates the object with exactly one call, and returns what the API reported, which may be the id alone. One call, because
     /// an error after the object was created would look as if it had not been. Never called for [`Lifecycle::Standing`].

@@ -48,6 +48,8 @@ pub struct Traits {
     pub creates_in_turn: bool,
     /// Whether all writes under one parent are sent one at a time.
     pub writes_in_turn: bool,
+    /// Whether its objects are found by an equal key alone.
+    pub found_by_key: bool,
     /// Whether it manages parts that objects of other kinds can manage too.
     pub has_parts: bool,
     /// The kind that manages single entries of what it determines as a whole list, if it does that.
