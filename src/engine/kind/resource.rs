@@ -29,7 +29,7 @@ use super::part::Parts;
 use super::power::Power;
 use super::references::Reference;
 use super::roster::Roster;
-use super::seen::AuthFacts;
+use super::seen::{AuthFacts, Explained};
 use crate::databricks;
 use crate::engine::crd::{Reason, camel};
 use crate::engine::error::{Error, Result};
@@ -131,6 +131,8 @@ pub trait ExternalResource:
     const MATCHES: Option<fn(&Key, &Observed<Self>) -> bool> = None;
     /// What a desired state manages that objects of other kinds can manage too.
     const PARTS: Option<Parts<Self::State, Self::Id>> = None;
+    /// Another kind whose rows say more about a Ready or Failed object of this one, such as what is wrong with the network of a workspace.
+    const EXPLAINED: Option<Explained> = None;
     /// A list in the account that a desired state determines as a whole, so that what else is on it is reported or removed. Its
     /// [`Self::Facts`] are a [`crate::engine::crd::Listing`].
     const ROSTER: Option<Roster<Self::State>> = None;

@@ -120,6 +120,7 @@ impl Fake {
             writes_in_turn: false,
             found_by_key: false,
             has_parts: true,
+            explained: None,
             roster: None,
         };
         let mut fake = Fake {

@@ -73,7 +73,7 @@ impl Work<'_> {
         }
         let fields = fields_now(changes);
         let done = if fields.is_empty() {
-            self.respond(target, seen.clone(), look.output_secret.clone())
+            self.respond(target, seen.clone(), Some(look))
         } else {
             self.change(target, look, &fields, changes).await
         };
@@ -195,7 +195,7 @@ impl Work<'_> {
             // As it was before: our mark on it may come from this very update.
             self.restore(target, seen)?;
         }
-        self.respond(target, sent.shown, look.output_secret.clone())
+        self.respond(target, sent.shown, Some(look))
     }
 
     /// Notes an accepted change: its event, the count of corrected drift, and that it was accepted. A new change starts its attempts
