@@ -179,7 +179,7 @@ impl Snapshots {
     }
 
     /// The row of an object in transition that is polled, by a LIST that it shares with others: one that began after this object was
-    /// read by itself or changed, and after `polled`, when it was polled last. None if no other one was polled since then: alone, it costs
+    /// read by itself or changed, and after `polled`, when its last poll ended. None if no other one was polled since then: alone, it costs
     /// less to read it by its id.
     pub async fn poll(
         &self,
@@ -199,8 +199,9 @@ impl Snapshots {
             if !others {
                 return Ok(None);
             }
-            // Without any knowledge of this process, any reading of it is news.
-            known_at.or(snapshot.read_at).unwrap_or_else(Instant::now)
+            // What has begun at the end of the last poll, or before, is no news. If this process knows nothing of it, any reading is.
+            let later = known_at.map(|at| at + Duration::from_nanos(1));
+            later.or(snapshot.read_at).unwrap_or_else(Instant::now)
         };
         self.look(driver, api, within, not_before, |rows| rows.row(id).cloned()).await
     }

@@ -18,8 +18,10 @@ impl Observer<'_> {
         if !row.is_some_and(is_in_transition) || self.unlisted() {
             return Ok(None);
         }
-        let polled = self.remembered.with(|m| m.polled.replace(Instant::now()));
+        let polled = self.remembered.with(|m| m.polled.max(m.created));
         let row = self.snapshots.poll(self.driver, self.reader, within, id, polled).await?;
+        // Once it was read: that reading is no news at the next poll.
+        self.remembered.with(|m| m.polled = Some(Instant::now()));
         Ok(row.filter(is_in_transition))
     }
 }
