@@ -126,7 +126,7 @@ impl Observer<'_> {
             }
             None => (None, None),
         };
-        // An object in transition is read by itself, not from a shared LIST that others needed.
+        // An object in transition, or with an open operation, does not rest on a LIST that others needed.
         let steady = |seen: &Seen| matches!(seen.about.phase, Phase::Ready | Phase::Vacant);
         let rests = |seen: &Seen| upsert || (steady(seen) && !self.operation && !self.unlisted());
         let from_list = freshness == Freshness::Routine;
