@@ -5,6 +5,7 @@ use connect::connect;
 use databricks_operator::engine::crd::Reason;
 use databricks_operator::engine::error::Error;
 use databricks_operator::engine::kind::{Change, Driver, Phase, Reader, Resolved, Seen, When, Writer, of};
+use databricks_operator::kinds::KINDS;
 use databricks_operator::kinds::workspace::Workspace;
 use serde_json::{Value, json};
 use simulator::{Config, Fault, Simulator};
@@ -176,12 +177,13 @@ async fn a_failure_says_why_and_a_correction_is_tried() {
         other => panic!("{other:?}"),
     };
     // The account does not show the network, so its errors cannot be read: the failure shows all the same.
-    let seen = get(&api, &made.id).await;
+    let seen = explained(&api, get(&api, &made.id).await).await;
     assert!(failure(&seen).contains("the bucket does not exist"), "{}", failure(&seen));
     let network = json!({"network_id": OTHER, "network_name": "main", "error_messages": network_errors()});
     simulator.insert("networks", network).unwrap();
-    let seen = get(&api, &made.id).await;
+    let seen = explained(&api, get(&api, &made.id).await).await;
     assert!(failure(&seen).contains("securityGroup: no egress, subnet: too small"), "{}", failure(&seen));
+    let seen = get(&api, &made.id).await;
     let row = driver().list(&api, "").await.unwrap().remove(0);
     assert_eq!(row, seen, "a LIST tells the same, or the status would flap");
 
@@ -195,6 +197,17 @@ async fn a_failure_says_why_and_a_correction_is_tried() {
     simulator.advance_ms(10_000);
     let seen = get(&api, &made.id).await;
     assert_eq!((seen.about.phase.clone(), judged(&corrected, &seen)), (Phase::Ready, vec![]));
+}
+
+/// A workspace as the engine shows it: with what the row of its network says, if that can be read.
+async fn explained(api: &Reader, mut seen: Seen) -> Seen {
+    let explained = driver().traits().explained.unwrap();
+    let networks = KINDS.iter().find(|kind| kind.kind() == explained.by).unwrap();
+    let rows = networks.list(api, "").await.unwrap_or_default();
+    if let Some(network) = rows.iter().find(|row| seen.state[explained.field] == *row.id) {
+        (explained.add)(&mut seen.about, network);
+    }
+    seen
 }
 
 /// What Databricks finds wrong with a network.
@@ -216,7 +229,7 @@ async fn a_running_workspace_names_the_errors_of_its_network() {
         assert_eq!(seen.about.phase, Phase::Ready);
         let row = driver().list(&api, "").await.unwrap().remove(0);
         assert_eq!(row, seen, "a LIST tells the same, or the status would flap");
-        seen.about.remark
+        explained(&api, seen).await.about.remark
     };
     let set = |changes: Value| simulator.edit("networks", OTHER, changes).unwrap();
     assert_eq!(remark().await, None);

@@ -31,6 +31,8 @@ impl ExternalResource for IpAccessList {
     const NAME: &'static [&'static str] = &["label", "listType"];
     const REQUIRED: &'static [&'static str] = &["ipAddresses"];
     const GUARD: Option<Guard<Self>> = Some(Guard::Among(keep_the_operator_in));
+    const MATCHES: Option<fn(&Key, &Observed<Self>) -> bool> =
+        Some(|key, seen| seen.state.could_be(&key.name));
 
     fn desired(spec: &IpAccessListSpec, _: &Resolved) -> Result<IpList> {
         let (label, addresses) = (spec.label.as_ref(), spec.ip_addresses.as_ref());
@@ -39,10 +41,6 @@ impl ExternalResource for IpAccessList {
 
     fn key(state: &IpList) -> Key {
         Key { within: String::new(), name: state.name() }
-    }
-
-    fn matches(key: &Key, seen: &Observed<Self>) -> bool {
-        seen.state.could_be(&key.name)
     }
 
     fn recognises(want: &IpList, seen: &Observed<Self>) -> bool {

@@ -134,6 +134,10 @@ impl ExternalResource for LogDelivery {
             .fixed(),
     ];
     const NAME: &'static [&'static str] = &["logType", "outputFormat"];
+    /// Whatever its name, an enabled delivery with this content keeps another one from being created. A disabled one is enabled in its
+    /// place only if it has the desired name, as that cannot be changed.
+    const MATCHES: Option<fn(&Key, &Observed<Self>) -> bool> =
+        Some(|key, seen| seen.state.is_called(&key.name, seen.about.phase != Phase::Vacant));
 
     fn desired(spec: &LogDeliverySpec, got: &Resolved) -> Result<LogDeliveryState> {
         let status = spec.status.map_or_else(|| ENABLED.into(), |status| format!("{status:?}"));
@@ -158,12 +162,6 @@ impl ExternalResource for LogDelivery {
 
     fn key(state: &LogDeliveryState) -> Key {
         Key { within: String::new(), name: state.name() }
-    }
-
-    /// Whatever its name, an enabled delivery with this content keeps another one from being created. A disabled one is enabled in its
-    /// place only if it has the desired name, as that cannot be changed.
-    fn matches(key: &Key, seen: &Observed<Self>) -> bool {
-        seen.state.is_called(&key.name, seen.about.phase != Phase::Vacant)
     }
 
     fn recognises(want: &LogDeliveryState, seen: &Observed<Self>) -> bool {

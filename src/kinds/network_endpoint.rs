@@ -120,6 +120,13 @@ fn in_cloud(state: &NetworkEndpointState) -> Option<String> {
 /// Begins a key that has the name of the registration.
 const NAMED: &str = "named ";
 
+/// Whether a key, which may have the name of the registration, means this one.
+fn is_called(key: &Key, seen: &Observed<NetworkEndpoint>) -> bool {
+    let named = key.name.strip_prefix(NAMED);
+    NetworkEndpoint::key(&seen.state) == *key
+        || (named.is_some() && named == seen.state.display_name.as_deref())
+}
+
 impl ExternalResource for NetworkEndpoint {
     type State = NetworkEndpointState;
     type Id = String;
@@ -140,6 +147,7 @@ impl ExternalResource for NetworkEndpoint {
     ];
     const NAME: &'static [&'static str] = &["displayName"];
     const REQUIRED: &'static [&'static str] = &["region"];
+    const MATCHES: Option<fn(&Key, &Observed<Self>) -> bool> = Some(is_called);
 
     fn desired(spec: &NetworkEndpointSpec, _: &Resolved) -> Result<NetworkEndpointState> {
         let azure = spec.azure_private_endpoint_info.as_ref();
@@ -164,14 +172,9 @@ impl ExternalResource for NetworkEndpoint {
         Key { within: String::new(), name: in_cloud(state).or_else(named).unwrap_or_default() }
     }
 
-    fn matches(key: &Key, seen: &Observed<Self>) -> bool {
-        let named = key.name.strip_prefix(NAMED);
-        Self::key(&seen.state) == *key || (named.is_some() && named == seen.state.display_name.as_deref())
-    }
-
     fn recognises(want: &NetworkEndpointState, seen: &Observed<Self>) -> bool {
         let key = Self::key(want);
-        key.name.is_empty() || Self::matches(&key, seen)
+        key.name.is_empty() || is_called(&key, seen)
     }
 
     async fn get(api: &Reader, id: &String) -> ApiResult<Option<Observed<Self>>> {

@@ -29,6 +29,7 @@ impl ExternalResource for ServicePrincipal {
     const NAME: &'static [&'static str] = &["displayName"];
     const UNTOLD: &'static [&'static str] = &["purge"];
     const GUARD: Option<Guard<Self>> = Some(Guard::Alone(keep_the_operator_in));
+    const MATCHES: Option<fn(&Key, &Observed<Self>) -> bool> = Some(is_called);
 
     fn desired(spec: &ServicePrincipalSpec, _: &Resolved) -> Result<ServicePrincipalState> {
         Ok(ServicePrincipalState {
@@ -51,14 +52,6 @@ impl ExternalResource for ServicePrincipal {
             None => state.display_name.clone().unwrap_or_default(),
         };
         Key { within: String::new(), name }
-    }
-
-    /// The name of one that has the wanted application id does not count: it may be changed.
-    fn matches(key: &Key, seen: &Observed<Self>) -> bool {
-        match key.name.strip_prefix(BY_APPLICATION_ID).filter(|id| uuid::Uuid::try_parse(id).is_ok()) {
-            Some(id) => seen.state.application_id.as_deref() == Some(id),
-            None => Self::key(&seen.state) == *key,
-        }
     }
 
     fn power(state: &ServicePrincipalState) -> Power {
@@ -125,6 +118,14 @@ impl ExternalResource for ServicePrincipal {
     }
 }
 
+/// Whether a key means this one. Its name does not count if it has the wanted application id: it may be changed.
+fn is_called(key: &Key, seen: &Observed<ServicePrincipal>) -> bool {
+    match key.name.strip_prefix(BY_APPLICATION_ID).filter(|id| uuid::Uuid::try_parse(id).is_ok()) {
+        Some(id) => seen.state.application_id.as_deref() == Some(id),
+        None => ServicePrincipal::key(&seen.state) == *key,
+    }
+}
+
 /// Refuses to take the operator's own sign-in, or its own role of an account administrator, away.
 fn keep_the_operator_in(act: &Act<'_, ServicePrincipal>, auth: &AuthFacts) -> Result<()> {
     let Some(seen) = act.seen else { return Ok(()) };
@@ -166,7 +167,7 @@ mod tests {
 
     /// Whether a search for the desired one finds that one, and whether a record of that one is accepted.
     fn is(want: &ServicePrincipalState, seen: &Observed<ServicePrincipal>) -> (bool, bool) {
-        let found = ServicePrincipal::matches(&ServicePrincipal::key(want), seen);
+        let found = is_called(&ServicePrincipal::key(want), seen);
         (found, ServicePrincipal::recognises(want, seen))
     }
 

@@ -83,6 +83,7 @@ impl ExternalResource for ServicePrincipalSecret {
     const PARENTED: bool = true;
     const ISSUES: Issues = Issues::Secret;
     const GUARD: Option<Guard<Self>> = Some(Guard::Alone(spare_the_operator));
+    const MATCHES: Option<fn(&Key, &Observed<Self>) -> bool> = Some(has_lifetime);
 
     fn output(spec: &ServicePrincipalSecretSpec) -> Option<Output> {
         Some(Output {
@@ -110,15 +111,8 @@ impl ExternalResource for ServicePrincipalSecret {
         Key { within: state.service_principal_id.to_string(), name }
     }
 
-    fn matches(key: &Key, seen: &Observed<Self>) -> bool {
-        let lifetime = seen.state.lifetime.as_deref();
-        key.within == seen.id.within.to_string()
-            && lifetime.is_some()
-            && !differ(Some(&key.name), lifetime, |_| ROUNDED_S)
-    }
-
     fn recognises(want: &ServicePrincipalSecretState, seen: &Observed<Self>) -> bool {
-        Self::matches(&Self::key(want), seen)
+        has_lifetime(&Self::key(want), seen)
     }
 
     fn changes(want: &ServicePrincipalSecretState, seen: &Observed<Self>) -> Result<Vec<Change>> {
@@ -146,6 +140,14 @@ impl ExternalResource for ServicePrincipalSecret {
     async fn delete(api: &Writer, seen: &Observed<Self>) -> ApiResult<()> {
         Ok(api.delete(path(api, seen.id.within, &[&seen.id.own])).await?)
     }
+}
+
+/// Whether a secret has the lifetime in a key, but for what the account rounds.
+fn has_lifetime(key: &Key, seen: &Observed<ServicePrincipalSecret>) -> bool {
+    let lifetime = seen.state.lifetime.as_deref();
+    key.within == seen.id.within.to_string()
+        && lifetime.is_some()
+        && !differ(Some(&key.name), lifetime, |_| ROUNDED_S)
 }
 
 /// What to do where there is no room for another secret.
@@ -187,12 +189,12 @@ mod tests {
     #[test]
     fn a_secret_of_another_user_does_not_match() {
         let key = Key { within: "7".into(), name: "7775123s".into() };
-        assert!(ServicePrincipalSecret::matches(&key, &row(Some(7_775_123))));
-        assert!(ServicePrincipalSecret::matches(&key, &row(Some(7_775_122))), "rounded");
-        assert!(!ServicePrincipalSecret::matches(&key, &row(Some(7_776_000))), "as others write it");
+        assert!(has_lifetime(&key, &row(Some(7_775_123))));
+        assert!(has_lifetime(&key, &row(Some(7_775_122))), "rounded");
+        assert!(!has_lifetime(&key, &row(Some(7_776_000))), "as others write it");
         let elsewhere = Key { within: "8".into(), ..key.clone() };
-        assert!(!ServicePrincipalSecret::matches(&elsewhere, &row(Some(7_775_123))));
-        assert!(!ServicePrincipalSecret::matches(&key, &row(None)), "it may be anybody's");
+        assert!(!has_lifetime(&elsewhere, &row(Some(7_775_123))));
+        assert!(!has_lifetime(&key, &row(None)), "it may be anybody's");
     }
 
     /// The API server refuses a Secret of another name, so an object with one would wait for ever.

@@ -94,6 +94,13 @@ fn in_cloud(state: &VpcEndpointState) -> Option<String> {
 /// Begins a key that has the name of the registration.
 const NAMED: &str = "named ";
 
+/// Whether a key, which may have the name of the registration, means this one.
+fn is_called(key: &Key, seen: &Observed<VpcEndpoint>) -> bool {
+    let named = key.name.strip_prefix(NAMED);
+    VpcEndpoint::key(&seen.state) == *key
+        || (named.is_some() && named == seen.state.vpc_endpoint_name.as_deref())
+}
+
 impl ExternalResource for VpcEndpoint {
     type State = VpcEndpointState;
     type Id = String;
@@ -108,6 +115,7 @@ impl ExternalResource for VpcEndpoint {
         Immutable { state: "endpoint_region", spec: &["gcpVpcEndpointInfo.endpointRegion"] },
     ];
     const NAME: &'static [&'static str] = &["vpcEndpointName"];
+    const MATCHES: Option<fn(&Key, &Observed<Self>) -> bool> = Some(is_called);
 
     fn desired(spec: &VpcEndpointSpec, _: &Resolved) -> Result<VpcEndpointState> {
         let gcp = spec.gcp_vpc_endpoint_info.as_ref();
@@ -126,15 +134,9 @@ impl ExternalResource for VpcEndpoint {
         Key { within: String::new(), name: in_cloud(state).or_else(named).unwrap_or_default() }
     }
 
-    fn matches(key: &Key, seen: &Observed<Self>) -> bool {
-        let named = key.name.strip_prefix(NAMED);
-        Self::key(&seen.state) == *key
-            || (named.is_some() && named == seen.state.vpc_endpoint_name.as_deref())
-    }
-
     fn recognises(want: &VpcEndpointState, seen: &Observed<Self>) -> bool {
         let key = Self::key(want);
-        key.name.is_empty() || Self::matches(&key, seen)
+        key.name.is_empty() || is_called(&key, seen)
     }
 
     async fn get(api: &Reader, id: &String) -> ApiResult<Option<Observed<Self>>> {

@@ -21,7 +21,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::str::FromStr;
 
-use health::NetworkHealth;
+use health::BY_NETWORK;
 use serde::de::IgnoredAny;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
@@ -32,8 +32,8 @@ use crate::databricks::{self, Int64, Optional, Pages, workspace_url};
 use crate::engine::crd::Reason;
 use crate::engine::error::{Error, Result};
 use crate::engine::kind::{
-    About, Act, ApiResult, CANNOT_CHANGE, CallError, Change, Created, ExternalResource, Immutable, Key,
-    Observed, Ownership, Parts, Phase, Reader, Reference, Resolved, When, Writer, differences, not_now,
+    About, Act, ApiResult, CANNOT_CHANGE, CallError, Change, Created, Explained, ExternalResource, Immutable,
+    Key, Observed, Ownership, Parts, Phase, Reader, Reference, Resolved, When, Writer, differences, not_now,
     tried_in_aws,
 };
 use crate::kinds::credential::Credential;
@@ -110,9 +110,6 @@ struct Remote {
     #[serde(default)]
     azure_workspace_info: Value,
     creation_time: Option<Int64>,
-    /// What is wrong with its network; no part of the response, see [`Remote::explained`].
-    #[serde(skip)]
-    remark: Option<String>,
 }
 
 impl Remote {
@@ -140,7 +137,6 @@ impl Remote {
             owner: state.owner_tag.clone(),
             unmarkable: on_google,
             created: self.creation_time.map(|ms| ms.0 / 1000),
-            remark: self.remark,
             ..About::default()
         };
         let on_gcp = state.project_id.as_ref().and(state.location.as_ref());
@@ -153,28 +149,6 @@ impl Remote {
             azure_resource_group: text(self.azure_workspace_info.get("resource_group")),
         };
         Observed { id: WorkspaceId(self.workspace_id.0), state, facts, about }
-    }
-
-    /// The id of its network, once Databricks has checked that one.
-    fn checked_network(&self) -> Option<&str> {
-        let checked = matches!(self.workspace_status.as_deref(), Some("RUNNING" | "FAILED"));
-        self.state.network_id.as_deref().filter(|_| checked)
-    }
-
-    /// Adds what is wrong with the network: to the message of a failure, which often only says that there are errors, and as a
-    /// remark to a workspace that runs.
-    fn explained(mut self, network: Option<&NetworkHealth>) -> Remote {
-        let (Some(id), Some(network)) = (self.checked_network(), network) else { return self };
-        if self.workspace_status.as_deref() == Some("RUNNING") {
-            self.remark = network.remark(id);
-            return self;
-        }
-        let errors = network.errors();
-        if !errors.is_empty() {
-            let own = self.workspace_status_message.as_deref().unwrap_or_default();
-            self.workspace_status_message = Some(format!("{own}; the network {id} reports {errors}"));
-        }
-        self
     }
 }
 
@@ -323,6 +297,13 @@ impl ExternalResource for Workspace {
     const NAME: &'static [&'static str] = &["workspaceName"];
     const OWNERSHIP: Ownership = Ownership::Marker;
     const DATA_BEARING: bool = true;
+    /// A key without a region is that of an observed workspace whose spec has no region.
+    const MATCHES: Option<fn(&Key, &Observed<Self>) -> bool> = Some(|key, seen| {
+        let any_region =
+            key.name.strip_prefix('/').is_some_and(|name| seen.state.workspace_name.as_deref() == Some(name));
+        any_region || Self::key(&seen.state) == *key
+    });
+    const EXPLAINED: Option<Explained> = Some(BY_NETWORK);
     const PARTS: Option<Parts<Self::State, Self::Id>> = Some(|want, id| {
         let id = id.filter(|_| want.network_connectivity_config_id.is_some());
         id.map(|id| network_connectivity_of(id, NOT_BOTH)).into_iter().collect()
@@ -372,13 +353,6 @@ impl ExternalResource for Workspace {
         Key { within: String::new(), name: name.unwrap_or_default() }
     }
 
-    /// A key without a region is that of an observed workspace whose spec has no region.
-    fn matches(key: &Key, seen: &Observed<Self>) -> bool {
-        let any_region =
-            key.name.strip_prefix('/').is_some_and(|name| seen.state.workspace_name.as_deref() == Some(name));
-        any_region || Self::key(&seen.state) == *key
-    }
-
     fn changes(want: &WorkspaceState, seen: &Observed<Self>) -> Result<Vec<Change>> {
         let deployments = want.deployment_name.as_deref().zip(seen.state.deployment_name.as_deref());
         let deployed_as_wanted = deployments.is_some_and(|(want, seen)| same_deployment(want, seen));
@@ -400,26 +374,12 @@ impl ExternalResource for Workspace {
 
     async fn get(api: &Reader, id: &WorkspaceId) -> ApiResult<Option<Observed<Self>>> {
         let found: Option<Remote> = api.get(api.path(&["workspaces", &id.to_string()])).await.optional()?;
-        let Some(remote) = found else { return Ok(None) };
-        let network = match remote.checked_network() {
-            Some(id) => health::read(api, id).await,
-            None => None,
-        };
-        Ok(Some(remote.explained(network.as_ref()).observed(api.host(), api.on_google())))
+        Ok(found.map(|remote| remote.observed(api.host(), api.on_google())))
     }
 
     async fn list(api: &Reader, _: &str) -> ApiResult<Vec<Observed<Self>>> {
         let all: Vec<Remote> = api.list(api.path(&["workspaces"]), Pages::Bare).await?;
-        let networks = if all.iter().any(|remote| remote.checked_network().is_some()) {
-            health::read_all(api).await
-        } else {
-            BTreeMap::new()
-        };
-        let explained = all.into_iter().map(|remote| {
-            let network = remote.checked_network().and_then(|id| networks.get(id));
-            remote.explained(network).observed(api.host(), api.on_google())
-        });
-        Ok(explained.collect())
+        Ok(all.into_iter().map(|remote| remote.observed(api.host(), api.on_google())).collect())
     }
 
     async fn create(api: &Writer, want: &WorkspaceState) -> ApiResult<Created<Self>> {

@@ -132,6 +132,8 @@ impl ExternalResource for WorkspaceIpAccessList {
     const NAME: &'static [&'static str] = &["label", "listType"];
     const REQUIRED: &'static [&'static str] = &["ipAddresses"];
     const GUARD: Option<Guard<Self>> = Some(Guard::Among(keep_the_operator_in));
+    const MATCHES: Option<fn(&Key, &Observed<Self>) -> bool> =
+        Some(|key, seen| seen.id.within.to_string() == key.within && seen.state.list.could_be(&key.name));
 
     fn desired(spec: &WorkspaceIpAccessListSpec, got: &Resolved) -> Result<Self::State> {
         let (label, addresses) = (spec.label.as_ref(), spec.ip_addresses.as_ref());
@@ -148,10 +150,6 @@ impl ExternalResource for WorkspaceIpAccessList {
 
     fn within(id: &Id) -> String {
         id.within.to_string()
-    }
-
-    fn matches(key: &Key, seen: &Observed<Self>) -> bool {
-        seen.id.within.to_string() == key.within && seen.state.list.could_be(&key.name)
     }
 
     fn recognises(want: &Self::State, seen: &Observed<Self>) -> bool {

@@ -4,10 +4,11 @@
 //! It amends itself with the responses to our own writes: dropping it would turn a hundred writes into a hundred LISTs. It
 //! has no timer: objects are due a resync interval after the *reading* that served them, so that all objects of one snapshot
 //! come due together and the first of them pays for all. An object that needs a reading newer than its own deletion, or than a
-//! request, has a turn instead (see `burst.rs`): it waits outside of the work queue, so that many of them share a reading.
+//! request, has a turn instead (see `burst.rs`): it waits outside of the work queue, so that many of them share a reading. Objects that
+//! Databricks is still creating, changing or deleting are polled at times of their own: the first one that needs news of it pays for all.
 
 use std::collections::{HashMap, HashSet};
-use std::sync::{Arc, Mutex, MutexGuard};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock};
 use std::time::Duration;
 
 use tokio::time::Instant;
@@ -15,7 +16,7 @@ use tokio::time::Instant;
 use super::burst::Burst;
 use crate::engine::crd::ObjectName;
 use crate::engine::error::{Error, Result};
-use crate::engine::kind::{Driver, Reader, Seen, Shared};
+use crate::engine::kind::{Driver, Key, Reader, Seen, Shared};
 
 /// Readings of one snapshot begin at least this far apart, so that objects that each need one newer than their own last
 /// write share it.
@@ -32,6 +33,9 @@ const MOMENT: Duration = Duration::from_secs(2);
 const LONGEST: Duration = Duration::from_secs(30);
 
 type Slot = Arc<tokio::sync::Mutex<Snapshot>>;
+
+/// The ids of rows by key. A row that was changed may still be under its former key too.
+type Ids = HashMap<Key, Vec<String>>;
 
 /// The snapshots of one session.
 #[derive(Default)]
@@ -60,8 +64,12 @@ struct Snapshot {
     /// When a first upsert last rested on it.
     used: Option<Instant>,
     rows: HashMap<String, Seen>,
+    /// From the first search on. To read the keys at each search would cost a thousand creates a million keys.
+    ids: OnceLock<Result<Ids>>,
     /// What all rows share.
     shared: Shared,
+    /// When an object in transition was polled last, and its id.
+    polled: Option<(Instant, String)>,
     /// Our own writes since the reading began: `None` is a deletion.
     written: HashMap<String, (Instant, Option<Seen>)>,
     /// The last failure, with when the reading began and ended, so that the callers that waited for it do not each repeat
@@ -74,6 +82,7 @@ pub struct Rows<'a> {
     /// When the reading began.
     pub read_at: Instant,
     rows: &'a HashMap<String, Seen>,
+    ids: &'a OnceLock<Result<Ids>>,
 }
 
 impl Rows<'_> {
@@ -85,6 +94,32 @@ impl Rows<'_> {
     /// All rows.
     pub fn all(&self) -> impl Iterator<Item = &Seen> {
         self.rows.values()
+    }
+
+    /// The rows that a create with this key could have created, by id.
+    pub fn matching(&self, driver: &dyn Driver, key: &Key) -> Result<Vec<&Seen>> {
+        let found_by_key = driver.traits().found_by_key;
+        let possible = if found_by_key { self.with_key(driver, key)? } else { self.all().collect() };
+        let mut matching = vec![];
+        for seen in possible {
+            if driver.matches(key, seen)? {
+                matching.push(seen);
+            }
+        }
+        matching.sort_by(|a, b| a.id.cmp(&b.id));
+        Ok(matching)
+    }
+
+    fn with_key(&self, driver: &dyn Driver, key: &Key) -> Result<Vec<&Seen>> {
+        let ids = self.ids.get_or_init(|| {
+            let mut ids = Ids::new();
+            for seen in self.all() {
+                ids.entry(driver.key(&seen.state)?).or_default().push(seen.id.clone());
+            }
+            Ok(ids)
+        });
+        let ids = ids.as_ref().map_err(Clone::clone)?.get(key);
+        Ok(ids.into_iter().flatten().filter_map(|id| self.row(id)).collect())
     }
 }
 
@@ -119,7 +154,56 @@ impl Snapshots {
             self.served().extend(waiting.into_iter().flatten());
         }
         let read_at = snapshot.read_at.expect("set by refresh");
-        Ok(f(&Rows { read_at, rows: &snapshot.rows }))
+        Ok(f(&Rows { read_at, rows: &snapshot.rows, ids: &snapshot.ids }))
+    }
+
+    /// The row of an id, by a reading that began at `not_before` or later; none if there is no such row, or it cannot be read. A
+    /// reading that has failed since is not repeated.
+    pub async fn row(
+        &self,
+        driver: &dyn Driver,
+        api: &Reader,
+        within: &str,
+        id: &str,
+        not_before: Instant,
+    ) -> Option<Seen> {
+        {
+            let slot = self.slot(driver, within);
+            let snapshot = slot.lock().await;
+            let failed = snapshot.failed.as_ref().is_some_and(|(began, ..)| *began >= not_before);
+            if failed && snapshot.read_at.is_none_or(|at| at < not_before) {
+                return None;
+            }
+        }
+        self.look(driver, api, within, not_before, |rows| rows.row(id).cloned()).await.ok().flatten()
+    }
+
+    /// The row of an object in transition that is polled, by a LIST that it shares with others: one that began after this object was
+    /// read by itself or changed, and after `polled`, when its last poll ended. None if no other one was polled since then: alone, it costs
+    /// less to read it by its id.
+    pub async fn poll(
+        &self,
+        driver: &dyn Driver,
+        api: &Reader,
+        within: &str,
+        id: &str,
+        polled: Option<Instant>,
+    ) -> Result<Option<Seen>> {
+        let not_before = {
+            let slot = self.slot(driver, within);
+            let mut snapshot = slot.lock().await;
+            let known_at = snapshot.written.get(id).map(|(at, _)| *at).max(polled);
+            let last = snapshot.polled.replace((Instant::now(), id.to_owned()));
+            let others =
+                last.is_some_and(|(at, other)| other != id && known_at.is_none_or(|since| at >= since));
+            if !others {
+                return Ok(None);
+            }
+            // What has begun at the end of the last poll, or before, is no news. If this process knows nothing of it, any reading is.
+            let later = known_at.map(|at| at + Duration::from_nanos(1));
+            later.or(snapshot.read_at).unwrap_or_else(Instant::now)
+        };
+        self.look(driver, api, within, not_before, |rows| rows.row(id).cloned()).await
     }
 
     /// Amends the snapshot with a response about one object, if there is a snapshot. Returns the object with what all rows share.
@@ -128,7 +212,7 @@ impl Snapshots {
         let mut snapshot = slot.lock().await;
         let seen = snapshot.with_shared(seen);
         snapshot.written.insert(seen.id.clone(), (Instant::now(), Some(seen.clone())));
-        snapshot.apply(&seen.id, Some(seen.clone()));
+        snapshot.apply(driver, &seen.id, Some(seen.clone()));
         seen
     }
 
@@ -137,7 +221,7 @@ impl Snapshots {
         let slot = self.slot(driver, within);
         let mut snapshot = slot.lock().await;
         snapshot.written.insert(id.to_owned(), (Instant::now(), None));
-        snapshot.apply(id, None);
+        snapshot.apply(driver, id, None);
     }
 
     /// How long an object waits before it has the account read, if it needs a reading that began at `since` or later: others need one
@@ -221,10 +305,10 @@ impl Snapshot {
         self.rows = rows.into_iter().map(|seen| (seen.id.clone(), self.with_shared(seen))).collect();
         self.read_at = Some(began);
         self.ended = Some(Instant::now());
-        self.failed = None;
+        (self.failed, self.ids) = (None, OnceLock::new());
         self.written.retain(|_, (at, _)| *at >= began);
         for (id, (_, seen)) in self.written.clone() {
-            self.apply(&id, seen);
+            self.apply(driver, &id, seen);
         }
         Ok(())
     }
@@ -235,10 +319,27 @@ impl Snapshot {
         seen
     }
 
-    fn apply(&mut self, id: &str, seen: Option<Seen>) {
+    fn apply(&mut self, driver: &dyn Driver, id: &str, seen: Option<Seen>) {
+        if let Some(seen) = &seen {
+            self.note_key(driver, seen);
+        }
         match seen {
             Some(seen) => self.rows.insert(id.to_owned(), seen),
             None => self.rows.remove(id),
         };
+    }
+
+    /// Keeps searches complete.
+    fn note_key(&mut self, driver: &dyn Driver, seen: &Seen) {
+        let Some(Ok(ids)) = self.ids.get_mut() else { return };
+        let Ok(key) = driver.key(&seen.state) else {
+            // The next search reads all keys, and says why.
+            self.ids = OnceLock::new();
+            return;
+        };
+        let ids = ids.entry(key).or_default();
+        if !ids.contains(&seen.id) {
+            ids.push(seen.id.clone());
+        }
     }
 }

@@ -195,7 +195,9 @@ impl<R: ExternalResource> Driver for Adapter<R> {
             guarded_among_siblings: matches!(R::GUARD, Some(Guard::Among(_))),
             creates_in_turn: R::CREATES_IN_TURN,
             writes_in_turn: R::WRITES_IN_TURN,
+            found_by_key: R::MATCHES.is_none(),
             has_parts: R::PARTS.is_some(),
+            explained: R::EXPLAINED,
             roster: R::ROSTER.map(|roster| roster.by),
         }
     }
@@ -264,7 +266,8 @@ impl<R: ExternalResource> Driver for Adapter<R> {
     }
 
     fn matches(&self, key: &Key, seen: &Seen) -> Result<bool> {
-        Ok(R::matches(key, &restore(seen)?))
+        let seen = restore::<R>(seen)?;
+        Ok(R::MATCHES.map_or_else(|| R::key(&seen.state) == *key, |matches| matches(key, &seen)))
     }
 
     fn guard<'a>(&'a self, act: Acting<'a>, api: &'a Reader) -> BoxFuture<'a, Result<()>> {

@@ -28,7 +28,7 @@ use super::part::Parts;
 use super::power::Power;
 use super::references::Reference;
 use super::roster::Roster;
-use super::seen::AuthFacts;
+use super::seen::{AuthFacts, Explained};
 use crate::databricks;
 use crate::engine::crd::{Reason, camel};
 use crate::engine::error::{Error, Result};
@@ -128,8 +128,12 @@ pub trait ExternalResource:
     const WRITES_IN_TURN: bool = false;
     /// A last check before create, update and delete.
     const GUARD: Option<Guard<Self>> = None;
+    /// Whether a create with a key could have created an object, if an equal key is not all that counts. Then a search compares each row.
+    const MATCHES: Option<fn(&Key, &Observed<Self>) -> bool> = None;
     /// What a desired state manages that objects of other kinds can manage too.
     const PARTS: Option<Parts<Self::State, Self::Id>> = None;
+    /// Another kind whose rows say more about a Ready or Failed object of this one, such as what is wrong with the network of a workspace.
+    const EXPLAINED: Option<Explained> = None;
     /// A list in the account that a desired state determines as a whole, so that what else is on it is reported or removed. Its
     /// [`Self::Facts`] are a [`crate::engine::crd::Listing`].
     const ROSTER: Option<Roster<Self::State>> = None;
@@ -189,10 +193,6 @@ pub trait ExternalResource:
     fn shared(api: &Reader, within: &str) -> impl Future<Output = ApiResult<Shared>> + Send {
         let _ = (api, within);
         std::future::ready(Ok(Shared::default()))
-    }
-    /// Whether a create with this key could have created this object.
-    fn matches(key: &Key, seen: &Observed<Self>) -> bool {
-        Self::key(&seen.state) == *key
     }
     /// Creates the object with exactly one call, and returns what the API reported, which may be the id alone. One call, because
     /// an error after the object was created would look as if it had not been. Reads may precede it: if one of them fails, the engine

@@ -20,6 +20,17 @@ pub struct Seen {
     pub about: About,
 }
 
+/// Another kind whose objects say more about those of this one. Its LIST is shared with its own objects.
+#[derive(Clone, Copy, Debug)]
+pub struct Explained {
+    /// That kind.
+    pub by: &'static str,
+    /// The field of the state with the id of the other object.
+    pub field: &'static str,
+    /// Adds what the other object says. Pure.
+    pub add: fn(&mut About, &Seen),
+}
+
 /// What a create returned, erased. Its Debug shows no secret.
 #[derive(Clone, Debug)]
 pub struct New {

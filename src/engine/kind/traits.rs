@@ -6,6 +6,7 @@ use super::lifecycle::{Home, Lifecycle, Ownership};
 use super::output::Issues;
 use super::references::Reference;
 use super::resource::Immutable;
+use super::seen::Explained;
 
 /// The constants of [`super::ExternalResource`], each with the meaning that it has there.
 #[derive(Clone, Copy, Debug)]
@@ -50,8 +51,12 @@ pub struct Traits {
     pub creates_in_turn: bool,
     /// Whether all writes under one parent are sent one at a time.
     pub writes_in_turn: bool,
+    /// Whether its objects are found by an equal key alone.
+    pub found_by_key: bool,
     /// Whether it manages parts that objects of other kinds can manage too.
     pub has_parts: bool,
+    /// The kind whose objects say more about its own.
+    pub explained: Option<Explained>,
     /// The kind that manages single entries of what it determines as a whole list, if it does that.
     pub roster: Option<&'static str>,
 }

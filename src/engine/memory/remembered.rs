@@ -38,6 +38,8 @@ pub struct ObjectMemory {
     pub create_in_doubt: Option<Instant>,
     /// When this process created the object in the account.
     pub created: Option<Instant>,
+    /// When it was polled last while it was in transition in the account.
+    pub polled: Option<Instant>,
     /// The response to a change was that there is no such object, although a read had shown it.
     pub not_found: bool,
     /// The last change that was sent to it.

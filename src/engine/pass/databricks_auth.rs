@@ -51,7 +51,7 @@ pub async fn reconcile(object: &DynamicObject, engine: Arc<Engine>) -> Action {
 
 async fn hops(engine: &Arc<Engine>, subject: &mut Subject) -> Result<Outcome> {
     let who = subject.who.clone();
-    let dependents = dependents(engine, &who);
+    let dependents = if subject.deleting() { dependents(engine, &who) } else { vec![] };
     if subject.deleting() && dependents.is_empty() {
         return subject.release(engine, None).await;
     }

@@ -119,7 +119,9 @@ impl Fake {
             guarded_among_siblings: false,
             creates_in_turn: false,
             writes_in_turn: false,
+            found_by_key: false,
             has_parts: true,
+            explained: None,
             roster: None,
         };
         let mut fake = Fake {

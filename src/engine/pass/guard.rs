@@ -8,7 +8,6 @@ use std::collections::BTreeSet;
 
 use ipnet::IpNet;
 use kube::ResourceExt;
-use kube::core::DynamicObject;
 use serde::Deserialize;
 use serde_json::Value;
 use tokio::sync::OwnedMutexGuard;
@@ -30,6 +29,26 @@ struct Turn {
     key: Key,
     /// A create that had to wait: what it was decided on is from before.
     late: bool,
+}
+
+/// What a guard needs of another object of the kind.
+struct Sibling {
+    who: ObjectName,
+    uid: String,
+    external: External,
+    operation: Option<Operation>,
+}
+
+/// Where that is in the text of the object: decoded as a whole, thousands of them would take long.
+#[derive(Deserialize)]
+struct Recorded {
+    status: Records,
+}
+
+#[derive(Deserialize)]
+struct Records {
+    external: External,
+    operation: Option<Value>,
 }
 
 impl Work<'_> {
@@ -196,10 +215,10 @@ impl Work<'_> {
 
     /// A guard that reads all objects of the kind must not miss one that was created a moment ago.
     fn all_are_shown(&self, target: &Target, within: &str, shown: &[Seen]) -> Result<()> {
-        for (object, external) in self.siblings(target, within) {
+        for Sibling { who, external, .. } in self.siblings(target, within) {
             let young = external.created_at.is_some_and(|at| age(at.0, clock::now()) < self.lag().read);
             if young && !shown.iter().any(|seen| seen.id == external.id) {
-                return Err(self.unsure("created for", &object));
+                return Err(self.unsure("created for", &who));
             }
         }
         Ok(())
@@ -208,39 +227,38 @@ impl Work<'_> {
     /// Nor must it see one as it was before a change or a deletion. Called before it reads them: what a read has shown by then,
     /// a later read shows too.
     fn no_change_is_unseen(&self, target: &Target, within: &str) -> Result<()> {
-        for (object, _) in self.siblings(target, within) {
+        for Sibling { who, uid, operation, .. } in self.siblings(target, within) {
             let lag = self.lag().read;
-            let uid = object.uid().unwrap_or_default();
             let (change, deleted) = self.engine.memory.objects.changed(&uid);
             if deleted.is_some_and(|at| at.elapsed() < lag) {
-                return Err(self.unsure("deleted with", &object));
+                return Err(self.unsure("deleted with", &who));
             }
             // A start of the operator forgets when something was sent, but not that no read had shown it.
-            let recorded = Operation::deserialize(&object.data["status"]["operation"]).ok();
-            let recorded = recorded.map(|operation| age(operation.since.0, clock::now()));
+            let recorded = operation.map(|operation| age(operation.since.0, clock::now()));
             if change.may_be_unseen(lag) || recorded.is_some_and(|age| age < lag) {
-                return Err(self.unsure("changed for", &object));
+                return Err(self.unsure("changed for", &who));
             }
         }
         Ok(())
     }
 
     /// The other objects of the kind that stand for one under this parent in this account.
-    fn siblings(&self, target: &Target, within: &str) -> Vec<(DynamicObject, External)> {
-        let account = target.account_id();
-        let own = self.subject.uid();
-        let objects = self.engine.cluster.stores.objects(&self.subject.who.kind);
-        let others = objects.filter(|object| object.uid().as_ref() != Some(&own));
-        let bound = others.filter_map(|object| {
-            let external = External::deserialize(&object.data["status"]["external"]).ok()?;
+    fn siblings(&self, target: &Target, within: &str) -> Vec<Sibling> {
+        let (account, own) = (target.account_id(), self.subject.uid());
+        let kind = &self.subject.who.kind;
+        let siblings = self.engine.cluster.stores.all(kind).filter_map(|cached| {
+            let uid = cached.uid().filter(|uid| *uid != own)?;
+            let Recorded { status: Records { external, operation } } = cached.read()?;
             let here = self.driver.within(&external.id).map_or(true, |parent| parent == within);
-            (external.account_id == account && here).then_some((object, external))
+            let operation = operation.and_then(|operation| Operation::deserialize(operation).ok());
+            let who = ObjectName::of(kind, &*cached);
+            (external.account_id == account && here).then_some(Sibling { who, uid, external, operation })
         });
-        bound.collect()
+        siblings.collect()
     }
 
-    fn unsure(&self, done: &str, object: &DynamicObject) -> Error {
-        let name = named(&self.subject.who, &ObjectName::of(&self.subject.who.kind, object));
+    fn unsure(&self, done: &str, object: &ObjectName) -> Error {
+        let name = named(&self.subject.who, object);
         Error::retry(format!(
             "no read shows yet what was just {done} {name}: until one does, the operator cannot know whether this change is safe, \
              so it waits"

@@ -18,6 +18,9 @@ use crate::engine::error::Result;
 use crate::engine::kind::{Change, Lifecycle, Phase, Seen, Wanted};
 use crate::engine::memory::Recall;
 
+/// What is beside an object that was just read by itself was read within this time.
+const RECENT: Duration = Duration::from_secs(5);
+
 /// What to do, and what it rests on.
 #[derive(Debug)]
 pub struct Decision {
@@ -54,6 +57,10 @@ impl Work<'_> {
             now: clock::now(),
         };
         let reading = observer.observe(freshness).await;
+        let beside = match &reading {
+            Ok(reading) => self.beside(target, reading, requested_at).await,
+            Err(_) => None,
+        };
         // What was read now may serve others that wait for their turn.
         target
             .session()
@@ -61,8 +68,23 @@ impl Work<'_> {
             .take_served()
             .iter()
             .for_each(|who| self.engine.memory.triggers.trigger(who));
-        let reading = reading?;
-        Ok(Reading { output_secret: self.read_output_secret().await?, ..reading })
+        let reading = Reading { beside, ..reading? };
+        let reading = Reading { output_secret: self.read_output_secret().await?, ..reading };
+        Ok(reading.explained(self.driver.traits().explained))
+    }
+
+    /// The row of the object that says more about the one that was read. A LIST of the last resync interval is enough, which most often
+    /// its own kind has read; but not for an object that was read by itself, as it may have changed.
+    async fn beside(&self, target: &Target, reading: &Reading, requested_at: Option<Instant>) -> Option<Seen> {
+        let explained = self.driver.traits().explained.filter(|_| !self.subject.deleting())?;
+        let is_explained = |seen: &&Seen| matches!(seen.about.phase, Phase::Ready | Phase::Failed(_));
+        let id = reading.seen().filter(is_explained)?.state[explained.field].as_str()?;
+        let driver = self.engine.driver(explained.by)?;
+        let (due, now) = (self.not_before(requested_at), Instant::now());
+        let recent = now.checked_sub(RECENT).unwrap_or(now);
+        let not_before = if reading.may_be_stale { due } else { due.max(recent) };
+        let (snapshots, reader) = (&target.session().snapshots, &target.place.reader);
+        snapshots.row(driver, reader, &driver.within(id).ok()?, id, not_before).await
     }
 
     /// A reading must be no older than a resync interval, nor than a change whose result is unknown; a request for a reconcile asks for a

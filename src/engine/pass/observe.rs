@@ -7,6 +7,7 @@
 //! created so recently that reads may not show it yet, see [`super::lag`].
 
 mod interrupted;
+mod transition;
 
 use std::time::Duration;
 
@@ -20,7 +21,7 @@ use super::reading::{Found, Freshness, Reading};
 use crate::engine::account::{Rows, Snapshots};
 use crate::engine::crd::{Intent, ObjectName, Reason, age};
 use crate::engine::error::{Error, Result};
-use crate::engine::kind::{Driver, Key, Phase, Reader, Seen};
+use crate::engine::kind::{Driver, Key, Ownership, Phase, Reader, Seen};
 use crate::engine::memory::{Claimant, Recall, holding};
 
 /// The maximum age of the LIST by which a recorded upsert is written again.
@@ -125,14 +126,17 @@ impl Observer<'_> {
             }
             None => (None, None),
         };
-        // An object in transition is read by itself, not from the shared LIST.
+        // An object in transition, or with an open operation, does not rest on a LIST that others needed.
         let steady = |seen: &Seen| matches!(seen.about.phase, Phase::Ready | Phase::Vacant);
         let is_enough = |seen: &Seen| upsert || (steady(seen) && !self.operation && !self.rows_are_partial());
         let from_list = freshness == Freshness::Routine;
         let (seen, may_be_stale) = match row {
             Some(seen) if is_enough(&seen) => (Some(seen), from_list),
             None if upsert => (None, from_list),
-            _ => (self.get(id, &within).await?, false),
+            row => match self.still_in_transition(id, &within, row.as_ref()).await? {
+                Some(seen) => (Some(seen), true),
+                None => (self.get(id, &within).await?, false),
+            },
         };
         let reading = match seen {
             None => self.absent(&within, id, may_be_stale).await?,
@@ -267,13 +271,9 @@ impl Observer<'_> {
                 let text = "Databricks says of one object both that it exists and that it does not";
                 return Err(Error::retry(text));
             }
-            let (mut ids, Some(key)) = (vec![], &key) else { return Ok(vec![]) };
-            for seen in rows.all() {
-                if self.driver.matches(key, seen)? {
-                    ids.push(seen.id.clone());
-                }
-            }
-            Ok(ids)
+            let Some(key) = &key else { return Ok(vec![]) };
+            let matching = rows.matching(self.driver, key)?;
+            Ok(matching.into_iter().map(|seen| seen.id.clone()).collect())
         };
         let recent = recent(CREATE_FRESH);
         let fresh = accepted.map_or(recent, |accepted| accepted.max(recent));
@@ -339,6 +339,9 @@ impl Observer<'_> {
             // The id of an upsert is its key.
             if self.repeatable() {
                 return Ok(rows.row(&format!("{}/{}", key.within, key.name)).cloned().into_iter().collect());
+            }
+            if self.driver.traits().ownership == Ownership::RecordedId {
+                return Ok(rows.matching(self.driver, key)?.into_iter().cloned().collect());
             }
             let mut all = vec![];
             for seen in rows.all() {

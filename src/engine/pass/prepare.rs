@@ -86,9 +86,12 @@ impl Work<'_> {
 
     /// Hop 4: objects that refer to this one are deleted before it.
     pub fn blocked_by_dependents(&self) -> Option<Outcome> {
+        if !self.subject.deleting() {
+            return None;
+        }
         let dependents = self.engine.memory.triggers.dependents(&self.subject.who);
         let them = if dependents.len() == 1 { "it" } else { "them" };
-        (self.subject.deleting() && !dependents.is_empty()).then(|| Outcome::Blocked {
+        (!dependents.is_empty()).then(|| Outcome::Blocked {
             reason: Reason::DependencyStillInUse,
             message: format!(
                 "{}: delete {them}, or set spec.deletionPolicy to Retain",

@@ -6,7 +6,7 @@ use k8s_openapi::jiff::Timestamp;
 use tokio::time::Instant;
 
 use crate::engine::cluster::Held;
-use crate::engine::kind::Seen;
+use crate::engine::kind::{Explained, Seen};
 
 /// How fresh a reading must be.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -81,6 +81,8 @@ pub struct Reading {
     pub read_at: Option<Instant>,
     /// The Kubernetes Secret that a secret goes to, if it was read.
     pub output_secret: Option<Held>,
+    /// The object of another kind that says more about it, if it was read.
+    pub beside: Option<Seen>,
 }
 
 impl Reading {
@@ -91,7 +93,18 @@ impl Reading {
 
     /// Read just now, by itself.
     pub fn from(found: Found) -> Reading {
-        Reading { found, may_be_stale: false, before: vec![], read_at: None, output_secret: None }
+        Reading { found, may_be_stale: false, before: vec![], read_at: None, output_secret: None, beside: None }
+    }
+
+    /// The same, with what the object beside it says.
+    pub fn explained(mut self, explained: Option<Explained>) -> Reading {
+        if let (Some(Explained { field, add, .. }), Some(beside)) = (explained, &self.beside)
+            && let Found::Ours(seen) | Found::Foreign(seen) = &mut self.found
+            && seen.state[field] == *beside.id
+        {
+            add(&mut seen.about, beside);
+        }
+        self
     }
 
     /// The one object that was found.

@@ -14,7 +14,6 @@ use super::outcome::Outcome;
 use super::reading::{Found, Reading, Usable};
 use super::subject::Shown;
 use super::work::{Target, Work};
-use crate::engine::cluster::Held;
 use crate::engine::crd::{CREATED_BY, Drift, EXTERNAL_ID, EventReason, External, Reason, camel, shorten};
 use crate::engine::error::Result;
 use crate::engine::kind::{Change, Immutable, Phase, Seen, Traits, at};
@@ -23,9 +22,12 @@ use crate::engine::meter::Write;
 use cut::{Left, cut};
 
 impl Work<'_> {
-    /// A response to our own change is one more reading. `held` is the Kubernetes Secret as it was read before the change, if it was.
-    pub fn respond(&mut self, target: &Target, seen: Seen, held: Option<Held>) -> Result<Outcome> {
-        let reading = Reading { output_secret: held, ..Reading::from_response(seen) };
+    /// A response to our own change is one more reading. What else was read `before` the change is not read again for it.
+    pub fn respond(&mut self, target: &Target, seen: Seen, before: Option<&Reading>) -> Result<Outcome> {
+        let before = before.map(|reading| (reading.output_secret.clone(), reading.beside.clone()));
+        let (output_secret, beside) = before.unwrap_or_default();
+        let reading = Reading { output_secret, beside, ..Reading::from_response(seen) };
+        let reading = reading.explained(self.driver.traits().explained);
         self.subject.put_read(&reading, self.usable(&reading));
         let decision = self.decide_on_response(target, &reading)?;
         self.report(target, &reading, decision)

@@ -78,7 +78,7 @@ impl Work<'_> {
         }
         let fields = fields_now(changes);
         let done = if fields.is_empty() {
-            self.respond(target, seen.clone(), reading.output_secret.clone())
+            self.respond(target, seen.clone(), Some(reading))
         } else {
             self.change(target, reading, &fields, changes).await
         };
@@ -201,7 +201,7 @@ impl Work<'_> {
             // As it was before: our mark on it may come from this very update.
             self.bind_annotated(target, seen)?;
         }
-        self.respond(target, sent.shown, reading.output_secret.clone())
+        self.respond(target, sent.shown, Some(reading))
     }
 
     /// Notes an accepted change: its event, the count of corrected drift, and that it was accepted. A new change starts its attempts

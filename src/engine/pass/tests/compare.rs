@@ -3,7 +3,7 @@
 use serde_json::Map;
 
 use super::*;
-use crate::engine::kind::Shared;
+use crate::engine::kind::{Explained, Shared};
 
 #[tokio::test(start_paused = true)]
 async fn what_is_as_it_should_be_costs_one_list_and_no_write() {
@@ -263,4 +263,28 @@ async fn what_all_objects_share_is_read_once_for_a_list_and_kept() {
     tokio::time::advance(Duration::from_secs(601)).await;
     world.settle().await;
     assert_eq!(world.status().get("heeded"), None, "it is not known any more");
+}
+
+/// What another object says is read by the LIST that its own kind shares, and stays what it was after a change.
+#[tokio::test(start_paused = true)]
+async fn what_another_object_says_is_shown_without_a_call() {
+    let fake = Fake::with(|fake| {
+        let add = |about: &mut About, beside: &Seen| about.remark.clone_from(&beside.about.state);
+        fake.traits.explained = Some(Explained { by: "Fake", field: "value", add });
+    });
+    let mut beside = seen("v", "beside", None);
+    beside.about.state = Some("broken".into());
+    fake.put(beside);
+    let world = world_of(fake, |_| {});
+    world.apply(json!({})).settle().await;
+    assert_eq!((&*world.condition("Ready"), &*world.message("Ready")), ("True Available", "broken"));
+    assert_eq!(fake.calls(), ["LIST ", "POST a"]);
+    world.apply(json!({"name": "b"})).reconcile().await;
+    assert_eq!(world.changes(), ["PATCH id-a name"]);
+    assert_eq!(world.message("Ready"), "broken");
+    fake.edit("v", |beside| beside.about.state = None);
+    tokio::time::advance(seconds(601)).await;
+    world.reconcile().await;
+    assert_eq!(fake.calls(), ["LIST "]);
+    assert_eq!(world.message("Ready"), "");
 }

@@ -156,3 +156,58 @@ async fn what_a_list_leaves_out_is_read_by_its_id_where_it_matters() {
         assert_eq!(is_whole, calls.len() == 2, "{case}");
     }
 }
+
+/// Databricks takes minutes: what waits for it is polled by one LIST, and read by its id once that shows another state.
+#[tokio::test(start_paused = true)]
+async fn objects_in_transition_share_the_lists_that_poll_them() {
+    boot().await;
+    for phase in [Phase::Pending("soon".into()), Phase::Leaving("going".into())] {
+        let there = |id: &str| {
+            let mut seen = seen(id, "a", None);
+            seen.about.phase = phase.clone();
+            seen
+        };
+        let world = World { bound: bound("1"), ..unmarked() };
+        world.fake.put(there("1"));
+        world.fake.put(there("2"));
+        let other = async |polled| {
+            let row = world.snapshots.poll(world.fake, &reader(), "", "2", polled).await.unwrap();
+            row.map(|row| row.about.phase)
+        };
+        world.found().await;
+        assert_eq!(world.fake.calls(), ["LIST ", "GET 1"]);
+        world.wait(5).await;
+        assert_eq!(world.found().await, Found::Ours(there("1")));
+        assert_eq!(world.fake.calls(), ["GET 1"], "it is alone");
+        world.wait(1).await;
+        let polled = Instant::now();
+        assert_eq!(other(None).await, Some(phase.clone()), "what was read since the start serves");
+        world.wait(5).await;
+        assert_eq!(world.found().await, Found::Ours(there("1")));
+        assert_eq!(world.fake.calls(), ["LIST "], "another one was polled since then");
+        world.wait(1).await;
+        assert_eq!(other(Some(polled)).await, Some(phase.clone()));
+        assert_eq!(world.fake.calls(), [""; 0], "the other one shares it");
+        world.wait(5).await;
+        world.fake.put(seen("1", "a", None));
+        let look = world.look(Freshness::Routine).await.unwrap();
+        assert_eq!((look.found, look.may_be_stale), (Found::Ours(seen("1", "a", None)), false));
+        assert_eq!(world.fake.calls(), ["LIST ", "GET 1"], "a write may follow");
+    }
+}
+
+/// What a LIST says beside the objects of another kind is not worth a failed call for each of them.
+#[tokio::test(start_paused = true)]
+async fn a_row_is_not_read_again_right_after_a_failure() {
+    boot().await;
+    let (world, begin) = (unmarked(), Instant::now());
+    world.fake.put(seen("1", "a", None));
+    let row = async |not_before| world.snapshots.row(world.fake, &reader(), "", "1", not_before).await;
+    *world.fake.fails.lock().unwrap() = Some(Error::retry("down"));
+    assert_eq!((row(begin).await, row(begin).await), (None, None));
+    assert_eq!(world.fake.calls(), ["LIST "]);
+    world.wait(1).await;
+    assert_eq!(row(Instant::now()).await, Some(seen("1", "a", None)));
+    assert_eq!(row(begin).await, Some(seen("1", "a", None)));
+    assert_eq!(world.fake.calls(), ["LIST "]);
+}

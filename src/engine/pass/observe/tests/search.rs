@@ -131,3 +131,27 @@ async fn what_get_does_not_confirm_is_not_adopted_and_the_list_is_read_again() {
         assert_eq!(world.fake.calls(), ["LIST "], "{case}");
     }
 }
+
+/// A thousand creates read a thousand keys in a LIST, not a million. A row that was changed since the LIST is found as it is now.
+#[tokio::test(start_paused = true)]
+async fn a_search_by_key_compares_only_the_rows_that_have_it() {
+    boot().await;
+    let fake = Fake::with(|fake| fake.traits.found_by_key = true);
+    let world = World { fake, ..unmarked() };
+    for n in 0..300 {
+        fake.put(seen(&n.to_string(), "other", None));
+    }
+    let compared = || std::mem::take(&mut *fake.compared.lock().unwrap());
+    assert_eq!(world.found().await, Found::Nothing { settled: true });
+    assert_eq!(compared(), 0);
+    world.snapshots.amend(fake, "", seen("7", "a", None)).await;
+    assert_eq!(world.found().await, Found::Foreign(seen("7", "a", None)));
+    assert!((1..=2).contains(&compared()));
+    world.snapshots.amend(fake, "", seen("7", "b", None)).await;
+    assert_eq!(world.found().await, Found::Nothing { settled: true });
+    assert_eq!(compared(), 1, "it had the key");
+    world.snapshots.amend(fake, "", seen("new", "a", None)).await;
+    world.snapshots.remove(fake, "", "new").await;
+    assert_eq!(world.found().await, Found::Nothing { settled: true });
+    assert_eq!(fake.calls(), ["LIST "]);
+}
