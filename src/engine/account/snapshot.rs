@@ -175,7 +175,7 @@ impl Snapshots {
                 return None;
             }
         }
-        self.look(driver, api, within, not_before, |rows| rows.row(id).cloned()).await.ok().flatten()
+        self.read(driver, api, within, not_before, |rows| rows.row(id).cloned()).await.ok().flatten()
     }
 
     /// The row of an object in transition that is polled, by a LIST that it shares with others: one that began after this object was
@@ -203,7 +203,7 @@ impl Snapshots {
             let later = known_at.map(|at| at + Duration::from_nanos(1));
             later.or(snapshot.read_at).unwrap_or_else(Instant::now)
         };
-        self.look(driver, api, within, not_before, |rows| rows.row(id).cloned()).await
+        self.read(driver, api, within, not_before, |rows| rows.row(id).cloned()).await
     }
 
     /// Amends the snapshot with a response about one object, if there is a snapshot. Returns the object with what all rows share.

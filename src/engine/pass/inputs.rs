@@ -75,7 +75,12 @@ impl Work<'_> {
 
     /// The row of the object that says more about the one that was read. A LIST of the last resync interval is enough, which most often
     /// its own kind has read; but not for an object that was read by itself, as it may have changed.
-    async fn beside(&self, target: &Target, reading: &Reading, requested_at: Option<Instant>) -> Option<Seen> {
+    async fn beside(
+        &self,
+        target: &Target,
+        reading: &Reading,
+        requested_at: Option<Instant>,
+    ) -> Option<Seen> {
         let explained = self.driver.traits().explained.filter(|_| !self.subject.deleting())?;
         let is_explained = |seen: &&Seen| matches!(seen.about.phase, Phase::Ready | Phase::Failed(_));
         let id = reading.seen().filter(is_explained)?.state[explained.field].as_str()?;

@@ -93,7 +93,14 @@ impl Reading {
 
     /// Read just now, by itself.
     pub fn from(found: Found) -> Reading {
-        Reading { found, may_be_stale: false, before: vec![], read_at: None, output_secret: None, beside: None }
+        Reading {
+            found,
+            may_be_stale: false,
+            before: vec![],
+            read_at: None,
+            output_secret: None,
+            beside: None,
+        }
     }
 
     /// The same, with what the object beside it says.

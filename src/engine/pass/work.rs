@@ -158,7 +158,7 @@ impl Work<'_> {
         if !traits.removable && !traits.restored {
             return DeletionPolicy::Retain;
         }
-        if traits.restored && self.bound().bound_as() == BoundAs::Managed && self.former().is_none() {
+        if traits.restored && self.bound().bound_as() == BoundAs::Managed && self.state_before().is_none() {
             return DeletionPolicy::Retain;
         }
         self.management.deletion(traits.retained, adopted)

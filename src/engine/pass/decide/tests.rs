@@ -103,7 +103,7 @@ fn what_databricks_can_restore_is_restored_before_a_new_one_is_created() {
     let undelete = Some("restore it within a day");
     let gone = Found::Nothing { settled: true };
     let gone = View { data_bearing: true, undelete, ..view(BoundAs::Managed, gone) };
-    for gone in [gone.clone(), View { asked: Some("1"), ..gone.clone() }] {
+    for gone in [gone.clone(), View { spec_id: Some("1"), ..gone.clone() }] {
         let text = refusal(&gone);
         assert!(text.starts_with("Thing a is gone from the account"), "{text}");
         assert!(text.contains(": restore it within a day; else delete this object"), "{text}");

@@ -15,7 +15,7 @@ impl Observer<'_> {
         within: &str,
         row: Option<&Seen>,
     ) -> Result<Option<Seen>> {
-        if !row.is_some_and(is_in_transition) || self.unlisted() {
+        if !row.is_some_and(is_in_transition) || self.rows_are_partial() {
             return Ok(None);
         }
         let polled = self.remembered.with(|m| m.polled.max(m.created));
