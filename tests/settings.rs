@@ -276,7 +276,7 @@ async fn a_setting_by_name_is_vacant_until_it_is_set() {
     returns(json!({"name": PREVIEW, "boolean_val": {}, "effective_boolean_val": {"value": true}}));
     let overridden = read().await;
     assert_eq!((&overridden.about.phase, &overridden.state["boolean_val"]), (&Phase::Ready, &json!(false)));
-    assert!(overridden.about.remark.is_some_and(|remark| remark.starts_with("true holds")));
+    assert!(overridden.about.remark.is_some_and(|remark| remark.starts_with("true is in effect")));
     returns(json!({"name": PREVIEW, "integer_val": {"value": "90"}}));
     assert_eq!(read().await.state["integer_val"], 90);
 

@@ -79,7 +79,7 @@ impl ExternalResource for GroupMembership {
         Some(|want, id| vec![members_of(id.map_or(want.group_id, |id| id.within), true, NOT_BOTH)]);
 
     fn needs(spec: &GroupMembershipSpec) -> Vec<Need> {
-        let group = spec.group.group_name.clone().map(PrincipalName::Group);
+        let group = PrincipalName::written(&None, &spec.group.group_name, &None);
         let group = group.map(|name| Need::principal("group", name));
         let Principal { user_name, group_name, service_principal_name, .. } = &spec.principal;
         let principal = PrincipalName::written(user_name, group_name, service_principal_name);

@@ -313,7 +313,7 @@ async fn what_is_no_token_of_the_operators_own_identity_is_not_used() {
     let cases: [Case; 5] = [
         (200, "content-type: text/plain\r\n", value!({}), "no header Metadata-Flavor"),
         (200, OF_METADATA, value!({"aud": "https://accounts.gcp.databricks.com"}), "for another host"),
-        (200, OF_METADATA, value!({"email": "a@example.com"}), "write a@example.com there"),
+        (200, OF_METADATA, value!({"email": "a@example.com"}), "write a@example.com in clientId"),
         (404, "content-type: text/html\r\n", value!({}), "give the pod a Google service account"),
         (403, OF_METADATA, value!({}), "give the pod a Google service account"),
     ];

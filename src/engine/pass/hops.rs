@@ -153,8 +153,7 @@ async fn hops(work: &mut Work<'_>) -> Result<Outcome> {
     if let Some(outcome) = work.claim_parts(&target, &reading, &mut decision)? {
         return Ok(outcome);
     }
-    let done = work.act(&target, reading, decision).instrument(hop("act")).await;
-    done.map_err(|error| work.not_sent(error))
+    work.act(&target, reading, decision).await
 }
 
 /// What a hop does and logs is within its span.
@@ -256,9 +255,19 @@ impl<'e> Work<'e> {
         Ok((reading, decision))
     }
 
-    /// Hop 9: carries out the step. Each of these functions is one order of effects, and that order is what makes a change safe. None of
-    /// them retries.
+    /// Hop 9. The right to write ends with the lease; if that is held when the act fails for want of it, something else forbade the write.
     async fn act(&mut self, target: &Target, reading: Reading, decision: Decision) -> Result<Outcome> {
+        let done = self.carry_out(target, reading, decision).instrument(hop("act")).await;
+        if matches!(done, Err(Error::Fenced)) && self.engine.permit().holds() {
+            let text =
+                "this object or its DatabricksAuth was changed while this reconcile waited; nothing was sent";
+            return Err(Error::Conflict(text.into()));
+        }
+        done
+    }
+
+    /// Each of these functions is one order of effects, and that order is what makes a change safe. None of them retries.
+    async fn carry_out(&mut self, target: &Target, reading: Reading, decision: Decision) -> Result<Outcome> {
         // A response to the last create or deletion says nothing about a later one.
         self.remember(|m| {
             m.refused_as_existing.take_if(|_| !matches!(decision.step, Step::Create | Step::Replace));
@@ -285,15 +294,5 @@ impl<'e> Work<'e> {
                 self.report(target, &reading, decision)
             }
         }
-    }
-
-    /// Why the act failed. The right to write ends with the lease; if that is held, something else forbade the write.
-    fn not_sent(&self, error: Error) -> Error {
-        if matches!(error, Error::Fenced) && self.engine.permit().holds() {
-            let text =
-                "this object or its DatabricksAuth was changed while this reconcile waited; nothing was sent";
-            return Error::Conflict(text.into());
-        }
-        error
     }
 }
