@@ -307,7 +307,10 @@ async fn the_operator_keeps_access_that_it_has_by_a_group_alone() {
                     assert_eq!(verdict.is_err(), refused && !direct, "{who} {direct} {act:?}: {verdict:?}");
                     if let Err(error) = verdict {
                         assert_eq!(reason(&error), Some(Reason::WouldLockOut));
-                        assert!(error.to_string().contains("by this group alone"), "{error}");
+                        assert!(
+                            error.to_string().contains("by this group, and not by an assignment of its own"),
+                            "{error}"
+                        );
                         assert!(error.to_string().contains("spec.deletionPolicy to Retain"), "{error}");
                     }
                 }

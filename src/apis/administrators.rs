@@ -31,12 +31,21 @@ struct Members {
     members: Option<Vec<ScimEntry>>,
 }
 
-/// What is not known if too many groups would have to be read, and the reason to show.
-type Doubt = (Reason, &'static str);
+/// What is not known if too many groups would have to be read: the reason to show, what the change may do, and what to write.
+type Doubt = (Reason, &'static str, &'static str);
 
-const TAKES: Doubt = (Reason::WouldLockOut, "would take the role account_admin from the operator");
-const GIVES: Doubt = (Reason::InvalidSpec, "would make a new member an administrator of the account");
-const CUTS_OFF: Doubt = (Reason::WouldLockOut, "would take the operator's own access to the workspace away");
+const IN_CONSOLE: &str =
+    "make this change in the account console, and set spec.managementPolicy to Observe until then";
+
+const TAKES: Doubt =
+    (Reason::WouldLockOut, "would take the role account_admin from the operator", IN_CONSOLE);
+const GIVES: Doubt = (
+    Reason::InvalidSpec,
+    "would make a new member an administrator of the account",
+    "set spec.accountAdmin to true if it may, which needs a grant with maxPermission ACCOUNT_ADMIN in the DatabricksAuth",
+);
+const CUTS_OFF: Doubt =
+    (Reason::WouldLockOut, "would take the operator's own access to the workspace away", IN_CONSOLE);
 
 /// A change of a group, by what the group has before and what of that stays in any case.
 #[derive(Default)]
@@ -175,10 +184,9 @@ impl<'a> Account<'a> {
             return Ok(members.clone());
         }
         if self.read.len() == MOST_READS {
-            let (reason, what) = self.doubt;
+            let (reason, what, remedy) = self.doubt;
             let text = format!(
-                "it is not known whether this {what}: the operator would have to read more than {MOST_READS} groups; make this \
-                 change in the account console, and set spec.managementPolicy to Observe until then"
+                "it is not known whether this {what}: the operator would have to read more than {MOST_READS} groups; {remedy}"
             );
             return Err(Error::terminal(reason, text));
         }

@@ -71,7 +71,7 @@ impl ExternalResource for GroupMembership {
         )
         .by("externalId"),
     ];
-    const UNTOLD: &'static [&'static str] = &["account_admin"];
+    const UNTOLD: &'static [&'static str] = &["account_admin", "has_id"];
     const LIFECYCLE: Lifecycle = Lifecycle::Upsert;
     const GUARD: Option<Guard<Self>> = Some(Guard::Reading(allow));
     /// One that is bound is in the group that it is bound to, whatever its spec means by now.
@@ -96,6 +96,7 @@ impl ExternalResource for GroupMembership {
             group_id: id("group_id", "group")?,
             principal_id: id("principal_id", "principal")?,
             account_admin: spec.account_admin,
+            has_id: spec.principal.id.is_some().then_some(true),
         })
     }
 
@@ -125,7 +126,7 @@ impl ExternalResource for GroupMembership {
             return Err(Error::Conflict(text).into());
         }
         // Sent, it would be in doubt: the group would not show it, and reads may lag behind. What may not be read may be a principal.
-        if let Ok(false) = is_principal(api, id.own).await {
+        if want.has_id == Some(true) && matches!(is_principal(api, id.own).await, Ok(false)) {
             let text = format!(
                 "no principal of the account has the id {}: correct spec.principal, or wait if it is new",
                 id.own

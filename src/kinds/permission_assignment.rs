@@ -174,7 +174,8 @@ async fn put(
     Ok(observed(want.workspace_id, given, known))
 }
 
-/// Refuses to remove the operator's own access: that of its principal, or ADMIN that it has by a group alone.
+/// Refuses to remove the operator's own access: that of its principal, or ADMIN that it has by this group and not by an assignment of its own. Another group is no
+/// reason to allow it: both may be removed at once.
 fn keep_the_operator_in<'a>(
     act: &'a Act<'a, PermissionAssignment>,
     auth: &'a AuthFacts,
@@ -193,7 +194,7 @@ fn keep_the_operator_in<'a>(
             if !is_needed_group(seen, auth, api).await? {
                 return Ok(());
             }
-            why = ", as it has, or may have, ADMIN by this group alone";
+            why = ", as it has, or may have, ADMIN by this group, and not by an assignment of its own";
             remedy = "give its service principal ADMIN by an assignment of its own, ";
         }
         Err(Error::terminal(

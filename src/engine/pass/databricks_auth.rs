@@ -1,4 +1,4 @@
-//! One reconcile of a DatabricksAuth, then one conclusion, the same as for the kinds. `Auths::renew` in `account/auths.rs` has the
+//! One reconcile of a DatabricksAuth, then one conclusion, the same as for the kinds. `Auths::renew` in `account/renew.rs` has the
 //! order from the Secret to the session that the users get.
 
 use std::sync::Arc;

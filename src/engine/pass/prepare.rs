@@ -158,7 +158,12 @@ impl Work<'_> {
                 let who = ObjectName { kind, namespace: namespace.clone(), name };
                 self.engine.cluster.stores.object(&who).is_some_and(|object| {
                     let management = Management::deserialize(&object.data["spec"]);
-                    object.metadata.deletion_timestamp.is_some() && management.is_ok_and(|it| it.deletes())
+                    // What was only observed is not deleted.
+                    let external = &object.data["status"]["external"];
+                    let is_ours = external["id"].is_string() && external["observed"] != true;
+                    object.metadata.deletion_timestamp.is_some()
+                        && is_ours
+                        && management.is_ok_and(|it| it.deletes())
                 })
             }
             _ => false,

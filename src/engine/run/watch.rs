@@ -276,6 +276,7 @@ struct Fingerprint {
     id: Option<u64>,
     /// It is a copy of the recorded one.
     id_is_copy: bool,
+    id_is_recorded: bool,
 }
 
 impl Fingerprint {
@@ -299,6 +300,7 @@ impl Fingerprint {
                 hasher.finish()
             }),
             id_is_copy: id.is_some_and(|id| recorded == id),
+            id_is_recorded: recorded.is_string(),
         }
     }
 
@@ -306,7 +308,9 @@ impl Fingerprint {
     /// be sent once more because of that. Another user may remove both, or add or correct the annotation to name what there is to adopt.
     fn triggers_reconcile_after(self, before: Fingerprint) -> bool {
         let finalizer_removed = before.has_finalizer && !self.has_finalizer;
-        let id_changed = before.id != self.id && !self.id_is_copy;
+        // Another value beside a record is put right after the next reconcile. To reconcile for it would never end, if another client puts it back.
+        let beside_record = self.id_is_recorded && before.id.is_some() && self.id.is_some();
+        let id_changed = before.id != self.id && !self.id_is_copy && !beside_record;
         self.hash != before.hash || finalizer_removed || id_changed
     }
 }

@@ -12,6 +12,8 @@ pub struct GroupMembershipState {
     pub(super) principal_id: i64,
     /// In a spec, a permission. In the account, whether the group has the role.
     pub(super) account_admin: Option<bool>,
+    /// In a spec, that it has the id of the member: what a reference or a name means is known to exist.
+    pub(super) has_id: Option<bool>,
 }
 
 /// A membership for each member. No spec can mean one whose id is no number.
@@ -21,7 +23,7 @@ pub(super) fn memberships(group: ShownGroup, group_id: i64) -> Vec<Observed<Grou
     let ids = ids.iter().filter_map(|id| id.parse::<Int64>().ok());
     let membership = |Int64(principal_id)| Observed {
         id: Inside { within: group_id, own: principal_id },
-        state: GroupMembershipState { group_id, principal_id, account_admin },
+        state: GroupMembershipState { group_id, principal_id, account_admin, has_id: None },
         facts: NoFacts {},
         about: About::default(),
     };

@@ -212,18 +212,19 @@ async fn what_is_retained_is_released_without_a_call() {
 }
 
 /// A list in a workspace that cannot be called, and both are deleted. If the workspace stays, the list would be in force, and no object
-/// would manage it. The status of the workspace is from before the edit of its spec.
+/// would manage it. The status of the workspace is from before the edit of its spec; it may say that the workspace was only observed.
 #[tokio::test(start_paused = true)]
 async fn what_is_in_a_workspace_is_left_to_its_deletion_only_if_that_is_certain() {
     let delete = json!({"deletionPolicy": "Delete"});
-    for (of_parent, left) in [
-        (json!({}), true),
-        (json!({"deletionProtection": false, "suspend": false, "managementPolicy": "Managed"}), true),
-        (json!({"deletionProtection": true}), false),
-        (json!({"suspend": true}), false),
-        (json!({"managementPolicy": "Observe"}), false),
-        (json!({"deletionPolicy": "Retain"}), false),
-        (json!({"deletionPolicy": null}), false),
+    for (of_parent, observed, left) in [
+        (json!({}), false, true),
+        (json!({"deletionProtection": false, "suspend": false, "managementPolicy": "Managed"}), false, true),
+        (json!({"deletionProtection": true}), false, false),
+        (json!({"suspend": true}), false, false),
+        (json!({"managementPolicy": "Observe"}), false, false),
+        (json!({"deletionPolicy": "Retain"}), false, false),
+        (json!({"deletionPolicy": null}), false, false),
+        (json!({}), true, false),
     ] {
         let world = eager(Fake::new(Lifecycle::Object, Ownership::RecordedId));
         world.api.apply("parent", spec("p", delete.clone()));
@@ -234,6 +235,7 @@ async fn what_is_in_a_workspace_is_left_to_its_deletion_only_if_that_is_certain(
         let mut edited = spec("p", delete.clone());
         edited.as_object_mut().unwrap().extend(of_parent.as_object().unwrap().clone());
         world.api.apply("parent", edited);
+        world.api.edit("parent", |it| it["status"]["external"]["observed"] = json!(observed));
         world.api.delete("parent");
         world.api.delete("it");
         let reason = Reason::WaitingForWorkspace;
