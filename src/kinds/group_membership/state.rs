@@ -13,6 +13,7 @@ pub struct GroupMembershipState {
     /// In a spec, a permission. In the account, whether the group has the role.
     pub(super) account_admin: Option<bool>,
     /// In a spec, that it has the id of the member: what a reference or a name means is known to exist.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) has_id: Option<bool>,
 }
 
