@@ -13,7 +13,7 @@ use tokio::task::JoinHandle;
 use world::eventually;
 
 /// How long a step may take. Argo CD looks every few seconds, waits between waves, and heals ever more slowly.
-pub const SOON: Duration = Duration::from_secs(90);
+pub const SOON: Duration = Duration::from_secs(240);
 
 /// What Argo CD says at a time, and what for.
 #[derive(Clone, PartialEq, Debug)]
