@@ -164,7 +164,6 @@ pub enum Tool {
 impl Tool {
     /// Finds the program in the cache that [`Binaries::locate`] uses, else builds it there with Go: some minutes, with
     /// progress on standard error. `PATH` and `KUBEBUILDER_ASSETS` are ignored, so that all users have the same version.
-    /// same version.
     ///
     /// # Errors
     /// No cache directory; the program is missing and Go is too, is too old, or fails.
