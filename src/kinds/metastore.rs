@@ -120,13 +120,6 @@ impl ExternalResource for Metastore {
         Key { within: String::new(), name: state.name.as_deref().unwrap_or_default().to_lowercase() }
     }
 
-    /// Either is enough: Unity Catalog can rename a metastore, and its region cannot change.
-    fn recognises(want: &MetastoreState, seen: &Observed<Self>) -> bool {
-        let key = Self::key(want);
-        let same_region = want.region.is_some() && want.region == seen.state.region;
-        key.name.is_empty() || key == Self::key(&seen.state) || same_region
-    }
-
     fn changes(want: &MetastoreState, seen: &Observed<Self>) -> Result<Vec<Change>> {
         let same = |path: &str| match path {
             "name" => same_name(want.name.as_ref(), seen.state.name.as_ref()),

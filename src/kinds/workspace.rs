@@ -359,13 +359,6 @@ impl ExternalResource for Workspace {
         Key { within: String::new(), name: name.unwrap_or_default() }
     }
 
-    /// The console can rename a workspace. One on GCP has no mark that proves whose it is then, but its region cannot change.
-    fn recognises(want: &WorkspaceState, seen: &Observed<Self>) -> bool {
-        let key = Self::key(want);
-        let same_region = want.location.is_some() && want.location == seen.state.location;
-        key.name.is_empty() || key == Self::key(&seen.state) || (seen.about.unmarkable && same_region)
-    }
-
     fn changes(want: &WorkspaceState, seen: &Observed<Self>) -> Result<Vec<Change>> {
         let deployments = want.deployment_name.as_deref().zip(seen.state.deployment_name.as_deref());
         let deployed_as_wanted = deployments.is_some_and(|(want, seen)| same_deployment(want, seen));
@@ -482,25 +475,6 @@ mod tests {
             let fixed = Workspace::IMMUTABLE.iter().any(|i| i.state == field);
             assert!(changeable != fixed, "{field}");
         }
-    }
-
-    #[test]
-    fn a_workspace_without_a_mark_is_recognised_under_another_name() {
-        let recognised = |name: &str, on_google: bool| {
-            let field = if on_google { "location" } else { "aws_region" };
-            let remote = json!({"workspace_id": 42, "workspace_name": name, field: "r"});
-            let remote: Remote = serde_json::from_value(remote).unwrap();
-            let field = if on_google { "location" } else { "awsRegion" };
-            let spec = json!({"authRef": {"name": "a"}, "workspaceName": "w", field: "r"});
-            let want = Workspace::desired(&serde_json::from_value(spec).unwrap(), &Resolved::default());
-            let mut seen = remote.observed("accounts.gcp.databricks.com", on_google);
-            let here = Workspace::recognises(want.as_ref().unwrap(), &seen);
-            seen.state.location = Some("elsewhere".into());
-            (here, Workspace::recognises(&want.unwrap(), &seen))
-        };
-        assert_eq!(recognised("renamed", true), (true, false));
-        assert_eq!(recognised("renamed", false), (false, false), "on AWS it has a mark");
-        assert!(recognised("w", true).0 && recognised("w", false).0);
     }
 
     #[test]

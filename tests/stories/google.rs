@@ -121,28 +121,6 @@ async fn a_lost_create_without_a_mark_is_for_a_person() {
     story.end().await;
 }
 
-/// Covers IM-09. The console can rename a workspace, and on Google Cloud no mark proves whose it is then. Its object keeps it, says what to
-/// write, and holds up nothing that refers to it.
-#[tokio::test]
-async fn a_renamed_workspace_without_a_mark_keeps_its_object() {
-    let mut story = on_google("google-renamed").await;
-    use_google(&mut story).await;
-    story.start_operator(&[]).await;
-    story.wait_ready(AUTHS, AUTH).await;
-    story.apply(&workspace(&story)).await;
-    let id = story.wait_ready(KIND, "analytics").await["status"]["externalId"].clone();
-    let name = json!({"workspace_name": "insights"});
-    story.account.edit("workspaces", id.as_str().unwrap(), name).unwrap();
-    let stalled = story.wait_condition(KIND, "analytics", "Stalled", "True", "ImmutableFieldChanged").await;
-    assert_eq!((&stalled["status"]["externalId"], &stalled["status"]["usable"]), (&id, &json!(true)));
-    let text = condition(&stalled, "Stalled").unwrap()["message"].as_str().unwrap();
-    assert!(text.contains("spec.workspaceName") && text.contains("insights"), "{text}");
-    story.patch(KIND, "analytics", json!({"spec": {"workspaceName": "insights"}})).await;
-    story.wait_ready(KIND, "analytics").await;
-    assert_eq!(writes(&story), ["POST"]);
-    story.end().await;
-}
-
 /// Covers CR-03, SE-04. Without a Secret the operator would sign in as itself. It does so for the namespaces of a flag, and asks its
 /// metadata server for no other one. With the flag a workspace comes up with both tokens, and another service account than the one that
 /// the DatabricksAuth names is not used.

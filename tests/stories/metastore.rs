@@ -210,7 +210,7 @@ async fn a_metastore_with_content_is_not_deleted() {
     story.end().await;
 }
 
-/// Covers LC-03, IM-09. Newer accounts have a metastore in each region: it is found by its name in any case, and only if the spec says so.
+/// Covers LC-03. Newer accounts have a metastore in each region: it is found by its name in any case, and only if the spec says so.
 #[tokio::test]
 async fn the_metastore_that_a_region_has_is_adopted_by_its_name() {
     let story = begin("metastore-adopted").await;
@@ -226,17 +226,6 @@ async fn the_metastore_that_a_region_has_is_adopted_by_its_name() {
     let ready = story.wait_ready(KIND, "main").await;
     assert_eq!(ready["status"]["externalId"], theirs["metastore_id"]);
     assert_eq!(ready["status"]["observed"]["name"], "Auto-eu-west-1");
-    let id = theirs["metastore_id"].as_str().unwrap().to_owned();
     assert_eq!(story.account.objects(STORE), [theirs], "nothing of it is changed");
-
-    // Renamed in Unity Catalog it is still this one, and holds up nothing that refers to it.
-    story.account.edit(STORE, &id, json!({"name": "Lakehouse"})).unwrap();
-    let renamed = story.wait_condition(KIND, "main", "Stalled", "True", "ImmutableFieldChanged").await;
-    assert_eq!((&renamed["status"]["externalId"], &renamed["status"]["usable"]), (&json!(id), &json!(true)));
-    let said = message(&renamed, "Stalled");
-    assert!(said.contains("spec.name") && said.contains("Lakehouse"), "{said}");
-    story.patch(KIND, "main", json!({"spec": {"name": "Lakehouse"}})).await;
-    story.wait_ready(KIND, "main").await;
-    assert_eq!(story.account.objects(STORE)[0]["name"], "Lakehouse");
     story.end().await;
 }

@@ -36,21 +36,6 @@ fn the_case_of_a_name_and_what_the_server_adds_to_a_path_are_no_difference() {
     assert_eq!(Metastore::key(&want(json!({"name": "MAIN"}))), Metastore::key(&seen.state));
 }
 
-#[test]
-fn a_renamed_metastore_is_recognised_by_its_region() {
-    let seen = observed(json!({"name": "renamed"}));
-    for (spec, same) in [
-        (json!({"name": "main", "region": "eu-west-1"}), true),
-        (json!({"name": "Renamed", "region": "us-east-1"}), true),
-        (json!({"name": "Renamed"}), true),
-        (json!({"name": "main", "region": "us-east-1"}), false),
-        (json!({"name": "main"}), false),
-    ] {
-        assert_eq!(Metastore::recognises(&want(spec.clone()), &seen), same, "{spec}");
-    }
-    assert_eq!(changed(&want(json!({"name": "main", "region": "eu-west-1"})), &seen), ["name"]);
-}
-
 /// What the account leaves out, or returns in another case, is what the spec may say in words.
 #[test]
 fn a_default_and_another_case_are_no_difference() {
