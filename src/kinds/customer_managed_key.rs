@@ -48,14 +48,19 @@ impl From<Remote> for Observed<CustomerManagedKey> {
     fn from(remote: Remote) -> Self {
         let aws = remote.aws_key_info.unwrap_or_default();
         let of_gcp = |path: &str| remote.gcp_key_info.pointer(path)?.as_str().map(str::to_owned);
+        // The API may leave out a default, as of a registration that is older than the field.
+        let storage = remote.use_cases.iter().flatten().any(|case| case == "STORAGE");
+        let for_disks = (storage && aws.key_arn.is_some()).then_some(true);
+        let kms_key_id = of_gcp("/kms_key_id");
+        let given_access = kms_key_id.is_some().then_some(false);
         let state = CustomerManagedKeyState {
             use_cases: remote.use_cases,
             key_arn: aws.key_arn,
             key_alias: aws.key_alias,
             key_region: aws.key_region,
-            reuse_key_for_cluster_volumes: aws.reuse_key_for_cluster_volumes,
-            kms_key_id: of_gcp("/kms_key_id"),
-            manual: remote.gcp_key_info.get("manual").and_then(Value::as_bool),
+            reuse_key_for_cluster_volumes: aws.reuse_key_for_cluster_volumes.or(for_disks),
+            kms_key_id,
+            manual: remote.gcp_key_info.get("manual").and_then(Value::as_bool).or(given_access),
         };
         let email = of_gcp("/gcp_service_account/service_account_email");
         let facts = CustomerManagedKeyFacts { gcp_service_account_email: email };
@@ -136,5 +141,51 @@ impl ExternalResource for CustomerManagedKey {
     async fn delete(api: &Writer, seen: &Observed<Self>) -> ApiResult<()> {
         let deleted = api.delete(api.path(&["customer-managed-keys", &seen.id])).await;
         Ok(deleted.map_err(|error| in_use(error, "a workspace"))?)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const ARN: &str = "arn:aws:kms:eu-west-1:123456789012:key/a";
+
+    /// The fields that differ between a spec with a key and a response.
+    fn differ(fields: &Value, cloud: &str, info: &Value) -> String {
+        let mut spec = json!({"authRef": {"name": "a"}});
+        spec.as_object_mut().unwrap().extend(fields.as_object().unwrap().clone());
+        let spec = serde_json::from_value(spec).unwrap();
+        let want = CustomerManagedKey::desired(&spec, &Resolved::default()).unwrap();
+        let remote = json!({"customer_managed_key_id": "k", "use_cases": fields["useCases"], cloud: info});
+        let seen: Observed<CustomerManagedKey> = serde_json::from_value::<Remote>(remote).unwrap().into();
+        let changes = CustomerManagedKey::changes(&want, &seen).unwrap();
+        changes.into_iter().map(|change| change.path).collect::<Vec<_>>().join(",")
+    }
+
+    #[test]
+    fn a_default_that_the_account_leaves_out_is_no_difference() {
+        let aws = |reuse: bool, shown: Value| {
+            let key = json!({"keyArn": ARN, "reuseKeyForClusterVolumes": reuse});
+            let info = json!({"key_arn": ARN, "reuse_key_for_cluster_volumes": shown});
+            differ(&json!({"useCases": ["STORAGE"], "awsKeyInfo": key}), "aws_key_info", &info)
+        };
+        let gcp = |manual: bool, shown: Value| {
+            let key = json!({"kmsKeyId": "k", "manual": manual});
+            let info = json!({"kms_key_id": "k", "manual": shown});
+            differ(&json!({"useCases": ["STORAGE"], "gcpKeyInfo": key}), "gcp_key_info", &info)
+        };
+        for (differs, expected) in [
+            (aws(true, Value::Null), ""),
+            (aws(true, json!(true)), ""),
+            (aws(false, json!(false)), ""),
+            (aws(false, Value::Null), "reuse_key_for_cluster_volumes"),
+            (gcp(false, Value::Null), ""),
+            (gcp(true, json!(true)), ""),
+            (gcp(true, Value::Null), "manual"),
+        ] {
+            assert_eq!(differs, expected);
+        }
+        let services = json!({"useCases": ["MANAGED_SERVICES"], "awsKeyInfo": {"keyArn": ARN}});
+        assert_eq!(differ(&services, "aws_key_info", &json!({"key_arn": ARN})), "");
     }
 }

@@ -51,7 +51,8 @@ impl From<Remote> for Observed<PrivateAccessSettings> {
             private_access_settings_name: remote.private_access_settings_name,
             region: remote.region,
             public_access_enabled: Some(remote.public_access_enabled.unwrap_or_default()),
-            private_access_level: remote.private_access_level,
+            // An API may leave out the default, as of settings that are older than the field.
+            private_access_level: Some(remote.private_access_level.unwrap_or_else(|| "ACCOUNT".to_owned())),
             allowed_vpc_endpoint_ids: Some(remote.allowed_vpc_endpoint_ids.unwrap_or_default()),
             allow_public_access_removal: None,
             allow_endpoint_removal: None,

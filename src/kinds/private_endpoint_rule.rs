@@ -50,6 +50,10 @@ impl Remote {
         state.network_connectivity_config_id = within.into();
         state.domain_names = state.domain_names.map(lower).filter(|names| !names.is_empty());
         state.resource_names = state.resource_names.filter(|names| !names.is_empty());
+        // A rule to S3 is disabled at first, and the API may leave that out.
+        if state.resource_names.is_some() {
+            state.enabled.get_or_insert(false);
+        }
         let facts = PrivateEndpointRuleFacts {
             endpoint_name: self.endpoint_name,
             vpc_endpoint_id: self.vpc_endpoint_id,
@@ -199,4 +203,34 @@ fn not_created(error: databricks::Error) -> CallError {
         return Error::rejected(Reason::AlreadyExists, text).into();
     }
     error.into()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_rule_to_s3_that_is_not_shown_as_enabled_is_disabled() {
+        let seen = |fields: &Value| {
+            let mut rule = json!({"rule_id": "r", "connection_state": ESTABLISHED});
+            rule.as_object_mut().unwrap().extend(fields.as_object().unwrap().clone());
+            serde_json::from_value::<Remote>(rule).unwrap().observed("n").unwrap()
+        };
+        let want = |enabled: bool| -> PrivateEndpointRuleState {
+            let state =
+                json!({"network_connectivity_config_id": "n", "resource_names": ["b"], "enabled": enabled});
+            serde_json::from_value(state).unwrap()
+        };
+        for shown in [
+            json!({"resource_names": ["b"]}),
+            json!({"resource_names": ["b"], "enabled": null}),
+            json!({"resource_names": ["b"], "enabled": false}),
+        ] {
+            assert_eq!(PrivateEndpointRule::changes(&want(false), &seen(&shown)).unwrap(), [], "{shown}");
+            assert_eq!(PrivateEndpointRule::changes(&want(true), &seen(&shown)).unwrap().len(), 1, "{shown}");
+        }
+        let own =
+            seen(&json!({"endpoint_service": "com.amazonaws.vpce.a", "domain_names": ["a.example.com"]}));
+        assert_eq!(own.state.enabled, None, "only rules to S3 can be enabled");
+    }
 }

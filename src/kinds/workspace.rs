@@ -123,6 +123,10 @@ impl Remote {
         let mut tags = state.custom_tags.take().unwrap_or_default();
         state.owner_tag = tags.remove(OWNER_TAG);
         state.custom_tags = Some(tags);
+        // The API may leave out the default, as of a workspace that is older than the field. Those on Azure have none.
+        if state.aws_region.is_some() || state.project_id.is_some() {
+            state.compute_mode.get_or_insert_with(|| HYBRID.to_owned());
+        }
         // The API spells tiers in different cases.
         state.pricing_tier = state.pricing_tier.map(|tier| tier.to_ascii_uppercase());
         let status = self.workspace_status.as_deref();
@@ -157,6 +161,8 @@ fn service_account(workspace_id: i64, region: &str) -> String {
     format!("db-{workspace_id}@prod-gcp-{region}.iam.gserviceaccount.com")
 }
 
+/// The compute that a workspace has by default.
+const HYBRID: &str = "HYBRID";
 const PROVISIONING: &str = "PROVISIONING";
 const RUNNING: &str = "RUNNING";
 const EXPECTED: &str = "expected_workspace_status";
@@ -468,6 +474,29 @@ mod tests {
             let changeable = may_change(field, "FAILED", &state) == When::Now;
             let fixed = Workspace::IMMUTABLE.iter().any(|i| i.state == field);
             assert!(changeable != fixed, "{field}");
+        }
+    }
+
+    #[test]
+    fn a_compute_mode_that_the_account_leaves_out_is_the_default() {
+        let differs = |mode: &str, shown: Value| {
+            let remote = json!({
+                "workspace_id": 42, "workspace_name": "w", "aws_region": "eu-west-1", "workspace_status": "RUNNING", "compute_mode": shown,
+            });
+            let remote: Remote = serde_json::from_value(remote).unwrap();
+            let spec = json!({"authRef": {"name": "a"}, "awsRegion": "eu-west-1", "computeMode": mode});
+            let want = Workspace::desired(&serde_json::from_value(spec).unwrap(), &Resolved::default());
+            let seen = remote.observed("accounts.cloud.databricks.com", false);
+            let changes = Workspace::changes(&want.unwrap(), &seen).unwrap();
+            changes.iter().any(|change| change.path == "compute_mode")
+        };
+        for (mode, shown, expected) in [
+            ("HYBRID", Value::Null, false),
+            ("HYBRID", json!("HYBRID"), false),
+            ("HYBRID", json!("SERVERLESS"), true),
+            ("SERVERLESS", Value::Null, true),
+        ] {
+            assert_eq!(differs(mode, shown.clone()), expected, "{mode} {shown}");
         }
     }
 

@@ -89,6 +89,28 @@ async fn a_credential_is_created_or_adopted_and_deleted() {
     story.end().await;
 }
 
+/// Covers IM-02, IM-09. An object that is adopted may lack a value that the spec has. Its message says to remove the field, and the API
+/// server accepts that.
+#[tokio::test]
+async fn a_fixed_field_that_an_adopted_object_lacks_can_be_removed() {
+    let story = Story::start("adopted-lacks").await;
+    let (kind, bucket) = ("StorageConfiguration", json!({"bucket_name": "legacy-root"}));
+    let legacy = json!({"storage_configuration_name": "legacy", "root_bucket_info": bucket});
+    let legacy = story.account.insert("storage-configurations", legacy).unwrap();
+    let spec = json!({
+        "storageConfigurationName": "legacy", "bucketName": "legacy-root", "roleArn": ROLE, "adoptionPolicy": "IfExists",
+    });
+    story.apply(&story.managed(kind, "legacy", spec)).await;
+    let bound = story.wait_condition(kind, "legacy", "Stalled", "True", "ImmutableFieldChanged").await;
+    assert_eq!(bound["status"]["externalId"], legacy["storage_configuration_id"]);
+    let says = message(&bound, "Stalled");
+    assert!(says.contains("spec.roleArn") && says.contains("remove the field"), "{says}");
+    story.patch(kind, "legacy", json!({"spec": {"roleArn": null}})).await;
+    story.wait_ready(kind, "legacy").await;
+    assert_eq!(changes(&story), [""; 0]);
+    story.end().await;
+}
+
 /// What Databricks answers while AWS does not show a new role, or a new bucket policy, everywhere.
 const NOT_YET: [(&str, &str); 4] = [
     ("MALFORMED_REQUEST", "Failed credential validation checks: please use a valid cross account IAM role"),

@@ -65,7 +65,7 @@ impl Server {
 }
 
 /// Covers IM-02. A status can be written whether or not the object around such a field is there, and the field is neither
-/// changed, added nor removed, alone or together with the object around it.
+/// changed, added nor removed, alone or together with the object around it, unless the account has no value of it.
 #[tokio::test]
 async fn a_fixed_field_of_an_optional_object_holds_up_no_status_and_stays_as_it_is() {
     let server = Server::start().await;
@@ -75,6 +75,9 @@ async fn a_fixed_field_of_an_optional_object_holds_up_no_status_and_stays_as_it_
     server.bound("empty", json!({}), Value::Null).await;
     server.bound("none", Value::Null, Value::Null).await;
     server.bound("wrong", json!({"restApi": "a"}), json!({"restApi": "right"})).await;
+    let lacking = json!({"restApi": "a", "relay": {"portName": "p"}});
+    server.bound("lacking", lacking.clone(), json!({"portName": "p"})).await;
+    server.bound("unread", lacking, Value::Null).await;
 
     server.change("whole", json!({"comment": "other"})).await.unwrap();
     server.refuses("whole", json!({"restApi": "b"}), api).await;
@@ -93,4 +96,9 @@ async fn a_fixed_field_of_an_optional_object_holds_up_no_status_and_stays_as_it_
     server.refuses("set", json!({"groups": ["a", "c"]}), "endpoints.groups").await;
     server.refuses("wrong", json!({"restApi": "b"}), api).await;
     server.change("wrong", json!({"restApi": "right"})).await.unwrap();
+    // The account has no value of it: so may the spec.
+    server.refuses("unread", json!({"restApi": null}), api).await;
+    server.refuses("lacking", json!({"relay": null}), port).await;
+    server.change("lacking", json!({"restApi": null})).await.unwrap();
+    server.refuses("lacking", json!({"restApi": "a"}), api).await;
 }

@@ -118,7 +118,7 @@ impl Directory {
         let path = reader
             .path(&["scim", "v2", collection])
             .with("filter", filter.join(" or "))
-            .with("attributes", format!("id,{attribute}"));
+            .with("attributes", format!("id,{attribute},meta"));
         let found: Vec<Principal> = reader.list(path, Pages::Scim).await?;
         let now = Instant::now();
         let results: Vec<_> = names.iter().map(|name| one_of(&found, attribute, name)).collect();
@@ -169,7 +169,38 @@ struct Principal {
 }
 
 impl Principal {
+    /// Its name. A group of one workspace has none here: the account shows it, but it can neither be a member nor have access, and
+    /// a group of the account may have the same name.
     fn name(&self, attribute: &str) -> Option<&str> {
-        self.attributes.get(attribute)?.as_str()
+        let local = self.attributes.get("meta").is_some_and(|meta| meta["resourceType"] == "WorkspaceGroup");
+        self.attributes.get(attribute).filter(|_| !local)?.as_str()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    /// In an account with many years of history, a workspace often has a group of its own with the name of one of the account.
+    #[test]
+    fn a_name_means_a_group_of_the_account_and_none_of_one_workspace() {
+        let row = |id: &str, name: &str, of: &str| {
+            let meta = json!({"resourceType": of});
+            json!({"id": id, "displayName": name, "meta": meta})
+        };
+        let (own, local) = (row("1", "Analysts", "Group"), row("2", "analysts", "WorkspaceGroup"));
+        let bare = json!({"id": "3", "displayName": "analysts"});
+        let found = |rows: &[&serde_json::Value]| {
+            let rows: Vec<Principal> =
+                rows.iter().map(|row| serde_json::from_value((*row).clone()).unwrap()).collect();
+            one_of(&rows, "displayName", &PrincipalName::Group("analysts".into()))
+        };
+        assert_eq!(found(&[&own, &local]), Ok(Some("1".into())));
+        assert_eq!(found(&[&local, &bare]), Ok(Some("3".into())));
+        assert_eq!(found(&[&local]), Ok(None));
+        let several = found(&[&own, &bare]).unwrap_err();
+        assert!(matches!(&several, Error::Terminal { reason: Reason::Ambiguous, .. }), "{several:?}");
     }
 }

@@ -3,8 +3,9 @@
 //!
 //! Immutability is a rule at the root that reads the status: a field is free until the object exists in the account, and
 //! after that may only keep its value or get the one that the account has (`status.observed`), so that a spec that was
-//! wrong from the start can be corrected. A rule on the field itself would not see that it is added or removed. A reference
-//! or a name with the same meaning may replace a field; only the operator can check that it means the same.
+//! wrong from the start can be corrected; where the account has none, the field may be removed. A rule on the field itself
+//! would not see that it is added or removed. A reference or a name with the same meaning may replace a field; only the operator
+//! can check that it means the same.
 
 use std::collections::BTreeSet;
 
@@ -212,6 +213,15 @@ fn immutable_rule(spec: &Value, immutable: &Immutable, lifecycle: Lifecycle) -> 
             has("self", value)
         ));
         remedy = format!("write the value of status.observed.{name}, ");
+        // It is what the operator says to do: an adopted object may lack a value that the spec has.
+        if others.is_empty() {
+            allowed.push(format!(
+                "(!{} && has(self.status.observed) && !has(self.status.observed.{name}))",
+                has("self", value)
+            ));
+            remedy =
+                format!("write the value of status.observed.{name} or remove the field if that has none, ");
+        }
     } else if lifecycle.is_repeatable() {
         // The id ends with the name. A rule that builds text from the field instead costs too much for the API server.
         let name = "self.status.externalId.find('[^/]+$')";

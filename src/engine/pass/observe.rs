@@ -162,10 +162,20 @@ impl Observer<'_> {
     async fn get(&self, id: &str, within: &str) -> Result<Option<Seen>> {
         let seen = self.driver.get(self.reader, id).await?;
         if let Some(other) = seen.as_ref().filter(|seen| seen.id != id) {
-            return Err(Error::retry(format!("asked for {id}, Databricks returned {}", other.id)));
+            return Err(self.called_otherwise(id, &other.id));
         }
         let Some(seen) = seen else { return Ok(None) };
         Ok(Some(self.snapshots.amend(self.driver, within, seen).await))
+    }
+
+    /// Databricks finds some objects by an id in any case, such as a name in Unity Catalog. Rows and claims have the id as the account
+    /// writes it, so a spec must have it in that case.
+    fn called_otherwise(&self, id: &str, other: &str) -> Error {
+        if self.bound.bound_as() == BoundAs::NamedBySpec && id.to_lowercase() == other.to_lowercase() {
+            let text = format!("the account writes the id {id} as {other}: write that in spec.externalId");
+            return Error::terminal(Reason::InvalidSpec, text);
+        }
+        Error::retry(format!("asked for {id}, Databricks returned {other}"))
     }
 
     /// Classifies the object that a record names.

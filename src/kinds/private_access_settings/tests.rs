@@ -85,3 +85,20 @@ fn a_put_keeps_what_the_spec_does_not_manage_and_sends_no_permission() {
     let all = state(true, json!({"private_access_level": "ACCOUNT"}));
     assert_eq!(body(&all, Some(&before)).get("allowed_vpc_endpoint_ids"), None, "it goes with the level");
 }
+
+#[test]
+fn a_level_that_the_account_leaves_out_is_the_default() {
+    let remote = |level: Value| -> Observed<PrivateAccessSettings> {
+        let remote = json!({
+            "private_access_settings_id": "p", "private_access_settings_name": "main", "region": "r", "public_access_enabled": true,
+            "private_access_level": level,
+        });
+        serde_json::from_value::<Remote>(remote).unwrap().into()
+    };
+    let want = |level: &str| state(true, json!({"private_access_level": level}));
+    let differ = |level: &str, shown: Value| {
+        PrivateAccessSettings::changes(&want(level), &remote(shown)).unwrap().len()
+    };
+    assert_eq!((differ("ACCOUNT", Value::Null), differ("ACCOUNT", json!("ACCOUNT"))), (0, 0));
+    assert_eq!((differ("ACCOUNT", json!("ENDPOINT")), differ("ENDPOINT", Value::Null)), (1, 1));
+}

@@ -211,6 +211,17 @@ async fn an_answer_about_another_id_is_a_failure() {
     assert!(matches!(world.look(Freshness::BeforeWrite).await, Err(Error::Transient { .. })));
 }
 
+/// A retry would never end.
+#[tokio::test(start_paused = true)]
+async fn an_id_that_the_account_writes_in_another_case_must_be_corrected() {
+    boot().await;
+    let world = World { bound: Bound { spec_id: Some("Lake".into()), ..Bound::default() }, ..unmarked() };
+    world.fake.got.lock().unwrap().insert("Lake".into(), seen("lake", "a", None));
+    let refused = world.look(Freshness::Routine).await.unwrap_err();
+    let Error::Terminal { reason: Reason::InvalidSpec, message } = &refused else { panic!("{refused:?}") };
+    assert!(message.contains("as lake: write that in spec.externalId"), "{message}");
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_failed_read_is_a_failure_and_no_absence() {
     boot().await;
