@@ -107,6 +107,12 @@ impl Remembered {
         all.get(uid).map(|memory| (memory.change, memory.delete_accepted)).unwrap_or_default()
     }
 
+    /// Whether a create that an object has announced certainly had no effect.
+    pub fn created_nothing(&self, uid: &str, intent: &Intent) -> bool {
+        let all = self.0.lock().expect("no panic while held");
+        all.get(uid).is_some_and(|memory| memory.without_effect.as_ref() == Some(intent))
+    }
+
     /// Forgets an object that is gone.
     pub fn forget(&self, uid: &str) {
         self.0.lock().expect("no panic while held").remove(uid);

@@ -47,7 +47,7 @@ async fn a_guard_judges_by_all_objects_of_its_kind() {
 #[tokio::test(start_paused = true)]
 async fn a_guard_waits_until_reads_show_what_was_just_done_to_others() {
     type Happens = for<'a> fn(&'a World) -> futures::future::BoxFuture<'a, ()>;
-    let cases: [(&str, Happens); 6] = [
+    let cases: [(&str, Happens); 8] = [
         ("created for Fake ns/other", |world| {
             Box::pin(async {
                 let now = crate::clock::now().to_string();
@@ -95,6 +95,25 @@ async fn a_guard_waits_until_reads_show_what_was_just_done_to_others() {
                 assert_eq!(world.changes(), ["DELETE id-b"]);
             })
         }),
+        // After a start of the operator, nothing says that its deletion was sent.
+        ("deleted with Fake ns/other", |world| {
+            Box::pin(async {
+                *world.fake.late.lock().unwrap() = true;
+                world.api.delete("other");
+                world.reconcile_named("other").await;
+                assert_eq!(world.changes(), ["DELETE id-b"]);
+                world.engine.memory.objects.forget("uid-other");
+            })
+        }),
+        // The response to its create was lost, so no status has its id.
+        ("created for Fake ns/parent", |world| {
+            Box::pin(async {
+                world.loses(unknown()).api.apply("parent", spec("c", json!({})));
+                world.reconcile_named("parent").await;
+                assert_eq!(world.changes(), ["POST c"]);
+                world.fake.take("id-c");
+            })
+        }),
     ];
     for (at, (done, happens)) in cases.into_iter().enumerate() {
         let world = siblings().await;
@@ -108,14 +127,17 @@ async fn a_guard_waits_until_reads_show_what_was_just_done_to_others() {
         assert!(message.starts_with(&says), "{at} {done}: {message}");
         // When reads cannot lag any longer, whatever they show is true.
         tokio::time::advance(LAG).await;
-        world.api.edit("other", |other| {
-            let status = &mut other["status"];
-            for (block, field) in [("external", "createdAt"), ("operation", "since")] {
-                if status[block].is_object() {
-                    status[block][field] = json!("2026-01-01T00:00:00Z");
+        for name in ["other", "parent"].into_iter().filter(|name| world.api.get(name).is_some()) {
+            world.api.edit(name, |sibling| {
+                let status = &mut sibling["status"];
+                for (block, field) in [("external", "createdAt"), ("operation", "since"), ("intent", "time")]
+                {
+                    if status[block].is_object() {
+                        status[block][field] = json!("2026-01-01T00:00:00Z");
+                    }
                 }
-            }
-        });
+            });
+        }
         world.reconcile().await;
         assert_eq!(world.changes(), ["POST a"], "{at} {done}");
     }
