@@ -1,6 +1,7 @@
 //! The last check before a write: what a guard gets to know, and what it must not miss.
 
 use super::*;
+use crate::engine::kind::GuardReads;
 
 const LAG: Duration = Duration::from_secs(600);
 
@@ -140,6 +141,37 @@ async fn a_guard_waits_until_reads_show_what_was_just_done_to_others() {
         }
         world.reconcile().await;
         assert_eq!(world.changes(), ["POST a"], "{at} {done}");
+    }
+}
+
+/// A list that no read shows yet comes into force like any other.
+#[tokio::test(start_paused = true)]
+async fn a_guard_that_reads_another_kind_waits_until_reads_show_its_objects() {
+    for (value, waits) in [("heed", true), ("ignore", false)] {
+        let fake = Fake::with(|fake| {
+            fake.traits.read_lag = LAG;
+            fake.traits.guard_reads = Some(GuardReads { kind: "Fake", when: |want| want["value"] == "heed" });
+        });
+        let world = eager(fake);
+        world.api.apply("other", spec("b", json!({})));
+        world.reconcile_named("other").await;
+        world.quiet();
+        fake.listed.lock().unwrap().clear();
+        world.apply(json!({"value": value})).reconcile().await;
+        let sent: &[&str] = if waits { &[] } else { &["POST a"] };
+        assert_eq!(world.changes(), sent, "{value}");
+        if waits {
+            let message = world.message("Ready");
+            assert!(
+                message.starts_with("no read shows yet what was just created for Fake ns/other: "),
+                "{message}"
+            );
+            world.api.edit("other", |other| {
+                other["status"]["external"]["createdAt"] = json!("2026-01-01T00:00:00Z");
+            });
+            world.reconcile().await;
+            assert_eq!(world.changes(), ["POST a"]);
+        }
     }
 }
 
