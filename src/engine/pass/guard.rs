@@ -44,7 +44,7 @@ struct Sibling {
     /// A create that it has begun.
     intent: Option<Intent>,
     operation: Option<Operation>,
-    /// When its deletion was requested.
+    /// When its deletion was requested, unless it only observes.
     leaves: Option<Timestamp>,
 }
 
@@ -302,7 +302,8 @@ impl Work<'_> {
             let intent = intent.and_then(|intent| Intent::deserialize(intent).ok());
             let operation = operation.and_then(|operation| Operation::deserialize(operation).ok());
             let here = external.as_ref().is_some_and(is_here) || intent.as_ref().is_some_and(begins_here);
-            let leaves = cached.meta().deletion_timestamp.as_ref().map(|at| at.0);
+            let manages = external.as_ref().is_some_and(|external| !external.observed);
+            let leaves = cached.meta().deletion_timestamp.as_ref().filter(|_| manages).map(|at| at.0);
             let who = ObjectName::of(&kind, &*cached);
             here.then_some(Sibling { who, uid, external, intent, operation, leaves })
         });
