@@ -48,7 +48,7 @@ async fn a_guard_judges_by_all_objects_of_its_kind() {
 #[tokio::test(start_paused = true)]
 async fn a_guard_waits_until_reads_show_what_was_just_done_to_others() {
     type Happens = for<'a> fn(&'a World) -> futures::future::BoxFuture<'a, ()>;
-    let cases: [(&str, Happens); 8] = [
+    let cases: [(&str, Happens); 9] = [
         ("created for Fake ns/other", |world| {
             Box::pin(async {
                 let now = crate::clock::now().to_string();
@@ -92,6 +92,18 @@ async fn a_guard_waits_until_reads_show_what_was_just_done_to_others() {
             Box::pin(async {
                 *world.fake.late.lock().unwrap() = true;
                 world.api.delete("other");
+                world.reconcile_named("other").await;
+                assert_eq!(world.changes(), ["DELETE id-b"]);
+            })
+        }),
+        // There was no response to its deletion, which was requested after the start.
+        ("deleted with Fake ns/other", |world| {
+            Box::pin(async {
+                tokio::time::advance(seconds(60)).await;
+                world.api.delete("other");
+                let now = crate::clock::now().to_string();
+                world.api.edit("other", |other| other["metadata"]["deletionTimestamp"] = json!(now));
+                world.fake.refuse(Error::retry("no answer"));
                 world.reconcile_named("other").await;
                 assert_eq!(world.changes(), ["DELETE id-b"]);
             })
