@@ -168,6 +168,9 @@ impl Work<'_> {
     async fn others_are_shown(&self, target: &Target, want: Option<&Value>) -> Result<()> {
         let reads = self.driver.traits().guard_reads.filter(|reads| want.is_some_and(reads.when));
         let Some(driver) = reads.and_then(|reads| self.engine.driver(reads.kind)) else { return Ok(()) };
+        if self.siblings(target, driver, "").is_empty() {
+            return Ok(());
+        }
         self.no_change_is_unseen(target, driver, "")?;
         let shown = driver.list(&target.place.reader, "").await?;
         self.all_are_shown(target, driver, "", &shown)
