@@ -212,6 +212,16 @@ async fn lists_come_into_force_only_if_they_let_the_operator_in() {
     assert!(allows(&ignored, true, &auth).await.is_err());
 }
 
+/// Covers LC-27. Reads of lists lag behind writes by minutes. To open the account waits for nothing.
+#[test]
+fn only_what_puts_lists_in_force_waits_for_reads_of_lists() {
+    let reads = ENFORCEMENT.traits().guard_reads.unwrap();
+    assert_eq!(reads.kind, "IpAccessList");
+    for (value, waits) in [(json!(true), true), (json!(false), false), (Value::Null, false)] {
+        assert_eq!((reads.when)(&json!({"value": value})), waits, "{value}");
+    }
+}
+
 /// Covers LC-27. What an account does that never set it is not known for sure, so the desired value is written.
 #[tokio::test]
 async fn an_enforcement_that_was_never_set_is_written() {

@@ -41,5 +41,5 @@ pub use resource::{
 };
 pub use roster::{Entries, Entry, Removal, Roster, Settled};
 pub use schema::grants;
-pub use seen::{Acting, AuthFacts, Explained, New, Seen};
+pub use seen::{Acting, AuthFacts, Explained, GuardReads, New, Seen};
 pub use traits::Traits;

@@ -4,13 +4,14 @@
 //! What an account does that never set it is not documented for sure, so a desired value is always written.
 //!
 //! Databricks checks each new or changed list against the address of the call, but this setting not, as far as is known. So an
-//! operator that does not know its own addresses puts no list in force that was ignored and restricts any address.
+//! operator that does not know its own addresses puts no list in force that was ignored and restricts any address. Reads of lists lag by
+//! minutes, and a list that no read shows yet comes into force like any other: so the setting waits for those of IpAccessLists.
 
 use futures::FutureExt;
 use futures::future::BoxFuture;
 
 use crate::apis::{ENFORCEMENT, Enforcement, IpList, LISTS, ShownIpList, Version, keep_the_operator_in};
-use crate::engine::kind::Lifecycle;
+use crate::engine::kind::{GuardReads, Lifecycle};
 use crate::engine::prelude::*;
 
 /// Whether the IP access lists of the account are in force.
@@ -57,6 +58,8 @@ impl ExternalResource for IpAccessListEnforcement {
     const LIFECYCLE: Lifecycle = Lifecycle::Standing;
     const REMOVABLE: bool = false;
     const GUARD: Option<Guard<Self>> = Some(Guard::Reading(heed_no_list_that_shuts_the_operator_out));
+    const GUARD_READS: Option<GuardReads> =
+        Some(GuardReads { kind: "IpAccessList", when: |want| want["value"] == true });
 
     fn desired(spec: &IpAccessListEnforcementSpec, _: &Resolved) -> Result<Enforcement> {
         Ok(Enforcement { value: spec.value })

@@ -123,6 +123,8 @@ impl Directory {
         let now = Instant::now();
         let results: Vec<_> = names.iter().map(|name| one_of(&found, attribute, name)).collect();
         let mut known = self.ids.lock().expect("no panic while held");
+        // A spec may name a thousand, and others after each edit.
+        known.retain(|_, (at, _)| at.elapsed() < PRINCIPAL_TTL);
         for (name, result) in names.iter().zip(&results) {
             if let Ok(id) = result {
                 known.insert((*name).clone(), (now, id.clone()));
@@ -202,5 +204,48 @@ mod tests {
         assert_eq!(found(&[&local]), Ok(None));
         let several = found(&[&own, &bare]).unwrap_err();
         assert!(matches!(&several, Error::Terminal { reason: Reason::Ambiguous, .. }), "{several:?}");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::time::advance;
+
+    use super::*;
+    use crate::databricks::{Connection, Credentials, Exchange, Host, HostPolicy, Settings};
+
+    /// The directory of an account without principals.
+    fn directory() -> Directory {
+        let exchange = Exchange::new(|request: http::Request<Vec<u8>>| {
+            let body = match request.uri().path().ends_with("/token") {
+                true => r#"{"access_token": "token", "expires_in": 36000}"#,
+                false => r#"{"totalResults": 0, "Resources": []}"#,
+            };
+            let response = http::Response::builder().header("content-type", "application/json");
+            let response = response.body(body.as_bytes().to_vec()).unwrap();
+            async move { Ok(response) }
+        });
+        let connection = Connection {
+            host: Host::parse("https://accounts.cloud.databricks.com", &HostPolicy::default()).unwrap(),
+            account_id: "account".into(),
+            client_id: "client".into(),
+            credentials: Credentials::Secret("secret".to_owned().into()),
+            on_google: false,
+        };
+        let settings = Settings { exchange: Some(exchange), ..Settings::default() };
+        Directory::new(Client::new(connection, &settings).unwrap())
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_name_is_kept_no_longer_than_its_id_may_be_used() {
+        let directory = directory();
+        for edit in 0..3 {
+            let name = |n: i32| PrincipalName::Group(format!("{edit}-{n}"));
+            let names: Vec<PrincipalName> = (0..100).map(name).collect();
+            let all: Vec<&PrincipalName> = names.iter().collect();
+            directory.principals(&all, Urgency::Urgent).await.unwrap();
+            assert_eq!(directory.ids.lock().unwrap().len(), names.len(), "{edit}");
+            advance(PRINCIPAL_TTL).await;
+        }
     }
 }

@@ -32,6 +32,10 @@ const MOMENT: Duration = Duration::from_secs(2);
 /// A reading serves the first upserts of a burst for no longer than this.
 const LONGEST: Duration = Duration::from_secs(30);
 
+/// A snapshot that nothing has used for this long is dropped once there is one of another parent: parents come and go, and specs name some
+/// that do not exist.
+const UNUSED: Duration = Duration::from_secs(3600);
+
 type Slot = Arc<tokio::sync::Mutex<Snapshot>>;
 
 /// The ids of rows by key. A row that was changed may still be under its former key too.
@@ -40,7 +44,8 @@ type Ids = HashMap<Key, Vec<String>>;
 /// The snapshots of one session.
 #[derive(Default)]
 pub struct Snapshots {
-    slots: Mutex<HashMap<(String, String), Slot>>,
+    /// By kind and parent, each with when it was last used.
+    slots: Mutex<HashMap<(String, String), (Slot, Instant)>>,
     /// Objects that each need a reading newer than something that they did or saw, by kind: the calls for all parents share one rate.
     turns: Mutex<HashMap<String, Turns>>,
     /// Objects whose turn came before its time, as another one had the account read.
@@ -275,7 +280,13 @@ impl Snapshots {
 
     fn slot(&self, driver: &dyn Driver, within: &str) -> Slot {
         let mut slots = self.slots.lock().expect("no panic while held");
-        slots.entry((driver.kind().into_owned(), within.to_owned())).or_default().clone()
+        let (key, now) = ((driver.kind().into_owned(), within.to_owned()), Instant::now());
+        if !slots.contains_key(&key) {
+            slots.retain(|_, (_, used)| now.duration_since(*used) < UNUSED);
+        }
+        let (slot, used) = slots.entry(key).or_insert_with(|| (Slot::default(), now));
+        *used = now;
+        slot.clone()
     }
 
     fn turns<T>(&self, driver: &dyn Driver, f: impl FnOnce(&mut Turns) -> T) -> T {

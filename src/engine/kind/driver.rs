@@ -197,6 +197,7 @@ impl<R: ExternalResource> Driver for Adapter<R> {
             writes_in_turn: R::WRITES_IN_TURN,
             found_by_key: R::MATCHES.is_none(),
             has_parts: R::PARTS.is_some(),
+            guard_reads: R::GUARD_READS,
             explained: R::EXPLAINED,
             roster: R::ROSTER.map(|roster| roster.by),
         }

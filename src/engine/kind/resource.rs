@@ -28,7 +28,7 @@ use super::part::Parts;
 use super::power::Power;
 use super::references::Reference;
 use super::roster::Roster;
-use super::seen::{AuthFacts, Explained};
+use super::seen::{AuthFacts, Explained, GuardReads};
 use crate::databricks;
 use crate::engine::crd::{Reason, camel};
 use crate::engine::error::{Error, Result};
@@ -128,6 +128,8 @@ pub trait ExternalResource:
     const WRITES_IN_TURN: bool = false;
     /// A last check before create, update and delete.
     const GUARD: Option<Guard<Self>> = None;
+    /// Another kind whose objects a [`Guard::Reading`] reads. A change waits while reads may not show what was just done to one of them.
+    const GUARD_READS: Option<GuardReads> = None;
     /// Whether a create with a key could have created an object, if an equal key is not all that counts. Then a search compares each row.
     const MATCHES: Option<fn(&Key, &Observed<Self>) -> bool> = None;
     /// What a desired state manages that objects of other kinds can manage too.

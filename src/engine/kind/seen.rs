@@ -31,6 +31,15 @@ pub struct Explained {
     pub add: fn(&mut About, &Seen),
 }
 
+/// Another kind whose objects a guard reads: those of the account itself.
+#[derive(Clone, Copy, Debug)]
+pub struct GuardReads {
+    /// That kind.
+    pub kind: &'static str,
+    /// Whether the guard of a change to this desired state reads them. Pure.
+    pub when: fn(&Value) -> bool,
+}
+
 /// What a create returned, erased. Its Debug shows no secret.
 #[derive(Clone, Debug)]
 pub struct New {

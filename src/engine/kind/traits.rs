@@ -6,7 +6,7 @@ use super::lifecycle::{Home, Lifecycle, Ownership};
 use super::output::Issues;
 use super::references::Reference;
 use super::resource::Immutable;
-use super::seen::Explained;
+use super::seen::{Explained, GuardReads};
 
 /// The constants of [`super::ExternalResource`], each with the meaning that it has there.
 #[derive(Clone, Copy, Debug)]
@@ -55,6 +55,8 @@ pub struct Traits {
     pub found_by_key: bool,
     /// Whether it manages parts that objects of other kinds can manage too.
     pub has_parts: bool,
+    /// The other kind whose objects its guard reads.
+    pub guard_reads: Option<GuardReads>,
     /// The kind whose objects say more about its own.
     pub explained: Option<Explained>,
     /// The kind that manages single entries of what it determines as a whole list, if it does that.

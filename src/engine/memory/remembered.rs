@@ -23,6 +23,8 @@ pub struct ObjectMemory {
     pub absent_since: Option<Instant>,
     /// When our delete was accepted last.
     pub delete_accepted: Option<Instant>,
+    /// When our delete last ended with an unknown result.
+    pub delete_in_doubt: Option<Instant>,
     /// Since when the account refuses its deletion, as something there uses it.
     pub in_use_since: Option<Instant>,
     /// Databricks refused a create under this key because the object exists already, although no LIST had shown it.
@@ -101,10 +103,17 @@ impl Remembered {
         }
     }
 
-    /// The last change that was sent, and when a delete was accepted last.
+    /// The last change that was sent, and when a delete was accepted last, or ended with an unknown result.
     pub fn changed(&self, uid: &str) -> (LastChange, Option<Instant>) {
         let all = self.0.lock().expect("no panic while held");
-        all.get(uid).map(|memory| (memory.change, memory.delete_accepted)).unwrap_or_default()
+        let changed = |it: &ObjectMemory| (it.change, it.delete_accepted.max(it.delete_in_doubt));
+        all.get(uid).map(changed).unwrap_or_default()
+    }
+
+    /// Whether a create that an object has announced certainly had no effect.
+    pub fn created_nothing(&self, uid: &str, intent: &Intent) -> bool {
+        let all = self.0.lock().expect("no panic while held");
+        all.get(uid).is_some_and(|memory| memory.without_effect.as_ref() == Some(intent))
     }
 
     /// Forgets an object that is gone.

@@ -15,6 +15,7 @@ use super::decide::{Released, fields_now};
 use super::outcome::Outcome;
 use super::reading::Reading;
 use super::subject::Counted;
+use super::update::refuses;
 use super::work::{Target, Work, missing_observation};
 use crate::clock;
 use crate::engine::crd::{EXTERNAL_ID, EventReason, FINALIZER, Intent, Note, ObjectName, Reason, age};
@@ -47,6 +48,9 @@ impl Work<'_> {
             Ok(true) => self.subject.counted.push(Counted::Wrote(Write::Delete)),
             Ok(false) => {}
             Err(error) => {
+                if !refuses(&error) {
+                    self.remember(|m| m.delete_in_doubt = Some(Instant::now()));
+                }
                 if self.note_in_use(&error) {
                     return self.release(Released::InUse).await;
                 }

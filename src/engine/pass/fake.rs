@@ -121,6 +121,7 @@ impl Fake {
             writes_in_turn: false,
             found_by_key: false,
             has_parts: true,
+            guard_reads: None,
             explained: None,
             roster: None,
         };

@@ -5,20 +5,25 @@
 //! does not take several writes at a time, one waits for the other.
 
 use std::collections::BTreeSet;
+use std::time::Duration;
 
 use ipnet::IpNet;
-use kube::ResourceExt;
+use k8s_openapi::jiff::Timestamp;
+use kube::{Resource, ResourceExt};
 use serde::Deserialize;
 use serde_json::Value;
 use tokio::sync::OwnedMutexGuard;
 
 use super::bound::BoundAs;
+use super::lag::Lag;
 use super::work::{Place, Target, Work};
 use crate::clock;
 use crate::engine::account::{Admission, check_power};
-use crate::engine::crd::{AUTH_KIND, DatabricksAuthSpec, External, ObjectName, Operation, Reason, age};
+use crate::engine::crd::{
+    AUTH_KIND, DatabricksAuthSpec, External, Intent, ObjectName, Operation, Reason, age,
+};
 use crate::engine::error::{Error, Result};
-use crate::engine::kind::{Acting, AuthFacts, Key, Lifecycle, Permit, Seen, Writer};
+use crate::engine::kind::{Acting, AuthFacts, Driver, Key, Lifecycle, Permit, Seen, Writer};
 use crate::engine::memory::named;
 
 /// The turn of one of several changes that are sent one at a time.
@@ -35,8 +40,12 @@ struct Turn {
 struct Sibling {
     who: ObjectName,
     uid: String,
-    external: External,
+    external: Option<External>,
+    /// A create that it has begun.
+    intent: Option<Intent>,
     operation: Option<Operation>,
+    /// When its deletion was requested, unless it only observes.
+    leaves: Option<Timestamp>,
 }
 
 /// Where that is in the text of the object: decoded as a whole, thousands of them would take long.
@@ -47,7 +56,8 @@ struct Recorded {
 
 #[derive(Deserialize)]
 struct Records {
-    external: External,
+    external: Option<External>,
+    intent: Option<Value>,
     operation: Option<Value>,
 }
 
@@ -108,6 +118,7 @@ impl Work<'_> {
             identities.iter().flat_map(|identity| identity.egress.clone()).collect();
         let facts = AuthFacts { egress: egress.into_iter().collect(), ..target.session().facts.clone() };
         if !among_siblings {
+            self.others_are_shown(target, want).await?;
             self.guard_by_itself(place, (want, seen), &identities, &facts.egress).await?;
         }
         // Guards that read all objects are about the operator's own addresses: without any there is nothing to check.
@@ -116,7 +127,7 @@ impl Work<'_> {
             return Ok(None);
         };
         if checked {
-            self.no_change_is_unseen(target, &key.within)?;
+            self.no_change_is_unseen(target, self.driver, &key.within)?;
         }
         if checked || late {
             let siblings = self.driver.list(&place.reader, &key.within).await?;
@@ -124,7 +135,7 @@ impl Work<'_> {
                 self.still_absent(target, &key, before, &siblings).await?;
             }
             if checked {
-                self.all_are_shown(target, &key.within, &siblings)?;
+                self.all_are_shown(target, self.driver, &key.within, &siblings)?;
                 let act = Acting { want, seen, siblings: &siblings, auth: &facts };
                 self.driver.guard(act, &place.reader).await?;
             }
@@ -151,6 +162,18 @@ impl Work<'_> {
         let lock = locks.lock(target.account_id(), &self.subject.who.kind, &key.within);
         let (held, waited) = lock.await;
         Ok(Some(Turn { held, key, late: creates_in_turn && waited }))
+    }
+
+    /// Waits until reads show what was just done to the objects of another kind, if the guard of this change reads those.
+    async fn others_are_shown(&self, target: &Target, want: Option<&Value>) -> Result<()> {
+        let reads = self.driver.traits().guard_reads.filter(|reads| want.is_some_and(reads.when));
+        let Some(driver) = reads.and_then(|reads| self.engine.driver(reads.kind)) else { return Ok(()) };
+        if self.siblings(target, driver, "").is_empty() {
+            return Ok(());
+        }
+        self.no_change_is_unseen(target, driver, "")?;
+        let shown = driver.list(&target.place.reader, "").await?;
+        self.all_are_shown(target, driver, "", &shown)
     }
 
     /// Asks a guard that needs no other objects of the kind, once for each identity.
@@ -213,24 +236,44 @@ impl Work<'_> {
         identities
     }
 
-    /// A guard that reads all objects of the kind must not miss one that was created a moment ago.
-    fn all_are_shown(&self, target: &Target, within: &str, shown: &[Seen]) -> Result<()> {
-        for Sibling { who, external, .. } in self.siblings(target, within) {
-            let young = external.created_at.is_some_and(|at| age(at.0, clock::now()) < self.lag().read);
-            if young && !shown.iter().any(|seen| seen.id == external.id) {
+    /// A guard that reads all objects of a kind must not miss one that was created a moment ago, or may have been.
+    fn all_are_shown(
+        &self,
+        target: &Target,
+        driver: &dyn Driver,
+        within: &str,
+        shown: &[Seen],
+    ) -> Result<()> {
+        let lag = self.lag_of(driver);
+        for Sibling { who, uid, external, intent, .. } in self.siblings(target, driver, within) {
+            let missing = external.is_some_and(|external| {
+                let young = external.created_at.is_some_and(|at| age(at.0, clock::now()) < lag);
+                young && !shown.iter().any(|seen| seen.id == external.id)
+            });
+            if missing || intent.is_some_and(|intent| self.may_have_created(&uid, &intent, lag)) {
                 return Err(self.unsure("created for", &who));
             }
         }
         Ok(())
     }
 
+    /// Whether an object may have created what no status names yet: there is no response, or none is recorded.
+    fn may_have_created(&self, uid: &str, intent: &Intent, lag: Duration) -> bool {
+        let shown_after = lag.max(self.engine.settings.quarantine);
+        age(intent.time.0, clock::now()) < shown_after
+            && !self.engine.memory.objects.created_nothing(uid, intent)
+    }
+
     /// Nor must it see one as it was before a change or a deletion. Called before it reads them: what a read has shown by then,
     /// a later read shows too.
-    fn no_change_is_unseen(&self, target: &Target, within: &str) -> Result<()> {
-        for Sibling { who, uid, operation, .. } in self.siblings(target, within) {
-            let lag = self.lag().read;
+    fn no_change_is_unseen(&self, target: &Target, driver: &dyn Driver, within: &str) -> Result<()> {
+        let (lag, began) = (self.lag_of(driver), self.engine.memory.barrier.began());
+        let began = began.map_or(Duration::ZERO, |began| began.elapsed());
+        for Sibling { who, uid, operation, leaves, .. } in self.siblings(target, driver, within) {
             let (change, deleted) = self.engine.memory.objects.changed(&uid);
-            if deleted.is_some_and(|at| at.elapsed() < lag) {
+            // No status says that a deletion was sent: before this process began, another one may have done so.
+            let before = leaves.is_some_and(|at| began < lag && age(at, clock::now()) >= began);
+            if before || deleted.is_some_and(|at| at.elapsed() < lag) {
                 return Err(self.unsure("deleted with", &who));
             }
             // A start of the operator forgets when something was sent, but not that no read had shown it.
@@ -242,17 +285,30 @@ impl Work<'_> {
         Ok(())
     }
 
-    /// The other objects of the kind that stand for one under this parent in this account.
-    fn siblings(&self, target: &Target, within: &str) -> Vec<Sibling> {
+    /// How long reads of a kind may lag behind writes.
+    fn lag_of(&self, driver: &dyn Driver) -> Duration {
+        Lag::new(driver.traits().read_lag, &self.engine.settings).read
+    }
+
+    /// The other objects of a kind that stand for one under this parent in this account, or have begun to create one.
+    fn siblings(&self, target: &Target, driver: &dyn Driver, within: &str) -> Vec<Sibling> {
         let (account, own) = (target.account_id(), self.subject.uid());
-        let kind = &self.subject.who.kind;
-        let siblings = self.engine.cluster.stores.all(kind).filter_map(|cached| {
+        let kind = driver.kind();
+        let is_here = |external: &External| {
+            let parent = driver.within(&external.id);
+            external.account_id == account && parent.map_or(true, |parent| parent == within)
+        };
+        let begins_here = |intent: &Intent| intent.account_id == account && intent.within == within;
+        let siblings = self.engine.cluster.stores.all(&kind).filter_map(|cached| {
             let uid = cached.uid().filter(|uid| *uid != own)?;
-            let Recorded { status: Records { external, operation } } = cached.read()?;
-            let here = self.driver.within(&external.id).map_or(true, |parent| parent == within);
+            let Recorded { status: Records { external, intent, operation } } = cached.read()?;
+            let intent = intent.and_then(|intent| Intent::deserialize(intent).ok());
             let operation = operation.and_then(|operation| Operation::deserialize(operation).ok());
-            let who = ObjectName::of(kind, &*cached);
-            (external.account_id == account && here).then_some(Sibling { who, uid, external, operation })
+            let here = external.as_ref().is_some_and(is_here) || intent.as_ref().is_some_and(begins_here);
+            let manages = external.as_ref().is_some_and(|external| !external.observed);
+            let leaves = cached.meta().deletion_timestamp.as_ref().filter(|_| manages).map(|at| at.0);
+            let who = ObjectName::of(&kind, &*cached);
+            here.then_some(Sibling { who, uid, external, intent, operation, leaves })
         });
         siblings.collect()
     }

@@ -19,7 +19,7 @@ use super::bound::{Bound, BoundAs, Recognise};
 use super::lag::Lag;
 use super::reading::{Found, Freshness, Reading};
 use crate::engine::account::{Rows, Snapshots};
-use crate::engine::crd::{Intent, ObjectName, Reason, age};
+use crate::engine::crd::{EXTERNAL_ID, Intent, ObjectName, Reason, age};
 use crate::engine::error::{Error, Result};
 use crate::engine::kind::{Driver, Key, Ownership, Phase, Reader, Seen};
 use crate::engine::memory::{Claimant, Recall, holding};
@@ -28,6 +28,8 @@ use crate::engine::memory::{Claimant, Recall, holding};
 const UPSERT_FRESH: Duration = Duration::from_secs(60);
 /// The maximum age of the LIST in which a create searches for existing objects.
 const CREATE_FRESH: Duration = Duration::from_secs(5);
+/// What a status has room for, in characters. Only an annotation can have more.
+const LONGEST_ID: usize = 256;
 
 /// Everything that an observation depends on.
 pub struct Observer<'a> {
@@ -74,6 +76,13 @@ impl Observer<'_> {
             return Ok(Reading::from(Found::Interrupted(self.interrupted(intent).await?)));
         }
         match self.bound.id() {
+            // It would be kept in memory, as a parent whose objects were listed, long after the annotation is another.
+            Some(id) if id.chars().count() > LONGEST_ID => Err(Error::terminal(
+                Reason::InvalidSpec,
+                format!(
+                    "the annotation {EXTERNAL_ID} has more than {LONGEST_ID} characters, which no id has: correct it, or remove it"
+                ),
+            )),
             Some(id) => self.by_id(id, freshness).await,
             // An interrupted create that created nothing.
             None if self.deleting => Ok(Reading::from(Found::Nothing { settled: true })),

@@ -304,8 +304,8 @@ impl Work<'_> {
     }
 }
 
-/// Whether an update certainly changed nothing. The response to it is read too, which may fail after it changed something.
-fn refuses(error: &Error) -> bool {
+/// Whether an update, or a deletion, certainly changed nothing. The response to it is read too, which may fail after it changed something.
+pub fn refuses(error: &Error) -> bool {
     match error {
         // Nothing was sent.
         Error::Fenced | Error::Later(_) => true,

@@ -172,6 +172,22 @@ async fn boot() {
     advance(seconds(100_000)).await;
 }
 
+/// A user can edit an annotation, and what is listed for it is remembered.
+#[tokio::test(start_paused = true)]
+async fn an_id_that_no_status_has_room_for_is_not_read() {
+    boot().await;
+    for (length, is_read) in [(LONGEST_ID, true), (LONGEST_ID + 1, false)] {
+        let bound = Bound { annotated: Some("1".repeat(length)), ..Bound::default() };
+        let world = World { bound, ..unmarked() };
+        let looked = world.look(Freshness::Routine).await;
+        assert_eq!((looked.is_ok(), !world.fake.calls().is_empty()), (is_read, is_read), "{length}");
+        if let Err(error) = looked {
+            assert_eq!(error.reason(), Some(Reason::InvalidSpec), "{error}");
+            assert!(error.to_string().contains(EXTERNAL_ID), "{error}");
+        }
+    }
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_bound_object_is_compared_with_its_row_of_the_list_and_read_before_a_write() {
     boot().await;

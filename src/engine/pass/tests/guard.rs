@@ -1,6 +1,7 @@
 //! The last check before a write: what a guard gets to know, and what it must not miss.
 
 use super::*;
+use crate::engine::kind::GuardReads;
 
 const LAG: Duration = Duration::from_secs(600);
 
@@ -47,7 +48,7 @@ async fn a_guard_judges_by_all_objects_of_its_kind() {
 #[tokio::test(start_paused = true)]
 async fn a_guard_waits_until_reads_show_what_was_just_done_to_others() {
     type Happens = for<'a> fn(&'a World) -> futures::future::BoxFuture<'a, ()>;
-    let cases: [(&str, Happens); 6] = [
+    let cases: [(&str, Happens); 9] = [
         ("created for Fake ns/other", |world| {
             Box::pin(async {
                 let now = crate::clock::now().to_string();
@@ -95,6 +96,37 @@ async fn a_guard_waits_until_reads_show_what_was_just_done_to_others() {
                 assert_eq!(world.changes(), ["DELETE id-b"]);
             })
         }),
+        // There was no response to its deletion, which was requested after the start.
+        ("deleted with Fake ns/other", |world| {
+            Box::pin(async {
+                tokio::time::advance(seconds(60)).await;
+                world.api.delete("other");
+                let now = crate::clock::now().to_string();
+                world.api.edit("other", |other| other["metadata"]["deletionTimestamp"] = json!(now));
+                world.fake.refuse(Error::retry("no answer"));
+                world.reconcile_named("other").await;
+                assert_eq!(world.changes(), ["DELETE id-b"]);
+            })
+        }),
+        // After a start of the operator, nothing says that its deletion was sent.
+        ("deleted with Fake ns/other", |world| {
+            Box::pin(async {
+                *world.fake.late.lock().unwrap() = true;
+                world.api.delete("other");
+                world.reconcile_named("other").await;
+                assert_eq!(world.changes(), ["DELETE id-b"]);
+                world.engine.memory.objects.forget("uid-other");
+            })
+        }),
+        // The response to its create was lost, so no status has its id.
+        ("created for Fake ns/parent", |world| {
+            Box::pin(async {
+                world.loses(unknown()).api.apply("parent", spec("c", json!({})));
+                world.reconcile_named("parent").await;
+                assert_eq!(world.changes(), ["POST c"]);
+                world.fake.take("id-c");
+            })
+        }),
     ];
     for (at, (done, happens)) in cases.into_iter().enumerate() {
         let world = siblings().await;
@@ -108,16 +140,50 @@ async fn a_guard_waits_until_reads_show_what_was_just_done_to_others() {
         assert!(message.starts_with(&says), "{at} {done}: {message}");
         // When reads cannot lag any longer, whatever they show is true.
         tokio::time::advance(LAG).await;
-        world.api.edit("other", |other| {
-            let status = &mut other["status"];
-            for (block, field) in [("external", "createdAt"), ("operation", "since")] {
-                if status[block].is_object() {
-                    status[block][field] = json!("2026-01-01T00:00:00Z");
+        for name in ["other", "parent"].into_iter().filter(|name| world.api.get(name).is_some()) {
+            world.api.edit(name, |sibling| {
+                let status = &mut sibling["status"];
+                for (block, field) in [("external", "createdAt"), ("operation", "since"), ("intent", "time")]
+                {
+                    if status[block].is_object() {
+                        status[block][field] = json!("2026-01-01T00:00:00Z");
+                    }
                 }
-            }
-        });
+            });
+        }
         world.reconcile().await;
         assert_eq!(world.changes(), ["POST a"], "{at} {done}");
+    }
+}
+
+/// A list that no read shows yet comes into force like any other.
+#[tokio::test(start_paused = true)]
+async fn a_guard_that_reads_another_kind_waits_until_reads_show_its_objects() {
+    for (value, waits) in [("heed", true), ("ignore", false)] {
+        let fake = Fake::with(|fake| {
+            fake.traits.read_lag = LAG;
+            fake.traits.guard_reads = Some(GuardReads { kind: "Fake", when: |want| want["value"] == "heed" });
+        });
+        let world = eager(fake);
+        world.api.apply("other", spec("b", json!({})));
+        world.reconcile_named("other").await;
+        world.quiet();
+        fake.listed.lock().unwrap().clear();
+        world.apply(json!({"value": value})).reconcile().await;
+        let sent: &[&str] = if waits { &[] } else { &["POST a"] };
+        assert_eq!(world.changes(), sent, "{value}");
+        if waits {
+            let message = world.message("Ready");
+            assert!(
+                message.starts_with("no read shows yet what was just created for Fake ns/other: "),
+                "{message}"
+            );
+            world.api.edit("other", |other| {
+                other["status"]["external"]["createdAt"] = json!("2026-01-01T00:00:00Z");
+            });
+            world.reconcile().await;
+            assert_eq!(world.changes(), ["POST a"]);
+        }
     }
 }
 

@@ -46,6 +46,23 @@ async fn an_upsert_is_written_by_a_list_of_the_last_minute() {
     }
 }
 
+#[tokio::test(start_paused = true)]
+async fn a_list_that_nothing_uses_is_forgotten_once_there_is_another() {
+    boot().await;
+    let (world, began) = (unmarked(), Instant::now());
+    let read = async |within: &str| {
+        world.snapshots.read(world.fake, &reader(), within, began, |_| ()).await.unwrap();
+    };
+    for within in ["used", "unused"] {
+        read(within).await;
+    }
+    advance(seconds(3_600)).await;
+    for within in ["used", "new", "used", "unused"] {
+        read(within).await;
+    }
+    assert_eq!(world.fake.calls(), ["LIST used", "LIST unused", "LIST new", "LIST unused"]);
+}
+
 /// Another object of the kind was deleted a moment before.
 #[tokio::test(start_paused = true)]
 async fn of_several_that_are_deleted_the_last_reads_for_all() {
