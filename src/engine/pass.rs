@@ -7,7 +7,7 @@
 //! |---|---|
 //! | What is known of the object? | `subject.rs`: its status, in memory; `work.rs`: with its kind; `bound.rs`: what binds it to the account |
 //! | Why does it wait for its DatabricksAuth, a reference or a dependent? | `prepare.rs`, `resolve.rs`; `unresolved.rs`: what it can be without |
-//! | What was read, and why is that believed? | `observe.rs` returns a `reading.rs`; `lag.rs`: reads from before a write |
+//! | What was read, and why is that believed? | `observe.rs` returns a `reading.rs`; `observe/search.rs`: without a record; `lag.rs`: reads from before a write |
 //! | Was the create whose response was lost carried out? | `observe/interrupted.rs`, then `decide/recover.rs` |
 //! | Why this step? | `decide.rs`; `decide/step.rs` lists the steps and what they depend on, which `inputs.rs` gathers |
 //! | What is sent, and in which order? | `create.rs`, `update.rs`, `delete.rs`, `rotate.rs`; `undo.rs`: what cannot be kept. `bind.rs` and `report.rs` send nothing |

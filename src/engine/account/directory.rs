@@ -182,8 +182,10 @@ impl Principal {
 #[cfg(test)]
 mod tests {
     use serde_json::json;
+    use tokio::time::advance;
 
     use super::*;
+    use crate::databricks::{Connection, Credentials, Exchange, Host, HostPolicy, Settings};
 
     /// In an account with many years of history, a workspace often has a group of its own with the name of one of the account.
     #[test]
@@ -205,14 +207,6 @@ mod tests {
         let several = found(&[&own, &bare]).unwrap_err();
         assert!(matches!(&several, Error::Terminal { reason: Reason::Ambiguous, .. }), "{several:?}");
     }
-}
-
-#[cfg(test)]
-mod tests {
-    use tokio::time::advance;
-
-    use super::*;
-    use crate::databricks::{Connection, Credentials, Exchange, Host, HostPolicy, Settings};
 
     /// The directory of an account without principals.
     fn directory() -> Directory {
