@@ -26,6 +26,7 @@ impl Subject {
     pub async fn conclude(self, engine: &Engine, outcome: Result<Outcome>, ready: Reason) -> Ended {
         let outcome = outcome.unwrap_or_else(Outcome::Failed);
         let (counts, result, begun) = (engine.meter.of(&self.who.kind), outcome.result(), self.begun);
+        let (who, uid) = (self.who.clone(), self.uid());
         self.count_changes(counts);
         let (ended, lost) = if let Outcome::Failed(Error::Later(after)) = outcome {
             (Ended::Requeue(Some(after)), None)
@@ -34,6 +35,10 @@ impl Subject {
         } else {
             self.end(engine, outcome, ready).await
         };
+        // The watch forgets an object that disappears, but not what this reconcile has put into memory after that.
+        if engine.cluster.stores.uid(&who).as_ref() != Some(&uid) {
+            forget(engine, &uid);
+        }
         counts.passed(lost.unwrap_or(result), begun.elapsed());
         ended
     }
@@ -51,14 +56,8 @@ impl Subject {
     async fn end_released(&self, engine: &Engine, outcome: &Outcome) -> Ended {
         log::outcome(outcome, true);
         self.publish_events(engine).await;
-        self.forget(engine);
+        forget(engine, &self.uid());
         Ended::Done
-    }
-
-    /// The object is gone: nothing needs to be remembered of it.
-    fn forget(&self, engine: &Engine) {
-        engine.memory.objects.forget(&self.uid());
-        engine.cluster.objects.forget(&self.object);
     }
 
     /// Concludes, and writes what was concluded. If that fails, it returns the result that counts in place of the outcome's.
@@ -100,7 +99,7 @@ impl Subject {
         match written {
             Ok(()) => (Ended::Requeue(conclusion.requeue), None),
             Err(Lost::Gone) => {
-                self.forget(engine);
+                forget(engine, &self.uid());
                 (Ended::Gone, None)
             }
             Err(Lost::Stale(error)) => {
@@ -266,6 +265,12 @@ impl Subject {
             self.object.metadata.creation_timestamp.iter().for_each(|made| counts.became_ready(made.0));
         }
     }
+}
+
+/// The object is gone: nothing needs to be remembered of it.
+fn forget(engine: &Engine, uid: &str) {
+    engine.memory.objects.forget(uid);
+    engine.cluster.objects.forget(uid);
 }
 
 /// Why a status could not be written.

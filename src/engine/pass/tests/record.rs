@@ -204,3 +204,16 @@ async fn another_interval_of_the_databricks_auth_is_in_force_at_once_and_no_reas
     world.apply(json!({"value": "new"})).reconcile().await;
     assert_eq!(world.status()["effective"]["resyncInterval"], "1h");
 }
+
+/// It had no finalizer yet. The watch shows that it is gone while its reconcile is under way.
+#[tokio::test(start_paused = true)]
+async fn nothing_is_remembered_of_an_object_that_disappears_during_its_reconcile() {
+    let world = world();
+    world.apply(json!({})).watch();
+    let before = world.api.get("it").unwrap();
+    world.api.delete("it");
+    world.watch();
+    reconcile(&before, world.engine.clone(), world.fake).await;
+    let remembered = format!("{:?}", world.engine.memory.objects);
+    assert!(!remembered.contains("uid-it"), "{remembered}");
+}
