@@ -30,10 +30,10 @@ struct Sighting {
     age: Duration,
 }
 
-/// How old an entry is.
+/// How old something is whose beginning is recorded as a time of the wall clock.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Age {
-    /// Since it was first seen.
+    /// Since its beginning. What the wall clock was set by before this process knew of it is in here.
     pub whole: Duration,
     /// Since this process has known of it.
     pub here: Duration,
