@@ -16,7 +16,7 @@ use super::bound::BoundAs;
 use super::work::{Place, Target, Work};
 use crate::clock;
 use crate::engine::account::{Admission, check_power};
-use crate::engine::crd::{AUTH_KIND, DatabricksAuthSpec, External, ObjectName, Operation, Reason, age};
+use crate::engine::crd::{AUTH_KIND, DatabricksAuthSpec, External, ObjectName, Operation, Reason};
 use crate::engine::error::{Error, Result};
 use crate::engine::kind::{Acting, AuthFacts, Key, Lifecycle, Permit, Seen, Writer};
 use crate::engine::memory::named;
@@ -215,8 +215,14 @@ impl Work<'_> {
 
     /// A guard that reads all objects of the kind must not miss one that was created a moment ago.
     fn all_are_shown(&self, target: &Target, within: &str, shown: &[Seen]) -> Result<()> {
-        for Sibling { who, external, .. } in self.siblings(target, within) {
-            let young = external.created_at.is_some_and(|at| age(at.0, clock::now()) < self.lag().read);
+        for Sibling { who, uid, external, .. } in self.siblings(target, within) {
+            let young = external.created_at.is_some_and(|at| {
+                let age = self.engine.memory.objects.of(&uid, |m| {
+                    let recorded = m.sightings.age_of(&external.id, at.0, clock::now()).whole;
+                    m.created_for(recorded)
+                });
+                age < self.lag().read
+            });
             if young && !shown.iter().any(|seen| seen.id == external.id) {
                 return Err(self.unsure("created for", &who));
             }
@@ -234,7 +240,10 @@ impl Work<'_> {
                 return Err(self.unsure("deleted with", &who));
             }
             // A start of the operator forgets when something was sent, but not that no read had shown it.
-            let recorded = operation.map(|operation| age(operation.since.0, clock::now()));
+            let recorded = operation.map(|Operation { since, .. }| {
+                let objects = &self.engine.memory.objects;
+                objects.of(&uid, |m| m.sightings.age_of("operation", since.0, clock::now()).whole)
+            });
             if change.may_be_unseen(lag) || recorded.is_some_and(|age| age < lag) {
                 return Err(self.unsure("changed for", &who));
             }

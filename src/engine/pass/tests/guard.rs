@@ -121,6 +121,30 @@ async fn a_guard_waits_until_reads_show_what_was_just_done_to_others() {
     }
 }
 
+/// What is recorded is in the future then. Another process has recorded it.
+#[tokio::test(start_paused = true)]
+async fn a_clock_that_was_set_back_does_not_lengthen_the_wait_of_a_guard() {
+    let cases: [(&str, fn(&mut Value, &str)); 2] = [
+        ("created for", |status, at| status["external"]["createdAt"] = json!(at)),
+        ("changed for", |status, at| {
+            status["operation"] = json!({"paths": ["value"], "generation": 1, "since": at});
+        }),
+    ];
+    for (done, record) in cases {
+        let world = siblings().await;
+        world.engine.memory.objects.forget("uid-other");
+        world.fake.listed.lock().unwrap().clear();
+        let future = Timestamp::from_second(crate::clock::now().as_second() + 86_400).unwrap().to_string();
+        world.api.edit("other", |other| record(&mut other["status"], &future));
+        world.reconcile().await;
+        assert_eq!(world.changes(), NOTHING, "{done}");
+        assert!(world.message("Ready").contains(done), "{done}: {}", world.message("Ready"));
+        tokio::time::advance(LAG).await;
+        world.reconcile().await;
+        assert_eq!(world.changes(), ["POST a"], "{done}");
+    }
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_guard_does_not_wait_for_what_is_new_in_another_account() {
     let world = siblings().await;
