@@ -123,6 +123,8 @@ impl Directory {
         let now = Instant::now();
         let results: Vec<_> = names.iter().map(|name| one_of(&found, attribute, name)).collect();
         let mut known = self.ids.lock().expect("no panic while held");
+        // Names come and go, and each is searched again after that time.
+        known.retain(|_, (at, _)| now.duration_since(*at) < PRINCIPAL_TTL);
         for (name, result) in names.iter().zip(&results) {
             if let Ok(id) = result {
                 known.insert((*name).clone(), (now, id.clone()));
@@ -171,5 +173,50 @@ struct Principal {
 impl Principal {
     fn name(&self, attribute: &str) -> Option<&str> {
         self.attributes.get(attribute)?.as_str()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::time::advance;
+
+    use super::*;
+    use crate::databricks::{Connection, Credentials, Exchange, Host, HostPolicy, Settings};
+
+    /// An account that has no principals.
+    fn account() -> Client {
+        let exchange = Exchange::new(|request| {
+            let body = match request.uri().path().ends_with("/token") {
+                true => r#"{"access_token": "token", "expires_in": 3600}"#,
+                false => r#"{"totalResults": 0, "Resources": []}"#,
+            };
+            let response = http::Response::builder().header("content-type", "application/json");
+            let response = response.body(body.as_bytes().to_vec()).unwrap();
+            async { Ok(response) }
+        });
+        let connection = Connection {
+            host: Host::parse("https://accounts.cloud.databricks.com", &HostPolicy::default()).unwrap(),
+            account_id: "account".into(),
+            client_id: "client".into(),
+            credentials: Credentials::Secret("secret".to_owned().into()),
+            on_google: false,
+        };
+        Client::new(connection, &Settings { exchange: Some(exchange), ..Settings::default() }).unwrap()
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_was_found_is_forgotten_after_a_minute() {
+        let directory = Directory::new(account());
+        let search = async |name: &str| {
+            let group = PrincipalName::Group(name.into());
+            directory.principal(&group, Urgency::Routine, false).await
+        };
+        for (name, remembered) in [("a", 1), ("b", 2)] {
+            assert_eq!(search(name).await, Ok(None));
+            assert_eq!(directory.ids.lock().unwrap().len(), remembered);
+        }
+        advance(PRINCIPAL_TTL).await;
+        assert_eq!(search("c").await, Ok(None));
+        assert_eq!(directory.ids.lock().unwrap().len(), 1);
     }
 }
