@@ -35,10 +35,7 @@ impl Subject {
         } else {
             self.end(engine, outcome, ready).await
         };
-        // The watch forgets an object that disappears, but not what this reconcile has put into memory after that.
-        if engine.cluster.stores.uid(&who).as_ref() != Some(&uid) {
-            forget(engine, &uid);
-        }
+        engine.forget_if_gone(&who, &uid);
         counts.passed(lost.unwrap_or(result), begun.elapsed());
         ended
     }
@@ -56,7 +53,7 @@ impl Subject {
     async fn end_released(&self, engine: &Engine, outcome: &Outcome) -> Ended {
         log::outcome(outcome, true);
         self.publish_events(engine).await;
-        forget(engine, &self.uid());
+        engine.forget(&self.uid());
         Ended::Done
     }
 
@@ -99,7 +96,7 @@ impl Subject {
         match written {
             Ok(()) => (Ended::Requeue(conclusion.requeue), None),
             Err(Lost::Gone) => {
-                forget(engine, &self.uid());
+                engine.forget(&self.uid());
                 (Ended::Gone, None)
             }
             Err(Lost::Stale(error)) => {
@@ -265,12 +262,6 @@ impl Subject {
             self.object.metadata.creation_timestamp.iter().for_each(|made| counts.became_ready(made.0));
         }
     }
-}
-
-/// The object is gone: nothing needs to be remembered of it.
-fn forget(engine: &Engine, uid: &str) {
-    engine.memory.objects.forget(uid);
-    engine.cluster.objects.forget(uid);
 }
 
 /// Why a status could not be written.

@@ -158,7 +158,7 @@ impl SeenBefore {
                 return std::mem::take(&mut self.kept_back);
             }
             Event::Delete(object) => {
-                forget(engine, &object.uid().unwrap_or_default());
+                engine.forget(&object.uid().unwrap_or_default());
                 self.deleted(engine, &ObjectName::of(kind, &object));
             }
             Event::Apply(object) | Event::InitApply(object) => {
@@ -211,7 +211,7 @@ impl SeenBefore {
         let due = before.is_none_or(|before| now.fingerprint.triggers_reconcile_after(before.fingerprint));
         // Deleted and created again, without an event of the deletion.
         if let Some(replaced) = before.filter(|before| before.uid != now.uid) {
-            forget(engine, &replaced.uid);
+            engine.forget(&replaced.uid);
         }
         self.shown.insert(who.clone(), now);
         due
@@ -220,27 +220,18 @@ impl SeenBefore {
     /// Forgets an object that is gone, also one whose deletion brought no event, and triggers those that waited for that.
     fn deleted(&mut self, engine: &Engine, who: &ObjectName) {
         if let Some(shown) = self.shown.remove(who) {
-            forget(engine, &shown.uid);
+            engine.forget(&shown.uid);
         }
         let triggers = &engine.memory.triggers;
         let freed = triggers.refer(who, vec![]);
-        engine.memory.taken_names.remove(who);
-        engine.memory.claims.release(who).iter().for_each(|other| triggers.trigger(other));
+        engine.release_name(who);
         trigger_deleted(engine, &freed);
         if who.kind == AUTH_KIND {
             engine.auths.forget(who);
             engine.memory.unmanaged.forget(who);
         }
-        engine.memory.line.leave(who);
-        engine.unwatch(who);
         triggers.trigger_dependents(who);
     }
-}
-
-/// Forgets what is remembered of an object that is gone, and what was last written to it.
-fn forget(engine: &Engine, uid: &str) {
-    engine.memory.objects.forget(uid);
-    engine.cluster.objects.forget(uid);
 }
 
 /// Keeps the index of which objects refer to which. An object that is no longer referred to may be waiting for just that.
