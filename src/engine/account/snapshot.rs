@@ -8,7 +8,7 @@
 //! request, has a turn instead (see `burst.rs`): it waits outside of the work queue, so that many of them share a reading. Objects that
 //! Databricks is still creating, changing or deleting are polled at times of their own: the first one that needs news of it pays for all.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock};
 use std::time::Duration;
 
@@ -70,16 +70,28 @@ pub struct Snapshots {
 #[derive(Default)]
 struct Turns {
     burst: Burst,
-    /// By parent.
-    waiting: HashMap<String, HashSet<ObjectName>>,
+    /// By parent, with what each needs a reading to be newer than.
+    waiting: HashMap<String, HashMap<ObjectName, Instant>>,
+}
+
+impl Turns {
+    /// Takes out the objects that a reading serves.
+    fn serve(&mut self, within: &str, read_at: Instant) -> Vec<ObjectName> {
+        let Some(waiting) = self.waiting.get_mut(within) else { return vec![] };
+        let served = waiting.extract_if(|_, since| *since <= read_at).map(|(who, _)| who).collect();
+        if waiting.is_empty() {
+            self.waiting.remove(within);
+        }
+        served
+    }
 }
 
 #[derive(Default)]
 struct Snapshot {
     /// When the reading began; it is not believed to contain later writes. None if what was read is stale.
     read_at: Option<Instant>,
-    /// A reading that is in progress is stale already.
-    overtaken: bool,
+    /// When the reading began that is in progress; none also if that is stale already.
+    begun: Option<Instant>,
     /// When the reading was complete.
     ended: Option<Instant>,
     /// When a first upsert last rested on it.
@@ -134,8 +146,8 @@ impl Snapshots {
             tokio::time::sleep_until(last + SPACING).await;
         }
         let (read_at, snapshot) = slot.refresh(driver, api, within).await?;
-        let waiting = self.turns(driver, |turns| turns.waiting.remove(within));
-        self.served().extend(waiting.into_iter().flatten());
+        let served = self.turns(driver, |turns| turns.serve(within, read_at));
+        self.served().extend(served);
         Ok(f(&snapshot.rows(read_at)))
     }
 
@@ -185,7 +197,10 @@ impl Snapshots {
             let later = known_at.map(|at| at + Duration::from_nanos(1));
             later.or(snapshot.read_at).unwrap_or_else(Instant::now)
         };
-        self.read(driver, api, within, not_before, |rows| rows.row(id).cloned()).await
+        let row = self.read(driver, api, within, not_before, |rows| rows.row(id).cloned()).await?;
+        // For those that are polled next, another one was polled just now: they share a LIST again.
+        self.slot(driver, within).snapshot.lock().await.polled = Some((Instant::now(), id.to_owned()));
+        Ok(row)
     }
 
     /// Amends the snapshot with a response about one object, if there is a snapshot. Returns the object with what all rows share.
@@ -215,7 +230,12 @@ impl Snapshots {
         since: Instant,
         who: &ObjectName,
     ) -> Option<Duration> {
-        let read_at = self.slot(driver, within).snapshot.lock().await.read_at;
+        let read_at = {
+            let slot = self.slot(driver, within);
+            let snapshot = slot.snapshot.lock().await;
+            // The one in progress serves too.
+            snapshot.read_at.max(snapshot.begun)
+        };
         if read_at.is_some_and(|at| at >= since) {
             return None;
         }
@@ -223,12 +243,12 @@ impl Snapshots {
         self.turns(driver, |turns| {
             let due = turns.burst.turn(since, read_at, now);
             if due.is_some() {
-                turns.waiting.entry(within.to_owned()).or_default().insert(who.clone());
+                turns.waiting.entry(within.to_owned()).or_default().insert(who.clone(), since);
             } else if let Some(waiting) = turns.waiting.get_mut(within) {
                 waiting.remove(who);
             }
             if turns.burst.is_over(now) {
-                self.served().extend(turns.waiting.drain().flat_map(|(_, waiting)| waiting));
+                self.served().extend(turns.waiting.drain().flat_map(|(_, waiting)| waiting.into_keys()));
             }
             due.map(|due| due - now)
         })
@@ -246,7 +266,9 @@ impl Snapshots {
         let mut snapshot = slot.snapshot.lock().await;
         let now = Instant::now();
         let within = |at: Option<Instant>, time| at.is_some_and(|at| now.duration_since(at) < time);
-        let ongoing = within(snapshot.used.replace(now), GAP) || within(snapshot.ended, MOMENT);
+        // One that is in progress will have ended a moment ago.
+        let ends = within(snapshot.begun, LONGEST) || within(snapshot.ended, MOMENT);
+        let ongoing = within(snapshot.used.replace(now), GAP) || ends;
         now.checked_sub(if ongoing { LONGEST } else { MOMENT }).unwrap_or(now)
     }
 
@@ -254,7 +276,7 @@ impl Snapshots {
     pub async fn make_stale(&self, driver: &dyn Driver, within: &str) {
         let slot = self.slot(driver, within);
         let mut snapshot = slot.snapshot.lock().await;
-        (snapshot.read_at, snapshot.overtaken) = (None, true);
+        (snapshot.read_at, snapshot.begun) = (None, None);
     }
 
     fn slot(&self, driver: &dyn Driver, within: &str) -> Arc<Slot> {
@@ -290,15 +312,12 @@ impl Slot {
         api: &Reader,
         within: &str,
     ) -> Result<(Instant, tokio::sync::MutexGuard<'_, Snapshot>)> {
-        let began = {
-            let mut snapshot = self.snapshot.lock().await;
-            snapshot.overtaken = false;
-            Instant::now()
-        };
+        let began = *self.snapshot.lock().await.begun.insert(Instant::now());
         let rows = match driver.list(api, within).await {
             Ok(rows) => rows,
             Err(error) => {
                 let mut snapshot = self.snapshot.lock().await;
+                snapshot.begun = None;
                 snapshot.failed = Some((began, Instant::now(), error.clone()));
                 return Err(error);
             }
@@ -327,7 +346,7 @@ impl Snapshot {
     /// Puts in what was read, and on top of it our own writes since the reading began.
     fn replace(&mut self, driver: &dyn Driver, rows: Vec<Seen>, began: Instant) {
         self.rows = rows.into_iter().map(|seen| (seen.id.clone(), self.with_shared(seen))).collect();
-        self.read_at = (!self.overtaken).then_some(began);
+        self.read_at = self.begun.take();
         self.ended = Some(Instant::now());
         (self.failed, self.ids) = (None, OnceLock::new());
         self.written.retain(|_, (at, _)| *at >= began);

@@ -277,3 +277,26 @@ async fn what_was_read_under_a_parent_is_forgotten_a_day_after_its_last_use() {
     assert_eq!(read("gone").await, Ok(vec![]));
     assert_eq!(world.fake.calls(), ["LIST gone"]);
 }
+
+/// A LIST of many pages takes a minute.
+#[tokio::test(start_paused = true)]
+async fn a_reading_in_progress_serves_those_that_came_before_it_began_and_no_others() {
+    boot().await;
+    let (world, before) = (unmarked(), Instant::now());
+    *world.fake.slow.lock().unwrap() = seconds(60);
+    let turn = async |since: Instant, name: &str| {
+        world.snapshots.turn(world.fake, "", since, &who(name)).await.is_none()
+    };
+    let meanwhile = async {
+        tokio::time::sleep(seconds(10)).await;
+        assert!(turn(before, "early").await, "it waits for that reading, and needs no other");
+        assert!(turn(Instant::now(), "late").await, "it reads next");
+        tokio::time::sleep(Duration::from_millis(100)).await;
+        assert!(!turn(Instant::now(), "later").await, "it has its turn");
+    };
+    let reader = reader();
+    let listed = world.snapshots.read(world.fake, &reader, "", before, ids);
+    let (listed, ()) = tokio::join!(listed, meanwhile);
+    assert_eq!(listed, Ok(vec![]));
+    assert!(world.snapshots.take_served().is_empty(), "they need a later one");
+}
