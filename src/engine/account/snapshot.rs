@@ -151,6 +151,13 @@ impl Snapshots {
         Ok(f(&snapshot.rows(read_at)))
     }
 
+    /// Whether a change that ended at `since` is in the rows, if it was sent with this session or a reading began after it.
+    pub async fn has(&self, driver: &dyn Driver, within: &str, id: &str, since: Instant) -> bool {
+        let slot = self.slot(driver, within);
+        let snapshot = slot.snapshot.lock().await;
+        snapshot.read_at.max(snapshot.written.get(id).map(|(at, _)| *at)).is_some_and(|at| at >= since)
+    }
+
     /// The row of an id, by a reading that began at `not_before` or later; none if there is no such row, or it cannot be read. A
     /// reading that has failed since is not repeated.
     pub async fn row(
