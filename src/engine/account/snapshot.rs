@@ -2,7 +2,9 @@
 //!
 //! A snapshot owns its rows. The first caller that finds it too old reads it, while the others that need that reading wait for it. A LIST of
 //! many pages may take minutes, so the rows are not locked meanwhile: a caller whom the former reading serves does not wait, nor does one
-//! that has created an object and is about to record its id. A snapshot amends itself with the responses to our own writes: dropping it would turn a hundred writes into a hundred LISTs. It
+//! that has created an object and is about to record its id.
+//!
+//! A snapshot amends itself with the responses to our own writes: dropping it would turn a hundred writes into a hundred LISTs. It
 //! has no timer: objects are due a resync interval after the *reading* that served them, so that all objects of one snapshot
 //! come due together and the first of them pays for all. An object that needs a reading newer than its own deletion, or than a
 //! request, has a turn instead (see `burst.rs`): it waits outside of the work queue, so that many of them share a reading. Objects that
