@@ -9,6 +9,8 @@
 //!
 //! No secret is in what is logged, shown or remembered here: it goes from the response into the Secret, and is dropped.
 
+use std::time::Duration;
+
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use secrecy::SecretString;
 use tokio::time::Instant;
@@ -92,6 +94,11 @@ impl Work<'_> {
             created: self.bound().created_at(),
             now,
         }))
+    }
+
+    /// How long ago a secret was replaced.
+    pub fn retired_for(&self, one: &Retired) -> Duration {
+        self.remember(|m| m.sightings.age_of(&one.id, one.since.0, clock::now()).whole)
     }
 
     /// Reserves the Kubernetes Secret: before anything is created, it is there, and the object's own.

@@ -1,14 +1,11 @@
 //! The rotation of a secret: its successor is created, and the former one is deleted once its time is over, or earlier to make room. A
 //! secret whose value was lost is deleted alike. [`super::decide`] says when. Nothing here retries.
 
-use std::time::Duration;
-
 use super::outcome::Outcome;
 use super::reading::Reading;
 use super::subject::Counted;
 use super::work::{Target, Work};
-use crate::clock;
-use crate::engine::crd::{EventReason, Reason, Retired};
+use crate::engine::crd::{EventReason, Reason};
 use crate::engine::error::{Error, Result};
 use crate::engine::kind::Seen;
 use crate::engine::meter::Write;
@@ -97,11 +94,6 @@ impl Work<'_> {
         Err(Error::retry(format!(
             "the account does not show the secret {id} at present, and its reads may lag behind: reading again before it counts as gone"
         )))
-    }
-
-    /// How long ago a secret was replaced.
-    pub fn retired_for(&self, one: &Retired) -> Duration {
-        self.remember(|m| m.sightings.age_of(&one.id, one.since.0, clock::now()).whole)
     }
 
     /// Whether a former secret is one of this object: a record is no proof by itself. It has the mark, and the parent of the present
