@@ -32,6 +32,7 @@ pub use line::{Line, WorkerSlot};
 pub use parent_locks::ParentLocks;
 pub use ranked::Rank;
 pub use remembered::{Announced, ObjectMemory, Recall, Refusal, Remembered};
+pub use sightings::Age;
 pub use taken_names::TakenNames;
 pub use triggers::{RefersTo, Triggers};
 pub use unmanaged::{Report, Totals, UnmanagedCounts};

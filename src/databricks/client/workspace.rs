@@ -16,6 +16,9 @@ use crate::databricks::{Error, Int64, Optional, Pages, Request, Urgency, path};
 /// How long a workspace counts as running without another read, unless a call to it fails.
 const FRESH: Duration = Duration::from_secs(60);
 
+/// How long the client of a workspace is kept that no call uses. The workspace may be gone, and then nothing else says so.
+const KEPT: Duration = Duration::from_secs(86_400);
+
 #[derive(Deserialize)]
 struct Remote {
     workspace_id: Int64,
@@ -63,6 +66,7 @@ impl Client {
         let client = match present.filter(|client| *client.host() == host) {
             Some(client) => client,
             None => {
+                self.drop_unused();
                 let connection = Connection { host, ..self.inner.connection.clone() };
                 let rates = self.inner.rates.clone();
                 Client::at(connection, &self.inner.settings, Some(id.to_owned()), rates)?
@@ -70,6 +74,12 @@ impl Client {
         };
         self.known().insert(id.to_owned(), (Some(Instant::now()), client.clone()));
         Ok(client)
+    }
+
+    fn drop_unused(&self) {
+        let mut known = self.known();
+        let unused = known.extract_if(|_, (at, _)| at.is_some_and(|at| at.elapsed() >= KEPT));
+        unused.for_each(|(id, _)| self.inner.rates.forget(&id));
     }
 
     /// The account reports no such workspace: it is gone if the list of all workspaces does not have it either. An account that is not
@@ -97,5 +107,60 @@ impl Client {
 
     fn known(&self) -> MutexGuard<'_, Known> {
         self.inner.known.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::time::advance;
+
+    use super::*;
+    use crate::databricks::{Credentials, Exchange, HostPolicy, Settings};
+
+    /// An account in which each workspace runs.
+    fn account() -> Client {
+        let exchange = Exchange::new(|request| {
+            let path = request.uri().path();
+            let id = path.rsplit('/').next().unwrap_or_default();
+            let body = match path.ends_with("/token") {
+                true => r#"{"access_token": "token", "expires_in": 3600}"#.to_owned(),
+                false => format!(
+                    r#"{{"workspace_id": {id}, "workspace_status": "RUNNING", "deployment_name": "w-{id}"}}"#
+                ),
+            };
+            let response = http::Response::builder().header("content-type", "application/json");
+            let response = response.body(body.into_bytes()).unwrap();
+            async { Ok(response) }
+        });
+        let connection = Connection {
+            host: Host::parse("https://accounts.cloud.databricks.com", &HostPolicy::default()).unwrap(),
+            account_id: "account".into(),
+            client_id: "client".into(),
+            credentials: Credentials::Secret("secret".to_owned().into()),
+            on_google: false,
+        };
+        Client::new(connection, &Settings { exchange: Some(exchange), ..Settings::default() }).unwrap()
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_client_is_dropped_a_day_after_its_last_use() {
+        let account = account();
+        let call = async |id: &str| {
+            let found = account.workspace(id, Urgency::Routine).await;
+            assert!(matches!(found, Ok(WorkspaceHost::Runs(_))), "{id}");
+        };
+        call("1").await;
+        for _ in 0..24 {
+            call("2").await;
+            advance(Duration::from_secs(3_600)).await;
+        }
+        let known = || {
+            let mut ids: Vec<String> = account.known().keys().cloned().collect();
+            ids.sort();
+            ids
+        };
+        assert_eq!(known(), ["1", "2"]);
+        call("3").await;
+        assert_eq!(known(), ["2", "3"]);
     }
 }

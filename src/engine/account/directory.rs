@@ -15,8 +15,8 @@ use crate::engine::kind::{PrincipalName, Reader};
 pub struct Directory {
     client: Client,
     ids: Mutex<HashMap<PrincipalName, (Instant, Option<String>)>>,
-    /// The ids of principals that the operator signs in as, by client id, and when they were requested.
-    own: tokio::sync::Mutex<HashMap<String, (Option<String>, Instant)>>,
+    /// The ids of principals that the operator signs in as, by client id, or why a search failed, and when it ended.
+    own: tokio::sync::Mutex<HashMap<String, (Result<Option<String>>, Instant)>>,
 }
 
 /// How long the id of a name may be used again.
@@ -35,19 +35,26 @@ impl Directory {
     /// credentials may manage a workspace's assignments and not read the account's principals. That is asked again after a minute:
     /// the right may be granted, and the principal created.
     pub async fn own_id(&self, client_id: &str) -> Result<Option<String>> {
+        let asked = Instant::now();
         let mut own = self.own.lock().await;
-        if let Some((id, at)) = own.get(client_id)
-            && (id.is_some() || at.elapsed() < PRINCIPAL_TTL)
-        {
-            return Ok(id.clone());
+        if let Some((id, at)) = own.get(client_id) {
+            let serves = match id {
+                Ok(Some(_)) => true,
+                Ok(None) => at.elapsed() < PRINCIPAL_TTL,
+                // The callers that waited for it do not each repeat it: each may take as long as the time limit of a call.
+                Err(_) => *at >= asked,
+            };
+            if serves {
+                return id.clone();
+            }
         }
         let name = PrincipalName::of_client(client_id);
         let id = match self.principal(&name, Urgency::Urgent, false).await {
-            Err(error) if error.is_rejected(Reason::PermissionDenied) => None,
-            result => result?,
+            Err(error) if error.is_rejected(Reason::PermissionDenied) => Ok(None),
+            result => result,
         };
         own.insert(client_id.to_owned(), (id.clone(), Instant::now()));
-        Ok(id)
+        id
     }
 
     /// Forgets the ids of names: one of them turned out to be stale.
@@ -123,8 +130,8 @@ impl Directory {
         let now = Instant::now();
         let results: Vec<_> = names.iter().map(|name| one_of(&found, attribute, name)).collect();
         let mut known = self.ids.lock().expect("no panic while held");
-        // A spec may name a thousand, and others after each edit.
-        known.retain(|_, (at, _)| at.elapsed() < PRINCIPAL_TTL);
+        // Names come and go, and each is searched again after that time.
+        known.retain(|_, (at, _)| now.duration_since(*at) < PRINCIPAL_TTL);
         for (name, result) in names.iter().zip(&results) {
             if let Ok(id) = result {
                 known.insert((*name).clone(), (now, id.clone()));
@@ -181,6 +188,9 @@ impl Principal {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicU32, Ordering};
+
     use serde_json::json;
     use tokio::time::advance;
 
@@ -208,16 +218,25 @@ mod tests {
         assert!(matches!(&several, Error::Terminal { reason: Reason::Ambiguous, .. }), "{several:?}");
     }
 
-    /// The directory of an account without principals.
-    fn directory() -> Directory {
-        let exchange = Exchange::new(|request: http::Request<Vec<u8>>| {
-            let body = match request.uri().path().ends_with("/token") {
-                true => r#"{"access_token": "token", "expires_in": 36000}"#,
+    /// An account that has no principals, or does not respond to searches. Also returns how many were sent.
+    fn account(responds: bool) -> (Client, Arc<AtomicU32>) {
+        let searches = Arc::new(AtomicU32::new(0));
+        let count = searches.clone();
+        let exchange = Exchange::new(move |request| {
+            let signs_in = request.uri().path().ends_with("/token");
+            let body = match signs_in {
+                true => r#"{"access_token": "token", "expires_in": 3600}"#,
                 false => r#"{"totalResults": 0, "Resources": []}"#,
             };
             let response = http::Response::builder().header("content-type", "application/json");
             let response = response.body(body.as_bytes().to_vec()).unwrap();
-            async move { Ok(response) }
+            count.fetch_add(u32::from(!signs_in), Ordering::SeqCst);
+            async move {
+                if !(signs_in || responds) {
+                    std::future::pending::<()>().await;
+                }
+                Ok(response)
+            }
         });
         let connection = Connection {
             host: Host::parse("https://accounts.cloud.databricks.com", &HostPolicy::default()).unwrap(),
@@ -227,19 +246,37 @@ mod tests {
             on_google: false,
         };
         let settings = Settings { exchange: Some(exchange), ..Settings::default() };
-        Directory::new(Client::new(connection, &settings).unwrap())
+        (Client::new(connection, &settings).unwrap(), searches)
+    }
+
+    /// All writes that a guard checks need that id.
+    #[tokio::test(start_paused = true)]
+    async fn those_that_wait_for_a_search_that_fails_do_not_each_repeat_it() {
+        let (client, searches) = account(false);
+        let directory = Directory::new(client);
+        let begun = Instant::now();
+        let (one, other) = tokio::join!(directory.own_id("client"), directory.own_id("client"));
+        assert!(one.is_err() && one == other, "{one:?} {other:?}");
+        assert!(begun.elapsed() < Duration::from_secs(45), "{:?}", begun.elapsed());
+        assert_eq!(searches.load(Ordering::SeqCst), 1);
+        advance(Duration::from_secs(1)).await;
+        assert!(directory.own_id("client").await.is_err());
+        assert_eq!(searches.load(Ordering::SeqCst), 2, "one that comes later is no part of that");
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_name_is_kept_no_longer_than_its_id_may_be_used() {
-        let directory = directory();
-        for edit in 0..3 {
-            let name = |n: i32| PrincipalName::Group(format!("{edit}-{n}"));
-            let names: Vec<PrincipalName> = (0..100).map(name).collect();
-            let all: Vec<&PrincipalName> = names.iter().collect();
-            directory.principals(&all, Urgency::Urgent).await.unwrap();
-            assert_eq!(directory.ids.lock().unwrap().len(), names.len(), "{edit}");
-            advance(PRINCIPAL_TTL).await;
+    async fn what_was_found_is_forgotten_after_a_minute() {
+        let directory = Directory::new(account(true).0);
+        let search = async |name: &str| {
+            let group = PrincipalName::Group(name.into());
+            directory.principal(&group, Urgency::Routine, false).await
+        };
+        for (name, remembered) in [("a", 1), ("b", 2)] {
+            assert_eq!(search(name).await, Ok(None));
+            assert_eq!(directory.ids.lock().unwrap().len(), remembered);
         }
+        advance(PRINCIPAL_TTL).await;
+        assert_eq!(search("c").await, Ok(None));
+        assert_eq!(directory.ids.lock().unwrap().len(), 1);
     }
 }

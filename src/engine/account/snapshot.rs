@@ -1,22 +1,26 @@
 //! One LIST for all objects of (session, kind, parent).
 //!
-//! A snapshot owns its rows. The first caller that finds it too old reads it, while the others wait for that one response.
-//! It amends itself with the responses to our own writes: dropping it would turn a hundred writes into a hundred LISTs. It
+//! A snapshot owns its rows. The first caller that finds it too old reads it, while the others that need that reading wait for it. A LIST of
+//! many pages may take minutes, so the rows are not locked meanwhile: a caller whom the former reading serves does not wait, nor does one
+//! that has created an object and is about to record its id.
+//!
+//! A snapshot amends itself with the responses to our own writes: dropping it would turn a hundred writes into a hundred LISTs. It
 //! has no timer: objects are due a resync interval after the *reading* that served them, so that all objects of one snapshot
 //! come due together and the first of them pays for all. An object that needs a reading newer than its own deletion, or than a
 //! request, has a turn instead (see `burst.rs`): it waits outside of the work queue, so that many of them share a reading. Objects that
 //! Databricks is still creating, changing or deleting are polled at times of their own: the first one that needs news of it pays for all.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock};
 use std::time::Duration;
 
 use tokio::time::Instant;
 
 use super::burst::Burst;
+use super::rows::{Ids, Rows};
 use crate::engine::crd::ObjectName;
 use crate::engine::error::{Error, Result};
-use crate::engine::kind::{Driver, Key, Reader, Seen, Shared};
+use crate::engine::kind::{Driver, Reader, Seen, Shared};
 
 /// Readings of one snapshot begin at least this far apart, so that objects that each need one newer than their own last
 /// write share it.
@@ -32,20 +36,29 @@ const MOMENT: Duration = Duration::from_secs(2);
 /// A reading serves the first upserts of a burst for no longer than this.
 const LONGEST: Duration = Duration::from_secs(30);
 
-/// A snapshot that nothing has used for this long is dropped once there is one of another parent: parents come and go, and specs name some
-/// that do not exist.
-const UNUSED: Duration = Duration::from_secs(3600);
+/// A snapshot that no caller has used for this long is dropped: its parent may be gone from the account. Looked for as often.
+const KEPT: Duration = Duration::from_secs(3600);
 
-type Slot = Arc<tokio::sync::Mutex<Snapshot>>;
+/// A snapshot, and the turn to read the account for it.
+#[derive(Default)]
+struct Slot {
+    snapshot: tokio::sync::Mutex<Snapshot>,
+    /// Held while the account is read.
+    reading: tokio::sync::Mutex<()>,
+}
 
-/// The ids of rows by key. A row that was changed may still be under its former key too.
-type Ids = HashMap<Key, Vec<String>>;
+/// The snapshots, by kind and parent.
+#[derive(Default)]
+struct Slots {
+    /// With when each was used last.
+    all: HashMap<(String, String), (Instant, Arc<Slot>)>,
+    pruned: Option<Instant>,
+}
 
 /// The snapshots of one session.
 #[derive(Default)]
 pub struct Snapshots {
-    /// By kind and parent, each with when it was last used.
-    slots: Mutex<HashMap<(String, String), (Slot, Instant)>>,
+    slots: Mutex<Slots>,
     /// Objects that each need a reading newer than something that they did or saw, by kind: the calls for all parents share one rate.
     turns: Mutex<HashMap<String, Turns>>,
     /// Objects whose turn came before its time, as another one had the account read.
@@ -56,14 +69,28 @@ pub struct Snapshots {
 #[derive(Default)]
 struct Turns {
     burst: Burst,
-    /// By parent.
-    waiting: HashMap<String, HashSet<ObjectName>>,
+    /// By parent, with what each needs a reading to be newer than.
+    waiting: HashMap<String, HashMap<ObjectName, Instant>>,
+}
+
+impl Turns {
+    /// Takes out the objects that a reading serves.
+    fn serve(&mut self, within: &str, read_at: Instant) -> Vec<ObjectName> {
+        let Some(waiting) = self.waiting.get_mut(within) else { return vec![] };
+        let served = waiting.extract_if(|_, since| *since <= read_at).map(|(who, _)| who).collect();
+        if waiting.is_empty() {
+            self.waiting.remove(within);
+        }
+        served
+    }
 }
 
 #[derive(Default)]
 struct Snapshot {
-    /// When the reading began; it is not believed to contain later writes.
+    /// When the reading began; it is not believed to contain later writes. None if what was read is stale.
     read_at: Option<Instant>,
+    /// When the reading began that is in progress; none also if that is stale already.
+    begun: Option<Instant>,
     /// When the reading was complete.
     ended: Option<Instant>,
     /// When a first upsert last rested on it.
@@ -75,57 +102,11 @@ struct Snapshot {
     shared: Shared,
     /// When an object in transition was polled last, and its id.
     polled: Option<(Instant, String)>,
-    /// Our own writes since the reading began: `None` is a deletion.
+    /// Our own writes since the reading began, without what all rows share: `None` is a deletion.
     written: HashMap<String, (Instant, Option<Seen>)>,
     /// The last failure, with when the reading began and ended, so that the callers that waited for it do not each repeat
     /// it.
     failed: Option<(Instant, Instant, Error)>,
-}
-
-/// The rows of a snapshot, for the length of one read.
-pub struct Rows<'a> {
-    /// When the reading began.
-    pub read_at: Instant,
-    rows: &'a HashMap<String, Seen>,
-    ids: &'a OnceLock<Result<Ids>>,
-}
-
-impl Rows<'_> {
-    /// The row of an id.
-    pub fn row(&self, id: &str) -> Option<&Seen> {
-        self.rows.get(id)
-    }
-
-    /// All rows.
-    pub fn all(&self) -> impl Iterator<Item = &Seen> {
-        self.rows.values()
-    }
-
-    /// The rows that a create with this key could have created, by id.
-    pub fn matching(&self, driver: &dyn Driver, key: &Key) -> Result<Vec<&Seen>> {
-        let found_by_key = driver.traits().found_by_key;
-        let possible = if found_by_key { self.with_key(driver, key)? } else { self.all().collect() };
-        let mut matching = vec![];
-        for seen in possible {
-            if driver.matches(key, seen)? {
-                matching.push(seen);
-            }
-        }
-        matching.sort_by(|a, b| a.id.cmp(&b.id));
-        Ok(matching)
-    }
-
-    fn with_key(&self, driver: &dyn Driver, key: &Key) -> Result<Vec<&Seen>> {
-        let ids = self.ids.get_or_init(|| {
-            let mut ids = Ids::new();
-            for seen in self.all() {
-                ids.entry(driver.key(&seen.state)?).or_default().push(seen.id.clone());
-            }
-            Ok(ids)
-        });
-        let ids = ids.as_ref().map_err(Clone::clone)?.get(key);
-        Ok(ids.into_iter().flatten().filter_map(|id| self.row(id)).collect())
-    }
 }
 
 impl Snapshots {
@@ -140,8 +121,15 @@ impl Snapshots {
     ) -> Result<T> {
         let asked = Instant::now();
         let slot = self.slot(driver, within);
-        let mut snapshot = slot.lock().await;
-        if snapshot.read_at.is_none_or(|at| at < not_before) {
+        if let Some(rows) = slot.snapshot.lock().await.since(not_before) {
+            return Ok(f(&rows));
+        }
+        let _turn = slot.reading.lock().await;
+        let last = {
+            let snapshot = slot.snapshot.lock().await;
+            if let Some(rows) = snapshot.since(not_before) {
+                return Ok(f(&rows));
+            }
             // A reading that began too early is no result, not even by failing.
             if let Some((began, ended, error)) = &snapshot.failed
                 && *began >= not_before
@@ -149,17 +137,24 @@ impl Snapshots {
             {
                 return Err(error.clone());
             }
-            // The same reading serves the callers that come meanwhile. A failure from before they came is not theirs: they
-            // may have been triggered by the fix of its cause.
-            if let Some(last) = snapshot.read_at.max(snapshot.failed.as_ref().map(|(_, ended, _)| *ended)) {
-                tokio::time::sleep_until(last + SPACING).await;
-            }
-            snapshot.refresh(driver, api, within).await?;
-            let waiting = self.turns(driver, |turns| turns.waiting.remove(within));
-            self.served().extend(waiting.into_iter().flatten());
+            // A failure from before they came is not theirs: they may have been triggered by the fix of its cause.
+            snapshot.read_at.max(snapshot.failed.as_ref().map(|(_, ended, _)| *ended))
+        };
+        // The same reading serves the callers that come meanwhile.
+        if let Some(last) = last {
+            tokio::time::sleep_until(last + SPACING).await;
         }
-        let read_at = snapshot.read_at.expect("set by refresh");
-        Ok(f(&Rows { read_at, rows: &snapshot.rows, ids: &snapshot.ids }))
+        let (read_at, snapshot) = slot.refresh(driver, api, within).await?;
+        let served = self.turns(driver, |turns| turns.serve(within, read_at));
+        self.served().extend(served);
+        Ok(f(&snapshot.rows(read_at)))
+    }
+
+    /// Whether a change that ended at `since` is in the rows, if it was sent with this session or a reading began after it.
+    pub async fn has(&self, driver: &dyn Driver, within: &str, id: &str, since: Instant) -> bool {
+        let slot = self.slot(driver, within);
+        let snapshot = slot.snapshot.lock().await;
+        snapshot.read_at.max(snapshot.written.get(id).map(|(at, _)| *at)).is_some_and(|at| at >= since)
     }
 
     /// The row of an id, by a reading that began at `not_before` or later; none if there is no such row, or it cannot be read. A
@@ -174,7 +169,7 @@ impl Snapshots {
     ) -> Option<Seen> {
         {
             let slot = self.slot(driver, within);
-            let snapshot = slot.lock().await;
+            let snapshot = slot.snapshot.lock().await;
             let failed = snapshot.failed.as_ref().is_some_and(|(began, ..)| *began >= not_before);
             if failed && snapshot.read_at.is_none_or(|at| at < not_before) {
                 return None;
@@ -196,7 +191,7 @@ impl Snapshots {
     ) -> Result<Option<Seen>> {
         let not_before = {
             let slot = self.slot(driver, within);
-            let mut snapshot = slot.lock().await;
+            let mut snapshot = slot.snapshot.lock().await;
             let known_at = snapshot.written.get(id).map(|(at, _)| *at).max(polled);
             let last = snapshot.polled.replace((Instant::now(), id.to_owned()));
             let others =
@@ -208,15 +203,18 @@ impl Snapshots {
             let later = known_at.map(|at| at + Duration::from_nanos(1));
             later.or(snapshot.read_at).unwrap_or_else(Instant::now)
         };
-        self.read(driver, api, within, not_before, |rows| rows.row(id).cloned()).await
+        let row = self.read(driver, api, within, not_before, |rows| rows.row(id).cloned()).await?;
+        // For those that are polled next, another one was polled just now: they share a LIST again.
+        self.slot(driver, within).snapshot.lock().await.polled = Some((Instant::now(), id.to_owned()));
+        Ok(row)
     }
 
     /// Amends the snapshot with a response about one object, if there is a snapshot. Returns the object with what all rows share.
     pub async fn amend(&self, driver: &dyn Driver, within: &str, seen: Seen) -> Seen {
         let slot = self.slot(driver, within);
-        let mut snapshot = slot.lock().await;
-        let seen = snapshot.with_shared(seen);
+        let mut snapshot = slot.snapshot.lock().await;
         snapshot.written.insert(seen.id.clone(), (Instant::now(), Some(seen.clone())));
+        let seen = snapshot.with_shared(seen);
         snapshot.apply(driver, &seen.id, Some(seen.clone()));
         seen
     }
@@ -224,7 +222,7 @@ impl Snapshots {
     /// Amends the snapshot with our own deletion of an object.
     pub async fn remove(&self, driver: &dyn Driver, within: &str, id: &str) {
         let slot = self.slot(driver, within);
-        let mut snapshot = slot.lock().await;
+        let mut snapshot = slot.snapshot.lock().await;
         snapshot.written.insert(id.to_owned(), (Instant::now(), None));
         snapshot.apply(driver, id, None);
     }
@@ -238,7 +236,12 @@ impl Snapshots {
         since: Instant,
         who: &ObjectName,
     ) -> Option<Duration> {
-        let read_at = self.slot(driver, within).lock().await.read_at;
+        let read_at = {
+            let slot = self.slot(driver, within);
+            let snapshot = slot.snapshot.lock().await;
+            // The one in progress serves too.
+            snapshot.read_at.max(snapshot.begun)
+        };
         if read_at.is_some_and(|at| at >= since) {
             return None;
         }
@@ -246,12 +249,12 @@ impl Snapshots {
         self.turns(driver, |turns| {
             let due = turns.burst.turn(since, read_at, now);
             if due.is_some() {
-                turns.waiting.entry(within.to_owned()).or_default().insert(who.clone());
+                turns.waiting.entry(within.to_owned()).or_default().insert(who.clone(), since);
             } else if let Some(waiting) = turns.waiting.get_mut(within) {
                 waiting.remove(who);
             }
             if turns.burst.is_over(now) {
-                self.served().extend(turns.waiting.drain().flat_map(|(_, waiting)| waiting));
+                self.served().extend(turns.waiting.drain().flat_map(|(_, waiting)| waiting.into_keys()));
             }
             due.map(|due| due - now)
         })
@@ -266,25 +269,33 @@ impl Snapshots {
     /// count as absent, so it is a moment ago; but objects that come in a burst share a reading.
     pub async fn join_burst(&self, driver: &dyn Driver, within: &str) -> Instant {
         let slot = self.slot(driver, within);
-        let mut snapshot = slot.lock().await;
+        let mut snapshot = slot.snapshot.lock().await;
         let now = Instant::now();
         let within = |at: Option<Instant>, time| at.is_some_and(|at| now.duration_since(at) < time);
-        let ongoing = within(snapshot.used.replace(now), GAP) || within(snapshot.ended, MOMENT);
+        // One that is in progress will have ended a moment ago.
+        let ends = within(snapshot.begun, LONGEST) || within(snapshot.ended, MOMENT);
+        let ongoing = within(snapshot.used.replace(now), GAP) || ends;
         now.checked_sub(if ongoing { LONGEST } else { MOMENT }).unwrap_or(now)
     }
 
     /// Makes the next read list again.
     pub async fn make_stale(&self, driver: &dyn Driver, within: &str) {
-        self.slot(driver, within).lock().await.read_at = None;
+        let slot = self.slot(driver, within);
+        let mut snapshot = slot.snapshot.lock().await;
+        (snapshot.read_at, snapshot.begun) = (None, None);
     }
 
-    fn slot(&self, driver: &dyn Driver, within: &str) -> Slot {
-        let mut slots = self.slots.lock().expect("no panic while held");
-        let (key, now) = ((driver.kind().into_owned(), within.to_owned()), Instant::now());
-        if !slots.contains_key(&key) {
-            slots.retain(|_, (_, used)| now.duration_since(*used) < UNUSED);
+    fn slot(&self, driver: &dyn Driver, within: &str) -> Arc<Slot> {
+        let (mut slots, now) = (self.slots.lock().expect("no panic while held"), Instant::now());
+        if slots.pruned.is_none_or(|at| now.duration_since(at) >= KEPT) {
+            // One that is in use is not replaced by another.
+            slots
+                .all
+                .retain(|_, (used, slot)| now.duration_since(*used) < KEPT || Arc::strong_count(slot) > 1);
+            slots.pruned = Some(now);
         }
-        let (slot, used) = slots.entry(key).or_insert_with(|| (Slot::default(), now));
+        let key = (driver.kind().into_owned(), within.to_owned());
+        let (used, slot) = slots.all.entry(key).or_insert_with(|| (now, Arc::default()));
         *used = now;
         slot.clone()
     }
@@ -299,29 +310,56 @@ impl Snapshots {
     }
 }
 
-impl Snapshot {
-    async fn refresh(&mut self, driver: &dyn Driver, api: &Reader, within: &str) -> Result<()> {
-        let began = Instant::now();
+impl Slot {
+    /// Reads the account. Returns when the reading began, and the snapshot that has it.
+    async fn refresh(
+        &self,
+        driver: &dyn Driver,
+        api: &Reader,
+        within: &str,
+    ) -> Result<(Instant, tokio::sync::MutexGuard<'_, Snapshot>)> {
+        let began = *self.snapshot.lock().await.begun.insert(Instant::now());
         let rows = match driver.list(api, within).await {
             Ok(rows) => rows,
             Err(error) => {
-                self.failed = Some((began, Instant::now(), error.clone()));
+                let mut snapshot = self.snapshot.lock().await;
+                snapshot.begun = None;
+                snapshot.failed = Some((began, Instant::now(), error.clone()));
                 return Err(error);
             }
         };
+        let shared = driver.shared(api, within).await;
+        let mut snapshot = self.snapshot.lock().await;
         // If they cannot be read, the last ones stay: the rows serve without them.
-        if let Ok(shared) = driver.shared(api, within).await {
-            self.shared = shared;
+        if let Ok(shared) = shared {
+            snapshot.shared = shared;
         }
+        snapshot.replace(driver, rows, began);
+        Ok((began, snapshot))
+    }
+}
+
+impl Snapshot {
+    /// The rows, if their reading began at `not_before` or later.
+    fn since(&self, not_before: Instant) -> Option<Rows<'_>> {
+        self.read_at.filter(|at| *at >= not_before).map(|read_at| self.rows(read_at))
+    }
+
+    fn rows(&self, read_at: Instant) -> Rows<'_> {
+        Rows { read_at, rows: &self.rows, ids: &self.ids }
+    }
+
+    /// Puts in what was read, and on top of it our own writes since the reading began.
+    fn replace(&mut self, driver: &dyn Driver, rows: Vec<Seen>, began: Instant) {
         self.rows = rows.into_iter().map(|seen| (seen.id.clone(), self.with_shared(seen))).collect();
-        self.read_at = Some(began);
+        self.read_at = self.begun.take();
         self.ended = Some(Instant::now());
         (self.failed, self.ids) = (None, OnceLock::new());
         self.written.retain(|_, (at, _)| *at >= began);
         for (id, (_, seen)) in self.written.clone() {
+            let seen = seen.map(|seen| self.with_shared(seen));
             self.apply(driver, &id, seen);
         }
-        Ok(())
     }
 
     fn with_shared(&self, mut seen: Seen) -> Seen {

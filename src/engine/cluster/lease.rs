@@ -2,9 +2,9 @@
 //!
 //! No replica compares clocks. The holder counts from the moment at which it *sent* its last good renewal; a waiting
 //! replica counts from the moment at which it *saw* the record change, and both by their own monotonic clock. So for the
-//! holder the lease ends before it does for any other replica; the times in the record are for people. (A machine that is
-//! suspended as a whole stops its clocks: a request that such a process sends afterwards is late, as with one that was
-//! frozen.)
+//! holder the lease ends before it does for any other replica; the times in the record are for people. A machine that is
+//! suspended as a whole stops its monotonic clock, but not the wall clock. So the holder has the right to write only while
+//! both clocks say so: a wall clock that is set forwards ends it until the next renewal, and one that is set back changes nothing.
 //!
 //! A change in the account may be sent only if it would end, by its own time limit, before the lease does: see
 //! [`Lease::permit`]. What remains is a process that is stopped between that check and the send; the intent that is written
@@ -75,12 +75,28 @@ impl Settings {
     }
 }
 
+/// Until when a lease is ours.
+#[derive(Clone, Copy, Debug)]
+struct Until {
+    at: Instant,
+    /// The same by the wall clock.
+    time: Timestamp,
+}
+
+impl Until {
+    /// Whether that is so much later than now, by both clocks.
+    fn outlasts(self, needed: Duration) -> bool {
+        let left = Duration::try_from(self.time.duration_since(clock::now())).unwrap_or_default();
+        self.at.saturating_duration_since(Instant::now()).min(left) > needed
+    }
+}
+
 /// The right to act, as one process sees it.
 pub struct Lease {
     leases: Api<api::Lease>,
     settings: Settings,
     /// Until when it is ours; `None` when it is not.
-    until: Arc<Mutex<Option<Instant>>>,
+    until: Arc<Mutex<Option<Until>>>,
     /// Another replica's record as last read, and when it was first seen so.
     seen: Option<(api::Lease, Instant)>,
     /// Our record as it was last written.
@@ -101,7 +117,7 @@ impl Lease {
         let (until, needed) = (self.until.clone(), self.settings.write_timeout + MARGIN);
         Permit::while_valid(move || {
             let until = *until.lock().expect("no panic while held");
-            until.is_some_and(|until| until.saturating_duration_since(Instant::now()) > needed)
+            until.is_some_and(|until| until.outlasts(needed))
         })
     }
 
@@ -206,7 +222,7 @@ impl Lease {
         loop {
             sleep(self.settings.renew).await;
             while let Err(error) = self.try_renew().await {
-                let until = self.until().unwrap_or_else(Instant::now);
+                let until = self.until().map_or_else(Instant::now, |until| until.at);
                 if let NotRenewed::Taken(by) = &error {
                     *self.until() = None;
                     return format!("lost the lease {} to {by}", self.shown());
@@ -233,10 +249,10 @@ impl Lease {
             Ok(Some(record)) if holder(&record) == Some(&self.settings.identity) => {
                 // Our own write may have succeeded without a response: it counts like any other.
                 let renewed = record.spec.as_ref().and_then(|spec| spec.renew_time.as_ref());
-                let sent =
-                    self.sent.as_ref().filter(|(time, _)| Some(time) == renewed).map(|(_, sent)| *sent);
+                let sent = self.sent.as_ref().filter(|(time, _)| Some(time) == renewed);
+                let until = sent.map(|(time, sent)| self.until_after(time, *sent));
                 self.ours = Some(record);
-                match sent.map(|sent| sent + self.settings.duration).filter(|until| *until > Instant::now()) {
+                match until.filter(|until| until.at > Instant::now()) {
                     Some(until) => {
                         *self.until() = Some(until);
                         Ok(())
@@ -261,6 +277,7 @@ impl Lease {
         let now = MicroTime(Timestamp::from_microsecond(now.as_microsecond()).unwrap_or(now));
         let record = self.signed(record, now.clone());
         let sent = Instant::now();
+        let until = self.until_after(&now, sent);
         self.sent = Some((now, sent));
         let (params, name) = (PostParams::default(), &self.settings.name);
         let written = if fresh {
@@ -271,12 +288,18 @@ impl Lease {
         match written {
             Ok(record) => {
                 self.ours = Some(record);
-                *self.until() = Some(sent + self.settings.duration);
+                *self.until() = Some(until);
                 Ok(true)
             }
             Err(kube::Error::Api(status)) if status.is_conflict() || status.is_already_exists() => Ok(false),
             Err(error) => Err(error),
         }
+    }
+
+    /// Until when the lease is ours by a write that was sent then.
+    fn until_after(&self, time: &MicroTime, sent: Instant) -> Until {
+        let duration = self.settings.duration;
+        Until { at: sent + duration, time: time.0.checked_add(duration).unwrap_or(Timestamp::MAX) }
     }
 
     /// The record with our name as the holder.
@@ -308,7 +331,7 @@ impl Lease {
             .unwrap_or_else(|_| Err(kube::Error::Service(Box::new(late()))))
     }
 
-    fn until(&self) -> MutexGuard<'_, Option<Instant>> {
+    fn until(&self) -> MutexGuard<'_, Option<Until>> {
         self.until.lock().expect("no panic while held")
     }
 

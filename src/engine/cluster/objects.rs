@@ -96,8 +96,8 @@ impl Objects {
     }
 
     /// Forgets an object that is gone.
-    pub fn forget(&self, object: &DynamicObject) {
-        self.written.lock().expect("no panic while held").remove(&object.uid().unwrap_or_default());
+    pub fn forget(&self, uid: &str) {
+        self.written.lock().expect("no panic while held").remove(uid);
     }
 
     /// The object as it is now; `None` if it is gone, or was deleted and created again.
@@ -172,7 +172,7 @@ impl Objects {
             Ok(object) => object,
             Err(error) => {
                 // The remembered version may be from a history that the API server no longer has.
-                self.forget(before);
+                self.forget(&before.uid().unwrap_or_default());
                 return Err(error.advise(GRANT));
             }
         };

@@ -10,6 +10,8 @@ use tokio::time::Instant;
 pub struct LastChange {
     /// When it was sent, or its response arrived, if no read has shown it since.
     unshown_since: Option<Instant>,
+    /// When the last change ended that was not refused.
+    ended_at: Option<Instant>,
     /// When the last change ended whose result is unknown: what was read before says nothing about the object as it is.
     in_doubt_since: Option<Instant>,
     /// It was all that is wanted; otherwise the object stepped aside, see
@@ -27,12 +29,13 @@ impl LastChange {
 
     /// The call ended. The effect may be as late as the response, and reads lag behind the effect.
     pub fn ended(&mut self) {
-        self.unshown_since = Some(Instant::now());
+        let now = Some(Instant::now());
+        (self.unshown_since, self.ended_at) = (now, now);
     }
 
     /// It certainly changed nothing: the former one is the last that a read may not have shown.
     pub fn refused(&mut self, former: LastChange) {
-        self.unshown_since = former.unshown_since;
+        (self.unshown_since, self.ended_at) = (former.unshown_since, former.ended_at);
     }
 
     /// Its result is unknown.
@@ -66,6 +69,11 @@ impl LastChange {
         self.unshown_since.map(|at| at.elapsed())
     }
 
+    /// When it ended, if there was one.
+    pub fn ended_at(&self) -> Option<Instant> {
+        self.ended_at
+    }
+
     /// A read that began before this instant says nothing about the object as it is.
     pub fn read_not_before(&self) -> Option<Instant> {
         self.in_doubt_since
@@ -91,11 +99,12 @@ mod tests {
         change.begin();
         change.ended();
         advance(Duration::from_secs(40)).await;
-        let former = change.begin();
+        let (former, ended_at) = (change.begin(), change.ended_at());
         change.ended();
         assert_eq!(change.unshown_for(), Some(Duration::ZERO));
+        assert_ne!(change.ended_at(), ended_at);
         change.refused(former);
-        assert_eq!(change.unshown_for(), Some(Duration::from_secs(40)));
+        assert_eq!((change.unshown_for(), change.ended_at()), (Some(Duration::from_secs(40)), ended_at));
         advance(Duration::from_secs(19)).await;
         assert!(change.may_be_unseen(LAG) && !change.shown_after(LAG));
         advance(Duration::from_secs(1)).await;

@@ -18,10 +18,10 @@ impl ParentLocks {
     pub async fn lock(&self, account_id: &str, kind: &str, within: &str) -> (OwnedMutexGuard<()>, bool) {
         let slot = (account_id.to_owned(), kind.to_owned(), within.to_owned());
         let lock = {
-            let mut all = self.0.lock().expect("no panic while held");
-            // Parents come and go, and specs name some that do not exist.
-            all.retain(|_, lock| Arc::strong_count(lock) > 1);
-            all.entry(slot).or_default().clone()
+            let mut locks = self.0.lock().expect("no panic while held");
+            // Parents come and go. What no change holds or waits for is as good as new.
+            locks.retain(|_, lock| Arc::strong_count(lock) > 1);
+            locks.entry(slot).or_default().clone()
         };
         match lock.clone().try_lock_owned() {
             Ok(held) => (held, false),
@@ -32,23 +32,23 @@ impl ParentLocks {
 
 #[cfg(test)]
 mod tests {
+    use futures::FutureExt;
+
     use super::*;
 
     #[tokio::test]
-    async fn a_lock_is_kept_while_it_is_held_and_no_longer() {
+    async fn a_lock_is_kept_while_a_change_holds_it_or_waits_for_it() {
         let locks = ParentLocks::default();
-        let (held, waited) = locks.lock("a", "Fake", "held").await;
+        let (held, waited) = locks.lock("account", "Fake", "one").await;
         assert!(!waited);
-        for within in 0..10 {
-            drop(locks.lock("a", "Fake", &within.to_string()).await);
+        for parent in ["two", "three", "four"] {
+            assert!(!locks.lock("account", "Fake", parent).await.1);
         }
-        assert_eq!(locks.0.lock().unwrap().len(), 2, "the one that is held, and the last one");
-        let next = async { locks.lock("a", "Fake", "held").await.1 };
-        let frees = async {
-            tokio::task::yield_now().await;
-            drop(held);
-        };
-        let (waited, ()) = tokio::join!(next, frees);
-        assert!(waited);
+        let mut next = Box::pin(locks.lock("account", "Fake", "one"));
+        assert!((&mut next).now_or_never().is_none(), "one at a time");
+        assert_eq!(locks.0.lock().unwrap().len(), 1, "those of the other parents are gone");
+        drop(held);
+        assert!(!locks.lock("account", "Fake", "two").await.1);
+        assert!(next.await.1, "it is the same lock");
     }
 }

@@ -7,7 +7,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::last_change::LastChange;
-use super::sightings::Sightings;
+use super::sightings::{Age, Sightings};
 use crate::engine::crd::{Intent, Reason};
 use crate::engine::error::Error;
 use crate::engine::kind::Key;
@@ -174,13 +174,14 @@ impl ObjectMemory {
 
 impl ObjectMemory {
     /// How long ago a create was announced that is `age` old by the wall clock.
-    pub fn announced_for(&mut self, intent: &Intent, age: Duration) -> Duration {
+    pub fn announced_for(&mut self, intent: &Intent, age: Duration) -> Age {
         let mut known = self.announced.iter().chain(&self.interrupted);
         if let Some(known) = known.find(|known| known.intent == *intent) {
-            return known.age + known.since.elapsed();
+            let here = known.since.elapsed();
+            return Age { whole: known.age + here, here };
         }
         self.interrupted = Some(Announced { intent: intent.clone(), since: Instant::now(), age });
-        age
+        Age { whole: age, here: Duration::ZERO }
     }
 
     /// Whether this process has sent a create that was announced so.
@@ -239,18 +240,19 @@ mod tests {
         let (since, age) = (Instant::now(), Duration::ZERO);
         memory.announced = Some(Announced { intent: intent.clone(), since, age });
         advance(seconds(7)).await;
+        let aged = |whole, here| Age { whole: seconds(whole), here: seconds(here) };
         for by_the_wall_clock in [0, 86_400] {
-            assert_eq!(memory.announced_for(&intent, seconds(by_the_wall_clock)), seconds(7));
+            assert_eq!(memory.announced_for(&intent, seconds(by_the_wall_clock)), aged(7, 7));
         }
         assert!(memory.has_sent(&intent) && !memory.has_sent(&other));
         // An earlier process announced this one.
-        assert_eq!(memory.announced_for(&other, seconds(40)), seconds(40));
+        assert_eq!(memory.announced_for(&other, seconds(40)), aged(40, 0));
         advance(seconds(50)).await;
         for by_the_wall_clock in [0, 86_400] {
-            assert_eq!(memory.announced_for(&other, seconds(by_the_wall_clock)), seconds(90));
+            assert_eq!(memory.announced_for(&other, seconds(by_the_wall_clock)), aged(90, 50));
         }
         assert!(memory.has_sent(&intent) && !memory.has_sent(&other), "a status may be an old one");
-        assert_eq!(memory.announced_for(&intent, seconds(1)), seconds(57));
+        assert_eq!(memory.announced_for(&intent, seconds(1)), aged(57, 57));
     }
 
     /// Covers LC-10.

@@ -1,6 +1,7 @@
 //! How long this process knows of entries in the account that are not listed, and how many of them it has removed. The record of when one
 //! was first seen is in the status, and is a time of the wall clock, which may be set: from the moment that this process knows of an entry,
-//! its age does not depend on that clock.
+//! its age does not depend on that clock. The same goes for what else a status records with its time: when a secret was replaced, and when
+//! an object was created or changed that a guard must not miss.
 
 use std::collections::HashMap;
 use std::time::Duration;
@@ -30,17 +31,17 @@ struct Sighting {
     age: Duration,
 }
 
-/// How old an entry is.
+/// How old something is whose beginning is recorded as a time of the wall clock.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Age {
-    /// Since it was first seen.
+    /// Since its beginning. What the wall clock was set by before this process knew of it is in here.
     pub whole: Duration,
     /// Since this process has known of it.
     pub here: Duration,
 }
 
 impl Sightings {
-    /// How old an entry is that was first seen at this time.
+    /// How old an entry is that was first seen at this time, or something else that happened then.
     pub fn age_of(&mut self, id: &str, first_seen: Timestamp, now: Timestamp) -> Age {
         let known = self.known.get(id).copied().filter(|known| known.first_seen == first_seen);
         let known = known.unwrap_or_else(|| {

@@ -26,6 +26,7 @@ impl Subject {
     pub async fn conclude(self, engine: &Engine, outcome: Result<Outcome>, ready: Reason) -> Ended {
         let outcome = outcome.unwrap_or_else(Outcome::Failed);
         let (counts, result, begun) = (engine.meter.of(&self.who.kind), outcome.result(), self.begun);
+        let (who, uid) = (self.who.clone(), self.uid());
         self.count_changes(counts);
         let (ended, lost) = if let Outcome::Failed(Error::Later(after)) = outcome {
             (Ended::Requeue(Some(after)), None)
@@ -34,6 +35,7 @@ impl Subject {
         } else {
             self.end(engine, outcome, ready).await
         };
+        engine.forget_if_gone(&who, &uid);
         counts.passed(lost.unwrap_or(result), begun.elapsed());
         ended
     }
@@ -51,14 +53,8 @@ impl Subject {
     async fn end_released(&self, engine: &Engine, outcome: &Outcome) -> Ended {
         log::outcome(outcome, true);
         self.publish_events(engine).await;
-        self.forget(engine);
+        engine.forget(&self.uid());
         Ended::Done
-    }
-
-    /// The object is gone: nothing needs to be remembered of it.
-    fn forget(&self, engine: &Engine) {
-        engine.memory.objects.forget(&self.uid());
-        engine.cluster.objects.forget(&self.object);
     }
 
     /// Concludes, and writes what was concluded. If that fails, it returns the result that counts in place of the outcome's.
@@ -100,7 +96,7 @@ impl Subject {
         match written {
             Ok(()) => (Ended::Requeue(conclusion.requeue), None),
             Err(Lost::Gone) => {
-                self.forget(engine);
+                engine.forget(&self.uid());
                 (Ended::Gone, None)
             }
             Err(Lost::Stale(error)) => {

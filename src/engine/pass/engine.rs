@@ -133,10 +133,32 @@ impl Engine {
         &self.config_maps
     }
 
-    /// An object is gone: nothing that it names is watched any more.
-    pub fn unwatch(&self, who: &ObjectName) {
+    /// An object is gone: nothing is remembered of it.
+    pub fn forget(&self, uid: &str) {
+        self.memory.objects.forget(uid);
+        self.cluster.objects.forget(uid);
+    }
+
+    /// No object has this name any more: none claims anything by it or waits for anything, and nothing that it named is watched.
+    pub fn release_name(&self, who: &ObjectName) {
+        let memory = &self.memory;
+        memory.taken_names.remove(who);
+        memory.claims.release(who).iter().for_each(|other| memory.triggers.trigger(other));
+        memory.line.leave(who);
         self.secrets.unwatch(who);
         self.config_maps.unwatch(who);
+    }
+
+    /// Forgets an object that disappeared during its reconcile. The watch has done so, but not what the reconcile has put into memory or
+    /// claimed after that: such a claim would keep others out for as long as the process runs.
+    pub fn forget_if_gone(&self, who: &ObjectName, uid: &str) {
+        let shown = self.cluster.stores.uid(who);
+        if shown.as_deref() != Some(uid) {
+            self.forget(uid);
+        }
+        if shown.is_none() {
+            self.release_name(who);
+        }
     }
 
     /// What an object shows to those that refer to it: any change of it triggers a reconcile of them.

@@ -57,6 +57,8 @@ pub struct Fake {
     pub in_part: Mutex<Option<Error>>,
     /// A create waits this long for its turn before it is sent, and an update for its response.
     pub waits: Mutex<Duration>,
+    /// A LIST takes this long. It shows what there is when it begins.
+    pub slow: Mutex<Duration>,
     /// So many secrets were issued.
     pub issued: Mutex<u32>,
     /// The next update puts an object with this id in place of the one that it changes.
@@ -138,6 +140,7 @@ impl Fake {
             silent: Mutex::default(),
             in_part: Mutex::default(),
             waits: Mutex::default(),
+            slow: Mutex::default(),
             issued: Mutex::default(),
             replaces: Mutex::default(),
             loses: Mutex::default(),
@@ -440,7 +443,15 @@ impl Driver for Fake {
     }
 
     fn list<'a>(&'a self, _: &'a Reader, within: &'a str) -> BoxFuture<'a, Result<Vec<Seen>>> {
-        async move { self.called(format!("LIST {within}"), || self.listed.lock().unwrap().clone()) }.boxed()
+        async move {
+            let listed = self.called(format!("LIST {within}"), || self.listed.lock().unwrap().clone());
+            let slow = *self.slow.lock().unwrap();
+            if !slow.is_zero() {
+                tokio::time::sleep(slow).await;
+            }
+            listed
+        }
+        .boxed()
     }
 
     fn create<'a>(&'a self, api: &'a Writer, want: &'a Value) -> BoxFuture<'a, Result<New>> {

@@ -247,8 +247,8 @@ impl Work<'_> {
         let lag = self.lag_of(driver);
         for Sibling { who, uid, external, intent, .. } in self.siblings(target, driver, within) {
             let missing = external.is_some_and(|external| {
-                let young = external.created_at.is_some_and(|at| age(at.0, clock::now()) < lag);
-                young && !shown.iter().any(|seen| seen.id == external.id)
+                self.was_just_created(&uid, &external, lag)
+                    && !shown.iter().any(|seen| seen.id == external.id)
             });
             if missing || intent.is_some_and(|intent| self.may_have_created(&uid, &intent, lag)) {
                 return Err(self.unsure("created for", &who));
@@ -257,11 +257,23 @@ impl Work<'_> {
         Ok(())
     }
 
+    /// Whether reads may not show yet what an object has created.
+    fn was_just_created(&self, uid: &str, external: &External, lag: Duration) -> bool {
+        external.created_at.is_some_and(|at| {
+            let age = self.engine.memory.objects.of(uid, |m| {
+                let recorded = m.sightings.age_of(&external.id, at.0, clock::now()).whole;
+                m.created_for(recorded)
+            });
+            age < lag
+        })
+    }
+
     /// Whether an object may have created what no status names yet: there is no response, or none is recorded.
     fn may_have_created(&self, uid: &str, intent: &Intent, lag: Duration) -> bool {
         let shown_after = lag.max(self.engine.settings.quarantine);
-        age(intent.time.0, clock::now()) < shown_after
-            && !self.engine.memory.objects.created_nothing(uid, intent)
+        let objects = &self.engine.memory.objects;
+        let known_for = objects.of(uid, |m| m.announced_for(intent, age(intent.time.0, clock::now())).here);
+        known_for < shown_after && !objects.created_nothing(uid, intent)
     }
 
     /// Nor must it see one as it was before a change or a deletion. Called before it reads them: what a read has shown by then,
@@ -277,7 +289,10 @@ impl Work<'_> {
                 return Err(self.unsure("deleted with", &who));
             }
             // A start of the operator forgets when something was sent, but not that no read had shown it.
-            let recorded = operation.map(|operation| age(operation.since.0, clock::now()));
+            let recorded = operation.map(|Operation { since, .. }| {
+                let objects = &self.engine.memory.objects;
+                objects.of(&uid, |m| m.sightings.age_of("operation", since.0, clock::now()).whole)
+            });
             if change.may_be_unseen(lag) || recorded.is_some_and(|age| age < lag) {
                 return Err(self.unsure("changed for", &who));
             }

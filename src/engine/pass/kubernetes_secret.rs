@@ -9,6 +9,9 @@
 //!
 //! No secret is in what is logged, shown or remembered here: it goes from the response into the Secret, and is dropped.
 
+use std::time::Duration;
+
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use secrecy::SecretString;
 use tokio::time::Instant;
 
@@ -18,7 +21,7 @@ use super::undo::take_back;
 use super::work::{Target, Work};
 use crate::clock;
 use crate::engine::cluster::{Content, Held, NotFilled, OutputSecret, Reserved};
-use crate::engine::crd::Reason;
+use crate::engine::crd::{Reason, Retired};
 use crate::engine::error::{Error, Result};
 use crate::engine::kind::{Issues, New, Output};
 use crate::engine::meter::Write;
@@ -77,16 +80,25 @@ impl Work<'_> {
         let is_secret = self.driver.traits().are_secrets();
         // What is a secret has one, whatever the spec says.
         let Some(output) = output.or_else(|| is_secret.then(Output::default)) else { return Ok(None) };
+        let now = clock::now();
+        // A clock that was set since neither ends an overlap nor lengthens it.
+        let since = |one: &Retired| now.checked_sub(self.retired_for(one)).map_or(one.since.clone(), Time);
+        let retired = self.subject.status()?.retired.iter();
         Ok(Some(IssuedSecret {
             output,
             without_successor: !is_secret,
             held: reading.output_secret.clone(),
-            retired: self.subject.status()?.retired.clone(),
+            retired: retired.map(|one| Retired { since: since(one), ..one.clone() }).collect(),
             refilled: self.remember(|m| m.refilled).map(|at| at.elapsed()),
             renewed: self.remember(|m| m.renewed.clone()),
             created: self.bound().created_at(),
-            now: clock::now(),
+            now,
         }))
+    }
+
+    /// How long ago a secret was replaced.
+    pub fn retired_for(&self, one: &Retired) -> Duration {
+        self.remember(|m| m.sightings.age_of(&one.id, one.since.0, clock::now()).whole)
     }
 
     /// Reserves the Kubernetes Secret: before anything is created, it is there, and the object's own.

@@ -129,6 +129,8 @@ impl Observer<'_> {
         };
         let (row, read_at) = match not_before {
             Some(not_before) => {
+                let changed = self.changed_elsewhere(&within, id).await;
+                let not_before = changed.map_or(not_before, |changed| changed.max(not_before));
                 let of_id = |rows: &Rows<'_>| (rows.row(id).cloned(), rows.read_at);
                 let listed = self.snapshots.read(self.driver, self.reader, &within, not_before, of_id);
                 let (row, read_at) = listed.await?;
@@ -156,6 +158,13 @@ impl Observer<'_> {
             }
         };
         Ok(Reading { read_at, ..reading })
+    }
+
+    /// When this process changed the object last, if that is not in the rows: it was sent with other credentials, whose rows are their own.
+    async fn changed_elsewhere(&self, within: &str, id: &str) -> Option<Instant> {
+        let changed = self.remembered.with(|m| m.change.ended_at())?;
+        let known = self.snapshots.has(self.driver, within, id, changed).await;
+        (!known).then_some(changed)
     }
 
     /// Many objects that are deleted at once, or are asked to reconcile, share a reading: each waits for its turn.

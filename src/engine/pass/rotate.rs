@@ -5,8 +5,7 @@ use super::outcome::Outcome;
 use super::reading::Reading;
 use super::subject::Counted;
 use super::work::{Target, Work};
-use crate::clock;
-use crate::engine::crd::{EventReason, Reason, age};
+use crate::engine::crd::{EventReason, Reason};
 use crate::engine::error::{Error, Result};
 use crate::engine::kind::Seen;
 use crate::engine::meter::Write;
@@ -43,6 +42,7 @@ impl Work<'_> {
         }
         target.session().snapshots.remove(self.driver, &within, id).await;
         self.subject.status_mut()?.retired.retain(|one| one.id != id);
+        self.remember(|m| m.sightings.retain(|known| known != id));
         self.subject.not_compared = true;
         Ok(Outcome::Again)
     }
@@ -86,7 +86,7 @@ impl Work<'_> {
     async fn surely_gone(&self, target: &Target, within: &str, id: &str) -> Result<()> {
         let status = self.subject.status()?;
         let lag = self.lag().shown_within;
-        let recent = status.retired.iter().any(|one| one.id == id && age(one.since.0, clock::now()) < lag);
+        let recent = status.retired.iter().any(|one| one.id == id && self.retired_for(one) < lag);
         if status.intent.is_none() && !recent {
             return Ok(());
         }

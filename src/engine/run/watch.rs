@@ -121,6 +121,8 @@ struct SeenBefore {
     filling: Option<tokio::sync::mpsc::Sender<()>>,
     /// While a new list arrives: those of its objects that need a reconcile.
     kept_back: Vec<ObjectName>,
+    /// While a new list arrives: those of its objects that show something else to those that refer to them.
+    news: Vec<ObjectName>,
 }
 
 /// What a watch has shown of an object last.
@@ -132,8 +134,8 @@ struct LastShown {
 }
 
 impl SeenBefore {
-    /// Handles one event; returns the objects that need a reconcile. While a list arrives they are kept back: the store
-    /// shows it only when it is complete.
+    /// Handles one event; returns the objects that need a reconcile. While a list arrives they are kept back, and so are the triggers of
+    /// others: the store shows it only when it is complete.
     fn take_in(
         &mut self,
         engine: &Engine,
@@ -151,10 +153,12 @@ impl SeenBefore {
                     self.shown.keys().filter(|w| !now.contains(*w)).cloned().collect();
                 gone.iter().for_each(|who| self.deleted(engine, who));
                 self.filling = None;
+                let news = std::mem::take(&mut self.news);
+                news.iter().for_each(|who| engine.memory.triggers.trigger_dependents(who));
                 return std::mem::take(&mut self.kept_back);
             }
             Event::Delete(object) => {
-                engine.cluster.objects.forget(&object);
+                engine.forget(&object.uid().unwrap_or_default());
                 self.deleted(engine, &ObjectName::of(kind, &object));
             }
             Event::Apply(object) | Event::InitApply(object) => {
@@ -179,10 +183,10 @@ impl SeenBefore {
         driver: Option<&'static dyn Driver>,
         object: &DynamicObject,
     ) -> bool {
-        if let Some(listing) = &mut self.listing {
-            listing.insert(who.clone());
+        match &mut self.listing {
+            Some(listing) => drop(listing.insert(who.clone())),
+            None => engine.cluster.objects.saw(object),
         }
-        engine.cluster.objects.saw(object);
         if engine.memory.barrier.claims_recorded() {
             record_claim(engine, &who.kind, object);
         }
@@ -199,12 +203,15 @@ impl SeenBefore {
         }
         // A DatabricksAuth triggers its users itself, when its session changes.
         if before.is_none_or(|before| before.to_dependents != now.to_dependents) && who.kind != AUTH_KIND {
-            engine.memory.triggers.trigger_dependents(who);
+            match self.listing {
+                Some(_) => self.news.push(who.clone()),
+                None => engine.memory.triggers.trigger_dependents(who),
+            }
         }
         let due = before.is_none_or(|before| now.fingerprint.triggers_reconcile_after(before.fingerprint));
         // Deleted and created again, without an event of the deletion.
         if let Some(replaced) = before.filter(|before| before.uid != now.uid) {
-            engine.memory.objects.forget(&replaced.uid);
+            engine.forget(&replaced.uid);
         }
         self.shown.insert(who.clone(), now);
         due
@@ -213,19 +220,16 @@ impl SeenBefore {
     /// Forgets an object that is gone, also one whose deletion brought no event, and triggers those that waited for that.
     fn deleted(&mut self, engine: &Engine, who: &ObjectName) {
         if let Some(shown) = self.shown.remove(who) {
-            engine.memory.objects.forget(&shown.uid);
+            engine.forget(&shown.uid);
         }
         let triggers = &engine.memory.triggers;
         let freed = triggers.refer(who, vec![]);
-        engine.memory.taken_names.remove(who);
-        engine.memory.claims.release(who).iter().for_each(|other| triggers.trigger(other));
+        engine.release_name(who);
         trigger_deleted(engine, &freed);
         if who.kind == AUTH_KIND {
             engine.auths.forget(who);
             engine.memory.unmanaged.forget(who);
         }
-        engine.memory.line.leave(who);
-        engine.unwatch(who);
         triggers.trigger_dependents(who);
     }
 }

@@ -85,6 +85,25 @@ async fn the_right_to_write_ends_in_time_by_the_moment_of_the_send() {
     assert!(ends_in(&permit, 17).await);
 }
 
+/// Covers HA-02. The clock of the runtime does not move meanwhile, and another replica may lead.
+#[tokio::test(start_paused = true)]
+async fn a_machine_that_was_suspended_sends_nothing_before_the_lease_is_renewed() {
+    let (server, begin) = (Server::default(), 1_800_000_000);
+    let set = |second: i64| clock::follow_tokio(Timestamp::from_second(begin + second).unwrap());
+    let mut lease = server.lease("me");
+    let permit = lease.permit();
+    set(0);
+    assert!(lease.try_acquire().await.unwrap());
+    for (suspended_for, holds) in [(0, true), (17, true), (20, false), (86_400, false)] {
+        set(suspended_for);
+        assert_eq!(permit.holds(), holds, "{suspended_for} s");
+    }
+    assert!(lease.try_renew().await.is_ok());
+    assert!(permit.holds(), "it was the clock that was set");
+    set(0);
+    assert!(ends_in(&permit, 19).await, "one that is set back lengthens nothing");
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_lease_that_is_not_renewed_is_taken_when_it_was_seen_for_its_time() {
     let server = Server::default();

@@ -5,6 +5,9 @@
 //! short a time. Later, an id or a name that the spec chose proves nothing: a person who creates by hand what is missing chooses
 //! the same. Nor does the time prove anything of a kind with marks whose object can hold none: another cluster with the same manifests
 //! and the same credentials creates its own in the same minute.
+//!
+//! A create of an earlier process is searched for once this one has known of it for as long as if it had just been sent. How old it is by
+//! the wall clock shortens no wait: the clock may have been set while no process ran, and a LIST may be from before a suspend of the machine.
 
 use std::time::Duration;
 
@@ -15,6 +18,7 @@ use crate::engine::account::Rows;
 use crate::engine::crd::{Intent, age};
 use crate::engine::error::Result;
 use crate::engine::kind::{Key, Ownership, Seen};
+use crate::engine::memory::Age;
 use crate::engine::pass::reading::{Found, Interrupted};
 
 /// How far the clocks of the account and of this machine may differ.
@@ -29,14 +33,16 @@ impl Observer<'_> {
     /// changed since.
     pub(super) async fn interrupted(&self, intent: &Intent) -> Result<Interrupted> {
         let (asked, age, wait) = (Instant::now(), self.announced_for(intent), self.shown_after());
-        let Some(past_wait) = age.checked_sub(wait) else { return Ok(Interrupted::TooEarly(wait - age)) };
+        let Some(past_wait) = age.here.checked_sub(wait) else {
+            return Ok(Interrupted::TooEarly(wait - age.here));
+        };
         let key = Key { within: intent.within.clone(), name: intent.name.clone() };
-        // The LIST must have begun once the create was that old; creates that were interrupted together share one.
+        // The LIST must have begun once that time was over; creates that were interrupted together share one.
         let not_before = self.not_before.max(recent(CREATE_FRESH.min(past_wait)));
         let all = |rows: &Rows<'_>| rows.all().cloned().collect::<Vec<_>>();
         let listed = self.snapshots.read(self.driver, self.reader, &key.within, not_before, all).await?;
         // The LIST may have waited for the account.
-        let age = age + asked.elapsed();
+        let age = age.whole + asked.elapsed();
         let (mut hits, mut in_time) = (vec![], true);
         let is_secret = self.driver.traits().are_secrets();
         for seen in listed {
@@ -63,7 +69,7 @@ impl Observer<'_> {
 
     /// The row of an upsert that was announced and is still meant. Another user may have set it since.
     pub(super) fn of_announced(&self, intent: &Intent, seen: Seen) -> Found {
-        if self.is_its_result(intent, self.announced_for(intent), &seen) {
+        if self.is_its_result(intent, self.announced_for(intent).whole, &seen) {
             return Found::Ours(seen);
         }
         let sent = intent.time.0;
@@ -76,7 +82,7 @@ impl Observer<'_> {
     }
 
     /// How long ago a create was announced.
-    fn announced_for(&self, intent: &Intent) -> Duration {
+    fn announced_for(&self, intent: &Intent) -> Age {
         self.remembered.with(|m| m.announced_for(intent, self.age(intent)))
     }
 

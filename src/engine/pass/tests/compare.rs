@@ -1,9 +1,11 @@
 //! Objects that are bound to one in the account: compared and corrected.
 
 use serde_json::Map;
+use tokio::time::Instant;
 
 use super::*;
 use crate::engine::kind::{Explained, Shared};
+use crate::engine::pass::fake::reader;
 
 #[tokio::test(start_paused = true)]
 async fn what_is_as_it_should_be_costs_one_list_and_no_write() {
@@ -43,6 +45,23 @@ async fn after_a_change_whose_response_is_lost_the_account_is_read_again() {
     tokio::time::advance(Duration::from_secs(1)).await;
     world.apply(json!({})).reconcile().await;
     assert_eq!(world.fake.calls(), ["LIST ", "GET id-a", "PATCH id-a value"]);
+    assert_eq!(world.condition("Synced"), "True InSync");
+}
+
+/// The spec is changed back together with `authRef`: what the other DatabricksAuth had read before the change is not what the account has.
+#[tokio::test(start_paused = true)]
+async fn after_a_change_with_other_credentials_the_account_is_read_again() {
+    let world = World::ready(json!({})).await;
+    let (other, reader) = (Arc::new(Session::of(account())), reader());
+    other.snapshots.read(world.fake, &reader, "", Instant::now(), |_| ()).await.unwrap();
+    tokio::time::advance(Duration::from_secs(1)).await;
+    world.apply(json!({"value": "new"})).reconcile().await;
+    assert_eq!(world.changes(), ["PATCH id-a value"]);
+    world.engine.auths.store(&auth(), &auth_spec(Value::Null), Ok(other));
+    world.apply(json!({})).reconcile().await;
+    assert_eq!(world.fake.calls(), ["LIST ", "GET id-a", "PATCH id-a value"]);
+    world.reconcile().await;
+    assert_eq!(world.fake.calls(), NOTHING, "that one knows of it");
     assert_eq!(world.condition("Synced"), "True InSync");
 }
 

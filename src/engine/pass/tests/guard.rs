@@ -143,8 +143,7 @@ async fn a_guard_waits_until_reads_show_what_was_just_done_to_others() {
         for name in ["other", "parent"].into_iter().filter(|name| world.api.get(name).is_some()) {
             world.api.edit(name, |sibling| {
                 let status = &mut sibling["status"];
-                for (block, field) in [("external", "createdAt"), ("operation", "since"), ("intent", "time")]
-                {
+                for (block, field) in [("external", "createdAt"), ("operation", "since")] {
                     if status[block].is_object() {
                         status[block][field] = json!("2026-01-01T00:00:00Z");
                     }
@@ -178,12 +177,34 @@ async fn a_guard_that_reads_another_kind_waits_until_reads_show_its_objects() {
                 message.starts_with("no read shows yet what was just created for Fake ns/other: "),
                 "{message}"
             );
-            world.api.edit("other", |other| {
-                other["status"]["external"]["createdAt"] = json!("2026-01-01T00:00:00Z");
-            });
+            tokio::time::advance(LAG).await;
             world.reconcile().await;
             assert_eq!(world.changes(), ["POST a"]);
         }
+    }
+}
+
+/// What is recorded is in the future then. Another process has recorded it.
+#[tokio::test(start_paused = true)]
+async fn a_clock_that_was_set_back_does_not_lengthen_the_wait_of_a_guard() {
+    let cases: [(&str, fn(&mut Value, &str)); 2] = [
+        ("created for", |status, at| status["external"]["createdAt"] = json!(at)),
+        ("changed for", |status, at| {
+            status["operation"] = json!({"paths": ["value"], "generation": 1, "since": at});
+        }),
+    ];
+    for (done, record) in cases {
+        let world = siblings().await;
+        world.engine.memory.objects.forget("uid-other");
+        world.fake.listed.lock().unwrap().clear();
+        let future = Timestamp::from_second(crate::clock::now().as_second() + 86_400).unwrap().to_string();
+        world.api.edit("other", |other| record(&mut other["status"], &future));
+        world.reconcile().await;
+        assert_eq!(world.changes(), NOTHING, "{done}");
+        assert!(world.message("Ready").contains(done), "{done}: {}", world.message("Ready"));
+        tokio::time::advance(LAG).await;
+        world.reconcile().await;
+        assert_eq!(world.changes(), ["POST a"], "{done}");
     }
 }
 

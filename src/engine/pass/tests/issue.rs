@@ -151,6 +151,23 @@ async fn a_replaced_secret_stays_valid_for_the_overlap_and_is_deleted_then() {
     assert_eq!(world.status()["retired"], Value::Null);
 }
 
+/// Its users have not found the new one yet.
+#[tokio::test(start_paused = true)]
+async fn a_clock_that_is_set_forwards_does_not_end_the_overlap() {
+    let start: Timestamp = "2026-06-01T00:00:00Z".parse().unwrap();
+    clock::follow_tokio(start);
+    let world = issued(json!({})).await;
+    apply(&world, json!({"renewal": "now"}));
+    world.settle().await;
+    assert_eq!((world.changes(), retired(&world)), (vec!["POST a".to_owned()], vec!["id-1".to_owned()]));
+    clock::follow_tokio(start.checked_add(seconds(700)).unwrap());
+    world.settle().await;
+    assert_eq!((world.changes(), retired(&world)), (vec![], vec!["id-1".to_owned()]));
+    tokio::time::advance(seconds(600)).await;
+    world.settle().await;
+    assert_eq!((world.changes(), retired(&world)), (vec!["DELETE id-1".to_owned()], vec![]));
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_lost_kubernetes_secret_gets_a_new_secret() {
     let world = issued(json!({})).await;

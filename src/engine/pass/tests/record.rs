@@ -204,3 +204,36 @@ async fn another_interval_of_the_databricks_auth_is_in_force_at_once_and_no_reas
     world.apply(json!({"value": "new"})).reconcile().await;
     assert_eq!(world.status()["effective"]["resyncInterval"], "1h");
 }
+
+/// It had no finalizer yet. The watch shows that it is gone while its reconcile is under way.
+#[tokio::test(start_paused = true)]
+async fn nothing_is_remembered_of_an_object_that_disappears_during_its_reconcile() {
+    let world = world();
+    world.apply(json!({})).watch();
+    let before = world.api.get("it").unwrap();
+    world.api.delete("it");
+    world.watch();
+    reconcile(&before, world.engine.clone(), world.fake).await;
+    let remembered = format!("{:?}", world.engine.memory.objects);
+    assert!(!remembered.contains("uid-it"), "{remembered}");
+}
+
+/// A user removes the finalizer by hand. Another object may manage what this one had.
+#[tokio::test(start_paused = true)]
+async fn an_object_that_disappears_during_its_reconcile_claims_nothing() {
+    let world = World::ready(json!({})).await;
+    let before = world.api.get("it").unwrap();
+    world.api.edit("it", |it| it["metadata"]["finalizers"] = json!([]));
+    world.api.delete("it");
+    world.watch();
+    world.engine.release_name(&named("it"));
+    // It has begun before that, and finds the object in the account after it.
+    reconcile(&before, world.engine.clone(), world.fake).await;
+    world.api.apply("other", spec("a", json!({"externalId": "id-a", "adoptionPolicy": "IfExists"})));
+    for _ in 0..3 {
+        world.reconcile_named("other").await;
+    }
+    let other = world.api.get("other").unwrap().data["status"].clone();
+    assert_eq!(condition(&other, "Ready"), "True Available", "{other}");
+    assert_eq!(other["externalId"], "id-a");
+}

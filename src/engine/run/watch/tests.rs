@@ -25,6 +25,7 @@ use crate::engine::run::startup;
 /// A watch of a kind made by hand.
 struct Watch {
     engine: Arc<Engine>,
+    server: Arc<ApiServer>,
     events: UnboundedSender<watcher::Result<Event<DynamicObject>>>,
     due: BoxStream<'static, watcher::Result<Cached>>,
     /// The objects that others trigger: of the kind, and DatabricksAuths.
@@ -39,7 +40,8 @@ fn resource(kind: &str) -> ApiResource {
 
 impl Watch {
     fn start() -> Watch {
-        let (fake, (_, kube), wake) = (Fake::upsert(), ApiServer::start(), Arc::new(Triggers::default()));
+        let (fake, (server, kube), wake) =
+            (Fake::upsert(), ApiServer::start(), Arc::new(Triggers::default()));
         let woken = ["Fake", AUTH_KIND].map(|kind| wake.subscribe(kind, None));
         let [objects, auths] = ["Fake", AUTH_KIND].map(|kind| Writer::<Cached>::new(resource(kind)));
         let stores = [(resource("Fake"), objects.as_reader()), (resource(AUTH_KIND), auths.as_reader())];
@@ -58,7 +60,7 @@ impl Watch {
         let source = Source { kind: "Fake".into(), namespace: None, driver: Some(fake) };
         let (filling, _) = tokio::sync::mpsc::channel(1);
         let due = triggers(received, objects, source, engine.clone(), filling).boxed();
-        Watch { engine, events, due, woken, auths }
+        Watch { engine, server, events, due, woken, auths }
     }
 
     /// The watch brings an event. Returns the objects that are due because of it.
@@ -146,6 +148,52 @@ async fn a_list_triggers_its_objects_by_name_once_it_is_complete() {
     }
     assert_eq!(watch.bring(Event::InitDone), ["a", "b"].map(who));
     assert_eq!(watch.bring(Event::Apply(object("c", |_| {}))), [who("c")]);
+}
+
+/// Covers RF-02. A long list arrives page by page, and a reconcile in between reads the cache from before it.
+#[tokio::test]
+async fn what_a_list_shows_triggers_others_once_it_is_complete() {
+    let mut watch = Watch::start();
+    let parent = |usable: bool| {
+        object("parent", |it| it["status"] = json!({"external": {"id": "1"}, "usable": usable}))
+    };
+    let child = object("child", |it| it["spec"]["parentRef"] = json!({"name": "parent"}));
+    for event in [Event::Apply(child.clone()), Event::Apply(parent(false))] {
+        watch.bring(event);
+    }
+    assert_eq!(watch.woken(), ["Fake ns/child"]);
+    // The watch is interrupted while it becomes usable.
+    for event in [Event::Init, Event::InitApply(parent(true)), Event::InitApply(child)] {
+        watch.bring(event);
+        assert_eq!(watch.woken(), NOTHING, "the cache does not show it yet");
+    }
+    watch.bring(Event::InitDone);
+    assert_eq!(watch.woken(), ["Fake ns/child"]);
+}
+
+#[tokio::test]
+async fn what_was_written_counts_until_the_cache_shows_it_or_the_object_is_gone() {
+    let mut watch = Watch::start();
+    watch.server.apply("it", json!({"authRef": {"name": "account"}, "name": "it"}));
+    let before = watch.server.get("it").unwrap();
+    watch.bring(Event::Apply(before.clone()));
+    let (engine, mut written) = (watch.engine.clone(), before.clone());
+    let (objects, stores) = (&engine.cluster.objects, &engine.cluster.stores);
+    let status = json!({"externalId": "1"});
+    assert!(objects.write_status(&resource("Fake"), &mut written, &status).await.unwrap());
+    let known = || objects.freshest(&before, || stores.object(&who("it"))).data["status"].clone();
+    for event in [Event::Init, Event::InitApply(written.clone()), Event::InitDone] {
+        watch.bring(event);
+        assert_eq!(known(), status);
+    }
+    let status = json!({"externalId": "2"});
+    assert!(objects.write_status(&resource("Fake"), &mut written, &status).await.unwrap());
+    assert_eq!(known(), status);
+    // It disappears while the watch is interrupted.
+    for event in [Event::Init, Event::InitDone] {
+        watch.bring(event);
+    }
+    assert_eq!(known(), Value::Null);
 }
 
 /// Covers LC-04, LC-13. The operator copies the recorded id to an annotation; any other change of it is for a reconcile.

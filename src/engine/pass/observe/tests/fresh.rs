@@ -46,23 +46,6 @@ async fn an_upsert_is_written_by_a_list_of_the_last_minute() {
     }
 }
 
-#[tokio::test(start_paused = true)]
-async fn a_list_that_nothing_uses_is_forgotten_once_there_is_another() {
-    boot().await;
-    let (world, began) = (unmarked(), Instant::now());
-    let read = async |within: &str| {
-        world.snapshots.read(world.fake, &reader(), within, began, |_| ()).await.unwrap();
-    };
-    for within in ["used", "unused"] {
-        read(within).await;
-    }
-    advance(seconds(3_600)).await;
-    for within in ["used", "new", "used", "unused"] {
-        read(within).await;
-    }
-    assert_eq!(world.fake.calls(), ["LIST used", "LIST unused", "LIST new", "LIST unused"]);
-}
-
 /// Another object of the kind was deleted a moment before.
 #[tokio::test(start_paused = true)]
 async fn of_several_that_are_deleted_the_last_reads_for_all() {
@@ -227,4 +210,93 @@ async fn a_row_is_not_read_again_right_after_a_failure() {
     assert_eq!(row(Instant::now()).await, Some(seen("1", "a", None)));
     assert_eq!(row(begin).await, Some(seen("1", "a", None)));
     assert_eq!(world.fake.calls(), ["LIST "]);
+}
+
+fn ids(rows: &Rows<'_>) -> Vec<String> {
+    rows.all().map(|seen| seen.id.clone()).collect()
+}
+
+/// Covers HA-03. A LIST of many pages takes a minute. A create that ends meanwhile is recorded at once: the process may be about to end.
+#[tokio::test(start_paused = true)]
+async fn while_the_account_is_read_nothing_waits_that_does_not_need_that_reading() {
+    boot().await;
+    let world = World { bound: bound("1"), ..unmarked() };
+    world.fake.put(seen("1", "a", None));
+    world.found().await;
+    world.wait(1).await;
+    world.fake.calls();
+    *world.fake.slow.lock().unwrap() = seconds(60);
+    let (snapshots, reader, begun) = (&world.snapshots, reader(), Instant::now());
+    let again = snapshots.read(world.fake, &reader, "", begun, ids);
+    let meanwhile = async {
+        tokio::time::sleep(seconds(1)).await;
+        assert_eq!(world.found().await, Found::Ours(seen("1", "a", None)), "by the former reading");
+        snapshots.amend(world.fake, "", seen("2", "b", None)).await;
+        snapshots.remove(world.fake, "", "1").await;
+        begun.elapsed()
+    };
+    let (listed, waited) = tokio::join!(again, meanwhile);
+    assert!(waited < seconds(2), "{waited:?}");
+    assert_eq!(listed, Ok(vec!["2".to_owned()]), "with the writes since it began");
+    assert_eq!(world.fake.calls(), ["LIST "]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_reading_that_is_stale_before_it_ends_serves_no_later_read() {
+    boot().await;
+    let world = World { bound: bound("1"), ..unmarked() };
+    world.fake.put(seen("1", "a", None));
+    *world.fake.slow.lock().unwrap() = seconds(60);
+    let overtake = async {
+        tokio::time::sleep(seconds(1)).await;
+        world.snapshots.make_stale(world.fake, "").await;
+    };
+    tokio::join!(world.found(), overtake);
+    assert_eq!(world.fake.calls(), ["LIST "]);
+    world.found().await;
+    assert_eq!(world.fake.calls(), ["LIST "]);
+    world.found().await;
+    assert_eq!(world.fake.calls(), [""; 0]);
+}
+
+/// Workspaces come and go: their rows are not kept for as long as the process runs.
+#[tokio::test(start_paused = true)]
+async fn what_was_read_under_a_parent_is_forgotten_hours_after_its_last_use() {
+    boot().await;
+    let (world, reader, any) = (unmarked(), reader(), Instant::now());
+    let read = |within: &'static str| world.snapshots.read(world.fake, &reader, within, any, ids);
+    for within in ["gone", "used"] {
+        assert_eq!(read(within).await, Ok(vec![]));
+    }
+    assert_eq!(world.fake.calls(), ["LIST gone", "LIST used"]);
+    for _ in 0..5 {
+        world.wait(1_800).await;
+        assert_eq!(read("used").await, Ok(vec![]));
+    }
+    assert_eq!(world.fake.calls(), [""; 0]);
+    assert_eq!(read("gone").await, Ok(vec![]));
+    assert_eq!(world.fake.calls(), ["LIST gone"]);
+}
+
+/// A LIST of many pages takes a minute.
+#[tokio::test(start_paused = true)]
+async fn a_reading_in_progress_serves_those_that_came_before_it_began_and_no_others() {
+    boot().await;
+    let (world, before) = (unmarked(), Instant::now());
+    *world.fake.slow.lock().unwrap() = seconds(60);
+    let turn = async |since: Instant, name: &str| {
+        world.snapshots.turn(world.fake, "", since, &who(name)).await.is_none()
+    };
+    let meanwhile = async {
+        tokio::time::sleep(seconds(10)).await;
+        assert!(turn(before, "early").await, "it waits for that reading, and needs no other");
+        assert!(turn(Instant::now(), "late").await, "it reads next");
+        tokio::time::sleep(Duration::from_millis(100)).await;
+        assert!(!turn(Instant::now(), "later").await, "it has its turn");
+    };
+    let reader = reader();
+    let listed = world.snapshots.read(world.fake, &reader, "", before, ids);
+    let (listed, ()) = tokio::join!(listed, meanwhile);
+    assert_eq!(listed, Ok(vec![]));
+    assert!(world.snapshots.take_served().is_empty(), "they need a later one");
 }

@@ -3,6 +3,40 @@
 use super::*;
 use crate::clock;
 use crate::engine::kind::About;
+use crate::engine::memory::Announced;
+
+impl World {
+    /// This process has known of the interrupted create since it was sent.
+    fn known(self) -> World {
+        if let Some(intent) = self.bound.intent.clone() {
+            let ago = seconds((self.now - intent.time.0.as_second()).unsigned_abs());
+            let known = Announced { intent, since: Instant::now() - ago, age: Duration::ZERO };
+            self.remembered.of("uid", |memory| memory.interrupted = Some(known));
+        }
+        self
+    }
+}
+
+/// Covers LC-01, LC-03. Its record may look old because the clock was set forwards while no process ran, or because the machine was
+/// suspended: then a LIST is known that was read before.
+#[tokio::test(start_paused = true)]
+async fn a_create_of_an_earlier_process_is_waited_out_by_this_one_however_old_it_looks() {
+    boot().await;
+    for ago in [0, 60, 86_400] {
+        let bound = Bound { intent: intent(NOW - ago, &[]), ..Bound::default() };
+        let world = World { bound, ..unmarked() };
+        for (left, wait) in [(60, 59), (1, 1)] {
+            let early = Found::Interrupted(Interrupted::TooEarly(seconds(left)));
+            assert_eq!(world.found().await, early, "sent {ago} s ago");
+            world.wait(wait).await;
+        }
+        let any = world.snapshots.read(world.fake, &reader(), "", recent(seconds(3_600)), |_| ()).await;
+        assert_eq!((any, world.fake.calls()), (Ok(()), vec!["LIST ".to_owned()]));
+        world.wait(1).await;
+        assert!(matches!(world.found().await, Found::Interrupted(Interrupted::Since { .. })));
+        assert_eq!(world.fake.calls(), [""; 0], "that LIST began late enough");
+    }
+}
 
 #[tokio::test(start_paused = true)]
 async fn an_interrupted_create_is_waited_out_and_then_searched_for() {
@@ -16,7 +50,8 @@ async fn an_interrupted_create_is_waited_out_and_then_searched_for() {
         let hits = hits.iter().map(|id| (*id).to_owned()).collect();
         Found::Interrupted(Interrupted::Since { hits, in_time, sent: at(NOW - 61) })
     };
-    let early = World { bound: Bound { intent: intent(NOW - 20, &[]), ..Bound::default() }, ..unmarked() };
+    let early =
+        World { bound: Bound { intent: intent(NOW - 20, &[]), ..Bound::default() }, ..unmarked() }.known();
     assert_eq!(early.found().await, Found::Interrupted(Interrupted::TooEarly(seconds(40))));
     assert_eq!(early.fake.calls(), [""; 0]);
     let cases: [(&str, Vec<Seen>, Found); 5] = [
@@ -28,7 +63,8 @@ async fn an_interrupted_create_is_waited_out_and_then_searched_for() {
     ];
     for (case, there, found) in cases {
         let world =
-            World { bound: Bound { intent: intent(NOW - 61, &["0"]), ..Bound::default() }, ..unmarked() };
+            World { bound: Bound { intent: intent(NOW - 61, &["0"]), ..Bound::default() }, ..unmarked() }
+                .known();
         there.into_iter().for_each(|seen| world.fake.put(seen));
         assert_eq!(world.found().await, found, "{case}");
         assert_eq!(world.fake.calls(), ["LIST "], "{case}");
@@ -41,12 +77,12 @@ async fn only_what_may_be_the_result_of_an_interrupted_create_is_taken_for_it() 
     let none = Found::Interrupted(Interrupted::Since { hits: vec![], in_time: true, sent: at(NOW - 61) });
     let interrupted = || Bound { intent: intent(NOW - 61, &[]), ..Bound::default() };
     // Our own create sets the mark.
-    let world = World { bound: interrupted(), ..marked() };
+    let world = World { bound: interrupted(), ..marked() }.known();
     world.fake.put(seen("1", "a", None));
     assert_eq!(world.found().await, none);
     // Where the API can hold no mark, its absence says nothing, and the time of its creation is no proof.
     for created in [None, Some(NOW - 61)] {
-        let world = World { bound: interrupted(), ..marked() };
+        let world = World { bound: interrupted(), ..marked() }.known();
         let mut unmarkable = seen("1", "a", None);
         (unmarkable.about.unmarkable, unmarkable.about.created) = (true, created);
         world.fake.put(unmarkable);
@@ -54,19 +90,19 @@ async fn only_what_may_be_the_result_of_an_interrupted_create_is_taken_for_it() 
         assert_eq!(world.found().await, Found::Interrupted(undecided), "{created:?}");
     }
     // Another object manages it.
-    let world = World { bound: interrupted(), ..unmarked() };
+    let world = World { bound: interrupted(), ..unmarked() }.known();
     world.held("1");
     world.fake.put(seen("1", "a", None));
     assert_eq!(world.found().await, none);
     // The spec may have been changed since: the name is the one that was sent.
-    let world = World { bound: interrupted(), want: Some(json!({"name": "b"})), ..unmarked() };
+    let world = World { bound: interrupted(), want: Some(json!({"name": "b"})), ..unmarked() }.known();
     world.fake.put(seen("1", "a", None));
     world.fake.put(seen("2", "b", None));
     assert!(
         matches!(world.found().await, Found::Interrupted(Interrupted::Since { hits, .. }) if hits == ["1"])
     );
     // An upsert that still matches the spec is written again; any other must be found first.
-    let world = World { bound: interrupted(), want: Some(json!({"name": "b"})), ..upsert() };
+    let world = World { bound: interrupted(), want: Some(json!({"name": "b"})), ..upsert() }.known();
     assert!(matches!(world.found().await, Found::Interrupted(_)));
     let world = World { bound: interrupted(), ..upsert() };
     assert_eq!(world.found().await, Found::Nothing { settled: true });
@@ -77,7 +113,7 @@ async fn an_interrupted_create_is_searched_for_as_soon_as_the_account_certainly_
     boot().await;
     for (sent, lag, early) in [(59, 0, Some(1)), (60, 0, None), (60, 90, Some(30)), (90, 90, None)] {
         let bound = Bound { intent: intent(NOW - sent, &[]), ..Bound::default() };
-        let world = World { bound, lag: seconds(lag), ..unmarked() };
+        let world = World { bound, lag: seconds(lag), ..unmarked() }.known();
         let waits = match world.found().await {
             Found::Interrupted(Interrupted::TooEarly(left)) => Some(left.as_secs()),
             _ => None,
@@ -93,7 +129,8 @@ async fn the_result_of_an_interrupted_create_is_as_old_as_the_create_within_what
     for (created, expected) in
         [(sent - 301, false), (sent - 300, true), (sent, true), (sent + 360, true), (sent + 361, false)]
     {
-        let world = World { bound: Bound { intent: intent(sent, &[]), ..Bound::default() }, ..unmarked() };
+        let world =
+            World { bound: Bound { intent: intent(sent, &[]), ..Bound::default() }, ..unmarked() }.known();
         let mut result = seen("1", "a", None);
         result.about.created = Some(created);
         world.fake.put(result);
@@ -106,7 +143,7 @@ async fn the_result_of_an_interrupted_create_is_as_old_as_the_create_within_what
 async fn an_upsert_that_was_announced_is_searched_for_before_it_is_deleted() {
     boot().await;
     let bound = Bound { intent: intent(NOW - 61, &[]), ..Bound::default() };
-    let world = World { bound, deleting: true, ..upsert() };
+    let world = World { bound, deleting: true, ..upsert() }.known();
     world.fake.put(seen("/a", "a", None));
     assert!(
         matches!(world.found().await, Found::Interrupted(Interrupted::Since { hits, .. }) if hits == ["/a"])
@@ -118,7 +155,7 @@ async fn creates_that_were_interrupted_together_share_a_list_that_began_late_eno
     boot().await;
     let real = clock::now().as_second();
     let interrupted = |sent| Bound { intent: intent(sent, &[]), ..Bound::default() };
-    let mut world = World { now: real, bound: interrupted(real - 700), ..unmarked() };
+    let mut world = World { now: real, bound: interrupted(real - 700), ..unmarked() }.known();
     for _ in 0..2 {
         assert!(matches!(world.found().await, Found::Interrupted(Interrupted::Since { .. })));
     }
@@ -130,8 +167,8 @@ async fn creates_that_were_interrupted_together_share_a_list_that_began_late_eno
     assert_eq!(world.fake.calls(), ["LIST "]);
     world.stale = seconds(3_600);
     // This create is old enough by now. The LIST above began before it was.
-    (world.now, world.bound) = (real + 4, interrupted(real - 57));
     world.wait(3).await;
+    let world = World { now: real + 4, bound: interrupted(real - 57), ..world }.known();
     assert!(matches!(world.found().await, Found::Interrupted(Interrupted::Since { .. })));
     assert_eq!(world.fake.calls(), ["LIST "]);
 }
@@ -165,7 +202,7 @@ async fn without_a_creation_time_only_what_is_there_soon_after_the_create_is_its
     ];
     for (case, world, about, ago, lag, expected) in cases {
         let bound = Bound { intent: intent(NOW - ago, &[]), ..Bound::default() };
-        let world = World { bound, lag: seconds(lag), ..world };
+        let world = World { bound, lag: seconds(lag), ..world }.known();
         world.fake.put(Seen { about, ..seen("1", "a", None) });
         let Found::Interrupted(Interrupted::Since { in_time, hits, .. }) = world.found().await else {
             panic!()

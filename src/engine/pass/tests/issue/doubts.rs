@@ -58,6 +58,30 @@ async fn a_former_secret_that_no_read_shows_yet_is_not_forgotten() {
     assert_eq!((there(&world), retired(&world)), (vec!["id-2".to_owned()], vec![]));
 }
 
+/// The clock was set back after it was replaced: that is recorded for a time in the future.
+#[tokio::test(start_paused = true)]
+async fn a_former_secret_that_is_gone_is_forgotten_though_the_clock_was_set_back() {
+    let world = world_of(
+        Fake::with(|fake| {
+            fake.traits.issues = Issues::Secret;
+            fake.traits.read_lag = seconds(60);
+        }),
+        |settings| settings.resync = Some(Duration::ZERO),
+    );
+    apply(&world, json!({}));
+    world.settle().await;
+    apply(&world, json!({"renewal": "now", "overlap": 0}));
+    world.reconcile().await;
+    let future = Timestamp::from_second(clock::now().as_second() + 86_400).unwrap().to_string();
+    world.api.edit("it", |it| it["status"]["retired"][0]["since"] = json!(future));
+    world.fake.take("id-1");
+    world.settle().await;
+    assert_eq!(retired(&world), ["id-1"], "reads may lag behind");
+    tokio::time::advance(seconds(60)).await;
+    world.settle().await;
+    assert_eq!(retired(&world), NOTHING);
+}
+
 /// The LIST showed the secret whose value was lost, and the read after it does not: both may be right.
 #[tokio::test(start_paused = true)]
 async fn a_lost_secret_that_one_read_does_not_show_is_deleted_after_all() {
