@@ -16,8 +16,11 @@ pub struct Directory {
     client: Client,
     ids: Mutex<HashMap<PrincipalName, (Instant, Option<String>)>>,
     /// The ids of principals that the operator signs in as, by client id, or why a search failed, and when it ended.
-    own: tokio::sync::Mutex<HashMap<String, (Result<Option<String>>, Instant)>>,
+    own: tokio::sync::Mutex<HashMap<String, (Found, Instant)>>,
 }
+
+/// The id of a name, or `None` if the account has no principal of that name.
+type Found = Result<Option<String>>;
 
 /// How long the id of a name may be used again.
 const PRINCIPAL_TTL: Duration = Duration::from_secs(60);

@@ -187,7 +187,8 @@ async fn a_guard_that_reads_another_kind_waits_until_reads_show_its_objects() {
 /// What is recorded is in the future then. Another process has recorded it.
 #[tokio::test(start_paused = true)]
 async fn a_clock_that_was_set_back_does_not_lengthen_the_wait_of_a_guard() {
-    let cases: [(&str, fn(&mut Value, &str)); 2] = [
+    type Record = fn(&mut Value, &str);
+    let cases: [(&str, Record); 2] = [
         ("created for", |status, at| status["external"]["createdAt"] = json!(at)),
         ("changed for", |status, at| {
             status["operation"] = json!({"paths": ["value"], "generation": 1, "since": at});
