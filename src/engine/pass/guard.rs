@@ -259,7 +259,7 @@ impl Work<'_> {
 
     /// Whether reads may not show yet what an object has created.
     fn was_just_created(&self, uid: &str, external: &External, lag: Duration) -> bool {
-        external.created_at.is_some_and(|at| {
+        external.created_at.as_ref().is_some_and(|at| {
             let age = self.engine.memory.objects.of(uid, |m| {
                 let recorded = m.sightings.age_of(&external.id, at.0, clock::now()).whole;
                 m.created_for(recorded)
