@@ -37,7 +37,7 @@ const MOMENT: Duration = Duration::from_secs(2);
 const LONGEST: Duration = Duration::from_secs(30);
 
 /// A snapshot that no caller has used for this long is dropped: its parent may be gone from the account. Looked for as often.
-const KEPT: Duration = Duration::from_secs(3600);
+const KEPT: Duration = Duration::from_secs(7200);
 
 /// A snapshot, and the turn to read the account for it.
 #[derive(Default)]

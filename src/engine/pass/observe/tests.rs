@@ -13,7 +13,7 @@ use tokio::time::advance;
 use super::*;
 use crate::engine::crd::{AdoptionPolicy, External};
 use crate::engine::kind::{Lifecycle, Ownership};
-use crate::engine::memory::{Claim, Claims, Rank, Remembered};
+use crate::engine::memory::{Announced, Claim, Claims, Rank, Remembered};
 use crate::engine::pass::fake::{Fake, reader, seen};
 use crate::engine::pass::reading::Interrupted;
 
@@ -116,6 +116,16 @@ fn intent(sent: i64, before: &[&str]) -> Option<Intent> {
 }
 
 impl World {
+    /// This process has known of the interrupted create since it was sent.
+    fn known(self) -> World {
+        if let Some(intent) = self.bound.intent.clone() {
+            let ago = seconds((self.now - intent.time.0.as_second()).unsigned_abs());
+            let known = Announced { intent, since: Instant::now() - ago, age: Duration::ZERO };
+            self.remembered.of("uid", |memory| memory.interrupted = Some(known));
+        }
+        self
+    }
+
     async fn look(&self, freshness: Freshness) -> Result<Reading> {
         let (who, rank, reader) = (who("it"), Rank { created: 5, uid: "uid".into() }, reader());
         let observer = Observer {
@@ -244,7 +254,7 @@ async fn a_failed_read_is_a_failure_and_no_absence() {
     let bound = [bound("1"), Bound { intent: intent(NOW - 61, &[]), ..Bound::default() }, Bound::default()];
     for bound in bound {
         for freshness in [Freshness::Routine, Freshness::BeforeWrite] {
-            let world = World { bound: bound.clone(), ..unmarked() };
+            let world = World { bound: bound.clone(), ..unmarked() }.known();
             *world.fake.fails.lock().unwrap() = Some(Error::retry("down"));
             assert_eq!(world.look(freshness).await, Err(Error::retry("down")), "{bound:?}");
             let absent = world.remembered.of("uid", |memory| memory.absent_since);

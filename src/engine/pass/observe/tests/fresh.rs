@@ -270,7 +270,7 @@ async fn what_was_read_under_a_parent_is_forgotten_hours_after_its_last_use() {
     }
     assert_eq!(world.fake.calls(), ["LIST gone", "LIST used"]);
     for _ in 0..5 {
-        world.wait(1_800).await;
+        world.wait(3_600).await;
         assert_eq!(read("used").await, Ok(vec![]));
     }
     assert_eq!(world.fake.calls(), [""; 0]);

@@ -3,19 +3,6 @@
 use super::*;
 use crate::clock;
 use crate::engine::kind::About;
-use crate::engine::memory::Announced;
-
-impl World {
-    /// This process has known of the interrupted create since it was sent.
-    fn known(self) -> World {
-        if let Some(intent) = self.bound.intent.clone() {
-            let ago = seconds((self.now - intent.time.0.as_second()).unsigned_abs());
-            let known = Announced { intent, since: Instant::now() - ago, age: Duration::ZERO };
-            self.remembered.of("uid", |memory| memory.interrupted = Some(known));
-        }
-        self
-    }
-}
 
 /// Covers LC-01, LC-03. Its record may look old because the clock was set forwards while no process ran, or because the machine was
 /// suspended: then a LIST is known that was read before.
