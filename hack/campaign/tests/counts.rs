@@ -552,8 +552,9 @@ fn ten_times(kind: &str) {
     println!("{kind}: calls and reconciles: {few:?} for 60 objects, {many:?} for 600");
     for ((step, few), many) in ["create", "start", "delete"].into_iter().zip(few).zip(many) {
         for (few, many) in few.into_iter().zip(many) {
-            // Reconciles that wait for their turn come again: more of them where more wait.
-            assert!(few > 0 && many <= 13 * few, "{kind} {step}: {few} steps for 60 objects, {many} for 600");
+            // Reconciles that wait for their turn come again, and a few need none: all are deleted before the first reading ends. What
+            // grows with the square takes a hundred times the steps.
+            assert!(few > 0 && many <= 15 * few, "{kind} {step}: {few} steps for 60 objects, {many} for 600");
         }
     }
 }
