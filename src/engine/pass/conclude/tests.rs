@@ -337,11 +337,11 @@ fn conflicts_are_shown_once_they_last() {
         let status = after(start, &conflict, &Circumstances { attempts, ..pass(generation) }).status;
         status.condition(ConditionType::Synced).map(|c| format!("{} {}", c.status, c.reason)).unwrap()
     };
-    assert_eq!(synced(ready(1), 2, 1), "True InSync");
-    assert_eq!(synced(ready(1), 3, 1), "False Retrying");
-    assert_eq!(synced(ready(1), 2, 2), "True InSync", "an edited object too");
-    assert_eq!(synced(ready(1), 3, 2), "False Retrying");
-    assert_eq!(synced(AnyStatus::default(), 3, 1), "Unknown Progressing", "it has begun, no more");
+    assert_eq!(synced(ready(1), 7, 1), "True InSync");
+    assert_eq!(synced(ready(1), 8, 1), "False Retrying");
+    assert_eq!(synced(ready(1), 7, 2), "True InSync", "an edited object too");
+    assert_eq!(synced(ready(1), 8, 2), "False Retrying");
+    assert_eq!(synced(AnyStatus::default(), 8, 1), "Unknown Progressing", "it has begun, no more");
 }
 
 #[test]

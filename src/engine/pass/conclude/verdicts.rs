@@ -8,6 +8,10 @@ use crate::engine::pass::outcome::{Circumstances, Outcome};
 /// This many failures in a row are no blip.
 const LASTING: u32 = 3;
 
+/// This many reconciles in a row that were overtaken are more than a busy moment. The objects of a DatabricksAuth are overtaken by its
+/// first reconcile after a start, and there may be ten thousand of them: to write that down, and take it back, would be two writes each.
+const OVERTAKEN: u32 = 8;
+
 /// The same text for all, as the wait changes from try to try.
 pub const LIMITED: &str = "the account's rate limit delays calls";
 
@@ -94,7 +98,7 @@ fn failed(status: &AnyStatus, error: &Error, given: &Circumstances) -> Option<Ve
     let blocked = |reason| blocked(status, reason, &with_way_out(error.to_string()), given);
     match error {
         Error::Fenced | Error::Later(_) => None,
-        Error::Conflict(_) if given.attempts < LASTING && !status.conditions.is_empty() => None,
+        Error::Conflict(_) if given.attempts < OVERTAKEN && !status.conditions.is_empty() => None,
         Error::Conflict(_) if status.conditions.is_empty() => Some(begun()),
         Error::Conflict(message) => transient(status, Reason::Retrying, message, given),
         Error::Rejected { reason: Reason::OperatorNotPermitted, .. } if given.deleting => {
