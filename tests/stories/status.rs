@@ -238,6 +238,37 @@ async fn comparing_fifty_ready_objects_writes_nothing() {
     story.end().await;
 }
 
+/// Covers ST-07. After a restart, the sign-in of the DatabricksAuth takes seconds. What is Ready keeps its status meanwhile.
+#[tokio::test]
+async fn a_slow_sign_in_after_a_start_writes_nothing() {
+    let mut story = Story::start("slow-sign-in").await;
+    story.apply(&list(&story, "office")).await;
+    story.wait_ready(KIND, "office").await;
+    story.pass(KIND, "office").await;
+    story.operator.take().unwrap().kill().unwrap();
+    let before = story.get(KIND, "office").await;
+    let sign_in = story.account.fault(hold("POST", "/oidc/*"));
+    story.start_operator(&[("backoff-min", "300ms"), ("backoff-max", "30s")]).await;
+    let held = story.account.held(sign_in).await;
+    eventually("the list has waited four times", SOON, async || {
+        let waited =
+            story.operator.as_ref().unwrap().text().matches("account was not reconciled yet").count();
+        if waited >= 4 { Ok(()) } else { Err(waited.to_string()) }
+    })
+    .await
+    .unwrap();
+    story.account.clear_journal();
+    story.account.release(held.n);
+    eventually("the list is compared", SOON, async || {
+        let found = story.account.calls("GET", LISTS);
+        if found > 2 { Ok(()) } else { Err(found.to_string()) }
+    })
+    .await
+    .unwrap();
+    assert_eq!(story.get(KIND, "office").await, before);
+    story.end().await;
+}
+
 /// Covers ST-08. Two failures one after the other: reason and message are the second one's, the time is that of the first.
 #[tokio::test]
 async fn the_time_of_a_condition_is_that_of_its_last_change_of_status() {
