@@ -28,9 +28,9 @@ mod resource;
 pub const BINARY: &str = env!("CARGO_BIN_EXE_databricks-operator");
 /// How long a story waits for what should take a moment. Long, because machines are slow at times.
 pub const SOON: Duration = Duration::from_secs(60);
-/// Within this time shows what something wakes at once. A moment, on a quiet machine; without a wake-up nothing would happen
-/// before the next slow re-check, minutes later.
-pub const WOKEN: Duration = Duration::from_secs(10);
+/// Within this time shows what something wakes at once. A moment, on a quiet machine, and some seconds on a busy one; without a wake-up
+/// nothing would happen before the next slow re-check, minutes later.
+pub const WOKEN: Duration = Duration::from_secs(30);
 /// Reads of IP access lists are this late in every story that does not say otherwise; [`Story::let_reads_catch_up`] waits for
 /// them. [`world::fast`] has room for them in `--read-lag`.
 const IP_LIST_LAG_MS: u64 = 50;
