@@ -145,7 +145,8 @@ pub(crate) fn fill_user(user: &mut Map<String, Value>) {
     user.insert("userName".into(), json!(name));
 }
 
-/// Refuses a name, or an application id, that another principal has. Documented: a deactivated one counts.
+/// Refuses a name, or an application id, that another principal has. Documented: a deactivated one counts. Assumed: the group of one
+/// workspace does not, though the account shows it.
 pub(super) fn refuse_twin(
     world: &World,
     kind: &Principals,
@@ -153,8 +154,10 @@ pub(super) fn refuse_twin(
     own_id: &str,
 ) -> Result<(), Reply> {
     let Some(name) = object.get(kind.unique).and_then(Value::as_str) else { return Ok(()) };
-    let same =
-        |other: &Value| other[kind.unique].as_str().is_some_and(|other| other.eq_ignore_ascii_case(name));
+    let same = |other: &Value| {
+        other["meta"]["resourceType"] != "WorkspaceGroup"
+            && other[kind.unique].as_str().is_some_and(|other| other.eq_ignore_ascii_case(name))
+    };
     let others = world.store.list(kind.collection).into_iter();
     if others.filter(|(id, _)| *id != own_id).any(|(_, other)| same(other)) {
         return Err(Reply::scim_error(409, Some("uniqueness"), (kind.twin)(name)));
