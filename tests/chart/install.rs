@@ -163,6 +163,7 @@ fn a_corrected_migration_and_that_of_another_version_are_other_jobs() {
         job(&later, ""),
         job(&chart, ",storageMigration.image=kubectl:2"),
         job(&chart, ",securityContext.runAsUser=1000"),
+        job(&chart, ",imagePullSecrets[0].name=pull"),
     ];
     assert_eq!(BTreeSet::from(names.clone()).len(), names.len(), "{names:?}");
     assert_eq!(job(&chart, ",commonLabels.team=data"), names[0], "its pod is the same");
@@ -368,6 +369,9 @@ fn the_notes_tell_the_next_steps_and_the_risks() {
     assert!(namespaces.contains("watches team-a, team-b and has no rights elsewhere"), "{namespaces}");
     assert!(namespaces.contains("kubectl -n team-a get databricksauth databricks"), "{namespaces}");
     assert!(namespaces.contains("cannot be part of the first installation"), "{namespaces}");
+    let watched = "scope.mode=namespaces,scope.watchNamespaces={team-a},installation=prod,crds.enabled=false";
+    let watched = notes(&["--set", watched]);
+    assert!(watched.contains("kubectl -n team-a create secret generic"), "{watched}");
 }
 
 /// Covers H-32: rendered twice, a chart is the same; nothing in it depends on the cluster, the time or chance.
@@ -448,4 +452,14 @@ fn the_chart_can_be_packaged() {
     let from_package = run(&["template", "dbx", package.to_str().unwrap(), "--namespace", "ops"]).unwrap();
     assert_eq!(from_package, with_crds(&[]).unwrap());
     assert!(package.metadata().unwrap().len() < 500_000, "a release is stored in one Secret");
+
+    // A version that names its commit is longer than a label may be.
+    let long = format!("{version}+{}", "0123456789".repeat(4));
+    let to = folder.path().to_str().unwrap();
+    run(&["package", chart.to_str().unwrap(), "--version", &long, "--destination", to]).unwrap();
+    let package = folder.path().join(format!("databricks-operator-{long}.tgz"));
+    let args = ["template", "dbx", package.to_str().unwrap(), "--set", "crds.enabled=false"];
+    let rendered = objects(&run(&args).unwrap());
+    let label = one(&rendered, "Deployment")["metadata"]["labels"]["helm.sh/chart"].as_str().unwrap();
+    assert!(label.len() <= 63 && label.starts_with("databricks-operator-"), "{label}");
 }

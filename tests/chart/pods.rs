@@ -234,6 +234,18 @@ fn pods_are_placed_as_the_values_say() {
     assert_eq!(pod["tolerations"], json!([{"operator": "Exists"}]));
     assert_eq!(pod["affinity"], json!({"nodeAffinity": {}}));
     assert_eq!(pod["priorityClassName"], "high");
+
+    // All pods are in one cluster, with one registry: a Job that lacks a Secret or a toleration would never start.
+    let jobs = ci_files()["jobs"].to_str().unwrap().to_owned();
+    let global = r#"{"imagePullSecrets":[{"name":"pull"}],"nodeSelector":{"a":"b"},"tolerations":[{"operator":"Exists"}]}"#;
+    let objects = render(&["--values", &jobs, "--set-json", &format!("global={global}")]);
+    let all = pods(&objects);
+    assert_eq!(all.len(), 3);
+    for pod in all {
+        assert_eq!(pod["imagePullSecrets"], json!([{"name": "pull"}]), "{pod}");
+        assert_eq!(pod["nodeSelector"], json!({"a": "b"}), "{pod}");
+        assert_eq!(pod["tolerations"], json!([{"operator": "Exists"}]), "{pod}");
+    }
 }
 
 /// Covers H-22: what the chart does not know of can be added, with templates in it.

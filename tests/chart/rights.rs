@@ -339,6 +339,69 @@ fn every_namespaced_object_says_its_namespace() {
     }
 }
 
+/// The fields for names, anywhere in an object, whose value is no text.
+fn names_without_text(value: &Value, found: &mut Vec<String>) {
+    const NAMES: [&str; 6] = [
+        "name",
+        "namespace",
+        "serviceAccountName",
+        "secretName",
+        "app.kubernetes.io/name",
+        "app.kubernetes.io/instance",
+    ];
+    match value {
+        Value::Object(fields) => {
+            for (key, field) in fields {
+                if NAMES.contains(&key.as_str()) && !field.is_string() {
+                    found.push(format!("{key}: {field}"));
+                }
+                names_without_text(field, found);
+            }
+        }
+        Value::Array(items) => items.iter().for_each(|item| names_without_text(item, found)),
+        _ => {}
+    }
+}
+
+/// Covers H-32: a name of digits, as a namespace may have, is text in every object. As a number, the API server would refuse it.
+#[test]
+fn names_that_look_like_numbers_are_text() {
+    let values = json!({
+        "crds": {"enabled": false}, "nameOverride": "12", "fullnameOverride": "dbx", "installation": "prod",
+        "scope": {"mode": "namespaces", "watchNamespaces": ["34", "56"]}, "serviceAccount": {"name": "78"},
+        "operator": {"leaseNamespace": "90"}, "replicaCount": 2, "caBundle": {"secretName": "11"},
+        "admissionPolicy": {"deletionProtection": true}, "apiPriority": {"enabled": true},
+        "auth": {
+            "create": true, "name": "13", "namespace": "56", "secretName": "14", "clientId": "15",
+            "accountId": "0a1b2c3d-4e5f-4a6b-8c7d-9e0f1a2b3c4d",
+        },
+        "metrics": {
+            "tls": {"secretName": "16"},
+            "serviceMonitor": {
+                "enabled": true, "renderMode": "alwaysRender", "namespace": "17",
+                "tlsConfig": {"insecureSkipVerify": true},
+            },
+            "prometheusRule": {"enabled": true, "renderMode": "alwaysRender", "namespace": "17"},
+            "dashboard": {"enabled": true, "namespace": "17"},
+        },
+        "helmTest": {
+            "enabled": true, "image": "kubectl:1", "authName": "13", "workspaceId": "18", "workspaceName": "w",
+        },
+    });
+    let file = tempfile::NamedTempFile::new().unwrap();
+    std::fs::write(file.path(), values.to_string()).unwrap();
+    let chart = chart();
+    let args = ["template", "19", chart.to_str().unwrap(), "--namespace", "34", "--values"];
+    let rendered = crate::helm::run(&[&args[..], &[file.path().to_str().unwrap()]].concat()).unwrap();
+    let objects = crate::helm::objects(&rendered);
+    assert!(objects.len() > 15, "{}", objects.len());
+    let mut found = vec![];
+    objects.iter().for_each(|object| names_without_text(object, &mut found));
+    assert!(found.is_empty(), "{found:?}");
+    let monitored = &one(&objects, "ServiceMonitor")["spec"]["namespaceSelector"];
+    assert_eq!(monitored, &json!({"matchNames": ["34"]}));
+}
+
 /// Covers H-34: two releases have no object in common, in one namespace or in two, CRDs apart, which one of them has.
 #[test]
 fn two_releases_have_no_object_in_common() {

@@ -244,6 +244,10 @@ fn what_is_null_or_empty_is_as_if_left_out() {
 /// section counts.
 #[test]
 fn what_is_taken_out_of_a_mapping_of_kubernetes_stays_out() {
+    let no_times =
+        r#"{"livenessProbe": {"periodSeconds": null, "timeoutSeconds": null, "failureThreshold": null}}"#;
+    let bare = objects(&with_json(text, no_times).unwrap());
+    assert_eq!(container(&bare)["livenessProbe"], json!({"httpGet": {"path": "/healthz", "port": "health"}}));
     let objects = objects(
         &with_json(text, r#"{"resources": {"limits": null}, "operator": null, "replicaCount": 2}"#).unwrap(),
     );

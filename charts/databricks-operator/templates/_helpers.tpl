@@ -39,13 +39,14 @@ out. Helm deletes what is null, with all defaults in it. Every template begins w
 {{ include "databricks-operator.fullname" . }}.{{ .Release.Namespace }}
 {{- end }}
 
+{{- /* Names go through toYaml: it quotes those that YAML would read as a number or a truth value, such as 007 and no. */ -}}
 {{- define "databricks-operator.selectorLabels" -}}
-app.kubernetes.io/name: {{ include "databricks-operator.name" . }}
-app.kubernetes.io/instance: {{ .Release.Name }}
+app.kubernetes.io/name: {{ include "databricks-operator.name" . | toYaml }}
+app.kubernetes.io/instance: {{ .Release.Name | toYaml }}
 {{- end }}
 
 {{- define "databricks-operator.labels" -}}
-{{- $own := dict "helm.sh/chart" (printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_") -}}
+{{- $own := dict "helm.sh/chart" (printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" | trunc 63 | trimSuffix "-") -}}
 {{- $_ := set $own "app.kubernetes.io/version" .Chart.AppVersion -}}
 {{- $_ := set $own "app.kubernetes.io/managed-by" .Release.Service -}}
 {{- $_ := merge $own (include "databricks-operator.selectorLabels" . | fromYaml) -}}
@@ -58,8 +59,8 @@ app.kubernetes.io/instance: {{ .Release.Name }}
 
 {{- define "databricks-operator.subject" -}}
 - kind: ServiceAccount
-  name: {{ include "databricks-operator.serviceAccountName" . }}
-  namespace: {{ .Release.Namespace }}
+  name: {{ include "databricks-operator.serviceAccountName" . | toYaml }}
+  namespace: {{ .Release.Namespace | toYaml }}
 {{- end }}
 
 {{- define "databricks-operator.leaseName" -}}
@@ -75,14 +76,20 @@ app.kubernetes.io/instance: {{ .Release.Name }}
 {{- if $image.digest }}@{{ $image.digest }}{{ else }}:{{ $image.tag | default .Chart.AppVersion }}{{ end }}
 {{- end }}
 
-{{- /* The value of the list's second element if it says something, else that of `global`; templates in it are filled in. */ -}}
-{{- define "databricks-operator.podField" -}}
+{{- /* The fields of a pod that the list's second element names, each from the values, or from `global` where these say nothing;
+templates in them are filled in. */ -}}
+{{- define "databricks-operator.podFields" -}}
 {{- $root := index . 0 -}}
-{{- $field := index . 1 -}}
-{{- $value := get $root.Values $field | default (get $root.Values.global $field) -}}
-{{- if $value -}}
-{{ $field }}: {{- include "databricks-operator.tpl" (list $root $value) | nindent 2 }}
-{{- end -}}
+{{- range $field := index . 1 }}
+{{- with get $root.Values $field | default (get $root.Values.global $field) }}
+{{ $field }}: {{- include "databricks-operator.tpl" (list $root .) | nindent 2 }}
+{{- end }}
+{{- end }}
+{{- end }}
+
+{{- /* What each pod needs to start in this cluster: the Secrets of the registry, and nodes that it may run on. */ -}}
+{{- define "databricks-operator.start" -}}
+{{ include "databricks-operator.podFields" (list . (list "imagePullSecrets" "nodeSelector" "tolerations")) | trim }}
 {{- end }}
 
 {{- /* The value as YAML, templates in it filled in. */ -}}
