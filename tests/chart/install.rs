@@ -436,6 +436,27 @@ fn the_linter_passes_every_combination() {
     });
 }
 
+/// Covers H-01: the schema is closed, and an umbrella chart can still use the usual condition for this one.
+#[test]
+fn an_umbrella_chart_includes_it_on_a_condition() {
+    let folder = tempfile::tempdir().unwrap();
+    let charts = folder.path().join("charts");
+    std::fs::create_dir(&charts).unwrap();
+    run(&["package", chart().to_str().unwrap(), "--destination", charts.to_str().unwrap()]).unwrap();
+    let umbrella = json!({"apiVersion": "v2", "name": "platform", "version": "1.0.0", "dependencies": [{
+        "name": "databricks-operator", "version": env!("CARGO_PKG_VERSION"),
+        "condition": "databricks-operator.enabled",
+    }]});
+    std::fs::write(folder.path().join("Chart.yaml"), umbrella.to_string()).unwrap();
+    let rendered = |enabled: bool| {
+        let set = format!("databricks-operator.enabled={enabled},databricks-operator.crds.enabled=false");
+        run(&["template", "platform", folder.path().to_str().unwrap(), "--set", &set]).unwrap()
+    };
+    let included = objects(&rendered(true));
+    assert_eq!(one(&included, "Deployment")["metadata"]["name"], "platform-databricks-operator");
+    assert!(!rendered(false).contains("kind:"));
+}
+
 /// Covers H-33: one version for chart, operator and image, and a package with all that an installation reads.
 #[test]
 fn the_chart_can_be_packaged() {

@@ -38,6 +38,7 @@ fn contradictions_are_refused_by_name() {
         ("helmTest.enabled=true", &["helmTest.enabled needs an operator that watches all objects"]),
     ]);
     refused_together(&[
+        ("enabled=false", &["enabled is false: only an umbrella chart"]),
         ("scope.watchNamespaces={a}", &["scope.watchNamespaces is for scope.mode namespaces"]),
         (
             "operator.leaderElect=false,replicaCount=2",
