@@ -222,6 +222,10 @@ fn the_documents_show_manifests_that_fit() {
             }
         }
     }
+    // A chart from Git has one version for many commits, and the other documents know the release by this name.
+    for line in ["releaseName: databricks-operator", "reconcileStrategy: Revision"] {
+        assert!(flux.contains(&format!(" {line}\n")), "flux.md has no {line}");
+    }
     for (action, _, _) in ACTIONS {
         assert!(argo_cd.contains(&format!("| `{action}` |")), "{action} is not told of");
     }

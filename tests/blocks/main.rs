@@ -98,7 +98,13 @@ async fn live(way: &str) {
                     place.follow(&looks(&runbook)).await;
                 }
             }
-            "docs/upgrade.md" => assert_eq!(place.state().await, before, "an upgrade changed something"),
+            "docs/upgrade.md" => {
+                assert_eq!(place.state().await, before, "an upgrade changed something");
+                let image = "--output=jsonpath={.spec.template.spec.containers[0].image}";
+                let name = "databricks-operator";
+                let image = place.kubectl(&["get", "deployment", name, "--namespace", name, image], "").await;
+                assert!(image.ends_with(":0.1.0-2"), "{image}: with the tag of before, no pod is replaced");
+            }
             _ => {}
         }
     }
