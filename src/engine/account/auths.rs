@@ -240,7 +240,11 @@ fn not_found(home: &str, name: &str, deleting: bool) -> Error {
 fn unusable(namespace: &str, name: &str, error: Error, deleting: bool) -> Error {
     let message = format!("{AUTH_KIND} {namespace}/{name} is not usable: {error}");
     match error {
-        Error::Transient { reason, after, .. } if !deleting => Error::Transient { reason, message, after },
+        // A deletion that waits for credentials is blocked if that lasts, whatever the account or the network say.
+        Error::Transient { after, .. } if deleting => {
+            Error::Transient { reason: Reason::CredentialsUnavailable, message, after }
+        }
+        Error::Transient { reason, after, .. } => Error::Transient { reason, message, after },
         Error::Rejected { reason: reason @ Reason::AddressBlocked, .. } if !deleting => {
             Error::Transient { reason, message, after: None }
         }

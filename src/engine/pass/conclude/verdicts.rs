@@ -101,11 +101,20 @@ fn failed(status: &AnyStatus, error: &Error, given: &Circumstances) -> Option<Ve
         Error::Conflict(_) if given.attempts < OVERTAKEN && !status.conditions.is_empty() => None,
         Error::Conflict(_) if status.conditions.is_empty() => Some(begun()),
         Error::Conflict(message) => transient(status, Reason::Retrying, message, given),
-        Error::Rejected { reason: Reason::OperatorNotPermitted, .. } if given.deleting => {
-            Some(blocked(Reason::OperatorNotPermitted))
+        // `Retain` is no way out: the release is a write that the cluster may refuse too.
+        Error::Rejected { reason: reason @ Reason::OperatorNotPermitted, message, .. } if given.deleting => {
+            Some(self::blocked(status, *reason, message, given))
         }
         Error::Terminal { .. } | Error::Rejected { .. } if given.deleting => {
             Some(blocked(Reason::ApiRefused))
+        }
+        // One failed sign-in is no obstacle yet, and one that is shown as an obstacle remains it.
+        Error::Transient { reason: Reason::CredentialsUnavailable, .. }
+            if given.deleting
+                && given.attempts < LASTING
+                && !status.is_true(ConditionType::DeletionBlocked) =>
+        {
+            None
         }
         Error::Waiting { reason, .. } | Error::Transient { reason, .. }
             if given.deleting && about_credentials(*reason) =>

@@ -62,6 +62,21 @@ async fn credentials_that_fail_are_named_and_a_moment_of_it_is_no_news() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_deletion_is_not_blocked_by_one_failed_sign_in() {
+    let world = World::ready(json!({})).await;
+    world.engine.auths.store(&auth(), &auth_spec(Value::Null), Err(Error::retry("no answer")));
+    world.api.delete("it");
+    world.reconcile().await;
+    assert_eq!(world.condition("Ready"), "True Available");
+    assert_eq!(world.condition("DeletionBlocked"), "");
+    assert_eq!(world.api.events(), NOTHING);
+    world.settle().await;
+    assert_eq!(world.condition("DeletionBlocked"), "True CredentialsUnavailable");
+    assert!(world.message("DeletionBlocked").contains("DatabricksAuth ns/account"), "{}", world.status());
+    assert_eq!(world.api.events(), ["DeletionBlocked"]);
+}
+
+#[tokio::test(start_paused = true)]
 async fn an_object_stays_with_the_account_it_was_created_in() {
     let world = World::ready(json!({})).await;
     let session = Arc::new(Session::of(client("another")));
