@@ -1,6 +1,7 @@
 //! What is refused before anything is sent, and what a person has to decide.
 
 use super::*;
+use crate::engine::crd::EXTERNAL_ID;
 
 #[tokio::test(start_paused = true)]
 async fn what_cannot_be_read_is_for_a_person() {
@@ -20,6 +21,19 @@ async fn what_cannot_be_read_is_for_a_person() {
     assert_eq!(world.status(), before, "an unreadable status may hold an id: it is not overwritten");
     assert_eq!(world.api.events(), ["Stalled"]);
     assert_eq!(world.fake.calls(), NOTHING);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_annotation_that_is_no_id_causes_no_call_and_is_named() {
+    for id in ["", " 1", "nonsense"] {
+        let world = world();
+        let annotations = json!({EXTERNAL_ID: id});
+        world.apply(json!({})).api.edit("it", |it| it["metadata"]["annotations"] = annotations);
+        world.reconcile().await;
+        assert_eq!(world.condition("Stalled"), "True InvalidSpec", "{id:?}");
+        assert!(world.message("Stalled").contains(EXTERNAL_ID), "{}", world.message("Stalled"));
+        assert_eq!(world.fake.calls(), NOTHING, "{id:?}");
+    }
 }
 
 #[tokio::test(start_paused = true)]
