@@ -17,7 +17,13 @@ async fn what_cannot_be_read_is_for_a_person() {
     let world = World::ready(json!({})).await;
     world.api.edit("it", |it| it["status"]["external"] = json!(7));
     let before = world.status();
+    let (log, _kept) = Log::keep();
     world.reconcile().await;
+    let said = log.lines();
+    assert!(
+        said.iter().any(|line| line.contains("InvalidSpec: status cannot be read")),
+        "the event: {said:?}"
+    );
     assert_eq!(world.status(), before, "an unreadable status may hold an id: it is not overwritten");
     assert_eq!(world.api.events(), ["Stalled"]);
     assert_eq!(world.fake.calls(), NOTHING);
