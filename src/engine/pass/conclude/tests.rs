@@ -192,7 +192,6 @@ fn a_deletion_that_has_to_wait_says_that_it_is_blocked() {
     }
 }
 
-/// Covers DL-03.
 #[test]
 fn a_sign_in_that_fails_blocks_a_deletion_only_if_that_lasts() {
     let reason = Reason::CredentialsUnavailable;

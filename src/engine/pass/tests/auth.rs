@@ -34,6 +34,14 @@ impl World {
     }
 }
 
+/// The runbook of the alert on a DatabricksAuth that does not work explains this reason.
+fn assert_explained(reason: &str) {
+    let page = include_str!("../../../../docs/runbooks/DatabricksOperatorCredentialsInvalid.md");
+    let explained =
+        |line: &str| line.starts_with("* `") && line.split(": ").next().unwrap_or_default().contains(reason);
+    assert!(page.lines().any(explained), "the runbook does not explain {reason}");
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_databricks_auth_says_what_its_secret_lacks() {
     type Prepare = fn(&World);
@@ -49,6 +57,7 @@ async fn a_databricks_auth_says_what_its_secret_lacks() {
         prepare(&world);
         let status = world.reconcile_auth().await;
         assert_eq!(condition(&status, "Ready"), format!("False {reason}"), "{case}");
+        assert_explained(reason);
         assert_eq!(
             condition(&status, "ReferencesResolved").split(' ').next(),
             Some("False"),
@@ -82,6 +91,7 @@ async fn a_databricks_auth_that_cannot_work_is_for_a_person() {
         world.api.secret("databricks", json!({"secret": "eA=="}));
         let status = world.reconcile_auth().await;
         assert_eq!(condition(&status, "Stalled"), format!("True {reason}"), "{more}");
+        assert_explained(reason);
     }
 }
 
