@@ -95,7 +95,7 @@ fn compared(status: &AnyStatus) -> Verdict {
 }
 
 fn failed(status: &AnyStatus, error: &Error, given: &Circumstances) -> Option<Vec<Verdict>> {
-    let blocked = |reason| blocked(status, reason, &with_way_out(error.to_string()), given);
+    let held = |reason| blocked(status, reason, &with_way_out(error.to_string()), given);
     match error {
         Error::Fenced | Error::Later(_) => None,
         Error::Conflict(_) if given.attempts < OVERTAKEN && !status.conditions.is_empty() => None,
@@ -103,11 +103,9 @@ fn failed(status: &AnyStatus, error: &Error, given: &Circumstances) -> Option<Ve
         Error::Conflict(message) => transient(status, Reason::Retrying, message, given),
         // `Retain` is no way out: the release is a write that the cluster may refuse too.
         Error::Rejected { reason: reason @ Reason::OperatorNotPermitted, message, .. } if given.deleting => {
-            Some(self::blocked(status, *reason, message, given))
+            Some(blocked(status, *reason, message, given))
         }
-        Error::Terminal { .. } | Error::Rejected { .. } if given.deleting => {
-            Some(blocked(Reason::ApiRefused))
-        }
+        Error::Terminal { .. } | Error::Rejected { .. } if given.deleting => Some(held(Reason::ApiRefused)),
         // One failed sign-in is no obstacle yet, and one that is shown as an obstacle remains it.
         Error::Transient { reason: Reason::CredentialsUnavailable, .. }
             if given.deleting
@@ -119,16 +117,16 @@ fn failed(status: &AnyStatus, error: &Error, given: &Circumstances) -> Option<Ve
         Error::Waiting { reason, .. } | Error::Transient { reason, .. }
             if given.deleting && about_credentials(*reason) =>
         {
-            Some(blocked(Reason::CredentialsUnavailable))
+            Some(held(Reason::CredentialsUnavailable))
         }
         // What is in a workspace may be gone with it, and until then only the workspace can delete it.
         Error::Transient { reason: reason @ Reason::WaitingForWorkspace, .. } if given.deleting => {
-            Some(blocked(*reason))
+            Some(held(*reason))
         }
         Error::Waiting { reason: Reason::DependencyStillInUse, .. } if given.deleting => {
-            Some(blocked(Reason::DependencyStillInUse))
+            Some(held(Reason::DependencyStillInUse))
         }
-        Error::Waiting { .. } if given.deleting => Some(blocked(Reason::ApiRefused)),
+        Error::Waiting { .. } if given.deleting => Some(held(Reason::ApiRefused)),
         Error::Terminal { reason, message } => Some(stalled(status, *reason, message, given)),
         Error::Rejected { reason, message, .. } if given.refusal_is_final => {
             Some(stalled(status, *reason, message, given))
