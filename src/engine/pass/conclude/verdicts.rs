@@ -38,7 +38,12 @@ pub fn verdicts(status: &AnyStatus, outcome: &Outcome, given: &Circumstances) ->
             vec![verdict(Ready, true, given.ready, ""), verdict(Synced, false, *reason, message), refs]
         }
         Outcome::Suspended => {
-            let text = "spec.suspend is true: no calls are sent; the object in the account stays as it is";
+            let text = match given.ready {
+                Reason::Authenticated => {
+                    "spec.suspend is true: no calls are sent with these credentials; the objects that use them wait"
+                }
+                _ => "spec.suspend is true: no calls are sent; the object in the account stays as it is",
+            };
             vec![
                 verdict(Ready, false, Reason::SuspendedBySpec, text),
                 verdict(Synced, false, Reason::SuspendedBySpec, text),
