@@ -63,8 +63,9 @@ impl Bound {
     pub fn place(&self, driver: &dyn Driver) -> Result<Option<(&str, String)>> {
         let Some(id) = self.id() else { return Ok(None) };
         let wrong = |why: &str| {
-            let text = format!("{} {why}: correct it, or remove it", self.written_in());
-            Error::terminal(Reason::InvalidSpec, text)
+            // Without its record, an object could be created once more.
+            let remedy = if self.external.is_some() { "restore it" } else { "correct it, or remove it" };
+            Error::terminal(Reason::InvalidSpec, format!("{} {why}: {remedy}", self.written_in()))
         };
         // A call with such an id would have another meaning, or none. What the operator has recorded comes from the account.
         if self.external.is_none() {
@@ -225,7 +226,11 @@ mod tests {
             (annotated(&long), annotation, "has more than 256 characters, which no id has: correct it"),
             (annotated("nonsense"), annotation, "is no id (\"nonsense\" is not an id of a Fake): correct it"),
             (asked("nonsense"), "spec.externalId", "is no id (\"nonsense\""),
-            (Bound { external: nonsense, ..annotated("1") }, "status.external.id", "is no id (\"nonsense\""),
+            (
+                Bound { external: nonsense, ..annotated("1") },
+                "status.external.id",
+                "is no id (\"nonsense\" is not an id of a Fake): restore it",
+            ),
         ] {
             let Err(Error::Terminal { reason: Reason::InvalidSpec, message }) = bound.place(fake) else {
                 panic!("{bound:?}")
