@@ -268,6 +268,11 @@ impl From<databricks::Error> for Error {
                 );
                 return Error::terminal(Reason::PermissionDenied, message);
             }
+            // A retry would be the same call. It may be the second of several: what the first did is not known here.
+            databricks::Error::Invalid { .. } => {
+                let reason = Reason::InvalidSpec;
+                return Error::Rejected { reason, message, patience: None, about_object: false };
+            }
             // A proxy's page, or a wrong host: it says nothing about the object.
             databricks::Error::NotTheApi { .. } => return Error::retry(message),
             _ => {}

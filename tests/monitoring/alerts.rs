@@ -473,3 +473,28 @@ fn the_text_of_down_fits_whether_an_operator_is_known_or_not() {
     ];
     promtool::test(&stories).unwrap_or_else(|e| panic!("{e}"));
 }
+
+/// The alert begins before the token expires, and continues after that.
+#[test]
+fn the_text_of_an_expiring_token_fits_before_and_after_its_end() {
+    let alerts = alerts();
+    let alert = alerts.iter().find(|alert| alert["alert"] == "DatabricksOperatorTokenExpiring").unwrap();
+    let series = [
+        (targeted("auth_token_expiry_timestamp_seconds"), "3600x70".to_owned()),
+        (targeted(r#"auth_token_refresh_total{result="failure"}"#), "0x40 0+1x30".to_owned()),
+    ];
+    let text = alert["annotations"]["description"].as_str().unwrap();
+    let rest = text.rsplit_once("{{ end }}").unwrap().1;
+    let at = |time: &str, token: &str| {
+        let mut annotations = alert["annotations"].clone();
+        annotations["description"] = json!(format!("ops/dbx has a token {token}{rest}"));
+        let labels = json!({"namespace": "ops", "job": "dbx", "severity": alert["labels"]["severity"]});
+        json!({
+            "eval_time": time, "alertname": alert["alert"],
+            "exp_alerts": [{"exp_labels": labels, "exp_annotations": annotations}],
+        })
+    };
+    let mut story = promtool::story("an expiring token", &series, vec![]);
+    story["alert_rule_test"] = json!([at("54m", "with 6m 0s left"), at("65m", "that has expired")]);
+    promtool::test(&[story]).unwrap_or_else(|e| panic!("{e}"));
+}

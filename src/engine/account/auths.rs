@@ -30,6 +30,8 @@ pub struct Auths {
     /// The namespaces whose DatabricksAuths may sign in as the operator's own Google service account.
     pub(super) google_identity: Vec<String>,
     entries: Mutex<HashMap<ObjectName, Entry>>,
+    /// Those whose spec cannot be read, and why.
+    unreadable: Mutex<HashMap<ObjectName, Error>>,
     /// Sessions whose sign-in failed: the next attempt knows how long the account asked to wait.
     failed: Mutex<HashMap<ObjectName, Arc<Session>>>,
     /// When the last trouble of a DatabricksAuth triggered its reconcile.
@@ -54,6 +56,7 @@ impl Auths {
             settings: Settings { hosts, ..settings },
             google_identity,
             entries: Mutex::default(),
+            unreadable: Mutex::default(),
             failed: Mutex::default(),
             reported: Mutex::default(),
         }
@@ -72,6 +75,14 @@ impl Auths {
         let who = auth.who(namespace);
         let home = who.namespace.as_str();
         let refused = || not_permitted(home, &auth.name, applicant);
+        let unreadable = self.unreadable().get(&who).cloned();
+        if let Some(error) = unreadable {
+            // Its grants are not known either.
+            return Err(match home == namespace {
+                true => unusable(home, &auth.name, error, deleting),
+                false => refused(),
+            });
+        }
         let entry = self.entries().get(&who).cloned();
         let Some(entry) = entry else {
             return Err(match (known, home == namespace) {
@@ -152,6 +163,7 @@ impl Auths {
     /// Forgets a DatabricksAuth that is gone, its token with it.
     pub fn forget(&self, who: &ObjectName) {
         self.entries().remove(who);
+        self.unreadable().remove(who);
         self.failed().remove(who);
         self.reported.lock().expect("no panic while held").remove(who);
         self.secrets.unwatch(who);
@@ -161,6 +173,10 @@ impl Auths {
 
     pub(super) fn entries(&self) -> MutexGuard<'_, HashMap<ObjectName, Entry>> {
         self.entries.lock().expect("no panic while held")
+    }
+
+    pub(super) fn unreadable(&self) -> MutexGuard<'_, HashMap<ObjectName, Error>> {
+        self.unreadable.lock().expect("no panic while held")
     }
 
     pub(super) fn failed(&self) -> MutexGuard<'_, HashMap<ObjectName, Arc<Session>>> {
@@ -240,7 +256,11 @@ fn not_found(home: &str, name: &str, deleting: bool) -> Error {
 fn unusable(namespace: &str, name: &str, error: Error, deleting: bool) -> Error {
     let message = format!("{AUTH_KIND} {namespace}/{name} is not usable: {error}");
     match error {
-        Error::Transient { reason, after, .. } if !deleting => Error::Transient { reason, message, after },
+        // A deletion that waits for credentials is blocked if that lasts, whatever the account or the network say.
+        Error::Transient { after, .. } if deleting => {
+            Error::Transient { reason: Reason::CredentialsUnavailable, message, after }
+        }
+        Error::Transient { reason, after, .. } => Error::Transient { reason, message, after },
         Error::Rejected { reason: reason @ Reason::AddressBlocked, .. } if !deleting => {
             Error::Transient { reason, message, after: None }
         }

@@ -52,6 +52,7 @@ impl Auths {
         // Before anything is read, so that a change in between triggers the next reconcile.
         self.secrets.watch(who, spec.client_secret_ref.as_ref().map(|secret| secret.name.as_str()));
         self.namespaces.follow(who, grants::asks_for_labels(spec));
+        self.unreadable().remove(who);
         self.apply_spec(who, spec);
         if spec.suspend == Some(true) {
             let suspended = Error::waiting(Reason::CredentialsUnavailable, "spec.suspend is true");
@@ -281,6 +282,16 @@ impl Auths {
         entries.insert(who.clone(), Entry { spec: spec.clone(), usable, last_good });
         drop(entries);
         if news {
+            self.triggers.trigger_dependents(who);
+        }
+    }
+
+    /// The spec cannot be read: neither its credentials nor its grants are used any more, not even as they were before. The users of the
+    /// DatabricksAuth are triggered if that is news.
+    pub fn store_unreadable(&self, who: &ObjectName, error: &Error) {
+        let former = self.unreadable().insert(who.clone(), error.clone());
+        self.entries().remove(who);
+        if former.is_none() {
             self.triggers.trigger_dependents(who);
         }
     }

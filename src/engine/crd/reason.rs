@@ -245,10 +245,10 @@ reasons! {
     "The object is being deleted, and another controller has not finished with it.",
     "The controller that set the finalizer must remove it; the message names the finalizer.";
 
-    /// Databricks refuses the deletion.
+    /// Databricks refuses the deletion, or the operator does not send it.
     ApiRefused,
-    "Something in the account still uses the object, or the service principal may not delete it.",
-    "The message has Databricks' response. Remove the cause, or set `deletionPolicy: Retain`.";
+    "Something in the account still uses the object, or the service principal may not delete it. Or the deletion would do harm, such as lock users out; the object in the account no longer looks like the managed one; or the spec or an id in it cannot be read.",
+    "The message has Databricks' response, or says why the deletion is not sent. Remove the cause, or set `deletionPolicy: Retain`.";
 
     /// The limit of deletions within an hour is reached.
     TooManyDeletions,

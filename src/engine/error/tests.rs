@@ -44,6 +44,17 @@ fn a_refusal_of_the_caller_says_nothing_about_the_call() {
     assert_eq!(reason(databricks::Error::NoToken(Box::new(blocked))), Some(Reason::AddressBlocked));
 }
 
+/// Such as one whose path would have an id that is `..`.
+#[test]
+fn a_call_that_cannot_be_sent_is_for_a_person_and_says_nothing_about_calls_before_it() {
+    let (call, reason) = ("GET /x".to_owned(), "its path would be read as another path".to_owned());
+    let error = Error::from(databricks::Error::Invalid { call, reason });
+    assert!(
+        matches!(error, Error::Rejected { reason: Reason::InvalidSpec, about_object: false, .. }),
+        "{error:?}"
+    );
+}
+
 #[test]
 fn a_collection_that_is_not_there_is_no_lost_object() {
     let mut list = of(404, "RESOURCE_DOES_NOT_EXIST", "Account does not exist");

@@ -4,9 +4,12 @@
 use k8s_openapi::jiff::Timestamp;
 use serde_json::Value;
 
-use crate::engine::crd::{AdoptionPolicy, External, Intent, ObjectName};
-use crate::engine::error::Result;
+use crate::engine::crd::{AdoptionPolicy, EXTERNAL_ID, External, Intent, ObjectName, Reason};
+use crate::engine::error::{Error, Result};
 use crate::engine::kind::{Driver, Ownership, Seen};
+
+/// What a status has room for, in characters. Only an annotation can have more.
+pub const LONGEST_ID: usize = 256;
 
 /// What binds an object, as far as it is recorded.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -54,6 +57,40 @@ impl Bound {
     pub fn id(&self) -> Option<&str> {
         let recorded = self.external.as_ref().map(|external| &external.id);
         recorded.or(self.annotated.as_ref()).or(self.spec_id.as_ref()).map(String::as_str)
+    }
+
+    /// The id to read by, and the parent of what it names. The error for a text that is no id says where that is written.
+    pub fn place(&self, driver: &dyn Driver) -> Result<Option<(&str, String)>> {
+        let Some(id) = self.id() else { return Ok(None) };
+        let wrong = |why: &str| {
+            // Without its record, an object could be created once more.
+            let remedy = if self.external.is_some() { "restore it" } else { "correct it, or remove it" };
+            Error::terminal(Reason::InvalidSpec, format!("{} {why}: {remedy}", self.written_in()))
+        };
+        // A call with such an id would have another meaning, or none. What the operator has recorded comes from the account.
+        if self.external.is_none() {
+            if id.is_empty() {
+                return Err(wrong("is empty"));
+            }
+            if id.trim() != id {
+                return Err(wrong("begins or ends with white space"));
+            }
+        }
+        // It would be kept in memory, as a parent whose objects were listed, long after the annotation is another.
+        if id.chars().count() > LONGEST_ID {
+            return Err(wrong(&format!("has more than {LONGEST_ID} characters, which no id has")));
+        }
+        let within = driver.within(id).map_err(|error| wrong(&format!("is no id ({error})")))?;
+        Ok(Some((id, within)))
+    }
+
+    /// Where the id is written.
+    pub fn written_in(&self) -> String {
+        match (&self.external, &self.annotated) {
+            (Some(_), _) => "status.external.id".into(),
+            (None, Some(_)) => format!("the annotation {EXTERNAL_ID}"),
+            (None, None) => "spec.externalId".into(),
+        }
     }
 
     /// Whether the only record is an annotation, which came with a backup or a copy.
@@ -141,6 +178,8 @@ mod tests {
     use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
     use super::*;
+    use crate::engine::kind::Lifecycle;
+    use crate::engine::pass::fake::Fake;
 
     fn external(adopted: bool, observed: bool) -> Option<External> {
         let created_at = (!adopted && !observed).then(|| Time(Timestamp::from_second(7).unwrap()));
@@ -167,6 +206,37 @@ mod tests {
             ("asked", Bound { spec_id: Some("3".into()), ..none.clone() }),
             ("new", none),
         ]
+    }
+
+    /// A user can correct it only there.
+    #[test]
+    fn the_error_for_what_is_no_id_says_where_it_is_written() {
+        let fake = Fake::new(Lifecycle::Object, Ownership::RecordedId);
+        let annotated = |id: &str| Bound { annotated: Some(id.into()), ..Bound::default() };
+        let asked = |id: &str| Bound { spec_id: Some(id.into()), ..Bound::default() };
+        let nonsense = external(false, false).map(|it| External { id: "nonsense".into(), ..it });
+        assert_eq!(annotated("p/1").place(fake), Ok(Some(("p/1", "p".into()))));
+        assert_eq!(Bound::default().place(fake), Ok(None));
+        let long = "1".repeat(LONGEST_ID + 1);
+        let annotation = "the annotation databricks-operator.io/external-id";
+        for (bound, place, says) in [
+            (annotated(""), annotation, "is empty: correct it"),
+            (annotated(" 1"), annotation, "begins or ends with white space: correct it"),
+            (annotated("1\n"), annotation, "begins or ends with white space: correct it"),
+            (annotated(&long), annotation, "has more than 256 characters, which no id has: correct it"),
+            (annotated("nonsense"), annotation, "is no id (\"nonsense\" is not an id of a Fake): correct it"),
+            (asked("nonsense"), "spec.externalId", "is no id (\"nonsense\""),
+            (
+                Bound { external: nonsense, ..annotated("1") },
+                "status.external.id",
+                "is no id (\"nonsense\" is not an id of a Fake): restore it",
+            ),
+        ] {
+            let Err(Error::Terminal { reason: Reason::InvalidSpec, message }) = bound.place(fake) else {
+                panic!("{bound:?}")
+            };
+            assert!(message.starts_with(&format!("{place} {says}")), "{message}");
+        }
     }
 
     #[test]

@@ -157,8 +157,15 @@ fn transitions(before: &AnyStatus, after: &AnyStatus) -> Vec<Note> {
     let mut notes = vec![];
     let mut note = |warning, reason, text: String| notes.push(Note { warning, reason, text });
     if after.is_true(Ready) && !before.is_true(Ready) {
-        let text = if after.is_true(Synced) { "matches the spec" } else { "is usable" };
-        note(false, EventReason::Ready, format!("the object in the account {text}"));
+        let text = match after.condition(Ready) {
+            // A DatabricksAuth has no object in the account.
+            Some(ready) if ready.reason == Reason::Authenticated.name() => {
+                "a token was obtained: the credentials work"
+            }
+            _ if after.is_true(Synced) => "the object in the account matches the spec",
+            _ => "the object in the account is usable",
+        };
+        note(false, EventReason::Ready, text.into());
     }
     let known = facts(before);
     for fact in facts(after) {

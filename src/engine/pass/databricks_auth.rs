@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use kube::core::DynamicObject;
 use kube::runtime::controller::Action;
+use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::end::Ended;
@@ -55,14 +56,19 @@ async fn hops(engine: &Arc<Engine>, subject: &mut Subject) -> Result<Outcome> {
     if subject.deleting() && dependents.is_empty() {
         return subject.release(engine, None).await;
     }
-    // serde quotes a value that it cannot read, so its text is not passed on.
-    let spec: DatabricksAuthSpec = serde_json::from_value(subject.spec())
-        .map_err(|_| Error::terminal(Reason::InvalidSpec, "spec cannot be read: compare it with the CRD"))?;
-    if !subject.deleting() {
-        subject.set_finalizer(engine).await?;
-    }
-    let renewed = engine.auths.renew(&who, &subject.object, &spec).await;
-    let outcome = renewed.and_then(|renewed| show(engine, subject, &spec, renewed));
+    let outcome = match read_spec(&subject.spec()) {
+        Ok(spec) => {
+            if !subject.deleting() {
+                subject.set_finalizer(engine).await?;
+            }
+            let renewed = engine.auths.renew(&who, &subject.object, &spec).await;
+            renewed.and_then(|renewed| show(engine, subject, &spec, renewed))
+        }
+        Err(error) => {
+            engine.auths.store_unreadable(&who, &error);
+            Err(error)
+        }
+    };
     if subject.deleting() {
         let message = still_used(&dependents);
         let first = dependents.iter().take(5).map(ObjectName::to_string).collect();
@@ -71,6 +77,14 @@ async fn hops(engine: &Arc<Engine>, subject: &mut Subject) -> Result<Outcome> {
         return Ok(Outcome::Blocked { reason: Reason::DependencyStillInUse, message });
     }
     outcome
+}
+
+/// The CRD may be of another version of the operator. serde quotes a value that it cannot read, so its text is not passed on.
+fn read_spec(spec: &Value) -> Result<DatabricksAuthSpec> {
+    DatabricksAuthSpec::deserialize(spec).map_err(|_| {
+        let text = "spec cannot be read: compare it with the CRD, and the CRD with that of this version of the operator";
+        Error::terminal(Reason::InvalidSpec, text)
+    })
 }
 
 /// The objects that hold a DatabricksAuth whose deletion is requested: those of its own namespace, and of other namespaces

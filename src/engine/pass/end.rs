@@ -134,7 +134,8 @@ impl Subject {
     async fn end_unreadable(&mut self, engine: &Engine, outcome: &Outcome, attempts: u32) -> Ended {
         log::outcome(outcome, true);
         if let (Outcome::Failed(error), 0) = (outcome, attempts) {
-            self.note(true, EventReason::Stalled, error.to_string());
+            let reason = error.reason().map(|reason| format!("{}: ", reason.name())).unwrap_or_default();
+            self.note(true, EventReason::Stalled, format!("{reason}{error}"));
             self.publish_events(engine).await;
         }
         Ended::Requeue(Some(engine.settings.pace.stalled))

@@ -360,6 +360,9 @@ impl Driver for Fake {
     }
 
     fn within(&self, id: &str) -> Result<String> {
+        if id == "nonsense" {
+            return Err(Error::terminal(Reason::InvalidSpec, format!("{id:?} is not an id of a Fake")));
+        }
         Ok(id.rsplit_once('/').map_or(String::new(), |(within, _)| within.to_owned()))
     }
 

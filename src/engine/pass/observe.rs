@@ -20,7 +20,7 @@ use super::bound::{Bound, BoundAs, Recognise};
 use super::lag::Lag;
 use super::reading::{Found, Freshness, Reading};
 use crate::engine::account::{Rows, Snapshots};
-use crate::engine::crd::{EXTERNAL_ID, Intent, ObjectName, Reason, age};
+use crate::engine::crd::{Intent, ObjectName, Reason, age};
 use crate::engine::error::{Error, Result};
 use crate::engine::kind::{Driver, Key, Phase, Reader, Seen};
 use crate::engine::memory::{Claimant, Recall, holding};
@@ -29,8 +29,6 @@ use crate::engine::memory::{Claimant, Recall, holding};
 const UPSERT_FRESH: Duration = Duration::from_secs(60);
 /// The maximum age of the LIST in which a create searches for existing objects.
 const CREATE_FRESH: Duration = Duration::from_secs(5);
-/// What a status has room for, in characters. Only an annotation can have more.
-const LONGEST_ID: usize = 256;
 
 /// Everything that an observation depends on.
 pub struct Observer<'a> {
@@ -76,15 +74,8 @@ impl Observer<'_> {
         {
             return Ok(Reading::from(Found::Interrupted(self.interrupted(intent).await?)));
         }
-        match self.bound.id() {
-            // It would be kept in memory, as a parent whose objects were listed, long after the annotation is another.
-            Some(id) if id.chars().count() > LONGEST_ID => Err(Error::terminal(
-                Reason::InvalidSpec,
-                format!(
-                    "the annotation {EXTERNAL_ID} has more than {LONGEST_ID} characters, which no id has: correct it, or remove it"
-                ),
-            )),
-            Some(id) => self.by_id(id, freshness).await,
+        match self.bound.place(self.driver)? {
+            Some((id, within)) => self.by_id(id, within, freshness).await,
             // An interrupted create that created nothing.
             None if self.deleting => Ok(Reading::from(Found::Nothing { settled: true })),
             None => self.by_key(freshness).await,
@@ -114,14 +105,12 @@ impl Observer<'_> {
         Ok(key.is_some_and(|key| key.within == intent.within && key.name == intent.name))
     }
 
-    /// The object that a record points to.
-    async fn by_id(&self, id: &str, freshness: Freshness) -> Result<Reading> {
+    /// The object that a record points to. It is searched where it was created, not where it would be created now.
+    async fn by_id(&self, id: &str, within: String, freshness: Freshness) -> Result<Reading> {
         if let Some(holder) = self.holder_of_record(id) {
             return Ok(Reading::from(Found::ManagedBy(holding(self.claimant.who, &holder))));
         }
         let upsert = self.repeatable();
-        // An object is searched where it was created, not where it would be created now.
-        let within = self.driver.within(id)?;
         self.await_turn(&within).await?;
         let not_before = match freshness {
             Freshness::Routine => Some(self.list_not_before(upsert)),
@@ -188,10 +177,12 @@ impl Observer<'_> {
     }
 
     /// Databricks finds some objects by an id in any case, such as a name in Unity Catalog. Rows and claims have the id as the account
-    /// writes it, so a spec must have it in that case.
+    /// writes it, so a spec, or an annotation without a record, must have it in that case.
     fn called_otherwise(&self, id: &str, other: &str) -> Error {
-        if self.bound.bound_as() == BoundAs::NamedBySpec && id.to_lowercase() == other.to_lowercase() {
-            let text = format!("the account writes the id {id} as {other}: write that in spec.externalId");
+        let asked = self.bound.copied() || self.bound.bound_as() == BoundAs::NamedBySpec;
+        if asked && id.to_lowercase() == other.to_lowercase() {
+            let place = self.bound.written_in();
+            let text = format!("the account writes the id {id} as {other}: write that in {place}");
             return Error::terminal(Reason::InvalidSpec, text);
         }
         Error::retry(format!("asked for {id}, Databricks returned {other}"))

@@ -102,6 +102,11 @@ impl Work<'_> {
 
     /// Hop 6: computes the desired state. While deleting, it may be unreadable.
     pub fn desire(&self, place: Place, resolved: Option<(Resolved, Unresolved)>) -> Result<Target> {
+        // Before anything is computed from the id. While a create is in doubt, it is not used.
+        let bound = self.bound();
+        if bound.intent.is_none() {
+            bound.place(self.driver)?;
+        }
         let spec = self.subject.spec();
         let (resolved, unresolved) = resolved.unzip();
         let (want, refs) = match resolved {

@@ -193,6 +193,21 @@ fn a_deletion_that_has_to_wait_says_that_it_is_blocked() {
 }
 
 #[test]
+fn a_sign_in_that_fails_blocks_a_deletion_only_if_that_lasts() {
+    let reason = Reason::CredentialsUnavailable;
+    let fails = Outcome::Failed(Error::Transient { reason, message: "no answer".into(), after: None });
+    let deleting = |attempts| Circumstances { deleting: true, attempts, ..pass(1) };
+    let blip = after(ready(1), &fails, &deleting(2));
+    assert_eq!((blip.status, blip.notes), (ready(1), vec![]));
+    let lasting = after(ready(1), &fails, &deleting(3));
+    let blocked = lasting.status.condition(ConditionType::DeletionBlocked).unwrap();
+    assert_eq!(blocked.reason, "CredentialsUnavailable");
+    assert!(blocked.message.starts_with("no answer; to leave the object"), "{}", blocked.message);
+    let again = after(lasting.status.clone(), &fails, &deleting(0));
+    assert_eq!((again.status, again.notes), (lasting.status, vec![]), "after a restart of the operator");
+}
+
+#[test]
 fn the_transition_time_moves_only_with_the_status() {
     let refuse = |reason, at| {
         let outcome = Outcome::Refused { reason, message: format!("{reason:?}") };
@@ -363,7 +378,10 @@ fn a_deletion_that_the_account_does_not_carry_out_is_blocked_and_says_how_to_end
         let status = after(ready(1), &Outcome::Failed(error.clone()), &deleting).status;
         let condition = status.condition(ConditionType::DeletionBlocked);
         assert_eq!(condition.map(|c| &*c.reason), blocked, "{error:?}");
-        let way_out = "no; to leave the object in the account, set spec.deletionPolicy to Retain";
+        let way_out = match blocked {
+            Some("OperatorNotPermitted") => "no",
+            _ => "no; to leave the object in the account, set spec.deletionPolicy to Retain",
+        };
         assert!(condition.is_none_or(|c| c.message == way_out), "{condition:?}");
         assert_eq!(status.is_true(ConditionType::Reconciling), blocked.is_none(), "{error:?}");
         assert!(!status.is_true(ConditionType::Ready), "{error:?}");

@@ -38,7 +38,12 @@ pub fn verdicts(status: &AnyStatus, outcome: &Outcome, given: &Circumstances) ->
             vec![verdict(Ready, true, given.ready, ""), verdict(Synced, false, *reason, message), refs]
         }
         Outcome::Suspended => {
-            let text = "spec.suspend is true: no calls are sent; the object in the account stays as it is";
+            let text = match given.ready {
+                Reason::Authenticated => {
+                    "spec.suspend is true: no calls are sent with these credentials; the objects that use them wait"
+                }
+                _ => "spec.suspend is true: no calls are sent; the object in the account stays as it is",
+            };
             vec![
                 verdict(Ready, false, Reason::SuspendedBySpec, text),
                 verdict(Synced, false, Reason::SuspendedBySpec, text),
@@ -95,31 +100,38 @@ fn compared(status: &AnyStatus) -> Verdict {
 }
 
 fn failed(status: &AnyStatus, error: &Error, given: &Circumstances) -> Option<Vec<Verdict>> {
-    let blocked = |reason| blocked(status, reason, &with_way_out(error.to_string()), given);
+    let held = |reason| blocked(status, reason, &with_way_out(error.to_string()), given);
     match error {
         Error::Fenced | Error::Later(_) => None,
         Error::Conflict(_) if given.attempts < OVERTAKEN && !status.conditions.is_empty() => None,
         Error::Conflict(_) if status.conditions.is_empty() => Some(begun()),
         Error::Conflict(message) => transient(status, Reason::Retrying, message, given),
-        Error::Rejected { reason: Reason::OperatorNotPermitted, .. } if given.deleting => {
-            Some(blocked(Reason::OperatorNotPermitted))
+        // `Retain` is no way out: the release is a write that the cluster may refuse too.
+        Error::Rejected { reason: reason @ Reason::OperatorNotPermitted, message, .. } if given.deleting => {
+            Some(blocked(status, *reason, message, given))
         }
-        Error::Terminal { .. } | Error::Rejected { .. } if given.deleting => {
-            Some(blocked(Reason::ApiRefused))
+        Error::Terminal { .. } | Error::Rejected { .. } if given.deleting => Some(held(Reason::ApiRefused)),
+        // One failed sign-in is no obstacle yet, and one that is shown as an obstacle remains it.
+        Error::Transient { reason: Reason::CredentialsUnavailable, .. }
+            if given.deleting
+                && given.attempts < LASTING
+                && !status.is_true(ConditionType::DeletionBlocked) =>
+        {
+            None
         }
         Error::Waiting { reason, .. } | Error::Transient { reason, .. }
             if given.deleting && about_credentials(*reason) =>
         {
-            Some(blocked(Reason::CredentialsUnavailable))
+            Some(held(Reason::CredentialsUnavailable))
         }
         // What is in a workspace may be gone with it, and until then only the workspace can delete it.
         Error::Transient { reason: reason @ Reason::WaitingForWorkspace, .. } if given.deleting => {
-            Some(blocked(*reason))
+            Some(held(*reason))
         }
         Error::Waiting { reason: Reason::DependencyStillInUse, .. } if given.deleting => {
-            Some(blocked(Reason::DependencyStillInUse))
+            Some(held(Reason::DependencyStillInUse))
         }
-        Error::Waiting { .. } if given.deleting => Some(blocked(Reason::ApiRefused)),
+        Error::Waiting { .. } if given.deleting => Some(held(Reason::ApiRefused)),
         Error::Terminal { reason, message } => Some(stalled(status, *reason, message, given)),
         Error::Rejected { reason, message, .. } if given.refusal_is_final => {
             Some(stalled(status, *reason, message, given))

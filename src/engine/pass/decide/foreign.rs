@@ -2,7 +2,7 @@
 
 use super::secret::IssuedSecret;
 use super::step::{Step, View, refuse};
-use crate::engine::crd::{AdoptionPolicy, Reason};
+use crate::engine::crd::{AdoptionPolicy, EXTERNAL_ID, Reason};
 use crate::engine::kind::{Phase, Seen};
 use crate::engine::pass::bound::BoundAs;
 
@@ -33,8 +33,19 @@ pub fn foreign(view: &View<'_>, seen: &Seen, marked: bool) -> Step {
         return refuse(
             Reason::AlreadyExists,
             format!(
-                "an annotation names the object {}, which carries the mark of another Kubernetes object, so it is left alone: \
-                 if that one is gone and the name is right, set spec.adoptionPolicy to IfExists to adopt it",
+                "the annotation {EXTERNAL_ID} names the object {}, which carries the mark of another Kubernetes object, so it is left \
+                 alone: if that one is gone and the name is right, set spec.adoptionPolicy to IfExists to adopt it",
+                seen.id
+            ),
+        );
+    }
+    if view.copied && view.bound_as == BoundAs::Managed {
+        return refuse(
+            Reason::AlreadyExists,
+            format!(
+                "the annotation {EXTERNAL_ID} names the object {}, which does not match the spec, so it is left alone: correct the \
+                 annotation or the spec; or, to adopt that object, remove the annotation, and set spec.externalId to its id and \
+                 spec.adoptionPolicy to IfExists",
                 seen.id
             ),
         );

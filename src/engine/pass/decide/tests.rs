@@ -559,19 +559,19 @@ fn what_is_not_adopted_names_the_object_and_what_would_allow_it() {
             BoundAs::Nothing,
             true,
             Some("theirs"),
-            "an annotation names the object 1, which carries the mark of another",
+            "the annotation databricks-operator.io/external-id names the object 1, which carries the mark of another",
         ),
         (
             BoundAs::Managed,
             true,
             Some("theirs"),
-            "an annotation names the object 1, which carries the mark of another",
+            "the annotation databricks-operator.io/external-id names the object 1, which carries the mark of another",
         ),
         (
             BoundAs::Managed,
             true,
             None,
-            "the object 1 in the account no longer looks like the one this object manages",
+            "the annotation databricks-operator.io/external-id names the object 1, which does not match the spec",
         ),
         (BoundAs::Managed, false, Some("theirs"), "the object 1 in the account no longer looks like the one"),
     ];

@@ -11,9 +11,10 @@ use serde_json::json;
 use tokio::time::advance;
 
 use super::*;
-use crate::engine::crd::{AdoptionPolicy, External};
+use crate::engine::crd::{AdoptionPolicy, EXTERNAL_ID, External};
 use crate::engine::kind::{Lifecycle, Ownership};
 use crate::engine::memory::{Announced, Claim, Claims, Rank, Remembered};
+use crate::engine::pass::bound::LONGEST_ID;
 use crate::engine::pass::fake::{Fake, reader, seen};
 use crate::engine::pass::reading::Interrupted;
 
@@ -241,11 +242,19 @@ async fn an_answer_about_another_id_is_a_failure() {
 #[tokio::test(start_paused = true)]
 async fn an_id_that_the_account_writes_in_another_case_must_be_corrected() {
     boot().await;
-    let world = World { bound: Bound { spec_id: Some("Lake".into()), ..Bound::default() }, ..unmarked() };
-    world.fake.got.lock().unwrap().insert("Lake".into(), seen("lake", "a", None));
-    let refused = world.look(Freshness::Routine).await.unwrap_err();
-    let Error::Terminal { reason: Reason::InvalidSpec, message } = &refused else { panic!("{refused:?}") };
-    assert!(message.contains("as lake: write that in spec.externalId"), "{message}");
+    let lake = || Some("Lake".to_owned());
+    for (bound, place) in [
+        (Bound { spec_id: lake(), ..Bound::default() }, "spec.externalId"),
+        (Bound { annotated: lake(), ..Bound::default() }, EXTERNAL_ID),
+    ] {
+        let world = World { bound, ..unmarked() };
+        world.fake.got.lock().unwrap().insert("Lake".into(), seen("lake", "a", None));
+        let refused = world.look(Freshness::Routine).await.unwrap_err();
+        let Error::Terminal { reason: Reason::InvalidSpec, message } = &refused else {
+            panic!("{refused:?}")
+        };
+        assert!(message.contains("as lake: write that in ") && message.ends_with(place), "{message}");
+    }
 }
 
 #[tokio::test(start_paused = true)]

@@ -34,6 +34,14 @@ impl World {
     }
 }
 
+/// The runbook of the alert on a DatabricksAuth that does not work explains this reason.
+fn assert_explained(reason: &str) {
+    let page = include_str!("../../../../docs/runbooks/DatabricksOperatorCredentialsInvalid.md");
+    let explained =
+        |line: &str| line.starts_with("* `") && line.split(": ").next().unwrap_or_default().contains(reason);
+    assert!(page.lines().any(explained), "the runbook does not explain {reason}");
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_databricks_auth_says_what_its_secret_lacks() {
     type Prepare = fn(&World);
@@ -49,6 +57,7 @@ async fn a_databricks_auth_says_what_its_secret_lacks() {
         prepare(&world);
         let status = world.reconcile_auth().await;
         assert_eq!(condition(&status, "Ready"), format!("False {reason}"), "{case}");
+        assert_explained(reason);
         assert_eq!(
             condition(&status, "ReferencesResolved").split(' ').next(),
             Some("False"),
@@ -82,7 +91,35 @@ async fn a_databricks_auth_that_cannot_work_is_for_a_person() {
         world.api.secret("databricks", json!({"secret": "eA=="}));
         let status = world.reconcile_auth().await;
         assert_eq!(condition(&status, "Stalled"), format!("True {reason}"), "{more}");
+        assert_explained(reason);
     }
+}
+
+/// Neither its grants nor its credentials are used any more, not even as they were before.
+#[tokio::test(start_paused = true)]
+async fn objects_report_that_the_spec_of_their_databricks_auth_cannot_be_read() {
+    let world = with_auth_of(World::ready(json!({})).await, json!({"cloud": "nonsense"}));
+    world.reconcile_auth().await;
+    world.apply(json!({"value": "new"})).reconcile().await;
+    assert_eq!(world.condition("Ready"), "False CredentialsUnavailable");
+    let message = world.message("Ready");
+    assert!(message.starts_with("DatabricksAuth ns/account is not usable: spec cannot be read"), "{message}");
+    assert_eq!(world.changes(), NOTHING);
+
+    world.engine.memory.triggers.refer(&named("it"), vec![auth()]);
+    world.api.edit("account", |auth| auth["metadata"]["finalizers"] = json!([FINALIZER]));
+    world.api.delete("account");
+    let status = world.reconcile_auth().await;
+    assert_eq!(condition(&status, "DeletionBlocked"), "True DependencyStillInUse");
+
+    world.api.edit("account", |auth| {
+        auth["spec"]["cloud"] = json!("AWS");
+        auth["spec"]["suspend"] = json!(true);
+    });
+    world.reconcile_auth().await;
+    world.reconcile().await;
+    let message = world.message("Ready");
+    assert!(message.ends_with("is not usable: spec.suspend is true"), "it was corrected: {message}");
 }
 
 /// Many objects depend on it.

@@ -1,6 +1,7 @@
 //! What is refused before anything is sent, and what a person has to decide.
 
 use super::*;
+use crate::engine::crd::EXTERNAL_ID;
 
 #[tokio::test(start_paused = true)]
 async fn what_cannot_be_read_is_for_a_person() {
@@ -16,10 +17,29 @@ async fn what_cannot_be_read_is_for_a_person() {
     let world = World::ready(json!({})).await;
     world.api.edit("it", |it| it["status"]["external"] = json!(7));
     let before = world.status();
+    let (log, _kept) = Log::keep();
     world.reconcile().await;
+    let said = log.lines();
+    assert!(
+        said.iter().any(|line| line.contains("InvalidSpec: status cannot be read")),
+        "the event: {said:?}"
+    );
     assert_eq!(world.status(), before, "an unreadable status may hold an id: it is not overwritten");
     assert_eq!(world.api.events(), ["Stalled"]);
     assert_eq!(world.fake.calls(), NOTHING);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_annotation_that_is_no_id_causes_no_call_and_is_named() {
+    for id in ["", " 1", "nonsense"] {
+        let world = world();
+        let annotations = json!({EXTERNAL_ID: id});
+        world.apply(json!({})).api.edit("it", |it| it["metadata"]["annotations"] = annotations);
+        world.reconcile().await;
+        assert_eq!(world.condition("Stalled"), "True InvalidSpec", "{id:?}");
+        assert!(world.message("Stalled").contains(EXTERNAL_ID), "{}", world.message("Stalled"));
+        assert_eq!(world.fake.calls(), NOTHING, "{id:?}");
+    }
 }
 
 #[tokio::test(start_paused = true)]
@@ -59,6 +79,21 @@ async fn credentials_that_fail_are_named_and_a_moment_of_it_is_no_news() {
     let terminal = Error::terminal(Reason::CredentialsInvalid, "the secret is wrong");
     assert_eq!(broken(terminal).await.0, "False CredentialsInvalid");
     assert_eq!(broken(Error::retry("no answer")).await.0, "True Available");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_deletion_is_not_blocked_by_one_failed_sign_in() {
+    let world = World::ready(json!({})).await;
+    world.engine.auths.store(&auth(), &auth_spec(Value::Null), Err(Error::retry("no answer")));
+    world.api.delete("it");
+    world.reconcile().await;
+    assert_eq!(world.condition("Ready"), "True Available");
+    assert_eq!(world.condition("DeletionBlocked"), "");
+    assert_eq!(world.api.events(), NOTHING);
+    world.settle().await;
+    assert_eq!(world.condition("DeletionBlocked"), "True CredentialsUnavailable");
+    assert!(world.message("DeletionBlocked").contains("DatabricksAuth ns/account"), "{}", world.status());
+    assert_eq!(world.api.events(), ["DeletionBlocked"]);
 }
 
 #[tokio::test(start_paused = true)]

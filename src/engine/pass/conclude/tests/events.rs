@@ -66,6 +66,18 @@ fn what_begins_and_ends_is_an_event_that_is_no_warning() {
     assert_eq!(events(&ready(1), &Outcome::Rest), [""; 0]);
 }
 
+/// It has no object in the account.
+#[test]
+fn a_databricks_auth_reports_its_credentials() {
+    let pass = Circumstances { ready: Reason::Authenticated, ..pass(1) };
+    let works = after(AnyStatus::default(), &Outcome::Rest, &pass);
+    let texts: Vec<&str> = works.notes.iter().map(|note| &*note.text).collect();
+    assert_eq!(texts, ["a token was obtained: the credentials work"]);
+    let suspended = after(works.status.clone(), &Outcome::Suspended, &pass).status;
+    let said = &suspended.condition(ConditionType::Ready).unwrap().message;
+    assert!(said.ends_with("the objects that use them wait"), "{said}");
+}
+
 /// Covers OB-01.
 #[test]
 fn drift_of_other_fields_is_news_and_another_text_of_the_same_failure_is_none() {
