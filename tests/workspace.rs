@@ -300,6 +300,32 @@ async fn what_may_change_depends_on_the_state() {
     }
 }
 
+/// PrivateLink is switched on by both together. What else changed does not wait for them.
+#[tokio::test]
+async fn private_access_settings_wait_for_a_network_that_changes_with_them() {
+    let (simulator, api) = start().await;
+    let id = running(&simulator, &api, &want(json!({}))).await.id;
+    let both = json!({"networkId": OTHER, "privateAccessSettingsId": OTHER, "customTags": {"team": "x"}});
+    let settings = json!({"private_access_settings_id": OTHER, "public_access_enabled": false});
+    simulator.insert("private-access-settings", settings).unwrap();
+    for (present, network, access) in [(Value::Null, "Never", "NotNow"), (json!("a"), "Now", "Now")] {
+        simulator.edit("workspaces", &id, json!({"network_id": present})).unwrap();
+        let mut found = judged(&want(both.clone()), &get(&api, &id).await);
+        found.sort();
+        let expected = [
+            "custom_tags.team:Now".to_owned(),
+            format!("network_id:{network}"),
+            format!("private_access_settings_id:{access}"),
+        ];
+        assert_eq!(found, expected);
+    }
+    simulator.edit("workspaces", &id, json!({"network_id": null})).unwrap();
+    let seen = get(&api, &id).await;
+    driver().update(&api, &seen, &want(both), &["custom_tags"]).await.unwrap();
+    let tags = json!({"team": "x", "databricks-operator": MARKER});
+    assert_eq!(last_write(&simulator).body, Some(json!({"custom_tags": tags})));
+}
+
 /// Covers LC-22.
 #[tokio::test]
 async fn a_paused_workspace_resumes_with_all_that_changed() {

@@ -166,6 +166,7 @@ const HYBRID: &str = "HYBRID";
 const PROVISIONING: &str = "PROVISIONING";
 const RUNNING: &str = "RUNNING";
 const EXPECTED: &str = "expected_workspace_status";
+const ACCESS: &str = "private_access_settings_id";
 
 const PAUSED: &str = "Databricks has paused the provisioning, as the workspace was created with expectedWorkspaceStatus PROVISIONING: do in \
      your cloud what the workspace needs (on GCP give its roles to the service account in status.gcpServiceAccountEmail), then set \
@@ -375,7 +376,15 @@ impl ExternalResource for Workspace {
             change.when = may_change(change.field(), status, &seen.state);
             change
         });
-        Ok(judged.collect())
+        let mut changes: Vec<Change> = judged.collect();
+        // Both switch PrivateLink on, and the settings alone could close the workspace to the internet without another way in.
+        if changes.iter().any(|change| change.path == "network_id" && matches!(change.when, When::Never(_)))
+            && let Some(settings) = changes.iter_mut().find(|change| change.path == ACCESS)
+        {
+            settings.when =
+                When::NotNow("it is changed together with the network, which cannot change".into());
+        }
+        Ok(changes)
     }
 
     async fn get(api: &Reader, id: &WorkspaceId) -> ApiResult<Option<Observed<Self>>> {
@@ -402,7 +411,9 @@ impl ExternalResource for Workspace {
         want: &WorkspaceState,
         now: &[&str],
     ) -> ApiResult<Observed<Self>> {
-        private_access::keep_users_in(&Act { want: Some(want), seen: Some(seen) }, api).await?;
+        if now.contains(&ACCESS) {
+            private_access::keep_users_in(&Act { want: Some(want), seen: Some(seen) }, api).await?;
+        }
         let sent = |field: &str| match field {
             "custom_tags" => now.contains(&"custom_tags") || now.contains(&"owner_tag"),
             field => now.contains(&field),
