@@ -75,6 +75,18 @@ async fn amounts_that_come_back_padded_are_no_drift() {
     assert_eq!(differ(&want, &get(&api, &created.id).await), ["alert_configurations"]);
 }
 
+/// A budget that goes away just before it is changed is read again: that is no refusal.
+#[tokio::test]
+async fn a_budget_that_is_gone_when_it_is_changed_is_read_again() {
+    let (simulator, api) = start(Settings::default()).await;
+    let alerts = [alert("500", "a@example.com")];
+    let created = budgets().create(&api, &want("team-a", &alerts, json!({}))).await.unwrap().seen.unwrap();
+    assert!(simulator.remove(BUDGETS, &created.id));
+    let renamed = want("team-b", &alerts, json!({}));
+    let failed = budgets().update(&api, &created, &renamed, &["display_name"]).await.unwrap_err();
+    assert!(matches!(failed, Error::Transient { .. }), "{failed:?}");
+}
+
 /// The API takes an alert without its id for a new one.
 #[tokio::test]
 async fn alerts_keep_their_ids_when_a_budget_is_changed() {

@@ -88,7 +88,10 @@ impl ExternalResource for Budget {
         now: &[&str],
     ) -> ApiResult<Observed<Self>> {
         let path = path(api, &[&seen.id]);
-        let whole: Envelope<Map<String, Value>> = api.get(path.clone()).await.map_err(advised)?;
+        let gone = || Error::retry("the budget is gone, or a read does not show it yet");
+        let whole: Option<Envelope<Map<String, Value>>> =
+            api.get(path.clone()).await.map_err(advised).optional()?;
+        let whole = whole.ok_or_else(gone)?;
         let body = json!({"budget": merged(whole.budget, want, now)});
         let changed: Envelope<Remote> = api.put(path, body).await.map_err(advised)?;
         Ok(changed.budget.into())

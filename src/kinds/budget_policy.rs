@@ -10,6 +10,7 @@ use std::collections::BTreeSet;
 use serde::Deserializer;
 
 use crate::apis::advised;
+use crate::engine::crd::OBSERVES;
 use crate::engine::kind::Base;
 use crate::engine::prelude::*;
 use crate::kinds::workspace::Workspace;
@@ -28,11 +29,7 @@ use crate::kinds::workspace::Workspace;
     doc = "The tags that serverless usage gets on bills, and the workspaces in which users may choose them."
 )]
 #[serde(rename_all = "camelCase")]
-#[schemars(extend("x-kubernetes-validations" = [rule(
-    "customTags",
-    "!has(self.customTags) || self.customTags.all(a, self.customTags.exists_one(b, b.key == a.key))",
-    "the keys of customTags must differ: keep one tag of each key"
-)]))]
+#[schemars(extend("x-kubernetes-validations" = rules()))]
 pub struct BudgetPolicySpec {
     /// The fields that all managed kinds share.
     #[serde(flatten)]
@@ -41,7 +38,7 @@ pub struct BudgetPolicySpec {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 127))]
     pub policy_name: Option<String>,
-    /// The tags of usage under the policy, in any order. With this field, tags that it does not list are removed. May be changed; usage before keeps the tags it has. Known on all clouds.
+    /// The tags of usage under the policy, in any order. With this field, tags that it does not list are removed. The keys budget-policy-name, budget-policy-id and budget-policy-resolution-result are Databricks' own. May be changed; usage before keeps the tags it has. Known on all clouds.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 20))]
     pub custom_tags: Option<Vec<CustomTag>>,
@@ -53,6 +50,27 @@ pub struct BudgetPolicySpec {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 1000), inner(range(min = 1)), extend("x-kubernetes-list-type" = "set"))]
     pub binding_workspace_ids: Option<Vec<i64>>,
+}
+
+/// The rules that the API server checks before it accepts a spec: the API refuses what breaks them.
+fn rules() -> Value {
+    json!([
+        rule(
+            "policyName",
+            &format!("!has(self.policyName) || !self.policyName.startsWith('databricks:') || {OBSERVES}"),
+            "policyName must not begin with databricks:, as the names of Databricks' own policies do: write another name, or to read such a policy set managementPolicy to Observe",
+        ),
+        rule(
+            "customTags",
+            "!has(self.customTags) || self.customTags.all(a, self.customTags.exists_one(b, b.key == a.key))",
+            "the keys of customTags must differ: keep one tag of each key",
+        ),
+        rule(
+            "customTags",
+            "!has(self.customTags) || !self.customTags.exists(tag, tag.key in ['budget-policy-name', 'budget-policy-id', 'budget-policy-resolution-result'])",
+            "the keys budget-policy-name, budget-policy-id and budget-policy-resolution-result are Databricks' own: remove these tags from customTags",
+        ),
+    ])
 }
 
 /// One tag.

@@ -28,9 +28,9 @@ pub struct StorageConfigurationSpec {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 3, max = 63))]
     pub bucket_name: Option<String>,
-    /// The IAM role for the catalog of workspaces that are created with this configuration. Cannot be changed, added or removed once it exists. Known on AWS.
+    /// The ARN of the IAM role for the catalog of workspaces that are created with this configuration. Cannot be changed, added or removed once it exists. Known on AWS.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[schemars(length(min = 1, max = 2048))]
+    #[schemars(length(max = 2048), regex(pattern = r"^arn:aws(-[a-z]+)*:iam::[0-9]{12}:role/[!-~]+$"))]
     pub role_arn: Option<String>,
 }
 

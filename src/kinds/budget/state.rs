@@ -28,11 +28,11 @@ pub struct BudgetState {
 #[derive(Serialize, Deserialize, Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 #[serde(rename_all = "camelCase")]
 pub struct Alert {
-    #[serde(alias = "time_period", default)]
+    #[serde(alias = "time_period", default, deserialize_with = "or_empty")]
     pub time_period: String,
-    #[serde(alias = "trigger_type", default)]
+    #[serde(alias = "trigger_type", default, deserialize_with = "or_empty")]
     pub trigger_type: String,
-    #[serde(alias = "quantity_type", default)]
+    #[serde(alias = "quantity_type", default, deserialize_with = "or_empty")]
     pub quantity_type: String,
     #[serde(alias = "quantity_threshold", default, deserialize_with = "decimal")]
     pub quantity_threshold: String,
@@ -56,7 +56,7 @@ pub struct Override {
 #[derive(Serialize, Deserialize, Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 #[serde(rename_all = "camelCase")]
 pub struct Action {
-    #[serde(alias = "action_type", default)]
+    #[serde(alias = "action_type", default, deserialize_with = "or_empty")]
     pub action_type: String,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub target: Option<String>,
@@ -72,18 +72,25 @@ pub struct Filter {
 
 #[derive(Serialize, Deserialize, Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Tag {
-    #[serde(default)]
+    #[serde(default, deserialize_with = "or_empty")]
     pub key: String,
+    #[serde(default, deserialize_with = "or_empty")]
     pub value: Values<String>,
 }
 
 #[derive(Serialize, Deserialize, Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 #[serde(bound(deserialize = "T: DeserializeOwned + Ord"))]
 pub struct Values<T> {
-    #[serde(default = "within")]
+    #[serde(default = "within", deserialize_with = "or_within")]
     pub operator: String,
     #[serde(default, deserialize_with = "or_empty")]
     pub values: BTreeSet<T>,
+}
+
+impl<T> Default for Values<T> {
+    fn default() -> Self {
+        Values { operator: within(), values: BTreeSet::new() }
+    }
 }
 
 impl BudgetState {
@@ -102,7 +109,7 @@ impl BudgetState {
     pub fn filled(mut self) -> BudgetState {
         self.alert_configurations.get_or_insert_default();
         let filter = self.filter.get_or_insert_default();
-        filter.workspace_id.get_or_insert_with(|| Values { operator: within(), values: BTreeSet::new() });
+        filter.workspace_id.get_or_insert_default();
         filter.tags.get_or_insert_default();
         self.resource_type.get_or_insert_with(|| "BUDGET_RESOURCE_TYPE_ALL_RESOURCES".into());
         self.include_external_spend.get_or_insert(false);
@@ -122,6 +129,10 @@ fn or_shared<'de, D: Deserializer<'de>>(deserializer: D) -> Result<String, D::Er
     Ok(Option::deserialize(deserializer)?.unwrap_or_else(shared))
 }
 
+fn or_within<'de, D: Deserializer<'de>>(deserializer: D) -> Result<String, D::Error> {
+    Ok(Option::deserialize(deserializer)?.unwrap_or_else(within))
+}
+
 /// `null` is the same as nothing.
 fn or_empty<'de, D: Deserializer<'de>, T: Deserialize<'de> + Default>(
     deserializer: D,
@@ -131,7 +142,7 @@ fn or_empty<'de, D: Deserializer<'de>, T: Deserialize<'de> + Default>(
 
 /// Databricks pads amounts with zeros. Text that is no decimal number stays as it is.
 fn decimal<'de, D: Deserializer<'de>>(deserializer: D) -> Result<String, D::Error> {
-    String::deserialize(deserializer).map(|text| canonical(&text))
+    or_empty(deserializer).map(|text: String| canonical(&text))
 }
 
 fn canonical(text: &str) -> String {
@@ -163,6 +174,24 @@ mod tests {
         for text in ["", ".5", "5.", "1e3", "-1", "1.2.3", "500.000000-other"] {
             assert_eq!(canonical(text), text);
         }
+    }
+
+    /// One budget that others created must not make the LIST unreadable for all.
+    #[test]
+    fn what_the_account_leaves_out_within_a_list_can_be_read() {
+        let names = ["time_period", "trigger_type", "quantity_type", "quantity_threshold", "scope_type"];
+        let mut alert = Map::from_iter(names.map(|name| (name.to_owned(), Value::Null)));
+        alert.insert("action_configurations".into(), json!([{"action_type": null, "target": null}]));
+        let state = |alert: Value, tags: Value| {
+            let state =
+                json!({"display_name": "a", "alert_configurations": [alert], "filter": {"tags": tags}});
+            serde_json::from_value::<BudgetState>(state).map(|state| json!(state.filled()))
+        };
+        let null = state(alert.into(), json!([{"key": null, "value": null}])).unwrap();
+        assert_eq!(null, state(json!({"action_configurations": [{}]}), json!([{}])).unwrap());
+        let operator = json!([{"key": "team", "value": {"operator": null, "values": ["a"]}}]);
+        let said = json!([{"key": "team", "value": {"operator": "IN", "values": ["a"]}}]);
+        assert_eq!(state(json!({}), operator).unwrap(), state(json!({}), said).unwrap());
     }
 
     #[test]
