@@ -26,5 +26,5 @@ pub use principals::{
     Changed, Principal, Principals, ShownGroup, demotes, entries, is_admin, left_behind,
     not_the_operators_own, power,
 };
-pub use setting::{Setting, SettingKind, Version, observed};
+pub use setting::{Setting, SettingKind, Version, observed, off};
 pub use unity_catalog::{OwnerRef, no_such_owner, not_created, same_name, with_common_code};

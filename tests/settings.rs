@@ -198,6 +198,15 @@ async fn lists_come_into_force_only_if_they_let_the_operator_in() {
     let refused = allows(&ignored, true, &unknown).await.unwrap_err();
     assert_eq!(refused.reason(), Some(Reason::WouldLockOut));
     assert!(refused.to_string().contains("spec.egressCidrs of the DatabricksAuth"), "{refused}");
+    // The API may leave out what is false: that is not the same as never set.
+    let fault = Fault { method: Some("GET".into()), path: "*/settings/*".into(), ..Fault::default() };
+    let body = json!({"setting_name": "default", "etag": "e", "acct_ip_acl_enable": {}});
+    bench.account.fault(Fault { status: Some(200), body: Some(body), ..fault });
+    let left_out = bench.read().await;
+    assert_eq!((&left_out.about.phase, left_out.about.state.as_deref()), (&Phase::Ready, Some("IGNORED")));
+    let refused = allows(&left_out, true, &unknown).await.unwrap_err();
+    assert_eq!(refused.reason(), Some(Reason::WouldLockOut));
+    bench.account.clear_faults();
     bench.account.insert("settings", enforcement(true)).unwrap();
     assert_eq!(allows(&bench.read().await, true, &auth).await, Ok(()), "they are in force already");
     let disabled = json!({"enabled": false});
@@ -258,6 +267,14 @@ async fn a_default_counts_as_not_managed_only_if_it_is_documented() {
     let set = bench.update(&unset, &bench.want(json!({"value": false}))).await.unwrap();
     assert_eq!((&set.about.phase, set.about.state.as_deref()), (&Phase::Ready, Some("DISABLED")));
     assert_eq!(bench.sent()[0]["field_mask"], "boolean_val.value");
+
+    // The API may leave out what is false. That is what the spec wants, and needs no call.
+    let body = json!({"setting_name": "default", "etag": "e", "boolean_val": {}});
+    let fault = Fault { method: Some("GET".into()), path: "*/settings/*".into(), ..Fault::default() };
+    bench.account.fault(Fault { status: Some(200), body: Some(body), ..fault });
+    let left_out = bench.read().await;
+    assert_eq!((&left_out.about.phase, left_out.about.state.as_deref()), (&Phase::Ready, Some("DISABLED")));
+    assert_eq!(bench.driver.changes(&bench.want(json!({"value": false})), &left_out), Ok(vec![]));
 }
 
 /// Covers LC-20. What was set is distinguished from what holds: only what was never set is vacant.

@@ -16,7 +16,7 @@ use serde::de::IgnoredAny;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-use super::setting::Setting;
+use super::setting::{Setting, off};
 use crate::databricks::{Int64, Optional, Pages};
 use crate::engine::crd::{Cidr, Reason, rule};
 use crate::engine::error::{Error, Result};
@@ -31,6 +31,7 @@ pub const ENFORCEMENT: Setting = Setting { kind: "acct_ip_acl_enable", key: "acc
 #[derive(Serialize, Deserialize, Clone, Debug, Default)]
 pub struct Enforcement {
     /// `None` if it was never set. The account heeds its lists then, as far as is known.
+    #[serde(default = "off")]
     pub value: Option<bool>,
 }
 
@@ -75,38 +76,33 @@ struct Remote {
     list_id: String,
     label: Option<String>,
     list_type: Option<String>,
-    #[serde(default)]
-    ip_addresses: Vec<String>,
-    #[serde(default = "on")]
-    enabled: bool,
+    ip_addresses: Option<Vec<String>>,
+    enabled: Option<bool>,
     address_count: Option<Int64>,
     created_at: Option<Int64>,
-}
-
-fn on() -> bool {
-    true
 }
 
 /// `{"ip_access_list": {…}}`; schemas of 2023 declare a list of one under the plural.
 #[derive(Deserialize)]
 struct Envelope {
     ip_access_list: Option<Remote>,
-    #[serde(default)]
-    ip_access_lists: Vec<Remote>,
+    ip_access_lists: Option<Vec<Remote>>,
 }
 
 impl From<Remote> for ShownIpList {
     fn from(remote: Remote) -> Self {
+        let enabled = remote.enabled.unwrap_or(true);
         let about = About {
-            state: Some(if remote.enabled { "ENABLED" } else { "DISABLED" }.into()),
+            state: Some(if enabled { "ENABLED" } else { "DISABLED" }.into()),
             created: remote.created_at.map(|ms| ms.0 / 1000),
             ..About::default()
         };
+        let addresses = remote.ip_addresses.iter().flatten().map(|address| canonical(address)).collect();
         let list = IpList {
             label: remote.label,
             list_type: remote.list_type,
-            ip_addresses: Some(remote.ip_addresses.iter().map(|address| canonical(address)).collect()),
-            enabled: remote.enabled,
+            ip_addresses: Some(addresses),
+            enabled,
         };
         let address_count = remote.address_count.map(|count| count.0);
         ShownIpList { id: remote.list_id, list, address_count, about }
@@ -119,7 +115,7 @@ fn canonical(text: &str) -> String {
 }
 
 fn unwrap(envelope: Envelope) -> ApiResult<ShownIpList> {
-    let one = envelope.ip_access_list.or_else(|| envelope.ip_access_lists.into_iter().next());
+    let one = envelope.ip_access_list.or_else(|| envelope.ip_access_lists.into_iter().flatten().next());
     Ok(one.ok_or_else(|| Error::retry("the response of Databricks holds no IP access list"))?.into())
 }
 
@@ -356,6 +352,17 @@ mod tests {
             (disabled, false),
         ] {
             assert_eq!(list.restricts(), restricts, "{list:?}");
+        }
+    }
+
+    /// What an API leaves out, it may also show as null. One list that cannot be read would fail the LIST of all.
+    #[test]
+    fn a_list_without_its_fields_is_readable() {
+        let null =
+            json!({"list_id": "l", "label": null, "list_type": null, "ip_addresses": null, "enabled": null});
+        for shown in [json!({"list_id": "l"}), null] {
+            let read = ShownIpList::from(serde_json::from_value::<Remote>(shown).unwrap());
+            assert_eq!((read.list.ip_addresses, read.list.enabled), (Some(BTreeSet::new()), true));
         }
     }
 

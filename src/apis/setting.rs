@@ -84,6 +84,12 @@ impl<K: SettingKind> ExternalResource for K {
     }
 }
 
+/// The value of a flag whose envelope is there without it, as an API may leave out what is false. Of a setting that was never set there
+/// is no envelope.
+pub fn off() -> Option<bool> {
+    Some(false)
+}
+
 /// A setting as it was read.
 pub fn observed<K: SettingKind>(read: Version<K::Value>) -> Observed<K> {
     let Version { mut value, etag } = read;

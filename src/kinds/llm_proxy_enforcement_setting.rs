@@ -4,7 +4,7 @@
 //!
 //! What an account does that never set it is not documented, so a desired value is always written.
 
-use crate::apis::{Setting, SettingKind};
+use crate::apis::{Setting, SettingKind, off};
 use crate::engine::prelude::*;
 
 /// Whether all workspaces have the value of the account for AI features that models of partners power.
@@ -33,6 +33,7 @@ pub struct LlmProxyEnforcementSettingSpec {
 /// What a spec controls.
 #[derive(Serialize, Deserialize, Clone, Debug, Default)]
 pub struct LlmProxyEnforcementSettingState {
+    #[serde(default = "off")]
     value: Option<bool>,
 }
 

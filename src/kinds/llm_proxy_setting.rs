@@ -3,7 +3,7 @@
 //!
 //! What an account does that never set it is not documented, so a desired value is always written.
 
-use crate::apis::{Setting, SettingKind};
+use crate::apis::{Setting, SettingKind, off};
 use crate::engine::prelude::*;
 
 /// Whether the account uses AI features that models of partners of Databricks power.
@@ -32,6 +32,7 @@ pub struct LlmProxySettingSpec {
 /// What a spec controls.
 #[derive(Serialize, Deserialize, Clone, Debug, Default)]
 pub struct LlmProxySettingState {
+    #[serde(default = "off")]
     value: Option<bool>,
 }
 

@@ -87,10 +87,14 @@ pub struct InternetDestination {
 /// A bucket or a storage account.
 #[derive(Serialize, Deserialize, Clone, Debug, JsonSchema)]
 #[serde(rename_all = "camelCase")]
+#[schemars(extend("x-kubernetes-validations" = [
+    {"rule": "self.storageDestinationType == 'AZURE_STORAGE' ? has(self.azureStorageAccount) && !has(self.bucketName) : has(self.bucketName) && !has(self.azureStorageAccount) && !has(self.azureStorageService)",
+     "message": "AZURE_STORAGE is known by azureStorageAccount, AWS_S3 and GOOGLE_CLOUD_STORAGE by bucketName: set what is missing, and remove the fields of the other cloud"},
+]))]
 pub struct StorageDestination {
     /// AWS_S3, AZURE_STORAGE or GOOGLE_CLOUD_STORAGE. May be changed. Known on AWS and Azure.
     pub storage_destination_type: StorageDestinationType,
-    /// The name of the bucket. May be changed. Known on AWS.
+    /// The name of the bucket. Needed with AWS_S3 and GOOGLE_CLOUD_STORAGE. May be changed. Known on AWS.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 256))]
     pub bucket_name: Option<String>,
@@ -98,7 +102,7 @@ pub struct StorageDestination {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 64))]
     pub region: Option<String>,
-    /// The name of the storage account. May be changed. Known on Azure.
+    /// The name of the storage account. Needed with AZURE_STORAGE. May be changed. Known on Azure.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 256))]
     pub azure_storage_account: Option<String>,

@@ -30,6 +30,8 @@ use crate::engine::crd::{Management, NameRef, Status};
      "message": "endpointService needs domainNames for a service of your own, or resourceNames for buckets of S3"},
     {"rule": "!has(self.resourceNames) || !has(self.domainNames)",
      "message": "resourceNames are buckets of S3 and domainNames belong to a service of your own: remove one of the two"},
+    {"rule": "!has(self.resourceNames) || !has(self.endpointService) || !self.endpointService.startsWith('com.amazonaws.vpce.')",
+     "message": "resourceNames are buckets of S3, and endpointService names a service of your own: remove one of the two"},
     {"rule": "!has(self.enabled) || has(self.resourceNames)",
      "message": "enabled is only for rules to S3, which have resourceNames: remove it"},
 ]))]
