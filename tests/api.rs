@@ -23,7 +23,20 @@ async fn start() -> (Simulator, Client) {
     (simulator, client)
 }
 
+/// The same with a client that gives up a change after a second.
+async fn start_hasty() -> (Simulator, Client) {
+    let simulator = Simulator::start(Config::default()).await.unwrap();
+    let (account_id, secret) = (&simulator.account_id, &simulator.client_secret);
+    let client = client_within(&simulator, account_id, secret, Duration::from_secs(1));
+    (simulator, client)
+}
+
+/// A client that is patient, as a busy machine may stand still for seconds.
 fn client(simulator: &Simulator, account_id: &str, secret: &str) -> Client {
+    client_within(simulator, account_id, secret, Duration::from_secs(20))
+}
+
+fn client_within(simulator: &Simulator, account_id: &str, secret: &str, write_timeout: Duration) -> Client {
     let policy = HostPolicy { allow_loopback_http: true, ..HostPolicy::default() };
     let connection = Connection {
         host: Host::parse(&simulator.url(), &policy).unwrap(),
@@ -33,8 +46,8 @@ fn client(simulator: &Simulator, account_id: &str, secret: &str) -> Client {
         on_google: false,
     };
     let settings = Settings {
-        request_timeout: Duration::from_secs(2),
-        write_timeout: Duration::from_secs(1),
+        request_timeout: Duration::from_secs(30),
+        write_timeout,
         requests_per_second: 1e4,
         burst: 1000,
         ..Settings::default()
@@ -146,7 +159,7 @@ async fn without_the_right_to_write_nothing_is_sent_to_change_anything() {
 /// A change that outlived the lease would be one of somebody who no longer leads.
 #[tokio::test]
 async fn a_change_is_given_up_sooner_than_a_read() {
-    let (simulator, client) = start().await;
+    let (simulator, client) = start_hasty().await;
     let (path, delay_ms) = ("*/credentials*".into(), 1500);
     simulator.fault(Fault { path, delay_ms, when: When::After, ..Fault::default() });
     for change in changes(&client, Permit::sole()).await {
@@ -209,7 +222,7 @@ async fn a_create_whose_answer_is_lost_happened_once() {
         Fault { body: Some(json!("")), ..Fault::default() },
         Fault { delay_ms: 1500, ..Fault::default() },
     ] {
-        let (simulator, client) = start().await;
+        let (simulator, client) = start_hasty().await;
         let shown = format!("{fault:?}");
         simulator.fault(Fault {
             method: Some("POST".into()),

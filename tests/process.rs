@@ -42,7 +42,7 @@ async fn run(kubeconfig: Option<&Path>, args: &[&str]) -> End {
     }
     command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
     let mut running = Running(command.spawn().unwrap());
-    let ended = eventually(format!("`{}` ends", args.join(" ")), Duration::from_secs(30), async || {
+    let ended = eventually(format!("`{}` ends", args.join(" ")), Duration::from_secs(120), async || {
         running.0.try_wait().map_err(|e| e.to_string())?.ok_or_else(|| "it runs".to_owned())
     });
     let status = ended.await.unwrap();
@@ -193,7 +193,7 @@ async fn an_installation_that_lacks_something_says_what() {
     assert_eq!((end.code, end.lines.len()), (Some(0), 0), "{:?}", end.lines);
     let crds = crds.to_str().unwrap();
     cluster.kubectl(&["apply", "--server-side", "-f", crds], "").await.unwrap();
-    let established = ["wait", "--for=condition=Established", "--timeout=30s", "-f", crds];
+    let established = ["wait", "--for=condition=Established", "--timeout=3m", "-f", crds];
     cluster.kubectl(&established, "").await.unwrap();
 
     cluster.kubectl(&["create", "serviceaccount", "nobody", "--namespace=default"], "").await.unwrap();

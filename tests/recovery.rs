@@ -13,7 +13,7 @@ use world::simulator::Config;
 use world::{Cluster, Operator, Simulator, eventually, fast, fresh_dir};
 
 const BINARY: &str = env!("CARGO_BIN_EXE_databricks-operator");
-const SOON: Duration = Duration::from_secs(60);
+const SOON: Duration = Duration::from_secs(180);
 const LISTS: &str = r#"kind="IpAccessList""#;
 
 async fn apply(cluster: &Cluster, manifest: Value) {
@@ -87,8 +87,9 @@ async fn an_api_server_that_loses_its_history_is_read_again() {
     let auth = json!({"cloud": "AWS", "accountId": account.account_id, "host": account.url(), "authType": "OAUTH_M2M",
         "clientId": account.client_id, "clientSecretRef": {"name": "databricks", "key": "client-secret"}});
     apply(&cluster, object("DatabricksAuth", "account", auth)).await;
-    // No resync: what is not seen by the watch is not seen.
-    let flags = fast(&[("leader-elect", "true"), ("resync-interval", "Never"), ("recheck-stalled", "30m")]);
+    // No resync: what is not seen by the watch is not seen. The lease outlasts each restart of the API server, also on a busy machine.
+    let lease = [("leader-elect", "true"), ("lease-duration", "10m")];
+    let flags = fast(&[&lease[..], &[("resync-interval", "Never"), ("recheck-stalled", "30m")]].concat());
     may(&cluster, &["*"]).await;
     cluster.kubectl(&["create", "serviceaccount", "operator", "--namespace=default"], "").await.unwrap();
     let bind =
@@ -168,7 +169,7 @@ async fn an_api_server_that_loses_its_history_is_read_again() {
     let cluster = restart(cluster).await.unwrap();
     operator.signal("CONT").unwrap();
     has(&account, &[("edited", "192.0.2.3"), ("new", "192.0.2.3")]).await;
-    let gone = ["wait", "--for=delete", "ipaccesslist/removed", "--timeout=60s"];
+    let gone = ["wait", "--for=delete", "ipaccesslist/removed", "--timeout=3m"];
     cluster.kubectl(&gone, "").await.unwrap();
 
     // The Secret's watch went through the same.

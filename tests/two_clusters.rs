@@ -12,7 +12,7 @@ use world::simulator::Config;
 use world::{Cluster, Operator, Simulator, eventually, fast, fresh_dir};
 
 const BINARY: &str = env!("CARGO_BIN_EXE_databricks-operator");
-const SOON: Duration = Duration::from_secs(60);
+const SOON: Duration = Duration::from_secs(180);
 
 /// A control plane, and what distinguishes it from all others.
 struct Site {
@@ -64,7 +64,7 @@ impl Site {
     }
 
     async fn delete(&self) {
-        self.cluster.kubectl(&["delete", "workspace", "analytics", "--timeout=60s"], "").await.unwrap();
+        self.cluster.kubectl(&["delete", "workspace", "analytics", "--timeout=3m"], "").await.unwrap();
     }
 }
 

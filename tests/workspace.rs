@@ -24,6 +24,8 @@ fn driver() -> &'static dyn Driver {
 
 async fn start() -> (Simulator, Writer) {
     let simulator = Simulator::start(Config::default()).await.unwrap();
+    // Longer than a busy machine stands still between two calls, and over once `running` has advanced the clock.
+    simulator.set(|settings| settings.provisioning_ms = 9_000);
     for (id, name) in [(CREDENTIALS, "analytics"), (OTHER, "other")] {
         simulator.insert("credentials", json!({"credentials_id": id, "credentials_name": name})).unwrap();
     }

@@ -18,7 +18,7 @@ pub fn connect(simulator: &Simulator) -> Writer {
         on_google: false,
     };
     let settings = Settings {
-        request_timeout: Duration::from_secs(5),
+        request_timeout: Duration::from_secs(30),
         requests_per_second: 1e4,
         burst: 1000,
         hosts: policy,

@@ -50,7 +50,7 @@ impl Node {
         let round = || self.rounds.load(Ordering::Relaxed);
         // The one under way may have looked before.
         let enough = round() + 2;
-        let settled = eventually("pods are as their Deployments say", Duration::from_secs(60), async || {
+        let settled = eventually("pods are as their Deployments say", Duration::from_secs(300), async || {
             if round() >= enough { Ok(()) } else { Err(format!("round {}", round())) }
         });
         settled.await.unwrap();

@@ -321,7 +321,7 @@ async fn guards(server: &str, site: &Site) {
     });
     in_force.await.unwrap();
     let delete = async |namespace| {
-        let args = ["delete", &kinds, "--all", "--timeout=30s", "--namespace", namespace];
+        let args = ["delete", &kinds, "--all", "--timeout=3m", "--namespace", namespace];
         let deleted = site.kubectl(&args, "").await;
         (deleted, site.list(&[&kinds, "--namespace", namespace]).await.len())
     };

@@ -3,8 +3,6 @@
 //! What an answer means is tabled in the engine's own tests; here it is the whole way that counts: finalizers, restarts,
 //! namespaces, and calls that are under way when the user changes his mind.
 
-use std::time::Duration;
-
 use kube::ResourceExt;
 use kube::api::DynamicObject;
 use serde_json::{Value, json};
@@ -824,7 +822,7 @@ async fn an_application_is_deleted_at_once_in_any_order() {
         for object in &all {
             story.wait_gone(object["kind"].as_str().unwrap(), name(object)).await;
         }
-        assert!(asked.elapsed() < Duration::from_secs(30), "{order:?} took {:?}", asked.elapsed());
+        assert!(asked.elapsed() < SOON, "{order:?} took {:?}", asked.elapsed());
         let collections = ["ip-access-lists", "permissionassignments", "workspaces"];
         let left = collections.map(|of| story.account.objects(of).len());
         assert_eq!(left, [0, 0, 1], "{order:?}: only the workspace of somebody else is left");

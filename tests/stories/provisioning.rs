@@ -7,7 +7,7 @@ use simulator::Fault;
 use tokio::time::Instant;
 use world::eventually;
 
-use crate::support::{SOON, Story, condition};
+use crate::support::{SOON, Story, WOKEN, condition};
 
 const KIND: &str = "Workspace";
 /// An hour on the account's clock: until a story says otherwise.
@@ -153,7 +153,7 @@ async fn a_long_operation_holds_up_no_other_object() {
         story.apply(&manifest).await;
         let applied = Instant::now();
         story.wait_ready(kind, name).await;
-        assert!(applied.elapsed() < Duration::from_secs(6), "{kind}: {:?}", applied.elapsed());
+        assert!(applied.elapsed() < WOKEN, "{kind}: {:?}", applied.elapsed());
     }
     assert_eq!(story.account.calls("POST", "*/workspaces"), all.len());
     story.end().await;

@@ -459,6 +459,7 @@ async fn a_collector_that_does_not_answer_is_no_obstacle() {
         format!("http://{}", gone.local_addr().unwrap())
     };
     let mut story = Story::without_operator("no-collector").await;
+    let mut ends = vec![];
     for (round, url) in [absent, silent].iter().enumerate() {
         story.start_operator(&[("otlp-endpoint", url), ("resync-interval", "100ms")]).await;
         story.apply(&list(&story, &format!("round {round}"))).await;
@@ -482,14 +483,17 @@ async fn a_collector_that_does_not_answer_is_no_obstacle() {
         }
         let asked = Instant::now();
         let ended = story.operator.take().unwrap().terminate().await.unwrap();
-        assert!(
-            ended.success() && asked.elapsed() < Duration::from_secs(4),
-            "{ended}, {:?}",
-            asked.elapsed()
-        );
+        ends.push(asked.elapsed());
+        assert!(ended.success(), "{ended}");
     }
     drop(listener);
     story.start_operator(&[]).await;
     story.wait_ready(KIND, "office").await;
+    // On a busy machine any end takes its time.
+    let asked = Instant::now();
+    assert!(story.operator.take().unwrap().terminate().await.unwrap().success());
+    let usual = asked.elapsed();
+    let limit = Duration::from_secs(4) + usual * 2;
+    assert!(ends.iter().all(|end| *end < limit), "{ends:?}, {usual:?} without a collector");
     story.end().await;
 }

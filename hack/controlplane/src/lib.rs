@@ -34,10 +34,12 @@ pub use crate::{
 /// What the supervisor runs, by the names of their files in the run directory.
 const PROGRAMS: [&str; 3] = ["etcd", "kube-apiserver", "kube-controller-manager"];
 
-const READY_WITHIN: Duration = Duration::from_secs(60);
+/// Some seconds, on a quiet machine. Several start at the same time, and the machine may be busy.
+const READY_WITHIN: Duration = Duration::from_secs(300);
 
-/// A holder that was killed needs this long at most to stop what it had started.
-const FREE_WITHIN: Duration = Duration::from_secs(20);
+/// A holder that was killed needs this long at most to stop what it had started: some seconds for each program, and more on a busy
+/// machine.
+const FREE_WITHIN: Duration = Duration::from_secs(120);
 
 /// A running control plane. It stops when this value is dropped or its process ends, however it ends.
 pub struct ControlPlane {
@@ -61,7 +63,7 @@ impl ControlPlane {
     /// Kubernetes objects, certificates and audit log; URL and token are new.
     ///
     /// # Errors
-    /// As [`Binaries::locate`]; `dir` cannot be written or is in use; a program ends at start; not ready in 60 s.
+    /// As [`Binaries::locate`]; `dir` cannot be written or is in use; a program ends at start; not ready in five minutes.
     pub fn start(dir: &Path) -> Result<ControlPlane, Error> {
         Self::start_release(dir, Release::Newest)
     }
@@ -150,7 +152,7 @@ impl ControlPlane {
     /// it does in a real cluster after a longer time.
     ///
     /// # Errors
-    /// The API server ends at start (another process may have taken its port meanwhile) or is not ready in 60 s.
+    /// The API server ends at start (another process may have taken its port meanwhile) or is not ready in five minutes.
     pub fn restart_api_server(&mut self) -> Result<(), Error> {
         match self.try_restart() {
             Err(error) if error.is_port_taken() => self.try_restart(),
@@ -185,7 +187,7 @@ impl ControlPlane {
     /// Waits until nothing of an earlier run uses this run directory any more. Left-over processes are ended here.
     ///
     /// # Errors
-    /// It is still in use 20 s later.
+    /// It is still in use two minutes later.
     pub fn wait_until_free(dir: &Path) -> Result<(), Error> {
         if dir.exists() { claim(dir).map(drop) } else { Ok(()) }
     }

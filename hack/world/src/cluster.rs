@@ -109,7 +109,8 @@ const PATHS: [&str; 4] = [
     "-o",
     "jsonpath={range .items[*]}{.spec.group}/{.spec.versions[0].name}/{.spec.names.plural}{'\\n'}{end}",
 ];
-const SOON: Duration = Duration::from_secs(30);
+/// A few seconds, on a quiet machine.
+const SOON: Duration = Duration::from_secs(180);
 
 /// Waits until the CRDs are established, kubectl knows them (the API server publishes them somewhat later), and their objects can
 /// be listed.

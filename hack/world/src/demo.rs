@@ -37,7 +37,8 @@ const OBJECTS: [&str; 6] = [
 const CREDENTIALS: &str = "11111111-2222-4333-8444-000000000001";
 const STORAGE: &str = "11111111-2222-4333-8444-000000000002";
 
-const SOON: Duration = Duration::from_secs(30);
+/// What takes some seconds, on a quiet machine.
+const SOON: Duration = Duration::from_secs(180);
 
 /// The demo, from nothing to nothing.
 pub fn run(cache: &Path, operator: &Path) -> Result<()> {
@@ -103,7 +104,7 @@ async fn a_workspace_comes_from_nothing_and_goes(stack: &Stack) -> Result<()> {
     let patch = r#"{"spec": {"deletionPolicy": "Delete"}}"#;
     let patch = ["patch", "workspace", "analytics", "--type=merge", "--patch", patch];
     say!("{}", kubectl(&patch).await?.trim_end());
-    say!("{}", kubectl(&["delete", "--timeout=60s", "-k", &dir]).await?.trim_end());
+    say!("{}", kubectl(&["delete", "--timeout=5m", "-k", &dir]).await?.trim_end());
     say!("{}", kubectl(&["delete", "secret", "databricks"]).await?.trim_end());
     let left = stack.objects().await?;
     expect(left.is_empty(), format_args!("no object to be left, found {left:?}"))?;
@@ -141,7 +142,7 @@ fn nothing_is_there(stack: &Stack) -> Result<()> {
 async fn all_become_ready(stack: &Stack, names: &[&str]) -> Result<()> {
     let begin = Instant::now();
     let mut shown = BTreeSet::new();
-    eventually("all objects are Ready", Duration::from_secs(60), async || {
+    eventually("all objects are Ready", SOON, async || {
         let objects = stack.objects().await.map_err(|e| e.to_string())?;
         for name in objects.iter().filter(|o| is_ready(o)).map(name) {
             if shown.insert(name.clone()) {
@@ -232,7 +233,7 @@ async fn a_permission_changes_in_one_step(stack: &Stack) -> Result<()> {
 async fn deletion_keeps_data(stack: &Stack) -> Result<()> {
     title("kubectl delete -f config/demo");
     for manifests in [MANIFESTS.join("\n---\n"), stack.access()] {
-        let args = ["delete", "-f", "-", "--timeout=60s"];
+        let args = ["delete", "-f", "-", "--timeout=5m"];
         say!("{}", stack.cluster.kubectl(&args, &manifests).await?.trim_end());
     }
     let left = stack.objects().await?;

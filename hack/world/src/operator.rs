@@ -12,8 +12,8 @@ use k8s_openapi::api::apps::v1::Deployment;
 
 use crate::{Cluster, Error, Process, Result, blocking, eventually};
 
-const READY_WITHIN: Duration = Duration::from_secs(60);
-const END_WITHIN: Duration = Duration::from_secs(40);
+const READY_WITHIN: Duration = Duration::from_secs(180);
+const END_WITHIN: Duration = Duration::from_secs(120);
 
 /// The name of the installation in stories. Without it an operator reads the UID of its cluster's `kube-system`.
 pub const INSTALLATION: &str = "default";
@@ -60,7 +60,7 @@ pub struct Operator {
 
 impl Operator {
     /// Starts `databricks-operator run` with these flags on a cluster, and waits until it is ready. Its log is a new file
-    /// in the cluster's directory. Fails, with the end of the log, if it ends or is not ready within a minute.
+    /// in the cluster's directory. Fails, with the end of the log, if it ends or is not ready within three minutes.
     pub async fn start(binary: &Path, cluster: &Cluster, flags: &[String]) -> Result<Operator> {
         Self::start_with(binary, cluster.kubeconfig(), &cluster.dir, flags, &[]).await
     }
@@ -193,13 +193,13 @@ impl Operator {
         self.process.end().map_err(Error::at("killing the operator"))
     }
 
-    /// Asks it to end (SIGTERM) and waits. Fails if it has not ended 40 s later.
+    /// Asks it to end (SIGTERM) and waits. Fails if it has not ended two minutes later.
     pub async fn terminate(self) -> Result<ExitStatus> {
         self.signal("TERM")?;
         self.wait().await
     }
 
-    /// Waits until it ends by itself. Fails if it has not 40 s later.
+    /// Waits until it ends by itself. Fails if it has not two minutes later.
     pub async fn wait(mut self) -> Result<ExitStatus> {
         eventually("the operator ends", END_WITHIN, async || {
             self.process.try_wait().map_err(|e| e.to_string())?.ok_or_else(|| self.tail(5))

@@ -22,9 +22,9 @@ use crate::stack::{Stack, is_ready};
 
 const END_WITHIN: Duration = Duration::from_secs(60);
 /// A process that only checks whether the lock is taken has it for a moment.
-const LOCK_WITHIN: Duration = Duration::from_secs(2);
+const LOCK_WITHIN: Duration = Duration::from_secs(10);
 /// Everything is checked, and perhaps started again.
-const MENDED_WITHIN: Duration = Duration::from_secs(180);
+const MENDED_WITHIN: Duration = Duration::from_secs(600);
 const LOOK_EVERY: Duration = Duration::from_millis(200);
 
 /// The files of the holder.
@@ -216,7 +216,7 @@ pub fn hold(cache: &Path, operator: &Path) -> Result<()> {
 async fn serve(files: &Files, operator: &Path) -> Result<std::convert::Infallible> {
     let mut stack = Stack::start(&files.cluster, operator, true).await?;
     stack.apply(&stack.access()).await?;
-    eventually("DatabricksAuth/account is Ready", Duration::from_secs(30), async || {
+    eventually("DatabricksAuth/account is Ready", Duration::from_secs(120), async || {
         let objects = stack.objects().await.map_err(|e| e.to_string())?;
         if objects.iter().any(is_ready) { Ok(()) } else { Err(format!("{objects:?}")) }
     })

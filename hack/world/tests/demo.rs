@@ -31,7 +31,8 @@ fn plain(line: &str) -> String {
         }
         plain += &word[end..];
     }
-    plain
+    // Kubernetes shows an age of minutes and seconds from two minutes on.
+    plain.replace("0m0s", "0s")
 }
 
 /// The lines of a run, each run of lines that show when an object became Ready in alphabetical order.
@@ -80,6 +81,7 @@ fn a_plain_line_has_nothing_that_differs_from_run_to_run() {
         ("account     http://127.0.0.1:46123 (simulated)", "account http://0.0.0.0:0 (simulated)"),
         ("  12.7 s  Workspace/analytics is Ready", "0.0 s Workspace/analytics is Ready"),
         ("True   814d8578-e895-406d-b0b8-277876a97b37   13s", "True ID 0s"),
+        ("True   2m13s", "True 0s"),
         ("PUT /api/2.0/accounts/abcdefab-abcd-abcd-abcd-abcdefabcdef/x", "PUT /api/0.0/accounts/ID/x"),
     ] {
         assert_eq!(plain(line), expected);

@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
-const SOON: Duration = Duration::from_secs(60);
+const SOON: Duration = Duration::from_secs(300);
 /// What the control plane runs, and what runs it.
 const PROGRAMS: [&str; 4] = ["etcd", "kube-apiserver", "kube-controller-manager", "supervisor"];
 
@@ -90,6 +90,13 @@ impl User {
         let pid = self.part(name);
         signal("KILL", &pid);
         eventually("what was killed is gone", || !is_running(&pid));
+    }
+
+    /// Kills the holder with what would have stopped the rest. The holder is frozen first, as it starts again what ends.
+    fn kill_all_but_the_programs(&self) {
+        signal("STOP", &self.part("holder"));
+        self.kill("supervisor");
+        self.kill("holder");
     }
 }
 
@@ -198,7 +205,7 @@ fn a_stack_outlives_its_parts() {
         if follows { guide.follow(line) } else { drop(guide.run(line)) }
     }
     let all = "ipaccesslists,workspaces,permissionassignments,databricksauths";
-    guide.run(&format!("kubectl wait --for=condition=Ready --timeout=60s --all {all}"));
+    guide.run(&format!("kubectl wait --for=condition=Ready --timeout=5m --all {all}"));
     let auth = guide.auth();
     assert_eq!(auth["spec"]["accountId"], account["account id"].as_str());
 
@@ -233,10 +240,8 @@ fn a_stack_outlives_its_parts() {
 fn no_two_stacks_share_an_account() {
     let (one, other) = (User::new("one"), User::new("other"));
     let mut accounts = vec![one.up().account(), other.up().account()];
-    // With what would have stopped the rest.
     let etcd = one.part("etcd");
-    one.kill("holder");
-    one.kill("supervisor");
+    one.kill_all_but_the_programs();
     let again = one.up();
     assert!(again.0.contains("with a new account and no objects"), "{}", again.0);
     assert!(!is_running(&etcd));
@@ -262,8 +267,7 @@ fn no_two_stacks_share_an_account() {
         }
     }
     let etcd = one.part("etcd");
-    one.kill("holder");
-    one.kill("supervisor");
+    one.kill_all_but_the_programs();
     assert!(one.run("down").contains("Nothing is running."));
     assert!(!is_running(&etcd));
     assert!(!one.path("cluster").exists());

@@ -735,13 +735,18 @@ def usage_dashboards(account, sim):
 
 
 def story_a_waiter_waits_until_a_workspace_runs(account, sim):
-    sim.set(start_ms=500, provisioning_ms=500)
+    sim.set(start_ms=500, provisioning_ms=60_000)
     role, bucket = create_credentials(account).credentials_id, create_storage(account).storage_configuration_id
     parts = {"aws_region": "eu-west-1", "credentials_id": role, "storage_configuration_id": bucket}
     seen = []
     waiter = account.workspaces.create(workspace_name="slow", **parts)
     assert waiter.response.workspace_status == provisioning.WorkspaceStatus.NOT_PROVISIONED
-    running = waiter.result(callback=lambda workspace: seen.append(workspace.workspace_status))
+
+    def show(workspace):
+        seen.append(workspace.workspace_status)
+        sim.control("POST", "clock", {"advance_ms": 60_000})
+
+    running = waiter.result(callback=show)
     assert running.workspace_status == provisioning.WorkspaceStatus.RUNNING and seen
 
     sim.set(start_ms=0, provisioning_ms=0, fail_next_workspace="the bucket does not exist")

@@ -81,12 +81,17 @@ impl Stage {
         let mut pairs = Pairs::default();
         let mut story = format!("SEED={seed}\n");
         for (at, step) in Sequence::new(seed, &self.kinds).steps().into_iter().enumerate() {
-            let (theirs, mine) = tokio::join!(real.take(&step), ours.take(&step));
+            let (mut theirs, mut mine) = tokio::join!(real.take(&step), ours.take(&step));
+            let mut found = pairs.differences(&theirs, &mine);
+            if let Some(patient) = step.patient().filter(|_| !found.is_empty()) {
+                // On a busy machine a watch can end before it has sent all events. It is repeated, and sends the same ones.
+                (theirs, mine) = tokio::join!(real.take(&patient), ours.take(&patient));
+                found = pairs.differences(&theirs, &mine);
+            }
             story += &format!("{at:>3} {step}\n    -> {}\n", theirs.code);
             if tell {
                 story += &format!("       {}\n", theirs.body);
             }
-            let found = pairs.differences(&theirs, &mine);
             if compare::is_time_of_apply(&found, &theirs) {
                 // The versions no longer correspond.
                 self.ended_early.fetch_add(1, Ordering::Relaxed);

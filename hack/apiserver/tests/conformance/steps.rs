@@ -32,6 +32,12 @@ impl Step {
     pub fn is_watch(&self) -> bool {
         self.path.contains("watch=1")
     }
+
+    /// The same watch with more time.
+    pub fn patient(&self) -> Option<Step> {
+        let path = self.path.replace("timeoutSeconds=1", "timeoutSeconds=20");
+        self.is_watch().then(|| Step { path, ..self.clone() })
+    }
 }
 
 impl fmt::Display for Step {
