@@ -126,7 +126,7 @@ fn is_plain(pattern: &str) -> bool {
 fn every_text_of_a_spec_is_plain() {
     let crds = crds();
     let in_spec = |place: &str| place.split('.').nth(1) == Some("spec");
-    // A document of several lines. It is parsed, and what is shown of it is written anew.
+    // A document of several lines. It is parsed as JSON, and what is sent and shown is one line.
     let document = |place: &str| place.ends_with(".spec.oidcPolicy.jwksJson");
     without(&crds, "strings that may have control characters", |place, schema| {
         let plain = || schema["pattern"].as_str().is_some_and(is_plain);

@@ -178,7 +178,7 @@ async fn change(
     Ok(changed.ok_or_else(|| Error::retry("the policy that was changed is not shown; reading again"))?)
 }
 
-/// A document of keys that a spec has, in the one text for it. What is wrong with it is not told: the parser quotes what it reads.
+/// A document of keys that a spec has, in the one text for it. What is wrong with it is not reported: the parser quotes what it reads.
 fn document(keys: &str) -> Result<String> {
     let parsed = serde_json::from_str::<Value>(keys).ok().filter(Value::is_object);
     parsed.map(|keys| keys.to_string()).ok_or_else(|| {
