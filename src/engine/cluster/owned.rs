@@ -1,5 +1,5 @@
-//! What belongs to an object of ours, a Secret or a ConfigMap: what its metadata say of that when the operator creates it, and how it
-//! is recognised. Pure.
+//! What belongs to an object of ours, a Secret or a ConfigMap: what its metadata say of that when the operator creates it, how it is
+//! recognised, and what to do if the cluster refuses it. Pure.
 //!
 //! The owner is the controller, so the cluster deletes what belongs to an object that is gone. Labels of the object are not copied:
 //! a GitOps tool would take it for one of its own.
