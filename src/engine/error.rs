@@ -191,6 +191,9 @@ impl std::fmt::Display for Asked<'_> {
     }
 }
 
+/// Begins the message of a refusal by an admission webhook or policy.
+pub const BY_POLICY: &str = "a policy of the cluster";
+
 /// Whether a response of the API server comes from an admission webhook or policy.
 fn denied(status: &kube::core::Status) -> bool {
     let by_webhook =
@@ -210,8 +213,7 @@ impl Error {
                 Error::Conflict("the Kubernetes object changed while it was being processed".into())
             }
             kube::Error::Api(status) if denied(status) => {
-                let text =
-                    format!("a policy of the cluster does not let the operator {asked}: {}", message(status));
+                let text = format!("{BY_POLICY} does not let the operator {asked}: {}", message(status));
                 refused(Reason::OperatorNotPermitted, text)
             }
             kube::Error::Api(status) if status.code == 403 => {

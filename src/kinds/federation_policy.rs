@@ -40,9 +40,9 @@ pub struct OidcPolicy {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 256))]
     pub subject_claim: Option<String>,
-    /// The issuer's public keys, as the text of a JWKS document, for an issuer that Databricks cannot reach. Write a new one before the issuer changes its keys. If both this and jwksUri are left out, Databricks reads the keys at the issuer's well-known address. May be changed. Known on all clouds.
+    /// The issuer's public keys, as the text of a JWKS document, in one line or several, for an issuer that Databricks cannot reach. Write a new one before the issuer changes its keys. If both this and jwksUri are left out, Databricks reads the keys at the issuer's well-known address. May be changed. Known on all clouds.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[schemars(length(min = 2, max = 65536))]
+    #[schemars(length(min = 2, max = 65536), regex(pattern = r"^([^\p{C}\p{Zl}\p{Zp}]|[\t\n\r])*$"))]
     pub jwks_json: Option<String>,
     /// The https address of the issuer's public keys, if it is not the well-known one. Give this or jwksJson, or neither. May be changed. Known on all clouds.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -125,15 +125,15 @@ impl From<RemoteOidc> for Oidc {
 }
 
 impl Oidc {
-    fn desired(spec: &OidcPolicy, subject: Option<&str>) -> Oidc {
-        Oidc {
+    fn desired(spec: &OidcPolicy, subject: Option<&str>) -> Result<Oidc> {
+        Ok(Oidc {
             issuer: spec.issuer.clone(),
             audiences: spec.audiences.as_ref().map(|all| all.iter().cloned().collect()),
             subject_claim: spec.subject_claim.clone().unwrap_or_else(|| SUBJECT_CLAIM.into()),
             subject: subject.map(str::to_owned),
-            jwks_json: spec.jwks_json.as_deref().map(canonical),
+            jwks_json: spec.jwks_json.as_deref().map(document).transpose()?,
             jwks_uri: spec.jwks_uri.clone(),
-        }
+        })
     }
 
     /// The policy once this is desired and that is observed: the API replaces it as a whole.
@@ -178,6 +178,18 @@ async fn change(
     Ok(changed.ok_or_else(|| Error::retry("the policy that was changed is not shown; reading again"))?)
 }
 
+/// A document of keys that a spec has, in the one text for it. What is wrong with it is not reported: the parser quotes what it reads.
+fn document(keys: &str) -> Result<String> {
+    let parsed = serde_json::from_str::<Value>(keys).ok().filter(Value::is_object);
+    parsed.map(|keys| keys.to_string()).ok_or_else(|| {
+        Error::terminal(
+            Reason::InvalidSpec,
+            "spec.oidcPolicy.jwksJson is no JSON object: write the whole document that the issuer has at its jwks_uri, which begins \
+             with {\"keys\": [",
+        )
+    })
+}
+
 /// One text for each document of keys.
 fn canonical(keys: &str) -> String {
     serde_json::from_str::<Value>(keys).map_or_else(|_| keys.to_owned(), |keys| keys.to_string())
@@ -209,5 +221,22 @@ mod tests {
         assert_eq!(want.get("jwksUri"), None, "not null, which would mean: not managed");
         let one = canonical(r#"{"keys": [ {"kid": "a", "alg": "x"} ]}"#);
         assert_eq!(one, canonical(r#"{"keys":[{"alg":"x","kid":"a"}]}"#));
+    }
+
+    /// Issuers write it in several lines, and a block of YAML ends with a line break.
+    #[test]
+    fn a_document_of_keys_may_have_lines_and_is_json() {
+        let desired = |keys: &str| {
+            let spec = json!({"issuer": "https://k8s", "jwksJson": keys});
+            Oidc::desired(&serde_json::from_value(spec).unwrap(), None)
+        };
+        let lines = desired("{\n  \"keys\": [\r\n\t{\"kid\": \"a\"}\n  ]\n}\n").unwrap();
+        assert_eq!(lines.jwks_json.as_deref(), Some(r#"{"keys":[{"kid":"a"}]}"#));
+        for other in ["@jwks.json", "https://k8s/keys", "[{}]", "{\n"] {
+            let refused = desired(other).unwrap_err();
+            assert_eq!(refused.reason(), Some(Reason::InvalidSpec), "{other}");
+            assert!(refused.to_string().contains("jwksJson is no JSON object"), "{refused}");
+            assert!(!refused.to_string().contains(other), "{refused}");
+        }
     }
 }

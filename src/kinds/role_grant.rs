@@ -34,6 +34,15 @@ use rules::Rules;
 use spec::Principal;
 pub use spec::{RoleGrant, RoleGrantFacts, RoleGrantSpec};
 
+/// The roles on the account that are known, none of which leads to the rights of other principals.
+const OF_THE_ACCOUNT: [&str; 5] = [
+    "roles/billing.admin",
+    "roles/marketplace.admin",
+    "roles/tagPolicy.creator",
+    "roles/tagPolicy.manager",
+    "roles/tagPolicy.assigner",
+];
+
 /// An id is shown in `status.externalId`, which has no room for more.
 const LONGEST_ID: usize = 256;
 
@@ -148,10 +157,13 @@ impl ExternalResource for RoleGrant {
         id.set.to_string()
     }
 
-    /// Who manages a service principal can sign in as it, and who manages a group can join it: either may be an administrator.
+    /// Who manages a service principal can sign in as it, and who manages a group can join it: either may be an administrator. So may who
+    /// has a role on the account that Databricks adds later.
     fn power(state: &RoleGrantState) -> Power {
         let over_others = state.group_id.is_some() || state.application_id.is_some();
-        Power { account_admin: over_others, ..Power::default() }
+        let is_known = state.role.as_ref().is_none_or(|role| OF_THE_ACCOUNT.contains(&role.as_str()));
+        let unknown = state.account == Some(true) && !is_known;
+        Power { account_admin: over_others || unknown, ..Power::default() }
     }
 
     /// The account compares names without regard to case.

@@ -8,7 +8,8 @@ const KIND: &str = "AccountFederationPolicy";
 const CHILD: &str = "ServicePrincipalFederationPolicy";
 
 fn policy(story: &Story) -> Value {
-    let oidc = json!({"issuer": "https://login.example.com", "audiences": ["databricks"]});
+    let keys = "{\n  \"keys\": []\n}\n";
+    let oidc = json!({"issuer": "https://login.example.com", "audiences": ["databricks"], "jwksJson": keys});
     story.managed(KIND, "company", json!({"policyId": "company", "oidcPolicy": oidc}))
 }
 
@@ -34,6 +35,8 @@ async fn a_policy_for_another_issuer_needs_a_grant_that_names_it() {
     story.wait_ready(KIND, "company").await;
     let sent = story.account.writes();
     assert_eq!(sent[0].query, [("policy_id".to_owned(), "company".to_owned())]);
+    let kept = &story.account.objects("federation-policies")[0]["oidc_policy"]["jwks_json"];
+    assert_eq!(kept, r#"{"keys":[]}"#, "what the spec has in lines");
     story.patch("DatabricksAuth", AUTH, json!({"spec": {"grants": null}})).await;
     story.wait_condition(KIND, "company", "Ready", "False", "ReferenceNotPermitted").await;
     assert_eq!(story.account.objects("federation-policies").len(), 1, "what exists stays");

@@ -134,6 +134,8 @@ async fn a_name_that_means_nothing_is_in_the_message_with_its_field() {
         with(manifest, "workspaceId", id.as_ref().unwrap()["workspace_id"].clone())
     };
     let no_group = with(by_id(access(&story, "no-group", "")), "principal", json!({"groupName": "analist"}));
+    let by_display_name = json!({"servicePrincipalName": "pipeline"});
+    let by_display_name = with(by_id(access(&story, "by-display-name", "")), "principal", by_display_name);
     let user = story.account.objects("Users")[0]["userName"].as_str().unwrap().to_owned();
     for (manifest, reason, says) in [
         (
@@ -152,6 +154,11 @@ async fn a_name_that_means_nothing_is_in_the_message_with_its_field() {
             "Credential ref-named/rol does not exist: create it, or correct spec.credentialsRef.name",
         ),
         (no_group, "ReferenceNotFound", "no group analist: create it there, or correct spec.principal"),
+        (
+            by_display_name,
+            "ReferenceNotFound",
+            "no service principal with the application id pipeline: create it there, or correct spec.principal",
+        ),
         (
             no_secret,
             "SecretNotFound",

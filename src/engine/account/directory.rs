@@ -85,8 +85,10 @@ impl Directory {
         names: &[&PrincipalName],
         urgency: Urgency,
     ) -> Result<Vec<Result<Option<String>>>> {
+        // What is known now counts, even if it is forgotten while the others are searched: a name without an id would count as missing.
+        let known: Vec<Option<String>> = names.iter().map(|name| self.known(name)).collect();
         let mut unknown: BTreeMap<&str, Vec<&PrincipalName>> = BTreeMap::new();
-        for name in names.iter().filter(|name| self.known(name).is_none()) {
+        for (name, _) in names.iter().zip(&known).filter(|(_, known)| known.is_none()) {
             unknown.entry(name.search().0).or_default().push(name);
         }
         let mut found: HashMap<&PrincipalName, Result<Option<String>>> = HashMap::new();
@@ -94,9 +96,8 @@ impl Directory {
             let results = self.search(together, urgency).await?;
             found.extend(together.iter().copied().zip(results));
         }
-        let result =
-            |name: &&PrincipalName| found.get(*name).cloned().unwrap_or_else(|| Ok(self.known(name)));
-        Ok(names.iter().map(result).collect())
+        let results = names.iter().zip(known);
+        Ok(results.map(|(name, known)| found.get(*name).cloned().unwrap_or(Ok(known))).collect())
     }
 
     /// Whether a principal still has a name, by a read of its id.
@@ -221,8 +222,8 @@ mod tests {
         assert!(matches!(&several, Error::Terminal { reason: Reason::Ambiguous, .. }), "{several:?}");
     }
 
-    /// An account that has no principals, or does not respond to searches. Also returns how many were sent.
-    fn account(responds: bool) -> (Client, Arc<AtomicU32>) {
+    /// An account that has no principals, and responds to searches after this time, or never. Also returns how many were sent.
+    fn account(after: Option<Duration>) -> (Client, Arc<AtomicU32>) {
         let searches = Arc::new(AtomicU32::new(0));
         let count = searches.clone();
         let exchange = Exchange::new(move |request| {
@@ -235,8 +236,10 @@ mod tests {
             let response = response.body(body.as_bytes().to_vec()).unwrap();
             count.fetch_add(u32::from(!signs_in), Ordering::SeqCst);
             async move {
-                if !(signs_in || responds) {
-                    std::future::pending::<()>().await;
+                match after {
+                    _ if signs_in => {}
+                    Some(after) => tokio::time::sleep(after).await,
+                    None => std::future::pending::<()>().await,
                 }
                 Ok(response)
             }
@@ -255,7 +258,7 @@ mod tests {
     /// All writes that a guard checks need that id.
     #[tokio::test(start_paused = true)]
     async fn those_that_wait_for_a_search_that_fails_do_not_each_repeat_it() {
-        let (client, searches) = account(false);
+        let (client, searches) = account(None);
         let directory = Directory::new(client);
         let begun = Instant::now();
         let (one, other) = tokio::join!(directory.own_id("client"), directory.own_id("client"));
@@ -269,7 +272,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn what_was_found_is_forgotten_after_a_minute() {
-        let directory = Directory::new(account(true).0);
+        let directory = Directory::new(account(Some(Duration::ZERO)).0);
         let search = async |name: &str| {
             let group = PrincipalName::Group(name.into());
             directory.principal(&group, Urgency::Routine, false).await
@@ -281,5 +284,18 @@ mod tests {
         advance(PRINCIPAL_TTL).await;
         assert_eq!(search("c").await, Ok(None));
         assert_eq!(directory.ids.lock().unwrap().len(), 1);
+    }
+
+    /// A member of a group whose name counts as missing would be removed from the group.
+    #[tokio::test(start_paused = true)]
+    async fn a_name_that_is_forgotten_while_others_are_searched_is_not_missing() {
+        let directory = Directory::new(account(Some(Duration::from_secs(5))).0);
+        let [ada, grace] = ["ada", "grace"].map(|name| PrincipalName::User(name.into()));
+        let known = (Instant::now(), Some("1".to_owned()));
+        directory.ids.lock().unwrap().insert(ada.clone(), known);
+        advance(PRINCIPAL_TTL - Duration::from_secs(1)).await;
+        let found = directory.principals(&[&grace, &ada], Urgency::Routine).await;
+        assert_eq!(found, Ok(vec![Ok(None), Ok(Some("1".into()))]));
+        assert_eq!(directory.known(&ada), None);
     }
 }

@@ -17,9 +17,9 @@ pub fn check_power(admission: &Admission, power: &Power, namespace: &str) -> Res
         return Err(Error::waiting(
             Reason::ReferenceNotPermitted,
             format!(
-                "the spec or the account has the role account_admin, or a role to manage or to act as another principal, and no \
-                 grant of the DatabricksAuth with maxPermission ACCOUNT_ADMIN admits objects of namespace {namespace}: have one \
-                 added there, or leave the role out"
+                "the spec or the account has the role account_admin, a role to manage or to act as another principal, or a role on \
+                 the account that this operator does not know, and no grant of the DatabricksAuth with maxPermission ACCOUNT_ADMIN \
+                 admits objects of namespace {namespace}: have one added there, or leave the role out"
             ),
         ));
     }

@@ -14,7 +14,7 @@ use kube::{Client, ResourceExt};
 use serde_json::{Map, Value, json};
 
 use super::objects::{FIELD_MANAGER, merge_patch, timed};
-use super::owned::{is_of, metadata};
+use super::owned::{is_of, metadata, remedy};
 use crate::engine::crd::Reason;
 use crate::engine::error::{Asked, Error, Result};
 
@@ -108,11 +108,12 @@ impl OutputMap<'_> {
     fn permitted(&self, error: Error) -> Error {
         match error {
             Error::Rejected { reason: Reason::OperatorNotPermitted, message, .. } => {
-                let text = format!(
-                    "{message}; the operator writes ConfigMaps only where the chart's value rbac.outputConfigMaps.enabled allows it: \
-                     set it, and name {} in rbac.outputConfigMaps.namespaces if that is set; or remove spec.outputs",
+                let right = format!(
+                    "the operator writes ConfigMaps only where the chart's value rbac.outputConfigMaps.enabled allows it: set it, \
+                     and name {} in rbac.outputConfigMaps.namespaces if that is set",
                     self.namespace()
                 );
+                let text = format!("{message}; {}; or remove spec.outputs", remedy(&message, &right));
                 Error::rejected(Reason::ConfigMapNotWritable, text)
             }
             Error::Rejected { reason: Reason::InvalidSpec, message, .. } => {

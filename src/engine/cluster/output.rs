@@ -21,7 +21,7 @@ use secrecy::{ExposeSecret, SecretString};
 use serde_json::{Value, json};
 
 use super::objects::{FIELD_MANAGER, timed};
-use super::owned::{is_of, metadata};
+use super::owned::{is_of, metadata, remedy};
 use crate::engine::crd::{EXTERNAL_ID, RENEWAL, Reason};
 use crate::engine::error::{Asked, Error, Result};
 
@@ -251,15 +251,16 @@ impl OutputSecret<'_> {
         }
     }
 
-    /// What to do about a missing right.
+    /// What to do about a refusal.
     fn permitted(&self, error: Error) -> Error {
         match error {
             Error::Rejected { reason: Reason::OperatorNotPermitted, message, .. } => {
                 let namespace = self.owner.namespace().unwrap_or_default();
-                let text = format!(
-                    "{message}; the operator writes Secrets only where the chart's value rbac.outputSecrets.enabled allows it: \
-                     set it, and name {namespace} in rbac.outputSecrets.namespaces if that is set"
+                let right = format!(
+                    "the operator writes Secrets only where the chart's value rbac.outputSecrets.enabled allows it: set it, and \
+                     name {namespace} in rbac.outputSecrets.namespaces if that is set"
                 );
+                let text = format!("{message}; {}", remedy(&message, &right));
                 Error::rejected(Reason::SecretNotWritable, text)
             }
             Error::Rejected { reason: reason @ Reason::InvalidSpec, .. } => Error::rejected(

@@ -96,7 +96,10 @@ impl std::fmt::Display for PrincipalName {
         match self {
             PrincipalName::User(name) => write!(f, "user {name}"),
             PrincipalName::Group(name) => write!(f, "group {name}"),
-            PrincipalName::ServicePrincipal(id) => write!(f, "service principal {id}"),
+            // Its name for people is another one, and often written by mistake.
+            PrincipalName::ServicePrincipal(id) => {
+                write!(f, "service principal with the application id {id}")
+            }
         }
     }
 }

@@ -68,7 +68,7 @@ impl ExternalResource for AccountFederationPolicy {
         Ok(AccountFederationPolicyState {
             policy_id: spec.policy_id.clone(),
             description: spec.description.clone(),
-            oidc_policy: spec.oidc_policy.as_ref().map(|oidc| Oidc::desired(oidc, None)),
+            oidc_policy: spec.oidc_policy.as_ref().map(|oidc| Oidc::desired(oidc, None)).transpose()?,
         })
     }
 

@@ -110,11 +110,12 @@ impl ExternalResource for ServicePrincipalFederationPolicy {
         got: &Resolved,
     ) -> Result<ServicePrincipalFederationPolicyState> {
         let oidc = spec.oidc_policy.as_ref();
+        let oidc = oidc.map(|oidc| Oidc::desired(&oidc.policy, Some(&oidc.subject)));
         Ok(ServicePrincipalFederationPolicyState {
             service_principal_id: got.number(PARENT)?,
             policy_id: spec.policy_id.clone(),
             description: spec.description.clone(),
-            oidc_policy: oidc.map(|oidc| Oidc::desired(&oidc.policy, Some(&oidc.subject))),
+            oidc_policy: oidc.transpose()?,
         })
     }
 

@@ -38,7 +38,7 @@ pub struct RoleGrantSpec {
     pub principal: Option<Principal>,
 }
 
-/// The account, or an object of it. Grants on a group or a service principal need a grant with maxPermission ACCOUNT_ADMIN in the DatabricksAuth, as they lead to the rights of others.
+/// The account, or an object of it. Grants on a group or a service principal, and of roles on the account that `role` does not list, need a grant with maxPermission ACCOUNT_ADMIN in the DatabricksAuth, as they lead, or may lead, to the rights of others.
 #[derive(Serialize, Deserialize, Clone, Debug, Default, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 #[schemars(extend("x-kubernetes-validations" = [

@@ -37,7 +37,7 @@ pub struct ServicePrincipalSpec {
         regex(pattern = "^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$")
     )]
     pub application_id: Option<String>,
-    /// Whether it can sign in; true by default. May be changed. Known on all clouds.
+    /// Whether it can sign in; true by default, so one that others deactivate is activated again. May be changed. Known on all clouds.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub active: Option<bool>,
     /// `account_admin` makes it an administrator of the account. Needs a grant with maxPermission ACCOUNT_ADMIN in the DatabricksAuth. With this field, roles that it does not list are removed. May be changed. Known on all clouds.

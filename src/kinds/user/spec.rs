@@ -36,7 +36,7 @@ pub struct UserSpec {
     /// The parts of the person's name. May be changed. Known on all clouds.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub name: Option<UserFullName>,
-    /// Whether the user can sign in; true by default. May be changed. Known on all clouds.
+    /// Whether the user can sign in; true by default, so a user that others deactivate is activated again. May be changed. Known on all clouds.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub active: Option<bool>,
     /// `account_admin` makes the user an administrator of the account. Needs a grant with maxPermission ACCOUNT_ADMIN in the DatabricksAuth. With this field, roles that it does not list are removed. May be changed. Known on all clouds.
