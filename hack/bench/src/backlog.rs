@@ -25,7 +25,7 @@ struct Change {
 /// A tenth as many bound objects as there are creates: half of them are changed, half deleted.
 pub async fn backlog(place: &Place, n: usize, report: &mut Report) -> Result<()> {
     let bound = n / 10;
-    let setup = Setup { workspaces: 1, objects: bound + n, rate: Some(RATE) };
+    let setup = Setup { workspaces: 1, objects: bound + n, rate: Some(RATE), operators: 1 };
     let mut stack = Stack::start(place, setup).await?;
     stack.create(0..bound).await?;
     stack.wait("Ready", bound, |seen| seen.ready).await?;

@@ -28,9 +28,9 @@ pub struct Sample {
     refused: u64,
     requests: Counts,
     reconciles: u64,
-    /// CPU time of the operator in milliseconds, before and after the scrape that this sample needs.
+    /// CPU time of the operators in milliseconds, before and after the scrapes that this sample needs.
     cpu_ms: [u64; 2],
-    /// Memory of the operator.
+    /// Memory of the operators.
     pub rss_kib: u64,
 }
 
@@ -47,23 +47,23 @@ pub struct Difference {
     pub requests: Counts,
     /// Reconciles of the kind that is measured.
     pub reconciles: u64,
-    /// CPU time of the operator, in milliseconds.
+    /// CPU time of the operators, in milliseconds.
     pub cpu_ms: u64,
-    /// Memory of the operator at the end.
+    /// Memory of the operators at the end.
     pub rss_kib: u64,
 }
 
 impl Sample {
-    /// Reads all counters. Without an operator, its own are zero.
-    pub fn take(account: &Simulator, audit: &mut Audit, operator: Option<&Operator>) -> Result<Sample> {
+    /// Reads all counters. Those of several operators are added.
+    pub fn take(account: &Simulator, audit: &mut Audit, operators: &[Operator]) -> Result<Sample> {
         let journal = account.journal();
         let requests = audit.read()?.clone();
         let (mut cpu, mut rss_kib, mut reconciles) = ([0, 0], 0, 0);
-        if let Some(operator) = operator {
-            let before = cpu_ms(operator)?;
-            reconciles = reconciled(&scrape(operator.metrics).map_err(Error::at("reading the metrics"))?);
-            cpu = [before, cpu_ms(operator)?];
-            rss_kib = process(operator, "status", rss_in)?;
+        for operator in operators {
+            cpu[0] += cpu_ms(operator)?;
+            reconciles += reconciled(&scrape(operator.metrics).map_err(Error::at("reading the metrics"))?);
+            cpu[1] += cpu_ms(operator)?;
+            rss_kib += process(operator, "status", rss_in)?;
         }
         let refused = journal.iter().filter(|call| call.status == Some(429)).count() as u64;
         let calls = counted(&journal);

@@ -4,8 +4,8 @@
 //! step prints a line of one table. It measures and judges nothing: tests compare counts, and readers compare times.
 //!
 //! The map: `stack` starts and stops the parts and acts as a user does; `count` and `audit` say what was spent; `watch` knows how
-//! far the operator is; `steps` has what several scenarios do, and `peer`, `scale`, `start`, `backlog` and `rest` are the
-//! scenarios; `table` and `machine` are the output.
+//! far the operator is; `steps` has what several scenarios do, and `peer`, `scale`, `start`, `backlog`, `rest` and `shards` are
+//! the scenarios; `table` and `machine` are the output.
 
 mod audit;
 mod backlog;
@@ -14,6 +14,7 @@ mod machine;
 mod peer;
 mod rest;
 mod scale;
+mod shards;
 mod stack;
 mod start;
 mod steps;
@@ -70,9 +71,15 @@ enum Scenario {
     Backlog,
     /// Nothing changes
     Rest,
+    /// Two operators that divide the objects of one account; only if it is named, as it takes a quarter of an hour
+    Shards,
 }
 
 impl Arguments {
+    fn includes(&self, scenario: Scenario) -> bool {
+        if self.only.is_empty() { scenario != Scenario::Shards } else { self.only.contains(&scenario) }
+    }
+
     /// Which part of all scenarios was asked for, as a sentence.
     fn scope(&self) -> String {
         let only: Vec<String> = self.only.iter().map(|scenario| format!("{scenario:?}")).collect();
@@ -106,7 +113,7 @@ async fn run(arguments: &Arguments) -> Result<()> {
     println!("{machine} {scope}\n");
     let mut report = Report::begin();
     let scenarios = Scenario::value_variants().iter();
-    for scenario in scenarios.filter(|it| arguments.only.is_empty() || arguments.only.contains(it)) {
+    for scenario in scenarios.filter(|it| arguments.includes(**it)) {
         eprintln!("{scenario:?}");
         match scenario {
             Scenario::Peer => peer::peer(&place, number(1_000), &mut report).await?,
@@ -115,6 +122,7 @@ async fn run(arguments: &Arguments) -> Result<()> {
             Scenario::FirstStart => start::first_start(&place, number(5_000), &mut report).await?,
             Scenario::Backlog => backlog::backlog(&place, number(1_000), &mut report).await?,
             Scenario::Rest => rest::at_rest(&place, number(1_000), &mut report).await?,
+            Scenario::Shards => shards::shards(&place, number(10_000), &mut report).await?,
         }
     }
     if let Some(path) = &arguments.json {

@@ -17,7 +17,7 @@ const DELETE: Recorded = Recorded { seconds: 143.1, calls: 2_000 };
 
 /// All in one workspace.
 pub async fn peer(place: &Place, n: usize, report: &mut Report) -> Result<()> {
-    let setup = Setup { workspaces: 1, objects: n, rate: Some(RATE) };
+    let setup = Setup { workspaces: 1, objects: n, rate: Some(RATE), operators: 1 };
     let mut stack = Stack::start(place, setup).await?;
     let beside = |line: Line, recorded| Line { terraform: (n == RECORDED).then_some(recorded), ..line };
     let line = steps::create(&mut stack, "peer: create".into(), 0..n).await?;
@@ -27,8 +27,8 @@ pub async fn peer(place: &Place, n: usize, report: &mut Report) -> Result<()> {
     report.add(steps::request(&mut stack, "peer: each requested".into()).await?);
     let line = steps::resync(&mut stack, "peer: refresh, 2 intervals".into()).await?;
     report.add(beside(line, REFRESH));
-    stack.stop_operator().await?;
-    stack.start_operator(&[]).await?;
+    stack.stop_operators().await?;
+    stack.start_operators(&[]).await?;
     stack.quiet().await?;
     let line = steps::delete(&mut stack, "peer: delete".into()).await?;
     report.add(beside(line, DELETE));
@@ -37,7 +37,7 @@ pub async fn peer(place: &Place, n: usize, report: &mut Report) -> Result<()> {
 
 /// In 20 workspaces.
 pub async fn spread(place: &Place, n: usize, report: &mut Report) -> Result<()> {
-    let setup = Setup { workspaces: SPREAD, objects: n, rate: Some(RATE) };
+    let setup = Setup { workspaces: SPREAD, objects: n, rate: Some(RATE), operators: 1 };
     let mut stack = Stack::start(place, setup).await?;
     report.add(steps::create(&mut stack, "spread: create".into(), 0..n).await?);
     report.add(steps::delete(&mut stack, "spread: delete".into()).await?);

@@ -9,7 +9,8 @@ use crate::table::{Report, thousands};
 /// Creates objects up to each of these numbers, and does the rest with all of them.
 pub async fn scale(place: &Place, sizes: &[usize], report: &mut Report) -> Result<()> {
     let most = sizes.last().copied().unwrap_or_default();
-    let mut stack = Stack::start(place, Setup { workspaces: SPREAD, objects: most, rate: None }).await?;
+    let mut stack =
+        Stack::start(place, Setup { workspaces: SPREAD, objects: most, rate: None, operators: 1 }).await?;
     let mut first = 0;
     for size in sizes {
         let step = format!("scale: create up to {}", thousands(*size as u64));

@@ -2,8 +2,11 @@
 //! workspaces, and the operator as a process with its default flags, but for those below.
 //!
 //! The operator has a ServiceAccount of its own, so that the audit log distinguishes it from this program. It holds no lease, whose
-//! renewals would be counted.
+//! renewals would be counted. Several operators divide the objects by a label and the rate of calls in equal parts, and what they cost is
+//! added.
 
+use std::collections::BTreeMap;
+use std::iter;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
@@ -30,6 +33,8 @@ pub const SPREAD: usize = 20;
 
 const GROUP: &str = "databricks-operator.io";
 const NAMESPACE: &str = "default";
+/// The label by which operators divide the objects.
+const PART: &str = "part";
 const SERVICE_ACCOUNT: &str = "system:serviceaccount:default:operator";
 /// More calls than this machine can send.
 const UNLIMITED: u32 = 1_000_000;
@@ -57,13 +62,15 @@ pub struct Setup {
     pub workspaces: usize,
     /// The account has a user for each of so many objects.
     pub objects: usize,
-    /// Calls per second of the operator; without it there is no limit.
+    /// Calls per second of all operators; without it there is no limit.
     pub rate: Option<u32>,
+    /// Operators that divide the objects.
+    pub operators: u32,
 }
 
 /// Everything, running. The fields are dropped in this order.
 pub struct Stack {
-    operator: Option<Operator>,
+    operators: Vec<Operator>,
     watched: Watched,
     /// The simulated account.
     pub account: Simulator,
@@ -75,7 +82,7 @@ pub struct Stack {
     setup: Setup,
     workspaces: Vec<i64>,
     users: Vec<i64>,
-    /// Memory of the operator before there is an object.
+    /// Memory of the operators before there is an object.
     idle_kib: u64,
     cluster: Cluster,
 }
@@ -111,7 +118,7 @@ impl Stack {
         let resource = ApiResource::from_gvk_with_plural(&kind, "permissionassignments");
         let api = Api::namespaced_with(cluster.client().await?, NAMESPACE, &resource);
         let mut stack = Stack {
-            operator: None,
+            operators: vec![],
             watched: Watched::start(api.clone()).await?,
             account,
             api,
@@ -125,7 +132,7 @@ impl Stack {
             idle_kib: 0,
             cluster,
         };
-        stack.start_operator(&[]).await?;
+        stack.start_operators(&[]).await?;
         stack.sign_in().await?;
         stack.quiet().await?;
         stack.idle_kib = stack.sample()?.rss_kib;
@@ -134,7 +141,7 @@ impl Stack {
 
     /// Ends everything, and removes its files.
     pub async fn stop(mut self) -> Result<()> {
-        self.stop_operator().await?;
+        self.stop_operators().await?;
         let Stack { cluster, account, watched, .. } = self;
         drop(watched);
         let Cluster { control_plane, dir } = cluster;
@@ -144,9 +151,10 @@ impl Stack {
         std::fs::remove_dir_all(&dir).map_err(Error::at(dir.display()))
     }
 
-    /// Starts the operator, with flags beside its usual ones.
-    pub async fn start_operator(&mut self, more: &[(&str, &str)]) -> Result<()> {
-        let rate = self.setup.rate.unwrap_or(UNLIMITED).to_string();
+    /// Starts the operators, with flags beside their usual ones.
+    pub async fn start_operators(&mut self, more: &[(&str, &str)]) -> Result<()> {
+        let rate = self.setup.rate.unwrap_or(UNLIMITED) / self.setup.operators;
+        let rate = rate.to_string();
         let usual = [
             ("requests-per-second", &*rate),
             ("burst", &*rate),
@@ -156,29 +164,44 @@ impl Stack {
         ];
         let valued = usual.iter().chain(more).map(|(name, value)| format!("--{name}={value}"));
         let flags: Vec<String> = valued.chain(["--allow-insecure-loopback".to_owned()]).collect();
-        let dir = &self.cluster.dir;
-        self.operator = Some(Operator::start_with(&self.binary, &self.kubeconfig, dir, &flags, &[]).await?);
+        for part in 0..self.setup.operators {
+            let mut flags = flags.clone();
+            if self.setup.operators > 1 {
+                flags.push(format!("--selector={PART}={part}"));
+            }
+            let dir = &self.cluster.dir;
+            let started = Operator::start_with(&self.binary, &self.kubeconfig, dir, &flags, &[]).await?;
+            self.operators.push(started);
+        }
         Ok(())
     }
 
-    /// Ends the operator in good order.
-    pub async fn stop_operator(&mut self) -> Result<()> {
-        let Some(operator) = self.operator.take() else { return Ok(()) };
-        let status = operator.terminate().await?;
-        if status.success() {
-            return Ok(());
+    /// Ends the operators in good order.
+    pub async fn stop_operators(&mut self) -> Result<()> {
+        for operator in self.operators.drain(..) {
+            let status = operator.terminate().await?;
+            if !status.success() {
+                return Err(Error::new(format_args!("the operator ended with {status}")));
+            }
         }
-        Err(Error::new(format_args!("the operator ended with {status}")))
+        Ok(())
     }
 
-    /// Applies the credentials and waits until they are in use.
+    /// Applies the credentials, once for each operator, and waits until all are in use.
     async fn sign_in(&self) -> Result<()> {
-        let access = json!({"apiVersion": "v1", "kind": "List", "items": access(&self.account)}).to_string();
+        let [secret, auth] = access(&self.account);
+        let of_part = |part: u32| {
+            let mut auth = auth.clone();
+            auth["metadata"] = json!({"name": credentials(part), "labels": part_of(part)});
+            auth
+        };
+        let items: Vec<Value> = iter::once(secret).chain((0..self.setup.operators).map(of_part)).collect();
+        let access = json!({"apiVersion": "v1", "kind": "List", "items": items}).to_string();
         self.cluster.kubectl(&["apply", "-f", "-"], &access).await?;
-        eventually("DatabricksAuth/account is Ready", SOON, async || {
+        eventually("each DatabricksAuth is Ready", SOON, async || {
             let auths = self.cluster.list(&["databricksauths"]).await.map_err(|e| e.to_string())?;
             let generation = |auth: &Value| auth["metadata"]["generation"].as_i64().unwrap_or_default();
-            let ready = auths.iter().any(|auth| is_ready(&auth["status"], generation(auth)));
+            let ready = auths.iter().all(|auth| is_ready(&auth["status"], generation(auth)));
             if ready { Ok(()) } else { Err(format!("{auths:?}")) }
         })
         .await
@@ -187,11 +210,13 @@ impl Stack {
     /// Creates objects, each an access of a user of its own to a workspace.
     pub async fn create(&self, numbers: Range<usize>) -> Result<()> {
         self.each(numbers, async |n| {
+            let part = n as u32 % self.setup.operators;
             let spec = json!({
-                "authRef": {"name": "account"}, "workspaceId": self.workspace(n),
+                "authRef": {"name": credentials(part)}, "workspaceId": self.workspace(n),
                 "principal": {"id": self.users[n]}, "permissions": ["USER"],
             });
-            let object = DynamicObject::new(&name(n), &self.resource).data(json!({"spec": spec}));
+            let mut object = DynamicObject::new(&name(n), &self.resource).data(json!({"spec": spec}));
+            object.metadata.labels = Some(part_of(part));
             self.api.create(&PostParams::default(), &object).await.map(drop)
         })
         .await
@@ -292,16 +317,16 @@ impl Stack {
         Ok(since)
     }
 
-    /// Calls to the account, requests to the API server, and milliseconds of CPU time, so far.
+    /// Calls to the account, requests to the API server, and milliseconds of CPU time of the operators, so far.
     fn activity(&mut self) -> Result<(usize, u64, u64)> {
         self.audit.read()?;
-        let cpu = self.operator.as_ref().map(cpu_ms).transpose()?;
-        Ok((self.account.calls("*", "*"), self.audit.total(), cpu.unwrap_or_default()))
+        let cpu = self.operators.iter().map(cpu_ms).sum::<Result<u64>>()?;
+        Ok((self.account.calls("*", "*"), self.audit.total(), cpu))
     }
 
     /// The counters now.
     pub fn sample(&mut self) -> Result<Sample> {
-        Sample::take(&self.account, &mut self.audit, self.operator.as_ref())
+        Sample::take(&self.account, &mut self.audit, &self.operators)
     }
 
     /// What was spent since a sample in a step that ends now, with all that follows from it until the operator rests.
@@ -324,7 +349,7 @@ impl Stack {
         Line { bytes_per_object: grown.checked_div(exist), ..Line::new(step, objects, cost) }
     }
 
-    /// How long so many calls take at the operator's rate, if it has one.
+    /// How long so many calls take at the rate of all operators, if they have one.
     pub fn seconds(&self, calls: usize) -> Option<f64> {
         self.setup.rate.map(|rate| calls as f64 / f64::from(rate))
     }
@@ -365,6 +390,16 @@ async fn for_operator(cluster: &Cluster) -> Result<PathBuf> {
     let bind = ["create", "clusterrolebinding", "operator", "--clusterrole=cluster-admin", &account];
     cluster.kubectl(&bind, "").await?;
     cluster.control_plane.kubeconfig_for(NAMESPACE, "operator").map_err(Error::new)
+}
+
+/// The labels of what an operator manages.
+fn part_of(part: u32) -> BTreeMap<String, String> {
+    BTreeMap::from([(PART.to_owned(), part.to_string())])
+}
+
+/// The name of the DatabricksAuth that an operator uses.
+fn credentials(part: u32) -> String {
+    format!("account-{part}")
 }
 
 /// The name of an object.

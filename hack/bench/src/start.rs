@@ -8,13 +8,14 @@ use crate::table::{Line, Report};
 
 /// Without a limit of calls, so that only the operator itself delays the first create.
 pub async fn first_start(place: &Place, n: usize, report: &mut Report) -> Result<()> {
-    let mut stack = Stack::start(place, Setup { workspaces: SPREAD, objects: n, rate: None }).await?;
-    stack.stop_operator().await?;
+    let mut stack =
+        Stack::start(place, Setup { workspaces: SPREAD, objects: n, rate: None, operators: 1 }).await?;
+    stack.stop_operators().await?;
     stack.create(0..n).await?;
     stack.wait("created", n, |_| true).await?;
     stack.account.clear_journal();
     let before = stack.sample()?;
-    stack.start_operator(&[]).await?;
+    stack.start_operators(&[]).await?;
     stack.wait("Ready", n, |seen| seen.ready).await?;
     let cost = stack.since(&before).await?;
     let delay = first_put_after_list(&stack.account.journal())

@@ -58,9 +58,9 @@ pub async fn delete(stack: &mut Stack, step: String) -> Result<Line> {
 /// Starts the operator again, until it has compared all objects. Bound: a LIST for each workspace.
 pub async fn restart(stack: &mut Stack, step: String) -> Result<Line> {
     let count = stack.objects();
-    stack.stop_operator().await?;
+    stack.stop_operators().await?;
     let before = stack.sample()?;
-    stack.start_operator(&[]).await?;
+    stack.start_operators(&[]).await?;
     let cost = stack.since_until_quiet(&before).await?;
     all_compared(&cost, count)?;
     Ok(a_list_for_each_workspace(stack, step, count, cost))
@@ -70,9 +70,9 @@ pub async fn restart(stack: &mut Stack, step: String) -> Result<Line> {
 /// operator keeps this interval until the next start.
 pub async fn resync(stack: &mut Stack, step: String) -> Result<Line> {
     let count = stack.objects();
-    stack.stop_operator().await?;
+    stack.stop_operators().await?;
     let interval = format!("{}s", INTERVAL.as_secs());
-    stack.start_operator(&[("resync-interval", &*interval)]).await?;
+    stack.start_operators(&[("resync-interval", &*interval)]).await?;
     // What the start sends is not measured.
     stack.quiet().await?;
     let before = stack.sample()?;
