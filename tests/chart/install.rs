@@ -474,13 +474,17 @@ fn the_chart_can_be_packaged() {
     assert_eq!(from_package, with_crds(&[]).unwrap());
     assert!(package.metadata().unwrap().len() < 500_000, "a release is stored in one Secret");
 
-    // A version that names its commit is longer than a label may be.
-    let long = format!("{version}+{}", "0123456789".repeat(4));
+    // A version that names its commit is longer than a label may be, and a label ends with a letter or digit.
     let to = folder.path().to_str().unwrap();
-    run(&["package", chart.to_str().unwrap(), "--version", &long, "--destination", to]).unwrap();
-    let package = folder.path().join(format!("databricks-operator-{long}.tgz"));
-    let args = ["template", "dbx", package.to_str().unwrap(), "--set", "crds.enabled=false"];
-    let rendered = objects(&run(&args).unwrap());
-    let label = one(&rendered, "Deployment")["metadata"]["labels"]["helm.sh/chart"].as_str().unwrap();
-    assert!(label.len() <= 63 && label.starts_with("databricks-operator-"), "{label}");
+    let digits = 63 - format!("databricks-operator-{version}+.").len();
+    for commit in ["0123456789".repeat(4), format!("{}.0123456789", "1".repeat(digits))] {
+        let long = format!("{version}+{commit}");
+        run(&["package", chart.to_str().unwrap(), "--version", &long, "--destination", to]).unwrap();
+        let package = folder.path().join(format!("databricks-operator-{long}.tgz"));
+        let args = ["template", "dbx", package.to_str().unwrap(), "--set", "crds.enabled=false"];
+        let rendered = objects(&run(&args).unwrap());
+        let label = one(&rendered, "Deployment")["metadata"]["labels"]["helm.sh/chart"].as_str().unwrap();
+        assert!(label.len() <= 63 && label.starts_with("databricks-operator-"), "{label}");
+        assert!(label.ends_with(|last: char| last.is_ascii_alphanumeric()), "{label}");
+    }
 }

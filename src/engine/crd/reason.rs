@@ -273,7 +273,7 @@ reasons! {
     /// The operator may not write the Secret that a secret of the account goes to.
     SecretNotWritable,
     "The operator does not have the right to write Secrets by default. Or a ResourceQuota or a policy of the cluster refuses the write. The message has the response of the API server.",
-    "Set the chart's value `rbac.outputSecrets.enabled`, and name the namespace in `rbac.outputSecrets.namespaces` if that is set. The operator then continues automatically.";
+    "Set the chart's value `rbac.outputSecrets.enabled`, and name the namespace in `rbac.outputSecrets.namespaces` if that is set; or raise the quota, or allow the write in the policy. The operator then continues automatically.";
 
     /// The Secret that `spec.secretName` names exists, and this object did not create it.
     SecretNotOwned,
@@ -283,7 +283,7 @@ reasons! {
     /// The operator may not write the ConfigMap that `spec.outputs` names, or the ConfigMap is immutable. The object in the account is as the spec says.
     ConfigMapNotWritable,
     "The operator does not have the right to write ConfigMaps by default. Or a ResourceQuota or a policy of the cluster refuses the write. The message has the response of the API server.",
-    "Set the chart's value `rbac.outputConfigMaps.enabled`, and name the namespace in `rbac.outputConfigMaps.namespaces` if that is set. The operator then continues automatically, within minutes.";
+    "Set the chart's value `rbac.outputConfigMaps.enabled`, and name the namespace in `rbac.outputConfigMaps.namespaces` if that is set; or raise the quota, or allow the write in the policy. The operator then continues automatically, within minutes.";
 
     /// The ConfigMap that `spec.outputs` names exists, and this object did not create it. The object in the account is as the spec says.
     ConfigMapNotOwned,

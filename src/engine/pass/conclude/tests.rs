@@ -199,6 +199,8 @@ fn a_sign_in_that_fails_blocks_a_deletion_only_if_that_lasts() {
     let deleting = |attempts| Circumstances { deleting: true, attempts, ..pass(1) };
     let blip = after(ready(1), &fails, &deleting(2));
     assert_eq!((blip.status, blip.notes), (ready(1), vec![]));
+    let restored = after(AnyStatus::default(), &fails, &deleting(0)).status;
+    assert_eq!(shown(&restored), BEGUN, "without its status");
     let lasting = after(ready(1), &fails, &deleting(3));
     let blocked = lasting.status.condition(ConditionType::DeletionBlocked).unwrap();
     assert_eq!(blocked.reason, "CredentialsUnavailable");

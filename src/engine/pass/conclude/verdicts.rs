@@ -117,7 +117,7 @@ fn failed(status: &AnyStatus, error: &Error, given: &Circumstances) -> Option<Ve
                 && given.attempts < LASTING
                 && !status.is_true(ConditionType::DeletionBlocked) =>
         {
-            None
+            status.conditions.is_empty().then(begun)
         }
         Error::Waiting { reason, .. } | Error::Transient { reason, .. }
             if given.deleting && about_credentials(*reason) =>
